@@ -1,0 +1,39 @@
+/** What every Saccade error is: a message that names the argument, what was expected and what came. */
+export class SaccadeError extends Error {
+  override name = 'SaccadeError';
+}
+
+/** A shape, rank, axis or index that does not fit. */
+export class ShapeError extends SaccadeError {
+  override name = 'ShapeError';
+}
+
+/** A dtype that an operation cannot take. */
+export class DTypeError extends SaccadeError {
+  override name = 'DTypeError';
+}
+
+/** An option or method parameter that is unknown, ill-typed or out of range. */
+export class ParameterError extends SaccadeError {
+  override name = 'ParameterError';
+}
+
+/** A file whose bytes are not what its format promises. */
+export class ParseError extends SaccadeError {
+  override name = 'ParseError';
+}
+
+/** Something the chosen backend, platform or method does not offer; the message says the remedy. */
+export class UnsupportedError extends SaccadeError {
+  override name = 'UnsupportedError';
+}
+
+/** A backend that failed while working: out of memory, a worker that died, a kernel that trapped. */
+export class BackendError extends SaccadeError {
+  override name = 'BackendError';
+}
+
+/** A tensor, scope or runtime used after it was disposed. */
+export class DisposedError extends SaccadeError {
+  override name = 'DisposedError';
+}

@@ -1,0 +1,69 @@
+/** The checks that ops share: each says what was expected and what came. */
+import { DTypeError, ParameterError, ShapeError } from '../errors';
+import type { Control } from '../runtime/backend';
+import type { Runtime } from '../runtime/runtime';
+import type { DType } from '../tensor/dtype';
+import { formatShape, type Shape, sameShape } from '../tensor/shape';
+import { Tensor } from '../tensor/tensor';
+
+/** Throws unless `options` is an object with known names only. */
+export function checkOptions(op: string, options: object, known: readonly string[]): void {
+  if (options === null || typeof options !== 'object')
+    throw new ParameterError(`options of ${op} must be an object, got ${options}`);
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw new ParameterError(`${op} has no option '${name}': expected ${known.join(', ')}`);
+  }
+}
+
+/** Throws the signal's reason if the call was cancelled before it began. */
+export function checkControl({ signal, onProgress }: Control): void {
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new ParameterError('signal must be an AbortSignal');
+  if (onProgress !== undefined && typeof onProgress !== 'function')
+    throw new ParameterError('onProgress must be a function');
+  signal?.throwIfAborted();
+}
+
+/** The runtime that all of the named tensors live on. */
+export function commonRuntime(tensors: Readonly<Record<string, Tensor>>): Runtime {
+  const [[first, reference], ...others] = Object.entries(tensors) as [[string, Tensor], ...[string, Tensor][]];
+  reference.assertUsable(first);
+  for (const [name, tensor] of others) {
+    tensor.assertUsable(name);
+    if (tensor.runtime !== reference.runtime) {
+      throw new ParameterError(`${name} lives on another runtime than ${first}: make both with the same runtime`);
+    }
+  }
+  return reference.runtime;
+}
+
+/** Throws unless `out`, in which the caller wants a result, can hold it without touching an input. */
+export function checkOut(
+  name: string,
+  out: Tensor,
+  shape: Shape,
+  dtype: DType,
+  inputs: Readonly<Record<string, Tensor>>,
+): void {
+  checkTensors({ [name]: out });
+  commonRuntime({ ...inputs, [name]: out });
+  if (!sameShape(out.shape, shape))
+    throw new ShapeError(`${name} must have shape ${formatShape(shape)}, got ${formatShape(out.shape)}`);
+  if (out.dtype !== dtype) throw new DTypeError(`${name} must be ${dtype}, got ${out.dtype}`);
+  if (!out.isContiguous) throw new ShapeError(`${name} must be contiguous, got strides ${formatShape(out.strides)}`);
+  for (const [input, tensor] of Object.entries(inputs)) {
+    if (tensor.storage === out.storage)
+      throw new ParameterError(`${name} shares memory with ${input}: pass a tensor of its own`);
+  }
+}
+
+/** Throws unless every value is a tensor. */
+export function checkTensors(tensors: Readonly<Record<string, unknown>>): void {
+  for (const [name, tensor] of Object.entries(tensors)) {
+    if (!(tensor instanceof Tensor)) {
+      throw new ParameterError(
+        `${name} must be a Tensor, got ${tensor === null ? 'null' : typeof tensor}: make one with runtime.tensor()`,
+      );
+    }
+  }
+}

@@ -1,0 +1,50 @@
+import type { Backend } from '../runtime/backend';
+import type { DType } from '../tensor/dtype';
+import type { Shape } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
+import { checkOut, commonRuntime } from './check';
+
+/** A result to compute: its shape and dtype, and the tensor the caller wants it in, if any. */
+export interface ResultSpec {
+  readonly shape: Shape;
+  readonly dtype: DType;
+  readonly given?: Tensor | undefined;
+}
+
+/** What `compute` returns for `Specs`. */
+export type Results<Specs> = {
+  [Name in keyof Specs]: Specs[Name] extends { dtype: infer D extends DType } ? Tensor<D> : never;
+};
+
+/**
+ * Runs one kernel: allocates the results that were not given, keeps the memory of everything involved alive while the
+ * kernel runs, and frees the new results if it fails.
+ */
+export async function compute<Specs extends Readonly<Record<string, ResultSpec>>>(
+  inputs: Readonly<Record<string, Tensor>>,
+  specs: Specs,
+  kernel: (backend: Backend, results: Results<Specs>) => Promise<void>,
+): Promise<Results<Specs>> {
+  const runtime = commonRuntime(inputs);
+  for (const [name, { given, shape, dtype }] of Object.entries(specs)) {
+    if (given) checkOut(name, given, shape, dtype, inputs);
+  }
+  const fresh: Tensor[] = [];
+  const results: Record<string, Tensor> = {};
+  const held = Object.values(inputs).map(({ storage }) => storage.retain());
+  try {
+    for (const [name, { given, shape, dtype }] of Object.entries(specs)) {
+      const result = given ?? runtime.empty(shape, dtype);
+      if (!given) fresh.push(result);
+      held.push(result.storage.retain());
+      results[name] = result;
+    }
+    await kernel(runtime.backend, results as Results<Specs>);
+    return results as Results<Specs>;
+  } catch (error) {
+    for (const tensor of fresh) tensor.dispose();
+    throw error;
+  } finally {
+    for (const storage of held) storage.release();
+  }
+}

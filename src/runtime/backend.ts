@@ -1,0 +1,121 @@
+/**
+ * What a backend is.
+ *
+ * A backend owns memory and runs kernels over it, nothing else. It does not know methods, does not validate (an op has
+ * checked shapes, dtypes and ownership before it calls), does not count references and does not decide what to
+ * compute: the call it receives is the whole plan. Memory is handed out as opaque `Buffer`s; the tensors in a call say
+ * where in them, and with which strides, the elements lie. Outputs are allocated by the op and are contiguous.
+ *
+ * Kernels are asynchronous because the work happens elsewhere (worker threads, a GPU). Calls made one after the other
+ * take effect in that order, so an op may be started on the result of one still running only after awaiting it.
+ * A kernel that cannot finish rejects with the signal's reason or a BackendError and leaves its outputs undefined.
+ *
+ * `reference` computes in float64 with plain loops and is the truth; every other backend is tested against it.
+ */
+import type { Band } from '../masks/band';
+import type { Tensor } from '../tensor/tensor';
+
+export const BACKENDS = ['reference', 'wasm'] as const;
+export type BackendName = (typeof BACKENDS)[number];
+
+/** Memory on a backend. */
+export interface Buffer {
+  readonly bytes: number;
+}
+
+export interface MemoryReport {
+  /** Bytes that tensors hold now. */
+  readonly live: number;
+  /** The most bytes held at once, kernels' working memory included, since the start or `resetPeak()`. */
+  readonly peak: number;
+  /** Bytes taken from the system. */
+  readonly reserved: number;
+}
+
+/** Cancel and progress of one call; both optional. */
+export interface Control {
+  readonly signal?: AbortSignal | undefined;
+  /** Called now and then with the share of the work done, from 0 to 1. */
+  readonly onProgress?: ((share: number) => void) | undefined;
+}
+
+/** q [b,n,h,d], k [b,m,g,d], v [b,m,g,e] of any strides -> out [b,n,h,e], lse [b,n,h] f32 (natural log). */
+export interface AttentionCall {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly out: Tensor;
+  readonly lse: Tensor;
+  readonly scale: number;
+  readonly mask: Band;
+}
+
+/** a [r,k] times b [k,c] of any strides, f32 -> out [r,c]. */
+export interface MatmulCall {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly out: Tensor;
+}
+
+/** Normalises each row of x [r,c] to mean 0 and variance 1, then times gain [c] plus bias [c]; f32, contiguous. */
+export interface LayerNormCall {
+  readonly x: Tensor;
+  readonly gain: Tensor;
+  readonly bias: Tensor;
+  readonly out: Tensor;
+  readonly epsilon: number;
+}
+
+export const UNARY = ['relu', 'tanh'] as const;
+export type Unary = (typeof UNARY)[number];
+
+/** out = f(x), elementwise; f32, contiguous. */
+export interface UnaryCall {
+  readonly operation: Unary;
+  readonly x: Tensor;
+  readonly out: Tensor;
+}
+
+export const BINARY = ['add', 'multiply'] as const;
+export type Binary = (typeof BINARY)[number];
+
+/** out = f(a, b), elementwise; b repeats every b.size elements (its shape ends a's shape); f32, contiguous. */
+export interface BinaryCall {
+  readonly operation: Binary;
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly out: Tensor;
+}
+
+/** Rows of table [t,c] picked by indices [r] (i32, checked by the kernel's caller) -> out [r,c]; f32, contiguous. */
+export interface GatherCall {
+  readonly table: Tensor;
+  readonly indices: Tensor;
+  readonly out: Tensor;
+}
+
+export interface Backend {
+  readonly name: BackendName;
+
+  /** New memory with undefined content; a BackendError says how much was asked, is live and is allowed. */
+  allocate(bytes: number): Buffer;
+  release(buffer: Buffer): void;
+  write(buffer: Buffer, bytes: Uint8Array, byteOffset?: number): void;
+  /** A copy of `length` bytes from `byteOffset`, in memory of its own. */
+  read(buffer: Buffer, byteOffset: number, length: number): Promise<Uint8Array>;
+  /** Where the buffer lies in JavaScript-addressable memory, on the backends that have it there. */
+  view?(buffer: Buffer): { readonly buffer: ArrayBufferLike; readonly byteOffset: number };
+
+  memory(): MemoryReport;
+  resetPeak(): void;
+  /** What was chosen and why, one fact a line. */
+  explain(): readonly string[];
+  dispose(): void;
+
+  attention(call: AttentionCall, control: Control): Promise<void>;
+  matmul(call: MatmulCall, control: Control): Promise<void>;
+  layerNorm(call: LayerNormCall, control: Control): Promise<void>;
+  unary(call: UnaryCall, control: Control): Promise<void>;
+  binary(call: BinaryCall, control: Control): Promise<void>;
+  gather(call: GatherCall, control: Control): Promise<void>;
+}

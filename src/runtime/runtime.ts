@@ -1,0 +1,170 @@
+import { DisposedError, DTypeError, ParameterError, SaccadeError, UnsupportedError } from '../errors';
+import { bytesPerElement, DTYPES, type DType } from '../tensor/dtype';
+import { type HostTensor, hostTensor, type Numbers } from '../tensor/host';
+import { normal, uniform } from '../tensor/random';
+import { checkShape, type Shape, sizeOf } from '../tensor/shape';
+import { disposeKey, Storage, Tensor } from '../tensor/tensor';
+import { BACKENDS, type Backend, type BackendName, type MemoryReport } from './backend';
+import { ReferenceBackend } from './reference/backend';
+import { WasmBackend } from './wasm/backend';
+
+export interface RuntimeOptions {
+  /** `'auto'` (default) takes the fastest backend that this platform offers; a named one that is missing is an error. */
+  readonly backend?: BackendName | 'auto';
+  /** Threads of the wasm backend, at least 1. Default: one per core, or 1 where threads cannot be had. */
+  readonly threads?: number;
+  /** Which build of the wasm kernels; default: relaxed SIMD (fused multiply-add) where the platform has it. */
+  readonly simd?: 'relaxed' | 'baseline';
+}
+
+const OPTION_NAMES = ['backend', 'threads', 'simd'];
+
+/**
+ * Where tensors live and operations run: a backend, its memory and its threads. Dispose it to give all of that back.
+ * Make one with `createRuntime()`.
+ */
+export class Runtime {
+  #scopes: Set<Tensor>[] = [];
+  #disposed = false;
+
+  constructor(readonly backend: Backend) {}
+
+  /**
+   * A tensor with a copy of `data`. The dtype is that of the typed array, f32 for plain numbers; a `Uint16Array`
+   * needs `'f16'` or `'bf16'`, and float64 numbers a dtype to be rounded to.
+   */
+  tensor<D extends DType = 'f32'>(data: Numbers, shape: Shape, dtype?: D): Tensor<D> {
+    return this.fromHost(hostTensor(data, shape, dtype) as HostTensor<D>);
+  }
+
+  /** A tensor with a copy of a host tensor, such as the file readers give. */
+  fromHost<D extends DType>(host: HostTensor<D>): Tensor<D> {
+    const tensor = this.empty(host.shape, host.dtype);
+    const { data } = host;
+    this.backend.write(tensor.storage.buffer, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    return tensor;
+  }
+
+  /** A tensor whose elements are not set. */
+  empty<D extends DType = 'f32'>(shape: Shape, dtype: D = 'f32' as D): Tensor<D> {
+    this.assertUsable('runtime');
+    checkShape('shape', shape);
+    if (!DTYPES.includes(dtype)) throw new DTypeError(`dtype must be one of ${DTYPES.join(', ')}, got '${dtype}'`);
+    const buffer = this.backend.allocate(sizeOf(shape) * bytesPerElement(dtype));
+    return new Tensor(new Storage(this, buffer), dtype, [...shape]);
+  }
+
+  /** Seeded random numbers, standard normal or uniform in [0, 1); the same on every platform and backend. */
+  random<D extends 'f32' | 'f16' | 'bf16' = 'f32'>(
+    shape: Shape,
+    {
+      seed = 0,
+      distribution = 'normal',
+      dtype = 'f32' as D,
+    }: { seed?: number; distribution?: 'normal' | 'uniform'; dtype?: D } = {},
+  ): Tensor<D> {
+    checkShape('shape', shape);
+    const values = distribution === 'normal' ? normal(sizeOf(shape), seed) : uniform(sizeOf(shape), seed);
+    return dtype === 'f32' ? this.tensor(values, shape, dtype) : this.tensor(Float64Array.from(values), shape, dtype);
+  }
+
+  /**
+   * Runs `work` and disposes every tensor made meanwhile except those it returns (alone, in an array or as
+   * properties of an object), which pass to the enclosing scope. Scopes of one runtime nest: code that runs at the
+   * same time as a scope on the same runtime disposes by hand.
+   */
+  async scope<T>(work: () => T | Promise<T>): Promise<T> {
+    this.assertUsable('scope()');
+    const owned = new Set<Tensor>();
+    this.#scopes.push(owned);
+    let kept: Tensor[] = [];
+    try {
+      const result = await work();
+      kept = tensorsIn(result);
+      if (this.#scopes.at(-1) !== owned) {
+        throw new SaccadeError('scope() ended while a scope opened later on the same runtime was still open');
+      }
+      return result;
+    } finally {
+      this.#scopes = this.#scopes.filter((scope) => scope !== owned);
+      for (const tensor of kept) if (owned.delete(tensor)) this.own(tensor);
+      for (const tensor of owned) tensor.dispose();
+    }
+  }
+
+  /** Puts a new tensor under the innermost open scope. */
+  own(tensor: Tensor): void {
+    this.#scopes.at(-1)?.add(tensor);
+  }
+
+  disown(tensor: Tensor): void {
+    for (const scope of this.#scopes) scope.delete(tensor);
+  }
+
+  /** Live and peak bytes. */
+  memory(): MemoryReport {
+    return this.backend.memory();
+  }
+
+  /** What was chosen and why: backend, threads, SIMD flavour, and what is missing. One fact a line. */
+  explain(): string {
+    return this.backend.explain().join('\n');
+  }
+
+  assertUsable(use: string): void {
+    if (this.#disposed) throw new DisposedError(`${use}: the runtime was disposed`);
+  }
+
+  /** Gives back memory and threads; pending calls reject, and tensors of this runtime cannot be used afterwards. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.backend.dispose();
+  }
+
+  [disposeKey](): void {
+    this.dispose();
+  }
+}
+
+/** A new runtime. */
+export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
+  for (const name of Object.keys(options)) {
+    if (!OPTION_NAMES.includes(name))
+      throw new ParameterError(`createRuntime has no option '${name}': expected ${OPTION_NAMES.join(', ')}`);
+  }
+  const { backend = 'auto', threads, simd } = options;
+  if (backend !== 'auto' && !BACKENDS.includes(backend)) {
+    throw new ParameterError(`backend must be one of auto, ${BACKENDS.join(', ')}, got '${backend}'`);
+  }
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 256)) {
+    throw new ParameterError(`threads must be an integer from 1 to 256, got ${threads}`);
+  }
+  if (simd !== undefined && simd !== 'relaxed' && simd !== 'baseline') {
+    throw new ParameterError(`simd must be 'relaxed' or 'baseline', got '${simd}'`);
+  }
+  if (backend === 'reference') {
+    if (threads !== undefined || simd !== undefined) {
+      throw new UnsupportedError('the reference backend has one thread and no SIMD: leave threads and simd out');
+    }
+    return new Runtime(new ReferenceBackend());
+  }
+  return new Runtime(await WasmBackend.create({ threads, simd }));
+}
+
+let shared: Promise<Runtime> | undefined;
+
+/** The runtime that is made on first use, with default options, for callers who do not need their own. */
+export function defaultRuntime(): Promise<Runtime> {
+  shared ??= createRuntime().catch((error) => {
+    shared = undefined;
+    throw error;
+  });
+  return shared;
+}
+
+function tensorsIn(value: unknown): Tensor[] {
+  if (value instanceof Tensor) return [value];
+  if (value === null || typeof value !== 'object' || ArrayBuffer.isView(value)) return [];
+  return Object.values(value).filter((entry) => entry instanceof Tensor);
+}

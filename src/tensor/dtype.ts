@@ -1,0 +1,51 @@
+/**
+ * Element types. A tensor holds one of `DType`; files and the float64 reference also know `f64` and `i64`,
+ * which live only in host memory. f16 and bf16 are stored as their 16 bits.
+ */
+export const DTYPES = ['f32', 'f16', 'bf16', 'i32', 'u8', 'i8'] as const;
+export type DType = (typeof DTYPES)[number];
+export type HostDType = DType | 'f64' | 'i64';
+
+interface ArrayOf {
+  f32: Float32Array;
+  f16: Uint16Array;
+  bf16: Uint16Array;
+  i32: Int32Array;
+  u8: Uint8Array;
+  i8: Int8Array;
+  f64: Float64Array;
+  i64: BigInt64Array;
+}
+export type TypedArrayOf<D extends HostDType> = ArrayOf[D];
+export type TypedArray = ArrayOf[HostDType];
+
+const CONSTRUCTORS = {
+  f32: Float32Array,
+  f16: Uint16Array,
+  bf16: Uint16Array,
+  i32: Int32Array,
+  u8: Uint8Array,
+  i8: Int8Array,
+  f64: Float64Array,
+  i64: BigInt64Array,
+} as const;
+
+/** Bytes of one element. */
+export function bytesPerElement(dtype: HostDType): number {
+  return CONSTRUCTORS[dtype].BYTES_PER_ELEMENT;
+}
+
+/** A typed array of `length` elements over `buffer` (or over new memory). */
+export function typedArray<D extends HostDType>(
+  dtype: D,
+  length: number,
+  buffer: ArrayBufferLike = new ArrayBuffer(length * bytesPerElement(dtype)),
+  byteOffset = 0,
+): TypedArrayOf<D> {
+  return new CONSTRUCTORS[dtype](buffer as ArrayBuffer, byteOffset, length) as TypedArrayOf<D>;
+}
+
+/** True for the dtypes that hold real numbers, which is what kernels compute on. */
+export function isFloat(dtype: HostDType): dtype is 'f32' | 'f16' | 'bf16' | 'f64' {
+  return dtype === 'f32' || dtype === 'f16' || dtype === 'bf16' || dtype === 'f64';
+}

@@ -1,0 +1,40 @@
+/** Seeded random numbers: the same seed gives the same numbers on every platform. */
+import { ParameterError } from '../errors';
+
+/** A generator of uniform numbers in [0, 1) with 32 random bits (sfc32, 128 bits of state). */
+export function uniformGenerator(seed: number): () => number {
+  if (!Number.isSafeInteger(seed)) throw new ParameterError(`seed must be an integer, got ${seed}`);
+  let a = seed >>> 0;
+  let b = Math.floor(seed / 2 ** 32) | 0;
+  let c = 0x9e3779b9;
+  let counter = 1;
+  const next = () => {
+    const sum = (a + b + counter++) | 0;
+    a = b ^ (b >>> 9);
+    b = (c + (c << 3)) | 0;
+    c = ((c << 21) | (c >>> 11)) + sum;
+    return (sum >>> 0) / 2 ** 32;
+  };
+  // Neighbouring seeds start out alike; fifteen rounds part them.
+  for (let round = 0; round < 15; round++) next();
+  return next;
+}
+
+/** `length` standard normal numbers (Box-Muller). */
+export function normal(length: number, seed: number): Float32Array {
+  const uniform = uniformGenerator(seed);
+  const values = new Float32Array(length);
+  for (let i = 0; i < length; i += 2) {
+    const radius = Math.sqrt(-2 * Math.log(1 - uniform()));
+    const angle = 2 * Math.PI * uniform();
+    values[i] = radius * Math.cos(angle);
+    if (i + 1 < length) values[i + 1] = radius * Math.sin(angle);
+  }
+  return values;
+}
+
+/** `length` numbers uniform in [low, high). */
+export function uniform(length: number, seed: number, low = 0, high = 1): Float32Array {
+  const next = uniformGenerator(seed);
+  return Float32Array.from({ length }, () => low + (high - low) * next());
+}

@@ -1,0 +1,82 @@
+import { ShapeError } from '../errors';
+
+export type Shape = readonly number[];
+
+/** Number of elements. */
+export function sizeOf(shape: Shape): number {
+  let size = 1;
+  for (const extent of shape) size *= extent;
+  return size;
+}
+
+/** Strides, in elements, of a row-major tensor. */
+export function rowMajorStrides(shape: Shape): number[] {
+  const strides = new Array<number>(shape.length);
+  let stride = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    strides[axis] = stride;
+    stride *= shape[axis] as number;
+  }
+  return strides;
+}
+
+/** True if the elements lie in memory in row-major order without gaps. */
+export function isContiguous(shape: Shape, strides: readonly number[]): boolean {
+  let stride = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] !== 1 && strides[axis] !== stride) return false;
+    stride *= shape[axis] as number;
+  }
+  return true;
+}
+
+/** Throws unless every extent is a non-negative safe integer and their product is one too. */
+export function checkShape(name: string, shape: Shape): void {
+  for (const extent of shape) {
+    if (!Number.isSafeInteger(extent) || extent < 0) {
+      throw new ShapeError(`${name} must have non-negative integer extents, got ${formatShape(shape)}`);
+    }
+  }
+  if (!Number.isSafeInteger(sizeOf(shape))) {
+    throw new ShapeError(`${name} ${formatShape(shape)} has more elements than can be counted`);
+  }
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((extent, axis) => extent === b[axis]);
+}
+
+export function formatShape(shape: Shape): string {
+  return `[${shape.join(', ')}]`;
+}
+
+/**
+ * Matches shapes against specifications such as `{ q: 'b n h d', k: 'b m g d' }` and returns the extent of every
+ * letter. A letter that means two extents, a wrong rank or an empty extent is a ShapeError that names both sides.
+ */
+export function bindShapes<Name extends string>(
+  specs: Readonly<Record<Name, string>>,
+  shapes: Readonly<Record<Name, Shape>>,
+): Record<string, number> {
+  const bound: Record<string, number> = {};
+  const source: Record<string, string> = {};
+  for (const name of Object.keys(specs) as Name[]) {
+    const letters = specs[name].split(' ');
+    const shape = shapes[name];
+    if (shape.length !== letters.length) {
+      throw new ShapeError(`${name} must have shape [${letters.join(', ')}], got ${formatShape(shape)}`);
+    }
+    letters.forEach((letter, axis) => {
+      const extent = shape[axis] as number;
+      if (extent < 1) throw new ShapeError(`${name} ${formatShape(shape)} is empty along ${letter}`);
+      if (bound[letter] !== undefined && bound[letter] !== extent) {
+        throw new ShapeError(
+          `${name} must have shape [${letters.join(', ')}] with ${letter} = ${bound[letter]} as in ${source[letter]}, got ${formatShape(shape)}`,
+        );
+      }
+      bound[letter] = extent;
+      source[letter] ??= `${name} ${formatShape(shape)}`;
+    });
+  }
+  return bound;
+}

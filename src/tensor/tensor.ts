@@ -1,0 +1,221 @@
+import { DisposedError, ShapeError, UnsupportedError } from '../errors';
+import type { Buffer } from '../runtime/backend';
+import type { Runtime } from '../runtime/runtime';
+import { bytesPerElement, type DType, type TypedArrayOf, typedArray } from './dtype';
+import type { HostTensor } from './host';
+import { checkShape, formatShape, isContiguous, rowMajorStrides, type Shape, sizeOf } from './shape';
+
+export const disposeKey: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
+
+/** Memory shared by a tensor and its views; released with the last of them. */
+export class Storage {
+  #references = 1;
+
+  constructor(
+    readonly runtime: Runtime,
+    readonly buffer: Buffer,
+  ) {}
+
+  retain(): this {
+    this.#references++;
+    return this;
+  }
+
+  release(): void {
+    if (--this.#references === 0) this.runtime.backend.release(this.buffer);
+  }
+}
+
+const forgotten = new FinalizationRegistry<Storage>((storage) => storage.release());
+
+/**
+ * A strided view of memory that belongs to one runtime. Strides and offset count elements.
+ * Free it with `using`, `dispose()` or an enclosing `runtime.scope()`; a forgotten one is freed by the collector.
+ */
+export class Tensor<D extends DType = DType> {
+  readonly runtime: Runtime;
+  #disposed = false;
+
+  /** Tensors are made by a runtime, by ops and by views; this constructor takes over one reference of `storage`. */
+  constructor(
+    readonly storage: Storage,
+    readonly dtype: D,
+    readonly shape: Shape,
+    readonly strides: readonly number[] = rowMajorStrides(shape),
+    readonly offset = 0,
+  ) {
+    this.runtime = storage.runtime;
+    forgotten.register(this, storage, this);
+    this.runtime.own(this);
+  }
+
+  get rank(): number {
+    return this.shape.length;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  get isContiguous(): boolean {
+    return isContiguous(this.shape, this.strides);
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** A copy of the elements in row-major order. */
+  async read(): Promise<TypedArrayOf<D>> {
+    this.assertUsable('read()');
+    const { dtype, strides, shape, offset, size } = this;
+    const elementBytes = bytesPerElement(dtype);
+    if (this.isContiguous) {
+      const bytes = await this.runtime.backend.read(this.storage.buffer, offset * elementBytes, size * elementBytes);
+      return typedArray(dtype, size, bytes.buffer, bytes.byteOffset);
+    }
+    const span =
+      size === 0 ? 0 : 1 + shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), 0);
+    const bytes = await this.runtime.backend.read(this.storage.buffer, offset * elementBytes, span * elementBytes);
+    return gather(typedArray(dtype, span, bytes.buffer, bytes.byteOffset), dtype, shape, strides);
+  }
+
+  /** The elements as a host tensor, in row-major order. */
+  async toHost(): Promise<HostTensor<D>> {
+    return { dtype: this.dtype, shape: this.shape, data: await this.read() };
+  }
+
+  /**
+   * The elements in place, without a copy, on backends whose memory JavaScript can address.
+   * Valid until the tensor is disposed or the runtime's memory grows: take it anew for each use.
+   */
+  get data(): TypedArrayOf<D> {
+    this.assertUsable('data');
+    const { view } = this.runtime.backend;
+    if (!view)
+      throw new UnsupportedError(`data of a ${this.runtime.backend.name} tensor is not in host memory: await read()`);
+    if (!this.isContiguous)
+      throw new UnsupportedError('data of a strided view is not in row-major order: await read()');
+    const { buffer, byteOffset } = view.call(this.runtime.backend, this.storage.buffer);
+    return typedArray(this.dtype, this.size, buffer, byteOffset + this.offset * bytesPerElement(this.dtype));
+  }
+
+  /** The same elements under another shape; one extent may be -1. A strided view must keep its order in memory. */
+  reshape(shape: Shape): Tensor<D> {
+    this.assertUsable('reshape()');
+    const known = sizeOf(shape.filter((extent) => extent !== -1));
+    const resolved = shape.map((extent) => (extent === -1 ? this.size / known : extent));
+    checkShape('shape', resolved);
+    if (sizeOf(resolved) !== this.size || shape.filter((extent) => extent === -1).length > 1) {
+      throw new ShapeError(
+        `reshape must keep ${this.size} elements of ${formatShape(this.shape)}, got ${formatShape(shape)}`,
+      );
+    }
+    const strides = stridesAfterReshape(this.shape, this.strides, resolved);
+    if (!strides) {
+      throw new ShapeError(
+        `a view of shape ${formatShape(this.shape)} and strides ${formatShape(this.strides)} cannot become ${formatShape(resolved)} without a copy`,
+      );
+    }
+    return new Tensor(this.storage.retain(), this.dtype, resolved, strides, this.offset);
+  }
+
+  /** The elements `start` to `end` (exclusive) along `axis`. */
+  slice(axis: number, start: number, end: number): Tensor<D> {
+    this.assertUsable('slice()');
+    const extent = this.shape[axis];
+    if (extent === undefined) throw new ShapeError(`axis must be from 0 to ${this.rank - 1}, got ${axis}`);
+    if (!(Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start <= end && end <= extent)) {
+      throw new ShapeError(`slice of axis ${axis} must lie within 0 to ${extent}, got ${start} to ${end}`);
+    }
+    const shape = this.shape.map((whole, a) => (a === axis ? end - start : whole));
+    const offset = this.offset + start * (this.strides[axis] as number);
+    return new Tensor(this.storage.retain(), this.dtype, shape, this.strides, offset);
+  }
+
+  /** The axes in another order. */
+  permute(axes: readonly number[]): Tensor<D> {
+    this.assertUsable('permute()');
+    if (
+      axes.length !== this.rank ||
+      new Set(axes).size !== this.rank ||
+      axes.some((axis) => this.shape[axis] === undefined)
+    ) {
+      throw new ShapeError(`permute must name each of the ${this.rank} axes once, got ${formatShape(axes)}`);
+    }
+    const shape = axes.map((axis) => this.shape[axis] as number);
+    const strides = axes.map((axis) => this.strides[axis] as number);
+    return new Tensor(this.storage.retain(), this.dtype, shape, strides, this.offset);
+  }
+
+  /** Frees the memory once no other view holds it. Disposing twice is harmless. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    forgotten.unregister(this);
+    this.runtime.disown(this);
+    this.storage.release();
+  }
+
+  [disposeKey](): void {
+    this.dispose();
+  }
+
+  /** Throws a DisposedError, naming `use`, after `dispose()`. */
+  assertUsable(use: string): void {
+    if (this.#disposed) throw new DisposedError(`${use}: the tensor of shape ${formatShape(this.shape)} was disposed`);
+    this.runtime.assertUsable(use);
+  }
+}
+
+function gather<D extends DType>(
+  source: TypedArrayOf<D>,
+  dtype: D,
+  shape: Shape,
+  strides: readonly number[],
+): TypedArrayOf<D> {
+  const result = typedArray(dtype, sizeOf(shape));
+  let next = 0;
+  const visit = (axis: number, at: number) => {
+    if (axis === shape.length) {
+      result[next++] = source[at] as number;
+      return;
+    }
+    for (let i = 0; i < (shape[axis] as number); i++) visit(axis + 1, at + i * (strides[axis] as number));
+  };
+  visit(0, 0);
+  return result;
+}
+
+/** Strides under which `shape` walks the same memory in the same order, or undefined where none exist. */
+function stridesAfterReshape(from: Shape, strides: readonly number[], shape: Shape): number[] | undefined {
+  if (sizeOf(from) === 0) return rowMajorStrides(shape);
+  const axes = from
+    .map((extent, axis) => ({ extent, stride: strides[axis] as number }))
+    .filter(({ extent }) => extent !== 1);
+  // Merge neighbouring axes that lie in one run of memory, then split the runs anew from the right.
+  const runs: { extent: number; stride: number }[] = [];
+  for (const { extent, stride } of axes) {
+    const last = runs.at(-1);
+    if (last && last.stride === extent * stride) {
+      last.extent *= extent;
+      last.stride = stride;
+    } else runs.push({ extent, stride });
+  }
+  const result = new Array<number>(shape.length).fill(1);
+  let run = runs.pop();
+  let taken = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    const extent = shape[axis] as number;
+    if (extent === 1) continue;
+    if (run && taken === run.extent) {
+      run = runs.pop();
+      taken = 1;
+    }
+    if (!run || run.extent % (taken * extent) !== 0) return undefined;
+    result[axis] = run.stride * taken;
+    taken *= extent;
+  }
+  return result;
+}
