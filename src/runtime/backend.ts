@@ -111,6 +111,8 @@ export interface Backend {
   /** What was chosen and why, one fact a line. */
   explain(): readonly string[];
   dispose(): void;
+  /** Runs the backend's fastest multiply-add loop for `rounds` on every thread; resolves to the operations done. */
+  peak?(rounds: number): Promise<number>;
 
   attention(call: AttentionCall, control: Control): Promise<void>;
   matmul(call: MatmulCall, control: Control): Promise<void>;

@@ -6,7 +6,6 @@ import { checkShape, type Shape, sizeOf } from '../tensor/shape';
 import { disposeKey, Storage, Tensor } from '../tensor/tensor';
 import { BACKENDS, type Backend, type BackendName, type MemoryReport } from './backend';
 import { ReferenceBackend } from './reference/backend';
-import { WasmBackend } from './wasm/backend';
 
 export interface RuntimeOptions {
   /** `'auto'` (default) takes the fastest backend that this platform offers; a named one that is missing is an error. */
@@ -149,6 +148,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
     }
     return new Runtime(new ReferenceBackend());
   }
+  const { WasmBackend } = await import('./wasm/backend');
   return new Runtime(await WasmBackend.create({ threads, simd }));
 }
 
