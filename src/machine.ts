@@ -1,0 +1,58 @@
+/** What a figure was measured on: reports and benchmarks carry it beside every number. */
+import { version } from '../package.json';
+
+export interface Machine {
+  /** Model name of the processor; 'unknown' in browsers, which do not tell. */
+  readonly cpu: string;
+  /** Cores that this process may use. */
+  readonly cores: number;
+  /** Main memory; undefined where the platform does not tell. Browsers round it down. */
+  readonly memoryGiB?: number;
+  /** Operating system and architecture, such as 'linux x64'. */
+  readonly platform: string;
+  /** Node and its version, or the browser's user agent. */
+  readonly runtime: string;
+  /** Version of this package. */
+  readonly saccade: string;
+  /** When the description was made, ISO 8601 in UTC. */
+  readonly date: string;
+}
+
+/** Describes the machine that this code runs on, in Node or a browser. */
+export async function describeMachine(): Promise<Machine> {
+  const common = { saccade: version, date: new Date().toISOString() };
+  if (globalThis.process?.versions?.node) {
+    const { availableParallelism, cpus, totalmem } = await import('node:os');
+    return {
+      cpu: cpus()[0]?.model.trim() || 'unknown',
+      cores: availableParallelism(),
+      memoryGiB: Math.round(totalmem() / 2 ** 30),
+      platform: `${process.platform} ${process.arch}`,
+      runtime: `Node ${process.versions.node}`,
+      ...common,
+    };
+  }
+  const { hardwareConcurrency, userAgent, deviceMemory, platform } = navigator as Navigator & { deviceMemory?: number };
+  return {
+    cpu: 'unknown',
+    cores: hardwareConcurrency,
+    ...(deviceMemory !== undefined && { memoryGiB: deviceMemory }),
+    platform,
+    runtime: userAgent,
+    ...common,
+  };
+}
+
+/** One line: what a table or a figure says about where it was measured. */
+export function formatMachine({ cpu, cores, memoryGiB, platform, runtime, saccade, date }: Machine): string {
+  const facts = [
+    cpu !== 'unknown' && cpu,
+    `${cores} ${cores === 1 ? 'core' : 'cores'}`,
+    memoryGiB !== undefined && `${memoryGiB} GiB`,
+    platform,
+    runtime,
+    `saccade ${saccade}`,
+    date.slice(0, 10),
+  ];
+  return facts.filter(Boolean).join(', ');
+}
