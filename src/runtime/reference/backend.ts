@@ -1,15 +1,189 @@
 /** The reference backend: plain loops in float64 over memory of its own. Slow on purpose. */
 import { BackendError } from '../../errors';
-import { toFloat64 } from '../../tensor/host';
+import { convert, toFloat64 } from '../../tensor/host';
+import type { Tensor } from '../../tensor/tensor';
 import type {
   AttentionCall,
   Backend,
+  Binary,
   BinaryCall,
   Buffer,
+  Control,
   GatherCall,
   LayerNormCall,
   MatmulCall,
   MemoryReport,
+  Unary,
   UnaryCall,
 } from '../backend';
 import { softmaxAttention } from './attention';
+
+const UNARY_FUNCTIONS: Record<Unary, (x: number) => number> = {
+  relu: (x) => Math.max(0, x),
+  tanh: Math.tanh,
+};
+
+const BINARY_FUNCTIONS: Record<Binary, (a: number, b: number) => number> = {
+  add: (a, b) => a + b,
+  multiply: (a, b) => a * b,
+};
+
+/**
+ * Each buffer is an ArrayBuffer of its own. A kernel copies its inputs to float64, computes, and rounds the result
+ * once, into the dtype of the output; these copies are ordinary garbage and not counted in `memory()`.
+ */
+export class ReferenceBackend implements Backend {
+  readonly name = 'reference';
+  readonly #memory = new Map<Buffer, ArrayBuffer>();
+  #live = 0;
+  #peak = 0;
+
+  allocate(bytes: number): Buffer {
+    const buffer: Buffer = { bytes };
+    try {
+      this.#memory.set(buffer, new ArrayBuffer(bytes));
+    } catch {
+      throw new BackendError(
+        `cannot allocate ${bytes} bytes (${this.#live} are live): more than the platform allows in one ArrayBuffer`,
+      );
+    }
+    this.#live += bytes;
+    this.#peak = Math.max(this.#peak, this.#live);
+    return buffer;
+  }
+
+  release(buffer: Buffer): void {
+    if (this.#memory.delete(buffer)) this.#live -= buffer.bytes;
+  }
+
+  write(buffer: Buffer, bytes: Uint8Array, byteOffset = 0): void {
+    new Uint8Array(this.#memoryOf(buffer), byteOffset, bytes.length).set(bytes);
+  }
+
+  async read(buffer: Buffer, byteOffset: number, length: number): Promise<Uint8Array> {
+    return new Uint8Array(this.#memoryOf(buffer), byteOffset, length).slice();
+  }
+
+  view(buffer: Buffer): { readonly buffer: ArrayBuffer; readonly byteOffset: number } {
+    return { buffer: this.#memoryOf(buffer), byteOffset: 0 };
+  }
+
+  memory(): MemoryReport {
+    return { live: this.#live, peak: this.#peak, reserved: this.#live };
+  }
+
+  resetPeak(): void {
+    this.#peak = this.#live;
+  }
+
+  explain(): readonly string[] {
+    return [
+      'backend: reference (plain loops in float64, the truth that other backends are tested against)',
+      'threads: 1',
+    ];
+  }
+
+  dispose(): void {
+    this.#memory.clear();
+    this.#live = 0;
+  }
+
+  async attention({ q, k, v, out, lse, scale, mask }: AttentionCall, control: Control): Promise<void> {
+    const [hostQ, hostK, hostV] = await Promise.all([q.toHost(), k.toHost(), v.toHost()]);
+    control.signal?.throwIfAborted();
+    const n = q.shape[1] as number;
+    const m = k.shape[1] as number;
+    const result = softmaxAttention({ q: hostQ, k: hostK, v: hostV }, scale, (i, j) => mask.sees(i, j, n, m));
+    this.#store(out, result.out.data);
+    this.#store(lse, result.lse.data);
+    control.onProgress?.(1);
+  }
+
+  async matmul({ a, b, out }: MatmulCall, control: Control): Promise<void> {
+    const [left, right] = await numbers(a, b);
+    control.signal?.throwIfAborted();
+    const [rows, columns] = out.shape as [number, number];
+    const inner = a.shape[1] as number;
+    const result = new Float64Array(rows * columns);
+    for (let r = 0; r < rows; r++) {
+      for (let c = 0; c < columns; c++) {
+        let dot = 0;
+        for (let i = 0; i < inner; i++) dot += left[r * inner + i]! * right[i * columns + c]!;
+        result[r * columns + c] = dot;
+      }
+    }
+    this.#store(out, result);
+    control.onProgress?.(1);
+  }
+
+  async layerNorm({ x, gain, bias, out, epsilon }: LayerNormCall, control: Control): Promise<void> {
+    const [values, gains, biases] = await numbers(x, gain, bias);
+    control.signal?.throwIfAborted();
+    const [rows, columns] = x.shape as [number, number];
+    const result = new Float64Array(rows * columns);
+    for (let r = 0; r < rows; r++) {
+      const row = values.subarray(r * columns, (r + 1) * columns);
+      const mean = row.reduce((sum, value) => sum + value, 0) / columns;
+      const variance = row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / columns;
+      const factor = 1 / Math.sqrt(variance + epsilon);
+      row.forEach((value, c) => {
+        result[r * columns + c] = (value - mean) * factor * gains[c]! + biases[c]!;
+      });
+    }
+    this.#store(out, result);
+    control.onProgress?.(1);
+  }
+
+  async unary({ operation, x, out }: UnaryCall, control: Control): Promise<void> {
+    const [values] = await numbers(x);
+    control.signal?.throwIfAborted();
+    this.#store(out, values.map(UNARY_FUNCTIONS[operation]));
+    control.onProgress?.(1);
+  }
+
+  async binary({ operation, a, b, out }: BinaryCall, control: Control): Promise<void> {
+    const [left, right] = await numbers(a, b);
+    control.signal?.throwIfAborted();
+    const combine = BINARY_FUNCTIONS[operation];
+    this.#store(
+      out,
+      left.map((value, i) => combine(value, right[i % right.length]!)),
+    );
+    control.onProgress?.(1);
+  }
+
+  async gather({ table, indices, out }: GatherCall, control: Control): Promise<void> {
+    const [rows, at] = await numbers(table, indices);
+    control.signal?.throwIfAborted();
+    const columns = table.shape[1] as number;
+    const result = new Float64Array(at.length * columns);
+    at.forEach((index, r) => {
+      result.set(rows.subarray(index * columns, (index + 1) * columns), r * columns);
+    });
+    this.#store(out, result);
+    control.onProgress?.(1);
+  }
+
+  #memoryOf(buffer: Buffer): ArrayBuffer {
+    const memory = this.#memory.get(buffer);
+    if (!memory) throw new BackendError('the memory was released, or belongs to another backend');
+    return memory;
+  }
+
+  #store(out: Tensor, values: Float64Array): void {
+    const { data } = convert({ dtype: 'f64', shape: out.shape, data: values }, out.dtype);
+    this.write(
+      out.storage.buffer,
+      new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+      out.offset * data.BYTES_PER_ELEMENT,
+    );
+  }
+}
+
+/** The elements of each tensor in row-major order. */
+async function numbers<const Tensors extends readonly Tensor[]>(
+  ...tensors: Tensors
+): Promise<{ [Index in keyof Tensors]: Float64Array }> {
+  const hosts = await Promise.all(tensors.map((tensor) => tensor.toHost()));
+  return hosts.map(toFloat64) as { [Index in keyof Tensors]: Float64Array };
+}
