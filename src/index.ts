@@ -1,5 +1,7 @@
 export * from './errors';
 export { type Band, band, causal, full } from './masks/band';
+export { defineMethod, type Method, type MethodSpec } from './methods/define';
+export { findMethod, methods } from './methods/registry';
 export { type AttentionOptions, type AttentionResult, attention } from './ops/attention';
 export type { BackendName, Control, MemoryReport } from './runtime/backend';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';

@@ -1,10 +1,11 @@
 /** What a method is: one declaration from which the CLI, the tests, the benchmarks and the pages follow. */
-import * as v from 'valibot';
+import * as valibot from 'valibot';
 import { ParameterError } from '../errors';
 import type { Band } from '../masks/band';
 import type { Control } from '../runtime/backend';
 import type { HostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
+import { describeParams, type ParamsSchema } from './params';
 
 export interface Paper {
   readonly title: string;
@@ -24,58 +25,70 @@ export interface Cost {
   readonly visited?: number;
 }
 
-export type Inputs = Readonly<Record<string, Tensor>>;
-export type HostInputs = Readonly<Record<string, HostTensor>>;
+/** Shapes in letters by tensor name, such as `{ q: 'b n h d', k: 'b m g d' }`. */
+type Specs = Readonly<Record<string, string>>;
+type LettersOf<Spec extends string> = Spec extends `${infer Letter} ${infer Rest}` ? Letter | LettersOf<Rest> : Spec;
+
+export type Inputs<S extends Specs = Specs> = { readonly [Name in keyof S]: Tensor };
+export type HostInputs<S extends Specs = Specs> = { readonly [Name in keyof S]: HostTensor };
 /** Extents by letter, as the input specifications name them. */
-export type Letters = Readonly<Record<string, number>>;
+export type Letters<S extends Specs = Specs> = { readonly [Letter in LettersOf<S[keyof S]>]: number };
 
-type ParamsSchema = v.StrictObjectSchema<v.ObjectEntries, undefined>;
-
-export interface MethodSpec<Schema extends ParamsSchema> {
+export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = Specs> {
   readonly name: string;
   readonly family: string;
   /** One sentence: what it computes. */
   readonly summary: string;
   readonly paper?: Paper;
-  /** Shapes in letters, such as 'b n h d'. */
-  readonly inputs: Readonly<Record<string, string>>;
-  readonly outputs: Readonly<Record<string, string>>;
+  readonly inputs: Shapes;
+  readonly outputs: Specs;
   readonly params: Schema;
   /** The mask, for methods that are one. */
-  mask?(params: v.InferOutput<Schema>): Band;
+  mask?(params: valibot.InferOutput<Schema>): Band;
   /** The mathematics in float64, in host memory; shares no code with the fast path. */
-  reference(inputs: HostInputs, params: v.InferOutput<Schema>): Record<string, HostTensor<'f64'>>;
+  reference(inputs: HostInputs<Shapes>, params: valibot.InferOutput<Schema>): Record<string, HostTensor<'f64'>>;
   /** On the tensors' own runtime. */
-  forward(inputs: Inputs, params: v.InferOutput<Schema>, control?: Control): Promise<Record<string, Tensor>>;
-  cost(letters: Letters, params: v.InferOutput<Schema>): Cost;
+  forward(
+    inputs: Inputs<Shapes>,
+    params: valibot.InferOutput<Schema>,
+    control?: Control,
+  ): Promise<Record<string, Tensor>>;
+  cost(letters: Letters<Shapes>, params: valibot.InferOutput<Schema>): Cost;
   /** The settings worth comparing at these extents. */
-  variants(letters: Letters): v.InferInput<Schema>[];
+  variants(letters: Letters<Shapes>): valibot.InferInput<Schema>[];
 }
 
-export interface Method<Schema extends ParamsSchema = ParamsSchema> extends MethodSpec<Schema> {
+export interface Method<Schema extends ParamsSchema = ParamsSchema, Shapes extends Specs = Specs>
+  extends MethodSpec<Schema, Shapes> {
   /** Checks params from outside and fills in the defaults; a ParameterError names the one that is wrong. */
-  parse(params: unknown): v.InferOutput<Schema>;
+  parse(params: unknown): valibot.InferOutput<Schema>;
 }
 
-export function defineMethod<const Schema extends ParamsSchema>(spec: MethodSpec<Schema>): Method<Schema> {
+export function defineMethod<const Schema extends ParamsSchema, const Shapes extends Specs>(
+  spec: MethodSpec<Schema, Shapes>,
+): Method<Schema, Shapes> {
   return {
     ...spec,
     parse(params) {
-      const result = v.safeParse(spec.params, params);
+      const result = valibot.safeParse(spec.params, params);
       if (result.success) return result.output;
-      const [issue] = result.issues;
-      const path = v.getDotPath(issue);
-      const known = Object.keys(spec.params.entries).join(', ');
-      if (issue.type === 'strict_object') {
-        throw new ParameterError(
-          path
-            ? `${spec.name} has no param '${path}': expected ${known}`
-            : `params of ${spec.name} must be an object, got ${issue.received}`,
-        );
-      }
-      throw new ParameterError(
-        `param ${path} of ${spec.name} must be ${issue.expected ?? 'valid'}, got ${issue.received}`,
-      );
+      throw new ParameterError(complaint(spec.name, spec.params, params, result.issues[0]));
     },
   };
+}
+
+/** Names the param that is wrong, even if the fault lies within it, with its type and the value given. */
+function complaint(method: string, schema: ParamsSchema, params: unknown, issue: valibot.BaseIssue<unknown>): string {
+  const name = issue.path?.[0]?.key;
+  if (name === undefined) return `params of ${method} must be an object, got ${show(params)}`;
+  const known = describeParams(schema);
+  const param = known.find((candidate) => candidate.name === name);
+  if (!param) return `${method} has no param '${name}': expected ${known.map((each) => each.name).join(', ')}`;
+  return `param ${name} of ${method} must be ${param.type}, got ${show((params as Record<string, unknown>)[param.name])}`;
+}
+
+/** Like JSON, but telling apart the numbers that JSON does not know. */
+function show(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(show).join(', ')}]`;
+  return typeof value === 'object' || typeof value === 'string' ? JSON.stringify(value) : String(value);
 }

@@ -1,0 +1,35 @@
+import { styleText } from 'node:util';
+import { Command } from 'commander';
+import type { Method } from '../methods/define';
+import { describeParams, paramsJsonSchema } from '../methods/params';
+import { methods } from '../methods/registry';
+import { formatTable } from './table';
+
+export function listCommand(): Command {
+  return new Command('list')
+    .description('list every method: family, paper, inputs, params')
+    .option('--json', 'print JSON, with the params as a JSON Schema')
+    .action(({ json }: { json?: true }) => {
+      const text = json ? JSON.stringify(methods.map(describe), undefined, 2) : table(methods);
+      process.stdout.write(`${text}\n`);
+    });
+}
+
+function describe({ name, family, summary, paper, inputs, outputs, params }: Method) {
+  return { name, family, summary, paper, inputs, outputs, params: paramsJsonSchema(params) };
+}
+
+function table(listed: readonly Method[]): string {
+  const columns = ['method', 'family', 'paper', 'inputs', 'params'].map((header) => ({ header }));
+  return formatTable(columns, listed.map(row));
+}
+
+function row({ name, family, paper, inputs, params }: Method): string[] {
+  const source = paper ? [paper.title, styleText('dim', `arXiv ${paper.arxiv}, ${paper.year}`)] : [];
+  const tensors = Object.entries(inputs).map(([input, letters]) => `${input} [${letters}]`);
+  const settings = describeParams(params).map(({ name: param, type, required, default: preset }) => {
+    const optional = preset === undefined ? ', optional' : `, default ${JSON.stringify(preset)}`;
+    return `${param}: ${type}${required ? '' : styleText('dim', optional)}`;
+  });
+  return [styleText('cyan', name), family, source.join('\n'), tensors.join('\n'), settings.join('\n')];
+}

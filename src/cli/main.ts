@@ -1,0 +1,63 @@
+/** The command line: its commands, and what a failure looks like from outside. */
+import { getSystemErrorMap } from 'node:util';
+import { Command, CommanderError } from 'commander';
+import { version } from '../../package.json';
+import { SaccadeError } from '../errors';
+import { listCommand } from './list';
+
+const EXIT = { done: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
+
+const EXAMPLES = `
+Examples:
+  $ saccade list
+  $ saccade mask attention --params '{"causal": true}'
+  $ saccade run attention --in qkv.safetensors --out result.safetensors
+  $ saccade doctor`;
+
+/** The whole command line; parsing errors are thrown, not printed. */
+export function program(): Command {
+  const root = new Command('saccade')
+    .description('Efficient attention in Node and the browser: choose it, check it, measure it.')
+    .version(version)
+    .addHelpText('after', EXAMPLES)
+    .exitOverride()
+    .configureOutput({ outputError: () => {} });
+  const commands = [listCommand()];
+  for (const command of commands) root.addCommand(command.copyInheritedSettings(root));
+  return root;
+}
+
+/** Runs the command line on `args`; resolves to the exit code, after one line on stderr if the input was bad. */
+export async function main(args: readonly string[]): Promise<number> {
+  try {
+    await program().parseAsync(args, { from: 'user' });
+    return EXIT.done;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;
+    const { message, code } = describeFailure(error as Error);
+    if (message) process.stderr.write(`${message}\n`);
+    return code;
+  }
+}
+
+function describeFailure(error: Error & { code?: string }): { message: string; code: number } {
+  const oneLine = (text: string) => `saccade: ${text.replace(/\s*\n\s*/g, ' ')}`;
+  // Commander has printed the help by itself.
+  if (error.code === 'commander.help') return { message: '', code: EXIT.badInput };
+  if (error instanceof CommanderError) {
+    return { message: oneLine(error.message.replace(/^error: /, '')), code: EXIT.badInput };
+  }
+  if (error instanceof SaccadeError) return { message: oneLine(error.message), code: EXIT.badInput };
+  if (isSystemError(error)) return { message: oneLine(systemMessage(error)), code: EXIT.badInput };
+  if (error.name === 'AbortError') return { message: oneLine('interrupted'), code: EXIT.interrupted };
+  return { message: error.stack ?? String(error), code: EXIT.failed };
+}
+
+function isSystemError(error: NodeJS.ErrnoException): boolean {
+  return error.syscall !== undefined && error.errno !== undefined;
+}
+
+function systemMessage({ errno, syscall, path, message }: NodeJS.ErrnoException): string {
+  const [, reason] = getSystemErrorMap().get(errno as number) ?? [];
+  return path === undefined || reason === undefined ? message : `cannot ${syscall} '${path}': ${reason}`;
+}

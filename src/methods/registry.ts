@@ -1,0 +1,16 @@
+/** Every method there is. */
+import { ParameterError } from '../errors';
+import type { Method } from './define';
+import { exactAttention } from './dense/attention';
+
+export const methods: readonly Method[] = [exactAttention];
+
+/** The method of that name; a ParameterError lists the known names. */
+export function findMethod(name: string): Method {
+  const method = methods.find((candidate) => candidate.name === name);
+  if (!method) {
+    const known = methods.map((candidate) => candidate.name).join(', ');
+    throw new ParameterError(`method must be one of ${known}, got '${name}'`);
+  }
+  return method;
+}
