@@ -1,0 +1,41 @@
+/** Bundles the report's app and its style into src/report/app.generated.ts, with the notices of the code it includes. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { rolldown } from 'rolldown';
+import license, { type Dependency } from 'rollup-plugin-license';
+
+const folder = new URL('../src/report/', import.meta.url);
+
+export async function buildReport(): Promise<void> {
+  const { code, notices } = await bundle(fileURLToPath(new URL('app.ts', folder)));
+  const style = await readFile(new URL('style.css', folder), 'utf8');
+  const script = `/*!\n${notices}\n*/\n${code.trim()}`;
+  for (const mark of ['</script', '<!--']) {
+    if (script.includes(mark)) throw new Error(`the report's script contains ${mark}, which a page cannot inline`);
+  }
+  const source = Object.entries({ script, style: style.trim() })
+    .map(([name, text]) => `export const ${name}: string = ${JSON.stringify(text)};\n`)
+    .join('');
+  await writeFile(new URL('app.generated.ts', folder), source);
+}
+
+async function bundle(input: string): Promise<{ code: string; notices: string }> {
+  let notices = '';
+  const keepNotices = license({
+    thirdParty: {
+      output: (dependencies) => {
+        notices = dependencies.map(formatNotice).join('\n\n');
+      },
+    },
+  });
+  await using build = await rolldown({ input, platform: 'browser', external: /^node:/, plugins: [keepNotices] });
+  const { output } = await build.generate({ format: 'iife', minify: true, comments: { legal: false } });
+  return { code: output[0].code, notices };
+}
+
+function formatNotice({ name, version, license: terms, licenseText }: Dependency): string {
+  if (!licenseText) throw new Error(`${name} ${version} is in the report's script but has no licence text to keep`);
+  return `${name} ${version} (${terms})\n${licenseText.trim()}`;
+}
+
+if (import.meta.main) await buildReport();

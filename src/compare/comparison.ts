@@ -1,0 +1,98 @@
+/** What a comparison holds: the JSON of `saccade compare`, and what its report shows. */
+import type { Machine } from '../machine';
+import type { DType } from '../tensor/dtype';
+import type { Recommendation } from './recommend';
+
+export interface Comparison {
+  /** Extents: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension. */
+  readonly extents: Readonly<Record<'b' | 'n' | 'm' | 'h' | 'g' | 'd' | 'e', number>>;
+  readonly dtype: DType;
+  /** What the runtime is: backend, threads, kernels; one fact a line. */
+  readonly runtime: readonly string[];
+  /** The two baselines, exact full and exact causal attention, then every variant. */
+  readonly rows: readonly Row[];
+  /** The true attention of each head: exact, full, averaged over the batch. */
+  readonly maps: AttentionMaps;
+  readonly recommendation: Recommendation;
+}
+
+/** One variant, measured. */
+export interface Row {
+  /** Name of the method in the registry. */
+  readonly method: string;
+  /** Its params as a user may give them. */
+  readonly params: Readonly<Record<string, unknown>>;
+  /** What tables and plots call it. */
+  readonly label: string;
+  /** Whether a query sees only the keys up to its own position: the baseline is then exact causal attention. */
+  readonly causal: boolean;
+  /** Whether this is the baseline itself. */
+  readonly baseline: boolean;
+  /** Milliseconds of one call, over repeats that alternate with those of the other rows. */
+  readonly time: Spread;
+  /** Median time of the baseline over that of this row. */
+  readonly speedup: number;
+  /** Most bytes that one call held beside its inputs: its results and its working memory. */
+  readonly memory: number;
+  /** Multiplications and additions of one call. */
+  readonly flops: number;
+  /** Share of the query-key pairs that are computed. */
+  readonly visited?: number;
+  /** Exact softmax probability, under the baseline, of the keys that a query keeps. Methods that are a mask have it. */
+  readonly mass?: Mass;
+  readonly error: OutputError;
+  /**
+   * Largest error against the float64 reference on a few queries, over the largest |v|: what the fast kernels
+   * themselves lose. Methods that are a mask have it.
+   */
+  readonly exactness?: number;
+}
+
+export interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+  readonly repeats: number;
+}
+
+export interface Mass {
+  readonly mean: number;
+  readonly min: number;
+  /** Per head, over batch and queries. */
+  readonly heads: readonly { readonly mean: number; readonly min: number }[];
+}
+
+export interface OutputError extends Distance {
+  readonly heads: readonly Distance[];
+}
+
+/** How far an output is from the baseline's. */
+export interface Distance {
+  /** |out - baseline| / |baseline|, Euclidean norms over everything compared. */
+  readonly relativeL2: number;
+  /** Cosine of the angle between the two. */
+  readonly cosine: number;
+}
+
+export interface AttentionMaps {
+  /** Queries and keys are binned: how many bins, and how many of them a bin holds (the last may hold fewer). */
+  readonly queryBins: number;
+  readonly queriesPerBin: number;
+  readonly keyBins: number;
+  readonly keysPerBin: number;
+  /**
+   * Per head the base64 of float16 bits, little-endian, [queryBins, keyBins]: the share of the attention of a bin's
+   * average query that falls on a bin's keys. Each row sums to 1.
+   */
+  readonly heads: readonly string[];
+}
+
+/** A comparison with what is needed to understand it later. */
+export interface ComparisonReport extends Comparison {
+  readonly format: 'saccade compare';
+  /** Grows when a field changes its meaning. */
+  readonly version: 1;
+  readonly machine: Machine;
+  /** What was compared on, in words. */
+  readonly input: string;
+}

@@ -1,0 +1,15 @@
+/** The script of every report: shows the page's data in the view it names. */
+
+import { compareView } from './compare-view';
+import type { Child } from './dom';
+import { element } from './dom';
+import type { Page } from './page';
+
+/** A view turns the page's data into its content, under the title. */
+// biome-ignore lint/suspicious/noExplicitAny: each view knows the type of the data that its own command embeds
+const views: Record<string, (data: any) => readonly Child[]> = {
+  compare: compareView,
+};
+
+const { title, view, data } = JSON.parse(document.getElementById('report')?.textContent ?? '') as Page;
+document.getElementById('app')?.replaceChildren(element('h1', {}, title), ...(views[view]?.(data) ?? []));
