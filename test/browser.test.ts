@@ -1,0 +1,36 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { agreementInPage, bundlePage, ISOLATION, launchChromium } from './page';
+
+let browser: Browser;
+let outDir: string;
+
+beforeAll(async () => {
+  outDir = await mkdtemp(join(tmpdir(), 'saccade-page-'));
+  expect(await bundlePage(resolve(import.meta.dirname, 'consumer'), outDir)).toEqual([]);
+  browser = await launchChromium();
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await rm(outDir, { recursive: true, force: true });
+});
+
+test('a cross-origin isolated page agrees with the reference', async () => {
+  const { report, isolated, errors } = await agreementInPage(browser, outDir, ISOLATION);
+  expect(errors).toEqual([]);
+  expect(isolated).toBe(true);
+  expect(report.worst).toBeLessThan(1e-5);
+  expect(report.leaked).toBe(0);
+});
+
+test('a page that is not isolated agrees too', async () => {
+  const { report, isolated, errors } = await agreementInPage(browser, outDir, {});
+  expect(errors).toEqual([]);
+  expect(isolated).toBe(false);
+  expect(report.worst).toBeLessThan(1e-5);
+  expect(report.leaked).toBe(0);
+});

@@ -1,0 +1,47 @@
+import { type Browser, chromium } from 'playwright-core';
+import { build, createLogger, preview } from 'vite';
+import type { Agreement, agreement } from './consumer/agreement';
+
+/** The headers that make a page cross-origin isolated, which is what threads in a browser need. */
+export const ISOLATION = {
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Embedder-Policy': 'require-corp',
+};
+
+/** A headless Chromium of the machine's own; playwright-core downloads none. */
+export function launchChromium(): Promise<Browser> {
+  const quiet = ['--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', '--no-first-run', ...quiet],
+  });
+}
+
+/** Bundles the page in `root` into `outDir` as a user of Vite would, with nothing configured; returns its warnings. */
+export async function bundlePage(root: string, outDir: string): Promise<string[]> {
+  const warnings: string[] = [];
+  const customLogger = { ...createLogger('silent'), warn: (message: string) => warnings.push(message) };
+  await build({ configFile: false, root, logLevel: 'warn', customLogger, build: { outDir, emptyOutDir: true } });
+  return warnings;
+}
+
+/** Serves a bundled page with `headers` and runs its agreement check; whatever the page logs as an error comes too. */
+export async function agreementInPage(
+  browser: Browser,
+  outDir: string,
+  headers: Record<string, string>,
+): Promise<{ report: Agreement; isolated: boolean; errors: string[] }> {
+  const server = await preview({ configFile: false, build: { outDir }, preview: { port: 0, headers } });
+  const page = await browser.newPage();
+  const errors: string[] = [];
+  page.on('pageerror', (error) => errors.push(error.message));
+  page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+  try {
+    await page.goto(server.resolvedUrls?.local[0] as string);
+    const report = await page.evaluate(() => (globalThis as unknown as { agreement: typeof agreement }).agreement({}));
+    return { report, isolated: await page.evaluate(() => crossOriginIsolated), errors };
+  } finally {
+    await page.close();
+    await server.close();
+  }
+}

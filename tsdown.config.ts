@@ -1,0 +1,15 @@
+import { defineConfig } from 'tsdown';
+
+/**
+ * One build of both entries, so that the command line and the library share their chunks. `index` and what it imports
+ * stay free of Node's modules; only chunks that the command line alone reaches import them.
+ */
+export default defineConfig({
+  entry: { index: 'src/index.ts', 'cli/bin': 'src/cli/bin.ts' },
+  platform: 'neutral',
+  target: 'es2022',
+  fixedExtension: true,
+  deps: { neverBundle: /^node:/ },
+  dts: { entry: 'src/index.ts' },
+  logLevel: 'warn',
+});
