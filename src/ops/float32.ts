@@ -1,0 +1,38 @@
+/** What the ops with one f32 result share. */
+import { DTypeError, ShapeError } from '../errors';
+import type { Control } from '../runtime/backend';
+import { formatShape } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
+import { checkControl, checkOptions, checkTensors, commonRuntime } from './check';
+
+export interface ResultOptions extends Control {
+  /** Where to write: a contiguous tensor of the result's shape that no input shares memory with. */
+  readonly out?: Tensor<'f32'> | undefined;
+}
+
+const OPTION_NAMES = ['out', 'signal', 'onProgress'];
+
+/** Throws unless the tensors share a runtime, are f32 and not empty, and the options (`more` are the op's own) known. */
+export function checkFloat32(
+  op: string,
+  tensors: Readonly<Record<string, Tensor>>,
+  options: ResultOptions,
+  more: readonly string[] = [],
+): void {
+  checkTensors(tensors);
+  commonRuntime(tensors);
+  checkOptions(op, options, [...more, ...OPTION_NAMES]);
+  checkControl(options);
+  for (const [name, { dtype, shape, size }] of Object.entries(tensors)) {
+    if (dtype !== 'f32') throw new DTypeError(`${name} must be f32, got ${dtype}`);
+    if (size === 0) throw new ShapeError(`${name} ${formatShape(shape)} is empty`);
+  }
+}
+
+/** Throws unless the tensors lie in memory in row-major order. */
+export function checkContiguous(tensors: Readonly<Record<string, Tensor>>): void {
+  for (const [name, { isContiguous, shape, strides }] of Object.entries(tensors)) {
+    if (!isContiguous)
+      throw new ShapeError(`${name} ${formatShape(shape)} must be contiguous, got strides ${formatShape(strides)}`);
+  }
+}

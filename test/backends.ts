@@ -1,0 +1,19 @@
+/** The runtimes on which one test body runs. */
+import { afterAll, beforeAll, describe } from 'vitest';
+import { createRuntime, type Runtime, type RuntimeOptions } from '../src/index';
+
+export const BACKENDS: readonly (readonly [name: string, options: RuntimeOptions])[] = [
+  ['reference', { backend: 'reference' }],
+];
+
+/** Describes `body` once for every backend, with a runtime that lives as long as its tests. */
+export function describeOnBackends(title: string, body: (runtime: () => Runtime) => void): void {
+  describe.each(BACKENDS)(`${title} on %s`, (_, options) => {
+    let runtime: Runtime;
+    beforeAll(async () => {
+      runtime = await createRuntime(options);
+    });
+    afterAll(() => runtime.dispose());
+    body(() => runtime);
+  });
+}

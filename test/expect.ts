@@ -1,0 +1,48 @@
+/** Assertions that the tests share. */
+import { expect } from 'vitest';
+import type { Runtime, Tensor } from '../src/index';
+
+/** Every |actual - expected| is at most `tolerance` (one number, or one for each element); NaN and infinities agree. */
+export function expectClose(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  tolerance: number | ArrayLike<number>,
+): void {
+  expect(actual.length).toBe(expected.length);
+  for (let i = 0; i < actual.length; i++) {
+    const got = actual[i] as number;
+    const want = expected[i] as number;
+    const allowed = typeof tolerance === 'number' ? tolerance : (tolerance[i] as number);
+    if (Object.is(got, want) || Math.abs(got - want) <= allowed) continue;
+    expect.fail(`element ${i}: got ${got}, expected ${want} within ${allowed}`);
+  }
+}
+
+/** `call` rejects with `message` and leaves the runtime's live bytes as they were. */
+export async function expectRefusal(runtime: Runtime, call: () => Promise<unknown>, message: string): Promise<void> {
+  const before = runtime.memory().live;
+  await expect(call()).rejects.toThrow(message);
+  expect(runtime.memory().live).toBe(before);
+}
+
+/** A tensor of `shape` in the middle of memory filled with a sentinel, and a check that its surroundings still hold it. */
+export function guarded(
+  runtime: Runtime,
+  shape: readonly number[],
+): { out: Tensor<'f32'>; check: () => Promise<void> } {
+  const margin = 64;
+  const size = shape.reduce((a, b) => a * b, 1);
+  const memory = runtime.tensor(new Float32Array(size + 2 * margin).fill(12345), [size + 2 * margin]);
+  const middle = memory.slice(0, margin, margin + size);
+  const out = middle.reshape(shape);
+  middle.dispose();
+  return {
+    out,
+    async check() {
+      const values = await memory.read();
+      const around = [...values.subarray(0, margin), ...values.subarray(margin + size)];
+      memory.dispose();
+      expect(around.every((value) => value === 12345)).toBe(true);
+    },
+  };
+}
