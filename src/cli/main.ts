@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json';
 import { SaccadeError } from '../errors';
 import { listCommand } from './list';
+import { maskCommand } from './mask';
 
 const EXIT = { done: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
 
@@ -22,7 +23,7 @@ export function program(): Command {
     .addHelpText('after', EXAMPLES)
     .exitOverride()
     .configureOutput({ outputError: () => {} });
-  const commands = [listCommand()];
+  const commands = [listCommand(), maskCommand()];
   for (const command of commands) root.addCommand(command.copyInheritedSettings(root));
   return root;
 }

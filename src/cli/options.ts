@@ -1,0 +1,39 @@
+/** Options and arguments that several commands take. */
+import { InvalidArgumentError, Option } from 'commander';
+import { ParameterError } from '../errors';
+import type { Method } from '../methods/define';
+import { BACKENDS } from '../runtime/backend';
+
+/** Parses an option's value as a whole number within bounds. */
+export function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+  };
+}
+
+export function backendOption(): Option {
+  return new Option('--backend <name>', 'where to compute').choices(['auto', ...BACKENDS]).default('auto');
+}
+
+export function threadsOption(): Option {
+  return new Option('--threads <count>', 'threads of the wasm backend; default: one per core').argParser(
+    wholeNumber(1, 256),
+  );
+}
+
+export function paramsOption(): Option {
+  return new Option('--params <json>', 'params of the method, such as \'{"causal": true}\'').default('{}');
+}
+
+/** The method's params out of what `--params` was given. */
+export function parseParams<M extends Method>(method: M, json: string): ReturnType<M['parse']> {
+  let params: unknown;
+  try {
+    params = JSON.parse(json);
+  } catch {
+    throw new ParameterError(`--params must be JSON, such as '{"causal": true}', got '${json}'`);
+  }
+  return method.parse(params) as ReturnType<M['parse']>;
+}
