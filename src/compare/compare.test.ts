@@ -1,0 +1,264 @@
+import * as valibot from 'valibot';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { defineMethod, type Method } from '../methods/define';
+import { exactAttention } from '../methods/dense/attention';
+import { createRuntime, type Runtime } from '../runtime/runtime';
+import { compare, type Qkv } from './compare';
+import type { Comparison, Row } from './comparison';
+import { decodeMap } from './maps';
+
+const QUICK = { seconds: 0 };
+let runtime: Runtime;
+beforeAll(async () => {
+  runtime = await createRuntime({ backend: 'reference' });
+});
+afterAll(() => runtime.dispose());
+
+interface Extents {
+  b?: number;
+  n: number;
+  m: number;
+  h: number;
+  g: number;
+  d: number;
+  e: number;
+}
+
+function randomInputs({ b = 1, n, m, h, g, d, e }: Extents): Qkv {
+  return {
+    q: runtime.random([b, n, h, d], { seed: 1 }),
+    k: runtime.random([b, m, g, d], { seed: 2 }),
+    v: runtime.random([b, m, g, e], { seed: 3 }),
+  };
+}
+
+/** Attention of one head as a whole matrix: probabilities [n][m] over the keys seen, and outputs [n][e]. */
+async function bruteForce(inputs: Qkv, batch: number, head: number, sees: (i: number, j: number) => boolean) {
+  const [q, k, v] = await Promise.all([inputs.q.read(), inputs.k.read(), inputs.v.read()]);
+  const [, n, h, d] = inputs.q.shape as [number, number, number, number];
+  const [, m, g, e] = inputs.v.shape as [number, number, number, number];
+  const group = Math.floor((head * g) / h);
+  const range = (length: number) => Array.from({ length }, (_, at) => at);
+  const probabilities = range(n).map((i) => {
+    const weights = range(m).map((j) => {
+      const dot = range(d).reduce(
+        (sum, c) => sum + q[((batch * n + i) * h + head) * d + c]! * k[((batch * m + j) * g + group) * d + c]!,
+        0,
+      );
+      return sees(i, j) ? Math.exp(dot / Math.sqrt(d)) : 0;
+    });
+    const sum = weights.reduce((a, w) => a + w, 0);
+    return weights.map((weight) => (sum === 0 ? 0 : weight / sum));
+  });
+  const out = probabilities.map((row) =>
+    range(e).map((c) => row.reduce((sum, p, j) => sum + p * v[((batch * m + j) * g + group) * e + c]!, 0)),
+  );
+  return { probabilities, out };
+}
+
+function findRow({ rows }: Comparison, label: string): Row {
+  const row = rows.find((candidate) => candidate.label === label);
+  if (!row) throw new Error(`no row '${label}' among ${rows.map((candidate) => candidate.label)}`);
+  return row;
+}
+
+describe('what a window loses', () => {
+  const shapes: Record<string, Extents> = {
+    'grouped heads, two batches': { b: 2, n: 21, m: 21, h: 4, g: 2, d: 5, e: 3 },
+    'more keys than queries': { n: 17, m: 40, h: 2, g: 2, d: 4, e: 6 },
+    'more queries than keys: some see nothing': { n: 24, m: 16, h: 2, g: 1, d: 4, e: 4 },
+  };
+  for (const [name, extents] of Object.entries(shapes)) {
+    test(`mass and error agree with whole matrices in float64 (${name})`, async () => {
+      const inputs = randomInputs(extents);
+      const { b = 1, n, m, h } = extents;
+      const comparison = await compare(inputs, QUICK);
+      const variants = comparison.rows.filter((row) => !row.baseline);
+      expect(variants.length).toBeGreaterThan(2);
+
+      for (const row of variants) {
+        const mask = exactAttention.mask?.(exactAttention.parse(row.params));
+        for (let head = 0; head < h; head++) {
+          let [kept, queries, least, difference, norm, dot, own] = [0, 0, 1, 0, 0, 0, 0];
+          for (let batch = 0; batch < b; batch++) {
+            const visible = (_: number, j: number, i = _) => !row.causal || j <= i + m - n;
+            const exact = await bruteForce(inputs, batch, head, visible);
+            const masked = await bruteForce(inputs, batch, head, (i, j) => mask!.sees(i, j, n, m));
+            for (let i = 0; i < n; i++) {
+              const seen = exact.probabilities[i]!.filter((_, j) => mask!.sees(i, j, n, m));
+              if (exact.probabilities[i]!.some((p) => p > 0)) {
+                const mass = seen.reduce((sum, p) => sum + p, 0);
+                kept += mass;
+                queries++;
+                least = Math.min(least, mass);
+              }
+              exact.out[i]!.forEach((value, c) => {
+                const other = masked.out[i]![c]!;
+                difference += (value - other) ** 2;
+                norm += value ** 2;
+                own += other ** 2;
+                dot += value * other;
+              });
+            }
+          }
+          expect(row.mass?.heads[head]?.mean, `${row.label} head ${head}`).toBeCloseTo(kept / queries, 5);
+          expect(row.mass?.heads[head]?.min).toBeCloseTo(least, 5);
+          expect(row.error.heads[head]?.relativeL2).toBeCloseTo(Math.sqrt(difference / norm), 5);
+          expect(row.error.heads[head]?.cosine).toBeCloseTo(dot / Math.sqrt(norm * own), 5);
+        }
+      }
+    });
+  }
+
+  test('a wider window keeps more and errs less, and the overall figures lie between those of the heads', async () => {
+    const { rows } = await compare(randomInputs({ n: 64, m: 64, h: 2, g: 2, d: 8, e: 8 }), QUICK);
+    const windows = rows.filter((row) => !row.causal && !row.baseline).sort((a, b) => a.visited! - b.visited!);
+    for (let at = 1; at < windows.length; at++) {
+      expect(windows[at]!.mass!.mean).toBeGreaterThan(windows[at - 1]!.mass!.mean);
+      expect(windows[at]!.error.relativeL2).toBeLessThan(windows[at - 1]!.error.relativeL2);
+    }
+    for (const { error, mass } of windows) {
+      const errors = error.heads.map((head) => head.relativeL2);
+      expect(error.relativeL2).toBeGreaterThanOrEqual(Math.min(...errors));
+      expect(error.relativeL2).toBeLessThanOrEqual(Math.max(...errors));
+      expect(mass!.mean).toBeCloseTo(mass!.heads.reduce((sum, head) => sum + head.mean / 2, 0));
+    }
+  });
+});
+
+test('the baselines come first, once each, and differ from themselves by nothing', async () => {
+  const { rows } = await compare(randomInputs({ n: 20, m: 20, h: 1, g: 1, d: 4, e: 4 }), QUICK);
+  expect(rows.filter((row) => row.baseline).map((row) => row.label)).toEqual(['exact full', 'exact causal']);
+  expect(rows.slice(0, 2).every((row) => row.baseline && row.speedup === 1 && row.error.relativeL2 === 0)).toBe(true);
+  expect(rows[0]).toMatchObject({ visited: 1, mass: { mean: 1 }, flops: 4 * 20 * 20 * 4 });
+  expect(new Set(rows.map((row) => row.label)).size).toBe(rows.length);
+  for (const row of rows) {
+    expect(row.time.min).toBeLessThanOrEqual(row.time.median);
+    expect(row.time.median).toBeLessThanOrEqual(row.time.max);
+    expect(row.exactness).toBeLessThan(1e-6);
+    expect(row.memory).toBeGreaterThanOrEqual(4 * (20 * 4 + 20));
+  }
+});
+
+test('values of all zeros lose nothing', async () => {
+  const { q, k } = randomInputs({ n: 9, m: 9, h: 1, g: 1, d: 4, e: 4 });
+  const { rows } = await compare({ q, k, v: runtime.tensor(new Float32Array(36), [1, 9, 1, 4]) }, QUICK);
+  for (const { error } of rows) expect(error).toMatchObject({ relativeL2: 0, cosine: 1 });
+});
+
+describe('attention maps', () => {
+  test('are the exact probabilities when nothing needs binning', async () => {
+    const inputs = randomInputs({ n: 6, m: 9, h: 2, g: 1, d: 4, e: 2 });
+    const { maps } = await compare(inputs, QUICK);
+    expect(maps).toMatchObject({ queryBins: 6, keyBins: 9, queriesPerBin: 1, keysPerBin: 1 });
+    const { probabilities } = await bruteForce(inputs, 0, 1, () => true);
+    probabilities.flat().forEach((p, at) => {
+      expect(decodeMap(maps.heads[1]!)[at]).toBeCloseTo(p, 3);
+    });
+  });
+
+  test('have rows that sum to 1, whatever the lengths', async () => {
+    const { maps } = await compare(randomInputs({ b: 2, n: 300, m: 515, h: 1, g: 1, d: 2, e: 1 }), {
+      ...QUICK,
+      methods: [],
+    });
+    expect(maps).toMatchObject({ queryBins: 150, keyBins: 172, queriesPerBin: 2, keysPerBin: 3 });
+    const map = decodeMap(maps.heads[0]!);
+    expect(map).toHaveLength(150 * 172);
+    for (let row = 0; row < 150; row++) {
+      const sum = map.subarray(row * 172, (row + 1) * 172).reduce((a, p) => a + p, 0);
+      expect(sum).toBeCloseTo(1, 2);
+    }
+  });
+});
+
+test('survives a round trip through JSON', async () => {
+  const comparison = await compare(randomInputs({ n: 12, m: 12, h: 2, g: 1, d: 4, e: 4 }), QUICK);
+  expect(JSON.parse(JSON.stringify(comparison))).toEqual(comparison);
+});
+
+describe('methods', () => {
+  const anything = valibot.strictObject({});
+  const copy = { ...exactAttention, params: anything, parse: () => ({}) } as unknown as Method;
+
+  test('one without a mask joins with its own name, and has no mass', async () => {
+    const { mask: _, ...rest } = copy;
+    const halved = defineMethod({
+      ...rest,
+      name: 'halved',
+      params: anything,
+      async forward(inputs) {
+        const { out, lse } = await exactAttention.forward(inputs as unknown as Qkv, exactAttention.parse({}));
+        const half = (await out!.read()).map((value: number) => value / 2) as Float32Array;
+        return { out: runtime.tensor(half, out!.shape), lse: lse! };
+      },
+      variants: () => [{}],
+    });
+    const comparison = await compare(randomInputs({ n: 8, m: 8, h: 2, g: 2, d: 4, e: 4 }), {
+      ...QUICK,
+      methods: [halved],
+    });
+    expect(comparison.rows.map((row) => row.label)).toEqual(['exact full', 'exact causal', 'halved']);
+    const row = findRow(comparison, 'halved');
+    expect(row.mass).toBeUndefined();
+    expect(row.error.relativeL2).toBeCloseTo(0.5);
+    expect(row.error.cosine).toBeCloseTo(1);
+  });
+
+  test('a mask whose kernel is wrong gets no speed', async () => {
+    const wrong = defineMethod({
+      ...copy,
+      name: 'wrong',
+      params: anything,
+      mask: () => exactAttention.mask!(exactAttention.parse({ window: [1, 1] })),
+      forward: (inputs) => exactAttention.forward(inputs as unknown as Qkv, exactAttention.parse({ window: [2, 1] })),
+      variants: () => [{}],
+    });
+    const inputs = randomInputs({ n: 8, m: 8, h: 2, g: 2, d: 4, e: 4 });
+    const { live } = runtime.memory();
+    await expect(compare(inputs, { ...QUICK, methods: [wrong] })).rejects.toThrow(
+      /wrong differs from the float64 reference by .*: its speed is not reported/,
+    );
+    expect(runtime.memory().live).toBe(live);
+  });
+});
+
+describe('bad input', () => {
+  const extents = { n: 4, m: 4, h: 2, g: 2, d: 4, e: 4 };
+
+  test('a value that is not finite is named', async () => {
+    const { q, k } = randomInputs(extents);
+    const v = runtime.tensor(
+      Float32Array.from({ length: 32 }, (_, at) => (at === 7 ? Number.NaN : 0)),
+      [1, 4, 2, 4],
+    );
+    await expect(compare({ q, k, v }, QUICK)).rejects.toThrow('v must hold finite numbers, got NaN');
+  });
+
+  test('shapes that do not fit are named', async () => {
+    const { q, k } = randomInputs(extents);
+    await expect(compare({ q, k, v: q.slice(1, 0, 3) }, QUICK)).rejects.toThrow('v must have shape [b, m, g, e]');
+  });
+
+  test('an unknown option is named', async () => {
+    const options = { speed: 1 } as object;
+    await expect(compare(randomInputs(extents), options)).rejects.toThrow("compare has no option 'speed'");
+  });
+});
+
+test('a cancelled comparison frees what it made', async () => {
+  const inputs = randomInputs({ n: 50, m: 50, h: 2, g: 2, d: 4, e: 4 });
+  const { live } = runtime.memory();
+  const controller = new AbortController();
+  const onProgress = (share: number) => share > 0.4 && controller.abort();
+  await expect(compare(inputs, { seconds: 1, signal: controller.signal, onProgress })).rejects.toThrow('abort');
+  expect(runtime.memory().live).toBe(live);
+});
+
+test('progress goes from nothing to everything', async () => {
+  const shares: number[] = [];
+  const onProgress = (share: number) => shares.push(share);
+  await compare(randomInputs({ n: 8, m: 8, h: 1, g: 1, d: 2, e: 2 }), { ...QUICK, onProgress });
+  expect(shares).toEqual([...shares].sort((a, b) => a - b));
+  expect(shares.at(-1)).toBe(1);
+});

@@ -1,0 +1,157 @@
+/** Measures every attention that there is against the exact one, on the caller's own q, k and v. */
+import { ParameterError } from '../errors';
+import type { Method } from '../methods/define';
+import { methods as allMethods } from '../methods/registry';
+import { checkControl, checkOptions, checkTensors, commonRuntime } from '../ops/check';
+import type { Control } from '../runtime/backend';
+import { type HostTensor, toFloat64 } from '../tensor/host';
+import { bindShapes } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
+import type { Comparison, Row } from './comparison';
+import { type Contender, contendersAt, isComparable, type Results } from './contenders';
+import { checkExactness, type HostQkv } from './exactness';
+import { attentionMaps } from './maps';
+import { massKept, outputError } from './quality';
+import { recommend } from './recommend';
+import { timeInterleaved } from './timing';
+
+export interface CompareOptions extends Control {
+  /** Methods to compare, all with inputs q, k, v and outputs out, lse; default: every one in the registry. */
+  readonly methods?: readonly Method[] | undefined;
+  /** Largest output error (relative L2) that a recommended variant may have. Default 0.1. */
+  readonly maxError?: number | undefined;
+  /** Seconds to spend on repeats, once each variant was timed three times. Default 8. */
+  readonly seconds?: number | undefined;
+}
+
+export interface Qkv {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
+const OPTION_NAMES = ['methods', 'maxError', 'seconds', 'signal', 'onProgress'];
+
+/**
+ * Measures the variants of `methods` on q [b,n,h,d], k [b,m,g,d], v [b,m,g,e] beside exact full and exact causal
+ * attention. Nothing is timed before it agrees with the float64 reference; n x m numbers are never held.
+ *
+ * @throws {ShapeError} q, k and v that do not fit together
+ * @throws {ParameterError} a value that is not finite, an unknown option
+ * @throws {BackendError} a kernel whose result is wrong
+ */
+export async function compare(inputs: Qkv, options: CompareOptions = {}): Promise<Comparison> {
+  const { q, k, v } = inputs;
+  checkTensors({ q, k, v });
+  const { backend } = commonRuntime({ q, k, v });
+  checkOptions('compare', options, OPTION_NAMES);
+  checkControl(options);
+  const { methods = allMethods.filter(isComparable), maxError = 0.1, seconds = 8 } = options;
+  const extents = bindShapes(
+    { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
+    { q: q.shape, k: k.shape, v: v.shape },
+  ) as Comparison['extents'];
+
+  const contenders = contendersAt(extents, methods);
+  const measured = await measureOnce(contenders, { q, k, v }, part(options, 0, 0.3));
+  const times = await timeInterleaved(
+    contenders.map(
+      ({ forward }) =>
+        async () =>
+          disposeAll(await forward({ q, k, v }, { signal: options.signal })),
+    ),
+    measured.map(({ estimate }) => estimate),
+    { seconds, least: 3, most: 15 },
+    part(options, 0.3, 0.9),
+  );
+  const rows = contenders.map((contender, at): Row => {
+    const { method, params, label, causal, baseline, flops, visited } = contender;
+    const { estimate: _, ...quality } = measured[at] as Measured;
+    const time = times[at] as Row['time'];
+    const baselineTime = times[contenders.findIndex((base) => base.baseline && base.causal === causal)] as Row['time'];
+    return {
+      method: method.name,
+      params,
+      label,
+      causal,
+      baseline,
+      time,
+      speedup: baselineTime.median / time.median,
+      flops,
+      ...(visited !== undefined && { visited }),
+      ...quality,
+    };
+  });
+  return {
+    extents,
+    dtype: q.dtype,
+    runtime: backend.explain(),
+    rows,
+    maps: await attentionMaps(q, k, part(options, 0.9, 1)),
+    recommendation: recommend(rows, maxError),
+  };
+}
+
+/** What one call of a contender shows: everything but its time. */
+interface Measured extends Pick<Row, 'memory' | 'error' | 'mass' | 'exactness'> {
+  /** Milliseconds of this first call. */
+  readonly estimate: number;
+}
+
+/** Runs each contender once, the baselines first, and compares its results with the reference and its baseline. */
+async function measureOnce(contenders: readonly Contender[], inputs: Qkv, control: Control): Promise<Measured[]> {
+  const host = await readFinite(inputs);
+  const baselines = new Map<boolean, Results<HostTensor>>();
+  const measured: Measured[] = [];
+  for (const contender of contenders) {
+    const { causal, baseline, mask, label, scale = 1 / Math.sqrt(inputs.q.shape[3] as number) } = contender;
+    const { results, ...cost } = await runOnce(contender, inputs, control);
+    if (baseline) baselines.set(causal, results);
+    const exact = baselines.get(causal) as Results<HostTensor>;
+    measured.push({
+      ...cost,
+      error: outputError(results.out, exact.out),
+      ...(mask && {
+        mass: massKept(results.lse, exact.lse),
+        exactness: checkExactness(label, host, results.out, mask, scale),
+      }),
+    });
+    control.onProgress?.(measured.length / contenders.length);
+  }
+  return measured;
+}
+
+async function runOnce({ forward }: Contender, inputs: Qkv, { signal }: Control) {
+  const { backend } = inputs.q.runtime;
+  signal?.throwIfAborted();
+  backend.resetPeak();
+  const before = backend.memory().live;
+  const start = performance.now();
+  const results = await forward({ ...inputs }, { signal });
+  const estimate = performance.now() - start;
+  const memory = backend.memory().peak - before;
+  try {
+    return { results: { out: await results.out.toHost(), lse: await results.lse.toHost() }, estimate, memory };
+  } finally {
+    disposeAll(results);
+  }
+}
+
+async function readFinite({ q, k, v }: Qkv): Promise<HostQkv> {
+  const host = { q: await q.toHost(), k: await k.toHost(), v: await v.toHost() };
+  for (const [name, tensor] of Object.entries(host)) {
+    const wrong = toFloat64(tensor).find((value) => !Number.isFinite(value));
+    if (wrong !== undefined) throw new ParameterError(`${name} must hold finite numbers, got ${wrong}`);
+  }
+  return host;
+}
+
+/** The control of a part of the work, whose progress runs from `from` to `to` of the whole. */
+function part({ signal, onProgress }: Control, from: number, to: number): Control {
+  return { signal, onProgress: (share) => onProgress?.(from + (to - from) * share) };
+}
+
+function disposeAll({ out, lse }: Results<Tensor>): void {
+  out.dispose();
+  lse.dispose();
+}

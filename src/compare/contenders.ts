@@ -1,0 +1,80 @@
+import type { Band } from '../masks/band';
+import type { Inputs, Letters, Method } from '../methods/define';
+import { findMethod } from '../methods/registry';
+import type { Control } from '../runtime/backend';
+import type { Tensor } from '../tensor/tensor';
+
+/** One setting of one method, to be measured. */
+export interface Contender {
+  readonly method: Method;
+  /** The params as given, without defaults. */
+  readonly params: Readonly<Record<string, unknown>>;
+  readonly label: string;
+  readonly causal: boolean;
+  /** Whether this is exact full or exact causal attention. */
+  readonly baseline: boolean;
+  readonly mask?: Band;
+  /** Factor on the scores; undefined for the method's default. */
+  readonly scale?: number;
+  readonly flops: number;
+  readonly visited?: number;
+  forward(inputs: Inputs, control: Control): Promise<Results<Tensor>>;
+}
+
+/** What comparable methods return: out [b, n, h, e] and lse [b, n, h]. */
+export interface Results<T> {
+  readonly out: T;
+  readonly lse: T;
+}
+
+/** Whether a method computes attention from q, k and v alone, and so can be compared with the exact one. */
+export function isComparable({ inputs, outputs }: Method): boolean {
+  return Object.keys(inputs).join() === 'q,k,v' && Object.keys(outputs).join() === 'out,lse';
+}
+
+/** Exact full and exact causal attention first, then every variant of the methods. */
+export function contendersAt(letters: Letters, methods: readonly Method[]): Contender[] {
+  const exact = findMethod('attention');
+  const baselines = [{}, { causal: true }].map((params) => contender(exact, params, letters, true));
+  const isBaseline = (method: Method, params: object) =>
+    baselines.some((base) => base.method === method && sameParams(method, base.params, params));
+  const variants = methods.flatMap((method) =>
+    method
+      .variants(letters)
+      .filter((params) => !isBaseline(method, params))
+      .map((params) => contender(method, params, letters, false)),
+  );
+  return [...baselines, ...variants];
+}
+
+function contender(method: Method, given: Record<string, unknown>, letters: Letters, baseline: boolean): Contender {
+  const params = method.parse(given) as { readonly causal?: boolean; readonly scale?: number };
+  const mask = method.mask?.(params);
+  const { flops, visited } = method.cost(letters, params);
+  const causal = mask ? mask.right === 0 : params.causal === true;
+  return {
+    method,
+    params: given,
+    label: baseline ? `exact ${mask?.name}` : labelOf(method, given, mask),
+    causal,
+    baseline,
+    flops,
+    ...(visited !== undefined && { visited }),
+    ...(mask && { mask }),
+    ...(params.scale !== undefined && { scale: params.scale }),
+    forward: (inputs, control) => method.forward(inputs, params, control) as unknown as Promise<Results<Tensor>>,
+  };
+}
+
+/** The name of the mask says what windows of exact attention are; other methods say their own name too. */
+function labelOf(method: Method, params: object, mask: Band | undefined): string {
+  if (method === findMethod('attention') && mask) return mask.name;
+  const settings = Object.entries(params).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
+  return [method.name, ...settings].join(' ');
+}
+
+function sameParams(method: Method, a: object, b: object): boolean {
+  const [left, right] = [a, b].map((params) => method.parse(params) as Record<string, unknown>);
+  const names = new Set([...Object.keys(left ?? {}), ...Object.keys(right ?? {})]);
+  return [...names].every((name) => JSON.stringify(left?.[name]) === JSON.stringify(right?.[name]));
+}

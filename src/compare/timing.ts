@@ -1,0 +1,46 @@
+import type { Control } from '../runtime/backend';
+import type { Spread } from './comparison';
+
+export interface TimingPlan {
+  /** Repeats stop after this many seconds, once there are `least` of them. */
+  readonly seconds: number;
+  readonly least: number;
+  readonly most: number;
+}
+
+/** One sample lasts at least this many milliseconds, so that the clock's steps do not matter. */
+const SAMPLE = 5;
+
+/**
+ * Times calls that have each run once. Repeats alternate between them, so that a slow moment of the machine falls on all.
+ * `estimates` are the milliseconds that a call takes, roughly.
+ */
+export async function timeInterleaved(
+  calls: readonly (() => Promise<void>)[],
+  estimates: readonly number[],
+  { seconds, least, most }: TimingPlan,
+  { signal, onProgress }: Control,
+): Promise<Spread[]> {
+  const samples: number[][] = calls.map(() => []);
+  const begin = performance.now();
+  const elapsed = () => (performance.now() - begin) / 1000;
+  for (let round = 0; round < most && (round < least || elapsed() < seconds); round++) {
+    for (const [at, call] of calls.entries()) {
+      signal?.throwIfAborted();
+      const times = Math.ceil(SAMPLE / Math.max(estimates[at] as number, SAMPLE / 100));
+      const start = performance.now();
+      for (let i = 0; i < times; i++) await call();
+      samples[at]?.push((performance.now() - start) / times);
+      const rounds = round + (at + 1) / calls.length;
+      onProgress?.(Math.max(rounds / most, Math.min(1, rounds / least, elapsed() / seconds)));
+    }
+  }
+  return samples.map(summarise);
+}
+
+function summarise(samples: readonly number[]): Spread {
+  const sorted = [...samples].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const median = ((sorted[Math.ceil(middle) - 1] as number) + (sorted[Math.floor(middle)] as number)) / 2;
+  return { median, min: sorted[0] as number, max: sorted.at(-1) as number, repeats: sorted.length };
+}
