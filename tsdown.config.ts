@@ -11,5 +11,7 @@ export default defineConfig({
   fixedExtension: true,
   deps: { neverBundle: /^node:/ },
   dts: { entry: 'src/index.ts' },
+  // Tensors are disposable; whoever compiles for an older library of types shall not need to know.
+  banner: { dts: '/// <reference lib="esnext.disposable" />' },
   logLevel: 'warn',
 });

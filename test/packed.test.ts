@@ -1,0 +1,189 @@
+/** The package as it is published: packed, installed into an empty project and used there. */
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, watch } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import type { Browser } from 'playwright-core';
+import ts from 'typescript';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { attention, createRuntime, type Tensor } from '../src/index';
+import { readSafetensors, writeSafetensors } from '../src/io';
+import type { Agreement } from './consumer/agreement';
+import { agreementInPage, bundlePage, ISOLATION, launchChromium } from './page';
+
+const root = resolve(import.meta.dirname, '..');
+const bin = 'node_modules/.bin/saccade';
+let project: string;
+
+beforeAll(async () => {
+  project = await mkdtemp(join(tmpdir(), 'saccade-packed-'));
+  const packed = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', project], root);
+  const [{ filename }] = JSON.parse(packed.stdout) as [{ filename: string }];
+  await writeFile(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
+  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', filename]);
+
+  const source = await readFile(join(root, 'test/consumer/agreement.ts'), 'utf8');
+  const consumer = source.replace('../../src/index', 'saccade');
+  const main = `import { agreement } from './agreement.js';
+    console.log(JSON.stringify(await agreement(JSON.parse(process.argv[2]))));`;
+  await writeFile(join(project, 'agreement.ts'), consumer);
+  await writeFile(join(project, 'agreement.js'), ts.transpile(consumer, { target: ts.ScriptTarget.ES2022 }));
+  await writeFile(join(project, 'main.js'), main);
+  await copyFile(join(root, 'test/consumer/index.html'), join(project, 'index.html'));
+}, 120_000);
+
+afterAll(() => rm(project, { recursive: true, force: true }));
+
+describe('in Node', () => {
+  test('two threads agree with the reference', async () => {
+    const report = await agreementIn(process.execPath, { threads: 2 });
+    expect(report.worst).toBeLessThan(1e-5);
+    expect(report.leaked).toBe(0);
+  });
+
+  test.each(otherNodes())('so they do on $version', async ({ path }) => {
+    const report = await agreementIn(path, { threads: 2 });
+    expect(report.worst).toBeLessThan(1e-5);
+    expect(report.leaked).toBe(0);
+  });
+
+  async function agreementIn(node: string, options: object): Promise<Agreement> {
+    const { stdout } = await run(node, ['main.js', JSON.stringify(options)]);
+    return JSON.parse(stdout);
+  }
+});
+
+describe('types', () => {
+  test.each([
+    { module: 'nodenext', moduleResolution: 'nodenext' },
+    { module: 'esnext', moduleResolution: 'bundler' },
+  ])('check with moduleResolution $moduleResolution', async (modules) => {
+    const compilerOptions = {
+      ...modules,
+      target: 'es2022',
+      lib: ['es2022', 'dom'],
+      types: [],
+      strict: true,
+      noEmit: true,
+    };
+    await writeFile(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['agreement.ts'] }));
+    const { stdout } = await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.']);
+    expect(stdout).toBe('');
+  });
+});
+
+describe('in a page bundled by Vite', () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await launchChromium();
+    expect(await bundlePage(project, join(project, 'dist'))).toEqual([]);
+  });
+  afterAll(() => browser?.close());
+
+  test.each([
+    { isolated: true, headers: ISOLATION },
+    { isolated: false, headers: {} },
+  ])('it agrees with the reference, isolated: $isolated', async ({ headers }) => {
+    const { report, errors } = await agreementInPage(browser, join(project, 'dist'), headers);
+    expect(errors).toEqual([]);
+    expect(report.worst).toBeLessThan(1e-5);
+  });
+});
+
+describe('the command line', () => {
+  test('run writes what attention computes', async () => {
+    using runtime = await createRuntime();
+    const [q, k, v] = [
+      [2, 37, 4, 24],
+      [2, 53, 2, 24],
+      [2, 53, 2, 16],
+    ].map((shape, seed) => runtime.random(shape, { seed })) as [Tensor, Tensor, Tensor];
+    await writeInputs('small.safetensors', { q, k, v });
+    await run(bin, [
+      'run',
+      'attention',
+      '--in',
+      'small.safetensors',
+      '--out',
+      'small.out.safetensors',
+      '--params',
+      '{"causal":true}',
+    ]);
+    const written = readSafetensors(await readFile(join(project, 'small.out.safetensors')));
+    const { out, lse } = await attention(q, k, v, { causal: true });
+    expect(written).toEqual({ out: await out.toHost(), lse: await lse.toHost() });
+  });
+
+  test('bad input is one line on stderr, exit code 2 and no file', async () => {
+    await writeFile(join(project, 'bad.safetensors'), 'not tensors');
+    for (const [input, params, reason] of [
+      ['bad.safetensors', '{}', /bad\.safetensors/],
+      ['absent.safetensors', '{}', /absent\.safetensors/],
+      ['small.safetensors', '{"window":"wide"}', /window/],
+    ] as const) {
+      const args = ['run', 'attention', '--in', input, '--out', 'bad.out.safetensors', '--params', params];
+      const failure = await run(bin, args).catch((error) => error);
+      expect(failure).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/^saccade: .+\n$/) });
+      expect(failure.stderr).toMatch(reason);
+      expect(existsSync(join(project, 'bad.out.safetensors'))).toBe(false);
+    }
+  });
+
+  test('a killed run leaves a whole output or none', async () => {
+    using runtime = await createRuntime();
+    const tensors = [0, 1, 2].map((seed) => runtime.random([1, 2048, 8, 64], { seed })) as [Tensor, Tensor, Tensor];
+    await writeInputs('large.safetensors', { q: tensors[0], k: tensors[1], v: tensors[2] });
+    const folder = join(project, 'out');
+    await mkdir(folder);
+    const command = ['run', 'attention', '--in', 'large.safetensors', '--params', '{"window":[9,9]}', '--out'];
+    const started = performance.now();
+    await run(bin, [...command, 'out/whole.safetensors']);
+    const duration = performance.now() - started;
+    const whole = await readFile(join(folder, 'whole.safetensors'));
+
+    const rounds = 6;
+    const left: string[] = [];
+    for (let round = 0; round < 2 * rounds; round++) {
+      const name = `killed-${round}.safetensors`;
+      const watcher = watch(folder);
+      const child = spawn(bin, [...command, `out/${name}`], { cwd: project, stdio: 'ignore' });
+      const ended = once(child, 'exit');
+      // Half of the kills are spread over the run, half follow the first sign of a file.
+      await (round < rounds ? sleep((duration * round) / rounds) : Promise.race([once(watcher, 'change'), ended]));
+      await sleep(round % 3);
+      child.kill('SIGKILL');
+      await ended;
+      watcher.close();
+      if (!existsSync(join(folder, name))) continue;
+      left.push(name);
+      expect(whole.equals(await readFile(join(folder, name)))).toBe(true);
+    }
+    expect(left.length).toBeLessThan(2 * rounds);
+  });
+
+  async function writeInputs(name: string, tensors: Record<string, Tensor>): Promise<void> {
+    const hosts = Object.entries(tensors).map(async ([key, tensor]) => [key, await tensor.toHost()] as const);
+    await writeFile(join(project, name), writeSafetensors(Object.fromEntries(await Promise.all(hosts))));
+  }
+});
+
+/** Runs a program in the project to its end; rejects with its output and exit code if that is not 0. */
+function run(command: string, args: readonly string[], cwd = project): Promise<{ stdout: string; stderr: string }> {
+  return promisify(execFile)(command, args, { cwd });
+}
+
+/** The Node versions on PATH other than the one that runs the tests, such as the machine's own. */
+function otherNodes(): { version: string; path: string }[] {
+  const found = new Map<string, string>();
+  for (const folder of process.env.PATH?.split(delimiter) ?? []) {
+    const path = join(folder, 'node');
+    if (!existsSync(path)) continue;
+    const version = execFileSync(path, ['--version'], { encoding: 'utf8' }).trim();
+    if (version !== process.version && !found.has(version)) found.set(version, path);
+  }
+  return [...found].map(([version, path]) => ({ version, path }));
+}
