@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { band, causal, full } from './band';
+import { type Band, band, causal, full } from './band';
 import { maskCount, maskSvg, maskText } from './picture';
 
 test('every pair has a cell where they fit', () => {
@@ -17,9 +17,9 @@ test('cells of many pairs are shaded by the share seen', () => {
 });
 
 test('a share below all is never drawn as all, one above none never as none', () => {
-  const allButOne = { ...full(), interval: (i: number) => (i === 0 ? [1, 64] : [0, 64]) as const };
+  const allButOne: Band = { ...full(), interval: (i) => (i === 0 ? [1, 64] : [0, 64]) };
   expect(maskText(allButOne, 64, 64, 5).split('\n')[1]).toBe(' 0 ▓▓');
-  const one = { ...full(), interval: (i: number) => (i === 0 ? [0, 1] : [0, 0]) as const };
+  const one: Band = { ...full(), interval: (i) => (i === 0 ? [0, 1] : [0, 0]) };
   expect(maskText(one, 64, 64, 5).split('\n')[1]).toBe(' 0 ░░');
 });
 

@@ -70,21 +70,24 @@ export function defineMethod<const Schema extends ParamsSchema, const Shapes ext
   return {
     ...spec,
     parse(params) {
-      const result = valibot.safeParse(spec.params, params);
+      const { name, params: schema } = spec;
+      if (params === null || typeof params !== 'object' || Array.isArray(params)) {
+        throw new ParameterError(`params of ${name} must be an object, got ${show(params)}`);
+      }
+      const result = valibot.safeParse(schema, params);
       if (result.success) return result.output;
-      throw new ParameterError(complaint(spec.name, spec.params, params, result.issues[0]));
+      throw new ParameterError(complaint(name, schema, params, result.issues[0]));
     },
   };
 }
 
 /** Names the param that is wrong, even if the fault lies within it, with its type and the value given. */
-function complaint(method: string, schema: ParamsSchema, params: unknown, issue: valibot.BaseIssue<unknown>): string {
-  const name = issue.path?.[0]?.key;
-  if (name === undefined) return `params of ${method} must be an object, got ${show(params)}`;
+function complaint(method: string, schema: ParamsSchema, params: object, issue: valibot.BaseIssue<unknown>): string {
+  const name = String(issue.path?.[0]?.key);
   const known = describeParams(schema);
   const param = known.find((candidate) => candidate.name === name);
   if (!param) return `${method} has no param '${name}': expected ${known.map((each) => each.name).join(', ')}`;
-  return `param ${name} of ${method} must be ${param.type}, got ${show((params as Record<string, unknown>)[param.name])}`;
+  return `param ${name} of ${method}: expected ${param.type}, got ${show(params[name as keyof typeof params])}`;
 }
 
 /** Like JSON, but telling apart the numbers that JSON does not know. */

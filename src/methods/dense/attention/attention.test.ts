@@ -1,0 +1,134 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { describeOnBackends } from '../../../../test/backends';
+import { expectClose } from '../../../../test/expect';
+import { ParameterError } from '../../../errors';
+import { hostTensor } from '../../../tensor/host';
+import { exactAttention } from '.';
+
+const params = fc.record(
+  {
+    causal: fc.boolean(),
+    window: fc.tuple(fc.integer({ min: -1, max: 30 }), fc.integer({ min: -1, max: 30 })),
+    scale: fc.double({ min: -2, max: 2, noNaN: true }),
+  },
+  { requiredKeys: [] },
+);
+
+describeOnBackends('attention as a method', (runtime) => {
+  test('forward agrees with the reference', async () => {
+    const extent = fc.integer({ min: 1, max: 40 });
+    const shapes = fc.record({
+      b: fc.integer({ min: 1, max: 2 }),
+      n: extent,
+      m: extent,
+      g: fc.integer({ min: 1, max: 2 }),
+      d: extent,
+      e: extent,
+    });
+    await fc.assert(
+      fc.asyncProperty(shapes, params, fc.integer({ min: 1, max: 2 }), async ({ b, n, m, g, d, e }, given, repeat) => {
+        await runtime().scope(async () => {
+          const tensors = {
+            q: runtime().random([b, n, g * repeat, d], { seed: 1 }),
+            k: runtime().random([b, m, g, d], { seed: 2 }),
+            v: runtime().random([b, m, g, e], { seed: 3 }),
+          };
+          const settings = exactAttention.parse(given);
+          const { out, lse } = await exactAttention.forward(tensors, settings);
+          const { q, k, v } = tensors;
+          const host = { q: await q.toHost(), k: await k.toHost(), v: await v.toHost() };
+          const expected = exactAttention.reference(host, settings);
+          expectClose(await out!.read(), expected.out!.data as Float64Array, 2e-5);
+          expectClose(await lse!.read(), expected.lse!.data as Float64Array, 1e-4);
+        });
+      }),
+      { numRuns: 30 },
+    );
+  });
+});
+
+describe('the reference', () => {
+  const zeros = (...shape: number[]) => hostTensor(new Float64Array(shape.reduce((a, b) => a * b)), shape);
+
+  test('equal scores average the values of the keys seen', () => {
+    const inputs = { q: zeros(1, 3, 1, 2), k: zeros(1, 3, 1, 2), v: hostTensor([1, 2, 6], [1, 3, 1, 1]) };
+    const { out, lse } = exactAttention.reference(inputs, exactAttention.parse({ causal: true }));
+    expectClose(out!.data as Float64Array, [1, 1.5, 3], 1e-15);
+    expectClose(lse!.data as Float64Array, [0, Math.log(2), Math.log(3)], 1e-15);
+  });
+
+  test('scores are scaled by 1 / sqrt(d) unless told otherwise', () => {
+    const inputs = {
+      q: hostTensor([1, 1, 1, 1], [1, 1, 1, 4]),
+      k: hostTensor([1, 1, 1, 1, 0, 0, 0, 0], [1, 2, 1, 4]),
+      v: hostTensor([1, 0], [1, 2, 1, 1]),
+    };
+    const weight = (params: unknown) => exactAttention.reference(inputs, exactAttention.parse(params)).out!.data[0];
+    expect(weight({})).toBeCloseTo(1 / (1 + Math.exp(-2)), 14);
+    expect(weight({ scale: 0.25 })).toBeCloseTo(1 / (1 + Math.exp(-1)), 14);
+  });
+});
+
+describe('cost', () => {
+  const letters = { b: 2, n: 7, m: 9, h: 4, g: 2, d: 3, e: 5 };
+
+  test('counts two operations per multiply-add, for the pairs seen', () => {
+    const settings = exactAttention.parse({ window: [2, 1] });
+    let pairs = 0;
+    for (let i = 0; i < 7; i++) for (let j = 0; j < 9; j++) if (j - i - 2 >= -2 && j - i - 2 <= 1) pairs++;
+    const cost = exactAttention.cost(letters, settings);
+    expect(cost.flops).toBe(2 * 4 * pairs * (2 * 3 + 2 * 5));
+    expect(cost.visited).toBe(pairs / 63);
+  });
+
+  test('counts inputs and outputs once', () => {
+    const elements = 2 * (7 * 4 * 3 + 9 * 2 * 3 + 9 * 2 * 5 + 7 * 4 * 5 + 7 * 4);
+    expect(exactAttention.cost(letters, exactAttention.parse({})).bytes).toBe(4 * elements);
+  });
+});
+
+describe('variants', () => {
+  const variants = (m: number) => exactAttention.variants({ b: 1, n: m, m, h: 1, g: 1, d: 1, e: 1 });
+
+  test('are the full and the causal baseline and windows of several widths', () => {
+    expect(variants(4096).map((variant) => exactAttention.mask?.(exactAttention.parse(variant)).name)).toEqual([
+      'full',
+      ...[64, 128, 256, 512, 1024].map((width) => `window [${width}, ${width}]`),
+      'causal',
+      ...[64, 128, 256, 512, 1024].map((width) => `causal window ${width}`),
+    ]);
+  });
+
+  test.each([1, 2, 3, 100])('are all different and valid for %i keys', (m) => {
+    const settings = variants(m).map((variant) => JSON.stringify(exactAttention.parse(variant)));
+    expect(new Set(settings).size).toBe(settings.length);
+  });
+});
+
+describe('params', () => {
+  test('have defaults', () => {
+    expect(exactAttention.parse({})).toEqual({ causal: false, window: [-1, -1] });
+  });
+
+  test.each([
+    [5, 'params of attention must be an object, got 5'],
+    [null, 'params of attention must be an object, got null'],
+    [[], 'params of attention must be an object, got []'],
+    [{ casual: true }, "attention has no param 'casual': expected causal, window, scale"],
+    [{ causal: 'yes' }, 'param causal of attention: expected true or false, got "yes"'],
+    [{ causal: null }, 'param causal of attention: expected true or false, got null'],
+    [{ scale: Number.NaN }, 'param scale of attention: expected finite number, got NaN'],
+    [{ scale: Number.POSITIVE_INFINITY }, 'param scale of attention: expected finite number, got Infinity'],
+    [{ window: [64, 1.5] }, 'param window of attention: expected [integer >= -1, integer >= -1], got [64, 1.5]'],
+    [{ window: [-2, 0] }, 'param window of attention: expected [integer >= -1, integer >= -1], got [-2, 0]'],
+    [{ window: [1, Number.POSITIVE_INFINITY] }, 'got [1, Infinity]'],
+    [{ window: [1] }, 'got [1]'],
+    [{ window: [1, 2, 3] }, 'got [1, 2, 3]'],
+    [{ window: 64 }, 'got 64'],
+    [{ window: { left: 1 } }, 'got {"left":1}'],
+  ])('%j is refused by name', (params, message) => {
+    expect(() => exactAttention.parse(params)).toThrow(message);
+    expect(() => exactAttention.parse(params)).toThrow(ParameterError);
+  });
+});
