@@ -1,0 +1,142 @@
+/**
+ * The micro-kernel: c[6][8] from a[depth][6] and b[depth][8], twelve accumulators in registers.
+ * Six by two vectors, two loads and a splat fill fifteen of the sixteen registers; wider shapes spill.
+ */
+import { exp2, larger, madd } from './vector';
+
+/** What becomes of the products. */
+export const STORE: i32 = 0;
+/** c += products */
+export const ADD: i32 = 1;
+/** c = products; aux[8] = max(aux, each column) */
+export const STORE_MAX: i32 = 2;
+/** c = 2^products; aux[8] += each column */
+export const STORE_EXP: i32 = 3;
+
+/** Rows of a lie `aStep` bytes apart, rows of b 32 bytes, rows of c `cStep` bytes. `finish` is a constant. */
+// @ts-ignore: decorator
+@inline
+export function product(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  depth: i32,
+  c: usize,
+  cStep: usize,
+  finish: i32,
+  aux: usize,
+): void {
+  let x0 = f32x4.splat(0);
+  let y0 = x0;
+  let x1 = x0;
+  let y1 = x0;
+  let x2 = x0;
+  let y2 = x0;
+  let x3 = x0;
+  let y3 = x0;
+  let x4 = x0;
+  let y4 = x0;
+  let x5 = x0;
+  let y5 = x0;
+  for (const end = b + (<usize>depth << 5); b != end; b += 32, a += aStep) {
+    const left = v128.load(b);
+    const right = v128.load(b, 16);
+    let s = v128.load32_splat(a);
+    x0 = madd(s, left, x0);
+    y0 = madd(s, right, y0);
+    s = v128.load32_splat(a, 4);
+    x1 = madd(s, left, x1);
+    y1 = madd(s, right, y1);
+    s = v128.load32_splat(a, 8);
+    x2 = madd(s, left, x2);
+    y2 = madd(s, right, y2);
+    s = v128.load32_splat(a, 12);
+    x3 = madd(s, left, x3);
+    y3 = madd(s, right, y3);
+    s = v128.load32_splat(a, 16);
+    x4 = madd(s, left, x4);
+    y4 = madd(s, right, y4);
+    s = v128.load32_splat(a, 20);
+    x5 = madd(s, left, x5);
+    y5 = madd(s, right, y5);
+  }
+  if (finish == STORE_EXP) {
+    x0 = exp2(x0);
+    y0 = exp2(y0);
+    x1 = exp2(x1);
+    y1 = exp2(y1);
+    x2 = exp2(x2);
+    y2 = exp2(y2);
+    x3 = exp2(x3);
+    y3 = exp2(y3);
+    x4 = exp2(x4);
+    y4 = exp2(y4);
+    x5 = exp2(x5);
+    y5 = exp2(y5);
+    const left = f32x4.add(f32x4.add(f32x4.add(x0, x1), f32x4.add(x2, x3)), f32x4.add(x4, x5));
+    const right = f32x4.add(f32x4.add(f32x4.add(y0, y1), f32x4.add(y2, y3)), f32x4.add(y4, y5));
+    v128.store(aux, f32x4.add(v128.load(aux), left));
+    v128.store(aux, f32x4.add(v128.load(aux, 16), right), 16);
+  }
+  if (finish == STORE_MAX) {
+    const left = larger(larger(larger(x0, x1), larger(x2, x3)), larger(x4, x5));
+    const right = larger(larger(larger(y0, y1), larger(y2, y3)), larger(y4, y5));
+    v128.store(aux, larger(v128.load(aux), left));
+    v128.store(aux, larger(v128.load(aux, 16), right), 16);
+  }
+  finishRow(c, x0, y0, finish);
+  finishRow(c + cStep, x1, y1, finish);
+  finishRow(c + 2 * cStep, x2, y2, finish);
+  finishRow(c + 3 * cStep, x3, y3, finish);
+  finishRow(c + 4 * cStep, x4, y4, finish);
+  finishRow(c + 5 * cStep, x5, y5, finish);
+}
+
+// @ts-ignore: decorator
+@inline
+function finishRow(c: usize, x: v128, y: v128, finish: i32): void {
+  if (finish == ADD) {
+    x = f32x4.add(v128.load(c), x);
+    y = f32x4.add(v128.load(c, 16), y);
+  }
+  v128.store(c, x);
+  v128.store(c, y, 16);
+}
+
+/** The same twelve multiply-adds a step without memory: the peak that `product` is measured against. */
+export function peak(params: usize, task: i32, scratch: usize): void {
+  const rounds = <i32>load<f64>(params);
+  // A param: the compiler would write a literal anew at each use.
+  const factor = f32x4.splat(<f32>load<f64>(params, 8));
+  let x0 = f32x4.splat(<f32>task);
+  let y0 = f32x4.splat(1);
+  let x1 = f32x4.splat(2);
+  let y1 = f32x4.splat(3);
+  let x2 = f32x4.splat(4);
+  let y2 = f32x4.splat(5);
+  let x3 = f32x4.splat(6);
+  let y3 = f32x4.splat(7);
+  let x4 = f32x4.splat(8);
+  let y4 = f32x4.splat(9);
+  let x5 = f32x4.splat(10);
+  let y5 = f32x4.splat(11);
+  for (let i: i32 = 0; i < rounds; i++) {
+    x0 = madd(x0, factor, factor);
+    y0 = madd(y0, factor, factor);
+    x1 = madd(x1, factor, factor);
+    y1 = madd(y1, factor, factor);
+    x2 = madd(x2, factor, factor);
+    y2 = madd(y2, factor, factor);
+    x3 = madd(x3, factor, factor);
+    y3 = madd(y3, factor, factor);
+    x4 = madd(x4, factor, factor);
+    y4 = madd(y4, factor, factor);
+    x5 = madd(x5, factor, factor);
+    y5 = madd(y5, factor, factor);
+  }
+  const sum = f32x4.add(
+    f32x4.add(f32x4.add(f32x4.add(x0, y0), f32x4.add(x1, y1)), f32x4.add(f32x4.add(x2, y2), f32x4.add(x3, y3))),
+    f32x4.add(f32x4.add(x4, y4), f32x4.add(x5, y5)),
+  );
+  v128.store(scratch, sum);
+}

@@ -1,0 +1,44 @@
+/** Scalar functions in float64, for what runs once a row or on rare inputs. Own ones: the standard library's need tables. */
+
+const LN2: f64 = 0.6931471805599453;
+
+/** e^x as a float64, within 2 units in the last place. */
+export function exp(x: f64): f64 {
+  if (!(x > -746)) return x == x ? 0 : x;
+  if (x > 710) return Infinity;
+  const n = nearest(x / LN2);
+  // ln 2 in two parts, so that the remainder keeps its bits.
+  const r = x - n * 0.6931471803691238 - n * 1.9082149292705877e-10;
+  let y: f64 = 1;
+  for (let k: f64 = 13; k > 0; k--) y = 1 + (y * r) / k;
+  // Two steps: 2^n alone may be outside the range where the result is not.
+  const half = <i64>n >> 1;
+  return y * powerOfTwo(half) * powerOfTwo(<i64>n - half);
+}
+
+/** Natural logarithm of a finite x > 0. */
+export function log(x: f64): f64 {
+  let exponent: f64 = 0;
+  if (x < 2.2250738585072014e-308) {
+    x *= 18014398509481984;
+    exponent = -54;
+  }
+  const bits = reinterpret<i64>(x);
+  let mantissa = reinterpret<f64>((bits & 0x000fffffffffffff) | 0x3ff0000000000000);
+  exponent += <f64>((bits >> 52) - 1023);
+  if (mantissa > 1.4142135623730951) {
+    mantissa *= 0.5;
+    exponent += 1;
+  }
+  // log m = 2 artanh((m - 1) / (m + 1)).
+  const t = (mantissa - 1) / (mantissa + 1);
+  let series: f64 = 0;
+  for (let k: f64 = 23; k > 0; k -= 2) series = series * t * t + 1 / k;
+  return exponent * LN2 + 2 * t * series;
+}
+
+// @ts-ignore: decorator
+@inline
+function powerOfTwo(n: i64): f64 {
+  return reinterpret<f64>((n + 1023) << 52);
+}

@@ -1,0 +1,265 @@
+/** The CPU backend: AssemblyScript kernels over one shared heap, on worker threads where the platform has them. */
+import { BackendError, UnsupportedError } from '../../errors';
+import { bytesPerElement, type DType } from '../../tensor/dtype';
+import type { Tensor } from '../../tensor/tensor';
+import {
+  type AttentionCall,
+  type Backend,
+  BINARY,
+  type BinaryCall,
+  type Buffer,
+  type Control,
+  type GatherCall,
+  type LayerNormCall,
+  type MatmulCall,
+  type MemoryReport,
+  UNARY,
+  type UnaryCall,
+} from '../backend';
+import { Heap, type HeapBuffer } from './heap';
+import { baseline, relaxed } from './kernels.generated';
+import { availableThreads, Pool } from './pool';
+import { hasRelaxedSimd, hasSimd } from './probe';
+import { HEAP_BASE, type KernelName, type Kernels } from './schedule';
+
+export interface WasmOptions {
+  readonly threads?: number | undefined;
+  readonly simd?: 'relaxed' | 'baseline' | undefined;
+}
+
+/** The kernels' numbers of the dtypes (assembly/storage.ts). */
+const DTYPE_CODES: Partial<Record<DType, number>> = { f32: 0, f16: 1, bf16: 2 };
+
+/** Tasks as the kernels cut them (assembly/*.ts). */
+const QUERY_TILE = 24;
+const PANEL = 6;
+const SLICE = 8;
+const CHUNK_PANELS = 48;
+const MATMUL_TILE_PANELS = 8;
+const MATMUL_TILE_SLICES = 8;
+const RUN = 16384;
+const ROWS = 16;
+/** Twelve vectors of four lanes, two operations each. */
+const PEAK_OPERATIONS_PER_ROUND = 96;
+
+/** Rough speed of one thread, to tell small jobs from large ones. */
+const FLOPS_PER_MICROSECOND = 40_000;
+const ELEMENTS_PER_MICROSECOND = 500;
+
+export class WasmBackend implements Backend {
+  readonly name = 'wasm';
+
+  private constructor(
+    private readonly heap: Heap,
+    private readonly pool: Pool,
+    private readonly facts: readonly string[],
+  ) {}
+
+  static async create({ threads: asked, simd }: WasmOptions): Promise<WasmBackend> {
+    if (!hasSimd()) throw new UnsupportedError('this platform has no WebAssembly SIMD: use a current browser or Node');
+    const build = simd ?? (hasRelaxedSimd() ? 'relaxed' : 'baseline');
+    if (build === 'relaxed' && !hasRelaxedSimd()) {
+      throw new UnsupportedError(
+        "simd 'relaxed' cannot be had: this platform lacks it (Node 22 and later and current browsers have it); leave simd out or say 'baseline'",
+      );
+    }
+    const available = availableThreads();
+    if (asked !== undefined && asked > 1 && available.threads === 0) {
+      throw new UnsupportedError(`${asked} threads cannot be had: ${available.reason}`);
+    }
+    const module = await WebAssembly.compile(decodeBase64(build === 'relaxed' ? relaxed : baseline));
+    const heap = new Heap(HEAP_BASE);
+    const kernels = new WebAssembly.Instance(module, { env: { memory: heap.memory } }).exports as unknown as Kernels;
+    kernels.initialise();
+    const open = async (threads: number) => {
+      const scratchBytes = kernels.scratchBytes();
+      const scratch = heap.take((threads + 1) * scratchBytes);
+      const pool = new Pool(threads, { module, memory: heap.memory, kernels, scratch, scratchBytes });
+      await pool.start();
+      return pool;
+    };
+
+    let reason = asked === undefined || available.threads === 0 ? available.reason : 'as asked';
+    const pool = await open(available.threads && (asked ?? available.threads)).catch((error) => {
+      if (!(error instanceof BackendError) || asked !== undefined) throw error;
+      reason = error.message;
+      return open(0);
+    });
+    return new WasmBackend(heap, pool, [
+      'backend: wasm',
+      build === 'relaxed'
+        ? 'kernels: relaxed SIMD, with fused multiply-add'
+        : `kernels: baseline SIMD (${simd ? 'as asked' : 'this platform has no relaxed SIMD: Node 22 and later have it'})`,
+      pool.threads > 0 ? `threads: ${pool.threads} (${reason})` : `threads: 1, the calling one (${reason})`,
+      `memory: up to ${heap.maximumBytes / 2 ** 20} MiB`,
+    ]);
+  }
+
+  allocate(bytes: number): Buffer {
+    return this.heap.allocate(bytes);
+  }
+
+  release(buffer: Buffer): void {
+    this.heap.release(buffer as HeapBuffer);
+  }
+
+  write(buffer: Buffer, bytes: Uint8Array, byteOffset = 0): void {
+    this.#bytes(buffer, byteOffset, bytes.length).set(bytes);
+  }
+
+  async read(buffer: Buffer, byteOffset: number, length: number): Promise<Uint8Array> {
+    return this.#bytes(buffer, byteOffset, length).slice();
+  }
+
+  view(buffer: Buffer): { readonly buffer: ArrayBufferLike; readonly byteOffset: number } {
+    return { buffer: this.heap.memory.buffer, byteOffset: (buffer as HeapBuffer).address };
+  }
+
+  memory(): MemoryReport {
+    return this.heap.report();
+  }
+
+  resetPeak(): void {
+    this.heap.resetPeak();
+  }
+
+  explain(): readonly string[] {
+    return this.facts;
+  }
+
+  dispose(): void {
+    this.pool.dispose();
+  }
+
+  async peak(rounds: number): Promise<number> {
+    const tasks = Math.max(1, this.pool.threads);
+    const operations = PEAK_OPERATIONS_PER_ROUND * rounds;
+    const microseconds = (operations * tasks) / FLOPS_PER_MICROSECOND;
+    await this.pool.run({ phases: [{ kernel: 'peak', tasks }], params: [rounds, 0.5], microseconds }, {});
+    return operations * tasks;
+  }
+
+  async attention({ q, k, v, out, lse, scale, mask }: AttentionCall, control: Control): Promise<void> {
+    const [b, n, h, d] = q.shape as [number, number, number, number];
+    const [, m, g, e] = v.shape as [number, number, number, number];
+    const panels = Math.ceil(m / PANEL);
+    const chunks = b * g * Math.ceil(panels / CHUNK_PANELS);
+    const scratch = {
+      keys: b * g * panels * PANEL * d * 4,
+      values: b * g * panels * PANEL * Math.ceil(e / SLICE) * SLICE * 4,
+      extremes: chunks * 8,
+    };
+    await this.#withScratch(scratch, ({ keys, values, extremes }) =>
+      this.pool.run(
+        {
+          phases: [
+            { kernel: 'packKeysValues', tasks: chunks },
+            { kernel: 'attention', tasks: b * h * Math.ceil(n / QUERY_TILE) },
+          ],
+          params: [
+            ...[b, n, m, h, g, d, e, scale, mask.left, mask.right],
+            ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse), keys, values, extremes],
+            ...[q, k, v].flatMap(attentionOperand),
+          ],
+          microseconds: (2 * (d + e) * b * h * mask.area(n, m)) / FLOPS_PER_MICROSECOND,
+        },
+        control,
+      ),
+    );
+  }
+
+  async matmul({ a, b, out }: MatmulCall, control: Control): Promise<void> {
+    const [rows, depth] = a.shape as [number, number];
+    const columns = b.shape[1] as number;
+    const panels = Math.ceil(rows / PANEL);
+    const slices = Math.ceil(columns / SLICE);
+    const scratch = { packedA: panels * PANEL * depth * 4, packedB: slices * SLICE * depth * 4 };
+    await this.#withScratch(scratch, ({ packedA, packedB }) =>
+      this.pool.run(
+        {
+          phases: [
+            { kernel: 'packPanels', tasks: panels },
+            { kernel: 'packSlices', tasks: slices },
+            {
+              kernel: 'matmul',
+              tasks: Math.ceil(panels / MATMUL_TILE_PANELS) * Math.ceil(slices / MATMUL_TILE_SLICES),
+            },
+          ],
+          params: [
+            ...[rows, depth, columns],
+            ...[a, b].flatMap((x) => [address(x), ...x.strides]),
+            ...[address(out), packedA, packedB],
+          ],
+          microseconds: (2 * rows * depth * columns) / FLOPS_PER_MICROSECOND,
+        },
+        control,
+      ),
+    );
+  }
+
+  layerNorm({ x, gain, bias, out, epsilon }: LayerNormCall, control: Control): Promise<void> {
+    const columns = gain.size;
+    const rows = x.size / columns;
+    const params = [rows, columns, ...[x, gain, bias, out].map(address), epsilon];
+    return this.#runOverElements('layerNorm', Math.ceil(rows / ROWS), params, x.size, control);
+  }
+
+  unary({ operation, x, out }: UnaryCall, control: Control): Promise<void> {
+    const params = [UNARY.indexOf(operation), x.size, address(x), address(out)];
+    return this.#runOverElements('unary', Math.ceil(x.size / RUN), params, x.size, control);
+  }
+
+  binary({ operation, a, b, out }: BinaryCall, control: Control): Promise<void> {
+    const params = [BINARY.indexOf(operation), a.size, b.size, ...[a, b, out].map(address)];
+    return this.#runOverElements('binary', Math.ceil(a.size / RUN), params, a.size, control);
+  }
+
+  gather({ table, indices, out }: GatherCall, control: Control): Promise<void> {
+    const rows = indices.size;
+    const params = [rows, table.shape[1] as number, ...[table, indices, out].map(address)];
+    return this.#runOverElements('gather', Math.ceil(rows / ROWS), params, out.size, control);
+  }
+
+  #runOverElements(kernel: KernelName, tasks: number, params: number[], elements: number, control: Control) {
+    const microseconds = elements / ELEMENTS_PER_MICROSECOND;
+    return this.pool.run({ phases: [{ kernel, tasks }], params, microseconds }, control);
+  }
+
+  /** Runs `work` with working memory of the given sizes, by name; it gets the addresses. */
+  async #withScratch<Name extends string>(
+    bytes: Readonly<Record<Name, number>>,
+    work: (addresses: Record<Name, number>) => Promise<void>,
+  ): Promise<void> {
+    const buffers: HeapBuffer[] = [];
+    const addresses = {} as Record<Name, number>;
+    try {
+      for (const name of Object.keys(bytes) as Name[]) {
+        const buffer = this.heap.allocate(bytes[name]);
+        buffers.push(buffer);
+        addresses[name] = buffer.address;
+      }
+      await work(addresses);
+    } finally {
+      for (const buffer of buffers) this.heap.release(buffer);
+    }
+  }
+
+  #bytes(buffer: Buffer, byteOffset: number, length: number): Uint8Array {
+    return new Uint8Array(this.heap.memory.buffer, (buffer as HeapBuffer).address + byteOffset, length);
+  }
+}
+
+/** Where the first element lies. */
+function address({ storage, offset, dtype }: Tensor): number {
+  return (storage.buffer as HeapBuffer).address + offset * bytesPerElement(dtype);
+}
+
+/** As assembly/attention.ts reads it: address, dtype and strides. */
+function attentionOperand(x: Tensor): number[] {
+  const [batch, row, head, element] = x.strides as [number, number, number, number];
+  return [address(x), DTYPE_CODES[x.dtype] as number, batch, row, head, element];
+}
+
+function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}

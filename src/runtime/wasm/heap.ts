@@ -1,0 +1,140 @@
+import { BackendError } from '../../errors';
+import type { Buffer, MemoryReport } from '../backend';
+
+const PAGE = 65536;
+/** The most that 32-bit addresses reach, then less, for platforms that refuse to reserve that much. */
+const MAXIMUM_PAGES = [65536, 32768, 16384, 4096];
+/** One cache line, so that threads writing to neighbouring buffers do not slow each other down. */
+const ALIGNMENT = 64;
+
+interface Stretch {
+  start: number;
+  end: number;
+}
+
+export class HeapBuffer implements Buffer {
+  constructor(
+    readonly address: number,
+    readonly bytes: number,
+  ) {}
+}
+
+/** Memory that all threads share, handed out from address `base` upwards; best fit, neighbours merged on release. */
+export class Heap {
+  readonly memory: WebAssembly.Memory;
+  readonly #maximumBytes: number;
+  /** Free stretches by rising address; no two touch. */
+  readonly #free: Stretch[] = [];
+  #end: number;
+  #live = 0;
+  #peak = 0;
+
+  constructor(base: number) {
+    const [memory, pages] = reserve(Math.ceil((base + 1) / PAGE));
+    this.memory = memory;
+    this.#maximumBytes = pages * PAGE;
+    this.#end = memory.buffer.byteLength;
+    this.#free.push({ start: base, end: this.#end });
+  }
+
+  allocate(bytes: number): HeapBuffer {
+    const buffer = new HeapBuffer(this.take(bytes), bytes);
+    this.#live += bytes;
+    this.#peak = Math.max(this.#peak, this.#live);
+    return buffer;
+  }
+
+  /** Address of memory for the backend's own use: neither counted nor given back. */
+  take(bytes: number): number {
+    const size = sizeInHeap(bytes);
+    let stretch = this.#bestFit(size);
+    if (!stretch) {
+      this.#grow(size, bytes);
+      stretch = this.#free.at(-1) as Stretch;
+    }
+    const address = stretch.start;
+    stretch.start += size;
+    if (stretch.start === stretch.end) this.#free.splice(this.#free.indexOf(stretch), 1);
+    return address;
+  }
+
+  release({ address: start, bytes }: HeapBuffer): void {
+    this.#live -= bytes;
+    const end = start + sizeInHeap(bytes);
+    let next = this.#free.findIndex((stretch) => stretch.start >= end);
+    if (next === -1) next = this.#free.length;
+    const before = this.#free[next - 1];
+    const after = this.#free[next];
+    const touchesBefore = before?.end === start;
+    const touchesAfter = after?.start === end;
+    if (touchesBefore && touchesAfter) {
+      before.end = after.end;
+      this.#free.splice(next, 1);
+    } else if (touchesBefore) before.end = end;
+    else if (touchesAfter) after.start = start;
+    else this.#free.splice(next, 0, { start, end });
+  }
+
+  report(): MemoryReport {
+    return { live: this.#live, peak: this.#peak, reserved: this.memory.buffer.byteLength };
+  }
+
+  resetPeak(): void {
+    this.#peak = this.#live;
+  }
+
+  get maximumBytes(): number {
+    return this.#maximumBytes;
+  }
+
+  #bestFit(size: number): Stretch | undefined {
+    let best: Stretch | undefined;
+    for (const stretch of this.#free) {
+      const room = stretch.end - stretch.start;
+      if (room >= size && (!best || room < best.end - best.start)) best = stretch;
+    }
+    return best;
+  }
+
+  /** Makes the last free stretch at least `size` long; doubling keeps the number of grows small. */
+  #grow(size: number, asked: number): void {
+    const last = this.#free.at(-1);
+    const room = last?.end === this.#end ? last.end - last.start : 0;
+    const needed = Math.ceil((size - room) / PAGE);
+    const available = (this.#maximumBytes - this.#end) / PAGE;
+    const wanted = Math.min(available, Math.max(needed, Math.min(this.#end, 64 << 20) / PAGE));
+    const grown = [wanted, needed].find((pages) => needed <= available && this.#tryGrow(pages));
+    if (grown === undefined) {
+      throw new BackendError(
+        `cannot allocate ${asked} bytes: ${this.#live} are in use and the heap can have ${this.#maximumBytes}`,
+      );
+    }
+    const end = this.#end + grown * PAGE;
+    if (room > 0 && last) last.end = end;
+    else this.#free.push({ start: this.#end, end });
+    this.#end = end;
+  }
+
+  #tryGrow(pages: number): boolean {
+    try {
+      this.memory.grow(pages);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+const sizeInHeap = (bytes: number): number => Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
+
+function reserve(initial: number): [WebAssembly.Memory, number] {
+  let reason: unknown;
+  for (const maximum of MAXIMUM_PAGES) {
+    try {
+      return [new WebAssembly.Memory({ initial, maximum, shared: true }), maximum];
+    } catch (error) {
+      reason = error;
+    }
+  }
+  throw new BackendError(`this platform gives no shared WebAssembly memory: ${reason}`);
+}

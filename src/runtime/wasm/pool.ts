@@ -1,0 +1,261 @@
+/** Runs jobs one after the other: on worker threads, or on the calling thread where there are none or the job is small. */
+import { BackendError, DisposedError } from '../../errors';
+import type { Control } from '../backend';
+import {
+  ABORT,
+  CONTROL,
+  CONTROL_LENGTH,
+  EPOCH,
+  type Kernels,
+  MAX_PARAMS,
+  PARAMS,
+  type Phase,
+  progress,
+  publish,
+  work,
+} from './schedule';
+import type { WorkerStart } from './worker';
+import { source } from './worker.generated';
+
+export interface Job {
+  readonly phases: readonly Phase[];
+  /** In the order of the kernels' Params. */
+  readonly params: readonly number[];
+  /** About how long it takes on one thread. */
+  readonly microseconds: number;
+}
+
+/** Below this, waking workers costs more than they save. */
+const SMALL_JOB_MICROSECONDS = 400;
+/** How long the calling thread works before it lets others have a turn. */
+const TURN_MILLISECONDS = 50;
+const PROGRESS_MILLISECONDS = 50;
+const START_MILLISECONDS = 10_000;
+
+/** What Node's and the browser's workers have in common, once `open` has evened them out. */
+interface Thread {
+  send(message: WorkerStart): void;
+  onMessage: (message: string) => void;
+  onDeath: (reason: string) => void;
+  /** Whether the thread keeps the process alive. */
+  hold(alive: boolean): void;
+  terminate(): Promise<unknown>;
+}
+
+interface Pending {
+  resolve(): void;
+  reject(reason: unknown): void;
+}
+
+/** Worker threads that this platform can give, 0 for none, and why that many. */
+export function availableThreads(): { readonly threads: number; readonly reason: string } {
+  const builtin = globalThis.process?.getBuiltinModule;
+  if (builtin?.('node:worker_threads')) {
+    return { threads: builtin('node:os').availableParallelism(), reason: 'one per core, on worker_threads' };
+  }
+  if (typeof Worker === 'undefined') return { threads: 0, reason: 'this platform has no workers' };
+  if (!globalThis.crossOriginIsolated) {
+    return {
+      threads: 0,
+      reason:
+        'this page is not cross-origin isolated: serve it with Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp',
+    };
+  }
+  return { threads: navigator.hardwareConcurrency, reason: 'one per core, on Web Workers' };
+}
+
+/** What all threads run on. */
+export interface Machine {
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  /** The calling thread's instance. */
+  readonly kernels: Kernels;
+  /** Working memory: the calling thread's, then each worker's, `scratchBytes` apart. */
+  readonly scratch: number;
+  readonly scratchBytes: number;
+}
+
+export class Pool {
+  readonly #control: Int32Array;
+  readonly #params: Float64Array;
+  #running: Thread[] | undefined;
+  #pending: Pending | undefined;
+  #queue: Promise<void> | undefined;
+  #disposed = false;
+
+  /** `threads` workers; 0 leaves everything to the calling thread. */
+  constructor(
+    readonly threads: number,
+    private readonly machine: Machine,
+  ) {
+    this.#control = new Int32Array(machine.memory.buffer, CONTROL, CONTROL_LENGTH);
+    this.#params = new Float64Array(machine.memory.buffer, PARAMS, MAX_PARAMS);
+  }
+
+  /** Starts the workers ahead of the first job; rejects with a BackendError if they do not come up. */
+  async start(): Promise<void> {
+    if (this.threads > 0) this.#running ??= await this.#startThreads();
+  }
+
+  run(job: Job, control: Control): Promise<void> {
+    const execute = () => this.#execute(job, control);
+    const result = this.#queue ? this.#queue.then(execute) : execute();
+    const settled: Promise<void> = result.then(
+      () => this.#leave(settled),
+      () => this.#leave(settled),
+    );
+    this.#queue = settled;
+    return result;
+  }
+
+  /** Ends the threads; the pending job and those queued behind it reject. */
+  dispose(): void {
+    this.#disposed = true;
+    this.#stop(new DisposedError('the runtime was disposed while a call was pending'));
+  }
+
+  #leave(settled: Promise<void>): void {
+    if (this.#queue === settled) this.#queue = undefined;
+  }
+
+  async #execute(job: Job, control: Control): Promise<void> {
+    if (this.#disposed) throw new DisposedError('the runtime was disposed while a call was pending');
+    control.signal?.throwIfAborted();
+    this.#params.set(job.params);
+    publish(this.#control, job.phases);
+    if (this.threads === 0 || job.microseconds < SMALL_JOB_MICROSECONDS) {
+      const { kernels, scratch } = this.machine;
+      if (job.microseconds < TURN_MILLISECONDS * 1000) work(kernels, this.#control, scratch);
+      else await this.#runInTurns(job, control);
+    } else await this.#runOnThreads(control);
+    control.signal?.throwIfAborted();
+    control.onProgress?.(1);
+  }
+
+  async #runInTurns({ phases }: Job, { signal, onProgress }: Control): Promise<void> {
+    const { kernels, scratch } = this.machine;
+    let turnEnds = performance.now() + TURN_MILLISECONDS;
+    for (const { kernel, tasks } of phases) {
+      for (let task = 0; task < tasks; task++) {
+        kernels[kernel](PARAMS, task, scratch);
+        if (performance.now() < turnEnds) continue;
+        onProgress?.(kernel === phases.at(-1)?.kernel ? task / tasks : 0);
+        await nextTurn();
+        signal?.throwIfAborted();
+        if (this.#disposed) throw new DisposedError('the runtime was disposed while a call was pending');
+        turnEnds = performance.now() + TURN_MILLISECONDS;
+      }
+    }
+  }
+
+  async #runOnThreads({ signal, onProgress }: Control): Promise<void> {
+    this.#running ??= await this.#startThreads();
+    const abort = () => Atomics.store(this.#control, ABORT, 1);
+    const timer = onProgress && setInterval(() => onProgress(progress(this.#control)), PROGRESS_MILLISECONDS);
+    signal?.addEventListener('abort', abort);
+    for (const thread of this.#running) thread.hold(true);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#pending = { resolve, reject };
+        Atomics.add(this.#control, EPOCH, 1);
+        Atomics.notify(this.#control, EPOCH);
+      });
+    } finally {
+      this.#pending = undefined;
+      signal?.removeEventListener('abort', abort);
+      clearInterval(timer);
+      for (const thread of this.#running ?? []) thread.hold(false);
+    }
+  }
+
+  async #startThreads(): Promise<Thread[]> {
+    const threads = Array.from({ length: this.threads }, open);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    try {
+      await Promise.race([
+        Promise.all(threads.map((thread, index) => this.#startThread(thread, index))),
+        new Promise((_, reject) => {
+          timer = setTimeout(reject, START_MILLISECONDS, 'they did not answer');
+        }),
+      ]);
+    } catch (reason) {
+      await Promise.all(threads.map((thread) => thread.terminate()));
+      throw new BackendError(`worker threads could not be started: ${reason}`);
+    } finally {
+      clearTimeout(timer);
+    }
+    for (const thread of threads) {
+      thread.hold(false);
+      thread.onMessage = () => this.#pending?.resolve();
+      thread.onDeath = (reason) =>
+        this.#stop(new BackendError(`a worker thread died: ${reason}; the next call starts new ones`));
+    }
+    return threads;
+  }
+
+  #startThread(thread: Thread, index: number): Promise<void> {
+    const { module, memory, scratch, scratchBytes } = this.machine;
+    return new Promise((resolve, reject) => {
+      thread.onMessage = () => resolve();
+      thread.onDeath = reject;
+      thread.send({ module, memory, scratch: scratch + (index + 1) * scratchBytes, threads: this.threads });
+    });
+  }
+
+  /** Ends all threads, and only then rejects the pending job: by then nobody writes to its memory. */
+  #stop(error: Error): void {
+    const threads = this.#running ?? [];
+    this.#running = undefined;
+    Atomics.store(this.#control, ABORT, 1);
+    for (const thread of threads) thread.onDeath = () => {};
+    const pending = this.#pending;
+    Promise.all(threads.map((thread) => thread.terminate())).then(() => pending?.reject(error));
+  }
+}
+
+function open(): Thread {
+  const node = globalThis.process?.getBuiltinModule?.('node:worker_threads');
+  return node ? openNode(node) : openWeb();
+}
+
+function openNode({ Worker }: typeof import('node:worker_threads')): Thread {
+  const worker = new Worker(source, { eval: true, execArgv: [], name: 'saccade' });
+  const thread: Thread = {
+    send: (message) => worker.postMessage(message),
+    onMessage: () => {},
+    onDeath: () => {},
+    hold: (alive) => (alive ? worker.ref() : worker.unref()),
+    terminate: () => worker.terminate(),
+  };
+  worker.on('message', (message) => thread.onMessage(message));
+  worker.on('error', (error) => thread.onDeath(String(error)));
+  worker.on('exit', (code) => thread.onDeath(`exit code ${code}`));
+  return thread;
+}
+
+function openWeb(): Thread {
+  const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
+  const worker = new Worker(url, { name: 'saccade' });
+  const thread: Thread = {
+    send: (message) => worker.postMessage(message),
+    onMessage: () => {},
+    onDeath: () => {},
+    hold: () => {},
+    terminate: async () => worker.terminate(),
+  };
+  worker.onmessage = ({ data }) => {
+    URL.revokeObjectURL(url);
+    thread.onMessage(data);
+  };
+  worker.onerror = (event) => {
+    event.preventDefault();
+    thread.onDeath(event.message ?? 'the page forbids workers from blob: addresses');
+  };
+  return thread;
+}
+
+const nextTurn = () =>
+  new Promise<void>((resolve) => {
+    if ('setImmediate' in globalThis) setImmediate(resolve);
+    else setTimeout(resolve);
+  });

@@ -1,0 +1,91 @@
+/**
+ * The job at hand, as all threads see it in shared memory. A job is a few phases; a phase runs one kernel for the tasks
+ * 0, 1, 2, ... that threads take from a counter, and ends for all threads before the next begins.
+ */
+
+/** The kernels a job can name, by their exports; a kernel's place here is its number. */
+export const KERNELS = [
+  'packKeysValues',
+  'attention',
+  'packPanels',
+  'packSlices',
+  'matmul',
+  'unary',
+  'binary',
+  'layerNorm',
+  'gather',
+  'peak',
+] as const;
+export type KernelName = (typeof KERNELS)[number];
+
+/** What the compiled module exports. */
+export type Kernels = Record<KernelName, (params: number, task: number, scratch: number) => void> & {
+  initialise(): void;
+  scratchBytes(): number;
+};
+
+/** Byte addresses in the lowest page; the kernels' constants lie between them (assembly/vector.ts). */
+export const CONTROL = 64;
+export const PARAMS = 2048;
+export const HEAP_BASE = 4096;
+
+/** Numbers of float64 params that a job may have. */
+export const MAX_PARAMS = (HEAP_BASE - PARAMS) / 8;
+
+/** Places in the control block, in int32. */
+export const EPOCH = 0;
+export const ABORT = 1;
+export const FINISHED = 2;
+const PHASES = 3;
+const FIRST_PHASE = 4;
+const KERNEL = 0;
+const TASKS = 1;
+const NEXT = 2;
+const DONE = 3;
+const PHASE_SIZE = 4;
+const MAX_PHASES = 4;
+
+export const CONTROL_LENGTH = FIRST_PHASE + MAX_PHASES * PHASE_SIZE;
+
+export interface Phase {
+  readonly kernel: KernelName;
+  readonly tasks: number;
+}
+
+export function publish(control: Int32Array, phases: readonly Phase[]): void {
+  control[ABORT] = 0;
+  control[FINISHED] = 0;
+  control[PHASES] = phases.length;
+  phases.forEach(({ kernel, tasks }, index) => {
+    control.set([KERNELS.indexOf(kernel), tasks, 0, 0], FIRST_PHASE + index * PHASE_SIZE);
+  });
+}
+
+/** One thread's share of the published job; returns when all phases are over or the job was aborted. */
+export function work(kernels: Kernels, control: Int32Array, scratch: number): void {
+  const phases = control[PHASES] as number;
+  for (let at = FIRST_PHASE; at < FIRST_PHASE + phases * PHASE_SIZE; at += PHASE_SIZE) {
+    const kernel = kernels[KERNELS[control[at + KERNEL] as number] as KernelName];
+    const tasks = control[at + TASKS] as number;
+    for (;;) {
+      const task = Atomics.add(control, at + NEXT, 1);
+      if (task >= tasks) break;
+      if (Atomics.load(control, ABORT)) return;
+      kernel(PARAMS, task, scratch);
+      if (Atomics.add(control, at + DONE, 1) + 1 === tasks) Atomics.notify(control, at + DONE);
+    }
+    for (;;) {
+      const done = Atomics.load(control, at + DONE);
+      if (done === tasks) break;
+      if (Atomics.load(control, ABORT)) return;
+      // With a time limit: an abort does not notify.
+      Atomics.wait(control, at + DONE, done, 20);
+    }
+  }
+}
+
+/** Share of the last phase's tasks that are done: earlier phases only prepare. */
+export function progress(control: Int32Array): number {
+  const at = FIRST_PHASE + ((control[PHASES] as number) - 1) * PHASE_SIZE;
+  return Atomics.load(control, at + DONE) / (control[at + TASKS] as number);
+}
