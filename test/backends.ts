@@ -4,6 +4,9 @@ import { createRuntime, type Runtime, type RuntimeOptions } from '../src/index';
 
 export const BACKENDS: readonly (readonly [name: string, options: RuntimeOptions])[] = [
   ['reference', { backend: 'reference' }],
+  ['wasm relaxed, 1 thread', { backend: 'wasm', simd: 'relaxed', threads: 1 }],
+  ['wasm relaxed, 3 threads', { backend: 'wasm', simd: 'relaxed', threads: 3 }],
+  ['wasm baseline, 2 threads', { backend: 'wasm', simd: 'baseline', threads: 2 }],
 ];
 
 /** Describes `body` once for every backend, with a runtime that lives as long as its tests. */
