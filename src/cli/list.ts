@@ -20,16 +20,21 @@ function describe({ name, family, summary, paper, inputs, outputs, params }: Met
 }
 
 function table(listed: readonly Method[]): string {
-  const columns = ['method', 'family', 'paper', 'inputs', 'params'].map((header) => ({ header }));
+  const columns = ['method', 'paper', 'inputs', 'params'].map((header) => ({ header }));
   return formatTable(columns, listed.map(row));
 }
 
 function row({ name, family, paper, inputs, params }: Method): string[] {
-  const source = paper ? [paper.title, styleText('dim', `arXiv ${paper.arxiv}, ${paper.year}`)] : [];
+  const source = paper ? [`arXiv ${paper.arxiv}`, styleText('dim', String(paper.year))] : [];
   const tensors = Object.entries(inputs).map(([input, letters]) => `${input} [${letters}]`);
-  const settings = describeParams(params).map(({ name: param, type, required, default: preset }) => {
-    const optional = preset === undefined ? ', optional' : `, default ${JSON.stringify(preset)}`;
-    return `${param}: ${type}${required ? '' : styleText('dim', optional)}`;
+  const settings = describeParams(params).flatMap(({ name: param, type, required, default: preset }) => {
+    const fallback = preset === undefined ? 'optional' : `default ${JSON.stringify(preset)}`;
+    return [`${param}: ${type}`, ...(required ? [] : [styleText('dim', `  ${fallback}`)])];
   });
-  return [styleText('cyan', name), family, source.join('\n'), tensors.join('\n'), settings.join('\n')];
+  return [
+    [styleText('cyan', name), styleText('dim', family)].join('\n'),
+    source.join('\n'),
+    tensors.join('\n'),
+    settings.join('\n'),
+  ];
 }

@@ -3,8 +3,10 @@ import { getSystemErrorMap } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json';
 import { SaccadeError } from '../errors';
+import { doctorCommand } from './doctor';
 import { listCommand } from './list';
 import { maskCommand } from './mask';
+import { runCommand } from './run';
 
 const EXIT = { done: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
 
@@ -21,9 +23,11 @@ export function program(): Command {
     .description('Efficient attention in Node and the browser: choose it, check it, measure it.')
     .version(version)
     .addHelpText('after', EXAMPLES)
+    .helpCommand(false)
+    .configureHelp({ subcommandTerm: (command) => command.name() })
     .exitOverride()
     .configureOutput({ outputError: () => {} });
-  const commands = [listCommand(), maskCommand()];
+  const commands = [listCommand(), runCommand(), maskCommand(), doctorCommand()];
   for (const command of commands) root.addCommand(command.copyInheritedSettings(root));
   return root;
 }

@@ -19,7 +19,7 @@ const DEFAULT_WIDTH = 80;
 export function maskCommand(): Command {
   const extent = wholeNumber(1, LARGEST);
   return new Command('mask')
-    .description('draw which keys each query sees, in the terminal or as SVG')
+    .description('draw which keys each query sees')
     .argument('<method>')
     .addOption(paramsOption())
     .option('--size <keys>', 'number of keys', extent, 32)

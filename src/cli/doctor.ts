@@ -1,0 +1,133 @@
+import { availableParallelism } from 'node:os';
+import { styleText } from 'node:util';
+import { Command } from 'commander';
+import { Runtimes } from '../bench/runtimes';
+import { BackendError, SaccadeError, UnsupportedError } from '../errors';
+import { describeMachine, formatMachine, type Machine } from '../machine';
+import { exactAttention } from '../methods/dense/attention';
+import type { Runtime, RuntimeOptions } from '../runtime/runtime';
+import { type Column, formatTable } from './table';
+
+/** A way to compute: whether this machine has it, and if so how exact and how fast it is. */
+interface Way {
+  readonly name: string;
+  /** Why this machine lacks it, and the remedy. */
+  readonly missing?: string;
+  /** Largest error of a small attention against the float64 reference. */
+  readonly error?: number;
+  /** Multiply-add peak in GF/s. */
+  readonly peak?: number;
+}
+
+interface Diagnosis {
+  readonly machine: Machine;
+  /** Memory that this process may still take. */
+  readonly availableGiB: number;
+  readonly ways: readonly Way[];
+  /** What is used unless told otherwise, one fact a line. */
+  readonly chosen: readonly string[];
+}
+
+const TOLERANCE = 1e-5;
+const PROBES = 5;
+
+export function doctorCommand(): Command {
+  return new Command('doctor')
+    .description('what this machine offers, and what is missing')
+    .option('--json', 'print JSON')
+    .action(async ({ json }: { json?: true }) => {
+      const diagnosis = await diagnose();
+      process.stdout.write(`${json ? JSON.stringify(diagnosis, undefined, 2) : report(diagnosis)}\n`);
+      refuseUnlessSound(diagnosis.ways);
+    });
+}
+
+async function diagnose(): Promise<Diagnosis> {
+  const runtimes = new Runtimes();
+  try {
+    const ways: Way[] = [];
+    for (const [name, options] of waysToAskFor()) ways.push(await tryOut(name, options, runtimes));
+    return {
+      machine: await describeMachine(),
+      availableGiB: process.availableMemory() / 2 ** 30,
+      ways,
+      chosen: ways.some(isThere) ? await runtimes.explain({}) : [],
+    };
+  } finally {
+    await runtimes.dispose();
+  }
+}
+
+function waysToAskFor(): [name: string, options: RuntimeOptions][] {
+  const threads = Math.max(2, availableParallelism());
+  return [
+    ['SIMD, 1 thread', { simd: 'baseline', threads: 1 }],
+    ['relaxed SIMD, 1 thread', { simd: 'relaxed', threads: 1 }],
+    [`SIMD, ${threads} threads`, { simd: 'baseline', threads }],
+    [`relaxed SIMD, ${threads} threads`, { simd: 'relaxed', threads }],
+  ];
+}
+
+/** What a platform lacks, the runtime says with the remedy when asked for it. */
+async function tryOut(name: string, options: RuntimeOptions, runtimes: Runtimes): Promise<Way> {
+  try {
+    const error = await attentionError(await runtimes.get(options));
+    return { name, error, ...(await bestPeak(options, runtimes)) };
+  } catch (failure) {
+    if (failure instanceof SaccadeError) return { name, missing: failure.message };
+    throw failure;
+  }
+}
+
+/** Of several probes, since other work on the machine only ever slows one down. */
+async function bestPeak(options: RuntimeOptions, runtimes: Runtimes): Promise<Pick<Way, 'peak'>> {
+  let peak = 0;
+  for (let probe = 0; probe < PROBES; probe++) peak = Math.max(peak, (await runtimes.peak(options)) ?? 0);
+  return peak > 0 ? { peak } : {};
+}
+
+/** Largest error of causal attention at extents that divide nothing. */
+async function attentionError(runtime: Runtime): Promise<number> {
+  const params = exactAttention.parse({ causal: true });
+  const { out, expected } = await runtime.scope(async () => {
+    const q = runtime.random([1, 101, 4, 33], { seed: 1 });
+    const k = runtime.random([1, 131, 2, 33], { seed: 2 });
+    const v = runtime.random([1, 131, 2, 35], { seed: 3 });
+    const result = await exactAttention.forward({ q, k, v }, params);
+    const host = { q: await q.toHost(), k: await k.toHost(), v: await v.toHost() };
+    return { out: await result.out!.read(), expected: exactAttention.reference(host, params).out!.data };
+  });
+  return expected.reduce((worst, value, at) => Math.max(worst, Math.abs(value - (out[at] as number))), 0);
+}
+
+function isThere(way: Way): boolean {
+  return way.missing === undefined;
+}
+
+function report({ machine, availableGiB, ways, chosen }: Diagnosis): string {
+  const columns: Column[] = [
+    { header: 'way to compute' },
+    { header: 'error of attention', align: 'right' },
+    { header: 'multiply-add peak', align: 'right' },
+  ];
+  const rows = ways.map(({ name, missing, error, peak }) => [
+    `${missing === undefined ? styleText('green', '✓') : styleText('red', '✗')} ${name}`,
+    error?.toExponential(1) ?? 'missing',
+    peak === undefined ? '' : `${peak.toPrecision(3)} GF/s`,
+  ]);
+  const remedies = ways.flatMap(({ name, missing }) => (missing === undefined ? [] : [`${name}: ${missing}`]));
+  return [
+    formatMachine(machine),
+    `${availableGiB.toFixed(1)} GiB of memory are available`,
+    '',
+    formatTable(columns, rows),
+    ...(chosen.length > 0 ? ['', styleText('bold', 'chosen unless told otherwise'), ...chosen] : []),
+    ...(remedies.length > 0 ? ['', styleText('bold', 'missing'), ...remedies] : []),
+  ].join('\n');
+}
+
+function refuseUnlessSound(ways: readonly Way[]): void {
+  if (!ways.some(isThere)) throw new UnsupportedError(`this machine cannot compute: ${ways[0]?.missing}`);
+  const wrong = ways.find((way) => isThere(way) && !((way.error as number) <= TOLERANCE));
+  if (wrong) throw new BackendError(`${wrong.name} computes wrongly on this machine: use another, and report it`);
+}

@@ -1,0 +1,241 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { expectClose } from '../../test/expect';
+import { readSafetensors, writeSafetensors } from '../io';
+import { exactAttention } from '../methods/dense/attention';
+import { hostTensor } from '../tensor/host';
+import { normal } from '../tensor/random';
+import { main } from './main';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'saccade-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** Runs the command line and collects what it prints. */
+async function saccade(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const capture = (stream: NodeJS.WriteStream) => vi.spyOn(stream, 'write').mockImplementation(() => true);
+  const [stdout, stderr] = [capture(process.stdout), capture(process.stderr)];
+  try {
+    const code = await main(args);
+    const text = (spy: typeof stdout) => spy.mock.calls.map(([chunk]) => chunk).join('');
+    return { code, stdout: text(stdout), stderr: text(stderr) };
+  } finally {
+    stdout.mockRestore();
+    stderr.mockRestore();
+  }
+}
+
+/** Bad input: exit code 2, exactly one line on stderr, nothing on stdout. */
+async function expectRefusal(args: string[], message: string): Promise<void> {
+  const { code, stdout, stderr } = await saccade(...args);
+  expect(stderr).toContain(message);
+  expect(stderr).toMatch(/^saccade: [^\n]+\n$/);
+  expect(stdout).toBe('');
+  expect(code).toBe(2);
+}
+
+describe('the command line', () => {
+  test('tells its version and helps', async () => {
+    expect(await saccade('--version')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
+    const { code, stdout } = await saccade('--help');
+    expect(code).toBe(0);
+    expect(stdout).toContain('Examples:');
+    for (const command of ['list', 'run', 'mask', 'doctor'])
+      expect(stdout).toMatch(new RegExp(`^  ${command} .*[a-z]`, 'm'));
+  });
+
+  test('without a command prints its help and fails', async () => {
+    expect(await saccade()).toMatchObject({ code: 2, stderr: expect.stringContaining('Usage: saccade') });
+  });
+
+  test.each([
+    [['lst'], "unknown command 'lst'"],
+    [['list', '--yaml'], "unknown option '--yaml'"],
+    [['list', 'attention'], 'too many arguments'],
+    [['mask'], "missing required argument 'method'"],
+    [['mask', 'atention'], "method must be one of attention, got 'atention'"],
+    [['mask', 'attention', '--size', 'abc'], "'abc' is invalid. It must be a whole number from 1 to 1048576."],
+    [['mask', 'attention', '--size', '0'], "'0' is invalid"],
+    [['mask', 'attention', '--queries', '1.5'], "'1.5' is invalid"],
+    [
+      ['mask', 'attention', '--params', '{causal: true}'],
+      `--params must be JSON, such as '{"causal": true}', got '{causal: true}'`,
+    ],
+    [
+      ['mask', 'attention', '--params', '{"window":\n"8"}'],
+      'param window of attention: expected [integer >= -1, integer >= -1], got "8"',
+    ],
+    [['mask', 'attention', '--svg', '/nowhere/at/all.svg'], "cannot open '/nowhere/at/"],
+  ])('%j is refused in one line', (args, message) => expectRefusal(args, message));
+});
+
+describe('list', () => {
+  test('shows every method with its inputs and params', async () => {
+    const { stdout } = await saccade('list');
+    for (const text of [
+      'attention',
+      'dense',
+      'arXiv 1706.03762',
+      '2017',
+      'q [b n h d]',
+      'causal: true or false',
+      'default false',
+    ])
+      expect(stdout).toContain(text);
+  });
+
+  test('as JSON has the params as a JSON Schema', async () => {
+    const { stdout } = await saccade('list', '--json');
+    const [method] = JSON.parse(stdout);
+    expect(method).toMatchObject({
+      name: 'attention',
+      inputs: { q: 'b n h d' },
+      outputs: { lse: 'b n h' },
+      params: { type: 'object', properties: { causal: { type: 'boolean', default: false } } },
+    });
+  });
+});
+
+describe('mask', () => {
+  test('draws in the terminal', async () => {
+    const { stdout } = await saccade('mask', 'attention', '--params', '{"causal": true}', '--size', '3');
+    expect(stdout).toContain('attention: causal, 6 of 9 pairs seen (66.7%)');
+    expect(stdout).toContain('██ · ·\n  ████ ·\n2 ██████');
+  });
+
+  test('takes another number of queries', async () => {
+    const { stdout } = await saccade('mask', 'attention', '--size', '8', '--queries', '2');
+    expect(stdout).toContain('16 of 16 pairs');
+  });
+
+  test('writes SVG', async () => {
+    const svg = join(folder, 'mask.svg');
+    expect(await saccade('mask', 'attention', '--svg', svg)).toMatchObject({ code: 0, stderr: '' });
+    expect(await readFile(svg, 'utf8')).toMatch(/^<svg [\s\S]*attention: full[\s\S]*<\/svg>\n$/);
+  });
+});
+
+describe('run', () => {
+  const tensors = {
+    q: hostTensor(normal(2 * 5 * 4 * 3, 1), [2, 5, 4, 3]),
+    k: hostTensor(normal(2 * 7 * 2 * 3, 2), [2, 7, 2, 3]),
+    v: hostTensor(normal(2 * 7 * 2 * 6, 3), [2, 7, 2, 6]),
+  };
+
+  async function save(name: string, content: Parameters<typeof writeSafetensors>[0]): Promise<string> {
+    const path = join(folder, name);
+    await writeFile(path, writeSafetensors(content));
+    return path;
+  }
+
+  test('computes what the file holds', async () => {
+    const input = await save('in', tensors);
+    const out = join(folder, 'out');
+    const { code, stdout, stderr } = await saccade(
+      ...[
+        'run',
+        'attention',
+        '--in',
+        input,
+        '--out',
+        out,
+        '--params',
+        '{"causal": true, "scale": 0.5}',
+        '--backend',
+        'reference',
+      ],
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toBe(`${out}: out [2, 5, 4, 6] f32, lse [2, 5, 4] f32\n`);
+    const found = readSafetensors(await readFile(out));
+    const expected = exactAttention.reference(tensors, exactAttention.parse({ causal: true, scale: 0.5 }));
+    expect(Object.keys(found).sort()).toEqual(['lse', 'out']);
+    expectClose(found.out!.data as Float32Array, expected.out!.data as Float64Array, 1e-5);
+    expectClose(found.lse!.data as Float32Array, expected.lse!.data as Float64Array, 1e-5);
+  });
+
+  test('answers f16 with f16', async () => {
+    const half = (shape: number[]) => hostTensor(new Uint16Array(shape.reduce((a, b) => a * b)), shape, 'f16');
+    const input = await save('in', { q: half([1, 2, 1, 2]), k: half([1, 2, 1, 2]), v: half([1, 2, 1, 2]) });
+    const out = join(folder, 'out');
+    await saccade('run', 'attention', '--in', input, '--out', out, '--backend', 'reference');
+    expect(readSafetensors(await readFile(out)).out!.dtype).toBe('f16');
+  });
+
+  const { q, k, v } = tensors;
+  test.each([
+    ['a missing tensor', { q, k }, "in has no tensor 'v': attention takes q, k, v"],
+    ['a tensor too many', { q, k, v, mask: v }, "in has a tensor 'mask' too many: attention takes q, k, v"],
+    ['float64', { q: hostTensor(new Float64Array(120), [2, 5, 4, 3]), k, v }, 'q in '],
+    [
+      'integers',
+      { q: hostTensor(new Int32Array(120), [2, 5, 4, 3]), k, v },
+      'q must be one of f32, f16, bf16, got i32',
+    ],
+    ['extents that do not fit', { q, k, v: k.shape && q }, 'v must have shape [b, m, g, e] with m = 7'],
+  ])('refuses %s, and writes nothing', async (_, content, message) => {
+    const input = await save('in', content);
+    const out = join(folder, 'out');
+    await expectRefusal(['run', 'attention', '--in', input, '--out', out, '--backend', 'reference'], message);
+    expect(await readdir(folder)).toEqual(['in']);
+  });
+
+  test('refuses what is no file of tensors, by its name', async () => {
+    const input = join(folder, 'in');
+    await writeFile(input, 'hello');
+    const run = (file: string, ...more: string[]) => [
+      'run',
+      'attention',
+      '--in',
+      file,
+      '--out',
+      join(folder, 'out'),
+      ...more,
+    ];
+    await expectRefusal(run(input), `${input}: safetensors`);
+    await expectRefusal(run(folder), `cannot read '${folder}': it is a folder`);
+    await expectRefusal(run(join(folder, 'none')), `cannot open '${join(folder, 'none')}': no such file or directory`);
+  });
+
+  test('checks options before it reads', async () => {
+    const run = (...more: string[]) => ['run', 'attention', '--in', 'none', '--out', join(folder, 'out'), ...more];
+    await expectRefusal(run('--threads', '0'), "'0' is invalid. It must be a whole number from 1 to 256.");
+    await expectRefusal(run('--backend', 'cuda'), 'Allowed choices are auto, reference, wasm.');
+    await expectRefusal(run('--grad'), 'attention has no gradients: leave --grad out');
+    await expectRefusal(run('--params', '[]'), 'params of attention must be an object, got []');
+    await expectRefusal(run().slice(0, -2), "required option '--out <file>' not specified");
+    await expectRefusal(['run', 'attention', '--in', 'none', '--out', '/nowhere/out'], "cannot access '/nowhere'");
+  });
+});
+
+describe('doctor', () => {
+  test('says what the machine has, computes exactly with it and measures it', async () => {
+    const { code, stdout, stderr } = await saccade('doctor');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/✓ SIMD, 1 thread +\d\.\de-[78] +[\d.]+ GF\/s/);
+    expect(stdout).toContain('backend: wasm');
+  });
+
+  test('as JSON', async () => {
+    const { stdout } = await saccade('doctor', '--json');
+    const { machine, ways, chosen, availableGiB } = JSON.parse(stdout);
+    expect(machine.cores).toBeGreaterThan(0);
+    expect(availableGiB).toBeGreaterThan(0);
+    expect(chosen[0]).toBe('backend: wasm');
+    for (const { error, missing } of ways) expect(missing ?? error < 1e-5).toBeTruthy();
+  });
+
+  test('names what is missing with the remedy', async () => {
+    const validate = vi.spyOn(WebAssembly, 'validate').mockReturnValue(false);
+    const { code, stdout, stderr } = await saccade('doctor');
+    validate.mockRestore();
+    expect(stdout).toContain('✗ relaxed SIMD, 1 thread');
+    expect(stdout).toContain('use a current browser or Node');
+    expect(stderr).toMatch(/^saccade: this machine cannot compute: [^\n]+\n$/);
+    expect(code).toBe(2);
+  });
+});

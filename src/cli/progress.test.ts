@@ -1,0 +1,42 @@
+import { afterEach, expect, test, vi } from 'vitest';
+import { withProgress } from './progress';
+
+const terminal = process.stderr.isTTY;
+afterEach(() => {
+  process.stderr.isTTY = terminal;
+  vi.restoreAllMocks();
+});
+
+test('passes the result on and is silent where stderr is no terminal', async () => {
+  process.stderr.isTTY = false;
+  const write = vi.spyOn(process.stderr, 'write');
+  const result = await withProgress('work', async ({ onProgress }) => {
+    onProgress(0.5);
+    return 7;
+  });
+  expect(result).toBe(7);
+  expect(write).not.toHaveBeenCalled();
+});
+
+test('draws a bar on a terminal', async () => {
+  process.stderr.isTTY = true;
+  const write = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  await withProgress('work', async ({ onProgress }) => onProgress(1));
+  expect(write.mock.calls.join('')).toMatch(/work .*100%/);
+});
+
+test('an interrupt aborts the work, and no listener stays behind', async () => {
+  process.stderr.isTTY = false;
+  const before = process.listenerCount('SIGINT');
+  const work = withProgress('work', ({ signal }) => {
+    process.emit('SIGINT');
+    return new Promise((_, reject) => reject(signal.reason));
+  });
+  await expect(work).rejects.toMatchObject({ name: 'AbortError' });
+  expect(process.listenerCount('SIGINT')).toBe(before);
+});
+
+test('work that did not look at the signal is aborted at its end', async () => {
+  process.stderr.isTTY = false;
+  await expect(withProgress('work', async () => process.emit('SIGINT'))).rejects.toMatchObject({ name: 'AbortError' });
+});

@@ -1,0 +1,52 @@
+import { open } from 'node:fs/promises';
+import { DTypeError, ParameterError, ParseError } from '../errors';
+import { readSafetensors } from '../io';
+import type { Method } from '../methods/define';
+import { DTYPES, type DType } from '../tensor/dtype';
+import type { HostTensor } from '../tensor/host';
+
+/** What Node reads into one buffer. */
+const LARGEST = 2 ** 31 - 1;
+
+/** The tensors of a safetensors file, if they are exactly the method's inputs and such as a runtime can hold. */
+export async function readTensorsOf(method: Method, path: string): Promise<Record<string, HostTensor<DType>>> {
+  const found = await readTensors(path);
+  const expected = Object.keys(method.inputs);
+  const missing = expected.filter((key) => !Object.hasOwn(found, key));
+  const unknown = Object.keys(found).filter((key) => !expected.includes(key));
+  if (missing.length > 0 || unknown.length > 0) {
+    const fault = missing.length > 0 ? `has no tensor '${missing[0]}'` : `has a tensor '${unknown[0]}' too many`;
+    throw new ParameterError(`${path} ${fault}: ${method.name} takes ${expected.join(', ')}`);
+  }
+  for (const [key, { dtype }] of Object.entries(found)) {
+    if (!DTYPES.some((known) => known === dtype)) {
+      throw new DTypeError(`${key} in ${path} must be one of ${DTYPES.join(', ')}, got ${dtype}`);
+    }
+  }
+  return found as Record<string, HostTensor<DType>>;
+}
+
+async function readTensors(path: string): Promise<Record<string, HostTensor>> {
+  const bytes = await readBytes(path);
+  try {
+    return readSafetensors(bytes);
+  } catch (error) {
+    if (error instanceof ParseError) throw new ParseError(`${path}: ${error.message}`);
+    throw error;
+  }
+}
+
+async function readBytes(path: string): Promise<Uint8Array> {
+  const file = await open(path);
+  try {
+    const stats = await file.stat();
+    if (stats.isDirectory()) throw new ParameterError(`cannot read '${path}': it is a folder`);
+    if (stats.size > LARGEST) {
+      const size = (stats.size / 2 ** 30).toFixed(1);
+      throw new ParameterError(`cannot read '${path}': expected at most 2 GiB, got ${size} GiB`);
+    }
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
+}
