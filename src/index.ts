@@ -2,6 +2,12 @@ export * from './errors';
 export { type Band, band, causal, full } from './masks/band';
 export { defineMethod, type Method, type MethodSpec } from './methods/define';
 export { findMethod, methods } from './methods/registry';
+export {
+  type AttentionInputs,
+  loadUniversalSentenceEncoder,
+  type ModelFiles,
+  type UniversalSentenceEncoder,
+} from './models/universal-sentence-encoder';
 export { type AttentionOptions, type AttentionResult, attention } from './ops/attention';
 export { add, multiply, relu, tanh } from './ops/elementwise';
 export type { ResultOptions } from './ops/float32';

