@@ -55,3 +55,10 @@ test('the SVG is self-contained, escaped and small for long sequences', () => {
   expect(svg).not.toMatch(/href|url\(|<script|<style/);
   expect(svg.length).toBeLessThan(30_000);
 });
+
+test('a bare picture is the plot alone, with its title element', () => {
+  const svg = maskSvg(band(2, 1), 9, 12, { bare: true });
+  expect(svg).not.toContain('<text');
+  expect(svg).toContain('viewBox="0 0 384 288"');
+  expect(svg).toContain('<title>window [2, 1], ');
+});

@@ -30,24 +30,35 @@ const LABEL = 160;
 const INK = '#808080';
 const SEEN = '#3f8fd2';
 
-/** The mask of n queries and m keys as a self-contained SVG document, for light and dark backgrounds. */
-export function maskSvg(mask: Band, n: number, m: number, { title = mask.name }: { title?: string } = {}): string {
+/**
+ * The mask of n queries and m keys as a self-contained SVG document, for light and dark backgrounds. A bare one leaves
+ * the words to the page around it; its title element stays.
+ */
+export function maskSvg(
+  mask: Band,
+  n: number,
+  m: number,
+  { title = mask.name, bare = false }: { title?: string; bare?: boolean } = {},
+): string {
   const { shares } = shareGrid(mask, n, m, LARGEST_GRID);
   const rows = shares.length;
   const columns = (shares[0] as readonly number[]).length;
   const cell = Math.floor(PLOT / Math.max(rows, columns));
-  const width = LEFT + Math.max(columns * cell, PLOT) + MARGIN;
-  const height = TOP + Math.max(rows * cell, LABEL) + MARGIN;
+  const [plotWidth, plotHeight] = [columns * cell, rows * cell];
   const count = maskCount(mask, n, m);
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img">
-<title>${escapeXml(`${title}, ${count}`)}</title>
-<g font-family="system-ui, sans-serif" font-size="12" fill="${INK}">
+  const words = `<g font-family="system-ui, sans-serif" font-size="12" fill="${INK}">
 <text x="${LEFT}" y="18" font-size="14" font-weight="600">${escapeXml(title)}</text>
 <text x="${LEFT}" y="36">${count}</text>
 <text x="${LEFT}" y="${TOP - 6}">keys 0 to ${m - 1} →</text>
 <text transform="translate(${LEFT - 15} ${TOP}) rotate(90)">queries 0 to ${n - 1} →</text>
 </g>
-<g transform="translate(${LEFT} ${TOP}) scale(${cell})" shape-rendering="crispEdges">
+`;
+  const [width, height] = bare
+    ? [plotWidth, plotHeight]
+    : [LEFT + Math.max(plotWidth, PLOT) + MARGIN, TOP + Math.max(plotHeight, LABEL) + MARGIN];
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img">
+<title>${escapeXml(`${title}, ${count}`)}</title>
+${bare ? '' : words}<g transform="translate(${bare ? '0 0' : `${LEFT} ${TOP}`}) scale(${cell})" shape-rendering="crispEdges">
 <path fill="${INK}" fill-opacity="0.12" d="M0 0H${columns}V${rows}H0z"/>
 <g fill="${SEEN}">
 ${cellPaths(shares).join('\n')}
