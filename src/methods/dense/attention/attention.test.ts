@@ -82,6 +82,16 @@ describe('cost', () => {
     expect(cost.visited).toBe(pairs / 63);
   });
 
+  test.each([
+    ['full', {}, 50 ** 2],
+    ['causal', { causal: true }, (50 * 51) / 2],
+    ['window [7, 7]', { window: [7, 7] }, 15 * 50 - 7 * 8],
+    ['causal window 7', { causal: true, window: [7, 0] }, 8 * 50 - (7 * 8) / 2],
+  ])('of %s has the closed form of the page', (_, params, pairs) => {
+    const square = { b: 1, n: 50, m: 50, h: 1, g: 1, d: 1, e: 1 };
+    expect(exactAttention.cost(square, exactAttention.parse(params)).flops).toBe(4 * pairs);
+  });
+
   test('counts inputs and outputs once', () => {
     const elements = 2 * (7 * 4 * 3 + 9 * 2 * 3 + 9 * 2 * 5 + 7 * 4 * 5 + 7 * 4);
     expect(exactAttention.cost(letters, exactAttention.parse({})).bytes).toBe(4 * elements);
