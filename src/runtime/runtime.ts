@@ -1,6 +1,6 @@
 import { DisposedError, DTypeError, ParameterError, SaccadeError, UnsupportedError } from '../errors';
 import { bytesPerElement, DTYPES, type DType } from '../tensor/dtype';
-import { type HostTensor, hostTensor, type Numbers } from '../tensor/host';
+import { checkHost, type HostTensor, hostTensor, type Numbers } from '../tensor/host';
 import { normal, uniform } from '../tensor/random';
 import { checkShape, type Shape, sizeOf } from '../tensor/shape';
 import { disposeKey, Storage, Tensor } from '../tensor/tensor';
@@ -38,6 +38,7 @@ export class Runtime {
 
   /** A tensor with a copy of a host tensor, such as the file readers give. */
   fromHost<D extends DType>(host: HostTensor<D>): Tensor<D> {
+    checkHost('host', host);
     const tensor = this.empty(host.shape, host.dtype);
     const { data } = host;
     this.backend.write(tensor.storage.buffer, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
@@ -79,10 +80,10 @@ export class Runtime {
     let kept: Tensor[] = [];
     try {
       const result = await work();
-      kept = tensorsIn(result);
       if (this.#scopes.at(-1) !== owned) {
         throw new SaccadeError('scope() ended while a scope opened later on the same runtime was still open');
       }
+      kept = tensorsIn(result);
       return result;
     } finally {
       this.#scopes = this.#scopes.filter((scope) => scope !== owned);

@@ -4,8 +4,7 @@ const bits = new Uint32Array(float.buffer);
 
 /** IEEE half-precision bits of `value`; overflow gives infinity, NaN stays NaN. */
 export function toFloat16(value: number): number {
-  float[0] = value;
-  const x = bits[0] as number;
+  const x = float32Bits(value);
   const sign = (x >>> 16) & 0x8000;
   const magnitude = x & 0x7fffffff;
   if (magnitude > 0x7f800000) return sign | 0x7e00;
@@ -18,18 +17,16 @@ export function toFloat16(value: number): number {
 
 /** The value of IEEE half-precision `half`. */
 export function fromFloat16(half: number): number {
-  const exponent = (half >>> 10) & 0x1f;
-  const fraction = half & 0x3ff;
-  const sign = half & 0x8000 ? -1 : 1;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  const magnitude = half & 0x7fff;
+  if (magnitude < 0x400) return (half & 0x8000 ? -magnitude : magnitude) * 2 ** -24;
+  // Move the exponent to float32's bias; that of infinity and NaN stays all ones.
+  bits[0] = ((half & 0x8000) << 16) | ((magnitude << 13) + (magnitude < 0x7c00 ? 0x38000000 : 0x70000000));
+  return float[0] as number;
 }
 
 /** bfloat16 bits of `value`: the upper half of its float32, rounded to nearest even. */
 export function toBfloat16(value: number): number {
-  float[0] = value;
-  const x = bits[0] as number;
+  const x = float32Bits(value);
   if ((x & 0x7fffffff) > 0x7f800000) return (x >>> 16) | 0x40;
   return roundShift(x, 16);
 }
@@ -40,9 +37,16 @@ export function fromBfloat16(half: number): number {
   return float[0] as number;
 }
 
+/** Bits of `value` as float32, inexact ones rounded to odd: rounding those again gives what rounding once would. */
+function float32Bits(value: number): number {
+  float[0] = value;
+  const x = bits[0] as number;
+  const rounded = float[0];
+  if (rounded === value || x & 1 || Number.isNaN(value)) return x;
+  return Math.abs(rounded) > Math.abs(value) ? x - 1 : x + 1;
+}
+
+/** x / 2^shift rounded to nearest even. */
 function roundShift(x: number, shift: number): number {
-  const half = 2 ** (shift - 1);
-  const quotient = Math.floor(x / (2 * half));
-  const rest = x - quotient * 2 * half;
-  return rest > half || (rest === half && quotient & 1) ? quotient + 1 : quotient;
+  return (x + (1 << (shift - 1)) - 1 + ((x >>> shift) & 1)) >>> shift;
 }

@@ -1,6 +1,6 @@
 /** Arrays in ordinary memory: what files hold, what callers hand in, what the float64 references compute on. */
-import { DTypeError, ShapeError } from '../errors';
-import { type HostDType, type TypedArray, type TypedArrayOf, typedArray } from './dtype';
+import { DTypeError, ParameterError, ShapeError } from '../errors';
+import { DTYPES, type HostDType, type TypedArray, type TypedArrayOf, typedArray } from './dtype';
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './float16';
 import { checkShape, formatShape, type Shape, sizeOf } from './shape';
 
@@ -22,6 +22,8 @@ export interface Float16ArrayLike {
   readonly length: number;
 }
 
+const HOST_DTYPES: readonly HostDType[] = [...DTYPES, 'f64', 'i64'];
+
 const INFERRED: Record<string, HostDType> = {
   Float32Array: 'f32',
   Float64Array: 'f64',
@@ -38,16 +40,15 @@ const INFERRED: Record<string, HostDType> = {
  */
 export function hostTensor<D extends HostDType = HostDType>(data: Numbers, shape: Shape, dtype?: D): HostTensor<D> {
   checkShape('shape', shape);
-  if (data.length !== sizeOf(shape)) {
-    throw new ShapeError(`shape ${formatShape(shape)} needs ${sizeOf(shape)} elements, got ${data.length}`);
-  }
-  const kind: string = Array.isArray(data) ? 'Array' : (data as TypedArray)[Symbol.toStringTag];
+  const kind = kindOf(data);
+  checkLength('', data.length, shape);
   const own = kind === 'Array' ? 'f32' : INFERRED[kind];
   const wanted = dtype ?? (own as D | undefined);
   if (wanted === undefined) {
     const choice = kind === 'Uint16Array' ? "say dtype 'f16' or 'bf16'" : 'pass a supported typed array or numbers';
     throw new DTypeError(`the dtype of a ${kind} is not known: ${choice}`);
   }
+  checkDType('dtype', wanted);
   if (kind === 'Uint16Array') {
     if (wanted !== 'f16' && wanted !== 'bf16') {
       throw new DTypeError(`a Uint16Array holds the bits of f16 or bf16, got dtype '${wanted}'`);
@@ -66,7 +67,23 @@ export function hostTensor<D extends HostDType = HostDType>(data: Numbers, shape
   return fromNumbers(data as ArrayLike<number>, shape, wanted);
 }
 
-/** `host` with its elements converted to `dtype`, rounding to nearest even. */
+/** Throws unless `host` is a host tensor whose data has its dtype and its size. */
+export function checkHost(name: string, host: HostTensor): void {
+  if (host === null || typeof host !== 'object')
+    throw new ParameterError(`${name} must be a host tensor, got ${host === null ? 'null' : typeof host}`);
+  const { dtype, shape, data } = host;
+  checkDType(`the dtype of ${name}`, dtype);
+  checkShape(`the shape of ${name}`, shape);
+  const wanted = typedArray(dtype, 0)[Symbol.toStringTag];
+  const found = kindOf(data);
+  if (found !== wanted) throw new DTypeError(`the data of ${name} must be ${wanted} for ${dtype}, got ${found}`);
+  checkLength(`${name}: `, data.length, shape);
+}
+
+/**
+ * `host` with its elements converted to `dtype`: rounded to nearest even for floats; an integer dtype takes integers
+ * within its range only, and the DTypeError names the first element that is none.
+ */
 export function convert<D extends HostDType>(host: HostTensor, dtype: D): HostTensor<D> {
   if ((host.dtype as string) === dtype) return host as unknown as HostTensor<D>;
   return fromNumbers(toFloat64(host), host.shape, dtype);
@@ -76,31 +93,92 @@ export function convert<D extends HostDType>(host: HostTensor, dtype: D): HostTe
 export function toFloat64(host: HostTensor): Float64Array {
   const { data, dtype } = host;
   if (dtype === 'f64') return data as Float64Array;
-  const widened = new Float64Array(data.length);
-  if (dtype === 'f16')
-    widened.forEach((_, i) => {
-      widened[i] = fromFloat16(data[i] as number);
-    });
-  else if (dtype === 'bf16')
-    widened.forEach((_, i) => {
-      widened[i] = fromBfloat16(data[i] as number);
-    });
-  else if (dtype === 'i64')
-    widened.forEach((_, i) => {
-      widened[i] = Number(data[i]);
-    });
-  else widened.set(data as Float32Array);
-  return widened;
+  if (dtype === 'f16') return mapped(new Float64Array(data.length), data as Uint16Array, fromFloat16);
+  if (dtype === 'bf16') return mapped(new Float64Array(data.length), data as Uint16Array, fromBfloat16);
+  if (dtype === 'i64') return mapped(new Float64Array(data.length), data as BigInt64Array, Number);
+  return new Float64Array(data as Float32Array);
 }
 
+/** The elements of a strided array, in row-major order. */
+export function toRowMajor<D extends HostDType>(
+  source: TypedArrayOf<D>,
+  dtype: D,
+  shape: Shape,
+  strides: readonly number[],
+): TypedArrayOf<D> {
+  const result = typedArray(dtype, sizeOf(shape));
+  // Elements are only moved, so they may pass for numbers whatever they are.
+  const [from, to] = [source as Float64Array, result as Float64Array];
+  const axes = shape
+    .map((extent, axis) => ({ extent, stride: strides[axis] as number, index: 0 }))
+    .filter(({ extent }) => extent !== 1)
+    .reverse();
+  const row = axes.shift() ?? { extent: 1, stride: 1 };
+  let start = 0;
+  for (let next = 0; next < to.length; ) {
+    for (let i = 0; i < row.extent; i++) to[next++] = from[start + i * row.stride] as number;
+    for (const axis of axes) {
+      start += axis.stride;
+      if (++axis.index < axis.extent) break;
+      start -= axis.index * axis.stride;
+      axis.index = 0;
+    }
+  }
+  return result;
+}
+
+/** Smallest and largest number of the integer dtypes; a double holds no i64 between its last and 2^63. */
+const RANGES: Partial<Record<HostDType, readonly [number, number]>> = {
+  i32: [-(2 ** 31), 2 ** 31 - 1],
+  u8: [0, 255],
+  i8: [-128, 127],
+  i64: [-(2 ** 63), 2 ** 63 - 1024],
+};
+
 function fromNumbers<D extends HostDType>(numbers: ArrayLike<number>, shape: Shape, dtype: D): HostTensor<D> {
+  const range = RANGES[dtype];
+  if (range) checkIntegers(numbers, dtype, range);
   const data = typedArray<HostDType>(dtype, numbers.length);
+  if (dtype === 'f16') mapped(data as Uint16Array, numbers, toFloat16);
+  else if (dtype === 'bf16') mapped(data as Uint16Array, numbers, toBfloat16);
+  else if (dtype === 'i64') mapped(data as BigInt64Array, numbers, BigInt);
+  else (data as Float32Array).set(numbers);
+  return { dtype, shape: [...shape], data: data as TypedArrayOf<D> };
+}
+
+function checkIntegers(numbers: ArrayLike<number>, dtype: HostDType, [low, high]: readonly [number, number]): void {
   for (let i = 0; i < numbers.length; i++) {
     const value = numbers[i] as number;
-    if (dtype === 'f16') data[i] = toFloat16(value);
-    else if (dtype === 'bf16') data[i] = toBfloat16(value);
-    else if (dtype === 'i64') data[i] = BigInt(Math.trunc(value));
-    else data[i] = value;
+    if (!(Number.isInteger(value) && value >= low && value <= high))
+      throw new DTypeError(
+        `${dtype} holds integers from ${low} to ${high}, got ${value} at index ${i}: round it first`,
+      );
   }
-  return { dtype, shape: [...shape], data: data as TypedArrayOf<D> };
+}
+
+/** `target` filled with `convert` of each element of `source`. */
+function mapped<In, Out, Target extends { [index: number]: Out; readonly length: number }>(
+  target: Target,
+  source: ArrayLike<In>,
+  convert: (element: In) => Out,
+): Target {
+  for (let i = 0; i < target.length; i++) target[i] = convert(source[i] as In);
+  return target;
+}
+
+function checkDType(label: string, dtype: HostDType): void {
+  if (!HOST_DTYPES.includes(dtype))
+    throw new DTypeError(`${label} must be one of ${HOST_DTYPES.join(', ')}, got '${dtype}'`);
+}
+
+/** 'Array' or the name of the typed array's class. */
+function kindOf(data: unknown): string {
+  if (Array.isArray(data)) return 'Array';
+  if (ArrayBuffer.isView(data)) return (data as TypedArray)[Symbol.toStringTag];
+  throw new ParameterError(`data must be numbers or a typed array, got ${data === null ? 'null' : typeof data}`);
+}
+
+function checkLength(label: string, length: number, shape: Shape): void {
+  if (length !== sizeOf(shape))
+    throw new ShapeError(`${label}shape ${formatShape(shape)} needs ${sizeOf(shape)} elements, got ${length}`);
 }

@@ -36,5 +36,11 @@ export function normal(length: number, seed: number): Float32Array {
 /** `length` numbers uniform in [low, high). */
 export function uniform(length: number, seed: number, low = 0, high = 1): Float32Array {
   const next = uniformGenerator(seed);
-  return Float32Array.from({ length }, () => low + (high - low) * next());
+  const values = new Float32Array(length);
+  for (let i = 0; i < length; i++) {
+    values[i] = low + (high - low) * next();
+    // Rounding to float32 may reach the bound.
+    if ((values[i] as number) >= high) values[i] = low;
+  }
+  return values;
 }

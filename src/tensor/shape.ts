@@ -2,6 +2,9 @@ import { ShapeError } from '../errors';
 
 export type Shape = readonly number[];
 
+/** Axes that a message shows: hostile files claim thousands. */
+const LONGEST_SHOWN = 16;
+
 /** Number of elements. */
 export function sizeOf(shape: Shape): number {
   let size = 1;
@@ -22,6 +25,7 @@ export function rowMajorStrides(shape: Shape): number[] {
 
 /** True if the elements lie in memory in row-major order without gaps. */
 export function isContiguous(shape: Shape, strides: readonly number[]): boolean {
+  if (sizeOf(shape) === 0) return true;
   let stride = 1;
   for (let axis = shape.length - 1; axis >= 0; axis--) {
     if (shape[axis] !== 1 && strides[axis] !== stride) return false;
@@ -32,6 +36,7 @@ export function isContiguous(shape: Shape, strides: readonly number[]): boolean 
 
 /** Throws unless every extent is a non-negative safe integer and their product is one too. */
 export function checkShape(name: string, shape: Shape): void {
+  if (!Array.isArray(shape)) throw new ShapeError(`${name} must be an array of extents, got ${shape}`);
   for (const extent of shape) {
     if (!Number.isSafeInteger(extent) || extent < 0) {
       throw new ShapeError(`${name} must have non-negative integer extents, got ${formatShape(shape)}`);
@@ -47,6 +52,7 @@ export function sameShape(a: Shape, b: Shape): boolean {
 }
 
 export function formatShape(shape: Shape): string {
+  if (shape.length > LONGEST_SHOWN) return `[${shape.slice(0, LONGEST_SHOWN).join(', ')}, ... ${shape.length} axes]`;
   return `[${shape.join(', ')}]`;
 }
 

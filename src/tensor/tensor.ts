@@ -2,7 +2,7 @@ import { DisposedError, ShapeError, UnsupportedError } from '../errors';
 import type { Buffer } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 import { bytesPerElement, type DType, type TypedArrayOf, typedArray } from './dtype';
-import type { HostTensor } from './host';
+import { type HostTensor, toRowMajor } from './host';
 import { checkShape, formatShape, isContiguous, rowMajorStrides, type Shape, sizeOf } from './shape';
 
 export const disposeKey: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
@@ -75,10 +75,9 @@ export class Tensor<D extends DType = DType> {
       const bytes = await this.runtime.backend.read(this.storage.buffer, offset * elementBytes, size * elementBytes);
       return typedArray(dtype, size, bytes.buffer, bytes.byteOffset);
     }
-    const span =
-      size === 0 ? 0 : 1 + shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), 0);
+    const span = 1 + shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), 0);
     const bytes = await this.runtime.backend.read(this.storage.buffer, offset * elementBytes, span * elementBytes);
-    return gather(typedArray(dtype, span, bytes.buffer, bytes.byteOffset), dtype, shape, strides);
+    return toRowMajor(typedArray(dtype, span, bytes.buffer, bytes.byteOffset), dtype, shape, strides);
   }
 
   /** The elements as a host tensor, in row-major order. */
@@ -104,10 +103,11 @@ export class Tensor<D extends DType = DType> {
   /** The same elements under another shape; one extent may be -1. A strided view must keep its order in memory. */
   reshape(shape: Shape): Tensor<D> {
     this.assertUsable('reshape()');
-    const known = sizeOf(shape.filter((extent) => extent !== -1));
-    const resolved = shape.map((extent) => (extent === -1 ? this.size / known : extent));
-    checkShape('shape', resolved);
-    if (sizeOf(resolved) !== this.size || shape.filter((extent) => extent === -1).length > 1) {
+    const given = shape.filter((extent) => extent !== -1);
+    checkShape('shape', given);
+    const resolved = shape.map((extent) => (extent === -1 ? this.size / sizeOf(given) : extent));
+    const fits = resolved.every(Number.isInteger) && sizeOf(resolved) === this.size;
+    if (!fits || shape.length - given.length > 1) {
       throw new ShapeError(
         `reshape must keep ${this.size} elements of ${formatShape(this.shape)}, got ${formatShape(shape)}`,
       );
@@ -125,12 +125,14 @@ export class Tensor<D extends DType = DType> {
   slice(axis: number, start: number, end: number): Tensor<D> {
     this.assertUsable('slice()');
     const extent = this.shape[axis];
-    if (extent === undefined) throw new ShapeError(`axis must be from 0 to ${this.rank - 1}, got ${axis}`);
+    if (extent === undefined)
+      throw new ShapeError(`axis must be one of the ${this.rank} axes of ${formatShape(this.shape)}, got ${axis}`);
     if (!(Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start <= end && end <= extent)) {
       throw new ShapeError(`slice of axis ${axis} must lie within 0 to ${extent}, got ${start} to ${end}`);
     }
     const shape = this.shape.map((whole, a) => (a === axis ? end - start : whole));
-    const offset = this.offset + start * (this.strides[axis] as number);
+    // An empty slice at the very end would begin outside the memory.
+    const offset = start === end ? this.offset : this.offset + start * (this.strides[axis] as number);
     return new Tensor(this.storage.retain(), this.dtype, shape, this.strides, offset);
   }
 
@@ -167,25 +169,6 @@ export class Tensor<D extends DType = DType> {
     if (this.#disposed) throw new DisposedError(`${use}: the tensor of shape ${formatShape(this.shape)} was disposed`);
     this.runtime.assertUsable(use);
   }
-}
-
-function gather<D extends DType>(
-  source: TypedArrayOf<D>,
-  dtype: D,
-  shape: Shape,
-  strides: readonly number[],
-): TypedArrayOf<D> {
-  const result = typedArray(dtype, sizeOf(shape));
-  let next = 0;
-  const visit = (axis: number, at: number) => {
-    if (axis === shape.length) {
-      result[next++] = source[at] as number;
-      return;
-    }
-    for (let i = 0; i < (shape[axis] as number); i++) visit(axis + 1, at + i * (strides[axis] as number));
-  };
-  visit(0, 0);
-  return result;
 }
 
 /** Strides under which `shape` walks the same memory in the same order, or undefined where none exist. */
