@@ -1,4 +1,5 @@
 export * from './errors';
+export { type ReadNpzOptions, readNpy, readNpz, readSafetensors, writeNpy, writeNpz, writeSafetensors } from './io';
 export { type Band, band, causal, full } from './masks/band';
 export { defineMethod, type Method, type MethodSpec } from './methods/define';
 export { findMethod, methods } from './methods/registry';

@@ -1,0 +1,4 @@
+/** Files of tensors. They hold host tensors: `runtime.fromHost()` and `tensor.toHost()` are the way in and out. */
+export { readNpy, writeNpy } from './npy';
+export { type ReadNpzOptions, readNpz, writeNpz } from './npz';
+export { readSafetensors, writeSafetensors } from './safetensors';

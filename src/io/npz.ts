@@ -1,0 +1,46 @@
+/** NumPy's archives of named arrays: a zip with one npy file per array. */
+import { zipSync } from 'fflate';
+import { ParameterError, ParseError } from '../errors';
+import type { HostTensor } from '../tensor/host';
+import { checkBytes, checkTensors, quote } from './bytes';
+import { parseNpy, writeNpy } from './npy';
+import { labelOf, unzip } from './zip';
+
+const SUFFIX = '.npy';
+/** Zip keeps local time, so this is the same bytes everywhere; its calendar begins here. */
+const EPOCH = new Date(1980, 0, 1);
+
+export interface ReadNpzOptions {
+  /** The most bytes that all arrays may decompress to. Default: 256 MiB or 32 times the file, whichever is more. */
+  readonly maxBytes?: number;
+}
+
+/**
+ * The arrays of an `.npz` file by name, compressed or not. Throws a ParseError that names the entry, before
+ * decompressing it where its declared size is too large, and while doing so where it gives more than it declares.
+ */
+export function readNpz(
+  bytes: Uint8Array,
+  { maxBytes = Math.max(2 ** 28, 32 * bytes.length) }: ReadNpzOptions = {},
+): Record<string, HostTensor> {
+  checkBytes(bytes);
+  if (!(maxBytes >= 0)) throw new ParameterError(`maxBytes must be a number >= 0, got ${maxBytes}`);
+  const tensors = new Map<string, HostTensor>();
+  for (const [entry, content] of unzip(bytes, maxBytes)) {
+    const name = entry.endsWith(SUFFIX) ? entry.slice(0, -SUFFIX.length) : entry;
+    if (tensors.has(name)) throw new ParseError(`npz: two entries hold ${quote(name)}`);
+    tensors.set(name, parseNpy(content, labelOf({ name: entry })));
+  }
+  return Object.fromEntries(tensors);
+}
+
+/** An `.npz` file of `tensors`, uncompressed unless `compress` is set; the same tensors give the same bytes. */
+export function writeNpz(
+  tensors: Readonly<Record<string, HostTensor>>,
+  { compress = false }: { readonly compress?: boolean } = {},
+): Uint8Array {
+  const files = checkTensors(tensors).map(([name, tensor]) => [`${name}${SUFFIX}`, writeNpy(tensor)] as const);
+  const total = files.reduce((sum, [, file]) => sum + file.length, 0);
+  if (total > 2 ** 32 - 2 ** 24) throw new ParameterError(`npz holds up to 4 GiB, got ${total} bytes: use safetensors`);
+  return zipSync(Object.fromEntries(files), { level: compress ? 6 : 0, mtime: EPOCH });
+}

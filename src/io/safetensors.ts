@@ -1,0 +1,194 @@
+/**
+ * Hugging Face's tensor files: the header's length (8 bytes), a JSON header with dtype, shape and place of every
+ * tensor, then the elements. Format: https://github.com/huggingface/safetensors
+ */
+import { ParameterError, ParseError } from '../errors';
+import { bytesPerElement, type HostDType } from '../tensor/dtype';
+import type { HostTensor } from '../tensor/host';
+import { formatShape, type Shape, sizeOf } from '../tensor/shape';
+import { bytesOf, checkBytes, checkFileShape, checkTensors, elementsAt, isUnicode, quote } from './bytes';
+import { Scanner } from './scanner';
+
+/** The format's own limit. */
+const MAX_HEADER_BYTES = 100_000_000;
+const FORMAT = 'safetensors';
+const METADATA = '__metadata__';
+const ALIGNMENT = 8;
+
+const NAMES: Record<HostDType, string> = {
+  f32: 'F32',
+  f16: 'F16',
+  bf16: 'BF16',
+  f64: 'F64',
+  i32: 'I32',
+  i64: 'I64',
+  u8: 'U8',
+  i8: 'I8',
+};
+const DTYPES = new Map(Object.entries(NAMES).map(([dtype, name]) => [name, dtype as HostDType]));
+
+/** Where a tensor lies: bytes `begin` to `end` (exclusive) after the header. */
+interface Entry {
+  readonly name: string;
+  readonly dtype: HostDType;
+  readonly shape: Shape;
+  readonly begin: number;
+  readonly end: number;
+}
+
+/**
+ * The tensors of a `.safetensors` file by name, in the header's order; `__metadata__` is checked and left out.
+ * Elements share the memory of `bytes` where they can. Throws a ParseError that says what is wrong with the file.
+ */
+export function readSafetensors(bytes: Uint8Array): Record<string, HostTensor> {
+  checkBytes(bytes);
+  const { text, end } = headerText(bytes);
+  const entries = parseHeader(text);
+  checkLayout(entries, bytes.length - end);
+  return Object.fromEntries(
+    entries.map(({ name, dtype, shape, begin }) => [
+      name,
+      { dtype, shape, data: elementsAt(bytes, end + begin, dtype, sizeOf(shape)) },
+    ]),
+  );
+}
+
+/**
+ * A `.safetensors` file of `tensors`. They are ordered by element size, then by name: every tensor lies aligned, and
+ * the same tensors give the same bytes.
+ */
+export function writeSafetensors(tensors: Readonly<Record<string, HostTensor>>): Uint8Array {
+  const entries = checkTensors(tensors).sort(
+    ([a, { dtype: first }], [b, { dtype: second }]) =>
+      bytesPerElement(second) - bytesPerElement(first) || (a < b ? -1 : 1),
+  );
+  let offset = 0;
+  const fields = entries.map(([name, { dtype, shape, data }]) => {
+    if (name === METADATA) throw new ParameterError(`a tensor cannot be named ${METADATA}: safetensors reserves it`);
+    const place = { dtype: NAMES[dtype], shape, data_offsets: [offset, offset + data.byteLength] };
+    offset += data.byteLength;
+    return `${JSON.stringify(name)}:${JSON.stringify(place)}`;
+  });
+  const header = new TextEncoder().encode(`{${fields.join(',')}}`);
+  const start = Math.ceil((8 + header.length) / ALIGNMENT) * ALIGNMENT;
+  if (start - 8 > MAX_HEADER_BYTES)
+    throw new ParameterError(
+      `safetensors holds a header of ${MAX_HEADER_BYTES} bytes, these tensors need ${start - 8}`,
+    );
+  const bytes = new Uint8Array(start + offset);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(start - 8), true);
+  bytes.fill(0x20, 8, start);
+  bytes.set(header, 8);
+  let at = start;
+  for (const [, tensor] of entries) {
+    bytes.set(bytesOf(tensor), at);
+    at += tensor.data.byteLength;
+  }
+  return bytes;
+}
+
+/** The header and where it ends. */
+function headerText(bytes: Uint8Array): { text: string; end: number } {
+  if (bytes.length < 8) throw new ParseError(`safetensors: expected at least 8 bytes, got ${bytes.length}`);
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
+  if (length > MAX_HEADER_BYTES)
+    throw new ParseError(`safetensors: the header takes ${length} bytes, the format allows ${MAX_HEADER_BYTES}`);
+  if (length > bytes.length - 8)
+    throw new ParseError(`safetensors: the header takes ${length} bytes, but only ${bytes.length - 8} follow`);
+  const end = 8 + Number(length);
+  if (bytes[8] !== 0x7b) throw new ParseError('safetensors: the header must begin with {');
+  try {
+    return { text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.slice(8, end)), end };
+  } catch {
+    throw new ParseError('safetensors: the header is not UTF-8');
+  }
+}
+
+function parseHeader(text: string): Entry[] {
+  const scanner = new Scanner(text, FORMAT, false);
+  const entries: Entry[] = [];
+  members(scanner, 'the header', (name) => {
+    if (name === METADATA) members(scanner, METADATA, () => parseString(scanner));
+    else entries.push(parseEntry(scanner, name));
+  });
+  scanner.end();
+  return entries;
+}
+
+function parseEntry(scanner: Scanner, name: string): Entry {
+  const label = `safetensors: tensor ${quote(name)}`;
+  let dtype: HostDType | undefined;
+  let shape: Shape | undefined;
+  let offsets: Shape | undefined;
+  members(scanner, `tensor ${quote(name)}`, (field) => {
+    scanner.label = `safetensors: ${quote(field)} of tensor ${quote(name)}`;
+    if (field === 'dtype') dtype = parseDType(scanner, label);
+    else if (field === 'shape') shape = scanner.integers('[', ']');
+    else if (field === 'data_offsets') offsets = scanner.integers('[', ']');
+    else throw new ParseError(`${label} has an unknown field ${quote(field)}`);
+    scanner.label = label;
+  });
+  scanner.label = FORMAT;
+  if (dtype === undefined || shape === undefined || offsets === undefined) {
+    const missing = Object.entries({ dtype, shape, data_offsets: offsets }).filter(([, value]) => value === undefined);
+    throw new ParseError(`${label} lacks ${missing.map(([field]) => field).join(' and ')}`);
+  }
+  checkFileShape(label, shape);
+  const [begin, end, ...more] = offsets;
+  if (begin === undefined || end === undefined || more.length > 0)
+    throw new ParseError(`${label} must have data_offsets [begin, end], got ${offsets.length} of them`);
+  const expected = sizeOf(shape) * bytesPerElement(dtype);
+  if (end - begin !== expected) {
+    const what = `${NAMES[dtype]} of shape ${formatShape(shape)}`;
+    throw new ParseError(`${label}: ${what} takes ${expected} bytes, got data_offsets ${formatShape(offsets)}`);
+  }
+  return { name, dtype, shape, begin, end };
+}
+
+function parseDType(scanner: Scanner, label: string): HostDType {
+  const name = parseString(scanner);
+  const dtype = DTYPES.get(name);
+  if (dtype === undefined)
+    throw new ParseError(`${label}: expected dtype ${[...DTYPES.keys()].join(', ')}, got ${quote(name)}`);
+  return dtype;
+}
+
+/** Takes a JSON object, calling `member` with every key for its value; a key that comes twice is an error. */
+function members(scanner: Scanner, owner: string, member: (key: string) => void): void {
+  const seen = new Set<string>();
+  scanner.list('{', '}', () => {
+    const key = parseString(scanner);
+    if (seen.has(key)) throw new ParseError(`safetensors: ${owner} has ${quote(key)} twice`);
+    seen.add(key);
+    scanner.expect(':');
+    member(key);
+  });
+}
+
+function parseString(scanner: Scanner): string {
+  const raw = scanner.string('"');
+  let text: string | undefined;
+  try {
+    text = JSON.parse(`"${raw}"`) as string;
+  } catch {
+    // A control character or an unknown escape: reported below.
+  }
+  if (text === undefined || !isUnicode(text))
+    throw new ParseError(`safetensors: the header holds an invalid string ${quote(raw)}`);
+  return text;
+}
+
+/** Throws unless the tensors fill the `length` bytes after the header without overlap or hole. */
+function checkLayout(entries: readonly Entry[], length: number): void {
+  const sorted = [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end);
+  let filled = 0;
+  for (const { name, begin, end } of sorted) {
+    const where = `safetensors: tensor ${quote(name)} lies at bytes ${begin} to ${end}`;
+    if (end > length) throw new ParseError(`${where}, but only ${length} follow the header`);
+    if (begin < filled) throw new ParseError(`${where}, which overlaps the tensor that ends at ${filled}`);
+    if (begin > filled) throw new ParseError(`${where}, which leaves a hole from ${filled}`);
+    filled = end;
+  }
+  if (filled < length)
+    throw new ParseError(`safetensors: ${length} bytes follow the header, but the tensors end at ${filled}`);
+}
