@@ -16,8 +16,9 @@ export function exp(x: f64): f64 {
   return y * powerOfTwo(half) * powerOfTwo(<i64>n - half);
 }
 
-/** Natural logarithm of a finite x > 0. */
+/** Natural logarithm of x > 0. */
 export function log(x: f64): f64 {
+  if (!(x < Infinity)) return x;
   let exponent: f64 = 0;
   if (x < 2.2250738585072014e-308) {
     x *= 18014398509481984;
