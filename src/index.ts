@@ -1,7 +1,7 @@
 export * from './errors';
 export { type ReadNpzOptions, readNpy, readNpz, readSafetensors, writeNpy, writeNpz, writeSafetensors } from './io';
 export { type Band, band, causal, full } from './masks/band';
-export { defineMethod, type Method, type MethodSpec } from './methods/define';
+export { type Cost, defineMethod, type Method, type MethodSpec, type Paper } from './methods/define';
 export { findMethod, methods } from './methods/registry';
 export {
   type AttentionInputs,

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 import { main } from './main';
 
-// The reader of a pipe may leave early, as `head` does: no more output is wanted then.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(0);
+process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+  // The reader of a pipe may leave early, as `head` does: no more output is wanted then.
+  if (code === 'EPIPE') process.exit(0);
+  process.stderr.write(`saccade: cannot write to stdout: ${message}\n`);
+  process.exit(2);
 });
 
 process.exitCode = await main(process.argv.slice(2));

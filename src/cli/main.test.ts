@@ -7,7 +7,7 @@ import { readSafetensors, writeSafetensors } from '../io';
 import { exactAttention } from '../methods/dense/attention';
 import { hostTensor } from '../tensor/host';
 import { normal } from '../tensor/random';
-import { main } from './main';
+import { main, program } from './main';
 
 let folder: string;
 beforeEach(async () => {
@@ -44,8 +44,22 @@ describe('the command line', () => {
     const { code, stdout } = await saccade('--help');
     expect(code).toBe(0);
     expect(stdout).toContain('Examples:');
-    for (const command of ['list', 'run', 'mask', 'doctor'])
-      expect(stdout).toMatch(new RegExp(`^  ${command} .*[a-z]`, 'm'));
+    expect(stdout).toMatch(/^ {2}doctor +what this machine offers/m);
+  });
+
+  test('describes every command and every option in a line of 80 characters', () => {
+    const root = program();
+    const widest = Math.max(
+      ...root
+        .helpInformation()
+        .split('\n')
+        .map((line) => line.length),
+    );
+    expect(widest).toBeLessThanOrEqual(80);
+    for (const command of root.commands) {
+      expect(command.description()).toMatch(/^[a-z][^\n]*[^.]$/);
+      for (const option of command.options) expect(option.description).not.toBe('');
+    }
   });
 
   test('without a command prints its help and fails', async () => {

@@ -7,7 +7,7 @@ import { paramsOption, parseParams, wholeNumber } from './options';
 import { writeFileAtomic } from './write-file';
 
 interface MaskOptions {
-  readonly params: string;
+  readonly params?: string;
   readonly size: number;
   readonly queries?: number;
   readonly svg?: string;

@@ -24,16 +24,16 @@ export function threadsOption(): Option {
 }
 
 export function paramsOption(): Option {
-  return new Option('--params <json>', 'params of the method, such as \'{"causal": true}\'').default('{}');
+  return new Option('--params <json>', 'params of the method, such as \'{"causal": true}\'');
 }
 
 /** The method's params out of what `--params` was given. */
-export function parseParams<M extends Method>(method: M, json: string): ReturnType<M['parse']> {
+export function parseParams(method: Method, json = '{}'): ReturnType<Method['parse']> {
   let params: unknown;
   try {
     params = JSON.parse(json);
   } catch {
     throw new ParameterError(`--params must be JSON, such as '{"causal": true}', got '${json}'`);
   }
-  return method.parse(params) as ReturnType<M['parse']>;
+  return method.parse(params);
 }

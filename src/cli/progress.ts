@@ -1,11 +1,13 @@
 import { Presets, SingleBar } from 'cli-progress';
 import type { Control } from '../runtime/backend';
 
+type FullControl = { readonly [Name in keyof Control]-?: NonNullable<Control[Name]> };
+
 /**
  * Runs `work` with a progress bar on stderr, if that is a terminal. Ctrl-C aborts the signal, and then this rejects
  * with its reason, an AbortError; a second Ctrl-C ends the process at once.
  */
-export async function withProgress<T>(label: string, work: (control: Required<Control>) => Promise<T>): Promise<T> {
+export async function withProgress<T>(label: string, work: (control: FullControl) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   const { signal } = controller;
   const interrupt = () => controller.abort();

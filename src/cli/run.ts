@@ -16,7 +16,7 @@ import { writeFileAtomic } from './write-file';
 interface RunOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly in: string;
   readonly out: string;
-  readonly params: string;
+  readonly params?: string;
   readonly grad?: true;
 }
 

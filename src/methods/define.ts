@@ -30,7 +30,7 @@ type Specs = Readonly<Record<string, string>>;
 type LettersOf<Spec extends string> = Spec extends `${infer Letter} ${infer Rest}` ? Letter | LettersOf<Rest> : Spec;
 
 export type Inputs<S extends Specs = Specs> = { readonly [Name in keyof S]: Tensor };
-export type HostInputs<S extends Specs = Specs> = { readonly [Name in keyof S]: HostTensor };
+type HostInputs<S extends Specs = Specs> = { readonly [Name in keyof S]: HostTensor };
 /** Extents by letter, as the input specifications name them. */
 export type Letters<S extends Specs = Specs> = { readonly [Letter in LettersOf<S[keyof S]>]: number };
 
