@@ -169,9 +169,10 @@ export class Pool {
   }
 
   async #startThreads(): Promise<Thread[]> {
-    const threads = Array.from({ length: this.threads }, open);
+    const threads: Thread[] = [];
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
+      while (threads.length < this.threads) threads.push(open());
       await Promise.race([
         Promise.all(threads.map((thread, index) => this.#startThread(thread, index))),
         new Promise((_, reject) => {

@@ -1,0 +1,169 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import {
+  type AttentionOptions,
+  attention,
+  createRuntime,
+  matmul,
+  type Runtime,
+  type RuntimeOptions,
+} from '../../index';
+
+const threading = process.getBuiltinModule('node:worker_threads');
+const { Worker } = threading;
+afterEach(() => {
+  threading.Worker = Worker;
+});
+
+/** The workers started from now on. */
+function spyOnWorkers(): InstanceType<typeof Worker>[] {
+  const workers: InstanceType<typeof Worker>[] = [];
+  threading.Worker = class extends Worker {
+    constructor(...args: ConstructorParameters<typeof Worker>) {
+      super(...args);
+      workers.push(this);
+    }
+  };
+  return workers;
+}
+
+/** Attention that takes a good while on two threads, on inputs of its own. */
+async function longCall(runtime: Runtime, options?: AttentionOptions): Promise<void> {
+  const [q, k, v] = [1, 2, 3].map((seed) => runtime.random([1, 6000, 4, 64], { seed }));
+  try {
+    const { out, lse } = await attention(q!, k!, v!, options);
+    out.dispose();
+    lse.dispose();
+  } finally {
+    for (const tensor of [q, k, v]) tensor!.dispose();
+  }
+}
+
+describe.each(['relaxed', 'baseline'] as const)('%s kernels', (simd) => {
+  test('give the same bits on 1, 2 and 3 threads', async () => {
+    const results: Uint8Array[][] = [];
+    for (const threads of [1, 2, 3]) {
+      using runtime = await createRuntime({ backend: 'wasm', simd, threads });
+      using q = runtime.random([2, 333, 6, 40], { seed: 1 });
+      using k = runtime.random([2, 410, 3, 40], { seed: 2 });
+      using v = runtime.random([2, 410, 3, 24], { seed: 3 });
+      using a = runtime.random([200, 700], { seed: 4 });
+      using b = runtime.random([700, 150], { seed: 5 });
+      const { out, lse } = await attention(q, k, v, { window: [200, 20] });
+      const all = [out, lse, await matmul(a, b)];
+      results.push(await Promise.all(all.map(async (x) => new Uint8Array((await x.read()).buffer as ArrayBuffer))));
+    }
+    expect(results[1]).toEqual(results[0]);
+    expect(results[2]).toEqual(results[0]);
+  });
+});
+
+test('every half-precision value goes through attention unchanged', async () => {
+  using runtime = await createRuntime({ backend: 'wasm' });
+  const all = Uint16Array.from({ length: 65536 }, (_, bits) => bits);
+  using q = runtime.tensor(new Float16Array(256), [1, 1, 256, 1]);
+  using k = runtime.tensor(new Float16Array(256), [1, 1, 256, 1]);
+  using v = runtime.tensor(all, [1, 1, 256, 256], 'f16');
+  const { out } = await attention(q, k, v);
+  const values = new Float16Array((await out.read()).buffer as ArrayBuffer);
+  // Sums begin at 0, so that a lone -0 comes out as 0.
+  expect([...values]).toEqual([...new Float16Array(all.buffer)].map((x) => x + 0));
+});
+
+test('says what was chosen', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 2, simd: 'baseline' });
+  expect(runtime.explain()).toBe(
+    'backend: wasm\nkernels: baseline SIMD (as asked)\nthreads: 2 (as asked)\nmemory: up to 4096 MiB',
+  );
+});
+
+test('progress rises to 1', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+  const shares: number[] = [];
+  await longCall(runtime, { onProgress: (share) => shares.push(share) });
+  expect(shares.length).toBeGreaterThan(1);
+  expect(shares).toEqual([...shares].sort((a, b) => a - b));
+  expect(shares.at(-1)).toBe(1);
+});
+
+test('a cancelled call rejects with the reason, frees what it took, and the next call works', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+  const controller = new AbortController();
+  const pending = longCall(runtime, { signal: controller.signal });
+  const behind = longCall(runtime);
+  setTimeout(() => controller.abort(new Error('changed my mind')), 20);
+  await expect(pending).rejects.toThrow('changed my mind');
+  await behind;
+  expect(runtime.memory().live).toBe(0);
+});
+
+test('a worker that dies makes the pending call reject, and the pool recovers', async () => {
+  const workers = spyOnWorkers();
+  using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+  expect(workers.length).toBe(2);
+  const pending = longCall(runtime);
+  setTimeout(() => workers[0]!.terminate(), 20);
+  await expect(pending).rejects.toThrow('a worker thread died: exit code 1; the next call starts new ones');
+  expect(runtime.memory().live).toBe(0);
+  await longCall(runtime);
+  expect(workers.length).toBe(4);
+  expect(runtime.memory().live).toBe(0);
+});
+
+test('a worker that dies while idle is replaced by the next call', async () => {
+  const workers = spyOnWorkers();
+  using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+  await workers[1]!.terminate();
+  await longCall(runtime);
+  expect(workers.length).toBe(4);
+});
+
+test('disposing the runtime rejects the pending call and those behind it', async () => {
+  const runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+  const calls = [longCall(runtime), longCall(runtime)];
+  const outcomes = Promise.allSettled(calls);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  runtime.dispose();
+  for (const outcome of await outcomes) {
+    expect(outcome).toMatchObject({ status: 'rejected', reason: { name: 'DisposedError' } });
+  }
+});
+
+test('workers that cannot start leave the calling thread, unless threads were asked for', async () => {
+  threading.Worker = class {
+    constructor() {
+      throw new Error('no threads today');
+    }
+  } as never;
+  using runtime = await createRuntime({ backend: 'wasm' });
+  expect(runtime.explain()).toContain(
+    'threads: 1, the calling one (worker threads could not be started: Error: no threads today)',
+  );
+  const shares: number[] = [];
+  await longCall(runtime, { onProgress: (share) => shares.push(share) });
+  expect(shares.length).toBeGreaterThan(2);
+  const controller = new AbortController();
+  const pending = longCall(runtime, { signal: controller.signal });
+  setTimeout(() => controller.abort(new Error('stop')), 20);
+  await expect(pending).rejects.toThrow('stop');
+  expect(runtime.memory().live).toBe(0);
+  const asked: RuntimeOptions = { backend: 'wasm', threads: 2 };
+  await expect(createRuntime(asked)).rejects.toThrow('worker threads could not be started: Error: no threads today');
+});
+
+test('many small calls hold no memory', async () => {
+  using runtime = await createRuntime({ backend: 'wasm' });
+  using q = runtime.random([1, 64, 1, 16], { seed: 1 });
+  const before = runtime.memory();
+  for (let call = 0; call < 2000; call++) {
+    const { out, lse } = await attention(q, q, q);
+    out.dispose();
+    lse.dispose();
+  }
+  expect(runtime.memory()).toMatchObject({ live: before.live, reserved: before.reserved });
+});
+
+test('more bytes than the heap can have are one clear error, and nothing is leaked', async () => {
+  using runtime = await createRuntime({ backend: 'wasm' });
+  expect(() => runtime.empty([2 ** 20, 2 ** 20])).toThrow('cannot allocate 4398046511104 bytes');
+  expect(runtime.memory().live).toBe(0);
+});
