@@ -23,7 +23,12 @@ const modelSchema = v.object({
   weightsManifest: v.array(
     v.object({
       // Plain names: a hostile file shall not lead out of the model's folder.
-      paths: v.array(v.pipe(v.string(), v.regex(/^[\w-][\w.-]*$/, 'a file name'))),
+      paths: v.array(
+        v.pipe(
+          v.string(),
+          v.check((path) => /^[\w-][\w.-]*$/.test(path), 'a file name'),
+        ),
+      ),
       weights: v.array(
         v.object({
           name: v.string(),

@@ -59,24 +59,31 @@ export async function applyLayer(
   lengths: readonly number[],
   control: Control,
 ): Promise<Tensor> {
+  using attended = await attentionHalf(layer, x, lengths, control);
+  return await feedForwardHalf(layer, attended, { signal: control.signal });
+}
+
+async function attentionHalf(layer: Layer, x: Tensor, lengths: readonly number[], control: Control): Promise<Tensor> {
   const { signal } = control;
   using attended = await attend(layer, x, lengths, control);
   using adjusted = await apply(layer.output, attended, { signal });
   using residual = layer.residual ? await apply(layer.residual, x, { signal }) : x.reshape(x.shape);
-  using sum = await add(adjusted, residual);
-  using normed = await normalise(sum, layer.feedForwardNorm, { signal });
-  using inner = await apply(layer.inner, normed, { signal });
-  using active = await relu(inner, { signal });
-  using outer = await apply(layer.outer, active, { signal });
-  return await add(outer, sum);
+  return await add(adjusted, residual, { signal });
+}
+
+async function feedForwardHalf(layer: Layer, x: Tensor, control: Control): Promise<Tensor> {
+  using normed = await normalise(x, layer.feedForwardNorm, control);
+  using active = await applyRelu(layer.inner, normed, control);
+  using outer = await apply(layer.outer, active, control);
+  return await add(outer, x, control);
 }
 
 /** Softmax attention of each sentence to itself: x [n, w] -> [n, w]. */
 async function attend(layer: Layer, x: Tensor, lengths: readonly number[], control: Control): Promise<Tensor> {
-  const { q, k, v } = await attentionInputsOf(layer, x, { signal: control.signal });
-  using _q = q;
-  using _k = k;
-  using _v = v;
+  const inputs = await attentionInputsOf(layer, x, { signal: control.signal });
+  using q = inputs.q;
+  using k = inputs.k;
+  using v = inputs.v;
   using out = q.runtime.empty(q.shape);
   let start = 0;
   for (const length of lengths) {
@@ -94,7 +101,12 @@ async function attend(layer: Layer, x: Tensor, lengths: readonly number[], contr
 
 export async function apply({ kernel, bias }: Dense, x: Tensor, control: Control): Promise<Tensor<'f32'>> {
   using product = await matmul(x, kernel, control);
-  return await add(product, bias, { signal: control.signal });
+  return await add(product, bias, control);
+}
+
+async function applyRelu(dense: Dense, x: Tensor, control: Control): Promise<Tensor> {
+  using sums = await apply(dense, x, control);
+  return await relu(sums, control);
 }
 
 function normalise(x: Tensor, { gain, bias }: Norm, control: Control): Promise<Tensor<'f32'>> {

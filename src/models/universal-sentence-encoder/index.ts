@@ -61,7 +61,8 @@ export class UniversalSentenceEncoder {
 
   /**
    * What the attention of a layer takes when `tokens` pass through the model as one sentence of any length n:
-   * q, k, v, each [1, n, 4, d] f32 contiguous, with d = 64 in layer 0 and 128 in layer 1.
+   * q, k, v, each [1, n, 4, d] f32 contiguous, with d = 64 in layer 0 and 128 in layer 1. Progress is told for
+   * layer 1, which takes the attention of layer 0.
    *
    * @throws {ParameterError} tokens that are not tokens, a layer that is not there
    */
@@ -69,12 +70,13 @@ export class UniversalSentenceEncoder {
     const weights = this.#usable('attentionInputs()', control);
     const list = checkTokens(tokens);
     if (layer !== 0 && layer !== 1) throw new ParameterError(`layer must be 0 or 1, got ${layer}`);
+    const { signal } = control;
     const lengths = [list.length];
     const [first, second] = weights.layers;
     using embedded = await embedTokens(this.runtime, weights, list, lengths);
-    if (layer === 0) return await attentionInputsOf(first, embedded, control);
+    if (layer === 0) return await attentionInputsOf(first, embedded, { signal });
     using states = await applyLayer(first, embedded, lengths, control);
-    return await attentionInputsOf(second, states, { signal: control.signal });
+    return await attentionInputsOf(second, states, { signal });
   }
 
   /** Frees the weights. */
