@@ -98,7 +98,7 @@ interface Measured extends Pick<Row, 'memory' | 'error' | 'mass' | 'exactness'> 
   readonly estimate: number;
 }
 
-/** Runs each contender once, the baselines first, and compares its results with the reference and its baseline. */
+/** Runs each contender once, a baseline before its variants, and compares its results with the reference and its baseline. */
 async function measureOnce(contenders: readonly Contender[], inputs: Qkv, control: Control): Promise<Measured[]> {
   const host = await readFinite(inputs);
   const baselines = new Map<boolean, Results<HostTensor>>();

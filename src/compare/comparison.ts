@@ -9,7 +9,7 @@ export interface Comparison {
   readonly dtype: DType;
   /** What the runtime is: backend, threads, kernels; one fact a line. */
   readonly runtime: readonly string[];
-  /** The two baselines, exact full and exact causal attention, then every variant. */
+  /** Exact full attention and its variants, then exact causal attention and its own. */
   readonly rows: readonly Row[];
   /** The true attention of each head: exact, full, averaged over the batch. */
   readonly maps: AttentionMaps;

@@ -32,7 +32,7 @@ export function isComparable({ inputs, outputs }: Method): boolean {
   return Object.keys(inputs).join() === 'q,k,v' && Object.keys(outputs).join() === 'out,lse';
 }
 
-/** Exact full and exact causal attention first, then every variant of the methods. */
+/** Exact full attention and the variants that are to be measured by it, then exact causal attention and its own. */
 export function contendersAt(letters: Letters, methods: readonly Method[]): Contender[] {
   const exact = findMethod('attention');
   const baselines = [{}, { causal: true }].map((params) => contender(exact, params, letters, true));
@@ -44,7 +44,8 @@ export function contendersAt(letters: Letters, methods: readonly Method[]): Cont
       .filter((params) => !isBaseline(method, params))
       .map((params) => contender(method, params, letters, false)),
   );
-  return [...baselines, ...variants];
+  const all = [...baselines, ...variants];
+  return [...all.filter(({ causal }) => !causal), ...all.filter(({ causal }) => causal)];
 }
 
 function contender(method: Method, given: Record<string, unknown>, letters: Letters, baseline: boolean): Contender {

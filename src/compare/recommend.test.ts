@@ -29,7 +29,7 @@ describe('recommend', () => {
     );
     expect(full).toBe('middle');
     expect(text).toBe(
-      'For full attention, use middle: 4.00× the speed at an error of 8.00 %, keeping 90.0 % of the attention; ' +
+      'For full attention, use middle, 4.00× as fast with an error of 8.00 % (it keeps 90.0 % of the attention); ' +
         'for causal attention, no other variant was measured.',
     );
   });
@@ -46,20 +46,20 @@ describe('recommend', () => {
     const result = recommend([...baselines, row('narrow', 9, 0.8), row('wide', 2, 0.3)], 0.1);
     expect(result.full).toBeUndefined();
     expect(result.text).toContain(
-      'stay with exact attention: even wide has 2.00× the speed at an error of 30.0 %, keeping 90.0 % of the attention',
+      'stay with exact attention, as even wide has an error of 30.0 % (it keeps 90.0 % of the attention) at 2.00× the speed',
     );
   });
 
   test('a variant that is hardly faster is not worth its error', () => {
     const result = recommend([...baselines, row('wide', 1.05, 0.001), row('wider', 0.8, 0)], 0.1);
     expect(result.full).toBeUndefined();
-    expect(result.text).toContain('the fastest variant, wide, reaches only 1.05×');
+    expect(result.text).toContain('even the fastest variant, wide, reaches only 1.05× the speed');
   });
 
   test('the rule states both thresholds', () => {
-    const { rule, maxError } = recommend(baselines, 0.02);
-    expect(rule).toContain('1.10×');
-    expect(rule).toContain('2.00 %');
-    expect(maxError).toBe(0.02);
+    const { rule, maxError } = recommend(baselines, 0.07);
+    expect(rule).toContain('at least 1.1× as fast');
+    expect(rule).toContain('at most 7 %');
+    expect(maxError).toBe(0.07);
   });
 });

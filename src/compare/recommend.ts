@@ -26,9 +26,10 @@ export function recommend(rows: readonly Row[], maxError: number): Recommendatio
     rows.filter((row) => row.causal),
     maxError,
   );
+  const limit = Number((100 * maxError).toPrecision(6));
   return {
     text: `For full attention, ${full.advice}; for causal attention, ${causal.advice}.`,
-    rule: `the fastest variant at least ${formatRatio(LEAST_SPEEDUP)} as fast as exact attention whose output error (relative L2) is at most ${formatPercent(maxError)}; exact attention where none is`,
+    rule: `the fastest variant at least ${LEAST_SPEEDUP}× as fast as exact attention whose output error (relative L2) is at most ${limit} %; exact attention where none is`,
     ...(full.pick && { full: full.pick }),
     ...(causal.pick && { causal: causal.pick }),
     maxError,
@@ -40,18 +41,20 @@ function choose(rows: readonly Row[], maxError: number): { readonly advice: stri
   const [fastest] = variants;
   if (!fastest) return { advice: 'no other variant was measured' };
   if (fastest.speedup < LEAST_SPEEDUP) {
-    return {
-      advice: `stay with exact attention: the fastest variant, ${fastest.label}, reaches only ${formatRatio(fastest.speedup)}`,
-    };
+    const reached = `reaches only ${formatRatio(fastest.speedup)} the speed`;
+    return { advice: `stay with exact attention, as even the fastest variant, ${fastest.label}, ${reached}` };
   }
   const faster = variants.filter((row) => row.speedup >= LEAST_SPEEDUP);
   const pick = faster.find((row) => row.error.relativeL2 <= maxError);
-  if (pick) return { advice: `use ${pick.label}: ${describe(pick)}`, pick: pick.label };
+  if (pick) {
+    const advice = `use ${pick.label}, ${formatRatio(pick.speedup)} as fast with an error of ${describeLoss(pick)}`;
+    return { advice, pick: pick.label };
+  }
   const closest = faster.reduce((a, b) => (b.error.relativeL2 < a.error.relativeL2 ? b : a));
-  return { advice: `stay with exact attention: even ${closest.label} has ${describe(closest)}` };
+  const loss = `${describeLoss(closest)} at ${formatRatio(closest.speedup)} the speed`;
+  return { advice: `stay with exact attention, as even ${closest.label} has an error of ${loss}` };
 }
 
-function describe({ speedup, error, mass }: Row): string {
-  const kept = mass ? `, keeping ${formatPercent(mass.mean)} of the attention` : '';
-  return `${formatRatio(speedup)} the speed at an error of ${formatPercent(error.relativeL2)}${kept}`;
+function describeLoss({ error, mass }: Row): string {
+  return `${formatPercent(error.relativeL2)}${mass ? ` (it keeps ${formatPercent(mass.mean)} of the attention)` : ''}`;
 }

@@ -1,36 +1,147 @@
 /** What `saccade compare` shows in the browser. */
 import type { ComparisonReport, Row } from '../compare/comparison';
+import type { ComparisonPage } from '../compare/html';
 import { formatMachine } from '../machine';
-import { type Child, element, section } from './dom';
-import { formatBytes, formatFlops, formatRatio, formatTime } from './format';
+import { attentionMaps } from './attention-maps';
+import { type Child, element, fitted, section } from './dom';
+import { formatBytes, formatFlops, formatPercent, formatRatio, formatTime, significant } from './format';
+import { heatTable } from './heat-table';
 import { type SortableColumn, sortableTable } from './sortable-table';
+import { tradeOffPlot } from './trade-off';
 
-export function compareView({ machine, input, recommendation, rows, runtime }: ComparisonReport): readonly Child[] {
+export function compareView({ report, pictures }: ComparisonPage): readonly Child[] {
+  const { machine, input, recommendation, rows, runtime, maps } = report;
   return [
-    element('p', { class: 'muted' }, `${formatMachine(machine)}. ${runtime.join('; ')}.`),
     element('p', {}, input),
+    element('p', { class: 'muted' }, `${formatMachine(machine)}; ${runtime.join('; ')}.`),
     element('p', { class: 'verdict' }, recommendation.text),
     element('p', { class: 'muted' }, `The rule: ${recommendation.rule}.`),
     section(
-      'What each variant costs and loses',
-      sortableTable('Every variant beside its exact baseline', columns, rows),
+      'Error against speed-up',
+      tradeOffKey(recommendation.maxError),
+      fitted((width) => tradeOffPlot(report, width)),
     ),
+    section(
+      'What each variant costs and loses',
+      sortableTable(
+        'Click a heading to sort by it, point at it to read what it means.',
+        columns,
+        rows,
+        rowClass(report),
+      ),
+    ),
+    section('What each head keeps and loses', element('div', { class: 'beside' }, ...headTables(rows))),
+    section(
+      'Where each head looks',
+      element('p', { class: 'muted' }, `Exact, full attention: queries downwards, keys to the right. ${mapsKey(maps)}`),
+      ...attentionMaps(maps),
+    ),
+    section(
+      'The masks',
+      masksKey(report),
+      element('div', { class: 'small grid' }, ...Object.entries(pictures).map(picture)),
+    ),
+    section('How this was measured', ...explanation(report)),
   ];
+}
+
+function tradeOffKey(maxError: number): HTMLElement {
+  return element(
+    'p',
+    { class: 'muted' },
+    element('span', { class: 'full' }, '● full'),
+    ' and ',
+    element('span', { class: 'causal' }, '◆ causal'),
+    ` attention, each against its own exact baseline, the dashed line at 1×. Lower and further right is better; the tinted corner errs by at most ${formatPercent(maxError)}.`,
+  );
+}
+
+function rowClass({ recommendation: { full, causal } }: ComparisonReport): (row: Row) => string | undefined {
+  return ({ label, baseline }) => (baseline ? 'exact' : label === full || label === causal ? 'pick' : undefined);
+}
+
+function headTables(rows: readonly Row[]): HTMLElement[] {
+  const variants = rows.filter((row) => !row.baseline);
+  const kept = variants.flatMap(({ label, mass }) =>
+    mass ? [{ name: label, values: mass.heads.map(({ mean }) => mean) }] : [],
+  );
+  const errors = variants.map(({ label, error }) => ({
+    name: label,
+    values: error.heads.map(({ relativeL2 }) => relativeL2),
+  }));
+  return [
+    heatTable('Attention kept, % (mean over the queries)', kept),
+    heatTable('Error of the output, % (relative L2)', errors),
+  ];
+}
+
+function mapsKey({ queriesPerBin }: ComparisonReport['maps']): string {
+  const row = queriesPerBin === 1 ? 'is one query' : `is the average of ${queriesPerBin} neighbouring queries`;
+  return `Each row of a map ${row} and sums to 100 %.`;
+}
+
+function masksKey({ extents: { n, m } }: ComparisonReport): HTMLElement {
+  return element(
+    'p',
+    { class: 'muted' },
+    `Which of the ${m} keys (to the right) each of the ${n} queries (downwards) sees.`,
+  );
 }
 
 const columns: readonly SortableColumn<Row>[] = [
   { header: 'Attention', value: (row) => row.label },
   {
     header: 'Time',
-    help: 'Median of one call',
+    help: 'Median of one call; point at a cell for the spread',
     value: (row) => row.time.median,
-    cell: (row) => formatTime(row.time.median),
+    cell: ({ time }) =>
+      element(
+        'span',
+        { title: `${formatTime(time.min)} to ${formatTime(time.max)} in ${time.repeats} repeats` },
+        formatTime(time.median),
+      ),
   },
   {
     header: 'Speed-up',
-    help: 'Over the exact baseline',
+    help: 'Over exact full or exact causal attention',
     value: (row) => row.speedup,
     cell: (row) => formatRatio(row.speedup),
+  },
+  {
+    header: 'Error',
+    help: 'Relative L2 distance of the output from the exact one',
+    value: (row) => row.error.relativeL2,
+    cell: (row) => formatPercent(row.error.relativeL2),
+  },
+  {
+    header: 'Cosine',
+    help: 'Of the output and the exact one',
+    value: (row) => row.error.cosine,
+    cell: (row) => row.error.cosine.toFixed(4),
+  },
+  {
+    header: 'Kept',
+    help: 'Attention mass on the keys kept: mean over heads and queries',
+    value: (row) => row.mass?.mean,
+    cell: (row) => (row.mass ? formatPercent(row.mass.mean) : '–'),
+  },
+  {
+    header: 'Least kept',
+    help: 'The same, of the query that loses most',
+    value: (row) => row.mass?.min,
+    cell: (row) => (row.mass ? formatPercent(row.mass.min) : '–'),
+  },
+  {
+    header: 'Visited',
+    help: 'Share of the query-key pairs that are computed',
+    value: (row) => row.visited,
+    cell: (row) => (row.visited === undefined ? '–' : formatPercent(row.visited)),
+  },
+  {
+    header: 'Work',
+    help: 'Multiplications and additions of one call',
+    value: (row) => row.flops,
+    cell: (row) => formatFlops(row.flops),
   },
   {
     header: 'Memory',
@@ -38,5 +149,28 @@ const columns: readonly SortableColumn<Row>[] = [
     value: (row) => row.memory,
     cell: (row) => formatBytes(row.memory),
   },
-  { header: 'Work', value: (row) => row.flops, cell: (row) => formatFlops(row.flops) },
 ];
+
+function picture([label, svg]: [string, string]): HTMLElement {
+  const figure = element('figure');
+  figure.innerHTML = svg;
+  figure.append(element('figcaption', {}, label));
+  return figure;
+}
+
+function explanation({ rows }: ComparisonReport): Child[] {
+  const worst = Math.max(...rows.map((row) => row.exactness ?? 0));
+  const repeats = rows[0]?.time.repeats ?? 0;
+  return [
+    element(
+      'p',
+      {},
+      `Before anything was timed, the result of every mask was checked against plain loops in float64 on a few queries: the largest difference was ${significant(worst)} of the largest value.`,
+    ),
+    element(
+      'p',
+      {},
+      `Times are medians of ${repeats} repeats that alternate between the variants. Memory is the most that one call held beside its inputs. Attention kept is the exact softmax probability, under the baseline, of the keys that a mask keeps. Error is the Euclidean distance from the output of exact attention (full or causal, as the variant is) over that output's norm.`,
+    ),
+  ];
+}

@@ -21,23 +21,22 @@ export function section(title: string, ...children: readonly Child[]): HTMLEleme
   return element('section', {}, element('h2', {}, title), ...children);
 }
 
-/** A box that is drawn anew by `draw(width)` whenever its width in CSS pixels or the light or dark setting changes. */
-export function fitted(draw: (width: number) => Node): HTMLElement {
-  const box = element('div', { class: 'fitted' });
-  let drawn = 0;
-  const redraw = (width: number) => {
-    drawn = width;
-    if (width > 0) box.replaceChildren(draw(width));
-  };
-  new ResizeObserver(([entry]) => {
-    const width = Math.floor(entry?.contentRect.width ?? 0);
-    if (width !== drawn) redraw(width);
-  }).observe(box);
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => redraw(drawn));
-  return box;
+/** A table under its caption, in a box that scrolls sideways where the page is narrow. */
+export function scrollingTable(caption: string, header: HTMLElement, body: readonly HTMLElement[]): HTMLElement {
+  const table = element('table', {}, element('thead', {}, header), element('tbody', {}, ...body));
+  const box = element('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption }, table);
+  return element('figure', {}, element('figcaption', {}, caption), box);
 }
 
-/** The value of a CSS custom property of the page, such as `--accent`. */
-export function cssVariable(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+/** A box that is drawn anew by `draw(width)` whenever its width in CSS pixels changes. */
+export function fitted(draw: (width: number) => Node): HTMLElement {
+  const box = element('div');
+  let drawn = 0;
+  new ResizeObserver(([entry]) => {
+    const width = Math.floor(entry?.contentRect.width ?? 0);
+    if (width === drawn || width === 0) return;
+    drawn = width;
+    box.replaceChildren(draw(width));
+  }).observe(box);
+  return box;
 }

@@ -1,5 +1,5 @@
 /** A table whose rows can be sorted by any column: numbers by value, words by letter, missing values last. */
-import { type Child, element } from './dom';
+import { type Child, element, scrollingTable } from './dom';
 
 export interface SortableColumn<Row> {
   readonly header: string;
@@ -11,13 +11,13 @@ export interface SortableColumn<Row> {
   cell?(row: Row): Child;
 }
 
-/** The table in a box that scrolls sideways where the page is narrow; rows come in the order given. */
+/** Rows come in the order given; `rowClass` names the style of a row. */
 export function sortableTable<Row>(
   caption: string,
   columns: readonly SortableColumn<Row>[],
   rows: readonly Row[],
+  rowClass: (row: Row) => string | undefined = () => undefined,
 ): HTMLElement {
-  const body = element('tbody');
   const headers = columns.map((column) => {
     const button = element('button', { type: 'button', title: column.help }, column.header);
     return element('th', { scope: 'col', class: alignment(column, rows) }, button);
@@ -26,11 +26,10 @@ export function sortableTable<Row>(
     row,
     line: element(
       'tr',
-      {},
+      { class: rowClass(row) },
       ...columns.map((column) => element('td', { class: alignment(column, rows) }, show(column, row))),
     ),
   }));
-  body.append(...lines.map(({ line }) => line));
 
   headers.forEach((header, at) => {
     header.firstElementChild?.addEventListener('click', () => {
@@ -39,17 +38,14 @@ export function sortableTable<Row>(
       header.setAttribute('aria-sort', direction);
       const column = columns[at] as SortableColumn<Row>;
       const sorted = [...lines].sort((a, b) => compareValues(column.value(a.row), column.value(b.row), direction));
-      body.append(...sorted.map(({ line }) => line));
+      lines[0]?.line.parentElement?.append(...sorted.map(({ line }) => line));
     });
   });
-  const table = element(
-    'table',
-    {},
-    element('caption', {}, caption),
-    element('thead', {}, element('tr', {}, ...headers)),
-    body,
+  return scrollingTable(
+    caption,
+    element('tr', {}, ...headers),
+    lines.map(({ line }) => line),
   );
-  return element('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption }, table);
 }
 
 function show<Row>(column: SortableColumn<Row>, row: Row): Child {

@@ -1,0 +1,98 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import type { ComparisonReport } from '../compare/comparison';
+import { writeSafetensors } from '../io';
+import { normal } from '../tensor/random';
+import { compareCommand, summary } from './compare';
+
+let folder: string;
+let qkv: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'saccade-compare-'));
+  qkv = join(folder, 'qkv.safetensors');
+  await writeFile(qkv, writeSafetensors(Object.fromEntries(['q', 'k', 'v'].map((name, seed) => [name, random(seed)]))));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const random = (seed: number) => ({ dtype: 'f32', shape: [1, 40, 2, 8], data: normal(640, seed) }) as const;
+
+/** What the command prints. */
+async function run(...args: string[]): Promise<string> {
+  const written: string[] = [];
+  const write = vi.spyOn(process.stdout, 'write').mockImplementation((text) => written.push(String(text)) > 0);
+  try {
+    const command = compareCommand()
+      .exitOverride()
+      .configureOutput({ outputError: () => {} });
+    await command.parseAsync(['--backend', 'reference', ...args], { from: 'user' });
+  } finally {
+    write.mockRestore();
+  }
+  return stripVTControlCharacters(written.join(''));
+}
+
+test('measures the tensors of a file, prints a table that fits and writes what it found', async () => {
+  const [json, html] = [join(folder, 'report.json'), join(folder, 'report.html')];
+  const printed = await run('--in', qkv, '--json', json, '--html', html, '--max-error', '0.9');
+  const lines = printed.split('\n');
+  const wide = lines.filter((line) => line.length > 100 && !line.includes(folder));
+  expect(wide).toEqual([]);
+  expect(lines.slice(-3)).toEqual([`Written: ${html}`, `Written: ${json}`, '']);
+
+  const report = JSON.parse(await readFile(json, 'utf8')) as ComparisonReport;
+  expect(report).toMatchObject({
+    format: 'saccade compare',
+    version: 1,
+    input: `${qkv}: q [1, 40, 2, 8], k [1, 40, 2, 8], v [1, 40, 2, 8].`,
+    extents: { b: 1, n: 40, m: 40, h: 2, g: 2, d: 8, e: 8 },
+    recommendation: { maxError: 0.9 },
+  });
+  for (const { label } of report.rows) expect(lines.some((line) => line.startsWith(label))).toBe(true);
+
+  const page = await readFile(html, 'utf8');
+  const start = page.indexOf('id="report">') + 'id="report">'.length;
+  const { data } = JSON.parse(page.slice(start, page.indexOf('</script>', start)));
+  expect(data.report).toEqual(report);
+  expect(Object.keys(data.pictures)).toEqual(report.rows.map(({ label }) => label));
+});
+
+test('stars what is recommended, and nothing else', async () => {
+  const json = join(folder, 'starred.json');
+  await run('--in', qkv, '--json', json);
+  const report = JSON.parse(await readFile(json, 'utf8')) as ComparisonReport;
+  const recommendation = { ...report.recommendation, full: 'window [4, 4]', text: 'Use window [4, 4].' };
+  const lines = stripVTControlCharacters(summary({ ...report, recommendation }, [])).split('\n');
+  expect(lines.filter((line) => line.includes(' ★ ')).map((line) => line.split('  ')[0])).toEqual(['window [4, 4] ★']);
+  expect(lines).toContain('Use window [4, 4].');
+});
+
+test.each([
+  [['--in', 'qkv.safetensors', '--text', 'a.txt'], /'--in <file>' cannot be used with option '--text <file>'/],
+  [['--in', 'nowhere.safetensors'], /ENOENT.*nowhere\.safetensors/],
+  [['--text', 'nowhere.txt'], /ENOENT.*nowhere\.txt/],
+  [['--length', '0'], /whole number from 1/],
+  [['--layer', '2'], /whole number from 0 to 1/],
+  [['--max-error', '10%'], /number above 0, at most 1/],
+  [['--methods', 'attention,magic'], /method must be one of attention.*, got 'magic'/],
+  [['--json', 'nowhere/report.json'], /ENOENT.*nowhere/],
+])('refuses %j', async (args, message) => {
+  await expect(run(...args)).rejects.toThrow(message);
+});
+
+test('refuses a file that is not text, or holds none', async () => {
+  const [binary, empty] = [join(folder, 'binary.txt'), join(folder, 'empty.txt')];
+  await writeFile(binary, Uint8Array.of(0xff, 0xfe, 0x00));
+  await writeFile(empty, '\n');
+  await expect(run('--text', binary)).rejects.toThrow(`${binary} is not text in UTF-8`);
+  await expect(run('--text', empty)).rejects.toThrow(`${empty} holds no text`);
+});
+
+test('refuses a file whose tensors do not fit together', async () => {
+  const path = join(folder, 'wrong.safetensors');
+  const v = { dtype: 'f32', shape: [1, 39, 2, 8], data: normal(624, 3) } as const;
+  await writeFile(path, writeSafetensors({ q: random(1), k: random(2), v }));
+  await expect(run('--in', path)).rejects.toThrow('v must have shape [b, m, g, e] with m = 40');
+});

@@ -1,0 +1,175 @@
+import { constants } from 'node:fs';
+import { access, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { styleText } from 'node:util';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { compare } from '../compare/compare';
+import type { ComparisonReport, Row } from '../compare/comparison';
+import { isComparable } from '../compare/contenders';
+import { comparisonHtml } from '../compare/html';
+import { type DescribedInputs, mobyDick, type NamedText, textInputs } from '../compare/inputs';
+import { ParameterError, ParseError } from '../errors';
+import { describeMachine, formatMachine } from '../machine';
+import type { Method } from '../methods/define';
+import { findMethod } from '../methods/registry';
+import { formatPercent, formatRatio, significant } from '../report/format';
+import type { Control } from '../runtime/backend';
+import { createRuntime, type Runtime, type RuntimeOptions } from '../runtime/runtime';
+import type { DType } from '../tensor/dtype';
+import type { HostTensor } from '../tensor/host';
+import { formatShape } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
+import { backendOption, threadsOption, wholeNumber } from './options';
+import { withProgress } from './progress';
+import { readTensorsOf } from './read-tensors';
+import { formatTable } from './table';
+import { writeFileAtomic } from './write-file';
+
+interface CompareOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
+  readonly text?: string;
+  readonly in?: string;
+  readonly length?: number;
+  readonly layer?: 0 | 1;
+  readonly methods?: Method[];
+  readonly maxError: number;
+  readonly json?: string;
+  readonly html?: string;
+}
+
+const DEFAULT_LENGTH = 4096;
+const DEFAULT_LAYER = 1;
+const WIDTH = 100;
+
+export function compareCommand(): Command {
+  return new Command('compare')
+    .description('measure every attention on your own data and say which to use')
+    .addOption(new Option('--text <file>', 'text to run through the sentence model; default: Moby Dick'))
+    .addOption(new Option('--in <file>', 'safetensors file with q, k and v').conflicts(['text', 'length', 'layer']))
+    .option('--length <tokens>', `tokens of the text; default: ${DEFAULT_LENGTH}`, wholeNumber(1, 2 ** 20))
+    .option('--layer <number>', `layer of the model, 0 or 1; default: ${DEFAULT_LAYER}`, wholeNumber(0, 1))
+    .option('--methods <names>', 'methods to compare, separated by commas; default: all', parseMethods)
+    .option('--max-error <share>', 'largest output error to recommend, as a share of 1', parseShare, 0.1)
+    .option('--json <file>', 'write everything that was measured')
+    .option('--html <file>', 'write a report with plots and pictures, one file')
+    .addOption(backendOption())
+    .addOption(threadsOption())
+    .addHelpText('after', '\nExample:\n  $ saccade compare --text notes.txt --length 2048 --html report.html')
+    .action(runComparison);
+}
+
+async function runComparison(options: CompareOptions): Promise<void> {
+  const { methods, maxError, json, html, backend, threads } = options;
+  const files = [html, json].filter((path) => path !== undefined);
+  // Better known now than after the work.
+  for (const path of files) await access(dirname(path), constants.W_OK);
+
+  using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
+  const machine = await describeMachine();
+  const report = await withProgress('comparing', async (control): Promise<ComparisonReport> => {
+    const { inputs, description } = await readInputs(runtime, options, control);
+    const comparison = await compare(inputs, { ...control, methods, maxError });
+    return { format: 'saccade compare', version: 1, machine, input: description, ...comparison };
+  });
+  if (html !== undefined) await writeFileAtomic(html, comparisonHtml(report));
+  if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
+  process.stdout.write(`${summary(report, files)}\n`);
+}
+
+async function readInputs(runtime: Runtime, options: CompareOptions, { signal }: Control): Promise<DescribedInputs> {
+  const { text, in: path, length = DEFAULT_LENGTH, layer = DEFAULT_LAYER } = options;
+  if (path === undefined) {
+    const named = text === undefined ? await mobyDick() : await readText(text);
+    return textInputs(runtime, named, { length, layer }, { signal });
+  }
+  const host = await readTensorsOf(findMethod('attention'), path);
+  const names = ['q', 'k', 'v'] as const;
+  const [q, k, v] = names.map((name) => runtime.fromHost(host[name] as HostTensor<DType>)) as [Tensor, Tensor, Tensor];
+  const shapes = Object.entries({ q, k, v }).map(([name, { shape }]) => `${name} ${formatShape(shape)}`);
+  return { inputs: { q, k, v }, description: `${path}: ${shapes.join(', ')}.` };
+}
+
+async function readText(path: string): Promise<NamedText> {
+  const bytes = await readFile(path);
+  try {
+    return { name: path, text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
+  } catch {
+    throw new ParseError(`${path} is not text in UTF-8`);
+  }
+}
+
+/** What the terminal shows: the table, the recommendation, where and on what it was measured. */
+export function summary(report: ComparisonReport, files: readonly string[]): string {
+  const { input, machine, runtime, rows, recommendation } = report;
+  const picks = [recommendation.full, recommendation.causal];
+  const dim = (text: string) => styleText('dim', wrap(text));
+  return [
+    styleText('bold', wrap(input)),
+    '',
+    formatTable(
+      COLUMNS,
+      rows.map((row) => cells(row, picks.includes(row.label))),
+    ),
+    '',
+    styleText('green', wrap(recommendation.text)),
+    dim(`★ marks ${recommendation.rule}.`),
+    '',
+    dim(`${formatMachine(machine)}; ${runtime.join('; ')}.`),
+    ...files.map((path) => `Written: ${path}`),
+  ].join('\n');
+}
+
+const COLUMNS = [
+  { header: 'attention' },
+  ...['ms', 'speed-up', 'error', 'cosine', 'kept', 'by head', 'visited', 'GFLOP', 'MiB'].map((header) => ({
+    header,
+    align: 'right' as const,
+  })),
+];
+
+function cells(row: Row, picked: boolean): string[] {
+  const { label, baseline, time, speedup, error, mass, visited, flops, memory } = row;
+  const figures = [
+    significant(time.median),
+    formatRatio(speedup),
+    baseline ? '' : formatPercent(error.relativeL2),
+    baseline ? '' : error.cosine.toFixed(4),
+    baseline || !mass ? '' : formatPercent(mass.mean),
+    baseline || !mass ? '' : percentRange(mass.heads.map(({ mean }) => mean)),
+    visited === undefined ? '' : formatPercent(visited),
+    significant(flops / 1e9),
+    significant(memory / 2 ** 20),
+  ];
+  if (picked) return [`${label} ★`, ...figures].map((text) => styleText('green', text));
+  return baseline ? [label, ...figures].map((text) => styleText('bold', text)) : [label, ...figures];
+}
+
+/** Such as 12–97 %: the least and the largest of some shares. */
+function percentRange(shares: readonly number[]): string {
+  return `${Math.round(100 * Math.min(...shares))}–${Math.round(100 * Math.max(...shares))} %`;
+}
+
+function wrap(text: string): string {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1);
+    if (line === undefined || line.length + 1 + word.length > WIDTH) lines.push(word);
+    else lines[lines.length - 1] = `${line} ${word}`;
+  }
+  return lines.join('\n');
+}
+
+function parseMethods(names: string): Method[] {
+  return names.split(',').map((name) => {
+    const method = findMethod(name.trim());
+    if (isComparable(method)) return method;
+    throw new ParameterError(
+      `${method.name} cannot be compared: it takes ${Object.keys(method.inputs)}, not q, k, v, or gives other results than out, lse`,
+    );
+  });
+}
+
+function parseShare(text: string): number {
+  const share = Number(text);
+  if (text.trim() !== '' && share > 0 && share <= 1) return share;
+  throw new InvalidArgumentError('It must be a number above 0, at most 1.');
+}

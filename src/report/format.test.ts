@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest';
+import { formatBytes, formatFlops, formatPercent, formatRatio, formatTime, significant } from './format';
+
+test.each([
+  [0, '0'],
+  [0.012345, '0.0123'],
+  [1.234, '1.23'],
+  [12.34, '12.3'],
+  [1234, '1234'],
+  [-0.5, '-0.500'],
+  [1e-9, '1.0e-9'],
+])('%d with three significant digits', (value, text) => {
+  expect(significant(value)).toBe(text);
+});
+
+test('units follow the size', () => {
+  expect([0.34, 12.34, 1500].map(formatTime)).toEqual(['340 µs', '12.3 ms', '1.50 s']);
+  expect([512, 8 * 2 ** 20, 1.5 * 2 ** 30].map(formatBytes)).toEqual(['512 B', '8.00 MiB', '1.50 GiB']);
+  expect([90, 34.36e9, 2e18].map(formatFlops)).toEqual(['90 FLOP', '34.4 GFLOP', '2000 PFLOP']);
+  expect(formatPercent(0.1234)).toBe('12.3 %');
+  expect(formatRatio(3.209)).toBe('3.21×');
+});

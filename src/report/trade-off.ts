@@ -1,0 +1,110 @@
+/** The plot of what is lost against what is gained: output error over speed-up, one mark a variant. */
+import * as Plot from '@observablehq/plot';
+import type { ComparisonReport, Row } from '../compare/comparison';
+import { formatPercent, formatRatio, formatTime, significant } from './format';
+import { placeLabels } from './labels';
+
+/** Where an error of nothing is drawn on a logarithmic axis. */
+const SMALLEST_ERROR = 1e-4;
+const MARGIN = { top: 28, right: 16, bottom: 44, left: 56 };
+
+/** The plot at a width in pixels. Exact attention is the line at 1; the tinted corner is what the rule would accept. */
+export function tradeOffPlot({ rows, recommendation }: ComparisonReport, width: number): Element {
+  const variants = rows.filter((row) => !row.baseline);
+  const height = Math.max(320, Math.min(460, width * 0.6));
+  const { maxError } = recommendation;
+  const [left, right] = padded([1, ...variants.map((row) => row.speedup)]);
+  const [low, high] = padded([maxError, ...variants.map(errorOf)]);
+  const options: Plot.PlotOptions = {
+    width,
+    height,
+    marginTop: MARGIN.top,
+    marginRight: MARGIN.right,
+    marginBottom: MARGIN.bottom,
+    marginLeft: MARGIN.left,
+    style: { background: 'transparent', color: 'var(--text)', fontSize: '12px' },
+    x: {
+      ticks: ticks(left, right),
+      type: 'log',
+      domain: [left, right],
+      label: 'Speed-up over exact attention →',
+      tickFormat: (x) => `${x}×`,
+    },
+    y: {
+      ticks: ticks(low, high),
+      type: 'log',
+      domain: [low, high],
+      label: '↑ Output error (relative L2)',
+      tickFormat: (y) => `${+(y * 100).toPrecision(2)} %`,
+    },
+    color: { domain: ['full', 'causal'], range: ['var(--accent)', 'var(--second)'] },
+    symbol: { domain: ['full', 'causal'], range: ['circle', 'diamond'] },
+  };
+  const marks: Plot.Markish[] = [
+    Plot.rect([0], { x1: 1, x2: right, y1: low, y2: maxError, fill: 'var(--good)' }),
+    Plot.gridX(ticks(left, right), { stroke: 'var(--line)', strokeOpacity: 1 }),
+    Plot.gridY(ticks(low, high), { stroke: 'var(--line)', strokeOpacity: 1 }),
+    Plot.ruleX([1], { stroke: 'var(--muted)', strokeDasharray: '4 3' }),
+    Plot.ruleY([maxError], { stroke: 'var(--muted)', strokeDasharray: '4 3' }),
+    Plot.dot(variants, { x: 'speedup', y: errorOf, fill: useOf, symbol: useOf, r: 5 }),
+    Plot.tip(variants, Plot.pointer({ x: 'speedup', y: errorOf, title: describe, fill: 'var(--surface)' })),
+  ];
+  return Plot.plot({
+    ...options,
+    marks: [...marks, ...labels(variants, Plot.plot({ ...options, marks }), width, height)],
+  });
+}
+
+/** Text beside each point, placed with the scales of the plot drawn so far. */
+function labels(variants: readonly Row[], { scale }: Plot.Plot, width: number, height: number): Plot.Markish[] {
+  const [x, y] = [scale('x'), scale('y')];
+  const points = variants.map((row) => ({ x: x?.apply(row.speedup), y: y?.apply(errorOf(row)), text: row.label }));
+  const frame = { left: MARGIN.left, right: width, top: MARGIN.top, bottom: height - MARGIN.bottom };
+  return placeLabels(points, frame).flatMap((place, at) => {
+    const [row, point] = [variants[at] as Row, points[at] as (typeof points)[number]];
+    if (!place) return [];
+    const [dx, dy] = [place.x - point.x, place.y - point.y];
+    const text = Plot.text([row], { x: 'speedup', y: errorOf, text: 'label', dx, dy, fontSize: 11 });
+    if (!place.apart) return [text];
+    const ends = [x?.invert?.(place.x), y?.invert?.(place.y)];
+    const line = Plot.link([row], {
+      x1: 'speedup',
+      y1: errorOf,
+      x2: ends[0],
+      y2: ends[1],
+      stroke: 'var(--muted)',
+      strokeOpacity: 0.5,
+    });
+    return [line, text];
+  });
+}
+
+const useOf = (row: Row): string => (row.causal ? 'causal' : 'full');
+const errorOf = (row: Row): number => Math.max(SMALLEST_ERROR, row.error.relativeL2);
+
+function describe(row: Row): string {
+  return [
+    row.label,
+    `${formatRatio(row.speedup)} (${formatTime(row.time.median)})`,
+    `error ${formatPercent(row.error.relativeL2)}, cosine ${significant(row.error.cosine)}`,
+    row.mass && `keeps ${formatPercent(row.mass.mean)} of the attention`,
+  ]
+    .filter(Boolean)
+    .join('\n');
+}
+
+/** The range of the values with room around it, for a logarithmic axis. */
+function padded(values: readonly number[]): [number, number] {
+  return [Math.min(...values) / 1.4, Math.max(...values) * 1.4];
+}
+
+/** Round values within a range, on a logarithmic axis: as many to a power of ten as give no more than nine. */
+function ticks(low: number, high: number): number[] {
+  const powers = Array.from({ length: 31 }, (_, at) => at - 15);
+  const choices = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5], [1]].map((digits) =>
+    powers
+      .flatMap((power) => digits.map((digit) => Number(`${digit}e${power}`)))
+      .filter((tick) => tick >= low && tick <= high),
+  );
+  return choices.find((choice) => choice.length <= 9) ?? [];
+}
