@@ -26,15 +26,22 @@ const SMALLEST_SQUARE = 1e-12;
 /** Made by `loadUniversalSentenceEncoder()`; dispose it to free its weights. */
 export class UniversalSentenceEncoder {
   #weights: Weights | undefined;
+  readonly #split: (text: string) => number[];
 
   constructor(
     readonly runtime: Runtime,
     weights: Weights,
-    /** The tokens, from 0 (unknown) to 7999, of any text; as the published tokeniser, with words cased as they are. */
-    readonly tokenise: (text: string) => number[],
+    split: (text: string) => number[],
   ) {
     this.#weights = weights;
+    this.#split = split;
   }
+
+  /** The tokens of any text, from 0 (unknown) to 7999, those of the published tokeniser. Line breaks are unknown to it. */
+  readonly tokenise = (text: string): number[] => {
+    if (typeof text !== 'string') throw new ParameterError(`text must be a string, got ${typeof text}`);
+    return this.#split(text);
+  };
 
   /**
    * One vector of length 1 for each sentence: [sentences, 512] f32. A sentence's first 128 tokens count, and one

@@ -90,6 +90,8 @@ describeOnBackends('the Universal Sentence Encoder', (runtime) => {
       );
     await refuse(() => model.attentionInputs([5], 2 as 0), 'layer must be 0 or 1, got 2');
 
+    expect(() => model.tokenise(5 as unknown as string)).toThrow('text must be a string, got number');
+
     const stop = new AbortController();
     const onProgress = () => stop.abort(new Error('stopped midway'));
     await refuse(() => model.attentionInputs([1, 2, 3], 1, { signal: stop.signal, onProgress }), 'stopped midway');
