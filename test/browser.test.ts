@@ -19,18 +19,20 @@ afterAll(async () => {
   await rm(outDir, { recursive: true, force: true });
 });
 
-test('a cross-origin isolated page agrees with the reference', async () => {
+test('a cross-origin isolated page computes on threads', async () => {
   const { report, isolated, errors } = await agreementInPage(browser, outDir, ISOLATION);
   expect(errors).toEqual([]);
   expect(isolated).toBe(true);
+  expect(report.explain).toMatch(/^threads: \d+ \(one per core, on Web Workers\)$/m);
   expect(report.worst).toBeLessThan(1e-5);
   expect(report.leaked).toBe(0);
 });
 
-test('a page that is not isolated agrees too', async () => {
+test('a page that is not isolated computes on one thread and says why', async () => {
   const { report, isolated, errors } = await agreementInPage(browser, outDir, {});
   expect(errors).toEqual([]);
   expect(isolated).toBe(false);
+  expect(report.explain).toMatch(/^threads: 1, the calling one \(this page is not cross-origin isolated: /m);
   expect(report.worst).toBeLessThan(1e-5);
   expect(report.leaked).toBe(0);
 });

@@ -41,14 +41,28 @@ afterAll(() => rm(project, { recursive: true, force: true }));
 describe('in Node', () => {
   test('two threads agree with the reference', async () => {
     const report = await agreementIn(process.execPath, { threads: 2 });
+    expect(report.explain).toContain('kernels: relaxed SIMD');
+    expect(report.explain).toContain('threads: 2');
     expect(report.worst).toBeLessThan(1e-5);
     expect(report.leaked).toBe(0);
   });
 
-  test.each(otherNodes())('so they do on $version', async ({ path }) => {
+  test.each(otherNodes())('so they do on $version, where the command line runs too', async ({ path, version }) => {
     const report = await agreementIn(path, { threads: 2 });
+    if (version.startsWith('v20.')) expect(report.explain).toContain('kernels: baseline SIMD (this platform has no');
+    expect(report.explain).toContain('threads: 2');
     expect(report.worst).toBeLessThan(1e-5);
     expect(report.leaked).toBe(0);
+    const { stdout } = await run(path, ['node_modules/saccade/dist/cli/bin.mjs', 'list']);
+    expect(stdout).toContain('attention');
+  });
+
+  test("the README's example runs", async () => {
+    const readme = await readFile(join(root, 'README.md'), 'utf8');
+    const [, example] = /```js\n([\s\S]*?)```/.exec(readme) ?? [];
+    await writeFile(join(project, 'example.js'), example as string);
+    const { stdout } = await run(process.execPath, ['example.js']);
+    expect(stdout).toContain('[ 1, 4096, 8, 64 ]');
   });
 
   async function agreementIn(node: string, options: object): Promise<Agreement> {
@@ -85,11 +99,12 @@ describe('in a page bundled by Vite', () => {
   afterAll(() => browser?.close());
 
   test.each([
-    { isolated: true, headers: ISOLATION },
-    { isolated: false, headers: {} },
-  ])('it agrees with the reference, isolated: $isolated', async ({ headers }) => {
+    { isolated: true, headers: ISOLATION, threads: /^threads: \d+ \(one per core/m },
+    { isolated: false, headers: {}, threads: /^threads: 1, the calling one/m },
+  ])('it agrees with the reference, isolated: $isolated', async ({ headers, threads }) => {
     const { report, errors } = await agreementInPage(browser, join(project, 'dist'), headers);
     expect(errors).toEqual([]);
+    expect(report.explain).toMatch(threads);
     expect(report.worst).toBeLessThan(1e-5);
   });
 });

@@ -10,6 +10,8 @@ const CASES = [
   { q: [2, 37, 4, 40], k: [2, 53, 2, 40], e: 24, options: { causal: true } },
   { q: [1, 131, 3, 80], k: [1, 129, 3, 80], e: 128, options: {} },
   { q: [1, 200, 2, 64], k: [1, 200, 2, 64], e: 64, options: { window: [9, 4] } },
+  // Enough work to wake the threads.
+  { q: [1, 611, 4, 72], k: [1, 611, 2, 72], e: 72, options: { causal: true } },
   { q: [1, 65, 1, 7], k: [1, 30, 1, 7], e: 5, options: { window: [3, 0], scale: 0.7 } },
 ] as const;
 
