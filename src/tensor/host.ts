@@ -151,7 +151,7 @@ function checkIntegers(numbers: ArrayLike<number>, dtype: HostDType, [low, high]
     const value = numbers[i] as number;
     if (!(Number.isInteger(value) && value >= low && value <= high))
       throw new DTypeError(
-        `${dtype} holds integers from ${low} to ${high}, got ${value} at index ${i}: round it first`,
+        `${dtype} holds integers from ${BigInt(low)} to ${BigInt(high)}, got ${value} at index ${i}: round it first`,
       );
   }
 }

@@ -131,8 +131,8 @@ export class Tensor<D extends DType = DType> {
       throw new ShapeError(`slice of axis ${axis} must lie within 0 to ${extent}, got ${start} to ${end}`);
     }
     const shape = this.shape.map((whole, a) => (a === axis ? end - start : whole));
-    // An empty slice at the very end would begin outside the memory.
-    const offset = start === end ? this.offset : this.offset + start * (this.strides[axis] as number);
+    // An empty slice could begin outside the memory.
+    const offset = sizeOf(shape) === 0 ? this.offset : this.offset + start * (this.strides[axis] as number);
     return new Tensor(this.storage.retain(), this.dtype, shape, this.strides, offset);
   }
 

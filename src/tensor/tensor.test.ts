@@ -1,0 +1,399 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { describeOnBackends } from '../../test/backends';
+import { bitsOf } from '../../test/host-tensors';
+import {
+  createRuntime,
+  DisposedError,
+  type DType,
+  DTypeError,
+  hostTensor,
+  ParameterError,
+  SaccadeError,
+  ShapeError,
+  type Tensor,
+} from '../index';
+
+const DTYPES: readonly DType[] = ['f32', 'f16', 'bf16', 'i32', 'u8', 'i8'];
+
+/** An array as nested lists, on which views are obvious. */
+type Nested = number | Nested[];
+
+function nest(values: ArrayLike<number>, shape: readonly number[]): Nested {
+  const [extent, ...rest] = shape;
+  if (extent === undefined) return values[0] as number;
+  const step = rest.reduce((a, b) => a * b, 1);
+  return Array.from({ length: extent }, (_, i) => nest(Array.from(values).slice(i * step, (i + 1) * step), rest));
+}
+
+function flatten(nested: Nested): number[] {
+  return typeof nested === 'number' ? [nested] : nested.flatMap(flatten);
+}
+
+function sliceNested(nested: Nested, axis: number, start: number, end: number): Nested {
+  const list = nested as Nested[];
+  if (axis === 0) return list.slice(start, end);
+  return list.map((inner) => sliceNested(inner, axis - 1, start, end));
+}
+
+function permuteNested(nested: Nested, shape: readonly number[], axes: readonly number[]): Nested {
+  const at = (index: readonly number[]) => index.reduce<Nested>((inner, i) => (inner as Nested[])[i] as Nested, nested);
+  const build = (chosen: readonly number[]): Nested => {
+    if (chosen.length === axes.length) return at(shape.map((_, axis) => chosen[axes.indexOf(axis)] as number));
+    const extent = shape[axes[chosen.length] as number] as number;
+    return Array.from({ length: extent }, (_, i) => build([...chosen, i]));
+  };
+  return build([]);
+}
+
+const shapes = fc.array(fc.nat({ max: 3 }), { maxLength: 4 });
+const count = (shape: readonly number[]) => Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => i);
+
+describeOnBackends('Tensor', (runtime) => {
+  const live = () => runtime().memory().live;
+
+  test('what goes in comes out, bit by bit, in every dtype and as a copy', async () => {
+    for (const dtype of DTYPES) {
+      const host = hostTensor([0, 1, 2, 3, 4, 127], [2, 3], dtype);
+      using tensor = runtime().fromHost(host);
+      expect(tensor).toMatchObject({
+        dtype,
+        shape: [2, 3],
+        strides: [3, 1],
+        offset: 0,
+        rank: 2,
+        size: 6,
+        isContiguous: true,
+      });
+      expect(bitsOf(await tensor.toHost())).toEqual(bitsOf(host));
+      const copy = await tensor.read();
+      copy[0] = 99;
+      expect((await tensor.read())[0]).toBe(0);
+    }
+  });
+
+  test('scalars and empty tensors', async () => {
+    using scalar = runtime().tensor([7], []);
+    expect([...(await scalar.read())]).toEqual([7]);
+    using empty = runtime().tensor([], [2, 0, 3]);
+    expect([...(await empty.read())]).toEqual([]);
+    expect(empty.isContiguous).toBe(true);
+    using view = empty.permute([2, 0, 1]).slice(0, 3, 3);
+    expect([...(await view.read())]).toEqual([]);
+  });
+
+  test('any chain of slices and permutations agrees with nested lists', async () => {
+    const steps = fc.array(fc.tuple(fc.nat(), fc.nat(), fc.nat(), fc.boolean()), { minLength: 1, maxLength: 5 });
+    await fc.assert(
+      fc.asyncProperty(shapes, steps, fc.constantFrom(...DTYPES), async (shape, steps, dtype) => {
+        await runtime().scope(async () => {
+          let tensor: Tensor = runtime().fromHost(hostTensor(count(shape), shape, dtype));
+          const numbers = async () => [...(await tensor.read())];
+          let expected = nest(await numbers(), shape);
+          for (const [a, b, c, slices] of steps) {
+            if (tensor.rank === 0) break;
+            const axis = a % tensor.rank;
+            const extent = tensor.shape[axis] as number;
+            const [start, end] = [b % (extent + 1), c % (extent + 1)].sort((x, y) => x - y) as [number, number];
+            const axes = [...tensor.shape.keys()];
+            axes.push(...axes.splice(0, axis));
+            axes.splice(b % tensor.rank, 0, axes.pop() as number);
+            expected = slices ? sliceNested(expected, axis, start, end) : permuteNested(expected, tensor.shape, axes);
+            const before = tensor.shape;
+            tensor = slices ? tensor.slice(axis, start, end) : tensor.permute(axes);
+            expect(tensor.shape).toEqual(
+              slices ? before.map((e, i) => (i === axis ? end - start : e)) : axes.map((i) => before[i]),
+            );
+            expect(await numbers()).toEqual(flatten(expected));
+          }
+        });
+      }),
+      { numRuns: 200 },
+    );
+    expect(live()).toBe(0);
+  });
+
+  test('a reshape keeps the order of the elements, or says that it would need a copy', async () => {
+    const factors = fc.array(fc.constantFrom(1, 2, 3), { minLength: 1, maxLength: 5 });
+    await fc.assert(
+      fc.asyncProperty(factors, fc.nat(), fc.nat(), fc.nat(), fc.boolean(), async (shape, a, b, c, permutes) => {
+        await runtime().scope(async () => {
+          const whole = runtime().tensor(count(shape), shape);
+          const axis = a % shape.length;
+          const extent = shape[axis] as number;
+          const axes = [...shape.keys()];
+          axes.splice(b % shape.length, 0, ...axes.splice(axis, 1));
+          const view = permutes ? whole.permute(axes) : whole.slice(axis, b % extent, extent);
+          const order = [...(await view.read())];
+          // Two neighbouring axes merged, or one split off: every reshape is a chain of these.
+          const merged = [...view.shape];
+          const at = c % view.rank;
+          merged.splice(
+            at,
+            2,
+            merged.slice(at, at + 2).reduce((x, y) => x * y, 1),
+          );
+          const stride = (i: number) => view.strides[i] as number;
+          const possible =
+            at + 1 >= view.rank ||
+            view.shape[at] === 1 ||
+            view.shape[at + 1] === 1 ||
+            stride(at) === stride(at + 1) * (view.shape[at + 1] as number);
+          if (possible) {
+            const reshaped = view.reshape(merged);
+            expect(reshaped.shape).toEqual(merged);
+            expect([...(await reshaped.read())]).toEqual(order);
+            expect([...(await reshaped.reshape(view.shape).read())]).toEqual(order);
+            expect([
+              ...(await view
+                .reshape([...view.shape, 1])
+                .reshape([1, ...view.shape])
+                .read()),
+            ]).toEqual(order);
+          } else {
+            expect(() => view.reshape(merged)).toThrow('without a copy');
+          }
+        });
+      }),
+      { numRuns: 300 },
+    );
+    expect(live()).toBe(0);
+  });
+
+  test('reshape to any shape of a contiguous tensor, with one extent left open', async () => {
+    using tensor = runtime().tensor(count([24]), [24]);
+    for (const [shape, resolved] of [
+      [
+        [2, 3, 4],
+        [2, 3, 4],
+      ],
+      [
+        [4, -1],
+        [4, 6],
+      ],
+      [[-1], [24]],
+      [
+        [1, 24, 1, -1],
+        [1, 24, 1, 1],
+      ],
+    ] as const) {
+      using reshaped = tensor.reshape(shape);
+      expect(reshaped.shape).toEqual(resolved);
+      expect([...(await reshaped.read())]).toEqual(count([24]));
+    }
+    using scalar = runtime().tensor([5], [1, 1]);
+    using flat = scalar.reshape([]);
+    expect([...(await flat.read())]).toEqual([5]);
+    using empty = runtime().tensor([], [0, 3]);
+    using other = empty.reshape([5, -1]);
+    expect(other.shape).toEqual([5, 0]);
+  });
+
+  test('views share memory; data shows it in place', () => {
+    using tensor = runtime().tensor([0, 1, 2, 3, 4, 5], [2, 3]);
+    using row = tensor.slice(0, 1, 2);
+    row.data[0] = 30;
+    expect([...tensor.data]).toEqual([0, 1, 2, 30, 4, 5]);
+    using column = tensor.slice(1, 1, 2);
+    expect(() => column.data).toThrow('data of a strided view is not in row-major order: await read()');
+    using nothing = tensor.slice(1, 3, 3);
+    expect(nothing.data).toHaveLength(0);
+  });
+
+  test.each<[string, (tensor: Tensor) => unknown, string]>([
+    ['slice of an axis that is not there', (t) => t.slice(2, 0, 1), 'axis must be one of the 2 axes of [2, 3], got 2'],
+    ['slice of a negative axis', (t) => t.slice(-1, 0, 1), 'axis must be one of the 2 axes of [2, 3], got -1'],
+    ['slice beyond the end', (t) => t.slice(1, 0, 4), 'slice of axis 1 must lie within 0 to 3, got 0 to 4'],
+    ['slice in reverse', (t) => t.slice(1, 2, 1), 'slice of axis 1 must lie within 0 to 3, got 2 to 1'],
+    ['slice at a fraction', (t) => t.slice(1, 0.5, 1), 'got 0.5 to 1'],
+    ['slice to NaN', (t) => t.slice(1, 0, Number.NaN), 'got 0 to NaN'],
+    ['permutation that repeats', (t) => t.permute([0, 0]), 'permute must name each of the 2 axes once, got [0, 0]'],
+    ['permutation too short', (t) => t.permute([1]), 'permute must name each of the 2 axes once, got [1]'],
+    ['permutation of another axis', (t) => t.permute([0, 2]), 'permute must name each of the 2 axes once, got [0, 2]'],
+    ['reshape to another size', (t) => t.reshape([4]), 'reshape must keep 6 elements of [2, 3], got [4]'],
+    ['reshape that does not divide', (t) => t.reshape([4, -1]), 'reshape must keep 6 elements of [2, 3], got [4, -1]'],
+    [
+      'reshape with two open extents',
+      (t) => t.reshape([-1, -1]),
+      'reshape must keep 6 elements of [2, 3], got [-1, -1]',
+    ],
+    [
+      'reshape with no elements known',
+      (t) => t.reshape([0, -1]),
+      'reshape must keep 6 elements of [2, 3], got [0, -1]',
+    ],
+    [
+      'reshape to a negative extent',
+      (t) => t.reshape([-2, -3]),
+      'shape must have non-negative integer extents, got [-2, -3]',
+    ],
+  ])('%s is refused and leaves nothing behind', (_, view, message) => {
+    {
+      using tensor = runtime().tensor(count([2, 3]), [2, 3]);
+      expect(() => view(tensor)).toThrow(ShapeError);
+      expect(() => view(tensor)).toThrow(message);
+    }
+    expect(live()).toBe(0);
+  });
+
+  test('making a tensor refuses what is not one, and leaves nothing behind', () => {
+    expect(() => runtime().tensor([1, 2], [3])).toThrow('shape [3] needs 3 elements, got 2');
+    expect(() => runtime().empty([-1])).toThrow(ShapeError);
+    expect(() => runtime().empty([1], 'f64' as never)).toThrow(DTypeError);
+    expect(() => runtime().fromHost(hostTensor(Float64Array.of(1), [1]) as never)).toThrow(
+      'dtype must be one of f32, f16',
+    );
+    const oversized = { dtype: 'f32', shape: [1], data: new Float32Array(1000) } as const;
+    expect(() => runtime().fromHost(oversized)).toThrow('host: shape [1] needs 1 elements, got 1000');
+    expect(() => runtime().random([2], { seed: 0.5 })).toThrow(ParameterError);
+    expect(live()).toBe(0);
+  });
+
+  test('random numbers are the same for the same seed, and differ between seeds', async () => {
+    for (const dtype of ['f32', 'f16', 'bf16'] as const) {
+      for (const distribution of ['normal', 'uniform'] as const) {
+        using a = runtime().random([3, 5], { seed: 4, distribution, dtype });
+        using b = runtime().random([15], { seed: 4, distribution, dtype });
+        using c = runtime().random([15], { seed: 5, distribution, dtype });
+        expect(await a.read()).toEqual(await b.read());
+        expect(await a.read()).not.toEqual(await c.read());
+      }
+    }
+  });
+
+  test('memory lives as long as the last view of it', async () => {
+    const tensor = runtime().tensor(count([4, 4]), [4, 4]);
+    const held = live();
+    expect(held).toBeGreaterThanOrEqual(64);
+    const row = tensor.slice(0, 1, 2);
+    const column = tensor.permute([1, 0]);
+    expect(live()).toBe(held);
+    tensor.dispose();
+    row.dispose();
+    row.dispose();
+    expect(live()).toBe(held);
+    expect((await column.read())[1]).toBe(4);
+    column.dispose();
+    expect(live()).toBe(0);
+  });
+
+  test('every use of a disposed tensor is refused by name', async () => {
+    const tensor = runtime().tensor([1, 2], [2]);
+    expect(tensor.disposed).toBe(false);
+    tensor.dispose();
+    expect(tensor.disposed).toBe(true);
+    await expect(tensor.read()).rejects.toThrow('read(): the tensor of shape [2] was disposed');
+    await expect(tensor.toHost()).rejects.toThrow(DisposedError);
+    expect(() => tensor.data).toThrow('data: the tensor of shape [2] was disposed');
+    expect(() => tensor.slice(0, 0, 1)).toThrow('slice(): the tensor of shape [2] was disposed');
+    expect(() => tensor.permute([0])).toThrow('permute(): the tensor of shape [2] was disposed');
+    expect(() => tensor.reshape([2, 1])).toThrow(DisposedError);
+    tensor.dispose();
+    expect(live()).toBe(0);
+  });
+
+  test('using frees at the end of the block, also when it throws', () => {
+    expect(() => {
+      using tensor = runtime().empty([1000]);
+      expect(live()).toBeGreaterThanOrEqual(4000);
+      throw new Error(`left with ${tensor.size}`);
+    }).toThrow('left with 1000');
+    expect(live()).toBe(0);
+  });
+});
+
+describeOnBackends('scope', (runtime) => {
+  const live = () => runtime().memory().live;
+
+  test('frees what was made in it except what it returns: alone, in an array, in an object', async () => {
+    const alone = await runtime().scope(() => {
+      runtime().empty([100]);
+      return runtime().tensor([1], [1]);
+    });
+    const [inArray] = await runtime().scope(async () => [runtime().tensor([2], [1]), 'text']);
+    const { inObject } = await runtime().scope(() => ({ inObject: runtime().tensor([3], [1]), other: null }));
+    for (const tensor of [alone, inArray as Tensor, inObject]) {
+      expect(tensor.disposed).toBe(false);
+      tensor.dispose();
+    }
+    expect(live()).toBe(0);
+  });
+
+  test('a returned view keeps its memory, though its source is freed', async () => {
+    const view = await runtime().scope(() => runtime().tensor([1, 2, 3], [3]).slice(0, 1, 3));
+    expect([...(await view.read())]).toEqual([2, 3]);
+    view.dispose();
+    expect(live()).toBe(0);
+  });
+
+  test('what an inner scope returns passes to the outer one', async () => {
+    let inner: Tensor | undefined;
+    let early: Tensor | undefined;
+    const kept = await runtime().scope(async () => {
+      early = runtime().empty([1]);
+      inner = await runtime().scope(() => runtime().empty([2]));
+      expect(inner.disposed).toBe(false);
+      expect(early.disposed).toBe(false);
+      return runtime().scope(() => runtime().empty([3]));
+    });
+    expect([early?.disposed, inner?.disposed, kept.disposed]).toEqual([true, true, false]);
+    kept.dispose();
+    expect(live()).toBe(0);
+  });
+
+  test('work that fails frees all it made, and the scopes around it go on', async () => {
+    await runtime().scope(async () => {
+      const outer = runtime().empty([1]);
+      const failing = runtime().scope(async () => {
+        runtime().empty([2]);
+        await Promise.resolve();
+        runtime().empty([3]);
+        throw new Error('work failed');
+      });
+      await expect(failing).rejects.toThrow('work failed');
+      expect(outer.disposed).toBe(false);
+      outer.dispose();
+      expect(live()).toBe(0);
+    });
+  });
+
+  test('a tensor disposed within its scope, or made before it, is left alone', async () => {
+    const before = runtime().tensor([1], [1]);
+    await runtime().scope(() => runtime().empty([1]).dispose());
+    const returned = await runtime().scope(() => before);
+    expect(returned.disposed).toBe(false);
+    before.dispose();
+    expect(live()).toBe(0);
+  });
+
+  test('scopes that end in the wrong order are an error, and nothing is lost', async () => {
+    let leaveInner = () => {};
+    let inner: Promise<void> | undefined;
+    const outer = runtime().scope(async () => {
+      inner = runtime().scope(async () => {
+        runtime().empty([1]);
+        await new Promise<void>((resolve) => {
+          leaveInner = resolve;
+        });
+      });
+      return runtime().empty([2]);
+    });
+    await expect(outer).rejects.toThrow(SaccadeError);
+    await expect(outer).rejects.toThrow('scope() ended while a scope opened later on the same runtime was still open');
+    leaveInner();
+    await inner;
+    expect(live()).toBe(0);
+  });
+});
+
+test('a tensor of a disposed runtime says so, and can still be disposed', async () => {
+  const runtime = await createRuntime({ backend: 'reference' });
+  const tensor = runtime.tensor([1], [1]);
+  runtime.dispose();
+  runtime.dispose();
+  await expect(tensor.read()).rejects.toThrow('read(): the runtime was disposed');
+  expect(() => tensor.data).toThrow(DisposedError);
+  expect(() => runtime.empty([1])).toThrow('runtime: the runtime was disposed');
+  await expect(runtime.scope(() => 1)).rejects.toThrow('scope(): the runtime was disposed');
+  expect(() => tensor.dispose()).not.toThrow();
+});
