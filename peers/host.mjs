@@ -1,0 +1,69 @@
+/**
+ * The process in which one peer runs: `host.mjs PEER MEMORY_LIMIT`. The parent sends { id, question, ... } over IPC and
+ * gets { id, value } or { id, error } back. A peer module exports
+ *   open({ threads })            loads it; resolves to { threads, prepare }, with the threads it really uses
+ *   prepare({ q, k, v, ... })    its own tensors, in the layout it prefers; resolves to { run, result }
+ *   run()                        one attention call; resolves when the result is complete
+ *   result()                     the last call's result as float32 [n, h, d]
+ */
+import { readFileSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+
+const [, , name, memoryLimit] = process.argv;
+let peer;
+let call;
+let memoryAtStart;
+let largestSeen = 0;
+
+const answers = {
+  async open({ threads }) {
+    const { open } = await import(`./${name}.mjs`);
+    peer = await open({ threads });
+    return { threads: peer.threads };
+  },
+  /** `inputs` is a file of q, k and v, each [n, h, d] float32; the mask is [left, right], -1 for unbounded. */
+  async prepare({ inputs, n, h, d, left, right }) {
+    const bytes = readFileSync(inputs);
+    const size = n * h * d;
+    const [q, k, v] = [0, 1, 2].map((i) => new Float32Array(bytes.buffer, bytes.byteOffset + 4 * i * size, size));
+    memoryAtStart = { now: process.memoryUsage.rss(), peak: peakMemory() };
+    call = await peer.prepare({ q, k, v, n, h, d, left, right });
+  },
+  async run({ calls }) {
+    const start = performance.now();
+    for (let i = 0; i < calls; i++) await call.run();
+    const elapsed = performance.now() - start;
+    largestSeen = Math.max(largestSeen, process.memoryUsage.rss());
+    return elapsed / calls;
+  },
+  result: () => call.result(),
+  /** Bytes that preparing and running added at most; the high-water mark counts only if it rose since then. */
+  memory: () => (peakMemory() > memoryAtStart.peak ? peakMemory() : largestSeen) - memoryAtStart.now,
+};
+
+process.on('message', async ({ id, question, ...parameters }) => {
+  try {
+    process.send({ id, value: await answers[question](parameters) });
+  } catch (error) {
+    process.send({ id, error: error instanceof Error ? error.message : String(error) });
+  }
+});
+process.on('disconnect', () => process.exit());
+
+// A thread of its own sees the memory grow while a peer computes, and ends the process before the machine suffers.
+new Worker(
+  `const { writeSync } = require('node:fs');
+  setInterval(() => {
+    if (process.memoryUsage.rss() < ${memoryLimit}) return;
+    writeSync(2, 'out of memory: it took more than ${(memoryLimit / 2 ** 30).toFixed(1)} GiB\\n');
+    process.kill(process.pid, 'SIGKILL');
+  }, 50);`,
+  { eval: true },
+).unref();
+
+/** The high-water mark of this process; on Linux `maxRSS` would also count what the parent held when it forked. */
+function peakMemory() {
+  if (process.platform !== 'linux') return process.resourceUsage().maxRSS * 1024;
+  const [, kibibytes] = readFileSync('/proc/self/status', 'utf8').match(/VmHWM:\s+(\d+) kB/);
+  return Number(kibibytes) * 1024;
+}

@@ -1,0 +1,28 @@
+import type { Problem, QkvData } from './problem';
+
+/** A system that can compute a problem: Saccade with some settings, or a peer. */
+export interface Contender {
+  /** What tells it from others in one benchmark. */
+  readonly name: string;
+  /** Makes ready for calls on one problem. */
+  open(task: Task, signal: AbortSignal): Promise<Session>;
+}
+
+/** A problem with its inputs. */
+export interface Task {
+  readonly problem: Problem;
+  readonly inputs: QkvData;
+}
+
+/** A contender with the tensors of one problem, ready to be called; nothing but the call itself is timed. */
+export interface Session {
+  /** Threads that it really uses. */
+  readonly threads: number;
+  /** Milliseconds of one call, over `calls` in a row; an aborted signal ends it with the signal's reason. */
+  time(calls: number, signal: AbortSignal): Promise<number>;
+  /** Result of the last call, [n, h, d]. */
+  result(): Promise<Float32Array>;
+  /** Most bytes held since it was opened: its inputs, its result and its working memory. */
+  memory(): Promise<number>;
+  close(): void;
+}

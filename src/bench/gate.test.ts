@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest';
+import { createRuntime } from '../runtime/runtime';
+import { gateOf, WrongResultError } from './gate';
+import { inputsOf, MASK_NAMES, type MaskName, type Problem } from './problem';
+import { Runtimes } from './runtimes';
+import { saccade } from './saccade';
+
+const SMALL: Problem = { n: 40, h: 2, d: 8, mask: 'full' };
+
+async function rightResult(problem: Problem): Promise<Float32Array> {
+  const runtimes = new Runtimes(() => createRuntime({ backend: 'reference' }));
+  const { signal } = new AbortController();
+  const session = await saccade(runtimes, {}).open({ problem, inputs: inputsOf(problem) }, signal);
+  await session.time(1, signal);
+  return session.result();
+}
+
+test.each(MASK_NAMES)('the right result passes under the mask %s and under no other', async (mask: MaskName) => {
+  const problem = { ...SMALL, n: 270, h: 1, mask };
+  const out = await rightResult(problem);
+  expect(gateOf(problem, inputsOf(problem))(out)).toBeLessThan(1e-6);
+  for (const other of MASK_NAMES.filter((name) => name !== mask)) {
+    expect(() => gateOf({ ...problem, mask: other }, inputsOf(problem))(out)).toThrow(WrongResultError);
+  }
+});
+
+test('one wrong number anywhere in a short result is found', async () => {
+  const gate = gateOf(SMALL, inputsOf(SMALL));
+  const right = await rightResult(SMALL);
+  for (const at of [0, 333, right.length - 1]) {
+    const wrong = right.slice();
+    wrong[at] = (wrong[at] as number) + 1e-3;
+    expect(() => gate(wrong)).toThrow('differs from the float64 reference');
+  }
+});
+
+test('NaN is wrong, also beside right numbers', async () => {
+  const out = await rightResult(SMALL);
+  out[5] = Number.NaN;
+  expect(() => gateOf(SMALL, inputsOf(SMALL))(out)).toThrow(WrongResultError);
+});
+
+test('a result of another length is wrong', () => {
+  expect(() => gateOf(SMALL, inputsOf(SMALL))(new Float32Array(3))).toThrow('3 numbers instead of 640');
+});
+
+test('of a long result the first and the last query are checked', async () => {
+  const problem = { ...SMALL, n: 300, h: 1 };
+  const gate = gateOf(problem, inputsOf(problem));
+  const right = await rightResult(problem);
+  for (const at of [0, right.length - 1]) {
+    const wrong = right.slice();
+    wrong[at] = 9;
+    expect(() => gate(wrong)).toThrow(WrongResultError);
+  }
+});

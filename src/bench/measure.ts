@@ -1,0 +1,207 @@
+/** Measures contenders beside each other: first whether they are right, then how fast they are, in interleaved rounds. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Control } from '../runtime/backend';
+import type { RuntimeOptions } from '../runtime/runtime';
+import type { Contender, Session, Task } from './contender';
+import { type Gate, gateOf, WrongResultError } from './gate';
+import { inputsOf, type Problem } from './problem';
+import type { BenchRow } from './report';
+import { type Runtimes, runtimeOptions } from './runtimes';
+
+/** How long things may or must last, in milliseconds. */
+export interface Patience {
+  /** A call that takes longer is not waited for. */
+  readonly limit: number;
+  /** Calls before the first that counts go on this long, so that compilers have done their work. */
+  readonly warmUp: number;
+  /** One sample lasts at least about this long. */
+  readonly sample: number;
+}
+const PATIENCE: Patience = { limit: 30_000, warmUp: 200, sample: 50 };
+
+/** A contender is measured less often, but thrice, if all its rounds would take longer than this. */
+const ROUNDS_SECONDS = 20;
+const LEAST_ROUNDS = 3;
+/** Between contenders, so that the threads of the last one have gone to sleep. */
+const PAUSE = 5;
+
+export interface Entry {
+  readonly contender: Contender;
+  readonly problem: Problem;
+  /** The build whose multiply-add peak it is compared with; default: the runtime's choice. */
+  readonly simd?: RuntimeOptions['simd'] | undefined;
+}
+
+export type Outcome = Timed | Rejected;
+
+export interface Timed {
+  readonly status: 'ok';
+  readonly threads: number;
+  /** Milliseconds of one call, by round. */
+  readonly times: readonly number[];
+  /** The multiply-add peak of as many threads in the same round, in GF/s; empty where it cannot be measured. */
+  readonly peaks: readonly number[];
+  /** Largest error over the largest |v|. */
+  readonly error: number;
+  readonly memory: number;
+}
+
+export interface Rejected {
+  readonly status: Exclude<BenchRow['status'], 'ok'>;
+  readonly reason: string;
+  readonly threads?: number;
+}
+
+interface Running {
+  readonly session: Session;
+  readonly peakOf: RuntimeOptions;
+  readonly error: number;
+  readonly calls: number;
+  readonly rounds: number;
+  readonly times: number[];
+  readonly peaks: number[];
+}
+
+/** Measures groups of entries one after the other; entries of a group take turns. */
+export class Measurement {
+  /** The last time of each contender on a kind of problem, to foresee what a longer one would take. */
+  #pace = new Map<string, { n: number; ms: number }>();
+
+  constructor(
+    readonly runtimes: Runtimes,
+    readonly repeats: number,
+    readonly patience: Patience = PATIENCE,
+  ) {}
+
+  /** Resolves to an outcome for each entry; rejects only if it is aborted. */
+  async run(
+    entries: readonly Entry[],
+    { signal = new AbortController().signal, onProgress }: Control,
+  ): Promise<Outcome[]> {
+    const running = new Map<Entry, Running>();
+    const outcomes = new Map<Entry, Outcome>();
+    const attempt = async (entry: Entry, step: () => Promise<void>) => {
+      signal.throwIfAborted();
+      try {
+        await step();
+      } catch (error) {
+        signal.throwIfAborted();
+        const threads = running.get(entry)?.session.threads;
+        outcomes.set(entry, { ...this.#explain(error as Error), ...(threads !== undefined && { threads }) });
+        running.get(entry)?.session.close();
+        running.delete(entry);
+      }
+    };
+    try {
+      const prepare = preparer();
+      for (const [at, entry] of entries.entries()) {
+        await attempt(entry, async () => {
+          running.set(entry, await this.#start(entry, prepare(entry.problem), signal));
+        });
+        onProgress?.((at + 1) / entries.length / 2);
+      }
+      for (let round = 0; round < this.repeats; round++) {
+        const peaks = new Map<string, number | undefined>();
+        for (const [entry, { session, calls, rounds, times, peaks: own, peakOf }] of rotated([...running], round)) {
+          if (round >= rounds) continue;
+          await attempt(entry, async () => {
+            await sleep(PAUSE);
+            const time = await session.time(calls, signal);
+            const key = JSON.stringify(peakOf);
+            if (!peaks.has(key)) peaks.set(key, await this.runtimes.peak(peakOf));
+            times.push(time);
+            const peak = peaks.get(key);
+            if (peak !== undefined) own.push(peak);
+          });
+        }
+        onProgress?.(0.5 + (round + 1) / this.repeats / 2);
+      }
+      for (const [entry, { session, times, peaks, error }] of running) {
+        await attempt(entry, async () => {
+          outcomes.set(entry, {
+            status: 'ok',
+            threads: session.threads,
+            times,
+            peaks,
+            error,
+            memory: await session.memory(),
+          });
+        });
+      }
+      return entries.map((entry) => outcomes.get(entry) as Outcome);
+    } finally {
+      for (const { session } of running.values()) session.close();
+    }
+  }
+
+  /** Opens a contender, checks its first result and finds out how often to call it for one sample. */
+  async #start({ contender, problem, simd }: Entry, prepare: () => Prepared, signal: AbortSignal): Promise<Running> {
+    const { n, d, mask } = problem;
+    const { limit, warmUp, sample } = this.patience;
+    const kind = [contender.name, d, mask].join();
+    const before = this.#pace.get(kind);
+    const expected = before ? before.ms * (n / before.n) ** 2 : 0;
+    if (before && expected > limit) {
+      throw new TooSlowError(
+        `about ${Math.round(expected / 1000)} s a call by its time at n = ${before.n}, the limit is ${limit / 1000} s`,
+      );
+    }
+    const { task, gate } = prepare();
+    const session = await contender.open(task, signal);
+    try {
+      let ms = await session.time(1, AbortSignal.any([signal, AbortSignal.timeout(limit)]));
+      this.#pace.set(kind, { n, ms });
+      const error = gate(await session.result());
+      const end = performance.now() + warmUp;
+      while (performance.now() < end) ms = Math.min(ms, await session.time(1, signal));
+      return {
+        session,
+        peakOf: runtimeOptions(session.threads, simd),
+        error,
+        calls: Math.max(1, Math.ceil(sample / ms)),
+        rounds: Math.max(LEAST_ROUNDS, Math.floor((ROUNDS_SECONDS * 1000) / ms)),
+        times: [],
+        peaks: [],
+      };
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+  }
+
+  #explain(error: Error): Rejected {
+    if (error.name === 'TimeoutError') {
+      return {
+        status: 'too slow',
+        reason: `the first call took longer than the limit of ${this.patience.limit / 1000} s`,
+      };
+    }
+    const status = error instanceof TooSlowError ? 'too slow' : error instanceof WrongResultError ? 'wrong' : 'failed';
+    return { status, reason: error.message.replace(/\s+/g, ' ').trim() };
+  }
+}
+
+class TooSlowError extends Error {}
+
+interface Prepared {
+  readonly task: Task;
+  readonly gate: Gate;
+}
+
+/** Inputs and reference of the last problem asked for, made on demand and once. */
+function preparer(): (problem: Problem) => () => Prepared {
+  let last: { problem: Problem; prepared: Prepared } | undefined;
+  return (problem) => () => {
+    if (last?.problem !== problem) {
+      const inputs = inputsOf(problem);
+      last = { problem, prepared: { task: { problem, inputs }, gate: gateOf(problem, inputs) } };
+    }
+    return last.prepared;
+  };
+}
+
+/** Each round begins with another entry, so that none always follows the same one. */
+function rotated<T>(items: readonly T[], by: number): T[] {
+  const start = items.length === 0 ? 0 : by % items.length;
+  return [...items.slice(start), ...items.slice(0, start)];
+}

@@ -1,0 +1,36 @@
+/** The settings of a benchmark, and the command line that repeats it. */
+import type { RuntimeOptions } from '../runtime/runtime';
+import type { MaskName } from './problem';
+
+export interface BenchOptions {
+  readonly n: readonly number[];
+  readonly d: readonly number[];
+  readonly masks: readonly MaskName[];
+  readonly heads: number;
+  readonly threads: number;
+  /** Undefined for the build that the runtime chooses. */
+  readonly simd?: RuntimeOptions['simd'] | undefined;
+  /** Interleaved rounds. */
+  readonly repeats: number;
+  /** Calls in a row, where a suite counts what they leave behind. */
+  readonly calls: number;
+  readonly peers: boolean;
+  /** Names of the rows wanted, beside the baseline; all if empty. */
+  readonly only: readonly string[];
+  /** Measure this process instead of a fresh one. */
+  readonly inProcess: boolean;
+}
+
+/**
+ * The command that runs `suite` with `options`. Those that the suite does not take, because it has no defaults for them,
+ * and those that are as by default are left out.
+ */
+export function commandLine(suite: string, options: Partial<BenchOptions>, defaults: Partial<BenchOptions>): string {
+  const flags = (Object.keys(defaults) as (keyof BenchOptions)[]).flatMap((name) => {
+    const value = options[name];
+    if (value === undefined || String(value) === String(defaults[name])) return [];
+    const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    return value === true ? [flag] : [flag, String(value)];
+  });
+  return ['saccade', 'bench', suite, ...flags].join(' ');
+}

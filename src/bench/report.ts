@@ -1,0 +1,107 @@
+/** What a benchmark holds: the JSON of `saccade bench`, and what its table and its page show. */
+import type { Machine } from '../machine';
+import { formatBytes, formatPercent, formatRatio, formatTime, significant } from '../report/format';
+
+/** Everything that can be measured: how a column is called, what it means and how its values are written. */
+export const MEASURES = {
+  time: { header: 'time', help: 'median milliseconds of one call', format: formatTime },
+  spread: {
+    header: '±',
+    help: 'half the distance between the quartiles of the time, over its median',
+    format: formatPercent,
+  },
+  rate: {
+    header: 'GF/s',
+    help: 'useful multiplications and additions a nanosecond: only the pairs that the mask lets through count',
+    format: significant,
+  },
+  peakShare: {
+    header: 'of peak',
+    help: 'share of the WebAssembly multiply-add peak of as many threads, measured in the same rounds; native code may exceed it',
+    format: formatPercent,
+  },
+  memory: {
+    header: 'memory',
+    help: 'most bytes held for the inputs, the result and working memory; for a peer the growth of its process',
+    format: formatBytes,
+  },
+  ratio: { header: 'ratio', help: 'to the baseline', format: formatRatio },
+  error: {
+    header: 'error',
+    help: 'largest difference from the float64 reference, over the largest |v|',
+    format: (error: number) => error.toExponential(0),
+  },
+  residentSet: { header: 'resident set', help: 'peak of a fresh process, Node itself included', format: formatBytes },
+  overhead: {
+    header: 'overhead',
+    help: 'median time of a call less its arithmetic at the measured peak',
+    format: formatTime,
+  },
+  heapGrowth: {
+    header: 'heap growth',
+    help: 'JavaScript heap after collection, after all calls less before',
+    format: formatBytes,
+  },
+  liveGrowth: {
+    header: 'live growth',
+    help: "the runtime's live bytes, after all calls less before",
+    format: formatBytes,
+  },
+} as const;
+export type MeasureName = keyof typeof MEASURES;
+
+/** What a row should reach. */
+export interface Goal {
+  readonly measure: MeasureName;
+  readonly atLeast?: number;
+  readonly atMost?: number;
+}
+
+export interface BenchRow {
+  /** As `--only` takes it. */
+  readonly name: string;
+  readonly label: string;
+  readonly n: number;
+  readonly h: number;
+  readonly d: number;
+  readonly mask: string;
+  /** Undefined if it was not known before it failed. */
+  readonly threads?: number;
+  /** Only rows that are 'ok' have measures; the others say why in `reason`. */
+  readonly status: 'ok' | 'wrong' | 'failed' | 'too slow';
+  readonly reason?: string;
+  readonly measures: Readonly<Partial<Record<MeasureName, number>>>;
+  readonly goal?: Goal;
+  /** The command that measures this row again, beside its baseline. */
+  readonly command: string;
+}
+
+export interface BenchReport {
+  readonly format: 'saccade bench';
+  /** Grows when a field changes its meaning. */
+  readonly version: 1;
+  readonly suite: string;
+  readonly summary: string;
+  /** The measures that the suite's tables show, in order. */
+  readonly measures: readonly MeasureName[];
+  /** What `ratio` is, in suites that have it. */
+  readonly ratio?: string;
+  readonly machine: Machine;
+  /** What the runtime is: backend, threads, kernels; one fact a line. */
+  readonly runtime: readonly string[];
+  readonly command: string;
+  readonly rows: readonly BenchRow[];
+}
+
+/** Whether a row reaches its goal. */
+export function reaches({ status, measures }: BenchRow, { measure, atLeast, atMost }: Goal): boolean {
+  const value = measures[measure];
+  if (status !== 'ok' || value === undefined) return false;
+  return (atLeast === undefined || value >= atLeast) && (atMost === undefined || value <= atMost);
+}
+
+/** Such as '≥ 82.0 % of peak'. */
+export function formatGoal({ measure, atLeast, atMost }: Goal): string {
+  const { format } = MEASURES[measure];
+  return atLeast === undefined ? `≤ ${format(atMost ?? 0)}` : `≥ ${format(atLeast)}`;
+}

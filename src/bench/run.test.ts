@@ -1,0 +1,114 @@
+import { expect, test } from 'vitest';
+import { createRuntime } from '../runtime/runtime';
+import type { BenchOptions } from './options';
+import { MEASURES, type MeasureName, reaches } from './report';
+import { runSuite } from './run';
+import { Runtimes } from './runtimes';
+import { suites } from './suites';
+import { attentionSuite } from './suites/attention';
+import { memorySuite } from './suites/memory';
+import { overheadSuite } from './suites/overhead';
+import { threadsSuite } from './suites/threads';
+import { formatReport } from './table';
+
+const TINY: BenchOptions = {
+  n: [4, 6],
+  d: [4],
+  masks: ['full', 'causal'],
+  heads: 1,
+  threads: 2,
+  simd: undefined,
+  repeats: 2,
+  calls: 20,
+  peers: false,
+  only: [],
+  inProcess: true,
+};
+
+const onReference = () => ({
+  runtimes: new Runtimes(() => createRuntime({ backend: 'reference' })),
+  patience: { limit: 30_000, warmUp: 5, sample: 1 },
+});
+
+test('a report is plain JSON with a format, a version, the machine and a row for each contender and problem', async () => {
+  const report = await runSuite(attentionSuite, { ...TINY, repeats: 1 }, onReference());
+  expect(JSON.parse(JSON.stringify(report))).toEqual(report);
+  expect(report).toMatchObject({
+    format: 'saccade bench',
+    version: 1,
+    suite: 'attention',
+    machine: { saccade: expect.any(String) },
+  });
+  expect(report.rows.map(({ name, n, mask }) => `${name} ${n} ${mask}`)).toEqual(
+    ['full', 'causal'].flatMap((mask) =>
+      [4, 6].flatMap((n) => [`saccade ${n} ${mask}`, `saccade-1-thread ${n} ${mask}`]),
+    ),
+  );
+  for (const { status, measures, command } of report.rows) {
+    expect(status).toBe('ok');
+    expect(measures.error).toBeLessThan(1e-6);
+    expect(measures.rate).toBeGreaterThan(0);
+    expect(command).toMatch(/^saccade bench attention .*--only /);
+  }
+  expect(report.rows[0]?.measures.ratio).toBe(1);
+});
+
+test('the rate counts only what the mask lets through', async () => {
+  const { rows } = await runSuite(attentionSuite, { ...TINY, n: [4] }, onReference());
+  const work = (mask: string) => {
+    const { time, rate } = rows.find((row) => row.mask === mask)?.measures ?? {};
+    return Math.round((time as number) * (rate as number) * 1e6);
+  };
+  expect(work('full')).toBe(4 * 4 * 4 * 4);
+  expect(work('causal')).toBe(4 * 4 * (4 + 3 + 2 + 1));
+});
+
+test('only the rows asked for are measured, beside their baseline', async () => {
+  const options = { ...TINY, threads: 5, only: ['4'] };
+  const { rows } = await runSuite(threadsSuite, { ...options, n: [4], masks: ['full'] }, onReference());
+  expect(rows.map(({ name }) => name)).toEqual(['1', '4']);
+});
+
+test('an unknown row is refused by name', async () => {
+  const options = { ...TINY, only: ['numpy'] };
+  await expect(runSuite(attentionSuite, options, onReference())).rejects.toThrow(
+    /--only of bench attention must be among saccade, .*, got 'numpy'/,
+  );
+});
+
+test('the memory and overhead suites measure what they promise', async () => {
+  const options: BenchOptions = { ...TINY, n: [4], masks: ['full'] };
+  const memory = await runSuite(memorySuite, options, onReference());
+  expect(memory.rows[0]?.measures.residentSet).toBeGreaterThan(10e6);
+  const overhead = await runSuite(overheadSuite, options, onReference());
+  expect(overhead.rows.map(({ name }) => name)).toEqual(['call', 'growth']);
+  expect(overhead.rows[1]?.measures).toEqual({ heapGrowth: expect.any(Number), liveGrowth: 0 });
+});
+
+test('a goal is reached only by a row that was measured', () => {
+  const row = { name: 'a', label: 'a', n: 1, h: 1, d: 1, mask: 'full', command: '', status: 'ok' as const };
+  expect(reaches({ ...row, measures: { ratio: 2 } }, { measure: 'ratio', atLeast: 2 })).toBe(true);
+  expect(reaches({ ...row, measures: { ratio: 1.9 } }, { measure: 'ratio', atLeast: 2 })).toBe(false);
+  expect(reaches({ ...row, measures: { time: 3 } }, { measure: 'time', atMost: 2 })).toBe(false);
+  expect(reaches({ ...row, measures: {} }, { measure: 'ratio', atLeast: 2 })).toBe(false);
+  expect(reaches({ ...row, status: 'wrong', measures: { ratio: 3 } }, { measure: 'ratio', atLeast: 2 })).toBe(false);
+});
+
+test('the table says what was rejected instead of a speed, and why', async () => {
+  const report = await runSuite(attentionSuite, { ...TINY, n: [4], masks: ['full'] }, onReference());
+  const [first] = report.rows;
+  const wrong = { ...first!, label: 'Rival', status: 'wrong' as const, reason: 'it differs', measures: {} };
+  const text = formatReport({ ...report, rows: [...report.rows, wrong] });
+  const line = text.split('\n').find((candidate) => candidate.includes('Rival') && !candidate.includes(':')) as string;
+  expect(line).toMatch(/wrong/);
+  expect(line).not.toMatch(/\d (ms|µs|s)\b/);
+  expect(text).toContain('Rival, n = 4, d = 4, full: wrong: it differs');
+});
+
+test('every suite says what it measures in known columns', () => {
+  for (const { measures, ratio, summary } of suites) {
+    for (const measure of measures) expect(MEASURES[measure as MeasureName]).toBeDefined();
+    expect(measures.includes('ratio')).toBe(ratio !== undefined);
+    expect(summary).not.toBe('');
+  }
+});

@@ -1,0 +1,57 @@
+import { createRuntime, type Runtime, type RuntimeOptions } from '../runtime/runtime';
+
+/** One probe of the multiply-add peak lasts about this many milliseconds. */
+const PROBE = 30;
+
+/** What `createRuntime` takes for `threads` threads of the given build, or of the one it chooses. */
+export function runtimeOptions(threads: number, simd: RuntimeOptions['simd'] | undefined): RuntimeOptions {
+  return { threads, ...(simd && { simd }) };
+}
+
+/** The runtimes of one benchmark, each made once. */
+export class Runtimes {
+  #made = new Map<string, Promise<Runtime>>();
+  #rounds = new Map<Runtime, number>();
+
+  /** `create` is the library's own but for tests. */
+  constructor(readonly create: (options: RuntimeOptions) => Promise<Runtime> = createRuntime) {}
+
+  get(options: RuntimeOptions): Promise<Runtime> {
+    const key = JSON.stringify([options.threads, options.simd]);
+    const made = this.#made.get(key) ?? this.create(options);
+    this.#made.set(key, made);
+    return made;
+  }
+
+  /** The rate of the runtime's fastest multiply-add loop right now, in GF/s; undefined on backends without one. */
+  async peak(options: RuntimeOptions): Promise<number | undefined> {
+    const runtime = await this.get(options);
+    const { backend } = runtime;
+    if (!backend.peak) return undefined;
+    const probe = async (rounds: number) => {
+      const start = performance.now();
+      const operations = (await backend.peak?.(rounds)) as number;
+      const elapsed = performance.now() - start;
+      return { elapsed, rate: operations / elapsed / 1e6 };
+    };
+    let rounds = this.#rounds.get(runtime);
+    if (rounds === undefined) {
+      // Doubling also gives compilers the calls that they wait for.
+      for (rounds = 1000; (await probe(rounds)).elapsed < PROBE; ) rounds *= 2;
+      this.#rounds.set(runtime, rounds);
+    }
+    return (await probe(rounds)).rate;
+  }
+
+  /** What the runtime says of itself, one fact a line. */
+  async explain(options: RuntimeOptions): Promise<readonly string[]> {
+    return (await this.get(options)).backend.explain();
+  }
+
+  async dispose(): Promise<void> {
+    for (const made of await Promise.allSettled(this.#made.values())) {
+      if (made.status === 'fulfilled') made.value.dispose();
+    }
+    this.#made.clear();
+  }
+}

@@ -1,0 +1,114 @@
+/** What a suite is, and the kind most of them are: rows timed beside a baseline. */
+import type { Control } from '../runtime/backend';
+import { type Entry, Measurement, type Outcome, type Patience, type Timed } from './measure';
+import { type BenchOptions, commandLine } from './options';
+import { flopsOf } from './problem';
+import type { BenchRow, Goal, MeasureName } from './report';
+import type { Runtimes } from './runtimes';
+import { pairedRatio, summarise } from './statistics';
+
+export interface Suite {
+  readonly name: string;
+  /** One line: what it answers. */
+  readonly summary: string;
+  /** The options it takes, with what they are by default. */
+  readonly defaults: Partial<BenchOptions>;
+  readonly measures: readonly MeasureName[];
+  /** What the measure `ratio` is. */
+  readonly ratio?: string;
+  /** Names that `--only` may hold. */
+  names(options: BenchOptions): readonly string[];
+  run(context: Context, options: BenchOptions): Promise<BenchRow[]>;
+}
+
+export interface Context extends Control {
+  readonly runtimes: Runtimes;
+  /** Where the peers are installed, if they are wanted. */
+  readonly peers?: string | undefined;
+  readonly patience?: Patience | undefined;
+}
+
+/** A row to be measured. Rows of a group are timed in turns; the first is the baseline of the others. */
+export interface PlannedRow extends Entry {
+  readonly name: string;
+  readonly label: string;
+  readonly goal?: Goal | undefined;
+  /** What narrows the suite's options to this row's group. */
+  readonly narrow?: Partial<BenchOptions>;
+}
+
+interface TimedSuite extends Omit<Suite, 'run' | 'measures' | 'names'> {
+  readonly ratio: string;
+  /** `time`: the row's over the baseline's; `rate`: the row's useful GF/s over the baseline's. */
+  readonly ratioOf: 'time' | 'rate';
+  names(options: BenchOptions): readonly string[];
+  groups(context: Context, options: BenchOptions): readonly (readonly PlannedRow[])[];
+}
+
+/** A suite whose groups of rows are measured in turns. */
+export function timedSuite(suite: TimedSuite): Suite {
+  return {
+    ...suite,
+    measures: ['time', 'spread', 'rate', 'peakShare', 'memory', 'ratio', 'error'],
+    async run(context, options) {
+      const { only, repeats } = options;
+      const measurement = new Measurement(context.runtimes, repeats, context.patience);
+      const wanted = ({ name }: PlannedRow, at: number) => at === 0 || only.length === 0 || only.includes(name);
+      const groups = suite
+        .groups(context, options)
+        .map((group) => group.filter(wanted))
+        .filter((group) => only.length === 0 || group.some(({ name }) => only.includes(name)));
+      const rows: BenchRow[] = [];
+      for (const [at, group] of groups.entries()) {
+        const outcomes = await measurement.run(group, {
+          signal: context.signal,
+          onProgress: (share) => context.onProgress?.((at + share) / groups.length),
+        });
+        group.forEach((planned, index) => {
+          const command = commandLine(
+            suite.name,
+            { ...options, ...planned.narrow, peers: false, only: [planned.name] },
+            suite.defaults,
+          );
+          rows.push(toRow(planned, outcomes[index] as Outcome, { ...suite, base: outcomes[0], group, command }));
+        });
+      }
+      return rows;
+    },
+  };
+}
+
+interface RowContext extends Pick<TimedSuite, 'ratioOf'> {
+  readonly base: Outcome | undefined;
+  readonly group: readonly PlannedRow[];
+  readonly command: string;
+}
+
+function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, base, group, command }: RowContext): BenchRow {
+  const { name, label, problem, goal } = planned;
+  const common = { name, label, ...problem, command, ...(goal && { goal }) };
+  if (outcome.status !== 'ok') return { ...common, ...outcome, measures: {} };
+  const flops = flopsOf(problem);
+  const { median, spread } = summarise(outcome.times);
+  const measures: Partial<Record<MeasureName, number>> = {
+    time: median,
+    spread,
+    rate: flops / median / 1e6,
+    memory: outcome.memory,
+    error: outcome.error,
+  };
+  if (outcome.peaks.length > 0) measures.peakShare = pairedRatio(rates(outcome, flops), outcome.peaks);
+  if (base?.status === 'ok') {
+    const baseFlops = flopsOf((group[0] as PlannedRow).problem);
+    measures.ratio =
+      ratioOf === 'time'
+        ? pairedRatio(outcome.times, base.times)
+        : pairedRatio(rates(outcome, flops), rates(base, baseFlops));
+  }
+  return { ...common, threads: outcome.threads, status: 'ok', measures };
+}
+
+/** Useful GF/s by round. */
+function rates({ times }: Timed, flops: number): number[] {
+  return times.map((ms) => flops / ms / 1e6);
+}

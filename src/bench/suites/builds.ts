@@ -1,0 +1,29 @@
+import { problemsOf } from '../problem';
+import { saccade } from '../saccade';
+import { timedSuite } from '../suite';
+
+const GOALS = { relaxed: 0.82, baseline: 0.8 } as const;
+const BUILDS = Object.keys(GOALS) as (keyof typeof GOALS)[];
+
+export const buildsSuite = timedSuite({
+  name: 'builds',
+  summary: 'the kernels with and without relaxed SIMD, each against the multiply-add peak of its own build',
+  defaults: { n: [4096], d: [64], masks: ['full'], heads: 8, threads: 1, repeats: 9, only: [] },
+  ratio: 'useful GF/s over those of the relaxed build',
+  ratioOf: 'rate',
+  names: () => BUILDS,
+  groups({ runtimes }, options) {
+    const { threads } = options;
+    return problemsOf(options).map((problem) =>
+      BUILDS.map((simd) => ({
+        name: simd,
+        label: `${simd} SIMD`,
+        contender: saccade(runtimes, { threads, simd }),
+        problem,
+        simd,
+        narrow: { n: [problem.n], d: [problem.d], masks: [problem.mask] },
+        goal: { measure: 'peakShare', atLeast: GOALS[simd] },
+      })),
+    );
+  },
+});

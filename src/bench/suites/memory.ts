@@ -1,0 +1,89 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { gateOf } from '../gate';
+import { type BenchOptions, commandLine } from '../options';
+import { flopsOf, inputsOf, type Problem, problemsOf } from '../problem';
+import type { BenchReport, BenchRow } from '../report';
+import { runtimeOptions } from '../runtimes';
+import { saccade } from '../saccade';
+import type { Context, Suite } from '../suite';
+
+const NAME = 'saccade';
+const GOAL = { measure: 'residentSet', atMost: 300e6 } as const;
+
+/** Each row comes from a process of its own, so that nothing measured before counts. */
+export const memorySuite: Suite = {
+  name: 'memory',
+  summary: 'what a whole process holds at most for one call on a long sequence, Node itself included',
+  defaults: {
+    n: [65536],
+    d: [64],
+    masks: ['full'],
+    heads: 1,
+    threads: availableParallelism(),
+    simd: undefined,
+    inProcess: false,
+  },
+  measures: ['residentSet', 'memory', 'time', 'rate'],
+  names: () => [NAME],
+  async run(context, options) {
+    const rows: BenchRow[] = [];
+    for (const problem of problemsOf(options)) {
+      const { n, d, mask } = problem;
+      const own = { ...options, n: [n], d: [d], masks: [mask] };
+      rows.push(options.inProcess ? await measureHere(context, own, problem) : await measureInChild(context, own));
+    }
+    return rows;
+  },
+};
+
+async function measureHere({ runtimes, signal }: Context, options: BenchOptions, problem: Problem): Promise<BenchRow> {
+  const { threads, simd } = options;
+  const inputs = inputsOf(problem);
+  const control = signal ?? new AbortController().signal;
+  const session = await saccade(runtimes, runtimeOptions(threads, simd)).open({ problem, inputs }, control);
+  try {
+    const time = await session.time(1, control);
+    const residentSet = await peakResidentSet();
+    const memory = await session.memory();
+    const error = gateOf(problem, inputs)(await session.result());
+    return {
+      name: NAME,
+      label: 'Saccade',
+      ...problem,
+      threads,
+      status: 'ok',
+      measures: { residentSet, memory, time, rate: flopsOf(problem) / time / 1e6, error },
+      goal: GOAL,
+      command: commandLine(memorySuite.name, { ...options, inProcess: false }, memorySuite.defaults),
+    };
+  } finally {
+    session.close();
+  }
+}
+
+/** Runs this very command line in a fresh process. */
+async function measureInChild({ signal }: Context, options: BenchOptions): Promise<BenchRow> {
+  const folder = await mkdtemp(join(tmpdir(), 'saccade-bench-'));
+  try {
+    const json = join(folder, 'report.json');
+    const words = commandLine(memorySuite.name, { ...options, inProcess: true }, memorySuite.defaults)
+      .split(' ')
+      .slice(1);
+    await promisify(execFile)(process.execPath, [process.argv[1] as string, ...words, '--json', json], { signal });
+    const { rows } = JSON.parse(await readFile(json, 'utf8')) as BenchReport;
+    return rows[0] as BenchRow;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The most memory this process has held, in bytes. Linux's `maxRSS` would also count what the parent held. */
+async function peakResidentSet(): Promise<number> {
+  if (process.platform !== 'linux') return process.resourceUsage().maxRSS * 1024;
+  const [, kibibytes] = (await readFile('/proc/self/status', 'utf8')).match(/VmHWM:\s+(\d+) kB/) ?? [];
+  return Number(kibibytes) * 1024;
+}

@@ -1,0 +1,67 @@
+import { Command } from 'commander';
+import { expect, test, vi } from 'vitest';
+import { type BenchOptions, commandLine } from '../bench/options';
+import { suites } from '../bench/suites';
+import { benchCommand } from './bench';
+
+/** What the command line makes of `words`: the suite's name and its options. */
+async function parse(words: readonly string[]): Promise<{ suite: string; options: BenchOptions }> {
+  const act = vi.fn(async () => {});
+  const root = new Command('saccade').exitOverride().configureOutput({ outputError: () => {} });
+  root.addCommand(benchCommand(act).copyInheritedSettings(root));
+  await root.parseAsync(words, { from: 'user' });
+  const [suite, options] = act.mock.calls[0] as unknown as [{ name: string }, BenchOptions];
+  return { suite: suite.name, options };
+}
+
+test.each(suites)('the command of a row of $name gives its options back', async (suite) => {
+  const { options } = await parse(['bench', suite.name]);
+  const changed: BenchOptions = {
+    ...options,
+    n: [8, 16],
+    d: [5],
+    masks: ['causal', 'window'],
+    heads: 3,
+    threads: 7,
+    simd: 'baseline',
+    repeats: 4,
+    calls: 12,
+    peers: true,
+    only: ['a', 'b'],
+    inProcess: true,
+  };
+  const taken = Object.keys(suite.defaults) as (keyof BenchOptions)[];
+  const expected = { ...options, ...Object.fromEntries(taken.map((name) => [name, changed[name]])) };
+  for (const wanted of [options, expected]) {
+    const [, ...words] = commandLine(suite.name, wanted, suite.defaults).split(' ');
+    expect(await parse(words)).toEqual({ suite: suite.name, options: wanted });
+  }
+});
+
+test('options that are as by default are left out of the command', async () => {
+  const { options } = await parse(['bench', 'attention', '--n', '1024', '--only', 'jax-js']);
+  const [attention] = suites;
+  expect(commandLine('attention', options, attention!.defaults)).toBe('saccade bench attention --n 1024 --only jax-js');
+});
+
+test.each([
+  [['bench', 'nonsense'], /suite must be one of attention, .*, got 'nonsense'/],
+  [['bench', 'attention', '--masks', 'full,round'], /--masks .*'full,round' is invalid.*full, causal, window/],
+  [['bench', 'attention', '--n', '0'], /--n .*whole number from 1/],
+  [['bench', 'attention', '--d', '64,300'], /--d .*whole number from 1 to 256/],
+  [['bench', 'attention', '--simd', 'avx'], /--simd .*relaxed, baseline/],
+  [['bench', 'memory', '--peers'], /unknown option '--peers'/],
+])('%j is refused', async (words, message) => {
+  await expect(parse(words)).rejects.toThrow(message);
+});
+
+test('without a suite it lists them', async () => {
+  const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+  await benchCommand().parseAsync([], { from: 'user' });
+  const text = write.mock.calls.map(([chunk]) => chunk).join('');
+  write.mockRestore();
+  for (const { name, summary } of suites) {
+    expect(text).toContain(name);
+    expect(text).toContain(summary);
+  }
+});

@@ -1,0 +1,119 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { BenchOptions } from '../bench/options';
+import { installPeers, PEER_NAMES } from '../bench/peers';
+import { MASK_NAMES } from '../bench/problem';
+import { runSuite } from '../bench/run';
+import type { Suite } from '../bench/suite';
+import { suites } from '../bench/suites';
+import { formatReport } from '../bench/table';
+import { ParameterError } from '../errors';
+import { htmlPage } from '../report/page';
+import { wholeNumber } from './options';
+import { withProgress } from './progress';
+import { formatTable } from './table';
+import { writeFileAtomic } from './write-file';
+
+interface Files {
+  readonly json?: string;
+  readonly html?: string;
+}
+
+/** Options of every suite that does not say otherwise. */
+const DEFAULTS: BenchOptions = {
+  n: [],
+  d: [],
+  masks: [],
+  heads: 8,
+  threads: 1,
+  simd: undefined,
+  repeats: 9,
+  calls: 1,
+  peers: false,
+  only: [],
+  inProcess: false,
+};
+
+/** `saccade bench SUITE`; `act` is what a suite's command does with its options. */
+export function benchCommand(
+  act: (suite: Suite, options: BenchOptions, files: Files) => Promise<void> = bench,
+): Command {
+  const command = new Command('bench')
+    .description('measure speed and memory, each result checked first; without a suite: list them')
+    .argument('[suite]')
+    .hook('preSubcommand', (parent, child) => {
+      child.copyInheritedSettings(parent);
+    })
+    .addHelpText('after', '\nExample:\n  $ saccade bench attention --peers --n 1024 --masks causal --html bench.html')
+    .action((name: string | undefined) => {
+      if (name !== undefined) {
+        throw new ParameterError(`suite must be one of ${suites.map((suite) => suite.name).join(', ')}, got '${name}'`);
+      }
+      const rows = suites.map((suite) => [suite.name, suite.summary]);
+      process.stdout.write(`${formatTable([{ header: 'suite' }, { header: 'what it answers' }], rows)}\n`);
+    });
+  for (const suite of suites) {
+    const sub = command.command(suite.name).description(suite.summary);
+    for (const option of optionsOf(suite)) sub.addOption(option);
+    sub
+      .option('--json <file>', 'write everything measured as JSON')
+      .option('--html <file>', 'write a page of its own')
+      .action(({ json, html, ...given }: Partial<BenchOptions> & Files) =>
+        act(suite, { ...DEFAULTS, ...suite.defaults, ...given }, { ...(json && { json }), ...(html && { html }) }),
+      );
+  }
+  return command;
+}
+
+async function bench(suite: Suite, options: BenchOptions, { json, html }: Files): Promise<void> {
+  const wantsPeers = options.peers || options.only.some((name) => PEER_NAMES.includes(name as never));
+  const peers = wantsPeers ? await installPeers((line) => process.stderr.write(`${line}\n`)) : undefined;
+  const report = await withProgress(`bench ${suite.name}`, (control) =>
+    runSuite(suite, options, { peers, ...control }),
+  );
+  process.stdout.write(`${formatReport(report)}\n`);
+  if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
+  if (html !== undefined) {
+    await writeFileAtomic(html, htmlPage({ title: `saccade bench ${suite.name}`, view: 'bench', data: report }));
+  }
+}
+
+/** The options that a suite takes: those it has defaults for. */
+function optionsOf(suite: Suite): Option[] {
+  const { defaults } = suite;
+  const count = wholeNumber(1, 2 ** 20);
+  const all: Record<keyof BenchOptions, Option> = {
+    n: new Option('--n <lengths>', 'sequence lengths, such as 1024,4096').argParser(listOf(count)),
+    d: new Option('--d <dimensions>', 'head dimensions').argParser(listOf(wholeNumber(1, 256))),
+    masks: new Option('--masks <names>', `of ${MASK_NAMES.join(', ')} (causal, 256 keys)`).argParser(
+      listOf(choice(MASK_NAMES)),
+    ),
+    heads: new Option('--heads <count>', 'heads').argParser(wholeNumber(1, 1024)),
+    threads: new Option('--threads <count>', 'threads').argParser(wholeNumber(1, 256)),
+    simd: new Option('--simd <build>', "build of the kernels (default: the runtime's choice)").choices([
+      'relaxed',
+      'baseline',
+    ]),
+    repeats: new Option('--repeats <rounds>', 'interleaved rounds').argParser(wholeNumber(1, 1000)),
+    calls: new Option('--calls <count>', 'calls in a row').argParser(wholeNumber(1, 1e9)),
+    peers: new Option('--peers', 'measure other systems too; installs them on first use'),
+    only: new Option('--only <names>', 'only these rows, beside their baseline').argParser(listOf((text) => text)),
+    inProcess: new Option('--in-process', 'measure this process instead of a fresh one'),
+  };
+  return (Object.keys(defaults) as (keyof BenchOptions)[]).map((name) => {
+    const preset = defaults[name];
+    return preset === undefined || preset === false || String(preset) === ''
+      ? all[name]
+      : all[name].default(preset, String(preset));
+  });
+}
+
+function listOf<T>(parse: (text: string) => T): (text: string) => T[] {
+  return (text) => text.split(',').map(parse);
+}
+
+function choice<T extends string>(names: readonly T[]): (text: string) => T {
+  return (text) => {
+    if (names.includes(text as T)) return text as T;
+    throw new InvalidArgumentError(`It must be of ${names.join(', ')}.`);
+  };
+}

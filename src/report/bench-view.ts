@@ -1,0 +1,79 @@
+/** What `saccade bench` shows in the browser. */
+import { type BenchReport, type BenchRow, formatGoal, MEASURES, type MeasureName, reaches } from '../bench/report';
+import { formatMachine } from '../machine';
+import { type Child, element, section } from './dom';
+import { type SortableColumn, sortableTable } from './sortable-table';
+
+export function benchView({
+  machine,
+  runtime,
+  summary,
+  measures,
+  ratio,
+  rows,
+  command,
+}: BenchReport): readonly Child[] {
+  const rejected = rows.filter(({ status }) => status !== 'ok');
+  const meanings = measures.map((measure) => `${MEASURES[measure].header}: ${meaning(measure, ratio)}`);
+  return [
+    element('p', { class: 'muted' }, `${formatMachine(machine)}. ${runtime.join('; ')}.`),
+    element(
+      'p',
+      {},
+      `${summary[0]?.toUpperCase()}${summary.slice(1)}. Every result agrees with the float64 reference, else the row says what is wrong instead of a speed.`,
+    ),
+    element('p', {}, 'Measured by ', element('code', {}, command)),
+    section('Rows', sortableTable('Rows of a problem were measured in turns', columnsOf(measures, ratio, rows), rows)),
+    ...(rejected.length > 0 ? [section('Not measured', list(rejected.map(rejection)))] : []),
+    section('What the columns mean', list(meanings)),
+  ];
+}
+
+function columnsOf(
+  measures: readonly MeasureName[],
+  ratio: string | undefined,
+  rows: readonly BenchRow[],
+): SortableColumn<BenchRow>[] {
+  const goal: SortableColumn<BenchRow> = {
+    header: 'goal',
+    value: (row) => row.goal && `${reaches(row, row.goal) ? '✓' : '✗'} ${formatGoal(row.goal)}`,
+    cell: (row) => (row.goal ? `${reaches(row, row.goal) ? '✓' : '✗'} ${formatGoal(row.goal)}` : ''),
+  };
+  return [
+    { header: 'n', value: (row) => row.n },
+    { header: 'd', value: (row) => row.d },
+    { header: 'mask', value: (row) => row.mask },
+    { header: 'what', value: (row) => row.label },
+    { header: 'threads', value: (row) => row.threads, cell: (row) => String(row.threads ?? '') },
+    ...measures.map((measure, at) => measureColumn(measure, meaning(measure, ratio), at === 0)),
+    ...(rows.some((row) => row.goal) ? [goal] : []),
+    { header: 'again', value: (row) => row.command, cell: (row) => element('code', {}, row.command) },
+  ];
+}
+
+/** A rejected row says in its first measure what it is instead. */
+function measureColumn(measure: MeasureName, help: string, first: boolean): SortableColumn<BenchRow> {
+  const { header, format } = MEASURES[measure];
+  return {
+    header,
+    help,
+    value: (row) => row.measures[measure],
+    cell: ({ measures, status }) => {
+      const value = measures[measure];
+      if (value !== undefined) return format(value);
+      return first && status !== 'ok' ? element('strong', {}, status) : '';
+    },
+  };
+}
+
+function meaning(measure: MeasureName, ratio: string | undefined): string {
+  return measure === 'ratio' && ratio !== undefined ? ratio : MEASURES[measure].help;
+}
+
+function rejection({ label, n, d, mask, status, reason }: BenchRow): string {
+  return `${label}, n = ${n}, d = ${d}, ${mask}: ${status}: ${reason}`;
+}
+
+function list(items: readonly string[]): HTMLElement {
+  return element('ul', {}, ...items.map((item) => element('li', {}, item)));
+}
