@@ -3,6 +3,8 @@ import { getSystemErrorMap } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json';
 import { SaccadeError } from '../errors';
+import { benchCommand } from './bench';
+import { compareCommand } from './compare';
 import { doctorCommand } from './doctor';
 import { listCommand } from './list';
 import { maskCommand } from './mask';
@@ -27,7 +29,7 @@ export function program(): Command {
     .configureHelp({ subcommandTerm: (command) => command.name() })
     .exitOverride()
     .configureOutput({ outputError: () => {} });
-  const commands = [listCommand(), runCommand(), maskCommand(), doctorCommand()];
+  const commands = [listCommand(), runCommand(), compareCommand(), maskCommand(), doctorCommand(), benchCommand()];
   for (const command of commands) root.addCommand(command.copyInheritedSettings(root));
   return root;
 }

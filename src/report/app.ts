@@ -1,5 +1,6 @@
 /** The script of every report: shows the page's data in the view it names. */
 
+import { benchView } from './bench-view';
 import { compareView } from './compare-view';
 import type { Child } from './dom';
 import { element } from './dom';
@@ -8,6 +9,7 @@ import type { Page } from './page';
 /** A view turns the page's data into its content, under the title. */
 // biome-ignore lint/suspicious/noExplicitAny: each view knows the type of the data that its own command embeds
 const views: Record<string, (data: any) => readonly Child[]> = {
+  bench: benchView,
   compare: compareView,
 };
 
