@@ -34,8 +34,8 @@ export async function textInputs(
   if (tokens.length === 0) throw new ParameterError(`${name} holds no text: expected at least one word`);
   const inputs = await encoder.attentionInputs(tokens, layer, control);
   const [, n, heads, d] = inputs.q.shape as [number, number, number, number];
-  const amount =
-    n < length ? `All ${n} tokens of ${name} (${length} were asked for)` : `The first ${n} tokens of ${name}`;
+  const count = n === 1 ? '1 token' : `${n} tokens`;
+  const amount = n < length ? `All ${count} of ${name} (${length} were asked for)` : `The first ${count} of ${name}`;
   const model = `layer ${layer} of the Universal Sentence Encoder: ${heads} heads of ${d} dimensions`;
   return { inputs, description: `${amount} through ${model}.` };
 }

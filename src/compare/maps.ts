@@ -22,48 +22,43 @@ export async function attentionMaps(q: Tensor, k: Tensor, { signal, onProgress }
   const [queryBins, keyBins] = [Math.ceil(n / queriesPerBin), Math.ceil(m / keysPerBin)];
   const heads = Array.from({ length: h }, () => new Float64Array(queryBins * keyBins));
 
-  const indicator = new Float32Array(b * m * g * keyBins);
-  for (let row = 0; row < b * m * g; row++) {
-    const key = Math.floor(row / g) % m;
-    indicator[row * keyBins + Math.floor(key / keysPerBin)] = 1;
-  }
-  const bins = q.runtime.tensor(indicator, [b, m, g, keyBins]);
-  try {
+  using bins = q.runtime.tensor(binIndicator(b, m, keysPerBin, keyBins), [b, m, 1, keyBins]);
+  // One key head at a time, so that the indicator is held once and not for each of them.
+  for (let group = 0; group < g; group++) {
+    using keys = k.slice(2, group, group + 1);
     for (let start = 0; start < n; start += CHUNK) {
       const rows = Math.min(CHUNK, n - start);
-      const progress = (share: number) => onProgress?.((start + share * rows) / n);
-      addRows(await probabilities(start, rows, { signal, onProgress: progress }), start, rows);
+      using chunk = q.slice(1, start, start + rows);
+      using queries = chunk.slice(2, (group * h) / g, ((group + 1) * h) / g);
+      const progress = (share: number) => onProgress?.((group + (start + share * rows) / n) / g);
+      const { out, lse } = await attention(queries, keys, bins, { signal, onProgress: progress });
+      using probabilities = out;
+      lse.dispose();
+      addRows(toFloat64(await probabilities.toHost()), start, rows, (group * h) / g);
     }
-  } finally {
-    bins.dispose();
   }
   return { queryBins, queriesPerBin, keyBins, keysPerBin, heads: heads.map(encodeMap) };
 
-  /** Probability per key bin [b, rows, h, keyBins] of the queries from `start`. */
-  async function probabilities(start: number, rows: number, control: Control): Promise<Float64Array> {
-    const queries = q.slice(1, start, start + rows);
-    try {
-      const { out, lse } = await attention(queries, k, bins, control);
-      lse.dispose();
-      const host = await out.toHost();
-      out.dispose();
-      return toFloat64(host);
-    } finally {
-      queries.dispose();
-    }
-  }
-
-  function addRows(shares: Float64Array, start: number, rows: number): void {
-    for (let row = 0; row < b * rows * h; row++) {
-      const bin = Math.floor((start + (Math.floor(row / h) % rows)) / queriesPerBin);
-      const queries = b * Math.min(queriesPerBin, n - bin * queriesPerBin);
-      const map = heads[row % h] as Float64Array;
+  /** Adds probabilities [b, rows, h / g, keyBins], of the queries from `start` and the heads from `head`. */
+  function addRows(probabilities: Float64Array, start: number, rows: number, head: number): void {
+    for (let row = 0; row < (b * rows * h) / g; row++) {
+      const query = start + (Math.floor((row * g) / h) % rows);
+      const bin = Math.floor(query / queriesPerBin);
+      const averaged = b * Math.min(queriesPerBin, n - bin * queriesPerBin);
+      const map = heads[head + (row % (h / g))] as Float64Array;
       for (let c = 0; c < keyBins; c++) {
         const at = bin * keyBins + c;
-        map[at] = (map[at] as number) + (shares[row * keyBins + c] as number) / queries;
+        map[at] = (map[at] as number) + (probabilities[row * keyBins + c] as number) / averaged;
       }
     }
   }
+}
+
+/** [b, m, 1, keyBins]: 1 where the key is in the bin, else 0. */
+function binIndicator(b: number, m: number, keysPerBin: number, keyBins: number): Float32Array {
+  const indicator = new Float32Array(b * m * keyBins);
+  for (let row = 0; row < b * m; row++) indicator[row * keyBins + Math.floor((row % m) / keysPerBin)] = 1;
+  return indicator;
 }
 
 function encodeMap(map: Float64Array): string {

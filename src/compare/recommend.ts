@@ -1,4 +1,4 @@
-import { formatPercent, formatRatio } from '../report/format';
+import { formatLimit, formatPercent, formatRatio } from '../report/format';
 import type { Row } from './comparison';
 
 export interface Recommendation {
@@ -26,10 +26,9 @@ export function recommend(rows: readonly Row[], maxError: number): Recommendatio
     rows.filter((row) => row.causal),
     maxError,
   );
-  const limit = Number((100 * maxError).toPrecision(6));
   return {
     text: `For full attention, ${full.advice}; for causal attention, ${causal.advice}.`,
-    rule: `the fastest variant at least ${LEAST_SPEEDUP}× as fast as exact attention whose output error (relative L2) is at most ${limit} %; exact attention where none is`,
+    rule: `the fastest variant at least ${LEAST_SPEEDUP}× as fast as exact attention whose output error (relative L2) is at most ${formatLimit(maxError)}; exact attention where none is`,
     ...(full.pick && { full: full.pick }),
     ...(causal.pick && { causal: causal.pick }),
     maxError,

@@ -4,7 +4,7 @@ import type { ComparisonPage } from '../compare/html';
 import { formatMachine } from '../machine';
 import { attentionMaps } from './attention-maps';
 import { type Child, element, fitted, section } from './dom';
-import { formatBytes, formatFlops, formatPercent, formatRatio, formatTime, significant } from './format';
+import { formatBytes, formatFlops, formatLimit, formatPercent, formatRatio, formatTime, significant } from './format';
 import { heatTable } from './heat-table';
 import { type SortableColumn, sortableTable } from './sortable-table';
 import { tradeOffPlot } from './trade-off';
@@ -52,7 +52,7 @@ function tradeOffKey(maxError: number): HTMLElement {
     element('span', { class: 'full' }, '● full'),
     ' and ',
     element('span', { class: 'causal' }, '◆ causal'),
-    ` attention, each against its own exact baseline, the dashed line at 1×. Lower and further right is better; the tinted corner errs by at most ${formatPercent(maxError)}.`,
+    ` attention, each against its own exact baseline, the dashed line at 1×. Lower and further right is better; the tinted corner errs by at most ${formatLimit(maxError)}.`,
   );
 }
 

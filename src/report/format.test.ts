@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { formatBytes, formatFlops, formatPercent, formatRatio, formatTime, significant } from './format';
+import { formatBytes, formatFlops, formatLimit, formatPercent, formatRatio, formatTime, significant } from './format';
 
 test.each([
   [0, '0'],
@@ -18,5 +18,6 @@ test('units follow the size', () => {
   expect([512, 8 * 2 ** 20, 1.5 * 2 ** 30].map(formatBytes)).toEqual(['512 B', '8.00 MiB', '1.50 GiB']);
   expect([90, 34.36e9, 2e18].map(formatFlops)).toEqual(['90 FLOP', '34.4 GFLOP', '2000 PFLOP']);
   expect(formatPercent(0.1234)).toBe('12.3 %');
+  expect([0.1, 0.07, 0.025].map(formatLimit)).toEqual(['10 %', '7 %', '2.5 %']);
   expect(formatRatio(3.209)).toBe('3.21×');
 });

@@ -28,6 +28,11 @@ export function formatPercent(share: number): string {
   return `${significant(share * 100)} %`;
 }
 
+/** A share that someone chose, in as many digits as they wrote: 10 % or 2.5 %. */
+export function formatLimit(share: number): string {
+  return `${Number((share * 100).toPrecision(6))} %`;
+}
+
 /** A ratio, such as 3.21×. */
 export function formatRatio(ratio: number): string {
   return `${significant(ratio)}×`;

@@ -37,7 +37,7 @@ const DIRECTIONS = [
   [-1, -1],
   [-1, 1],
 ] as const;
-const DISTANCES = [9, 20, 32, 46, 62];
+const DISTANCES = [9, 20, 32];
 
 /** A place within `frame` for each point's label, in the order of the points; undefined where there is no room. */
 export function placeLabels(points: readonly LabelledPoint[], frame: Box): (Placement | undefined)[] {

@@ -11,7 +11,7 @@ const MARGIN = { top: 28, right: 16, bottom: 44, left: 56 };
 /** The plot at a width in pixels. Exact attention is the line at 1; the tinted corner is what the rule would accept. */
 export function tradeOffPlot({ rows, recommendation }: ComparisonReport, width: number): Element {
   const variants = rows.filter((row) => !row.baseline);
-  const height = Math.max(320, Math.min(460, width * 0.6));
+  const height = Math.max(380, Math.min(460, width * 0.6));
   const { maxError } = recommendation;
   const [left, right] = padded([1, ...variants.map((row) => row.speedup)]);
   const [low, high] = padded([maxError, ...variants.map(errorOf)]);
@@ -47,12 +47,10 @@ export function tradeOffPlot({ rows, recommendation }: ComparisonReport, width: 
     Plot.ruleX([1], { stroke: 'var(--muted)', strokeDasharray: '4 3' }),
     Plot.ruleY([maxError], { stroke: 'var(--muted)', strokeDasharray: '4 3' }),
     Plot.dot(variants, { x: 'speedup', y: errorOf, fill: useOf, symbol: useOf, r: 5 }),
-    Plot.tip(variants, Plot.pointer({ x: 'speedup', y: errorOf, title: describe, fill: 'var(--surface)' })),
   ];
-  return Plot.plot({
-    ...options,
-    marks: [...marks, ...labels(variants, Plot.plot({ ...options, marks }), width, height)],
-  });
+  const text = labels(variants, Plot.plot({ ...options, marks }), width, height);
+  const tip = Plot.tip(variants, Plot.pointer({ x: 'speedup', y: errorOf, title: describe, fill: 'var(--surface)' }));
+  return Plot.plot({ ...options, marks: [...marks, ...text, tip] });
 }
 
 /** Text beside each point, placed with the scales of the plot drawn so far. */
@@ -64,7 +62,17 @@ function labels(variants: readonly Row[], { scale }: Plot.Plot, width: number, h
     const [row, point] = [variants[at] as Row, points[at] as (typeof points)[number]];
     if (!place) return [];
     const [dx, dy] = [place.x - point.x, place.y - point.y];
-    const text = Plot.text([row], { x: 'speedup', y: errorOf, text: 'label', dx, dy, fontSize: 11 });
+    const text = Plot.text([row], {
+      x: 'speedup',
+      y: errorOf,
+      text: 'label',
+      dx,
+      dy,
+      fontSize: 11,
+      fill: 'var(--text)',
+      stroke: 'var(--background)',
+      strokeWidth: 3,
+    });
     if (!place.apart) return [text];
     const ends = [x?.invert?.(place.x), y?.invert?.(place.y)];
     const line = Plot.link([row], {
