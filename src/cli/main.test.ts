@@ -146,22 +146,15 @@ describe('run', () => {
     return path;
   }
 
-  test('computes what the file holds', async () => {
+  test.each([
+    ['--backend', 'reference'],
+    ['--threads', '2'],
+  ])('computes what the file holds, with %s %s', async (...options) => {
     const input = await save('in', tensors);
     const out = join(folder, 'out');
+    const params = '{"causal": true, "scale": 0.5}';
     const { code, stdout, stderr } = await saccade(
-      ...[
-        'run',
-        'attention',
-        '--in',
-        input,
-        '--out',
-        out,
-        '--params',
-        '{"causal": true, "scale": 0.5}',
-        '--backend',
-        'reference',
-      ],
+      ...['run', 'attention', '--in', input, '--out', out, '--params', params, ...options],
     );
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toBe(`${out}: out [2, 5, 4, 6] f32, lse [2, 5, 4] f32\n`);
