@@ -14,10 +14,11 @@ const EXIT = { done: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
 
 const EXAMPLES = `
 Examples:
-  $ saccade list
+  $ saccade compare --text notes.txt --html report.html
   $ saccade mask attention --params '{"causal": true}'
   $ saccade run attention --in qkv.safetensors --out result.safetensors
-  $ saccade doctor`;
+
+saccade <command> --help tells more.`;
 
 /** The whole command line; parsing errors are thrown, not printed. */
 export function program(): Command {
@@ -29,7 +30,7 @@ export function program(): Command {
     .configureHelp({ subcommandTerm: (command) => command.name() })
     .exitOverride()
     .configureOutput({ outputError: () => {} });
-  const commands = [listCommand(), runCommand(), compareCommand(), maskCommand(), doctorCommand(), benchCommand()];
+  const commands = [compareCommand(), listCommand(), runCommand(), maskCommand(), benchCommand(), doctorCommand()];
   for (const command of commands) root.addCommand(command.copyInheritedSettings(root));
   return root;
 }
