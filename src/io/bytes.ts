@@ -4,9 +4,11 @@ import { bytesPerElement, type HostDType, type TypedArrayOf, typedArray } from '
 import { checkHost, type HostTensor } from '../tensor/host';
 import { checkShape, type Shape } from '../tensor/shape';
 
-export function checkBytes(bytes: Uint8Array): void {
-  if (!(bytes instanceof Uint8Array))
-    throw new ParameterError(`bytes must be a Uint8Array, got ${bytes === null ? 'null' : typeof bytes}`);
+/** The file a caller hands in, as a plain Uint8Array: `slice()` of Node's Buffer would not copy. */
+export function fileBytes(file: Uint8Array): Uint8Array {
+  if (!(file instanceof Uint8Array))
+    throw new ParameterError(`file must be a Uint8Array, got ${file === null ? 'null' : typeof file}`);
+  return new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
 }
 
 /** The little-endian elements at `start`: a view of `bytes` where memory alignment allows it, else a copy. */

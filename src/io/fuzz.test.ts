@@ -41,6 +41,17 @@ function readsOrRefuses(read: (bytes: Uint8Array) => unknown, bytes: Uint8Array)
 }
 
 describe.each(formats)('%s', (_, files, read) => {
+  test('a file reads the same from a Buffer in the middle of memory, at any alignment', () => {
+    fc.assert(
+      fc.property(files, fc.nat({ max: 15 }), (file, offset) => {
+        const memory = Buffer.alloc(file.length + 20, 0xa5);
+        memory.set(file, offset);
+        expect(read(memory.subarray(offset, offset + file.length))).toEqual(read(file));
+      }),
+      { numRuns: 50 },
+    );
+  });
+
   test('bytes changed at random: read, or refused with a ParseError', () => {
     const changes = fc.array(fc.tuple(fc.nat(), fc.nat({ max: 255 })), { minLength: 1, maxLength: 8 });
     fc.assert(

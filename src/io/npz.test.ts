@@ -108,6 +108,28 @@ describe('round trips', () => {
   });
 });
 
+describe('what a zip cannot hold', () => {
+  const one = hostTensor(Uint8Array.of(1), [1]);
+
+  test.each<[string, Record<string, HostTensor>, string]>([
+    [
+      'too many',
+      Object.fromEntries(Array.from({ length: 65536 }, (_, i) => [i, one])),
+      'up to 65535 tensors, got 65536',
+    ],
+    ['a long name', { ['ü'.repeat(40_000)]: one }, 'npz holds names of up to 65535 bytes, got 80004'],
+    ['no name', { '': one }, "a tensor's name must be Unicode and not empty, got ''"],
+  ])('%s', (_, tensors, message) => {
+    expect(() => writeNpz(tensors)).toThrow(ParameterError);
+    expect(() => writeNpz(tensors)).toThrow(message);
+  });
+
+  test('more than 4 GiB', () => {
+    const large = { dtype: 'u8', shape: [2 ** 31], data: new Uint8Array(2 ** 31) } as const;
+    expect(() => writeNpz({ a: large, b: large })).toThrow('npz holds up to 4 GiB');
+  });
+});
+
 describe('hostile files', () => {
   const stored = writeNpz({ a: hostTensor([1], [1]), b: hostTensor([2], [1]) });
   const deflated = zipSync({ 'a.npy': zeros(1000) });
@@ -201,6 +223,6 @@ describe('hostile files', () => {
   });
 
   test('what is not bytes', () => {
-    expect(() => readNpz([] as unknown as Uint8Array)).toThrow('bytes must be a Uint8Array, got object');
+    expect(() => readNpz([] as unknown as Uint8Array)).toThrow('file must be a Uint8Array, got object');
   });
 });

@@ -2,7 +2,7 @@
 import { zipSync } from 'fflate';
 import { ParameterError, ParseError } from '../errors';
 import type { HostTensor } from '../tensor/host';
-import { checkBytes, checkTensors, quote } from './bytes';
+import { checkTensors, fileBytes, quote } from './bytes';
 import { parseNpy, writeNpy } from './npy';
 import { labelOf, unzip } from './zip';
 
@@ -19,14 +19,12 @@ export interface ReadNpzOptions {
  * The arrays of an `.npz` file by name, compressed or not. Throws a ParseError that names the entry, before
  * decompressing it where its declared size is too large, and while doing so where it gives more than it declares.
  */
-export function readNpz(
-  bytes: Uint8Array,
-  { maxBytes = Math.max(2 ** 28, 32 * bytes.length) }: ReadNpzOptions = {},
-): Record<string, HostTensor> {
-  checkBytes(bytes);
-  if (!(maxBytes >= 0)) throw new ParameterError(`maxBytes must be a number >= 0, got ${maxBytes}`);
+export function readNpz(file: Uint8Array, { maxBytes }: ReadNpzOptions = {}): Record<string, HostTensor> {
+  const bytes = fileBytes(file);
+  const limit = maxBytes ?? Math.max(2 ** 28, 32 * bytes.length);
+  if (!(limit >= 0)) throw new ParameterError(`maxBytes must be a number >= 0, got ${maxBytes}`);
   const tensors = new Map<string, HostTensor>();
-  for (const [entry, content] of unzip(bytes, maxBytes)) {
+  for (const [entry, content] of unzip(bytes, limit)) {
     const name = entry.endsWith(SUFFIX) ? entry.slice(0, -SUFFIX.length) : entry;
     if (tensors.has(name)) throw new ParseError(`npz: two entries hold ${quote(name)}`);
     tensors.set(name, parseNpy(content, labelOf({ name: entry })));
@@ -39,8 +37,22 @@ export function writeNpz(
   tensors: Readonly<Record<string, HostTensor>>,
   { compress = false }: { readonly compress?: boolean } = {},
 ): Uint8Array {
-  const files = checkTensors(tensors).map(([name, tensor]) => [`${name}${SUFFIX}`, writeNpy(tensor)] as const);
-  const total = files.reduce((sum, [, file]) => sum + file.length, 0);
-  if (total > 2 ** 32 - 2 ** 24) throw new ParameterError(`npz holds up to 4 GiB, got ${total} bytes: use safetensors`);
+  const entries = checkTensors(tensors);
+  checkZipLimits(entries);
+  const files = entries.map(([name, tensor]) => [`${name}${SUFFIX}`, writeNpy(tensor)] as const);
   return zipSync(Object.fromEntries(files), { level: compress ? 6 : 0, mtime: EPOCH });
+}
+
+/** Throws unless a zip without 64-bit extension can hold the tensors. */
+function checkZipLimits(entries: readonly (readonly [name: string, tensor: HostTensor])[]): void {
+  if (entries.length > 0xffff) throw new ParameterError(`npz holds up to 65535 tensors, got ${entries.length}`);
+  let total = 0;
+  for (const [name, { data, shape }] of entries) {
+    const nameBytes = new TextEncoder().encode(name + SUFFIX).length;
+    if (nameBytes > 0xffff) throw new ParameterError(`npz holds names of up to 65535 bytes, got ${nameBytes}`);
+    // Room for two zip headers and one npy header, and for deflate where it cannot compress.
+    total += data.byteLength * 1.001 + 2 * nameBytes + 20 * shape.length + 300;
+  }
+  if (total > 0xffffffff)
+    throw new ParameterError(`npz holds up to 4 GiB, got ${Math.ceil(total)} bytes: use safetensors`);
 }

@@ -265,6 +265,6 @@ describe('hostile files', () => {
 
   test('what is not bytes', () => {
     expect(() => readSafetensors(new ArrayBuffer(8) as unknown as Uint8Array)).toThrow(ParameterError);
-    expect(() => readSafetensors(null as unknown as Uint8Array)).toThrow('bytes must be a Uint8Array, got null');
+    expect(() => readSafetensors(null as unknown as Uint8Array)).toThrow('file must be a Uint8Array, got null');
   });
 });

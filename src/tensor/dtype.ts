@@ -44,8 +44,3 @@ export function typedArray<D extends HostDType>(
 ): TypedArrayOf<D> {
   return new CONSTRUCTORS[dtype](buffer as ArrayBuffer, byteOffset, length) as TypedArrayOf<D>;
 }
-
-/** True for the dtypes that hold real numbers, which is what kernels compute on. */
-export function isFloat(dtype: HostDType): dtype is 'f32' | 'f16' | 'bf16' | 'f64' {
-  return dtype === 'f32' || dtype === 'f16' || dtype === 'bf16' || dtype === 'f64';
-}

@@ -15,7 +15,7 @@ export interface HostTensor<D extends HostDType = HostDType> {
 export type Numbers = readonly number[] | TypedArray | Float16ArrayLike;
 
 /** The platform's Float16Array where it exists; typed by structure so that older TypeScript libs accept it. */
-export interface Float16ArrayLike {
+interface Float16ArrayLike {
   readonly [Symbol.toStringTag]: 'Float16Array';
   readonly buffer: ArrayBufferLike;
   readonly byteOffset: number;
