@@ -143,9 +143,9 @@ function cells(row: Row, picked: boolean): string[] {
   return baseline ? [label, ...figures].map((text) => styleText('bold', text)) : [label, ...figures];
 }
 
-/** Such as 12–97 %: the least and the largest of some shares. */
+/** Such as 12–97%: the least and the largest of some shares. */
 function percentRange(shares: readonly number[]): string {
-  return `${Math.round(100 * Math.min(...shares))}–${Math.round(100 * Math.max(...shares))} %`;
+  return `${Math.round(100 * Math.min(...shares))}–${Math.round(100 * Math.max(...shares))}%`;
 }
 
 function wrap(text: string): string {

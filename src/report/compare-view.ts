@@ -11,16 +11,13 @@ import { tradeOffPlot } from './trade-off';
 
 export function compareView({ report, pictures }: ComparisonPage): readonly Child[] {
   const { machine, input, recommendation, rows, runtime, maps } = report;
+  const variants = rows.filter((row) => !row.baseline);
   return [
     element('p', {}, input),
     element('p', { class: 'muted' }, `${formatMachine(machine)}; ${runtime.join('; ')}.`),
     element('p', { class: 'verdict' }, recommendation.text),
     element('p', { class: 'muted' }, `The rule: ${recommendation.rule}.`),
-    section(
-      'Error against speed-up',
-      tradeOffKey(recommendation.maxError),
-      fitted((width) => tradeOffPlot(report, width)),
-    ),
+    ...(variants.length > 0 ? [tradeOff(report)] : []),
     section(
       'What each variant costs and loses',
       sortableTable(
@@ -30,7 +27,7 @@ export function compareView({ report, pictures }: ComparisonPage): readonly Chil
         rowClass(report),
       ),
     ),
-    section('What each head keeps and loses', element('div', { class: 'beside' }, ...headTables(rows))),
+    ...(variants.length > 0 ? [headTables(variants)] : []),
     section(
       'Where each head looks',
       element('p', { class: 'muted' }, `Exact, full attention: queries downwards, keys to the right. ${mapsKey(maps)}`),
@@ -45,14 +42,20 @@ export function compareView({ report, pictures }: ComparisonPage): readonly Chil
   ];
 }
 
-function tradeOffKey(maxError: number): HTMLElement {
-  return element(
+function tradeOff(report: ComparisonReport): HTMLElement {
+  const limit = formatLimit(report.recommendation.maxError);
+  const key = element(
     'p',
     { class: 'muted' },
     element('span', { class: 'full' }, '● full'),
     ' and ',
     element('span', { class: 'causal' }, '◆ causal'),
-    ` attention, each against its own exact baseline, the dashed line at 1×. Lower and further right is better; the tinted corner errs by at most ${formatLimit(maxError)}.`,
+    ` attention, each against its own exact baseline, the dashed line at 1×. Lower and further right is better; the tinted corner errs by at most ${limit}.`,
+  );
+  return section(
+    'Error against speed-up',
+    key,
+    fitted((width) => tradeOffPlot(report, width)),
   );
 }
 
@@ -60,8 +63,7 @@ function rowClass({ recommendation: { full, causal } }: ComparisonReport): (row:
   return ({ label, baseline }) => (baseline ? 'exact' : label === full || label === causal ? 'pick' : undefined);
 }
 
-function headTables(rows: readonly Row[]): HTMLElement[] {
-  const variants = rows.filter((row) => !row.baseline);
+function headTables(variants: readonly Row[]): HTMLElement {
   const kept = variants.flatMap(({ label, mass }) =>
     mass ? [{ name: label, values: mass.heads.map(({ mean }) => mean) }] : [],
   );
@@ -69,15 +71,14 @@ function headTables(rows: readonly Row[]): HTMLElement[] {
     name: label,
     values: error.heads.map(({ relativeL2 }) => relativeL2),
   }));
-  return [
-    heatTable('Attention kept, % (mean over the queries)', kept),
-    heatTable('Error of the output, % (relative L2)', errors),
-  ];
+  const tables = [heatTable('Error of the output, % (relative L2)', errors)];
+  if (kept.length > 0) tables.unshift(heatTable('Attention kept, % (mean over the queries)', kept));
+  return section('What each head keeps and loses', element('div', { class: 'beside' }, ...tables));
 }
 
 function mapsKey({ queriesPerBin }: ComparisonReport['maps']): string {
   const row = queriesPerBin === 1 ? 'is one query' : `is the average of ${queriesPerBin} neighbouring queries`;
-  return `Each row of a map ${row} and sums to 100 %.`;
+  return `Each row of a map ${row} and sums to 100%.`;
 }
 
 function masksKey({ extents: { n, m } }: ComparisonReport): HTMLElement {

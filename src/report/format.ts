@@ -23,14 +23,14 @@ export function formatFlops(flops: number): string {
   return withPrefix(flops, 1000, ['FLOP', 'kFLOP', 'MFLOP', 'GFLOP', 'TFLOP', 'PFLOP']);
 }
 
-/** A share from 0 to 1, such as 12.3 % or 0.012 %. */
+/** A share from 0 to 1, such as 12.3% or 0.012%. */
 export function formatPercent(share: number): string {
-  return `${significant(share * 100)} %`;
+  return `${significant(share * 100)}%`;
 }
 
-/** A share that someone chose, in as many digits as they wrote: 10 % or 2.5 %. */
+/** A share that someone chose, in as many digits as they wrote: 10% or 2.5%. */
 export function formatLimit(share: number): string {
-  return `${Number((share * 100).toPrecision(6))} %`;
+  return `${Number((share * 100).toPrecision(6))}%`;
 }
 
 /** A ratio, such as 3.21×. */

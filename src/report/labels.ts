@@ -1,4 +1,4 @@
-/** Where the labels of a scatter plot go, so that none covers another or a point. */
+/** Where the labels of a scatter plot go, so that none covers another or a point, or seems to name another. */
 
 export interface LabelledPoint {
   /** Pixels from the left and from the top. */
@@ -26,32 +26,36 @@ interface Box {
 const CHARACTER = 6.1;
 const HEIGHT = 14;
 const RADIUS = 6;
-/** Directions in order of preference: right, left, above, below, then the diagonals. */
-const DIRECTIONS = [
-  [1, 0],
-  [-1, 0],
-  [0, -1],
-  [0, 1],
-  [1, -1],
-  [1, 1],
-  [-1, -1],
-  [-1, 1],
-] as const;
-const DISTANCES = [9, 20, 32];
+/** Where a label may lie from its point, the best first: beside it, askew, and at last apart. */
+const PLACES = [
+  { right: 1, down: 0, distance: 9 },
+  { right: -1, down: 0, distance: 9 },
+  { right: 0, down: -1, distance: 9 },
+  { right: 0, down: 1, distance: 9 },
+  { right: 1, down: -1, distance: 6 },
+  { right: 1, down: 1, distance: 6 },
+  { right: -1, down: -1, distance: 6 },
+  { right: -1, down: 1, distance: 6 },
+  { right: 0, down: -1, distance: 24, apart: true },
+  { right: 0, down: 1, distance: 24, apart: true },
+  { right: -1, down: -1, distance: 16, apart: true },
+  { right: 1, down: 1, distance: 16, apart: true },
+];
 
 /** A place within `frame` for each point's label, in the order of the points; undefined where there is no room. */
 export function placeLabels(points: readonly LabelledPoint[], frame: Box): (Placement | undefined)[] {
   const taken: Box[] = points.map(({ x, y }) => boxAround(x, y, 2 * RADIUS, 2 * RADIUS));
-  return points.map(({ x, y, text }) => {
+  return points.map((point) => {
+    const { x, y, text } = point;
     const width = text.length * CHARACTER;
-    for (const distance of DISTANCES) {
-      for (const [right, down] of DIRECTIONS) {
-        const place = { x: x + right * (distance + width / 2), y: y + down * (distance + HEIGHT / 2) };
-        const box = boxAround(place.x, place.y, width, HEIGHT);
-        if (!contains(frame, box) || taken.some((other) => overlap(other, box))) continue;
-        taken.push(box);
-        return { ...place, apart: distance > (DISTANCES[0] as number) };
-      }
+    for (const { right, down, distance, apart = false } of PLACES) {
+      const place = { x: x + right * (distance + width / 2), y: y + down * (distance + HEIGHT / 2) };
+      const box = boxAround(place.x, place.y, width, HEIGHT);
+      if (!contains(frame, box) || taken.some((other) => overlap(other, box))) continue;
+      // A label nearer to another point would be read as that point's.
+      if (!apart && points.some((other) => other !== point && gap(other, box) <= gap(point, box))) continue;
+      taken.push(box);
+      return { ...place, apart };
     }
     return undefined;
   });
@@ -59,6 +63,11 @@ export function placeLabels(points: readonly LabelledPoint[], frame: Box): (Plac
 
 function boxAround(x: number, y: number, width: number, height: number): Box {
   return { left: x - width / 2, right: x + width / 2, top: y - height / 2, bottom: y + height / 2 };
+}
+
+/** Distance of a point from a box. */
+function gap({ x, y }: LabelledPoint, { left, right, top, bottom }: Box): number {
+  return Math.hypot(Math.max(left - x, x - right, 0), Math.max(top - y, y - bottom, 0));
 }
 
 function contains(outer: Box, inner: Box): boolean {

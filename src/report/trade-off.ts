@@ -1,7 +1,7 @@
 /** The plot of what is lost against what is gained: output error over speed-up, one mark a variant. */
 import * as Plot from '@observablehq/plot';
 import type { ComparisonReport, Row } from '../compare/comparison';
-import { formatPercent, formatRatio, formatTime, significant } from './format';
+import { formatLimit, formatPercent, formatRatio, formatTime, significant } from './format';
 import { placeLabels } from './labels';
 
 /** Where an error of nothing is drawn on a logarithmic axis. */
@@ -15,6 +15,8 @@ export function tradeOffPlot({ rows, recommendation }: ComparisonReport, width: 
   const { maxError } = recommendation;
   const [left, right] = padded([1, ...variants.map((row) => row.speedup)]);
   const [low, high] = padded([maxError, ...variants.map(errorOf)]);
+  const speedups = ticks(left, right, width / 60);
+  const errors = ticks(low, high, height / 45);
   const options: Plot.PlotOptions = {
     width,
     height,
@@ -23,27 +25,17 @@ export function tradeOffPlot({ rows, recommendation }: ComparisonReport, width: 
     marginBottom: MARGIN.bottom,
     marginLeft: MARGIN.left,
     style: { background: 'transparent', color: 'var(--text)', fontSize: '12px' },
-    x: {
-      ticks: ticks(left, right),
-      type: 'log',
-      domain: [left, right],
-      label: 'Speed-up over exact attention →',
-      tickFormat: (x) => `${x}×`,
-    },
-    y: {
-      ticks: ticks(low, high),
-      type: 'log',
-      domain: [low, high],
-      label: '↑ Output error (relative L2)',
-      tickFormat: (y) => `${+(y * 100).toPrecision(2)} %`,
-    },
+    x: { type: 'log', domain: [left, right] },
+    y: { type: 'log', domain: [low, high] },
     color: { domain: ['full', 'causal'], range: ['var(--accent)', 'var(--second)'] },
     symbol: { domain: ['full', 'causal'], range: ['circle', 'diamond'] },
   };
   const marks: Plot.Markish[] = [
     Plot.rect([0], { x1: 1, x2: right, y1: low, y2: maxError, fill: 'var(--good)' }),
-    Plot.gridX(ticks(left, right), { stroke: 'var(--line)', strokeOpacity: 1 }),
-    Plot.gridY(ticks(low, high), { stroke: 'var(--line)', strokeOpacity: 1 }),
+    Plot.gridX(speedups, { stroke: 'var(--line)', strokeOpacity: 1 }),
+    Plot.gridY(errors, { stroke: 'var(--line)', strokeOpacity: 1 }),
+    Plot.axisX(speedups, { text: (x: number) => `${x}×`, label: 'Speed-up over exact attention →' }),
+    Plot.axisY(errors, { text: formatLimit, label: '↑ Output error (relative L2)' }),
     Plot.ruleX([1], { stroke: 'var(--muted)', strokeDasharray: '4 3' }),
     Plot.ruleY([maxError], { stroke: 'var(--muted)', strokeDasharray: '4 3' }),
     Plot.dot(variants, { x: 'speedup', y: errorOf, fill: useOf, symbol: useOf, r: 5 }),
@@ -106,13 +98,13 @@ function padded(values: readonly number[]): [number, number] {
   return [Math.min(...values) / 1.4, Math.max(...values) * 1.4];
 }
 
-/** Round values within a range, on a logarithmic axis: as many to a power of ten as give no more than nine. */
-function ticks(low: number, high: number): number[] {
+/** Round values within a range for a logarithmic axis, as dense as gives no more than `most`. */
+function ticks(low: number, high: number, most: number): number[] {
   const powers = Array.from({ length: 31 }, (_, at) => at - 15);
   const choices = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5], [1]].map((digits) =>
     powers
       .flatMap((power) => digits.map((digit) => Number(`${digit}e${power}`)))
       .filter((tick) => tick >= low && tick <= high),
   );
-  return choices.find((choice) => choice.length <= 9) ?? [];
+  return choices.find((choice) => choice.length <= most) ?? [];
 }
