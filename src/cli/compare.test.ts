@@ -82,7 +82,8 @@ test.each([
   await expect(run(...args)).rejects.toThrow(message);
 });
 
-test('refuses a file that is not text, or holds none', async () => {
+test('refuses a folder, a file that is not text, and a text without words', async () => {
+  await expect(run('--text', folder)).rejects.toThrow(`cannot read '${folder}': it is a folder`);
   const [binary, empty] = [join(folder, 'binary.txt'), join(folder, 'empty.txt')];
   await writeFile(binary, Uint8Array.of(0xff, 0xfe, 0x00));
   await writeFile(empty, '\n');

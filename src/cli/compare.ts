@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access, readFile } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { styleText } from 'node:util';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -21,7 +21,7 @@ import { formatShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { backendOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
-import { readTensorsOf } from './read-tensors';
+import { readBytes, readTensorsOf } from './read-tensors';
 import { formatTable } from './table';
 import { writeFileAtomic } from './write-file';
 
@@ -89,7 +89,7 @@ async function readInputs(runtime: Runtime, options: CompareOptions, { signal }:
 }
 
 async function readText(path: string): Promise<NamedText> {
-  const bytes = await readFile(path);
+  const bytes = await readBytes(path);
   try {
     return { name: path, text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
   } catch {

@@ -36,7 +36,8 @@ async function readTensors(path: string): Promise<Record<string, HostTensor>> {
   }
 }
 
-async function readBytes(path: string): Promise<Uint8Array> {
+/** The bytes of a file; a folder, or a file beyond what Node reads at once, is refused by name. */
+export async function readBytes(path: string): Promise<Uint8Array> {
   const file = await open(path);
   try {
     const stats = await file.stat();
