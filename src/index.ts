@@ -1,3 +1,6 @@
+export { type CompareOptions, compare, type Qkv } from './compare/compare';
+export type { AttentionMaps, Comparison, ComparisonReport, Row } from './compare/comparison';
+export { decodeMap } from './compare/maps';
 export * from './errors';
 export { type ReadNpzOptions, readNpy, readNpz, readSafetensors, writeNpy, writeNpz, writeSafetensors } from './io';
 export { type Band, band, causal, full } from './masks/band';
