@@ -14,4 +14,5 @@ export default defineConfig({
   // Tensors are disposable; whoever compiles for an older library of types shall not need to know.
   banner: { dts: '/// <reference lib="esnext.disposable" />' },
   logLevel: 'warn',
+  checks: { pluginTimings: false },
 });

@@ -22,12 +22,11 @@ function benchSection({ rows, machine, runtime, command }: BenchReport): string 
   const shown = rows.filter(({ d }) => d === HEAD_DIMENSION);
   const names = [...new Set(shown.map(({ name }) => name))];
   const labels = names.map((name) => shown.find((row) => row.name === name)?.label as string);
-  const problems = Map.groupBy(shown, ({ mask, n }) => `${mask} | ${n}`);
-  const lines = [
+  const problems = Map.groupBy(shown, ({ mask, n }) => `${mask} ${n}`);
+  const cells = [
     ['mask', 'n', ...labels, 'share of peak'],
-    ['---', '--:', ...names.map(() => '--:'), '--:'],
     ...[...problems].map(([problem, group]) => [
-      problem,
+      ...problem.split(' '),
       ...names.map((name, at) =>
         timeCell(
           group.find((row) => row.name === name),
@@ -36,8 +35,17 @@ function benchSection({ rows, machine, runtime, command }: BenchReport): string 
       ),
       formatPercent(group[0]?.measures.peakShare ?? Number.NaN),
     ]),
-  ].map((cells) => `| ${cells.join(' | ')} |`);
-  return `${lines.join('\n')}\n\n${formatMachine(machine)}; ${runtime.join('; ')}. By \`${command}\`.\n`;
+  ];
+  const notes = `${formatMachine(machine)}; ${runtime.join('; ')}. By \`${command}\`.`;
+  return `\n${markdownTable(cells)}\n\n${notes}\n\n`;
+}
+
+/** Padded as the formatter does it; all columns but the first flush right. */
+function markdownTable([header, ...rows]: readonly (readonly string[])[]): string {
+  const widths = header?.map((_, at) => Math.max(...[header, ...rows].map((cells) => cells[at]?.length ?? 0))) ?? [];
+  const rule = widths.map((width, at) => (at === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
+  const pad = (cell: string, at: number) => (at === 0 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0));
+  return [header ?? [], rule, ...rows].map((cells) => `| ${cells.map(pad).join(' | ')} |`).join('\n');
 }
 
 function timeCell(row: BenchRow | undefined, isRival: boolean): string {
