@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
 
 const root = resolve(import.meta.dirname, '..');
@@ -22,7 +23,7 @@ function compile(features: readonly string[]): string {
   const output = join(temporary, 'kernels.wasm');
   const options = ['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd', '--enable', 'threads', ...features];
   const memory = ['--importMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'];
-  const compiler = join(root, 'node_modules/assemblyscript/bin/asc.js');
+  const compiler = fileURLToPath(import.meta.resolve('assemblyscript/bin/asc.js'));
   const args = [compiler, join(wasm, 'assembly/index.ts'), ...options, ...memory, '-o', output];
   execFileSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
   return readFileSync(output).toString('base64');

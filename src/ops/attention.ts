@@ -53,7 +53,7 @@ export async function attention(
   checkOptions('attention', options, OPTION_NAMES);
   checkControl(options);
   const mask = bandOf(options);
-  const { b, n, h, d, e, m } = bindShapes(
+  const { b, n, h, d, e } = bindShapes(
     { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
     { q: q.shape, k: k.shape, v: v.shape },
   ) as Letters;
@@ -87,7 +87,7 @@ export async function attention(
   );
 }
 
-type Letters = Record<'b' | 'n' | 'm' | 'h' | 'd' | 'e', number>;
+type Letters = Record<'b' | 'n' | 'h' | 'd' | 'e', number>;
 
 /** The mask that the options `causal` and `window` describe together. */
 export function bandOf({ causal = false, window = [-1, -1] }: Pick<AttentionOptions, 'causal' | 'window'>): Band {

@@ -4,7 +4,7 @@
  */
 
 /** The kernels a job can name, by their exports; a kernel's place here is its number. */
-export const KERNELS = [
+const KERNELS = [
   'packKeysValues',
   'attention',
   'packPanels',
