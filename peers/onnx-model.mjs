@@ -1,75 +1,114 @@
-/** An ONNX model of one node, written as the protobuf messages of onnx.proto. */
+/** ONNX models of one attention node, written as the protobuf messages of onnx.proto, and how onnxruntime runs them. */
 import { additiveMask, isCausal, isFull } from './mask.mjs';
 
-const FLOAT = 1;
 const IR_VERSION = 8;
-const ATTRIBUTE_FLOAT = 1;
-const ATTRIBUTE_INT = 2;
+const OPSETS = { '': 17, 'com.microsoft': 1 };
+const ELEMENT = { float32: 1, int32: 6 };
+const ATTRIBUTE = { float: 1, int: 2 };
 
 /**
- * MultiHeadAttention of com.microsoft over q, k, v [1, n, h * d] with the problem's mask: causal as the operator's own
- * attribute, any other as `attention_bias` [1, 1, n, n].
+ * MultiHeadAttention over q, k, v [1, n, h * d]: causal by the operator's own attribute, any other mask as
+ * `attention_bias` [1, 1, n, n].
  */
 export function multiHeadAttention(problem) {
   const { n, h, d } = problem;
-  const tokens = [1, n, h * d];
   const biased = !isFull(problem) && !isCausal(problem);
-  const inputs = ['q', 'k', 'v', ...(biased ? ['', '', 'bias'] : [])];
-  const node = message([
-    ...inputs.map((name) => text(1, name)),
-    text(2, 'out'),
-    text(4, 'MultiHeadAttention'),
-    bytes(5, intAttribute('num_heads', h)),
-    bytes(5, floatAttribute('scale', 1 / Math.sqrt(d))),
-    bytes(5, intAttribute('unidirectional', isCausal(problem) ? 1 : 0)),
-    text(7, 'com.microsoft'),
-  ]);
-  const graph = message([
-    bytes(1, node),
-    text(2, 'attention'),
-    ...['q', 'k', 'v'].map((name) => bytes(11, valueInfo(name, tokens))),
-    ...(biased ? [bytes(11, valueInfo('bias', [1, 1, n, n]))] : []),
-    bytes(12, valueInfo('out', tokens)),
-  ]);
-  return message([
-    integer(1, IR_VERSION),
-    bytes(7, graph),
-    bytes(8, message([text(1, ''), integer(2, 17)])),
-    bytes(8, message([text(1, 'com.microsoft'), integer(2, 1)])),
-  ]);
+  return {
+    operator: 'MultiHeadAttention',
+    attributes: [
+      intAttribute('num_heads', h),
+      floatAttribute('scale', 1 / Math.sqrt(d)),
+      intAttribute('unidirectional', isCausal(problem) ? 1 : 0),
+    ],
+    inputs: [
+      ...tokens(problem),
+      ...(biased ? [null, null, { name: 'bias', data: additiveMask(problem), shape: [1, 1, n, n] }] : []),
+    ],
+    outputs: { out: [1, n, h * d] },
+  };
 }
 
-/** The session and feeds of `multiHeadAttention` as a peer's call, for either build of onnxruntime. */
-export async function prepareWith({ InferenceSession, Tensor }, options, problem) {
-  const { n, h, d } = problem;
-  const session = await InferenceSession.create(multiHeadAttention(problem), options);
-  const tokens = [1, n, h * d];
-  const feeds = Object.fromEntries(['q', 'k', 'v'].map((name) => [name, new Tensor('float32', problem[name], tokens)]));
-  if (session.inputNames.includes('bias')) {
-    feeds.bias = new Tensor('float32', additiveMask(problem), [1, 1, n, n]);
-  }
+/** GroupQueryAttention, which is always causal and knows windows: a width counts the query's own key. */
+export function groupQueryAttention(problem) {
+  const { n, h, d, left, right } = problem;
+  if (right !== 0) throw new Error('GroupQueryAttention is always causal');
+  const cache = [1, h, n, d];
+  return {
+    operator: 'GroupQueryAttention',
+    attributes: [
+      intAttribute('num_heads', h),
+      intAttribute('kv_num_heads', h),
+      floatAttribute('scale', 1 / Math.sqrt(d)),
+      ...(left === -1 ? [] : [intAttribute('local_window_size', left + 1)]),
+    ],
+    inputs: [
+      ...tokens(problem),
+      null,
+      null,
+      { name: 'lengths', data: Int32Array.of(n - 1), shape: [1] },
+      { name: 'total', data: Int32Array.of(n), shape: [1] },
+    ],
+    outputs: { out: [1, n, h * d], keys: cache, values: cache },
+  };
+}
+
+/** A session and its feeds as a peer's call, for either build of onnxruntime. */
+export async function prepareWith({ InferenceSession, Tensor }, options, node) {
+  const session = await InferenceSession.create(model(node), options);
+  const given = node.inputs.filter(Boolean);
+  const feeds = Object.fromEntries(given.map(({ name, data, shape }) => [name, new Tensor(typeOf(data), data, shape)]));
   let out;
   return {
     async run() {
-      ({ out } = await session.run(feeds));
+      ({ out } = await session.run(feeds, ['out']));
     },
     result: () => out.data,
   };
 }
 
-function valueInfo(name, shape) {
+function tokens({ q, k, v, n, h, d }) {
+  return Object.entries({ q, k, v }).map(([name, data]) => ({ name, data, shape: [1, n, h * d] }));
+}
+
+function typeOf(data) {
+  return data instanceof Int32Array ? 'int32' : 'float32';
+}
+
+/** An input that is null is an optional one left out, which ONNX writes as an empty name. */
+function model({ operator, attributes, inputs, outputs }) {
+  const node = message([
+    ...inputs.map((input) => text(1, input?.name ?? '')),
+    ...Object.keys(outputs).map((name) => text(2, name)),
+    text(4, operator),
+    ...attributes.map((attribute) => bytes(5, attribute)),
+    text(7, 'com.microsoft'),
+  ]);
+  const graph = message([
+    bytes(1, node),
+    text(2, 'attention'),
+    ...inputs.filter(Boolean).map(({ name, data, shape }) => bytes(11, valueInfo(name, typeOf(data), shape))),
+    ...Object.entries(outputs).map(([name, shape]) => bytes(12, valueInfo(name, 'float32', shape))),
+  ]);
+  return message([
+    integer(1, IR_VERSION),
+    bytes(7, graph),
+    ...Object.entries(OPSETS).map(([domain, version]) => bytes(8, message([text(1, domain), integer(2, version)]))),
+  ]);
+}
+
+function valueInfo(name, type, shape) {
   const dimensions = message(shape.map((extent) => bytes(1, message([integer(1, extent)]))));
-  const tensor = message([integer(1, FLOAT), bytes(2, dimensions)]);
+  const tensor = message([integer(1, ELEMENT[type]), bytes(2, dimensions)]);
   return message([text(1, name), bytes(2, message([bytes(1, tensor)]))]);
 }
 
 function intAttribute(name, value) {
-  return message([text(1, name), integer(3, value), integer(20, ATTRIBUTE_INT)]);
+  return message([text(1, name), integer(3, value), integer(20, ATTRIBUTE.int)]);
 }
 
 function floatAttribute(name, value) {
   const four = new Uint8Array(new Float32Array([value]).buffer);
-  return message([text(1, name), [...varint((2 << 3) | 5), ...four], integer(20, ATTRIBUTE_FLOAT)]);
+  return message([text(1, name), [...varint((2 << 3) | 5), ...four], integer(20, ATTRIBUTE.float)]);
 }
 
 function message(fields) {

@@ -11,18 +11,46 @@ import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UnsupportedError } from '../errors';
 import type { Contender, Session } from './contender';
-import { bandOfProblem } from './problem';
+import { bandOfProblem, type MaskName } from './problem';
+
+export interface PeerInfo {
+  readonly label: string;
+  /** How it computes attention. */
+  readonly how: string;
+  /** The masks it can be asked for; default: all. */
+  readonly masks?: readonly MaskName[];
+}
+
+const CAUSAL_ONLY = ['causal', 'window'] as const;
 
 /** Names are those of the modules in `peers/`. */
 export const PEERS = {
-  tfjs: 'TensorFlow.js wasm',
-  'jax-js': 'jax-js wasm',
-  'onnxruntime-web': 'onnxruntime-web wasm',
-  'onnxruntime-node': 'onnxruntime-node native',
-  'ruvector-attention-wasm': 'ruvector-attention-wasm',
-} as const;
+  tfjs: { label: 'TensorFlow.js', how: 'WebAssembly: matmul, softmax, matmul' },
+  'jax-js': { label: 'jax-js', how: 'WebAssembly: nn.dotProductAttention' },
+  'onnxruntime-web': { label: 'onnxruntime-web', how: 'WebAssembly: MultiHeadAttention' },
+  'onnxruntime-web-gqa': {
+    label: 'onnxruntime-web GQA',
+    how: 'WebAssembly: GroupQueryAttention, which is always causal',
+    masks: CAUSAL_ONLY,
+  },
+  'onnxruntime-node': { label: 'onnxruntime-node', how: 'native code: MultiHeadAttention' },
+  'onnxruntime-node-gqa': {
+    label: 'onnxruntime-node GQA',
+    how: 'native code: GroupQueryAttention, which is always causal',
+    masks: CAUSAL_ONLY,
+  },
+  'ruvector-attention-wasm': {
+    label: 'ruvector-attention-wasm',
+    how: 'WebAssembly: scaled_dot_attention, one call for each head and query',
+  },
+} as const satisfies Record<string, PeerInfo>;
 export type PeerName = keyof typeof PEERS;
 export const PEER_NAMES = Object.keys(PEERS) as PeerName[];
+
+/** The peers that can be asked for a mask. */
+export function peersFor(mask: MaskName): PeerName[] {
+  return PEER_NAMES.filter((name) => ((PEERS[name] as PeerInfo).masks ?? [mask]).includes(mask));
+}
 
 /** Of the memory that is free, the share that a peer may take before it is stopped. */
 const MEMORY_SHARE = 0.75;

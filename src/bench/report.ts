@@ -1,6 +1,11 @@
 /** What a benchmark holds: the JSON of `saccade bench`, and what its table and its page show. */
 import type { Machine } from '../machine';
-import { formatBytes, formatPercent, formatRatio, formatTime, significant } from '../report/format';
+import { formatBytes, formatRatio, formatTime, significant } from '../report/format';
+
+/** A share with no more digits than a measurement has, such as 87.4%. */
+function formatShare(share: number): string {
+  return `${(share * 100).toFixed(share < 0.01 ? 2 : share < 1 ? 1 : 0)}%`;
+}
 
 /** Everything that can be measured: how a column is called, what it means and how its values are written. */
 export const MEASURES = {
@@ -8,7 +13,7 @@ export const MEASURES = {
   spread: {
     header: '±',
     help: 'half the distance between the quartiles of the time, over its median',
-    format: formatPercent,
+    format: formatShare,
   },
   rate: {
     header: 'GF/s',
@@ -18,7 +23,7 @@ export const MEASURES = {
   peakShare: {
     header: 'of peak',
     help: 'share of the WebAssembly multiply-add peak of as many threads, measured in the same rounds; native code may exceed it',
-    format: formatPercent,
+    format: formatShare,
   },
   memory: {
     header: 'memory',
@@ -61,6 +66,8 @@ export interface BenchRow {
   /** As `--only` takes it. */
   readonly name: string;
   readonly label: string;
+  /** How it computes, if that is not Saccade's own way. */
+  readonly how?: string;
   readonly n: number;
   readonly h: number;
   readonly d: number;

@@ -76,6 +76,13 @@ test('an unknown row is refused by name', async () => {
   );
 });
 
+test('a row that does not exist under the other options is refused', async () => {
+  const options: BenchOptions = { ...TINY, masks: ['full'], only: ['onnxruntime-node-gqa'] };
+  await expect(runSuite(attentionSuite, options, onReference())).rejects.toThrow(
+    'bench attention has no row onnxruntime-node-gqa under these options',
+  );
+});
+
 test('the memory and overhead suites measure what they promise', async () => {
   const options: BenchOptions = { ...TINY, n: [4], masks: ['full'] };
   const memory = await runSuite(memorySuite, options, onReference());

@@ -19,6 +19,9 @@ export async function runSuite(
   }
   try {
     const rows = await suite.run({ runtimes, ...context }, options);
+    if (rows.length === 0) {
+      throw new ParameterError(`bench ${suite.name} has no row ${options.only.join(', ')} under these options`);
+    }
     return {
       format: 'saccade bench',
       version: 1,

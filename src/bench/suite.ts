@@ -32,6 +32,7 @@ export interface Context extends Control {
 export interface PlannedRow extends Entry {
   readonly name: string;
   readonly label: string;
+  readonly how?: string;
   readonly goal?: Goal | undefined;
   /** What narrows the suite's options to this row's group. */
   readonly narrow?: Partial<BenchOptions>;
@@ -85,8 +86,8 @@ interface RowContext extends Pick<TimedSuite, 'ratioOf'> {
 }
 
 function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, base, group, command }: RowContext): BenchRow {
-  const { name, label, problem, goal } = planned;
-  const common = { name, label, ...problem, command, ...(goal && { goal }) };
+  const { name, label, how, problem, goal } = planned;
+  const common = { name, label, ...(how !== undefined && { how }), ...problem, command, ...(goal && { goal }) };
   if (outcome.status !== 'ok') return { ...common, ...outcome, measures: {} };
   const flops = flopsOf(problem);
   const { median, spread } = summarise(outcome.times);

@@ -27,7 +27,7 @@ function table({ rows, measures }: BenchReport): string {
     { header: 'd', align: 'right' },
     { header: 'mask' },
     { header: 'what' },
-    { header: 'threads', align: 'right' },
+    { header: 'thr.', align: 'right' },
     ...shown.map((measure) => ({ header: MEASURES[measure].header, align: 'right' }) as const),
     ...(withGoal ? [{ header: 'goal' }] : []),
   ];

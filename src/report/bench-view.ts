@@ -1,7 +1,8 @@
 /** What `saccade bench` shows in the browser. */
 import { type BenchReport, type BenchRow, formatGoal, MEASURES, type MeasureName, reaches } from '../bench/report';
 import { formatMachine } from '../machine';
-import { type Child, element, section } from './dom';
+import { type Child, element, fitted, section } from './dom';
+import { ratesPlot } from './rates-plot';
 import { type SortableColumn, sortableTable } from './sortable-table';
 
 export function benchView({
@@ -14,6 +15,8 @@ export function benchView({
   command,
 }: BenchReport): readonly Child[] {
   const rejected = rows.filter(({ status }) => status !== 'ok');
+  const lengths = new Set(rows.map(({ n }) => n)).size;
+  const ways = new Map(rows.flatMap(({ label, how }) => (how === undefined ? [] : [[label, `${label}: ${how}`]])));
   const meanings = measures.map((measure) => `${MEASURES[measure].header}: ${meaning(measure, ratio)}`);
   return [
     element('p', { class: 'muted' }, `${formatMachine(machine)}. ${runtime.join('; ')}.`),
@@ -23,9 +26,27 @@ export function benchView({
       `${summary[0]?.toUpperCase()}${summary.slice(1)}. Every result agrees with the float64 reference, else the row says what is wrong instead of a speed.`,
     ),
     element('p', {}, 'Measured by ', element('code', {}, command)),
+    ...(lengths > 1
+      ? [
+          section(
+            'Speed by length',
+            fitted((width) => ratesPlot(rows, width)),
+          ),
+        ]
+      : []),
     section('Rows', sortableTable('Rows of a problem were measured in turns', columnsOf(measures, ratio, rows), rows)),
     ...(rejected.length > 0 ? [section('Not measured', list(rejected.map(rejection)))] : []),
+    ...(ways.size > 0 ? [section('What the others compute with', list([...ways.values()]))] : []),
     section('What the columns mean', list(meanings)),
+    section(
+      'One row again',
+      element(
+        'details',
+        {},
+        element('summary', {}, 'The command of each row'),
+        element('pre', {}, rows.map(({ command }) => command).join('\n')),
+      ),
+    ),
   ];
 }
 
@@ -44,10 +65,9 @@ function columnsOf(
     { header: 'd', value: (row) => row.d },
     { header: 'mask', value: (row) => row.mask },
     { header: 'what', value: (row) => row.label },
-    { header: 'threads', value: (row) => row.threads, cell: (row) => String(row.threads ?? '') },
+    { header: 'thr.', help: 'threads', value: (row) => row.threads, cell: (row) => String(row.threads ?? '') },
     ...measures.map((measure, at) => measureColumn(measure, meaning(measure, ratio), at === 0)),
     ...(rows.some((row) => row.goal) ? [goal] : []),
-    { header: 'again', value: (row) => row.command, cell: (row) => element('code', {}, row.command) },
   ];
 }
 

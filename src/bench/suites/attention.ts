@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { Contender } from '../contender';
 import type { BenchOptions } from '../options';
-import { PEER_NAMES, PEERS, peer } from '../peers';
+import { PEER_NAMES, PEERS, type PeerName, peer, peersFor } from '../peers';
 import { MASK_NAMES, type Problem, problemsOf } from '../problem';
 import type { Goal } from '../report';
 import { runtimeOptions } from '../runtimes';
@@ -18,6 +18,7 @@ const GOALS: Readonly<Record<string, Goal>> = {
   'jax-js 4096 full': { measure: 'ratio', atLeast: 8 },
   'tfjs 4096 full': { measure: 'ratio', atLeast: 40 },
   'onnxruntime-node 4096 causal': { measure: 'ratio', atLeast: 1 },
+  'onnxruntime-node-gqa 4096 causal': { measure: 'ratio', atLeast: 1 },
 };
 
 export const attentionSuite = timedSuite({
@@ -51,10 +52,14 @@ function contenders({ runtimes, peers }: Context, { threads, simd }: BenchOption
     goal: h === 8 && d === 64 ? GOALS[`${name} ${n} ${mask}`] : undefined,
     narrow: { n: [n], d: [d], masks: [mask] },
   });
+  const planPeer = (name: PeerName, folder: string): PlannedRow => {
+    const { label, how } = PEERS[name];
+    return { ...row(name, label, peer(name, folder, threads)), how };
+  };
   const own = (count: number) => saccade(runtimes, runtimeOptions(count, simd));
   return [
     row(SACCADE, 'Saccade', own(threads)),
     ...(threads > 1 ? [row(ONE_THREAD, 'Saccade, 1 thread', own(1))] : []),
-    ...(peers ? PEER_NAMES.map((name) => row(name, PEERS[name], peer(name, peers, threads))) : []),
+    ...(peers ? peersFor(mask).map((name) => planPeer(name, peers)) : []),
   ];
 }
