@@ -23,8 +23,9 @@ export function formatFlops(flops: number): string {
   return withPrefix(flops, 1000, ['FLOP', 'kFLOP', 'MFLOP', 'GFLOP', 'TFLOP', 'PFLOP']);
 }
 
-/** A share from 0 to 1, such as 12.3% or 0.012%. */
+/** A share from 0 to 1, such as 12.3%, 0.0123% or <0.001%. */
 export function formatPercent(share: number): string {
+  if (share > 0 && share < 1e-5) return '<0.001%';
   return `${significant(share * 100)}%`;
 }
 

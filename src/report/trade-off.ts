@@ -41,7 +41,10 @@ export function tradeOffPlot({ rows, recommendation }: ComparisonReport, width: 
     Plot.dot(variants, { x: 'speedup', y: errorOf, fill: useOf, symbol: useOf, r: 5 }),
   ];
   const text = labels(variants, Plot.plot({ ...options, marks }), width, height);
-  const tip = Plot.tip(variants, Plot.pointer({ x: 'speedup', y: errorOf, title: describe, fill: 'var(--surface)' }));
+  const tip = Plot.tip(
+    variants,
+    Plot.pointer({ x: 'speedup', y: errorOf, title: describe, lineHeight: 1.4, fill: 'var(--surface)' }),
+  );
   return Plot.plot({ ...options, marks: [...marks, ...text, tip] });
 }
 
