@@ -5,10 +5,10 @@ import { styleText } from 'node:util';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { compare } from '../compare/compare';
 import type { ComparisonReport, Row } from '../compare/comparison';
-import { isComparable } from '../compare/contenders';
+import { checkComparable } from '../compare/contenders';
 import { comparisonHtml } from '../compare/html';
 import { type DescribedInputs, mobyDick, type NamedText, textInputs } from '../compare/inputs';
-import { ParameterError, ParseError } from '../errors';
+import { ParseError } from '../errors';
 import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
 import { findMethod } from '../methods/registry';
@@ -159,13 +159,9 @@ function wrap(text: string): string {
 }
 
 function parseMethods(names: string): Method[] {
-  return names.split(',').map((name) => {
-    const method = findMethod(name.trim());
-    if (isComparable(method)) return method;
-    throw new ParameterError(
-      `${method.name} cannot be compared: it takes ${Object.keys(method.inputs)}, not q, k, v, or gives other results than out, lse`,
-    );
-  });
+  const methods = names.split(',').map((name) => findMethod(name.trim()));
+  methods.forEach(checkComparable);
+  return methods;
 }
 
 function parseShare(text: string): number {

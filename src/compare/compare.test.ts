@@ -243,9 +243,16 @@ describe('bad input', () => {
     await expect(compare({ q, k, v: q.slice(1, 0, 3) }, QUICK)).rejects.toThrow('v must have shape [b, m, g, e]');
   });
 
-  test('an unknown option is named', async () => {
-    const options = { speed: 1 } as object;
-    await expect(compare(randomInputs(extents), options)).rejects.toThrow("compare has no option 'speed'");
+  test.each([
+    [{ speed: 1 }, "compare has no option 'speed'"],
+    [{ maxError: Number.NaN }, 'maxError must be a number above 0, got NaN'],
+    [{ seconds: -1 }, 'seconds must be a number of at least 0, got -1'],
+    [
+      { methods: [{ ...exactAttention, name: 'gated', inputs: { q: '', k: '', v: '', gate: '' } }] },
+      'gated cannot be compared: expected inputs q, k, v and outputs out, lse, got q, k, v, gate and out, lse',
+    ],
+  ])('the option %j is refused by name', async (options, message) => {
+    await expect(compare(randomInputs(extents), options as object)).rejects.toThrow(message);
   });
 });
 

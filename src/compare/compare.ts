@@ -8,7 +8,7 @@ import { type HostTensor, toFloat64 } from '../tensor/host';
 import { bindShapes } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import type { Comparison, Row } from './comparison';
-import { type Contender, contendersAt, isComparable, type Results } from './contenders';
+import { type Contender, checkComparable, contendersAt, isComparable, type Results } from './contenders';
 import { checkExactness, type HostQkv } from './exactness';
 import { attentionMaps } from './maps';
 import { massKept, outputError } from './quality';
@@ -37,7 +37,7 @@ const OPTION_NAMES = ['methods', 'maxError', 'seconds', 'signal', 'onProgress'];
  * attention. Nothing is timed before it agrees with the float64 reference; n x m numbers are never held.
  *
  * @throws {ShapeError} q, k and v that do not fit together
- * @throws {ParameterError} a value that is not finite, an unknown option
+ * @throws {ParameterError} a value that is not finite, an unknown or wrong option, a method that cannot be compared
  * @throws {BackendError} a kernel whose result is wrong
  */
 export async function compare(inputs: Qkv, options: CompareOptions = {}): Promise<Comparison> {
@@ -47,6 +47,9 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   checkOptions('compare', options, OPTION_NAMES);
   checkControl(options);
   const { methods = allMethods.filter(isComparable), maxError = 0.1, seconds = 8 } = options;
+  methods.forEach(checkComparable);
+  if (!(maxError > 0)) throw new ParameterError(`maxError must be a number above 0, got ${maxError}`);
+  if (!(seconds >= 0)) throw new ParameterError(`seconds must be a number of at least 0, got ${seconds}`);
   const extents = bindShapes(
     { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
     { q: q.shape, k: k.shape, v: v.shape },
@@ -110,11 +113,11 @@ async function measureOnce(contenders: readonly Contender[], inputs: Qkv, contro
     const exact = baselines.get(causal) as Results<HostTensor>;
     measured.push({
       ...cost,
-      error: outputError(results.out, exact.out),
       ...(mask && {
-        mass: massKept(results.lse, exact.lse),
         exactness: checkExactness(label, host, results.out, mask, scale),
+        mass: massKept(results.lse, exact.lse),
       }),
+      error: outputError(results.out, exact.out),
     });
     control.onProgress?.(measured.length / contenders.length);
   }

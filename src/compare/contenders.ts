@@ -1,3 +1,4 @@
+import { ParameterError } from '../errors';
 import type { Band } from '../masks/band';
 import type { Inputs, Letters, Method } from '../methods/define';
 import { findMethod } from '../methods/registry';
@@ -30,6 +31,15 @@ export interface Results<T> {
 /** Whether a method computes attention from q, k and v alone, and so can be compared with the exact one. */
 export function isComparable({ inputs, outputs }: Method): boolean {
   return Object.keys(inputs).join() === 'q,k,v' && Object.keys(outputs).join() === 'out,lse';
+}
+
+/** Throws a ParameterError unless the method can be compared. */
+export function checkComparable(method: Method): void {
+  if (isComparable(method)) return;
+  const { name, inputs, outputs } = method;
+  throw new ParameterError(
+    `${name} cannot be compared: expected inputs q, k, v and outputs out, lse, got ${Object.keys(inputs).join(', ')} and ${Object.keys(outputs).join(', ')}`,
+  );
 }
 
 /** Exact full attention and the variants that are to be measured by it, then exact causal attention and its own. */
@@ -74,8 +84,7 @@ function labelOf(method: Method, params: object, mask: Band | undefined): string
   return [method.name, ...settings].join(' ');
 }
 
+/** Params parse to the same settings, in the order of the schema. */
 function sameParams(method: Method, a: object, b: object): boolean {
-  const [left, right] = [a, b].map((params) => method.parse(params) as Record<string, unknown>);
-  const names = new Set([...Object.keys(left ?? {}), ...Object.keys(right ?? {})]);
-  return [...names].every((name) => JSON.stringify(left?.[name]) === JSON.stringify(right?.[name]));
+  return JSON.stringify(method.parse(a)) === JSON.stringify(method.parse(b));
 }
