@@ -159,7 +159,7 @@ function wrap(text: string): string {
 }
 
 function parseMethods(names: string): Method[] {
-  const methods = names.split(',').map((name) => findMethod(name.trim()));
+  const methods = [...new Set(names.split(',').map((name) => findMethod(name.trim())))];
   methods.forEach(checkComparable);
   return methods;
 }
