@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { createRuntime } from '../runtime/runtime';
 import type { Contender, Session } from './contender';
-import { type Entry, Measurement } from './measure';
+import { type Entry, Measurement, type Timed } from './measure';
 import type { Problem } from './problem';
 import { Runtimes } from './runtimes';
 import { saccade } from './saccade';
@@ -109,6 +109,13 @@ test('every session is closed, also those of contenders that failed', async () =
   await measure([counted({}), counted({ result: () => Promise.reject(new Error('lost')) })]);
   expect(open).toBe(0);
   expect((await runtimes.get({})).memory().live).toBe(0);
+});
+
+test('the memory of one contender does not count for another on the same runtime', async () => {
+  const [alone] = await measure([right]);
+  const together = await measure([right, right]);
+  expect(alone).toHaveProperty('memory');
+  for (const outcome of together) expect(outcome).toHaveProperty('memory', (alone as Timed).memory);
 });
 
 test('an aborted benchmark rejects with the reason and closes what is open', async () => {

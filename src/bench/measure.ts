@@ -56,6 +56,7 @@ interface Running {
   readonly session: Session;
   readonly peakOf: RuntimeOptions;
   readonly error: number;
+  readonly memory: number;
   readonly calls: number;
   readonly rounds: number;
   readonly times: number[];
@@ -116,17 +117,8 @@ export class Measurement {
         }
         onProgress?.(0.5 + (round + 1) / this.repeats / 2);
       }
-      for (const [entry, { session, times, peaks, error }] of running) {
-        await attempt(entry, async () => {
-          outcomes.set(entry, {
-            status: 'ok',
-            threads: session.threads,
-            times,
-            peaks,
-            error,
-            memory: await session.memory(),
-          });
-        });
+      for (const [entry, { session, times, peaks, error, memory }] of running) {
+        outcomes.set(entry, { status: 'ok', threads: session.threads, times, peaks, error, memory });
       }
       return entries.map((entry) => outcomes.get(entry) as Outcome);
     } finally {
@@ -158,6 +150,8 @@ export class Measurement {
         session,
         peakOf: runtimeOptions(session.threads, simd),
         error,
+        // Now, before another session on the same runtime adds to its peak.
+        memory: await session.memory(),
         calls: Math.max(1, Math.ceil(sample / ms)),
         rounds: Math.max(LEAST_ROUNDS, Math.floor((ROUNDS_SECONDS * 1000) / ms)),
         times: [],
