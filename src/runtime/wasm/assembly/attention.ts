@@ -196,6 +196,16 @@ function packPanel(rows: usize, d: i32, to: usize): void {
   }
 }
 
+/** Keys that some query of a few sees, and keys that all of them see. */
+@unmanaged
+class Span {
+  start: i32;
+  end: i32;
+  commonStart: i32;
+  commonEnd: i32;
+}
+const SPAN_BYTES: usize = 16;
+
 // One worker's working memory.
 const QUERIES: usize = 0; // [3 slices][d][8]
 const SCORES: usize = QUERIES + TILE * LARGEST_HEAD * 4; // [336 keys][24]
@@ -203,7 +213,10 @@ const RESULT: usize = SCORES + BLOCK_PANELS * PANEL * TILE * 4; // [slices of e]
 const ROWS: usize = RESULT + TILE * LARGEST_HEAD * 4; // 8 rows as loaded, then as stored
 const LOWS: usize = ROWS + SLICE * LARGEST_HEAD * 4; // [24] i32: first key seen
 const HIGHS: usize = LOWS + TILE * 4; // [24] i32: one past the last key seen
-const MAXIMA: usize = HIGHS + TILE * 4; // [24]
+const SLICE_SPANS: usize = HIGHS + TILE * 4; // what each eight queries see
+const GROUP_SPANS: usize = SLICE_SPANS + 4 * SPAN_BYTES; // what each six queries see
+const TILE_SPAN: usize = GROUP_SPANS + 4 * SPAN_BYTES;
+const MAXIMA: usize = TILE_SPAN + SPAN_BYTES; // [24]
 const SUMS: usize = MAXIMA + TILE * 4; // [24]
 const BLOCK: usize = SUMS + TILE * 4; // [24]: maxima or sums of the block at hand
 
@@ -222,34 +235,8 @@ export function attention(params: usize, task: i32, scratch: usize): void {
   const rows = min(TILE, n - first);
   const group = <i32>((<i64>head * <i64>p.g) / h);
 
-  // What each query sees; lanes past the last query see everything and are never stored.
-  const left = <i32>p.left;
-  const right = <i32>p.right;
-  let start = m;
-  let end: i32 = 0;
-  let commonStart: i32 = 0;
-  let commonEnd = m;
-  for (let r: i32 = 0; r < TILE; r++) {
-    let low: i32 = 0;
-    let high = m;
-    if (r < rows) {
-      const aligned = first + r + m - n;
-      if (left >= 0) low = <i32>max(<i64>0, <i64>aligned - left);
-      if (right >= 0) high = <i32>min(<i64>m, <i64>aligned + right + 1);
-      if (low < high) {
-        start = min(start, low);
-        end = max(end, high);
-      } else {
-        low = 0;
-        high = 0;
-      }
-      commonStart = max(commonStart, low);
-      commonEnd = min(commonEnd, high);
-    }
-    i32.store(scratch + (r << 2), low, LOWS);
-    i32.store(scratch + (r << 2), high, HIGHS);
-  }
-
+  layOutBand(p, first, rows, scratch);
+  const seenByTile = changetype<Span>(scratch + TILE_SPAN);
   const bg = batch * <i32>p.g + group;
   const panels = (m + PANEL - 1) / PANEL;
   const chunks = (panels + CHUNK_PANELS - 1) / CHUNK_PANELS;
@@ -273,28 +260,66 @@ export function attention(params: usize, task: i32, scratch: usize): void {
   const small = bound <= SMALL_SCORE && largestValue <= SMALL_VALUE;
   fill(scratch + MAXIMA, small ? 0 : NO_MAXIMUM);
 
-  if (start < end) {
-    const lowest = start / PANEL;
-    const highest = (end + PANEL - 1) / PANEL;
-    const blocks = (highest - lowest + BLOCK_PANELS - 1) / BLOCK_PANELS;
-    const keys = <usize>p.packedKeys + <usize>(bg * panels) * <usize>(d * PANEL * 4);
-    const slices = (e + SLICE - 1) / SLICE;
-    const sliceBytes = <usize>(panels * PANEL * SLICE * 4);
-    const values = <usize>p.packedValues + <usize>(bg * slices) * sliceBytes;
-    // Blocks of even size: a short last one would waste the accumulators' way to memory and back.
-    for (let block: i32 = 0; block < blocks; block++) {
-      const from = lowest + <i32>((<i64>(highest - lowest) * block) / blocks);
-      const to = lowest + <i32>((<i64>(highest - lowest) * (block + 1)) / blocks);
-      if (small) smallScores(keys, d, from, to, rows, commonStart, commonEnd, scratch);
-      else {
-        ordinaryScores(keys, d, from, to, rows, commonStart, commonEnd, scratch);
-        rescale(rows, slices, scratch);
-        exponentiate((to - from) * PANEL, rows, scratch);
-      }
-      weighValues(values + (<usize>(from * PANEL) << 5), sliceBytes, slices, (to - from) * PANEL, rows, scratch);
+  const slices = (e + SLICE - 1) / SLICE;
+  const keys = <usize>p.packedKeys + <usize>(bg * panels) * <usize>(d * PANEL * 4);
+  const sliceBytes = <usize>(panels * PANEL * SLICE * 4);
+  const values = <usize>p.packedValues + <usize>(bg * slices) * sliceBytes;
+  const lowest = seenByTile.start / PANEL;
+  const highest = (seenByTile.end + PANEL - 1) / PANEL;
+  const blocks = (highest - lowest + BLOCK_PANELS - 1) / BLOCK_PANELS;
+  // Blocks of even size: a short last one would waste the accumulators' way to memory and back.
+  for (let block: i32 = 0; block < blocks; block++) {
+    const from = lowest + <i32>((<i64>(highest - lowest) * block) / blocks);
+    const to = lowest + <i32>((<i64>(highest - lowest) * (block + 1)) / blocks);
+    if (small) smallScores(keys, d, from, to, rows, scratch);
+    else {
+      ordinaryScores(keys, d, from, to, rows, scratch);
+      rescale(rows, slices, scratch);
+      exponentiate((to - from) * PANEL, rows, scratch);
     }
+    weighValues(values, sliceBytes, slices, from * PANEL, to * PANEL, rows, scratch);
   }
   storeTile(params, batch, first, rows, head, scratch);
+}
+
+/** Which keys the queries of a tile see, alone and together; lanes past the last query see all and are never stored. */
+function layOutBand(p: Params, first: i32, rows: i32, scratch: usize): void {
+  const n = <i32>p.n;
+  const m = <i32>p.m;
+  const far = <f64>(n + m);
+  const left = <i32>(p.left < 0 ? far : min(p.left, far));
+  const right = <i32>(p.right < 0 ? far : min(p.right, far));
+  for (let r: i32 = 0; r < TILE; r++) {
+    const aligned = first + r + m - n;
+    const low = r < rows ? max(0, aligned - left) : 0;
+    const high = r < rows ? min(m, aligned + right + 1) : m;
+    i32.store(scratch + (r << 2), low, LOWS);
+    i32.store(scratch + (r << 2), high, HIGHS);
+  }
+  for (let s: i32 = 0; s * SLICE < rows; s++)
+    unite(scratch, s * SLICE, min(rows, (s + 1) * SLICE), scratch + SLICE_SPANS + <usize>s * SPAN_BYTES);
+  for (let s: i32 = 0; s * PANEL < rows; s++)
+    unite(scratch, s * PANEL, min(rows, (s + 1) * PANEL), scratch + GROUP_SPANS + <usize>s * SPAN_BYTES);
+  unite(scratch, 0, rows, scratch + TILE_SPAN);
+}
+
+function unite(scratch: usize, first: i32, last: i32, to: usize): void {
+  const span = changetype<Span>(to);
+  span.start = i32.MAX_VALUE;
+  span.end = 0;
+  span.commonStart = 0;
+  span.commonEnd = i32.MAX_VALUE;
+  for (let r = first; r < last; r++) {
+    const low = i32.load(scratch + (r << 2), LOWS);
+    const high = i32.load(scratch + (r << 2), HIGHS);
+    if (low < high) {
+      span.start = min(span.start, low);
+      span.end = max(span.end, high);
+    }
+    span.commonStart = max(span.commonStart, low);
+    span.commonEnd = min(span.commonEnd, high);
+  }
+  if (span.end == 0) span.start = 0;
 }
 
 /** Scaled queries to [3 slices][d][8]; returns their largest squared norm. */
@@ -361,37 +386,37 @@ function queryRow(q: Operand, batch: i32, row: i32, head: i32, d: i32, buffer: u
 }
 
 /** Weights 2^score of the panels `from` to `to`, and their sums. */
-function smallScores(
-  keys: usize,
-  d: i32,
-  from: i32,
-  to: i32,
-  rows: i32,
-  commonStart: i32,
-  commonEnd: i32,
-  scratch: usize,
-): void {
+function smallScores(keys: usize, d: i32, from: i32, to: i32, rows: i32, scratch: usize): void {
   fill(scratch + BLOCK, 0);
-  const lanes = <usize>((rows + SLICE - 1) / SLICE) << 5;
   const panelBytes = <usize>(d * PANEL * 4);
   let panel = keys + <usize>from * panelBytes;
   let scores = scratch + SCORES;
   for (let j = from * PANEL; j < to * PANEL; j += PANEL, panel += panelBytes, scores += PANEL * TILE * 4) {
-    let queries = scratch + QUERIES;
-    if (j >= commonStart && j + PANEL <= commonEnd) {
-      for (let lane: usize = 0; lane < lanes; lane += 32, queries += <usize>d << 5)
+    for (let s: usize = 0; s * SLICE < <usize>rows; s++) {
+      const seen = changetype<Span>(scratch + SLICE_SPANS + s * SPAN_BYTES);
+      const queries = scratch + QUERIES + s * (<usize>d << 5);
+      const lane = s << 5;
+      if (j >= seen.commonStart && j + PANEL <= seen.commonEnd) {
         product(panel, 24, queries, d, scores + lane, 96, STORE_EXP, scratch + BLOCK + lane);
-    } else {
-      for (let lane: usize = 0; lane < lanes; lane += 32, queries += <usize>d << 5) {
+      } else if (j < seen.end && j + PANEL > seen.start) {
         product(panel, 24, queries, d, scores + lane, 96, STORE, 0);
         weighMasked(scores + lane, j, lane, scratch);
         weighMasked(scores + lane + 16, j, lane + 16, scratch);
-      }
+      } else fillScores(scores + lane, 0);
     }
   }
-  for (let lane: usize = 0; lane < lanes; lane += 16) {
+  for (let lane: usize = 0; lane < <usize>TILE * 4; lane += 16) {
     const sum = scratch + SUMS + lane;
     v128.store(sum, f32x4.add(v128.load(sum), v128.load(scratch + BLOCK + lane)));
+  }
+}
+
+/** The six scores of eight queries each. */
+function fillScores(scores: usize, value: f32): void {
+  const x = f32x4.splat(value);
+  for (const end = scores + PANEL * TILE * 4; scores < end; scores += 96) {
+    v128.store(scores, x);
+    v128.store(scores, x, 16);
   }
 }
 
@@ -411,32 +436,23 @@ function weighMasked(scores: usize, j: i32, lane: usize, scratch: usize): void {
 }
 
 /** Scores of the panels `from` to `to`, very low where the key is not seen, and their maxima. */
-function ordinaryScores(
-  keys: usize,
-  d: i32,
-  from: i32,
-  to: i32,
-  rows: i32,
-  commonStart: i32,
-  commonEnd: i32,
-  scratch: usize,
-): void {
+function ordinaryScores(keys: usize, d: i32, from: i32, to: i32, rows: i32, scratch: usize): void {
   fill(scratch + BLOCK, NO_MAXIMUM);
-  const lanes = <usize>((rows + SLICE - 1) / SLICE) << 5;
   const panelBytes = <usize>(d * PANEL * 4);
   let panel = keys + <usize>from * panelBytes;
   let scores = scratch + SCORES;
   for (let j = from * PANEL; j < to * PANEL; j += PANEL, panel += panelBytes, scores += PANEL * TILE * 4) {
-    let queries = scratch + QUERIES;
-    if (j >= commonStart && j + PANEL <= commonEnd) {
-      for (let lane: usize = 0; lane < lanes; lane += 32, queries += <usize>d << 5)
+    for (let s: usize = 0; s * SLICE < <usize>rows; s++) {
+      const seen = changetype<Span>(scratch + SLICE_SPANS + s * SPAN_BYTES);
+      const queries = scratch + QUERIES + s * (<usize>d << 5);
+      const lane = s << 5;
+      if (j >= seen.commonStart && j + PANEL <= seen.commonEnd) {
         product(panel, 24, queries, d, scores + lane, 96, STORE_MAX, scratch + BLOCK + lane);
-    } else {
-      for (let lane: usize = 0; lane < lanes; lane += 32, queries += <usize>d << 5) {
+      } else if (j < seen.end && j + PANEL > seen.start) {
         product(panel, 24, queries, d, scores + lane, 96, STORE, 0);
         mask(scores + lane, j, lane, scratch);
         mask(scores + lane + 16, j, lane + 16, scratch);
-      }
+      } else fillScores(scores + lane, MASKED);
     }
   }
 }
@@ -510,12 +526,26 @@ function exponentiate(keys: i32, rows: i32, scratch: usize): void {
   }
 }
 
-/** result += weights^T values, for the block's keys. */
-function weighValues(values: usize, sliceBytes: usize, slices: i32, keys: i32, rows: i32, scratch: usize): void {
+/** result += weights^T values, for the block of keys `from` to `to`; six queries at a time, over the keys they see. */
+function weighValues(
+  values: usize,
+  sliceBytes: usize,
+  slices: i32,
+  from: i32,
+  to: i32,
+  rows: i32,
+  scratch: usize,
+): void {
   let result = scratch + RESULT;
   for (let s: i32 = 0; s < slices; s++, values += sliceBytes, result += TILE * SLICE * 4) {
-    for (let row: usize = 0; row < <usize>rows; row += PANEL)
-      product(scratch + SCORES + (row << 2), 96, values, keys, result + (row << 5), 32, ADD, 0);
+    let span = scratch + GROUP_SPANS;
+    for (let row: usize = 0; row < <usize>rows; row += PANEL, span += SPAN_BYTES) {
+      const first = max(from, changetype<Span>(span).start);
+      const count = min(to, changetype<Span>(span).end) - first;
+      if (count <= 0) continue;
+      const weights = scratch + SCORES + <usize>(first - from) * 96 + (row << 2);
+      product(weights, 96, values + (<usize>first << 5), count, result + (row << 5), 32, ADD, 0);
+    }
   }
 }
 
@@ -598,5 +628,5 @@ function dot(q: Operand, query: usize, k: Operand, key: usize, d: i32): f64 {
 
 /** Bytes of working memory that a worker needs. */
 export function scratchBytes(): i32 {
-  return <i32>(BLOCK + TILE * 4);
+  return <i32>((BLOCK + TILE * 4 + 63) & ~63);
 }
