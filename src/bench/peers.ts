@@ -117,6 +117,8 @@ class PeerProcess {
   #child: ChildProcess;
   #asked = 0;
   #stderr = '';
+  /** Why it ended, once it has. */
+  #end?: Error;
 
   constructor(folder: string, name: PeerName) {
     const limit = Math.floor(freemem() * MEMORY_SHARE);
@@ -130,7 +132,13 @@ class PeerProcess {
       this.#stderr = (this.#stderr + text).slice(-2000);
     });
     running.add(this);
-    this.#child.once('close', () => running.delete(this));
+    this.#child.once('close', (code, by) => {
+      running.delete(this);
+      this.#end ??= new Error(lastLine(this.#stderr) ?? `its process ended with ${by ?? `code ${code}`}`);
+    });
+    this.#child.once('error', (error) => {
+      this.#end = error;
+    });
   }
 
   /** Kills the child if the signal aborts first: a computing child hears nothing else. */
@@ -142,27 +150,26 @@ class PeerProcess {
         signal.removeEventListener('abort', abort);
         child.off('message', answer);
         child.off('close', ended);
-        child.off('error', failed);
+        child.off('error', ended);
         act();
       };
       const answer = (reply: Reply) => {
         if (reply.id !== id) return;
         settle(() => (reply.error === undefined ? resolve(reply.value as T) : reject(new Error(reply.error))));
       };
-      const ended = (code: number | null, by: string | null) => {
-        settle(() => reject(new Error(lastLine(this.#stderr) ?? `its process ended with ${by ?? `code ${code}`}`)));
-      };
-      const failed = (error: Error) => settle(() => reject(error));
+      const ended = () => settle(() => reject(this.#end));
       const abort = () => {
         this.kill();
         settle(() => reject(signal.reason));
       };
       if (signal.aborted) return abort();
+      if (this.#end) return ended();
       signal.addEventListener('abort', abort);
       child.on('message', answer);
       child.on('close', ended);
-      child.on('error', failed);
-      child.send({ id, question, ...parameters });
+      child.on('error', ended);
+      // A child that is ending cannot be written to; that it has ended is told by its own event.
+      child.send({ id, question, ...parameters }, () => {});
     });
   }
 
