@@ -267,5 +267,5 @@ function firstLine(text: string): string | undefined {
   return text
     .split('\n')
     .map((line) => line.replace(/^npm (error|ERR!)\s*/, '').trim())
-    .find((line) => line !== '' && !line.startsWith('code '));
+    .find((line) => line !== '' && !/^(code|syscall|errno) /.test(line));
 }
