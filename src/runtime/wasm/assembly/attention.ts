@@ -112,17 +112,18 @@ export function pack(params: usize, task: i32, scratch: usize): void {
       if (j < m) {
         const source = rowAddress(k, head / g, j, head % g);
         row = loadRow(source, <usize>k.element, <i32>k.dtype, d, scratch + r * LARGEST_HEAD * 4);
-        largestNorm = max(largestNorm, squaredNorm(row, d));
       }
       store<usize>(rows + (r << 2), row);
     }
     packPanel(rows, d, to);
+    largestNorm = max(largestNorm, largestSquaredNorm(to, d));
   }
 
   const slices = (e + SLICE - 1) / SLICE;
   const sliceBytes = <usize>(panels * PANEL * SLICE * 4);
   const values = <usize>p.packedValues + <usize>(head * slices) * sliceBytes;
-  let largestValue = f32x4.splat(0);
+  // Magnitudes as integers, the sign bit shifted out: they order alike, and NaN stands above infinity.
+  let largestValue = i32x4.splat(0);
   // One row's values with the columns up to the slice's end: the padding of `scratch` stays zero.
   memory.fill(scratch, 0, LARGEST_HEAD * 4);
   for (let j = first * PANEL; j < last * PANEL; j++) {
@@ -140,29 +141,38 @@ export function pack(params: usize, task: i32, scratch: usize): void {
       const right = v128.load(row, 16);
       v128.store(to, left);
       v128.store(to, right, 16);
-      largestValue = f32x4.max(largestValue, f32x4.max(f32x4.abs(left), f32x4.abs(right)));
+      largestValue = i32x4.max_u(largestValue, i32x4.max_u(i32x4.shl(left, 1), i32x4.shl(right, 1)));
     }
   }
 
   const extremes = <usize>p.extremes + (<usize>task << 3);
   f32.store(extremes, largestNorm);
-  f32.store(extremes, largestLane(largestValue), 4);
+  f32.store(extremes, largestLane(i32x4.shr_u(largestValue, 1)), 4);
 }
 
-function squaredNorm(row: usize, count: i32): f32 {
-  let sum = f32x4.splat(0);
-  let i: i32 = 0;
-  for (; i + 4 <= count; i += 4) {
-    const x = v128.load(row + (i << 2));
-    sum = madd(x, x, sum);
+/** Of the six keys of a panel [d][6]; two steps of d, twelve floats, at a time. */
+function largestSquaredNorm(panel: usize, d: i32): f32 {
+  let a = f32x4.splat(0);
+  let b = a;
+  let c = a;
+  for (const end = panel + <usize>(d >> 1) * 48; panel < end; panel += 48) {
+    const x = v128.load(panel);
+    const y = v128.load(panel, 16);
+    const z = v128.load(panel, 32);
+    a = madd(x, x, a);
+    b = madd(y, y, b);
+    c = madd(z, z, c);
   }
-  let total = f32x4.extract_lane(sum, 0) + f32x4.extract_lane(sum, 1);
-  total += f32x4.extract_lane(sum, 2) + f32x4.extract_lane(sum, 3);
-  for (; i < count; i++) {
-    const x = f32.load(row + (i << 2));
-    total += x * x;
+  // Keys 0 to 3 are a with the end of b and the start of c; keys 4 and 5 the start of b with the end of c.
+  let four = f32x4.add(a, v128.shuffle<f32>(b, c, 2, 3, 4, 5));
+  let two = f32x4.add(b, v128.shuffle<f32>(c, c, 2, 3, 2, 3));
+  if (d & 1) {
+    const x = v128.load(panel);
+    const y = v128.load64_zero(panel, 16);
+    four = madd(x, x, four);
+    two = madd(y, y, two);
   }
-  return total;
+  return largestLane(f32x4.max(four, v128.shuffle<f32>(two, two, 0, 1, 0, 1)));
 }
 
 /** Six rows of d floats to [d][6]. */
@@ -304,22 +314,25 @@ function layOutBand(p: Params, first: i32, rows: i32, scratch: usize): void {
 }
 
 function unite(scratch: usize, first: i32, last: i32, to: usize): void {
-  const span = changetype<Span>(to);
-  span.start = i32.MAX_VALUE;
-  span.end = 0;
-  span.commonStart = 0;
-  span.commonEnd = i32.MAX_VALUE;
+  let start = i32.MAX_VALUE;
+  let end: i32 = 0;
+  let commonStart: i32 = 0;
+  let commonEnd = i32.MAX_VALUE;
   for (let r = first; r < last; r++) {
     const low = i32.load(scratch + (r << 2), LOWS);
     const high = i32.load(scratch + (r << 2), HIGHS);
     if (low < high) {
-      span.start = min(span.start, low);
-      span.end = max(span.end, high);
+      start = min(start, low);
+      end = max(end, high);
     }
-    span.commonStart = max(span.commonStart, low);
-    span.commonEnd = min(span.commonEnd, high);
+    commonStart = max(commonStart, low);
+    commonEnd = min(commonEnd, high);
   }
-  if (span.end == 0) span.start = 0;
+  const span = changetype<Span>(to);
+  span.start = min(start, end);
+  span.end = end;
+  span.commonStart = commonStart;
+  span.commonEnd = commonEnd;
 }
 
 /** Scaled queries to [3 slices][d][8]; returns their largest squared norm. */
