@@ -81,6 +81,8 @@ export class Pool {
   #running: Thread[] | undefined;
   #pending: Pending | undefined;
   #queue: Promise<void> | undefined;
+  /** Until the threads that were stopped have ended: a late one would take tasks that are not its own. */
+  #ended: Promise<unknown> = Promise.resolve();
   #disposed = false;
 
   /** `threads` workers; 0 leaves everything to the calling thread. */
@@ -111,7 +113,7 @@ export class Pool {
   /** Ends the threads; the pending job and those queued behind it reject. */
   dispose(): void {
     this.#disposed = true;
-    this.#stop(new DisposedError('the runtime was disposed while a call was pending'));
+    this.#stop(disposedWhilePending());
   }
 
   #leave(settled: Promise<void>): void {
@@ -119,7 +121,7 @@ export class Pool {
   }
 
   async #execute(job: Job, control: Control): Promise<void> {
-    if (this.#disposed) throw new DisposedError('the runtime was disposed while a call was pending');
+    if (this.#disposed) throw disposedWhilePending();
     control.signal?.throwIfAborted();
     this.#params.set(job.params);
     publish(this.#control, job.phases);
@@ -142,7 +144,7 @@ export class Pool {
         onProgress?.(kernel === phases.at(-1)?.kernel ? task / tasks : 0);
         await nextTurn();
         signal?.throwIfAborted();
-        if (this.#disposed) throw new DisposedError('the runtime was disposed while a call was pending');
+        if (this.#disposed) throw disposedWhilePending();
         turnEnds = performance.now() + TURN_MILLISECONDS;
       }
     }
@@ -169,6 +171,7 @@ export class Pool {
   }
 
   async #startThreads(): Promise<Thread[]> {
+    await this.#ended;
     const threads: Thread[] = [];
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
@@ -184,6 +187,10 @@ export class Pool {
       throw new BackendError(`worker threads could not be started: ${reason}`);
     } finally {
       clearTimeout(timer);
+    }
+    if (this.#disposed) {
+      await Promise.all(threads.map((thread) => thread.terminate()));
+      throw disposedWhilePending();
     }
     for (const thread of threads) {
       thread.hold(false);
@@ -210,9 +217,11 @@ export class Pool {
     Atomics.store(this.#control, ABORT, 1);
     for (const thread of threads) thread.onDeath = () => {};
     const pending = this.#pending;
-    Promise.all(threads.map((thread) => thread.terminate())).then(() => pending?.reject(error));
+    this.#ended = Promise.all(threads.map((thread) => thread.terminate())).then(() => pending?.reject(error));
   }
 }
+
+const disposedWhilePending = () => new DisposedError('the runtime was disposed while a call was pending');
 
 function open(): Thread {
   const node = globalThis.process?.getBuiltinModule?.('node:worker_threads');

@@ -13,7 +13,7 @@ interface Port {
   addEventListener(type: 'message', listener: (event: { data: WorkerStart }) => void): void;
 }
 
-// Node's MessagePort lacks only the name `addEventListener` with an event; its `on` is not in browsers.
+// The first message comes to the parent's port in Node, to the worker's own scope in browsers.
 const node = globalThis.process?.getBuiltinModule?.('node:worker_threads');
 if (node?.parentPort) node.parentPort.once('message', start);
 else (globalThis as unknown as Port).addEventListener('message', ({ data }) => start(data));
