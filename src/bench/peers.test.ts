@@ -65,10 +65,8 @@ test('a peer that ends its process is reported', async () => {
 test('a peer that hangs is killed by the signal', async () => {
   const session = await open(`
     export const open = () => ({ threads: 1, prepare: () => ({ run() { for (;;); }, result() {} }) });`);
-  const begin = performance.now();
   await expect(session.time(1, AbortSignal.timeout(200))).rejects.toThrow(
     expect.objectContaining({ name: 'TimeoutError' }),
   );
   await expect(session.result()).rejects.toThrow('its process ended with SIGKILL');
-  expect(performance.now() - begin).toBeLessThan(10_000);
-});
+}, 10_000);
