@@ -14,15 +14,18 @@ export interface Task {
   readonly inputs: QkvData;
 }
 
-/** A contender with the tensors of one problem, ready to be called; nothing but the call itself is timed. */
+/**
+ * A contender with the tensors of one problem, ready to be called; nothing but the call itself is timed. An aborted
+ * signal ends what it was given to with the signal's reason.
+ */
 export interface Session {
   /** Threads that it really uses. */
   readonly threads: number;
-  /** Milliseconds of one call, over `calls` in a row; an aborted signal ends it with the signal's reason. */
+  /** Milliseconds of one call, over `calls` in a row. */
   time(calls: number, signal: AbortSignal): Promise<number>;
   /** Result of the last call, [n, h, d]. */
-  result(): Promise<Float32Array>;
+  result(signal: AbortSignal): Promise<Float32Array>;
   /** Most bytes held since it was opened: its inputs, its result and its working memory. */
-  memory(): Promise<number>;
+  memory(signal: AbortSignal): Promise<number>;
   close(): void;
 }

@@ -12,7 +12,7 @@ async function rightResult(problem: Problem): Promise<Float32Array> {
   const { signal } = new AbortController();
   const session = await saccade(runtimes, {}).open({ problem, inputs: inputsOf(problem) }, signal);
   await session.time(1, signal);
-  return session.result();
+  return session.result(signal);
 }
 
 test.each(MASK_NAMES)('the right result passes under the mask %s and under no other', async (mask: MaskName) => {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { createRuntime } from '../runtime/runtime';
 import type { Contender, Session } from './contender';
-import { type Entry, Measurement, type Timed } from './measure';
+import { type Entry, Measurement, roundsOf, type Timed } from './measure';
 import type { Problem } from './problem';
 import { Runtimes } from './runtimes';
 import { saccade } from './saccade';
@@ -37,7 +37,7 @@ test('a right contender has a time for each round', async () => {
 
 test('a wrong contender is shown as wrong, and the others are measured', async () => {
   const wrong = spoilt((session) => ({
-    result: async () => (await session.result()).map((value) => value * 1.01),
+    result: async (signal) => (await session.result(signal)).map((value) => value * 1.01),
   }));
   const [first, second] = await measure([wrong, right]);
   expect(first).toEqual({ status: 'wrong', reason: expect.stringContaining('differs from the float64 reference') });
@@ -62,15 +62,59 @@ test('a contender that fails says why, whenever it fails', async () => {
   expect(outcomes[2]?.status).toBe('ok');
 });
 
-test('a call beyond the limit is given up', async () => {
-  const hanging = spoilt(() => ({
-    time: (_, signal) =>
-      new Promise((_resolve, reject) => {
-        signal.addEventListener('abort', () => reject(signal.reason));
-      }),
+test.each([
+  ['open', 'opening it'],
+  ['time', 'a call'],
+  ['result', 'reading its result'],
+  ['memory', 'reading its memory'],
+])('a contender that hangs in %s is given up at the limit', async (where, what) => {
+  const hang = (signal: AbortSignal) =>
+    new Promise<never>((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason));
+    });
+  const hanging: Contender = {
+    name: 'hanging',
+    async open({ inputs }, signal) {
+      if (where === 'open') return hang(signal);
+      return {
+        threads: 1,
+        time: async (_, signal) => (where === 'time' ? hang(signal) : 1),
+        // Of n = 1, where the result is v.
+        result: async (signal) => (where === 'result' ? hang(signal) : inputs.v),
+        memory: async (signal) => (where === 'memory' ? hang(signal) : 1),
+        close() {},
+      };
+    },
+  };
+  const entry: Entry = { contender: hanging, problem: { ...PROBLEM, n: 1 } };
+  const [outcome] = await new Measurement(runtimes, 3, { limit: 50, warmUp: 0, sample: 1 }).run([entry], {});
+  expect(outcome).toEqual({ status: 'too slow', reason: `${what} took longer than the limit of 0.05 s` });
+});
+
+test('a slow contender is called once before its rounds, and has fewer of them', async () => {
+  let calls = 0;
+  const slow = spoilt((session) => ({
+    async time(count, signal) {
+      calls++;
+      await session.time(count, signal);
+      return 25_000;
+    },
   }));
-  const [outcome] = await measure([hanging], 50);
-  expect(outcome).toEqual({ status: 'too slow', reason: 'the first call took longer than the limit of 0.05 s' });
+  const [outcome] = await measure([slow]);
+  expect(outcome).toMatchObject({ status: 'ok', times: [25_000] });
+  expect(calls).toBe(2);
+});
+
+test.each([
+  [10, 2000],
+  [5000, 4],
+  [10_000, 3],
+  [15_000, 3],
+  [20_000, 2],
+  [30_000, 1],
+  [90_000, 1],
+])('at %i ms a call there is time for %i rounds', (ms, rounds) => {
+  expect(roundsOf(ms)).toBe(rounds);
 });
 
 test('what would take too long by its time on a shorter problem is not begun', async () => {

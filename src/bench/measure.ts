@@ -4,24 +4,22 @@ import type { Control } from '../runtime/backend';
 import type { RuntimeOptions } from '../runtime/runtime';
 import type { Contender, Session, Task } from './contender';
 import { type Gate, gateOf, WrongResultError } from './gate';
+import { limited, TooSlowError } from './limit';
 import { inputsOf, type Problem } from './problem';
 import type { BenchRow } from './report';
 import { type Runtimes, runtimeOptions } from './runtimes';
 
 /** How long things may or must last, in milliseconds. */
 export interface Patience {
-  /** A call that takes longer is not waited for. */
+  /** A call that takes longer is not waited for, nor is anything else that a contender does. */
   readonly limit: number;
-  /** Calls before the first that counts go on this long, so that compilers have done their work. */
+  /** Calls before the first that counts go on this long, so that compilers have done their work; the first is enough if longer. */
   readonly warmUp: number;
   /** One sample lasts at least about this long. */
   readonly sample: number;
 }
 const PATIENCE: Patience = { limit: 30_000, warmUp: 200, sample: 50 };
 
-/** A contender is measured less often, but thrice, if all its rounds would take longer than this. */
-const ROUNDS_SECONDS = 20;
-const LEAST_ROUNDS = 3;
 /** Between contenders, so that the threads of the last one have gone to sleep. */
 const PAUSE = 5;
 
@@ -139,21 +137,21 @@ export class Measurement {
       );
     }
     const { task, gate } = prepare();
-    const session = await contender.open(task, signal);
+    const session = await limited(contender, limit).open(task, signal);
     try {
-      let ms = await session.time(1, AbortSignal.any([signal, AbortSignal.timeout(limit)]));
+      let ms = await session.time(1, signal);
       this.#pace.set(kind, { n, ms });
-      const error = gate(await session.result());
-      const end = performance.now() + warmUp;
+      const error = gate(await session.result(signal));
+      const end = performance.now() + (ms > warmUp ? 0 : warmUp);
       while (performance.now() < end) ms = Math.min(ms, await session.time(1, signal));
       return {
         session,
         peakOf: runtimeOptions(session.threads, simd),
         error,
         // Now, before another session on the same runtime adds to its peak.
-        memory: await session.memory(),
+        memory: await session.memory(signal),
         calls: Math.max(1, Math.ceil(sample / ms)),
-        rounds: Math.max(LEAST_ROUNDS, Math.floor((ROUNDS_SECONDS * 1000) / ms)),
+        rounds: roundsOf(ms),
         times: [],
         peaks: [],
       };
@@ -164,18 +162,18 @@ export class Measurement {
   }
 
   #explain(error: Error): Rejected {
-    if (error.name === 'TimeoutError') {
-      return {
-        status: 'too slow',
-        reason: `the first call took longer than the limit of ${this.patience.limit / 1000} s`,
-      };
-    }
     const status = error instanceof TooSlowError ? 'too slow' : error instanceof WrongResultError ? 'wrong' : 'failed';
     return { status, reason: error.message.replace(/\s+/g, ' ').trim() };
   }
 }
 
-class TooSlowError extends Error {}
+/**
+ * Rounds affordable at `ms` a call: those that fit into 20 s; if these are fewer than three, as many of three as fit
+ * into a minute together with the call already made, and always one.
+ */
+export function roundsOf(ms: number): number {
+  return Math.max(1, Math.floor(20_000 / ms), Math.min(3, Math.floor(60_000 / ms) - 1));
+}
 
 interface Prepared {
   readonly task: Task;

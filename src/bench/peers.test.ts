@@ -34,8 +34,8 @@ test('a peer gets the problem and the threads, is called as often as asked and g
   expect(session.threads).toBe(1);
   expect(await session.time(3, signal)).toBeGreaterThan(0);
   const { q, v } = inputsOf(PROBLEM);
-  expect([...(await session.result())]).toEqual([3, 6, 2, 4, 255, 0, q[0], v.at(-1)]);
-  expect(await session.memory()).toBeGreaterThan(-1e8);
+  expect([...(await session.result(signal))]).toEqual([3, 6, 2, 4, 255, 0, q[0], v.at(-1)]);
+  expect(await session.memory(signal)).toBeGreaterThan(-1e8);
   session.close();
 });
 
@@ -47,7 +47,7 @@ test('memory is what the peer took since it was opened', async () => {
       prepare: () => ({ run: () => { kept = new Uint8Array(6e7).fill(1); }, result: () => new Float32Array(kept.length % 2) }),
     });`);
   await session.time(1, signal);
-  expect(await session.memory()).toBeGreaterThan(5e7);
+  expect(await session.memory(signal)).toBeGreaterThan(5e7);
   session.close();
 });
 
@@ -68,5 +68,5 @@ test('a peer that hangs is killed by the signal', async () => {
   await expect(session.time(1, AbortSignal.timeout(200))).rejects.toThrow(
     expect.objectContaining({ name: 'TimeoutError' }),
   );
-  await expect(session.result()).rejects.toThrow('its process ended with SIGKILL');
+  await expect(session.result(signal)).rejects.toThrow('its process ended with SIGKILL');
 }, 10_000);

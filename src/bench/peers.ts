@@ -86,9 +86,9 @@ export function peer(name: PeerName, folder: string, threads: number): Contender
         await process.ask('prepare', { inputs: file.path, n, h, d, left, right }, signal);
         return {
           threads: used.threads,
-          time: (calls, limit) => process.ask<number>('run', { calls }, limit),
-          result: () => process.ask<Float32Array>('result', {}, signal),
-          memory: () => process.ask<number>('memory', {}, signal),
+          time: (calls, signal) => process.ask<number>('run', { calls }, signal),
+          result: (signal) => process.ask<Float32Array>('result', {}, signal),
+          memory: (signal) => process.ask<number>('memory', {}, signal),
           close: () => process.kill(),
         };
       } catch (error) {

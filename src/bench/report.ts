@@ -15,6 +15,11 @@ export const MEASURES = {
     help: 'half the distance between the quartiles of the time, over its median',
     format: formatShare,
   },
+  rounds: {
+    header: 'rounds',
+    help: 'how many times the median is of: fewer than asked for where all would take too long',
+    format: String,
+  },
   rate: {
     header: 'GF/s',
     help: 'useful multiplications and additions a nanosecond: only the pairs that the mask lets through count',
@@ -97,7 +102,22 @@ export interface BenchReport {
   /** What the runtime is: backend, threads, kernels; one fact a line. */
   readonly runtime: readonly string[];
   readonly command: string;
+  /** False while rows are still to come, and for good if the benchmark was interrupted then. */
+  readonly complete: boolean;
   readonly rows: readonly BenchRow[];
+}
+
+/** What a report says that is not complete. */
+export const INCOMPLETE = 'Unfinished: the benchmark did not come to its end; these are the rows measured so far.';
+
+/** Such as 'n = 1024, d = 64, causal'. */
+export function formatProblem({ n, d, mask }: Pick<BenchRow, 'n' | 'd' | 'mask'>): string {
+  return `n = ${n}, d = ${d}, ${mask}`;
+}
+
+/** Such as 'jax-js, n = 1024, d = 64, causal: failed: out of memory', of a row that is not 'ok'. */
+export function formatRejection(row: BenchRow): string {
+  return `${row.label}, ${formatProblem(row)}: ${row.status}: ${row.reason}`;
 }
 
 /** Whether a row reaches its goal. */

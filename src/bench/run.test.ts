@@ -1,7 +1,7 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { createRuntime } from '../runtime/runtime';
 import type { BenchOptions } from './options';
-import { MEASURES, type MeasureName, reaches } from './report';
+import { type BenchReport, INCOMPLETE, MEASURES, type MeasureName, reaches } from './report';
 import { runSuite } from './run';
 import { Runtimes } from './runtimes';
 import { suites } from './suites';
@@ -38,6 +38,7 @@ test('a report is plain JSON with a format, a version, the machine and a row for
     version: 1,
     suite: 'attention',
     machine: { saccade: expect.any(String) },
+    complete: true,
   });
   expect(report.rows.map(({ name, n, mask }) => `${name} ${n} ${mask}`)).toEqual(
     ['full', 'causal'].flatMap((mask) =>
@@ -51,6 +52,36 @@ test('a report is plain JSON with a format, a version, the machine and a row for
     expect(command).toMatch(/^saccade bench attention .*--only /);
   }
   expect(report.rows[0]?.measures.ratio).toBe(1);
+});
+
+test('what is measured is reported after each problem as unfinished, and an interrupt leaves it at that', async () => {
+  const controller = new AbortController();
+  const reports: BenchReport[] = [];
+  const onReport = async (report: BenchReport) => {
+    if (reports.push(report) === 2) controller.abort();
+  };
+  const run = runSuite(attentionSuite, TINY, { ...onReference(), signal: controller.signal, onReport });
+  await expect(run).rejects.toMatchObject({ name: 'AbortError' });
+  expect(reports.map(({ complete, rows }) => [complete, rows.length])).toEqual([
+    [false, 2],
+    [false, 4],
+  ]);
+  expect(formatReport(reports[1] as BenchReport)).toContain(INCOMPLETE);
+});
+
+test('progress names the problem', async () => {
+  const onProgress = vi.fn();
+  await runSuite(attentionSuite, { ...TINY, n: [4], masks: ['causal'] }, { ...onReference(), onProgress });
+  expect(onProgress).toHaveBeenLastCalledWith(1, 'n = 4, d = 4, causal');
+});
+
+test('a row says how many rounds it had; the spread takes more than one', async () => {
+  const options: BenchOptions = { ...TINY, n: [4], masks: ['full'] };
+  for (const repeats of [1, 2]) {
+    const { rows } = await runSuite(attentionSuite, { ...options, repeats }, onReference());
+    expect(rows[0]?.measures.rounds).toBe(repeats);
+    expect('spread' in (rows[0]?.measures ?? {})).toBe(repeats > 1);
+  }
 });
 
 test('the rate counts only what the mask lets through', async () => {
@@ -104,6 +135,7 @@ test('a goal is reached only by a row that was measured', () => {
 test('the table says what was rejected instead of a speed, and why', async () => {
   const report = await runSuite(attentionSuite, { ...TINY, n: [4], masks: ['full'] }, onReference());
   const [first] = report.rows;
+  expect(formatReport(report)).not.toContain(INCOMPLETE);
   const wrong = { ...first!, label: 'Rival', status: 'wrong' as const, reason: 'it differs', measures: {} };
   const text = formatReport({ ...report, rows: [...report.rows, wrong] });
   const line = text.split('\n').find((candidate) => candidate.includes('Rival') && !candidate.includes(':')) as string;

@@ -3,7 +3,7 @@ import type { Control } from '../runtime/backend';
 import { type Entry, Measurement, type Outcome, type Patience, type Timed } from './measure';
 import { type BenchOptions, commandLine } from './options';
 import { flopsOf } from './problem';
-import type { BenchRow, Goal, MeasureName } from './report';
+import { type BenchRow, formatProblem, type Goal, type MeasureName } from './report';
 import type { Runtimes } from './runtimes';
 import { pairedRatio, summarise } from './statistics';
 
@@ -18,7 +18,8 @@ export interface Suite {
   readonly ratio?: string;
   /** Names that `--only` may hold. */
   names(options: BenchOptions): readonly string[];
-  run(context: Context, options: BenchOptions): Promise<BenchRow[]>;
+  /** Yields the rows of one group after the other, each as soon as it is measured. */
+  run(context: Context, options: BenchOptions): AsyncIterable<readonly BenchRow[]>;
 }
 
 export interface Context extends Control {
@@ -26,6 +27,8 @@ export interface Context extends Control {
   /** Where the peers are installed, if they are wanted. */
   readonly peers?: string | undefined;
   readonly patience?: Patience | undefined;
+  /** Also told what is being measured. */
+  readonly onProgress?: ((share: number, what?: string) => void) | undefined;
 }
 
 /** A row to be measured. Rows of a group are timed in turns; the first is the baseline of the others. */
@@ -50,8 +53,8 @@ interface TimedSuite extends Omit<Suite, 'run' | 'measures' | 'names'> {
 export function timedSuite(suite: TimedSuite): Suite {
   return {
     ...suite,
-    measures: ['time', 'spread', 'rate', 'peakShare', 'memory', 'ratio', 'error'],
-    async run(context, options) {
+    measures: ['time', 'spread', 'rounds', 'rate', 'peakShare', 'memory', 'ratio', 'error'],
+    async *run(context, options) {
       const { only, repeats } = options;
       const measurement = new Measurement(context.runtimes, repeats, context.patience);
       const wanted = ({ name }: PlannedRow, at: number) => at === 0 || only.length === 0 || only.includes(name);
@@ -59,22 +62,21 @@ export function timedSuite(suite: TimedSuite): Suite {
         .groups(context, options)
         .map((group) => group.filter(wanted))
         .filter((group) => only.length === 0 || group.some(({ name }) => only.includes(name)));
-      const rows: BenchRow[] = [];
       for (const [at, group] of groups.entries()) {
+        const what = formatProblem((group.at(-1) as PlannedRow).problem);
         const outcomes = await measurement.run(group, {
           signal: context.signal,
-          onProgress: (share) => context.onProgress?.((at + share) / groups.length),
+          onProgress: (share) => context.onProgress?.((at + share) / groups.length, what),
         });
-        group.forEach((planned, index) => {
+        yield group.map((planned, index) => {
           const command = commandLine(
             suite.name,
             { ...options, ...planned.narrow, peers: false, only: [planned.name] },
             suite.defaults,
           );
-          rows.push(toRow(planned, outcomes[index] as Outcome, { ...suite, base: outcomes[0], group, command }));
+          return toRow(planned, outcomes[index] as Outcome, { ...suite, base: outcomes[0], group, command });
         });
       }
-      return rows;
     },
   };
 }
@@ -93,7 +95,9 @@ function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, base, group, co
   const { median, spread } = summarise(outcome.times);
   const measures: Partial<Record<MeasureName, number>> = {
     time: median,
-    spread,
+    // A single round has none.
+    ...(outcome.times.length > 1 && { spread }),
+    rounds: outcome.times.length,
     rate: flops / median / 1e6,
     memory: outcome.memory,
     error: outcome.error,

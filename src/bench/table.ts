@@ -1,22 +1,20 @@
 import { styleText } from 'node:util';
 import { type Column, formatTable } from '../cli/table';
 import { formatMachine } from '../machine';
-import { type BenchReport, type BenchRow, formatGoal, MEASURES, reaches } from './report';
+import { type BenchReport, type BenchRow, formatGoal, formatRejection, INCOMPLETE, MEASURES, reaches } from './report';
 
 /** A report as text: the table, why rows were rejected, how to repeat a row, the machine. */
 export function formatReport(report: BenchReport): string {
-  const { rows, ratio, runtime, machine } = report;
+  const { rows, ratio, runtime, machine, complete } = report;
   const rejected = rows.filter(({ status }) => status !== 'ok');
   const notes = [
-    ...rejected.map(
-      ({ label, n, d, mask, status, reason }) => `${label}, n = ${n}, d = ${d}, ${mask}: ${status}: ${reason}`,
-    ),
+    ...rejected.map(formatRejection),
     ...(ratio ? [`ratio: ${ratio}`] : []),
     ...(rows[0] ? [`one row again: ${rows.at(-1)?.command}`] : []),
     formatMachine(machine),
     runtime.join('; '),
   ];
-  return `${table(report)}\n\n${notes.map((note) => styleText('dim', note)).join('\n')}`;
+  return `${table(report)}\n\n${complete ? '' : `${INCOMPLETE}\n`}${notes.map((note) => styleText('dim', note)).join('\n')}`;
 }
 
 function table({ rows, measures }: BenchReport): string {

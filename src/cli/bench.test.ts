@@ -1,8 +1,12 @@
 import { Command } from 'commander';
 import { expect, test, vi } from 'vitest';
 import { type BenchOptions, commandLine } from '../bench/options';
+import { INCOMPLETE } from '../bench/report';
 import { suites } from '../bench/suites';
 import { benchCommand } from './bench';
+import { writeFileAtomic } from './write-file';
+
+vi.mock('./write-file', { spy: true });
 
 /** What the command line makes of `words`: the suite's name and its options. */
 async function parse(words: readonly string[]): Promise<{ suite: string; options: BenchOptions }> {
@@ -53,6 +57,24 @@ test.each([
   [['bench', 'memory', '--peers'], /unknown option '--peers'/],
 ])('%j is refused', async (words, message) => {
   await expect(parse(words)).rejects.toThrow(message);
+});
+
+test('an interrupt keeps and shows what was measured before it', async () => {
+  const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+  vi.mocked(writeFileAtomic).mockImplementation(async () => {
+    process.emit('SIGINT');
+  });
+  const words = 'attention --n 4,6 --d 4 --masks full --heads 1 --threads 1 --repeats 1 --json bench.json';
+  const run = benchCommand().parseAsync(words.split(' '), { from: 'user' });
+  await expect(run).rejects.toMatchObject({ name: 'AbortError' });
+  const text = write.mock.calls.map(([chunk]) => chunk).join('');
+  write.mockRestore();
+  expect(text).toContain(INCOMPLETE);
+  expect(text).toContain('Saccade');
+  const [[path, json], ...others] = vi.mocked(writeFileAtomic).mock.calls as [[string, string]];
+  expect(others).toEqual([]);
+  expect(path).toBe('bench.json');
+  expect(JSON.parse(json)).toMatchObject({ complete: false, rows: [{ n: 4, status: 'ok' }] });
 });
 
 test('without a suite it lists them', async () => {

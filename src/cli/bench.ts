@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import type { BenchOptions } from '../bench/options';
 import { installPeers, PEER_NAMES } from '../bench/peers';
 import { MASK_NAMES } from '../bench/problem';
+import type { BenchReport } from '../bench/report';
 import { runSuite } from '../bench/run';
 import type { Suite } from '../bench/suite';
 import { suites } from '../bench/suites';
@@ -64,16 +65,28 @@ export function benchCommand(
   return command;
 }
 
-async function bench(suite: Suite, options: BenchOptions, { json, html }: Files): Promise<void> {
+async function bench(suite: Suite, options: BenchOptions, files: Files): Promise<void> {
   const wantsPeers = options.peers || options.only.some((name) => PEER_NAMES.includes(name as never));
   const peers = wantsPeers ? await installPeers((line) => process.stderr.write(`${line}\n`)) : undefined;
-  const report = await withProgress(`bench ${suite.name}`, (control) =>
-    runSuite(suite, options, { peers, ...control }),
-  );
-  process.stdout.write(`${formatReport(report)}\n`);
+  let latest = undefined as BenchReport | undefined;
+  const keep = async (report: BenchReport) => {
+    latest = report;
+    await writeReport(report, files);
+  };
+  try {
+    await withProgress(`bench ${suite.name}`, async (control) =>
+      keep(await runSuite(suite, options, { peers, ...control, onReport: keep })),
+    );
+  } finally {
+    // What was measured before an interrupt or a failure is worth seeing too.
+    if (latest) process.stdout.write(`${formatReport(latest)}\n`);
+  }
+}
+
+async function writeReport(report: BenchReport, { json, html }: Files): Promise<void> {
   if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
   if (html !== undefined) {
-    await writeFileAtomic(html, htmlPage({ title: `saccade bench ${suite.name}`, view: 'bench', data: report }));
+    await writeFileAtomic(html, htmlPage({ title: `saccade bench ${report.suite}`, view: 'bench', data: report }));
   }
 }
 

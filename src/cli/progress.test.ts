@@ -7,7 +7,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-test('passes the result on and is silent where stderr is no terminal', async () => {
+test('passes the result on and is silent about short work where stderr is no terminal', async () => {
   process.stderr.isTTY = false;
   const write = vi.spyOn(process.stderr, 'write');
   const result = await withProgress('work', async ({ onProgress }) => {
@@ -16,6 +16,19 @@ test('passes the result on and is silent where stderr is no terminal', async () 
   });
   expect(result).toBe(7);
   expect(write).not.toHaveBeenCalled();
+});
+
+test('writes a line now and then where stderr is no terminal', async () => {
+  process.stderr.isTTY = false;
+  const write = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  const clock = vi.spyOn(performance, 'now').mockReturnValue(0);
+  await withProgress('work', async ({ onProgress }) => {
+    for (const second of [1, 9, 10, 11, 19, 21]) {
+      clock.mockReturnValue(second * 1000);
+      onProgress(second / 30, second > 20 ? 'the rest' : undefined);
+    }
+  });
+  expect(write.mock.calls.map(([line]) => line)).toEqual(['work 33%\n', 'work 70%: the rest\n']);
 });
 
 test('draws a bar on a terminal', async () => {

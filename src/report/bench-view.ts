@@ -1,5 +1,14 @@
 /** What `saccade bench` shows in the browser. */
-import { type BenchReport, type BenchRow, formatGoal, MEASURES, type MeasureName, reaches } from '../bench/report';
+import {
+  type BenchReport,
+  type BenchRow,
+  formatGoal,
+  formatRejection,
+  INCOMPLETE,
+  MEASURES,
+  type MeasureName,
+  reaches,
+} from '../bench/report';
 import { formatMachine } from '../machine';
 import { type Child, element, fitted, section } from './dom';
 import { ratesPlot } from './rates-plot';
@@ -13,12 +22,14 @@ export function benchView({
   ratio,
   rows,
   command,
+  complete,
 }: BenchReport): readonly Child[] {
   const rejected = rows.filter(({ status }) => status !== 'ok');
   const lengths = new Set(rows.map(({ n }) => n)).size;
   const ways = new Map(rows.flatMap(({ label, how }) => (how === undefined ? [] : [[label, `${label}: ${how}`]])));
   const meanings = measures.map((measure) => `${MEASURES[measure].header}: ${meaning(measure, ratio)}`);
   return [
+    ...(complete ? [] : [element('p', {}, element('strong', {}, INCOMPLETE))]),
     element('p', { class: 'muted' }, `${formatMachine(machine)}. ${runtime.join('; ')}.`),
     element(
       'p',
@@ -35,7 +46,7 @@ export function benchView({
         ]
       : []),
     section('Rows', sortableTable('Rows of a problem were measured in turns', columnsOf(measures, ratio, rows), rows)),
-    ...(rejected.length > 0 ? [section('Not measured', list(rejected.map(rejection)))] : []),
+    ...(rejected.length > 0 ? [section('Not measured', list(rejected.map(formatRejection)))] : []),
     ...(ways.size > 0 ? [section('What the others compute with', list([...ways.values()]))] : []),
     section('What the columns mean', list(meanings)),
     section(
@@ -88,10 +99,6 @@ function measureColumn(measure: MeasureName, help: string, first: boolean): Sort
 
 function meaning(measure: MeasureName, ratio: string | undefined): string {
   return measure === 'ratio' && ratio !== undefined ? ratio : MEASURES[measure].help;
-}
-
-function rejection({ label, n, d, mask, status, reason }: BenchRow): string {
-  return `${label}, n = ${n}, d = ${d}, ${mask}: ${status}: ${reason}`;
 }
 
 function list(items: readonly string[]): HTMLElement {

@@ -29,14 +29,12 @@ export const memorySuite: Suite = {
   },
   measures: ['residentSet', 'memory', 'time', 'rate'],
   names: () => [NAME],
-  async run(context, options) {
-    const rows: BenchRow[] = [];
+  async *run(context, options) {
     for (const problem of problemsOf(options)) {
       const { n, d, mask } = problem;
       const own = { ...options, n: [n], d: [d], masks: [mask] };
-      rows.push(options.inProcess ? await measureHere(context, own, problem) : await measureInChild(context, own));
+      yield [options.inProcess ? await measureHere(context, own, problem) : await measureInChild(context, own)];
     }
-    return rows;
   },
 };
 
@@ -48,8 +46,8 @@ async function measureHere({ runtimes, signal }: Context, options: BenchOptions,
   try {
     const time = await session.time(1, control);
     const residentSet = await peakResidentSet();
-    const memory = await session.memory();
-    const error = gateOf(problem, inputs)(await session.result());
+    const memory = await session.memory(control);
+    const error = gateOf(problem, inputs)(await session.result(control));
     return {
       name: NAME,
       label: 'Saccade',

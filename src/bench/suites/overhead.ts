@@ -35,10 +35,8 @@ export const overheadSuite: Suite = {
   },
   measures: ['time', 'spread', 'overhead', 'heapGrowth', 'liveGrowth'],
   names: () => ['call', 'growth'],
-  async run(context, options) {
-    const rows: BenchRow[] = [];
-    for (const problem of problemsOf(options)) rows.push(...(await measureProblem(context, options, problem)));
-    return rows;
+  async *run(context, options) {
+    for (const problem of problemsOf(options)) yield await measureProblem(context, options, problem);
   },
 };
 
@@ -56,7 +54,7 @@ async function measureProblem(context: Context, options: BenchOptions, problem: 
   };
   try {
     await session.time(WARM_UP, signal);
-    const error = gateOf(problem, inputs)(await session.result());
+    const error = gateOf(problem, inputs)(await session.result(signal));
     const rows: BenchRow[] = [];
     if (only.length === 0 || only.includes('call')) {
       const times: number[] = [];
