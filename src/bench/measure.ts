@@ -13,7 +13,7 @@ import { type Runtimes, runtimeOptions } from './runtimes';
 export interface Patience {
   /** A call that takes longer is not waited for, nor is anything else that a contender does. */
   readonly limit: number;
-  /** Calls before the first that counts go on this long, so that compilers have done their work; the first is enough if longer. */
+  /** Calls before the first that counts go on this long, so that compilers have done their work; one may be enough. */
   readonly warmUp: number;
   /** One sample lasts at least about this long. */
   readonly sample: number;
