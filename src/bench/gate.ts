@@ -35,7 +35,7 @@ export function gateOf(problem: Problem, { q, k, v }: QkvData): Gate {
       v: hostTensor(v, [1, n, h, d]),
     },
     1 / Math.sqrt(d),
-    (at, j) => mask.sees(queries[at] as number, j, n, n),
+    (at, j, head) => mask.sees(queries[at] as number, j, { b: 1, n, m: n, h, g: h, batch: 0, head }),
   ).out.data;
   const largest = v.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 

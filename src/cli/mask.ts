@@ -1,6 +1,7 @@
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { UnsupportedError } from '../errors';
+import { oneHead } from '../masks/mask';
 import { maskCount, maskSvg, maskText } from '../masks/picture';
 import { findMethod, methods } from '../methods/registry';
 import { paramsOption, parseParams, wholeNumber } from './options';
@@ -40,11 +41,12 @@ async function drawMask(name: string, { params, size, queries = size, svg }: Mas
     const drawable = methods.filter((candidate) => candidate.mask).map((candidate) => candidate.name);
     throw new UnsupportedError(`${name} has no mask to draw: choose one of ${drawable.join(', ')}`);
   }
+  const place = oneHead(queries, size);
   const title = `${name}: ${mask.name}`;
   if (svg !== undefined) {
-    await writeFileAtomic(svg, maskSvg(mask, queries, size, { title }));
+    await writeFileAtomic(svg, maskSvg(mask, place, { title }));
     return;
   }
-  const picture = maskText(mask, queries, size, process.stdout.columns ?? DEFAULT_WIDTH);
-  process.stdout.write(`${styleText('bold', title)}, ${maskCount(mask, queries, size)}\n${picture}\n`);
+  const picture = maskText(mask, place, process.stdout.columns ?? DEFAULT_WIDTH);
+  process.stdout.write(`${styleText('bold', title)}, ${maskCount(mask, place)}\n${picture}\n`);
 }

@@ -1,5 +1,6 @@
 import * as valibot from 'valibot';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { oneHead } from '../masks/mask';
 import { defineMethod, type Method } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
 import { createRuntime, type Runtime } from '../runtime/runtime';
@@ -83,9 +84,9 @@ describe('what a window loses', () => {
           for (let batch = 0; batch < b; batch++) {
             const visible = (_: number, j: number, i = _) => !row.causal || j <= i + m - n;
             const exact = await bruteForce(inputs, batch, head, visible);
-            const masked = await bruteForce(inputs, batch, head, (i, j) => mask!.sees(i, j, n, m));
+            const masked = await bruteForce(inputs, batch, head, (i, j) => mask!.sees(i, j, oneHead(n, m)));
             for (let i = 0; i < n; i++) {
-              const seen = exact.probabilities[i]!.filter((_, j) => mask!.sees(i, j, n, m));
+              const seen = exact.probabilities[i]!.filter((_, j) => mask!.sees(i, j, oneHead(n, m)));
               if (exact.probabilities[i]!.some((p) => p > 0)) {
                 const mass = seen.reduce((sum, p) => sum + p, 0);
                 kept += mass;

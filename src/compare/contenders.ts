@@ -1,5 +1,5 @@
 import { ParameterError } from '../errors';
-import type { Band } from '../masks/band';
+import type { Mask } from '../masks/mask';
 import type { Inputs, Letters, Method } from '../methods/define';
 import { findMethod } from '../methods/registry';
 import type { Control } from '../runtime/backend';
@@ -14,7 +14,7 @@ export interface Contender {
   readonly causal: boolean;
   /** Whether this is exact full or exact causal attention. */
   readonly baseline: boolean;
-  readonly mask?: Band;
+  readonly mask?: Mask;
   /** Factor on the scores; undefined for the method's default. */
   readonly scale?: number;
   readonly flops: number;
@@ -62,7 +62,7 @@ function contender(method: Method, given: Record<string, unknown>, letters: Lett
   const params = method.parse(given) as { readonly causal?: boolean; readonly scale?: number };
   const mask = method.mask?.(params);
   const { flops, visited } = method.cost(letters, params);
-  const causal = mask ? mask.right === 0 : params.causal === true;
+  const causal = params.causal === true;
   return {
     method,
     params: given,
@@ -78,7 +78,7 @@ function contender(method: Method, given: Record<string, unknown>, letters: Lett
 }
 
 /** The name of the mask says what windows of exact attention are; other methods say their own name too. */
-function labelOf(method: Method, params: object, mask: Band | undefined): string {
+function labelOf(method: Method, params: object, mask: Mask | undefined): string {
   if (method === findMethod('attention') && mask) return mask.name;
   const settings = Object.entries(params).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
   return [method.name, ...settings].join(' ');

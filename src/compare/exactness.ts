@@ -1,6 +1,6 @@
 /** The gate before any speed is reported: the fast kernel against the float64 reference, on a few queries. */
 import { BackendError } from '../errors';
-import type { Band } from '../masks/band';
+import type { Mask } from '../masks/mask';
 import { softmaxAttention } from '../runtime/reference/attention';
 import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
 
@@ -22,14 +22,14 @@ export function checkExactness(
   label: string,
   { q, k, v }: HostQkv,
   out: HostTensor,
-  mask: Band,
+  mask: Mask,
   scale: number,
 ): number {
-  const n = q.shape[1] as number;
-  const m = k.shape[1] as number;
+  const [b, n, h] = q.shape as [number, number, number];
+  const [, m, g] = k.shape as [number, number, number];
   const queries = spread(n, QUERIES);
-  const { out: expected } = softmaxAttention({ q: pick(q, queries), k, v }, scale, (at, j) =>
-    mask.sees(queries[at] as number, j, n, m),
+  const { out: expected } = softmaxAttention({ q: pick(q, queries), k, v }, scale, (at, j, head, batch) =>
+    mask.sees(queries[at] as number, j, { b, n, m, h, g, head, batch }),
   );
   const actual = pick(out, queries).data;
   let largest = 0;

@@ -1,3 +1,4 @@
+import { oneHead } from '../masks/mask';
 import { maskSvg } from '../masks/picture';
 import { findMethod } from '../methods/registry';
 import { htmlPage } from '../report/page';
@@ -23,5 +24,5 @@ export function comparisonHtml(report: ComparisonReport): string {
 function pictureOf({ method: name, params, label }: Row, { n, m }: ComparisonReport['extents']): string | undefined {
   const method = findMethod(name);
   const mask = method.mask?.(method.parse(params));
-  return mask && maskSvg(mask, n, m, { title: label, bare: true });
+  return mask && maskSvg(mask, oneHead(n, m), { title: label, bare: true });
 }

@@ -1,48 +1,33 @@
 import { ParameterError } from '../errors';
+import { interned, type Mask } from './mask';
 
 /**
  * The keys around the diagonal: query i sees key j when i' - left <= j <= i' + right, where i' = i + m - n aligns the
  * last query with the last key (bottom-right). -1 leaves a side unbounded.
  */
-export interface Band {
-  readonly name: string;
+export interface Band extends Mask {
   readonly left: number;
   readonly right: number;
-  /** The keys that query i of n sees among m: first and one past the last; equal when it sees none. */
-  interval(i: number, n: number, m: number): readonly [start: number, end: number];
-  /** Whether query i of n sees key j of m. */
-  sees(i: number, j: number, n: number, m: number): boolean;
-  /** Number of (query, key) pairs seen. */
-  area(n: number, m: number): number;
 }
 
 export function band(left: number, right: number): Band {
   checkReach('left', left);
   checkReach('right', right);
-  const mask: Band = {
+  return interned<Band>({
     name: bandName(left, right),
     left,
     right,
-    interval(i, n, m) {
-      const aligned = i + m - n;
-      const start = left === -1 ? 0 : Math.max(0, aligned - left);
-      const end = right === -1 ? m : Math.min(m, aligned + right + 1);
-      return start < end ? [start, end] : [0, 0];
-    },
-    sees(i, j, n, m) {
+    sees(i, j, { n, m }) {
       const distance = j - (i + m - n);
       return (left === -1 || distance >= -left) && (right === -1 || distance <= right);
     },
-    area(n, m) {
-      let pairs = 0;
-      for (let i = 0; i < n; i++) {
-        const [start, end] = mask.interval(i, n, m);
-        pairs += end - start;
-      }
-      return pairs;
+    intervals(i, { n, m }) {
+      const aligned = i + m - n;
+      const start = left === -1 ? 0 : Math.max(0, aligned - left);
+      const end = right === -1 ? m : Math.min(m, aligned + right + 1);
+      return start < end ? [start, end] : [];
     },
-  };
-  return mask;
+  });
 }
 
 /** Every key. */

@@ -1,14 +1,18 @@
 /** Pictures of masks: queries downwards, keys to the right, each cell as dark as the share of its pairs that is seen. */
-import type { Band } from './band';
+
+import { areaAt, queriesFrom } from './area';
+import { keyWords, ones } from './key-words';
+import type { Mask, Place } from './mask';
 
 /** By share seen: none, up to a third, up to two thirds, less than all, all. */
 const GLYPHS = [' ·', '░░', '▒▒', '▓▓', '██'] as const;
 const LABEL_EVERY = 8;
 
-/** The mask of n queries and m keys as lines of text, at most `columns` characters wide, with axes and legend. */
-export function maskText(mask: Band, n: number, m: number, columns: number): string {
+/** The mask of one head as lines of text, at most `columns` characters wide, with axes and legend. */
+export function maskText(mask: Mask, place: Place, columns: number): string {
+  const { n, m } = place;
   const margin = String(n - 1).length + 1;
-  const { pairs, shares } = shareGrid(mask, n, m, Math.max(1, Math.floor((columns - margin) / 2)));
+  const { pairs, shares } = shareGrid(mask, place, Math.max(1, Math.floor((columns - margin) / 2)));
   const picture = shares.map((row, at) => {
     const label = at % LABEL_EVERY === 0 || at === shares.length - 1 ? String(at * pairs) : '';
     return `${label.padStart(margin - 1)} ${row.map((share) => GLYPHS[shade(share)]).join('')}`;
@@ -31,21 +35,21 @@ const INK = '#808080';
 const SEEN = '#3f8fd2';
 
 /**
- * The mask of n queries and m keys as a self-contained SVG document, for light and dark backgrounds. A bare one leaves
+ * The mask of one head as a self-contained SVG document, for light and dark backgrounds. A bare one leaves
  * the words to the page around it; its title element stays.
  */
 export function maskSvg(
-  mask: Band,
-  n: number,
-  m: number,
+  mask: Mask,
+  place: Place,
   { title = mask.name, bare = false }: { title?: string; bare?: boolean } = {},
 ): string {
-  const { shares } = shareGrid(mask, n, m, LARGEST_GRID);
+  const { n, m } = place;
+  const { shares } = shareGrid(mask, place, LARGEST_GRID);
   const rows = shares.length;
   const columns = (shares[0] as readonly number[]).length;
   const cell = Math.floor(PLOT / Math.max(rows, columns));
   const [plotWidth, plotHeight] = [columns * cell, rows * cell];
-  const count = maskCount(mask, n, m);
+  const count = maskCount(mask, place);
   const words = `<g font-family="system-ui, sans-serif" font-size="12" fill="${INK}">
 <text x="${LEFT}" y="18" font-size="14" font-weight="600">${escapeXml(title)}</text>
 <text x="${LEFT}" y="36">${count}</text>
@@ -69,9 +73,10 @@ ${cell < SMALLEST_LINED_CELL ? '' : gridLines(rows, columns)}
 `;
 }
 
-/** How much of the n x m pairs the mask sees, in words. */
-export function maskCount(mask: Band, n: number, m: number): string {
-  const seen = mask.area(n, m);
+/** How many of one head's pairs the mask sees, in words. */
+export function maskCount(mask: Mask, place: Place): string {
+  const { n, m } = place;
+  const seen = areaAt(mask, place);
   return `${seen.toLocaleString('en')} of ${(n * m).toLocaleString('en')} pairs seen (${((100 * seen) / (n * m)).toFixed(1)}%)`;
 }
 
@@ -97,18 +102,23 @@ function gridLines(rows: number, columns: number): string {
 }
 
 /** Shares of pairs seen, by cells of `pairs` x `pairs` (a power of two), at most `longest` cells along either side. */
-function shareGrid(mask: Band, n: number, m: number, longest: number): { pairs: number; shares: number[][] } {
+function shareGrid(mask: Mask, place: Place, longest: number): { pairs: number; shares: number[][] } {
+  const { n, m } = place;
   const pairs = 2 ** Math.max(0, Math.ceil(Math.log2(Math.max(n, m) / longest)));
   const columns = Math.ceil(m / pairs);
   const shares = Array.from({ length: Math.ceil(n / pairs) }, (_, row) => {
     const first = row * pairs;
     const past = Math.min(n, first + pairs);
     const seen = new Array<number>(columns).fill(0);
-    for (let i = first; i < past; i++) {
-      const [start, end] = mask.interval(i, n, m);
-      for (let column = Math.floor(start / pairs); column * pairs < end; column++) {
-        const overlap = Math.min(end, (column + 1) * pairs) - Math.max(start, column * pairs);
-        seen[column] = (seen[column] as number) + overlap;
+    for (let i = first; i < past; i += 32) {
+      const { starts, words } = keyWords(mask, queriesFrom(i, Math.min(32, past - i)), place);
+      for (let at = 0; at + 1 < starts.length; at++) {
+        const [start, end] = [starts[at] as number, starts[at + 1] as number];
+        const rows = ones(words[at] as number);
+        for (let column = Math.floor(start / pairs); column * pairs < end; column++) {
+          const overlap = Math.min(end, (column + 1) * pairs) - Math.max(start, column * pairs);
+          seen[column] = (seen[column] as number) + rows * overlap;
+        }
       }
     }
     return seen.map((count, column) => count / ((past - first) * Math.min(pairs, m - column * pairs)));

@@ -1,7 +1,7 @@
 /** What a method is: one declaration from which the CLI, the tests, the benchmarks and the pages follow. */
 import * as valibot from 'valibot';
 import { ParameterError } from '../errors';
-import type { Band } from '../masks/band';
+import type { Mask } from '../masks/mask';
 import type { Control } from '../runtime/backend';
 import type { HostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
@@ -44,7 +44,7 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   readonly outputs: Specs;
   readonly params: Schema;
   /** The mask, for methods that are one. */
-  mask?(params: valibot.InferOutput<Schema>): Band;
+  mask?(params: valibot.InferOutput<Schema>): Mask;
   /** The mathematics in float64, in host memory; shares no code with the fast path. */
   reference(inputs: HostInputs<Shapes>, params: valibot.InferOutput<Schema>): Record<string, HostTensor<'f64'>>;
   /** On the tensors' own runtime. */

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../test/expect';
 import { type AttentionOptions, attention, createRuntime, type DType, type Runtime, type Tensor } from '../index';
+import { oneHead } from '../masks/mask';
 import { softmaxAttention } from '../runtime/reference/attention';
 import { bandOf } from './attention';
 
@@ -52,7 +53,7 @@ async function expectExact(
   const host = { q: await q.toHost(), k: await k.toHost(), v: await v.toHost() };
   const mask = bandOf(options);
   const scale = options.scale ?? 1 / Math.sqrt(d);
-  const expected = softmaxAttention(host, scale, (i, j) => mask.sees(i, j, n, m));
+  const expected = softmaxAttention(host, scale, (i, j) => mask.sees(i, j, oneHead(n, m)));
 
   const lse = guarded(runtime, [b, n, h]);
   if (q.dtype === 'f32') {

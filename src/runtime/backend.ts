@@ -12,7 +12,7 @@
  *
  * `reference` computes in float64 with plain loops and is the truth; every other backend is tested against it.
  */
-import type { Band } from '../masks/band';
+import type { Mask } from '../masks/mask';
 import type { Tensor } from '../tensor/tensor';
 
 export const BACKENDS = ['reference', 'wasm'] as const;
@@ -47,7 +47,7 @@ export interface AttentionCall {
   readonly out: Tensor;
   readonly lse: Tensor;
   readonly scale: number;
-  readonly mask: Band;
+  readonly mask: Mask;
 }
 
 /** a [r,k] times b [k,c] of any strides, f32 -> out [r,c]. */

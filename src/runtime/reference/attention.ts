@@ -3,13 +3,13 @@ import type { HostTensor } from '../../tensor/host';
 import { toFloat64 } from '../../tensor/host';
 
 /**
- * softmax(scale * q k^T, over the keys j with sees(i, j)) v for q [b,n,h,d], k [b,m,g,d], v [b,m,g,e].
+ * softmax(scale * q k^T, over the keys j with sees(i, j, head, batch)) v for q [b,n,h,d], k [b,m,g,d], v [b,m,g,e].
  * Returns out [b,n,h,e] and lse [b,n,h]; a query that sees no key gives zeros and -Infinity.
  */
 export function softmaxAttention(
   inputs: { readonly q: HostTensor; readonly k: HostTensor; readonly v: HostTensor },
   scale: number,
-  sees: (i: number, j: number) => boolean,
+  sees: (i: number, j: number, head: number, batch: number) => boolean,
 ): { out: HostTensor<'f64'>; lse: HostTensor<'f64'> } {
   const [b, n, h, d] = inputs.q.shape as [number, number, number, number];
   const [, m, g, e] = inputs.v.shape as [number, number, number, number];
@@ -25,7 +25,7 @@ export function softmaxAttention(
         const keys: number[] = [];
         const scores: number[] = [];
         for (let j = 0; j < m; j++) {
-          if (!sees(i, j)) continue;
+          if (!sees(i, j, head, batch)) continue;
           const key = (batch * m + j) * g + group;
           let dot = 0;
           for (let c = 0; c < d; c++) dot += (q[row * d + c] as number) * (k[key * d + c] as number);

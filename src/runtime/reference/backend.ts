@@ -91,9 +91,11 @@ export class ReferenceBackend implements Backend {
   async attention({ q, k, v, out, lse, scale, mask }: AttentionCall, control: Control): Promise<void> {
     const [hostQ, hostK, hostV] = await Promise.all([q.toHost(), k.toHost(), v.toHost()]);
     control.signal?.throwIfAborted();
-    const n = q.shape[1] as number;
-    const m = k.shape[1] as number;
-    const result = softmaxAttention({ q: hostQ, k: hostK, v: hostV }, scale, (i, j) => mask.sees(i, j, n, m));
+    const [b, n, h] = q.shape as [number, number, number];
+    const [, m, g] = k.shape as [number, number, number];
+    const result = softmaxAttention({ q: hostQ, k: hostK, v: hostV }, scale, (i, j, head, batch) =>
+      mask.sees(i, j, { b, n, m, h, g, batch, head }),
+    );
     this.#store(out, result.out.data);
     this.#store(lse, result.lse.data);
     control.onProgress?.(1);

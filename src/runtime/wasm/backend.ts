@@ -16,6 +16,7 @@ import {
   UNARY,
   type UnaryCall,
 } from '../backend';
+import { blockMap, blockMapBytes, PANEL, QUERY_TILE, writeBlockMap } from './block-map';
 import { Heap, type HeapBuffer } from './heap';
 import { baseline, relaxed } from './kernels.generated';
 import { availableThreads, Pool } from './pool';
@@ -31,8 +32,6 @@ export interface WasmOptions {
 const DTYPE_CODES: Partial<Record<DType, number>> = { f32: 0, f16: 1, bf16: 2 };
 
 /** Tasks as the kernels cut them (assembly/*.ts). */
-const QUERY_TILE = 24;
-const PANEL = 6;
 const SLICE = 8;
 const CHUNK_PANELS = 48;
 const MATMUL_TILE_PANELS = 8;
@@ -142,26 +141,29 @@ export class WasmBackend implements Backend {
   async attention({ q, k, v, out, lse, scale, mask }: AttentionCall, control: Control): Promise<void> {
     const [b, n, h, d] = q.shape as [number, number, number, number];
     const [, m, g, e] = v.shape as [number, number, number, number];
-    const panels = Math.ceil(m / PANEL);
-    const chunks = b * g * Math.ceil(panels / CHUNK_PANELS);
+    const map = blockMap(mask, { b, n, m, h, g });
+    const slots = map.panels * PANEL;
+    const chunks = b * g * Math.ceil(map.panels / CHUNK_PANELS);
     const scratch = {
-      keys: b * g * panels * PANEL * d * 4,
-      values: b * g * panels * PANEL * Math.ceil(e / SLICE) * SLICE * 4,
+      map: blockMapBytes(map),
+      keys: b * g * slots * d * 4,
+      values: b * g * slots * Math.ceil(e / SLICE) * SLICE * 4,
       extremes: chunks * 8,
     };
-    await this.#withScratch(scratch, ({ keys, values, extremes }) =>
+    await this.#withScratch(scratch, ({ map: at, keys, values, extremes }) =>
       this.pool.run(
         {
           phases: [
             { kernel: 'packKeysValues', tasks: chunks },
-            { kernel: 'attention', tasks: b * h * Math.ceil(n / QUERY_TILE) },
+            { kernel: 'attention', tasks: b * h * map.tiles },
           ],
           params: [
-            ...[b, n, m, h, g, d, e, scale, mask.left, mask.right],
-            ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse), keys, values, extremes],
+            ...[n, m, h, g, d, e, scale],
+            ...writeBlockMap(map, this.heap.memory, at),
             ...[q, k, v].flatMap(attentionOperand),
+            ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse), keys, values, extremes],
           ],
-          microseconds: (2 * (d + e) * b * h * mask.area(n, m)) / FLOPS_PER_MICROSECOND,
+          microseconds: (2 * (d + e) * map.visited * QUERY_TILE * PANEL) / FLOPS_PER_MICROSECOND,
         },
         control,
       ),

@@ -4,6 +4,7 @@
  * (softmax in one pass over the keys); Dao et al. 2022, arXiv 2205.14135 (tiles, so that no n x m buffer exists).
  */
 import * as valibot from 'valibot';
+import { area } from '../../../masks/area';
 import { attention, bandOf } from '../../../ops/attention';
 import { softmaxAttention } from '../../../runtime/reference/attention';
 import { defineMethod } from '../../define';
@@ -39,9 +40,10 @@ export const exactAttention = defineMethod({
   reference({ q, k, v }, params) {
     const [, n, , d] = q.shape as [number, number, number, number];
     const m = k.shape[1] as number;
-    const mask = bandOf(params);
+    const [left, right] = params.causal ? [params.window[0], 0] : params.window;
+    const sees = (i: number, j: number) => (left === -1 || j >= i - left) && (right === -1 || j <= i + right);
     const { scale = 1 / Math.sqrt(d) } = params;
-    return softmaxAttention({ q, k, v }, scale, (i, j) => mask.sees(i, j, n, m));
+    return softmaxAttention({ q, k, v }, scale, (i, j) => sees(i + m - n, j));
   },
 
   async forward({ q, k, v }, params, control) {
@@ -49,9 +51,9 @@ export const exactAttention = defineMethod({
   },
 
   cost({ b, n, m, h, g, d, e }, params) {
-    const pairs = bandOf(params).area(n, m);
+    const pairs = area(bandOf(params), { b, n, m, h, g });
     const elements = b * (n * h * d + m * g * d + m * g * e + n * h * e + n * h);
-    return { flops: 2 * (d + e) * b * h * pairs, bytes: 4 * elements, state: 0, visited: pairs / (n * m) };
+    return { flops: 2 * (d + e) * pairs, bytes: 4 * elements, state: 0, visited: pairs / (b * h * n * m) };
   },
 
   variants({ m }) {

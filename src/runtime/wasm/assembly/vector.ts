@@ -14,6 +14,7 @@ const C4: usize = CONSTANTS + 64;
 const C5: usize = CONSTANTS + 80;
 const ONE: usize = CONSTANTS + 96;
 const LOWEST: usize = CONSTANTS + 112;
+const LANE_BITS: usize = CONSTANTS + 128;
 
 /** Writes the constants; called once for each memory, before any kernel. */
 export function initialise(): void {
@@ -27,6 +28,7 @@ export function initialise(): void {
   v128.store(C5, f32x4.splat(0.0013264727108193619));
   v128.store(ONE, f32x4.splat(1));
   v128.store(LOWEST, f32x4.splat(-100));
+  v128.store(LANE_BITS, i32x4(1, 2, 4, 8));
 }
 
 /** a * b + c, fused where the build has it. */
@@ -64,6 +66,14 @@ export function exp2(x: v128): v128 {
 @inline
 export function exp2Clamped(x: v128): v128 {
   return v128.and(exp2(x), f32x4.gt(x, v128.load(LOWEST)));
+}
+
+/** All ones in lane r where bit r is set. */
+// @ts-ignore: decorator
+@inline
+export function seenLanes(bits: i32): v128 {
+  const lanes = v128.load(LANE_BITS);
+  return i32x4.eq(v128.and(i32x4.splat(bits), lanes), lanes);
 }
 
 /** The largest of four lanes; NaN if one is NaN. */

@@ -1,0 +1,37 @@
+import { keyWords } from './key-words';
+import { type Extent, type Mask, type Place, placesOf } from './mask';
+
+/** Number of (query, key) pairs seen, summed over all heads and batches. */
+export function area(mask: Mask, extent: Extent): number {
+  const byVariant = new Map<number | string, number>();
+  let pairs = 0;
+  for (const place of placesOf(extent)) {
+    const variant = mask.variant?.(place) ?? 0;
+    const known = byVariant.get(variant) ?? areaAt(mask, place);
+    byVariant.set(variant, known);
+    pairs += known;
+  }
+  return pairs;
+}
+
+/** Number of pairs that one head sees. */
+export function areaAt(mask: Mask, place: Place): number {
+  let pairs = 0;
+  if (mask.intervals) {
+    for (let i = 0; i < place.n; i++) {
+      const intervals = mask.intervals(i, place);
+      for (let at = 0; at < intervals.length; at += 2)
+        pairs += (intervals[at + 1] as number) - (intervals[at] as number);
+    }
+    return pairs;
+  }
+  for (let first = 0; first < place.n; first += 32) {
+    pairs += keyWords(mask, queriesFrom(first, Math.min(32, place.n - first)), place).count();
+  }
+  return pairs;
+}
+
+/** The queries first, first + 1, ... */
+export function queriesFrom(first: number, count: number): number[] {
+  return Array.from({ length: count }, (_, r) => first + r);
+}

@@ -1,0 +1,15 @@
+/** A map that holds at most `limit` values and forgets the one unused for longest. */
+export class BoundedMap<Key, Value> {
+  #values = new Map<Key, Value>();
+
+  constructor(readonly limit: number) {}
+
+  /** The value of `key`, made if it is not there. */
+  get(key: Key, make: () => Value): Value {
+    const value = this.#values.has(key) ? (this.#values.get(key) as Value) : make();
+    this.#values.delete(key);
+    this.#values.set(key, value);
+    if (this.#values.size > this.limit) this.#values.delete(this.#values.keys().next().value as Key);
+    return value;
+  }
+}

@@ -1,0 +1,70 @@
+/** What a few queries see, key by key. */
+import type { Mask, Place } from './mask';
+
+/**
+ * A word for each key whose bit r says whether query r of a tile sees it, kept as the keys at which it changes. Keys
+ * before the first change are seen by none.
+ */
+export class KeyWords {
+  readonly starts: number[] = [];
+  readonly words: number[] = [];
+
+  /** From `key` on, which is no less than any key before, the word is `word`. */
+  push(key: number, word: number): void {
+    const { starts, words } = this;
+    if (starts.at(-1) === key) {
+      starts.pop();
+      words.pop();
+    }
+    if ((words.at(-1) ?? 0) === word) return;
+    starts.push(key);
+    words.push(word);
+  }
+
+  /** Number of pairs seen; the last word must be 0. */
+  count(): number {
+    let pairs = 0;
+    for (let at = 0; at + 1 < this.starts.length; at++) {
+      pairs += ones(this.words[at] as number) * ((this.starts[at + 1] as number) - (this.starts[at] as number));
+    }
+    return pairs;
+  }
+}
+
+/** The words of up to 32 queries of any mask. */
+export function keyWords(mask: Mask, queries: ArrayLike<number>, place: Place): KeyWords {
+  if (!mask.intervals) return (mask.words as NonNullable<Mask['words']>)(queries, place);
+  const changes: number[] = [];
+  for (let r = 0; r < queries.length; r++) {
+    for (const key of mask.intervals(queries[r] as number, place)) changes.push(key * 32 + r);
+  }
+  // Typed arrays sort by value without a callback.
+  const sorted = Float64Array.from(changes).sort();
+  const result = new KeyWords();
+  let word = 0;
+  for (const change of sorted) {
+    word ^= 1 << (change % 32);
+    result.push(Math.floor(change / 32), word);
+  }
+  return result;
+}
+
+/** The words of `a` and `b` joined key by key. */
+export function mergeWords(a: KeyWords, b: KeyWords, join: (a: number, b: number) => number): KeyWords {
+  const result = new KeyWords();
+  let [atA, atB, wordA, wordB] = [0, 0, 0, 0];
+  while (atA < a.starts.length || atB < b.starts.length) {
+    const key = Math.min(a.starts[atA] ?? Number.POSITIVE_INFINITY, b.starts[atB] ?? Number.POSITIVE_INFINITY);
+    if (a.starts[atA] === key) wordA = a.words[atA++] as number;
+    if (b.starts[atB] === key) wordB = b.words[atB++] as number;
+    result.push(key, join(wordA, wordB));
+  }
+  return result;
+}
+
+/** Number of bits set. */
+export function ones(word: number): number {
+  let count = 0;
+  for (let rest = word; rest !== 0; rest &= rest - 1) count++;
+  return count;
+}

@@ -1,0 +1,74 @@
+/**
+ * What a mask is: which keys each query sees, said in three forms that must agree.
+ *
+ * `sees` is the definition, for one pair; the reference computes with it. `intervals` is the closed form, for one query;
+ * `words` the form of masks without one, for a few queries at once. Kernels take tiles of queries and keys; from these
+ * two forms a backend works out which tiles are empty, full or partial, without asking about single pairs.
+ */
+import { BoundedMap } from './bounded-map';
+import type { KeyWords } from './key-words';
+
+/** The problem that a mask is asked about: b batches, n queries, m keys, h query heads sharing g key/value heads. */
+export interface Extent {
+  readonly b: number;
+  readonly n: number;
+  readonly m: number;
+  readonly h: number;
+  readonly g: number;
+}
+
+/** One query head of one batch. */
+export interface Place extends Extent {
+  readonly batch: number;
+  readonly head: number;
+}
+
+/** Sorted, disjoint, non-empty runs of keys, flat: start, one past the end, start, ... */
+export type Intervals = readonly number[];
+
+export interface Mask {
+  /** What it is and with which params, such as `causal window 255`. */
+  readonly name: string;
+  /** Whether query i sees key j. */
+  sees(i: number, j: number, place: Place): boolean;
+  /** The keys that query i sees; absent where there is no closed form, and then `words` is there. */
+  intervals?(i: number, place: Place): Intervals;
+  /** The keys that up to 32 queries see. */
+  words?(queries: ArrayLike<number>, place: Place): KeyWords;
+  /** Places of equal variant see alike; default: all do. */
+  variant?(place: Place): number | string;
+  /** An order of queries and keys in which fewer tiles are partial, for masks that gain by one. */
+  arrange?(extent: Extent): Arrangement;
+  /** Throws a ShapeError if the mask does not fit the problem. */
+  check?(extent: Extent): void;
+}
+
+/** Queries and keys in the order in which kernels take them. */
+export interface Arrangement {
+  /** The query in each slot, -1 for none. */
+  readonly queries: Int32Array;
+  /** The key in each slot, -1 for none. */
+  readonly keys: Int32Array;
+  /** The key slots that the queries in `count` (at most 32) slots from `first` see. */
+  words(first: number, count: number, place: Place): KeyWords;
+}
+
+const KEPT = 256;
+const known = new BoundedMap<string, Mask>(KEPT);
+
+/** The one mask of that name: equal masks are the same object, so that what follows from them is worked out once. */
+export function interned<M extends Mask>(mask: M): M {
+  return known.get(mask.name, () => mask) as M;
+}
+
+/** Every place of a problem. */
+export function* placesOf(extent: Extent): Generator<Place> {
+  for (let batch = 0; batch < extent.b; batch++) {
+    for (let head = 0; head < extent.h; head++) yield { ...extent, batch, head };
+  }
+}
+
+/** The problem of one head: what pictures and examples are about. */
+export function oneHead(n: number, m: number): Place {
+  return { b: 1, n, m, h: 1, g: 1, batch: 0, head: 0 };
+}

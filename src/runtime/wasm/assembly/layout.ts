@@ -1,0 +1,242 @@
+/** Rows of q, k and v laid out as the micro-kernel takes them. */
+import { bytesOf, loadRow } from './storage';
+import { largestLane, madd, storeTransposed } from './vector';
+
+export const TILE: i32 = 24;
+export const PANEL: i32 = 6;
+export const SLICE: i32 = 8;
+/** Panels that one task packs. */
+export const CHUNK_PANELS: i32 = 48;
+export const LARGEST_HEAD: i32 = 256;
+
+/** A tensor [batch, row, head, element]; strides in elements, all numbers float64 as the host writes them. */
+@unmanaged
+export class Operand {
+  address: f64;
+  dtype: f64;
+  batch: f64;
+  row: f64;
+  head: f64;
+  element: f64;
+}
+
+// @ts-ignore: decorator
+@inline
+export function rowAddress(x: Operand, batch: i32, row: i32, head: i32): usize {
+  const elements = <usize>batch * <usize>x.batch + <usize>row * <usize>x.row + <usize>head * <usize>x.head;
+  return <usize>x.address + elements * bytesOf(<i32>x.dtype);
+}
+
+/** The row in a slot, -1 for none; `order` is 0 where slots are rows. */
+// @ts-ignore: decorator
+@inline
+export function rowIn(slot: i32, order: usize, rows: i32): i32 {
+  if (order) return i32.load(order + (<usize>slot << 2));
+  return slot < rows ? slot : -1;
+}
+
+/** The float32 numbers of a row, converted into `buffer` if need be; `none` for row -1. */
+// @ts-ignore: decorator
+@inline
+function rowOrNone(x: Operand, batch: i32, row: i32, head: i32, columns: i32, buffer: usize, none: usize): usize {
+  if (row < 0) return none;
+  return loadRow(rowAddress(x, batch, row, head), <usize>x.element, <i32>x.dtype, columns, buffer);
+}
+
+// Working memory: six rows as loaded, a row of zeros, pointers to six rows.
+const ZEROS: usize = 6 * LARGEST_HEAD * 4;
+const POINTERS: usize = 7 * LARGEST_HEAD * 4;
+export const LAYOUT_BYTES: usize = POINTERS + 6 * 4;
+
+/**
+ * The rows of one head in the panels `first` to `last` of slots, as panels [columns][6 rows] at `to` (the address of
+ * panel 0), padded with zeros. Returns their largest squared norm, NaN if one is.
+ */
+export function layOutPanels(
+  x: Operand,
+  batch: i32,
+  head: i32,
+  order: usize,
+  rows: i32,
+  columns: i32,
+  first: i32,
+  last: i32,
+  to: usize,
+  scratch: usize,
+): f32 {
+  let largest: f32 = 0;
+  memory.fill(scratch + ZEROS, 0, LARGEST_HEAD * 4);
+  to += <usize>first * <usize>(columns * PANEL * 4);
+  for (let panel = first; panel < last; panel++, to += <usize>(columns * PANEL * 4)) {
+    for (let r: i32 = 0; r < PANEL; r++) {
+      const row = rowIn(panel * PANEL + r, order, rows);
+      const buffer = scratch + r * LARGEST_HEAD * 4;
+      store<usize>(scratch + POINTERS + (r << 2), rowOrNone(x, batch, row, head, columns, buffer, scratch + ZEROS));
+    }
+    packPanel(scratch + POINTERS, columns, to);
+    largest = max(largest, largestSquaredNorm(to, columns));
+  }
+  return largest;
+}
+
+/**
+ * The same rows as slices [rows][8 columns] at `to` (the address of slice 0), `sliceBytes` apart, padded with zeros.
+ * Returns the largest magnitude, NaN if there is one.
+ */
+export function layOutSlices(
+  x: Operand,
+  batch: i32,
+  head: i32,
+  order: usize,
+  rows: i32,
+  columns: i32,
+  first: i32,
+  last: i32,
+  to: usize,
+  sliceBytes: usize,
+  scratch: usize,
+): f32 {
+  const slices = (columns + SLICE - 1) / SLICE;
+  // Magnitudes as integers, the sign bit shifted out: they order alike, and NaN stands above infinity.
+  let largest = i32x4.splat(0);
+  // One row with the columns up to the slice's end: the padding of `scratch` stays zero.
+  memory.fill(scratch, 0, LARGEST_HEAD * 4);
+  memory.fill(scratch + ZEROS, 0, LARGEST_HEAD * 4);
+  for (let slot = first * PANEL; slot < last * PANEL; slot++) {
+    let row = rowOrNone(x, batch, rowIn(slot, order, rows), head, columns, scratch, scratch + ZEROS);
+    if (row != scratch && columns % SLICE != 0) {
+      memory.copy(scratch, row, <usize>columns << 2);
+      row = scratch;
+    }
+    let at = to + (<usize>slot << 5);
+    for (let s: i32 = 0; s < slices; s++, row += 32, at += sliceBytes) {
+      const left = v128.load(row);
+      const right = v128.load(row, 16);
+      v128.store(at, left);
+      v128.store(at, right, 16);
+      largest = i32x4.max_u(largest, i32x4.max_u(i32x4.shl(left, 1), i32x4.shl(right, 1)));
+    }
+  }
+  return largestLane(i32x4.shr_u(largest, 1));
+}
+
+/** Of the six keys of a panel [d][6]; two steps of d, twelve floats, at a time. */
+function largestSquaredNorm(panel: usize, d: i32): f32 {
+  let a = f32x4.splat(0);
+  let b = a;
+  let c = a;
+  for (const end = panel + <usize>(d >> 1) * 48; panel < end; panel += 48) {
+    const x = v128.load(panel);
+    const y = v128.load(panel, 16);
+    const z = v128.load(panel, 32);
+    a = madd(x, x, a);
+    b = madd(y, y, b);
+    c = madd(z, z, c);
+  }
+  // Keys 0 to 3 are a with the end of b and the start of c; keys 4 and 5 the start of b with the end of c.
+  let four = f32x4.add(a, v128.shuffle<f32>(b, c, 2, 3, 4, 5));
+  let two = f32x4.add(b, v128.shuffle<f32>(c, c, 2, 3, 2, 3));
+  if (d & 1) {
+    const x = v128.load(panel);
+    const y = v128.load64_zero(panel, 16);
+    four = madd(x, x, four);
+    two = madd(y, y, two);
+  }
+  return largestLane(f32x4.max(four, v128.shuffle<f32>(two, two, 0, 1, 0, 1)));
+}
+
+/** Six rows of d floats to [d][6]. */
+function packPanel(rows: usize, d: i32, to: usize): void {
+  const r0 = load<usize>(rows);
+  const r1 = load<usize>(rows, 4);
+  const r2 = load<usize>(rows, 8);
+  const r3 = load<usize>(rows, 12);
+  const r4 = load<usize>(rows, 16);
+  const r5 = load<usize>(rows, 20);
+  let c: usize = 0;
+  const end = <usize>d << 2;
+  for (; c + 16 <= end; c += 16, to += 96) {
+    storeTransposed(v128.load(r0 + c), v128.load(r1 + c), v128.load(r2 + c), v128.load(r3 + c), to, 24);
+    const x = v128.load(r4 + c);
+    const y = v128.load(r5 + c);
+    const low = v128.shuffle<f32>(x, y, 0, 4, 1, 5);
+    const high = v128.shuffle<f32>(x, y, 2, 6, 3, 7);
+    v128.store64_lane(to, low, 0, 16);
+    v128.store64_lane(to, low, 1, 40);
+    v128.store64_lane(to, high, 0, 64);
+    v128.store64_lane(to, high, 1, 88);
+  }
+  for (; c < end; c += 4, to += 24) {
+    f32.store(to, f32.load(r0 + c));
+    f32.store(to, f32.load(r1 + c), 4);
+    f32.store(to, f32.load(r2 + c), 8);
+    f32.store(to, f32.load(r3 + c), 12);
+    f32.store(to, f32.load(r4 + c), 16);
+    f32.store(to, f32.load(r5 + c), 20);
+  }
+}
+
+/**
+ * Rows of a tile times `factor`, to [3 slices][columns][8 rows] at `to`; returns their largest squared norm. Working
+ * memory as for the others.
+ */
+export function layOutTile(
+  x: Operand,
+  batch: i32,
+  head: i32,
+  order: usize,
+  rows: i32,
+  columns: i32,
+  first: i32,
+  count: i32,
+  factor: f32,
+  to: usize,
+  scratch: usize,
+): f32 {
+  const scale = f32x4.splat(factor);
+  let largest = f32x4.splat(0);
+  memory.fill(scratch + ZEROS, 0, LARGEST_HEAD * 4);
+  for (let s: i32 = 0; s < count; s += SLICE) {
+    const slice = to + <usize>(s * columns * 4);
+    for (let quad: i32 = 0; quad < SLICE; quad += 4) {
+      for (let r: i32 = 0; r < 4; r++) {
+        const slot = s + quad + r;
+        const row = slot < count ? rowIn(first + slot, order, rows) : -1;
+        const buffer = scratch + r * LARGEST_HEAD * 4;
+        store<usize>(scratch + POINTERS + (r << 2), rowOrNone(x, batch, row, head, columns, buffer, scratch + ZEROS));
+      }
+      packQuad(scratch + POINTERS, columns, slice + (quad << 2));
+    }
+    let left = f32x4.splat(0);
+    let right = left;
+    for (let at = slice, end = slice + <usize>(columns * SLICE * 4); at < end; at += 32) {
+      const a = f32x4.mul(v128.load(at), scale);
+      const b = f32x4.mul(v128.load(at, 16), scale);
+      v128.store(at, a);
+      v128.store(at, b, 16);
+      left = madd(a, a, left);
+      right = madd(b, b, right);
+    }
+    largest = f32x4.max(largest, f32x4.max(left, right));
+  }
+  return largestLane(largest);
+}
+
+/** Four rows as columns of [columns][8]. */
+function packQuad(rows: usize, columns: i32, to: usize): void {
+  const r0 = load<usize>(rows);
+  const r1 = load<usize>(rows, 4);
+  const r2 = load<usize>(rows, 8);
+  const r3 = load<usize>(rows, 12);
+  let c: usize = 0;
+  const end = <usize>columns << 2;
+  for (; c + 16 <= end; c += 16, to += 128) {
+    storeTransposed(v128.load(r0 + c), v128.load(r1 + c), v128.load(r2 + c), v128.load(r3 + c), to, 32);
+  }
+  for (; c < end; c += 4, to += 32) {
+    f32.store(to, f32.load(r0 + c));
+    f32.store(to, f32.load(r1 + c), 4);
+    f32.store(to, f32.load(r2 + c), 8);
+    f32.store(to, f32.load(r3 + c), 12);
+  }
+}

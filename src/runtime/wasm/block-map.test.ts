@@ -1,0 +1,118 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { band, causal } from '../../masks/band';
+import { KeyWords } from '../../masks/key-words';
+import { type Extent, type Mask, oneHead, type Place, placesOf } from '../../masks/mask';
+import { type BlockMap, blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE, RUN_LENGTH } from './block-map';
+
+const one = (n: number, m: number): Extent => ({ b: 1, n, m, h: 1, g: 1 });
+
+/** The pairs, at most three, on which the map and the mask differ. */
+function differences(map: BlockMap, head: number, mask: Mask, place: Place): string[] {
+  const byMap = seesByMap(map, head);
+  const found: string[] = [];
+  for (let i = 0; i < place.n; i++) {
+    for (let j = 0; j < place.m; j++) if (byMap(i, j) !== mask.sees(i, j, place)) found.push(`${i},${j}`);
+  }
+  return found.slice(0, 3);
+}
+
+/** Whether query i of a head sees key j by the map: the pattern of its panel, or nothing. */
+function seesByMap(map: BlockMap, head: number): (i: number, j: number) => boolean {
+  const seen = new Set<string>();
+  const which = map.maps[head] as number;
+  for (let tile = 0; tile < map.tiles; tile++) {
+    const [first, count] = map.tileRuns.slice(2 * (which * map.tiles + tile)) as unknown as [number, number];
+    for (let run = first; run < first + count; run++) {
+      const [from, past, pattern] = map.runs.slice(RUN_LENGTH * run) as unknown as [number, number, number];
+      for (let slot = from * PANEL; slot < past * PANEL; slot++) {
+        const word = map.patterns[pattern * PATTERN_LENGTH + (slot % PANEL)] as number;
+        for (let r = 0; r < QUERY_TILE; r++) {
+          const query = map.queries ? map.queries[tile * QUERY_TILE + r] : tile * QUERY_TILE + r;
+          const key = map.keys ? map.keys[slot] : slot;
+          if ((word >> r) & 1) seen.add(`${query},${key}`);
+        }
+      }
+    }
+  }
+  return (i, j) => seen.has(`${i},${j}`);
+}
+
+/** Every third key, without a closed form, differently in each head. */
+const everyThird: Mask = {
+  name: 'every third',
+  sees: (i, j, { head }) => (i + j + head) % 3 === 0,
+  variant: ({ head }) => head % 3,
+  words(queries, { m, head }) {
+    const result = new KeyWords();
+    for (let j = 0; j < m; j++) {
+      let word = 0;
+      for (let r = 0; r < queries.length; r++) if (((queries[r] as number) + j + head) % 3 === 0) word |= 1 << r;
+      result.push(j, word);
+    }
+    result.push(m, 0);
+    return result;
+  },
+};
+
+const length = fc.integer({ min: 1, max: 150 });
+const reach = fc.oneof(fc.constant(-1), fc.nat({ max: 80 }));
+
+test('the map holds what the mask sees, and panels that nobody sees do not occur', () => {
+  fc.assert(
+    fc.property(length, length, reach, reach, (n, m, left, right) => {
+      const mask = band(left, right);
+      expect(differences(blockMap(mask, one(n, m)), 0, mask, oneHead(n, m))).toEqual([]);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test('heads that see alike share a map', () => {
+  const extent: Extent = { b: 2, n: 50, m: 31, h: 4, g: 2 };
+  const map = blockMap(everyThird, extent);
+  expect([...map.maps]).toEqual([0, 1, 2, 0, 0, 1, 2, 0]);
+  let at = 0;
+  for (const place of placesOf(extent)) expect(differences(map, at++, everyThird, place)).toEqual([]);
+});
+
+test('slots may be any order of queries and keys, with gaps', () => {
+  const order = Int32Array.from({ length: 60 }, (_, slot) =>
+    slot % 5 === 4 ? -1 : ((slot - Math.floor(slot / 5)) * 7) % 48,
+  );
+  const scattered: Mask = {
+    ...causal(),
+    name: 'scattered',
+    arrange: () => ({
+      queries: order,
+      keys: order,
+      words(first, count, place: Place) {
+        const result = new KeyWords();
+        order.forEach((key, slot) => {
+          let word = 0;
+          for (let r = 0; r < count; r++) {
+            const query = order[first + r] as number;
+            if (query >= 0 && key >= 0 && causal().sees(query, key, place)) word |= 1 << r;
+          }
+          result.push(slot, word);
+        });
+        result.push(order.length, 0);
+        return result;
+      },
+    }),
+  };
+  expect(differences(blockMap(scattered, one(48, 48)), 0, scattered, oneHead(48, 48))).toEqual([]);
+});
+
+test('tiles come with the most work first', () => {
+  const map = blockMap(causal(), one(240, 240));
+  expect([...map.order]).toEqual([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+  expect(map.visited).toBe(4 * (1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9 + 10));
+});
+
+test('equal masks share one map, which is small whatever the length', () => {
+  expect(blockMap(band(255, 0), one(4096, 4096))).toBe(blockMap(band(255, 0), one(4096, 4096)));
+  const map = blockMap(band(255, 0), one(65_536, 65_536));
+  expect(map.patterns.length / PATTERN_LENGTH).toBeLessThan(60);
+  expect(map.runs.length / RUN_LENGTH / map.tiles).toBeLessThan(12);
+});
