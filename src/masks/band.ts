@@ -17,6 +17,7 @@ export function band(left: number, right: number): Band {
     name: bandName(left, right),
     left,
     right,
+    slides: true,
     sees(i, j, { n, m }) {
       const distance = j - (i + m - n);
       return (left === -1 || distance >= -left) && (right === -1 || distance <= right);

@@ -1,5 +1,5 @@
 /** What a few queries see, key by key. */
-import type { Mask, Place } from './mask';
+import type { Intervals, Mask, Place } from './mask';
 
 /**
  * A word for each key whose bit r says whether query r of a tile sees it, kept as the keys at which it changes. Keys
@@ -33,16 +33,18 @@ export class KeyWords {
 
 /** The words of up to 32 queries of any mask. */
 export function keyWords(mask: Mask, queries: ArrayLike<number>, place: Place): KeyWords {
-  if (!mask.intervals) return (mask.words as NonNullable<Mask['words']>)(queries, place);
-  const changes: number[] = [];
-  for (let r = 0; r < queries.length; r++) {
-    for (const key of mask.intervals(queries[r] as number, place)) changes.push(key * 32 + r);
-  }
+  const { intervals } = mask;
+  if (!intervals) return (mask.words as NonNullable<Mask['words']>)(queries, place);
+  return wordsOf(Array.from(queries, (i) => intervals(i, place)));
+}
+
+/** The words of queries by their intervals. */
+export function wordsOf(intervals: readonly Intervals[]): KeyWords {
+  const changes = intervals.flatMap((ends, r) => ends.map((key) => key * 32 + r));
   // Typed arrays sort by value without a callback.
-  const sorted = Float64Array.from(changes).sort();
   const result = new KeyWords();
   let word = 0;
-  for (const change of sorted) {
+  for (const change of Float64Array.from(changes).sort()) {
     word ^= 1 << (change % 32);
     result.push(Math.floor(change / 32), word);
   }

@@ -33,6 +33,8 @@ export interface Mask {
   sees(i: number, j: number, place: Place): boolean;
   /** The keys that query i sees; absent where there is no closed form, and then `words` is there. */
   intervals?(i: number, place: Place): Intervals;
+  /** Whether each query sees, one key further on, what the one before it sees; but for what lies beyond the ends. */
+  readonly slides?: boolean;
   /** The keys that up to 32 queries see. */
   words?(queries: ArrayLike<number>, place: Place): KeyWords;
   /** Places of equal variant see alike; default: all do. */

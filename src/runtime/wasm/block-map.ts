@@ -3,8 +3,10 @@
  * runs of panels that look alike. Panels that no query of a tile sees do not occur, those that all see are pattern 0,
  * and equal partial panels share one pattern. Built in time proportional to the tiles; never holds n x m of anything.
  */
+
+import { queriesFrom } from '../../masks/area';
 import { BoundedMap } from '../../masks/bounded-map';
-import { type KeyWords, keyWords } from '../../masks/key-words';
+import { type KeyWords, keyWords, wordsOf } from '../../masks/key-words';
 import { type Extent, type Mask, type Place, placesOf } from '../../masks/mask';
 
 export const QUERY_TILE = 24;
@@ -127,31 +129,40 @@ class Builder {
   readonly patterns = new Patterns();
   /** Panels of each tile. */
   readonly work: number[] = [];
-  /** Where the intervals of the last tile's queries began and ended, a number each (`keyWords`). */
-  #last: number[] = [];
-  #lastFirst = -1;
+  /** The ends of the intervals of the last tile's queries, if these are 24. */
+  #ends: readonly number[] = [];
+  #lowest = 0;
+  #highest = 0;
+  /** How far these tiles have slid since the ends were asked for. */
+  #slid = 0;
 
   /** A tile of the queries from `first`. */
   addQueries(mask: Mask, first: number, count: number, place: Place): void {
-    const queries = Array.from({ length: count }, (_, r) => first + r);
-    const valid = maskOf(count, () => true);
-    if (!mask.intervals) {
-      this.addWords(keyWords(mask, queries, place), valid);
+    const { intervals, slides } = mask;
+    const follows = count === QUERY_TILE && first > 0;
+    const slid = this.#slid + QUERY_TILE;
+    // Intervals that touch neither end nor pass the last key one tile further on: nothing new to ask for.
+    if (follows && slides && this.#lowest > 0 && this.#highest + slid <= place.m) {
+      this.#slid = slid;
+      this.#repeat(QUERY_TILE / PANEL);
       return;
     }
-    const ends = queries.map((i) => (mask.intervals as NonNullable<Mask['intervals']>)(i, place));
-    const flat = ends.flat();
-    const isNext = count === QUERY_TILE && first === this.#lastFirst + QUERY_TILE && flat.length === this.#last.length;
-    if (isNext && flat.every((key, at) => key === this.#last[at])) this.#repeat(0);
-    else if (isNext && flat.every((key, at) => key === (this.#last[at] as number) + QUERY_TILE)) {
-      this.#repeat(QUERY_TILE / PANEL);
-    } else
-      this.addWords(
-        keyWords({ ...mask, intervals: (i) => ends[i - first] as readonly number[] }, queries, place),
-        valid,
-      );
-    this.#last = flat;
-    this.#lastFirst = count === QUERY_TILE ? first : -2 * QUERY_TILE;
+    const queries = queriesFrom(first, count);
+    const all = maskOf(count, () => true);
+    if (!intervals) {
+      this.addWords(keyWords(mask, queries, place), all);
+      return;
+    }
+    const byQuery = queries.map((i) => intervals(i, place));
+    const ends = byQuery.flat();
+    if (follows && same(ends, this.#ends, this.#slid)) this.#repeat(0);
+    else if (follows && same(ends, this.#ends, slid)) this.#repeat(QUERY_TILE / PANEL);
+    else this.addWords(wordsOf(byQuery), all);
+    this.#ends = ends;
+    // A query that sees nothing lies beyond an end.
+    this.#lowest = byQuery.some(({ length }) => length === 0) ? 0 : Math.min(...ends);
+    this.#highest = Math.max(...ends);
+    this.#slid = 0;
   }
 
   /** A tile whose queries with a bit in `valid` exist and see what `words` says, in key slots. */
@@ -199,7 +210,8 @@ class Builder {
 
   /** The last tile once more, its panels moved by `panels`. */
   #repeat(panels: number): void {
-    const [first, count] = this.tileRuns.slice(-2) as [number, number];
+    const first = this.tileRuns.at(-2) as number;
+    const count = this.tileRuns.at(-1) as number;
     this.work.push(this.work.at(-1) as number);
     if (panels === 0) {
       this.tileRuns.push(first, count);
@@ -276,4 +288,8 @@ function padded(slots: Int32Array, length: number): Int32Array {
   const result = new Int32Array(length).fill(-1);
   result.set(slots);
   return result;
+}
+
+function same(a: readonly number[], b: readonly number[], moved: number): boolean {
+  return a.length === b.length && a.every((key, at) => key === (b[at] as number) + moved);
 }
