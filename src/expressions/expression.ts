@@ -1,0 +1,89 @@
+/**
+ * What a function over indices is compiled into: a small directed graph of operations on numbers and booleans, whose
+ * meaning is JavaScript's own, in float64. Booleans are held as 0 and 1.
+ */
+import { OPERATIONS, type Operation } from './operations';
+
+export type Kind = 'number' | 'boolean';
+
+/** What a function is given: the score, batch, query head, query, key, and the numbers of queries and keys. */
+export type InputName = 'score' | 'b' | 'h' | 'q' | 'k' | 'n' | 'm';
+
+/** A captured array, copied when the function was compiled. An index outside it reads NaN. */
+export interface Table {
+  /** How the function calls it, such as `doc` or `tree.parents`. */
+  readonly name: string;
+  readonly values: Float64Array;
+}
+
+export type Expression =
+  | { readonly operation: 'constant'; readonly kind: Kind; readonly args: readonly []; readonly value: number }
+  | { readonly operation: 'input'; readonly kind: 'number'; readonly args: readonly []; readonly name: InputName }
+  | {
+      readonly operation: 'read';
+      readonly kind: 'number';
+      readonly args: readonly [Expression];
+      readonly table: Table;
+    }
+  | { readonly operation: Operation; readonly kind: Kind; readonly args: readonly Expression[] };
+
+export function constant(value: number | boolean): Expression {
+  return {
+    operation: 'constant',
+    kind: typeof value === 'boolean' ? 'boolean' : 'number',
+    args: [],
+    value: Number(value),
+  };
+}
+
+export function input(name: InputName): Expression {
+  return { operation: 'input', kind: 'number', args: [], name };
+}
+
+export function read(table: Table, index: Expression): Expression {
+  return { operation: 'read', kind: 'number', args: [index], table };
+}
+
+/** `operation` of `args`, computed at once where they are constants. */
+export function apply(operation: Operation, ...args: readonly Expression[]): Expression {
+  const kind = operation === 'select' ? (args[1] as Expression).kind : OPERATIONS[operation].kind;
+  const values = args.map(constantOf);
+  if (values.every((value) => value !== undefined)) {
+    return { operation: 'constant', kind, args: [], value: compute(operation, values) };
+  }
+  const chosen = values[0];
+  if (operation === 'select' && chosen !== undefined) return args[chosen ? 1 : 2] as Expression;
+  return { operation, kind, args };
+}
+
+/** The value of a constant. */
+export function constantOf(expression: Expression): number | undefined {
+  return 'value' in expression ? expression.value : undefined;
+}
+
+/** `expression` with one of its inputs replaced. */
+export function substitute(expression: Expression, name: InputName, replacement: Expression): Expression {
+  const done = new Map<Expression, Expression>();
+  const visit = (node: Expression): Expression => {
+    const known = done.get(node);
+    if (known) return known;
+    let result = node;
+    if ('name' in node) result = node.name === name ? replacement : node;
+    else if ('table' in node) result = read(node.table, visit(node.args[0]));
+    else if (!('value' in node)) result = apply(node.operation, ...node.args.map(visit));
+    done.set(node, result);
+    return result;
+  };
+  return visit(expression);
+}
+
+function compute(operation: Operation, values: readonly number[]): number {
+  const [x, y, z] = [0, 1, 2].map((at) => Float64Array.of(values[at] ?? 0)) as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+  ];
+  const out = new Float64Array(1);
+  OPERATIONS[operation].loop(out, x, y, z, 1);
+  return out[0] as number;
+}

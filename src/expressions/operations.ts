@@ -1,0 +1,113 @@
+/** The operations of expressions, each defined once: as a loop over float64 arrays, with booleans as 0 and 1. */
+
+/** `count` elements of out from those of x, y and z, as many as the operation takes. */
+type Loop = (out: Float64Array, x: Float64Array, y: Float64Array, z: Float64Array, count: number) => void;
+
+interface Definition {
+  readonly kind: 'number' | 'boolean';
+  readonly loop: Loop;
+}
+
+const number = (loop: Loop): Definition => ({ kind: 'number', loop });
+const boolean = (loop: Loop): Definition => ({ kind: 'boolean', loop });
+
+/** For functions that take longer than the call. */
+const each = (f: (x: number) => number): Definition =>
+  number((out, x, _y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = f(x[i]!);
+  });
+
+export const OPERATIONS = {
+  add: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! + y[i]!;
+  }),
+  subtract: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! - y[i]!;
+  }),
+  multiply: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! * y[i]!;
+  }),
+  divide: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! / y[i]!;
+  }),
+  remainder: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! % y[i]!;
+  }),
+  power: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! ** y[i]!;
+  }),
+  min: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = Math.min(x[i]!, y[i]!);
+  }),
+  max: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = Math.max(x[i]!, y[i]!);
+  }),
+  negative: number((out, x, _y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = -x[i]!;
+  }),
+  abs: number((out, x, _y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = Math.abs(x[i]!);
+  }),
+  floor: number((out, x, _y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = Math.floor(x[i]!);
+  }),
+  ceil: number((out, x, _y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = Math.ceil(x[i]!);
+  }),
+  trunc: number((out, x, _y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = Math.trunc(x[i]!);
+  }),
+  round: each(Math.round),
+  sign: each(Math.sign),
+  sqrt: each(Math.sqrt),
+  exp: each(Math.exp),
+  log: each(Math.log),
+  tanh: each(Math.tanh),
+  cos: each(Math.cos),
+  sin: each(Math.sin),
+  bitAnd: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! & y[i]!;
+  }),
+  bitOr: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! | y[i]!;
+  }),
+  bitXor: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! ^ y[i]!;
+  }),
+  bitNot: number((out, x, _y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = ~x[i]!;
+  }),
+  shiftLeft: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! << y[i]!;
+  }),
+  shiftRight: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! >> y[i]!;
+  }),
+  shiftRightUnsigned: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! >>> y[i]!;
+  }),
+  less: boolean((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! < y[i]! ? 1 : 0;
+  }),
+  lessOrEqual: boolean((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! <= y[i]! ? 1 : 0;
+  }),
+  equal: boolean((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! === y[i]! ? 1 : 0;
+  }),
+  not: boolean((out, x, _y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = 1 - x[i]!;
+  }),
+  and: boolean((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! * y[i]!;
+  }),
+  or: boolean((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = Math.max(x[i]!, y[i]!);
+  }),
+  /** y where x holds, else z; of the kind of both. */
+  select: number((out, x, y, z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[i]! === 1 ? y[i]! : z[i]!;
+  }),
+} satisfies Record<string, Definition>;
+
+export type Operation = keyof typeof OPERATIONS;

@@ -1,0 +1,444 @@
+/**
+ * From a function to an expression, by way of the function's source.
+ *
+ * JavaScript cannot overload operators, so a function can only be compiled as it is written: one expression, or `const`
+ * declarations and `if (...) return ...;` before a last `return`. It sees its parameters, what it is passed as captured
+ * and `Math`, and nothing of where it was written.
+ */
+
+import type * as js from 'acorn';
+import { type Node, type Options, parseExpressionAt } from 'acorn';
+import { ParameterError } from '../errors';
+import { apply, constant, constantOf, type Expression, type InputName, input, read, type Table } from './expression';
+import type { Operation } from './operations';
+
+/** What a function may capture: scalars, flat arrays, and objects of those. */
+export type Captured = Readonly<Record<string, unknown>>;
+
+export interface Signature {
+  /** What the caller called, such as `masks.from`: opens every message. */
+  readonly caller: string;
+  /** The parameters before the captured one. */
+  readonly parameters: readonly InputName[];
+  readonly returns: 'number' | 'boolean';
+}
+
+/** A captured value that is not yet an expression, and what the function calls it. */
+class Outer {
+  constructor(
+    readonly value: unknown,
+    readonly path: string,
+  ) {}
+}
+
+type Value = Expression | Outer;
+type Scope = ReadonlyMap<string, Value>;
+
+const UNARY: Partial<Record<string, Operation>> = { '-': 'negative', '~': 'bitNot' };
+
+const BINARY: Partial<Record<string, Operation>> = {
+  '+': 'add',
+  '-': 'subtract',
+  '*': 'multiply',
+  '/': 'divide',
+  '%': 'remainder',
+  '**': 'power',
+  '&': 'bitAnd',
+  '|': 'bitOr',
+  '^': 'bitXor',
+  '<<': 'shiftLeft',
+  '>>': 'shiftRight',
+  '>>>': 'shiftRightUnsigned',
+  '<': 'less',
+  '<=': 'lessOrEqual',
+};
+
+const SWAPPED: Partial<Record<string, Operation>> = { '>': 'less', '>=': 'lessOrEqual' };
+const EQUALITY = ['===', '!==', '==', '!='];
+
+const FUNCTIONS: Partial<Record<string, { readonly operation: Operation; readonly arity: number }>> = {
+  ...Object.fromEntries(
+    (['abs', 'floor', 'ceil', 'round', 'trunc', 'sign', 'sqrt', 'exp', 'log', 'tanh', 'cos', 'sin'] as const).map(
+      (operation) => [operation, { operation, arity: 1 }],
+    ),
+  ),
+  pow: { operation: 'power', arity: 2 },
+  min: { operation: 'min', arity: Number.POSITIVE_INFINITY },
+  max: { operation: 'max', arity: Number.POSITIVE_INFINITY },
+};
+
+/** Syntax that people write and that cannot be compiled: what to call it, and the remedy. */
+const SINGLE = 'write a single expression';
+const REFUSED: Partial<Record<string, readonly [what: string, remedy: string]>> = {
+  ForStatement: ["a 'for' loop", SINGLE],
+  ForOfStatement: ["a 'for' loop", SINGLE],
+  ForInStatement: ["a 'for' loop", SINGLE],
+  WhileStatement: ["a 'while' loop", SINGLE],
+  DoWhileStatement: ["a 'do' loop", SINGLE],
+  SwitchStatement: ["a 'switch'", "write 'condition ? a : b'"],
+  TryStatement: ["a 'try'", SINGLE],
+  ThrowStatement: ["a 'throw'", SINGLE],
+  ExpressionStatement: ['a statement without effect on the result', SINGLE],
+  FunctionDeclaration: ['a function within the function', 'write it out'],
+  FunctionExpression: ['a function within the function', 'write it out'],
+  ArrowFunctionExpression: ['a function within the function', 'write it out'],
+  AssignmentExpression: ['an assignment', "declare another 'const'"],
+  UpdateExpression: ['an assignment', "declare another 'const'"],
+  SequenceExpression: ['a comma', SINGLE],
+  ThisExpression: ["'this'", 'pass what it holds as captured'],
+  NewExpression: ["'new'", 'make it outside and pass it as captured'],
+  TemplateLiteral: ['a string', 'use numbers'],
+  ArrayExpression: ['an array', 'make it outside and pass it as captured'],
+  ObjectExpression: ['an object', 'make it outside and pass it as captured'],
+  ChainExpression: ["'?.'", "use '.' or '[...]'"],
+  AwaitExpression: ["'await'", 'wait outside and pass the result as captured'],
+};
+
+/** The expression that `fn` computes; a ParameterError names what cannot be compiled, where, and the remedy. */
+export function parse(fn: unknown, captured: Captured, signature: Signature): Expression {
+  return new Compiler(fn, captured, signature).compile();
+}
+
+class Compiler {
+  readonly #tables = new Map<unknown, Table>();
+  readonly #root: js.Expression;
+  /** Columns of the first line before the function's own. */
+  #shift = 1;
+
+  constructor(
+    fn: unknown,
+    readonly captured: Captured,
+    readonly signature: Signature,
+  ) {
+    const { caller } = signature;
+    if (typeof fn !== 'function') throw new ParameterError(`${caller} takes a function, got ${typeof fn}`);
+    if (captured === null || typeof captured !== 'object') {
+      throw new ParameterError(
+        `${caller}: captured must be an object of what the function uses, such as { w }, got ${captured === null ? 'null' : typeof captured}`,
+      );
+    }
+    const source = Function.prototype.toString.call(fn);
+    if (/\{\s*\[native code\]\s*\}\s*$/.test(source)) {
+      throw new ParameterError(
+        `${caller}: ${fn.name || 'the function'} is native or bound and has no source to compile: pass an arrow function`,
+      );
+    }
+    this.#root = this.#read(source);
+  }
+
+  compile(): Expression {
+    const { returns } = this.signature;
+    const fn = this.#root;
+    if (fn.type !== 'ArrowFunctionExpression' && fn.type !== 'FunctionExpression') {
+      throw this.#refusal(fn, fn.type === 'ClassExpression' ? 'a class' : 'this', 'pass an arrow function');
+    }
+    if (fn.async) throw this.#refusal(fn, 'an async function', 'wait outside and pass the result as captured');
+    if (fn.generator) throw this.#refusal(fn, 'a generator', 'pass an arrow function');
+    const scope = this.#parameters(fn.params);
+    const value =
+      fn.body.type === 'BlockStatement' ? this.#block(fn.body.body, scope, fn.body) : this.#visit(fn.body, scope);
+    const result = this.#scalar(value, fn.body);
+    if (result.kind === returns) return result;
+    const remedy =
+      returns === 'boolean' ? "compare it, e.g. 'x !== 0'" : "choose by it, e.g. 'condition ? score : -Infinity'";
+    throw new ParameterError(
+      `${this.signature.caller}: the function must return a ${returns}, it returns a ${result.kind}: ${remedy}`,
+    );
+  }
+
+  /** The function as an expression: in parentheses, or as the method of an object that shorthand methods are. */
+  #read(source: string): js.Expression {
+    const options: Options = { ecmaVersion: 'latest', locations: true };
+    try {
+      return parseExpressionAt(`(${source}\n)`, 0, options);
+    } catch (error) {
+      try {
+        const object = parseExpressionAt(`({${source}\n})`, 0, options) as js.ObjectExpression;
+        this.#shift = 2;
+        return (object.properties[0] as js.Property).value;
+      } catch {
+        throw new ParameterError(
+          `${this.signature.caller}: the function's source cannot be parsed: ${(error as Error).message}`,
+        );
+      }
+    }
+  }
+
+  #parameters(params: readonly js.Pattern[]): Scope {
+    const { parameters } = this.signature;
+    const scope = new Map<string, Value>();
+    params.forEach((param, at) => {
+      if (at < parameters.length) {
+        if (param.type !== 'Identifier') throw this.#refusal(param, 'this parameter', 'give it a plain name');
+        scope.set(param.name, input(parameters[at] as InputName));
+      } else if (at === parameters.length) this.#bind(param, new Outer(this.captured, ''), scope);
+      else throw this.#refusal(param, 'this parameter', `the function is given ${parameters.join(', ')} and captured`);
+    });
+    return scope;
+  }
+
+  /** Declares the names of a pattern. */
+  #bind(pattern: js.Pattern, value: Value, scope: Map<string, Value>): void {
+    if (pattern.type === 'Identifier') scope.set(pattern.name, value);
+    else if (pattern.type === 'ObjectPattern' && value instanceof Outer) {
+      for (const property of pattern.properties) {
+        if (property.type !== 'Property' || property.computed || property.key.type !== 'Identifier') {
+          throw this.#refusal(property, 'this pattern', 'name each property');
+        }
+        this.#bind(property.value, this.#property(value, property.key.name, property), scope);
+      }
+    } else throw this.#refusal(pattern, 'this pattern', 'name each property and give no defaults');
+  }
+
+  /** The value of statements that end in a `return`. */
+  #block(statements: readonly js.Statement[], outer: Scope, block: Node): Value {
+    const scope = new Map(outer);
+    for (const [at, statement] of statements.entries()) {
+      if (statement.type === 'VariableDeclaration') {
+        for (const { id, init } of statement.declarations) {
+          if (!init) throw this.#refusal(id, 'a variable without a value', "declare a 'const'");
+          this.#bind(id, this.#visit(init, scope), scope);
+        }
+      } else if (statement.type === 'ReturnStatement') {
+        if (!statement.argument) throw this.#refusal(statement, "a 'return' without a value", 'return one');
+        return this.#visit(statement.argument, scope);
+      } else if (statement.type === 'IfStatement') {
+        const rest = statements.slice(at + 1);
+        if (statement.alternate && rest.length > 0) {
+          throw this.#refusal(rest[0] as Node, "a statement after an 'else'", "leave out the 'else'");
+        }
+        return this.#choose(
+          statement,
+          this.#truth(statement.test, scope),
+          this.#block(bodyOf(statement.consequent), scope, statement.consequent),
+          this.#block(
+            statement.alternate ? bodyOf(statement.alternate) : rest,
+            scope,
+            statement.alternate ?? statement,
+          ),
+        );
+      } else if (statement.type !== 'EmptyStatement' && !('directive' in statement)) throw this.#unknown(statement);
+    }
+    throw this.#refusal(block, "a branch without a 'return'", 'return a value from each');
+  }
+
+  #visit(node: js.Expression | js.PrivateIdentifier | js.Super, scope: Scope): Value {
+    switch (node.type) {
+      case 'Literal':
+        if (typeof node.value === 'number' || typeof node.value === 'boolean') return constant(node.value);
+        throw this.#refusal(node, `a ${node.value === null ? 'null' : typeof node.value}`, 'use numbers and booleans');
+      case 'Identifier':
+        return this.#name(node, scope);
+      case 'MemberExpression':
+        return this.#member(node, scope);
+      case 'CallExpression':
+        return this.#call(node, scope);
+      case 'UnaryExpression':
+        return this.#unary(node, scope);
+      case 'BinaryExpression':
+        return this.#binary(node, scope);
+      case 'LogicalExpression':
+        return this.#logical(node, scope);
+      case 'ConditionalExpression':
+        return this.#choose(
+          node,
+          this.#truth(node.test, scope),
+          this.#visit(node.consequent, scope),
+          this.#visit(node.alternate, scope),
+        );
+      default:
+        throw this.#unknown(node);
+    }
+  }
+
+  #name(node: js.Identifier, scope: Scope): Value {
+    const value = scope.get(node.name);
+    if (value) return value;
+    if (node.name === 'Infinity' || node.name === 'NaN') return constant(Number(node.name));
+    const { caller } = this.signature;
+    throw new ParameterError(
+      `${caller}: '${node.name}' at ${this.#place(node)} is not a parameter: pass it as captured, ${caller}(fn, { ${node.name} })`,
+    );
+  }
+
+  #member(node: js.MemberExpression, scope: Scope): Value {
+    const { object, property } = node;
+    if (node.optional) throw this.#refusal(node, "'?.'", "use '.' or '[...]'");
+    if (!node.computed && isMath(object, scope)) {
+      const value = Math[(property as js.Identifier).name as 'PI'] as unknown;
+      if (typeof value === 'number') return constant(value);
+      throw this.#refusal(node, `Math.${(property as js.Identifier).name}`, 'call a function that is known');
+    }
+    const array = this.#visit(object, scope);
+    if (!(array instanceof Outer)) throw this.#refusal(node, 'a property of a number', 'use numbers as they are');
+    if (!node.computed) return this.#property(array, (property as js.Identifier).name, node);
+    if (property.type === 'Literal' && typeof property.value === 'string') {
+      return this.#property(array, property.value, node);
+    }
+    return this.#element(array, this.#number(property, scope), node);
+  }
+
+  /** A named property of what was captured; n and m are there unless the caller captured others by these names. */
+  #property({ value, path }: Outer, name: string, node: Node): Value {
+    const inner = Object(value)[name];
+    if (inner !== undefined) return new Outer(inner, path ? `${path}.${name}` : name);
+    if (path === '' && (name === 'n' || name === 'm')) return input(name);
+    throw this.#refusal(node, `${path || 'captured'} without '${name}'`, `pass it, { ${name} }`);
+  }
+
+  #element(array: Outer, index: Expression, node: Node): Expression {
+    const table = this.#table(array, node);
+    const at = constantOf(index);
+    const element = at === undefined ? read(table, index) : constant(table.values[at] ?? Number.NaN);
+    return isBoolean((array.value as readonly unknown[])[0]) ? apply('equal', element, constant(1)) : element;
+  }
+
+  #table({ value, path }: Outer, node: Node): Table {
+    const found = this.#tables.get(value);
+    if (found) return found;
+    const name = path || 'captured';
+    const isArray = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
+    if (!isArray) throw this.#refusal(node, `an element of '${name}', which is no array,`, 'pass a flat array');
+    const elements = value as ArrayLike<unknown>;
+    const kind = typeof elements[0];
+    for (let i = 0; i < elements.length; i++) {
+      const type = typeof elements[i];
+      if (type === kind && (type === 'number' || type === 'boolean')) continue;
+      const remedy = type === 'object' ? 'flatten it' : type === 'bigint' ? 'convert it to numbers' : 'pass numbers';
+      throw this.#refusal(node, `'${name}', whose element ${i} is no ${kind === 'boolean' ? kind : 'number'},`, remedy);
+    }
+    const table = { name, values: Float64Array.from(elements as ArrayLike<number>, Number) };
+    this.#tables.set(value, table);
+    return table;
+  }
+
+  #call(node: js.CallExpression, scope: Scope): Expression {
+    const { callee } = node;
+    const known = Object.keys(FUNCTIONS).join(', ');
+    if (callee.type !== 'MemberExpression' || callee.computed || !isMath(callee.object, scope)) {
+      const name = callee.type === 'Identifier' ? ` of '${callee.name}'` : '';
+      throw this.#refusal(node, `a call${name}`, `write it out; only Math's ${known} can be called`);
+    }
+    const { name } = callee.property as js.Identifier;
+    const definition = Object.hasOwn(FUNCTIONS, name) ? FUNCTIONS[name] : undefined;
+    if (!definition) throw this.#refusal(node, `Math.${name}`, `use Math's ${known}`);
+    const { operation, arity } = definition;
+    const many = arity === Number.POSITIVE_INFINITY;
+    if (node.arguments.length === 0 || (!many && node.arguments.length !== arity)) {
+      throw this.#refusal(node, `Math.${name} of ${node.arguments.length}`, `pass ${many ? 'at least 1' : arity}`);
+    }
+    const args = node.arguments.map((argument) => {
+      if (argument.type === 'SpreadElement') throw this.#refusal(argument, "'...'", 'name each argument');
+      return this.#number(argument, scope);
+    });
+    return many ? args.reduce((a, b) => apply(operation, a, b)) : apply(operation, ...args);
+  }
+
+  #unary(node: js.UnaryExpression, scope: Scope): Expression {
+    if (node.operator === '!') return apply('not', this.#truth(node.argument, scope));
+    if (node.operator === '+') return this.#number(node.argument, scope);
+    const operation = UNARY[node.operator];
+    if (!operation) throw this.#refusal(node, `'${node.operator}'`, 'use numbers and booleans');
+    return apply(operation, this.#number(node.argument, scope));
+  }
+
+  #binary(node: js.BinaryExpression, scope: Scope): Expression {
+    const { operator } = node;
+    if (EQUALITY.includes(operator)) {
+      const [a, b] = [node.left, node.right].map((side) => this.#scalar(this.#visit(side, scope), side));
+      const strict = operator.length === 3;
+      if (strict && a?.kind !== b?.kind) {
+        throw this.#refusal(node, `'${operator}' of a ${a?.kind} and a ${b?.kind}`, 'compare equal kinds');
+      }
+      const equal = apply('equal', asNumber(a as Expression), asNumber(b as Expression));
+      return operator.startsWith('!') ? apply('not', equal) : equal;
+    }
+    const swapped = SWAPPED[operator];
+    const operation = swapped ?? BINARY[operator];
+    if (!operation) throw this.#refusal(node, `'${operator}'`, 'use numbers and booleans');
+    const [a, b] = [this.#number(node.left, scope), this.#number(node.right, scope)];
+    return swapped ? apply(operation, b, a) : apply(operation, a, b);
+  }
+
+  #logical(node: js.LogicalExpression, scope: Scope): Expression {
+    const { operator } = node;
+    if (operator === '??') throw this.#refusal(node, "'??'", "write 'condition ? a : b'");
+    const a = this.#scalar(this.#visit(node.left, scope), node.left);
+    const b = this.#scalar(this.#visit(node.right, scope), node.right);
+    if (a.kind !== b.kind) {
+      throw this.#refusal(node, `'${operator}' of a ${a.kind} and a ${b.kind}`, "compare the number, e.g. 'x !== 0'");
+    }
+    if (a.kind === 'boolean') return apply(operator === '&&' ? 'and' : 'or', a, b);
+    return operator === '&&' ? apply('select', truthOf(a), b, a) : apply('select', truthOf(a), a, b);
+  }
+
+  #choose(node: Node, condition: Expression, yes: Value, no: Value): Value {
+    const [a, b] = [this.#scalar(yes, node), this.#scalar(no, node)];
+    if (a.kind !== b.kind) {
+      throw this.#refusal(node, `a choice between a ${a.kind} and a ${b.kind}`, 'make both of one kind');
+    }
+    return apply('select', condition, a, b);
+  }
+
+  /** Whether JavaScript takes it for true. */
+  #truth(node: js.Expression, scope: Scope): Expression {
+    if (node.type === 'LogicalExpression' && node.operator !== '??') {
+      const operation = node.operator === '&&' ? 'and' : 'or';
+      return apply(operation, this.#truth(node.left, scope), this.#truth(node.right, scope));
+    }
+    return truthOf(this.#scalar(this.#visit(node, scope), node));
+  }
+
+  #number(node: js.Expression | js.PrivateIdentifier, scope: Scope): Expression {
+    return asNumber(this.#scalar(this.#visit(node, scope), node));
+  }
+
+  #scalar(value: Value, node: Node): Expression {
+    if (!(value instanceof Outer)) return value;
+    const { value: inner, path } = value;
+    if (typeof inner === 'number' || typeof inner === 'boolean') return constant(inner);
+    const array = Array.isArray(inner) || ArrayBuffer.isView(inner);
+    const what = array ? 'an array' : typeof inner === 'object' ? 'an object' : `a ${typeof inner}`;
+    const remedy = array ? 'index it' : 'capture numbers, booleans and flat arrays';
+    throw this.#refusal(node, `'${path || 'captured'}', which is ${what},`, remedy);
+  }
+
+  #unknown(node: Node): ParameterError {
+    const [what, remedy] = REFUSED[node.type] ?? [`a ${node.type}`, SINGLE];
+    return this.#refusal(node, what, remedy);
+  }
+
+  #refusal(node: Node, what: string, remedy: string): ParameterError {
+    return new ParameterError(
+      `${this.signature.caller}: ${what} at ${this.#place(node)} cannot be compiled: ${remedy}`,
+    );
+  }
+
+  /** Line and column within the function, both from 1. */
+  #place({ loc }: Node): string {
+    const { line, column } = (loc as js.SourceLocation).start;
+    return `${line}:${column + 1 - (line === 1 ? this.#shift : 0)}`;
+  }
+}
+
+function bodyOf(statement: js.Statement): readonly js.Statement[] {
+  return statement.type === 'BlockStatement' ? statement.body : [statement];
+}
+
+function isMath(node: Node, scope: Scope): boolean {
+  return node.type === 'Identifier' && (node as js.Identifier).name === 'Math' && !scope.has('Math');
+}
+
+function isBoolean(value: unknown): value is boolean {
+  return typeof value === 'boolean';
+}
+
+function asNumber(x: Expression): Expression {
+  return x.kind === 'number' ? x : apply('select', x, constant(1), constant(0));
+}
+
+/** A number is true unless it is 0 or NaN. */
+function truthOf(x: Expression): Expression {
+  if (x.kind === 'boolean') return x;
+  return apply('or', apply('less', x, constant(0)), apply('less', constant(0), x));
+}
