@@ -99,6 +99,14 @@ export function parse(fn: unknown, captured: Captured, signature: Signature): Ex
   return new Compiler(fn, captured, signature).compile();
 }
 
+/** A function's source on one line, of bounded length, to name what was made from it. */
+export function sourceOf(fn: (...args: never) => unknown): string {
+  const line = Function.prototype.toString.call(fn).replace(/\s+/g, ' ');
+  return line.length <= LONGEST_NAME ? line : `${line.slice(0, LONGEST_NAME - 3)}...`;
+}
+
+const LONGEST_NAME = 120;
+
 class Compiler {
   readonly #tables = new Map<unknown, Table>();
   readonly #root: js.Expression;
