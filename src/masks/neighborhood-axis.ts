@@ -10,7 +10,7 @@
  */
 import { ParameterError } from '../errors';
 
-/** Tokens of the longest axis, so that products of a few extents stay exact. */
+/** Tokens of the longest axis: more than any grid has, and gone through at once. */
 const LONGEST = 2 ** 20;
 
 export interface NeighborhoodAxis {

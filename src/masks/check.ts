@@ -1,0 +1,21 @@
+/** What several masks check of their params and of the problem. */
+import { ParameterError, ShapeError } from '../errors';
+import type { Extent } from './mask';
+
+/** Throws a ParameterError unless `value` is an integer of at least `least`. */
+export function checkWhole(what: string, value: number, least: number): void {
+  if (Number.isSafeInteger(value) && value >= least) return;
+  throw new ParameterError(`${what} must be an integer >= ${least}, got ${value}`);
+}
+
+/** Throws a ParameterError unless `ids` are int32; a plain array could hold anything. */
+export function checkInt32(what: string, ids: Int32Array): void {
+  if (ids instanceof Int32Array) return;
+  throw new ParameterError(`${what} must be an Int32Array, got ${Array.isArray(ids) ? 'an array' : typeof ids}`);
+}
+
+/** Throws a ShapeError unless queries and keys are the same `tokens` tokens. */
+export function checkTokens(mask: string, tokens: number, { n, m }: Extent): void {
+  if (n === tokens && m === tokens) return;
+  throw new ShapeError(`mask "${mask}" needs ${tokens} queries and as many keys, got ${n} queries and ${m} keys`);
+}

@@ -1,0 +1,26 @@
+/** The masks, and what can be asked of any. */
+export { area } from './area';
+export { type Band, band, causal, full } from './band';
+export { blockCausal, blocks } from './blocks';
+export { causalBlockwise } from './causal-blockwise';
+export { and, not, or } from './combine';
+export { dilated } from './dilated';
+export { documentIds, documents } from './documents';
+export { firstQueries, prefix, sinks } from './first';
+export { type FlashMaskColumns, flashMaskColumns } from './flashmask';
+export { from, type MaskFunction } from './from';
+export { globalSliding } from './global-sliding';
+export { KeyWords, keyWords } from './key-words';
+export { LONGCA_MASKS, type LongCaMask, type LongCaParams } from './longca';
+export { type LongNetLevel, longNet } from './longnet';
+export { type Arrangement, type Extent, type Intervals, type Mask, oneHead, type Place } from './mask';
+export { type NeighborhoodParams, neighborhood, type PerAxis } from './neighborhood';
+export type { TileShapes } from './neighborhood-tiles';
+export { maskSvg, maskText } from './picture';
+export { dilatedBlocks, power, powersOfTwo, type SinkAndWindow, slidingBlocks, strideSlash } from './power';
+export { prefixDocuments } from './prefix-documents';
+export { cachedBlocks, type Heads, isKvCacheEfficient, isUnionComplete, type S2Pattern, s2, s2Blocks } from './s2';
+export { shareQuestion } from './share-question';
+export { fromSlices, type Slice, type SliceKind, sliceArea, sliceKeys } from './slices';
+export { randomPermutation, type StochasticParams, stochastic } from './stochastic';
+export { strided } from './strided';

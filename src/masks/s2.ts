@@ -1,0 +1,166 @@
+/**
+ * S2-Attention: every head sees its own share of the far blocks, so that heads are cheap and together see everything.
+ * Source: Lin et al. 2024, arXiv 2407.17678; the formula: github.com/linxihui/dkernel.
+ */
+import { ParameterError, ShapeError } from '../errors';
+import { causal } from './band';
+import { blocks } from './blocks';
+import { checkWhole } from './check';
+import { and } from './combine';
+import { congruent, everyNth, joinIntervals } from './intervals';
+import { type Extent, type Intervals, interned, type Mask, type Place } from './mask';
+
+export interface S2Pattern {
+  /** Blocks seen nearby on a side, the query's own included. */
+  readonly localBlocks: number;
+  /** Of the blocks further away every so-manieth is seen. */
+  readonly verticalStride: number;
+  /** Blocks by which the pattern moves from one key/value head to the next; default: max(1, floor(stride / h)). */
+  readonly headStep?: number;
+  /** Blocks by which it is moved at the first head; default: 0. */
+  readonly headOffset?: number;
+  /** How many key/value heads, the last ones, see everything; default: 0. */
+  readonly denseHeads?: number;
+  /** Whether all heads see what the first does; default: false. */
+  readonly homogeneous?: boolean;
+  /** What far blocks are counted from: the first block, causally, or the window, to both sides; default: absolute. */
+  readonly positions?: 'absolute' | 'relative';
+}
+
+/** The heads of a problem, without its lengths. */
+export type Heads = Pick<Extent, 'h' | 'g'>;
+
+/** The pattern between blocks of `block` tokens; absolute positions make it causal, between tokens too. */
+export function s2({ block, ...pattern }: S2Pattern & { readonly block: number }): Mask {
+  const mask = blocks(block, s2Blocks(pattern));
+  return pattern.positions === 'relative' ? mask : and(causal(), mask);
+}
+
+/** The pattern between blocks. */
+export function s2Blocks(pattern: S2Pattern): Mask {
+  const { localBlocks, verticalStride, denseHeads, homogeneous, positions } = checkPattern(pattern);
+  const relative = positions === 'relative';
+  const keyHead = ({ head, h, g }: Place) => (homogeneous ? 0 : Math.floor((head * g) / h));
+  const dense = (place: Place) => keyHead(place) >= place.g - denseHeads;
+  const stripes = (phase: number, least: number, past: number) =>
+    everyNth(congruent(phase, least, verticalStride), past, verticalStride);
+  const mask = interned<Mask>({
+    name: nameOf(pattern),
+    sees(i, j, place) {
+      const position = i + place.m - place.n;
+      if (relative) {
+        const beyond = Math.max(0, position - j - localBlocks + 1) + Math.max(0, j - position - localBlocks + 1);
+        return dense(place) || beyond % verticalStride === 0;
+      }
+      const striped = (j - firstStripe(pattern, keyHead(place), place)) % verticalStride === 0;
+      return j <= position && (striped || dense(place) || position - j < localBlocks);
+    },
+    intervals(i, place) {
+      const { m } = place;
+      const position = i + m - place.n;
+      const past = relative ? m : Math.min(m, position + 1);
+      if (dense(place)) return run(0, past);
+      const local = run(Math.max(0, position - localBlocks + 1), Math.min(past, position + localBlocks));
+      const striped = relative
+        ? joinIntervals(
+            stripes(position - localBlocks + 1, 0, position),
+            stripes(position + localBlocks - 1, Math.max(0, position), m),
+            either,
+          )
+        : stripes(firstStripe(pattern, keyHead(place), place), 0, past);
+      return joinIntervals(local, striped, either);
+    },
+    variant(place) {
+      if (dense(place)) return 'dense';
+      return relative ? 'sparse' : congruent(firstStripe(pattern, keyHead(place), place), 0, verticalStride);
+    },
+    check({ g }) {
+      if (denseHeads <= g) return;
+      throw new ShapeError(`mask "${mask.name}" needs at least ${denseHeads} key/value heads, got ${g}`);
+    },
+  });
+  return mask;
+}
+
+/**
+ * Whether a key that no longer is seen, once it lies before the query's position, never is seen again: then a head may
+ * drop it from its cache.
+ */
+export function isKvCacheEfficient(mask: Mask, place: Place): boolean {
+  for (let i = 1; i < place.n; i++) {
+    for (let j = 0; j < i + place.m - place.n; j++) {
+      if (mask.sees(i, j, place) && !mask.sees(i - 1, j, place)) return false;
+    }
+  }
+  return true;
+}
+
+/** Whether the heads together see every earlier block; of an absolute pattern. */
+export function isUnionComplete(pattern: S2Pattern, heads: Heads): boolean {
+  const { verticalStride, denseHeads, homogeneous } = checkPattern(pattern);
+  if (denseHeads > 0) return true;
+  const phases = new Set<number>();
+  for (let head = 0; head < (homogeneous ? 1 : heads.g); head++) {
+    phases.add(congruent(firstStripe(pattern, head, heads), 0, verticalStride));
+  }
+  return phases.size === verticalStride;
+}
+
+/** The blocks that a query head must keep once block `last` is done: those that a later one sees; absolute only. */
+export function cachedBlocks(pattern: S2Pattern, last: number, heads: Heads & { readonly head: number }): Intervals {
+  if (pattern.positions === 'relative') {
+    throw new ParameterError('positions of a cached pattern must be absolute, got relative: its cache drops nothing');
+  }
+  // What the next block does not see, none does.
+  const place = { ...heads, b: 1, n: last + 2, m: last + 2, batch: 0 };
+  const seen = s2Blocks(pattern).intervals?.(last + 1, place) as Intervals;
+  return joinIntervals(seen, [0, last + 1], (next, done) => next && done);
+}
+
+/** A block that is a stripe of key/value head `head`. */
+function firstStripe({ verticalStride, headStep, headOffset = 0 }: S2Pattern, head: number, { h }: Heads): number {
+  return -(head * (headStep ?? Math.max(1, Math.floor(verticalStride / h))) + headOffset);
+}
+
+function checkPattern({
+  localBlocks,
+  verticalStride,
+  headStep = 1,
+  headOffset = 0,
+  denseHeads = 0,
+  homogeneous = false,
+  positions = 'absolute',
+}: S2Pattern) {
+  checkWhole('localBlocks', localBlocks, 1);
+  checkWhole('verticalStride', verticalStride, 1);
+  checkWhole('headStep', headStep, 0);
+  if (!Number.isSafeInteger(headOffset)) throw new ParameterError(`headOffset must be an integer, got ${headOffset}`);
+  checkWhole('denseHeads', denseHeads, 0);
+  if (positions !== 'absolute' && positions !== 'relative') {
+    throw new ParameterError(`positions must be absolute or relative, got ${positions}`);
+  }
+  if (homogeneous && denseHeads > 0) {
+    throw new ParameterError(`denseHeads must be 0 if all heads are alike, got ${denseHeads}`);
+  }
+  return { localBlocks, verticalStride, denseHeads, homogeneous, positions };
+}
+
+function nameOf({ localBlocks, verticalStride, headStep, headOffset = 0, denseHeads = 0, ...is }: S2Pattern): string {
+  return [
+    `s2 ${is.positions ?? 'absolute'} local ${localBlocks} stride ${verticalStride}`,
+    headStep === undefined ? [] : `step ${headStep}`,
+    headOffset === 0 ? [] : `offset ${headOffset}`,
+    denseHeads === 0 ? [] : `dense ${denseHeads}`,
+    is.homogeneous ? 'homogeneous' : [],
+  ]
+    .flat()
+    .join(' ');
+}
+
+function run(start: number, end: number): Intervals {
+  return start < end ? [start, end] : [];
+}
+
+function either(a: boolean, b: boolean): boolean {
+  return a || b;
+}

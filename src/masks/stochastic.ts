@@ -1,0 +1,142 @@
+/**
+ * Stochastic attention: a window over tokens in a random order, so that few layers reach everything.
+ * Source: Jin and Sui 2026, arXiv 2604.00754.
+ */
+import { ParameterError } from '../errors';
+import { uniformGenerator } from '../tensor/random';
+import { queriesFrom } from './area';
+import { checkInt32, checkTokens, checkWhole } from './check';
+import { joinIntervals, runsOf } from './intervals';
+import { KeyWords, wordsOf } from './key-words';
+import type { Arrangement, Intervals, Mask } from './mask';
+
+export interface StochasticParams {
+  /** The token in each slot: every token once. */
+  readonly permutation: Int32Array;
+  readonly window: number;
+  /** Default: false. */
+  readonly causal?: boolean;
+}
+
+/**
+ * A token sees those in the `window` slots around its own, floor(window / 2) of them before it; slots are a circle.
+ * If causal, it sees those at most window - 1 slots away, without going round, that are no later tokens: `window` keys
+ * on average, and with tokens in their own order the causal window.
+ */
+export function stochastic({ permutation, window, causal = false }: StochasticParams): Mask {
+  checkWhole('window', window, 1);
+  checkPermutation(permutation);
+  const tokenAt = permutation.slice();
+  const tokens = tokenAt.length;
+  const slotOf = new Int32Array(tokens);
+  tokenAt.forEach((token, slot) => {
+    slotOf[token] = slot;
+  });
+  const name = `${causal ? 'causal ' : ''}stochastic window ${window} of ${tokens} tokens`;
+
+  const width = Math.min(window, tokens);
+  /** The slots seen from `slot`; a circle's may start below 0 and go on from there. */
+  const slotsSeen = (slot: number): [first: number, past: number] => {
+    if (causal) return [Math.max(0, slot - window + 1), Math.min(tokens, slot + window)];
+    const first = slot - Math.floor(width / 2);
+    return [first, first + width];
+  };
+  const sees = (i: number, j: number) => {
+    const [first, past] = slotsSeen(slotOf[i] as number);
+    return ((slotOf[j] as number) - first + tokens) % tokens < past - first && (!causal || j <= i);
+  };
+
+  const slotIntervals = (slot: number): Intervals => {
+    const [first, past] = slotsSeen(slot);
+    if (first < 0) return joinIntervals([0, past], [first + tokens, tokens], (a, b) => a || b);
+    if (past > tokens) return joinIntervals([0, past - tokens], [first, tokens], (a, b) => a || b);
+    return [first, past];
+  };
+
+  const arrangement: Arrangement = {
+    queries: tokenAt,
+    keys: tokenAt,
+    words(first, count) {
+      const windows = wordsOf(queriesFrom(first, Math.min(count, tokens - first)).map(slotIntervals));
+      return causal ? notLater(windows, tokenAt, first, count) : windows;
+    },
+  };
+
+  return {
+    name,
+    sees,
+    intervals(i) {
+      const [first, past] = slotsSeen(slotOf[i] as number);
+      const keys = Int32Array.from(
+        { length: past - first },
+        (_, at) => tokenAt[(first + at + tokens) % tokens] as number,
+      );
+      return runsOf((causal ? keys.filter((key) => key <= i) : keys).sort());
+    },
+    arrange: () => arrangement,
+    check: (extent) => checkTokens(name, tokens, extent),
+  };
+}
+
+/** A random order of `n` tokens (Fisher-Yates). */
+export function randomPermutation(n: number, seed: number): Int32Array {
+  checkWhole('length of a permutation', n, 1);
+  const next = uniformGenerator(seed);
+  const permutation = Int32Array.from({ length: n }, (_, at) => at);
+  for (let last = n - 1; last > 0; last--) {
+    const other = Math.floor(next() * (last + 1));
+    const token = permutation[last] as number;
+    permutation[last] = permutation[other] as number;
+    permutation[other] = token;
+  }
+  return permutation;
+}
+
+function checkPermutation(permutation: Int32Array): void {
+  checkInt32('permutation', permutation);
+  const n = permutation.length;
+  if (n === 0) throw new ParameterError('permutation must have at least one token, got none');
+  const seenAt = new Int32Array(n).fill(-1);
+  permutation.forEach((token, slot) => {
+    if (token < 0 || token >= n) {
+      throw new ParameterError(`permutation must hold each of 0 to ${n - 1} once, got ${token} at ${slot}`);
+    }
+    if (seenAt[token] !== -1) {
+      throw new ParameterError(
+        `permutation must hold each of 0 to ${n - 1} once, got ${token} at ${seenAt[token]} and again at ${slot}`,
+      );
+    }
+    seenAt[token] = slot;
+  });
+}
+
+/** Of `words` over slots, the pairs whose key is no later token than the query. */
+function notLater(words: KeyWords, tokenAt: Int32Array, first: number, count: number): KeyWords {
+  const tokens = Array.from(tokenAt.subarray(first, first + count));
+  const order = tokens.map((_, r) => r).sort((a, b) => (tokens[a] as number) - (tokens[b] as number));
+  const ascending = order.map((r) => tokens[r] as number);
+  // After k of the ascending queries, those that are left.
+  const left = new Int32Array(order.length + 1);
+  for (let k = order.length - 1; k >= 0; k--) left[k] = (left[k + 1] as number) | (1 << (order[k] as number));
+  const result = new KeyWords();
+  for (let at = 0; at + 1 < words.starts.length; at++) {
+    const past = words.starts[at + 1] as number;
+    for (let slot = words.starts[at] as number; slot < past; slot++) {
+      const earlier = countBelow(ascending, tokenAt[slot] as number);
+      result.push(slot, (words.words[at] as number) & (left[earlier] as number));
+    }
+    result.push(past, 0);
+  }
+  return result;
+}
+
+/** How many of the ascending numbers are less than `bound`. */
+function countBelow(ascending: readonly number[], bound: number): number {
+  let [low, high] = [0, ascending.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((ascending[middle] as number) < bound) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

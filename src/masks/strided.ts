@@ -1,0 +1,13 @@
+import { checkWhole } from './check';
+import { congruent, everyNth } from './intervals';
+import { interned, type Mask } from './mask';
+
+/** The keys whose distance to the query's position i + m - n is a multiple of `stride`: slashes in the picture. */
+export function strided(stride: number): Mask {
+  checkWhole('stride', stride, 1);
+  return interned({
+    name: `stride ${stride}`,
+    sees: (i, j, { n, m }) => (i + m - n - j) % stride === 0,
+    intervals: (i, { n, m }) => everyNth(congruent(i + m - n, 0, stride), m, stride),
+  });
+}
