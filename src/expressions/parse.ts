@@ -9,7 +9,7 @@
 import type * as js from 'acorn';
 import { type Node, type Options, parseExpressionAt } from 'acorn';
 import { ParameterError } from '../errors';
-import { apply, constant, constantOf, type Expression, type InputName, input, read, type Table } from './expression';
+import { apply, constant, type Expression, type InputName, input, read, type Table } from './expression';
 import type { Operation } from './operations';
 
 /** What a function may capture: scalars, flat arrays, and objects of those. */
@@ -296,8 +296,8 @@ class Compiler {
 
   #element(array: Outer, index: Expression, node: Node): Expression {
     const table = this.#table(array, node);
-    const at = constantOf(index);
-    const element = at === undefined ? read(table, index) : constant(table.values[at] ?? Number.NaN);
+    // Even at a constant index: it may be asked how the result changes with that element.
+    const element = read(table, index);
     return isBoolean((array.value as readonly unknown[])[0]) ? apply('equal', element, constant(1)) : element;
   }
 

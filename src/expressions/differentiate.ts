@@ -1,0 +1,114 @@
+/** Derivatives of number expressions. Where a function jumps or bends, it is that of the piece a value lies on. */
+import { apply, constant, constantOf, type Expression, type Table } from './expression';
+import { stepsOf } from './steps';
+
+/** How an expression changes with an element of a captured array: at `index`, by `factor`. */
+export interface TableDerivative {
+  readonly table: Table;
+  readonly index: Expression;
+  readonly factor: Expression;
+}
+
+/** d expression / d score. */
+export function scoreDerivative(expression: Expression): Expression {
+  return derivative(expression, (node) => 'name' in node && node.name === 'score');
+}
+
+/** Its derivatives with respect to the elements it reads, one for each place where it reads; those that are 0 left out. */
+export function tableDerivatives(expression: Expression): readonly TableDerivative[] {
+  return stepsOf(expression).flatMap(({ node: place }) => {
+    if (!('table' in place)) return [];
+    const factor = derivative(expression, (node) => node === place);
+    return constantOf(factor) === 0 ? [] : [{ table: place.table, index: place.args[0], factor }];
+  });
+}
+
+function derivative(expression: Expression, isVariable: (node: Expression) => boolean): Expression {
+  const steps = stepsOf(expression);
+  const results: Expression[] = [];
+  for (const { node, args } of steps) {
+    if (isVariable(node)) results.push(ONE);
+    else if ('value' in node || 'name' in node || 'table' in node || node.kind === 'boolean') results.push(ZERO);
+    else {
+      const values = args.map((arg) => (steps[arg] as { node: Expression }).node);
+      const changes = args.map((arg) => results[arg] as Expression);
+      results.push(changes.every(isZero) ? ZERO : ofOperation(node, values, changes));
+    }
+  }
+  return results.at(-1) as Expression;
+}
+
+/** By the chain rule, from the operands and their derivatives. */
+function ofOperation(node: Expression, values: readonly Expression[], changes: readonly Expression[]): Expression {
+  const [x, y] = values as [Expression, Expression];
+  const [dx, dy, dz] = changes as [Expression, Expression, Expression];
+  switch (node.operation) {
+    case 'add':
+      return add(dx, dy);
+    case 'subtract':
+      return add(dx, negative(dy));
+    case 'multiply':
+      return add(multiply(dx, y), multiply(x, dy));
+    case 'divide':
+      return divide(add(dx, negative(multiply(node, dy))), y);
+    case 'remainder':
+      return add(dx, negative(multiply(isZero(dy) ? ZERO : apply('trunc', apply('divide', x, y)), dy)));
+    case 'power': {
+      const base = isZero(dx) ? ZERO : multiply(multiply(y, apply('power', x, apply('subtract', y, ONE))), dx);
+      return add(base, isZero(dy) ? ZERO : multiply(multiply(node, apply('log', x)), dy));
+    }
+    case 'min':
+      return select(apply('less', y, x), dy, dx);
+    case 'max':
+      return select(apply('less', x, y), dy, dx);
+    case 'negative':
+      return negative(dx);
+    case 'abs':
+      return multiply(apply('sign', x), dx);
+    case 'sqrt':
+      return divide(dx, multiply(constant(2), node));
+    case 'exp':
+      return multiply(node, dx);
+    case 'log':
+      return divide(dx, x);
+    case 'tanh':
+      return multiply(apply('subtract', ONE, multiply(node, node)), dx);
+    case 'cos':
+      return negative(multiply(apply('sin', x), dx));
+    case 'sin':
+      return multiply(apply('cos', x), dx);
+    case 'select':
+      return select(x, dy, dz);
+    default:
+      // Roundings and bits: constant but for their jumps.
+      return ZERO;
+  }
+}
+
+const ZERO = constant(0);
+const ONE = constant(1);
+const isZero = (x: Expression) => constantOf(x) === 0;
+const isOne = (x: Expression) => constantOf(x) === 1;
+
+function add(x: Expression, y: Expression): Expression {
+  return isZero(x) ? y : isZero(y) ? x : apply('add', x, y);
+}
+
+function negative(x: Expression): Expression {
+  return isZero(x) ? x : apply('negative', x);
+}
+
+function multiply(x: Expression, y: Expression): Expression {
+  if (isZero(x) || isZero(y)) return ZERO;
+  return isOne(x) ? y : isOne(y) ? x : apply('multiply', x, y);
+}
+
+function divide(x: Expression, y: Expression): Expression {
+  if (isZero(x)) return x;
+  return isOne(y) ? x : apply('divide', x, y);
+}
+
+function select(condition: Expression, x: Expression, y: Expression): Expression {
+  const [a, b] = [constantOf(x), constantOf(y)];
+  return a !== undefined && a === b ? x : apply('select', condition, x, y);
+}
