@@ -1,0 +1,92 @@
+/** Params that no mask can have: each is refused by name. */
+import { expect, test } from 'vitest';
+import { ParameterError } from '../errors';
+import {
+  blockCausal,
+  causalBlockwise,
+  dilated,
+  dilatedBlocks,
+  documentIds,
+  documents,
+  firstQueries,
+  fromSlices,
+  globalSliding,
+  longNet,
+  power,
+  prefix,
+  prefixDocuments,
+  randomPermutation,
+  type S2Pattern,
+  type Slice,
+  s2,
+  shareQuestion,
+  sinks,
+  slidingBlocks,
+  stochastic,
+  strided,
+  strideSlash,
+} from './index';
+
+const pattern: S2Pattern = { localBlocks: 1, verticalStride: 2 };
+const slice: Slice = { queries: [0, 2], keys: [0, 2], kind: 'full' };
+
+test.each<[make: () => unknown, message: string]>([
+  [() => sinks(-1), 'count of sinks must be an integer >= 0, got -1'],
+  [() => prefix(1.5), 'count of prefix must be an integer >= 0, got 1.5'],
+  [() => firstQueries(Number.NaN), 'count of first queries must be an integer >= 0, got NaN'],
+  [() => dilated(-1, 2), 'reach of a dilated window must be an integer >= 0, got -1'],
+  [() => dilated(4, 0), 'step of a dilated window must be an integer >= 1, got 0'],
+  [() => strided(0), 'stride must be an integer >= 1, got 0'],
+  [() => globalSliding(-1, 2), 'window must be an integer >= 0, got -1'],
+  [() => globalSliding(1, -2), 'count of globals must be an integer >= 0, got -2'],
+  [() => blockCausal(0), 'size of blocks must be an integer >= 1, got 0'],
+  [() => longNet({ levels: [] }), 'levels of LongNet must be at least one, got none'],
+  [() => longNet({ levels: [{ segment: 0, dilation: 1 }] }), 'segment of LongNet must be an integer >= 1, got 0'],
+  [() => longNet({ levels: [{ segment: 8, dilation: 0 }] }), 'dilation of LongNet must be an integer >= 1, got 0'],
+  [() => power({ block: 0, window: 2 }), 'size of blocks must be an integer >= 1, got 0'],
+  [() => power({ block: 2, window: 0 }), 'window must be an integer >= 1, got 0'],
+  [() => slidingBlocks({ block: 2, window: 1, sink: -1 }), 'count of sinks must be an integer >= 0, got -1'],
+  [() => strideSlash({ block: 2, window: 1, stride: 0 }), 'stride must be an integer >= 1, got 0'],
+  [() => dilatedBlocks({ block: 2, reach: 0, step: 2 }), 'reach of dilated blocks must be an integer >= 1, got 0'],
+  [() => documents(Int32Array.of(), 1), 'document ids must be [1, tokens], a positive multiple of 1 numbers, got 0'],
+  [
+    () => documents(Int32Array.of(1, 2, 3), 2),
+    'document ids must be [2, tokens], a positive multiple of 2 numbers, got 3',
+  ],
+  [() => documents([0, 1] as unknown as Int32Array), 'document ids must be an Int32Array, got an array'],
+  [() => documentIds([3, 0]), 'length of document 1 must be an integer >= 1, got 0'],
+  [() => shareQuestion([]), 'lengths of documents must be at least one, got none'],
+  [() => causalBlockwise([2, -1]), 'length of document 1 must be an integer >= 1, got -1'],
+  [() => prefixDocuments([2, 3], -1), 'count of prefix must be an integer >= 0, got -1'],
+  [() => s2({ block: 0, ...pattern }), 'size of blocks must be an integer >= 1, got 0'],
+  [() => s2({ block: 16, ...pattern, localBlocks: 0 }), 'localBlocks must be an integer >= 1, got 0'],
+  [() => s2({ block: 16, ...pattern, verticalStride: 0 }), 'verticalStride must be an integer >= 1, got 0'],
+  [() => s2({ block: 16, ...pattern, headStep: -1 }), 'headStep must be an integer >= 0, got -1'],
+  [() => s2({ block: 16, ...pattern, headOffset: 0.5 }), 'headOffset must be an integer, got 0.5'],
+  [() => s2({ block: 16, ...pattern, denseHeads: -1 }), 'denseHeads must be an integer >= 0, got -1'],
+  [
+    () => s2({ block: 16, ...pattern, denseHeads: 1, homogeneous: true }),
+    'denseHeads must be 0 if all heads are alike',
+  ],
+  [
+    () => s2({ block: 16, ...pattern, positions: 'middle' as 'absolute' }),
+    'positions must be absolute or relative, got middle',
+  ],
+  [() => stochastic({ permutation: Int32Array.of(0), window: 0 }), 'window must be an integer >= 1, got 0'],
+  [
+    () => stochastic({ permutation: [0] as unknown as Int32Array, window: 1 }),
+    'permutation must be an Int32Array, got an array',
+  ],
+  [() => randomPermutation(0, 1), 'length of a permutation must be an integer >= 1, got 0'],
+  [
+    () => fromSlices([slice, { ...slice, keys: [3, 3] }]),
+    'keys of slice 1 must be [first, past] with 0 <= first < past, got [3, 3]',
+  ],
+  [
+    () => fromSlices([{ ...slice, kind: 'upper' as 'full' }]),
+    'kind of slice 0 must be one of full, causal, inverse, bicausal, got upper',
+  ],
+])('%s', (make, message) => {
+  expect(make).toThrow(ParameterError);
+  expect(make).toThrow(message);
+});
