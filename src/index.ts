@@ -13,7 +13,16 @@ export {
   type ModelFiles,
   type UniversalSentenceEncoder,
 } from './models/universal-sentence-encoder';
-export { type AttentionOptions, type AttentionResult, attention } from './ops/attention';
+export {
+  type AttentionBackwardOptions,
+  type AttentionBackwardResult,
+  type AttentionGradients,
+  type AttentionOptions,
+  type AttentionResult,
+  type AttentionSettings,
+  attention,
+  attentionBackward,
+} from './ops/attention';
 export { add, multiply, relu, tanh } from './ops/elementwise';
 export type { ResultOptions } from './ops/float32';
 export { gather } from './ops/gather';

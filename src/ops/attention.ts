@@ -3,20 +3,28 @@
  * Letters: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension.
  */
 import { DTypeError, ParameterError, ShapeError } from '../errors';
-import { type Band, band } from '../masks/band';
+import { type Band, band, full } from '../masks/band';
+import { and } from '../masks/combine';
+import type { Mask } from '../masks/mask';
 import type { Control } from '../runtime/backend';
-import { bindShapes, formatShape } from '../tensor/shape';
+import { bindShapes, formatShape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { checkControl, checkOptions, checkTensors } from './check';
 import { compute } from './compute';
 
-export interface AttentionOptions extends Control {
+/** Which scores count, and what they are scaled by: the same for the forward and the backward pass. */
+export interface AttentionSettings {
   /** Factor on the scores; default 1 / sqrt(d). */
   readonly scale?: number | undefined;
   /** Query i sees key j only if j <= i + m - n: the last query sees the last key. Default false. */
   readonly causal?: boolean | undefined;
   /** `[left, right]`: keys from i' - left to i' + right, with i' = i + m - n; -1 leaves a side unbounded. */
   readonly window?: readonly [left: number, right: number] | undefined;
+  /** Any other mask; a key must be seen by all that are given. */
+  readonly mask?: Mask | undefined;
+}
+
+export interface AttentionOptions extends AttentionSettings, Control {
   /** Where to write: contiguous tensors that no input shares memory with. */
   readonly out?: Tensor | undefined;
   readonly lse?: Tensor<'f32'> | undefined;
@@ -29,7 +37,27 @@ export interface AttentionResult {
   readonly lse: Tensor<'f32'>;
 }
 
-const OPTION_NAMES = ['scale', 'causal', 'window', 'out', 'lse', 'signal', 'onProgress'];
+/** What the forward pass returned, and a loss's gradients by it. */
+export interface AttentionGradients {
+  readonly out: Tensor;
+  readonly lse: Tensor<'f32'>;
+  /** [b, n, h, e]. */
+  readonly gradOut: Tensor;
+  /** [b, n, h], contiguous; default: the loss does not depend on lse. */
+  readonly gradLse?: Tensor<'f32'> | undefined;
+}
+
+export interface AttentionBackwardOptions extends AttentionSettings, Control {}
+
+export interface AttentionBackwardResult {
+  /** Of the shape and dtype of q. */
+  readonly gradQ: Tensor;
+  readonly gradK: Tensor;
+  readonly gradV: Tensor;
+}
+
+const SETTINGS = ['scale', 'causal', 'window', 'mask'];
+const CONTROL = ['signal', 'onProgress'];
 const STORAGE = ['f32', 'f16', 'bf16'];
 const LARGEST_HEAD = 256;
 
@@ -50,13 +78,72 @@ export async function attention(
   options: AttentionOptions = {},
 ): Promise<AttentionResult> {
   checkTensors({ q, k, v });
-  checkOptions('attention', options, OPTION_NAMES);
+  checkOptions('attention', options, [...SETTINGS, ...CONTROL, 'out', 'lse']);
+  const { b, n, h, e, scale, mask } = checkProblem({ q, k, v }, options);
+  const results = {
+    out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
+    lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
+  } as const;
+  return compute({ q, k, v }, results, (backend, { out, lse }) =>
+    backend.attention({ q, k, v, out, lse, scale, mask }, options),
+  );
+}
+
+/**
+ * Gradients of a loss by the inputs of `attention`, from those by its results; the settings must be the same. O(n)
+ * memory: the weights are computed again from lse. The same bits whatever the number of threads. A query that sees no
+ * key has zero gradient. The inputs must be finite.
+ *
+ * @throws {ShapeError} ranks or extents that do not fit
+ * @throws {ParameterError} an unknown or ill-typed option
+ */
+export async function attentionBackward(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  gradients: AttentionGradients,
+  options: AttentionBackwardOptions = {},
+): Promise<AttentionBackwardResult> {
+  const { out, lse, gradOut, gradLse } = gradients;
+  const given = { out, lse, gradOut, ...(gradLse && { gradLse }) };
+  checkTensors({ q, k, v, ...given });
+  checkOptions('attentionBackward', options, [...SETTINGS, ...CONTROL]);
+  const { b, n, h, e, scale, mask } = checkProblem({ q, k, v }, options);
+  for (const [name, tensor] of Object.entries(given)) {
+    const isLse = name.endsWith('se');
+    const shape = isLse ? [b, n, h] : [b, n, h, e];
+    if (!sameShape(tensor.shape, shape))
+      throw new ShapeError(`${name} must have shape ${formatShape(shape)}, got ${formatShape(tensor.shape)}`);
+    if (isLse && (tensor.dtype !== 'f32' || !tensor.isContiguous))
+      throw new DTypeError(
+        `${name} must be contiguous f32, got ${tensor.dtype}, strides ${formatShape(tensor.strides)}`,
+      );
+    checkStorage(name, tensor);
+  }
+  const results = {
+    gradQ: { shape: q.shape, dtype: q.dtype },
+    gradK: { shape: k.shape, dtype: k.dtype },
+    gradV: { shape: v.shape, dtype: v.dtype },
+  } as const;
+  return compute({ q, k, v, ...given }, results, (backend, grads) =>
+    backend.attentionBackward({ q, k, v, ...given, ...grads, scale, mask }, options),
+  );
+}
+
+type Letters = Record<'b' | 'n' | 'm' | 'h' | 'd' | 'e', number>;
+
+/** The extents, scale and mask of a problem; throws where inputs or settings do not fit. */
+function checkProblem(
+  { q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
+  options: AttentionSettings & Control,
+): Letters & { readonly scale: number; readonly mask: Mask } {
   checkControl(options);
-  const mask = bandOf(options);
-  const { b, n, h, d, e } = bindShapes(
+  const mask = maskOf(options);
+  const letters = bindShapes(
     { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
     { q: q.shape, k: k.shape, v: v.shape },
   ) as Letters;
+  const { b, n, m, h, d, e } = letters;
   const g = k.shape[2] as number;
   if (h % g !== 0)
     throw new ShapeError(
@@ -71,26 +158,28 @@ export async function attention(
         `the head dimension ${letter} must be at most ${LARGEST_HEAD}, got ${formatShape(tensor.shape)}`,
       );
   }
-  for (const [name, { dtype }] of Object.entries({ q, k, v })) {
-    if (!STORAGE.includes(dtype)) throw new DTypeError(`${name} must be one of ${STORAGE.join(', ')}, got ${dtype}`);
-  }
+  for (const [name, tensor] of Object.entries({ q, k, v })) checkStorage(name, tensor);
   const { scale = 1 / Math.sqrt(d) } = options;
   if (typeof scale !== 'number' || !Number.isFinite(scale))
     throw new ParameterError(`scale must be a finite number, got ${scale}`);
-
-  const results = {
-    out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
-    lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
-  } as const;
-  return compute({ q, k, v }, results, (backend, { out, lse }) =>
-    backend.attention({ q, k, v, out, lse, scale, mask }, options),
-  );
+  mask.check?.({ b, n, m, h, g });
+  return { ...letters, scale, mask };
 }
 
-type Letters = Record<'b' | 'n' | 'h' | 'd' | 'e', number>;
+function checkStorage(name: string, { dtype }: Tensor): void {
+  if (!STORAGE.includes(dtype)) throw new DTypeError(`${name} must be one of ${STORAGE.join(', ')}, got ${dtype}`);
+}
+
+/** The mask that the settings describe together. */
+function maskOf({ mask, ...settings }: AttentionSettings): Mask {
+  const near = bandOf(settings);
+  if (mask === undefined) return near;
+  if (typeof mask?.sees !== 'function') throw new ParameterError(`mask must be a Mask, got ${mask}`);
+  return near === full() ? mask : and(near, mask);
+}
 
 /** The mask that the options `causal` and `window` describe together. */
-export function bandOf({ causal = false, window = [-1, -1] }: Pick<AttentionOptions, 'causal' | 'window'>): Band {
+export function bandOf({ causal = false, window = [-1, -1] }: Pick<AttentionSettings, 'causal' | 'window'>): Band {
   if (typeof causal !== 'boolean') throw new ParameterError(`causal must be true or false, got ${causal}`);
   if (!Array.isArray(window) || window.length !== 2)
     throw new ParameterError(`window must be [left, right], got ${JSON.stringify(window)}`);

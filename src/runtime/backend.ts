@@ -50,6 +50,18 @@ export interface AttentionCall {
   readonly mask: Mask;
 }
 
+/**
+ * What `attention` returned for q, k and v, and the gradients of a loss by that: gradOut [b,n,h,e] of any strides, gradLse
+ * [b,n,h] f32, contiguous -> the gradients gradQ, gradK and gradV, of the shapes of q, k and v.
+ */
+export interface AttentionBackwardCall extends AttentionCall {
+  readonly gradOut: Tensor;
+  readonly gradLse?: Tensor | undefined;
+  readonly gradQ: Tensor;
+  readonly gradK: Tensor;
+  readonly gradV: Tensor;
+}
+
 /** a [r,k] times b [k,c] of any strides, f32 -> out [r,c]. */
 export interface MatmulCall {
   readonly a: Tensor;
@@ -115,6 +127,7 @@ export interface Backend {
   peak?(rounds: number): Promise<number>;
 
   attention(call: AttentionCall, control: Control): Promise<void>;
+  attentionBackward(call: AttentionBackwardCall, control: Control): Promise<void>;
   matmul(call: MatmulCall, control: Control): Promise<void>;
   layerNorm(call: LayerNormCall, control: Control): Promise<void>;
   unary(call: UnaryCall, control: Control): Promise<void>;

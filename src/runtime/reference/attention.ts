@@ -1,49 +1,118 @@
-/** Softmax attention as plain loops in float64, straight from the definition. */
+/** Softmax attention and its gradients as plain loops in float64, straight from the definition. */
 import type { HostTensor } from '../../tensor/host';
 import { toFloat64 } from '../../tensor/host';
 
+/** Whether query i of a head of a batch sees key j. */
+export type Sees = (i: number, j: number, head: number, batch: number) => boolean;
+
+interface Qkv {
+  readonly q: HostTensor;
+  readonly k: HostTensor;
+  readonly v: HostTensor;
+}
+
 /**
- * softmax(scale * q k^T, over the keys j with sees(i, j, head, batch)) v for q [b,n,h,d], k [b,m,g,d], v [b,m,g,e].
+ * softmax(scale * q k^T, over the keys that `sees` admits) v for q [b,n,h,d], k [b,m,g,d], v [b,m,g,e].
  * Returns out [b,n,h,e] and lse [b,n,h]; a query that sees no key gives zeros and -Infinity.
  */
 export function softmaxAttention(
-  inputs: { readonly q: HostTensor; readonly k: HostTensor; readonly v: HostTensor },
+  { q, k, v }: Qkv,
   scale: number,
-  sees: (i: number, j: number, head: number, batch: number) => boolean,
+  sees: Sees,
 ): { out: HostTensor<'f64'>; lse: HostTensor<'f64'> } {
-  const [b, n, h, d] = inputs.q.shape as [number, number, number, number];
-  const [, m, g, e] = inputs.v.shape as [number, number, number, number];
-  const [q, k, v] = [toFloat64(inputs.q), toFloat64(inputs.k), toFloat64(inputs.v)];
-  const out = new Float64Array(b * n * h * e);
-  const lse = new Float64Array(b * n * h).fill(Number.NEGATIVE_INFINITY);
+  const [b, n, h] = q.shape as [number, number, number];
+  const e = v.shape[3] as number;
+  const values = toFloat64(v);
+  const out = zeros([b, n, h, e]);
+  const lse = zeros([b, n, h]);
+  for (const row of rowsOf({ q, k, v }, scale, sees)) {
+    lse.data[row.at] = row.lse;
+    row.keys.forEach((key, at) => {
+      for (let c = 0; c < e; c++)
+        add(out, row.at * e + c, (row.weights[at] as number) * (values[key * e + c] as number));
+    });
+  }
+  return { out, lse };
+}
 
+/**
+ * Gradients of a loss by q, k and v, from its gradients by out and, if given, by lse:
+ * dV = P^T dOut; dS = P (dOut V^T - rowsum(out dOut) + dLse); dQ = scale dS K; dK = scale dS^T Q.
+ */
+export function softmaxAttentionBackward(
+  { q, k, v, gradOut, gradLse }: Qkv & { readonly gradOut: HostTensor; readonly gradLse?: HostTensor },
+  scale: number,
+  sees: Sees,
+): Record<'gradQ' | 'gradK' | 'gradV', HostTensor<'f64'>> {
+  const d = q.shape[3] as number;
+  const e = v.shape[3] as number;
+  const [queries, keys, values, byOut] = [q, k, v, gradOut].map(toFloat64) as [Numbers, Numbers, Numbers, Numbers];
+  const byLse = gradLse && toFloat64(gradLse);
+  const [gradQ, gradK, gradV] = [zeros(q.shape), zeros(k.shape), zeros(v.shape)];
+  for (const row of rowsOf({ q, k, v }, scale, sees)) {
+    // gradOut . value for each key; its mean under the weights is out . gradOut.
+    const products = row.keys.map((key) => dot(byOut, row.at * e, values, key * e, e));
+    const mean = products.reduce((sum, product, at) => sum + (row.weights[at] as number) * product, 0);
+    row.keys.forEach((key, at) => {
+      const weight = row.weights[at] as number;
+      const byScore = weight * ((products[at] as number) - mean + (byLse?.[row.at] ?? 0));
+      for (let c = 0; c < e; c++) add(gradV, key * e + c, weight * (byOut[row.at * e + c] as number));
+      for (let c = 0; c < d; c++) {
+        add(gradQ, row.at * d + c, scale * byScore * (keys[key * d + c] as number));
+        add(gradK, key * d + c, scale * byScore * (queries[row.at * d + c] as number));
+      }
+    });
+  }
+  return { gradQ, gradK, gradV };
+}
+
+type Numbers = Float64Array;
+
+/** One query of one head: its row in [b, n, h], the rows in [b, m, g] of the keys it sees, and their weights. */
+interface Row {
+  readonly at: number;
+  readonly keys: readonly number[];
+  readonly weights: readonly number[];
+  readonly lse: number;
+}
+
+function* rowsOf({ q, k }: Qkv, scale: number, sees: Sees): Generator<Row> {
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const [, m, g] = k.shape as [number, number, number];
+  const [queries, keyNumbers] = [toFloat64(q), toFloat64(k)];
   for (let batch = 0; batch < b; batch++) {
     for (let head = 0; head < h; head++) {
       const group = Math.floor((head * g) / h);
       for (let i = 0; i < n; i++) {
-        const row = (batch * n + i) * h + head;
+        const at = (batch * n + i) * h + head;
         const keys: number[] = [];
         const scores: number[] = [];
         for (let j = 0; j < m; j++) {
           if (!sees(i, j, head, batch)) continue;
           const key = (batch * m + j) * g + group;
-          let dot = 0;
-          for (let c = 0; c < d; c++) dot += (q[row * d + c] as number) * (k[key * d + c] as number);
           keys.push(key);
-          scores.push(scale * dot);
+          scores.push(scale * dot(queries, at * d, keyNumbers, key * d, d));
         }
-        if (keys.length === 0) continue;
         const largest = scores.reduce((a, s) => Math.max(a, s), Number.NEGATIVE_INFINITY);
         const weights = scores.map((score) => Math.exp(score - largest));
         const sum = weights.reduce((a, w) => a + w, 0);
-        lse[row] = largest + Math.log(sum);
-        weights.forEach((weight, at) => {
-          const key = keys[at] as number;
-          for (let c = 0; c < e; c++)
-            out[row * e + c] = (out[row * e + c] as number) + (weight / sum) * (v[key * e + c] as number);
-        });
+        const lse = keys.length === 0 ? Number.NEGATIVE_INFINITY : largest + Math.log(sum);
+        yield { at, keys, weights: weights.map((weight) => weight / sum), lse };
       }
     }
   }
-  return { out: { dtype: 'f64', shape: [b, n, h, e], data: out }, lse: { dtype: 'f64', shape: [b, n, h], data: lse } };
+}
+
+function dot(a: Numbers, fromA: number, b: Numbers, fromB: number, count: number): number {
+  let sum = 0;
+  for (let c = 0; c < count; c++) sum += (a[fromA + c] as number) * (b[fromB + c] as number);
+  return sum;
+}
+
+function zeros(shape: readonly number[]): HostTensor<'f64'> {
+  return { dtype: 'f64', shape, data: new Float64Array(shape.reduce((a, extent) => a * extent, 1)) };
+}
+
+function add({ data }: HostTensor<'f64'>, at: number, value: number): void {
+  (data as Float64Array)[at] = ((data as Float64Array)[at] as number) + value;
 }

@@ -1,8 +1,10 @@
 /** The reference backend: plain loops in float64 over memory of its own. Slow on purpose. */
 import { BackendError } from '../../errors';
-import { convert, toFloat64 } from '../../tensor/host';
+import type { Mask } from '../../masks/mask';
+import { convert, type HostTensor, toFloat64 } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import type {
+  AttentionBackwardCall,
   AttentionCall,
   Backend,
   Binary,
@@ -16,7 +18,7 @@ import type {
   Unary,
   UnaryCall,
 } from '../backend';
-import { softmaxAttention } from './attention';
+import { type Sees, softmaxAttention, softmaxAttentionBackward } from './attention';
 
 const UNARY_FUNCTIONS: Record<Unary, (x: number) => number> = {
   relu: (x) => Math.max(0, x),
@@ -89,15 +91,23 @@ export class ReferenceBackend implements Backend {
   }
 
   async attention({ q, k, v, out, lse, scale, mask }: AttentionCall, control: Control): Promise<void> {
-    const [hostQ, hostK, hostV] = await Promise.all([q.toHost(), k.toHost(), v.toHost()]);
+    const inputs = await onHost({ q, k, v });
     control.signal?.throwIfAborted();
-    const [b, n, h] = q.shape as [number, number, number];
-    const [, m, g] = k.shape as [number, number, number];
-    const result = softmaxAttention({ q: hostQ, k: hostK, v: hostV }, scale, (i, j, head, batch) =>
-      mask.sees(i, j, { b, n, m, h, g, batch, head }),
-    );
+    const result = softmaxAttention(inputs, scale, seesOf(mask, q, k));
     this.#store(out, result.out.data);
     this.#store(lse, result.lse.data);
+    control.onProgress?.(1);
+  }
+
+  async attentionBackward(call: AttentionBackwardCall, control: Control): Promise<void> {
+    const { q, k, v, gradOut, gradLse, gradQ, gradK, gradV, scale, mask } = call;
+    const inputs = await onHost({ q, k, v, gradOut });
+    const byLse = await gradLse?.toHost();
+    control.signal?.throwIfAborted();
+    const result = softmaxAttentionBackward({ ...inputs, ...(byLse && { gradLse: byLse }) }, scale, seesOf(mask, q, k));
+    this.#store(gradQ, result.gradQ.data);
+    this.#store(gradK, result.gradK.data);
+    this.#store(gradV, result.gradV.data);
     control.onProgress?.(1);
   }
 
@@ -188,4 +198,15 @@ async function numbers<const Tensors extends readonly Tensor[]>(
 ): Promise<{ [Index in keyof Tensors]: Float64Array }> {
   const hosts = await Promise.all(tensors.map((tensor) => tensor.toHost()));
   return hosts.map(toFloat64) as { [Index in keyof Tensors]: Float64Array };
+}
+
+async function onHost<Name extends string>(tensors: Readonly<Record<Name, Tensor>>): Promise<Record<Name, HostTensor>> {
+  const entries = Object.entries<Tensor>(tensors).map(async ([name, tensor]) => [name, await tensor.toHost()] as const);
+  return Object.fromEntries(await Promise.all(entries)) as Record<Name, HostTensor>;
+}
+
+function seesOf(mask: Mask, q: Tensor, k: Tensor): Sees {
+  const [b, n, h] = q.shape as [number, number, number];
+  const [, m, g] = k.shape as [number, number, number];
+  return (i, j, head, batch) => mask.sees(i, j, { b, n, m, h, g, batch, head });
 }

@@ -3,6 +3,7 @@ import { BackendError, UnsupportedError } from '../../errors';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import type { Tensor } from '../../tensor/tensor';
 import {
+  type AttentionBackwardCall,
   type AttentionCall,
   type Backend,
   BINARY,
@@ -36,6 +37,8 @@ const SLICE = 8;
 const CHUNK_PANELS = 48;
 const MATMUL_TILE_PANELS = 8;
 const MATMUL_TILE_SLICES = 8;
+/** Attention's backward pass has at least so many tasks, if there are keys enough. */
+const BACKWARD_TASKS = 16;
 const RUN = 16384;
 const ROWS = 16;
 /** Twelve vectors of four lanes, two operations each. */
@@ -158,12 +161,52 @@ export class WasmBackend implements Backend {
             { kernel: 'attention', tasks: b * h * map.tiles },
           ],
           params: [
-            ...[n, m, h, g, d, e, scale],
+            ...[b, n, m, h, g, d, e, scale],
             ...writeBlockMap(map, this.heap.memory, at),
             ...[q, k, v].flatMap(attentionOperand),
             ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse), keys, values, extremes],
           ],
           microseconds: (2 * (d + e) * map.visited * QUERY_TILE * PANEL) / FLOPS_PER_MICROSECOND,
+        },
+        control,
+      ),
+    );
+  }
+
+  async attentionBackward(call: AttentionBackwardCall, control: Control): Promise<void> {
+    const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, scale, mask } = call;
+    const [b, n, h, d] = q.shape as [number, number, number, number];
+    const [, m, g, e] = v.shape as [number, number, number, number];
+    const map = blockMap(mask, { b, n, m, h, g });
+    const slots = map.panels * PANEL;
+    const [columnsOfK, columnsOfV] = [d, e].map((columns) => Math.ceil(columns / SLICE) * SLICE) as [number, number];
+    const parts = Math.min(Math.ceil(map.panels / CHUNK_PANELS), Math.ceil(BACKWARD_TASKS / (b * g)));
+    const scratch = {
+      map: blockMapBytes(map),
+      keyPanels: b * g * slots * d * 4,
+      keySlices: b * g * slots * columnsOfK * 4,
+      valuePanels: b * g * slots * e * 4,
+      sumsQ: (parts * b * h * map.tiles * QUERY_TILE * d + 4) * 4,
+      sumsK: b * g * slots * columnsOfK * 4,
+      sumsV: b * g * slots * columnsOfV * 4,
+    };
+    await this.#withScratch(scratch, ({ map: at, ...work }) =>
+      this.pool.run(
+        {
+          phases: [
+            { kernel: 'backwardPack', tasks: b * g * Math.ceil(map.panels / CHUNK_PANELS) },
+            { kernel: 'attentionBackward', tasks: b * g * parts },
+            { kernel: 'backwardReduce', tasks: b * h * map.tiles },
+          ],
+          params: [
+            ...[b, n, m, h, g, d, e, scale],
+            ...writeBlockMap(map, this.heap.memory, at),
+            ...[q, k, v, out, gradOut].flatMap(attentionOperand),
+            ...[address(lse), gradLse ? address(gradLse) : 0],
+            ...[gradQ, gradK, gradV].flatMap((x) => [address(x), DTYPE_CODES[x.dtype] as number]),
+            ...[work.keyPanels, work.keySlices, work.valuePanels, work.sumsQ, work.sumsK, work.sumsV, parts],
+          ],
+          microseconds: ((6 * d + 4 * e) * map.visited * QUERY_TILE * PANEL) / FLOPS_PER_MICROSECOND,
         },
         control,
       ),

@@ -7,6 +7,9 @@
 const KERNELS = [
   'packKeysValues',
   'attention',
+  'backwardPack',
+  'attentionBackward',
+  'backwardReduce',
   'packPanels',
   'packSlices',
   'matmul',

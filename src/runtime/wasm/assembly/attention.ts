@@ -11,7 +11,6 @@
  * - exceptional (huge, infinite or NaN inputs): plain float64 loops, so that such values propagate as they should.
  */
 import {
-  AFTER_OPERANDS,
   BLOCK_PANELS,
   findStretches,
   flagsOf,
@@ -19,6 +18,8 @@ import {
   isSeen,
   keyIn,
   operand,
+  OPERAND_BYTES,
+  OPERANDS_AT,
   patternAt,
   Problem,
   queryIn,
@@ -72,13 +73,19 @@ class Forward {
   extremes: f64;
 }
 
+// @ts-ignore: decorator
+@inline
+function forwardOf(params: usize): Forward {
+  return changetype<Forward>(params + OPERANDS_AT + 3 * OPERAND_BYTES);
+}
+
 /**
  * Keys and values of one chunk of one head: keys to panels [d][6 keys], values to slices [keys][8 columns]; and the
  * chunk's largest squared key norm and largest value magnitude, NaN if there is one.
  */
 export function pack(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
-  const f = changetype<Forward>(params + AFTER_OPERANDS);
+  const f = forwardOf(params);
   const g = <i32>p.g;
   const m = <i32>p.m;
   const d = <i32>p.d;
@@ -110,11 +117,12 @@ const BLOCK: usize = SUMS + TILE * 4; // [24]: maxima or sums of the block at ha
 const WALK: usize = BLOCK + TILE * 4;
 const SEGMENTS: usize = WALK + 16;
 const STRETCHES: usize = SEGMENTS + <usize>BLOCK_PANELS * SEGMENT_BYTES;
+export const FORWARD_BYTES: usize = STRETCHES + STRETCHES_BYTES;
 
 /** One tile of 24 queries of one head. */
 export function attention(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
-  const f = changetype<Forward>(params + AFTER_OPERANDS);
+  const f = forwardOf(params);
   const h = <i32>p.h;
   const d = <i32>p.d;
   const e = <i32>p.e;
@@ -200,9 +208,9 @@ function scoreBlock(p: Problem, keys: usize, d: i32, segments: i32, rows: i32, s
       for (let s: i32 = 0; s * SLICE < rows; s++) {
         const queries = scratch + QUERIES + <usize>s * (<usize>d << 5);
         const lane = <usize>s << 5;
-        if (isFull(flags, s)) product(panel, 24, queries, d, scores + lane, 96, finish, scratch + BLOCK + lane);
+        if (isFull(flags, s)) product(panel, 24, false, queries, d, scores + lane, 96, finish, scratch + BLOCK + lane);
         else if (isSeen(flags, s)) {
-          product(panel, 24, queries, d, scores + lane, 96, STORE, 0);
+          product(panel, 24, false, queries, d, scores + lane, 96, STORE, 0);
           maskQuad(scores + lane, pattern, s * SLICE, scratch + BLOCK + lane, finish);
           maskQuad(scores + lane + 16, pattern, s * SLICE + 4, scratch + BLOCK + lane + 16, finish);
         } else fillScores(scores + lane, finish == STORE_EXP ? 0 : MASKED);
@@ -314,7 +322,7 @@ function weighValues(values: usize, sliceBytes: usize, slices: i32, rows: i32, s
       for (const past = at + <usize>i32.load(list) * STRETCH_BYTES; at < past; at += STRETCH_BYTES) {
         const stretch = changetype<Stretch>(at);
         const from = weights + <usize>stretch.offset * 96;
-        product(from, 96, values + (<usize>stretch.first << 5), stretch.count, result + (row << 5), 32, ADD, 0);
+        product(from, 96, false, values + (<usize>stretch.first << 5), stretch.count, result + (row << 5), 32, ADD, 0);
       }
     }
   }
@@ -322,7 +330,7 @@ function weighValues(values: usize, sliceBytes: usize, slices: i32, rows: i32, s
 
 function storeTile(params: usize, batch: i32, first: i32, rows: i32, head: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
-  const f = changetype<Forward>(params + AFTER_OPERANDS);
+  const f = forwardOf(params);
   const e = <i32>p.e;
   const dtype = <i32>f.outDType;
   const slices = (e + SLICE - 1) / SLICE;
@@ -363,7 +371,7 @@ function exceptionalRow(
   scratch: usize,
 ): void {
   const p = changetype<Problem>(params);
-  const f = changetype<Forward>(params + AFTER_OPERANDS);
+  const f = forwardOf(params);
   const q = operand(params, 0);
   const k = operand(params, 1);
   const v = operand(params, 2);
@@ -424,7 +432,3 @@ function dot(q: Operand, query: usize, k: Operand, key: usize, d: i32): f64 {
   return sum;
 }
 
-/** Bytes of working memory that a worker needs. */
-export function scratchBytes(): i32 {
-  return <i32>((STRETCHES + STRETCHES_BYTES + 63) & ~63);
-}

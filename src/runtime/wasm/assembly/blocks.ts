@@ -7,6 +7,7 @@ export const BLOCK_PANELS: i32 = 56;
 /** As the host writes it; all numbers float64. */
 @unmanaged
 export class Problem {
+  b: f64;
   n: f64;
   m: f64;
   h: f64;
@@ -26,15 +27,14 @@ export class Problem {
   keys: f64;
 }
 
-const OPERANDS: usize = 16 * 8;
-const OPERAND_BYTES: usize = 6 * 8;
-/** Where what follows the operands q, k and v begins. */
-export const AFTER_OPERANDS: usize = OPERANDS + 3 * OPERAND_BYTES;
+/** Where the operands begin: q, k, v, ... */
+export const OPERANDS_AT: usize = 17 * 8;
+export const OPERAND_BYTES: usize = 6 * 8;
 
 // @ts-ignore: decorator
 @inline
 export function operand(params: usize, index: usize): Operand {
-  return changetype<Operand>(params + OPERANDS + index * OPERAND_BYTES);
+  return changetype<Operand>(params + OPERANDS_AT + index * OPERAND_BYTES);
 }
 
 // @ts-ignore: decorator

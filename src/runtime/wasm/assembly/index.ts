@@ -1,6 +1,15 @@
 /** The kernels: each takes the address of its params, a task number, and its worker's working memory. */
-export { attention, pack as packKeysValues, scratchBytes } from './attention';
+import { FORWARD_BYTES } from './attention';
+import { BACKWARD_BYTES } from './attention-backward';
+
+export { attention, pack as packKeysValues } from './attention';
+export { attentionBackward, backwardPack, backwardReduce } from './attention-backward';
 export { matmul, packPanels, packSlices } from './matmul';
 export { peak } from './product';
 export { binary, gather, layerNorm, unary } from './rows';
 export { initialise } from './vector';
+
+/** Bytes of working memory that a worker needs. */
+export function scratchBytes(): i32 {
+  return <i32>((max(FORWARD_BYTES, BACKWARD_BYTES) + 63) & ~63);
+}

@@ -118,8 +118,8 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
       for (let panel = firstPanel; panel < lastPanel; panel++) {
         const a = <usize>p.packedA + (<usize>panel * depth + k) * PANEL * 4;
         const c = scratch + <usize>((panel - firstPanel) * TILE_SLICES + slice - firstSlice) * tileBytes;
-        if (k == 0) product(a, PANEL * 4, b, steps, c, 32, STORE, 0);
-        else product(a, PANEL * 4, b, steps, c, 32, ADD, 0);
+        if (k == 0) product(a, PANEL * 4, false, b, steps, c, 32, STORE, 0);
+        else product(a, PANEL * 4, false, b, steps, c, 32, ADD, 0);
       }
     }
   }

@@ -2,7 +2,7 @@
  * The micro-kernel: c[6][8] from a[depth][6] and b[depth][8], twelve accumulators in registers.
  * Six by two vectors, two loads and a splat fill fifteen of the sixteen registers; wider shapes spill.
  */
-import { exp2, larger, madd } from './vector';
+import { exp2, exp2Clamped, larger, madd } from './vector';
 
 /** What becomes of the products. */
 export const STORE: i32 = 0;
@@ -12,13 +12,24 @@ export const ADD: i32 = 1;
 export const STORE_MAX: i32 = 2;
 /** c = 2^products; aux[8] += each column */
 export const STORE_EXP: i32 = 3;
+/** c = 2^(products - aux[8]) */
+export const STORE_EXP_LESS: i32 = 4;
+/** c = c * (products - aux[8]) */
+export const TIMES_LESS: i32 = 5;
 
-/** Rows of a lie `aStep` bytes apart, rows of b 32 bytes, rows of c `cStep` bytes. `finish` is a constant. */
+/** Bytes between the six numbers of a row of a that lies across: one for each of 48 queries. */
+export const ACROSS: usize = 192;
+
+/**
+ * Rows of a lie `aStep` bytes apart, their six numbers side by side or `across`; rows of b lie 32 bytes apart, rows of c
+ * `cStep`. `across` and `finish` are constants.
+ */
 // @ts-ignore: decorator
 @inline
 export function product(
   a: usize,
   aStep: usize,
+  across: bool,
   b: usize,
   depth: i32,
   c: usize,
@@ -44,19 +55,19 @@ export function product(
     let s = v128.load32_splat(a);
     x0 = madd(s, left, x0);
     y0 = madd(s, right, y0);
-    s = v128.load32_splat(a, 4);
+    s = across ? v128.load32_splat(a, ACROSS) : v128.load32_splat(a, 4);
     x1 = madd(s, left, x1);
     y1 = madd(s, right, y1);
-    s = v128.load32_splat(a, 8);
+    s = across ? v128.load32_splat(a, 2 * ACROSS) : v128.load32_splat(a, 8);
     x2 = madd(s, left, x2);
     y2 = madd(s, right, y2);
-    s = v128.load32_splat(a, 12);
+    s = across ? v128.load32_splat(a, 3 * ACROSS) : v128.load32_splat(a, 12);
     x3 = madd(s, left, x3);
     y3 = madd(s, right, y3);
-    s = v128.load32_splat(a, 16);
+    s = across ? v128.load32_splat(a, 4 * ACROSS) : v128.load32_splat(a, 16);
     x4 = madd(s, left, x4);
     y4 = madd(s, right, y4);
-    s = v128.load32_splat(a, 20);
+    s = across ? v128.load32_splat(a, 5 * ACROSS) : v128.load32_splat(a, 20);
     x5 = madd(s, left, x5);
     y5 = madd(s, right, y5);
   }
@@ -84,6 +95,22 @@ export function product(
     v128.store(aux, larger(v128.load(aux), left));
     v128.store(aux, larger(v128.load(aux, 16), right), 16);
   }
+  if (finish == STORE_EXP_LESS || finish == TIMES_LESS) {
+    const left = v128.load(aux);
+    const right = v128.load(aux, 16);
+    x0 = f32x4.sub(x0, left);
+    y0 = f32x4.sub(y0, right);
+    x1 = f32x4.sub(x1, left);
+    y1 = f32x4.sub(y1, right);
+    x2 = f32x4.sub(x2, left);
+    y2 = f32x4.sub(y2, right);
+    x3 = f32x4.sub(x3, left);
+    y3 = f32x4.sub(y3, right);
+    x4 = f32x4.sub(x4, left);
+    y4 = f32x4.sub(y4, right);
+    x5 = f32x4.sub(x5, left);
+    y5 = f32x4.sub(y5, right);
+  }
   finishRow(c, x0, y0, finish);
   finishRow(c + cStep, x1, y1, finish);
   finishRow(c + 2 * cStep, x2, y2, finish);
@@ -98,6 +125,14 @@ function finishRow(c: usize, x: v128, y: v128, finish: i32): void {
   if (finish == ADD) {
     x = f32x4.add(v128.load(c), x);
     y = f32x4.add(v128.load(c, 16), y);
+  }
+  if (finish == STORE_EXP_LESS) {
+    x = exp2Clamped(x);
+    y = exp2Clamped(y);
+  }
+  if (finish == TIMES_LESS) {
+    x = f32x4.mul(v128.load(c), x);
+    y = f32x4.mul(v128.load(c, 16), y);
   }
   v128.store(c, x);
   v128.store(c, y, 16);

@@ -1,0 +1,205 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { describeOnBackends } from '../../test/backends';
+import { expectRefusal } from '../../test/expect';
+import { attention, attentionBackward, type Runtime, type Tensor } from '../index';
+import { band, causal, full } from '../masks/band';
+import { KeyWords } from '../masks/key-words';
+import { type Mask, oneHead } from '../masks/mask';
+import { softmaxAttention, softmaxAttentionBackward } from '../runtime/reference/attention';
+import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
+import { normal } from '../tensor/random';
+
+/** Largest error over the largest magnitude; over 1 where all are smaller, as gradients that cancel are. */
+function relativeError(actual: HostTensor, expected: HostTensor): number {
+  const [got, want] = [toFloat64(actual), toFloat64(expected)];
+  let [error, largest] = [0, 1];
+  for (let at = 0; at < want.length; at++) {
+    error = Math.max(error, Math.abs((got[at] as number) - (want[at] as number)));
+    largest = Math.max(largest, Math.abs(want[at] as number));
+  }
+  return error / largest;
+}
+
+interface Shapes {
+  readonly b: number;
+  readonly n: number;
+  readonly m: number;
+  readonly h: number;
+  readonly g: number;
+  readonly d: number;
+  readonly e: number;
+}
+
+/** The keys that lie a multiple of `step` away, in a closed form. */
+const every = (step: number): Mask => ({
+  name: `every ${step}`,
+  sees: (i, j) => (i + j) % step === 0,
+  intervals(i, { m }) {
+    const ends: number[] = [];
+    for (let j = 0; j < m; j++) if ((i + j) % step === 0) ends.push(j, j + 1);
+    return step === 1 ? [0, m] : ends;
+  },
+});
+
+/** Each head sees another third of the keys; without a closed form. */
+const byHead: Mask = {
+  name: 'by head',
+  sees: (i, j, { head }) => (i + Math.floor(j / 9) + head) % 3 === 0,
+  variant: ({ head }) => head,
+  words(queries, place) {
+    const result = new KeyWords();
+    for (let j = 0; j < place.m; j++) {
+      let word = 0;
+      for (let r = 0; r < queries.length; r++) if (byHead.sees(queries[r] as number, j, place)) word |= 1 << r;
+      result.push(j, word);
+    }
+    result.push(place.m, 0);
+    return result;
+  },
+};
+
+const MASKS = { full: full(), causal: causal(), window: band(20, 3), 'every 2': every(2), 'by head': byHead };
+
+function given({ b, n, m, h, g, d, e }: Shapes, size = 1) {
+  const make = (shape: readonly number[], seed: number, factor = 1) =>
+    hostTensor(
+      normal(
+        shape.reduce((a, x) => a * x, 1),
+        seed,
+      ).map((x) => x * factor) as Float32Array,
+      shape,
+      'f32',
+    );
+  return {
+    q: make([b, n, h, d], 1, size),
+    k: make([b, m, g, d], 2, size),
+    v: make([b, m, g, e], 3),
+    gradOut: make([b, n, h, e], 4),
+    gradLse: make([b, n, h], 5),
+  };
+}
+
+async function gradients(
+  runtime: Runtime,
+  host: ReturnType<typeof given>,
+  mask: Mask,
+  withLse: boolean,
+  scale?: number,
+) {
+  const [q, k, v, gradOut, gradLse] = (['q', 'k', 'v', 'gradOut', 'gradLse'] as const).map((name) =>
+    runtime.fromHost(host[name]),
+  ) as [Tensor, Tensor, Tensor, Tensor, Tensor<'f32'>];
+  const { out, lse } = await attention(q, k, v, { mask, scale });
+  const grads = await attentionBackward(q, k, v, { out, lse, gradOut, ...(withLse && { gradLse }) }, { mask, scale });
+  const results = {
+    gradQ: await grads.gradQ.toHost(),
+    gradK: await grads.gradK.toHost(),
+    gradV: await grads.gradV.toHost(),
+  };
+  for (const tensor of [q, k, v, gradOut, gradLse, out, lse, ...Object.values(grads)]) tensor.dispose();
+  return results;
+}
+
+function expected({ gradLse, ...host }: ReturnType<typeof given>, mask: Mask, withLse: boolean, scale: number) {
+  const [b, n, h] = host.q.shape as [number, number, number];
+  const [, m, g] = host.k.shape as [number, number, number];
+  return softmaxAttentionBackward({ ...host, ...(withLse && { gradLse }) }, scale, (i, j, head, batch) =>
+    mask.sees(i, j, { b, n, m, h, g, head, batch }),
+  );
+}
+
+const NAMES = ['gradQ', 'gradK', 'gradV'] as const;
+
+describeOnBackends('attentionBackward', (runtime) => {
+  test('agrees with the definition on odd shapes, grouped heads and every kind of mask', async () => {
+    const extent = (max: number) => fc.integer({ min: 1, max });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({ b: extent(2), n: extent(110), m: extent(110), g: extent(2), d: extent(21), e: extent(21) }),
+        extent(3),
+        fc.constantFrom(...(Object.keys(MASKS) as (keyof typeof MASKS)[])),
+        fc.boolean(),
+        async (shape, heads, name, withLse) => {
+          const host = given({ ...shape, h: shape.g * heads });
+          const scale = 1 / Math.sqrt(shape.d);
+          const actual = await gradients(runtime(), host, MASKS[name], withLse);
+          const right = expected(host, MASKS[name], withLse, scale);
+          for (const grad of NAMES) expect(relativeError(actual[grad], right[grad]), grad).toBeLessThan(2e-5);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  test.each(Object.keys(MASKS) as (keyof typeof MASKS)[])('crosses blocks and parts of keys: %s', async (name) => {
+    const host = given({ b: 1, n: 100, m: 700, h: 2, g: 1, d: 5, e: 9 });
+    const actual = await gradients(runtime(), host, MASKS[name], true);
+    const right = expected(host, MASKS[name], true, 1 / Math.sqrt(5));
+    for (const grad of NAMES) expect(relativeError(actual[grad], right[grad]), grad).toBeLessThan(2e-5);
+  });
+
+  test('large scores: one key takes all the weight', async () => {
+    const host = given({ b: 1, n: 60, m: 70, h: 1, g: 1, d: 8, e: 8 }, 12);
+    const actual = await gradients(runtime(), host, full(), false);
+    const right = expected(host, full(), false, 1 / Math.sqrt(8));
+    for (const grad of NAMES) expect(relativeError(actual[grad], right[grad]), grad).toBeLessThan(1e-3);
+  });
+
+  test('a query that sees no key gives and gets no gradient', async () => {
+    const host = given({ b: 1, n: 9, m: 4, h: 1, g: 1, d: 3, e: 2 });
+    const { gradQ, gradK, gradV } = await gradients(runtime(), host, causal(), false);
+    expect([...gradQ.data].slice(0, 15)).toEqual(new Array(15).fill(0));
+    for (const { data } of [gradQ, gradK, gradV]) expect([...data].every(Number.isFinite)).toBe(true);
+  });
+
+  test('nothing stays allocated, also when refused', async () => {
+    const { q, k, v, gradOut, gradLse } = given({ b: 1, n: 30, m: 30, h: 1, g: 1, d: 4, e: 4 });
+    const before = runtime().memory().live;
+    await gradients(runtime(), { q, k, v, gradOut, gradLse }, causal(), true);
+    expect(runtime().memory().live).toBe(before);
+    using x = runtime().fromHost(q);
+    using lse = runtime().empty([1, 30, 1]);
+    using wrong = runtime().empty([1, 29, 1, 4]);
+    await expectRefusal(
+      runtime(),
+      () => attentionBackward(x, x, x, { out: x, lse, gradOut: wrong }),
+      'gradOut must have shape [1, 30, 1, 4], got [1, 29, 1, 4]',
+    );
+  });
+});
+
+test('the reference agrees with differences of its own forward pass', () => {
+  const host = given({ b: 1, n: 5, m: 7, h: 2, g: 1, d: 3, e: 4 });
+  const sees = (i: number, j: number) => band(3, 1).sees(i, j, oneHead(5, 7));
+  const loss = () => {
+    const { out, lse } = softmaxAttention(wide, 0.7, sees);
+    const sum = (a: HostTensor, b: HostTensor) => {
+      const others = toFloat64(b);
+      return toFloat64(a).reduce((total, x, at) => total + x * (others[at] as number), 0);
+    };
+    return sum(out, host.gradOut) + sum(lse, host.gradLse);
+  };
+  const wide = {
+    q: hostTensor(toFloat64(host.q), host.q.shape, 'f64'),
+    k: hostTensor(toFloat64(host.k), host.k.shape, 'f64'),
+    v: hostTensor(toFloat64(host.v), host.v.shape, 'f64'),
+  };
+  const grads = softmaxAttentionBackward({ ...wide, gradOut: host.gradOut, gradLse: host.gradLse }, 0.7, sees);
+  for (const [name, grad] of [
+    ['q', grads.gradQ],
+    ['k', grads.gradK],
+    ['v', grads.gradV],
+  ] as const) {
+    const { data } = wide[name];
+    for (let at = 0; at < data.length; at++) {
+      const value = data[at] as number;
+      data[at] = value + 1e-5;
+      const above = loss();
+      data[at] = value - 1e-5;
+      const slope = (above - loss()) / 2e-5;
+      data[at] = value;
+      expect(grad.data[at]).toBeCloseTo(slope, 7);
+    }
+  }
+});
