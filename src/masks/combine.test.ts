@@ -81,6 +81,22 @@ describe('combinations', () => {
   });
 });
 
+test.each([1, 2, 3, 4, 20])(
+  'blocks of %i are counted from the first key, and queries are the last positions',
+  (size) => {
+    const mask = blocks(size, band(1, 0));
+    for (let n = 1; n < 13; n++) {
+      for (let m = 1; m < 13; m++) {
+        for (let at = 0; at < n * m; at++) {
+          const [i, j] = [Math.floor(at / m), at % m];
+          const distance = Math.floor((i + m - n) / size) - Math.floor(j / size);
+          expect(mask.sees(i, j, oneHead(n, m))).toBe(distance === 0 || distance === 1);
+        }
+      }
+    }
+  },
+);
+
 describe('documents', () => {
   test('need not be contiguous', () => {
     const mask = documents(Int32Array.of(7, -1, 7, 7, -1));

@@ -4,7 +4,7 @@ import { joinIntervals } from './intervals';
 import type { Extent, Intervals, Mask } from './mask';
 
 /** `causal` leaves out what is above the diagonal to the last corner, `inverse` what is below that from the first. */
-export const SLICE_KINDS = ['full', 'causal', 'inverse', 'bicausal'] as const;
+const SLICE_KINDS = ['full', 'causal', 'inverse', 'bicausal'] as const;
 export type SliceKind = (typeof SLICE_KINDS)[number];
 
 /** Queries and keys from a first to before a last. */
