@@ -53,6 +53,8 @@ export function apply(operation: Operation, ...args: readonly Expression[]): Exp
   }
   const chosen = values[0];
   if (operation === 'select' && chosen !== undefined) return args[chosen ? 1 : 2] as Expression;
+  const [operand] = args;
+  if (operation === 'not' && operand?.operation === 'not') return operand.args[0] as Expression;
   return { operation, kind, args };
 }
 

@@ -129,8 +129,10 @@ const bits =
 const shift =
   (operation: Operation, bounds: Range, otherwise: Range): Rule =>
   (x, y) => {
-    if (!isPoint(y) || !isInt32(x)) return otherwise;
+    if (!isPoint(y)) return otherwise;
     const by = y.low & 31;
+    if (operation === 'shiftRightUnsigned' && by > 0 && !within(x, bounds)) return integers(0, 2 ** (32 - by) - 1);
+    if (!isInt32(x)) return otherwise;
     const fits = operation !== 'shiftLeft' || (x.low * 2 ** by >= INT32.low && x.high * 2 ** by <= INT32.high);
     if (!fits || !within(x, bounds)) return otherwise;
     return integers(compute(operation, x.low, y.low), compute(operation, x.high, y.low));

@@ -6,6 +6,7 @@ export { attention, pack as packKeysValues } from './attention';
 export { attentionBackward, backwardPack, backwardReduce } from './attention-backward';
 export { matmul, packPanels, packSlices } from './matmul';
 export { peak } from './product';
+export { modifyScores } from './program';
 export { binary, gather, layerNorm, unary } from './rows';
 export { initialise } from './vector';
 

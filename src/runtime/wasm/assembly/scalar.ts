@@ -38,6 +38,44 @@ export function log(x: f64): f64 {
   return exponent * LN2 + 2 * t * series;
 }
 
+/** x^y as JavaScript has it, within 1e-9 of its size. */
+export function power(x: f64, y: f64): f64 {
+  if (y == 0) return 1;
+  const size = abs(x);
+  if (x != x || y != y || (size == 1 && abs(y) == Infinity)) return NaN;
+  // The logarithm of 0 is none.
+  const result = size == 0 ? (y > 0 ? 0 : Infinity) : exp(y * log(size));
+  if (reinterpret<i64>(x) >= 0) return result;
+  if (floor(y) != y) return size == 0 || size == Infinity ? result : NaN;
+  return abs(y) < 9007199254740992 && y % 2 != 0 ? -result : result;
+}
+
+/** Within 1e-10 for |x| up to 1e6, 1e-7 up to 1e9; some number in [-1, 1] beyond. */
+export function sin(x: f64): f64 {
+  return sinOfQuarters(x, 0);
+}
+
+/** As `sin`. */
+export function cos(x: f64): f64 {
+  return sinOfQuarters(x, 1);
+}
+
+/** sin(x + quarters pi / 2). */
+function sinOfQuarters(x: f64, quarters: i32): f64 {
+  if (!(abs(x) < Infinity)) return NaN;
+  if (abs(x) > 1e9) x %= 6.283185307179586;
+  const n = nearest(x * 0.6366197723675814);
+  // pi / 2 in two parts, the first exact in 33 bits, so that the remainder keeps its bits.
+  const r = x - n * 1.5707963267341256 - n * 6.077100506506192e-11;
+  const s = r * r;
+  const turn = (<i32>n + quarters) & 3;
+  const value =
+    turn & 1
+      ? 1 - (s / 2) * (1 - (s / 12) * (1 - (s / 30) * (1 - (s / 56) * (1 - (s / 90) * (1 - s / 132)))))
+      : r * (1 - (s / 6) * (1 - (s / 20) * (1 - (s / 42) * (1 - (s / 72) * (1 - (s / 110) * (1 - s / 156))))));
+  return turn & 2 ? -value : value;
+}
+
 // @ts-ignore: decorator
 @inline
 function powerOfTwo(n: i64): f64 {
