@@ -4,7 +4,7 @@
  */
 import { OPERATIONS, type Operation } from './operations';
 
-export type Kind = 'number' | 'boolean';
+type Kind = 'number' | 'boolean';
 
 /** What a function is given: the score, batch, query head, query, key, and the numbers of queries and keys. */
 export type InputName = 'score' | 'b' | 'h' | 'q' | 'k' | 'n' | 'm';

@@ -31,7 +31,17 @@ export const OPERATIONS = {
     for (let i = 0; i < count; i++) out[i] = x[i]! / y[i]!;
   }),
   remainder: number((out, x, y, _z, count) => {
-    for (let i = 0; i < count; i++) out[i] = x[i]! % y[i]!;
+    for (let i = 0; i < count; i++) {
+      const a = x[i]!;
+      const b = y[i]!;
+      // What is left of int32 by way of an exact quotient: several times as fast.
+      if ((a | 0) !== a || (b | 0) !== b || a === 0 || b <= 0) out[i] = a % b;
+      else {
+        const size = Math.abs(a);
+        const rest = size - Math.floor(size / b) * b;
+        out[i] = a > 0 ? rest : -rest;
+      }
+    }
   }),
   power: number((out, x, y, _z, count) => {
     for (let i = 0; i < count; i++) out[i] = x[i]! ** y[i]!;

@@ -243,6 +243,14 @@ describe.each(builds)('programs on the %s build', (build) => {
     }
   });
 
+  test('gives indices as integers', () => {
+    const tile = tileOf(keysOf(13), () => 0);
+    const wide = { ...extent, n: 20_000, m: 20_000 };
+    const expression = compile('q * c.m + k');
+    const places = run(compileProgram('test', expression, wide, 'integer'), tile);
+    expect([...new Int32Array(places.buffer)]).toEqual([...each(tile, (_s, q, k) => q * 20_000 + k)]);
+  });
+
   test('reads NaN outside a table, and nothing else', () => {
     const tile = tileOf([0, 1, 2, 3, 49], () => 1);
     const expression = compile('s + c.x[k - 2]', { x: [5, 6] });
@@ -256,6 +264,16 @@ describe.each(builds)('programs on the %s build', (build) => {
 });
 
 describe('compileProgram', () => {
+  test('compiles once for each extent', () => {
+    const expression = compile('s * q + c.x[k]', { x: [0.5, 1] });
+    const program = compileProgram('mine', expression, extent);
+    expect(compileProgram('mine', expression, extent)).toBe(program);
+    const other = compileProgram('mine', expression, { ...extent, m: 7 });
+    expect(other).not.toBe(program);
+    expect(other.tables[0]).toBe(program.tables[0]);
+    expect(() => compileProgram('mine', compile('q / 2'), extent, 'integer')).toThrow('the result may be no integer');
+  });
+
   const refused: readonly [source: string, message: string][] = [
     ['s | 0', 'the operand of a bit operation may leave 32 bits: bound it with Math.min and Math.max'],
     ['s + c.x[s]', "the index of 'x' may be no integer: round it, e.g. with 'Math.floor'"],

@@ -6,6 +6,7 @@
  * of integers that is rounded at once stays exact too. All else is rounded to float32 after each operation.
  */
 import { ParameterError } from '../errors';
+import { BoundedMap } from '../masks/bounded-map';
 import type { Extent } from '../masks/mask';
 import { constantOf, type Expression, type Table } from './expression';
 import type { Operation } from './operations';
@@ -59,13 +60,63 @@ interface Value {
   readonly instruction?: Instruction;
 }
 
+/** Extents for which the programs of an expression are kept. */
+const KEPT = 16;
+const known = new WeakMap<Expression, BoundedMap<string, Program>>();
+
 /**
- * The program of a number expression for problems of that extent. A ParameterError, which calls the function `name`,
- * tells what cannot be had: integers for bits or indices that may leave 32 bits, or too many values at once.
+ * The program of a number expression for problems of that extent; its results are float32, or int32 for an expression
+ * that is an index. A ParameterError, which calls the function `name`, tells what cannot be had: integers for bits or
+ * indices that may leave 32 bits, or too many values at once.
  */
-export function compileProgram(name: string, expression: Expression, extent: Extent): Program {
-  const compiler = new Compiler(name, expression, extent);
-  return { code: assemble(name, compiler.result()), tables: compiler.tables };
+export function compileProgram(
+  name: string,
+  expression: Expression,
+  extent: Extent,
+  results: 'float' | 'integer' = 'float',
+): Program {
+  let programs = known.get(expression);
+  if (!programs) {
+    programs = new BoundedMap(KEPT);
+    known.set(expression, programs);
+  }
+  const { b, h, n, m } = extent;
+  return programs.get([b, h, n, m, results].join(), () => {
+    const compiler = new Compiler(name, expression, extent);
+    return { code: assemble(name, compiler.result(results)), tables: compiler.tables };
+  });
+}
+
+/** A table as the kernels read it; undefined for integers where some element is none. */
+class Stored {
+  #float?: Float32Array;
+  #integer: Int32Array | undefined | null = null;
+
+  constructor(readonly values: Float64Array) {}
+
+  get float(): Float32Array {
+    this.#float ??= Float32Array.from(this.values);
+    return this.#float;
+  }
+
+  get integer(): Int32Array | undefined {
+    if (this.#integer === null) {
+      const whole = this.values.every((value) => Object.is(value | 0, value));
+      this.#integer = whole ? Int32Array.from(this.values) : undefined;
+    }
+    return this.#integer;
+  }
+}
+
+const storedTables = new WeakMap<Table, Stored>();
+
+function storedTable(table: Table): Stored {
+  let stored = storedTables.get(table);
+  if (!stored) {
+    stored = new Stored(table.values);
+    storedTables.set(table, stored);
+  }
+  return stored;
 }
 
 class Compiler {
@@ -95,8 +146,9 @@ class Compiler {
     });
   }
 
-  result(): Value {
-    return this.#float(this.#value(this.#steps.length - 1));
+  result(type: 'float' | 'integer'): Value {
+    const last = this.#steps.length - 1;
+    return type === 'float' ? this.#float(this.#value(last)) : this.#index(last, 'the result');
   }
 
   #value(at: number): Value {
@@ -176,11 +228,7 @@ class Compiler {
   #read(table: Table, index: number): Value {
     const at = constantOf((this.#steps[index] as Step).node);
     if (at !== undefined) return this.#number(table.values[at] ?? Number.NaN);
-    const { whole, nan } = this.#ranges[index] as Range;
-    if (!whole || nan) {
-      throw this.#refusal(`the index of '${table.name}' may be no integer`, "round it, e.g. with 'Math.floor'");
-    }
-    const place = this.#int32(index, `the index of '${table.name}'`);
+    const place = this.#index(index, `the index of '${table.name}'`);
     const { low, high } = this.#ranges[index] as Range;
     const { number, type } = this.#tableOf(table, low >= 0 && high < table.values.length);
     return emit('read', type, [place], number);
@@ -190,11 +238,19 @@ class Compiler {
   #tableOf(table: Table, inside: boolean): { number: number; type: Type } {
     const found = this.#numbers.get(table);
     if (found && (inside || found.type === 'float')) return found;
-    const whole = inside && table.values.every((value) => Object.is(value | 0, value));
-    const values = whole ? Int32Array.from(table.values) : Float32Array.from(table.values);
-    const entry = { number: this.tables.push(values) - 1, type: whole ? 'integer' : 'float' } as const;
+    const stored = storedTable(table);
+    const integer = inside ? stored.integer : undefined;
+    const number = this.tables.push(integer ?? stored.float) - 1;
+    const entry = { number, type: integer ? 'integer' : 'float' } as const;
     this.#numbers.set(table, entry);
     return entry;
+  }
+
+  /** An integer; what is NaN would pass for 0. */
+  #index(at: number, what: string): Value {
+    const { whole, nan } = this.#ranges[at] as Range;
+    if (!whole || nan) throw this.#refusal(`${what} may be no integer`, "round it, e.g. with 'Math.floor'");
+    return this.#int32(at, what);
   }
 
   #select([condition, x, y]: [Value, Value, Value]): Value {

@@ -4,11 +4,11 @@ import { BACKWARD_BYTES } from './attention-backward';
 
 export { attention, pack as packKeysValues } from './attention';
 export { attentionBackward, backwardPack, backwardReduce } from './attention-backward';
+export { initialise } from './functions';
 export { matmul, packPanels, packSlices } from './matmul';
 export { peak } from './product';
 export { modifyScores } from './program';
 export { binary, gather, layerNorm, unary } from './rows';
-export { initialise } from './vector';
 
 /** Bytes of working memory that a worker needs. */
 export function scratchBytes(): i32 {
