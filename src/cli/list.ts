@@ -15,8 +15,8 @@ export function listCommand(): Command {
     });
 }
 
-function describe({ name, family, summary, paper, inputs, outputs, params }: Method) {
-  return { name, family, summary, paper, inputs, outputs, params: paramsJsonSchema(params) };
+function describe({ name, family, summary, paper, inputs, optional, integers, outputs, params }: Method) {
+  return { name, family, summary, paper, inputs, optional, integers, outputs, params: paramsJsonSchema(params) };
 }
 
 function table(listed: readonly Method[]): string {
@@ -24,9 +24,10 @@ function table(listed: readonly Method[]): string {
   return formatTable(columns, listed.map(row));
 }
 
-function row({ name, family, paper, inputs, params }: Method): string[] {
+function row({ name, family, paper, inputs, optional = {}, params }: Method): string[] {
   const source = paper ? [`arXiv ${paper.arxiv}`, styleText('dim', String(paper.year))] : [];
-  const tensors = Object.entries(inputs).map(([input, letters]) => `${input} [${letters}]`);
+  const show = (specs: Method['inputs']) => Object.entries(specs).map(([input, letters]) => `${input} [${letters}]`);
+  const tensors = [...show(inputs), ...show(optional).map((text) => styleText('dim', `${text} optional`))];
   const settings = describeParams(params).flatMap(({ name: param, type, required, default: preset }) => {
     const fallback = preset === undefined ? 'optional' : `default ${JSON.stringify(preset)}`;
     return [`${param}: ${type}`, ...(required ? [] : [styleText('dim', `  ${fallback}`)])];

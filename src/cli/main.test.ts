@@ -2,41 +2,19 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { expectRefusal, saccade } from '../../test/command-line';
 import { expectClose } from '../../test/expect';
 import { readSafetensors, writeSafetensors } from '../io';
 import { exactAttention } from '../methods/dense/attention';
 import { hostTensor } from '../tensor/host';
 import { normal } from '../tensor/random';
-import { main, program } from './main';
+import { program } from './main';
 
 let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'saccade-'));
 });
 afterEach(() => rm(folder, { recursive: true }));
-
-/** Runs the command line and collects what it prints. */
-async function saccade(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const capture = (stream: NodeJS.WriteStream) => vi.spyOn(stream, 'write').mockImplementation(() => true);
-  const [stdout, stderr] = [capture(process.stdout), capture(process.stderr)];
-  try {
-    const code = await main(args);
-    const text = (spy: typeof stdout) => spy.mock.calls.map(([chunk]) => chunk).join('');
-    return { code, stdout: text(stdout), stderr: text(stderr) };
-  } finally {
-    stdout.mockRestore();
-    stderr.mockRestore();
-  }
-}
-
-/** Bad input: exit code 2, exactly one line on stderr, nothing on stdout. */
-async function expectRefusal(args: string[], message: string): Promise<void> {
-  const { code, stdout, stderr } = await saccade(...args);
-  expect(stderr).toContain(message);
-  expect(stderr).toMatch(/^saccade: [^\n]+\n$/);
-  expect(stdout).toBe('');
-  expect(code).toBe(2);
-}
 
 describe('the command line', () => {
   test('tells its version and helps', async () => {
@@ -212,7 +190,6 @@ describe('run', () => {
     const run = (...more: string[]) => ['run', 'attention', '--in', 'none', '--out', join(folder, 'out'), ...more];
     await expectRefusal(run('--threads', '0'), "'0' is invalid. It must be a whole number from 1 to 256.");
     await expectRefusal(run('--backend', 'cuda'), 'Allowed choices are auto, reference, wasm.');
-    await expectRefusal(run('--grad'), 'attention has no gradients: leave --grad out');
     await expectRefusal(run('--params', '[]'), 'params of attention must be an object, got []');
     await expectRefusal(run().slice(0, -2), "required option '--out <file>' not specified");
     await expectRefusal(['run', 'attention', '--in', 'none', '--out', '/nowhere/out'], "cannot access '/nowhere'");

@@ -1,16 +1,21 @@
 import { styleText } from 'node:util';
 import { Command } from 'commander';
-import { UnsupportedError } from '../errors';
-import { oneHead } from '../masks/mask';
+import { ParameterError, UnsupportedError } from '../errors';
 import { maskCount, maskSvg, maskText } from '../masks/picture';
+import { type MaskProblem, type Method, problemOfLetters } from '../methods/define';
 import { findMethod, methods } from '../methods/registry';
-import { paramsOption, parseParams, wholeNumber } from './options';
+import { bindShapes } from '../tensor/shape';
+import { extents, paramsOption, parseParams, wholeNumber } from './options';
 import { writeFileAtomic } from './write-file';
 
 interface MaskOptions {
   readonly params?: string;
   readonly size: number;
   readonly queries?: number;
+  readonly grid?: readonly number[];
+  readonly heads: number;
+  readonly keyHeads?: number;
+  readonly head: number;
   readonly svg?: string;
 }
 
@@ -25,6 +30,14 @@ export function maskCommand(): Command {
     .addOption(paramsOption())
     .option('--size <keys>', 'number of keys', extent, 32)
     .option('--queries <count>', 'number of queries; default: as many as keys', extent)
+    .option(
+      '--grid <extents>',
+      'spatial axes, such as 8x8, for methods that have them; default: one axis',
+      extents(1, LARGEST),
+    )
+    .option('--heads <count>', 'query heads', wholeNumber(1, 1024), 1)
+    .option('--key-heads <count>', 'key/value heads; default: as many as query heads', wholeNumber(1, 1024))
+    .option('--head <index>', 'the head to draw, for masks that differ by head', wholeNumber(0, 1023), 0)
     .option('--svg <file>', 'write an SVG picture instead')
     .addHelpText(
       'after',
@@ -33,15 +46,18 @@ export function maskCommand(): Command {
     .action(drawMask);
 }
 
-async function drawMask(name: string, { params, size, queries = size, svg }: MaskOptions): Promise<void> {
+async function drawMask(name: string, { params, svg, head, ...sizes }: MaskOptions): Promise<void> {
   const method = findMethod(name);
   const settings = parseParams(method, params);
-  const mask = method.mask?.(settings);
+  const problem = problemOf(method, sizes);
+  if (head >= problem.h) throw new ParameterError(`--head must be below the ${problem.h} of --heads, got ${head}`);
+  const mask = method.mask?.(settings, problem);
   if (!mask) {
     const drawable = methods.filter((candidate) => candidate.mask).map((candidate) => candidate.name);
     throw new UnsupportedError(`${name} has no mask to draw: choose one of ${drawable.join(', ')}`);
   }
-  const place = oneHead(queries, size);
+  mask.check?.(problem);
+  const place = { ...problem, batch: 0, head };
   const title = `${name}: ${mask.name}`;
   if (svg !== undefined) {
     await writeFileAtomic(svg, maskSvg(mask, place, { title }));
@@ -49,4 +65,23 @@ async function drawMask(name: string, { params, size, queries = size, svg }: Mas
   }
   const picture = maskText(mask, place, process.stdout.columns ?? DEFAULT_WIDTH);
   process.stdout.write(`${styleText('bold', title)}, ${maskCount(mask, place)}\n${picture}\n`);
+}
+
+function problemOf(
+  method: Method,
+  {
+    size,
+    queries = size,
+    grid,
+    heads: h,
+    keyHeads: g = h,
+  }: Pick<MaskOptions, 'size' | 'queries' | 'grid' | 'heads' | 'keyHeads'>,
+): MaskProblem {
+  if (h % g !== 0) throw new ParameterError(`--key-heads must divide the ${h} of --heads, got ${g}`);
+  const isSpatial = (method.inputs.q as string).includes('...space');
+  if (grid && !isSpatial) throw new ParameterError(`--grid is for methods with spatial axes, ${method.name} has none`);
+  const letters = isSpatial
+    ? bindShapes({ q: method.inputs.q as string }, { q: [1, ...(grid ?? [size]), h, 1] })
+    : { n: queries, m: size };
+  return problemOfLetters({ ...letters, h, g });
 }

@@ -8,15 +8,24 @@ import type { HostTensor } from '../tensor/host';
 /** What Node reads into one buffer. */
 const LARGEST = 2 ** 31 - 1;
 
-/** The tensors of a safetensors file, if they are exactly the method's inputs and such as a runtime can hold. */
-export async function readTensorsOf(method: Method, path: string): Promise<Record<string, HostTensor<DType>>> {
+/**
+ * The tensors of a safetensors file, if they are the method's inputs, perhaps optional ones, and those named in `more`,
+ * and such as a runtime can hold.
+ */
+export async function readTensorsOf(
+  method: Method,
+  path: string,
+  more: readonly string[] = [],
+): Promise<Record<string, HostTensor<DType>>> {
   const found = await readTensors(path);
-  const expected = Object.keys(method.inputs);
+  const expected = [...Object.keys(method.inputs), ...more];
+  const optional = Object.keys(method.optional ?? {});
   const missing = expected.filter((key) => !Object.hasOwn(found, key));
-  const unknown = Object.keys(found).filter((key) => !expected.includes(key));
+  const unknown = Object.keys(found).filter((key) => ![...expected, ...optional].includes(key));
   if (missing.length > 0 || unknown.length > 0) {
     const fault = missing.length > 0 ? `has no tensor '${missing[0]}'` : `has a tensor '${unknown[0]}' too many`;
-    throw new ParameterError(`${path} ${fault}: ${method.name} takes ${expected.join(', ')}`);
+    const takes = [expected.join(', '), ...(optional.length > 0 ? [`optionally ${optional.join(', ')}`] : [])];
+    throw new ParameterError(`${path} ${fault}: ${method.name} takes ${takes.join(' and ')}`);
   }
   for (const [key, { dtype }] of Object.entries(found)) {
     if (!DTYPES.some((known) => known === dtype)) {

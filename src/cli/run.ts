@@ -2,12 +2,13 @@ import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Command } from 'commander';
-import { UnsupportedError } from '../errors';
+import { ShapeError, UnsupportedError } from '../errors';
 import { writeSafetensors } from '../io';
 import { findMethod } from '../methods/registry';
 import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
 import type { HostTensor } from '../tensor/host';
-import { formatShape } from '../tensor/shape';
+import { formatShape, sameShape } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
 import { backendOption, paramsOption, parseParams, threadsOption } from './options';
 import { withProgress } from './progress';
 import { readTensorsOf } from './read-tensors';
@@ -19,6 +20,9 @@ interface RunOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly params?: string;
   readonly grad?: true;
 }
+
+/** In the input file, what `--grad` starts from. */
+const GRAD_OUT = 'grad_out';
 
 export function runCommand(): Command {
   return new Command('run')
@@ -37,18 +41,32 @@ export function runCommand(): Command {
 async function runMethod(name: string, { in: input, out, params, grad, ...options }: RunOptions): Promise<void> {
   const method = findMethod(name);
   const settings = parseParams(method, params);
-  if (grad) throw new UnsupportedError(`${name} has no gradients: leave --grad out`);
+  if (grad && !method.backward) throw new UnsupportedError(`${name} has no gradients: leave --grad out`);
   // Better known now than after the work.
   await access(dirname(out), constants.W_OK);
-  const inputs = await readTensorsOf(method, input);
+  const { [GRAD_OUT]: gradOut, ...inputs } = await readTensorsOf(method, input, grad ? [GRAD_OUT] : []);
 
   using runtime = await createRuntime(options);
   const tensors = Object.fromEntries(Object.entries(inputs).map(([key, host]) => [key, runtime.fromHost(host)]));
-  const results = await withProgress(name, (control) => method.forward(tensors, settings, control));
+  const byOut = gradOut && runtime.fromHost(gradOut);
+  const results = await withProgress(name, async (control) => {
+    const forward = await method.forward(tensors, settings, control);
+    if (!byOut) return forward;
+    checkGradOut(byOut, forward.out as Tensor);
+    const grads = Object.entries((await method.backward?.(tensors, forward, byOut, settings, control)) ?? {});
+    return { ...forward, ...Object.fromEntries(grads.map(([key, tensor]) => [`grad_${key}`, tensor])) };
+  });
   const outputs: Record<string, HostTensor> = {};
   for (const [key, tensor] of Object.entries(results)) outputs[key] = await tensor.toHost();
   await writeFileAtomic(out, writeSafetensors(outputs));
 
   const written = Object.entries(outputs).map(([key, { dtype, shape }]) => `${key} ${formatShape(shape)} ${dtype}`);
   process.stdout.write(`${out}: ${written.join(', ')}\n`);
+}
+
+function checkGradOut(gradOut: Tensor, out: Tensor): void {
+  if (sameShape(gradOut.shape, out.shape)) return;
+  throw new ShapeError(
+    `${GRAD_OUT} must have the shape ${formatShape(out.shape)} of out, got ${formatShape(gradOut.shape)}`,
+  );
 }

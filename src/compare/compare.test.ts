@@ -1,7 +1,7 @@
 import * as valibot from 'valibot';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { oneHead } from '../masks/mask';
-import { defineMethod, type Method } from '../methods/define';
+import { defineMethod, type Method, problemOfLetters } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
 import { createRuntime, type Runtime } from '../runtime/runtime';
 import { compare, type Qkv } from './compare';
@@ -78,7 +78,7 @@ describe('what a window loses', () => {
       expect(variants.length).toBeGreaterThan(2);
 
       for (const row of variants) {
-        const mask = exactAttention.mask?.(exactAttention.parse(row.params));
+        const mask = exactAttention.mask?.(exactAttention.parse(row.params), problemOfLetters({ n, m }));
         for (let head = 0; head < h; head++) {
           let [kept, queries, least, difference, norm, dot, own] = [0, 0, 1, 0, 0, 0, 0];
           for (let batch = 0; batch < b; batch++) {
@@ -214,7 +214,7 @@ describe('methods', () => {
       ...copy,
       name: 'wrong',
       params: anything,
-      mask: () => exactAttention.mask!(exactAttention.parse({ window: [1, 1] })),
+      mask: (_, problem) => exactAttention.mask!(exactAttention.parse({ window: [1, 1] }), problem),
       forward: (inputs) => exactAttention.forward(inputs as unknown as Qkv, exactAttention.parse({ window: [2, 1] })),
       variants: () => [{}],
     });

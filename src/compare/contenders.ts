@@ -1,6 +1,6 @@
 import { ParameterError } from '../errors';
 import type { Mask } from '../masks/mask';
-import type { Inputs, Letters, Method } from '../methods/define';
+import { type Inputs, type Letters, type Method, problemOfLetters } from '../methods/define';
 import { findMethod } from '../methods/registry';
 import type { Control } from '../runtime/backend';
 import type { Tensor } from '../tensor/tensor';
@@ -60,7 +60,7 @@ export function contendersAt(letters: Letters, methods: readonly Method[]): Cont
 
 function contender(method: Method, given: Record<string, unknown>, letters: Letters, baseline: boolean): Contender {
   const params = method.parse(given) as { readonly causal?: boolean; readonly scale?: number };
-  const mask = method.mask?.(params);
+  const mask = method.mask?.(params, problemOfLetters(letters));
   const { flops, visited } = method.cost(letters, params);
   const causal = params.causal === true;
   return {

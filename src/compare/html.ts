@@ -1,5 +1,5 @@
-import { oneHead } from '../masks/mask';
 import { maskSvg } from '../masks/picture';
+import { problemOfLetters } from '../methods/define';
 import { findMethod } from '../methods/registry';
 import { htmlPage } from '../report/page';
 import type { ComparisonReport, Row } from './comparison';
@@ -21,8 +21,8 @@ export function comparisonHtml(report: ComparisonReport): string {
   return htmlPage({ title: 'Which attention to use', view: 'compare', data });
 }
 
-function pictureOf({ method: name, params, label }: Row, { n, m }: ComparisonReport['extents']): string | undefined {
+function pictureOf({ method: name, params, label }: Row, extents: ComparisonReport['extents']): string | undefined {
   const method = findMethod(name);
-  const mask = method.mask?.(method.parse(params));
-  return mask && maskSvg(mask, oneHead(n, m), { title: label, bare: true });
+  const mask = method.mask?.(method.parse(params), problemOfLetters(extents));
+  return mask && maskSvg(mask, { ...problemOfLetters(extents), batch: 0, head: 0 }, { title: label, bare: true });
 }

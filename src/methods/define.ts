@@ -1,9 +1,10 @@
 /** What a method is: one declaration from which the CLI, the tests, the benchmarks and the pages follow. */
 import * as valibot from 'valibot';
 import { ParameterError } from '../errors';
-import type { Mask } from '../masks/mask';
+import type { Extent, Mask } from '../masks/mask';
 import type { Control } from '../runtime/backend';
 import type { HostTensor } from '../tensor/host';
+import { gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { describeParams, type ParamsSchema } from './params';
 
@@ -26,13 +27,28 @@ export interface Cost {
 }
 
 /** Shapes in letters by tensor name, such as `{ q: 'b n h d', k: 'b m g d' }`. */
-type Specs = Readonly<Record<string, string>>;
+export type Specs = Readonly<Record<string, string>>;
 type LettersOf<Spec extends string> = Spec extends `${infer Letter} ${infer Rest}` ? Letter | LettersOf<Rest> : Spec;
 
+/** Optional inputs, where a method has them, stand beside those that are named here. */
 export type Inputs<S extends Specs = Specs> = { readonly [Name in keyof S]: Tensor };
-type HostInputs<S extends Specs = Specs> = { readonly [Name in keyof S]: HostTensor };
+export type HostInputs<S extends Specs = Specs> = { readonly [Name in keyof S]: HostTensor };
 /** Extents by letter, as the input specifications name them. */
 export type Letters<S extends Specs = Specs> = { readonly [Letter in LettersOf<S[keyof S]>]: number };
+
+/** The problem of these extents, by letter, without integer inputs. */
+export function problemOfLetters(letters: Readonly<Record<string, number>>): MaskProblem {
+  const { b = 1, n, m, h = 1, g = h } = letters as Record<'b' | 'n' | 'm' | 'h' | 'g', number>;
+  return { b, n, m, h, g, grid: gridOf(letters), given: {} };
+}
+
+/** What a mask may depend on beside the params. */
+export interface MaskProblem extends Extent {
+  /** Extents of the spatial axes, for methods that have them. */
+  readonly grid: readonly number[];
+  /** The integer inputs that were given, by name, row-major. */
+  readonly given: Readonly<Record<string, Int32Array>>;
+}
 
 export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = Specs> {
   readonly name: string;
@@ -41,15 +57,34 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   readonly summary: string;
   readonly paper?: Paper;
   readonly inputs: Shapes;
+  /** Inputs that may be left out. */
+  readonly optional?: Specs;
+  /** Inputs that hold i32 numbers and have no gradient; the others hold floating-point numbers. */
+  readonly integers?: readonly string[];
   readonly outputs: Specs;
   readonly params: Schema;
   /** The mask, for methods that are one. */
-  mask?(params: valibot.InferOutput<Schema>): Mask;
-  /** The mathematics in float64, in host memory; shares no code with the fast path. */
-  reference(inputs: HostInputs<Shapes>, params: valibot.InferOutput<Schema>): Record<string, HostTensor<'f64'>>;
+  mask?(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
+  /**
+   * The mathematics in float64, in host memory; shares no code with the fast path. With the gradient by `out` also the
+   * gradients by the inputs, as `grad_q` and so on.
+   */
+  reference(
+    inputs: HostInputs<Shapes>,
+    params: valibot.InferOutput<Schema>,
+    gradOut?: HostTensor,
+  ): Record<string, HostTensor<'f64'>>;
   /** On the tensors' own runtime. */
   forward(
     inputs: Inputs<Shapes>,
+    params: valibot.InferOutput<Schema>,
+    control?: Control,
+  ): Promise<Record<string, Tensor>>;
+  /** The gradients by the inputs, by name, from what `forward` returned and the gradient by `out`. */
+  backward?(
+    inputs: Inputs<Shapes>,
+    results: Readonly<Record<string, Tensor>>,
+    gradOut: Tensor,
     params: valibot.InferOutput<Schema>,
     control?: Control,
   ): Promise<Record<string, Tensor>>;

@@ -7,6 +7,7 @@ import { type Band, band, full } from '../masks/band';
 import { and } from '../masks/combine';
 import type { Mask } from '../masks/mask';
 import type { Control } from '../runtime/backend';
+import type { Score } from '../scores/score';
 import { bindShapes, formatShape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { checkControl, checkOptions, checkTensors } from './check';
@@ -22,6 +23,8 @@ export interface AttentionSettings {
   readonly window?: readonly [left: number, right: number] | undefined;
   /** Any other mask; a key must be seen by all that are given. */
   readonly mask?: Mask | undefined;
+  /** What changes the scaled scores before the softmax, such as `scores.softcap(30)`. */
+  readonly score?: Score | undefined;
 }
 
 export interface AttentionOptions extends AttentionSettings, Control {
@@ -56,7 +59,7 @@ export interface AttentionBackwardResult {
   readonly gradV: Tensor;
 }
 
-const SETTINGS = ['scale', 'causal', 'window', 'mask'];
+const SETTINGS = ['scale', 'causal', 'window', 'mask', 'score'];
 const CONTROL = ['signal', 'onProgress'];
 const STORAGE = ['f32', 'f16', 'bf16'];
 const LARGEST_HEAD = 256;
@@ -85,7 +88,7 @@ export async function attention(
     lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
   } as const;
   return compute({ q, k, v }, results, (backend, { out, lse }) =>
-    backend.attention({ q, k, v, out, lse, scale, mask }, options),
+    backend.attention({ q, k, v, out, lse, scale, mask, score: options.score }, options),
   );
 }
 
@@ -126,7 +129,7 @@ export async function attentionBackward(
     gradV: { shape: v.shape, dtype: v.dtype },
   } as const;
   return compute({ q, k, v, ...given }, results, (backend, grads) =>
-    backend.attentionBackward({ q, k, v, ...given, ...grads, scale, mask }, options),
+    backend.attentionBackward({ q, k, v, ...given, ...grads, scale, mask, score: options.score }, options),
   );
 }
 
@@ -162,7 +165,10 @@ function checkProblem(
   const { scale = 1 / Math.sqrt(d) } = options;
   if (typeof scale !== 'number' || !Number.isFinite(scale))
     throw new ParameterError(`scale must be a finite number, got ${scale}`);
-  mask.check?.({ b, n, m, h, g });
+  const { score } = options;
+  if (score !== undefined && !(score?.expression && score.derivative))
+    throw new ParameterError(`score must be a Score, such as scores.softcap(30), got ${score}`);
+  for (const part of [mask, score]) part?.check?.({ b, n, m, h, g });
   return { ...letters, scale, mask };
 }
 

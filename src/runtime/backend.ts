@@ -13,6 +13,7 @@
  * `reference` computes in float64 with plain loops and is the truth; every other backend is tested against it.
  */
 import type { Mask } from '../masks/mask';
+import type { Score } from '../scores/score';
 import type { Tensor } from '../tensor/tensor';
 
 export const BACKENDS = ['reference', 'wasm'] as const;
@@ -48,6 +49,8 @@ export interface AttentionCall {
   readonly lse: Tensor;
   readonly scale: number;
   readonly mask: Mask;
+  /** What changes the scores before the softmax. */
+  readonly score?: Score | undefined;
 }
 
 /**

@@ -58,7 +58,8 @@ export function formatShape(shape: Shape): string {
 
 /**
  * Matches shapes against specifications such as `{ q: 'b n h d', k: 'b m g d' }` and returns the extent of every
- * letter. A letter that means two extents, a wrong rank or an empty extent is a ShapeError that names both sides.
+ * letter. `...space` stands for one to three axes, whose extents are `space0`, `space1`, ... and whose product is n. A
+ * letter that means two extents, a wrong rank or an empty extent is a ShapeError that names both sides.
  */
 export function bindShapes<Name extends string>(
   specs: Readonly<Record<Name, string>>,
@@ -67,22 +68,39 @@ export function bindShapes<Name extends string>(
   const bound: Record<string, number> = {};
   const source: Record<string, string> = {};
   for (const name of Object.keys(specs) as Name[]) {
-    const letters = specs[name].split(' ');
+    const spec = specs[name].split(' ');
     const shape = shapes[name];
+    const letters = spec.flatMap((letter) =>
+      letter === SPACE ? spaceLetters(shape.length - spec.length + 1) : letter,
+    );
     if (shape.length !== letters.length) {
-      throw new ShapeError(`${name} must have shape [${letters.join(', ')}], got ${formatShape(shape)}`);
+      throw new ShapeError(`${name} must have shape [${spec.join(', ')}], got ${formatShape(shape)}`);
     }
     letters.forEach((letter, axis) => {
       const extent = shape[axis] as number;
       if (extent < 1) throw new ShapeError(`${name} ${formatShape(shape)} is empty along ${letter}`);
       if (bound[letter] !== undefined && bound[letter] !== extent) {
         throw new ShapeError(
-          `${name} must have shape [${letters.join(', ')}] with ${letter} = ${bound[letter]} as in ${source[letter]}, got ${formatShape(shape)}`,
+          `${name} must have shape [${spec.join(', ')}] with ${letter} = ${bound[letter]} as in ${source[letter]}, got ${formatShape(shape)}`,
         );
       }
       bound[letter] = extent;
       source[letter] ??= `${name} ${formatShape(shape)}`;
     });
   }
-  return bound;
+  const grid = gridOf(bound);
+  return grid.length > 0 ? { ...bound, n: sizeOf(grid), m: sizeOf(grid) } : bound;
+}
+
+const SPACE = '...space';
+const MOST_AXES = 3;
+
+/** The extents of the spatial axes among letters, none where there are none. */
+export function gridOf(letters: Readonly<Record<string, number>>): number[] {
+  return spaceLetters(MOST_AXES).flatMap((letter) => letters[letter] ?? []);
+}
+
+/** Letters of `count` spatial axes; of at most three. */
+function spaceLetters(count: number): string[] {
+  return Array.from({ length: Math.min(MOST_AXES, Math.max(1, count)) }, (_, axis) => `space${axis}`);
 }

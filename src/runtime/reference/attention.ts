@@ -5,6 +5,12 @@ import { toFloat64 } from '../../tensor/host';
 /** Whether query i of a head of a batch sees key j. */
 export type Sees = (i: number, j: number, head: number, batch: number) => boolean;
 
+/** What changes a score, and how the new one changes with the old one. */
+export interface Modifier {
+  value(score: number, i: number, j: number, head: number, batch: number): number;
+  slope(score: number, i: number, j: number, head: number, batch: number): number;
+}
+
 interface Qkv {
   readonly q: HostTensor;
   readonly k: HostTensor;
@@ -12,20 +18,21 @@ interface Qkv {
 }
 
 /**
- * softmax(scale * q k^T, over the keys that `sees` admits) v for q [b,n,h,d], k [b,m,g,d], v [b,m,g,e].
+ * softmax(scale * q k^T, modified, over the keys that `sees` admits) v for q [b,n,h,d], k [b,m,g,d], v [b,m,g,e].
  * Returns out [b,n,h,e] and lse [b,n,h]; a query that sees no key gives zeros and -Infinity.
  */
 export function softmaxAttention(
   { q, k, v }: Qkv,
   scale: number,
   sees: Sees,
+  modifier?: Modifier,
 ): { out: HostTensor<'f64'>; lse: HostTensor<'f64'> } {
   const [b, n, h] = q.shape as [number, number, number];
   const e = v.shape[3] as number;
   const values = toFloat64(v);
   const out = zeros([b, n, h, e]);
   const lse = zeros([b, n, h]);
-  for (const row of rowsOf({ q, k, v }, scale, sees)) {
+  for (const row of rowsOf({ q, k, v }, scale, sees, modifier)) {
     lse.data[row.at] = row.lse;
     row.keys.forEach((key, at) => {
       for (let c = 0; c < e; c++)
@@ -37,25 +44,27 @@ export function softmaxAttention(
 
 /**
  * Gradients of a loss by q, k and v, from its gradients by out and, if given, by lse:
- * dV = P^T dOut; dS = P (dOut V^T - rowsum(out dOut) + dLse); dQ = scale dS K; dK = scale dS^T Q.
+ * dV = P^T dOut; dS = P (dOut V^T - rowsum(out dOut) + dLse) slope; dQ = scale dS K; dK = scale dS^T Q.
  */
 export function softmaxAttentionBackward(
   { q, k, v, gradOut, gradLse }: Qkv & { readonly gradOut: HostTensor; readonly gradLse?: HostTensor },
   scale: number,
   sees: Sees,
+  modifier?: Modifier,
 ): Record<'gradQ' | 'gradK' | 'gradV', HostTensor<'f64'>> {
   const d = q.shape[3] as number;
   const e = v.shape[3] as number;
   const [queries, keys, values, byOut] = [q, k, v, gradOut].map(toFloat64) as [Numbers, Numbers, Numbers, Numbers];
   const byLse = gradLse && toFloat64(gradLse);
   const [gradQ, gradK, gradV] = [zeros(q.shape), zeros(k.shape), zeros(v.shape)];
-  for (const row of rowsOf({ q, k, v }, scale, sees)) {
+  for (const row of rowsOf({ q, k, v }, scale, sees, modifier)) {
     // gradOut . value for each key; its mean under the weights is out . gradOut.
     const products = row.keys.map((key) => dot(byOut, row.at * e, values, key * e, e));
     const mean = products.reduce((sum, product, at) => sum + (row.weights[at] as number) * product, 0);
     row.keys.forEach((key, at) => {
       const weight = row.weights[at] as number;
-      const byScore = weight * ((products[at] as number) - mean + (byLse?.[row.at] ?? 0));
+      const slope = row.slopes?.[at] ?? 1;
+      const byScore = weight * ((products[at] as number) - mean + (byLse?.[row.at] ?? 0)) * slope;
       for (let c = 0; c < e; c++) add(gradV, key * e + c, weight * (byOut[row.at * e + c] as number));
       for (let c = 0; c < d; c++) {
         add(gradQ, row.at * d + c, scale * byScore * (keys[key * d + c] as number));
@@ -73,10 +82,12 @@ interface Row {
   readonly at: number;
   readonly keys: readonly number[];
   readonly weights: readonly number[];
+  /** Slopes of the modifier, if there is one. */
+  readonly slopes?: readonly number[] | undefined;
   readonly lse: number;
 }
 
-function* rowsOf({ q, k }: Qkv, scale: number, sees: Sees): Generator<Row> {
+function* rowsOf({ q, k }: Qkv, scale: number, sees: Sees, modifier?: Modifier): Generator<Row> {
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g] = k.shape as [number, number, number];
   const [queries, keyNumbers] = [toFloat64(q), toFloat64(k)];
@@ -87,17 +98,20 @@ function* rowsOf({ q, k }: Qkv, scale: number, sees: Sees): Generator<Row> {
         const at = (batch * n + i) * h + head;
         const keys: number[] = [];
         const scores: number[] = [];
+        const slopes: number[] = [];
         for (let j = 0; j < m; j++) {
           if (!sees(i, j, head, batch)) continue;
           const key = (batch * m + j) * g + group;
           keys.push(key);
-          scores.push(scale * dot(queries, at * d, keyNumbers, key * d, d));
+          const score = scale * dot(queries, at * d, keyNumbers, key * d, d);
+          scores.push(modifier ? modifier.value(score, i, j, head, batch) : score);
+          if (modifier) slopes.push(modifier.slope(score, i, j, head, batch));
         }
         const largest = scores.reduce((a, s) => Math.max(a, s), Number.NEGATIVE_INFINITY);
         const weights = scores.map((score) => Math.exp(score - largest));
         const sum = weights.reduce((a, w) => a + w, 0);
         const lse = keys.length === 0 ? Number.NEGATIVE_INFINITY : largest + Math.log(sum);
-        yield { at, keys, weights: weights.map((weight) => weight / sum), lse };
+        yield { at, keys, weights: weights.map((weight) => weight / sum), ...(modifier && { slopes }), lse };
       }
     }
   }

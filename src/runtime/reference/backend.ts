@@ -1,6 +1,8 @@
 /** The reference backend: plain loops in float64 over memory of its own. Slow on purpose. */
 import { BackendError } from '../../errors';
+import { evaluate } from '../../expressions/evaluate';
 import type { Mask } from '../../masks/mask';
+import type { Score } from '../../scores/score';
 import { convert, type HostTensor, toFloat64 } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import type {
@@ -18,7 +20,7 @@ import type {
   Unary,
   UnaryCall,
 } from '../backend';
-import { type Sees, softmaxAttention, softmaxAttentionBackward } from './attention';
+import { type Modifier, type Sees, softmaxAttention, softmaxAttentionBackward } from './attention';
 
 const UNARY_FUNCTIONS: Record<Unary, (x: number) => number> = {
   relu: (x) => Math.max(0, x),
@@ -90,21 +92,26 @@ export class ReferenceBackend implements Backend {
     this.#live = 0;
   }
 
-  async attention({ q, k, v, out, lse, scale, mask }: AttentionCall, control: Control): Promise<void> {
+  async attention({ q, k, v, out, lse, scale, mask, score }: AttentionCall, control: Control): Promise<void> {
     const inputs = await onHost({ q, k, v });
     control.signal?.throwIfAborted();
-    const result = softmaxAttention(inputs, scale, seesOf(mask, q, k));
+    const result = softmaxAttention(inputs, scale, seesOf(mask, q, k), modifierOf(score, q, k));
     this.#store(out, result.out.data);
     this.#store(lse, result.lse.data);
     control.onProgress?.(1);
   }
 
   async attentionBackward(call: AttentionBackwardCall, control: Control): Promise<void> {
-    const { q, k, v, gradOut, gradLse, gradQ, gradK, gradV, scale, mask } = call;
+    const { q, k, v, gradOut, gradLse, gradQ, gradK, gradV, scale, mask, score } = call;
     const inputs = await onHost({ q, k, v, gradOut });
     const byLse = await gradLse?.toHost();
     control.signal?.throwIfAborted();
-    const result = softmaxAttentionBackward({ ...inputs, ...(byLse && { gradLse: byLse }) }, scale, seesOf(mask, q, k));
+    const result = softmaxAttentionBackward(
+      { ...inputs, ...(byLse && { gradLse: byLse }) },
+      scale,
+      seesOf(mask, q, k),
+      modifierOf(score, q, k),
+    );
     this.#store(gradQ, result.gradQ.data);
     this.#store(gradK, result.gradK.data);
     this.#store(gradV, result.gradV.data);
@@ -209,4 +216,13 @@ function seesOf(mask: Mask, q: Tensor, k: Tensor): Sees {
   const [b, n, h] = q.shape as [number, number, number];
   const [, m, g] = k.shape as [number, number, number];
   return (i, j, head, batch) => mask.sees(i, j, { b, n, m, h, g, batch, head });
+}
+
+function modifierOf(score: Score | undefined, q: Tensor, k: Tensor): Modifier | undefined {
+  if (!score) return undefined;
+  const fixed = { n: q.shape[1] as number, m: k.shape[1] as number };
+  return {
+    value: (old, i, j, h, b) => evaluate(score.expression, i, j, { ...fixed, h, b }, old),
+    slope: (old, i, j, h, b) => evaluate(score.derivative, i, j, { ...fixed, h, b }, old),
+  };
 }

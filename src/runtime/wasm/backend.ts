@@ -23,6 +23,7 @@ import { baseline, relaxed } from './kernels.generated';
 import { availableThreads, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
 import { HEAP_BASE, type KernelName, type Kernels } from './schedule';
+import { scoreProgramBytes, scorePrograms, writeScorePrograms } from './score-programs';
 
 export interface WasmOptions {
   readonly threads?: number | undefined;
@@ -141,19 +142,21 @@ export class WasmBackend implements Backend {
     return operations * tasks;
   }
 
-  async attention({ q, k, v, out, lse, scale, mask }: AttentionCall, control: Control): Promise<void> {
+  async attention({ q, k, v, out, lse, scale, mask, score }: AttentionCall, control: Control): Promise<void> {
     const [b, n, h, d] = q.shape as [number, number, number, number];
     const [, m, g, e] = v.shape as [number, number, number, number];
     const map = blockMap(mask, { b, n, m, h, g });
+    const modifier = scorePrograms(score, { b, n, m, h, g });
     const slots = map.panels * PANEL;
     const chunks = b * g * Math.ceil(map.panels / CHUNK_PANELS);
     const scratch = {
       map: blockMapBytes(map),
+      programs: scoreProgramBytes(modifier),
       keys: b * g * slots * d * 4,
       values: b * g * slots * Math.ceil(e / SLICE) * SLICE * 4,
       extremes: chunks * 8,
     };
-    await this.#withScratch(scratch, ({ map: at, keys, values, extremes }) =>
+    await this.#withScratch(scratch, ({ map: at, programs, keys, values, extremes }) =>
       this.pool.run(
         {
           phases: [
@@ -163,6 +166,7 @@ export class WasmBackend implements Backend {
           params: [
             ...[b, n, m, h, g, d, e, scale],
             ...writeBlockMap(map, this.heap.memory, at),
+            ...writeScorePrograms(modifier, this.heap.memory, programs),
             ...[q, k, v].flatMap(attentionOperand),
             ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse), keys, values, extremes],
           ],
@@ -174,15 +178,17 @@ export class WasmBackend implements Backend {
   }
 
   async attentionBackward(call: AttentionBackwardCall, control: Control): Promise<void> {
-    const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, scale, mask } = call;
+    const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, scale, mask, score } = call;
     const [b, n, h, d] = q.shape as [number, number, number, number];
     const [, m, g, e] = v.shape as [number, number, number, number];
     const map = blockMap(mask, { b, n, m, h, g });
+    const modifier = scorePrograms(score, { b, n, m, h, g });
     const slots = map.panels * PANEL;
     const [columnsOfK, columnsOfV] = [d, e].map((columns) => Math.ceil(columns / SLICE) * SLICE) as [number, number];
     const parts = Math.min(Math.ceil(map.panels / CHUNK_PANELS), Math.ceil(BACKWARD_TASKS / (b * g)));
     const scratch = {
       map: blockMapBytes(map),
+      programs: scoreProgramBytes(modifier),
       keyPanels: b * g * slots * d * 4,
       keySlices: b * g * slots * columnsOfK * 4,
       valuePanels: b * g * slots * e * 4,
@@ -190,7 +196,7 @@ export class WasmBackend implements Backend {
       sumsK: b * g * slots * columnsOfK * 4,
       sumsV: b * g * slots * columnsOfV * 4,
     };
-    await this.#withScratch(scratch, ({ map: at, ...work }) =>
+    await this.#withScratch(scratch, ({ map: at, programs, ...work }) =>
       this.pool.run(
         {
           phases: [
@@ -201,6 +207,7 @@ export class WasmBackend implements Backend {
           params: [
             ...[b, n, m, h, g, d, e, scale],
             ...writeBlockMap(map, this.heap.memory, at),
+            ...writeScorePrograms(modifier, this.heap.memory, programs),
             ...[q, k, v, out, gradOut].flatMap(attentionOperand),
             ...[address(lse), gradLse ? address(gradLse) : 0],
             ...[gradQ, gradK, gradV].flatMap((x) => [address(x), DTYPE_CODES[x.dtype] as number]),

@@ -1,52 +1,45 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { describeOnBackends } from '../../../../test/backends';
+import { describeMethod, sequences } from '../../../../test/describe-method';
 import { expectClose } from '../../../../test/expect';
 import { ParameterError } from '../../../errors';
 import { hostTensor } from '../../../tensor/host';
+import { problemOfLetters } from '../../define';
 import { exactAttention } from '.';
 
-const params = fc.record(
-  {
-    causal: fc.boolean(),
-    window: fc.tuple(fc.integer({ min: -1, max: 30 }), fc.integer({ min: -1, max: 30 })),
-    scale: fc.double({ min: -2, max: 2, noNaN: true }),
-  },
-  { requiredKeys: [] },
+const reach = fc.integer({ min: -1, max: 30 });
+
+/** Any of the params, with documents and slopes now and then. */
+const cases = sequences.chain(({ b, n, g, h, d, e }) =>
+  fc
+    .record({
+      m: fc.integer({ min: 1, max: 70 }),
+      params: fc.record(
+        {
+          causal: fc.boolean(),
+          window: fc.tuple(reach, reach),
+          sinks: fc.nat({ max: 9 }),
+          prefix: fc.nat({ max: 9 }),
+          softcap: fc.double({ min: 0.5, max: 5, noNaN: true }),
+          scale: fc.double({ min: -2, max: 2, noNaN: true }),
+        },
+        { requiredKeys: [] },
+      ),
+      ids: fc.option(fc.array(fc.integer({ min: -1, max: 2 }), { minLength: b * n, maxLength: b * n })),
+      slopes: fc.option(fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: h, maxLength: h })),
+    })
+    .map(({ m, params, ids, slopes }) => {
+      // Documents are those of queries and keys alike.
+      const keys = ids ? n : m;
+      const others = {
+        ...(ids && { documents: hostTensor(Int32Array.from(ids), [b, n], 'i32') }),
+        ...(slopes && { alibi_slopes: hostTensor(Float32Array.from(slopes), [h], 'f32') }),
+      };
+      return { q: [b, n, h, d], k: [b, keys, g, d], v: [b, keys, g, e], params, others };
+    }),
 );
 
-describeOnBackends('attention as a method', (runtime) => {
-  test('forward agrees with the reference', async () => {
-    const extent = fc.integer({ min: 1, max: 40 });
-    const shapes = fc.record({
-      b: fc.integer({ min: 1, max: 2 }),
-      n: extent,
-      m: extent,
-      g: fc.integer({ min: 1, max: 2 }),
-      d: extent,
-      e: extent,
-    });
-    await fc.assert(
-      fc.asyncProperty(shapes, params, fc.integer({ min: 1, max: 2 }), async ({ b, n, m, g, d, e }, given, repeat) => {
-        await runtime().scope(async () => {
-          const tensors = {
-            q: runtime().random([b, n, g * repeat, d], { seed: 1 }),
-            k: runtime().random([b, m, g, d], { seed: 2 }),
-            v: runtime().random([b, m, g, e], { seed: 3 }),
-          };
-          const settings = exactAttention.parse(given);
-          const { out, lse } = await exactAttention.forward(tensors, settings);
-          const { q, k, v } = tensors;
-          const host = { q: await q.toHost(), k: await k.toHost(), v: await v.toHost() };
-          const expected = exactAttention.reference(host, settings);
-          expectClose(await out!.read(), expected.out!.data as Float64Array, 2e-5);
-          expectClose(await lse!.read(), expected.lse!.data as Float64Array, 1e-4);
-        });
-      }),
-      { numRuns: 30 },
-    );
-  });
-});
+describeMethod(exactAttention, cases);
 
 describe('the reference', () => {
   const zeros = (...shape: number[]) => hostTensor(new Float64Array(shape.reduce((a, b) => a * b)), shape);
@@ -102,7 +95,9 @@ describe('variants', () => {
   const variants = (m: number) => exactAttention.variants({ b: 1, n: m, m, h: 1, g: 1, d: 1, e: 1 });
 
   test('are the full and the causal baseline and windows of several widths', () => {
-    expect(variants(4096).map((variant) => exactAttention.mask?.(exactAttention.parse(variant)).name)).toEqual([
+    const problem = problemOfLetters({ n: 4096, m: 4096 });
+    const names = variants(4096).map((variant) => exactAttention.mask?.(exactAttention.parse(variant), problem).name);
+    expect(names).toEqual([
       'full',
       ...[64, 128, 256, 512, 1024].map((width) => `window [${width}, ${width}]`),
       'causal',
@@ -118,14 +113,14 @@ describe('variants', () => {
 
 describe('params', () => {
   test('have defaults', () => {
-    expect(exactAttention.parse({})).toEqual({ causal: false, window: [-1, -1] });
+    expect(exactAttention.parse({})).toEqual({ causal: false, window: [-1, -1], sinks: 0, prefix: 0 });
   });
 
   test.each([
     [5, 'params of attention must be an object, got 5'],
     [null, 'params of attention must be an object, got null'],
     [[], 'params of attention must be an object, got []'],
-    [{ casual: true }, "attention has no param 'casual': expected causal, window, scale"],
+    [{ casual: true }, "attention has no param 'casual': expected causal, window, sinks, prefix, softcap, scale"],
     [{ causal: 'yes' }, 'param causal of attention: expected true or false, got "yes"'],
     [{ causal: null }, 'param causal of attention: expected true or false, got null'],
     [{ scale: Number.NaN }, 'param scale of attention: expected finite number, got NaN'],
@@ -134,6 +129,9 @@ describe('params', () => {
     [{ window: [-2, 0] }, 'param window of attention: expected [integer >= -1, integer >= -1], got [-2, 0]'],
     [{ window: [1, Number.POSITIVE_INFINITY] }, 'got [1, Infinity]'],
     [{ window: [1] }, 'got [1]'],
+    [{ sinks: -1 }, 'param sinks of attention: expected integer >= 0, got -1'],
+    [{ prefix: 1.5 }, 'param prefix of attention: expected integer >= 0, got 1.5'],
+    [{ softcap: 0 }, 'param softcap of attention: expected finite number > 0, got 0'],
     [{ window: [1, 2, 3] }, 'got [1, 2, 3]'],
     [{ window: 64 }, 'got 64'],
     [{ window: { left: 1 } }, 'got {"left":1}'],

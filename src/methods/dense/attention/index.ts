@@ -4,25 +4,29 @@
  * (softmax in one pass over the keys); Dao et al. 2022, arXiv 2205.14135 (tiles, so that no n x m buffer exists).
  */
 import * as valibot from 'valibot';
-import { area } from '../../../masks/area';
-import { attention, bandOf } from '../../../ops/attention';
-import { softmaxAttention } from '../../../runtime/reference/attention';
-import { defineMethod } from '../../define';
+import { causal as causalMask, full } from '../../../masks/band';
+import { and, or } from '../../../masks/combine';
+import { documents as documentsMask } from '../../../masks/documents';
+import { prefix as prefixMask, sinks as sinksMask } from '../../../masks/first';
+import type { Mask } from '../../../masks/mask';
+import { bandOf } from '../../../ops/attention';
+import { alibi, compose, softcap as softcapScore } from '../../../scores/score';
+import { toFloat64 } from '../../../tensor/host';
+import { defineMaskedMethod } from '../../masked';
+import { causal, count, scale } from '../../schema';
+import { modifier, sees } from './reference';
 
 const reach = valibot.pipe(valibot.number(), valibot.integer(), valibot.minValue(-1));
 
-export const exactAttention = defineMethod({
+export const exactAttention = defineMaskedMethod({
   name: 'attention',
   family: 'dense',
   summary: 'softmax(scale q kᵀ) v over the keys that each query may see, exactly, in O(n) memory',
   paper: { title: 'Attention Is All You Need', arxiv: '1706.03762', year: 2017 },
-  inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
-  outputs: { out: 'b n h e', lse: 'b n h' },
+  optional: { documents: 'b n', alibi_slopes: 'h' },
+  integers: ['documents'],
   params: valibot.strictObject({
-    causal: valibot.optional(
-      valibot.pipe(valibot.boolean(), valibot.description('a query sees no key after its own position')),
-      false,
-    ),
+    causal,
     window: valibot.optional(
       valibot.pipe(
         valibot.strictTuple([reach, reach]),
@@ -30,31 +34,37 @@ export const exactAttention = defineMethod({
       ),
       [-1, -1],
     ),
-    scale: valibot.optional(
-      valibot.pipe(valibot.number(), valibot.finite(), valibot.description('factor on the scores; else 1 / sqrt(d)')),
+    sinks: valibot.optional(count('first keys that stay visible outside the window'), 0),
+    prefix: valibot.optional(count('first keys that every query sees, whatever causal and window say'), 0),
+    softcap: valibot.optional(
+      valibot.pipe(
+        valibot.number(),
+        valibot.finite(),
+        valibot.gtValue(0),
+        valibot.description('scores become softcap tanh(score / softcap)'),
+      ),
     ),
+    scale,
   }),
 
-  mask: bandOf,
-
-  reference({ q, k, v }, params) {
-    const [, n, , d] = q.shape as [number, number, number, number];
-    const m = k.shape[1] as number;
-    const [left, right] = params.causal ? [params.window[0], 0] : params.window;
-    const sees = (i: number, j: number) => (left === -1 || j >= i - left) && (right === -1 || j <= i + right);
-    const { scale = 1 / Math.sqrt(d) } = params;
-    return softmaxAttention({ q, k, v }, scale, (i, j) => sees(i + m - n, j));
+  mask({ causal, window, sinks, prefix }, { given, b }) {
+    const near = bandOf({ window });
+    // Sinks add to what a window leaves; without one everything is near.
+    const reached = sinks > 0 && near !== full() ? or(near, sinksMask(sinks)) : near;
+    const past = causal ? (reached === full() ? causalMask() : bandAndCausal(reached, window)) : reached;
+    const seen = prefix > 0 && past !== full() ? or(past, prefixMask(prefix)) : past;
+    if (!given.documents) return seen;
+    const own = documentsMask(given.documents, b);
+    return seen === full() ? own : and(own, seen);
   },
 
-  async forward({ q, k, v }, params, control) {
-    return { ...(await attention(q, k, v, { ...params, ...control })) };
+  score({ softcap }, { alibi_slopes: slopes }) {
+    const parts = [...(softcap ? [softcapScore(softcap)] : []), ...(slopes ? [alibi(toFloat64(slopes))] : [])];
+    return parts.length > 1 ? compose(...parts) : parts[0];
   },
 
-  cost({ b, n, m, h, g, d, e }, params) {
-    const pairs = area(bandOf(params), { b, n, m, h, g });
-    const elements = b * (n * h * d + m * g * d + m * g * e + n * h * e + n * h);
-    return { flops: 2 * (d + e) * pairs, bytes: 4 * elements, state: 0, visited: pairs / (b * h * n * m) };
-  },
+  sees,
+  modifier,
 
   variants({ m }) {
     const widths = [64, 32, 16, 8, 4].map((part) => 2 ** Math.round(Math.log2(m / part))).filter((width) => width >= 1);
@@ -66,3 +76,8 @@ export const exactAttention = defineMethod({
     ];
   },
 });
+
+/** A plain window stays a band, which has a name and a map of its own. */
+function bandAndCausal(reached: Mask, window: readonly [number, number]): Mask {
+  return reached === bandOf({ window }) ? bandOf({ window, causal: true }) : and(causalMask(), reached);
+}

@@ -34,9 +34,10 @@ import {
   SLICE,
   TILE,
 } from './layout';
-import { ACROSS, ADD, product, STORE_EXP_LESS, TIMES_LESS } from './product';
+import { modify, MODIFIER_BYTES, openModifier, writeKeys } from './modifier';
+import { ACROSS, ADD, product, STORE, STORE_EXP_LESS, TIMES_LESS } from './product';
 import { bytesOf, loadRow, storeRow } from './storage';
-import { madd, seenLanes, sumOfLanes } from './vector';
+import { exp2Clamped, madd, seenLanes, sumOfLanes } from './vector';
 
 const PAIR: i32 = 2 * TILE;
 /** Bytes from one key's numbers to the next: one for each query of a pair of tiles. */
@@ -149,7 +150,13 @@ const LSES: usize = LAYOUT + LAYOUT_BYTES; // [48], times log2(e)
 const DELTAS: usize = LSES + ROW; // [48]: sum of out * gradOut, less the gradient of lse
 const WALK: usize = DELTAS + ROW;
 const SEGMENTS: usize = WALK + 32;
-export const BACKWARD_BYTES: usize = SEGMENTS + <usize>BLOCK_PANELS * PAIR_SEGMENT_BYTES;
+const KEYS: usize = SEGMENTS + <usize>BLOCK_PANELS * PAIR_SEGMENT_BYTES; // [168] i32: the keys of the block at hand
+const SLOPES: usize = (KEYS + <usize>(BLOCK_PANELS * PANEL * 4) + 15) & ~15; // [168 keys][48]: of the modifier
+const HALF: usize = SLOPES + <usize>BLOCK_PANELS * PANEL_ROWS; // [168 keys][24]: scores of one tile
+const HALF_SLOPES: usize = HALF + <usize>(BLOCK_PANELS * PANEL * TILE * 4);
+// A program and its derivative for each tile of a pair.
+const MODIFIERS: usize = HALF_SLOPES + <usize>(BLOCK_PANELS * PANEL * TILE * 4);
+export const BACKWARD_BYTES: usize = MODIFIERS + 4 * MODIFIER_BYTES;
 
 /** The gradients of one part of the keys of one head, and what they contribute to those of the queries. */
 export function attentionBackward(params: usize, task: i32, scratch: usize): void {
@@ -190,9 +197,13 @@ export function attentionBackward(params: usize, task: i32, scratch: usize): voi
       let segments = takePairs(walk, p, scratch + SEGMENTS);
       if (segments > 0) layOutPair(params, batch, head, tile, scratch);
       while (segments > 0) {
-        weigh(p, keyPanels, d, segments, scratch);
+        if (p.program != 0) {
+          weigh(p, keyPanels, d, segments, scratch, STORE);
+          modifyPair(p, min(2, tiles - tile), segments, scratch);
+        } else weigh(p, keyPanels, d, segments, scratch, STORE_EXP_LESS);
         addToKeys(sumsV, sliceBytes, slicesOf(e), segments, scratch + GRADIENT_ROWS, scratch);
         scoreGradients(p, valuePanels, e, segments, scratch);
+        if (p.program != 0) timesSlopes(segments, scratch);
         addToKeys(sumsK, sliceBytes, slicesOf(d), segments, scratch + QUERY_ROWS, scratch);
         addToQueries(p, keySlices, sliceBytes, slicesOf(d), segments, scratch);
         segments = takePairs(walk, p, scratch + SEGMENTS);
@@ -274,7 +285,8 @@ function layOutPair(params: usize, batch: i32, head: i32, tile: i32, scratch: us
   const q = operand(params, 0);
   const out = operand(params, OUT);
   const gradOut = operand(params, GRAD_OUT);
-  const factor = <f32>p.scale * LOG2E;
+  const program = <usize>p.program;
+  const factor = <f32>p.scale * (program ? 1 : LOG2E);
   if (tiles == 1) {
     memory.fill(scratch + QUERIES, 0, <usize>d * ROW);
     memory.fill(scratch + GRADIENTS, 0, <usize>e * ROW);
@@ -287,6 +299,11 @@ function layOutPair(params: usize, batch: i32, head: i32, tile: i32, scratch: us
     const gradients = scratch + GRADIENTS + <usize>(t * TILE * e * 4);
     layOutTile(q, batch, head, order, n, d, first, TILE, factor, queries, scratch + LAYOUT);
     layOutTile(gradOut, batch, head, order, n, e, first, TILE, 1, gradients, scratch + LAYOUT);
+    if (program) {
+      const modifier = modifierOf(t, scratch);
+      openModifier(p, program, <usize>p.tables, batch, head, first, modifier);
+      openModifier(p, <usize>p.derivative, <usize>p.derivativeTables, batch, head, first, modifier + MODIFIER_BYTES);
+    }
   }
   const slot = tile * TILE;
   const panel = slot / PANEL;
@@ -326,8 +343,10 @@ function dot(a: usize, b: usize, count: i32): f32 {
   return sum;
 }
 
-/** Weights of a block, 0 for keys not seen. */
-function weigh(p: Problem, keys: usize, d: i32, segments: i32, scratch: usize): void {
+/** Weights of a block, 0 for keys not seen; or, if `finish` (a constant) is STORE, scores. */
+// @ts-ignore: decorator
+@inline
+function weigh(p: Problem, keys: usize, d: i32, segments: i32, scratch: usize, finish: i32): void {
   const panelBytes = <usize>(d * PANEL * 4);
   let row = scratch + WEIGHTS;
   for (let at: i32 = 0; at < segments; at++) {
@@ -343,8 +362,8 @@ function weigh(p: Problem, keys: usize, d: i32, segments: i32, scratch: usize): 
         const lane = <usize>s << 5;
         if (isSeen(flags, slice)) {
           const queries = scratch + QUERIES + <usize>s * (<usize>d << 5);
-          product(panel, 24, false, queries, d, row + lane, ROW, STORE_EXP_LESS, scratch + LSES + lane);
-          if (!isFull(flags, slice)) mask(row + lane, pattern, slice * SLICE);
+          product(panel, 24, false, queries, d, row + lane, ROW, finish, scratch + LSES + lane);
+          if (finish == STORE_EXP_LESS && !isFull(flags, slice)) mask(row + lane, pattern, slice * SLICE);
         } else fillZeros(row + lane);
       }
     }
@@ -364,6 +383,67 @@ function mask(weights: usize, pattern: usize, query: i32): void {
     const bits = i32.load(pattern) >> query;
     v128.store(weights, v128.and(v128.load(weights), seenLanes(bits)));
     v128.store(weights, v128.and(v128.load(weights, 16), seenLanes(bits >> 4)), 16);
+  }
+}
+
+/** Working memory of the program of a tile of a pair; that of its derivative follows. */
+// @ts-ignore: decorator
+@inline
+function modifierOf(tile: i32, scratch: usize): usize {
+  return scratch + MODIFIERS + <usize>(2 * tile) * MODIFIER_BYTES;
+}
+
+/** Scores of a block to weights by the program, 0 for keys not seen, and the program's slopes. */
+function modifyPair(p: Problem, tiles: i32, segments: i32, scratch: usize): void {
+  let keys = scratch + KEYS;
+  for (let at: i32 = 0; at < segments; at++) {
+    const segment = changetype<PairSegment>(scratch + SEGMENTS + <usize>at * PAIR_SEGMENT_BYTES);
+    keys = writeKeys(p, segment.first, segment.past, keys);
+  }
+  const count = <i32>((keys - scratch - KEYS) >> 2);
+  const log2e = f32x4.splat(LOG2E);
+  for (let t: i32 = 0; t < tiles; t++) {
+    const column = <usize>(t * TILE * 4);
+    copyRows(scratch + WEIGHTS + column, ROW, scratch + HALF, TILE * 4, count);
+    const modifier = modifierOf(t, scratch);
+    modify(<usize>p.derivative, modifier + MODIFIER_BYTES, scratch + HALF, scratch + HALF_SLOPES, scratch + KEYS, count);
+    modify(<usize>p.program, modifier, scratch + HALF, scratch + HALF, scratch + KEYS, count);
+    copyRows(scratch + HALF_SLOPES, TILE * 4, scratch + SLOPES + column, ROW, count);
+    let row: usize = 0;
+    for (let at: i32 = 0; at < segments; at++) {
+      const segment = changetype<PairSegment>(scratch + SEGMENTS + <usize>at * PAIR_SEGMENT_BYTES);
+      const index = t == 0 ? segment.left : segment.right;
+      for (let slot = segment.first * PANEL; slot < segment.past * PANEL; slot++, row++) {
+        if (index < 0) continue;
+        const word = i32.load(patternAt(p, index) + (<usize>(slot % PANEL) << 2));
+        for (let query: i32 = 0; query < TILE; query += 4) {
+          const lane = <usize>query << 2;
+          const score = v128.load(scratch + HALF + row * (TILE * 4) + lane);
+          const less = f32x4.sub(f32x4.mul(score, log2e), v128.load(scratch + LSES + column + lane));
+          const weight = v128.and(exp2Clamped(less), seenLanes(word >> query));
+          v128.store(scratch + WEIGHTS + row * ROW + column + lane, weight);
+        }
+      }
+    }
+  }
+}
+
+function copyRows(from: usize, fromStep: usize, to: usize, toStep: usize, count: i32): void {
+  for (; count > 0; count--, from += fromStep, to += toStep) memory.copy(to, from, TILE * 4);
+}
+
+/** Gradients of the modified scores to those of the scores; 0 stays 0, whatever the slope of a key not seen. */
+function timesSlopes(segments: i32, scratch: usize): void {
+  let bytes: usize = 0;
+  for (let at: i32 = 0; at < segments; at++) {
+    const segment = changetype<PairSegment>(scratch + SEGMENTS + <usize>at * PAIR_SEGMENT_BYTES);
+    bytes += <usize>(segment.past - segment.first) * PANEL_ROWS;
+  }
+  const zero = f32x4.splat(0);
+  for (let at: usize = 0; at < bytes; at += 16) {
+    const gradient = v128.load(scratch + WEIGHTS + at);
+    const product = f32x4.mul(gradient, v128.load(scratch + SLOPES + at));
+    v128.store(scratch + WEIGHTS + at, v128.andnot(product, f32x4.eq(gradient, zero)));
   }
 }
 

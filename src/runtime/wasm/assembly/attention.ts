@@ -47,6 +47,7 @@ import {
   SLICE,
   TILE,
 } from './layout';
+import { modify, MODIFIER_BYTES, openModifier, writeKeys } from './modifier';
 import { exp, log } from './scalar';
 import { ADD, product, STORE, STORE_EXP, STORE_MAX } from './product';
 import { bytesOf, loadElement, storeRow } from './storage';
@@ -117,7 +118,10 @@ const BLOCK: usize = SUMS + TILE * 4; // [24]: maxima or sums of the block at ha
 const WALK: usize = BLOCK + TILE * 4;
 const SEGMENTS: usize = WALK + 16;
 const STRETCHES: usize = SEGMENTS + <usize>BLOCK_PANELS * SEGMENT_BYTES;
-export const FORWARD_BYTES: usize = STRETCHES + STRETCHES_BYTES;
+const KEYS: usize = (STRETCHES + STRETCHES_BYTES + 15) & ~15; // [336] i32: the keys of the block at hand
+const MODIFIER: usize = KEYS + <usize>(BLOCK_PANELS * PANEL * 4);
+const SINGLE: usize = MODIFIER + MODIFIER_BYTES; // [24]: one key's scores
+export const FORWARD_BYTES: usize = SINGLE + TILE * 4;
 
 /** One tile of 24 queries of one head. */
 export function attention(params: usize, task: i32, scratch: usize): void {
@@ -148,11 +152,13 @@ export function attention(params: usize, task: i32, scratch: usize): void {
     largestValue = max(largestValue, f32.load(extremes, 4));
   }
   const q = operand(params, 0);
-  const factor = <f32>(p.scale * LOG2E);
+  const program = <usize>p.program;
+  const factor = <f32>(program ? p.scale : p.scale * LOG2E);
   const order = <usize>p.queries;
   const n = <i32>p.n;
   const queryNorm = layOutTile(q, batch, head, order, n, d, first, rows, factor, scratch + QUERIES, scratch + LAYOUT);
   const bound: f32 = sqrt(queryNorm) * sqrt(keyNorm);
+  if (program) openModifier(p, program, <usize>p.tables, batch, head, first, scratch + MODIFIER);
 
   if (!(bound <= ORDINARY_SCORE && largestValue <= ORDINARY_VALUE)) {
     for (let r: i32 = 0; r < rows; r++) exceptionalRow(params, batch, head, group, map, tile, r, scratch);
@@ -162,7 +168,7 @@ export function attention(params: usize, task: i32, scratch: usize): void {
   const slices = (e + SLICE - 1) / SLICE;
   memory.fill(scratch + RESULT, 0, <usize>(slices * SLICE * TILE * 4));
   memory.fill(scratch + SUMS, 0, TILE * 4);
-  const small = bound <= SMALL_SCORE && largestValue <= SMALL_VALUE;
+  const small = !program && bound <= SMALL_SCORE && largestValue <= SMALL_VALUE;
   fill(scratch + MAXIMA, small ? 0 : NO_MAXIMUM);
 
   const keys = <usize>f.packedKeys + <usize>(bg * panels) * <usize>(d * PANEL * 4);
@@ -180,7 +186,10 @@ export function attention(params: usize, task: i32, scratch: usize): void {
       addSums(scratch);
     } else {
       fill(scratch + BLOCK, NO_MAXIMUM);
-      scoreBlock(p, keys, d, segments, rows, scratch, STORE_MAX);
+      if (program) {
+        scoreBlock(p, keys, d, segments, rows, scratch, STORE);
+        modifyBlock(p, segments, scratch);
+      } else scoreBlock(p, keys, d, segments, rows, scratch, STORE_MAX);
       rescale(rows, slices, scratch);
       exponentiate(taken * PANEL, rows, scratch);
     }
@@ -192,7 +201,7 @@ export function attention(params: usize, task: i32, scratch: usize): void {
 
 /**
  * Scores of a block's panels. `finish`, a constant, is STORE_EXP for weights 2^score and their sums, 0 for keys not
- * seen, or STORE_MAX for scores and their maxima, very low for keys not seen.
+ * seen; STORE_MAX for scores and their maxima, very low for keys not seen; or STORE for scores alone.
  */
 // @ts-ignore: decorator
 @inline
@@ -209,7 +218,9 @@ function scoreBlock(p: Problem, keys: usize, d: i32, segments: i32, rows: i32, s
         const queries = scratch + QUERIES + <usize>s * (<usize>d << 5);
         const lane = <usize>s << 5;
         if (isFull(flags, s)) product(panel, 24, false, queries, d, scores + lane, 96, finish, scratch + BLOCK + lane);
-        else if (isSeen(flags, s)) {
+        else if (finish == STORE) {
+          if (isSeen(flags, s)) product(panel, 24, false, queries, d, scores + lane, 96, STORE, 0);
+        } else if (isSeen(flags, s)) {
           product(panel, 24, false, queries, d, scores + lane, 96, STORE, 0);
           maskQuad(scores + lane, pattern, s * SLICE, scratch + BLOCK + lane, finish);
           maskQuad(scores + lane + 16, pattern, s * SLICE + 4, scratch + BLOCK + lane + 16, finish);
@@ -247,6 +258,34 @@ function maskQuad(scores: usize, pattern: usize, query: i32, block: usize, finis
     v128.store(scores, score);
   }
   v128.store(block, total);
+}
+
+/** What the program makes of a block's scores, times log2(e), very low for keys not seen; and their maxima. */
+function modifyBlock(p: Problem, segments: i32, scratch: usize): void {
+  let keys = scratch + KEYS;
+  for (let at: i32 = 0; at < segments; at++) {
+    const segment = changetype<Segment>(scratch + SEGMENTS + <usize>at * SEGMENT_BYTES);
+    keys = writeKeys(p, segment.first, segment.past, keys);
+  }
+  let scores = scratch + SCORES;
+  const count = <i32>((keys - scratch - KEYS) >> 2);
+  modify(<usize>p.program, scratch + MODIFIER, scores, scores, scratch + KEYS, count);
+  for (let at: i32 = 0; at < segments; at++) {
+    const segment = changetype<Segment>(scratch + SEGMENTS + <usize>at * SEGMENT_BYTES);
+    const pattern = patternAt(p, segment.pattern);
+    for (let panel = segment.first; panel < segment.past; panel++) {
+      for (let key: i32 = 0; key < PANEL; key++, scores += TILE * 4) {
+        const word = i32.load(pattern + (<usize>key << 2));
+        for (let query: i32 = 0; query < TILE; query += 4) {
+          const lane = <usize>query << 2;
+          const score = f32x4.mul(v128.load(scores + lane), f32x4.splat(<f32>LOG2E));
+          const seen = v128.bitselect(score, f32x4.splat(MASKED), seenLanes(word >> query));
+          v128.store(scores + lane, seen);
+          v128.store(scratch + BLOCK + lane, larger(v128.load(scratch + BLOCK + lane), seen));
+        }
+      }
+    }
+  }
 }
 
 function addSums(scratch: usize): void {
@@ -397,7 +436,13 @@ function exceptionalRow(
       for (let slot = run.first * PANEL; slot < run.past * PANEL; slot++) {
         if (!((i32.load(pattern + (<usize>(slot % PANEL) << 2)) >> r) & 1)) continue;
         const j = keyIn(p, slot);
-        const score = p.scale * dot(q, query, k, rowAddress(k, batch, j, group), d);
+        let score = p.scale * dot(q, query, k, rowAddress(k, batch, j, group), d);
+        if (p.program != 0) {
+          f32.store(scratch + SINGLE + (r << 2), <f32>score);
+          i32.store(scratch + KEYS, j);
+          modify(<usize>p.program, scratch + MODIFIER, scratch + SINGLE, scratch + SINGLE, scratch + KEYS, 1);
+          score = <f64>f32.load(scratch + SINGLE + (r << 2));
+        }
         if (pass == 0) {
           largest = max(largest, score);
           seesAny = true;

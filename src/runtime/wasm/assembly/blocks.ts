@@ -25,10 +25,15 @@ export class Problem {
   patterns: f64;
   queries: f64;
   keys: f64;
+  // What changes the scores, and its derivative: a program and its tables each, 0 for none.
+  program: f64;
+  tables: f64;
+  derivative: f64;
+  derivativeTables: f64;
 }
 
 /** Where the operands begin: q, k, v, ... */
-export const OPERANDS_AT: usize = 17 * 8;
+export const OPERANDS_AT: usize = 21 * 8;
 export const OPERAND_BYTES: usize = 6 * 8;
 
 // @ts-ignore: decorator

@@ -1,0 +1,176 @@
+/** Methods that are softmax attention under a mask: what they have in common follows from the mask. */
+import type * as valibot from 'valibot';
+import { DTypeError } from '../errors';
+import { area } from '../masks/area';
+import type { Mask } from '../masks/mask';
+import { attention, attentionBackward } from '../ops/attention';
+import { type Modifier, type Sees, softmaxAttention, softmaxAttentionBackward } from '../runtime/reference/attention';
+import type { Score } from '../scores/score';
+import type { HostTensor } from '../tensor/host';
+import { bindShapes, type Shape } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
+import {
+  defineMethod,
+  type HostInputs,
+  type Inputs,
+  type MaskProblem,
+  type Method,
+  type MethodSpec,
+  problemOfLetters,
+  type Specs,
+} from './define';
+import type { ParamsSchema } from './params';
+
+type QkvSpecs = Specs & Readonly<Record<'q' | 'k' | 'v', string>>;
+
+type Description = 'name' | 'family' | 'summary' | 'paper' | 'optional' | 'params' | 'variants';
+
+interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs>
+  extends Pick<MethodSpec<Schema, Shapes>, Description> {
+  /** q, k and v in letters; default: sequences. */
+  readonly inputs?: Shapes;
+  readonly integers?: readonly string[];
+  mask(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
+  /** What changes the scores, if anything does. */
+  score?(params: valibot.InferOutput<Schema>, inputs: Readonly<Record<string, HostTensor>>): Score | undefined;
+  /** The definition of the mask, for the reference: shares no code with `mask`. */
+  sees(params: valibot.InferOutput<Schema>, problem: MaskProblem): Sees;
+  /** The definition of what changes the scores, for the reference. */
+  modifier?(
+    params: valibot.InferOutput<Schema>,
+    problem: MaskProblem,
+    inputs: Readonly<Record<string, HostTensor>>,
+  ): Modifier | undefined;
+}
+
+const SEQUENCES = { q: 'b n h d', k: 'b m g d', v: 'b m g e' } as const;
+
+export function defineMaskedMethod<const Schema extends ParamsSchema, const Shapes extends QkvSpecs = typeof SEQUENCES>(
+  spec: MaskedSpec<Schema, Shapes>,
+): Method<Schema, Shapes> {
+  type Params = valibot.InferOutput<Schema> & { readonly scale?: number | undefined };
+  const { optional = {}, integers = [] } = spec;
+  const inputs = (spec.inputs ?? SEQUENCES) as Shapes;
+  const spatial = inputs.q.includes('...space');
+
+  /** What mask and modifier are asked about; the shapes of the inputs must fit together. */
+  function problemOf(shapes: Readonly<Record<string, Shape>>, given: MaskProblem['given']): MaskProblem {
+    const specs = Object.fromEntries(Object.entries({ ...inputs, ...optional }).filter(([name]) => shapes[name]));
+    return { ...problemOfLetters(bindShapes(specs, shapes)), given };
+  }
+
+  /** The settings of the op: the small inputs are read, the mask and the scores follow from them. */
+  async function settingsOf(tensors: Inputs<Shapes>, params: Params) {
+    const host: Record<string, HostTensor> = {};
+    for (const name of Object.keys(optional)) {
+      const tensor = (tensors as Readonly<Record<string, Tensor | undefined>>)[name];
+      if (tensor) host[name] = await tensor.toHost();
+    }
+    const problem = problemOf(shapesOf(tensors), integersOf(host, integers));
+    return { mask: spec.mask(params, problem), score: spec.score?.(params, host), scale: params.scale };
+  }
+
+  const flat = (x: Tensor): Tensor => (spatial ? x.reshape(flattened(x.shape)) : x.reshape(x.shape));
+
+  return defineMethod<Schema, Shapes>({
+    ...spec,
+    inputs,
+    outputs: spatial ? { out: 'b ...space h e', lse: 'b ...space h' } : { out: 'b n h e', lse: 'b n h' },
+
+    reference(host: HostInputs<Shapes>, params: Params, gradOut) {
+      const given = Object.fromEntries(
+        Object.entries(host).filter((entry): entry is [string, HostTensor] => !!entry[1]),
+      );
+      const problem = problemOf(shapesOf(given), integersOf(given, integers));
+      const qkv = { q: given.q as HostTensor, k: given.k as HostTensor, v: given.v as HostTensor };
+      const rows = spatial ? mapValues(qkv, (x) => ({ ...x, shape: flattened(x.shape) })) : qkv;
+      const { scale = 1 / Math.sqrt(rows.q.shape[3] as number) } = params;
+      const sees = spec.sees(params, problem);
+      const modifier = spec.modifier?.(params, problem, given);
+      const { out, lse } = softmaxAttention(rows, scale, sees, modifier);
+      const [shape, e] = [qkv.q.shape.slice(0, -1), qkv.v.shape.at(-1) as number];
+      const results = { out: { ...out, shape: [...shape, e] }, lse: { ...lse, shape } };
+      if (!gradOut) return results;
+      const rowsOfGradient = { ...gradOut, shape: out.shape };
+      const grads = softmaxAttentionBackward({ ...rows, gradOut: rowsOfGradient }, scale, sees, modifier);
+      return {
+        ...results,
+        grad_q: { ...grads.gradQ, shape: qkv.q.shape },
+        grad_k: { ...grads.gradK, shape: qkv.k.shape },
+        grad_v: { ...grads.gradV, shape: qkv.v.shape },
+      };
+    },
+
+    async forward(tensors, params: Params, control) {
+      const settings = await settingsOf(tensors, params);
+      using q = flat(tensors.q);
+      using k = flat(tensors.k);
+      using v = flat(tensors.v);
+      const { out, lse } = await attention(q, k, v, { ...settings, ...control });
+      if (!spatial) return { out, lse };
+      const shape = tensors.q.shape.slice(0, -1);
+      using flatOut = out;
+      using flatLse = lse;
+      return { out: flatOut.reshape([...shape, v.shape[3] as number]), lse: flatLse.reshape(shape) };
+    },
+
+    async backward(tensors, results, gradOut, params: Params, control) {
+      const settings = await settingsOf(tensors, params);
+      using q = flat(tensors.q);
+      using k = flat(tensors.k);
+      using v = flat(tensors.v);
+      using out = flat(results.out as Tensor);
+      const lse = (results.lse as Tensor<'f32'>).reshape(out.shape.slice(0, 3));
+      using held = lse;
+      using byOut = flat(gradOut);
+      const grads = await attentionBackward(q, k, v, { out, lse: held, gradOut: byOut }, { ...settings, ...control });
+      using gradQ = grads.gradQ;
+      using gradK = grads.gradK;
+      using gradV = grads.gradV;
+      return {
+        q: gradQ.reshape(tensors.q.shape),
+        k: gradK.reshape(tensors.k.shape),
+        v: gradV.reshape(tensors.v.shape),
+      };
+    },
+
+    cost(letters, params) {
+      const extents = letters as Readonly<Record<string, number>>;
+      const problem = problemOfLetters(extents);
+      const { b, n, m, h, g } = problem;
+      const { d, e } = extents as Record<'d' | 'e', number>;
+      const pairs = area(spec.mask(params, problem), problem);
+      const elements = b * (n * h * d + m * g * d + m * g * e + n * h * e + n * h);
+      return { flops: 2 * (d + e) * pairs, bytes: 4 * elements, state: 0, visited: pairs / (b * h * n * m) };
+    },
+  });
+}
+
+/** [b, ...space, h, c] as [b, n, h, c]. */
+function flattened(shape: Shape): number[] {
+  const [b, ...rest] = shape as [number, ...number[]];
+  const [h, c] = rest.slice(-2) as [number, number];
+  return [b, rest.slice(0, -2).reduce((size, extent) => size * extent, 1), h, c];
+}
+
+function shapesOf(tensors: Readonly<Record<string, { readonly shape: Shape } | undefined>>): Record<string, Shape> {
+  return Object.fromEntries(Object.entries(tensors).flatMap(([name, x]) => (x ? [[name, x.shape]] : [])));
+}
+
+function integersOf(host: Readonly<Record<string, HostTensor>>, names: readonly string[]): Record<string, Int32Array> {
+  const found: Record<string, Int32Array> = {};
+  for (const name of names) {
+    const tensor = host[name];
+    if (!tensor) continue;
+    if (tensor.dtype !== 'i32') throw new DTypeError(`${name} must be i32, got ${tensor.dtype}`);
+    found[name] = tensor.data as Int32Array;
+  }
+  return found;
+}
+
+function mapValues<Name extends string, A, B>(
+  record: Readonly<Record<Name, A>>,
+  map: (value: A) => B,
+): Record<Name, B> {
+  return Object.fromEntries(Object.entries<A>(record).map(([name, value]) => [name, map(value)])) as Record<Name, B>;
+}

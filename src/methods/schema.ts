@@ -1,0 +1,16 @@
+/** Params that several methods have. */
+import * as valibot from 'valibot';
+
+export const causal = valibot.optional(
+  valibot.pipe(valibot.boolean(), valibot.description('a query sees no key after its own position')),
+  false,
+);
+
+export const scale = valibot.optional(
+  valibot.pipe(valibot.number(), valibot.finite(), valibot.description('factor on the scores; else 1 / sqrt(d)')),
+);
+
+/** A whole number, of at least 0 unless told otherwise. */
+export function count(description: string, least = 0) {
+  return valibot.pipe(valibot.number(), valibot.integer(), valibot.minValue(least), valibot.description(description));
+}

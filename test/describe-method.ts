@@ -1,0 +1,79 @@
+/** What every method that computes attention must hold: forward and gradients as its reference says, on every backend. */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { Method } from '../src/methods/define';
+import { type HostTensor, hostTensor, toFloat64 } from '../src/tensor/host';
+import { normal } from '../src/tensor/random';
+import { sizeOf } from '../src/tensor/shape';
+import type { Tensor } from '../src/tensor/tensor';
+import { describeOnBackends } from './backends';
+
+/** One problem: the shapes of q, k and v, the params as a user gives them, and the other inputs. */
+export interface MethodCase {
+  readonly q: readonly number[];
+  readonly k: readonly number[];
+  readonly v: readonly number[];
+  readonly params: Record<string, unknown>;
+  readonly others?: Readonly<Record<string, HostTensor>>;
+}
+
+/** Shapes of sequences, of lengths that divide nothing, with grouped heads. */
+export const sequences = fc
+  .record({
+    b: fc.integer({ min: 1, max: 2 }),
+    n: fc.integer({ min: 1, max: 70 }),
+    g: fc.integer({ min: 1, max: 2 }),
+    repeat: fc.integer({ min: 1, max: 3 }),
+    d: fc.integer({ min: 1, max: 20 }),
+    e: fc.integer({ min: 1, max: 20 }),
+  })
+  .map(({ repeat, ...extents }) => ({ ...extents, h: extents.g * repeat }));
+
+/** Largest error over the largest magnitude, or over 1 where all are smaller; infinities must agree. */
+export function relativeError(actual: HostTensor, expected: HostTensor): number {
+  const [got, want] = [toFloat64(actual), toFloat64(expected)];
+  expect(actual.shape).toEqual(expected.shape);
+  let [error, largest] = [0, 1];
+  for (let at = 0; at < want.length; at++) {
+    if (Object.is(got[at], want[at])) continue;
+    error = Math.max(error, Math.abs((got[at] as number) - (want[at] as number)));
+    largest = Math.max(largest, Math.abs(want[at] as number));
+  }
+  return error / largest;
+}
+
+export function describeMethod(method: Method, cases: fc.Arbitrary<MethodCase>, numRuns = 40): void {
+  describeOnBackends(`${method.name} as a method`, (runtime) => {
+    test('forward and gradients agree with the reference', async () => {
+      await fc.assert(
+        fc.asyncProperty(cases, async ({ q, k, v, params, others = {} }) => {
+          const random = (shape: readonly number[], seed: number) =>
+            hostTensor(normal(sizeOf(shape), seed), shape, 'f32');
+          const host = { q: random(q, 1), k: random(k, 2), v: random(v, 3), ...others };
+          const gradOut = random([...q.slice(0, -1), v.at(-1) as number], 4);
+          const settings = method.parse(params);
+          const expected = method.reference(host, settings, gradOut);
+          await runtime().scope(async () => {
+            const tensors = Object.fromEntries(
+              Object.entries(host).map(([name, tensor]) => [name, runtime().fromHost(tensor as HostTensor<'f32'>)]),
+            );
+            const results = await method.forward(tensors, settings);
+            const grads = await method.backward?.(
+              tensors,
+              results,
+              runtime().fromHost(gradOut as HostTensor<'f32'>),
+              settings,
+            );
+            const named = Object.entries(grads ?? {}).map(([name, tensor]) => [`grad_${name}`, tensor] as const);
+            const actual: Record<string, Tensor> = { ...results, ...Object.fromEntries(named) };
+            expect(Object.keys(actual).sort()).toEqual(Object.keys(expected).sort());
+            for (const [name, tensor] of Object.entries(actual)) {
+              expect(relativeError(await tensor.toHost(), expected[name] as HostTensor), name).toBeLessThan(3e-5);
+            }
+          });
+        }),
+        { numRuns },
+      );
+    });
+  });
+}
