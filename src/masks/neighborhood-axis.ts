@@ -67,9 +67,8 @@ function groupLeader(index: number, stride: number, causal: boolean, length: num
 export function checkNeighborhoodAxis({ length, window, stride, dilation }: NeighborhoodAxis, at: number): void {
   const check = (name: string, value: number, least: number, most: number, reason: string) => {
     if (Number.isSafeInteger(value) && value >= least && value <= most) return;
-    throw new ParameterError(
-      `${name} on axis ${at} must be an integer from ${least} to ${most}${reason}, got ${value}`,
-    );
+    const range = least === most ? least : `an integer from ${least} to ${most}`;
+    throw new ParameterError(`${name} on axis ${at} must be ${range}${reason}, got ${value}`);
   };
   check('length of the grid', length, 2, LONGEST, '');
   check('window', window, 2, length, ', the length of the grid');

@@ -27,7 +27,7 @@ export interface NeighborhoodParams {
 }
 
 /** By number of axes: 24 queries and 6 keys a tile. */
-const TILES: readonly TileShapes[] = [
+export const GRID_TILES: readonly TileShapes[] = [
   { queries: [24], keys: [6] },
   { queries: [4, 6], keys: [2, 3] },
   { queries: [2, 3, 4], keys: [1, 2, 3] },
@@ -35,9 +35,9 @@ const TILES: readonly TileShapes[] = [
 
 /** @param tiles along each axis, the tokens of a query tile and of a key tile of the arrangement */
 export function neighborhood(params: NeighborhoodParams, tiles?: TileShapes): Mask {
-  const axes = axesOf(params);
+  const axes = gridAxes(params);
   const rank = axes.length;
-  const shapes = checkTiles(tiles ?? (TILES[rank - 1] as TileShapes), rank);
+  const shapes = checkTiles(tiles ?? (GRID_TILES[rank - 1] as TileShapes), rank);
   const [outer, middle, inner] = threeAxes(axes);
   const tokens = outer.length * middle.length * inner.length;
   const row = inner.length;
@@ -90,7 +90,14 @@ function seesOnAxis(axis: NeighborhoodAxis, query: number, key: number): boolean
   return ahead >= 0 && ahead % step === 0 && ahead / step < count;
 }
 
-function axesOf({ grid, window, stride = 1, dilation = 1, causal = false }: NeighborhoodParams): NeighborhoodAxis[] {
+/** One axis for each of the grid, with defaults filled in; throws a ParameterError unless everything fits. */
+export function gridAxes({
+  grid,
+  window,
+  stride = 1,
+  dilation = 1,
+  causal = false,
+}: NeighborhoodParams): NeighborhoodAxis[] {
   const rank = grid.length;
   if (rank < 1 || rank > 3) throw new ParameterError(`grid must have 1 to 3 axes, got ${rank}`);
   const [windows, strides, dilations, causals] = [

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { gridAxes, type NeighborhoodParams } from '../masks/neighborhood';
 import { axisKeys, type NeighborhoodAxis } from '../masks/neighborhood-axis';
 import { isBlockSparse } from './block-sparse';
-import { endToEndSpeedup, type GnaSetting, type GnaTiles, gridAxes, simulateGna } from './gna';
+import { endToEndSpeedup, type GnaTiles, simulateGna } from './gna';
 import { tilesOfMenu } from './tile-menus';
 
 const line = { length: 32_768, window: 2048 };
@@ -96,7 +97,7 @@ describe('properties', () => {
   type AnyAxis = Parameters<Parameters<typeof anyAxis.map>[0]>[0];
   const anyGrid = fc.array(anyAxis, { minLength: 1, maxLength: 2 });
 
-  const settingOf = (axes: readonly AnyAxis[]): GnaSetting => ({
+  const settingOf = (axes: readonly AnyAxis[]): NeighborhoodParams => ({
     grid: axes.map((axis) => axis.length),
     window: axes.map((axis) => axis.window),
     stride: axes.map((axis) => axis.stride),
@@ -164,6 +165,8 @@ describe('properties', () => {
 
 test('a window of the whole grid is self attention', () => {
   const result = simulateGna({ grid: [6, 10], window: [6, 10] }, { queryTile: [4, 4], keyTile: [4, 4] });
+  // Two by three query tiles of 16, each of which visits six key tiles of 16.
+  expect(result.computedPairs).toBe(6 * 16 * 6 * 16);
   expect(result).toMatchObject({ visited: 6, total: 6, speedup: 1, flopSpeedup: 1, sparsity: 0 });
   expect(result.perfectlyBlockSparse).toBe(true);
 });
@@ -180,18 +183,22 @@ test('end to end', () => {
 describe('refused by name', () => {
   const good = { grid: [30, 48], window: [18, 24] };
   const tiles = { queryTile: [4, 8], keyTile: [2, 8] };
-  test.each<[Partial<GnaSetting>, Partial<GnaTiles>, string]>([
+  test.each<[Partial<NeighborhoodParams>, Partial<GnaTiles>, string]>([
     [{ window: [31, 24] }, {}, 'window on axis 0 must be an integer from 2 to 30, the length of the grid, got 31'],
-    [{ window: [18, 24, 24] }, {}, 'window must have 1 or 2 values, as many as the grid has axes, got 18x24x24'],
+    [{ window: [18, 24, 24] }, {}, 'window must be one value or one for each of the 2 axes, got 3'],
     [{ stride: [1, 25] }, {}, 'stride on axis 1 must be an integer from 1 to 24, the window, got 25'],
-    [{ dilation: 2 }, {}, 'dilation on axis 0 must be an integer from 1 to 1, since a window of 18 must fit into 30'],
-    [{ grid: [] }, {}, 'grid must have an axis, got none'],
+    [{ dilation: 2 }, {}, 'dilation on axis 0 must be 1, since a window of 18 must fit into 30'],
+    [{ grid: [] }, {}, 'grid must have 1 to 3 axes, got 0'],
     [{ grid: [30, 2.5] }, {}, 'length of the grid on axis 1 must be an integer from 2'],
     [{}, { queryTile: [4, 8, 8] }, 'queryTile must have 2 extents'],
     [{}, { keyTile: [2, 0] }, 'keyTile must have integer extents >= 1, got 2x0'],
     [{}, { keyTile: [8] }, 'keyTile must have as many extents as queryTile 4x8, got 8'],
     [{}, { queryTile: [8], keyTile: [8], tiling: 'dynamic' }, "tiling must be 'static' where"],
-    [{ grid: [2048, 2048] }, { queryTile: [8], keyTile: [8] }, 'grid must have at most 1048576 tokens'],
+    [
+      { grid: [4096, 4096], window: 2048 },
+      { queryTile: [1], keyTile: [1] },
+      'tiles of 1 queries and 1 keys are too many to count on a flattened grid of 16777216 tokens',
+    ],
   ])('%j, tiles %j', (setting, wrongTiles, message) => {
     expect(() => simulateGna({ ...good, ...setting }, { ...tiles, ...wrongTiles })).toThrow(message);
   });

@@ -5,25 +5,11 @@
  * not by the keys its queries see. Source: Hassani et al. 2025, arXiv 2504.16922, appendix B.1.
  */
 import { ParameterError } from '../errors';
-import { checkNeighborhoodAxis, type NeighborhoodAxis } from '../masks/neighborhood-axis';
+import { gridAxes, type NeighborhoodParams } from '../masks/neighborhood';
+import type { NeighborhoodAxis } from '../masks/neighborhood-axis';
 import { sizeOf } from '../tensor/shape';
 import { isBlockSparse } from './block-sparse';
 import { countAxisTiles, countFlatTiles, type TileCount, type Tiling } from './tile-counts';
-
-/** One number holds for every axis of the grid. */
-export type PerAxis<T> = T | readonly T[];
-
-export interface GnaSetting {
-  /** Tokens along each axis. */
-  readonly grid: readonly number[];
-  readonly window: PerAxis<number>;
-  /** Queries that share a window. Default: 1. */
-  readonly stride?: PerAxis<number>;
-  /** Default: 1. */
-  readonly dilation?: PerAxis<number>;
-  /** Default: false. */
-  readonly causal?: PerAxis<boolean>;
-}
 
 /** Tile shapes with an extent for each axis of the grid, or with one, which tiles the grid flattened in row-major order. */
 export interface GnaTiles {
@@ -51,6 +37,8 @@ export interface GnaSimulation {
   readonly meanVisited: number;
   /** Key tiles of the grid, all of which self attention visits. */
   readonly total: number;
+  /** Pairs of queries and keys that are computed if every query tile visits as much as the worst, padding included. */
+  readonly computedPairs: number;
   /** Upper bound of the operator's speed-up over self attention: `total / visited`. */
   readonly speedup: number;
   /** The same by `meanVisited`: what a scheduler could reach that balances query tiles. */
@@ -64,7 +52,7 @@ export interface GnaSimulation {
 }
 
 /** Counts the tiles of `setting`. What does not fit is a ParameterError that names the argument. */
-export function simulateGna(setting: GnaSetting, tiles: GnaTiles): GnaSimulation {
+export function simulateGna(setting: NeighborhoodParams, tiles: GnaTiles): GnaSimulation {
   const axes = gridAxes(setting);
   const { queryTile, keyTile, tiling = 'static' } = tiles;
   checkTiles(axes.length, tiles);
@@ -82,7 +70,7 @@ export function simulateGna(setting: GnaSetting, tiles: GnaTiles): GnaSimulation
     queryTile: [...queryTile],
     keyTile: [...keyTile],
     tiling,
-    ...bounds(counts, sizeOf(extents.map((extent, at) => Math.ceil(extent / (keyTile[at] as number))))),
+    ...bounds(counts, sizeOf(extents.map((extent, at) => Math.ceil(extent / (keyTile[at] as number)))), tiles),
     ...flopBounds(axes),
     perfectlyBlockSparse: isBlockSparse(axes, { queryTile, keyTile, tiling }),
   };
@@ -99,56 +87,34 @@ export function endToEndSpeedup(speedup: number, attentionShare: number): number
   return 1 / (1 - attentionShare + attentionShare / speedup);
 }
 
-/** The axes of a setting, with its defaults filled in; throws a ParameterError unless everything fits. */
-export function gridAxes({ grid, window, stride = 1, dilation = 1, causal = false }: GnaSetting): NeighborhoodAxis[] {
-  if (grid.length === 0) throw new ParameterError('grid must have an axis, got none');
-  const windows = perAxis('window', window, grid.length);
-  const strides = perAxis('stride', stride, grid.length);
-  const dilations = perAxis('dilation', dilation, grid.length);
-  const causals = perAxis('causal', causal, grid.length);
-  return grid.map((length, at) => {
-    const axis = {
-      length,
-      window: windows[at] as number,
-      stride: strides[at] as number,
-      dilation: dilations[at] as number,
-      causal: causals[at] as boolean,
-    };
-    checkNeighborhoodAxis(axis, at);
-    return axis;
-  });
-}
-
-function perAxis<T>(name: string, given: PerAxis<T>, rank: number): readonly T[] {
-  if (!Array.isArray(given)) return new Array<T>(rank).fill(given as T);
-  if (given.length === rank) return given;
-  if (given.length === 1) return new Array<T>(rank).fill(given[0]);
-  throw new ParameterError(
-    `${name} must have ${rank === 1 ? '1 value' : `1 or ${rank} values`}, as many as the grid has axes, got ${given.join('x')}`,
-  );
-}
-
-/** Throws a ParameterError unless both tiles have positive extents, for each of `rank` axes or for the flattened grid. */
-export function checkTiles(rank: number, { queryTile, keyTile }: GnaTiles): void {
-  for (const [name, tile] of Object.entries({ queryTile, keyTile })) {
+/**
+ * Throws a ParameterError, with tiles called by their `names`, unless both have positive extents: as many as the grid has
+ * axes (`rank`), or one for the flattened grid.
+ */
+export function checkTiles(
+  rank: number,
+  { queryTile, keyTile }: GnaTiles,
+  names: readonly [queryTile: string, keyTile: string] = ['queryTile', 'keyTile'],
+): void {
+  [queryTile, keyTile].forEach((tile, at) => {
     if (tile.length !== rank && tile.length !== 1) {
       throw new ParameterError(
-        `${name} must have ${rank} extents, as many as the grid has axes, or 1 to tile it flattened, got ${tile.join('x')}`,
+        `${names[at]} must have ${rank} extents, as many as the grid has axes, or 1 to tile it flattened, got ${tile.join('x')}`,
       );
     }
     if (!tile.every((extent) => Number.isSafeInteger(extent) && extent >= 1)) {
-      throw new ParameterError(`${name} must have integer extents >= 1, got ${tile.join('x')}`);
+      throw new ParameterError(`${names[at]} must have integer extents >= 1, got ${tile.join('x')}`);
     }
-  }
+  });
   if (queryTile.length !== keyTile.length) {
     throw new ParameterError(
-      `keyTile must have as many extents as queryTile ${queryTile.join('x')}, got ${keyTile.join('x')}`,
+      `${names[1]} must have as many extents as ${names[0]} ${queryTile.join('x')}, got ${keyTile.join('x')}`,
     );
   }
 }
 
 /** Query tiles of a grid are all combinations of those of its axes, so that counts and means multiply. */
-function bounds(counts: readonly TileCount[], total: number) {
+function bounds(counts: readonly TileCount[], total: number, { queryTile, keyTile }: GnaTiles) {
   const tilesPerAxis = counts.map((count) => count.worst);
   const meanTilesPerAxis = counts.map((count) => count.mean);
   const [visited, meanVisited] = [sizeOf(tilesPerAxis), sizeOf(meanTilesPerAxis)];
@@ -158,6 +124,7 @@ function bounds(counts: readonly TileCount[], total: number) {
     visited,
     meanVisited,
     total,
+    computedPairs: sizeOf([...counts.map((count) => count.queryTiles), ...queryTile, visited, ...keyTile]),
     speedup: total / visited,
     meanSpeedup: total / meanVisited,
   };

@@ -4,7 +4,7 @@
  * Source: Hassani et al. 2025, arXiv 2504.16922, tables 1 to 6 and figure 3.
  */
 import { sameShape } from '../tensor/shape';
-import type { GnaSimulation } from './gna';
+import { endToEndSpeedup, type GnaSimulation, simulateGna } from './gna';
 
 /** End-to-end speed-ups over self attention. */
 export interface PublishedSpeedups {
@@ -25,18 +25,16 @@ export interface PublishedRow {
   readonly tilesPrinted: boolean;
   /** Of the run, from 0 to 1. */
   readonly attentionShare: number;
-  /** All steps with the faster attention. */
+  readonly steps: number;
+  /** Steps that keep self attention in `someSteps`. */
+  readonly denseSteps: number;
   readonly allSteps: PublishedSpeedups;
-  /** The first steps with self attention. */
-  readonly someSteps?: PublishedSpeedups & { readonly dense: number; readonly steps: number };
+  readonly someSteps?: PublishedSpeedups;
   /** Why the simulator cannot get the same. */
   readonly notReproduced?: string;
 }
 
-interface Model extends Omit<PublishedRow, 'window' | 'stride' | 'allSteps' | 'someSteps'> {
-  readonly dense: number;
-  readonly steps: number;
-}
+type Model = Omit<PublishedRow, 'window' | 'stride' | 'allSteps' | 'someSteps'>;
 
 /** Simulated and measured: all steps, then some. */
 type Figures = readonly [number, number] | readonly [number, number, number, number];
@@ -49,7 +47,7 @@ const HUNYUAN: Model = {
   keyTile: [2, 8, 8],
   tilesPrinted: true,
   attentionShare: 0.607,
-  dense: 15,
+  denseSteps: 15,
   steps: 50,
 };
 
@@ -61,7 +59,7 @@ const FLUX: Model = {
   keyTile: [16, 8],
   tilesPrinted: true,
   attentionShare: 0.518,
-  dense: 9,
+  denseSteps: 9,
   steps: 28,
 };
 
@@ -73,7 +71,7 @@ const COSMOS: Model = {
   keyTile: [4, 4, 8],
   tilesPrinted: false,
   attentionShare: 0.587,
-  dense: 12,
+  denseSteps: 12,
   steps: 35,
 };
 
@@ -106,6 +104,29 @@ export const publishedRows: readonly PublishedRow[] = [
   row(COSMOS, [16, 24, 16], [1, 8, 16], [2.1, 2.05, 1.52, 1.5]),
 ];
 
+/** A row with what our simulator makes of its setting. */
+export interface PublishedComparison extends PublishedRow {
+  readonly tilesPerAxis: readonly number[];
+  readonly visited: number;
+  readonly total: number;
+  readonly speedup: number;
+  readonly flopSpeedup: number;
+  /** End-to-end speed-ups. */
+  readonly computed: { readonly allSteps: number; readonly someSteps?: number };
+}
+
+export function besidePublished(row: PublishedRow): PublishedComparison {
+  const { attentionShare, denseSteps, steps, someSteps } = row;
+  const { tilesPerAxis, visited, total, speedup, flopSpeedup } = simulateGna(row, row);
+  const computed = {
+    allSteps: endToEndSpeedup(speedup, attentionShare),
+    ...(someSteps && {
+      someSteps: endToEndSpeedup(speedup, attentionShare * (1 - denseSteps / steps)),
+    }),
+  };
+  return { ...row, tilesPerAxis, visited, total, speedup, flopSpeedup, computed };
+}
+
 /** The published row of a simulated setting, tiles included. */
 export function findPublished(simulation: GnaSimulation): PublishedRow | undefined {
   const { dilation, causal, tiling } = simulation;
@@ -115,18 +136,11 @@ export function findPublished(simulation: GnaSimulation): PublishedRow | undefin
 }
 
 function row(
-  { dense, steps, ...model }: Model,
+  model: Model,
   window: readonly number[],
   stride: readonly number[],
   [simulated, measured, ...some]: Figures,
 ): PublishedRow {
-  const [someSimulated, someMeasured] = some;
-  return {
-    ...model,
-    window,
-    stride,
-    allSteps: { simulated, measured },
-    ...(someSimulated !== undefined &&
-      someMeasured !== undefined && { someSteps: { dense, steps, simulated: someSimulated, measured: someMeasured } }),
-  };
+  const someSteps = some.length === 2 && { simulated: some[0], measured: some[1] };
+  return { ...model, window, stride, allSteps: { simulated, measured }, ...(someSteps && { someSteps }) };
 }

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { simulateGna } from './gna';
 import { publishedRows } from './published';
 import { sweepStrides } from './strides';
+import { tilesOfMenu } from './tile-menus';
 
 const strides = (swept: ReturnType<typeof sweepStrides>) => swept.map(({ stride }) => stride.join('x'));
 
@@ -62,8 +63,24 @@ test('256 on one axis of 32768 with a window of 2048', () => {
   expect(strides(swept)).toEqual(['256', '1']);
 });
 
+test('of several tiles each stride has its best, and none is beaten by a smaller one of other tiles', () => {
+  const setting = { grid: [30, 48, 80], window: [18, 24, 24] };
+  const menu = tilesOfMenu('blackwell', 3);
+  const swept = sweepStrides(setting, ...menu);
+  expect(new Set(strides(swept)).size).toBe(swept.length);
+  for (const one of swept) {
+    const others = menu.map((tiles) => simulateGna({ ...setting, stride: one.stride }, tiles).computedPairs);
+    expect(one.computedPairs).toBe(Math.min(...others));
+    for (const other of swept) {
+      if (other !== one && other.stride.every((stride, at) => stride <= one.stride[at]!)) {
+        expect(other.computedPairs).toBeGreaterThan(one.computedPairs);
+      }
+    }
+  }
+});
+
 test('tiles of a flattened grid are refused', () => {
   expect(() => sweepStrides({ grid: [16, 16], window: 8 }, { queryTile: [8], keyTile: [8] })).toThrow(
-    'queryTile must have 2 extents to sweep strides, got 8',
+    'tiles must have an extent for each of 2 axes to sweep strides, got 8',
   );
 });

@@ -1,26 +1,44 @@
 /** Which strides are worth having. */
-
 import { ParameterError } from '../errors';
+import { gridAxes, type NeighborhoodParams } from '../masks/neighborhood';
 import type { NeighborhoodAxis } from '../masks/neighborhood-axis';
-import { checkTiles, type GnaSetting, type GnaSimulation, type GnaTiles, gridAxes, simulateGna } from './gna';
-import { countAxisTiles, type Tiling } from './tile-counts';
+import { sameShape } from '../tensor/shape';
+import { checkTiles, type GnaSimulation, type GnaTiles, simulateGna } from './gna';
+import { countAxisTiles, type Tiling, visitsFewer } from './tile-counts';
 
 /**
- * Every stride that beats all smaller ones by the bound of its worst tile, simulated: fastest first, and of equally fast
- * ones the smaller first. A stride is smaller if no axis has a larger one. `setting.stride` is not used. Tiles must have
- * an extent for each axis. Source: the pruning rule of Hassani et al. 2025, arXiv 2504.16922.
+ * Every stride that computes fewer pairs than all smaller ones (if all query tiles are as bad as the worst), simulated
+ * with the best of some tiles: the fewest first. A stride is smaller if no axis has a larger one. `setting.stride` is not used. Tiles must have an extent
+ * for each axis. Source: the pruning rule of Hassani et al. 2025, arXiv 2504.16922.
  */
-export function sweepStrides(setting: Omit<GnaSetting, 'stride'>, tiles: GnaTiles): GnaSimulation[] {
+export function sweepStrides(
+  setting: Omit<NeighborhoodParams, 'stride'>,
+  ...menu: readonly GnaTiles[]
+): GnaSimulation[] {
+  const sorted = menu
+    .flatMap((tiles) => sweepTiles(setting, tiles))
+    .sort((a, b) => a.computedPairs - b.computedPairs || a.meanVisited - b.meanVisited);
+  return sorted.filter((one, at) => !sorted.some((other, before) => before !== at && beats(other, one, before < at)));
+}
+
+function sweepTiles(setting: Omit<NeighborhoodParams, 'stride'>, tiles: GnaTiles): GnaSimulation[] {
   const axes = gridAxes({ ...setting, stride: 1 });
   checkTiles(axes.length, tiles);
   const { queryTile, keyTile, tiling = 'static' } = tiles;
   if (queryTile.length < axes.length) {
-    throw new ParameterError(`queryTile must have ${axes.length} extents to sweep strides, got ${queryTile.join('x')}`);
+    throw new ParameterError(
+      `tiles must have an extent for each of ${axes.length} axes to sweep strides, got ${queryTile.join('x')}`,
+    );
   }
   const worth = axes.map((axis, at) => axisStrides(axis, queryTile[at] as number, keyTile[at] as number, tiling));
-  return combinations(worth)
-    .map((stride) => simulateGna({ ...setting, stride }, tiles))
-    .sort((a, b) => a.visited - b.visited || a.meanVisited - b.meanVisited);
+  return combinations(worth).map((stride) => simulateGna({ ...setting, stride }, tiles));
+}
+
+/** Whether `other` computes as few pairs with a smaller stride, or comes first with the same. */
+function beats(other: GnaSimulation, one: GnaSimulation, comesFirst: boolean): boolean {
+  const isWithin = other.stride.every((stride, at) => stride <= (one.stride[at] as number));
+  const isSame = isWithin && sameShape(other.stride, one.stride);
+  return isWithin && other.computedPairs <= one.computedPairs && (!isSame || comesFirst);
 }
 
 /**
@@ -32,9 +50,8 @@ function axisStrides(axis: NeighborhoodAxis, queryTile: number, keyTile: number,
   const strides: number[] = [];
   let least = Number.POSITIVE_INFINITY;
   for (let stride = 1; stride <= axis.window && least > fewest; stride++) {
-    const { worst } = countAxisTiles({ ...axis, stride }, queryTile, keyTile, tiling);
-    if (worst >= least) continue;
-    least = worst;
+    if (!visitsFewer({ ...axis, stride }, queryTile, keyTile, tiling, least)) continue;
+    least = countAxisTiles({ ...axis, stride }, queryTile, keyTile, tiling).worst;
     strides.push(stride);
   }
   return strides;

@@ -14,25 +14,45 @@ export interface TileCount {
   readonly worst: number;
   /** Over all query tiles. */
   readonly mean: number;
+  readonly queryTiles: number;
+}
+
+/** The key tiles of one query tile, and the number of dilation groups that have one like it. */
+interface TileVisit {
+  readonly visited: number;
+  readonly groups: number;
 }
 
 /** Along one axis, over the query tiles of every dilation group. */
 export function countAxisTiles(axis: NeighborhoodAxis, queryTile: number, keyTile: number, tiling: Tiling): TileCount {
-  let [worst, sum, queryTiles] = [0, 0, 0];
+  return summary(axisTileVisits(axis, queryTile, keyTile, tiling));
+}
+
+/** Whether every query tile along one axis visits fewer than `limit` key tiles. */
+export function visitsFewer(
+  axis: NeighborhoodAxis,
+  queryTile: number,
+  keyTile: number,
+  tiling: Tiling,
+  limit: number,
+): boolean {
+  for (const { visited } of axisTileVisits(axis, queryTile, keyTile, tiling)) if (visited >= limit) return false;
+  return true;
+}
+
+function* axisTileVisits(
+  axis: NeighborhoodAxis,
+  queryTile: number,
+  keyTile: number,
+  tiling: Tiling,
+): Generator<TileVisit> {
   for (const { length, groups } of groupLengths(axis)) {
     for (let first = 0; first < length; first += queryTile) {
       const last = Math.min(first + queryTile, length) - 1;
-      const visited = tilesOf(tileWindow(axis, first, last, length), keyTile, tiling);
-      worst = Math.max(worst, visited);
-      sum += groups * visited;
-      queryTiles += groups;
+      yield { visited: tilesOf(tileWindow(axis, first, last, length), keyTile, tiling), groups };
     }
   }
-  return { worst, mean: sum / queryTiles };
 }
-
-/** Tokens of the largest grid whose tiles are counted one by one. */
-const LARGEST_FLAT = 2 ** 20;
 
 /**
  * Over the query tiles of `queryTile` consecutive tokens of the grid flattened in row-major order (each dilation group
@@ -47,21 +67,34 @@ export function countFlatTiles(
   if (tiling === 'dynamic') {
     throw new ParameterError("tiling must be 'static' where tiles are of the flattened grid, got 'dynamic'");
   }
-  const tokens = sizeOf(axes.map((axis) => axis.length));
-  if (tokens > LARGEST_FLAT) {
-    throw new ParameterError(`grid must have at most ${LARGEST_FLAT} tokens to be tiled flattened, got ${tokens}`);
-  }
+  checkCountable(axes, queryTile, keyTile);
+  return summary(flatTileVisits(axes, queryTile, keyTile));
+}
+
+function summary(visits: Iterable<TileVisit>): TileCount {
   let [worst, sum, queryTiles] = [0, 0, 0];
-  for (const { lengths, groups } of groupShapes(axes)) {
-    const size = sizeOf(lengths);
-    for (let first = 0; first < size; first += queryTile) {
-      const visited = countFlatTile(axes, lengths, first, Math.min(first + queryTile, size), keyTile);
-      worst = Math.max(worst, visited);
-      sum += groups * visited;
-      queryTiles += groups;
-    }
+  for (const { visited, groups } of visits) {
+    worst = Math.max(worst, visited);
+    sum += groups * visited;
+    queryTiles += groups;
   }
-  return { worst, mean: sum / queryTiles };
+  return { worst, mean: sum / queryTiles, queryTiles };
+}
+
+/** Visits that are counted one by one in a few seconds, and tokens whose tiles are remembered meanwhile. */
+const MOST_VISITS = 2 ** 27;
+const MOST_TOKENS = 2 ** 24;
+
+function checkCountable(axes: readonly NeighborhoodAxis[], queryTile: number, keyTile: number): void {
+  const { length, window } = axes.at(-1) as NeighborhoodAxis;
+  const tokens = sizeOf(axes.map((axis) => axis.length));
+  const rows = (tokens / Math.min(queryTile, length)) * sizeOf(axes.slice(0, -1).map((axis) => axis.window));
+  const visits = rows * (1 + window / keyTile);
+  if (tokens <= MOST_TOKENS && visits <= MOST_VISITS) return;
+  throw new ParameterError(
+    `tiles of ${queryTile} queries and ${keyTile} keys are too many to count on a flattened grid of ${tokens} tokens: ` +
+      'give larger ones, or an extent for each axis',
+  );
 }
 
 /** The lengths that dilation groups of an axis have, one or two of them, and how many groups have each. */
@@ -97,27 +130,48 @@ function tilesOf([start, end]: Interval, keyTile: number, tiling: Tiling): numbe
   return Math.ceil(end / keyTile) - Math.floor(start / keyTile);
 }
 
-/** Key tiles with a key that any of the queries `first` to `past` of a flattened group sees. */
-function countFlatTile(
+function* flatTileVisits(axes: readonly NeighborhoodAxis[], queryTile: number, keyTile: number): Generator<TileVisit> {
+  for (const { lengths, groups } of groupShapes(axes)) {
+    for (const visited of flatGroupVisits(axes, lengths, queryTile, keyTile)) yield { visited, groups };
+  }
+}
+
+/** For each query tile of a flattened group: the number of key tiles with a key that any of its queries sees. */
+function* flatGroupVisits(
   axes: readonly NeighborhoodAxis[],
   lengths: readonly number[],
-  first: number,
-  past: number,
+  queryTile: number,
   keyTile: number,
-): number {
+): Generator<number> {
+  const rowAxis = axes.at(-1) as NeighborhoodAxis;
   const rowLength = lengths.at(-1) as number;
-  const visited = new Set<number>();
-  for (let start = first, end: number; start < past; start = end) {
-    const row = Math.floor(start / rowLength);
-    end = Math.min(past, (row + 1) * rowLength);
-    const offset = row * rowLength;
-    const [from, to] = tileWindow(axes.at(-1) as NeighborhoodAxis, start - offset, end - 1 - offset, rowLength);
-    for (const keyRow of rowsSeen(axes, lengths, row)) {
-      const last = Math.floor((keyRow * rowLength + to - 1) / keyTile);
-      for (let tile = Math.floor((keyRow * rowLength + from) / keyTile); tile <= last; tile++) visited.add(tile);
+  const size = sizeOf(lengths);
+  // The last query tile, counted from 1, that visited each key tile.
+  const visitors = new Int32Array(Math.ceil(size / keyTile));
+  let row = -1;
+  let rows: readonly number[] = [];
+  for (let first = 0, visitor = 1; first < size; first += queryTile, visitor++) {
+    const past = Math.min(first + queryTile, size);
+    let visited = 0;
+    // Queries of a tile by rows: those of a row see the same rows of keys.
+    for (let start = first, end: number; start < past; start = end) {
+      if (row !== Math.floor(start / rowLength)) {
+        row = Math.floor(start / rowLength);
+        rows = rowsSeen(axes, lengths, row);
+      }
+      const offset = row * rowLength;
+      end = Math.min(past, offset + rowLength);
+      const [from, to] = tileWindow(rowAxis, start - offset, end - 1 - offset, rowLength);
+      for (const keyRow of rows) {
+        const last = Math.floor((keyRow * rowLength + to - 1) / keyTile);
+        for (let tile = Math.floor((keyRow * rowLength + from) / keyTile); tile <= last; tile++) {
+          if (visitors[tile] !== visitor) visited++;
+          visitors[tile] = visitor;
+        }
+      }
     }
+    yield visited;
   }
-  return visited.size;
 }
 
 /** The rows (all axes but the last, flattened) whose keys the queries of `row` see. */

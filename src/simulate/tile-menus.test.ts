@@ -19,5 +19,5 @@ test.each(TILE_MENUS)('the tiles of %s hold as many queries and keys whatever th
 });
 
 test('other ranks are refused', () => {
-  expect(() => tilesOfMenu('hopper', 4)).toThrow('grid must have 1 to 3 axes for the tiles of hopper, got 4');
+  expect(() => tilesOfMenu('hopper', 4)).toThrow('grid must have 1 to 3 axes, got 4');
 });
