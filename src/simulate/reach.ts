@@ -1,0 +1,51 @@
+/** How far a token can look back through several layers of a sparse mask. */
+import type { Intervals } from '../masks/mask';
+
+/** The keys that a query sees in a layer; layer 0 is the one nearest the output. Indices are of tokens or of blocks. */
+export type KeysOf = (layer: number, query: number) => Intervals;
+
+export interface ReachOptions {
+  /** Where to look from. Default: the last token. */
+  readonly query?: number;
+  /** The most layers to go through. */
+  readonly layers: number;
+  /** Whether each layer has a mask of its own. Default: false. */
+  readonly changes?: boolean;
+}
+
+/**
+ * Receptive field by layer: of `size` tokens, how many the query reaches through one layer, two, ... Each token must see
+ * itself. Ends early with the layer that reaches everything, or after which nothing more can be reached.
+ */
+export function receptiveField(
+  keysOf: KeysOf,
+  size: number,
+  { query = size - 1, layers, changes = false }: ReachOptions,
+): number[] {
+  const counts: number[] = [];
+  for (let reached = [query]; counts.length < layers; ) {
+    const isNext = new Uint8Array(size);
+    for (const from of reached) {
+      const keys = keysOf(counts.length, from);
+      for (let at = 0; at < keys.length; at += 2) isNext.fill(1, keys[at], keys[at + 1]);
+    }
+    const next = Array.from(isNext.keys()).filter((key) => isNext[key]);
+    counts.push(next.length);
+    if (next.length === size || (!changes && next.length === reached.length)) break;
+    reached = next;
+  }
+  return counts;
+}
+
+/**
+ * Tokens that a token is expected to reach by layer where each sees a random window of `window` of `size` tokens, drawn
+ * anew for each layer: r' = n (1 - (1 - w / n)^r). Stochastic attention, Jin and Sui 2026, arXiv 2604.00754.
+ */
+export function expectedRandomField(size: number, window: number, layers: number): number[] {
+  const counts: number[] = [];
+  for (let layer = 0, reached = 1; layer < layers; layer++) {
+    reached = size * (1 - (1 - window / size) ** reached);
+    counts.push(reached);
+  }
+  return counts;
+}
