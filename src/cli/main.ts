@@ -9,6 +9,7 @@ import { doctorCommand } from './doctor';
 import { listCommand } from './list';
 import { maskCommand } from './mask';
 import { runCommand } from './run';
+import { simulateCommand } from './simulate';
 
 const EXIT = { done: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
 
@@ -30,7 +31,15 @@ export function program(): Command {
     .configureHelp({ subcommandTerm: (command) => command.name() })
     .exitOverride()
     .configureOutput({ outputError: () => {} });
-  const commands = [compareCommand(), listCommand(), runCommand(), maskCommand(), benchCommand(), doctorCommand()];
+  const commands = [
+    compareCommand(),
+    listCommand(),
+    runCommand(),
+    maskCommand(),
+    simulateCommand(),
+    benchCommand(),
+    doctorCommand(),
+  ];
   for (const command of commands) root.addCommand(command.copyInheritedSettings(root));
   return root;
 }

@@ -13,6 +13,22 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
   };
 }
 
+/** Parses an option's value as whole numbers for the axes of a grid: `30x48x80`. */
+export function extents(least: number, most: number): (text: string) => number[] {
+  return (text) => {
+    const values = text.split('x').map((extent) => (/^\d+$/.test(extent) ? Number(extent) : Number.NaN));
+    if (values.every((value) => value >= least && value <= most)) return values;
+    throw new InvalidArgumentError(`It must be whole numbers from ${least} to ${most} joined by x, such as 16x8x8.`);
+  };
+}
+
+/** Parses an option's value as a share of a whole, none and all included. */
+export function share(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && value >= 0 && value <= 1) return value;
+  throw new InvalidArgumentError('It must be a number from 0 to 1.');
+}
+
 export function backendOption(): Option {
   return new Option('--backend <name>', 'where to compute').choices(['auto', ...BACKENDS]).default('auto');
 }

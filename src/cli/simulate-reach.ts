@@ -1,0 +1,107 @@
+import { styleText } from 'node:util';
+import { Command, Option } from 'commander';
+import { ParameterError } from '../errors';
+import { formatPercent } from '../report/format';
+import { expectedRandomField, receptiveField } from '../simulate/reach';
+import {
+  keysThrough,
+  REACH_MASKS,
+  type ReachMask,
+  type ReachMaskName,
+  type ReachParams,
+} from '../simulate/reach-masks';
+import { wholeNumber } from './options';
+import { formatTable } from './table';
+
+interface ReachOptions extends Partial<ReachParams> {
+  readonly mask: ReachMaskName;
+  readonly layers: number;
+  readonly json?: true;
+}
+
+/** What the command prints as JSON. */
+interface ReachReport extends Partial<ReachParams> {
+  readonly mask: ReachMaskName;
+  readonly size: number;
+  /** Keys that the last query reaches by layer. */
+  readonly reach: readonly number[];
+  /** The same by a formula, for masks that have one. */
+  readonly expected?: readonly number[];
+}
+
+const NAMES = Object.keys(REACH_MASKS) as ReachMaskName[];
+const PARAMS = ['size', 'window', 'sink', 'stride', 'seed'] as const;
+/** So that the slowest mask takes a second or so. */
+const LARGEST = 8192;
+const BAR = 40;
+
+export function simulateReachCommand(): Command {
+  const count = wholeNumber(1, LARGEST);
+  const masks = Object.entries(REACH_MASKS).map(([name, { summary }]) => `  ${name.padEnd(26)}${summary}`);
+  return new Command('reach')
+    .description('how many keys the last query reaches through layers of a mask')
+    .addOption(new Option('--mask <name>', 'which keys a query sees').choices(NAMES).makeOptionMandatory())
+    .option('--size <blocks>', 'blocks, or tokens', count)
+    .option('--window <blocks>', 'keys nearby, the own one included', count)
+    .option('--sink <blocks>', 'first keys, seen by all', wholeNumber(0, LARGEST))
+    .option('--stride <blocks>', 'distance of the far keys', count)
+    .option('--seed <number>', 'of the order of stochastic masks', wholeNumber(0, 2 ** 32 - 1))
+    .option('--layers <count>', 'the most layers', wholeNumber(1, 1024), 32)
+    .option('--json', 'print JSON')
+    .addHelpText('after', `\nMasks:\n${masks.join('\n')}`)
+    .addHelpText('after', '\nExample:\n  $ saccade simulate reach --mask power --size 256')
+    .action(({ mask, json, ...options }: ReachOptions) => {
+      const report = reachReport(mask, options);
+      const text = json ? JSON.stringify(report, undefined, 2) : reachText(report, options.layers);
+      process.stdout.write(`${text}\n`);
+    });
+}
+
+function reachReport(mask: ReachMaskName, { layers, ...given }: Omit<ReachOptions, 'mask'>): ReachReport {
+  const chosen: ReachMask = REACH_MASKS[mask];
+  const { defaults } = chosen;
+  const unused = PARAMS.find((name) => given[name] !== undefined && defaults[name] === undefined);
+  if (unused) {
+    const taken = Object.keys(defaults).map((name) => `--${name}`);
+    throw new ParameterError(`mask ${mask} takes no --${unused}, only ${taken.join(', ')}`);
+  }
+  const settings = { ...defaults, ...given };
+  const params: ReachParams = { window: 1, sink: 0, stride: 1, seed: 1, ...settings };
+  const { size, window } = params;
+  const reach = receptiveField(keysThrough(chosen, params), size, { layers, changes: chosen.changes ?? false });
+  return {
+    mask,
+    ...settings,
+    reach,
+    ...(mask === 'stochastic' && { expected: expectedRandomField(size, Math.min(window, size), reach.length) }),
+  };
+}
+
+function reachText({ mask, size, reach, expected, ...settings }: ReachReport, layers: number): string {
+  const given = PARAMS.flatMap((name) => (name in settings ? [`${name} ${settings[name as 'window']}`] : []));
+  const title = `${styleText('bold', mask)}: ${[`size ${size}`, ...given].join(', ')}`;
+  const headers = ['layer', 'reached', ...(expected ? ['expected'] : []), 'share'];
+  const table = formatTable(
+    [...headers.map((header) => ({ header, align: 'right' as const })), { header: '' }],
+    reach.map((count, at) => [
+      String(at + 1),
+      String(count),
+      ...(expected ? [String(Math.round(expected[at] as number))] : []),
+      formatPercent(count / size),
+      '█'.repeat(Math.round((BAR * count) / size)),
+    ]),
+  );
+  return `${title}\n\n${table}\n\n${verdict(reach, size, layers)}`;
+}
+
+function verdict(reach: readonly number[], size: number, layers: number): string {
+  const last = reach.at(-1);
+  if (last === size) return `The last query reaches everything in ${counted(reach.length, 'layer')}.`;
+  return reach.length < layers
+    ? `More layers add nothing: ${counted(size - (last as number), 'key')} never reached.`
+    : `Not everything is reached in ${counted(layers, 'layer')}.`;
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,150 @@
+import { describe, expect, test } from 'vitest';
+import { expectRefusal, saccade } from '../../test/command-line';
+
+const GNA = ['simulate', 'gna'];
+const HUNYUAN = [...GNA, '--grid', '30x48x80', '--window', '18x24x24'];
+const TILES = ['--q-tile', '4x8x8', '--kv-tile', '2x8x8'];
+
+async function json(...args: string[]) {
+  const { stdout, code } = await saccade(...args, '--json');
+  expect(code).toBe(0);
+  return JSON.parse(stdout);
+}
+
+describe('gna', () => {
+  test('prints one JSON object, with the published row beside it', async () => {
+    const report = await json(...HUNYUAN, '--stride', '16x8x8', ...TILES, '--attention-share', '0.607');
+    expect(report).toMatchObject({
+      grid: [30, 48, 80],
+      stride: [16, 8, 8],
+      dilation: [1, 1, 1],
+      causal: [false, false, false],
+      tilesPerAxis: [9, 3, 3],
+      visited: 81,
+      total: 900,
+      perfectlyBlockSparse: true,
+      published: { model: 'HunyuanVideo', allSteps: { simulated: 2.23, measured: 2.23 } },
+    });
+    expect(report.speedup).toBeCloseTo(100 / 9, 12);
+    expect(report.flopSpeedup).toBeCloseTo(100 / 9, 12);
+    expect(report.endToEnd).toBeCloseTo(2.234, 1);
+    expect(report.published.computed.allSteps).toBe(report.endToEnd);
+  });
+
+  test('without a share of the run, attention is all of it', async () => {
+    const report = await json(...HUNYUAN, ...TILES);
+    expect(report).toMatchObject({ attentionShare: 1, stride: [1, 1, 1], visited: 275 });
+    expect(report.endToEnd).toBeCloseTo(report.speedup, 12);
+  });
+
+  test('one number is for all axes, and for the flattened grid in tiles', async () => {
+    const report = await json(...GNA, '--grid', '16x16', '--window', '4', '--causal', 'true', '--dilation', '2x1');
+    expect(report).toMatchObject({ window: [4, 4], causal: [true, true], dilation: [2, 1] });
+    const flat = await json(...GNA, '--grid', '16x16', '--window', '4', '--q-tile', '16', '--kv-tile', '16');
+    expect(flat).toMatchObject({ tilesPerAxis: [4], visited: 4, total: 16 });
+  });
+
+  test("without tiles it takes the kernel's own", async () => {
+    expect(await json(...HUNYUAN)).toMatchObject({ queryTile: [2, 3, 4], keyTile: [1, 2, 3] });
+  });
+
+  test('of the tiles of a kernel it takes those that compute the least', async () => {
+    const { menu, ...best } = await json(...HUNYUAN, '--tiles', 'blackwell');
+    expect(menu).toHaveLength(7);
+    expect(best.computedPairs).toBe(
+      Math.min(...menu.map(({ computedPairs }: { computedPairs: number }) => computedPairs)),
+    );
+  });
+
+  test('proposes strides, best first', async () => {
+    const { suggestions } = await json(...HUNYUAN, ...TILES, '--suggest');
+    expect(suggestions[0]).toMatchObject({ stride: [16, 8, 8], visited: 81, perfectlyBlockSparse: true });
+    const { stdout } = await saccade(...HUNYUAN, ...TILES, '--suggest', '--attention-share', '0.607');
+    expect(stdout).toMatch(/16x8x8 .* 9x3x3 .* 81 of 900 .* 11\.1× .* 2\.23× .* yes/);
+  });
+
+  test('shows a table', async () => {
+    const { stdout } = await saccade(...HUNYUAN, ...TILES, '--attention-share', '0.607');
+    expect(stdout).toMatch(/^ +0 +30 +18 +1 +1 +no +11 of 15/m);
+    expect(stdout).toMatch(/^worst query tile +275 of 900 +3\.27× +1\.73×$/m);
+    expect(stdout).toMatch(/^mean over query tiles +172 of 900 +5\.24×/m);
+    expect(stdout).toMatch(/^multiplications +11\.1× +2\.23×$/m);
+    expect(stdout).toContain('Not perfectly block-sparse');
+    expect(stdout).toMatch(/^HunyuanVideo +18x24x24 +1x1x1 .* 1\.73× +1\.73× +1\.73×/m);
+  });
+
+  test('shows every published row, and which is not reproduced', async () => {
+    const { stdout } = await saccade(...GNA, '--published');
+    expect(stdout.match(/^(HunyuanVideo|FLUX|Cosmos).* \d+ of (900|512|440)/gm)).toHaveLength(23);
+    expect(stdout).toMatch(/30x40x40 +30x40x40 .* 1\.55× +1\.44× !/);
+    expect(stdout).toContain('! not reproduced');
+    expect(stdout).toContain('(found by search)');
+    expect(await json(...GNA, '--published')).toHaveLength(23);
+  });
+
+  test.each([
+    [[], '--grid is needed'],
+    [['--grid', '8x8'], '--window is needed'],
+    [['--grid', '4x8x', '--window', '2'], "'--grid <extents>' argument '4x8x' is invalid. It must be whole numbers"],
+    [['--grid', '4x-8', '--window', '2'], "'4x-8' is invalid"],
+    [['--grid', '4x1.5', '--window', '2'], "'4x1.5' is invalid"],
+    [['--grid', '8x8', '--window', '4x0'], "'4x0' is invalid"],
+    [['--grid', '8x8', '--window', '4x9'], 'window on axis 1 must be an integer from 2 to 8, the length of the grid'],
+    [['--grid', '8x8', '--window', '4x4x4'], 'window must be one value or one for each of the 2 axes, got 3'],
+    [
+      ['--grid', '8x8', '--window', '4', '--stride', '5'],
+      'stride on axis 0 must be an integer from 1 to 4, the window',
+    ],
+    [['--grid', '8x8', '--window', '4', '--dilation', '3'], 'dilation on axis 0 must be an integer from 1 to 2, since'],
+    [['--grid', '8x8', '--window', '4', '--causal', 'yes'], "'--causal <flags>' argument 'yes' is invalid"],
+    [['--grid', '8x8', '--window', '4', '--attention-share', '1.5'], 'It must be a number from 0 to 1.'],
+    [['--grid', '8x8', '--window', '4', '--q-tile', '4x4'], '--kv-tile is needed beside --q-tile'],
+    [
+      ['--grid', '8x8', '--window', '4', '--q-tile', '4x4x4', '--kv-tile', '4x4'],
+      '--q-tile must have 2 extents, as many as the grid has axes, or 1 to tile it flattened, got 4x4x4',
+    ],
+    [['--grid', '8x8', '--window', '4', '--tiles', 'volta'], 'Allowed choices are saccade, blackwell, hopper, flex.'],
+    [['--grid', '8x8x8x8', '--window', '4'], 'grid must have 1 to 3 axes, got 4'],
+    [['--published', '--grid', '8x8'], "'--published' cannot be used with option '--grid <extents>'"],
+  ])('%j is refused in one line', (args, message) => expectRefusal([...GNA, ...args], message));
+});
+
+describe('reach', () => {
+  test("takes the paper's setting", async () => {
+    expect(await json('simulate', 'reach', '--mask', 'power')).toEqual({
+      mask: 'power',
+      size: 128,
+      window: 5,
+      sink: 1,
+      reach: [10, 35, 75, 110, 126, 128],
+    });
+  });
+
+  test('shows how far each layer reaches', async () => {
+    const power = await saccade('simulate', 'reach', '--mask', 'power', '--sink', '0', '--size', '64');
+    expect(power.stdout).toMatch(/^ +5 +64 +100% +█{40}$/m);
+    expect(power.stdout).toContain('reaches everything in 5 layers');
+    const dilated = await saccade('simulate', 'reach', '--mask', 'dilated');
+    expect(dilated.stdout).toContain('More layers add nothing: 64 keys never reached.');
+    const sliding = await saccade('simulate', 'reach', '--mask', 'sliding', '--layers', '2');
+    expect(sliding.stdout).toContain('Not everything is reached in 2 layers.');
+  });
+
+  test('shows what a formula expects of random windows', async () => {
+    const { reach, expected } = await json('simulate', 'reach', '--mask', 'stochastic', '--seed', '3');
+    expect(reach[0]).toBe(32);
+    expect(expected[1]).toBeCloseTo(653, 0);
+  });
+
+  test.each([
+    [[], "required option '--mask <name>' not specified"],
+    [['--mask', 'powr'], 'Allowed choices are power, sliding'],
+    [['--mask', 'longnet', '--window', '4'], 'mask longnet takes no --window, only --size'],
+    [['--mask', 'power', '--size', '0'], "'0' is invalid"],
+  ])('%j is refused in one line', (args, message) => expectRefusal(['simulate', 'reach', ...args], message));
+});
+
+test('an unknown simulation is refused, none is helped', async () => {
+  await expectRefusal(['simulate', 'gnna'], "unknown command 'gnna'");
+  expect(await saccade('simulate')).toMatchObject({ code: 2, stderr: expect.stringContaining('gna') });
+});
