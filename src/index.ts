@@ -30,6 +30,16 @@ export { type LayerNormOptions, layerNorm } from './ops/layer-norm';
 export { matmul } from './ops/matmul';
 export type { BackendName, Control, MemoryReport } from './runtime/backend';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';
+export {
+  endToEndSpeedup,
+  type GnaSimulation,
+  type GnaTiles,
+  simulateGna,
+} from './simulate/gna';
+export { type PublishedRow, publishedRows } from './simulate/published';
+export { expectedRandomField, type KeysOf, type ReachOptions, receptiveField } from './simulate/reach';
+export { sweepStrides } from './simulate/strides';
+export { type TileMenu, tilesOfMenu } from './simulate/tile-menus';
 export type { DType, HostDType } from './tensor/dtype';
 export { convert, type HostTensor, hostTensor, type Numbers } from './tensor/host';
 export type { Shape } from './tensor/shape';
