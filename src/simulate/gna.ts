@@ -45,7 +45,7 @@ export interface GnaSimulation {
   readonly meanSpeedup: number;
   /** Bound by the count of multiplications: tokens of the grid over tokens of the window. */
   readonly flopSpeedup: number;
-  /** Share of the pairs of queries and keys that are not seen. */
+  /** `1 - 1 / flopSpeedup`: the share of pairs that are not seen, causality aside. */
   readonly sparsity: number;
   /** True if no visited tile needs a mask, by a rule that is sufficient but not necessary (`isBlockSparse`). */
   readonly perfectlyBlockSparse: boolean;
@@ -88,12 +88,12 @@ export function endToEndSpeedup(speedup: number, attentionShare: number): number
 }
 
 /**
- * Throws a ParameterError, with tiles called by their `names`, unless both have positive extents: as many as the grid has
- * axes (`rank`), or one for the flattened grid.
+ * Throws a ParameterError, with tiles called by their `names`, unless the tiling is known and both tiles have positive
+ * extents: as many as the grid has axes (`rank`), or one for the flattened grid.
  */
 export function checkTiles(
   rank: number,
-  { queryTile, keyTile }: GnaTiles,
+  { queryTile, keyTile, tiling = 'static' }: GnaTiles,
   names: readonly [queryTile: string, keyTile: string] = ['queryTile', 'keyTile'],
 ): void {
   [queryTile, keyTile].forEach((tile, at) => {
@@ -106,6 +106,9 @@ export function checkTiles(
       throw new ParameterError(`${names[at]} must have integer extents >= 1, got ${tile.join('x')}`);
     }
   });
+  if (tiling !== 'static' && tiling !== 'dynamic') {
+    throw new ParameterError(`tiling must be 'static' or 'dynamic', got '${tiling}'`);
+  }
   if (queryTile.length !== keyTile.length) {
     throw new ParameterError(
       `${names[1]} must have as many extents as ${names[0]} ${queryTile.join('x')}, got ${keyTile.join('x')}`,
@@ -130,7 +133,7 @@ function bounds(counts: readonly TileCount[], total: number, { queryTile, keyTil
   };
 }
 
-/** By whole windows, on causal axes too, as `total` counts a whole grid. */
+/** By whole windows, on causal axes too, as self attention is counted by the whole grid. */
 function flopBounds(axes: readonly NeighborhoodAxis[]) {
   const flopSpeedup = sizeOf(axes.map((axis) => axis.length)) / sizeOf(axes.map((axis) => axis.window));
   return { flopSpeedup, sparsity: 1 - 1 / flopSpeedup };

@@ -7,7 +7,7 @@ import { sameShape } from '../tensor/shape';
 import { endToEndSpeedup, type GnaSimulation, simulateGna } from './gna';
 
 /** End-to-end speed-ups over self attention. */
-export interface PublishedSpeedups {
+interface PublishedSpeedups {
   readonly simulated: number;
   readonly measured: number;
 }

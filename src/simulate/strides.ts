@@ -8,8 +8,8 @@ import { countAxisTiles, type Tiling, visitsFewer } from './tile-counts';
 
 /**
  * Every stride that computes fewer pairs than all smaller ones (if all query tiles are as bad as the worst), simulated
- * with the best of some tiles: the fewest first. A stride is smaller if no axis has a larger one. `setting.stride` is not used. Tiles must have an extent
- * for each axis. Source: the pruning rule of Hassani et al. 2025, arXiv 2504.16922.
+ * with the best of some tiles: the fewest first. A stride is smaller if no axis has a larger one. Tiles must have an
+ * extent for each axis. Source: the pruning rule of Hassani et al. 2025, arXiv 2504.16922.
  */
 export function sweepStrides(
   setting: Omit<NeighborhoodParams, 'stride'>,
