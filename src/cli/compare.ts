@@ -23,6 +23,7 @@ import { backendOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { readBytes, readTensorsOf } from './read-tensors';
 import { formatTable } from './table';
+import { wrap } from './wrap';
 import { writeFileAtomic } from './write-file';
 
 interface CompareOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
@@ -101,16 +102,16 @@ async function readText(path: string): Promise<NamedText> {
 export function summary(report: ComparisonReport, files: readonly string[]): string {
   const { input, machine, runtime, rows, recommendation } = report;
   const picks = [recommendation.full, recommendation.causal];
-  const dim = (text: string) => styleText('dim', wrap(text));
+  const dim = (text: string) => styleText('dim', wrap(text, WIDTH));
   return [
-    styleText('bold', wrap(input)),
+    styleText('bold', wrap(input, WIDTH)),
     '',
     formatTable(
       COLUMNS,
       rows.map((row) => cells(row, picks.includes(row.label))),
     ),
     '',
-    styleText('green', wrap(recommendation.text)),
+    styleText('green', wrap(recommendation.text, WIDTH)),
     dim(`★ marks ${recommendation.rule}.`),
     '',
     dim(`${formatMachine(machine)}; ${runtime.join('; ')}.`),
@@ -146,16 +147,6 @@ function cells(row: Row, picked: boolean): string[] {
 /** Such as 12–97%: the least and the largest of some shares. */
 function percentRange(shares: readonly number[]): string {
   return `${Math.round(100 * Math.min(...shares))}–${Math.round(100 * Math.max(...shares))}%`;
-}
-
-function wrap(text: string): string {
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const line = lines.at(-1);
-    if (line === undefined || line.length + 1 + word.length > WIDTH) lines.push(word);
-    else lines[lines.length - 1] = `${line} ${word}`;
-  }
-  return lines.join('\n');
 }
 
 function parseMethods(names: string): Method[] {

@@ -8,6 +8,7 @@ import { compareCommand } from './compare';
 import { doctorCommand } from './doctor';
 import { listCommand } from './list';
 import { maskCommand } from './mask';
+import { reproduceCommand } from './reproduce';
 import { runCommand } from './run';
 import { simulateCommand } from './simulate';
 
@@ -38,6 +39,7 @@ export function program(): Command {
     maskCommand(),
     simulateCommand(),
     benchCommand(),
+    reproduceCommand(),
     doctorCommand(),
   ];
   for (const command of commands) root.addCommand(command.copyInheritedSettings(root));

@@ -62,7 +62,7 @@ function contender(method: Method, given: Record<string, unknown>, letters: Lett
   const params = method.parse(given) as { readonly causal?: boolean; readonly scale?: number };
   const mask = method.mask?.(params, problemOfLetters(letters));
   const { flops, visited } = method.cost(letters, params);
-  const causal = params.causal === true;
+  const causal = method.isCausal?.(params) ?? params.causal === true;
   return {
     method,
     params: given,

@@ -6,6 +6,7 @@ import type { Control } from '../runtime/backend';
 import type { HostTensor } from '../tensor/host';
 import { gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
+import type { Experiment } from './experiment';
 import { describeParams, type ParamsSchema } from './params';
 
 export interface Paper {
@@ -63,6 +64,8 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   readonly integers?: readonly string[];
   readonly outputs: Specs;
   readonly params: Schema;
+  /** Whether no query sees a key after its own position. Default: what the param `causal` says, if there is one. */
+  isCausal?(params: valibot.InferOutput<Schema>): boolean;
   /** The mask, for methods that are one. */
   mask?(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
   /**
@@ -91,6 +94,8 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   cost(letters: Letters<Shapes>, params: valibot.InferOutput<Schema>): Cost;
   /** The settings worth comparing at these extents. */
   variants(letters: Letters<Shapes>): valibot.InferInput<Schema>[];
+  /** Holds the paper's claims against what is measured here: `() => import('./experiment')`. */
+  experiment?(): Promise<{ readonly experiment: Experiment }>;
 }
 
 export interface Method<Schema extends ParamsSchema = ParamsSchema, Shapes extends Specs = Specs>

@@ -23,7 +23,16 @@ import type { ParamsSchema } from './params';
 
 type QkvSpecs = Specs & Readonly<Record<'q' | 'k' | 'v', string>>;
 
-type Description = 'name' | 'family' | 'summary' | 'paper' | 'optional' | 'params' | 'variants';
+type Description =
+  | 'name'
+  | 'family'
+  | 'summary'
+  | 'paper'
+  | 'optional'
+  | 'params'
+  | 'isCausal'
+  | 'variants'
+  | 'experiment';
 
 interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs>
   extends Pick<MethodSpec<Schema, Shapes>, Description> {

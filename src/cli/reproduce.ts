@@ -1,0 +1,148 @@
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { styleText } from 'node:util';
+import { Command } from 'commander';
+import { ParameterError, UnsupportedError } from '../errors';
+import { describeMachine, formatMachine, type Machine } from '../machine';
+import type { Method, Paper } from '../methods/define';
+import type { Finding, Series, Verdict } from '../methods/experiment';
+import { findMethod, methods } from '../methods/registry';
+import { significant } from '../report/format';
+import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
+import { backendOption, threadsOption } from './options';
+import { withProgress } from './progress';
+import { formatTable } from './table';
+import { wrap } from './wrap';
+import { writeFileAtomic } from './write-file';
+
+interface ReproduceOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
+  readonly json?: string;
+  readonly quick?: true;
+}
+
+/** What `--json` writes. */
+interface ReproductionReport {
+  readonly format: 'saccade reproduce';
+  readonly version: 1;
+  readonly command: string;
+  readonly machine: Machine;
+  /** What the runtime chose, a fact a line. */
+  readonly runtime: readonly string[];
+  readonly method: string;
+  readonly paper: Paper | undefined;
+  readonly title: string;
+  readonly findings: readonly Finding[];
+}
+
+const COLOURS = { reproduced: 'green', partly: 'yellow', 'not reproduced': 'red' } as const;
+const [CLAIM_WIDTH, MEASURED_WIDTH, TEXT_WIDTH] = [48, 36, 100];
+
+export function reproduceCommand(): Command {
+  return new Command('reproduce')
+    .description("hold a paper's claims against measurements; without a method: list")
+    .argument('[method]')
+    .option('--json <file>', 'write every figure as JSON')
+    .option('--quick', 'small sizes, a few seconds: shows that it works, not what is claimed')
+    .addOption(backendOption())
+    .addOption(threadsOption())
+    .addHelpText('after', '\nExample:\n  $ saccade reproduce power-attention --json power.json')
+    .action((name: string | undefined, options: ReproduceOptions) =>
+      name === undefined ? listExperiments(options) : reproduce(name, options),
+    );
+}
+
+async function listExperiments({ json }: ReproduceOptions): Promise<void> {
+  if (json !== undefined) throw new ParameterError('--json needs a method whose claims to reproduce');
+  const rows = await Promise.all(
+    withExperiment().map(async (method) => [method.name, (await method.experiment?.())?.experiment.title ?? '']),
+  );
+  process.stdout.write(`${formatTable([{ header: 'method' }, { header: 'what is measured' }], rows)}\n`);
+}
+
+async function reproduce(name: string, { json, quick = undefined, ...options }: ReproduceOptions): Promise<void> {
+  const method = findMethod(name);
+  if (!method.experiment) {
+    const known = withExperiment().map((candidate) => candidate.name);
+    throw new UnsupportedError(`${name} has no experiment to reproduce: choose one of ${known.join(', ')}`);
+  }
+  // Better known now than after the work.
+  if (json !== undefined) await access(dirname(json), constants.W_OK);
+
+  const { experiment } = await method.experiment();
+  using runtime = await createRuntime(options);
+  const machine = await describeMachine();
+  const findings = await withProgress(`reproduce ${name}`, (control) =>
+    experiment.run({ runtime, ...control, ...(quick && { quick }) }),
+  );
+  const report: ReproductionReport = {
+    format: 'saccade reproduce',
+    version: 1,
+    command: `saccade reproduce ${name}${quick ? ' --quick' : ''}`,
+    machine,
+    runtime: runtime.backend.explain(),
+    method: name,
+    paper: method.paper,
+    title: experiment.title,
+    findings,
+  };
+  if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
+  process.stdout.write(`${reportText(report, json)}\n`);
+}
+
+function withExperiment(): Method[] {
+  return methods.filter((method) => method.experiment);
+}
+
+function reportText({ method, paper, title, findings, machine, runtime }: ReproductionReport, json?: string): string {
+  const dim = (text: string) => styleText('dim', wrap(text, TEXT_WIDTH));
+  const source = paper ? ` (${paper.title}, arXiv ${paper.arxiv}, ${paper.year})` : '';
+  const details = findings.flatMap((finding, at) => (finding.details ? [`${at + 1}. ${finding.details}`] : []));
+  return [
+    styleText('bold', wrap(`${method}${source}: ${title}`, TEXT_WIDTH)),
+    '',
+    formatTable(COLUMNS, findings.map(row)),
+    ...(details.length > 0 ? ['', ...details.map((text) => wrap(text, TEXT_WIDTH))] : []),
+    ...findings.flatMap(({ series = [] }) =>
+      series.flatMap((one) => ['', styleText('bold', one.title), seriesTable(one)]),
+    ),
+    '',
+    dim(`${formatMachine(machine)}; ${runtime.join('; ')}.`),
+    ...(json === undefined ? [] : [`Written: ${json}`]),
+  ].join('\n');
+}
+
+const COLUMNS = [
+  { header: '', align: 'right' as const },
+  ...['claim', 'measured', 'verdict'].map((header) => ({ header })),
+];
+
+function row({ claim, source, measured, verdict }: Finding, at: number): string[] {
+  const cited = `${wrap(claim, CLAIM_WIDTH)}\n${dimLines(wrap(source, CLAIM_WIDTH))}`;
+  return [String(at + 1), cited, wrap(measured, MEASURED_WIDTH), coloured(verdict)];
+}
+
+function coloured(verdict: Verdict): string {
+  return styleText(COLOURS[verdict], verdict);
+}
+
+/** Each line by itself, since cells of a table are laid out line by line. */
+function dimLines(text: string): string {
+  return text
+    .split('\n')
+    .map((line) => styleText('dim', line))
+    .join('\n');
+}
+
+function seriesTable({ x, lines }: Series): string {
+  const columns = [x.label, ...lines.map(({ label }) => label)].map((header) => ({ header, align: 'right' as const }));
+  const rows = x.values.map((value, at) => [
+    typeof value === 'number' ? figure(value) : value,
+    ...lines.map(({ values }) => (values[at] == null ? '' : figure(values[at]))),
+  ]);
+  return formatTable(columns, rows);
+}
+
+function figure(value: number): string {
+  return Number.isInteger(value) ? String(value) : significant(value);
+}
