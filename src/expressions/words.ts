@@ -37,11 +37,12 @@ export function expressionWords(expression: Expression, queries: ArrayLike<numbe
   const leaf = (from: number, to: number) => {
     const keys = Array.from({ length: to - from }, (_, at) => from + at);
     const seen = (grid as Grid).evaluate(queries, keys, fixed);
-    for (let c = 0; c < keys.length; c++) {
-      let word = 0;
-      for (let r = 0; r < queries.length; r++) word |= (seen[r * keys.length + c] as number) << r;
-      result.push(from + c, word);
+    // Summed in float64, which is faster than to make each an integer.
+    const words = new Float64Array(keys.length);
+    for (let r = 0, at = 0, bit = 1; r < queries.length; r++, bit *= 2) {
+      for (let c = 0; c < words.length; c++) words[c]! += seen[at++]! * bit;
     }
+    for (let c = 0; c < words.length; c++) result.push(from + c, words[c]! | 0);
   };
   const visit = (from: number, to: number) => {
     const decided = decide(expression, { ...box, k: integers(from, to - 1) });
