@@ -32,9 +32,12 @@ export function paramsJsonSchema(schema: ParamsSchema): JsonSchema {
   return toJsonSchema(schema, { typeMode: 'input', ignoreActions: ['finite'] });
 }
 
-function typeText({ type, items, minimum, maximum, exclusiveMinimum, enum: choices }: JsonSchema): string {
+function typeText(schema: JsonSchema): string {
+  const { type, items, minimum, maximum, exclusiveMinimum, enum: choices, anyOf } = schema;
   if (choices) return `one of ${choices.join(', ')}`;
+  if (anyOf) return anyOf.map((option) => typeText(option as JsonSchema)).join(' or ');
   if (Array.isArray(items)) return `[${items.map((item) => typeText(item as JsonSchema)).join(', ')}]`;
+  if (type === 'array') return listText(schema);
   if (type === 'boolean') return 'true or false';
   const range = [
     minimum !== undefined && `>= ${minimum}`,
@@ -42,4 +45,10 @@ function typeText({ type, items, minimum, maximum, exclusiveMinimum, enum: choic
     maximum !== undefined && `<= ${maximum}`,
   ].filter(Boolean);
   return [type === 'number' ? 'finite number' : type, range.join(' and ')].filter(Boolean).join(' ');
+}
+
+/** Such as `list of 1 to 3 (integer >= 2)`. */
+function listText({ items, minItems = 0, maxItems }: JsonSchema): string {
+  const length = maxItems === undefined ? `at least ${minItems}` : `${minItems} to ${maxItems}`;
+  return `list of ${length} (${typeText(items as JsonSchema)})`;
 }

@@ -14,3 +14,14 @@ export const scale = valibot.optional(
 export function count(description: string, least = 0) {
   return valibot.pipe(valibot.number(), valibot.integer(), valibot.minValue(least), valibot.description(description));
 }
+
+/** One value for all spatial axes, or a list of one for each. */
+export function perAxis<const Item extends valibot.GenericSchema<number> | valibot.GenericSchema<boolean>>(
+  item: Item,
+  description: string,
+) {
+  return valibot.pipe(
+    valibot.union([item, valibot.pipe(valibot.array(item), valibot.minLength(1), valibot.maxLength(3))]),
+    valibot.description(description),
+  );
+}
