@@ -103,17 +103,24 @@ const onGrid = (rank: number, longest: number): fc.Arbitrary<Case> =>
       extent: squareOf(axes.reduce((size, { length }) => size * length, 1)),
     }));
 
-const s2Pattern = fc.record(
-  {
-    localBlocks: whole(1, 4),
-    verticalStride: whole(1, 5),
-    headStep: whole(0, 3),
-    headOffset: whole(-3, 3),
-    denseHeads: whole(0, 1),
-    positions: fc.constantFrom('absolute' as const, 'relative' as const),
-  },
-  { requiredKeys: ['localBlocks', 'verticalStride'] },
-);
+const s2Pattern = fc
+  .record(
+    {
+      localBlocks: whole(1, 4),
+      after: whole(1, 4),
+      verticalStride: whole(1, 5),
+      headStep: whole(0, 3),
+      headOffset: whole(-3, 3),
+      denseHeads: whole(0, 1),
+      positions: fc.constantFrom('absolute' as const, 'relative' as const),
+    },
+    { requiredKeys: ['localBlocks', 'verticalStride'] },
+  )
+  .map(({ after, ...pattern }) =>
+    after !== undefined && pattern.positions === 'relative'
+      ? { ...pattern, localBlocks: [pattern.localBlocks, after] as const }
+      : pattern,
+  );
 
 const sinkAndWindow = fc.record({ block: whole(1, 5), window: whole(1, 4), sink: whole(0, 2) });
 

@@ -39,6 +39,27 @@ describe("the repository's vectors: 8 blocks, 2 local, stride 3", () => {
   });
 });
 
+test('relative with as many local blocks before as after: one number says both', () => {
+  const pattern = { verticalStride: 3, positions: 'relative' } as const;
+  expect(s2Blocks({ ...pattern, localBlocks: [2, 2] })).toBe(s2Blocks({ ...pattern, localBlocks: 2 }));
+});
+
+test('relative, the formula with other sides', () => {
+  const mask = s2Blocks({ localBlocks: [4, 2], verticalStride: 3, positions: 'relative' });
+  const expected = Array.from({ length: 12 }, (_, i) =>
+    Array.from({ length: 12 }, (_, j) =>
+      (Math.max(0, i - j - 4 + 1) + Math.max(0, j - i - 2 + 1)) % 3 === 0 ? 1 : 0,
+    ).join(''),
+  );
+  expect(rows(mask, oneHead(12, 12))).toEqual(expected);
+});
+
+test('two sides are refused with absolute positions', () => {
+  expect(() => s2Blocks({ localBlocks: [4, 2], verticalStride: 3 })).toThrow(
+    'localBlocks must be one number with absolute positions, got [4, 2]',
+  );
+});
+
 test('the formula, head by head', () => {
   const params = { localBlocks: 2, verticalStride: 5, headStep: 2, headOffset: 1, denseHeads: 1 };
   for (let head = 0; head < 8; head++) {

@@ -11,8 +11,11 @@ import { congruent, everyNth, joinIntervals } from './intervals';
 import { type Extent, type Intervals, interned, type Mask, type Place } from './mask';
 
 export interface S2Pattern {
-  /** Blocks seen nearby on a side, the query's own included. */
-  readonly localBlocks: number;
+  /**
+   * Blocks seen nearby on a side, the query's own included; with relative positions also those before and those after,
+   * one by one.
+   */
+  readonly localBlocks: number | readonly [before: number, after: number];
   /** Of the blocks further away every so-manieth is seen. */
   readonly verticalStride: number;
   /** Blocks by which the pattern moves from one key/value head to the next; default: max(1, floor(stride / h)). */
@@ -38,7 +41,7 @@ export function s2({ block, ...pattern }: S2Pattern & { readonly block: number }
 
 /** The pattern between blocks. */
 export function s2Blocks(pattern: S2Pattern): Mask {
-  const { localBlocks, verticalStride, denseHeads, homogeneous, positions } = checkPattern(pattern);
+  const { before, after, verticalStride, denseHeads, homogeneous, positions } = checkPattern(pattern);
   const relative = positions === 'relative';
   const keyHead = ({ head, h, g }: Place) => (homogeneous ? 0 : Math.floor((head * g) / h));
   const dense = (place: Place) => keyHead(place) >= place.g - denseHeads;
@@ -49,22 +52,22 @@ export function s2Blocks(pattern: S2Pattern): Mask {
     sees(i, j, place) {
       const position = i + place.m - place.n;
       if (relative) {
-        const beyond = Math.max(0, position - j - localBlocks + 1) + Math.max(0, j - position - localBlocks + 1);
+        const beyond = Math.max(0, position - j - before + 1) + Math.max(0, j - position - after + 1);
         return dense(place) || beyond % verticalStride === 0;
       }
       const striped = (j - firstStripe(pattern, keyHead(place), place)) % verticalStride === 0;
-      return j <= position && (striped || dense(place) || position - j < localBlocks);
+      return j <= position && (striped || dense(place) || position - j < before);
     },
     intervals(i, place) {
       const { m } = place;
       const position = i + m - place.n;
       const past = relative ? m : Math.min(m, position + 1);
       if (dense(place)) return run(0, past);
-      const local = run(Math.max(0, position - localBlocks + 1), Math.min(past, position + localBlocks));
+      const local = run(Math.max(0, position - before + 1), Math.min(past, position + after));
       const striped = relative
         ? joinIntervals(
-            stripes(position - localBlocks + 1, 0, position),
-            stripes(position + localBlocks - 1, Math.max(0, position), m),
+            stripes(position - before + 1, 0, position),
+            stripes(position + after - 1, Math.max(0, position), m),
             either,
           )
         : stripes(firstStripe(pattern, keyHead(place), place), 0, past);
@@ -131,7 +134,9 @@ function checkPattern({
   homogeneous = false,
   positions = 'absolute',
 }: S2Pattern) {
-  checkWhole('localBlocks', localBlocks, 1);
+  const [before, after] = sidesOf(localBlocks);
+  checkWhole('localBlocks', before, 1);
+  checkWhole('localBlocks', after, 1);
   checkWhole('verticalStride', verticalStride, 1);
   checkWhole('headStep', headStep, 0);
   if (!Number.isSafeInteger(headOffset)) throw new ParameterError(`headOffset must be an integer, got ${headOffset}`);
@@ -139,15 +144,23 @@ function checkPattern({
   if (positions !== 'absolute' && positions !== 'relative') {
     throw new ParameterError(`positions must be absolute or relative, got ${positions}`);
   }
+  if (typeof localBlocks !== 'number' && positions === 'absolute') {
+    throw new ParameterError(`localBlocks must be one number with absolute positions, got [${localBlocks.join(', ')}]`);
+  }
   if (homogeneous && denseHeads > 0) {
     throw new ParameterError(`denseHeads must be 0 if all heads are alike, got ${denseHeads}`);
   }
-  return { localBlocks, verticalStride, denseHeads, homogeneous, positions };
+  return { before, after, verticalStride, denseHeads, homogeneous, positions };
+}
+
+function sidesOf(localBlocks: S2Pattern['localBlocks']): readonly [before: number, after: number] {
+  return typeof localBlocks === 'number' ? [localBlocks, localBlocks] : localBlocks;
 }
 
 function nameOf({ localBlocks, verticalStride, headStep, headOffset = 0, denseHeads = 0, ...is }: S2Pattern): string {
+  const [before, after] = sidesOf(localBlocks);
   return [
-    `s2 ${is.positions ?? 'absolute'} local ${localBlocks} stride ${verticalStride}`,
+    `s2 ${is.positions ?? 'absolute'} local ${before === after ? before : `[${before}, ${after}]`} stride ${verticalStride}`,
     headStep === undefined ? [] : `step ${headStep}`,
     headOffset === 0 ? [] : `offset ${headOffset}`,
     denseHeads === 0 ? [] : `dense ${denseHeads}`,
