@@ -30,6 +30,7 @@ export { type LayerNormOptions, layerNorm } from './ops/layer-norm';
 export { matmul } from './ops/matmul';
 export type { BackendName, Control, MemoryReport } from './runtime/backend';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';
+export * as scores from './scores';
 export {
   endToEndSpeedup,
   type GnaSimulation,

@@ -2,11 +2,12 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { expectRefusal } from '../../test/expect';
-import { attention, attentionBackward, type Runtime, type Tensor } from '../index';
+import { attention, attentionBackward, createRuntime, type Runtime, scores, type Tensor } from '../index';
 import { band, causal, full } from '../masks/band';
 import { KeyWords } from '../masks/key-words';
 import { type Mask, oneHead } from '../masks/mask';
 import { softmaxAttention, softmaxAttentionBackward } from '../runtime/reference/attention';
+import type { Score } from '../scores/score';
 import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
 import { normal } from '../tensor/random';
 
@@ -97,7 +98,7 @@ async function gradients(
     gradK: await grads.gradK.toHost(),
     gradV: await grads.gradV.toHost(),
   };
-  for (const tensor of [q, k, v, gradOut, gradLse, out, lse, ...Object.values(grads)]) tensor.dispose();
+  for (const tensor of [q, k, v, gradOut, gradLse, out, lse, grads.gradQ, grads.gradK, grads.gradV]) tensor.dispose();
   return results;
 }
 
@@ -167,6 +168,84 @@ describeOnBackends('attentionBackward', (runtime) => {
       'gradOut must have shape [1, 30, 1, 4], got [1, 29, 1, 4]',
     );
   });
+});
+
+describeOnBackends('score modifiers', (runtime) => {
+  const n = 30;
+  const m = 41;
+  const L = 50;
+  const table = hostTensor(normal(2 * (2 * L - 1), 6), [2, 2 * L - 1], 'f32');
+  const bias = hostTensor(normal(2 * n * m, 7), [2, n, m], 'f32');
+  const modifiers: Record<string, Score> = {
+    softcap: scores.softcap(1.5),
+    alibi: scores.alibi([0.5, 0.0625]),
+    'relative bias': scores.relativeBias(table),
+    'additive bias': scores.additiveBias(bias),
+    'a cap on a bias': scores.compose(scores.relativeBias(table), scores.softcap(2)),
+    'a function': scores.from((s, _b, h, q, k, { weights }) => s * (weights[(q * 3 + k) % 7] as number) - 0.1 * h, {
+      weights: [1, 2, -1, 0.5, 0, 1, 3],
+    }),
+  };
+
+  test.each(Object.keys(modifiers))('%s, forward and backward, by captured arrays too', async (name) => {
+    const score = modifiers[name] as Score;
+    const mask = band(25, 9);
+    const host = given({ b: 2, n, m, h: 2, g: 1, d: 5, e: 6 });
+    await runtime().scope(async () => {
+      const [q, k, v, gradOut] = (['q', 'k', 'v', 'gradOut'] as const).map((input) =>
+        runtime().fromHost(host[input]),
+      ) as [Tensor, Tensor, Tensor, Tensor];
+      const { out, lse } = await attention(q, k, v, { mask, score });
+      const grads = await attentionBackward(q, k, v, { out, lse, gradOut }, { mask, score, captured: true });
+      using reference = await createRuntime({ backend: 'reference' });
+      const [rq, rk, rv, byOut] = [q, k, v, gradOut].map(async (x) => reference.fromHost(await x.toHost()));
+      const inputs = [await rq!, await rk!, await rv!] as const;
+      const right = await attention(...inputs, { mask, score });
+      const expected = await attentionBackward(
+        ...inputs,
+        { ...right, gradOut: await byOut! },
+        { mask, score, captured: true },
+      );
+      const check = async (actual: Tensor, wanted: Tensor, what: string) =>
+        expect(relativeError(await actual.toHost(), await wanted.toHost()), what).toBeLessThan(2e-5);
+      await check(out, right.out, 'out');
+      await check(lse, right.lse, 'lse');
+      for (const grad of NAMES) await check(grads[grad], expected[grad], grad);
+      expect(Object.keys(grads.gradCaptured)).toEqual(Object.keys(expected.gradCaptured));
+      for (const [array, grad] of Object.entries(grads.gradCaptured))
+        await check(grad, expected.gradCaptured[array] as Tensor, array);
+    });
+  });
+});
+
+test('the reference agrees with differences by a captured array', async () => {
+  using reference = await createRuntime({ backend: 'reference' });
+  const host = given({ b: 2, n: 4, m: 6, h: 2, g: 2, d: 3, e: 2 });
+  const [q, k, v, gradOut] = (['q', 'k', 'v', 'gradOut'] as const).map((input) => reference.fromHost(host[input])) as [
+    Tensor,
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  const table = normal(2 * 13, 8);
+  const modifier = () => scores.compose(scores.softcap(2), scores.relativeBias(hostTensor(table, [2, 13], 'f32')));
+  const loss = async () => {
+    const { out } = await attention(q, k, v, { score: modifier() });
+    const [values, weights] = [await out.read(), await gradOut.read()];
+    return (values as Float32Array).reduce((sum, value, at) => sum + value * (weights[at] as number), 0);
+  };
+  const score = modifier();
+  const results = await attention(q, k, v, { score });
+  const { gradCaptured } = await attentionBackward(q, k, v, { ...results, gradOut }, { score, captured: true });
+  const grad = await (gradCaptured.table as Tensor).read();
+  for (let at = 0; at < table.length; at++) {
+    const value = table[at] as number;
+    table[at] = value + 0.02;
+    const above = await loss();
+    table[at] = value - 0.02;
+    expect(grad[at]).toBeCloseTo((above - (await loss())) / 0.04, 3);
+    table[at] = value;
+  }
 });
 
 test('the reference agrees with differences of its own forward pass', () => {

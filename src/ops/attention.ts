@@ -7,11 +7,11 @@ import { type Band, band, full } from '../masks/band';
 import { and } from '../masks/combine';
 import type { Mask } from '../masks/mask';
 import type { Control } from '../runtime/backend';
-import type { Score } from '../scores/score';
+import { type Score, tablesOf } from '../scores/score';
 import { bindShapes, formatShape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { checkControl, checkOptions, checkTensors } from './check';
-import { compute } from './compute';
+import { compute, type ResultSpec } from './compute';
 
 /** Which scores count, and what they are scaled by: the same for the forward and the backward pass. */
 export interface AttentionSettings {
@@ -50,13 +50,18 @@ export interface AttentionGradients {
   readonly gradLse?: Tensor<'f32'> | undefined;
 }
 
-export interface AttentionBackwardOptions extends AttentionSettings, Control {}
+export interface AttentionBackwardOptions extends AttentionSettings, Control {
+  /** Whether the gradients by the arrays that `score` captured are wanted too. Default false. */
+  readonly captured?: boolean | undefined;
+}
 
 export interface AttentionBackwardResult {
   /** Of the shape and dtype of q. */
   readonly gradQ: Tensor;
   readonly gradK: Tensor;
   readonly gradV: Tensor;
+  /** By the arrays that `score` captured, by name, flat; empty unless asked for. */
+  readonly gradCaptured: Readonly<Record<string, Tensor<'f32'>>>;
 }
 
 const SETTINGS = ['scale', 'causal', 'window', 'mask', 'score'];
@@ -110,7 +115,7 @@ export async function attentionBackward(
   const { out, lse, gradOut, gradLse } = gradients;
   const given = { out, lse, gradOut, ...(gradLse && { gradLse }) };
   checkTensors({ q, k, v, ...given });
-  checkOptions('attentionBackward', options, [...SETTINGS, ...CONTROL]);
+  checkOptions('attentionBackward', options, [...SETTINGS, ...CONTROL, 'captured']);
   const { b, n, h, e, scale, mask } = checkProblem({ q, k, v }, options);
   for (const [name, tensor] of Object.entries(given)) {
     const isLse = name.endsWith('se');
@@ -123,14 +128,30 @@ export async function attentionBackward(
       );
     checkStorage(name, tensor);
   }
+  const { score, captured = false } = options;
+  if (typeof captured !== 'boolean') throw new ParameterError(`captured must be true or false, got ${captured}`);
+  const tables = score && captured ? tablesOf(score) : [];
+  const elements = tables.reduce((sum, { values }) => sum + values.length, 0);
   const results = {
     gradQ: { shape: q.shape, dtype: q.dtype },
     gradK: { shape: k.shape, dtype: k.dtype },
     gradV: { shape: v.shape, dtype: v.dtype },
-  } as const;
-  return compute({ q, k, v, ...given }, results, (backend, grads) =>
-    backend.attentionBackward({ q, k, v, ...given, ...grads, scale, mask, score: options.score }, options),
+    ...(elements > 0 && { gradTables: { shape: [elements], dtype: 'f32' } }),
+  } as const satisfies Record<string, ResultSpec>;
+  const computing: Promise<Record<string, Tensor>> = compute({ q, k, v, ...given }, results, (backend, computed) =>
+    backend.attentionBackward({ q, k, v, ...given, ...computed, scale, mask, score }, options),
   );
+  const { gradQ, gradK, gradV, gradTables } = (await computing) as Record<'gradQ' | 'gradK' | 'gradV', Tensor> & {
+    readonly gradTables?: Tensor<'f32'>;
+  };
+  const gradCaptured: Record<string, Tensor<'f32'>> = {};
+  let first = 0;
+  for (const { name, values } of tables) {
+    gradCaptured[name] = (gradTables as Tensor<'f32'>).slice(0, first, first + values.length);
+    first += values.length;
+  }
+  gradTables?.dispose();
+  return { gradQ, gradK, gradV, gradCaptured };
 }
 
 type Letters = Record<'b' | 'n' | 'm' | 'h' | 'd' | 'e', number>;

@@ -55,7 +55,8 @@ export interface AttentionCall {
 
 /**
  * What `attention` returned for q, k and v, and the gradients of a loss by that: gradOut [b,n,h,e] of any strides, gradLse
- * [b,n,h] f32, contiguous -> the gradients gradQ, gradK and gradV, of the shapes of q, k and v.
+ * [b,n,h] f32, contiguous -> the gradients gradQ, gradK and gradV, of the shapes of q, k and v; and, if wanted, gradTables
+ * by the elements of the arrays that `score` captured, f32, one array after the other.
  */
 export interface AttentionBackwardCall extends AttentionCall {
   readonly gradOut: Tensor;
@@ -63,6 +64,7 @@ export interface AttentionBackwardCall extends AttentionCall {
   readonly gradQ: Tensor;
   readonly gradK: Tensor;
   readonly gradV: Tensor;
+  readonly gradTables?: Tensor | undefined;
 }
 
 /** a [r,k] times b [k,c] of any strides, f32 -> out [r,c]. */

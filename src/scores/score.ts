@@ -1,7 +1,7 @@
 /** Score modifiers: what changes a scaled score before the softmax, by where it stands. */
 import { ParameterError, ShapeError } from '../errors';
 import { scoreDerivative, type TableDerivative, tableDerivatives } from '../expressions/differentiate';
-import { type Expression, input, substitute } from '../expressions/expression';
+import { type Expression, input, substitute, type Table } from '../expressions/expression';
 import { type Captured, parse, sourceOf } from '../expressions/parse';
 import type { Extent } from '../masks/mask';
 import { type HostTensor, toFloat64 } from '../tensor/host';
@@ -18,6 +18,11 @@ export interface Score {
   readonly tables: readonly TableDerivative[];
   /** Throws a ShapeError if it does not fit the problem. */
   check?(extent: Extent): void;
+}
+
+/** The captured arrays whose elements change the score, each once. */
+export function tablesOf({ tables }: Score): Table[] {
+  return [...new Set(tables.map(({ table }) => table))];
 }
 
 /**

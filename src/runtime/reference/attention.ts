@@ -44,13 +44,15 @@ export function softmaxAttention(
 
 /**
  * Gradients of a loss by q, k and v, from its gradients by out and, if given, by lse:
- * dV = P^T dOut; dS = P (dOut V^T - rowsum(out dOut) + dLse) slope; dQ = scale dS K; dK = scale dS^T Q.
+ * dV = P^T dOut; dS = P (dOut V^T - rowsum(out dOut) + dLse) slope; dQ = scale dS K; dK = scale dS^T Q. `onScore` gets
+ * the gradient by each modified score, which is dS without the slope.
  */
 export function softmaxAttentionBackward(
   { q, k, v, gradOut, gradLse }: Qkv & { readonly gradOut: HostTensor; readonly gradLse?: HostTensor },
   scale: number,
   sees: Sees,
   modifier?: Modifier,
+  onScore?: (score: RawScore, gradient: number) => void,
 ): Record<'gradQ' | 'gradK' | 'gradV', HostTensor<'f64'>> {
   const d = q.shape[3] as number;
   const e = v.shape[3] as number;
@@ -64,7 +66,9 @@ export function softmaxAttentionBackward(
     row.keys.forEach((key, at) => {
       const weight = row.weights[at] as number;
       const slope = row.slopes?.[at] ?? 1;
-      const byScore = weight * ((products[at] as number) - mean + (byLse?.[row.at] ?? 0)) * slope;
+      const byModified = weight * ((products[at] as number) - mean + (byLse?.[row.at] ?? 0));
+      onScore?.(row.raw[at] as RawScore, byModified);
+      const byScore = byModified * slope;
       for (let c = 0; c < e; c++) add(gradV, key * e + c, weight * (byOut[row.at * e + c] as number));
       for (let c = 0; c < d; c++) {
         add(gradQ, row.at * d + c, scale * byScore * (keys[key * d + c] as number));
@@ -77,11 +81,21 @@ export function softmaxAttentionBackward(
 
 type Numbers = Float64Array;
 
+/** A scaled score before it is modified, and where it stands. */
+export interface RawScore {
+  readonly score: number;
+  readonly i: number;
+  readonly j: number;
+  readonly head: number;
+  readonly batch: number;
+}
+
 /** One query of one head: its row in [b, n, h], the rows in [b, m, g] of the keys it sees, and their weights. */
 interface Row {
   readonly at: number;
   readonly keys: readonly number[];
   readonly weights: readonly number[];
+  readonly raw: readonly RawScore[];
   /** Slopes of the modifier, if there is one. */
   readonly slopes?: readonly number[] | undefined;
   readonly lse: number;
@@ -99,19 +113,21 @@ function* rowsOf({ q, k }: Qkv, scale: number, sees: Sees, modifier?: Modifier):
         const keys: number[] = [];
         const scores: number[] = [];
         const slopes: number[] = [];
+        const raw: RawScore[] = [];
         for (let j = 0; j < m; j++) {
           if (!sees(i, j, head, batch)) continue;
           const key = (batch * m + j) * g + group;
           keys.push(key);
           const score = scale * dot(queries, at * d, keyNumbers, key * d, d);
           scores.push(modifier ? modifier.value(score, i, j, head, batch) : score);
+          raw.push({ score, i, j, head, batch });
           if (modifier) slopes.push(modifier.slope(score, i, j, head, batch));
         }
         const largest = scores.reduce((a, s) => Math.max(a, s), Number.NEGATIVE_INFINITY);
         const weights = scores.map((score) => Math.exp(score - largest));
         const sum = weights.reduce((a, w) => a + w, 0);
         const lse = keys.length === 0 ? Number.NEGATIVE_INFINITY : largest + Math.log(sum);
-        yield { at, keys, weights: weights.map((weight) => weight / sum), ...(modifier && { slopes }), lse };
+        yield { at, keys, raw, weights: weights.map((weight) => weight / sum), ...(modifier && { slopes }), lse };
       }
     }
   }

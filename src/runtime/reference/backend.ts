@@ -1,8 +1,9 @@
 /** The reference backend: plain loops in float64 over memory of its own. Slow on purpose. */
 import { BackendError } from '../../errors';
 import { evaluate } from '../../expressions/evaluate';
+import type { Table } from '../../expressions/expression';
 import type { Mask } from '../../masks/mask';
-import type { Score } from '../../scores/score';
+import { type Score, tablesOf } from '../../scores/score';
 import { convert, type HostTensor, toFloat64 } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import type {
@@ -20,7 +21,7 @@ import type {
   Unary,
   UnaryCall,
 } from '../backend';
-import { type Modifier, type Sees, softmaxAttention, softmaxAttentionBackward } from './attention';
+import { type Modifier, type RawScore, type Sees, softmaxAttention, softmaxAttentionBackward } from './attention';
 
 const UNARY_FUNCTIONS: Record<Unary, (x: number) => number> = {
   relu: (x) => Math.max(0, x),
@@ -102,19 +103,23 @@ export class ReferenceBackend implements Backend {
   }
 
   async attentionBackward(call: AttentionBackwardCall, control: Control): Promise<void> {
-    const { q, k, v, gradOut, gradLse, gradQ, gradK, gradV, scale, mask, score } = call;
+    const { q, k, v, gradOut, gradLse, gradQ, gradK, gradV, gradTables, scale, mask, score } = call;
     const inputs = await onHost({ q, k, v, gradOut });
     const byLse = await gradLse?.toHost();
+    const tables =
+      score && gradTables ? new TableGradients(score, q.shape[1] as number, k.shape[1] as number) : undefined;
     control.signal?.throwIfAborted();
     const result = softmaxAttentionBackward(
       { ...inputs, ...(byLse && { gradLse: byLse }) },
       scale,
       seesOf(mask, q, k),
       modifierOf(score, q, k),
+      tables?.add,
     );
     this.#store(gradQ, result.gradQ.data);
     this.#store(gradK, result.gradK.data);
     this.#store(gradV, result.gradV.data);
+    if (tables && gradTables) this.#store(gradTables, tables.sums);
     control.onProgress?.(1);
   }
 
@@ -224,5 +229,34 @@ function modifierOf(score: Score | undefined, q: Tensor, k: Tensor): Modifier | 
   return {
     value: (old, i, j, h, b) => evaluate(score.expression, i, j, { ...fixed, h, b }, old),
     slope: (old, i, j, h, b) => evaluate(score.derivative, i, j, { ...fixed, h, b }, old),
+  };
+}
+
+/** Sums of the gradients by the elements of captured arrays, one array after the other. */
+class TableGradients {
+  readonly sums: Float64Array;
+  readonly #first = new Map<Table, number>();
+
+  constructor(
+    readonly score: Score,
+    readonly n: number,
+    readonly m: number,
+  ) {
+    let elements = 0;
+    for (const table of tablesOf(score)) {
+      this.#first.set(table, elements);
+      elements += table.values.length;
+    }
+    this.sums = new Float64Array(elements);
+  }
+
+  readonly add = ({ score, i, j, head: h, batch: b }: RawScore, gradient: number): void => {
+    const fixed = { n: this.n, m: this.m, h, b };
+    for (const { table, index, factor } of this.score.tables) {
+      const at = evaluate(index, i, j, fixed, score);
+      if (!(at >= 0 && at < table.values.length)) continue;
+      const element = (this.#first.get(table) as number) + at;
+      this.sums[element] = (this.sums[element] as number) + gradient * evaluate(factor, i, j, fixed, score);
+    }
   };
 }

@@ -23,7 +23,14 @@ import { baseline, relaxed } from './kernels.generated';
 import { availableThreads, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
 import { HEAP_BASE, type KernelName, type Kernels } from './schedule';
-import { scoreProgramBytes, scorePrograms, writeScorePrograms } from './score-programs';
+import {
+  scoreProgramBytes,
+  scorePrograms,
+  tablePlaces,
+  tablePlacesBytes,
+  writeScorePrograms,
+  writeTablePlaces,
+} from './score-programs';
 
 export interface WasmOptions {
   readonly threads?: number | undefined;
@@ -40,6 +47,9 @@ const MATMUL_TILE_PANELS = 8;
 const MATMUL_TILE_SLICES = 8;
 /** Attention's backward pass has at least so many tasks, if there are keys enough. */
 const BACKWARD_TASKS = 16;
+/** Sums for the gradients by captured arrays: with more bytes, fewer threads. */
+const TABLE_SUMS_BYTES = 2 ** 26;
+const TABLE_RUN = 4096;
 const RUN = 16384;
 const ROWS = 16;
 /** Twelve vectors of four lanes, two operations each. */
@@ -178,7 +188,7 @@ export class WasmBackend implements Backend {
   }
 
   async attentionBackward(call: AttentionBackwardCall, control: Control): Promise<void> {
-    const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, scale, mask, score } = call;
+    const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, gradTables, scale, mask, score } = call;
     const [b, n, h, d] = q.shape as [number, number, number, number];
     const [, m, g, e] = v.shape as [number, number, number, number];
     const map = blockMap(mask, { b, n, m, h, g });
@@ -186,6 +196,9 @@ export class WasmBackend implements Backend {
     const slots = map.panels * PANEL;
     const [columnsOfK, columnsOfV] = [d, e].map((columns) => Math.ceil(columns / SLICE) * SLICE) as [number, number];
     const parts = Math.min(Math.ceil(map.panels / CHUNK_PANELS), Math.ceil(BACKWARD_TASKS / (b * g)));
+    const places = score && gradTables ? tablePlaces(score, { b, n, m, h, g }) : [];
+    const elements = gradTables?.size ?? 0;
+    const groups = Math.min(b * g * parts, Math.max(1, Math.floor(TABLE_SUMS_BYTES / (elements * 8))));
     const scratch = {
       map: blockMapBytes(map),
       programs: scoreProgramBytes(modifier),
@@ -195,14 +208,18 @@ export class WasmBackend implements Backend {
       sumsQ: (parts * b * h * map.tiles * QUERY_TILE * d + 4) * 4,
       sumsK: b * g * slots * columnsOfK * 4,
       sumsV: b * g * slots * columnsOfV * 4,
+      places: tablePlacesBytes(places),
+      sumsOfTables: places.length && groups * elements * 8,
     };
-    await this.#withScratch(scratch, ({ map: at, programs, ...work }) =>
-      this.pool.run(
+    await this.#withScratch(scratch, ({ map: at, programs, ...work }) => {
+      writeTablePlaces(places, this.heap.memory, work.places);
+      return this.pool.run(
         {
           phases: [
             { kernel: 'backwardPack', tasks: b * g * Math.ceil(map.panels / CHUNK_PANELS) },
-            { kernel: 'attentionBackward', tasks: b * g * parts },
+            { kernel: 'attentionBackward', tasks: places.length ? groups : b * g * parts },
             { kernel: 'backwardReduce', tasks: b * h * map.tiles },
+            ...(places.length ? [{ kernel: 'backwardTables', tasks: Math.ceil(elements / TABLE_RUN) } as const] : []),
           ],
           params: [
             ...[b, n, m, h, g, d, e, scale],
@@ -212,12 +229,13 @@ export class WasmBackend implements Backend {
             ...[address(lse), gradLse ? address(gradLse) : 0],
             ...[gradQ, gradK, gradV].flatMap((x) => [address(x), DTYPE_CODES[x.dtype] as number]),
             ...[work.keyPanels, work.keySlices, work.valuePanels, work.sumsQ, work.sumsK, work.sumsV, parts],
+            ...[work.places, places.length, work.sumsOfTables, elements, groups, gradTables ? address(gradTables) : 0],
           ],
           microseconds: ((6 * d + 4 * e) * map.visited * QUERY_TILE * PANEL) / FLOPS_PER_MICROSECOND,
         },
         control,
-      ),
-    );
+      );
+    });
   }
 
   async matmul({ a, b, out }: MatmulCall, control: Control): Promise<void> {

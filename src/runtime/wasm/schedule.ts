@@ -10,6 +10,7 @@ const KERNELS = [
   'backwardPack',
   'attentionBackward',
   'backwardReduce',
+  'backwardTables',
   'packPanels',
   'packSlices',
   'matmul',

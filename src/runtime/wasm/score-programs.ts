@@ -1,16 +1,50 @@
 /** A score modifier as the attention kernels take it: its program, that of its derivative, and what they read. */
 import { compileProgram, type Program } from '../../expressions/program';
 import type { Extent } from '../../masks/mask';
-import type { Score } from '../../scores/score';
+import { type Score, tablesOf } from '../../scores/score';
 
 /** What lies at 16-byte aligned addresses: a program's code and tables. */
 const ALIGNMENT = 16;
 const TABLE_LENGTH = 2;
+const PLACE_LENGTH = 6;
 
 /** The programs of a modifier for these extents: none without one. */
 export function scorePrograms(score: Score | undefined, extent: Extent): Program[] {
   if (!score) return [];
   return [score.expression, score.derivative].map((expression) => compileProgram(score.name, expression, extent));
+}
+
+/** Where a modifier reads a captured table: programs of the index and of how the score changes with the element. */
+export interface TablePlace {
+  readonly programs: readonly [index: Program, factor: Program];
+  /** Of the table, among the elements of all. */
+  readonly first: number;
+  readonly length: number;
+}
+
+export function tablePlaces(score: Score, extent: Extent): TablePlace[] {
+  const tables = tablesOf(score);
+  return score.tables.map(({ table, index, factor }) => ({
+    programs: [compileProgram(score.name, index, extent, 'integer'), compileProgram(score.name, factor, extent)],
+    first: tables.slice(0, tables.indexOf(table)).reduce((sum, { values }) => sum + values.length, 0),
+    length: table.values.length,
+  }));
+}
+
+/** Bytes that `writeTablePlaces` writes. */
+export function tablePlacesBytes(places: readonly TablePlace[]): number {
+  return aligned(places.length * PLACE_LENGTH * 4) + scoreProgramBytes(places.flatMap(({ programs }) => programs));
+}
+
+/** Writes the places to `address` in the heap, as the kernels read them (assembly/attention-backward.ts). */
+export function writeTablePlaces(places: readonly TablePlace[], memory: WebAssembly.Memory, address: number): void {
+  let next = address + aligned(places.length * PLACE_LENGTH * 4);
+  const numbers = places.flatMap(({ programs, first, length }) => {
+    const addresses = writeScorePrograms(programs, memory, next);
+    next += scoreProgramBytes(programs);
+    return [...addresses, first, length];
+  });
+  new Int32Array(memory.buffer, address, numbers.length).set(numbers);
 }
 
 /** Bytes that `writeScorePrograms` writes. */

@@ -74,7 +74,30 @@ class Backward {
   sumsK: f64;
   sumsV: f64;
   parts: f64;
+  /** Places where the modifier reads captured tables (`Place`), and how many; 0 where no gradients by them are wanted. */
+  places: f64;
+  placeCount: f64;
+  /** Sums of the groups of parts, float64 [groups][elements of all tables]. */
+  sumsOfTables: f64;
+  elements: f64;
+  /** Groups of parts, each of which has sums of its own for the tables: as many as memory allows. */
+  groups: f64;
+  /** f32 [elements]. */
+  gradTables: f64;
 }
+
+/** Where a modifier reads a table: programs of the index and of how the score changes with the element. */
+@unmanaged
+class Place {
+  index: usize;
+  indexTables: usize;
+  factor: usize;
+  factorTables: usize;
+  /** Of the table, among the elements of all. */
+  first: u32;
+  length: u32;
+}
+const PLACE_BYTES: usize = 24;
 
 // @ts-ignore: decorator
 @inline
@@ -156,10 +179,29 @@ const HALF: usize = SLOPES + <usize>BLOCK_PANELS * PANEL_ROWS; // [168 keys][24]
 const HALF_SLOPES: usize = HALF + <usize>(BLOCK_PANELS * PANEL * TILE * 4);
 // A program and its derivative for each tile of a pair.
 const MODIFIERS: usize = HALF_SLOPES + <usize>(BLOCK_PANELS * PANEL * TILE * 4);
-export const BACKWARD_BYTES: usize = MODIFIERS + 4 * MODIFIER_BYTES;
+const TABLE_MODIFIER: usize = MODIFIERS + 4 * MODIFIER_BYTES;
+const RAW: usize = TABLE_MODIFIER + MODIFIER_BYTES; // [168 keys][48]: scores before they are modified
+const RAW_BYTES: usize = <usize>BLOCK_PANELS * PANEL_ROWS;
+export const BACKWARD_BYTES: usize = RAW + RAW_BYTES;
 
-/** The gradients of one part of the keys of one head, and what they contribute to those of the queries. */
+/** One part of the keys of one head; or, where tables have gradients, one group of such parts, in order. */
 export function attentionBackward(params: usize, task: i32, scratch: usize): void {
+  const f = backwardOf(params);
+  if (f.placeCount == 0) {
+    backwardPart(params, task, 0, scratch);
+    return;
+  }
+  const p = changetype<Problem>(params);
+  const bytes = <usize>f.elements << 3;
+  const sums = <usize>f.sumsOfTables + <usize>task * bytes;
+  memory.fill(sums, 0, bytes);
+  for (let part = task; part < <i32>(p.b * p.g * f.parts); part += <i32>f.groups) {
+    backwardPart(params, part, sums, scratch);
+  }
+}
+
+/** The gradients of one part of the keys of one head, and what they contribute to those of the queries and tables. */
+function backwardPart(params: usize, task: i32, sumsOfTables: usize, scratch: usize): void {
   const p = changetype<Problem>(params);
   const f = backwardOf(params);
   const h = <i32>p.h;
@@ -199,10 +241,12 @@ export function attentionBackward(params: usize, task: i32, scratch: usize): voi
       while (segments > 0) {
         if (p.program != 0) {
           weigh(p, keyPanels, d, segments, scratch, STORE);
+          if (sumsOfTables) memory.copy(scratch + RAW, scratch + WEIGHTS, RAW_BYTES);
           modifyPair(p, min(2, tiles - tile), segments, scratch);
         } else weigh(p, keyPanels, d, segments, scratch, STORE_EXP_LESS);
         addToKeys(sumsV, sliceBytes, slicesOf(e), segments, scratch + GRADIENT_ROWS, scratch);
         scoreGradients(p, valuePanels, e, segments, scratch);
+        if (sumsOfTables) addToTables(params, batch, head, tile, segments, sumsOfTables, scratch);
         if (p.program != 0) timesSlopes(segments, scratch);
         addToKeys(sumsK, sliceBytes, slicesOf(d), segments, scratch + QUERY_ROWS, scratch);
         addToQueries(p, keySlices, sliceBytes, slicesOf(d), segments, scratch);
@@ -432,6 +476,58 @@ function copyRows(from: usize, fromStep: usize, to: usize, toStep: usize, count:
   for (; count > 0; count--, from += fromStep, to += toStep) memory.copy(to, from, TILE * 4);
 }
 
+/** Adds what a block's gradients of the modified scores say about the tables that the modifier reads. */
+function addToTables(
+  params: usize,
+  batch: i32,
+  head: i32,
+  tile: i32,
+  segments: i32,
+  sums: usize,
+  scratch: usize,
+): void {
+  const p = changetype<Problem>(params);
+  const f = backwardOf(params);
+  const modifier = scratch + TABLE_MODIFIER;
+  for (let t: i32 = 0; t < min(2, <i32>p.tiles - tile); t++) {
+    const column = <usize>(t * TILE * 4);
+    const first = (tile + t) * TILE;
+    for (let at: usize = 0; at < <usize>f.placeCount; at++) {
+      const place = changetype<Place>(<usize>f.places + at * PLACE_BYTES);
+      let row: usize = 0;
+      for (let s: i32 = 0; s < segments; s++) {
+        const segment = changetype<PairSegment>(scratch + SEGMENTS + <usize>s * PAIR_SEGMENT_BYTES);
+        const count = (segment.past - segment.first) * PANEL;
+        if ((t == 0 ? segment.left : segment.right) >= 0) {
+          const keys = scratch + KEYS + (row << 2);
+          copyRows(scratch + RAW + row * ROW + column, ROW, scratch + HALF, TILE * 4, count);
+          openModifier(p, place.factor, place.factorTables, batch, head, first, modifier);
+          modify(place.factor, modifier, scratch + HALF, scratch + HALF_SLOPES, keys, count);
+          openModifier(p, place.index, place.indexTables, batch, head, first, modifier);
+          modify(place.index, modifier, scratch + HALF, scratch + HALF, keys, count);
+          scatter(place, scratch + WEIGHTS + row * ROW + column, count, sums, scratch);
+        }
+        row += <usize>count;
+      }
+    }
+  }
+}
+
+/** sums[index] += gradient * factor, for the gradients [count][48] of one tile; keys not seen have none. */
+function scatter(place: Place, gradients: usize, count: i32, sums: usize, scratch: usize): void {
+  const table = sums + (<usize>place.first << 3);
+  let element: usize = 0;
+  for (let key: i32 = 0; key < count; key++, gradients += ROW) {
+    for (let r: usize = 0; r < <usize>(TILE * 4); r += 4, element += 4) {
+      const gradient = f32.load(gradients + r);
+      const index = i32.load(scratch + HALF + element);
+      if (gradient == 0 || <u32>index >= place.length) continue;
+      const sum = table + (<usize>index << 3);
+      f64.store(sum, f64.load(sum) + <f64>gradient * <f64>f32.load(scratch + HALF_SLOPES + element));
+    }
+  }
+}
+
 /** Gradients of the modified scores to those of the scores; 0 stays 0, whatever the slope of a key not seen. */
 function timesSlopes(segments: i32, scratch: usize): void {
   let bytes: usize = 0;
@@ -599,5 +695,21 @@ export function backwardReduce(params: usize, task: i32, scratch: usize): void {
     }
     const at = (<usize>(place / <i32>p.h) * <usize>p.n + <usize>query) * <usize>p.h + <usize>(place % <i32>p.h);
     storeRow(row, <usize>f.gradQ + at * <usize>d * bytesOf(dtype), dtype, d);
+  }
+}
+
+/** Elements of the tables that one task of `backwardTables` takes. */
+const RUN: i32 = 4096;
+
+/** Some elements of the gradients by tables: the sums of all groups, in order. */
+export function backwardTables(params: usize, task: i32, scratch: usize): void {
+  const f = backwardOf(params);
+  const elements = <i32>f.elements;
+  for (let at = task * RUN; at < min(elements, (task + 1) * RUN); at++) {
+    let sum: f64 = 0;
+    for (let group: i32 = 0; group < <i32>f.groups; group++) {
+      sum += f64.load(<usize>f.sumsOfTables + ((<usize>group * <usize>elements + <usize>at) << 3));
+    }
+    f32.store(<usize>f.gradTables + (<usize>at << 2), <f32>sum);
   }
 }

@@ -3,7 +3,7 @@ import { FORWARD_BYTES } from './attention';
 import { BACKWARD_BYTES } from './attention-backward';
 
 export { attention, pack as packKeysValues } from './attention';
-export { attentionBackward, backwardPack, backwardReduce } from './attention-backward';
+export { attentionBackward, backwardPack, backwardReduce, backwardTables } from './attention-backward';
 export { initialise } from './functions';
 export { matmul, packPanels, packSlices } from './matmul';
 export { peak } from './product';
