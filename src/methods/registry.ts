@@ -2,8 +2,10 @@
 import { ParameterError } from '../errors';
 import type { Method } from './define';
 import { exactAttention } from './dense/attention';
+import { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
+import { neighborhoodAttention } from './sparse/neighborhood-attention';
 
-export const methods: readonly Method[] = [exactAttention];
+export const methods: readonly Method[] = [exactAttention, neighborhoodAttention, generalizedNeighborhoodAttention];
 
 /** The method of that name; a ParameterError lists the known names. */
 export function findMethod(name: string): Method {
