@@ -2,11 +2,16 @@ import { afterEach, describe, expect, test } from 'vitest';
 import {
   type AttentionOptions,
   attention,
+  attentionBackward,
+  type Control,
   createRuntime,
   matmul,
   type Runtime,
   type RuntimeOptions,
+  scores,
 } from '../../index';
+import { hostTensor } from '../../tensor/host';
+import { normal } from '../../tensor/random';
 
 const threading = process.getBuiltinModule('node:worker_threads');
 const { Worker } = threading;
@@ -41,6 +46,7 @@ async function longCall(runtime: Runtime, options?: AttentionOptions): Promise<v
 describe.each(['relaxed', 'baseline'] as const)('%s kernels', (simd) => {
   test('give the same bits on 1, 2 and 3 threads', async () => {
     const results: Uint8Array[][] = [];
+    const bias = hostTensor(normal(6 * 819, 6), [6, 819], 'f32');
     for (const threads of [1, 2, 3]) {
       using runtime = await createRuntime({ backend: 'wasm', simd, threads });
       using q = runtime.random([2, 333, 6, 40], { seed: 1 });
@@ -48,8 +54,17 @@ describe.each(['relaxed', 'baseline'] as const)('%s kernels', (simd) => {
       using v = runtime.random([2, 410, 3, 24], { seed: 3 });
       using a = runtime.random([200, 700], { seed: 4 });
       using b = runtime.random([700, 150], { seed: 5 });
-      const { out, lse } = await attention(q, k, v, { window: [200, 20] });
-      const all = [out, lse, await matmul(a, b)];
+      const score = scores.compose(scores.softcap(3), scores.relativeBias(bias));
+      const settings = { window: [200, 20], score } as const;
+      const { out, lse } = await attention(q, k, v, settings);
+      const { gradCaptured, ...grads } = await attentionBackward(
+        q,
+        k,
+        v,
+        { out, lse, gradOut: out },
+        { ...settings, captured: true },
+      );
+      const all = [out, lse, ...Object.values(grads), ...Object.values(gradCaptured), await matmul(a, b)];
       results.push(await Promise.all(all.map(async (x) => new Uint8Array((await x.read()).buffer as ArrayBuffer))));
     }
     expect(results[1]).toEqual(results[0]);
@@ -83,6 +98,29 @@ test('progress rises to 1', async () => {
   expect(shares.length).toBeGreaterThan(1);
   expect(shares).toEqual([...shares].sort((a, b) => a - b));
   expect(shares.at(-1)).toBe(1);
+});
+
+test.each([1, 2])('the backward pass shows its progress and can be cancelled midway: %i threads', async (threads) => {
+  using runtime = await createRuntime({ backend: 'wasm', threads });
+  using x = runtime.random([1, 3000, 1, 64], { seed: 1 });
+  using lse = runtime.tensor(new Float32Array(3000), [1, 3000, 1]);
+  const gradients = (control: Control) => attentionBackward(x, x, x, { out: x, lse, gradOut: x }, control);
+  const shares: number[] = [];
+  const { gradQ, gradK, gradV } = await gradients({ onProgress: (share) => shares.push(share) });
+  expect(shares.some((share) => share > 0 && share < 1)).toBe(true);
+  expect(shares).toEqual([...shares].sort((a, b) => a - b));
+  expect(shares.at(-1)).toBe(1);
+  for (const grad of [gradQ, gradK, gradV]) grad.dispose();
+  const { live } = runtime.memory();
+  const controller = new AbortController();
+  const pending = gradients({
+    signal: controller.signal,
+    onProgress: (share) => {
+      if (share > 0) controller.abort(new Error('changed my mind'));
+    },
+  });
+  await expect(pending).rejects.toThrow('changed my mind');
+  expect(runtime.memory().live).toBe(live);
 });
 
 test('a cancelled call rejects with the reason, frees what it took, and the next call works', async () => {

@@ -217,7 +217,7 @@ export class WasmBackend implements Backend {
         {
           phases: [
             { kernel: 'backwardPack', tasks: b * g * Math.ceil(map.panels / CHUNK_PANELS) },
-            { kernel: 'attentionBackward', tasks: places.length ? groups : b * g * parts },
+            { kernel: 'attentionBackward', tasks: places.length ? groups : b * g * parts, main: true },
             { kernel: 'backwardReduce', tasks: b * h * map.tiles },
             ...(places.length ? [{ kernel: 'backwardTables', tasks: Math.ceil(elements / TABLE_RUN) } as const] : []),
           ],

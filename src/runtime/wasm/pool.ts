@@ -8,6 +8,7 @@ import {
   EPOCH,
   type Kernels,
   MAX_PARAMS,
+  mainPhase,
   PARAMS,
   type Phase,
   progress,
@@ -137,11 +138,12 @@ export class Pool {
   async #runInTurns({ phases }: Job, { signal, onProgress }: Control): Promise<void> {
     const { kernels, scratch } = this.machine;
     let turnEnds = performance.now() + TURN_MILLISECONDS;
-    for (const { kernel, tasks } of phases) {
+    const main = mainPhase(phases);
+    for (const [phase, { kernel, tasks }] of phases.entries()) {
       for (let task = 0; task < tasks; task++) {
         kernels[kernel](PARAMS, task, scratch);
         if (performance.now() < turnEnds) continue;
-        onProgress?.(kernel === phases.at(-1)?.kernel ? task / tasks : 0);
+        onProgress?.(phase === main ? (task + 1) / tasks : Number(phase > main));
         await nextTurn();
         signal?.throwIfAborted();
         if (this.#disposed) throw disposedWhilePending();

@@ -41,7 +41,9 @@ export const EPOCH = 0;
 export const ABORT = 1;
 export const FINISHED = 2;
 const PHASES = 3;
-const FIRST_PHASE = 4;
+/** Which phase progress is measured by. */
+const MAIN = 4;
+const FIRST_PHASE = 5;
 const KERNEL = 0;
 const TASKS = 1;
 const NEXT = 2;
@@ -54,12 +56,21 @@ export const CONTROL_LENGTH = FIRST_PHASE + MAX_PHASES * PHASE_SIZE;
 export interface Phase {
   readonly kernel: KernelName;
   readonly tasks: number;
+  /** Whether nearly all of the work is in it, so that it shows the progress; default: the last phase. */
+  readonly main?: boolean;
+}
+
+/** The phase that shows how far a job is. */
+export function mainPhase(phases: readonly Phase[]): number {
+  const found = phases.findIndex(({ main }) => main);
+  return found === -1 ? phases.length - 1 : found;
 }
 
 export function publish(control: Int32Array, phases: readonly Phase[]): void {
   control[ABORT] = 0;
   control[FINISHED] = 0;
   control[PHASES] = phases.length;
+  control[MAIN] = mainPhase(phases);
   phases.forEach(({ kernel, tasks }, index) => {
     control.set([KERNELS.indexOf(kernel), tasks, 0, 0], FIRST_PHASE + index * PHASE_SIZE);
   });
@@ -88,8 +99,8 @@ export function work(kernels: Kernels, control: Int32Array, scratch: number): vo
   }
 }
 
-/** Share of the last phase's tasks that are done: earlier phases only prepare. */
+/** Share of the main phase's tasks that are done. */
 export function progress(control: Int32Array): number {
-  const at = FIRST_PHASE + ((control[PHASES] as number) - 1) * PHASE_SIZE;
+  const at = FIRST_PHASE + (control[MAIN] as number) * PHASE_SIZE;
   return Atomics.load(control, at + DONE) / (control[at + TASKS] as number);
 }

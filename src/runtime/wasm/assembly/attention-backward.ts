@@ -50,6 +50,9 @@ const LOG2E: f32 = 1.4426950408889634;
 /** Less than any score by more than the largest exponent: no weight. */
 const NO_WEIGHT: f32 = 1e30;
 
+/** Where the host says that the job is cancelled (schedule.ts). */
+const ABORT: usize = 64 + 4;
+
 const OUT: usize = 3;
 const GRAD_OUT: usize = 4;
 
@@ -233,6 +236,8 @@ function backwardPart(params: usize, task: i32, sumsOfTables: usize, scratch: us
     const map = i32.load(<usize>p.maps + (<usize>place << 2));
     const sumsQ = <usize>f.sumsQ + (<usize>(part * <i32>(p.b * p.h) + place) * <usize>(tiles * TILE * d) << 2);
     for (let tile: i32 = 0; tile < tiles; tile += 2) {
+      // A part may take seconds.
+      if (atomic.load<i32>(ABORT)) return;
       const walk = changetype<PairWalk>(scratch + WALK);
       startPair(walk, p, map, tile, first, past);
       memory.fill(scratch + SUMS, 0, <usize>(slicesOf(d) * SLICE) * ROW);
