@@ -1,4 +1,4 @@
-import type { Problem, QkvData } from './problem';
+import type { Inputs, Problem } from './problem';
 
 /** A system that can compute a problem: Saccade with some settings, or a peer. */
 export interface Contender {
@@ -11,7 +11,7 @@ export interface Contender {
 /** A problem with its inputs. */
 export interface Task {
   readonly problem: Problem;
-  readonly inputs: QkvData;
+  readonly inputs: Inputs;
 }
 
 /**
@@ -23,7 +23,7 @@ export interface Session {
   readonly threads: number;
   /** Milliseconds of one call, over `calls` in a row. */
   time(calls: number, signal: AbortSignal): Promise<number>;
-  /** Result of the last call, [n, h, d]. */
+  /** Result of the last call, [n, h, d]; if backward, the gradients by q, k and v one after the other. */
   result(signal: AbortSignal): Promise<Float32Array>;
   /** Most bytes held since it was opened: its inputs, its result and its working memory. */
   memory(signal: AbortSignal): Promise<number>;

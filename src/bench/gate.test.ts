@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { createRuntime } from '../runtime/runtime';
 import { gateOf, WrongResultError } from './gate';
-import { inputsOf, MASK_NAMES, type MaskName, type Problem } from './problem';
+import { inputsOf, MASK_NAMES, MASKS, type MaskName, type Problem } from './problem';
 import { Runtimes } from './runtimes';
 import { saccade } from './saccade';
 
-const SMALL: Problem = { n: 40, h: 2, d: 8, mask: 'full' };
+const SMALL: Problem = { n: 40, h: 2, d: 8, mask: MASKS.full };
 
 async function rightResult(problem: Problem): Promise<Float32Array> {
   const runtimes = new Runtimes(() => createRuntime({ backend: 'reference' }));
@@ -16,11 +16,11 @@ async function rightResult(problem: Problem): Promise<Float32Array> {
 }
 
 test.each(MASK_NAMES)('the right result passes under the mask %s and under no other', async (mask: MaskName) => {
-  const problem = { ...SMALL, n: 270, h: 1, mask };
+  const problem = { ...SMALL, n: 270, h: 1, mask: MASKS[mask] };
   const out = await rightResult(problem);
   expect(gateOf(problem, inputsOf(problem))(out)).toBeLessThan(1e-6);
   for (const other of MASK_NAMES.filter((name) => name !== mask)) {
-    expect(() => gateOf({ ...problem, mask: other }, inputsOf(problem))(out)).toThrow(WrongResultError);
+    expect(() => gateOf({ ...problem, mask: MASKS[other] }, inputsOf(problem))(out)).toThrow(WrongResultError);
   }
 });
 
@@ -49,6 +49,45 @@ test('of a long result the first and the last query are checked', async () => {
   const gate = gateOf(problem, inputsOf(problem));
   const right = await rightResult(problem);
   for (const at of [0, right.length - 1]) {
+    const wrong = right.slice();
+    wrong[at] = 9;
+    expect(() => gate(wrong)).toThrow(WrongResultError);
+  }
+});
+
+const GRADIENTS: Problem = { n: 30, h: 4, g: 2, d: 8, mask: MASKS.causal, backward: true };
+
+test('right gradients pass, and one wrong number in any of them is found', async () => {
+  const { n, h, g = h, d } = GRADIENTS;
+  const gate = gateOf(GRADIENTS, inputsOf(GRADIENTS));
+  const right = await rightResult(GRADIENTS);
+  expect(gate(right)).toBeLessThan(1e-6);
+  const [byQ, byK] = [n * h * d, n * g * d];
+  for (const [at, by] of [
+    [byQ - 1, 'q'],
+    [byQ, 'k'],
+    [byQ + byK - 1, 'k'],
+    [byQ + byK, 'v'],
+    [right.length - 1, 'v'],
+  ] as const) {
+    const wrong = right.slice();
+    wrong[at] = (wrong[at] as number) + 1e-3;
+    expect(() => gate(wrong)).toThrow(`of the largest gradient by ${by}`);
+  }
+});
+
+test('gradients under another mask are wrong', async () => {
+  const right = await rightResult(GRADIENTS);
+  const other = { ...GRADIENTS, mask: MASKS.full };
+  expect(() => gateOf(other, inputsOf(other))(right)).toThrow(WrongResultError);
+});
+
+test('of gradients by many keys those of the last head are checked, in sums over all queries', async () => {
+  const problem = { ...GRADIENTS, n: 300, h: 2, g: 2 };
+  const gate = gateOf(problem, inputsOf(problem));
+  const right = await rightResult(problem);
+  expect(gate(right)).toBeLessThan(1e-6);
+  for (const at of [0, right.length / 3 + problem.d, right.length - 1]) {
     const wrong = right.slice();
     wrong[at] = 9;
     expect(() => gate(wrong)).toThrow(WrongResultError);

@@ -1,9 +1,8 @@
 /** The gate before any timing: a contender's result against the float64 reference. */
-import { softmaxAttention } from '../runtime/reference/attention';
-import { hostTensor } from '../tensor/host';
-import { bandOfProblem, type Problem, type QkvData } from './problem';
+import { type Expected, expectedGradients, expectedResult } from './expected';
+import type { Inputs, Problem } from './problem';
 
-/** Largest error allowed, over the largest |v|. */
+/** Largest error allowed, as a share of what it is measured by. */
 const TOLERANCE = 1e-5;
 /** Up to this many queries all of them are checked, beyond it a few from the first to the last. */
 const ALL_QUERIES = 256;
@@ -14,50 +13,37 @@ export class WrongResultError extends Error {
   override name = 'WrongResultError';
 }
 
-/** Checks results [n, h, d] of one problem: returns the largest error over the largest |v|. */
+/** Checks a result as `Session.result` gives it: returns its largest error, over what errors are measured by. */
 export type Gate = (out: Float32Array) => number;
 
 /** Computes the reference once; the gate it returns throws a WrongResultError for a result that differs. */
-export function gateOf(problem: Problem, { q, k, v }: QkvData): Gate {
-  const { n, h, d } = problem;
-  const row = h * d;
-  const mask = bandOfProblem(problem);
-  const queries =
-    n <= ALL_QUERIES ? range(n) : range(SOME_QUERIES).map((i) => Math.round((i * (n - 1)) / (SOME_QUERIES - 1)));
-  const picked = new Float32Array(queries.length * row);
-  queries.forEach((query, at) => {
-    picked.set(q.subarray(query * row, (query + 1) * row), at * row);
-  });
-  const expected = softmaxAttention(
-    {
-      q: hostTensor(picked, [1, queries.length, h, d]),
-      k: hostTensor(k, [1, n, h, d]),
-      v: hostTensor(v, [1, n, h, d]),
-    },
-    1 / Math.sqrt(d),
-    (at, j, head) => mask.sees(queries[at] as number, j, { b: 1, n, m: n, h, g: h, batch: 0, head }),
-  ).out.data;
-  const largest = v.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-
+export function gateOf(problem: Problem, inputs: Inputs): Gate {
+  const { n, h, g = h, d, backward } = problem;
+  const length = backward ? n * (h + 2 * g) * d : n * h * d;
+  const some = someOf(n);
+  const expected = backward ? expectedGradients(problem, inputs, some) : expectedResult(problem, inputs, some);
   return (out) => {
-    if (out.length !== n * row) throw new WrongResultError(`it gave ${out.length} numbers instead of ${n * row}`);
-    let worst = 0;
-    queries.forEach((query, at) => {
-      for (let c = 0; c < row; c++) {
-        const error = Math.abs((out[query * row + c] as number) - (expected[at * row + c] as number));
-        worst = Math.max(worst, error);
-      }
-    });
-    const error = worst / largest;
-    if (!(error <= TOLERANCE)) {
-      throw new WrongResultError(
-        `it differs from the float64 reference by ${error.toPrecision(2)} of the largest |v|, allowed are ${TOLERANCE}`,
-      );
-    }
-    return error;
+    if (out.length !== length) throw new WrongResultError(`it gave ${out.length} numbers instead of ${length}`);
+    return Math.max(...expected.map((part) => errorOf(out, part)));
   };
 }
 
-function range(length: number): number[] {
-  return Array.from({ length }, (_, i) => i);
+function errorOf(out: Float32Array, { known, largest, of }: Expected): number {
+  let worst = 0;
+  for (const { at, numbers } of known) {
+    numbers.forEach((number, c) => {
+      worst = Math.max(worst, Math.abs((out[at + c] as number) - number));
+    });
+  }
+  const error = worst / largest;
+  if (error <= TOLERANCE) return error;
+  throw new WrongResultError(
+    `it differs from the float64 reference by ${error.toPrecision(2)} of the ${of}, allowed are ${TOLERANCE}`,
+  );
+}
+
+/** All of `n` if these are few, else some, the first and the last among them. */
+function someOf(n: number): number[] {
+  if (n <= ALL_QUERIES) return Array.from({ length: n }, (_, i) => i);
+  return Array.from({ length: SOME_QUERIES }, (_, i) => Math.round((i * (n - 1)) / (SOME_QUERIES - 1)));
 }

@@ -2,11 +2,11 @@ import { expect, test } from 'vitest';
 import { createRuntime } from '../runtime/runtime';
 import type { Contender, Session } from './contender';
 import { type Entry, Measurement, roundsOf, type Timed } from './measure';
-import type { Problem } from './problem';
+import { MASKS, type Problem } from './problem';
 import { Runtimes } from './runtimes';
 import { saccade } from './saccade';
 
-const PROBLEM: Problem = { n: 4, h: 1, d: 4, mask: 'causal' };
+const PROBLEM: Problem = { n: 4, h: 1, d: 4, mask: MASKS.causal };
 const runtimes = new Runtimes(() => createRuntime({ backend: 'reference' }));
 const right = saccade(runtimes, {});
 

@@ -5,7 +5,7 @@ import type { RuntimeOptions } from '../runtime/runtime';
 import type { Contender, Session, Task } from './contender';
 import { type Gate, gateOf, WrongResultError } from './gate';
 import { limited, TooSlowError } from './limit';
-import { inputsOf, type Problem } from './problem';
+import { inputsOf, type Problem, takesSameInputs } from './problem';
 import type { BenchRow } from './report';
 import { type Runtimes, runtimeOptions } from './runtimes';
 
@@ -126,9 +126,9 @@ export class Measurement {
 
   /** Opens a contender, checks its first result and finds out how often to call it for one sample. */
   async #start({ contender, problem, simd }: Entry, prepare: () => Prepared, signal: AbortSignal): Promise<Running> {
-    const { n, d, mask } = problem;
+    const { n, h, d, mask, backward } = problem;
     const { limit, warmUp, sample } = this.patience;
-    const kind = [contender.name, d, mask].join();
+    const kind = [contender.name, h, d, mask.name, backward].join();
     const before = this.#pace.get(kind);
     const expected = before ? before.ms * (n / before.n) ** 2 : 0;
     if (before && expected > limit) {
@@ -180,12 +180,12 @@ interface Prepared {
   readonly gate: Gate;
 }
 
-/** Inputs and reference of the last problem asked for, made on demand and once. */
+/** Inputs and reference of the last problem asked for, made on demand and once; problems of equal extents share inputs. */
 function preparer(): (problem: Problem) => () => Prepared {
   let last: { problem: Problem; prepared: Prepared } | undefined;
   return (problem) => () => {
     if (last?.problem !== problem) {
-      const inputs = inputsOf(problem);
+      const inputs = last && takesSameInputs(last.problem, problem) ? last.prepared.task.inputs : inputsOf(problem);
       last = { problem, prepared: { task: { problem, inputs }, gate: gateOf(problem, inputs) } };
     }
     return last.prepared;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { peer } from './peers';
-import { inputsOf, type Problem } from './problem';
+import { inputsOf, MASKS, type Problem } from './problem';
 
 /** The real host process with made-up peers; the real ones are not needed to test. */
 let folder: string;
@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const PROBLEM: Problem = { n: 6, h: 2, d: 4, mask: 'window' };
+const PROBLEM: Problem = { n: 6, h: 2, d: 4, mask: MASKS.window };
 const { signal } = new AbortController();
 
 async function open(source: string) {

@@ -10,8 +10,9 @@ import { freemem, homedir, tmpdir } from 'node:os';
 import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UnsupportedError } from '../errors';
+import type { Band } from '../masks/band';
 import type { Contender, Session } from './contender';
-import { bandOfProblem, type MaskName } from './problem';
+import type { MaskName, Problem } from './problem';
 
 export interface PeerInfo {
   readonly label: string;
@@ -47,9 +48,10 @@ export const PEERS = {
 export type PeerName = keyof typeof PEERS;
 export const PEER_NAMES = Object.keys(PEERS) as PeerName[];
 
-/** The peers that can be asked for a mask. */
-export function peersFor(mask: MaskName): PeerName[] {
-  return PEER_NAMES.filter((name) => ((PEERS[name] as PeerInfo).masks ?? [mask]).includes(mask));
+/** The peers that can be asked for a problem with a mask that options name. */
+export function peersFor({ mask }: Problem): PeerName[] {
+  const name = mask.name as MaskName;
+  return PEER_NAMES.filter((peer) => ((PEERS[peer] as PeerInfo).masks ?? [name]).includes(name));
 }
 
 /** Of the memory that is free, the share that a peer may take before it is stopped. */
@@ -82,8 +84,7 @@ export function peer(name: PeerName, folder: string, threads: number): Contender
       try {
         const used = await process.ask<{ threads: number }>('open', { threads }, signal);
         const { n, h, d } = problem;
-        const { left, right } = bandOfProblem(problem);
-        await process.ask('prepare', { inputs: file.path, n, h, d, left, right }, signal);
+        await process.ask('prepare', { inputs: file.path, n, h, d, ...reachOf(problem) }, signal);
         return {
           threads: used.threads,
           time: (calls, signal) => process.ask<number>('run', { calls }, signal),
@@ -99,6 +100,15 @@ export function peer(name: PeerName, folder: string, threads: number): Contender
       }
     },
   };
+}
+
+/** How peers are told the mask. */
+function reachOf({ mask, h, g = h, backward = false }: Problem): Pick<Band, 'left' | 'right'> {
+  if (!('left' in mask && 'right' in mask) || g !== h || backward) {
+    throw new UnsupportedError(`peers are asked for forward passes of bands on equal heads only, got ${mask.name}`);
+  }
+  const { left, right } = mask as Band;
+  return { left, right };
 }
 
 interface Reply {

@@ -1,49 +1,86 @@
 /** What attention benchmarks compute: exact self-attention of one batch on seeded random inputs. */
-import type { Band } from '../masks/band';
-import { exactAttention } from '../methods/dense/attention';
-import { bandOf } from '../ops/attention';
+import { area } from '../masks/area';
+import { type Band, band, causal, full } from '../masks/band';
+import type { Extent, Mask } from '../masks/mask';
 import { normal } from '../tensor/random';
 import type { BenchOptions } from './options';
+import type { BenchRow } from './report';
 
-/** The masks by name, as params of the method; a window sees the 256 keys that end with the query's own. */
+/** The masks that options name; a window sees the 256 keys that end with the query's own. */
 export const MASKS = {
-  full: {},
-  causal: { causal: true },
-  window: { causal: true, window: [255, 0] },
-} as const;
+  full: full(),
+  causal: causal(),
+  window: named('window', band(255, 0)),
+} satisfies Record<string, Band>;
 export type MaskName = keyof typeof MASKS;
 export const MASK_NAMES = Object.keys(MASKS) as MaskName[];
 
-/** Self-attention of q, k and v [1, n, h, d], f32. */
+/** Self-attention of q [1, n, h, d], k and v [1, n, g, d], f32. */
 export interface Problem {
   readonly n: number;
   readonly h: number;
+  /** Heads of keys and values; default: h. */
+  readonly g?: number;
   readonly d: number;
-  readonly mask: MaskName;
+  /** Reports call it by its name. */
+  readonly mask: Mask;
+  /** The gradients by q, k and v instead of the result; default: false. */
+  readonly backward?: boolean;
 }
 
-export interface QkvData {
+export interface Inputs {
   readonly q: Float32Array;
   readonly k: Float32Array;
   readonly v: Float32Array;
+  /** A loss's gradient by the result, [1, n, h, d]: of problems that are backward. */
+  readonly gradOut: Float32Array;
+}
+
+/** The mask under another name, by which reports call it. */
+export function named<M extends Mask>(name: string, mask: M): M {
+  return { ...mask, name };
 }
 
 /** Every combination of the extents and masks. */
 export function problemsOf({ n, d, masks, heads }: Pick<BenchOptions, 'n' | 'd' | 'masks' | 'heads'>): Problem[] {
-  return d.flatMap((dim) => masks.flatMap((mask) => n.map((extent) => ({ n: extent, h: heads, d: dim, mask }))));
+  return d.flatMap((dim) =>
+    masks.flatMap((mask) => n.map((extent) => ({ n: extent, h: heads, d: dim, mask: MASKS[mask] }))),
+  );
+}
+
+/** The options by which `problemsOf` gives this problem alone. */
+export function optionsOf({ n, d, mask }: Problem): Pick<BenchOptions, 'n' | 'd' | 'masks'> {
+  return { n: [n], d: [d], masks: [mask.name as MaskName] };
+}
+
+/** The problem as rows say it. */
+export function rowOf({ n, h, g = h, d, mask }: Problem): Pick<BenchRow, 'n' | 'h' | 'g' | 'd' | 'mask'> {
+  return { n, h, ...(g !== h && { g }), d, mask: mask.name };
+}
+
+export function extentOf({ n, h, g = h }: Problem): Extent {
+  return { b: 1, n, m: n, h, g };
 }
 
 /** Standard normal inputs, the same for every contender and in every run. */
-export function inputsOf({ n, h, d }: Problem): QkvData {
-  const [q, k, v] = [1, 2, 3].map((seed) => normal(n * h * d, seed)) as [Float32Array, Float32Array, Float32Array];
-  return { q, k, v };
+export function inputsOf({ n, h, g = h, d, backward = false }: Problem): Inputs {
+  return {
+    q: normal(n * h * d, 1),
+    k: normal(n * g * d, 2),
+    v: normal(n * g * d, 3),
+    gradOut: normal(backward ? n * h * d : 0, 4),
+  };
 }
 
-export function bandOfProblem({ mask }: Problem): Band {
-  return bandOf(MASKS[mask]);
+export function takesSameInputs(a: Problem, b: Problem): boolean {
+  const shape = ({ n, h, g = h, d, backward = false }: Problem) => [n, h, g, d, backward].join();
+  return shape(a) === shape(b);
 }
 
-/** Multiplications and additions of the useful work: only the pairs that the mask lets through count. */
-export function flopsOf({ n, h, d, mask }: Problem): number {
-  return exactAttention.cost({ b: 1, n, m: n, h, g: h, d, e: d }, exactAttention.parse(MASKS[mask])).flops;
+/**
+ * Multiplications and additions of the useful work: only the pairs that the mask lets through count, with two products
+ * of d a pair, and five for gradients.
+ */
+export function flopsOf(problem: Problem): number {
+  return 2 * (problem.backward ? 5 : 2) * problem.d * area(problem.mask, extentOf(problem));
 }

@@ -35,10 +35,20 @@ export const MEASURES = {
     help: 'most bytes held for the inputs, the result and working memory; for a peer the growth of its process',
     format: formatBytes,
   },
+  visited: {
+    header: 'visited',
+    help: 'share of the tiles of 24 queries by 6 keys that are computed, because a query of theirs sees a key of theirs',
+    format: formatShare,
+  },
+  efficiency: {
+    header: 'of FLOPs',
+    help: 'useful GF/s over those of dense attention: the speed-up over it, as a share of the one that FLOPs promise',
+    format: formatShare,
+  },
   ratio: { header: 'ratio', help: 'to the baseline', format: formatRatio },
   error: {
     header: 'error',
-    help: 'largest difference from the float64 reference, over the largest |v|',
+    help: 'largest difference from the float64 reference, over the largest |v|; of gradients, over the largest gradient',
     format: (error: number) => error.toExponential(0),
   },
   residentSet: { header: 'resident set', help: 'peak of a fresh process, Node itself included', format: formatBytes },
@@ -75,6 +85,8 @@ export interface BenchRow {
   readonly how?: string;
   readonly n: number;
   readonly h: number;
+  /** Heads of keys and values, where they are fewer. */
+  readonly g?: number;
   readonly d: number;
   readonly mask: string;
   /** Undefined if it was not known before it failed. */

@@ -1,36 +1,89 @@
-import { attention } from '../ops/attention';
-import type { RuntimeOptions } from '../runtime/runtime';
-import type { Contender, Session } from './contender';
-import { MASKS } from './problem';
+import { attention, attentionBackward } from '../ops/attention';
+import type { Control } from '../runtime/backend';
+import type { Runtime, RuntimeOptions } from '../runtime/runtime';
+import type { Tensor } from '../tensor/tensor';
+import type { Contender, Session, Task } from './contender';
 import type { Runtimes } from './runtimes';
 
 /** Saccade itself, in this process, on the runtime with these options. */
 export function saccade(runtimes: Runtimes, options: RuntimeOptions): Contender {
   return {
     name: JSON.stringify(options),
-    async open({ problem: { n, h, d, mask }, inputs }): Promise<Session> {
+    async open(task): Promise<Session> {
       const runtime = await runtimes.get(options);
       runtime.backend.resetPeak();
       const before = runtime.memory().live;
-      const shape = [1, n, h, d];
-      const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((data) => runtime.tensor(data, shape, 'f32'));
-      // Not a number until a kernel writes it: nothing left over from elsewhere can pass the gate.
-      const out = runtime.tensor(new Float32Array(n * h * d).fill(Number.NaN), shape, 'f32');
-      const lse = runtime.empty([1, n, h]);
-      const tensors = [q, k, v, out, lse];
+      const own = await (task.problem.backward ? backwardCall : forwardCall)(runtime, task);
       return {
         threads: options.threads ?? 1,
         async time(calls, signal) {
           const start = performance.now();
-          for (let i = 0; i < calls; i++) await attention(q!, k!, v!, { ...MASKS[mask], out, lse, signal });
+          for (let i = 0; i < calls; i++) await own.call({ signal });
           return (performance.now() - start) / calls;
         },
-        result: () => out.read(),
+        result: () => own.result(),
         memory: async () => runtime.memory().peak - before,
         close() {
-          for (const tensor of tensors) tensor?.dispose();
+          for (const tensor of own.tensors) tensor.dispose();
         },
       };
+    },
+  };
+}
+
+interface Call {
+  call(control: Control): Promise<unknown>;
+  result(): Promise<Float32Array>;
+  /** What is held, also between calls. */
+  readonly tensors: readonly Tensor[];
+}
+
+function operandsOf(runtime: Runtime, { problem, inputs }: Task) {
+  const { n, h, g = h, d } = problem;
+  return {
+    q: runtime.tensor(inputs.q, [1, n, h, d], 'f32'),
+    k: runtime.tensor(inputs.k, [1, n, g, d], 'f32'),
+    v: runtime.tensor(inputs.v, [1, n, g, d], 'f32'),
+    // Not a number until a kernel writes it: nothing left over from elsewhere can pass the gate.
+    out: runtime.tensor(new Float32Array(n * h * d).fill(Number.NaN), [1, n, h, d], 'f32'),
+    lse: runtime.empty([1, n, h]),
+  };
+}
+
+async function forwardCall(runtime: Runtime, task: Task): Promise<Call> {
+  const { mask } = task.problem;
+  const { q, k, v, out, lse } = operandsOf(runtime, task);
+  return {
+    call: (control) => attention(q, k, v, { mask, out, lse, ...control }),
+    result: () => out.read() as Promise<Float32Array>,
+    tensors: [q, k, v, out, lse],
+  };
+}
+
+async function backwardCall(runtime: Runtime, task: Task): Promise<Call> {
+  const { mask } = task.problem;
+  const { q, k, v, out, lse } = operandsOf(runtime, task);
+  const gradOut = runtime.tensor(task.inputs.gradOut, q.shape, 'f32');
+  await attention(q, k, v, { mask, out, lse });
+  const grads: Tensor[] = [];
+  const held = [q, k, v, out, lse, gradOut];
+  return {
+    async call(control) {
+      for (const last of grads.splice(0)) last.dispose();
+      const { gradQ, gradK, gradV } = await attentionBackward(q, k, v, { out, lse, gradOut }, { mask, ...control });
+      grads.push(gradQ, gradK, gradV);
+    },
+    async result() {
+      const joined = new Float32Array(q.size + k.size + v.size);
+      let at = 0;
+      for (const grad of grads) {
+        joined.set((await grad.read()) as Float32Array, at);
+        at += grad.size;
+      }
+      return joined;
+    },
+    get tensors() {
+      return [...held, ...grads];
     },
   };
 }

@@ -2,7 +2,7 @@
 import type { Control } from '../runtime/backend';
 import { type Entry, Measurement, type Outcome, type Patience, type Timed } from './measure';
 import { type BenchOptions, commandLine } from './options';
-import { flopsOf } from './problem';
+import { flopsOf, rowOf } from './problem';
 import { type BenchRow, formatProblem, type Goal, type MeasureName } from './report';
 import type { Runtimes } from './runtimes';
 import { pairedRatio, summarise } from './statistics';
@@ -37,11 +37,15 @@ export interface PlannedRow extends Entry {
   readonly label: string;
   readonly how?: string;
   readonly goal?: Goal | undefined;
+  /** Measures that take no timing. */
+  readonly known?: Partial<Record<MeasureName, number>>;
   /** What narrows the suite's options to this row's group. */
   readonly narrow?: Partial<BenchOptions>;
 }
 
 interface TimedSuite extends Omit<Suite, 'run' | 'measures' | 'names'> {
+  /** Default: `TIMED`. */
+  readonly measures?: readonly MeasureName[];
   readonly ratio: string;
   /** `time`: the row's over the baseline's; `rate`: the row's useful GF/s over the baseline's. */
   readonly ratioOf: 'time' | 'rate';
@@ -49,11 +53,13 @@ interface TimedSuite extends Omit<Suite, 'run' | 'measures' | 'names'> {
   groups(context: Context, options: BenchOptions): readonly (readonly PlannedRow[])[];
 }
 
+const TIMED = ['time', 'spread', 'rounds', 'rate', 'peakShare', 'memory', 'ratio', 'error'] as const;
+
 /** A suite whose groups of rows are measured in turns. */
 export function timedSuite(suite: TimedSuite): Suite {
   return {
     ...suite,
-    measures: ['time', 'spread', 'rounds', 'rate', 'peakShare', 'memory', 'ratio', 'error'],
+    measures: suite.measures ?? TIMED,
     async *run(context, options) {
       const { only, repeats } = options;
       const measurement = new Measurement(context.runtimes, repeats, context.patience);
@@ -63,7 +69,7 @@ export function timedSuite(suite: TimedSuite): Suite {
         .map((group) => group.filter(wanted))
         .filter((group) => only.length === 0 || group.some(({ name }) => only.includes(name)));
       for (const [at, group] of groups.entries()) {
-        const what = formatProblem((group.at(-1) as PlannedRow).problem);
+        const what = formatProblem(rowOf((group.at(-1) as PlannedRow).problem));
         const outcomes = await measurement.run(group, {
           signal: context.signal,
           onProgress: (share) => context.onProgress?.((at + share) / groups.length, what),
@@ -74,7 +80,9 @@ export function timedSuite(suite: TimedSuite): Suite {
             { ...options, ...planned.narrow, peers: false, only: [planned.name] },
             suite.defaults,
           );
-          return toRow(planned, outcomes[index] as Outcome, { ...suite, base: outcomes[0], group, command });
+          const base = outcomes[0];
+          const row = { ratioOf: suite.ratioOf, shown: suite.measures ?? TIMED, base, group, command };
+          return toRow(planned, outcomes[index] as Outcome, row);
         });
       }
     },
@@ -82,18 +90,20 @@ export function timedSuite(suite: TimedSuite): Suite {
 }
 
 interface RowContext extends Pick<TimedSuite, 'ratioOf'> {
+  readonly shown: readonly MeasureName[];
   readonly base: Outcome | undefined;
   readonly group: readonly PlannedRow[];
   readonly command: string;
 }
 
-function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, base, group, command }: RowContext): BenchRow {
-  const { name, label, how, problem, goal } = planned;
-  const common = { name, label, ...(how !== undefined && { how }), ...problem, command, ...(goal && { goal }) };
+function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, shown, base, group, command }: RowContext): BenchRow {
+  const { name, label, how, problem, goal, known } = planned;
+  const common = { name, label, ...(how !== undefined && { how }), ...rowOf(problem), command, ...(goal && { goal }) };
   if (outcome.status !== 'ok') return { ...common, ...outcome, measures: {} };
   const flops = flopsOf(problem);
   const { median, spread } = summarise(outcome.times);
   const measures: Partial<Record<MeasureName, number>> = {
+    ...known,
     time: median,
     // A single round has none.
     ...(outcome.times.length > 1 && { spread }),
@@ -104,11 +114,9 @@ function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, base, group, co
   };
   if (outcome.peaks.length > 0) measures.peakShare = pairedRatio(rates(outcome, flops), outcome.peaks);
   if (base?.status === 'ok') {
-    const baseFlops = flopsOf((group[0] as PlannedRow).problem);
-    measures.ratio =
-      ratioOf === 'time'
-        ? pairedRatio(outcome.times, base.times)
-        : pairedRatio(rates(outcome, flops), rates(base, baseFlops));
+    const byRate = pairedRatio(rates(outcome, flops), rates(base, flopsOf((group[0] as PlannedRow).problem)));
+    measures.ratio = ratioOf === 'time' ? pairedRatio(outcome.times, base.times) : byRate;
+    if (shown.includes('efficiency')) measures.efficiency = byRate;
   }
   return { ...common, threads: outcome.threads, status: 'ok', measures };
 }

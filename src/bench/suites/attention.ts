@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import type { Contender } from '../contender';
 import type { BenchOptions } from '../options';
 import { PEER_NAMES, PEERS, type PeerName, peer, peersFor } from '../peers';
-import { MASK_NAMES, type Problem, problemsOf } from '../problem';
+import { MASK_NAMES, optionsOf, type Problem, problemsOf } from '../problem';
 import type { Goal } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
@@ -49,8 +49,8 @@ function contenders({ runtimes, peers }: Context, { threads, simd }: BenchOption
     contender,
     problem,
     simd,
-    goal: h === 8 && d === 64 ? GOALS[`${name} ${n} ${mask}`] : undefined,
-    narrow: { n: [n], d: [d], masks: [mask] },
+    goal: h === 8 && d === 64 ? GOALS[`${name} ${n} ${mask.name}`] : undefined,
+    narrow: optionsOf(problem),
   });
   const planPeer = (name: PeerName, folder: string): PlannedRow => {
     const { label, how } = PEERS[name];
@@ -60,6 +60,6 @@ function contenders({ runtimes, peers }: Context, { threads, simd }: BenchOption
   return [
     row(SACCADE, 'Saccade', own(threads)),
     ...(threads > 1 ? [row(ONE_THREAD, 'Saccade, 1 thread', own(1))] : []),
-    ...(peers ? peersFor(mask).map((name) => planPeer(name, peers)) : []),
+    ...(peers ? peersFor(problem).map((name) => planPeer(name, peers)) : []),
   ];
 }

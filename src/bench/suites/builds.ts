@@ -1,4 +1,4 @@
-import { problemsOf } from '../problem';
+import { optionsOf, problemsOf } from '../problem';
 import { saccade } from '../saccade';
 import { timedSuite } from '../suite';
 
@@ -21,7 +21,7 @@ export const buildsSuite = timedSuite({
         contender: saccade(runtimes, { threads, simd }),
         problem,
         simd,
-        narrow: { n: [problem.n], d: [problem.d], masks: [problem.mask] },
+        narrow: optionsOf(problem),
         goal: { measure: 'peakShare', atLeast: GOALS[simd] },
       })),
     );

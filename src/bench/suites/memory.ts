@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gateOf } from '../gate';
 import { type BenchOptions, commandLine } from '../options';
-import { flopsOf, inputsOf, type Problem, problemsOf } from '../problem';
+import { flopsOf, inputsOf, optionsOf, type Problem, problemsOf, rowOf } from '../problem';
 import type { BenchReport, BenchRow } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
@@ -31,8 +31,7 @@ export const memorySuite: Suite = {
   names: () => [NAME],
   async *run(context, options) {
     for (const problem of problemsOf(options)) {
-      const { n, d, mask } = problem;
-      const own = { ...options, n: [n], d: [d], masks: [mask] };
+      const own = { ...options, ...optionsOf(problem) };
       yield [options.inProcess ? await measureHere(context, own, problem) : await measureInChild(context, own)];
     }
   },
@@ -51,7 +50,7 @@ async function measureHere({ runtimes, signal }: Context, options: BenchOptions,
     return {
       name: NAME,
       label: 'Saccade',
-      ...problem,
+      ...rowOf(problem),
       threads,
       status: 'ok',
       measures: { residentSet, memory, time, rate: flopsOf(problem) / time / 1e6, error },

@@ -5,7 +5,7 @@ import type { Control } from '../../runtime/backend';
 import type { Session } from '../contender';
 import { gateOf } from '../gate';
 import { type BenchOptions, commandLine } from '../options';
-import { flopsOf, inputsOf, type Problem, problemsOf } from '../problem';
+import { flopsOf, inputsOf, optionsOf, type Problem, problemsOf, rowOf } from '../problem';
 import type { BenchRow, Goal } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
@@ -47,10 +47,9 @@ async function measureProblem(context: Context, options: BenchOptions, problem: 
   const inputs = inputsOf(problem);
   const session = await saccade(runtimes, settings).open({ problem, inputs }, signal);
   const row = (name: string, label: string, measures: BenchRow['measures'], goal: Goal): BenchRow => {
-    const { n, d, mask } = problem;
-    const narrow = { n: [n], d: [d], masks: [mask], only: [name] };
+    const narrow = { ...optionsOf(problem), only: [name] };
     const command = commandLine(overheadSuite.name, { ...options, ...narrow }, overheadSuite.defaults);
-    return { name, label, ...problem, threads, status: 'ok', measures, goal, command };
+    return { name, label, ...rowOf(problem), threads, status: 'ok', measures, goal, command };
   };
   try {
     await session.time(WARM_UP, signal);

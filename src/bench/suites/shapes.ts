@@ -1,4 +1,4 @@
-import type { Problem } from '../problem';
+import { MASKS, type Problem } from '../problem';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
 import { type PlannedRow, timedSuite } from '../suite';
@@ -19,7 +19,7 @@ export const shapesSuite = timedSuite({
   groups({ runtimes }, { heads, threads, simd }) {
     const contender = saccade(runtimes, runtimeOptions(threads, simd));
     const row = (name: string, n: number, d: number): PlannedRow => {
-      const problem: Problem = { n, h: heads, d, mask: 'full' };
+      const problem: Problem = { n, h: heads, d, mask: MASKS.full };
       return { name, label: name.replace('=', ' = '), contender, problem, simd };
     };
     const odd = (name: string, n: number, d: number): PlannedRow => ({

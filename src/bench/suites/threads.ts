@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { problemsOf } from '../problem';
+import { optionsOf, problemsOf } from '../problem';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
 import { timedSuite } from '../suite';
@@ -32,7 +32,7 @@ export const threadsSuite = timedSuite({
         contender: saccade(runtimes, runtimeOptions(count, simd)),
         problem,
         simd,
-        narrow: { n: [problem.n], d: [problem.d], masks: [problem.mask] },
+        narrow: optionsOf(problem),
         goal: count > 1 ? { measure: 'ratio', atLeast: count * EFFICIENCY } : undefined,
       })),
     );
