@@ -4,7 +4,6 @@ export { decodeMap } from './compare/maps';
 export * from './errors';
 export { type ReadNpzOptions, readNpy, readNpz, readSafetensors, writeNpy, writeNpz, writeSafetensors } from './io';
 export * as masks from './masks';
-export { type Band, band, causal, full } from './masks/band';
 export { type Cost, defineMethod, type Method, type MethodSpec, type Paper } from './methods/define';
 export { findMethod, methods } from './methods/registry';
 export {

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { band, causal, full, ParameterError } from '../index';
+import { ParameterError } from '../errors';
 import { areaAt } from './area';
+import { band, causal, full } from './band';
 import { oneHead } from './mask';
 
 const length = fc.integer({ min: 1, max: 12 });
