@@ -66,8 +66,8 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   readonly params: Schema;
   /** Whether no query sees a key after its own position. Default: what the param `causal` says, if there is one. */
   isCausal?(params: valibot.InferOutput<Schema>): boolean;
-  /** The mask, for methods that are one. */
-  mask?(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
+  /** The mask, for methods that are one; undefined for settings that are none. */
+  mask?(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask | undefined;
   /**
    * The mathematics in float64, in host memory; shares no code with the fast path. With the gradient by `out` also the
    * gradients by the inputs, as `grad_q` and so on.

@@ -52,11 +52,17 @@ interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs>
   ): Modifier | undefined;
 }
 
+/** What a mask gives every method: the mask itself, whatever the settings, and gradients. */
+export interface MaskedMethod<Schema extends ParamsSchema, Shapes extends Specs> extends Method<Schema, Shapes> {
+  mask(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
+  backward: NonNullable<Method<Schema, Shapes>['backward']>;
+}
+
 const SEQUENCES = { q: 'b n h d', k: 'b m g d', v: 'b m g e' } as const;
 
 export function defineMaskedMethod<const Schema extends ParamsSchema, const Shapes extends QkvSpecs = typeof SEQUENCES>(
   spec: MaskedSpec<Schema, Shapes>,
-): Method<Schema, Shapes> {
+): MaskedMethod<Schema, Shapes> {
   type Params = valibot.InferOutput<Schema> & { readonly scale?: number | undefined };
   const { optional = {}, integers = [] } = spec;
   const inputs = (spec.inputs ?? SEQUENCES) as Shapes;
@@ -81,7 +87,7 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
 
   const flat = (x: Tensor): Tensor => (spatial ? x.reshape(flattened(x.shape)) : x.reshape(x.shape));
 
-  return defineMethod<Schema, Shapes>({
+  const method = defineMethod<Schema, Shapes>({
     ...spec,
     inputs,
     outputs: spatial ? { out: 'b ...space h e', lse: 'b ...space h' } : { out: 'b n h e', lse: 'b n h' },
@@ -153,6 +159,7 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
       return { flops: 2 * (d + e) * pairs, bytes: 4 * elements, state: 0, visited: pairs / (b * h * n * m) };
     },
   });
+  return method as MaskedMethod<Schema, Shapes>;
 }
 
 /** [b, ...space, h, c] as [b, n, h, c]. */

@@ -4,8 +4,14 @@ import type { Method } from './define';
 import { exactAttention } from './dense/attention';
 import { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 import { neighborhoodAttention } from './sparse/neighborhood-attention';
+import { stochasticAttention } from './sparse/stochastic-attention';
 
-export const methods: readonly Method[] = [exactAttention, neighborhoodAttention, generalizedNeighborhoodAttention];
+export const methods: readonly Method[] = [
+  exactAttention,
+  neighborhoodAttention,
+  generalizedNeighborhoodAttention,
+  stochasticAttention,
+];
 
 /** The method of that name; a ParameterError lists the known names. */
 export function findMethod(name: string): Method {

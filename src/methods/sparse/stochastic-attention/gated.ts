@@ -1,0 +1,143 @@
+/** out = gate_sa SA + gate_swa SWA: two attentions over the same q, k and v, one gate for each head and token of each. */
+import { ParameterError } from '../../../errors';
+import { add, multiply } from '../../../ops/elementwise';
+import { checkContiguous, checkFloat32 } from '../../../ops/float32';
+import { matmul } from '../../../ops/matmul';
+import type { Control } from '../../../runtime/backend';
+import { bindShapes } from '../../../tensor/shape';
+import type { Tensor } from '../../../tensor/tensor';
+
+type Tensors = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
+type Gates = Readonly<Partial<Record<'gate_sa' | 'gate_swa', Tensor>>>;
+
+interface Path<Params> {
+  forward(tensors: Tensors, params: Params, control?: Control): Promise<Record<string, Tensor>>;
+  backward(
+    tensors: Tensors,
+    results: Readonly<Record<string, Tensor>>,
+    gradOut: Tensor,
+    params: Params,
+    control?: Control,
+  ): Promise<Record<string, Tensor>>;
+}
+
+interface Paths<Params> {
+  readonly shuffled: Path<Params>;
+  readonly sliding: Path<Params>;
+}
+
+/** sigmoid(0): what gates give before training, with biases of zero. */
+export const UNTRAINED = 0.5;
+
+/** Gates belong to the gated pair alone. */
+export function refuseGates(tensors: Tensors): void {
+  for (const name of Object.keys(gatesOf(tensors))) {
+    throw new ParameterError(`${name} is for the gated pair: set the param gated, or leave it out`);
+  }
+}
+
+export async function gatedForward<Params>(
+  { shuffled, sliding }: Paths<Params>,
+  tensors: Tensors,
+  params: Params,
+  { signal, onProgress }: Control = {},
+): Promise<{ out: Tensor; lse: Tensor }> {
+  const { gate_sa, gate_swa } = checkGates(tensors);
+  const half = (start: number): Control => ({ signal, onProgress: (share) => onProgress?.(start + share / 2) });
+  const sa = await shuffled.forward(tensors, params, half(0));
+  using lse = sa.lse as Tensor;
+  using outSa = sa.out as Tensor;
+  const swa = await sliding.forward(tensors, params, half(0.5));
+  swa.lse?.dispose();
+  using outSwa = swa.out as Tensor;
+  using first = await times(outSa, gate_sa);
+  using second = await times(outSwa, gate_swa);
+  const out = await add(first, second);
+  return { out, lse: lse.reshape(lse.shape) };
+}
+
+/** Both paths run again: what each gave alone is not among the results. */
+export async function gatedBackward<Params>(
+  { shuffled, sliding }: Paths<Params>,
+  tensors: Tensors,
+  gradOut: Tensor,
+  params: Params,
+  { signal, onProgress }: Control = {},
+): Promise<Record<string, Tensor>> {
+  const { gate_sa, gate_swa } = checkGates(tensors);
+  checkFloat32('stochastic-attention', { gradOut }, {});
+  checkContiguous({ gradOut });
+  const half = (start: number): Control => ({ signal, onProgress: (share) => onProgress?.(start + share / 2) });
+  const sa = await pathBackward(shuffled, tensors, gate_sa, gradOut, params, half(0));
+  using _q = sa.q;
+  using _k = sa.k;
+  using _v = sa.v;
+  const swa = await pathBackward(sliding, tensors, gate_swa, gradOut, params, half(0.5));
+  const sums: Record<string, Tensor> = {};
+  for (const name of ['q', 'k', 'v'] as const) {
+    using other = swa[name];
+    sums[name] = await add(sa[name], other);
+  }
+  return { ...sums, ...(sa.gate && { gate_sa: sa.gate }), ...(swa.gate && { gate_swa: swa.gate }) };
+}
+
+interface PathGradients extends Record<'q' | 'k' | 'v', Tensor> {
+  readonly gate?: Tensor;
+}
+
+/** Gradients of one path, whose output is scaled by `gate`. */
+async function pathBackward<Params>(
+  path: Path<Params>,
+  tensors: Tensors,
+  gate: Tensor | undefined,
+  gradOut: Tensor,
+  params: Params,
+  { signal, onProgress }: Control,
+): Promise<PathGradients> {
+  const results = await path.forward(tensors, params, { signal, onProgress: (share) => onProgress?.(share / 3) });
+  using out = results.out as Tensor;
+  using lse = results.lse as Tensor;
+  using byOut = await times(gradOut, gate);
+  const grads = (await path.backward(tensors, { out, lse }, byOut, params, {
+    signal,
+    onProgress: (share) => onProgress?.((1 + 2 * share) / 3),
+  })) as Record<'q' | 'k' | 'v', Tensor>;
+  return { ...grads, ...(gate && { gate: await rowSums(out, gradOut) }) };
+}
+
+/** x [b, n, h, e], each row times its number in gate [b, n, h]. */
+async function times(x: Tensor, gate: Tensor | undefined): Promise<Tensor> {
+  const e = x.shape[3] as number;
+  using same = x.runtime.tensor(new Float32Array(e).fill(gate ? 1 : UNTRAINED), [1, e]);
+  if (!gate) {
+    using row = same.reshape([e]);
+    return await multiply(x, row);
+  }
+  using column = gate.reshape([...gate.shape, 1]);
+  using factors = await matmul(column, same);
+  return await multiply(x, factors);
+}
+
+/** Sums of a b along the last axis: [b, n, h] from [b, n, h, e]. */
+async function rowSums(a: Tensor, b: Tensor): Promise<Tensor> {
+  const e = a.shape[3] as number;
+  using products = await multiply(a, b);
+  using ones = a.runtime.tensor(new Float32Array(e).fill(1), [e, 1]);
+  using sums = await matmul(products, ones);
+  return sums.reshape(a.shape.slice(0, 3));
+}
+
+function gatesOf(tensors: Tensors): Gates {
+  const { gate_sa, gate_swa } = tensors as Tensors & Gates;
+  return { ...(gate_sa && { gate_sa }), ...(gate_swa && { gate_swa }) };
+}
+
+/** The gates given; they and q, k and v must be f32, as the functions of elements are. */
+function checkGates({ q, k, v, ...others }: Tensors): Gates {
+  const gates = gatesOf({ q, k, v, ...others });
+  checkFloat32('stochastic-attention', { q, k, v, ...gates }, {});
+  checkContiguous({ ...gates });
+  const shapes = Object.fromEntries(Object.entries({ q, ...gates }).map(([name, { shape }]) => [name, shape]));
+  bindShapes({ q: 'b n h d', ...Object.fromEntries(Object.keys(gates).map((name) => [name, 'b n h'])) }, shapes);
+  return gates;
+}
