@@ -43,7 +43,7 @@ function errorOf(out: Float32Array, { known, largest, of }: Expected): number {
 }
 
 /** All of `n` if these are few, else some, the first and the last among them. */
-function someOf(n: number): number[] {
+export function someOf(n: number): number[] {
   if (n <= ALL_QUERIES) return Array.from({ length: n }, (_, i) => i);
   return Array.from({ length: SOME_QUERIES }, (_, i) => Math.round((i * (n - 1)) / (SOME_QUERIES - 1)));
 }

@@ -77,7 +77,7 @@ export function timedSuite(suite: TimedSuite): Suite {
         yield group.map((planned, index) => {
           const command = commandLine(
             suite.name,
-            { ...options, ...planned.narrow, peers: false, only: [planned.name] },
+            { ...options, peers: false, ...planned.narrow, only: [planned.name] },
             suite.defaults,
           );
           const base = outcomes[0];

@@ -25,7 +25,6 @@ export function benchView({
   complete,
 }: BenchReport): readonly Child[] {
   const rejected = rows.filter(({ status }) => status !== 'ok');
-  const lengths = new Set(rows.map(({ n }) => n)).size;
   const ways = new Map(rows.flatMap(({ label, how }) => (how === undefined ? [] : [[label, `${label}: ${how}`]])));
   const meanings = measures.map((measure) => `${MEASURES[measure].header}: ${meaning(measure, ratio)}`);
   return [
@@ -37,7 +36,7 @@ export function benchView({
       `${summary[0]?.toUpperCase()}${summary.slice(1)}. Every result agrees with the float64 reference, else the row says what is wrong instead of a speed.`,
     ),
     element('p', {}, 'Measured by ', element('code', {}, command)),
-    ...(lengths > 1
+    ...(hasLengths(rows)
       ? [
           section(
             'Speed by length',
@@ -80,6 +79,13 @@ function columnsOf(
     ...measures.map((measure, at) => measureColumn(measure, meaning(measure, ratio), at === 0)),
     ...(rows.some((row) => row.goal) ? [goal] : []),
   ];
+}
+
+/** Whether the speed of each mask can be seen to depend on the length. */
+function hasLengths(rows: readonly BenchRow[]): boolean {
+  const byMask = new Map<string, Set<number>>();
+  for (const { mask, n } of rows) byMask.set(mask, (byMask.get(mask) ?? new Set()).add(n));
+  return byMask.size > 0 && [...byMask.values()].every(({ size }) => size > 1);
 }
 
 /** A rejected row says in its first measure what it is instead. */

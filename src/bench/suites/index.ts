@@ -1,13 +1,17 @@
 import type { Suite } from '../suite';
 import { attentionSuite } from './attention';
+import { backwardSuite } from './backward';
 import { buildsSuite } from './builds';
 import { memorySuite } from './memory';
 import { overheadSuite } from './overhead';
 import { shapesSuite } from './shapes';
+import { sparseSuite } from './sparse';
 import { threadsSuite } from './threads';
 
 export const suites: readonly Suite[] = [
   attentionSuite,
+  sparseSuite,
+  backwardSuite,
   shapesSuite,
   threadsSuite,
   memorySuite,

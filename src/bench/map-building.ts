@@ -1,0 +1,44 @@
+/** How long it takes to work out which tiles a mask needs, and whether they are the right ones. */
+import type { Extent, Mask } from '../masks/mask';
+import { type BlockMap, blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE, RUN_LENGTH } from '../runtime/wasm/block-map';
+import { someOf, WrongResultError } from './gate';
+
+/** Milliseconds by round: of a copy of the mask each, of which nothing is known yet. */
+export function timeBlockMap(mask: Mask, extent: Extent, rounds: number): number[] {
+  return Array.from({ length: rounds }, () => {
+    const fresh = { ...mask };
+    const start = performance.now();
+    blockMap(fresh, extent);
+    return performance.now() - start;
+  });
+}
+
+/**
+ * Throws a WrongResultError unless the map says of some queries of the first head what the mask does. Only of maps that
+ * keep queries and keys in their own order.
+ */
+export function checkBlockMap(map: BlockMap, mask: Mask, extent: Extent): void {
+  const place = { ...extent, batch: 0, head: 0 };
+  for (const query of someOf(extent.n)) {
+    const seen = keysInMap(map, query, extent.m);
+    for (let key = 0; key < extent.m; key++) {
+      if (mask.sees(query, key, place) === (seen[key] === 1)) continue;
+      throw new WrongResultError(`its map is wrong about query ${query} and key ${key}`);
+    }
+  }
+}
+
+/** 1 for each of m keys that the query sees. */
+function keysInMap({ tileRuns, runs, patterns }: BlockMap, query: number, m: number): Uint8Array {
+  const seen = new Uint8Array(m);
+  const tile = Math.floor(query / QUERY_TILE);
+  const [first, count] = [tileRuns[2 * tile] as number, tileRuns[2 * tile + 1] as number];
+  for (let at = first * RUN_LENGTH; at < (first + count) * RUN_LENGTH; at += RUN_LENGTH) {
+    const [panel, past, pattern] = runs.subarray(at, at + RUN_LENGTH) as unknown as [number, number, number];
+    for (let key = panel * PANEL; key < Math.min(past * PANEL, m); key++) {
+      const word = patterns[pattern * PATTERN_LENGTH + (key % PANEL)] as number;
+      seen[key] = (word >> (query % QUERY_TILE)) & 1;
+    }
+  }
+  return seen;
+}

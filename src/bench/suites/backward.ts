@@ -1,0 +1,59 @@
+import { availableParallelism } from 'node:os';
+import { optionsOf, type Problem, problemsOf } from '../problem';
+import type { Goal } from '../report';
+import { runtimeOptions } from '../runtimes';
+import { saccade } from '../saccade';
+import { type PlannedRow, timedSuite } from '../suite';
+
+const PASSES = ['forward', 'backward'] as const;
+type Pass = (typeof PASSES)[number];
+
+/** On one thread, at n = 4096 and d = 64. */
+const GOAL: Goal = { measure: 'peakShare', atLeast: 0.7 };
+
+/** Two rows for each problem and number of threads, so that the passes take turns. */
+export const backwardSuite = timedSuite({
+  name: 'backward',
+  summary: 'gradients of exact attention beside its forward pass, with one thread and with all',
+  defaults: {
+    n: [4096],
+    d: [64],
+    masks: ['full', 'causal'],
+    heads: 8,
+    threads: availableParallelism(),
+    simd: undefined,
+    repeats: 9,
+    only: [],
+  },
+  ratio: 'time over that of the forward pass on as many threads, which has two fifths of the arithmetic',
+  ratioOf: 'time',
+  names: ({ threads }) => counts(threads).flatMap((count) => PASSES.map((pass) => nameOf(pass, count, threads))),
+  groups({ runtimes }, options) {
+    const { threads, simd } = options;
+    const row = (pass: Pass, count: number, forward: Problem): PlannedRow => {
+      const problem = { ...forward, backward: pass === 'backward' };
+      const { n, d } = problem;
+      return {
+        name: nameOf(pass, count, threads),
+        label: `${pass}, ${count === 1 ? '1 thread' : `${count} threads`}`,
+        contender: saccade(runtimes, runtimeOptions(count, simd)),
+        problem,
+        simd,
+        narrow: optionsOf(problem),
+        goal: problem.backward && count === 1 && n === 4096 && d === 64 ? GOAL : undefined,
+      };
+    };
+    return problemsOf(options).flatMap((problem) =>
+      counts(threads).map((count) => PASSES.map((pass) => row(pass, count, problem))),
+    );
+  },
+});
+
+function counts(threads: number): number[] {
+  return threads > 1 ? [1, threads] : [1];
+}
+
+/** `backward` uses all threads. */
+function nameOf(pass: Pass, count: number, threads: number): string {
+  return count < threads ? `${pass}-1-thread` : pass;
+}

@@ -1,0 +1,122 @@
+/** The masks of `bench sparse`, by what the problem's extents are. */
+import { band, causal } from '../../masks/band';
+import { and, or } from '../../masks/combine';
+import { dilated } from '../../masks/dilated';
+import { documentIds, documents } from '../../masks/documents';
+import { prefix, sinks } from '../../masks/first';
+import { globalSliding } from '../../masks/global-sliding';
+import { longNet } from '../../masks/longnet';
+import type { Mask } from '../../masks/mask';
+import { type NeighborhoodParams, neighborhood } from '../../masks/neighborhood';
+import { power } from '../../masks/power';
+import { s2 } from '../../masks/s2';
+import { randomPermutation, stochastic } from '../../masks/stochastic';
+import { strided } from '../../masks/strided';
+import { MASKS, named } from '../problem';
+import type { Goal } from '../report';
+
+/** A mask that is measured beside dense attention; reports call it by the mask's name. */
+export interface SparseMask {
+  readonly mask: Mask;
+  /** With which params. */
+  readonly label: string;
+  /** Default: the time that its share of tiles promises. */
+  readonly goal?: Goal;
+}
+
+/** Phi-3-small's setting. */
+const S2 = { block: 64, localBlocks: 16, verticalStride: 8 } as const;
+const POWER = { block: 64, window: 5, sink: 1 } as const;
+const WINDOW = 256;
+const GLOBALS = 64;
+
+/** In six documents, the shares of the tokens; they are multiples of no tile. */
+const DOCUMENTS = [0.05, 0.1, 0.15, 0.3, 0.25, 0.15];
+
+export const powerMask: SparseMask = entry('power', 'blocks of 64, window 5, sink 1', power(POWER));
+export const s2Mask: SparseMask = entry('s2', 'blocks of 64, 16 local, every 8th', s2(S2));
+
+/** Masks of n tokens in groups, which are timed one after the other. */
+export function sequenceMasks(n: number): readonly (readonly SparseMask[])[] {
+  const own = documents(documentIds(shares(n, DOCUMENTS)));
+  const permutation = randomPermutation(n, 1);
+  const segments = `segments of 8 to 128 blocks of ${S2.block}`;
+  return [
+    [
+      { mask: MASKS.causal, label: 'causal' },
+      { mask: MASKS.window, label: `causal, ${WINDOW} keys` },
+      entry('window-both', `${WINDOW} to either side`, band(WINDOW, WINDOW)),
+      entry('sinks', `causal, ${WINDOW} keys, 4 sinks`, and(causal(), or(band(WINDOW - 1, 0), sinks(4)))),
+      entry('global', `${WINDOW} to either side, ${GLOBALS} globals`, globalSliding(WINDOW, GLOBALS)),
+      entry('dilated', `every 4th of ${WINDOW} to either side`, dilated(WINDOW, 4)),
+      entry('strided', 'causal, every 64th', and(causal(), strided(64))),
+    ],
+    [
+      entry('documents', `${DOCUMENTS.length} of unequal length`, own),
+      entry('causal-documents', `${DOCUMENTS.length} of unequal length`, and(causal(), own)),
+      entry('prefix', 'causal beside a quarter', or(causal(), prefix(Math.ceil(n / 4)))),
+    ],
+    [
+      powerMask,
+      s2Mask,
+      entry('longnet', segments, longNet({ block: S2.block })),
+      entry('stochastic', `${WINDOW} slots`, stochastic({ permutation, window: WINDOW })),
+      entry('stochastic-causal', `${WINDOW} slots`, stochastic({ permutation, window: WINDOW, causal: true })),
+    ],
+  ];
+}
+
+/** Neighborhood attention: of one grid each. */
+export interface GridMasks {
+  readonly n: number;
+  readonly masks: readonly SparseMask[];
+}
+
+/** Every tile is seen whole or not at all, so that nothing is computed in vain. */
+export const BLOCK_SPARSE: readonly NeighborhoodParams[] = [
+  { grid: [96, 96], window: [16, 24], stride: [4, 6] },
+  { grid: [96, 96], window: [16, 24], stride: [16, 24] },
+  { grid: [96, 96], window: [32, 36], stride: [8, 12] },
+  { grid: [16, 24, 24], window: [8, 10, 12], stride: [2, 6, 12] },
+  { grid: [16, 24, 24], window: [4, 18, 24], stride: [4, 18, 24] },
+];
+
+export const GRID_MASKS: readonly GridMasks[] = [
+  {
+    n: 64 * 64,
+    masks: [
+      {
+        ...entry('neighborhood', '7x7 of 64x64', neighborhood({ grid: [64, 64], window: 7 })),
+        goal: { measure: 'ratio', atMost: 1 / 20 },
+      },
+    ],
+  },
+  {
+    n: 96 * 96,
+    masks: BLOCK_SPARSE.map((params, at) => ({
+      ...entry(`gna-${at + 1}`, labelOf(params), neighborhood(params)),
+      goal: { measure: 'efficiency', atLeast: 0.9 },
+    })),
+  },
+];
+
+function entry(name: string, label: string, mask: Mask): SparseMask {
+  return { mask: named(name, mask), label };
+}
+
+function labelOf({ grid, window, stride }: NeighborhoodParams): string {
+  const [sizes, windows, strides] = [grid, window, stride].map((of) => (of as readonly number[]).join('x'));
+  return `${windows} of ${sizes}, stride ${strides}`;
+}
+
+/** Whole numbers that add up to n, of about these shares. */
+function shares(n: number, parts: readonly number[]): number[] {
+  let before = 0;
+  let end = 0;
+  return parts.map((part) => {
+    end += part;
+    const length = Math.round(end * n) - before;
+    before += length;
+    return length;
+  });
+}

@@ -1,0 +1,178 @@
+import { availableParallelism } from 'node:os';
+import { full } from '../../masks/band';
+import { blockMap, blockMapBytes } from '../../runtime/wasm/block-map';
+import { WrongResultError } from '../gate';
+import { checkBlockMap, timeBlockMap } from '../map-building';
+import { type BenchOptions, commandLine } from '../options';
+import { PEERS, type PeerName, peer } from '../peers';
+import { extentOf, MASKS, type Problem, rowOf } from '../problem';
+import type { BenchRow, Goal } from '../report';
+import { runtimeOptions } from '../runtimes';
+import { saccade } from '../saccade';
+import { summarise } from '../statistics';
+import { type Context, type PlannedRow, type Suite, timedSuite } from '../suite';
+import { GRID_MASKS, powerMask, type SparseMask, s2Mask, sequenceMasks } from './sparse-masks';
+
+const D = 64;
+const DENSE = 'dense';
+const GROUPED = 's2-grouped';
+const MAP = 'map';
+const NATIVE = ['onnxruntime-node', 'onnxruntime-node-gqa'] as const satisfies readonly PeerName[];
+/** What is measured beside native dense attention, over twice the tokens. */
+const BESIDE_NATIVE = [powerMask, s2Mask];
+/** Of the time of native dense attention. */
+const NATIVE_GOAL: Goal = { measure: 'ratio', atMost: 1 / 5 };
+/** Of the tokens, for which the tile map is built: 131072 by default. */
+const MAP_TIMES = 16;
+const MAP_GOAL: Goal = { measure: 'time', atMost: 5 };
+
+const attentionRows = timedSuite({
+  name: 'sparse',
+  summary:
+    'masks beside dense attention of the same extents: how much of the time goes with the tiles that are skipped',
+  defaults: {
+    n: [8192],
+    heads: 8,
+    threads: availableParallelism(),
+    simd: undefined,
+    repeats: 9,
+    peers: false,
+    only: [],
+  },
+  measures: ['time', 'spread', 'rounds', 'visited', 'ratio', 'efficiency', 'rate', 'peakShare', 'memory', 'error'],
+  ratio: 'time over that of dense attention of the same extents, which is the first of the rows measured in turns',
+  ratioOf: 'time',
+  names: () => [
+    DENSE,
+    ...[...sequenceMasks(D).flat(), ...GRID_MASKS.flatMap(({ masks }) => masks)].map(({ mask }) => mask.name),
+    GROUPED,
+    MAP,
+    ...NATIVE.flatMap((peer) => [peer, ...BESIDE_NATIVE.map(({ mask }) => nameBeside(peer, mask.name))]),
+  ],
+  groups(context, options) {
+    const { peers } = context;
+    const { heads: h } = options;
+    const groups = options.n.flatMap((n) => [
+      ...sequenceMasks(n).map((masks) => besideDense(context, options, { n, h }, masks)),
+      groupedHeads(context, options, n),
+      ...(peers ? NATIVE.map((name) => besideNative(name, peers, { context, options, n })) : []),
+    ]);
+    return [...groups, ...GRID_MASKS.map(({ n, masks }) => besideDense(context, options, { n, h }, masks))];
+  },
+});
+
+/** Besides, how long it takes to build a tile map. */
+export const sparseSuite: Suite = {
+  ...attentionRows,
+  async *run(context, options) {
+    const { n, only } = options;
+    yield* attentionRows.run(context, options);
+    if (only.length > 0 && !only.includes(MAP)) return;
+    for (const extent of n) yield [mapRow(options, extent)];
+  },
+};
+
+/** Dense attention and masks of the same extents. */
+function besideDense(
+  context: Context,
+  options: BenchOptions,
+  extents: Pick<Problem, 'n' | 'h' | 'g'>,
+  masks: readonly SparseMask[],
+): PlannedRow[] {
+  const dense = ownRow(context, options, { ...extents, d: D, mask: MASKS.full });
+  return [
+    { ...dense, name: DENSE, label: DENSE, goal: undefined },
+    ...masks.map(({ mask, label, goal }) => {
+      const row = ownRow(context, options, { ...extents, d: D, mask });
+      return { ...row, label, goal: goal ?? row.goal };
+    }),
+  ];
+}
+
+/** S2 with as many query heads to a key/value head as in Phi-3-small; half as long, since dense attention takes its time. */
+function groupedHeads(context: Context, options: BenchOptions, n: number): PlannedRow[] {
+  const { heads: g } = options;
+  const h = 4 * g;
+  const [dense, row] = besideDense(context, options, { n: Math.ceil(n / 2), h, g }, [s2Mask]) as [
+    PlannedRow,
+    PlannedRow,
+  ];
+  const narrow = { n: [n] };
+  const label = `${h} heads on ${g}`;
+  return [
+    { ...dense, label: `${dense.label}, ${label}`, narrow },
+    { ...row, name: GROUPED, label: `${row.label}, ${label}`, narrow },
+  ];
+}
+
+/** Masks beside dense causal attention of another system, over twice as many tokens. */
+function besideNative(
+  name: PeerName,
+  folder: string,
+  { context, options, n }: { readonly context: Context; readonly options: BenchOptions; readonly n: number },
+): PlannedRow[] {
+  const extents = { n: 2 * n, h: options.heads, d: D };
+  const narrow = { n: [n], peers: true };
+  const { label, how } = PEERS[name];
+  const problem = { ...extents, mask: MASKS.causal };
+  return [
+    { name, label: `${label}, ${DENSE}`, how, problem, contender: peer(name, folder, options.threads), narrow },
+    ...BESIDE_NATIVE.map((sparse) => ({
+      ...ownRow(context, options, { ...extents, mask: sparse.mask }),
+      name: nameBeside(name, sparse.mask.name),
+      label: sparse.label,
+      goal: NATIVE_GOAL,
+      narrow,
+    })),
+  ];
+}
+
+function nameBeside(peer: PeerName, mask: string): string {
+  return `${mask}-beside-${peer}`;
+}
+
+/** A row of Saccade's, whose goal is the time that its share of tiles promises. */
+function ownRow({ runtimes }: Context, { n, threads, simd }: BenchOptions, problem: Problem) {
+  const visited = visitedShare(problem);
+  return {
+    name: problem.mask.name,
+    problem,
+    contender: saccade(runtimes, runtimeOptions(threads, simd)),
+    simd,
+    known: { visited },
+    goal: { measure: 'ratio', atMost: 1.15 * visited + 0.01 } as Goal,
+    // Grids have extents of their own, whatever n is.
+    narrow: { n: n.includes(problem.n) ? [problem.n] : n },
+  };
+}
+
+/** Share of the tiles of dense attention that the mask visits. */
+function visitedShare(problem: Problem): number {
+  const extent = extentOf(problem);
+  return blockMap(problem.mask, extent).visited / blockMap(full(), extent).visited;
+}
+
+function mapRow(options: BenchOptions, n: number): BenchRow {
+  const { repeats, heads: h } = options;
+  const problem: Problem = { n: MAP_TIMES * n, h, d: D, mask: MASKS.window };
+  const extent = extentOf(problem);
+  const common = {
+    name: MAP,
+    label: 'building its tile map',
+    ...rowOf(problem),
+    threads: 1,
+    goal: MAP_GOAL,
+    command: commandLine(sparseSuite.name, { ...options, n: [n], peers: false, only: [MAP] }, sparseSuite.defaults),
+  };
+  const times = timeBlockMap(problem.mask, extent, repeats);
+  const map = blockMap(problem.mask, extent);
+  try {
+    checkBlockMap(map, problem.mask, extent);
+  } catch (error) {
+    if (!(error instanceof WrongResultError)) throw error;
+    return { ...common, status: 'wrong', reason: error.message, measures: {} };
+  }
+  const { median: time, spread } = summarise(times);
+  const measures = { time, spread, rounds: repeats, visited: visitedShare(problem), memory: blockMapBytes(map) };
+  return { ...common, status: 'ok', measures };
+}
