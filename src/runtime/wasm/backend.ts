@@ -1,7 +1,5 @@
 /** The CPU backend: AssemblyScript kernels over one shared heap, on worker threads where the platform has them. */
 import { BackendError, UnsupportedError } from '../../errors';
-import { bytesPerElement, type DType } from '../../tensor/dtype';
-import type { Tensor } from '../../tensor/tensor';
 import {
   type AttentionBackwardCall,
   type AttentionCall,
@@ -20,6 +18,7 @@ import {
 import { blockMap, blockMapBytes, PANEL, QUERY_TILE, writeBlockMap } from './block-map';
 import { Heap, type HeapBuffer } from './heap';
 import { baseline, relaxed } from './kernels.generated';
+import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, operand } from './operands';
 import { availableThreads, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
 import { HEAP_BASE, type KernelName, type Kernels } from './schedule';
@@ -37,9 +36,6 @@ export interface WasmOptions {
   readonly simd?: 'relaxed' | 'baseline' | undefined;
 }
 
-/** The kernels' numbers of the dtypes (assembly/storage.ts). */
-const DTYPE_CODES: Partial<Record<DType, number>> = { f32: 0, f16: 1, bf16: 2 };
-
 /** Tasks as the kernels cut them (assembly/*.ts). */
 const SLICE = 8;
 const CHUNK_PANELS = 48;
@@ -56,7 +52,6 @@ const ROWS = 16;
 const PEAK_OPERATIONS_PER_ROUND = 96;
 
 /** Rough speed of one thread, to tell small jobs from large ones. */
-const FLOPS_PER_MICROSECOND = 40_000;
 const ELEMENTS_PER_MICROSECOND = 500;
 
 export class WasmBackend implements Backend {
@@ -177,7 +172,7 @@ export class WasmBackend implements Backend {
             ...[b, n, m, h, g, d, e, scale],
             ...writeBlockMap(map, this.heap.memory, at),
             ...writeScorePrograms(modifier, this.heap.memory, programs),
-            ...[q, k, v].flatMap(attentionOperand),
+            ...[q, k, v].flatMap(operand),
             ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse), keys, values, extremes],
           ],
           microseconds: (2 * (d + e) * map.visited * QUERY_TILE * PANEL) / FLOPS_PER_MICROSECOND,
@@ -225,7 +220,7 @@ export class WasmBackend implements Backend {
             ...[b, n, m, h, g, d, e, scale],
             ...writeBlockMap(map, this.heap.memory, at),
             ...writeScorePrograms(modifier, this.heap.memory, programs),
-            ...[q, k, v, out, gradOut].flatMap(attentionOperand),
+            ...[q, k, v, out, gradOut].flatMap(operand),
             ...[address(lse), gradLse ? address(gradLse) : 0],
             ...[gradQ, gradK, gradV].flatMap((x) => [address(x), DTYPE_CODES[x.dtype] as number]),
             ...[work.keyPanels, work.keySlices, work.valuePanels, work.sumsQ, work.sumsK, work.sumsV, parts],
@@ -317,17 +312,6 @@ export class WasmBackend implements Backend {
   #bytes(buffer: Buffer, byteOffset: number, length: number): Uint8Array {
     return new Uint8Array(this.heap.memory.buffer, (buffer as HeapBuffer).address + byteOffset, length);
   }
-}
-
-/** Where the first element lies. */
-function address({ storage, offset, dtype }: Tensor): number {
-  return (storage.buffer as HeapBuffer).address + offset * bytesPerElement(dtype);
-}
-
-/** As assembly/attention.ts reads it: address, dtype and strides. */
-function attentionOperand(x: Tensor): number[] {
-  const [batch, row, head, element] = x.strides as [number, number, number, number];
-  return [address(x), DTYPE_CODES[x.dtype] as number, batch, row, head, element];
 }
 
 function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
