@@ -145,8 +145,8 @@ function largestSquaredNorm(panel: usize, d: i32): f32 {
   return largestLane(f32x4.max(four, v128.shuffle<f32>(two, two, 0, 1, 0, 1)));
 }
 
-/** Six rows of d floats to [d][6]. */
-function packPanel(rows: usize, d: i32, to: usize): void {
+/** The six rows of d floats whose addresses lie at `rows`, to [d][6]. */
+export function packPanel(rows: usize, d: i32, to: usize): void {
   const r0 = load<usize>(rows);
   const r1 = load<usize>(rows, 4);
   const r2 = load<usize>(rows, 8);
@@ -222,8 +222,8 @@ export function layOutTile(
   return largestLane(largest);
 }
 
-/** Four rows as columns of [columns][8]. */
-function packQuad(rows: usize, columns: i32, to: usize): void {
+/** The four rows whose addresses lie at `rows`, as columns of [columns][8]. */
+export function packQuad(rows: usize, columns: i32, to: usize): void {
   const r0 = load<usize>(rows);
   const r1 = load<usize>(rows, 4);
   const r2 = load<usize>(rows, 8);

@@ -16,6 +16,10 @@ export const STORE_EXP: i32 = 3;
 export const STORE_EXP_LESS: i32 = 4;
 /** c = c * (products - aux[8]) */
 export const TIMES_LESS: i32 = 5;
+/** c = products * aux[6][8], whose rows lie as far apart as those of c */
+export const STORE_TIMES: i32 = 6;
+/** c = aux[6] * c + products, a factor for each row */
+export const DECAY_ADD: i32 = 7;
 
 /** Bytes between the six numbers of a row of a that lies across: one for each of 48 queries. */
 export const ACROSS: usize = 192;
@@ -111,17 +115,18 @@ export function product(
     x5 = f32x4.sub(x5, left);
     y5 = f32x4.sub(y5, right);
   }
-  finishRow(c, x0, y0, finish);
-  finishRow(c + cStep, x1, y1, finish);
-  finishRow(c + 2 * cStep, x2, y2, finish);
-  finishRow(c + 3 * cStep, x3, y3, finish);
-  finishRow(c + 4 * cStep, x4, y4, finish);
-  finishRow(c + 5 * cStep, x5, y5, finish);
+  const auxStep: usize = finish == STORE_TIMES ? cStep : 4;
+  finishRow(c, x0, y0, finish, aux);
+  finishRow(c + cStep, x1, y1, finish, aux + auxStep);
+  finishRow(c + 2 * cStep, x2, y2, finish, aux + 2 * auxStep);
+  finishRow(c + 3 * cStep, x3, y3, finish, aux + 3 * auxStep);
+  finishRow(c + 4 * cStep, x4, y4, finish, aux + 4 * auxStep);
+  finishRow(c + 5 * cStep, x5, y5, finish, aux + 5 * auxStep);
 }
 
 // @ts-ignore: decorator
 @inline
-function finishRow(c: usize, x: v128, y: v128, finish: i32): void {
+function finishRow(c: usize, x: v128, y: v128, finish: i32, aux: usize): void {
   if (finish == ADD) {
     x = f32x4.add(v128.load(c), x);
     y = f32x4.add(v128.load(c, 16), y);
@@ -133,6 +138,15 @@ function finishRow(c: usize, x: v128, y: v128, finish: i32): void {
   if (finish == TIMES_LESS) {
     x = f32x4.mul(v128.load(c), x);
     y = f32x4.mul(v128.load(c, 16), y);
+  }
+  if (finish == STORE_TIMES) {
+    x = f32x4.mul(x, v128.load(aux));
+    y = f32x4.mul(y, v128.load(aux, 16));
+  }
+  if (finish == DECAY_ADD) {
+    const factor = v128.load32_splat(aux);
+    x = madd(factor, v128.load(c), x);
+    y = madd(factor, v128.load(c, 16), y);
   }
   v128.store(c, x);
   v128.store(c, y, 16);

@@ -1,0 +1,523 @@
+/**
+ * Linear attention: out_i = q_i S_i, where S_i = decay S_(i-1) + k_i^T v_i (causal) or the sum over all keys.
+ *
+ * Causal: a task takes one head, or a part of its value columns, or a segment of its rows, through chunks of 48 rows.
+ * Within a chunk it forms the scores [48 queries][48 keys], times decay^(i-j) and 0 above the diagonal; what came before
+ * the chunk enters through the state. Only if heads and columns are few are there several segments: `linearStates` sums
+ * each segment's own state, `linearPrefix` turns these into the states that the segments start from.
+ * Not causal: the same sums, their total, then the products with it.
+ * The cuts depend on the shapes only, so the bits do not depend on the number of threads.
+ *
+ * In reverse, rows run from the last to the first and the state that a row meets is already decayed: what gradients by
+ * keys and values need, since those of the state flow backwards.
+ *
+ * A normaliser is one more value column, of ones: its results are the denominators, its column of the state the sum of
+ * the keys.
+ */
+import { Operand, packPanel, packQuad, PANEL, rowAddress, SLICE } from './layout';
+import { ACROSS, DECAY_ADD, product, STORE, STORE_TIMES } from './product';
+import { bytesOf, loadRow, storeRow } from './storage';
+
+/** Rows of a chunk: those that `product` takes across. */
+const CHUNK: i32 = 48;
+const CHUNK_ROW: usize = ACROSS;
+/** 256 features or columns and the normaliser's one, in whole panels and slices. */
+export const WIDEST: i32 = 264;
+const WIDEST_ROW: usize = <usize>WIDEST * 4;
+/** Powers of a decay that a chunk needs. */
+const POWER_COUNT: i32 = CHUNK + 1;
+/** Less is no weight: numbers that small are slow to compute with. */
+const LEAST_DECAY: f64 = 7.888609052210118e-31; // 2^-100
+
+/** Where the host says that the job is cancelled (schedule.ts). */
+const ABORT: usize = 64 + 4;
+
+/** Numbers of the host, in its order (linear-attention.ts beside the backend). */
+@unmanaged
+class Problem {
+  h: f64;
+  /** Queries and keys. */
+  n: f64;
+  m: f64;
+  /** Features and value columns, a normaliser's included. */
+  d: f64;
+  e: f64;
+  causal: f64;
+  reverse: f64;
+  /** Of the keys. */
+  segments: f64;
+  segmentChunks: f64;
+  /** Of the queries: the segments if causal. */
+  tiles: f64;
+  tileChunks: f64;
+  /** Of the value columns. */
+  parts: f64;
+  partSlices: f64;
+  /** float64 [h]. */
+  decays: f64;
+  /** [b][h][segments][slices of e][features, whole panels][8]. */
+  states: f64;
+  out: f64;
+  outDType: f64;
+  outColumns: f64;
+  /** f32 [b, n, h]; 0 for no normaliser. */
+  denominators: f64;
+  epsilon: f64;
+  /** Becomes 1 if a denominator is 0. */
+  vanished: f64;
+  /** f32 [b, h, ...]: one more column of the initial state, or row if `sumsAcross`; 0 for none. */
+  initialSums: f64;
+  finalSums: f64;
+  sumsAcross: f64;
+}
+
+/** Rows of a tensor, converted as need be. */
+@unmanaged
+export class Rows {
+  address: f64;
+  dtype: f64;
+  batch: f64;
+  row: f64;
+  head: f64;
+  element: f64;
+  /** Columns in memory, and whether a column of ones follows. */
+  columns: f64;
+  ones: f64;
+  /** A number that divides the problem's heads. */
+  heads: f64;
+}
+
+const ROWS_AT: usize = 24 * 8;
+export const ROWS_BYTES: usize = 9 * 8;
+const Q: usize = ROWS_AT;
+const K: usize = Q + ROWS_BYTES;
+const V: usize = K + ROWS_BYTES;
+/** Operands [batch, feature, head, column], f32; address 0 for none. */
+const INITIAL: usize = V + ROWS_BYTES;
+const FINAL: usize = INITIAL + 6 * 8;
+
+// One worker's working memory.
+const POINTERS: usize = 0; // addresses of 48 rows
+const ZEROS: usize = POINTERS + <usize>CHUNK * 4;
+const CONVERTED: usize = ZEROS + WIDEST_ROW; // rows that do not lie in memory as f32
+const QUERY_PANELS: usize = CONVERTED + <usize>CHUNK * WIDEST_ROW; // [8 panels][d][6]
+const KEY_SLICES: usize = QUERY_PANELS + <usize>CHUNK * WIDEST_ROW; // [6 slices][d][8]
+const KEY_ROWS: usize = KEY_SLICES + <usize>CHUNK * WIDEST_ROW; // [48][d in whole panels], decayed to the chunk's end
+const VALUES: usize = KEY_ROWS + <usize>CHUNK * WIDEST_ROW; // [slices][48][8]
+const RESULTS: usize = VALUES + <usize>CHUNK * WIDEST_ROW; // [slices][48][8]
+const SCORES: usize = RESULTS + <usize>CHUNK * WIDEST_ROW; // [48 queries][48 keys]
+const DECAYS: usize = SCORES + <usize>CHUNK * CHUNK_ROW; // decay^(i - j), 0 above the diagonal
+const POWERS: usize = DECAYS + <usize>CHUNK * CHUNK_ROW; // decay^0 to decay^48
+const CARRY: usize = POWERS + ((<usize>POWER_COUNT * 4 + 15) & ~15); // a chunk's decay of the state, six times
+export const LINEAR_BYTES: usize = CARRY + 32;
+
+// @ts-ignore: decorator
+@inline
+function slicesOf(columns: i32): i32 {
+  return (columns + SLICE - 1) / SLICE;
+}
+
+// @ts-ignore: decorator
+@inline
+function panelsOf(rows: i32): i32 {
+  return (rows + PANEL - 1) / PANEL;
+}
+
+/** Bytes of a slice of the state. */
+// @ts-ignore: decorator
+@inline
+function stateSliceBytes(p: Problem): usize {
+  return <usize>(panelsOf(<i32>p.d) * PANEL) << 5;
+}
+
+// @ts-ignore: decorator
+@inline
+function stateAt(p: Problem, bh: i32, segment: i32, slice: i32): usize {
+  const place = (bh * <i32>p.segments + segment) * slicesOf(<i32>p.e) + slice;
+  return <usize>p.states + <usize>place * stateSliceBytes(p);
+}
+
+/** One segment's own state, from nothing; task: [b * h][parts][segments], the last segment left out if causal. */
+export function linearStates(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const segments = <i32>p.segments - (p.causal != 0 ? 1 : 0);
+  const segment = task % segments;
+  const part = (task / segments) % <i32>p.parts;
+  const bh = task / segments / <i32>p.parts;
+  const firstSlice = part * <i32>p.partSlices;
+  const slices = min(<i32>p.partSlices, slicesOf(<i32>p.e) - firstSlice);
+  const state = stateAt(p, bh, segment, firstSlice);
+  memory.fill(state, 0, <usize>slices * stateSliceBytes(p));
+  open(p, bh, scratch);
+  const chunks = <i32>p.segmentChunks;
+  const past = min(<i32>p.m, (segment + 1) * chunks * CHUNK);
+  for (let first = segment * chunks * CHUNK; first < past; first += CHUNK) {
+    if (atomic.load<i32>(ABORT)) return;
+    const rows = min(CHUNK, past - first);
+    layOutKeys(params, bh, first, rows, false, scratch);
+    layOutValues(params, bh, first, rows, firstSlice, slices, scratch);
+    for (let s: i32 = 0; s < slices; s++) updateState(p, state, s, rows, scratch);
+  }
+}
+
+/** The states that the segments start from, or the one total; task: [b * h][slices of e]. */
+export function linearPrefix(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const slices = slicesOf(<i32>p.e);
+  const bh = task / slices;
+  const slice = task % slices;
+  const segments = <i32>p.segments;
+  const bytes = stateSliceBytes(p);
+  const running = scratch + RESULTS;
+  loadState(params, bh, slice, 1, running);
+  const decay = f32x4.splat(<f32>power(decayOf(p, bh), <i32>p.segmentChunks * CHUNK));
+  const isCausal = p.causal != 0;
+  for (let segment: i32 = 0; segment < segments; segment++) {
+    const state = stateAt(p, bh, segment, slice);
+    const isLast = segment == segments - 1;
+    for (let at: usize = 0; at < bytes; at += 16) {
+      const before = v128.load(running + at);
+      if (!(isCausal && isLast)) {
+        v128.store(running + at, f32x4.add(f32x4.mul(before, decay), v128.load(state + at)));
+      }
+      if (isCausal) v128.store(state + at, before);
+    }
+  }
+  if (isCausal) return;
+  memory.copy(stateAt(p, bh, 0, slice), running, bytes);
+  storeState(params, bh, slice, 1, running);
+}
+
+/** The outputs of one tile of queries; task: [b * h][parts][tiles]. */
+export function linearOutputs(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const tiles = <i32>p.tiles;
+  const tile = task % tiles;
+  const part = (task / tiles) % <i32>p.parts;
+  const bh = task / tiles / <i32>p.parts;
+  const firstSlice = part * <i32>p.partSlices;
+  const slices = min(<i32>p.partSlices, slicesOf(<i32>p.e) - firstSlice);
+  const isCausal = p.causal != 0;
+  const state = stateAt(p, bh, isCausal ? tile : 0, firstSlice);
+  if (isCausal && tiles == 1) loadState(params, bh, firstSlice, slices, state);
+  open(p, bh, scratch);
+  const chunks = <i32>p.tileChunks;
+  const past = min(<i32>p.n, (tile + 1) * chunks * CHUNK);
+  for (let first = tile * chunks * CHUNK; first < past; first += CHUNK) {
+    if (atomic.load<i32>(ABORT)) return;
+    const rows = min(CHUNK, past - first);
+    layOutQueries(params, bh, first, rows, scratch);
+    if (isCausal) causalChunk(params, bh, first, rows, firstSlice, slices, state, scratch);
+    else {
+      const d = <i32>p.d;
+      for (let s: i32 = 0; s < slices; s++) {
+        const column = state + <usize>s * stateSliceBytes(p);
+        for (let panel: i32 = 0; panel < panelsOf(rows); panel++) {
+          product(panelAt(scratch, panel, d), 24, false, column, d, resultAt(scratch, s, panel), 32, STORE, 0);
+        }
+      }
+    }
+    storeRows(params, bh, first, rows, firstSlice, slices, scratch);
+  }
+  if (isCausal && tile == tiles - 1) storeState(params, bh, firstSlice, slices, state);
+}
+
+// @ts-ignore: decorator
+@inline
+function panelAt(scratch: usize, panel: i32, d: i32): usize {
+  return scratch + QUERY_PANELS + <usize>(panel * d * PANEL * 4);
+}
+
+// @ts-ignore: decorator
+@inline
+function resultAt(scratch: usize, slice: i32, panel: i32): usize {
+  return scratch + RESULTS + (<usize>(slice * CHUNK + panel * PANEL) << 5);
+}
+
+/** Scores, then by slice of value columns: what came before, what the chunk adds, and the state after it. */
+function causalChunk(
+  params: usize,
+  bh: i32,
+  first: i32,
+  rows: i32,
+  firstSlice: i32,
+  slices: i32,
+  state: usize,
+  scratch: usize,
+): void {
+  const p = changetype<Problem>(params);
+  const d = <i32>p.d;
+  layOutKeys(params, bh, first, rows, true, scratch);
+  layOutValues(params, bh, first, rows, firstSlice, slices, scratch);
+  const panels = panelsOf(rows);
+  for (let panel: i32 = 0; panel < panels; panel++) {
+    const row = <usize>(panel * PANEL) * CHUNK_ROW;
+    const seen = min((panel * PANEL + PANEL - 1) / SLICE + 1, slicesOf(rows));
+    for (let s: i32 = 0; s < seen; s++) {
+      const keys = scratch + KEY_SLICES + (<usize>(s * d) << 5);
+      const at = row + (<usize>s << 5);
+      product(panelAt(scratch, panel, d), 24, false, keys, d, scratch + SCORES + at, CHUNK_ROW, STORE_TIMES, scratch + DECAYS + at);
+    }
+  }
+  // In reverse the state is that of the row itself, else of the row before.
+  const decays = scratch + POWERS + (p.reverse != 0 ? 0 : 4);
+  for (let s: i32 = 0; s < slices; s++) {
+    const column = state + <usize>s * stateSliceBytes(p);
+    const values = scratch + VALUES + (<usize>(s * CHUNK) << 5);
+    for (let panel: i32 = 0; panel < panels; panel++) {
+      const result = resultAt(scratch, s, panel);
+      const row = panel * PANEL;
+      product(panelAt(scratch, panel, d), 24, false, column, d, result, 32, STORE, 0);
+      const weights = scratch + SCORES + <usize>row * CHUNK_ROW;
+      product(weights, 4, true, values, min(row + PANEL, rows), result, 32, DECAY_ADD, decays + (<usize>row << 2));
+    }
+    updateState(p, state, s, rows, scratch);
+  }
+}
+
+/** state = decay^rows state + keys^T values, for one slice. */
+function updateState(p: Problem, state: usize, slice: i32, rows: i32, scratch: usize): void {
+  const decay = f32.load(scratch + POWERS + (<usize>rows << 2));
+  const carry = scratch + CARRY;
+  v128.store(carry, f32x4.splat(decay));
+  v128.store64_lane(carry, f32x4.splat(decay), 0, 16);
+  const panels = panelsOf(<i32>p.d);
+  const step = <usize>(panels * PANEL * 4);
+  const values = scratch + VALUES + (<usize>(slice * CHUNK) << 5);
+  let to = state + <usize>slice * stateSliceBytes(p);
+  let keys = scratch + KEY_ROWS;
+  for (let panel: i32 = 0; panel < panels; panel++, keys += PANEL * 4, to += PANEL * 32) {
+    product(keys, step, false, values, rows, to, 32, DECAY_ADD, carry);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function decayOf(p: Problem, bh: i32): f64 {
+  return f64.load(<usize>p.decays + (<usize>(bh % <i32>p.h) << 3));
+}
+
+/** base^exponent, 0 where it is too small to matter. */
+function power(base: f64, exponent: i32): f64 {
+  let result: f64 = 1;
+  for (let square = base; exponent > 0; exponent >>= 1, square *= square) if (exponent & 1) result *= square;
+  return result < LEAST_DECAY ? 0 : result;
+}
+
+/** Zeros, and the powers of the head's decay. */
+function open(p: Problem, bh: i32, scratch: usize): void {
+  memory.fill(scratch + ZEROS, 0, WIDEST_ROW);
+  const decay = decayOf(p, bh);
+  // Backwards with zeros behind: each row of the table is a part of that.
+  const backwards = scratch + SCORES;
+  memory.fill(backwards, 0, 2 * CHUNK_ROW);
+  let value: f64 = 1;
+  for (let r: i32 = 0; r < POWER_COUNT; r++) {
+    f32.store(scratch + POWERS + (r << 2), <f32>value);
+    if (r < CHUNK) f32.store(backwards + ((CHUNK - 1 - r) << 2), <f32>value);
+    value *= decay;
+    if (value < LEAST_DECAY) value = 0;
+  }
+  for (let i: i32 = 0; i < CHUNK; i++) {
+    memory.copy(scratch + DECAYS + <usize>i * CHUNK_ROW, backwards + ((CHUNK - 1 - i) << 2), CHUNK_ROW);
+  }
+}
+
+/** The addresses of `count` rows of one head as f32, in the problem's order; past the last row, of a row of zeros. */
+function pointToRows(params: usize, which: usize, total: i32, bh: i32, first: i32, count: i32, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const x = changetype<Rows>(params + which);
+  const h = <i32>p.h;
+  const batch = bh / h;
+  const head = ((bh % h) * <i32>x.heads) / h;
+  const columns = <i32>x.columns;
+  const hasOnes = x.ones != 0;
+  const isReverse = p.reverse != 0;
+  for (let r: i32 = 0; r < count; r++) {
+    let at = scratch + ZEROS;
+    if (first + r < total) {
+      const row = isReverse ? total - 1 - first - r : first + r;
+      const buffer = scratch + CONVERTED + <usize>r * WIDEST_ROW;
+      const source = rowAddress(changetype<Operand>(params + which), batch, row, head);
+      at = loadRow(source, <usize>x.element, <i32>x.dtype, columns, buffer);
+      if (hasOnes) {
+        if (at != buffer) memory.copy(buffer, at, <usize>columns << 2);
+        f32.store(buffer + (<usize>columns << 2), 1);
+        at = buffer;
+      }
+    }
+    store<usize>(scratch + POINTERS + (r << 2), at);
+  }
+}
+
+function layOutQueries(params: usize, bh: i32, first: i32, rows: i32, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const d = <i32>p.d;
+  const panels = panelsOf(rows);
+  pointToRows(params, Q, <i32>p.n, bh, first, panels * PANEL, scratch);
+  for (let panel: i32 = 0; panel < panels; panel++) {
+    packPanel(scratch + POINTERS + (panel * PANEL * 4), d, panelAt(scratch, panel, d));
+  }
+}
+
+/** Keys as slices for the scores, if wanted, and as rows, decayed to the chunk's end, for the state. */
+function layOutKeys(params: usize, bh: i32, first: i32, rows: i32, slicesToo: bool, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const d = <i32>p.d;
+  const slices = slicesOf(rows);
+  pointToRows(params, K, <i32>p.m, bh, first, slices * SLICE, scratch);
+  if (slicesToo) {
+    for (let s: i32 = 0; s < slices; s++) {
+      const pointers = scratch + POINTERS + (s * SLICE * 4);
+      const to = scratch + KEY_SLICES + (<usize>(s * d) << 5);
+      packQuad(pointers, d, to);
+      packQuad(pointers + 16, d, to + 16);
+    }
+  }
+  const step = <usize>(panelsOf(d) * PANEL * 4);
+  const bytes = <usize>d << 2;
+  const last = rows - 1 + (p.reverse != 0 ? 1 : 0);
+  for (let r: i32 = 0; r < rows; r++) {
+    const from = load<usize>(scratch + POINTERS + (r << 2));
+    const to = scratch + KEY_ROWS + <usize>r * step;
+    const weight = f32.load(scratch + POWERS + ((last - r) << 2));
+    const weights = f32x4.splat(weight);
+    let c: usize = 0;
+    for (; c + 16 <= bytes; c += 16) v128.store(to + c, f32x4.mul(v128.load(from + c), weights));
+    for (; c < bytes; c += 4) f32.store(to + c, f32.load(from + c) * weight);
+    for (; c < step; c += 4) f32.store(to + c, 0);
+  }
+}
+
+/** Some slices of the values' columns, [slices][48][8], the columns beyond the last one 0. */
+function layOutValues(
+  params: usize,
+  bh: i32,
+  first: i32,
+  rows: i32,
+  firstSlice: i32,
+  slices: i32,
+  scratch: usize,
+): void {
+  const p = changetype<Problem>(params);
+  pointToRows(params, V, <i32>p.m, bh, first, rows, scratch);
+  const rest = <i32>p.e - firstSlice * SLICE;
+  const whole = min(slices, rest / SLICE);
+  for (let r: i32 = 0; r < rows; r++) {
+    let from = load<usize>(scratch + POINTERS + (r << 2)) + (<usize>firstSlice << 5);
+    let to = scratch + VALUES + (<usize>r << 5);
+    for (let s: i32 = 0; s < whole; s++, from += 32, to += <usize>CHUNK << 5) {
+      v128.store(to, v128.load(from));
+      v128.store(to, v128.load(from, 16), 16);
+    }
+    if (whole < slices) {
+      memory.fill(to, 0, 32);
+      memory.copy(to, from, <usize>(rest - whole * SLICE) << 2);
+    }
+  }
+}
+
+/** Results to the rows of `out`, over the denominators where there are some. */
+function storeRows(
+  params: usize,
+  bh: i32,
+  first: i32,
+  rows: i32,
+  firstSlice: i32,
+  slices: i32,
+  scratch: usize,
+): void {
+  const p = changetype<Problem>(params);
+  const h = <i32>p.h;
+  const n = <i32>p.n;
+  const columns = min(slices * SLICE, <i32>p.outColumns - firstSlice * SLICE);
+  const dtype = <i32>p.outDType;
+  for (let r: i32 = 0; r < rows; r++) {
+    const row = p.reverse != 0 ? n - 1 - first - r : first + r;
+    const at = (<usize>(bh / h) * <usize>n + <usize>row) * <usize>h + <usize>(bh % h);
+    let result = scratch + RESULTS + (<usize>r << 5);
+    let factor: f32 = 1;
+    if (p.denominators != 0) {
+      const column = <i32>p.e - 1 - firstSlice * SLICE;
+      const sum = f32.load(result + <usize>(column / SLICE) * (<usize>CHUNK << 5) + (<usize>(column % SLICE) << 2));
+      const denominator = sum + <f32>p.epsilon;
+      if (denominator == 0) i32.store(<usize>p.vanished, 1);
+      f32.store(<usize>p.denominators + (at << 2), denominator);
+      factor = 1 / denominator;
+    }
+    const out = <usize>p.out + (at * <usize>p.outColumns + <usize>(firstSlice * SLICE)) * bytesOf(dtype);
+    const to = dtype == 0 && columns % SLICE == 0 ? out : scratch + CONVERTED;
+    const factors = f32x4.splat(factor);
+    const past = to + (<usize>columns << 2);
+    for (let at = to; at < past; at += 32, result += <usize>CHUNK << 5) {
+      v128.store(at, f32x4.mul(v128.load(result), factors));
+      v128.store(at, f32x4.mul(v128.load(result, 16), factors), 16);
+    }
+    if (to != out) storeRow(to, out, dtype, columns);
+  }
+}
+
+/** Slices of the initial state, zeros where there is none. */
+function loadState(params: usize, bh: i32, firstSlice: i32, slices: i32, to: usize): void {
+  const p = changetype<Problem>(params);
+  const x = changetype<Operand>(params + INITIAL);
+  const h = <i32>p.h;
+  const d = <i32>p.d;
+  const e = <i32>p.e;
+  const step = stateSliceBytes(p);
+  memory.fill(to, 0, <usize>slices * step);
+  if (x.address == 0) return;
+  const hasSums = p.initialSums != 0;
+  const isAcross = p.sumsAcross != 0;
+  const features = hasSums && isAcross ? d - 1 : d;
+  const columns = hasSums && !isAcross ? e - 1 : e;
+  for (let s: i32 = 0; s < slices; s++, to += step) {
+    const column = (firstSlice + s) * SLICE;
+    const count = min(SLICE, columns - column);
+    const between = <usize>x.element << 2;
+    for (let r: i32 = 0; r < features; r++) {
+      const from = rowAddress(x, bh / h, r, bh % h) + <usize>column * between;
+      copyNumbers(from, between, to + (<usize>r << 5), count);
+    }
+    if (!hasSums) continue;
+    if (isAcross) {
+      copyNumbers(<usize>p.initialSums + (<usize>(bh * e + column) << 2), 4, to + (<usize>features << 5), count);
+    } else if (count < SLICE) {
+      const from = <usize>p.initialSums + (<usize>(bh * d) << 2);
+      const sums = to + (<usize>count << 2);
+      for (let r: i32 = 0; r < d; r++) f32.store(sums + (<usize>r << 5), f32.load(from + (<usize>r << 2)));
+    }
+  }
+}
+
+/** Slices of the final state to where it is wanted, if it is. */
+function storeState(params: usize, bh: i32, firstSlice: i32, slices: i32, from: usize): void {
+  const p = changetype<Problem>(params);
+  const x = changetype<Operand>(params + FINAL);
+  if (x.address == 0) return;
+  const h = <i32>p.h;
+  const d = <i32>p.d;
+  const hasSums = p.finalSums != 0;
+  const columns = hasSums ? <i32>p.e - 1 : <i32>p.e;
+  for (let s: i32 = 0; s < slices; s++, from += stateSliceBytes(p)) {
+    const column = (firstSlice + s) * SLICE;
+    const count = min(SLICE, columns - column);
+    for (let r: i32 = 0; r < d; r++) {
+      copyNumbers(from + (<usize>r << 5), 4, rowAddress(x, bh / h, r, bh % h) + (<usize>column << 2), count);
+    }
+    if (!hasSums || count == SLICE) continue;
+    const to = <usize>p.finalSums + (<usize>(bh * d) << 2);
+    const sums = from + (<usize>count << 2);
+    for (let r: i32 = 0; r < d; r++) f32.store(to + (<usize>r << 2), f32.load(sums + (<usize>r << 5)));
+  }
+}
+
+/** Up to eight numbers, `between` bytes apart, side by side. */
+function copyNumbers(from: usize, between: usize, to: usize, count: i32): void {
+  if (count == SLICE && between == 4) {
+    v128.store(to, v128.load(from));
+    v128.store(to, v128.load(from, 16), 16);
+    return;
+  }
+  for (let c: i32 = 0; c < count; c++, from += between, to += 4) f32.store(to, f32.load(from));
+}
