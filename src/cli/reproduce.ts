@@ -32,6 +32,8 @@ interface ReproductionReport {
   readonly method: string;
   readonly paper: Paper | undefined;
   readonly title: string;
+  /** Sizes were small: what depends on them or on time says little. */
+  readonly quick: boolean;
   readonly findings: readonly Finding[];
 }
 
@@ -60,7 +62,7 @@ async function listExperiments({ json }: ReproduceOptions): Promise<void> {
   process.stdout.write(`${formatTable([{ header: 'method' }, { header: 'what is measured' }], rows)}\n`);
 }
 
-async function reproduce(name: string, { json, quick = undefined, ...options }: ReproduceOptions): Promise<void> {
+async function reproduce(name: string, { json, quick, ...options }: ReproduceOptions): Promise<void> {
   const method = findMethod(name);
   if (!method.experiment) {
     const known = withExperiment().map((candidate) => candidate.name);
@@ -84,6 +86,7 @@ async function reproduce(name: string, { json, quick = undefined, ...options }: 
     method: name,
     paper: method.paper,
     title: experiment.title,
+    quick: quick === true,
     findings,
   };
   if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
@@ -94,7 +97,8 @@ function withExperiment(): Method[] {
   return methods.filter((method) => method.experiment);
 }
 
-function reportText({ method, paper, title, findings, machine, runtime }: ReproductionReport, json?: string): string {
+function reportText(report: ReproductionReport, json?: string): string {
+  const { method, paper, title, quick, findings, machine, runtime } = report;
   const dim = (text: string) => styleText('dim', wrap(text, TEXT_WIDTH));
   const source = paper ? ` (${paper.title}, arXiv ${paper.arxiv}, ${paper.year})` : '';
   const details = findings.flatMap((finding, at) => (finding.details ? [`${at + 1}. ${finding.details}`] : []));
@@ -107,6 +111,7 @@ function reportText({ method, paper, title, findings, machine, runtime }: Reprod
       series.flatMap((one) => ['', styleText('bold', one.title), seriesTable(one)]),
     ),
     '',
+    ...(quick ? [dim('Sizes were small (--quick): what depends on them or on time says little.')] : []),
     dim(`${formatMachine(machine)}; ${runtime.join('; ')}.`),
     ...(json === undefined ? [] : [`Written: ${json}`]),
   ].join('\n');

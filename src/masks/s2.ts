@@ -19,7 +19,7 @@ export interface S2Pattern {
   /** Of the blocks further away every so-manieth is seen. */
   readonly verticalStride: number;
   /** Blocks by which the pattern moves from one key/value head to the next; default: max(1, floor(stride / h)). */
-  readonly headStep?: number;
+  readonly headStep?: number | undefined;
   /** Blocks by which it is moved at the first head; default: 0. */
   readonly headOffset?: number;
   /** How many key/value heads, the last ones, see everything; default: 0. */

@@ -4,12 +4,16 @@ import type { Method } from './define';
 import { exactAttention } from './dense/attention';
 import { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 import { neighborhoodAttention } from './sparse/neighborhood-attention';
+import { powerAttention } from './sparse/power-attention';
+import { s2Attention } from './sparse/s2-attention';
 import { stochasticAttention } from './sparse/stochastic-attention';
 
 export const methods: readonly Method[] = [
   exactAttention,
   neighborhoodAttention,
   generalizedNeighborhoodAttention,
+  s2Attention,
+  powerAttention,
   stochasticAttention,
 ];
 
