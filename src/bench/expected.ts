@@ -4,7 +4,7 @@ import { type HostTensor, hostTensor } from '../tensor/host';
 import { extentOf, type Inputs, type Problem } from './problem';
 
 /** Numbers of a result that are known, from place `at` on. */
-export interface Known {
+interface Known {
   readonly at: number;
   readonly numbers: Float64Array;
 }

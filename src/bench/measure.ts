@@ -18,7 +18,7 @@ export interface Patience {
   /** One sample lasts at least about this long. */
   readonly sample: number;
 }
-const PATIENCE: Patience = { limit: 30_000, warmUp: 200, sample: 50 };
+export const PATIENCE: Patience = { limit: 30_000, warmUp: 200, sample: 50 };
 
 /** Between contenders, so that the threads of the last one have gone to sleep. */
 const PAUSE = 5;

@@ -3,6 +3,7 @@ import { full } from '../../masks/band';
 import { blockMap, blockMapBytes } from '../../runtime/wasm/block-map';
 import { WrongResultError } from '../gate';
 import { checkBlockMap, timeBlockMap } from '../map-building';
+import { PATIENCE } from '../measure';
 import { type BenchOptions, commandLine } from '../options';
 import { PEERS, type PeerName, peer } from '../peers';
 import { extentOf, MASKS, type Problem, rowOf } from '../problem';
@@ -68,7 +69,7 @@ export const sparseSuite: Suite = {
     const { n, only } = options;
     yield* attentionRows.run(context, options);
     if (only.length > 0 && !only.includes(MAP)) return;
-    for (const extent of n) yield [mapRow(options, extent)];
+    for (const extent of n) yield [mapRow(context, options, extent)];
   },
 };
 
@@ -152,7 +153,7 @@ function visitedShare(problem: Problem): number {
   return blockMap(problem.mask, extent).visited / blockMap(full(), extent).visited;
 }
 
-function mapRow(options: BenchOptions, n: number): BenchRow {
+function mapRow({ patience = PATIENCE }: Context, options: BenchOptions, n: number): BenchRow {
   const { repeats, heads: h } = options;
   const problem: Problem = { n: MAP_TIMES * n, h, d: D, mask: MASKS.window };
   const extent = extentOf(problem);
@@ -164,7 +165,7 @@ function mapRow(options: BenchOptions, n: number): BenchRow {
     goal: MAP_GOAL,
     command: commandLine(sparseSuite.name, { ...options, n: [n], peers: false, only: [MAP] }, sparseSuite.defaults),
   };
-  const times = timeBlockMap(problem.mask, extent, repeats);
+  const times = timeBlockMap(problem.mask, extent, { rounds: repeats, warmUp: patience.warmUp });
   const map = blockMap(problem.mask, extent);
   try {
     checkBlockMap(map, problem.mask, extent);
