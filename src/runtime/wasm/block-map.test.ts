@@ -104,6 +104,31 @@ test('slots may be any order of queries and keys, with gaps', () => {
   expect(differences(blockMap(scattered, one(48, 48)), 0, scattered, oneHead(48, 48))).toEqual([]);
 });
 
+test('a pattern of a short tile is not taken for that of a whole one in another head', () => {
+  // The last tile of the first head has 18 queries, a full one of the second the same words.
+  const mask: Mask = {
+    name: 'first keys by head',
+    sees: (i, j, { head }) => j < 3 && (head === 1 || i >= 24),
+    intervals: (i, { head }) => (head === 1 || i >= 24 ? [0, 3] : []),
+    variant: ({ head }) => head,
+  };
+  const map = blockMap(mask, { b: 1, n: 42, m: 9, h: 2, g: 2 });
+  const [, past] = [...map.runs.slice((map.tileRuns[4] as number) * RUN_LENGTH)] as [number, number, number];
+  expect(past).toBe(1);
+  const whole = map.runs[(map.tileRuns[4] as number) * RUN_LENGTH + 2] as number;
+  // Every group of six has a bit of its own.
+  expect((map.patterns[whole * PATTERN_LENGTH + PANEL] as number) >> 6).toBe(0b1111);
+});
+
+test('tiles whose queries see the same keys in another order differ', () => {
+  const mask: Mask = {
+    name: 'one key, by turns',
+    sees: (i, j) => j === 0 && (i < 24 ? i % 2 === 0 : i % 2 === 1),
+    intervals: (i) => ((i < 24 ? i % 2 === 0 : i % 2 === 1) ? [0, 1] : []),
+  };
+  expect(differences(blockMap(mask, one(48, 1)), 0, mask, oneHead(48, 1))).toEqual([]);
+});
+
 test('tiles come with the most work first', () => {
   const map = blockMap(causal(), one(240, 240));
   expect([...map.order]).toEqual([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);

@@ -7,7 +7,7 @@
 import { queriesFrom } from '../../masks/area';
 import { BoundedMap } from '../../masks/bounded-map';
 import { type KeyWords, keyWords, wordsOf } from '../../masks/key-words';
-import { type Extent, type Mask, type Place, placesOf } from '../../masks/mask';
+import { type Extent, type Intervals, type Mask, type Place, placesOf } from '../../masks/mask';
 
 export const QUERY_TILE = 24;
 export const PANEL = 6;
@@ -129,8 +129,8 @@ class Builder {
   readonly patterns = new Patterns();
   /** Panels of each tile. */
   readonly work: number[] = [];
-  /** The ends of the intervals of the last tile's queries, if these are 24. */
-  #ends: readonly number[] = [];
+  /** The intervals of the last tile's queries. */
+  #rows: readonly Intervals[] = [];
   #lowest = 0;
   #highest = 0;
   /** How far these tiles have slid since the ends were asked for. */
@@ -154,14 +154,13 @@ class Builder {
       return;
     }
     const byQuery = queries.map((i) => intervals(i, place));
-    const ends = byQuery.flat();
-    if (follows && same(ends, this.#ends, this.#slid)) this.#repeat(0);
-    else if (follows && same(ends, this.#ends, slid)) this.#repeat(QUERY_TILE / PANEL);
+    if (follows && sameRows(byQuery, this.#rows, this.#slid)) this.#repeat(0);
+    else if (follows && sameRows(byQuery, this.#rows, slid)) this.#repeat(QUERY_TILE / PANEL);
     else this.addWords(wordsOf(byQuery), all);
-    this.#ends = ends;
+    this.#rows = byQuery;
     // A query that sees nothing lies beyond an end.
-    this.#lowest = byQuery.some(({ length }) => length === 0) ? 0 : Math.min(...ends);
-    this.#highest = Math.max(...ends);
+    this.#lowest = Math.min(...byQuery.map((row) => row[0] ?? 0));
+    this.#highest = Math.max(...byQuery.map((row) => row.at(-1) ?? 0));
     this.#slid = 0;
   }
 
@@ -244,13 +243,14 @@ class Patterns {
     let hash = 0;
     for (const word of words) hash = (Math.imul(hash, 0x9e3779b1) ^ (word | spare)) | 0;
     const candidates = this.#found.get(hash) ?? [];
+    // Whose queries exist matters too: a short tile's pattern is not that of a whole one, though their words are equal.
+    const numbers = words.map((word) => word | spare);
+    numbers.push(flagsOf(numbers, words, valid), 0);
     for (const candidate of candidates) {
-      if (words.every((word, key) => this.numbers[candidate * PATTERN_LENGTH + key] === (word | spare)))
-        return candidate;
+      if (numbers.every((number, at) => this.numbers[candidate * PATTERN_LENGTH + at] === number)) return candidate;
     }
     const index = this.numbers.length / PATTERN_LENGTH;
-    const full = words.map((word) => word | spare);
-    this.numbers.push(...full, flagsOf(full, words, valid), 0);
+    this.numbers.push(...numbers);
     candidates.push(index);
     this.#found.set(hash, candidates);
     return index;
@@ -290,6 +290,13 @@ function padded(slots: Int32Array, length: number): Int32Array {
   return result;
 }
 
-function same(a: readonly number[], b: readonly number[], moved: number): boolean {
-  return a.length === b.length && a.every((key, at) => key === (b[at] as number) + moved);
+/** Whether each query of a tile sees what the one in its place in another tile does, `moved` keys further on. */
+function sameRows(a: readonly Intervals[], b: readonly Intervals[], moved: number): boolean {
+  return (
+    a.length === b.length &&
+    a.every((row, r) => {
+      const other = b[r] as Intervals;
+      return row.length === other.length && row.every((key, at) => key === (other[at] as number) + moved);
+    })
+  );
 }
