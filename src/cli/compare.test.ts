@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
+import { encode } from 'fast-png';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { ComparisonReport } from '../compare/comparison';
 import { writeSafetensors } from '../io';
@@ -56,7 +57,7 @@ test('measures the tensors of a file, prints a table that fits and writes what i
   const start = page.indexOf('id="report">') + 'id="report">'.length;
   const { data } = JSON.parse(page.slice(start, page.indexOf('</script>', start)));
   expect(data.report).toEqual(report);
-  expect(Object.keys(data.pictures)).toEqual(report.rows.map(({ label }) => label));
+  expect(Object.keys(data.pictures)).toEqual(report.rows.filter(({ mass }) => mass).map(({ label }) => label));
 });
 
 test('stars what is recommended, and nothing else', async () => {
@@ -69,10 +70,42 @@ test('stars what is recommended, and nothing else', async () => {
   expect(lines).toContain('Use window [4, 4].');
 });
 
+test('compares on the patches of a picture, with methods for grids and without causal ones', async () => {
+  const [png, json, html] = ['picture.png', 'picture.json', 'picture.html'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const pixels = Uint8Array.from(normal(40 * 30 * 3, 1), (value) => 128 + 40 * value);
+  await writeFile(png, encode({ width: 40, height: 30, channels: 3, data: pixels }));
+  const methods = ['--methods', 'attention,neighborhood-attention,stochastic-attention'];
+  const printed = await run('--image', png, '--grid', '6x8', ...methods, '--json', json, '--html', html);
+  expect(printed).toMatch(/^The middle of .*picture\.png as 6 × 8 tokens, patches of 3 × 3 pixels\./);
+
+  const report = JSON.parse(await readFile(json, 'utf8')) as ComparisonReport;
+  expect(report).toMatchObject({ extents: { b: 1, n: 48, m: 48, h: 4, g: 4, d: 30, e: 27 }, grid: [6, 8] });
+  expect(report.rows[0]?.label).toBe('exact full');
+  expect(report.rows.some(({ label }) => /^NA window \dx\d$/.test(label))).toBe(true);
+  expect(report.rows.some(({ causal }) => causal)).toBe(false);
+  expect(report.recommendation.text).not.toContain('causal');
+
+  const page = await readFile(html, 'utf8');
+  const start = page.indexOf('id="report">') + 'id="report">'.length;
+  const { data } = JSON.parse(page.slice(start, page.indexOf('</script>', start)));
+  expect(data.photograph).toMatchObject({ width: 24, height: 18 });
+  expect(Object.keys(data.pictures)).toEqual(report.rows.filter(({ mass }) => mass).map(({ label }) => label));
+});
+
 test.each([
   [['--in', 'qkv.safetensors', '--text', 'a.txt'], /'--in <file>' cannot be used with option '--text <file>'/],
   [['--in', 'nowhere.safetensors'], /ENOENT.*nowhere\.safetensors/],
   [['--text', 'nowhere.txt'], /ENOENT.*nowhere\.txt/],
+  [['--image', 'nowhere.png'], /ENOENT.*nowhere\.png/],
+  [['--image', 'a.png', '--text', 'a.txt'], /'--image \[file\]' cannot be used with option '--text <file>'/],
+  [['--in', 'qkv.safetensors', '--image'], /'--in <file>' cannot be used with option '--image \[file\]'/],
+  [['--image', '--grid', '8'], /a picture needs a grid of rows and columns, such as 64x64, got 8/],
+  [['--image', '--grid', '0x8'], /whole numbers from 1 to 1024/],
+  [['--grid', '8x8'], /--grid is for the patches of a picture: expected --image too/],
   [['--length', '0'], /whole number from 1/],
   [['--layer', '2'], /whole number from 0 to 1/],
   [['--max-error', '10%'], /number above 0, at most 1/],
@@ -84,11 +117,18 @@ test.each([
 
 test('refuses a folder, a file that is not text, and a text without words', async () => {
   await expect(run('--text', folder)).rejects.toThrow(`cannot read '${folder}': it is a folder`);
+  await expect(run('--image', qkv)).rejects.toThrow(`${qkv} is neither a PNG nor a JPEG file`);
   const [binary, empty] = [join(folder, 'binary.txt'), join(folder, 'empty.txt')];
   await writeFile(binary, Uint8Array.of(0xff, 0xfe, 0x00));
   await writeFile(empty, '\n');
   await expect(run('--text', binary)).rejects.toThrow(`${binary} is not text in UTF-8`);
   await expect(run('--text', empty)).rejects.toThrow(`${empty} holds no text`);
+});
+
+test('a method for grids needs inputs that have one', async () => {
+  await expect(run('--in', qkv, '--methods', 'neighborhood-attention')).rejects.toThrow(
+    'neighborhood-attention cannot be compared here: it takes q with spatial axes, got [1, 40, 2, 8]',
+  );
 });
 
 test('refuses a file whose tensors do not fit together', async () => {

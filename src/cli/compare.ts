@@ -7,8 +7,10 @@ import { compare } from '../compare/compare';
 import type { ComparisonReport, Row } from '../compare/comparison';
 import { checkComparable } from '../compare/contenders';
 import { comparisonHtml } from '../compare/html';
+import { alps, imageInputs, type NamedPicture } from '../compare/image-inputs';
 import { type DescribedInputs, mobyDick, type NamedText, textInputs } from '../compare/inputs';
-import { ParseError } from '../errors';
+import { decodePicture } from '../compare/picture';
+import { ParameterError, ParseError } from '../errors';
 import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
 import { findMethod } from '../methods/registry';
@@ -19,7 +21,7 @@ import type { DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import { formatShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import { backendOption, threadsOption, wholeNumber } from './options';
+import { backendOption, extents, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { readBytes, readTensorsOf } from './read-tensors';
 import { formatTable } from './table';
@@ -29,6 +31,9 @@ import { writeFileAtomic } from './write-file';
 interface CompareOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly text?: string;
   readonly in?: string;
+  /** True: the default picture. */
+  readonly image?: string | true;
+  readonly grid?: readonly number[];
   readonly length?: number;
   readonly layer?: 0 | 1;
   readonly methods?: Method[];
@@ -39,22 +44,40 @@ interface CompareOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
 
 const DEFAULT_LENGTH = 4096;
 const DEFAULT_LAYER = 1;
+const DEFAULT_GRID = [64, 64];
 const WIDTH = 100;
 
 export function compareCommand(): Command {
   return new Command('compare')
     .description('measure every attention on your own data and say which to use')
     .addOption(new Option('--text <file>', 'text to run through the sentence model; default: Moby Dick'))
-    .addOption(new Option('--in <file>', 'safetensors file with q, k and v').conflicts(['text', 'length', 'layer']))
+    .addOption(
+      new Option('--image [file]', 'PNG or JPEG whose patches to compare on; default: the French Alps').conflicts([
+        'text',
+        'length',
+        'layer',
+      ]),
+    )
+    .addOption(
+      new Option('--in <file>', 'safetensors file with q, k and v').conflicts(['text', 'length', 'layer', 'image']),
+    )
     .option('--length <tokens>', `tokens of the text; default: ${DEFAULT_LENGTH}`, wholeNumber(1, 2 ** 20))
     .option('--layer <number>', `layer of the model, 0 or 1; default: ${DEFAULT_LAYER}`, wholeNumber(0, 1))
+    .option(
+      '--grid <extents>',
+      `rows and columns of patches of the picture; default: ${DEFAULT_GRID.join('x')}`,
+      extents(1, 1024),
+    )
     .option('--methods <names>', 'methods to compare, separated by commas; default: all', parseMethods)
     .option('--max-error <share>', 'largest output error to recommend, as a share of 1', parseShare, 0.1)
     .option('--json <file>', 'write everything that was measured')
     .option('--html <file>', 'write a report with plots and pictures, one file')
     .addOption(backendOption())
     .addOption(threadsOption())
-    .addHelpText('after', '\nExample:\n  $ saccade compare --text notes.txt --length 2048 --html report.html')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ saccade compare --text notes.txt --length 2048 --html report.html\n  $ saccade compare --image photo.jpg --grid 48x64 --html report.html',
+    )
     .action(runComparison);
 }
 
@@ -66,18 +89,23 @@ async function runComparison(options: CompareOptions): Promise<void> {
 
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const machine = await describeMachine();
-  const report = await withProgress('comparing', async (control): Promise<ComparisonReport> => {
-    const { inputs, description } = await readInputs(runtime, options, control);
+  const { report, picture } = await withProgress('comparing', async (control) => {
+    const { inputs, description: input, picture } = await readInputs(runtime, options, control);
     const comparison = await compare(inputs, { ...control, methods, maxError });
-    return { format: 'saccade compare', version: 1, machine, input: description, ...comparison };
+    const report: ComparisonReport = { format: 'saccade compare', version: 1, machine, input, ...comparison };
+    return { report, picture };
   });
-  if (html !== undefined) await writeFileAtomic(html, comparisonHtml(report));
+  if (html !== undefined) await writeFileAtomic(html, comparisonHtml(report, picture));
   if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
   process.stdout.write(`${summary(report, files)}\n`);
 }
 
 async function readInputs(runtime: Runtime, options: CompareOptions, { signal }: Control): Promise<DescribedInputs> {
-  const { text, in: path, length = DEFAULT_LENGTH, layer = DEFAULT_LAYER } = options;
+  const { text, in: path, image, grid, length = DEFAULT_LENGTH, layer = DEFAULT_LAYER } = options;
+  if (image !== undefined) {
+    return imageInputs(runtime, image === true ? await alps() : await readPicture(image), grid ?? DEFAULT_GRID);
+  }
+  if (grid) throw new ParameterError('--grid is for the patches of a picture: expected --image too');
   if (path === undefined) {
     const named = text === undefined ? await mobyDick() : await readText(text);
     return textInputs(runtime, named, { length, layer }, { signal });
@@ -87,6 +115,10 @@ async function readInputs(runtime: Runtime, options: CompareOptions, { signal }:
   const [q, k, v] = names.map((name) => runtime.fromHost(host[name] as HostTensor<DType>)) as [Tensor, Tensor, Tensor];
   const shapes = Object.entries({ q, k, v }).map(([name, { shape }]) => `${name} ${formatShape(shape)}`);
   return { inputs: { q, k, v }, description: `${path}: ${shapes.join(', ')}.` };
+}
+
+async function readPicture(path: string): Promise<NamedPicture> {
+  return { name: path, picture: decodePicture(path, await readBytes(path)) };
 }
 
 async function readText(path: string): Promise<NamedText> {
@@ -121,23 +153,21 @@ export function summary(report: ComparisonReport, files: readonly string[]): str
 
 const COLUMNS = [
   { header: 'attention' },
-  ...['ms', 'speed-up', 'error', 'cosine', 'kept', 'by head', 'visited', 'GFLOP', 'MiB'].map((header) => ({
+  ...['ms', 'speed-up', 'error', 'kept', 'by head', 'visited', 'MiB'].map((header) => ({
     header,
     align: 'right' as const,
   })),
 ];
 
 function cells(row: Row, picked: boolean): string[] {
-  const { label, baseline, time, speedup, error, mass, visited, flops, memory } = row;
+  const { label, baseline, time, speedup, error, mass, visited, memory } = row;
   const figures = [
     significant(time.median),
     formatRatio(speedup),
     baseline ? '' : formatPercent(error.relativeL2),
-    baseline ? '' : error.cosine.toFixed(4),
     baseline || !mass ? '' : formatPercent(mass.mean),
     baseline || !mass ? '' : percentRange(mass.heads.map(({ mean }) => mean)),
     visited === undefined ? '' : formatPercent(visited),
-    significant(flops / 1e9),
     significant(memory / 2 ** 20),
   ];
   if (picked) return [`${label} ★`, ...figures].map((text) => styleText('green', text));

@@ -5,18 +5,22 @@ import { methods as allMethods } from '../methods/registry';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
 import { type HostTensor, toFloat64 } from '../tensor/host';
-import { bindShapes } from '../tensor/shape';
+import { bindShapes, formatShape, gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import type { Comparison, Row } from './comparison';
-import { type Contender, checkComparable, contendersAt, isComparable, type Results } from './contenders';
+import { type Contender, checkComparable, contendersAt, isComparable, isSpatial, type Results } from './contenders';
 import { checkExactness, type HostQkv } from './exactness';
+import { glances } from './glances';
 import { attentionMaps } from './maps';
 import { massKept, outputError } from './quality';
 import { recommend } from './recommend';
 import { timeInterleaved } from './timing';
 
 export interface CompareOptions extends Control {
-  /** Methods to compare, all with inputs q, k, v and outputs out, lse; default: every one in the registry. */
+  /**
+   * Methods to compare, all with inputs q, k, v and outputs out, lse, other inputs left out; default: every one in the
+   * registry, those with spatial axes where q, k and v have them.
+   */
   readonly methods?: readonly Method[] | undefined;
   /** Largest output error (relative L2) that a recommended variant may have. Default 0.1. */
   readonly maxError?: number | undefined;
@@ -34,7 +38,9 @@ const OPTION_NAMES = ['methods', 'maxError', 'seconds', 'signal', 'onProgress'];
 
 /**
  * Measures the variants of `methods` on q [b,n,h,d], k [b,m,g,d], v [b,m,g,e] beside exact full and exact causal
- * attention. Nothing is timed before it agrees with the float64 reference; n x m numbers are never held.
+ * attention. With spatial axes, q [b,...space,h,d], k [b,...space,g,d], v [b,...space,g,e], the baseline is exact full
+ * attention over the tokens of the grid, and causal variants are left out. No mask is timed before its result agrees
+ * with the float64 reference; n x m numbers are never held.
  *
  * @throws {ShapeError} q, k and v that do not fit together
  * @throws {ParameterError} a value that is not finite, an unknown or wrong option, a method that cannot be compared
@@ -46,22 +52,38 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   const { backend } = commonRuntime({ q, k, v });
   checkOptions('compare', options, OPTION_NAMES);
   checkControl(options);
-  const { methods = allMethods.filter(isComparable), maxError = 0.1, seconds = 8 } = options;
-  methods.forEach(checkComparable);
+  const isGrid = q.rank > 4;
+  const isUsable = (method: Method) => isComparable(method) && (isGrid || !isSpatial(method));
+  const { methods = allMethods.filter(isUsable), maxError = 0.1, seconds = 8 } = options;
+  for (const method of methods) {
+    checkComparable(method);
+    if (isGrid || !isSpatial(method)) continue;
+    throw new ParameterError(
+      `${method.name} cannot be compared here: it takes q with spatial axes, got ${formatShape(q.shape)}`,
+    );
+  }
   if (!(maxError > 0)) throw new ParameterError(`maxError must be a number above 0, got ${maxError}`);
   if (!(seconds >= 0)) throw new ParameterError(`seconds must be a number of at least 0, got ${seconds}`);
-  const extents = bindShapes(
-    { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
-    { q: q.shape, k: k.shape, v: v.shape },
-  ) as Comparison['extents'];
+  const specs = isGrid
+    ? { q: 'b ...space h d', k: 'b ...space g d', v: 'b ...space g e' }
+    : { q: 'b n h d', k: 'b m g d', v: 'b m g e' };
+  const letters = bindShapes(specs, { q: q.shape, k: k.shape, v: v.shape });
+  const { b, n, m, h, g, d, e } = letters as Comparison['extents'];
+  const extents = { b, n, m, h, g, d, e };
+  const grid = gridOf(letters);
 
-  const contenders = contendersAt(extents, methods);
-  const measured = await measureOnce(contenders, { q, k, v }, part(options, 0, 0.3));
+  using flatQ = q.reshape([b, n, h, d]);
+  using flatK = k.reshape([b, m, g, d]);
+  using flatV = v.reshape([b, m, g, e]);
+  const flat = { q: flatQ, k: flatK, v: flatV };
+  const viewsOf = ({ spatial }: Contender): Qkv => (spatial ? { q, k, v } : flat);
+  const host = await readFinite(flat);
+  const contenders = contendersAt(letters, methods);
+  const measured = await measureOnce(contenders, viewsOf, host, part(options, 0, 0.3));
   const times = await timeInterleaved(
     contenders.map(
-      ({ forward }) =>
-        async () =>
-          disposeAll(await forward({ q, k, v }, { signal: options.signal })),
+      (contender) => async () =>
+        disposeAll(await contender.forward({ ...viewsOf(contender) }, { signal: options.signal })),
     ),
     measured.map(({ estimate }) => estimate),
     { seconds, least: 3, most: 15 },
@@ -87,10 +109,12 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   });
   return {
     extents,
+    ...(isGrid && { grid }),
     dtype: q.dtype,
     runtime: backend.explain(),
     rows,
-    maps: await attentionMaps(q, k, part(options, 0.9, 1)),
+    maps: await attentionMaps(flatQ, flatK, part(options, 0.9, 1)),
+    ...(grid.length === 2 && { glances: glances(host.q, host.k, grid as [number, number]) }),
     recommendation: recommend(rows, maxError),
   };
 }
@@ -102,13 +126,17 @@ interface Measured extends Pick<Row, 'memory' | 'error' | 'mass' | 'exactness'> 
 }
 
 /** Runs each contender once, a baseline before its variants, and compares its results with the reference and its baseline. */
-async function measureOnce(contenders: readonly Contender[], inputs: Qkv, control: Control): Promise<Measured[]> {
-  const host = await readFinite(inputs);
+async function measureOnce(
+  contenders: readonly Contender[],
+  viewsOf: (contender: Contender) => Qkv,
+  host: HostQkv,
+  control: Control,
+): Promise<Measured[]> {
   const baselines = new Map<boolean, Results<HostTensor>>();
   const measured: Measured[] = [];
   for (const contender of contenders) {
-    const { causal, baseline, mask, label, scale = 1 / Math.sqrt(inputs.q.shape[3] as number) } = contender;
-    const { results, ...cost } = await runOnce(contender, inputs, control);
+    const { causal, baseline, mask, label, scale = 1 / Math.sqrt(host.q.shape[3] as number) } = contender;
+    const { results, ...cost } = await runOnce(contender, viewsOf(contender), control);
     if (baseline) baselines.set(causal, results);
     const exact = baselines.get(causal) as Results<HostTensor>;
     measured.push({
@@ -134,7 +162,10 @@ async function runOnce({ forward }: Contender, inputs: Qkv, { signal }: Control)
   const estimate = performance.now() - start;
   const memory = backend.memory().peak - before;
   try {
-    return { results: { out: await results.out.toHost(), lse: await results.lse.toHost() }, estimate, memory };
+    const [out, lse] = [await results.out.toHost(), await results.lse.toHost()];
+    const [b, h, e] = [out.shape[0], out.shape.at(-2), out.shape.at(-1)] as [number, number, number];
+    const n = lse.data.length / (b * h);
+    return { results: { out: { ...out, shape: [b, n, h, e] }, lse: { ...lse, shape: [b, n, h] } }, estimate, memory };
   } finally {
     disposeAll(results);
   }

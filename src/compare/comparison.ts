@@ -6,13 +6,17 @@ import type { Recommendation } from './recommend';
 export interface Comparison {
   /** Extents: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension. */
   readonly extents: Readonly<Record<'b' | 'n' | 'm' | 'h' | 'g' | 'd' | 'e', number>>;
+  /** Extents of the spatial axes, where q, k and v have them: n and m are then their product. */
+  readonly grid?: readonly number[];
   readonly dtype: DType;
   /** What the runtime is: backend, threads, kernels; one fact a line. */
   readonly runtime: readonly string[];
-  /** Exact full attention and its variants, then exact causal attention and its own. */
+  /** Exact full attention and its variants; then, but not on a grid, exact causal attention and its own. */
   readonly rows: readonly Row[];
   /** The true attention of each head: exact, full, averaged over the batch. */
   readonly maps: AttentionMaps;
+  /** Where some tokens of a grid of two axes look. */
+  readonly glances?: Glances;
   readonly recommendation: Recommendation;
 }
 
@@ -84,6 +88,14 @@ export interface AttentionMaps {
    * Per head the base64 of float16 bits, little-endian, [queryBins, keyBins]: the share of the attention of a bin's
    * average query that falls on a bin's keys. Each row sums to 1.
    */
+  readonly heads: readonly string[];
+}
+
+/** The exact, full attention of some tokens of a grid, of the first batch. */
+export interface Glances {
+  /** Indices of the tokens, row by row. */
+  readonly tokens: readonly number[];
+  /** Per head the base64 of float16 bits, little-endian, [tokens, n]: the share that each key has. Rows sum to 1. */
   readonly heads: readonly string[];
 }
 

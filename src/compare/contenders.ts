@@ -3,7 +3,9 @@ import type { Mask } from '../masks/mask';
 import { type Inputs, type Letters, type Method, problemOfLetters } from '../methods/define';
 import { findMethod } from '../methods/registry';
 import type { Control } from '../runtime/backend';
+import { gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
+import type { Comparison } from './comparison';
 
 /** One setting of one method, to be measured. */
 export interface Contender {
@@ -14,6 +16,8 @@ export interface Contender {
   readonly causal: boolean;
   /** Whether this is exact full or exact causal attention. */
   readonly baseline: boolean;
+  /** Whether it takes q, k and v with their spatial axes. */
+  readonly spatial: boolean;
   readonly mask?: Mask;
   /** Factor on the scores; undefined for the method's default. */
   readonly scale?: number;
@@ -22,7 +26,7 @@ export interface Contender {
   forward(inputs: Inputs, control: Control): Promise<Results<Tensor>>;
 }
 
-/** What comparable methods return: out [b, n, h, e] and lse [b, n, h]. */
+/** What comparable methods return: out [b, n, h, e] and lse [b, n, h], or with spatial axes in the place of n. */
 export interface Results<T> {
   readonly out: T;
   readonly lse: T;
@@ -31,6 +35,16 @@ export interface Results<T> {
 /** Whether a method computes attention from q, k and v alone, and so can be compared with the exact one. */
 export function isComparable({ inputs, outputs }: Method): boolean {
   return Object.keys(inputs).join() === 'q,k,v' && Object.keys(outputs).join() === 'out,lse';
+}
+
+/** Whether q, k and v of a method have spatial axes. */
+export function isSpatial({ inputs }: Method): boolean {
+  return (inputs.q as string).includes('...space');
+}
+
+/** Letters of the extents of a comparison. */
+export function lettersAt({ extents, grid = [] }: Pick<Comparison, 'extents' | 'grid'>): Letters {
+  return { ...extents, ...Object.fromEntries(grid.map((extent, axis) => [`space${axis}`, extent])) };
 }
 
 /** Throws a ParameterError unless the method can be compared. */
@@ -42,33 +56,39 @@ export function checkComparable(method: Method): void {
   );
 }
 
-/** Exact full attention and the variants that are to be measured by it, then exact causal attention and its own. */
+/**
+ * Exact full attention and the variants that are to be measured by it, then exact causal attention and its own; on a
+ * grid the full ones alone, as its tokens come in no order of time.
+ */
 export function contendersAt(letters: Letters, methods: readonly Method[]): Contender[] {
   const exact = findMethod('attention');
   const baselines = [{}, { causal: true }].map((params) => contender(exact, params, letters, true));
   const isBaseline = (method: Method, params: object) =>
     baselines.some((base) => base.method === method && sameParams(method, base.params, params));
   const variants = methods.flatMap((method) =>
-    method
-      .variants(letters)
-      .filter((params) => !isBaseline(method, params))
-      .map((params) => contender(method, params, letters, false)),
+    withShortLabels(
+      method
+        .variants(letters)
+        .filter((params) => !isBaseline(method, params))
+        .map((params) => contender(method, params, letters, false)),
+    ),
   );
   const all = [...baselines, ...variants];
-  return [...all.filter(({ causal }) => !causal), ...all.filter(({ causal }) => causal)];
+  const full = all.filter(({ causal }) => !causal);
+  return gridOf(letters).length > 0 ? full : [...full, ...all.filter(({ causal }) => causal)];
 }
 
 function contender(method: Method, given: Record<string, unknown>, letters: Letters, baseline: boolean): Contender {
   const params = method.parse(given) as { readonly causal?: boolean; readonly scale?: number };
   const mask = method.mask?.(params, problemOfLetters(letters));
   const { flops, visited } = method.cost(letters, params);
-  const causal = method.isCausal?.(params) ?? params.causal === true;
   return {
     method,
     params: given,
-    label: baseline ? `exact ${mask?.name}` : labelOf(method, given, mask),
-    causal,
+    label: baseline ? `exact ${mask?.name}` : (mask?.name ?? method.name),
+    causal: method.isCausal?.(params) ?? params.causal === true,
     baseline,
+    spatial: isSpatial(method),
     flops,
     ...(visited !== undefined && { visited }),
     ...(mask && { mask }),
@@ -77,11 +97,33 @@ function contender(method: Method, given: Record<string, unknown>, letters: Lett
   };
 }
 
-/** The name of the mask says what windows of exact attention are; other methods say their own name too. */
-function labelOf(method: Method, params: object, mask: Mask | undefined): string {
-  if (method === findMethod('attention') && mask) return mask.name;
-  const settings = Object.entries(params).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
-  return [method.name, ...settings].join(' ');
+/**
+ * Variants of one method, each called by the method's short name and the params in which it differs from the others of
+ * its use, full or causal. The name of the mask already says what windows of exact attention are.
+ */
+function withShortLabels(variants: readonly Contender[]): Contender[] {
+  const labels = variants.map(({ method, params, causal, label }) => {
+    if (method === findMethod('attention')) return label;
+    const alike = variants.filter((other) => other.causal === causal);
+    const isShared = (name: string) =>
+      alike.length > 1 && alike.every((other) => JSON.stringify(other.params[name]) === JSON.stringify(params[name]));
+    const settings = Object.entries(params).flatMap(([name, value]) =>
+      isShared(name) ? [] : settingText(name, value),
+    );
+    return [method.short ?? method.name.replace(/-attention$/, ''), ...settings].join(' ');
+  });
+  const isTwice = (label: string) => labels.indexOf(label) !== labels.lastIndexOf(label);
+  return variants.map((variant, at) => {
+    const label = labels[at] as string;
+    return { ...variant, label: variant.causal && isTwice(label) ? `${label} causal` : label };
+  });
+}
+
+/** Such as `gated`, `window 7x7` or `globals [0,9]`. */
+function settingText(name: string, value: unknown): string {
+  if (value === true) return name;
+  const isExtents = Array.isArray(value) && value.length > 1 && value.every((extent) => extent >= 0);
+  return `${name} ${isExtents ? value.join('x') : typeof value === 'string' ? value : JSON.stringify(value)}`;
 }
 
 /** Params parse to the same settings, in the order of the schema. */

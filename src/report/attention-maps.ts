@@ -59,7 +59,7 @@ function figure(
 type Rgb = readonly [red: number, green: number, blue: number];
 
 /** A fast form of a colour scale: 1024 steps over its domain, looked up. */
-function palette(options: Plot.ScaleOptions): (share: number) => Rgb {
+export function palette(options: Plot.ScaleOptions): (share: number) => Rgb {
   const scale = Plot.scale({ color: options });
   const [low, high] = options.domain as [number, number];
   const pixel = element('canvas', { width: 1, height: 1 }).getContext('2d', {

@@ -7,8 +7,10 @@ import { launchChromium } from '../../test/page';
 import { compare } from '../compare/compare';
 import type { ComparisonReport } from '../compare/comparison';
 import { comparisonHtml } from '../compare/html';
+import { imageInputs } from '../compare/image-inputs';
 import { describeMachine } from '../machine';
 import { createRuntime } from '../runtime/runtime';
+import { uniform } from '../tensor/random';
 import { formatPercent } from './format';
 
 let folder: string;
@@ -23,6 +25,12 @@ beforeAll(async () => {
   const machine = await describeMachine();
   report = { format: 'saccade compare', version: 1, machine, input: 'Random numbers.', ...comparison };
   await writeFile(join(folder, 'report.html'), comparisonHtml(report));
+
+  const [rows, columns] = [9, 12];
+  const picture = { width: 3 * columns, height: 3 * rows, rgb: uniform(27 * rows * columns, 1) };
+  const { inputs } = imageInputs(runtime, { name: 'noise', picture }, [rows, columns]);
+  const onGrid = { ...report, ...(await compare(inputs, { seconds: 0 })) };
+  await writeFile(join(folder, 'grid.html'), comparisonHtml(onGrid, picture));
   browser = await launchChromium();
 });
 afterAll(async () => {
@@ -36,10 +44,10 @@ interface Opened {
   readonly complaints: readonly string[];
 }
 
-async function open(width: number, colorScheme: 'light' | 'dark'): Promise<Opened> {
+async function open(width: number, colorScheme: 'light' | 'dark', name = 'report.html'): Promise<Opened> {
   const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme });
   const complaints: string[] = [];
-  const url = `file://${join(folder, 'report.html')}`;
+  const url = `file://${join(folder, name)}`;
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('console', (message) => complaints.push(message.text()));
   page.on('request', (request) => request.url() !== url && complaints.push(request.url()));
@@ -64,7 +72,8 @@ describe.each([
       expect(await page.textContent('.verdict')).toBe(report.recommendation.text);
       expect(await labels(page)).toEqual(report.rows.map(({ label }) => label));
       expect(await page.$$eval('canvas', (canvases) => canvases.length)).toBe(3);
-      expect(await page.$$eval('figure svg', (pictures) => pictures.length)).toBe(report.rows.length);
+      const masks = report.rows.filter(({ mass }) => mass);
+      expect(await page.$$eval('figure svg', (pictures) => pictures.length)).toBe(masks.length);
       expect(await page.$$eval('svg [aria-label=dot] path', (dots) => dots.length)).toBe(report.rows.length - 2);
       expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
       expect(complaints).toEqual([]);
@@ -108,6 +117,24 @@ test('a map is painted and reads out what is under the pointer', async () => {
   expect(colors).toBeGreaterThan(50);
   await page.hover('canvas', { position: { x: 1, y: 1 } });
   expect(await page.textContent('output')).toMatch(/^Head 0, queries from 0, keys from 0: [\d.]+%\.$/);
+  await page.close();
+});
+
+test('on a grid, shows the picture and where tokens of it look', async () => {
+  const { page, complaints } = await open(1280, 'dark', 'grid.html');
+  const sizes = await page.$$eval('canvas', (canvases) => canvases.map(({ width, height }) => `${width}x${height}`));
+  // The picture, nine maps of 36 x 27 pixels for each of four heads, and the maps of all queries.
+  expect(sizes).toEqual(['36x27', ...new Array(4).fill('120x93'), ...new Array(4).fill('108x108')]);
+  const colors = await page.$$eval('canvas', ([, first]) => {
+    const context = (first as HTMLCanvasElement).getContext('2d') as CanvasRenderingContext2D;
+    const { data } = context.getImageData(0, 0, 36, 27);
+    return new Set(Array.from({ length: 36 * 27 }, (_, at) => data.slice(4 * at, 4 * at + 3).join())).size;
+  });
+  expect(colors).toBeGreaterThan(50);
+  const text = await page.textContent('main');
+  expect(text).toContain('Exact, full attention of 9 tokens');
+  expect(text).not.toContain('◆ causal');
+  expect(complaints).toEqual([]);
   await page.close();
 });
 

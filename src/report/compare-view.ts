@@ -1,16 +1,17 @@
 /** What `saccade compare` shows in the browser. */
-import type { ComparisonReport, Row } from '../compare/comparison';
-import type { ComparisonPage } from '../compare/html';
+import type { ComparisonReport, Glances, Row } from '../compare/comparison';
+import type { ComparisonPage, Photograph } from '../compare/html';
 import { formatMachine } from '../machine';
 import { attentionMaps } from './attention-maps';
 import { type Child, element, fitted, section } from './dom';
 import { formatBytes, formatFlops, formatLimit, formatPercent, formatRatio, formatTime, significant } from './format';
+import { glancePictures } from './glance-pictures';
 import { heatTable } from './heat-table';
 import { type SortableColumn, sortableTable } from './sortable-table';
 import { tradeOffPlot } from './trade-off';
 
-export function compareView({ report, pictures }: ComparisonPage): readonly Child[] {
-  const { machine, input, recommendation, rows, runtime, maps } = report;
+export function compareView({ report, pictures, photograph }: ComparisonPage): readonly Child[] {
+  const { machine, input, recommendation, rows, runtime, maps, glances, grid } = report;
   const variants = rows.filter((row) => !row.baseline);
   return [
     element('p', {}, input),
@@ -28,8 +29,9 @@ export function compareView({ report, pictures }: ComparisonPage): readonly Chil
       ),
     ),
     ...(variants.length > 0 ? [headTables(variants)] : []),
+    ...(glances && grid ? [whereTokensLook(glances, grid as [number, number], photograph)] : []),
     section(
-      'Where each head looks',
+      grid ? 'Where each head looks, row after row of the grid' : 'Where each head looks',
       element('p', { class: 'muted' }, `Exact, full attention: queries downwards, keys to the right. ${mapsKey(maps)}`),
       ...attentionMaps(maps),
     ),
@@ -44,13 +46,19 @@ export function compareView({ report, pictures }: ComparisonPage): readonly Chil
 
 function tradeOff(report: ComparisonReport): HTMLElement {
   const limit = formatLimit(report.recommendation.maxError);
+  const uses = report.rows.some((row) => row.causal)
+    ? [
+        element('span', { class: 'full' }, '● full'),
+        ' and ',
+        element('span', { class: 'causal' }, '◆ causal'),
+        ' attention, each against its own exact baseline',
+      ]
+    : ['Against exact attention'];
   const key = element(
     'p',
     { class: 'muted' },
-    element('span', { class: 'full' }, '● full'),
-    ' and ',
-    element('span', { class: 'causal' }, '◆ causal'),
-    ` attention, each against its own exact baseline, the dashed line at 1×. Lower and further right is better; the tinted corner errs by at most ${limit}.`,
+    ...uses,
+    `, the dashed line at 1×. Lower and further right is better; the tinted corner errs by at most ${limit}.`,
   );
   return section(
     'Error against speed-up',
@@ -74,6 +82,22 @@ function headTables(variants: readonly Row[]): HTMLElement {
   const tables = [heatTable('Error of the output, % (relative L2)', errors)];
   if (kept.length > 0) tables.unshift(heatTable('Attention kept, % (mean over the queries)', kept));
   return section('What each head keeps and loses', element('div', { class: 'beside' }, ...tables));
+}
+
+function whereTokensLook(
+  glances: Glances,
+  grid: readonly [number, number],
+  photograph: Photograph | undefined,
+): HTMLElement {
+  return section(
+    'Where tokens of the picture look',
+    element(
+      'p',
+      { class: 'muted' },
+      `Exact, full attention of ${glances.tokens.length} tokens, each with a map of the whole grid in which a ring marks its own place. Each map is as bright as its own largest share.`,
+    ),
+    ...glancePictures(glances, grid, photograph),
+  );
 }
 
 function mapsKey({ queriesPerBin }: ComparisonReport['maps']): string {

@@ -15,6 +15,7 @@ const { window, dilation, causal, scale } = neighborhoodParams;
 
 export const generalizedNeighborhoodAttention = defineMaskedMethod({
   name: 'generalized-neighborhood-attention',
+  short: 'GNA',
   family: 'sparse',
   summary: 'exact attention of each token of a grid to a window nearby that consecutive tokens share',
   paper: {

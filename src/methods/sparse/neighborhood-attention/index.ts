@@ -12,6 +12,7 @@ import { sees } from './reference';
 
 export const neighborhoodAttention = defineMaskedMethod({
   name: 'neighborhood-attention',
+  short: 'NA',
   family: 'sparse',
   summary: 'exact attention of each token of a grid to the window of tokens nearest to it',
   paper: {

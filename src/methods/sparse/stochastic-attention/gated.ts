@@ -27,7 +27,7 @@ interface Paths<Params> {
 }
 
 /** sigmoid(0): what gates give before training, with biases of zero. */
-export const UNTRAINED = 0.5;
+const UNTRAINED = 0.5;
 
 /** Gates belong to the gated pair alone. */
 export function refuseGates(tensors: Tensors): void {

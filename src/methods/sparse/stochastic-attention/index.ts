@@ -30,6 +30,7 @@ const params = valibot.strictObject({
 
 const description = {
   name: 'stochastic-attention',
+  short: 'SA',
   family: 'sparse',
   summary: 'a window over tokens in a random order; gated, the sliding window is added',
   paper: {
