@@ -25,11 +25,6 @@ export function chooseTiles(setting: NeighborhoodParams): TileShapes {
 
 function fewestVisits(axes: readonly NeighborhoodAxis[]): TileShapes {
   const preset = GRID_TILES[axes.length - 1] as TileShapes;
-  if (axes.length === 1) return preset;
-  const keyShapes = factorisations(sizeOf(preset.keys), axes.length);
-  const candidates = factorisations(sizeOf(preset.queries), axes.length).flatMap((queries) =>
-    keyShapes.map((keys) => ({ queries, keys })),
-  );
   // A few extents recur in all the candidates.
   const counts = axes.map(() => new Map<string, number>());
   const visits = ({ queries, keys }: TileShapes) =>
@@ -41,7 +36,14 @@ function fewestVisits(axes: readonly NeighborhoodAxis[]): TileShapes {
         return count;
       }),
     );
-  return candidates.reduce((best, tiles) => (visits(tiles) < visits(best) ? tiles : best), preset);
+  return tileCandidates(axes.length).reduce((best, tiles) => (visits(tiles) < visits(best) ? tiles : best), preset);
+}
+
+/** Every way to shape the kernels' tiles to a grid of `rank` axes. */
+export function tileCandidates(rank: number): TileShapes[] {
+  const { queries, keys } = GRID_TILES[rank - 1] as TileShapes;
+  const keyShapes = factorisations(sizeOf(keys), rank);
+  return factorisations(sizeOf(queries), rank).flatMap((shape) => keyShapes.map((keys) => ({ queries: shape, keys })));
 }
 
 /** Query tiles of a grid are all combinations of those of its axes, so that the sums over them multiply. */

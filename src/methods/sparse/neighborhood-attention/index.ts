@@ -26,4 +26,5 @@ export const neighborhoodAttention = defineMaskedMethod({
   mask: (params, { grid }) => neighborhoodMask(params, grid),
   sees,
   variants: (letters) => someWindows(gridOf(letters)).map((window) => ({ window })),
+  experiment: () => import('./experiment'),
 });
