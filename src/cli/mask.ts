@@ -52,6 +52,7 @@ async function drawMask(name: string, { params, svg, head, ...sizes }: MaskOptio
   const problem = problemOf(method, sizes);
   if (head >= problem.h) throw new ParameterError(`--head must be below the ${problem.h} of --heads, got ${head}`);
   const mask = method.mask?.(settings, problem);
+  if (!mask && method.mask) throw new UnsupportedError(`with these params ${name} is no mask that could be drawn`);
   if (!mask) {
     const drawable = methods.filter((candidate) => candidate.mask).map((candidate) => candidate.name);
     throw new UnsupportedError(`${name} has no mask to draw: choose one of ${drawable.join(', ')}`);
