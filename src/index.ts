@@ -26,6 +26,18 @@ export { add, multiply, relu, tanh } from './ops/elementwise';
 export type { ResultOptions } from './ops/float32';
 export { gather } from './ops/gather';
 export { type LayerNormOptions, layerNorm } from './ops/layer-norm';
+export {
+  type LinearAttentionBackwardOptions,
+  type LinearAttentionBackwardResult,
+  type LinearAttentionGradients,
+  type LinearAttentionOptions,
+  type LinearAttentionResult,
+  type LinearAttentionSettings,
+  type LinearAttentionStepOptions,
+  linearAttention,
+  linearAttentionBackward,
+  linearAttentionStep,
+} from './ops/linear-attention';
 export { matmul } from './ops/matmul';
 export type { BackendName, Control, MemoryReport } from './runtime/backend';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';

@@ -67,6 +67,66 @@ export interface AttentionBackwardCall extends AttentionCall {
   readonly gradTables?: Tensor | undefined;
 }
 
+/** What a kernel that finds a denominator of 0 says. */
+export const VANISHED =
+  'a denominator vanished: q and the sum of keys it meets must not be orthogonal; use features that are not negative, or a larger epsilon';
+
+/** What linear attention carries from row to row, f32: the state [b,h,d,e] and, with a normaliser, the sum of keys [b,h,d]. */
+export interface LinearState {
+  readonly state?: Tensor | undefined;
+  /** Contiguous. */
+  readonly keySum?: Tensor | undefined;
+}
+
+export interface LinearAttentionProblem {
+  /** [b,n,h,d]; g divides h. */
+  readonly q: Tensor;
+  /** [b,m,g,d], of any strides as are q and v. */
+  readonly k: Tensor;
+  /** [b,m,g,e]. */
+  readonly v: Tensor;
+  /** Each query sees the keys up to its own, n = m; else all keys, and the decays are 1. */
+  readonly causal: boolean;
+  /** For each of the h heads, in (0, 1]. */
+  readonly decay: readonly number[];
+  readonly initial: LinearState;
+}
+
+/**
+ * out_i = q_i S_i for S_i = decay S_(i-1) + k_i^T v_i from the initial state, or q_i S for S with all keys -> out
+ * [b,n,h,e] and the last state. With `normaliser` out_i is divided by denominator_i = q_i (sum of the keys, decayed as
+ * the state is) + epsilon, f32 [b,n,h]; one that is 0 or NaN is a ParameterError.
+ */
+export interface LinearAttentionCall extends LinearAttentionProblem {
+  readonly out: Tensor;
+  readonly final: LinearState;
+  readonly normaliser?: { readonly epsilon: number; readonly denominator: Tensor } | undefined;
+}
+
+/** Gradients of a loss by the inputs of a `LinearAttentionCall`, from those by its results. */
+export interface LinearAttentionBackwardCall extends LinearAttentionProblem {
+  /** What the call returned, where it had a normaliser. */
+  readonly normalised?: { readonly epsilon: number; readonly out: Tensor; readonly denominator: Tensor } | undefined;
+  /** [b,n,h,e] of any strides. */
+  readonly gradOut: Tensor;
+  /** By the last state. */
+  readonly gradFinal: LinearState;
+  readonly gradQ: Tensor;
+  readonly gradK: Tensor;
+  readonly gradV: Tensor;
+  readonly gradInitial: LinearState;
+}
+
+/** The causal call for n = 1. States are contiguous; `final` may lie where `initial` does. */
+export interface LinearAttentionStepCall
+  extends Pick<LinearAttentionProblem, 'q' | 'k' | 'v' | 'decay'>,
+    Pick<LinearAttentionCall, 'out'> {
+  readonly initial: LinearState & { readonly state: Tensor };
+  readonly final: LinearState & { readonly state: Tensor };
+  /** Present if the states have sums of keys. */
+  readonly epsilon?: number | undefined;
+}
+
 /** a [r,k] times b [k,c] of any strides, f32 -> out [r,c]. */
 export interface MatmulCall {
   readonly a: Tensor;
@@ -133,6 +193,9 @@ export interface Backend {
 
   attention(call: AttentionCall, control: Control): Promise<void>;
   attentionBackward(call: AttentionBackwardCall, control: Control): Promise<void>;
+  linearAttention(call: LinearAttentionCall, control: Control): Promise<void>;
+  linearAttentionBackward(call: LinearAttentionBackwardCall, control: Control): Promise<void>;
+  linearAttentionStep(call: LinearAttentionStepCall, control: Control): Promise<void>;
   matmul(call: MatmulCall, control: Control): Promise<void>;
   layerNorm(call: LayerNormCall, control: Control): Promise<void>;
   unary(call: UnaryCall, control: Control): Promise<void>;

@@ -16,12 +16,17 @@ import type {
   Control,
   GatherCall,
   LayerNormCall,
+  LinearAttentionBackwardCall,
+  LinearAttentionCall,
+  LinearAttentionProblem,
+  LinearAttentionStepCall,
   MatmulCall,
   MemoryReport,
   Unary,
   UnaryCall,
 } from '../backend';
 import { type Modifier, type RawScore, type Sees, softmaxAttention, softmaxAttentionBackward } from './attention';
+import { type LinearInputs, linearAttention, linearAttentionBackward } from './linear-attention';
 
 const UNARY_FUNCTIONS: Record<Unary, (x: number) => number> = {
   relu: (x) => Math.max(0, x),
@@ -123,6 +128,44 @@ export class ReferenceBackend implements Backend {
     control.onProgress?.(1);
   }
 
+  async linearAttention(call: LinearAttentionCall, control: Control): Promise<void> {
+    const { out, final, normaliser } = call;
+    const inputs = await linearInputs(call);
+    control.signal?.throwIfAborted();
+    const result = linearAttention({ ...inputs, epsilon: normaliser?.epsilon });
+    this.#store(out, result.out.data);
+    if (final.state) this.#store(final.state, result.state.data);
+    if (final.keySum) this.#store(final.keySum, result.keySum.data);
+    if (normaliser) this.#store(normaliser.denominator, result.denominator.data);
+    control.onProgress?.(1);
+  }
+
+  async linearAttentionBackward(call: LinearAttentionBackwardCall, control: Control): Promise<void> {
+    const { gradQ, gradK, gradV, gradInitial } = call;
+    const inputs = await linearInputs(call);
+    const gradOut = await call.gradOut.toHost();
+    const [gradState, gradKeySum] = [await call.gradFinal.state?.toHost(), await call.gradFinal.keySum?.toHost()];
+    control.signal?.throwIfAborted();
+    const epsilon = call.normalised?.epsilon;
+    const result = linearAttentionBackward({ ...inputs, epsilon, gradOut, gradState, gradKeySum });
+    this.#store(gradQ, result.gradQ.data);
+    this.#store(gradK, result.gradK.data);
+    this.#store(gradV, result.gradV.data);
+    if (gradInitial.state) this.#store(gradInitial.state, result.gradState.data);
+    if (gradInitial.keySum) this.#store(gradInitial.keySum, result.gradKeySum.data);
+    control.onProgress?.(1);
+  }
+
+  async linearAttentionStep({ epsilon, ...call }: LinearAttentionStepCall, control: Control): Promise<void> {
+    const inputs = await linearInputs({ ...call, causal: true });
+    control.signal?.throwIfAborted();
+    const result = linearAttention({ ...inputs, epsilon });
+    this.#store(call.out, result.out.data);
+    this.#store(call.final.state, result.state.data);
+    if (call.final.keySum) this.#store(call.final.keySum, result.keySum.data);
+    control.onProgress?.(1);
+  }
+
   async matmul({ a, b, out }: MatmulCall, control: Control): Promise<void> {
     const [left, right] = await numbers(a, b);
     control.signal?.throwIfAborted();
@@ -215,6 +258,11 @@ async function numbers<const Tensors extends readonly Tensor[]>(
 async function onHost<Name extends string>(tensors: Readonly<Record<Name, Tensor>>): Promise<Record<Name, HostTensor>> {
   const entries = Object.entries<Tensor>(tensors).map(async ([name, tensor]) => [name, await tensor.toHost()] as const);
   return Object.fromEntries(await Promise.all(entries)) as Record<Name, HostTensor>;
+}
+
+async function linearInputs({ q, k, v, initial, causal, decay }: LinearAttentionProblem): Promise<LinearInputs> {
+  const [state, keySum] = [await initial.state?.toHost(), await initial.keySum?.toHost()];
+  return { ...(await onHost({ q, k, v })), state, keySum, causal, decay };
 }
 
 function seesOf(mask: Mask, q: Tensor, k: Tensor): Sees {

@@ -10,6 +10,9 @@ import {
   type Control,
   type GatherCall,
   type LayerNormCall,
+  type LinearAttentionBackwardCall,
+  type LinearAttentionCall,
+  type LinearAttentionStepCall,
   type MatmulCall,
   type MemoryReport,
   UNARY,
@@ -18,6 +21,12 @@ import {
 import { blockMap, blockMapBytes, PANEL, QUERY_TILE, writeBlockMap } from './block-map';
 import { Heap, type HeapBuffer } from './heap';
 import { baseline, relaxed } from './kernels.generated';
+import {
+  type Plan,
+  planLinearAttention,
+  planLinearAttentionBackward,
+  planLinearAttentionStep,
+} from './linear-attention';
 import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, operand } from './operands';
 import { availableThreads, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
@@ -233,6 +242,18 @@ export class WasmBackend implements Backend {
     });
   }
 
+  linearAttention(call: LinearAttentionCall, control: Control): Promise<void> {
+    return this.#runPlan(planLinearAttention(call, this.heap.memory), control);
+  }
+
+  linearAttentionBackward(call: LinearAttentionBackwardCall, control: Control): Promise<void> {
+    return this.#runPlan(planLinearAttentionBackward(call, this.heap.memory), control);
+  }
+
+  linearAttentionStep(call: LinearAttentionStepCall, control: Control): Promise<void> {
+    return this.#runPlan(planLinearAttentionStep(call, this.heap.memory), control);
+  }
+
   async matmul({ a, b, out }: MatmulCall, control: Control): Promise<void> {
     const [rows, depth] = a.shape as [number, number];
     const columns = b.shape[1] as number;
@@ -288,6 +309,17 @@ export class WasmBackend implements Backend {
   #runOverElements(kernel: KernelName, tasks: number, params: number[], elements: number, control: Control) {
     const microseconds = elements / ELEMENTS_PER_MICROSECOND;
     return this.pool.run({ phases: [{ kernel, tasks }], params, microseconds }, control);
+  }
+
+  #runPlan({ bytes, jobs, check }: Plan, { signal, onProgress }: Control): Promise<void> {
+    return this.#withScratch(bytes, async (addresses) => {
+      const planned = jobs(addresses);
+      for (const [index, job] of planned.entries()) {
+        const report = onProgress && ((share: number) => onProgress((index + share) / planned.length));
+        await this.pool.run(job, { signal, onProgress: report });
+      }
+      check?.(addresses);
+    });
   }
 
   /** Runs `work` with working memory of the given sizes, by name; it gets the addresses. */

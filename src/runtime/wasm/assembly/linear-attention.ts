@@ -63,12 +63,15 @@ class Problem {
   /** f32 [b, n, h]; 0 for no normaliser. */
   denominators: f64;
   epsilon: f64;
-  /** Becomes 1 if a denominator is 0. */
+  /** Becomes 1 if a denominator has no finite inverse. */
   vanished: f64;
   /** f32 [b, h, ...]: one more column of the initial state, or row if `sumsAcross`; 0 for none. */
   initialSums: f64;
   finalSums: f64;
   sumsAcross: f64;
+  /** Of the states in memory, a normaliser's not included. */
+  stateFeatures: f64;
+  stateColumns: f64;
 }
 
 /** Rows of a tensor, converted as need be. */
@@ -87,7 +90,7 @@ export class Rows {
   heads: f64;
 }
 
-const ROWS_AT: usize = 24 * 8;
+const ROWS_AT: usize = 26 * 8;
 export const ROWS_BYTES: usize = 9 * 8;
 const Q: usize = ROWS_AT;
 const K: usize = Q + ROWS_BYTES;
@@ -441,9 +444,9 @@ function storeRows(
       const column = <i32>p.e - 1 - firstSlice * SLICE;
       const sum = f32.load(result + <usize>(column / SLICE) * (<usize>CHUNK << 5) + (<usize>(column % SLICE) << 2));
       const denominator = sum + <f32>p.epsilon;
-      if (denominator == 0) i32.store(<usize>p.vanished, 1);
       f32.store(<usize>p.denominators + (at << 2), denominator);
       factor = 1 / denominator;
+      if (!(abs(factor) < Infinity)) i32.store(<usize>p.vanished, 1);
     }
     const out = <usize>p.out + (at * <usize>p.outColumns + <usize>(firstSlice * SLICE)) * bytesOf(dtype);
     const to = dtype == 0 && columns % SLICE == 0 ? out : scratch + CONVERTED;
@@ -463,25 +466,22 @@ function loadState(params: usize, bh: i32, firstSlice: i32, slices: i32, to: usi
   const x = changetype<Operand>(params + INITIAL);
   const h = <i32>p.h;
   const d = <i32>p.d;
-  const e = <i32>p.e;
   const step = stateSliceBytes(p);
   memory.fill(to, 0, <usize>slices * step);
-  if (x.address == 0) return;
-  const hasSums = p.initialSums != 0;
-  const isAcross = p.sumsAcross != 0;
-  const features = hasSums && isAcross ? d - 1 : d;
-  const columns = hasSums && !isAcross ? e - 1 : e;
+  const features = x.address == 0 ? 0 : <i32>p.stateFeatures;
+  const columns = <i32>p.stateColumns;
+  const between = <usize>x.element << 2;
   for (let s: i32 = 0; s < slices; s++, to += step) {
     const column = (firstSlice + s) * SLICE;
     const count = min(SLICE, columns - column);
-    const between = <usize>x.element << 2;
     for (let r: i32 = 0; r < features; r++) {
       const from = rowAddress(x, bh / h, r, bh % h) + <usize>column * between;
       copyNumbers(from, between, to + (<usize>r << 5), count);
     }
-    if (!hasSums) continue;
-    if (isAcross) {
-      copyNumbers(<usize>p.initialSums + (<usize>(bh * e + column) << 2), 4, to + (<usize>features << 5), count);
+    if (p.initialSums == 0) continue;
+    if (p.sumsAcross != 0) {
+      const from = <usize>p.initialSums + (<usize>(bh * columns + column) << 2);
+      copyNumbers(from, 4, to + (<usize>p.stateFeatures << 5), count);
     } else if (count < SLICE) {
       const from = <usize>p.initialSums + (<usize>(bh * d) << 2);
       const sums = to + (<usize>count << 2);
@@ -497,15 +497,14 @@ function storeState(params: usize, bh: i32, firstSlice: i32, slices: i32, from: 
   if (x.address == 0) return;
   const h = <i32>p.h;
   const d = <i32>p.d;
-  const hasSums = p.finalSums != 0;
-  const columns = hasSums ? <i32>p.e - 1 : <i32>p.e;
+  const columns = <i32>p.stateColumns;
   for (let s: i32 = 0; s < slices; s++, from += stateSliceBytes(p)) {
     const column = (firstSlice + s) * SLICE;
     const count = min(SLICE, columns - column);
     for (let r: i32 = 0; r < d; r++) {
       copyNumbers(from + (<usize>r << 5), 4, rowAddress(x, bh / h, r, bh % h) + (<usize>column << 2), count);
     }
-    if (!hasSums || count == SLICE) continue;
+    if (p.finalSums == 0 || count == SLICE) continue;
     const to = <usize>p.finalSums + (<usize>(bh * d) << 2);
     const sums = from + (<usize>count << 2);
     for (let r: i32 = 0; r < d; r++) f32.store(to + (<usize>r << 2), f32.load(sums + (<usize>r << 5)));

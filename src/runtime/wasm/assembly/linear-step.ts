@@ -26,7 +26,7 @@ class Step {
   out: f64;
   outDType: f64;
   epsilon: f64;
-  /** Becomes 1 if a denominator is 0. */
+  /** Becomes 1 if a denominator has no finite inverse. */
   vanished: f64;
 }
 const STEP_ROWS_AT: usize = 12 * 8;
@@ -73,8 +73,8 @@ export function linearStep(params: usize, task: i32, scratch: usize): void {
       denominator += f32.load(q + c) * sum;
     }
     denominator += <f32>p.epsilon;
-    if (denominator == 0) i32.store(<usize>p.vanished, 1);
     factor = 1 / denominator;
+    if (!(abs(factor) < Infinity)) i32.store(<usize>p.vanished, 1);
   }
   for (let c: usize = 0; c < step; c += 4) f32.store(result + c, f32.load(result + c) * factor);
   const dtype = <i32>p.outDType;

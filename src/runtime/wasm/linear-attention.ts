@@ -1,0 +1,283 @@
+/** Plans of linear attention's calls: how a pass is cut, and gradients as passes over other operands. */
+import { ParameterError } from '../../errors';
+import type { Tensor } from '../../tensor/tensor';
+import {
+  type LinearAttentionBackwardCall,
+  type LinearAttentionCall,
+  type LinearAttentionStepCall,
+  VANISHED,
+} from '../backend';
+import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, operand } from './operands';
+import type { Job } from './pool';
+
+/** What runs a call: memory by name, the jobs once it is there, and what to check when they are done. */
+export interface Plan {
+  readonly bytes: Readonly<Record<string, number>>;
+  jobs(addresses: Readonly<Record<string, number>>): Job[];
+  check?(addresses: Readonly<Record<string, number>>): void;
+}
+
+/** As the kernels cut (assembly/linear-*.ts). */
+const CHUNK = 48;
+const SLICE = 8;
+const PANEL = 6;
+const RUN = 64;
+
+/** Heads, parts of columns and segments make about so many tasks: more segments cost more than they help. */
+const TASKS = 8;
+/** Of a part: with fewer columns too much of its work is the scores, which every part computes. */
+const PART_SLICES = 8;
+/** Of a segment, if the rows are cut. */
+const LEAST_CHUNKS = 32;
+const STEP_NUMBERS_PER_MICROSECOND = 2000;
+
+/** Rows of a tensor as the kernels read them, and whether a column of ones follows. */
+interface Rows {
+  /** Address, dtype and strides. */
+  readonly numbers: readonly number[];
+  readonly columns: number;
+  readonly ones: boolean;
+  readonly heads: number;
+  /** Columns without a normaliser's, those of states in memory. */
+  readonly own: number;
+}
+
+/** One pass of the kernels over the rows. */
+interface Pass {
+  readonly b: number;
+  readonly h: number;
+  readonly n: number;
+  readonly m: number;
+  readonly q: Rows;
+  readonly k: Rows;
+  readonly v: Rows;
+  readonly causal: boolean;
+  /** From the last row to the first. */
+  readonly reverse: boolean;
+  readonly out: { readonly address: number; readonly dtype: number; readonly columns: number };
+  readonly normaliser?: { readonly denominator: number; readonly epsilon: number; readonly vanished: number };
+  /** States [b, h, feature, column]. */
+  readonly initial?: Tensor | undefined;
+  readonly initialSum?: Tensor | undefined;
+  readonly final?: Tensor | undefined;
+  readonly finalSum?: Tensor | undefined;
+  /** Read the initial state [b, h, column, feature]: its sum of keys is then the last feature's row. */
+  readonly transposed?: boolean;
+}
+
+/** Where a pass is cut: depends on the shapes only. */
+function cutsOf(shape: Omit<Pass, 'q' | 'k' | 'v' | 'out'>, e: number) {
+  const { b, h, n, m, causal, normaliser } = shape;
+  const heads = b * h;
+  const slices = Math.ceil(e / SLICE);
+  // Results with a denominator need its column.
+  const wanted = normaliser ? 1 : Math.min(Math.ceil(TASKS / heads), Math.ceil(slices / PART_SLICES));
+  const partSlices = Math.ceil(slices / wanted);
+  const parts = Math.ceil(slices / partSlices);
+  const cut = (rows: number) => {
+    const chunks = Math.ceil(rows / CHUNK);
+    const size = Math.max(LEAST_CHUNKS, Math.ceil(chunks / Math.ceil(TASKS / (heads * parts))));
+    return { count: Math.ceil(chunks / size), chunks: size };
+  };
+  return { heads, slices, partSlices, parts, segments: cut(m), tiles: cut(causal ? m : n) };
+}
+
+function statesBytes({ heads, slices, segments }: ReturnType<typeof cutsOf>, d: number): number {
+  return heads * segments.count * slices * Math.ceil(d / PANEL) * PANEL * SLICE * 4;
+}
+
+const NO_OPERAND = [0, 0, 0, 0, 0, 0];
+
+function job(pass: Pass, decays: number, states: number): Job {
+  const { b, h, n, m, q, k, v, causal, reverse, out, normaliser } = pass;
+  const d = k.columns + Number(k.ones);
+  const e = v.columns + Number(v.ones);
+  const { heads, slices, partSlices, parts, segments, tiles } = cutsOf(pass, e);
+  const stated = segments.count - Number(causal);
+  const flops = b * h * (causal ? n * (CHUNK * (d + e) + 4 * d * e) : 2 * (n + m) * d * e);
+  return {
+    phases: [
+      ...(stated > 0
+        ? [
+            { kernel: 'linearStates', tasks: heads * parts * stated } as const,
+            { kernel: 'linearPrefix', tasks: heads * slices } as const,
+          ]
+        : []),
+      { kernel: 'linearOutputs', tasks: heads * parts * tiles.count, main: true },
+    ],
+    params: [
+      ...[h, n, m, d, e, Number(causal), Number(reverse)],
+      ...[segments.count, segments.chunks, tiles.count, tiles.chunks, parts, partSlices],
+      ...[decays, states, out.address, out.dtype, out.columns],
+      ...[normaliser?.denominator ?? 0, normaliser?.epsilon ?? 0, normaliser?.vanished ?? 0],
+      ...[pass.initialSum, pass.finalSum].map((sum) => (sum ? address(sum) : 0)),
+      Number(pass.transposed ?? false),
+      ...[k.own, v.own],
+      ...[q, k, v].flatMap(rowsNumbers),
+      ...(pass.initial ? stateNumbers(pass.initial, pass.transposed) : NO_OPERAND),
+      ...(pass.final ? stateNumbers(pass.final) : NO_OPERAND),
+    ],
+    microseconds: flops / FLOPS_PER_MICROSECOND,
+  };
+}
+
+function rowsOf(x: Tensor, ones = false): Rows {
+  const [, , heads, columns] = x.shape as [number, number, number, number];
+  return { numbers: operand(x), columns, ones, heads, own: columns };
+}
+
+const rowsNumbers = ({ numbers, columns, ones, heads }: Rows) => [...numbers, columns, Number(ones), heads];
+
+/** A state [b, h, d, e] as the operand [batch, feature, head, column]. */
+function stateNumbers(x: Tensor, transposed = false): number[] {
+  const [batch, head, row, column] = x.strides as [number, number, number, number];
+  const [feature, element] = transposed ? [column, row] : [row, column];
+  return [address(x), 0, batch, feature, head, element];
+}
+
+const written = (x: Tensor) => ({
+  address: address(x),
+  dtype: DTYPE_CODES[x.dtype] as number,
+  columns: x.shape[3] as number,
+});
+
+export function planLinearAttention(call: LinearAttentionCall, memory: WebAssembly.Memory): Plan {
+  const { q, k, v, out, initial, final, causal, decay, normaliser } = call;
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const ones = normaliser !== undefined;
+  const shape = {
+    ...{ b, h, n, m: k.shape[1] as number, causal, reverse: false },
+    ...{ initial: initial.state, initialSum: initial.keySum, final: final.state, finalSum: final.keySum },
+  };
+  const normaliserAt = (vanished: number) =>
+    normaliser && {
+      normaliser: { denominator: address(normaliser.denominator), epsilon: normaliser.epsilon, vanished },
+    };
+  const cuts = cutsOf({ ...shape, ...normaliserAt(0) }, (v.shape[3] as number) + Number(ones));
+  return {
+    bytes: { decays: h * 8, states: statesBytes(cuts, d), vanished: 4 },
+    jobs({ decays, states, vanished }: Record<'decays' | 'states' | 'vanished', number>) {
+      writeDecays(decay, memory, decays);
+      clearVanished(memory, vanished);
+      const rows = { q: rowsOf(q), k: rowsOf(k), v: rowsOf(v, ones) };
+      return [job({ ...shape, ...rows, ...normaliserAt(vanished), out: written(out) }, decays, states)];
+    },
+    check: ({ vanished }) => checkVanished(memory, vanished as number),
+  };
+}
+
+/**
+ * With V' and dO' the values and the gradients by the sums above the denominators, both with a normaliser's column:
+ * dQ is the pass over dO', V' and K from the transposed state; dV and dK are, in reverse and from the gradient by the
+ * last state, the passes over K, Q and dO' and over V', dO' and Q.
+ */
+export function planLinearAttentionBackward(call: LinearAttentionBackwardCall, memory: WebAssembly.Memory): Plan {
+  const { q, k, v, initial, causal, decay, normalised, gradOut, gradFinal, gradQ, gradK, gradV, gradInitial } = call;
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const [, m, g, e] = v.shape as [number, number, number, number];
+  const ones = normalised !== undefined;
+  const wide = e + Number(ones);
+  const shared = g < h;
+  const forwards = { b, h, n, m, causal, reverse: false };
+  const backwards = { b, h, n: m, m: n, causal, reverse: causal };
+  return {
+    bytes: {
+      decays: h * 8,
+      statesQ: statesBytes(cutsOf(forwards, d), wide),
+      statesV: statesBytes(cutsOf(backwards, wide), d),
+      statesK: statesBytes(cutsOf(backwards, d), wide),
+      quotients: ones ? b * n * h * wide * 4 : 0,
+      headsV: shared ? b * m * h * e * 4 : 0,
+      headsK: shared ? b * m * h * d * 4 : 0,
+    },
+    jobs(at: Readonly<Record<string, number>>) {
+      const { decays, statesQ, statesV, statesK, quotients, headsV, headsK } = at as Record<
+        'decays' | 'statesQ' | 'statesV' | 'statesK' | 'quotients' | 'headsV' | 'headsK',
+        number
+      >;
+      writeDecays(decay, memory, decays);
+      const [queries, keys, values] = [rowsOf(q), rowsOf(k), rowsOf(v, ones)];
+      const byOut = ones
+        ? { numbers: [quotients, 0, n * h * wide, h * wide, wide, 1], columns: wide, ones: false, heads: h, own: e }
+        : rowsOf(gradOut);
+      const target = (x: Tensor, heads: number) =>
+        shared ? { address: heads, dtype: 0, columns: x.shape[3] as number } : written(x);
+      const fromInitial = { initial: initial.state, initialSum: initial.keySum, transposed: true };
+      const fromFinal = { initial: gradFinal.state, initialSum: gradFinal.keySum };
+      const toInitial = { final: gradInitial.state, finalSum: gradInitial.keySum };
+      return [
+        ...(normalised ? [quotientJob(normalised, gradOut, quotients)] : []),
+        job({ ...forwards, q: byOut, k: values, v: keys, out: written(gradQ), ...fromInitial }, decays, statesQ),
+        job(
+          { ...backwards, q: keys, k: queries, v: byOut, out: target(gradV, headsV), ...fromFinal, ...toInitial },
+          decays,
+          statesV,
+        ),
+        job(
+          { ...backwards, q: values, k: byOut, v: queries, out: target(gradK, headsK), ...fromFinal, transposed: true },
+          decays,
+          statesK,
+        ),
+        ...(shared ? [headSumsJob(headsV, h, gradV), headSumsJob(headsK, h, gradK)] : []),
+      ];
+    },
+  };
+}
+
+type Normalised = NonNullable<LinearAttentionBackwardCall['normalised']>;
+
+function quotientJob({ out, denominator }: Normalised, gradOut: Tensor, to: number): Job {
+  const [b, n, h, e] = out.shape as [number, number, number, number];
+  const rows = b * n * h;
+  return {
+    phases: [{ kernel: 'linearQuotient', tasks: Math.ceil(rows / RUN) }],
+    params: [n, h, e, rows, address(denominator), to, ...operand(out), ...operand(gradOut)],
+    microseconds: (rows * e) / STEP_NUMBERS_PER_MICROSECOND,
+  };
+}
+
+function headSumsJob(from: number, h: number, to: Tensor): Job {
+  const [b, m, g, columns] = to.shape as [number, number, number, number];
+  return {
+    phases: [{ kernel: 'linearHeadSums', tasks: Math.ceil((b * m) / RUN) }],
+    params: [b * m, h, g, columns, from, address(to), DTYPE_CODES[to.dtype] as number],
+    microseconds: (b * m * h * columns) / STEP_NUMBERS_PER_MICROSECOND,
+  };
+}
+
+export function planLinearAttentionStep(call: LinearAttentionStepCall, memory: WebAssembly.Memory): Plan {
+  const { q, k, v, out, initial, final, decay, epsilon = 0 } = call;
+  const [b, h, d, e] = initial.state.shape as [number, number, number, number];
+  const sums = [initial.keySum, final.keySum].map((sum) => (sum ? address(sum) : 0));
+  return {
+    bytes: { decays: h * 8, vanished: 4 },
+    jobs({ decays, vanished }: Record<'decays' | 'vanished', number>) {
+      writeDecays(decay, memory, decays);
+      clearVanished(memory, vanished);
+      return [
+        {
+          phases: [{ kernel: 'linearStep', tasks: b * h }],
+          params: [
+            ...[h, d, e, decays, address(initial.state), address(final.state), ...sums],
+            ...[address(out), DTYPE_CODES[out.dtype] as number, epsilon, vanished],
+            ...[q, k, v].flatMap((x) => rowsNumbers(rowsOf(x))),
+          ],
+          microseconds: (b * h * d * e) / STEP_NUMBERS_PER_MICROSECOND,
+        },
+      ];
+    },
+    check: ({ vanished }) => checkVanished(memory, vanished as number),
+  };
+}
+
+function writeDecays(decay: readonly number[], { buffer }: WebAssembly.Memory, at: number): void {
+  new Float64Array(buffer, at, decay.length).set(decay);
+}
+
+function clearVanished({ buffer }: WebAssembly.Memory, at: number): void {
+  new Int32Array(buffer, at, 1)[0] = 0;
+}
+
+function checkVanished({ buffer }: WebAssembly.Memory, at: number): void {
+  if (new Int32Array(buffer, at, 1)[0] !== 0) throw new ParameterError(VANISHED);
+}
