@@ -142,7 +142,7 @@ function denseVisits(grid: readonly number[]): number {
 }
 
 async function staircaseFinding(context: ExperimentContext): Promise<Finding> {
-  const [side, width] = context.quick ? [16, 8] : [72, 24];
+  const [side, width] = context.quick ? [16, 8] : [48, 16];
   const [grid, window] = [
     [side, side],
     [width, width],
@@ -188,15 +188,13 @@ async function staircaseFinding(context: ExperimentContext): Promise<Finding> {
 const SHAPES: readonly Setting[] = [
   { grid: [24, 96], window: [24, 7] },
   { grid: [16, 128], window: [3, 31] },
-  { grid: [96, 24], window: [31, 3] },
   { grid: [56, 56], window: [7, 7], dilation: 8 },
-  { grid: [64, 64], window: [16, 16], stride: 16 },
   { grid: [12, 16, 16], window: [6, 8, 8] },
   { grid: [12, 16, 16], window: [6, 8, 8], stride: [6, 8, 8] },
 ];
 
 async function tilesFinding(context: ExperimentContext): Promise<Finding> {
-  const settings = context.quick ? SHAPES.slice(3, 4) : SHAPES;
+  const settings = context.quick ? SHAPES.slice(2, 3) : SHAPES;
   const rows: { fewer: number; faster: number; best: number; of: number }[] = [];
   for (const [at, setting] of settings.entries()) {
     const preset = GRID_TILES[setting.grid.length - 1] as TileShapes;
@@ -268,13 +266,15 @@ async function errorFinding(context: ExperimentContext): Promise<Finding> {
     errors.push(distance(await outOf(neighborhood(setting, chooseTiles(setting))), dense));
   }
   phase(context, PHASES - 1, PHASES, 'errors')(1);
-  const [first, last] = [errors[0] as number, errors.at(-1) as number];
+  const [sliding, blocks] = [errors[0] as number, errors.at(-1) as number];
+  const between = Math.max(...errors.slice(1, -1));
   return {
-    claim: 'Strides cost little accuracy: what a query sees is as much, only less centred on it.',
-    source: 'reconstructed; the paper reports VBench of 83.24 for stride 1 and 83.40 and 82.25 for others',
-    measured: `distance to exact attention ${significant(first)} at stride 1, ${significant(last)} at stride ${strides.at(-1)} (blocks)`,
-    verdict: last / first <= 1.25 ? 'reproduced' : last / first <= 2 ? 'partly' : 'not reproduced',
-    details: `Of smooth random fields on a grid of ${side} x ${side}, window ${width} x ${width}: the norm of the difference over that of the result. No model is run. Judged by at most 1.25 times the distance of stride 1.`,
+    claim: 'Strides between sliding and blocked cost little accuracy; blocks cost more.',
+    source: 'paper: at one window VBench of 83.24 for stride 1, 83.40 with strides, 82.25 for blocks',
+    measured: `distance to exact attention ${significant(sliding)} at stride 1, at most ${significant(between)} at strides ${strides.slice(1, -1).join(', ')}, ${significant(blocks)} for blocks`,
+    verdict:
+      between <= 1.25 * sliding && blocks > between ? 'reproduced' : blocks > between ? 'partly' : 'not reproduced',
+    details: `Of smooth random fields on a grid of ${side} x ${side}, window ${width} x ${width}: the norm of the difference over that of the result. Queries are their own keys, scale 1; no model is run. Judged by at most 1.25 times the distance of stride 1, and more for blocks.`,
     series: [
       {
         title: 'Distance to exact attention by stride',

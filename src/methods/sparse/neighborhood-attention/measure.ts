@@ -48,7 +48,7 @@ export async function timeMasks(
     estimates.push(performance.now() - begin);
     report((0.5 * (at + 1)) / masks.length);
   }
-  const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds: 6, least: 5, most: 40 };
+  const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds: 4, least: 8, most: 60 };
   const onProgress = (share: number) => report(0.5 + 0.5 * share);
   const times = await timeInterleaved(calls, estimates, plan, { signal, onProgress });
   return times.map(({ min }) => min);
