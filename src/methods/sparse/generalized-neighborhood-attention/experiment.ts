@@ -11,7 +11,7 @@ import { besidePublished, publishedRows } from '../../../simulate/published';
 import { uniform } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';
 import type { Experiment, ExperimentContext, Finding } from '../../experiment';
-import { geometricMean, pearson, phase, timeMasks } from '../neighborhood-attention/measure';
+import { geometricMean, leastTimes, pearson, phase } from '../neighborhood-attention/measure';
 
 type Setting = NeighborhoodParams & { readonly grid: readonly number[]; readonly window: readonly number[] };
 
@@ -83,7 +83,7 @@ async function strideFindings(context: ExperimentContext): Promise<Finding[]> {
   const tiles = settings.map(chooseTiles);
   const masks = settings.map((setting, at) => neighborhood(setting, tiles[at]));
   const report = phase(context, 0, PHASES, 'strides on three axes');
-  const [dense, ...times] = (await timeMasks([full(), ...masks], { grid, ...HEADS }, context, report)) as [
+  const [dense, ...times] = (await leastTimes([full(), ...masks], { grid, ...HEADS }, context, report)) as [
     number,
     ...number[],
   ];
@@ -152,7 +152,7 @@ async function staircaseFinding(context: ExperimentContext): Promise<Finding> {
   const visits = settings.map((setting) => countVisits(setting, chooseTiles(setting)));
   const masks = settings.map((setting) => neighborhood(setting, chooseTiles(setting)));
   const report = phase(context, 1, PHASES, 'every stride of a window');
-  const [dense, ...times] = (await timeMasks([full(), ...masks], { grid, ...HEADS }, context, report)) as [
+  const [dense, ...times] = (await leastTimes([full(), ...masks], { grid, ...HEADS }, context, report)) as [
     number,
     ...number[],
   ];
@@ -204,7 +204,7 @@ async function tilesFinding(context: ExperimentContext): Promise<Finding> {
     const tiles = [chooseTiles(setting), preset, ...some];
     const masks = tiles.map((shapes) => neighborhood(setting, shapes));
     const report = phase(context, 2 + at / settings.length, PHASES, 'shapes of tiles');
-    const [chosen, usual, ...others] = (await timeMasks(masks, { grid: setting.grid, ...HEADS }, context, (share) =>
+    const [chosen, usual, ...others] = (await leastTimes(masks, { grid: setting.grid, ...HEADS }, context, (share) =>
       report(share / settings.length),
     )) as [number, number, ...number[]];
     rows.push({

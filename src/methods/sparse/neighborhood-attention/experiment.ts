@@ -9,7 +9,7 @@ import { sizeOf } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import type { Experiment, ExperimentContext, Finding } from '../../experiment';
 import { neighborhoodAttention } from '.';
-import { exponent, pearson, phase, timeMasks } from './measure';
+import { exponent, leastTimes, pearson, phase } from './measure';
 
 const WINDOW = 7;
 const HEADS = { h: 1, d: 32 };
@@ -69,7 +69,7 @@ async function scalingFinding(context: ExperimentContext): Promise<Finding> {
   for (const [at, side] of sides.entries()) {
     const masks = [full(), neighborhood(setting(side), chooseTiles(setting(side)))];
     times.push(
-      await timeMasks(
+      await leastTimes(
         masks,
         { grid: [side, side], ...HEADS },
         context,
@@ -109,7 +109,7 @@ async function shapesFinding(context: ExperimentContext): Promise<Finding> {
     { queries: [4, 6], keys: [2, 3] },
   ];
   const report = phase(context, context.quick ? 2 : 5, context.quick ? 4 : 7, 'shapes of tiles');
-  const times = await timeMasks(
+  const times = await leastTimes(
     shapes.map((tiles) => neighborhood(setting(side), tiles)),
     { grid: [side, side], ...HEADS },
     context,

@@ -1,10 +1,8 @@
-/** What the experiments on grids share: times of masks beside each other, and how two lists of figures go together. */
-import { checkExactness } from '../../../compare/exactness';
-import { timeInterleaved } from '../../../compare/timing';
+/** What the experiments on grids share: the least times of masks, and how two lists of figures go together. */
 import type { Mask } from '../../../masks/mask';
-import { attention } from '../../../ops/attention';
 import { sizeOf } from '../../../tensor/shape';
 import type { ExperimentContext } from '../../experiment';
+import { timeMasks } from '../../mask-speed';
 
 export interface GridProblem {
   readonly grid: readonly number[];
@@ -15,43 +13,16 @@ export interface GridProblem {
 /** How far a phase of the experiment has come. */
 export type Report = (share: number) => void;
 
-/**
- * Milliseconds of one forward pass of each mask on normal random numbers, the fastest of repeats in turns: the least
- * disturbed. The first result of each is checked against float64 on some queries.
- * @throws {BackendError} if a result differs from the reference
- */
-export async function timeMasks(
+/** Milliseconds of each mask (`timeMasks`), the fastest of repeats in turns: the least disturbed. */
+export async function leastTimes(
   masks: readonly Mask[],
   { grid, h, d }: GridProblem,
-  { runtime, signal, quick = false }: ExperimentContext,
+  context: ExperimentContext,
   report: Report,
 ): Promise<number[]> {
-  const n = sizeOf(grid);
-  const shape = [1, n, h, d];
-  using q = runtime.random(shape, { seed: 1 });
-  using k = runtime.random(shape, { seed: 2 });
-  using v = runtime.random(shape, { seed: 3 });
-  using out = runtime.empty(shape);
-  using lse = runtime.empty([1, n, h]);
-  const host = { q: await q.toHost(), k: await k.toHost(), v: await v.toHost() };
-  const calls = masks.map((mask) => async () => {
-    await attention(q, k, v, { mask, out, lse, signal });
-  });
-  const estimates: number[] = [];
-  for (const [at, mask] of masks.entries()) {
-    signal?.throwIfAborted();
-    const call = calls[at] as () => Promise<void>;
-    await call();
-    if (!quick) checkExactness(mask.name, host, await out.toHost(), mask, 1 / Math.sqrt(d));
-    const begin = performance.now();
-    await call();
-    estimates.push(performance.now() - begin);
-    report((0.5 * (at + 1)) / masks.length);
-  }
-  const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds: 4, least: 8, most: 60 };
-  const onProgress = (share: number) => report(0.5 + 0.5 * share);
-  const times = await timeInterleaved(calls, estimates, plan, { signal, onProgress });
-  return times.map(({ min }) => min);
+  const timed = masks.map((mask) => ({ label: mask.name, mask }));
+  const times = await timeMasks(timed, { n: sizeOf(grid), h, d }, { ...context, onProgress: report });
+  return times.map(({ time }) => time.min);
 }
 
 /** Correlation of two lists of numbers, from -1 to 1. */

@@ -6,7 +6,7 @@ import { dilatedBlocks, power, powersOfTwo, slidingBlocks, strideSlash } from '.
 import { formatPercent, formatRatio, significant } from '../../../report/format';
 import { receptiveField } from '../../../simulate/reach';
 import type { Experiment, ExperimentContext, Finding, Series } from '../../experiment';
-import { type MaskSpeed, timeMasks } from '../../mask-speed';
+import { type MaskSpeed, timeBesideCausal } from '../../mask-speed';
 import { sees } from './reference';
 
 /** The paper's setting: 32K tokens in blocks of 256. */
@@ -146,7 +146,7 @@ async function speedFindings(context: ExperimentContext): Promise<Finding[]> {
       ...context,
       onProgress: (share: number, what?: string) => onProgress?.((done + share * (pairs[at] as number)) / total, what),
     };
-    byLength.push(await timeMasks(contenders, { n, h, d }, within));
+    byLength.push(await timeBesideCausal(contenders, { n, h, d }, within));
   }
 
   const of = (label: string) => byLength.map((rows) => rows.find((row) => row.label === label) as MaskSpeed);
