@@ -243,12 +243,17 @@ describe.each(builds)('programs on the %s build', (build) => {
     }
   });
 
-  test('gives indices as integers', () => {
+  const indices: Record<string, (q: number, k: number) => number> = {
+    'q * c.m + k': (q, k) => q * 20_000 + k,
+    k: (_q, k) => k,
+    q: (q) => q,
+    'h * 2 + b': () => 7,
+  };
+  test.each(Object.entries(indices))('gives the index %s as an integer', (source, index) => {
     const tile = tileOf(keysOf(13), () => 0);
     const wide = { ...extent, n: 20_000, m: 20_000 };
-    const expression = compile('q * c.m + k');
-    const places = run(compileProgram('test', expression, wide, 'integer'), tile);
-    expect([...new Int32Array(places.buffer)]).toEqual([...each(tile, (_s, q, k) => q * 20_000 + k)]);
+    const places = run(compileProgram('test', compile(source), wide, 'integer'), tile);
+    expect([...new Int32Array(places.buffer)]).toEqual([...each(tile, (_s, q, k) => index(q, k))]);
   });
 
   test('reads NaN outside a table, and nothing else', () => {

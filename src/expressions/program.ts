@@ -382,7 +382,8 @@ function emit(name: string, type: Type, args: readonly Value[], immediate = 0, o
 /** The instructions, with values in registers that are handed on after their last use; those of the tile last a tile. */
 function assemble(name: string, result: Value): Int32Array {
   // The result has all dimensions, and nothing may write to where it goes before the last instruction.
-  const isLast = result.instruction && onChunk(result);
+  // The instruction that loads the keys does not spread them over the queries.
+  const isLast = result.instruction && result.instruction.name !== 'keys' && onChunk(result);
   const last: Value = isLast ? result : emit('copy', 'float', [result], 0, LANES | ROWS);
   const values = orderOf(last);
   const order = [...values.filter((value) => !onChunk(value)), ...values.filter(onChunk)];

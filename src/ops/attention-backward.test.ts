@@ -182,6 +182,7 @@ describeOnBackends('score modifiers', (runtime) => {
     'relative bias': scores.relativeBias(table),
     'additive bias': scores.additiveBias(bias),
     'a cap on a bias': scores.compose(scores.relativeBias(table), scores.softcap(2)),
+    'a bias of each key': scores.from((s, _b, _h, _q, k, { keys }) => s + (keys[k] as number), { keys: normal(m, 9) }),
     'a function': scores.from((s, _b, h, q, k, { weights }) => s * (weights[(q * 3 + k) % 7] as number) - 0.1 * h, {
       weights: [1, 2, -1, 0.5, 0, 1, 3],
     }),
