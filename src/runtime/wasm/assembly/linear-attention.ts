@@ -159,7 +159,7 @@ export function linearStates(params: usize, task: i32, scratch: usize): void {
     const rows = min(CHUNK, past - first);
     layOutKeys(params, bh, first, rows, false, scratch);
     layOutValues(params, bh, first, rows, firstSlice, slices, scratch);
-    for (let s: i32 = 0; s < slices; s++) updateState(p, state, s, rows, scratch);
+    updateState(p, state, slices, rows, scratch);
   }
 }
 
@@ -210,17 +210,13 @@ export function linearOutputs(params: usize, task: i32, scratch: usize): void {
     if (atomic.load<i32>(ABORT)) return;
     const rows = min(CHUNK, past - first);
     layOutQueries(params, bh, first, rows, scratch);
-    if (isCausal) causalChunk(params, bh, first, rows, firstSlice, slices, state, scratch);
-    else {
-      const d = <i32>p.d;
-      for (let s: i32 = 0; s < slices; s++) {
-        const column = state + <usize>s * stateSliceBytes(p);
-        for (let panel: i32 = 0; panel < panelsOf(rows); panel++) {
-          product(panelAt(scratch, panel, d), 24, false, column, d, resultAt(scratch, s, panel), 32, STORE, 0);
-        }
-      }
-    }
-    storeRows(params, bh, first, rows, firstSlice, slices, scratch);
+    if (isCausal) {
+      layOutKeys(params, bh, first, rows, true, scratch);
+      layOutValues(params, bh, first, rows, firstSlice, slices, scratch);
+      score(p, rows, scratch);
+      multiply(params, bh, first, rows, firstSlice, slices, state, true, scratch);
+      updateState(p, state, slices, rows, scratch);
+    } else multiply(params, bh, first, rows, firstSlice, slices, state, false, scratch);
   }
   if (isCausal && tile == tiles - 1) storeState(params, bh, firstSlice, slices, state);
 }
@@ -231,14 +227,25 @@ function panelAt(scratch: usize, panel: i32, d: i32): usize {
   return scratch + QUERY_PANELS + <usize>(panel * d * PANEL * 4);
 }
 
-// @ts-ignore: decorator
-@inline
-function resultAt(scratch: usize, slice: i32, panel: i32): usize {
-  return scratch + RESULTS + (<usize>(slice * CHUNK + panel * PANEL) << 5);
+/** Products of a chunk's queries and keys that are not after them, times their decays. */
+function score(p: Problem, rows: i32, scratch: usize): void {
+  const d = <i32>p.d;
+  const slices = slicesOf(rows);
+  for (let first: i32 = 0; first < rows; first += PANEL) {
+    const queries = panelAt(scratch, first / PANEL, d);
+    const seen = min((first + PANEL - 1) / SLICE + 1, slices);
+    for (let s: i32 = 0; s < seen; s++) {
+      const keys = scratch + KEY_SLICES + (<usize>(s * d) << 5);
+      const at = <usize>first * CHUNK_ROW + (<usize>s << 5);
+      product(queries, 24, false, keys, d, scratch + SCORES + at, CHUNK_ROW, STORE_TIMES, scratch + DECAYS + at);
+    }
+  }
 }
 
-/** Scores, then by slice of value columns: what came before, what the chunk adds, and the state after it. */
-function causalChunk(
+/** The outputs of a chunk: from the state and, if causal (a constant), from the scores. */
+// @ts-ignore: decorator
+@inline
+function multiply(
   params: usize,
   bh: i32,
   first: i32,
@@ -246,51 +253,64 @@ function causalChunk(
   firstSlice: i32,
   slices: i32,
   state: usize,
+  causal: bool,
   scratch: usize,
 ): void {
   const p = changetype<Problem>(params);
   const d = <i32>p.d;
-  layOutKeys(params, bh, first, rows, true, scratch);
-  layOutValues(params, bh, first, rows, firstSlice, slices, scratch);
-  const panels = panelsOf(rows);
-  for (let panel: i32 = 0; panel < panels; panel++) {
-    const row = <usize>(panel * PANEL) * CHUNK_ROW;
-    const seen = min((panel * PANEL + PANEL - 1) / SLICE + 1, slicesOf(rows));
-    for (let s: i32 = 0; s < seen; s++) {
-      const keys = scratch + KEY_SLICES + (<usize>(s * d) << 5);
-      const at = row + (<usize>s << 5);
-      product(panelAt(scratch, panel, d), 24, false, keys, d, scratch + SCORES + at, CHUNK_ROW, STORE_TIMES, scratch + DECAYS + at);
-    }
-  }
+  const step = stateSliceBytes(p);
+  const isReverse = p.reverse != 0;
+  const columns = <i32>p.outColumns;
+  // A normaliser's column may be needed for the state only.
+  const wanted = p.denominators != 0 ? slices : min(slices, slicesOf(columns) - firstSlice);
+  // Whole slices of f32 go where they belong at once.
+  const direct = p.outDType == 0 && p.denominators == 0 && columns % SLICE == 0 ? rows / PANEL : 0;
+  const rowStep = <usize>(<i32>p.h * columns * (isReverse ? -4 : 4));
+  let out = outAddress(p, bh, first) + (<usize>firstSlice << 5);
   // In reverse the state is that of the row itself, else of the row before.
-  const decays = scratch + POWERS + (p.reverse != 0 ? 0 : 4);
-  for (let s: i32 = 0; s < slices; s++) {
-    const column = state + <usize>s * stateSliceBytes(p);
-    const values = scratch + VALUES + (<usize>(s * CHUNK) << 5);
-    for (let panel: i32 = 0; panel < panels; panel++) {
-      const result = resultAt(scratch, s, panel);
-      const row = panel * PANEL;
-      product(panelAt(scratch, panel, d), 24, false, column, d, result, 32, STORE, 0);
-      const weights = scratch + SCORES + <usize>row * CHUNK_ROW;
-      product(weights, 4, true, values, min(row + PANEL, rows), result, 32, DECAY_ADD, decays + (<usize>row << 2));
+  let decays = scratch + POWERS + (isReverse ? 0 : 4);
+  const panels = panelsOf(rows);
+  for (let panel: i32 = 0; panel < panels; panel++, out += <usize>PANEL * rowStep, decays += PANEL * 4) {
+    const queries = panelAt(scratch, panel, d);
+    const weights = scratch + SCORES + <usize>(panel * PANEL) * CHUNK_ROW;
+    const seen = min((panel + 1) * PANEL, rows);
+    const isDirect = panel < direct;
+    let to = isDirect ? out : scratch + RESULTS + (<usize>(panel * PANEL) << 5);
+    const toSlice: usize = isDirect ? 32 : <usize>CHUNK << 5;
+    const toRow: usize = isDirect ? rowStep : 32;
+    let values = scratch + VALUES;
+    let column = state;
+    for (let s: i32 = 0; s < wanted; s++, to += toSlice, column += step, values += <usize>CHUNK << 5) {
+      product(queries, 24, false, column, d, to, toRow, STORE, 0);
+      if (causal) product(weights, 4, true, values, seen, to, toRow, DECAY_ADD, decays);
     }
-    updateState(p, state, s, rows, scratch);
   }
+  if (direct * PANEL < rows) storeRows(params, bh, first, direct * PANEL, rows, firstSlice, slices, scratch);
 }
 
-/** state = decay^rows state + keys^T values, for one slice. */
-function updateState(p: Problem, state: usize, slice: i32, rows: i32, scratch: usize): void {
-  const decay = f32.load(scratch + POWERS + (<usize>rows << 2));
+/** Where the row lies in `out`, of f32 if it is used so. */
+// @ts-ignore: decorator
+@inline
+function outAddress(p: Problem, bh: i32, row: i32): usize {
+  const n = <i32>p.n;
+  const h = <i32>p.h;
+  const at = <usize>((bh / h) * n + (p.reverse != 0 ? n - 1 - row : row)) * <usize>h + <usize>(bh % h);
+  return <usize>p.out + at * <usize>p.outColumns * bytesOf(<i32>p.outDType);
+}
+
+/** state = decay^rows state + keys^T values. */
+function updateState(p: Problem, state: usize, slices: i32, rows: i32, scratch: usize): void {
+  const decay = f32x4.splat(f32.load(scratch + POWERS + (<usize>rows << 2)));
   const carry = scratch + CARRY;
-  v128.store(carry, f32x4.splat(decay));
-  v128.store64_lane(carry, f32x4.splat(decay), 0, 16);
-  const panels = panelsOf(<i32>p.d);
-  const step = <usize>(panels * PANEL * 4);
-  const values = scratch + VALUES + (<usize>(slice * CHUNK) << 5);
-  let to = state + <usize>slice * stateSliceBytes(p);
-  let keys = scratch + KEY_ROWS;
-  for (let panel: i32 = 0; panel < panels; panel++, keys += PANEL * 4, to += PANEL * 32) {
-    product(keys, step, false, values, rows, to, 32, DECAY_ADD, carry);
+  v128.store(carry, decay);
+  v128.store64_lane(carry, decay, 0, 16);
+  const step = stateSliceBytes(p) >> 3;
+  const pastKeys = scratch + KEY_ROWS + step;
+  let values = scratch + VALUES;
+  for (let s: i32 = 0; s < slices; s++, values += <usize>CHUNK << 5) {
+    for (let keys = scratch + KEY_ROWS; keys < pastKeys; keys += PANEL * 4, state += PANEL << 5) {
+      product(keys, step, false, values, rows, state, 32, DECAY_ADD, carry);
+    }
   }
 }
 
@@ -331,26 +351,28 @@ function pointToRows(params: usize, which: usize, total: i32, bh: i32, first: i3
   const p = changetype<Problem>(params);
   const x = changetype<Rows>(params + which);
   const h = <i32>p.h;
-  const batch = bh / h;
   const head = ((bh % h) * <i32>x.heads) / h;
+  const isReverse = p.reverse != 0;
+  const row = isReverse ? total - 1 - first : first;
+  let from = rowAddress(changetype<Operand>(params + which), bh / h, row, head);
+  const dtype = <i32>x.dtype;
+  const element = <usize>x.element;
+  const rowBytes = <usize>x.row * bytesOf(dtype);
+  const step: usize = isReverse ? 0 - rowBytes : rowBytes;
   const columns = <i32>x.columns;
   const hasOnes = x.ones != 0;
-  const isReverse = p.reverse != 0;
-  for (let r: i32 = 0; r < count; r++) {
-    let at = scratch + ZEROS;
-    if (first + r < total) {
-      const row = isReverse ? total - 1 - first - r : first + r;
-      const buffer = scratch + CONVERTED + <usize>r * WIDEST_ROW;
-      const source = rowAddress(changetype<Operand>(params + which), batch, row, head);
-      at = loadRow(source, <usize>x.element, <i32>x.dtype, columns, buffer);
-      if (hasOnes) {
-        if (at != buffer) memory.copy(buffer, at, <usize>columns << 2);
-        f32.store(buffer + (<usize>columns << 2), 1);
-        at = buffer;
-      }
+  const inMemory = min(count, total - first);
+  for (let r: i32 = 0; r < inMemory; r++, from += step) {
+    const buffer = scratch + CONVERTED + <usize>r * WIDEST_ROW;
+    let at = loadRow(from, element, dtype, columns, buffer);
+    if (hasOnes) {
+      if (at != buffer) memory.copy(buffer, at, <usize>columns << 2);
+      f32.store(buffer + (<usize>columns << 2), 1);
+      at = buffer;
     }
     store<usize>(scratch + POINTERS + (r << 2), at);
   }
+  for (let r = inMemory; r < count; r++) store<usize>(scratch + POINTERS + (r << 2), scratch + ZEROS);
 }
 
 function layOutQueries(params: usize, bh: i32, first: i32, rows: i32, scratch: usize): void {
@@ -420,12 +442,13 @@ function layOutValues(
   }
 }
 
-/** Results to the rows of `out`, over the denominators where there are some. */
+/** Results from row `from` on to the rows of `out`, over the denominators where there are some. */
 function storeRows(
   params: usize,
   bh: i32,
   first: i32,
-  rows: i32,
+  from: i32,
+  past: i32,
   firstSlice: i32,
   slices: i32,
   scratch: usize,
@@ -435,24 +458,25 @@ function storeRows(
   const n = <i32>p.n;
   const columns = min(slices * SLICE, <i32>p.outColumns - firstSlice * SLICE);
   const dtype = <i32>p.outDType;
-  for (let r: i32 = 0; r < rows; r++) {
-    const row = p.reverse != 0 ? n - 1 - first - r : first + r;
-    const at = (<usize>(bh / h) * <usize>n + <usize>row) * <usize>h + <usize>(bh % h);
-    let result = scratch + RESULTS + (<usize>r << 5);
+  // The last column, of a task that has all.
+  const last = <i32>p.e - 1;
+  const sums = scratch + RESULTS + <usize>(last / SLICE) * (<usize>CHUNK << 5) + (<usize>(last % SLICE) << 2);
+  for (let r = from; r < past; r++) {
     let factor: f32 = 1;
     if (p.denominators != 0) {
-      const column = <i32>p.e - 1 - firstSlice * SLICE;
-      const sum = f32.load(result + <usize>(column / SLICE) * (<usize>CHUNK << 5) + (<usize>(column % SLICE) << 2));
-      const denominator = sum + <f32>p.epsilon;
-      f32.store(<usize>p.denominators + (at << 2), denominator);
+      const row = p.reverse != 0 ? n - 1 - first - r : first + r;
+      const at = (<usize>((bh / h) * n + row) * <usize>h + <usize>(bh % h)) << 2;
+      const denominator = f32.load(sums + (<usize>r << 5)) + <f32>p.epsilon;
+      f32.store(<usize>p.denominators + at, denominator);
       factor = 1 / denominator;
       if (!(abs(factor) < Infinity)) i32.store(<usize>p.vanished, 1);
     }
-    const out = <usize>p.out + (at * <usize>p.outColumns + <usize>(firstSlice * SLICE)) * bytesOf(dtype);
+    const out = outAddress(p, bh, first + r) + <usize>(firstSlice * SLICE) * bytesOf(dtype);
     const to = dtype == 0 && columns % SLICE == 0 ? out : scratch + CONVERTED;
     const factors = f32x4.splat(factor);
-    const past = to + (<usize>columns << 2);
-    for (let at = to; at < past; at += 32, result += <usize>CHUNK << 5) {
+    let result = scratch + RESULTS + (<usize>r << 5);
+    const end = to + (<usize>columns << 2);
+    for (let at = to; at < end; at += 32, result += <usize>CHUNK << 5) {
       v128.store(at, f32x4.mul(v128.load(result), factors));
       v128.store(at, f32x4.mul(v128.load(result, 16), factors), 16);
     }
