@@ -24,6 +24,18 @@ export {
 } from './ops/attention';
 export { add, multiply, relu, tanh } from './ops/elementwise';
 export type { ResultOptions } from './ops/float32';
+export {
+  type GatedDeltaRuleBackwardOptions,
+  type GatedDeltaRuleBackwardResult,
+  type GatedDeltaRuleGradients,
+  type GatedDeltaRuleOptions,
+  type GatedDeltaRuleResult,
+  type GatedDeltaRuleSettings,
+  type GatedDeltaRuleStepOptions,
+  gatedDeltaRule,
+  gatedDeltaRuleBackward,
+  gatedDeltaRuleStep,
+} from './ops/gated-delta-rule';
 export { gather } from './ops/gather';
 export { type LayerNormOptions, layerNorm } from './ops/layer-norm';
 export {

@@ -14,6 +14,9 @@ import type {
   BinaryCall,
   Buffer,
   Control,
+  GatedDeltaRuleBackwardCall,
+  GatedDeltaRuleCall,
+  GatedDeltaRuleInputs,
   GatherCall,
   LayerNormCall,
   LinearAttentionBackwardCall,
@@ -26,6 +29,7 @@ import type {
   UnaryCall,
 } from '../backend';
 import { type Modifier, type RawScore, type Sees, softmaxAttention, softmaxAttentionBackward } from './attention';
+import { type DeltaRuleInputs, gatedDeltaRule, gatedDeltaRuleBackward } from './gated-delta-rule';
 import { type LinearInputs, linearAttention, linearAttentionBackward } from './linear-attention';
 
 const UNARY_FUNCTIONS: Record<Unary, (x: number) => number> = {
@@ -125,6 +129,29 @@ export class ReferenceBackend implements Backend {
     this.#store(gradK, result.gradK.data);
     this.#store(gradV, result.gradV.data);
     if (tables && gradTables) this.#store(gradTables, tables.sums);
+    control.onProgress?.(1);
+  }
+
+  async gatedDeltaRule(call: GatedDeltaRuleCall, control: Control): Promise<void> {
+    const { out, state, scale } = call;
+    const inputs = await deltaRuleInputs(call);
+    control.signal?.throwIfAborted();
+    const result = gatedDeltaRule(inputs, scale);
+    this.#store(out, result.out.data as Float64Array);
+    this.#store(state, result.state.data as Float64Array);
+    control.onProgress?.(1);
+  }
+
+  async gatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, control: Control): Promise<void> {
+    const { gradQ, gradK, gradV, gradG, gradBeta, gradInitialState, scale } = call;
+    const inputs = await deltaRuleInputs(call);
+    const [gradOut, gradState] = [await call.gradOut.toHost(), await call.gradState?.toHost()];
+    control.signal?.throwIfAborted();
+    const result = gatedDeltaRuleBackward(inputs, { gradOut, gradState }, scale);
+    const outputs = { gradQ, gradK, gradV, gradG, gradBeta, ...(gradInitialState && { gradInitialState }) };
+    for (const [name, tensor] of Object.entries(outputs)) {
+      this.#store(tensor, result[name as keyof typeof result].data as Float64Array);
+    }
     control.onProgress?.(1);
   }
 
@@ -263,6 +290,10 @@ async function onHost<Name extends string>(tensors: Readonly<Record<Name, Tensor
 async function linearInputs({ q, k, v, initial, causal, decay }: LinearAttentionProblem): Promise<LinearInputs> {
   const [state, keySum] = [await initial.state?.toHost(), await initial.keySum?.toHost()];
   return { ...(await onHost({ q, k, v })), state, keySum, causal, decay };
+}
+
+async function deltaRuleInputs({ q, k, v, g, beta, initialState }: GatedDeltaRuleInputs): Promise<DeltaRuleInputs> {
+  return { ...(await onHost({ q, k, v, g, beta })), initialState: await initialState?.toHost() };
 }
 
 function seesOf(mask: Mask, q: Tensor, k: Tensor): Sees {

@@ -8,6 +8,8 @@ import {
   type BinaryCall,
   type Buffer,
   type Control,
+  type GatedDeltaRuleBackwardCall,
+  type GatedDeltaRuleCall,
   type GatherCall,
   type LayerNormCall,
   type LinearAttentionBackwardCall,
@@ -19,6 +21,7 @@ import {
   type UnaryCall,
 } from '../backend';
 import { blockMap, blockMapBytes, PANEL, QUERY_TILE, writeBlockMap } from './block-map';
+import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './gated-delta-rule';
 import { Heap, type HeapBuffer } from './heap';
 import { baseline, relaxed } from './kernels.generated';
 import {
@@ -240,6 +243,14 @@ export class WasmBackend implements Backend {
         control,
       );
     });
+  }
+
+  gatedDeltaRule(call: GatedDeltaRuleCall, control: Control): Promise<void> {
+    return this.#runPlan(planGatedDeltaRule(call), control);
+  }
+
+  gatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, control: Control): Promise<void> {
+    return this.#runPlan(planGatedDeltaRuleBackward(call), control);
   }
 
   linearAttention(call: LinearAttentionCall, control: Control): Promise<void> {

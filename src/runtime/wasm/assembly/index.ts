@@ -1,10 +1,14 @@
 /** The kernels: each takes the address of its params, a task number, and its worker's working memory. */
 import { FORWARD_BYTES } from './attention';
 import { BACKWARD_BYTES } from './attention-backward';
+import { DELTA_BYTES } from './gated-delta-rule';
+import { DELTA_BACKWARD_BYTES } from './gated-delta-rule-backward';
 import { LINEAR_BYTES } from './linear-attention';
 
 export { attention, pack as packKeysValues } from './attention';
 export { attentionBackward, backwardPack, backwardReduce, backwardTables } from './attention-backward';
+export { deltaForward, deltaRecurrent, deltaStates } from './gated-delta-rule';
+export { deltaGradients, deltaReverse } from './gated-delta-rule-backward';
 export { initialise } from './functions';
 export { linearOutputs, linearPrefix, linearStates } from './linear-attention';
 export { linearHeadSums, linearQuotient, linearStep } from './linear-step';
@@ -15,5 +19,5 @@ export { binary, gather, layerNorm, unary } from './rows';
 
 /** Bytes of working memory that a worker needs. */
 export function scratchBytes(): i32 {
-  return <i32>((max(max(FORWARD_BYTES, BACKWARD_BYTES), LINEAR_BYTES) + 63) & ~63);
+  return <i32>((max(max(max(FORWARD_BYTES, BACKWARD_BYTES), max(DELTA_BYTES, DELTA_BACKWARD_BYTES)), LINEAR_BYTES) + 63) & ~63);
 }

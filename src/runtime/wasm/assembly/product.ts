@@ -20,6 +20,8 @@ export const TIMES_LESS: i32 = 5;
 export const STORE_TIMES: i32 = 6;
 /** c = aux[6] * c + products, a factor for each row */
 export const DECAY_ADD: i32 = 7;
+/** c += aux[6] * products, a factor for each row */
+export const ADD_TIMES: i32 = 8;
 
 /** Bytes between the six numbers of a row of a that lies across: one for each of 48 queries. */
 export const ACROSS: usize = 192;
@@ -147,6 +149,11 @@ function finishRow(c: usize, x: v128, y: v128, finish: i32, aux: usize): void {
     const factor = v128.load32_splat(aux);
     x = madd(factor, v128.load(c), x);
     y = madd(factor, v128.load(c, 16), y);
+  }
+  if (finish == ADD_TIMES) {
+    const factor = v128.load32_splat(aux);
+    x = madd(factor, x, v128.load(c));
+    y = madd(factor, y, v128.load(c, 16));
   }
   v128.store(c, x);
   v128.store(c, y, 16);
