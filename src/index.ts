@@ -22,7 +22,24 @@ export {
   attention,
   attentionBackward,
 } from './ops/attention';
-export { add, multiply, relu, tanh } from './ops/elementwise';
+export {
+  add,
+  cos,
+  elu,
+  eluPlusOne,
+  exp,
+  multiply,
+  power,
+  relu,
+  sigmoid,
+  silu,
+  sin,
+  step,
+  subtract,
+  tanh,
+  type UnaryBackwardOptions,
+  unaryBackward,
+} from './ops/elementwise';
 export type { ResultOptions } from './ops/float32';
 export {
   type GatedDeltaRuleBackwardOptions,
@@ -51,6 +68,7 @@ export {
   linearAttentionStep,
 } from './ops/linear-attention';
 export { matmul } from './ops/matmul';
+export { maxRows, softmax, sumRows } from './ops/rows';
 export type { BackendName, Control, MemoryReport } from './runtime/backend';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';
 export * as scores from './scores';

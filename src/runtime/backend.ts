@@ -143,24 +143,57 @@ export interface LayerNormCall {
   readonly epsilon: number;
 }
 
-export const UNARY = ['relu', 'tanh'] as const;
+export const UNARY = [
+  'relu',
+  'tanh',
+  'exp',
+  'sigmoid',
+  'silu',
+  'elu',
+  'eluPlusOne',
+  'step',
+  'sin',
+  'cos',
+  'power',
+] as const;
 export type Unary = (typeof UNARY)[number];
 
 /** out = f(x), elementwise; f32, contiguous. */
 export interface UnaryCall {
   readonly operation: Unary;
+  /** Of `power`, an integer from 1 to 64; else 1. */
+  readonly exponent: number;
   readonly x: Tensor;
   readonly out: Tensor;
 }
 
-export const BINARY = ['add', 'multiply'] as const;
+/** out = gradOut f'(x), elementwise; f32, contiguous. */
+export interface UnaryBackwardCall extends UnaryCall {
+  readonly gradOut: Tensor;
+}
+
+export const BINARY = ['add', 'subtract', 'multiply'] as const;
 export type Binary = (typeof BINARY)[number];
 
-/** out = f(a, b), elementwise; b repeats every b.size elements (its shape ends a's shape); f32, contiguous. */
+/**
+ * out = f(a, b), elementwise; each element of b serves `stretch` elements of a in a row, and b repeats until a ends; f32,
+ * contiguous.
+ */
 export interface BinaryCall {
   readonly operation: Binary;
   readonly a: Tensor;
   readonly b: Tensor;
+  readonly stretch: number;
+  readonly out: Tensor;
+}
+
+export const ROWWISE = ['softmax', 'sum', 'max'] as const;
+export type Rowwise = (typeof ROWWISE)[number];
+
+/** Each row of x [r,c] to its softmax, out [r,c], or to one number, out [r]; f32, contiguous. */
+export interface RowwiseCall {
+  readonly operation: Rowwise;
+  readonly x: Tensor;
   readonly out: Tensor;
 }
 
@@ -238,7 +271,9 @@ export interface Backend {
   linearAttentionStep(call: LinearAttentionStepCall, control: Control): Promise<void>;
   matmul(call: MatmulCall, control: Control): Promise<void>;
   layerNorm(call: LayerNormCall, control: Control): Promise<void>;
+  rowwise(call: RowwiseCall, control: Control): Promise<void>;
   unary(call: UnaryCall, control: Control): Promise<void>;
+  unaryBackward(call: UnaryBackwardCall, control: Control): Promise<void>;
   binary(call: BinaryCall, control: Control): Promise<void>;
   gather(call: GatherCall, control: Control): Promise<void>;
 }

@@ -10,7 +10,6 @@ import type {
   AttentionBackwardCall,
   AttentionCall,
   Backend,
-  Binary,
   BinaryCall,
   Buffer,
   Control,
@@ -25,22 +24,14 @@ import type {
   LinearAttentionStepCall,
   MatmulCall,
   MemoryReport,
-  Unary,
+  RowwiseCall,
+  UnaryBackwardCall,
   UnaryCall,
 } from '../backend';
 import { type Modifier, type RawScore, type Sees, softmaxAttention, softmaxAttentionBackward } from './attention';
+import { BINARY_FUNCTIONS, UNARY_FUNCTIONS } from './elementwise';
 import { type DeltaRuleInputs, gatedDeltaRule, gatedDeltaRuleBackward } from './gated-delta-rule';
 import { type LinearInputs, linearAttention, linearAttentionBackward } from './linear-attention';
-
-const UNARY_FUNCTIONS: Record<Unary, (x: number) => number> = {
-  relu: (x) => Math.max(0, x),
-  tanh: Math.tanh,
-};
-
-const BINARY_FUNCTIONS: Record<Binary, (a: number, b: number) => number> = {
-  add: (a, b) => a + b,
-  multiply: (a, b) => a * b,
-};
 
 /**
  * Each buffer is an ArrayBuffer of its own. A kernel copies its inputs to float64, computes, and rounds the result
@@ -228,20 +219,52 @@ export class ReferenceBackend implements Backend {
     control.onProgress?.(1);
   }
 
-  async unary({ operation, x, out }: UnaryCall, control: Control): Promise<void> {
+  async rowwise({ operation, x, out }: RowwiseCall, control: Control): Promise<void> {
     const [values] = await numbers(x);
     control.signal?.throwIfAborted();
-    this.#store(out, values.map(UNARY_FUNCTIONS[operation]));
+    const [rows, columns] = x.shape as [number, number];
+    const results = Array.from({ length: rows }, (_, r) => {
+      const row = values.subarray(r * columns, (r + 1) * columns);
+      if (operation === 'sum') return [row.reduce((sum, value) => sum + value, 0)];
+      const largest = row.reduce((a, b) => Math.max(a, b));
+      if (operation === 'max') return [largest];
+      const weights = row.map((value) => Math.exp(value - largest));
+      const sum = weights.reduce((a, b) => a + b);
+      return [...weights.map((weight) => weight / sum)];
+    });
+    this.#store(out, Float64Array.from(results.flat()));
     control.onProgress?.(1);
   }
 
-  async binary({ operation, a, b, out }: BinaryCall, control: Control): Promise<void> {
+  async unary({ operation, exponent, x, out }: UnaryCall, control: Control): Promise<void> {
+    const [values] = await numbers(x);
+    control.signal?.throwIfAborted();
+    const { value } = UNARY_FUNCTIONS[operation];
+    this.#store(
+      out,
+      values.map((each) => value(each, exponent)),
+    );
+    control.onProgress?.(1);
+  }
+
+  async unaryBackward({ operation, exponent, x, gradOut, out }: UnaryBackwardCall, control: Control): Promise<void> {
+    const [values, gradients] = await numbers(x, gradOut);
+    control.signal?.throwIfAborted();
+    const { derivative } = UNARY_FUNCTIONS[operation];
+    this.#store(
+      out,
+      values.map((each, i) => gradients[i]! * derivative(each, exponent)),
+    );
+    control.onProgress?.(1);
+  }
+
+  async binary({ operation, a, b, stretch, out }: BinaryCall, control: Control): Promise<void> {
     const [left, right] = await numbers(a, b);
     control.signal?.throwIfAborted();
     const combine = BINARY_FUNCTIONS[operation];
     this.#store(
       out,
-      left.map((value, i) => combine(value, right[i % right.length]!)),
+      left.map((value, i) => combine(value, right[Math.floor(i / stretch) % right.length]!)),
     );
     control.onProgress?.(1);
   }

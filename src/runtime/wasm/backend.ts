@@ -17,7 +17,10 @@ import {
   type LinearAttentionStepCall,
   type MatmulCall,
   type MemoryReport,
+  ROWWISE,
+  type RowwiseCall,
   UNARY,
+  type UnaryBackwardCall,
   type UnaryCall,
 } from '../backend';
 import { blockMap, blockMapBytes, PANEL, QUERY_TILE, writeBlockMap } from './block-map';
@@ -301,13 +304,24 @@ export class WasmBackend implements Backend {
     return this.#runOverElements('layerNorm', Math.ceil(rows / ROWS), params, x.size, control);
   }
 
-  unary({ operation, x, out }: UnaryCall, control: Control): Promise<void> {
-    const params = [UNARY.indexOf(operation), x.size, address(x), address(out)];
+  rowwise({ operation, x, out }: RowwiseCall, control: Control): Promise<void> {
+    const [rows, columns] = x.shape as [number, number];
+    const params = [ROWWISE.indexOf(operation), rows, columns, address(x), address(out)];
+    return this.#runOverElements('rowwise', Math.ceil(rows / ROWS), params, x.size, control);
+  }
+
+  unary({ operation, exponent, x, out }: UnaryCall, control: Control): Promise<void> {
+    const params = [UNARY.indexOf(operation), exponent, x.size, address(x), 0, address(out)];
     return this.#runOverElements('unary', Math.ceil(x.size / RUN), params, x.size, control);
   }
 
-  binary({ operation, a, b, out }: BinaryCall, control: Control): Promise<void> {
-    const params = [BINARY.indexOf(operation), a.size, b.size, ...[a, b, out].map(address)];
+  unaryBackward({ operation, exponent, x, gradOut, out }: UnaryBackwardCall, control: Control): Promise<void> {
+    const params = [UNARY.indexOf(operation), exponent, x.size, ...[x, gradOut, out].map(address)];
+    return this.#runOverElements('unaryBackward', Math.ceil(x.size / RUN), params, x.size, control);
+  }
+
+  binary({ operation, a, b, stretch, out }: BinaryCall, control: Control): Promise<void> {
+    const params = [BINARY.indexOf(operation), a.size, b.size, stretch, ...[a, b, out].map(address)];
     return this.#runOverElements('binary', Math.ceil(a.size / RUN), params, a.size, control);
   }
 

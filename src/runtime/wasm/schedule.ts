@@ -26,8 +26,10 @@ const KERNELS = [
   'packSlices',
   'matmul',
   'unary',
+  'unaryBackward',
   'binary',
   'layerNorm',
+  'rowwise',
   'gather',
   'peak',
 ] as const;

@@ -18,6 +18,8 @@ const LN2_LOW: usize = 3;
 const EXP: usize = 4;
 const LOG: usize = 10;
 const TANH: usize = 19;
+const SIN: usize = 28;
+const COS: usize = 31;
 
 /** Writes all constants; called once for each memory, before any kernel. */
 export function initialise(): void {
@@ -53,23 +55,36 @@ export function initialise(): void {
   put(TANH + 6, 20);
   put(TANH + 7, 2);
   put(TANH + 8, -0.0);
+  // sin r = r + r^3 (...) and cos r = 1 - r^2 / 2 + r^4 (...) on [-pi / 4, pi / 4].
+  put(SIN, -1.9515295891e-4);
+  put(SIN + 1, 8.3321608736e-3);
+  put(SIN + 2, -1.6666654611e-1);
+  put(COS, 2.443315711809948e-5);
+  put(COS + 1, -1.388731625493765e-3);
+  put(COS + 2, 4.166664568298827e-2);
 }
 
 function put(place: usize, value: f32): void {
   v128.store(CONSTANTS + (place << 4), f32x4.splat(value));
 }
 
-/** e^r of what is left of x after n ln 2. */
+/** e^r - 1 of what is left of x after n ln 2. */
 // @ts-ignore: decorator
 @inline
-function expOfRest(x: v128, n: v128): v128 {
+function growthOfRest(x: v128, n: v128): v128 {
   const r = f32x4.sub(f32x4.sub(x, f32x4.mul(n, constant(LN2_HIGH))), f32x4.mul(n, constant(LN2_LOW)));
   let y = madd(constant(EXP), r, constant(EXP + 1));
   y = madd(y, r, constant(EXP + 2));
   y = madd(y, r, constant(EXP + 3));
   y = madd(y, r, constant(EXP + 4));
   y = madd(y, r, constant(EXP + 5));
-  return f32x4.add(madd(y, f32x4.mul(r, r), r), constant(ONE));
+  return madd(y, f32x4.mul(r, r), r);
+}
+
+// @ts-ignore: decorator
+@inline
+function expOfRest(x: v128, n: v128): v128 {
+  return f32x4.add(growthOfRest(x, n), constant(ONE));
 }
 
 /** e^x; infinity above the range, 0 and denormals below. */
@@ -84,6 +99,15 @@ export function exp(x: v128): v128 {
   const whole = i32x4.trunc_sat_f32x4_s(n);
   const half = i32x4.shr_s(whole, 1);
   return f32x4.mul(f32x4.mul(y, powerOfTwo(half)), powerOfTwo(i32x4.sub(whole, half)));
+}
+
+/** e^x - 1, whose digits near 0 the difference would lose. */
+// @ts-ignore: decorator
+@inline
+export function expMinusOne(x: v128): v128 {
+  const near = growthOfRest(x, f32x4.splat(0));
+  const far = f32x4.sub(exp(x), constant(ONE));
+  return v128.bitselect(near, far, f32x4.lt(f32x4.abs(x), f32x4.splat(0.34)));
 }
 
 // @ts-ignore: decorator
@@ -143,4 +167,61 @@ export function tanh(x: v128): v128 {
   near = madd(near, square, constant(TANH + 4));
   near = madd(f32x4.mul(near, square), x, x);
   return v128.bitselect(near, v128.or(far, sign), f32x4.lt(size, constant(TANH + 5)));
+}
+
+/** Accurate to 2e-7 where |x| <= 1e9; NaN for infinities. */
+// @ts-ignore: decorator
+@inline
+export function sin(x: v128): v128 {
+  return sineOfQuarter(x, 0);
+}
+
+/** As `sin`. */
+// @ts-ignore: decorator
+@inline
+export function cos(x: v128): v128 {
+  return sineOfQuarter(x, 1);
+}
+
+/** sin(x + quarters pi / 2). */
+function sineOfQuarter(x: v128, quarters: i32): v128 {
+  // float32 cannot hold the rest of a large angle, float64 can.
+  const low = f64x2.promote_low_f32x4(x);
+  const high = f64x2.promote_low_f32x4(v128.shuffle<f32>(x, x, 2, 3, 2, 3));
+  const turnsLow = quarterTurns(low);
+  const turnsHigh = quarterTurns(high);
+  const r = v128.shuffle<f32>(restOfTurns(low, turnsLow), restOfTurns(high, turnsHigh), 0, 1, 4, 5);
+  const whole = v128.shuffle<i32>(
+    i32x4.trunc_sat_f64x2_s_zero(turnsLow),
+    i32x4.trunc_sat_f64x2_s_zero(turnsHigh),
+    0,
+    1,
+    4,
+    5,
+  );
+  const quadrant = i32x4.add(whole, i32x4.splat(quarters));
+  const square = f32x4.mul(r, r);
+  let sine = madd(constant(SIN), square, constant(SIN + 1));
+  sine = madd(sine, square, constant(SIN + 2));
+  sine = madd(f32x4.mul(sine, square), r, r);
+  let cosine = madd(constant(COS), square, constant(COS + 1));
+  cosine = madd(cosine, square, constant(COS + 2));
+  cosine = madd(f32x4.mul(cosine, square), square, madd(square, f32x4.splat(-0.5), constant(ONE)));
+  const odd = i32x4.ne(v128.and(quadrant, i32x4.splat(1)), i32x4.splat(0));
+  const size = v128.bitselect(cosine, sine, odd);
+  return v128.xor(size, i32x4.shl(v128.and(quadrant, i32x4.splat(2)), 30));
+}
+
+// @ts-ignore: decorator
+@inline
+function quarterTurns(x: v128): v128 {
+  return f64x2.nearest(f64x2.mul(x, f64x2.splat(0.6366197723675814)));
+}
+
+/** x - turns pi / 2, with pi / 2 in two parts, the first exact in 33 bits. */
+// @ts-ignore: decorator
+@inline
+function restOfTurns(x: v128, turns: v128): v128 {
+  const rest = f64x2.sub(x, f64x2.mul(turns, f64x2.splat(1.57079632673412561417)));
+  return f32x4.demote_f64x2_zero(f64x2.sub(rest, f64x2.mul(turns, f64x2.splat(6.07710050650619224932e-11))));
 }

@@ -7,6 +7,7 @@ import { LINEAR_BYTES } from './linear-attention';
 
 export { attention, pack as packKeysValues } from './attention';
 export { attentionBackward, backwardPack, backwardReduce, backwardTables } from './attention-backward';
+export { binary, unary, unaryBackward } from './elementwise';
 export { deltaForward, deltaRecurrent, deltaStates } from './gated-delta-rule';
 export { deltaGradients, deltaReverse } from './gated-delta-rule-backward';
 export { initialise } from './functions';
@@ -15,7 +16,7 @@ export { linearHeadSums, linearQuotient, linearStep } from './linear-step';
 export { matmul, packPanels, packSlices } from './matmul';
 export { peak } from './product';
 export { modifyScores } from './program';
-export { binary, gather, layerNorm, unary } from './rows';
+export { gather, layerNorm, rowwise } from './rows';
 
 /** Bytes of working memory that a worker needs. */
 export function scratchBytes(): i32 {

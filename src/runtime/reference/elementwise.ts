@@ -1,0 +1,33 @@
+/** Functions of one element with their derivatives, and of two, in float64. */
+import type { Binary, Unary } from '../backend';
+
+interface Definition {
+  /** `p` is the exponent of `power`. */
+  readonly value: (x: number, p: number) => number;
+  readonly derivative: (x: number, p: number) => number;
+}
+
+const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+
+export const UNARY_FUNCTIONS: Readonly<Record<Unary, Definition>> = {
+  relu: { value: (x) => Math.max(0, x), derivative: (x) => (x > 0 ? 1 : 0) },
+  tanh: { value: Math.tanh, derivative: (x) => 1 - Math.tanh(x) ** 2 },
+  exp: { value: Math.exp, derivative: Math.exp },
+  sigmoid: { value: sigmoid, derivative: (x) => sigmoid(x) * sigmoid(-x) },
+  silu: {
+    value: (x) => x / (1 + Math.exp(-x)),
+    derivative: (x) => sigmoid(x) * (1 + x * sigmoid(-x)),
+  },
+  elu: { value: (x) => (x > 0 ? x : Math.expm1(x)), derivative: (x) => (x > 0 ? 1 : Math.exp(x)) },
+  eluPlusOne: { value: (x) => (x > 0 ? x + 1 : Math.exp(x)), derivative: (x) => (x > 0 ? 1 : Math.exp(x)) },
+  step: { value: (x) => (x > 0 ? 1 : 0), derivative: () => 0 },
+  sin: { value: Math.sin, derivative: Math.cos },
+  cos: { value: Math.cos, derivative: (x) => -Math.sin(x) },
+  power: { value: (x, p) => x ** p, derivative: (x, p) => p * x ** (p - 1) },
+};
+
+export const BINARY_FUNCTIONS: Readonly<Record<Binary, (a: number, b: number) => number>> = {
+  add: (a, b) => a + b,
+  subtract: (a, b) => a - b,
+  multiply: (a, b) => a * b,
+};
