@@ -1,5 +1,5 @@
 import { causal } from './band';
-import { checkWhole } from './check';
+import { checkMask, checkWhole } from './check';
 import { internedOver, traitsOf } from './combine';
 import { pushRun } from './intervals';
 import { KeyWords } from './key-words';
@@ -11,6 +11,7 @@ import type { Extent, Mask } from './mask';
  */
 export function blocks(size: number, mask: Mask): Mask {
   checkWhole('size of blocks', size, 1);
+  checkMask('mask of blocks()', mask);
   const { intervals, words } = mask;
   const { variant, check } = traitsOf([mask]);
   const name = `blocks of ${size} (${mask.name})`;

@@ -1,6 +1,6 @@
 /** What several masks check of their params and of the problem. */
 import { ParameterError, ShapeError } from '../errors';
-import type { Extent } from './mask';
+import type { Extent, Mask } from './mask';
 
 /** Throws a ParameterError unless `value` is an integer of at least `least`. */
 export function checkWhole(what: string, value: number, least: number): void {
@@ -12,6 +12,14 @@ export function checkWhole(what: string, value: number, least: number): void {
 export function checkInt32(what: string, ids: Int32Array): void {
   if (ids instanceof Int32Array) return;
   throw new ParameterError(`${what} must be an Int32Array, got ${Array.isArray(ids) ? 'an array' : typeof ids}`);
+}
+
+/** Throws a ParameterError unless `mask` is one, in a form that kernels can take. */
+export function checkMask(what: string, mask: Mask): void {
+  if (typeof mask?.sees !== 'function') throw new ParameterError(`${what} must be a Mask, got ${mask}`);
+  if (!mask.intervals && !mask.words) {
+    throw new ParameterError(`${what} must have intervals or words besides sees, got neither in "${mask.name}"`);
+  }
 }
 
 /** Throws a ShapeError unless queries and keys are the same `tokens` tokens. */

@@ -1,5 +1,6 @@
 /** Masks made from masks: conjunction, disjunction, complement. */
 import { ParameterError } from '../errors';
+import { checkMask } from './check';
 import { joinIntervals } from './intervals';
 import { KeyWords, keyWords, mergeWords } from './key-words';
 import type { Intervals, Mask, Place } from './mask';
@@ -26,6 +27,7 @@ export function or(...masks: readonly Mask[]): Mask {
 
 /** What the mask does not see. */
 export function not(mask: Mask): Mask {
+  checkMask('mask of not()', mask);
   const name = `not ${bracketed(mask.name)}`;
   return internedOver([mask], name, () => ({
     name,
@@ -56,6 +58,9 @@ interface Junction {
 
 function combine(masks: readonly Mask[], { name: word, sees, keys, words }: Junction): Mask {
   if (masks.length === 0) throw new ParameterError(`${word}() needs at least one mask, got none`);
+  masks.forEach((mask, at) => {
+    checkMask(`mask ${at} of ${word}()`, mask);
+  });
   if (masks.length === 1) return masks[0] as Mask;
   const name = masks.map((mask) => bracketed(mask.name)).join(` ${word} `);
   return internedOver(masks, name, () => ({

@@ -63,8 +63,11 @@ function groupLeader(index: number, stride: number, causal: boolean, length: num
   return Math.min(Math.floor(index / stride) * stride + within, length - 1);
 }
 
-/** Throws a ParameterError unless the window, stride and dilation of axis number `at` fit each other and its length. */
-export function checkNeighborhoodAxis({ length, window, stride, dilation }: NeighborhoodAxis, at: number): void {
+/** Throws a ParameterError unless the window, stride, dilation and causality of axis number `at` fit each other and its length. */
+export function checkNeighborhoodAxis(
+  { length, window, stride, dilation, causal }: NeighborhoodAxis,
+  at: number,
+): void {
   const check = (name: string, value: number, least: number, most: number, reason: string) => {
     if (Number.isSafeInteger(value) && value >= least && value <= most) return;
     const range = least === most ? least : `an integer from ${least} to ${most}`;
@@ -75,4 +78,6 @@ export function checkNeighborhoodAxis({ length, window, stride, dilation }: Neig
   check('stride', stride, 1, window, ', the window');
   const widest = Math.floor(length / window);
   check('dilation', dilation, 1, widest, `, since a window of ${window} must fit into ${length}`);
+  if (typeof causal !== 'boolean')
+    throw new ParameterError(`causal on axis ${at} must be true or false, got ${causal}`);
 }

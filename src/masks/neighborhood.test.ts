@@ -153,11 +153,13 @@ test('names tell masks apart', () => {
 });
 
 test.each<[NeighborhoodParams, string]>([
+  [{ grid: 16 as unknown as number[], window: 3 }, 'grid must be a list of 1 to 3 axes, got 16'],
   [{ grid: [], window: 3 }, 'grid must have 1 to 3 axes, got 0'],
   [{ grid: [4, 4, 4, 4], window: 3 }, 'grid must have 1 to 3 axes, got 4'],
   [{ grid: [8, 8], window: [3] }, 'window must be one value or one for each of the 2 axes, got 1'],
   [{ grid: [8, 8], window: [3, 9] }, 'window on axis 1 must be an integer from 2 to 8'],
   [{ grid: [8, 8], window: 3, causal: [true, false, true] }, 'causal must be one value or one for each of the 2 axes'],
+  [{ grid: [8, 8], window: 3, causal: 'no' as unknown as boolean }, 'causal on axis 0 must be true or false, got no'],
 ])('%j is refused', (params, message) => {
   expect(() => neighborhood(params)).toThrow(message);
 });

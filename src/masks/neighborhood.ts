@@ -98,6 +98,7 @@ export function gridAxes({
   dilation = 1,
   causal = false,
 }: NeighborhoodParams): NeighborhoodAxis[] {
+  if (!Array.isArray(grid)) throw new ParameterError(`grid must be a list of 1 to 3 axes, got ${grid}`);
   const rank = grid.length;
   if (rank < 1 || rank > 3) throw new ParameterError(`grid must have 1 to 3 axes, got ${rank}`);
   const [windows, strides, dilations, causals] = [

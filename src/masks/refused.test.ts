@@ -2,7 +2,10 @@
 import { expect, test } from 'vitest';
 import { ParameterError } from '../errors';
 import {
+  and,
   blockCausal,
+  blocks,
+  causal,
   causalBlockwise,
   dilated,
   dilatedBlocks,
@@ -12,6 +15,9 @@ import {
   fromSlices,
   globalSliding,
   longNet,
+  type Mask,
+  not,
+  or,
   power,
   prefix,
   prefixDocuments,
@@ -59,6 +65,18 @@ test.each<[make: () => unknown, message: string]>([
   [() => causalBlockwise([2, -1]), 'length of document 1 must be an integer >= 1, got -1'],
   [() => prefixDocuments([2, 3], -1), 'count of prefix must be an integer >= 0, got -1'],
   [() => s2({ block: 0, ...pattern }), 'size of blocks must be an integer >= 1, got 0'],
+  [() => and(undefined as unknown as Mask), 'mask 0 of and() must be a Mask, got undefined'],
+  [() => or(causal(), 'full' as unknown as Mask), 'mask 1 of or() must be a Mask, got full'],
+  [() => not(null as unknown as Mask), 'mask of not() must be a Mask, got null'],
+  [() => blocks(4, {} as Mask), 'mask of blocks() must be a Mask, got [object Object]'],
+  [
+    () => and(causal(), { name: 'mine', sees: () => true }),
+    'mask 1 of and() must have intervals or words besides sees, got neither in "mine"',
+  ],
+  [
+    () => s2({ block: 16, ...pattern, localBlocks: undefined as unknown as number }),
+    'localBlocks must be an integer >= 1, got undefined',
+  ],
   [() => s2({ block: 16, ...pattern, localBlocks: 0 }), 'localBlocks must be an integer >= 1, got 0'],
   [() => s2({ block: 16, ...pattern, verticalStride: 0 }), 'verticalStride must be an integer >= 1, got 0'],
   [() => s2({ block: 16, ...pattern, headStep: -1 }), 'headStep must be an integer >= 0, got -1'],

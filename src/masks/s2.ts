@@ -154,7 +154,9 @@ function checkPattern({
 }
 
 function sidesOf(localBlocks: S2Pattern['localBlocks']): readonly [before: number, after: number] {
-  return typeof localBlocks === 'number' ? [localBlocks, localBlocks] : localBlocks;
+  return Array.isArray(localBlocks)
+    ? (localBlocks as [number, number])
+    : [localBlocks as number, localBlocks as number];
 }
 
 function nameOf({ localBlocks, verticalStride, headStep, headOffset = 0, denseHeads = 0, ...is }: S2Pattern): string {

@@ -7,7 +7,7 @@ import { band, causal, full } from '../masks/band';
 import { KeyWords } from '../masks/key-words';
 import { type Mask, oneHead } from '../masks/mask';
 import { softmaxAttention, softmaxAttentionBackward } from '../runtime/reference/attention';
-import type { Score } from '../scores/score';
+import { type Score, tablesOf } from '../scores/score';
 import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
 import { normal } from '../tensor/random';
 
@@ -183,6 +183,10 @@ describeOnBackends('score modifiers', (runtime) => {
     'additive bias': scores.additiveBias(bias),
     'a cap on a bias': scores.compose(scores.relativeBias(table), scores.softcap(2)),
     'a bias of each key': scores.from((s, _b, _h, _q, k, { keys }) => s + (keys[k] as number), { keys: normal(m, 9) }),
+    'arrays of one name': scores.compose(scores.relativeBias(table), scores.softcap(2), scores.additiveBias(bias)),
+    'an array without elements': scores.from((s, _b, _h, q, _k, { none }) => (q < 0 ? (none[q] as number) : s), {
+      none: [] as number[],
+    }),
     'a function': scores.from((s, _b, h, q, k, { weights }) => s * (weights[(q * 3 + k) % 7] as number) - 0.1 * h, {
       weights: [1, 2, -1, 0.5, 0, 1, 3],
     }),
@@ -213,6 +217,9 @@ describeOnBackends('score modifiers', (runtime) => {
       await check(lse, right.lse, 'lse');
       for (const grad of NAMES) await check(grads[grad], expected[grad], grad);
       expect(Object.keys(grads.gradCaptured)).toEqual(Object.keys(expected.gradCaptured));
+      expect(Object.values(grads.gradCaptured).map(({ size }) => size)).toEqual(
+        tablesOf(score).map(({ values }) => values.length),
+      );
       for (const [array, grad] of Object.entries(grads.gradCaptured))
         await check(grad, expected.gradCaptured[array] as Tensor, array);
     });

@@ -4,10 +4,11 @@
  */
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import { type Band, band, full } from '../masks/band';
+import { checkMask } from '../masks/check';
 import { and } from '../masks/combine';
 import type { Mask } from '../masks/mask';
 import type { Control } from '../runtime/backend';
-import { type Score, tablesOf } from '../scores/score';
+import { checkScore, type Score, tablesOf } from '../scores/score';
 import { bindShapes, formatShape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { checkControl, checkOptions, checkTensors } from './check';
@@ -60,7 +61,10 @@ export interface AttentionBackwardResult {
   readonly gradQ: Tensor;
   readonly gradK: Tensor;
   readonly gradV: Tensor;
-  /** By the arrays that `score` captured, by name, flat; empty unless asked for. */
+  /**
+   * By the arrays that `score` captured, by name, flat; empty unless asked for. Of arrays of one name, which composed
+   * modifiers may have, the second is `name_2`, and so on.
+   */
   readonly gradCaptured: Readonly<Record<string, Tensor<'f32'>>>;
 }
 
@@ -136,7 +140,7 @@ export async function attentionBackward(
     gradQ: { shape: q.shape, dtype: q.dtype },
     gradK: { shape: k.shape, dtype: k.dtype },
     gradV: { shape: v.shape, dtype: v.dtype },
-    ...(elements > 0 && { gradTables: { shape: [elements], dtype: 'f32' } }),
+    ...(tables.length > 0 && { gradTables: { shape: [elements], dtype: 'f32' } }),
   } as const satisfies Record<string, ResultSpec>;
   const computing: Promise<Record<string, Tensor>> = compute({ q, k, v, ...given }, results, (backend, computed) =>
     backend.attentionBackward({ q, k, v, ...given, ...computed, scale, mask, score }, options),
@@ -147,11 +151,17 @@ export async function attentionBackward(
   const gradCaptured: Record<string, Tensor<'f32'>> = {};
   let first = 0;
   for (const { name, values } of tables) {
-    gradCaptured[name] = (gradTables as Tensor<'f32'>).slice(0, first, first + values.length);
+    gradCaptured[unusedName(name, gradCaptured)] = (gradTables as Tensor<'f32'>).slice(0, first, first + values.length);
     first += values.length;
   }
   gradTables?.dispose();
   return { gradQ, gradK, gradV, gradCaptured };
+}
+
+function unusedName(name: string, used: object): string {
+  let unused = name;
+  for (let count = 2; Object.hasOwn(used, unused); count++) unused = `${name}_${count}`;
+  return unused;
 }
 
 type Letters = Record<'b' | 'n' | 'm' | 'h' | 'd' | 'e', number>;
@@ -187,8 +197,7 @@ function checkProblem(
   if (typeof scale !== 'number' || !Number.isFinite(scale))
     throw new ParameterError(`scale must be a finite number, got ${scale}`);
   const { score } = options;
-  if (score !== undefined && !(score?.expression && score.derivative))
-    throw new ParameterError(`score must be a Score, such as scores.softcap(30), got ${score}`);
+  if (score !== undefined) checkScore('score', score);
   for (const part of [mask, score]) part?.check?.({ b, n, m, h, g });
   return { ...letters, scale, mask };
 }
@@ -201,7 +210,7 @@ function checkStorage(name: string, { dtype }: Tensor): void {
 function maskOf({ mask, ...settings }: AttentionSettings): Mask {
   const near = bandOf(settings);
   if (mask === undefined) return near;
-  if (typeof mask?.sees !== 'function') throw new ParameterError(`mask must be a Mask, got ${mask}`);
+  checkMask('mask', mask);
   return near === full() ? mask : and(near, mask);
 }
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { evaluate } from '../expressions/evaluate';
 import type { Expression } from '../expressions/expression';
 import type { Extent } from '../masks/mask';
-import { hostTensor } from '../tensor/host';
+import { type HostTensor, hostTensor } from '../tensor/host';
 import { additiveBias, alibi, compose, from, relativeBias, type Score, softcap } from './score';
 
 const extent: Extent = { b: 2, n: 3, m: 5, h: 2, g: 1 };
@@ -73,6 +73,13 @@ test('additive bias, shared or not', () => {
     'additiveBias needs a table [4, 5], [2, 4, 5] or [2, 2, 4, 5], got [3, 5]',
   );
   expect(() => additiveBias(hostTensor([1], [1]))).toThrow('got [1]');
+});
+
+test('what is no table or no score is refused', () => {
+  const given = [1, 2, 3] as unknown as HostTensor;
+  expect(() => relativeBias(given)).toThrow('the dtype of table');
+  expect(() => additiveBias(undefined as unknown as HostTensor)).toThrow('table must be a host tensor, got undefined');
+  expect(() => compose(softcap(2), 'alibi' as unknown as Score)).toThrow('score 1 of compose() must be a Score');
 });
 
 test('compose goes in order', () => {

@@ -4,7 +4,7 @@ import { scoreDerivative, type TableDerivative, tableDerivatives } from '../expr
 import { type Expression, input, substitute, type Table } from '../expressions/expression';
 import { type Captured, parse, sourceOf } from '../expressions/parse';
 import type { Extent } from '../masks/mask';
-import { type HostTensor, toFloat64 } from '../tensor/host';
+import { checkHost, type HostTensor, toFloat64 } from '../tensor/host';
 import { formatShape } from '../tensor/shape';
 
 export interface Score {
@@ -18,6 +18,12 @@ export interface Score {
   readonly tables: readonly TableDerivative[];
   /** Throws a ShapeError if it does not fit the problem. */
   check?(extent: Extent): void;
+}
+
+/** Throws a ParameterError unless `score` is one. */
+export function checkScore(what: string, score: Score): void {
+  if (score?.expression && score.derivative) return;
+  throw new ParameterError(`${what} must be a Score, such as scores.softcap(30), got ${score}`);
 }
 
 /** The captured arrays whose elements change the score, each once. */
@@ -71,6 +77,7 @@ export function alibi(slopes: ArrayLike<number>): Score {
 
 /** score + table[h, k - (q + m - n) + L - 1], from a table [h, 2 L - 1] for distances of less than L. */
 export function relativeBias(table: HostTensor): Score {
+  checkHost('table', table);
   const [heads, columns] = table.shape;
   if (table.shape.length !== 2 || (columns as number) % 2 === 0) {
     throw new ShapeError(`relativeBias needs a table [heads, 2 L - 1], got ${formatShape(table.shape)}`);
@@ -91,6 +98,7 @@ export function relativeBias(table: HostTensor): Score {
 
 /** score + table[b, h, q, k], from a table [n, m], [h, n, m] or [b, h, n, m]; batches and heads of extent 1 are shared. */
 export function additiveBias(table: HostTensor): Score {
+  checkHost('table', table);
   const rank = table.shape.length;
   if (rank < 2 || rank > 4) {
     throw new ShapeError(
@@ -118,6 +126,9 @@ export function additiveBias(table: HostTensor): Score {
 
 /** The modifiers one after another: the first gets the score, the next its result. */
 export function compose(...scores: readonly Score[]): Score {
+  scores.forEach((score, at) => {
+    checkScore(`score ${at} of compose()`, score);
+  });
   const checking = scores.filter(({ check }) => check);
   return named(
     scores.map(({ name }) => name).join(', then '),
