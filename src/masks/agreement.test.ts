@@ -9,6 +9,7 @@ import {
   blocks,
   causal,
   causalBlockwise,
+  chosenChunks,
   dilated,
   dilatedBlocks,
   documentIds,
@@ -75,6 +76,16 @@ const interleavedDocuments: fc.Arbitrary<Case> = fc
     ),
   )
   .map(([ids, extent, batches]) => ({ mask: documents(Int32Array.from(ids), batches), extent }));
+
+const chosen: fc.Arbitrary<Case> = fc
+  .record({ batches: whole(1, 2), heads: whole(1, 2), repeat: whole(1, 2), tokens: whole(1, 40), chunk: whole(1, 9) })
+  .chain(({ repeat, ...shape }) => {
+    const count = shape.batches * shape.heads * Math.ceil(shape.tokens / shape.chunk);
+    return fc.tuple(fc.uint8Array({ minLength: count, maxLength: count, max: 1 }), fc.boolean()).map(([bits, own]) => ({
+      mask: chosenChunks({ ...shape, chosen: bits, own }),
+      extent: { ...squareOf(shape.tokens), b: shape.batches, h: shape.heads * repeat },
+    }));
+  });
 
 const axis = fc
   .record({ window: whole(2, 5), dilation: whole(1, 3), causal: fc.boolean(), more: whole(0, 7) })
@@ -198,6 +209,7 @@ const cases: Record<string, fc.Arbitrary<Case>> = {
   'neighborhood on 1 axis': onGrid(1, 60),
   'neighborhood on 2 axes': onGrid(2, 200),
   'neighborhood on 3 axes': onGrid(3, 250),
+  'chosen chunks': chosen,
   stochastic: fc
     .record({ n: whole(1, 70), window: whole(1, 80), causal: fc.boolean(), seed: whole(0, 1000) })
     .map(({ n, seed, ...params }) => ({

@@ -3,6 +3,7 @@ export { area } from './area';
 export { type Band, band, causal, full } from './band';
 export { blockCausal, blocks } from './blocks';
 export { causalBlockwise } from './causal-blockwise';
+export { type ChosenChunks, chosenChunks } from './chosen-chunks';
 export { and, not, or } from './combine';
 export { dilated } from './dilated';
 export { documentIds, documents } from './documents';

@@ -7,6 +7,7 @@ import {
   blocks,
   causal,
   causalBlockwise,
+  chosenChunks,
   dilated,
   dilatedBlocks,
   documentIds,
@@ -46,6 +47,14 @@ test.each<[make: () => unknown, message: string]>([
   [() => globalSliding(-1, 2), 'window must be an integer >= 0, got -1'],
   [() => globalSliding(1, -2), 'count of globals must be an integer >= 0, got -2'],
   [() => blockCausal(0), 'size of blocks must be an integer >= 1, got 0'],
+  [
+    () => chosenChunks({ chunk: 0, tokens: 5, chosen: Uint8Array.of(1), batches: 1, heads: 1 }),
+    'chunk must be an integer >= 1, got 0',
+  ],
+  [
+    () => chosenChunks({ chunk: 2, tokens: 5, chosen: Uint8Array.of(1, 0), batches: 1, heads: 1 }),
+    'chosen must be [1, 1, 3], 3 numbers, got 2',
+  ],
   [() => longNet({ levels: [] }), 'levels of LongNet must be at least one, got none'],
   [() => longNet({ levels: [{ segment: 0, dilation: 1 }] }), 'segment of LongNet must be an integer >= 1, got 0'],
   [() => longNet({ levels: [{ segment: 8, dilation: 0 }] }), 'dilation of LongNet must be an integer >= 1, got 0'],

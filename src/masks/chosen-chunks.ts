@@ -1,0 +1,65 @@
+import { ParameterError, ShapeError } from '../errors';
+import { checkTokens, checkWhole } from './check';
+import { joinIntervals, pushRun } from './intervals';
+import type { Intervals, Mask, Place } from './mask';
+
+export interface ChosenChunks {
+  /** Tokens of a chunk; the last one may be short. */
+  readonly chunk: number;
+  readonly tokens: number;
+  /** [batches, heads, chunks]: 1 for the chunks that are chosen, else 0. */
+  readonly chosen: Uint8Array;
+  readonly batches: number;
+  /** Divides the query heads; neighbouring ones share a choice. */
+  readonly heads: number;
+  /** Whether a query sees its own chunk, up to itself, chosen or not. Default true. */
+  readonly own?: boolean | undefined;
+}
+
+/** A query sees, of the chunks of tokens before its own, those that are chosen for its head and batch. */
+export function chosenChunks({ chunk, tokens, chosen, batches, heads, own = true }: ChosenChunks): Mask {
+  for (const [name, value] of Object.entries({ chunk, tokens, batches, heads })) checkWhole(name, value, 1);
+  if (!(chosen instanceof Uint8Array)) throw new ParameterError(`chosen must be a Uint8Array, got ${chosen}`);
+  const chunks = Math.ceil(tokens / chunk);
+  if (chosen.length !== batches * heads * chunks) {
+    throw new ParameterError(
+      `chosen must be [${batches}, ${heads}, ${chunks}], ${batches * heads * chunks} numbers, got ${chosen.length}`,
+    );
+  }
+  const rows = Array.from({ length: batches * heads }, (_, row) => chosen.slice(row * chunks, (row + 1) * chunks));
+  const runs = rows.map((row) => runsOfChunks(row, chunk, tokens));
+  const keys = rows.map((row) => row.join(''));
+  const name = `chosen chunks of ${chunk} in ${tokens} tokens${own ? '' : ', the own one left out'}`;
+  const rowOf = ({ batch, head, h }: Place) => batch * heads + Math.floor((head * heads) / h);
+  return {
+    name,
+    sees(i, j, place) {
+      const [query, key] = [Math.floor(i / chunk), Math.floor(j / chunk)];
+      if (query === key) return own && j <= i;
+      return key < query && rows[rowOf(place)]?.[key] === 1;
+    },
+    intervals(i, place) {
+      const start = i - (i % chunk);
+      const past = joinIntervals(runs[rowOf(place)] as Intervals, start > 0 ? [0, start] : [], (a, b) => a && b);
+      if (!own) return past;
+      const all = [...past];
+      pushRun(all, start, i + 1);
+      return all;
+    },
+    variant: (place) => keys[rowOf(place)] as string,
+    check(extent) {
+      checkTokens(name, tokens, extent);
+      if (extent.b !== batches) throw new ShapeError(`mask "${name}" is for ${batches} batches, got ${extent.b}`);
+      if (extent.h % heads !== 0)
+        throw new ShapeError(`mask "${name}" needs a multiple of ${heads} query heads, got ${extent.h}`);
+    },
+  };
+}
+
+function runsOfChunks(chosen: Uint8Array, chunk: number, tokens: number): Intervals {
+  const runs: number[] = [];
+  chosen.forEach((isChosen, at) => {
+    if (isChosen) pushRun(runs, at * chunk, Math.min(tokens, (at + 1) * chunk));
+  });
+  return runs;
+}
