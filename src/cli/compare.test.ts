@@ -70,6 +70,24 @@ test('stars what is recommended, and nothing else', async () => {
   expect(lines).toContain('Use window [4, 4].');
 });
 
+test('says of methods that need training why they have no error, and how their attention spreads', async () => {
+  const json = join(folder, 'trained.json');
+  await run('--in', qkv, '--json', json, '--methods', 'attention');
+  const report = JSON.parse(await readFile(json, 'utf8')) as ComparisonReport;
+  const print = (rows: ComparisonReport['rows']) => stripVTControlCharacters(summary({ ...report, rows }, []));
+  expect(print(report.rows)).not.toMatch(/entropy|training/);
+
+  const { error: _, mass: __, ...cost } = report.rows[1]!;
+  const entropies = [{ mean: 4.5, heads: [4, 5] }, undefined];
+  const untrained = entropies.map((entropy, at) => ({ ...cost, label: `linear ${at}`, ...(entropy && { entropy }) }));
+  const lines = print([...report.rows, ...untrained]).split('\n');
+  expect(lines.find((line) => line.startsWith('linear 0'))).toMatch(/× +– +4\.50/);
+  expect(lines.find((line) => line.startsWith('linear 1'))).toMatch(/× +– +–/);
+  const text = lines.join(' ');
+  expect(text).toContain('need training to match softmax attention');
+  expect(text).toContain('5.32: alike on all 40');
+});
+
 test('compares on the patches of a picture, with methods for grids and without causal ones', async () => {
   const [png, json, html] = ['picture.png', 'picture.json', 'picture.html'].map((name) => join(folder, name)) as [
     string,

@@ -15,6 +15,7 @@ import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
 import { findMethod } from '../methods/registry';
 import { formatPercent, formatRatio, significant } from '../report/format';
+import { trainingNote } from '../report/training';
 import type { Control } from '../runtime/backend';
 import { createRuntime, type Runtime, type RuntimeOptions } from '../runtime/runtime';
 import type { DType } from '../tensor/dtype';
@@ -24,7 +25,7 @@ import type { Tensor } from '../tensor/tensor';
 import { backendOption, extents, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { readBytes, readTensorsOf } from './read-tensors';
-import { formatTable } from './table';
+import { type Column, formatTable } from './table';
 import { wrap } from './wrap';
 import { writeFileAtomic } from './write-file';
 
@@ -133,16 +134,19 @@ async function readText(path: string): Promise<NamedText> {
 /** What the terminal shows: the table, the recommendation, where and on what it was measured. */
 export function summary(report: ComparisonReport, files: readonly string[]): string {
   const { input, machine, runtime, rows, recommendation } = report;
+  const note = trainingNote(report);
+  const columns = COLUMNS.filter(({ header }) => note !== undefined || header !== ENTROPY);
   const picks = [recommendation.full, recommendation.causal];
   const dim = (text: string) => styleText('dim', wrap(text, WIDTH));
   return [
     styleText('bold', wrap(input, WIDTH)),
     '',
     formatTable(
-      COLUMNS,
-      rows.map((row) => cells(row, picks.includes(row.label))),
+      columns,
+      rows.map((row) => cells(row, columns, picks.includes(row.label))),
     ),
     '',
+    ...(note === undefined ? [] : [dim(note), '']),
     styleText('green', wrap(recommendation.text, WIDTH)),
     dim(`★ marks ${recommendation.rule}.`),
     '',
@@ -151,27 +155,33 @@ export function summary(report: ComparisonReport, files: readonly string[]): str
   ].join('\n');
 }
 
-const COLUMNS = [
-  { header: 'attention' },
-  ...['ms', 'speed-up', 'error', 'kept', 'by head', 'visited', 'MiB'].map((header) => ({
-    header,
-    align: 'right' as const,
-  })),
+interface TableColumn extends Column {
+  cell(row: Row): string;
+}
+
+const ENTROPY = 'entropy';
+const COLUMNS: readonly TableColumn[] = [
+  { header: 'attention', cell: ({ label }) => label },
+  figures('ms', ({ time }) => significant(time.median)),
+  figures('speed-up', ({ speedup }) => formatRatio(speedup)),
+  figures('error', ({ baseline, error }) => (baseline ? '' : error ? formatPercent(error.relativeL2) : '–')),
+  figures(ENTROPY, ({ entropy, error }) => (entropy ? significant(entropy.mean) : error ? '' : '–')),
+  figures('kept', ({ baseline, mass }) => (baseline || !mass ? '' : formatPercent(mass.mean))),
+  figures('by head', ({ baseline, mass }) =>
+    baseline || !mass ? '' : percentRange(mass.heads.map(({ mean }) => mean)),
+  ),
+  figures('visited', ({ visited }) => (visited === undefined ? '' : formatPercent(visited))),
+  figures('MiB', ({ memory }) => significant(memory / 2 ** 20)),
 ];
 
-function cells(row: Row, picked: boolean): string[] {
-  const { label, baseline, time, speedup, error, mass, visited, memory } = row;
-  const figures = [
-    significant(time.median),
-    formatRatio(speedup),
-    baseline ? '' : formatPercent(error.relativeL2),
-    baseline || !mass ? '' : formatPercent(mass.mean),
-    baseline || !mass ? '' : percentRange(mass.heads.map(({ mean }) => mean)),
-    visited === undefined ? '' : formatPercent(visited),
-    significant(memory / 2 ** 20),
-  ];
-  if (picked) return [`${label} ★`, ...figures].map((text) => styleText('green', text));
-  return baseline ? [label, ...figures].map((text) => styleText('bold', text)) : [label, ...figures];
+function figures(header: string, cell: (row: Row) => string): TableColumn {
+  return { header, align: 'right', cell };
+}
+
+function cells(row: Row, columns: readonly TableColumn[], picked: boolean): string[] {
+  const [label, ...rest] = columns.map(({ cell }) => cell(row)) as [string, ...string[]];
+  if (picked) return [`${label} ★`, ...rest].map((text) => styleText('green', text));
+  return row.baseline ? [label, ...rest].map((text) => styleText('bold', text)) : [label, ...rest];
 }
 
 /** Such as 12–97%: the least and the largest of some shares. */

@@ -6,6 +6,7 @@ import { exactAttention } from '../methods/dense/attention';
 import { neighborhoodAttention } from '../methods/sparse/neighborhood-attention';
 import { stochasticAttention } from '../methods/sparse/stochastic-attention';
 import { createRuntime, type Runtime } from '../runtime/runtime';
+import { hostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 import { compare, type Qkv } from './compare';
 import type { Comparison, Row } from './comparison';
@@ -114,8 +115,8 @@ describe('what a window loses', () => {
           }
           expect(row.mass?.heads[head]?.mean, `${row.label} head ${head}`).toBeCloseTo(kept / queries, 5);
           expect(row.mass?.heads[head]?.min).toBeCloseTo(least, 5);
-          expect(row.error.heads[head]?.relativeL2).toBeCloseTo(Math.sqrt(difference / norm), 5);
-          expect(row.error.heads[head]?.cosine).toBeCloseTo(dot / Math.sqrt(norm * own), 5);
+          expect(row.error?.heads[head]?.relativeL2).toBeCloseTo(Math.sqrt(difference / norm), 5);
+          expect(row.error?.heads[head]?.cosine).toBeCloseTo(dot / Math.sqrt(norm * own), 5);
         }
       }
     });
@@ -126,12 +127,12 @@ describe('what a window loses', () => {
     const windows = rows.filter((row) => !row.causal && !row.baseline).sort((a, b) => a.visited! - b.visited!);
     for (let at = 1; at < windows.length; at++) {
       expect(windows[at]!.mass!.mean).toBeGreaterThan(windows[at - 1]!.mass!.mean);
-      expect(windows[at]!.error.relativeL2).toBeLessThan(windows[at - 1]!.error.relativeL2);
+      expect(windows[at]!.error!.relativeL2).toBeLessThan(windows[at - 1]!.error!.relativeL2);
     }
     for (const { error, mass } of windows) {
-      const errors = error.heads.map((head) => head.relativeL2);
-      expect(error.relativeL2).toBeGreaterThanOrEqual(Math.min(...errors));
-      expect(error.relativeL2).toBeLessThanOrEqual(Math.max(...errors));
+      const errors = error!.heads.map((head) => head.relativeL2);
+      expect(error!.relativeL2).toBeGreaterThanOrEqual(Math.min(...errors));
+      expect(error!.relativeL2).toBeLessThanOrEqual(Math.max(...errors));
       expect(mass!.mean).toBeCloseTo(mass!.heads.reduce((sum, head) => sum + head.mean / 2, 0));
     }
   });
@@ -215,8 +216,73 @@ describe('methods', () => {
     expect(comparison.rows.map((row) => row.label)).toEqual(['exact full', 'halved', 'exact causal']);
     const row = findRow(comparison, 'halved');
     expect(row.mass).toBeUndefined();
-    expect(row.error.relativeL2).toBeCloseTo(0.5);
-    expect(row.error.cosine).toBeCloseTo(1);
+    expect(row.error?.relativeL2).toBeCloseTo(0.5);
+    expect(row.error?.cosine).toBeCloseTo(1);
+  });
+
+  /** Attention by distance: the weights of n tokens are 1 on their own and `share` on the others. */
+  const trained = (share: number, factor = 1) =>
+    defineMethod({
+      ...copy,
+      name: 'trained',
+      needsTraining: true,
+      inputs: { q: 'b n h d', k: 'b n h d', v: 'b n h e' },
+      outputs: { out: 'b n h e', state: 'b h d e' },
+      params: anything,
+      mask: () => undefined,
+      reference({ v }) {
+        return { out: hostTensor(Float64Array.from(v!.data as Float32Array), v!.shape, 'f64') };
+      },
+      async forward({ v }) {
+        const out = (await v!.read()).map((value: number) => factor * value) as Float32Array;
+        return { out: runtime.tensor(out, v!.shape), state: runtime.empty([1]) };
+      },
+      weights({ q }, _, queries) {
+        const [b, n, h] = q!.shape as [number, number, number];
+        const weights = new Float64Array(b * queries.length * h * n).fill(share);
+        for (let row = 0; row < b * queries.length * h; row++) weights[row * n + (row % n)] = 1;
+        return hostTensor(weights, [b, queries.length, h, n], 'f64');
+      },
+      variants: () => [{}],
+    });
+
+  test('one that needs training has an entropy in the place of an error, and is never recommended', async () => {
+    const inputs = randomInputs({ n: 8, m: 8, h: 2, g: 2, d: 4, e: 4 });
+    const { live } = runtime.memory();
+    const comparison = await compare(inputs, { ...QUICK, methods: [trained(1)] });
+    const row = findRow(comparison, 'trained');
+    expect(row.error).toBeUndefined();
+    expect(row.mass).toBeUndefined();
+    expect(row.exactness).toBeLessThan(1e-6);
+    expect(row.entropy?.mean).toBeCloseTo(3);
+    expect(row.entropy?.heads).toHaveLength(2);
+    expect(row.memory).toBeGreaterThan(0);
+    expect(comparison.recommendation.text).toContain('no other variant serves without training');
+    const oneKey = await compare(inputs, { ...QUICK, methods: [trained(0)] });
+    expect(findRow(oneKey, 'trained').entropy?.mean).toBe(0);
+    expect(runtime.memory().live).toBe(live);
+  });
+
+  test('exact attention says by its entropy how it spreads, full and causal', async () => {
+    const inputs = randomInputs({ b: 2, n: 9, m: 9, h: 4, g: 2, d: 4, e: 4 });
+    const { rows } = await compare(inputs, { ...QUICK, methods: [] });
+    for (const { causal, entropy } of rows) {
+      for (let head = 0; head < 4; head++) {
+        let bits = 0;
+        for (const batch of [0, 1]) {
+          const { probabilities } = await bruteForce(inputs, batch, head, (i, j) => !causal || j <= i);
+          for (const p of probabilities.flat()) bits -= p > 0 ? (p * Math.log2(p)) / 18 : 0;
+        }
+        expect(entropy?.heads[head]).toBeCloseTo(bits, 5);
+      }
+    }
+  });
+
+  test('one that needs training and whose kernel is wrong gets no speed', async () => {
+    const inputs = randomInputs({ n: 8, m: 8, h: 2, g: 2, d: 4, e: 4 });
+    await expect(compare(inputs, { ...QUICK, methods: [trained(1, 1.01)] })).rejects.toThrow(
+      /trained differs from the float64 reference by .* of the largest result.*: its speed is not reported/,
+    );
   });
 
   test('a mask whose kernel is wrong gets no speed', async () => {

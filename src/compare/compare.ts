@@ -1,5 +1,5 @@
 /** Measures every attention that there is against the exact one, on the caller's own q, k and v. */
-import { ParameterError } from '../errors';
+import { ParameterError, ShapeError } from '../errors';
 import type { Method } from '../methods/define';
 import { methods as allMethods } from '../methods/registry';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../ops/check';
@@ -8,8 +8,17 @@ import { type HostTensor, toFloat64 } from '../tensor/host';
 import { bindShapes, formatShape, gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import type { Comparison, Row } from './comparison';
-import { type Contender, checkComparable, contendersAt, isComparable, isSpatial, type Results } from './contenders';
-import { checkExactness, type HostQkv } from './exactness';
+import {
+  type Contender,
+  checkComparable,
+  contendersAt,
+  disposeAll,
+  isComparable,
+  isSpatial,
+  type Results,
+} from './contenders';
+import { entropyOf, softmaxWeights } from './entropy';
+import { checkExactness, checkFirstTokens, type HostQkv, someQueries } from './exactness';
 import { glances } from './glances';
 import { attentionMaps } from './maps';
 import { massKept, outputError } from './quality';
@@ -18,8 +27,8 @@ import { timeInterleaved } from './timing';
 
 export interface CompareOptions extends Control {
   /**
-   * Methods to compare, all with inputs q, k, v and outputs out, lse, other inputs left out; default: every one in the
-   * registry, those with spatial axes where q, k and v have them.
+   * Methods to compare, all with inputs q, k, v and outputs out, lse, other inputs left out, or with `needsTraining` and
+   * an output out; default: every one in the registry that takes q, k and v of these extents.
    */
   readonly methods?: readonly Method[] | undefined;
   /** Largest output error (relative L2) that a recommended variant may have. Default 0.1. */
@@ -40,7 +49,8 @@ const OPTION_NAMES = ['methods', 'maxError', 'seconds', 'signal', 'onProgress'];
  * Measures the variants of `methods` on q [b,n,h,d], k [b,m,g,d], v [b,m,g,e] beside exact full and exact causal
  * attention. With spatial axes, q [b,...space,h,d], k [b,...space,g,d], v [b,...space,g,e], the baseline is exact full
  * attention over the tokens of the grid, and causal variants are left out. No mask is timed before its result agrees
- * with the float64 reference; n x m numbers are never held.
+ * with the float64 reference; n x m numbers are never held. Methods that need training are checked too, on the first
+ * tokens, and have an entropy in the place of an error.
  *
  * @throws {ShapeError} q, k and v that do not fit together
  * @throws {ParameterError} a value that is not finite, an unknown or wrong option, a method that cannot be compared
@@ -53,15 +63,7 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   checkOptions('compare', options, OPTION_NAMES);
   checkControl(options);
   const isGrid = q.rank > 4;
-  const isUsable = (method: Method) => isComparable(method) && (isGrid || !isSpatial(method));
-  const { methods = allMethods.filter(isUsable), maxError = 0.1, seconds = 8 } = options;
-  for (const method of methods) {
-    checkComparable(method);
-    if (isGrid || !isSpatial(method)) continue;
-    throw new ParameterError(
-      `${method.name} cannot be compared here: it takes q with spatial axes, got ${formatShape(q.shape)}`,
-    );
-  }
+  const { maxError = 0.1, seconds = 8 } = options;
   if (!(maxError > 0)) throw new ParameterError(`maxError must be a number above 0, got ${maxError}`);
   if (!(seconds >= 0)) throw new ParameterError(`seconds must be a number of at least 0, got ${seconds}`);
   const specs = isGrid
@@ -71,6 +73,15 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   const { b, n, m, h, g, d, e } = letters as Comparison['extents'];
   const extents = { b, n, m, h, g, d, e };
   const grid = gridOf(letters);
+  const isUsable = (method: Method) => isComparable(method) && (isGrid || !isSpatial(method)) && fits(method, extents);
+  const { methods = allMethods.filter(isUsable) } = options;
+  for (const method of methods) {
+    checkComparable(method);
+    if (isGrid || !isSpatial(method)) continue;
+    throw new ParameterError(
+      `${method.name} cannot be compared here: it takes q with spatial axes, got ${formatShape(q.shape)}`,
+    );
+  }
 
   using flatQ = q.reshape([b, n, h, d]);
   using flatK = k.reshape([b, m, g, d]);
@@ -120,36 +131,62 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
 }
 
 /** What one call of a contender shows: everything but its time. */
-interface Measured extends Pick<Row, 'memory' | 'error' | 'mass' | 'exactness'> {
+interface Measured extends Pick<Row, 'memory' | 'error' | 'mass' | 'entropy' | 'exactness'> {
   /** Milliseconds of this first call. */
   readonly estimate: number;
 }
 
-/** Runs each contender once, a baseline before its variants, and compares its results with the reference and its baseline. */
+/**
+ * Runs each contender once, a baseline before its variants, and compares its results with the reference and, unless it
+ * needs training, with its baseline.
+ */
 async function measureOnce(
   contenders: readonly Contender[],
   viewsOf: (contender: Contender) => Qkv,
   host: HostQkv,
   control: Control,
 ): Promise<Measured[]> {
-  const baselines = new Map<boolean, Results<HostTensor>>();
+  const baselines = new Map<boolean, Required<Results<HostTensor>>>();
+  const queries = someQueries(host.q.shape[1] as number);
   const measured: Measured[] = [];
   for (const contender of contenders) {
-    const { causal, baseline, mask, label, scale = 1 / Math.sqrt(host.q.shape[3] as number) } = contender;
-    const { results, ...cost } = await runOnce(contender, viewsOf(contender), control);
-    if (baseline) baselines.set(causal, results);
-    const exact = baselines.get(causal) as Results<HostTensor>;
-    measured.push({
-      ...cost,
-      ...(mask && {
-        exactness: checkExactness(label, host, results.out, mask, scale),
-        mass: massKept(results.lse, exact.lse),
-      }),
-      error: outputError(results.out, exact.out),
-    });
+    const { method, params, causal, baseline, mask, label } = contender;
+    const { scale = 1 / Math.sqrt(host.q.shape[3] as number) } = contender;
+    const views = viewsOf(contender);
+    const { results, ...cost } = await runOnce(contender, views, control);
+    if (method.needsTraining) {
+      const weights = method.weights?.({ ...host }, method.parse(params), queries);
+      const exactness = await checkFirstTokens(contender, views, { signal: control.signal });
+      measured.push({ ...cost, exactness, ...(weights && { entropy: entropyOf(weights) }) });
+    } else {
+      const { out, lse } = results as Required<Results<HostTensor>>;
+      if (baseline) baselines.set(causal, { out, lse });
+      const exact = baselines.get(causal) as Required<Results<HostTensor>>;
+      measured.push({
+        ...cost,
+        ...(mask && {
+          exactness: checkExactness(label, host, out, mask, scale),
+          mass: massKept(lse, exact.lse),
+          ...(baseline && { entropy: entropyOf(softmaxWeights(host.q, host.k, { mask, scale, queries })) }),
+        }),
+        error: outputError(out, exact.out),
+      });
+    }
     control.onProgress?.(measured.length / contenders.length);
   }
   return measured;
+}
+
+/** Whether q, k and v of these extents are as the method takes them: some take no more keys than queries, say. */
+function fits({ inputs }: Method, { b, n, m, h, g, d, e }: Comparison['extents']): boolean {
+  try {
+    const specs = Object.entries(inputs).map(([name, spec]) => [name, spec.replace('...space', 'n')]);
+    bindShapes(Object.fromEntries(specs), { q: [b, n, h, d], k: [b, m, g, d], v: [b, m, g, e] });
+    return true;
+  } catch (error) {
+    if (error instanceof ShapeError) return false;
+    throw error;
+  }
 }
 
 async function runOnce({ forward }: Contender, inputs: Qkv, { signal }: Control) {
@@ -162,10 +199,14 @@ async function runOnce({ forward }: Contender, inputs: Qkv, { signal }: Control)
   const estimate = performance.now() - start;
   const memory = backend.memory().peak - before;
   try {
-    const [out, lse] = [await results.out.toHost(), await results.lse.toHost()];
+    const [out, lse] = [await results.out.toHost(), await results.lse?.toHost()];
     const [b, h, e] = [out.shape[0], out.shape.at(-2), out.shape.at(-1)] as [number, number, number];
-    const n = lse.data.length / (b * h);
-    return { results: { out: { ...out, shape: [b, n, h, e] }, lse: { ...lse, shape: [b, n, h] } }, estimate, memory };
+    const n = out.data.length / (b * h * e);
+    return {
+      results: { out: { ...out, shape: [b, n, h, e] }, ...(lse && { lse: { ...lse, shape: [b, n, h] } }) },
+      estimate,
+      memory,
+    };
   } finally {
     disposeAll(results);
   }
@@ -183,9 +224,4 @@ async function readFinite({ q, k, v }: Qkv): Promise<HostQkv> {
 /** The control of a part of the work, whose progress runs from `from` to `to` of the whole. */
 function part({ signal, onProgress }: Control, from: number, to: number): Control {
   return { signal, onProgress: (share) => onProgress?.(from + (to - from) * share) };
-}
-
-function disposeAll({ out, lse }: Results<Tensor>): void {
-  out.dispose();
-  lse.dispose();
 }

@@ -44,12 +44,23 @@ export interface Row {
   readonly visited?: number;
   /** Exact softmax probability, under the baseline, of the keys that a query keeps. Methods that are a mask have it. */
   readonly mass?: Mass;
-  readonly error: OutputError;
+  /** Methods that need training have none: until then it would mean nothing. */
+  readonly error?: OutputError;
+  /** Baselines have it, and methods that need training and whose weights are not negative. */
+  readonly entropy?: Entropy;
   /**
-   * Largest error against the float64 reference on a few queries, over the largest |v|: what the fast kernels
-   * themselves lose. Methods that are a mask have it.
+   * Largest error against the float64 reference on a few queries, over the largest |v|, or the largest result of a
+   * method that needs training: what the fast kernels themselves lose. Methods that are neither a mask nor need training
+   * have none.
    */
   readonly exactness?: number;
+}
+
+/** A row that is compared with the baseline by its output. */
+export type RowWithError = Row & { readonly error: OutputError };
+
+export function hasError(row: Row): row is RowWithError {
+  return row.error !== undefined;
 }
 
 export interface Spread {
@@ -64,6 +75,16 @@ export interface Mass {
   readonly min: number;
   /** Per head, over batch and queries. */
   readonly heads: readonly { readonly mean: number; readonly min: number }[];
+}
+
+/**
+ * How attention spreads, in bits: the mean entropy of the weights of a few queries, normalised. 0 is all on one key,
+ * log2(m) the same on each.
+ */
+export interface Entropy {
+  readonly mean: number;
+  /** Per head, over batch and queries. */
+  readonly heads: readonly number[];
 }
 
 export interface OutputError extends Distance {

@@ -26,15 +26,23 @@ export interface Contender {
   forward(inputs: Inputs, control: Control): Promise<Results<Tensor>>;
 }
 
-/** What comparable methods return: out [b, n, h, e] and lse [b, n, h], or with spatial axes in the place of n. */
+/**
+ * What comparable methods return: out [b, n, h, e] and lse [b, n, h], or with spatial axes in the place of n. Methods that
+ * need training may return others beside out.
+ */
 export interface Results<T> {
   readonly out: T;
-  readonly lse: T;
+  readonly lse?: T;
+}
+
+export function disposeAll(results: Results<Tensor>): void {
+  for (const tensor of Object.values(results)) tensor.dispose();
 }
 
 /** Whether a method computes attention from q, k and v alone, and so can be compared with the exact one. */
-export function isComparable({ inputs, outputs }: Method): boolean {
-  return Object.keys(inputs).join() === 'q,k,v' && Object.keys(outputs).join() === 'out,lse';
+export function isComparable({ inputs, outputs, needsTraining = false }: Method): boolean {
+  const returns = needsTraining ? 'out' in outputs : Object.keys(outputs).join() === 'out,lse';
+  return Object.keys(inputs).join() === 'q,k,v' && returns;
 }
 
 /** Whether q, k and v of a method have spatial axes. */
@@ -50,9 +58,9 @@ export function lettersAt({ extents, grid = [] }: Pick<Comparison, 'extents' | '
 /** Throws a ParameterError unless the method can be compared. */
 export function checkComparable(method: Method): void {
   if (isComparable(method)) return;
-  const { name, inputs, outputs } = method;
+  const { name, inputs, outputs, needsTraining } = method;
   throw new ParameterError(
-    `${name} cannot be compared: expected inputs q, k, v and outputs out, lse, got ${Object.keys(inputs).join(', ')} and ${Object.keys(outputs).join(', ')}`,
+    `${name} cannot be compared: expected inputs q, k, v and ${needsTraining ? 'an output out' : 'outputs out, lse'}, got ${Object.keys(inputs).join(', ')} and ${Object.keys(outputs).join(', ')}`,
   );
 }
 

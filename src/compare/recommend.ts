@@ -1,5 +1,5 @@
 import { formatLimit, formatPercent, formatRatio } from '../report/format';
-import type { Row } from './comparison';
+import { hasError, type Row, type RowWithError } from './comparison';
 
 export interface Recommendation {
   /** One sentence: what to use for full and, where measured, for causal attention, with the numbers it follows from. */
@@ -16,7 +16,7 @@ export interface Recommendation {
 /** A variant that gains less is not worth its error. */
 const LEAST_SPEEDUP = 1.1;
 
-/** The fastest variant that errs by at most `maxError`, for full and for causal use. */
+/** The fastest variant that errs by at most `maxError`, for full and for causal use, of those that have an error. */
 export function recommend(rows: readonly Row[], maxError: number): Recommendation {
   const [full, causal] = [false, true].map((use) =>
     choose(
@@ -40,9 +40,12 @@ interface Choice {
 }
 
 function choose(rows: readonly Row[], maxError: number): Choice {
-  const variants = rows.filter((row) => !row.baseline).sort((a, b) => b.speedup - a.speedup);
+  const others = rows.filter((row) => !row.baseline);
+  const variants = others.filter(hasError).sort((a, b) => b.speedup - a.speedup);
   const [fastest] = variants;
-  if (!fastest) return { advice: 'no other variant was measured' };
+  if (!fastest) {
+    return { advice: `no other variant ${others.length > 0 ? 'serves without training' : 'was measured'}` };
+  }
   if (fastest.speedup < LEAST_SPEEDUP) {
     const reached = `reaches only ${formatRatio(fastest.speedup)} the speed`;
     return { advice: `stay with exact attention, as even the fastest variant, ${fastest.label}, ${reached}` };
@@ -58,6 +61,6 @@ function choose(rows: readonly Row[], maxError: number): Choice {
   return { advice: `stay with exact attention, as even ${closest.label} has an error of ${loss}` };
 }
 
-function describeLoss({ error, mass }: Row): string {
+function describeLoss({ error, mass }: RowWithError): string {
   return `${formatPercent(error.relativeL2)}${mass ? ` (it keeps ${formatPercent(mass.mean)} of the attention)` : ''}`;
 }

@@ -94,6 +94,20 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
     control?: Control,
   ): Promise<Record<string, Tensor>>;
   cost(letters: Letters<Shapes>, params: valibot.InferOutput<Schema>): Cost;
+  /**
+   * Whether its results become those of softmax attention only by training a model with it: `compare` then shows what it
+   * costs and how its weights spread, and no error.
+   */
+  readonly needsTraining?: boolean;
+  /**
+   * Of methods that need training: the weights that some queries put on each key, [b, queries, h, m], up to a factor a
+   * row; undefined for settings under which weights may be negative.
+   */
+  weights?(
+    inputs: HostInputs<Shapes>,
+    params: valibot.InferOutput<Schema>,
+    queries: readonly number[],
+  ): HostTensor<'f64'> | undefined;
   /** The settings worth comparing at these extents. */
   variants(letters: Letters<Shapes>): valibot.InferInput<Schema>[];
   /** Holds the paper's claims against what is measured here: `() => import('./experiment')`. */

@@ -1,5 +1,5 @@
 /** What `saccade compare` shows in the browser. */
-import type { ComparisonReport, Glances, Row } from '../compare/comparison';
+import { type ComparisonReport, type Glances, hasError, type Row, type RowWithError } from '../compare/comparison';
 import type { ComparisonPage, Photograph } from '../compare/html';
 import { formatMachine } from '../machine';
 import { attentionMaps } from './attention-maps';
@@ -9,10 +9,12 @@ import { glancePictures } from './glance-pictures';
 import { heatTable } from './heat-table';
 import { type SortableColumn, sortableTable } from './sortable-table';
 import { tradeOffPlot } from './trade-off';
+import { trainingNote } from './training';
 
 export function compareView({ report, pictures, photograph }: ComparisonPage): readonly Child[] {
   const { machine, input, recommendation, rows, runtime, maps, glances, grid } = report;
-  const variants = rows.filter((row) => !row.baseline);
+  const variants = rows.filter(hasError).filter((row) => !row.baseline);
+  const note = trainingNote(report);
   return [
     element('p', {}, input),
     element('p', { class: 'muted' }, `${formatMachine(machine)}; ${runtime.join('; ')}.`),
@@ -27,6 +29,7 @@ export function compareView({ report, pictures, photograph }: ComparisonPage): r
         rows,
         rowClass(report),
       ),
+      ...(note === undefined ? [] : [element('p', {}, note)]),
     ),
     ...(variants.length > 0 ? [headTables(variants)] : []),
     ...(glances && grid ? [whereTokensLook(glances, grid as [number, number], photograph)] : []),
@@ -71,7 +74,7 @@ function rowClass({ recommendation: { full, causal } }: ComparisonReport): (row:
   return ({ label, baseline }) => (baseline ? 'exact' : label === full || label === causal ? 'pick' : undefined);
 }
 
-function headTables(variants: readonly Row[]): HTMLElement {
+function headTables(variants: readonly RowWithError[]): HTMLElement {
   const kept = variants.flatMap(({ label, mass }) =>
     mass ? [{ name: label, values: mass.heads.map(({ mean }) => mean) }] : [],
   );
@@ -135,14 +138,14 @@ const columns: readonly SortableColumn<Row>[] = [
   {
     header: 'Error',
     help: 'Relative L2 distance of the output from the exact one',
-    value: (row) => row.error.relativeL2,
-    cell: (row) => formatPercent(row.error.relativeL2),
+    value: (row) => row.error?.relativeL2,
+    cell: (row) => (row.error ? formatPercent(row.error.relativeL2) : '–'),
   },
   {
     header: 'Cosine',
     help: 'Of the output and the exact one',
-    value: (row) => row.error.cosine,
-    cell: (row) => row.error.cosine.toFixed(4),
+    value: (row) => row.error?.cosine,
+    cell: (row) => row.error?.cosine.toFixed(4) ?? '–',
   },
   {
     header: 'Kept',
@@ -155,6 +158,12 @@ const columns: readonly SortableColumn<Row>[] = [
     help: 'The same, of the query that loses most',
     value: (row) => row.mass?.min,
     cell: (row) => (row.mass ? formatPercent(row.mass.min) : '–'),
+  },
+  {
+    header: 'Entropy',
+    help: 'How the attention of exact attention, and of methods that need training, spreads, in bits: 0 is all on one key; mean over heads and a few queries',
+    value: (row) => row.entropy?.mean,
+    cell: (row) => (row.entropy ? significant(row.entropy.mean) : '–'),
   },
   {
     header: 'Visited',
@@ -186,11 +195,12 @@ function picture([label, svg]: [string, string]): HTMLElement {
 function explanation({ rows }: ComparisonReport): Child[] {
   const worst = Math.max(...rows.map((row) => row.exactness ?? 0));
   const repeats = rows[0]?.time.repeats ?? 0;
+  const trained = rows.every(hasError) ? '' : ', that of every method that needs training on the first tokens';
   return [
     element(
       'p',
       {},
-      `Before anything was timed, the result of every mask was checked against plain loops in float64 on a few queries: the largest difference was ${significant(worst)} of the largest value.`,
+      `Before anything was timed, the result of every mask was checked against plain loops in float64 on a few queries${trained}: the largest difference was ${significant(worst)} of the largest value.`,
     ),
     element(
       'p',

@@ -1,6 +1,6 @@
 /** The plot of what is lost against what is gained: output error over speed-up, one mark a variant. */
 import * as Plot from '@observablehq/plot';
-import type { ComparisonReport, Row } from '../compare/comparison';
+import { type ComparisonReport, hasError, type RowWithError } from '../compare/comparison';
 import { formatLimit, formatPercent, formatRatio, formatTime, significant } from './format';
 import { placeLabels } from './labels';
 
@@ -10,7 +10,7 @@ const MARGIN = { top: 28, right: 16, bottom: 44, left: 56 };
 
 /** The plot at a width in pixels. Exact attention is the line at 1; the tinted corner is what the rule would accept. */
 export function tradeOffPlot({ rows, recommendation }: ComparisonReport, width: number): Element {
-  const variants = rows.filter((row) => !row.baseline);
+  const variants = rows.filter(hasError).filter((row) => !row.baseline);
   const height = Math.max(380, Math.min(460, width * 0.6));
   const { maxError } = recommendation;
   const [left, right] = padded([1, ...variants.map((row) => row.speedup)]);
@@ -49,12 +49,17 @@ export function tradeOffPlot({ rows, recommendation }: ComparisonReport, width: 
 }
 
 /** Text beside each point, placed with the scales of the plot drawn so far. */
-function labels(variants: readonly Row[], { scale }: Plot.Plot, width: number, height: number): Plot.Markish[] {
+function labels(
+  variants: readonly RowWithError[],
+  { scale }: Plot.Plot,
+  width: number,
+  height: number,
+): Plot.Markish[] {
   const [x, y] = [scale('x'), scale('y')];
   const points = variants.map((row) => ({ x: x?.apply(row.speedup), y: y?.apply(errorOf(row)), text: row.label }));
   const frame = { left: MARGIN.left, right: width, top: MARGIN.top, bottom: height - MARGIN.bottom };
   return placeLabels(points, frame).flatMap((place, at) => {
-    const [row, point] = [variants[at] as Row, points[at] as (typeof points)[number]];
+    const [row, point] = [variants[at] as RowWithError, points[at] as (typeof points)[number]];
     if (!place) return [];
     const [dx, dy] = [place.x - point.x, place.y - point.y];
     const text = Plot.text([row], {
@@ -82,10 +87,10 @@ function labels(variants: readonly Row[], { scale }: Plot.Plot, width: number, h
   });
 }
 
-const useOf = (row: Row): string => (row.causal ? 'causal' : 'full');
-const errorOf = (row: Row): number => Math.max(SMALLEST_ERROR, row.error.relativeL2);
+const useOf = (row: RowWithError): string => (row.causal ? 'causal' : 'full');
+const errorOf = (row: RowWithError): number => Math.max(SMALLEST_ERROR, row.error.relativeL2);
 
-function describe(row: Row): string {
+function describe(row: RowWithError): string {
   return [
     row.label,
     `${formatRatio(row.speedup)} (${formatTime(row.time.median)})`,
