@@ -1,0 +1,400 @@
+/**
+ * NAtS-L in float64, as its definition says it: a recurrence and a softmax for each head, joined after a normalisation.
+ * The choices z are numbers, of which only 0 and 1 occur; their derivatives are the search gradient.
+ */
+import { softmaxAttention, softmaxAttentionBackward } from '../../../runtime/reference/attention';
+import { gatedDeltaRule, gatedDeltaRuleBackward } from '../../../runtime/reference/gated-delta-rule';
+import { type HostTensor, toFloat64 } from '../../../tensor/host';
+import type { Shape } from '../../../tensor/shape';
+import type { Params } from './params';
+import { chosenOf, type Problem, problemOf, straightThrough } from './problem';
+
+type Wide = HostTensor<'f64'> & { readonly data: Float64Array };
+export type Given = Readonly<Record<string, HostTensor | undefined>>;
+
+/** [b, c, h] each: what of a chunk softmax attention sees, as log z beside the scores, and how much the state keeps. */
+export interface Choices {
+  readonly softmax: Float64Array;
+  readonly delta: Float64Array;
+}
+
+export function reference(given: Given, params: Params, gradOut?: HostTensor): Record<string, Wide> {
+  const layer = layerOf(given, params);
+  const chosen = chosenOf((given.route as HostTensor).data as ArrayLike<number>);
+  const z = { softmax: Float64Array.from(chosen), delta: Float64Array.from(chosen, (x) => 1 - x) };
+  const results = forward(layer, z);
+  const { out, softmax, delta, lse } = results;
+  return { out, softmax, delta, lse, ...(gradOut && backward(layer, z, results, toFloat64(gradOut))) };
+}
+
+/** The outputs for any choices: with z between 0 and 1 what differences of the search gradient are taken of. */
+export function relaxed(given: Given, params: Params, z: Choices): Record<string, Wide> {
+  return forward(layerOf(given, params), z);
+}
+
+type Layer = ReturnType<typeof layerOf>;
+type Forward = ReturnType<typeof forward>;
+
+function layerOf(given: Given, params: Params) {
+  const shapes = Object.fromEntries(Object.entries(given).flatMap(([name, x]) => (x ? [[name, x.shape]] : [])));
+  const problem = problemOf(shapes, params.chunk);
+  const { b, n, h, d, e, a, p, r } = problem;
+  const wide = (name: string, length: number): Float64Array => {
+    const host = given[name];
+    return host ? toFloat64(host) : new Float64Array(length).fill(1);
+  };
+  const { epsilon, scale = 1 / Math.sqrt(p) } = params;
+  const x = Object.fromEntries(
+    ['q', 'k', 'v', 'g', 'beta', 'route', 'mix'].map((name) => [name, wide(name, 0)]),
+  ) as Record<'q' | 'k' | 'v' | 'g' | 'beta' | 'route' | 'mix', Float64Array>;
+  const gains = {
+    q: wide('gain_q', p),
+    k: wide('gain_k', p),
+    softmax: wide('gain_softmax', r),
+    delta: wide('gain_delta', r),
+  };
+  // |x| = sqrt(mean of squares) sqrt(d): unit length is the root mean square, with its epsilon over d.
+  const unit = (rows: Float64Array) => normed(rows, d, epsilon / d).map((value) => value / Math.sqrt(d));
+  const heads = (rows: Float64Array, gain: Float64Array) => tensor([b, n, a, p], times(normed(rows, p, epsilon), gain));
+  return {
+    given,
+    params,
+    problem,
+    scale,
+    x,
+    gains,
+    gate: given.gate && toFloat64(given.gate),
+    unit: {
+      q: tensor([b, n, h, d], unit(x.q)),
+      k: tensor([b, n, h, d], unit(x.k)),
+      v: tensor([b, n, h, e], x.v),
+      g: tensor([b, n, h], x.g),
+      beta: tensor([b, n, h], x.beta),
+    },
+    softmax: { q: heads(x.q, gains.q), k: heads(x.k, gains.k), v: tensor([b, n, a, r], x.v) },
+    // Of [b, n, a, 2] the weights of both.
+    weights: Float64Array.from(x.mix, (logit, i) => 1 / (1 + Math.exp(at(x.mix, i ^ 1) - logit))),
+  };
+}
+
+function forward(layer: Layer, z: Choices) {
+  const { params, problem, gains, gate, weights } = layer;
+  const { b, n, h, e, a, r } = problem;
+  const softmax = softmaxAttention(layer.softmax, layer.scale, seesOf(layer, z), modifierOf(layer, z));
+  const delta = deltaForward(layer, z);
+  const normal = {
+    softmax: normed(softmax.out.data as Float64Array, r, params.epsilon),
+    delta: normed(delta.data, r, params.epsilon),
+  };
+  const scaled = {
+    softmax: times(normal.softmax, gains.softmax),
+    delta: times(normal.delta, gains.delta),
+  };
+  const merged = scaled.softmax.map((x, i) => {
+    const head = Math.floor(i / r);
+    return x * at(weights, 2 * head) + at(scaled.delta, i) * at(weights, 2 * head + 1);
+  });
+  const out = gate ? merged.map((x, i) => x * silu(at(gate, i))) : merged;
+  return {
+    out: tensor([b, n, h, e], out),
+    softmax: { ...softmax.out, shape: [b, n, h, e] } as Wide,
+    delta,
+    lse: { ...softmax.lse, shape: [b, n, a] } as Wide,
+    normal: tensor([], normal.softmax),
+    normalDelta: tensor([], normal.delta),
+    merged: tensor([], merged),
+  };
+}
+
+function backward(layer: Layer, z: Choices, results: Forward, gradOut: Float64Array) {
+  const { given, params, problem, x, gains, gate, weights } = layer;
+  const { b, n, d, a, p, r } = problem;
+  const { epsilon } = params;
+  const byMerged = gate ? gradOut.map((value, i) => value * silu(at(gate, i))) : gradOut;
+
+  const branch = (which: 0 | 1, out: Float64Array, normal: Float64Array, gain: Float64Array) => {
+    const byScaled = byMerged.map((value, i) => value * at(weights, 2 * Math.floor(i / r) + which));
+    const byWeight = sums(
+      byMerged.map((value, i) => value * at(normal, i) * at(gain, i % r)),
+      r,
+    );
+    return {
+      byWeight,
+      byGain: columns(byScaled, normal, r),
+      byOut: normedBackward(out, times(byScaled, gain), r, epsilon),
+    };
+  };
+  const soft = branch(0, results.softmax.data, results.normal.data, gains.softmax);
+  const delta = branch(1, results.delta.data, results.normalDelta.data, gains.delta);
+  const byMix = weights.map((weight, i) => {
+    const head = i >> 1;
+    const difference = at(soft.byWeight, head) - at(delta.byWeight, head);
+    return weight * at(weights, i ^ 1) * (i % 2 === 0 ? difference : -difference);
+  });
+
+  const bySoftmaxOut = tensor([b, n, a, r], soft.byOut);
+  const bySoftmax = softmaxAttentionBackward(
+    { ...layer.softmax, gradOut: bySoftmaxOut },
+    layer.scale,
+    seesOf(layer, z),
+    modifierOf(layer, z),
+  );
+  const byDelta = deltaBackward(layer, z, delta.byOut);
+  const byZ = { softmax: softmaxChoices(layer, results, soft.byOut), delta: byDelta.z };
+  if (!params.counterfactual) {
+    byZ.softmax = byZ.softmax.map((value, i) => (z.softmax[i] ? value : 0));
+    byZ.delta = byZ.delta.map((value, i) => (z.delta[i] ? value : 0));
+  }
+
+  const throughNorms = (name: 'q' | 'k', byHeads: Float64Array, byUnit: Float64Array) => {
+    const byNormed = times(byHeads, gains[name]);
+    const fromHeads = normedBackward(x[name], byNormed, p, epsilon);
+    const fromUnit = normedBackward(
+      x[name],
+      byUnit.map((value) => value / Math.sqrt(d)),
+      d,
+      epsilon / d,
+    );
+    return sum(fromHeads, fromUnit);
+  };
+  const [byHeadsQ, byHeadsK] = [bySoftmax.gradQ.data, bySoftmax.gradK.data] as [Float64Array, Float64Array];
+  const grads: Record<string, Float64Array> = {
+    q: throughNorms('q', byHeadsQ, byDelta.q),
+    k: throughNorms('k', byHeadsK, byDelta.k),
+    v: sum(bySoftmax.gradV.data as Float64Array, byDelta.v),
+    g: byDelta.g,
+    beta: byDelta.beta,
+    route: straightThrough(x.route, byZ),
+    mix: byMix,
+    gain_q: columns(byHeadsQ, normed(x.q, p, epsilon), p),
+    gain_k: columns(byHeadsK, normed(x.k, p, epsilon), p),
+    gain_softmax: soft.byGain,
+    gain_delta: delta.byGain,
+    gate: gate ? gradOut.map((v, i) => v * at(results.merged.data, i) * siluSlope(at(gate, i))) : gradOut,
+  };
+  return Object.fromEntries(
+    Object.entries(grads).flatMap(([name, data]) => {
+      const host = given[name];
+      return host ? [[`grad_${name}`, tensor(host.shape, data)]] : [];
+    }),
+  );
+}
+
+/** Key j is seen by query i of its own chunk, and by later ones where the chunk goes to softmax attention. */
+function seesOf({ problem }: Layer, z: Choices) {
+  return (i: number, j: number, head: number, batch: number): boolean =>
+    j <= i && (chunkOf(problem, i) === chunkOf(problem, j) || at(z.softmax, choiceOf(problem, j, head, batch)) > 0);
+}
+
+/** Beside a score stands the logarithm of its choice. */
+function modifierOf({ problem }: Layer, z: Choices) {
+  return {
+    value: (score: number, i: number, j: number, head: number, batch: number) =>
+      chunkOf(problem, i) === chunkOf(problem, j)
+        ? score
+        : score + Math.log(at(z.softmax, choiceOf(problem, j, head, batch))),
+    slope: () => 1,
+  };
+}
+
+const chunkOf = ({ chunk }: Problem, token: number): number => Math.floor(token / chunk);
+
+/** Where in [b, c, h] the choice of a token stands, for a head of softmax attention. */
+function choiceOf(problem: Problem, token: number, head: number, batch: number): number {
+  const { h, a, chunks } = problem;
+  return (batch * chunks + chunkOf(problem, token)) * h + Math.floor((head * h) / a);
+}
+
+/**
+ * By the choices of softmax attention: how the loss changes with log z of a chunk at z = 1, which is the sum of its
+ * gradients by the scores of later queries. At z = 0 the same sum, of weights that the chunk would have, is by z itself.
+ */
+function softmaxChoices({ problem, softmax: { q, k, v }, scale }: Layer, results: Forward, byOut: Float64Array) {
+  const { b, n, h, a, p, r, chunks } = problem;
+  const [queries, keys, values] = [q.data, k.data, v.data];
+  const result = new Float64Array(b * chunks * h);
+  for (let row = 0; row < b * n * a; row++) {
+    const [batch, i, head] = [Math.floor(row / (n * a)), Math.floor(row / a) % n, row % a];
+    const mean = dot(byOut, row * r, results.softmax.data, row * r, r);
+    for (let j = 0; j < chunkOf(problem, i) * problem.chunk; j++) {
+      const key = (batch * n + j) * a + head;
+      const weight = Math.exp(scale * dot(queries, row * p, keys, key * p, p) - at(results.lse.data, row));
+      add(result, choiceOf(problem, j, head, batch), weight * (dot(byOut, row * r, values, key * r, r) - mean));
+    }
+  }
+  return result;
+}
+
+/** One chunk of one head of the delta rule. */
+interface Chunk {
+  /** In [b, c, h]. */
+  readonly choice: number;
+  /** Rows in [b, n, h]. */
+  readonly rows: readonly number[];
+  readonly tokens: Readonly<Record<'q' | 'k' | 'v' | 'g' | 'beta', Wide>>;
+  /** By what the state is multiplied over a chunk that writes nothing. */
+  readonly decay: number;
+}
+
+/** The chunks of each head, in order. */
+function headsOf({ problem, unit, params }: Layer): Chunk[][] {
+  const { b, n, h, chunk, chunks } = problem;
+  return Array.from({ length: b * h }, (_, place) => {
+    const [batch, head] = [Math.floor(place / h), place % h];
+    return Array.from({ length: chunks }, (_, t) => {
+      const length = Math.min(chunk, n - t * chunk);
+      const rows = Array.from({ length }, (_, i) => (batch * n + t * chunk + i) * h + head);
+      const part = ({ data, shape }: Wide): Wide => {
+        const width = shape[3] ?? 1;
+        const values = rows.flatMap((row) => [...data.subarray(row * width, (row + 1) * width)]);
+        return tensor([1, length, 1, ...shape.slice(3)], Float64Array.from(values));
+      };
+      const { q, k, v, g, beta } = unit;
+      const tokens = { q: part(q), k: part(k), v: part(v), g: part(g), beta: part(beta) };
+      const decay = params.forget ? Math.exp(tokens.g.data.reduce((all, x) => all + x, 0)) : 1;
+      return { choice: (batch * chunks + t) * h + head, rows, tokens, decay };
+    });
+  });
+}
+
+/** All tokens of a chunk start from the state before it; the choice says whether what they write is kept. */
+function deltaForward(layer: Layer, z: Choices): Wide {
+  const { b, n, h, d, e } = layer.problem;
+  const result = tensor([b, n, h, e], new Float64Array(b * n * h * e));
+  for (const chunks of headsOf(layer)) {
+    let state = tensor([1, 1, d, e], new Float64Array(d * e));
+    for (const chunk of chunks) {
+      const { out, end } = written(chunk, state);
+      scatter(result.data, chunk.rows, out);
+      state = tensor(state.shape, carried(chunk, state.data, end, z));
+    }
+  }
+  return result;
+}
+
+function written({ tokens }: Chunk, initialState: Wide) {
+  const { out, state } = gatedDeltaRule({ ...tokens, initialState }, 1 / Math.sqrt(tokens.q.shape[3] as number));
+  return { out: out.data as Float64Array, end: state.data as Float64Array };
+}
+
+function carried({ choice, decay }: Chunk, start: Float64Array, end: Float64Array, z: Choices): Float64Array {
+  const kept = at(z.delta, choice);
+  return start.map((x, i) => decay * x + kept * (at(end, i) - decay * x));
+}
+
+function deltaBackward(layer: Layer, z: Choices, byOut: Float64Array) {
+  const { problem, params, unit } = layer;
+  const { d, e } = problem;
+  const grads = Object.fromEntries(
+    Object.entries(unit).map(([name, { data }]) => [name, new Float64Array(data.length)]),
+  ) as Record<keyof typeof unit, Float64Array>;
+  const byZ = new Float64Array(z.delta.length);
+  for (const chunks of headsOf(layer)) {
+    const starts = [tensor([1, 1, d, e], new Float64Array(d * e))];
+    for (const chunk of chunks) {
+      const start = starts.at(-1) as Wide;
+      starts.push(tensor(start.shape, carried(chunk, start.data, written(chunk, start).end, z)));
+    }
+    let byNext: Float64Array = new Float64Array(d * e);
+    for (const [t, chunk] of [...chunks.entries()].reverse()) {
+      const { tokens, rows, choice, decay } = chunk;
+      const start = starts[t] as Wide;
+      const { end } = written(chunk, start);
+      byZ[choice] = byNext.reduce((all, x, i) => all + x * (at(end, i) - decay * at(start.data, i)), 0);
+      const kept = at(z.delta, choice);
+      const gradOut = tensor(
+        tokens.v.shape,
+        Float64Array.from(rows.flatMap((row) => [...byOut.subarray(row * e, (row + 1) * e)])),
+      );
+      const gradState = tensor(
+        start.shape,
+        byNext.map((x) => kept * x),
+      );
+      const local = gatedDeltaRuleBackward(
+        { ...tokens, initialState: start },
+        { gradOut, gradState },
+        1 / Math.sqrt(d),
+      );
+      const byDecay = byNext.reduce((all, x, i) => all + (1 - kept) * x * decay * at(start.data, i), 0);
+      const byG = (local.gradG.data as Float64Array).map((x) => x + (params.forget ? byDecay : 0));
+      scatter(grads.q, rows, local.gradQ.data as Float64Array);
+      scatter(grads.k, rows, local.gradK.data as Float64Array);
+      scatter(grads.v, rows, local.gradV.data as Float64Array);
+      scatter(grads.g, rows, byG);
+      scatter(grads.beta, rows, local.gradBeta.data as Float64Array);
+      const through = byNext.map((x) => (1 - kept) * decay * x);
+      byNext = sum(through, local.gradInitialState.data as Float64Array);
+    }
+  }
+  return { ...grads, z: byZ };
+}
+
+/** Rows of `width` over the root of their mean square and epsilon. */
+function normed(x: Float64Array, width: number, epsilon: number): Float64Array {
+  return x.map((value, i) => value / rootOf(x, i, width, epsilon));
+}
+
+function normedBackward(x: Float64Array, byNormed: Float64Array, width: number, epsilon: number): Float64Array {
+  return x.map((value, i) => {
+    const row = i - (i % width);
+    const root = rootOf(x, i, width, epsilon);
+    return at(byNormed, i) / root - (value * dot(x, row, byNormed, row, width)) / (width * root ** 3);
+  });
+}
+
+/** Of a row of zeros with an epsilon of 0, 1. */
+function rootOf(x: Float64Array, i: number, width: number, epsilon: number): number {
+  const row = i - (i % width);
+  return Math.sqrt(dot(x, row, x, row, width) / width + epsilon) || 1;
+}
+
+const silu = (x: number): number => x / (1 + Math.exp(-x));
+const siluSlope = (x: number): number => (1 + x / (1 + Math.exp(x))) / (1 + Math.exp(-x));
+
+/** x times a factor for each column. */
+function times(x: Float64Array, factors: Float64Array): Float64Array {
+  return x.map((value, i) => value * at(factors, i % factors.length));
+}
+
+function sum(a: Float64Array, b: Float64Array): Float64Array {
+  return a.map((value, i) => value + at(b, i));
+}
+
+/** Sums of rows. */
+function sums(x: Float64Array, width: number): Float64Array {
+  return Float64Array.from({ length: x.length / width }, (_, row) =>
+    x.subarray(row * width, (row + 1) * width).reduce((all, value) => all + value, 0),
+  );
+}
+
+/** Sums of the columns of a b. */
+function columns(a: Float64Array, b: Float64Array, width: number): Float64Array {
+  const result = new Float64Array(width);
+  a.forEach((value, i) => {
+    add(result, i % width, value * at(b, i));
+  });
+  return result;
+}
+
+function scatter(to: Float64Array, rows: readonly number[], values: Float64Array): void {
+  const width = values.length / rows.length;
+  rows.forEach((row, i) => {
+    to.set(values.subarray(i * width, (i + 1) * width), row * width);
+  });
+}
+
+function dot(a: Float64Array, fromA: number, b: Float64Array, fromB: number, count: number): number {
+  let total = 0;
+  for (let c = 0; c < count; c++) total += at(a, fromA + c) * at(b, fromB + c);
+  return total;
+}
+
+const at = (x: Float64Array, index: number): number => x[index] as number;
+
+function add(x: Float64Array, index: number, value: number): void {
+  x[index] = at(x, index) + value;
+}
+
+function tensor(shape: Shape, data: Float64Array): Wide {
+  return { dtype: 'f64', shape, data };
+}
