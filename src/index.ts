@@ -2,6 +2,7 @@ export { type CompareOptions, compare, type Qkv } from './compare/compare';
 export type { AttentionMaps, Comparison, ComparisonReport, Row } from './compare/comparison';
 export { decodeMap } from './compare/maps';
 export * from './errors';
+export * as featureMaps from './feature-maps';
 export { type ReadNpzOptions, readNpy, readNpz, readSafetensors, writeNpy, writeNpz, writeSafetensors } from './io';
 export * as masks from './masks';
 export { type Cost, defineMethod, type Method, type MethodSpec, type Paper } from './methods/define';

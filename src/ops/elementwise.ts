@@ -142,7 +142,8 @@ function stretchOf(a: Tensor, b: Tensor): number {
   );
 }
 
-function checkExponent(operation: Unary, exponent: number | undefined): number {
+/** The exponent of `power`, 1 for the others; throws unless it is an integer from 1 to 64 and `power` asks. */
+export function checkExponent(operation: Unary, exponent: number | undefined): number {
   if (operation !== 'power') {
     if (exponent !== undefined) throw new ParameterError(`exponent is an option of power, not of ${operation}`);
     return 1;

@@ -1,0 +1,48 @@
+/** Maps that take each number on its own, so that there are as many features as numbers. */
+import * as ops from '../ops/elementwise';
+import type { Unary } from '../runtime/backend';
+import { defineFeatureMap, type FeatureMap } from './feature-map';
+
+/** max(x, 0): features of which many are 0; queries may meet no key at all. */
+export const relu: FeatureMap = elementwise('relu', ops.relu);
+
+/** elu(x) + 1, always positive (Katharopoulos et al. 2020, arXiv 2006.16236). */
+export const eluPlusOne: FeatureMap = elementwise('eluPlusOne', ops.eluPlusOne);
+
+/** elu(x): features of either sign, to be used without a normaliser (TransNormer, arXiv 2210.10340). */
+export const elu: FeatureMap = elementwise('elu', ops.elu);
+
+/** x / (1 + e^-x): features of either sign, to be used without a normaliser (TransNormerLLM, arXiv 2307.14995). */
+export const silu: FeatureMap = elementwise('silu', ops.silu);
+
+/**
+ * max(x, 0)^exponent: the larger the exponent, the more a vector's largest numbers stand out.
+ *
+ * @throws {ParameterError} an exponent that is no integer from 1 to 64
+ */
+export function power(exponent: number): FeatureMap {
+  ops.checkExponent('power', exponent);
+  return defineFeatureMap({
+    name: `power-${exponent}`,
+    features: (d) => d,
+    async forward(x, options) {
+      using positive = await ops.relu(x, options);
+      return ops.power(positive, exponent, options);
+    },
+    async backward(x, gradPhi, options) {
+      using positive = await ops.relu(x, options);
+      using gradPositive = await ops.unaryBackward('power', positive, gradPhi, { ...options, exponent });
+      return await ops.unaryBackward('relu', x, gradPositive, options);
+    },
+  });
+}
+
+/** The map of an op and its name. */
+export function elementwise(name: Unary, op: typeof ops.relu): FeatureMap {
+  return defineFeatureMap({
+    name,
+    features: (d) => d,
+    forward: op,
+    backward: (x, gradPhi, options) => ops.unaryBackward(name, x, gradPhi, options),
+  });
+}

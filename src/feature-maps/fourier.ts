@@ -1,0 +1,78 @@
+import { ParameterError } from '../errors';
+import { checkOptions } from '../ops/check';
+import { add, cos, multiply, unaryBackward } from '../ops/elementwise';
+import { uniform } from '../tensor/random';
+import type { Tensor } from '../tensor/tensor';
+import { checkRandomOptions, drawDirections, featuresDrawn, RANDOM_OPTIONS, type RandomFeatureOptions } from './draw';
+import { defineFeatureMap, type FeatureMap, type FeatureOptions } from './feature-map';
+import { project, projectBackward } from './project';
+
+export interface FourierOptions extends RandomFeatureOptions {
+  /** s of the kernel. Default 1. */
+  readonly bandwidth?: number | undefined;
+  /**
+   * 'pairs': half as many directions w as features (an even number), cos(w x) of each, then sin(w x) of each. 'random':
+   * cos(w x + b) with b uniform on the circle. Default 'pairs', which vary less for the same number of features.
+   */
+  readonly phases?: 'pairs' | 'random' | undefined;
+}
+
+/**
+ * Random Fourier features: the mean of phi(x) . phi(y) over draws is the Gaussian kernel exp(-|x - y|^2 / (2 s^2)).
+ * Single estimates can be negative, so linear attention should not be normalised by them.
+ *
+ * Source: Rahimi and Recht 2007, "Random Features for Large-Scale Kernel Machines".
+ *
+ * @throws {ParameterError} an option that is unknown or out of range
+ */
+export function fourier(options: FourierOptions): FeatureMap {
+  checkOptions('fourier', options, [...RANDOM_OPTIONS, 'bandwidth', 'phases']);
+  checkRandomOptions(options);
+  const { features, seed = 0, bandwidth = 1, phases = 'pairs' } = options;
+  if (!(bandwidth > 0 && bandwidth < Number.POSITIVE_INFINITY))
+    throw new ParameterError(`bandwidth must be a finite number > 0, got ${bandwidth}`);
+  if (phases !== 'pairs' && phases !== 'random')
+    throw new ParameterError(`phases must be pairs or random, got ${phases}`);
+  if (phases === 'pairs' && features % 2 !== 0)
+    throw new ParameterError(`features must be even with phases: 'pairs', got ${features}`);
+  const { directions, angles } = phases === 'pairs' ? pairs(options) : randomPhases(options, seed);
+  const frequencies = directions.map((value) => value / bandwidth);
+  const factor = Math.sqrt(2 / features);
+
+  async function anglesOf(x: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
+    using along = await project(x, frequencies, control);
+    using phase = x.runtime.tensor(angles, [features]);
+    return await add(along, phase, control);
+  }
+  return defineFeatureMap({
+    name: 'fourier',
+    features: featuresDrawn('fourier', options),
+    async forward(x, control) {
+      using angle = await anglesOf(x, control);
+      using cosine = await cos(angle, control);
+      using scale = x.runtime.tensor([factor], []);
+      return await multiply(cosine, scale, control);
+    },
+    async backward(x, gradPhi, control) {
+      using angle = await anglesOf(x, control);
+      using gradAngle = await unaryBackward('cos', angle, gradPhi, control);
+      using scale = x.runtime.tensor([factor], []);
+      using scaled = await multiply(gradAngle, scale, control);
+      return await projectBackward(scaled, frequencies, control);
+    },
+  });
+}
+
+/** Each direction twice; sin t = cos(t - pi / 2). */
+function pairs(options: RandomFeatureOptions) {
+  const half = options.features / 2;
+  const directions = drawDirections(half, options);
+  const angles = Float32Array.from({ length: options.features }, (_, i) => (i < half ? 0 : -Math.PI / 2));
+  return { directions: new Float32Array([...directions, ...directions]), angles };
+}
+
+function randomPhases(options: RandomFeatureOptions, seed: number) {
+  const directions = drawDirections(options.features, options);
+  // Not the stream that the directions came from.
+  return { directions, angles: uniform(options.features, seed + 2 ** 32, 0, 2 * Math.PI) };
+}

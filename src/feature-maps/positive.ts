@@ -1,0 +1,90 @@
+import { ParameterError } from '../errors';
+import { checkOptions } from '../ops/check';
+import { add, exp, multiply, subtract } from '../ops/elementwise';
+import { maxRows, sumRows } from '../ops/rows';
+import type { Tensor } from '../tensor/tensor';
+import { checkRandomOptions, drawDirections, featuresDrawn, RANDOM_OPTIONS, type RandomFeatureOptions } from './draw';
+import { defineFeatureMap, type FeatureMap, type FeatureOptions } from './feature-map';
+import { project, projectBackward } from './project';
+
+export interface PositiveOptions extends RandomFeatureOptions {
+  /** Half as many directions w as features (an even number), each with its opposite -w, which vary less. Default false. */
+  readonly antithetic?: boolean | undefined;
+  /**
+   * Keeps exponents out of float32's overflow by a factor that makes the largest feature of each row ('rows') or of the
+   * whole tensor ('all') m^-1/2. Normalised attention does not depend on such factors: of rows for queries, of all for keys.
+   * `backward` takes the factor as a constant, which is exact for a loss that does not depend on it. Default 'none'.
+   */
+  readonly stabilise?: 'none' | 'rows' | 'all' | undefined;
+}
+
+/**
+ * Positive random features (FAVOR+): phi(x)_i = m^-1/2 exp(w_i x - |x|^2 / 2), whose mean of phi(x) . phi(y) over draws is
+ * exp(x . y). For the softmax of q . k / sqrt(d) divide q and k by d^1/4 first.
+ *
+ * The relative variance of an estimate is (exp(|x + y|^2) - 1) / m with independent directions: useful for short vectors,
+ * hopeless for those of unit variance and d in the tens.
+ *
+ * Source: Choromanski et al. 2020, "Rethinking Attention with Performers", arXiv 2009.14794.
+ *
+ * @throws {ParameterError} an option that is unknown or out of range
+ */
+export function positive(options: PositiveOptions): FeatureMap {
+  checkOptions('positive', options, [...RANDOM_OPTIONS, 'antithetic', 'stabilise']);
+  checkRandomOptions(options);
+  const { features, antithetic = false, stabilise = 'none' } = options;
+  if (typeof antithetic !== 'boolean') throw new ParameterError(`antithetic must be true or false, got ${antithetic}`);
+  if (antithetic && features % 2 !== 0)
+    throw new ParameterError(`features must be even with antithetic: true, got ${features}`);
+  if (!['none', 'rows', 'all'].includes(stabilise))
+    throw new ParameterError(`stabilise must be none, rows or all, got ${stabilise}`);
+  const directions = antithetic
+    ? withOpposites(drawDirections(features / 2, options))
+    : drawDirections(features, options);
+
+  async function forward(x: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
+    using along = await project(x, directions, control);
+    using cost = await halfSquares(x, control);
+    using exponents = await subtract(along, cost, control);
+    using shift = await shiftOf(exponents, control);
+    using shifted = await subtract(exponents, shift, control);
+    return await exp(shifted, control);
+  }
+  /** What is left to subtract from the exponents: ln(m) / 2 and, stabilised, the largest: [r, 1] or []. */
+  async function shiftOf(exponents: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
+    const constant = exponents.runtime.tensor([Math.log(features) / 2], []);
+    if (stabilise === 'none') return constant;
+    using held = constant;
+    using largest = await maxRows(exponents, control);
+    if (stabilise === 'rows') return await add(largest, held, control);
+    using row = largest.reshape([1, -1]);
+    using one = await maxRows(row, control);
+    using whole = one.reshape([]);
+    return await add(whole, held, control);
+  }
+  return defineFeatureMap({
+    name: 'positive',
+    features: featuresDrawn('positive', options),
+    forward,
+    async backward(x, gradPhi, control) {
+      using phi = await forward(x, control);
+      using gradExponents = await multiply(phi, gradPhi, control);
+      using byProjection = await projectBackward(gradExponents, directions, control);
+      using sums = await sumRows(gradExponents, control);
+      using bySquares = await multiply(x, sums, control);
+      return await subtract(byProjection, bySquares, control);
+    },
+  });
+}
+
+/** |x|^2 / 2 of each row: [r, d] -> [r, 1]. */
+async function halfSquares(x: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
+  using squares = await multiply(x, x, control);
+  using sums = await sumRows(squares, control);
+  using half = x.runtime.tensor([0.5], []);
+  return await multiply(sums, half, control);
+}
+
+function withOpposites(directions: Float32Array): Float32Array {
+  return new Float32Array([...directions, ...directions.map((value) => -value)]);
+}
