@@ -2,6 +2,7 @@
 import { ParameterError } from '../errors';
 import type { Method } from './define';
 import { exactAttention } from './dense/attention';
+import { gatedDeltaRule } from './linear/gated-delta-rule';
 import { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 import { neighborhoodAttention } from './sparse/neighborhood-attention';
 import { powerAttention } from './sparse/power-attention';
@@ -15,6 +16,7 @@ export const methods: readonly Method[] = [
   s2Attention,
   powerAttention,
   stochasticAttention,
+  gatedDeltaRule,
 ];
 
 /** The method of that name; a ParameterError lists the known names. */

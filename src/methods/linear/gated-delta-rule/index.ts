@@ -1,0 +1,81 @@
+/**
+ * The gated delta rule, the layer of Gated DeltaNet: a fixed-size state that forgets at a rate of each token's own, and
+ * that each token corrects towards its value at its key.
+ * Sources: Yang, Kautz and Hatamizadeh 2024, arXiv 2412.06464; the order of forgetting and correcting as in the authors'
+ * code, flash-linear-attention.
+ */
+import * as valibot from 'valibot';
+import { gatedDeltaRule as deltaRule, gatedDeltaRuleBackward } from '../../../ops/gated-delta-rule';
+import { DELTA_RULE_FORMS } from '../../../runtime/backend';
+import { sizeOf } from '../../../tensor/shape';
+import type { Tensor } from '../../../tensor/tensor';
+import { defineMethod } from '../../define';
+import { scale } from '../../schema';
+import { reference } from './reference';
+
+export const gatedDeltaRule = defineMethod({
+  name: 'gated-delta-rule',
+  family: 'linear',
+  summary: 'a state that forgets and that each token corrects by the error of what it recalls, in O(n) time',
+  paper: { title: 'Gated Delta Networks: Improving Mamba2 with Delta Rule', arxiv: '2412.06464', year: 2024 },
+  inputs: { q: 'b n h d', k: 'b n h d', v: 'b n h e', g: 'b n h', beta: 'b n h' },
+  optional: { initial_state: 'b h d e' },
+  outputs: { out: 'b n h e', state: 'b h d e' },
+  params: valibot.strictObject({
+    form: valibot.optional(
+      valibot.pipe(
+        valibot.picklist(DELTA_RULE_FORMS),
+        valibot.description('48 tokens at a time by products, or one; else chunked from 8 tokens on'),
+      ),
+    ),
+    scale,
+  }),
+  isCausal: () => true,
+
+  reference,
+
+  async forward(tensors, params, control) {
+    const { q, k, v, g, beta } = tensors;
+    const { out, state } = await deltaRule(q, k, v, g, beta, {
+      ...params,
+      ...control,
+      initialState: initialStateOf(tensors),
+    });
+    return { out, state };
+  },
+
+  async backward(tensors, _, gradOut, params, control) {
+    const { q, k, v, g, beta } = tensors;
+    const { gradQ, gradK, gradV, gradG, gradBeta, gradInitialState } = await gatedDeltaRuleBackward(
+      q,
+      k,
+      v,
+      g,
+      beta,
+      { gradOut },
+      { scale: params.scale, ...control, initialState: initialStateOf(tensors) },
+    );
+    return {
+      ...{ q: gradQ, k: gradK, v: gradV, g: gradG, beta: gradBeta },
+      ...(gradInitialState && { initial_state: gradInitialState }),
+    };
+  },
+
+  cost({ b, n, h, d, e }) {
+    const state = b * h * d * e;
+    const tokens = sizeOf([b, n, h]);
+    return {
+      // Decay; read at the key, subtract, weigh, write; read at the query and scale.
+      flops: tokens * (d * e + 2 * d * e + 2 * e + 2 * d * e + 2 * d * e + e),
+      bytes: 4 * (tokens * (2 * d + 2 * e + 2) + state),
+      state: 4 * state,
+    };
+  },
+
+  variants: () => [{}],
+  experiment: () => import('./experiment'),
+});
+
+function initialStateOf(tensors: object): Tensor | undefined {
+  return (tensors as { readonly initial_state?: Tensor }).initial_state;
+}

@@ -1,0 +1,98 @@
+/** How many of the pairs written to a memory come back: each is asked for by its key, and the nearest value counts. */
+import { attention } from '../../../ops/attention';
+import { gatedDeltaRule } from '../../../ops/gated-delta-rule';
+import { linearAttention } from '../../../ops/linear-attention';
+import type { Runtime } from '../../../runtime/runtime';
+import { normal } from '../../../tensor/random';
+import type { Tensor } from '../../../tensor/tensor';
+
+/** Dimension of keys and values. */
+export const DIMENSION = 32;
+/** Log decay of every token, and factor on the scores of attention. */
+export const LOG_DECAY = -0.002;
+export const SHARPNESS = 20;
+
+export const MEMORIES = ['gated delta rule', 'linear attention', 'softmax attention'] as const;
+export type Memory = (typeof MEMORIES)[number];
+
+/** `sequences` sequences of `pairs` tokens; keys [sequences, pairs, 1, 32] repeat after `keys` of them. */
+export interface RecallProblem {
+  readonly sequences: number;
+  readonly pairs: number;
+  readonly keys: number;
+}
+
+/** Share of the keys for which what each memory recalls is nearest to the value written last. */
+export async function recall(
+  runtime: Runtime,
+  { sequences, pairs, keys }: RecallProblem,
+): Promise<Record<Memory, number>> {
+  const shape = [sequences, pairs, 1, DIMENSION];
+  const own = units(sequences * keys, 2 * pairs);
+  const written = Float32Array.from({ length: sequences * pairs * DIMENSION }, (_, at) => {
+    const row = Math.floor(at / DIMENSION);
+    const key = Math.floor(row / pairs) * keys + ((row % pairs) % keys);
+    return own[key * DIMENSION + (at % DIMENSION)] as number;
+  });
+  const values = units(sequences * pairs, 2 * pairs + 1);
+  return runtime.scope(async () => {
+    const k = runtime.tensor(written, shape);
+    const v = runtime.tensor(values, shape);
+    // Each key is asked for where it was written last.
+    const q = k.slice(1, pairs - keys, pairs);
+    const outputs: Record<Memory, Tensor> = {
+      'gated delta rule': await readState(runtime, q, k, v),
+      'linear attention': (await linearAttention(q, k, v)).out,
+      'softmax attention': (await attention(q, k, v, { scale: SHARPNESS })).out,
+    };
+    const shares = Object.entries(outputs).map(
+      async ([memory, out]) =>
+        [memory, nearest((await out.read()) as Float32Array, values, sequences, pairs, keys)] as const,
+    );
+    return Object.fromEntries(await Promise.all(shares)) as Record<Memory, number>;
+  });
+}
+
+/** What the state after all pairs holds at the keys `q`. */
+async function readState(runtime: Runtime, q: Tensor, k: Tensor, v: Tensor): Promise<Tensor> {
+  const gates = (x: Tensor, value: number) => {
+    const shape = x.shape.slice(0, 3);
+    return runtime.tensor(new Float32Array(shape.reduce((a, b) => a * b)).fill(value), shape);
+  };
+  const { state } = await gatedDeltaRule(k, k, v, gates(k, LOG_DECAY), gates(k, 1));
+  // Tokens that write nothing and do not decay only read.
+  const options = { initialState: state, scale: 1 };
+  const last = v.slice(1, (v.shape[1] as number) - (q.shape[1] as number), v.shape[1] as number);
+  return (await gatedDeltaRule(q, q, last, gates(q, 0), gates(q, 0), options)).out;
+}
+
+/** Share of the last `keys` tokens whose value is, of all the sequence's values, nearest to `out`. */
+function nearest(out: Float32Array, values: Float32Array, sequences: number, pairs: number, keys: number): number {
+  let found = 0;
+  for (let row = 0; row < sequences * keys; row++) {
+    const sequence = Math.floor(row / keys);
+    const answer = out.subarray(row * DIMENSION, (row + 1) * DIMENSION);
+    let [best, largest] = [-1, Number.NEGATIVE_INFINITY];
+    for (let pair = 0; pair < pairs; pair++) {
+      const at = (sequence * pairs + pair) * DIMENSION;
+      let product = 0;
+      for (let c = 0; c < DIMENSION; c++) product += (answer[c] as number) * (values[at + c] as number);
+      if (product > largest) [best, largest] = [pair, product];
+    }
+    if (best === pairs - keys + (row % keys)) found++;
+  }
+  return found / (sequences * keys);
+}
+
+/** Random vectors of norm 1. */
+function units(count: number, seed: number): Float32Array {
+  const numbers = normal(count * DIMENSION, seed);
+  for (let at = 0; at < numbers.length; at += DIMENSION) {
+    const vector = numbers.subarray(at, at + DIMENSION);
+    const norm = Math.hypot(...vector);
+    vector.forEach((x, c) => {
+      vector[c] = x / norm;
+    });
+  }
+  return numbers;
+}
