@@ -50,6 +50,22 @@ describe('orthonormalRows', () => {
   });
 });
 
+test('estimates that are not even in the directions are biased by the usual QR, not by this one', () => {
+  const d = 4;
+  // The mean of exp(w . z - |z|^2 / 2) is 1 for normal w.
+  const estimates = (orthogonalise: typeof orthonormalRows) => {
+    const lengths = squaredLengths(normal(4000 * d * d, 5), d).map(Math.sqrt);
+    return draws(orthogonalise, d, 4000).map((q, i) => {
+      const rows = Array.from({ length: d }, (_, r) => Math.exp(lengths[i * d + r]! * q[r * d]! - 0.5));
+      return rows.reduce((a, b) => a + b) / d;
+    });
+  };
+  const uniform = statistics(estimates(orthonormalRows));
+  expect(Math.abs(uniform.average - 1) / uniform.error).toBeLessThan(4.5);
+  const usual = statistics(estimates(householderRows));
+  expect(Math.abs(usual.average - 1) / usual.error).toBeGreaterThan(10);
+});
+
 describe('drawDirections', () => {
   test('come in blocks of orthogonal directions, the last one cut short', () => {
     const [d, count] = [5, 13];
