@@ -114,7 +114,7 @@ function keyGradients(
 }
 
 /** Of rows of `row` numbers the `width` from `first`. */
-function columnsOf(data: Float32Array, row: number, first: number, width: number): Float32Array {
+export function columnsOf(data: Float32Array, row: number, first: number, width: number): Float32Array {
   const picked = new Float32Array((data.length / row) * width);
   for (let from = first, to = 0; to < picked.length; from += row, to += width) {
     picked.set(data.subarray(from, from + width), to);
@@ -139,7 +139,7 @@ function rowsAt(data: Float32Array, rows: readonly number[], row: number): Float
   return picked;
 }
 
-function largestOf(numbers: Float32Array | Float64Array): number {
+export function largestOf(numbers: Float32Array | Float64Array): number {
   let largest = 0;
   for (const number of numbers) largest = Math.max(largest, Math.abs(number));
   return largest;

@@ -18,10 +18,11 @@ export type Gate = (out: Float32Array) => number;
 
 /** Computes the reference once; the gate it returns throws a WrongResultError for a result that differs. */
 export function gateOf(problem: Problem, inputs: Inputs): Gate {
-  const { n, h, g = h, d, backward } = problem;
-  const length = backward ? n * (h + 2 * g) * d : n * h * d;
+  const { n, h, g = h, d, backward, operation } = problem;
+  const length = operation?.size(problem) ?? (backward ? n * (h + 2 * g) * d : n * h * d);
   const some = someOf(n);
-  const expected = backward ? expectedGradients(problem, inputs, some) : expectedResult(problem, inputs, some);
+  const expected =
+    operation?.expected(problem, inputs) ?? (backward ? expectedGradients : expectedResult)(problem, inputs, some);
   return (out) => {
     if (out.length !== length) throw new WrongResultError(`it gave ${out.length} numbers instead of ${length}`);
     return Math.max(...expected.map((part) => errorOf(out, part)));

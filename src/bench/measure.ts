@@ -126,11 +126,11 @@ export class Measurement {
 
   /** Opens a contender, checks its first result and finds out how often to call it for one sample. */
   async #start({ contender, problem, simd }: Entry, prepare: () => Prepared, signal: AbortSignal): Promise<Running> {
-    const { n, h, d, mask, backward } = problem;
+    const { n, h, d, mask, backward, operation } = problem;
     const { limit, warmUp, sample } = this.patience;
-    const kind = [contender.name, h, d, mask.name, backward].join();
+    const kind = [contender.name, h, d, mask.name, backward, operation?.name].join();
     const before = this.#pace.get(kind);
-    const expected = before ? before.ms * (n / before.n) ** 2 : 0;
+    const expected = before ? before.ms * (n / before.n) ** (operation ? 1 : 2) : 0;
     if (before && expected > limit) {
       throw new TooSlowError(
         `about ${Math.round(expected / 1000)} s a call by its time at n = ${before.n}, the limit is ${limit / 1000} s`,

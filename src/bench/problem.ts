@@ -3,6 +3,7 @@ import { area } from '../masks/area';
 import { type Band, band, causal, full } from '../masks/band';
 import type { Extent, Mask } from '../masks/mask';
 import { normal } from '../tensor/random';
+import type { Operation } from './operation';
 import type { BenchOptions } from './options';
 import type { BenchRow } from './report';
 
@@ -26,6 +27,8 @@ export interface Problem {
   readonly mask: Mask;
   /** The gradients by q, k and v instead of the result; default: false. */
   readonly backward?: boolean;
+  /** What is computed in the place of attention under the mask. */
+  readonly operation?: Operation;
 }
 
 export interface Inputs {
@@ -79,8 +82,9 @@ export function takesSameInputs(a: Problem, b: Problem): boolean {
 
 /**
  * Multiplications and additions of the useful work: only the pairs that the mask lets through count, with two products
- * of d a pair, and five for gradients.
+ * of d a pair, and five for gradients. Other operations say themselves.
  */
 export function flopsOf(problem: Problem): number {
+  if (problem.operation) return problem.operation.flops(problem);
   return 2 * (problem.backward ? 5 : 2) * problem.d * area(problem.mask, extentOf(problem));
 }

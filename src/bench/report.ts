@@ -22,7 +22,7 @@ export const MEASURES = {
   },
   rate: {
     header: 'GF/s',
-    help: 'useful multiplications and additions a nanosecond: only the pairs that the mask lets through count',
+    help: 'useful multiplications and additions a nanosecond: of attention only the pairs that the mask lets through count',
     format: significant,
   },
   peakShare: {
@@ -33,6 +33,11 @@ export const MEASURES = {
   memory: {
     header: 'memory',
     help: 'most bytes held for the inputs, the result and working memory; for a peer the growth of its process',
+    format: formatBytes,
+  },
+  working: {
+    header: 'working',
+    help: 'of the memory, what is held beyond inputs and results',
     format: formatBytes,
   },
   visited: {
@@ -48,7 +53,7 @@ export const MEASURES = {
   ratio: { header: 'ratio', help: 'to the baseline', format: formatRatio },
   error: {
     header: 'error',
-    help: 'largest difference from the float64 reference, over the largest |v|; of gradients, over the largest gradient',
+    help: 'largest difference from the float64 reference, over the largest |v|; of gradients, over the largest gradient; of other operations than attention, over the largest result',
     format: (error: number) => error.toExponential(0),
   },
   residentSet: { header: 'resident set', help: 'peak of a fresh process, Node itself included', format: formatBytes },
@@ -139,8 +144,9 @@ export function reaches({ status, measures }: BenchRow, { measure, atLeast, atMo
   return (atLeast === undefined || value >= atLeast) && (atMost === undefined || value <= atMost);
 }
 
-/** Such as '≥ 82.0 % of peak'. */
+/** Such as '≥ 82.0 % of peak' or '0.900× to 1.10×'. */
 export function formatGoal({ measure, atLeast, atMost }: Goal): string {
   const { format } = MEASURES[measure];
+  if (atLeast !== undefined && atMost !== undefined) return `${format(atLeast)} to ${format(atMost)}`;
   return atLeast === undefined ? `≤ ${format(atMost ?? 0)}` : `≥ ${format(atLeast)}`;
 }

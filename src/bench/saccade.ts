@@ -13,7 +13,7 @@ export function saccade(runtimes: Runtimes, options: RuntimeOptions): Contender 
       const runtime = await runtimes.get(options);
       runtime.backend.resetPeak();
       const before = runtime.memory().live;
-      const own = await (task.problem.backward ? backwardCall : forwardCall)(runtime, task);
+      const own = await openCall(runtime, task);
       return {
         threads: options.threads ?? 1,
         async time(calls, signal) {
@@ -31,11 +31,17 @@ export function saccade(runtimes: Runtimes, options: RuntimeOptions): Contender 
   };
 }
 
-interface Call {
+/** A call on tensors that it holds. */
+export interface Call {
   call(control: Control): Promise<unknown>;
   result(): Promise<Float32Array>;
   /** What is held, also between calls. */
   readonly tensors: readonly Tensor[];
+}
+
+function openCall(runtime: Runtime, task: Task): Promise<Call> {
+  const { operation, backward } = task.problem;
+  return operation?.open(runtime, task) ?? (backward ? backwardCall : forwardCall)(runtime, task);
 }
 
 function operandsOf(runtime: Runtime, { problem, inputs }: Task) {

@@ -47,8 +47,8 @@ interface TimedSuite extends Omit<Suite, 'run' | 'measures' | 'names'> {
   /** Default: `TIMED`. */
   readonly measures?: readonly MeasureName[];
   readonly ratio: string;
-  /** `time`: the row's over the baseline's; `rate`: the row's useful GF/s over the baseline's. */
-  readonly ratioOf: 'time' | 'rate';
+  /** `time`: the row's over the baseline's; `rate`: the row's useful GF/s over the baseline's; `tokens`: so for tokens. */
+  readonly ratioOf: 'time' | 'rate' | 'tokens';
   names(options: BenchOptions): readonly string[];
   groups(context: Context, options: BenchOptions): readonly (readonly PlannedRow[])[];
 }
@@ -108,20 +108,29 @@ function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, shown, base, gr
     // A single round has none.
     ...(outcome.times.length > 1 && { spread }),
     rounds: outcome.times.length,
-    rate: flops / median / 1e6,
+    ...(flops > 0 && { rate: flops / median / 1e6 }),
     memory: outcome.memory,
+    ...(problem.operation && { working: outcome.memory - problem.operation.bytes(problem) }),
     error: outcome.error,
   };
-  if (outcome.peaks.length > 0) measures.peakShare = pairedRatio(rates(outcome, flops), outcome.peaks);
+  if (flops > 0 && outcome.peaks.length > 0) {
+    measures.peakShare = pairedRatio(rates(outcome, flops), outcome.peaks);
+  }
   if (base?.status === 'ok') {
-    const byRate = pairedRatio(rates(outcome, flops), rates(base, flopsOf((group[0] as PlannedRow).problem)));
-    measures.ratio = ratioOf === 'time' ? pairedRatio(outcome.times, base.times) : byRate;
+    const { problem: baseProblem } = group[0] as PlannedRow;
+    const speedup = (work: number, baseWork: number) => pairedRatio(rates(outcome, work), rates(base, baseWork));
+    const byRate = speedup(flops, flopsOf(baseProblem));
+    measures.ratio = {
+      time: pairedRatio(outcome.times, base.times),
+      rate: byRate,
+      tokens: speedup(problem.n, baseProblem.n),
+    }[ratioOf];
     if (shown.includes('efficiency')) measures.efficiency = byRate;
   }
   return { ...common, threads: outcome.threads, status: 'ok', measures };
 }
 
-/** Useful GF/s by round. */
-function rates({ times }: Timed, flops: number): number[] {
-  return times.map((ms) => flops / ms / 1e6);
+/** Work done a nanosecond, by round: of FLOPs useful GF/s. */
+function rates({ times }: Timed, work: number): number[] {
+  return times.map((ms) => work / ms / 1e6);
 }

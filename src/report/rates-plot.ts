@@ -16,7 +16,7 @@ export function ratesPlot(rows: readonly BenchRow[], width: number): Element {
 }
 
 function options(rows: readonly BenchRow[], width: number): Plot.PlotOptions {
-  const measured = rows.filter(({ status }) => status === 'ok');
+  const measured = rows.filter(({ measures }) => measures.rate !== undefined);
   const lengths = [...new Set(measured.map(({ n }) => n))].sort((a, b) => a - b);
   const dimensions = new Set(measured.map(({ d }) => d));
   const labels = [...new Set(rows.map(({ label }) => label))];

@@ -2,6 +2,7 @@ import type { Suite } from '../suite';
 import { attentionSuite } from './attention';
 import { backwardSuite } from './backward';
 import { buildsSuite } from './builds';
+import { linearSuite } from './linear';
 import { memorySuite } from './memory';
 import { overheadSuite } from './overhead';
 import { shapesSuite } from './shapes';
@@ -12,6 +13,7 @@ export const suites: readonly Suite[] = [
   attentionSuite,
   sparseSuite,
   backwardSuite,
+  linearSuite,
   shapesSuite,
   threadsSuite,
   memorySuite,

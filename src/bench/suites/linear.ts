@@ -1,0 +1,112 @@
+import { availableParallelism } from 'node:os';
+import { causalLinear, decodeStep, deltaRule, stateCopy } from '../linear-operations';
+import type { Operation } from '../operation';
+import type { BenchOptions } from '../options';
+import { MASKS, type Problem } from '../problem';
+import type { Goal } from '../report';
+import { runtimeOptions } from '../runtimes';
+import { saccade } from '../saccade';
+import { type Context, type PlannedRow, timedSuite } from '../suite';
+
+const D = 64;
+/** Time a token, over that of the shortest. */
+const FLAT: Goal = { measure: 'ratio', atLeast: 0.9, atMost: 1.1 };
+const PEAK: Goal = { measure: 'peakShare', atLeast: 0.65 };
+
+/** Lengths beside exact causal attention, of which the last should be where linear attention is at least as fast. */
+const CROSSOVER = [128, 256, 512];
+const CROSSED: Goal = { measure: 'ratio', atLeast: 1 };
+
+const TWO_THREADS: Goal = { measure: 'ratio', atLeast: 1.6 };
+const CHUNKED: Goal = { measure: 'ratio', atLeast: 4 };
+
+const DECODED = { h: 32, d: 128 };
+/** Of the bytes a second of a copy. */
+const BANDWIDTH: Goal = { measure: 'ratio', atLeast: 0.6 };
+
+/** Each group with its own baseline. */
+export const linearSuite = timedSuite({
+  name: 'linear',
+  summary:
+    'causal linear attention by length, beside exact attention and by threads; a decode step; the gated delta rule',
+  defaults: {
+    n: [1024, 4096, 16384, 65536, 131072],
+    heads: 8,
+    threads: availableParallelism(),
+    simd: undefined,
+    repeats: 9,
+    only: [],
+  },
+  measures: ['time', 'spread', 'rounds', 'ratio', 'rate', 'peakShare', 'working', 'memory', 'error'],
+  ratio:
+    'tokens a millisecond over those of the first of the rows measured in turns: a speed-up; of a decode step the share of the memory bandwidth, which a copy of as many bytes on one thread shows',
+  ratioOf: 'tokens',
+  names: (options) => groupsOf(options).flatMap((group) => group.map(({ name }) => name)),
+  groups: ({ runtimes }, options) => groupsOf(options).map((group) => group.map((row) => plan(row, runtimes, options))),
+});
+
+interface Row extends Pick<PlannedRow, 'name' | 'label' | 'goal'> {
+  readonly threads: number;
+  readonly n: number;
+  readonly h: number;
+  readonly d?: number;
+  /** Default: exact attention. */
+  readonly operation?: Operation;
+}
+
+function plan(
+  { name, label, goal, threads, n, h, d = D, operation }: Row,
+  runtimes: Context['runtimes'],
+  { simd }: BenchOptions,
+): PlannedRow {
+  const problem: Problem = { n, h, d, mask: MASKS.causal, ...(operation && { operation }) };
+  return { name, label, goal, problem, simd, contender: saccade(runtimes, runtimeOptions(threads, simd)) };
+}
+
+function groupsOf({ n, heads: h, threads }: BenchOptions): readonly (readonly Row[])[] {
+  const longest = Math.max(...n);
+  const linear = { label: 'linear attention', operation: causalLinear, threads, h };
+  const alone = { ...linear, n: Math.ceil(longest / 2), h: 1 };
+  const middle = { ...linear, n: Math.ceil(longest / 16) };
+  const delta = { threads, n: Math.ceil(longest / 32), h };
+  const decoded = { threads: 1, n: 1, ...DECODED };
+  const once = <T extends { readonly threads: number }>(rows: readonly T[]) => (threads > 1 ? rows : rows.slice(0, 1));
+  return [
+    n.map((length, at) => ({
+      ...linear,
+      name: `linear-${length}`,
+      n: length,
+      goal: at === 0 ? workingGoal(h) : FLAT,
+    })),
+    once([
+      { ...middle, name: 'forward-1-thread', label: 'linear attention, 1 thread', threads: 1, goal: PEAK },
+      { ...middle, name: 'forward', goal: PEAK },
+    ]),
+    once([
+      { ...alone, name: 'head-1-thread', label: 'one head, 1 thread', threads: 1, goal: workingGoal(1) },
+      { ...alone, name: 'head', label: `one head, ${threads} threads`, goal: TWO_THREADS },
+    ]),
+    ...CROSSOVER.map((length) => [
+      { name: `exact-${length}`, label: 'exact attention', threads, n: length, h },
+      {
+        ...linear,
+        name: `beside-exact-${length}`,
+        n: length,
+        ...(length === CROSSOVER.at(-1) && { goal: CROSSED }),
+      },
+    ]),
+    [
+      { ...decoded, name: 'copy', label: 'copying the state', operation: stateCopy },
+      { ...decoded, name: 'step', label: 'decode step', operation: decodeStep, goal: BANDWIDTH },
+    ],
+    [
+      { ...delta, name: 'delta-recurrent', label: 'delta rule, token by token', operation: deltaRule('recurrent') },
+      { ...delta, name: 'delta', label: 'delta rule, chunked', operation: deltaRule('chunked'), goal: CHUNKED },
+    ],
+  ];
+}
+
+/** The same whatever n is: two states for each head, or as many where there are few heads and rows are cut instead. */
+function workingGoal(h: number): Goal {
+  return { measure: 'working', atMost: 2 * Math.max(8, h) * D * D * 4 };
+}
