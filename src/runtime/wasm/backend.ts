@@ -257,11 +257,11 @@ export class WasmBackend implements Backend {
   }
 
   linearAttention(call: LinearAttentionCall, control: Control): Promise<void> {
-    return this.#runPlan(planLinearAttention(call, this.heap.memory), control);
+    return this.#runPlan(planLinearAttention(call, this.heap.memory, this.pool.threads || 1), control);
   }
 
   linearAttentionBackward(call: LinearAttentionBackwardCall, control: Control): Promise<void> {
-    return this.#runPlan(planLinearAttentionBackward(call, this.heap.memory), control);
+    return this.#runPlan(planLinearAttentionBackward(call, this.heap.memory, this.pool.threads || 1), control);
   }
 
   linearAttentionStep(call: LinearAttentionStepCall, control: Control): Promise<void> {

@@ -22,6 +22,7 @@ const CHUNK = 48;
 const SLICE = 8;
 const PANEL = 6;
 const RUN = 64;
+const MOST_HEADS = 8;
 
 /** Heads, parts of columns and segments make about so many tasks: more segments cost more than they help. */
 const TASKS = 8;
@@ -65,7 +66,7 @@ interface Pass {
   readonly transposed?: boolean;
 }
 
-/** Where a pass is cut: depends on the shapes only. */
+/** Where sums are cut: depends on the shapes only, so that their bits do. */
 function cutsOf(shape: Omit<Pass, 'q' | 'k' | 'v' | 'out'>, e: number) {
   const { b, h, n, m, causal, normaliser } = shape;
   const heads = b * h;
@@ -88,25 +89,29 @@ function statesBytes({ heads, slices, segments }: ReturnType<typeof cutsOf>, d: 
 
 const NO_OPERAND = [0, 0, 0, 0, 0, 0];
 
-function job(pass: Pass, decays: number, states: number): Job {
+function job(pass: Pass, decays: number, states: number, threads: number): Job {
   const { b, h, n, m, q, k, v, causal, reverse, out, normaliser } = pass;
   const d = k.columns + Number(k.ones);
   const e = v.columns + Number(v.ones);
   const { heads, slices, partSlices, parts, segments, tiles } = cutsOf(pass, e);
+  // Which heads go together changes no bits, so it may depend on the threads.
+  const rounds = Math.ceil(heads / (threads * MOST_HEADS));
+  const group = heads < TASKS ? 1 : Math.ceil(heads / (threads * rounds));
+  const groups = Math.ceil(heads / group);
   const stated = segments.count - Number(causal);
   const flops = b * h * (causal ? n * (CHUNK * (d + e) + 4 * d * e) : 2 * (n + m) * d * e);
   return {
     phases: [
       ...(stated > 0
         ? [
-            { kernel: 'linearStates', tasks: heads * parts * stated } as const,
+            { kernel: 'linearStates', tasks: groups * parts * stated } as const,
             { kernel: 'linearPrefix', tasks: heads * slices } as const,
           ]
         : []),
-      { kernel: 'linearOutputs', tasks: heads * parts * tiles.count, main: true },
+      { kernel: 'linearOutputs', tasks: groups * parts * tiles.count, main: true },
     ],
     params: [
-      ...[h, n, m, d, e, Number(causal), Number(reverse)],
+      ...[h, heads, group, n, m, d, e, Number(causal), Number(reverse)],
       ...[segments.count, segments.chunks, tiles.count, tiles.chunks, parts, partSlices],
       ...[decays, states, out.address, out.dtype, out.columns],
       ...[normaliser?.denominator ?? 0, normaliser?.epsilon ?? 0, normaliser?.vanished ?? 0],
@@ -141,7 +146,7 @@ const written = (x: Tensor) => ({
   columns: x.shape[3] as number,
 });
 
-export function planLinearAttention(call: LinearAttentionCall, memory: WebAssembly.Memory): Plan {
+export function planLinearAttention(call: LinearAttentionCall, memory: WebAssembly.Memory, threads: number): Plan {
   const { q, k, v, out, initial, final, causal, decay, normaliser } = call;
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const ones = normaliser !== undefined;
@@ -160,7 +165,7 @@ export function planLinearAttention(call: LinearAttentionCall, memory: WebAssemb
       writeDecays(decay, memory, decays);
       clearVanished(memory, vanished);
       const rows = { q: rowsOf(q), k: rowsOf(k), v: rowsOf(v, ones) };
-      return [job({ ...shape, ...rows, ...normaliserAt(vanished), out: written(out) }, decays, states)];
+      return [job({ ...shape, ...rows, ...normaliserAt(vanished), out: written(out) }, decays, states, threads)];
     },
     check: ({ vanished }) => checkVanished(memory, vanished as number),
   };
@@ -171,7 +176,11 @@ export function planLinearAttention(call: LinearAttentionCall, memory: WebAssemb
  * dQ is the pass over dO', V' and K from the transposed state; dV and dK are, in reverse and from the gradient by the
  * last state, the passes over K, Q and dO' and over V', dO' and Q.
  */
-export function planLinearAttentionBackward(call: LinearAttentionBackwardCall, memory: WebAssembly.Memory): Plan {
+export function planLinearAttentionBackward(
+  call: LinearAttentionBackwardCall,
+  memory: WebAssembly.Memory,
+  threads: number,
+): Plan {
   const { q, k, v, initial, causal, decay, normalised, gradOut, gradFinal, gradQ, gradK, gradV, gradInitial } = call;
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
@@ -207,16 +216,23 @@ export function planLinearAttentionBackward(call: LinearAttentionBackwardCall, m
       const toInitial = { final: gradInitial.state, finalSum: gradInitial.keySum };
       return [
         ...(normalised ? [quotientJob(normalised, gradOut, quotients)] : []),
-        job({ ...forwards, q: byOut, k: values, v: keys, out: written(gradQ), ...fromInitial }, decays, statesQ),
+        job(
+          { ...forwards, q: byOut, k: values, v: keys, out: written(gradQ), ...fromInitial },
+          decays,
+          statesQ,
+          threads,
+        ),
         job(
           { ...backwards, q: keys, k: queries, v: byOut, out: target(gradV, headsV), ...fromFinal, ...toInitial },
           decays,
           statesV,
+          threads,
         ),
         job(
           { ...backwards, q: values, k: byOut, v: queries, out: target(gradK, headsK), ...fromFinal, transposed: true },
           decays,
           statesK,
+          threads,
         ),
         ...(shared ? [headSumsJob(headsV, h, gradV), headSumsJob(headsK, h, gradK)] : []),
       ];

@@ -1,7 +1,8 @@
 /**
  * Linear attention: out_i = q_i S_i, where S_i = decay S_(i-1) + k_i^T v_i (causal) or the sum over all keys.
  *
- * Causal: a task takes one head, or a part of its value columns, or a segment of its rows, through chunks of 48 rows.
+ * Causal: a task takes a few heads, or one, a part of its value columns, a segment of its rows, through chunks of 48
+ * rows.
  * Within a chunk it forms the scores [48 queries][48 keys], times decay^(i-j) and 0 above the diagonal; what came before
  * the chunk enters through the state. Only if heads and columns are few are there several segments: `linearStates` sums
  * each segment's own state, `linearPrefix` turns these into the states that the segments start from.
@@ -26,6 +27,8 @@ export const WIDEST: i32 = 264;
 const WIDEST_ROW: usize = <usize>WIDEST * 4;
 /** Powers of a decay that a chunk needs. */
 const POWER_COUNT: i32 = CHUNK + 1;
+/** Heads of one task. */
+const MOST_HEADS: i32 = 8;
 /** Less is no weight: numbers that small are slow to compute with. */
 const LEAST_DECAY: f64 = 7.888609052210118e-31; // 2^-100
 
@@ -36,6 +39,9 @@ const ABORT: usize = 64 + 4;
 @unmanaged
 class Problem {
   h: f64;
+  /** Of all batches, and how many one task takes. */
+  heads: f64;
+  group: f64;
   /** Queries and keys. */
   n: f64;
   m: f64;
@@ -90,7 +96,7 @@ export class Rows {
   heads: f64;
 }
 
-const ROWS_AT: usize = 26 * 8;
+const ROWS_AT: usize = 28 * 8;
 export const ROWS_BYTES: usize = 9 * 8;
 const Q: usize = ROWS_AT;
 const K: usize = Q + ROWS_BYTES;
@@ -98,6 +104,10 @@ const V: usize = K + ROWS_BYTES;
 /** Operands [batch, feature, head, column], f32; address 0 for none. */
 const INITIAL: usize = V + ROWS_BYTES;
 const FINAL: usize = INITIAL + 6 * 8;
+
+// A head's table. Row i of decay^(i - j), with 0 above the diagonal, begins 47 - i numbers after the start.
+const POWERS: usize = 2 * CHUNK_ROW; // decay^0 to decay^48
+const TABLE_BYTES: usize = (POWERS + <usize>POWER_COUNT * 4 + 15) & ~15;
 
 // One worker's working memory.
 const POINTERS: usize = 0; // addresses of 48 rows
@@ -109,10 +119,9 @@ const KEY_ROWS: usize = KEY_SLICES + <usize>CHUNK * WIDEST_ROW; // [48][d in who
 const VALUES: usize = KEY_ROWS + <usize>CHUNK * WIDEST_ROW; // [slices][48][8]
 const RESULTS: usize = VALUES + <usize>CHUNK * WIDEST_ROW; // [slices][48][8]
 const SCORES: usize = RESULTS + <usize>CHUNK * WIDEST_ROW; // [48 queries][48 keys]
-const DECAYS: usize = SCORES + <usize>CHUNK * CHUNK_ROW; // decay^(i - j), 0 above the diagonal
-const POWERS: usize = DECAYS + <usize>CHUNK * CHUNK_ROW; // decay^0 to decay^48
-const CARRY: usize = POWERS + ((<usize>POWER_COUNT * 4 + 15) & ~15); // a chunk's decay of the state, six times
-export const LINEAR_BYTES: usize = CARRY + 32;
+const CARRY: usize = SCORES + <usize>CHUNK * CHUNK_ROW; // a chunk's decay of the state, six times
+const TABLES: usize = CARRY + 32; // of each head
+export const LINEAR_BYTES: usize = TABLES + <usize>MOST_HEADS * TABLE_BYTES;
 
 // @ts-ignore: decorator
 @inline
@@ -140,26 +149,32 @@ function stateAt(p: Problem, bh: i32, segment: i32, slice: i32): usize {
   return <usize>p.states + <usize>place * stateSliceBytes(p);
 }
 
-/** One segment's own state, from nothing; task: [b * h][parts][segments], the last segment left out if causal. */
+/** One segment's own states, from nothing; task: [groups of heads][parts][segments], the last left out if causal. */
 export function linearStates(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
   const segments = <i32>p.segments - (p.causal != 0 ? 1 : 0);
   const segment = task % segments;
   const part = (task / segments) % <i32>p.parts;
-  const bh = task / segments / <i32>p.parts;
+  const firstHead = (task / segments / <i32>p.parts) * <i32>p.group;
+  const pastHead = min(<i32>p.heads, firstHead + <i32>p.group);
   const firstSlice = part * <i32>p.partSlices;
   const slices = min(<i32>p.partSlices, slicesOf(<i32>p.e) - firstSlice);
-  const state = stateAt(p, bh, segment, firstSlice);
-  memory.fill(state, 0, <usize>slices * stateSliceBytes(p));
-  open(p, bh, scratch);
+  memory.fill(scratch + ZEROS, 0, WIDEST_ROW);
+  for (let bh = firstHead; bh < pastHead; bh++) {
+    memory.fill(stateAt(p, bh, segment, firstSlice), 0, <usize>slices * stateSliceBytes(p));
+    writeTable(p, bh, tableOf(bh - firstHead, scratch));
+  }
   const chunks = <i32>p.segmentChunks;
   const past = min(<i32>p.m, (segment + 1) * chunks * CHUNK);
   for (let first = segment * chunks * CHUNK; first < past; first += CHUNK) {
     if (atomic.load<i32>(ABORT)) return;
     const rows = min(CHUNK, past - first);
-    layOutKeys(params, bh, first, rows, false, scratch);
-    layOutValues(params, bh, first, rows, firstSlice, slices, scratch);
-    updateState(p, state, slices, rows, scratch);
+    for (let bh = firstHead; bh < pastHead; bh++) {
+      const table = tableOf(bh - firstHead, scratch);
+      layOutKeys(params, bh, first, rows, false, table, scratch);
+      layOutValues(params, bh, first, rows, firstSlice, slices, scratch);
+      updateState(p, stateAt(p, bh, segment, firstSlice), slices, rows, table, scratch);
+    }
   }
 }
 
@@ -191,34 +206,52 @@ export function linearPrefix(params: usize, task: i32, scratch: usize): void {
   storeState(params, bh, slice, 1, running);
 }
 
-/** The outputs of one tile of queries; task: [b * h][parts][tiles]. */
+/** The outputs of one tile of queries; task: [groups of heads][parts][tiles]. */
 export function linearOutputs(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
   const tiles = <i32>p.tiles;
   const tile = task % tiles;
   const part = (task / tiles) % <i32>p.parts;
-  const bh = task / tiles / <i32>p.parts;
+  const firstHead = (task / tiles / <i32>p.parts) * <i32>p.group;
+  const pastHead = min(<i32>p.heads, firstHead + <i32>p.group);
   const firstSlice = part * <i32>p.partSlices;
   const slices = min(<i32>p.partSlices, slicesOf(<i32>p.e) - firstSlice);
   const isCausal = p.causal != 0;
-  const state = stateAt(p, bh, isCausal ? tile : 0, firstSlice);
-  if (isCausal && tiles == 1) loadState(params, bh, firstSlice, slices, state);
-  open(p, bh, scratch);
+  const segment = isCausal ? tile : 0;
+  memory.fill(scratch + ZEROS, 0, WIDEST_ROW);
+  for (let bh = firstHead; bh < pastHead; bh++) {
+    if (isCausal && tiles == 1) loadState(params, bh, firstSlice, slices, stateAt(p, bh, 0, firstSlice));
+    writeTable(p, bh, tableOf(bh - firstHead, scratch));
+  }
   const chunks = <i32>p.tileChunks;
   const past = min(<i32>p.n, (tile + 1) * chunks * CHUNK);
   for (let first = tile * chunks * CHUNK; first < past; first += CHUNK) {
     if (atomic.load<i32>(ABORT)) return;
     const rows = min(CHUNK, past - first);
-    layOutQueries(params, bh, first, rows, scratch);
-    if (isCausal) {
-      layOutKeys(params, bh, first, rows, true, scratch);
-      layOutValues(params, bh, first, rows, firstSlice, slices, scratch);
-      score(p, rows, scratch);
-      multiply(params, bh, first, rows, firstSlice, slices, state, true, scratch);
-      updateState(p, state, slices, rows, scratch);
-    } else multiply(params, bh, first, rows, firstSlice, slices, state, false, scratch);
+    // Heads lie side by side in memory: together they read it in one stream.
+    for (let bh = firstHead; bh < pastHead; bh++) {
+      const state = stateAt(p, bh, segment, firstSlice);
+      const table = tableOf(bh - firstHead, scratch);
+      layOutQueries(params, bh, first, rows, scratch);
+      if (isCausal) {
+        layOutKeys(params, bh, first, rows, true, table, scratch);
+        layOutValues(params, bh, first, rows, firstSlice, slices, scratch);
+        score(p, rows, table, scratch);
+        multiply(params, bh, first, rows, firstSlice, slices, state, true, table, scratch);
+        updateState(p, state, slices, rows, table, scratch);
+      } else multiply(params, bh, first, rows, firstSlice, slices, state, false, table, scratch);
+    }
   }
-  if (isCausal && tile == tiles - 1) storeState(params, bh, firstSlice, slices, state);
+  if (!isCausal || tile < tiles - 1) return;
+  for (let bh = firstHead; bh < pastHead; bh++) {
+    storeState(params, bh, firstSlice, slices, stateAt(p, bh, segment, firstSlice));
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function tableOf(head: i32, scratch: usize): usize {
+  return scratch + TABLES + <usize>head * TABLE_BYTES;
 }
 
 // @ts-ignore: decorator
@@ -228,7 +261,7 @@ function panelAt(scratch: usize, panel: i32, d: i32): usize {
 }
 
 /** Products of a chunk's queries and keys that are not after them, times their decays. */
-function score(p: Problem, rows: i32, scratch: usize): void {
+function score(p: Problem, rows: i32, table: usize, scratch: usize): void {
   const d = <i32>p.d;
   const slices = slicesOf(rows);
   for (let first: i32 = 0; first < rows; first += PANEL) {
@@ -236,8 +269,9 @@ function score(p: Problem, rows: i32, scratch: usize): void {
     const seen = min((first + PANEL - 1) / SLICE + 1, slices);
     for (let s: i32 = 0; s < seen; s++) {
       const keys = scratch + KEY_SLICES + (<usize>(s * d) << 5);
-      const at = <usize>first * CHUNK_ROW + (<usize>s << 5);
-      product(queries, 24, false, keys, d, scratch + SCORES + at, CHUNK_ROW, STORE_TIMES, scratch + DECAYS + at);
+      const to = scratch + SCORES + <usize>first * CHUNK_ROW + (<usize>s << 5);
+      const decays = table + (<usize>(CHUNK - 1 - first + s * SLICE) << 2);
+      product(queries, 24, false, keys, d, to, CHUNK_ROW, STORE_TIMES, decays);
     }
   }
 }
@@ -254,6 +288,7 @@ function multiply(
   slices: i32,
   state: usize,
   causal: bool,
+  table: usize,
   scratch: usize,
 ): void {
   const p = changetype<Problem>(params);
@@ -268,7 +303,7 @@ function multiply(
   const rowStep = <usize>(<i32>p.h * columns * (isReverse ? -4 : 4));
   let out = outAddress(p, bh, first) + (<usize>firstSlice << 5);
   // In reverse the state is that of the row itself, else of the row before.
-  let decays = scratch + POWERS + (isReverse ? 0 : 4);
+  let decays = table + POWERS + (isReverse ? 0 : 4);
   const panels = panelsOf(rows);
   for (let panel: i32 = 0; panel < panels; panel++, out += <usize>PANEL * rowStep, decays += PANEL * 4) {
     const queries = panelAt(scratch, panel, d);
@@ -299,8 +334,8 @@ function outAddress(p: Problem, bh: i32, row: i32): usize {
 }
 
 /** state = decay^rows state + keys^T values. */
-function updateState(p: Problem, state: usize, slices: i32, rows: i32, scratch: usize): void {
-  const decay = f32x4.splat(f32.load(scratch + POWERS + (<usize>rows << 2)));
+function updateState(p: Problem, state: usize, slices: i32, rows: i32, table: usize, scratch: usize): void {
+  const decay = f32x4.splat(f32.load(table + POWERS + (<usize>rows << 2)));
   const carry = scratch + CARRY;
   v128.store(carry, decay);
   v128.store64_lane(carry, decay, 0, 16);
@@ -327,22 +362,16 @@ function power(base: f64, exponent: i32): f64 {
   return result < LEAST_DECAY ? 0 : result;
 }
 
-/** Zeros, and the powers of the head's decay. */
-function open(p: Problem, bh: i32, scratch: usize): void {
-  memory.fill(scratch + ZEROS, 0, WIDEST_ROW);
+/** The powers of a head's decay. */
+function writeTable(p: Problem, bh: i32, table: usize): void {
   const decay = decayOf(p, bh);
-  // Backwards with zeros behind: each row of the table is a part of that.
-  const backwards = scratch + SCORES;
-  memory.fill(backwards, 0, 2 * CHUNK_ROW);
+  memory.fill(table, 0, 2 * CHUNK_ROW);
   let value: f64 = 1;
   for (let r: i32 = 0; r < POWER_COUNT; r++) {
-    f32.store(scratch + POWERS + (r << 2), <f32>value);
-    if (r < CHUNK) f32.store(backwards + ((CHUNK - 1 - r) << 2), <f32>value);
+    f32.store(table + POWERS + (r << 2), <f32>value);
+    if (r < CHUNK) f32.store(table + ((CHUNK - 1 - r) << 2), <f32>value);
     value *= decay;
     if (value < LEAST_DECAY) value = 0;
-  }
-  for (let i: i32 = 0; i < CHUNK; i++) {
-    memory.copy(scratch + DECAYS + <usize>i * CHUNK_ROW, backwards + ((CHUNK - 1 - i) << 2), CHUNK_ROW);
   }
 }
 
@@ -386,7 +415,15 @@ function layOutQueries(params: usize, bh: i32, first: i32, rows: i32, scratch: u
 }
 
 /** Keys as slices for the scores, if wanted, and as rows, decayed to the chunk's end, for the state. */
-function layOutKeys(params: usize, bh: i32, first: i32, rows: i32, slicesToo: bool, scratch: usize): void {
+function layOutKeys(
+  params: usize,
+  bh: i32,
+  first: i32,
+  rows: i32,
+  slicesToo: bool,
+  table: usize,
+  scratch: usize,
+): void {
   const p = changetype<Problem>(params);
   const d = <i32>p.d;
   const slices = slicesOf(rows);
@@ -405,7 +442,7 @@ function layOutKeys(params: usize, bh: i32, first: i32, rows: i32, slicesToo: bo
   for (let r: i32 = 0; r < rows; r++) {
     const from = load<usize>(scratch + POINTERS + (r << 2));
     const to = scratch + KEY_ROWS + <usize>r * step;
-    const weight = f32.load(scratch + POWERS + ((last - r) << 2));
+    const weight = f32.load(table + POWERS + ((last - r) << 2));
     const weights = f32x4.splat(weight);
     let c: usize = 0;
     for (; c + 16 <= bytes; c += 16) v128.store(to + c, f32x4.mul(v128.load(from + c), weights));

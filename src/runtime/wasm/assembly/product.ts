@@ -16,7 +16,7 @@ export const STORE_EXP: i32 = 3;
 export const STORE_EXP_LESS: i32 = 4;
 /** c = c * (products - aux[8]) */
 export const TIMES_LESS: i32 = 5;
-/** c = products * aux[6][8], whose rows lie as far apart as those of c */
+/** c = products * aux[6][8], each of whose rows begins one number before the last: a part of a Toeplitz matrix */
 export const STORE_TIMES: i32 = 6;
 /** c = aux[6] * c + products, a factor for each row */
 export const DECAY_ADD: i32 = 7;
@@ -117,7 +117,7 @@ export function product(
     x5 = f32x4.sub(x5, left);
     y5 = f32x4.sub(y5, right);
   }
-  const auxStep: usize = finish == STORE_TIMES ? cStep : 4;
+  const auxStep: usize = finish == STORE_TIMES ? <usize>-4 : 4;
   finishRow(c, x0, y0, finish, aux);
   finishRow(c + cStep, x1, y1, finish, aux + auxStep);
   finishRow(c + 2 * cStep, x2, y2, finish, aux + 2 * auxStep);
