@@ -24,13 +24,21 @@ export {
   attentionBackward,
 } from './ops/attention';
 export {
+  type DepthwiseConvBackwardOptions,
+  type DepthwiseConvOptions,
+  depthwiseConv,
+  depthwiseConvBackward,
+} from './ops/depthwise-conv';
+export {
   add,
   cos,
   elu,
   eluPlusOne,
   exp,
+  gelu,
   multiply,
   power,
+  reciprocal,
   relu,
   sigmoid,
   silu,
@@ -69,6 +77,9 @@ export {
   linearAttentionStep,
 } from './ops/linear-attention';
 export { matmul } from './ops/matmul';
+export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
+export { type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/rms-norm';
+export { focus, focusBackward, route, routeBackward } from './ops/routing';
 export { maxRows, softmax, sumRows } from './ops/rows';
 export type { BackendName, Control, MemoryReport } from './runtime/backend';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';

@@ -56,6 +56,16 @@ export function cos(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32
   return unary('cos', x, options);
 }
 
+/** x Phi(x) for every element of x, with Phi(x) the share of a standard normal distribution below x. */
+export function gelu(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+  return unary('gelu', x, options);
+}
+
+/** 1 / x for every element of x. */
+export function reciprocal(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+  return unary('reciprocal', x, options);
+}
+
 /** x^exponent for every element of x, of any sign; the exponent is an integer from 1 to 64. */
 export function power(x: Tensor, exponent: number, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
   return unary('power', x, options, exponent);

@@ -155,6 +155,8 @@ export const UNARY = [
   'sin',
   'cos',
   'power',
+  'gelu',
+  'reciprocal',
 ] as const;
 export type Unary = (typeof UNARY)[number];
 
@@ -202,6 +204,86 @@ export interface GatherCall {
   readonly table: Tensor;
   readonly indices: Tensor;
   readonly out: Tensor;
+}
+
+/**
+ * Rows of x [r,c] over sqrt(mean of squares + epsilon) + offset, zeros where that is 0; with gradOut the gradient by x of
+ * a loss whose gradient by those is gradOut; f32, contiguous.
+ */
+export interface RmsNormCall {
+  readonly x: Tensor;
+  readonly gradOut?: Tensor | undefined;
+  readonly out: Tensor;
+  readonly epsilon: number;
+  readonly offset: number;
+}
+
+/** Attention within blocks of tokens with weights relu(scale q k); q [b,n,h,d], k [b,n,g,d], v [b,n,g,e], f32, contiguous. */
+export interface ReluAttentionProblem {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly block: number;
+  readonly causal: boolean;
+  readonly scale: number;
+}
+
+/** -> out [b,n,h,e]. */
+export interface ReluAttentionCall extends ReluAttentionProblem {
+  readonly out: Tensor;
+}
+
+export interface ReluAttentionBackwardCall extends ReluAttentionProblem {
+  readonly gradOut: Tensor;
+  readonly gradQ: Tensor;
+  readonly gradK: Tensor;
+  readonly gradV: Tensor;
+}
+
+/** Each channel of pictures x [b,y,x,c] with its own kernel, of odd extents; zeros lie around the pictures; f32, contiguous. */
+export interface DepthwiseConvCall {
+  readonly x: Tensor;
+  /** [ky,kx,c]. */
+  readonly weight: Tensor;
+  /** [c]. */
+  readonly bias?: Tensor | undefined;
+  /** Of the shape of x. */
+  readonly out: Tensor;
+  readonly dilation: readonly [rows: number, columns: number];
+  /** Whether the kernels are turned by half a circle. */
+  readonly flipped: boolean;
+}
+
+/** The gradient by the kernels -> out [ky,kx,c]. */
+export interface DepthwiseConvWeightsCall extends Pick<DepthwiseConvCall, 'x' | 'out' | 'dilation'> {
+  readonly gradOut: Tensor;
+}
+
+/** The entry of bank [u] at the largest of each row of logits [r,u], the first of equal ones -> out [r]; f32, contiguous. */
+export interface RouteCall {
+  readonly logits: Tensor;
+  readonly bank: Tensor;
+  readonly out: Tensor;
+}
+
+/** Straight through: by the logits as if out was the bank's mean under their softmax, by the bank as it is. */
+export interface RouteBackwardCall extends Pick<RouteCall, 'logits' | 'bank'> {
+  readonly gradOut: Tensor;
+  readonly gradLogits: Tensor;
+  readonly gradBank: Tensor;
+}
+
+/** Rows relu(x)^g of the length of relu(x), g = max(1, exponents [r]); x and out [r,c]; f32, contiguous. */
+export interface FocusCall {
+  readonly x: Tensor;
+  readonly exponents: Tensor;
+  readonly out: Tensor;
+}
+
+export interface FocusBackwardCall extends Pick<FocusCall, 'x' | 'exponents'> {
+  readonly gradOut: Tensor;
+  readonly gradX: Tensor;
+  readonly gradExponents: Tensor;
 }
 
 /** How the gated delta rule is computed: by products over chunks of tokens, or token by token. */
@@ -276,4 +358,13 @@ export interface Backend {
   unaryBackward(call: UnaryBackwardCall, control: Control): Promise<void>;
   binary(call: BinaryCall, control: Control): Promise<void>;
   gather(call: GatherCall, control: Control): Promise<void>;
+  rmsNorm(call: RmsNormCall, control: Control): Promise<void>;
+  reluAttention(call: ReluAttentionCall, control: Control): Promise<void>;
+  reluAttentionBackward(call: ReluAttentionBackwardCall, control: Control): Promise<void>;
+  depthwiseConv(call: DepthwiseConvCall, control: Control): Promise<void>;
+  depthwiseConvWeights(call: DepthwiseConvWeightsCall, control: Control): Promise<void>;
+  route(call: RouteCall, control: Control): Promise<void>;
+  routeBackward(call: RouteBackwardCall, control: Control): Promise<void>;
+  focus(call: FocusCall, control: Control): Promise<void>;
+  focusBackward(call: FocusBackwardCall, control: Control): Promise<void>;
 }

@@ -13,6 +13,10 @@ import type {
   BinaryCall,
   Buffer,
   Control,
+  DepthwiseConvCall,
+  DepthwiseConvWeightsCall,
+  FocusBackwardCall,
+  FocusCall,
   GatedDeltaRuleBackwardCall,
   GatedDeltaRuleCall,
   GatedDeltaRuleInputs,
@@ -24,14 +28,23 @@ import type {
   LinearAttentionStepCall,
   MatmulCall,
   MemoryReport,
+  ReluAttentionBackwardCall,
+  ReluAttentionCall,
+  ReluAttentionProblem,
+  RmsNormCall,
+  RouteBackwardCall,
+  RouteCall,
   RowwiseCall,
   UnaryBackwardCall,
   UnaryCall,
 } from '../backend';
 import { type Modifier, type RawScore, type Sees, softmaxAttention, softmaxAttentionBackward } from './attention';
+import { depthwiseConv, depthwiseConvWeights } from './depthwise-conv';
 import { BINARY_FUNCTIONS, UNARY_FUNCTIONS } from './elementwise';
 import { type DeltaRuleInputs, gatedDeltaRule, gatedDeltaRuleBackward } from './gated-delta-rule';
 import { type LinearInputs, linearAttention, linearAttentionBackward } from './linear-attention';
+import { type ReluAttentionNumbers, reluAttention, reluAttentionBackward } from './relu-attention';
+import { focus, focusBackward, rmsNorm, route, routeBackward } from './rows';
 
 /**
  * Each buffer is an ArrayBuffer of its own. A kernel copies its inputs to float64, computes, and rounds the result
@@ -281,6 +294,82 @@ export class ReferenceBackend implements Backend {
     control.onProgress?.(1);
   }
 
+  async rmsNorm({ x, gradOut, out, epsilon, offset }: RmsNormCall, control: Control): Promise<void> {
+    const [values] = await numbers(x);
+    const [gradients] = gradOut ? await numbers(gradOut) : [];
+    control.signal?.throwIfAborted();
+    this.#store(out, rmsNorm(values, x.shape[1] as number, epsilon, offset, gradients));
+    control.onProgress?.(1);
+  }
+
+  async reluAttention({ out, ...problem }: ReluAttentionCall, control: Control): Promise<void> {
+    const inputs = await reluAttentionNumbers(problem);
+    control.signal?.throwIfAborted();
+    this.#store(out, reluAttention(inputs, problem));
+    control.onProgress?.(1);
+  }
+
+  async reluAttentionBackward(call: ReluAttentionBackwardCall, control: Control): Promise<void> {
+    const inputs = await reluAttentionNumbers(call);
+    const [gradOut] = await numbers(call.gradOut);
+    control.signal?.throwIfAborted();
+    const { gradQ, gradK, gradV } = reluAttentionBackward(inputs, call, gradOut);
+    this.#store(call.gradQ, gradQ);
+    this.#store(call.gradK, gradK);
+    this.#store(call.gradV, gradV);
+    control.onProgress?.(1);
+  }
+
+  async depthwiseConv({ x, weight, bias, out, dilation, flipped }: DepthwiseConvCall, control: Control): Promise<void> {
+    const [values, weights] = await numbers(x, weight);
+    const [biases] = bias ? await numbers(bias) : [];
+    control.signal?.throwIfAborted();
+    const taps = weight.shape.slice(0, 2) as [number, number];
+    this.#store(out, depthwiseConv(values, weights, biases, flipped, { shape: x.shape, taps, dilation }));
+    control.onProgress?.(1);
+  }
+
+  async depthwiseConvWeights(call: DepthwiseConvWeightsCall, control: Control): Promise<void> {
+    const { x, gradOut, out, dilation } = call;
+    const [values, gradients] = await numbers(x, gradOut);
+    control.signal?.throwIfAborted();
+    const taps = out.shape.slice(0, 2) as [number, number];
+    this.#store(out, depthwiseConvWeights(values, gradients, { shape: x.shape, taps, dilation }));
+    control.onProgress?.(1);
+  }
+
+  async route({ logits, bank, out }: RouteCall, control: Control): Promise<void> {
+    const [scores, entries] = await numbers(logits, bank);
+    control.signal?.throwIfAborted();
+    this.#store(out, route(scores, entries));
+    control.onProgress?.(1);
+  }
+
+  async routeBackward(call: RouteBackwardCall, control: Control): Promise<void> {
+    const [scores, entries, gradOut] = await numbers(call.logits, call.bank, call.gradOut);
+    control.signal?.throwIfAborted();
+    const [byLogits, byBank] = routeBackward(scores, entries, gradOut);
+    this.#store(call.gradLogits, byLogits);
+    this.#store(call.gradBank, byBank);
+    control.onProgress?.(1);
+  }
+
+  async focus({ x, exponents, out }: FocusCall, control: Control): Promise<void> {
+    const [values, powers] = await numbers(x, exponents);
+    control.signal?.throwIfAborted();
+    this.#store(out, focus(values, powers));
+    control.onProgress?.(1);
+  }
+
+  async focusBackward(call: FocusBackwardCall, control: Control): Promise<void> {
+    const [values, powers, gradOut] = await numbers(call.x, call.exponents, call.gradOut);
+    control.signal?.throwIfAborted();
+    const [byX, byExponents] = focusBackward(values, powers, gradOut);
+    this.#store(call.gradX, byX);
+    this.#store(call.gradExponents, byExponents);
+    control.onProgress?.(1);
+  }
+
   #memoryOf(buffer: Buffer): ArrayBuffer {
     const memory = this.#memory.get(buffer);
     if (!memory) throw new BackendError('the memory was released, or belongs to another backend');
@@ -308,6 +397,13 @@ async function numbers<const Tensors extends readonly Tensor[]>(
 async function onHost<Name extends string>(tensors: Readonly<Record<Name, Tensor>>): Promise<Record<Name, HostTensor>> {
   const entries = Object.entries<Tensor>(tensors).map(async ([name, tensor]) => [name, await tensor.toHost()] as const);
   return Object.fromEntries(await Promise.all(entries)) as Record<Name, HostTensor>;
+}
+
+async function reluAttentionNumbers({ q, k, v }: ReluAttentionProblem): Promise<ReluAttentionNumbers> {
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const extents = { b, n, h, g: k.shape[2] as number, d, e: v.shape[3] as number };
+  const [queries, keys, values] = await numbers(q, k, v);
+  return { q: queries, k: keys, v: values, extents };
 }
 
 async function linearInputs({ q, k, v, initial, causal, decay }: LinearAttentionProblem): Promise<LinearInputs> {

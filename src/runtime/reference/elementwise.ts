@@ -23,8 +23,32 @@ export const UNARY_FUNCTIONS: Readonly<Record<Unary, Definition>> = {
   step: { value: (x) => (x > 0 ? 1 : 0), derivative: () => 0 },
   sin: { value: Math.sin, derivative: Math.cos },
   cos: { value: Math.cos, derivative: (x) => -Math.sin(x) },
+  gelu: {
+    value: (x) => x * normalShare(x),
+    derivative: (x) => normalShare(x) + (x * Math.exp(-x * x * 0.5)) / Math.sqrt(2 * Math.PI),
+  },
+  reciprocal: { value: (x) => 1 / x, derivative: (x) => -1 / x ** 2 },
   power: { value: (x, p) => x ** p, derivative: (x, p) => p * x ** (p - 1) },
 };
+
+/** The share of a standard normal distribution below x: a series near 0, a continued fraction in the tails. */
+function normalShare(x: number): number {
+  if (Number.isNaN(x)) return x;
+  const size = Math.abs(x);
+  if (size > 40) return x > 0 ? 1 : 0;
+  const density = Math.exp(-0.5 * x * x) / Math.sqrt(2 * Math.PI);
+  if (size < 4) {
+    let [term, sum] = [size, size];
+    for (let k = 3; k < 150; k += 2) {
+      term *= (x * x) / k;
+      sum += term;
+    }
+    return 0.5 + Math.sign(x) * density * sum;
+  }
+  let fraction = size;
+  for (let k = 100; k > 0; k--) fraction = size + k / fraction;
+  return x > 0 ? 1 - density / fraction : density / fraction;
+}
 
 export const BINARY_FUNCTIONS: Readonly<Record<Binary, (a: number, b: number) => number>> = {
   add: (a, b) => a + b,

@@ -8,6 +8,10 @@ import {
   type BinaryCall,
   type Buffer,
   type Control,
+  type DepthwiseConvCall,
+  type DepthwiseConvWeightsCall,
+  type FocusBackwardCall,
+  type FocusCall,
   type GatedDeltaRuleBackwardCall,
   type GatedDeltaRuleCall,
   type GatherCall,
@@ -17,7 +21,13 @@ import {
   type LinearAttentionStepCall,
   type MatmulCall,
   type MemoryReport,
+  type ReluAttentionBackwardCall,
+  type ReluAttentionCall,
+  type ReluAttentionProblem,
+  type RmsNormCall,
   ROWWISE,
+  type RouteBackwardCall,
+  type RouteCall,
   type RowwiseCall,
   UNARY,
   type UnaryBackwardCall,
@@ -329,6 +339,73 @@ export class WasmBackend implements Backend {
     const rows = indices.size;
     const params = [rows, table.shape[1] as number, ...[table, indices, out].map(address)];
     return this.#runOverElements('gather', Math.ceil(rows / ROWS), params, out.size, control);
+  }
+
+  rmsNorm({ x, gradOut, out, epsilon, offset }: RmsNormCall, control: Control): Promise<void> {
+    const [rows, columns] = x.shape as [number, number];
+    const params = [rows, columns, address(x), gradOut ? address(gradOut) : 0, address(out), epsilon, offset];
+    return this.#runOverElements('rmsNorm', Math.ceil(rows / ROWS), params, x.size, control);
+  }
+
+  reluAttention({ out, ...problem }: ReluAttentionCall, control: Control): Promise<void> {
+    return this.#runReluAttention(problem, [address(out), 0, 0, 0, 0], control);
+  }
+
+  reluAttentionBackward(call: ReluAttentionBackwardCall, control: Control): Promise<void> {
+    const { gradOut, gradQ, gradK, gradV, ...problem } = call;
+    return this.#runReluAttention(problem, [0, ...[gradOut, gradQ, gradK, gradV].map(address)], control);
+  }
+
+  #runReluAttention(problem: ReluAttentionProblem, results: number[], control: Control): Promise<void> {
+    const { q, k, v, block, causal, scale } = problem;
+    const [b, n, h, d] = q.shape as [number, number, number, number];
+    const [g, e] = [k.shape[2] as number, v.shape[3] as number];
+    const params = [n, h, g, d, e, block, Number(causal), scale, ...[q, k, v].map(address), ...results];
+    const elements = b * n * h * Math.min(n, block) * (d + e);
+    return this.#runOverElements('reluAttention', b * g * Math.ceil(n / block), params, elements, control);
+  }
+
+  depthwiseConv({ x, weight, bias, out, dilation, flipped }: DepthwiseConvCall, control: Control): Promise<void> {
+    const [b, rows, columns, channels] = x.shape as [number, number, number, number];
+    const taps = weight.shape.slice(0, 2) as [number, number];
+    const addresses = [address(x), address(weight), bias ? address(bias) : 0, address(out)];
+    const params = [rows, columns, channels, ...taps, ...dilation, Number(flipped), b, ...addresses];
+    return this.#runOverElements('depthwiseConv', b * rows, params, x.size * taps[0] * taps[1], control);
+  }
+
+  depthwiseConvWeights({ x, gradOut, out, dilation }: DepthwiseConvWeightsCall, control: Control): Promise<void> {
+    const [b, rows, columns, channels] = x.shape as [number, number, number, number];
+    const taps = out.shape.slice(0, 2) as [number, number];
+    const params = [rows, columns, channels, ...taps, ...dilation, 0, b, address(x), address(gradOut), 0, address(out)];
+    return this.#runOverElements('depthwiseWeights', taps[0] * taps[1], params, x.size * taps[0] * taps[1], control);
+  }
+
+  route({ logits, bank, out }: RouteCall, control: Control): Promise<void> {
+    const params = [out.size, bank.size, ...[logits, bank, out].map(address)];
+    return this.#runOverElements('route', Math.ceil(out.size / ROWS), params, logits.size, control);
+  }
+
+  routeBackward(call: RouteBackwardCall, control: Control): Promise<void> {
+    const { logits, bank, gradOut, gradLogits, gradBank } = call;
+    const phases = [
+      { kernel: 'routeLogits', tasks: Math.ceil(gradOut.size / ROWS) },
+      { kernel: 'routeBank', tasks: bank.size },
+    ] as const;
+    const addresses = [address(logits), address(bank), 0, ...[gradOut, gradLogits, gradBank].map(address)];
+    const microseconds = (logits.size * bank.size) / ELEMENTS_PER_MICROSECOND;
+    return this.pool.run({ phases, params: [gradOut.size, bank.size, ...addresses], microseconds }, control);
+  }
+
+  focus({ x, exponents, out }: FocusCall, control: Control): Promise<void> {
+    const params = [...(x.shape as [number, number]), ...[x, exponents, out].map(address)];
+    return this.#runOverElements('focus', Math.ceil(exponents.size / ROWS), params, x.size, control);
+  }
+
+  focusBackward(call: FocusBackwardCall, control: Control): Promise<void> {
+    const { x, exponents, gradOut, gradX, gradExponents } = call;
+    const addresses = [address(x), address(exponents), 0, ...[gradOut, gradX, gradExponents].map(address)];
+    const params = [...(x.shape as [number, number]), ...addresses];
+    return this.#runOverElements('focusBackward', Math.ceil(exponents.size / ROWS), params, x.size, control);
   }
 
   #runOverElements(kernel: KernelName, tasks: number, params: number[], elements: number, control: Control) {

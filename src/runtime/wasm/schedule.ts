@@ -31,6 +31,15 @@ const KERNELS = [
   'layerNorm',
   'rowwise',
   'gather',
+  'rmsNorm',
+  'reluAttention',
+  'depthwiseConv',
+  'depthwiseWeights',
+  'route',
+  'routeLogits',
+  'routeBank',
+  'focus',
+  'focusBackward',
   'peak',
 ] as const;
 export type KernelName = (typeof KERNELS)[number];

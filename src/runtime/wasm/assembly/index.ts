@@ -10,12 +10,16 @@ export { attentionBackward, backwardPack, backwardReduce, backwardTables } from 
 export { binary, unary, unaryBackward } from './elementwise';
 export { deltaForward, deltaRecurrent, deltaStates } from './gated-delta-rule';
 export { deltaGradients, deltaReverse } from './gated-delta-rule-backward';
+export { depthwiseConv, depthwiseWeights } from './depthwise-conv';
 export { initialise } from './functions';
 export { linearOutputs, linearPrefix, linearStates } from './linear-attention';
 export { linearHeadSums, linearQuotient, linearStep } from './linear-step';
 export { matmul, packPanels, packSlices } from './matmul';
 export { peak } from './product';
 export { modifyScores } from './program';
+export { reluAttention } from './relu-attention';
+export { rmsNorm } from './rms-norm';
+export { focus, focusBackward, route, routeBank, routeLogits } from './routing';
 export { gather, layerNorm, rowwise } from './rows';
 
 /** Bytes of working memory that a worker needs. */

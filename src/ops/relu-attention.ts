@@ -1,0 +1,83 @@
+/** Attention within blocks of tokens whose weights are relu(scale q k): no softmax and no row sums. */
+import { ParameterError, ShapeError } from '../errors';
+import type { Control, ReluAttentionProblem } from '../runtime/backend';
+import { bindShapes, formatShape, sameShape } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
+import { compute } from './compute';
+import { checkContiguous, checkFloat32 } from './float32';
+
+export interface ReluAttentionOptions extends Control {
+  /** Tokens of a block: a query sees the keys of its own block. Default: all of them are one. */
+  readonly block?: number | undefined;
+  /** A query sees no key after its own position. Default false. */
+  readonly causal?: boolean | undefined;
+  /** Factor on the scores; default 1 / sqrt(d). */
+  readonly scale?: number | undefined;
+}
+
+/**
+ * relu(scale q k^T) v within blocks: q [b,n,h,d], k [b,n,g,d], v [b,n,g,e] -> [b,n,h,e], f32, contiguous; g divides h
+ * and query head i uses key/value head floor(i * g / h). Holds no weights.
+ *
+ * @throws {ShapeError} ranks or extents that do not fit, strided views
+ * @throws {ParameterError} an option that is unknown or out of range
+ */
+export async function reluAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: ReluAttentionOptions = {},
+): Promise<Tensor<'f32'>> {
+  const { problem, shape } = checkProblem('reluAttention', { q, k, v }, options);
+  const { out } = await compute({ q, k, v }, { out: { shape, dtype: 'f32' } as const }, (backend, results) =>
+    backend.reluAttention({ ...problem, out: results.out }, options),
+  );
+  return out;
+}
+
+/** Gradients of a loss by q, k and v, from that by the result of `reluAttention`; the options must be the same. */
+export async function reluAttentionBackward(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  gradOut: Tensor,
+  options: ReluAttentionOptions = {},
+): Promise<Record<'gradQ' | 'gradK' | 'gradV', Tensor<'f32'>>> {
+  const inputs = { q, k, v, gradOut };
+  const { problem, shape } = checkProblem('reluAttentionBackward', inputs, options);
+  if (!sameShape(gradOut.shape, shape))
+    throw new ShapeError(`gradOut must have shape ${formatShape(shape)}, got ${formatShape(gradOut.shape)}`);
+  const results = {
+    gradQ: { shape: q.shape, dtype: 'f32' },
+    gradK: { shape: k.shape, dtype: 'f32' },
+    gradV: { shape: v.shape, dtype: 'f32' },
+  } as const;
+  return compute(inputs, results, (backend, grads) =>
+    backend.reluAttentionBackward({ ...problem, gradOut, ...grads }, options),
+  );
+}
+
+function checkProblem(
+  op: string,
+  inputs: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
+  { block, causal = false, scale, ...options }: ReluAttentionOptions,
+): { problem: ReluAttentionProblem; shape: number[] } {
+  checkFloat32(op, inputs, options);
+  checkContiguous(inputs);
+  const { q, k, v } = inputs;
+  const letters = bindShapes(
+    { q: 'b n h d', k: 'b n g d', v: 'b n g e' },
+    { q: q.shape, k: k.shape, v: v.shape },
+  ) as Record<'b' | 'n' | 'h' | 'g' | 'd' | 'e', number>;
+  const { b, n, h, g, d, e } = letters;
+  if (h % g !== 0)
+    throw new ShapeError(
+      `the ${g} heads of k ${formatShape(k.shape)} must divide the ${h} heads of q ${formatShape(q.shape)}`,
+    );
+  const checked = { block: block ?? n, causal, scale: scale ?? 1 / Math.sqrt(d) };
+  if (!(Number.isSafeInteger(checked.block) && checked.block >= 1))
+    throw new ParameterError(`block must be an integer >= 1, got ${block}`);
+  if (typeof causal !== 'boolean') throw new ParameterError(`causal must be true or false, got ${causal}`);
+  if (!Number.isFinite(checked.scale)) throw new ParameterError(`scale must be a finite number, got ${scale}`);
+  return { problem: { q, k, v, ...checked, block: Math.min(checked.block, n) }, shape: [b, n, h, e] };
+}

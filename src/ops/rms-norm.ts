@@ -1,0 +1,57 @@
+/** Root mean square normalisation without a gain: `multiply` the result with one where it is wanted. */
+import { ParameterError, ShapeError } from '../errors';
+import { formatShape, sameShape } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
+import { compute } from './compute';
+import { checkContiguous, checkFloat32, type ResultOptions } from './float32';
+
+export interface RmsNormOptions extends ResultOptions {
+  /** Added to the mean of the squares, under the root; default 1e-6. */
+  readonly epsilon?: number | undefined;
+  /** Added to the root; default 0. */
+  readonly offset?: number | undefined;
+}
+
+/**
+ * Each row along the last axis over its root mean square: x [..., c] -> [..., c], f32, contiguous. Rows become
+ * x / (sqrt(mean(x^2) + epsilon) + offset); a row of zeros stays one.
+ *
+ * @throws {ShapeError} strided views
+ * @throws {DTypeError} an input that is not f32
+ */
+export function rmsNorm(x: Tensor, options: RmsNormOptions = {}): Promise<Tensor<'f32'>> {
+  return normalise('rmsNorm', x, undefined, options);
+}
+
+/**
+ * The gradient by x of a loss whose gradient by `rmsNorm(x)` is gradOut; the options must be the same.
+ *
+ * @throws {ShapeError} shapes that differ, strided views
+ */
+export function rmsNormBackward(x: Tensor, gradOut: Tensor, options: RmsNormOptions = {}): Promise<Tensor<'f32'>> {
+  return normalise('rmsNormBackward', x, gradOut, options);
+}
+
+async function normalise(
+  op: string,
+  x: Tensor,
+  gradOut: Tensor | undefined,
+  { epsilon = 1e-6, offset = 0, ...options }: RmsNormOptions,
+): Promise<Tensor<'f32'>> {
+  const inputs = { x, ...(gradOut && { gradOut }) };
+  checkFloat32(op, inputs, options);
+  checkContiguous(inputs);
+  if (x.rank < 1) throw new ShapeError(`x must have shape [..., c], got ${formatShape(x.shape)}`);
+  if (gradOut && !sameShape(x.shape, gradOut.shape))
+    throw new ShapeError(`gradOut must have the shape of x ${formatShape(x.shape)}, got ${formatShape(gradOut.shape)}`);
+  for (const [name, value] of Object.entries({ epsilon, offset })) {
+    if (!(Number.isFinite(value) && value >= 0))
+      throw new ParameterError(`${name} must be a finite number >= 0, got ${value}`);
+  }
+  const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
+  const { out } = await compute(inputs, { out: spec }, async (backend, results) => {
+    using rows = x.reshape([-1, x.shape.at(-1) as number]);
+    await backend.rmsNorm({ x: rows, gradOut, out: results.out, epsilon, offset }, options);
+  });
+  return out;
+}

@@ -1,0 +1,100 @@
+/** One choice for each row among a few learned numbers, and feature maps whose exponent is chosen so. */
+import { ShapeError } from '../errors';
+import type { Control } from '../runtime/backend';
+import { formatShape, type Shape, sameShape } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
+import { compute } from './compute';
+import { checkContiguous, checkFloat32, type ResultOptions } from './float32';
+
+/**
+ * For each row of logits the entry of the bank at its largest, the first of equal ones: logits [..., u], bank [u] ->
+ * [..., 1], f32, contiguous.
+ *
+ * @throws {ShapeError} ranks or extents that do not fit, strided views
+ */
+export async function route(logits: Tensor, bank: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+  checkFloat32('route', { logits, bank }, options);
+  checkContiguous({ logits, bank });
+  checkBank(logits, bank);
+  const spec = { shape: onePerRow(logits), dtype: 'f32', given: options.out } as const;
+  const { out } = await compute({ logits, bank }, { out: spec }, (backend, results) =>
+    backend.route({ logits, bank, out: results.out }, options),
+  );
+  return out;
+}
+
+/**
+ * Gradients of a loss from gradOut [..., 1], that by the result of `route`. A choice has none: by the logits it is taken
+ * straight through, as if the result was the mean of the bank under their softmax.
+ */
+export async function routeBackward(
+  logits: Tensor,
+  bank: Tensor,
+  gradOut: Tensor,
+  options: Control = {},
+): Promise<Record<'gradLogits' | 'gradBank', Tensor<'f32'>>> {
+  const inputs = { logits, bank, gradOut };
+  checkFloat32('routeBackward', inputs, options);
+  checkContiguous(inputs);
+  checkBank(logits, bank);
+  checkSame('gradOut', gradOut, onePerRow(logits));
+  const results = {
+    gradLogits: { shape: logits.shape, dtype: 'f32' },
+    gradBank: { shape: bank.shape, dtype: 'f32' },
+  } as const;
+  return compute(inputs, results, (backend, grads) => backend.routeBackward({ ...inputs, ...grads }, options));
+}
+
+/**
+ * Powers that keep the length: relu(x)^g |relu(x)| / |relu(x)^g| for each row, g = max(1, its exponent). x [..., d],
+ * exponents [..., 1] -> [..., d], f32, contiguous; a row without a positive number gives zeros.
+ *
+ * @throws {ShapeError} ranks or extents that do not fit, strided views
+ */
+export async function focus(x: Tensor, exponents: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+  checkFloat32('focus', { x, exponents }, options);
+  checkContiguous({ x, exponents });
+  checkSame('exponents', exponents, onePerRow(x));
+  const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
+  const { out } = await compute({ x, exponents }, { out: spec }, async (backend, results) => {
+    using rows = x.reshape([-1, x.shape.at(-1) as number]);
+    await backend.focus({ x: rows, exponents, out: results.out }, options);
+  });
+  return out;
+}
+
+/** Gradients of a loss from gradOut [..., d], that by the result of `focus`; 0 by exponents below 1. */
+export async function focusBackward(
+  x: Tensor,
+  exponents: Tensor,
+  gradOut: Tensor,
+  options: Control = {},
+): Promise<Record<'gradX' | 'gradExponents', Tensor<'f32'>>> {
+  const inputs = { x, exponents, gradOut };
+  checkFloat32('focusBackward', inputs, options);
+  checkContiguous(inputs);
+  checkSame('exponents', exponents, onePerRow(x));
+  checkSame('gradOut', gradOut, x.shape);
+  const results = {
+    gradX: { shape: x.shape, dtype: 'f32' },
+    gradExponents: { shape: exponents.shape, dtype: 'f32' },
+  } as const;
+  return compute(inputs, results, async (backend, grads) => {
+    using rows = x.reshape([-1, x.shape.at(-1) as number]);
+    await backend.focusBackward({ ...inputs, x: rows, ...grads }, options);
+  });
+}
+
+const onePerRow = ({ shape }: Tensor): number[] => [...shape.slice(0, -1), 1];
+
+function checkBank(logits: Tensor, bank: Tensor): void {
+  if (bank.rank !== 1 || bank.size !== logits.shape.at(-1))
+    throw new ShapeError(
+      `bank must have shape [u] with u = ${logits.shape.at(-1)} as in logits ${formatShape(logits.shape)}, got ${formatShape(bank.shape)}`,
+    );
+}
+
+function checkSame(name: string, { shape }: Tensor, wanted: Shape): void {
+  if (!sameShape(shape, wanted))
+    throw new ShapeError(`${name} must have shape ${formatShape(wanted)}, got ${formatShape(shape)}`);
+}
