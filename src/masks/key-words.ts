@@ -38,8 +38,40 @@ export function keyWords(mask: Mask, queries: ArrayLike<number>, place: Place): 
   return wordsOf(Array.from(queries, (i) => intervals(i, place)));
 }
 
+/** Up to so many keys for each end of an interval, to go through the keys costs less than to sort the ends. */
+const KEYS_PER_END = 16;
+
 /** The words of queries by their intervals. */
 export function wordsOf(intervals: readonly Intervals[]): KeyWords {
+  let [ends, least, most] = [0, Number.POSITIVE_INFINITY, 0];
+  for (const row of intervals) {
+    if (row.length === 0) continue;
+    ends += row.length;
+    least = Math.min(least, row[0] as number);
+    most = Math.max(most, row.at(-1) as number);
+  }
+  if (ends === 0) return new KeyWords();
+  return most - least < KEYS_PER_END * ends ? wordsByKeys(intervals, least, most) : wordsByEnds(intervals);
+}
+
+/** By way of what changes at each key from `least` to `most`. */
+function wordsByKeys(intervals: readonly Intervals[], least: number, most: number): KeyWords {
+  const changes = new Int32Array(most - least + 1);
+  intervals.forEach((row, r) => {
+    for (let at = 0; at < row.length; at++) changes[(row[at] as number) - least]! ^= 1 << r;
+  });
+  const result = new KeyWords();
+  let word = 0;
+  for (let at = 0; at < changes.length; at++) {
+    if (changes[at] === 0) continue;
+    word ^= changes[at] as number;
+    result.push(least + at, word);
+  }
+  return result;
+}
+
+/** By way of all ends in order. */
+function wordsByEnds(intervals: readonly Intervals[]): KeyWords {
   const changes = intervals.flatMap((ends, r) => ends.map((key) => key * 32 + r));
   // Typed arrays sort by value without a callback.
   const result = new KeyWords();
