@@ -342,10 +342,10 @@ function normedBackward(x: Float64Array, byNormed: Float64Array, width: number, 
   });
 }
 
-/** Of a row of zeros with an epsilon of 0, 1. */
+/** Infinite for a row of zeros with an epsilon of 0, which stays one. */
 function rootOf(x: Float64Array, i: number, width: number, epsilon: number): number {
   const row = i - (i % width);
-  return Math.sqrt(dot(x, row, x, row, width) / width + epsilon) || 1;
+  return Math.sqrt(dot(x, row, x, row, width) / width + epsilon) || Number.POSITIVE_INFINITY;
 }
 
 const silu = (x: number): number => x / (1 + Math.exp(-x));
