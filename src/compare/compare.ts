@@ -4,6 +4,7 @@ import type { Method } from '../methods/define';
 import { methods as allMethods } from '../methods/registry';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
+import type { Runtime } from '../runtime/runtime';
 import { type HostTensor, toFloat64 } from '../tensor/host';
 import { bindShapes, formatShape, gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
@@ -50,7 +51,7 @@ const OPTION_NAMES = ['methods', 'maxError', 'seconds', 'signal', 'onProgress'];
  * attention. With spatial axes, q [b,...space,h,d], k [b,...space,g,d], v [b,...space,g,e], the baseline is exact full
  * attention over the tokens of the grid, and causal variants are left out. No mask is timed before its result agrees
  * with the float64 reference; n x m numbers are never held. Methods that need training are checked too, on the first
- * tokens, and have an entropy in the place of an error.
+ * tokens, have an entropy in the place of an error, and get sequences in f32.
  *
  * @throws {ShapeError} q, k and v that do not fit together
  * @throws {ParameterError} a value that is not finite, an unknown or wrong option, a method that cannot be compared
@@ -59,7 +60,7 @@ const OPTION_NAMES = ['methods', 'maxError', 'seconds', 'signal', 'onProgress'];
 export async function compare(inputs: Qkv, options: CompareOptions = {}): Promise<Comparison> {
   const { q, k, v } = inputs;
   checkTensors({ q, k, v });
-  const { backend } = commonRuntime({ q, k, v });
+  const runtime = commonRuntime({ q, k, v });
   checkOptions('compare', options, OPTION_NAMES);
   checkControl(options);
   const isGrid = q.rank > 4;
@@ -87,9 +88,11 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   using flatK = k.reshape([b, m, g, d]);
   using flatV = v.reshape([b, m, g, e]);
   const flat = { q: flatQ, k: flatK, v: flatV };
-  const viewsOf = ({ spatial }: Contender): Qkv => (spatial ? { q, k, v } : flat);
   const host = await readFinite(flat);
   const contenders = contendersAt(letters, methods);
+  using plain = plainOf(runtime, host);
+  const viewsOf = ({ spatial, method }: Contender): Qkv =>
+    spatial ? { q, k, v } : method.needsTraining ? plain.inputs() : flat;
   const measured = await measureOnce(contenders, viewsOf, host, part(options, 0, 0.3));
   const times = await timeInterleaved(
     contenders.map(
@@ -122,7 +125,7 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
     extents,
     ...(isGrid && { grid }),
     dtype: q.dtype,
-    runtime: backend.explain(),
+    runtime: runtime.backend.explain(),
     rows,
     maps: await attentionMaps(flatQ, flatK, part(options, 0.9, 1)),
     ...(grid.length === 2 && { glances: glances(host.q, host.k, grid as [number, number]) }),
@@ -167,7 +170,7 @@ async function measureOnce(
         ...(mask && {
           exactness: checkExactness(label, host, out, mask, scale),
           mass: massKept(lse, exact.lse),
-          ...(baseline && { entropy: entropyOf(softmaxWeights(host.q, host.k, { mask, scale, queries })) }),
+          ...(baseline && { entropy: entropyOf(softmaxWeights(host, { mask, scale, queries })) }),
         }),
         error: outputError(out, exact.out),
       });
@@ -210,6 +213,21 @@ async function runOnce({ forward }: Contender, inputs: Qkv, { signal }: Control)
   } finally {
     disposeAll(results);
   }
+}
+
+/**
+ * q, k and v as every method can take them, made when asked for: contiguous and f32. Most of those that need training
+ * compute features of them first, element by element.
+ */
+function plainOf(runtime: Runtime, host: HostQkv) {
+  let made: Qkv | undefined;
+  const copy = (x: HostTensor) => runtime.tensor(Float32Array.from(toFloat64(x)), x.shape);
+  return {
+    inputs: (): Qkv => (made ??= { q: copy(host.q), k: copy(host.k), v: copy(host.v) }),
+    [Symbol.dispose]() {
+      for (const tensor of Object.values(made ?? {})) tensor.dispose();
+    },
+  };
 }
 
 async function readFinite({ q, k, v }: Qkv): Promise<HostQkv> {

@@ -1,6 +1,7 @@
 /** How attention spreads over the keys, in float64 on the host: the entropy of the weights of a few queries. */
 import type { Mask } from '../masks/mask';
-import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
+import { pairWeights } from '../methods/weights';
+import type { HostTensor } from '../tensor/host';
 import type { Entropy } from './comparison';
 
 /** Of weights [b, queries, h, m], up to a factor a row. Rows of nothing have no attention to spread: not counted. */
@@ -23,34 +24,19 @@ export function entropyOf({ data, shape }: HostTensor<'f64'>): Entropy {
 
 /** The softmax's weights of some queries of q [b, n, h, d] on k [b, m, g, d]. */
 export function softmaxWeights(
-  q: HostTensor,
-  k: HostTensor,
+  { q, k }: Readonly<Record<'q' | 'k', HostTensor>>,
   { mask, scale, queries }: { readonly mask: Mask; readonly scale: number; readonly queries: readonly number[] },
 ): HostTensor<'f64'> {
-  const [b, n, h, d] = q.shape as [number, number, number, number];
-  const [, m, g] = k.shape as [number, number, number];
-  const [rows, keys] = [toFloat64(q), toFloat64(k)];
-  const weights = new Float64Array(b * queries.length * h * m);
-  let at = 0;
-  for (let batch = 0; batch < b; batch++) {
-    for (const query of queries) {
-      for (let head = 0; head < h; head++, at += m) {
-        const place = { b, n, m, h, g, head, batch };
-        const row = weights.subarray(at, at + m).fill(Number.NEGATIVE_INFINITY);
-        for (let key = 0; key < m; key++) {
-          if (!mask.sees(query, key, place)) continue;
-          const from = ((batch * n + query) * h + head) * d;
-          const to = ((batch * m + key) * g + Math.floor((head * g) / h)) * d;
-          let score = 0;
-          for (let c = 0; c < d; c++) score += (rows[from + c] as number) * (keys[to + c] as number);
-          row[key] = scale * score;
-        }
-        const largest = row.reduce((max, score) => Math.max(max, score), Number.NEGATIVE_INFINITY);
-        for (let key = 0; key < m; key++) {
-          row[key] = largest === Number.NEGATIVE_INFINITY ? 0 : Math.exp((row[key] as number) - largest);
-        }
-      }
-    }
+  const [[, n, h], [b, m, g]] = [q.shape, k.shape] as [readonly [number, number, number], [number, number, number]];
+  const weights = pairWeights({ q, k }, queries, (dot, { query, key, ...place }) =>
+    mask.sees(query, key, { b, n, m, h, g, ...place }) ? scale * dot : Number.NEGATIVE_INFINITY,
+  );
+  for (let at = 0; at < weights.data.length; at += m) {
+    const row = weights.data.subarray(at, at + m);
+    const largest = row.reduce((max, score) => Math.max(max, score), Number.NEGATIVE_INFINITY);
+    row.forEach((score, key) => {
+      row[key] = largest === Number.NEGATIVE_INFINITY ? 0 : Math.exp(score - largest);
+    });
   }
-  return hostTensor(weights, [b, queries.length, h, m], 'f64');
+  return weights;
 }

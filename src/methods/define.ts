@@ -101,7 +101,7 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   readonly needsTraining?: boolean;
   /**
    * Of methods that need training: the weights that some queries put on each key, [b, queries, h, m], up to a factor a
-   * row; undefined for settings under which weights may be negative.
+   * row; undefined where some are negative.
    */
   weights?(
     inputs: HostInputs<Shapes>,

@@ -16,10 +16,10 @@ export function ratesPlot(rows: readonly BenchRow[], width: number): Element {
 }
 
 function options(rows: readonly BenchRow[], width: number): Plot.PlotOptions {
-  const measured = rows.filter(({ measures }) => measures.rate !== undefined);
+  const measured = rows.filter(({ measures }) => measures.rate !== undefined).sort((a, b) => a.n - b.n);
   const lengths = [...new Set(measured.map(({ n }) => n))].sort((a, b) => a - b);
   const dimensions = new Set(measured.map(({ d }) => d));
-  const labels = [...new Set(rows.map(({ label }) => label))];
+  const labels = [...new Set(rows.filter((row) => measured.includes(row)).map(({ label }) => label))];
   const rates = measured.map((row) => rateOf(row));
   const domain = [Math.min(...rates) / 1.5, Math.max(...rates) * 1.5] as const;
   const ticks = [-3, -2, -1, 0, 1, 2, 3].map((power) => 10 ** power).filter((rate) => inside(rate, domain));

@@ -6,7 +6,7 @@ import { significant } from './format';
 export function trainingNote({ rows, extents: { m } }: Pick<ComparisonReport, 'rows' | 'extents'>): string | undefined {
   const untrained = rows.filter((row) => !hasError(row));
   if (untrained.length === 0) return undefined;
-  const negative = untrained.some(({ entropy }) => !entropy) ? '; – where weights may be negative' : '';
+  const negative = untrained.some(({ entropy }) => !entropy) ? '; – where weights are negative' : '';
   return [
     'Rows without an error are of methods that need training to match softmax attention: on these inputs an error would say nothing.',
     `What counts is what they cost, and how their attention spreads beside the exact one: its entropy in bits, the mean over heads and a few queries (0: all on one key, ${significant(Math.log2(m))}: alike on all ${m})${negative}.`,

@@ -80,7 +80,7 @@ function groupsOf({ n, heads: h, threads }: BenchOptions): readonly (readonly Ro
     })),
     once([
       { ...middle, name: 'forward-1-thread', label: 'linear attention, 1 thread', threads: 1, goal: PEAK },
-      { ...middle, name: 'forward', goal: PEAK },
+      { ...middle, name: 'forward', label: `linear attention, ${threads} threads`, goal: PEAK },
     ]),
     once([
       { ...alone, name: 'head-1-thread', label: 'one head, 1 thread', threads: 1, goal: workingGoal(1) },

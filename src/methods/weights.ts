@@ -1,0 +1,56 @@
+/** The weights that queries put on keys, in float64 on the host: what the entropy of a method's attention is of. */
+import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
+
+/** A query and a key of one head. */
+interface Pair {
+  readonly query: number;
+  readonly key: number;
+  readonly head: number;
+  readonly batch: number;
+}
+
+/**
+ * Of some queries of q [b, n, h, d] on each key of k [b, m, g, d]: what `weigh` makes of the dot products,
+ * [b, queries, h, m].
+ */
+export function pairWeights(
+  { q, k }: Readonly<Record<'q' | 'k', HostTensor>>,
+  queries: readonly number[],
+  weigh: (dot: number, pair: Pair) => number,
+): HostTensor<'f64'> {
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const [, m, g] = k.shape as [number, number, number];
+  const [rows, keys] = [toFloat64(q), toFloat64(k)];
+  const weights = new Float64Array(b * queries.length * h * m);
+  let at = 0;
+  for (let batch = 0; batch < b; batch++) {
+    for (const query of queries) {
+      for (let head = 0; head < h; head++) {
+        const from = ((batch * n + query) * h + head) * d;
+        for (let key = 0; key < m; key++, at++) {
+          const to = ((batch * m + key) * g + Math.floor((head * g) / h)) * d;
+          let dot = 0;
+          for (let c = 0; c < d; c++) dot += (rows[from + c] as number) * (keys[to + c] as number);
+          weights[at] = weigh(dot, { query, key, head, batch });
+        }
+      }
+    }
+  }
+  return hostTensor(weights, [b, queries.length, h, m], 'f64');
+}
+
+/**
+ * Of linear attention over features, decayed by the distance: `MethodSpec.weights`. Undefined where the features give a
+ * weight below 0.
+ */
+export function linearWeights(
+  features: Readonly<Record<'q' | 'k', HostTensor>>,
+  queries: readonly number[],
+  { causal, decay }: { readonly causal: boolean; readonly decay?: readonly number[] | undefined },
+): HostTensor<'f64'> | undefined {
+  const weights = pairWeights(features, queries, (dot, { query, key, head }) => {
+    if (!causal) return dot;
+    return key > query ? 0 : dot * (decay?.[head] ?? 1) ** (query - key);
+  });
+  return weights.data.some((weight) => weight < 0) ? undefined : weights;
+}
