@@ -61,7 +61,15 @@ describe('the command line', () => {
       ['mask', 'attention', '--params', '{"window":\n"8"}'],
       'param window of attention: expected [integer >= -1, integer >= -1], got "8"',
     ],
-    [['mask', 'attention', '--svg', '/nowhere/at/all.svg'], "cannot open '/nowhere/at/"],
+    [['mask', 'attention', '--svg', '/nowhere/at/all.svg'], "cannot open '/nowhere/at/all.svg'"],
+    [
+      ['mask', 'neighborhood-attention', '--grid', '2x2x2x2', '--params', '{"window": 2}'],
+      '--grid must have 1 to 3 axes, got 4',
+    ],
+    [
+      ['mask', 'neighborhood-attention', '--grid', '2048x1024', '--params', '{"window": 2}'],
+      '--grid must have at most 1048576 tokens, got 2097152',
+    ],
   ])('%j is refused in one line', (args, message) => expectRefusal(args, message));
 });
 

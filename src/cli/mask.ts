@@ -68,6 +68,12 @@ async function drawMask(name: string, { params, svg, head, ...sizes }: MaskOptio
   process.stdout.write(`${styleText('bold', title)}, ${maskCount(mask, place)}\n${picture}\n`);
 }
 
+function checkGrid(grid: readonly number[]): void {
+  if (grid.length > 3) throw new ParameterError(`--grid must have 1 to 3 axes, got ${grid.length}`);
+  const tokens = grid.reduce((size, extent) => size * extent, 1);
+  if (tokens > LARGEST) throw new ParameterError(`--grid must have at most ${LARGEST} tokens, got ${tokens}`);
+}
+
 function problemOf(
   method: Method,
   {
@@ -81,6 +87,7 @@ function problemOf(
   if (h % g !== 0) throw new ParameterError(`--key-heads must divide the ${h} of --heads, got ${g}`);
   const isSpatial = (method.inputs.q as string).includes('...space');
   if (grid && !isSpatial) throw new ParameterError(`--grid is for methods with spatial axes, ${method.name} has none`);
+  if (grid) checkGrid(grid);
   const letters = isSpatial
     ? bindShapes({ q: method.inputs.q as string }, { q: [1, ...(grid ?? [size]), h, 1] })
     : { n: queries, m: size };

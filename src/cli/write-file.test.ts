@@ -63,7 +63,9 @@ test('leaves nothing behind and the old file as it was when it fails', async () 
 
 test('a folder and a missing folder are refused', async () => {
   await expect(writeFileAtomic(folder, 'x')).rejects.toThrow(ParameterError);
-  await expect(writeFileAtomic(join(folder, 'none', 'a'), 'x')).rejects.toThrow('ENOENT');
+  await expect(writeFileAtomic('', 'x')).rejects.toThrow('must not be empty');
+  const path = join(folder, 'none', 'a');
+  await expect(writeFileAtomic(path, 'x')).rejects.toMatchObject({ code: 'ENOENT', path });
 });
 
 test('a device stays a device', async () => {

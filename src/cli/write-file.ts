@@ -8,13 +8,17 @@ import { ParameterError } from '../errors';
  * `path` is as it was. A symbolic link keeps pointing where it does; a device or pipe is written to as it is.
  */
 export async function writeFileAtomic(path: string, data: Uint8Array | string): Promise<void> {
+  if (path === '') throw new ParameterError('the path of the file to write must not be empty');
   const present = await unlessMissing(stat(path));
   if (present?.isDirectory()) throw new ParameterError(`cannot write '${path}': it is a folder`);
   if (present && !present.isFile()) return writeFile(path, data);
 
   const target = (await unlessMissing(realpath(path))) ?? path;
   const temporary = join(dirname(target), `.${basename(target)}.${randomUUID()}.tmp`);
-  const file = await open(temporary, 'wx', present?.mode);
+  const file = await open(temporary, 'wx', present?.mode).catch((error: NodeJS.ErrnoException) => {
+    // The caller knows nothing of the temporary name.
+    throw Object.assign(error, { path });
+  });
   try {
     try {
       await file.writeFile(data);
