@@ -44,23 +44,22 @@ export function positive(options: PositiveOptions): FeatureMap {
 
   async function forward(x: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
     using along = await project(x, directions, control);
-    using cost = await halfSquares(x, control);
-    using exponents = await subtract(along, cost, control);
-    using shift = await shiftOf(exponents, control);
-    using shifted = await subtract(exponents, shift, control);
-    return await exp(shifted, control);
+    using offsets = await offsetsOf(x, along, control);
+    using exponents = await subtract(along, offsets, control);
+    return await exp(exponents, control);
   }
-  /** What is left to subtract from the exponents: ln(m) / 2 and, stabilised, the largest: [r, 1] or []. */
-  async function shiftOf(exponents: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
-    const constant = exponents.runtime.tensor([Math.log(features) / 2], []);
-    if (stabilise === 'none') return constant;
-    using held = constant;
-    using largest = await maxRows(exponents, control);
-    if (stabilise === 'rows') return await add(largest, held, control);
-    using row = largest.reshape([1, -1]);
-    using one = await maxRows(row, control);
-    using whole = one.reshape([]);
-    return await add(whole, held, control);
+  /** What each row's exponents lose, [r, 1]: |x|^2 / 2, the largest exponent where it is taken out, and ln(m) / 2. */
+  async function offsetsOf(x: Tensor, along: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
+    using constant = x.runtime.tensor([Math.log(features) / 2], []);
+    if (stabilise === 'rows') {
+      using largest = await maxRows(along, control);
+      return await add(largest, constant, control);
+    }
+    using halves = await halfSquares(x, control);
+    if (stabilise === 'none') return await add(halves, constant, control);
+    using largest = await largestOf(along, halves, control);
+    using cost = await add(halves, largest, control);
+    return await add(cost, constant, control);
   }
   return defineFeatureMap({
     name: 'positive',
@@ -83,6 +82,15 @@ async function halfSquares(x: Tensor, control: FeatureOptions): Promise<Tensor<'
   using sums = await sumRows(squares, control);
   using half = x.runtime.tensor([0.5], []);
   return await multiply(sums, half, control);
+}
+
+/** The largest of all exponents along - halves, []. */
+async function largestOf(along: Tensor, halves: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
+  using tops = await maxRows(along, control);
+  using exponents = await subtract(tops, halves, control);
+  using row = exponents.reshape([1, -1]);
+  using largest = await maxRows(row, control);
+  return largest.reshape([]);
 }
 
 function withOpposites(directions: Float32Array): Float32Array {

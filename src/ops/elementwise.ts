@@ -145,7 +145,7 @@ async function binary(operation: Binary, a: Tensor, b: Tensor, options: ResultOp
 
 /** How many elements of a in a row one element of b serves. */
 function stretchOf(a: Tensor, b: Tensor): number {
-  if (b.rank <= a.rank && sameShape(a.shape.slice(a.rank - b.rank), b.shape)) return 1;
+  if (b.rank <= a.rank && sameShape(a.shape.slice(a.rank - b.rank), b.shape)) return b.size === 1 ? a.size : 1;
   if (a.rank > 0 && sameShape([...a.shape.slice(0, -1), 1], b.shape)) return a.shape.at(-1) as number;
   throw new ShapeError(
     `b must have the shape of a ${formatShape(a.shape)}, its last extents, or 1 in place of the last, got ${formatShape(b.shape)}`,
