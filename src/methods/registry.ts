@@ -3,6 +3,7 @@ import { ParameterError } from '../errors';
 import type { Method } from './define';
 import { exactAttention } from './dense/attention';
 import { gatedDeltaRule } from './linear/gated-delta-rule';
+import { transnormer } from './linear/transnormer';
 import { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 import { neighborhoodAttention } from './sparse/neighborhood-attention';
 import { powerAttention } from './sparse/power-attention';
@@ -17,6 +18,7 @@ export const methods: readonly Method[] = [
   powerAttention,
   stochasticAttention,
   gatedDeltaRule,
+  transnormer,
 ];
 
 /** The method of that name; a ParameterError lists the known names. */

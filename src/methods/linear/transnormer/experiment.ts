@@ -1,0 +1,255 @@
+/** How large the gradients by the scores become as the inputs shrink, with a denominator and with a norm in its place. */
+import { formatRatio, significant } from '../../../report/format';
+import { normal } from '../../../tensor/random';
+import type { Experiment, ExperimentContext, Finding } from '../../experiment';
+import { normalisedGradient } from './reference';
+
+const N = 64;
+const D = 16;
+const SCALES = [1, 0.1, 0.01];
+
+type Numbers = Float64Array;
+
+/** What turns products of queries and keys into weights: the features' products, and the gradient by these. */
+const KERNELS = {
+  softmax: (x: number) => x,
+  '1+elu / sum': (x: number) => (x > 0 ? 1 + x : Math.exp(x)),
+  'relu / sum': (x: number) => Math.max(0, x),
+  'identity / sum': (x: number) => x,
+  NormAttention: (x: number) => (x > 0 ? 1 + x : Math.exp(x)),
+} as const;
+type Kernel = keyof typeof KERNELS;
+const NAMES = Object.keys(KERNELS) as Kernel[];
+
+export const experiment: Experiment = {
+  title: 'gradients by the scores as the inputs shrink, and how far attention is diluted',
+  async run({ quick = false, signal, onProgress }: ExperimentContext) {
+    const seeds = quick ? 3 : 20;
+    const largest = Object.fromEntries(NAMES.map((name) => [name, [] as number[]])) as Record<Kernel, number[]>;
+    for (const [at, scale] of SCALES.entries()) {
+      for (const name of NAMES) {
+        signal?.throwIfAborted();
+        onProgress?.(at / SCALES.length, `${name} at scale ${scale}`);
+        const found = Array.from({ length: seeds }, (_, seed) => largestGradient(name, scale, seed));
+        largest[name].push(found.reduce((sum, value) => sum + value, 0) / seeds);
+        await undefined;
+      }
+    }
+    onProgress?.(1);
+    return [witness(), ...gradients(largest, seeds), bound(seeds), dilution()];
+  },
+};
+
+/** All scores equal: the weights are uniform. */
+function witness(): Finding {
+  const epsilons = [1, 1e-2, 1e-4];
+  const found = epsilons.map((epsilon) => {
+    const n = 8;
+    let largest = 0;
+    for (let j = 0; j < n; j++) {
+      for (let k = 0; k < n; k++) {
+        const p = epsilon / (n * epsilon);
+        largest = Math.max(largest, Math.abs((Number(j === k) * p - p * p) / epsilon));
+      }
+    }
+    return largest;
+  });
+  const expected = [0.109375, 10.9375, 1093.75];
+  const agrees = found.every((value, at) => Math.abs(value / (expected[at] as number) - 1) < 1e-12);
+  return {
+    claim: 'Of linear attention with a denominator the gradient of a weight by a score is (1 - 1/n) / (n s): no bound.',
+    source: 'paper, section 3.1',
+    measured: `${found.map((value) => significant(value)).join(', ')} for 8 equal scores of ${epsilons.join(', ')}`,
+    verdict: agrees ? 'reproduced' : 'not reproduced',
+  };
+}
+
+function gradients(largest: Readonly<Record<Kernel, readonly number[]>>, seeds: number): Finding[] {
+  const at = (name: Kernel, scale: number) => largest[name][scale] as number;
+  const figures = (name: Kernel) => `${name} ${largest[name].map((value) => significant(value)).join(', ')}`;
+  const last = SCALES.length - 1;
+  const growth = (name: Kernel) => at(name, last) / at(name, 0);
+  const series = {
+    title: 'Largest gradient by a score, mean over the seeds',
+    x: { label: 'scale of the inputs', values: SCALES },
+    lines: NAMES.map((label) => ({ label, values: largest[label] })),
+  };
+  const setting = `n = ${N}, d = ${D}, inputs normal with deviations ${SCALES.join(', ')}, gradient by the output normal over sqrt(n), mean of ${seeds} seeds, no training.`;
+  const explodes = growth('relu / sum') > 50 && growth('identity / sum') > 50;
+  return [
+    {
+      claim: 'The denominator makes gradients by scores unbounded.',
+      source: 'paper, section 3.1',
+      measured: `${figures('relu / sum')}; ${figures('identity / sum')}`,
+      verdict: explodes ? 'reproduced' : 'not reproduced',
+      details: `Largest |dL/ds| at each scale. ${setting} The scores are the products of the features.`,
+      series: [series],
+    },
+    {
+      claim: 'So do those of the common feature map 1 + elu.',
+      source: 'paper, section 3.1 and table 2',
+      measured: `${figures('1+elu / sum')}; ${figures('softmax')}`,
+      verdict: growth('1+elu / sum') > 1 ? 'reproduced' : 'not reproduced',
+      details: `Not at the start of training: its features are about 1 where the inputs are small, and its scores far from 0. ${setting}`,
+    },
+    {
+      claim: 'With a norm in its place they stay bounded.',
+      source: 'paper, section 3.1',
+      measured: `${figures('NormAttention')}: ${formatRatio(growth('NormAttention'))} from the first to the last`,
+      verdict: growth('NormAttention') < 2 && growth('NormAttention') > 0.5 ? 'reproduced' : 'not reproduced',
+      details: setting,
+    },
+  ];
+}
+
+/** |dL/ds| <= 3 c1 c2 d / (2 sqrt(epsilon)), with the epsilon under the root as the paper has it. */
+function bound(seeds: number): Finding {
+  const epsilon = 1e-4;
+  let most = 0;
+  for (let seed = 0; seed < seeds; seed++) {
+    const { values, byOut, sums } = problemOf('NormAttention', 1e-3, seed);
+    const c1 = largestNorm(byOut);
+    const c2 = largestNorm(values);
+    const bySums = sums.map((value, at) => {
+      const row = Math.floor(at / D) * D;
+      const [t, by] = [sums.subarray(row, row + D), byOut.subarray(row, row + D)];
+      const divisor = Math.sqrt(dot(t, t) / D + epsilon);
+      return (byOut[at] as number) / divisor - (value * dot(t, by)) / (D * divisor ** 3);
+    });
+    const largest = largestProduct(bySums, values);
+    most = Math.max(most, largest / ((3 * c1 * c2 * D) / (2 * Math.sqrt(epsilon))));
+  }
+  return {
+    claim: 'Gradients by scores of NormAttention are at most 3 c1 c2 d / (2 sqrt(epsilon)).',
+    source: 'paper, section 3.1',
+    measured: `at most ${significant(most)} of the bound in ${seeds} draws`,
+    verdict: most <= 1 ? 'reproduced' : 'not reproduced',
+    details: `epsilon = ${epsilon} under the root as in the paper; the code adds it to the root. c1 and c2 are the largest norms of a gradient by an output and of a value.`,
+  };
+}
+
+/** The mass within r n tokens around a query, of 1 + elu and of softmax, before any training. */
+function dilution(): Finding {
+  const shares = [0.1, 0.2, 0.4, 0.6, 0.8, 1];
+  const uniform = shares.map((share) => massNear(() => 1, share));
+  const [queries, keys] = [draw(N * D, 1, 1), draw(N * D, 1, 2)];
+  const weigh = (phi: (x: number) => number, exponent: boolean) => {
+    const [a, b] = [queries.map(phi), keys.map(phi)];
+    return (i: number, j: number) => {
+      const score = dot(a.subarray(i * D, i * D + D), b.subarray(j * D, j * D + D));
+      return exponent ? Math.exp(score / Math.sqrt(D)) : score;
+    };
+  };
+  const softmax = shares.map((share) => massNear(weigh(KERNELS.softmax, true), share));
+  const linear = shares.map((share) => massNear(weigh(KERNELS.NormAttention, false), share));
+  const at = shares.indexOf(0.4);
+  return {
+    claim: 'Of trained models, 40% of the tokens around a query hold about 80% of softmax attention, 40% of linear.',
+    source: 'paper, section 3.2',
+    measured: `untrained: softmax ${significant(softmax[at] as number)}, 1 + elu ${significant(linear[at] as number)}, uniform weights ${significant(uniform[at] as number)}`,
+    verdict: 'not reproduced',
+    details: `No model was trained: on random inputs, which have no neighbourhoods, both are as diluted as uniform weights. The windows are moved inwards at the borders (reconstructed). n = ${N}.`,
+    series: [
+      {
+        title: 'Mass in a window around the query',
+        x: { label: 'window over n', values: shares },
+        lines: [
+          { label: 'softmax', values: softmax },
+          { label: '1 + elu', values: linear },
+          { label: 'uniform', values: uniform },
+        ],
+      },
+    ],
+  };
+}
+
+/** The mean over the queries; windows of share n tokens, moved inwards at the borders. */
+export function massNear(weight: (i: number, j: number) => number, share: number, n = N): number {
+  const width = Math.max(1, Math.round(share * n));
+  let mean = 0;
+  for (let i = 0; i < n; i++) {
+    const first = Math.min(Math.max(0, i - Math.floor(width / 2)), n - width);
+    let [near, all] = [0, 0];
+    for (let j = 0; j < n; j++) {
+      const value = weight(i, j);
+      all += value;
+      if (j >= first && j < first + width) near += value;
+    }
+    mean += near / all / n;
+  }
+  return mean;
+}
+
+/** The largest |dL/ds|. */
+export function largestGradient(name: Kernel, scale: number, seed: number): number {
+  const { scores, values, byOut, sums } = problemOf(name, scale, seed);
+  if (name === 'NormAttention') return largestProduct(normalisedGradient(sums, byOut, D, 1e-8), values);
+  let largest = 0;
+  for (let i = 0; i < N; i++) {
+    const row = scores.subarray(i * N, (i + 1) * N);
+    const isSoftmax = name === 'softmax';
+    const weights = isSoftmax ? row.map((score) => Math.exp(score)) : row;
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    const by = weights.map((_, j) => dot(byOut.subarray(i * D, (i + 1) * D), values.subarray(j * D, (j + 1) * D)));
+    const mean = by.reduce((sum, value, j) => sum + (value * (weights[j] as number)) / total, 0);
+    // A row of zeros has no attention.
+    if (total === 0) continue;
+    by.forEach((value, j) => {
+      const slope = isSoftmax ? (weights[j] as number) : 1;
+      largest = Math.max(largest, Math.abs((slope * (value - mean)) / total));
+    });
+  }
+  return largest;
+}
+
+/** Scores, values, the gradient by the output, and the sums above the denominators. */
+function problemOf(name: Kernel, scale: number, seed: number) {
+  const phi = KERNELS[name];
+  const [q, k, values] = [1, 2, 3].map((part) => draw(N * D, scale, 10 * seed + part)) as [Numbers, Numbers, Numbers];
+  const byOut = draw(N * D, 1 / Math.sqrt(N), 10 * seed + 4);
+  const [a, b] = [q.map(phi), k.map(phi)];
+  const factor = name === 'softmax' ? 1 / Math.sqrt(D) : 1;
+  const scores = new Float64Array(N * N).map((_, at) => {
+    const [i, j] = [Math.floor(at / N), at % N];
+    return factor * dot(a.subarray(i * D, (i + 1) * D), b.subarray(j * D, (j + 1) * D));
+  });
+  const sums = new Float64Array(N * D).map((_, at) => {
+    let sum = 0;
+    for (let j = 0; j < N; j++) {
+      sum += (scores[Math.floor(at / D) * N + j] as number) * (values[j * D + (at % D)] as number);
+    }
+    return sum;
+  });
+  return { scores, values, byOut, sums };
+}
+
+/** Over all pairs, of the gradient by the sums with a value. */
+function largestProduct(bySums: Numbers, values: Numbers): number {
+  let largest = 0;
+  for (let i = 0; i < N; i++) {
+    for (let j = 0; j < N; j++) {
+      const product = dot(bySums.subarray(i * D, (i + 1) * D), values.subarray(j * D, (j + 1) * D));
+      largest = Math.max(largest, Math.abs(product));
+    }
+  }
+  return largest;
+}
+
+function largestNorm(rows: Numbers): number {
+  let largest = 0;
+  for (let at = 0; at < rows.length; at += D) {
+    const row = rows.subarray(at, at + D);
+    largest = Math.max(largest, Math.sqrt(dot(row, row)));
+  }
+  return largest;
+}
+
+function dot(a: Numbers, b: Numbers): number {
+  let sum = 0;
+  for (let c = 0; c < a.length; c++) sum += (a[c] as number) * (b[c] as number);
+  return sum;
+}
+
+function draw(size: number, deviation: number, seed: number): Numbers {
+  return Float64Array.from(normal(size, seed), (value) => deviation * value);
+}
