@@ -45,6 +45,8 @@ describe('decodePicture', () => {
   });
 
   const whole = encode({ width: 9, height: 9, channels: 1, data: new Uint8Array(81) });
+  const none = whole.slice();
+  new DataView(none.buffer).setUint32(16, 0);
   const huge = whole.slice();
   new DataView(huge.buffer).setUint32(16, 2 ** 30);
   test.each([
@@ -52,6 +54,7 @@ describe('decodePicture', () => {
     [Uint8Array.of(0xff, 0xd8, 1, 2, 3), 'p cannot be decoded: '],
     [whole.subarray(0, 12), 'p cannot be decoded: '],
     [whole.subarray(0, 45), 'p cannot be decoded: '],
+    [none, 'p cannot be decoded: it has no pixels'],
     [huge, /p cannot be decoded: it has \d+.* of at most 100 megapixels/],
   ])('refuses %s', (bytes, message) => {
     expect(() => decodePicture('p', bytes)).toThrow(message);

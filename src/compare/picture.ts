@@ -36,6 +36,7 @@ function fromPng(bytes: Uint8Array): Picture {
   // The header comes first: its size is known before memory is taken.
   const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const megapixels = (header.getUint32(16) * header.getUint32(20)) / 1e6;
+  if (megapixels === 0) throw new ParseError('it has no pixels');
   if (megapixels > MOST_MEGAPIXELS)
     throw new ParseError(`it has ${megapixels} of at most ${MOST_MEGAPIXELS} megapixels`);
   const { width, height, data, depth, channels } = withWholeBytes(decodePng(bytes));
