@@ -4,6 +4,7 @@ import type { Method } from './define';
 import { exactAttention } from './dense/attention';
 import { gatedDeltaRule } from './linear/gated-delta-rule';
 import { transnormer } from './linear/transnormer';
+import { natsLinear } from './linear/nats-linear';
 import { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 import { neighborhoodAttention } from './sparse/neighborhood-attention';
 import { powerAttention } from './sparse/power-attention';
@@ -18,6 +19,7 @@ export const methods: readonly Method[] = [
   powerAttention,
   stochasticAttention,
   gatedDeltaRule,
+  natsLinear,
   transnormer,
 ];
 

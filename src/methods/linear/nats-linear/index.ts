@@ -50,4 +50,6 @@ export const natsLinear = defineMethod({
 
   /** It takes more than q, k and v, so that it is not compared with exact attention. */
   variants: () => [],
+
+  experiment: () => import('./experiment'),
 });
