@@ -3,6 +3,7 @@ import { ParameterError } from '../errors';
 import type { Method } from './define';
 import { exactAttention } from './dense/attention';
 import { gatedDeltaRule } from './linear/gated-delta-rule';
+import { lightningAttention } from './linear/lightning-attention';
 import { transnormer } from './linear/transnormer';
 import { natsLinear } from './linear/nats-linear';
 import { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
@@ -18,6 +19,7 @@ export const methods: readonly Method[] = [
   s2Attention,
   powerAttention,
   stochasticAttention,
+  lightningAttention,
   gatedDeltaRule,
   natsLinear,
   transnormer,

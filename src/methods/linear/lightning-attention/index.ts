@@ -1,0 +1,95 @@
+/**
+ * Lightning attention: causal linear attention with a decay for each head, in chunks, as TransNormerLLM has it.
+ * Sources: Qin et al. 2024, arXiv 2405.17381 (algorithms 5 and 6 with appendix C; the schedule of equation 10) and
+ * arXiv 2401.04658; the authors' code for the schedule of the released models.
+ */
+import * as valibot from 'valibot';
+import { ParameterError } from '../../../errors';
+import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
+import { toFloat64 } from '../../../tensor/host';
+import { bindShapes } from '../../../tensor/shape';
+import type { Tensor } from '../../../tensor/tensor';
+import { defineMethod } from '../../define';
+import { count } from '../../schema';
+import { reference } from './reference';
+import { decaysOf, SCHEDULES, type Schedule } from './schedules';
+
+/** Rows that are computed together (arXiv 2405.17381 has 64): what the cost counts by. */
+const CHUNK = 48;
+
+export const lightningAttention = defineMethod({
+  name: 'lightning-attention',
+  family: 'linear',
+  summary: 'causal attention without a softmax, decaying at a rate of each head, at the same cost for every token',
+  paper: {
+    title: 'Various Lengths, Constant Speed: Efficient Language Modeling with Lightning Attention',
+    arxiv: '2405.17381',
+    year: 2024,
+  },
+  inputs: { q: 'b n h d', k: 'b n g d', v: 'b n g e' },
+  optional: { decay: 'h', initial_state: 'b h d e' },
+  outputs: { out: 'b n h e', state: 'b h d e' },
+  params: valibot.strictObject({
+    schedule: valibot.optional(
+      valibot.pipe(
+        valibot.picklist(SCHEDULES),
+        valibot.description('where the decays are from, if not given: the paper or the released models; else none'),
+      ),
+    ),
+    layer: valibot.optional(count('of the schedule, from 0'), 0),
+    layers: valibot.optional(count('of the schedule', 1), 1),
+  }),
+  isCausal: () => true,
+
+  reference,
+
+  async forward(tensors, params, control) {
+    const { q, k, v } = tensors;
+    const { out, state } = await linearAttention(q, k, v, { ...(await settingsOf(tensors, params)), ...control });
+    return { out, state };
+  },
+
+  async backward(tensors, _, gradOut, params, control) {
+    const { q, k, v } = tensors;
+    const settings = await settingsOf(tensors, params);
+    const grads = await linearAttentionBackward(q, k, v, { gradOut }, { ...settings, ...control });
+    const { gradQ, gradK, gradV, gradInitialState } = grads;
+    return { q: gradQ, k: gradK, v: gradV, ...(gradInitialState && { initial_state: gradInitialState }) };
+  },
+
+  cost({ b, n, h, g, d, e }) {
+    const rest = n % CHUNK;
+    const pairs = (((n - rest) / CHUNK) * CHUNK * (CHUNK + 1) + rest * (rest + 1)) / 2;
+    const state = b * h * d * e;
+    return {
+      flops: b * h * (2 * (d + e) * pairs + 4 * n * d * e),
+      bytes: 4 * (b * n * (h * d + g * d + g * e + h * e) + state),
+      state: 4 * state,
+    };
+  },
+
+  variants: () => [{}],
+  experiment: () => import('./experiment'),
+});
+
+interface Params {
+  readonly schedule?: Schedule | undefined;
+  readonly layer: number;
+  readonly layers: number;
+}
+
+/** Without decays and without a schedule there is no decay. */
+async function settingsOf(tensors: Readonly<Record<'q' | 'k' | 'v', Tensor>>, params: Params) {
+  const {
+    q,
+    decay,
+    initial_state: initialState,
+  } = tensors as Readonly<Record<string, Tensor | undefined>> & {
+    readonly q: Tensor;
+  };
+  if (decay && params.schedule) throw new ParameterError('decay is given: leave the param schedule out');
+  if (decay) bindShapes({ q: 'b n h d', decay: 'h' }, { q: q.shape, decay: decay.shape });
+  const given = decay && toFloat64(await decay.toHost());
+  const scheduled = params.schedule && decaysOf(params.schedule, q.shape[2] as number, params);
+  return { causal: true, decay: given ?? scheduled, initialState };
+}
