@@ -6,6 +6,7 @@ import { gatedDeltaRule } from './linear/gated-delta-rule';
 import { lightningAttention } from './linear/lightning-attention';
 import { transnormer } from './linear/transnormer';
 import { natsLinear } from './linear/nats-linear';
+import { performer } from './linear/performer';
 import { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 import { neighborhoodAttention } from './sparse/neighborhood-attention';
 import { powerAttention } from './sparse/power-attention';
@@ -21,6 +22,7 @@ export const methods: readonly Method[] = [
   stochasticAttention,
   lightningAttention,
   gatedDeltaRule,
+  performer,
   natsLinear,
   transnormer,
 ];

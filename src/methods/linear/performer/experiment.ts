@@ -1,0 +1,262 @@
+/** How near positive random features come to softmax attention, by the size of the scores, and at what speed. */
+import type { Spread } from '../../../compare/comparison';
+import { timeInterleaved } from '../../../compare/timing';
+import { attention } from '../../../ops/attention';
+import { formatPercent, formatRatio, formatTime } from '../../../report/format';
+import type { Runtime } from '../../../runtime/runtime';
+import { toFloat64 } from '../../../tensor/host';
+import type { Tensor } from '../../../tensor/tensor';
+import type { Experiment, ExperimentContext, Finding, Series } from '../../experiment';
+import { performer } from '.';
+
+/** Tokens whose whole matrix of weights is compared; as many as linear attention has value columns for. */
+const TOKENS = 256;
+const DIMENSION = 16;
+/** Standard deviations of the entries of q and k; 1 is usual in transformers. */
+const SIZES = [0.25, 0.5, 0.7, 1];
+const FEATURES = [16, 64, 256];
+/** Keys chosen by their estimated weights. */
+const CHOSEN = 32;
+/** Which share of the work is what comes before the timing. */
+const COUNTING = 0.6;
+
+export const experiment: Experiment = {
+  title: 'error of the attention weights, the mass of keys chosen by them, and time beside exact attention',
+  async run(context) {
+    const cells = await estimates(context);
+    return [...errorFindings(cells), chosenFinding(cells), await speedFinding(context)];
+  },
+};
+
+/** Medians over draws at one size of q and k and one number of features. */
+interface Cell {
+  readonly size: number;
+  readonly features: number;
+  /** Distance of the matrices of weights over the length of the exact one, Frobenius. */
+  readonly independent: number;
+  readonly orthogonal: number;
+  /** Exact mass of the keys with the largest estimated weights, orthogonal directions, and of the best keys. */
+  readonly mass: number;
+  readonly best: number;
+}
+
+async function estimates({ runtime, signal, onProgress, quick = false }: ExperimentContext): Promise<Cell[]> {
+  const draws = quick ? 2 : 20;
+  const cells: Cell[] = [];
+  for (const [at, size] of SIZES.entries()) {
+    onProgress?.((COUNTING * at) / SIZES.length, `error at size ${size}`);
+    await runtime.scope(async () => {
+      const shape = [1, TOKENS, 1, DIMENSION];
+      const [q, k] = [1, 2].map((seed) => scaledNormal(runtime, shape, seed, size));
+      const v = identity(runtime);
+      const inputs = { q: q as typeof v, k: k as typeof v, v };
+      const exact = await numbersOf((await attention(inputs.q, inputs.k, v)).out);
+      const best = massOfChosen(exact, exact);
+      for (const features of FEATURES) {
+        const runs: Record<'independent' | 'orthogonal' | 'mass', number[]> = {
+          independent: [],
+          orthogonal: [],
+          mass: [],
+        };
+        for (let seed = 0; seed < draws; seed++) {
+          signal?.throwIfAborted();
+          for (const orthogonal of [false, true]) {
+            const { out } = await performer.forward(inputs, performer.parse({ features, orthogonal, seed }));
+            const weights = await numbersOf(out as Tensor);
+            out?.dispose();
+            runs[orthogonal ? 'orthogonal' : 'independent'].push(distance(weights, exact));
+            if (orthogonal) runs.mass.push(massOfChosen(weights, exact));
+          }
+        }
+        const { independent, orthogonal, mass } = runs;
+        cells.push({
+          ...{ size, features, best },
+          ...{ independent: median(independent), orthogonal: median(orthogonal), mass: median(mass) },
+        });
+      }
+    });
+  }
+  return cells;
+}
+
+function errorFindings(cells: readonly Cell[]): Finding[] {
+  const of = (size: number) => cells.filter((cell) => cell.size === size);
+  const ends = (size: number) => [of(size)[0] as Cell, of(size).at(-1) as Cell] as const;
+  const slope = (size: number) => {
+    const [few, many] = ends(size);
+    return Math.log(many.orthogonal / few.orthogonal) / Math.log(many.features / few.features);
+  };
+  const list = (values: readonly number[]) => values.map((value) => formatPercent(value)).join(', ');
+  const small = cells.filter(({ size }) => size <= 0.5);
+  const unit = of(1).map(({ orthogonal }) => orthogonal);
+  const setting = `n = ${TOKENS}, d = ${DIMENSION}, one q and k of normal numbers, medians over draws of the directions.`;
+  return [
+    {
+      claim: 'The error of the estimated attention falls as one over the root of the number of features.',
+      source: 'arXiv 2009.14794, uniform convergence, for queries and keys of bounded length',
+      measured: SIZES.map((size) => `features^${slope(size).toFixed(2)} at size ${size}`).join(', '),
+      verdict: Math.abs(slope(0.25) + 0.5) < 0.12 ? 'partly' : 'not reproduced',
+      details: `${setting} Size is the standard deviation of q and k. The law holds for small scores; for larger ones nearly all of a weight comes from rare directions, which few features do not meet.`,
+      series: SIZES.map((size) => errorSeries(size, of(size))),
+    },
+    {
+      claim: 'Orthogonal directions give a smaller error than independent ones.',
+      source: 'arXiv 2009.14794, orthogonal features',
+      measured: small
+        .map(
+          ({ size, features, independent, orthogonal }) =>
+            `${formatRatio(orthogonal / independent)} the error (size ${size}, ${features} features)`,
+        )
+        .join(', '),
+      verdict: small.every(({ independent, orthogonal }) => orthogonal < independent) ? 'reproduced' : 'partly',
+      details: `${setting} Rotations are uniform: a QR decomposition whose signs are left as they fall would bias the estimate.`,
+    },
+    {
+      claim: 'The features approximate softmax attention of transformers without training.',
+      source: 'arXiv 2009.14794, abstract; users of its implementations report errors of 100%',
+      measured: `error ${list(unit)} with ${FEATURES.join(', ')} features, for q and k of unit variance`,
+      verdict: Math.max(...unit) < 0.1 ? 'reproduced' : 'not reproduced',
+      details: `${setting} The relative variance of a weight is (exp(|q + k|^2 / sqrt(d)) - 1) / features, for unit variance about exp(2 sqrt(d)) / features. A model must be trained with the features, or its scores be small.`,
+    },
+  ];
+}
+
+function errorSeries(size: number, cells: readonly Cell[]): Series {
+  return {
+    title: `Error of the attention weights, size ${size}`,
+    x: { label: 'features', values: cells.map(({ features }) => features) },
+    lines: [
+      { label: 'independent', values: cells.map(({ independent }) => independent) },
+      { label: 'orthogonal', values: cells.map(({ orthogonal }) => orthogonal) },
+    ],
+  };
+}
+
+function chosenFinding(cells: readonly Cell[]): Finding {
+  const unit = cells.filter(({ size }) => size === 1);
+  const { best } = unit[0] as Cell;
+  const random = CHOSEN / TOKENS;
+  const most = (unit.at(-1) as Cell).mass;
+  return {
+    claim: 'Even so, the estimated weights tell which keys matter.',
+    source:
+      'reconstructed: SEA (arXiv 2310.01777) estimates its masks from such features, and trains what follows them',
+    measured: `the ${CHOSEN} keys of the largest estimated weights hold ${unit.map(({ mass }) => formatPercent(mass)).join(', ')} of the attention with ${FEATURES.join(', ')} features; the best ${CHOSEN} hold ${formatPercent(best)}, random ones ${formatPercent(random)}`,
+    verdict: most > 0.9 * best ? 'reproduced' : most > 2 * random ? 'partly' : 'not reproduced',
+    details: `n = ${TOKENS}, d = ${DIMENSION}, q and k of unit variance, orthogonal directions, not trained.`,
+    series: [
+      {
+        title: `Attention held by ${CHOSEN} of ${TOKENS} keys, unit variance`,
+        x: { label: 'features', values: FEATURES },
+        lines: [
+          { label: 'chosen by the estimate', values: unit.map(({ mass }) => mass) },
+          { label: 'best', values: unit.map(() => best) },
+          { label: 'random', values: unit.map(() => random) },
+        ],
+      },
+    ],
+  };
+}
+
+async function speedFinding({ runtime, signal, onProgress, quick = false }: ExperimentContext): Promise<Finding> {
+  const lengths = quick ? [128, 256] : [512, 1024, 2048, 4096];
+  const [h, d, features] = quick ? [1, 16, 16] : [4, 64, 128];
+  const params = performer.parse({ features });
+  const times: Spread[][] = [];
+  for (const [at, n] of lengths.entries()) {
+    const from = COUNTING + ((1 - COUNTING) * at) / lengths.length;
+    onProgress?.(from, `timing, n = ${n}`);
+    await runtime.scope(async () => {
+      const [q, k, v] = [1, 2, 3].map((seed) => scaledNormal(runtime, [1, n, h, d], seed, 0.5));
+      const calls = [
+        async () => {
+          const { out } = await performer.forward({ q: q!, k: k!, v: v! }, params, { signal });
+          out?.dispose();
+        },
+        async () => {
+          const { out, lse } = await attention(q!, k!, v!, { signal });
+          out.dispose();
+          lse.dispose();
+        },
+      ];
+      const guesses: number[] = [];
+      for (const call of calls) {
+        await call();
+        const begin = performance.now();
+        await call();
+        guesses.push(performance.now() - begin);
+      }
+      const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds: 3, least: 5, most: 30 };
+      times.push(await timeInterleaved(calls, guesses, plan, { signal }));
+    });
+  }
+  const medians = (contender: number) => times.map((spreads) => (spreads[contender] as Spread).median);
+  const [estimated, exact] = [medians(0), medians(1)];
+  const growth = (values: readonly number[]) => (values.at(-1) as number) / (values[0] as number);
+  const longer = (lengths.at(-1) as number) / (lengths[0] as number);
+  const ratios = lengths.map(
+    (n, at) => `${formatRatio((exact[at] as number) / (estimated[at] as number))} as fast at ${n}`,
+  );
+  return {
+    claim:
+      'Its time grows linearly with the length, that of softmax attention quadratically; it pays from n of about 2 features on.',
+    source: 'arXiv 2009.14794, abstract; the break-even follows from 8 n m d against 4 n^2 d operations',
+    measured: `${formatRatio(growth(estimated))} the time for ${formatRatio(longer)} the tokens, exact attention ${formatRatio(growth(exact))}; ${ratios.join(', ')} (${formatTime(estimated.at(-1) as number)} against ${formatTime(exact.at(-1) as number)})`,
+    verdict:
+      growth(estimated) < 1.3 * longer && (exact[0] as number) > (estimated[0] as number) ? 'reproduced' : 'partly',
+    details: `h = ${h}, d = ${d}, ${features} features, f32, medians, full attention. The count leaves out the passes over the features that are no products.`,
+    series: [
+      {
+        title: 'Milliseconds',
+        x: { label: 'n', values: lengths },
+        lines: [
+          { label: 'performer', values: estimated },
+          { label: 'exact attention', values: exact },
+        ],
+      },
+    ],
+  };
+}
+
+function scaledNormal(runtime: Runtime, shape: readonly number[], seed: number, size: number) {
+  using unit = runtime.random(shape, { seed });
+  return runtime.tensor(
+    unit.data.map((value) => size * value),
+    shape,
+  );
+}
+
+/** Values by which the outputs of attention are its weights: [1, n, 1, n]. */
+function identity(runtime: Runtime) {
+  const values = new Float32Array(TOKENS * TOKENS);
+  for (let i = 0; i < TOKENS; i++) values[i * (TOKENS + 1)] = 1;
+  return runtime.tensor(values, [1, TOKENS, 1, TOKENS]);
+}
+
+const numbersOf = async (x: Tensor) => toFloat64(await x.toHost());
+
+function distance(weights: Float64Array, exact: Float64Array): number {
+  let [difference, length] = [0, 0];
+  exact.forEach((value, at) => {
+    difference += ((weights[at] as number) - value) ** 2;
+    length += value ** 2;
+  });
+  return Math.sqrt(difference / length);
+}
+
+/** Mean over queries of the exact weights of the keys whose `weights` are the largest. */
+function massOfChosen(weights: Float64Array, exact: Float64Array): number {
+  let mass = 0;
+  for (let row = 0; row < TOKENS * TOKENS; row += TOKENS) {
+    const keys = Array.from({ length: TOKENS }, (_, j) => row + j);
+    keys.sort((a, b) => (weights[b] as number) - (weights[a] as number));
+    for (const key of keys.slice(0, CHOSEN)) mass += exact[key] as number;
+  }
+  return mass / TOKENS;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = (sorted.length - 1) / 2;
+  return ((sorted[Math.floor(middle)] as number) + (sorted[Math.ceil(middle)] as number)) / 2;
+}

@@ -1,0 +1,139 @@
+/**
+ * Performer: the exponentials of softmax attention replaced by products of positive random features (FAVOR+), so that
+ * linear attention applies.
+ * Source: Choromanski et al. 2020, arXiv 2009.14794.
+ */
+import * as valibot from 'valibot';
+import { type FeatureMap, type FeatureOptions, positive } from '../../../feature-maps';
+import { multiply } from '../../../ops/elementwise';
+import { checkContiguous, checkFloat32 } from '../../../ops/float32';
+import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
+import { bindShapes } from '../../../tensor/shape';
+import type { Tensor } from '../../../tensor/tensor';
+import { defineMethod } from '../../define';
+import { causal, scale } from '../../schema';
+import { reference } from './reference';
+import { drawOf, factorsOf, MOST_FEATURES, type PerformerParams } from './settings';
+
+export const performer = defineMethod({
+  name: 'performer',
+  family: 'linear',
+  summary: 'softmax attention estimated by positive random features, in O(n) time; good for small scores only',
+  paper: { title: 'Rethinking Attention with Performers', arxiv: '2009.14794', year: 2020 },
+  inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
+  outputs: { out: 'b n h e' },
+  params: valibot.strictObject({
+    features: valibot.optional(
+      valibot.pipe(
+        valibot.number(),
+        valibot.integer(),
+        valibot.minValue(1),
+        valibot.maxValue(MOST_FEATURES),
+        valibot.description(`random features of a query or key; else d ln d, from 1 to ${MOST_FEATURES}`),
+      ),
+    ),
+    orthogonal: valibot.optional(
+      valibot.pipe(valibot.boolean(), valibot.description('directions at right angles, which vary less')),
+      true,
+    ),
+    seed: valibot.optional(
+      valibot.pipe(valibot.number(), valibot.safeInteger(), valibot.description('of the random directions')),
+      0,
+    ),
+    causal,
+    epsilon: valibot.optional(
+      valibot.pipe(
+        valibot.number(),
+        valibot.finite(),
+        valibot.minValue(0),
+        valibot.description('added to the denominators, of features whose largest is 1 / sqrt(features)'),
+      ),
+      0,
+    ),
+    scale,
+  }),
+
+  reference,
+
+  async forward({ q, k, v }, params, control = {}) {
+    const maps = mapsOf({ q, k, v }, params);
+    const { signal } = control;
+    using phiQ = await maps.q.forward(q, { signal });
+    using phiK = await maps.k.forward(k, { signal });
+    const { out, ...rest } = await linearAttention(phiQ, phiK, v, { ...settingsOf(params), ...control });
+    for (const tensor of Object.values(rest)) tensor.dispose();
+    return { out };
+  },
+
+  async backward({ q, k, v }, _, gradOut, params, { signal } = {}) {
+    const maps = mapsOf({ q, k, v }, params);
+    const settings = { ...settingsOf(params), signal };
+    using phiQ = await maps.q.forward(q, { signal });
+    using phiK = await maps.k.forward(k, { signal });
+    // Once more, for the denominators: those of `forward` are not among its results.
+    const results = await linearAttention(phiQ, phiK, v, settings);
+    try {
+      const { out, denominator } = results;
+      const grads = await linearAttentionBackward(phiQ, phiK, v, { gradOut, out, denominator }, settings);
+      using gradPhiQ = grads.gradQ;
+      using gradPhiK = grads.gradK;
+      const gradQ = await maps.q.backward(q, gradPhiQ, { signal });
+      return { q: gradQ, k: await maps.k.backward(k, gradPhiK, { signal }), v: grads.gradV };
+    } finally {
+      for (const tensor of Object.values(results)) tensor.dispose();
+    }
+  },
+
+  cost({ b, n, m, h, g, d, e }, params) {
+    const { features } = drawOf(params, d);
+    // Projection, |x|^2 and two operations a feature; then states and outputs with their sums of keys.
+    const maps = b * (n * h + m * g) * (2 * d * features + 2 * d + 2 * features);
+    const attention = b * h * (n + m) * 2 * features * (e + 1);
+    return {
+      flops: maps + attention,
+      bytes: 4 * b * (n * h * (d + e) + m * g * (d + e)),
+      state: 4 * b * h * features * (e + 1),
+    };
+  },
+
+  variants: () => [{}, { causal: true }],
+  experiment: () => import('./experiment'),
+});
+
+const settingsOf = ({ causal, epsilon }: PerformerParams) => ({ causal, epsilon, normalise: true });
+
+/** The maps of queries and keys, which share their directions. Throws unless the inputs fit. */
+function mapsOf(
+  inputs: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
+  params: PerformerParams,
+): Record<'q' | 'k', FeatureMap> {
+  checkFloat32(performer.name, inputs, {});
+  checkContiguous({ q: inputs.q, k: inputs.k });
+  const { d } = bindShapes(performer.inputs, { q: inputs.q.shape, k: inputs.k.shape, v: inputs.v.shape });
+  const draw = drawOf(params, d as number);
+  const factors = factorsOf(params, d as number);
+  return {
+    q: ofMultiples(factors.q, positive({ ...draw, stabilise: 'rows' })),
+    k: ofMultiples(factors.k, positive({ ...draw, stabilise: 'all' })),
+  };
+}
+
+/** phi(factor x). */
+function ofMultiples(factor: number, map: FeatureMap): FeatureMap {
+  const times = async (x: Tensor, options: FeatureOptions = {}) => {
+    using factors = x.runtime.tensor([factor], []);
+    return await multiply(x, factors, options);
+  };
+  return {
+    ...map,
+    async forward(x, options) {
+      using multiple = await times(x, options);
+      return await map.forward(multiple, options);
+    },
+    async backward(x, gradPhi, options) {
+      using multiple = await times(x, options);
+      using gradMultiple = await map.backward(multiple, gradPhi, options);
+      return await times(gradMultiple, options);
+    },
+  };
+}

@@ -1,0 +1,161 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { describeOnBackends } from '../../../../test/backends';
+import { describeMethod, relativeError, sequences } from '../../../../test/describe-method';
+import { expectClose, expectRefusal } from '../../../../test/expect';
+import { ParameterError } from '../../../errors';
+import { softmaxAttention } from '../../../runtime/reference/attention';
+import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
+import { normal } from '../../../tensor/random';
+import { findMethod } from '../../registry';
+import { performer } from '.';
+
+const cases = fc
+  .record({
+    extents: sequences,
+    m: fc.integer({ min: 1, max: 40 }),
+    params: fc.record(
+      {
+        features: fc.integer({ min: 1, max: 24 }),
+        orthogonal: fc.boolean(),
+        seed: fc.integer({ min: 0, max: 9 }),
+        causal: fc.boolean(),
+        epsilon: fc.constantFrom(0, 1e-6),
+        scale: fc.constantFrom(0.25, -0.1, 0),
+      },
+      { requiredKeys: [] },
+    ),
+  })
+  .map(({ extents: { b, n, g, h, d, e }, m, params }) => {
+    const keys = params.causal ? n : m;
+    return { q: [b, n, h, d], k: [b, keys, g, d], v: [b, keys, g, e], params };
+  });
+
+describeMethod(performer, cases, 25);
+
+const random = (shape: readonly number[], seed: number, factor = 1) =>
+  hostTensor(
+    Float64Array.from(
+      normal(
+        shape.reduce((a, c) => a * c),
+        seed,
+      ),
+      (x) => factor * x,
+    ),
+    shape,
+  );
+const inputsOf = (n: number, factor: number) => ({
+  q: random([1, n, 2, 8], 1, factor),
+  k: random([1, n, 2, 8], 2, factor),
+  v: random([1, n, 2, 3], 3),
+});
+const referenceOf = (inputs: Record<'q' | 'k' | 'v', HostTensor>, params: unknown, gradOut?: HostTensor) =>
+  performer.reference(inputs, performer.parse(params), gradOut);
+
+describe('the reference', () => {
+  test('comes to softmax attention with many features, and nearer with more', () => {
+    for (const causal of [false, true]) {
+      const inputs = inputsOf(12, 0.3);
+      const { out } = softmaxAttention(inputs, 1 / Math.sqrt(8), (i, j) => !causal || j <= i);
+      const errors = [4, 256].map((features) =>
+        mean(
+          Array.from({ length: 12 }, (_, seed) =>
+            relativeError(referenceOf(inputs, { features, seed, causal }).out as HostTensor, out),
+          ),
+        ),
+      );
+      expect(errors[1]! / errors[0]!).toBeLessThan(0.3);
+      expect(errors[1]).toBeLessThan(0.1);
+    }
+  });
+
+  test('one key gives its value', () => {
+    const inputs = { ...inputsOf(1, 3), v: random([1, 1, 2, 3], 3) };
+    expectClose(toFloat64(referenceOf(inputs, { features: 3 }).out as HostTensor), toFloat64(inputs.v), 1e-14);
+  });
+
+  test('with the identity as values the outputs are the weights: not negative, with sum 1', () => {
+    const n = 9;
+    const identity = Float64Array.from({ length: n * n }, (_, at) => Number(Math.floor(at / n) === at % n));
+    const inputs = {
+      q: random([1, n, 1, 4], 1),
+      k: random([1, n, 1, 4], 2),
+      v: hostTensor(identity, [1, n, 1, n]),
+    };
+    const weights = toFloat64(referenceOf(inputs, { features: 5 }).out as HostTensor);
+    expect(Math.min(...weights)).toBeGreaterThan(0);
+    const sums = Array.from({ length: n }, (_, i) => weights.subarray(i * n, (i + 1) * n).reduce((a, c) => a + c));
+    expectClose(sums, new Array(n).fill(1), 1e-14);
+  });
+
+  test('gradients are those of finite differences', () => {
+    for (const params of [{ features: 6 }, { features: 6, causal: true, scale: -0.3 }]) {
+      const inputs = inputsOf(5, 1);
+      const gradOut = random([1, 5, 2, 3], 7);
+      const grads = referenceOf(inputs, params, gradOut);
+      for (const name of ['q', 'k', 'v'] as const) {
+        const expected = toFloat64(inputs[name]).map((_, at) => {
+          const loss = (step: number) => {
+            const moved = toFloat64(inputs[name]).map((value, other) => value + (other === at ? step : 0));
+            const { out } = referenceOf({ ...inputs, [name]: hostTensor(moved, inputs[name].shape) }, params);
+            return toFloat64(out as HostTensor).reduce((sum, x, other) => sum + x * toFloat64(gradOut)[other]!, 0);
+          };
+          return (loss(1e-5) - loss(-1e-5)) / 2e-5;
+        });
+        expectClose(toFloat64(grads[`grad_${name}`] as HostTensor), expected, 1e-8);
+      }
+    }
+  });
+});
+
+describeOnBackends('performer', (runtime) => {
+  test('stays right where plain exponentials of the scores overflow', async () => {
+    const inputs = inputsOf(6, 12);
+    const host = Object.fromEntries(
+      Object.entries(inputs).map(([name, x]) => [name, hostTensor(Float32Array.from(x.data as Float64Array), x.shape)]),
+    ) as Record<'q' | 'k' | 'v', HostTensor<'f32'>>;
+    await runtime().scope(async () => {
+      const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x));
+      const { out } = await performer.forward({ q: q!, k: k!, v: v! }, performer.parse({}));
+      expect(relativeError(await out!.toHost(), referenceOf(host, {}).out as HostTensor)).toBeLessThan(1e-3);
+    });
+  });
+
+  test('refuses inputs that do not fit, by name, and frees everything', async () => {
+    using x = runtime().random([1, 3, 2, 4]);
+    using longer = runtime().random([1, 5, 2, 4]);
+    using half = runtime().random([1, 3, 2, 4], { dtype: 'f16' });
+    using swapped = x.permute([0, 2, 1, 3]);
+    const refuse = (inputs: Record<'q' | 'k' | 'v', typeof x>, params: object, message: string) =>
+      expectRefusal(runtime(), () => performer.forward(inputs, performer.parse(params)), message);
+    await refuse({ q: x, k: longer, v: longer }, { causal: true }, 'causal needs as many queries as keys');
+    await refuse({ q: x, k: x, v: longer }, {}, 'v');
+    await refuse({ q: swapped, k: swapped, v: swapped }, {}, 'q [1, 2, 3, 4] must be contiguous');
+    await refuse({ q: half as never, k: x, v: x }, {}, 'q must be f32, got f16');
+  });
+});
+
+test.each([
+  [{ features: 0 }, `param features of performer: expected integer >= 1 and <= 256, got 0`],
+  [{ features: 257 }, `param features of performer: expected integer >= 1 and <= 256, got 257`],
+  [{ epsilon: -1 }, 'param epsilon of performer: expected finite number >= 0, got -1'],
+  [{ epsilon: Number.POSITIVE_INFINITY }, 'param epsilon of performer: expected finite number >= 0, got Infinity'],
+  [{ seed: 0.5 }, 'param seed of performer: expected integer'],
+  [{ redraw: 1000 }, "performer has no param 'redraw': expected features, orthogonal, seed, causal, epsilon, scale"],
+])('%j is refused by name', (params, message) => {
+  expect(() => performer.parse(params)).toThrow(message);
+  expect(() => performer.parse(params)).toThrow(ParameterError);
+});
+
+test('cost counts maps, sums and state', () => {
+  const { flops, state } = performer.cost(
+    { b: 2, n: 10, m: 20, h: 4, g: 2, d: 8, e: 3 },
+    performer.parse({ features: 6 }),
+  );
+  expect(flops).toBe(2 * (40 + 40) * (2 * 8 * 6 + 2 * 8 + 2 * 6) + 2 * 4 * 30 * 2 * 6 * 4);
+  expect(state).toBe(4 * 2 * 4 * 6 * 4);
+});
+
+test('is found by name', () => expect(findMethod('performer')).toBe(performer));
+
+const mean = (values: readonly number[]) => values.reduce((a, c) => a + c, 0) / values.length;

@@ -1,0 +1,127 @@
+/** What `performer` computes, pair by pair in float64; only the random directions are those of the fast path. */
+import { drawDirections } from '../../../feature-maps/draw';
+import { type HostTensor, toFloat64 } from '../../../tensor/host';
+import { drawOf, factorsOf, type PerformerParams } from './settings';
+
+type Inputs = Readonly<Record<'q' | 'k' | 'v', HostTensor>>;
+type Result = HostTensor<'f64'> & { readonly data: Float64Array };
+
+/**
+ * phi(x)_f = m^-1/2 exp(w_f x - |x|^2 / 2 - shift) for x = |scale|^1/2 q (negated if scale is) and x = |scale|^1/2 k. The
+ * shift of a query makes its largest exponent 0, that of the keys the largest of all. Then
+ * out_i = sum_j a_ij v_j / (sum_j a_ij + epsilon) for a_ij = phi(q_i) . phi(k_j), j <= i if causal.
+ * In gradients the shifts are constants; without epsilon nothing depends on them.
+ */
+export function reference(
+  { q, k, v }: Inputs,
+  params: PerformerParams,
+  gradOut?: HostTensor,
+): Record<string, HostTensor<'f64'>> {
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const [, m, g, e] = v.shape as [number, number, number, number];
+  const factors = factorsOf(params, d);
+  const queries = new Features(q, factors.q, params);
+  const keys = new Features(k, factors.k, params);
+  const values = toFloat64(v);
+  const byOut = gradOut && toFloat64(gradOut);
+  const [out, gradV] = [zeros([b, n, h, e]), zeros(v.shape)];
+  const shiftOfKeys = Math.max(...keys.exponents);
+  for (let row = 0; row < b * n * h; row++) {
+    const batch = Math.floor(row / (n * h));
+    const i = Math.floor(row / h) % n;
+    const group = Math.floor(((row % h) * g) / h);
+    const phiQ = queries.of(row, queries.largest(row));
+    const seen = params.causal ? i + 1 : m;
+    const rows = Array.from({ length: seen }, (_, j) => (batch * m + j) * g + group);
+    const phiK = rows.map((at) => keys.of(at, shiftOfKeys));
+    const weights = phiK.map((phi) => dot(phiQ, phi));
+    const denominator = weights.reduce((a, c) => a + c, params.epsilon);
+    const result = out.data.subarray(row * e, (row + 1) * e);
+    rows.forEach((at, j) => {
+      addTo(result, values.subarray(at * e, (at + 1) * e), (weights[j] as number) / denominator);
+    });
+    if (!byOut) continue;
+    const grad = byOut.subarray(row * e, (row + 1) * e);
+    const mean = dot(grad, result);
+    const gradPhiQ = new Float64Array(phiQ.length);
+    rows.forEach((at, j) => {
+      const byWeight = (dot(grad, values.subarray(at * e, (at + 1) * e)) - mean) / denominator;
+      addTo(gradV.data.subarray(at * e, (at + 1) * e), grad, (weights[j] as number) / denominator);
+      addTo(gradPhiQ, phiK[j] as Float64Array, byWeight);
+      keys.addGradient(at, phiK[j] as Float64Array, phiQ, byWeight);
+    });
+    queries.addGradient(row, phiQ, gradPhiQ, 1);
+  }
+  if (!byOut) return { out };
+  return { out, grad_q: queries.gradient, grad_k: keys.gradient, grad_v: gradV };
+}
+
+/** The features of the rows of a tensor, and its gradient. */
+class Features {
+  /** w_f x - |x|^2 / 2, [rows, features]. */
+  readonly exponents: Float64Array;
+  readonly gradient: Result;
+  readonly #d: number;
+  readonly #count: number;
+  readonly #x: Float64Array;
+  readonly #directions: Float64Array;
+
+  constructor(
+    tensor: HostTensor,
+    readonly factor: number,
+    params: PerformerParams,
+  ) {
+    this.#d = tensor.shape[3] as number;
+    const draw = drawOf(params, this.#d);
+    this.#count = draw.features;
+    this.#directions = Float64Array.from(drawDirections(this.#count, draw));
+    this.#x = toFloat64(tensor).map((value) => factor * value);
+    this.gradient = zeros(tensor.shape);
+    this.exponents = new Float64Array((this.#x.length / this.#d) * this.#count);
+    this.exponents.forEach((_, at) => {
+      const x = this.#row(Math.floor(at / this.#count));
+      this.exponents[at] = dot(this.#direction(at % this.#count), x) - dot(x, x) / 2;
+    });
+  }
+
+  largest(row: number): number {
+    return Math.max(...this.exponents.subarray(row * this.#count, (row + 1) * this.#count));
+  }
+
+  of(row: number, shift: number): Float64Array {
+    const exponents = this.exponents.subarray(row * this.#count, (row + 1) * this.#count);
+    return exponents.map((value) => Math.exp(value - shift) / Math.sqrt(this.#count));
+  }
+
+  /** By x of a loss whose gradient by phi(x) is `weight` times `gradPhi`. */
+  addGradient(row: number, phi: Float64Array, gradPhi: Float64Array, weight: number): void {
+    const into = this.gradient.data.subarray(row * this.#d, (row + 1) * this.#d);
+    phi.forEach((value, f) => {
+      const byExponent = weight * (gradPhi[f] as number) * value * this.factor;
+      addTo(into, this.#direction(f), byExponent);
+      addTo(into, this.#row(row), -byExponent);
+    });
+  }
+
+  #row(row: number): Float64Array {
+    return this.#x.subarray(row * this.#d, (row + 1) * this.#d);
+  }
+
+  #direction(f: number): Float64Array {
+    return this.#directions.subarray(f * this.#d, (f + 1) * this.#d);
+  }
+}
+
+function zeros(shape: readonly number[]): Result {
+  return { dtype: 'f64', shape, data: new Float64Array(shape.reduce((a, extent) => a * extent, 1)) };
+}
+
+function dot(a: Float64Array, b: Float64Array): number {
+  let sum = 0;
+  for (let at = 0; at < a.length; at++) sum += (a[at] as number) * (b[at] as number);
+  return sum;
+}
+
+function addTo(into: Float64Array, x: Float64Array, factor: number): void {
+  for (let at = 0; at < x.length; at++) into[at] = (into[at] as number) + factor * (x[at] as number);
+}
