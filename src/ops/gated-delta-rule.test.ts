@@ -59,7 +59,7 @@ function given({ b, n, h, d, e }: Shapes, decay = 0.2): Problem {
 const filled = (like: HostTensor<'f32'>, value: number) =>
   hostTensor(new Float32Array(like.data.length).fill(value), like.shape, 'f32');
 
-const LENGTHS = [1, 2, 5, 6, 7, 12, 47, 48, 49, 95, 96, 97, 150];
+const LENGTHS = [1, 2, 5, 6, 7, 12, 23, 24, 25, 47, 48, 49, 72, 95, 96, 97, 150];
 
 async function run(runtime: Runtime, problem: Problem, options: GatedDeltaRuleOptions = {}) {
   return runtime.scope(async () => {

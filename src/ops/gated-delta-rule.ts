@@ -21,7 +21,7 @@ export interface GatedDeltaRuleSettings {
 }
 
 export interface GatedDeltaRuleOptions extends GatedDeltaRuleSettings, Control {
-  /** `chunked` computes 48 tokens at a time by matrix products, `recurrent` one. Default: chunked for 8 tokens or more. */
+  /** `chunked` goes by chunks of tokens and matrix products, `recurrent` by tokens. Default: chunked from 8 tokens on. */
   readonly form?: DeltaRuleForm | undefined;
   /** Where to write: contiguous tensors that no input shares memory with. */
   readonly out?: Tensor | undefined;
@@ -114,7 +114,7 @@ export async function gatedDeltaRule(
 
 /**
  * Gradients of a loss by the inputs of `gatedDeltaRule`, from those by its results; the settings must be the same. The
- * states at the chunks' ends are computed again: O(n d e / 48) memory. The same bits whatever the number of threads.
+ * states at the ends of chunks of 48 tokens are computed again and kept: O(n d e / 48) memory. The same bits whatever the number of threads.
  *
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {ParameterError} as `gatedDeltaRule`

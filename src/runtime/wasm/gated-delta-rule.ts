@@ -4,20 +4,22 @@ import type { GatedDeltaRuleBackwardCall, GatedDeltaRuleCall, GatedDeltaRuleInpu
 import type { Plan } from './linear-attention';
 import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, operand } from './operands';
 
-/** As assembly/delta-chunk.ts cuts them. */
-const CHUNK = 48;
+/** Tokens of a chunk. Short ones have less work between their tokens; long ones have fewer states to keep. */
+const FORWARD_CHUNK = 24;
+const BACKWARD_CHUNK = 48;
+/** As assembly/layout.ts has them. */
 const SLICE = 8;
 const PANEL = 6;
 /** Value columns of a head are split so that there are about so many tasks. */
-const TASKS = 4;
+const TASKS = 2;
 /** Of a group of value columns: with fewer slices too much of a task is the work on keys, which each group repeats. */
 const LEAST_SLICES = 4;
 
 export function planGatedDeltaRule(call: GatedDeltaRuleCall): Plan {
   const { initialState, out, state, form } = call;
-  const problem = problemOf(call);
+  const problem = problemOf(call, FORWARD_CHUNK);
   const { tasks, tokens, d, e } = problem;
-  const flops = form === 'chunked' ? 6 * d * e + 2 * CHUNK * (d + e) : 14 * d * e;
+  const flops = form === 'chunked' ? 6 * d * e + 2 * FORWARD_CHUNK * (d + e) : 14 * d * e;
   return {
     bytes: { work: problem.workBytes },
     jobs: ({ work }) => [
@@ -32,11 +34,11 @@ export function planGatedDeltaRule(call: GatedDeltaRuleCall): Plan {
 
 export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall): Plan {
   const { initialState, gradOut, gradState, gradQ, gradK, gradV, gradG, gradBeta, gradInitialState } = call;
-  const problem = problemOf(call);
+  const problem = problemOf(call, BACKWARD_CHUNK);
   const { heads, chunks, tasks, tokens, d, e } = problem;
   const width = Math.ceil(e / SLICE) * SLICE;
   const states = heads * (chunks + 1) * d * width * 4;
-  const errors = heads * chunks * CHUNK * width * 4;
+  const errors = heads * chunks * BACKWARD_CHUNK * width * 4;
   return {
     bytes: { work: problem.workBytes, states, errors, gradStates: states, gradWrites: errors },
     jobs: (addresses) => [
@@ -49,24 +51,24 @@ export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall): Pl
         params: [
           ...problem.params(addresses.work as number, initialState),
           ...keptOperand(addresses.states, d, width),
-          ...keptOperand(addresses.errors, chunks * CHUNK, width),
+          ...keptOperand(addresses.errors, chunks * BACKWARD_CHUNK, width),
           ...keptOperand(addresses.gradStates, d, width),
-          ...keptOperand(addresses.gradWrites, chunks * CHUNK, width),
+          ...keptOperand(addresses.gradWrites, chunks * BACKWARD_CHUNK, width),
           ...operand(gradOut),
           ...(gradState ? stateOperand(gradState) : NONE),
           ...[gradQ, gradK, gradV, gradG, gradBeta].flatMap(place),
           ...(gradInitialState ? place(gradInitialState) : [0, 0]),
         ],
-        microseconds: (tokens * (16 * d * e + 12 * CHUNK * (d + e))) / FLOPS_PER_MICROSECOND,
+        microseconds: (tokens * (16 * d * e + 12 * BACKWARD_CHUNK * (d + e))) / FLOPS_PER_MICROSECOND,
       },
     ],
   };
 }
 
-function problemOf({ q, k, v, g, beta, scale }: GatedDeltaRuleInputs) {
+function problemOf({ q, k, v, g, beta, scale }: GatedDeltaRuleInputs, length: number) {
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const e = v.shape[3] as number;
-  const chunks = Math.ceil(n / CHUNK);
+  const chunks = Math.ceil(n / length);
   const slices = Math.ceil(e / SLICE);
   const groups = Math.min(Math.ceil(slices / LEAST_SLICES), Math.ceil(TASKS / (b * h)));
   return {
@@ -76,7 +78,7 @@ function problemOf({ q, k, v, g, beta, scale }: GatedDeltaRuleInputs) {
     tasks: b * h * groups,
     workBytes: b * h * slices * Math.ceil(d / PANEL) * PANEL * SLICE * 4,
     params: (work: number, state: Tensor | undefined) => [
-      ...[n, h, d, e, scale, chunks, groups, work],
+      ...[n, h, d, e, scale, chunks, length, groups, work],
       ...[q, k, v].flatMap(operand),
       ...[g, beta].flatMap((x) => gateOperand(x)),
       ...(state ? stateOperand(state) : NONE),

@@ -25,7 +25,7 @@ export const gatedDeltaRule = defineMethod({
     form: valibot.optional(
       valibot.pipe(
         valibot.picklist(DELTA_RULE_FORMS),
-        valibot.description('48 tokens at a time by products, or one; else chunked from 8 tokens on'),
+        valibot.description('by chunks of tokens and products, or token by token; else chunked from 8 tokens on'),
       ),
     ),
     scale,

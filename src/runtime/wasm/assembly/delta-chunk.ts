@@ -1,5 +1,5 @@
 /**
- * One chunk of 48 tokens of the gated delta rule: its decays, and the matrices that tie its tokens together.
+ * One chunk of up to 48 tokens of the gated delta rule: its decays, and the matrices that tie its tokens together.
  *
  * With G_i the sum of the chunk's log decays up to token i, a chunk needs L_ij = e^(G_i - G_j) k_i k_j for j < i and
  * P_ij = scale e^(G_i - G_j) q_i k_j for j <= i. Only differences G_i - G_j with j <= i enter an exponential, so it is
@@ -19,8 +19,8 @@ import { ACROSS, ADD, ADD_TIMES, DECAY_ADD, product, STORE } from './product';
 import { bytesOf, loadElement, loadRow, storeRow } from './storage';
 import { exp2Clamped, madd } from './vector';
 
+/** The most tokens of a chunk. */
 export const CHUNK: i32 = 48;
-export const PANELS: i32 = CHUNK / PANEL;
 /** Bytes of a row of a matrix between the tokens of a chunk. */
 export const ROW: usize = ACROSS;
 /** Bytes of a panel's rows and columns in such a matrix. */
@@ -45,12 +45,14 @@ export class Problem {
   e: f64;
   scale: f64;
   chunks: f64;
+  /** Tokens of a chunk. */
+  length: f64;
   /** Groups of value columns, each a task of its own. */
   groups: f64;
   /** Working states, [b * h][slices of e][d to sixes][8]. */
   work: f64;
 }
-const OPERANDS_AT: usize = 64;
+const OPERANDS_AT: usize = 72;
 const OPERAND_BYTES: usize = 48;
 
 export const Q: usize = 0;
@@ -64,7 +66,7 @@ export const STATE: usize = 5;
 export const RESULTS_AT: usize = OPERANDS_AT + 6 * OPERAND_BYTES;
 /** In the backward pass, what is kept of the chunks, in heap memory with columns in whole slices, one "batch" each. */
 export const STATES: usize = 6; // [b * h * (chunks + 1)][d][e]: before each chunk, and after the last
-export const ERRORS: usize = 7; // [b * h][chunks * 48][e]
+export const ERRORS: usize = 7; // [b * h][chunks * length][e]
 export const GRAD_STATES: usize = 8;
 export const GRAD_WRITES: usize = 9; // as the errors
 export const GRAD_OUT: usize = 10;
@@ -114,17 +116,16 @@ export const NEGATIVE_L: usize = KEY_TILE + CHUNK * LARGEST_HEAD * 4; // [48][48
 export const P: usize = NEGATIVE_L + <usize>CHUNK * ROW; // [48][48]
 export const OWN: usize = P + <usize>CHUNK * ROW;
 
-/** Decays and betas of the tokens from `first` on; returns e^G of the whole chunk. */
-export function openGates(params: usize, batch: i32, head: i32, first: i32, scratch: usize): f32 {
+/** Decays and betas of the `count` tokens from `first` on; returns e^G of the whole chunk. */
+export function openGates(params: usize, batch: i32, head: i32, first: i32, count: i32, scratch: usize): f32 {
   const p = changetype<Problem>(params);
-  const n = <i32>p.n;
   const g = operand(params, G);
   const beta = operand(params, BETA);
   let log: f64 = 0;
   for (let i: i32 = 0; i < CHUNK; i++) {
     const row = first + i;
     let strength: f32 = 0;
-    if (row < n) {
+    if (i < count) {
       log += max(<f64>loadElement(rowAddress(g, batch, row, head), <i32>g.dtype), LEAST_LOG) * LOG2E;
       strength = loadElement(rowAddress(beta, batch, row, head), <i32>beta.dtype);
     }
@@ -201,7 +202,7 @@ export function multiplyBelow(a: usize, b: usize, depth: i32, panels: i32, to: u
   for (let panel: i32 = 0; panel < panels; panel++) {
     const row = to + <usize>panel * PANEL_ROWS;
     for (let s: i32 = 0; s * SLICE < (panel + 1) * PANEL; s++) {
-      storeProduct(a + <usize>panel * panelBytes, PANEL_COLUMNS, b + <usize>s * sliceBytes, depth, row + (<usize>s << 5), ROW);
+      storeBlock(a + <usize>panel * panelBytes, b + <usize>s * sliceBytes, depth, row + (<usize>s << 5));
     }
   }
 }
@@ -346,8 +347,13 @@ export function advance(slice: usize, rows: i32, decay: f32, a: usize, b: usize,
 
 // The micro-kernel as functions: its code is long, and a call costs little beside it.
 
-export function storeProduct(a: usize, aStep: usize, b: usize, depth: i32, c: usize, cStep: usize): void {
-  product(a, aStep, false, b, depth, c, cStep, STORE, 0);
+export function storeProduct(a: usize, aStep: usize, b: usize, depth: i32, c: usize): void {
+  product(a, aStep, false, b, depth, c, 32, STORE, 0);
+}
+
+/** A panel times a tile's slice: six rows of eight columns of a matrix between tokens. */
+function storeBlock(panel: usize, b: usize, depth: i32, c: usize): void {
+  product(panel, PANEL_COLUMNS, false, b, depth, c, ROW, STORE, 0);
 }
 
 export function addProduct(a: usize, aStep: usize, b: usize, depth: i32, c: usize): void {

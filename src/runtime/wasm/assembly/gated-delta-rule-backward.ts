@@ -104,6 +104,7 @@ export function deltaReverse(params: usize, task: i32, scratch: usize): void {
   const d = <i32>p.d;
   const e = <i32>p.e;
   const chunks = <i32>p.chunks;
+  const length = <i32>p.length;
   const place = task / <i32>p.groups;
   const batch = place / h;
   const head = place % h;
@@ -118,10 +119,10 @@ export function deltaReverse(params: usize, task: i32, scratch: usize): void {
 
   for (let chunk = chunks - 1; chunk >= 0; chunk--) {
     if (isAborted()) return;
-    const token = chunk * CHUNK;
-    const count = min(CHUNK, n - token);
+    const token = chunk * length;
+    const count = min(length, n - token);
     const panels = (count + PANEL - 1) / PANEL;
-    const decayed = openGates(params, batch, head, token, scratch);
+    const decayed = openGates(params, batch, head, token, count, scratch);
     openChunk(params, batch, head, token, panels, true, scratch);
     const scaled = scratch + SCALED_FROM_START;
     const negative = scratch + NEGATIVE_FROM_START;
@@ -151,7 +152,7 @@ function solveBack(state: usize, slice: usize, d: i32, panels: i32, scratch: usi
     const block = <usize>panel * PANEL_ROWS + tokens;
     const rest = (panels - panel) * PANEL;
     const to = slice + BY_WRITES + at;
-    storeProduct(scratch + P + block, ROW, slice + BY_OUT + at, rest, to, 32);
+    storeProduct(scratch + P + block, ROW, slice + BY_OUT + at, rest, to);
     addScaled(scratch + KEYS + tokens * <usize>d, state, d, to, scratch + TO_END + tokens);
     const later = slice + BY_VALUES + at;
     if (rest > PANEL) {
@@ -192,14 +193,15 @@ export function deltaGradients(params: usize, task: i32, scratch: usize): void {
   const h = <i32>p.h;
   const d = <i32>p.d;
   const chunks = <i32>p.chunks;
+  const length = <i32>p.length;
   const place = task / chunks;
   const batch = place / h;
   const head = place % h;
-  const token = (task % chunks) * CHUNK;
-  const count = min(CHUNK, n - token);
+  const token = (task % chunks) * length;
+  const count = min(length, n - token);
   const panels = (count + PANEL - 1) / PANEL;
 
-  openGates(params, batch, head, token, scratch);
+  openGates(params, batch, head, token, count, scratch);
   openGradients(params, place, token, panels, scratch);
   memory.fill(scratch + BY_LOGS, 0, CHUNK << 4);
   const rows = panels * PANEL;
@@ -260,7 +262,7 @@ function gradientColumns(
   const d = <i32>p.d;
   const e = <i32>p.e;
   const rows = panels * PANEL;
-  const state = place * (<i32>p.chunks + 1) + token / CHUNK;
+  const state = place * (<i32>p.chunks + 1) + token / <i32>p.length;
   const layout = scratch + LAYOUT;
   layOutTile(operand(params, STATES), state, 0, 0, d, e, column, SLICE, 1, scratch + STATE_TILE, layout);
   layOutTile(operand(params, GRAD_STATES), state + 1, 0, 0, d, e, column, SLICE, 1, scratch + GRAD_STATE_TILE, layout);
@@ -283,7 +285,7 @@ function gradientColumns(
 
     const byWriting = scratch + BY_WRITING + at;
     const rest = rows - panel * PANEL;
-    storeProduct(scratch + M + block, ROW, keys + at, rest, byWriting, 32);
+    storeProduct(scratch + M + block, ROW, keys + at, rest, byWriting);
     addProduct(scratch + N + block, ROW, slice + QUERY_COLUMNS + at, rest, byWriting);
     addScaled(scratch + ERROR_PANELS + ofPanel, scratch + GRAD_STATE_TILE, e, byWriting, scratch + WRITE_FACTORS + tokens);
   }
@@ -312,7 +314,7 @@ function storeGates(params: usize, place: i32, token: i32, count: i32, firstRow:
   const p = changetype<Problem>(params);
   const to = gradientsOf(params);
   const h = <usize>p.h;
-  const state = place * (<i32>p.chunks + 1) + token / CHUNK + 1;
+  const state = place * (<i32>p.chunks + 1) + token / <i32>p.length + 1;
   const states = operand(params, STATES);
   const size = <i32>p.d * <i32>states.row;
   const gradState = rowAddress(operand(params, GRAD_STATES), state, 0, 0);

@@ -1,7 +1,7 @@
 /**
  * The gated delta rule, S_t = e^g_t S_(t-1) + k_t beta_t (v_t - (e^g_t S_(t-1))^T k_t)^T, out_t = scale S_t^T q_t.
  *
- * Chunked: with S the state before a chunk of 48 tokens, the errors y solve a triangular system,
+ * Chunked: with S the state before a chunk of tokens, the errors y solve a triangular system,
  * y_i = v_i - e^G_i S^T k_i - sum over j < i of L_ij beta_j y_j; then out_i = scale e^G_i S^T q_i + sum over j <= i of
  * P_ij beta_j y_j, and the next state is e^G_last S + sum of e^(G_last - G_i) k_i beta_i y_i^T (delta-chunk.ts).
  * Everything is products but for blocks of six rows. Columns of values do not mix: a task owns a group of them.
@@ -83,6 +83,7 @@ function runChunks(params: usize, task: i32, keep: bool, scratch: usize): void {
   const d = <i32>p.d;
   const e = <i32>p.e;
   const chunks = <i32>p.chunks;
+  const length = <i32>p.length;
   const place = task / <i32>p.groups;
   const batch = place / h;
   const head = place % h;
@@ -97,10 +98,10 @@ function runChunks(params: usize, task: i32, keep: bool, scratch: usize): void {
   for (let chunk: i32 = 0; chunk < chunks; chunk++) {
     // A task may take seconds.
     if (isAborted()) return;
-    const token = chunk * CHUNK;
-    const count = min(CHUNK, n - token);
+    const token = chunk * length;
+    const count = min(length, n - token);
     const panels = (count + PANEL - 1) / PANEL;
-    const decayed = openGates(params, batch, head, token, scratch);
+    const decayed = openGates(params, batch, head, token, count, scratch);
     openChunk(params, batch, head, token, panels, !keep, scratch);
     layOutRows(operand(params, K), batch, head, token, count, d, scratch + TO_END, scratch + KEY_ROWS, scratch);
     const all = scratch + COLUMNS;
