@@ -6,6 +6,11 @@ export * as featureMaps from './feature-maps';
 export { type ReadNpzOptions, readNpy, readNpz, readSafetensors, writeNpy, writeNpz, writeSafetensors } from './io';
 export * as masks from './masks';
 export { type Cost, defineMethod, type Method, type MethodSpec, type Paper } from './methods/define';
+export {
+  type LayerPlace,
+  lightningDecays,
+  type Schedule as LightningSchedule,
+} from './methods/linear/lightning-attention/schedules';
 export { findMethod, methods } from './methods/registry';
 export {
   type AttentionInputs,

@@ -379,6 +379,23 @@ test.each([
   expect(new Set(all).size).toBe(1);
 });
 
+test('a long call stops when it is cancelled, and says how far it is', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  using x = runtime.random([1, 40_000, 8, 48]);
+  const before = runtime.memory().live;
+  const shares: number[] = [];
+  const abort = new AbortController();
+  const settings = { causal: true, signal: abort.signal, onProgress: (share: number) => shares.push(share) };
+  const call = linearAttention(x, x, x, settings);
+  setTimeout(() => abort.abort(new Error('enough')), 5);
+  await expect(call).rejects.toThrow('enough');
+  expect(runtime.memory().live).toBe(before);
+  const { out, state } = await linearAttention(x, x, x, { ...settings, signal: undefined });
+  expect(shares.at(-1)).toBe(1);
+  out.dispose();
+  state.dispose();
+});
+
 describe('the reference', () => {
   test.each([
     ['causal', { causal: true, decay: [0.8, 0.5], normalise: false }],

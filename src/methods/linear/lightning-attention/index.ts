@@ -12,7 +12,7 @@ import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { count } from '../../schema';
 import { reference } from './reference';
-import { decaysOf, SCHEDULES, type Schedule } from './schedules';
+import { lightningDecays, SCHEDULES, type Schedule } from './schedules';
 
 /** Rows that are computed together (arXiv 2405.17381 has 64): what the cost counts by. */
 const CHUNK = 48;
@@ -90,6 +90,6 @@ async function settingsOf(tensors: Readonly<Record<'q' | 'k' | 'v', Tensor>>, pa
   if (decay && params.schedule) throw new ParameterError('decay is given: leave the param schedule out');
   if (decay) bindShapes({ q: 'b n h d', decay: 'h' }, { q: q.shape, decay: decay.shape });
   const given = decay && toFloat64(await decay.toHost());
-  const scheduled = params.schedule && decaysOf(params.schedule, q.shape[2] as number, params);
+  const scheduled = params.schedule && lightningDecays(params.schedule, q.shape[2] as number, params);
   return { causal: true, decay: given ?? scheduled, initialState };
 }

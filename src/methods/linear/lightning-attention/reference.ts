@@ -1,7 +1,7 @@
 /** What `lightning-attention` computes: its recurrence in float64, by the names of the method's inputs. */
 import { linearAttention, linearAttentionBackward } from '../../../runtime/reference/linear-attention';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
-import { decaysOf, type Schedule } from './schedules';
+import { lightningDecays, type Schedule } from './schedules';
 
 interface Inputs extends Readonly<Record<'q' | 'k' | 'v', HostTensor>> {
   readonly decay?: HostTensor;
@@ -22,7 +22,11 @@ export function reference(
 ): Record<string, HostTensor<'f64'>> {
   const heads = q.shape[2] as number;
   const none = new Array<number>(heads).fill(1);
-  const decay = given ? [...toFloat64(given)] : params.schedule ? decaysOf(params.schedule, heads, params) : none;
+  const decay = given
+    ? [...toFloat64(given)]
+    : params.schedule
+      ? lightningDecays(params.schedule, heads, params)
+      : none;
   const inputs = { q, k, v, state, causal: true, decay };
   const { out, state: last } = linearAttention(inputs);
   if (!gradOut) return { out, state: last };

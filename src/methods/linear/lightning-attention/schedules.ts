@@ -15,7 +15,7 @@ export interface LayerPlace {
 }
 
 /** One decay in (0, 1] for each head. */
-export function decaysOf(schedule: Schedule, heads: number, place: LayerPlace): number[] {
+export function lightningDecays(schedule: Schedule, heads: number, place: LayerPlace): number[] {
   return schedule === 'paper' ? paperDecays(heads, place) : releasedDecays(heads, place);
 }
 
