@@ -12,7 +12,8 @@ import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { causal, scale } from '../../schema';
-import { reference } from './reference';
+import { linearWeights } from '../../weights';
+import { featuresOf, reference } from './reference';
 import { drawOf, factorsOf, MOST_FEATURES, type PerformerParams } from './settings';
 
 export const performer = defineMethod({
@@ -96,6 +97,8 @@ export const performer = defineMethod({
     };
   },
 
+  needsTraining: true,
+  weights: (inputs, params, queries) => linearWeights(featuresOf(inputs, params), queries, params),
   variants: () => [{}, { causal: true }],
   experiment: () => import('./experiment'),
 });

@@ -52,6 +52,27 @@ const inputsOf = (n: number, factor: number) => ({
 const referenceOf = (inputs: Record<'q' | 'k' | 'v', HostTensor>, params: unknown, gradOut?: HostTensor) =>
   performer.reference(inputs, performer.parse(params), gradOut);
 
+test.each([false, true])(
+  'the weights of some queries, normalised, are what the reference mixes values by (causal: %s)',
+  (causal) => {
+    const inputs = inputsOf(9, 1);
+    const params = performer.parse({ causal, features: 5 });
+    const queries = [0, 4, 8];
+    const { data, shape } = performer.weights!(inputs, params, queries)!;
+    expect(shape).toEqual([1, 3, 2, 9]);
+    const out = toFloat64(performer.reference(inputs, params).out as HostTensor);
+    const v = toFloat64(inputs.v);
+    for (let row = 0; row < 6; row++) {
+      const weights = data.subarray(row * 9, (row + 1) * 9);
+      const total = weights.reduce((a, c) => a + c, 0);
+      const [query, head] = [queries[Math.floor(row / 2)]!, row % 2];
+      const mixed = [0, 1, 2].map((c) => weights.reduce((a, w, j) => a + (w / total) * v[(j * 2 + head) * 3 + c]!, 0));
+      const at = (query * 2 + head) * 3;
+      expectClose(Float64Array.from(mixed), out.subarray(at, at + 3), 1e-12);
+    }
+  },
+);
+
 describe('the reference', () => {
   test('comes to softmax attention with many features, and nearer with more', () => {
     for (const causal of [false, true]) {

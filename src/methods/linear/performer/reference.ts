@@ -25,7 +25,7 @@ export function reference(
   const values = toFloat64(v);
   const byOut = gradOut && toFloat64(gradOut);
   const [out, gradV] = [zeros([b, n, h, e]), zeros(v.shape)];
-  const shiftOfKeys = Math.max(...keys.exponents);
+  const shiftOfKeys = keys.exponents.reduce((a, c) => Math.max(a, c), Number.NEGATIVE_INFINITY);
   for (let row = 0; row < b * n * h; row++) {
     const batch = Math.floor(row / (n * h));
     const i = Math.floor(row / h) % n;
@@ -56,11 +56,18 @@ export function reference(
   return { out, grad_q: queries.gradient, grad_k: keys.gradient, grad_v: gradV };
 }
 
+/** phi of the queries and keys, [b, n, h, features] and [b, m, g, features]. */
+export function featuresOf({ q, k }: Omit<Inputs, 'v'>, params: PerformerParams): Record<'q' | 'k', Result> {
+  const factors = factorsOf(params, q.shape[3] as number);
+  return { q: new Features(q, factors.q, params).all('rows'), k: new Features(k, factors.k, params).all('one') };
+}
+
 /** The features of the rows of a tensor, and its gradient. */
 class Features {
   /** w_f x - |x|^2 / 2, [rows, features]. */
   readonly exponents: Float64Array;
   readonly gradient: Result;
+  readonly #shape: readonly number[];
   readonly #d: number;
   readonly #count: number;
   readonly #x: Float64Array;
@@ -71,6 +78,7 @@ class Features {
     readonly factor: number,
     params: PerformerParams,
   ) {
+    this.#shape = tensor.shape;
     this.#d = tensor.shape[3] as number;
     const draw = drawOf(params, this.#d);
     this.#count = draw.features;
@@ -91,6 +99,17 @@ class Features {
   of(row: number, shift: number): Float64Array {
     const exponents = this.exponents.subarray(row * this.#count, (row + 1) * this.#count);
     return exponents.map((value) => Math.exp(value - shift) / Math.sqrt(this.#count));
+  }
+
+  /** All rows, each with a shift of its own or with one for all. */
+  all(shifts: 'rows' | 'one'): Result {
+    const rows = this.exponents.length / this.#count;
+    const largest = this.exponents.reduce((a, c) => Math.max(a, c), Number.NEGATIVE_INFINITY);
+    const data = new Float64Array(this.exponents.length);
+    for (let row = 0; row < rows; row++) {
+      data.set(this.of(row, shifts === 'one' ? largest : this.largest(row)), row * this.#count);
+    }
+    return { dtype: 'f64', shape: [...this.#shape.slice(0, 3), this.#count], data };
   }
 
   /** By x of a loss whose gradient by phi(x) is `weight` times `gradPhi`. */
