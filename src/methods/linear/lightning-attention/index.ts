@@ -11,6 +11,7 @@ import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { count } from '../../schema';
+import { linearWeights } from '../../weights';
 import { reference } from './reference';
 import { lightningDecays, SCHEDULES, type Schedule } from './schedules';
 
@@ -66,6 +67,13 @@ export const lightningAttention = defineMethod({
       bytes: 4 * (b * n * (h * d + g * d + g * e + h * e) + state),
       state: 4 * state,
     };
+  },
+
+  needsTraining: true,
+  /** Of queries and keys whose products are not negative, as features are. */
+  weights({ q, k }, { schedule, ...place }, queries) {
+    const decay = schedule && lightningDecays(schedule, q.shape[2] as number, place);
+    return linearWeights({ q, k }, queries, { causal: true, decay });
   },
 
   variants: () => [{}],

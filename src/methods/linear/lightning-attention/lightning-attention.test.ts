@@ -40,6 +40,16 @@ describe('the reference', () => {
   });
 });
 
+test('weights fall with the distance by the schedule, and are none where products are negative', () => {
+  const rows = (...values: number[]) => hostTensor(values, [1, 3, 1, 1], 'f64');
+  const [inputs, params] = [{ q: rows(1, 1, 2), k: rows(3, 2, 1), v: rows(0, 0, 0) }, { schedule: 'released' }];
+  const [decay] = releasedDecays(1, { layer: 0, layers: 1 }) as [number];
+  const { data } = lightningAttention.weights!(inputs, lightningAttention.parse(params), [2])!;
+  expectClose(data, [6 * decay ** 2, 4 * decay, 2], 1e-12);
+  const negative = { ...inputs, q: rows(1, 1, -2) };
+  expect(lightningAttention.weights!(negative, lightningAttention.parse({}), [2])).toBeUndefined();
+});
+
 describe("the paper's schedule", () => {
   test.each([
     [0, [1, 0.3679, 0.1353, 0.0498, 0.0183, 0.0067, 0.0025, 0.0009]],
