@@ -201,7 +201,7 @@ export async function linearAttentionStep(
   const normalise = keySum !== undefined;
   const { signal, onProgress } = options;
   const settings = { decay, normalise, epsilon, initialState: state, initialKeySum: keySum, signal, onProgress };
-  const checked = checkProblem({ q, k, v }, { ...settings, causal: true });
+  const checked = checkProblem({ q, k, v }, { ...settings, causal: true }, { state: 'state', keySum: 'keySum' });
   const { b, n, h, e, given, problem } = checked;
   if (n !== 1) throw new ShapeError(`q must have shape [b, 1, h, d], got ${formatShape(q.shape)}`);
   if (!state.isContiguous) throw new ShapeError(`state must be contiguous, got strides ${formatShape(state.strides)}`);
@@ -219,10 +219,11 @@ export async function linearAttentionStep(
   return { ...states, ...(await computing) } as LinearAttentionResult;
 }
 
-/** The extents and the plan's part of a problem; throws where inputs or settings do not fit. */
+/** The extents and the plan's part of a problem; throws where inputs or settings, or the states so named, do not fit. */
 function checkProblem(
   { q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
   options: LinearAttentionSettings & Control,
+  { state, keySum } = { state: 'initialState', keySum: 'initialKeySum' },
 ) {
   checkControl(options);
   const letters = bindShapes(
@@ -252,11 +253,11 @@ function checkProblem(
     throw new ShapeError(
       `causal needs as many queries as keys, got q ${formatShape(q.shape)} and k ${formatShape(k.shape)}`,
     );
-  const given = presentOf({ initialState, initialKeySum });
+  const given = presentOf({ [state]: initialState, [keySum]: initialKeySum });
   checkTensors(given);
-  if (initialState) checkState('initialState', initialState, [b, h, d, e]);
-  if (initialKeySum) checkVector('initialKeySum', initialKeySum, [b, h, d]);
-  if (initialKeySum && !normalise) throw new ParameterError('initialKeySum needs normalise: true');
+  if (initialState) checkState(state, initialState, [b, h, d, e]);
+  if (initialKeySum) checkVector(keySum, initialKeySum, [b, h, d]);
+  if (initialKeySum && !normalise) throw new ParameterError(`${keySum} needs normalise: true`);
   const decay = checkDecay(options.decay, h, causal);
   const initial = { state: initialState, keySum: initialKeySum };
   return { ...letters, given, epsilon: checkEpsilon(options), problem: { q, k, v, causal, decay, initial } };

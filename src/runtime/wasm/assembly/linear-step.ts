@@ -8,7 +8,6 @@ import { madd, sumOfLanes } from './vector';
 /** Rows that one task takes. */
 const RUN: i32 = 64;
 const ROW: usize = <usize>WIDEST * 4;
-export const STEP_BYTES: usize = 4 * ROW;
 
 @unmanaged
 class Step {
