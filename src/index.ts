@@ -18,6 +18,7 @@ export {
   type ModelFiles,
   type UniversalSentenceEncoder,
 } from './models/universal-sentence-encoder';
+export * as nn from './nn';
 export {
   type AttentionBackwardOptions,
   type AttentionBackwardResult,

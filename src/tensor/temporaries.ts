@@ -8,11 +8,11 @@ export class Temporaries {
   readonly #owned = new Set<Tensor>();
 
   /** Takes over a tensor, also one that is still being computed. */
-  async own<T extends Tensor>(made: T | Promise<T>): Promise<T> {
+  readonly own = async <T extends Tensor>(made: T | Promise<T>): Promise<T> => {
     const tensor = await made;
     this.#owned.add(tensor);
     return tensor;
-  }
+  };
 
   /** Takes over all tensors of a result. */
   async ownAll<R extends object>(made: R | Promise<R>): Promise<R> {
@@ -22,8 +22,8 @@ export class Temporaries {
   }
 
   /** The tensors of a result, which then outlive the computation. */
-  release<R extends Readonly<Record<string, Tensor>>>(result: R): R {
-    for (const tensor of Object.values(result)) this.#owned.delete(tensor);
+  release<R extends object>(result: R): R {
+    for (const tensor of Object.values(result) as Tensor[]) this.#owned.delete(tensor);
     return result;
   }
 

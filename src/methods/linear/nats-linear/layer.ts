@@ -27,7 +27,7 @@ export async function forward(tensors: Required, params: Params, control: Contro
   const problem = await checkInputs(given, params);
   const { b, n, h, e, a } = problem;
   using temporaries = new Temporaries();
-  const own = <T extends Tensor>(made: T | Promise<T>) => temporaries.own(made);
+  const { own } = temporaries;
   const chosen = chosenOf(await given.route.read());
   const operands = await operandsOf(given, params, problem, temporaries);
   const deltaSettings = { problem, chosen, scale: operands.deltaScale, forget: params.forget };
@@ -55,7 +55,7 @@ export async function backward(
   const { epsilon, counterfactual } = params;
   const { runtime } = gradOut;
   using temporaries = new Temporaries();
-  const own = <T extends Tensor>(made: T | Promise<T>) => temporaries.own(made);
+  const { own } = temporaries;
   const route = await given.route.read();
   const chosen = chosenOf(route);
   const operands = await operandsOf(given, params, problem, temporaries);
@@ -130,7 +130,7 @@ export async function backward(
 async function operandsOf(given: Given, params: Params, problem: Problem, temporaries: Temporaries) {
   const { b, n, d, a, p, r } = problem;
   const { epsilon, scale = 1 / Math.sqrt(p) } = params;
-  const own = <T extends Tensor>(made: T | Promise<T>) => temporaries.own(made);
+  const { own } = temporaries;
   const { q, k, v, g, beta } = given;
   const heads = async (x: Tensor) => own(rmsNorm(await own(x.reshape([b, n, a, p])), { epsilon }));
   const scaled = async (x: Tensor, gain: Tensor | undefined) => (gain ? own(multiply(x, gain)) : x);
@@ -163,7 +163,7 @@ async function merge(
   { b, n, h, e, a, r }: Problem,
   temporaries: Temporaries,
 ) {
-  const own = <T extends Tensor>(made: T | Promise<T>) => temporaries.own(made);
+  const { own } = temporaries;
   const both = await own(softmaxRows(given.mix));
   const [weights, normal, scaled, parts] = [{}, {}, {}, {}] as Record<Branch, Tensor>[] as [
     Record<Branch, Tensor>,
@@ -185,7 +185,7 @@ async function merge(
 
 /** Sums of the columns of x y, both [..., c]: [c]. */
 async function sumColumns(x: Tensor, y: Tensor, temporaries: Temporaries): Promise<Tensor> {
-  const own = <T extends Tensor>(made: T | Promise<T>) => temporaries.own(made);
+  const { own } = temporaries;
   const columns = x.shape.at(-1) as number;
   const products = await own((await own(multiply(x, y))).reshape([-1, columns]));
   const rows = products.shape[0] as number;

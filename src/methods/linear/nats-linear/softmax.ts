@@ -109,7 +109,7 @@ async function addUnseen(
   { signal, onProgress }: Control,
 ): Promise<void> {
   using temporaries = new Temporaries();
-  const own = <T extends Tensor>(made: T | Promise<T>) => temporaries.own(made);
+  const { own } = temporaries;
   const unseen = chosen.map((x) => 1 - x);
   const mask = routedMask(unseen, problem, false);
   const other = await temporaries.ownAll(

@@ -1,0 +1,184 @@
+/**
+ * GLA, the token mixer of TransNormerLLM: causal linear attention with a decay for each head, normalised and gated.
+ * q = silu(x Wq), k = silu(x Wk), v = x Wv, u = x Wu; out = (rms(attention(q, k, v)) * u) Wo. The norm is over all heads.
+ * Letters: b batch, n tokens, D width, h heads, d = D / h channels of a head.
+ * Source: Qin et al. 2023, TransNormerLLM, arXiv 2307.14995.
+ */
+import { ParameterError, ShapeError } from '../errors';
+import { add, multiply, silu, unaryBackward } from '../ops/elementwise';
+import { linearAttention, linearAttentionBackward } from '../ops/linear-attention';
+import { matmul } from '../ops/matmul';
+import { rmsNorm, rmsNormBackward } from '../ops/rms-norm';
+import type { Runtime } from '../runtime/runtime';
+import { bindShapes, formatShape, type Shape } from '../tensor/shape';
+import { Temporaries } from '../tensor/temporaries';
+import type { Tensor } from '../tensor/tensor';
+import { lrpe, lrpeAngles, lrpeBackward, lrpeFactors } from './lrpe';
+import {
+  checkNames,
+  type Module,
+  type ModuleControl,
+  type ModuleGradients,
+  matmulBackward,
+  type Parameters,
+  randomParameters,
+} from './module';
+
+const NAMES = ['q', 'k', 'v', 'u', 'o'] as const;
+type Name = (typeof NAMES)[number];
+
+export interface GatedLinearAttentionSettings {
+  readonly heads: number;
+  /** For each head, in (0, 1]; default: none decays. */
+  readonly decay?: readonly number[] | undefined;
+}
+
+export interface GatedLinearAttentionExtents extends GatedLinearAttentionSettings {
+  readonly width: number;
+  /** Whether positions enter by LRPE, with a learnt angle for each channel. Default false. */
+  readonly lrpe?: boolean | undefined;
+}
+
+export class GatedLinearAttention implements Module {
+  readonly parameters: Readonly<Record<Name, Tensor>> & { readonly theta?: Tensor };
+
+  /** q, k, v, u and o [D, D]; with LRPE theta [h, d]. */
+  static shapes({ width, heads, lrpe = false }: GatedLinearAttentionExtents): Record<string, Shape> {
+    const square = [width, width];
+    return { q: square, k: square, v: square, u: square, o: square, ...(lrpe && { theta: [heads, width / heads] }) };
+  }
+
+  /** With the parameters that training starts from. */
+  static initial(runtime: Runtime, extents: GatedLinearAttentionExtents, seed = 0): GatedLinearAttention {
+    const { theta, ...shapes } = GatedLinearAttention.shapes(extents);
+    const parameters = randomParameters(runtime, shapes, seed, 0.02);
+    const angles = theta && { theta: lrpeAngles(runtime, extents.heads, theta[1] as number) };
+    return new GatedLinearAttention({ ...parameters, ...angles }, extents);
+  }
+
+  constructor(
+    parameters: Parameters,
+    readonly settings: GatedLinearAttentionSettings,
+  ) {
+    checkNames('GatedLinearAttention', parameters, NAMES, ['theta']);
+    const { q, k, v, u, o, theta } = parameters as Record<Name, Tensor> & { readonly theta?: Tensor };
+    const square = 'D D';
+    const { D } = bindShapes(
+      { q: square, k: square, v: square, u: square, o: square },
+      { q: q.shape, k: k.shape, v: v.shape, u: u.shape, o: o.shape },
+    ) as { readonly D: number };
+    const { heads } = settings;
+    if (!(Number.isInteger(heads) && heads >= 1 && D % heads === 0))
+      throw new ParameterError(`heads must divide the width ${D}, got ${heads}`);
+    if (theta && (theta.rank !== 2 || theta.shape[0] !== heads || theta.shape[1] !== D / heads))
+      throw new ShapeError(`theta must have shape [${heads}, ${D / heads}], got ${formatShape(theta.shape)}`);
+    this.parameters = { q, k, v, u, o, ...(theta && { theta }) };
+  }
+
+  async forward(x: Tensor, control: ModuleControl = {}): Promise<Tensor> {
+    using temporaries = new Temporaries();
+    const { gated } = await this.#compute(x, temporaries, control);
+    return await matmul(gated, this.parameters.o, control);
+  }
+
+  async backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): Promise<ModuleGradients> {
+    using temporaries = new Temporaries();
+    const { own } = temporaries;
+    const { parameters } = this;
+    const { raw, heads, mixed, normal, gated } = await this.#compute(x, temporaries, control);
+    const output = await temporaries.ownAll(matmulBackward(gated, parameters.o, gradOut, control));
+    const byNormal = await own(multiply(output.x, raw.u));
+    const byMixed = await own((await own(rmsNormBackward(mixed, byNormal))).reshape(heads.v.shape));
+    const attended = await this.#attendBackward(heads, byMixed, temporaries, control);
+    const flat = async (gradient: Tensor) => own(gradient.reshape(x.shape));
+    const byProjection = {
+      q: await own(unaryBackward('silu', raw.q, await flat(attended.q))),
+      k: await own(unaryBackward('silu', raw.k, await flat(attended.k))),
+      v: await flat(attended.v),
+      u: await own(multiply(output.x, normal)),
+    };
+    const grads: Record<string, Tensor> = { o: output.weight, ...(attended.theta && { theta: attended.theta }) };
+    let byX: Tensor | undefined;
+    for (const name of ['q', 'k', 'v', 'u'] as const) {
+      const part = await temporaries.ownAll(matmulBackward(x, parameters[name], byProjection[name], control));
+      grads[name] = part.weight;
+      byX = byX ? await own(add(byX, part.x)) : part.x;
+    }
+    temporaries.release({ ...grads, x: byX as Tensor });
+    return { x: byX as Tensor, parameters: grads };
+  }
+
+  /** What both passes need; all [b, n, D] but for the heads [b, n, h, d]. */
+  async #compute(x: Tensor, temporaries: Temporaries, control: ModuleControl) {
+    const { own } = temporaries;
+    const [b, n, width] = checkInput(x, this.parameters.q);
+    const split = [b, n, this.settings.heads, width / this.settings.heads];
+    const raw = {} as Record<'q' | 'k' | 'v' | 'u', Tensor>;
+    for (const name of ['q', 'k', 'v', 'u'] as const) raw[name] = await own(matmul(x, this.parameters[name], control));
+    const heads = {
+      q: await own((await own(silu(raw.q))).reshape(split)),
+      k: await own((await own(silu(raw.k))).reshape(split)),
+      v: await own(raw.v.reshape(split)),
+    };
+    const mixed = await own((await this.#attend(heads, temporaries, control)).reshape([b, n, width]));
+    const normal = await own(rmsNorm(mixed));
+    return { raw, heads, mixed, normal, gated: await own(multiply(normal, raw.u)) };
+  }
+
+  async #attend(heads: Heads, temporaries: Temporaries, control: ModuleControl): Promise<Tensor> {
+    let sum: Tensor | undefined;
+    for (const { q, k } of await this.#parts(heads, temporaries)) {
+      const { out } = await temporaries.ownAll(linearAttention(q, k, heads.v, { ...this.#attention, ...control }));
+      sum = sum ? await temporaries.own(add(sum, out)) : out;
+    }
+    return sum as Tensor;
+  }
+
+  async #attendBackward(
+    heads: Heads,
+    gradOut: Tensor,
+    temporaries: Temporaries,
+    control: ModuleControl,
+  ): Promise<Heads & { readonly theta?: Tensor }> {
+    const { own } = temporaries;
+    const { theta } = this.parameters;
+    const parts = [];
+    for (const { q, k } of await this.#parts(heads, temporaries)) {
+      const options = { ...this.#attention, ...control };
+      parts.push(await temporaries.ownAll(linearAttentionBackward(q, k, heads.v, { gradOut }, options)));
+    }
+    const [cos, sin] = parts as [(typeof parts)[number], ...typeof parts];
+    if (!theta || !sin) return { q: cos.gradQ, k: cos.gradK, v: cos.gradV };
+    const factors = await temporaries.ownAll(lrpeFactors(theta, heads.q.shape[1] as number));
+    const q = await temporaries.ownAll(lrpeBackward(heads.q, factors, { cos: cos.gradQ, sin: sin.gradQ }));
+    const k = await temporaries.ownAll(lrpeBackward(heads.k, factors, { cos: cos.gradK, sin: sin.gradK }));
+    return {
+      ...{ q: q.x, k: k.x, v: await own(add(cos.gradV, sin.gradV)) },
+      theta: await own(add(q.theta, k.theta)),
+    };
+  }
+
+  /** The queries and keys whose attentions add up: one pair, with LRPE two. */
+  async #parts({ q, k }: Heads, temporaries: Temporaries): Promise<Pick<Heads, 'q' | 'k'>[]> {
+    const { theta } = this.parameters;
+    if (!theta) return [{ q, k }];
+    const factors = await temporaries.ownAll(lrpeFactors(theta, q.shape[1] as number));
+    const queries = await temporaries.ownAll(lrpe(q, factors));
+    const keys = await temporaries.ownAll(lrpe(k, factors));
+    return [
+      { q: queries.cos, k: keys.cos },
+      { q: queries.sin, k: keys.sin },
+    ];
+  }
+
+  get #attention() {
+    return { causal: true, decay: this.settings.decay };
+  }
+}
+
+type Heads = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
+
+function checkInput(x: Tensor, weight: Tensor): [b: number, n: number, width: number] {
+  const { b, n, D } = bindShapes({ x: 'b n D', weights: 'D D' }, { x: x.shape, weights: weight.shape });
+  return [b as number, n as number, D as number];
+}

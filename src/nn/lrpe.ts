@@ -1,0 +1,57 @@
+/**
+ * LRPE, linearised relative positions: the token at position t becomes x cos(theta t) and x sin(theta t), channel by
+ * channel, so that the product of a query at t and a key at s is the sum of q_j k_j cos(theta_j (t - s)). The two parts go
+ * through attentions of their own, whose results add up to that of the joined 2 d features.
+ * Source: Qin et al. 2023, TransNormerLLM, arXiv 2307.14995; the real form as in its code.
+ */
+import { add, cos, multiply, sin, subtract } from '../ops/elementwise';
+import { matmul } from '../ops/matmul';
+import type { Runtime } from '../runtime/runtime';
+import { Temporaries } from '../tensor/temporaries';
+import type { Tensor } from '../tensor/tensor';
+
+/** [n, h, d] each. */
+export type LrpeFactors = Readonly<Record<'cos' | 'sin', Tensor>>;
+
+/** The angles that training starts from: 10000^(-2 j / D) for the channels j of all heads, [h, d]. */
+export function lrpeAngles(runtime: Runtime, heads: number, channels: number): Tensor {
+  const width = heads * channels;
+  const angles = Float64Array.from({ length: width }, (_, j) => 10_000 ** ((-2 * j) / width));
+  return runtime.tensor(Float32Array.from(angles), [heads, channels]);
+}
+
+/** What n tokens are multiplied by, for theta [h, d]. */
+export async function lrpeFactors(theta: Tensor, n: number): Promise<LrpeFactors> {
+  using column = theta.runtime.tensor(positions(n), [n, 1]);
+  using row = theta.reshape([1, theta.size]);
+  using product = await matmul(column, row);
+  using angles = product.reshape([n, ...theta.shape]);
+  return { cos: await cos(angles), sin: await sin(angles) };
+}
+
+/** Both parts of x [b, n, h, d]. */
+export async function lrpe(x: Tensor, factors: LrpeFactors): Promise<Record<'cos' | 'sin', Tensor>> {
+  return { cos: await multiply(x, factors.cos), sin: await multiply(x, factors.sin) };
+}
+
+/** Gradients by x and by theta [h, d] from those by both parts. */
+export async function lrpeBackward(
+  x: Tensor,
+  factors: LrpeFactors,
+  grads: Readonly<Record<'cos' | 'sin', Tensor>>,
+): Promise<Record<'x' | 'theta', Tensor>> {
+  using temporaries = new Temporaries();
+  const { own } = temporaries;
+  const times = (a: Tensor, b: Tensor) => own(multiply(a, b));
+  const [b, n, h, d] = x.shape as [number, number, number, number];
+  const byX = await own(add(await times(grads.cos, factors.cos), await times(grads.sin, factors.sin)));
+  const slope = await own(subtract(await times(grads.sin, factors.cos), await times(grads.cos, factors.sin)));
+  const byAngle = await own((await times(slope, x)).reshape([b * n, h * d]));
+  const tokens = Float32Array.from({ length: b * n }, (_, row) => row % n);
+  const byTheta = await own(matmul(await own(x.runtime.tensor(tokens, [1, b * n])), byAngle));
+  return temporaries.release({ x: byX, theta: await own(byTheta.reshape([h, d])) });
+}
+
+function positions(n: number): Float32Array {
+  return Float32Array.from({ length: n }, (_, t) => t);
+}

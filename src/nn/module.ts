@@ -1,0 +1,95 @@
+/**
+ * What a layer of a network is: parameters, a forward pass, and a backward pass that needs the input alone. Nothing is
+ * kept between the two: the backward pass computes again what it needs of the forward one, so that the memory of a deep
+ * network is that of one layer and the inputs of all.
+ */
+import { ParameterError } from '../errors';
+import { matmul } from '../ops/matmul';
+import type { Control } from '../runtime/backend';
+import type { Runtime } from '../runtime/runtime';
+import { normal } from '../tensor/random';
+import { type Shape, sizeOf } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
+
+export interface Module {
+  /** By name, f32. They belong to whoever made them. */
+  readonly parameters: Parameters;
+  /** [b, n, D] -> [b, n, D]. */
+  forward(x: Tensor, control?: ModuleControl): Promise<Tensor>;
+  /** From the input of the forward pass and the gradient by its result. */
+  backward(x: Tensor, gradOut: Tensor, control?: ModuleControl): Promise<ModuleGradients>;
+}
+
+/** Progress is for whoever runs many modules to tell. */
+export type ModuleControl = Pick<Control, 'signal'>;
+
+export type Parameters = Readonly<Record<string, Tensor>>;
+export type ParameterShapes = Readonly<Record<string, Shape>>;
+
+export interface ModuleGradients {
+  readonly x: Tensor;
+  /** By the parameters, under their names. */
+  readonly parameters: Parameters;
+}
+
+/** How many numbers parameters of these shapes are. */
+export function countParameters(shapes: ParameterShapes): number {
+  return Object.values(shapes).reduce((sum, shape) => sum + sizeOf(shape), 0);
+}
+
+/** Standard normal numbers times `deviation`, each parameter with a seed of its own. */
+export function randomParameters<Name extends string>(
+  runtime: Runtime,
+  shapes: Readonly<Record<Name, Shape>>,
+  seed: number,
+  deviation: number,
+): Record<Name, Tensor> {
+  const entries = Object.entries<Shape>(shapes).map(([name, shape], at) => {
+    const values = normal(sizeOf(shape), seed + at).map((value) => deviation * value);
+    return [name, runtime.tensor(values, shape)] as const;
+  });
+  return Object.fromEntries(entries) as Record<Name, Tensor>;
+}
+
+/** The parameters whose names begin with `prefix` and a dot, without it. */
+export function partOf(parameters: Parameters, prefix: string): Parameters {
+  const entries = Object.entries(parameters).filter(([name]) => name.startsWith(`${prefix}.`));
+  return Object.fromEntries(entries.map(([name, tensor]) => [name.slice(prefix.length + 1), tensor]));
+}
+
+/** The same parameters under names that begin with `prefix` and a dot. */
+export function prefixed<T>(prefix: string, parameters: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(Object.entries(parameters).map(([name, value]) => [`${prefix}.${name}`, value]));
+}
+
+/** Throws a ParameterError unless all of these parameters are there, and no others. */
+export function checkNames(
+  module: string,
+  parameters: Parameters,
+  names: readonly string[],
+  optional: readonly string[] = [],
+): void {
+  for (const name of names) {
+    if (!parameters[name])
+      throw new ParameterError(`${module} needs a parameter '${name}': expected ${names.join(', ')}`);
+  }
+  for (const name of Object.keys(parameters)) {
+    if (![...names, ...optional].includes(name))
+      throw new ParameterError(`${module} has no parameter '${name}': expected ${names.join(', ')}`);
+  }
+}
+
+/** Gradients of `matmul(x, weight)`, x [..., D] and weight [D, F], from that by its result. */
+export async function matmulBackward(
+  x: Tensor,
+  weight: Tensor,
+  gradOut: Tensor,
+  control: ModuleControl = {},
+): Promise<Record<'x' | 'weight', Tensor>> {
+  using transposed = weight.permute([1, 0]);
+  using rows = x.reshape([-1, weight.shape[0] as number]);
+  using columns = rows.permute([1, 0]);
+  using byRows = gradOut.reshape([-1, weight.shape[1] as number]);
+  const byWeight = await matmul(columns, byRows, control);
+  return { x: await matmul(gradOut, transposed, control), weight: byWeight };
+}
