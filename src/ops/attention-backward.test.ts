@@ -226,6 +226,31 @@ describeOnBackends('score modifiers', (runtime) => {
   });
 });
 
+describeOnBackends('a modifier that hides every key of some queries', (runtime) => {
+  test.each([1, Number.POSITIVE_INFINITY])('gives them zeros, and no gradient, beside values of %d', async (value) => {
+    const score = scores.from((s, _b, _h, q, k, { hidden }) => (k < q - 3 ? s : hidden), {
+      hidden: Number.NEGATIVE_INFINITY,
+    });
+    await runtime().scope(async () => {
+      const host = given({ b: 1, n: 30, m: 30, h: 1, g: 1, d: 3, e: 2 });
+      (host.q.data as Float32Array)[10 * 3] = value;
+      const [q, k, v, gradOut] = [host.q, host.k, host.v, host.gradOut].map((x) => runtime().fromHost(x)) as [
+        Tensor,
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
+      const { out, lse } = await attention(q, k, v, { score });
+      expect([...(await lse.read())].slice(0, 4)).toEqual(new Array(4).fill(Number.NEGATIVE_INFINITY));
+      expect([...(await out.read())].slice(0, 8)).toEqual(new Array(8).fill(0));
+      if (value !== 1) return;
+      const { gradQ, gradV } = await attentionBackward(q, k, v, { out, lse, gradOut }, { score });
+      expect([...(await gradQ.read())].slice(0, 12)).toEqual(new Array(12).fill(0));
+      expect((await gradV.read()).every(Number.isFinite)).toBe(true);
+    });
+  });
+});
+
 test('the reference agrees with differences by a captured array', async () => {
   using reference = await createRuntime({ backend: 'reference' });
   const host = given({ b: 2, n: 4, m: 6, h: 2, g: 2, d: 3, e: 2 });

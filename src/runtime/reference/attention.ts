@@ -19,7 +19,8 @@ interface Qkv {
 
 /**
  * softmax(scale * q k^T, modified, over the keys that `sees` admits) v for q [b,n,h,d], k [b,m,g,d], v [b,m,g,e].
- * Returns out [b,n,h,e] and lse [b,n,h]; a query that sees no key gives zeros and -Infinity.
+ * Returns out [b,n,h,e] and lse [b,n,h]; a query that sees no key, or whose scores all become -Infinity, gives zeros and
+ * -Infinity.
  */
 export function softmaxAttention(
   { q, k, v }: Qkv,
@@ -124,6 +125,10 @@ function* rowsOf({ q, k }: Qkv, scale: number, sees: Sees, modifier?: Modifier):
           if (modifier) slopes.push(modifier.slope(score, i, j, head, batch));
         }
         const largest = scores.reduce((a, s) => Math.max(a, s), Number.NEGATIVE_INFINITY);
+        // A modifier hides keys by -Infinity: who sees no other sees none.
+        if (modifier && scores.every((score) => score === Number.NEGATIVE_INFINITY)) {
+          for (const hidden of [keys, scores, slopes, raw]) hidden.length = 0;
+        }
         const weights = scores.map((score) => Math.exp(score - largest));
         const sum = weights.reduce((a, w) => a + w, 0);
         const lse = keys.length === 0 ? Number.NEGATIVE_INFINITY : largest + Math.log(sum);

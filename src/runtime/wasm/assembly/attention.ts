@@ -445,7 +445,8 @@ function exceptionalRow(
         }
         if (pass == 0) {
           largest = max(largest, score);
-          seesAny = true;
+          // A modifier hides keys by -Infinity.
+          if (p.program == 0 || score != -Infinity) seesAny = true;
           continue;
         }
         const weight = exp(score - largest);
