@@ -5,16 +5,7 @@
  * P_ij = scale e^(G_i - G_j) q_i k_j for j <= i. Only differences G_i - G_j with j <= i enter an exponential, so it is
  * never above 1. Tokens past the end have zero keys, queries and values, no decay and beta = 0.
  */
-import {
-  LARGEST_HEAD,
-  LAYOUT_BYTES,
-  layOutPanels,
-  layOutTile,
-  Operand,
-  PANEL,
-  rowAddress,
-  SLICE,
-} from './layout';
+import { LARGEST_HEAD, Operand, packPanel, packQuad, PANEL, rowAddress, SLICE } from './layout';
 import { ACROSS, ADD, ADD_TIMES, DECAY_ADD, product, STORE } from './product';
 import { bytesOf, loadElement, loadRow, storeRow } from './storage';
 import { exp2Clamped, madd } from './vector';
@@ -108,8 +99,9 @@ export const BETAS: usize = TO_END + ROW; // [48]
 export const SCALED_FROM_START: usize = BETAS + ROW; // [48]: scale e^G_i
 export const NEGATIVE_FROM_START: usize = SCALED_FROM_START + ROW; // [48]: -e^G_i
 const SIX_FACTORS: usize = NEGATIVE_FROM_START + ROW; // [6]
-export const LAYOUT: usize = SIX_FACTORS + 32;
-export const KEYS: usize = (LAYOUT + LAYOUT_BYTES + 15) & ~15; // [8 panels][d][6]
+const LAYOUT: usize = SIX_FACTORS + 32; // six rows as float32 numbers
+const POINTERS: usize = LAYOUT + PANEL * LARGEST_HEAD * 4; // to six rows
+export const KEYS: usize = POINTERS + 32; // [8 panels][d][6]
 export const QUERIES: usize = KEYS + CHUNK * LARGEST_HEAD * 4; // [8 panels][d][6]
 export const KEY_TILE: usize = QUERIES + CHUNK * LARGEST_HEAD * 4; // [6 slices][d][8]
 export const NEGATIVE_L: usize = KEY_TILE + CHUNK * LARGEST_HEAD * 4; // [48][48]: -L
@@ -168,7 +160,7 @@ export function openChunk(
   const d = <i32>p.d;
   const k = operand(params, K);
   layOutChunk(k, batch, head, n, d, first, panels, scratch + KEYS, scratch);
-  layOutTile(k, batch, head, 0, n, d, first, panels * PANEL, 1, scratch + KEY_TILE, scratch + LAYOUT);
+  layOutTile(k, batch, head, n, d, first, panels * PANEL, scratch + KEY_TILE, scratch);
   multiplyBelow(scratch + KEYS, scratch + KEY_TILE, d, panels, scratch + NEGATIVE_L);
   if (queries) {
     layOutChunk(operand(params, Q), batch, head, n, d, first, panels, scratch + QUERIES, scratch);
@@ -178,7 +170,7 @@ export function openChunk(
   decay(panels, scratch + NEGATIVE_L, true, 0, -1, scratch);
 }
 
-/** Rows from `first` on as panels [columns][6 rows]. */
+/** Rows from `first` on as panels [columns][6 rows], zero past the last of `rows`. */
 export function layOutChunk(
   x: Operand,
   batch: i32,
@@ -190,9 +182,51 @@ export function layOutChunk(
   to: usize,
   scratch: usize,
 ): void {
-  const panel = first / PANEL;
-  const origin = to - <usize>panel * <usize>(columns * PANEL * 4);
-  layOutPanels(x, batch, head, 0, rows, columns, panel, panel + panels, origin, scratch + LAYOUT);
+  const bytes = <usize>(columns * PANEL * 4);
+  for (let panel: i32 = 0; panel < panels; panel++, first += PANEL, to += bytes) {
+    packPanel(pointTo(x, batch, head, rows, columns, first, PANEL, scratch), columns, to);
+  }
+}
+
+/** The same rows as a tile, slices [columns][8 rows]. */
+export function layOutTile(
+  x: Operand,
+  batch: i32,
+  head: i32,
+  rows: i32,
+  columns: i32,
+  first: i32,
+  count: i32,
+  to: usize,
+  scratch: usize,
+): void {
+  const bytes = <usize>(columns * SLICE * 4);
+  for (let r: i32 = 0; r < count; r += SLICE, to += bytes) {
+    packQuad(pointTo(x, batch, head, rows, columns, first + r, 4, scratch), columns, to);
+    packQuad(pointTo(x, batch, head, rows, columns, first + r + 4, 4, scratch), columns, to + 16);
+  }
+}
+
+/** Where the addresses of `count` rows as float32 numbers lie; past the last of `rows` those of zeros. */
+function pointTo(
+  x: Operand,
+  batch: i32,
+  head: i32,
+  rows: i32,
+  columns: i32,
+  first: i32,
+  count: i32,
+  scratch: usize,
+): usize {
+  const pointers = scratch + POINTERS;
+  for (let r: i32 = 0; r < count; r++) {
+    let row = scratch + LAYOUT + <usize>(r * LARGEST_HEAD * 4);
+    if (first + r < rows) {
+      row = loadRow(rowAddress(x, batch, first + r, head), <usize>x.element, <i32>x.dtype, columns, row);
+    } else memory.fill(row, 0, <usize>columns << 2);
+    store<usize>(pointers + (r << 2), row);
+  }
+  return pointers;
 }
 
 /** a b^T for a as panels, b as a tile: the blocks on and below the diagonal of a [48][48] matrix. */
@@ -245,13 +279,19 @@ export function layOutRows(
   if (count < CHUNK) memory.fill(to, 0, <usize>sixes(columns) * ROW);
   for (let r: i32 = 0; r < count; r++, to += PANEL_COLUMNS, factors += 4) {
     const row = loadRow(rowAddress(x, batch, first + r, head), <usize>x.element, <i32>x.dtype, columns, buffer);
-    if (row != buffer) memory.copy(buffer, row, <usize>columns << 2);
+    if (row != buffer) copyRow(row, columns, buffer);
     const scale = v128.load32_splat(factors);
     for (let at = buffer, panel = to; at < end; at += PANEL_COLUMNS, panel += PANEL_ROWS) {
       v128.store(panel, f32x4.mul(v128.load(at), scale));
       v128.store64_lane(panel, f32x4.mul(v128.load64_zero(at, 16), scale), 0, 16);
     }
   }
+}
+
+function copyRow(from: usize, columns: i32, to: usize): void {
+  let left = columns;
+  for (; left >= 4; left -= 4, from += 16, to += 16) v128.store(to, v128.load(from));
+  for (; left > 0; left--, from += 4, to += 4) f32.store(to, f32.load(from));
 }
 
 /** Bytes of a slice of eight columns of the chunk. */

@@ -29,9 +29,9 @@ import {
   K,
   KEY_TILE,
   KEYS,
-  LAYOUT,
   layOutChunk,
   layOutRows,
+  layOutTile,
   loadSlices,
   multiplyBelow,
   NEGATIVE_FROM_START,
@@ -60,7 +60,7 @@ import {
   UP,
 } from './delta-chunk';
 import { firstSlice, keepRows, keepState, openStates, stateSlice, storeState } from './delta-states';
-import { LARGEST_HEAD, layOutTile, PANEL, rowAddress, SLICE } from './layout';
+import { LARGEST_HEAD, PANEL, rowAddress, SLICE } from './layout';
 import { bytesOf, storeRow } from './storage';
 import { madd, sumOfLanes } from './vector';
 
@@ -226,7 +226,7 @@ function openGradients(params: usize, place: i32, token: i32, panels: i32, scrat
   layOutChunk(operand(params, GRAD_OUT), place / h, place % h, n, e, token, panels, scratch + OUT_PANELS, scratch);
   layOutChunk(operand(params, GRAD_WRITES), place, 0, n, e, token, panels, scratch + WRITE_PANELS, scratch);
   layOutChunk(errors, place, 0, n, e, token, panels, scratch + ERROR_PANELS, scratch);
-  layOutTile(errors, place, 0, 0, n, e, token, panels * PANEL, 1, scratch + ERROR_TILE, scratch + LAYOUT);
+  layOutTile(errors, place, 0, n, e, token, panels * PANEL, scratch + ERROR_TILE, scratch);
   const sliceBytes = <usize>e << 5;
   for (let s: i32 = 0; s * SLICE < panels * PANEL; s++) {
     const left = v128.load(scratch + BETAS + (<usize>s << 5));
@@ -263,9 +263,8 @@ function gradientColumns(
   const e = <i32>p.e;
   const rows = panels * PANEL;
   const state = place * (<i32>p.chunks + 1) + token / <i32>p.length;
-  const layout = scratch + LAYOUT;
-  layOutTile(operand(params, STATES), state, 0, 0, d, e, column, SLICE, 1, scratch + STATE_TILE, layout);
-  layOutTile(operand(params, GRAD_STATES), state + 1, 0, 0, d, e, column, SLICE, 1, scratch + GRAD_STATE_TILE, layout);
+  layOutTile(operand(params, STATES), state, 0, d, e, column, SLICE, scratch + STATE_TILE, scratch);
+  layOutTile(operand(params, GRAD_STATES), state + 1, 0, d, e, column, SLICE, scratch + GRAD_STATE_TILE, scratch);
   for (let panel: i32 = 0; panel < panels; panel++) {
     const at = <usize>panel * PANEL_SLICE;
     const tokens = <usize>panel * PANEL_COLUMNS;
