@@ -7,6 +7,13 @@ export { type ReadNpzOptions, readNpy, readNpz, readSafetensors, writeNpy, write
 export * as masks from './masks';
 export { type Cost, defineMethod, type Method, type MethodSpec, type Paper } from './methods/define';
 export {
+  type LocalConcentrationOptions,
+  type LocalConcentrationResult,
+  type LocalConcentrationWeights,
+  localConcentration,
+  localConcentrationBackward,
+} from './methods/linear/l2vit/local-concentration';
+export {
   type LayerPlace,
   lightningDecays,
   type Schedule as LightningSchedule,
@@ -29,6 +36,7 @@ export {
   attention,
   attentionBackward,
 } from './ops/attention';
+export { type BatchNormOptions, type BatchNormResult, batchNorm, batchNormBackward } from './ops/batch-norm';
 export {
   type DepthwiseConvBackwardOptions,
   type DepthwiseConvOptions,

@@ -7,6 +7,7 @@ import { lightningAttention } from './linear/lightning-attention';
 import { transnormer } from './linear/transnormer';
 import { natsLinear } from './linear/nats-linear';
 import { performer } from './linear/performer';
+import { l2vit } from './linear/l2vit';
 import { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 import { neighborhoodAttention } from './sparse/neighborhood-attention';
 import { powerAttention } from './sparse/power-attention';
@@ -25,6 +26,7 @@ export const methods: readonly Method[] = [
   performer,
   natsLinear,
   transnormer,
+  l2vit,
 ];
 
 /** The method of that name; a ParameterError lists the known names. */

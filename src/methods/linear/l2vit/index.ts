@@ -1,0 +1,171 @@
+/**
+ * The enhanced linear attention of L2ViT: ReLU features, denominators that are at least 100, and a factor for each head
+ * on the output. The local concentration module that follows it in a block is in `local-concentration.ts`.
+ * Sources: Zheng 2025, arXiv 2501.16182, section 4.1; the minimum and the factor's start as in the author's code.
+ */
+import * as valibot from 'valibot';
+import { relu } from '../../../feature-maps';
+import { add, multiply, reciprocal, relu as reluOf, step, subtract } from '../../../ops/elementwise';
+import { checkContiguous, checkFloat32 } from '../../../ops/float32';
+import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
+import { matmul } from '../../../ops/matmul';
+import { sumRows } from '../../../ops/rows';
+import type { Control } from '../../../runtime/backend';
+import { hostTensor, toFloat64 } from '../../../tensor/host';
+import { bindShapes } from '../../../tensor/shape';
+import { Temporaries } from '../../../tensor/temporaries';
+import type { Tensor } from '../../../tensor/tensor';
+import { defineMethod } from '../../define';
+import { linearWeights } from '../../weights';
+import { type L2vitInputs, type L2vitParams, reference } from './reference';
+
+export const l2vit = defineMethod({
+  name: 'l2vit',
+  family: 'linear',
+  summary: 'linear attention over ReLU features with denominators that are at least a minimum',
+  paper: { title: 'The Linear Attention Resurrection in Vision Transformer', arxiv: '2501.16182', year: 2025 },
+  inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
+  optional: { tau: 'h' },
+  outputs: { out: 'b n h e', denominator: 'b n h' },
+  params: valibot.strictObject({
+    minimum: valibot.optional(
+      valibot.pipe(
+        valibot.number(),
+        valibot.finite(),
+        valibot.minValue(0),
+        valibot.description('denominators below become it; 0 for none'),
+      ),
+      100,
+    ),
+    scale: valibot.optional(
+      valibot.pipe(
+        valibot.number(),
+        valibot.finite(),
+        valibot.description('factor on the output where no tau is given; else 1 / sqrt(d)'),
+      ),
+    ),
+  }),
+  isCausal: () => false,
+  needsTraining: true,
+
+  reference,
+
+  async forward(inputs: L2vitInputs<Tensor>, params, control = {}) {
+    checkInputs(inputs);
+    using temporaries = new Temporaries();
+    const { ratios, factor, denominator } = await attend(inputs, params, control, temporaries);
+    const out = await multiply(ratios, factor);
+    return { out, denominator: denominator.reshape(denominator.shape.slice(0, 3)) };
+  },
+
+  async backward(inputs: L2vitInputs<Tensor>, _, gradOut, params, control = {}) {
+    const { q, k, v, tau } = inputs;
+    checkInputs({ ...inputs, gradOut });
+    using temporaries = new Temporaries();
+    const own = <T extends Tensor>(made: T | Promise<T>) => temporaries.own(made);
+    const attended = await attend(inputs, params, control, temporaries);
+    const { phiQ, phiK, ratios, denominator, flatDenominator, share, factor, factors } = attended;
+    const byRatios = await own(multiply(gradOut, factor));
+    const byFactor = await own(sumRows(await own(multiply(gradOut, ratios))));
+
+    // Through the share of the denominator in the larger of it and the minimum: its slope is 1 / minimum below that.
+    const { minimum } = params;
+    const slope = await own(scalar(q, minimum > 0 ? 1 / minimum : 0));
+    const below = await own(step(await own(subtract(await own(scalarLike(denominator, minimum)), denominator))));
+    const byShare = await own(multiply(await own(multiply(byFactor, factors)), slope));
+    const byDenominator = await own(multiply(byShare, below));
+    const ones = await own(q.runtime.tensor(new Float32Array(v.size / (v.shape[3] as number)).fill(1), onesOf(v)));
+
+    const settings = { normalise: true, epsilon: GUARD, ...control };
+    const through = { gradOut: byRatios, out: ratios, denominator: flatDenominator };
+    const main = await temporaries.ownAll(linearAttentionBackward(phiQ, phiK, v, through, settings));
+    const beside = await temporaries.ownAll(
+      linearAttentionBackward(phiQ, phiK, ones, { gradOut: byDenominator }, control),
+    );
+    const gradPhiQ = await own(add(main.gradQ, beside.gradQ));
+    const gradPhiK = await own(add(main.gradK, beside.gradK));
+    const grads: Record<string, Tensor> = {
+      q: await own(relu.backward(q, gradPhiQ)),
+      k: await own(relu.backward(k, gradPhiK)),
+      v: main.gradV,
+    };
+    if (tau) grads.tau = await own(sumsOverTokens(await own(multiply(byFactor, share))));
+    return temporaries.release(grads);
+  },
+
+  cost({ b, n, m, h, g, d, e }) {
+    const features = b * d * (n * h + m * g);
+    return {
+      // States and sums of keys; outputs and denominators; for each row the minimum and the factor, and their product.
+      flops: features + b * m * g * (2 * d * e + d) + b * n * h * (2 * d * e + 2 * d + 3 + e),
+      bytes: 4 * b * (n * h * (d + e + 1) + m * g * (d + e)),
+      state: 4 * b * h * d * (e + 1),
+    };
+  },
+
+  weights({ q, k }, _, queries) {
+    const phi = (x: typeof q) =>
+      hostTensor(
+        toFloat64(x).map((value) => Math.max(0, value)),
+        x.shape,
+        'f64',
+      );
+    return linearWeights({ q: phi(q), k: phi(k) }, queries, { causal: false });
+  },
+
+  variants: () => [{}, { minimum: 1 }],
+  experiment: () => import('./experiment'),
+});
+
+/** Added to denominators, so that a row that meets no key gives zeros; far below any that counts. */
+const GUARD = 1e-30;
+
+/** Weighted means of the values, and the factor on each: tau denominator / max(denominator, minimum). */
+async function attend(
+  { q, k, v, tau }: L2vitInputs<Tensor>,
+  { minimum, scale }: L2vitParams,
+  control: Control,
+  temporaries: Temporaries,
+) {
+  const own = <T extends Tensor>(made: T | Promise<T>) => temporaries.own(made);
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const phiQ = await own(relu.forward(q));
+  const phiK = await own(relu.forward(k));
+  const { out, ...rest } = await linearAttention(phiQ, phiK, v, { normalise: true, epsilon: GUARD, ...control });
+  const ratios = await own(out);
+  const { denominator: flatDenominator } = await temporaries.ownAll(rest);
+  const denominator = await own((flatDenominator as Tensor<'f32'>).reshape([b, n, h, 1]));
+  const least = await own(scalar(q, minimum));
+  const above = await own(reluOf(await own(subtract(denominator, least))));
+  const divisor = await own(add(above, await own(scalar(q, Math.max(minimum, GUARD)))));
+  const share = await own(multiply(denominator, await own(reciprocal(divisor))));
+  const factors = await own(
+    tau ? tau.reshape([h, 1]) : q.runtime.tensor(new Float32Array(h).fill(scale ?? 1 / Math.sqrt(d)), [h, 1]),
+  );
+  const factor = await own(multiply(share, factors));
+  return { phiQ, phiK, ratios, denominator, flatDenominator: flatDenominator as Tensor, share, factor, factors };
+}
+
+const scalar = (like: Tensor, value: number): Tensor<'f32'> => like.runtime.tensor([value], []);
+
+const scalarLike = ({ runtime, shape, size }: Tensor, value: number): Tensor<'f32'> =>
+  runtime.tensor(new Float32Array(size).fill(value), shape);
+
+const onesOf = ({ shape }: Tensor): number[] => [...shape.slice(0, 3), 1];
+
+/** [b, n, h, 1] -> [h]. */
+async function sumsOverTokens(x: Tensor): Promise<Tensor<'f32'>> {
+  const [b, n, h] = x.shape as [number, number, number];
+  using weights = x.runtime.tensor(new Float32Array(b * n).fill(1), [1, b * n]);
+  using rows = x.reshape([b * n, h]);
+  using sums = await matmul(weights, rows);
+  return sums.reshape([h]);
+}
+
+function checkInputs(inputs: L2vitInputs<Tensor> & { readonly gradOut?: Tensor }): void {
+  checkFloat32(l2vit.name, { ...inputs }, {});
+  checkContiguous({ ...inputs });
+  const { q, k, v, tau } = inputs;
+  const specs: Record<string, string> = { ...l2vit.inputs, ...(tau && l2vit.optional) };
+  bindShapes(specs, { q: q.shape, k: k.shape, v: v.shape, ...(tau && { tau: tau.shape }) });
+}

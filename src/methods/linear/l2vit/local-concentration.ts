@@ -1,0 +1,83 @@
+/**
+ * The local concentration module of L2ViT: two depthwise convolutions that gather again what linear attention spread.
+ * Source: Zheng 2025, arXiv 2501.16182, equations 6 and 7, and the author's code.
+ */
+import { batchNorm, batchNormBackward } from '../../../ops/batch-norm';
+import { depthwiseConv, depthwiseConvBackward } from '../../../ops/depthwise-conv';
+import { gelu, unaryBackward } from '../../../ops/elementwise';
+import type { Control } from '../../../runtime/backend';
+import { Temporaries } from '../../../tensor/temporaries';
+import type { Tensor } from '../../../tensor/tensor';
+
+/** Over c channels; f32, contiguous. */
+export interface LocalConcentrationWeights {
+  /** [ky, kx, c], in the paper 7 by 7, and [c]. */
+  readonly first: Tensor;
+  readonly firstBias: Tensor;
+  /** [c], of the batch normalisation. */
+  readonly gain: Tensor;
+  readonly bias: Tensor;
+  readonly second: Tensor;
+  readonly secondBias: Tensor;
+}
+
+export interface LocalConcentrationOptions extends Control {
+  /** Running mean and variance [c]; default: those of the batch, as in training. */
+  readonly statistics?: { readonly mean: Tensor; readonly variance: Tensor } | undefined;
+}
+
+export interface LocalConcentrationResult {
+  /** Of the shape of x. */
+  readonly out: Tensor<'f32'>;
+  /** [c]: the statistics that were used, of which training keeps running averages. */
+  readonly mean: Tensor<'f32'>;
+  readonly variance: Tensor<'f32'>;
+}
+
+/**
+ * Depthwise convolution, GELU, batch normalisation, depthwise convolution: x [b, rows, columns, c], tokens as they lie,
+ * -> [b, rows, columns, c], to be added to x. With 7 by 7 kernels a token reads the 13 by 13 around it.
+ *
+ * @throws {ShapeError} ranks or extents that do not fit
+ */
+export async function localConcentration(
+  x: Tensor,
+  weights: LocalConcentrationWeights,
+  { statistics, ...control }: LocalConcentrationOptions = {},
+): Promise<LocalConcentrationResult> {
+  const { first, firstBias, gain, bias, second, secondBias } = weights;
+  using temporaries = new Temporaries();
+  const spread = await temporaries.own(depthwiseConv(x, first, { bias: firstBias, ...control }));
+  const active = await temporaries.own(gelu(spread));
+  const { out: normal, ...used } = await temporaries.ownAll(batchNorm(active, gain, bias, { statistics, ...control }));
+  const out = await depthwiseConv(normal, second, { bias: secondBias, ...control });
+  return { out, ...temporaries.release(used) };
+}
+
+/** Gradients of a loss by x and by each weight, by name, from gradOut, that by `out`; the options must be the same. */
+export async function localConcentrationBackward(
+  x: Tensor,
+  weights: LocalConcentrationWeights,
+  gradOut: Tensor,
+  { statistics, ...control }: LocalConcentrationOptions = {},
+): Promise<Record<'x' | keyof LocalConcentrationWeights, Tensor<'f32'>>> {
+  const { first, firstBias, gain, bias, second } = weights;
+  using temporaries = new Temporaries();
+  const spread = await temporaries.own(depthwiseConv(x, first, { bias: firstBias, ...control }));
+  const active = await temporaries.own(gelu(spread));
+  const options = { statistics, ...control };
+  const { out: normal } = await temporaries.ownAll(batchNorm(active, gain, bias, options));
+  const late = await temporaries.ownAll(depthwiseConvBackward(normal, second, gradOut, control));
+  const norm = await temporaries.ownAll(batchNormBackward(active, gain, late.gradX, options));
+  const bySpread = await temporaries.own(unaryBackward('gelu', spread, norm.gradX));
+  const early = await temporaries.ownAll(depthwiseConvBackward(x, first, bySpread, control));
+  return temporaries.release({
+    x: early.gradX,
+    first: early.gradWeight,
+    firstBias: early.gradBias,
+    gain: norm.gradGain,
+    bias: norm.gradBias,
+    second: late.gradWeight,
+    secondBias: late.gradBias,
+  });
+}
