@@ -47,6 +47,8 @@ const DEFAULT_LENGTH = 4096;
 const DEFAULT_LAYER = 1;
 const DEFAULT_GRID = [64, 64];
 const WIDTH = 100;
+/** Of a variant's name in the table, which then is no wider than the text. */
+const LABEL_WIDTH = 30;
 
 export function compareCommand(): Command {
   return new Command('compare')
@@ -180,8 +182,10 @@ function figures(header: string, cell: (row: Row) => string): TableColumn {
 
 function cells(row: Row, columns: readonly TableColumn[], picked: boolean): string[] {
   const [label, ...rest] = columns.map(({ cell }) => cell(row)) as [string, ...string[]];
-  if (picked) return [`${label} ★`, ...rest].map((text) => styleText('green', text));
-  return row.baseline ? [label, ...rest].map((text) => styleText('bold', text)) : [label, ...rest];
+  const texts = [wrap(picked ? `${label} ★` : label, LABEL_WIDTH), ...rest];
+  const style = picked ? 'green' : row.baseline ? 'bold' : undefined;
+  const styled = (line: string) => (style ? styleText(style, line) : line);
+  return texts.map((text) => text.split('\n').map(styled).join('\n'));
 }
 
 /** Such as 12–97%: the least and the largest of some shares. */

@@ -9,7 +9,7 @@ import { createRuntime, type Runtime } from '../runtime/runtime';
 import { hostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 import { compare, type Qkv } from './compare';
-import type { Comparison, Row } from './comparison';
+import { type Comparison, hasError, type Row } from './comparison';
 import { decodeMap } from './maps';
 
 const QUICK = { seconds: 0 };
@@ -151,14 +151,14 @@ test('a baseline comes before its variants, once, and differs from itself by not
     expect(row.time.min).toBeLessThanOrEqual(row.time.median);
     expect(row.time.median).toBeLessThanOrEqual(row.time.max);
     if (row.mass) expect(row.exactness).toBeLessThan(1e-6);
-    expect(row.memory).toBeGreaterThanOrEqual(4 * (20 * 4 + 20));
+    expect(row.memory).toBeGreaterThanOrEqual(4 * (20 * 4 + (row.error ? 20 : 0)));
   }
 });
 
 test('values of all zeros lose nothing', async () => {
   const { q, k } = randomInputs({ n: 9, m: 9, h: 1, g: 1, d: 4, e: 4 });
   const { rows } = await compare({ q, k, v: runtime.tensor(new Float32Array(36), [1, 9, 1, 4]) }, QUICK);
-  for (const { error } of rows) expect(error).toMatchObject({ relativeL2: 0, cosine: 1 });
+  for (const { error } of rows.filter(hasError)) expect(error).toMatchObject({ relativeL2: 0, cosine: 1 });
 });
 
 describe('attention maps', () => {

@@ -99,7 +99,7 @@ export const performer = defineMethod({
 
   needsTraining: true,
   weights: (inputs, params, queries) => linearWeights(featuresOf(inputs, params), queries, params),
-  variants: () => [{}, { causal: true }],
+  variants: ({ n, m }) => (n === m ? [{}, { causal: true }] : [{}]),
   experiment: () => import('./experiment'),
 });
 
