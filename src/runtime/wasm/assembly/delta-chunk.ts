@@ -261,13 +261,14 @@ export function decay(panels: i32, matrix: usize, strict: bool, factors: usize, 
   }
 }
 
-/** Rows from `first` on times the factors of the chunk, as panels [48 rows][6 columns], zero past the end. */
+/** Rows from `first` on times the factors of the chunk, as panels [48 rows][6 columns]; zero from `count` to `padded`. */
 export function layOutRows(
   x: Operand,
   batch: i32,
   head: i32,
   first: i32,
   count: i32,
+  padded: i32,
   columns: i32,
   factors: usize,
   to: usize,
@@ -276,10 +277,11 @@ export function layOutRows(
   const buffer = scratch + LAYOUT;
   const end = buffer + (<usize>sixes(columns) << 2);
   memory.fill(end - PANEL_COLUMNS, 0, PANEL_COLUMNS);
-  if (count < CHUNK) memory.fill(to, 0, <usize>sixes(columns) * ROW);
-  for (let r: i32 = 0; r < count; r++, to += PANEL_COLUMNS, factors += 4) {
-    const row = loadRow(rowAddress(x, batch, first + r, head), <usize>x.element, <i32>x.dtype, columns, buffer);
-    if (row != buffer) copyRow(row, columns, buffer);
+  for (let r: i32 = 0; r < padded; r++, to += PANEL_COLUMNS, factors += 4) {
+    if (r < count) {
+      const row = loadRow(rowAddress(x, batch, first + r, head), <usize>x.element, <i32>x.dtype, columns, buffer);
+      if (row != buffer) copyRow(row, columns, buffer);
+    } else memory.fill(buffer, 0, end - buffer);
     const scale = v128.load32_splat(factors);
     for (let at = buffer, panel = to; at < end; at += PANEL_COLUMNS, panel += PANEL_ROWS) {
       v128.store(panel, f32x4.mul(v128.load(at), scale));

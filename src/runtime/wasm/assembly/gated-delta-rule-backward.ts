@@ -122,19 +122,20 @@ export function deltaReverse(params: usize, task: i32, scratch: usize): void {
     const token = chunk * length;
     const count = min(length, n - token);
     const panels = (count + PANEL - 1) / PANEL;
+    const padded = panels * PANEL;
     const decayed = openGates(params, batch, head, token, count, scratch);
     openChunk(params, batch, head, token, panels, true, scratch);
     const scaled = scratch + SCALED_FROM_START;
     const negative = scratch + NEGATIVE_FROM_START;
-    layOutRows(operand(params, Q), batch, head, token, count, d, scaled, scratch + QUERY_ROWS, scratch);
-    layOutRows(operand(params, K), batch, head, token, count, d, negative, scratch + KEY_ROWS, scratch);
-    loadSlices(gradOut, batch, head, token, count, panels * PANEL, column, columns, scratch + BY_OUT, SLICE_ROWS);
+    layOutRows(operand(params, Q), batch, head, token, count, padded, d, scaled, scratch + QUERY_ROWS, scratch);
+    layOutRows(operand(params, K), batch, head, token, count, padded, d, negative, scratch + KEY_ROWS, scratch);
+    loadSlices(gradOut, batch, head, token, count, padded, column, columns, scratch + BY_OUT, SLICE_ROWS);
     for (let s = first, at = scratch; s < past; s++, at += SLICE_ROWS) {
       const state = stateSlice(p, place, s);
       keepState(operand(params, GRAD_STATES), p, place, chunk + 1, s, state);
       solveBack(state, at, d, panels, scratch);
-      advance(state, rows, decayed, scratch + QUERY_ROWS, at + BY_OUT, panels * PANEL, scratch);
-      advance(state, rows, 1, scratch + KEY_ROWS, at + BY_VALUES, panels * PANEL, scratch);
+      advance(state, rows, decayed, scratch + QUERY_ROWS, at + BY_OUT, padded, scratch);
+      advance(state, rows, 1, scratch + KEY_ROWS, at + BY_VALUES, padded, scratch);
     }
     keepRows(operand(params, GRAD_WRITES), place, token, count, first, past, scratch + BY_WRITES);
     const row = <usize>(batch * n + token) * <usize>h + <usize>head;

@@ -101,17 +101,18 @@ function runChunks(params: usize, task: i32, keep: bool, scratch: usize): void {
     const token = chunk * length;
     const count = min(length, n - token);
     const panels = (count + PANEL - 1) / PANEL;
+    const padded = panels * PANEL;
     const decayed = openGates(params, batch, head, token, count, scratch);
     openChunk(params, batch, head, token, panels, !keep, scratch);
-    layOutRows(operand(params, K), batch, head, token, count, d, scratch + TO_END, scratch + KEY_ROWS, scratch);
+    layOutRows(operand(params, K), batch, head, token, count, padded, d, scratch + TO_END, scratch + KEY_ROWS, scratch);
     const all = scratch + COLUMNS;
-    loadSlices(operand(params, V), batch, head, token, count, panels * PANEL, column, columns, all, SLICE_ROWS);
+    loadSlices(operand(params, V), batch, head, token, count, padded, column, columns, all, SLICE_ROWS);
     for (let s = first, slice = all; s < past; s++, slice += SLICE_ROWS) {
       const state = stateSlice(p, place, s);
       if (keep) keepState(operand(params, STATES), p, place, chunk, s, state);
       solve(state, slice, d, panels, scratch);
       if (!keep) results(state, slice, d, panels, scratch);
-      advance(state, rows, decayed, scratch + KEY_ROWS, scratch + WRITES, panels * PANEL, scratch);
+      advance(state, rows, decayed, scratch + KEY_ROWS, scratch + WRITES, padded, scratch);
     }
     const row = <usize>(batch * n + token) * <usize>h + <usize>head;
     if (keep) keepRows(operand(params, ERRORS), place, token, count, first, past, all);
