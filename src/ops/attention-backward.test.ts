@@ -251,6 +251,30 @@ describeOnBackends('a modifier that hides every key of some queries', (runtime) 
   });
 });
 
+describeOnBackends('a modifier that gives NaN or infinity', (runtime) => {
+  test.each([Number.NaN, Number.POSITIVE_INFINITY])(
+    'of %d spoils the queries that see it, and no others',
+    async (value) => {
+      const score = scores.from((s, _b, _h, q, k, { value }) => (q === 3 && k === 7 ? value : s), { value });
+      await runtime().scope(async () => {
+        const host = given({ b: 1, n: 30, m: 41, h: 1, g: 1, d: 3, e: 2 });
+        const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x)) as [Tensor, Tensor, Tensor];
+        const { out, lse } = await attention(q, k, v, { score });
+        const plain = await attention(q, k, v);
+        const [got, wanted] = [toFloat64(await out.toHost()), toFloat64(await plain.out.toHost())];
+        got.forEach((x, at) => {
+          if (at === 6 || at === 7) expect(x).toBeNaN();
+          else expect(x).toBeCloseTo(wanted[at] as number, 5);
+        });
+        expect([...(await lse.read())].map(Number.isNaN).indexOf(true)).toBe(3);
+        // Where nobody sees it, it does no harm.
+        const masked = await attention(q, k, v, { score, mask: band(2, 2) });
+        expect((await masked.out.read()).every(Number.isFinite)).toBe(true);
+      });
+    },
+  );
+});
+
 test('the reference agrees with differences by a captured array', async () => {
   using reference = await createRuntime({ backend: 'reference' });
   const host = given({ b: 2, n: 4, m: 6, h: 2, g: 2, d: 3, e: 2 });

@@ -8,7 +8,7 @@
  * How large scores can get, known from the norms of queries and keys, decides how a tile is computed:
  * - small: 2^score can neither overflow nor vanish, so there is no running maximum and nothing to rescale;
  * - ordinary: the usual running maximum;
- * - exceptional (huge, infinite or NaN inputs): plain float64 loops, so that such values propagate as they should.
+ * - exceptional (huge, infinite or NaN inputs, or scores that a modifier makes infinite or NaN): plain float64 loops, so that such values propagate as they should.
  */
 import {
   BLOCK_PANELS,
@@ -188,7 +188,10 @@ export function attention(params: usize, task: i32, scratch: usize): void {
       fill(scratch + BLOCK, NO_MAXIMUM);
       if (program) {
         scoreBlock(p, keys, d, segments, rows, scratch, STORE);
-        modifyBlock(p, segments, scratch);
+        if (!modifyBlock(p, segments, scratch)) {
+          for (let r: i32 = 0; r < rows; r++) exceptionalRow(params, batch, head, group, map, tile, r, scratch);
+          return;
+        }
       } else scoreBlock(p, keys, d, segments, rows, scratch, STORE_MAX);
       rescale(rows, slices, scratch);
       exponentiate(taken * PANEL, rows, scratch);
@@ -260,14 +263,18 @@ function maskQuad(scores: usize, pattern: usize, query: i32, block: usize, finis
   v128.store(block, total);
 }
 
-/** What the program makes of a block's scores, times log2(e), very low for keys not seen; and their maxima. */
-function modifyBlock(p: Problem, segments: i32, scratch: usize): void {
+/**
+ * What the program makes of a block's scores, times log2(e), very low for keys not seen; and their maxima. Returns
+ * whether no key that is seen got NaN or infinity.
+ */
+function modifyBlock(p: Problem, segments: i32, scratch: usize): bool {
   let keys = scratch + KEYS;
   for (let at: i32 = 0; at < segments; at++) {
     const segment = changetype<Segment>(scratch + SEGMENTS + <usize>at * SEGMENT_BYTES);
     keys = writeKeys(p, segment.first, segment.past, keys);
   }
   let scores = scratch + SCORES;
+  let exceptional = i32x4.splat(0);
   const count = <i32>((keys - scratch - KEYS) >> 2);
   modify(<usize>p.program, scratch + MODIFIER, scores, scores, scratch + KEYS, count);
   for (let at: i32 = 0; at < segments; at++) {
@@ -279,13 +286,16 @@ function modifyBlock(p: Problem, segments: i32, scratch: usize): void {
         for (let query: i32 = 0; query < TILE; query += 4) {
           const lane = <usize>query << 2;
           const score = f32x4.mul(v128.load(scores + lane), f32x4.splat(<f32>LOG2E));
-          const seen = v128.bitselect(score, f32x4.splat(MASKED), seenLanes(word >> query));
+          const lanes = seenLanes(word >> query);
+          const seen = v128.bitselect(score, f32x4.splat(MASKED), lanes);
+          exceptional = v128.or(exceptional, v128.andnot(lanes, f32x4.le(score, f32x4.splat(f32.MAX_VALUE))));
           v128.store(scores + lane, seen);
           v128.store(scratch + BLOCK + lane, larger(v128.load(scratch + BLOCK + lane), seen));
         }
       }
     }
   }
+  return !v128.any_true(exceptional);
 }
 
 function addSums(scratch: usize): void {
