@@ -72,6 +72,7 @@ describe.each([
       expect(await page.textContent('.verdict')).toBe(report.recommendation.text);
       expect(await labels(page)).toEqual(report.rows.map(({ label }) => label));
       expect(await page.$$eval('canvas', (canvases) => canvases.length)).toBe(3);
+      expect(await page.textContent('main')).toContain('Rows without an error are of methods that need training');
       const masks = report.rows.filter(({ mass }) => mass);
       expect(await page.$$eval('figure svg', (pictures) => pictures.length)).toBe(masks.length);
       expect(await page.$$eval('svg [aria-label=dot] path', (dots) => dots.length)).toBe(
