@@ -261,7 +261,7 @@ export function decay(panels: i32, matrix: usize, strict: bool, factors: usize, 
   }
 }
 
-/** Rows from `first` on times the factors of the chunk, as panels [48 rows][6 columns]; zero from `count` to `padded`. */
+/** Rows from `first` on times a factor each, as panels [48 rows][6 columns]; zero from `count` to `padded`. */
 export function layOutRows(
   x: Operand,
   batch: i32,

@@ -1,10 +1,11 @@
 /**
  * Gradients of the gated delta rule, chunk by chunk.
  *
- * With y the errors, u = beta y what is written, L and P as in delta-chunk.ts, and dS' the gradient by the state after a
- * chunk, the gradients du by u solve the transposed system, from the last token to the first:
- * du_j = sum over i of P_ij dout_i + e^(G_last - G_j) dS'^T k_j - sum over i > j of L_ij w_i, with w = beta du, which is
- * the gradient by v. `deltaReverse` does that and keeps dS' of all chunks; then all chunks are independent of each other:
+ * With y the errors, u = beta y what is written, L and P as in delta-chunk.ts, and dS' the gradient by the state after
+ * a chunk, the gradients du by u solve the transposed system, from the last token to the first:
+ *   du_j = sum over i of P_ij dout_i + e^(G_last - G_j) dS'^T k_j - sum over i > j of L_ij w_i,
+ * with w = beta du, which is the gradient by v. `deltaReverse` does that and keeps dS' of all chunks; then all chunks are
+ * independent of each other:
  *   dP = dout u^T, dL = -w u^T, N = dP and M = dL times the decays;
  *   dq = scale e^G (S dout) + N k;
  *   dk = read + write, read = -e^G (S w) + M k, write = e^(G_last - G) (dS' u) + M^T k + N^T q; dbeta = y du.
@@ -13,7 +14,6 @@
  */
 import {
   addProduct,
-  addRows,
   addScaled,
   advance,
   BETAS,
@@ -249,7 +249,7 @@ function openGradients(params: usize, place: i32, token: i32, panels: i32, scrat
   }
 }
 
-/** Eight columns of the gradients by queries and keys, `slice` being how far along they lie, and their part of BY_LOGS. */
+/** Eight columns of the gradients by queries and keys, which lie at `slice`, and their part of BY_LOGS. */
 function gradientColumns(
   params: usize,
   place: i32,
@@ -287,7 +287,8 @@ function gradientColumns(
     const rest = rows - panel * PANEL;
     storeProduct(scratch + M + block, ROW, keys + at, rest, byWriting);
     addProduct(scratch + N + block, ROW, slice + QUERY_COLUMNS + at, rest, byWriting);
-    addScaled(scratch + ERROR_PANELS + ofPanel, scratch + GRAD_STATE_TILE, e, byWriting, scratch + WRITE_FACTORS + tokens);
+    const factors = scratch + WRITE_FACTORS + tokens;
+    addScaled(scratch + ERROR_PANELS + ofPanel, scratch + GRAD_STATE_TILE, e, byWriting, factors);
   }
   joinKeys(rows, slice, scratch);
 }

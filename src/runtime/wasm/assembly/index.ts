@@ -24,5 +24,7 @@ export { gather, layerNorm, rowwise } from './rows';
 
 /** Bytes of working memory that a worker needs. */
 export function scratchBytes(): i32 {
-  return <i32>((max(max(max(FORWARD_BYTES, BACKWARD_BYTES), max(DELTA_BYTES, DELTA_BACKWARD_BYTES)), LINEAR_BYTES) + 63) & ~63);
+  const attention = max(FORWARD_BYTES, BACKWARD_BYTES);
+  const recurrences = max(LINEAR_BYTES, max(DELTA_BYTES, DELTA_BACKWARD_BYTES));
+  return <i32>((max(attention, recurrences) + 63) & ~63);
 }
