@@ -129,6 +129,23 @@ test('tiles whose queries see the same keys in another order differ', () => {
   expect(differences(blockMap(mask, one(48, 1)), 0, mask, oneHead(48, 1))).toEqual([]);
 });
 
+test('a mask that sees keys which there are not is refused', () => {
+  const near = (name: string, first: number): Mask => ({
+    name,
+    sees: () => true,
+    intervals: (i) => [i + first, i + first + 3],
+  });
+  expect(() => blockMap(near('beyond', 0), one(48, 48))).toThrow('mask "beyond" must see keys from 0 to 47, got 49');
+  expect(() => blockMap(near('before', -1), one(24, 48))).toThrow('mask "before" must see keys from 0 to 47, got -1');
+  const words = () => {
+    const result = new KeyWords();
+    result.push(0, 1);
+    result.push(60, 0);
+    return result;
+  };
+  expect(() => blockMap({ name: 'words', sees: () => true, words }, one(24, 48))).toThrow('from 0 to 47, got 59');
+});
+
 test('tiles come with the most work first', () => {
   const map = blockMap(causal(), one(240, 240));
   expect([...map.order]).toEqual([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);

@@ -4,6 +4,7 @@
  * and equal partial panels share one pattern. Built in time proportional to the tiles; never holds n x m of anything.
  */
 
+import { ParameterError } from '../../errors';
 import { queriesFrom } from '../../masks/area';
 import { BoundedMap } from '../../masks/bounded-map';
 import { type KeyWords, keyWords, wordsOf } from '../../masks/key-words';
@@ -76,7 +77,7 @@ function build(mask: Mask, extent: Extent): BlockMap {
   const arrangement = mask.arrange?.(extent);
   const tiles = Math.ceil((arrangement?.queries.length ?? extent.n) / QUERY_TILE);
   const panels = Math.ceil((arrangement?.keys.length ?? extent.m) / PANEL);
-  const builder = new Builder();
+  const builder = new Builder(mask.name, arrangement?.keys.length ?? extent.m);
   const maps = new Int32Array(extent.b * extent.h);
   const order: number[] = [];
   const work: number[] = [];
@@ -124,6 +125,12 @@ function build(mask: Mask, extent: Extent): BlockMap {
 
 /** Adds tiles one after the other. */
 class Builder {
+  constructor(
+    readonly name: string,
+    /** Keys that there are. */
+    readonly keys: number,
+  ) {}
+
   readonly runs: number[] = [];
   readonly tileRuns: number[] = [];
   readonly patterns = new Patterns();
@@ -162,10 +169,19 @@ class Builder {
     this.#lowest = Math.min(...byQuery.map((row) => row[0] ?? 0));
     this.#highest = Math.max(...byQuery.map((row) => row.at(-1) ?? 0));
     this.#slid = 0;
+    this.#checkKeys(this.#lowest, this.#highest);
+  }
+
+  /** Throws a ParameterError for keys that there are not: kernels would read and write elsewhere. */
+  #checkKeys(first: number, past: number): void {
+    if (first >= 0 && past <= this.keys) return;
+    const wrong = first < 0 ? first : past - 1;
+    throw new ParameterError(`mask "${this.name}" must see keys from 0 to ${this.keys - 1}, got ${wrong}`);
   }
 
   /** A tile whose queries with a bit in `valid` exist and see what `words` says, in key slots. */
   addWords({ starts, words }: KeyWords, valid: number): void {
+    this.#checkKeys(starts[0] ?? 0, starts.at(-1) ?? 0);
     const from = this.runs.length;
     const partial = new Array<number>(PANEL).fill(0);
     let open = -1;
