@@ -37,13 +37,8 @@ import { blockMap, blockMapBytes, PANEL, QUERY_TILE, writeBlockMap } from './blo
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './gated-delta-rule';
 import { Heap, type HeapBuffer } from './heap';
 import { baseline, relaxed } from './kernels.generated';
-import {
-  type Plan,
-  planLinearAttention,
-  planLinearAttentionBackward,
-  planLinearAttentionStep,
-} from './linear-attention';
-import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, operand } from './operands';
+import { planLinearAttention, planLinearAttentionBackward, planLinearAttentionStep } from './linear-attention';
+import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, operand, type Plan } from './operands';
 import { availableThreads, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
 import { HEAP_BASE, type KernelName, type Kernels } from './schedule';

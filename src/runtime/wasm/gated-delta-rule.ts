@@ -1,8 +1,7 @@
 /** Plans of the gated delta rule's calls, for the kernels of assembly/gated-delta-rule.ts. */
 import type { Tensor } from '../../tensor/tensor';
 import type { GatedDeltaRuleBackwardCall, GatedDeltaRuleCall, GatedDeltaRuleInputs } from '../backend';
-import type { Plan } from './linear-attention';
-import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, operand } from './operands';
+import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, operand, type Plan } from './operands';
 
 /** Tokens of a chunk. Short ones have less work between their tokens; long ones have fewer states to keep. */
 const FORWARD_CHUNK = 24;

@@ -7,15 +7,8 @@ import {
   type LinearAttentionStepCall,
   VANISHED,
 } from '../backend';
-import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, operand } from './operands';
+import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, operand, type Plan } from './operands';
 import type { Job } from './pool';
-
-/** What runs a call: memory by name, the jobs once it is there, and what to check when they are done. */
-export interface Plan {
-  readonly bytes: Readonly<Record<string, number>>;
-  jobs(addresses: Readonly<Record<string, number>>): Job[];
-  check?(addresses: Readonly<Record<string, number>>): void;
-}
 
 /** As the kernels cut (assembly/linear-*.ts). */
 const CHUNK = 48;

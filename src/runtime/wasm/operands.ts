@@ -2,12 +2,20 @@
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import type { Tensor } from '../../tensor/tensor';
 import type { HeapBuffer } from './heap';
+import type { Job } from './pool';
 
 /** The kernels' numbers of the dtypes (assembly/storage.ts). */
 export const DTYPE_CODES: Partial<Record<DType, number>> = { f32: 0, f16: 1, bf16: 2 };
 
 /** Rough speed of one thread, to tell small jobs from large ones. */
 export const FLOPS_PER_MICROSECOND = 40_000;
+
+/** What runs a call: memory by name, the jobs once it is there, and what to check when they are done. */
+export interface Plan {
+  readonly bytes: Readonly<Record<string, number>>;
+  jobs(addresses: Readonly<Record<string, number>>): Job[];
+  check?(addresses: Readonly<Record<string, number>>): void;
+}
 
 /** Where the first element lies. */
 export function address({ storage, offset, dtype }: Tensor): number {
