@@ -208,6 +208,17 @@ describeOnBackends('nats-linear', (runtime) => {
   });
 });
 
+describe('cost', () => {
+  test('is that of the pairs seen and of the recurrence', () => {
+    const letters = { b: 2, n: 10, h: 1, d: 4, e: 6, a: 2, c: 3, o: 2 };
+    // Chunks of 4, 4 and 2 tokens, the second in softmax attention: 10 + 10 + 3 pairs within, 2 x 4 with it.
+    const pairs = 31;
+    const { flops, state } = natsLinear.cost(letters, natsLinear.parse({ chunk: 4 }));
+    expect(flops).toBe(2 * (2 * 2 * (2 + 3) * pairs + 10 * (7 * 4 * 6 + 3 * 6) + 10 * 3 * 6));
+    expect(state).toBe(2 * 4 * 4 * 6);
+  });
+});
+
 describe('params', () => {
   test('are those of the paper by default', () => {
     expect(natsLinear.parse({})).toEqual({ chunk: 64, forget: true, counterfactual: false, epsilon: 1e-6 });
