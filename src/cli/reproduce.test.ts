@@ -17,6 +17,7 @@ const COUNTED: Readonly<Record<string, readonly string[]>> = {
   'power-attention': ['reproduced', 'partly', 'reproduced', 'reproduced', 'reproduced', 'partly'],
   'nats-linear': ['reproduced', 'reproduced'],
   's2-attention': ['reproduced', 'reproduced', 'reproduced', 'reproduced'],
+  'gated-delta-rule': ['reproduced', 'reproduced', 'reproduced'],
   transnormer: ['reproduced', 'reproduced', 'not reproduced', 'reproduced', 'reproduced', 'not reproduced'],
   l2vit: ['reproduced', 'reproduced', 'reproduced'],
 };
