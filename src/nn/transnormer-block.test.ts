@@ -222,10 +222,10 @@ describeOnBackends('TransNormerLLM', (runtime) => {
           (x.data as Float32Array).map((value) => 100 * value),
           x.shape,
         );
-      const [few, many] = [{ ...gla.parameters, v: large(gla.parameters.v) }, { ...gla.parameters }];
+      const { q, k, v } = gla.parameters;
       // Large enough to outweigh the epsilon of the norm.
-      const base = new GatedLinearAttention({ ...many, v: few.v, q: large(many.q), k: large(many.k) }, gla.settings);
-      const scaled = new GatedLinearAttention({ ...base.parameters, v: large(few.v) }, gla.settings);
+      const base = new GatedLinearAttention({ ...gla.parameters, q: large(q), k: large(k), v: large(v) }, gla.settings);
+      const scaled = new GatedLinearAttention({ ...base.parameters, v: large(base.parameters.v) }, gla.settings);
       const x = runtime().random([1, 12, 8], { seed: 4 });
       const [one, other] = [await base.forward(x), await scaled.forward(x)];
       expect(relativeError(await one.toHost(), await other.toHost())).toBeLessThan(1e-4);

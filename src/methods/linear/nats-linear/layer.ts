@@ -6,7 +6,7 @@ import { matmul } from '../../../ops/matmul';
 import { rmsNorm, rmsNormBackward } from '../../../ops/rms-norm';
 import { softmax as softmaxRows, sumRows } from '../../../ops/rows';
 import type { Control } from '../../../runtime/backend';
-import { formatShape } from '../../../tensor/shape';
+import { bindShapes, formatShape } from '../../../tensor/shape';
 import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
 import { deltaBackward, deltaForward } from './delta';
@@ -51,6 +51,7 @@ export async function backward(
   const problem = await checkInputs(given, params);
   checkFloat32('nats-linear', { gradOut }, {});
   checkContiguous({ gradOut });
+  bindShapes({ v: INPUTS.v, gradOut: INPUTS.v }, { v: given.v.shape, gradOut: gradOut.shape });
   const { b, n, h, d, a, p, r } = problem;
   const { epsilon, counterfactual } = params;
   const { runtime } = gradOut;

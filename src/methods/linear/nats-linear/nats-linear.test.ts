@@ -187,6 +187,16 @@ describeOnBackends('nats-linear', (runtime) => {
     expect(runtime().memory().live).toBe(live);
   });
 
+  test('refuses a gradient of another shape by name', async () => {
+    await runtime().scope(async () => {
+      const host = Object.entries(required(PLAIN)).map(([name, x]) => [name, runtime().fromHost(x)]);
+      const [tensors, params] = [Object.fromEntries(host), natsLinear.parse({ chunk: PLAIN.chunk })];
+      const results = await natsLinear.forward(tensors, params);
+      const call = natsLinear.backward!(tensors, results, tensors.g, params);
+      await expect(call).rejects.toThrow('gradOut must have shape [b, n, h, e], got [2, 150, 2]');
+    });
+  });
+
   test('keeps nothing but its results, and can be cancelled', async () => {
     const { live } = runtime().memory();
     const host = { ...required(PLAIN), ...gains(PLAIN) };
