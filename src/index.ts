@@ -7,6 +7,11 @@ export { type ReadNpzOptions, readNpy, readNpz, readSafetensors, writeNpy, write
 export * as masks from './masks';
 export { type Cost, defineMethod, type Method, type MethodSpec, type Paper } from './methods/define';
 export {
+  type DynamicProjectionInputs,
+  dynamicProjection,
+  dynamicProjectionBackward,
+} from './methods/linear/dydila/dynamic-projection';
+export {
   type LocalConcentrationOptions,
   type LocalConcentrationResult,
   type LocalConcentrationWeights,

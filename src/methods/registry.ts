@@ -8,6 +8,7 @@ import { transnormer } from './linear/transnormer';
 import { natsLinear } from './linear/nats-linear';
 import { performer } from './linear/performer';
 import { l2vit } from './linear/l2vit';
+import { dydila } from './linear/dydila';
 import { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 import { neighborhoodAttention } from './sparse/neighborhood-attention';
 import { powerAttention } from './sparse/power-attention';
@@ -27,6 +28,7 @@ export const methods: readonly Method[] = [
   natsLinear,
   transnormer,
   l2vit,
+  dydila,
 ];
 
 /** The method of that name; a ParameterError lists the known names. */

@@ -1,0 +1,151 @@
+/**
+ * Dynamic differential linear attention: features whose exponent each token picks, less a share, picked by each token
+ * too, of the features of a redundant query or key. The projection that makes these is in `dynamic-projection.ts`.
+ * Source: Cao et al. 2026, arXiv 2601.13683, from a review and a port of it: no code of the authors was found. What is
+ * reconstructed is marked in the README.
+ */
+import * as valibot from 'valibot';
+import { ParameterError, ShapeError } from '../../../errors';
+import { checkContiguous, checkFloat32 } from '../../../ops/float32';
+import type { HostTensor } from '../../../tensor/host';
+import { bindShapes, formatShape, type Shape } from '../../../tensor/shape';
+import type { Tensor } from '../../../tensor/tensor';
+import { defineMethod } from '../../define';
+import { backward, forward } from './attend';
+import { type DydilaInputs, reference } from './reference';
+
+const finite = (description: string, preset: number) =>
+  valibot.optional(valibot.pipe(valibot.number(), valibot.finite(), valibot.description(description)), preset);
+
+export const dydila = defineMethod({
+  name: 'dydila',
+  family: 'linear',
+  summary: 'linear attention over powers that keep their length, less those of redundant queries and keys',
+  paper: {
+    title:
+      'Dynamic Differential Linear Attention: Enhancing Linear Diffusion Transformer for High-Quality Image Generation',
+    arxiv: '2601.13683',
+    year: 2026,
+  },
+  inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
+  optional: {
+    q_redundant: 'b n h d',
+    k_redundant: 'b m g d',
+    gamma: 'f u',
+    gamma_router: 'f d u',
+    lambda: 's',
+    lambda_router: 't w s',
+  },
+  outputs: { out: 'b n h e' },
+  params: valibot.strictObject({
+    gamma: valibot.optional(
+      valibot.pipe(
+        valibot.number(),
+        valibot.finite(),
+        valibot.minValue(1),
+        valibot.description('exponent where no input gamma is given'),
+      ),
+      3,
+    ),
+    lambda: finite('share of the redundant features where no input lambda is given', 0.01),
+    scale: valibot.optional(
+      valibot.pipe(valibot.number(), valibot.finite(), valibot.description('factor on the scores; else 1 / m')),
+    ),
+  }),
+  isCausal: () => false,
+  needsTraining: true,
+
+  reference(inputs: DydilaInputs<HostTensor>, params, gradOut) {
+    checkShapes(inputs);
+    return reference(inputs, params, gradOut);
+  },
+
+  async forward(inputs: DydilaInputs<Tensor>, params, control = {}) {
+    checkInputs(inputs);
+    return { out: await forward(inputs, params, control) };
+  },
+
+  async backward(inputs: DydilaInputs<Tensor>, _, gradOut, params, control = {}) {
+    checkInputs(inputs, gradOut);
+    return backward(inputs, gradOut, params, control);
+  },
+
+  /** Of the settings without redundant queries and keys, banks and routers. */
+  cost({ b, n, m, h, g, d, e }) {
+    const rows = b * (n * h + m * g);
+    return {
+      // relu, a share of the largest, its power, two lengths and the factor: eight operations a number.
+      flops: 8 * rows * d + b * n * h * d + 2 * b * d * e * (n * h + m * g),
+      bytes: 4 * b * (n * h * (d + e) + m * g * (d + e)),
+      state: 4 * b * h * d * e,
+    };
+  },
+
+  weights({ q, k, v }, params, queries) {
+    // The output for values that say which key they are of.
+    const [b, m, g] = v.shape as [number, number, number];
+    const h = q.shape[2] as number;
+    const units = new Float64Array(b * m * g * m);
+    for (let row = 0; row < b * m * g; row++) units[row * m + (Math.floor(row / g) % m)] = 1;
+    const shape = [b, m, g, m];
+    const rows = rowsOf(q, queries);
+    const { out } = reference({ q: rows, k, v: { dtype: 'f64', shape, data: units } }, params);
+    return { dtype: 'f64', shape: [b, queries.length, h, m], data: (out as HostTensor<'f64'>).data };
+  },
+
+  variants: () => [{}, { gamma: 1 }, { gamma: 5 }],
+  experiment: () => import('./experiment'),
+});
+
+/** Rows of some queries. */
+function rowsOf(q: HostTensor, queries: readonly number[]): HostTensor<'f64'> {
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const data = new Float64Array(b * queries.length * h * d);
+  for (let batch = 0; batch < b; batch++) {
+    for (const [at, query] of queries.entries()) {
+      const from = (batch * n + query) * h * d;
+      for (let c = 0; c < h * d; c++) data[(batch * queries.length + at) * h * d + c] = Number(q.data[from + c]);
+    }
+  }
+  return { dtype: 'f64', shape: [b, queries.length, h, d], data };
+}
+
+function checkInputs(inputs: DydilaInputs<Tensor>, gradOut?: Tensor): void {
+  const given: Record<string, Tensor> = { ...inputs, ...(gradOut && { gradOut }) };
+  checkFloat32(dydila.name, given, {});
+  checkContiguous(given);
+  checkShapes(inputs);
+}
+
+function checkShapes(inputs: DydilaInputs<{ readonly shape: Shape }>): void {
+  const specs: Record<string, string> = { ...dydila.inputs, ...dydila.optional };
+  const given = Object.entries(inputs).filter((entry): entry is [string, { shape: Shape }] => entry[1] && true);
+  const { d, f, u, s, t, w } = bindShapes(
+    Object.fromEntries(given.map(([name]) => [name, specs[name] as string])),
+    Object.fromEntries(given.map(([name, { shape }]) => [name, shape])),
+  );
+  const needs = (one: keyof typeof inputs, other: keyof typeof inputs) => {
+    if (inputs[one] && !inputs[other]) throw new ParameterError(`${one} needs ${other}`);
+  };
+  needs('q_redundant', 'k_redundant');
+  needs('k_redundant', 'q_redundant');
+  needs('lambda', 'q_redundant');
+  needs('gamma_router', 'gamma');
+  needs('lambda_router', 'lambda');
+  const kernels = inputs.q_redundant ? 4 : 2;
+  for (const name of ['gamma', 'gamma_router'] as const) {
+    const shape = inputs[name]?.shape;
+    if (shape && f !== kernels)
+      throw new ShapeError(
+        `${name} must have ${kernels} rows, for q, k${kernels === 4 ? ', q_redundant and k_redundant' : ''}, got ${formatShape(shape)}`,
+      );
+  }
+  if (inputs.gamma && !inputs.gamma_router && u !== 1)
+    throw new ParameterError(`gamma ${formatShape(inputs.gamma.shape)} needs gamma_router to pick from it`);
+  if (inputs.lambda && !inputs.lambda_router && s !== 1)
+    throw new ParameterError(`lambda ${formatShape(inputs.lambda.shape)} needs lambda_router to pick from it`);
+  if (inputs.lambda_router && (t !== 2 || w !== 2 * (d as number)))
+    throw new ShapeError(
+      `lambda_router must have shape [2, 2 d, s] with d = ${d} as in q, got ${formatShape(inputs.lambda_router.shape)}`,
+    );
+}
