@@ -169,6 +169,8 @@ export function linearStates(params: usize, task: i32, scratch: usize): void {
   for (let first = segment * chunks * CHUNK; first < past; first += CHUNK) {
     if (atomic.load<i32>(ABORT)) return;
     const rows = min(CHUNK, past - first);
+    fetch(params, K, <i32>p.m, firstHead, pastHead, first, rows, scratch);
+    fetch(params, V, <i32>p.m, firstHead, pastHead, first, rows, scratch);
     for (let bh = firstHead; bh < pastHead; bh++) {
       const table = tableOf(bh - firstHead, scratch);
       layOutKeys(params, bh, first, rows, false, table, scratch);
@@ -229,6 +231,11 @@ export function linearOutputs(params: usize, task: i32, scratch: usize): void {
     if (atomic.load<i32>(ABORT)) return;
     const rows = min(CHUNK, past - first);
     // Heads lie side by side in memory: together they read it in one stream.
+    fetch(params, Q, <i32>p.n, firstHead, pastHead, first, rows, scratch);
+    if (isCausal) {
+      fetch(params, K, <i32>p.m, firstHead, pastHead, first, rows, scratch);
+      fetch(params, V, <i32>p.m, firstHead, pastHead, first, rows, scratch);
+    }
     for (let bh = firstHead; bh < pastHead; bh++) {
       const state = stateAt(p, bh, segment, firstSlice);
       const table = tableOf(bh - firstHead, scratch);
@@ -402,6 +409,41 @@ function pointToRows(params: usize, which: usize, total: i32, bh: i32, first: i3
     store<usize>(scratch + POINTERS + (r << 2), at);
   }
   for (let r = inMemory; r < count; r++) store<usize>(scratch + POINTERS + (r << 2), scratch + ZEROS);
+}
+
+/**
+ * Brings a chunk's rows of several heads that lie side by side into the cache, in the order of memory, as each head by
+ * itself would not: loads, since WebAssembly has nothing else to fetch with.
+ */
+function fetch(
+  params: usize,
+  which: usize,
+  total: i32,
+  firstHead: i32,
+  pastHead: i32,
+  first: i32,
+  rows: i32,
+  scratch: usize,
+): void {
+  const p = changetype<Problem>(params);
+  const x = changetype<Rows>(params + which);
+  const h = <i32>p.h;
+  const batch = firstHead / h;
+  const heads = <i32>x.heads;
+  const from = ((firstHead % h) * heads) / h;
+  const last = ((min(pastHead - 1, batch * h + h - 1) % h) * heads) / h;
+  if (from == last || x.element != 1 || x.head > 2 * x.columns) return;
+  const row = p.reverse != 0 ? total - first - rows : first;
+  const size = bytesOf(<i32>x.dtype);
+  const bytes = (<usize>(last - from) * <usize>x.head + <usize>x.columns) * size;
+  let at = rowAddress(changetype<Operand>(params + which), batch, row, from);
+  const step = <usize>x.row * size;
+  let sum = f32x4.splat(0);
+  for (let r: i32 = 0; r < rows; r++, at += step) {
+    for (let c: usize = 0; c + 16 <= bytes; c += 64) sum = v128.xor(sum, v128.load(at + c));
+  }
+  // What is not used would not be loaded.
+  v128.store(scratch + CARRY, sum);
 }
 
 function layOutQueries(params: usize, bh: i32, first: i32, rows: i32, scratch: usize): void {
