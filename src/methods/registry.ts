@@ -2,13 +2,14 @@
 import { ParameterError } from '../errors';
 import type { Method } from './define';
 import { exactAttention } from './dense/attention';
+import { dydila } from './linear/dydila';
 import { gatedDeltaRule } from './linear/gated-delta-rule';
+import { kernelAttention } from './linear/kernel-attention';
+import { l2vit } from './linear/l2vit';
 import { lightningAttention } from './linear/lightning-attention';
-import { transnormer } from './linear/transnormer';
 import { natsLinear } from './linear/nats-linear';
 import { performer } from './linear/performer';
-import { l2vit } from './linear/l2vit';
-import { dydila } from './linear/dydila';
+import { transnormer } from './linear/transnormer';
 import { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 import { neighborhoodAttention } from './sparse/neighborhood-attention';
 import { powerAttention } from './sparse/power-attention';
@@ -24,8 +25,9 @@ export const methods: readonly Method[] = [
   stochasticAttention,
   lightningAttention,
   gatedDeltaRule,
-  performer,
   natsLinear,
+  performer,
+  kernelAttention,
   transnormer,
   l2vit,
   dydila,

@@ -1,0 +1,346 @@
+/** What a few random features estimate, what the advisor remembers, when its updates diverge, and time by length. */
+import type { Spread } from '../../../compare/comparison';
+import { timeInterleaved } from '../../../compare/timing';
+import { attention } from '../../../ops/attention';
+import { formatPercent, formatRatio, formatTime, significant } from '../../../report/format';
+import type { Runtime } from '../../../runtime/runtime';
+import { toFloat64 } from '../../../tensor/host';
+import { normal } from '../../../tensor/random';
+import { Temporaries } from '../../../tensor/temporaries';
+import type { Tensor } from '../../../tensor/tensor';
+import type { Experiment, ExperimentContext, Finding, Series } from '../../experiment';
+import { kernelAttention } from '.';
+import { hostFeatures } from './reference';
+
+/** Tokens whose whole matrix of weights is compared; as many as linear attention has value columns for. */
+const TOKENS = 256;
+/** Of a head of Point-MAE. */
+const DIMENSION = 64;
+const SIZES = [0.25, 0.5, 1];
+const FEATURES = [10, 100, 256];
+const TASKS = 4;
+const PAIRS = 32;
+/** Of the keys and the values of the advisor's tasks. */
+const WIDTH = 16;
+const CALLS = 30;
+
+export const experiment: Experiment = {
+  title: 'error of the weights by the features, what the advisor recalls of four tasks, when its update diverges, time',
+  async run(context) {
+    const { onProgress } = context;
+    onProgress?.(0, 'errors of the weights');
+    const errors = await estimates(context);
+    onProgress?.(0.3, 'recall of four tasks');
+    const recall = await recallFinding(context);
+    onProgress?.(0.6, 'repeated updates');
+    const growth = await growthFinding(context);
+    return [...errors, recall, growth, await speedFinding(context)];
+  },
+};
+
+async function estimates({ runtime, signal, quick = false }: ExperimentContext): Promise<Finding[]> {
+  const draws = quick ? 2 : 10;
+  const found: Record<'once' | 'twice', number[][]> = { once: [], twice: [] };
+  for (const size of SIZES) {
+    using temporaries = new Temporaries();
+    const [q, k] = [1, 2].map((seed) => scaledNormal(runtime, [1, TOKENS, 1, DIMENSION], seed, size));
+    const inputs = await temporaries.ownAll({ q: q as Tensor, k: k as Tensor, v: identity(runtime) });
+    const exact = await numbersOf((await temporaries.ownAll(attention(inputs.q, inputs.k, inputs.v))).out);
+    for (const lengths of ['once', 'twice'] as const) {
+      const medians: number[] = [];
+      for (const features of FEATURES) {
+        const distances: number[] = [];
+        for (let seed = 0; seed < draws; seed++) {
+          signal?.throwIfAborted();
+          const params = kernelAttention.parse({ features, lengths, seed });
+          const { out } = await temporaries.ownAll(kernelAttention.forward(inputs, params));
+          distances.push(distance(await numbersOf(out as Tensor), exact));
+        }
+        medians.push(median(distances));
+      }
+      found[lengths].push(medians);
+    }
+  }
+  const setting = `n = ${TOKENS}, d = ${DIMENSION} as in a head of Point-MAE, q and k normal with this deviation, Frobenius distance of the matrices of weights over the exact one's length, medians of ${draws} draws.`;
+  const text = (medians: readonly number[][]) =>
+    SIZES.map((size, at) => `${medians[at]?.map((x) => formatPercent(x)).join(', ')} at size ${size}`).join('; ');
+  const falls = found.once.map((medians) => (medians.at(-1) as number) / (medians[0] as number));
+  const best = Math.max(...found.once.map((medians) => medians.at(-1) as number));
+  return [
+    {
+      claim: 'More features serve better: AUROC 0.802, 0.828, 0.842 with 10, 100, 1000.',
+      source: 'arXiv 2508.01311, table of inference',
+      measured: `error of the weights with ${FEATURES.join(', ')} features: ${text(found.once)}`,
+      verdict: falls.every((fall) => fall < 0.9) ? 'partly' : 'not reproduced',
+      details: `${setting} No anomalies are detected here: the error says how far the layer is from the softmax that it replaces, and even with ${FEATURES.at(-1)} features that is up to ${formatPercent(best)}.`,
+      series: SIZES.map(
+        (size, at): Series => ({
+          title: `Error of the attention weights, size ${size}`,
+          x: { label: 'features', values: FEATURES },
+          lines: (['once', 'twice'] as const).map((label) => ({ label, values: found[label][at] as number[] })),
+        }),
+      ),
+    },
+    {
+      claim: 'Directions are Gaussian rows times the lengths of others, and their features estimate exp(q k).',
+      source: "authors' code, CL3AD; the paper has Gaussian rows",
+      measured: `with both lengths ${text(found.twice)}`,
+      verdict: found.twice.every((medians, at) => medians.every((x, f) => x <= (found.once[at]?.[f] as number)))
+        ? 'reproduced'
+        : 'not reproduced',
+      details: `${setting} Both lengths stretch directions by about sqrt(d) = ${Math.sqrt(DIMENSION)}: of another kernel than exp(q k), in which one feature outweighs all.`,
+    },
+  ];
+}
+
+const ARMS = [
+  { label: 'sums', update: 'sum', beta: 0, passes: 1 },
+  { label: 'beta 0.1, 1 pass', update: 'tokens', beta: 0.1, passes: 1 },
+  { label: 'beta 0.7, 1 pass', update: 'tokens', beta: 0.7, passes: 1 },
+  { label: 'beta 0.1, 50 passes', update: 'tokens', beta: 0.1, passes: 50 },
+  { label: 'beta 0.7, 50 passes', update: 'tokens', beta: 0.7, passes: 50 },
+] as const;
+
+async function recallFinding({ runtime, signal, quick = false }: ExperimentContext): Promise<Finding> {
+  const widths = [10, 64, 256];
+  const seeds = quick ? 1 : 5;
+  const last: number[][] = [];
+  const older: number[][] = [];
+  for (const { update, beta, passes } of ARMS) {
+    const [lasts, olders]: [number[], number[]] = [[], []];
+    for (const features of widths) {
+      const cosines: number[][] = [];
+      for (let seed = 0; seed < seeds; seed++) {
+        signal?.throwIfAborted();
+        const params = { part: 'advisor', norm: 'unit', features, seed, update, beta } as const;
+        cosines.push(await recallOfTasks(runtime, params, quick ? Math.min(passes, 3) : passes, seed));
+      }
+      const mean = (task: number) => average(cosines.map((each) => each[task] as number));
+      lasts.push(mean(TASKS - 1));
+      olders.push(average(Array.from({ length: TASKS - 1 }, (_, task) => mean(task))));
+    }
+    last.push(lasts);
+    older.push(olders);
+  }
+  const text = ARMS.map(
+    ({ label }, at) => `${label} ${significant(last[at]?.[1] as number)} / ${significant(older[at]?.[1] as number)}`,
+  );
+  const trained = ARMS.length - 1;
+  const keeps = (older[trained]?.[1] as number) > 0.8 * (last[trained]?.[1] as number);
+  return {
+    claim: 'The advisor learns what is new and keeps what it learned before.',
+    source: 'reconstructed: what continual learning asks of equations 8 to 11, arXiv 2508.01311',
+    measured: `cosine of what is recalled of the last task / of older ones, 64 features: ${text.join(', ')}`,
+    verdict: keeps
+      ? 'reproduced'
+      : (last[trained]?.[1] as number) > (last[0]?.[1] as number)
+        ? 'partly'
+        : 'not reproduced',
+    details: `${TASKS} tasks of ${PAIRS} random keys and values of ${WIDTH} numbers, one after the other, token by token, features of length 1, alpha = 0.7, means of ${seeds} seeds. More passes and a larger beta learn the last task better and forget the others; more features help both.`,
+    series: [
+      {
+        title: 'Cosine of what is recalled, last task',
+        x: { label: 'features', values: widths },
+        lines: ARMS.map(({ label }, at) => ({ label, values: last[at] as number[] })),
+      },
+      {
+        title: 'Cosine of what is recalled, older tasks',
+        x: { label: 'features', values: widths },
+        lines: ARMS.map(({ label }, at) => ({ label, values: older[at] as number[] })),
+      },
+    ],
+  };
+}
+
+/** For each task the mean cosine of its values and of what the advisor recalls at its keys after all tasks. */
+async function recallOfTasks(
+  runtime: Runtime,
+  params: Parameters<typeof kernelAttention.parse>[0] & object,
+  passes: number,
+  seed: number,
+): Promise<number[]> {
+  using temporaries = new Temporaries();
+  const settings = kernelAttention.parse(params);
+  const shape = [1, PAIRS, 1, WIDTH];
+  const tasks = await Promise.all(
+    Array.from({ length: TASKS }, (_, task) =>
+      temporaries.ownAll({
+        k: runtime.random(shape, { seed: 1000 * seed + 2 * task }),
+        v: runtime.random(shape, { seed: 1000 * seed + 2 * task + 1 }),
+      }),
+    ),
+  );
+  let advisor: Tensor | undefined;
+  for (const { k, v } of tasks) {
+    for (let pass = 0; pass < passes; pass++) {
+      const given = { q: k, k, v, ...(advisor && { advisor }) };
+      advisor = (await temporaries.ownAll(kernelAttention.forward(given, settings))).advisor as Tensor;
+    }
+  }
+  const cosines: number[] = [];
+  for (const { k, v } of tasks) {
+    const frozen = kernelAttention.parse({ ...params, update: 'frozen' });
+    const given = { q: k, k, v, ...(advisor && { advisor }) };
+    const { out } = await temporaries.ownAll(kernelAttention.forward(given, frozen));
+    const [recalled, values] = [await numbersOf(out as Tensor), await numbersOf(v)];
+    const rows = Array.from({ length: PAIRS }, (_, row) => {
+      const [a, b] = [recalled, values].map((x) => x.subarray(row * WIDTH, (row + 1) * WIDTH));
+      return cosine(a as Float64Array, b as Float64Array);
+    });
+    cosines.push(average(rows));
+  }
+  return cosines;
+}
+
+async function growthFinding({ runtime, signal, quick = false }: ExperimentContext): Promise<Finding> {
+  const lengths = quick ? [8, 16] : [32, 128, 512];
+  const beta = 0.1;
+  const updates = ['batch', 'mean', 'tokens'] as const;
+  const largest: number[][] = updates.map(() => []);
+  const eigenvalues: number[] = [];
+  for (const n of lengths) {
+    using temporaries = new Temporaries();
+    const shape = [1, n, 1, WIDTH];
+    const [k, v] = [1, 2].map((seed) => runtime.random(shape, { seed }));
+    const inputs = await temporaries.ownAll({ k: k as Tensor<'f32'>, v: v as Tensor<'f32'> });
+    const params = { part: 'advisor', norm: 'unit', features: 64, beta } as const;
+    const host = await inputs.k.toHost();
+    const phi = hostFeatures({ q: host, k: host, v: host }, kernelAttention.parse(params)).k;
+    eigenvalues.push(largestEigenvalue(toFloat64(phi), 64));
+    for (const [at, update] of updates.entries()) {
+      let advisor: Tensor | undefined;
+      for (let call = 0; call < CALLS; call++) {
+        signal?.throwIfAborted();
+        const given = { q: inputs.k, ...inputs, ...(advisor && { advisor }) };
+        const settings = kernelAttention.parse({ ...params, update });
+        advisor = (await temporaries.ownAll(kernelAttention.forward(given, settings))).advisor as Tensor;
+      }
+      largest[at]?.push((await numbersOf(advisor as Tensor)).reduce((most, x) => Math.max(most, Math.abs(x)), 0));
+    }
+  }
+  const text = updates.map((update, at) => `${update} ${largest[at]?.map(formatLarge).join(', ')}`);
+  const diverges = lengths.map((_, at) => beta * (eigenvalues[at] as number) > 2);
+  const [batch = []] = largest;
+  return {
+    claim: 'All tokens correct the same old state at once, in every training step.',
+    source: "authors' code, CL3AD; equations 10 and 11 have one token",
+    measured: `largest entry after ${CALLS} updates with n = ${lengths.join(', ')}: ${text.join('; ')}`,
+    verdict: batch.every((value) => value < 100) ? 'reproduced' : 'partly',
+    details: `beta = ${beta}, 64 features of length 1, the same ${WIDTH}-number keys each time. The update converges while beta times the largest eigenvalue of sum phi phi^T is below 2: that product is ${eigenvalues.map((value) => significant(beta * value)).join(', ')}${diverges.some(Boolean) ? ', beyond 2 for long inputs' : ''}. Token by token it converges at any length, and so it does by their mean, where a token corrects beta / n of its error.`,
+    series: [
+      {
+        title: 'Largest entry of the advisor',
+        x: { label: 'n', values: lengths },
+        lines: updates.map((label, at) => ({ label, values: largest[at] as number[] })),
+      },
+    ],
+  };
+}
+
+async function speedFinding({ runtime, signal, onProgress, quick = false }: ExperimentContext): Promise<Finding> {
+  const lengths = quick ? [64, 128] : [512, 1024, 2048, 4096, 8192];
+  const [h, d] = quick ? [1, 16] : [6, 64];
+  const labels = ['layer', 'advisor, token by token', 'exact attention'];
+  const times: Spread[][] = [];
+  for (const [at, n] of lengths.entries()) {
+    onProgress?.(0.7 + (0.3 * at) / lengths.length, `timing, n = ${n}`);
+    using temporaries = new Temporaries();
+    const [q, k, v] = [1, 2, 3].map((seed) => scaledNormal(runtime, [1, n, h, d], seed, 1));
+    const inputs = await temporaries.ownAll({ q: q as Tensor, k: k as Tensor, v: v as Tensor });
+    const run = (params: Parameters<typeof kernelAttention.parse>[0]) => async () => {
+      const results = await kernelAttention.forward(inputs, kernelAttention.parse(params), { signal });
+      for (const tensor of Object.values(results)) tensor.dispose();
+    };
+    const exact = async () => {
+      const { out, lse } = await attention(inputs.q, inputs.k, inputs.v, { signal });
+      out.dispose();
+      lse.dispose();
+    };
+    const calls = [run({}), run({ part: 'advisor' }), exact];
+    const guesses: number[] = [];
+    for (const call of calls) {
+      await call();
+      const begin = performance.now();
+      await call();
+      guesses.push(performance.now() - begin);
+    }
+    const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds: 3, least: 3, most: 20 };
+    times.push(await timeInterleaved(calls, guesses, plan, { signal }));
+  }
+  onProgress?.(1);
+  const least = labels.map((_, contender) => times.map((spreads) => (spreads[contender] as Spread).min));
+  const growth = (values: readonly number[] = []) => (values.at(-1) as number) / (values[0] as number);
+  const longer = growth(lengths);
+  const text = labels.map(
+    (label, at) => `${label} ${formatRatio(growth(least[at]))} (${formatTime(least[at]?.at(-1) as number)})`,
+  );
+  return {
+    claim: 'Time is linear in the number of groups, from 512 to 8192.',
+    source: 'arXiv 2508.01311, times by groups',
+    measured: `for ${formatRatio(longer)} the tokens: ${text.join(', ')}`,
+    verdict: growth(least[0]) < 1.3 * longer && growth(least[1]) < 1.3 * longer ? 'reproduced' : 'partly',
+    details: `h = ${h}, d = ${d}, 10 features, f32, the least of several times. The layer's attention alone, not the pipeline around it.`,
+    series: [
+      {
+        title: 'Milliseconds',
+        x: { label: 'n', values: lengths },
+        lines: labels.map((label, at) => ({ label, values: least[at] as number[] })),
+      },
+    ],
+  };
+}
+
+function scaledNormal(runtime: Runtime, shape: readonly number[], seed: number, size: number) {
+  const length = shape.reduce((a, c) => a * c, 1);
+  return runtime.tensor(
+    normal(length, seed).map((value) => size * value),
+    shape,
+  );
+}
+
+/** Values by which the outputs of attention are its weights: [1, n, 1, n]. */
+function identity(runtime: Runtime): Tensor {
+  const values = new Float32Array(TOKENS * TOKENS);
+  for (let i = 0; i < TOKENS; i++) values[i * (TOKENS + 1)] = 1;
+  return runtime.tensor(values, [1, TOKENS, 1, TOKENS]);
+}
+
+/** Of the sum of phi phi^T over rows of f numbers, by power iteration; its entries are positive. */
+function largestEigenvalue(phi: Float64Array, f: number): number {
+  let vector = new Float64Array(f).fill(1);
+  let value = 0;
+  for (let round = 0; round < 100; round++) {
+    const next = new Float64Array(f);
+    for (let row = 0; row < phi.length; row += f) {
+      const along = dot(phi.subarray(row, row + f), vector);
+      for (let i = 0; i < f; i++) next[i]! += along * (phi[row + i] as number);
+    }
+    value = Math.sqrt(dot(next, next));
+    vector = next.map((x) => x / value);
+  }
+  return value;
+}
+
+const numbersOf = async (x: Tensor) => toFloat64(await x.toHost());
+const average = (values: readonly number[]) => values.reduce((a, c) => a + c, 0) / values.length;
+const formatLarge = (value: number) => (value < 1000 ? significant(value) : value.toExponential(1));
+
+function dot(a: Float64Array, b: Float64Array): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
+  return sum;
+}
+
+const cosine = (a: Float64Array, b: Float64Array) => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+
+/** Of weights from the exact ones, over the length of these. */
+function distance(weights: Float64Array, exact: Float64Array): number {
+  const difference = weights.map((value, at) => value - (exact[at] as number));
+  return Math.sqrt(dot(difference, difference) / dot(exact, exact));
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = (sorted.length - 1) / 2;
+  return ((sorted[Math.floor(middle)] as number) + (sorted[Math.ceil(middle)] as number)) / 2;
+}

@@ -1,0 +1,88 @@
+/** The features of queries and keys, on the tensors' own runtime. */
+import { add, exp, multiply, subtract } from '../../../ops/elementwise';
+import { matmul } from '../../../ops/matmul';
+import { rmsNorm, rmsNormBackward } from '../../../ops/rms-norm';
+import { maxRows, sumRows } from '../../../ops/rows';
+import type { Control } from '../../../runtime/backend';
+import type { Temporaries } from '../../../tensor/temporaries';
+import type { Tensor } from '../../../tensor/tensor';
+import { FLOOR, type KernelAttentionParams } from './settings';
+
+export interface Features {
+  /** [b, tokens, heads, f]. */
+  readonly phi: Tensor;
+  /** The gradients by x and by the directions, from that by phi; the maxima are constants. */
+  backward(gradPhi: Tensor): Promise<{ readonly x: Tensor; readonly directions: Tensor }>;
+}
+
+/** Of x [b, tokens, heads, d] along directions [f, d]; all but results of `backward` belongs to `temporaries`. */
+export async function featuresOf(
+  x: Tensor,
+  directions: Tensor,
+  { of, norm }: Pick<KernelAttentionParams, 'norm'> & { readonly of: 'queries' | 'keys' },
+  { signal }: Control,
+  temporaries: Temporaries,
+): Promise<Features> {
+  const own = <T extends Tensor>(made: T | Promise<T>) => temporaries.own(made);
+  const number = (value: number) => own(x.runtime.tensor([value], []));
+  const control = { signal };
+  const [d, f] = [x.shape[3] as number, directions.shape[0] as number];
+  const factor = await number(d ** -0.25);
+  const scaled = await own(multiply(x, factor, control));
+  const rows = await own(scaled.reshape([-1, d]));
+  const along = await own(matmul(rows, await own(directions.permute([1, 0])), control));
+  const offsets = await offsetsOf();
+  const exponentials = await own(exp(await own(subtract(along, offsets, control)), control));
+  const phi = await own((await finish()).reshape([...x.shape.slice(0, -1), f]));
+
+  /** What each row's exponents lose, [rows, 1]. */
+  async function offsetsOf(): Promise<Tensor> {
+    if (norm === 'unit') return own(maxRows(along, control));
+    const squares = await own(sumRows(await own(multiply(rows, rows, control)), control));
+    const halves = await own(multiply(squares, await number(0.5), control));
+    const plain = await own(add(halves, await number(Math.log(f) / 2), control));
+    if (norm === 'none') return plain;
+    const largest = await own(maxRows(along, control));
+    return own(add(plain, of === 'queries' ? largest : await own(largestOfHeads(largest, x)), control));
+  }
+  async function finish(): Promise<Tensor> {
+    if (norm === 'none') return exponentials;
+    if (norm === 'maximum') return own(add(exponentials, await number(FLOOR / Math.sqrt(f)), control));
+    const roots = await own(rmsNorm(exponentials, { epsilon: 0, ...control }));
+    return own(multiply(roots, await number(1 / Math.sqrt(f)), control));
+  }
+  return {
+    phi,
+    async backward(gradPhi) {
+      let gradRows: Tensor = await own(gradPhi.reshape([-1, f]));
+      if (norm === 'unit') {
+        const byRoots = await own(multiply(gradRows, await number(1 / Math.sqrt(f)), control));
+        gradRows = await own(rmsNormBackward(exponentials, byRoots, { epsilon: 0, ...control }));
+      }
+      const gradExponents = await own(multiply(exponentials, gradRows, control));
+      let gradScaled = await own(matmul(gradExponents, directions, control));
+      if (norm !== 'unit') {
+        const sums = await own(sumRows(gradExponents, control));
+        gradScaled = await own(subtract(gradScaled, await own(multiply(rows, sums, control)), control));
+      }
+      const gradX = await own(multiply(gradScaled, factor, control));
+      const columns = await own(gradExponents.permute([1, 0]));
+      return { x: gradX.reshape(x.shape), directions: await matmul(columns, rows, control) };
+    },
+  };
+}
+
+/** Of maxima of rows [b tokens heads, 1] the largest of all tokens of the same head; few numbers, so on the host. */
+async function largestOfHeads(maxima: Tensor, x: Tensor): Promise<Tensor<'f32'>> {
+  const [b, tokens, heads] = x.shape as [number, number, number];
+  const values = Float32Array.from(await maxima.read());
+  const headOf = (row: number) => Math.floor(row / (tokens * heads)) * heads + (row % heads);
+  const largest = new Float32Array(b * heads).fill(Number.NEGATIVE_INFINITY);
+  values.forEach((value, row) => {
+    largest[headOf(row)] = Math.max(largest[headOf(row)] as number, value);
+  });
+  return x.runtime.tensor(
+    values.map((_, row) => largest[headOf(row)] as number),
+    [values.length, 1],
+  );
+}

@@ -1,0 +1,253 @@
+/**
+ * The two attentions of C3D-AD: a layer of random features in the place of the softmax, and the learnable advisor, a
+ * memory that keys and values correct and queries read.
+ * Sources: Lu et al. 2025, arXiv 2508.01311, equations 4 to 11; defaults of the layer as in the authors' code, CL3AD.
+ */
+import * as valibot from 'valibot';
+import { add } from '../../../ops/elementwise';
+import { checkContiguous, checkFloat32 } from '../../../ops/float32';
+import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
+import type { Control } from '../../../runtime/backend';
+import { Temporaries } from '../../../tensor/temporaries';
+import type { Tensor } from '../../../tensor/tensor';
+import { defineMethod } from '../../define';
+import { pairWeights } from '../../weights';
+import { nothing, type Update, updateOf, zeros } from './advisor';
+import { type Features, featuresOf } from './features';
+import { hostFeatures, reference } from './reference';
+import {
+  checkInputs,
+  drawn,
+  type KernelAttentionParams,
+  LENGTHS,
+  MOST_FEATURES,
+  type Named,
+  NORMS,
+  PARTS,
+  UPDATES,
+} from './settings';
+
+export const kernelAttention = defineMethod({
+  name: 'kernel-attention',
+  family: 'linear',
+  short: 'kernel',
+  summary: 'linear attention over a few random features, or a memory of them that tokens correct across calls',
+  paper: {
+    title: 'C3D-AD: Toward Continual 3D Anomaly Detection via Kernel Attention with Learnable Advisor',
+    arxiv: '2508.01311',
+    year: 2025,
+  },
+  inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
+  optional: { advisor: 'b h f e', directions: 'f d' },
+  outputs: { out: 'b n h e', advisor: 'b h f e' },
+  params: valibot.strictObject({
+    part: valibot.optional(
+      valibot.pipe(
+        valibot.picklist(PARTS),
+        valibot.description('the layer of random features (KAL) or attention with the advisor (KAA)'),
+      ),
+      'layer',
+    ),
+    features: valibot.optional(
+      valibot.pipe(
+        valibot.number(),
+        valibot.integer(),
+        valibot.minValue(1),
+        valibot.maxValue(MOST_FEATURES),
+        valibot.description('random features of a query or key; else those of directions, if given, or 10'),
+      ),
+    ),
+    norm: valibot.optional(
+      valibot.pipe(
+        valibot.picklist(NORMS),
+        valibot.description('features over the largest, as in the code, as in the paper, or, of advisor, of length 1'),
+      ),
+      'maximum',
+    ),
+    lengths: valibot.optional(
+      valibot.pipe(
+        valibot.picklist(LENGTHS),
+        valibot.description('of drawn directions: Gaussian, or, as in the code, by the length of another one too'),
+      ),
+      'once',
+    ),
+    seed: valibot.optional(
+      valibot.pipe(valibot.number(), valibot.safeInteger(), valibot.description('of the directions, if not given')),
+      42,
+    ),
+    epsilon: valibot.optional(
+      valibot.pipe(
+        valibot.number(),
+        valibot.finite(),
+        valibot.minValue(0),
+        valibot.description('of layer: added to the denominators'),
+      ),
+      1e-6,
+    ),
+    update: valibot.optional(
+      valibot.pipe(
+        valibot.picklist(UPDATES),
+        valibot.description(
+          'of advisor: token by token, all from the same state (batch) or by their mean, plain sums, none',
+        ),
+      ),
+      'tokens',
+    ),
+    alpha: valibot.optional(
+      valibot.pipe(
+        valibot.number(),
+        valibot.finite(),
+        valibot.minValue(0),
+        valibot.description('of advisor: it learns 1 + alpha times the values; the code has 0.1'),
+      ),
+      0.7,
+    ),
+    beta: valibot.optional(
+      valibot.pipe(
+        valibot.number(),
+        valibot.minValue(0),
+        valibot.maxValue(1),
+        valibot.description('of advisor: share of the error that a token corrects; the code has 0.1'),
+      ),
+      0.7,
+    ),
+  }),
+  needsTraining: true,
+
+  reference(inputs, params, gradOut) {
+    checkInputs(inputs, params);
+    return reference(inputs, params, gradOut);
+  },
+
+  async forward(tensors, params, control = {}): Promise<Record<string, Tensor>> {
+    using temporaries = new Temporaries();
+    const { queries, pairs } = await prepare(tensors, params, control, temporaries);
+    const { keys, values, initial } = pairs;
+    const { out, state, ...rest } = await linearAttention(queries.phi, keys, values, {
+      ...settingsOf(params, initial),
+      ...control,
+    });
+    for (const tensor of Object.values(rest)) tensor.dispose();
+    if (params.part === 'advisor') return { out, advisor: state };
+    state.dispose();
+    return { out };
+  },
+
+  async backward(tensors, _, gradOut, params, control = {}) {
+    const { v, advisor, directions } = tensors as Named<Tensor>;
+    using temporaries = new Temporaries();
+    const { queries, keys: features, pairs } = await prepare(tensors, params, control, temporaries);
+    const { keys, values, initial } = pairs;
+    const { signal } = control;
+    const settings = { ...settingsOf(params, initial), signal };
+    // Once more, for the denominators: those of `forward` are not among its results.
+    const results =
+      params.part === 'layer'
+        ? await temporaries.ownAll(linearAttention(queries.phi, keys, values, settings))
+        : undefined;
+    const { out, denominator } = results ?? {};
+    const grads = await temporaries.ownAll(
+      linearAttentionBackward(queries.phi, keys, values, { gradOut, out, denominator }, settings),
+    );
+    const byPairs = await pairs.backward({
+      keys: grads.gradK,
+      values: grads.gradV,
+      initial: grads.gradInitialState,
+    });
+    await temporaries.ownAll(byPairs);
+    const byQueries = await temporaries.ownAll(queries.backward(grads.gradQ));
+    const byKeys = features && (await temporaries.ownAll(features.backward(byPairs.keys)));
+    const gradDirections =
+      byKeys && directions
+        ? await temporaries.own(add(byQueries.directions, byKeys.directions, { signal }))
+        : byQueries.directions;
+    return temporaries.release({
+      q: byQueries.x,
+      k: byKeys?.x ?? zeros(v.runtime, tensors.k.shape),
+      v: features ? byPairs.values : zeros(v.runtime, v.shape),
+      ...(advisor && { advisor: byPairs.initial as Tensor }),
+      ...(directions && { directions: gradDirections }),
+    });
+  },
+
+  cost({ b, n, m, h, g, d, e }, { part, features: f = 10, update }) {
+    // Projection, |x|^2 and two operations a feature.
+    const feature = 2 * d * f + 2 * d + 2 * f;
+    const bytes = 4 * b * (n * h * (d + e) + m * g * (d + e));
+    if (part === 'layer') {
+      return {
+        flops: b * (n * h + m * g) * feature + b * h * (n + m) * 2 * f * (e + 1),
+        bytes,
+        state: 4 * b * h * f * (e + 1),
+      };
+    }
+    const state = b * h * f * e;
+    const written = update === 'frozen' ? 0 : m;
+    // Sums are written; updates also read the old value, and mix it with the new one.
+    const write = update === 'sum' ? 2 * f * e : 4 * f * e + 3 * e;
+    return {
+      flops: b * h * ((n + written) * feature + written * write + n * 2 * f * e),
+      bytes: bytes + 4 * (update === 'frozen' ? 1 : 2) * state,
+      state: 4 * state,
+    };
+  },
+
+  weights(inputs, params, queries) {
+    const { advisor } = inputs as typeof inputs & { readonly advisor?: unknown };
+    // A token that is corrected by later ones may weigh less than nothing.
+    if (params.part === 'advisor' && (params.update !== 'sum' || advisor)) return undefined;
+    return pairWeights(hostFeatures(inputs, params), queries, (dot) => dot);
+  },
+
+  variants: ({ h, g }) => [
+    {},
+    ...(h === g ? [{ part: 'advisor' as const }, { part: 'advisor' as const, update: 'sum' as const }] : []),
+  ],
+  experiment: () => import('./experiment'),
+});
+
+/** What the queries read, and how. */
+interface Prepared {
+  readonly queries: Features;
+  /** None where nothing is written. */
+  readonly keys: Features | undefined;
+  readonly pairs: Update;
+}
+
+async function prepare(
+  tensors: Named<Tensor>,
+  params: KernelAttentionParams,
+  control: Control,
+  temporaries: Temporaries,
+): Promise<Prepared> {
+  const { q, k, v, advisor, directions: given } = tensors;
+  const all = { q, k, v, ...(advisor && { advisor }), ...(given && { directions: given }) };
+  checkFloat32(kernelAttention.name, all, {});
+  checkContiguous(all);
+  checkInputs(tensors, params);
+  const { part, norm, update } = params;
+  const d = q.shape[3] as number;
+  const directions = given ?? (await temporaries.own(drawnTensor(q, params, d)));
+  const queries = await featuresOf(q, directions, { of: 'queries', norm }, control, temporaries);
+  if (part === 'advisor' && update === 'frozen') {
+    const none = await temporaries.ownAll(nothing(queries.phi, v.shape[3] as number));
+    const pairs = { ...none, initial: advisor, backward: unchanged };
+    return { queries, keys: undefined, pairs };
+  }
+  const keys = await featuresOf(k, directions, { of: 'keys', norm }, control, temporaries);
+  const pairs =
+    part === 'layer'
+      ? { keys: keys.phi, values: v, initial: undefined, backward: unchanged }
+      : await updateOf({ phi: keys.phi, v, advisor }, params, control, temporaries);
+  return { queries, keys, pairs };
+}
+
+const unchanged: Update['backward'] = (gradients) => Promise.resolve(gradients);
+
+function drawnTensor(q: Tensor, params: KernelAttentionParams, d: number): Tensor {
+  const values = drawn(params, d);
+  return q.runtime.tensor(values, [values.length / d, d]);
+}
+
+const settingsOf = ({ part, epsilon }: KernelAttentionParams, initialState: Tensor | undefined) =>
+  part === 'layer' ? { normalise: true, epsilon } : { initialState };
