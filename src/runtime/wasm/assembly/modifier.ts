@@ -4,7 +4,7 @@ import { PANEL, TILE } from './layout';
 import { beginTile, Block, PROGRAM_SCRATCH, runProgram } from './program';
 
 /** Keys that an interpreter takes at once. */
-export const CHUNK: i32 = 12;
+const CHUNK: i32 = 12;
 
 // Working memory of one program over one tile.
 const QUERIES: usize = 64; // [24] i32, behind the Block
