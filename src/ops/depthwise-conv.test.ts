@@ -68,6 +68,23 @@ describeOnBackends('depthwiseConv', (runtime) => {
     );
   });
 
+  test('and its gradients hold for many channels: sixteen, four and one at a time', async () => {
+    const shape = [1, 2, 3, 22] as const;
+    await runtime().scope(async () => {
+      const x = runtime().random(shape, { seed: 1 });
+      const weight = runtime().random([3, 3, 22], { seed: 2 });
+      const bias = runtime().random([22], { seed: 3 });
+      const [pixels, kernels, biases] = await Promise.all([x, weight, bias].map((y) => y.read()));
+      const definition = (y: ArrayLike<number>) => defined(shape, [3, 3], [1, 1], y, kernels!, biases!);
+      const out = await depthwiseConv(x, weight, { bias });
+      expectClose(await out.read(), definition(pixels!), 1e-5);
+      const { gradX, gradWeight } = await depthwiseConvBackward(x, weight, out);
+      expectClose(await gradX.read(), numericGradient(definition, pixels!, await out.read(), 0.5), 1e-4);
+      const byWeight = (y: ArrayLike<number>) => defined(shape, [3, 3], [1, 1], pixels!, y, biases!);
+      expectClose(await gradWeight.read(), numericGradient(byWeight, kernels!, await out.read(), 0.5), 1e-4);
+    });
+  });
+
   test('refuses what does not fit, by name, and frees everything', async () => {
     using x = runtime().random([1, 4, 3, 2]);
     using weight = runtime().random([3, 3, 2]);

@@ -302,7 +302,7 @@ test('the cost counts the features and two products', () => {
   expect(state).toBe(4 * 2 * 4 * 15);
 });
 
-test('weights are what multiplies the values', () => {
+test('weights are what multiplies the values, but for the scale', () => {
   const { data, shape } = dydila.weights!(plain, dydila.parse({}), [1, 4])!;
   expect(shape).toEqual([1, 2, 2, 6]);
   const out = outOf(plain);
@@ -311,7 +311,7 @@ test('weights are what multiplies the values', () => {
       for (let c = 0; c < 3; c++) {
         let sum = 0;
         for (let j = 0; j < 6; j++) sum += data[(at * 2 + head) * 6 + j]! * plain.v.data[(j * 2 + head) * 3 + c]!;
-        expect(sum).toBeCloseTo(out[(query * 2 + head) * 3 + c]!, 12);
+        expect(sum / 6).toBeCloseTo(out[(query * 2 + head) * 3 + c]!, 12);
       }
     }
   }

@@ -1,7 +1,7 @@
 /** How far powers that keep the length, and a share of redundant features taken off, sharpen linear attention. */
 import { significant } from '../../../report/format';
 import { normal } from '../../../tensor/random';
-import type { Experiment, ExperimentContext, Finding } from '../../experiment';
+import { type Experiment, type ExperimentContext, type Finding, nextTurn } from '../../experiment';
 import { CLUSTERS, clusteredTokens, DIMENSION, productOf, rowEntropy, TOKENS } from '../clusters';
 import { focused } from './reference';
 
@@ -15,19 +15,20 @@ const PAIR_DIMENSION = 16;
 export const experiment: Experiment = {
   title: 'spread of the weights by exponent and by share of redundant features; likeness of features',
   async run(context) {
-    return [...spreads(context), likeness(context)];
+    return [...(await spreads(context)), likeness(context)];
   },
 };
 
-function spreads({ quick = false, signal, onProgress }: ExperimentContext): Finding[] {
+async function spreads({ quick = false, signal, onProgress }: ExperimentContext): Promise<Finding[]> {
   const draws = quick ? 1 : 5;
   let softmax = 0;
   const powers = EXPONENTS.map(() => 0);
   const differences = LAMBDAS.map(() => 0);
   let negative = 0;
   for (let seed = 0; seed < draws; seed++) {
-    signal?.throwIfAborted();
     onProgress?.((0.8 * seed) / draws, 'entropies');
+    await nextTurn();
+    signal?.throwIfAborted();
     const tokens = clusteredTokens(seed);
     softmax += rowEntropy((i, j) => Math.exp(productOf(tokens, tokens, i, j) / Math.sqrt(DIMENSION))) / draws;
     for (const [at, exponent] of EXPONENTS.entries()) {

@@ -7,12 +7,13 @@
 import * as valibot from 'valibot';
 import { ParameterError, ShapeError } from '../../../errors';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import type { HostTensor } from '../../../tensor/host';
+import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
 import { bindShapes, formatShape, type Shape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
+import { linearWeights } from '../../weights';
 import { backward, forward } from './attend';
-import { type DydilaInputs, reference } from './reference';
+import { type DydilaInputs, focused, reference } from './reference';
 
 const finite = (description: string, preset: number) =>
   valibot.optional(valibot.pipe(valibot.number(), valibot.finite(), valibot.description(description)), preset);
@@ -81,33 +82,20 @@ export const dydila = defineMethod({
     };
   },
 
-  weights({ q, k, v }, params, queries) {
-    // The output for values that say which key they are of.
-    const [b, m, g] = v.shape as [number, number, number];
-    const h = q.shape[2] as number;
-    const units = new Float64Array(b * m * g * m);
-    for (let row = 0; row < b * m * g; row++) units[row * m + (Math.floor(row / g) % m)] = 1;
-    const shape = [b, m, g, m];
-    const rows = rowsOf(q, queries);
-    const { out } = reference({ q: rows, k, v: { dtype: 'f64', shape, data: units } }, params);
-    return { dtype: 'f64', shape: [b, queries.length, h, m], data: (out as HostTensor<'f64'>).data };
+  /** Of settings without redundant queries and keys, banks and routers. */
+  weights({ q, k }, { gamma }, queries) {
+    return linearWeights({ q: features(q, gamma), k: features(k, gamma) }, queries, { causal: false });
   },
 
   variants: () => [{}, { gamma: 1 }, { gamma: 5 }],
   experiment: () => import('./experiment'),
 });
 
-/** Rows of some queries. */
-function rowsOf(q: HostTensor, queries: readonly number[]): HostTensor<'f64'> {
-  const [b, n, h, d] = q.shape as [number, number, number, number];
-  const data = new Float64Array(b * queries.length * h * d);
-  for (let batch = 0; batch < b; batch++) {
-    for (const [at, query] of queries.entries()) {
-      const from = (batch * n + query) * h * d;
-      for (let c = 0; c < h * d; c++) data[(batch * queries.length + at) * h * d + c] = Number(q.data[from + c]);
-    }
-  }
-  return { dtype: 'f64', shape: [b, queries.length, h, d], data };
+function features(x: HostTensor, gamma: number): HostTensor<'f64'> {
+  const d = x.shape[3] as number;
+  const data = toFloat64(x).slice();
+  for (let first = 0; first < data.length; first += d) data.set(focused(data.subarray(first, first + d), gamma), first);
+  return hostTensor(data, x.shape, 'f64');
 }
 
 function checkInputs(inputs: DydilaInputs<Tensor>, gradOut?: Tensor): void {

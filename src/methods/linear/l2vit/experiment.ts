@@ -1,7 +1,7 @@
 /** How far ReLU linear attention spreads, how often its minimum is taken, and what the local module reads. */
 import { formatPercent, significant } from '../../../report/format';
 import { normal } from '../../../tensor/random';
-import type { Experiment, ExperimentContext, Finding } from '../../experiment';
+import { type Experiment, type ExperimentContext, type Finding, nextTurn } from '../../experiment';
 import { CLUSTERS, clusteredTokens, DIMENSION, productOf, rowEntropy, TOKENS } from '../clusters';
 import { localConcentration } from './local-concentration';
 import { reference } from './reference';
@@ -11,15 +11,17 @@ const MINIMUM = 100;
 export const experiment: Experiment = {
   title: 'spread of the weights beside softmax, denominators below the minimum, reach of the local module',
   async run(context) {
-    return [spread(context), below(context), await reach(context)];
+    return [await spread(context), await below(context), await reach(context)];
   },
 };
 
-function spread({ quick = false, onProgress }: ExperimentContext): Finding {
+async function spread({ quick = false, signal, onProgress }: ExperimentContext): Promise<Finding> {
   const draws = quick ? 1 : 5;
   const sums = { softmax: 0, relu: 0, eluPlusOne: 0 };
   for (let seed = 0; seed < draws; seed++) {
     onProgress?.((0.6 * seed) / draws, 'entropies');
+    await nextTurn();
+    signal?.throwIfAborted();
     const tokens = clusteredTokens(seed);
     const relu = tokens.map((value) => Math.max(0, value));
     const elu = tokens.map((value) => (value > 0 ? 1 + value : Math.exp(value)));
@@ -38,8 +40,10 @@ function spread({ quick = false, onProgress }: ExperimentContext): Finding {
 }
 
 /** Of random queries and keys, by the number of tokens. */
-function below({ onProgress }: ExperimentContext): Finding {
+async function below({ signal, onProgress }: ExperimentContext): Promise<Finding> {
   onProgress?.(0.7, 'denominators');
+  await nextTurn();
+  signal?.throwIfAborted();
   const counts = [16, 49, 196, 784];
   const deviations = [0.3, 1];
   const shares = deviations.map((deviation) =>

@@ -1,7 +1,7 @@
 /** How large the gradients by the scores become as the inputs shrink, with a denominator and with a norm in its place. */
 import { formatRatio, significant } from '../../../report/format';
 import { normal } from '../../../tensor/random';
-import type { Experiment, ExperimentContext, Finding } from '../../experiment';
+import { type Experiment, type ExperimentContext, type Finding, nextTurn } from '../../experiment';
 import { normalisedGradient } from './reference';
 
 const N = 64;
@@ -32,7 +32,7 @@ export const experiment: Experiment = {
         onProgress?.(at / SCALES.length, `${name} at scale ${scale}`);
         const found = Array.from({ length: seeds }, (_, seed) => largestGradient(name, scale, seed));
         largest[name].push(found.reduce((sum, value) => sum + value, 0) / seeds);
-        await undefined;
+        await nextTurn();
       }
     }
     onProgress?.(1);

@@ -35,18 +35,60 @@ export function depthwiseConv(params: usize, task: i32, scratch: usize): void {
   const taps = <usize>(kernelRows * kernelColumns);
   const step: isize = p.flipped != 0 ? -(<isize>bytes) : <isize>bytes;
   const firstTap = <usize>p.other + (p.flipped != 0 ? (taps - 1) * bytes : 0);
+  const lastRow = rows - 1;
+  const top = y - (kernelRows >> 1) * <i32>p.dilationRows;
   for (let x: i32 = 0; x < columns; x++) {
-    const to = out + <usize>x * bytes;
-    if (p.bias != 0) memory.copy(to, <usize>p.bias, bytes);
-    else memory.fill(to, 0, bytes);
-    for (let u: i32 = 0; u < kernelRows; u++) {
-      const fromRow = y + (u - (kernelRows >> 1)) * <i32>p.dilationRows;
-      if (fromRow < 0 || fromRow >= rows) continue;
-      for (let w: i32 = 0; w < kernelColumns; w++) {
-        const fromColumn = x + (w - (kernelColumns >> 1)) * <i32>p.dilationColumns;
-        if (fromColumn < 0 || fromColumn >= columns) continue;
-        const from = picture + <usize>(fromRow * columns + fromColumn) * bytes;
-        multiplyAdd(to, from, <usize>(<isize>firstTap + <isize>(u * kernelColumns + w) * step), bytes);
+    const left = x - (kernelColumns >> 1) * <i32>p.dilationColumns;
+    for (let c: usize = 0; c < bytes; ) {
+      // Sixteen channels at a time stay in registers while the taps pass; then four, then one.
+      const wide = c + 64 <= bytes;
+      const one = c + 16 > bytes;
+      const bias = <usize>p.bias + c;
+      let a = f32x4.splat(0);
+      let b = a;
+      let d = a;
+      let e = a;
+      if (p.bias != 0) {
+        a = one ? v128.load32_zero(bias) : v128.load(bias);
+        if (wide) {
+          b = v128.load(bias, 16);
+          d = v128.load(bias, 32);
+          e = v128.load(bias, 48);
+        }
+      }
+      for (let u: i32 = 0; u < kernelRows; u++) {
+        const fromRow = top + u * <i32>p.dilationRows;
+        if (fromRow < 0 || fromRow > lastRow) continue;
+        for (let w: i32 = 0; w < kernelColumns; w++) {
+          const fromColumn = left + w * <i32>p.dilationColumns;
+          if (fromColumn < 0 || fromColumn >= columns) continue;
+          const from = picture + <usize>(fromRow * columns + fromColumn) * bytes + c;
+          const tap = <usize>(<isize>firstTap + <isize>(u * kernelColumns + w) * step) + c;
+          if (wide) {
+            a = madd(v128.load(from), v128.load(tap), a);
+            b = madd(v128.load(from, 16), v128.load(tap, 16), b);
+            d = madd(v128.load(from, 32), v128.load(tap, 32), d);
+            e = madd(v128.load(from, 48), v128.load(tap, 48), e);
+          } else if (one) {
+            a = madd(v128.load32_zero(from), v128.load32_zero(tap), a);
+          } else {
+            a = madd(v128.load(from), v128.load(tap), a);
+          }
+        }
+      }
+      const to = out + <usize>x * bytes + c;
+      if (wide) {
+        v128.store(to, a);
+        v128.store(to, b, 16);
+        v128.store(to, d, 32);
+        v128.store(to, e, 48);
+        c += 64;
+      } else if (one) {
+        v128.store32_lane(to, a, 0);
+        c += 4;
+      } else {
+        v128.store(to, a);
+        c += 16;
       }
     }
   }
