@@ -27,10 +27,10 @@ export async function featuresOf(
   const number = (value: number) => own(x.runtime.tensor([value], []));
   const control = { signal };
   const [d, f] = [x.shape[3] as number, directions.shape[0] as number];
-  const factor = await number(d ** -0.25);
-  const scaled = await own(multiply(x, factor, control));
-  const rows = await own(scaled.reshape([-1, d]));
-  const along = await own(matmul(rows, await own(directions.permute([1, 0])), control));
+  // x over d^1/4, of which only the directions are multiplied: there are fewer of them.
+  const scaled = await own(multiply(directions, await number(d ** -0.25), control));
+  const rows = await own(x.reshape([-1, d]));
+  const along = await own(matmul(rows, await own(scaled.permute([1, 0])), control));
   const offsets = await offsetsOf();
   const exponentials = await own(exp(await own(subtract(along, offsets, control)), control));
   const phi = await own((await finish()).reshape([...x.shape.slice(0, -1), f]));
@@ -39,7 +39,7 @@ export async function featuresOf(
   async function offsetsOf(): Promise<Tensor> {
     if (norm === 'unit') return own(maxRows(along, control));
     const squares = await own(sumRows(await own(multiply(rows, rows, control)), control));
-    const halves = await own(multiply(squares, await number(0.5), control));
+    const halves = await own(multiply(squares, await number(0.5 / Math.sqrt(d)), control));
     const plain = await own(add(halves, await number(Math.log(f) / 2), control));
     if (norm === 'none') return plain;
     const largest = await own(maxRows(along, control));
@@ -60,16 +60,20 @@ export async function featuresOf(
         gradRows = await own(rmsNormBackward(exponentials, byRoots, { epsilon: 0, ...control }));
       }
       const gradExponents = await own(multiply(exponentials, gradRows, control));
-      let gradScaled = await own(matmul(gradExponents, directions, control));
-      if (norm !== 'unit') {
-        const sums = await own(sumRows(gradExponents, control));
-        gradScaled = await own(subtract(gradScaled, await own(multiply(rows, sums, control)), control));
-      }
-      const gradX = await own(multiply(gradScaled, factor, control));
+      const byAlong = await own(matmul(gradExponents, scaled, control));
       const columns = await own(gradExponents.permute([1, 0]));
-      return { x: gradX.reshape(x.shape), directions: await matmul(columns, rows, control) };
+      const byScaled = await own(matmul(columns, rows, control));
+      const gradDirections = await own(multiply(byScaled, await number(d ** -0.25), control));
+      const gradX = norm === 'unit' ? byAlong : await own(subtract(byAlong, await bySquares(gradExponents), control));
+      return temporaries.release({ x: gradX.reshape(x.shape), directions: gradDirections });
     },
   };
+
+  /** What |x|^2 / 2 takes from the gradient by the rows. */
+  async function bySquares(gradExponents: Tensor): Promise<Tensor> {
+    const sums = await own(sumRows(gradExponents, control));
+    return own(multiply(rows, await own(multiply(sums, await number(1 / Math.sqrt(d)), control)), control));
+  }
 }
 
 /** Of maxima of rows [b tokens heads, 1] the largest of all tokens of the same head; few numbers, so on the host. */
