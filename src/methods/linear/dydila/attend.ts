@@ -1,5 +1,5 @@
 /** The forward and the backward pass of `dydila` on ops. */
-import { add, multiply, subtract } from '../../../ops/elementwise';
+import { add, multiply, reciprocal, relu, step, subtract } from '../../../ops/elementwise';
 import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
 import { matmul } from '../../../ops/matmul';
 import { focus, focusBackward, route, routeBackward } from '../../../ops/routing';
@@ -37,9 +37,10 @@ export async function forward(inputs: Inputs, params: DydilaParams, control: Con
   using work = new Work(inputs, params);
   const { q, k } = await work.sides();
   const scaled = await work.scaled(q.difference);
-  const { out, state } = await linearAttention(scaled, k.difference, inputs.v, control);
-  state.dispose();
-  return out;
+  const sums = await work.product(scaled, k.difference, inputs.v, control);
+  if (params.normalise === 'none') return work.release({ sums }).sums;
+  const { factor } = await work.totals(scaled, k.difference, control);
+  return await multiply(sums, factor);
 }
 
 export async function backward(
@@ -51,7 +52,7 @@ export async function backward(
   using work = new Work(inputs, params);
   const sides = await work.sides();
   const scaled = await work.scaled(sides.q.difference);
-  const grads = await work.ownAll(linearAttentionBackward(scaled, sides.k.difference, inputs.v, { gradOut }, control));
+  const grads = await work.productGradients(scaled, sides.k.difference, gradOut, control);
   const byQ = await work.differenceGradients(sides.q, await work.scaled(grads.gradQ));
   const byK = await work.differenceGradients(sides.k, grads.gradK);
   const kernels = [byQ.kernel, byK.kernel, byQ.other, byK.other].flatMap((kernel) => kernel ?? []);
@@ -95,6 +96,53 @@ class Work extends Temporaries {
   /** Times the factor on the scores; by default 1 / m. */
   async scaled(x: Tensor): Promise<Tensor> {
     return this.own(multiply(x, await this.constant(this.params.scale ?? 1 / (this.inputs.k.shape[1] as number))));
+  }
+
+  async product(q: Tensor, k: Tensor, v: Tensor, control: Control): Promise<Tensor> {
+    const { out } = await this.ownAll(linearAttention(q, k, v, control));
+    return out;
+  }
+
+  /** For each query the sum of its weights, and 1 over the larger of its magnitude and epsilon. */
+  async totals(q: Tensor, k: Tensor, control: Control) {
+    const [b, m, g] = k.shape as [number, number, number];
+    const ones = await this.own(k.runtime.tensor(new Float32Array(b * m * g).fill(1), [b, m, g, 1]));
+    const total = await this.product(q, k, ones, control);
+    const opposite = await this.negated(total);
+    const magnitude = await this.own(add(await this.own(relu(total)), await this.own(relu(opposite))));
+    const least = await this.constant(this.params.epsilon);
+    const above = await this.own(subtract(magnitude, least));
+    const factor = await this.own(reciprocal(await this.own(add(await this.own(relu(above)), least))));
+    return { ones, total, opposite, above, factor };
+  }
+
+  /** Gradients by the differences, scaled, and by the values. */
+  async productGradients(
+    q: Tensor,
+    k: Tensor,
+    gradOut: Tensor,
+    control: Control,
+  ): Promise<Record<'gradQ' | 'gradK' | 'gradV', Tensor>> {
+    const { v } = this.inputs;
+    if (this.params.normalise === 'none') {
+      return this.ownAll(linearAttentionBackward(q, k, v, { gradOut }, control));
+    }
+    const { ones, total, opposite, above, factor } = await this.totals(q, k, control);
+    const sums = await this.product(q, k, v, control);
+    const bySums = await this.own(multiply(gradOut, factor));
+    const byFactor = await this.own(sumRows(await this.own(multiply(gradOut, sums))));
+    const square = await this.own(multiply(factor, factor));
+    const slope = await this.own(multiply(square, await this.own(step(above))));
+    // The derivative of a magnitude is its sign; that of an inverse is below 0.
+    const sign = await this.own(subtract(await this.own(step(opposite)), await this.own(step(total))));
+    const byTotal = await this.own(multiply(byFactor, await this.own(multiply(slope, sign))));
+    const main = await this.ownAll(linearAttentionBackward(q, k, v, { gradOut: bySums }, control));
+    const beside = await this.ownAll(linearAttentionBackward(q, k, ones, { gradOut: byTotal }, control));
+    return {
+      gradQ: await this.own(add(main.gradQ, beside.gradQ)),
+      gradK: await this.own(add(main.gradK, beside.gradK)),
+      gradV: main.gradV,
+    };
   }
 
   async side(index: number, x: Tensor, redundant: Tensor | undefined): Promise<Side> {

@@ -189,13 +189,27 @@ describe('the reference', () => {
     checkGradients({ ...fixed, lambda: hostTensor([0.4], [1]) }, ['v', 'gamma', 'lambda']);
   });
 
-  function checkGradients(given: Record<string, HostTensor>, names: readonly string[]): void {
+  test.each([1e-6, 0.3])('has the gradients of its differences over sums of weights, epsilon %d', (epsilon) => {
+    checkGradients(differential, Object.keys(differential), { normalise: 'sum', lambda: 0.4, epsilon });
+  });
+
+  test('over sums of weights gives means of the values, whatever the scale', () => {
+    const out = outOf(plain, { normalise: 'sum' });
+    expectClose(outOf(plain, { normalise: 'sum', scale: 3 }), out, 1e-13);
+    for (const [at, value] of out.entries()) {
+      const column = plain.v.data.filter((_, i) => i % 6 === at % 6);
+      expect(value).toBeGreaterThanOrEqual(Math.min(...column, 0));
+      expect(value).toBeLessThanOrEqual(Math.max(...column, 0));
+    }
+  });
+
+  function checkGradients(given: Record<string, HostTensor>, names: readonly string[], params: object = {}): void {
     const gradOut = random([1, 6, 2, 3], 11);
     const all = given as unknown as DydilaInputs<HostTensor> & Record<'q' | 'k' | 'v', HostTensor>;
-    const grads = dydila.reference(all, dydila.parse({}), gradOut);
+    const grads = dydila.reference(all, dydila.parse(params), gradOut);
     for (const name of names) {
       const input = given[name] as HostTensor;
-      const moved = (data: Float64Array) => outOf({ ...all, [name]: hostTensor(data, input.shape, 'f64') });
+      const moved = (data: Float64Array) => outOf({ ...all, [name]: hostTensor(data, input.shape, 'f64') }, params);
       const expected = numericGradient(moved, input.data as Float32Array, gradOut.data);
       expectClose(
         grads[`grad_${name}`]!.data as Float64Array,
@@ -279,6 +293,30 @@ describeOnBackends('dydila', (runtime) => {
     await refuse(() => run({ v: half }), 'v must be f32, got f16');
   });
 
+  test('and its gradients agree with the reference over sums of weights', async () => {
+    await runtime().scope(async () => {
+      const gradOut = random([1, 6, 2, 3], 11);
+      const tensors = Object.fromEntries(
+        Object.entries(differential).map(([name, x]) => [name, runtime().fromHost(x)]),
+      );
+      // Where a sum all but vanishes, float32 has few digits of it.
+      for (const epsilon of [0.05, 0.3]) {
+        const params = dydila.parse({ normalise: 'sum', lambda: 0.4, epsilon });
+        const expected = dydila.reference(differential, params, gradOut);
+        const results = await dydila.forward(tensors as never, params);
+        const grads = await dydila.backward!(tensors as never, results, runtime().fromHost(gradOut), params);
+        for (const [name, tensor] of [['out', results.out!] as const, ...Object.entries(grads)]) {
+          const want = expected[name === 'out' ? name : `grad_${name}`]!.data as Float64Array;
+          expectClose(
+            (await tensor.read()) as Float32Array,
+            want,
+            want.map((value) => 1e-4 * Math.max(1, Math.abs(value))),
+          );
+        }
+      }
+    });
+  });
+
   test('frees what it computes on the way', async () => {
     using q = runtime().random([1, 9, 2, 3]);
     using gamma = runtime().tensor(exponents(4, 2).data, [4, 2]);
@@ -288,18 +326,24 @@ describeOnBackends('dydila', (runtime) => {
     const banks = { gamma, gamma_router: gammaRouter, lambda, lambda_router: lambdaRouter };
     const inputs = { q, k: q, v: q, q_redundant: q, k_redundant: q, ...banks };
     const before = runtime().memory().live;
-    const results = await dydila.forward(inputs, dydila.parse({}));
-    const grads = await dydila.backward!(inputs, results, q, dydila.parse({}));
-    expect(Object.keys(grads).sort()).toEqual(Object.keys(inputs).sort());
-    for (const tensor of [...Object.values(results), ...Object.values(grads)]) tensor.dispose();
-    expect(runtime().memory().live).toBe(before);
+    for (const normalise of ['none', 'sum']) {
+      const params = dydila.parse({ normalise });
+      const results = await dydila.forward(inputs, params);
+      const grads = await dydila.backward!(inputs, results, q, params);
+      expect(Object.keys(grads).sort()).toEqual(Object.keys(inputs).sort());
+      for (const tensor of [...Object.values(results), ...Object.values(grads)]) tensor.dispose();
+      expect(runtime().memory().live).toBe(before);
+    }
   });
 });
 
 test('the cost counts the features and two products', () => {
-  const { flops, state } = dydila.cost({ b: 2, n: 10, m: 12, h: 4, g: 2, d: 3, e: 5 }, dydila.parse({}));
+  const letters = { b: 2, n: 10, m: 12, h: 4, g: 2, d: 3, e: 5 };
+  const { flops, state } = dydila.cost(letters, dydila.parse({}));
   expect(flops).toBe(2 * (8 * 3 * (40 + 24) + 40 * 3 + 2 * 15 * (40 + 24)));
   expect(state).toBe(4 * 2 * 4 * 15);
+  const { flops: more } = dydila.cost(letters, dydila.parse({ normalise: 'sum' }));
+  expect(more - flops).toBe(2 * (2 * 3 * (40 + 24) + 40 * 7));
 });
 
 test('weights are what multiplies the values, but for the scale', () => {
@@ -319,14 +363,16 @@ test('weights are what multiplies the values, but for the scale', () => {
 
 describe('params', () => {
   test('have the defaults of the small setting', () => {
-    expect(dydila.parse({})).toEqual({ gamma: 3, lambda: 0.01 });
+    expect(dydila.parse({})).toEqual({ gamma: 3, lambda: 0.01, normalise: 'none', epsilon: 1e-6 });
   });
 
   test.each([
     [{ gamma: 0.5 }, 'param gamma of dydila: expected finite number >= 1, got 0.5'],
     [{ lambda: Number.NaN }, 'param lambda of dydila: expected finite number, got NaN'],
+    [{ normalise: 'rows' }, 'param normalise of dydila: expected one of none, sum, got "rows"'],
+    [{ epsilon: 0 }, 'param epsilon of dydila: expected finite number > 0, got 0'],
     [{ scale: '1' }, 'param scale of dydila: expected finite number, got "1"'],
-    [{ causal: true }, "dydila has no param 'causal': expected gamma, lambda, scale"],
+    [{ causal: true }, "dydila has no param 'causal': expected gamma, lambda, scale, normalise, epsilon"],
   ])('%j is refused by name', (params, message) => {
     expect(() => dydila.parse(params)).toThrow(message);
   });

@@ -52,6 +52,22 @@ export const dydila = defineMethod({
     scale: valibot.optional(
       valibot.pipe(valibot.number(), valibot.finite(), valibot.description('factor on the scores; else 1 / m')),
     ),
+    normalise: valibot.optional(
+      valibot.pipe(
+        valibot.picklist(['none', 'sum']),
+        valibot.description('sum divides a row by the magnitude of the sum of its weights, which may vanish'),
+      ),
+      'none',
+    ),
+    epsilon: valibot.optional(
+      valibot.pipe(
+        valibot.number(),
+        valibot.finite(),
+        valibot.gtValue(0),
+        valibot.description('magnitudes of sums below become it'),
+      ),
+      1e-6,
+    ),
   }),
   isCausal: () => false,
   needsTraining: true,
@@ -72,11 +88,13 @@ export const dydila = defineMethod({
   },
 
   /** Of the settings without redundant queries and keys, banks and routers. */
-  cost({ b, n, m, h, g, d, e }) {
+  cost({ b, n, m, h, g, d, e }, { normalise }) {
     const rows = b * (n * h + m * g);
+    // The sums of weights are one more column of values; then magnitude, inverse and quotients.
+    const sums = normalise === 'sum' ? 2 * rows * d + b * n * h * (2 + e) : 0;
     return {
       // relu, a share of the largest, its power, two lengths and the factor: eight operations a number.
-      flops: 8 * rows * d + b * n * h * d + 2 * b * d * e * (n * h + m * g),
+      flops: 8 * rows * d + b * n * h * d + 2 * rows * d * e + sums,
       bytes: 4 * b * (n * h * (d + e) + m * g * (d + e)),
       state: 4 * b * h * d * e,
     };

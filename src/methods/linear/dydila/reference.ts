@@ -2,7 +2,7 @@
  * What `dydila` computes, row by row and pair by pair in float64. With rows of q, k, q' and k':
  * phi(z) = relu(z)^g |relu(z)| / |relu(z)^g|, where g is a number of the kernel's bank, at least 1;
  * a = phi(q) - l phi(q'), c = phi(k) - l phi(k'), where l is a number of the bank lambda;
- * out_i = scale sum_j (a_i . c_j) v_j.
+ * out_i = sum_j w_ij v_j for w_ij = scale (a_i . c_j), over max(|sum_j w_ij|, epsilon) if normalised.
  * A router picks from a bank the entry at the largest of its logits, z R for g and [phi(z), phi(z')] R for l. Gradients
  * go straight through the choice: by the logits as if the entry was the bank's mean under their softmax.
  */
@@ -12,6 +12,9 @@ export interface DydilaParams {
   readonly gamma: number;
   readonly lambda: number;
   readonly scale?: number | undefined;
+  /** Whether rows are divided by the magnitude of the sum of their weights, or by epsilon where that is less. */
+  readonly normalise: 'none' | 'sum';
+  readonly epsilon: number;
 }
 
 export interface DydilaInputs<T> {
@@ -51,22 +54,36 @@ export function reference(inputs: DydilaInputs<HostTensor>, params: DydilaParams
   const gradV = new Float64Array(values.length);
   const byOut = gradOut && toFloat64(gradOut);
   for (let row = 0; row < b * n * h; row++) {
-    for (let j = 0; j < m; j++) {
-      const key = (Math.floor(row / h / n) * m + j) * g + Math.floor(((row % h) * g) / h);
+    const rows = Array.from({ length: m }, (_, j) => {
+      return (Math.floor(row / h / n) * m + j) * g + Math.floor(((row % h) * g) / h);
+    });
+    const weights = rows.map((key) => {
       let weight = 0;
       for (let c = 0; c < d; c++) weight += scale * at(queries.rows, row * d + c) * at(keys.rows, key * d + c);
-      let byWeight = 0;
+      return weight;
+    });
+    const sum = weights.reduce((total, weight) => total + weight, 0);
+    const divisor = params.normalise === 'sum' ? Math.max(Math.abs(sum), params.epsilon) : 1;
+    if (divisor === 0) continue;
+    rows.forEach((key, j) => {
+      for (let c = 0; c < e; c++) add(out, row * e + c, (at(weights, j) * at(values, key * e + c)) / divisor);
+    });
+    if (!byOut) continue;
+    let inner = 0;
+    for (let c = 0; c < e; c++) inner += at(byOut, row * e + c) * at(out, row * e + c);
+    const isDivided = params.normalise === 'sum' && Math.abs(sum) > params.epsilon;
+    const bySum = isDivided ? (-inner / divisor) * Math.sign(sum) : 0;
+    rows.forEach((key, j) => {
+      let byWeight = bySum;
       for (let c = 0; c < e; c++) {
-        add(out, row * e + c, weight * at(values, key * e + c));
-        if (!byOut) continue;
-        byWeight += at(byOut, row * e + c) * at(values, key * e + c);
-        add(gradV, key * e + c, weight * at(byOut, row * e + c));
+        byWeight += (at(byOut, row * e + c) * at(values, key * e + c)) / divisor;
+        add(gradV, key * e + c, (at(weights, j) * at(byOut, row * e + c)) / divisor);
       }
-      for (let c = 0; byOut && c < d; c++) {
+      for (let c = 0; c < d; c++) {
         add(queries.gradient, row * d + c, scale * byWeight * at(keys.rows, key * d + c));
         add(keys.gradient, key * d + c, scale * byWeight * at(queries.rows, row * d + c));
       }
-    }
+    });
   }
   const results: Results = { out: tensor(out, [b, n, h, e]) };
   if (!gradOut) return results;
