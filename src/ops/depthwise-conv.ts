@@ -6,7 +6,7 @@ import type { Tensor } from '../tensor/tensor';
 import { compute } from './compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from './float32';
 
-export interface DepthwiseConvSettings {
+interface DepthwiseConvSettings {
   /** Distance between taps, one for both axes or [rows, columns]; default 1. */
   readonly dilation?: number | readonly [rows: number, columns: number] | undefined;
 }

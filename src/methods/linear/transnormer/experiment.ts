@@ -164,7 +164,7 @@ function dilution(): Finding {
 }
 
 /** The mean over the queries; windows of share n tokens, moved inwards at the borders. */
-export function massNear(weight: (i: number, j: number) => number, share: number, n = N): number {
+function massNear(weight: (i: number, j: number) => number, share: number, n = N): number {
   const width = Math.max(1, Math.round(share * n));
   let mean = 0;
   for (let i = 0; i < n; i++) {
@@ -181,7 +181,7 @@ export function massNear(weight: (i: number, j: number) => number, share: number
 }
 
 /** The largest |dL/ds|. */
-export function largestGradient(name: Kernel, scale: number, seed: number): number {
+function largestGradient(name: Kernel, scale: number, seed: number): number {
   const { scores, values, byOut, sums } = problemOf(name, scale, seed);
   if (name === 'NormAttention') return largestProduct(normalisedGradient(sums, byOut, D, 1e-8), values);
   let largest = 0;
