@@ -111,6 +111,7 @@ export function work(kernels: Kernels, control: Int32Array, scratch: number): vo
       kernel(PARAMS, task, scratch);
       if (Atomics.add(control, at + DONE, 1) + 1 === tasks) Atomics.notify(control, at + DONE);
     }
+    spin(control, at + DONE, tasks);
     for (;;) {
       const done = Atomics.load(control, at + DONE);
       if (done === tasks) break;
@@ -125,4 +126,12 @@ export function work(kernels: Kernels, control: Int32Array, scratch: number): vo
 export function progress(control: Int32Array): number {
   const at = FIRST_PHASE + (control[MAIN] as number) * PHASE_SIZE;
   return Atomics.load(control, at + DONE) / (control[at + TASKS] as number);
+}
+
+/** Loads of a number before a thread goes to sleep over it: some tens of microseconds, about what waking it costs. */
+const SPINS = 20_000;
+
+/** Waits a moment for a number to become `value`, without sleeping. */
+export function spin(control: Int32Array, at: number, value: number): void {
+  for (let i = 0; i < SPINS && Atomics.load(control, at) !== value; i++);
 }

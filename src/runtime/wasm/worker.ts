@@ -1,5 +1,5 @@
 /** A worker thread, in Node and in browsers: sleeps until a job is published, takes its share, sleeps again. */
-import { CONTROL, CONTROL_LENGTH, EPOCH, FINISHED, type Kernels, work } from './schedule';
+import { CONTROL, CONTROL_LENGTH, EPOCH, FINISHED, type Kernels, spin, work } from './schedule';
 
 export interface WorkerStart {
   readonly module: WebAssembly.Module;
@@ -25,6 +25,7 @@ function start({ module, memory, scratch, threads }: WorkerStart): void {
   let epoch = Atomics.load(control, EPOCH);
   port.postMessage('ready');
   for (;;) {
+    spin(control, EPOCH, (epoch + 1) | 0);
     Atomics.wait(control, EPOCH, epoch);
     const published = Atomics.load(control, EPOCH);
     if (published === epoch) continue;
