@@ -20,8 +20,8 @@ export interface Patience {
 }
 export const PATIENCE: Patience = { limit: 30_000, warmUp: 200, sample: 50 };
 
-/** Between contenders, so that the threads of the last one have gone to sleep. */
-const PAUSE = 5;
+/** Between contenders, in milliseconds, so that the threads of the last one, which may spin for a while, have gone to sleep. */
+const PAUSE = 100;
 
 export interface Entry {
   readonly contender: Contender;

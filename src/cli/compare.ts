@@ -113,7 +113,8 @@ async function readInputs(runtime: Runtime, options: CompareOptions, { signal }:
     const named = text === undefined ? await mobyDick() : await readText(text);
     return textInputs(runtime, named, { length, layer }, { signal });
   }
-  const host = await readTensorsOf(findMethod('attention'), path);
+  // Without what is optional for exact attention: other methods would not heed it.
+  const host = await readTensorsOf({ name: 'compare', inputs: findMethod('attention').inputs }, path);
   const names = ['q', 'k', 'v'] as const;
   const [q, k, v] = names.map((name) => runtime.fromHost(host[name] as HostTensor<DType>)) as [Tensor, Tensor, Tensor];
   const shapes = Object.entries({ q, k, v }).map(([name, { shape }]) => `${name} ${formatShape(shape)}`);

@@ -9,11 +9,11 @@ import type { HostTensor } from '../tensor/host';
 const LARGEST = 2 ** 31 - 1;
 
 /**
- * The tensors of a safetensors file, if they are the method's inputs, perhaps optional ones, and those named in `more`,
+ * The tensors of a safetensors file, if they are the inputs of a method (or of what else has inputs), perhaps optional ones, and those named in `more`,
  * and such as a runtime can hold.
  */
 export async function readTensorsOf(
-  method: Method,
+  method: Pick<Method, 'name' | 'inputs' | 'optional'>,
   path: string,
   more: readonly string[] = [],
 ): Promise<Record<string, HostTensor<DType>>> {

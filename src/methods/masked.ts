@@ -4,10 +4,16 @@ import { DTypeError } from '../errors';
 import { area } from '../masks/area';
 import type { Mask } from '../masks/mask';
 import { attention, attentionBackward } from '../ops/attention';
-import { type Modifier, type Sees, softmaxAttention, softmaxAttentionBackward } from '../runtime/reference/attention';
+import {
+  type Modifier,
+  type RawScore,
+  type Sees,
+  softmaxAttention,
+  softmaxAttentionBackward,
+} from '../runtime/reference/attention';
 import type { Score } from '../scores/score';
 import type { HostTensor } from '../tensor/host';
-import { bindShapes, type Shape } from '../tensor/shape';
+import { bindShapes, type Shape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import {
   defineMethod,
@@ -43,6 +49,8 @@ interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs>
   mask(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
   /** What changes the scores, if anything does. */
   score?(params: valibot.InferOutput<Schema>, inputs: Readonly<Record<string, HostTensor>>): Score | undefined;
+  /** Of inputs that `score` captured and that have gradients: what the modifier calls them. */
+  readonly captured?: Readonly<Record<string, string>>;
   /** The definition of the mask, for the reference: shares no code with `mask`. */
   sees(params: valibot.InferOutput<Schema>, problem: MaskProblem): Sees;
   /** The definition of what changes the scores, for the reference. */
@@ -65,7 +73,7 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
   spec: MaskedSpec<Schema, Shapes>,
 ): MaskedMethod<Schema, Shapes> {
   type Params = valibot.InferOutput<Schema> & { readonly scale?: number | undefined };
-  const { optional = {}, integers = [] } = spec;
+  const { optional = {}, integers = [], captured = {} } = spec;
   const inputs = (spec.inputs ?? SEQUENCES) as Shapes;
   const spatial = inputs.q.includes('...space');
 
@@ -108,12 +116,23 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
       const results = { out: { ...out, shape: [...shape, e] }, lse: { ...lse, shape } };
       if (!gradOut) return results;
       const rowsOfGradient = { ...gradOut, shape: out.shape };
-      const grads = softmaxAttentionBackward({ ...rows, gradOut: rowsOfGradient }, scale, sees, modifier);
+      const sums = mapValues(pickGiven(given, Object.keys(captured)), ({ shape }) => zerosOf(shape));
+      const { elements } = modifier ?? {};
+      const onScore =
+        elements &&
+        ((raw: RawScore, gradient: number) => {
+          for (const { input, index, factor } of elements(raw)) {
+            const { data } = sums[input] as HostTensor<'f64'>;
+            data[index] = (data[index] as number) + gradient * factor;
+          }
+        });
+      const grads = softmaxAttentionBackward({ ...rows, gradOut: rowsOfGradient }, scale, sees, modifier, onScore);
       return {
         ...results,
         grad_q: { ...grads.gradQ, shape: qkv.q.shape },
         grad_k: { ...grads.gradK, shape: qkv.k.shape },
         grad_v: { ...grads.gradV, shape: qkv.v.shape },
+        ...Object.fromEntries(Object.entries(sums).map(([input, sum]) => [`grad_${input}`, sum])),
       };
     },
 
@@ -139,7 +158,14 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
       const lse = (results.lse as Tensor<'f32'>).reshape(out.shape.slice(0, 3));
       using held = lse;
       using byOut = flat(gradOut);
-      const grads = await attentionBackward(q, k, v, { out, lse: held, gradOut: byOut }, { ...settings, ...control });
+      const others = pickGiven(tensors as Readonly<Record<string, Tensor | undefined>>, Object.keys(captured));
+      const grads = await attentionBackward(
+        q,
+        k,
+        v,
+        { out, lse: held, gradOut: byOut },
+        { ...settings, ...control, captured: Object.keys(others).length > 0 },
+      );
       using gradQ = grads.gradQ;
       using gradK = grads.gradK;
       using gradV = grads.gradV;
@@ -147,6 +173,10 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
         q: gradQ.reshape(tensors.q.shape),
         k: gradK.reshape(tensors.k.shape),
         v: gradV.reshape(tensors.v.shape),
+        ...mapEntries(others, (input, { shape }) => {
+          using grad = grads.gradCaptured[captured[input] as string] as Tensor;
+          return grad.reshape(shape);
+        }),
       };
     },
 
@@ -185,9 +215,26 @@ function integersOf(host: Readonly<Record<string, HostTensor>>, names: readonly 
   return found;
 }
 
+/** Those of the named values that were given. */
+function pickGiven<T>(values: Readonly<Record<string, T | undefined>>, names: readonly string[]): Record<string, T> {
+  return Object.fromEntries(names.flatMap((name) => (values[name] ? [[name, values[name]]] : [])));
+}
+
+function zerosOf(shape: Shape): HostTensor<'f64'> {
+  return { dtype: 'f64', shape, data: new Float64Array(sizeOf(shape)) };
+}
+
+function mapEntries<Name extends string, A, B>(
+  record: Readonly<Record<Name, A>>,
+  map: (name: Name, value: A) => B,
+): Record<Name, B> {
+  const entries = Object.entries<A>(record) as [Name, A][];
+  return Object.fromEntries(entries.map(([name, value]) => [name, map(name, value)])) as Record<Name, B>;
+}
+
 function mapValues<Name extends string, A, B>(
   record: Readonly<Record<Name, A>>,
   map: (value: A) => B,
 ): Record<Name, B> {
-  return Object.fromEntries(Object.entries<A>(record).map(([name, value]) => [name, map(value)])) as Record<Name, B>;
+  return mapEntries(record, (_, value) => map(value));
 }

@@ -9,6 +9,14 @@ export type Sees = (i: number, j: number, head: number, batch: number) => boolea
 export interface Modifier {
   value(score: number, i: number, j: number, head: number, batch: number): number;
   slope(score: number, i: number, j: number, head: number, batch: number): number;
+  /** The elements of further inputs that the new score depends on, and how it changes with them. */
+  elements?(raw: RawScore): readonly InputElement[];
+}
+
+export interface InputElement {
+  readonly input: string;
+  readonly index: number;
+  readonly factor: number;
 }
 
 interface Qkv {

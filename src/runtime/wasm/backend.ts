@@ -58,11 +58,16 @@ export interface WasmOptions {
 
 /** Tasks as the kernels cut them (assembly/*.ts). */
 const SLICE = 8;
-const CHUNK_PANELS = 48;
+const CHUNK_PANELS = 16;
 const MATMUL_TILE_PANELS = 8;
 const MATMUL_TILE_SLICES = 8;
 /** Attention's backward pass has at least so many tasks, if there are keys enough. */
 const BACKWARD_TASKS = 16;
+/** A part of the keys has at least so many panels: each part lays out all queries anew. */
+const PART_PANELS = 48;
+/** Of a thread's own cache, what keys and values may take. */
+const CACHE_BYTES = 2 ** 21;
+const TILES_OF_THREAD = 24;
 /** Sums for the gradients by captured arrays: with more bytes, fewer threads. */
 const TABLE_SUMS_BYTES = 2 ** 26;
 const TABLE_RUN = 4096;
@@ -173,27 +178,31 @@ export class WasmBackend implements Backend {
     const map = blockMap(mask, { b, n, m, h, g });
     const modifier = scorePrograms(score, { b, n, m, h, g });
     const slots = map.panels * PANEL;
-    const chunks = b * g * Math.ceil(map.panels / CHUNK_PANELS);
+    // All heads of a tile in one task, whose rows lie side by side, if what they see stays in a thread's cache meanwhile
+    // and there are tiles enough to share out.
+    const isNear = (map.visited / map.tiles) * PANEL * (d + e) * 4 < CACHE_BYTES;
+    const headsOfTask = isNear && map.tiles >= TILES_OF_THREAD * Math.max(1, this.pool.threads) ? b * h : 1;
+    const chunks = Math.ceil(map.panels / CHUNK_PANELS);
     const scratch = {
       map: blockMapBytes(map),
       programs: scoreProgramBytes(modifier),
       keys: b * g * slots * d * 4,
       values: b * g * slots * Math.ceil(e / SLICE) * SLICE * 4,
-      extremes: chunks * 8,
+      extremes: b * g * chunks * 8,
     };
     await this.#withScratch(scratch, ({ map: at, programs, keys, values, extremes }) =>
       this.pool.run(
         {
           phases: [
-            { kernel: 'packKeysValues', tasks: chunks },
-            { kernel: 'attention', tasks: b * h * map.tiles },
+            { kernel: 'packKeysValues', tasks: b * chunks },
+            { kernel: 'attention', tasks: (b * h * map.tiles) / headsOfTask },
           ],
           params: [
             ...[b, n, m, h, g, d, e, scale],
             ...writeBlockMap(map, this.heap.memory, at),
             ...writeScorePrograms(modifier, this.heap.memory, programs),
             ...[q, k, v].flatMap(operand),
-            ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse), keys, values, extremes],
+            ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse), keys, values, extremes, headsOfTask],
           ],
           microseconds: (2 * (d + e) * map.visited * QUERY_TILE * PANEL) / FLOPS_PER_MICROSECOND,
         },
@@ -210,7 +219,7 @@ export class WasmBackend implements Backend {
     const modifier = scorePrograms(score, { b, n, m, h, g });
     const slots = map.panels * PANEL;
     const [columnsOfK, columnsOfV] = [d, e].map((columns) => Math.ceil(columns / SLICE) * SLICE) as [number, number];
-    const parts = Math.min(Math.ceil(map.panels / CHUNK_PANELS), Math.ceil(BACKWARD_TASKS / (b * g)));
+    const parts = Math.min(Math.ceil(map.panels / PART_PANELS), Math.ceil(BACKWARD_TASKS / (b * g)));
     const places = score && gradTables ? tablePlaces(score, { b, n, m, h, g }) : [];
     const elements = gradTables?.size ?? 0;
     const groups = Math.min(b * g * parts, Math.max(1, Math.floor(TABLE_SUMS_BYTES / (elements * 8))));

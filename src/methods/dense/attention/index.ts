@@ -63,6 +63,8 @@ export const exactAttention = defineMaskedMethod({
     return parts.length > 1 ? compose(...parts) : parts[0];
   },
 
+  captured: { alibi_slopes: 'slopes' },
+
   sees,
   modifier,
 

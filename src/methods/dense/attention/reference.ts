@@ -37,5 +37,8 @@ export function modifier(
       return slopes ? capped - (slopes[head] as number) * Math.abs(i + m - n - j) : capped;
     },
     slope: (score) => (softcap === undefined ? 1 : 1 - Math.tanh(score / softcap) ** 2),
+    ...(slopes && {
+      elements: ({ i, j, head }) => [{ input: 'alibi_slopes', index: head, factor: -Math.abs(i + m - n - j) }],
+    }),
   };
 }

@@ -72,6 +72,8 @@ class Forward {
   packedKeys: f64;
   packedValues: f64;
   extremes: f64;
+  /** Heads that a task takes a tile of: one, or those of all batches, whose rows lie side by side. */
+  headsOfTask: f64;
 }
 
 // @ts-ignore: decorator
@@ -81,8 +83,8 @@ function forwardOf(params: usize): Forward {
 }
 
 /**
- * Keys and values of one chunk of one head: keys to panels [d][6 keys], values to slices [keys][8 columns]; and the
- * chunk's largest squared key norm and largest value magnitude, NaN if there is one.
+ * Keys and values of one chunk of one batch: keys to panels [d][6 keys], values to slices [keys][8 columns]; and for
+ * each head the chunk's largest squared key norm and largest value magnitude, NaN if there is one.
  */
 export function pack(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
@@ -93,18 +95,30 @@ export function pack(params: usize, task: i32, scratch: usize): void {
   const e = <i32>p.e;
   const panels = <i32>p.panels;
   const chunks = (panels + CHUNK_PANELS - 1) / CHUNK_PANELS;
-  const bg = task / chunks;
-  const first = (task % chunks) * CHUNK_PANELS;
-  const last = min(first + CHUNK_PANELS, panels);
-  const keys = <usize>f.packedKeys + <usize>(bg * panels) * <usize>(d * PANEL * 4);
+  const batch = task / chunks;
+  const chunk = task % chunks;
+  const past = min((chunk + 1) * CHUNK_PANELS, panels);
+  const panelBytes = <usize>(d * PANEL * 4);
   const sliceBytes = <usize>(panels * PANEL * SLICE * 4);
-  const values = <usize>f.packedValues + <usize>(bg * ((e + SLICE - 1) / SLICE)) * sliceBytes;
+  const slices = (e + SLICE - 1) / SLICE;
   const order = <usize>p.keys;
   const k = operand(params, 1);
   const v = operand(params, 2);
-  const extremes = <usize>f.extremes + (<usize>task << 3);
-  f32.store(extremes, layOutPanels(k, bg / g, bg % g, order, m, d, first, last, keys, scratch));
-  f32.store(extremes, layOutSlices(v, bg / g, bg % g, order, m, e, first, last, values, sliceBytes, scratch), 4);
+  // Panel by panel through all heads: their rows lie side by side, and are so read as a few ascending streams.
+  for (let first = chunk * CHUNK_PANELS; first < past; first++) {
+    const last = first + 1;
+    for (let head: i32 = 0; head < g; head++) {
+      const bg = batch * g + head;
+      const keys = <usize>f.packedKeys + <usize>(bg * panels) * panelBytes;
+      const values = <usize>f.packedValues + <usize>(bg * slices) * sliceBytes;
+      const norm = layOutPanels(k, batch, head, order, m, d, first, last, keys, scratch);
+      const value = layOutSlices(v, batch, head, order, m, e, first, last, values, sliceBytes, scratch);
+      const extremes = <usize>f.extremes + (<usize>(bg * chunks + chunk) << 3);
+      const begins = first == chunk * CHUNK_PANELS;
+      f32.store(extremes, begins ? norm : max(f32.load(extremes), norm));
+      f32.store(extremes, begins ? value : max(f32.load(extremes, 4), value), 4);
+    }
+  }
 }
 
 // One worker's working memory.
@@ -123,22 +137,28 @@ const MODIFIER: usize = KEYS + <usize>(BLOCK_PANELS * PANEL * 4);
 const SINGLE: usize = MODIFIER + MODIFIER_BYTES; // [24]: one key's scores
 export const FORWARD_BYTES: usize = SINGLE + TILE * 4;
 
-/** One tile of 24 queries of one head. */
+/** One tile of 24 queries of one head, or of all in turn. */
 export function attention(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const tiles = <i32>p.tiles;
+  if (forwardOf(params).headsOfTask == 1) attentionOfTile(params, task / tiles, task % tiles, scratch);
+  else for (let place: i32 = 0; place < <i32>(p.b * p.h); place++) attentionOfTile(params, place, task, scratch);
+}
+
+/** The tile of a head that stands at `rank` in the order of its map. */
+function attentionOfTile(params: usize, place: i32, rank: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
   const f = forwardOf(params);
   const h = <i32>p.h;
   const d = <i32>p.d;
   const e = <i32>p.e;
-  const tiles = <i32>p.tiles;
-  const place = task / tiles;
   const batch = place / h;
   const head = place % h;
   const group = <i32>((<i64>head * <i64>p.g) / h);
   const map = i32.load(<usize>p.maps + (<usize>place << 2));
-  const tile = tileAt(p, map, task % tiles);
+  const tile = tileAt(p, map, rank);
   const first = tile * TILE;
-  const slots = p.queries != 0 ? tiles * TILE : <i32>p.n;
+  const slots = p.queries != 0 ? <i32>p.tiles * TILE : <i32>p.n;
   const rows = min(TILE, slots - first);
 
   const bg = batch * <i32>p.g + group;

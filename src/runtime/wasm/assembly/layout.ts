@@ -6,7 +6,7 @@ export const TILE: i32 = 24;
 export const PANEL: i32 = 6;
 export const SLICE: i32 = 8;
 /** Panels that one task packs. */
-export const CHUNK_PANELS: i32 = 48;
+export const CHUNK_PANELS: i32 = 16;
 export const LARGEST_HEAD: i32 = 256;
 
 /** A tensor [batch, row, head, element]; strides in elements, all numbers float64 as the host writes them. */
