@@ -1,24 +1,72 @@
-/** The README shows what was measured: `npx vitest run test/readme.test.ts -u` brings its table up to date. */
+/** The README shows what there is and what was measured: `npx vitest run test/readme.test.ts -u` brings it up to date. */
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import type { BenchReport, BenchRow } from '../src/bench/report';
 import { formatMachine } from '../src/machine';
+import { methods } from '../src/methods/registry';
 import { formatPercent, formatRatio, formatTime } from '../src/report/format';
 
 const root = resolve(import.meta.dirname, '..');
 const HEAD_DIMENSION = 64;
-const SECTION = /(<!-- bench attention -->\n)[\s\S]*(<!-- end -->)/;
 
-test('the table in the README is that of docs/bench-attention.json', async () => {
+test('the tables in the README are those of docs/*.json and of the registry', async () => {
   const readme = await readFile(`${root}/README.md`, 'utf8');
-  const report = JSON.parse(await readFile(`${root}/docs/bench-attention.json`, 'utf8')) as BenchReport;
-  expect(readme).toMatch(SECTION);
-  const current = readme.replace(SECTION, (_, start, end) => `${start}${benchSection(report)}${end}`);
+  const sections = {
+    'bench attention': attentionSection(await reportOf('attention')),
+    'bench sparse': sparseSection(await reportOf('sparse')),
+    methods: methodsSection(),
+  };
+  let current = readme;
+  for (const [name, text] of Object.entries(sections)) {
+    const section = new RegExp(`(<!-- ${name} -->\\n)[\\s\\S]*?(<!-- end -->)`);
+    expect(readme).toMatch(section);
+    current = current.replace(section, (_, start, end) => `${start}\n${text}\n\n${end}`);
+  }
   await expect(current).toMatchFileSnapshot(`${root}/README.md`);
 });
 
-function benchSection({ rows, machine, runtime, command }: BenchReport): string {
+async function reportOf(suite: string): Promise<BenchReport> {
+  return JSON.parse(await readFile(`${root}/docs/bench-${suite}.json`, 'utf8'));
+}
+
+function methodsSection(): string {
+  const rows = methods.map(({ name, family, summary }) => {
+    const page = `src/methods/${family}/${name}/README.md`;
+    return [existsSync(`${root}/${page}`) ? `[\`${name}\`](${page})` : `\`${name}\``, family, summary];
+  });
+  return markdownTable([['method', 'family', 'what it computes'], ...rows], 3);
+}
+
+/** Masks beside our own dense attention of the same extents: lengths at which there are peers are left out. */
+function sparseSection({ rows, machine, runtime, command }: BenchReport): string {
+  const rivals = new Set(rows.filter(({ how }) => how !== undefined).map(({ n }) => n));
+  const compared = rows.filter(
+    ({ n, status, measures: { visited, ratio } }) =>
+      status === 'ok' && visited !== undefined && ratio !== undefined && !rivals.has(n),
+  );
+  // Dense attention is measured with each group of masks anew.
+  const shown = [...new Map(compared.toReversed().map((row) => [`${row.label} ${row.n}`, row])).values()].toReversed();
+  const cells = [
+    ['mask', 'n', 'tiles visited', 'time', 'of dense', 'share of peak'],
+    ...shown.map(({ label, n, measures: { visited, time, ratio, peakShare } }) => [
+      label,
+      String(n),
+      formatPercent(visited ?? Number.NaN),
+      formatTime(time as number),
+      formatRatio(ratio as number),
+      formatPercent(peakShare ?? Number.NaN),
+    ]),
+  ];
+  return `${markdownTable(cells)}\n\n${notesOf(machine, runtime, command)}`;
+}
+
+function notesOf(machine: BenchReport['machine'], runtime: readonly string[], command: string): string {
+  return `${formatMachine(machine)}; ${runtime.join('; ')}. By \`${command}\`.`;
+}
+
+function attentionSection({ rows, machine, runtime, command }: BenchReport): string {
   const shown = rows.filter(({ d }) => d === HEAD_DIMENSION);
   const names = [...new Set(shown.map(({ name }) => name))];
   const labels = names.map((name) => shown.find((row) => row.name === name)?.label as string);
@@ -36,15 +84,14 @@ function benchSection({ rows, machine, runtime, command }: BenchReport): string 
       formatPercent(group[0]?.measures.peakShare ?? Number.NaN),
     ]),
   ];
-  const notes = `${formatMachine(machine)}; ${runtime.join('; ')}. By \`${command}\`.`;
-  return `\n${markdownTable(cells)}\n\n${notes}\n\n`;
+  return `${markdownTable(cells)}\n\n${notesOf(machine, runtime, command)}`;
 }
 
-/** Padded as the formatter does it; all columns but the first flush right. */
-function markdownTable([header, ...rows]: readonly (readonly string[])[]): string {
+/** Padded as the formatter does it; all columns but the first `left` flush right. */
+function markdownTable([header, ...rows]: readonly (readonly string[])[], left = 1): string {
   const widths = header?.map((_, at) => Math.max(...[header, ...rows].map((cells) => cells[at]?.length ?? 0))) ?? [];
-  const rule = widths.map((width, at) => (at === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
-  const pad = (cell: string, at: number) => (at === 0 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0));
+  const rule = widths.map((width, at) => (at < left ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
+  const pad = (cell: string, at: number) => (at < left ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0));
   return [header ?? [], rule, ...rows].map((cells) => `| ${cells.map(pad).join(' | ')} |`).join('\n');
 }
 
