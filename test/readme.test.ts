@@ -47,11 +47,13 @@ function sparseSection({ rows, machine, runtime, command }: BenchReport): string
       status === 'ok' && visited !== undefined && ratio !== undefined && !rivals.has(n),
   );
   // Dense attention is measured with each group of masks anew.
-  const shown = [...new Map(compared.toReversed().map((row) => [`${row.label} ${row.n}`, row])).values()].toReversed();
+  const shown = [
+    ...new Map(compared.toReversed().map((row) => [`${row.name} ${row.label} ${row.n}`, row])).values(),
+  ].toReversed();
   const cells = [
     ['mask', 'n', 'tiles visited', 'time', 'of dense', 'share of peak'],
-    ...shown.map(({ label, n, measures: { visited, time, ratio, peakShare } }) => [
-      label,
+    ...shown.map(({ name, label, n, measures: { visited, time, ratio, peakShare } }) => [
+      label.startsWith('dense') ? label : `${name}: ${label}`,
       String(n),
       formatPercent(visited ?? Number.NaN),
       formatTime(time as number),
@@ -72,7 +74,7 @@ function attentionSection({ rows, machine, runtime, command }: BenchReport): str
   const labels = names.map((name) => shown.find((row) => row.name === name)?.label as string);
   const problems = Map.groupBy(shown, ({ mask, n }) => `${mask} ${n}`);
   const cells = [
-    ['mask', 'n', ...labels, 'share of peak'],
+    ['mask', 'n', ...labels],
     ...[...problems].map(([problem, group]) => [
       ...problem.split(' '),
       ...names.map((name, at) =>
@@ -81,7 +83,6 @@ function attentionSection({ rows, machine, runtime, command }: BenchReport): str
           at > 0,
         ),
       ),
-      formatPercent(group[0]?.measures.peakShare ?? Number.NaN),
     ]),
   ];
   return `${markdownTable(cells)}\n\n${notesOf(machine, runtime, command)}`;

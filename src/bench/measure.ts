@@ -105,9 +105,9 @@ export class Measurement {
           if (round >= rounds) continue;
           await attempt(entry, async () => {
             await sleep(PAUSE);
-            const time = await session.time(calls, signal);
             const key = JSON.stringify(peakOf);
             if (!peaks.has(key)) peaks.set(key, await this.runtimes.peak(peakOf));
+            const time = await session.time(calls, signal);
             times.push(time);
             const peak = peaks.get(key);
             if (peak !== undefined) own.push(peak);
