@@ -47,9 +47,8 @@ function sparseSection({ rows, machine, runtime, command }: BenchReport): string
       status === 'ok' && visited !== undefined && ratio !== undefined && !rivals.has(n),
   );
   // Dense attention is measured with each group of masks anew.
-  const shown = [
-    ...new Map(compared.toReversed().map((row) => [`${row.name} ${row.label} ${row.n}`, row])).values(),
-  ].toReversed();
+  const groups = Map.groupBy(compared, ({ name, label, n }) => `${name} ${label} ${n}`);
+  const shown = [...groups.values()].map(([row]) => row as BenchRow);
   const cells = [
     ['mask', 'n', 'tiles visited', 'time', 'of dense', 'share of peak'],
     ...shown.map(({ name, label, n, measures: { visited, time, ratio, peakShare } }) => [

@@ -13,7 +13,7 @@ export interface Modifier {
   elements?(raw: RawScore): readonly InputElement[];
 }
 
-export interface InputElement {
+interface InputElement {
   readonly input: string;
   readonly index: number;
   readonly factor: number;
