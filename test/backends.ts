@@ -7,6 +7,12 @@ const BACKENDS: readonly (readonly [name: string, options: RuntimeOptions])[] = 
   ['wasm relaxed, 1 thread', { backend: 'wasm', simd: 'relaxed', threads: 1 }],
   ['wasm relaxed, 3 threads', { backend: 'wasm', simd: 'relaxed', threads: 3 }],
   ['wasm baseline, 2 threads', { backend: 'wasm', simd: 'baseline', threads: 2 }],
+  ...(process.env.SACCADE_WEBGPU
+    ? ([
+        ['webgpu', { backend: 'webgpu' }],
+        ['webgpu without subgroups', { backend: 'webgpu', webgpu: { subgroups: false } }],
+      ] as const)
+    : []),
 ];
 
 /** Describes `body` once for every backend, with a runtime that lives as long as its tests. */

@@ -7,7 +7,9 @@
  * where in them, and with which strides, the elements lie. Outputs are allocated by the op and are contiguous.
  *
  * Kernels are asynchronous because the work happens elsewhere (worker threads, a GPU). Calls made one after the other
- * take effect in that order, so an op may be started on the result of one still running only after awaiting it.
+ * take effect in that order, so an op may be started on the result of one still running only after awaiting it. On a
+ * GPU a kernel resolves once its commands are under way: what is called or read afterwards comes after them, and
+ * `finish` waits for them.
  * A kernel that cannot finish rejects with the signal's reason or a BackendError and leaves its outputs undefined.
  *
  * `reference` computes in float64 with plain loops and is the truth; every other backend is tested against it.
@@ -16,7 +18,7 @@ import type { Mask } from '../masks/mask';
 import type { Score } from '../scores/score';
 import type { Tensor } from '../tensor/tensor';
 
-export const BACKENDS = ['reference', 'wasm'] as const;
+export const BACKENDS = ['reference', 'wasm', 'webgpu'] as const;
 export type BackendName = (typeof BACKENDS)[number];
 
 /** Memory on a backend. */
@@ -336,6 +338,8 @@ export interface Backend {
   /** Where the buffer lies in JavaScript-addressable memory, on the backends that have it there. */
   view?(buffer: Buffer): { readonly buffer: ArrayBufferLike; readonly byteOffset: number };
 
+  /** Resolves when all kernels called so far are done, on backends where they may outlast their calls. */
+  finish?(): Promise<void>;
   memory(): MemoryReport;
   resetPeak(): void;
   /** What was chosen and why, one fact a line. */

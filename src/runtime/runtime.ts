@@ -6,17 +6,20 @@ import { checkShape, type Shape, sizeOf } from '../tensor/shape';
 import { disposeKey, Storage, Tensor } from '../tensor/tensor';
 import { BACKENDS, type Backend, type BackendName, type MemoryReport } from './backend';
 import { ReferenceBackend } from './reference/backend';
+import type { GpuOptions } from './webgpu/adapter';
 
 export interface RuntimeOptions {
-  /** `'auto'` (default) takes the fastest backend that this platform offers; a named one that is missing is an error. */
+  /** Where to compute; `'auto'` (default) is wasm. A named one that is missing is an error, never another one. */
   readonly backend?: BackendName | 'auto';
   /** Threads of the wasm backend, at least 1. Default: one per core, or 1 where threads cannot be had. */
   readonly threads?: number;
   /** Which build of the wasm kernels; default: relaxed SIMD (fused multiply-add) where the platform has it. */
   readonly simd?: 'relaxed' | 'baseline';
+  /** Of the webgpu backend: which device, and what its kernels may use. */
+  readonly webgpu?: GpuOptions;
 }
 
-const OPTION_NAMES = ['backend', 'threads', 'simd'];
+const OPTION_NAMES = ['backend', 'threads', 'simd', 'webgpu'];
 
 /**
  * Where tensors live and operations run: a backend, its memory and its threads. Dispose it to give all of that back.
@@ -101,6 +104,15 @@ export class Runtime {
     for (const scope of this.#scopes) scope.delete(tensor);
   }
 
+  /**
+   * Resolves when everything called so far is computed. A GPU's ops resolve once their commands are under way, so time
+   * them up to here; reading a tensor needs no such care.
+   */
+  async finish(): Promise<void> {
+    this.assertUsable('finish()');
+    await this.backend.finish?.();
+  }
+
   /** Live and peak bytes. */
   memory(): MemoryReport {
     return this.backend.memory();
@@ -133,7 +145,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
     if (!OPTION_NAMES.includes(name))
       throw new ParameterError(`createRuntime has no option '${name}': expected ${OPTION_NAMES.join(', ')}`);
   }
-  const { backend = 'auto', threads, simd } = options;
+  const { backend = 'auto', threads, simd, webgpu } = options;
   if (backend !== 'auto' && !BACKENDS.includes(backend)) {
     throw new ParameterError(`backend must be one of auto, ${BACKENDS.join(', ')}, got '${backend}'`);
   }
@@ -143,11 +155,17 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   if (simd !== undefined && simd !== 'relaxed' && simd !== 'baseline') {
     throw new ParameterError(`simd must be 'relaxed' or 'baseline', got '${simd}'`);
   }
-  if (backend === 'reference') {
+  if (webgpu !== undefined && backend !== 'webgpu')
+    throw new UnsupportedError(`the option webgpu needs backend 'webgpu', got '${backend}'`);
+  if (backend === 'webgpu' || backend === 'reference') {
     if (threads !== undefined || simd !== undefined) {
-      throw new UnsupportedError('the reference backend has one thread and no SIMD: leave threads and simd out');
+      throw new UnsupportedError(
+        `the ${backend} backend has no threads and no SIMD to choose: leave threads and simd out`,
+      );
     }
-    return new Runtime(new ReferenceBackend());
+    if (backend === 'reference') return new Runtime(new ReferenceBackend());
+    const { WebGpuBackend } = await import('./webgpu/backend');
+    return new Runtime(await WebGpuBackend.create(webgpu ?? {}));
   }
   const { WasmBackend } = await import('./wasm/backend');
   return new Runtime(await WasmBackend.create({ threads, simd }));

@@ -1,0 +1,125 @@
+/** Finds a GPU: the browser's own, or in Node that of the optional package `webgpu`. */
+import { ParameterError, UnsupportedError } from '../../errors';
+
+/** What a `GPUDevice` looks like, for callers who hand in their own; spelled out so that no types need to be installed. */
+export interface GpuDeviceLike {
+  readonly limits: object;
+  readonly features: object;
+  readonly queue: object;
+  readonly lost: Promise<unknown>;
+}
+
+export interface GpuOptions {
+  /** A device of the caller's, which stays the caller's; default: one of the runtime's own, with the adapter's real limits. */
+  readonly device?: GpuDeviceLike | undefined;
+  /** Which adapter, where there are several; default: the fastest. */
+  readonly powerPreference?: 'low-power' | 'high-performance' | undefined;
+  /** Whether kernels may use subgroups; default: where the adapter has them. */
+  readonly subgroups?: boolean | undefined;
+}
+
+export interface OpenDevice {
+  readonly device: GPUDevice;
+  /** Whether it ends with the runtime. */
+  readonly isOwn: boolean;
+  /** What keeps the device's implementation alive. */
+  readonly keep: unknown;
+}
+
+const OPTION_NAMES = ['device', 'powerPreference', 'subgroups'];
+const WANTED_FEATURES = ['subgroups', 'subgroup-size-control', 'timestamp-query'] as const;
+
+/** A device with all that its adapter offers; an UnsupportedError says what is missing and what to do. */
+export async function openDevice(options: GpuOptions): Promise<OpenDevice> {
+  checkOptions(options);
+  if (options.device) return { device: options.device as GPUDevice, isOwn: false, keep: undefined };
+  const gpu = await findGpu();
+  const adapter = await gpu.requestAdapter({ powerPreference: options.powerPreference ?? 'high-performance' });
+  if (!adapter)
+    throw new UnsupportedError(`WebGPU found no adapter: ${isNode() ? NO_ADAPTER.node : NO_ADAPTER.browser}`);
+  try {
+    const device = await adapter.requestDevice({
+      requiredFeatures: WANTED_FEATURES.filter((name) => adapter.features.has(name)) as GPUFeatureName[],
+      requiredLimits: limitsOf(adapter),
+    });
+    return { device, isOwn: true, keep: gpu };
+  } catch (error) {
+    throw new UnsupportedError(
+      `the adapter "${describeAdapter(adapter.info)}" refused a device: ${messageOf(error)}; close other pages that use the GPU, update its driver, or use backend 'wasm'`,
+    );
+  }
+}
+
+/** The adapter in words. */
+export function describeAdapter({ vendor, architecture, device, description }: GPUAdapterInfo): string {
+  return description || [vendor, architecture, device].filter(Boolean).join(' ') || 'unnamed';
+}
+
+/** Whether the adapter computes on the CPU. */
+export function isSoftware(info: GPUAdapterInfo): boolean {
+  return (
+    info.isFallbackAdapter ||
+    /llvmpipe|lavapipe|swiftshader|software|\bwarp\b/i.test(`${describeAdapter(info)} ${info.architecture}`)
+  );
+}
+
+function checkOptions(options: GpuOptions): void {
+  if (options === null || typeof options !== 'object')
+    throw new ParameterError(`webgpu must be an object, got ${options}`);
+  for (const name of Object.keys(options)) {
+    if (!OPTION_NAMES.includes(name))
+      throw new ParameterError(`webgpu has no option '${name}': expected ${OPTION_NAMES.join(', ')}`);
+  }
+  const { device, powerPreference, subgroups } = options;
+  if (device !== undefined && typeof (device as GPUDevice | null)?.createComputePipelineAsync !== 'function')
+    throw new ParameterError('webgpu.device must be a GPUDevice');
+  if (powerPreference !== undefined && !['low-power', 'high-performance'].includes(powerPreference)) {
+    throw new ParameterError(
+      `webgpu.powerPreference must be 'low-power' or 'high-performance', got '${powerPreference}'`,
+    );
+  }
+  if (subgroups !== undefined && typeof subgroups !== 'boolean')
+    throw new ParameterError(`webgpu.subgroups must be true or false, got ${subgroups}`);
+}
+
+/** All limits of the adapter: the defaults hold only 128 MiB in a binding, whatever the GPU. */
+function limitsOf({ limits }: GPUAdapter): Record<string, number> {
+  const result: Record<string, number> = {};
+  for (const name in limits) {
+    const value = (limits as unknown as Record<string, unknown>)[name];
+    if (typeof value === 'number') result[name] = value;
+  }
+  return result;
+}
+
+const isNode = () => globalThis.process?.versions?.node !== undefined;
+
+const NO_ADAPTER = {
+  node: 'install a Vulkan driver (on Debian and Ubuntu `apt install mesa-vulkan-drivers` has those of AMD and Intel and one in software; NVIDIA brings its own)',
+  browser: "the browser has WebGPU but no usable GPU: update its driver, look at chrome://gpu, or use backend 'wasm'",
+};
+
+async function findGpu(): Promise<GPU> {
+  const own = globalThis.navigator?.gpu;
+  if (own) return own;
+  if (!isNode()) {
+    throw new UnsupportedError(
+      `this ${typeof window === 'undefined' ? 'platform' : 'page'} has no WebGPU: serve it over https or from localhost to a browser that has it (current Chrome, Edge, Firefox, Safari), or use backend 'wasm'`,
+    );
+  }
+  // Not a literal, so that bundlers for browsers leave it alone.
+  const name = 'webgpu';
+  let implementation: typeof import('webgpu');
+  try {
+    implementation = await import(/* @vite-ignore */ name);
+  } catch (error) {
+    throw new UnsupportedError(
+      (error as { code?: string }).code === 'ERR_MODULE_NOT_FOUND'
+        ? "backend 'webgpu' needs the package webgpu in Node: npm install webgpu"
+        : `the package webgpu cannot be loaded: ${messageOf(error)}`,
+    );
+  }
+  return implementation.create([]) as GPU;
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error)).trim();

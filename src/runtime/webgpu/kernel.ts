@@ -1,0 +1,318 @@
+/**
+ * Kernels: a body in WGSL and a list of what it is given; the rest of the shader follows from the tensors.
+ *
+ * A body defines `fn run(task: u32, lane: u32)`, which a workgroup runs for its task. For an operand `x` it may call
+ *
+ *   load_x(i)               element i as f32 (as i32 where x holds integers), whatever the dtype
+ *   load4_x(i)              four elements from i on along the last axis, for vector operands; what lies past the row is arbitrary
+ *   store_x(i, value)       for operands that it writes, which hold f32 (or integers) whatever the tensor's dtype is
+ *   store4_x(i, values, c)  the first c of four elements, for vector operands
+ *   at_x(i0, i1, ..)        the i of an element, for operands with a rank
+ *
+ * and read `numbers.name` for its numbers. `numbers.infinity` is one that compilers do not see. Tensors that share a
+ * buffer, lie at an offset, or are larger than a binding may be, need no thought in a body.
+ */
+import { UnsupportedError } from '../../errors';
+import { bytesPerElement, type DType } from '../../tensor/dtype';
+import type { Shape } from '../../tensor/shape';
+import type { GpuBuffer } from './memory';
+
+export interface OperandSpec {
+  /** Updated: read and written. */
+  readonly access: 'read' | 'write' | 'update';
+  /** Axes of `at_x`; without them `i` counts contiguous elements. */
+  readonly rank?: number;
+  /** Read and written four elements at a time. */
+  readonly vector?: boolean;
+}
+
+export interface Kernel {
+  /** For messages. */
+  readonly name: string;
+  /** Invocations of a workgroup. */
+  readonly invocations: number;
+  readonly operands: Readonly<Record<string, OperandSpec>>;
+  readonly numbers?: Readonly<Record<string, 'u32' | 'i32' | 'f32'>>;
+  /** Whether the body uses subgroups; it may then read `subgroup_lane` and `subgroup_size`. */
+  readonly subgroups?: boolean;
+  readonly body: string;
+}
+
+/** Elements in a buffer; every tensor is one. */
+export interface Region {
+  readonly storage: { readonly buffer: { readonly bytes: number } };
+  readonly dtype: DType;
+  readonly shape: Shape;
+  readonly strides: readonly number[];
+  readonly offset: number;
+}
+
+/** A kernel's work: `tasks` workgroups. */
+export interface Dispatch {
+  readonly kernel: Kernel;
+  readonly operands: Readonly<Record<string, Region>>;
+  readonly numbers: Readonly<Record<string, number>>;
+  readonly tasks: number;
+  /** Arithmetic of all tasks, roughly, so that long work can be cut. */
+  readonly operations: number;
+}
+
+/** One kernel for each different variant, made on first use: equal kernels must be the same object. */
+export function variants<V>(make: (variant: V) => Kernel): (variant: V) => Kernel {
+  const known = new Map<string, Kernel>();
+  return (variant) => {
+    const key = JSON.stringify(variant);
+    const found = known.get(key) ?? make(variant);
+    known.set(key, found);
+    return found;
+  };
+}
+
+/** How a dispatch's operands are bound. */
+export interface Form {
+  /** What the shader depends on, beside the kernel. */
+  readonly key: string;
+  readonly operands: readonly OperandForm[];
+  readonly bindings: readonly Binding[];
+}
+
+interface OperandForm {
+  readonly name: string;
+  readonly spec: OperandSpec;
+  readonly dtype: DType;
+  /** Whether its rows are read by whole vectors. */
+  readonly isAligned: boolean;
+  /** Whose bindings hold it: its own name, or that of another operand in the same buffer. */
+  readonly holder: string;
+  readonly parts: number;
+}
+
+interface Binding {
+  readonly buffer: GpuBuffer;
+  readonly isWritten: boolean;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Bytes of a binding at most; a part begins where bindings and vectors may. */
+export const partBytes = ({ limits }: GPUDevice) =>
+  Math.floor(Math.min(limits.maxStorageBufferBindingSize, 2 ** 31) / 256) * 256;
+
+export function formOf({ kernel, operands }: Dispatch, device: GPUDevice): Form {
+  const names = Object.keys(kernel.operands);
+  const bufferOf = (name: string) => (operands[name] as Region).storage.buffer as GpuBuffer;
+  const isWritten = (name: string) => (kernel.operands[name] as OperandSpec).access !== 'read';
+  const written = new Set(names.filter(isWritten).map((name) => bufferOf(name).handle));
+  // A buffer that is written may be bound once only.
+  const holderOf = (name: string) =>
+    written.has(bufferOf(name).handle)
+      ? (names.find((other) => bufferOf(other).handle === bufferOf(name).handle) as string)
+      : name;
+  const most = partBytes(device);
+  const bindings: Binding[] = [];
+  const forms = names.map((name): OperandForm => {
+    const region = operands[name] as Region;
+    const spec = kernel.operands[name] as OperandSpec;
+    const holder = holderOf(name);
+    const isShared = names.some((other) => other !== name && holderOf(other) === holder);
+    const buffer = bufferOf(name);
+    const { size } = buffer.handle;
+    if (holder === name) {
+      for (let offset = 0; offset < size; offset += most) {
+        bindings.push({ buffer, isWritten: written.has(buffer.handle), offset, size: Math.min(most, size - offset) });
+      }
+    }
+    const isAligned = spec.vector === true && !isShared && isVectors(region);
+    return { name, spec, dtype: region.dtype, isAligned, holder, parts: Math.ceil(size / most) };
+  });
+  const { maxStorageBuffersPerShaderStage } = device.limits;
+  if (bindings.length > maxStorageBuffersPerShaderStage) {
+    throw new UnsupportedError(
+      `${kernel.name} needs ${bindings.length} bindings of ${most} bytes for tensors this large, and this GPU has ${maxStorageBuffersPerShaderStage}: split the tensors along batch or heads, or use backend 'wasm'`,
+    );
+  }
+  const key = forms
+    .map(
+      ({ dtype, isAligned, holder, parts }) =>
+        `${holder} ${dtype} ${isAligned} ${parts} ${written.has(bufferOf(holder).handle)}`,
+    )
+    .join();
+  return { key, operands: forms, bindings };
+}
+
+/** Whether all rows of a region begin and end where a vector does. */
+function isVectors({ shape, strides, offset }: Region): boolean {
+  const last = shape.length - 1;
+  return (
+    (shape[last] ?? 1) % 4 === 0 &&
+    strides[last] === 1 &&
+    offset % 4 === 0 &&
+    strides.every((stride, axis) => axis === last || shape[axis] === 1 || stride % 4 === 0)
+  );
+}
+
+/** The numbers of every shader, before the kernel's own. */
+const SHARED_NUMBERS = { first_task: 'u32', end_task: 'u32', infinity: 'f32' } as const;
+
+/** The whole shader. */
+export function shaderOf(kernel: Kernel, form: Form, most: number): string {
+  const numbers: Record<string, string> = { ...SHARED_NUMBERS };
+  for (const { name, spec } of form.operands) {
+    numbers[`${name}_offset`] = 'u32';
+    for (let axis = 0; axis < (spec.rank ?? 0); axis++) numbers[`${name}_stride${axis}`] = 'u32';
+  }
+  Object.assign(numbers, kernel.numbers);
+  let binding = 1;
+  const written = (holder: string) => form.operands.some((x) => x.holder === holder && x.spec.access !== 'read');
+  const declarations = form.operands.flatMap((operand) => {
+    const { name, holder, parts } = operand;
+    const access = written(holder) ? 'read_write' : 'read';
+    return holder === name
+      ? Array.from(
+          { length: parts },
+          (_, part) =>
+            `@group(0) @binding(${binding++}) var<storage, ${access}> ${name}_${part}: array<${cellOf(operand).type}>;`,
+        )
+      : [];
+  });
+  const { subgroups, invocations } = kernel;
+  return [
+    ...(subgroups ? ['enable subgroups;'] : []),
+    `struct Numbers { ${Object.entries(numbers)
+      .map(([name, type]) => `${name}: ${type}`)
+      .join(', ')} }`,
+    '@group(0) @binding(0) var<uniform> numbers: Numbers;',
+    ...declarations,
+    ...form.operands.flatMap((operand) => accessors(operand, most)),
+    ...(subgroups ? ['var<private> subgroup_lane: u32;', 'var<private> subgroup_size: u32;'] : []),
+    kernel.body.trim(),
+    `@compute @workgroup_size(${invocations})`,
+    `fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) workgroups: vec3u, @builtin(local_invocation_index) lane: u32${
+      subgroups
+        ? ', @builtin(subgroup_invocation_id) in_subgroup: u32, @builtin(subgroup_size) size_of_subgroup: u32'
+        : ''
+    }) {`,
+    ...(subgroups ? ['  subgroup_lane = in_subgroup;', '  subgroup_size = size_of_subgroup;'] : []),
+    '  let task = numbers.first_task + workgroup.x + workgroup.y * workgroups.x;',
+    '  if (task < numbers.end_task) { run(task, lane); }',
+    '}',
+    '',
+  ].join('\n');
+}
+
+/** The numbers of a dispatch's tasks from `first` to `end`, as the shader's struct has them. */
+export function writeNumbers(
+  { kernel, operands, numbers }: Dispatch,
+  first: number,
+  end: number,
+  view: DataView,
+  at: number,
+): void {
+  let place = at;
+  const put = (type: 'u32' | 'i32' | 'f32', value: number) => {
+    if (type === 'f32') view.setFloat32(place, value, true);
+    else if (type === 'i32') view.setInt32(place, value, true);
+    else view.setUint32(place, value, true);
+    place += 4;
+  };
+  put('u32', first);
+  put('u32', end);
+  put('f32', Number.POSITIVE_INFINITY);
+  for (const [name, { rank = 0 }] of Object.entries(kernel.operands)) {
+    const { offset, strides } = operands[name] as Region;
+    put('u32', offset);
+    for (let axis = 0; axis < rank; axis++) put('u32', strides[axis] as number);
+  }
+  for (const [name, type] of Object.entries(kernel.numbers ?? {})) put(type, numbers[name] as number);
+}
+
+/** Bytes of a kernel's numbers. */
+export function numbersBytes({ operands, numbers = {} }: Kernel): number {
+  const ofOperands = Object.values(operands).reduce((sum, { rank = 0 }) => sum + 1 + rank, 0);
+  const count = Object.keys(SHARED_NUMBERS).length + ofOperands + Object.keys(numbers).length;
+  return Math.ceil(count / 4) * 16;
+}
+
+/** What an operand's bindings hold: the type, how many elements, and element `at` of cell `c`. */
+interface Cell {
+  readonly type: string;
+  readonly elements: number;
+  element(cell: string, at: string): string;
+  four(cell: string): string;
+}
+
+const unpackBfloat = (word: string) => `vec2f(bitcast<f32>(${word} << 16), bitcast<f32>(${word} & 0xffff0000))`;
+
+function cellOf({ dtype, isAligned }: OperandForm): Cell {
+  if (dtype === 'i32') return { type: 'i32', elements: 1, element: (cell) => cell, four: () => '' };
+  if (dtype === 'f32') {
+    return isAligned
+      ? { type: 'vec4f', elements: 4, element: (cell, at) => `${cell}[${at} % 4]`, four: (cell) => cell }
+      : { type: 'f32', elements: 1, element: (cell) => cell, four: () => '' };
+  }
+  const unpack = dtype === 'f16' ? (word: string) => `unpack2x16float(${word})` : unpackBfloat;
+  return isAligned
+    ? {
+        type: 'vec2u',
+        elements: 4,
+        element: (cell, at) => `${unpack(`${cell}[(${at} / 2) % 2]`)}[${at} % 2]`,
+        four: (cell) => `vec4f(${unpack(`${cell}.x`)}, ${unpack(`${cell}.y`)})`,
+      }
+    : { type: 'u32', elements: 2, element: (cell, at) => `${unpack(cell)}[${at} % 2]`, four: () => '' };
+}
+
+const CELL_BYTES: Record<string, number> = { f32: 4, i32: 4, u32: 4, vec2u: 8, vec4f: 16 };
+
+function accessors(operand: OperandForm, most: number): string[] {
+  const { name, spec, dtype, isAligned, holder, parts } = operand;
+  const { type, elements, element, four } = cellOf(operand);
+  const scalar = dtype === 'i32' ? 'i32' : 'f32';
+  const cellsOfPart = most / (CELL_BYTES[type] as number);
+  const lines: string[] = [];
+  const last = parts - 1;
+  const through = (line: (variable: string, cell: string) => string) =>
+    Array.from({ length: parts }, (_, part) => {
+      const statement = line(`${holder}_${part}`, part === 0 ? 'c' : `c - ${part * cellsOfPart}u`);
+      return part < last ? `if (c < ${(part + 1) * cellsOfPart}u) { ${statement} }` : `{ ${statement} }`;
+    }).join(' else ');
+  if (spec.access !== 'write') {
+    lines.push(`fn cell_${name}(c: u32) -> ${type} { ${through((variable, cell) => `return ${variable}[${cell}];`)} }`);
+    lines.push(
+      `fn load_${name}(i: u32) -> ${scalar} { let at = i + numbers.${name}_offset; let cell = cell_${name}(at / ${elements}); return ${element('cell', 'at')}; }`,
+    );
+    if (spec.vector) {
+      const step = spec.rank ? `numbers.${name}_stride${spec.rank - 1}` : '1u';
+      lines.push(
+        isAligned
+          ? `fn load4_${name}(i: u32) -> vec4f { let cell = cell_${name}((i + numbers.${name}_offset) / 4); return ${four('cell')}; }`
+          : `fn load4_${name}(i: u32) -> vec4f { let step = ${step}; return vec4f(load_${name}(i), load_${name}(i + step), load_${name}(i + 2 * step), load_${name}(i + 3 * step)); }`,
+      );
+    }
+  }
+  if (spec.access !== 'read') {
+    const put = (value: string) => through((variable, cell) => `${variable}[${cell}] = ${value};`);
+    if (!isAligned) {
+      lines.push(`fn store_${name}(i: u32, value: ${scalar}) { let c = i + numbers.${name}_offset; ${put('value')} }`);
+    }
+    if (spec.vector) {
+      lines.push(
+        isAligned
+          ? `fn store4_${name}(i: u32, values: vec4f, count: u32) { let c = (i + numbers.${name}_offset) / 4; ${put('values')} }`
+          : `fn store4_${name}(i: u32, values: vec4f, count: u32) { for (var c = 0u; c < min(count, 4u); c++) { store_${name}(i + c, values[c]); } }`,
+      );
+    }
+  }
+  if (spec.rank) {
+    const axes = Array.from({ length: spec.rank }, (_, axis) => axis);
+    lines.push(
+      `fn at_${name}(${axes.map((axis) => `i${axis}: u32`).join(', ')}) -> u32 { return ${axes
+        .map((axis) => `i${axis} * numbers.${name}_stride${axis}`)
+        .join(' + ')}; }`,
+    );
+  }
+  return lines;
+}
+
+/** Bytes of a region's elements. */
+export const regionBytes = ({ shape, dtype }: Region) =>
+  shape.reduce((size, extent) => size * extent, 1) * bytesPerElement(dtype);
