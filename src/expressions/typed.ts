@@ -1,0 +1,353 @@
+/**
+ * Score modifiers as typed values: in float32, and in int32 where an expression is integers throughout. Every backend's
+ * code for modifiers follows from these.
+ *
+ * Ranges tell which those are, so that indices, distances and bits are exact as long as they fit in 32 bits. A quotient
+ * of integers that is rounded at once stays exact too. All else is rounded to float32 after each operation.
+ */
+import { ParameterError } from '../errors';
+import type { Extent } from '../masks/mask';
+import { constantOf, type Expression, type Table } from './expression';
+import type { Operation } from './operations';
+import { anyScore, integers, isInt32, type Range, rangesOf } from './ranges';
+import { type Step, stepsOf } from './steps';
+
+/** What a value depends on, of queries and keys. */
+export const LANES = 1;
+export const ROWS = 2;
+
+/** A value as it is in the kernels: masks are all ones where true. */
+type Type = 'float' | 'integer' | 'mask';
+
+export interface Instruction {
+  readonly name: string;
+  readonly args: readonly Value[];
+  readonly immediate: number;
+}
+
+/** A result not yet in a register; without an instruction, the score. */
+export interface Value {
+  readonly type: Type;
+  readonly dimensions: number;
+  readonly instruction?: Instruction;
+}
+
+/**
+ * A number expression for problems of that extent, and the tables that its `read`s number. Its result is float32, or
+ * int32 for an expression that is an index. A ParameterError, which calls the function `name`, tells what cannot be had:
+ * integers for bits or indices that may leave 32 bits.
+ */
+export function typedValue(
+  name: string,
+  expression: Expression,
+  extent: Extent,
+  results: 'float' | 'integer' = 'float',
+): { readonly value: Value; readonly tables: readonly (Float32Array | Int32Array)[] } {
+  const compiler = new Compiler(name, expression, extent);
+  return { value: compiler.result(results), tables: compiler.tables };
+}
+
+/** A table as the kernels read it; undefined for integers where some element is none. */
+class Stored {
+  #float?: Float32Array;
+  #integer: Int32Array | undefined | null = null;
+
+  constructor(readonly values: Float64Array) {}
+
+  get float(): Float32Array {
+    this.#float ??= Float32Array.from(this.values);
+    return this.#float;
+  }
+
+  get integer(): Int32Array | undefined {
+    if (this.#integer === null) {
+      const whole = this.values.every((value) => Object.is(value | 0, value));
+      this.#integer = whole ? Int32Array.from(this.values) : undefined;
+    }
+    return this.#integer;
+  }
+}
+
+const storedTables = new WeakMap<Table, Stored>();
+
+function storedTable(table: Table): Stored {
+  let stored = storedTables.get(table);
+  if (!stored) {
+    stored = new Stored(table.values);
+    storedTables.set(table, stored);
+  }
+  return stored;
+}
+
+class Compiler {
+  readonly tables: (Float32Array | Int32Array)[] = [];
+  readonly #numbers = new Map<Table, { number: number; type: Type }>();
+  readonly #steps: readonly Step[];
+  readonly #ranges: readonly Range[];
+  readonly #values = new Map<number, Value>();
+  readonly #converted = new Map<Value, Value>();
+  readonly #constants = new Map<string, Value>();
+
+  constructor(
+    readonly name: string,
+    expression: Expression,
+    readonly extent: Extent,
+  ) {
+    const { b, h, n, m } = extent;
+    this.#steps = stepsOf(expression);
+    this.#ranges = rangesOf(expression, {
+      score: anyScore,
+      b: integers(0, Math.max(0, b - 1)),
+      h: integers(0, Math.max(0, h - 1)),
+      q: integers(0, Math.max(0, n - 1)),
+      k: integers(0, Math.max(0, m - 1)),
+      n: integers(n, n),
+      m: integers(m, m),
+    });
+  }
+
+  result(type: 'float' | 'integer'): Value {
+    const last = this.#steps.length - 1;
+    return type === 'float' ? this.#float(this.#value(last)) : this.#index(last, 'the result');
+  }
+
+  #value(at: number): Value {
+    let value = this.#values.get(at);
+    if (!value) {
+      value = this.#compile(at);
+      this.#values.set(at, value);
+    }
+    return value;
+  }
+
+  #compile(at: number): Value {
+    const { node, args } = this.#steps[at] as Step;
+    if ('value' in node) return node.kind === 'boolean' ? this.#mask(node.value) : this.#number(node.value);
+    if ('name' in node) return this.#input(node.name);
+    if ('table' in node) return this.#read(node.table, args[0] as number);
+    const values = () => args.map((arg) => this.#value(arg));
+    const range = this.#ranges[at] as Range;
+    switch (node.operation) {
+      case 'not':
+        return emit('not', 'mask', values());
+      case 'and':
+      case 'or':
+        return emit(node.operation, 'mask', values());
+      case 'select':
+        return this.#select(values() as [Value, Value, Value]);
+      case 'less':
+      case 'lessOrEqual':
+      case 'equal':
+        return this.#compare(node.operation, values());
+      case 'floor':
+      case 'ceil':
+      case 'trunc':
+        return this.#round(node.operation, args[0] as number, range);
+      case 'round': {
+        const [x] = values() as [Value];
+        return x.type === 'integer' ? x : emit('round', 'float', [x]);
+      }
+      case 'remainder':
+        if (this.#isQuotient(args) && isInt32(range)) return emit('integer remainder', 'integer', values());
+        return this.#floats('remainder', values());
+      case 'power':
+        return this.#power(args[0] as number, args[1] as number, range);
+      case 'bitAnd':
+      case 'bitOr':
+      case 'bitXor':
+      case 'bitNot':
+      case 'shiftLeft':
+      case 'shiftRight':
+      case 'shiftRightUnsigned':
+        return this.#bits(node.operation, args, range);
+      case 'add':
+      case 'subtract':
+      case 'multiply':
+      case 'min':
+      case 'max':
+      case 'negative':
+      case 'abs':
+      case 'sign': {
+        const operands = values();
+        const whole = isInt32(range) && operands.every(({ type }) => type === 'integer');
+        return whole ? emit(`integer ${node.operation}`, 'integer', operands) : this.#floats(node.operation, operands);
+      }
+      default:
+        return this.#floats(node.operation, values());
+    }
+  }
+
+  #input(name: string): Value {
+    if (name === 'score') return { type: 'float', dimensions: LANES | ROWS };
+    // Not one with a captured number that happens to be equal, so that the values of all extents are alike.
+    if (name === 'n' || name === 'm') return emit('constant', 'integer', [], this.extent[name]);
+    if (name === 'q') return emit('queries', 'integer', [], 0, LANES);
+    if (name === 'k') return emit('keys', 'integer', [], 0, ROWS);
+    return emit(name === 'b' ? 'batch' : 'head', 'integer', []);
+  }
+
+  #read(table: Table, index: number): Value {
+    const at = constantOf((this.#steps[index] as Step).node);
+    if (at !== undefined) return this.#number(table.values[at] ?? Number.NaN);
+    const place = this.#index(index, `the index of '${table.name}'`);
+    const { low, high } = this.#ranges[index] as Range;
+    const { number, type } = this.#tableOf(table, low >= 0 && high < table.values.length);
+    return emit('read', type, [place], number);
+  }
+
+  /** Integers stay such where no index can be outside, since there the kernels read NaN. */
+  #tableOf(table: Table, inside: boolean): { number: number; type: Type } {
+    const found = this.#numbers.get(table);
+    if (found && (inside || found.type === 'float')) return found;
+    const stored = storedTable(table);
+    const integer = inside ? stored.integer : undefined;
+    const number = this.tables.push(integer ?? stored.float) - 1;
+    const entry = { number, type: integer ? 'integer' : 'float' } as const;
+    this.#numbers.set(table, entry);
+    return entry;
+  }
+
+  /** An integer; what is NaN would pass for 0. */
+  #index(at: number, what: string): Value {
+    const { whole, nan } = this.#ranges[at] as Range;
+    if (!whole || nan) throw this.#refusal(`${what} may be no integer`, "round it, e.g. with 'Math.floor'");
+    return this.#int32(at, what);
+  }
+
+  #select([condition, x, y]: [Value, Value, Value]): Value {
+    if (x.type === y.type) return emit('select', x.type, [condition, x, y]);
+    return emit('select', 'float', [condition, this.#float(x), this.#float(y)]);
+  }
+
+  #compare(operation: string, values: readonly Value[]): Value {
+    if (values.every(({ type }) => type === 'integer')) return emit(`integer ${operation}`, 'mask', values);
+    return { ...this.#floats(operation, values), type: 'mask' };
+  }
+
+  #round(operation: 'floor' | 'ceil' | 'trunc', at: number, range: Range): Value {
+    const { node, args } = this.#steps[at] as Step;
+    if (node.operation === 'divide' && this.#isQuotient(args) && isInt32(range)) {
+      return emit(
+        `divide ${operation}`,
+        'integer',
+        args.map((arg) => this.#value(arg)),
+      );
+    }
+    const x = this.#value(at);
+    return x.type === 'integer' ? x : emit(operation, 'float', [x]);
+  }
+
+  /** Whether two steps are integers of which the second is never 0. */
+  #isQuotient(args: readonly number[]): boolean {
+    const { low, high } = this.#ranges[args[1] as number] as Range;
+    return (low > 0 || high < 0) && args.every((arg) => this.#value(arg).type === 'integer');
+  }
+
+  #power(base: number, exponent: number, range: Range): Value {
+    const times = constantOf((this.#steps[exponent] as Step).node);
+    const x = this.#value(base);
+    if (times !== 2 && times !== 3) return this.#floats('power', [x, this.#value(exponent)]);
+    const type = x.type === 'integer' && isInt32(range) ? 'integer' : 'float';
+    const [name, factor] = type === 'integer' ? ['integer multiply', x] : ['multiply', this.#float(x)];
+    const square = emit(name, type, [factor, factor]);
+    return times === 2 ? square : emit(name, type, [square, factor]);
+  }
+
+  #bits(operation: Operation, args: readonly number[], range: Range): Value {
+    const [x, y] = args.map((arg) => this.#int32(arg, 'the operand of a bit operation')) as [Value, Value];
+    switch (operation) {
+      case 'bitNot':
+        return emit('not', 'integer', [x]);
+      case 'bitAnd':
+        return emit('and', 'integer', [x, y]);
+      case 'bitXor':
+        return emit('xor', 'integer', [x, y]);
+      case 'bitOr':
+        // The usual way to drop a fraction.
+        return constantOf((this.#steps[args[1] as number] as Step).node) === 0 ? x : emit('or', 'integer', [x, y]);
+      case 'shiftRightUnsigned': {
+        const shifted = emit(operation, 'integer', [x, y]);
+        return isInt32(range) ? shifted : emit('toFloatUnsigned', 'float', [shifted]);
+      }
+      default:
+        return emit(operation, 'integer', [x, y]);
+    }
+  }
+
+  /** A number with its fraction dropped, as bit operations take it; NaN becomes 0. */
+  #int32(at: number, what: string): Value {
+    const range = this.#ranges[at] as Range;
+    const bounds = integers(-(2 ** 31), 2 ** 31 - 1);
+    if (!(range.low >= bounds.low && range.high <= bounds.high)) {
+      throw this.#refusal(`${what} may leave 32 bits`, 'bound it with Math.min and Math.max');
+    }
+    const { node, args } = this.#steps[at] as Step;
+    if (node.operation === 'divide' && this.#isQuotient(args))
+      return this.#round('trunc', at, { ...range, whole: true });
+    const value = this.#value(at);
+    return value.type === 'integer' ? value : this.#convert('toInteger', 'integer', value);
+  }
+
+  #floats(operation: string, values: readonly Value[]): Value {
+    return emit(
+      operation,
+      'float',
+      values.map((value) => this.#float(value)),
+    );
+  }
+
+  #float(value: Value): Value {
+    if (value.type === 'float') return value;
+    const { name, immediate } = value.instruction as Instruction;
+    return name === 'constant' ? this.#constant('float', immediate) : this.#convert('toFloat', 'float', value);
+  }
+
+  #convert(name: string, type: Type, value: Value): Value {
+    let converted = this.#converted.get(value);
+    if (!converted) {
+      converted = emit(name, type, [value]);
+      this.#converted.set(value, converted);
+    }
+    return converted;
+  }
+
+  #number(value: number): Value {
+    return this.#constant(Object.is(value | 0, value) ? 'integer' : 'float', value);
+  }
+
+  #mask(value: number): Value {
+    return this.#constant('mask', -value);
+  }
+
+  #constant(type: Type, value: number): Value {
+    const immediate = type === 'float' ? (new Int32Array(Float32Array.of(value).buffer)[0] as number) : value | 0;
+    const key = `${type} ${immediate}`;
+    let constant = this.#constants.get(key);
+    if (!constant) {
+      constant = emit('constant', type, [], immediate);
+      this.#constants.set(key, constant);
+    }
+    return constant;
+  }
+
+  #refusal(what: string, remedy: string): ParameterError {
+    return new ParameterError(`score "${this.name}": ${what}: ${remedy}`);
+  }
+}
+
+export function emit(name: string, type: Type, args: readonly Value[], immediate = 0, own = 0): Value {
+  const dimensions = args.reduce((all, arg) => all | (arg.dimensions & (LANES | ROWS)), own);
+  return { type, dimensions, instruction: { name, args, immediate } };
+}
+
+/** Every value after its operands; the whole is last. */
+export function orderOf(last: Value): readonly Value[] {
+  const order = new Set<Value>();
+  const visit = (value: Value) => {
+    if (!value.instruction || order.has(value)) return;
+    value.instruction.args.forEach(visit);
+    order.add(value);
+  };
+  visit(last);
+  return [...order];
+}
