@@ -1,0 +1,262 @@
+/**
+ * Elementary functions in WGSL, f32 to f32. The language promises little of its own (exp is off by 3 + 2|x| units in the
+ * last place, sin by 2^-11 and only up to pi), so these are made of sums, products and bits. Zeros, infinities and NaN
+ * come out as they should; denormal results are 0 on adapters that flush them, as WGSL lets them.
+ *
+ *   is_nan(x), not_a_number()
+ *   precise_exp(x)           to 2 units in the last place, as all without a remark
+ *   precise_expm1(x)         e^x - 1; 3 units
+ *   precise_log(x)           -infinity at 0, NaN below
+ *   precise_tanh(x)          4 units
+ *   precise_sigmoid(x)       1 / (1 + e^-x); 4 units
+ *   precise_sin(x), precise_cos(x)  to 1.5e-7, for any angle; NaN for infinities
+ *   normal_share(x)          of a standard normal distribution below x, to 3e-7
+ *   integer_power(x, n)      x^n, n from 0 on, by squaring: n / 2 units
+ */
+
+type FunctionName =
+  | 'is_nan'
+  | 'not_a_number'
+  | 'power_of_two'
+  | 'growth_of_rest'
+  | 'precise_exp'
+  | 'precise_expm1'
+  | 'precise_log'
+  | 'precise_tanh'
+  | 'precise_sigmoid'
+  | 'sine_of_quarter'
+  | 'precise_sin'
+  | 'precise_cos'
+  | 'normal_share'
+  | 'integer_power';
+
+interface Source {
+  readonly needs?: readonly FunctionName[];
+  readonly text: string;
+}
+
+const SOURCES: Readonly<Record<FunctionName, Source>> = {
+  is_nan: {
+    // Compilers may take it that x == x.
+    text: 'fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffff) > 0x7f800000; }',
+  },
+  not_a_number: {
+    text: 'fn not_a_number() -> f32 { return bitcast<f32>(bitcast<u32>(numbers.infinity) | 0x400000); }',
+  },
+  power_of_two: {
+    text: 'fn power_of_two(n: i32) -> f32 { return bitcast<f32>((n + 127) << 23); }',
+  },
+  growth_of_rest: {
+    // ln 2 in two parts, the first exact in 11 bits; then e^r = 1 + r + r^2 (...) on [-ln 2 / 2, ln 2 / 2].
+    text: `
+/// e^r - 1 of what is left of x after n ln 2.
+fn growth_of_rest(x: f32, n: f32) -> f32 {
+  let r = (x - n * 0.693359375) + n * 2.12194440e-4;
+  var y = fma(1.98756915e-4, r, 1.3981999507e-3);
+  y = fma(y, r, 8.3334519073e-3);
+  y = fma(y, r, 4.1665795894e-2);
+  y = fma(y, r, 1.6666665459e-1);
+  y = fma(y, r, 5.0000001201e-1);
+  return fma(y, r * r, r);
+}`,
+  },
+  precise_exp: {
+    needs: ['is_nan', 'power_of_two', 'growth_of_rest'],
+    // The power of two is applied in two steps, since alone it may be outside the range where the result is not.
+    text: `
+fn precise_exp(x: f32) -> f32 {
+  let bounded = clamp(x, -104.0, 89.0);
+  let n = round(bounded * 1.44269504);
+  let half = i32(n) >> 1;
+  let y = (1.0 + growth_of_rest(bounded, n)) * power_of_two(half) * power_of_two(i32(n) - half);
+  let ranged = select(select(y, numbers.infinity, x > 88.722839), 0.0, x < -103.972077);
+  return select(ranged, x, is_nan(x));
+}`,
+  },
+  precise_expm1: {
+    needs: ['precise_exp', 'power_of_two', 'growth_of_rest'],
+    text: `
+fn precise_expm1(x: f32) -> f32 {
+  let bounded = clamp(x, -18.0, 18.0);
+  let n = round(bounded * 1.44269504);
+  let scale = power_of_two(i32(n));
+  let y = fma(scale, growth_of_rest(bounded, n), scale - 1.0);
+  return select(select(y, precise_exp(x), x > 17.5), x, is_nan(x) || x == 0.0);
+}`,
+  },
+  precise_log: {
+    needs: ['is_nan', 'not_a_number'],
+    // log(1 + m) = m - m^2 / 2 + m^3 (...) for 1 + m from the root of a half to that of 2.
+    text: `
+fn precise_log(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  // Denormals as the integers that their bits are, lest they be flushed.
+  let is_denormal = bits < 0x00800000u;
+  let normal = select(bits, bitcast<u32>(f32(bits)), is_denormal);
+  var exponent = f32(normal >> 23) - select(126.0, 275.0, is_denormal);
+  var m = bitcast<f32>((normal & 0x007fffff) | 0x3f000000);
+  let is_low = m < 0.70710678;
+  exponent -= select(0.0, 1.0, is_low);
+  m = select(m, m + m, is_low) - 1.0;
+  let square = m * m;
+  var y = fma(7.0376836292e-2, m, -1.151461031e-1);
+  y = fma(y, m, 1.167699874e-1);
+  y = fma(y, m, -1.2420140846e-1);
+  y = fma(y, m, 1.4249322787e-1);
+  y = fma(y, m, -1.6668057665e-1);
+  y = fma(y, m, 2.0000714765e-1);
+  y = fma(y, m, -2.4999993993e-1);
+  y = fma(y, m, 3.3333331174e-1);
+  y = y * m * square;
+  y = fma(exponent, -2.12194440e-4, y);
+  y = fma(square, -0.5, y);
+  y = fma(exponent, 0.693359375, m + y);
+  if (is_nan(x) || bits == 0x7f800000) { return x; }
+  if ((bits & 0x7fffffff) == 0) { return -numbers.infinity; }
+  return select(y, not_a_number(), (bits >> 31) == 1);
+}`,
+  },
+  precise_tanh: {
+    needs: ['precise_expm1'],
+    text: `
+fn precise_tanh(x: f32) -> f32 {
+  let growth = precise_expm1(2.0 * min(abs(x), 10.0));
+  let size = growth / (growth + 2.0);
+  return select(select(size, -size, x < 0.0), x, is_nan(x) || x == 0.0);
+}`,
+  },
+  precise_sigmoid: {
+    needs: ['precise_exp'],
+    text: `
+fn precise_sigmoid(x: f32) -> f32 {
+  let t = precise_exp(-abs(x));
+  return select(1.0, t, x < 0.0) / (1.0 + t);
+}`,
+  },
+  sine_of_quarter: {
+    needs: ['not_a_number'],
+    // sin r = r + r^3 (...) and cos r = 1 - r^2 / 2 + r^4 (...) on [-pi / 4, pi / 4].
+    text: `
+/// 2 / pi, its bits from the first after the point on.
+const TWO_OVER_PI = array<u32, 7>(
+  0xa2f9836e, 0x4e441529, 0xfc2757d1, 0xf534ddc0, 0xdb629599, 0x3c439041, 0xfe5163ab);
+
+/// The product's high and low word.
+fn wide_product(a: u32, b: u32) -> vec2u {
+  let low = (a & 0xffff) * (b & 0xffff);
+  let cross = (a >> 16) * (b & 0xffff) + (low >> 16);
+  let other = (a & 0xffff) * (b >> 16) + (cross & 0xffff);
+  return vec2u((a >> 16) * (b >> 16) + (cross >> 16) + (other >> 16), a * b);
+}
+
+fn bits_of_two_over_pi(at: u32) -> u32 {
+  let word = at / 32;
+  let shift = at % 32;
+  return select((TWO_OVER_PI[word] << shift) | (TWO_OVER_PI[word + 1] >> (32 - max(shift, 1u))), TWO_OVER_PI[word], shift == 0);
+}
+
+/// sin(x + quarters pi / 2).
+fn sine_of_quarter(x: f32, quarters: u32) -> f32 {
+  let bits = bitcast<u32>(x);
+  var r = x;
+  var quadrant = quarters;
+  if (abs(x) > 0.78539816) {
+    // Quarter turns modulo 4 in fixed point, two bits before the point: no float could hold the rest of a large angle.
+    let mantissa = (bits & 0x007fffff) | 0x00800000;
+    let exponent = i32((bits >> 23) & 0xff) - 150;
+    // The mantissa times 2^exponent times 2 / pi: bits of 2 / pi that are worth 4 turns and more do not matter.
+    let first = exponent - 2;
+    var high: u32;
+    var middle: u32;
+    var low: u32;
+    if (first >= 0) {
+      high = bits_of_two_over_pi(u32(first));
+      middle = bits_of_two_over_pi(u32(first) + 32);
+      low = bits_of_two_over_pi(u32(first) + 64);
+    } else {
+      let shift = u32(-first);
+      high = TWO_OVER_PI[0] >> shift;
+      middle = (TWO_OVER_PI[0] << (32 - shift)) | (TWO_OVER_PI[1] >> shift);
+      low = (TWO_OVER_PI[1] << (32 - shift)) | (TWO_OVER_PI[2] >> shift);
+    }
+    let product = wide_product(mantissa, middle);
+    let rest = product.y + wide_product(mantissa, low).x;
+    let turns = mantissa * high + product.x + select(0u, 1u, rest < product.y);
+    // To the nearest quarter.
+    var whole = (turns + 0x20000000) >> 30;
+    var fraction = vec2u((turns << 2) | (rest >> 30), rest << 2);
+    let is_below = (fraction.x >> 31) == 1;
+    if (is_below) { fraction = ~fraction; }
+    let size = f32(fraction.x) * 3.6572952e-10 + f32(fraction.y) * 8.515304e-20;
+    r = select(size, -size, is_below);
+    if ((bits >> 31) == 1) {
+      r = -r;
+      whole = 0 - whole;
+    }
+    quadrant += whole;
+  }
+  let square = r * r;
+  var sine = fma(-1.9515295891e-4, square, 8.3321608736e-3);
+  sine = fma(sine, square, -1.6666654611e-1);
+  sine = select(fma(sine * square, r, r), r, r == 0.0);
+  var cosine = fma(2.443315711809948e-5, square, -1.388731625493765e-3);
+  cosine = fma(cosine, square, 4.166664568298827e-2);
+  cosine = fma(cosine * square, square, fma(square, -0.5, 1.0));
+  let size = select(sine, cosine, (quadrant & 1) == 1);
+  let value = select(size, -size, (quadrant & 2) == 2);
+  return select(value, not_a_number(), (bits & 0x7fffffff) >= 0x7f800000);
+}`,
+  },
+  precise_sin: {
+    needs: ['sine_of_quarter'],
+    text: 'fn precise_sin(x: f32) -> f32 { return sine_of_quarter(x, 0); }',
+  },
+  precise_cos: {
+    needs: ['sine_of_quarter'],
+    text: 'fn precise_cos(x: f32) -> f32 { return sine_of_quarter(x, 1); }',
+  },
+  normal_share: {
+    needs: ['precise_exp'],
+    // Half of erfc(-x / root 2), by a fit of log(erfc) with a relative error below 1.2e-7 (Press et al., Numerical
+    // Recipes, section 6.2).
+    text: `
+fn normal_share(x: f32) -> f32 {
+  let z = min(abs(x), 20.0) * 0.70710678;
+  let t = 1.0 / fma(z, 0.5, 1.0);
+  var y = fma(0.17087277, t, -0.82215223);
+  y = fma(y, t, 1.48851587);
+  y = fma(y, t, -1.13520398);
+  y = fma(y, t, 0.27886807);
+  y = fma(y, t, -0.18628806);
+  y = fma(y, t, 0.09678418);
+  y = fma(y, t, 0.37409196);
+  y = fma(y, t, 1.00002368);
+  y = fma(y, t, -1.26551223);
+  let tail = t * 0.5 * precise_exp(y - z * z);
+  return select(select(1.0 - tail, tail, x < 0.0), x, is_nan(x));
+}`,
+  },
+  integer_power: {
+    text: `
+fn integer_power(x: f32, n: u32) -> f32 {
+  var result = 1.0;
+  var square = x;
+  for (var rest = n; rest > 0; rest >>= 1) {
+    if ((rest & 1) == 1) { result *= square; }
+    square *= square;
+  }
+  return result;
+}`,
+  },
+};
+
+/** The text of these functions and of those that they need, for the head of a body. */
+export function functions(...names: readonly FunctionName[]): string {
+  const wanted = new Set<FunctionName>();
+  const want = (name: FunctionName) => {
+    SOURCES[name].needs?.forEach(want);
+    wanted.add(name);
+  };
+  names.forEach(want);
+  return [...wanted].map((name) => SOURCES[name].text.trim()).join('\n');
+}
