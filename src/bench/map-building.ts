@@ -1,6 +1,7 @@
 /** How long it takes to work out which tiles a mask needs, and whether they are the right ones. */
 import type { Extent, Mask } from '../masks/mask';
-import { type BlockMap, blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE, RUN_LENGTH } from '../runtime/wasm/block-map';
+import { type BlockMap, RUN_LENGTH } from '../runtime/block-map';
+import { blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE } from '../runtime/wasm/block-map';
 import { someOf, WrongResultError } from './gate';
 
 /**

@@ -3,7 +3,8 @@ import { expect, test } from 'vitest';
 import { band, causal } from '../../masks/band';
 import { KeyWords } from '../../masks/key-words';
 import { type Extent, type Mask, oneHead, type Place, placesOf } from '../../masks/mask';
-import { type BlockMap, blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE, RUN_LENGTH } from './block-map';
+import { type BlockMap, RUN_LENGTH } from '../block-map';
+import { blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE } from './block-map';
 
 const one = (n: number, m: number): Extent => ({ b: 1, n, m, h: 1, g: 1 });
 

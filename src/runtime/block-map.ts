@@ -1,0 +1,316 @@
+/**
+ * A mask as attention kernels take it: for each tile of queries the panels of keys that some of them see, in runs of
+ * panels that look alike. Panels that no query of a tile sees do not occur, those that all see are pattern 0, and equal
+ * partial panels share one pattern. Built in time proportional to the tiles; never holds n x m of anything.
+ */
+import { ParameterError } from '../errors';
+import { queriesFrom } from '../masks/area';
+import { BoundedMap } from '../masks/bounded-map';
+import { type KeyWords, keyWords, wordsOf } from '../masks/key-words';
+import { type Extent, type Intervals, type Mask, type Place, placesOf } from '../masks/mask';
+
+/** Numbers of a run: first panel, one past the last, pattern. */
+export const RUN_LENGTH = 3;
+
+/** How a backend cuts queries and keys. */
+export interface Cut {
+  /** Queries of a tile, at most 32. */
+  readonly queries: number;
+  /** Keys of a panel. */
+  readonly keys: number;
+  /**
+   * Numbers that follow a pattern's words, from these: with and without the bits of queries that do not exist, and the
+   * bits of those that do.
+   */
+  readonly trailer?: (full: readonly number[], words: readonly number[], valid: number) => readonly number[];
+}
+
+export interface BlockMap {
+  /** Tiles of queries and panels of keys. */
+  readonly tiles: number;
+  readonly panels: number;
+  /** The map of each head of each batch, [b * h]: heads that see alike share one. */
+  readonly maps: Int32Array;
+  /** Of each map, its tiles with the most work first, [maps][tiles]. */
+  readonly order: Int32Array;
+  /** Of each map and tile, its first run and the number of runs, [maps][tiles][2]. */
+  readonly tileRuns: Int32Array;
+  readonly runs: Int32Array;
+  /** Of each pattern a word for each key, whose bit r says whether query r of the tile sees it; then the trailer. */
+  readonly patterns: Int32Array;
+  /** The query in each slot of a tile and the key in each of a panel, -1 for none; absent where slots are these. */
+  readonly queries?: Int32Array;
+  readonly keys?: Int32Array;
+  /** Pairs of a tile and a panel to compute, over all heads and batches. */
+  readonly visited: number;
+}
+
+const KEPT = 8;
+
+/** What follows from a mask at an extent, worked out once; of each mask the last few are kept. */
+export function keptByMask<Value>(): (mask: Mask, key: string, make: () => Value) => Value {
+  const known = new WeakMap<Mask, BoundedMap<string, Value>>();
+  return (mask, key, make) => {
+    const byKey = known.get(mask) ?? new BoundedMap<string, Value>(KEPT);
+    known.set(mask, byKey);
+    return byKey.get(key, make);
+  };
+}
+
+/** An extent as a key. */
+export const extentKey = ({ b, n, m, h, g }: Extent) => [b, n, m, h, g].join();
+
+export function buildBlockMap(mask: Mask, extent: Extent, cut: Cut): BlockMap {
+  const arrangement = mask.arrange?.(extent);
+  const tiles = Math.ceil((arrangement?.queries.length ?? extent.n) / cut.queries);
+  const panels = Math.ceil((arrangement?.keys.length ?? extent.m) / cut.keys);
+  const builder = new Builder(mask.name, arrangement?.keys.length ?? extent.m, cut);
+  const maps = new Int32Array(extent.b * extent.h);
+  const order: number[] = [];
+  const work: number[] = [];
+  const byVariant = new Map<number | string, number>();
+  let at = 0;
+  for (const place of placesOf(extent)) {
+    const variant = mask.variant?.(place) ?? 0;
+    let map = byVariant.get(variant);
+    if (map === undefined) {
+      map = byVariant.size;
+      byVariant.set(variant, map);
+      const first = map * tiles;
+      for (let tile = 0; tile < tiles; tile++) {
+        const from = tile * cut.queries;
+        if (arrangement) {
+          const queries = arrangement.queries.subarray(from, from + cut.queries);
+          const words = arrangement.words(from, queries.length, place);
+          builder.addWords(
+            words,
+            maskOf(queries.length, (r) => (queries[r] as number) >= 0),
+          );
+        } else builder.addQueries(mask, from, Math.min(cut.queries, extent.n - from), place);
+      }
+      const panelsOf = builder.work.slice(first, first + tiles);
+      work.push(panelsOf.reduce((sum, count) => sum + count, 0));
+      for (const tile of byWork(panelsOf)) order.push(tile);
+    }
+    maps[at++] = map;
+  }
+  return {
+    tiles,
+    panels,
+    maps,
+    order: Int32Array.from(order),
+    tileRuns: Int32Array.from(builder.tileRuns),
+    runs: Int32Array.from(builder.runs),
+    patterns: Int32Array.from(builder.patterns.numbers),
+    ...(arrangement && {
+      queries: padded(arrangement.queries, tiles * cut.queries),
+      keys: padded(arrangement.keys, panels * cut.keys),
+    }),
+    visited: maps.reduce((sum, map) => sum + (work[map] as number), 0),
+  };
+}
+
+/** Adds tiles one after the other. */
+class Builder {
+  readonly runs: number[] = [];
+  readonly tileRuns: number[] = [];
+  readonly patterns: Patterns;
+  /** Panels of each tile. */
+  readonly work: number[] = [];
+  /** After so many tiles queries are a whole number of panels further on. */
+  readonly #period: number;
+  /** What the last tiles of a period saw, by tile modulo the period. */
+  readonly #earlier: Seen[];
+
+  constructor(
+    readonly name: string,
+    /** Keys that there are. */
+    readonly keys: number,
+    readonly cut: Cut,
+  ) {
+    this.patterns = new Patterns(cut);
+    this.#period = cut.keys / commonDivisor(cut.queries, cut.keys);
+    this.#earlier = Array.from({ length: this.#period }, () => ({ rows: [], lowest: 0, highest: 0, slid: 0 }));
+  }
+
+  /** A tile of the queries from `first`. */
+  addQueries(mask: Mask, first: number, count: number, place: Place): void {
+    const { intervals, slides } = mask;
+    const { queries: size, keys } = this.cut;
+    const step = this.#period * size;
+    const earlier = this.#earlier[(first / size) % this.#period] as Seen;
+    const follows = count === size && first >= step;
+    const slid = earlier.slid + step;
+    // Intervals that touch neither end nor pass the last key one period further on: nothing new to ask for.
+    if (follows && slides && earlier.lowest > 0 && earlier.highest + slid <= place.m) {
+      earlier.slid = slid;
+      this.#repeat(step / keys);
+      return;
+    }
+    const queries = queriesFrom(first, count);
+    const all = maskOf(count, () => true);
+    if (!intervals) {
+      this.addWords(keyWords(mask, queries, place), all);
+      return;
+    }
+    const byQuery = queries.map((i) => intervals(i, place));
+    if (follows && sameRows(byQuery, earlier.rows, earlier.slid)) this.#repeat(0);
+    else if (follows && sameRows(byQuery, earlier.rows, slid)) this.#repeat(step / keys);
+    else this.addWords(wordsOf(byQuery), all);
+    earlier.rows = byQuery;
+    // A query that sees nothing lies beyond an end.
+    earlier.lowest = Math.min(...byQuery.map((row) => row[0] ?? 0));
+    earlier.highest = Math.max(...byQuery.map((row) => row.at(-1) ?? 0));
+    earlier.slid = 0;
+    this.#checkKeys(earlier.lowest, earlier.highest);
+  }
+
+  /** Throws a ParameterError for keys that there are not: kernels would read and write elsewhere. */
+  #checkKeys(first: number, past: number): void {
+    if (first >= 0 && past <= this.keys) return;
+    const wrong = first < 0 ? first : past - 1;
+    throw new ParameterError(`mask "${this.name}" must see keys from 0 to ${this.keys - 1}, got ${wrong}`);
+  }
+
+  /** A tile whose queries with a bit in `valid` exist and see what `words` says, in key slots. */
+  addWords({ starts, words }: KeyWords, valid: number): void {
+    this.#checkKeys(starts[0] ?? 0, starts.at(-1) ?? 0);
+    const from = this.runs.length;
+    const size = this.cut.keys;
+    const partial = new Array<number>(size).fill(0);
+    let open = -1;
+    let work = 0;
+    const add = (panel: number, past: number, pattern: number) => {
+      work += past - panel;
+      const last = this.runs.length - RUN_LENGTH;
+      if (last >= from && this.runs[last + 1] === panel && this.runs[last + 2] === pattern) this.runs[last + 1] = past;
+      else this.runs.push(panel, past, pattern);
+    };
+    const close = () => {
+      if (open >= 0) add(open, open + 1, this.patterns.indexOf(partial, valid));
+      open = -1;
+    };
+    for (let at = 0; at + 1 < starts.length; at++) {
+      const word = words[at] as number;
+      if (word === 0) continue;
+      const end = starts[at + 1] as number;
+      for (let key = starts[at] as number; key < end; ) {
+        const panel = Math.floor(key / size);
+        if (key % size === 0 && end - key >= size) {
+          close();
+          const past = Math.floor(end / size);
+          add(panel, past, this.patterns.indexOf(partial.fill(word), valid));
+          key = past * size;
+          continue;
+        }
+        if (panel !== open) {
+          close();
+          open = panel;
+          partial.fill(0);
+        }
+        partial[key % size] = word;
+        key++;
+      }
+    }
+    close();
+    this.tileRuns.push(from / RUN_LENGTH, (this.runs.length - from) / RUN_LENGTH);
+    this.work.push(work);
+  }
+
+  /** The tile one period earlier once more, its panels moved by `panels`. */
+  #repeat(panels: number): void {
+    const first = this.tileRuns.at(-2 * this.#period) as number;
+    const count = this.tileRuns.at(1 - 2 * this.#period) as number;
+    this.work.push(this.work.at(-this.#period) as number);
+    if (panels === 0) {
+      this.tileRuns.push(first, count);
+      return;
+    }
+    this.tileRuns.push(this.runs.length / RUN_LENGTH, count);
+    for (let at = first * RUN_LENGTH; at < (first + count) * RUN_LENGTH; at += RUN_LENGTH) {
+      this.runs.push(
+        (this.runs[at] as number) + panels,
+        (this.runs[at + 1] as number) + panels,
+        this.runs[at + 2] as number,
+      );
+    }
+  }
+}
+
+/** What a tile's queries see, and how far the tiles that were added from it have slid since. */
+interface Seen {
+  rows: readonly Intervals[];
+  lowest: number;
+  highest: number;
+  slid: number;
+}
+
+/** The patterns that occur, each once. */
+class Patterns {
+  readonly numbers: number[] = [];
+  readonly #all: number;
+  readonly #trailer: Cut['trailer'];
+  #length = 0;
+  #count = 0;
+  /** By hash, the patterns with that hash. */
+  #found = new Map<number, number[]>();
+
+  constructor({ queries, keys, trailer }: Cut) {
+    this.#all = maskOf(queries, () => true);
+    this.#trailer = trailer;
+    this.indexOf(new Array(keys).fill(this.#all), this.#all);
+    this.#length = this.numbers.length;
+  }
+
+  /** The pattern of a panel's words; queries that do not exist see everything, so that a tile's rest can be full. */
+  indexOf(words: readonly number[], valid: number): number {
+    const spare = this.#all & ~valid;
+    let hash = 0;
+    for (const word of words) hash = (Math.imul(hash, 0x9e3779b1) ^ (word | spare)) | 0;
+    const candidates = this.#found.get(hash) ?? [];
+    const numbers = words.map((word) => word | spare);
+    // Whose queries exist may matter too: a short tile's pattern is then not that of a whole one with equal words.
+    if (this.#trailer) numbers.push(...this.#trailer(numbers, words, valid));
+    for (const candidate of candidates) {
+      if (numbers.every((number, at) => this.numbers[candidate * this.#length + at] === number)) return candidate;
+    }
+    const index = this.#count++;
+    this.numbers.push(...numbers);
+    candidates.push(index);
+    this.#found.set(hash, candidates);
+    return index;
+  }
+}
+
+/** The bits below `count` that `has` admits. */
+function maskOf(count: number, has: (bit: number) => boolean): number {
+  let mask = 0;
+  for (let bit = 0; bit < count; bit++) if (has(bit)) mask |= 1 << bit;
+  return mask;
+}
+
+/** Tile numbers, most panels first; among equals the later first, as causal masks have more there. */
+export function byWork(panels: readonly number[]): number[] {
+  return panels.map((_, tile) => tile).sort((a, b) => (panels[b] as number) - (panels[a] as number) || b - a);
+}
+
+function padded(slots: Int32Array, length: number): Int32Array {
+  const result = new Int32Array(length).fill(-1);
+  result.set(slots);
+  return result;
+}
+
+/** Whether each query of a tile sees what the one in its place in another tile does, `moved` keys further on. */
+function sameRows(a: readonly Intervals[], b: readonly Intervals[], moved: number): boolean {
+  return (
+    a.length === b.length &&
+    a.every((row, r) => {
+      const other = b[r] as Intervals;
+      return row.length === other.length && row.every((key, at) => key === (other[at] as number) + moved);
+    })
+  );
+}
+
+function commonDivisor(a: number, b: number): number {
+  return b === 0 ? a : commonDivisor(b, a % b);
+}
