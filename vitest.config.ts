@@ -1,11 +1,44 @@
+import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
+import { CHROMIUM } from './test/chromium.ts';
+
+/** Until every kernel is there: none, in Node (1), or in Chromium too (all). */
+const GPU = process.env.SACCADE_WEBGPU ?? 'none';
+
+/** The operations on Node's GPU, on the CPU, and whatever else there is. */
+const node = {
+  extends: true as const,
+  test: {
+    name: 'node',
+    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    globalSetup: GPU === 'none' ? [] : ['test/gpu.ts'],
+  },
+};
+
+/** The operations on the GPU of a page; these tests import nothing of Node's. */
+const chromium = {
+  extends: true as const,
+  test: {
+    name: 'chromium',
+    include: ['src/ops/*.test.ts'],
+    provide: { hasGpu: true },
+    browser: {
+      enabled: true,
+      headless: true,
+      screenshotFailures: false,
+      provider: playwright({ launchOptions: CHROMIUM }),
+      instances: [{ browser: 'chromium' as const }],
+    },
+  },
+};
 
 export default defineConfig({
   test: {
-    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
     setupFiles: ['test/seed.ts'],
     testTimeout: 60_000,
     // The machine may have two cores and the kernels bring threads of their own.
     maxWorkers: 2,
+    provide: { seed: Number(process.env.SACCADE_SEED ?? 1), hasGpu: false },
+    projects: [node, ...(GPU === 'all' ? [chromium] : [])],
   },
 });

@@ -1,19 +1,23 @@
 /** The runtimes on which one test body runs. */
-import { afterAll, beforeAll, describe } from 'vitest';
+import { afterAll, beforeAll, describe, inject } from 'vitest';
 import { createRuntime, type Runtime, type RuntimeOptions } from '../src/index';
 
-const BACKENDS: readonly (readonly [name: string, options: RuntimeOptions])[] = [
+type Variants = readonly (readonly [name: string, options: RuntimeOptions])[];
+
+const ON_CPU: Variants = [
   ['reference', { backend: 'reference' }],
   ['wasm relaxed, 1 thread', { backend: 'wasm', simd: 'relaxed', threads: 1 }],
   ['wasm relaxed, 3 threads', { backend: 'wasm', simd: 'relaxed', threads: 3 }],
   ['wasm baseline, 2 threads', { backend: 'wasm', simd: 'baseline', threads: 2 }],
-  ...(process.env.SACCADE_WEBGPU
-    ? ([
-        ['webgpu', { backend: 'webgpu' }],
-        ['webgpu without subgroups', { backend: 'webgpu', webgpu: { subgroups: false } }],
-      ] as const)
-    : []),
 ];
+
+const ON_GPU: Variants = [
+  ['webgpu', { backend: 'webgpu' }],
+  ['webgpu without subgroups', { backend: 'webgpu', webgpu: { subgroups: false } }],
+];
+
+/** In a page the GPU's alone: what runs on the CPU is the same there. */
+const BACKENDS = [...('document' in globalThis ? [] : ON_CPU), ...(inject('hasGpu') ? ON_GPU : [])];
 
 /** Describes `body` once for every backend, with a runtime that lives as long as its tests. */
 export function describeOnBackends(title: string, body: (runtime: () => Runtime) => void): void {

@@ -1,5 +1,6 @@
 import { type Browser, chromium } from 'playwright-core';
 import { build, createLogger, preview } from 'vite';
+import { CHROMIUM } from './chromium';
 import type { Agreement, agreement } from './consumer/agreement';
 
 /** The headers that make a page cross-origin isolated, which is what threads in a browser need. */
@@ -10,11 +11,7 @@ export const ISOLATION = {
 
 /** A headless Chromium of the machine's own; playwright-core downloads none. */
 export function launchChromium(): Promise<Browser> {
-  const quiet = ['--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-  return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--no-first-run', ...quiet],
-  });
+  return chromium.launch(CHROMIUM);
 }
 
 /** Bundles the page in `root` into `outDir` as a user of Vite would, with nothing configured; returns its warnings. */

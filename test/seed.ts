@@ -1,4 +1,5 @@
 /** Random cases are the same in every run; SACCADE_SEED=n tries others. */
 import fc from 'fast-check';
+import { inject } from 'vitest';
 
-fc.configureGlobal({ seed: Number(process.env.SACCADE_SEED ?? 1) });
+fc.configureGlobal({ seed: inject('seed') });
