@@ -33,7 +33,7 @@ import { Device } from './device';
 import { planAttention } from './kernels/attention';
 import { planAttentionBackward } from './kernels/attention-backward';
 import { planDepthwiseConv, planDepthwiseConvWeights } from './kernels/depthwise-conv';
-import { planBinary, planUnary, planUnaryBackward } from './kernels/elementwise';
+import { planBinary, planUnary } from './kernels/elementwise';
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './kernels/gated-delta-rule';
 import { planLinearAttention, planLinearAttentionBackward, planLinearAttentionStep } from './kernels/linear-attention';
 import { planMatmul } from './kernels/matmul';
@@ -139,11 +139,11 @@ export class WebGpuBackend implements Backend {
   }
 
   unary(call: UnaryCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planUnary(call, workspace), control);
+    return this.#queue.run(() => planUnary(call), control);
   }
 
   unaryBackward(call: UnaryBackwardCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planUnaryBackward(call, workspace), control);
+    return this.#queue.run(() => planUnary(call), control);
   }
 
   binary(call: BinaryCall, control: Control): Promise<void> {

@@ -14,7 +14,7 @@
  */
 import { UnsupportedError } from '../../errors';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
-import type { Shape } from '../../tensor/shape';
+import { type Shape, sizeOf } from '../../tensor/shape';
 import type { GpuBuffer } from './memory';
 
 export interface OperandSpec {
@@ -46,6 +46,12 @@ export interface Region {
   readonly strides: readonly number[];
   readonly offset: number;
 }
+
+/** The elements of a contiguous region as one row. */
+export const flat = ({ storage, dtype, shape, offset }: Region): Region => ({
+  ...{ storage, dtype, offset },
+  ...{ shape: [sizeOf(shape)], strides: [1] },
+});
 
 /** A kernel's work: `tasks` workgroups. */
 export interface Dispatch {
@@ -314,5 +320,4 @@ function accessors(operand: OperandForm, most: number): string[] {
 }
 
 /** Bytes of a region's elements. */
-export const regionBytes = ({ shape, dtype }: Region) =>
-  shape.reduce((size, extent) => size * extent, 1) * bytesPerElement(dtype);
+export const regionBytes = ({ shape, dtype }: Region) => sizeOf(shape) * bytesPerElement(dtype);

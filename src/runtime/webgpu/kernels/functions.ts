@@ -251,7 +251,7 @@ fn integer_power(x: f32, n: u32) -> f32 {
 };
 
 /** The text of these functions and of those that they need, for the head of a body. */
-export function functions(...names: readonly FunctionName[]): string {
+export function functions(...names: FunctionName[]): string {
   const wanted = new Set<FunctionName>();
   const want = (name: FunctionName) => {
     SOURCES[name].needs?.forEach(want);
