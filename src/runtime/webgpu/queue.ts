@@ -4,6 +4,7 @@ import { rowMajorStrides } from '../../tensor/shape';
 import type { Control } from '../backend';
 import { convert } from './convert';
 import type { Device } from './device';
+import { Kept } from './kept';
 import { type Dispatch, formOf, numbersBytes, type Region, regionBytes, writeNumbers } from './kernel';
 import { GPU_COPY_DST, GPU_MAP_READ, GPU_UNIFORM, type GpuBuffer, type Memory } from './memory';
 
@@ -26,6 +27,7 @@ const FIRST_OPERATIONS = { software: 1e9, hardware: 1e11 };
 export class Queue {
   readonly #device: Device;
   readonly #memory: Memory;
+  readonly kept: Kept;
   readonly #numbers: GPUBuffer;
   readonly #staged = new ArrayBuffer(NUMBERS_BYTES);
   readonly #view = new DataView(this.#staged);
@@ -37,6 +39,7 @@ export class Queue {
   constructor(device: Device, memory: Memory) {
     this.#device = device;
     this.#memory = memory;
+    this.kept = new Kept(memory);
     this.#numbers = device.gpu.createBuffer({ size: NUMBERS_BYTES, usage: GPU_UNIFORM | GPU_COPY_DST });
     this.#operations = FIRST_OPERATIONS[device.isSoftware ? 'software' : 'hardware'];
   }
@@ -183,6 +186,7 @@ export class Workspace {
   readonly #queue: Queue;
   readonly #memory: Memory;
   readonly #taken: GpuBuffer[] = [];
+  readonly #owners: object[] = [];
 
   constructor(
     readonly device: Device,
@@ -212,6 +216,12 @@ export class Workspace {
     return region;
   }
 
+  /** A copy of numbers that follow from `owner` and `key`, made once for the device and as long as the owner is there. */
+  keep(owner: object, key: string, make: () => Int32Array | Float32Array): Region {
+    this.#owners.push(owner);
+    return this.#queue.kept.get(owner, key, make, (...written) => this.#queue.write(...written));
+  }
+
   /** The elements of a region that dispatches have written; for `Plan.after`. */
   async read(region: Region): Promise<DataView> {
     const bytes = await this.#queue.read(region.storage.buffer as GpuBuffer, region.offset * 4, regionBytes(region));
@@ -221,6 +231,7 @@ export class Workspace {
   end(): void {
     // Commands that come later run later, so what they write cannot reach this call's.
     for (const buffer of this.#taken) this.#memory.release(buffer);
+    this.#owners.length = 0;
   }
 }
 

@@ -1,0 +1,51 @@
+/** Copies on the device of numbers that many calls read, kept as long as what they follow from. */
+import type { Region } from './kernel';
+import type { GpuBuffer, Memory } from './memory';
+
+/** Copies of one owner; the one unused for longest goes first. A call must not need more. */
+const KEPT = 16;
+
+export class Kept {
+  readonly #memory: Memory;
+  readonly #regions = new WeakMap<object, Map<string, Region>>();
+  readonly #ended: FinalizationRegistry<Map<string, Region>>;
+
+  constructor(memory: Memory) {
+    this.#memory = memory;
+    this.#ended = new FinalizationRegistry((regions) => {
+      for (const region of regions.values()) this.#giveBack(region);
+    });
+  }
+
+  /** The copy of that key; if there is none, memory that `fill` is to write, not counted as live. */
+  get(owner: object, key: string, make: () => Int32Array | Float32Array, fill: Fill): Region {
+    let regions = this.#regions.get(owner);
+    if (!regions) {
+      regions = new Map();
+      this.#regions.set(owner, regions);
+      this.#ended.register(owner, regions);
+    }
+    let region = regions.get(key);
+    if (region) regions.delete(key);
+    else {
+      const data = make();
+      const buffer = this.#memory.take(Math.max(4, data.byteLength));
+      const dtype = data instanceof Int32Array ? 'i32' : 'f32';
+      region = { storage: { buffer }, dtype, shape: [data.length], strides: [1], offset: 0 };
+      if (data.length > 0) fill(buffer, new Uint8Array(data.buffer, data.byteOffset, data.byteLength), 0);
+    }
+    regions.set(key, region);
+    if (regions.size > KEPT) {
+      const [oldest, ended] = regions.entries().next().value as [string, Region];
+      regions.delete(oldest);
+      this.#giveBack(ended);
+    }
+    return region;
+  }
+
+  #giveBack({ storage }: Region): void {
+    this.#memory.giveBack(storage.buffer as GpuBuffer);
+  }
+}
+
+type Fill = (buffer: GpuBuffer, bytes: Uint8Array, byteOffset: number) => void;
