@@ -149,5 +149,5 @@ function seriesTable({ x, lines }: Series): string {
 }
 
 function figure(value: number): string {
-  return Number.isInteger(value) ? String(value) : significant(value);
+  return Number.isSafeInteger(value) ? String(value) : significant(value);
 }

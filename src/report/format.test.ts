@@ -9,6 +9,7 @@ test.each([
   [1234, '1234'],
   [-0.5, '-0.500'],
   [1e-9, '1.0e-9'],
+  [1.24e25, '1.2e+25'],
 ])('%d with three significant digits', (value, text) => {
   expect(significant(value)).toBe(text);
 });

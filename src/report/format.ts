@@ -1,10 +1,10 @@
 /** How figures are written, in the terminal and in the report: three significant digits and the unit. */
 
-/** Such as 0.0123, 1.23, 12.3 or 1234. */
+/** Such as 0.0123, 1.23, 12.3, 1234 or 1.2e+25. */
 export function significant(value: number): string {
   if (value === 0) return '0';
   const decimals = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
-  return decimals > 6 ? value.toExponential(1) : value.toFixed(decimals);
+  return decimals > 6 || Math.abs(value) >= 1e12 ? value.toExponential(1) : value.toFixed(decimals);
 }
 
 /** Such as 340 µs, 12.3 ms or 1.50 s. */
