@@ -294,7 +294,8 @@ export function byWork(panels: readonly number[]): number[] {
   return panels.map((_, tile) => tile).sort((a, b) => (panels[b] as number) - (panels[a] as number) || b - a);
 }
 
-function padded(slots: Int32Array, length: number): Int32Array {
+/** Slots followed by empty ones. */
+export function padded(slots: Int32Array, length: number): Int32Array {
   const result = new Int32Array(length).fill(-1);
   result.set(slots);
   return result;
