@@ -151,7 +151,7 @@ export class WebGpuBackend implements Backend {
   }
 
   gather(call: GatherCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planGather(call, workspace), control);
+    return this.#queue.run(() => planGather(call), control);
   }
 
   rmsNorm(call: RmsNormCall, control: Control): Promise<void> {

@@ -2,15 +2,15 @@
 import type { Binary, BinaryCall, Unary, UnaryBackwardCall, UnaryCall } from '../../backend';
 import { type Dispatch, flat, type Kernel, variants } from '../kernel';
 import type { Plan } from '../queue';
-import { functions } from './functions';
+import { type FunctionName, functions } from './functions';
 
-const INVOCATIONS = 64;
+export const VECTOR_INVOCATIONS = 64;
 /** Vectors of four elements that an invocation takes, a workgroup's width apart. */
 const VECTORS = 4;
-const RUN = INVOCATIONS * VECTORS * 4;
+const RUN = VECTOR_INVOCATIONS * VECTORS * 4;
 
 interface Definition {
-  readonly needs: Parameters<typeof functions>;
+  readonly needs: readonly FunctionName[];
   /** Of `x`, and of `numbers.exponent` for `power`. */
   readonly value: string;
   readonly derivative: string;
@@ -65,17 +65,17 @@ const UNARY: Readonly<Record<Unary, Definition>> = {
 };
 
 /** `each` with the vectors `i` of a task; `size` rounds up, as no vector passes the end of a buffer. */
-const overVectors = (each: string) => `
+export const overVectors = (each: string) => `
 fn run(task: u32, lane: u32) {
   for (var vector = 0u; vector < ${VECTORS}; vector++) {
-    let i = task * ${RUN} + (vector * ${INVOCATIONS} + lane) * 4;
+    let i = task * ${RUN} + (vector * ${VECTOR_INVOCATIONS} + lane) * 4;
     if (i < numbers.size) {
       ${each}
     }
   }
 }`;
 
-const tasksOf = (size: number) => Math.ceil(size / RUN);
+export const vectorTasks = (size: number) => Math.ceil(size / RUN);
 
 const unaryKernel = variants(({ operation, isDerivative }: { operation: Unary; isDerivative: boolean }): Kernel => {
   const { needs, value, derivative } = UNARY[operation];
@@ -83,7 +83,7 @@ const unaryKernel = variants(({ operation, isDerivative }: { operation: Unary; i
   const result = four((c) => `${isDerivative ? 'derivative' : 'value'}(x.${c})`);
   return {
     name: isDerivative ? `derivative of ${operation}` : operation,
-    invocations: INVOCATIONS,
+    invocations: VECTOR_INVOCATIONS,
     operands: {
       x: { access: 'read', vector: true },
       ...(isDerivative ? { gradOut: { access: 'read', vector: true } as const } : {}),
@@ -105,7 +105,7 @@ export function planUnary(call: UnaryCall | UnaryBackwardCall): Plan {
     kernel: unaryKernel({ operation, isDerivative }),
     operands: { x: flat(x), ...(isDerivative ? { gradOut: flat(call.gradOut) } : {}), out: flat(out) },
     numbers: { size: x.size, exponent },
-    tasks: tasksOf(x.size),
+    tasks: vectorTasks(x.size),
     operations: 40 * x.size,
   };
   return { dispatches: [dispatch] };
@@ -116,7 +116,7 @@ const BINARY: Readonly<Record<Binary, string>> = { add: '+', subtract: '-', mult
 const binaryKernel = variants(
   (operation: Binary): Kernel => ({
     name: operation,
-    invocations: INVOCATIONS,
+    invocations: VECTOR_INVOCATIONS,
     operands: {
       a: { access: 'read', vector: true },
       b: { access: 'read', vector: true },
@@ -142,7 +142,7 @@ export function planBinary({ operation, a, b, stretch, out }: BinaryCall): Plan 
         kernel: binaryKernel(operation),
         operands: { a: flat(a), b: flat(b), out: flat(out) },
         numbers: { size: a.size, period: b.size, stretch },
-        tasks: tasksOf(a.size),
+        tasks: vectorTasks(a.size),
         operations: 4 * a.size,
       },
     ],

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { UNARY_FUNCTIONS } from '../../reference/elementwise';
 import { Device } from '../device';
 import { type Kernel, type Region, variants } from '../kernel';
@@ -74,7 +74,7 @@ fn run(task: u32, lane: u32) {
   }),
 );
 
-describe.runIf(process.env.SACCADE_WEBGPU)('functions in WGSL', () => {
+describe.runIf(inject('hasGpu'))('functions in WGSL', () => {
   let device: Device;
   beforeAll(async () => {
     device = await Device.open({});

@@ -14,7 +14,7 @@
  *   integer_power(x, n)      x^n, n from 0 on, by squaring: n / 2 units
  */
 
-type FunctionName =
+export type FunctionName =
   | 'is_nan'
   | 'not_a_number'
   | 'power_of_two'

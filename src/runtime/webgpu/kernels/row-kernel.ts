@@ -1,0 +1,107 @@
+/**
+ * Kernels whose lanes share rows of vectors. What they do with a row may call
+ *
+ *   sum_of(vec2f), largest_of(u32)   over the lanes that share the row
+ *   kept(values, count, rest)        a vector whose elements past the row's end are `rest`
+ *   total(values)                    the sum of a vector's elements
+ *   rank_of(f32), number_of(u32)     integers in the order of the numbers, NaN above all
+ */
+import type { Tensor } from '../../../tensor/tensor';
+import type { Dispatch, Kernel } from '../kernel';
+import type { Workspace } from '../queue';
+import { type FunctionName, functions } from './functions';
+import { reductions } from './reductions';
+
+/** Who takes a row. */
+export interface Team {
+  /** One lane, or all of a workgroup. */
+  readonly lanes: 1 | 64 | 256;
+  readonly subgroups: boolean;
+}
+
+/** Invocations of a workgroup whose lanes have a row each. */
+const LONE_LANES = 64;
+/** Rows of at most so many elements are a lane's. */
+const LONE_COLUMNS = 32;
+/** Rows of at least so many elements have four times the lanes. */
+const LONG_COLUMNS = 4096;
+
+/** Of operands with the row's elements. */
+export const READ = { access: 'read', vector: true } as const;
+export const WRITE = { access: 'write', vector: true } as const;
+
+interface RowWork {
+  readonly name: string;
+  readonly team: Team;
+  readonly operands: Kernel['operands'];
+  readonly numbers?: Kernel['numbers'];
+  readonly needs?: readonly FunctionName[];
+  /** Functions of its own. */
+  readonly head?: string;
+  /** Statements; `over` has some done for each vector of the row, element `i` of which `count` and more are left. */
+  each(over: (statements: string) => string): string;
+}
+
+export function rowKernel({ name, team, operands, numbers, needs = [], head = '', each }: RowWork): Kernel {
+  const { lanes, subgroups } = team;
+  const isLone = lanes === 1;
+  const over = (statements: string) => `
+  for (var c = member * 4; c < numbers.columns; c += ${4 * lanes}) {
+    let i = row * numbers.columns + c;
+    let count = numbers.columns - c;
+    ${statements}
+  }`;
+  return {
+    name,
+    invocations: isLone ? LONE_LANES : lanes,
+    operands,
+    numbers: { rows: 'u32', columns: 'u32', ...numbers },
+    subgroups,
+    body: `
+${functions('is_nan', ...needs)}
+${isLone ? '' : reductions({ invocations: lanes, subgroups })}
+var<private> member: u32;
+fn sum_of(value: vec2f) -> vec2f { return ${isLone ? 'value' : 'sum_of_lanes(value, member)'}; }
+fn largest_of(value: u32) -> u32 { return ${isLone ? 'value' : 'largest_of_lanes(value, member)'}; }
+fn kept(values: vec4f, count: u32, rest: f32) -> vec4f {
+  return select(vec4f(rest), values, vec4u(0, 1, 2, 3) < vec4u(count));
+}
+fn total(values: vec4f) -> f32 { return (values.x + values.y) + (values.z + values.w); }
+fn rank_of(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  return select(select(bits | 0x80000000, ~bits, (bits >> 31) == 1), 0xffffffff, is_nan(x));
+}
+fn number_of(rank: u32) -> f32 {
+  return bitcast<f32>(select(~rank, rank & 0x7fffffff, (rank >> 31) == 1));
+}
+${head}
+fn run(task: u32, lane: u32) {
+  ${isLone ? `let row = task * ${LONE_LANES} + lane;` : 'let row = task;\n  member = lane;'}
+  if (row >= numbers.rows) { return; }
+  ${each(over).trim()}
+}`,
+  };
+}
+
+/** A dispatch of a kernel made for the team that suits rows of so many columns. */
+export function overRows(
+  kernelFor: (team: Team) => Kernel,
+  columns: number,
+  operands: Readonly<Record<string, Tensor>>,
+  numbers: Readonly<Record<string, number>>,
+  { device }: Workspace,
+): Dispatch {
+  const isLone = columns <= LONE_COLUMNS;
+  const kernel = kernelFor(
+    isLone ? { lanes: 1, subgroups: false } : { lanes: columns < LONG_COLUMNS ? 64 : 256, subgroups: device.subgroups },
+  );
+  const size = Math.max(...Object.values(operands).map((x) => x.size));
+  const rows = size / columns;
+  return {
+    kernel,
+    operands,
+    numbers: { rows, columns, ...numbers },
+    tasks: isLone ? Math.ceil(rows / LONE_LANES) : rows,
+    operations: 20 * size,
+  };
+}
