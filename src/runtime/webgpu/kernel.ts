@@ -276,6 +276,7 @@ function accessors(operand: OperandForm, most: number): string[] {
   const cellsOfPart = most / (CELL_BYTES[type] as number);
   const lines: string[] = [];
   const last = parts - 1;
+  const step = spec.rank ? `numbers.${name}_stride${spec.rank - 1}` : '1u';
   const through = (line: (variable: string, cell: string) => string) =>
     Array.from({ length: parts }, (_, part) => {
       const statement = line(`${holder}_${part}`, part === 0 ? 'c' : `c - ${part * cellsOfPart}u`);
@@ -287,7 +288,6 @@ function accessors(operand: OperandForm, most: number): string[] {
       `fn load_${name}(i: u32) -> ${scalar} { let at = i + numbers.${name}_offset; let cell = cell_${name}(at / ${elements}); return ${element('cell', 'at')}; }`,
     );
     if (spec.vector) {
-      const step = spec.rank ? `numbers.${name}_stride${spec.rank - 1}` : '1u';
       lines.push(
         isAligned
           ? `fn load4_${name}(i: u32) -> vec4f { let cell = cell_${name}((i + numbers.${name}_offset) / 4); return ${four('cell')}; }`
@@ -304,7 +304,7 @@ function accessors(operand: OperandForm, most: number): string[] {
       lines.push(
         isAligned
           ? `fn store4_${name}(i: u32, values: vec4f, count: u32) { let c = (i + numbers.${name}_offset) / 4; ${put('values')} }`
-          : `fn store4_${name}(i: u32, values: vec4f, count: u32) { for (var c = 0u; c < min(count, 4u); c++) { store_${name}(i + c, values[c]); } }`,
+          : `fn store4_${name}(i: u32, values: vec4f, count: u32) { for (var c = 0u; c < min(count, 4u); c++) { store_${name}(i + c * ${step}, values[c]); } }`,
       );
     }
   }
