@@ -1,11 +1,11 @@
 import { defineConfig } from 'tsdown';
 
 /**
- * One build of both entries, so that the command line and the library share their chunks. `index` and what it imports
- * stay free of Node's modules; only chunks that the command line alone reaches import them.
+ * One build of all entries, so that they share their chunks. `index`, `bench/page` and what they import stay free of
+ * Node's modules; only chunks that the command line alone reaches import them.
  */
 export default defineConfig({
-  entry: { index: 'src/index.ts', 'cli/bin': 'src/cli/bin.ts' },
+  entry: { index: 'src/index.ts', 'cli/bin': 'src/cli/bin.ts', 'bench/page': 'src/bench/browser/page.ts' },
   platform: 'neutral',
   target: 'es2022',
   fixedExtension: true,

@@ -75,7 +75,7 @@ function typeOf(data) {
 }
 
 /** An input that is null is an optional one left out, which ONNX writes as an empty name. */
-function model({ operator, attributes, inputs, outputs }) {
+export function model({ operator, attributes, inputs, outputs }) {
   const node = message([
     ...inputs.map((input) => text(1, input?.name ?? '')),
     ...Object.keys(outputs).map((name) => text(2, name)),

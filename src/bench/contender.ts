@@ -19,13 +19,13 @@ export interface Task {
  * signal ends what it was given to with the signal's reason.
  */
 export interface Session {
-  /** Threads that it really uses. */
-  readonly threads: number;
+  /** Threads that it really uses; undefined on a GPU. */
+  readonly threads?: number | undefined;
   /** Milliseconds of one call, over `calls` in a row. */
   time(calls: number, signal: AbortSignal): Promise<number>;
   /** Result of the last call, [n, h, d]; if backward, the gradients by q, k and v one after the other. */
   result(signal: AbortSignal): Promise<Float32Array>;
-  /** Most bytes held since it was opened: its inputs, its result and its working memory. */
-  memory(signal: AbortSignal): Promise<number>;
+  /** Most bytes held since it was opened: its inputs, its result and its working memory; undefined where nobody can tell. */
+  memory(signal: AbortSignal): Promise<number | undefined>;
   close(): void;
 }

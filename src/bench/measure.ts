@@ -28,20 +28,22 @@ export interface Entry {
   readonly problem: Problem;
   /** The build whose multiply-add peak it is compared with; default: the runtime's choice. */
   readonly simd?: RuntimeOptions['simd'] | undefined;
+  /** False where the peak of this process says nothing: in a browser. Default: true. */
+  readonly hasPeak?: boolean;
 }
 
 export type Outcome = Timed | Rejected;
 
 export interface Timed {
   readonly status: 'ok';
-  readonly threads: number;
+  readonly threads: number | undefined;
   /** Milliseconds of one call, by round. */
   readonly times: readonly number[];
   /** The multiply-add peak of as many threads in the same round, in GF/s; empty where it cannot be measured. */
   readonly peaks: readonly number[];
   /** Largest error over the largest |v|. */
   readonly error: number;
-  readonly memory: number;
+  readonly memory: number | undefined;
 }
 
 export interface Rejected {
@@ -52,9 +54,9 @@ export interface Rejected {
 
 interface Running {
   readonly session: Session;
-  readonly peakOf: RuntimeOptions;
+  readonly peakOf: RuntimeOptions | undefined;
   readonly error: number;
-  readonly memory: number;
+  readonly memory: number | undefined;
   readonly calls: number;
   readonly rounds: number;
   readonly times: number[];
@@ -105,8 +107,8 @@ export class Measurement {
           if (round >= rounds) continue;
           await attempt(entry, async () => {
             await sleep(PAUSE);
-            const key = JSON.stringify(peakOf);
-            if (!peaks.has(key)) peaks.set(key, await this.runtimes.peak(peakOf));
+            const key = JSON.stringify(peakOf ?? 'none');
+            if (!peaks.has(key)) peaks.set(key, peakOf && (await this.runtimes.peak(peakOf)));
             const time = await session.time(calls, signal);
             times.push(time);
             const peak = peaks.get(key);
@@ -125,7 +127,11 @@ export class Measurement {
   }
 
   /** Opens a contender, checks its first result and finds out how often to call it for one sample. */
-  async #start({ contender, problem, simd }: Entry, prepare: () => Prepared, signal: AbortSignal): Promise<Running> {
+  async #start(
+    { contender, problem, simd, hasPeak = true }: Entry,
+    prepare: () => Prepared,
+    signal: AbortSignal,
+  ): Promise<Running> {
     const { n, h, d, mask, backward, operation } = problem;
     const { limit, warmUp, sample } = this.patience;
     const kind = [contender.name, h, d, mask.name, backward, operation?.name].join();
@@ -146,7 +152,7 @@ export class Measurement {
       while (performance.now() < end) ms = Math.min(ms, await session.time(1, signal));
       return {
         session,
-        peakOf: runtimeOptions(session.threads, simd),
+        peakOf: hasPeak && session.threads !== undefined ? runtimeOptions(session.threads, simd) : undefined,
         error,
         // Now, before another session on the same runtime adds to its peak.
         memory: await session.memory(signal),

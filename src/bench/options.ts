@@ -15,6 +15,8 @@ export interface BenchOptions {
   /** Calls in a row, where a suite counts what they leave behind. */
   readonly calls: number;
   readonly peers: boolean;
+  /** In a browser instead of this process: true for a headless Chromium, `wait` for one that comes, else the address of one. */
+  readonly browser: boolean | string;
   /** Names of the rows wanted, beside the baseline; all if empty. */
   readonly only: readonly string[];
   /** Measure this process instead of a fresh one. */

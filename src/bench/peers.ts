@@ -204,7 +204,7 @@ async function writeInputs(arrays: readonly Float32Array[]): Promise<{ path: str
 }
 
 /** The folder of this package, whether this module was bundled or not. */
-function packageRoot(): string {
+export function packageRoot(): string {
   for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
     try {
       if (JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).name === 'saccade') return folder;

@@ -111,13 +111,15 @@ export interface BenchReport {
   readonly version: 1;
   readonly suite: string;
   readonly summary: string;
-  /** The measures that the suite's tables show, in order. */
+  /** The measures that the tables show, in order: of the suite's those that some row has, and the first. */
   readonly measures: readonly MeasureName[];
   /** What `ratio` is, in suites that have it. */
   readonly ratio?: string;
   readonly machine: Machine;
   /** What the runtime is: backend, threads, kernels; one fact a line. */
   readonly runtime: readonly string[];
+  /** What a reader must know before comparing the rows; one sentence or two each. */
+  readonly notes?: readonly string[];
   readonly command: string;
   /** False while rows are still to come, and for good if the benchmark was interrupted then. */
   readonly complete: boolean;

@@ -21,6 +21,7 @@ const TINY: BenchOptions = {
   repeats: 2,
   calls: 20,
   peers: false,
+  browser: false,
   only: [],
   inProcess: true,
 };

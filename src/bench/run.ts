@@ -23,15 +23,17 @@ export async function runSuite(
     );
   }
   const rows: BenchRow[] = [];
+  const { browser } = context;
   const report = async (complete: boolean): Promise<BenchReport> => ({
     format: 'saccade bench',
     version: 1,
     suite: suite.name,
     summary: suite.summary,
-    measures: suite.measures,
+    measures: suite.measures.filter((name, at) => at === 0 || rows.some(({ measures }) => name in measures)),
     ...(suite.ratio !== undefined && { ratio: suite.ratio }),
-    machine: await describeMachine(),
-    runtime: await runtimes.explain(runtimeOptions(options.threads, options.simd)),
+    machine: browser?.machine ?? (await describeMachine()),
+    runtime: browser?.facts ?? (await runtimes.explain(runtimeOptions(options.threads, options.simd))),
+    ...(browser && { notes: browser.notes }),
     command: commandLine(suite.name, options, suite.defaults),
     complete,
     rows: [...rows],

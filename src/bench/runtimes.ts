@@ -17,7 +17,7 @@ export class Runtimes {
   constructor(readonly create: (options: RuntimeOptions) => Promise<Runtime> = createRuntime) {}
 
   get(options: RuntimeOptions): Promise<Runtime> {
-    const key = JSON.stringify([options.threads, options.simd]);
+    const key = JSON.stringify([options.backend, options.threads, options.simd]);
     const made = this.#made.get(key) ?? this.create(options);
     this.#made.set(key, made);
     return made;

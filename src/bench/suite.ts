@@ -1,8 +1,9 @@
 /** What a suite is, and the kind most of them are: rows timed beside a baseline. */
 import type { Control } from '../runtime/backend';
+import type { BrowserHost } from './browser/host';
 import { type Entry, Measurement, type Outcome, type Patience, type Timed } from './measure';
 import { type BenchOptions, commandLine } from './options';
-import { flopsOf, rowOf } from './problem';
+import { flopsOf, type Problem, rowOf } from './problem';
 import { type BenchRow, formatProblem, type Goal, type MeasureName } from './report';
 import type { Runtimes } from './runtimes';
 import { pairedRatio, summarise } from './statistics';
@@ -26,6 +27,8 @@ export interface Context extends Control {
   readonly runtimes: Runtimes;
   /** Where the peers are installed, if they are wanted. */
   readonly peers?: string | undefined;
+  /** The browser that is measured in the place of this process. */
+  readonly browser?: BrowserHost | undefined;
   readonly patience?: Patience | undefined;
   /** Also told what is being measured. */
   readonly onProgress?: ((share: number, what?: string) => void) | undefined;
@@ -109,8 +112,7 @@ function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, shown, base, gr
     ...(outcome.times.length > 1 && { spread }),
     rounds: outcome.times.length,
     ...(flops > 0 && { rate: flops / median / 1e6 }),
-    memory: outcome.memory,
-    ...(problem.operation && { working: outcome.memory - problem.operation.bytes(problem) }),
+    ...(outcome.memory !== undefined && memoryMeasures(outcome.memory, problem)),
     error: outcome.error,
   };
   if (flops > 0 && outcome.peaks.length > 0) {
@@ -127,7 +129,12 @@ function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, shown, base, gr
     }[ratioOf];
     if (shown.includes('efficiency')) measures.efficiency = byRate;
   }
-  return { ...common, threads: outcome.threads, status: 'ok', measures };
+  return { ...common, ...(outcome.threads !== undefined && { threads: outcome.threads }), status: 'ok', measures };
+}
+
+function memoryMeasures(memory: number, problem: Problem): Partial<Record<MeasureName, number>> {
+  const { operation } = problem;
+  return { memory, ...(operation && { working: memory - operation.bytes(problem) }) };
 }
 
 /** Work done a nanosecond, by round: of FLOPs useful GF/s. */

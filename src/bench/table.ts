@@ -5,7 +5,7 @@ import { type BenchReport, type BenchRow, formatGoal, formatRejection, INCOMPLET
 
 /** A report as text: the table, why rows were rejected, how to repeat a row, the machine. */
 export function formatReport(report: BenchReport): string {
-  const { rows, ratio, runtime, machine, complete } = report;
+  const { rows, ratio, runtime, machine, complete, notes: said = [] } = report;
   const rejected = rows.filter(({ status }) => status !== 'ok');
   const notes = [
     ...rejected.map(formatRejection),
@@ -14,7 +14,8 @@ export function formatReport(report: BenchReport): string {
     formatMachine(machine),
     runtime.join('; '),
   ];
-  return `${table(report)}\n\n${complete ? '' : `${INCOMPLETE}\n`}${notes.map((note) => styleText('dim', note)).join('\n')}`;
+  const plain = [...(complete ? [] : [INCOMPLETE]), ...said];
+  return [table(report), '', ...plain, ...notes.map((note) => styleText('dim', note))].join('\n');
 }
 
 function table({ rows, measures }: BenchReport): string {

@@ -31,6 +31,7 @@ test.each(suites)('the command of a row of $name gives its options back', async 
     repeats: 4,
     calls: 12,
     peers: true,
+    browser: 'wait',
     only: ['a', 'b'],
     inProcess: true,
   };
@@ -54,6 +55,11 @@ test.each([
   [['bench', 'attention', '--n', '0'], /--n .*whole number from 1/],
   [['bench', 'attention', '--d', '64,300'], /--d .*whole number from 1 to 256/],
   [['bench', 'attention', '--simd', 'avx'], /--simd .*relaxed, baseline/],
+  [
+    ['bench', 'attention', '--browser', 'firefox'],
+    /--browser .*'firefox' is invalid.*'wait' or the address of DevTools/,
+  ],
+  [['bench', 'sparse', '--browser'], /unknown option '--browser'/],
   [['bench', 'memory', '--peers'], /unknown option '--peers'/],
 ])('%j is refused', async (words, message) => {
   await expect(parse(words)).rejects.toThrow(message);

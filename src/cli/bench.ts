@@ -1,4 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { openBrowser } from '../bench/browser/host';
+import { PAGE_PEER_NAMES } from '../bench/browser/rows';
 import type { BenchOptions } from '../bench/options';
 import { installPeers, PEER_NAMES } from '../bench/peers';
 import { MASK_NAMES } from '../bench/problem';
@@ -30,6 +32,7 @@ const DEFAULTS: BenchOptions = {
   repeats: 9,
   calls: 1,
   peers: false,
+  browser: false,
   only: [],
   inProcess: false,
 };
@@ -66,17 +69,25 @@ export function benchCommand(
 }
 
 async function bench(suite: Suite, options: BenchOptions, files: Files): Promise<void> {
-  const wantsPeers = options.peers || options.only.some((name) => PEER_NAMES.includes(name as never));
-  const peers = wantsPeers ? await installPeers((line) => process.stderr.write(`${line}\n`)) : undefined;
+  // Over the progress bar, if there is one.
+  const say = (line: string) => process.stderr.write(`${process.stderr.isTTY ? '\r\x1b[K' : ''}${line}\n`);
+  const namesOfPeers: readonly string[] = options.browser ? PAGE_PEER_NAMES : PEER_NAMES;
+  const wantsPeers = options.peers || options.only.some((name) => namesOfPeers.includes(name));
+  const peers = wantsPeers ? await installPeers(say) : undefined;
   let latest = undefined as BenchReport | undefined;
   const keep = async (report: BenchReport) => {
     latest = report;
     await writeReport(report, files);
   };
   try {
-    await withProgress(`bench ${suite.name}`, async (control) =>
-      keep(await runSuite(suite, options, { peers, ...control, onReport: keep })),
-    );
+    await withProgress(`bench ${suite.name}`, async (control) => {
+      const browser = options.browser ? await openBrowser(options.browser, { peers, say, ...control }) : undefined;
+      try {
+        await keep(await runSuite(suite, options, { peers, browser, ...control, onReport: keep }));
+      } finally {
+        await browser?.close();
+      }
+    });
   } finally {
     // What was measured before an interrupt or a failure is worth seeing too.
     if (latest) process.stdout.write(`${formatReport(latest)}\n`);
@@ -109,6 +120,10 @@ function optionsOf(suite: Suite): Option[] {
     repeats: new Option('--repeats <rounds>', 'interleaved rounds').argParser(wholeNumber(1, 1000)),
     calls: new Option('--calls <count>', 'calls in a row').argParser(wholeNumber(1, 1e9)),
     peers: new Option('--peers', 'measure other systems too; installs them on first use'),
+    browser: new Option(
+      '--browser [address]',
+      "in a browser: a headless Chromium; the one at a DevTools address; or 'wait' for one that you point at a page",
+    ).argParser(browserAddress),
     only: new Option('--only <names>', 'only these rows, beside their baseline').argParser(listOf((text) => text)),
     inProcess: new Option('--in-process', 'measure this process instead of a fresh one'),
   };
@@ -118,6 +133,12 @@ function optionsOf(suite: Suite): Option[] {
       ? all[name]
       : all[name].default(preset, String(preset));
   });
+}
+
+/** What `--browser` may be given: nothing, `wait` or where DevTools listen. */
+function browserAddress(text: string): string {
+  if (text === 'wait' || (/^(https?|wss?):\/\//.test(text) && URL.canParse(text))) return text;
+  throw new InvalidArgumentError("It must be 'wait' or the address of DevTools, such as http://127.0.0.1:9222.");
 }
 
 function listOf<T>(parse: (text: string) => T): (text: string) => T[] {

@@ -23,12 +23,14 @@ export function benchView({
   rows,
   command,
   complete,
+  notes = [],
 }: BenchReport): readonly Child[] {
   const rejected = rows.filter(({ status }) => status !== 'ok');
   const ways = new Map(rows.flatMap(({ label, how }) => (how === undefined ? [] : [[label, `${label}: ${how}`]])));
   const meanings = measures.map((measure) => `${MEASURES[measure].header}: ${meaning(measure, ratio)}`);
   return [
     ...(complete ? [] : [element('p', {}, element('strong', {}, INCOMPLETE))]),
+    ...notes.map((note) => element('p', {}, element('strong', {}, note))),
     element('p', { class: 'muted' }, `${formatMachine(machine)}. ${runtime.join('; ')}.`),
     element(
       'p',

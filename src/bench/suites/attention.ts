@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { PAGE_ROW_NAMES, pageGroups } from '../browser/rows';
 import type { Contender } from '../contender';
 import type { BenchOptions } from '../options';
 import { PEER_NAMES, PEERS, type PeerName, peer, peersFor } from '../peers';
@@ -33,12 +34,19 @@ export const attentionSuite = timedSuite({
     simd: undefined,
     repeats: 9,
     peers: false,
+    browser: false,
     only: [],
   },
-  ratio: 'time over that of Saccade with all threads: how many times faster Saccade is',
+  ratio:
+    'time over that of Saccade with all threads, in a browser of Saccade on the same backend: how many times faster Saccade is',
   ratioOf: 'time',
-  names: () => [SACCADE, ONE_THREAD, ...PEER_NAMES],
-  groups: (context, options) => problemsOf(options).map((problem) => contenders(context, options, problem)),
+  names: ({ browser }) => (browser ? PAGE_ROW_NAMES : [SACCADE, ONE_THREAD, ...PEER_NAMES]),
+  groups: (context, options) =>
+    problemsOf(options).flatMap((problem) =>
+      context.browser
+        ? pageGroups(context.browser, problem, { ...options, peers: context.peers !== undefined })
+        : [contenders(context, options, problem)],
+    ),
 });
 
 function contenders({ runtimes, peers }: Context, { threads, simd }: BenchOptions, problem: Problem): PlannedRow[] {

@@ -16,6 +16,7 @@ const TINY: BenchOptions = {
   repeats: 2,
   calls: 1,
   peers: false,
+  browser: false,
   only: [],
   inProcess: true,
 };

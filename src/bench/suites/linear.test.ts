@@ -20,6 +20,7 @@ const TINY: BenchOptions = {
   repeats: 1,
   calls: 1,
   peers: false,
+  browser: false,
   only: [],
   inProcess: true,
 };

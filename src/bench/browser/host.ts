@@ -1,0 +1,127 @@
+/** A browser that is measured: the pages that contenders run in, and what the browser is. */
+import { access, readFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { UnsupportedError } from '../../errors';
+import { describeMachine, type Machine } from '../../machine';
+import { packageRoot } from '../peers';
+import { connectedChromium, headlessChromium, type PageOpener, visitingBrowser } from './browsers';
+import type { QuestionName, Questions } from './protocol';
+import { type PageServer, type Served, startServer } from './server';
+
+export interface BrowserHost {
+  readonly machine: Machine;
+  /** What it computes with, one fact a line. */
+  readonly facts: readonly string[];
+  /** What a reader must know before comparing what it measured. */
+  readonly notes: readonly string[];
+  open(signal: AbortSignal): Promise<Page>;
+  /** Closes the browser or leaves it as it was, and frees the port. */
+  close(): Promise<void>;
+}
+
+/** An open page. */
+export interface Page {
+  /** Closes the page if the signal aborts first: a computing page hears nothing else. */
+  ask<Q extends QuestionName>(
+    question: Q,
+    ask: Questions[Q]['ask'],
+    signal: AbortSignal,
+  ): Promise<Questions[Q]['answer']>;
+  close(): void;
+}
+
+interface Settings {
+  readonly signal: AbortSignal;
+  /** Where the peers are installed, if they are wanted. */
+  readonly peers?: string | undefined;
+  /** Told what the user has to do. */
+  say(line: string): void;
+}
+
+const ON_GPU = 'On WebGPU a call lasts until one number of its result has been read back, whoever computes it.';
+const IN_SOFTWARE = 'The GPU is imitated by the processor: the numbers on WebGPU compare implementations, not GPUs.';
+
+/**
+ * A headless Chromium if `where` is true, whatever browser comes to a page if it is `wait`, else the one whose DevTools
+ * are at this address.
+ * @throws {UnsupportedError} if something is missing; the message says the remedy
+ */
+export async function openBrowser(where: true | string, { signal, peers, say }: Settings): Promise<BrowserHost> {
+  const server = await startServer(await whatIsServed(peers));
+  let opener: PageOpener | undefined;
+  const close = async () => {
+    await opener?.close();
+    await server.close();
+  };
+  try {
+    opener = await (where === true
+      ? headlessChromium(server)
+      : where === 'wait'
+        ? visitingBrowser(server, say, signal)
+        : connectedChromium(where, server));
+    const open = (signal: AbortSignal) => openPage(server, opener as PageOpener, signal);
+    const page = await open(signal);
+    const { machine, facts, softwareGpu } = await page.ask('describe', {}, signal);
+    page.close();
+    return {
+      // A browser knows less about the machine than this process does.
+      machine: { ...(where === true ? await describeMachine() : machine), runtime: opener.name },
+      facts,
+      notes: [...(softwareGpu === true ? [IN_SOFTWARE] : []), ...(softwareGpu === undefined ? [] : [ON_GPU])],
+      open,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** The library as it is built, what it imports by name, and the peers. */
+async function whatIsServed(peers: string | undefined): Promise<Served> {
+  const saccade = join(packageRoot(), 'dist');
+  await access(join(saccade, 'bench', 'page.mjs')).catch(() => {
+    throw new UnsupportedError('--browser needs the built library: npm run build');
+  });
+  const acorn = fileURLToPath(import.meta.resolve('acorn'));
+  const imports = peers === undefined ? {} : JSON.parse(await readFile(join(peers, 'imports.json'), 'utf8'));
+  return {
+    folders: { saccade, acorn: dirname(acorn), ...(peers !== undefined && { peers }) },
+    imports: { acorn: `/acorn/${basename(acorn)}`, ...imports },
+  };
+}
+
+async function openPage(server: PageServer, opener: PageOpener, signal: AbortSignal): Promise<Page> {
+  const channel = server.channel();
+  const opened = opener.open(channel);
+  const close = () => {
+    channel.end('its page was closed');
+    // What cannot be closed is gone already.
+    opened.then((close) => close()).catch(() => {});
+  };
+  const page: Page = {
+    async ask(question, ask, signal) {
+      try {
+        return await channel.ask(question, ask, signal);
+      } catch (error) {
+        if (signal.aborted) close();
+        throw error;
+      }
+    },
+    close,
+  };
+  await Promise.race([opened, aborted(signal)]).catch((error) => {
+    close();
+    throw error;
+  });
+  return page;
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
+}

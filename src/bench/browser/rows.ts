@@ -1,0 +1,72 @@
+/** The rows of attention in a browser: Saccade and its peers, on WebAssembly and on WebGPU. */
+import type { BenchOptions } from '../options';
+import type { PeerInfo } from '../peers';
+import { type MaskName, optionsOf, type Problem } from '../problem';
+import type { Goal } from '../report';
+import type { PlannedRow } from '../suite';
+import { inPage } from './contender';
+import type { BrowserHost } from './host';
+import type { PageBackend } from './protocol';
+
+const BACKENDS = { wasm: 'WebAssembly', webgpu: 'WebGPU' } as const satisfies Record<PageBackend, string>;
+const BACKEND_NAMES = Object.keys(BACKENDS) as PageBackend[];
+
+/** By the module of `peers/` that runs in pages. */
+const PAGE_PEERS: Readonly<Record<string, PeerInfo & { readonly name: string }>> = {
+  'onnxruntime-web-page': { name: 'onnxruntime-web', label: 'onnxruntime-web', how: 'MultiHeadAttention' },
+  'onnxruntime-web-gqa-page': {
+    name: 'onnxruntime-web-gqa',
+    label: 'onnxruntime-web GQA',
+    how: 'GroupQueryAttention, which is always causal',
+    masks: ['causal', 'window'],
+  },
+  'jax-js': { name: 'jax-js', label: 'jax-js', how: 'nn.dotProductAttention' },
+  'tfjs-page': { name: 'tfjs', label: 'TensorFlow.js', how: 'matmul, softmax, matmul' },
+};
+
+/** Names of the peers' rows. */
+export const PAGE_PEER_NAMES = BACKEND_NAMES.flatMap((backend) =>
+  Object.values(PAGE_PEERS).map(({ name }) => `${name}-${backend}`),
+);
+export const PAGE_ROW_NAMES = [...BACKEND_NAMES.map((backend) => `saccade-${backend}`), ...PAGE_PEER_NAMES];
+
+const FASTER: Goal = { measure: 'ratio', atLeast: 1.5 };
+/** That there is a result at all, a right one: others hold every score at once. */
+const WORKS: Goal = { measure: 'error', atMost: 1e-5 };
+
+/** By row, n and mask, at d = 64. */
+const GOALS: Readonly<Record<string, Goal>> = {
+  'onnxruntime-web-webgpu 1024 full': FASTER,
+  'onnxruntime-web-webgpu 2048 full': FASTER,
+  'jax-js-webgpu 1024 full': FASTER,
+  'jax-js-webgpu 2048 full': FASTER,
+  'saccade-webgpu 16384 full': WORKS,
+};
+
+/** For each backend Saccade, the baseline, and if wanted the peers that can be asked for the problem. */
+export function pageGroups(
+  host: BrowserHost,
+  problem: Problem,
+  { threads, peers }: Pick<BenchOptions, 'threads' | 'peers'>,
+): PlannedRow[][] {
+  const { n, d, mask } = problem;
+  const asked = Object.entries(PAGE_PEERS).filter(([, { masks }]) => masks?.includes(mask.name as MaskName) ?? true);
+  return BACKEND_NAMES.map((backend) => {
+    const row = (name: string, label: string, peer?: string): PlannedRow => ({
+      name: `${name}-${backend}`,
+      label: `${label}, ${BACKENDS[backend]}`,
+      contender: inPage(host, `${name}-${backend}`, { peer, backend, threads }),
+      problem,
+      hasPeak: false,
+      goal: d === 64 ? GOALS[`${name}-${backend} ${n} ${mask.name}`] : undefined,
+      narrow: optionsOf(problem),
+    });
+    return [
+      row('saccade', 'Saccade'),
+      ...(peers ? asked : []).map(([module, { name, label, how }]) => ({
+        ...row(name, label, module),
+        how: `${BACKENDS[backend]}: ${how}`,
+      })),
+    ];
+  });
+}
