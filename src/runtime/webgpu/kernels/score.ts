@@ -32,6 +32,8 @@ type FunctionName = Parameters<typeof functions>[number];
 
 /** What a pipeline depends on; plain data. */
 export interface ScoreShader {
+  /** Whether there is a modifier. */
+  readonly modifies: boolean;
   /** From functions.ts. */
   readonly functions: readonly FunctionName[];
   readonly text: string;
@@ -55,6 +57,7 @@ type Words = Float32Array | Int32Array;
 type Purpose = 'scores' | 'gradients' | 'tables';
 
 const PLAIN: ScoreShader = {
+  modifies: false,
   functions: [],
   text: `
 fn modified(score: f32, b: u32, h: u32, q: u32, k: u32) -> f32 { return score; }
@@ -281,6 +284,7 @@ class Writer {
     const helpers = [...this.#helpers].map((name) => (HELPERS[name] as Helper).text.trim());
     return {
       shader: {
+        modifies: true,
         functions: [...this.#functions],
         text: [...helpers, ...this.#texts].join('\n'),
         operands: this.tables.length > 0 ? { score_tables: { access: 'read' } } : {},
