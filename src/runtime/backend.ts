@@ -17,6 +17,7 @@
 import type { Mask } from '../masks/mask';
 import type { Score } from '../scores/score';
 import type { Tensor } from '../tensor/tensor';
+import type { GpuBufferLike } from './webgpu/adapter';
 
 export const BACKENDS = ['reference', 'wasm', 'webgpu'] as const;
 export type BackendName = (typeof BACKENDS)[number];
@@ -337,6 +338,11 @@ export interface Backend {
   read(buffer: Buffer, byteOffset: number, length: number): Promise<Uint8Array>;
   /** Where the buffer lies in JavaScript-addressable memory, on the backends that have it there. */
   view?(buffer: Buffer): { readonly buffer: ArrayBufferLike; readonly byteOffset: number };
+
+  /** A caller's GPU buffer as memory of this backend from `byteOffset` on, on backends that compute on such. */
+  adopt?(handle: GpuBufferLike, byteOffset: number, bytes: number): Buffer;
+  /** The GPU buffer that memory lies in, on backends that compute on such. */
+  gpuBuffer?(buffer: Buffer): GpuBufferLike;
 
   /** Resolves when all kernels called so far are done, on backends where they may outlast their calls. */
   finish?(): Promise<void>;

@@ -2,11 +2,11 @@ import { DisposedError, DTypeError, ParameterError, SaccadeError, UnsupportedErr
 import { bytesPerElement, DTYPES, type DType } from '../tensor/dtype';
 import { checkHost, type HostTensor, hostTensor, type Numbers } from '../tensor/host';
 import { normal, uniform } from '../tensor/random';
-import { checkShape, type Shape, sizeOf } from '../tensor/shape';
+import { checkShape, rowMajorStrides, type Shape, sizeOf } from '../tensor/shape';
 import { disposeKey, Storage, Tensor } from '../tensor/tensor';
 import { BACKENDS, type Backend, type BackendName, type MemoryReport } from './backend';
 import { ReferenceBackend } from './reference/backend';
-import type { GpuOptions } from './webgpu/adapter';
+import type { GpuBufferLike, GpuOptions } from './webgpu/adapter';
 
 export interface RuntimeOptions {
   /** Where to compute; `'auto'` (default) is wasm. A named one that is missing is an error, never another one. */
@@ -51,10 +51,32 @@ export class Runtime {
   /** A tensor whose elements are not set. */
   empty<D extends DType = 'f32'>(shape: Shape, dtype: D = 'f32' as D): Tensor<D> {
     this.assertUsable('runtime');
-    checkShape('shape', shape);
-    if (!DTYPES.includes(dtype)) throw new DTypeError(`dtype must be one of ${DTYPES.join(', ')}, got '${dtype}'`);
+    checkElements(shape, dtype);
     const buffer = this.backend.allocate(sizeOf(shape) * bytesPerElement(dtype));
     return new Tensor(new Storage(this, buffer), dtype, [...shape]);
+  }
+
+  /**
+   * A tensor in a GPU buffer of the caller's, without a copy, from `byteOffset` (a multiple of 4) on. The buffer is of the
+   * device handed in as `webgpu.device`, with the usages STORAGE, COPY_SRC and COPY_DST. It stays the caller's, who keeps
+   * it, unmapped, as long as the tensor is used; two tensors in one buffer must not overlap where an op writes.
+   * @throws {UnsupportedError} on other backends than webgpu
+   * @throws {ParameterError | ShapeError} for a buffer that cannot hold it; for one of another device the first use rejects
+   */
+  fromGpuBuffer<D extends DType = 'f32'>(
+    buffer: GpuBufferLike,
+    shape: Shape,
+    dtype: D = 'f32' as D,
+    byteOffset = 0,
+  ): Tensor<D> {
+    this.assertUsable('fromGpuBuffer()');
+    checkElements(shape, dtype);
+    const { backend } = this;
+    if (!backend.adopt)
+      throw new UnsupportedError(`fromGpuBuffer() needs backend 'webgpu', this runtime's is '${backend.name}'`);
+    const elementBytes = bytesPerElement(dtype);
+    const adopted = backend.adopt(buffer, byteOffset, sizeOf(shape) * elementBytes);
+    return new Tensor(new Storage(this, adopted), dtype, [...shape], rowMajorStrides(shape), byteOffset / elementBytes);
   }
 
   /** Seeded random numbers, standard normal or uniform in [0, 1); the same on every platform and backend. */
@@ -137,6 +159,11 @@ export class Runtime {
   [disposeKey](): void {
     this.dispose();
   }
+}
+
+function checkElements(shape: Shape, dtype: DType): void {
+  checkShape('shape', shape);
+  if (!DTYPES.includes(dtype)) throw new DTypeError(`dtype must be one of ${DTYPES.join(', ')}, got '${dtype}'`);
 }
 
 /** A new runtime. */

@@ -1,6 +1,7 @@
 import { DisposedError, ShapeError, UnsupportedError } from '../errors';
 import type { Buffer } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
+import type { GpuBufferLike } from '../runtime/webgpu/adapter';
 import { bytesPerElement, type DType, type TypedArrayOf, typedArray } from './dtype';
 import { type HostTensor, toRowMajor } from './host';
 import { checkShape, formatShape, isContiguous, rowMajorStrides, type Shape, sizeOf } from './shape';
@@ -98,6 +99,22 @@ export class Tensor<D extends DType = DType> {
       throw new UnsupportedError('data of a strided view is not in row-major order: await read()');
     const { buffer, byteOffset } = view.call(this.runtime.backend, this.storage.buffer);
     return typedArray(this.dtype, this.size, buffer, byteOffset + this.offset * bytesPerElement(this.dtype));
+  }
+
+  /**
+   * Where the elements lie on the GPU, in row-major order, without a copy: commands that the caller submits after awaiting
+   * an op see what it wrote. The buffer is of the device handed in as `webgpu.device`; valid until the tensor is disposed.
+   * @throws {UnsupportedError} on other backends than webgpu, and for strided views
+   */
+  get gpuBuffer(): { readonly buffer: GpuBufferLike; readonly byteOffset: number; readonly bytes: number } {
+    this.assertUsable('gpuBuffer');
+    const { backend } = this.runtime;
+    if (!backend.gpuBuffer)
+      throw new UnsupportedError(`gpuBuffer of a ${backend.name} tensor: it is in no GPU's memory, await read()`);
+    if (!this.isContiguous) throw new UnsupportedError('gpuBuffer of a strided view is not in row-major order');
+    const elementBytes = bytesPerElement(this.dtype);
+    const buffer = backend.gpuBuffer(this.storage.buffer);
+    return { buffer, byteOffset: this.offset * elementBytes, bytes: this.size * elementBytes };
   }
 
   /** The same elements under another shape; one extent may be -1. A strided view must keep its order in memory. */

@@ -9,6 +9,14 @@ export interface GpuDeviceLike {
   readonly lost: Promise<unknown>;
 }
 
+/** What a `GPUBuffer` looks like; cast it to that where the types are installed. */
+export interface GpuBufferLike {
+  readonly size: number;
+  readonly usage: number;
+  readonly mapState: string;
+  destroy(): void;
+}
+
 export interface GpuOptions {
   /** A device of the caller's, which stays the caller's; default: one of the runtime's own, with the adapter's real limits. */
   readonly device?: GpuDeviceLike | undefined;
@@ -27,6 +35,15 @@ export interface OpenDevice {
 }
 
 const OPTION_NAMES = ['device', 'powerPreference', 'subgroups'];
+const WANTED_LIMITS = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeWorkgroupsPerDimension',
+] as const;
 const WANTED_FEATURES = ['subgroups', 'subgroup-size-control', 'timestamp-query'] as const;
 
 /** A device with all that its adapter offers; an UnsupportedError says what is missing and what to do. */
@@ -51,14 +68,14 @@ export async function openDevice(options: GpuOptions): Promise<OpenDevice> {
 }
 
 /** The adapter in words. */
-export function describeAdapter({ vendor, architecture, device, description }: GPUAdapterInfo): string {
+export function describeAdapter({ vendor, architecture, device, description }: Partial<GPUAdapterInfo>): string {
   return description || [vendor, architecture, device].filter(Boolean).join(' ') || 'unnamed';
 }
 
 /** Whether the adapter computes on the CPU. */
-export function isSoftware(info: GPUAdapterInfo): boolean {
+export function isSoftware(info: Partial<GPUAdapterInfo>): boolean {
   return (
-    info.isFallbackAdapter ||
+    info.isFallbackAdapter === true ||
     /llvmpipe|lavapipe|swiftshader|software|\bwarp\b/i.test(`${describeAdapter(info)} ${info.architecture}`)
   );
 }
@@ -82,14 +99,9 @@ function checkOptions(options: GpuOptions): void {
     throw new ParameterError(`webgpu.subgroups must be true or false, got ${subgroups}`);
 }
 
-/** All limits of the adapter: the defaults hold only 128 MiB in a binding, whatever the GPU. */
+/** What the adapter has of those limits that kernels meet: the defaults hold only 128 MiB in a binding, whatever the GPU. */
 function limitsOf({ limits }: GPUAdapter): Record<string, number> {
-  const result: Record<string, number> = {};
-  for (const name in limits) {
-    const value = (limits as unknown as Record<string, unknown>)[name];
-    if (typeof value === 'number') result[name] = value;
-  }
-  return result;
+  return Object.fromEntries(WANTED_LIMITS.map((name) => [name, limits[name]]));
 }
 
 const isNode = () => globalThis.process?.versions?.node !== undefined;

@@ -28,7 +28,7 @@ import type {
   UnaryBackwardCall,
   UnaryCall,
 } from '../backend';
-import type { GpuOptions } from './adapter';
+import type { GpuBufferLike, GpuOptions } from './adapter';
 import { Device } from './device';
 import { planAttention } from './kernels/attention';
 import { planAttentionBackward } from './kernels/attention-backward';
@@ -55,13 +55,22 @@ export class WebGpuBackend implements Backend {
 
   private constructor(device: Device) {
     this.#device = device;
-    this.#memory = new Memory(device.gpu);
+    this.#memory = new Memory(device);
     this.#queue = new Queue(device, this.#memory);
   }
 
   allocate(bytes: number): Buffer {
     this.#device.check();
     return this.#memory.allocate(bytes);
+  }
+
+  adopt(handle: GpuBufferLike, byteOffset: number, bytes: number): Buffer {
+    this.#device.check();
+    return this.#memory.adopt(handle as GPUBuffer, byteOffset, bytes);
+  }
+
+  gpuBuffer(buffer: Buffer): GpuBufferLike {
+    return (buffer as GpuBuffer).handle;
   }
 
   release(buffer: Buffer): void {
@@ -93,9 +102,9 @@ export class WebGpuBackend implements Backend {
   }
 
   dispose(): void {
+    this.#device.dispose();
     this.#queue.dispose();
     this.#memory.dispose();
-    this.#device.dispose();
   }
 
   attention(call: AttentionCall, control: Control): Promise<void> {

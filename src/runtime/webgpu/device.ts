@@ -20,18 +20,26 @@ export class Device {
   // What implements the device must live as long as it.
   readonly implementation: unknown;
   readonly #pipelines = new WeakMap<Kernel, Map<string, Pipeline | Promise<Pipeline>>>();
-  readonly #lost: Promise<never>;
+  /** What rejects the work that is waited for. */
+  readonly #waiting = new Set<(reason: Error) => void>();
+  /** Resolves when it is known how the commands of a caller's device fared. */
+  #verdict: Promise<unknown> = Promise.resolve();
   #failure: Error | undefined;
 
   static async open(options: GpuOptions): Promise<Device> {
     const { device, isOwn, keep } = await openDevice(options);
     const hasSubgroups = device.features.has('subgroups');
     if (options.subgroups && !hasSubgroups) {
+      if (isOwn) device.destroy();
       throw new UnsupportedError(
         'webgpu.subgroups cannot be had: this adapter or device lacks the feature; leave the option out, or request the feature for a device of your own',
       );
     }
-    return new Device(device, isOwn, options, keep);
+    const opened = new Device(device, isOwn, options, keep);
+    // A device that was lost before says so at once.
+    await Promise.race([device.lost, Promise.resolve()]);
+    opened.check();
+    return opened;
   }
 
   private constructor(gpu: GPUDevice, isOwn: boolean, asked: GpuOptions, keep: unknown) {
@@ -40,38 +48,84 @@ export class Device {
     this.#asked = asked;
     this.implementation = keep;
     this.subgroups = asked.subgroups ?? gpu.features.has('subgroups');
-    this.isSoftware = isSoftware(gpu.adapterInfo);
-    this.#lost = gpu.lost.then(({ reason, message }) => {
-      this.#failure ??= new BackendError(
-        `the GPU device was lost (${[reason, message].filter(Boolean).join(': ')}): its tensors are gone; make a new runtime with createRuntime()`,
-      );
-      throw this.#failure;
-    });
-    this.#lost.catch(() => undefined);
-    gpu.addEventListener('uncapturederror', this.#onError);
+    this.isSoftware = isSoftware(adapterOf(gpu));
+    gpu.lost.then(({ reason, message }) => this.#fail(new BackendError(lossOf(reason, message))));
+    if (isOwn) gpu.addEventListener('uncapturederror', this.#onError);
   }
 
-  readonly #onError = (event: Event) => {
-    const { error } = event as GPUUncapturedErrorEvent;
-    this.#failure ??= new BackendError(`the GPU refused a command: ${error.message.trim()}`);
-  };
+  readonly #onError = (event: Event) => this.#refuse((event as GPUUncapturedErrorEvent).error);
 
-  /** Throws if the device failed since it was last asked; one that is lost stays lost. */
+  #refuse({ message }: GPUError): void {
+    this.#fail(
+      new BackendError(
+        `the GPU refused a command, and what was computed since cannot be trusted: ${message.trim()}; make a new runtime with createRuntime()`,
+      ),
+    );
+  }
+
+  /** The first failure is the last: all that is pending or comes later ends with it. */
+  #fail(failure: Error): void {
+    this.#failure ??= failure;
+    for (const reject of this.#waiting) reject(this.#failure);
+    this.#waiting.clear();
+  }
+
+  /** Throws if the device failed. */
   check(): void {
     if (this.#failure) throw this.#failure;
   }
 
-  /** What `work` resolves to, unless the device is lost first. */
+  /** What `work` resolves to, unless the device fails first. */
   async guard<T>(work: Promise<T>): Promise<T> {
+    let stop: ((reason: Error) => void) | undefined;
     try {
-      const result = await Promise.race([work, this.#lost]);
+      const result = await new Promise<T>((resolve, reject) => {
+        work.then(resolve, reject);
+        stop = reject;
+        this.#waiting.add(reject);
+        this.check();
+      });
+      await this.#verdict;
       this.check();
       return result;
     } catch (error) {
-      // What a lost device rejects with says less than that it is lost.
-      await Promise.resolve();
+      // What work on a lost device rejects with says less than the loss, and may come before it.
+      if (!this.#failure) await Promise.race([this.gpu.lost, sleep(LOSS_MS)]);
       throw this.#failure ?? error;
+    } finally {
+      if (stop) this.#waiting.delete(stop);
     }
+  }
+
+  /** Does `work` at once; the first error of its commands comes later, and nowhere else. */
+  capture<T>(filter: GPUErrorFilter, work: () => T): { result: T; error: Promise<GPUError | undefined> } {
+    this.gpu.pushErrorScope(filter);
+    try {
+      const result = work();
+      return { result, error: this.#pop() };
+    } catch (error) {
+      this.#pop();
+      throw error;
+    }
+  }
+
+  /** A lost device has no errors any more. */
+  #pop(): Promise<GPUError | undefined> {
+    return this.gpu.popErrorScope().then(
+      (error) => error ?? undefined,
+      () => undefined,
+    );
+  }
+
+  /** Does `work`, whose commands fail the device if they are refused; a caller's own handler does not hear of them. */
+  command<T>(work: () => T): T {
+    if (this.#isOwn) return work();
+    const { result: inner, error: refused } = this.capture('validation', () => this.capture('out-of-memory', work));
+    const { result, error: full } = inner;
+    this.#verdict = Promise.all([refused, full]).then((errors) => {
+      for (const error of errors) if (error) this.#refuse(error);
+    });
+    return result;
   }
 
   /** The pipeline of a kernel for operands of this form: at once if it is known. */
@@ -91,10 +145,11 @@ export class Device {
 
   /** One fact a line. */
   explain(): string[] {
-    const { adapterInfo, features, limits } = this.gpu;
-    const { subgroupMinSize: least, subgroupMaxSize: most } = adapterInfo;
+    const { features, limits } = this.gpu;
+    const adapter = adapterOf(this.gpu);
+    const { subgroupMinSize: least, subgroupMaxSize: most } = adapter;
     return [
-      `adapter: ${describeAdapter(adapterInfo)}${this.isSoftware ? ' (software: no GPU, but its results are the same)' : ''}${this.#isOwn ? '' : ", on the caller's device"}`,
+      `adapter: ${describeAdapter(adapter)}${this.isSoftware ? ' (software: no GPU, but its results are the same)' : ''}${this.#isOwn ? '' : ", on the caller's device"}`,
       `subgroups: ${this.subgroups ? `${least === most ? least : `${least} to ${most}`} invocations` : this.#asked.subgroups === false ? 'not used, as asked' : 'this device has none'}`,
       'f16: stored as such, computed in f32; needs no shader-f16',
       `timestamps: ${features.has('timestamp-query') ? 'yes' : 'no'}`,
@@ -102,41 +157,57 @@ export class Device {
     ];
   }
 
+  /** Ends what is pending with a DisposedError. */
   dispose(): void {
-    this.#failure = new DisposedError('the runtime was disposed');
+    this.#failure = undefined;
+    this.#fail(new DisposedError('the runtime was disposed'));
     this.gpu.removeEventListener('uncapturederror', this.#onError);
     if (this.#isOwn) this.gpu.destroy();
   }
 
   async #compile(kernel: Kernel, form: Form): Promise<Pipeline> {
     const { gpu } = this;
-    const code = shaderOf(kernel, form, partBytes(gpu));
-    const layout = gpu.createBindGroupLayout({
-      entries: [
-        { binding: 0, visibility: GPU_STAGE_COMPUTE, buffer: { type: 'uniform', hasDynamicOffset: true } },
-        ...form.bindings.map(({ isWritten }, at) => ({
-          binding: at + 1,
-          visibility: GPU_STAGE_COMPUTE,
-          buffer: { type: isWritten ? 'storage' : 'read-only-storage' } as const,
-        })),
-      ],
+    const { result, error: refused } = this.capture('validation', () => {
+      const layout = gpu.createBindGroupLayout({
+        entries: [
+          { binding: 0, visibility: GPU_STAGE_COMPUTE, buffer: { type: 'uniform', hasDynamicOffset: true } },
+          ...form.bindings.map(({ isWritten }, at) => ({
+            binding: at + 1,
+            visibility: GPU_STAGE_COMPUTE,
+            buffer: { type: isWritten ? 'storage' : 'read-only-storage' } as const,
+          })),
+        ],
+      });
+      const pipeline = gpu.createComputePipelineAsync({
+        label: kernel.name,
+        layout: gpu.createPipelineLayout({ bindGroupLayouts: [layout] }),
+        compute: {
+          module: gpu.createShaderModule({ label: kernel.name, code: shaderOf(kernel, form, partBytes(gpu)) }),
+        },
+      });
+      return { layout, pipeline };
     });
     try {
-      const pipeline = await this.guard(
-        gpu.createComputePipelineAsync({
-          label: kernel.name,
-          layout: gpu.createPipelineLayout({ bindGroupLayouts: [layout] }),
-          compute: { module: gpu.createShaderModule({ label: kernel.name, code }) },
-        }),
-      );
-      return { pipeline, layout };
+      return { pipeline: await this.guard(result.pipeline), layout: result.layout };
     } catch (error) {
-      if (error === this.#failure) throw error;
+      this.check();
+      const reason = ((await refused) ?? (error as Error)).message.trim();
       throw new BackendError(
-        `the GPU's compiler refused the kernel ${kernel.name}: ${(error as Error).message.trim()}; please report this with the adapter's name, ${describeAdapter(gpu.adapterInfo)}`,
+        `the GPU's compiler refused the kernel ${kernel.name}: ${reason}; please report this with the adapter's name, ${describeAdapter(adapterOf(gpu))}`,
       );
     }
   }
 }
+
+/** How long after its consequences the loss of a device may be told. */
+const LOSS_MS = 100;
+
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const lossOf = (reason: string, message: string) =>
+  `the GPU device was lost (${[reason, message].filter(Boolean).join(': ')}): its tensors are gone; make a new runtime with createRuntime()`;
+
+/** What older platforms do not tell of a device is empty. */
+const adapterOf = ({ adapterInfo }: GPUDevice): Partial<GPUAdapterInfo> => adapterInfo ?? {};
 
 const mebibytes = (bytes: number) => `${Math.floor(bytes / 2 ** 20)} MiB`;

@@ -1,38 +1,62 @@
-/** GPU memory: buffers handed out from a pool, and what of them is live. */
-import { BackendError } from '../../errors';
+/** GPU memory: buffers handed out from a pool, callers' own ones, and what of them is live. */
+import { BackendError, ParameterError, ShapeError } from '../../errors';
 import type { Buffer, MemoryReport } from '../backend';
+import type { Device } from './device';
 
 /** Buffers are multiples of this, so that vectors never pass their end. */
 const ALIGNMENT = 256;
 /** Of released buffers so many bytes, or as many as are live, wait to be used again. */
 const KEPT_BYTES = 2 ** 28;
+/** Kernels count elements in u32, and some elements have two bytes. */
+const ADDRESSABLE_BYTES = 2 ** 33;
 
 export class GpuBuffer implements Buffer {
+  #failure: Error | undefined;
+  #verdict: Promise<void> | undefined;
+
   constructor(
     readonly handle: GPUBuffer,
     /** What was asked for. */
-    readonly bytes: number,
+    public bytes: number,
     /** Whether it goes back to the pool; a caller's own buffer does not. */
     readonly isPooled: boolean,
-  ) {}
+    failure: Promise<Error | undefined>,
+  ) {
+    this.#verdict = failure.then((error) => {
+      this.#failure = error;
+      this.#verdict = undefined;
+    });
+  }
+
+  /** Whether the device has said that it can be used. */
+  get isGood(): boolean {
+    return !this.#verdict && !this.#failure;
+  }
+
+  /** Resolves when the device has said so; throws what it says instead. */
+  async confirm(): Promise<void> {
+    await this.#verdict;
+    if (this.#failure) throw this.#failure;
+  }
 }
 
 export class Memory {
-  readonly #device: GPUDevice;
+  readonly #device: Device;
   /** Released buffers by size. */
-  readonly #free = new Map<number, GPUBuffer[]>();
+  readonly #free = new Map<number, GpuBuffer[]>();
+  /** Every buffer of the pool, handed out or not. */
+  readonly #owned = new Set<GpuBuffer>();
   #freeBytes = 0;
   #reserved = 0;
   #live = 0;
   #peak = 0;
-  /** Whether new buffers were really given. */
-  #pending: Promise<void>[] = [];
+  #isDisposed = false;
 
-  constructor(device: GPUDevice) {
+  constructor(device: Device) {
     this.#device = device;
   }
 
-  /** Counted as live until `release`. A device without room says so later, in `settle`. */
+  /** Counted as live until `release`. A device without room says so later, by `GpuBuffer.confirm`. */
   allocate(bytes: number): GpuBuffer {
     const buffer = this.take(bytes);
     this.#live += bytes;
@@ -40,45 +64,65 @@ export class Memory {
     return buffer;
   }
 
-  /** Memory for the backend's own use: not counted as live. */
-  take(bytes: number): GpuBuffer {
-    const { maxBufferSize } = this.#device.limits;
-    if (bytes > maxBufferSize) {
-      throw new BackendError(
-        `cannot allocate ${bytes} bytes: this GPU's buffers hold at most ${maxBufferSize}; split the tensor along batch or heads, or use backend 'wasm'`,
-      );
-    }
-    const size = Math.min(sizeClass(bytes), Math.floor(maxBufferSize / 4) * 4);
-    const found = this.#free.get(size)?.pop();
-    if (found) {
-      this.#freeBytes -= size;
-      return new GpuBuffer(found, bytes, true);
-    }
-    if (this.#freeBytes + size > Math.max(KEPT_BYTES, this.#live)) this.#trim();
-    return new GpuBuffer(this.#create(size, bytes), bytes, true);
-  }
-
   release(buffer: GpuBuffer): void {
-    this.#live -= buffer.isPooled ? buffer.bytes : 0;
+    if (!buffer.isPooled) return;
+    this.#live -= buffer.bytes;
     this.giveBack(buffer);
   }
 
+  /** Memory for the backend's own use: not counted as live. */
+  take(bytes: number): GpuBuffer {
+    const { maxBufferSize } = this.#device.gpu.limits;
+    const most = Math.floor(Math.min(maxBufferSize, ADDRESSABLE_BYTES) / ALIGNMENT) * ALIGNMENT;
+    if (bytes > most) {
+      throw new BackendError(
+        `cannot allocate ${bytes} bytes: a buffer of this GPU holds at most ${most}; split the tensor along batch or heads, or use backend 'wasm'`,
+      );
+    }
+    const size = Math.min(sizeClass(bytes), most);
+    const found = this.#free.get(size)?.pop();
+    if (found) {
+      this.#freeBytes -= size;
+      found.bytes = bytes;
+      return found;
+    }
+    if (this.#freeBytes + size > Math.max(KEPT_BYTES, this.#live)) this.#trim();
+    return this.#create(size, bytes);
+  }
+
   /** Ends a `take`. */
-  giveBack({ handle, isPooled }: GpuBuffer): void {
-    if (!isPooled) return;
-    const list = this.#free.get(handle.size) ?? [];
-    this.#free.set(handle.size, list);
-    list.push(handle);
-    this.#freeBytes += handle.size;
+  giveBack(buffer: GpuBuffer): void {
+    // Those that the device refused, and all at the end, are not the pool's any more.
+    if (!this.#owned.has(buffer)) return;
+    const { size } = buffer.handle;
+    const list = this.#free.get(size) ?? [];
+    this.#free.set(size, list);
+    list.push(buffer);
+    this.#freeBytes += size;
     if (this.#freeBytes > Math.max(KEPT_BYTES, this.#live)) this.#trim();
   }
 
-  /** Resolves when every buffer handed out was really given; else a BackendError. */
-  async settle(): Promise<void> {
-    if (this.#pending.length === 0) return;
-    const pending = this.#pending;
-    this.#pending = [];
-    await Promise.all(pending);
+  /**
+   * A caller's buffer, which stays the caller's, to be used from `byteOffset` on. Whether it belongs to this device is
+   * known later, as for one's own.
+   */
+  adopt(handle: GPUBuffer, byteOffset: number, bytes: number): GpuBuffer {
+    checkAdopted(handle, byteOffset, bytes);
+    const { gpu } = this.#device;
+    const { error } = this.#device.capture('validation', () => {
+      // Refused for a buffer of another device; never submitted.
+      const encoder = gpu.createCommandEncoder();
+      encoder.clearBuffer(handle, 0, 0);
+      encoder.finish();
+    });
+    const failure = error.then(
+      (refusal) =>
+        refusal &&
+        new ParameterError(
+          `buffer must be of the runtime's own device, which is to be handed in as webgpu.device: ${refusal.message.trim()}`,
+        ),
+    );
+    return new GpuBuffer(handle, bytes, false, failure);
   }
 
   report(): MemoryReport {
@@ -89,51 +133,74 @@ export class Memory {
     this.#peak = this.#live;
   }
 
-  /** Ends what waits to be used again; live buffers end with the device. */
   dispose(): void {
-    this.#trim();
+    this.#isDisposed = true;
+    for (const buffer of this.#owned) this.#destroy(buffer);
+    this.#free.clear();
+    this.#freeBytes = 0;
   }
 
-  #create(size: number, asked: number): GPUBuffer {
-    this.#device.pushErrorScope('out-of-memory');
-    const handle = this.#device.createBuffer({
-      size,
-      usage: GPU_STORAGE | GPU_COPY_SRC | GPU_COPY_DST,
-    });
+  #create(size: number, asked: number): GpuBuffer {
+    const usage = GPU_STORAGE | GPU_COPY_SRC | GPU_COPY_DST;
+    const { result, error } = this.#device.capture('out-of-memory', () =>
+      this.#device.gpu.createBuffer({ size, usage }),
+    );
     const live = this.#live;
-    const checked = this.#device.popErrorScope().then((error) => {
-      if (!error) return;
-      this.#reserved -= size;
-      throw new BackendError(
+    const failure = error.then((refusal) => {
+      if (!refusal || this.#isDisposed) return undefined;
+      this.#destroy(buffer);
+      this.#trim();
+      return new BackendError(
         `the GPU has no room for ${asked} bytes (${live} are in use): dispose tensors, make the problem smaller, or use backend 'wasm'`,
       );
     });
-    // Awaited by the next call; until then it is not unhandled.
-    checked.catch(() => undefined);
-    this.#pending.push(checked);
+    const buffer = new GpuBuffer(result, asked, true, failure);
+    this.#owned.add(buffer);
     this.#reserved += size;
-    return handle;
+    return buffer;
   }
 
   #trim(): void {
-    for (const list of this.#free.values()) {
-      for (const handle of list) {
-        this.#reserved -= handle.size;
-        handle.destroy();
-      }
-    }
+    for (const list of this.#free.values()) for (const buffer of list) this.#destroy(buffer);
     this.#free.clear();
     this.#freeBytes = 0;
+  }
+
+  #destroy(buffer: GpuBuffer): void {
+    if (!this.#owned.delete(buffer)) return;
+    this.#reserved -= buffer.handle.size;
+    buffer.handle.destroy();
   }
 }
 
 /** GPUBufferUsage, which Node does not have as a global. */
 export const GPU_MAP_READ = 0x1;
-export const GPU_COPY_SRC = 0x4;
+const GPU_COPY_SRC = 0x4;
 export const GPU_COPY_DST = 0x8;
 export const GPU_UNIFORM = 0x40;
-export const GPU_STORAGE = 0x80;
+const GPU_STORAGE = 0x80;
 export const GPU_STAGE_COMPUTE = 0x4;
+
+function checkAdopted(handle: GPUBuffer, byteOffset: number, bytes: number): void {
+  if (handle === null || typeof handle !== 'object' || typeof handle.mapState !== 'string')
+    throw new ParameterError(`buffer must be a GPUBuffer, got ${handle === null ? 'null' : typeof handle}`);
+  const missing = Object.entries({ STORAGE: GPU_STORAGE, COPY_SRC: GPU_COPY_SRC, COPY_DST: GPU_COPY_DST })
+    .filter(([, flag]) => (handle.usage & flag) === 0)
+    .map(([name]) => name);
+  if (missing.length > 0)
+    throw new ParameterError(
+      `buffer must have the usages STORAGE, COPY_SRC and COPY_DST: it lacks ${missing.join(', ')}`,
+    );
+  if (handle.mapState !== 'unmapped') throw new ParameterError(`buffer must be unmapped, it is ${handle.mapState}`);
+  if (handle.size % 4 !== 0) throw new ParameterError(`buffer must have a multiple of 4 bytes, got ${handle.size}`);
+  if (!(Number.isInteger(byteOffset) && byteOffset >= 0 && byteOffset % 4 === 0))
+    throw new ParameterError(`byteOffset must be a multiple of 4 and not negative, got ${byteOffset}`);
+  if (byteOffset + bytes > handle.size) {
+    throw new ShapeError(
+      `buffer must hold ${bytes} bytes for this shape from byteOffset ${byteOffset} on, it has ${handle.size}`,
+    );
+  }
+}
 
 /** A size that others ask for too: four steps to each power of two, so at most a quarter is spare. */
 function sizeClass(bytes: number): number {

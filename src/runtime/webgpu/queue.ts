@@ -1,9 +1,9 @@
 /** Runs plans: dispatches in order, in submissions of bounded length. */
-
+import { BackendError } from '../../errors';
 import { rowMajorStrides } from '../../tensor/shape';
 import type { Control } from '../backend';
 import { convert } from './convert';
-import type { Device } from './device';
+import type { Device, Pipeline } from './device';
 import { Kept } from './kept';
 import { type Dispatch, formOf, numbersBytes, type Region, regionBytes, writeNumbers } from './kernel';
 import { GPU_COPY_DST, GPU_MAP_READ, GPU_UNIFORM, type GpuBuffer, type Memory } from './memory';
@@ -17,12 +17,12 @@ export interface Plan {
 
 /** Numbers of one submission. */
 const NUMBERS_BYTES = 2 ** 16;
-/** Submissions that may wait for the GPU. */
+/** Submissions after which the GPU is waited for, if they are short. */
 const IN_FLIGHT = 32;
 /** A submission takes about so long: less than what a driver takes for a hang, and short enough to be cancelled. */
 const SUBMISSION_MS = 100;
 /** Operations of the first submission, before the device's speed is known. */
-const FIRST_OPERATIONS = { software: 1e9, hardware: 1e11 };
+const FIRST_OPERATIONS = { software: 1e9, hardware: 2e10 };
 
 export class Queue {
   readonly #device: Device;
@@ -31,9 +31,13 @@ export class Queue {
   readonly #numbers: GPUBuffer;
   readonly #staged = new ArrayBuffer(NUMBERS_BYTES);
   readonly #view = new DataView(this.#staged);
+  /** Of a submission at most. */
   #operations: number;
-  #submitted = 0;
-  #mark: Promise<unknown> = Promise.resolve();
+  /** What was submitted since the last mark. */
+  #unmarked = { submissions: 0, operations: 0 };
+  /** Resolves when the GPU has done what was submitted before the last mark. */
+  #mark: Promise<void> = Promise.resolve();
+  #markedAt = 0;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(device: Device, memory: Memory) {
@@ -44,7 +48,7 @@ export class Queue {
     this.#operations = FIRST_OPERATIONS[device.isSoftware ? 'software' : 'hardware'];
   }
 
-  /** Resolves when all is submitted; long work has then been waited for but for its last part. */
+  /** Resolves when all is submitted; long work has then been waited for but for its last parts. */
   run(plan: (workspace: Workspace) => Plan, control: Control): Promise<void> {
     const work = this.#last.then(() => this.#run(plan, control));
     this.#last = work.catch(() => undefined);
@@ -54,34 +58,44 @@ export class Queue {
   /** Resolves when the GPU has done all that was submitted. */
   async finish(): Promise<void> {
     await this.#last;
-    await this.#memory.settle();
     await this.#device.guard(this.#device.gpu.queue.onSubmittedWorkDone());
   }
 
-  write({ handle }: GpuBuffer, bytes: Uint8Array, byteOffset: number): void {
+  write(buffer: GpuBuffer, bytes: Uint8Array, byteOffset: number): void {
     const whole = bytes.length & ~3;
     const { queue } = this.#device.gpu;
-    if (whole > 0) queue.writeBuffer(handle, byteOffset, bytes.buffer as ArrayBuffer, bytes.byteOffset, whole);
-    if (whole === bytes.length) return;
-    // Buffers end at a multiple of 4, where a shorter tensor has nothing.
-    const rest = new Uint8Array(4);
-    rest.set(bytes.subarray(whole));
-    queue.writeBuffer(handle, byteOffset + whole, rest);
+    this.#touch(buffer, () => {
+      if (whole > 0) queue.writeBuffer(buffer.handle, byteOffset, bytes.buffer as ArrayBuffer, bytes.byteOffset, whole);
+      if (whole === bytes.length) return;
+      // Buffers end at a multiple of 4, where a shorter tensor has nothing.
+      const rest = new Uint8Array(4);
+      rest.set(bytes.subarray(whole));
+      queue.writeBuffer(buffer.handle, byteOffset + whole, rest);
+    });
   }
 
-  async read({ handle }: GpuBuffer, byteOffset: number, length: number): Promise<Uint8Array> {
-    const { gpu } = this.#device;
-    this.#device.check();
+  async read(buffer: GpuBuffer, byteOffset: number, length: number): Promise<Uint8Array> {
+    const device = this.#device;
+    const { gpu } = device;
+    device.check();
+    if (length === 0) return new Uint8Array(0);
     const start = byteOffset & ~3;
     const size = Math.ceil((byteOffset + length - start) / 4) * 4;
-    if (length === 0) return new Uint8Array(0);
-    const staging = gpu.createBuffer({ size, usage: GPU_MAP_READ | GPU_COPY_DST });
+    const { result: staging, error } = device.capture('out-of-memory', () =>
+      gpu.createBuffer({ size, usage: GPU_MAP_READ | GPU_COPY_DST }),
+    );
     try {
-      const encoder = gpu.createCommandEncoder();
-      encoder.copyBufferToBuffer(handle, start, staging, 0, size);
-      gpu.queue.submit([encoder.finish()]);
-      await this.#memory.settle();
-      await this.#device.guard(staging.mapAsync(MAP_MODE_READ));
+      this.#touch(buffer, () => {
+        const encoder = gpu.createCommandEncoder();
+        encoder.copyBufferToBuffer(buffer.handle, start, staging, 0, size);
+        gpu.queue.submit([encoder.finish()]);
+      });
+      const mapped = device.guard(staging.mapAsync(MAP_MODE_READ));
+      mapped.catch(() => undefined);
+      if (!buffer.isGood) await buffer.confirm();
+      await mapped.catch(async (reason) => {
+        throw (await error) ? new BackendError(`the GPU has no room to read ${length} bytes: dispose tensors`) : reason;
+      });
       return new Uint8Array(staging.getMappedRange(), byteOffset - start, length).slice();
     } finally {
       staging.destroy();
@@ -92,6 +106,12 @@ export class Queue {
     this.#numbers.destroy();
   }
 
+  /** Commands on a buffer that may turn out not to be there, of which `confirm` tells. */
+  #touch(buffer: GpuBuffer, work: () => void): void {
+    if (buffer.isGood) this.#device.command(work);
+    else this.#device.capture('validation', work);
+  }
+
   async #run(plan: (workspace: Workspace) => Plan, { signal, onProgress }: Control): Promise<void> {
     signal?.throwIfAborted();
     this.#device.check();
@@ -99,19 +119,17 @@ export class Queue {
     try {
       const { dispatches, after } = plan(workspace);
       const steps = await this.#prepare(withConversions(dispatches, workspace));
-      await this.#memory.settle();
-      signal?.throwIfAborted();
       const total = steps.reduce((sum, { operations }) => sum + operations, 0);
       let done = 0;
-      for (const pieces of cut(steps, this.#operations, slotBytes(this.#device.gpu))) {
-        if (done > 0) {
-          onProgress?.(done / total);
-          signal?.throwIfAborted();
-        }
+      for (const pieces of cut(steps, () => this.#operations, NUMBERS_BYTES)) {
+        if (done > 0) onProgress?.(done / total);
+        signal?.throwIfAborted();
+        this.#device.check();
+        this.#device.command(() => this.#submit(pieces));
         const operations = pieces.reduce((sum, piece) => sum + piece.operations, 0);
-        this.#submit(pieces);
         done += operations;
-        await this.#wait(done < total, operations);
+        const pause = this.#pace(operations);
+        if (pause) await pause;
       }
       await after?.();
       onProgress?.(1);
@@ -122,62 +140,81 @@ export class Queue {
 
   async #prepare(dispatches: readonly Dispatch[]): Promise<Step[]> {
     const { gpu } = this.#device;
-    const steps: Step[] = [];
-    for (const dispatch of dispatches) {
-      if (dispatch.tasks === 0) continue;
-      const form = formOf(dispatch, gpu);
-      const found = this.#device.pipeline(dispatch.kernel, form);
-      const { pipeline, layout } = found instanceof Promise ? await found : found;
-      const group = gpu.createBindGroup({
-        layout,
-        entries: [
-          { binding: 0, resource: { buffer: this.#numbers, size: numbersBytes(dispatch.kernel) } },
-          ...form.bindings.map(({ buffer, offset, size }, at) => ({
-            binding: at + 1,
-            resource: { buffer: buffer.handle, offset, size },
-          })),
-        ],
+    const found = dispatches
+      .filter(({ tasks }) => tasks > 0)
+      .map((dispatch) => {
+        const form = formOf(dispatch, gpu);
+        return { dispatch, form, pipeline: this.#device.pipeline(dispatch.kernel, form) };
       });
-      steps.push({ dispatch, pipeline, group, operations: Math.max(1, dispatch.operations) });
+    const pipelines = found.map(({ pipeline }) => pipeline);
+    const ready = pipelines.every(isReady) ? pipelines : await Promise.all(pipelines);
+    for (const { form } of found) {
+      for (const { buffer } of form.bindings) if (!buffer.isGood) await buffer.confirm();
     }
-    return steps;
+    return found.map(({ dispatch, form }, at): Step => {
+      const { pipeline, layout } = ready[at] as Pipeline;
+      const numbers = numbersBytes(dispatch.kernel);
+      const group = this.#device.command(() =>
+        gpu.createBindGroup({
+          layout,
+          entries: [
+            { binding: 0, resource: { buffer: this.#numbers, size: numbers } },
+            ...form.bindings.map(({ buffer, offset, size }, at) => ({
+              binding: at + 1,
+              resource: { buffer: buffer.handle, offset, size },
+            })),
+          ],
+        }),
+      );
+      const { minUniformBufferOffsetAlignment: alignment } = gpu.limits;
+      return {
+        ...{ dispatch, pipeline, group, operations: Math.max(1, dispatch.operations) },
+        numbersBytes: Math.ceil(numbers / alignment) * alignment,
+      };
+    });
   }
 
-  #submit(pieces: readonly Piece[]): void {
+  #submit(pieces: readonly Piece<Step>[]): void {
     const { gpu } = this.#device;
-    const slot = slotBytes(gpu);
     const most = gpu.limits.maxComputeWorkgroupsPerDimension;
-    pieces.forEach(({ step, first, end }, at) => {
-      writeNumbers(step.dispatch, first, end, this.#view, at * slot);
-    });
-    gpu.queue.writeBuffer(this.#numbers, 0, this.#staged, 0, pieces.length * slot);
     const encoder = gpu.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    pieces.forEach(({ step, first, end }, at) => {
+    let at = 0;
+    for (const { step, first, end } of pieces) {
+      writeNumbers(step.dispatch, first, end, this.#view, at);
       pass.setPipeline(step.pipeline);
-      pass.setBindGroup(0, step.group, [at * slot]);
+      pass.setBindGroup(0, step.group, [at]);
       const rows = Math.ceil((end - first) / most);
       pass.dispatchWorkgroups(Math.ceil((end - first) / rows), rows);
-    });
+      at += step.numbersBytes;
+    }
     pass.end();
+    gpu.queue.writeBuffer(this.#numbers, 0, this.#staged, 0, at);
     gpu.queue.submit([encoder.finish()]);
   }
 
-  /** Keeps the GPU's backlog short, and learns its speed where it waits anyway. */
-  async #wait(isMore: boolean, operations: number): Promise<void> {
-    const { queue } = this.#device.gpu;
-    if (isMore) {
-      const start = performance.now();
-      await this.#device.guard(queue.onSubmittedWorkDone());
-      const speed = operations / Math.max(1, performance.now() - start);
-      this.#operations = Math.max(this.#operations / 4, Math.min(this.#operations * 4, speed * SUBMISSION_MS));
-      return;
-    }
-    if (++this.#submitted % IN_FLIGHT !== 0) return;
+  /** Keeps the GPU's backlog to about two submissions of full length, and learns its speed from these. */
+  #pace(operations: number): Promise<void> | undefined {
+    const unmarked = this.#unmarked;
+    unmarked.operations += operations;
+    unmarked.submissions++;
+    if (unmarked.operations < this.#operations && unmarked.submissions < IN_FLIGHT) return undefined;
     const before = this.#mark;
-    this.#mark = this.#device.guard(queue.onSubmittedWorkDone());
+    this.#mark = this.#done(unmarked.operations, performance.now());
     this.#mark.catch(() => undefined);
-    await before;
+    this.#unmarked = { submissions: 0, operations: 0 };
+    return before;
+  }
+
+  async #done(operations: number, submittedAt: number): Promise<void> {
+    await this.#device.guard(this.#device.gpu.queue.onSubmittedWorkDone());
+    const now = performance.now();
+    const began = Math.max(submittedAt, this.#markedAt);
+    this.#markedAt = now;
+    // Of many short submissions most of the time is not the GPU's.
+    if (operations < this.#operations / 2) return;
+    const speed = operations / Math.max(1, now - began);
+    this.#operations = Math.max(this.#operations / 4, Math.min(this.#operations * 4, speed * SUBMISSION_MS));
   }
 }
 
@@ -240,11 +277,13 @@ interface Step {
   readonly pipeline: GPUComputePipeline;
   readonly group: GPUBindGroup;
   readonly operations: number;
+  /** Between the numbers of a piece and those of the next. */
+  readonly numbersBytes: number;
 }
 
 /** Some tasks of a step. */
-interface Piece {
-  readonly step: Step;
+interface Piece<S> {
+  readonly step: S;
   readonly first: number;
   readonly end: number;
   readonly operations: number;
@@ -252,26 +291,31 @@ interface Piece {
 
 const MAP_MODE_READ = 1;
 
-/** Bytes from one dispatch's numbers to the next one's. */
-const slotBytes = ({ limits }: GPUDevice) => Math.max(512, limits.minUniformBufferOffsetAlignment);
+const isReady = (pipeline: Pipeline | Promise<Pipeline>) => !(pipeline instanceof Promise);
 
-/** The steps in submissions of at most so many operations, or of one task. */
-function* cut(steps: readonly Step[], operations: number, slot: number): Generator<Piece[]> {
-  const most = Math.floor(NUMBERS_BYTES / slot);
-  let pieces: Piece[] = [];
-  let room = operations;
+/** The steps in submissions of at most so many operations, or of one task, with so many bytes of numbers. */
+export function* cut<S extends Pick<Step, 'operations' | 'numbersBytes'> & { dispatch: { tasks: number } }>(
+  steps: readonly S[],
+  operations: () => number,
+  numbersBytes: number,
+): Generator<Piece<S>[]> {
+  let pieces: Piece<S>[] = [];
+  let room = operations();
+  let bytes = numbersBytes;
   for (const step of steps) {
     const { tasks } = step.dispatch;
     const each = step.operations / tasks;
     for (let first = 0; first < tasks; ) {
-      if (pieces.length === most || (pieces.length > 0 && room < Math.min(each, operations))) {
+      if (pieces.length > 0 && (bytes < step.numbersBytes || room < each)) {
         yield pieces;
         pieces = [];
-        room = operations;
+        room = operations();
+        bytes = numbersBytes;
       }
       const count = Math.max(1, Math.min(tasks - first, Math.floor(room / each)));
       pieces.push({ step, first, end: first + count, operations: count * each });
       room -= count * each;
+      bytes -= step.numbersBytes;
       first += count;
     }
   }

@@ -83,7 +83,7 @@ describe.runIf(inject('hasGpu'))('functions in WGSL', () => {
 
   async function evaluate(name: Tested, values: readonly number[]): Promise<[Float32Array, Float32Array]> {
     const size = values.length;
-    const memory = new Memory(device.gpu);
+    const memory = new Memory(device);
     const queue = new Queue(device, memory);
     const region = (): Region => ({
       ...{ storage: { buffer: memory.allocate(4 * size) }, dtype: 'f32' },

@@ -104,7 +104,7 @@ describe.runIf(process.env.SACCADE_WEBGPU)('score modifiers', () => {
   let queue: Queue;
   beforeAll(async () => {
     device = await Device.open({});
-    memory = new Memory(device.gpu);
+    memory = new Memory(device);
     queue = new Queue(device, memory);
   });
   afterAll(() => device.dispose());
