@@ -7,18 +7,19 @@ const ELEMENT = { float32: 1, int32: 6 };
 const ATTRIBUTE = { float: 1, int: 2 };
 
 /**
- * MultiHeadAttention over q, k, v [1, n, h * d]: causal by the operator's own attribute, any other mask as
- * `attention_bias` [1, 1, n, n].
+ * MultiHeadAttention over q, k, v [1, n, h * d]: causal by the operator's own attribute where it is heeded, any other
+ * mask as `attention_bias` [1, 1, n, n].
  */
-export function multiHeadAttention(problem) {
+export function multiHeadAttention(problem, { heedsCausal = true } = {}) {
   const { n, h, d } = problem;
-  const biased = !isFull(problem) && !isCausal(problem);
+  const causal = heedsCausal && isCausal(problem);
+  const biased = !isFull(problem) && !causal;
   return {
     operator: 'MultiHeadAttention',
     attributes: [
       intAttribute('num_heads', h),
       floatAttribute('scale', 1 / Math.sqrt(d)),
-      intAttribute('unidirectional', isCausal(problem) ? 1 : 0),
+      intAttribute('unidirectional', causal ? 1 : 0),
     ],
     inputs: [
       ...tokens(problem),

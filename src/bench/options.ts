@@ -12,6 +12,8 @@ export interface BenchOptions {
   readonly simd?: RuntimeOptions['simd'] | undefined;
   /** Interleaved rounds. */
   readonly repeats: number;
+  /** Seconds after which a call is not waited for. */
+  readonly limit: number;
   /** Calls in a row, where a suite counts what they leave behind. */
   readonly calls: number;
   readonly peers: boolean;

@@ -19,6 +19,7 @@ const TINY: BenchOptions = {
   threads: 2,
   simd: undefined,
   repeats: 2,
+  limit: 30,
   calls: 20,
   peers: false,
   browser: false,

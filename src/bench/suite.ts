@@ -1,7 +1,7 @@
 /** What a suite is, and the kind most of them are: rows timed beside a baseline. */
 import type { Control } from '../runtime/backend';
 import type { BrowserHost } from './browser/host';
-import { type Entry, Measurement, type Outcome, type Patience, type Timed } from './measure';
+import { type Entry, Measurement, type Outcome, PATIENCE, type Patience, type Timed } from './measure';
 import { type BenchOptions, commandLine } from './options';
 import { flopsOf, type Problem, rowOf } from './problem';
 import { type BenchRow, formatProblem, type Goal, type MeasureName } from './report';
@@ -64,8 +64,12 @@ export function timedSuite(suite: TimedSuite): Suite {
     ...suite,
     measures: suite.measures ?? TIMED,
     async *run(context, options) {
-      const { only, repeats } = options;
-      const measurement = new Measurement(context.runtimes, repeats, context.patience);
+      const { only, repeats, limit } = options;
+      const measurement = new Measurement(context.runtimes, repeats, {
+        ...PATIENCE,
+        limit: 1000 * limit,
+        ...context.patience,
+      });
       const wanted = ({ name }: PlannedRow, at: number) => at === 0 || only.length === 0 || only.includes(name);
       const groups = suite
         .groups(context, options)

@@ -29,6 +29,7 @@ test.each(suites)('the command of a row of $name gives its options back', async 
     threads: 7,
     simd: 'baseline',
     repeats: 4,
+    limit: 5,
     calls: 12,
     peers: true,
     browser: 'wait',

@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { openBrowser } from '../bench/browser/host';
 import { PAGE_PEER_NAMES } from '../bench/browser/rows';
+import { PATIENCE } from '../bench/measure';
 import type { BenchOptions } from '../bench/options';
 import { installPeers, PEER_NAMES } from '../bench/peers';
 import { MASK_NAMES } from '../bench/problem';
@@ -30,6 +31,7 @@ const DEFAULTS: BenchOptions = {
   threads: 1,
   simd: undefined,
   repeats: 9,
+  limit: PATIENCE.limit / 1000,
   calls: 1,
   peers: false,
   browser: false,
@@ -118,6 +120,7 @@ function optionsOf(suite: Suite): Option[] {
       'baseline',
     ]),
     repeats: new Option('--repeats <rounds>', 'interleaved rounds').argParser(wholeNumber(1, 1000)),
+    limit: new Option('--limit <seconds>', 'longest call that is waited for').argParser(wholeNumber(1, 86_400)),
     calls: new Option('--calls <count>', 'calls in a row').argParser(wholeNumber(1, 1e9)),
     peers: new Option('--peers', 'measure other systems too; installs them on first use'),
     browser: new Option(

@@ -11,8 +11,15 @@ import type { PageBackend } from './protocol';
 const BACKENDS = { wasm: 'WebAssembly', webgpu: 'WebGPU' } as const satisfies Record<PageBackend, string>;
 const BACKEND_NAMES = Object.keys(BACKENDS) as PageBackend[];
 
+interface PagePeer extends PeerInfo {
+  /** Its rows' names, before the backend's. */
+  readonly name: string;
+  /** Default: all. */
+  readonly backends?: readonly PageBackend[];
+}
+
 /** By the module of `peers/` that runs in pages. */
-const PAGE_PEERS: Readonly<Record<string, PeerInfo & { readonly name: string }>> = {
+const PAGE_PEERS: Readonly<Record<string, PagePeer>> = {
   'onnxruntime-web-page': { name: 'onnxruntime-web', label: 'onnxruntime-web', how: 'MultiHeadAttention' },
   'onnxruntime-web-gqa-page': {
     name: 'onnxruntime-web-gqa',
@@ -20,13 +27,25 @@ const PAGE_PEERS: Readonly<Record<string, PeerInfo & { readonly name: string }>>
     how: 'GroupQueryAttention, which is always causal',
     masks: ['causal', 'window'],
   },
+  'onnxruntime-web-native-page': {
+    name: 'onnxruntime-web-native',
+    label: 'onnxruntime-web native',
+    how: 'MultiHeadAttention of onnxruntime-web/webgpu, whose kernels are those of its native code',
+    backends: ['webgpu'],
+  },
+  'onnxruntime-web-no-subgroups-page': {
+    name: 'onnxruntime-web-no-subgroups',
+    label: 'onnxruntime-web native, no subgroups',
+    how: 'the same on a device that does not offer subgroups',
+    backends: ['webgpu'],
+  },
   'jax-js': { name: 'jax-js', label: 'jax-js', how: 'nn.dotProductAttention' },
   'tfjs-page': { name: 'tfjs', label: 'TensorFlow.js', how: 'matmul, softmax, matmul' },
 };
 
 /** Names of the peers' rows. */
 export const PAGE_PEER_NAMES = BACKEND_NAMES.flatMap((backend) =>
-  Object.values(PAGE_PEERS).map(({ name }) => `${name}-${backend}`),
+  peersOn(backend).map(([, { name }]) => `${name}-${backend}`),
 );
 export const PAGE_ROW_NAMES = [...BACKEND_NAMES.map((backend) => `saccade-${backend}`), ...PAGE_PEER_NAMES];
 
@@ -38,6 +57,8 @@ const WORKS: Goal = { measure: 'error', atMost: 1e-5 };
 const GOALS: Readonly<Record<string, Goal>> = {
   'onnxruntime-web-webgpu 1024 full': FASTER,
   'onnxruntime-web-webgpu 2048 full': FASTER,
+  'onnxruntime-web-no-subgroups-webgpu 1024 full': FASTER,
+  'onnxruntime-web-no-subgroups-webgpu 2048 full': FASTER,
   'jax-js-webgpu 1024 full': FASTER,
   'jax-js-webgpu 2048 full': FASTER,
   'saccade-webgpu 16384 full': WORKS,
@@ -50,7 +71,6 @@ export function pageGroups(
   { threads, peers }: Pick<BenchOptions, 'threads' | 'peers'>,
 ): PlannedRow[][] {
   const { n, d, mask } = problem;
-  const asked = Object.entries(PAGE_PEERS).filter(([, { masks }]) => masks?.includes(mask.name as MaskName) ?? true);
   return BACKEND_NAMES.map((backend) => {
     const row = (name: string, label: string, peer?: string): PlannedRow => ({
       name: `${name}-${backend}`,
@@ -63,10 +83,18 @@ export function pageGroups(
     });
     return [
       row('saccade', 'Saccade'),
-      ...(peers ? asked : []).map(([module, { name, label, how }]) => ({
+      ...(peers ? peersOn(backend, mask.name as MaskName) : []).map(([module, { name, label, how }]) => ({
         ...row(name, label, module),
         how: `${BACKENDS[backend]}: ${how}`,
       })),
     ];
   });
+}
+
+/** The peers' modules that know a backend and, if one is given, a mask. */
+function peersOn(backend: PageBackend, mask?: MaskName): [string, PagePeer][] {
+  return Object.entries(PAGE_PEERS).filter(
+    ([, { backends, masks }]) =>
+      (backends?.includes(backend) ?? true) && (mask === undefined || (masks?.includes(mask) ?? true)),
+  );
 }

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { PAGE_ROW_NAMES, pageGroups } from '../browser/rows';
 import type { Contender } from '../contender';
+import { PATIENCE } from '../measure';
 import type { BenchOptions } from '../options';
 import { PEER_NAMES, PEERS, type PeerName, peer, peersFor } from '../peers';
 import { MASK_NAMES, optionsOf, type Problem, problemsOf } from '../problem';
@@ -33,6 +34,7 @@ export const attentionSuite = timedSuite({
     threads: availableParallelism(),
     simd: undefined,
     repeats: 9,
+    limit: PATIENCE.limit / 1000,
     peers: false,
     browser: false,
     only: [],

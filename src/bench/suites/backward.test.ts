@@ -14,6 +14,7 @@ const TINY: BenchOptions = {
   threads: 2,
   simd: undefined,
   repeats: 2,
+  limit: 30,
   calls: 1,
   peers: false,
   browser: false,

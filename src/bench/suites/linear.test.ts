@@ -18,6 +18,7 @@ const TINY: BenchOptions = {
   threads: 2,
   simd: undefined,
   repeats: 1,
+  limit: 30,
   calls: 1,
   peers: false,
   browser: false,
