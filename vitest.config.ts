@@ -20,7 +20,7 @@ const chromium = {
   extends: true as const,
   test: {
     name: 'chromium',
-    include: ['src/ops/*.test.ts'],
+    include: ['src/ops/*.test.ts', 'src/runtime/webgpu/**/*.test.ts'],
     provide: { hasGpu: true },
     browser: {
       enabled: true,
@@ -38,7 +38,7 @@ export default defineConfig({
     testTimeout: 60_000,
     // The machine may have two cores and the kernels bring threads of their own.
     maxWorkers: 2,
-    provide: { seed: Number(process.env.SACCADE_SEED ?? 1), hasGpu: false },
+    provide: { seed: Number(process.env.SACCADE_SEED ?? 1), hasGpu: false, subgroupSizes: [] },
     projects: [node, ...(GPU === 'all' ? [chromium] : [])],
   },
 });

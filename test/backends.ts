@@ -2,18 +2,21 @@
 import { afterAll, beforeAll, describe, inject } from 'vitest';
 import { createRuntime, type Runtime, type RuntimeOptions } from '../src/index';
 
-type Variants = readonly (readonly [name: string, options: RuntimeOptions])[];
+type Variant = readonly [name: string, options: RuntimeOptions];
 
-const ON_CPU: Variants = [
+const ON_CPU: readonly Variant[] = [
   ['reference', { backend: 'reference' }],
   ['wasm relaxed, 1 thread', { backend: 'wasm', simd: 'relaxed', threads: 1 }],
   ['wasm relaxed, 3 threads', { backend: 'wasm', simd: 'relaxed', threads: 3 }],
   ['wasm baseline, 2 threads', { backend: 'wasm', simd: 'baseline', threads: 2 }],
 ];
 
-const ON_GPU: Variants = [
+const ON_GPU: readonly Variant[] = [
   ['webgpu', { backend: 'webgpu' }],
   ['webgpu without subgroups', { backend: 'webgpu', webgpu: { subgroups: false } }],
+  ...inject('subgroupSizes').map(
+    (subgroups): Variant => [`webgpu, subgroups of ${subgroups}`, { backend: 'webgpu', webgpu: { subgroups } }],
+  ),
 ];
 
 /** In a page the GPU's alone: what runs on the CPU is the same there. */

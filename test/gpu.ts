@@ -8,14 +8,21 @@ declare module 'vitest' {
     seed: number;
     /** Whether tests of the webgpu backend run. */
     hasGpu: boolean;
+    /** Of subgroups, where the adapter lets kernels choose. */
+    subgroupSizes: number[];
   }
 }
 
 export default async function setup({ provide }: TestProject): Promise<void> {
   try {
     const { device } = await openDevice({});
+    const { subgroupMinSize: least = 0, subgroupMaxSize: most = 0 } = device.adapterInfo;
     device.destroy();
     provide('hasGpu', true);
+    provide(
+      'subgroupSizes',
+      [4, 8, 16, 32, 64, 128].filter((size) => least < most && size >= least && size <= most),
+    );
   } catch (error) {
     const message = `WebGPU IS NOT TESTED: ${(error as Error).message}`;
     if (process.env.CI) throw new Error(message);

@@ -22,16 +22,14 @@ export interface GpuOptions {
   readonly device?: GpuDeviceLike | undefined;
   /** Which adapter, where there are several; default: the fastest. */
   readonly powerPreference?: 'low-power' | 'high-performance' | undefined;
-  /** Whether kernels may use subgroups; default: where the adapter has them. */
-  readonly subgroups?: boolean | undefined;
+  /** Whether kernels may use subgroups, or of which size, a power of two; default: where the adapter has them, of any size. */
+  readonly subgroups?: boolean | number | undefined;
 }
 
 export interface OpenDevice {
   readonly device: GPUDevice;
   /** Whether it ends with the runtime. */
   readonly isOwn: boolean;
-  /** What keeps the device's implementation alive. */
-  readonly keep: unknown;
 }
 
 const OPTION_NAMES = ['device', 'powerPreference', 'subgroups'];
@@ -49,7 +47,7 @@ const WANTED_FEATURES = ['subgroups', 'subgroup-size-control', 'timestamp-query'
 /** A device with all that its adapter offers; an UnsupportedError says what is missing and what to do. */
 export async function openDevice(options: GpuOptions): Promise<OpenDevice> {
   checkOptions(options);
-  if (options.device) return { device: options.device as GPUDevice, isOwn: false, keep: undefined };
+  if (options.device) return { device: options.device as GPUDevice, isOwn: false };
   const gpu = await findGpu();
   const adapter = await gpu.requestAdapter({ powerPreference: options.powerPreference ?? 'high-performance' });
   if (!adapter)
@@ -59,7 +57,7 @@ export async function openDevice(options: GpuOptions): Promise<OpenDevice> {
       requiredFeatures: WANTED_FEATURES.filter((name) => adapter.features.has(name)) as GPUFeatureName[],
       requiredLimits: limitsOf(adapter),
     });
-    return { device, isOwn: true, keep: gpu };
+    return { device, isOwn: true };
   } catch (error) {
     throw new UnsupportedError(
       `the adapter "${describeAdapter(adapter.info)}" refused a device: ${messageOf(error)}; close other pages that use the GPU, update its driver, or use backend 'wasm'`,
@@ -95,8 +93,9 @@ function checkOptions(options: GpuOptions): void {
       `webgpu.powerPreference must be 'low-power' or 'high-performance', got '${powerPreference}'`,
     );
   }
-  if (subgroups !== undefined && typeof subgroups !== 'boolean')
-    throw new ParameterError(`webgpu.subgroups must be true or false, got ${subgroups}`);
+  const isSize = typeof subgroups === 'number' && subgroups >= 1 && Number.isInteger(Math.log2(subgroups));
+  if (subgroups !== undefined && typeof subgroups !== 'boolean' && !isSize)
+    throw new ParameterError(`webgpu.subgroups must be true, false or a power of two, got ${subgroups}`);
 }
 
 /** What the adapter has of those limits that kernels meet: the defaults hold only 128 MiB in a binding, whatever the GPU. */
@@ -111,9 +110,12 @@ const NO_ADAPTER = {
   browser: "the browser has WebGPU but no usable GPU: update its driver, look at chrome://gpu, or use backend 'wasm'",
 };
 
+/** Of the package webgpu, for the whole process: devices end with a crash if it is collected before them. */
+let implementation: GPU | undefined;
+
 async function findGpu(): Promise<GPU> {
-  const own = globalThis.navigator?.gpu;
-  if (own) return own;
+  const found = globalThis.navigator?.gpu ?? implementation;
+  if (found) return found;
   if (!isNode()) {
     throw new UnsupportedError(
       `this ${typeof window === 'undefined' ? 'platform' : 'page'} has no WebGPU: serve it over https or from localhost to a browser that has it (current Chrome, Edge, Firefox, Safari), or use backend 'wasm'`,
@@ -121,9 +123,10 @@ async function findGpu(): Promise<GPU> {
   }
   // Not a literal, so that bundlers for browsers leave it alone.
   const name = 'webgpu';
-  let implementation: typeof import('webgpu');
   try {
-    implementation = await import(/* @vite-ignore */ name);
+    const { create } = (await import(/* @vite-ignore */ name)) as typeof import('webgpu');
+    implementation ??= create([]) as GPU;
+    return implementation;
   } catch (error) {
     throw new UnsupportedError(
       (error as { code?: string }).code === 'ERR_MODULE_NOT_FOUND'
@@ -131,7 +134,6 @@ async function findGpu(): Promise<GPU> {
         : `the package webgpu cannot be loaded: ${messageOf(error)}`,
     );
   }
-  return implementation.create([]) as GPU;
 }
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error)).trim();

@@ -17,8 +17,6 @@ export class Device {
   readonly isSoftware: boolean;
   readonly #isOwn: boolean;
   readonly #asked: GpuOptions;
-  // What implements the device must live as long as it.
-  readonly implementation: unknown;
   readonly #pipelines = new WeakMap<Kernel, Map<string, Pipeline | Promise<Pipeline>>>();
   /** What rejects the work that is waited for. */
   readonly #waiting = new Set<(reason: Error) => void>();
@@ -27,27 +25,26 @@ export class Device {
   #failure: Error | undefined;
 
   static async open(options: GpuOptions): Promise<Device> {
-    const { device, isOwn, keep } = await openDevice(options);
-    const hasSubgroups = device.features.has('subgroups');
-    if (options.subgroups && !hasSubgroups) {
+    const { device, isOwn } = await openDevice(options);
+    const missing = missingSubgroups(device, options.subgroups);
+    if (missing) {
       if (isOwn) device.destroy();
       throw new UnsupportedError(
-        'webgpu.subgroups cannot be had: this adapter or device lacks the feature; leave the option out, or request the feature for a device of your own',
+        `webgpu.subgroups = ${options.subgroups} cannot be had: ${missing}; leave the option out, or request the feature for a device of your own`,
       );
     }
-    const opened = new Device(device, isOwn, options, keep);
+    const opened = new Device(device, isOwn, options);
     // A device that was lost before says so at once.
     await Promise.race([device.lost, Promise.resolve()]);
     opened.check();
     return opened;
   }
 
-  private constructor(gpu: GPUDevice, isOwn: boolean, asked: GpuOptions, keep: unknown) {
+  private constructor(gpu: GPUDevice, isOwn: boolean, asked: GpuOptions) {
     this.gpu = gpu;
     this.#isOwn = isOwn;
     this.#asked = asked;
-    this.implementation = keep;
-    this.subgroups = asked.subgroups ?? gpu.features.has('subgroups');
+    this.subgroups = asked.subgroups === undefined ? gpu.features.has('subgroups') : asked.subgroups !== false;
     this.isSoftware = isSoftware(adapterOf(gpu));
     gpu.lost.then(({ reason, message }) => this.#fail(new BackendError(lossOf(reason, message))));
     if (isOwn) gpu.addEventListener('uncapturederror', this.#onError);
@@ -147,7 +144,7 @@ export class Device {
   explain(): string[] {
     const { features, limits } = this.gpu;
     const adapter = adapterOf(this.gpu);
-    const { subgroupMinSize: least, subgroupMaxSize: most } = adapter;
+    const [least, most] = subgroupSizes(this.gpu, this.#asked.subgroups);
     return [
       `adapter: ${describeAdapter(adapter)}${this.isSoftware ? ' (software: no GPU, but its results are the same)' : ''}${this.#isOwn ? '' : ", on the caller's device"}`,
       `subgroups: ${this.subgroups ? `${least === most ? least : `${least} to ${most}`} invocations` : this.#asked.subgroups === false ? 'not used, as asked' : 'this device has none'}`,
@@ -167,6 +164,8 @@ export class Device {
 
   async #compile(kernel: Kernel, form: Form): Promise<Pipeline> {
     const { gpu } = this;
+    const { subgroups } = this.#asked;
+    const code = shaderOf(kernel, form, partBytes(gpu), typeof subgroups === 'number' ? subgroups : undefined);
     const { result, error: refused } = this.capture('validation', () => {
       const layout = gpu.createBindGroupLayout({
         entries: [
@@ -182,7 +181,7 @@ export class Device {
         label: kernel.name,
         layout: gpu.createPipelineLayout({ bindGroupLayouts: [layout] }),
         compute: {
-          module: gpu.createShaderModule({ label: kernel.name, code: shaderOf(kernel, form, partBytes(gpu)) }),
+          module: gpu.createShaderModule({ label: kernel.name, code }),
         },
       });
       return { layout, pipeline };
@@ -197,6 +196,23 @@ export class Device {
       );
     }
   }
+}
+
+/** The smallest and the largest, where one is not asked for. */
+function subgroupSizes(gpu: GPUDevice, asked: GpuOptions['subgroups']): (number | undefined)[] {
+  const { subgroupMinSize, subgroupMaxSize } = adapterOf(gpu);
+  return typeof asked === 'number' ? [asked, asked] : [subgroupMinSize, subgroupMaxSize];
+}
+
+/** What stands against the subgroups that are asked for. */
+function missingSubgroups(gpu: GPUDevice, asked: GpuOptions['subgroups']): string | undefined {
+  if (!asked) return undefined;
+  if (!gpu.features.has('subgroups')) return 'this adapter or device lacks the feature subgroups';
+  if (asked === true) return undefined;
+  if (!gpu.features.has('subgroup-size-control' as GPUFeatureName))
+    return 'this adapter or device lacks the feature subgroup-size-control';
+  const { subgroupMinSize: least = 0, subgroupMaxSize: most = 0 } = adapterOf(gpu);
+  return asked < least || asked > most ? `this adapter has those of ${least} to ${most} invocations` : undefined;
 }
 
 /** How long after its consequences the loss of a device may be told. */

@@ -133,9 +133,10 @@ export function formOf({ kernel, operands }: Dispatch, device: GPUDevice): Form 
   });
   const { maxStorageBuffersPerShaderStage } = device.limits;
   if (bindings.length > maxStorageBuffersPerShaderStage) {
-    throw new UnsupportedError(
-      `${kernel.name} needs ${bindings.length} bindings of ${most} bytes for tensors this large, and this GPU has ${maxStorageBuffersPerShaderStage}: split the tensors along batch or heads, or use backend 'wasm'`,
-    );
+    const remedy = forms.some(({ parts }) => parts > 1)
+      ? `for tensors this large, of ${most} bytes each, and this GPU has ${maxStorageBuffersPerShaderStage}: split the tensors along batch or heads`
+      : `and this device has ${maxStorageBuffersPerShaderStage}: request a higher maxStorageBuffersPerShaderStage for a device of your own`;
+    throw new UnsupportedError(`${kernel.name} needs ${bindings.length} bindings ${remedy}, or use backend 'wasm'`);
   }
   const key = forms
     .map(
@@ -160,8 +161,8 @@ function isVectors({ shape, strides, offset }: Region): boolean {
 /** The numbers of every shader, before the kernel's own. */
 const SHARED_NUMBERS = { first_task: 'u32', end_task: 'u32', infinity: 'f32' } as const;
 
-/** The whole shader. */
-export function shaderOf(kernel: Kernel, form: Form, most: number): string {
+/** The whole shader, whose parts of bindings have `most` bytes, and subgroups one size only if it is given. */
+export function shaderOf(kernel: Kernel, form: Form, most: number, subgroupSize?: number): string {
   const numbers: Record<string, string> = { ...SHARED_NUMBERS };
   for (const { name, spec } of form.operands) {
     numbers[`${name}_offset`] = 'u32';
@@ -184,6 +185,7 @@ export function shaderOf(kernel: Kernel, form: Form, most: number): string {
   const { subgroups, invocations } = kernel;
   return [
     ...(subgroups ? ['enable subgroups;'] : []),
+    ...(subgroups && subgroupSize ? ['enable subgroup_size_control;'] : []),
     `struct Numbers { ${Object.entries(numbers)
       .map(([name, type]) => `${name}: ${type}`)
       .join(', ')} }`,
@@ -192,7 +194,7 @@ export function shaderOf(kernel: Kernel, form: Form, most: number): string {
     ...form.operands.flatMap((operand) => accessors(operand, most)),
     ...(subgroups ? ['var<private> subgroup_lane: u32;', 'var<private> subgroup_size: u32;'] : []),
     kernel.body.trim(),
-    `@compute @workgroup_size(${invocations})`,
+    `@compute @workgroup_size(${invocations})${subgroups && subgroupSize ? ` @subgroup_size(${subgroupSize})` : ''}`,
     `fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) workgroups: vec3u, @builtin(local_invocation_index) lane: u32${
       subgroups
         ? ', @builtin(subgroup_invocation_id) in_subgroup: u32, @builtin(subgroup_size) size_of_subgroup: u32'

@@ -108,11 +108,14 @@ export class Memory {
    */
   adopt(handle: GPUBuffer, byteOffset: number, bytes: number): GpuBuffer {
     checkAdopted(handle, byteOffset, bytes);
-    const { gpu } = this.#device;
     const { error } = this.#device.capture('validation', () => {
       // Refused for a buffer of another device; never submitted.
-      const encoder = gpu.createCommandEncoder();
-      encoder.clearBuffer(handle, 0, 0);
+      const encoder = this.#device.gpu.createCommandEncoder();
+      try {
+        encoder.clearBuffer(handle, 0, 0);
+      } catch (cause) {
+        throw new ParameterError(`buffer must be a GPUBuffer: ${(cause as Error).message}`);
+      }
       encoder.finish();
     });
     const failure = error.then(

@@ -64,14 +64,17 @@ export class Queue {
   write(buffer: GpuBuffer, bytes: Uint8Array, byteOffset: number): void {
     const whole = bytes.length & ~3;
     const { queue } = this.#device.gpu;
-    this.#touch(buffer, () => {
+    const work = () => {
       if (whole > 0) queue.writeBuffer(buffer.handle, byteOffset, bytes.buffer as ArrayBuffer, bytes.byteOffset, whole);
       if (whole === bytes.length) return;
       // Buffers end at a multiple of 4, where a shorter tensor has nothing.
       const rest = new Uint8Array(4);
       rest.set(bytes.subarray(whole));
       queue.writeBuffer(buffer.handle, byteOffset + whole, rest);
-    });
+    };
+    // Of a buffer that turns out not to be there `confirm` tells.
+    if (buffer.isGood) this.#device.command(work);
+    else this.#device.capture('validation', work);
   }
 
   async read(buffer: GpuBuffer, byteOffset: number, length: number): Promise<Uint8Array> {
@@ -81,21 +84,22 @@ export class Queue {
     if (length === 0) return new Uint8Array(0);
     const start = byteOffset & ~3;
     const size = Math.ceil((byteOffset + length - start) / 4) * 4;
-    const { result: staging, error } = device.capture('out-of-memory', () =>
+    const { result: staging, error: full } = device.capture('out-of-memory', () =>
       gpu.createBuffer({ size, usage: GPU_MAP_READ | GPU_COPY_DST }),
     );
     try {
-      this.#touch(buffer, () => {
+      const { result: mapped, error: refused } = device.capture('validation', () => {
         const encoder = gpu.createCommandEncoder();
         encoder.copyBufferToBuffer(buffer.handle, start, staging, 0, size);
         gpu.queue.submit([encoder.finish()]);
+        return device.guard(staging.mapAsync(MAP_MODE_READ));
       });
-      const mapped = device.guard(staging.mapAsync(MAP_MODE_READ));
       mapped.catch(() => undefined);
       if (!buffer.isGood) await buffer.confirm();
-      await mapped.catch(async (reason) => {
-        throw (await error) ? new BackendError(`the GPU has no room to read ${length} bytes: dispose tensors`) : reason;
-      });
+      if (await full) throw new BackendError(`the GPU has no room to read ${length} bytes: dispose tensors`);
+      const reason = (await refused)?.message.trim();
+      if (reason) throw new BackendError(`the GPU refused to read: ${reason}`);
+      await mapped;
       return new Uint8Array(staging.getMappedRange(), byteOffset - start, length).slice();
     } finally {
       staging.destroy();
@@ -104,12 +108,6 @@ export class Queue {
 
   dispose(): void {
     this.#numbers.destroy();
-  }
-
-  /** Commands on a buffer that may turn out not to be there, of which `confirm` tells. */
-  #touch(buffer: GpuBuffer, work: () => void): void {
-    if (buffer.isGood) this.#device.command(work);
-    else this.#device.capture('validation', work);
   }
 
   async #run(plan: (workspace: Workspace) => Plan, { signal, onProgress }: Control): Promise<void> {

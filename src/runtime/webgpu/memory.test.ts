@@ -1,0 +1,267 @@
+import { afterEach, describe, expect, inject, test } from 'vitest';
+import { expectClose } from '../../../test/expect';
+import { callersDevice, disguised, strongDevice } from '../../../test/gpu-device';
+import { add, attention, createRuntime, type Runtime, softmax, UnsupportedError } from '../../index';
+
+const runtimes: Runtime[] = [];
+
+async function open(device?: GPUDevice): Promise<Runtime> {
+  const runtime = await createRuntime({ backend: 'webgpu', webgpu: { device } });
+  runtimes.push(runtime);
+  return runtime;
+}
+
+afterEach(() => {
+  for (const runtime of runtimes.splice(0)) runtime.dispose();
+});
+
+/** A device with other limits than its own. */
+function limited(device: GPUDevice, limits: Partial<GPUSupportedLimits>): GPUDevice {
+  return disguised(device, { limits: disguised(device.limits, limits) });
+}
+
+/** A device that has no room for buffers of such usage of more than so many bytes. */
+function crowded(device: GPUDevice, room: number, usage = 0x80): GPUDevice {
+  const refused: boolean[] = [];
+  return disguised(device, {
+    createBuffer(descriptor: GPUBufferDescriptor) {
+      const isRefused = descriptor.size > room && (descriptor.usage & usage) !== 0;
+      refused.push(isRefused);
+      if (!isRefused) return device.createBuffer(descriptor);
+      // Too large for the device, which makes the buffer invalid as one without memory is.
+      device.pushErrorScope('validation');
+      const buffer = device.createBuffer({ ...descriptor, size: 2 ** 50 });
+      device.popErrorScope();
+      return Object.defineProperty(buffer, 'size', { value: descriptor.size });
+    },
+    async popErrorScope() {
+      const isRefused = refused.pop();
+      return (await device.popErrorScope()) ?? (isRefused ? { message: 'out of memory' } : null);
+    },
+  });
+}
+
+describe.runIf(inject('hasGpu'))('GPU memory', () => {
+  test('is counted, used again, and does not grow over many calls', async () => {
+    const runtime = await open();
+    const a = runtime.random([300, 7]);
+    const b = runtime.random([300, 7], { seed: 1 });
+    const before = runtime.memory();
+    expect(before.live).toBe(2 * 300 * 7 * 4);
+    for (let i = 0; i < 50; i++) (await add(a, b)).dispose();
+    const { reserved } = runtime.memory();
+    for (let i = 0; i < 10_000; i++) (await add(a, b)).dispose();
+    expect(runtime.memory()).toMatchObject({ live: before.live, reserved });
+    expect(runtime.memory().peak).toBeGreaterThanOrEqual(3 * 300 * 7 * 4);
+    expect(reserved).toBeLessThan(10 * before.live);
+  });
+
+  test('that is released beyond what is worth keeping goes back to the system', async () => {
+    const runtime = await open();
+    const sizes = [60, 70, 80, 90];
+    for (const size of sizes) runtime.empty([size * 2 ** 20]).dispose();
+    const { live, reserved } = runtime.memory();
+    expect(live).toBe(0);
+    expect(reserved).toBeLessThanOrEqual(2 ** 28);
+  });
+
+  test('has no room: the calls that need it say how much, others go on', async () => {
+    const device = await strongDevice();
+    const runtime = await open(crowded(device, 2 ** 17));
+    const small = runtime.tensor([1, 2, 3], [3]);
+    const large = runtime.tensor(new Float32Array(40_000), [40_000]);
+    const message =
+      "the GPU has no room for 160000 bytes (12 are in use): dispose tensors, make the problem smaller, or use backend 'wasm'";
+    await expect(large.read()).rejects.toMatchObject({ name: 'BackendError', message });
+    await expect(add(large, large)).rejects.toThrow('no room for 160000 bytes');
+    expect(await (await add(small, small)).read()).toEqual(Float32Array.of(2, 4, 6));
+    const { live } = runtime.memory();
+    large.dispose();
+    await runtime.finish();
+    expect(runtime.memory().live).toBe(live - 160_000);
+    expect(runtime.memory().reserved).toBeLessThan(4096);
+    device.destroy();
+  });
+
+  test('of which a read finds no room: it says so, and others go on', async () => {
+    const device = await strongDevice();
+    const runtime = await open(crowded(device, 2 ** 17, 0x1));
+    const large = runtime.tensor(new Float32Array(40_000), [40_000]);
+    const few = large.slice(0, 0, 2);
+    await expect(large.read()).rejects.toMatchObject({
+      ...{ name: 'BackendError', message: 'the GPU has no room to read 160000 bytes: dispose tensors' },
+    });
+    expect(await (await add(few, few)).read()).toEqual(new Float32Array(2));
+    device.destroy();
+  });
+
+  test('of one tensor is bounded by a buffer', async () => {
+    const device = await callersDevice();
+    const runtime = await open(limited(device, { maxBufferSize: 4096 }));
+    expect(() => runtime.empty([1025])).toThrow(
+      "cannot allocate 4100 bytes: a buffer of this GPU holds at most 4096; split the tensor along batch or heads, or use backend 'wasm'",
+    );
+    runtime.empty([1024]).dispose();
+    expect(runtime.memory().live).toBe(0);
+    device.destroy();
+  });
+
+  test('beyond a binding is bound in parts, with the same results', async () => {
+    const device = await strongDevice();
+    const reference = await createRuntime({ backend: 'reference' });
+    const parts = await open(
+      limited(device, { maxStorageBufferBindingSize: 8192, maxStorageBuffersPerShaderStage: 16 }),
+    );
+    const run = async (runtime: Runtime) => {
+      const a = runtime.random([61, 67]);
+      const [q, k, v] = [2, 3, 4].map((seed) => runtime.random([1, 77, 2, 20], { seed })) as [never, never, never];
+      const { out, lse } = await attention(q, k, v, { causal: true });
+      const half = runtime.random([61, 67], { seed: 5, dtype: 'f16' });
+      return Promise.all([(await softmax(a)).read(), (await add(a, a)).read(), out.read(), lse.read(), half.read()]);
+    };
+    const expected = await run(reference);
+    for (const [i, values] of (await run(parts)).entries()) expectClose(values, expected[i] as Float32Array, 1e-5);
+    reference.dispose();
+    device.destroy();
+  });
+
+  test('in more parts than can be bound is refused with the remedy', async () => {
+    const device = await strongDevice();
+    const runtime = await open(
+      limited(device, { maxStorageBufferBindingSize: 256, maxStorageBuffersPerShaderStage: 4 }),
+    );
+    const x = runtime.empty([256]);
+    await expect(add(x, x)).rejects.toThrow(UnsupportedError);
+    await expect(add(x, x)).rejects.toThrow(
+      /add needs \d+ bindings for tensors this large, of 256 bytes each, and this GPU has 4: split the tensors along batch or heads/,
+    );
+    device.destroy();
+  });
+});
+
+describe.runIf(inject('hasGpu'))("a caller's buffer", () => {
+  const usage = 0x80 | 0x4 | 0x8;
+
+  test('is a tensor without a copy, and a tensor is a buffer', async () => {
+    const device = await callersDevice();
+    const runtime = await open(device);
+    const buffer = device.createBuffer({ size: 64, usage });
+    device.queue.writeBuffer(
+      buffer,
+      0,
+      Float32Array.from({ length: 16 }, (_, i) => i),
+    );
+    const a = runtime.fromGpuBuffer(buffer, [2, 3], 'f32', 8);
+    const b = runtime.fromGpuBuffer(buffer, [2, 3], 'f32', 32);
+    expect(await a.read()).toEqual(Float32Array.of(2, 3, 4, 5, 6, 7));
+    expect(a.gpuBuffer).toEqual({ buffer, byteOffset: 8, bytes: 24 });
+    expect(runtime.memory().live).toBe(0);
+
+    const sum = await add(a, b);
+    const place = sum.gpuBuffer;
+    expect(place.bytes).toBe(24);
+    const copy = device.createBuffer({ size: 24, usage: 0x1 | 0x8 });
+    const encoder = device.createCommandEncoder();
+    encoder.copyBufferToBuffer(place.buffer as GPUBuffer, place.byteOffset, copy, 0, place.bytes);
+    device.queue.submit([encoder.finish()]);
+    await copy.mapAsync(1);
+    expect(new Float32Array(copy.getMappedRange())).toEqual(Float32Array.of(10, 12, 14, 16, 18, 20));
+
+    // The op writes into the caller's own buffer, and nothing beside the tensor.
+    const target = device.createBuffer({ size: 64, usage });
+    device.queue.writeBuffer(target, 0, new Float32Array(16).fill(9));
+    const [out, all] = [runtime.fromGpuBuffer(target, [2, 3], 'f32', 20), runtime.fromGpuBuffer(target, [16])];
+    await add(a, b, { out });
+    expect(await all.read()).toEqual(Float32Array.of(9, 9, 9, 9, 9, 10, 12, 14, 16, 18, 20, 9, 9, 9, 9, 9));
+    for (const tensor of [a, b, sum, out, all]) tensor.dispose();
+    runtime.dispose();
+    device.pushErrorScope('validation');
+    device.queue.writeBuffer(buffer, 0, new Float32Array(16));
+    expect(await device.popErrorScope()).toBeNull();
+    device.destroy();
+  });
+
+  test('holds halves and integers, at odd places, and ends where it ends', async () => {
+    const device = await callersDevice();
+    const runtime = await open(device);
+    const buffer = device.createBuffer({ size: 20, usage });
+    const x = runtime.fromGpuBuffer(buffer, [5], 'f32');
+    const from = runtime.tensor([1, 2, 3, 4, 5], [5]);
+    await add(from, from, { out: x });
+    expect(await x.read()).toEqual(Float32Array.of(2, 4, 6, 8, 10));
+    expect(await (await add(x, x)).read()).toEqual(Float32Array.of(4, 8, 12, 16, 20));
+    const halves = runtime.fromGpuBuffer(buffer, [3], 'f16', 12);
+    expect(halves.offset).toBe(6);
+    expect((await halves.read()).length).toBe(3);
+    expect(await runtime.fromGpuBuffer(buffer, [1], 'i32', 16).read()).toEqual(Int32Array.of(0x41200000));
+    device.destroy();
+  });
+
+  test('that does not fit is refused by name', async () => {
+    const device = await callersDevice();
+    const runtime = await open(device);
+    const good = device.createBuffer({ size: 64, usage });
+    const refusals = [
+      [
+        () => runtime.fromGpuBuffer(good, [17]),
+        'buffer must hold 68 bytes for this shape from byteOffset 0 on, it has 64',
+      ],
+      [
+        () => runtime.fromGpuBuffer(good, [16], 'f32', 4),
+        'buffer must hold 64 bytes for this shape from byteOffset 4 on',
+      ],
+      [() => runtime.fromGpuBuffer(good, [1], 'f16', 2), 'byteOffset must be a multiple of 4 and not negative, got 2'],
+      [
+        () => runtime.fromGpuBuffer(good, [1], 'f32', -4),
+        'byteOffset must be a multiple of 4 and not negative, got -4',
+      ],
+      [
+        () => runtime.fromGpuBuffer(device.createBuffer({ size: 64, usage: 0x80 | 0x4 }), [1]),
+        'buffer must have the usages STORAGE, COPY_SRC and COPY_DST: it lacks COPY_DST',
+      ],
+      [
+        () => runtime.fromGpuBuffer(device.createBuffer({ size: 62, usage }), [1]),
+        'buffer must have a multiple of 4 bytes, got 62',
+      ],
+      [
+        () => runtime.fromGpuBuffer(device.createBuffer({ size: 64, usage, mappedAtCreation: true }), [1]),
+        'buffer must be unmapped, it is mapped',
+      ],
+      [() => runtime.fromGpuBuffer(new Float32Array(4) as never, [1]), 'buffer must be a GPUBuffer, got object'],
+      [
+        () => runtime.fromGpuBuffer({ mapState: 'unmapped', usage, size: 64 } as never, [1]),
+        'buffer must be a GPUBuffer',
+      ],
+      [() => runtime.fromGpuBuffer(undefined as never, [1]), 'buffer must be a GPUBuffer, got undefined'],
+      [
+        () => runtime.fromGpuBuffer(good, [1], 'f8' as never),
+        "dtype must be one of f32, f16, bf16, i32, u8, i8, got 'f8'",
+      ],
+      [() => runtime.fromGpuBuffer(good, [1.5]), 'shape'],
+    ] as const;
+    for (const [call, message] of refusals) expect(call).toThrow(message);
+
+    const reference = await createRuntime({ backend: 'reference' });
+    expect(() => reference.fromGpuBuffer(good, [1])).toThrow(
+      "fromGpuBuffer() needs backend 'webgpu', this runtime's is 'reference'",
+    );
+    expect(() => reference.tensor([1], [1]).gpuBuffer).toThrow(
+      "gpuBuffer of a reference tensor: it is in no GPU's memory",
+    );
+    expect(() => runtime.random([2, 3]).permute([1, 0]).gpuBuffer).toThrow('strided view');
+    reference.dispose();
+    device.destroy();
+  });
+
+  test('of another device is refused by what uses it', async () => {
+    const [device, other] = [await callersDevice(), await callersDevice()];
+    const runtime = await open(device);
+    const foreign = runtime.fromGpuBuffer(other.createBuffer({ size: 64, usage }), [16]);
+    await expect(add(foreign, foreign)).rejects.toThrow("buffer must be of the runtime's own device");
+    await expect(foreign.read()).rejects.toThrow("buffer must be of the runtime's own device");
+    const own = runtime.tensor([1], [1]);
+    expect(await (await add(own, own)).read()).toEqual(Float32Array.of(2));
+    device.destroy();
+    other.destroy();
+  });
+});
