@@ -6,8 +6,8 @@
  *   total(values)                    the sum of a vector's elements
  *   rank_of(f32), number_of(u32)     integers in the order of the numbers, NaN above all
  */
-import type { Tensor } from '../../../tensor/tensor';
-import type { Dispatch, Kernel } from '../kernel';
+import { sizeOf } from '../../../tensor/shape';
+import type { Dispatch, Kernel, Region } from '../kernel';
 import type { Workspace } from '../queue';
 import { type FunctionName, functions } from './functions';
 import { reductions } from './reductions';
@@ -83,11 +83,15 @@ fn run(task: u32, lane: u32) {
   };
 }
 
+/** `each_f`, a function of a number for each of a vector. */
+export const eachOf = (name: FunctionName): string => `
+fn each_${name}(x: vec4f) -> vec4f { return vec4f(${name}(x.x), ${name}(x.y), ${name}(x.z), ${name}(x.w)); }`;
+
 /** A dispatch of a kernel made for the team that suits rows of so many columns. */
 export function overRows(
   kernelFor: (team: Team) => Kernel,
   columns: number,
-  operands: Readonly<Record<string, Tensor>>,
+  operands: Readonly<Record<string, Region>>,
   numbers: Readonly<Record<string, number>>,
   { device }: Workspace,
 ): Dispatch {
@@ -95,7 +99,7 @@ export function overRows(
   const kernel = kernelFor(
     isLone ? { lanes: 1, subgroups: false } : { lanes: columns < LONG_COLUMNS ? 64 : 256, subgroups: device.subgroups },
   );
-  const size = Math.max(...Object.values(operands).map((x) => x.size));
+  const size = Math.max(...Object.values(operands).map(({ shape }) => sizeOf(shape)));
   const rows = size / columns;
   return {
     kernel,

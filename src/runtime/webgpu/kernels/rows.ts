@@ -3,7 +3,7 @@ import type { GatherCall, LayerNormCall, RmsNormCall, Rowwise, RowwiseCall } fro
 import { flat, type Kernel, variants } from '../kernel';
 import type { Plan, Workspace } from '../queue';
 import { overVectors, VECTOR_INVOCATIONS, vectorTasks } from './elementwise';
-import { overRows, READ, rowKernel, type Team, WRITE } from './row-kernel';
+import { eachOf, overRows, READ, rowKernel, type Team, WRITE } from './row-kernel';
 
 const layerNormKernel = variants(
   (team: Team): Kernel =>
@@ -46,7 +46,7 @@ const sum = (over: Over, values: string) => `
   ${over(`sum += total(kept(${values}, count, 0.0));`)}
   let sum_of_row = sum_of(vec2f(sum, 0.0)).x;`;
 
-const WEIGHTS = 'weights(load4_x(i) - most_of_row)';
+const WEIGHTS = 'each_precise_exp(load4_x(i) - most_of_row)';
 
 const ROWWISE: Readonly<Record<Rowwise, (over: Over) => string>> = {
   softmax: (over) => `
@@ -66,13 +66,10 @@ const rowwiseKernel = variants(
       name: `${operation} of rows`,
       team,
       operands: { x: READ, out: operation === 'softmax' ? WRITE : { access: 'write' } },
-      ...(operation === 'softmax' ? { needs: ['precise_exp'], head: WEIGHT_FUNCTION } : {}),
+      ...(operation === 'softmax' ? { needs: ['precise_exp'], head: eachOf('precise_exp') } : {}),
       each: ROWWISE[operation],
     }),
 );
-
-const WEIGHT_FUNCTION = `
-fn weights(x: vec4f) -> vec4f { return vec4f(precise_exp(x.x), precise_exp(x.y), precise_exp(x.z), precise_exp(x.w)); }`;
 
 export function planRowwise({ operation, x, out }: RowwiseCall, workspace: Workspace): Plan {
   const kernelFor = (team: Team) => rowwiseKernel({ operation, team });
