@@ -1,15 +1,248 @@
-import { UnsupportedError } from '../../../errors';
-import type { LinearAttentionBackwardCall, LinearAttentionCall, LinearAttentionStepCall } from '../../backend';
+/**
+ * Linear attention on the GPU. The rows are cut into chunks, in rounds of at most `MOST_PLACES` chunks, so that the states
+ * kept are few however long the rows are: what the chunks of a round add to the state, all at once; sums of these in order;
+ * the chunks' outputs, all at once. Gradients are such passes over other operands: that by the queries from the transposed
+ * state, those by keys and values in reverse, from the gradient by the state. A normaliser is one more value column, of ones.
+ */
+import { ParameterError } from '../../../errors';
+import {
+  type LinearAttentionBackwardCall,
+  type LinearAttentionCall,
+  type LinearAttentionProblem,
+  type LinearAttentionStepCall,
+  VANISHED,
+} from '../../backend';
+import type { Dispatch, Region } from '../kernel';
 import type { Plan, Workspace } from '../queue';
+import { LANES } from './block-product';
+import { CHUNK, type Ends, outputsKernel, prefixKernel, scoresKernel, statesKernel } from './linear-passes';
+import { headSums, quotients, stepDispatches } from './linear-small';
 
-export function planLinearAttention(_call: LinearAttentionCall, _workspace: Workspace): Plan {
-  throw new UnsupportedError('LinearAttention has no WebGPU kernel yet');
+/** States of a head that are kept at once; more would not make a GPU busier. */
+const MOST_PLACES = 256;
+/** Bytes that a round's states take at most, if one for each head takes less. */
+const STATES_BYTES = 2 ** 26;
+/** A state of all keys is summed in parts of so many chunks at least. */
+const LEAST_CHUNKS = 4;
+
+/** Rows [b,n,heads,own] as passes read them, perhaps with a column of ones. */
+interface Rows {
+  readonly region: Region;
+  readonly width: number;
 }
 
-export function planLinearAttentionBackward(_call: LinearAttentionBackwardCall, _workspace: Workspace): Plan {
-  throw new UnsupportedError('LinearAttentionBackward has no WebGPU kernel yet');
+type State = LinearAttentionProblem['initial'];
+
+/** One way along the rows of k and v, which make the states [d, e]. */
+interface Pass {
+  readonly b: number;
+  readonly h: number;
+  /** Rows of k and v. */
+  readonly n: number;
+  readonly k: Rows;
+  readonly v: Rows;
+  /** Columns of a state without the sum of keys. */
+  readonly columns: number;
+  readonly causal: boolean;
+  readonly isReverse: boolean;
+  readonly initial: State;
+  readonly final: State;
 }
 
-export function planLinearAttentionStep(_call: LinearAttentionStepCall, _workspace: Workspace): Plan {
-  throw new UnsupportedError('LinearAttentionStep has no WebGPU kernel yet');
+/** Outputs of a pass: [b,rows,h,width] from q and the states, and if causal from the k and v that go with q. */
+interface Outputs {
+  readonly q: Rows;
+  readonly k: Rows;
+  readonly v: Rows;
+  readonly out: Region;
+  readonly transposed: boolean;
+  readonly normaliser?:
+    | { readonly epsilon: number; readonly denominator: Region; readonly vanished: Region }
+    | undefined;
+}
+
+export function planLinearAttention(call: LinearAttentionCall, workspace: Workspace): Plan {
+  const { q, k, v, out, initial, final, causal, decay, normaliser } = call;
+  const [b, n, h] = q.shape as [number, number, number, number];
+  const [, m, , e] = v.shape as [number, number, number, number];
+  const vanished = normaliser && workspace.upload(new Int32Array(1));
+  const [queries, keys, values] = [rowsOf(q), rowsOf(k), rowsOf(v, normaliser !== undefined)];
+  const pass = { b, h, n: m, k: keys, v: values, columns: e, causal, isReverse: false, initial, final };
+  const outputs = {
+    ...{ q: queries, k: keys, v: rowsOf(v), out, transposed: false },
+    normaliser: normaliser && vanished && { ...normaliser, vanished },
+  };
+  return {
+    dispatches: passDispatches(pass, n, [outputs], powersOf(decay, workspace), workspace),
+    ...(vanished && { after: () => checkVanished(vanished, workspace) }),
+  };
+}
+
+/**
+ * With V' and dO' the values and the gradients by the sums above the denominators, both with a normaliser's column:
+ * dQ = dO' S^T from the states S of K and V'; dV = K G and dK = V' G^T from those, in reverse, G of Q and dO'.
+ */
+export function planLinearAttentionBackward(call: LinearAttentionBackwardCall, workspace: Workspace): Plan {
+  const { q, k, v, initial, causal, decay, normalised, gradOut, gradFinal, gradQ, gradK, gradV, gradInitial } = call;
+  const [b, n, h] = q.shape as [number, number, number, number];
+  const [, m, g, e] = v.shape as [number, number, number, number];
+  const powers = powersOf(decay, workspace);
+  const [queries, keys, values] = [rowsOf(q), rowsOf(k), rowsOf(v, normalised !== undefined)];
+  const byOut = rowsOf(normalised ? workspace.scratch([b, n, h, e + 1]) : gradOut);
+  const ofHeads = (grad: Region) => (g < h ? workspace.scratch([b, m, h, grad.shape[3] as number]) : grad);
+  const [headsK, headsV] = [ofHeads(gradK), ofHeads(gradV)];
+  const none: State = {};
+  const forwards = { b, h, n: m, k: keys, v: values, columns: e, causal, isReverse: false, initial, final: none };
+  const backwards = {
+    ...{ b, h, n, k: queries, v: byOut, columns: e, causal, isReverse: causal },
+    ...{ initial: gradFinal, final: gradInitial },
+  };
+  const byQueries = { q: byOut, k: values, v: keys, out: gradQ, transposed: true };
+  const byValues = { q: keys, k: queries, v: rowsOf(byOut.region), out: headsV, transposed: false };
+  const byKeys = { q: values, k: byOut, v: queries, out: headsK, transposed: true };
+  return {
+    dispatches: [
+      ...(normalised ? [quotients(normalised, gradOut, byOut.region)] : []),
+      ...passDispatches(forwards, n, [byQueries], powers, workspace),
+      ...passDispatches(backwards, m, [byValues, byKeys], powers, workspace),
+      ...(g < h ? [headSums(headsK, gradK), headSums(headsV, gradV)] : []),
+    ],
+  };
+}
+
+export function planLinearAttentionStep(call: LinearAttentionStepCall, workspace: Workspace): Plan {
+  const vanished = call.epsilon !== undefined ? workspace.upload(new Int32Array(1)) : undefined;
+  return {
+    dispatches: stepDispatches(call, vanished, workspace),
+    ...(vanished && { after: () => checkVanished(vanished, workspace) }),
+  };
+}
+
+function passDispatches(
+  pass: Pass,
+  queries: number,
+  outputs: readonly Outputs[],
+  powers: Region,
+  workspace: Workspace,
+): Dispatch[] {
+  const { b, h, n, k, v, causal, initial, final } = pass;
+  const d = k.width;
+  const e = Math.ceil(v.width / 4) * 4;
+  const heads = b * h;
+  const most = Math.max(1, Math.min(MOST_PLACES, Math.floor(STATES_BYTES / (heads * d * e * 4))));
+  // What does not decay may be summed in longer chunks, in one round.
+  const chunk = causal ? CHUNK : CHUNK * Math.max(LEAST_CHUNKS, Math.ceil(n / CHUNK / most));
+  const chunks = Math.ceil(n / chunk);
+  const places = Math.min(chunks, most);
+  const states = workspace.scratch([heads, places + 1, d, e]);
+  const dispatches: Dispatch[] = [];
+  for (let from = 0; from < chunks; from += places) {
+    const count = Math.min(places, chunks - from);
+    const shared = {
+      ...{ h, n, first: from * chunk, is_reverse: Number(pass.isReverse), lead: Number(!pass.isReverse) },
+      ...{ places, d, e, chunk, chunks: count },
+    };
+    dispatches.push({
+      kernel: statesKernel({ decays: causal }),
+      operands: { k: k.region, v: v.region, ...(causal && { powers }), states },
+      numbers: { ...shared, ...rows('k', k), ...rows('v', v) },
+      tasks: heads * count * tilesOf(d) * tilesOf(e),
+      operations: 2 * heads * count * chunk * tilesOf(d) * tilesOf(e) * CHUNK ** 2,
+    });
+    dispatches.push({
+      kernel: prefixKernel({ initial: endsOf(initial), final: endsOf(final) }),
+      operands: {
+        ...{ powers, states },
+        ...(initial.state && { initial: initial.state }),
+        ...(initial.keySum && { initial_sum: initial.keySum }),
+        ...(final.state && { final: final.state }),
+        ...(final.keySum && { final_sum: final.keySum }),
+      },
+      numbers: {
+        ...{ ...shared, own: pass.columns, chunk: Math.min(chunk, CHUNK) },
+        last: Math.min(CHUNK, n - (from + count - 1) * chunk),
+        ...{ is_first: Number(from === 0), is_last: Number(from + count === chunks) },
+      },
+      tasks: heads * Math.ceil((d * e) / LANES),
+      operations: heads * count * d * e * 8,
+    });
+    if (causal) {
+      const numbers = { ...shared, chunks: count };
+      const scores = workspace.scratch([heads, count, CHUNK, CHUNK]);
+      dispatches.push(...outputs.flatMap((each) => causalOutputs(each, { states, powers, scores }, numbers, heads)));
+    }
+  }
+  if (causal) return dispatches;
+  const all = { h, n: queries, first: 0, is_reverse: 0, lead: 1, places, d, e, chunks: Math.ceil(queries / CHUNK) };
+  return [...dispatches, ...outputs.map((each) => outputsDispatch(each, { states }, all, heads))];
+}
+
+type Numbers = Readonly<Record<string, number>> & { readonly chunks: number };
+type Made = Readonly<Record<'states', Region>> & { readonly powers?: Region; readonly scores?: Region };
+
+function causalOutputs(outputs: Outputs, made: Required<Made>, numbers: Numbers, heads: number): Dispatch[] {
+  const { q, k } = outputs;
+  const tasks = heads * numbers.chunks;
+  const { powers, scores } = made;
+  return [
+    {
+      kernel: scoresKernel,
+      operands: { q: q.region, k: k.region, powers, scores },
+      numbers: { ...numbers, ...rows('q', q), ...rows('k', k) },
+      tasks,
+      operations: 2 * tasks * CHUNK ** 2 * q.width,
+    },
+    outputsDispatch(outputs, made, numbers, heads),
+  ];
+}
+
+function outputsDispatch(
+  { q, v, out, transposed, normaliser }: Outputs,
+  made: Made,
+  numbers: Numbers,
+  heads: number,
+): Dispatch {
+  const width = out.shape[3] as number;
+  const causal = made.scores !== undefined;
+  const tasks = heads * numbers.chunks * tilesOf(width);
+  return {
+    kernel: outputsKernel({ causal, normalised: normaliser !== undefined, transposed }),
+    operands: {
+      ...{ q: q.region, out, ...made },
+      ...(causal && { v: v.region }),
+      ...(normaliser && { denominator: normaliser.denominator, vanished: normaliser.vanished }),
+    },
+    numbers: {
+      ...{ ...numbers, width, ...rows('q', q), ...(causal && rows('v', v)) },
+      ...(normaliser && { epsilon: normaliser.epsilon }),
+    },
+    tasks,
+    operations: 2 * tasks * CHUNK ** 2 * (q.width + (causal ? CHUNK : 0)),
+  };
+}
+
+function rowsOf(region: Region, ones = false): Rows {
+  return { region, width: (region.shape[3] as number) + Number(ones) };
+}
+
+const tilesOf = (columns: number) => Math.ceil(columns / CHUNK);
+const endsOf = ({ state, keySum }: State): Ends => ({ state: !!state, keySum: !!keySum });
+
+function rows(name: string, { region, width }: Rows): Record<string, number> {
+  const [, , heads, own] = region.shape as [number, number, number, number];
+  return { [`${name}_own`]: own, [`${name}_width`]: width, [`${name}_heads`]: heads };
+}
+
+/** The powers of each head's decay from 0 to `CHUNK`, rounded once: what vanishes is 0. */
+function powersOf(decay: readonly number[], workspace: Workspace): Region {
+  return workspace.upload(
+    Float32Array.from({ length: decay.length * (CHUNK + 1) }, (_, at) => {
+      return (decay[Math.floor(at / (CHUNK + 1))] as number) ** (at % (CHUNK + 1));
+    }),
+  );
+}
+
+async function checkVanished(vanished: Region, workspace: Workspace): Promise<void> {
+  const flag = await workspace.read(vanished);
+  if (flag.getInt32(0, true) !== 0) throw new ParameterError(VANISHED);
 }

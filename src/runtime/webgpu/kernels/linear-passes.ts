@@ -1,0 +1,311 @@
+/**
+ * The kernels of linear attention. A pass goes along the rows, forward or in reverse, in chunks: `statesKernel` gives what
+ * each chunk adds to the state, `prefixKernel` adds these up in order, so that each place holds the state before its
+ * chunk, `scoresKernel` gives the weights within each chunk, and `outputsKernel` the outputs from all that.
+ *
+ * Positions count along the pass. With c rows in a chunk and `lead` 1, or 0 in reverse, where a row sees the state as the
+ * row before it left it, with the decay applied already: a row at place l meets the state times decay^(l + lead), and
+ * adds to the next one decay^(c - l - lead) times its product.
+ */
+import { type Kernel, type OperandSpec, variants } from '../kernel';
+import {
+  type Block,
+  clear,
+  LANES,
+  left,
+  multiply,
+  right,
+  rowsCode,
+  rowsNumbers,
+  slabs,
+  stage,
+  stageTransposed,
+  TERMS,
+  unload,
+} from './block-product';
+
+/** Rows of a chunk, and columns of a tile of states or outputs. */
+export const CHUNK = 64;
+
+const BLOCK: Block = { rows: 2, columns: 2 };
+const [LEFT, RIGHT] = [left(BLOCK), right(BLOCK)];
+
+const ROWS: OperandSpec = { access: 'read', rank: 4, vector: true };
+/** [heads, places + 1, d, e], e a multiple of 4 with zeros in columns to spare; the last place is that after a round. */
+const STATES = { places: 'u32', d: 'u32', e: 'u32' } as const;
+const statesCode = `
+fn state_at(head: u32, place: u32) -> u32 { return (head * (numbers.places + 1) + place) * numbers.d * numbers.e; }`;
+
+/** Rows of the pass, and where this round of it begins. */
+const PASS = { h: 'u32', n: 'u32', first: 'u32', chunks: 'u32', is_reverse: 'u32', lead: 'u32' } as const;
+const rowCode = `
+fn row_of(position: u32) -> u32 { return select(position, numbers.n - 1 - position, numbers.is_reverse == 1); }`;
+/** Powers of each head's decay, [h, CHUNK + 1]. */
+const powerCode = `
+fn power(head: u32, exponent: u32) -> f32 { return load_powers(head * ${CHUNK + 1} + exponent); }`;
+
+/** What each chunk adds to the state [d,e]; `chunk` rows each, which decay or, as many as one likes, do not. */
+export const statesKernel = variants(
+  ({ decays }: { readonly decays: boolean }): Kernel => ({
+    name: `linear states, ${decays ? 'decaying' : 'all'}`,
+    invocations: LANES,
+    operands: {
+      ...{ k: ROWS, v: ROWS, ...(decays && { powers: { access: 'read' } }) },
+      states: { access: 'write', vector: true },
+    },
+    numbers: { ...PASS, ...STATES, chunk: 'u32', ...rowsNumbers('k'), ...rowsNumbers('v') },
+    body: `
+${slabs(BLOCK)}
+${rowsCode('k')}
+${rowsCode('v')}
+${statesCode}
+${rowCode}
+${decays ? powerCode : ''}
+fn run(task: u32, lane: u32) {
+  let across = (numbers.e + ${CHUNK - 1}) / ${CHUNK};
+  let down = (numbers.d + ${CHUNK - 1}) / ${CHUNK};
+  let first_column = task % across * ${CHUNK};
+  let first_row = task / across % down * ${CHUNK};
+  let chunk = task / (across * down) % numbers.chunks;
+  let place = task / (across * down) / numbers.chunks;
+  let batch = place / numbers.h;
+  let head = place % numbers.h;
+  let first = numbers.first + chunk * numbers.chunk;
+  let count = min(numbers.chunk, numbers.n - first);
+  ${clear('sum', BLOCK)}
+  for (var begin = 0u; begin < count; begin += ${TERMS}) {
+    workgroupBarrier();
+    for (var at = lane; at < ${(TERMS * CHUNK) / 4}u; at += ${LANES}) {
+      let l = begin + at / ${CHUNK / 4};
+      let is_row = l < count;
+      let row = row_of(first + l);
+      let column = at % ${CHUNK / 4} * 4;
+      let key = row_k(batch, row, is_row, head, first_row + column);
+      ${LEFT(`at / ${CHUNK / 4}`, 'column / 4')} = key${decays ? ' * power(head, select(0, count - l - numbers.lead, is_row))' : ''};
+      ${RIGHT(`at / ${CHUNK / 4}`, 'column / 4')} = row_v(batch, row, is_row, head, first_column + column);
+    }
+    workgroupBarrier();
+    ${multiply('sum', BLOCK)}
+  }
+  let to = state_at(place, chunk);
+  ${unload(
+    'sum',
+    BLOCK,
+    (row, column, quad) => `
+    if (first_row + ${row} < numbers.d && first_column + ${column} < numbers.e) {
+      store4_states(to + (first_row + ${row}) * numbers.e + first_column + ${column}, ${quad}, 4);
+    }`,
+  )}
+}`,
+  }),
+);
+
+/** Which tensors hold the state before the first row or after the last: its own columns, and a further one, the sum of keys. */
+export interface Ends {
+  readonly state: boolean;
+  readonly keySum: boolean;
+}
+
+/** What chunks add to states becomes the states before them; an invocation an element. */
+export const prefixKernel = variants(
+  ({ initial, final }: Readonly<Record<'initial' | 'final', Ends>>): Kernel => ({
+    name: 'linear prefix',
+    invocations: LANES,
+    operands: {
+      ...{ powers: { access: 'read' }, states: { access: 'update' } },
+      ...(initial.state && { initial: { access: 'read', rank: 4 } }),
+      ...(initial.keySum && { initial_sum: { access: 'read' } }),
+      ...(final.state && { final: { access: 'write' } }),
+      ...(final.keySum && { final_sum: { access: 'write' } }),
+    },
+    // `own` are a state's columns without a normaliser's; the last chunk has `last` rows and the others `chunk`.
+    numbers: {
+      ...STATES,
+      h: 'u32',
+      chunks: 'u32',
+      chunk: 'u32',
+      last: 'u32',
+      own: 'u32',
+      is_first: 'u32',
+      is_last: 'u32',
+    },
+    body: `
+${statesCode}
+${powerCode}
+fn run(task: u32, lane: u32) {
+  let size = numbers.d * numbers.e;
+  let blocks = (size + ${LANES - 1}) / ${LANES};
+  let place = task / blocks;
+  let at = task % blocks * ${LANES} + lane;
+  if (at >= size) { return; }
+  let head = place % numbers.h;
+  let row = at / numbers.e;
+  let column = at % numbers.e;
+  var state = 0.0;
+  if (numbers.is_first == 0) { state = load_states(state_at(place, numbers.places) + at); }
+  ${initial.state ? 'else if (column < numbers.own) { state = load_initial(at_initial(place / numbers.h, head, row, column)); }' : ''}
+  ${initial.keySum ? 'else if (column == numbers.own) { state = load_initial_sum(place * numbers.d + row); }' : ''}
+  for (var chunk = 0u; chunk < numbers.chunks; chunk++) {
+    let to = state_at(place, chunk) + at;
+    let added = load_states(to);
+    store_states(to, state);
+    state = fma(power(head, select(numbers.chunk, numbers.last, chunk + 1 == numbers.chunks)), state, added);
+  }
+  store_states(state_at(place, numbers.places) + at, state);
+  ${final.state ? 'if (numbers.is_last == 1 && column < numbers.own) { store_final((place * numbers.d + row) * numbers.own + column, state); }' : ''}
+  ${final.keySum ? 'if (numbers.is_last == 1 && column == numbers.own) { store_final_sum(place * numbers.d + row, state); }' : ''}
+}`,
+  }),
+);
+
+/** Weights within chunks, [heads, places, key, query]: products of queries and keys times decays, 0 for later keys. */
+export const scoresKernel: Kernel = {
+  name: 'linear scores',
+  invocations: LANES,
+  operands: { q: ROWS, k: ROWS, powers: { access: 'read' }, scores: { access: 'write', vector: true } },
+  numbers: { ...PASS, ...rowsNumbers('q'), ...rowsNumbers('k') },
+  body: `
+${slabs(BLOCK)}
+${rowsCode('q')}
+${rowsCode('k')}
+${rowCode}
+${powerCode}
+fn run(task: u32, lane: u32) {
+  let chunk = task % numbers.chunks;
+  let place = task / numbers.chunks;
+  let batch = place / numbers.h;
+  let head = place % numbers.h;
+  let first = numbers.first + chunk * ${CHUNK};
+  let count = min(${CHUNK}u, numbers.n - first);
+  ${clear('score', BLOCK)}
+  for (var begin = 0u; begin < numbers.q_width; begin += ${TERMS}) {
+    workgroupBarrier();
+    ${stageTransposed(LEFT, 2, (row, term) => `row_k(batch, row_of(first + ${row}), ${row} < count, head, begin + ${term})`)}
+    ${stageTransposed(RIGHT, 2, (row, term) => `row_q(batch, row_of(first + ${row}), ${row} < count, head, begin + ${term})`)}
+    workgroupBarrier();
+    ${multiply('score', BLOCK)}
+  }
+  ${unload(
+    'score',
+    BLOCK,
+    (row, column, quad) => `
+    var weights = vec4f();
+    for (var c = 0u; c < 4; c++) {
+      weights[c] = select(0, power(head, select(0, ${column} + c - ${row}, ${column} + c >= ${row})), ${column} + c >= ${row});
+    }
+    store4_scores((task * ${CHUNK} + ${row}) * ${CHUNK} + ${column}, ${quad} * weights, 4);`,
+  )}
+}`,
+};
+
+export interface OutputsVariant {
+  readonly causal: boolean;
+  /** Whether outputs are divided by q times the state's last column, plus epsilon. */
+  readonly normalised: boolean;
+  /** Whether q meets the state's columns instead of its rows. */
+  readonly transposed: boolean;
+}
+
+/** Outputs [width] of a chunk of queries, from the state before it and, if causal, from the chunk's scores and values. */
+export const outputsKernel = variants(
+  ({ causal, normalised, transposed }: OutputsVariant): Kernel => ({
+    name: `linear outputs, ${causal ? 'causal' : 'all'}`,
+    invocations: LANES,
+    operands: {
+      ...{ q: ROWS, states: { access: 'read', vector: true } },
+      ...(causal && { v: ROWS, powers: { access: 'read' }, scores: { access: 'read', vector: true } }),
+      out: { access: 'write', rank: 4, vector: true },
+      ...(normalised && { denominator: { access: 'write' }, vanished: { access: 'write' } }),
+    },
+    numbers: {
+      ...{ ...PASS, ...STATES, width: 'u32', ...rowsNumbers('q') },
+      ...(causal && rowsNumbers('v')),
+      ...(normalised && { epsilon: 'f32' }),
+    },
+    body: `
+${slabs(BLOCK)}
+${rowsCode('q')}
+${causal ? rowsCode('v') + powerCode : ''}
+${rowCode}
+${statesCode}
+/// Four columns of a row of the state, or zeros where it has no such row.
+fn state_quad(state: u32, row: u32, column: u32) -> vec4f {
+  let is_quad = row < ${transposed ? 'numbers.width' : 'numbers.q_width'} && column < numbers.e;
+  return select(vec4f(), load4_states(state + select(0, row * numbers.e + column, is_quad)), is_quad);
+}
+${normalised ? `var<workgroup> denominators: array<f32, ${CHUNK}>;` : ''}
+fn run(task: u32, lane: u32) {
+  let across = (numbers.width + ${CHUNK - 1}) / ${CHUNK};
+  let first_column = task % across * ${CHUNK};
+  let chunk = task / across % numbers.chunks;
+  let place = task / across / numbers.chunks;
+  let batch = place / numbers.h;
+  let head = place % numbers.h;
+  let first = numbers.first + chunk * ${CHUNK};
+  let count = min(${CHUNK}u, numbers.n - first);
+  let state = state_at(place, ${causal ? 'chunk' : 'numbers.places'});
+  ${normalised ? 'var denominator = numbers.epsilon;' : ''}
+  ${clear('sum', BLOCK)}
+  let features = (numbers.q_width + ${TERMS - 1}) / ${TERMS} * ${TERMS};
+  for (var begin = 0u; begin < features${causal ? ' + count' : ''}; begin += ${TERMS}) {
+    workgroupBarrier();
+    ${causal ? 'if (begin < features) {' : ''}
+    ${stageTransposed(
+      LEFT,
+      2,
+      (row, term) =>
+        `row_q(batch, row_of(first + ${row}), ${row} < count, head, begin + ${term})${causal ? ` * power(head, min(${row} + numbers.lead, ${CHUNK}u))` : ''}`,
+    )}
+    ${
+      transposed
+        ? stageTransposed(RIGHT, 2, (row, term) => `state_quad(state, first_column + ${row}, begin + ${term})`)
+        : stage(RIGHT, 2, (term, column) => `state_quad(state, begin + ${term}, first_column + ${column})`)
+    }
+    ${
+      causal
+        ? `} else {
+      let key = begin - features;
+      for (var at = lane; at < ${(TERMS * CHUNK) / 4}u; at += ${LANES}) {
+        let l = key + at / ${CHUNK / 4};
+        let column = at % ${CHUNK / 4} * 4;
+        ${LEFT(`at / ${CHUNK / 4}`, 'column / 4')} = load4_scores(((place * numbers.chunks + chunk) * ${CHUNK} + l) * ${CHUNK} + column);
+        ${RIGHT(`at / ${CHUNK / 4}`, 'column / 4')} = row_v(batch, row_of(first + l), l < count, head, first_column + column);
+      }
+    }`
+        : ''
+    }
+    workgroupBarrier();
+    ${multiply('sum', BLOCK)}
+    ${normalised ? addToDenominator(causal) : ''}
+  }
+  ${normalised ? keepDenominator : ''}
+  ${unload(
+    'sum',
+    BLOCK,
+    (row, column, quad) => `
+    if (${row} < count && first_column + ${column} < numbers.width) {
+      let to = at_out(batch, row_of(first + ${row}), head, first_column + ${column});
+      store4_out(to, ${quad}${normalised ? ` / denominators[${row}]` : ''}, numbers.width - first_column - ${column});
+    }`,
+  )}
+}`,
+  }),
+);
+
+/** Sums of keys are the state's last column; scores are sums already. */
+const addToDenominator = (causal: boolean) => `
+    for (var term = 0u; term < ${TERMS}; term++) {
+      let feature = begin + term;
+      let is_feature = feature < numbers.q_width;
+      let sum = load_states(state + select(0, feature, is_feature) * numbers.e + numbers.width);
+      denominator += ${LEFT('term', '(lane / 4)')}[lane % 4] * ${causal ? 'select(1, sum, is_feature)' : 'sum'};
+    }`;
+
+const keepDenominator = `
+  // A denormal counts as 0, as it may be flushed.
+  let bits = bitcast<u32>(denominator) & 0x7fffffff;
+  if (lane < count && (bits < 0x00800000 || bits > 0x7f800000)) { store_vanished(0, 1); }
+  if (lane < count && first_column == 0) {
+    store_denominator((batch * numbers.n + first + lane) * numbers.h + head, denominator);
+  }
+  denominators[lane] = denominator;`;
