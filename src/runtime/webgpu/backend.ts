@@ -176,7 +176,7 @@ export class WebGpuBackend implements Backend {
   }
 
   depthwiseConv(call: DepthwiseConvCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planDepthwiseConv(call, workspace), control);
+    return this.#queue.run(() => planDepthwiseConv(call), control);
   }
 
   depthwiseConvWeights(call: DepthwiseConvWeightsCall, control: Control): Promise<void> {

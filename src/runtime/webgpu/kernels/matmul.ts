@@ -1,8 +1,8 @@
 /** Matrix products: workgroups take tiles of the result, lanes small blocks of a tile, through slices of the inner extent. */
 import type { MatmulCall } from '../../backend';
-import { type Dispatch, flat, type Kernel, type Region, variants } from '../kernel';
+import { type Dispatch, type Kernel, type Region, variants } from '../kernel';
 import type { Plan, Workspace } from '../queue';
-import { overVectors, VECTOR_INVOCATIONS, vectorTasks } from './elementwise';
+import { sumOfParts } from './parts';
 
 /** How a workgroup shares a tile: lanes in rows and columns, each with quads of rows and of columns. */
 interface Tile {
@@ -138,20 +138,6 @@ fn put(part: u32, row: u32, column: u32, values: vec4f) {
   };
 });
 
-const partsKernel: Kernel = {
-  name: 'sum of partial products',
-  invocations: VECTOR_INVOCATIONS,
-  operands: { parts: { access: 'read', vector: true }, out: { access: 'write', vector: true } },
-  numbers: { size: 'u32', count: 'u32' },
-  body: `
-fn sum_of_parts(i: u32) -> vec4f {
-  var sum = load4_parts(i);
-  for (var part = 1u; part < numbers.count; part++) { sum += load4_parts(part * numbers.size + i); }
-  return sum;
-}
-${overVectors('store4_out(i, sum_of_parts(i), numbers.size - i);')}`,
-};
-
 /** A matrix seen the other way. */
 const transposed = ({ storage, dtype, offset, shape, strides }: Region): Region => ({
   ...{ storage, dtype, offset },
@@ -183,15 +169,7 @@ export function planMatmul({ a, b, out }: MatmulCall, workspace: Workspace): Pla
       operations: 2 * rows * columns * inner,
     },
   ];
-  if (partial) {
-    dispatches.push({
-      kernel: partsKernel,
-      operands: { parts: flat(partial), out: flat(out) },
-      numbers: { size: out.size, count: parts },
-      tasks: vectorTasks(out.size),
-      operations: parts * out.size,
-    });
-  }
+  if (partial) dispatches.push(sumOfParts(partial, out));
   return { dispatches };
 }
 
