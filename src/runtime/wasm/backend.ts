@@ -263,11 +263,11 @@ export class WasmBackend implements Backend {
   }
 
   gatedDeltaRule(call: GatedDeltaRuleCall, control: Control): Promise<void> {
-    return this.#runPlan(planGatedDeltaRule(call), control);
+    return this.#runPlan(planGatedDeltaRule(call, this.pool.threads || 1), control);
   }
 
   gatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, control: Control): Promise<void> {
-    return this.#runPlan(planGatedDeltaRuleBackward(call), control);
+    return this.#runPlan(planGatedDeltaRuleBackward(call, this.pool.threads || 1), control);
   }
 
   linearAttention(call: LinearAttentionCall, control: Control): Promise<void> {

@@ -1,7 +1,7 @@
 /** Plans of the gated delta rule's calls, for the kernels of assembly/gated-delta-rule.ts. */
 import type { Tensor } from '../../tensor/tensor';
 import type { GatedDeltaRuleBackwardCall, GatedDeltaRuleCall, GatedDeltaRuleInputs } from '../backend';
-import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, operand, type Plan } from './operands';
+import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, headsOfTask, operand, type Plan } from './operands';
 
 /** Tokens of a chunk. Short ones have less work between their tokens; long ones have fewer states to keep. */
 const FORWARD_CHUNK = 24;
@@ -11,12 +11,12 @@ const SLICE = 8;
 const PANEL = 6;
 /** Value columns of a head are split so that there are about so many tasks. */
 const TASKS = 2;
-/** Of a group of value columns: with fewer slices too much of a task is the work on keys, which each group repeats. */
+/** Of a part of the value columns: with fewer slices too much of a task is the work on keys, which each part repeats. */
 const LEAST_SLICES = 4;
 
-export function planGatedDeltaRule(call: GatedDeltaRuleCall): Plan {
+export function planGatedDeltaRule(call: GatedDeltaRuleCall, threads: number): Plan {
   const { initialState, out, state, form } = call;
-  const problem = problemOf(call, FORWARD_CHUNK);
+  const problem = problemOf(call, FORWARD_CHUNK, threads);
   const { tasks, tokens, d, e } = problem;
   const flops = form === 'chunked' ? 6 * d * e + 2 * FORWARD_CHUNK * (d + e) : 14 * d * e;
   return {
@@ -31,10 +31,10 @@ export function planGatedDeltaRule(call: GatedDeltaRuleCall): Plan {
   };
 }
 
-export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall): Plan {
+export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, threads: number): Plan {
   const { initialState, gradOut, gradState, gradQ, gradK, gradV, gradG, gradBeta, gradInitialState } = call;
-  const problem = problemOf(call, BACKWARD_CHUNK);
-  const { heads, chunks, tasks, tokens, d, e } = problem;
+  const problem = problemOf(call, BACKWARD_CHUNK, threads);
+  const { heads, group, chunks, tasks, tokens, d, e } = problem;
   const width = Math.ceil(e / SLICE) * SLICE;
   const states = heads * (chunks + 1) * d * width * 4;
   const errors = heads * chunks * BACKWARD_CHUNK * width * 4;
@@ -45,7 +45,7 @@ export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall): Pl
         phases: [
           { kernel: 'deltaStates', tasks },
           { kernel: 'deltaReverse', tasks },
-          { kernel: 'deltaGradients', tasks: heads * chunks },
+          { kernel: 'deltaGradients', tasks: Math.ceil(heads / group) * chunks },
         ],
         params: [
           ...problem.params(addresses.work as number, initialState),
@@ -64,20 +64,21 @@ export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall): Pl
   };
 }
 
-function problemOf({ q, k, v, g, beta, scale }: GatedDeltaRuleInputs, length: number) {
+function problemOf({ q, k, v, g, beta, scale }: GatedDeltaRuleInputs, length: number, threads: number) {
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const e = v.shape[3] as number;
   const chunks = Math.ceil(n / length);
   const slices = Math.ceil(e / SLICE);
-  const groups = Math.min(Math.ceil(slices / LEAST_SLICES), Math.ceil(TASKS / (b * h)));
+  const heads = b * h;
+  const parts = Math.min(Math.ceil(slices / LEAST_SLICES), Math.ceil(TASKS / heads));
+  const group = headsOfTask(heads, threads);
   return {
-    ...{ d, e, chunks },
-    heads: b * h,
+    ...{ d, e, chunks, heads, group },
     tokens: b * n * h,
-    tasks: b * h * groups,
-    workBytes: b * h * slices * Math.ceil(d / PANEL) * PANEL * SLICE * 4,
+    tasks: Math.ceil(heads / group) * parts,
+    workBytes: heads * slices * (Math.ceil(d / PANEL) * PANEL + length) * SLICE * 4,
     params: (work: number, state: Tensor | undefined) => [
-      ...[n, h, d, e, scale, chunks, length, groups, work],
+      ...[n, h, d, e, scale, chunks, length, heads, group, parts, work],
       ...[q, k, v].flatMap(operand),
       ...[g, beta].flatMap((x) => gateOperand(x)),
       ...(state ? stateOperand(state) : NONE),

@@ -7,7 +7,7 @@ import {
   type LinearAttentionStepCall,
   VANISHED,
 } from '../backend';
-import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, operand, type Plan } from './operands';
+import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, headsOfTask, operand, type Plan } from './operands';
 import type { Job } from './pool';
 
 /** As the kernels cut (assembly/linear-*.ts). */
@@ -15,7 +15,6 @@ const CHUNK = 48;
 const SLICE = 8;
 const PANEL = 6;
 const RUN = 64;
-const MOST_HEADS = 8;
 
 /** Heads, parts of columns and segments make about so many tasks: more segments cost more than they help. */
 const TASKS = 8;
@@ -87,9 +86,7 @@ function job(pass: Pass, decays: number, states: number, threads: number): Job {
   const d = k.columns + Number(k.ones);
   const e = v.columns + Number(v.ones);
   const { heads, slices, partSlices, parts, segments, tiles } = cutsOf(pass, e);
-  // Which heads go together changes no bits, so it may depend on the threads.
-  const rounds = Math.ceil(heads / (threads * MOST_HEADS));
-  const group = heads < TASKS ? 1 : Math.ceil(heads / (threads * rounds));
+  const group = heads < TASKS ? 1 : headsOfTask(heads, threads);
   const groups = Math.ceil(heads / group);
   const stated = segments.count - Number(causal);
   const flops = b * h * (causal ? n * (CHUNK * (d + e) + 4 * d * e) : 2 * (n + m) * d * e);

@@ -27,3 +27,12 @@ export function operand(x: Tensor): number[] {
   const [batch, row, head, element] = x.strides as [number, number, number, number];
   return [address(x), DTYPE_CODES[x.dtype] as number, batch, row, head, element];
 }
+
+/** Heads of a task, as the kernels have room for. */
+const MOST_HEADS = 8;
+
+/** Heads that one task takes side by side in memory: which go together changes no bits, so it may depend on the threads. */
+export function headsOfTask(heads: number, threads: number): number {
+  const rounds = Math.ceil(heads / (threads * MOST_HEADS));
+  return Math.ceil(heads / (threads * rounds));
+}

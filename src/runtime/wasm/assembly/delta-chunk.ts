@@ -4,17 +4,21 @@
  * With G_i the sum of the chunk's log decays up to token i, a chunk needs L_ij = e^(G_i - G_j) k_i k_j for j < i and
  * P_ij = scale e^(G_i - G_j) q_i k_j for j <= i. Only differences G_i - G_j with j <= i enter an exponential, so it is
  * never above 1. Tokens past the end have zero keys, queries and values, no decay and beta = 0.
+ *
+ * Tokens lie across: rows [feature][48 tokens], and below them -L or P, transposed, as rows [earlier token][48 tokens].
+ * Six tokens of such a stack are what `product` takes as its left side; on the right lies a slice of the state
+ * [feature][8], and below it what the earlier tokens wrote, [token][8]: one product reads both.
  */
-import { LARGEST_HEAD, Operand, packPanel, packQuad, PANEL, rowAddress, SLICE } from './layout';
-import { ACROSS, ADD, ADD_TIMES, DECAY_ADD, product, STORE } from './product';
+import { LARGEST_HEAD, Operand, PANEL, rowAddress, SLICE } from './layout';
+import { ACROSS, ADD, DECAY_ADD, product, STORE } from './product';
 import { bytesOf, loadElement, loadRow, storeRow } from './storage';
-import { exp2Clamped, madd } from './vector';
+import { exp2Clamped, madd, storeTransposed } from './vector';
 
 /** The most tokens of a chunk. */
 export const CHUNK: i32 = 48;
-/** Bytes of a row of a matrix between the tokens of a chunk. */
+/** Bytes of a row of numbers of all tokens. */
 export const ROW: usize = ACROSS;
-/** Bytes of a panel's rows and columns in such a matrix. */
+/** Bytes of six such rows, and of six tokens of a row. */
 export const PANEL_ROWS: usize = <usize>PANEL * ROW;
 export const PANEL_COLUMNS: usize = <usize>PANEL << 2;
 /** Bytes of a panel's rows of a slice of eight columns. */
@@ -38,12 +42,15 @@ export class Problem {
   chunks: f64;
   /** Tokens of a chunk. */
   length: f64;
-  /** Groups of value columns, each a task of its own. */
-  groups: f64;
-  /** Working states, [b * h][slices of e][d to sixes][8]. */
+  /** Of all batches, and how many one task takes. */
+  heads: f64;
+  group: f64;
+  /** Parts of the value columns, each a task of its own. */
+  parts: f64;
+  /** Working states, [b * h][slices of e][d to sixes, zeros first, then the tokens of a chunk][8]. */
   work: f64;
 }
-const OPERANDS_AT: usize = 72;
+const OPERANDS_AT: usize = 88;
 const OPERAND_BYTES: usize = 48;
 
 export const Q: usize = 0;
@@ -91,30 +98,65 @@ export function sixes(columns: i32): i32 {
   return ((columns + PANEL - 1) / PANEL) * PANEL;
 }
 
-// One worker's working memory; each kernel has its own after OWN.
-export const LOGS: usize = 0; // f64 [48]: G_i log2(e)
-export const FROM_START: usize = LOGS + CHUNK * 8; // [48]: e^G_i
-export const TO_END: usize = FROM_START + ROW; // [48]: e^(G_last - G_i)
-export const BETAS: usize = TO_END + ROW; // [48]
-export const SCALED_FROM_START: usize = BETAS + ROW; // [48]: scale e^G_i
-export const NEGATIVE_FROM_START: usize = SCALED_FROM_START + ROW; // [48]: -e^G_i
-const SIX_FACTORS: usize = NEGATIVE_FROM_START + ROW; // [6]
-const LAYOUT: usize = SIX_FACTORS + 32; // six rows as float32 numbers
-const POINTERS: usize = LAYOUT + PANEL * LARGEST_HEAD * 4; // to six rows
-export const KEYS: usize = POINTERS + 32; // [8 panels][d][6]
-export const QUERIES: usize = KEYS + CHUNK * LARGEST_HEAD * 4; // [8 panels][d][6]
-export const KEY_TILE: usize = QUERIES + CHUNK * LARGEST_HEAD * 4; // [6 slices][d][8]
-export const NEGATIVE_L: usize = KEY_TILE + CHUNK * LARGEST_HEAD * 4; // [48][48]: -L
-export const P: usize = NEGATIVE_L + <usize>CHUNK * ROW; // [48][48]
-export const OWN: usize = P + <usize>CHUNK * ROW;
+/** A task's share: some heads, and of each some slices of value columns. */
+@unmanaged
+export class Share {
+  firstHead: i32;
+  pastHead: i32;
+  firstSlice: i32;
+  pastSlice: i32;
+}
 
-/** Decays and betas of the `count` tokens from `first` on; returns e^G of the whole chunk. */
-export function openGates(params: usize, batch: i32, head: i32, first: i32, count: i32, scratch: usize): f32 {
+/** What the task takes, at the start of working memory, whose rows of zeros are written. */
+export function openTask(params: usize, task: i32, scratch: usize): Share {
+  const p = changetype<Problem>(params);
+  const share = changetype<Share>(scratch + SHARE);
+  const parts = <i32>p.parts;
+  const part = task % parts;
+  const slices = slicesOf(<i32>p.e);
+  share.firstHead = (task / parts) * <i32>p.group;
+  share.pastHead = min(<i32>p.heads, share.firstHead + <i32>p.group);
+  share.firstSlice = (slices * part) / parts;
+  share.pastSlice = (slices * (part + 1)) / parts;
+  memory.fill(scratch + KEYS - PANEL_ROWS, 0, PANEL_ROWS);
+  memory.fill(scratch + KEY_STACK - PANEL_ROWS, 0, PANEL_ROWS);
+  memory.fill(scratch + QUERY_STACK - PANEL_ROWS, 0, PANEL_ROWS);
+  return share;
+}
+
+// One worker's working memory; each kernel has its own after OWN. Before the rows of features are six of zeros: they
+// make up sixes of them.
+const SHARE: usize = 0;
+const LOGS: usize = SHARE + 16; // f64 [48]: G_i log2(e)
+const FROM_START: usize = LOGS + CHUNK * 8; // [48]: e^G_i
+const TO_END: usize = FROM_START + ROW; // [48]: e^(G_last - G_i)
+export const BETAS: usize = TO_END + ROW; // [48]
+const SCALED_FROM_START: usize = BETAS + ROW; // [48]: scale e^G_i
+const NEGATIVE_FROM_START: usize = SCALED_FROM_START + ROW; // [48]: -e^G_i
+const SIX_FACTORS: usize = NEGATIVE_FROM_START + ROW; // [6]
+const BUFFER: usize = SIX_FACTORS + 32; // four rows as float32 numbers
+const ROW_BUFFER: usize = LARGEST_HEAD * 4;
+export const KEYS: usize = BUFFER + 4 * ROW_BUFFER + PANEL_ROWS; // [d][48]
+const STACK_BYTES: usize = <usize>(LARGEST_HEAD + CHUNK) * ROW;
+export const KEY_STACK: usize = KEYS + <usize>LARGEST_HEAD * ROW + PANEL_ROWS; // [d][48], then -L
+export const QUERY_STACK: usize = KEY_STACK + STACK_BYTES + PANEL_ROWS; // [d][48], then P
+export const OWN: usize = QUERY_STACK + STACK_BYTES;
+
+/** Decays and betas of the `count` tokens from `first` on, up to `padded`; returns e^G of the whole chunk. */
+export function openGates(
+  params: usize,
+  batch: i32,
+  head: i32,
+  first: i32,
+  count: i32,
+  padded: i32,
+  scratch: usize,
+): f32 {
   const p = changetype<Problem>(params);
   const g = operand(params, G);
   const beta = operand(params, BETA);
   let log: f64 = 0;
-  for (let i: i32 = 0; i < CHUNK; i++) {
+  for (let i: i32 = 0; i < padded; i++) {
     const row = first + i;
     let strength: f32 = 0;
     if (i < count) {
@@ -125,7 +167,8 @@ export function openGates(params: usize, batch: i32, head: i32, first: i32, coun
     f32.store(scratch + BETAS + (<usize>i << 2), strength);
   }
   const scale = f32x4.splat(<f32>p.scale);
-  for (let i: usize = 0; i < ROW; i += 16) {
+  const bytes = <usize>padded << 2;
+  for (let i: usize = 0; i < bytes; i += 16) {
     const logs = scratch + LOGS + (i << 1);
     const fromStart = exp2Clamped(f32x4.neg(less(0, logs)));
     v128.store(scratch + FROM_START + i, fromStart);
@@ -133,7 +176,7 @@ export function openGates(params: usize, batch: i32, head: i32, first: i32, coun
     v128.store(scratch + NEGATIVE_FROM_START + i, f32x4.neg(fromStart));
     v128.store(scratch + TO_END + i, exp2Clamped(less(log, logs)));
   }
-  return f32.load(scratch + FROM_START + ROW - 4);
+  return f32.load(scratch + FROM_START + bytes - 4);
 }
 
 /** x less each of four float64 numbers, rounded once. */
@@ -145,124 +188,50 @@ function less(x: f64, from: usize): v128 {
   return v128.shuffle<f32>(low, high, 0, 1, 4, 5);
 }
 
-/** Keys as panels and as a tile, and -L; with queries also these as panels, and P. Needs the gates. */
+/** Keys, -L below keys as they are read and, with queries, P below these. Needs the gates. */
 export function openChunk(
   params: usize,
   batch: i32,
   head: i32,
   first: i32,
-  panels: i32,
+  count: i32,
+  padded: i32,
   queries: bool,
   scratch: usize,
 ): void {
-  const p = changetype<Problem>(params);
-  const n = <i32>p.n;
-  const d = <i32>p.d;
-  const k = operand(params, K);
-  layOutChunk(k, batch, head, n, d, first, panels, scratch + KEYS, scratch);
-  layOutTile(k, batch, head, n, d, first, panels * PANEL, scratch + KEY_TILE, scratch);
-  multiplyBelow(scratch + KEYS, scratch + KEY_TILE, d, panels, scratch + NEGATIVE_L);
+  const d = <i32>changetype<Problem>(params).d;
+  layOutColumns(operand(params, K), batch, head, first, count, padded, d, scratch + KEYS, ROW, scratch);
+  memory.copy(scratch + KEY_STACK, scratch + KEYS, <usize>d * ROW);
   if (queries) {
-    layOutChunk(operand(params, Q), batch, head, n, d, first, panels, scratch + QUERIES, scratch);
-    multiplyBelow(scratch + QUERIES, scratch + KEY_TILE, d, panels, scratch + P);
-    decay(panels, scratch + P, false, 0, <f32>p.scale, scratch);
+    layOutColumns(operand(params, Q), batch, head, first, count, padded, d, scratch + QUERY_STACK, ROW, scratch);
   }
-  decay(panels, scratch + NEGATIVE_L, true, 0, -1, scratch);
-}
-
-/** Rows from `first` on as panels [columns][6 rows], zero past the last of `rows`. */
-export function layOutChunk(
-  x: Operand,
-  batch: i32,
-  head: i32,
-  rows: i32,
-  columns: i32,
-  first: i32,
-  panels: i32,
-  to: usize,
-  scratch: usize,
-): void {
-  const bytes = <usize>(columns * PANEL * 4);
-  for (let panel: i32 = 0; panel < panels; panel++, first += PANEL, to += bytes) {
-    packPanel(pointTo(x, batch, head, rows, columns, first, PANEL, scratch), columns, to);
-  }
-}
-
-/** The same rows as a tile, slices [columns][8 rows]. */
-export function layOutTile(
-  x: Operand,
-  batch: i32,
-  head: i32,
-  rows: i32,
-  columns: i32,
-  first: i32,
-  count: i32,
-  to: usize,
-  scratch: usize,
-): void {
-  const bytes = <usize>(columns * SLICE * 4);
-  for (let r: i32 = 0; r < count; r += SLICE, to += bytes) {
-    packQuad(pointTo(x, batch, head, rows, columns, first + r, 4, scratch), columns, to);
-    packQuad(pointTo(x, batch, head, rows, columns, first + r + 4, 4, scratch), columns, to + 16);
-  }
-}
-
-/** Where the addresses of `count` rows as float32 numbers lie; past the last of `rows` those of zeros. */
-function pointTo(
-  x: Operand,
-  batch: i32,
-  head: i32,
-  rows: i32,
-  columns: i32,
-  first: i32,
-  count: i32,
-  scratch: usize,
-): usize {
-  const pointers = scratch + POINTERS;
-  for (let r: i32 = 0; r < count; r++) {
-    let row = scratch + LAYOUT + <usize>(r * LARGEST_HEAD * 4);
-    if (first + r < rows) {
-      row = loadRow(rowAddress(x, batch, first + r, head), <usize>x.element, <i32>x.dtype, columns, row);
-    } else memory.fill(row, 0, <usize>columns << 2);
-    store<usize>(pointers + (r << 2), row);
-  }
-  return pointers;
-}
-
-/** a b^T for a as panels, b as a tile: the blocks on and below the diagonal of a [48][48] matrix. */
-export function multiplyBelow(a: usize, b: usize, depth: i32, panels: i32, to: usize): void {
-  const panelBytes = <usize>(depth * PANEL * 4);
-  const sliceBytes = <usize>(depth * SLICE * 4);
-  for (let panel: i32 = 0; panel < panels; panel++) {
-    const row = to + <usize>panel * PANEL_ROWS;
-    for (let s: i32 = 0; s * SLICE < (panel + 1) * PANEL; s++) {
-      storeBlock(a + <usize>panel * panelBytes, b + <usize>s * sliceBytes, depth, row + (<usize>s << 5));
-    }
-  }
+  relate(params, d, padded, queries, scratch);
 }
 
 /**
- * A matrix between tokens times the decay from column to row, a factor of each row, if `factors` is not 0, and one of
- * all; zero above the diagonal, and on it if `strict`.
+ * From the rows x of KEYS, y of KEY_STACK and z of QUERY_STACK, which is used if `both`: below y the products
+ * -e^(G_i - G_j) x_j y_i for j < i, below z the products scale e^(G_i - G_j) x_j z_i for j <= i; then x times
+ * e^(G_last - G), y times -e^G, z times scale e^G.
  */
-export function decay(panels: i32, matrix: usize, strict: bool, factors: usize, factor: f32, scratch: usize): void {
-  for (let i: i32 = 0; i < panels * PANEL; i++) {
-    const log = f64.load(scratch + LOGS + (<usize>i << 3));
-    const scale = f32x4.splat(factors ? factor * f32.load(factors + (<usize>i << 2)) : factor);
-    const last = i32x4.splat(strict ? i - 1 : i);
-    let column = i32x4(0, 1, 2, 3);
-    const row = matrix + <usize>i * ROW;
-    const end = row + (<usize>((i / PANEL + 1) * PANEL) << 2);
-    for (let at = row, logs = scratch + LOGS; at < end; at += 16, logs += 32) {
-      const product = f32x4.mul(v128.load(at), f32x4.mul(scale, exp2Clamped(less(log, logs))));
-      v128.store(at, v128.and(product, i32x4.le_s(column, last)));
-      column = i32x4.add(column, i32x4.splat(4));
-    }
-  }
+export function relate(params: usize, rows: i32, padded: i32, both: bool, scratch: usize): void {
+  const x = scratch + KEYS;
+  const y = scratch + KEY_STACK;
+  const z = scratch + QUERY_STACK;
+  const below = <usize>rows * ROW;
+  multiplyLater(x, y, rows, padded, y + below);
+  if (both) multiplyLater(x, z, rows, padded, z + below);
+  const scale = <f32>changetype<Problem>(params).scale;
+  decay(padded, y + below, both ? z + below : 0, scale, scratch);
+  scaleTokens(x, rows, padded, scratch + TO_END);
+  scaleTokens(y, rows, padded, scratch + NEGATIVE_FROM_START);
+  if (both) scaleTokens(z, rows, padded, scratch + SCALED_FROM_START);
 }
 
-/** Rows from `first` on times a factor each, as panels [48 rows][6 columns]; zero from `count` to `padded`. */
-export function layOutRows(
+/**
+ * Rows of one head from `first` on as columns [columns][rows], zero from `count` to `padded`; `step` bytes from column to
+ * column.
+ */
+export function layOutColumns(
   x: Operand,
   batch: i32,
   head: i32,
@@ -270,30 +239,87 @@ export function layOutRows(
   count: i32,
   padded: i32,
   columns: i32,
-  factors: usize,
   to: usize,
+  step: usize,
   scratch: usize,
 ): void {
-  const buffer = scratch + LAYOUT;
-  const end = buffer + (<usize>sixes(columns) << 2);
-  memory.fill(end - PANEL_COLUMNS, 0, PANEL_COLUMNS);
-  for (let r: i32 = 0; r < padded; r++, to += PANEL_COLUMNS, factors += 4) {
-    if (r < count) {
-      const row = loadRow(rowAddress(x, batch, first + r, head), <usize>x.element, <i32>x.dtype, columns, buffer);
-      if (row != buffer) copyRow(row, columns, buffer);
-    } else memory.fill(buffer, 0, end - buffer);
-    const scale = v128.load32_splat(factors);
-    for (let at = buffer, panel = to; at < end; at += PANEL_COLUMNS, panel += PANEL_ROWS) {
-      v128.store(panel, f32x4.mul(v128.load(at), scale));
-      v128.store64_lane(panel, f32x4.mul(v128.load64_zero(at, 16), scale), 0, 16);
+  const buffer = scratch + BUFFER;
+  const bytes = <usize>columns << 2;
+  for (let r: i32 = 0; r < padded; r += 4, to += 16) {
+    const r0 = rowOf(x, batch, head, first, r, count, columns, buffer);
+    const r1 = rowOf(x, batch, head, first, r + 1, count, columns, buffer + ROW_BUFFER);
+    const r2 = rowOf(x, batch, head, first, r + 2, count, columns, buffer + 2 * ROW_BUFFER);
+    const r3 = rowOf(x, batch, head, first, r + 3, count, columns, buffer + 3 * ROW_BUFFER);
+    let at = to;
+    let c: usize = 0;
+    for (; c + 16 <= bytes; c += 16, at += 4 * step) {
+      storeTransposed(v128.load(r0 + c), v128.load(r1 + c), v128.load(r2 + c), v128.load(r3 + c), at, step);
+    }
+    for (; c < bytes; c += 4, at += step) {
+      f32.store(at, f32.load(r0 + c));
+      f32.store(at, f32.load(r1 + c), 4);
+      f32.store(at, f32.load(r2 + c), 8);
+      f32.store(at, f32.load(r3 + c), 12);
     }
   }
 }
 
-function copyRow(from: usize, columns: i32, to: usize): void {
-  let left = columns;
-  for (; left >= 4; left -= 4, from += 16, to += 16) v128.store(to, v128.load(from));
-  for (; left > 0; left--, from += 4, to += 4) f32.store(to, f32.load(from));
+/** A row as float32 numbers, zeros from `count` on; in `buffer` if need be. */
+function rowOf(
+  x: Operand,
+  batch: i32,
+  head: i32,
+  first: i32,
+  r: i32,
+  count: i32,
+  columns: i32,
+  buffer: usize,
+): usize {
+  if (r < count) return loadRow(rowAddress(x, batch, first + r, head), <usize>x.element, <i32>x.dtype, columns, buffer);
+  memory.fill(buffer, 0, <usize>columns << 2);
+  return buffer;
+}
+
+/** Products of tokens with those that are not in earlier sixes, [earlier][later]. */
+function multiplyLater(earlier: usize, later: usize, depth: i32, padded: i32, to: usize): void {
+  for (let r: i32 = 0; r < padded; r += PANEL, earlier += PANEL_COLUMNS, to += PANEL_ROWS) {
+    for (let c = <usize>((r / SLICE) * SLICE) << 2; c < <usize>padded << 2; c += SLICE << 2) {
+      product(earlier, ROW, false, later + c, depth, to + c, ROW, STORE, 0, ROW);
+    }
+  }
+}
+
+/** Products times the decays between: `strict` also times -1, `other`, unless 0, times scale; zero for what is not later. */
+function decay(padded: i32, strict: usize, other: usize, scale: f32, scratch: usize): void {
+  const scales = f32x4.splat(scale);
+  const zero = i32x4.splat(0);
+  for (let j: i32 = 0; j < padded; j++) {
+    const log = f64.load(scratch + LOGS + (<usize>j << 3));
+    const first = ((j / PANEL) * PANEL) & ~3;
+    let distance = i32x4.add(i32x4.splat(first - j), i32x4(0, 1, 2, 3));
+    const row = <usize>j * ROW;
+    for (let c = first; c < padded; c += 4) {
+      const decays = exp2Clamped(f32x4.neg(less(log, scratch + LOGS + (<usize>c << 3))));
+      const at = row + (<usize>c << 2);
+      const products = f32x4.mul(v128.load(strict + at), f32x4.neg(decays));
+      v128.store(strict + at, v128.and(products, i32x4.gt_s(distance, zero)));
+      if (other) {
+        const others = f32x4.mul(v128.load(other + at), f32x4.mul(scales, decays));
+        v128.store(other + at, v128.and(others, i32x4.ge_s(distance, zero)));
+      }
+      distance = i32x4.add(distance, i32x4.splat(4));
+    }
+  }
+}
+
+/** Numbers of all tokens times a factor of each. */
+export function scaleTokens(rows: usize, count: i32, padded: i32, factors: usize): void {
+  const bytes = <usize>padded << 2;
+  for (const end = rows + <usize>count * ROW; rows < end; rows += ROW) {
+    for (let c: usize = 0; c < bytes; c += 16) {
+      v128.store(rows + c, f32x4.mul(v128.load(rows + c), v128.load(factors + c)));
+    }
+  }
 }
 
 /** Bytes of a slice of eight columns of the chunk. */
@@ -377,43 +403,37 @@ export function storeTokens(
   storeSlices(from, SLICE_ROWS, count, columns, at, <usize>(h * width) * bytes, <i32>dtype);
 }
 
-/** A slice of a state times the decay of a chunk, plus a^T b for a as `layOutRows` gives it, b a slice of the chunk. */
-export function advance(slice: usize, rows: i32, decay: f32, a: usize, b: usize, depth: i32, scratch: usize): void {
+/** A slice of a state times the decay of a chunk, plus features [d][48] times numbers of the tokens, [48][8]. */
+export function advance(state: usize, d: i32, decay: f32, features: usize, b: usize, depth: i32, scratch: usize): void {
   const factors = scratch + SIX_FACTORS;
   v128.store(factors, f32x4.splat(decay));
   v128.store64_lane(factors, f32x4.splat(decay), 0, 16);
-  for (let r: i32 = 0; r < rows; r += PANEL) {
-    product(a + <usize>r * ROW, PANEL_COLUMNS, false, b, depth, slice + (<usize>r << 5), 32, DECAY_ADD, factors);
+  const zeros = <usize>(sixes(d) - d);
+  let a = features - zeros * ROW;
+  const end = state + (<usize>d << 5);
+  for (let six = state - (zeros << 5); six < end; six += PANEL_SLICE, a += PANEL_ROWS) {
+    product(a, 4, true, b, depth, six, 32, DECAY_ADD, factors);
   }
 }
 
-// The micro-kernel as functions: its code is long, and a call costs little beside it.
+// The micro-kernel as functions: its code is long, and a call costs little beside it. `stack` begins with the first of
+// six tokens.
 
-export function storeProduct(a: usize, aStep: usize, b: usize, depth: i32, c: usize): void {
-  product(a, aStep, false, b, depth, c, 32, STORE, 0);
+export function storeStack(stack: usize, b: usize, depth: i32, c: usize, cStep: usize): void {
+  product(stack, ROW, false, b, depth, c, cStep, STORE, 0);
 }
 
-/** A panel times a tile's slice: six rows of eight columns of a matrix between tokens. */
-function storeBlock(panel: usize, b: usize, depth: i32, c: usize): void {
-  product(panel, PANEL_COLUMNS, false, b, depth, c, ROW, STORE, 0);
+export function addStack(stack: usize, b: usize, depth: i32, c: usize): void {
+  product(stack, ROW, false, b, depth, c, 32, ADD, 0);
 }
 
-export function addProduct(a: usize, aStep: usize, b: usize, depth: i32, c: usize): void {
-  product(a, aStep, false, b, depth, c, 32, ADD, 0);
+/** Six rows between tokens times a slice. */
+export function storeRows(rows: usize, b: usize, depth: i32, c: usize): void {
+  product(rows, 4, true, b, depth, c, 32, STORE, 0);
 }
 
-/** Six rows of a slice += a factor of each times a panel's rows times b. */
-export function addScaled(panel: usize, b: usize, depth: i32, c: usize, factors: usize): void {
-  product(panel, PANEL_COLUMNS, false, b, depth, c, 32, ADD_TIMES, factors);
-}
-
-/** Six rows of a matrix between tokens, from their first column on, times a slice. */
-export function storeRows(matrix: usize, b: usize, depth: i32, c: usize): void {
-  product(matrix, 4, true, b, depth, c, 32, STORE, 0);
-}
-
-export function addRows(matrix: usize, b: usize, depth: i32, c: usize): void {
-  product(matrix, 4, true, b, depth, c, 32, ADD, 0);
+export function addRows(rows: usize, b: usize, depth: i32, c: usize): void {
+  product(rows, 4, true, b, depth, c, 32, ADD, 0);
 }
 
 /** Which way a triangular system is solved. */
@@ -422,14 +442,14 @@ export const UP: bool = true;
 
 /**
  * The diagonal block of a triangular system for six rows x of eight columns: x_r += sum over rows c solved before of
- * m_rc u_c, u_r = beta_r x_r. DOWN solves from the first row on, with m the block; UP from the last, with m transposed.
+ * m_cr u_c, u_r = beta_r x_r. DOWN solves from the first row on, with m the block; UP from the last, with m transposed.
  */
 // @ts-ignore: decorator
 @inline
 export function substitute(block: usize, x: usize, betas: usize, u: usize, direction: bool): void {
   const back = direction == UP;
-  const mRow: usize = back ? <usize>-4 : ROW;
-  const mColumn: usize = back ? 0 - ROW : 4;
+  const mRow: usize = back ? 0 - ROW : 4;
+  const mColumn: usize = back ? <usize>-4 : ROW;
   const xRow: usize = back ? <usize>-32 : 32;
   const bRow: usize = back ? <usize>-4 : 4;
   if (back) {

@@ -4,11 +4,11 @@
  * Chunked: with S the state before a chunk of tokens, the errors y solve a triangular system,
  * y_i = v_i - e^G_i S^T k_i - sum over j < i of L_ij beta_j y_j; then out_i = scale e^G_i S^T q_i + sum over j <= i of
  * P_ij beta_j y_j, and the next state is e^G_last S + sum of e^(G_last - G_i) k_i beta_i y_i^T (delta-chunk.ts).
- * Everything is products but for blocks of six rows. Columns of values do not mix: a task owns a group of them.
+ * Everything is products but for blocks of six rows. A task owns a few heads, side by side in memory, or, since columns of
+ * values do not mix, some of one head's.
  */
 import {
-  addRows,
-  addScaled,
+  addStack,
   advance,
   BETA,
   BETAS,
@@ -18,36 +18,34 @@ import {
   G,
   isAborted,
   K,
+  KEY_STACK,
   KEYS,
-  layOutRows,
   loadSlices,
-  NEGATIVE_FROM_START,
-  NEGATIVE_L,
   openChunk,
   openGates,
+  openTask,
   operand,
   OWN,
-  P,
   PANEL_COLUMNS,
   PANEL_ROWS,
   PANEL_SLICE,
   Problem,
   Q,
-  QUERIES,
+  QUERY_STACK,
   RESULTS_AT,
-  SCALED_FROM_START,
+  ROW,
+  Share,
   sixes,
+  SLICE_ROWS,
   STATE,
   STATES,
-  SLICE_ROWS,
-  storeRows,
+  storeStack,
   storeTokens,
   substitute,
-  TO_END,
   V,
 } from './delta-chunk';
-import { firstSlice, keepRows, keepState, openStates, stateSlice, storeState } from './delta-states';
-import { LARGEST_HEAD, PANEL, rowAddress, SLICE } from './layout';
+import { keepRows, keepState, openStates, stateSlice, storeStates } from './delta-states';
+import { fetchRows, LARGEST_HEAD, PANEL, rowAddress, SLICE } from './layout';
 import { exp } from './scalar';
 import { loadElement, loadRow } from './storage';
 import { madd } from './vector';
@@ -60,94 +58,111 @@ class Forward {
   state: f64;
 }
 
-const KEY_ROWS: usize = OWN; // [panels of d][48][6], times e^(G_last - G_i)
-const COLUMNS: usize = KEY_ROWS + CHUNK * (LARGEST_HEAD + PANEL) * 4; // [slices][48][8]: values, then y, then results
-const WRITES: usize = COLUMNS + CHUNK * LARGEST_HEAD * 4; // [48][8]: beta y
-export const DELTA_BYTES: usize = WRITES + SLICE_ROWS;
+const COLUMNS: usize = OWN; // [slices][48][8]: values, then y, then results
+export const DELTA_BYTES: usize = COLUMNS + CHUNK * LARGEST_HEAD * 4;
 
-/** One group of value columns of one head: outputs and last state. */
+/** Some heads, or some value columns of one: outputs and last state. */
 export function deltaForward(params: usize, task: i32, scratch: usize): void {
   runChunks(params, task, false, scratch);
 }
 
-/** One group of value columns of one head: states and errors for the backward pass. */
+/** Some heads, or some value columns of one: states and errors for the backward pass. */
 export function deltaStates(params: usize, task: i32, scratch: usize): void {
   runChunks(params, task, true, scratch);
 }
 
 function runChunks(params: usize, task: i32, keep: bool, scratch: usize): void {
   const p = changetype<Problem>(params);
-  const f = changetype<Forward>(params + RESULTS_AT);
   const n = <i32>p.n;
-  const h = <i32>p.h;
-  const d = <i32>p.d;
-  const e = <i32>p.e;
   const chunks = <i32>p.chunks;
   const length = <i32>p.length;
-  const place = task / <i32>p.groups;
-  const batch = place / h;
-  const head = place % h;
-  const group = task % <i32>p.groups;
-  const first = firstSlice(p, group);
-  const past = firstSlice(p, group + 1);
-  const column = first * SLICE;
-  const columns = min(past * SLICE, e) - column;
-  const rows = sixes(d);
-  openStates(p, operand(params, STATE), place, first, past);
-
+  const share = openTask(params, task, scratch);
+  openStates(params, STATE, share);
   for (let chunk: i32 = 0; chunk < chunks; chunk++) {
     // A task may take seconds.
     if (isAborted()) return;
     const token = chunk * length;
     const count = min(length, n - token);
-    const panels = (count + PANEL - 1) / PANEL;
-    const padded = panels * PANEL;
-    const decayed = openGates(params, batch, head, token, count, scratch);
-    openChunk(params, batch, head, token, panels, !keep, scratch);
-    layOutRows(operand(params, K), batch, head, token, count, padded, d, scratch + TO_END, scratch + KEY_ROWS, scratch);
-    const all = scratch + COLUMNS;
-    loadSlices(operand(params, V), batch, head, token, count, padded, column, columns, all, SLICE_ROWS);
-    for (let s = first, slice = all; s < past; s++, slice += SLICE_ROWS) {
-      const state = stateSlice(p, place, s);
-      if (keep) keepState(operand(params, STATES), p, place, chunk, s, state);
-      solve(state, slice, d, panels, scratch);
-      if (!keep) results(state, slice, d, panels, scratch);
-      advance(state, rows, decayed, scratch + KEY_ROWS, scratch + WRITES, padded, scratch);
+    fetchRows(operand(params, K), <i32>p.h, share.firstHead, share.pastHead, token, count, <i32>p.d, scratch + OWN);
+    fetchRows(operand(params, V), <i32>p.h, share.firstHead, share.pastHead, token, count, <i32>p.e, scratch + OWN);
+    if (!keep) {
+      fetchRows(operand(params, Q), <i32>p.h, share.firstHead, share.pastHead, token, count, <i32>p.d, scratch + OWN);
     }
-    const row = <usize>(batch * n + token) * <usize>h + <usize>head;
-    if (keep) keepRows(operand(params, ERRORS), place, token, count, first, past, all);
-    else storeTokens(all, count, columns, f.out, f.outDType, row, h, e, column);
+    for (let place = share.firstHead; place < share.pastHead; place++) {
+      runChunk(params, place, chunk, count, share, keep, scratch);
+    }
   }
-  for (let s = first; s < past; s++) {
-    if (keep) keepState(operand(params, STATES), p, place, chunks, s, stateSlice(p, place, s));
-    else storeState(f.state, 0, p, place, s, stateSlice(p, place, s));
+  if (!keep) {
+    storeStates(params, changetype<Forward>(params + RESULTS_AT).state, 0, share);
+    return;
   }
-}
-
-/** A slice of values to errors, and WRITES from them. */
-function solve(state: usize, slice: usize, d: i32, panels: i32, scratch: usize): void {
-  for (let panel: i32 = 0; panel < panels; panel++) {
-    const at = <usize>panel * PANEL_SLICE;
-    const tokens = <usize>panel * PANEL_COLUMNS;
-    const errors = slice + at;
-    const rows = scratch + NEGATIVE_L + <usize>panel * PANEL_ROWS;
-    addScaled(scratch + KEYS + tokens * <usize>d, state, d, errors, scratch + NEGATIVE_FROM_START + tokens);
-    if (panel > 0) addRows(rows, scratch + WRITES, panel * PANEL, errors);
-    substitute(rows + tokens, errors, scratch + BETAS + tokens, scratch + WRITES + at, DOWN);
+  for (let place = share.firstHead; place < share.pastHead; place++) {
+    for (let s = share.firstSlice; s < share.pastSlice; s++) keepState(operand(params, STATES), p, place, chunks, s);
   }
 }
 
-/** The results of the chunk in eight columns, to `slice`. */
-function results(state: usize, slice: usize, d: i32, panels: i32, scratch: usize): void {
-  for (let panel: i32 = 0; panel < panels; panel++) {
-    const tokens = <usize>panel * PANEL_COLUMNS;
-    const to = slice + <usize>panel * PANEL_SLICE;
-    storeRows(scratch + P + <usize>panel * PANEL_ROWS, scratch + WRITES, (panel + 1) * PANEL, to);
-    addScaled(scratch + QUERIES + tokens * <usize>d, state, d, to, scratch + SCALED_FROM_START + tokens);
+function runChunk(params: usize, place: i32, chunk: i32, count: i32, share: Share, keep: bool, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const f = changetype<Forward>(params + RESULTS_AT);
+  const h = <i32>p.h;
+  const d = <i32>p.d;
+  const e = <i32>p.e;
+  const batch = place / h;
+  const head = place % h;
+  const token = chunk * <i32>p.length;
+  const padded = sixes(count);
+  const decayed = openGates(params, batch, head, token, count, padded, scratch);
+  openChunk(params, batch, head, token, count, padded, !keep, scratch);
+
+  const all = scratch + COLUMNS;
+  const column = share.firstSlice * SLICE;
+  const columns = min(share.pastSlice * SLICE, e) - column;
+  loadSlices(operand(params, V), batch, head, token, count, padded, column, columns, all, SLICE_ROWS);
+  // Whole sixes and slices of f32 go where they belong at once.
+  const direct = f.outDType == 0 && count == padded && columns % SLICE == 0;
+  const row = <usize>(batch * <i32>p.n + token) * <usize>h + <usize>head;
+  let out = <usize>f.out + ((row * <usize>e + <usize>column) << 2);
+  for (let s = share.firstSlice, slice = all; s < share.pastSlice; s++, slice += SLICE_ROWS, out += 32) {
+    if (keep) keepState(operand(params, STATES), p, place, chunk, s);
+    const state = stateSlice(p, place, s);
+    solve(state, slice, d, padded, scratch);
+    if (!keep) {
+      if (direct) read(state, d, padded, out, <usize>(h * e) << 2, scratch);
+      else read(state, d, padded, slice, 32, scratch);
+    }
+    advance(state, d, decayed, scratch + KEYS, state + (<usize>d << 5), padded, scratch);
+  }
+  if (keep) keepRows(operand(params, ERRORS), place, token, count, share, all);
+  else if (!direct) storeTokens(all, count, columns, f.out, f.outDType, row, h, e, column);
+}
+
+/** A slice of values to errors y, and after the state beta y. */
+function solve(state: usize, errors: usize, d: i32, padded: i32, scratch: usize): void {
+  let stack = scratch + KEY_STACK;
+  let block = stack + <usize>d * ROW;
+  let betas = scratch + BETAS;
+  let writes = state + (<usize>d << 5);
+  for (let depth = d; depth < d + padded; depth += PANEL) {
+    addStack(stack, state, depth, errors);
+    substitute(block, errors, betas, writes, DOWN);
+    stack += PANEL_COLUMNS;
+    block += PANEL_ROWS + PANEL_COLUMNS;
+    betas += PANEL_COLUMNS;
+    errors += PANEL_SLICE;
+    writes += PANEL_SLICE;
   }
 }
 
-/** One group of value columns of one head, token by token: outputs and last state. */
+/** The results of the chunk in eight columns. */
+function read(state: usize, d: i32, padded: i32, to: usize, toRow: usize, scratch: usize): void {
+  let stack = scratch + QUERY_STACK;
+  for (let depth = d; depth < d + padded; stack += PANEL_COLUMNS, to += <usize>PANEL * toRow) {
+    depth += PANEL;
+    storeStack(stack, state, depth, to, toRow);
+  }
+}
+
+/** The same, token by token. */
 export function deltaRecurrent(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
   const f = changetype<Forward>(params + RESULTS_AT);
@@ -155,34 +170,33 @@ export function deltaRecurrent(params: usize, task: i32, scratch: usize): void {
   const h = <i32>p.h;
   const d = <i32>p.d;
   const e = <i32>p.e;
-  const place = task / <i32>p.groups;
-  const batch = place / h;
-  const head = place % h;
-  const group = task % <i32>p.groups;
-  const first = firstSlice(p, group);
-  const past = firstSlice(p, group + 1);
   const q = operand(params, Q);
   const k = operand(params, K);
   const g = operand(params, G);
   const beta = operand(params, BETA);
+  const share = openTask(params, task, scratch);
   const all = scratch + COLUMNS;
-  const column = first * SLICE;
-  const columns = min(past * SLICE, e) - column;
-  openStates(p, operand(params, STATE), place, first, past);
-  for (let token: i32 = 0; token < n; token++) {
-    if (token % CHUNK == 0 && isAborted()) return;
-    const query = loadRow(rowAddress(q, batch, token, head), <usize>q.element, <i32>q.dtype, d, scratch + QUERIES);
-    const key = loadRow(rowAddress(k, batch, token, head), <usize>k.element, <i32>k.dtype, d, scratch + KEYS);
-    const kept = <f32>exp(<f64>loadElement(rowAddress(g, batch, token, head), <i32>g.dtype));
-    const strength = loadElement(rowAddress(beta, batch, token, head), <i32>beta.dtype);
-    const row = <usize>(batch * n + token) * <usize>h + <usize>head;
-    loadSlices(operand(params, V), batch, head, token, 1, 1, column, columns, all, SLICE_ROWS);
-    for (let s = first, slice = all; s < past; s++, slice += SLICE_ROWS) {
-      step(stateSlice(p, place, s), d, query, key, slice, kept, strength, <f32>p.scale);
+  const column = share.firstSlice * SLICE;
+  const columns = min(share.pastSlice * SLICE, e) - column;
+  openStates(params, STATE, share);
+  for (let place = share.firstHead; place < share.pastHead; place++) {
+    const batch = place / h;
+    const head = place % h;
+    for (let token: i32 = 0; token < n; token++) {
+      if (token % CHUNK == 0 && isAborted()) return;
+      const query = loadRow(rowAddress(q, batch, token, head), <usize>q.element, <i32>q.dtype, d, scratch + QUERY_STACK);
+      const key = loadRow(rowAddress(k, batch, token, head), <usize>k.element, <i32>k.dtype, d, scratch + KEY_STACK);
+      const kept = <f32>exp(<f64>loadElement(rowAddress(g, batch, token, head), <i32>g.dtype));
+      const strength = loadElement(rowAddress(beta, batch, token, head), <i32>beta.dtype);
+      const row = <usize>(batch * n + token) * <usize>h + <usize>head;
+      loadSlices(operand(params, V), batch, head, token, 1, 1, column, columns, all, SLICE_ROWS);
+      for (let s = share.firstSlice, slice = all; s < share.pastSlice; s++, slice += SLICE_ROWS) {
+        step(stateSlice(p, place, s), d, query, key, slice, kept, strength, <f32>p.scale);
+      }
+      storeTokens(all, 1, columns, f.out, f.outDType, row, h, e, column);
     }
-    storeTokens(all, 1, columns, f.out, f.outDType, row, h, e, column);
   }
-  for (let s = first; s < past; s++) storeState(f.state, 0, p, place, s, stateSlice(p, place, s));
+  storeStates(params, f.state, 0, share);
 }
 
 /** One token of eight value columns, whose values become the results. */

@@ -27,6 +27,35 @@ export function rowAddress(x: Operand, batch: i32, row: i32, head: i32): usize {
   return <usize>x.address + elements * bytesOf(<i32>x.dtype);
 }
 
+/**
+ * Brings rows of the heads from `first` to `past`, those of the first one's batch, into the cache in the order of memory,
+ * as each head by itself would not: loads, since WebAssembly has nothing else to fetch with. `sink` takes a vector: what
+ * is not used would not be loaded.
+ */
+export function fetchRows(
+  x: Operand,
+  h: i32,
+  first: i32,
+  past: i32,
+  row: i32,
+  rows: i32,
+  columns: i32,
+  sink: usize,
+): void {
+  const batch = first / h;
+  const heads = min(past, (batch + 1) * h) - first;
+  if (heads == 1 || x.element != 1 || x.head > <f64>(2 * columns)) return;
+  const size = bytesOf(<i32>x.dtype);
+  const bytes = (<usize>(heads - 1) * <usize>x.head + <usize>columns) * size;
+  const step = <usize>x.row * size;
+  let at = rowAddress(x, batch, row, first % h);
+  let sum = f32x4.splat(0);
+  for (let r: i32 = 0; r < rows; r++, at += step) {
+    for (let c: usize = 0; c + 16 <= bytes; c += 64) sum = v128.xor(sum, v128.load(at + c));
+  }
+  v128.store(sink, sum);
+}
+
 /** The row in a slot, -1 for none; `order` is 0 where slots are rows. */
 // @ts-ignore: decorator
 @inline

@@ -15,7 +15,7 @@
  * A normaliser is one more value column, of ones: its results are the denominators, its column of the state the sum of
  * the keys.
  */
-import { Operand, packPanel, packQuad, PANEL, rowAddress, SLICE } from './layout';
+import { fetchRows, Operand, packPanel, packQuad, PANEL, rowAddress, SLICE } from './layout';
 import { ACROSS, DECAY_ADD, product, STORE, STORE_TIMES } from './product';
 import { bytesOf, loadRow, storeRow } from './storage';
 
@@ -411,10 +411,7 @@ function pointToRows(params: usize, which: usize, total: i32, bh: i32, first: i3
   for (let r = inMemory; r < count; r++) store<usize>(scratch + POINTERS + (r << 2), scratch + ZEROS);
 }
 
-/**
- * Brings a chunk's rows of several heads that lie side by side into the cache, in the order of memory, as each head by
- * itself would not: loads, since WebAssembly has nothing else to fetch with.
- */
+/** Brings a chunk's rows of several heads into the cache. */
 function fetch(
   params: usize,
   which: usize,
@@ -428,22 +425,11 @@ function fetch(
   const p = changetype<Problem>(params);
   const x = changetype<Rows>(params + which);
   const h = <i32>p.h;
-  const batch = firstHead / h;
   const heads = <i32>x.heads;
-  const from = ((firstHead % h) * heads) / h;
-  const last = ((min(pastHead - 1, batch * h + h - 1) % h) * heads) / h;
-  if (from == last || x.element != 1 || x.head > 2 * x.columns) return;
+  const from = (firstHead * heads) / h;
+  const past = ((pastHead - 1) * heads) / h + 1;
   const row = p.reverse != 0 ? total - first - rows : first;
-  const size = bytesOf(<i32>x.dtype);
-  const bytes = (<usize>(last - from) * <usize>x.head + <usize>x.columns) * size;
-  let at = rowAddress(changetype<Operand>(params + which), batch, row, from);
-  const step = <usize>x.row * size;
-  let sum = f32x4.splat(0);
-  for (let r: i32 = 0; r < rows; r++, at += step) {
-    for (let c: usize = 0; c + 16 <= bytes; c += 64) sum = v128.xor(sum, v128.load(at + c));
-  }
-  // What is not used would not be loaded.
-  v128.store(scratch + CARRY, sum);
+  fetchRows(changetype<Operand>(params + which), heads, from, past, row, rows, <i32>x.columns, scratch + CARRY);
 }
 
 function layOutQueries(params: usize, bh: i32, first: i32, rows: i32, scratch: usize): void {

@@ -27,7 +27,7 @@ export const ADD_TIMES: i32 = 8;
 export const ACROSS: usize = 192;
 
 /**
- * Rows of a lie `aStep` bytes apart, their six numbers side by side or `across`; rows of b lie 32 bytes apart, rows of c
+ * Rows of a lie `aStep` bytes apart, their six numbers side by side or `across`; rows of b lie `bStep` apart, rows of c
  * `cStep`. `across` and `finish` are constants.
  */
 // @ts-ignore: decorator
@@ -42,6 +42,7 @@ export function product(
   cStep: usize,
   finish: i32,
   aux: usize,
+  bStep: usize = 32,
 ): void {
   let x0 = f32x4.splat(0);
   let y0 = x0;
@@ -55,7 +56,7 @@ export function product(
   let y4 = x0;
   let x5 = x0;
   let y5 = x0;
-  for (const end = b + (<usize>depth << 5); b != end; b += 32, a += aStep) {
+  for (const end = b + <usize>depth * bStep; b != end; b += bStep, a += aStep) {
     const left = v128.load(b);
     const right = v128.load(b, 16);
     let s = v128.load32_splat(a);
