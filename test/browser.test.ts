@@ -36,3 +36,35 @@ test('a page that is not isolated computes on one thread and says why', async ()
   expect(report.worst).toBeLessThan(1e-5);
   expect(report.leaked).toBe(0);
 });
+
+test('a page computes on the GPU', async () => {
+  const { report, errors } = await agreementInPage(browser, outDir, {}, { backend: 'webgpu' });
+  expect(errors).toEqual([]);
+  expect(report.explain).toContain('backend: webgpu');
+  expect(report.worst).toBeLessThan(1e-5);
+  expect(report.leaked).toBe(0);
+});
+
+test('a page without WebGPU, and one without a GPU, say what to do', async () => {
+  const without = agreementInPage(browser, outDir, {}, { backend: 'webgpu' }, () => {
+    Object.defineProperty(navigator, 'gpu', { value: undefined });
+  });
+  await expect(without).rejects.toThrow(
+    "this page has no WebGPU: serve it over https or from localhost to a browser that has it (current Chrome, Edge, Firefox, Safari), or use backend 'wasm'",
+  );
+  const refused = agreementInPage(browser, outDir, {}, { backend: 'webgpu' }, () => {
+    navigator.gpu.requestAdapter = async () => null;
+  });
+  await expect(refused).rejects.toThrow(
+    "WebGPU found no adapter: the browser has WebGPU but no usable GPU: update its driver, look at chrome://gpu, or use backend 'wasm'",
+  );
+});
+
+test('an adapter that refuses a device is named, with what to do', async () => {
+  const refused = agreementInPage(browser, outDir, {}, { backend: 'webgpu' }, () => {
+    GPUAdapter.prototype.requestDevice = async () => {
+      throw new Error('no more devices');
+    };
+  });
+  await expect(refused).rejects.toThrow(/the adapter ".+" refused a device: no more devices; close other pages/);
+});

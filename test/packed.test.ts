@@ -2,14 +2,14 @@
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, watch } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Browser } from 'playwright-core';
 import ts from 'typescript';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { attention, createRuntime, type Tensor } from '../src/index';
 import { readSafetensors, writeSafetensors } from '../src/io';
 import type { Agreement } from './consumer/agreement';
@@ -33,6 +33,8 @@ beforeAll(async () => {
   await writeFile(join(project, 'agreement.ts'), consumer);
   await writeFile(join(project, 'agreement.js'), ts.transpile(consumer, { target: ts.ScriptTarget.ES2022 }));
   await writeFile(join(project, 'main.js'), main);
+  const gpu = await readFile(join(root, 'test/consumer/gpu.ts'), 'utf8');
+  await writeFile(join(project, 'gpu.ts'), gpu.replace('../../src/index', 'saccade'));
   await copyFile(join(root, 'test/consumer/index.html'), join(project, 'index.html'));
 }, 120_000);
 
@@ -55,6 +57,17 @@ describe('in Node', () => {
     expect(report.leaked).toBe(0);
     const { stdout } = await run(path, ['node_modules/saccade/dist/cli/bin.mjs', 'list']);
     expect(stdout).toContain('attention');
+  });
+
+  test('on the GPU it says what to install, and with that agrees with the reference', async () => {
+    const call = agreementIn(process.execPath, { backend: 'webgpu' });
+    await expect(call).rejects.toThrow("backend 'webgpu' needs the package webgpu in Node: npm install webgpu");
+    if (!inject('hasGpu')) return;
+    await symlink(join(root, 'node_modules/webgpu'), join(project, 'node_modules/webgpu'));
+    const report = await agreementIn(process.execPath, { backend: 'webgpu' });
+    expect(report.explain).toContain('backend: webgpu');
+    expect(report.worst).toBeLessThan(1e-5);
+    expect(report.leaked).toBe(0);
   });
 
   test("the README's example runs", async () => {
@@ -84,7 +97,10 @@ describe('types', () => {
       strict: true,
       noEmit: true,
     };
-    await writeFile(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['agreement.ts'] }));
+    await writeFile(
+      join(project, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions, files: ['agreement.ts', 'gpu.ts'] }),
+    );
     const { stdout } = await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.']);
     expect(stdout).toBe('');
   });
@@ -106,6 +122,14 @@ describe('in a page bundled by Vite', () => {
     expect(errors).toEqual([]);
     expect(report.explain).toMatch(threads);
     expect(report.worst).toBeLessThan(1e-5);
+  });
+
+  test('so it does on the GPU', async () => {
+    const { report, errors } = await agreementInPage(browser, join(project, 'dist'), {}, { backend: 'webgpu' });
+    expect(errors).toEqual([]);
+    expect(report.explain).toContain('backend: webgpu');
+    expect(report.worst).toBeLessThan(1e-5);
+    expect(report.leaked).toBe(0);
   });
 });
 

@@ -1,5 +1,6 @@
 import { type Browser, chromium } from 'playwright-core';
 import { build, createLogger, preview } from 'vite';
+import type { RuntimeOptions } from '../src/index';
 import { CHROMIUM } from './chromium';
 import type { Agreement, agreement } from './consumer/agreement';
 
@@ -22,11 +23,13 @@ export async function bundlePage(root: string, outDir: string): Promise<string[]
   return warnings;
 }
 
-/** Serves a bundled page with `headers` and runs its agreement check; whatever the page logs as an error comes too. */
+/** Serves a bundled page with `headers` and runs its agreement check with `options`; whatever the page logs as an error comes too. */
 export async function agreementInPage(
   browser: Browser,
   outDir: string,
   headers: Record<string, string>,
+  options: RuntimeOptions = {},
+  beforeLoad: () => void = () => undefined,
 ): Promise<{ report: Agreement; isolated: boolean; errors: string[] }> {
   const server = await preview({ configFile: false, build: { outDir }, preview: { port: 0, headers } });
   const page = await browser.newPage();
@@ -34,8 +37,12 @@ export async function agreementInPage(
   page.on('pageerror', (error) => errors.push(error.message));
   page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
   try {
+    await page.addInitScript(beforeLoad);
     await page.goto(server.resolvedUrls?.local[0] as string);
-    const report = await page.evaluate(() => (globalThis as unknown as { agreement: typeof agreement }).agreement({}));
+    const report = await page.evaluate(
+      (options) => (globalThis as unknown as { agreement: typeof agreement }).agreement(options),
+      options,
+    );
     return { report, isolated: await page.evaluate(() => crossOriginIsolated), errors };
   } finally {
     await page.close();
