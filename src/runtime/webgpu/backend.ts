@@ -168,11 +168,11 @@ export class WebGpuBackend implements Backend {
   }
 
   reluAttention(call: ReluAttentionCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planReluAttention(call, workspace), control);
+    return this.#queue.run(() => planReluAttention(call), control);
   }
 
   reluAttentionBackward(call: ReluAttentionBackwardCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planReluAttentionBackward(call, workspace), control);
+    return this.#queue.run(() => planReluAttentionBackward(call), control);
   }
 
   depthwiseConv(call: DepthwiseConvCall, control: Control): Promise<void> {
