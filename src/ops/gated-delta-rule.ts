@@ -253,19 +253,15 @@ function checkShape(name: string, { shape }: Tensor, expected: Shape): void {
 /** Reads begin at once: the caller may dispose its tensors after the call. */
 async function checkGates(g: Tensor, beta: Tensor): Promise<void> {
   const [logs, strengths] = await Promise.all([g.toHost(), beta.toHost()]);
-  checkEach('g', toFloat64(logs), g.shape, (x) => Number.isFinite(x) && x <= 0, 'finite and at most 0');
-  checkEach('beta', toFloat64(strengths), beta.shape, Number.isFinite, 'finite');
+  checkEach('g', toFloat64(logs), g.shape, 0, 'finite and at most 0');
+  checkEach('beta', toFloat64(strengths), beta.shape, Number.MAX_VALUE, 'finite');
 }
 
-function checkEach(
-  name: string,
-  numbers: Float64Array,
-  [, n = 1, h = 1]: Shape,
-  isRight: (x: number) => boolean,
-  expected: string,
-): void {
-  const at = numbers.findIndex((x) => !isRight(x));
-  if (at === -1) return;
+function checkEach(name: string, numbers: Float64Array, [, n = 1, h = 1]: Shape, most: number, expected: string): void {
+  // A plain loop: a function for each number would take several times as long.
+  let at = 0;
+  while (at < numbers.length && (numbers[at] as number) <= most && (numbers[at] as number) >= -Number.MAX_VALUE) at++;
+  if (at === numbers.length) return;
   const place = [Math.floor(at / (n * h)), Math.floor(at / h) % n, at % h];
   throw new ParameterError(`${name} must be ${expected}, got ${numbers[at]} at ${formatShape(place)}`);
 }

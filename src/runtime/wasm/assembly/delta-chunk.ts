@@ -9,7 +9,7 @@
  * Six tokens of such a stack are what `product` takes as its left side; on the right lies a slice of the state
  * [feature][8], and below it what the earlier tokens wrote, [token][8]: one product reads both.
  */
-import { LARGEST_HEAD, Operand, PANEL, rowAddress, SLICE } from './layout';
+import { LARGEST_HEAD, Operand, PANEL, rowAddress, rowBytes, SLICE } from './layout';
 import { ACROSS, ADD, DECAY_ADD, product, STORE } from './product';
 import { bytesOf, loadElement, loadRow, storeRow } from './storage';
 import { exp2Clamped, madd, storeTransposed } from './vector';
@@ -155,13 +155,18 @@ export function openGates(
   const p = changetype<Problem>(params);
   const g = operand(params, G);
   const beta = operand(params, BETA);
+  const gDType = <i32>g.dtype;
+  const betaDType = <i32>beta.dtype;
+  const gStep = rowBytes(g);
+  const betaStep = rowBytes(beta);
+  let gAt = rowAddress(g, batch, first, head);
+  let betaAt = rowAddress(beta, batch, first, head);
   let log: f64 = 0;
-  for (let i: i32 = 0; i < padded; i++) {
-    const row = first + i;
+  for (let i: i32 = 0; i < padded; i++, gAt += gStep, betaAt += betaStep) {
     let strength: f32 = 0;
     if (i < count) {
-      log += max(<f64>loadElement(rowAddress(g, batch, row, head), <i32>g.dtype), LEAST_LOG) * LOG2E;
-      strength = loadElement(rowAddress(beta, batch, row, head), <i32>beta.dtype);
+      log += max(<f64>loadElement(gAt, gDType), LEAST_LOG) * LOG2E;
+      strength = loadElement(betaAt, betaDType);
     }
     f64.store(scratch + LOGS + (<usize>i << 3), log);
     f32.store(scratch + BETAS + (<usize>i << 2), strength);
@@ -245,11 +250,19 @@ export function layOutColumns(
 ): void {
   const buffer = scratch + BUFFER;
   const bytes = <usize>columns << 2;
+  const element = <usize>x.element;
+  const dtype = <i32>x.dtype;
+  const rowStep = rowBytes(x);
+  let from = rowAddress(x, batch, first, head);
   for (let r: i32 = 0; r < padded; r += 4, to += 16) {
-    const r0 = rowOf(x, batch, head, first, r, count, columns, buffer);
-    const r1 = rowOf(x, batch, head, first, r + 1, count, columns, buffer + ROW_BUFFER);
-    const r2 = rowOf(x, batch, head, first, r + 2, count, columns, buffer + 2 * ROW_BUFFER);
-    const r3 = rowOf(x, batch, head, first, r + 3, count, columns, buffer + 3 * ROW_BUFFER);
+    const r0 = loadRowOrZeros(r < count, from, element, dtype, columns, buffer);
+    from += rowStep;
+    const r1 = loadRowOrZeros(r + 1 < count, from, element, dtype, columns, buffer + ROW_BUFFER);
+    from += rowStep;
+    const r2 = loadRowOrZeros(r + 2 < count, from, element, dtype, columns, buffer + 2 * ROW_BUFFER);
+    from += rowStep;
+    const r3 = loadRowOrZeros(r + 3 < count, from, element, dtype, columns, buffer + 3 * ROW_BUFFER);
+    from += rowStep;
     let at = to;
     let c: usize = 0;
     for (; c + 16 <= bytes; c += 16, at += 4 * step) {
@@ -264,18 +277,18 @@ export function layOutColumns(
   }
 }
 
-/** A row as float32 numbers, zeros from `count` on; in `buffer` if need be. */
-function rowOf(
-  x: Operand,
-  batch: i32,
-  head: i32,
-  first: i32,
-  r: i32,
-  count: i32,
+/** A row as float32 numbers, or zeros; in `buffer` if need be. */
+// @ts-ignore: decorator
+@inline
+function loadRowOrZeros(
+  exists: bool,
+  from: usize,
+  element: usize,
+  dtype: i32,
   columns: i32,
   buffer: usize,
 ): usize {
-  if (r < count) return loadRow(rowAddress(x, batch, first + r, head), <usize>x.element, <i32>x.dtype, columns, buffer);
+  if (exists) return loadRow(from, element, dtype, columns, buffer);
   memory.fill(buffer, 0, <usize>columns << 2);
   return buffer;
 }
@@ -344,8 +357,10 @@ export function loadSlices(
   const dtype = <i32>x.dtype;
   const step = <usize>x.element * bytesOf(dtype);
   const isPlain = bytesOf(dtype) == 4 && step == 4;
-  for (let r: i32 = 0; r < padded; r++, to += 32) {
-    let row = rowAddress(x, batch, first + r, head) + <usize>column * step;
+  const rowStep = rowBytes(x);
+  let from = rowAddress(x, batch, first, head) + <usize>column * step;
+  for (let r: i32 = 0; r < padded; r++, to += 32, from += rowStep) {
+    let row = from;
     let at = to;
     for (let left = columns; left > 0; left -= SLICE, row += <usize>SLICE * step, at += sliceBytes) {
       if (r < count && left >= SLICE && isPlain) {

@@ -27,6 +27,13 @@ export function rowAddress(x: Operand, batch: i32, row: i32, head: i32): usize {
   return <usize>x.address + elements * bytesOf(<i32>x.dtype);
 }
 
+/** From a row to the next. */
+// @ts-ignore: decorator
+@inline
+export function rowBytes(x: Operand): usize {
+  return <usize>x.row * bytesOf(<i32>x.dtype);
+}
+
 /**
  * Brings rows of the heads from `first` to `past`, those of the first one's batch, into the cache in the order of memory,
  * as each head by itself would not: loads, since WebAssembly has nothing else to fetch with. `sink` takes a vector: what
@@ -47,7 +54,7 @@ export function fetchRows(
   if (heads == 1 || x.element != 1 || x.head > <f64>(2 * columns)) return;
   const size = bytesOf(<i32>x.dtype);
   const bytes = (<usize>(heads - 1) * <usize>x.head + <usize>columns) * size;
-  const step = <usize>x.row * size;
+  const step = rowBytes(x);
   let at = rowAddress(x, batch, row, first % h);
   let sum = f32x4.splat(0);
   for (let r: i32 = 0; r < rows; r++, at += step) {
