@@ -7,12 +7,13 @@ const ELEMENT = { float32: 1, int32: 6 };
 const ATTRIBUTE = { float: 1, int: 2 };
 
 /**
- * MultiHeadAttention over q, k, v [1, n, h * d]: causal by the operator's own attribute where it is heeded, any other
- * mask as `attention_bias` [1, 1, n, n].
+ * MultiHeadAttention over q, k, v [1, n, h * d]: causal by the operator's own attribute, any other mask as
+ * `attention_bias` [1, 1, n, n]. Kernels that take no notice of the attribute and want a bias of each head have every
+ * mask as [1, h, n, n].
  */
-export function multiHeadAttention(problem, { heedsCausal = true } = {}) {
+export function multiHeadAttention(problem, { biasOfEachHead = false } = {}) {
   const { n, h, d } = problem;
-  const causal = heedsCausal && isCausal(problem);
+  const causal = isCausal(problem) && !biasOfEachHead;
   const biased = !isFull(problem) && !causal;
   return {
     operator: 'MultiHeadAttention',
@@ -21,10 +22,7 @@ export function multiHeadAttention(problem, { heedsCausal = true } = {}) {
       floatAttribute('scale', 1 / Math.sqrt(d)),
       intAttribute('unidirectional', causal ? 1 : 0),
     ],
-    inputs: [
-      ...tokens(problem),
-      ...(biased ? [null, null, { name: 'bias', data: additiveMask(problem), shape: [1, 1, n, n] }] : []),
-    ],
+    inputs: [...tokens(problem), ...(biased ? [null, null, attentionBias(problem, biasOfEachHead ? h : 1)] : [])],
     outputs: { out: [1, n, h * d] },
   };
 }
@@ -65,6 +63,14 @@ export async function prepareWith({ InferenceSession, Tensor }, options, node) {
     },
     result: () => out.data,
   };
+}
+
+function attentionBias(problem, heads) {
+  const { n } = problem;
+  const mask = additiveMask(problem);
+  const data = new Float32Array(heads * n * n);
+  for (let head = 0; head < heads; head++) data.set(mask, head * n * n);
+  return { name: 'bias', data, shape: [1, heads, n, n] };
 }
 
 function tokens({ q, k, v, n, h, d }) {

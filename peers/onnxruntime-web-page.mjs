@@ -5,8 +5,7 @@ import { prepareOnGpu } from './onnx-webgpu.mjs';
 export async function open({ threads, backend }, operator = multiHeadAttention) {
   if (backend === 'webgpu') {
     const ort = await import('onnxruntime-web');
-    // These kernels take no notice of MultiHeadAttention's attribute for causal attention.
-    return { prepare: (problem) => prepareOnGpu(ort, operator(problem, { heedsCausal: false })) };
+    return { prepare: (problem) => prepareOnGpu(ort, operator(problem, { biasOfEachHead: true })) };
   }
   const ort = await import('onnxruntime-web/wasm');
   ort.env.wasm.numThreads = threads;

@@ -35,7 +35,7 @@ function options(rows: readonly BenchRow[], width: number): Plot.PlotOptions {
     y: { type: 'log', domain, ticks, tickFormat: String, label: '↑ Useful GF/s' },
     fx: { label: null, domain: [...new Set(measured.map(({ mask }) => mask))] },
     fy: { label: null, tickFormat: (d: number) => `d = ${d}` },
-    color: { scheme: 'Observable10', domain: labels },
+    color: { scheme: labels.length > 10 ? 'Paired' : 'Observable10', domain: labels },
     marks: [
       Plot.gridY(ticks, { stroke: 'var(--line)', strokeOpacity: 1 }),
       Plot.frame({ stroke: 'var(--line)' }),

@@ -21,7 +21,7 @@ export interface BrowserHost {
 }
 
 /** An open page. */
-export interface Page {
+interface Page {
   /** Closes the page if the signal aborts first: a computing page hears nothing else. */
   ask<Q extends QuestionName>(
     question: Q,

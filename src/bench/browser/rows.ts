@@ -35,7 +35,7 @@ const PAGE_PEERS: Readonly<Record<string, PagePeer>> = {
   },
   'onnxruntime-web-no-subgroups-page': {
     name: 'onnxruntime-web-no-subgroups',
-    label: 'onnxruntime-web native, no subgroups',
+    label: 'onnxruntime-web, no subgroups',
     how: 'the same on a device that does not offer subgroups',
     backends: ['webgpu'],
   },
@@ -85,7 +85,7 @@ export function pageGroups(
       row('saccade', 'Saccade'),
       ...(peers ? peersOn(backend, mask.name as MaskName) : []).map(([module, { name, label, how }]) => ({
         ...row(name, label, module),
-        how: `${BACKENDS[backend]}: ${how}`,
+        how,
       })),
     ];
   });

@@ -1,0 +1,195 @@
+/** `saccade bench --browser` in Chromium, on the built library; the peers of these tests are made up. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { inPage } from '../src/bench/browser/contender';
+import { type BrowserHost, openBrowser } from '../src/bench/browser/host';
+import { Measurement } from '../src/bench/measure';
+import type { BenchOptions } from '../src/bench/options';
+import { MASKS, type Problem } from '../src/bench/problem';
+import { runSuite } from '../src/bench/run';
+import { Runtimes } from '../src/bench/runtimes';
+import { attentionSuite } from '../src/bench/suites/attention';
+import { formatReport } from '../src/bench/table';
+import { CHROMIUM } from './chromium';
+import { launchChromium } from './page';
+
+const TINY: BenchOptions = {
+  n: [20],
+  d: [8],
+  masks: ['full', 'window'],
+  heads: 2,
+  threads: 2,
+  simd: undefined,
+  repeats: 2,
+  limit: 30,
+  calls: 1,
+  peers: false,
+  browser: true,
+  only: [],
+  inProcess: false,
+};
+const PATIENCE = { limit: 30_000, warmUp: 5, sample: 1 };
+const PROBLEM: Problem = { n: 6, h: 1, d: 4, mask: MASKS.causal };
+const { signal } = new AbortController();
+const say = () => {};
+
+let peers: string;
+beforeAll(async () => {
+  peers = await mkdtemp(join(tmpdir(), 'saccade-page-peers-'));
+  await writeFile(join(peers, 'imports.json'), '{}');
+});
+afterAll(() => rm(peers, { recursive: true }));
+afterEach(() => vi.unstubAllEnvs());
+
+/** The outcome of a made-up peer, whose module is `source`, and of Saccade after it, in the same browser. */
+async function measure(host: BrowserHost, source: string, limit = PATIENCE.limit) {
+  await writeFile(join(peers, 'rival.mjs'), source);
+  const contenders = [{ peer: 'rival' }, {}].map((who) => inPage(host, 'x', { ...who, backend: 'wasm', threads: 1 }));
+  const entries = contenders.map((contender) => ({ contender, problem: PROBLEM, hasPeak: false }));
+  return new Measurement(new Runtimes(), 1, { ...PATIENCE, limit }).run(entries, {});
+}
+
+async function withHeadless<T>(work: (host: BrowserHost) => Promise<T>): Promise<T> {
+  const host = await openBrowser(true, { signal, say, peers });
+  try {
+    return await work(host);
+  } finally {
+    await host.close();
+  }
+}
+
+test('attention in headless Chromium: right on wasm and on WebGPU, or a row says that there is none', async () => {
+  const report = await withHeadless((browser) => runSuite(attentionSuite, TINY, { browser, patience: PATIENCE }));
+  expect(report.rows.map(({ name, mask }) => `${name} ${mask}`)).toEqual([
+    'saccade-wasm full',
+    'saccade-webgpu full',
+    'saccade-wasm window',
+    'saccade-webgpu window',
+  ]);
+  const gpu = report.runtime.find((fact) => fact.startsWith('GPU: ')) as string;
+  const noGpu = gpu.includes('no WebGPU adapter');
+  for (const { name, status, measures, threads, reason, command } of report.rows) {
+    expect(command).toBe(
+      `saccade bench attention --n 20 --d 8 --masks ${command.includes('full') ? 'full' : 'window'} --heads 2 --repeats 2 --browser --only ${name}`,
+    );
+    if (name === 'saccade-webgpu' && noGpu) {
+      expect([status, reason]).toEqual(['failed', expect.stringMatching(/no WebGPU|no adapter/)]);
+      continue;
+    }
+    expect(status).toBe('ok');
+    expect(measures.error).toBeLessThan(1e-6);
+    expect(measures.time).toBeGreaterThan(0);
+    expect(measures.memory).toBeGreaterThan(0);
+    expect(measures.ratio).toBe(1);
+    expect(threads).toBe(name === 'saccade-wasm' ? 2 : undefined);
+  }
+  expect(report.measures).not.toContain('peakShare');
+  expect(report.machine.runtime).toMatch(/^Chromium [\d.]+, headless$/);
+  expect(report.runtime).toContainEqual(expect.stringMatching(/^threads: \d+ \(one per core, on Web Workers\)$/));
+  expect(report.notes?.some((note) => note.includes('not GPUs'))).toBe(gpu.endsWith('in software'));
+  for (const note of report.notes ?? []) expect(formatReport(report)).toContain(note);
+});
+
+test('whatever becomes of a page, it is a row with a reason, and the next contender is measured', async () => {
+  await withHeadless(async (host) => {
+    const prepared = (run: string) => `
+      export const open = () => ({ threads: 1, prepare: ({ v }) => ({ run() { ${run} }, result: () => v }) });`;
+    const cases = [
+      ['export const open = () => { throw new Error("no such backend"); };', /^no such backend$/, 'failed'],
+      ['import "./absent.mjs";', /absent|dynamically imported module/, 'failed'],
+      [prepared(''), /^it differs from the float64 reference/, 'wrong'],
+      [
+        prepared('window.close(); location.href = "about:blank"; return new Promise(() => {});'),
+        /^its page /,
+        'failed',
+      ],
+      [prepared('const all = []; for (;;) all.push(new Array(1e6).fill(1.5));'), /page (crashed|was closed)/, 'failed'],
+    ] as const;
+    for (const [source, reason, status] of cases) {
+      const [rival, saccade] = await measure(host, source);
+      expect(rival).toMatchObject({ status, reason: expect.stringMatching(reason) });
+      expect(saccade).toMatchObject({ status: 'ok' });
+    }
+    const [rival, saccade] = await measure(host, prepared('for (;;);'), 4000);
+    expect(rival).toMatchObject({ status: 'too slow', reason: 'a call took longer than the limit of 4 s' });
+    expect(saccade).toMatchObject({ status: 'ok' });
+  });
+}, 120_000);
+
+test('an error that a GPU reports and nobody catches fails the call', async () => {
+  const run = (act: string) => `
+    export async function open() {
+      const adapter = await navigator.gpu.requestAdapter();
+      const device = await adapter.requestDevice();
+      return {
+        prepare: ({ v }) => ({ async run() { ${act} await device.queue.onSubmittedWorkDone(); }, result: () => v }),
+      };
+    }`;
+  await withHeadless(async (host) => {
+    if (host.facts.some((fact) => fact.includes('no WebGPU adapter'))) return;
+    const [rival] = await measure(host, run('device.createBuffer({ size: 4, usage: 0 });'));
+    expect(rival).toMatchObject({ status: 'failed', reason: expect.stringMatching(/^the GPU reported: .*usage/i) });
+  });
+});
+
+test('a browser that runs already is measured by its address, and goes on running', async () => {
+  const port = await freePort();
+  const browser = await chromium.launch({ ...CHROMIUM, args: [...CHROMIUM.args!, `--remote-debugging-port=${port}`] });
+  try {
+    const host = await openBrowser(`http://127.0.0.1:${port}`, { signal, say });
+    expect(host.machine.runtime).toMatch(/^Chromium [\d.]+ at http/);
+    const { rows } = await runSuite(attentionSuite, { ...TINY, only: ['saccade-wasm'] }, { browser: host });
+    expect(rows.map(({ status }) => status)).toEqual(['ok', 'ok']);
+    await host.close();
+    expect(browser.isConnected()).toBe(true);
+  } finally {
+    await browser.close();
+  }
+});
+
+test("a user's own browser is measured in frames of a page that it is sent to, until that page is closed", async () => {
+  const browser = await launchChromium();
+  try {
+    const page = await browser.newPage();
+    const invite = (line: string) => void page.goto(/http:\S+/.exec(line)?.[0] as string);
+    const host = await openBrowser('wait', { signal, say: invite });
+    expect(host.machine.runtime).toContain('HeadlessChrome');
+    const { rows } = await runSuite(attentionSuite, { ...TINY, only: ['saccade-wasm'] }, { browser: host });
+    expect(rows.map(({ status, threads }) => [status, threads])).toEqual([
+      ['ok', 2],
+      ['ok', 2],
+    ]);
+    await page.close();
+    await expect(host.open(signal)).rejects.toThrow('its page was closed');
+    await host.close();
+  } finally {
+    await browser.close();
+  }
+});
+
+test('no Chromium, and nothing at an address: each says the remedy', async () => {
+  const nowhere = `http://127.0.0.1:${await freePort()}`;
+  await expect(openBrowser(nowhere, { signal, say })).rejects.toThrow(
+    /^--browser: no browser answers at http:\S+ \(.*\): start one with --remote-debugging-port/,
+  );
+  vi.stubEnv('CHROMIUM', '/nowhere/chromium');
+  await expect(openBrowser(true, { signal, say })).rejects.toThrow(/^no Chromium .*say where it is in CHROMIUM$/);
+});
+
+test('an interrupt while no browser comes ends the wait', async () => {
+  const controller = new AbortController();
+  const waiting = openBrowser('wait', { signal: controller.signal, say: () => controller.abort() });
+  await expect(waiting).rejects.toMatchObject({ name: 'AbortError' });
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
