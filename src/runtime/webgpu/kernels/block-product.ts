@@ -85,53 +85,43 @@ for (var at = lane; at < ${TERMS * quads}u; at += ${LANES}u) {
 }`;
 }
 
-/** Fills in a factor whose terms lie side by side in memory: `quad(row, term)` is four terms of a row (or column). */
-export function stageTransposed(factor: Factor, halves: 1 | 2, quad: (row: string, term: string) => string): string {
+/** Fills in a factor whose terms lie side by side in memory: `element(row, term)` is one term of a row (or column). */
+export function stageTransposed(factor: Factor, halves: 1 | 2, element: (row: string, term: string) => string): string {
   return `
-if (lane < ${32 * halves}u) {
-  let term = 4 * (lane % 4);
-  let row = 4 * (lane / 4);
-  ${range(4)
-    .map((r) => `let quad${r} = ${quad(`(row + ${r})`, 'term')};`)
-    .join('\n  ')}
-  ${range(4)
-    .map(
-      (t) =>
-        `${factor(`(term + ${t})`, 'lane / 4')} = vec4f(${range(4)
-          .map((r) => `quad${r}[${t}]`)
-          .join(', ')});`,
-    )
-    .join('\n  ')}
+for (var at = lane; at < ${TERMS * 8 * halves}u; at += ${LANES}u) {
+  let term = at % ${TERMS}u;
+  let row = 4 * (at / ${TERMS}u);
+  ${factor('term', `at / ${TERMS}u`)} = vec4f(${range(4)
+    .map((r) => element(`(row + ${r})`, 'term'))
+    .join(', ')});
 }`;
 }
 
-/** Hands out the result by quads, 32 rows at a time: `put(row, column, quad)` is done for each once. */
+/** Hands out the result by quads, 32 rows and columns at a time: `put(row, column, quad)` is done for each once. */
 export function unload(name: string, block: Block, put: (row: string, column: string, quad: string) => string): string {
   const { rows, columns } = block;
-  const quads = 8 * columns;
-  const keep = (p: number) =>
-    range(4)
-      .flatMap((r) =>
-        range(columns).map(
-          (q) => `slabs[(lane / 8 * 4 + ${r}) * ${quads} + lane % 8 + ${8 * q}] = ${name}${4 * p + r}_${q};`,
-        ),
-      )
-      .join('\n    ');
+  const parts = range(rows * columns);
+  // Which of its registers an invocation stores is chosen, not branched to: that compiles faster.
+  const chosen = (r: number) =>
+    parts.slice(1).reduce((before, part) => `select(${before}, ${nameOf(part, r)}, part == ${part})`, nameOf(0, r));
+  const nameOf = (part: number, r: number) => `${name}${4 * Math.floor(part / columns) + r}_${part % columns}`;
   return `
-for (var half = 0u; half < ${rows}u; half++) {
+for (var part = 0u; part < ${parts.length}; part++) {
   workgroupBarrier();
-  ${rows === 1 ? keep(0) : `if (half == 0) {\n    ${keep(0)}\n  } else {\n    ${keep(1)}\n  }`}
+  ${range(4)
+    .map((r) => `slabs[(lane / 8 * 4 + ${r}) * 8 + lane % 8] = ${chosen(r)};`)
+    .join('\n  ')}
   workgroupBarrier();
-  for (var at = lane; at < ${32 * quads}u; at += ${LANES}u) {
-    let row = 32 * half + at / ${quads};
-    let column = 4 * (at % ${quads});
+  for (var at = lane; at < 256; at += ${LANES}) {
+    let row = 32 * (part / ${columns}) + at / 8;
+    let column = 32 * (part % ${columns}) + 4 * (at % 8);
     let quad = slabs[at];
     ${put('row', 'column', 'quad')}
   }
 }`;
 }
 
-/** Numbers of an operand x [b,n,heads,columns] that is read by `row_x`. */
+/** Numbers of an operand x [b,n,heads,columns] that is read by `quad_x` or `element_x`. */
 export const rowsNumbers = <Name extends string>(name: Name) =>
   ({ [`${name}_own`]: 'u32', [`${name}_width`]: 'u32', [`${name}_heads`]: 'u32' }) as Readonly<
     Record<`${Name}_${'own' | 'width' | 'heads'}`, 'u32'>
@@ -141,11 +131,20 @@ export const rowsNumbers = <Name extends string>(name: Name) =>
  * Four columns of a row, from a multiple of 4 on; past the tensor's own there may be one of ones, then there are zeros,
  * as there are if the row is none. `head` is one of h.
  */
-export const rowsCode = (name: string) => `
-fn row_${name}(batch: u32, row: u32, is_row: bool, head: u32, column: u32) -> vec4f {
+export const quadsCode = (name: string) => `
+fn quad_${name}(batch: u32, row: u32, is_row: bool, head: u32, column: u32) -> vec4f {
   let own = select(column, 0, column >= numbers.${name}_own);
   let at = at_${name}(batch, select(0, row, is_row), head * numbers.${name}_heads / numbers.h, own);
   let columns = vec4u(column) + vec4u(0, 1, 2, 3);
   let padded = select(vec4f(), vec4f(1), columns < vec4u(numbers.${name}_width));
-  return select(vec4f(), select(padded, load4_${name}(at), columns < vec4u(numbers.${name}_own)), is_row);
+  return select(vec4f(), select(padded, load4_${name}(at), columns < vec4u(numbers.${name}_own)), vec4<bool>(is_row));
+}`;
+
+/** One of these columns. */
+export const elementsCode = (name: string) => `
+fn element_${name}(batch: u32, row: u32, is_row: bool, head: u32, column: u32) -> f32 {
+  let is_own = column < numbers.${name}_own;
+  let at = at_${name}(batch, select(0, row, is_row), head * numbers.${name}_heads / numbers.h, select(0, column, is_own));
+  let padded = select(0.0, 1.0, column < numbers.${name}_width);
+  return select(0.0, select(padded, load_${name}(at), is_own), is_row);
 }`;

@@ -11,11 +11,12 @@ import { type Kernel, type OperandSpec, variants } from '../kernel';
 import {
   type Block,
   clear,
+  elementsCode,
   LANES,
   left,
   multiply,
+  quadsCode,
   right,
-  rowsCode,
   rowsNumbers,
   slabs,
   stage,
@@ -31,6 +32,7 @@ const BLOCK: Block = { rows: 2, columns: 2 };
 const [LEFT, RIGHT] = [left(BLOCK), right(BLOCK)];
 
 const ROWS: OperandSpec = { access: 'read', rank: 4, vector: true };
+const ELEMENTS: OperandSpec = { access: 'read', rank: 4 };
 /** [heads, places + 1, d, e], e a multiple of 4 with zeros in columns to spare; the last place is that after a round. */
 const STATES = { places: 'u32', d: 'u32', e: 'u32' } as const;
 const statesCode = `
@@ -56,8 +58,8 @@ export const statesKernel = variants(
     numbers: { ...PASS, ...STATES, chunk: 'u32', ...rowsNumbers('k'), ...rowsNumbers('v') },
     body: `
 ${slabs(BLOCK)}
-${rowsCode('k')}
-${rowsCode('v')}
+${quadsCode('k')}
+${quadsCode('v')}
 ${statesCode}
 ${rowCode}
 ${decays ? powerCode : ''}
@@ -80,9 +82,9 @@ fn run(task: u32, lane: u32) {
       let is_row = l < count;
       let row = row_of(first + l);
       let column = at % ${CHUNK / 4} * 4;
-      let key = row_k(batch, row, is_row, head, first_row + column);
+      let key = quad_k(batch, row, is_row, head, first_row + column);
       ${LEFT(`at / ${CHUNK / 4}`, 'column / 4')} = key${decays ? ' * power(head, select(0, count - l - numbers.lead, is_row))' : ''};
-      ${RIGHT(`at / ${CHUNK / 4}`, 'column / 4')} = row_v(batch, row, is_row, head, first_column + column);
+      ${RIGHT(`at / ${CHUNK / 4}`, 'column / 4')} = quad_v(batch, row, is_row, head, first_column + column);
     }
     workgroupBarrier();
     ${multiply('sum', BLOCK)}
@@ -162,12 +164,12 @@ fn run(task: u32, lane: u32) {
 export const scoresKernel: Kernel = {
   name: 'linear scores',
   invocations: LANES,
-  operands: { q: ROWS, k: ROWS, powers: { access: 'read' }, scores: { access: 'write', vector: true } },
+  operands: { q: ELEMENTS, k: ELEMENTS, powers: { access: 'read' }, scores: { access: 'write', vector: true } },
   numbers: { ...PASS, ...rowsNumbers('q'), ...rowsNumbers('k') },
   body: `
 ${slabs(BLOCK)}
-${rowsCode('q')}
-${rowsCode('k')}
+${elementsCode('q')}
+${elementsCode('k')}
 ${rowCode}
 ${powerCode}
 fn run(task: u32, lane: u32) {
@@ -180,8 +182,8 @@ fn run(task: u32, lane: u32) {
   ${clear('score', BLOCK)}
   for (var begin = 0u; begin < numbers.q_width; begin += ${TERMS}) {
     workgroupBarrier();
-    ${stageTransposed(LEFT, 2, (row, term) => `row_k(batch, row_of(first + ${row}), ${row} < count, head, begin + ${term})`)}
-    ${stageTransposed(RIGHT, 2, (row, term) => `row_q(batch, row_of(first + ${row}), ${row} < count, head, begin + ${term})`)}
+    ${stageTransposed(LEFT, 2, (row, term) => `element_k(batch, row_of(first + ${row}), ${row} < count, head, begin + ${term})`)}
+    ${stageTransposed(RIGHT, 2, (row, term) => `element_q(batch, row_of(first + ${row}), ${row} < count, head, begin + ${term})`)}
     workgroupBarrier();
     ${multiply('score', BLOCK)}
   }
@@ -212,7 +214,7 @@ export const outputsKernel = variants(
     name: `linear outputs, ${causal ? 'causal' : 'all'}`,
     invocations: LANES,
     operands: {
-      ...{ q: ROWS, states: { access: 'read', vector: true } },
+      ...{ q: ELEMENTS, states: { access: 'read', vector: true } },
       ...(causal && { v: ROWS, powers: { access: 'read' }, scores: { access: 'read', vector: true } }),
       out: { access: 'write', rank: 4, vector: true },
       ...(normalised && { denominator: { access: 'write' }, vanished: { access: 'write' } }),
@@ -224,15 +226,11 @@ export const outputsKernel = variants(
     },
     body: `
 ${slabs(BLOCK)}
-${rowsCode('q')}
-${causal ? rowsCode('v') + powerCode : ''}
+${elementsCode('q')}
+${causal ? quadsCode('v') + powerCode : ''}
 ${rowCode}
 ${statesCode}
-/// Four columns of a row of the state, or zeros where it has no such row.
-fn state_quad(state: u32, row: u32, column: u32) -> vec4f {
-  let is_quad = row < ${transposed ? 'numbers.width' : 'numbers.q_width'} && column < numbers.e;
-  return select(vec4f(), load4_states(state + select(0, row * numbers.e + column, is_quad)), is_quad);
-}
+${transposed ? stateElement : stateQuad}
 ${normalised ? `var<workgroup> denominators: array<f32, ${CHUNK}>;` : ''}
 fn run(task: u32, lane: u32) {
   let across = (numbers.width + ${CHUNK - 1}) / ${CHUNK};
@@ -254,11 +252,11 @@ fn run(task: u32, lane: u32) {
       LEFT,
       2,
       (row, term) =>
-        `row_q(batch, row_of(first + ${row}), ${row} < count, head, begin + ${term})${causal ? ` * power(head, min(${row} + numbers.lead, ${CHUNK}u))` : ''}`,
+        `element_q(batch, row_of(first + ${row}), ${row} < count, head, begin + ${term})${causal ? ` * power(head, min(${row} + numbers.lead, ${CHUNK}u))` : ''}`,
     )}
     ${
       transposed
-        ? stageTransposed(RIGHT, 2, (row, term) => `state_quad(state, first_column + ${row}, begin + ${term})`)
+        ? stageTransposed(RIGHT, 2, (row, term) => `state_element(state, first_column + ${row}, begin + ${term})`)
         : stage(RIGHT, 2, (term, column) => `state_quad(state, begin + ${term}, first_column + ${column})`)
     }
     ${
@@ -269,7 +267,7 @@ fn run(task: u32, lane: u32) {
         let l = key + at / ${CHUNK / 4};
         let column = at % ${CHUNK / 4} * 4;
         ${LEFT(`at / ${CHUNK / 4}`, 'column / 4')} = load4_scores(((place * numbers.chunks + chunk) * ${CHUNK} + l) * ${CHUNK} + column);
-        ${RIGHT(`at / ${CHUNK / 4}`, 'column / 4')} = row_v(batch, row_of(first + l), l < count, head, first_column + column);
+        ${RIGHT(`at / ${CHUNK / 4}`, 'column / 4')} = quad_v(batch, row_of(first + l), l < count, head, first_column + column);
       }
     }`
         : ''
@@ -291,6 +289,18 @@ fn run(task: u32, lane: u32) {
 }`,
   }),
 );
+
+/** Four columns of a row of the state, or one; zeros where it has none. */
+const stateQuad = `
+fn state_quad(state: u32, row: u32, column: u32) -> vec4f {
+  let is_quad = row < numbers.q_width && column < numbers.e;
+  return select(vec4f(), load4_states(state + select(0, row * numbers.e + column, is_quad)), vec4<bool>(is_quad));
+}`;
+const stateElement = `
+fn state_element(state: u32, row: u32, column: u32) -> f32 {
+  let is_element = row < numbers.width && column < numbers.e;
+  return select(0.0, load_states(state + select(0, row * numbers.e + column, is_element)), is_element);
+}`;
 
 /** Sums of keys are the state's last column; scores are sums already. */
 const addToDenominator = (causal: boolean) => `
