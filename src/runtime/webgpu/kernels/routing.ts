@@ -73,7 +73,7 @@ const routeLogitsKernel = variants(
     }),
 );
 
-const BANK_LANES = 256;
+const BANK_LANES = 64;
 
 /** Sums of gradOut over the rows that chose an entry; a task is an entry. */
 const routeBankKernel = variants(
