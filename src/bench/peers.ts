@@ -6,9 +6,10 @@ import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { freemem, homedir, tmpdir } from 'node:os';
+import { freemem, tmpdir } from 'node:os';
 import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cacheFolder } from '../cache-folder';
 import { UnsupportedError } from '../errors';
 import type { Band } from '../masks/band';
 import type { Contender, Session } from './contender';
@@ -227,17 +228,10 @@ function isOwn(folder: string): boolean {
 
 async function copyToCache(source: string): Promise<string> {
   const names = (await readdir(source)).filter((name) => name !== 'node_modules').sort();
-  const folder = join(cacheFolder(), 'saccade', `peers-${(await fingerprint(source, names)).slice(0, 12)}`);
+  const folder = join(cacheFolder(), `peers-${(await fingerprint(source, names)).slice(0, 12)}`);
   await mkdir(folder, { recursive: true });
   for (const name of names) await copyFile(join(source, name), join(folder, name));
   return folder;
-}
-
-function cacheFolder(): string {
-  const { XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
-  if (XDG_CACHE_HOME) return XDG_CACHE_HOME;
-  if (process.platform === 'win32' && LOCALAPPDATA) return LOCALAPPDATA;
-  return process.platform === 'darwin' ? join(homedir(), 'Library', 'Caches') : join(homedir(), '.cache');
 }
 
 async function fingerprint(folder: string, names: readonly string[]): Promise<string> {

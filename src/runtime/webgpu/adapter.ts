@@ -24,7 +24,12 @@ export interface GpuOptions {
   readonly powerPreference?: 'low-power' | 'high-performance' | undefined;
   /** Whether kernels may use subgroups, or of which size, a power of two; default: where the adapter has them, of any size. */
   readonly subgroups?: boolean | number | undefined;
+  /** How kernels are cut, as `tuneWebGpu()` found; default in Node: what `saccade tune` stored; else a table's. */
+  readonly sizes?: GpuSizes | undefined;
 }
+
+/** Sizes of kernels, by the entry of the library's table that they take the place of; they differ between versions. */
+export type GpuSizes = Readonly<Record<string, object>>;
 
 export interface OpenDevice {
   readonly device: GPUDevice;
@@ -32,7 +37,7 @@ export interface OpenDevice {
   readonly isOwn: boolean;
 }
 
-const OPTION_NAMES = ['device', 'powerPreference', 'subgroups'];
+const OPTION_NAMES = ['device', 'powerPreference', 'subgroups', 'sizes'];
 const WANTED_LIMITS = [
   'maxBufferSize',
   'maxStorageBufferBindingSize',
@@ -65,9 +70,17 @@ export async function openDevice(options: GpuOptions): Promise<OpenDevice> {
   }
 }
 
+/** What older platforms do not tell of a device is empty. */
+export const adapterOf = ({ adapterInfo }: GPUDevice): Partial<GPUAdapterInfo> => adapterInfo ?? {};
+
 /** The adapter in words. */
 export function describeAdapter({ vendor, architecture, device, description }: Partial<GPUAdapterInfo>): string {
   return description || [vendor, architecture, device].filter(Boolean).join(' ') || 'unnamed';
+}
+
+/** What tells an adapter and its driver from others. */
+export function identifyAdapter({ vendor, architecture, device, description }: Partial<GPUAdapterInfo>): string {
+  return [vendor, architecture, device, description].filter(Boolean).join(', ') || 'unnamed';
 }
 
 /** Whether the adapter computes on the CPU. */
@@ -103,7 +116,7 @@ function limitsOf({ limits }: GPUAdapter): Record<string, number> {
   return Object.fromEntries(WANTED_LIMITS.map((name) => [name, limits[name]]));
 }
 
-const isNode = () => globalThis.process?.versions?.node !== undefined;
+export const isNode = () => globalThis.process?.versions?.node !== undefined;
 
 const NO_ADAPTER = {
   node: 'install a Vulkan driver (on Debian and Ubuntu `apt install mesa-vulkan-drivers` has those of AMD and Intel and one in software; NVIDIA brings its own)',

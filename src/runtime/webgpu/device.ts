@@ -1,6 +1,7 @@
 /** One GPU device: what it offers, its pipelines, and what becomes of calls when it fails or is lost. */
 import { BackendError, DisposedError, UnsupportedError } from '../../errors';
-import { describeAdapter, type GpuOptions, isSoftware, openDevice } from './adapter';
+import { adapterOf, describeAdapter, type GpuOptions, isSoftware, openDevice } from './adapter';
+import { type ChosenSizes, chooseSizes } from './chosen-sizes';
 import { type Form, type Kernel, partBytes, shaderOf } from './kernel';
 import { GPU_STAGE_COMPUTE } from './memory';
 
@@ -15,6 +16,7 @@ export class Device {
   readonly subgroups: boolean;
   /** Whether it computes on the CPU. */
   readonly isSoftware: boolean;
+  readonly sizes: ChosenSizes;
   readonly #isOwn: boolean;
   readonly #asked: GpuOptions;
   readonly #pipelines = new WeakMap<Kernel, Map<string, Pipeline | Promise<Pipeline>>>();
@@ -26,22 +28,16 @@ export class Device {
 
   static async open(options: GpuOptions): Promise<Device> {
     const { device, isOwn } = await openDevice(options);
-    const missing = missingSubgroups(device, options.subgroups);
-    if (missing) {
-      if (isOwn) device.destroy();
-      throw new UnsupportedError(
-        `webgpu.subgroups = ${options.subgroups} cannot be had: ${missing}; leave the option out, or request the feature for a device of your own`,
-      );
-    }
-    const opened = new Device(device, isOwn, options);
+    const opened = new Device(device, isOwn, options, await settle(device, isOwn, options));
     // A device that was lost before says so at once.
     await Promise.race([device.lost, Promise.resolve()]);
     opened.check();
     return opened;
   }
 
-  private constructor(gpu: GPUDevice, isOwn: boolean, asked: GpuOptions) {
+  private constructor(gpu: GPUDevice, isOwn: boolean, asked: GpuOptions, sizes: ChosenSizes) {
     this.gpu = gpu;
+    this.sizes = sizes;
     this.#isOwn = isOwn;
     this.#asked = asked;
     this.subgroups = asked.subgroups === undefined ? gpu.features.has('subgroups') : asked.subgroups !== false;
@@ -149,6 +145,7 @@ export class Device {
       `adapter: ${describeAdapter(adapter)}${this.isSoftware ? ' (software: no GPU, but its results are the same)' : ''}${this.#isOwn ? '' : ", on the caller's device"}`,
       `subgroups: ${this.subgroups ? `${least === most ? least : `${least} to ${most}`} invocations` : this.#asked.subgroups === false ? 'not used, as asked' : 'this device has none'}`,
       'f16: stored as such, computed in f32; needs no shader-f16',
+      `sizes: ${this.sizes.origin}`,
       `timestamps: ${features.has('timestamp-query') ? 'yes' : 'no'}`,
       `limits: buffers of ${mebibytes(limits.maxBufferSize)}, bindings of ${mebibytes(limits.maxStorageBufferBindingSize)} (larger tensors are bound in parts), workgroup memory of ${limits.maxComputeWorkgroupStorageSize / 1024} KiB`,
     ];
@@ -198,6 +195,22 @@ export class Device {
   }
 }
 
+/** The sizes of a new device's kernels; one that cannot have what is asked for is given up. */
+async function settle(gpu: GPUDevice, isOwn: boolean, { subgroups, sizes }: GpuOptions): Promise<ChosenSizes> {
+  try {
+    const missing = missingSubgroups(gpu, subgroups);
+    if (missing) {
+      throw new UnsupportedError(
+        `webgpu.subgroups = ${subgroups} cannot be had: ${missing}; leave the option out, or request the feature for a device of your own`,
+      );
+    }
+    return await chooseSizes(gpu, isOwn, sizes);
+  } catch (error) {
+    if (isOwn) gpu.destroy();
+    throw error;
+  }
+}
+
 /** The smallest and the largest, where one is not asked for. */
 function subgroupSizes(gpu: GPUDevice, asked: GpuOptions['subgroups']): (number | undefined)[] {
   const { subgroupMinSize, subgroupMaxSize } = adapterOf(gpu);
@@ -222,8 +235,5 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const lossOf = (reason: string, message: string) =>
   `the GPU device was lost (${[reason, message].filter(Boolean).join(': ')}): its tensors are gone; make a new runtime with createRuntime()`;
-
-/** What older platforms do not tell of a device is empty. */
-const adapterOf = ({ adapterInfo }: GPUDevice): Partial<GPUAdapterInfo> => adapterInfo ?? {};
 
 const mebibytes = (bytes: number) => `${Math.floor(bytes / 2 ** 20)} MiB`;

@@ -14,6 +14,8 @@ const SIZES: Readonly<Record<DeviceClass, Sizes>> = {
   discrete: { attention: { queries: 64, keys: 64, columns: 8, rows: 4, depth: 32, values: 32 } },
 };
 
-export function sizesOf(device: Device): Sizes {
-  return SIZES[device.isSoftware ? 'software' : 'discrete'];
-}
+/** The table's row for a device. */
+export const tableSizes = (isSoftware: boolean): Sizes => SIZES[isSoftware ? 'software' : 'discrete'];
+
+/** What a device's kernels are cut by: the table's row, unless others were tuned or given. */
+export const sizesOf = (device: Device): Sizes => device.sizes.inUse;

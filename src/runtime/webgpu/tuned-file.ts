@@ -1,0 +1,87 @@
+/** The file that holds what `saccade tune` found, by device; for Node only. */
+import * as valibot from 'valibot';
+import { cacheFolder } from '../../cache-folder';
+import { ParseError } from '../../errors';
+import { adapterOf, type GpuSizes, identifyAdapter } from './adapter';
+import { faultOfIssue, faultOfSizes } from './size-schemas';
+
+export interface Tuned {
+  /** The day, ISO 8601. */
+  readonly date: string;
+  /** Entries of the table that were found to be slower than others. */
+  readonly sizes: GpuSizes;
+}
+
+const DEVICE = valibot.strictObject(
+  {
+    date: valibot.pipe(valibot.string('a day such as 2026-11-25'), valibot.isoDate('a day such as 2026-11-25')),
+    sizes: valibot.unknown(),
+  },
+  'the fields date, sizes and no others',
+);
+
+const FILE = valibot.strictObject(
+  { devices: valibot.record(valibot.string(), valibot.unknown(), 'an object') },
+  'an object with the field devices and no others',
+);
+
+/** Where it lies unless told otherwise. */
+export function tunedPath(): string {
+  const { join } = process.getBuiltinModule('node:path');
+  return join(cacheFolder(), 'webgpu.json');
+}
+
+/**
+ * What is stored for a device's adapter and driver.
+ * @throws {ParseError} for a file that is damaged, or whose sizes are not this version's or this device's
+ */
+export function readTuned(gpu: GPUDevice): (Tuned & { readonly path: string }) | undefined {
+  const found = readFile();
+  if (!found) return undefined;
+  const { path, text } = found;
+  const refuse = (fault: string) =>
+    new ParseError(`${path}: ${fault}; delete the file, or run \`saccade tune\`, which replaces what is wrong in it`);
+  const { devices, fault } = parse(text);
+  if (fault) throw refuse(fault);
+  const key = identifyAdapter(adapterOf(gpu));
+  if (!devices || !Object.hasOwn(devices, key)) return undefined;
+  const at = `devices[${JSON.stringify(key)}]`;
+  const device = valibot.safeParse(DEVICE, devices[key]);
+  if (!device.success) throw refuse(faultOfIssue(at, device.issues[0]));
+  const { date, sizes } = device.output;
+  const wrong = faultOfSizes(`${at}.sizes`, sizes, gpu.limits);
+  if (wrong) throw refuse(wrong);
+  return { path, date, sizes: sizes as GpuSizes };
+}
+
+/** The text of a file with what was found for a device, and with what it held of others unless that was damaged. */
+export function withTuned(text: string, device: string, tuned: Tuned): string {
+  const devices = { ...parse(text).devices, [device]: tuned };
+  return `${JSON.stringify({ devices }, undefined, 2)}\n`;
+}
+
+function parse(text: string): { devices?: Readonly<Record<string, unknown>>; fault?: string } {
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch (error) {
+    return { fault: `expected JSON, got what it is not: ${(error as Error).message}` };
+  }
+  const { success, output, issues } = valibot.safeParse(FILE, content);
+  return success ? output : { fault: faultOfIssue('the file', issues[0]) };
+}
+
+/** Undefined where there is none. */
+function readFile(): { path: string; text: string } | undefined {
+  const { readFileSync } = process.getBuiltinModule('node:fs');
+  let path: string | undefined;
+  try {
+    path = tunedPath();
+    return { path, text: readFileSync(path, 'utf8') };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    // Without a home there is no file either.
+    if (path === undefined || code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw new ParseError(`${path} cannot be read: ${message}; delete it, or make it readable`);
+  }
+}
