@@ -7,6 +7,7 @@
  * Software adapters take long to compile what is long or branches: loads are clamped rather than skipped, and what each
  * invocation does several times is a loop.
  */
+import type { Region } from '../kernel';
 
 export const LANES = 64;
 /** Terms that lie in workgroup memory at once. */
@@ -126,6 +127,12 @@ export const rowsNumbers = <Name extends string>(name: Name) =>
   ({ [`${name}_own`]: 'u32', [`${name}_width`]: 'u32', [`${name}_heads`]: 'u32' }) as Readonly<
     Record<`${Name}_${'own' | 'width' | 'heads'}`, 'u32'>
   >;
+
+/** These numbers for a tensor, and perhaps a column of ones. */
+export function rowsValues(name: string, { shape }: Region, ones = false): Record<string, number> {
+  const [, , heads, own] = shape as [number, number, number, number];
+  return { [`${name}_own`]: own, [`${name}_width`]: own + Number(ones), [`${name}_heads`]: heads };
+}
 
 /**
  * Four columns of a row, from a multiple of 4 on; past the tensor's own there may be one of ones, then there are zeros,

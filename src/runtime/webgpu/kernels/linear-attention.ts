@@ -14,7 +14,7 @@ import {
 } from '../../backend';
 import type { Dispatch, Region } from '../kernel';
 import type { Plan, Workspace } from '../queue';
-import { LANES } from './block-product';
+import { LANES, rowsValues } from './block-product';
 import { CHUNK, type Ends, outputsKernel, prefixKernel, scoresKernel, statesKernel } from './linear-passes';
 import { headSums, quotients, stepDispatches } from './linear-small';
 
@@ -28,6 +28,7 @@ const LEAST_CHUNKS = 4;
 /** Rows [b,n,heads,own] as passes read them, perhaps with a column of ones. */
 interface Rows {
   readonly region: Region;
+  readonly ones: boolean;
   readonly width: number;
 }
 
@@ -145,7 +146,7 @@ function passDispatches(
     dispatches.push({
       kernel: statesKernel({ decays: causal }),
       operands: { k: k.region, v: v.region, ...(causal && { powers }), states },
-      numbers: { ...shared, ...rows('k', k), ...rows('v', v) },
+      numbers: { ...shared, ...rowsValues('k', k.region, k.ones), ...rowsValues('v', v.region, v.ones) },
       tasks: heads * count * tilesOf(d) * tilesOf(e),
       operations: 2 * heads * count * chunk * tilesOf(d) * tilesOf(e) * CHUNK ** 2,
     });
@@ -188,7 +189,7 @@ function causalOutputs(outputs: Outputs, made: Required<Made>, numbers: Numbers,
     {
       kernel: scoresKernel,
       operands: { q: q.region, k: k.region, powers, scores },
-      numbers: { ...numbers, ...rows('q', q), ...rows('k', k) },
+      numbers: { ...numbers, ...rowsValues('q', q.region, q.ones), ...rowsValues('k', k.region, k.ones) },
       tasks,
       operations: 2 * tasks * CHUNK ** 2 * q.width,
     },
@@ -213,7 +214,7 @@ function outputsDispatch(
       ...(normaliser && { denominator: normaliser.denominator, vanished: normaliser.vanished }),
     },
     numbers: {
-      ...{ ...numbers, width, ...rows('q', q), ...(causal && rows('v', v)) },
+      ...{ ...numbers, width, ...rowsValues('q', q.region, q.ones), ...(causal && rowsValues('v', v.region, v.ones)) },
       ...(normaliser && { epsilon: normaliser.epsilon }),
     },
     tasks,
@@ -222,16 +223,11 @@ function outputsDispatch(
 }
 
 function rowsOf(region: Region, ones = false): Rows {
-  return { region, width: (region.shape[3] as number) + Number(ones) };
+  return { region, ones, width: (region.shape[3] as number) + Number(ones) };
 }
 
 const tilesOf = (columns: number) => Math.ceil(columns / CHUNK);
 const endsOf = ({ state, keySum }: State): Ends => ({ state: !!state, keySum: !!keySum });
-
-function rows(name: string, { region, width }: Rows): Record<string, number> {
-  const [, , heads, own] = region.shape as [number, number, number, number];
-  return { [`${name}_own`]: own, [`${name}_width`]: width, [`${name}_heads`]: heads };
-}
 
 /** The powers of each head's decay from 0 to `CHUNK`, rounded once: what vanishes is 0. */
 function powersOf(decay: readonly number[], workspace: Workspace): Region {
