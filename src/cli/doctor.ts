@@ -17,6 +17,8 @@ interface Way {
   readonly error?: number;
   /** Multiply-add peak in GF/s. */
   readonly peak?: number;
+  /** Of a GPU, one a line. */
+  readonly facts?: readonly string[];
 }
 
 interface Diagnosis {
@@ -30,6 +32,7 @@ interface Diagnosis {
 
 const TOLERANCE = 1e-5;
 const PROBES = 5;
+const WEBGPU = 'WebGPU';
 
 export function doctorCommand(): Command {
   return new Command('doctor')
@@ -51,7 +54,7 @@ async function diagnose(): Promise<Diagnosis> {
       machine: await describeMachine(),
       availableGiB: process.availableMemory() / 2 ** 30,
       ways,
-      chosen: ways.some(isThere) ? await runtimes.explain({}) : [],
+      chosen: ways.some(isDefault) ? await runtimes.explain({}) : [],
     };
   } finally {
     await runtimes.dispose();
@@ -65,6 +68,7 @@ function waysToAskFor(): [name: string, options: RuntimeOptions][] {
     ['relaxed SIMD, 1 thread', { simd: 'relaxed', threads: 1 }],
     [`SIMD, ${threads} threads`, { simd: 'baseline', threads }],
     [`relaxed SIMD, ${threads} threads`, { simd: 'relaxed', threads }],
+    [WEBGPU, { backend: 'webgpu' }],
   ];
 }
 
@@ -72,7 +76,8 @@ function waysToAskFor(): [name: string, options: RuntimeOptions][] {
 async function tryOut(name: string, options: RuntimeOptions, runtimes: Runtimes): Promise<Way> {
   try {
     const error = await attentionError(await runtimes.get(options));
-    return { name, error, ...(await bestPeak(options, runtimes)) };
+    const facts = options.backend === 'webgpu' ? { facts: await runtimes.explain(options) } : {};
+    return { name, error, ...(await bestPeak(options, runtimes)), ...facts };
   } catch (failure) {
     if (failure instanceof SaccadeError) return { name, missing: failure.message };
     throw failure;
@@ -104,6 +109,11 @@ function isThere(way: Way): boolean {
   return way.missing === undefined;
 }
 
+/** Whether it is there and may be used without being asked for. */
+function isDefault(way: Way): boolean {
+  return isThere(way) && way.name !== WEBGPU;
+}
+
 function report({ machine, availableGiB, ways, chosen }: Diagnosis): string {
   const columns: Column[] = [
     { header: 'way to compute' },
@@ -115,6 +125,7 @@ function report({ machine, availableGiB, ways, chosen }: Diagnosis): string {
     error?.toExponential(1) ?? 'missing',
     peak === undefined ? '' : `${peak.toPrecision(3)} GF/s`,
   ]);
+  const facts = ways.flatMap((way) => (way.facts ? ['', styleText('bold', way.name), ...way.facts] : []));
   const remedies = ways.flatMap(({ name, missing }) => (missing === undefined ? [] : [`${name}: ${missing}`]));
   return [
     formatMachine(machine),
@@ -122,12 +133,13 @@ function report({ machine, availableGiB, ways, chosen }: Diagnosis): string {
     '',
     formatTable(columns, rows),
     ...(chosen.length > 0 ? ['', styleText('bold', 'chosen unless told otherwise'), ...chosen] : []),
+    ...facts,
     ...(remedies.length > 0 ? ['', styleText('bold', 'missing'), ...remedies] : []),
   ].join('\n');
 }
 
 function refuseUnlessSound(ways: readonly Way[]): void {
-  if (!ways.some(isThere)) throw new UnsupportedError(`this machine cannot compute: ${ways[0]?.missing}`);
+  if (!ways.some(isDefault)) throw new UnsupportedError(`this machine cannot compute on its CPU: ${ways[0]?.missing}`);
   const wrong = ways.find((way) => isThere(way) && !((way.error as number) <= TOLERANCE));
   if (wrong) throw new BackendError(`${wrong.name} computes wrongly on this machine: use another, and report it`);
 }

@@ -197,7 +197,7 @@ describe('run', () => {
   test('checks options before it reads', async () => {
     const run = (...more: string[]) => ['run', 'attention', '--in', 'none', '--out', join(folder, 'out'), ...more];
     await expectRefusal(run('--threads', '0'), "'0' is invalid. It must be a whole number from 1 to 256.");
-    await expectRefusal(run('--backend', 'cuda'), 'Allowed choices are auto, reference, wasm.');
+    await expectRefusal(run('--backend', 'cuda'), 'Allowed choices are auto, reference, wasm, webgpu.');
     await expectRefusal(run('--params', '[]'), 'params of attention must be an object, got []');
     await expectRefusal(run().slice(0, -2), "required option '--out <file>' not specified");
     await expectRefusal(['run', 'attention', '--in', 'none', '--out', '/nowhere/out'], "cannot access '/nowhere'");
@@ -227,7 +227,7 @@ describe('doctor', () => {
     validate.mockRestore();
     expect(stdout).toContain('✗ relaxed SIMD, 1 thread');
     expect(stdout).toContain('use a current browser or Node');
-    expect(stderr).toMatch(/^saccade: this machine cannot compute: [^\n]+\n$/);
+    expect(stderr).toMatch(/^saccade: this machine cannot compute on its CPU: [^\n]+\n$/);
     expect(code).toBe(2);
   });
 });

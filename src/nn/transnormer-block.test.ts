@@ -217,22 +217,23 @@ describeOnBackends('TransNormerLLM', (runtime) => {
   test('the length of v does not matter to the mixer, and the future does not to the block', async () => {
     await runtime().scope(async () => {
       const gla = GatedLinearAttention.initial(runtime(), { width: 8, heads: 2, decay: [1, 0.5] }, 3);
-      const large = (x: Tensor) =>
+      const large = async (x: Tensor) =>
         runtime().tensor(
-          (x.data as Float32Array).map((value) => 100 * value),
+          ((await x.read()) as Float32Array).map((value) => 100 * value),
           x.shape,
         );
       const { q, k, v } = gla.parameters;
       // Large enough to outweigh the epsilon of the norm.
-      const base = new GatedLinearAttention({ ...gla.parameters, q: large(q), k: large(k), v: large(v) }, gla.settings);
-      const scaled = new GatedLinearAttention({ ...base.parameters, v: large(base.parameters.v) }, gla.settings);
+      const larger = { q: await large(q), k: await large(k), v: await large(v) };
+      const base = new GatedLinearAttention({ ...gla.parameters, ...larger }, gla.settings);
+      const scaled = new GatedLinearAttention({ ...base.parameters, v: await large(larger.v) }, gla.settings);
       const x = runtime().random([1, 12, 8], { seed: 4 });
       const [one, other] = [await base.forward(x), await scaled.forward(x)];
       expect(relativeError(await one.toHost(), await other.toHost())).toBeLessThan(1e-4);
 
       const model = TransnormerBlock.initial(runtime(), { width: 8, heads: 2, hidden: 22, layer: 0, layers: 2 });
       const changed = runtime().tensor(
-        (x.data as Float32Array).map((value, i) => (i < 5 * 8 ? value : -value)),
+        (await x.read()).map((value, i) => (i < 5 * 8 ? value : -value)),
         x.shape,
       );
       const [before, after] = [await (await model.forward(x)).read(), await (await model.forward(changed)).read()];

@@ -37,6 +37,7 @@ import { planBinary, planUnary } from './kernels/elementwise';
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './kernels/gated-delta-rule';
 import { planLinearAttention, planLinearAttentionBackward, planLinearAttentionStep } from './kernels/linear-attention';
 import { planMatmul } from './kernels/matmul';
+import { peakOperations, planPeak } from './kernels/peak';
 import { planReluAttention, planReluAttentionBackward } from './kernels/relu-attention';
 import { planFocus, planFocusBackward, planRoute, planRouteBackward } from './kernels/routing';
 import { planGather, planLayerNorm, planRmsNorm, planRowwise } from './kernels/rows';
@@ -105,6 +106,12 @@ export class WebGpuBackend implements Backend {
     this.#device.dispose();
     this.#queue.dispose();
     this.#memory.dispose();
+  }
+
+  async peak(rounds: number): Promise<number> {
+    await this.#queue.run((workspace) => planPeak(rounds, workspace), {});
+    await this.#queue.finish();
+    return peakOperations(rounds, this.#device);
   }
 
   attention(call: AttentionCall, control: Control): Promise<void> {

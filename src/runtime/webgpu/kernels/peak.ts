@@ -1,0 +1,45 @@
+/** Multiply-adds and nothing else: what kernels are measured against. */
+import type { Kernel } from '../kernel';
+import type { Plan, Workspace } from '../queue';
+
+const INVOCATIONS = 64;
+/** Vectors of an invocation that do not wait for each other. */
+const CHAINS = 4;
+
+const kernel: Kernel = {
+  name: 'multiply-add peak',
+  invocations: INVOCATIONS,
+  operands: { out: { access: 'write' } },
+  numbers: { rounds: 'u32', factor: 'f32' },
+  body: `
+fn run(task: u32, lane: u32) {
+  let i = task * ${INVOCATIONS} + lane;
+  let step = vec4f(f32(i), 1.0, 2.0, 3.0) * 1e-9;
+  var sums = array<vec4f, ${CHAINS}>(${Array.from({ length: CHAINS }, (_, c) => `step + ${c}.0`).join(', ')});
+  for (var round = 0u; round < numbers.rounds; round++) {
+    ${Array.from({ length: CHAINS }, (_, c) => `sums[${c}] = fma(sums[${c}], vec4f(numbers.factor), step);`).join('\n    ')}
+  }
+  store_out(i, dot(${Array.from({ length: CHAINS }, (_, c) => `sums[${c}]`).join(' + ')}, vec4f(1.0)));
+}`,
+};
+
+/** Workgroups that keep a device busy. */
+const TASKS = { software: 64, hardware: 4096 };
+
+export const peakOperations = (rounds: number, { isSoftware }: Workspace['device']): number =>
+  8 * CHAINS * rounds * INVOCATIONS * TASKS[isSoftware ? 'software' : 'hardware'];
+
+export function planPeak(rounds: number, workspace: Workspace): Plan {
+  const tasks = TASKS[workspace.device.isSoftware ? 'software' : 'hardware'];
+  return {
+    dispatches: [
+      {
+        kernel,
+        operands: { out: workspace.scratch([tasks * INVOCATIONS]) },
+        numbers: { rounds, factor: 0.5 },
+        tasks,
+        operations: peakOperations(rounds, workspace.device),
+      },
+    ],
+  };
+}
