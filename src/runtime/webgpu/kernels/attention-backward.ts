@@ -11,18 +11,19 @@ import type { AttentionBackwardCall } from '../../backend';
 import { type Dispatch, type Kernel, type Region, variants } from '../kernel';
 import type { Plan, Workspace } from '../queue';
 import { tileMap } from '../tile-map';
+import { cutOf, eachQuad, OTHERS, otherSide, ownSide, type Pairs, pairsKernel, visitCode } from './attention-pairs';
 import {
-  cutOf,
-  eachQuad,
-  OTHERS,
-  otherSide,
-  ownSide,
-  type Pairs,
-  pairsKernel,
-  visitCode,
-  weightsStride,
-} from './attention-pairs';
-import { type Block, clear, multiply, right, stage, TERMS } from './block-product';
+  type Block,
+  clear,
+  factorIn,
+  type Halves,
+  HIDDEN_ZERO,
+  multiply,
+  stage,
+  strideOf,
+  sumsOf,
+  TERMS,
+} from './product';
 import { type ScoreShader, scoreCode, scoreOperands } from './score';
 import { tilesOf } from './tiles';
 
@@ -31,7 +32,7 @@ type Gradient = 'grad_q' | 'grad_k' | 'grad_v';
 /** Blocks of 64 columns, or one of 32. */
 interface Columns {
   readonly blocks: number;
-  readonly halves: 1 | 2;
+  readonly halves: Halves;
 }
 
 const columnsOf = (extent: number): Columns =>
@@ -52,9 +53,10 @@ const PRODUCTS = {
 
 interface Variant {
   readonly own: 'queries' | 'keys';
-  readonly halves: 1 | 2;
+  readonly halves: Halves;
   readonly wanted: readonly { readonly gradient: Gradient; readonly columns: Columns }[];
   readonly score: ScoreShader;
+  readonly isSoftware: boolean;
 }
 
 const gradientsKernel = variants(({ wanted, ...variant }: Variant): Kernel => {
@@ -67,24 +69,21 @@ const gradientsKernel = variants(({ wanted, ...variant }: Variant): Kernel => {
       block: { rows: halves, columns: columns.halves } satisfies Block,
     })),
   );
-  const stride = weightsStride(pairs);
-  const weight = (term: string, quad: string) => `weights[(half + ${term}) * ${stride} + ${quad}]`;
-  const rows = (columns: 1 | 2) => right({ rows: 1, columns });
   const use = wanted.map(({ gradient }) => {
     const { left, right } = PRODUCTS[gradient];
     const slope = score.modifies ? (i: number) => `slopes[${i}] * numbers.scale` : () => 'numbers.scale';
     return `
     workgroupBarrier();
-    ${eachQuad(pairs, ({ r, q, i, s, t }) => `weights[(4 * (lane / 8) + ${r}) * ${stride} + lane % 8 + ${8 * q}] = ${left === 's' ? s : `select(${t} * ${slope(i)}, vec4f(), ${t} == vec4f())`};`)}
+    ${eachQuad(pairs, ({ r, q, i, s, t }) => `weights[(4 * (lane / 8) + ${r}) * ${strideOf(halves)} + lane % 8 + ${8 * q}] = ${left === 's' ? s : `select(${t} * ${slope(i)}, vec4f(), ${t} == vec4f())`};`)}
     for (var half = 0u; half < ${OTHERS}u; half += ${TERMS}u) {
       ${sums
         .filter((sum) => sum.gradient === gradient)
         .map(
           ({ name, first, block }) => `
       workgroupBarrier();
-      ${stage(rows(block.columns), block.columns, (term, column) => `vector_${other[right]}(batch, ${other.slot}(tile * ${OTHERS}u + half + ${term}), ${other.head}, ${first}u + ${column})`)}
+      ${stage(factorIn('staged', block.columns), block.columns, (term, column) => `vector_${other[right]}(batch, ${other.slot}(tile * ${OTHERS}u + half + ${term}), ${other.head}, ${first}u + ${column})`)}
       workgroupBarrier();
-      ${multiply(name, block, { a: weight, b: rows(block.columns) })}`,
+      ${multiply(name, block, factorIn('weights', halves, `half * ${strideOf(halves)}`), factorIn('staged', block.columns))}`,
         )
         .join('\n')}
     }`;
@@ -110,11 +109,10 @@ fn run(task: u32, lane: u32) {
   }
   ${sums
     .map(
-      ({ name, gradient, first, block: { columns } }) => `
+      ({ name, gradient, first, block, block: { columns } }) => `
   {
-    // In a loop, since the code to store is long.
-    var quads = array<vec4f, ${4 * halves * columns}>(${Array.from({ length: 4 * halves * columns }, (_, i) => `${name}${Math.floor(i / columns)}_${i % columns}`).join(', ')});
-    for (var i = 0u; i < ${4 * halves * columns}u; i++) {
+    var quads = array<vec4f, ${4 * halves * columns}>(${sumsOf(name, block).join(', ')});
+    for (var i = ${HIDDEN_ZERO}; i < ${4 * halves * columns}u; i++) {
       let r = i / ${columns};
       let token = ${mine.slot}(owner * ${32 * halves}u + r / 4 * 32 + 4 * (lane / 8) + r % 4);
       let column = ${first}u + i % ${columns} * 32 + 4 * (lane % 8);
@@ -194,7 +192,7 @@ export function planAttentionBackward(call: AttentionBackwardCall, workspace: Wo
     const wanted = gradients.map((gradient) => ({ gradient, columns: columns[gradient] }));
     const products = d + e + gradients.reduce((sum, gradient) => sum + (gradient === 'grad_v' ? e : d), 0);
     dispatches.push({
-      kernel: gradientsKernel({ own, halves, wanted, score: code.shader }),
+      kernel: gradientsKernel({ own, halves, wanted, score: code.shader, isSoftware: workspace.device.isSoftware }),
       operands: {
         ...{ ...given, map: tilesOf(map, workspace), ...scoreOperands(code, workspace) },
         ...Object.fromEntries(gradients.map((gradient) => [gradient, results[gradient]])),

@@ -10,8 +10,19 @@
  */
 import type { Kernel, OperandSpec } from '../kernel';
 import type { TileCut } from '../tile-map';
-import { type Block, clear, LANES, left, multiply, right, slabs, stageTransposed, TERMS } from './block-product';
 import { functions } from './functions';
+import {
+  type Block,
+  clear,
+  factorIn,
+  type Halves,
+  HIDDEN_ZERO,
+  LANES,
+  multiply,
+  stageTransposed,
+  strideOf,
+  TERMS,
+} from './product';
 import type { ScoreShader } from './score';
 import { TILES, tilesCode } from './tiles';
 
@@ -21,10 +32,12 @@ export const OTHERS = 32;
 export interface Pairs {
   readonly own: 'queries' | 'keys';
   /** Own rows over 32. */
-  readonly halves: 1 | 2;
+  readonly halves: Halves;
   /** Whether gradients by the scores are wanted, beside the weights. */
   readonly gradients: boolean;
   readonly score: ScoreShader;
+  /** Whether code should be short rather than unrolled, for a device that compiles for long. */
+  readonly isSoftware: boolean;
 }
 
 /** The cut of their map, which is seen from the own side. */
@@ -39,9 +52,6 @@ const SIDES = {
 
 export const ownSide = ({ own }: Pick<Pairs, 'own'>) => SIDES[own];
 export const otherSide = ({ own }: Pick<Pairs, 'own'>) => SIDES[own === 'keys' ? 'queries' : 'keys'];
-
-/** From one other row's quads to the next one's; one is spare, against conflicts of memory banks. */
-export const weightsStride = ({ halves }: Pick<Pairs, 'halves'>) => 8 * halves + 1;
 
 /** The products [other][own] of a lane. */
 const pairsBlock = ({ halves }: Pick<Pairs, 'halves'>): Block => ({ rows: 1, columns: halves });
@@ -93,8 +103,10 @@ export function pairsKernel(
 ${functions(...score.functions)}
 ${score.modifies ? score.text : ''}
 ${tilesCode(cutOf(pairs))}
-${slabs({ rows: 1, columns: 2 })}
-var<workgroup> weights: array<vec4f, ${OTHERS * weightsStride(pairs)}>;
+/// Staged rows of the other side, and of the own side or of columns.
+var<workgroup> others: array<vec4f, ${TERMS * strideOf(1)}>;
+var<workgroup> staged: array<vec4f, ${TERMS * strideOf(2)}>;
+var<workgroup> weights: array<vec4f, ${OTHERS * strideOf(pairs.halves)}>;
 ${(['q', 'k'] as const).map((name) => vectorCode(name, 'd')).join('')}
 ${(['v', 'grad_out'] as const).map((name) => vectorCode(name, 'e')).join('')}
 ${kernel.body}`,
@@ -106,14 +118,15 @@ function product(name: 's' | 't', tensors: 'scores' | 'weights', pairs: Pairs): 
   const { halves } = pairs;
   const [own, other] = [ownSide(pairs), otherSide(pairs)];
   const block = pairsBlock(pairs);
+  const start = pairs.isSoftware ? HIDDEN_ZERO : '0u';
   return `
   ${clear(name, block)}
   for (var first = 0u; first < numbers.${tensors === 'scores' ? 'd' : 'e'}; first += ${TERMS}u) {
     workgroupBarrier();
-    ${stageTransposed(left(block), 1, (row, term) => `vector_${other[tensors]}(batch, ${other.slot}(tile * ${OTHERS}u + ${row}), ${other.head}, first + ${term})`)}
-    ${stageTransposed(right(block), halves, (row, term) => `vector_${own[tensors]}(batch, ${own.slot}(owner * ${32 * halves}u + ${row}), ${own.head}, first + ${term})`)}
+    ${stageTransposed(factorIn('others', 1), 1, start, (row, term) => `vector_${other[tensors]}(batch, ${other.slot}(tile * ${OTHERS}u + ${row}), ${other.head}, first + ${term})`)}
+    ${stageTransposed(factorIn('staged', halves), halves, start, (row, term) => `vector_${own[tensors]}(batch, ${own.slot}(owner * ${32 * halves}u + ${row}), ${own.head}, first + ${term})`)}
     workgroupBarrier();
-    ${multiply(name, block)}
+    ${multiply(name, block, factorIn('others', 1), factorIn('staged', halves))}
   }`;
 }
 
@@ -209,7 +222,7 @@ function modifyCode(pairs: Pairs, ownSlot: (q: string) => string): string {
       .join(', ')});
     var modified_scores: array<vec4f, ${quads}>;
     var slopes: array<vec4f, ${quads}>;
-    for (var i = 0u; i < ${4 * quads}u; i++) {
+    for (var i = ${HIDDEN_ZERO}; i < ${4 * quads}u; i++) {
       let other = ${others.slot}(tile * ${OTHERS}u + 4 * (lane / 8) + i / ${4 * halves}u);
       let mine = ${mine.slot}(${ownSlot(`(i / 4 % ${halves}u)`)} + i % 4);
       if (other >= 0 && mine >= 0) {
