@@ -25,6 +25,7 @@ import {
   TERMS,
 } from './product';
 import { type ScoreShader, scoreCode, scoreOperands } from './score';
+import { planTables } from './table-gradients';
 import { tilesOf } from './tiles';
 
 type Gradient = 'grad_q' | 'grad_k' | 'grad_v';
@@ -204,5 +205,5 @@ export function planAttentionBackward(call: AttentionBackwardCall, workspace: Wo
   };
   add('keys', ['grad_v', 'grad_k']);
   add('queries', ['grad_q']);
-  return { dispatches };
+  return { dispatches: [...dispatches, ...planTables(call, given, workspace)] };
 }
