@@ -47,6 +47,10 @@ const answers: Partial<Record<QuestionName, (ask: never) => unknown>> = {
 /** Answers the questions that come by the path `channel`, until the page is closed. */
 export function serve(channel: string): void {
   const source = new EventSource(`${channel}/questions`);
+  source.onerror = () => {
+    source.close();
+    say('The benchmark is over.');
+  };
   source.onmessage = async ({ data }) => {
     const { id, question, ask } = JSON.parse(data) as Question;
     const answer = await answerTo(question, ask);
