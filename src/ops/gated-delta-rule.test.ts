@@ -251,7 +251,6 @@ describeOnBackends('gatedDeltaRule', (runtime) => {
       // Heads before tokens in memory, and states transposed.
       const swapped = (x: HostTensor<'f32'>) => {
         const rest = x.shape.slice(3);
-        const turned = runtime().empty([b, h, n, ...rest]);
         const width = rest[0] ?? 1;
         const data = new Float32Array(x.data.length);
         for (let at = 0; at < x.data.length; at++) {
@@ -263,7 +262,7 @@ describeOnBackends('gatedDeltaRule', (runtime) => {
           ];
           data[((batch * h + head) * n + t) * width + c] = x.data[at] as number;
         }
-        turned.data.set(data);
+        const turned = runtime().tensor(data, [b, h, n, ...rest]);
         return turned.permute(rest.length > 0 ? [0, 2, 1, 3] : [0, 2, 1]);
       };
       const [q, k, v, g, beta] = (['q', 'k', 'v', 'g', 'beta'] as const).map((name) => swapped(problem[name])) as [

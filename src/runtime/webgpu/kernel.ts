@@ -35,6 +35,8 @@ export interface Kernel {
   readonly numbers?: Readonly<Record<string, 'u32' | 'i32' | 'f32'>>;
   /** Whether the body uses subgroups; it may then read `subgroup_lane` and `subgroup_size`. */
   readonly subgroups?: boolean;
+  /** Whether all its vector operands are read by elements if one must be: then there are only two shaders for a dtype. */
+  readonly alike?: boolean;
   readonly body: string;
 }
 
@@ -116,7 +118,7 @@ export function formOf({ kernel, operands }: Dispatch, device: GPUDevice): Form 
       : name;
   const most = partBytes(device);
   const bindings: Binding[] = [];
-  const forms = names.map((name): OperandForm => {
+  const each = names.map((name): OperandForm => {
     const region = operands[name] as Region;
     const spec = kernel.operands[name] as OperandSpec;
     const holder = holderOf(name);
@@ -131,6 +133,8 @@ export function formOf({ kernel, operands }: Dispatch, device: GPUDevice): Form 
     const isAligned = spec.vector === true && !isShared && isVectors(region);
     return { name, spec, dtype: region.dtype, isAligned, holder, parts: Math.ceil(size / most) };
   });
+  const isMixed = kernel.alike === true && each.some(({ spec, isAligned }) => spec.vector && !isAligned);
+  const forms = isMixed ? each.map((form) => ({ ...form, isAligned: false })) : each;
   const { maxStorageBuffersPerShaderStage } = device.limits;
   if (bindings.length > maxStorageBuffersPerShaderStage) {
     const remedy = forms.some(({ parts }) => parts > 1)

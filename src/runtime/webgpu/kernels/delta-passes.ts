@@ -87,6 +87,7 @@ fn state_at(place: u32, slot: u32) -> u32 { return (place * (numbers.places + 1)
 export const pairsKernel: Kernel = {
   name: 'delta pairs',
   invocations: LANES,
+  alike: true,
   operands: {
     ...{ q: ELEMENTS, k: ELEMENTS, g: { access: 'read', rank: 3 }, beta: { access: 'read', rank: 3 } },
     ...{ gates: { access: 'write' }, pairs: { access: 'write', vector: true } },
@@ -196,6 +197,7 @@ export const combineKernel = variants(
   ({ state }: { readonly state: StateUse }): Kernel => ({
     name: `delta products, state ${state}`,
     invocations: LANES,
+    alike: true,
     operands: {
       ...(state !== 'none' && { a: ELEMENTS, states: { access: 'read', vector: true } }),
       ...{ pairs: { access: 'read' }, x: QUADS, z: QUADS, gates: { access: 'read' } },
@@ -322,6 +324,7 @@ export const statesKernel = variants(
   ({ isReverse }: { readonly isReverse: boolean }): Kernel => ({
     name: `delta states${isReverse ? ', reverse' : ''}`,
     invocations: LANES,
+    alike: true,
     operands: {
       ...{ w: ELEMENTS, u: QUADS, k: QUADS, gates: { access: 'read' }, states: { access: 'update', vector: true } },
       y: { access: 'write', rank: 4, vector: true },
@@ -407,6 +410,7 @@ fn run(task: u32, lane: u32) {
 export const outerKernel: Kernel = {
   name: 'delta outer products',
   invocations: LANES,
+  alike: true,
   operands: { q: QUADS, x: QUADS, gates: { access: 'read' }, states: { access: 'write', vector: true } },
   numbers: { ...ROUND, ...STATES, q_gate: 'u32', ...rowsNumbers('q'), ...rowsNumbers('x') },
   body: `
@@ -450,6 +454,7 @@ fn run(task: u32, lane: u32) {
 export const gradPairsKernel: Kernel = {
   name: 'delta gradients of pairs',
   invocations: LANES,
+  alike: true,
   operands: {
     ...{ y: ELEMENTS, grad_out: ELEMENTS, w: ELEMENTS, gates: { access: 'read' } },
     pairs: { access: 'update', vector: true },

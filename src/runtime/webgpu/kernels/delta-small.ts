@@ -48,6 +48,7 @@ const recurrentKernel = variants(
   ({ isStated }: { readonly isStated: boolean }): Kernel => ({
     name: 'delta rule, recurrent',
     invocations: QUADS * GROUPS,
+    alike: true,
     operands: {
       ...{
         q: { access: 'read', rank: 4 },

@@ -51,6 +51,7 @@ export const statesKernel = variants(
   ({ decays }: { readonly decays: boolean }): Kernel => ({
     name: `linear states, ${decays ? 'decaying' : 'all'}`,
     invocations: LANES,
+    alike: true,
     operands: {
       ...{ k: ROWS, v: ROWS, ...(decays && { powers: { access: 'read' } }) },
       states: { access: 'write', vector: true },
@@ -164,6 +165,7 @@ fn run(task: u32, lane: u32) {
 export const scoresKernel: Kernel = {
   name: 'linear scores',
   invocations: LANES,
+  alike: true,
   operands: { q: ELEMENTS, k: ELEMENTS, powers: { access: 'read' }, scores: { access: 'write', vector: true } },
   numbers: { ...PASS, ...rowsNumbers('q'), ...rowsNumbers('k') },
   body: `
@@ -213,6 +215,7 @@ export const outputsKernel = variants(
   ({ causal, normalised, transposed }: OutputsVariant): Kernel => ({
     name: `linear outputs, ${causal ? 'causal' : 'all'}`,
     invocations: LANES,
+    alike: true,
     operands: {
       ...{ q: ELEMENTS, states: { access: 'read', vector: true } },
       ...(causal && { v: ROWS, powers: { access: 'read' }, scores: { access: 'read', vector: true } }),

@@ -128,6 +128,7 @@ const stepKernel = variants(
   ({ isInPlace, normalised }: Readonly<Record<'isInPlace' | 'normalised', boolean>>): Kernel => ({
     name: 'linear step',
     invocations: STEP_QUADS * STEP_GROUPS,
+    alike: true,
     operands: {
       ...{
         q: { access: 'read', rank: 4 },
