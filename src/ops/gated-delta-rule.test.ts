@@ -146,6 +146,18 @@ describeOnBackends('gatedDeltaRule', (runtime) => {
     );
   });
 
+  test('sequences longer than what is computed at once', async () => {
+    const problem = given({ b: 1, n: 8300, h: 1, d: 3, e: 2 }, 0.01);
+    const scale = 1 / Math.sqrt(3);
+    const { out, state } = await run(runtime(), problem, { form: 'chunked' });
+    const expected = gatedDeltaRule(problem, scale);
+    expect(relativeError(out, expected.out)).toBeLessThan(5e-6);
+    expect(relativeError(state, expected.state)).toBeLessThan(5e-6);
+    const right = gatedDeltaRuleBackward(problem, problem, scale);
+    for (const [name, grad] of Object.entries(await gradients(runtime(), problem, true)))
+      expect(relativeError(grad, right[name as keyof typeof right]), name).toBeLessThan(3e-5);
+  });
+
   test.each(['chunked', 'recurrent'] as const)('%s: 1-d example, half of the error is written', async (form) => {
     const states = [2, 3, 3.5];
     const { out, state } = await run(runtime(), line([4, 4, 4], { beta: 0.5 }), { form, scale: 1 });

@@ -147,6 +147,10 @@ describeOnBackends('linearAttention', (runtime) => {
     ['one head in segments', { n: 4000, m: 4000, d: 3, e: 4, decay: [0.9995], stated: true }],
     ['segments, normalised', { n: 3300, m: 3300, h: 2, d: 3, e: 8, normalise: true, stated: true }],
     ['segments without causality', { causal: false, n: 1700, m: 3400, d: 7, e: 3, normalise: true, stated: true }],
+    [
+      'longer than what is computed at once',
+      { n: 16500, m: 16500, d: 2, e: 3, decay: [0.99], normalise: true, stated: true },
+    ],
     ['parts of columns', { n: 60, m: 60, d: 4, e: 150, stated: true }],
     ['parts of columns and segments', { n: 3200, m: 3200, d: 2, e: 70, decay: [0.99] }],
     ['the widest heads', { n: 99, m: 99, d: 256, e: 256, normalise: true, stated: true }],
