@@ -1,6 +1,6 @@
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
-import { CHROMIUM } from './test/chromium.ts';
+import { CHROMIUM_FOR_KERNELS } from './test/chromium.ts';
 
 /** Until every kernel is there: none, in Node (1), or in Chromium too (all). */
 const GPU = process.env.SACCADE_WEBGPU ?? 'none';
@@ -22,11 +22,12 @@ const chromium = {
     name: 'chromium',
     include: ['src/ops/*.test.ts', 'src/runtime/webgpu/**/*.test.ts'],
     provide: { hasGpu: true },
+    setupFiles: ['test/only-gpu.ts'],
     browser: {
       enabled: true,
       headless: true,
       screenshotFailures: false,
-      provider: playwright({ launchOptions: CHROMIUM }),
+      provider: playwright({ launchOptions: CHROMIUM_FOR_KERNELS }),
       instances: [{ browser: 'chromium' as const }],
     },
   },
