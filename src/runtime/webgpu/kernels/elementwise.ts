@@ -6,7 +6,7 @@ import { type FunctionName, functions } from './functions';
 
 export const VECTOR_INVOCATIONS = 64;
 /** Vectors of four elements that an invocation takes, a workgroup's width apart. */
-const VECTORS = 4;
+const VECTORS = 8;
 const RUN = VECTOR_INVOCATIONS * VECTORS * 4;
 
 interface Definition {
@@ -18,9 +18,9 @@ interface Definition {
 
 const UNARY: Readonly<Record<Unary, Definition>> = {
   relu: {
-    needs: ['is_nan'],
-    value: 'select(max(x, 0.0), x, is_nan(x))',
-    derivative: 'select(0.0, 1.0, x > 0.0)',
+    needs: ['is_nan', 'is_positive'],
+    value: 'select(0.0, x, is_positive(x) || is_nan(x))',
+    derivative: 'select(0.0, 1.0, is_positive(x))',
   },
   tanh: {
     needs: ['precise_tanh'],
@@ -48,7 +48,7 @@ const UNARY: Readonly<Record<Unary, Definition>> = {
     value: 'select(precise_exp(x), x + 1.0, x > 0.0)',
     derivative: 'select(precise_exp(x), 1.0, x > 0.0)',
   },
-  step: { needs: [], value: 'select(0.0, 1.0, x > 0.0)', derivative: '0.0' },
+  step: { needs: ['is_positive'], value: 'select(0.0, 1.0, is_positive(x))', derivative: '0.0' },
   sin: { needs: ['precise_sin', 'precise_cos'], value: 'precise_sin(x)', derivative: 'precise_cos(x)' },
   cos: { needs: ['precise_sin', 'precise_cos'], value: 'precise_cos(x)', derivative: '-precise_sin(x)' },
   gelu: {

@@ -3,7 +3,7 @@
  * last place, sin by 2^-11 and only up to pi), so these are made of sums, products and bits. Zeros, infinities and NaN
  * come out as they should; denormal results are 0 on adapters that flush them, as WGSL lets them.
  *
- *   is_nan(x), not_a_number()
+ *   is_nan(x), is_positive(x), not_a_number()
  *   precise_exp(x)           to 2 units in the last place, as all without a remark
  *   precise_expm1(x)         e^x - 1; 3 units
  *   precise_log(x)           -infinity at 0, NaN below
@@ -16,6 +16,7 @@
 
 export type FunctionName =
   | 'is_nan'
+  | 'is_positive'
   | 'not_a_number'
   | 'power_of_two'
   | 'growth_of_rest'
@@ -39,6 +40,10 @@ const SOURCES: Readonly<Record<FunctionName, Source>> = {
   is_nan: {
     // Compilers may take it that x == x.
     text: 'fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffff) > 0x7f800000; }',
+  },
+  is_positive: {
+    // A comparison may take denormals for 0.
+    text: 'fn is_positive(x: f32) -> bool { return bitcast<u32>(x) - 1 < 0x7f800000; }',
   },
   not_a_number: {
     text: 'fn not_a_number() -> f32 { return bitcast<f32>(bitcast<u32>(numbers.infinity) | 0x400000); }',

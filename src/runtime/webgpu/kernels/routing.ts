@@ -25,7 +25,7 @@ const choice = (over: Over) => `
 const RANKS = `
 fn rank_at(x: f32, u: u32) -> u32 {
   if (is_nan(x)) { return select(1u, 0xffffffff, u == 0); }
-  return rank_of(select(x, 0.0, x == 0.0));
+  return rank_of(select(x, 0.0, (bitcast<u32>(x) & 0x7fffffff) == 0));
 }
 fn ranks_of(x: vec4f, c: u32, count: u32) -> vec4u {
   let ranks = vec4u(rank_at(x.x, c), rank_at(x.y, c + 1), rank_at(x.z, c + 2), rank_at(x.w, c + 3));

@@ -15,7 +15,7 @@ import { reductions } from './reductions';
 /** Who takes a row. */
 export interface Team {
   /** One lane, or all of a workgroup. */
-  readonly lanes: 1 | 64 | 256;
+  readonly lanes: 1 | 8 | 64 | 256;
   readonly subgroups: boolean;
 }
 
@@ -23,6 +23,8 @@ export interface Team {
 const LONE_LANES = 64;
 /** Rows of at most so many elements are a lane's. */
 const LONE_COLUMNS = 32;
+/** On a CPU, where lanes take turns and wait for each other at a price, so many rows are a lane's each. */
+const MANY_ROWS = 128;
 /** Rows of at least so many elements have four times the lanes. */
 const LONG_COLUMNS = 4096;
 
@@ -95,12 +97,12 @@ export function overRows(
   numbers: Readonly<Record<string, number>>,
   { device }: Workspace,
 ): Dispatch {
-  const isLone = columns <= LONE_COLUMNS;
-  const kernel = kernelFor(
-    isLone ? { lanes: 1, subgroups: false } : { lanes: columns < LONG_COLUMNS ? 64 : 256, subgroups: device.subgroups },
-  );
   const size = Math.max(...Object.values(operands).map(({ shape }) => sizeOf(shape)));
   const rows = size / columns;
+  const { isSoftware, subgroups } = device;
+  const isLone = columns <= LONE_COLUMNS || (isSoftware && rows >= MANY_ROWS);
+  const lanes = isSoftware ? 8 : columns < LONG_COLUMNS ? 64 : 256;
+  const kernel = kernelFor(isLone ? { lanes: 1, subgroups: false } : { lanes, subgroups });
   return {
     kernel,
     operands,

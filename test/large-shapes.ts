@@ -1,0 +1,215 @@
+/** Shapes that only large problems have, against the float64 reference: long rows, split products, many tiles. */
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import {
+  createRuntime,
+  depthwiseConv,
+  depthwiseConvBackward,
+  focus,
+  focusBackward,
+  gather,
+  layerNorm,
+  matmul,
+  maxRows,
+  multiply,
+  type Runtime,
+  reluAttention,
+  reluAttentionBackward,
+  rmsNorm,
+  rmsNormBackward,
+  route,
+  routeBackward,
+  softmax,
+  sumRows,
+  type Tensor,
+} from '../src/index';
+import { expectClose, guarded } from './expect';
+
+type Results = readonly Tensor<'f32'>[];
+
+export function describeLargeShapes(title: string): void {
+  describe.runIf(inject('hasGpu')).each([
+    ['with subgroups', undefined],
+    ['without subgroups', false],
+  ])(`${title} %s`, (_, subgroups) => {
+    let gpu: Runtime;
+    let reference: Runtime;
+    beforeAll(async () => {
+      gpu = await createRuntime({ backend: 'webgpu', webgpu: { subgroups } });
+      reference = await createRuntime({ backend: 'reference' });
+    });
+    afterAll(() => {
+      gpu.dispose();
+      reference.dispose();
+    });
+
+    /** Both runtimes have the same random inputs. */
+    async function expectAgreement(compute: (runtime: Runtime) => Promise<Results>, tolerance: number): Promise<void> {
+      await gpu.scope(() =>
+        reference.scope(async () => {
+          const [ours, theirs] = [await compute(gpu), await compute(reference)];
+          for (const [at, result] of ours.entries()) {
+            const expected = await (theirs[at] as Tensor<'f32'>).read();
+            const scale = Math.sqrt(expected.reduce((sum, x) => sum + x * x, 0) / expected.length);
+            expectClose(await result.read(), expected, tolerance * Math.max(1e-3, scale));
+          }
+        }),
+      );
+    }
+
+    test.each([33, 4095, 4096, 9001])('rows of %i', async (c) => {
+      await expectAgreement(async (runtime) => {
+        const x = runtime.random([3, c], { seed: 1 });
+        const y = runtime.random([3, c], { seed: 2 });
+        const gain = runtime.random([c], { seed: 3 });
+        return Promise.all([
+          softmax(x),
+          maxRows(x),
+          layerNorm(x, gain, gain),
+          rmsNorm(x),
+          rmsNormBackward(x, y),
+          sumRows(x),
+        ]);
+      }, 2e-5);
+    });
+
+    test.each([33, 300])('choices of %i', async (c) => {
+      await expectAgreement(async (runtime) => {
+        const x = runtime.random([70, c], { seed: 1 });
+        const bank = runtime.random([c], { seed: 2 });
+        const gradOut = runtime.random([70, 1], { seed: 3 });
+        const { gradLogits, gradBank } = await routeBackward(x, bank, gradOut);
+        return [await route(x, bank), gradLogits, gradBank];
+      }, 1e-5);
+    });
+
+    test.each([33, 300, 4099])('powers of %i', async (c) => {
+      await expectAgreement(async (runtime) => {
+        const x = runtime.random([5, c], { seed: 1 });
+        const exponents = runtime.tensor(new Float32Array(5).fill(3), [5, 1]);
+        const { gradX, gradExponents } = await focusBackward(x, exponents, x);
+        return [await focus(x, exponents), gradX, gradExponents];
+      }, 2e-4);
+    });
+
+    test('a choice is the first of equal ones wherever they lie', async () => {
+      using logits = gpu.tensor(
+        Float32Array.from(
+          { length: 3 * 777 },
+          (_, i) => [i % 777 === 500 || i % 777 === 501 ? 2 : -0, i % 5, -i][Math.floor(i / 777)]!,
+        ),
+        [3, 777],
+      );
+      using bank = gpu.tensor(
+        Float32Array.from({ length: 777 }, (_, i) => i),
+        [777],
+      );
+      using out = await route(logits, bank);
+      const host = await logits.read();
+      const places = [0, 1, 2].map((r) => {
+        const row = host.subarray(777 * r, 777 * (r + 1));
+        return row.indexOf(Math.max(...row));
+      });
+      expect([...(await out.read())]).toEqual(places);
+    });
+
+    test.each([
+      [1, 3000, 5],
+      [7, 2049, 9],
+      [3, 5000, 1],
+      [130, 40, 700],
+      [700, 300, 3],
+      [150, 260, 131],
+    ])('products of %i by %i by %i, split where tiles are few', async (r, k, c) => {
+      await expectAgreement(async (runtime) => {
+        const a = runtime.random([r, k], { seed: 1 });
+        const b = runtime.random([c, k], { seed: 2 });
+        return [await matmul(a, b.permute([1, 0]))];
+      }, 1e-5);
+    });
+
+    test('products leave what surrounds their result alone', async () => {
+      using a = gpu.random([5, 3000], { seed: 1 });
+      using b = gpu.random([3000, 7], { seed: 2 });
+      const { out, check } = guarded(gpu, [5, 7]);
+      await matmul(a, b, { out });
+      out.dispose();
+      await check();
+    });
+
+    test.each([
+      [
+        [1, 9, 30, 6],
+        [7, 7],
+        [1, 1],
+      ],
+      [
+        [2, 20, 41, 5],
+        [5, 9],
+        [2, 3],
+      ],
+      [
+        [1, 3, 70, 8],
+        [1, 51],
+        [1, 1],
+      ],
+      [
+        [1, 4, 3, 4],
+        [3, 3],
+        [5, 7],
+      ],
+    ] as const)('convolutions of %j with kernels of %j and dilation %j', async (shape, taps, dilation) => {
+      await expectAgreement(async (runtime) => {
+        const x = runtime.random(shape, { seed: 1 });
+        const weight = runtime.random([...taps, shape[3]], { seed: 2 });
+        const gradOut = runtime.random(shape, { seed: 3 });
+        const { gradX, gradWeight } = await depthwiseConvBackward(x, weight, gradOut, { dilation });
+        return [await depthwiseConv(x, weight, { dilation }), gradX, gradWeight];
+      }, 1e-5);
+    });
+
+    test.each([
+      [{ n: 100, h: 3, g: 1, d: 20, e: 70 }, {}],
+      [{ n: 130, h: 2, g: 2, d: 9, e: 131 }, { causal: true }],
+      [
+        { n: 150, h: 4, g: 2, d: 8, e: 8 },
+        { block: 7, causal: true },
+      ],
+      [{ n: 99, h: 1, g: 1, d: 33, e: 5 }, { block: 64 }],
+    ])('relu attention of %j, %j', async ({ n, h, g, d, e }, options) => {
+      await expectAgreement(async (runtime) => {
+        const [q, k] = [runtime.random([2, n, h, d], { seed: 1 }), runtime.random([2, n, g, d], { seed: 2 })];
+        const [v, gradOut] = [runtime.random([2, n, g, e], { seed: 3 }), runtime.random([2, n, h, e], { seed: 4 })];
+        const { gradQ, gradK, gradV } = await reluAttentionBackward(q, k, v, gradOut, options);
+        return [await reluAttention(q, k, v, options), gradQ, gradK, gradV];
+      }, 1e-5);
+    });
+
+    test('values that no query has a weight for do not matter, whatever they are', async () => {
+      using q = gpu.tensor(new Float32Array(40).fill(1), [1, 40, 1, 1]);
+      using k = gpu.tensor(
+        Float32Array.from({ length: 40 }, (_, j) => (j % 2 === 0 ? 1 : -1)),
+        [1, 40, 1, 1],
+      );
+      using v = gpu.tensor(
+        Float32Array.from({ length: 40 }, (_, j) => (j % 2 === 0 ? 1 : Number.NaN)),
+        [1, 40, 1, 1],
+      );
+      using out = await reluAttention(q, k, v, { causal: true });
+      expect([...(await out.read())]).toEqual(Array.from({ length: 40 }, (_, i) => Math.floor(i / 2) + 1));
+    });
+
+    test('rows of a table and elements that do not fill vectors', async () => {
+      await expectAgreement(async (runtime) => {
+        const table = runtime.random([50, 37], { seed: 1 });
+        const indices = runtime.tensor(
+          Int32Array.from({ length: 999 }, (_, i) => (i * 7) % 50),
+          [999],
+        );
+        const rows = await gather(table, indices);
+        const weights = runtime.random([999, 1], { seed: 2 });
+        const bias = runtime.random([37], { seed: 3 });
+        return [rows, await multiply(rows, weights), await multiply(rows, bias)];
+      }, 1e-6);
+    });
+  });
+}
