@@ -140,10 +140,15 @@ test('a browser that runs already is measured by its address, and goes on runnin
   const port = await freePort();
   const browser = await chromium.launch({ ...CHROMIUM, args: [...CHROMIUM.args!, `--remote-debugging-port=${port}`] });
   try {
-    const host = await openBrowser(`http://127.0.0.1:${port}`, { signal, say });
+    const runtime = { threads: 1, simd: 'baseline' } as const;
+    const host = await openBrowser(`http://127.0.0.1:${port}`, { runtime, signal, say });
+    expect(host.facts).toContainEqual(expect.stringMatching(/^kernels: baseline SIMD/));
     expect(host.machine.runtime).toMatch(/^Chromium [\d.]+ at http/);
-    const { rows } = await runSuite(attentionSuite, { ...TINY, only: ['saccade-wasm'] }, { browser: host });
-    expect(rows.map(({ status }) => status)).toEqual(['ok', 'ok']);
+    const { rows } = await runSuite(attentionSuite, { ...TINY, ...runtime, only: ['saccade-wasm'] }, { browser: host });
+    expect(rows.map(({ status, threads }) => [status, threads])).toEqual([
+      ['ok', 1],
+      ['ok', 1],
+    ]);
     await host.close();
     expect(browser.isConnected()).toBe(true);
   } finally {

@@ -7,6 +7,7 @@ import { installPeers, PEER_NAMES } from '../bench/peers';
 import { MASK_NAMES } from '../bench/problem';
 import type { BenchReport } from '../bench/report';
 import { runSuite } from '../bench/run';
+import { runtimeOptions } from '../bench/runtimes';
 import type { Suite } from '../bench/suite';
 import { suites } from '../bench/suites';
 import { formatReport } from '../bench/table';
@@ -83,7 +84,10 @@ async function bench(suite: Suite, options: BenchOptions, files: Files): Promise
   };
   try {
     await withProgress(`bench ${suite.name}`, async (control) => {
-      const browser = options.browser ? await openBrowser(options.browser, { peers, say, ...control }) : undefined;
+      const runtime = runtimeOptions(options.threads, options.simd);
+      const browser = options.browser
+        ? await openBrowser(options.browser, { runtime, peers, say, ...control })
+        : undefined;
       try {
         await keep(await runSuite(suite, options, { peers, browser, ...control, onReport: keep }));
       } finally {

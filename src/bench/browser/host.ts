@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UnsupportedError } from '../../errors';
 import { describeMachine, type Machine } from '../../machine';
+import type { RuntimeOptions } from '../../runtime/runtime';
 import { packageRoot } from '../peers';
 import { connectedChromium, headlessChromium, type PageOpener, visitingBrowser } from './browsers';
 import type { QuestionName, Questions } from './protocol';
@@ -32,6 +33,8 @@ interface Page {
 }
 
 interface Settings {
+  /** How Saccade's wasm runtime is asked for in its pages; default: the runtime's choice. */
+  readonly runtime?: RuntimeOptions;
   readonly signal: AbortSignal;
   /** Where the peers are installed, if they are wanted. */
   readonly peers?: string | undefined;
@@ -47,7 +50,10 @@ const IN_SOFTWARE = 'The GPU is imitated by the processor: the numbers on WebGPU
  * are at this address.
  * @throws {UnsupportedError} if something is missing; the message says the remedy
  */
-export async function openBrowser(where: true | string, { signal, peers, say }: Settings): Promise<BrowserHost> {
+export async function openBrowser(
+  where: true | string,
+  { runtime = {}, signal, peers, say }: Settings,
+): Promise<BrowserHost> {
   const server = await startServer(await whatIsServed(peers));
   let opener: PageOpener | undefined;
   const close = async () => {
@@ -62,7 +68,7 @@ export async function openBrowser(where: true | string, { signal, peers, say }: 
         : connectedChromium(where, server));
     const open = (signal: AbortSignal) => openPage(server, opener as PageOpener, signal);
     const page = await open(signal);
-    const { machine, facts, softwareGpu } = await page.ask('describe', {}, signal);
+    const { machine, facts, softwareGpu } = await page.ask('describe', runtime, signal);
     page.close();
     return {
       // A browser knows less about the machine than this process does.

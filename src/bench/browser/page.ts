@@ -4,7 +4,7 @@ import { createRuntime, type RuntimeOptions } from '../../runtime/runtime';
 import { describeAdapter, isSoftware } from '../../runtime/webgpu/adapter';
 import type { Session } from '../contender';
 import { type Inputs, inputsOf, MASKS, type Problem } from '../problem';
-import { Runtimes } from '../runtimes';
+import { Runtimes, runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
 import { watchGpu } from './gpu-failures';
 import type { Answer, Opening, PageFacts, Question, QuestionName } from './protocol';
@@ -74,8 +74,8 @@ async function answerTo(question: QuestionName, ask: unknown): Promise<Answer | 
   }
 }
 
-function openSaccade({ backend, threads }: Opening, problem: Problem, inputs: Inputs): Promise<Session> {
-  const options: RuntimeOptions = backend === 'wasm' ? { backend, threads } : { backend };
+function openSaccade({ backend, threads, simd }: Opening, problem: Problem, inputs: Inputs): Promise<Session> {
+  const options: RuntimeOptions = backend === 'wasm' ? { backend, ...runtimeOptions(threads, simd) } : { backend };
   return saccade(new Runtimes(), options).open({ problem, inputs }, never);
 }
 
@@ -101,14 +101,14 @@ async function openPeer(
   };
 }
 
-async function describe(): Promise<PageFacts> {
+async function describe(options: RuntimeOptions): Promise<PageFacts> {
   const info = (await navigator.gpu?.requestAdapter())?.info;
   const isolation = crossOriginIsolated ? [] : ['the page is not cross-origin isolated, so there are no threads'];
   const software = info && isSoftware(info);
   return {
     machine: await describeMachine(),
     facts: [
-      ...(await wasmFacts()),
+      ...(await wasmFacts(options)),
       info
         ? `GPU: ${describeAdapter(info)}${software ? ', in software' : ''}`
         : 'GPU: the browser offers no WebGPU adapter',
@@ -118,8 +118,8 @@ async function describe(): Promise<PageFacts> {
   };
 }
 
-async function wasmFacts(): Promise<readonly string[]> {
-  const runtime = await createRuntime({ backend: 'wasm' });
+async function wasmFacts(options: RuntimeOptions): Promise<readonly string[]> {
+  const runtime = await createRuntime({ ...options, backend: 'wasm' });
   const facts = runtime.backend.explain();
   runtime.dispose();
   return facts;

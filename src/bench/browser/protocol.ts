@@ -1,5 +1,6 @@
 /** What the benchmark and a page that it has opened say to each other; the page answers one question at a time. */
 import type { Machine } from '../../machine';
+import type { RuntimeOptions } from '../../runtime/runtime';
 import type { MaskName } from '../problem';
 
 /** What a page computes on. */
@@ -11,6 +12,8 @@ export interface Opening {
   readonly peer?: string | undefined;
   readonly backend: PageBackend;
   readonly threads: number;
+  /** Which build of Saccade's wasm kernels; default: the runtime's choice. */
+  readonly simd?: RuntimeOptions['simd'] | undefined;
   readonly problem: { readonly n: number; readonly h: number; readonly d: number; readonly mask: MaskName };
 }
 
@@ -25,7 +28,8 @@ export interface PageFacts {
 
 /** Each question with what it takes and what its answer holds. */
 export interface Questions {
-  describe: { ask: object; answer: PageFacts };
+  /** Takes how Saccade's wasm runtime is asked for. */
+  describe: { ask: RuntimeOptions; answer: PageFacts };
   open: { ask: Opening; answer: { readonly threads?: number | undefined } };
   /** Milliseconds of one call. */
   time: { ask: { readonly calls: number }; answer: number };

@@ -68,14 +68,14 @@ const GOALS: Readonly<Record<string, Goal>> = {
 export function pageGroups(
   host: BrowserHost,
   problem: Problem,
-  { threads, peers }: Pick<BenchOptions, 'threads' | 'peers'>,
+  { threads, simd, peers }: Pick<BenchOptions, 'threads' | 'simd' | 'peers'>,
 ): PlannedRow[][] {
   const { n, d, mask } = problem;
   return BACKEND_NAMES.map((backend) => {
     const row = (name: string, label: string, peer?: string): PlannedRow => ({
       name: `${name}-${backend}`,
       label: `${label}, ${BACKENDS[backend]}`,
-      contender: inPage(host, `${name}-${backend}`, { peer, backend, threads }),
+      contender: inPage(host, `${name}-${backend}`, { peer, backend, threads, simd }),
       problem,
       hasPeak: false,
       goal: d === 64 ? GOALS[`${name}-${backend} ${n} ${mask.name}`] : undefined,

@@ -40,7 +40,7 @@ export const attentionSuite = timedSuite({
     only: [],
   },
   ratio:
-    'time over that of Saccade with all threads, in a browser of Saccade on the same backend: how many times faster Saccade is',
+    'time over that of Saccade with all threads, and in a browser over that of Saccade on the same backend: how many times faster Saccade is',
   ratioOf: 'time',
   names: ({ browser }) => (browser ? PAGE_ROW_NAMES : [SACCADE, ONE_THREAD, ...PEER_NAMES]),
   groups: (context, options) =>
