@@ -102,7 +102,8 @@ export { focus, focusBackward, route, routeBackward } from './ops/routing';
 export { maxRows, softmax, sumRows } from './ops/rows';
 export type { BackendName, Control, MemoryReport } from './runtime/backend';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';
-export type { GpuBufferLike, GpuDeviceLike, GpuOptions } from './runtime/webgpu/adapter';
+export type { GpuBufferLike, GpuDeviceLike, GpuOptions, GpuSizes } from './runtime/webgpu/adapter';
+export { type TunedCandidate, type TuneOptions, type TuneReport, tuneWebGpu } from './runtime/webgpu/tune';
 export * as scores from './scores';
 export {
   endToEndSpeedup,

@@ -1,12 +1,12 @@
 /** What a suite is, and the kind most of them are: rows timed beside a baseline. */
 import type { Control } from '../runtime/backend';
+import { pairedRatio, summarise } from '../statistics';
 import type { BrowserHost } from './browser/host';
 import { type Entry, Measurement, type Outcome, PATIENCE, type Patience, type Timed } from './measure';
 import { type BenchOptions, commandLine } from './options';
 import { flopsOf, type Problem, rowOf } from './problem';
 import { type BenchRow, formatProblem, type Goal, type MeasureName } from './report';
 import type { Runtimes } from './runtimes';
-import { pairedRatio, summarise } from './statistics';
 
 export interface Suite {
   readonly name: string;

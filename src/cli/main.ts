@@ -11,6 +11,7 @@ import { maskCommand } from './mask';
 import { reproduceCommand } from './reproduce';
 import { runCommand } from './run';
 import { simulateCommand } from './simulate';
+import { tuneCommand } from './tune';
 
 const EXIT = { done: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
 
@@ -40,6 +41,7 @@ export function program(): Command {
     simulateCommand(),
     benchCommand(),
     reproduceCommand(),
+    tuneCommand(),
     doctorCommand(),
   ];
   for (const command of commands) root.addCommand(command.copyInheritedSettings(root));

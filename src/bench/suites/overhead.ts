@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { Control } from '../../runtime/backend';
+import { summarise } from '../../statistics';
 import type { Session } from '../contender';
 import { gateOf } from '../gate';
 import { type BenchOptions, commandLine } from '../options';
@@ -9,7 +10,6 @@ import { flopsOf, inputsOf, optionsOf, type Problem, problemsOf, rowOf } from '.
 import type { BenchRow, Goal } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
-import { summarise } from '../statistics';
 import type { Context, Suite } from '../suite';
 
 const WARM_UP = 2000;

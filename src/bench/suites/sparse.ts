@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { full } from '../../masks/band';
 import { blockMap, blockMapBytes } from '../../runtime/wasm/block-map';
+import { summarise } from '../../statistics';
 import { WrongResultError } from '../gate';
 import { checkBlockMap, timeBlockMap } from '../map-building';
 import { PATIENCE } from '../measure';
@@ -10,7 +11,6 @@ import { extentOf, MASKS, type Problem, rowOf } from '../problem';
 import type { BenchRow, Goal } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
-import { summarise } from '../statistics';
 import { type Context, type PlannedRow, type Suite, timedSuite } from '../suite';
 import { GRID_MASKS, powerMask, type SparseMask, s2Mask, sequenceMasks } from './sparse-masks';
 

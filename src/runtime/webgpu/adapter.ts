@@ -29,7 +29,7 @@ export interface GpuOptions {
 }
 
 /** Sizes of kernels, by the entry of the library's table that they take the place of; they differ between versions. */
-export type GpuSizes = Readonly<Record<string, object>>;
+export type GpuSizes = Readonly<Record<string, unknown>>;
 
 export interface OpenDevice {
   readonly device: GPUDevice;

@@ -16,7 +16,8 @@ export class Device {
   readonly subgroups: boolean;
   /** Whether it computes on the CPU. */
   readonly isSoftware: boolean;
-  readonly sizes: ChosenSizes;
+  /** The sizes of its kernels where they are not the table's. */
+  readonly chosen: ChosenSizes;
   readonly #isOwn: boolean;
   readonly #asked: GpuOptions;
   readonly #pipelines = new WeakMap<Kernel, Map<string, Pipeline | Promise<Pipeline>>>();
@@ -35,9 +36,9 @@ export class Device {
     return opened;
   }
 
-  private constructor(gpu: GPUDevice, isOwn: boolean, asked: GpuOptions, sizes: ChosenSizes) {
+  private constructor(gpu: GPUDevice, isOwn: boolean, asked: GpuOptions, chosen: ChosenSizes) {
     this.gpu = gpu;
-    this.sizes = sizes;
+    this.chosen = chosen;
     this.#isOwn = isOwn;
     this.#asked = asked;
     this.subgroups = asked.subgroups === undefined ? gpu.features.has('subgroups') : asked.subgroups !== false;
@@ -145,7 +146,7 @@ export class Device {
       `adapter: ${describeAdapter(adapter)}${this.isSoftware ? ' (software: no GPU, but its results are the same)' : ''}${this.#isOwn ? '' : ", on the caller's device"}`,
       `subgroups: ${this.subgroups ? `${least === most ? least : `${least} to ${most}`} invocations` : this.#asked.subgroups === false ? 'not used, as asked' : 'this device has none'}`,
       'f16: stored as such, computed in f32; needs no shader-f16',
-      `sizes: ${this.sizes.origin}`,
+      `sizes: ${this.chosen.origin}`,
       `timestamps: ${features.has('timestamp-query') ? 'yes' : 'no'}`,
       `limits: buffers of ${mebibytes(limits.maxBufferSize)}, bindings of ${mebibytes(limits.maxStorageBufferBindingSize)} (larger tensors are bound in parts), workgroup memory of ${limits.maxComputeWorkgroupStorageSize / 1024} KiB`,
     ];

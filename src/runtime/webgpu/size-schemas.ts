@@ -3,10 +3,16 @@ import * as valibot from 'valibot';
 import { type TiledSizes, tiledBytes } from './kernels/attention-tiled';
 import type { Sizes } from './sizes';
 
-export interface EntrySchema<S> {
+interface Needs {
+  readonly invocations: number;
+  /** Of workgroup memory. */
+  readonly bytes: number;
+}
+
+interface EntrySchema<S> {
   readonly schema: valibot.GenericSchema<unknown, S>;
-  /** Of a workgroup. */
-  needs(sizes: S): { readonly invocations: number; readonly bytes: number };
+  /** Of a workgroup, at most. */
+  needs(sizes: S): Needs;
 }
 
 type Limits = Pick<GPUSupportedLimits, 'maxComputeInvocationsPerWorkgroup' | 'maxComputeWorkgroupStorageSize'>;
@@ -66,9 +72,9 @@ export function excessOf<Name extends EntryName>(name: Name, sizes: Sizes[Name],
 }
 
 /** An issue of a schema whose messages say what is expected, in the value at `path`. */
-export function faultOfIssue(path: string, issue: valibot.BaseIssue<unknown>): string {
-  const { path: within, message, input } = issue;
-  return `${[path, ...(within ?? []).map(({ key }) => String(key))].join('.')}: expected ${message}, got ${show(input)}`;
+export function faultOfIssue(path: string, { path: within, message, input }: valibot.BaseIssue<unknown>): string {
+  const at = [path, ...(within ?? []).map(({ key }) => String(key))].join('.');
+  return `${at}: expected ${message}, got ${show(within ? within.at(-1)?.value : input)}`;
 }
 
 /** An object with these fields and no others, and what must hold between them. */

@@ -15,7 +15,9 @@ const SIZES: Readonly<Record<DeviceClass, Sizes>> = {
 };
 
 /** The table's row for a device. */
-export const tableSizes = (isSoftware: boolean): Sizes => SIZES[isSoftware ? 'software' : 'discrete'];
+export function tableSizes(device: Device): Sizes {
+  return SIZES[device.isSoftware ? 'software' : 'discrete'];
+}
 
 /** What a device's kernels are cut by: the table's row, unless others were tuned or given. */
-export const sizesOf = (device: Device): Sizes => device.sizes.inUse;
+export const sizesOf = (device: Device): Sizes => ({ ...tableSizes(device), ...device.chosen.sizes });

@@ -1,0 +1,78 @@
+import { constants, readFileSync } from 'node:fs';
+import { access, mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { styleText } from 'node:util';
+import { Command } from 'commander';
+import { type TunedCandidate, tuneWebGpu } from '../runtime/webgpu/tune';
+import { tunedPath, withTuned } from '../runtime/webgpu/tuned-file';
+import { withProgress } from './progress';
+import { type Column, formatTable } from './table';
+import { writeFileAtomic } from './write-file';
+
+interface TuneSettings {
+  readonly out?: string;
+  readonly quick?: true;
+}
+
+/** `saccade tune`; `measure` is the library's own but for tests. */
+export function tuneCommand(measure: typeof tuneWebGpu = tuneWebGpu): Command {
+  return new Command('tune')
+    .description('measure which sizes of WebGPU kernels are fastest on this device, and store them')
+    .option('--out <file>', 'where to store them; default: where runtimes in Node look')
+    .option('--quick', 'smaller problems, fewer rounds')
+    .addHelpText('after', '\nExample:\n  $ saccade tune --quick')
+    .action((settings: TuneSettings) => tune(settings, measure));
+}
+
+async function tune({ out, quick }: TuneSettings, measure: typeof tuneWebGpu): Promise<void> {
+  const path = out ?? tunedPath();
+  // Better known now than after the work.
+  if (out === undefined) await mkdir(dirname(path), { recursive: true });
+  await access(dirname(path), constants.W_OK);
+  const { device, sizes, candidates } = await withProgress('tune', (control) =>
+    measure({ quick: quick === true, ...control }),
+  );
+  const date = new Date().toISOString().slice(0, 10);
+  await writeFileAtomic(path, withTuned(present(path), device, { date, sizes }));
+  const found =
+    Object.keys(sizes).length > 0
+      ? 'faster sizes than the table has for such devices'
+      : "none that beat the table's by more than the noise";
+  process.stdout.write(`${device}\n\n${tableOf(candidates)}\n\n${found}; stored in ${path}\n`);
+}
+
+/** What a file holds, which stays where it is about other devices. */
+function present(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function tableOf(candidates: readonly TunedCandidate[]): string {
+  const columns: Column[] = [
+    { header: 'kernel' },
+    { header: 'sizes' },
+    { header: 'time', align: 'right' },
+    { header: "by the table's", align: 'right' },
+    { header: 'verdict' },
+  ];
+  const rows = candidates.map(({ entry, sizes, isTable, ms, ratio, verdict, reason }) => [
+    entry,
+    `${describe(sizes)}${isTable ? ' (table)' : ''}`,
+    ms === undefined ? '' : `${ms.toPrecision(3)} ms`,
+    ratio === undefined ? '' : ratio.toFixed(2),
+    `${verdict === 'kept' ? styleText('green', verdict) : verdict}${reason === undefined ? '' : `: ${reason}`}`,
+  ]);
+  return formatTable(columns, rows);
+}
+
+/** Such as `queries 32, keys 16`. */
+function describe(sizes: unknown): string {
+  if (sizes === null || typeof sizes !== 'object') return String(sizes);
+  if (Array.isArray(sizes)) return sizes.map(describe).join('; ');
+  return Object.entries(sizes)
+    .map(([name, value]) => `${name} ${describe(value)}`)
+    .join(', ');
+}

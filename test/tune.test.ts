@@ -1,0 +1,186 @@
+/** What `saccade tune` finds goes into a file, and runtimes in Node come out with it; whatever else the file holds. */
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest';
+import { createRuntime, type TuneReport } from '../src/index';
+import { adapterOf, identifyAdapter, openDevice } from '../src/runtime/webgpu/adapter';
+import * as tuning from '../src/runtime/webgpu/tune';
+import { TUNABLE } from '../src/runtime/webgpu/tune-works';
+import { readTuned, withTuned } from '../src/runtime/webgpu/tuned-file';
+import { expectRefusal, saccade } from './command-line';
+
+const caches = vi.hoisted(() => ({ folder: '' }));
+vi.mock('../src/cache-folder', () => ({ cacheFolder: () => caches.folder }));
+vi.mock('../src/runtime/webgpu/tune', { spy: true });
+
+const attention = { queries: 32, keys: 32, columns: 8, rows: 4, depth: 32, values: 8 };
+const report: TuneReport = {
+  device: 'acme, gpu, driver 7',
+  sizes: { attention },
+  candidates: [
+    { entry: 'attention', sizes: { ...attention, rows: 8 }, isTable: true, verdict: 'slower', ms: 4, ratio: 1 },
+    { entry: 'attention', sizes: attention, isTable: false, verdict: 'kept', ms: 2, ratio: 0.5 },
+    { entry: 'attention', sizes: attention, isTable: false, verdict: 'wrong', reason: 'off by 1' },
+  ],
+};
+
+/** A device that has nothing but what sizes are chosen by. */
+const device = {
+  adapterInfo: { vendor: 'acme', architecture: 'gpu', device: '', description: 'driver 7' },
+  limits: { maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupStorageSize: 16384 },
+} as unknown as GPUDevice;
+
+const today = expect.stringMatching(/^\d{4}-\d\d-\d\d$/);
+const path = () => join(caches.folder, 'webgpu.json');
+const write = (content: unknown) => writeFile(path(), typeof content === 'string' ? content : JSON.stringify(content));
+
+beforeEach(async () => {
+  caches.folder = await mkdtemp(join(tmpdir(), 'saccade-tune-'));
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await rm(caches.folder, { recursive: true, force: true });
+});
+
+describe('the file of tuned sizes', () => {
+  test('is found again by the device that it was written for, and by no other', async () => {
+    expect(readTuned(device)).toBeUndefined();
+    const tuned = { date: '2026-11-25', sizes: { attention } };
+    await write(withTuned('', report.device, tuned));
+    expect(readTuned(device)).toEqual({ ...tuned, path: path() });
+    const other = { ...device, adapterInfo: { ...device.adapterInfo, description: 'driver 8' } };
+    expect(readTuned(other)).toBeUndefined();
+  });
+
+  test('keeps what it holds of other devices', () => {
+    const first = withTuned('', 'first', { date: '2026-11-25', sizes: {} });
+    const both = JSON.parse(withTuned(first, 'second', { date: '2026-11-26', sizes: { attention } }));
+    expect(both).toEqual({
+      devices: { first: { date: '2026-11-25', sizes: {} }, second: { date: '2026-11-26', sizes: { attention } } },
+    });
+    for (const damaged of ['{', '[]', '{"devices":7}', '{"other":1}'])
+      expect(JSON.parse(withTuned(damaged, 'first', { date: '2026-11-25', sizes: {} }))).toEqual(JSON.parse(first));
+  });
+
+  const entry = (tuned: unknown) => ({ devices: { [report.device]: tuned } });
+  const sized = (fields: object) => entry({ date: '2026-11-25', sizes: { attention: { ...attention, ...fields } } });
+  test.each([
+    ['no JSON', '{"devices":', 'expected JSON, got what it is not: '],
+    ['a list', [], 'the file.devices: expected an object with the field devices and no others, got undefined'],
+    ['other fields', { devices: {}, version: 2 }, 'the file.version: expected an object with the field devices'],
+    ['no devices', { devices: 'none' }, 'the file.devices: expected an object, got "none"'],
+    ['no entry', entry(7), `devices["${report.device}"]: expected the fields date, sizes and no others, got 7`],
+    ['no date', entry({ sizes: {} }), '.date: expected the fields date, sizes and no others, got undefined'],
+    ['a date that is none', entry({ date: 'x\n', sizes: {} }), '.date: expected a day such as 2026-11-25, got "x\\n"'],
+    ['unknown fields', sized({ turbo: true }), '.sizes.attention.turbo: expected the fields queries'],
+    ['wrong types', sized({ keys: '32' }), '.sizes.attention.keys: expected a multiple of 4 up to 256, got "32"'],
+    ['code', sized({ rows: '4); } fn evil() {' }), '.sizes.attention.rows: expected 4 or 8, got "4); } fn evil() {"'],
+    [
+      'sizes beyond the device',
+      sized({ queries: 256 }),
+      '.sizes.attention: expected at most 256 invocations in a workgroup, as many as this device has, got 512',
+    ],
+  ])('with %s is refused with its name and the remedy', async (_, content, fault) => {
+    await write(content);
+    const refused = expect.objectContaining({
+      name: 'ParseError',
+      message: expect.stringMatching(/; delete the file, or run `saccade tune`, which replaces what is wrong in it$/),
+    });
+    expect(() => readTuned(device)).toThrow(refused);
+    expect(() => readTuned(device)).toThrow(`${path()}: `);
+    expect(() => readTuned(device)).toThrow(fault);
+  });
+
+  test('that cannot be read is refused', async () => {
+    await mkdir(path());
+    expect(() => readTuned(device)).toThrow(/webgpu\.json cannot be read: EISDIR.*; delete it/);
+  });
+
+  test('is not there where its folder is none', async () => {
+    await rm(caches.folder, { recursive: true });
+    await writeFile(caches.folder, '');
+    expect(readTuned(device)).toBeUndefined();
+  });
+});
+
+describe('saccade tune', () => {
+  test('stores what it found and shows the candidates', async () => {
+    vi.mocked(tuning.tuneWebGpu).mockResolvedValue(report);
+    caches.folder = join(caches.folder, 'not', 'there');
+    const { code, stdout } = await saccade('tune', '--quick');
+    expect(code).toBe(0);
+    expect(stdout).toContain('acme, gpu, driver 7');
+    expect(stdout).toMatch(/queries 32, .*rows 8, .*\(table\) +4\.00 ms +1\.00 +slower/);
+    expect(stdout).toMatch(/2\.00 ms +0\.50 +kept/);
+    expect(stdout).toMatch(/wrong: off by 1/);
+    expect(stdout).toContain(`faster sizes than the table has for such devices; stored in ${path()}`);
+    expect(readTuned(device)).toEqual({ date: today, sizes: { attention }, path: path() });
+    expect(vi.mocked(tuning.tuneWebGpu).mock.calls).toEqual([[expect.objectContaining({ quick: true })]]);
+  });
+
+  test('writes to another file, whole or not at all, and replaces what is damaged', async () => {
+    vi.mocked(tuning.tuneWebGpu).mockResolvedValue({ ...report, sizes: {} });
+    const out = join(caches.folder, 'elsewhere.json');
+    await writeFile(out, '{ "devi');
+    const { stdout } = await saccade('tune', '--out', out);
+    expect(stdout).toContain(`none that beat the table's by more than the noise; stored in ${out}`);
+    expect(JSON.parse(await readFile(out, 'utf8'))).toEqual({
+      devices: { [report.device]: { date: today, sizes: {} } },
+    });
+    expect(await readdir(caches.folder)).toEqual(['elsewhere.json']);
+  });
+
+  test('leaves the file alone if it fails, and measures nothing for a folder that is not there', async () => {
+    const measure = vi.mocked(tuning.tuneWebGpu).mockRejectedValue(new Error('the device burns'));
+    await write('{}');
+    expect((await saccade('tune')).code).toBe(1);
+    expect(await readFile(path(), 'utf8')).toBe('{}');
+    expect(await readdir(caches.folder)).toEqual(['webgpu.json']);
+    measure.mockClear();
+    await expectRefusal(['tune', '--out', join(caches.folder, 'no', 'where.json')], 'cannot access');
+    await expectRefusal(['tune', '--fast'], "unknown option '--fast'");
+    expect(measure).not.toHaveBeenCalled();
+  });
+
+  test('keeps a link', async () => {
+    vi.mocked(tuning.tuneWebGpu).mockResolvedValue(report);
+    const target = join(caches.folder, 'target.json');
+    await writeFile(target, withTuned('', 'other', { date: '2026-11-25', sizes: {} }));
+    await symlink(target, path());
+    await saccade('tune');
+    expect(Object.keys(JSON.parse(await readFile(target, 'utf8')).devices)).toEqual(['other', report.device]);
+  });
+});
+
+describe.runIf(inject('hasGpu'))('a runtime of its own in Node', () => {
+  const open = () => createRuntime({ backend: 'webgpu' });
+
+  test('has the sizes that saccade tune stored for its adapter, and says so', async () => {
+    const { tuneWebGpu } = await vi.importActual<typeof tuning>('../src/runtime/webgpu/tune');
+    vi.mocked(tuning.tuneWebGpu).mockImplementation(tuneWebGpu);
+    vi.spyOn(TUNABLE.attention as object as { candidates(): object[] }, 'candidates').mockReturnValue([]);
+    using before = await open();
+    expect(before.explain()).toMatch(/^sizes: the table's$/m);
+    const { code, stdout } = await saccade('tune', '--quick');
+    expect(stdout).toMatch(/\(table\) +[\d.]+ ms +1\.00 +kept/);
+    expect(code).toBe(0);
+    using after = await open();
+    expect(after.explain()).toMatch(/^sizes: tuned on \d{4}-\d\d-\d\d, from .*webgpu\.json$/m);
+    using given = await createRuntime({ backend: 'webgpu', webgpu: { sizes: {} } });
+    expect(given.explain()).toMatch(/^sizes: given$/m);
+  });
+
+  test('refuses a file that is wrong about its adapter; with sizes given it reads none', async () => {
+    const { device } = await openDevice({});
+    const sizes = { attention: { ...attention, queries: -1 } };
+    await write(withTuned('', identifyAdapter(adapterOf(device)), { date: '2026-11-25', sizes }));
+    await expect(open()).rejects.toThrow(`${path()}: devices[`);
+    await expect(open()).rejects.toThrow('.sizes.attention.queries: expected 16 or a multiple of 32 up to 256, got -1');
+    using given = await createRuntime({ backend: 'webgpu', webgpu: { sizes: { attention } } });
+    using callers = await createRuntime({ backend: 'webgpu', webgpu: { device } });
+    expect(given.explain()).toMatch(/^sizes: given$/m);
+    expect(callers.explain()).toMatch(/^sizes: the table's$/m);
+    device.destroy();
+  });
+});
