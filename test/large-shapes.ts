@@ -119,6 +119,7 @@ export function describeLargeShapes(title: string): void {
       [130, 40, 700],
       [700, 300, 3],
       [150, 260, 131],
+      [600, 9, 1100],
     ])('products of %i by %i by %i, split where tiles are few', async (r, k, c) => {
       await expectAgreement(async (runtime) => {
         const a = runtime.random([r, k], { seed: 1 });
