@@ -1,4 +1,4 @@
-/** In a page the operations are tested on the GPU alone: what computes on the CPU, on threads, is the same as in Node. */
+/** In a page only what computes on the GPU is tested: all else is the same as in Node. */
 import { beforeEach } from 'vitest';
 
-beforeEach(({ task, skip }) => skip(task.file.filepath.includes('/ops/') && !task.fullName.includes('webgpu')));
+beforeEach(({ task, skip }) => skip(!/GPU|WGSL/i.test(task.fullName)));

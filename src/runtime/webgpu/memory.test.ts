@@ -139,7 +139,7 @@ describe.runIf(inject('hasGpu'))('GPU memory', () => {
   });
 });
 
-describe.runIf(inject('hasGpu'))("a caller's buffer", () => {
+describe.runIf(inject('hasGpu'))("a caller's GPU buffer", () => {
   const usage = 0x80 | 0x4 | 0x8;
 
   test('is a tensor without a copy, and a tensor is a buffer', async () => {

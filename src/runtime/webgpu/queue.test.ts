@@ -62,7 +62,7 @@ const mark = variants(
   }),
 )(null);
 
-describe.runIf(inject('hasGpu'))('a queue', () => {
+describe.runIf(inject('hasGpu'))('a GPU queue', () => {
   const tasks = 64;
   let device: Device;
   let memory: Memory;

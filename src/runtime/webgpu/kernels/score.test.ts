@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { expectClose } from '../../../../test/expect';
 import { ARITHMETIC, EXTREMES, functionOf, randomSources } from '../../../../test/random-functions';
 import { scoreDerivative, tableDerivatives } from '../../../expressions/differentiate';
@@ -98,7 +98,7 @@ function evaluateFloat32(expression: Expression, q: number, k: number, score: nu
   return values.at(-1) as number;
 }
 
-describe.runIf(process.env.SACCADE_WEBGPU)('score modifiers', () => {
+describe.runIf(inject('hasGpu'))('score modifiers on WebGPU', () => {
   let device: Device;
   let memory: Memory;
   let queue: Queue;
