@@ -206,35 +206,34 @@ export function openChunk(
 ): void {
   const d = <i32>changetype<Problem>(params).d;
   layOutColumns(operand(params, K), batch, head, first, count, padded, d, scratch + KEYS, ROW, scratch);
-  memory.copy(scratch + KEY_STACK, scratch + KEYS, <usize>d * ROW);
   if (queries) {
     layOutColumns(operand(params, Q), batch, head, first, count, padded, d, scratch + QUERY_STACK, ROW, scratch);
   }
-  relate(params, d, padded, queries, scratch);
+  relate(params, d, padded, scratch + KEYS, queries, scratch);
 }
 
 /**
- * From the rows x of KEYS, y of KEY_STACK and z of QUERY_STACK, which is used if `both`: below y the products
- * -e^(G_i - G_j) x_j y_i for j < i, below z the products scale e^(G_i - G_j) x_j z_i for j <= i; then x times
- * e^(G_last - G), y times -e^G, z times scale e^G.
+ * From the rows x of KEYS, `y`, which may be the same or KEY_STACK, and z of QUERY_STACK, which is used if `both`:
+ * in KEY_STACK y times -e^G, below it the products -e^(G_i - G_j) x_j y_i for j < i; in QUERY_STACK z times scale e^G,
+ * below it the products scale e^(G_i - G_j) x_j z_i for j <= i; in KEYS x times e^(G_last - G).
  */
-export function relate(params: usize, rows: i32, padded: i32, both: bool, scratch: usize): void {
+export function relate(params: usize, rows: i32, padded: i32, y: usize, both: bool, scratch: usize): void {
   const x = scratch + KEYS;
-  const y = scratch + KEY_STACK;
+  const stack = scratch + KEY_STACK;
   const z = scratch + QUERY_STACK;
   const below = <usize>rows * ROW;
-  multiplyLater(x, y, rows, padded, y + below);
+  multiplyLater(x, y, rows, padded, stack + below);
   if (both) multiplyLater(x, z, rows, padded, z + below);
   const scale = <f32>changetype<Problem>(params).scale;
-  decay(padded, y + below, both ? z + below : 0, scale, scratch);
-  scaleTokens(x, rows, padded, scratch + TO_END);
-  scaleTokens(y, rows, padded, scratch + NEGATIVE_FROM_START);
-  if (both) scaleTokens(z, rows, padded, scratch + SCALED_FROM_START);
+  decay(padded, stack + below, both ? z + below : 0, scale, scratch);
+  scaleTokens(y, rows, padded, scratch + NEGATIVE_FROM_START, stack);
+  scaleTokens(x, rows, padded, scratch + TO_END, x);
+  if (both) scaleTokens(z, rows, padded, scratch + SCALED_FROM_START, z);
 }
 
 /**
- * Rows of one head from `first` on as columns [columns][rows], zero from `count` to `padded`; `step` bytes from column to
- * column.
+ * Rows of one head from `first` on as columns [columns][rows], zero from `count` to `padded`; `step` bytes from one
+ * column to the next.
  */
 export function layOutColumns(
   x: Operand,
@@ -302,7 +301,7 @@ function multiplyLater(earlier: usize, later: usize, depth: i32, padded: i32, to
   }
 }
 
-/** Products times the decays between: `strict` also times -1, `other`, unless 0, times scale; zero for what is not later. */
+/** Products times the decays between: `strict` also times -1, `other`, unless 0, times scale; zero where not later. */
 function decay(padded: i32, strict: usize, other: usize, scale: f32, scratch: usize): void {
   const scales = f32x4.splat(scale);
   const zero = i32x4.splat(0);
@@ -326,11 +325,11 @@ function decay(padded: i32, strict: usize, other: usize, scale: f32, scratch: us
 }
 
 /** Numbers of all tokens times a factor of each. */
-export function scaleTokens(rows: usize, count: i32, padded: i32, factors: usize): void {
+export function scaleTokens(rows: usize, count: i32, padded: i32, factors: usize, to: usize): void {
   const bytes = <usize>padded << 2;
-  for (const end = rows + <usize>count * ROW; rows < end; rows += ROW) {
+  for (const end = rows + <usize>count * ROW; rows < end; rows += ROW, to += ROW) {
     for (let c: usize = 0; c < bytes; c += 16) {
-      v128.store(rows + c, f32x4.mul(v128.load(rows + c), v128.load(factors + c)));
+      v128.store(to + c, f32x4.mul(v128.load(rows + c), v128.load(factors + c)));
     }
   }
 }

@@ -202,9 +202,11 @@ function gradientsOfChunk(params: usize, place: i32, chunk: i32, count: i32, scr
   layOutColumns(operand(params, ERRORS), place, 0, token, count, padded, e, scratch + KEYS, ROW, scratch);
   layOutColumns(operand(params, GRAD_WRITES), place, 0, token, count, padded, e, scratch + KEY_STACK, ROW, scratch);
   layOutColumns(operand(params, GRAD_OUT), batch, head, token, count, padded, e, scratch + QUERY_STACK, ROW, scratch);
-  scaleTokens(scratch + KEYS, e, padded, scratch + BETAS);
-  scaleTokens(scratch + KEY_STACK, e, padded, scratch + BETAS);
-  relate(params, e, padded, true, scratch);
+  const written = scratch + KEYS;
+  const byValues = scratch + KEY_STACK;
+  scaleTokens(written, e, padded, scratch + BETAS, written);
+  scaleTokens(byValues, e, padded, scratch + BETAS, byValues);
+  relate(params, e, padded, byValues, true, scratch);
 
   memory.fill(scratch + BY_LOGS, 0, CHUNK << 4);
   const tileBytes = <usize>(e + CHUNK) << 5;

@@ -4,8 +4,8 @@
  * Chunked: with S the state before a chunk of tokens, the errors y solve a triangular system,
  * y_i = v_i - e^G_i S^T k_i - sum over j < i of L_ij beta_j y_j; then out_i = scale e^G_i S^T q_i + sum over j <= i of
  * P_ij beta_j y_j, and the next state is e^G_last S + sum of e^(G_last - G_i) k_i beta_i y_i^T (delta-chunk.ts).
- * Everything is products but for blocks of six rows. A task owns a few heads, side by side in memory, or, since columns of
- * values do not mix, some of one head's.
+ * Everything is products but for blocks of six rows. A task owns a few heads, side by side in memory, or, since columns
+ * of values do not mix, some of one head's.
  */
 import {
   addStack,
@@ -172,6 +172,8 @@ export function deltaRecurrent(params: usize, task: i32, scratch: usize): void {
   const e = <i32>p.e;
   const q = operand(params, Q);
   const k = operand(params, K);
+  const queryBuffer = scratch + QUERY_STACK;
+  const keyBuffer = scratch + KEY_STACK;
   const g = operand(params, G);
   const beta = operand(params, BETA);
   const share = openTask(params, task, scratch);
@@ -184,8 +186,8 @@ export function deltaRecurrent(params: usize, task: i32, scratch: usize): void {
     const head = place % h;
     for (let token: i32 = 0; token < n; token++) {
       if (token % CHUNK == 0 && isAborted()) return;
-      const query = loadRow(rowAddress(q, batch, token, head), <usize>q.element, <i32>q.dtype, d, scratch + QUERY_STACK);
-      const key = loadRow(rowAddress(k, batch, token, head), <usize>k.element, <i32>k.dtype, d, scratch + KEY_STACK);
+      const query = loadRow(rowAddress(q, batch, token, head), <usize>q.element, <i32>q.dtype, d, queryBuffer);
+      const key = loadRow(rowAddress(k, batch, token, head), <usize>k.element, <i32>k.dtype, d, keyBuffer);
       const kept = <f32>exp(<f64>loadElement(rowAddress(g, batch, token, head), <i32>g.dtype));
       const strength = loadElement(rowAddress(beta, batch, token, head), <i32>beta.dtype);
       const row = <usize>(batch * n + token) * <usize>h + <usize>head;

@@ -35,9 +35,9 @@ export function rowBytes(x: Operand): usize {
 }
 
 /**
- * Brings rows of the heads from `first` to `past`, those of the first one's batch, into the cache in the order of memory,
- * as each head by itself would not: loads, since WebAssembly has nothing else to fetch with. `sink` takes a vector: what
- * is not used would not be loaded.
+ * Brings rows of the heads from `first` to `past`, as far as they are in the first one's batch, into the cache, in the
+ * order of memory as each head by itself would not: loads, since WebAssembly has nothing else to fetch with. `sink`
+ * takes a vector, since what is not used would not be loaded.
  */
 export function fetchRows(
   x: Operand,
@@ -51,7 +51,7 @@ export function fetchRows(
 ): void {
   const batch = first / h;
   const heads = min(past, (batch + 1) * h) - first;
-  if (heads == 1 || x.element != 1 || x.head > <f64>(2 * columns)) return;
+  if (x.element != 1 || x.head > <f64>(2 * columns)) return;
   const size = bytesOf(<i32>x.dtype);
   const bytes = (<usize>(heads - 1) * <usize>x.head + <usize>columns) * size;
   const step = rowBytes(x);
