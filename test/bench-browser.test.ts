@@ -188,6 +188,21 @@ test("a user's own browser is measured in frames of a page that it is sent to, u
   }
 });
 
+test('a browser that does not open frames is given up with what it needs', async () => {
+  const visit = async (line: string) => {
+    const root = /http:\S+/.exec(line)?.[0] as string;
+    const [, path] = /serve\('(.*)'\)/.exec(await (await fetch(root)).text()) as unknown as [string, string];
+    const response = await fetch(`${root}${path}/questions`);
+    const { value } = await (response.body as ReadableStream<Uint8Array>).getReader().read();
+    const { id, question } = JSON.parse(new TextDecoder().decode(value).slice('data: '.length));
+    expect(question).toBe('describe');
+    const body = JSON.stringify({ value: { machine: { runtime: 'Lynx' }, facts: [] } });
+    await fetch(`${root}${path}/answers/${id}`, { method: 'POST', body });
+  };
+  const opened = openBrowser('wait', { signal, say: visit, patience: 500 });
+  await expect(opened).rejects.toThrow(/^--browser: its first page did not answer in 0.5 s: .*frame-1.localhost/);
+});
+
 test('no Chromium, and nothing at an address: each says the remedy', async () => {
   const nowhere = `http://127.0.0.1:${await freePort()}`;
   await expect(openBrowser(nowhere, { signal, say })).rejects.toThrow(

@@ -7,7 +7,7 @@ import { describeMachine, type Machine } from '../../machine';
 import type { RuntimeOptions } from '../../runtime/runtime';
 import { packageRoot } from '../peers';
 import { connectedChromium, headlessChromium, type PageOpener, visitingBrowser } from './browsers';
-import type { QuestionName, Questions } from './protocol';
+import type { PageFacts, QuestionName, Questions } from './protocol';
 import { type PageServer, type Served, startServer } from './server';
 
 export interface BrowserHost {
@@ -38,6 +38,8 @@ interface Settings {
   readonly signal: AbortSignal;
   /** Where the peers are installed, if they are wanted. */
   readonly peers?: string | undefined;
+  /** How long the first page may take to come and answer, in milliseconds. */
+  readonly patience?: number;
   /** Told what the user has to do. */
   say(line: string): void;
 }
@@ -52,7 +54,7 @@ const IN_SOFTWARE = 'The GPU is imitated by the processor: the numbers on WebGPU
  */
 export async function openBrowser(
   where: true | string,
-  { runtime = {}, signal, peers, say }: Settings,
+  { runtime = {}, signal, peers, patience = 60_000, say }: Settings,
 ): Promise<BrowserHost> {
   const server = await startServer(await whatIsServed(peers));
   let opener: PageOpener | undefined;
@@ -67,9 +69,15 @@ export async function openBrowser(
         ? visitingBrowser(server, say, signal)
         : connectedChromium(where, server));
     const open = (signal: AbortSignal) => openPage(server, opener as PageOpener, signal);
-    const page = await open(signal);
-    const { machine, facts, softwareGpu } = await page.ask('describe', runtime, signal);
-    page.close();
+    const timeout = AbortSignal.timeout(patience);
+    const { machine, facts, softwareGpu } = await describe(open, runtime, AbortSignal.any([signal, timeout])).catch(
+      (error) => {
+        if (error !== timeout.reason) throw error;
+        throw new UnsupportedError(
+          `--browser: its first page did not answer in ${patience / 1000} s: it must be a current browser in which frame-1.localhost is this machine`,
+        );
+      },
+    );
     return {
       // A browser knows less about the machine than this process does.
       machine: { ...(where === true ? await describeMachine() : machine), runtime: opener.name },
@@ -81,6 +89,15 @@ export async function openBrowser(
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+async function describe(open: BrowserHost['open'], runtime: RuntimeOptions, signal: AbortSignal): Promise<PageFacts> {
+  const page = await open(signal);
+  try {
+    return await page.ask('describe', runtime, signal);
+  } finally {
+    page.close();
   }
 }
 
