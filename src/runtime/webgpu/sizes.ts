@@ -1,23 +1,55 @@
-/** How kernels are cut for a device: one row for each class of devices. */
+/** How kernels are cut for a device: a row for each class of devices. */
 import type { Device } from './device';
+import type { RowsSizes } from './kernels/attention-rows';
 import type { TiledSizes } from './kernels/attention-tiled';
 
+/** A kernel of attention, for problems of fewer than `below` operations. */
+export type AttentionSizes = ({ readonly rows: RowsSizes } | { readonly tiled: TiledSizes }) & {
+  readonly below?: number;
+};
+
 export interface Sizes {
-  readonly attention: TiledSizes;
+  /** The first that is for a problem takes it; the last is for all. */
+  readonly attention: readonly AttentionSizes[];
+  /** Workgroups that keep the device busy. */
+  readonly workgroups: number;
 }
 
-export type DeviceClass = 'software' | 'integrated' | 'discrete';
+/** In software a larger kernel takes seconds to compile, which only problems of so many operations repay. */
+const LARGE = 2 ** 26;
 
-const SIZES: Readonly<Record<DeviceClass, Sizes>> = {
-  software: { attention: { queries: 32, keys: 32, columns: 8, rows: 4, depth: 32, values: 8 } },
-  integrated: { attention: { queries: 32, keys: 32, columns: 8, rows: 4, depth: 32, values: 8 } },
-  discrete: { attention: { queries: 64, keys: 64, columns: 8, rows: 4, depth: 32, values: 32 } },
+const SIZES: Readonly<Record<'software' | 'integrated' | 'discrete', Sizes>> = {
+  software: {
+    attention: [
+      { rows: { lanes: 8, rows: 1, keys: 4, shares: false }, below: LARGE },
+      { rows: { lanes: 8, rows: 4, keys: 4, shares: false } },
+    ],
+    workgroups: 8,
+  },
+  // What every device has room for.
+  integrated: {
+    attention: [{ tiled: { queries: 32, keys: 32, columns: 8, rows: 4, depth: 32, values: 8 } }],
+    workgroups: 64,
+  },
+  discrete: {
+    attention: [{ tiled: { queries: 64, keys: 64, columns: 8, rows: 4, depth: 32, values: 32 } }],
+    workgroups: 512,
+  },
 };
 
 /** The table's row for a device. */
-export function tableSizes(device: Device): Sizes {
-  return SIZES[device.isSoftware ? 'software' : 'discrete'];
+export function tableSizes({ isSoftware, vendor, subgroupSize: lanes }: Device): Sizes {
+  if (!isSoftware) return SIZES[/nvidia|amd/i.test(vendor) ? 'discrete' : 'integrated'];
+  if (!lanes || lanes < 4 || lanes > 32) return SIZES.software;
+  // Workgroups of one subgroup, whose lanes share what they load.
+  return {
+    ...SIZES.software,
+    attention: [
+      { rows: { lanes, rows: 1, keys: 4, shares: true }, below: LARGE },
+      { rows: { lanes, rows: 32 / lanes, keys: Math.min(8, lanes), shares: true } },
+    ],
+  };
 }
 
 /** What a device's kernels are cut by: the table's row, unless others were tuned or given. */
-export const sizesOf = (device: Device): Sizes => ({ ...tableSizes(device), ...device.chosen.sizes });
+export const sizesOf = (device: Device): Sizes => ({ ...tableSizes(device), ...device.sizes });

@@ -20,12 +20,24 @@ interface Definition {
   readonly invocations: number;
   readonly variant: AttentionVariant;
   readonly subgroups?: boolean;
-  /** Whether it reads lse too. */
-  readonly readsLse?: boolean;
+  /** Beside the map and the score's; default: q, k, v, out and lse, which are only written. */
+  readonly operands?: Kernel['operands'];
+  readonly numbers?: Kernel['numbers'];
   /** From functions.ts. */
   readonly needs?: Parameters<typeof functions>;
   readonly body: string;
 }
+
+export const INPUTS: Kernel['operands'] = {
+  q: { access: 'read', rank: 4, vector: true },
+  k: { access: 'read', rank: 4, vector: true },
+  v: { access: 'read', rank: 4, vector: true },
+};
+
+export const RESULTS: Kernel['operands'] = {
+  out: { access: 'write', rank: 4, vector: true },
+  lse: { access: 'write', rank: 3 },
+};
 
 /**
  * A kernel over the tiles of a map. Its body has the functions of tiles.ts and score.ts, and
@@ -45,33 +57,26 @@ export function attentionKernel({
   invocations,
   variant,
   subgroups,
-  readsLse,
+  operands = { ...INPUTS, ...RESULTS },
+  numbers = {},
   needs = [],
   body,
 }: Definition): Kernel {
+  const { score, cut } = variant;
+  const finishes = 'out' in operands;
   return {
     name,
     invocations,
     ...(subgroups && { subgroups }),
-    operands: {
-      q: { access: 'read', rank: 4, vector: true },
-      k: { access: 'read', rank: 4, vector: true },
-      v: { access: 'read', rank: 4, vector: true },
-      map: TILES.operand,
-      out: { access: 'write', rank: 4, vector: true },
-      lse: { access: readsLse ? 'update' : 'write', rank: 3 },
-      ...variant.score.operands,
-    },
+    operands: { ...operands, map: TILES.operand, ...score.operands },
     numbers: {
       ...{ h: 'u32', repeat: 'u32', d: 'u32', e: 'u32', scale: 'f32', factor: 'f32' },
-      ...TILES.numbers,
-      ...variant.score.numbers,
+      ...{ ...TILES.numbers, ...numbers, ...score.numbers },
     },
-    body: `${functions('is_nan', 'not_a_number', ...needs, ...variant.score.functions)}
-${variant.score.text}
-${tilesCode(variant.cut)}
-${COMMON}
-${body}`,
+    body: [
+      functions('is_nan', 'not_a_number', 'precise_log', ...needs, ...score.functions),
+      ...[score.text, tilesCode(cut), COMMON, finishes ? FINISH : '', body],
+    ].join('\n'),
   };
 }
 
@@ -91,7 +96,9 @@ fn kept(x: vec4f, count: u32) -> vec4f {
 fn largest(x: vec4f) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
 fn special(x: f32) -> bool { return (bitcast<u32>(x) & 0x7f800000) == 0x7f800000; }
 fn has_special(x: vec4f) -> bool { return any((bitcast<vec4u>(x) & vec4u(0x7f800000)) == vec4u(0x7f800000)); }
+`;
 
+const FINISH = `
 fn finish_row(place: Place, query: u32, top: f32, sum: f32, others: u32, writes: bool) -> f32 {
   let at = at_lse(place.batch, query, place.head);
   if (others == 0) {
@@ -99,33 +106,41 @@ fn finish_row(place: Place, query: u32, top: f32, sum: f32, others: u32, writes:
     return 0.0;
   }
   let is_done = sum > 0.0 && !special(sum) && !special(top);
-  if (writes) { store_lse(at, select(not_a_number(), (top + log2(sum)) * ${Math.LN2}, is_done)); }
+  if (writes) { store_lse(at, select(not_a_number(), top * ${Math.LN2} + precise_log(sum), is_done)); }
   return 1.0 / sum;
 }
 fn store_columns(place: Place, query: u32, c: u32, x: vec4f) {
   if (c < numbers.e) { store4_out(at_out(place.batch, query, place.head, c), x, numbers.e - c); }
 }`;
 
-/** The dispatch of a kernel for a call. */
+const LEAST = 2 ** -126;
+
+/** The dispatch of a kernel for a call: a task for each tile of each head unless `more` says otherwise. */
 export function attentionDispatch(
   kernel: Kernel,
-  { q, k, v, out, lse, scale, score: modifier }: AttentionCall,
+  { q, k, v, out, lse, scale: asked, score: modifier }: AttentionCall,
   map: TileMap,
   score: ScoreCode,
   workspace: Workspace,
+  more: Partial<Omit<Dispatch, 'kernel'>> = {},
 ): Dispatch {
   const [b, , h, d] = q.shape as [number, number, number, number];
   const [, , g, e] = v.shape as [number, number, number, number];
-  const operands: Record<string, Region> = { q, k, v, out, lse, map: tilesOf(map, workspace) };
+  // Numbers below f32's would make 0 of it, and NaN of infinite products.
+  const scale = asked === 0 ? 0 : Math.sign(asked) * Math.max(Math.abs(asked), LEAST);
+  const all: Record<string, Region> = {
+    ...{ q, k, v, out, lse, map: tilesOf(map, workspace) },
+    ...scoreOperands(score, workspace),
+    ...more.operands,
+  };
   return {
     kernel,
-    operands: { ...operands, ...scoreOperands(score, workspace) },
+    operands: Object.fromEntries(Object.keys(kernel.operands).map((name) => [name, all[name] as Region])),
     numbers: {
       ...{ h, repeat: h / g, d, e, scale, factor: modifier ? scale : scale * Math.LOG2E },
-      ...map.numbers,
-      ...score.numbers,
+      ...{ ...map.numbers, ...score.numbers, ...more.numbers },
     },
-    tasks: b * h * map.owners,
-    operations: 2 * (d + e) * map.visited * map.cut.queries * map.cut.keys,
+    tasks: more.tasks ?? b * h * map.owners,
+    operations: more.operations ?? 2 * (d + e) * map.visited * map.cut.queries * map.cut.keys,
   };
 }

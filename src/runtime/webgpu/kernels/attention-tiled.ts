@@ -10,6 +10,7 @@
  */
 import type { Kernel } from '../kernel';
 import { type AttentionVariant, attentionKernel } from './attention-common';
+import { each, NAMES } from './text';
 
 /** How a tile is shared out. */
 export interface TiledSizes {
@@ -27,10 +28,20 @@ export interface TiledSizes {
   readonly values: number;
 }
 
+export const tiledCut = ({ queries, keys }: TiledSizes) => ({ queries, keys });
+
 /** Workgroup memory of a kernel. */
 export function tiledBytes({ queries, keys, columns, depth, values }: TiledSizes, e: number): number {
   const width = columnsOf(columns, e);
   return 4 * (Math.max((queries + keys) * depth, queries * keys) + values * width + columns * queries);
+}
+
+/** What of these sizes fits into so much workgroup memory: fewer values at once, or else the smallest tiles. */
+export function fitted(sizes: TiledSizes, e: number, most: number): TiledSizes {
+  let { values } = sizes;
+  while (values % 2 === 0 && tiledBytes({ ...sizes, values }, e) > most) values /= 2;
+  const result = { ...sizes, values };
+  return tiledBytes(result, e) <= most ? result : { queries: 32, keys: 32, columns: 8, rows: 4, depth: 16, values: 4 };
 }
 
 /** Columns of outputs that the invocations hold together. */
@@ -50,7 +61,7 @@ export function tiledKernel(variant: AttentionVariant, sizes: TiledSizes, e: num
         each(4, (r) =>
           each(
             blocks,
-            (j) => `${name}${row(a, r)}_${j} = fma(vec4f(x${a}.${'xyzw'[r]}), y${j}, ${name}${row(a, r)}_${j});`,
+            (j) => `${name}${row(a, r)}_${j} = fma(vec4f(x${a}.${NAMES[r]}), y${j}, ${name}${row(a, r)}_${j});`,
           ),
         ),
       ),
@@ -167,10 +178,10 @@ fn run(task: u32, lane: u32) {
       )}
       ${text.rows(
         (r, a, at) => `
-      ${each(columnQuads, (j) => `o${r}_${j} *= fade${a}.${'xyzw'[at]};`)}
-      ${each(keyQuads, (j) => `s${r}_${j} = exp2(s${r}_${j} - top${a}.${'xyzw'[at]}); sum${a}.${'xyzw'[at]} += dot(s${r}_${j}, vec4f(1.0));`)}`,
+      ${each(columnQuads, (j) => `o${r}_${j} *= fade${a}.${NAMES[at]};`)}
+      ${each(keyQuads, (j) => `s${r}_${j} = exp2(s${r}_${j} - top${a}.${NAMES[at]}); sum${a}.${NAMES[at]} += dot(s${r}_${j}, vec4f(1.0));`)}`,
       )}
-      ${each(quads, (a) => each(keyQuads, (j) => each(4, (t) => `staged[(4 * (${j}u * COLUMNS + column) + ${t}) * (TILE / 4) + quad${a}] = vec4f(${each(4, (r) => `s${row(a, r)}_${j}.${'xyzw'[t]}`, ', ')});`)))}
+      ${each(quads, (a) => each(keyQuads, (j) => each(4, (t) => `staged[(4 * (${j}u * COLUMNS + column) + ${t}) * (TILE / 4) + quad${a}] = vec4f(${each(4, (r) => `s${row(a, r)}_${j}.${NAMES[t]}`, ', ')});`)))}
       for (var first = 0u; first < PANEL; first += ${values}u) {
         ${values < keys ? 'if (first > 0) { workgroupBarrier(); }' : ''}
         stage_values(place, panel * PANEL + first, lane);
@@ -184,7 +195,7 @@ fn run(task: u32, lane: u32) {
     }
   }
   // A sum that is no number marks a row whose outputs are none.
-  ${text.rows((r, a, at) => `if (${each(columnQuads, (j) => `has_special(o${r}_${j})`, ' || ')}) { sum${a}.${'xyzw'[at]} = not_a_number(); }`)}
+  ${text.rows((r, a, at) => `if (${each(columnQuads, (j) => `has_special(o${r}_${j})`, ' || ')}) { sum${a}.${NAMES[at]} = not_a_number(); }`)}
   workgroupBarrier();
   ${each(quads, (a) => `shared_rows[column * (TILE / 4) + quad${a}] = sum${a};`)}
   workgroupBarrier();
@@ -198,7 +209,7 @@ fn run(task: u32, lane: u32) {
       (r) => `{
       let query = query_at(place.tile * TILE + 4 * quad${a} + ${r});
       if (query >= 0) {
-        let share = finish_row(place, u32(query), top${a}.${'xyzw'[r]}, sum${a}.${'xyzw'[r]}, span.others, column == 0);
+        let share = finish_row(place, u32(query), top${a}.${NAMES[r]}, sum${a}.${NAMES[r]}, span.others, column == 0);
         ${each(columnQuads, (j) => `store_columns(place, u32(query), 4 * (${j}u * COLUMNS + column), o${row(a, r)}_${j} * share);`)}
       }
     }`,
@@ -214,7 +225,7 @@ fn run(task: u32, lane: u32) {
       `staged[(4 * (${j} * COLUMNS + column) + ${t}) * (TILE / 4) + quad${a}]`;
     return `
       workgroupBarrier();
-      ${each(quads, (a) => each(keyQuads, (j) => each(4, (t) => `${at(a, `${j}u`, `${t}u`)} = vec4f(${each(4, (r) => `s${row(a, r)}_${j}.${'xyzw'[t]}`, ', ')});`)))}
+      ${each(quads, (a) => each(keyQuads, (j) => each(4, (t) => `${at(a, `${j}u`, `${t}u`)} = vec4f(${each(4, (r) => `s${row(a, r)}_${j}.${NAMES[t]}`, ', ')});`)))}
       ${each(
         quads,
         (a) => `
@@ -240,7 +251,7 @@ fn run(task: u32, lane: u32) {
             4,
             (t) => `{
         let x = ${at(a, `${j}u`, `${t}u`)};
-        ${each(4, (r) => `s${row(a, r)}_${j}.${'xyzw'[t]} = x.${'xyzw'[r]};`)}
+        ${each(4, (r) => `s${row(a, r)}_${j}.${NAMES[t]} = x.${NAMES[r]};`)}
       }`,
           ),
         ),
@@ -252,8 +263,3 @@ const largestOf = (vectors: readonly string[]) => {
   const most = vectors.reduce((a, b) => `max(${a}, ${b})`);
   return `largest(${most})`;
 };
-
-/** The lines of 0, 1, .. */
-function each(count: number, line: (at: number) => string, between = '\n'): string {
-  return Array.from({ length: count }, (_, at) => line(at)).join(between);
-}

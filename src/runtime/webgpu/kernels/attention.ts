@@ -2,27 +2,60 @@
 import type { AttentionCall } from '../../backend';
 import { variants } from '../kernel';
 import type { Plan, Workspace } from '../queue';
-import { sizesOf } from '../sizes';
-import { tileMap } from '../tile-map';
+import { type AttentionSizes, sizesOf } from '../sizes';
+import { type TileCut, tileMap } from '../tile-map';
 import { carefulKernel } from './attention-careful';
 import { type AttentionVariant, attentionDispatch } from './attention-common';
-import { type TiledSizes, tiledKernel } from './attention-tiled';
+import { decode, decodeCut } from './attention-decode';
+import { type RowsSizes, rowsCut, rowsKernel } from './attention-rows';
+import { fitted, type TiledSizes, tiledCut, tiledKernel } from './attention-tiled';
 import { scoreCode } from './score';
 
-const tiled = variants(({ variant, sizes, e }: { variant: AttentionVariant; sizes: TiledSizes; e: number }) =>
-  tiledKernel(variant, sizes, e),
+const tiledKernels = variants((x: { variant: AttentionVariant; sizes: TiledSizes; e: number }) =>
+  tiledKernel(x.variant, x.sizes, x.e),
+);
+const rowsKernels = variants((x: { variant: AttentionVariant; sizes: RowsSizes; d: number; e: number }) =>
+  rowsKernel(x.variant, x.sizes, x.d, x.e),
 );
 
+/** Head dimensions that a pipeline is compiled for: few, as each costs a compilation. */
+const WIDTHS = [32, 64, 128, 256];
+const WIDEST = 256;
+
+const widthOf = (extent: number) => WIDTHS.find((width) => extent <= width) as number;
+
+/** So few queries leave most of a tile empty. */
+const FEW = 8;
+
 export function planAttention(call: AttentionCall, workspace: Workspace): Plan {
-  const [b, n, h] = call.q.shape as [number, number, number];
+  const [b, n, h, d] = call.q.shape as [number, number, number, number];
   const [, m, g, e] = call.v.shape as [number, number, number, number];
   const extent = { b, n, m, h, g };
-  const sizes = sizesOf(workspace.device).attention;
-  const cut = { queries: sizes.queries, keys: sizes.keys };
-  const map = tileMap(call.mask, extent, cut);
+  const { device } = workspace;
+  const { attention, workgroups } = sizesOf(device);
   const score = scoreCode(call.score, extent, 'scores');
-  const variant: AttentionVariant = { cut, score: score.shader, isModified: call.score !== undefined };
-  const fast = attentionDispatch(tiled({ variant, sizes, e: Math.ceil(e / 32) * 32 }), call, map, score, workspace);
-  const careful = attentionDispatch(carefulKernel(variant), call, map, score, workspace);
-  return { dispatches: [fast, { ...careful, operations: b * n * h }] };
+  const withMap = (cut: TileCut) => {
+    const map = tileMap(call.mask, extent, cut);
+    const variant: AttentionVariant = { cut, score: score.shader, isModified: call.score !== undefined };
+    const careful = attentionDispatch(carefulKernel(variant), call, map, score, workspace, { operations: b * n * h });
+    return { map, variant, careful };
+  };
+  if (n <= FEW) {
+    const { map, variant, careful } = withMap(decodeCut(n));
+    return { dispatches: [...decode(call, map, variant, score, workspace, workgroups), careful] };
+  }
+  const operations = 2 * (d + e) * b * h * n * m;
+  const sizes = attention.find(({ below = Number.POSITIVE_INFINITY }) => operations < below) as AttentionSizes;
+  if ('tiled' in sizes) {
+    const width = widthOf(e);
+    const tiled = fitted(sizes.tiled, width, device.gpu.limits.maxComputeWorkgroupStorageSize);
+    const { map, variant, careful } = withMap(tiledCut(tiled));
+    const kernel = tiledKernels({ variant, sizes: tiled, e: width });
+    return { dispatches: [attentionDispatch(kernel, call, map, score, workspace), careful] };
+  }
+  const { map, variant, careful } = withMap(rowsCut(sizes.rows));
+  // Of small problems there are many shapes.
+  const widths = sizes.below ? { d: WIDEST, e: WIDEST } : { d: widthOf(d), e: widthOf(e) };
+  const kernel = rowsKernels({ variant, sizes: sizes.rows, ...widths });
+  return { dispatches: [attentionDispatch(kernel, call, map, score, workspace), careful] };
 }
