@@ -11,7 +11,7 @@ import type { AttentionBackwardCall } from '../../backend';
 import { type Dispatch, type Kernel, type Region, variants } from '../kernel';
 import type { Plan, Workspace } from '../queue';
 import { tileMap } from '../tile-map';
-import { cutOf, eachQuad, OTHERS, otherSide, ownSide, type Pairs, pairsKernel, visitCode } from './attention-pairs';
+import { cutOf, OTHERS, otherSide, ownSide, type Pairs, pairsKernel, type Use, visitCode } from './attention-pairs';
 import {
   type Block,
   clear,
@@ -45,11 +45,11 @@ const vectorsOf = (columns: readonly Columns[]) =>
 /** Of them at most, lest registers run out. */
 const MOST_VECTORS = 32;
 
-/** What a gradient is the product of: the weights or their gradients, and rows of the other side. */
+/** What a gradient is the product of: the weights or their gradients, and rows of the other side as in that phase. */
 const PRODUCTS = {
-  grad_q: { left: 't', right: 'scores', extent: 'd' },
-  grad_k: { left: 't', right: 'scores', extent: 'd' },
-  grad_v: { left: 's', right: 'weights', extent: 'e' },
+  grad_q: { left: 'by_score', phase: 0, extent: 'd' },
+  grad_k: { left: 'by_score', phase: 0, extent: 'd' },
+  grad_v: { left: 'weight', phase: 1, extent: 'e' },
 } as const;
 
 interface Variant {
@@ -61,8 +61,8 @@ interface Variant {
 }
 
 const gradientsKernel = variants(({ wanted, ...variant }: Variant): Kernel => {
-  const pairs: Pairs = { ...variant, gradients: wanted.some(({ gradient }) => PRODUCTS[gradient].left === 't') };
-  const { own, halves, score } = pairs;
+  const pairs: Pairs = { ...variant, gradients: wanted.some(({ gradient }) => PRODUCTS[gradient].left === 'by_score') };
+  const { own, halves, isSoftware } = pairs;
   const [mine, other] = [ownSide(pairs), otherSide(pairs)];
   const sums = wanted.flatMap(({ gradient, columns }) =>
     Array.from({ length: columns.blocks }, (_, at) => ({
@@ -70,25 +70,39 @@ const gradientsKernel = variants(({ wanted, ...variant }: Variant): Kernel => {
       block: { rows: halves, columns: columns.halves } satisfies Block,
     })),
   );
-  const use = wanted.map(({ gradient }) => {
-    const { left, right } = PRODUCTS[gradient];
-    const slope = score.modifies ? (i: number) => `slopes[${i}] * numbers.scale` : () => 'numbers.scale';
+  const factor = ({ gradient }: { readonly gradient: Gradient }) => PRODUCTS[gradient].left;
+  const keep = (from: string) => `weights[r * ${strideOf(halves)} + quad] = ${from};`;
+  const [firstWanted, second] = wanted as [(typeof wanted)[0], (typeof wanted)[0]?];
+  const product = ({ gradient }: { readonly gradient: Gradient }) => {
+    const { phase } = PRODUCTS[gradient];
     return `
-    workgroupBarrier();
-    ${eachQuad(pairs, ({ r, q, i, s, t }) => `weights[(4 * (lane / 8) + ${r}) * ${strideOf(halves)} + lane % 8 + ${8 * q}] = ${left === 's' ? s : `select(${t} * ${slope(i)}, vec4f(), ${t} == vec4f())`};`)}
     for (var half = 0u; half < ${OTHERS}u; half += ${TERMS}u) {
       ${sums
         .filter((sum) => sum.gradient === gradient)
         .map(
           ({ name, first, block }) => `
       workgroupBarrier();
-      ${stage(factorIn('staged', block.columns), block.columns, (term, column) => `vector_${other[right]}(batch, ${other.slot}(tile * ${OTHERS}u + half + ${term}), ${other.head}, ${first}u + ${column})`)}
+      ${stage(factorIn('staged', block.columns), block.columns, (term, column) => `${other.name}_vector(${phase}, batch, ${other.slot}(tile * ${OTHERS}u + half + ${term}), ${other.head}, ${first}u + ${column})`)}
       workgroupBarrier();
       ${multiply(name, block, factorIn('weights', halves, `half * ${strideOf(halves)}`), factorIn('staged', block.columns))}`,
         )
         .join('\n')}
     }`;
-  });
+  };
+  // Of two products the second one's factor waits in the place of the gradients.
+  const use: Use = {
+    quad: keep(factor(firstWanted)) + (second ? ` gradients[i] = ${factor(second)};` : ''),
+    tile: second
+      ? `${product(firstWanted)}
+    workgroupBarrier();
+    for (var i = ${isSoftware ? HIDDEN_ZERO : '0u'}; i < ${4 * halves}; i++) {
+      let r = 4 * (lane / 8) + i / ${halves};
+      let quad = lane % 8 + 8 * (i % ${halves});
+      ${keep('gradients[i]')}
+    }
+    ${product(second)}`
+      : product(firstWanted),
+  };
   const groups = own === 'keys' ? '(numbers.h / numbers.repeat)' : 'numbers.h';
   return pairsKernel(pairs, {
     name: `attention backward, ${wanted.map(({ gradient }) => gradient).join(' and ')}`,
@@ -106,7 +120,7 @@ fn run(task: u32, lane: u32) {
   ${sums.map(({ name, block }) => clear(name, block)).join('\n')}
   for (var head = first_head; head < first_head + heads; head++) {
     let row = batch * numbers.h + head;
-    ${visitCode(pairs, use.join('\n'))}
+    ${visitCode(pairs, use)}
   }
   ${sums
     .map(

@@ -21,6 +21,7 @@ import {
   multiply,
   stageTransposed,
   strideOf,
+  sumsOf,
   TERMS,
 } from './product';
 import type { ScoreShader } from './score';
@@ -46,34 +47,25 @@ export const cutOf = ({ own, halves }: Pick<Pairs, 'own' | 'halves'>): TileCut =
 
 /** A side's slots and tensors. */
 const SIDES = {
-  keys: { slot: 'key_at', head: 'key_head', scores: 'k', weights: 'v' },
-  queries: { slot: 'query_at', head: 'head', scores: 'q', weights: 'grad_out' },
+  keys: { name: 'key', slot: 'key_at', head: 'key_head', scores: 'k', weights: 'v' },
+  queries: { name: 'query', slot: 'query_at', head: 'head', scores: 'q', weights: 'grad_out' },
 } as const;
 
 export const ownSide = ({ own }: Pick<Pairs, 'own'>) => SIDES[own];
 export const otherSide = ({ own }: Pick<Pairs, 'own'>) => SIDES[own === 'keys' ? 'queries' : 'keys'];
 
-/** The products [other][own] of a lane. */
-const pairsBlock = ({ halves }: Pick<Pairs, 'halves'>): Block => ({ rows: 1, columns: halves });
-
-/** Each other row r of a lane with each of its quads q of own rows: names of scores or weights, and of gradients. */
-export function eachQuad(
-  { halves }: Pick<Pairs, 'halves'>,
-  text: (at: { r: number; q: number; i: number; s: string; t: string }) => string,
-): string {
-  return range(4)
-    .flatMap((r) => range(halves).map((q) => text({ r, q, i: r * halves + q, s: `s${r}_${q}`, t: `t${r}_${q}` })))
-    .join('\n');
-}
-
 const range = (count: number) => Array.from({ length: count }, (_, at) => at);
 
-/** The row of `text` columns from a multiple of 4 on, and zeros where there is none. */
-const vectorCode = (name: string, extent: 'd' | 'e') => `
-fn vector_${name}(batch: u32, token: i32, head: u32, column: u32) -> vec4f {
-  let x = load4_${name}(at_${name}(batch, u32(max(token, 0)), head, select(column, 0, column >= numbers.${extent})));
-  let columns = vec4u(column) + vec4u(0, 1, 2, 3);
-  return select(vec4f(), x, vec4<bool>(token >= 0) & (columns < vec4u(numbers.${extent})));
+/** Four columns of a row, from a multiple of 4 on, and zeros where there is none: in phase 0 of q or k, else of gradOut or v. */
+const vectorCode = ({ name, scores, weights }: (typeof SIDES)['keys' | 'queries']) => `
+fn ${name}_vector(phase: u32, batch: u32, token: i32, head: u32, column: u32) -> vec4f {
+  let extent = select(numbers.e, numbers.d, phase == 0);
+  let row = u32(max(token, 0));
+  let near = select(column, 0, column >= extent);
+  var x: vec4f;
+  if (phase == 0) { x = load4_${scores}(at_${scores}(batch, row, head, near)); }
+  else { x = load4_${weights}(at_${weights}(batch, row, head, near)); }
+  return select(vec4f(), x, vec4<bool>(token >= 0) & (vec4u(column) + vec4u(0, 1, 2, 3) < vec4u(extent)));
 }`;
 
 const operand: OperandSpec = { access: 'read', rank: 4, vector: true };
@@ -107,128 +99,128 @@ ${tilesCode(cutOf(pairs))}
 var<workgroup> others: array<vec4f, ${TERMS * strideOf(1)}>;
 var<workgroup> staged: array<vec4f, ${TERMS * strideOf(2)}>;
 var<workgroup> weights: array<vec4f, ${OTHERS * strideOf(pairs.halves)}>;
-${(['q', 'k'] as const).map((name) => vectorCode(name, 'd')).join('')}
-${(['v', 'grad_out'] as const).map((name) => vectorCode(name, 'e')).join('')}
+/// Of the queries' side.
+var<workgroup> row_lse: array<f32, 64>;
+var<workgroup> row_delta: array<f32, 64>;
+${vectorCode(SIDES.keys)}
+${vectorCode(SIDES.queries)}
 ${kernel.body}`,
   };
 }
 
-/** Adds the products of a side's rows, staged by 16 columns. */
-function product(name: 's' | 't', tensors: 'scores' | 'weights', pairs: Pairs): string {
-  const { halves } = pairs;
+/** Where loops start that a GPU wants unrolled; short code is what a device wants that compiles for long. */
+const startOf = ({ isSoftware }: Pairs) => (isSoftware ? HIDDEN_ZERO : '0u');
+
+/** The products of the sides' rows, staged by 16 columns: first scores, to s, then gradients by weights, to t. */
+function products(pairs: Pairs): string {
+  const { halves, gradients } = pairs;
   const [own, other] = [ownSide(pairs), otherSide(pairs)];
-  const block = pairsBlock(pairs);
-  const start = pairs.isSoftware ? HIDDEN_ZERO : '0u';
+  const block: Block = { rows: 1, columns: halves };
+  const [s, t] = [sumsOf('s', block), sumsOf('t', block)];
+  const row =
+    ({ slot, head, name }: typeof own, first: string) =>
+    (at: string, term: string) =>
+      `${name}_vector(phase, batch, ${slot}(${first} + ${at}), ${head}, first + ${term})`;
   return `
-  ${clear(name, block)}
-  for (var first = 0u; first < numbers.${tensors === 'scores' ? 'd' : 'e'}; first += ${TERMS}u) {
-    workgroupBarrier();
-    ${stageTransposed(factorIn('others', 1), 1, start, (row, term) => `vector_${other[tensors]}(batch, ${other.slot}(tile * ${OTHERS}u + ${row}), ${other.head}, first + ${term})`)}
-    ${stageTransposed(factorIn('staged', halves), halves, start, (row, term) => `vector_${own[tensors]}(batch, ${own.slot}(owner * ${32 * halves}u + ${row}), ${own.head}, first + ${term})`)}
-    workgroupBarrier();
-    ${multiply(name, block, factorIn('others', 1), factorIn('staged', halves))}
-  }`;
+    ${clear('s', block)} ${clear('t', block)}
+    for (var phase = ${startOf(pairs)}; phase < ${gradients ? 2 : 1}; phase++) {
+      ${t.map((sum) => `${sum} = vec4f();`).join(' ')}
+      let depth = select(numbers.e, numbers.d, phase == 0);
+      for (var first = 0u; first < depth; first += ${TERMS}u) {
+        workgroupBarrier();
+        ${stageTransposed(factorIn('others', 1), 1, startOf(pairs), row(other, `tile * ${OTHERS}u`))}
+        ${stageTransposed(factorIn('staged', halves), halves, startOf(pairs), row(own, `owner * ${32 * halves}u`))}
+        workgroupBarrier();
+        ${multiply('t', block, factorIn('others', 1), factorIn('staged', halves))}
+      }
+      if (phase == 0) { ${s.map((sum, at) => `${sum} = ${t[at]};`).join(' ')} }
+    }`;
+}
+
+/** What `visitCode` hands out. */
+export interface Use {
+  /**
+   * For each of a lane's quads i of pairs: other row `r` of the tile, own rows `4 * quad` to + 3, the weights `weight`, the
+   * gradients by the modified scores `gradient` and by the scaled ones `by_score`, and the scaled scores `score`.
+   */
+  readonly quad: string;
+  /** After all quads of a tile. */
+  readonly tile: string;
 }
 
 /**
  * Takes `owner` of the map's `row` (a query head of a batch; `batch`, `head`, `key_head` are in scope too) through all
- * tiles of the other side; `use` then finds the weights in s, and the gradients by the modified scores in t.
+ * tiles of the other side.
  */
-export function visitCode(pairs: Pairs, use: string): string {
-  const { own, halves, score } = pairs;
-  const [mine, others] = [ownSide(pairs), otherSide(pairs)];
-  const ownSlot = (q: number | string) => `owner * ${32 * halves}u + 4 * (lane % 8 + 8 * ${q})`;
-  const rowAt = (query: string) => `2 * ((batch * numbers.n + u32(max(${query}, 0))) * numbers.h + head)`;
+export function visitCode(pairs: Pairs, use: Use): string {
+  const { own, halves, score, gradients } = pairs;
+  const block: Block = { rows: 1, columns: halves };
+  const quads = 4 * halves;
   const four = (text: (i: number) => string) => `(${range(4).map(text).join(', ')})`;
+  const rowsFrom = (first: string, count: number) => `
+    if (lane < ${count}u) {
+      let query = query_at(${first} + lane);
+      let at = 2 * ((batch * numbers.n + u32(max(query, 0))) * numbers.h + head);
+      row_lse[lane] = select(3e38, load_rows(at), query >= 0);
+      row_delta[lane] = load_rows(at + 1);
+    }`;
+  const ofRows = (name: string) =>
+    own === 'keys' ? `vec4f(${name}[r])` : `vec4f${four((i) => `${name}[4 * quad + ${i}]`)}`;
   return `
 let span = span_of(row, owner);
-${range(halves)
-  .map((q) => `let own${q} = vec4i${four((i) => `${mine.slot}(${ownSlot(q)} + ${i})`)};`)
-  .join('\n')}
-${
-  own === 'queries'
-    ? range(halves)
-        .map(
-          (q) => `
-let lse${q} = vec4f${four((i) => `load_rows(${rowAt(`own${q}[${i}]`)})`)};
-let delta${q} = vec4f${four((i) => `load_rows(${rowAt(`own${q}[${i}]`)} + 1)`)};`,
-        )
-        .join('')
-    : ''
-}
+${own === 'queries' ? rowsFrom(`owner * ${32 * halves}u`, 32 * halves) : ''}
 for (var at_run = span.first; at_run < span.past; at_run++) {
   let run = run_at(at_run);
-  ${eachQuad(pairs, ({ r, q }) => `var seen${r}_${q} = 15u;`)}
-  if (!run.is_full) {
-    ${
-      own === 'keys'
-        ? `let pattern = pattern_of(run, 0);
-    ${range(halves)
-      .map(
-        (q) =>
-          `let word${q} = vec4u${four((i) => `seen_word(pattern, 4 * (lane % 8 + ${8 * q}) + ${i})`)} >> vec4u(4 * (lane / 8));`,
-      )
-      .join('\n')}
-    ${eachQuad(pairs, ({ r, q }) => `seen${r}_${q} = dot((word${q} >> vec4u(${r})) & vec4u(1), vec4u(1, 2, 4, 8));`)}`
-        : `${range(halves)
-            .map((q) => `let pattern${q} = pattern_of(run, ${q});`)
-            .join('\n')}
-    ${eachQuad(pairs, ({ r, q }) => `seen${r}_${q} = seen_word(pattern${q}, 4 * (lane / 8) + ${r}) >> (4 * (lane % 8));`)}`
-    }
-  }
   for (var tile = run.first; tile < run.past; tile++) {
-    ${range(4)
-      .map((r) => `let other${r} = ${others.slot}(tile * ${OTHERS}u + 4 * (lane / 8) + ${r});`)
-      .join('\n')}
-    ${product('s', 'scores', pairs)}
-    ${pairs.gradients ? product('t', 'weights', pairs) : ''}
-    ${eachQuad(pairs, ({ s }) => `${s} *= numbers.scale;`)}
-    ${score.modifies ? modifyCode(pairs, ownSlot) : ''}
-    ${
-      own === 'keys'
-        ? range(4)
-            .map(
-              (r) =>
-                `let lse${r} = load_rows(${rowAt(`other${r}`)}); let delta${r} = load_rows(${rowAt(`other${r}`)} + 1);`,
-            )
-            .join('\n')
-        : ''
+    ${own === 'keys' ? rowsFrom(`tile * ${OTHERS}u`, OTHERS) : ''}
+    ${products(pairs)}
+    var scores = array<vec4f, ${quads}>(${sumsOf('s', block).join(', ')});
+    var gradients = array<vec4f, ${quads}>(${sumsOf('t', block).join(', ')});
+    for (var i = ${startOf(pairs)}; i < ${quads}; i++) {
+      let r = 4 * (lane / 8) + i / ${halves};
+      let quad = lane % 8 + 8 * (i % ${halves});
+      var bits = 15u;
+      if (!run.is_full) {
+        ${
+          own === 'keys'
+            ? `let pattern = pattern_of(run, 0);
+        let words = vec4u${four((c) => `seen_word(pattern, 4 * quad + ${c})`)};
+        bits = dot((words >> vec4u(r)) & vec4u(1), vec4u(1, 2, 4, 8));`
+            : `bits = seen_word(pattern_of(run, i % ${halves}), r) >> (4 * (lane % 8));`
+        }
+      }
+      let score = scores[i] * numbers.scale;
+      ${score.modifies ? modifyCode(pairs) : 'let modified_score = score;'}
+      let z = modified_score - ${ofRows('row_lse')};
+      let is_seen = (vec4u(bits) & vec4u(1, 2, 4, 8)) != vec4u();
+      let weight = select(vec4f(), select(exp(z), vec4f(), z < vec4f(-87.0)), is_seen);
+      ${
+        gradients
+          ? `
+      let gradient = select(weight * (gradients[i] - ${ofRows('row_delta')}), vec4f(), weight == vec4f());
+      let by_score = select(gradient * numbers.scale${score.modifies ? ' * slope' : ''}, vec4f(), weight == vec4f());`
+          : ''
+      }
+      ${use.quad}
     }
-    ${eachQuad(pairs, ({ r, q, i, s, t }) => {
-      const row = own === 'keys' ? r : q;
-      const queries = own === 'keys' ? `vec4i(other${r})` : `own${q}`;
-      return `
-    {
-      let seen = ((vec4u(seen${r}_${q}) & vec4u(1, 2, 4, 8)) != vec4u()) & (${queries} >= vec4i(0));
-      let z = ${score.modifies ? `modified_scores[${i}]` : s} - lse${row};
-      ${s} = select(vec4f(), select(exp(z), vec4f(), z < vec4f(-87.0)), seen);
-      ${pairs.gradients ? `${t} = select(${s} * (${t} - delta${row}), vec4f(), ${s} == vec4f());` : ''}
-    }`;
-    })}
-    ${use}
+    ${use.tile}
   }
 }`;
 }
 
-/** In a loop, since a modifier may be long: the scores, what they become and by what slope, by quad. */
-function modifyCode(pairs: Pairs, ownSlot: (q: string) => string): string {
-  const { own, halves } = pairs;
-  const quads = 4 * halves;
-  const [mine, others] = [ownSide(pairs), otherSide(pairs)];
-  const args = `batch, head, u32(${own === 'keys' ? 'other' : 'mine'}), u32(${own === 'keys' ? 'mine' : 'other'})`;
+/** In a loop, since a modifier may be long. Rows that do not exist keep their scores, and are of no weight. */
+function modifyCode({ own, gradients, halves }: Pairs): string {
+  const [mine, others] = [SIDES[own], otherSide({ own })];
+  const args = `score[c], batch, head, u32(${own === 'keys' ? 'other' : 'mine'}), u32(${own === 'keys' ? 'mine' : 'other'})`;
   return `
-    var raw_scores = array<vec4f, ${quads}>(${range(4)
-      .flatMap((r) => range(halves).map((q) => `s${r}_${q}`))
-      .join(', ')});
-    var modified_scores: array<vec4f, ${quads}>;
-    var slopes: array<vec4f, ${quads}>;
-    for (var i = ${HIDDEN_ZERO}; i < ${4 * quads}u; i++) {
-      let other = ${others.slot}(tile * ${OTHERS}u + 4 * (lane / 8) + i / ${4 * halves}u);
-      let mine = ${mine.slot}(${ownSlot(`(i / 4 % ${halves}u)`)} + i % 4);
-      if (other >= 0 && mine >= 0) {
-        let score = raw_scores[i / 4][i % 4];
-        modified_scores[i / 4][i % 4] = modified(score, ${args});
-        ${pairs.gradients ? `slopes[i / 4][i % 4] = modified_slope(score, ${args});` : ''}
-      }
-    }`;
+      var modified_score = score;
+      var slope = vec4f();
+      let other = ${others.slot}(tile * ${OTHERS}u + r);
+      for (var c = ${HIDDEN_ZERO}; c < 4; c++) {
+        let mine = ${mine.slot}(owner * ${32 * halves}u + 4 * quad + c);
+        if (other >= 0 && mine >= 0) {
+          modified_score[c] = modified(${args});
+          ${gradients ? `slope[c] = modified_slope(${args});` : ''}
+        }
+      }`;
 }

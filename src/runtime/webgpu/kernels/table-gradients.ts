@@ -16,7 +16,7 @@ import type { Device } from '../device';
 import { type Dispatch, type Kernel, type Region, variants } from '../kernel';
 import type { Workspace } from '../queue';
 import { tileMap } from '../tile-map';
-import { cutOf, eachQuad, OTHERS, type Pairs, pairsKernel, visitCode } from './attention-pairs';
+import { cutOf, OTHERS, type Pairs, pairsKernel, visitCode } from './attention-pairs';
 import { HIDDEN_ZERO, LANES, strideOf } from './product';
 import { type ScoreShader, scoreCode, scoreOperands } from './score';
 import { tilesOf } from './tiles';
@@ -39,7 +39,7 @@ interface Variant {
 
 const tableKernel = variants(({ score, place, isSoftware }: Variant): Kernel => {
   const pairs: Pairs = { own: 'queries', halves: 1, gradients: true, score, isSoftware };
-  const args = 'raw_scores[i / 4][i % 4], batch, head, u32(mine), u32(other)';
+  const args = 'score[c], batch, head, u32(query), u32(token)';
   return pairsKernel(pairs, {
     name: 'attention backward, a table',
     operands: { parts: { access: 'read' }, copies: { access: 'update' } },
@@ -57,27 +57,21 @@ fn run(task: u32, lane: u32) {
     let batch = row / numbers.h;
     let head = row % numbers.h;
     let key_head = head / numbers.repeat;
-    ${visitCode(
-      pairs,
-      `
-    var added = array<vec4f, 4>(t0_0, t1_0, t2_0, t3_0);
-    var touched: array<vec4i, 4>;
-    for (var i = ${HIDDEN_ZERO}; i < 16; i++) {
-      let other = key_at(tile * ${OTHERS}u + 4 * (lane / 8) + i / 4);
-      let mine = query_at(owner * ${OWN}u + 4 * (lane % 8) + i % 4);
-      touched[i / 4][i % 4] = -1;
-      if (added[i / 4][i % 4] != 0.0) {
-        touched[i / 4][i % 4] = table_index${place}(${args});
-        added[i / 4][i % 4] *= table_factor${place}(${args});
+    ${visitCode(pairs, {
+      quad: `
+      var added = gradient;
+      var touched = vec4i(-1);
+      let token = key_at(tile * ${OTHERS}u + r);
+      for (var c = ${HIDDEN_ZERO}; c < 4; c++) {
+        let query = query_at(owner * ${OWN}u + 4 * quad + c);
+        if (gradient[c] != 0.0) {
+          touched[c] = table_index${place}(${args});
+          added[c] *= table_factor${place}(${args});
+        }
       }
-    }
-    workgroupBarrier();
-    ${eachQuad(
-      pairs,
-      ({ r }) => `
-    weights[(4 * (lane / 8) + ${r}) * ${strideOf(1)} + lane % 8] = added[${r}];
-    indices[(4 * (lane / 8) + ${r}) * ${strideOf(1)} + lane % 8] = touched[${r}];`,
-    )}
+      weights[r * ${strideOf(1)} + quad] = added;
+      indices[r * ${strideOf(1)} + quad] = touched;`,
+      tile: `
     workgroupBarrier();
     // Sums of a tile are made apart, and so do not lose digits in those of all.
     var element = -1;
@@ -97,7 +91,7 @@ fn run(task: u32, lane: u32) {
       }
     }
     if (element >= 0) { add_to(copy + u32(element), sum); }`,
-    )}
+    })}
   }
 }
 fn add_to(at: u32, x: f32) { store_copies(at, load_copies(at) + x); }`,
