@@ -36,7 +36,7 @@ const PAGE_PEERS: Readonly<Record<string, PagePeer>> = {
   'onnxruntime-web-no-subgroups-page': {
     name: 'onnxruntime-web-no-subgroups',
     label: 'onnxruntime-web, no subgroups',
-    how: 'the same on a device that does not offer subgroups',
+    how: 'MultiHeadAttention of onnxruntime-web/webgpu on a device that does not offer subgroups',
     backends: ['webgpu'],
   },
   'jax-js': { name: 'jax-js', label: 'jax-js', how: 'nn.dotProductAttention' },
