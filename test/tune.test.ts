@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest';
 import { createRuntime, type TuneReport } from '../src/index';
 import { adapterOf, identifyAdapter, openDevice } from '../src/runtime/webgpu/adapter';
+import type { Device } from '../src/runtime/webgpu/device';
 import * as tuning from '../src/runtime/webgpu/tune';
 import { TUNABLE } from '../src/runtime/webgpu/tune-works';
 import { readTuned, withTuned } from '../src/runtime/webgpu/tuned-file';
@@ -14,22 +15,25 @@ const caches = vi.hoisted(() => ({ folder: '' }));
 vi.mock('../src/cache-folder', () => ({ cacheFolder: () => caches.folder }));
 vi.mock('../src/runtime/webgpu/tune', { spy: true });
 
-const attention = { queries: 32, keys: 32, columns: 8, rows: 4, depth: 32, values: 8 };
+const sizes = { workgroups: 96 };
 const report: TuneReport = {
   device: 'acme, gpu, driver 7',
-  sizes: { attention },
+  sizes,
   candidates: [
-    { entry: 'attention', sizes: { ...attention, rows: 8 }, isTable: true, verdict: 'slower', ms: 4, ratio: 1 },
-    { entry: 'attention', sizes: attention, isTable: false, verdict: 'kept', ms: 2, ratio: 0.5 },
-    { entry: 'attention', sizes: attention, isTable: false, verdict: 'wrong', reason: 'off by 1' },
+    { entry: 'workgroups', label: '64', sizes: 64, isTable: true, verdict: 'slower', ms: 4, ratio: 1 },
+    { entry: 'workgroups', label: '96', sizes: 96, isTable: false, verdict: 'kept', ms: 2, ratio: 0.5 },
+    { entry: 'workgroups', label: '128', sizes: 128, isTable: false, verdict: 'wrong', reason: 'off by 1' },
   ],
 };
 
 /** A device that has nothing but what sizes are chosen by. */
-const device = {
-  adapterInfo: { vendor: 'acme', architecture: 'gpu', device: '', description: 'driver 7' },
-  limits: { maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupStorageSize: 16384 },
-} as unknown as GPUDevice;
+const device = deviceOf('driver 7');
+
+function deviceOf(description: string): Device {
+  const limits = { maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupStorageSize: 32768 };
+  const adapterInfo = { vendor: 'acme', architecture: 'gpu', device: '', description };
+  return { gpu: { limits, adapterInfo }, subgroupSize: undefined } as unknown as Device;
+}
 
 const today = expect.stringMatching(/^\d{4}-\d\d-\d\d$/);
 const path = () => join(caches.folder, 'webgpu.json');
@@ -46,25 +50,28 @@ afterEach(async () => {
 describe('the file of tuned sizes', () => {
   test('is found again by the device that it was written for, and by no other', async () => {
     expect(readTuned(device)).toBeUndefined();
-    const tuned = { date: '2026-11-25', sizes: { attention } };
+    const tuned = { date: '2026-11-25', sizes };
     await write(withTuned('', report.device, tuned));
     expect(readTuned(device)).toEqual({ ...tuned, path: path() });
-    const other = { ...device, adapterInfo: { ...device.adapterInfo, description: 'driver 8' } };
-    expect(readTuned(other)).toBeUndefined();
+    expect(readTuned(deviceOf('driver 8'))).toBeUndefined();
   });
 
   test('keeps what it holds of other devices', () => {
     const first = withTuned('', 'first', { date: '2026-11-25', sizes: {} });
-    const both = JSON.parse(withTuned(first, 'second', { date: '2026-11-26', sizes: { attention } }));
+    const both = JSON.parse(withTuned(first, 'second', { date: '2026-11-26', sizes }));
     expect(both).toEqual({
-      devices: { first: { date: '2026-11-25', sizes: {} }, second: { date: '2026-11-26', sizes: { attention } } },
+      devices: { first: { date: '2026-11-25', sizes: {} }, second: { date: '2026-11-26', sizes } },
     });
     for (const damaged of ['{', '[]', '{"devices":7}', '{"other":1}'])
       expect(JSON.parse(withTuned(damaged, 'first', { date: '2026-11-25', sizes: {} }))).toEqual(JSON.parse(first));
   });
 
   const entry = (tuned: unknown) => ({ devices: { [report.device]: tuned } });
-  const sized = (fields: object) => entry({ date: '2026-11-25', sizes: { attention: { ...attention, ...fields } } });
+  const sized = (fields: object) => entry({ date: '2026-11-25', sizes: fields });
+  const tiled = (fields: object) =>
+    sized({
+      attention: [{ tiled: { queries: 32, keys: 32, columns: 8, rows: 4, depth: 32, values: 8, ...fields } }],
+    });
   test.each([
     ['no JSON', '{"devices":', 'expected JSON, got what it is not: '],
     ['a list', [], 'the file.devices: expected an object with the field devices and no others, got undefined'],
@@ -73,13 +80,17 @@ describe('the file of tuned sizes', () => {
     ['no entry', entry(7), `devices["${report.device}"]: expected the fields date, sizes and no others, got 7`],
     ['no date', entry({ sizes: {} }), '.date: expected the fields date, sizes and no others, got undefined'],
     ['a date that is none', entry({ date: 'x\n', sizes: {} }), '.date: expected a day such as 2026-11-25, got "x\\n"'],
-    ['unknown fields', sized({ turbo: true }), '.sizes.attention.turbo: expected the fields queries'],
-    ['wrong types', sized({ keys: '32' }), '.sizes.attention.keys: expected a multiple of 4 up to 256, got "32"'],
-    ['code', sized({ rows: '4); } fn evil() {' }), '.sizes.attention.rows: expected 4 or 8, got "4); } fn evil() {"'],
+    [
+      'unknown fields',
+      sized({ turbo: true }),
+      '.sizes.turbo: expected only the fields attention, workgroups, got true',
+    ],
+    ['wrong types', sized({ workgroups: '32' }), '.sizes.workgroups: expected a whole number up to 65536, got "32"'],
+    ['code', tiled({ rows: '4); } fn evil() {' }), '.0.tiled.rows: expected 4 or 8, got "4); } fn evil() {"'],
     [
       'sizes beyond the device',
-      sized({ queries: 256 }),
-      '.sizes.attention: expected at most 256 invocations in a workgroup, as many as this device has, got 512',
+      tiled({ queries: 256 }),
+      '.sizes.attention.0.tiled: expected at most 256 invocations in a workgroup, as many as this device has, got 512',
     ],
   ])('with %s is refused with its name and the remedy', async (_, content, fault) => {
     await write(content);
@@ -111,11 +122,11 @@ describe('saccade tune', () => {
     const { code, stdout } = await saccade('tune', '--quick');
     expect(code).toBe(0);
     expect(stdout).toContain('acme, gpu, driver 7');
-    expect(stdout).toMatch(/queries 32, .*rows 8, .*\(table\) +4\.00 ms +1\.00 +slower/);
+    expect(stdout).toMatch(/workgroups +64 \(table\) +4\.00 ms +1\.00 +slower/);
     expect(stdout).toMatch(/2\.00 ms +0\.50 +kept/);
     expect(stdout).toMatch(/wrong: off by 1/);
     expect(stdout).toContain(`faster sizes than the table has for such devices; stored in ${path()}`);
-    expect(readTuned(device)).toEqual({ date: today, sizes: { attention }, path: path() });
+    expect(readTuned(device)).toEqual({ date: today, sizes, path: path() });
     expect(vi.mocked(tuning.tuneWebGpu).mock.calls).toEqual([[expect.objectContaining({ quick: true })]]);
   });
 
@@ -159,7 +170,7 @@ describe.runIf(inject('hasGpu'))('a runtime of its own in Node', () => {
   test('has the sizes that saccade tune stored for its adapter, and says so', async () => {
     const { tuneWebGpu } = await vi.importActual<typeof tuning>('../src/runtime/webgpu/tune');
     vi.mocked(tuning.tuneWebGpu).mockImplementation(tuneWebGpu);
-    vi.spyOn(TUNABLE.attention as object as { candidates(): object[] }, 'candidates').mockReturnValue([]);
+    for (const tunable of Object.values(TUNABLE)) vi.spyOn(tunable, 'candidates').mockReturnValue([]);
     using before = await open();
     expect(before.explain()).toMatch(/^sizes: the table's$/m);
     const { code, stdout } = await saccade('tune', '--quick');
@@ -171,16 +182,18 @@ describe.runIf(inject('hasGpu'))('a runtime of its own in Node', () => {
     expect(given.explain()).toMatch(/^sizes: given$/m);
   });
 
-  test('refuses a file that is wrong about its adapter; with sizes given it reads none', async () => {
+  test('refuses a file that is wrong about its adapter; with other options it reads none', async () => {
     const { device } = await openDevice({});
-    const sizes = { attention: { ...attention, queries: -1 } };
-    await write(withTuned('', identifyAdapter(adapterOf(device)), { date: '2026-11-25', sizes }));
+    const wrong = { date: '2026-11-25', sizes: { workgroups: -1 } };
+    await write(withTuned('', identifyAdapter(adapterOf(device)), wrong));
     await expect(open()).rejects.toThrow(`${path()}: devices[`);
-    await expect(open()).rejects.toThrow('.sizes.attention.queries: expected 16 or a multiple of 32 up to 256, got -1');
-    using given = await createRuntime({ backend: 'webgpu', webgpu: { sizes: { attention } } });
+    await expect(open()).rejects.toThrow('.sizes.workgroups: expected a whole number up to 65536, got -1');
+    using given = await createRuntime({ backend: 'webgpu', webgpu: { sizes } });
     using callers = await createRuntime({ backend: 'webgpu', webgpu: { device } });
     expect(given.explain()).toMatch(/^sizes: given$/m);
     expect(callers.explain()).toMatch(/^sizes: the table's$/m);
+    using plain = await createRuntime({ backend: 'webgpu', webgpu: { subgroups: false } });
+    expect(plain.explain()).toMatch(/^sizes: the table's$/m);
     device.destroy();
   });
 });

@@ -52,27 +52,18 @@ function present(path: string): string {
 
 function tableOf(candidates: readonly TunedCandidate[]): string {
   const columns: Column[] = [
-    { header: 'kernel' },
+    { header: 'entry' },
     { header: 'sizes' },
     { header: 'time', align: 'right' },
     { header: "by the table's", align: 'right' },
     { header: 'verdict' },
   ];
-  const rows = candidates.map(({ entry, sizes, isTable, ms, ratio, verdict, reason }) => [
+  const rows = candidates.map(({ entry, label, isTable, ms, ratio, verdict, reason }) => [
     entry,
-    `${describe(sizes)}${isTable ? ' (table)' : ''}`,
+    `${label}${isTable ? ' (table)' : ''}`,
     ms === undefined ? '' : `${ms.toPrecision(3)} ms`,
     ratio === undefined ? '' : ratio.toFixed(2),
     `${verdict === 'kept' ? styleText('green', verdict) : verdict}${reason === undefined ? '' : `: ${reason}`}`,
   ]);
   return formatTable(columns, rows);
-}
-
-/** Such as `queries 32, keys 16`. */
-function describe(sizes: unknown): string {
-  if (sizes === null || typeof sizes !== 'object') return String(sizes);
-  if (Array.isArray(sizes)) return sizes.map(describe).join('; ');
-  return Object.entries(sizes)
-    .map(([name, value]) => `${name} ${describe(value)}`)
-    .join(', ');
 }

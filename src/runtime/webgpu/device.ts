@@ -1,9 +1,10 @@
 /** One GPU device: what it offers, its pipelines, and what becomes of calls when it fails or is lost. */
 import { BackendError, DisposedError, UnsupportedError } from '../../errors';
 import { adapterOf, describeAdapter, type GpuOptions, isSoftware, openDevice } from './adapter';
-import { type ChosenSizes, chooseSizes } from './chosen-sizes';
+import { type ChosenSizes, chooseSizes, TABLE } from './chosen-sizes';
 import { type Form, type Kernel, partBytes, shaderOf } from './kernel';
 import { GPU_STAGE_COMPUTE } from './memory';
+import type { Sizes } from './sizes';
 
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
@@ -16,11 +17,10 @@ export class Device {
   readonly subgroups: boolean;
   /** Whether it computes on the CPU. */
   readonly isSoftware: boolean;
-  /** The sizes of its kernels where they are not the table's. */
-  readonly chosen: ChosenSizes;
   readonly #isOwn: boolean;
   readonly #asked: GpuOptions;
   readonly #pipelines = new WeakMap<Kernel, Map<string, Pipeline | Promise<Pipeline>>>();
+  #chosen: ChosenSizes = TABLE;
   /** What rejects the work that is waited for. */
   readonly #waiting = new Set<(reason: Error) => void>();
   /** Resolves when it is known how the commands of a caller's device fared. */
@@ -29,16 +29,28 @@ export class Device {
 
   static async open(options: GpuOptions): Promise<Device> {
     const { device, isOwn } = await openDevice(options);
-    const opened = new Device(device, isOwn, options, await settle(device, isOwn, options));
+    const missing = missingSubgroups(device, options.subgroups);
+    if (missing) {
+      if (isOwn) device.destroy();
+      throw new UnsupportedError(
+        `webgpu.subgroups = ${options.subgroups} cannot be had: ${missing}; leave the option out, or request the feature for a device of your own`,
+      );
+    }
+    const opened = new Device(device, isOwn, options);
+    try {
+      opened.#chosen = await chooseSizes(opened, options, isOwn);
+    } catch (error) {
+      opened.dispose();
+      throw error;
+    }
     // A device that was lost before says so at once.
     await Promise.race([device.lost, Promise.resolve()]);
     opened.check();
     return opened;
   }
 
-  private constructor(gpu: GPUDevice, isOwn: boolean, asked: GpuOptions, chosen: ChosenSizes) {
+  private constructor(gpu: GPUDevice, isOwn: boolean, asked: GpuOptions) {
     this.gpu = gpu;
-    this.chosen = chosen;
     this.#isOwn = isOwn;
     this.#asked = asked;
     this.subgroups = asked.subgroups === undefined ? gpu.features.has('subgroups') : asked.subgroups !== false;
@@ -137,6 +149,22 @@ export class Device {
     return found;
   }
 
+  /** Who made it, in lower case; empty if it does not say. */
+  get vendor(): string {
+    return adapterOf(this.gpu).vendor ?? '';
+  }
+
+  /** Invocations of a subgroup, where kernels use them and all are of one size. */
+  get subgroupSize(): number | undefined {
+    const [least, most] = subgroupSizes(this.gpu, this.#asked.subgroups);
+    return this.subgroups && least === most ? least : undefined;
+  }
+
+  /** Sizes of kernels in the place of the table's. */
+  get sizes(): Partial<Sizes> {
+    return this.#chosen.sizes;
+  }
+
   /** One fact a line. */
   explain(): string[] {
     const { features, limits } = this.gpu;
@@ -146,7 +174,7 @@ export class Device {
       `adapter: ${describeAdapter(adapter)}${this.isSoftware ? ' (software: no GPU, but its results are the same)' : ''}${this.#isOwn ? '' : ", on the caller's device"}`,
       `subgroups: ${this.subgroups ? `${least === most ? least : `${least} to ${most}`} invocations` : this.#asked.subgroups === false ? 'not used, as asked' : 'this device has none'}`,
       'f16: stored as such, computed in f32; needs no shader-f16',
-      `sizes: ${this.chosen.origin}`,
+      `sizes: ${this.#chosen.origin}`,
       `timestamps: ${features.has('timestamp-query') ? 'yes' : 'no'}`,
       `limits: buffers of ${mebibytes(limits.maxBufferSize)}, bindings of ${mebibytes(limits.maxStorageBufferBindingSize)} (larger tensors are bound in parts), workgroup memory of ${limits.maxComputeWorkgroupStorageSize / 1024} KiB`,
     ];
@@ -193,22 +221,6 @@ export class Device {
         `the GPU's compiler refused the kernel ${kernel.name}: ${reason}; please report this with the adapter's name, ${describeAdapter(adapterOf(gpu))}`,
       );
     }
-  }
-}
-
-/** The sizes of a new device's kernels; one that cannot have what is asked for is given up. */
-async function settle(gpu: GPUDevice, isOwn: boolean, { subgroups, sizes }: GpuOptions): Promise<ChosenSizes> {
-  try {
-    const missing = missingSubgroups(gpu, subgroups);
-    if (missing) {
-      throw new UnsupportedError(
-        `webgpu.subgroups = ${subgroups} cannot be had: ${missing}; leave the option out, or request the feature for a device of your own`,
-      );
-    }
-    return await chooseSizes(gpu, isOwn, sizes);
-  } catch (error) {
-    if (isOwn) gpu.destroy();
-    throw error;
   }
 }
 

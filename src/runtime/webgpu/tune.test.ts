@@ -8,36 +8,44 @@ import {
   ParameterError,
   type Runtime,
   type Tensor,
+  type TuneReport,
   tuneWebGpu,
 } from '../../index';
-import type { tableSizes } from './sizes';
-import { TUNABLE, type Tunable, type Work } from './tune-works';
+import type { Sizes } from './sizes';
+import { TUNABLE, type Work } from './tune-works';
 
-const attention = TUNABLE.attention as Tunable<ReturnType<typeof tableSizes>['attention']>;
+const { attention, workgroups } = TUNABLE;
 
-const small = { queries: 16, keys: 16, columns: 4, rows: 4, depth: 16, values: 16 };
-const others = [16, 8, 4, 2].map((values) => ({ ...small, values }));
+const small: Sizes['attention'] = [{ rows: { lanes: 8, rows: 2, keys: 4, shares: false } }];
+const others = [1, 2, 3, 4].map((keys): Sizes['attention'] => [{ rows: { lanes: 8, rows: 2, keys, shares: false } }]);
 
-/** Has candidates tuned on the cheapest of works, which in the runtimes of some of them goes as `faults` says. */
+/** Has candidates for attention tuned on the cheapest of works, which in the runtimes of some of them goes as `faults` says. */
 function pretend(
-  candidates: readonly (typeof small)[],
+  candidates: readonly Sizes['attention'][],
   faults: Record<number, (sum: Tensor) => Promise<Tensor>> = {},
 ): void {
   const runtimes: Runtime[] = [];
+  const inputs = (runtime: Runtime) => ({ a: runtime.random([64], { seed: 1 }), b: runtime.random([64], { seed: 2 }) });
+  const sum: Work = { inputs, run: async ({ a, b }, control) => [await add(a as Tensor, b as Tensor, control)] };
   const work: Work = {
-    inputs: (runtime) => ({ a: runtime.random([64], { seed: 1 }), b: runtime.random([64], { seed: 2 }) }),
-    async run({ a, b }, control) {
-      const { runtime } = a as Tensor;
+    inputs,
+    async run(given, control) {
+      const { runtime } = given.a as Tensor;
       if (!runtimes.includes(runtime)) runtimes.push(runtime);
-      const sum = await add(a as Tensor, b as Tensor, control);
+      const [right] = (await sum.run(given, control)) as [Tensor];
       // The first is the reference's, the second has the table's sizes.
-      return [(await faults[runtimes.indexOf(runtime) - 2]?.(sum)) ?? sum];
+      return [(await faults[runtimes.indexOf(runtime) - 2]?.(right)) ?? right];
     },
   };
   vi.spyOn(attention, 'candidates').mockReturnValue(candidates);
   vi.spyOn(attention, 'trials').mockReturnValue([work]);
   vi.spyOn(attention, 'timed').mockReturnValue([work]);
+  vi.spyOn(workgroups, 'candidates').mockReturnValue([]);
+  vi.spyOn(workgroups, 'trials').mockReturnValue([]);
+  vi.spyOn(workgroups, 'timed').mockReturnValue([sum]);
 }
+
+const ofAttention = ({ candidates }: TuneReport) => candidates.filter(({ entry }) => entry === 'attention');
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -55,6 +63,7 @@ test.each([
 describe.runIf(inject('hasGpu'))('tuning', () => {
   test('on the real calls finds sizes that a runtime takes', async () => {
     vi.spyOn(attention, 'candidates').mockReturnValue([small]);
+    vi.spyOn(workgroups, 'candidates').mockReturnValue([3]);
     const said: [number, string][] = [];
     const { device, sizes, candidates } = await tuneWebGpu({
       quick: true,
@@ -64,17 +73,20 @@ describe.runIf(inject('hasGpu'))('tuning', () => {
     expect(candidates.map(({ entry, isTable }) => [entry, isTable])).toEqual([
       ['attention', true],
       ['attention', false],
+      ['workgroups', true],
+      ['workgroups', false],
     ]);
     for (const { ms, ratio, reason } of candidates) {
       expect(reason).toBeUndefined();
       expect(ms).toBeGreaterThan(0);
       expect(ratio).toBeGreaterThan(0);
     }
-    const [kept, ...more] = candidates.filter(({ verdict }) => verdict === 'kept');
-    expect(more).toEqual([]);
-    expect(sizes).toEqual(kept?.isTable ? {} : { attention: kept?.sizes });
+    const kept = candidates.filter(({ verdict }) => verdict === 'kept');
+    expect(kept.map(({ entry }) => entry)).toEqual(['attention', 'workgroups']);
+    const better = kept.filter(({ isTable }) => !isTable);
+    expect(sizes).toEqual(Object.fromEntries(better.map(({ entry, sizes }) => [entry, sizes])));
     expect(said[0]).toEqual([0, 'attention, check 1 of 2']);
-    expect(said.at(-1)).toEqual([1, 'attention, timing']);
+    expect(said.at(-1)).toEqual([1, 'workgroups, timing']);
     const shares = said.map(([share]) => share);
     expect(shares).toEqual([...shares].sort((a, b) => a - b));
 
@@ -83,13 +95,15 @@ describe.runIf(inject('hasGpu'))('tuning', () => {
   });
 
   test('tells apart what is wrong, what is refused and what is too large, and times the others', async () => {
-    const large = { queries: 256, keys: 256, columns: 64, rows: 4, depth: 256, values: 256 };
+    const large: Sizes['attention'] = [
+      { tiled: { queries: 256, keys: 256, columns: 64, rows: 4, depth: 256, values: 256 } },
+    ];
     pretend([...others.slice(0, 3), large], {
       0: async (sum) => add(sum, sum),
       1: () => Promise.reject(new BackendError('the compiler refused')),
     });
-    const { candidates } = await tuneWebGpu({ quick: true });
-    expect(candidates.map(({ verdict, reason }) => [verdict, reason])).toMatchObject([
+    const report = await tuneWebGpu({ quick: true });
+    expect(ofAttention(report).map(({ verdict, reason }) => [verdict, reason])).toMatchObject([
       [expect.stringMatching(/kept|slower/), undefined],
       ['wrong', 'off by 1.0 of the largest number, allowed are 0.0001'],
       ['refused', 'the compiler refused'],
@@ -101,9 +115,9 @@ describe.runIf(inject('hasGpu'))('tuning', () => {
   test("takes NaN for wrong, and others where the table's sizes are", async () => {
     const spoil = async (sum: Tensor) => sum.runtime.tensor(new Float32Array(64).fill(Number.NaN), [64]);
     pretend(others.slice(0, 1), { [-1]: spoil });
-    const { sizes, candidates } = await tuneWebGpu({ quick: true });
-    expect(candidates.map(({ verdict }) => verdict)).toEqual(['wrong', 'kept']);
-    expect(sizes).toEqual({ attention: others[0] });
+    const report = await tuneWebGpu({ quick: true });
+    expect(ofAttention(report).map(({ verdict }) => verdict)).toEqual(['wrong', 'kept']);
+    expect(report.sizes).toEqual({ attention: others[0] });
 
     pretend([], { [-1]: spoil });
     await expect(tuneWebGpu({ quick: true })).rejects.toThrow(
@@ -142,10 +156,10 @@ describe.runIf(inject('hasGpu'))('tuning', () => {
     const open = (sizes: unknown) => createRuntime({ backend: 'webgpu', webgpu: { sizes: sizes as GpuSizes } });
     using runtime = await open({ attention: small });
     expect(runtime.explain()).toMatch(/^sizes: given$/m);
-    const refused = open({ attention: { ...small, keys: 5 } });
+    const refused = open({ workgroups: 'many' });
     await expect(refused).rejects.toThrow(ParameterError);
     await expect(refused).rejects.toThrow(
-      'webgpu.sizes.attention.keys: expected a multiple of 4 up to 256, got 5; leave the option out, or take what tuneWebGpu() found for this device',
+      'webgpu.sizes.workgroups: expected a whole number up to 65536, got "many"; leave the option out, or take what tuneWebGpu() found for this device',
     );
   });
 });

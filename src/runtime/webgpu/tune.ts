@@ -1,11 +1,11 @@
 /** Finds the sizes of kernels that are fastest on a device. */
-import { BackendError, ParameterError } from '../../errors';
+import { BackendError, ParameterError, SaccadeError } from '../../errors';
 import { checkControl, checkOptions } from '../../ops/check';
 import type { Tensor } from '../../tensor/tensor';
 import { createRuntime, type Runtime } from '../runtime';
 import { adapterOf, type GpuOptions, type GpuSizes, identifyAdapter, openDevice } from './adapter';
 import { Device } from './device';
-import { excessOf } from './size-schemas';
+import { faultOfSizes } from './size-schemas';
 import { type Sizes, tableSizes } from './sizes';
 import { type Course, isFaster, type Racer, race, type Standing } from './tune-race';
 import { TUNABLE, type Tunable, type Work } from './tune-works';
@@ -22,6 +22,8 @@ export interface TuneOptions extends Pick<GpuOptions, 'device' | 'powerPreferenc
 export interface TunedCandidate {
   readonly entry: string;
   readonly sizes: unknown;
+  /** In words. */
+  readonly label: string;
   /** Whether the table has them for such devices. */
   readonly isTable: boolean;
   /**
@@ -112,12 +114,12 @@ class Tuning {
     name: Name,
     onProgress: (share: number, what: string) => void,
   ): Promise<TunedCandidate[]> {
-    const { candidates, trials, timed } = TUNABLE[name] as Tunable<Sizes[Name]>;
-    const { isSoftware, gpu } = this.device;
+    const { candidates, label, trials, timed } = TUNABLE[name] as Tunable<Sizes[Name]>;
+    const { isSoftware } = this.device;
     const quick = this.asked.quick === true;
     const table = tableSizes(this.device)[name];
     const isTable = (sizes: Sizes[Name]) => JSON.stringify(sizes) === JSON.stringify(table);
-    const all = [table, ...candidates(table, isSoftware).filter((sizes) => !isTable(sizes))];
+    const all = [table, ...candidates(table, this.device).filter((sizes) => !isTable(sizes))];
     const failures = new Map<number, Failure>();
     const ready: Ready[] = [];
     const source = await this.#open({});
@@ -127,7 +129,7 @@ class Tuning {
       const works = timed(isSoftware, quick).map((work) => ({ work, inputs: work.inputs(source) }));
       for (const [at, sizes] of all.entries()) {
         onProgress((0.5 * at) / all.length, `check ${at + 1} of ${all.length}`);
-        const excess = excessOf(name, sizes, gpu.limits);
+        const excess = faultOfSizes('sizes', { [name]: sizes }, this.device);
         if (excess) {
           failures.set(at, { verdict: 'too large', reason: excess });
           continue;
@@ -150,7 +152,7 @@ class Tuning {
       );
       return all.map((sizes, at): TunedCandidate => {
         const place = ready.findIndex((other) => other.at === at);
-        const common = { entry: name, sizes, isTable: at === 0 };
+        const common = { entry: name, sizes, label: label(sizes), isTable: at === 0 };
         const failure = failures.get(at);
         return failure ? { ...common, ...failure } : { ...common, ...judged(standings, place, winner) };
       });
@@ -181,9 +183,10 @@ class Tuning {
       return undefined;
     } catch (error) {
       this.asked.signal?.throwIfAborted();
+      if (!(error instanceof SaccadeError)) throw error;
       // On a device that is lost there is nothing more to try.
       await source.finish();
-      return { verdict: 'refused', reason: (error as Error).message };
+      return { verdict: 'refused', reason: error.message };
     }
   }
 

@@ -3,6 +3,7 @@ import * as valibot from 'valibot';
 import { cacheFolder } from '../../cache-folder';
 import { ParseError } from '../../errors';
 import { adapterOf, type GpuSizes, identifyAdapter } from './adapter';
+import type { Device } from './device';
 import { faultOfIssue, faultOfSizes } from './size-schemas';
 
 export interface Tuned {
@@ -12,7 +13,7 @@ export interface Tuned {
   readonly sizes: GpuSizes;
 }
 
-const DEVICE = valibot.strictObject(
+const TUNED = valibot.strictObject(
   {
     date: valibot.pipe(valibot.string('a day such as 2026-11-25'), valibot.isoDate('a day such as 2026-11-25')),
     sizes: valibot.unknown(),
@@ -35,7 +36,7 @@ export function tunedPath(): string {
  * What is stored for a device's adapter and driver.
  * @throws {ParseError} for a file that is damaged, or whose sizes are not this version's or this device's
  */
-export function readTuned(gpu: GPUDevice): (Tuned & { readonly path: string }) | undefined {
+export function readTuned(device: Device): (Tuned & { readonly path: string }) | undefined {
   const found = readFile();
   if (!found) return undefined;
   const { path, text } = found;
@@ -43,13 +44,13 @@ export function readTuned(gpu: GPUDevice): (Tuned & { readonly path: string }) |
     new ParseError(`${path}: ${fault}; delete the file, or run \`saccade tune\`, which replaces what is wrong in it`);
   const { devices, fault } = parse(text);
   if (fault) throw refuse(fault);
-  const key = identifyAdapter(adapterOf(gpu));
+  const key = identifyAdapter(adapterOf(device.gpu));
   if (!devices || !Object.hasOwn(devices, key)) return undefined;
   const at = `devices[${JSON.stringify(key)}]`;
-  const device = valibot.safeParse(DEVICE, devices[key]);
-  if (!device.success) throw refuse(faultOfIssue(at, device.issues[0]));
-  const { date, sizes } = device.output;
-  const wrong = faultOfSizes(`${at}.sizes`, sizes, gpu.limits);
+  const { success, output, issues } = valibot.safeParse(TUNED, devices[key]);
+  if (!success) throw refuse(faultOfIssue(at, issues[0]));
+  const { date, sizes } = output;
+  const wrong = faultOfSizes(`${at}.sizes`, sizes, device);
   if (wrong) throw refuse(wrong);
   return { path, date, sizes: sizes as GpuSizes };
 }
