@@ -24,7 +24,7 @@ import { glances } from './glances';
 import { attentionMaps } from './maps';
 import { massKept, outputError } from './quality';
 import { recommend } from './recommend';
-import { timeInterleaved } from './timing';
+import { timeInterleaved, timeOnce } from './timing';
 
 export interface CompareOptions extends Control {
   /**
@@ -95,6 +95,7 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
     spatial ? { q, k, v } : method.needsTraining ? plain.inputs() : flat;
   const measured = await measureOnce(contenders, viewsOf, host, part(options, 0, 0.3));
   const times = await timeInterleaved(
+    runtime,
     contenders.map(
       (contender) => async () =>
         disposeAll(await contender.forward({ ...viewsOf(contender) }, { signal: options.signal })),
@@ -193,13 +194,15 @@ function fits({ inputs }: Method, { b, n, m, h, g, d, e }: Comparison['extents']
 }
 
 async function runOnce({ forward }: Contender, inputs: Qkv, { signal }: Control) {
-  const { backend } = inputs.q.runtime;
+  const { runtime } = inputs.q;
+  const { backend } = runtime;
   signal?.throwIfAborted();
   backend.resetPeak();
   const before = backend.memory().live;
-  const start = performance.now();
-  const results = await forward({ ...inputs }, { signal });
-  const estimate = performance.now() - start;
+  let results = {} as Awaited<ReturnType<Contender['forward']>>;
+  const estimate = await timeOnce(runtime, async () => {
+    results = await forward({ ...inputs }, { signal });
+  });
   const memory = backend.memory().peak - before;
   try {
     const [out, lse] = [await results.out.toHost(), await results.lse?.toHost()];

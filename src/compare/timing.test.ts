@@ -2,32 +2,50 @@ import { expect, test } from 'vitest';
 import { timeInterleaved } from './timing';
 
 const SLOW = [1000, 1000];
+const runtime = { finish: async () => {} };
 
 test('repeats alternate between the calls', async () => {
   const order: string[] = [];
   const calls = ['a', 'b'].map((name) => async () => void order.push(name));
-  const [a, b] = await timeInterleaved(calls, SLOW, { seconds: 0, least: 3, most: 9 }, {});
+  const [a, b] = await timeInterleaved(runtime, calls, SLOW, { seconds: 0, least: 3, most: 9 }, {});
   expect(order.join('')).toBe('ababab');
   expect([a?.repeats, b?.repeats]).toEqual([3, 3]);
 });
 
 test('stops at the most repeats, however much time is left', async () => {
   const call = async () => {};
-  const spreads = await timeInterleaved([call, call], SLOW, { seconds: 1e6, least: 3, most: 5 }, {});
+  const spreads = await timeInterleaved(runtime, [call, call], SLOW, { seconds: 1e6, least: 3, most: 5 }, {});
   expect(spreads.map(({ repeats }) => repeats)).toEqual([5, 5]);
 });
 
 test('a call too short for the clock is repeated within a sample', async () => {
   let count = 0;
   const call = async () => void count++;
-  await timeInterleaved([call], [0.1], { seconds: 0, least: 1, most: 1 }, {});
+  await timeInterleaved(runtime, [call], [0.1], { seconds: 0, least: 1, most: 1 }, {});
   expect(count).toBe(50);
 });
 
 test('the median of an even number of samples is the middle of the two in the middle', async () => {
   const pauses = [0, 30, 0, 30];
   const call = () => new Promise<void>((resolve) => setTimeout(resolve, pauses.shift()));
-  const [spread] = await timeInterleaved([call], SLOW, { seconds: 0, least: 4, most: 4 }, {});
+  const [spread] = await timeInterleaved(runtime, [call], SLOW, { seconds: 0, least: 4, most: 4 }, {});
   expect(spread!.median).toBeGreaterThan(spread!.min);
   expect(spread!.median).toBeLessThan(spread!.max);
+});
+
+test('what a call only starts is waited for in its own sample', async () => {
+  let pending = Promise.resolve();
+  const late = { finish: () => pending };
+  const slow = async () => {
+    pending = new Promise((resolve) => setTimeout(resolve, 30));
+  };
+  const [first, second] = await timeInterleaved(
+    late,
+    [slow, async () => {}],
+    SLOW,
+    { seconds: 0, least: 2, most: 2 },
+    {},
+  );
+  expect(first!.min).toBeGreaterThan(25);
+  expect(second!.min).toBeLessThan(25);
 });

@@ -1,5 +1,9 @@
 import type { Control } from '../runtime/backend';
+import type { Runtime } from '../runtime/runtime';
 import type { Spread } from './comparison';
+
+/** What says when work is done that a call only starts, as on a GPU. */
+type Finishing = Pick<Runtime, 'finish'>;
 
 export interface TimingPlan {
   /** Repeats stop after this many seconds, once there are `least` of them. */
@@ -11,11 +15,21 @@ export interface TimingPlan {
 /** One sample lasts at least this many milliseconds, so that the clock's steps do not matter. */
 const SAMPLE = 5;
 
+/** Milliseconds of a call, its work included. */
+export async function timeOnce(runtime: Finishing, call: () => Promise<unknown>): Promise<number> {
+  await runtime.finish();
+  const start = performance.now();
+  await call();
+  await runtime.finish();
+  return performance.now() - start;
+}
+
 /**
  * Times calls that have each run once. Repeats alternate between them, so that a slow moment of the machine falls on all.
  * `estimates` are the milliseconds that a call takes, roughly.
  */
 export async function timeInterleaved(
+  runtime: Finishing,
   calls: readonly (() => Promise<void>)[],
   estimates: readonly number[],
   { seconds, least, most }: TimingPlan,
@@ -28,9 +42,10 @@ export async function timeInterleaved(
     for (const [at, call] of calls.entries()) {
       signal?.throwIfAborted();
       const times = Math.ceil(SAMPLE / Math.max(estimates[at] as number, SAMPLE / 100));
-      const start = performance.now();
-      for (let i = 0; i < times; i++) await call();
-      samples[at]?.push((performance.now() - start) / times);
+      const time = await timeOnce(runtime, async () => {
+        for (let i = 0; i < times; i++) await call();
+      });
+      samples[at]?.push(time / times);
       const rounds = round + (at + 1) / calls.length;
       onProgress?.(Math.max(rounds / most, Math.min(1, rounds / least, elapsed() / seconds)));
     }

@@ -1,7 +1,7 @@
 /** How fast exact attention under masks is: what experiments of sparse methods measure. */
 import type { Spread } from '../compare/comparison';
 import { checkExactness } from '../compare/exactness';
-import { timeInterleaved } from '../compare/timing';
+import { timeInterleaved, timeOnce } from '../compare/timing';
 import { area } from '../masks/area';
 import { causal } from '../masks/band';
 import type { Mask } from '../masks/mask';
@@ -72,12 +72,10 @@ export async function timeMasks(
       : mask;
     errors.push(checkExactness(label, host, await out.toHost(), definition, 1 / Math.sqrt(d)));
     // Not the first call: that one also works out the tiles of the mask.
-    const begin = performance.now();
-    await call();
-    estimates.push(performance.now() - begin);
+    estimates.push(await timeOnce(runtime, call));
   }
   const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds: 4, least: 5, most: 60 };
-  const times = await timeInterleaved(calls, estimates, plan, {
+  const times = await timeInterleaved(runtime, calls, estimates, plan, {
     signal,
     onProgress: (share) => onProgress?.(0.5 + 0.5 * share, `timing, n = ${n}`),
   });

@@ -1,6 +1,6 @@
 /** What the gated delta rule recalls beside other memories, and what its chunked form gains. */
 import type { Spread } from '../../../compare/comparison';
-import { timeInterleaved } from '../../../compare/timing';
+import { timeInterleaved, timeOnce } from '../../../compare/timing';
 import { BackendError } from '../../../errors';
 import { gatedDeltaRule, gatedDeltaRuleBackward, gatedDeltaRuleStep } from '../../../ops/gated-delta-rule';
 import { formatRatio, formatTime, significant } from '../../../report/format';
@@ -168,15 +168,13 @@ async function timeForms(
     const estimates: number[] = [];
     for (const call of calls) {
       await call();
-      const begin = performance.now();
-      await call();
-      estimates.push(performance.now() - begin);
+      estimates.push(await timeOnce(runtime, call));
     }
     const difference = relativeDifference(await out.read(), await other.read());
     if (!(difference < TOLERANCE))
       throw new BackendError(`the two forms differ by ${difference} of the largest output`);
     const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds: 4, least: 5, most: 40 };
-    const times = await timeInterleaved(calls, estimates, plan, {
+    const times = await timeInterleaved(runtime, calls, estimates, plan, {
       signal,
       onProgress: (part) => onProgress?.(from + share * part, `timing, n = ${n}`),
     });
@@ -193,12 +191,13 @@ async function stepTime({ h, d, e }: Extents, { runtime, signal, quick = false }
     let states = [runtime.random([1, h, d, e]), runtime.empty([1, h, d, e])] as const;
     const out = runtime.empty([1, h, e]);
     const steps = quick ? 10 : 1000;
-    const begin = performance.now();
-    for (let at = 0; at < steps; at++) {
-      await gatedDeltaRuleStep(q!, k!, v!, g, beta, states[0], { out, state: states[1], signal });
-      states = [states[1], states[0]];
-    }
-    return (performance.now() - begin) / steps;
+    const time = await timeOnce(runtime, async () => {
+      for (let at = 0; at < steps; at++) {
+        await gatedDeltaRuleStep(q!, k!, v!, g, beta, states[0], { out, state: states[1], signal });
+        states = [states[1], states[0]];
+      }
+    });
+    return time / steps;
   });
 }
 

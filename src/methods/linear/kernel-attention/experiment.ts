@@ -1,6 +1,6 @@
 /** What a few random features estimate, what the advisor remembers, when its updates diverge, and time by length. */
 import type { Spread } from '../../../compare/comparison';
-import { timeInterleaved } from '../../../compare/timing';
+import { timeInterleaved, timeOnce } from '../../../compare/timing';
 import { attention } from '../../../ops/attention';
 import { formatPercent, formatRatio, formatTime, significant } from '../../../report/format';
 import type { Runtime } from '../../../runtime/runtime';
@@ -260,12 +260,10 @@ async function speedFinding({ runtime, signal, onProgress, quick = false }: Expe
     const guesses: number[] = [];
     for (const call of calls) {
       await call();
-      const begin = performance.now();
-      await call();
-      guesses.push(performance.now() - begin);
+      guesses.push(await timeOnce(runtime, call));
     }
     const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds: 3, least: 3, most: 20 };
-    times.push(await timeInterleaved(calls, guesses, plan, { signal }));
+    times.push(await timeInterleaved(runtime, calls, guesses, plan, { signal }));
   }
   onProgress?.(1);
   const least = labels.map((_, contender) => times.map((spreads) => (spreads[contender] as Spread).min));

@@ -1,6 +1,6 @@
 /** Whether every token costs the same, where exact attention becomes slower, and what memory grows with. */
 import type { Spread } from '../../../compare/comparison';
-import { timeInterleaved } from '../../../compare/timing';
+import { timeInterleaved, timeOnce } from '../../../compare/timing';
 import { attention } from '../../../ops/attention';
 import { linearAttention } from '../../../ops/linear-attention';
 import { formatBytes, formatPercent, significant } from '../../../report/format';
@@ -61,13 +61,11 @@ async function lengthFindings(context: ExperimentContext): Promise<Finding[]> {
     await call();
     const before = runtime.memory().live;
     runtime.backend.resetPeak();
-    const begin = performance.now();
-    await call();
-    estimates.push(performance.now() - begin);
+    estimates.push(await timeOnce(runtime, call));
     memory.push(runtime.memory().peak - before - 4 * h * WIDTH * (n + WIDTH));
   }
   const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds: 20, least: 5, most: 100 };
-  const spreads = await timeInterleaved(calls, estimates, plan, {
+  const spreads = await timeInterleaved(runtime, calls, estimates, plan, {
     signal,
     onProgress: (share) => onProgress?.(0.1 + 0.7 * share, 'time by length'),
   });
@@ -106,7 +104,7 @@ async function lengthFindings(context: ExperimentContext): Promise<Finding[]> {
 }
 
 async function crossoverFinding(context: ExperimentContext): Promise<Finding> {
-  const { signal, onProgress, quick = false } = context;
+  const { runtime, signal, onProgress, quick = false } = context;
   const h = 8;
   const lengths = quick ? [64, 128] : [64, 96, 128, 192, 256, 384, 512, 1024, 2048];
   const rows: { linear: number; exact: number }[] = [];
@@ -123,7 +121,7 @@ async function crossoverFinding(context: ExperimentContext): Promise<Finding> {
     ];
     for (const call of calls) await call();
     const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds: 1, least: 10, most: 200 };
-    const [linear, exact] = (await timeInterleaved(calls, [1, 1], plan, { signal })) as [Spread, Spread];
+    const [linear, exact] = (await timeInterleaved(runtime, calls, [1, 1], plan, { signal })) as [Spread, Spread];
     rows.push({ linear: linear.min, exact: exact.min });
     for (const x of Object.values(qkv)) x.dispose();
   }

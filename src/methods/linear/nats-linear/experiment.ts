@@ -203,7 +203,7 @@ async function speedFinding(context: ExperimentContext): Promise<Finding> {
     const { layer, dense, inputs } = speedCalls(context, n);
     await layer();
     await dense();
-    const spreads = await timeInterleaved([layer, dense], [5, 5], plan, {
+    const spreads = await timeInterleaved(context.runtime, [layer, dense], [5, 5], plan, {
       signal,
       onProgress: (share) => onProgress?.(COUNTING + ((1 - COUNTING) * (at + share)) / lengths.length, `n = ${n}`),
     });

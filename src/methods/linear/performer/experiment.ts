@@ -1,6 +1,6 @@
 /** How near positive random features come to softmax attention, by the size of the scores, and at what speed. */
 import type { Spread } from '../../../compare/comparison';
-import { timeInterleaved } from '../../../compare/timing';
+import { timeInterleaved, timeOnce } from '../../../compare/timing';
 import { attention } from '../../../ops/attention';
 import { formatPercent, formatRatio, formatTime } from '../../../report/format';
 import type { Runtime } from '../../../runtime/runtime';
@@ -182,12 +182,10 @@ async function speedFinding({ runtime, signal, onProgress, quick = false }: Expe
       const guesses: number[] = [];
       for (const call of calls) {
         await call();
-        const begin = performance.now();
-        await call();
-        guesses.push(performance.now() - begin);
+        guesses.push(await timeOnce(runtime, call));
       }
       const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds: 3, least: 5, most: 30 };
-      times.push(await timeInterleaved(calls, guesses, plan, { signal }));
+      times.push(await timeInterleaved(runtime, calls, guesses, plan, { signal }));
     });
   }
   const medians = (contender: number) => times.map((spreads) => (spreads[contender] as Spread).median);
