@@ -10,7 +10,10 @@
 import type { AttentionBackwardCall } from '../../backend';
 import { type Dispatch, type Kernel, type Region, variants } from '../kernel';
 import type { Plan, Workspace } from '../queue';
-import { tileMap } from '../tile-map';
+import { type AttentionSizes, sizesOf } from '../sizes';
+import { type TileMap, tileMap } from '../tile-map';
+import { widthsOf } from './attention';
+import { backwardRowsKernel, rowsCutOf } from './attention-backward-rows';
 import { cutOf, OTHERS, otherSide, ownSide, type Pairs, pairsKernel, type Use, visitCode } from './attention-pairs';
 import {
   type Block,
@@ -143,6 +146,8 @@ fn run(task: u32, lane: u32) {
   });
 });
 
+const backwardRowsKernels = variants(backwardRowsKernel);
+
 const ROWS_INVOCATIONS = 64;
 
 /** Of each row of [b, n, h]: lse, and its sum of out gradOut, minus gradLse. */
@@ -182,8 +187,10 @@ export function planAttentionBackward(call: AttentionBackwardCall, workspace: Wo
   const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, mask, score } = call;
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
+  const extent = { b, n, m, h, g };
+  const { device } = workspace;
   const rows = workspace.scratch([b, n, h, 2]);
-  const code = scoreCode(score, { b, n, m, h, g }, 'gradients');
+  const code = scoreCode(score, extent, 'gradients');
   const given = { q, k, v, grad_out: gradOut, rows };
   const dispatches: Dispatch[] = [
     {
@@ -203,11 +210,19 @@ export function planAttentionBackward(call: AttentionBackwardCall, workspace: Wo
       return;
     }
     const halves = 2 * vectors > MOST_VECTORS ? 1 : 2;
-    const map = tileMap(mask, { b, n, m, h, g }, cutOf({ own, halves }), own);
+    const map = tileMap(mask, extent, cutOf({ own, halves }), own);
     const wanted = gradients.map((gradient) => ({ gradient, columns: columns[gradient] }));
+    push(
+      gradientsKernel({ own, halves, wanted, score: code.shader, isSoftware: device.isSoftware }),
+      own,
+      gradients,
+      map,
+    );
+  };
+  const push = (kernel: Kernel, own: Variant['own'], gradients: readonly Gradient[], map: TileMap) => {
     const products = d + e + gradients.reduce((sum, gradient) => sum + (gradient === 'grad_v' ? e : d), 0);
     dispatches.push({
-      kernel: gradientsKernel({ own, halves, wanted, score: code.shader, isSoftware: workspace.device.isSoftware }),
+      kernel,
       operands: {
         ...{ ...given, map: tilesOf(map, workspace), ...scoreOperands(code, workspace) },
         ...Object.fromEntries(gradients.map((gradient) => [gradient, results[gradient]])),
@@ -217,7 +232,18 @@ export function planAttentionBackward(call: AttentionBackwardCall, workspace: Wo
       operations: 2 * products * map.visited * map.cut.queries * map.cut.keys,
     });
   };
-  add('keys', ['grad_v', 'grad_k']);
-  add('queries', ['grad_q']);
+  // Where the forward pass takes rows so as to compile little, so does this one.
+  const operations = 2 * (d + e) * b * h * n * m;
+  const { attention } = sizesOf(device);
+  const sizes = attention.find(({ below = Number.POSITIVE_INFINITY }) => operations < below) as AttentionSizes;
+  for (const [own, gradients] of [
+    ['keys', ['grad_v', 'grad_k']],
+    ['queries', ['grad_q']],
+  ] as const) {
+    if ('rows' in sizes && sizes.below) {
+      const kernel = backwardRowsKernels({ own, score: code.shader, ...widthsOf(sizes, d, e) });
+      push(kernel, own, gradients, tileMap(mask, extent, rowsCutOf(own), own));
+    } else add(own, gradients);
+  }
   return { dispatches: [...dispatches, ...planTables(call, given, workspace)] };
 }

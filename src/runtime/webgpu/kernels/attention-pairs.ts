@@ -70,27 +70,36 @@ fn ${name}_vector(phase: u32, batch: u32, token: i32, head: u32, column: u32) ->
 
 const operand: OperandSpec = { access: 'read', rank: 4, vector: true };
 
+/** The operands and numbers of a kernel over pairs, and its own ones. */
+export const pairsOperands = (
+  score: ScoreShader,
+  operands: Kernel['operands'],
+  numbers: NonNullable<Kernel['numbers']>,
+): Pick<Kernel, 'operands' | 'numbers'> => ({
+  operands: {
+    ...{ q: operand, k: operand, v: operand, grad_out: operand },
+    ...{ rows: { access: 'read' }, map: TILES.operand },
+    ...score.operands,
+    ...operands,
+  },
+  numbers: {
+    ...{ n: 'u32', h: 'u32', repeat: 'u32', d: 'u32', e: 'u32', scale: 'f32' },
+    ...TILES.numbers,
+    ...score.numbers,
+    ...numbers,
+  },
+});
+
 /** A kernel whose `body`, after these declarations, has a `run` that says `visitCode`. */
 export function pairsKernel(
   pairs: Pairs,
-  kernel: Pick<Kernel, 'name' | 'operands' | 'body'> & { readonly numbers?: NonNullable<Kernel['numbers']> },
+  { name, operands, numbers, body }: Required<Pick<Kernel, 'name' | 'operands' | 'numbers' | 'body'>>,
 ): Kernel {
   const { score } = pairs;
   return {
-    name: kernel.name,
+    name,
     invocations: LANES,
-    operands: {
-      ...{ q: operand, k: operand, v: operand, grad_out: operand },
-      ...{ rows: { access: 'read' }, map: TILES.operand },
-      ...score.operands,
-      ...kernel.operands,
-    },
-    numbers: {
-      ...{ n: 'u32', h: 'u32', repeat: 'u32', d: 'u32', e: 'u32', scale: 'f32' },
-      ...TILES.numbers,
-      ...score.numbers,
-      ...kernel.numbers,
-    },
+    ...pairsOperands(score, operands, numbers),
     body: `
 ${functions(...score.functions)}
 ${score.modifies ? score.text : ''}
@@ -104,7 +113,7 @@ var<workgroup> row_lse: array<f32, 64>;
 var<workgroup> row_delta: array<f32, 64>;
 ${vectorCode(SIDES.keys)}
 ${vectorCode(SIDES.queries)}
-${kernel.body}`,
+${body}`,
   };
 }
 

@@ -24,6 +24,10 @@ const WIDEST = 256;
 
 const widthOf = (extent: number) => WIDTHS.find((width) => extent <= width) as number;
 
+/** Those for these sizes: one for all small problems, of which there are many shapes. */
+export const widthsOf = ({ below }: AttentionSizes, d: number, e: number) =>
+  below ? { d: WIDEST, e: WIDEST } : { d: widthOf(d), e: widthOf(e) };
+
 /** So few queries leave most of a tile empty. */
 const FEW = 8;
 
@@ -54,8 +58,6 @@ export function planAttention(call: AttentionCall, workspace: Workspace): Plan {
     return { dispatches: [attentionDispatch(kernel, call, map, score, workspace), careful] };
   }
   const { map, variant, careful } = withMap(rowsCut(sizes.rows));
-  // Of small problems there are many shapes.
-  const widths = sizes.below ? { d: WIDEST, e: WIDEST } : { d: widthOf(d), e: widthOf(e) };
-  const kernel = rowsKernels({ variant, sizes: sizes.rows, ...widths });
+  const kernel = rowsKernels({ variant, sizes: sizes.rows, ...widthsOf(sizes, d, e) });
   return { dispatches: [attentionDispatch(kernel, call, map, score, workspace), careful] };
 }
