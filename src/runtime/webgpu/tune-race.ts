@@ -14,8 +14,6 @@ export interface Course {
 }
 
 export interface Standing {
-  /** Median of a call in milliseconds. */
-  readonly ms: number;
   /** Median of the time over that of the first racer in the same round. */
   readonly ratio: number;
   /** By which ratios differ from round to round. */
@@ -30,6 +28,8 @@ const FINALISTS = 3;
 const LEAST_NOISE = 0.02;
 
 export interface Result {
+  /** Milliseconds of a call of the first racer, the median. */
+  readonly ms: number;
   /** Of each racer. */
   readonly standings: readonly Standing[];
   /** The fastest of those that beat the first by more than the noise, or the first. */
@@ -57,14 +57,16 @@ export async function race(
       }
       onProgress(from + ((to - from) * (round + 1)) / rounds);
     }
-    for (const at of entrants) standings[at] = standingOf(times.get(at) as number[], times.get(0) as number[]);
+    const first = times.get(0) as number[];
+    for (const at of entrants) standings[at] = standingOf(times.get(at) as number[], first);
+    return summarise(first).median;
   };
   await run(all, heats, 0, 0.5);
   const byRatio = (a: number, b: number) => (standings[a] as Standing).ratio - (standings[b] as Standing).ratio;
   const finalists = all.slice(1).sort(byRatio).slice(0, FINALISTS);
-  await run([0, ...finalists], finals, 0.5, 1);
+  const ms = await run([0, ...finalists], finals, 0.5, 1);
   const better = finalists.filter((at) => isFaster(standings[at] as Standing)).sort(byRatio);
-  return { standings, winner: better[0] ?? 0 };
+  return { ms, standings, winner: better[0] ?? 0 };
 }
 
 /** Than the first, by more than the noise. */
@@ -73,7 +75,7 @@ export const isFaster = ({ ratio, noise }: Standing) => ratio < 1 - noise;
 function standingOf(times: readonly number[], first: readonly number[]): Standing {
   const ratios = times.map((ms, round) => ms / (first[round] as number));
   const { median: ratio, spread } = summarise(ratios);
-  return { ms: summarise(times).median, ratio, noise: Math.max(LEAST_NOISE, spread * ratio) };
+  return { ratio, noise: Math.max(LEAST_NOISE, spread * ratio) };
 }
 
 /** Each round begins with another, so that none always follows the same one. */

@@ -45,6 +45,9 @@ function pretend(
   vi.spyOn(workgroups, 'timed').mockReturnValue([sum]);
 }
 
+/** Software takes long to compile kernels, longer on a busy machine. */
+const COMPILING = 240_000;
+
 const ofAttention = ({ candidates }: TuneReport) => candidates.filter(({ entry }) => entry === 'attention');
 
 afterEach(() => {
@@ -60,8 +63,8 @@ test.each([
   await expect(tuneWebGpu(options as object)).rejects.toThrow(message);
 });
 
-describe.runIf(inject('hasGpu'))('tuning', () => {
-  test('on the real calls finds sizes that a runtime takes', async () => {
+describe.runIf(inject('hasGpu'))('tuning for a GPU', () => {
+  test('on the real calls finds sizes that a runtime takes', { timeout: COMPILING }, async () => {
     vi.spyOn(attention, 'candidates').mockReturnValue([small]);
     vi.spyOn(workgroups, 'candidates').mockReturnValue([3]);
     const said: [number, string][] = [];

@@ -7,7 +7,7 @@ import { adapterOf, type GpuOptions, type GpuSizes, identifyAdapter, openDevice 
 import { Device } from './device';
 import { faultOfSizes } from './size-schemas';
 import { type Sizes, tableSizes } from './sizes';
-import { type Course, isFaster, type Racer, race, type Standing } from './tune-race';
+import { type Course, isFaster, type Racer, type Result, race, type Standing } from './tune-race';
 import { TUNABLE, type Tunable, type Work } from './tune-works';
 
 export interface TuneOptions extends Pick<GpuOptions, 'device' | 'powerPreference' | 'subgroups'> {
@@ -34,7 +34,7 @@ export interface TunedCandidate {
   readonly verdict: 'kept' | 'faster' | 'as fast' | 'slower' | 'wrong' | 'refused' | 'too large';
   /** Why, where they were not timed. */
   readonly reason?: string;
-  /** Milliseconds of the calls that are timed, the median. */
+  /** Milliseconds of the calls that are timed. */
   readonly ms?: number;
   /** Time over that of the table's sizes, the median of rounds. */
   readonly ratio?: number;
@@ -145,7 +145,7 @@ class Tuning {
         throw new BackendError(
           `no sizes for ${name} compute as they should on this device: ${failures.get(0)?.reason}`,
         );
-      const { standings, winner } = await race(
+      const result = await race(
         ready.map(({ racer }) => racer),
         COURSES[quick ? 'quick' : 'thorough'],
         (share) => onProgress(0.5 + share / 2, 'timing'),
@@ -154,7 +154,7 @@ class Tuning {
         const place = ready.findIndex((other) => other.at === at);
         const common = { entry: name, sizes, label: label(sizes), isTable: at === 0 };
         const failure = failures.get(at);
-        return failure ? { ...common, ...failure } : { ...common, ...judged(standings, place, winner) };
+        return failure ? { ...common, ...failure } : { ...common, ...judged(result, place) };
       });
     } finally {
       for (const runtime of runtimes) runtime.dispose();
@@ -248,14 +248,11 @@ function errorOf(result: ArrayLike<number>, expected: ArrayLike<number>): number
   return worst / largest;
 }
 
-function judged(
-  standings: readonly Standing[],
-  place: number,
-  winner: number,
-): Pick<TunedCandidate, 'verdict' | 'ms' | 'ratio'> {
+function judged({ ms, standings, winner }: Result, place: number): Pick<TunedCandidate, 'verdict' | 'ms' | 'ratio'> {
   const standing = standings[place] as Standing;
-  const { ms, ratio, noise } = standing;
+  const { ratio, noise } = standing;
   const isSlower = ratio > 1 + noise || (place === 0 && winner !== 0);
   const compared = isSlower ? 'slower' : isFaster(standing) ? 'faster' : 'as fast';
-  return { verdict: place === winner ? 'kept' : compared, ms, ratio };
+  // As if all had been timed in the same rounds.
+  return { verdict: place === winner ? 'kept' : compared, ms: ms * ratio, ratio };
 }
