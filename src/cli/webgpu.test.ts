@@ -42,7 +42,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-describe.runIf(inject('hasGpu'))('--backend webgpu', () => {
+// Each run compiles its kernels anew, which takes an adapter in software its time.
+describe.runIf(inject('hasGpu'))('--backend webgpu', { timeout: 240_000 }, () => {
   test.each(methods.map((method) => [method.name, method] as const))('runs %s', async (name, method) => {
     const params = PARAMS[name] ?? {};
     const inputs = Object.fromEntries(
@@ -77,7 +78,7 @@ describe.runIf(inject('hasGpu'))('--backend webgpu', () => {
   test('doctor tells of the adapter', async () => {
     const { stdout, code } = await saccade('doctor');
     expect(code).toBe(0);
-    expect(stdout).toMatch(/✓ WebGPU +\d\.\de-[78] +[\d.e+]+ GF\/s/);
+    expect(stdout).toMatch(/✓ WebGPU +\d\.\de-[678] +[\d.e+]+ GF\/s/);
     for (const fact of ['adapter: ', 'subgroups: ', 'f16: ', 'limits: ']) expect(stdout).toContain(fact);
   });
 });
