@@ -23,6 +23,8 @@ const chromium = {
     include: ['src/ops/*.test.ts', 'src/runtime/webgpu/**/*.test.ts'],
     provide: { hasGpu: true },
     setupFiles: ['test/only-gpu.ts'],
+    // A GPU in software compiles each kernel for a second or more.
+    testTimeout: 180_000,
     browser: {
       enabled: true,
       headless: true,
