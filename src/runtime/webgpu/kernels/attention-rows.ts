@@ -54,10 +54,11 @@ fn power(x: f32) -> f32 {
   let bounded = select(x, -126.0, x < -126.0);
   let n = round(bounded);
   let rest = bounded - n;
-  var y = fma(1.3398874e-3, rest, 9.618437e-3);
-  y = fma(y, rest, 5.550327e-2);
+  var y = fma(1.5353362e-4, rest, 1.3398874e-3);
+  y = fma(y, rest, 9.618437e-3);
+  y = fma(y, rest, 5.5503325e-2);
   y = fma(y, rest, 2.4022648e-1);
-  y = fma(y, rest, 6.9314718e-1);
+  y = fma(y, rest, 6.931472e-1);
   y = fma(y, rest, 1.0);
   return select(bitcast<f32>(bitcast<i32>(y) + (i32(n) << 23u)), 0.0, x < -126.0);
 }
