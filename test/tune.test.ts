@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest';
 import { createRuntime, type TuneReport } from '../src/index';
 import { adapterOf, identifyAdapter, openDevice } from '../src/runtime/webgpu/adapter';
-import type { Device } from '../src/runtime/webgpu/device';
+import { Device } from '../src/runtime/webgpu/device';
+import { sizesOf, tableSizes } from '../src/runtime/webgpu/sizes';
 import * as tuning from '../src/runtime/webgpu/tune';
 import { TUNABLE } from '../src/runtime/webgpu/tune-works';
 import { readTuned, withTuned } from '../src/runtime/webgpu/tuned-file';
@@ -125,8 +126,8 @@ describe('saccade tune', () => {
     const { code, stdout } = await saccade('tune', '--quick');
     expect(code).toBe(0);
     expect(stdout).toContain('acme, gpu, driver 7');
-    expect(stdout).toMatch(/workgroups +64 \(table\) +4\.00 ms +1\.00 +slower/);
-    expect(stdout).toMatch(/2\.00 ms +0\.50 +kept/);
+    expect(stdout).toMatch(/workgroups +64 \(table\) +4\.00 ms +1\.00× +slower/);
+    expect(stdout).toMatch(/2\.00 ms +0\.500× +kept/);
     expect(stdout).toMatch(/wrong: off by 1/);
     expect(stdout).toContain(`faster sizes than the table has for such devices; stored in ${path()}`);
     expect(readTuned(device)).toEqual({ date: today, sizes, path: path() });
@@ -177,12 +178,24 @@ describe.runIf(inject('hasGpu'))('a runtime of its own in Node', () => {
     using before = await open();
     expect(before.explain()).toMatch(/^sizes: the table's$/m);
     const { code, stdout } = await saccade('tune', '--quick');
-    expect(stdout).toMatch(/\(table\) +[\d.]+ ms +1\.00 +kept/);
+    expect(stdout).toMatch(/\(table\) +[\d.]+ (ms|s) +1\.00× +kept/);
     expect(code).toBe(0);
     using after = await open();
-    expect(after.explain()).toMatch(/^sizes: tuned on \d{4}-\d\d-\d\d, from .*webgpu\.json$/m);
+    expect(after.explain()).toMatch(
+      /^sizes: the table's, which none beat when tuned on \d{4}-\d\d-\d\d, as .*webgpu\.json says$/m,
+    );
     using given = await createRuntime({ backend: 'webgpu', webgpu: { sizes: {} } });
     expect(given.explain()).toMatch(/^sizes: given$/m);
+  });
+
+  test('cuts its kernels as the file says', async () => {
+    const { device: gpu } = await openDevice({});
+    await write(withTuned('', identifyAdapter(adapterOf(gpu)), { date: '2026-11-25', sizes }));
+    gpu.destroy();
+    const opened = await Device.open({});
+    expect(sizesOf(opened)).toEqual({ ...tableSizes(opened), ...sizes });
+    expect(opened.explain()).toContain(`sizes: tuned on 2026-11-25, from ${path()}`);
+    opened.dispose();
   });
 
   test('refuses a file that is wrong about its adapter; with other options it reads none', async () => {

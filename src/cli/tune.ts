@@ -3,6 +3,7 @@ import { access, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { styleText } from 'node:util';
 import { Command } from 'commander';
+import { formatRatio, formatTime } from '../report/format';
 import { type TunedCandidate, tuneWebGpu } from '../runtime/webgpu/tune';
 import { tunedPath, withTuned } from '../runtime/webgpu/tuned-file';
 import { withProgress } from './progress';
@@ -61,8 +62,8 @@ function tableOf(candidates: readonly TunedCandidate[]): string {
   const rows = candidates.map(({ entry, label, isTable, ms, ratio, verdict, reason }) => [
     entry,
     `${label}${isTable ? ' (table)' : ''}`,
-    ms === undefined ? '' : `${ms.toPrecision(3)} ms`,
-    ratio === undefined ? '' : ratio.toFixed(2),
+    ms === undefined ? '' : formatTime(ms),
+    ratio === undefined ? '' : formatRatio(ratio),
     `${verdict === 'kept' ? styleText('green', verdict) : verdict}${reason === undefined ? '' : `: ${reason}`}`,
   ]);
   return formatTable(columns, rows);

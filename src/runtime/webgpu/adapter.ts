@@ -116,7 +116,7 @@ function limitsOf({ limits }: GPUAdapter): Record<string, number> {
   return Object.fromEntries(WANTED_LIMITS.map((name) => [name, limits[name]]));
 }
 
-export const isNode = () => globalThis.process?.versions?.node !== undefined;
+const isNode = () => globalThis.process?.versions?.node !== undefined;
 
 const NO_ADAPTER = {
   node: 'install a Vulkan driver (on Debian and Ubuntu `apt install mesa-vulkan-drivers` has those of AMD and Intel and one in software; NVIDIA brings its own)',

@@ -1,8 +1,9 @@
 /** Which sizes a device's kernels have: the table's, those that `saccade tune` stored for it, or the caller's. */
 import { ParameterError } from '../../errors';
-import { type GpuOptions, isNode } from './adapter';
+import type { GpuOptions } from './adapter';
 import type { Device } from './device';
 import type { Sizes } from './sizes';
+import type { TunedSizes } from './tuned-file';
 
 export interface ChosenSizes {
   /** In the place of the table's. */
@@ -26,10 +27,17 @@ export async function chooseSizes(
       throw new ParameterError(`${fault}; leave the option out, or take what tuneWebGpu() found for this device`);
     return { sizes, origin: 'given' };
   }
-  if (isOwn && subgroups === undefined && isNode()) {
+  // In Node; what bundlers for browsers put in the place of `process` has no modules.
+  if (isOwn && subgroups === undefined && typeof globalThis.process?.getBuiltinModule === 'function') {
     const { readTuned } = await import('./tuned-file');
     const tuned = readTuned(device);
-    if (tuned) return { sizes: tuned.sizes, origin: `tuned on ${tuned.date}, from ${tuned.path}` };
+    if (tuned) return { sizes: tuned.sizes, origin: originOf(tuned) };
   }
   return TABLE;
+}
+
+function originOf({ date, sizes, path }: TunedSizes): string {
+  return Object.keys(sizes).length > 0
+    ? `tuned on ${date}, from ${path}`
+    : `the table's, which none beat when tuned on ${date}, as ${path} says`;
 }

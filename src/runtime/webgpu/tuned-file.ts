@@ -6,11 +6,16 @@ import { adapterOf, type GpuSizes, identifyAdapter } from './adapter';
 import type { Device } from './device';
 import { faultOfIssue, faultOfSizes } from './size-schemas';
 
-export interface Tuned {
+interface Tuned {
   /** The day, ISO 8601. */
   readonly date: string;
   /** Entries of the table that were found to be slower than others. */
   readonly sizes: GpuSizes;
+}
+
+/** With the file that holds it. */
+export interface TunedSizes extends Tuned {
+  readonly path: string;
 }
 
 const TUNED = valibot.strictObject(
@@ -36,7 +41,7 @@ export function tunedPath(): string {
  * What is stored for a device's adapter and driver.
  * @throws {ParseError} for a file that is damaged, or whose sizes are not this version's or this device's
  */
-export function readTuned(device: Device): (Tuned & { readonly path: string }) | undefined {
+export function readTuned(device: Device): TunedSizes | undefined {
   const found = readFile();
   if (!found) return undefined;
   const { path, text } = found;
