@@ -25,7 +25,8 @@ export async function chooseSizes(
     const fault = faultOfSizes('webgpu.sizes', sizes, device);
     if (fault)
       throw new ParameterError(`${fault}; leave the option out, or take what tuneWebGpu() found for this device`);
-    return { sizes, origin: 'given' };
+    // Kernels are compiled from these: later changes must not reach them unchecked.
+    return { sizes: structuredClone(sizes), origin: 'given' };
   }
   // In Node; what bundlers for browsers put in the place of `process` has no modules.
   if (isOwn && subgroups === undefined && typeof globalThis.process?.getBuiltinModule === 'function') {

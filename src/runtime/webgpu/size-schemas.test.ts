@@ -60,6 +60,10 @@ describe('sizes from outside', () => {
     [{ attention: [7] }, /^sizes\.attention\.0: expected the fields tiled, rows, below and no others, got 7$/],
     [{ attention: [{}] }, /^sizes\.attention\.0: expected either tiled or rows, got \{\}$/],
     [{ attention: [{ tiled: good, rows }] }, /^sizes\.attention\.0: expected either tiled or rows, got \{"tiled"/],
+    [
+      { attention: [{ tiled: good, rows: undefined }] },
+      /^sizes\.attention\.0\.rows: expected the fields .*, got undefined$/,
+    ],
     [{ attention: [{ rows, below: -1 }] }, /^sizes\.attention\.0\.below: expected a whole number, got -1$/],
     [tiled({ wide: 1 }), /^sizes\.attention\.0\.tiled\.wide: expected the fields queries, .* and no others, got 1$/],
     [{ attention: [{ tiled: { queries: 32 } }] }, /^sizes\.attention\.0\.tiled\.keys: expected the .*, got undefined$/],

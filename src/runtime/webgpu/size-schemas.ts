@@ -57,11 +57,11 @@ const rows = fields<RowsSizes>(
 
 const attention = valibot.pipe(
   valibot.array(
-    fields<{ tiled?: TiledSizes | undefined; rows?: RowsSizes | undefined; below?: number | undefined }>(
+    fields<{ tiled?: TiledSizes; rows?: RowsSizes; below?: number }>(
       {
-        tiled: valibot.optional(tiled),
-        rows: valibot.optional(rows),
-        below: valibot.optional(whole('a whole number', () => true)),
+        tiled: valibot.exactOptional(tiled),
+        rows: valibot.exactOptional(rows),
+        below: valibot.exactOptional(whole('a whole number', () => true)),
       },
       (kernel) => (kernel.tiled === undefined) !== (kernel.rows === undefined) || 'either tiled or rows',
     ),

@@ -1,0 +1,206 @@
+/** The work of `tuneWebGpu`: checks the candidates for each entry of the table of sizes, and races those that are right. */
+import { BackendError, SaccadeError } from '../../errors';
+import type { Tensor } from '../../tensor/tensor';
+import { createRuntime, type Runtime } from '../runtime';
+import { adapterOf, type GpuSizes, identifyAdapter, openDevice } from './adapter';
+import { Device } from './device';
+import { faultOfSizes } from './size-schemas';
+import { type Sizes, tableSizes } from './sizes';
+import type { TunedCandidate, TuneOptions, TuneReport } from './tune';
+import { type Course, isFaster, type Racer, type Result, race, type Standing } from './tune-race';
+import { TUNABLE, type Tunable, type Work } from './tune-works';
+
+const COURSES: Readonly<Record<'quick' | 'thorough', Course>> = {
+  quick: { sample: 20, heats: 1, finals: 3 },
+  thorough: { sample: 60, heats: 3, finals: 11 },
+};
+
+/** Of a result's largest number; a kernel that is wrong is so by far more. */
+const TOLERANCE = 1e-4;
+
+export async function tune({ quick, signal, onProgress, ...asked }: TuneOptions): Promise<TuneReport> {
+  const { device, isOwn } = await openDevice(asked);
+  try {
+    const tuning = await Tuning.open(device, { subgroups: asked.subgroups, quick, signal });
+    const names = Object.keys(TUNABLE) as (keyof Sizes)[];
+    const sizes: Record<string, unknown> = {};
+    const candidates: TunedCandidate[] = [];
+    for (const [at, name] of names.entries()) {
+      const tried = await tuning.entry(name, (share, what) =>
+        onProgress?.((at + share) / names.length, `${name}, ${what}`),
+      );
+      const kept = tried.find(({ verdict }) => verdict === 'kept') as TunedCandidate;
+      if (!kept.isTable) sizes[name] = kept.sizes;
+      candidates.push(...tried);
+    }
+    return { device: identifyAdapter(adapterOf(device)), sizes, candidates };
+  } finally {
+    if (isOwn) device.destroy();
+  }
+}
+
+/** A candidate that computes as it should. */
+interface Ready {
+  readonly at: number;
+  readonly racer: Racer;
+}
+
+type Failure = Required<Pick<TunedCandidate, 'verdict' | 'reason'>>;
+
+class Tuning {
+  static async open(gpu: GPUDevice, asked: Pick<TuneOptions, 'subgroups' | 'quick' | 'signal'>): Promise<Tuning> {
+    return new Tuning(await Device.open({ device: gpu, subgroups: asked.subgroups, sizes: {} }), asked);
+  }
+
+  private constructor(
+    readonly device: Device,
+    readonly asked: Pick<TuneOptions, 'subgroups' | 'quick' | 'signal'>,
+  ) {}
+
+  /** All candidates for an entry of the table, its own first. */
+  async entry<Name extends keyof Sizes>(
+    name: Name,
+    onProgress: (share: number, what: string) => void,
+  ): Promise<TunedCandidate[]> {
+    const { candidates, label, trials, timed } = TUNABLE[name] as Tunable<Sizes[Name]>;
+    const { isSoftware } = this.device;
+    const quick = this.asked.quick === true;
+    const table = tableSizes(this.device)[name];
+    const isTable = (sizes: Sizes[Name]) => JSON.stringify(sizes) === JSON.stringify(table);
+    const all = [table, ...candidates(table, this.device).filter((sizes) => !isTable(sizes))];
+    const failures = new Map<number, Failure>();
+    const ready: Ready[] = [];
+    const source = await this.#open({});
+    const runtimes = [source];
+    try {
+      const gates = await gatesOf(trials(quick));
+      const works = timed(isSoftware, quick).map((work) => ({ work, inputs: work.inputs(source) }));
+      for (const [at, sizes] of all.entries()) {
+        onProgress((0.5 * at) / all.length, `check ${at + 1} of ${all.length}`);
+        const excess = faultOfSizes('sizes', { [name]: sizes }, this.device);
+        if (excess) {
+          failures.set(at, { verdict: 'too large', reason: excess });
+          continue;
+        }
+        const runtime = await this.#open({ [name]: sizes });
+        runtimes.push(runtime);
+        const racer = this.#racer(runtime, works);
+        const failure = await this.#try(runtime, gates, racer, source);
+        if (failure) failures.set(at, failure);
+        else ready.push({ at, racer });
+      }
+      if (ready.length === 0)
+        throw new BackendError(
+          `no sizes for ${name} compute as they should on this device: ${failures.get(0)?.reason}`,
+        );
+      const result = await race(
+        ready.map(({ racer }) => racer),
+        COURSES[quick ? 'quick' : 'thorough'],
+        (share) => onProgress(0.5 + share / 2, 'timing'),
+      );
+      return all.map((sizes, at): TunedCandidate => {
+        const place = ready.findIndex((other) => other.at === at);
+        const common = { entry: name, sizes, label: label(sizes), isTable: at === 0 };
+        const failure = failures.get(at);
+        return failure ? { ...common, ...failure } : { ...common, ...judged(result, place) };
+      });
+    } finally {
+      for (const runtime of runtimes) runtime.dispose();
+    }
+  }
+
+  #open(sizes: GpuSizes): Promise<Runtime> {
+    return createRuntime({
+      backend: 'webgpu',
+      webgpu: { device: this.device.gpu, subgroups: this.asked.subgroups, sizes },
+    });
+  }
+
+  /** Computes what is checked, and once what is timed. */
+  async #try(runtime: Runtime, gates: readonly Gate[], racer: Racer, source: Runtime): Promise<Failure | undefined> {
+    try {
+      for (const gate of gates) {
+        const error = await gate(runtime, this.asked.signal);
+        if (!(error <= TOLERANCE))
+          return {
+            verdict: 'wrong',
+            reason: `off by ${error.toPrecision(2)} of the largest number, allowed are ${TOLERANCE}`,
+          };
+      }
+      await racer(1);
+      return undefined;
+    } catch (error) {
+      this.asked.signal?.throwIfAborted();
+      if (!(error instanceof SaccadeError)) throw error;
+      // On a device that is lost there is nothing more to try.
+      await source.finish();
+      return { verdict: 'refused', reason: error.message };
+    }
+  }
+
+  /** Times calls on inputs that all candidates share. */
+  #racer(runtime: Runtime, works: readonly { work: Work; inputs: Readonly<Record<string, Tensor>> }[]): Racer {
+    const shared = works.map(({ work, inputs }) => ({
+      work,
+      inputs: Object.fromEntries(
+        Object.entries(inputs).map(([name, tensor]) => [
+          name,
+          runtime.fromGpuBuffer(tensor.gpuBuffer.buffer, tensor.shape, tensor.dtype),
+        ]),
+      ),
+    }));
+    const { signal } = this.asked;
+    return async (calls) => {
+      await runtime.finish();
+      const start = performance.now();
+      for (let call = 0; call < calls; call++) {
+        for (const { work, inputs } of shared) {
+          for (const result of await work.run(inputs, { signal })) result.dispose();
+        }
+      }
+      await runtime.finish();
+      return (performance.now() - start) / calls;
+    };
+  }
+}
+
+/** The largest error of a call on a runtime, over the largest number of the result. */
+type Gate = (runtime: Runtime, signal: AbortSignal | undefined) => Promise<number>;
+
+/** Gates for calls, which know what the reference computes. */
+async function gatesOf(works: readonly Work[]): Promise<Gate[]> {
+  using reference = await createRuntime({ backend: 'reference' });
+  const compute = (work: Work, runtime: Runtime, signal?: AbortSignal) =>
+    runtime.scope(async () => {
+      const results = await work.run(work.inputs(runtime), { signal });
+      return Promise.all(results.map((tensor) => tensor.read()));
+    });
+  const gates: Gate[] = [];
+  for (const work of works) {
+    const expected = await compute(work, reference);
+    gates.push(async (runtime, signal) => {
+      const results = await compute(work, runtime, signal);
+      return Math.max(...results.map((result, at) => errorOf(result, expected[at] as ArrayLike<number>)));
+    });
+  }
+  return gates;
+}
+
+function errorOf(result: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let [worst, largest] = [0, 0];
+  for (let i = 0; i < expected.length; i++) {
+    largest = Math.max(largest, Math.abs(expected[i] as number));
+    // NaN is the worst of all and stays.
+    worst = Math.max(worst, Math.abs((result[i] as number) - (expected[i] as number)));
+  }
+  return worst / largest;
+}
+
+function judged({ ms, standings, winner }: Result, place: number): Pick<TunedCandidate, 'verdict' | 'ms' | 'ratio'> {
+  const standing = standings[place] as Standing;
+  const { ratio, noise } = standing;
+  const isSlower = ratio > 1 + noise || (place === 0 && winner !== 0);
+  const compared = isSlower ? 'slower' : isFaster(standing) ? 'faster' : 'as fast';
+  // As if all had been timed in the same rounds.
+  return { verdict: place === winner ? 'kept' : compared, ms: ms * ratio, ratio };
+}
