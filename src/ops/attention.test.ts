@@ -185,10 +185,12 @@ describeOnBackends('attention', (runtime) => {
       const { out, lse } = await attention(q, k, large);
       const host = { q: await q.toHost(), k: await k.toHost(), v: await large.toHost() };
       const expected = softmaxAttention(host, 1 / Math.sqrt(8), () => true);
+      // WGSL lets a GPU take denormals for zeros.
+      const least = runtime().backend.name === 'webgpu' ? 2 ** -126 : 1e-44;
       expectClose(
         await out.read(),
         expected.out.data,
-        1e-5 * scaled.reduce((a, x) => Math.max(a, Math.abs(x))) + 1e-44,
+        1e-5 * scaled.reduce((a, x) => Math.max(a, Math.abs(x))) + least,
       );
       for (const tensor of [q, k, v, out, lse]) tensor.dispose();
     });
