@@ -18,6 +18,7 @@ const COURSES: Readonly<Record<'quick' | 'thorough', Course>> = {
 /** Of a result's largest number; a kernel that is wrong is so by far more. */
 const TOLERANCE = 1e-4;
 
+/** What `tuneWebGpu` does once its options are checked. */
 export async function tune({ quick, signal, onProgress, ...asked }: TuneOptions): Promise<TuneReport> {
   const { device, isOwn } = await openDevice(asked);
   try {
