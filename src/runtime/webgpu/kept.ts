@@ -26,8 +26,9 @@ export class Kept {
       this.#ended.register(owner, regions);
     }
     let region = regions.get(key);
-    if (region) regions.delete(key);
-    else {
+    regions.delete(key);
+    // What there was no room for may find some the next time.
+    if (!region || bufferOf(region).isRefused) {
       const data = make();
       const buffer = this.#memory.take(Math.max(4, data.byteLength));
       const dtype = data instanceof Int32Array ? 'i32' : 'f32';
@@ -43,9 +44,11 @@ export class Kept {
     return region;
   }
 
-  #giveBack({ storage }: Region): void {
-    this.#memory.giveBack(storage.buffer as GpuBuffer);
+  #giveBack(region: Region): void {
+    this.#memory.giveBack(bufferOf(region));
   }
 }
+
+const bufferOf = ({ storage }: Region) => storage.buffer as GpuBuffer;
 
 type Fill = (buffer: GpuBuffer, bytes: Uint8Array, byteOffset: number) => void;

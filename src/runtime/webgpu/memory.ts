@@ -33,6 +33,11 @@ export class GpuBuffer implements Buffer {
     return !this.#verdict && !this.#failure;
   }
 
+  /** Whether the device has refused it. */
+  get isRefused(): boolean {
+    return this.#failure !== undefined;
+  }
+
   /** Resolves when the device has said so; throws what it says instead. */
   async confirm(): Promise<void> {
     await this.#verdict;
