@@ -1,122 +1,167 @@
 /**
- * Products of blocks in WGSL: 64 invocations share c [rows][columns] += sum over terms of left [term][row] right
- * [term][column], rows and columns being 32 or 64. An invocation keeps the rows 4 (lane / 8) to + 3, and 32 further ones
- * where there are 64, of the columns 4 (lane % 8) to + 3, and 32 further ones, in registers. The factors lie in workgroup
- * memory, `TERMS` terms at a time, as vectors of four rows or columns, quads; so do the results on their way out.
- *
- * Software adapters take long to compile what is long or branches: loads are clamped rather than skipped, and what each
- * invocation does several times is a loop.
+ * Products of blocks in WGSL, c [rows][columns] += sum over terms of a [term][row] b [term][column] (product.ts), with
+ * factors straight from where they lie. GPUs stage them in workgroup memory, from where every number is read many times.
+ * Where a CPU computes there is no such memory, and stores to it take longer than what they save: it reads them in place.
  */
 import type { Region } from '../kernel';
+import {
+  type Block,
+  type Factor,
+  factorIn,
+  HIDDEN_ZERO,
+  LANES,
+  multiply,
+  stage,
+  strideOf,
+  sumsOf,
+  TERMS,
+} from './product';
 
-export const LANES = 64;
-/** Terms that lie in workgroup memory at once. */
-export const TERMS = 16;
+/**
+ * A factor by four columns (or rows) of a term, from a multiple of 4 on; by one term of a row (or column), where terms lie
+ * side by side in memory, the second 32 rows perhaps from elsewhere; or in workgroup memory already. All but the last must
+ * give zeros for terms that do not exist.
+ */
+export type Source =
+  | { quad(term: string, column: string): string }
+  | Elements
+  | { halves: readonly [Elements, Elements] }
+  | { held: Factor };
 
-/** How many times 32 rows and columns a product has. */
-export interface Block {
-  readonly rows: 1 | 2;
-  readonly columns: 1 | 2;
+interface Elements {
+  element(row: string, term: string): string;
 }
-
-/** Quads from one term to the next: one is spare, against conflicts of memory banks. */
-const strideOf = (halves: 1 | 2) => 8 * halves + 1;
 
 const range = (count: number) => Array.from({ length: count }, (_, at) => at);
 
-/** The workgroup memory of products of such blocks; a kernel has one. */
-export const slabs = ({ rows, columns }: Block) =>
-  `var<workgroup> slabs: array<vec4f, ${TERMS * (strideOf(rows) + strideOf(columns))}>;`;
+/** The workgroup memory of such products; a kernel has one. */
+export const memoryOf = ({ rows, columns }: Block, isStaged: boolean) =>
+  isStaged ? `var<workgroup> staged: array<vec4f, ${TERMS * (strideOf(rows) + strideOf(columns))}>;` : '';
 
-export const clear = (name: string, { rows, columns }: Block) =>
-  range(4 * rows)
-    .map((r) =>
-      range(columns)
-        .map((q) => `var ${name}${r}_${q} = vec4f();`)
-        .join(' '),
-    )
-    .join('\n');
+/** Sums of so many terms, which begin at 0 unless they go on. */
+export function accumulate(name: string, block: Block, terms: string, a: Source, b: Source, isStaged: boolean): string {
+  return isStaged ? accumulateStaged(name, block, terms, a, b) : accumulateInPlace(name, block, terms, a, b);
+}
 
-/** Where a quad of rows or columns of a term lies. */
-export type Factor = (term: string, quad: string) => string;
-
-export const left =
-  ({ rows }: Block): Factor =>
-  (term, quad) =>
-    `slabs[${term} * ${strideOf(rows)} + ${quad}]`;
-
-export const right =
-  ({ rows, columns }: Block): Factor =>
-  (term, quad) =>
-    `slabs[${TERMS * strideOf(rows)} + ${term} * ${strideOf(columns)} + ${quad}]`;
-
-/** Adds the product over so many terms. */
-export function multiply(
-  name: string,
-  block: Block,
-  { a = left(block), b = right(block), terms = `${TERMS}u` }: { a?: Factor; b?: Factor; terms?: string } = {},
-): string {
+function accumulateStaged(name: string, block: Block, terms: string, a: Source, b: Source): string {
   const { rows, columns } = block;
+  const placeA = factorIn('staged', rows);
+  const placeB = factorIn('staged', columns, TERMS * strideOf(rows));
+  const later = (term: string) => `begin + ${term}`;
+  const fill = (place: Factor, halves: 1 | 2, source: Source) => {
+    if ('held' in source) return '';
+    if ('quad' in source) return stage(place, halves, (term, column) => source.quad(later(term), column));
+    if ('element' in source) return stageElements(place, 0, halves, (row, term) => source.element(row, later(term)));
+    return source.halves
+      .map(({ element }, half) => stageElements(place, half, 1, (row, term) => element(row, later(term))))
+      .join('\n');
+  };
+  const read = (place: Factor, source: Source): Factor =>
+    'held' in source ? (term, quad) => source.held(later(term), quad) : place;
   return `
-for (var term = 0u; term < ${terms}; term++) {
-  ${range(rows)
-    .map((p) => `let a${p} = ${a('term', `(lane / 8 + ${8 * p})`)};`)
-    .join(' ')}
-  ${range(columns)
-    .map((q) => `let b${q} = ${b('term', `(lane % 8 + ${8 * q})`)};`)
-    .join(' ')}
-  ${range(4 * rows)
-    .flatMap((r) =>
-      range(columns).map(
-        (q) => `${name}${r}_${q} = fma(vec4f(a${Math.floor(r / 4)}[${r % 4}]), b${q}, ${name}${r}_${q});`,
-      ),
-    )
-    .join('\n  ')}
+for (var begin = 0u; begin < ${terms}; begin += ${TERMS}u) {
+  workgroupBarrier();
+  ${fill(placeA, rows, a)}
+  ${fill(placeB, columns, b)}
+  workgroupBarrier();
+  ${multiply(name, block, read(placeA, a), read(placeB, b))}
 }`;
 }
 
-/** Fills in a factor: `quad(term, column)` is four columns (or rows) of a term, from a multiple of 4 on. */
-export function stage(factor: Factor, halves: 1 | 2, quad: (term: string, column: string) => string): string {
-  const quads = 8 * halves;
-  return `
-for (var at = lane; at < ${TERMS * quads}u; at += ${LANES}u) {
-  let term = at / ${quads}u;
-  let column = 4 * (at % ${quads}u);
-  ${factor('term', `at % ${quads}u`)} = ${quad('term', 'column')};
-}`;
-}
-
-/** Fills in a factor whose terms lie side by side in memory: `element(row, term)` is one term of a row (or column). */
-export function stageTransposed(factor: Factor, halves: 1 | 2, element: (row: string, term: string) => string): string {
+/** Fills 32 rows of each of `halves`, from the rows 32 `first` on. */
+function stageElements(
+  place: Factor,
+  first: number,
+  halves: 1 | 2,
+  element: (row: string, term: string) => string,
+): string {
   return `
 for (var at = lane; at < ${TERMS * 8 * halves}u; at += ${LANES}u) {
   let term = at % ${TERMS}u;
   let row = 4 * (at / ${TERMS}u);
-  ${factor('term', `at / ${TERMS}u`)} = vec4f(${range(4)
-    .map((r) => element(`(row + ${r})`, 'term'))
-    .join(', ')});
+  ${place('term', `at / ${TERMS}u + ${8 * first}`)} = ${fourOf('row', (row) => element(row, 'term'))};
 }`;
 }
 
-/** Hands out the result by quads, 32 rows and columns at a time: `put(row, column, quad)` is done for each once. */
-export function unload(name: string, block: Block, put: (row: string, column: string, quad: string) => string): string {
+function accumulateInPlace(name: string, block: Block, terms: string, a: Source, b: Source): string {
   const { rows, columns } = block;
-  const parts = range(rows * columns);
-  // Which of its registers an invocation stores is chosen, not branched to: that compiles faster.
-  const chosen = (r: number) =>
-    parts.slice(1).reduce((before, part) => `select(${before}, ${nameOf(part, r)}, part == ${part})`, nameOf(0, r));
-  const nameOf = (part: number, r: number) => `${name}${4 * Math.floor(part / columns) + r}_${part % columns}`;
+  const quad = (source: Source, ofLane: string, half: number): string => {
+    if ('halves' in source) return quad(source.halves[half] as Elements, ofLane, 0);
+    const at = `${ofLane} + ${8 * half}`;
+    if ('held' in source) return source.held('term', at);
+    if ('quad' in source) return source.quad('term', `4 * (${at})`);
+    return fourOf(`4 * (${at})`, (row) => source.element(row, 'term'));
+  };
   return `
-for (var part = 0u; part < ${parts.length}; part++) {
+for (var term = 0u; term < ${terms}; term++) {
+  ${range(rows)
+    .map((p) => `let a${p} = ${quad(a, 'lane / 8', p)};`)
+    .join(' ')}
+  ${range(columns)
+    .map((q) => `let b${q} = ${quad(b, 'lane % 8', q)};`)
+    .join(' ')}
+  ${sumsOf(name, block)
+    .map((sum, at) => {
+      const r = Math.floor(at / columns);
+      return `${sum} = fma(vec4f(a${Math.floor(r / 4)}[${r % 4}]), b${at % columns}, ${sum});`;
+    })
+    .join('\n  ')}
+}`;
+}
+
+const fourOf = (first: string, element: (at: string) => string) =>
+  `vec4f(${range(4)
+    .map((at) => element(`(${first} + ${at})`))
+    .join(', ')})`;
+
+/** Hands out sums by quads: `put(row, column, quad)` is done for each once. No loop is unrolled: that takes long to compile. */
+export function unload(
+  name: string,
+  block: Block,
+  isStaged: boolean,
+  put: (row: string, column: string, quad: string) => string,
+): string {
+  const { rows, columns } = block;
+  const sums = sumsOf(name, block);
+  // Which register it is is chosen, not branched to: that is compiled faster.
+  const chosen = (parts: readonly number[]) =>
+    parts
+      .slice(1)
+      .reduce(
+        (before, sum, at) => `select(${before}, ${sums[sum]}, part == ${at + 1})`,
+        sums[parts[0] as number] as string,
+      );
+  if (!isStaged) {
+    const each = range(4 * columns).map((at) => {
+      const sum = rows === 2 ? `select(${sums[at]}, ${sums[at + 4 * columns]}, half == 1)` : sums[at];
+      return `{
+    let row = 32 * half + ${Math.floor(at / columns)} + 4 * (lane / 8);
+    let column = ${32 * (at % columns)} + 4 * (lane % 8);
+    let quad = ${sum};
+    ${put('row', 'column', 'quad')}
+  }`;
+    });
+    return `
+for (var half = ${HIDDEN_ZERO}; half < ${rows}; half++) {
+  ${each.join('\n  ')}
+}`;
+  }
+  return `
+for (var part = 0u; part < ${rows * columns}; part++) {
   workgroupBarrier();
   ${range(4)
-    .map((r) => `slabs[(lane / 8 * 4 + ${r}) * 8 + lane % 8] = ${chosen(r)};`)
+    .map((r) => {
+      const parts = range(rows * columns).map(
+        (part) => (4 * Math.floor(part / columns) + r) * columns + (part % columns),
+      );
+      return `staged[(lane / 8 * 4 + ${r}) * 8 + lane % 8] = ${chosen(parts)};`;
+    })
     .join('\n  ')}
   workgroupBarrier();
   for (var at = lane; at < 256; at += ${LANES}) {
     let row = 32 * (part / ${columns}) + at / 8;
     let column = 32 * (part % ${columns}) + 4 * (at % 8);
-    let quad = slabs[at];
+    let quad = staged[at];
     ${put('row', 'column', 'quad')}
   }
 }`;

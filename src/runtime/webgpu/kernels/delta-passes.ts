@@ -6,28 +6,13 @@
  *   errors y = T V - (T e^G K) S; results scale e^G Q S + P beta y; next state e^G_last S + (e^(G_last - G) K)^T beta y.
  *
  * So only the products with S go from chunk to chunk (`statesKernel`); all else is done for all chunks at once, most of it
- * by `combineKernel`. Differences of log decays are summed from token to token rather than subtracted, since float32 sums
+ * by `combineKernel`. The two kernels that need workgroup memory anyway stage their factors in it whatever computes. Differences of log decays are summed from token to token rather than subtracted, since float32 sums
  * that are large have lost what is small.
  */
 import { type Kernel, type OperandSpec, variants } from '../kernel';
-import {
-  type Block,
-  clear,
-  elementsCode,
-  type Factor,
-  LANES,
-  left,
-  multiply,
-  quadsCode,
-  right,
-  rowsNumbers,
-  slabs,
-  stage,
-  stageTransposed,
-  TERMS,
-  unload,
-} from './block-product';
+import { accumulate, elementsCode, memoryOf, quadsCode, rowsNumbers, unload } from './block-product';
 import { functions } from './functions';
+import { type Block, clear, type Factor, LANES } from './product';
 
 /** Tokens of a chunk. */
 export const CHUNK = 32;
@@ -94,7 +79,7 @@ export const pairsKernel: Kernel = {
   },
   numbers: { ...ROUND, kinds: 'u32', scale: 'f32', ...rowsNumbers('q'), ...rowsNumbers('k') },
   body: `
-${slabs(WIDE)}
+${memoryOf(WIDE, true)}
 var<workgroup> logs: array<f32, ${CHUNK}>;
 var<workgroup> betas: array<f32, ${CHUNK}>;
 // Decays, then T.
@@ -140,16 +125,23 @@ fn run(task: u32, lane: u32) {
     store_gates(at + ${GATES.query * CHUNK}, numbers.scale * from_start);
   }
   ${clear('product', WIDE)}
-  for (var begin = 0u; begin < numbers.k_width; begin += ${TERMS}) {
-    workgroupBarrier();
-    ${stageTransposed(left(WIDE), 1, (row, term) => `element_k(batch, first + ${row}, ${row} < count, head, begin + ${term})`)}
-    ${stageTransposed(right(WIDE), 2, (row, term) => `key_or_query(batch, first, count, head, ${row}, begin + ${term})`)}
-    workgroupBarrier();
-    ${multiply('product', WIDE)}
-  }
+  ${accumulate(
+    'product',
+    WIDE,
+    'numbers.k_width',
+    { element: (row, term) => `element_k(batch, first + ${row}, ${row} < count, head, ${term})` },
+    {
+      halves: [
+        { element: (row, term) => `element_k(batch, first + ${row}, ${row} < count, head, ${term})` },
+        { element: (row, term) => `element_q(batch, first + ${row}, ${row} < count, head, ${term})` },
+      ],
+    },
+    true,
+  )}
   ${unload(
     'product',
     WIDE,
+    true,
     (row, column, quad) => `
     let i = ${column} % ${CHUNK};
     let at = ${row} * ${CHUNK} + i;
@@ -179,11 +171,7 @@ fn run(task: u32, lane: u32) {
     store4_pairs(pair_at(place, chunk, ${PAIRS.solve}) + at, quad, 4);
   }
 }
-fn key_or_query(batch: u32, first: u32, count: u32, head: u32, row: u32, column: u32) -> f32 {
-  let token = row % ${CHUNK};
-  if (row < ${CHUNK}) { return element_k(batch, first + token, token < count, head, column); }
-  return element_q(batch, first + token, token < count, head, column);
-}`,
+`,
 };
 
 /** How what is added up meets a state: not at all, by its rows, or by its columns. */
@@ -194,7 +182,7 @@ export type StateUse = 'none' | 'rows' | 'columns';
  * rows x or z, times a gate. An operand's rows begin at its `_first`; a matrix has strides and a sign.
  */
 export const combineKernel = variants(
-  ({ state }: { readonly state: StateUse }): Kernel => ({
+  ({ state, isStaged }: { readonly state: StateUse; readonly isStaged: boolean }): Kernel => ({
     name: `delta products, state ${state}`,
     invocations: LANES,
     alike: true,
@@ -226,7 +214,7 @@ export const combineKernel = variants(
       },
     },
     body: `
-${slabs(WIDE)}
+${memoryOf(WIDE, isStaged)}
 ${state !== 'none' ? elementsCode('a') + stateCode : ''}
 ${quadsCode('x')}
 ${quadsCode('z')}
@@ -241,46 +229,39 @@ fn run(task: u32, lane: u32) {
   let batch = place / numbers.h;
   let head = place % numbers.h;
   let count = count_of(chunk);
+  let pairs = pair_at(place, chunk, 0);
   ${clear('sum', WIDE)}
   ${
     state === 'none'
       ? ''
       : `
   let state = state_at(place, chunk + numbers.shift);
-  for (var begin = 0u; begin < numbers.a_width; begin += ${TERMS}) {
-    workgroupBarrier();
-    ${stageTransposed(left(WIDE), 1, (row, term) => `element_a(batch, numbers.a_first + chunk * ${CHUNK} + ${row}, ${row} < count, head, begin + ${term}) * gate(place, chunk, numbers.a_gate, ${row})`)}
-    ${
-      state === 'rows'
-        ? stage(right(WIDE), 2, (term, column) => `state_quad(state, begin + ${term}, first_column + ${column})`)
-        : stageTransposed(right(WIDE), 2, (row, term) => `state_element(state, first_column + ${row}, begin + ${term})`)
-    }
-    workgroupBarrier();
-    ${multiply('sum', WIDE)}
-  }`
+  ${accumulate(
+    'sum',
+    WIDE,
+    'numbers.a_width',
+    {
+      element: (row, term) =>
+        `element_a(batch, numbers.a_first + chunk * ${CHUNK} + ${row}, ${row} < count, head, ${term}) * gate(place, chunk, numbers.a_gate, ${row})`,
+    },
+    state === 'rows'
+      ? { quad: (term, column) => `state_quad(state, ${term}, first_column + ${column})` }
+      : { element: (row, term) => `state_element(state, first_column + ${row}, ${term})` },
+    isStaged,
+  )}`
   }
-  for (var begin = 0u; begin < numbers.terms; begin += ${TERMS}) {
-    workgroupBarrier();
-    let is_second = begin >= ${CHUNK};
-    let token = begin % ${CHUNK};
-    let kind = pair_at(place, chunk, select(numbers.x_kind, numbers.z_kind, is_second));
-    let term_stride = select(numbers.x_term, numbers.z_term, is_second);
-    let row_stride = select(numbers.x_row, numbers.z_row, is_second);
-    let sign = select(numbers.x_sign, numbers.z_sign, is_second);
-    let row_gate = select(numbers.x_gate, numbers.z_gate, is_second);
-    ${stageTransposed(left(WIDE), 1, (row, term) => `sign * load_pairs(kind + (token + ${term}) * term_stride + ${row} * row_stride)`)}
-    ${stage(
-      right(WIDE),
-      2,
-      (term, column) =>
-        `rows_quad(is_second, batch, chunk * ${CHUNK} + token + ${term}, token + ${term} < count, head, first_column + ${column}) * gate(place, chunk, row_gate, token + ${term})`,
-    )}
-    workgroupBarrier();
-    ${multiply('sum', WIDE)}
-  }
+  ${accumulate(
+    'sum',
+    WIDE,
+    'numbers.terms',
+    { element: (row, term) => `pair(pairs, ${row}, ${term})` },
+    { quad: (term, column) => `rows_quad(${term}, batch, chunk, place, count, head, first_column + ${column})` },
+    isStaged,
+  )}
   ${unload(
     'sum',
     WIDE,
+    isStaged,
     (row, column, quad) => `
     if (${row} < count && first_column + ${column} < numbers.width) {
       let to = at_out(batch, numbers.out_first + chunk * ${CHUNK} + ${row}, head, first_column + ${column});
@@ -288,9 +269,21 @@ fn run(task: u32, lane: u32) {
     }`,
   )}
 }
-fn rows_quad(is_second: bool, batch: u32, row: u32, is_row: bool, head: u32, column: u32) -> vec4f {
-  if (is_second) { return quad_z(batch, numbers.z_first + row, is_row, head, column); }
-  return quad_x(batch, numbers.x_first + row, is_row, head, column);
+/// A matrix, or two side by side, and the rows that belong to them, one below the other.
+fn pair(pairs: u32, row: u32, term: u32) -> f32 {
+  if (term < ${CHUNK}) {
+    return numbers.x_sign * load_pairs(pairs + numbers.x_kind * ${CHUNK * CHUNK} + term * numbers.x_term + row * numbers.x_row);
+  }
+  let token = term - ${CHUNK};
+  return numbers.z_sign * load_pairs(pairs + numbers.z_kind * ${CHUNK * CHUNK} + token * numbers.z_term + row * numbers.z_row);
+}
+fn rows_quad(term: u32, batch: u32, chunk: u32, place: u32, count: u32, head: u32, column: u32) -> vec4f {
+  let token = term % ${CHUNK};
+  let row = chunk * ${CHUNK} + token;
+  if (term < ${CHUNK}) {
+    return quad_x(batch, numbers.x_first + row, token < count, head, column) * gate(place, chunk, numbers.x_gate, token);
+  }
+  return quad_z(batch, numbers.z_first + row, token < count, head, column) * gate(place, chunk, numbers.z_gate, token);
 }
 ${state === 'rows' ? stateQuadCode('numbers.a_width') : ''}
 ${
@@ -314,7 +307,7 @@ fn state_quad(state: u32, row: u32, column: u32) -> vec4f {
 }
 
 /** Workgroup memory of the kernel below beside the slabs: the errors of a chunk, as terms of a product. */
-const errors: Factor = (term, quad) => `errors[(begin + ${term}) * ${TILE / 4} + ${quad}]`;
+const errors: Factor = (term, quad) => `errors[(${term}) * ${TILE / 4} + ${quad}]`;
 
 /**
  * From chunk to chunk, some columns of the state: rows y = u + sign w state, then the next state = e^G_last state + (gate
@@ -334,7 +327,7 @@ export const statesKernel = variants(
       ...{ ...rowsNumbers('w'), ...rowsNumbers('u'), ...rowsNumbers('k') },
     },
     body: `
-${slabs(WIDE)}
+${memoryOf(WIDE, true)}
 var<workgroup> errors: array<vec4f, ${CHUNK * (TILE / 4)}>;
 ${elementsCode('w')}
 ${quadsCode('u')}
@@ -355,16 +348,18 @@ fn run(task: u32, lane: u32) {
     let next = state_at(place, chunk${isReverse ? '' : ' + 1'});
     let count = count_of(chunk);
     ${clear('sum', WIDE)}
-    for (var begin = 0u; begin < numbers.d; begin += ${TERMS}) {
-      workgroupBarrier();
-      ${stageTransposed(left(WIDE), 1, (row, term) => `element_w(batch, chunk * ${CHUNK} + ${row}, ${row} < count, head, begin + ${term})`)}
-      ${stage(right(WIDE), 2, (term, column) => `state_quad(state, begin + ${term}, first_column + ${column})`)}
-      workgroupBarrier();
-      ${multiply('sum', WIDE)}
-    }
+    ${accumulate(
+      'sum',
+      WIDE,
+      'numbers.d',
+      { element: (row, term) => `element_w(batch, chunk * ${CHUNK} + ${row}, ${row} < count, head, ${term})` },
+      { quad: (term, column) => `state_quad(state, ${term}, first_column + ${column})` },
+      true,
+    )}
     ${unload(
       'sum',
       WIDE,
+      true,
       (row, column, quad) => `
       let rest = quad_u(batch, chunk * ${CHUNK} + ${row}, ${row} < count, head, first_column + ${column});
       let error = fma(vec4f(numbers.sign), ${quad}, rest);
@@ -377,20 +372,21 @@ fn run(task: u32, lane: u32) {
     let decay = gate(place, chunk, ${GATES.fromStart}, ${CHUNK - 1});
     for (var first_row = 0u; first_row < numbers.d; first_row += ${TILE}) {
       ${clear('added', SQUARE)}
-      for (var begin = 0u; begin < ${CHUNK}; begin += ${TERMS}) {
-        workgroupBarrier();
-        ${stage(
-          left(SQUARE),
-          2,
-          (term, column) =>
-            `quad_k(batch, numbers.first + chunk * ${CHUNK} + begin + ${term}, begin + ${term} < count, head, first_row + ${column}) * gate(place, chunk, numbers.k_gate, begin + ${term})`,
-        )}
-        workgroupBarrier();
-        ${multiply('added', SQUARE, { b: errors })}
-      }
+      ${accumulate(
+        'added',
+        SQUARE,
+        'count',
+        {
+          quad: (token, column) =>
+            `quad_k(batch, numbers.first + chunk * ${CHUNK} + ${token}, ${token} < count, head, first_row + ${column}) * gate(place, chunk, numbers.k_gate, ${token})`,
+        },
+        { held: errors },
+        true,
+      )}
       ${unload(
         'added',
         SQUARE,
+        true,
         (row, column, quad) => `
         if (first_row + ${row} < numbers.d && first_column + ${column} < numbers.e) {
           let at = (first_row + ${row}) * numbers.e + first_column + ${column};
@@ -407,14 +403,15 @@ fn run(task: u32, lane: u32) {
 );
 
 /** To each chunk's slot: (gate q)^T x, over its tokens. */
-export const outerKernel: Kernel = {
-  name: 'delta outer products',
-  invocations: LANES,
-  alike: true,
-  operands: { q: QUADS, x: QUADS, gates: { access: 'read' }, states: { access: 'write', vector: true } },
-  numbers: { ...ROUND, ...STATES, q_gate: 'u32', ...rowsNumbers('q'), ...rowsNumbers('x') },
-  body: `
-${slabs(SQUARE)}
+export const outerKernel = variants(
+  ({ isStaged }: { readonly isStaged: boolean }): Kernel => ({
+    name: 'delta outer products',
+    invocations: LANES,
+    alike: true,
+    operands: { q: QUADS, x: QUADS, gates: { access: 'read' }, states: { access: 'write', vector: true } },
+    numbers: { ...ROUND, ...STATES, q_gate: 'u32', ...rowsNumbers('q'), ...rowsNumbers('x') },
+    body: `
+${memoryOf(SQUARE, isStaged)}
 ${quadsCode('q')}
 ${quadsCode('x')}
 ${roundCode}
@@ -432,39 +429,46 @@ fn run(task: u32, lane: u32) {
   let first = numbers.first + chunk * ${CHUNK};
   let count = count_of(chunk);
   ${clear('sum', SQUARE)}
-  for (var begin = 0u; begin < ${CHUNK}; begin += ${TERMS}) {
-    workgroupBarrier();
-    ${stage(left(SQUARE), 2, (term, column) => `quad_q(batch, first + begin + ${term}, begin + ${term} < count, head, first_row + ${column}) * gate(place, chunk, numbers.q_gate, begin + ${term})`)}
-    ${stage(right(SQUARE), 2, (term, column) => `quad_x(batch, first + begin + ${term}, begin + ${term} < count, head, first_column + ${column})`)}
-    workgroupBarrier();
-    ${multiply('sum', SQUARE)}
-  }
+  ${accumulate(
+    'sum',
+    SQUARE,
+    'count',
+    {
+      quad: (token, column) =>
+        `quad_q(batch, first + ${token}, ${token} < count, head, first_row + ${column}) * gate(place, chunk, numbers.q_gate, ${token})`,
+    },
+    { quad: (token, column) => `quad_x(batch, first + ${token}, ${token} < count, head, first_column + ${column})` },
+    isStaged,
+  )}
   ${unload(
     'sum',
     SQUARE,
+    isStaged,
     (row, column, quad) => `
     if (first_row + ${row} < numbers.d && first_column + ${column} < numbers.e) {
       store4_states(state_at(place, chunk) + (first_row + ${row}) * numbers.e + first_column + ${column}, ${quad}, 4);
     }`,
   )}
 }`,
-};
+  }),
+);
 
 /** The gradients by P and by -L, times what makes them factors of keys and queries. */
-export const gradPairsKernel: Kernel = {
-  name: 'delta gradients of pairs',
-  invocations: LANES,
-  alike: true,
-  operands: {
-    ...{ y: ELEMENTS, grad_out: ELEMENTS, w: ELEMENTS, gates: { access: 'read' } },
-    pairs: { access: 'update', vector: true },
-  },
-  numbers: {
-    ...{ ...ROUND, kinds: 'u32', scale: 'f32' },
-    ...{ ...rowsNumbers('y'), ...rowsNumbers('grad_out'), ...rowsNumbers('w') },
-  },
-  body: `
-${slabs(WIDE)}
+export const gradPairsKernel = variants(
+  ({ isStaged }: { readonly isStaged: boolean }): Kernel => ({
+    name: 'delta gradients of pairs',
+    invocations: LANES,
+    alike: true,
+    operands: {
+      ...{ y: ELEMENTS, grad_out: ELEMENTS, w: ELEMENTS, gates: { access: 'read' } },
+      pairs: { access: 'update', vector: true },
+    },
+    numbers: {
+      ...{ ...ROUND, kinds: 'u32', scale: 'f32' },
+      ...{ ...rowsNumbers('y'), ...rowsNumbers('grad_out'), ...rowsNumbers('w') },
+    },
+    body: `
+${memoryOf(WIDE, isStaged)}
 ${elementsCode('y')}
 ${elementsCode('grad_out')}
 ${elementsCode('w')}
@@ -479,16 +483,23 @@ fn run(task: u32, lane: u32) {
   let first = numbers.first + chunk * ${CHUNK};
   let count = count_of(chunk);
   ${clear('product', WIDE)}
-  for (var begin = 0u; begin < numbers.y_width; begin += ${TERMS}) {
-    workgroupBarrier();
-    ${stageTransposed(left(WIDE), 1, (row, term) => `element_y(batch, chunk * ${CHUNK} + ${row}, ${row} < count, head, begin + ${term})`)}
-    ${stageTransposed(right(WIDE), 2, (row, term) => `either(batch, first, count, head, ${row}, begin + ${term})`)}
-    workgroupBarrier();
-    ${multiply('product', WIDE)}
-  }
+  ${accumulate(
+    'product',
+    WIDE,
+    'numbers.y_width',
+    { element: (row, term) => `element_y(batch, chunk * ${CHUNK} + ${row}, ${row} < count, head, ${term})` },
+    {
+      halves: [
+        { element: (row, term) => `element_grad_out(batch, first + ${row}, ${row} < count, head, ${term})` },
+        { element: (row, term) => `element_w(batch, first + ${row}, ${row} < count, head, ${term})` },
+      ],
+    },
+    isStaged,
+  )}
   ${unload(
     'product',
     WIDE,
+    isStaged,
     (row, column, quad) => `
     let i = ${column} % ${CHUNK};
     let at = ${row} * ${CHUNK} + i;
@@ -501,12 +512,9 @@ fn run(task: u32, lane: u32) {
     }`,
   )}
 }
-fn either(batch: u32, first: u32, count: u32, head: u32, row: u32, column: u32) -> f32 {
-  let token = row % ${CHUNK};
-  if (row < ${CHUNK}) { return element_grad_out(batch, first + token, token < count, head, column); }
-  return element_w(batch, first + token, token < count, head, column);
-}`,
-};
+`,
+  }),
+);
 
 /** Keys' gradients as what reads and what writes by them give them, and each token's part of that by the log decays. */
 export const joinKernel: Kernel = {

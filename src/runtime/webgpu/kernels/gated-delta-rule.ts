@@ -89,6 +89,8 @@ interface Problem extends GatedDeltaRuleInputs {
   readonly e: number;
   readonly places: number;
   readonly rounds: readonly Round[];
+  /** Whether factors go through workgroup memory. */
+  readonly isStaged: boolean;
   /** Matrices of a chunk. */
   readonly kinds: number;
   /** [heads, places + 1, d, e up to a multiple of 4]. */
@@ -125,6 +127,7 @@ function problemOf(inputs: GatedDeltaRuleInputs, kinds: number, workspace: Works
   const made = (columns: number) => workspace.scratch([b, places * CHUNK, h, columns]);
   return {
     ...{ ...inputs, b, n, h, d, e, places, rounds, kinds, made },
+    isStaged: !workspace.device.isSoftware,
     states: workspace.scratch([heads, places + 1, d, wide]),
     gates: workspace.scratch([heads, places, GATE_ROWS, CHUNK]),
     pairs: workspace.scratch([heads, places, kinds, CHUNK, CHUNK]),
@@ -186,7 +189,7 @@ function gradientsOf(
   { gradOut, gradQ, gradK, gradV, gradG, gradBeta }: GatedDeltaRuleBackwardCall,
   { states: gradStates, byWrites, reading, writing, logs }: Gradients,
 ): Dispatch[] {
-  const { q, k, b, h, d, e, gates, pairs, factors, rests, errors, states } = problem;
+  const { q, k, b, h, d, e, gates, pairs, factors, rests, errors, states, isStaged } = problem;
   const numbers = roundNumbers(problem, round);
   const tasks = b * h * round.chunks;
   const { first } = round;
@@ -209,7 +212,7 @@ function gradientsOf(
       first: 0,
     }),
     {
-      kernel: outerKernel,
+      kernel: outerKernel({ isStaged }),
       operands: { q, x: gradOut, gates, states: gradStates },
       numbers: { ...numbers, q_gate: GATES.query, ...rowsValues('q', q), ...rowsValues('x', gradOut) },
       tasks: tasks * tilesOf(d) * tilesOf(e),
@@ -225,7 +228,7 @@ function gradientsOf(
       ...sequential(problem, round),
     },
     {
-      kernel: gradPairsKernel,
+      kernel: gradPairsKernel({ isStaged }),
       operands: { y: errors, grad_out: gradOut, w: gradV, gates, pairs },
       numbers: {
         ...numbers,
@@ -308,12 +311,12 @@ interface Combination {
 }
 
 function combine(problem: Problem, round: Round, { state, terms, out, first }: Combination): Dispatch {
-  const { b, h, d, e, pairs, gates } = problem;
+  const { b, h, d, e, pairs, gates, isStaged } = problem;
   const width = out.shape[3] as number;
   const [x, z = x] = terms as [Combination['terms'][number], Combination['terms'][number]?];
   const tasks = b * h * round.chunks * tilesOf(width);
   return {
-    kernel: combineKernel({ state: state?.use ?? 'none' }),
+    kernel: combineKernel({ state: state?.use ?? 'none', isStaged }),
     operands: { ...(state && { a: state.rows, states: state.states }), pairs, x: x.rows, z: z.rows, gates, out },
     numbers: {
       ...{ ...roundNumbers(problem, round), width, out_first: first, terms: terms.length * CHUNK },

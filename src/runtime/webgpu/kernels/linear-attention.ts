@@ -14,9 +14,10 @@ import {
 } from '../../backend';
 import type { Dispatch, Region } from '../kernel';
 import type { Plan, Workspace } from '../queue';
-import { LANES, rowsValues } from './block-product';
+import { rowsValues } from './block-product';
 import { CHUNK, type Ends, outputsKernel, prefixKernel, scoresKernel, statesKernel } from './linear-passes';
 import { headSums, quotients, stepDispatches } from './linear-small';
+import { LANES } from './product';
 
 /** States of a head that are kept at once; more would not make a GPU busier. */
 const MOST_PLACES = 256;
@@ -24,6 +25,9 @@ const MOST_PLACES = 256;
 const STATES_BYTES = 2 ** 26;
 /** A state of all keys is summed in parts of so many chunks at least. */
 const LEAST_CHUNKS = 4;
+
+/** The row at a position, and whether rows see the state as it was before the decay. */
+const FORWARDS = { origin: 0, step: 1, lead: 1 };
 
 /** Rows [b,n,heads,own] as passes read them, perhaps with a column of ones. */
 interface Rows {
@@ -130,6 +134,7 @@ function passDispatches(
   const d = k.width;
   const e = Math.ceil(v.width / 4) * 4;
   const heads = b * h;
+  const isStaged = !workspace.device.isSoftware;
   const most = Math.max(1, Math.min(MOST_PLACES, Math.floor(STATES_BYTES / (heads * d * e * 4))));
   // What does not decay may be summed in longer chunks, in one round.
   const chunk = causal ? CHUNK : CHUNK * Math.max(LEAST_CHUNKS, Math.ceil(n / CHUNK / most));
@@ -140,11 +145,11 @@ function passDispatches(
   for (let from = 0; from < chunks; from += places) {
     const count = Math.min(places, chunks - from);
     const shared = {
-      ...{ h, n, first: from * chunk, is_reverse: Number(pass.isReverse), lead: Number(!pass.isReverse) },
+      ...{ h, n, first: from * chunk, ...(pass.isReverse ? { origin: n - 1, step: -1, lead: 0 } : FORWARDS) },
       ...{ places, d, e, chunk, chunks: count },
     };
     dispatches.push({
-      kernel: statesKernel({ decays: causal }),
+      kernel: statesKernel({ decays: causal, isStaged }),
       operands: { k: k.region, v: v.region, ...(causal && { powers }), states },
       numbers: { ...shared, ...rowsValues('k', k.region, k.ones), ...rowsValues('v', v.region, v.ones) },
       tasks: heads * count * tilesOf(d) * tilesOf(e),
@@ -170,30 +175,38 @@ function passDispatches(
     if (causal) {
       const numbers = { ...shared, chunks: count };
       const scores = workspace.scratch([heads, count, CHUNK, CHUNK]);
-      dispatches.push(...outputs.flatMap((each) => causalOutputs(each, { states, powers, scores }, numbers, heads)));
+      dispatches.push(
+        ...outputs.flatMap((each) => causalOutputs(each, { states, powers, scores }, numbers, heads, isStaged)),
+      );
     }
   }
   if (causal) return dispatches;
-  const all = { h, n: queries, first: 0, is_reverse: 0, lead: 1, places, d, e, chunks: Math.ceil(queries / CHUNK) };
-  return [...dispatches, ...outputs.map((each) => outputsDispatch(each, { states }, all, heads))];
+  const all = { h, n: queries, first: 0, ...FORWARDS, places, d, e, chunks: Math.ceil(queries / CHUNK) };
+  return [...dispatches, ...outputs.map((each) => outputsDispatch(each, { states }, all, heads, isStaged))];
 }
 
 type Numbers = Readonly<Record<string, number>> & { readonly chunks: number };
 type Made = Readonly<Record<'states', Region>> & { readonly powers?: Region; readonly scores?: Region };
 
-function causalOutputs(outputs: Outputs, made: Required<Made>, numbers: Numbers, heads: number): Dispatch[] {
+function causalOutputs(
+  outputs: Outputs,
+  made: Required<Made>,
+  numbers: Numbers,
+  heads: number,
+  isStaged: boolean,
+): Dispatch[] {
   const { q, k } = outputs;
   const tasks = heads * numbers.chunks;
   const { powers, scores } = made;
   return [
     {
-      kernel: scoresKernel,
+      kernel: scoresKernel({ isStaged }),
       operands: { q: q.region, k: k.region, powers, scores },
       numbers: { ...numbers, ...rowsValues('q', q.region, q.ones), ...rowsValues('k', k.region, k.ones) },
       tasks,
       operations: 2 * tasks * CHUNK ** 2 * q.width,
     },
-    outputsDispatch(outputs, made, numbers, heads),
+    outputsDispatch(outputs, made, numbers, heads, isStaged),
   ];
 }
 
@@ -202,12 +215,13 @@ function outputsDispatch(
   made: Made,
   numbers: Numbers,
   heads: number,
+  isStaged: boolean,
 ): Dispatch {
   const width = out.shape[3] as number;
   const causal = made.scores !== undefined;
   const tasks = heads * numbers.chunks * tilesOf(width);
   return {
-    kernel: outputsKernel({ causal, normalised: normaliser !== undefined, transposed }),
+    kernel: outputsKernel({ causal, normalised: normaliser !== undefined, transposed, isStaged }),
     operands: {
       ...{ q: q.region, out, ...made },
       ...(causal && { v: v.region }),

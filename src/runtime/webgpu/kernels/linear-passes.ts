@@ -8,28 +8,13 @@
  * adds to the next one decay^(c - l - lead) times its product.
  */
 import { type Kernel, type OperandSpec, variants } from '../kernel';
-import {
-  type Block,
-  clear,
-  elementsCode,
-  LANES,
-  left,
-  multiply,
-  quadsCode,
-  right,
-  rowsNumbers,
-  slabs,
-  stage,
-  stageTransposed,
-  TERMS,
-  unload,
-} from './block-product';
+import { accumulate, elementsCode, memoryOf, quadsCode, rowsNumbers, unload } from './block-product';
+import { type Block, clear, LANES } from './product';
 
 /** Rows of a chunk, and columns of a tile of states or outputs. */
 export const CHUNK = 64;
 
 const BLOCK: Block = { rows: 2, columns: 2 };
-const [LEFT, RIGHT] = [left(BLOCK), right(BLOCK)];
 
 const ROWS: OperandSpec = { access: 'read', rank: 4, vector: true };
 const ELEMENTS: OperandSpec = { access: 'read', rank: 4 };
@@ -39,16 +24,16 @@ const statesCode = `
 fn state_at(head: u32, place: u32) -> u32 { return (head * (numbers.places + 1) + place) * numbers.d * numbers.e; }`;
 
 /** Rows of the pass, and where this round of it begins. */
-const PASS = { h: 'u32', n: 'u32', first: 'u32', chunks: 'u32', is_reverse: 'u32', lead: 'u32' } as const;
+const PASS = { h: 'u32', n: 'u32', first: 'u32', chunks: 'u32', origin: 'u32', step: 'u32', lead: 'u32' } as const;
 const rowCode = `
-fn row_of(position: u32) -> u32 { return select(position, numbers.n - 1 - position, numbers.is_reverse == 1); }`;
+fn row_of(position: u32) -> u32 { return numbers.origin + numbers.step * position; }`;
 /** Powers of each head's decay, [h, CHUNK + 1]. */
 const powerCode = `
 fn power(head: u32, exponent: u32) -> f32 { return load_powers(head * ${CHUNK + 1} + exponent); }`;
 
 /** What each chunk adds to the state [d,e]; `chunk` rows each, which decay or, as many as one likes, do not. */
 export const statesKernel = variants(
-  ({ decays }: { readonly decays: boolean }): Kernel => ({
+  ({ decays, isStaged }: Readonly<Record<'decays' | 'isStaged', boolean>>): Kernel => ({
     name: `linear states, ${decays ? 'decaying' : 'all'}`,
     invocations: LANES,
     alike: true,
@@ -58,7 +43,7 @@ export const statesKernel = variants(
     },
     numbers: { ...PASS, ...STATES, chunk: 'u32', ...rowsNumbers('k'), ...rowsNumbers('v') },
     body: `
-${slabs(BLOCK)}
+${memoryOf(BLOCK, isStaged)}
 ${quadsCode('k')}
 ${quadsCode('v')}
 ${statesCode}
@@ -76,24 +61,22 @@ fn run(task: u32, lane: u32) {
   let first = numbers.first + chunk * numbers.chunk;
   let count = min(numbers.chunk, numbers.n - first);
   ${clear('sum', BLOCK)}
-  for (var begin = 0u; begin < count; begin += ${TERMS}) {
-    workgroupBarrier();
-    for (var at = lane; at < ${(TERMS * CHUNK) / 4}u; at += ${LANES}) {
-      let l = begin + at / ${CHUNK / 4};
-      let is_row = l < count;
-      let row = row_of(first + l);
-      let column = at % ${CHUNK / 4} * 4;
-      let key = quad_k(batch, row, is_row, head, first_row + column);
-      ${LEFT(`at / ${CHUNK / 4}`, 'column / 4')} = key${decays ? ' * power(head, select(0, count - l - numbers.lead, is_row))' : ''};
-      ${RIGHT(`at / ${CHUNK / 4}`, 'column / 4')} = quad_v(batch, row, is_row, head, first_column + column);
-    }
-    workgroupBarrier();
-    ${multiply('sum', BLOCK)}
-  }
+  ${accumulate(
+    'sum',
+    BLOCK,
+    'count',
+    {
+      quad: (l, column) =>
+        `quad_k(batch, row_of(first + ${l}), ${l} < count, head, first_row + ${column})${decays ? ` * power(head, select(0, count - (${l}) - numbers.lead, ${l} < count))` : ''}`,
+    },
+    { quad: (l, column) => `quad_v(batch, row_of(first + ${l}), ${l} < count, head, first_column + ${column})` },
+    isStaged,
+  )}
   let to = state_at(place, chunk);
   ${unload(
     'sum',
     BLOCK,
+    isStaged,
     (row, column, quad) => `
     if (first_row + ${row} < numbers.d && first_column + ${column} < numbers.e) {
       store4_states(to + (first_row + ${row}) * numbers.e + first_column + ${column}, ${quad}, 4);
@@ -162,14 +145,15 @@ fn run(task: u32, lane: u32) {
 );
 
 /** Weights within chunks, [heads, places, key, query]: products of queries and keys times decays, 0 for later keys. */
-export const scoresKernel: Kernel = {
-  name: 'linear scores',
-  invocations: LANES,
-  alike: true,
-  operands: { q: ELEMENTS, k: ELEMENTS, powers: { access: 'read' }, scores: { access: 'write', vector: true } },
-  numbers: { ...PASS, ...rowsNumbers('q'), ...rowsNumbers('k') },
-  body: `
-${slabs(BLOCK)}
+export const scoresKernel = variants(
+  ({ isStaged }: { readonly isStaged: boolean }): Kernel => ({
+    name: 'linear scores',
+    invocations: LANES,
+    alike: true,
+    operands: { q: ELEMENTS, k: ELEMENTS, powers: { access: 'read' }, scores: { access: 'write', vector: true } },
+    numbers: { ...PASS, ...rowsNumbers('q'), ...rowsNumbers('k') },
+    body: `
+${memoryOf(BLOCK, isStaged)}
 ${elementsCode('q')}
 ${elementsCode('k')}
 ${rowCode}
@@ -182,16 +166,18 @@ fn run(task: u32, lane: u32) {
   let first = numbers.first + chunk * ${CHUNK};
   let count = min(${CHUNK}u, numbers.n - first);
   ${clear('score', BLOCK)}
-  for (var begin = 0u; begin < numbers.q_width; begin += ${TERMS}) {
-    workgroupBarrier();
-    ${stageTransposed(LEFT, 2, (row, term) => `element_k(batch, row_of(first + ${row}), ${row} < count, head, begin + ${term})`)}
-    ${stageTransposed(RIGHT, 2, (row, term) => `element_q(batch, row_of(first + ${row}), ${row} < count, head, begin + ${term})`)}
-    workgroupBarrier();
-    ${multiply('score', BLOCK)}
-  }
+  ${accumulate(
+    'score',
+    BLOCK,
+    'numbers.q_width',
+    { element: (row, term) => `element_k(batch, row_of(first + ${row}), ${row} < count, head, ${term})` },
+    { element: (row, term) => `element_q(batch, row_of(first + ${row}), ${row} < count, head, ${term})` },
+    isStaged,
+  )}
   ${unload(
     'score',
     BLOCK,
+    isStaged,
     (row, column, quad) => `
     var weights = vec4f();
     for (var c = 0u; c < 4; c++) {
@@ -200,7 +186,8 @@ fn run(task: u32, lane: u32) {
     store4_scores((task * ${CHUNK} + ${row}) * ${CHUNK} + ${column}, ${quad} * weights, 4);`,
   )}
 }`,
-};
+  }),
+);
 
 export interface OutputsVariant {
   readonly causal: boolean;
@@ -208,11 +195,12 @@ export interface OutputsVariant {
   readonly normalised: boolean;
   /** Whether q meets the state's columns instead of its rows. */
   readonly transposed: boolean;
+  readonly isStaged: boolean;
 }
 
 /** Outputs [width] of a chunk of queries, from the state before it and, if causal, from the chunk's scores and values. */
 export const outputsKernel = variants(
-  ({ causal, normalised, transposed }: OutputsVariant): Kernel => ({
+  ({ causal, normalised, transposed, isStaged }: OutputsVariant): Kernel => ({
     name: `linear outputs, ${causal ? 'causal' : 'all'}`,
     invocations: LANES,
     alike: true,
@@ -228,13 +216,13 @@ export const outputsKernel = variants(
       ...(normalised && { epsilon: 'f32' }),
     },
     body: `
-${slabs(BLOCK)}
+${memoryOf(BLOCK, isStaged)}
 ${elementsCode('q')}
 ${causal ? quadsCode('v') + powerCode : ''}
 ${rowCode}
 ${statesCode}
 ${transposed ? stateElement : stateQuad}
-${normalised ? `var<workgroup> denominators: array<f32, ${CHUNK}>;` : ''}
+${normalised ? `var<workgroup> shared_denominators: array<f32, ${CHUNK}>;` : ''}
 fn run(task: u32, lane: u32) {
   let across = (numbers.width + ${CHUNK - 1}) / ${CHUNK};
   let first_column = task % across * ${CHUNK};
@@ -245,48 +233,42 @@ fn run(task: u32, lane: u32) {
   let first = numbers.first + chunk * ${CHUNK};
   let count = min(${CHUNK}u, numbers.n - first);
   let state = state_at(place, ${causal ? 'chunk' : 'numbers.places'});
-  ${normalised ? 'var denominator = numbers.epsilon;' : ''}
+  ${causal ? `let scores = (place * numbers.chunks + chunk) * ${CHUNK * CHUNK};` : ''}
+  ${normalised ? denominators(causal) : ''}
   ${clear('sum', BLOCK)}
-  let features = (numbers.q_width + ${TERMS - 1}) / ${TERMS} * ${TERMS};
-  for (var begin = 0u; begin < features${causal ? ' + count' : ''}; begin += ${TERMS}) {
-    workgroupBarrier();
-    ${causal ? 'if (begin < features) {' : ''}
-    ${stageTransposed(
-      LEFT,
-      2,
-      (row, term) =>
-        `element_q(batch, row_of(first + ${row}), ${row} < count, head, begin + ${term})${causal ? ` * power(head, min(${row} + numbers.lead, ${CHUNK}u))` : ''}`,
-    )}
-    ${
-      transposed
-        ? stageTransposed(RIGHT, 2, (row, term) => `state_element(state, first_column + ${row}, begin + ${term})`)
-        : stage(RIGHT, 2, (term, column) => `state_quad(state, begin + ${term}, first_column + ${column})`)
-    }
-    ${
-      causal
-        ? `} else {
-      let key = begin - features;
-      for (var at = lane; at < ${(TERMS * CHUNK) / 4}u; at += ${LANES}) {
-        let l = key + at / ${CHUNK / 4};
-        let column = at % ${CHUNK / 4} * 4;
-        ${LEFT(`at / ${CHUNK / 4}`, 'column / 4')} = load4_scores(((place * numbers.chunks + chunk) * ${CHUNK} + l) * ${CHUNK} + column);
-        ${RIGHT(`at / ${CHUNK / 4}`, 'column / 4')} = quad_v(batch, row_of(first + l), l < count, head, first_column + column);
-      }
-    }`
-        : ''
-    }
-    workgroupBarrier();
-    ${multiply('sum', BLOCK)}
-    ${normalised ? addToDenominator(causal) : ''}
+  ${accumulate(
+    'sum',
+    BLOCK,
+    'numbers.q_width',
+    {
+      element: (row, term) =>
+        `element_q(batch, row_of(first + ${row}), ${row} < count, head, ${term})${causal ? ` * power(head, min(${row} + numbers.lead, ${CHUNK}u))` : ''}`,
+    },
+    transposed
+      ? { element: (row, term) => `state_element(state, first_column + ${row}, ${term})` }
+      : { quad: (term, column) => `state_quad(state, ${term}, first_column + ${column})` },
+    isStaged,
+  )}
+  ${
+    causal
+      ? accumulate(
+          'sum',
+          BLOCK,
+          'count',
+          { quad: (l, column) => `load4_scores(scores + (${l}) * ${CHUNK} + ${column})` },
+          { quad: (l, column) => `quad_v(batch, row_of(first + ${l}), ${l} < count, head, first_column + ${column})` },
+          isStaged,
+        )
+      : ''
   }
-  ${normalised ? keepDenominator : ''}
   ${unload(
     'sum',
     BLOCK,
+    isStaged,
     (row, column, quad) => `
     if (${row} < count && first_column + ${column} < numbers.width) {
       let to = at_out(batch, row_of(first + ${row}), head, first_column + ${column});
-      store4_out(to, ${quad}${normalised ? ` / denominators[${row}]` : ''}, numbers.width - first_column - ${column});
+      store4_out(to, ${quad}${normalised ? ` / shared_denominators[${row}]` : ''}, numbers.width - first_column - ${column});
     }`,
   )}
 }`,
@@ -305,20 +287,21 @@ fn state_element(state: u32, row: u32, column: u32) -> f32 {
   return select(0.0, load_states(state + select(0, row * numbers.e + column, is_element)), is_element);
 }`;
 
-/** Sums of keys are the state's last column; scores are sums already. */
-const addToDenominator = (causal: boolean) => `
-    for (var term = 0u; term < ${TERMS}; term++) {
-      let feature = begin + term;
-      let is_feature = feature < numbers.q_width;
-      let sum = load_states(state + select(0, feature, is_feature) * numbers.e + numbers.width);
-      denominator += ${LEFT('term', '(lane / 4)')}[lane % 4] * ${causal ? 'select(1, sum, is_feature)' : 'sum'};
-    }`;
-
-const keepDenominator = `
+/** A query's each: sums of keys are the state's last column, scores are sums already. */
+const denominators = (causal: boolean) => `
+  var sum = 0.0;
+  for (var feature = 0u; feature < numbers.q_width; feature++) {
+    let key_sum = load_states(state + feature * numbers.e + numbers.width);
+    sum = fma(element_q(batch, row_of(first + lane), lane < count, head, feature), key_sum, sum);
+  }
+  ${causal ? `sum *= power(head, min(lane + numbers.lead, ${CHUNK}u));` : ''}
+  ${causal ? `for (var l = 0u; l < count; l++) { sum += load_scores(scores + l * ${CHUNK} + lane); }` : ''}
+  let denominator = sum + numbers.epsilon;
   // A denormal counts as 0, as it may be flushed.
   let bits = bitcast<u32>(denominator) & 0x7fffffff;
   if (lane < count && (bits < 0x00800000 || bits > 0x7f800000)) { store_vanished(0, 1); }
   if (lane < count && first_column == 0) {
     store_denominator((batch * numbers.n + first + lane) * numbers.h + head, denominator);
   }
-  denominators[lane] = denominator;`;
+  shared_denominators[lane] = denominator;
+  workgroupBarrier();`;
