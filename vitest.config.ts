@@ -2,16 +2,13 @@ import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
 import { CHROMIUM_FOR_KERNELS } from './test/chromium.ts';
 
-/** Until every kernel is there: none, in Node (1), or in Chromium too (all). */
-const GPU = process.env.SACCADE_WEBGPU ?? 'none';
-
 /** The operations on Node's GPU, on the CPU, and whatever else there is. */
 const node = {
   extends: true as const,
   test: {
     name: 'node',
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
-    globalSetup: GPU === 'none' ? [] : ['test/gpu.ts'],
+    globalSetup: ['test/gpu.ts'],
   },
 };
 
@@ -42,6 +39,6 @@ export default defineConfig({
     // The machine may have two cores and the kernels bring threads of their own.
     maxWorkers: 2,
     provide: { seed: Number(process.env.SACCADE_SEED ?? 1), hasGpu: false, subgroupSizes: [] },
-    projects: [node, ...(GPU === 'all' ? [chromium] : [])],
+    projects: [node, chromium],
   },
 });
