@@ -141,6 +141,7 @@ function passDispatches(
   const chunks = Math.ceil(n / chunk);
   const places = Math.min(chunks, most);
   const states = workspace.scratch([heads, places + 1, d, e]);
+  const scores = causal ? workspace.scratch([heads, places, CHUNK, CHUNK]) : undefined;
   const dispatches: Dispatch[] = [];
   for (let from = 0; from < chunks; from += places) {
     const count = Math.min(places, chunks - from);
@@ -172,9 +173,8 @@ function passDispatches(
       tasks: heads * Math.ceil((d * e) / LANES),
       operations: heads * count * d * e * 8,
     });
-    if (causal) {
+    if (scores) {
       const numbers = { ...shared, chunks: count };
-      const scores = workspace.scratch([heads, count, CHUNK, CHUNK]);
       dispatches.push(
         ...outputs.flatMap((each) => causalOutputs(each, { states, powers, scores }, numbers, heads, isStaged)),
       );
