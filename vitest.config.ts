@@ -20,8 +20,6 @@ const chromium = {
     include: ['src/ops/*.test.ts', 'src/runtime/webgpu/**/*.test.ts'],
     provide: { hasGpu: true },
     setupFiles: ['test/only-gpu.ts'],
-    // A GPU in software compiles each kernel for a second or more.
-    testTimeout: 180_000,
     browser: {
       enabled: true,
       headless: true,
@@ -35,7 +33,8 @@ const chromium = {
 export default defineConfig({
   test: {
     setupFiles: ['test/seed.ts'],
-    testTimeout: 60_000,
+    // A GPU in software compiles each kernel for a second or more.
+    testTimeout: 240_000,
     // The machine may have two cores and the kernels bring threads of their own.
     maxWorkers: 2,
     provide: { seed: Number(process.env.SACCADE_SEED ?? 1), hasGpu: false, subgroupSizes: [] },
