@@ -109,8 +109,8 @@ export class Measurement {
             await sleep(PAUSE);
             const key = JSON.stringify(peakOf ?? 'none');
             if (!peaks.has(key)) peaks.set(key, peakOf && (await this.runtimes.peak(peakOf)));
-            // The first call after a pause wakes threads and caches; long calls do not notice.
-            if (calls > 1) await session.time(1, signal);
+            // The first calls after a pause wake threads and caches; long calls do not notice.
+            if (calls > 1) await session.time(Math.ceil(calls / 4), signal);
             times.push(await session.time(calls, signal));
             const peak = peaks.get(key);
             if (peak !== undefined) own.push(peak);

@@ -189,9 +189,13 @@ describeOnBackends('Tensor', (runtime) => {
     expect(other.shape).toEqual([5, 0]);
   });
 
-  test('views share memory; data shows it in place', () => {
+  test('views share memory; data shows it in place where JavaScript can address it', () => {
     using tensor = runtime().tensor([0, 1, 2, 3, 4, 5], [2, 3]);
     using row = tensor.slice(0, 1, 2);
+    if (runtime().backend.name === 'webgpu') {
+      expect(() => row.data).toThrow('data of a webgpu tensor is not in host memory: await read()');
+      return;
+    }
     row.data[0] = 30;
     expect([...tensor.data]).toEqual([0, 1, 2, 30, 4, 5]);
     using column = tensor.slice(1, 1, 2);
