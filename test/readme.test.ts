@@ -16,6 +16,7 @@ test('the tables in the README are those of docs/*.json and of the registry', as
   const sections = {
     'bench attention': attentionSection(await reportOf('attention')),
     'bench sparse': sparseSection(await reportOf('sparse')),
+    'bench browser': browserSection(await reportOf('browser')),
     methods: methodsSection(),
   };
   let current = readme;
@@ -80,6 +81,24 @@ function attentionSection({ rows, machine, runtime, command }: BenchReport): str
         timeCell(
           group.find((row) => row.name === name),
           at > 0,
+        ),
+      ),
+    ]),
+  ];
+  return `${markdownTable(cells)}\n\n${notesOf(machine, runtime, command)}`;
+}
+
+/** A row for each contender, each compared with Saccade on the same backend. */
+function browserSection({ rows, machine, runtime, command }: BenchReport): string {
+  const lengths = [...new Set(rows.map(({ n }) => n))];
+  const cells = [
+    ['', ...lengths.map((n) => `n = ${n}`)],
+    ...[...Map.groupBy(rows, ({ label }) => label)].map(([label, group]) => [
+      label,
+      ...lengths.map((n) =>
+        timeCell(
+          group.find((row) => row.n === n),
+          !label.startsWith('Saccade'),
         ),
       ),
     ]),

@@ -46,7 +46,7 @@ export function tableSizes({ isSoftware, vendor, subgroupSize: lanes }: Device):
     ...SIZES.software,
     attention: [
       { rows: { lanes, rows: 1, keys: 4, shares: true }, below: LARGE },
-      { rows: { lanes, rows: 32 / lanes, keys: Math.min(8, lanes), shares: true } },
+      { rows: { lanes, rows: 32 / lanes, keys: 8, shares: true } },
     ],
   };
 }
