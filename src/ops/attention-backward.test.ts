@@ -167,6 +167,14 @@ describeOnBackends('attentionBackward', (runtime) => {
       () => attentionBackward(x, x, x, { out: x, lse, gradOut: wrong }),
       'gradOut must have shape [1, 30, 1, 4], got [1, 29, 1, 4]',
     );
+    const start = (gradients: unknown) => () =>
+      attentionBackward(x, x, x, gradients as { out: Tensor; lse: Tensor<'f32'>; gradOut: Tensor });
+    await expectRefusal(runtime(), start(undefined), 'gradients of attentionBackward must be an object, got undefined');
+    await expectRefusal(
+      runtime(),
+      start({ out: x, lse, gradOut: x, gradlse: lse }),
+      "attentionBackward takes no 'gradlse'",
+    );
   });
 });
 

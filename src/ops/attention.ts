@@ -11,7 +11,7 @@ import type { Control } from '../runtime/backend';
 import { checkScore, type Score, tablesOf } from '../scores/score';
 import { bindShapes, formatShape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import { checkControl, checkOptions, checkTensors } from './check';
+import { checkControl, checkGradients, checkOptions, checkTensors } from './check';
 import { compute, type ResultSpec } from './compute';
 
 /** Which scores count, and what they are scaled by: the same for the forward and the backward pass. */
@@ -117,6 +117,7 @@ export async function attentionBackward(
   gradients: AttentionGradients,
   options: AttentionBackwardOptions = {},
 ): Promise<AttentionBackwardResult> {
+  checkGradients('attentionBackward', gradients, ['gradOut', 'gradLse', 'out', 'lse']);
   const { out, lse, gradOut, gradLse } = gradients;
   const given = { out, lse, gradOut, ...(gradLse && { gradLse }) };
   checkTensors({ q, k, v, ...given });

@@ -15,6 +15,15 @@ export function checkOptions(op: string, options: object, known: readonly string
   }
 }
 
+/** Throws unless `gradients`, what a backward pass starts from, is an object with known names only. */
+export function checkGradients(op: string, gradients: object, known: readonly string[]): void {
+  if (gradients === null || typeof gradients !== 'object')
+    throw new ParameterError(`gradients of ${op} must be an object, got ${gradients}`);
+  for (const name of Object.keys(gradients)) {
+    if (!known.includes(name)) throw new ParameterError(`${op} takes no '${name}': expected ${known.join(', ')}`);
+  }
+}
+
 /** Throws the signal's reason if the call was cancelled before it began. */
 export function checkControl({ signal, onProgress }: Control): void {
   if (signal !== undefined && !(signal instanceof AbortSignal))

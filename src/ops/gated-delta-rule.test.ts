@@ -489,6 +489,17 @@ describeOnBackends('what gatedDeltaRule refuses', (runtime) => {
     [{}, { chunk: 3, form: 'chunked' }, "gatedDeltaRule has no option 'chunk'"],
   ] as const)('%#: %j', (change, options, message) => refuse(change as Partial<Problem>, options, message));
 
+  test('gradients that are none, or misspelt', async () => {
+    const problem = given(shape);
+    await runtime().scope(async () => {
+      const [q, k, v, g, beta, , gradOut] = INPUTS.map((name) => runtime().fromHost(problem[name])) as Tensor[];
+      const start = (gradients: unknown) => () =>
+        deltaRuleBackward(q!, k!, v!, g!, beta!, gradients as { gradOut: Tensor });
+      await expectRefusal(runtime(), start(undefined), 'gradients of gatedDeltaRuleBackward must be an object');
+      await expectRefusal(runtime(), start({ gradOut, gradstate: v }), "gatedDeltaRuleBackward takes no 'gradstate'");
+    });
+  });
+
   test('a state that outgrows float32, since keys are too long', async () => {
     const problem = given({ b: 1, n: 200, h: 1, d: 4, e: 4 });
     const long = {

@@ -9,7 +9,7 @@ import { type Control, DELTA_RULE_FORMS, type DeltaRuleForm } from '../runtime/b
 import { toFloat64 } from '../tensor/host';
 import { bindShapes, formatShape, type Shape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import { checkControl, checkOptions, checkTensors } from './check';
+import { checkControl, checkGradients, checkOptions, checkTensors } from './check';
 import { compute, type ResultSpec } from './compute';
 
 /** The same for the forward and the backward pass. */
@@ -125,9 +125,11 @@ export async function gatedDeltaRuleBackward(
   v: Tensor,
   g: Tensor,
   beta: Tensor,
-  { gradOut, gradState }: GatedDeltaRuleGradients,
+  gradients: GatedDeltaRuleGradients,
   options: GatedDeltaRuleBackwardOptions = {},
 ): Promise<GatedDeltaRuleBackwardResult> {
+  checkGradients('gatedDeltaRuleBackward', gradients, ['gradOut', 'gradState', 'out', 'state']);
+  const { gradOut, gradState } = gradients;
   const tokens = { q, k, v, g, beta };
   const given = { gradOut, ...(gradState && { gradState }) };
   checkTensors({ ...tokens, ...given });

@@ -287,6 +287,7 @@ describeOnBackends('linearAttention', (runtime) => {
         [[0.5, 1.5], 'decay must be in (0, 1], got 1.5 for head 1'],
         [[0, 1], 'decay must be in (0, 1], got 0 for head 0'],
         [[1, Number.NaN], 'decay must be in (0, 1], got NaN for head 1'],
+        [[1, '0.5' as unknown as number], 'decay must be in (0, 1], got 0.5 for head 1'],
         [[1], 'decay must have one number for each of the 2 heads, got 1'],
       ] as const)
         await refuse(() => linearAttention(x, x, x, { causal, decay }), message);
@@ -294,6 +295,18 @@ describeOnBackends('linearAttention', (runtime) => {
       await refuse(() => linearAttention(x, short, short, { causal }), 'causal needs as many queries as keys');
       const wrong = 'initialState must have shape [1, 2, 3, 3], got [1, 2, 3, 4]';
       await refuse(() => linearAttention(x, x, x, { initialState: state }), wrong);
+      const fits = runtime().random([1, 2, 3, 3]);
+      const alone = 'initialState and initialKeySum belong together: pass both or neither, got initialState alone';
+      await refuse(() => linearAttention(x, x, x, { normalise: true, initialState: fits }), alone);
+      const start = (gradients: object) => () => linearAttentionBackward(x, x, x, gradients as { gradOut: Tensor });
+      await refuse(
+        start(null as unknown as object),
+        'gradients of linearAttentionBackward must be an object, got null',
+      );
+      await refuse(
+        start({ gradOut: x, gradstate: fits }),
+        "linearAttentionBackward takes no 'gradstate': expected gradOut",
+      );
       const none = runtime().empty([1, 6, 2, 0]);
       await refuse(() => linearAttention(none, none, x), 'q [1, 6, 2, 0] is empty along d');
       await refuse(() => linearAttention(zero, x, x, { normalise: true, epsilon: 0 }), 'a denominator vanished');

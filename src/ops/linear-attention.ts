@@ -7,7 +7,7 @@ import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
 import { bindShapes, formatShape, type Shape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import { checkControl, checkOptions, checkTensors } from './check';
+import { checkControl, checkGradients, checkOptions, checkTensors } from './check';
 import { compute, type ResultSpec } from './compute';
 
 /** The same for the forward and the backward pass. */
@@ -25,7 +25,7 @@ export interface LinearAttentionSettings {
   readonly epsilon?: number | undefined;
   /** [b, h, d, e], f32: the state before the first row, as a call returned it. Default zeros. */
   readonly initialState?: Tensor | undefined;
-  /** [b, h, d], f32, contiguous: with `normalise`, the sum of keys that belongs to `initialState`. */
+  /** [b, h, d], f32, contiguous: with `normalise`, the sum of keys that belongs to `initialState`; one needs the other. */
   readonly initialKeySum?: Tensor | undefined;
 }
 
@@ -70,6 +70,9 @@ export interface LinearAttentionBackwardResult {
 
 const SETTINGS = ['causal', 'decay', 'normalise', 'epsilon', 'initialState', 'initialKeySum'];
 const CONTROL = ['signal', 'onProgress'];
+const GRADIENTS = ['gradOut', 'gradState', 'gradKeySum'];
+/** May stand beside the gradients, as the forward pass returned them. */
+const RESULTS = ['out', 'denominator', 'state', 'keySum'];
 const STORAGE = ['f32', 'f16', 'bf16'];
 const LARGEST_HEAD = 256;
 const EPSILON = 1e-6;
@@ -125,6 +128,7 @@ export async function linearAttentionBackward(
   gradients: LinearAttentionGradients,
   options: LinearAttentionBackwardOptions = {},
 ): Promise<LinearAttentionBackwardResult> {
+  checkGradients('linearAttentionBackward', gradients, [...GRADIENTS, ...RESULTS]);
   const { gradOut, gradState, gradKeySum, out, denominator } = gradients;
   checkTensors({ q, k, v, gradOut });
   checkOptions('linearAttentionBackward', options, [...SETTINGS, ...CONTROL]);
@@ -258,6 +262,10 @@ function checkProblem(
   if (initialState) checkState(state, initialState, [b, h, d, e]);
   if (initialKeySum) checkVector(keySum, initialKeySum, [b, h, d]);
   if (initialKeySum && !normalise) throw new ParameterError(`${keySum} needs normalise: true`);
+  if (normalise && !initialState !== !initialKeySum)
+    throw new ParameterError(
+      `with normalise, ${state} and ${keySum} belong together: pass both or neither, got ${initialState ? state : keySum} alone`,
+    );
   const decay = checkDecay(options.decay, h, causal);
   const initial = { state: initialState, keySum: initialKeySum };
   return { ...letters, given, epsilon: checkEpsilon(options), problem: { q, k, v, causal, decay, initial } };
@@ -272,7 +280,7 @@ function checkDecay(decay: ArrayLike<number> | undefined, heads: number, causal:
   if (decay.length !== heads)
     throw new ShapeError(`decay must have one number for each of the ${heads} heads, got ${decay.length}`);
   const values = Array.from(decay);
-  const wrong = values.findIndex((value) => !(value > 0 && value <= 1));
+  const wrong = values.findIndex((value) => !(typeof value === 'number' && value > 0 && value <= 1));
   if (wrong !== -1) throw new ParameterError(`decay must be in (0, 1], got ${values[wrong]} for head ${wrong}`);
   return values;
 }
