@@ -344,6 +344,11 @@ export interface Backend {
   /** The GPU buffer that memory lies in, on backends that compute on such. */
   gpuBuffer?(buffer: Buffer): GpuBufferLike;
 
+  /** Copies a whole buffer to another of as many bytes by the device's own command, on backends that have one. */
+  copy?(from: Buffer, to: Buffer): Promise<void>;
+
+  /** Whether it computes on a GPU that the processor imitates, on backends that compute on GPUs. */
+  readonly isSoftware?: boolean;
   /** Resolves when all kernels called so far are done, on backends where they may outlast their calls. */
   finish?(): Promise<void>;
   memory(): MemoryReport;

@@ -86,6 +86,14 @@ export class WebGpuBackend implements Backend {
     return this.#queue.read(buffer as GpuBuffer, byteOffset, length);
   }
 
+  copy(from: Buffer, to: Buffer): Promise<void> {
+    return this.#queue.copy(from as GpuBuffer, to as GpuBuffer);
+  }
+
+  get isSoftware(): boolean {
+    return this.#device.isSoftware;
+  }
+
   finish(): Promise<void> {
     return this.#queue.finish();
   }

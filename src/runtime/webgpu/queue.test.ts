@@ -116,6 +116,14 @@ describe.runIf(inject('hasGpu'))('a GPU queue', () => {
     expect(await marked()).toBe(tasks);
   });
 
+  test('copies a buffer after what was called before', async () => {
+    const copy = memory.allocate(4 * tasks);
+    const calls = [queue.run(long, {}), queue.copy(out.storage.buffer as never, copy)];
+    await Promise.all(calls);
+    const bytes = await queue.read(copy, 0, 4 * tasks);
+    expect(new Float32Array(bytes.buffer)).toEqual(new Float32Array(tasks).fill(1));
+  });
+
   test('ends a call whose progress nobody can hear', async () => {
     const onProgress = () => {
       throw new RangeError('deaf');

@@ -50,9 +50,22 @@ export class Queue {
 
   /** Resolves when all is submitted; long work has then been waited for but for its last parts. */
   run(plan: (workspace: Workspace) => Plan, control: Control): Promise<void> {
-    const work = this.#last.then(() => this.#run(plan, control));
-    this.#last = work.catch(() => undefined);
-    return work;
+    return this.#inTurn(() => this.#run(plan, control));
+  }
+
+  /** Copies a buffer to one of as many bytes; resolves as `run` does. */
+  copy(from: GpuBuffer, to: GpuBuffer): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#device.check();
+      for (const buffer of [from, to]) await buffer.confirm();
+      this.#device.command(() => {
+        const encoder = this.#device.gpu.createCommandEncoder();
+        encoder.copyBufferToBuffer(from.handle, 0, to.handle, 0, Math.ceil(from.bytes / 4) * 4);
+        this.#device.gpu.queue.submit([encoder.finish()]);
+      });
+      // Of arithmetic, by which the device's speed is known, there is none.
+      await this.#pace(0);
+    });
   }
 
   /** Resolves when the GPU has done all that was submitted. */
@@ -108,6 +121,12 @@ export class Queue {
 
   dispose(): void {
     this.#numbers.destroy();
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const turn = this.#last.then(work);
+    this.#last = turn.catch(() => undefined);
+    return turn;
   }
 
   async #run(plan: (workspace: Workspace) => Plan, { signal, onProgress }: Control): Promise<void> {
