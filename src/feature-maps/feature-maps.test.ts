@@ -173,6 +173,11 @@ describe('options of feature maps', () => {
       'bandwidth must be a finite number > 0, got 0',
     ],
     [
+      'a bandwidth in words',
+      () => maps.fourier({ ...drawn, bandwidth: '1' as never }),
+      'bandwidth must be a finite number > 0, got 1',
+    ],
+    [
       'no finite bandwidth',
       () => maps.fourier({ ...drawn, bandwidth: Infinity }),
       'bandwidth must be a finite number > 0, got Infinity',

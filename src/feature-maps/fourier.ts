@@ -29,7 +29,7 @@ export function fourier(options: FourierOptions): FeatureMap {
   checkOptions('fourier', options, [...RANDOM_OPTIONS, 'bandwidth', 'phases']);
   checkRandomOptions(options);
   const { features, seed = 0, bandwidth = 1, phases = 'pairs' } = options;
-  if (!(bandwidth > 0 && bandwidth < Number.POSITIVE_INFINITY))
+  if (!(Number.isFinite(bandwidth) && bandwidth > 0))
     throw new ParameterError(`bandwidth must be a finite number > 0, got ${bandwidth}`);
   if (phases !== 'pairs' && phases !== 'random')
     throw new ParameterError(`phases must be pairs or random, got ${phases}`);

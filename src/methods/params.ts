@@ -27,9 +27,9 @@ export function describeParams(schema: ParamsSchema): Param[] {
   });
 }
 
-/** As JSON Schema, whose numbers are finite without saying so. */
+/** As JSON Schema, which cannot say what float32 can hold. */
 export function paramsJsonSchema(schema: ParamsSchema): JsonSchema {
-  return toJsonSchema(schema, { typeMode: 'input', ignoreActions: ['finite'] });
+  return toJsonSchema(schema, { typeMode: 'input', ignoreActions: ['check'] });
 }
 
 function typeText(schema: JsonSchema): string {

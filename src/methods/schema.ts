@@ -1,13 +1,18 @@
 /** Params that several methods have. */
 import * as valibot from 'valibot';
 
+/** A number that float32, in which kernels compute, can hold. */
+export function float32() {
+  return valibot.check((value: number) => Number.isFinite(Math.fround(value)));
+}
+
 export const causal = valibot.optional(
   valibot.pipe(valibot.boolean(), valibot.description('a query sees no key after its own position')),
   false,
 );
 
 export const scale = valibot.optional(
-  valibot.pipe(valibot.number(), valibot.finite(), valibot.description('factor on the scores; else 1 / sqrt(d)')),
+  valibot.pipe(valibot.number(), float32(), valibot.description('factor on the scores; else 1 / sqrt(d)')),
 );
 
 /** A whole number, of at least 0 unless told otherwise. */

@@ -29,8 +29,8 @@ test('softcap', () => {
   expect(score.name).toBe('softcap 3');
   expectEverywhere(score.expression, (s) => 3 * Math.tanh(s / 3));
   expectEverywhere(score.derivative, (s) => 1 - Math.tanh(s / 3) ** 2);
-  for (const c of [0, -1, Number.NaN, Number.POSITIVE_INFINITY]) {
-    expect(() => softcap(c)).toThrow(`softcap needs a positive number, got ${c}`);
+  for (const c of [0, -1, 1e-46, 1e39, Number.NaN, Number.POSITIVE_INFINITY]) {
+    expect(() => softcap(c)).toThrow(`softcap needs a positive number that float32 can hold, got ${c}`);
   }
 });
 
@@ -40,6 +40,8 @@ test('alibi', () => {
   expectEverywhere(score.derivative, () => 1);
   check(score);
   expect(() => check(score, { h: 3 })).toThrow('alibi needs a slope for each of 3 heads, got 2');
+  for (const slope of [Number.NaN, Number.POSITIVE_INFINITY])
+    expect(() => alibi([1, slope])).toThrow(`alibi needs finite slopes, got ${slope} for head 1`);
 });
 
 test('relative bias', () => {

@@ -57,8 +57,10 @@ export function from<C extends Captured = Record<never, never>>(fn: ScoreFunctio
 
 /** c tanh(score / c): scores stay within c of 0. */
 export function softcap(c: number): Score {
-  if (!(c > 0 && c < Number.POSITIVE_INFINITY)) {
-    throw new ParameterError(`softcap needs a positive number, got ${c}`);
+  // Kernels compute in float32.
+  const held = Math.fround(c);
+  if (!(held > 0 && held < Number.POSITIVE_INFINITY)) {
+    throw new ParameterError(`softcap needs a positive number that float32 can hold, got ${c}`);
   }
   const expression = compile((score, _b, _h, _q, _k, { c }) => c * Math.tanh(score / c), { c });
   return named(`softcap ${c}`, expression);
@@ -66,6 +68,8 @@ export function softcap(c: number): Score {
 
 /** score - slopes[h] |q + m - n - k|: further keys count less, at a slope for each query head. */
 export function alibi(slopes: ArrayLike<number>): Score {
+  const wrong = Array.from(slopes).findIndex((slope) => !Number.isFinite(Math.fround(slope)));
+  if (wrong !== -1) throw new ParameterError(`alibi needs finite slopes, got ${slopes[wrong]} for head ${wrong}`);
   const expression = compile(
     (score, _b, h, q, k, { slopes, n, m }) => score - (slopes[h] as number) * Math.abs(q + m - n - k),
     { slopes: Array.from(slopes) },

@@ -13,7 +13,7 @@ import { bandOf } from '../../../ops/attention';
 import { alibi, compose, softcap as softcapScore } from '../../../scores/score';
 import { toFloat64 } from '../../../tensor/host';
 import { defineMaskedMethod } from '../../masked';
-import { causal, count, scale } from '../../schema';
+import { causal, count, float32, scale } from '../../schema';
 import { modifier, sees } from './reference';
 
 const reach = valibot.pipe(valibot.number(), valibot.integer(), valibot.minValue(-1));
@@ -39,7 +39,7 @@ export const exactAttention = defineMaskedMethod({
     softcap: valibot.optional(
       valibot.pipe(
         valibot.number(),
-        valibot.finite(),
+        float32(),
         valibot.gtValue(0),
         valibot.description('scores become softcap tanh(score / softcap)'),
       ),

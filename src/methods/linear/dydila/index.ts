@@ -11,12 +11,18 @@ import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
 import { bindShapes, formatShape, type Shape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
+import { float32 } from '../../schema';
 import { linearWeights } from '../../weights';
 import { backward, forward } from './attend';
 import { type DydilaInputs, focused, reference } from './reference';
 
+/** Beyond it a row is one-hot, and slopes would leave float32. */
+const LARGEST_EXPONENT = 1e6;
+/** Its inverse is still far from the end of float32. */
+const SMALLEST_SUM = 1e-30;
+
 const finite = (description: string, preset: number) =>
-  valibot.optional(valibot.pipe(valibot.number(), valibot.finite(), valibot.description(description)), preset);
+  valibot.optional(valibot.pipe(valibot.number(), float32(), valibot.description(description)), preset);
 
 export const dydila = defineMethod({
   name: 'dydila',
@@ -42,15 +48,15 @@ export const dydila = defineMethod({
     gamma: valibot.optional(
       valibot.pipe(
         valibot.number(),
-        valibot.finite(),
         valibot.minValue(1),
+        valibot.maxValue(LARGEST_EXPONENT),
         valibot.description('exponent where no input gamma is given'),
       ),
       3,
     ),
     lambda: finite('share of the redundant features where no input lambda is given', 0.01),
     scale: valibot.optional(
-      valibot.pipe(valibot.number(), valibot.finite(), valibot.description('factor on the scores; else 1 / m')),
+      valibot.pipe(valibot.number(), float32(), valibot.description('factor on the scores; else 1 / m')),
     ),
     normalise: valibot.optional(
       valibot.pipe(
@@ -62,8 +68,8 @@ export const dydila = defineMethod({
     epsilon: valibot.optional(
       valibot.pipe(
         valibot.number(),
-        valibot.finite(),
-        valibot.gtValue(0),
+        float32(),
+        valibot.minValue(SMALLEST_SUM),
         valibot.description('magnitudes of sums below become it'),
       ),
       1e-6,

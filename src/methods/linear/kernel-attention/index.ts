@@ -11,6 +11,7 @@ import type { Control } from '../../../runtime/backend';
 import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
+import { float32 } from '../../schema';
 import { pairWeights } from '../../weights';
 import { nothing, type Update, updateOf, zeros } from './advisor';
 import { type Features, featuresOf } from './features';
@@ -78,7 +79,7 @@ export const kernelAttention = defineMethod({
     epsilon: valibot.optional(
       valibot.pipe(
         valibot.number(),
-        valibot.finite(),
+        float32(),
         valibot.minValue(0),
         valibot.description('of layer: added to the denominators'),
       ),
@@ -96,7 +97,7 @@ export const kernelAttention = defineMethod({
     alpha: valibot.optional(
       valibot.pipe(
         valibot.number(),
-        valibot.finite(),
+        float32(),
         valibot.minValue(0),
         valibot.description('of advisor: it learns 1 + alpha times the values; the code has 0.1'),
       ),

@@ -341,6 +341,7 @@ test.each([
   [{ lengths: 'thrice' }, 'param lengths of kernel-attention: expected one of once, twice, got "thrice"'],
   [{ epsilon: -1 }, 'param epsilon of kernel-attention: expected finite number >= 0, got -1'],
   [{ update: 'ema' }, 'param update of kernel-attention: expected one of tokens, batch, mean, sum, frozen, got "ema"'],
+  [{ alpha: 1e39 }, 'param alpha of kernel-attention: expected finite number >= 0, got 1e+39'],
   [{ alpha: -0.1 }, 'param alpha of kernel-attention: expected finite number >= 0, got -0.1'],
   [{ beta: 1.5 }, 'param beta of kernel-attention: expected finite number >= 0 and <= 1, got 1.5'],
   [{ seed: 0.5 }, 'param seed of kernel-attention: expected integer'],

@@ -16,6 +16,7 @@ import { bindShapes } from '../../../tensor/shape';
 import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
+import { float32 } from '../../schema';
 import { linearWeights } from '../../weights';
 import { type L2vitInputs, type L2vitParams, reference } from './reference';
 
@@ -31,7 +32,7 @@ export const l2vit = defineMethod({
     minimum: valibot.optional(
       valibot.pipe(
         valibot.number(),
-        valibot.finite(),
+        float32(),
         valibot.minValue(0),
         valibot.description('denominators below become it; 0 for none'),
       ),
@@ -40,7 +41,7 @@ export const l2vit = defineMethod({
     scale: valibot.optional(
       valibot.pipe(
         valibot.number(),
-        valibot.finite(),
+        float32(),
         valibot.description('factor on the output where no tau is given; else 1 / sqrt(d)'),
       ),
     ),
@@ -70,7 +71,7 @@ export const l2vit = defineMethod({
 
     // Through the share of the denominator in the larger of it and the minimum: its slope is 1 / minimum below that.
     const { minimum } = params;
-    const slope = await own(scalar(q, minimum > 0 ? 1 / minimum : 0));
+    const slope = await own(scalar(q, minimum > 0 ? 1 / Math.max(minimum, GUARD) : 0));
     const below = await own(step(await own(subtract(await own(scalarLike(denominator, minimum)), denominator))));
     const byShare = await own(multiply(await own(multiply(byFactor, factors)), slope));
     const byDenominator = await own(multiply(byShare, below));

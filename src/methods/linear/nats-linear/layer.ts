@@ -196,8 +196,9 @@ async function sumColumns(x: Tensor, y: Tensor, temporaries: Temporaries): Promi
 
 /** Throws unless shapes, types and gates fit. */
 async function checkInputs(given: Given, { chunk }: Params): Promise<Problem> {
-  const tensors: Record<string, Tensor> = {};
-  for (const name of Object.keys({ ...INPUTS, ...OPTIONAL }) as (keyof Given)[]) {
+  const { q, k, v, g, beta, route, mix } = given;
+  const tensors: Record<string, Tensor> = { q, k, v, g, beta, route, mix };
+  for (const name of Object.keys(OPTIONAL) as (keyof typeof OPTIONAL)[]) {
     const tensor = given[name];
     if (tensor) tensors[name] = tensor;
   }

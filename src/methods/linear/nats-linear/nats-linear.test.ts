@@ -187,6 +187,15 @@ describeOnBackends('nats-linear', (runtime) => {
     expect(runtime().memory().live).toBe(live);
   });
 
+  test('refuses to go without a route by name', async () => {
+    await runtime().scope(async () => {
+      const { route: _, ...others } = required(PLAIN);
+      const tensors = Object.fromEntries(Object.entries(others).map(([name, x]) => [name, runtime().fromHost(x)]));
+      const call = natsLinear.forward(tensors as never, natsLinear.parse({ chunk: PLAIN.chunk }));
+      await expect(call).rejects.toThrow('route must be a Tensor, got undefined');
+    });
+  });
+
   test('refuses a gradient of another shape by name', async () => {
     await runtime().scope(async () => {
       const host = Object.entries(required(PLAIN)).map(([name, x]) => [name, runtime().fromHost(x)]);

@@ -1,5 +1,5 @@
 import * as valibot from 'valibot';
-import { count, scale } from '../../schema';
+import { count, float32, scale } from '../../schema';
 
 const choice = (description: string, otherwise: boolean) =>
   valibot.optional(valibot.pipe(valibot.boolean(), valibot.description(description)), otherwise);
@@ -9,7 +9,7 @@ export const params = valibot.strictObject({
   forget: choice('the state decays over chunks that go to softmax attention, too', true),
   counterfactual: choice('the operator that is not chosen has a search gradient, too', false),
   epsilon: valibot.optional(
-    valibot.pipe(valibot.number(), valibot.finite(), valibot.minValue(0), valibot.description('of all norms')),
+    valibot.pipe(valibot.number(), float32(), valibot.minValue(0), valibot.description('of all norms')),
     1e-6,
   ),
   scale,

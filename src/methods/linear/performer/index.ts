@@ -11,7 +11,7 @@ import { linearAttention, linearAttentionBackward } from '../../../ops/linear-at
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { causal, scale } from '../../schema';
+import { causal, float32, scale } from '../../schema';
 import { linearWeights } from '../../weights';
 import { featuresOf, reference } from './reference';
 import { drawOf, factorsOf, MOST_FEATURES, type PerformerParams } from './settings';
@@ -45,7 +45,7 @@ export const performer = defineMethod({
     epsilon: valibot.optional(
       valibot.pipe(
         valibot.number(),
-        valibot.finite(),
+        float32(),
         valibot.minValue(0),
         valibot.description('added to the denominators, of features whose largest is 1 / sqrt(features)'),
       ),

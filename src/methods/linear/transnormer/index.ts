@@ -19,7 +19,7 @@ import { bindShapes, formatShape } from '../../../tensor/shape';
 import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { causal, count } from '../../schema';
+import { causal, count, float32 } from '../../schema';
 import { pairWeights } from '../../weights';
 import { features, keysOf, type Phi, reference, type TransnormerParams } from './reference';
 
@@ -57,7 +57,7 @@ export const transnormer = defineMethod({
     epsilon: valibot.optional(
       valibot.pipe(
         valibot.number(),
-        valibot.finite(),
+        float32(),
         valibot.minValue(0),
         valibot.description('added to the root mean square of the norm'),
       ),
