@@ -6,7 +6,7 @@
  *   run()                        one attention call; resolves when the result is complete
  *   result()                     the last call's result as float32 [n, h, d]
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 
 const [, , name, memoryLimit] = process.argv;
@@ -36,7 +36,11 @@ const answers = {
     largestSeen = Math.max(largestSeen, process.memoryUsage.rss());
     return elapsed / calls;
   },
-  result: () => call.result(),
+  /** Into a file, float32. */
+  async result({ path }) {
+    const numbers = await call.result();
+    writeFileSync(path, new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength));
+  },
   /** Bytes that preparing and running added at most; the high-water mark counts only if it rose since then. */
   memory: () => (peakMemory() > memoryAtStart.peak ? peakMemory() : largestSeen) - memoryAtStart.now,
 };

@@ -22,6 +22,7 @@ const TINY: BenchOptions = {
   d: [8],
   masks: ['full', 'window'],
   heads: 2,
+  backend: 'wasm',
   threads: 2,
   simd: undefined,
   repeats: 2,

@@ -21,6 +21,8 @@ export interface Task {
 export interface Session {
   /** Threads that it really uses; undefined on a GPU. */
   readonly threads?: number | undefined;
+  /** What it turned out to be, such as a version and a device; in the place of its row's label. */
+  readonly label?: string | undefined;
   /** Milliseconds of one call, over `calls` in a row. */
   time(calls: number, signal: AbortSignal): Promise<number>;
   /** Result of the last call, [n, h, d]; if backward, the gradients by q, k and v one after the other. */

@@ -55,6 +55,19 @@ test('of a long result the first and the last query are checked', async () => {
   }
 });
 
+test('in f16 the inputs are rounded first, and a result may be off by two roundings, not by more', async () => {
+  const problem: Problem = { ...SMALL, dtype: 'f16' };
+  const inputs = inputsOf(problem);
+  expect(inputs.q).not.toEqual(inputsOf(SMALL).q);
+  const gate = gateOf(problem, inputs);
+  const right = await rightResult(problem);
+  expect(gate(right)).toBeLessThan(2 ** -11);
+  const largest = inputs.v.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const off = (by: number) => right.map((value, at) => (at === 7 ? value + by * largest : value));
+  expect(gate(off(0.4 * 2 ** -10))).toBeLessThan(2 ** -10);
+  expect(() => gate(off(2 ** -9))).toThrow('allowed are 0.00099');
+});
+
 const GRADIENTS: Problem = { n: 30, h: 4, g: 2, d: 8, mask: MASKS.causal, backward: true };
 
 test('right gradients pass, and one wrong number in any of them is found', async () => {

@@ -22,6 +22,7 @@ export function limited(contender: Contender, limit: number): Contender {
       const session = await within('opening it', signal, (either) => contender.open(task, either));
       return {
         threads: session.threads,
+        label: session.label,
         time: (calls, signal) => within('a call', signal, (either) => session.time(calls, either)),
         result: (signal) => within('reading its result', signal, (either) => session.result(either)),
         memory: (signal) => within('reading its memory', signal, (either) => session.memory(either)),

@@ -9,6 +9,7 @@ import { hostTensor } from '../tensor/host';
 import { normal } from '../tensor/random';
 import type { Tensor } from '../tensor/tensor';
 import type { Task } from './contender';
+import { copyTensor } from './copy';
 import { columnsOf, type Expected, largestOf } from './expected';
 import { someOf } from './gate';
 import type { Operation } from './operation';
@@ -117,7 +118,7 @@ export const decodeStep: Operation = {
   },
 };
 
-/** The engine's copy of as many bytes as the state has: it reads and writes what a decode step must. */
+/** A copy of as many bytes as the state has: it reads and writes what a decode step must. */
 export const stateCopy: Operation = {
   name: 'copy',
   flops: () => 0,
@@ -132,7 +133,7 @@ export const stateCopy: Operation = {
     const from = runtime.tensor(stateOf(problem), [1, h, d, d]);
     const to = runtime.empty([1, h, d, d]);
     return {
-      call: async () => to.data.set(from.data),
+      call: () => copyTensor(from, to),
       result: () => to.read() as Promise<Float32Array>,
       tensors: [from, to],
     };

@@ -109,6 +109,21 @@ test('a slow contender is called once before its rounds, and has fewer of them',
   expect(calls).toBe(2);
 });
 
+test('a sample has so many calls that the way to a GPU and back does not count', async () => {
+  const asked: number[] = [];
+  const away = spoilt((session) => ({
+    async time(calls, signal) {
+      if (asked.length === 0) await session.time(1, signal);
+      asked.push(calls);
+      return (1 + 0.01 * calls) / calls;
+    },
+  }));
+  const entry: Entry = { contender: away, problem: PROBLEM };
+  const [outcome] = await new Measurement(runtimes, 1, { limit: 30_000, warmUp: 20, sample: 50 }).run([entry], {});
+  expect(outcome).toMatchObject({ status: 'ok', times: [expect.closeTo(0.01, 3)] });
+  expect(asked.at(-1)).toBeGreaterThan(4000);
+});
+
 test.each([
   [10, 2000],
   [5000, 4],

@@ -23,10 +23,13 @@ export const PATIENCE: Patience = { limit: 30_000, warmUp: 200, sample: 50 };
 /** Between contenders, in milliseconds, so that the threads of the last one, which may spin for a while, have gone to sleep. */
 const PAUSE = 100;
 
+/** No call takes less, in milliseconds, whatever coarse clocks say. */
+const SHORTEST = 1e-3;
+
 export interface Entry {
   readonly contender: Contender;
   readonly problem: Problem;
-  /** The build whose multiply-add peak it is compared with; default: the runtime's choice. */
+  /** The build whose multiply-add peak it is compared with where it computes on threads; default: the runtime's choice. */
   readonly simd?: RuntimeOptions['simd'] | undefined;
   /** False where the peak of this process says nothing: in a browser. Default: true. */
   readonly hasPeak?: boolean;
@@ -37,9 +40,11 @@ export type Outcome = Timed | Rejected;
 export interface Timed {
   readonly status: 'ok';
   readonly threads: number | undefined;
+  /** In the place of its row's. */
+  readonly label?: string | undefined;
   /** Milliseconds of one call, by round. */
   readonly times: readonly number[];
-  /** The multiply-add peak of as many threads in the same round, in GF/s; empty where it cannot be measured. */
+  /** The multiply-add peak of as many threads, or of the GPU, in the same round, in GF/s; empty where it cannot be measured. */
   readonly peaks: readonly number[];
   /** Largest error over the largest |v|. */
   readonly error: number;
@@ -119,7 +124,8 @@ export class Measurement {
         onProgress?.(0.5 + (round + 1) / this.repeats / 2);
       }
       for (const [entry, { session, times, peaks, error, memory }] of running) {
-        outcomes.set(entry, { status: 'ok', threads: session.threads, times, peaks, error, memory });
+        const { threads, label } = session;
+        outcomes.set(entry, { status: 'ok', threads, label, times, peaks, error, memory });
       }
       return entries.map((entry) => outcomes.get(entry) as Outcome);
     } finally {
@@ -133,9 +139,9 @@ export class Measurement {
     prepare: () => Prepared,
     signal: AbortSignal,
   ): Promise<Running> {
-    const { n, h, d, mask, backward, operation } = problem;
+    const { n, h, d, dtype, mask, backward, operation } = problem;
     const { limit, warmUp, sample } = this.patience;
-    const kind = [contender.name, h, d, mask.name, backward, operation?.name].join();
+    const kind = [contender.name, h, d, dtype, mask.name, backward, operation?.name].join();
     const before = this.#pace.get(kind);
     const expected = before ? before.ms * (n / before.n) ** (operation ? 1 : 2) : 0;
     if (before && expected > limit) {
@@ -153,14 +159,16 @@ export class Measurement {
       this.#pace.set(kind, { n, ms });
       const error = gate(result);
       const end = performance.now() + (ms > warmUp ? 0 : warmUp);
-      while (performance.now() < end) ms = Math.min(ms, await session.time(1, signal));
+      // In a row, since a GPU's calls may take less than the way to it and back.
+      const callsOf = () => Math.ceil(sample / Math.max(ms, SHORTEST));
+      while (performance.now() < end) ms = Math.min(ms, await session.time(callsOf(), signal));
       return {
         session,
-        peakOf: hasPeak && session.threads !== undefined ? runtimeOptions(session.threads, simd) : undefined,
+        peakOf: hasPeak ? peakOptions(session, simd) : undefined,
         error,
         // Now, before another session on the same runtime adds to its peak.
         memory: await session.memory(signal),
-        calls: Math.max(1, Math.ceil(sample / ms)),
+        calls: callsOf(),
         rounds: roundsOf(ms),
         times: [],
         peaks: [],
@@ -175,6 +183,11 @@ export class Measurement {
     const status = error instanceof TooSlowError ? 'too slow' : error instanceof WrongResultError ? 'wrong' : 'failed';
     return { status, reason: error.message.replace(/\s+/g, ' ').trim() };
   }
+}
+
+/** The runtime whose multiply-add peak a session is compared with. */
+function peakOptions({ threads }: Session, simd: Entry['simd']): RuntimeOptions {
+  return threads === undefined ? { backend: 'webgpu' } : runtimeOptions({ threads, simd });
 }
 
 /**

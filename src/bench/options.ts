@@ -2,11 +2,17 @@
 import type { RuntimeOptions } from '../runtime/runtime';
 import type { MaskName } from './problem';
 
+/** Where Saccade computes, and peers that can. */
+export const BENCH_BACKENDS = ['wasm', 'webgpu'] as const;
+export type BenchBackend = (typeof BENCH_BACKENDS)[number];
+
 export interface BenchOptions {
+  readonly backend: BenchBackend;
   readonly n: readonly number[];
   readonly d: readonly number[];
   readonly masks: readonly MaskName[];
   readonly heads: number;
+  /** Of what computes on the processor. */
   readonly threads: number;
   /** Undefined for the build that the runtime chooses. */
   readonly simd?: RuntimeOptions['simd'] | undefined;

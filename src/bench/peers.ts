@@ -1,18 +1,17 @@
 /**
  * The systems that Saccade is measured against. They live in a package of their own, `peers/`, with a lock file of its
- * own, and are installed on first use. Each runs in a child process, so that none of them can take the benchmark down.
+ * own, and are installed on first use; each runs in a process of its own.
  */
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { fork, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { accessSync, constants, readFileSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { freemem, tmpdir } from 'node:os';
+import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheFolder } from '../cache-folder';
 import { UnsupportedError } from '../errors';
-import type { Band } from '../masks/band';
-import type { Contender, Session } from './contender';
+import type { Contender } from './contender';
+import { memoryLimit, openPeer, PeerProcess } from './peer-process';
 import type { MaskName, Problem } from './problem';
 
 export interface PeerInfo {
@@ -55,16 +54,13 @@ export function peersFor({ mask }: Problem): PeerName[] {
   return PEER_NAMES.filter((peer) => ((PEERS[peer] as PeerInfo).masks ?? [name]).includes(name));
 }
 
-/** Of the memory that is free, the share that a peer may take before it is stopped. */
-const MEMORY_SHARE = 0.75;
-
 /**
  * Installs the peers unless they are: in the package's own folder in a checkout, else in a copy of it in the user's
  * cache. Resolves to the folder.
  * @throws {UnsupportedError} if npm cannot fetch them
  */
 export async function installPeers(say: (line: string) => void, signal?: AbortSignal): Promise<string> {
-  const source = join(packageRoot(), 'peers');
+  const source = peersSource();
   const folder = isOwn(source) ? source : await copyToCache(source);
   const marker = join(folder, 'node_modules', '.installed');
   const wanted = await fingerprint(folder, ['package-lock.json']);
@@ -79,129 +75,23 @@ export async function installPeers(say: (line: string) => void, signal?: AbortSi
 export function peer(name: PeerName, folder: string, threads: number): Contender {
   return {
     name,
-    async open({ problem, inputs }, signal): Promise<Session> {
-      const process = new PeerProcess(folder, name);
-      const file = await writeInputs([inputs.q, inputs.k, inputs.v]);
-      try {
-        const used = await process.ask<{ threads: number }>('open', { threads }, signal);
-        const { n, h, d } = problem;
-        await process.ask('prepare', { inputs: file.path, n, h, d, ...reachOf(problem) }, signal);
-        return {
-          threads: used.threads,
-          time: (calls, signal) => process.ask<number>('run', { calls }, signal),
-          result: (signal) => process.ask<Float32Array>('result', {}, signal),
-          memory: (signal) => process.ask<number>('memory', {}, signal),
-          close: () => process.kill(),
-        };
-      } catch (error) {
-        process.kill();
-        throw error;
-      } finally {
-        await file.remove();
-      }
-    },
+    open: async (task, signal) => openPeer(startHost(folder, name), task, { threads }, signal),
   };
 }
 
-/** How peers are told the mask. */
-function reachOf({ mask, h, g = h, backward = false }: Problem): Pick<Band, 'left' | 'right'> {
-  if (!('left' in mask && 'right' in mask) || g !== h || backward) {
-    throw new UnsupportedError(`peers are asked for forward passes of bands on equal heads only, got ${mask.name}`);
-  }
-  const { left, right } = mask as Band;
-  return { left, right };
+/** Runs `host.mjs` in the peers' folder. */
+function startHost(folder: string, name: PeerName): PeerProcess {
+  const child = fork(join(folder, 'host.mjs'), [name, String(memoryLimit())], {
+    cwd: folder,
+    execArgv: [],
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  });
+  return new PeerProcess(child);
 }
 
-interface Reply {
-  readonly id: number;
-  readonly value?: unknown;
-  readonly error?: string;
-}
-
-const running = new Set<PeerProcess>();
-process.on('exit', () => {
-  for (const child of running) child.kill();
-});
-
-/** A child process that runs `host.mjs` in the peers' folder and answers one question at a time. */
-class PeerProcess {
-  #child: ChildProcess;
-  #asked = 0;
-  #stderr = '';
-  /** Why it ended, once it has. */
-  #end?: Error;
-
-  constructor(folder: string, name: PeerName) {
-    const limit = Math.floor(freemem() * MEMORY_SHARE);
-    this.#child = fork(join(folder, 'host.mjs'), [name, String(limit)], {
-      cwd: folder,
-      execArgv: [],
-      serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    });
-    this.#child.stderr?.on('data', (text) => {
-      this.#stderr = (this.#stderr + text).slice(-2000);
-    });
-    running.add(this);
-    this.#child.once('close', (code, by) => {
-      running.delete(this);
-      this.#end ??= new Error(lastLine(this.#stderr) ?? `its process ended with ${by ?? `code ${code}`}`);
-    });
-    this.#child.once('error', (error) => {
-      this.#end = error;
-    });
-  }
-
-  /** Kills the child if the signal aborts first: a computing child hears nothing else. */
-  ask<T>(question: string, parameters: object, signal: AbortSignal): Promise<T> {
-    const id = ++this.#asked;
-    const child = this.#child;
-    return new Promise<T>((resolve, reject) => {
-      const settle = (act: () => void) => {
-        signal.removeEventListener('abort', abort);
-        child.off('message', answer);
-        child.off('close', ended);
-        child.off('error', ended);
-        act();
-      };
-      const answer = (reply: Reply) => {
-        if (reply.id !== id) return;
-        settle(() => (reply.error === undefined ? resolve(reply.value as T) : reject(new Error(reply.error))));
-      };
-      const ended = () => settle(() => reject(this.#end));
-      const abort = () => {
-        this.kill();
-        settle(() => reject(signal.reason));
-      };
-      if (signal.aborted) return abort();
-      if (this.#end) return ended();
-      signal.addEventListener('abort', abort);
-      child.on('message', answer);
-      child.on('close', ended);
-      child.on('error', ended);
-      // A child that is ending cannot be written to; that it has ended is told by its own event.
-      child.send({ id, question, ...parameters }, () => {});
-    });
-  }
-
-  kill(): void {
-    this.#child.kill('SIGKILL');
-  }
-}
-
-/** The last line of an error's text that says what happened, without the stack and what Node adds. */
-function lastLine(stderr: string): string | undefined {
-  const lines = stderr.split('\n').map((line) => line.trim());
-  return lines.filter((line) => /error|memory/i.test(line) && !line.startsWith('at ')).at(-1);
-}
-
-/** Writes arrays behind one another into a temporary file: cheaper for the child than messages of 100 MB. */
-async function writeInputs(arrays: readonly Float32Array[]): Promise<{ path: string; remove(): Promise<void> }> {
-  const folder = await mkdtemp(join(tmpdir(), 'saccade-bench-'));
-  const path = join(folder, 'inputs.f32');
-  const bytes = arrays.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength));
-  await writeFile(path, bytes);
-  return { path, remove: () => rm(folder, { recursive: true, force: true }) };
+/** The folder of what runs the peers, which they may not be installed into. */
+export function peersSource(): string {
+  return join(packageRoot(), 'peers');
 }
 
 /** The folder of this package, whether this module was bundled or not. */

@@ -2,6 +2,7 @@
 import { area } from '../masks/area';
 import { type Band, band, causal, full } from '../masks/band';
 import type { Extent, Mask } from '../masks/mask';
+import { fromFloat16, toFloat16 } from '../tensor/float16';
 import { normal } from '../tensor/random';
 import type { Operation } from './operation';
 import type { BenchOptions } from './options';
@@ -16,13 +17,15 @@ export const MASKS = {
 export type MaskName = keyof typeof MASKS;
 export const MASK_NAMES = Object.keys(MASKS) as MaskName[];
 
-/** Self-attention of q [1, n, h, d], k and v [1, n, g, d], f32. */
+/** Self-attention of q [1, n, h, d], k and v [1, n, g, d]. */
 export interface Problem {
   readonly n: number;
   readonly h: number;
   /** Heads of keys and values; default: h. */
   readonly g?: number;
   readonly d: number;
+  /** As what inputs and results are stored; default: f32. */
+  readonly dtype?: 'f32' | 'f16';
   /** Reports call it by its name. */
   readonly mask: Mask;
   /** The gradients by q, k and v instead of the result; default: false. */
@@ -65,19 +68,23 @@ export function extentOf({ n, h, g = h }: Problem): Extent {
   return { b: 1, n, m: n, h, g };
 }
 
-/** Standard normal inputs, the same for every contender and in every run. */
-export function inputsOf({ n, h, g = h, d, backward = false }: Problem): Inputs {
+/** Standard normal inputs, the same for every contender and in every run; they are what the dtype can hold. */
+export function inputsOf({ n, h, g = h, d, dtype, backward = false }: Problem): Inputs {
+  const numbers = (length: number, seed: number) => {
+    const exact = normal(length, seed);
+    return dtype === 'f16' ? exact.map((x) => fromFloat16(toFloat16(x))) : exact;
+  };
   return {
-    q: normal(n * h * d, 1),
-    k: normal(n * g * d, 2),
-    v: normal(n * g * d, 3),
-    gradOut: normal(backward ? n * h * d : 0, 4),
+    q: numbers(n * h * d, 1),
+    k: numbers(n * g * d, 2),
+    v: numbers(n * g * d, 3),
+    gradOut: numbers(backward ? n * h * d : 0, 4),
   };
 }
 
 export function takesSameInputs(a: Problem, b: Problem): boolean {
-  const shape = ({ n, h, g = h, d, backward = false }: Problem) => [n, h, g, d, backward].join();
-  return shape(a) === shape(b);
+  const inputs = ({ n, h, g = h, d, dtype = 'f32', backward = false }: Problem) => [n, h, g, d, dtype, backward].join();
+  return inputs(a) === inputs(b);
 }
 
 /**

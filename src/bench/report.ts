@@ -27,8 +27,13 @@ export const MEASURES = {
   },
   peakShare: {
     header: 'of peak',
-    help: 'share of the WebAssembly multiply-add peak of as many threads, measured in the same rounds; native code may exceed it',
+    help: 'share of the multiply-add peak measured in the same rounds: of WebAssembly on as many threads, which native code may exceed, or of the GPU in f32, which its tensor cores may',
     format: formatShare,
+  },
+  bandwidth: {
+    header: 'GB/s',
+    help: 'bytes read and written a nanosecond, of what computes nothing',
+    format: significant,
   },
   memory: {
     header: 'memory',
@@ -126,6 +131,10 @@ export interface BenchReport {
   readonly rows: readonly BenchRow[];
 }
 
+/** What a report says where the GPU is one in software. */
+export const IN_SOFTWARE =
+  'The GPU is imitated by the processor: the numbers on WebGPU compare implementations, not GPUs.';
+
 /** What a report says that is not complete. */
 export const INCOMPLETE = 'Unfinished: the benchmark did not come to its end; these are the rows measured so far.';
 
@@ -134,9 +143,18 @@ export function formatProblem({ n, d, mask }: Pick<BenchRow, 'n' | 'd' | 'mask'>
   return `n = ${n}, d = ${d}, ${mask}`;
 }
 
-/** Such as 'jax-js, n = 1024, d = 64, causal: failed: out of memory', of a row that is not 'ok'. */
-export function formatRejection(row: BenchRow): string {
-  return `${row.label}, ${formatProblem(row)}: ${row.status}: ${row.reason}`;
+/** Such as 'jax-js, n = 1024, d = 64, causal: failed: out of memory', of rows that are not 'ok'; a reason they share once. */
+export function formatRejections(rows: readonly BenchRow[]): string[] {
+  const alike = new Map<string, BenchRow[]>();
+  for (const row of rows.filter(({ status }) => status !== 'ok')) {
+    const key = [row.label, row.status, row.reason].join();
+    alike.set(key, [...(alike.get(key) ?? []), row]);
+  }
+  return [...alike.values()].map((group) => {
+    const [row] = group as [BenchRow];
+    const where = group.length === 1 ? formatProblem(row) : `${group.length} problems`;
+    return `${row.label}, ${where}: ${row.status}: ${row.reason}`;
+  });
 }
 
 /** Whether a row reaches its goal. */

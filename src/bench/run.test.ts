@@ -16,6 +16,7 @@ const TINY: BenchOptions = {
   d: [4],
   masks: ['full', 'causal'],
   heads: 1,
+  backend: 'wasm',
   threads: 2,
   simd: undefined,
   repeats: 2,
@@ -144,6 +145,14 @@ test('the table says what was rejected instead of a speed, and why', async () =>
   expect(line).toMatch(/wrong/);
   expect(line).not.toMatch(/\d (ms|µs|s)\b/);
   expect(text).toContain('Rival, n = 4, d = 4, full: wrong: it differs');
+});
+
+test('a reason that rows share is given once', async () => {
+  const report = await runSuite(attentionSuite, { ...TINY, masks: ['full'] }, onReference());
+  const failed = report.rows.map((row) => ({ ...row, label: 'Rival', status: 'failed' as const, reason: 'no Python' }));
+  const text = formatReport({ ...report, rows: failed });
+  expect(text.match(/no Python/g)).toHaveLength(1);
+  expect(text).toContain('Rival, 4 problems: failed: no Python');
 });
 
 test('every suite says what it measures in known columns', () => {

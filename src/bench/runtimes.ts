@@ -1,11 +1,16 @@
 import { createRuntime, type Runtime, type RuntimeOptions } from '../runtime/runtime';
+import type { BenchOptions } from './options';
 
 /** One probe of the multiply-add peak lasts about this many milliseconds. */
 const PROBE = 30;
 
-/** What `createRuntime` takes for `threads` threads of the given build, or of the one it chooses. */
-export function runtimeOptions(threads: number, simd: RuntimeOptions['simd'] | undefined): RuntimeOptions {
-  return { threads, ...(simd && { simd }) };
+/** What `createRuntime` takes: for threads of the given build, or of the one it chooses, or for a GPU, which has neither. */
+export function runtimeOptions({
+  backend,
+  threads,
+  simd,
+}: Pick<BenchOptions, 'threads' | 'simd'> & Partial<Pick<BenchOptions, 'backend'>>): RuntimeOptions {
+  return backend === 'webgpu' ? { backend } : { threads, ...(simd && { simd }) };
 }
 
 /** The runtimes of one benchmark, each made once. */
@@ -46,6 +51,11 @@ export class Runtimes {
   /** What the runtime says of itself, one fact a line. */
   async explain(options: RuntimeOptions): Promise<readonly string[]> {
     return (await this.get(options)).backend.explain();
+  }
+
+  /** Whether it computes on a GPU that the processor imitates. */
+  async isSoftware(options: RuntimeOptions): Promise<boolean> {
+    return (await this.get(options)).backend.isSoftware ?? false;
   }
 
   async dispose(): Promise<void> {

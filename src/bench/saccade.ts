@@ -1,12 +1,16 @@
 import { attention, attentionBackward } from '../ops/attention';
 import type { Control } from '../runtime/backend';
 import type { Runtime, RuntimeOptions } from '../runtime/runtime';
+import { convert, type HostTensor, hostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 import type { Contender, Session, Task } from './contender';
 import type { Runtimes } from './runtimes';
 
-/** Saccade itself, in this process, on the runtime with these options. */
-export function saccade(runtimes: Runtimes, options: RuntimeOptions): Contender {
+/**
+ * Saccade itself, in this process, on the runtime with these options. If it `readsBack`, each call lasts until one number
+ * of its result has been read; else those in a row last until all of them are computed.
+ */
+export function saccade(runtimes: Runtimes, options: RuntimeOptions, { readsBack = false } = {}): Contender {
   return {
     name: JSON.stringify(options),
     async open(task): Promise<Session> {
@@ -20,8 +24,9 @@ export function saccade(runtimes: Runtimes, options: RuntimeOptions): Contender 
           const start = performance.now();
           for (let i = 0; i < calls; i++) {
             await own.call({ signal });
-            await own.finish?.();
+            if (readsBack) await own.readOne?.();
           }
+          if (!readsBack) await runtime.finish();
           return (performance.now() - start) / calls;
         },
         result: () => own.result(),
@@ -37,8 +42,8 @@ export function saccade(runtimes: Runtimes, options: RuntimeOptions): Contender 
 /** A call on tensors that it holds. */
 export interface Call {
   call(control: Control): Promise<unknown>;
-  /** Resolves when the last call's result is computed, on a backend whose calls resolve before. */
-  finish?(): Promise<unknown>;
+  /** Reads a number of the last call's result. */
+  readOne?(): Promise<unknown>;
   result(): Promise<Float32Array>;
   /** What is held, also between calls. */
   readonly tensors: readonly Tensor[];
@@ -50,13 +55,15 @@ function openCall(runtime: Runtime, task: Task): Promise<Call> {
 }
 
 function operandsOf(runtime: Runtime, { problem, inputs }: Task) {
-  const { n, h, g = h, d } = problem;
+  const { n, h, g = h, d, dtype = 'f32' } = problem;
+  const tensor = (numbers: Float32Array, heads: number) =>
+    runtime.fromHost(convert(hostTensor(numbers, [1, n, heads, d]), dtype));
   return {
-    q: runtime.tensor(inputs.q, [1, n, h, d], 'f32'),
-    k: runtime.tensor(inputs.k, [1, n, g, d], 'f32'),
-    v: runtime.tensor(inputs.v, [1, n, g, d], 'f32'),
+    q: tensor(inputs.q, h),
+    k: tensor(inputs.k, g),
+    v: tensor(inputs.v, g),
     // Not a number until a kernel writes it: nothing left over from elsewhere can pass the gate.
-    out: runtime.tensor(new Float32Array(n * h * d).fill(Number.NaN), [1, n, h, d], 'f32'),
+    out: tensor(new Float32Array(n * h * d).fill(Number.NaN), h),
     lse: runtime.empty([1, n, h]),
   };
 }
@@ -66,9 +73,8 @@ async function forwardCall(runtime: Runtime, task: Task): Promise<Call> {
   const { q, k, v, out, lse } = operandsOf(runtime, task);
   return {
     call: (control) => attention(q, k, v, { mask, out, lse, ...control }),
-    // A GPU has finished when something can be read from it, and every contender's calls last until then.
-    ...(runtime.backend.name === 'webgpu' && { finish: () => runtime.backend.read(out.storage.buffer, 0, 4) }),
-    result: () => out.read() as Promise<Float32Array>,
+    readOne: () => runtime.backend.read(out.storage.buffer, 0, 4),
+    result: async () => convert((await out.toHost()) as HostTensor, 'f32').data,
     tensors: [q, k, v, out, lse],
   };
 }

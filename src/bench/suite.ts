@@ -27,6 +27,8 @@ export interface Context extends Control {
   readonly runtimes: Runtimes;
   /** Where the peers are installed, if they are wanted. */
   readonly peers?: string | undefined;
+  /** This machine's GPU, if that is measured. */
+  readonly gpu?: { readonly isSoftware: boolean } | undefined;
   /** The browser that is measured in the place of this process. */
   readonly browser?: BrowserHost | undefined;
   readonly patience?: Patience | undefined;
@@ -56,7 +58,7 @@ interface TimedSuite extends Omit<Suite, 'run' | 'measures' | 'names'> {
   groups(context: Context, options: BenchOptions): readonly (readonly PlannedRow[])[];
 }
 
-const TIMED = ['time', 'spread', 'rounds', 'rate', 'peakShare', 'memory', 'ratio', 'error'] as const;
+const TIMED = ['time', 'spread', 'rounds', 'rate', 'peakShare', 'bandwidth', 'memory', 'ratio', 'error'] as const;
 
 /** A suite whose groups of rows are measured in turns. */
 export function timedSuite(suite: TimedSuite): Suite {
@@ -104,7 +106,8 @@ interface RowContext extends Pick<TimedSuite, 'ratioOf'> {
 }
 
 function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, shown, base, group, command }: RowContext): BenchRow {
-  const { name, label, how, problem, goal, known } = planned;
+  const { name, how, problem, goal, known } = planned;
+  const label = (outcome.status === 'ok' && outcome.label) || planned.label;
   const common = { name, label, ...(how !== undefined && { how }), ...rowOf(problem), command, ...(goal && { goal }) };
   if (outcome.status !== 'ok') return { ...common, ...outcome, measures: {} };
   const flops = flopsOf(problem);
@@ -115,7 +118,7 @@ function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, shown, base, gr
     // A single round has none.
     ...(outcome.times.length > 1 && { spread }),
     rounds: outcome.times.length,
-    ...(flops > 0 && { rate: flops / median / 1e6 }),
+    ...workMeasures(problem, flops, median),
     ...(outcome.memory !== undefined && memoryMeasures(outcome.memory, problem)),
     error: outcome.error,
   };
@@ -134,6 +137,13 @@ function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, shown, base, gr
     if (shown.includes('efficiency')) measures.efficiency = byRate;
   }
   return { ...common, ...(outcome.threads !== undefined && { threads: outcome.threads }), status: 'ok', measures };
+}
+
+/** What is done in so many milliseconds: arithmetic, or where there is none, reading and writing. */
+function workMeasures(problem: Problem, flops: number, ms: number): Partial<Record<MeasureName, number>> {
+  const { operation } = problem;
+  if (flops > 0) return { rate: flops / ms / 1e6 };
+  return operation ? { bandwidth: operation.bytes(problem) / ms / 1e6 } : {};
 }
 
 function memoryMeasures(memory: number, problem: Problem): Partial<Record<MeasureName, number>> {

@@ -1,14 +1,13 @@
 import { styleText } from 'node:util';
 import { type Column, formatTable } from '../cli/table';
 import { formatMachine } from '../machine';
-import { type BenchReport, type BenchRow, formatGoal, formatRejection, INCOMPLETE, MEASURES, reaches } from './report';
+import { type BenchReport, type BenchRow, formatGoal, formatRejections, INCOMPLETE, MEASURES, reaches } from './report';
 
 /** A report as text: the table, why rows were rejected, how to repeat a row, the machine. */
 export function formatReport(report: BenchReport): string {
   const { rows, ratio, runtime, machine, complete, notes: said = [] } = report;
-  const rejected = rows.filter(({ status }) => status !== 'ok');
   const notes = [
-    ...rejected.map(formatRejection),
+    ...formatRejections(rows),
     ...(ratio ? [`ratio: ${ratio}`] : []),
     ...(rows[0] ? [`one row again: ${rows.at(-1)?.command}`] : []),
     formatMachine(machine),

@@ -26,6 +26,7 @@ test.each(suites)('the command of a row of $name gives its options back', async 
     d: [5],
     masks: ['causal', 'window'],
     heads: 3,
+    backend: 'webgpu',
     threads: 7,
     simd: 'baseline',
     repeats: 4,
@@ -60,6 +61,8 @@ test.each([
     ['bench', 'attention', '--browser', 'firefox'],
     /--browser .*'firefox' is invalid.*'wait' or the address of DevTools/,
   ],
+  [['bench', 'attention', '--backend', 'cuda'], /--backend .*'cuda' is invalid.*wasm, webgpu/],
+  [['bench', 'shapes', '--backend', 'webgpu'], /unknown option '--backend'/],
   [['bench', 'sparse', '--browser'], /unknown option '--browser'/],
   [['bench', 'memory', '--peers'], /unknown option '--peers'/],
 ])('%j is refused', async (words, message) => {

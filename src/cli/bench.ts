@@ -2,11 +2,12 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { openBrowser } from '../bench/browser/host';
 import { PAGE_PEER_NAMES } from '../bench/browser/rows';
 import { PATIENCE } from '../bench/measure';
-import type { BenchOptions } from '../bench/options';
-import { installPeers, PEER_NAMES } from '../bench/peers';
+import { BENCH_BACKENDS, type BenchOptions } from '../bench/options';
+import { installPeers, PEER_NAMES, peersSource } from '../bench/peers';
 import { MASK_NAMES } from '../bench/problem';
+import { PYTORCH_NAMES } from '../bench/pytorch';
 import type { BenchReport } from '../bench/report';
-import { runSuite } from '../bench/run';
+import { checkOptions, runSuite } from '../bench/run';
 import { runtimeOptions } from '../bench/runtimes';
 import type { Suite } from '../bench/suite';
 import { suites } from '../bench/suites';
@@ -29,6 +30,7 @@ const DEFAULTS: BenchOptions = {
   d: [],
   masks: [],
   heads: 8,
+  backend: 'wasm',
   threads: 1,
   simd: undefined,
   repeats: 9,
@@ -74,9 +76,8 @@ export function benchCommand(
 async function bench(suite: Suite, options: BenchOptions, files: Files): Promise<void> {
   // Over the progress bar, if there is one.
   const say = (line: string) => process.stderr.write(`${process.stderr.isTTY ? '\r\x1b[K' : ''}${line}\n`);
-  const namesOfPeers: readonly string[] = options.browser ? PAGE_PEER_NAMES : PEER_NAMES;
-  const wantsPeers = options.peers || options.only.some((name) => namesOfPeers.includes(name));
-  const peers = wantsPeers ? await installPeers(say) : undefined;
+  checkOptions(suite, options);
+  const peers = await findPeers(options, say);
   let latest = undefined as BenchReport | undefined;
   const keep = async (report: BenchReport) => {
     latest = report;
@@ -84,7 +85,7 @@ async function bench(suite: Suite, options: BenchOptions, files: Files): Promise
   };
   try {
     await withProgress(`bench ${suite.name}`, async (control) => {
-      const runtime = runtimeOptions(options.threads, options.simd);
+      const runtime = runtimeOptions(options);
       const browser = options.browser
         ? await openBrowser(options.browser, { runtime, peers, say, ...control })
         : undefined;
@@ -98,6 +99,16 @@ async function bench(suite: Suite, options: BenchOptions, files: Files): Promise
     // What was measured before an interrupt or a failure is worth seeing too.
     if (latest) process.stdout.write(`${formatReport(latest)}\n`);
   }
+}
+
+/** The folder of the peers that are wanted, of which those from npm are installed if they are. */
+async function findPeers(
+  { peers, only, browser, backend }: BenchOptions,
+  say: (line: string) => void,
+): Promise<string | undefined> {
+  const names = (known: readonly string[]) => only.some((name) => known.includes(name));
+  if (backend === 'wasm' && (peers || names(browser ? PAGE_PEER_NAMES : PEER_NAMES))) return installPeers(say);
+  return peers || names(PYTORCH_NAMES) ? peersSource() : undefined;
 }
 
 async function writeReport(report: BenchReport, { json, html }: Files): Promise<void> {
@@ -118,6 +129,10 @@ function optionsOf(suite: Suite): Option[] {
       listOf(choice(MASK_NAMES)),
     ),
     heads: new Option('--heads <count>', 'heads').argParser(wholeNumber(1, 1024)),
+    backend: new Option(
+      '--backend <name>',
+      'where Saccade computes: webgpu is the GPU, which has rows of its own',
+    ).choices(BENCH_BACKENDS),
     threads: new Option('--threads <count>', 'threads').argParser(wholeNumber(1, 256)),
     simd: new Option('--simd <build>', "build of the kernels (default: the runtime's choice)").choices([
       'relaxed',
@@ -126,7 +141,7 @@ function optionsOf(suite: Suite): Option[] {
     repeats: new Option('--repeats <rounds>', 'interleaved rounds').argParser(wholeNumber(1, 1000)),
     limit: new Option('--limit <seconds>', 'longest call that is waited for').argParser(wholeNumber(1, 86_400)),
     calls: new Option('--calls <count>', 'calls in a row').argParser(wholeNumber(1, 1e9)),
-    peers: new Option('--peers', 'measure other systems too; installs them on first use'),
+    peers: new Option('--peers', 'measure other systems too; installs those from npm on first use'),
     browser: new Option(
       '--browser [address]',
       "in a browser: a headless Chromium; the one at a DevTools address; or 'wait' for one that you point at a page",

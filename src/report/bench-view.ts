@@ -3,7 +3,7 @@ import {
   type BenchReport,
   type BenchRow,
   formatGoal,
-  formatRejection,
+  formatRejections,
   INCOMPLETE,
   MEASURES,
   type MeasureName,
@@ -25,7 +25,7 @@ export function benchView({
   complete,
   notes = [],
 }: BenchReport): readonly Child[] {
-  const rejected = rows.filter(({ status }) => status !== 'ok');
+  const rejections = formatRejections(rows);
   const ways = new Map(rows.flatMap(({ label, how }) => (how === undefined ? [] : [[label, `${label}: ${how}`]])));
   const meanings = measures.map((measure) => `${MEASURES[measure].header}: ${meaning(measure, ratio)}`);
   return [
@@ -47,7 +47,7 @@ export function benchView({
         ]
       : []),
     section('Rows', sortableTable('Rows of a problem were measured in turns', columnsOf(measures, ratio, rows), rows)),
-    ...(rejected.length > 0 ? [section('Not measured', list(rejected.map(formatRejection)))] : []),
+    ...(rejections.length > 0 ? [section('Not measured', list(rejections))] : []),
     ...(ways.size > 0 ? [section('What the others compute with', list([...ways.values()]))] : []),
     section('What the columns mean', list(meanings)),
     section(

@@ -6,6 +6,7 @@ import { UnsupportedError } from '../../errors';
 import { describeMachine, type Machine } from '../../machine';
 import type { RuntimeOptions } from '../../runtime/runtime';
 import { packageRoot } from '../peers';
+import { IN_SOFTWARE } from '../report';
 import { connectedChromium, headlessChromium, type PageOpener, visitingBrowser } from './browsers';
 import type { PageFacts, QuestionName, Questions } from './protocol';
 import { type PageServer, type Served, startServer } from './server';
@@ -45,7 +46,6 @@ interface Settings {
 }
 
 const ON_GPU = 'On WebGPU a call lasts until one number of its result has been read back, whoever computes it.';
-const IN_SOFTWARE = 'The GPU is imitated by the processor: the numbers on WebGPU compare implementations, not GPUs.';
 
 /**
  * A headless Chromium if `where` is true, whatever browser comes to a page if it is `wait`, else the one whose DevTools

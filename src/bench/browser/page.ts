@@ -75,8 +75,10 @@ async function answerTo(question: QuestionName, ask: unknown): Promise<Answer | 
 }
 
 function openSaccade({ backend, threads, simd }: Opening, problem: Problem, inputs: Inputs): Promise<Session> {
-  const options: RuntimeOptions = backend === 'wasm' ? { backend, ...runtimeOptions(threads, simd) } : { backend };
-  return saccade(new Runtimes(), options).open({ problem, inputs }, never);
+  const options = runtimeOptions({ backend, threads, simd });
+  // As the peers' calls do on a GPU.
+  const readsBack = backend === 'webgpu';
+  return saccade(new Runtimes(), options, { readsBack }).open({ problem, inputs }, never);
 }
 
 async function openPeer(

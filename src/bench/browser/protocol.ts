@@ -1,16 +1,14 @@
 /** What the benchmark and a page that it has opened say to each other; the page answers one question at a time. */
 import type { Machine } from '../../machine';
 import type { RuntimeOptions } from '../../runtime/runtime';
+import type { BenchBackend } from '../options';
 import type { MaskName } from '../problem';
-
-/** What a page computes on. */
-export type PageBackend = 'wasm' | 'webgpu';
 
 /** What a page is asked to make ready: Saccade or a peer, and a problem, whose inputs it makes itself. */
 export interface Opening {
   /** The peer's module; undefined for Saccade itself. */
   readonly peer?: string | undefined;
-  readonly backend: PageBackend;
+  readonly backend: BenchBackend;
   readonly threads: number;
   /** Which build of Saccade's wasm kernels; default: the runtime's choice. */
   readonly simd?: RuntimeOptions['simd'] | undefined;

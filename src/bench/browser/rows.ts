@@ -1,21 +1,19 @@
 /** The rows of attention in a browser: Saccade and its peers, on WebAssembly and on WebGPU. */
-import type { BenchOptions } from '../options';
+import { BENCH_BACKENDS, type BenchBackend, type BenchOptions } from '../options';
 import type { PeerInfo } from '../peers';
 import { type MaskName, optionsOf, type Problem } from '../problem';
 import type { Goal } from '../report';
 import type { PlannedRow } from '../suite';
 import { inPage } from './contender';
 import type { BrowserHost } from './host';
-import type { PageBackend } from './protocol';
 
-const BACKENDS = { wasm: 'WebAssembly', webgpu: 'WebGPU' } as const satisfies Record<PageBackend, string>;
-const BACKEND_NAMES = Object.keys(BACKENDS) as PageBackend[];
+const LABELS = { wasm: 'WebAssembly', webgpu: 'WebGPU' } as const satisfies Record<BenchBackend, string>;
 
 interface PagePeer extends PeerInfo {
   /** Its rows' names, before the backend's. */
   readonly name: string;
   /** Default: all. */
-  readonly backends?: readonly PageBackend[];
+  readonly backends?: readonly BenchBackend[];
 }
 
 /** By the module of `peers/` that runs in pages. */
@@ -44,10 +42,10 @@ const PAGE_PEERS: Readonly<Record<string, PagePeer>> = {
 };
 
 /** Names of the peers' rows. */
-export const PAGE_PEER_NAMES = BACKEND_NAMES.flatMap((backend) =>
+export const PAGE_PEER_NAMES = BENCH_BACKENDS.flatMap((backend) =>
   peersOn(backend).map(([, { name }]) => `${name}-${backend}`),
 );
-export const PAGE_ROW_NAMES = [...BACKEND_NAMES.map((backend) => `saccade-${backend}`), ...PAGE_PEER_NAMES];
+export const PAGE_ROW_NAMES = [...BENCH_BACKENDS.map((backend) => `saccade-${backend}`), ...PAGE_PEER_NAMES];
 
 const FASTER: Goal = { measure: 'ratio', atLeast: 1.5 };
 /** That there is a result at all, a right one: others hold every score at once. */
@@ -71,10 +69,10 @@ export function pageGroups(
   { threads, simd, peers }: Pick<BenchOptions, 'threads' | 'simd' | 'peers'>,
 ): PlannedRow[][] {
   const { n, d, mask } = problem;
-  return BACKEND_NAMES.map((backend) => {
+  return BENCH_BACKENDS.map((backend) => {
     const row = (name: string, label: string, peer?: string): PlannedRow => ({
       name: `${name}-${backend}`,
-      label: `${label}, ${BACKENDS[backend]}`,
+      label: `${label}, ${LABELS[backend]}`,
       contender: inPage(host, `${name}-${backend}`, { peer, backend, threads, simd }),
       problem,
       hasPeak: false,
@@ -92,7 +90,7 @@ export function pageGroups(
 }
 
 /** The peers' modules that know a backend and, if one is given, a mask. */
-function peersOn(backend: PageBackend, mask?: MaskName): [string, PagePeer][] {
+function peersOn(backend: BenchBackend, mask?: MaskName): [string, PagePeer][] {
   return Object.entries(PAGE_PEERS).filter(
     ([, { backends, masks }]) =>
       (backends?.includes(backend) ?? true) && (mask === undefined || (masks?.includes(mask) ?? true)),

@@ -1,10 +1,12 @@
 import { availableParallelism } from 'node:os';
 import { PAGE_ROW_NAMES, pageGroups } from '../browser/rows';
 import type { Contender } from '../contender';
+import { GPU_ROW_NAMES, gpuRows } from '../gpu-rows';
 import { PATIENCE } from '../measure';
 import type { BenchOptions } from '../options';
 import { PEER_NAMES, PEERS, type PeerName, peer, peersFor } from '../peers';
 import { MASK_NAMES, optionsOf, type Problem, problemsOf } from '../problem';
+import { PYTORCH, pytorch } from '../pytorch';
 import type { Goal } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
@@ -12,6 +14,7 @@ import { type Context, type PlannedRow, timedSuite } from '../suite';
 
 const SACCADE = 'saccade';
 const ONE_THREAD = 'saccade-1-thread';
+const PYTORCH_ROW = 'pytorch';
 
 /** By contender, n and mask, at d = 64. */
 const GOALS: Readonly<Record<string, Goal>> = {
@@ -31,6 +34,7 @@ export const attentionSuite = timedSuite({
     d: [64, 128],
     masks: MASK_NAMES,
     heads: 8,
+    backend: 'wasm',
     threads: availableParallelism(),
     simd: undefined,
     repeats: 9,
@@ -40,18 +44,22 @@ export const attentionSuite = timedSuite({
     only: [],
   },
   ratio:
-    'time over that of Saccade with all threads, and in a browser over that of Saccade on the same backend: how many times faster Saccade is',
+    'time over that of Saccade with all threads, on a GPU in f32, in a browser on the same backend: how many times faster Saccade is',
   ratioOf: 'time',
-  names: ({ browser }) => (browser ? PAGE_ROW_NAMES : [SACCADE, ONE_THREAD, ...PEER_NAMES]),
+  names: ({ browser, backend }) => {
+    if (browser) return PAGE_ROW_NAMES;
+    return backend === 'webgpu' ? GPU_ROW_NAMES : [SACCADE, ONE_THREAD, ...PEER_NAMES, PYTORCH_ROW];
+  },
   groups: (context, options) =>
     problemsOf(options).flatMap((problem) =>
       context.browser
         ? pageGroups(context.browser, problem, { ...options, peers: context.peers !== undefined })
-        : [contenders(context, options, problem)],
+        : [(options.backend === 'webgpu' ? gpuRows : contenders)(context, options, problem)],
     ),
 });
 
-function contenders({ runtimes, peers }: Context, { threads, simd }: BenchOptions, problem: Problem): PlannedRow[] {
+function contenders({ runtimes, peers }: Context, options: BenchOptions, problem: Problem): PlannedRow[] {
+  const { threads, simd } = options;
   const { n, h, d, mask } = problem;
   const row = (name: string, label: string, contender: Contender): PlannedRow => ({
     name,
@@ -66,10 +74,14 @@ function contenders({ runtimes, peers }: Context, { threads, simd }: BenchOption
     const { label, how } = PEERS[name];
     return { ...row(name, label, peer(name, folder, threads)), how };
   };
-  const own = (count: number) => saccade(runtimes, runtimeOptions(count, simd));
+  const planPyTorch = (folder: string): PlannedRow => ({
+    ...row(PYTORCH_ROW, 'PyTorch', pytorch(PYTORCH_ROW, folder, options)),
+    how: PYTORCH[PYTORCH_ROW].how,
+  });
+  const own = (count: number) => saccade(runtimes, runtimeOptions({ threads: count, simd }));
   return [
     row(SACCADE, 'Saccade', own(threads)),
     ...(threads > 1 ? [row(ONE_THREAD, 'Saccade, 1 thread', own(1))] : []),
-    ...(peers ? peersFor(problem).map((name) => planPeer(name, peers)) : []),
+    ...(peers ? [...peersFor(problem).map((name) => planPeer(name, peers)), planPyTorch(peers)] : []),
   ];
 }

@@ -11,6 +11,7 @@ const TINY: BenchOptions = {
   d: [4],
   masks: ['causal'],
   heads: 1,
+  backend: 'wasm',
   threads: 2,
   simd: undefined,
   repeats: 2,

@@ -15,6 +15,7 @@ const TINY: BenchOptions = {
   d: [4],
   masks: ['causal'],
   heads: 2,
+  backend: 'wasm',
   threads: 2,
   simd: undefined,
   repeats: 1,

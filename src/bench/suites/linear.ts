@@ -60,7 +60,7 @@ function plan(
   { simd }: BenchOptions,
 ): PlannedRow {
   const problem: Problem = { n, h, d, mask: MASKS.causal, ...(operation && { operation }) };
-  return { name, label, goal, problem, simd, contender: saccade(runtimes, runtimeOptions(threads, simd)) };
+  return { name, label, goal, problem, simd, contender: saccade(runtimes, runtimeOptions({ threads, simd })) };
 }
 
 function groupsOf({ n, heads: h, threads }: BenchOptions): readonly (readonly Row[])[] {

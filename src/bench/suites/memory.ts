@@ -38,10 +38,10 @@ export const memorySuite: Suite = {
 };
 
 async function measureHere({ runtimes, signal }: Context, options: BenchOptions, problem: Problem): Promise<BenchRow> {
-  const { threads, simd } = options;
+  const { threads } = options;
   const inputs = inputsOf(problem);
   const control = signal ?? new AbortController().signal;
-  const session = await saccade(runtimes, runtimeOptions(threads, simd)).open({ problem, inputs }, control);
+  const session = await saccade(runtimes, runtimeOptions(options)).open({ problem, inputs }, control);
   try {
     const time = await session.time(1, control);
     const residentSet = await peakResidentSet();

@@ -42,8 +42,8 @@ export const overheadSuite: Suite = {
 
 async function measureProblem(context: Context, options: BenchOptions, problem: Problem): Promise<BenchRow[]> {
   const { runtimes, signal = new AbortController().signal, onProgress } = context;
-  const { threads, simd, only, calls, repeats } = options;
-  const settings = runtimeOptions(threads, simd);
+  const { threads, only, calls, repeats } = options;
+  const settings = runtimeOptions(options);
   const inputs = inputsOf(problem);
   const session = await saccade(runtimes, settings).open({ problem, inputs }, signal);
   const row = (name: string, label: string, measures: BenchRow['measures'], goal: Goal): BenchRow => {

@@ -17,7 +17,7 @@ export const shapesSuite = timedSuite({
   ratioOf: 'rate',
   names: () => [...ODD.d.map((d) => `d=${d}`), ...ODD.n.map((n) => `n=${n}`)],
   groups({ runtimes }, { heads, threads, simd }) {
-    const contender = saccade(runtimes, runtimeOptions(threads, simd));
+    const contender = saccade(runtimes, runtimeOptions({ threads, simd }));
     const row = (name: string, n: number, d: number): PlannedRow => {
       const problem: Problem = { n, h: heads, d, mask: MASKS.full };
       return { name, label: name.replace('=', ' = '), contender, problem, simd };

@@ -19,6 +19,7 @@ const TINY: BenchOptions = {
   d: [4],
   masks: ['causal'],
   heads: 1,
+  backend: 'wasm',
   threads: 1,
   simd: undefined,
   repeats: 2,

@@ -138,7 +138,7 @@ function ownRow({ runtimes }: Context, { n, threads, simd }: BenchOptions, probl
   return {
     name: problem.mask.name,
     problem,
-    contender: saccade(runtimes, runtimeOptions(threads, simd)),
+    contender: saccade(runtimes, runtimeOptions({ threads, simd })),
     simd,
     known: { visited },
     goal: { measure: 'ratio', atMost: 1.15 * visited + 0.01 } as Goal,

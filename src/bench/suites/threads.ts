@@ -29,7 +29,7 @@ export const threadsSuite = timedSuite({
       counts(threads).map((count) => ({
         name: nameOf(count),
         label: count === 1 ? '1 thread' : `${count} threads`,
-        contender: saccade(runtimes, runtimeOptions(count, simd)),
+        contender: saccade(runtimes, runtimeOptions({ threads: count, simd })),
         problem,
         simd,
         narrow: optionsOf(problem),

@@ -1,0 +1,166 @@
+/** A process that runs a peer, so that none of them can take the benchmark down, and what it is asked. */
+import type { ChildProcess } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { freemem, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { UnsupportedError } from '../errors';
+import type { Band } from '../masks/band';
+import type { Session, Task } from './contender';
+import type { Problem } from './problem';
+
+/** Of the memory that is free, the share that a peer may take before it is stopped. */
+const MEMORY_SHARE = 0.75;
+
+/** Bytes that a peer may take now. */
+export const memoryLimit = (): number => Math.floor(freemem() * MEMORY_SHARE);
+
+interface Reply {
+  readonly id: number;
+  readonly value?: unknown;
+  readonly error?: string;
+}
+
+const running = new Set<PeerProcess>();
+process.on('exit', () => {
+  for (const child of running) child.kill();
+});
+
+/** A child process that answers one question at a time: by messages if it is Node's, else in lines of JSON. */
+export class PeerProcess {
+  #child: ChildProcess;
+  #asked = 0;
+  #stderr = '';
+  /** Takes the next reply. */
+  #answer: (reply: Reply) => void = () => {};
+  /** Why it ended, once it has. */
+  #end?: Error;
+
+  constructor(child: ChildProcess) {
+    this.#child = child;
+    child.stderr?.on('data', (text) => {
+      this.#stderr = (this.#stderr + text).slice(-2000);
+    });
+    running.add(this);
+    child.once('close', (code, by) => {
+      running.delete(this);
+      this.#end ??= new Error(lastLine(this.#stderr) ?? `its process ended with ${by ?? `code ${code}`}`);
+    });
+    child.once('error', (error) => {
+      running.delete(this);
+      this.#end = error;
+    });
+    // A child that is ending cannot be written to; that it has ended is told by its own event.
+    child.stdin?.on('error', () => {});
+    child.on('message', (reply) => this.#answer(reply as Reply));
+    if (child.stdout) createInterface({ input: child.stdout }).on('line', (line) => this.#hear(line));
+  }
+
+  /** Kills the child if the signal aborts first: a computing child hears nothing else. */
+  ask<T>(question: string, parameters: object, signal: AbortSignal): Promise<T> {
+    const id = ++this.#asked;
+    const child = this.#child;
+    return new Promise<T>((resolve, reject) => {
+      const settle = (act: () => void) => {
+        signal.removeEventListener('abort', abort);
+        child.off('close', ended);
+        child.off('error', ended);
+        act();
+      };
+      this.#answer = (reply) => {
+        if (reply.id !== id) return;
+        settle(() => (reply.error === undefined ? resolve(reply.value as T) : reject(new Error(reply.error))));
+      };
+      const ended = () => settle(() => reject(this.#end));
+      const abort = () => {
+        this.kill();
+        settle(() => reject(signal.reason));
+      };
+      if (signal.aborted) return abort();
+      if (this.#end) return ended();
+      signal.addEventListener('abort', abort);
+      child.on('close', ended);
+      child.on('error', ended);
+      const asked = { id, question, ...parameters };
+      if (child.send) child.send(asked, () => {});
+      else child.stdin?.write(`${JSON.stringify(asked)}\n`);
+    });
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  #hear(line: string): void {
+    try {
+      this.#answer(JSON.parse(line) as Reply);
+    } catch {
+      const error = `it said '${line.slice(0, 100)}' in the place of an answer`;
+      this.#end ??= new Error(error);
+      this.#answer({ id: this.#asked, error });
+      this.kill();
+    }
+  }
+}
+
+/** Makes a peer ready for calls on a task; `setting` is what it is asked for. The process ends with the session. */
+export async function openPeer(
+  process: PeerProcess,
+  { problem, inputs }: Task,
+  setting: object,
+  signal: AbortSignal,
+): Promise<Session> {
+  try {
+    const { threads, label } = await process.ask<Pick<Session, 'threads' | 'label'>>('open', setting, signal);
+    // By files: cheaper for the child than messages of 100 MB.
+    await withFile(async (path) => {
+      const { n, h, d } = problem;
+      const arrays = [inputs.q, inputs.k, inputs.v];
+      await writeFile(
+        path,
+        arrays.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)),
+      );
+      await process.ask('prepare', { inputs: path, n, h, d, ...reachOf(problem) }, signal);
+    });
+    return {
+      threads,
+      label,
+      time: (calls, signal) => process.ask<number>('run', { calls }, signal),
+      result: (signal) =>
+        withFile(async (path) => {
+          await process.ask('result', { path }, signal);
+          return new Float32Array(Uint8Array.from(await readFile(path)).buffer);
+        }),
+      memory: async (signal) => (await process.ask<number | null>('memory', {}, signal)) ?? undefined,
+      close: () => process.kill(),
+    };
+  } catch (error) {
+    process.kill();
+    throw error;
+  }
+}
+
+/** How peers are told the mask. */
+function reachOf({ mask, h, g = h, backward = false }: Problem): Pick<Band, 'left' | 'right'> {
+  if (!('left' in mask && 'right' in mask) || g !== h || backward) {
+    throw new UnsupportedError(`peers are asked for forward passes of bands on equal heads only, got ${mask.name}`);
+  }
+  const { left, right } = mask as Band;
+  return { left, right };
+}
+
+/** The last line of an error's text that says what happened, without the stack and what Node adds. */
+function lastLine(stderr: string): string | undefined {
+  const lines = stderr.split('\n').map((line) => line.trim());
+  return lines.filter((line) => /error|memory/i.test(line) && !line.startsWith('at ')).at(-1);
+}
+
+/** Gives `work` a place for a file, which is gone afterwards. */
+async function withFile<T>(work: (path: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'saccade-bench-'));
+  try {
+    return await work(join(folder, 'numbers.f32'));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}

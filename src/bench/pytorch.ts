@@ -1,0 +1,45 @@
+/** PyTorch, of the machine's own Python: the one peer that no package manager of Node's can install. */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { UnsupportedError } from '../errors';
+import type { Contender } from './contender';
+import type { BenchBackend } from './options';
+import { memoryLimit, openPeer, PeerProcess } from './peer-process';
+
+/** Its rows by name. */
+export const PYTORCH = {
+  pytorch: { dtype: 'f32', how: 'native code: scaled_dot_product_attention in f32, on GPUs without TF32' },
+  'pytorch-f16': {
+    dtype: 'f16',
+    how: 'native code: scaled_dot_product_attention in f16, by the kernel that it chooses',
+  },
+} as const;
+export type PyTorchName = keyof typeof PYTORCH;
+export const PYTORCH_NAMES = Object.keys(PYTORCH) as PyTorchName[];
+
+interface Setting {
+  /** Beside wasm it computes on the processor, beside webgpu on the GPU that CUDA or ROCm has, if there is one. */
+  readonly backend: BenchBackend;
+  readonly threads: number;
+}
+
+/** `folder` is where `pytorch.py` is. SACCADE_PYTHON names another Python than `python3`. */
+export function pytorch(name: PyTorchName, folder: string, { backend, threads }: Setting): Contender {
+  const { dtype } = PYTORCH[name];
+  return {
+    name,
+    async open(task, signal) {
+      const python = process.env.SACCADE_PYTHON || 'python3';
+      // Its threads share the work already; those of OpenBLAS beside them only wait for each other.
+      const env = { OPENBLAS_NUM_THREADS: '1', ...process.env };
+      const child = new PeerProcess(spawn(python, [join(folder, 'pytorch.py')], { env, stdio: 'pipe' }));
+      const setting = { backend, threads, dtype, limit: memoryLimit() };
+      return openPeer(child, task, setting, signal).catch((error) => {
+        if (error.code !== 'ENOENT' && error.code !== 'EACCES') throw error;
+        throw new UnsupportedError(
+          `'${python}' cannot be run (${error.code}): install Python and PyTorch, or name a Python that has it in SACCADE_PYTHON`,
+        );
+      });
+    },
+  };
+}
