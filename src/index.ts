@@ -23,6 +23,7 @@ export {
   lightningDecays,
   type Schedule as LightningSchedule,
 } from './methods/linear/lightning-attention/schedules';
+export { seaPositions } from './methods/linear/performer/sea';
 export { findMethod, methods } from './methods/registry';
 export {
   type AttentionInputs,

@@ -6,7 +6,7 @@ import { ShapeError } from '../errors';
 import { checkOptions } from '../ops/check';
 import { checkContiguous, checkFloat32 } from '../ops/float32';
 import type { Control } from '../runtime/backend';
-import { formatShape, sameShape } from '../tensor/shape';
+import { formatShape, type Shape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 
 export type FeatureOptions = Pick<Control, 'signal'>;
@@ -25,12 +25,12 @@ export interface FeatureMap {
   backward(x: Tensor, gradPhi: Tensor, options?: FeatureOptions): Promise<Tensor<'f32'>>;
 }
 
-/** The same over rows: x [r, d], phi(x) [r, features(d)], already checked. */
+/** The same over rows: x [r, d], phi(x) [r, features(d)], already checked; `shape` is that of the x that was given. */
 interface Definition {
   readonly name: string;
   features(d: number): number;
-  forward(x: Tensor, options: FeatureOptions): Promise<Tensor<'f32'>>;
-  backward(x: Tensor, gradPhi: Tensor, options: FeatureOptions): Promise<Tensor<'f32'>>;
+  forward(x: Tensor, options: FeatureOptions, shape: Shape): Promise<Tensor<'f32'>>;
+  backward(x: Tensor, gradPhi: Tensor, options: FeatureOptions, shape: Shape): Promise<Tensor<'f32'>>;
 }
 
 /** A map from what it does to rows. */
@@ -55,14 +55,14 @@ export function defineFeatureMap({ name, features, forward, backward }: Definiti
     async forward(x, options = {}) {
       const shape = check({ x }, options);
       using rows = x.reshape([-1, x.shape.at(-1) as number]);
-      using phi = await forward(rows, options);
+      using phi = await forward(rows, options, x.shape);
       return phi.reshape(shape);
     },
     async backward(x, gradPhi, options = {}) {
       const shape = check({ x, gradPhi }, options);
       using rows = x.reshape([-1, x.shape.at(-1) as number]);
       using gradRows = gradPhi.reshape([-1, shape.at(-1) as number]);
-      using gradX = await backward(rows, gradRows, options);
+      using gradX = await backward(rows, gradRows, options, x.shape);
       return gradX.reshape(x.shape);
     },
   };

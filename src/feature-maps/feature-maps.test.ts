@@ -96,6 +96,29 @@ describeOnBackends('feature maps', (runtime) => {
     }
   });
 
+  test('of each head the largest feature of all tokens is the unit, and other heads do not matter', async () => {
+    const [d, m] = [4, 6];
+    const options = { dimension: d, features: m, seed: 1 };
+    const shape = [2, 5, 3, d];
+    // Of the heads of both batches one is so much longer that the others would vanish beside it, or it beside them.
+    const values = normal(2 * 5 * 3 * d, 3).map((value, at) => value * (Math.floor(at / d) % 3 === 1 ? 20 : 0.5));
+    const exponents = rowsOf(values, d).map((row) => positiveExponents(options)(row));
+    const headOf = (row: number) => Math.floor(row / 15) * 3 + (row % 3);
+    const largest = (head: number) => Math.max(...exponents.filter((_, row) => headOf(row) === head).flat());
+    using x = runtime().tensor(values, shape);
+    using phi = await maps.positive({ ...options, stabilise: 'heads' }).forward(x);
+    const expected = exponents.flatMap((row, at) =>
+      row.map((value) => Math.exp(value - largest(headOf(at))) / Math.sqrt(m)),
+    );
+    expectClose(await phi.read(), expected, 1e-3);
+    using flat = x.reshape([30, d]);
+    await expectRefusal(
+      runtime(),
+      () => maps.positive({ ...options, stabilise: 'heads' }).forward(flat),
+      'x must have shape [..., tokens, heads, d] with stabilise heads, got [30, 4]',
+    );
+  });
+
   test('gradients of stabilised features are right for a loss that no factor changes', async () => {
     const [d, m] = [4, 6];
     const options = { dimension: d, features: m, seed: 1 };
@@ -106,15 +129,15 @@ describeOnBackends('feature maps', (runtime) => {
       return [sum(phi.map((value, i) => c[i]! * value)) / sum(phi)];
     };
     const row = [...normal(d, 2)];
-    using x = runtime().tensor(row, [1, d]);
-    for (const stabilise of ['rows', 'all'] as const) {
+    using x = runtime().tensor(row, [1, 1, d]);
+    for (const stabilise of ['rows', 'heads', 'all'] as const) {
       const map = maps.positive({ ...options, stabilise });
       using phi = await map.forward(x);
       const values = [...(await phi.read())];
       const value = sum(values.map((each, i) => c[i]! * each)) / sum(values);
       using gradPhi = runtime().tensor(
         c.map((each) => (each - value) / sum(values)),
-        [1, m],
+        [1, 1, m],
       );
       using gradX = await map.backward(x, gradPhi);
       expectNear(await gradX.read(), differences(loss, row, [1]));
@@ -193,7 +216,7 @@ describe('options of feature maps', () => {
     [
       'unknown stabilisers',
       () => maps.positive({ ...drawn, stabilise: 'keys' as 'all' }),
-      'stabilise must be none, rows or all, got keys',
+      'stabilise must be none, rows, heads or all, got keys',
     ],
     ['unknown options', () => maps.positive({ ...drawn, count: 1 } as typeof drawn), "positive has no option 'count'"],
     ['an exponent of 0', () => maps.power(0), 'exponent must be an integer from 1 to 64, got 0'],

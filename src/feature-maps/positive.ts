@@ -1,21 +1,24 @@
-import { ParameterError } from '../errors';
+import { ParameterError, ShapeError } from '../errors';
 import { checkOptions } from '../ops/check';
 import { add, exp, multiply, subtract } from '../ops/elementwise';
 import { maxRows, sumRows } from '../ops/rows';
+import { formatShape, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { checkRandomOptions, drawDirections, featuresDrawn, RANDOM_OPTIONS, type RandomFeatureOptions } from './draw';
 import { defineFeatureMap, type FeatureMap, type FeatureOptions } from './feature-map';
+import { largestOfHeads } from './heads';
 import { project, projectBackward } from './project';
 
 export interface PositiveOptions extends RandomFeatureOptions {
   /** Half as many directions w as features (an even number), each with its opposite -w, which vary less. Default false. */
   readonly antithetic?: boolean | undefined;
   /**
-   * Keeps exponents out of float32's overflow by a factor that makes the largest feature of each row ('rows') or of the
-   * whole tensor ('all') m^-1/2. Normalised attention does not depend on such factors: of rows for queries, of all for keys.
-   * `backward` takes the factor as a constant, which is exact for a loss that does not depend on it. Default 'none'.
+   * Keeps exponents out of float32's overflow by a factor that makes the largest feature of each row ('rows'), of each
+   * head of each x [tokens, heads, d] ('heads') or of the whole tensor ('all') m^-1/2. Normalised attention does not depend
+   * on such factors: of rows for queries, of heads for keys. `backward` takes the factor as a constant, which is exact for
+   * a loss that does not depend on it. Default 'none'.
    */
-  readonly stabilise?: 'none' | 'rows' | 'all' | undefined;
+  readonly stabilise?: 'none' | 'rows' | 'heads' | 'all' | undefined;
 }
 
 /**
@@ -36,20 +39,22 @@ export function positive(options: PositiveOptions): FeatureMap {
   if (typeof antithetic !== 'boolean') throw new ParameterError(`antithetic must be true or false, got ${antithetic}`);
   if (antithetic && features % 2 !== 0)
     throw new ParameterError(`features must be even with antithetic: true, got ${features}`);
-  if (!['none', 'rows', 'all'].includes(stabilise))
-    throw new ParameterError(`stabilise must be none, rows or all, got ${stabilise}`);
+  if (!['none', 'rows', 'heads', 'all'].includes(stabilise))
+    throw new ParameterError(`stabilise must be none, rows, heads or all, got ${stabilise}`);
   const directions = antithetic
     ? withOpposites(drawDirections(features / 2, options))
     : drawDirections(features, options);
 
-  async function forward(x: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
+  async function forward(x: Tensor, control: FeatureOptions, shape: Shape): Promise<Tensor<'f32'>> {
+    if (stabilise === 'heads' && shape.length < 3)
+      throw new ShapeError(`x must have shape [..., tokens, heads, d] with stabilise heads, got ${formatShape(shape)}`);
     using along = await project(x, directions, control);
-    using offsets = await offsetsOf(x, along, control);
+    using offsets = await offsetsOf(x, along, control, shape);
     using exponents = await subtract(along, offsets, control);
     return await exp(exponents, control);
   }
   /** What each row's exponents lose, [r, 1]: |x|^2 / 2, the largest exponent where it is taken out, and ln(m) / 2. */
-  async function offsetsOf(x: Tensor, along: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
+  async function offsetsOf(x: Tensor, along: Tensor, control: FeatureOptions, shape: Shape): Promise<Tensor<'f32'>> {
     using constant = x.runtime.tensor([Math.log(features) / 2], []);
     if (stabilise === 'rows') {
       using largest = await maxRows(along, control);
@@ -57,7 +62,8 @@ export function positive(options: PositiveOptions): FeatureMap {
     }
     using halves = await halfSquares(x, control);
     if (stabilise === 'none') return await add(halves, constant, control);
-    using largest = await largestOf(along, halves, control);
+    using exponents = await largestExponents(along, halves, control);
+    using largest = await (stabilise === 'heads' ? largestOfHeads(exponents, shape) : largestOf(exponents, control));
     using cost = await add(halves, largest, control);
     return await add(cost, constant, control);
   }
@@ -65,8 +71,8 @@ export function positive(options: PositiveOptions): FeatureMap {
     name: 'positive',
     features: featuresDrawn('positive', options),
     forward,
-    async backward(x, gradPhi, control) {
-      using phi = await forward(x, control);
+    async backward(x, gradPhi, control, shape) {
+      using phi = await forward(x, control, shape);
       using gradExponents = await multiply(phi, gradPhi, control);
       using byProjection = await projectBackward(gradExponents, directions, control);
       using sums = await sumRows(gradExponents, control);
@@ -84,10 +90,14 @@ async function halfSquares(x: Tensor, control: FeatureOptions): Promise<Tensor<'
   return await multiply(sums, half, control);
 }
 
-/** The largest of all exponents along - halves, []. */
-async function largestOf(along: Tensor, halves: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
+/** The largest exponent along - halves of each row, [r, 1]. */
+async function largestExponents(along: Tensor, halves: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
   using tops = await maxRows(along, control);
-  using exponents = await subtract(tops, halves, control);
+  return await subtract(tops, halves, control);
+}
+
+/** The largest of all, []. */
+async function largestOf(exponents: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
   using row = exponents.reshape([1, -1]);
   using largest = await maxRows(row, control);
   return largest.reshape([]);

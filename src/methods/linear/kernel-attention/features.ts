@@ -1,4 +1,5 @@
 /** The features of queries and keys, on the tensors' own runtime. */
+import { largestOfHeads } from '../../../feature-maps/heads';
 import { add, exp, multiply, subtract } from '../../../ops/elementwise';
 import { matmul } from '../../../ops/matmul';
 import { rmsNorm, rmsNormBackward } from '../../../ops/rms-norm';
@@ -43,7 +44,7 @@ export async function featuresOf(
     const plain = await own(add(halves, await number(Math.log(f) / 2), control));
     if (norm === 'none') return plain;
     const largest = await own(maxRows(along, control));
-    return own(add(plain, of === 'queries' ? largest : await own(largestOfHeads(largest, x)), control));
+    return own(add(plain, of === 'queries' ? largest : await own(largestOfHeads(largest, x.shape)), control));
   }
   async function finish(): Promise<Tensor> {
     if (norm === 'none') return exponentials;
@@ -74,19 +75,4 @@ export async function featuresOf(
     const sums = await own(sumRows(gradExponents, control));
     return own(multiply(rows, await own(multiply(sums, await number(1 / Math.sqrt(d)), control)), control));
   }
-}
-
-/** Of maxima of rows [b tokens heads, 1] the largest of all tokens of the same head; few numbers, so on the host. */
-async function largestOfHeads(maxima: Tensor, x: Tensor): Promise<Tensor<'f32'>> {
-  const [b, tokens, heads] = x.shape as [number, number, number];
-  const values = Float32Array.from(await maxima.read());
-  const headOf = (row: number) => Math.floor(row / (tokens * heads)) * heads + (row % heads);
-  const largest = new Float32Array(b * heads).fill(Number.NEGATIVE_INFINITY);
-  values.forEach((value, row) => {
-    largest[headOf(row)] = Math.max(largest[headOf(row)] as number, value);
-  });
-  return x.runtime.tensor(
-    values.map((_, row) => largest[headOf(row)] as number),
-    [values.length, 1],
-  );
 }

@@ -4,8 +4,8 @@
  * Source: Choromanski et al. 2020, arXiv 2009.14794.
  */
 import * as valibot from 'valibot';
-import { type FeatureMap, type FeatureOptions, positive } from '../../../feature-maps';
-import { multiply } from '../../../ops/elementwise';
+import { arcCosine, type FeatureMap, type FeatureOptions, positive } from '../../../feature-maps';
+import { add, multiply } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
 import { bindShapes } from '../../../tensor/shape';
@@ -14,7 +14,7 @@ import { defineMethod } from '../../define';
 import { causal, float32, scale } from '../../schema';
 import { linearWeights } from '../../weights';
 import { featuresOf, reference } from './reference';
-import { drawOf, factorsOf, MOST_FEATURES, type PerformerParams } from './settings';
+import { drawOf, FLOOR, factorsOf, KERNELS, MOST_FEATURES, type PerformerParams } from './settings';
 
 export const performer = defineMethod({
   name: 'performer',
@@ -32,6 +32,13 @@ export const performer = defineMethod({
         valibot.maxValue(MOST_FEATURES),
         valibot.description(`random features of a query or key; else d ln d, from 1 to ${MOST_FEATURES}`),
       ),
+    ),
+    kernel: valibot.optional(
+      valibot.pipe(
+        valibot.picklist(KERNELS),
+        valibot.description('softmax estimates exponentials of scores; relu is a kernel of its own, for SEA'),
+      ),
+      'softmax',
     ),
     orthogonal: valibot.optional(
       valibot.pipe(valibot.boolean(), valibot.description('directions at right angles, which vary less')),
@@ -115,9 +122,25 @@ function mapsOf(
   const { d } = bindShapes(performer.inputs, { q: inputs.q.shape, k: inputs.k.shape, v: inputs.v.shape });
   const draw = drawOf(params, d as number);
   const factors = factorsOf(params, d as number);
+  if (params.kernel === 'relu') {
+    const map = raised(arcCosine({ ...draw, degree: 1 }), FLOOR * Math.sqrt(2 / draw.features));
+    return { q: ofMultiples(factors.q, map), k: ofMultiples(factors.k, map) };
+  }
   return {
     q: ofMultiples(factors.q, positive({ ...draw, stabilise: 'rows' })),
-    k: ofMultiples(factors.k, positive({ ...draw, stabilise: 'all' })),
+    k: ofMultiples(factors.k, positive({ ...draw, stabilise: 'heads' })),
+  };
+}
+
+/** phi(x) + by. */
+function raised(map: FeatureMap, by: number): FeatureMap {
+  return {
+    ...map,
+    async forward(x, options = {}) {
+      using phi = await map.forward(x, options);
+      using constant = x.runtime.tensor([by], []);
+      return await add(phi, constant, options);
+    },
   };
 }
 

@@ -9,6 +9,7 @@ import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { findMethod } from '../../registry';
 import { performer } from '.';
+import { compressedTopK, seaPositions } from './sea';
 
 const cases = fc
   .record({
@@ -17,6 +18,7 @@ const cases = fc
     params: fc.record(
       {
         features: fc.integer({ min: 1, max: 24 }),
+        kernel: fc.constantFrom('softmax' as const, 'relu' as const),
         orthogonal: fc.boolean(),
         seed: fc.integer({ min: 0, max: 9 }),
         causal: fc.boolean(),
@@ -28,7 +30,11 @@ const cases = fc
   })
   .map(({ extents: { b, n, g, h, d, e }, m, params }) => {
     const keys = params.causal ? n : m;
-    return { q: [b, n, h, d], k: [b, keys, g, d], v: [b, keys, g, e], params };
+    // Where all of a few features are at the floor, denominators are tiny and gradients nothing but rounding. Inputs are
+    // of seeds below 10: directions drawn from the same would stand at right angles to them, where relu has its kink.
+    const { features = 0, seed = 0 } = params;
+    const relu = params.kernel === 'relu' && { features: 20 + features, seed: 10 + seed };
+    return { q: [b, n, h, d], k: [b, keys, g, d], v: [b, keys, g, e], params: { ...params, ...relu } };
   });
 
 describeMethod(performer, cases, 25);
@@ -110,7 +116,11 @@ describe('the reference', () => {
   });
 
   test('gradients are those of finite differences', () => {
-    for (const params of [{ features: 6 }, { features: 6, causal: true, scale: -0.3 }]) {
+    for (const params of [
+      { features: 6 },
+      { features: 6, causal: true, scale: -0.3 },
+      { features: 6, causal: true, kernel: 'relu' },
+    ]) {
       const inputs = inputsOf(5, 1);
       const gradOut = random([1, 5, 2, 3], 7);
       const grads = referenceOf(inputs, params, gradOut);
@@ -142,6 +152,20 @@ describeOnBackends('performer', (runtime) => {
     });
   });
 
+  test('heads whose keys are much longer than those of others do not silence these', async () => {
+    const { q, k, v } = inputsOf(6, 1);
+    const apart = hostTensor(
+      Float32Array.from(k.data as Float64Array, (x, at) => x * (Math.floor(at / 8) % 2 === 1 ? 12 : 0.1)),
+      k.shape,
+    );
+    const host = { q, k: apart, v };
+    await runtime().scope(async () => {
+      const tensors = [q, apart, v].map((x) => runtime().tensor(Float32Array.from(x.data as Float64Array), x.shape));
+      const { out } = await performer.forward({ q: tensors[0]!, k: tensors[1]!, v: tensors[2]! }, performer.parse({}));
+      expect(relativeError(await out!.toHost(), referenceOf(host, {}).out as HostTensor)).toBeLessThan(1e-3);
+    });
+  });
+
   test('refuses inputs that do not fit, by name, and frees everything', async () => {
     using x = runtime().random([1, 3, 2, 4]);
     using longer = runtime().random([1, 5, 2, 4]);
@@ -162,10 +186,57 @@ test.each([
   [{ epsilon: -1 }, 'param epsilon of performer: expected finite number >= 0, got -1'],
   [{ epsilon: Number.POSITIVE_INFINITY }, 'param epsilon of performer: expected finite number >= 0, got Infinity'],
   [{ seed: 0.5 }, 'param seed of performer: expected integer'],
-  [{ redraw: 1000 }, "performer has no param 'redraw': expected features, orthogonal, seed, causal, epsilon, scale"],
+  [
+    { redraw: 1000 },
+    "performer has no param 'redraw': expected features, kernel, orthogonal, seed, causal, epsilon, scale",
+  ],
+  [{ kernel: 'gelu' }, 'param kernel of performer: expected one of softmax, relu, got "gelu"'],
 ])('%j is refused by name', (params, message) => {
   expect(() => performer.parse(params)).toThrow(message);
   expect(() => performer.parse(params)).toThrow(ParameterError);
+});
+
+describe('as the estimator of SEA', () => {
+  test('positions are the identity stretched over the tokens', () => {
+    const rows = ({ data, shape }: HostTensor) =>
+      Array.from({ length: shape[1] as number }, (_, j) => [
+        ...toFloat64({ data, shape, dtype: 'f32' } as HostTensor).subarray(j * 3, j * 3 + 3),
+      ]);
+    expect(rows(seaPositions({ b: 1, m: 5, g: 1, width: 3 }))).toEqual([
+      [1, 0, 0],
+      [0.5, 0.5, 0],
+      [0, 1, 0],
+      [0, 0.5, 0.5],
+      [0, 0, 1],
+    ]);
+    const same = toFloat64(seaPositions({ b: 1, m: 4, g: 1, width: 4 }));
+    expect([...same]).toEqual(Array.from({ length: 16 }, (_, at) => Number(at % 5 === 0)));
+    expect([...toFloat64(seaPositions({ b: 2, m: 2, g: 2, width: 1 }))]).toEqual(new Array(8).fill(1));
+    expect([...toFloat64(seaPositions({ b: 1, m: 1, g: 1, width: 2 }))]).toEqual([1, 0]);
+    expect(() => seaPositions({ b: 1, m: 4, g: 1, width: 0 })).toThrow('width must be an integer >= 1, got 0');
+  });
+
+  test('maps are the weights, compressed', () => {
+    const { q, k } = inputsOf(9, 1);
+    const params = performer.parse({ features: 5 });
+    const positions = seaPositions({ b: 1, m: 9, g: 2, width: 4 });
+    const maps = toFloat64(performer.reference({ q, k, v: positions }, params).out as HostTensor);
+    const weights = performer.weights!({ q, k, v: positions }, params, [3])!.data.subarray(0, 9);
+    const total = weights.reduce((a, c) => a + c, 0);
+    const cells = toFloat64(positions);
+    const expected = [0, 1, 2, 3].map((c) => weights.reduce((a, w, j) => a + (w / total) * cells[j * 2 * 4 + c]!, 0));
+    expectClose(maps.subarray(3 * 8, 3 * 8 + 4), expected, 1e-12);
+  });
+
+  test('keys of the best cells', () => {
+    const weights = Float64Array.from([0.1, 0.1, 0, 0.3, 0.05, 0.05, 0.2, 0.2]);
+    // Cells of two keys: 0.2, 0.3, 0.1 and 0.4.
+    expect([...compressedTopK(weights, { cells: 4, keys: 2 })]).toEqual([0, 0, 0, 0, 0, 0, 1, 1]);
+    expect([...compressedTopK(weights, { cells: 4, keys: 4 })]).toEqual([0, 0, 1, 1, 0, 0, 1, 1]);
+    expect([...compressedTopK(weights, { cells: 4, keys: 8 })]).toEqual(new Array(8).fill(1));
+    // More cells than keys: as many cells as two keys fill on average, some of them empty.
+    expect([...compressedTopK(weights.subarray(0, 3), { cells: 6, keys: 1 })]).toEqual([1, 1, 0]);
+  });
 });
 
 test('cost counts maps, sums and state', () => {

@@ -1,14 +1,15 @@
 /** What `performer` computes, pair by pair in float64; only the random directions are those of the fast path. */
 import { drawDirections } from '../../../feature-maps/draw';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
-import { drawOf, factorsOf, type PerformerParams } from './settings';
+import { drawOf, FLOOR, factorsOf, type PerformerParams } from './settings';
 
 type Inputs = Readonly<Record<'q' | 'k' | 'v', HostTensor>>;
 type Result = HostTensor<'f64'> & { readonly data: Float64Array };
 
 /**
  * phi(x)_f = m^-1/2 exp(w_f x - |x|^2 / 2 - shift) for x = |scale|^1/2 q (negated if scale is) and x = |scale|^1/2 k. The
- * shift of a query makes its largest exponent 0, that of the keys the largest of all. Then
+ * shift of a query makes its largest exponent 0, that of the keys the largest of a head. With the kernel `relu` it is
+ * (2/m)^1/2 (max(w_f x, 0) + 1e-3). Then
  * out_i = sum_j a_ij v_j / (sum_j a_ij + epsilon) for a_ij = phi(q_i) . phi(k_j), j <= i if causal.
  * In gradients the shifts are constants; without epsilon nothing depends on them.
  */
@@ -25,7 +26,6 @@ export function reference(
   const values = toFloat64(v);
   const byOut = gradOut && toFloat64(gradOut);
   const [out, gradV] = [zeros([b, n, h, e]), zeros(v.shape)];
-  const shiftOfKeys = keys.exponents.reduce((a, c) => Math.max(a, c), Number.NEGATIVE_INFINITY);
   for (let row = 0; row < b * n * h; row++) {
     const batch = Math.floor(row / (n * h));
     const i = Math.floor(row / h) % n;
@@ -33,7 +33,7 @@ export function reference(
     const phiQ = queries.of(row, queries.largest(row));
     const seen = params.causal ? i + 1 : m;
     const rows = Array.from({ length: seen }, (_, j) => (batch * m + j) * g + group);
-    const phiK = rows.map((at) => keys.of(at, shiftOfKeys));
+    const phiK = rows.map((at) => keys.of(at, keys.largestOfHead(at)));
     const weights = phiK.map((phi) => dot(phiQ, phi));
     const denominator = weights.reduce((a, c) => a + c, params.epsilon);
     const result = out.data.subarray(row * e, (row + 1) * e);
@@ -59,12 +59,12 @@ export function reference(
 /** phi of the queries and keys, [b, n, h, features] and [b, m, g, features]. */
 export function featuresOf({ q, k }: Omit<Inputs, 'v'>, params: PerformerParams): Record<'q' | 'k', Result> {
   const factors = factorsOf(params, q.shape[3] as number);
-  return { q: new Features(q, factors.q, params).all('rows'), k: new Features(k, factors.k, params).all('one') };
+  return { q: new Features(q, factors.q, params).all('rows'), k: new Features(k, factors.k, params).all('heads') };
 }
 
 /** The features of the rows of a tensor, and its gradient. */
 class Features {
-  /** w_f x - |x|^2 / 2, [rows, features]. */
+  /** w_f x - |x|^2 / 2, with the kernel `relu` w_f x, [rows, features]. */
   readonly exponents: Float64Array;
   readonly gradient: Result;
   readonly #shape: readonly number[];
@@ -72,6 +72,8 @@ class Features {
   readonly #count: number;
   readonly #x: Float64Array;
   readonly #directions: Float64Array;
+  readonly #isRelu: boolean;
+  readonly #largest: readonly number[];
 
   constructor(
     tensor: HostTensor,
@@ -81,6 +83,7 @@ class Features {
     this.#shape = tensor.shape;
     this.#d = tensor.shape[3] as number;
     const draw = drawOf(params, this.#d);
+    this.#isRelu = params.kernel === 'relu';
     this.#count = draw.features;
     this.#directions = Float64Array.from(drawDirections(this.#count, draw));
     this.#x = toFloat64(tensor).map((value) => factor * value);
@@ -88,26 +91,36 @@ class Features {
     this.exponents = new Float64Array((this.#x.length / this.#d) * this.#count);
     this.exponents.forEach((_, at) => {
       const x = this.#row(Math.floor(at / this.#count));
-      this.exponents[at] = dot(this.#direction(at % this.#count), x) - dot(x, x) / 2;
+      this.exponents[at] = dot(this.#direction(at % this.#count), x) - (this.#isRelu ? 0 : dot(x, x) / 2);
     });
+    const largest: number[] = [];
+    for (let row = 0; row < this.#x.length / this.#d; row++)
+      largest[this.#headOf(row)] = Math.max(largest[this.#headOf(row)] ?? Number.NEGATIVE_INFINITY, this.largest(row));
+    this.#largest = largest;
   }
 
   largest(row: number): number {
     return Math.max(...this.exponents.subarray(row * this.#count, (row + 1) * this.#count));
   }
 
+  /** Of all rows of the row's batch and head. */
+  largestOfHead(row: number): number {
+    return this.#largest[this.#headOf(row)] as number;
+  }
+
   of(row: number, shift: number): Float64Array {
     const exponents = this.exponents.subarray(row * this.#count, (row + 1) * this.#count);
+    if (this.#isRelu) return exponents.map((value) => Math.sqrt(2 / this.#count) * (Math.max(0, value) + FLOOR));
     return exponents.map((value) => Math.exp(value - shift) / Math.sqrt(this.#count));
   }
 
-  /** All rows, each with a shift of its own or with one for all. */
-  all(shifts: 'rows' | 'one'): Result {
+  /** All rows, each with a shift of its own or with that of its head. */
+  all(shifts: 'rows' | 'heads'): Result {
     const rows = this.exponents.length / this.#count;
-    const largest = this.exponents.reduce((a, c) => Math.max(a, c), Number.NEGATIVE_INFINITY);
     const data = new Float64Array(this.exponents.length);
     for (let row = 0; row < rows; row++) {
-      data.set(this.of(row, shifts === 'one' ? largest : this.largest(row)), row * this.#count);
+      const shift = shifts === 'heads' ? this.largestOfHead(row) : this.largest(row);
+      data.set(this.of(row, shift), row * this.#count);
     }
     return { dtype: 'f64', shape: [...this.#shape.slice(0, 3), this.#count], data };
   }
@@ -116,10 +129,21 @@ class Features {
   addGradient(row: number, phi: Float64Array, gradPhi: Float64Array, weight: number): void {
     const into = this.gradient.data.subarray(row * this.#d, (row + 1) * this.#d);
     phi.forEach((value, f) => {
-      const byExponent = weight * (gradPhi[f] as number) * value * this.factor;
-      addTo(into, this.#direction(f), byExponent);
-      addTo(into, this.#row(row), -byExponent);
+      const byPhi = weight * (gradPhi[f] as number) * this.factor;
+      if (this.#isRelu) {
+        const isPositive = (this.exponents[row * this.#count + f] as number) > 0;
+        addTo(into, this.#direction(f), isPositive ? byPhi * Math.sqrt(2 / this.#count) : 0);
+        return;
+      }
+      addTo(into, this.#direction(f), byPhi * value);
+      addTo(into, this.#row(row), -byPhi * value);
     });
+  }
+
+  /** The number of its batch and head. */
+  #headOf(row: number): number {
+    const [, tokens, heads] = this.#shape as [number, number, number];
+    return Math.floor(row / (tokens * heads)) * heads + (row % heads);
   }
 
   #row(row: number): Float64Array {

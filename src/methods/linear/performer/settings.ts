@@ -1,7 +1,11 @@
 /** What follows from the params of `performer`. */
 import type { RandomFeatureOptions } from '../../../feature-maps';
 
+/** What products of features estimate: exp(q . k), or a kernel of its own that is cheaper and less precise. */
+export const KERNELS = ['softmax', 'relu'] as const;
+
 export interface PerformerParams {
+  readonly kernel: (typeof KERNELS)[number];
   readonly features?: number | undefined;
   readonly orthogonal: boolean;
   readonly seed: number;
@@ -9,6 +13,9 @@ export interface PerformerParams {
   readonly epsilon: number;
   readonly scale?: number | undefined;
 }
+
+/** Added to max(w x, 0) with the kernel `relu`, so that no query sees nothing. */
+export const FLOOR = 1e-3;
 
 /** As many as linear attention takes. */
 export const MOST_FEATURES = 256;

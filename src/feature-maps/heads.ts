@@ -1,0 +1,20 @@
+import type { Shape } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
+
+/**
+ * Of numbers of rows, [batches tokens heads, 1] for x [..., tokens, heads, d], the largest of all tokens of the same head,
+ * for each row. They are few beside what they belong to, so it is done on the host.
+ */
+export async function largestOfHeads(numbers: Tensor, shape: Shape): Promise<Tensor<'f32'>> {
+  const [tokens, heads] = shape.slice(-3, -1) as [number, number];
+  const values = Float32Array.from(await numbers.read());
+  const headOf = (row: number) => Math.floor(row / (tokens * heads)) * heads + (row % heads);
+  const largest = new Float32Array(values.length / tokens).fill(Number.NEGATIVE_INFINITY);
+  values.forEach((value, row) => {
+    largest[headOf(row)] = Math.max(largest[headOf(row)] as number, value);
+  });
+  return numbers.runtime.tensor(
+    values.map((_, row) => largest[headOf(row)] as number),
+    [values.length, 1],
+  );
+}
