@@ -8,7 +8,7 @@ import { memoryLimit, openPeer, PeerProcess } from './peer-process';
 
 /** Its rows by name. */
 export const PYTORCH = {
-  pytorch: { dtype: 'f32', how: 'native code: scaled_dot_product_attention in f32, on GPUs without TF32' },
+  pytorch: { dtype: 'f32', how: 'native code: scaled_dot_product_attention in f32, with TF32 turned off' },
   'pytorch-f16': {
     dtype: 'f16',
     how: 'native code: scaled_dot_product_attention in f16, by the kernel that it chooses',

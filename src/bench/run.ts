@@ -11,7 +11,7 @@ interface Settings extends Partial<Context> {
 }
 
 const ON_GPU =
-  'A GPU is given the calls of a sample in a row, which last until it has finished them all; those of PyTorch do, too.';
+  'A GPU is given the calls of a sample in a row, which last until it has finished them all, whoever computes them.';
 
 /** Throws for rows that the suite does not have and for options that do not go together. */
 export function checkOptions(suite: Suite, options: BenchOptions): void {

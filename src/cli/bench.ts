@@ -131,7 +131,7 @@ function optionsOf(suite: Suite): Option[] {
     heads: new Option('--heads <count>', 'heads').argParser(wholeNumber(1, 1024)),
     backend: new Option(
       '--backend <name>',
-      'where Saccade computes: webgpu is the GPU, which has rows of its own',
+      "where Saccade computes: webgpu is this machine's GPU, with rows of its own",
     ).choices(BENCH_BACKENDS),
     threads: new Option('--threads <count>', 'threads').argParser(wholeNumber(1, 256)),
     simd: new Option('--simd <build>', "build of the kernels (default: the runtime's choice)").choices([
@@ -141,7 +141,10 @@ function optionsOf(suite: Suite): Option[] {
     repeats: new Option('--repeats <rounds>', 'interleaved rounds').argParser(wholeNumber(1, 1000)),
     limit: new Option('--limit <seconds>', 'longest call that is waited for').argParser(wholeNumber(1, 86_400)),
     calls: new Option('--calls <count>', 'calls in a row').argParser(wholeNumber(1, 1e9)),
-    peers: new Option('--peers', 'measure other systems too; installs those from npm on first use'),
+    peers: new Option(
+      '--peers',
+      'measure other systems too: those from npm, installed on first use, and the PyTorch of python3 or SACCADE_PYTHON',
+    ),
     browser: new Option(
       '--browser [address]',
       "in a browser: a headless Chromium; the one at a DevTools address; or 'wait' for one that you point at a page",

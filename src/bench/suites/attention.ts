@@ -28,7 +28,8 @@ const GOALS: Readonly<Record<string, Goal>> = {
 
 export const attentionSuite = timedSuite({
   name: 'attention',
-  summary: 'exact attention by length, head dimension and mask, with all threads and one, and beside other systems',
+  summary:
+    'exact attention by length, head dimension and mask, with all threads and one or on the GPU, and beside other systems',
   defaults: {
     n: [256, 1024, 4096, 16384],
     d: [64, 128],
