@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import type { BenchReport, BenchRow } from '../src/bench/report';
 import { formatMachine } from '../src/machine';
+import { describeParams } from '../src/methods/params';
 import { methods } from '../src/methods/registry';
 import { formatPercent, formatRatio, formatTime } from '../src/report/format';
 
@@ -27,6 +28,16 @@ test('the tables in the README are those of docs/*.json and of the registry', as
   }
   await expect(current).toMatchFileSnapshot(`${root}/README.md`);
 });
+
+test.each(methods.map((method) => [method.name, method] as const))(
+  'the page of %s names its params and inputs',
+  async (_, method) => {
+    const { family, name, params, optional = {} } = method;
+    const page = await readFile(`${root}/src/methods/${family}/${name}/README.md`, 'utf8');
+    const names = [...describeParams(params).map((param) => param.name), ...Object.keys(optional)];
+    expect(names.filter((each) => !page.includes(`\`${each}\``))).toEqual([]);
+  },
+);
 
 async function reportOf(suite: string): Promise<BenchReport> {
   return JSON.parse(await readFile(`${root}/docs/bench-${suite}.json`, 'utf8'));
