@@ -8,6 +8,7 @@ import {
   dilated,
   documentIds,
   documents,
+  from,
   globalSliding,
   type Mask,
   neighborhood,
@@ -33,10 +34,34 @@ test.each<[name: string, mask: Mask, n: number, m: number, tile: number, counts:
   ['a global token and a window', globalSliding(64, 1), 1024, 1024, 128, [129854, 0, 34]],
   ['neighborhood', neighborhood({ grid: [32, 32], window: 7 }), 1024, 1024, 64, [50176, 0, 76]],
   ['causal, fewer queries', causal(), 256, 1024, 128, [229504, 13, 2]],
-])('%s: %i x %i', (_, mask, n, m, tile, [elements, full, partial]) => {
+  ['causal from the first key', from((_b, _h, q, k) => q >= k), 256, 1024, 128, [32896, 1, 2]],
+  ['block diffusion', blockDiffusion(256, 16), 512, 512, 64, [69632, 12, 12]],
+])('%s', (_, mask, n, m, tile, [elements, full, partial]) => {
   expect(areaAt(mask, oneHead(n, m))).toBe(elements);
   const order = (count: number) => Array.from({ length: count }, (_, at) => at);
   expect(tileCounts(mask, order(n), order(m), tile)).toEqual([full, partial]);
+});
+
+/** Of `length` noised tokens and then as many clean ones, in blocks. */
+function blockDiffusion(length: number, block: number): Mask {
+  return from(
+    (_b, _h, q, k, { length, block }) => {
+      const own = Math.floor((q % length) / block);
+      const other = Math.floor((k % length) / block);
+      const isSame = own === other && q >= length === k >= length;
+      return isSame || (k >= length && (q >= length ? own >= other : own > other));
+    },
+    { length, block },
+  );
+}
+
+test('a neighborhood in the order of a Morton curve', () => {
+  const bits = [0, 1, 2, 3, 4];
+  const order = Array.from({ length: 1024 }, (_, at) => {
+    const axis = (first: number) => bits.reduce((sum, bit) => sum + (((at >> (2 * bit + first)) & 1) << bit), 0);
+    return 32 * axis(1) + axis(0);
+  });
+  expect(tileCounts(neighborhood({ grid: [32, 32], window: 7 }), order, order, 64)).toEqual([0, 100]);
 });
 
 test('a neighborhood in tiles of 8 x 8 tokens', () => {
