@@ -130,6 +130,29 @@ describe.runIf(hasTorch)('PyTorch', () => {
     session.close();
   });
 
+  test('on a GPU it names the card, has no threads, and waits for the card around the calls of a sample', async () => {
+    const card = `
+import runpy, sys, torch
+waits = []
+cpu = torch.device('cpu')
+torch.device = lambda name: {'cuda': cpu}[name]
+torch.cuda.is_available = lambda: True
+torch.cuda.get_device_name = lambda device: 'Card 9000'
+torch.cuda.max_memory_allocated = lambda: len(waits)
+torch.cuda.synchronize = lambda: waits.append(1)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')`;
+    await pretend(`#!/bin/sh\nexec ${python} -c "${card}" "$@"`);
+    const problem: Problem = { ...PROBLEM, dtype: 'f16' };
+    const session = await open(problem, 'pytorch-f16');
+    expect(session.label).toMatch(/^PyTorch [\d.]+ f16, Card 9000$/);
+    expect(session.threads).toBeUndefined();
+    expect(await session.time(5, signal)).toBeGreaterThan(0);
+    expect(await session.memory(signal)).toBe(2);
+    expect(gateOf(problem, inputsOf(problem))(await session.result(signal))).toBeLessThan(1e-3);
+    session.close();
+  });
+
   test('fails before it takes more memory than it may', async () => {
     vi.mocked(freemem).mockReturnValueOnce(2 ** 30);
     // Distances of all pairs, 2 GiB.
