@@ -113,7 +113,7 @@ export {
   simulateGna,
 } from './simulate/gna';
 export { type PublishedRow, publishedRows } from './simulate/published';
-export { expectedRandomField, type KeysOf, type ReachOptions, receptiveField } from './simulate/reach';
+export { expectedRandomField, type KeysOf, keysOfMask, type ReachOptions, receptiveField } from './simulate/reach';
 export { sweepStrides } from './simulate/strides';
 export { type TileMenu, tilesOfMenu } from './simulate/tile-menus';
 export type { DType, HostDType } from './tensor/dtype';

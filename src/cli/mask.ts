@@ -1,6 +1,7 @@
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { ParameterError, UnsupportedError } from '../errors';
+import type { Mask } from '../masks/mask';
 import { maskCount, maskSvg, maskText } from '../masks/picture';
 import { type MaskProblem, type Method, problemOfLetters } from '../methods/define';
 import { findMethod, methods } from '../methods/registry';
@@ -48,16 +49,9 @@ export function maskCommand(): Command {
 
 async function drawMask(name: string, { params, svg, head, ...sizes }: MaskOptions): Promise<void> {
   const method = findMethod(name);
-  const settings = parseParams(method, params);
   const problem = problemOf(method, sizes);
+  const mask = maskOf(method, params, problem);
   if (head >= problem.h) throw new ParameterError(`--head must be below the ${problem.h} of --heads, got ${head}`);
-  const mask = method.mask?.(settings, problem);
-  if (!mask && method.mask) throw new UnsupportedError(`with these params ${name} is no mask that could be drawn`);
-  if (!mask) {
-    const drawable = methods.filter((candidate) => candidate.mask).map((candidate) => candidate.name);
-    throw new UnsupportedError(`${name} has no mask to draw: choose one of ${drawable.join(', ')}`);
-  }
-  mask.check?.(problem);
   const place = { ...problem, batch: 0, head };
   const title = `${name}: ${mask.name}`;
   if (svg !== undefined) {
@@ -68,13 +62,27 @@ async function drawMask(name: string, { params, svg, head, ...sizes }: MaskOptio
   process.stdout.write(`${styleText('bold', title)}, ${maskCount(mask, place)}\n${picture}\n`);
 }
 
+/** Throws unless the method with these params is a mask that fits the problem. */
+export function maskOf(method: Method, params: string | undefined, problem: MaskProblem): Mask {
+  const { name } = method;
+  const mask = method.mask?.(parseParams(method, params), problem);
+  if (!mask && method.mask) throw new UnsupportedError(`with these params ${name} is no mask that could be drawn`);
+  if (!mask) {
+    const drawable = methods.filter((candidate) => candidate.mask).map((candidate) => candidate.name);
+    throw new UnsupportedError(`${name} has no mask to draw: choose one of ${drawable.join(', ')}`);
+  }
+  mask.check?.(problem);
+  return mask;
+}
+
 function checkGrid(grid: readonly number[]): void {
   if (grid.length > 3) throw new ParameterError(`--grid must have 1 to 3 axes, got ${grid.length}`);
   const tokens = grid.reduce((size, extent) => size * extent, 1);
   if (tokens > LARGEST) throw new ParameterError(`--grid must have at most ${LARGEST} tokens, got ${tokens}`);
 }
 
-function problemOf(
+/** The problem of a method's mask at the extents that options give. */
+export function problemOf(
   method: Method,
   {
     size,

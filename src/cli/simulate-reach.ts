@@ -1,8 +1,10 @@
 import { styleText } from 'node:util';
 import { Command, Option } from 'commander';
 import { ParameterError } from '../errors';
+import type { Method } from '../methods/define';
+import { findMethod, methods } from '../methods/registry';
 import { formatPercent } from '../report/format';
-import { expectedRandomField, receptiveField } from '../simulate/reach';
+import { expectedRandomField, keysOfMask, receptiveField } from '../simulate/reach';
 import {
   keysThrough,
   REACH_MASKS,
@@ -10,19 +12,26 @@ import {
   type ReachMaskName,
   type ReachParams,
 } from '../simulate/reach-masks';
-import { wholeNumber } from './options';
+import { maskOf, problemOf } from './mask';
+import { extents, paramsOption, wholeNumber } from './options';
 import { formatTable } from './table';
 
 interface ReachOptions extends Partial<ReachParams> {
-  readonly mask: ReachMaskName;
+  readonly mask: string;
   readonly layers: number;
   readonly json?: true;
+  readonly params?: string;
+  readonly heads?: number;
+  readonly keyHeads?: number;
+  readonly grid?: readonly number[];
 }
 
 /** What the command prints as JSON. */
 interface ReachReport extends Partial<ReachParams> {
-  readonly mask: ReachMaskName;
+  readonly mask: string;
   readonly size: number;
+  /** Of a method: what its mask says of itself. */
+  readonly name?: string;
   /** Keys that the last query reaches by layer. */
   readonly reach: readonly number[];
   /** The same by a formula, for masks that have one. */
@@ -30,6 +39,10 @@ interface ReachReport extends Partial<ReachParams> {
 }
 
 const NAMES = Object.keys(REACH_MASKS) as ReachMaskName[];
+const METHODS = methods.filter(({ mask }) => mask).map(({ name }) => name);
+const OF_METHODS = ['params', 'heads', 'keyHeads', 'grid'] as const;
+/** Tokens of a method's mask. */
+const USUAL = 1024;
 const PARAMS = ['size', 'window', 'sink', 'stride', 'seed'] as const;
 /** So that the slowest mask takes a second or so. */
 const LARGEST = 8192;
@@ -40,16 +53,33 @@ export function simulateReachCommand(): Command {
   const masks = Object.entries(REACH_MASKS).map(([name, { summary }]) => `  ${name.padEnd(26)}${summary}`);
   return new Command('reach')
     .description('how many keys the last query reaches through layers of a mask')
-    .addOption(new Option('--mask <name>', 'which keys a query sees').choices(NAMES).makeOptionMandatory())
+    .addOption(
+      new Option('--mask <name>', 'which keys a query sees').choices([...NAMES, ...METHODS]).makeOptionMandatory(),
+    )
     .option('--size <blocks>', 'blocks, or tokens', count)
     .option('--window <blocks>', 'keys nearby, the own one included', count)
     .option('--sink <blocks>', 'first keys, seen by all', wholeNumber(0, LARGEST))
     .option('--stride <blocks>', 'distance of the far keys', count)
     .option('--seed <number>', 'of the order of stochastic masks', wholeNumber(0, 2 ** 32 - 1))
+    .addOption(paramsOption())
+    .option(
+      '--heads <count>',
+      'query heads of a method, which together reach what one of them does',
+      wholeNumber(1, 1024),
+    )
+    .option('--key-heads <count>', 'its key/value heads; default: as many as query heads', wholeNumber(1, 1024))
+    .option('--grid <extents>', 'its spatial axes, such as 8x8, if it has them', extents(1, LARGEST))
     .option('--layers <count>', 'the most layers', wholeNumber(1, 1024), 32)
     .option('--json', 'print JSON')
-    .addHelpText('after', `\nMasks:\n${masks.join('\n')}`)
+    .addHelpText(
+      'after',
+      `\nMasks:\n${masks.join('\n')}\n  ${'a method'.padEnd(26)}with its --params: ${METHODS.join(', ')}`,
+    )
     .addHelpText('after', '\nExample:\n  $ saccade simulate reach --mask power --size 256')
+    .addHelpText(
+      'after',
+      `  $ saccade simulate reach --mask s2-attention --params '{"block": 16, "localBlocks": 2}' --heads 8`,
+    )
     .action(({ mask, json, ...options }: ReachOptions) => {
       const report = reachReport(mask, options);
       const text = json ? JSON.stringify(report, undefined, 2) : reachText(report, options.layers);
@@ -57,7 +87,39 @@ export function simulateReachCommand(): Command {
     });
 }
 
-function reachReport(mask: ReachMaskName, { layers, ...given }: Omit<ReachOptions, 'mask'>): ReachReport {
+function reachReport(mask: string, options: Omit<ReachOptions, 'mask' | 'json'>): ReachReport {
+  if (METHODS.includes(mask)) return methodReport(findMethod(mask), options);
+  const foreign = OF_METHODS.find((name) => options[name] !== undefined);
+  if (foreign) throw new ParameterError(`--${kebab(foreign)} is for methods, mask ${mask} is none`);
+  return namedReport(mask as ReachMaskName, options);
+}
+
+function methodReport(
+  method: Method,
+  { layers, params, size: given, heads, keyHeads, grid, ...others }: Omit<ReachOptions, 'mask' | 'json'>,
+): ReachReport {
+  const unused = PARAMS.find((name) => name !== 'size' && others[name] !== undefined);
+  if (unused) throw new ParameterError(`${method.name} takes no --${unused}: pass --params`);
+  if (grid && given !== undefined) throw new ParameterError('--size follows from --grid: leave it out');
+  const problem = problemOf(method, {
+    ...{ size: given ?? USUAL, heads: heads ?? 1 },
+    ...(grid && { grid }),
+    ...(keyHeads && { keyHeads }),
+  });
+  const size = problem.n;
+  if (size > LARGEST) throw new ParameterError(`--grid must have at most ${LARGEST} tokens, got ${size}`);
+  const mask = maskOf(method, params, problem);
+  return {
+    mask: method.name,
+    size,
+    name: mask.name,
+    reach: receptiveField(keysOfMask(mask, problem), size, { layers }),
+  };
+}
+
+const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+function namedReport(mask: ReachMaskName, { layers, ...given }: Omit<ReachOptions, 'mask' | 'json'>): ReachReport {
   const chosen: ReachMask = REACH_MASKS[mask];
   const { defaults } = chosen;
   const unused = PARAMS.find((name) => given[name] !== undefined && defaults[name] === undefined);
@@ -77,9 +139,9 @@ function reachReport(mask: ReachMaskName, { layers, ...given }: Omit<ReachOption
   };
 }
 
-function reachText({ mask, size, reach, expected, ...settings }: ReachReport, layers: number): string {
-  const given = PARAMS.flatMap((name) => (name in settings ? [`${name} ${settings[name as 'window']}`] : []));
-  const title = `${styleText('bold', mask)}: ${[`size ${size}`, ...given].join(', ')}`;
+function reachText({ mask, name, size, reach, expected, ...settings }: ReachReport, layers: number): string {
+  const given = PARAMS.flatMap((param) => (param in settings ? [`${param} ${settings[param as 'window']}`] : []));
+  const title = `${styleText('bold', mask)}: ${[...(name ? [name] : []), `size ${size}`, ...given].join(', ')}`;
   const headers = ['layer', 'reached', ...(expected ? ['expected'] : []), 'share'];
   const table = formatTable(
     [...headers.map((header) => ({ header, align: 'right' as const })), { header: '' }],

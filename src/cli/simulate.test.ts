@@ -130,6 +130,17 @@ describe('reach', () => {
     expect(sliding.stdout).toContain('Not everything is reached in 2 layers.');
   });
 
+  test('goes through the mask of any method, its heads together', async () => {
+    const power = ['--mask', 'power-attention', '--params', '{"block": 1}', '--size', '128'];
+    expect(await json('simulate', 'reach', ...power)).toMatchObject({ size: 128, reach: [10, 35, 75, 110, 126, 128] });
+    const grid = ['--mask', 'neighborhood-attention', '--params', '{"window": 3}', '--grid', '4x5'];
+    expect(await json('simulate', 'reach', ...grid)).toMatchObject({ size: 20, reach: [9, 16, 20] });
+    const shards = ['--mask', 's2-attention', '--params', '{"block": 1, "localBlocks": 1, "verticalStride": 4}'];
+    const reached = async (heads: string) =>
+      (await json('simulate', 'reach', ...shards, '--size', '16', '--heads', heads)).reach[0];
+    expect([await reached('1'), await reached('4')]).toEqual([5, 16]);
+  });
+
   test('shows what a formula expects of random windows', async () => {
     const { reach, expected } = await json('simulate', 'reach', '--mask', 'stochastic', '--seed', '3');
     expect(reach[0]).toBe(32);
@@ -141,6 +152,11 @@ describe('reach', () => {
     [['--mask', 'powr'], 'Allowed choices are power, sliding'],
     [['--mask', 'longnet', '--window', '4'], 'mask longnet takes no --window, only --size'],
     [['--mask', 'power', '--size', '0'], "'0' is invalid"],
+    [['--mask', 'power', '--heads', '2'], '--heads is for methods, mask power is none'],
+    [['--mask', 'attention', '--window', '4'], 'attention takes no --window: pass --params'],
+    [['--mask', 'attention', '--params', '{"causal": 1}'], 'param causal of attention: expected true or false, got 1'],
+    [['--mask', 'stochastic-attention', '--params', '{"window": 4, "gated": true}'], 'stochastic-attention is no mask'],
+    [['--mask', 'neighborhood-attention', '--params', '{"window": 3}', '--grid', '999x999'], 'at most 8192 tokens'],
   ])('%j is refused in one line', (args, message) => expectRefusal(['simulate', 'reach', ...args], message));
 });
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { Intervals } from '../masks/mask';
-import { expectedRandomField, receptiveField } from './reach';
+import { and, blocks, causal, from, longNet, neighborhood, power, s2 } from '../masks/index';
+import type { Intervals, Mask } from '../masks/mask';
+import { expectedRandomField, keysOfMask, receptiveField } from './reach';
 import { keysThrough, REACH_MASKS, type ReachMask, type ReachMaskName, type ReachParams } from './reach-masks';
 
 const LAYERS = 32;
@@ -83,6 +84,38 @@ test('tokens by power with a window of themselves and a sink', () => {
   const keys = keysThrough(REACH_MASKS.power, paramsOf('power', { window: 1 }));
   expect(keysIn(keys(0, 3))).toEqual([0, 1, 2, 3]);
   expect(keysIn(keys(0, 5))).toEqual([0, 1, 3, 4, 5]);
+});
+
+describe('any mask', () => {
+  const extent = (n: number, h = 1) => ({ b: 1, n, m: n, h, g: h });
+
+  test('reaches what is known of it, in blocks of one token', () => {
+    const reach = (mask: Mask) => receptiveField(keysOfMask(mask, extent(128)), 128, { layers: LAYERS });
+    expect(reach(power({ block: 1, window: 5, sink: 1 }))).toEqual(fieldOf('power'));
+    expect(reach(longNet())).toEqual(fieldOf('longnet'));
+  });
+
+  test('by a function, without intervals', () => {
+    const near = from((_b, _h, q, k) => k <= q && q - k < 3);
+    expect(receptiveField(keysOfMask(near, extent(10)), 10, { layers: 3 })).toEqual([3, 5, 7]);
+  });
+
+  test('both ways, from the middle', () => {
+    const mask = neighborhood({ grid: [9, 9], window: 3 });
+    expect(receptiveField(keysOfMask(mask, extent(81)), 81, { query: 40, layers: 5 })).toEqual([9, 25, 49, 81]);
+  });
+
+  test('of heads that differ, by all of them together', () => {
+    const mask = s2({ block: 1, localBlocks: 1, verticalStride: 4 });
+    const reach = (heads: number) => receptiveField(keysOfMask(mask, extent(16, heads)), 16, { layers: 1 });
+    expect(reach(1)).toEqual([5]);
+    expect(reach(4)).toEqual([16]);
+  });
+
+  test('that does not fit is refused', () => {
+    expect(() => keysOfMask(neighborhood({ grid: [3, 3], window: 3 }), extent(8))).toThrow('needs 9 queries');
+    expect(keysOfMask(and(causal(), blocks(2, causal())), extent(8))(0, 3)).toEqual([0, 4]);
+  });
 });
 
 describe('stochastic masks', () => {

@@ -1,5 +1,6 @@
 /** How far a token can look back through several layers of a sparse mask. */
-import type { Intervals } from '../masks/mask';
+import { keyWords } from '../masks/key-words';
+import { type Extent, type Intervals, type Mask, placesOf } from '../masks/mask';
 
 /** The keys that a query sees in a layer; layer 0 is the one nearest the output. Indices are of tokens or of blocks. */
 export type KeysOf = (layer: number, query: number) => Intervals;
@@ -35,6 +36,18 @@ export function receptiveField(
     reached = next;
   }
   return counts;
+}
+
+/**
+ * The keys through any mask: those that some head of the first batch sees. Queries and keys are the same tokens.
+ *
+ * @throws {ShapeError} an extent that the mask does not fit
+ */
+export function keysOfMask(mask: Mask, extent: Extent): KeysOf {
+  mask.check?.(extent);
+  // Of heads that see alike, one.
+  const places = new Map([...placesOf({ ...extent, b: 1 })].map((place) => [mask.variant?.(place) ?? 0, place]));
+  return (_, query) => [...places.values()].flatMap((place) => keyWords(mask, [query], place).starts);
 }
 
 /**
