@@ -43,6 +43,9 @@ test('measures the tensors of a file, prints a table that fits and writes what i
   const wide = lines.filter((line) => line.length > 100 && !line.includes(folder));
   expect(wide).toEqual([]);
   expect(lines.slice(-3)).toEqual([`Written: ${html}`, `Written: ${json}`, '']);
+  expect(lines.join(' ')).toContain(
+    'take gates that only a model has: gated-delta-rule (g, beta), nats-linear (g, beta,',
+  );
 
   const report = JSON.parse(await readFile(json, 'utf8')) as ComparisonReport;
   expect(report).toMatchObject({

@@ -5,7 +5,7 @@ import { styleText } from 'node:util';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { compare } from '../compare/compare';
 import type { ComparisonReport, Row } from '../compare/comparison';
-import { checkComparable } from '../compare/contenders';
+import { checkComparable, inputsBeyond } from '../compare/contenders';
 import { comparisonHtml } from '../compare/html';
 import { alps, imageInputs, type NamedPicture } from '../compare/image-inputs';
 import { type DescribedInputs, mobyDick, type NamedText, textInputs } from '../compare/inputs';
@@ -13,7 +13,7 @@ import { decodePicture } from '../compare/picture';
 import { ParameterError, ParseError } from '../errors';
 import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
-import { findMethod } from '../methods/registry';
+import { methods as allMethods, findMethod } from '../methods/registry';
 import { formatPercent, formatRatio, significant } from '../report/format';
 import { trainingNote } from '../report/training';
 import type { Control } from '../runtime/backend';
@@ -100,7 +100,7 @@ async function runComparison(options: CompareOptions): Promise<void> {
   });
   if (html !== undefined) await writeFileAtomic(html, comparisonHtml(report, picture));
   if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
-  process.stdout.write(`${summary(report, files)}\n`);
+  process.stdout.write(`${summary(report, files, methods ? undefined : leftOut())}\n`);
 }
 
 async function readInputs(runtime: Runtime, options: CompareOptions, { signal }: Control): Promise<DescribedInputs> {
@@ -134,8 +134,15 @@ async function readText(path: string): Promise<NamedText> {
   }
 }
 
+/** Which methods no comparison shows, and why. */
+function leftOut(): string {
+  const apart = allMethods.map((method) => ({ name: method.name, more: inputsBeyond(method) }));
+  const named = apart.flatMap(({ name, more }) => (more.length > 0 ? [`${name} (${more.join(', ')})`] : []));
+  return `Not compared, as they take gates that only a model has: ${named.join(', ')}. saccade bench linear and saccade reproduce show what they cost.`;
+}
+
 /** What the terminal shows: the table, the recommendation, where and on what it was measured. */
-export function summary(report: ComparisonReport, files: readonly string[]): string {
+export function summary(report: ComparisonReport, files: readonly string[], apart?: string): string {
   const { input, machine, runtime, rows, recommendation } = report;
   const note = trainingNote(report);
   const columns = COLUMNS.filter(({ header }) => note !== undefined || header !== ENTROPY);
@@ -150,6 +157,7 @@ export function summary(report: ComparisonReport, files: readonly string[]): str
     ),
     '',
     ...(note === undefined ? [] : [dim(note), '']),
+    ...(apart === undefined ? [] : [dim(apart), '']),
     styleText('green', wrap(recommendation.text, WIDTH)),
     dim(`★ marks ${recommendation.rule}.`),
     '',

@@ -375,7 +375,7 @@ describe('bad input', () => {
     [{ seconds: -1 }, 'seconds must be a number of at least 0, got -1'],
     [
       { methods: [{ ...exactAttention, name: 'gated', inputs: { q: '', k: '', v: '', gate: '' } }] },
-      'gated cannot be compared: expected inputs q, k, v and outputs out, lse, got q, k, v, gate and out, lse',
+      'gated cannot be compared: beside q, k and v it takes gate, which only a model has',
     ],
   ])('the option %j is refused by name', async (options, message) => {
     await expect(compare(randomInputs(extents), options as object)).rejects.toThrow(message);

@@ -59,9 +59,19 @@ export function lettersAt({ extents, grid = [] }: Pick<Comparison, 'extents' | '
 export function checkComparable(method: Method): void {
   if (isComparable(method)) return;
   const { name, inputs, outputs, needsTraining } = method;
+  const more = inputsBeyond(method);
+  if (more.length > 0)
+    throw new ParameterError(
+      `${name} cannot be compared: beside q, k and v it takes ${more.join(', ')}, which only a model has`,
+    );
   throw new ParameterError(
     `${name} cannot be compared: expected inputs q, k, v and ${needsTraining ? 'an output out' : 'outputs out, lse'}, got ${Object.keys(inputs).join(', ')} and ${Object.keys(outputs).join(', ')}`,
   );
+}
+
+/** What a method cannot do without, beside q, k and v. */
+export function inputsBeyond({ inputs }: Method): string[] {
+  return Object.keys(inputs).filter((name) => !['q', 'k', 'v'].includes(name));
 }
 
 /**
