@@ -2,6 +2,7 @@
 import * as valibot from 'valibot';
 import { ParameterError } from '../errors';
 import type { Extent, Mask } from '../masks/mask';
+import { checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
 import type { HostTensor } from '../tensor/host';
 import { gridOf } from '../tensor/shape';
@@ -123,8 +124,26 @@ export interface Method<Schema extends ParamsSchema = ParamsSchema, Shapes exten
 export function defineMethod<const Schema extends ParamsSchema, const Shapes extends Specs>(
   spec: MethodSpec<Schema, Shapes>,
 ): Method<Schema, Shapes> {
+  const { forward, backward } = spec;
+  const check = (inputs: Inputs<Shapes>, more: Readonly<Record<string, unknown>> = {}) => {
+    const required = Object.keys(spec.inputs).map((name) => [name, inputs[name]]);
+    const given = Object.entries(inputs).filter(([, tensor]) => tensor !== undefined);
+    const tensors = { ...Object.fromEntries([...required, ...given]), ...more };
+    checkTensors(tensors);
+    commonRuntime(tensors as Readonly<Record<string, Tensor>>);
+  };
   return {
     ...spec,
+    async forward(inputs, params, control) {
+      check(inputs);
+      return await forward(inputs, params, control);
+    },
+    ...(backward && {
+      async backward(inputs, results, gradOut, params, control) {
+        check(inputs, { gradOut });
+        return await backward(inputs, results, gradOut, params, control);
+      },
+    }),
     parse(params) {
       const { name, params: schema } = spec;
       if (params === null || typeof params !== 'object' || Array.isArray(params)) {

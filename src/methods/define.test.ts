@@ -1,0 +1,45 @@
+import { test } from 'vitest';
+import { expectRefusal } from '../../test/expect';
+import { createRuntime, type Runtime, type Tensor } from '../index';
+import type { Method } from './define';
+import { methods } from './registry';
+
+/** Extents of all letters that fit every method. */
+const EXTENTS: Readonly<Record<string, number>> = { b: 1, n: 6, m: 6, h: 2, g: 2, d: 4, e: 4, c: 1, o: 2, a: 2 };
+/** Params where there are no defaults. */
+const PARAMS: Readonly<Record<string, object>> = {
+  'neighborhood-attention': { window: 2 },
+  'generalized-neighborhood-attention': { window: 2 },
+  'stochastic-attention': { window: 2 },
+};
+
+/** The inputs of a method, of numbers that gates may have too. */
+function inputsOf(runtime: Runtime, { inputs }: Method): Record<string, Tensor> {
+  const shapes = Object.entries(inputs).map(([name, spec]) => {
+    const shape = spec
+      .replace('...space', 'n')
+      .split(' ')
+      .map((letter) => EXTENTS[letter] as number);
+    return [name, runtime.tensor(new Float32Array(shape.reduce((a, c) => a * c)).fill(-0.5), shape)] as const;
+  });
+  return Object.fromEntries(shapes);
+}
+
+test.each(methods.map((method) => [method.name, method] as const))(
+  '%s refuses what is missing or disposed by name, forward and backward',
+  async (name, method) => {
+    using runtime = await createRuntime({ backend: 'reference' });
+    const params = method.parse(PARAMS[name] ?? {});
+    for (const input of Object.keys(method.inputs)) {
+      const given = inputsOf(runtime, method);
+      const missing = { ...given, [input]: undefined } as never;
+      await expectRefusal(runtime, () => method.forward(missing, params), `${input} must be a Tensor, got undefined`);
+      given[input]!.dispose();
+      await expectRefusal(runtime, () => method.forward(given as never, params), `${input}: the tensor of shape`);
+    }
+    const given = inputsOf(runtime, method) as never;
+    const results = await method.forward(given, params);
+    const call = () => method.backward!(given, results, undefined as never, params);
+    if (method.backward) await expectRefusal(runtime, call, 'gradOut must be a Tensor, got undefined');
+  },
+);
