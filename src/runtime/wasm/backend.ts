@@ -65,9 +65,13 @@ const MATMUL_TILE_SLICES = 8;
 const BACKWARD_TASKS = 16;
 /** A part of the keys has at least so many panels: each part lays out all queries anew. */
 const PART_PANELS = 48;
+/** Bytes of a head's largest key norm and largest value magnitude. */
+const EXTREMES_BYTES = 8;
 /** Of a thread's own cache, what keys and values may take. */
 const CACHE_BYTES = 2 ** 21;
-const TILES_OF_THREAD = 24;
+/** Tasks of some tiles of all heads that a thread gets at least, so that threads end together, and such tiles at most. */
+const TASKS_OF_THREAD = 8;
+const MOST_TILES = 64;
 /** Sums for the gradients by captured arrays: with more bytes, fewer threads. */
 const TABLE_SUMS_BYTES = 2 ** 26;
 const TABLE_RUN = 4096;
@@ -178,37 +182,42 @@ export class WasmBackend implements Backend {
     const map = blockMap(mask, { b, n, m, h, g });
     const modifier = scorePrograms(score, { b, n, m, h, g });
     const slots = map.panels * PANEL;
-    // All heads of a tile in one task, whose rows lie side by side, if what they see stays in a thread's cache meanwhile
-    // and there are tiles enough to share out.
+    // Some tiles of all heads in one task, if what a tile of all heads sees stays in a thread's cache meanwhile, and there
+    // are tiles enough to share out.
     const isNear = (map.visited / map.tiles) * PANEL * (d + e) * 4 < CACHE_BYTES;
-    const headsOfTask = isNear && map.tiles >= TILES_OF_THREAD * Math.max(1, this.pool.threads) ? b * h : 1;
+    const share = Math.floor(map.tiles / (TASKS_OF_THREAD * Math.max(1, this.pool.threads)));
+    const tilesOfTask = isNear ? Math.min(share, MOST_TILES) : 0;
     const chunks = Math.ceil(map.panels / CHUNK_PANELS);
     const scratch = {
       map: blockMapBytes(map),
       programs: scoreProgramBytes(modifier),
       keys: b * g * slots * d * 4,
       values: b * g * slots * Math.ceil(e / SLICE) * SLICE * 4,
-      extremes: b * g * chunks * 8,
+      extremes: b * g * EXTREMES_BYTES,
     };
-    await this.#withScratch(scratch, ({ map: at, programs, keys, values, extremes }) =>
-      this.pool.run(
+    await this.#withScratch(scratch, ({ map: at, programs, keys, values, extremes }) => {
+      new Uint8Array(this.heap.memory.buffer, extremes, scratch.extremes).fill(0);
+      return this.pool.run(
         {
           phases: [
             { kernel: 'packKeysValues', tasks: b * chunks },
-            { kernel: 'attention', tasks: (b * h * map.tiles) / headsOfTask },
+            {
+              kernel: 'attention',
+              tasks: tilesOfTask ? Math.ceil(map.tiles / tilesOfTask) : b * h * map.tiles,
+            },
           ],
           params: [
             ...[b, n, m, h, g, d, e, scale],
             ...writeBlockMap(map, this.heap.memory, at),
             ...writeScorePrograms(modifier, this.heap.memory, programs),
             ...[q, k, v].flatMap(operand),
-            ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse), keys, values, extremes, headsOfTask],
+            ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse), keys, values, extremes, tilesOfTask],
           ],
           microseconds: (2 * (d + e) * map.visited * QUERY_TILE * PANEL) / FLOPS_PER_MICROSECOND,
         },
         control,
-      ),
-    );
+      );
+    });
   }
 
   async attentionBackward(call: AttentionBackwardCall, control: Control): Promise<void> {

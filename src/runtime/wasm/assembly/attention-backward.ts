@@ -30,6 +30,7 @@ import {
   layOutSlices,
   layOutTile,
   PANEL,
+  PIECE,
   rowAddress,
   SLICE,
   TILE,
@@ -127,7 +128,7 @@ export function backwardPack(params: usize, task: i32, scratch: usize): void {
   const sliceBytes = <usize>(panels * PANEL * SLICE * 4);
   const slices = <usize>f.keySlices + <usize>(bg * slicesOf(d)) * sliceBytes;
   layOutPanels(k, batch, head, order, m, d, first, last, panelsAt(f.keyPanels, bg, panels, d), scratch);
-  layOutSlices(k, batch, head, order, m, d, first, last, slices, sliceBytes, scratch);
+  layOutSlices(k, batch, head, order, m, d, first, last, slices, sliceBytes, PIECE, scratch);
   layOutPanels(operand(params, 2), batch, head, order, m, e, first, last, panelsAt(f.valuePanels, bg, panels, e), scratch);
 }
 
@@ -358,8 +359,8 @@ function layOutPair(params: usize, batch: i32, head: i32, tile: i32, scratch: us
   const panel = slot / PANEL;
   const past = panel + (tiles * TILE) / PANEL;
   const back = <usize>slot << 5;
-  layOutSlices(q, batch, head, order, n, d, panel, past, scratch + QUERY_ROWS - back, 8 * ROW, scratch + LAYOUT);
-  layOutSlices(gradOut, batch, head, order, n, e, panel, past, scratch + GRADIENT_ROWS - back, 8 * ROW, scratch + LAYOUT);
+  layOutSlices(q, batch, head, order, n, d, panel, past, scratch + QUERY_ROWS - back, 8 * ROW, PIECE, scratch + LAYOUT);
+  layOutSlices(gradOut, batch, head, order, n, e, panel, past, scratch + GRADIENT_ROWS - back, 8 * ROW, PIECE, scratch + LAYOUT);
 
   for (let r: i32 = 0; r < PAIR; r++) {
     const query = r < tiles * TILE ? queryIn(p, slot + r) : -1;

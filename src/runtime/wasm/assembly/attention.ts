@@ -26,8 +26,6 @@ import {
   Segment,
   SEGMENT_BYTES,
   startWalk,
-  STRETCH_BYTES,
-  Stretch,
   STRETCHES_BYTES,
   stretchesOf,
   takeSegments,
@@ -43,13 +41,14 @@ import {
   layOutTile,
   Operand,
   PANEL,
+  PIECE,
   rowAddress,
   SLICE,
   TILE,
 } from './layout';
 import { modify, MODIFIER_BYTES, openModifier, writeKeys } from './modifier';
 import { exp, log } from './scalar';
-import { ADD, product, STORE, STORE_EXP, STORE_MAX } from './product';
+import { ADD, product, STORE, STORE_EXP, STORE_MAX, STRETCH_BYTES, UNSEEN } from './product';
 import { bytesOf, loadElement, storeRow } from './storage';
 import { exp2, exp2Clamped, larger, seenLanes } from './vector';
 
@@ -59,7 +58,6 @@ const ORDINARY_SCORE: f32 = 1e29;
 const ORDINARY_VALUE: f32 = 1e28;
 /** Below every ordinary score: the running maximum before any key. */
 const NO_MAXIMUM: f32 = -1e30;
-const MASKED: f32 = -3e38;
 const LN2: f64 = 0.6931471805599453;
 const LOG2E: f64 = 1.4426950408889634;
 
@@ -72,8 +70,8 @@ class Forward {
   packedKeys: f64;
   packedValues: f64;
   extremes: f64;
-  /** Heads that a task takes a tile of: one, or those of all batches, whose rows lie side by side. */
-  headsOfTask: f64;
+  /** Tiles that a task takes for each head of all batches in turn; 0 where a task is one tile of one head. */
+  tilesOfTask: f64;
 }
 
 // @ts-ignore: decorator
@@ -83,8 +81,8 @@ function forwardOf(params: usize): Forward {
 }
 
 /**
- * Keys and values of one chunk of one batch: keys to panels [d][6 keys], values to slices [keys][8 columns]; and for
- * each head the chunk's largest squared key norm and largest value magnitude, NaN if there is one.
+ * Keys and values of one chunk of one batch: keys to panels [d][6 keys], values to panels of slices [6 keys][8 columns]; and raises
+ * each head's largest squared key norm and largest value magnitude to theirs, NaN if there is one.
  */
 export function pack(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
@@ -99,8 +97,8 @@ export function pack(params: usize, task: i32, scratch: usize): void {
   const chunk = task % chunks;
   const past = min((chunk + 1) * CHUNK_PANELS, panels);
   const panelBytes = <usize>(d * PANEL * 4);
-  const sliceBytes = <usize>(panels * PANEL * SLICE * 4);
   const slices = (e + SLICE - 1) / SLICE;
+  const valueBytes = <usize>slices * PIECE;
   const order = <usize>p.keys;
   const k = operand(params, 1);
   const v = operand(params, 2);
@@ -110,14 +108,39 @@ export function pack(params: usize, task: i32, scratch: usize): void {
     for (let head: i32 = 0; head < g; head++) {
       const bg = batch * g + head;
       const keys = <usize>f.packedKeys + <usize>(bg * panels) * panelBytes;
-      const values = <usize>f.packedValues + <usize>(bg * slices) * sliceBytes;
+      const values = <usize>f.packedValues + <usize>(bg * panels) * valueBytes;
       const norm = layOutPanels(k, batch, head, order, m, d, first, last, keys, scratch);
-      const value = layOutSlices(v, batch, head, order, m, e, first, last, values, sliceBytes, scratch);
-      const extremes = <usize>f.extremes + (<usize>(bg * chunks + chunk) << 3);
-      const begins = first == chunk * CHUNK_PANELS;
-      f32.store(extremes, begins ? norm : max(f32.load(extremes), norm));
-      f32.store(extremes, begins ? value : max(f32.load(extremes, 4), value), 4);
+      const value = layOutSlices(v, batch, head, order, m, e, first, last, values, sliceStep(f, panels), panelStep(f, slices), scratch);
+      const extremes = <usize>f.extremes + (<usize>bg << 3);
+      raise(extremes, norm);
+      raise(extremes + 4, value);
     }
+  }
+}
+
+/**
+ * Of packed values, from a slice to the next and from a panel to the next. Where tiles see keys here and there, a panel's
+ * slices lie side by side; else a slice's panels do, which are then read through.
+ */
+// @ts-ignore: decorator
+@inline
+function sliceStep(f: Forward, panels: i32): usize {
+  return f.tilesOfTask > 0 ? PIECE : <usize>panels * PIECE;
+}
+
+// @ts-ignore: decorator
+@inline
+function panelStep(f: Forward, slices: i32): usize {
+  return f.tilesOfTask > 0 ? <usize>slices * PIECE : PIECE;
+}
+
+/** A magnitude that threads share becomes at least `value`. As integers magnitudes order alike, and NaN is the largest. */
+function raise(magnitude: usize, value: f32): void {
+  const wanted = reinterpret<i32>(value) & 0x7fffffff;
+  for (let known = atomic.load<i32>(magnitude); known < wanted; ) {
+    const found = atomic.cmpxchg<i32>(magnitude, known, wanted);
+    if (found == known) return;
+    known = found;
   }
 }
 
@@ -137,12 +160,20 @@ const MODIFIER: usize = KEYS + <usize>(BLOCK_PANELS * PANEL * 4);
 const SINGLE: usize = MODIFIER + MODIFIER_BYTES; // [24]: one key's scores
 export const FORWARD_BYTES: usize = SINGLE + TILE * 4;
 
-/** One tile of 24 queries of one head, or of all in turn. */
+/** One tile of 24 queries of one head, or some of all heads: of one after the other, as neighbours share keys. */
 export function attention(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
   const tiles = <i32>p.tiles;
-  if (forwardOf(params).headsOfTask == 1) attentionOfTile(params, task / tiles, task % tiles, scratch);
-  else for (let place: i32 = 0; place < <i32>(p.b * p.h); place++) attentionOfTile(params, place, task, scratch);
+  const tilesOfTask = <i32>forwardOf(params).tilesOfTask;
+  if (tilesOfTask == 0) {
+    attentionOfTile(params, task / tiles, task % tiles, scratch);
+    return;
+  }
+  const first = task * tilesOfTask;
+  const past = min(first + tilesOfTask, tiles);
+  for (let place: i32 = 0; place < <i32>(p.b * p.h); place++) {
+    for (let rank = first; rank < past; rank++) attentionOfTile(params, place, rank, scratch);
+  }
 }
 
 /** The tile of a head that stands at `rank` in the order of its map. */
@@ -163,14 +194,9 @@ function attentionOfTile(params: usize, place: i32, rank: i32, scratch: usize): 
 
   const bg = batch * <i32>p.g + group;
   const panels = <i32>p.panels;
-  const chunks = (panels + CHUNK_PANELS - 1) / CHUNK_PANELS;
-  let keyNorm: f32 = 0;
-  let largestValue: f32 = 0;
-  for (let chunk: i32 = 0; chunk < chunks; chunk++) {
-    const extremes = <usize>f.extremes + (<usize>(bg * chunks + chunk) << 3);
-    keyNorm = max(keyNorm, f32.load(extremes));
-    largestValue = max(largestValue, f32.load(extremes, 4));
-  }
+  const extremes = <usize>f.extremes + (<usize>bg << 3);
+  const keyNorm = f32.load(extremes);
+  const largestValue = f32.load(extremes, 4);
   const q = operand(params, 0);
   const program = <usize>p.program;
   const factor = <f32>(program ? p.scale : p.scale * LOG2E);
@@ -192,8 +218,7 @@ function attentionOfTile(params: usize, place: i32, rank: i32, scratch: usize): 
   fill(scratch + MAXIMA, small ? 0 : NO_MAXIMUM);
 
   const keys = <usize>f.packedKeys + <usize>(bg * panels) * <usize>(d * PANEL * 4);
-  const sliceBytes = <usize>(panels * PANEL * SLICE * 4);
-  const values = <usize>f.packedValues + <usize>(bg * slices) * sliceBytes;
+  const values = <usize>f.packedValues + <usize>(bg * panels) * (<usize>slices * PIECE);
   const walk = changetype<Walk>(scratch + WALK);
   startWalk(walk, p, map, tile);
   // Blocks of even size: a short last one would waste the accumulators' way to memory and back.
@@ -217,7 +242,7 @@ function attentionOfTile(params: usize, place: i32, rank: i32, scratch: usize): 
       exponentiate(taken * PANEL, rows, scratch);
     }
     findStretches(p, scratch + SEGMENTS, segments, scratch + STRETCHES);
-    weighValues(values, sliceBytes, slices, rows, scratch);
+    weighValues(values, sliceStep(f, panels), panelStep(f, slices), slices, rows, scratch);
   }
   storeTile(params, batch, first, rows, head, scratch);
 }
@@ -240,14 +265,13 @@ function scoreBlock(p: Problem, keys: usize, d: i32, segments: i32, rows: i32, s
       for (let s: i32 = 0; s * SLICE < rows; s++) {
         const queries = scratch + QUERIES + <usize>s * (<usize>d << 5);
         const lane = <usize>s << 5;
-        if (isFull(flags, s)) product(panel, 24, false, queries, d, scores + lane, 96, finish, scratch + BLOCK + lane);
-        else if (finish == STORE) {
-          if (isSeen(flags, s)) product(panel, 24, false, queries, d, scores + lane, 96, STORE, 0);
-        } else if (isSeen(flags, s)) {
-          product(panel, 24, false, queries, d, scores + lane, 96, STORE, 0);
-          maskQuad(scores + lane, pattern, s * SLICE, scratch + BLOCK + lane, finish);
-          maskQuad(scores + lane + 16, pattern, s * SLICE + 4, scratch + BLOCK + lane + 16, finish);
-        } else fillScores(scores + lane, finish == STORE_EXP ? 0 : MASKED);
+        const to = scores + lane;
+        const block = scratch + BLOCK + lane;
+        if (isFull(flags, s)) product(panel, 24, false, queries, d, to, 96, finish, block);
+        else if (isSeen(flags, s)) {
+          if (finish == STORE) product(panel, 24, false, queries, d, to, 96, STORE, 0);
+          else product(panel, 24, false, queries, d, to, 96, finish, block, 32, 0, 0, 0, pattern, s * SLICE);
+        } else if (finish != STORE) fillScores(to, finish == STORE_EXP ? 0 : UNSEEN);
       }
       scores += PANEL * TILE * 4;
     }
@@ -261,26 +285,6 @@ function fillScores(scores: usize, value: f32): void {
     v128.store(scores, x);
     v128.store(scores, x, 16);
   }
-}
-
-/** Six scores of the four queries from `query`: masked, and taken into the block's sums or maxima. */
-// @ts-ignore: decorator
-@inline
-function maskQuad(scores: usize, pattern: usize, query: i32, block: usize, finish: i32): void {
-  let total = v128.load(block);
-  for (const past = pattern + PANEL * 4; pattern < past; pattern += 4, scores += 96) {
-    const seen = seenLanes(i32.load(pattern) >> query);
-    let score = v128.load(scores);
-    if (finish == STORE_EXP) {
-      score = v128.and(exp2(score), seen);
-      total = f32x4.add(total, score);
-    } else {
-      score = v128.bitselect(score, f32x4.splat(MASKED), seen);
-      total = larger(total, score);
-    }
-    v128.store(scores, score);
-  }
-  v128.store(block, total);
 }
 
 /**
@@ -307,7 +311,7 @@ function modifyBlock(p: Problem, segments: i32, scratch: usize): bool {
           const lane = <usize>query << 2;
           const score = f32x4.mul(v128.load(scores + lane), f32x4.splat(<f32>LOG2E));
           const lanes = seenLanes(word >> query);
-          const seen = v128.bitselect(score, f32x4.splat(MASKED), lanes);
+          const seen = v128.bitselect(score, f32x4.splat(UNSEEN), lanes);
           exceptional = v128.or(exceptional, v128.andnot(lanes, f32x4.le(score, f32x4.splat(f32.MAX_VALUE))));
           v128.store(scores + lane, seen);
           v128.store(scratch + BLOCK + lane, larger(v128.load(scratch + BLOCK + lane), seen));
@@ -380,19 +384,24 @@ function exponentiate(keys: i32, rows: i32, scratch: usize): void {
 }
 
 /** result += weights^T values for a block; six queries at a time, over the stretches of keys they see. */
-function weighValues(values: usize, sliceBytes: usize, slices: i32, rows: i32, scratch: usize): void {
+function weighValues(
+  values: usize,
+  sliceBytes: usize,
+  panelBytes: usize,
+  slices: i32,
+  rows: i32,
+  scratch: usize,
+): void {
   let result = scratch + RESULT;
   for (let s: i32 = 0; s < slices; s++, values += sliceBytes, result += TILE * SLICE * 4) {
     for (let group: i32 = 0; group * PANEL < rows; group++) {
       const list = stretchesOf(scratch + STRETCHES, group);
-      const row = <usize>(group * PANEL);
-      const weights = scratch + SCORES + (row << 2);
-      let at = list + 4;
-      for (const past = at + <usize>i32.load(list) * STRETCH_BYTES; at < past; at += STRETCH_BYTES) {
-        const stretch = changetype<Stretch>(at);
-        const from = weights + <usize>stretch.offset * 96;
-        product(from, 96, false, values + (<usize>stretch.first << 5), stretch.count, result + (row << 5), 32, ADD, 0);
-      }
+      const first = list + 4;
+      const past = first + <usize>i32.load(list) * STRETCH_BYTES;
+      if (first == past) continue;
+      const weights = scratch + SCORES + <usize>(group * PANEL * 4);
+      const to = result + <usize>(group * PANEL * SLICE * 4);
+      product(weights, 96, false, values, 0, to, 32, ADD, 0, 32, first, past, panelBytes);
     }
   }
 }

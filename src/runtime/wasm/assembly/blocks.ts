@@ -1,5 +1,6 @@
 /** The problem and its block map (block-map.ts), as attention's kernels read them. */
 import { Operand, PANEL, rowIn, TILE } from './layout';
+import { Stretch, STRETCH_BYTES } from './product';
 
 /** Panels in a block: 336 keys, whose scores against 24 queries fill 32 KiB. */
 export const BLOCK_PANELS: i32 = 56;
@@ -150,20 +151,12 @@ export function isSeenByGroup(flags: i32, group: i32): bool {
   return (flags & (64 << group)) != 0;
 }
 
-/** Consecutive keys that a group of six queries needs: where in the block, which slot first, and how many. */
-@unmanaged
-export class Stretch {
-  offset: i32;
-  first: i32;
-  count: i32;
-}
-export const STRETCH_BYTES: usize = 12;
 const GROUPS: i32 = TILE / PANEL;
 /** A count, then at most as many stretches as there are panels in a block. */
 const GROUP_BYTES: usize = 4 + <usize>BLOCK_PANELS * STRETCH_BYTES;
 export const STRETCHES_BYTES: usize = <usize>GROUPS * GROUP_BYTES;
 
-/** The stretches of each group of six queries in a block. */
+/** The keys that each group of six queries needs of a block, as stretches of its scores and of the key slots. */
 export function findStretches(p: Problem, segments: usize, count: i32, stretches: usize): void {
   for (let group: i32 = 0; group < GROUPS; group++) {
     const list = stretches + <usize>group * GROUP_BYTES;
@@ -173,19 +166,19 @@ export function findStretches(p: Problem, segments: usize, count: i32, stretches
     let stretch = changetype<Stretch>(list + 4);
     for (let s: i32 = 0; s < count; s++) {
       const segment = changetype<Segment>(segments + <usize>s * SEGMENT_BYTES);
-      const keys = (segment.past - segment.first) * PANEL;
+      const panels = segment.past - segment.first;
       if (isSeenByGroup(flagsOf(patternAt(p, segment.pattern)), group)) {
-        if (segment.first == past) stretch.count += keys;
+        if (segment.first == past) stretch.count += panels;
         else {
           stretch = changetype<Stretch>(list + 4 + <usize>found * STRETCH_BYTES);
           stretch.offset = offset;
-          stretch.first = segment.first * PANEL;
-          stretch.count = keys;
+          stretch.first = segment.first;
+          stretch.count = panels;
           found++;
         }
         past = segment.past;
       } else past = -1;
-      offset += keys;
+      offset += panels;
     }
     store<i32>(list, found);
   }

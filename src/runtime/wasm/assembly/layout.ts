@@ -5,6 +5,8 @@ import { largestLane, madd, storeTransposed } from './vector';
 export const TILE: i32 = 24;
 export const PANEL: i32 = 6;
 export const SLICE: i32 = 8;
+/** Bytes of a panel's six rows in a slice. */
+export const PIECE: usize = <usize>(PANEL * SLICE * 4);
 /** Panels that one task packs. */
 export const CHUNK_PANELS: i32 = 16;
 export const LARGEST_HEAD: i32 = 256;
@@ -116,8 +118,8 @@ export function layOutPanels(
 }
 
 /**
- * The same rows as slices [rows][8 columns] at `to` (the address of slice 0), `sliceBytes` apart, padded with zeros.
- * Returns the largest magnitude, NaN if there is one.
+ * The same rows as slices [rows][8 columns] at `to` (the address of slice 0 and panel 0), slices `sliceBytes` and panels
+ * `panelBytes` apart, padded with zeros. Returns the largest magnitude, NaN if there is one.
  */
 export function layOutSlices(
   x: Operand,
@@ -130,6 +132,7 @@ export function layOutSlices(
   last: i32,
   to: usize,
   sliceBytes: usize,
+  panelBytes: usize,
   scratch: usize,
 ): f32 {
   const slices = (columns + SLICE - 1) / SLICE;
@@ -144,7 +147,7 @@ export function layOutSlices(
       memory.copy(scratch, row, <usize>columns << 2);
       row = scratch;
     }
-    let at = to + (<usize>slot << 5);
+    let at = to + <usize>(slot / PANEL) * panelBytes + (<usize>(slot % PANEL) << 5);
     for (let s: i32 = 0; s < slices; s++, row += 32, at += sliceBytes) {
       const left = v128.load(row);
       const right = v128.load(row, 16);

@@ -2,7 +2,8 @@
  * The micro-kernel: c[6][8] from a[depth][6] and b[depth][8], twelve accumulators in registers.
  * Six by two vectors, two loads and a splat fill fifteen of the sixteen registers; wider shapes spill.
  */
-import { exp2, exp2Clamped, larger, madd } from './vector';
+import { PANEL } from './layout';
+import { exp2, exp2Clamped, larger, madd, seenLanes } from './vector';
 
 /** What becomes of the products. */
 export const STORE: i32 = 0;
@@ -26,9 +27,24 @@ export const ADD_TIMES: i32 = 8;
 /** Bytes between the six numbers of a row of a that lies across: one for each of 48 queries. */
 export const ACROSS: usize = 192;
 
+/** Some of the rows to be multiplied, in panels of six: `count` from panel `offset` of a and panel `first` of b. */
+@unmanaged
+export class Stretch {
+  offset: i32;
+  first: i32;
+  count: i32;
+}
+export const STRETCH_BYTES: usize = 12;
+
+/** Instead of what is not seen, where maxima are wanted: below every score. */
+export const UNSEEN: f32 = -3e38;
+
 /**
  * Rows of a lie `aStep` bytes apart, their six numbers side by side or `across`; rows of b lie `bStep` apart, rows of c
  * `cStep`. `across` and `finish` are constants.
+ *
+ * With `stretches` the rows are those from there up to `pastStretches`, at least one, in the place of `depth` rows, and
+ * panels of b lie `bPanel` apart. With `seen`, STORE_EXP and STORE_MAX leave out what six words there say by their bits from `bit` on, a word for each row.
  */
 // @ts-ignore: decorator
 @inline
@@ -43,7 +59,14 @@ export function product(
   finish: i32,
   aux: usize,
   bStep: usize = 32,
+  stretches: usize = 0,
+  pastStretches: usize = 0,
+  bPanel: usize = 0,
+  seen: usize = 0,
+  bit: i32 = 0,
 ): void {
+  const firstA = a;
+  const firstB = b;
   let x0 = f32x4.splat(0);
   let y0 = x0;
   let x1 = x0;
@@ -56,27 +79,42 @@ export function product(
   let y4 = x0;
   let x5 = x0;
   let y5 = x0;
-  for (const end = b + <usize>depth * bStep; b != end; b += bStep, a += aStep) {
-    const left = v128.load(b);
-    const right = v128.load(b, 16);
-    let s = v128.load32_splat(a);
-    x0 = madd(s, left, x0);
-    y0 = madd(s, right, y0);
-    s = across ? v128.load32_splat(a, ACROSS) : v128.load32_splat(a, 4);
-    x1 = madd(s, left, x1);
-    y1 = madd(s, right, y1);
-    s = across ? v128.load32_splat(a, 2 * ACROSS) : v128.load32_splat(a, 8);
-    x2 = madd(s, left, x2);
-    y2 = madd(s, right, y2);
-    s = across ? v128.load32_splat(a, 3 * ACROSS) : v128.load32_splat(a, 12);
-    x3 = madd(s, left, x3);
-    y3 = madd(s, right, y3);
-    s = across ? v128.load32_splat(a, 4 * ACROSS) : v128.load32_splat(a, 16);
-    x4 = madd(s, left, x4);
-    y4 = madd(s, right, y4);
-    s = across ? v128.load32_splat(a, 5 * ACROSS) : v128.load32_splat(a, 20);
-    x5 = madd(s, left, x5);
-    y5 = madd(s, right, y5);
+  let end = b + <usize>depth * bStep;
+  for (;;) {
+    if (stretches) {
+      const stretch = changetype<Stretch>(stretches);
+      a = firstA + <usize>(stretch.offset * PANEL) * aStep;
+      b = firstB + <usize>stretch.first * bPanel;
+      end = b + <usize>stretch.count * bPanel;
+    }
+    while (b != end) {
+      for (const past = stretches ? b + <usize>PANEL * bStep : end; b != past; b += bStep, a += aStep) {
+        const left = v128.load(b);
+        const right = v128.load(b, 16);
+        let s = v128.load32_splat(a);
+        x0 = madd(s, left, x0);
+        y0 = madd(s, right, y0);
+        s = across ? v128.load32_splat(a, ACROSS) : v128.load32_splat(a, 4);
+        x1 = madd(s, left, x1);
+        y1 = madd(s, right, y1);
+        s = across ? v128.load32_splat(a, 2 * ACROSS) : v128.load32_splat(a, 8);
+        x2 = madd(s, left, x2);
+        y2 = madd(s, right, y2);
+        s = across ? v128.load32_splat(a, 3 * ACROSS) : v128.load32_splat(a, 12);
+        x3 = madd(s, left, x3);
+        y3 = madd(s, right, y3);
+        s = across ? v128.load32_splat(a, 4 * ACROSS) : v128.load32_splat(a, 16);
+        x4 = madd(s, left, x4);
+        y4 = madd(s, right, y4);
+        s = across ? v128.load32_splat(a, 5 * ACROSS) : v128.load32_splat(a, 20);
+        x5 = madd(s, left, x5);
+        y5 = madd(s, right, y5);
+      }
+      if (stretches) b += bPanel - <usize>PANEL * bStep;
+    }
+    if (!stretches) break;
+    stretches += STRETCH_BYTES;
+    if (stretches == pastStretches) break;
   }
   if (finish == STORE_EXP) {
     x0 = exp2(x0);
@@ -91,12 +129,41 @@ export function product(
     y4 = exp2(y4);
     x5 = exp2(x5);
     y5 = exp2(y5);
+    if (seen) {
+      x0 = v128.and(x0, isSeen(seen, 0, bit));
+      y0 = v128.and(y0, isSeen(seen, 0, bit + 4));
+      x1 = v128.and(x1, isSeen(seen, 1, bit));
+      y1 = v128.and(y1, isSeen(seen, 1, bit + 4));
+      x2 = v128.and(x2, isSeen(seen, 2, bit));
+      y2 = v128.and(y2, isSeen(seen, 2, bit + 4));
+      x3 = v128.and(x3, isSeen(seen, 3, bit));
+      y3 = v128.and(y3, isSeen(seen, 3, bit + 4));
+      x4 = v128.and(x4, isSeen(seen, 4, bit));
+      y4 = v128.and(y4, isSeen(seen, 4, bit + 4));
+      x5 = v128.and(x5, isSeen(seen, 5, bit));
+      y5 = v128.and(y5, isSeen(seen, 5, bit + 4));
+    }
     const left = f32x4.add(f32x4.add(f32x4.add(x0, x1), f32x4.add(x2, x3)), f32x4.add(x4, x5));
     const right = f32x4.add(f32x4.add(f32x4.add(y0, y1), f32x4.add(y2, y3)), f32x4.add(y4, y5));
     v128.store(aux, f32x4.add(v128.load(aux), left));
     v128.store(aux, f32x4.add(v128.load(aux, 16), right), 16);
   }
   if (finish == STORE_MAX) {
+    if (seen) {
+      const unseen = f32x4.splat(UNSEEN);
+      x0 = v128.bitselect(x0, unseen, isSeen(seen, 0, bit));
+      y0 = v128.bitselect(y0, unseen, isSeen(seen, 0, bit + 4));
+      x1 = v128.bitselect(x1, unseen, isSeen(seen, 1, bit));
+      y1 = v128.bitselect(y1, unseen, isSeen(seen, 1, bit + 4));
+      x2 = v128.bitselect(x2, unseen, isSeen(seen, 2, bit));
+      y2 = v128.bitselect(y2, unseen, isSeen(seen, 2, bit + 4));
+      x3 = v128.bitselect(x3, unseen, isSeen(seen, 3, bit));
+      y3 = v128.bitselect(y3, unseen, isSeen(seen, 3, bit + 4));
+      x4 = v128.bitselect(x4, unseen, isSeen(seen, 4, bit));
+      y4 = v128.bitselect(y4, unseen, isSeen(seen, 4, bit + 4));
+      x5 = v128.bitselect(x5, unseen, isSeen(seen, 5, bit));
+      y5 = v128.bitselect(y5, unseen, isSeen(seen, 5, bit + 4));
+    }
     const left = larger(larger(larger(x0, x1), larger(x2, x3)), larger(x4, x5));
     const right = larger(larger(larger(y0, y1), larger(y2, y3)), larger(y4, y5));
     v128.store(aux, larger(v128.load(aux), left));
@@ -125,6 +192,12 @@ export function product(
   finishRow(c + 3 * cStep, x3, y3, finish, aux + 3 * auxStep);
   finishRow(c + 4 * cStep, x4, y4, finish, aux + 4 * auxStep);
   finishRow(c + 5 * cStep, x5, y5, finish, aux + 5 * auxStep);
+}
+
+// @ts-ignore: decorator
+@inline
+function isSeen(words: usize, row: usize, bit: i32): v128 {
+  return seenLanes(i32.load(words + (row << 2)) >> bit);
 }
 
 // @ts-ignore: decorator
