@@ -12,13 +12,16 @@ export type Three<Value> = readonly [outer: Value, middle: Value, inner: Value];
 export interface TileShapes<Shape extends readonly number[] = readonly number[]> {
   readonly queries: Shape;
   readonly keys: Shape;
+  /** Slots without a token before the first key of each axis, so that windows start where tiles do; default: none. */
+  readonly padding?: Shape;
 }
 
 /** Slots without a token pad the tiles at the end of an axis. Tiles are in row-major order, and so are their tokens. */
 export function arrangeGrid(axes: Three<NeighborhoodAxis>, tiles: TileShapes<Three<number>>): Arrangement {
   const groups = groupsOf(axes);
-  const queries = tileSlots(axes, groups, tiles.queries);
-  const keys = tileSlots(axes, groups, tiles.keys);
+  const { padding = [0, 0, 0] } = tiles;
+  const queries = tileSlots(axes, groups, tiles.queries, [0, 0, 0]);
+  const keys = tileSlots(axes, groups, tiles.keys, padding);
   return {
     queries: queries.tokens,
     keys: keys.tokens,
@@ -27,9 +30,10 @@ export function arrangeGrid(axes: Three<NeighborhoodAxis>, tiles: TileShapes<Thr
       for (const [at, tokens] of byGroup(axes, queries.tokens.subarray(first, first + count))) {
         const group = groups[at] as Three<number>;
         const seen = axes.map((axis, a) =>
-          wordsOnAxis(axis, group[a] as number, tokens[a] as Int32Array, tiles.keys[a] as number),
+          wordsOnAxis(axis, group[a]!, tokens[a]!, tiles.keys[a]!, padding[a]!),
         ) as unknown as Three<AxisWords>;
-        pushKeyTiles(result, seen, tileCounts(axes, group, tiles.keys), tiles.keys, keys.firsts[at] as number);
+        const counts = tileCounts(axes, group, tiles.keys, padding);
+        pushKeyTiles(result, seen, counts, tiles.keys, keys.firsts[at] as number);
       }
       return result;
     },
@@ -44,8 +48,13 @@ function groupsOf(axes: Three<NeighborhoodAxis>): Three<number>[] {
 }
 
 /** The token in each slot, -1 for none, and the first slot of each group. */
-function tileSlots(axes: Three<NeighborhoodAxis>, groups: readonly Three<number>[], tile: Three<number>) {
-  const counts = groups.map((group) => tileCounts(axes, group, tile));
+function tileSlots(
+  axes: Three<NeighborhoodAxis>,
+  groups: readonly Three<number>[],
+  tile: Three<number>,
+  padding: Three<number>,
+) {
+  const counts = groups.map((group) => tileCounts(axes, group, tile, padding));
   const volume = product(tile);
   const firsts = [0];
   for (const [at, count] of counts.entries()) firsts.push((firsts[at] as number) + product(count) * volume);
@@ -56,9 +65,9 @@ function tileSlots(axes: Three<NeighborhoodAxis>, groups: readonly Three<number>
     eachCell(counts[at] as Three<number>, (...corner) => {
       eachCell(tile, (...within) => {
         const [x, y, z] = axes.map(
-          ({ dilation }, a) => (corner[a]! * tile[a]! + within[a]!) * dilation + group[a]!,
+          ({ dilation }, a) => (corner[a]! * tile[a]! + within[a]! - padding[a]!) * dilation + group[a]!,
         ) as unknown as Three<number>;
-        if (x < outer.length && y < middle.length && z < inner.length) {
+        if (isWithin(outer, x) && isWithin(middle, y) && isWithin(inner, z)) {
           tokens[slot] = (x * middle.length + y) * inner.length + z;
         }
         slot++;
@@ -68,8 +77,19 @@ function tileSlots(axes: Three<NeighborhoodAxis>, groups: readonly Three<number>
   return { tokens, firsts };
 }
 
-function tileCounts(axes: Three<NeighborhoodAxis>, group: Three<number>, tile: Three<number>): Three<number> {
-  return axes.map((axis, a) => Math.ceil(groupLength(axis, group[a]!) / tile[a]!)) as unknown as Three<number>;
+function isWithin({ length }: NeighborhoodAxis, coordinate: number): boolean {
+  return coordinate >= 0 && coordinate < length;
+}
+
+function tileCounts(
+  axes: Three<NeighborhoodAxis>,
+  group: Three<number>,
+  tile: Three<number>,
+  padding: Three<number>,
+): Three<number> {
+  return axes.map((axis, a) =>
+    Math.ceil((groupLength(axis, group[a]!) + padding[a]!) / tile[a]!),
+  ) as unknown as Three<number>;
 }
 
 /** The indices along each axis, in their group, of the queries of each group; -1 for those of other groups and none. */
@@ -98,16 +118,26 @@ function coordinatesOf([, middle, inner]: Three<NeighborhoodAxis>, token: number
   return [Math.floor(line / middle.length), line % middle.length, token % inner.length];
 }
 
-/** Of the keys at indices from `first` on along one axis, which queries have them in their window there. */
+/** Of the key slots from `first` on along one axis, which queries have their keys in their window there. */
 interface AxisWords {
   readonly first: number;
   readonly words: Int32Array;
 }
 
 /** From the first to the last key that a query sees, in whole tiles. */
-function wordsOnAxis(axis: NeighborhoodAxis, group: number, queries: Int32Array, tile: number): AxisWords {
+function wordsOnAxis(
+  axis: NeighborhoodAxis,
+  group: number,
+  queries: Int32Array,
+  tile: number,
+  padding: number,
+): AxisWords {
   const length = groupLength(axis, group);
-  const windows = Array.from(queries, (index) => (index === -1 ? undefined : groupWindow(axis, index, length)));
+  const windows = Array.from(queries, (index) => {
+    if (index === -1) return undefined;
+    const [start, end] = groupWindow(axis, index, length);
+    return [start + padding, end + padding] as const;
+  });
   const [least, past] = windows.reduce<[number, number]>(
     ([low, high], window) => (window ? [Math.min(low, window[0]), Math.max(high, window[1])] : [low, high]),
     [Number.POSITIVE_INFINITY, 0],

@@ -13,6 +13,7 @@ import {
   type NeighborhoodParams,
   neighborhood,
   oneHead,
+  type TileShapes,
 } from './index';
 
 const square = (n: number) => oneHead(n, n);
@@ -120,14 +121,21 @@ describe('arrangement', () => {
     expect(panels.size).toBeLessThanOrEqual(7 * 7);
   });
 
+  test('padding moves the tiles of keys, so that windows start with them', () => {
+    const tiles = { queries: [4, 6], keys: [2, 3], padding: [1, 2] };
+    const { keys } = arranged(neighborhood({ grid: [5, 7], window: 3 }, tiles), square(35));
+    expect(Array.from(keys.subarray(0, 12))).toEqual([-1, -1, -1, -1, -1, 0, -1, -1, -1, 1, 2, 3]);
+    expect(Array.from(keys).filter((token) => token !== -1)).toHaveLength(35);
+  });
+
   test('along one axis without dilation there is none: tokens are in order', () => {
     expect(neighborhood({ grid: [20], window: 5 }).arrange).toBeUndefined();
   });
 
   test('tiles of any shape see the same', () => {
     fc.assert(
-      fc.property(fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 4, maxLength: 4 }), ([a, b, c, d]) => {
-        const tiles = { queries: [a, b] as number[], keys: [c, d] as number[] };
+      fc.property(fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 6, maxLength: 6 }), ([a, b, c, d, x, y]) => {
+        const tiles = { queries: [a, b], keys: [c, d], padding: [x! - 1, y! - 1] } as TileShapes;
         const mask = neighborhood({ grid: [8, 9], window: 3, stride: 2 }, tiles);
         const arrangement = arranged(mask, square(72));
         let pairs = 0;
@@ -148,6 +156,9 @@ test('names tell masks apart', () => {
   );
   expect(neighborhood({ grid: [8, 9], window: 3 }, { queries: [2, 3], keys: [3, 2] }).name).toBe(
     'neighborhood 3x3 of 8x9 tiles 2x3 by 3x2',
+  );
+  expect(neighborhood({ grid: [8, 9], window: 3 }, { queries: [2, 3], keys: [3, 2], padding: [0, 1] }).name).toBe(
+    'neighborhood 3x3 of 8x9 tiles 2x3 by 3x2 padded 0x1',
   );
   expect(neighborhood({ grid: [8, 9], window: 3 })).toBe(neighborhood({ grid: [8, 9], window: [3, 3] }));
 });
@@ -170,6 +181,9 @@ test('tiles of another rank, and other numbers of tokens are refused', () => {
   );
   expect(() => neighborhood({ grid: [8, 8], window: 3 }, { queries: [4, 6], keys: [0, 3] })).toThrow(
     'key tile must be 2 integers >= 1, got [0, 3]',
+  );
+  expect(() => neighborhood({ grid: [8, 8], window: 3 }, { queries: [4, 6], keys: [2, 3], padding: [0, -1] })).toThrow(
+    'padding of key tiles must be 2 integers >= 0, got [0, -1]',
   );
   expect(() => neighborhood({ grid: [8, 8], window: 3 }).check?.(square(63))).toThrow(
     'mask "neighborhood 3x3 of 8x8" needs 64 queries and as many keys, got 63 queries and 63 keys',

@@ -33,7 +33,7 @@ export const GRID_TILES: readonly TileShapes[] = [
   { queries: [2, 3, 4], keys: [1, 2, 3] },
 ];
 
-/** @param tiles along each axis, the tokens of a query tile and of a key tile of the arrangement */
+/** @param tiles along each axis, the tokens of a query tile and of a key tile of the arrangement, and its padding */
 export function neighborhood(params: NeighborhoodParams, tiles?: TileShapes): Mask {
   const axes = gridAxes(params);
   const rank = axes.length;
@@ -75,6 +75,7 @@ export function neighborhood(params: NeighborhoodParams, tiles?: TileShapes): Ma
         arrangement ??= arrangeGrid([outer, middle, inner], {
           queries: three(shapes.queries, 1),
           keys: three(shapes.keys, 1),
+          ...(shapes.padding && { padding: three(shapes.padding, 0) }),
         });
         return arrangement;
       },
@@ -129,6 +130,10 @@ function checkTiles(tiles: TileShapes, rank: number): TileShapes {
     if (shape.length === rank && shape.every((extent) => Number.isSafeInteger(extent) && extent >= 1)) continue;
     throw new ParameterError(`${side} tile must be ${rank} integers >= 1, got [${shape.join(', ')}]`);
   }
+  const { padding } = tiles;
+  if (padding && !(padding.length === rank && padding.every((slots) => Number.isSafeInteger(slots) && slots >= 0))) {
+    throw new ParameterError(`padding of key tiles must be ${rank} integers >= 0, got [${padding.join(', ')}]`);
+  }
   return tiles;
 }
 
@@ -151,6 +156,7 @@ function nameOf(axes: readonly NeighborhoodAxis[], tiles?: TileShapes): string {
     each('dilation').every(isOne) ? [] : `dilation ${each('dilation').join('x')}`,
     causal.includes(true) ? `causal on ${causal.flatMap((is, at) => (is ? `axis ${at}` : [])).join(', ')}` : [],
     tiles ? `tiles ${tiles.queries.join('x')} by ${tiles.keys.join('x')}` : [],
+    tiles?.padding?.some((slots) => slots > 0) ? `padded ${tiles.padding.join('x')}` : [],
   ]
     .flat()
     .join(' ');

@@ -1,42 +1,43 @@
-/** Which tile shapes suit a neighborhood mask: those with which Saccade's kernels visit the fewest tiles. */
+/** Which tile shapes suit a neighborhood mask: those with which Saccade's kernels have the least to do. */
 import { BoundedMap } from '../masks/bounded-map';
 import { GRID_TILES, gridAxes, type NeighborhoodParams } from '../masks/neighborhood';
 import type { NeighborhoodAxis } from '../masks/neighborhood-axis';
 import type { TileShapes } from '../masks/neighborhood-tiles';
 import { sizeOf } from '../tensor/shape';
-import { countAxisTiles } from './tile-counts';
+import { sumAxisTiles } from './tile-counts';
 
-/** Pairs of a query tile and a key tile that it visits, in one head. */
-export function countVisits(setting: NeighborhoodParams, tiles: TileShapes): number {
-  return sizeOf(gridAxes(setting).map((axis, at) => axisVisits(axis, tiles.queries[at]!, tiles.keys[at]!)));
+/** Of a tile of 24 queries, how many the kernels take at a time: for the scores, and for the sums of values. */
+const PARTS = [8, 6] as const;
+
+/**
+ * What kernels compute, in tiles of 24 queries by 6 keys of one head: of a tile only the parts, of 8 queries for the
+ * scores and of 6 for the values, that see some of its keys. A part counts as the box that its queries span.
+ */
+export function countTiles(setting: NeighborhoodParams, tiles: TileShapes): number {
+  return tileCounter(gridAxes(setting))(tiles);
 }
 
 const KEPT = 256;
 const chosen = new BoundedMap<string, TileShapes>(KEPT);
 
 /**
- * Of all ways to shape the kernels' tiles, 24 queries by 6 keys, to the grid: the one that visits the fewest pairs of
- * tiles, by enumeration of each axis (about a millisecond). Of equals the default of the mask, then the first.
+ * Of all ways to shape the kernels' tiles, 24 queries by 6 keys, to the grid, with and without padding that lets windows
+ * start where key tiles do: the one with which kernels compute least, by enumeration of each axis (some milliseconds).
+ * Of equals the default of the mask, then the first.
  */
 export function chooseTiles(setting: NeighborhoodParams): TileShapes {
   const axes = gridAxes(setting);
-  return chosen.get(JSON.stringify(axes), () => fewestVisits(axes));
+  return chosen.get(JSON.stringify(axes), () => leastTiles(axes));
 }
 
-function fewestVisits(axes: readonly NeighborhoodAxis[]): TileShapes {
+function leastTiles(axes: readonly NeighborhoodAxis[]): TileShapes {
   const preset = GRID_TILES[axes.length - 1] as TileShapes;
-  // A few extents recur in all the candidates.
-  const counts = axes.map(() => new Map<string, number>());
-  const visits = ({ queries, keys }: TileShapes) =>
-    sizeOf(
-      axes.map((axis, at) => {
-        const pair = `${queries[at]} ${keys[at]}`;
-        const count = counts[at]!.get(pair) ?? axisVisits(axis, queries[at]!, keys[at]!);
-        counts[at]!.set(pair, count);
-        return count;
-      }),
-    );
-  return tileCandidates(axes.length).reduce((best, tiles) => (visits(tiles) < visits(best) ? tiles : best), preset);
+  const count = tileCounter(axes);
+  const candidates = tileCandidates(axes.length).flatMap((tiles) => [
+    tiles,
+    ...paddings(axes, tiles.keys).map((padding) => ({ ...tiles, padding })),
+  ]);
+  return candidates.reduce((best, tiles) => (count(tiles) < count(best) ? tiles : best), preset);
 }
 
 /** Every way to shape the kernels' tiles to a grid of `rank` axes. */
@@ -46,10 +47,54 @@ export function tileCandidates(rank: number): TileShapes[] {
   return factorisations(sizeOf(queries), rank).flatMap((shape) => keyShapes.map((keys) => ({ queries: shape, keys })));
 }
 
-/** Query tiles of a grid are all combinations of those of its axes, so that the sums over them multiply. */
-function axisVisits(axis: NeighborhoodAxis, queryTile: number, keyTile: number): number {
-  const { mean, queryTiles } = countAxisTiles(axis, queryTile, keyTile, 'static');
-  return Math.round(mean * queryTiles);
+/** Counts tiles as `countTiles` does; a few extents recur in many shapes, and their sums are kept. */
+function tileCounter(axes: readonly NeighborhoodAxis[]): (tiles: TileShapes) => number {
+  const known = new Map<string, number>();
+  const sumOf = (at: number, queries: number, keys: number, padding: number, part: readonly [number, number]) => {
+    const key = [at, queries, keys, padding, part].join();
+    const sum = known.get(key) ?? sumAxisTiles(axes[at] as NeighborhoodAxis, queries, keys, { part, padding });
+    known.set(key, sum);
+    return sum;
+  };
+  // Query tiles of a grid are all combinations of those of its axes, so that the sums over them multiply.
+  return ({ queries, keys, padding }) => {
+    const shares = PARTS.map((size) => {
+      const boxes = boxesOf(queries, size);
+      const visits = boxes.map((box) =>
+        sizeOf(box.map((part, at) => sumOf(at, queries[at]!, keys[at]!, padding?.[at] ?? 0, part))),
+      );
+      return visits.reduce((sum, count) => sum + count, 0) / boxes.length;
+    });
+    return shares.reduce((sum, share) => sum + share, 0) / PARTS.length;
+  };
+}
+
+/** The box that each `size` consecutive queries of a tile in row-major order span: on each axis the first and one past the last. */
+function boxesOf(tile: readonly number[], size: number): (readonly [number, number])[][] {
+  return Array.from({ length: sizeOf(tile) / size }, (_, box) => {
+    const tokens = Array.from({ length: size }, (_, at) => box * size + at);
+    let below = sizeOf(tile);
+    return tile.map((extent) => {
+      below /= extent;
+      const indices = tokens.map((token) => Math.floor(token / below) % extent);
+      return [Math.min(...indices), Math.max(...indices) + 1] as const;
+    });
+  });
+}
+
+/** Every padding of key tiles, but none at all, with which the windows inside of some axes start where key tiles do. */
+function paddings(axes: readonly NeighborhoodAxis[], keyTile: readonly number[]): number[][] {
+  if (axes.length === 1) return [];
+  const all = axes.reduce<number[][]>(
+    (some, { window, stride, causal }, at) => {
+      const start = causal ? stride - window : Math.floor(stride / 2) - Math.floor(window / 2);
+      const key = keyTile[at] as number;
+      const slots = ((-start % key) + key) % key;
+      return some.flatMap((padding) => (slots > 0 ? [0, slots] : [0]).map((own) => [...padding, own]));
+    },
+    [[]],
+  );
+  return all.filter((padding) => padding.some((slots) => slots > 0));
 }
 
 /** All lists of `rank` extents whose product is `size`. */

@@ -23,6 +23,31 @@ interface TileVisit {
   readonly groups: number;
 }
 
+/** Where in a query tile the queries of a part of it are, and how key tiles lie. */
+export interface TilePart {
+  /** The first and one past the last query. */
+  readonly part: Interval;
+  /** Slots without a token before the first key. */
+  readonly padding: number;
+}
+
+/** Key tiles along one axis that a part of a query tile visits, summed over the query tiles of every dilation group. */
+export function sumAxisTiles(
+  axis: NeighborhoodAxis,
+  queryTile: number,
+  keyTile: number,
+  { part: [from, past], padding }: TilePart,
+): number {
+  let sum = 0;
+  for (const { length, groups } of groupLengths(axis)) {
+    for (let first = from; first < length; first += queryTile) {
+      const [start, end] = tileWindow(axis, first, Math.min(first + past - from, length) - 1, length);
+      sum += groups * tilesOf([start + padding, end + padding], keyTile, 'static');
+    }
+  }
+  return sum;
+}
+
 /** Along one axis, over the query tiles of every dilation group. */
 export function countAxisTiles(axis: NeighborhoodAxis, queryTile: number, keyTile: number, tiling: Tiling): TileCount {
   return summary(axisTileVisits(axis, queryTile, keyTile, tiling));

@@ -1,4 +1,4 @@
-/** Whether time follows the tiles visited, as the paper's simulator has it, and what strides and tile shapes gain here. */
+/** Whether time follows the tiles computed, as the paper's simulator has it, and what strides and tile shapes gain here. */
 import { full } from '../../../masks/band';
 import type { Mask } from '../../../masks/mask';
 import { GRID_TILES, gridAxes, type NeighborhoodParams, neighborhood } from '../../../masks/neighborhood';
@@ -6,7 +6,7 @@ import type { TileShapes } from '../../../masks/neighborhood-tiles';
 import { attention } from '../../../ops/attention';
 import { formatPercent, formatRatio, significant } from '../../../report/format';
 import { isBlockSparse } from '../../../simulate/block-sparse';
-import { chooseTiles, countVisits, tileCandidates } from '../../../simulate/choose-tiles';
+import { chooseTiles, countTiles, tileCandidates } from '../../../simulate/choose-tiles';
 import { besidePublished, publishedRows } from '../../../simulate/published';
 import { uniform } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';
@@ -20,7 +20,7 @@ const PHASES = 4;
 const SETUP = `${HEADS.h} heads of ${HEADS.d}, f32, forward only, with exact attention of the same kernels as the baseline; fastest of repeats in turns, each result checked against float64.`;
 
 export const experiment: Experiment = {
-  title: 'speed-up by stride, beside the bounds that follow from the tiles visited',
+  title: 'speed-up by stride, beside the bounds that follow from the tiles computed',
   async run(context) {
     return [
       publishedFinding(),
@@ -87,11 +87,11 @@ async function strideFindings(context: ExperimentContext): Promise<Finding[]> {
     number,
     ...number[],
   ];
-  const visits = settings.map((setting, at) => countVisits(setting, tiles[at] as TileShapes));
+  const computed = settings.map((setting, at) => countTiles(setting, tiles[at] as TileShapes));
   const speedups = times.map((time) => dense / time);
   const bound = sizeOf(grid) / sizeOf(window);
   const isSparse = settings.map((setting, at) => needsNoMask(setting, tiles[at] as TileShapes));
-  const r = pearson(visits, times);
+  const r = pearson(computed, times);
   const labels = strides.map((stride) => stride.join('x'));
   const blocked = speedups.filter((_, at) => isSparse[at]);
   const [sliding] = speedups as [number, ...number[]];
@@ -100,7 +100,7 @@ async function strideFindings(context: ExperimentContext): Promise<Finding[]> {
     {
       claim: "The tiles visited tell the time: the simulator's bounds are close to what runs.",
       source: 'paper, tables 2 to 5 and figure 3: simulated beside actual',
-      measured: `r = ${r.toFixed(3)} between tiles visited and time, over ${strides.length} strides`,
+      measured: `r = ${r.toFixed(3)} between tiles computed and time, over ${strides.length} strides`,
       verdict: r > 0.95 ? 'reproduced' : r > 0.8 ? 'partly' : 'not reproduced',
       details: `Grid ${grid.join(' x ')}, window ${window.join(' x ')}, ${SETUP}`,
       series: [
@@ -108,9 +108,9 @@ async function strideFindings(context: ExperimentContext): Promise<Finding[]> {
           title: `Strides on a grid of ${grid.join(' x ')}, window ${window.join(' x ')}`,
           x: { label: 'stride', values: labels },
           lines: [
-            { label: 'tiles visited', values: visits },
+            { label: 'tiles computed', values: computed },
             { label: 'ms', values: times },
-            { label: 'bound', values: visits.map((count) => denseVisits(grid) / count) },
+            { label: 'bound', values: computed.map((count) => denseTiles(grid) / count) },
             { label: 'speed-up', values: speedups },
           ],
         },
@@ -137,7 +137,7 @@ function needsNoMask(setting: Setting, { queries, keys }: TileShapes): boolean {
 }
 
 /** Of exact attention: all tiles of 24 queries with all panels of 6 keys. */
-function denseVisits(grid: readonly number[]): number {
+function denseTiles(grid: readonly number[]): number {
   return Math.ceil(sizeOf(grid) / 24) * Math.ceil(sizeOf(grid) / 6);
 }
 
@@ -149,7 +149,7 @@ async function staircaseFinding(context: ExperimentContext): Promise<Finding> {
   ] as const;
   const strides = Array.from({ length: width }, (_, at) => at + 1);
   const settings = strides.map((stride) => ({ grid, window, stride }));
-  const visits = settings.map((setting) => countVisits(setting, chooseTiles(setting)));
+  const computed = settings.map((setting) => countTiles(setting, chooseTiles(setting)));
   const masks = settings.map((setting) => neighborhood(setting, chooseTiles(setting)));
   const report = phase(context, 1, PHASES, 'every stride of a window');
   const [dense, ...times] = (await leastTimes([full(), ...masks], { grid, ...HEADS }, context, report)) as [
@@ -158,7 +158,7 @@ async function staircaseFinding(context: ExperimentContext): Promise<Finding> {
   ];
   const speedups = times.map((time) => dense / time);
   // The pruning rule: a stride must beat every smaller one.
-  const kept = strides.filter((_, at) => visits.slice(0, at).every((before) => (visits[at] as number) < before));
+  const kept = strides.filter((_, at) => computed.slice(0, at).every((before) => (computed[at] as number) < before));
   const best = (list: readonly number[]) => Math.max(...list.map((stride) => speedups[stride - 1] as number));
   const dropped = strides.filter((stride) => !kept.includes(stride));
   const lost = dropped.map(
@@ -170,13 +170,13 @@ async function staircaseFinding(context: ExperimentContext): Promise<Finding> {
     source: 'paper, figure 3 and the pruning rule',
     measured: `strides ${kept.join(', ')} of 1 to ${width} are kept and reach ${formatRatio(best(kept))} (stride 1: ${formatRatio(speedups[0] as number)}); those dropped are at most ${formatPercent(most)} faster than a smaller one that is kept`,
     verdict: most <= 0.05 ? 'reproduced' : most <= 0.15 ? 'partly' : 'not reproduced',
-    details: `Grid ${side} x ${side}, window ${width} x ${width}, the same stride on both axes, tiles chosen for each; r = ${pearson(visits, times).toFixed(3)} between tiles visited and time. ${SETUP}`,
+    details: `Grid ${side} x ${side}, window ${width} x ${width}, the same stride on both axes, tiles chosen for each; r = ${pearson(computed, times).toFixed(3)} between tiles computed and time. ${SETUP}`,
     series: [
       {
         title: `Strides on a grid of ${side} x ${side}, window ${width} x ${width}`,
         x: { label: 'stride', values: strides },
         lines: [
-          { label: 'bound', values: visits.map((count) => denseVisits(grid) / count) },
+          { label: 'bound', values: computed.map((count) => denseTiles(grid) / count) },
           { label: 'speed-up', values: speedups },
         ],
       },
@@ -198,7 +198,7 @@ async function tilesFinding(context: ExperimentContext): Promise<Finding> {
   const rows: { fewer: number; faster: number; best: number; of: number }[] = [];
   for (const [at, setting] of settings.entries()) {
     const preset = GRID_TILES[setting.grid.length - 1] as TileShapes;
-    // Of the many shapes on three axes a few, from the fewest visits to the most.
+    // Of the many shapes on three axes a few.
     const all = tileCandidates(setting.grid.length);
     const some = all.filter((_, index) => index % Math.ceil(all.length / 32) === 0);
     const tiles = [chooseTiles(setting), preset, ...some];
@@ -208,7 +208,7 @@ async function tilesFinding(context: ExperimentContext): Promise<Finding> {
       report(share / settings.length),
     )) as [number, number, ...number[]];
     rows.push({
-      fewer: countVisits(setting, preset) / countVisits(setting, tiles[0] as TileShapes),
+      fewer: countTiles(setting, preset) / countTiles(setting, tiles[0] as TileShapes),
       faster: usual / chosen,
       best: chosen / Math.min(...others, usual, chosen),
       of: tiles.length,
@@ -219,7 +219,7 @@ async function tilesFinding(context: ExperimentContext): Promise<Finding> {
   return {
     claim: 'Tiles can be chosen by counting, instead of by timing every shape.',
     source: "reconstructed: the code's profiler tries all (--optimize), the paper chooses by hand",
-    measured: `${formatRatio(mean('fewer'))} fewer tiles visited than with the default shapes, ${formatRatio(mean('faster'))} as fast; ${formatRatio(mean('best'))} the time of the fastest shape, at worst ${formatRatio(worst)}`,
+    measured: `${formatRatio(mean('fewer'))} fewer tiles computed than with the default shapes, ${formatRatio(mean('faster'))} as fast; ${formatRatio(mean('best'))} the time of the fastest shape, at worst ${formatRatio(worst)}`,
     verdict:
       mean('best') <= 1.05 && mean('faster') > 1 ? 'reproduced' : mean('faster') > 1 ? 'partly' : 'not reproduced',
     details: `Geometric means over ${settings.length} grids and windows; all 32 shapes are timed on two axes and 30 of 270 on three. ${SETUP}`,
@@ -233,7 +233,7 @@ async function tilesFinding(context: ExperimentContext): Promise<Finding> {
           ),
         },
         lines: [
-          { label: 'fewer tiles', values: rows.map(({ fewer }) => fewer) },
+          { label: 'fewer tiles computed', values: rows.map(({ fewer }) => fewer) },
           { label: 'faster', values: rows.map(({ faster }) => faster) },
           { label: 'time over the fastest', values: rows.map(({ best }) => best) },
         ],

@@ -3,7 +3,7 @@ import { full } from '../../../masks/band';
 import { neighborhood } from '../../../masks/neighborhood';
 import type { TileShapes } from '../../../masks/neighborhood-tiles';
 import { formatBytes, formatRatio, significant } from '../../../report/format';
-import { chooseTiles, countVisits } from '../../../simulate/choose-tiles';
+import { chooseTiles, countTiles } from '../../../simulate/choose-tiles';
 import { simulateGna } from '../../../simulate/gna';
 import { sizeOf } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
@@ -107,6 +107,7 @@ async function shapesFinding(context: ExperimentContext): Promise<Finding> {
     { queries: [2, 12], keys: [1, 6] },
     { queries: [3, 8], keys: [2, 3] },
     { queries: [4, 6], keys: [2, 3] },
+    chooseTiles(setting(side)),
   ];
   const report = phase(context, context.quick ? 2 : 5, context.quick ? 4 : 7, 'shapes of tiles');
   const times = await leastTimes(
@@ -116,8 +117,10 @@ async function shapesFinding(context: ExperimentContext): Promise<Finding> {
     report,
   );
   const useful = side ** 2 * WINDOW ** 2;
-  const overheads = shapes.map((tiles) => (countVisits(setting(side), tiles) * 144) / useful);
-  const labels = shapes.map(({ queries, keys }) => `${queries.join(' x ')} by ${keys.join(' x ')}`);
+  const overheads = shapes.map((tiles) => (countTiles(setting(side), tiles) * 144) / useful);
+  const labels = shapes.map(({ queries, keys, padding }) =>
+    [`${queries.join(' x ')} by ${keys.join(' x ')}`, padding ? `padded ${padding.join(' x ')}` : []].flat().join(' '),
+  );
   const fastest = times.indexOf(Math.min(...times));
   const r = pearson(overheads, times);
   return {
