@@ -72,7 +72,7 @@ export interface AttentionBackwardCall extends AttentionCall {
 
 /** What a kernel that finds a denominator of 0 says. */
 export const VANISHED =
-  'a denominator vanished: q and the sum of keys it meets must not be orthogonal; use features that are not negative, or a larger epsilon';
+  'a denominator vanished or an input is not finite: q and the sum of keys it meets must not be orthogonal; use features that are not negative, or a larger epsilon';
 
 /** What linear attention carries from row to row, f32: the state [b,h,d,e] and, with a normaliser, the sum of keys [b,h,d]. */
 interface LinearState {
