@@ -15,7 +15,7 @@
  * A normaliser is one more value column, of ones: its results are the denominators, its column of the state the sum of
  * the keys.
  */
-import { fetchRows, Operand, packPanel, packQuad, PANEL, rowAddress, SLICE } from './layout';
+import { fetchRows, Operand, packPanel, packQuad, PANEL, rowAddress, rowBytes, SLICE } from './layout';
 import { ACROSS, DECAY_ADD, product, STORE, STORE_TIMES } from './product';
 import { bytesOf, loadRow, storeRow } from './storage';
 
@@ -563,9 +563,10 @@ function loadState(params: usize, bh: i32, firstSlice: i32, slices: i32, to: usi
   for (let s: i32 = 0; s < slices; s++, to += step) {
     const column = (firstSlice + s) * SLICE;
     const count = min(SLICE, columns - column);
-    for (let r: i32 = 0; r < features; r++) {
-      const from = rowAddress(x, bh / h, r, bh % h) + <usize>column * between;
-      copyNumbers(from, between, to + (<usize>r << 5), count);
+    let row = rowAddress(x, bh / h, 0, bh % h) + <usize>column * between;
+    const pastFeatures = to + (<usize>features << 5);
+    for (let feature = to; feature < pastFeatures; feature += 32, row += rowBytes(x)) {
+      copyNumbers(row, between, feature, count);
     }
     if (p.initialSums == 0) continue;
     if (p.sumsAcross != 0) {
@@ -590,8 +591,10 @@ function storeState(params: usize, bh: i32, firstSlice: i32, slices: i32, from: 
   for (let s: i32 = 0; s < slices; s++, from += stateSliceBytes(p)) {
     const column = (firstSlice + s) * SLICE;
     const count = min(SLICE, columns - column);
-    for (let r: i32 = 0; r < d; r++) {
-      copyNumbers(from + (<usize>r << 5), 4, rowAddress(x, bh / h, r, bh % h) + (<usize>column << 2), count);
+    let row = rowAddress(x, bh / h, 0, bh % h) + (<usize>column << 2);
+    const pastFeatures = from + (<usize>d << 5);
+    for (let feature = from; feature < pastFeatures; feature += 32, row += rowBytes(x)) {
+      copyNumbers(feature, 4, row, count);
     }
     if (p.finalSums == 0 || count == SLICE) continue;
     const to = <usize>p.finalSums + (<usize>(bh * d) << 2);
