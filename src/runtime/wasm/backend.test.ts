@@ -1,15 +1,18 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import { expectClose } from '../../../test/expect';
 import {
   type AttentionOptions,
   attention,
   attentionBackward,
   type Control,
   createRuntime,
+  masks,
   matmul,
   type Runtime,
   type RuntimeOptions,
   scores,
 } from '../../index';
+import type { TileShapes } from '../../masks';
 import { hostTensor } from '../../tensor/host';
 import { normal } from '../../tensor/random';
 
@@ -43,7 +46,40 @@ async function longCall(runtime: Runtime, options?: AttentionOptions): Promise<v
   }
 }
 
+const PADDED: TileShapes = { queries: [12, 2], keys: [3, 2], padding: [0, 1] };
+
+/** Values [2, n, 2, 12] with one that is no number in the last head of all. */
+function valuesOf(n: number): Float32Array {
+  const values = normal(2 * n * 2 * 12, 3);
+  values[values.length - 500] = Number.NaN;
+  return values;
+}
+
 describe.each(['relaxed', 'baseline'] as const)('%s kernels', (simd) => {
+  test.each([
+    ['a window', masks.band(20, 9), undefined],
+    ['a grid', masks.neighborhood({ grid: [36, 47], window: [5, 7] }), undefined],
+    ['a grid with padded tiles', masks.neighborhood({ grid: [36, 47], window: 7 }, PADDED), undefined],
+    ['heads that differ', masks.s2({ block: 16, localBlocks: 3, verticalStride: 9, headStep: 1 }), undefined],
+    ['modified scores', masks.band(30, 0), scores.softcap(2)],
+  ])('%s, where a task is several tiles of all heads', async (_, mask, score) => {
+    using runtime = await createRuntime({ backend: 'wasm', simd, threads: 2 });
+    using reference = await createRuntime({ backend: 'reference' });
+    const n = 36 * 47;
+    const results = await Promise.all(
+      [runtime, reference].map(async (each) => {
+        const q = each.random([2, n, 4, 20], { seed: 1 });
+        const k = each.random([2, n, 2, 20], { seed: 2 });
+        const v = each.tensor(valuesOf(n), [2, n, 2, 12], 'f32');
+        const { out, lse } = await attention(q, k, v, { mask, score });
+        return [await out.read(), await lse.read()] as const;
+      }),
+    );
+    const [[out, lse], [expectedOut, expectedLse]] = results as [(typeof results)[0], (typeof results)[0]];
+    expectClose(out, expectedOut, 1e-5);
+    expectClose(lse, expectedLse, 1e-5);
+  });
+
   test('give the same bits on 1, 2 and 3 threads', async () => {
     const results: Uint8Array[][] = [];
     const bias = hostTensor(normal(6 * 819, 6), [6, 819], 'f32');

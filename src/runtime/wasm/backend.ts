@@ -67,10 +67,12 @@ const BACKWARD_TASKS = 16;
 const PART_PANELS = 48;
 /** Bytes of a head's largest key norm and largest value magnitude. */
 const EXTREMES_BYTES = 8;
-/** Of a thread's own cache, what keys and values may take. */
-const CACHE_BYTES = 2 ** 21;
+/** Of a thread's own cache, what the keys and values that a tile sees may take. */
+const CACHE_BYTES = 2 ** 20;
+/** Of all keys, what a tile sees at most if it sees them here and there. */
+const SPARSE = 0.25;
 /** Tasks of some tiles of all heads that a thread gets at least, so that threads end together, and such tiles at most. */
-const TASKS_OF_THREAD = 8;
+const TASKS_OF_THREAD = 16;
 const MOST_TILES = 64;
 /** Sums for the gradients by captured arrays: with more bytes, fewer threads. */
 const TABLE_SUMS_BYTES = 2 ** 26;
@@ -182,9 +184,9 @@ export class WasmBackend implements Backend {
     const map = blockMap(mask, { b, n, m, h, g });
     const modifier = scorePrograms(score, { b, n, m, h, g });
     const slots = map.panels * PANEL;
-    // Some tiles of all heads in one task, if what a tile of all heads sees stays in a thread's cache meanwhile, and there
-    // are tiles enough to share out.
-    const isNear = (map.visited / map.tiles) * PANEL * (d + e) * 4 < CACHE_BYTES;
+    // Where tiles see keys here and there, and those of one stay in a thread's cache, a task is some tiles of all heads.
+    const panelsOfTile = map.visited / (b * h * map.tiles);
+    const isNear = panelsOfTile * PANEL * (d + e) * 4 < CACHE_BYTES && panelsOfTile < SPARSE * map.panels;
     const share = Math.floor(map.tiles / (TASKS_OF_THREAD * Math.max(1, this.pool.threads)));
     const tilesOfTask = isNear ? Math.min(share, MOST_TILES) : 0;
     const chunks = Math.ceil(map.panels / CHUNK_PANELS);
