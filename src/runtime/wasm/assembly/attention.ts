@@ -242,6 +242,7 @@ function attentionOfTile(params: usize, place: i32, rank: i32, scratch: usize): 
       exponentiate(taken * PANEL, rows, scratch);
     }
     findStretches(p, scratch + SEGMENTS, segments, scratch + STRETCHES);
+    if (f.tilesOfTask > 0) fetchPanels(values, panelStep(f, slices), segments, scratch);
     weighValues(values, sliceStep(f, panels), panelStep(f, slices), slices, rows, scratch);
   }
   storeTile(params, batch, first, rows, head, scratch);
@@ -404,6 +405,18 @@ function weighValues(
       product(weights, 96, false, values, 0, to, 32, ADD, 0, 32, first, past, panelBytes);
     }
   }
+}
+
+/** Brings what a block needs of packed values into the cache, in the order of memory, in which the sums do not take them. */
+function fetchPanels(values: usize, panelBytes: usize, segments: i32, scratch: usize): void {
+  let sum = f32x4.splat(0);
+  for (let at: i32 = 0; at < segments; at++) {
+    const segment = changetype<Segment>(scratch + SEGMENTS + <usize>at * SEGMENT_BYTES);
+    let from = values + <usize>segment.first * panelBytes;
+    const past = values + <usize>segment.past * panelBytes;
+    for (; from < past; from += 64) sum = v128.xor(sum, v128.load(from));
+  }
+  v128.store(scratch + LAYOUT, sum);
 }
 
 function storeTile(params: usize, batch: i32, first: i32, rows: i32, head: i32, scratch: usize): void {
