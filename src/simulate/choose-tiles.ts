@@ -37,7 +37,12 @@ function leastTiles(axes: readonly NeighborhoodAxis[]): TileShapes {
     tiles,
     ...paddings(axes, tiles.keys).map((padding) => ({ ...tiles, padding })),
   ]);
-  return candidates.reduce((best, tiles) => (count(tiles) < count(best) ? tiles : best), preset);
+  let [best, least] = [preset, count(preset)];
+  for (const tiles of candidates) {
+    const computed = count(tiles);
+    if (computed < least) [best, least] = [tiles, computed];
+  }
+  return best;
 }
 
 /** Every way to shape the kernels' tiles to a grid of `rank` axes. */
@@ -47,30 +52,40 @@ export function tileCandidates(rank: number): TileShapes[] {
   return factorisations(sizeOf(queries), rank).flatMap((shape) => keyShapes.map((keys) => ({ queries: shape, keys })));
 }
 
-/** Counts tiles as `countTiles` does; a few extents recur in many shapes, and their sums are kept. */
+/** Counts tiles as `countTiles` does; a few extents recur in many shapes, and what follows from them is kept. */
 function tileCounter(axes: readonly NeighborhoodAxis[]): (tiles: TileShapes) => number {
   const known = new Map<string, number>();
+  const boxes = new Map<string, readonly Box[]>();
   const sumOf = (at: number, queries: number, keys: number, padding: number, part: readonly [number, number]) => {
     const key = [at, queries, keys, padding, part].join();
     const sum = known.get(key) ?? sumAxisTiles(axes[at] as NeighborhoodAxis, queries, keys, { part, padding });
     known.set(key, sum);
     return sum;
   };
+  const partsOf = (queries: readonly number[], size: number) => {
+    const key = [queries, size].join();
+    const parts = boxes.get(key) ?? boxesOf(queries, size);
+    boxes.set(key, parts);
+    return parts;
+  };
   // Query tiles of a grid are all combinations of those of its axes, so that the sums over them multiply.
   return ({ queries, keys, padding }) => {
     const shares = PARTS.map((size) => {
-      const boxes = boxesOf(queries, size);
-      const visits = boxes.map((box) =>
+      const parts = partsOf(queries, size);
+      const visits = parts.map((box) =>
         sizeOf(box.map((part, at) => sumOf(at, queries[at]!, keys[at]!, padding?.[at] ?? 0, part))),
       );
-      return visits.reduce((sum, count) => sum + count, 0) / boxes.length;
+      return visits.reduce((sum, count) => sum + count, 0) / parts.length;
     });
     return shares.reduce((sum, share) => sum + share, 0) / PARTS.length;
   };
 }
 
-/** The box that each `size` consecutive queries of a tile in row-major order span: on each axis the first and one past the last. */
-function boxesOf(tile: readonly number[], size: number): (readonly [number, number])[][] {
+/** On each axis the first and one past the last. */
+type Box = readonly (readonly [first: number, past: number])[];
+
+/** The box that each `size` consecutive queries of a tile in row-major order span. */
+function boxesOf(tile: readonly number[], size: number): Box[] {
   return Array.from({ length: sizeOf(tile) / size }, (_, box) => {
     const tokens = Array.from({ length: size }, (_, at) => box * size + at);
     let below = sizeOf(tile);
@@ -84,6 +99,7 @@ function boxesOf(tile: readonly number[], size: number): (readonly [number, numb
 
 /** Every padding of key tiles, but none at all, with which the windows inside of some axes start where key tiles do. */
 function paddings(axes: readonly NeighborhoodAxis[], keyTile: readonly number[]): number[][] {
+  // Most masks along one axis have no arrangement that could be padded.
   if (axes.length === 1) return [];
   const all = axes.reduce<number[][]>(
     (some, { window, stride, causal }, at) => {

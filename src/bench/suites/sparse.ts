@@ -12,7 +12,7 @@ import type { BenchRow, Goal } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
 import { type Context, type PlannedRow, type Suite, timedSuite } from '../suite';
-import { GRID_MASKS, powerMask, type SparseMask, s2Mask, sequenceMasks } from './sparse-masks';
+import { gridMasks, powerMask, type SparseMask, s2Mask, sequenceMasks } from './sparse-masks';
 
 const D = 64;
 const DENSE = 'dense';
@@ -45,7 +45,7 @@ const attentionRows = timedSuite({
   ratioOf: 'time',
   names: () => [
     DENSE,
-    ...[...sequenceMasks(D).flat(), ...GRID_MASKS.flatMap(({ masks }) => masks)].map(({ mask }) => mask.name),
+    ...[...sequenceMasks(D).flat(), ...gridMasks().flatMap(({ masks }) => masks)].map(({ mask }) => mask.name),
     GROUPED,
     MAP,
     ...NATIVE.flatMap((peer) => [peer, ...BESIDE_NATIVE.map(({ mask }) => nameBeside(peer, mask.name))]),
@@ -58,7 +58,7 @@ const attentionRows = timedSuite({
       groupedHeads(context, options, n),
       ...(peers ? NATIVE.map((name) => besideNative(name, peers, { context, options, n })) : []),
     ]);
-    return [...groups, ...GRID_MASKS.map(({ n, masks }) => besideDense(context, options, { n, h }, masks))];
+    return [...groups, ...gridMasks().map(({ n, masks }) => besideDense(context, options, { n, h }, masks))];
   },
 });
 
