@@ -32,19 +32,9 @@ export interface TilePart {
 }
 
 /** Key tiles along one axis that a part of a query tile visits, summed over the query tiles of every dilation group. */
-export function sumAxisTiles(
-  axis: NeighborhoodAxis,
-  queryTile: number,
-  keyTile: number,
-  { part: [from, past], padding }: TilePart,
-): number {
+export function sumAxisTiles(axis: NeighborhoodAxis, queryTile: number, keyTile: number, part: TilePart): number {
   let sum = 0;
-  for (const { length, groups } of groupLengths(axis)) {
-    for (let first = from; first < length; first += queryTile) {
-      const [start, end] = tileWindow(axis, first, Math.min(first + past - from, length) - 1, length);
-      sum += groups * tilesOf([start + padding, end + padding], keyTile, 'static');
-    }
-  }
+  for (const { visited, groups } of axisTileVisits(axis, queryTile, keyTile, 'static', part)) sum += groups * visited;
   return sum;
 }
 
@@ -70,11 +60,12 @@ function* axisTileVisits(
   queryTile: number,
   keyTile: number,
   tiling: Tiling,
+  { part: [from, past], padding }: TilePart = { part: [0, queryTile], padding: 0 },
 ): Generator<TileVisit> {
   for (const { length, groups } of groupLengths(axis)) {
-    for (let first = 0; first < length; first += queryTile) {
-      const last = Math.min(first + queryTile, length) - 1;
-      yield { visited: tilesOf(tileWindow(axis, first, last, length), keyTile, tiling), groups };
+    for (let first = from; first < length; first += queryTile) {
+      const [start, end] = tileWindow(axis, first, Math.min(first + past - from, length) - 1, length);
+      yield { visited: tilesOf([start + padding, end + padding], keyTile, tiling), groups };
     }
   }
 }
