@@ -66,10 +66,10 @@ async function drawMask(name: string, { params, svg, head, ...sizes }: MaskOptio
 export function maskOf(method: Method, params: string | undefined, problem: MaskProblem): Mask {
   const { name } = method;
   const mask = method.mask?.(parseParams(method, params), problem);
-  if (!mask && method.mask) throw new UnsupportedError(`with these params ${name} is no mask that could be drawn`);
+  if (!mask && method.mask) throw new UnsupportedError(`with these params ${name} is no mask`);
   if (!mask) {
-    const drawable = methods.filter((candidate) => candidate.mask).map((candidate) => candidate.name);
-    throw new UnsupportedError(`${name} has no mask to draw: choose one of ${drawable.join(', ')}`);
+    const masked = methods.filter((candidate) => candidate.mask).map((candidate) => candidate.name);
+    throw new UnsupportedError(`${name} has no mask: choose one of ${masked.join(', ')}`);
   }
   mask.check?.(problem);
   return mask;

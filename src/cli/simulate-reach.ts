@@ -40,9 +40,10 @@ interface ReachReport extends Partial<ReachParams> {
 
 const NAMES = Object.keys(REACH_MASKS) as ReachMaskName[];
 const METHODS = methods.filter(({ mask }) => mask).map(({ name }) => name);
-const OF_METHODS = ['params', 'heads', 'keyHeads', 'grid'] as const;
-/** Tokens of a method's mask. */
-const USUAL = 1024;
+/** Options that only methods take. */
+const OF_METHODS = { params: '--params', heads: '--heads', keyHeads: '--key-heads', grid: '--grid' } as const;
+/** Tokens of a method's mask by default. */
+const DEFAULT_SIZE = 1024;
 const PARAMS = ['size', 'window', 'sink', 'stride', 'seed'] as const;
 /** So that the slowest mask takes a second or so. */
 const LARGEST = 8192;
@@ -62,11 +63,7 @@ export function simulateReachCommand(): Command {
     .option('--stride <blocks>', 'distance of the far keys', count)
     .option('--seed <number>', 'of the order of stochastic masks', wholeNumber(0, 2 ** 32 - 1))
     .addOption(paramsOption())
-    .option(
-      '--heads <count>',
-      'query heads of a method, which together reach what one of them does',
-      wholeNumber(1, 1024),
-    )
+    .option('--heads <count>', 'query heads of a method; what any of them sees is reached', wholeNumber(1, 1024))
     .option('--key-heads <count>', 'its key/value heads; default: as many as query heads', wholeNumber(1, 1024))
     .option('--grid <extents>', 'its spatial axes, such as 8x8, if it has them', extents(1, LARGEST))
     .option('--layers <count>', 'the most layers', wholeNumber(1, 1024), 32)
@@ -89,8 +86,10 @@ export function simulateReachCommand(): Command {
 
 function reachReport(mask: string, options: Omit<ReachOptions, 'mask' | 'json'>): ReachReport {
   if (METHODS.includes(mask)) return methodReport(findMethod(mask), options);
-  const foreign = OF_METHODS.find((name) => options[name] !== undefined);
-  if (foreign) throw new ParameterError(`--${kebab(foreign)} is for methods, mask ${mask} is none`);
+  for (const [name, flag] of Object.entries(OF_METHODS)) {
+    if (options[name as keyof typeof OF_METHODS] !== undefined)
+      throw new ParameterError(`${flag} is for methods, mask ${mask} is none`);
+  }
   return namedReport(mask as ReachMaskName, options);
 }
 
@@ -102,7 +101,8 @@ function methodReport(
   if (unused) throw new ParameterError(`${method.name} takes no --${unused}: pass --params`);
   if (grid && given !== undefined) throw new ParameterError('--size follows from --grid: leave it out');
   const problem = problemOf(method, {
-    ...{ size: given ?? USUAL, heads: heads ?? 1 },
+    size: given ?? DEFAULT_SIZE,
+    heads: heads ?? 1,
     ...(grid && { grid }),
     ...(keyHeads && { keyHeads }),
   });
@@ -116,8 +116,6 @@ function methodReport(
     reach: receptiveField(keysOfMask(mask, problem), size, { layers }),
   };
 }
-
-const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 function namedReport(mask: ReachMaskName, { layers, ...given }: Omit<ReachOptions, 'mask' | 'json'>): ReachReport {
   const chosen: ReachMask = REACH_MASKS[mask];

@@ -152,7 +152,7 @@ describe('reach', () => {
     [['--mask', 'powr'], 'Allowed choices are power, sliding'],
     [['--mask', 'longnet', '--window', '4'], 'mask longnet takes no --window, only --size'],
     [['--mask', 'power', '--size', '0'], "'0' is invalid"],
-    [['--mask', 'power', '--heads', '2'], '--heads is for methods, mask power is none'],
+    [['--mask', 'power', '--key-heads', '2'], '--key-heads is for methods, mask power is none'],
     [['--mask', 'attention', '--window', '4'], 'attention takes no --window: pass --params'],
     [['--mask', 'attention', '--params', '{"causal": 1}'], 'param causal of attention: expected true or false, got 1'],
     [['--mask', 'stochastic-attention', '--params', '{"window": 4, "gated": true}'], 'stochastic-attention is no mask'],

@@ -9,7 +9,7 @@ import { longNet } from '../masks/longnet';
 import { type Mask, oneHead } from '../masks/mask';
 import { dilatedBlocks, power, slidingBlocks, strideSlash } from '../masks/power';
 import { randomPermutation, stochastic } from '../masks/stochastic';
-import type { KeysOf } from './reach';
+import { type KeysOf, keysOfMask } from './reach';
 
 export interface ReachParams {
   readonly size: number;
@@ -26,7 +26,6 @@ export interface ReachMask {
   readonly summary: string;
   /** The params that the mask takes, as in the papers' settings. */
   readonly defaults: Partial<ReachParams> & Pick<ReachParams, 'size'>;
-  /** Has intervals. */
   readonly mask: (params: ReachParams, layer: number) => Mask;
   /** Whether each layer has a mask of its own. */
   readonly changes?: boolean;
@@ -88,12 +87,11 @@ export type ReachMaskName = keyof typeof REACH_MASKS;
 
 /** The mask as `receptiveField` takes it: a layer's own is made when it is first asked about. */
 export function keysThrough({ mask, changes = false }: ReachMask, params: ReachParams): KeysOf {
-  const place = oneHead(params.size, params.size);
-  const masks: Mask[] = [];
+  const layers: KeysOf[] = [];
   return (layer, query) => {
     const at = changes ? layer : 0;
-    masks[at] ??= mask(params, at);
-    return masks[at].intervals?.(query, place) ?? [];
+    layers[at] ??= keysOfMask(mask(params, at), oneHead(params.size, params.size));
+    return layers[at](layer, query);
   };
 }
 

@@ -1,4 +1,5 @@
 /** How far a token can look back through several layers of a sparse mask. */
+import { ShapeError } from '../errors';
 import { keyWords } from '../masks/key-words';
 import { type Extent, type Intervals, type Mask, placesOf } from '../masks/mask';
 
@@ -41,13 +42,16 @@ export function receptiveField(
 /**
  * The keys through any mask: those that some head of the first batch sees. Queries and keys are the same tokens.
  *
- * @throws {ShapeError} an extent that the mask does not fit
+ * @throws {ShapeError} an extent that the mask does not fit, or with other numbers of queries and keys
  */
 export function keysOfMask(mask: Mask, extent: Extent): KeysOf {
+  const { n, m } = extent;
+  if (n !== m) throw new ShapeError(`extent must have as many queries as keys, got ${n} queries and ${m} keys`);
   mask.check?.(extent);
   // Of heads that see alike, one.
   const places = new Map([...placesOf({ ...extent, b: 1 })].map((place) => [mask.variant?.(place) ?? 0, place]));
-  return (_, query) => [...places.values()].flatMap((place) => keyWords(mask, [query], place).starts);
+  return (_, query) =>
+    [...places.values()].flatMap((place) => mask.intervals?.(query, place) ?? keyWords(mask, [query], place).starts);
 }
 
 /**
