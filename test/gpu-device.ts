@@ -20,6 +20,11 @@ export async function strongDevice(): Promise<GPUDevice> {
   return (await openDevice({})).device;
 }
 
+/** A device with other limits than its own. */
+export function limited(device: GPUDevice, limits: Partial<GPUSupportedLimits>): GPUDevice {
+  return disguised(device, { limits: disguised(device.limits, limits) });
+}
+
 /** An object in the place of `target`, some of whose properties are others. */
 export function disguised<T extends object>(target: T, properties: Partial<Record<keyof T, unknown>>): T {
   return new Proxy(target, {

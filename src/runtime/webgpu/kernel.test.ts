@@ -26,7 +26,7 @@ const dispatch = (operands: Record<string, Region>, kernel = copy): Dispatch => 
 });
 
 test('a shader of aligned rows, whose operand of halves is in two parts', () => {
-  const form = formOf(dispatch({ x: region([16, 32], { dtype: 'f16', size: 1536 }), out: region([256]) }), device);
+  const form = formOf(dispatch({ x: region([24, 32], { dtype: 'f16', size: 1536 }), out: region([256]) }), device);
   expect(form.bindings.map(({ offset, size }) => [offset, size])).toEqual([
     [0, 1024],
     [1024, 512],
@@ -91,9 +91,10 @@ test('what a shader depends on is in the key of its form', () => {
     { x: region([4, 3]), out: region([16]) },
     { x: region([4, 4], { dtype: 'f16' }), out: region([16]) },
     { x: region([4, 4], { dtype: 'bf16' }), out: region([16]) },
-    { x: region([4, 4], { size: 2048 }), out: region([16]) },
-    { x: region([4, 4]), out: region([16], { size: 2048 }) },
+    { x: region([70, 4], { size: 2048 }), out: region([16]) },
+    { x: region([4, 4]), out: region([500], { size: 2048 }) },
     { x: shared, out: { ...shared, offset: 4 } },
+    { x: { ...shared, dtype: 'f16' }, out: { ...shared, offset: 4 } },
   ];
   const forms = operands.map((each) => formOf(dispatch(each), device));
   expect(new Set(forms.map(({ key }) => key)).size).toBe(operands.length);
@@ -111,10 +112,50 @@ test('rows are read by vectors only where all begin and end at one', () => {
   expect(isAligned(region([8, 8], { strides: [1, 8] }))).toBe(false);
 });
 
+test('of a buffer only that is bound where the operands lie', () => {
+  const far = { size: 8192, offset: 1100 };
+  const x = region([4, 4], far);
+  const ofBindings = (operands: Record<string, Region>) => {
+    const each = dispatch(operands);
+    const form = formOf(each, device);
+    const view = new DataView(new ArrayBuffer(64));
+    writeNumbers(each, form, 0, 1, view, 0);
+    const offsets = [view.getUint32(12, true), view.getUint32(24, true)];
+    return [form.bindings.map(({ offset, size }) => [offset, size]), offsets];
+  };
+  expect(ofBindings({ x, out: region([16]) })).toEqual([
+    [
+      [4352, 256],
+      [0, 256],
+    ],
+    [12, 0],
+  ]);
+  // Rows and columns in between are bound too, up to the last.
+  const view = region([2, 4], { ...far, strides: [100, 1] });
+  expect(ofBindings({ x: view, out: region([16]) })).toEqual([
+    [
+      [4352, 512],
+      [0, 256],
+    ],
+    [12, 0],
+  ]);
+  // What shares bindings begins where the first begins.
+  const out = { ...x, shape: [16], strides: [1], offset: 1300 };
+  expect(ofBindings({ x, out })).toEqual([[[4352, 1024]], [12, 212]]);
+  expect(ofBindings({ x: region([0, 4], { offset: 256 }), out: region([16]) })).toEqual([
+    [
+      [0, 256],
+      [0, 256],
+    ],
+    [256, 0],
+  ]);
+});
+
 test('numbers lie in the order of the shader', () => {
   const x = region([5, 3], { offset: 7, strides: [3, 1] });
   const view = new DataView(new ArrayBuffer(256));
-  writeNumbers(dispatch({ x, out: region([16], { offset: 2 }) }), 10, 20, view, 16);
+  const each = dispatch({ x, out: region([16], { offset: 2 }) });
+  writeNumbers(each, formOf(each, device), 10, 20, view, 16);
   const words = Array.from({ length: numbersBytes(copy) / 4 }, (_, i) => view.getUint32(16 + 4 * i, true));
   // First and last task, infinity, offset and strides of x, offset of out, size; then up to a multiple of 16 bytes.
   expect(words).toEqual([10, 20, 0x7f800000, 7, 3, 1, 2, 4]);

@@ -40,7 +40,7 @@ export interface Kernel {
   readonly body: string;
 }
 
-/** Elements in a buffer; every tensor is one. */
+/** Elements in a buffer; every tensor is one. A kernel touches no others: only where these lie is bound. */
 export interface Region {
   readonly storage: { readonly buffer: { readonly bytes: number } };
   readonly dtype: DType;
@@ -61,8 +61,10 @@ export interface Dispatch {
   readonly operands: Readonly<Record<string, Region>>;
   readonly numbers: Readonly<Record<string, number>>;
   readonly tasks: number;
-  /** Arithmetic of all tasks, roughly, so that long work can be cut. */
+  /** Arithmetic of all tasks at most, roughly, so that long work can be cut. */
   readonly operations: number;
+  /** What of it there is as a rule, if that is less: by this the device's speed is learned. */
+  readonly usual?: number | undefined;
 }
 
 /** One kernel for each different variant, made on first use: equal kernels must be the same object. */
@@ -93,6 +95,10 @@ interface OperandForm {
   /** Whose bindings hold it: its own name, or that of another operand in the same buffer. */
   readonly holder: string;
   readonly parts: number;
+  /** Whether its bindings hold words, since operands of different dtypes share them. */
+  readonly isWords: boolean;
+  /** Where in the buffer its bindings begin, in bytes. */
+  readonly begin: number;
 }
 
 interface Binding {
@@ -102,9 +108,12 @@ interface Binding {
   readonly size: number;
 }
 
-/** Bytes of a binding at most; a part begins where bindings and vectors may. */
+/** Where bindings and vectors may begin, in bytes. */
+const ALIGNMENT = 256;
+
+/** Bytes of a binding at most. */
 export const partBytes = ({ limits }: GPUDevice) =>
-  Math.floor(Math.min(limits.maxStorageBufferBindingSize, 2 ** 31) / 256) * 256;
+  Math.floor(Math.min(limits.maxStorageBufferBindingSize, 2 ** 31) / ALIGNMENT) * ALIGNMENT;
 
 export function formOf({ kernel, operands }: Dispatch, device: GPUDevice): Form {
   const names = Object.keys(kernel.operands);
@@ -122,16 +131,18 @@ export function formOf({ kernel, operands }: Dispatch, device: GPUDevice): Form 
     const region = operands[name] as Region;
     const spec = kernel.operands[name] as OperandSpec;
     const holder = holderOf(name);
-    const isShared = names.some((other) => other !== name && holderOf(other) === holder);
+    const sharing = names.filter((other) => holderOf(other) === holder).map((other) => operands[other] as Region);
     const buffer = bufferOf(name);
-    const { size } = buffer.handle;
+    const [begin, end] = rangeOf(sharing, buffer.handle.size);
     if (holder === name) {
-      for (let offset = 0; offset < size; offset += most) {
-        bindings.push({ buffer, isWritten: written.has(buffer.handle), offset, size: Math.min(most, size - offset) });
+      for (let offset = begin; offset < end; offset += most) {
+        bindings.push({ buffer, isWritten: written.has(buffer.handle), offset, size: Math.min(most, end - offset) });
       }
     }
-    const isAligned = spec.vector === true && !isShared && isVectors(region);
-    return { name, spec, dtype: region.dtype, isAligned, holder, parts: Math.ceil(size / most) };
+    const isAligned = spec.vector === true && sharing.length === 1 && isVectors(region);
+    const isWords = sharing.some(({ dtype }) => dtype !== region.dtype);
+    const parts = Math.ceil((end - begin) / most);
+    return { name, spec, dtype: region.dtype, isAligned, holder, parts, isWords, begin };
   });
   const isMixed = kernel.alike === true && each.some(({ spec, isAligned }) => spec.vector && !isAligned);
   const forms = isMixed ? each.map((form) => ({ ...form, isAligned: false })) : each;
@@ -144,11 +155,25 @@ export function formOf({ kernel, operands }: Dispatch, device: GPUDevice): Form 
   }
   const key = forms
     .map(
-      ({ dtype, isAligned, holder, parts }) =>
-        `${holder} ${dtype} ${isAligned} ${parts} ${written.has(bufferOf(holder).handle)}`,
+      ({ dtype, isAligned, holder, parts, isWords }) =>
+        `${holder} ${dtype} ${isAligned} ${parts} ${isWords} ${written.has(bufferOf(holder).handle)}`,
     )
     .join();
   return { key, operands: forms, bindings };
+}
+
+/** The bytes of a buffer in which regions lie, from where a binding may begin; at least some, as a binding must have. */
+function rangeOf(regions: readonly Region[], size: number): readonly [begin: number, end: number] {
+  let [begin, end] = [size, 0];
+  for (const { dtype, shape, strides, offset } of regions) {
+    if (sizeOf(shape) === 0) continue;
+    const bytes = bytesPerElement(dtype);
+    const last = shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), offset);
+    begin = Math.min(begin, offset * bytes);
+    end = Math.max(end, (last + 1) * bytes);
+  }
+  const aligned = end > 0 ? Math.floor(begin / ALIGNMENT) * ALIGNMENT : 0;
+  return [aligned, Math.min(size, Math.max(1, Math.ceil(end / ALIGNMENT)) * ALIGNMENT)];
 }
 
 /** Whether all rows of a region begin and end where a vector does. */
@@ -215,6 +240,7 @@ export function shaderOf(kernel: Kernel, form: Form, most: number, subgroupSize?
 /** The numbers of a dispatch's tasks from `first` to `end`, as the shader's struct has them. */
 export function writeNumbers(
   { kernel, operands, numbers }: Dispatch,
+  form: Form,
   first: number,
   end: number,
   view: DataView,
@@ -230,10 +256,11 @@ export function writeNumbers(
   put('u32', first);
   put('u32', end);
   put('f32', Number.POSITIVE_INFINITY);
-  for (const [name, { rank = 0 }] of Object.entries(kernel.operands)) {
+  for (const { name, spec, dtype, begin } of form.operands) {
     const { offset, strides } = operands[name] as Region;
-    put('u32', offset);
-    for (let axis = 0; axis < rank; axis++) put('u32', strides[axis] as number);
+    // Of what is empty too, which may lie anywhere.
+    put('u32', Math.max(0, offset - begin / bytesPerElement(dtype)));
+    for (let axis = 0; axis < (spec.rank ?? 0); axis++) put('u32', strides[axis] as number);
   }
   for (const [name, type] of Object.entries(kernel.numbers ?? {})) put(type, numbers[name] as number);
 }
@@ -251,11 +278,17 @@ interface Cell {
   readonly elements: number;
   element(cell: string, at: string): string;
   four(cell: string): string;
+  /** What a cell is for an element; only of cells of one element. */
+  stored?(value: string): string;
 }
 
 const unpackBfloat = (word: string) => `vec2f(bitcast<f32>(${word} << 16), bitcast<f32>(${word} & 0xffff0000))`;
 
-function cellOf({ dtype, isAligned }: OperandForm): Cell {
+function cellOf({ dtype, isAligned, isWords }: OperandForm): Cell {
+  if (isWords && (dtype === 'i32' || dtype === 'f32')) {
+    const element = (cell: string) => `bitcast<${dtype}>(${cell})`;
+    return { type: 'u32', elements: 1, element, four: () => '', stored: (value) => `bitcast<u32>(${value})` };
+  }
   if (dtype === 'i32') return { type: 'i32', elements: 1, element: (cell) => cell, four: () => '' };
   if (dtype === 'f32') {
     return isAligned
@@ -277,7 +310,7 @@ const CELL_BYTES: Record<string, number> = { f32: 4, i32: 4, u32: 4, vec2u: 8, v
 
 function accessors(operand: OperandForm, most: number): string[] {
   const { name, spec, dtype, isAligned, holder, parts } = operand;
-  const { type, elements, element, four } = cellOf(operand);
+  const { type, elements, element, four, stored = (value: string) => value } = cellOf(operand);
   const scalar = dtype === 'i32' ? 'i32' : 'f32';
   const cellsOfPart = most / (CELL_BYTES[type] as number);
   const lines: string[] = [];
@@ -304,7 +337,9 @@ function accessors(operand: OperandForm, most: number): string[] {
   if (spec.access !== 'read') {
     const put = (value: string) => through((variable, cell) => `${variable}[${cell}] = ${value};`);
     if (!isAligned) {
-      lines.push(`fn store_${name}(i: u32, value: ${scalar}) { let c = i + numbers.${name}_offset; ${put('value')} }`);
+      lines.push(
+        `fn store_${name}(i: u32, value: ${scalar}) { let c = i + numbers.${name}_offset; ${put(stored('value'))} }`,
+      );
     }
     if (spec.vector) {
       lines.push(

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, inject, test } from 'vitest';
 import { expectClose } from '../../../test/expect';
-import { callersDevice, disguised, strongDevice } from '../../../test/gpu-device';
-import { add, attention, createRuntime, type Runtime, softmax, UnsupportedError } from '../../index';
+import { callersDevice, disguised, limited, strongDevice } from '../../../test/gpu-device';
+import { add, attention, createRuntime, type Runtime, softmax, type Tensor, UnsupportedError } from '../../index';
 
 const runtimes: Runtime[] = [];
 
@@ -14,11 +14,6 @@ async function open(device?: GPUDevice): Promise<Runtime> {
 afterEach(() => {
   for (const runtime of runtimes.splice(0)) runtime.dispose();
 });
-
-/** A device with other limits than its own. */
-function limited(device: GPUDevice, limits: Partial<GPUSupportedLimits>): GPUDevice {
-  return disguised(device, { limits: disguised(device.limits, limits) });
-}
 
 /** A device that has no room for buffers of such usage of more than so many bytes. */
 function crowded(device: GPUDevice, room: number, usage = 0x80): GPUDevice {
@@ -125,6 +120,20 @@ describe.runIf(inject('hasGpu'))('GPU memory', () => {
     device.destroy();
   });
 
+  test('beyond what can be bound is used a slice at a time, as the remedy is', async () => {
+    const device = await strongDevice();
+    const runtime = await open(
+      limited(device, { maxStorageBufferBindingSize: 4096, maxStorageBuffersPerShaderStage: 4 }),
+    );
+    const x = runtime.random([60, 100]);
+    await expect(add(x, x)).rejects.toThrow('split the tensors along batch or heads');
+    const values = await x.read();
+    const [first, last] = [x.slice(0, 3, 11), x.slice(0, 52, 60)];
+    const sum = await (await add(first, last)).read();
+    expect(sum).toEqual(values.slice(300, 1100).map((value, i) => value + (values[5200 + i] as number)));
+    device.destroy();
+  });
+
   test('in more parts than can be bound is refused with the remedy', async () => {
     const device = await strongDevice();
     const runtime = await open(
@@ -194,6 +203,28 @@ describe.runIf(inject('hasGpu'))("a caller's GPU buffer", () => {
     expect(halves.offset).toBe(6);
     expect((await halves.read()).length).toBe(3);
     expect(await runtime.fromGpuBuffer(buffer, [1], 'i32', 16).read()).toEqual(Int32Array.of(0x41200000));
+    device.destroy();
+  });
+
+  test('holds tensors of different dtypes, read and written by one call', async () => {
+    const device = await callersDevice();
+    const runtime = await open(device);
+    const buffer = device.createBuffer({ size: 8192, usage });
+    const inputs = [0, 1, 2].map((seed) => runtime.random([1, 20, 1, 6], { seed, dtype: 'f16' }));
+    const [q, k, v] = (await Promise.all(
+      inputs.map(async (input, at) => {
+        device.queue.writeBuffer(buffer, 1000 * at, (await input.read()) as Uint16Array<ArrayBuffer>);
+        return runtime.fromGpuBuffer(buffer, [1, 20, 1, 6], 'f16', 1000 * at);
+      }),
+    )) as [Tensor, Tensor, Tensor];
+    const given = {
+      out: runtime.fromGpuBuffer(buffer, [1, 20, 1, 6], 'f16', 3000),
+      lse: runtime.fromGpuBuffer(buffer, [1, 20, 1], 'f32', 4000),
+    };
+    const expected = await attention(...(inputs as [Tensor, Tensor, Tensor]));
+    await attention(q, k, v, given);
+    expect(await given.out.read()).toEqual(await expected.out.read());
+    expect(await given.lse.read()).toEqual(await expected.lse.read());
     device.destroy();
   });
 

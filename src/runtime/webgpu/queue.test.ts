@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { disguised, strongDevice } from '../../../test/gpu-device';
 import { add, createRuntime, DisposedError } from '../../index';
 import { Device } from './device';
-import { type Kernel, type Region, variants } from './kernel';
+import { type Dispatch, type Kernel, type Region, variants } from './kernel';
 import { Memory } from './memory';
 import { cut, Queue } from './queue';
 
@@ -100,6 +100,15 @@ describe.runIf(inject('hasGpu'))('a GPU queue', () => {
     expect(await marked()).toBe(tasks);
   });
 
+  test('cuts what mostly has nothing to do as if it had, and counts it as little', async () => {
+    const shares: number[] = [];
+    const each = long().dispatches[0] as Dispatch;
+    const plan = () => ({ dispatches: [{ ...each, usual: 1 }, each] });
+    await queue.run(plan, { onProgress: (share) => shares.push(share) });
+    expect(shares.filter((share) => share < 1e-6)).toHaveLength(tasks);
+    expect(await marked()).toBe(tasks);
+  });
+
   test('ends a long call that is cancelled, and frees its memory', async () => {
     const { signal, ...controller } = cancelled();
     const before = memory.report().live;
@@ -137,6 +146,25 @@ describe.runIf(inject('hasGpu'))('a GPU queue', () => {
     const controller = new AbortController();
     return { signal: controller.signal, abort: () => controller.abort(new Error('enough')) };
   }
+});
+
+describe.runIf(inject('hasGpu'))('a GPU that compiles for ever', () => {
+  test('does not keep a call from being cancelled', async () => {
+    const gpu = await strongDevice();
+    const createComputePipelineAsync = () => new Promise(() => {});
+    const runtime = await createRuntime({
+      ...{ backend: 'webgpu', webgpu: { device: disguised(gpu, { createComputePipelineAsync }) } },
+    });
+    const x = runtime.tensor([1, 2], [2]);
+    const { live } = runtime.memory();
+    const controller = new AbortController();
+    const call = add(x, x, { signal: controller.signal });
+    setTimeout(() => controller.abort(new Error('enough')), 20);
+    await expect(call).rejects.toThrow('enough');
+    expect(runtime.memory().live).toBe(live);
+    runtime.dispose();
+    gpu.destroy();
+  });
 });
 
 describe.runIf(inject('hasGpu'))('a GPU that does not keep up', () => {

@@ -5,7 +5,7 @@ import type { Control } from '../backend';
 import { convert } from './convert';
 import type { Device, Pipeline } from './device';
 import { Kept } from './kept';
-import { type Dispatch, formOf, numbersBytes, type Region, regionBytes, writeNumbers } from './kernel';
+import { type Dispatch, type Form, formOf, numbersBytes, type Region, regionBytes, writeNumbers } from './kernel';
 import { GPU_COPY_DST, GPU_MAP_READ, GPU_UNIFORM, type GpuBuffer, type Memory } from './memory';
 
 /** What computes a call. */
@@ -135,18 +135,21 @@ export class Queue {
     const workspace = new Workspace(this.#device, this, this.#memory);
     try {
       const { dispatches, after } = plan(workspace);
-      const steps = await this.#prepare(withConversions(dispatches, workspace));
-      const total = steps.reduce((sum, { operations }) => sum + operations, 0);
+      const steps = await this.#prepare(withConversions(dispatches, workspace), signal);
+      const total = steps.reduce((sum, { usual }) => sum + usual, 0);
       let done = 0;
       for (const pieces of cut(steps, () => this.#operations, NUMBERS_BYTES)) {
         if (done > 0) onProgress?.(done / total);
         signal?.throwIfAborted();
         this.#device.check();
         this.#device.command(() => this.#submit(pieces));
-        const operations = pieces.reduce((sum, piece) => sum + piece.operations, 0);
-        done += operations;
-        const pause = this.#pace(operations);
-        if (pause) await pause;
+        const usual = pieces.reduce(
+          (sum, { step, first, end }) => sum + (step.usual * (end - first)) / step.dispatch.tasks,
+          0,
+        );
+        done += usual;
+        const pause = this.#pace(usual);
+        if (pause) await unlessAborted(pause, signal);
       }
       await after?.();
       onProgress?.(1);
@@ -155,7 +158,7 @@ export class Queue {
     }
   }
 
-  async #prepare(dispatches: readonly Dispatch[]): Promise<Step[]> {
+  async #prepare(dispatches: readonly Dispatch[], signal: AbortSignal | undefined): Promise<Step[]> {
     const { gpu } = this.#device;
     const found = dispatches
       .filter(({ tasks }) => tasks > 0)
@@ -164,7 +167,7 @@ export class Queue {
         return { dispatch, form, pipeline: this.#device.pipeline(dispatch.kernel, form) };
       });
     const pipelines = found.map(({ pipeline }) => pipeline);
-    const ready = pipelines.every(isReady) ? pipelines : await Promise.all(pipelines);
+    const ready = pipelines.every(isReady) ? pipelines : await unlessAborted(Promise.all(pipelines), signal);
     for (const { form } of found) {
       for (const { buffer } of form.bindings) if (!buffer.isGood) await buffer.confirm();
     }
@@ -184,8 +187,9 @@ export class Queue {
         }),
       );
       const { minUniformBufferOffsetAlignment: alignment } = gpu.limits;
+      const operations = Math.max(1, dispatch.operations);
       return {
-        ...{ dispatch, pipeline, group, operations: Math.max(1, dispatch.operations) },
+        ...{ dispatch, form, pipeline, group, operations, usual: dispatch.usual ?? operations },
         numbersBytes: Math.ceil(numbers / alignment) * alignment,
       };
     });
@@ -198,7 +202,7 @@ export class Queue {
     const pass = encoder.beginComputePass();
     let at = 0;
     for (const { step, first, end } of pieces) {
-      writeNumbers(step.dispatch, first, end, this.#view, at);
+      writeNumbers(step.dispatch, step.form, first, end, this.#view, at);
       pass.setPipeline(step.pipeline);
       pass.setBindGroup(0, step.group, [at]);
       const rows = Math.ceil((end - first) / most);
@@ -291,9 +295,11 @@ export class Workspace {
 
 interface Step {
   readonly dispatch: Dispatch;
+  readonly form: Form;
   readonly pipeline: GPUComputePipeline;
   readonly group: GPUBindGroup;
   readonly operations: number;
+  readonly usual: number;
   /** Between the numbers of a piece and those of the next. */
   readonly numbersBytes: number;
 }
@@ -309,6 +315,16 @@ interface Piece<S> {
 const MAP_MODE_READ = 1;
 
 const isReady = (pipeline: Pipeline | Promise<Pipeline>) => !(pipeline instanceof Promise);
+
+/** What `work` resolves to, unless the signal aborts first; the work itself goes on. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  return new Promise<T>((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}
 
 /** The steps in submissions of at most so many operations, or of one task, with so many bytes of numbers. */
 export function* cut<S extends Pick<Step, 'operations' | 'numbersBytes'> & { dispatch: { tasks: number } }>(

@@ -75,6 +75,11 @@ test.each([
   ['documents', documents(Int32Array.from({ length: 200 }, (_, i) => Math.floor(i / 37))), 200],
   ['an arrangement', neighborhood({ grid: [9, 13], window: [3, 5] }), 117],
   [
+    'one whose tiles of keys are padded',
+    neighborhood({ grid: [9, 13], window: 5 }, { queries: [12, 2], keys: [3, 2], padding: [2, 1] }),
+    117,
+  ],
+  [
     'heads that differ',
     {
       name: 'heads that differ',
