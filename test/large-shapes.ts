@@ -23,22 +23,26 @@ import {
   type Tensor,
 } from '../src/index';
 import { expectClose, guarded } from './expect';
+import { callersDevice } from './gpu-device';
 
 type Results = readonly Tensor<'f32'>[];
 
 export function describeLargeShapes(title: string): void {
   describe.runIf(inject('hasGpu')).each([
-    ['with subgroups', undefined],
-    ['without subgroups', false],
-  ])(`${title} %s`, (_, subgroups) => {
+    ['with all that the adapter has', undefined],
+    ['with what every device has', callersDevice],
+  ])(`${title} %s`, (_, open) => {
+    let device: GPUDevice | undefined;
     let gpu: Runtime;
     let reference: Runtime;
     beforeAll(async () => {
-      gpu = await createRuntime({ backend: 'webgpu', webgpu: { subgroups } });
+      device = await open?.();
+      gpu = await createRuntime({ backend: 'webgpu', webgpu: { device } });
       reference = await createRuntime({ backend: 'reference' });
     });
     afterAll(() => {
       gpu.dispose();
+      device?.destroy();
       reference.dispose();
     });
 
@@ -120,6 +124,7 @@ export function describeLargeShapes(title: string): void {
       [700, 300, 3],
       [150, 260, 131],
       [600, 9, 1100],
+      [4, 40, 20_000],
     ])('products of %i by %i by %i, split where tiles are few', async (r, k, c) => {
       await expectAgreement(async (runtime) => {
         const a = runtime.random([r, k], { seed: 1 });

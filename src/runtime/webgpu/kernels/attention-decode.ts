@@ -8,7 +8,7 @@
 import type { AttentionCall } from '../../backend';
 import { type Dispatch, type Kernel, variants } from '../kernel';
 import type { Workspace } from '../queue';
-import type { TileMap } from '../tile-map';
+import type { TileCut, TileMap } from '../tile-map';
 import { type AttentionVariant, attentionDispatch, attentionKernel, INPUTS, RESULTS } from './attention-common';
 import type { ScoreCode } from './score';
 import { each } from './text';
@@ -21,11 +21,17 @@ const PANELS = 4;
 /** Queries of a tile: pipelines are few. */
 const TILES = [1, 4, 8];
 
-/** How few queries are cut. */
-export const decodeCut = (n: number) => ({
-  queries: TILES.find((queries) => n <= queries) ?? (TILES.at(-1) as number),
-  keys: KEYS,
-});
+/** Vectors of a row. */
+const QUADS = 64;
+
+/** Workgroup memory of a kernel. */
+const bytesOf = (queries: number) => 4 * (4 * queries * QUADS + KEYS * QUADS + queries * KEYS + 4 * INVOCATIONS);
+
+/** How few queries are cut, with so much workgroup memory. */
+export function decodeCut(n: number, most: number): TileCut {
+  const fitting = TILES.filter((queries) => bytesOf(queries) <= most);
+  return { queries: fitting.find((queries) => n <= queries) ?? (fitting.at(-1) as number), keys: KEYS };
+}
 
 /** Parts of the keys; vectors of outputs, rounded up to a power of two; and how many invocations share each of these. */
 const NUMBERS = { splits: 'u32', quads: 'u32', key_groups: 'u32' } as const;

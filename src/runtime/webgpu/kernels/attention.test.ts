@@ -1,6 +1,7 @@
 /** What the shared tests of attention do not reach: kernels of other sizes than the device's own, splits, marked rows. */
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { expectClose, guarded } from '../../../../test/expect';
+import { callersDevice, strongDevice } from '../../../../test/gpu-device';
 import { type AttentionOptions, attention, createRuntime, masks, type Runtime, scores } from '../../../index';
 import type { AttentionSizes } from '../sizes';
 import { tilesCode } from './tiles';
@@ -54,14 +55,19 @@ describe.runIf(inject('hasGpu')).each(KERNELS)('attention by %s', (_, kernel, ca
   });
 });
 
-describe.runIf(inject('hasGpu'))('attention of few queries', () => {
-  let [runtime, reference] = [undefined, undefined] as unknown as [Runtime, Runtime];
+describe.runIf(inject('hasGpu')).each([
+  ['all that the adapter has', strongDevice],
+  ['what every device has', callersDevice],
+])('attention of few queries with %s', (_, open) => {
+  let [runtime, reference, device] = [undefined, undefined, undefined] as unknown as [Runtime, Runtime, GPUDevice];
   beforeAll(async () => {
-    runtime = await createRuntime({ backend: 'webgpu', webgpu: { sizes: { workgroups: 64 } } });
+    device = await open();
+    runtime = await createRuntime({ backend: 'webgpu', webgpu: { device, sizes: { workgroups: 64 } } });
     reference = await createRuntime({ backend: 'reference' });
   });
   afterAll(() => {
     runtime.dispose();
+    device.destroy();
     reference.dispose();
   });
 

@@ -28,6 +28,9 @@ const widthOf = (extent: number) => WIDTHS.find((width) => extent <= width) as n
 export const widthsOf = ({ below }: AttentionSizes, d: number, e: number) =>
   below ? { d: WIDEST, e: WIDEST } : { d: widthOf(d), e: widthOf(e) };
 
+/** How much longer than a fast kernel the careful one takes for rows of which all are marked. */
+const CAREFUL = 32;
+
 /** So few queries leave most of a tile empty. */
 const FEW = 8;
 
@@ -37,22 +40,24 @@ export function planAttention(call: AttentionCall, workspace: Workspace): Plan {
   const extent = { b, n, m, h, g };
   const { device } = workspace;
   const { attention, workgroups } = sizesOf(device);
+  const { maxComputeWorkgroupStorageSize } = device.gpu.limits;
   const score = scoreCode(call.score, extent, 'scores');
   const withMap = (cut: TileCut) => {
     const map = tileMap(call.mask, extent, cut);
     const variant: AttentionVariant = { cut, score: score.shader, isModified: call.score !== undefined };
-    const careful = attentionDispatch(carefulKernel(variant), call, map, score, workspace, { operations: b * n * h });
+    const every = attentionDispatch(carefulKernel(variant), call, map, score, workspace);
+    const careful = { ...every, operations: CAREFUL * every.operations, usual: b * n * h };
     return { map, variant, careful };
   };
   if (n <= FEW) {
-    const { map, variant, careful } = withMap(decodeCut(n));
+    const { map, variant, careful } = withMap(decodeCut(n, maxComputeWorkgroupStorageSize));
     return { dispatches: [...decode(call, map, variant, score, workspace, workgroups), careful] };
   }
   const operations = 2 * (d + e) * b * h * n * m;
   const sizes = attention.find(({ below = Number.POSITIVE_INFINITY }) => operations < below) as AttentionSizes;
   if ('tiled' in sizes) {
     const width = widthOf(e);
-    const tiled = fitted(sizes.tiled, width, device.gpu.limits.maxComputeWorkgroupStorageSize);
+    const tiled = fitted(sizes.tiled, width, maxComputeWorkgroupStorageSize);
     const { map, variant, careful } = withMap(tiledCut(tiled));
     const kernel = tiledKernels({ variant, sizes: tiled, e: width });
     return { dispatches: [attentionDispatch(kernel, call, map, score, workspace), careful] };

@@ -44,6 +44,9 @@ const COLUMNS = 64;
 const QUADS = COLUMNS / 4;
 const GROUPS = 8;
 
+/** Tokens of a dispatch. */
+const PART = 1024;
+
 const recurrentKernel = variants(
   ({ isStated }: { readonly isStated: boolean }): Kernel => ({
     name: 'delta rule, recurrent',
@@ -59,7 +62,7 @@ const recurrentKernel = variants(
       ...(isStated && { initial: { access: 'read', rank: 4, vector: true } }),
       ...{ state: { access: 'update', rank: 4, vector: true }, out: { access: 'write', rank: 4, vector: true } },
     },
-    numbers: { n: 'u32', h: 'u32', d: 'u32', e: 'u32', scale: 'f32' },
+    numbers: { first: 'u32', past: 'u32', h: 'u32', d: 'u32', e: 'u32', scale: 'f32' },
     body: `
 ${functions('precise_exp')}
 var<workgroup> known: array<vec4f, ${QUADS * GROUPS}>;
@@ -71,7 +74,7 @@ fn run(task: u32, lane: u32) {
   let head = place % numbers.h;
   let column = task % across * ${COLUMNS} + lane % ${QUADS} * 4;
   let is_column = column < numbers.e;
-  for (var token = 0u; token < numbers.n; token++) {
+  for (var token = numbers.first; token < numbers.past; token++) {
     let decay = precise_exp(max(load_g(at_g(batch, token, head)), -1000.0));
     var part = vec4f();
     for (var r = lane / ${QUADS}; is_column && r < numbers.d; r += ${GROUPS}) {
@@ -109,15 +112,19 @@ fn before(batch: u32, head: u32, token: u32, row: u32, column: u32) -> vec4f {
   }),
 );
 
-/** Results and last state, token by token. */
-export function recurrent({ q, k, v, g, beta, initialState, out, state, scale }: GatedDeltaRuleCall): Dispatch {
+/** Results and last state, token by token; in parts of the tokens, since no task can be cut. */
+export function recurrent({ q, k, v, g, beta, initialState, out, state, scale }: GatedDeltaRuleCall): Dispatch[] {
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const e = v.shape[3] as number;
-  return {
-    kernel: recurrentKernel({ isStated: initialState !== undefined }),
-    operands: { q, k, v, g, beta, ...(initialState && { initial: initialState }), state, out },
-    numbers: { n, h, d, e, scale },
-    tasks: b * h * Math.ceil(e / COLUMNS),
-    operations: 10 * b * n * h * d * e,
-  };
+  return Array.from({ length: Math.ceil(n / PART) }, (_, part) => {
+    const first = part * PART;
+    const past = Math.min(n, first + PART);
+    return {
+      kernel: recurrentKernel({ isStated: initialState !== undefined }),
+      operands: { q, k, v, g, beta, ...(initialState && { initial: initialState }), state, out },
+      numbers: { first, past, h, d, e, scale },
+      tasks: b * h * Math.ceil(e / COLUMNS),
+      operations: 10 * b * (past - first) * h * d * e,
+    };
+  });
 }

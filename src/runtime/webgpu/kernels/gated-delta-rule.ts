@@ -37,7 +37,7 @@ const STATES_BYTES = 2 ** 26;
 
 export function planGatedDeltaRule(call: GatedDeltaRuleCall, workspace: Workspace): Plan {
   const { q, initialState, out, state, form } = call;
-  if (form === 'recurrent') return { dispatches: [recurrent(call)] };
+  if (form === 'recurrent') return { dispatches: recurrent(call) };
   const problem = problemOf(call, FORWARD_PAIRS, workspace);
   const { rounds, states, errors, e } = problem;
   return {

@@ -14,6 +14,18 @@ interface Tile {
   readonly depth: number;
 }
 
+/** Quads of a slice's row: one more than there are, so that lanes that store to different slices meet different banks. */
+const pitchOf = ({ rowLanes, columnLanes, rowQuads, columnQuads }: Tile) => {
+  const spare = rowLanes > 1 ? 1 : 0;
+  return { a: rowLanes * rowQuads + spare, b: columnLanes * columnQuads + spare };
+};
+
+/** With slices that fit into so much workgroup memory. */
+function fitted(tile: Tile, most: number): Tile {
+  const { a, b } = pitchOf(tile);
+  return 16 * tile.depth * (a + b) <= most ? tile : fitted({ ...tile, depth: tile.depth / 2 }, most);
+}
+
 const rowsOf = ({ rowLanes, rowQuads }: Tile) => 4 * rowLanes * rowQuads;
 const columnsOf = ({ columnLanes, columnQuads }: Tile) => 4 * columnLanes * columnQuads;
 
@@ -61,8 +73,7 @@ const productKernel = variants((tile: Tile): Kernel => {
   const lanes = lanesOf(tile);
   const rows = rowLanes * rowQuads;
   const columns = columnLanes * columnQuads;
-  // One quad more than there are, so that lanes that store to different slices meet different banks.
-  const pitch = { a: rows + (rowLanes > 1 ? 1 : 0), b: columns + (rowLanes > 1 ? 1 : 0) };
+  const pitch = pitchOf(tile);
   const sums = repeat(4 * rowQuads, (r) => repeat(columnQuads, (q) => `sum_${r}_${q}`));
   /** Statements that bring a slice of a or b, in quads along the rows or columns, zeros past the inner extent. */
   const stage = (name: 'a' | 'b', quads: number) => `
@@ -152,7 +163,8 @@ export function planMatmul({ a, b, out }: MatmulCall, workspace: Workspace): Pla
   const columns = right.shape[1] as number;
   const shares = workspace.device.isSoftware ? SOFTWARE : HARDWARE;
   const mostParts = Math.max(1, Math.floor(inner / LEAST_PART));
-  const tile = tileFor(rows, columns, mostParts, shares);
+  const { maxComputeWorkgroupStorageSize } = workspace.device.gpu.limits;
+  const tile = fitted(tileFor(rows, columns, mostParts, shares), maxComputeWorkgroupStorageSize);
   const across = Math.ceil(columns / columnsOf(tile));
   const tiles = across * Math.ceil(rows / rowsOf(tile));
   const wanted = Math.max(1, Math.min(Math.floor(shares.lanes / (tiles * lanesOf(tile))), mostParts));
