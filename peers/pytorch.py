@@ -14,7 +14,10 @@ peer = Peer()
 
 
 def answer_open(backend, threads, dtype, limit):
-    """Beside webgpu on a GPU, if PyTorch finds one; says on which, and its version. `limit` is in bytes."""
+    """
+    Loads PyTorch: for the backend webgpu on a GPU, if it finds one, else on the processor. `limit` is in bytes of memory.
+    Answers with its version and the GPU's name as `label`, and the threads that it uses on the processor.
+    """
     global torch
     try:
         import torch

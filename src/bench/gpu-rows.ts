@@ -14,7 +14,7 @@ const SACCADE_F16 = 'saccade-f16';
 const COPY = 'copy';
 export const GPU_ROW_NAMES = [SACCADE, SACCADE_F16, COPY, ...PYTORCH_NAMES];
 
-/** By row, n and mask, at d = 64, of GPUs that are no processor. */
+/** By row, n and mask, at d = 64 and with 8 heads, on a GPU that is not software. */
 const GOALS: Readonly<Record<string, Goal>> = {
   'saccade 8192 full': { measure: 'peakShare', atLeast: 0.35 },
   'saccade-f16 8192 full': { measure: 'ratio', atMost: 1 / 1.5 },

@@ -2,7 +2,7 @@
 import type { RuntimeOptions } from '../runtime/runtime';
 import type { MaskName } from './problem';
 
-/** Where Saccade computes, and peers that can. */
+/** Where Saccade computes, and those peers that have a choice. */
 export const BENCH_BACKENDS = ['wasm', 'webgpu'] as const;
 export type BenchBackend = (typeof BENCH_BACKENDS)[number];
 
@@ -12,7 +12,7 @@ export interface BenchOptions {
   readonly d: readonly number[];
   readonly masks: readonly MaskName[];
   readonly heads: number;
-  /** Of what computes on the processor. */
+  /** Of contenders that compute on the processor. */
   readonly threads: number;
   /** Undefined for the build that the runtime chooses. */
   readonly simd?: RuntimeOptions['simd'] | undefined;

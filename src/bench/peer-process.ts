@@ -1,4 +1,4 @@
-/** A process that runs a peer, so that none of them can take the benchmark down, and what it is asked. */
+/** The processes that peers run in, so that none of them can take the benchmark down, and what they are asked. */
 import type { ChildProcess } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { freemem, tmpdir } from 'node:os';

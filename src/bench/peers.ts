@@ -1,6 +1,6 @@
 /**
- * The systems that Saccade is measured against. They live in a package of their own, `peers/`, with a lock file of its
- * own, and are installed on first use; each runs in a process of its own.
+ * The systems from npm that Saccade is measured against. They live in a package of their own, `peers/`, with a lock file
+ * of its own, and are installed on first use; each runs in a process of its own.
  */
 import { fork, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -89,7 +89,7 @@ function startHost(folder: string, name: PeerName): PeerProcess {
   return new PeerProcess(child);
 }
 
-/** The folder of what runs the peers, which they may not be installed into. */
+/** The package's own folder of the scripts that run peers; peers may be installed into a copy of it instead. */
 export function peersSource(): string {
   return join(packageRoot(), 'peers');
 }

@@ -25,7 +25,7 @@ export interface Suite {
 
 export interface Context extends Control {
   readonly runtimes: Runtimes;
-  /** Where the peers are installed, if they are wanted. */
+  /** The folder of the peers, if they are wanted. */
   readonly peers?: string | undefined;
   /** This machine's GPU, if that is measured. */
   readonly gpu?: { readonly isSoftware: boolean } | undefined;

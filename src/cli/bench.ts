@@ -101,7 +101,7 @@ async function bench(suite: Suite, options: BenchOptions, files: Files): Promise
   }
 }
 
-/** The folder of the peers that are wanted, of which those from npm are installed if they are. */
+/** The folder of the peers, if any are wanted; installs those from npm if some of them are. */
 async function findPeers(
   { peers, only, browser, backend }: BenchOptions,
   say: (line: string) => void,

@@ -134,7 +134,7 @@ async function readText(path: string): Promise<NamedText> {
   }
 }
 
-/** Which methods no comparison shows, and why. */
+/** Which methods cannot be compared, and why. */
 function leftOut(): string {
   const apart = allMethods.map((method) => ({ name: method.name, more: inputsBeyond(method) }));
   const named = apart.flatMap(({ name, more }) => (more.length > 0 ? [`${name} (${more.join(', ')})`] : []));

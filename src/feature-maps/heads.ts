@@ -2,8 +2,8 @@ import type { Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 
 /**
- * Of numbers of rows, [batches tokens heads, 1] for x [..., tokens, heads, d], the largest of all tokens of the same head,
- * for each row. They are few beside what they belong to, so it is done on the host.
+ * For each row of x [..., tokens, heads, d] the largest number of all tokens of its head: `numbers` [rows, 1] has one for
+ * each row, and so has the result. They are few beside x, so this is done on the host. `shape` is that of x.
  */
 export async function largestOfHeads(numbers: Tensor, shape: Shape): Promise<Tensor<'f32'>> {
   const [tokens, heads] = shape.slice(-3, -1) as [number, number];

@@ -349,6 +349,7 @@ export interface Backend {
 
   /** Whether it computes on a GPU that the processor imitates, on backends that compute on GPUs. */
   readonly isSoftware?: boolean;
+
   /** Resolves when all kernels called so far are done, on backends where they may outlast their calls. */
   finish?(): Promise<void>;
   memory(): MemoryReport;

@@ -69,10 +69,11 @@ const PART_PANELS = 48;
 const EXTREMES_BYTES = 8;
 /** Of a thread's own cache, what the keys and values that a tile sees may take. */
 const CACHE_BYTES = 2 ** 20;
-/** Of all keys, what a tile sees at most if it sees them here and there. */
+/** A tile that sees less than this share of the keys sees them here and there. */
 const SPARSE = 0.25;
-/** Tasks of some tiles of all heads that a thread gets at least, so that threads end together, and such tiles at most. */
+/** Where a task is some tiles of all heads: tasks that each thread gets at least, so that threads end together. */
 const TASKS_OF_THREAD = 16;
+/** And tiles of each head in a task, at most. */
 const MOST_TILES = 64;
 /** Sums for the gradients by captured arrays: with more bytes, fewer threads. */
 const TABLE_SUMS_BYTES = 2 ** 26;
