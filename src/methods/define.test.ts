@@ -26,7 +26,7 @@ function inputsOf(runtime: Runtime, { inputs }: Method): Record<string, Tensor> 
 }
 
 test.each(methods.map((method) => [method.name, method] as const))(
-  '%s refuses what is missing or disposed by name, forward and backward',
+  '%s refuses what is missing, disposed or of another runtime by name, forward and backward',
   async (name, method) => {
     using runtime = await createRuntime({ backend: 'reference' });
     const params = method.parse(PARAMS[name] ?? {});
@@ -37,9 +37,23 @@ test.each(methods.map((method) => [method.name, method] as const))(
       given[input]!.dispose();
       await expectRefusal(runtime, () => method.forward(given as never, params), `${input}: the tensor of shape`);
     }
-    const given = inputsOf(runtime, method) as never;
-    const results = await method.forward(given, params);
-    const call = () => method.backward!(given, results, undefined as never, params);
-    if (method.backward) await expectRefusal(runtime, call, 'gradOut must be a Tensor, got undefined');
+    const given = inputsOf(runtime, method);
+    using elsewhere = await createRuntime({ backend: 'reference' });
+    const [first, last] = [Object.keys(given)[0]!, Object.keys(given).at(-1)!];
+    const mixed = { ...given, [last]: inputsOf(elsewhere, method)[last] } as never;
+    await expectRefusal(
+      runtime,
+      () => method.forward(mixed, params),
+      `${last} lives on another runtime than ${first}: make both with the same runtime`,
+    );
+    if (!method.backward) return;
+    const results = await method.forward(given as never, params);
+    const backward = (gradOut: unknown) => () => method.backward!(given as never, results, gradOut as Tensor, params);
+    await expectRefusal(runtime, backward(undefined), 'gradOut must be a Tensor, got undefined');
+    await expectRefusal(
+      runtime,
+      backward(elsewhere.random([1])),
+      `gradOut lives on another runtime than ${first}: make both with the same runtime`,
+    );
   },
 );

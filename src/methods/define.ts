@@ -121,6 +121,10 @@ export interface Method<Schema extends ParamsSchema = ParamsSchema, Shapes exten
   parse(params: unknown): valibot.InferOutput<Schema>;
 }
 
+/**
+ * A method from its declaration. Its passes reject, with the name of what is wrong, unless every input, and backward the
+ * gradient by `out`, is a tensor (ParameterError), not disposed (DisposedError), and all are of one runtime (ParameterError).
+ */
 export function defineMethod<const Schema extends ParamsSchema, const Shapes extends Specs>(
   spec: MethodSpec<Schema, Shapes>,
 ): Method<Schema, Shapes> {
