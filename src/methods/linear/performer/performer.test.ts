@@ -214,6 +214,7 @@ describe('as the estimator of SEA', () => {
     expect([...toFloat64(seaPositions({ b: 2, m: 2, g: 2, width: 1 }))]).toEqual(new Array(8).fill(1));
     expect([...toFloat64(seaPositions({ b: 1, m: 1, g: 1, width: 2 }))]).toEqual([1, 0]);
     expect(() => seaPositions({ b: 1, m: 4, g: 1, width: 0 })).toThrow('width must be an integer >= 1, got 0');
+    expect(() => seaPositions({ b: 1, m: 4, g: 1 } as never)).toThrow('width must be an integer >= 1, got undefined');
   });
 
   test('maps are the weights, compressed', () => {

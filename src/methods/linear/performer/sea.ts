@@ -6,23 +6,26 @@
 import { ParameterError } from '../../../errors';
 import { type HostTensor, hostTensor } from '../../../tensor/host';
 
-/**
- * Values [b, m, g, width] that make `performer` return compressed attention maps: the identity of `width` rows, stretched
- * over m tokens by linear interpolation whose ends meet. Each token's values have the sum 1.
- *
- * @throws {ParameterError} an extent that is no integer of at least 1
- */
-export function seaPositions(extents: {
+/** Of values for b batches of m keys and g key/value heads; `width` cells a map. */
+interface PositionExtents {
   readonly b: number;
   readonly m: number;
   readonly g: number;
   readonly width: number;
-}): HostTensor<'f32'> {
-  for (const [name, extent] of Object.entries(extents)) {
+}
+
+/**
+ * Values [b, m, g, width] that make `performer` return attention maps compressed to `width` cells: the rows of the
+ * identity, stretched over the m tokens by linear interpolation, the first row at the first token and the last at the
+ * last. Each token's values have the sum 1.
+ *
+ * @throws {ParameterError} an extent that is missing or no integer of at least 1
+ */
+export function seaPositions({ b, m, g, width }: PositionExtents): HostTensor<'f32'> {
+  for (const [name, extent] of Object.entries({ b, m, g, width })) {
     if (!(Number.isSafeInteger(extent) && extent >= 1))
       throw new ParameterError(`${name} must be an integer >= 1, got ${extent}`);
   }
-  const { b, m, g, width } = extents;
   const values = new Float32Array(b * m * g * width);
   for (let row = 0; row < b * m * g; row++) {
     const token = Math.floor(row / g) % m;
@@ -36,8 +39,8 @@ export function seaPositions(extents: {
 }
 
 /**
- * Which of the visible keys are kept, 1 or 0 each: those of the best cells, as many as `keys` keys fill. Fewer keys than
- * that are all kept.
+ * Which of a query's visible keys are kept, 1 or 0 each: those of the best cells, as many cells as `keys` keys fill; if
+ * no more than `keys` are visible, all. `weights` are the query's, one for each visible key.
  */
 export function compressedTopK(weights: Float64Array, { cells, keys }: { cells: number; keys: number }): Uint8Array {
   const visible = weights.length;
