@@ -2,7 +2,7 @@
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
-import type { DType } from '../tensor/dtype';
+import { bytesPerElement, type DType } from '../tensor/dtype';
 import { formatShape, type Shape, sameShape } from '../tensor/shape';
 import { Tensor } from '../tensor/tensor';
 
@@ -61,9 +61,26 @@ export function checkOut(
   if (out.dtype !== dtype) throw new DTypeError(`${name} must be ${dtype}, got ${out.dtype}`);
   if (!out.isContiguous) throw new ShapeError(`${name} must be contiguous, got strides ${formatShape(out.strides)}`);
   for (const [input, tensor] of Object.entries(inputs)) {
-    if (tensor.storage === out.storage)
+    if (sharesMemory(tensor, out))
       throw new ParameterError(`${name} shares memory with ${input}: pass a tensor of its own`);
   }
+}
+
+/** Whether they are views of one tensor, or lie in the same place of a GPU buffer of the caller's. */
+export function sharesMemory(a: Tensor, b: Tensor): boolean {
+  if (a.storage === b.storage) return true;
+  const { backend } = a.runtime;
+  const buffer = backend.gpuBuffer?.(a.storage.buffer);
+  if (!buffer || buffer !== backend.gpuBuffer?.(b.storage.buffer)) return false;
+  const [first, second] = [bytesOf(a), bytesOf(b)];
+  return first.begin < second.end && second.begin < first.end;
+}
+
+/** From the first byte of a tensor to behind the last. */
+function bytesOf({ shape, strides, offset, dtype }: Tensor): { readonly begin: number; readonly end: number } {
+  const bytes = bytesPerElement(dtype);
+  const last = shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), offset);
+  return { begin: offset * bytes, end: (last + 1) * bytes };
 }
 
 /** Throws unless every value is a tensor. */

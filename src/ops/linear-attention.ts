@@ -7,7 +7,7 @@ import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
 import { bindShapes, formatShape, type Shape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import { checkControl, checkGradients, checkOptions, checkTensors } from './check';
+import { checkControl, checkGradients, checkOptions, checkTensors, sharesMemory } from './check';
 import { compute, type ResultSpec } from './compute';
 
 /** The same for the forward and the backward pass. */
@@ -314,7 +314,7 @@ function checkVector(name: string, x: Tensor, wanted: Shape): void {
 function checkApart(inputs: Readonly<Record<string, Tensor>>, states: Readonly<Record<string, Tensor>>): void {
   const seen = Object.entries(inputs);
   for (const [name, tensor] of Object.entries(states)) {
-    const other = seen.find(([, { storage }]) => storage === tensor.storage);
+    const other = seen.find(([, given]) => sharesMemory(given, tensor));
     if (other) throw new ParameterError(`${name} shares memory with ${other[0]}: pass a tensor of its own`);
     seen.push([name, tensor]);
   }

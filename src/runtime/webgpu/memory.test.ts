@@ -1,7 +1,16 @@
 import { afterEach, describe, expect, inject, test } from 'vitest';
 import { expectClose } from '../../../test/expect';
 import { callersDevice, disguised, limited, strongDevice } from '../../../test/gpu-device';
-import { add, attention, createRuntime, type Runtime, softmax, type Tensor, UnsupportedError } from '../../index';
+import {
+  add,
+  attention,
+  createRuntime,
+  matmul,
+  type Runtime,
+  softmax,
+  type Tensor,
+  UnsupportedError,
+} from '../../index';
 
 const runtimes: Runtime[] = [];
 
@@ -294,5 +303,35 @@ describe.runIf(inject('hasGpu'))("a caller's GPU buffer", () => {
     expect(await (await add(own, own)).read()).toEqual(Float32Array.of(2));
     device.destroy();
     other.destroy();
+  });
+
+  test('that was destroyed before is refused by what uses it, and others go on', async () => {
+    const device = await callersDevice();
+    const runtime = await open(device);
+    const buffer = device.createBuffer({ size: 64, usage });
+    buffer.destroy();
+    const x = runtime.fromGpuBuffer(buffer, [16]);
+    await expect(add(x, x)).rejects.toThrow(/and not destroyed: .*destroyed/s);
+    await expect(x.read()).rejects.toThrow('and not destroyed');
+    const own = runtime.tensor([1], [1]);
+    expect(await (await add(own, own)).read()).toEqual(Float32Array.of(2));
+    device.destroy();
+  });
+
+  test('is refused for a result where an input lies, and taken beside it', async () => {
+    const device = await callersDevice();
+    const runtime = await open(device);
+    const buffer = device.createBuffer({ size: 256, usage });
+    const x = runtime.fromGpuBuffer(buffer, [2, 4]);
+    const view = runtime.fromGpuBuffer(buffer, [4, 4], 'f32', 64).slice(1, 0, 2);
+    await expect(add(x, x, { out: runtime.fromGpuBuffer(buffer, [2, 4], 'f32', 28) })).rejects.toThrow(
+      'out shares memory with a: pass a tensor of its own',
+    );
+    await expect(matmul(x, view, { out: runtime.fromGpuBuffer(buffer, [2, 2], 'f32', 116) })).rejects.toThrow(
+      'out shares memory with b: pass a tensor of its own',
+    );
+    await add(x, x, { out: runtime.fromGpuBuffer(buffer, [2, 4], 'f32', 32) });
+    await matmul(x, view, { out: runtime.fromGpuBuffer(buffer, [2, 2], 'f32', 120) });
+    device.destroy();
   });
 });

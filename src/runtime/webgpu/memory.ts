@@ -108,26 +108,26 @@ export class Memory {
   }
 
   /**
-   * A caller's buffer, which stays the caller's, to be used from `byteOffset` on. Whether it belongs to this device is
-   * known later, as for one's own.
+   * A caller's buffer, which stays the caller's, to be used from `byteOffset` on. Whether it belongs to this device, and is
+   * not destroyed, is known later, as for one's own.
    */
   adopt(handle: GPUBuffer, byteOffset: number, bytes: number): GpuBuffer {
     checkAdopted(handle, byteOffset, bytes);
     const { error } = this.#device.capture('validation', () => {
-      // Refused for a buffer of another device; never submitted.
+      // Does nothing, and is refused for a buffer of another device or one that is destroyed.
       const encoder = this.#device.gpu.createCommandEncoder();
       try {
         encoder.clearBuffer(handle, 0, 0);
       } catch (cause) {
         throw new ParameterError(`buffer must be a GPUBuffer: ${(cause as Error).message}`);
       }
-      encoder.finish();
+      this.#device.gpu.queue.submit([encoder.finish()]);
     });
     const failure = error.then(
       (refusal) =>
         refusal &&
         new ParameterError(
-          `buffer must be of the runtime's own device, which is to be handed in as webgpu.device: ${refusal.message.trim()}`,
+          `buffer must be of the runtime's own device, which is to be handed in as webgpu.device, and not destroyed: ${refusal.message.trim()}`,
         ),
     );
     return new GpuBuffer(handle, bytes, false, failure);
