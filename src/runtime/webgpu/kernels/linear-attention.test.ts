@@ -42,20 +42,27 @@ describeOnBackends('as on hardware', (runtime) => {
     const feature = (x: number) => Math.abs(x) + 0.1;
     const host = {
       ...{ q: random([b, n, h, d], 1, feature), k: random([b, n, 1, d], 2, feature), v: random([b, n, 1, e], 3) },
-      ...{ gradOut: random([b, n, h, e], 4), state: random([b, h, d, e], 5) },
+      ...{ gradOut: random([b, n, h, e], 4), state: random([b, h, d, e], 5), keySum: random([b, h, d], 6, feature) },
     };
     const inputs = { ...host, causal, decay, epsilon: 1e-6 };
     const right = linear.linearAttention(inputs);
     const grads = linear.linearAttentionBackward(inputs);
     await runtime().scope(async () => {
       const tensors = Object.values(host).map((x) => runtime().fromHost(x));
-      const [q, k, v, gradOut, initialState] = tensors as [Tensor, Tensor, Tensor, Tensor, Tensor];
-      const settings = { causal, initialState, normalise: true, ...(causal && { decay }) };
+      const [q, k, v, gradOut, initialState, initialKeySum] = tensors as [
+        Tensor,
+        Tensor,
+        Tensor,
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
+      const settings = { causal, initialState, initialKeySum, normalise: true, ...(causal && { decay }) };
       const target = guarded(runtime(), [b, n, h, e]);
       const results = await linearAttention(q, k, v, { ...settings, out: target.out });
       await expectEach(results, right);
       const back = await linearAttentionBackward(q, k, v, { gradOut, ...results }, settings);
-      await expectEach(back, { ...grads, gradInitialState: grads.gradState });
+      await expectEach(back, { ...grads, gradInitialState: grads.gradState, gradInitialKeySum: grads.gradKeySum });
       await target.check();
     });
   });
