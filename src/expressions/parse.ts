@@ -12,7 +12,7 @@ import { ParameterError } from '../errors';
 import { apply, constant, type Expression, type InputName, input, read, type Table } from './expression';
 import type { Operation } from './operations';
 
-/** What a function may capture: scalars, flat arrays, and objects of those. */
+/** What a function may capture: scalars, flat arrays, and objects of those, such as tensors with `data` and `shape`. */
 export type Captured = Readonly<Record<string, unknown>>;
 
 export interface Signature {
@@ -107,11 +107,16 @@ export function sourceOf(fn: (...args: never) => unknown): string {
 
 const LONGEST_NAME = 120;
 
+/** Whatever goes through an expression does so by recursion. */
+const DEEPEST = 500;
+const PRECOMPUTE = 'compute a part of it outside and pass that as captured';
+
 class Compiler {
   readonly #tables = new Map<unknown, Table>();
   readonly #root: js.Expression;
   /** Columns of the first line before the function's own. */
   #shift = 1;
+  #depth = 0;
 
   constructor(
     fn: unknown,
@@ -231,6 +236,16 @@ class Compiler {
   }
 
   #visit(node: js.Expression | js.PrivateIdentifier | js.Super, scope: Scope): Value {
+    if (this.#depth === DEEPEST) {
+      throw this.#refusal(node, `an expression of more than ${DEEPEST} levels or terms`, PRECOMPUTE);
+    }
+    this.#depth++;
+    const value = this.#visitKind(node, scope);
+    this.#depth--;
+    return value;
+  }
+
+  #visitKind(node: js.Expression | js.PrivateIdentifier | js.Super, scope: Scope): Value {
     switch (node.type) {
       case 'Literal':
         if (typeof node.value === 'number' || typeof node.value === 'boolean') return constant(node.value);

@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { createRuntime } from '../runtime/runtime';
+import { hostTensor } from '../tensor/host';
 import { from } from './from';
 import { keyWords } from './key-words';
 import { type Mask, oneHead } from './mask';
@@ -82,8 +84,30 @@ test('is called by its source', () => {
   expect(from((_b, _h, q, k) => q >= k).name).toBe('from (_b, _h, q, k) => q >= k');
 });
 
+test('sees what tensors hold', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  using own = runtime.tensor(new Float32Array([1, 0, 0, 1, 1, 0]), [2, 3]);
+  for (const table of [own, hostTensor([1, 0, 0, 1, 1, 0], [2, 3])]) {
+    const mask = from((_b, h, q, k, { table: { data, shape } }) => data[h * shape[1]! + q - k + 1] === 1, { table });
+    const sees = (head: number) =>
+      [0, 1].map((q) => [0, 1].map((k) => mask.sees(q, k, { b: 1, n: 2, m: 2, h: 2, g: 2, batch: 0, head })));
+    expect(sees(0)).toEqual([
+      [false, true],
+      [false, false],
+    ]);
+    expect(sees(1)).toEqual([
+      [true, true],
+      [false, true],
+    ]);
+  }
+});
+
 test('refuses what cannot be compiled', () => {
   const outside = 3;
+  const terms = new Array(600).fill('k').join(' + ');
+  expect(() => from(new Function('b', 'h', 'q', 'k', `return ${terms} < q`) as never)).toThrow(
+    'an expression of more than 500 levels or terms',
+  );
   expect(() => from((_b, _h, q, k) => q - k < outside)).toThrow(
     "masks.from: 'outside' at 1:27 is not a parameter: pass it as captured, masks.from(fn, { outside })",
   );
