@@ -360,7 +360,8 @@ function layOutPair(params: usize, batch: i32, head: i32, tile: i32, scratch: us
   const past = panel + (tiles * TILE) / PANEL;
   const back = <usize>slot << 5;
   layOutSlices(q, batch, head, order, n, d, panel, past, scratch + QUERY_ROWS - back, 8 * ROW, PIECE, scratch + LAYOUT);
-  layOutSlices(gradOut, batch, head, order, n, e, panel, past, scratch + GRADIENT_ROWS - back, 8 * ROW, PIECE, scratch + LAYOUT);
+  const gradients = scratch + GRADIENT_ROWS - back;
+  layOutSlices(gradOut, batch, head, order, n, e, panel, past, gradients, 8 * ROW, PIECE, scratch + LAYOUT);
 
   for (let r: i32 = 0; r < PAIR; r++) {
     const query = r < tiles * TILE ? queryIn(p, slot + r) : -1;

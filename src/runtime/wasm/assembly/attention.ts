@@ -99,6 +99,8 @@ export function pack(params: usize, task: i32, scratch: usize): void {
   const panelBytes = <usize>(d * PANEL * 4);
   const slices = (e + SLICE - 1) / SLICE;
   const valueBytes = <usize>slices * PIECE;
+  const slice = sliceStep(f, panels);
+  const panel = panelStep(f, slices);
   const order = <usize>p.keys;
   const k = operand(params, 1);
   const v = operand(params, 2);
@@ -110,7 +112,7 @@ export function pack(params: usize, task: i32, scratch: usize): void {
       const keys = <usize>f.packedKeys + <usize>(bg * panels) * panelBytes;
       const values = <usize>f.packedValues + <usize>(bg * panels) * valueBytes;
       const norm = layOutPanels(k, batch, head, order, m, d, first, last, keys, scratch);
-      const value = layOutSlices(v, batch, head, order, m, e, first, last, values, sliceStep(f, panels), panelStep(f, slices), scratch);
+      const value = layOutSlices(v, batch, head, order, m, e, first, last, values, slice, panel, scratch);
       const extremes = <usize>f.extremes + (<usize>bg << 3);
       raise(extremes, norm);
       raise(extremes + 4, value);

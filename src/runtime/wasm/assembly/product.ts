@@ -44,7 +44,8 @@ export const UNSEEN: f32 = -3e38;
  * `cStep`. `across` and `finish` are constants.
  *
  * With `stretches` the rows are those from there up to `pastStretches`, at least one, in the place of `depth` rows, and
- * panels of b lie `bPanel` apart. With `seen`, STORE_EXP and STORE_MAX leave out what six words there say by their bits from `bit` on, a word for each row.
+ * panels of b lie `bPanel` apart. With `seen`, STORE_EXP and STORE_MAX leave out what six words there say by their bits
+ * from `bit` on, a word for each row.
  */
 // @ts-ignore: decorator
 @inline
