@@ -151,6 +151,15 @@ describe('run', () => {
     expectClose(found.lse!.data as Float32Array, expected.lse!.data as Float64Array, 1e-5);
   });
 
+  test('leaves grad_out alone without --grad, and says so', async () => {
+    const input = await save('in', { ...tensors, grad_out: tensors.v });
+    const out = join(folder, 'out');
+    const { code, stderr } = await saccade('run', 'attention', '--in', input, '--out', out, '--backend', 'reference');
+    expect(code).toBe(0);
+    expect(stderr).toBe(`grad_out of ${input} is not used: --grad asks for gradients\n`);
+    expect(Object.keys(readSafetensors(await readFile(out))).sort()).toEqual(['lse', 'out']);
+  });
+
   test('answers f16 with f16', async () => {
     const half = (shape: number[]) => hostTensor(new Uint16Array(shape.reduce((a, b) => a * b)), shape, 'f16');
     const input = await save('in', { q: half([1, 2, 1, 2]), k: half([1, 2, 1, 2]), v: half([1, 2, 1, 2]) });

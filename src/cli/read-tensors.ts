@@ -9,17 +9,17 @@ import type { HostTensor } from '../tensor/host';
 const LARGEST = 2 ** 31 - 1;
 
 /**
- * The tensors of a safetensors file, if they are the inputs of a method (or of what else has inputs), perhaps optional ones, and those named in `more`,
- * and such as a runtime can hold.
+ * The tensors of a safetensors file, if they are the inputs of a method (or of what else has inputs), perhaps optional
+ * ones, and those named in `more`, and such as a runtime can hold.
  */
 export async function readTensorsOf(
   method: Pick<Method, 'name' | 'inputs' | 'optional'>,
   path: string,
-  more: readonly string[] = [],
+  more: { readonly required?: readonly string[]; readonly optional?: readonly string[] } = {},
 ): Promise<Record<string, HostTensor<DType>>> {
   const found = await readTensors(path);
-  const expected = [...Object.keys(method.inputs), ...more];
-  const optional = Object.keys(method.optional ?? {});
+  const expected = [...Object.keys(method.inputs), ...(more.required ?? [])];
+  const optional = [...Object.keys(method.optional ?? {}), ...(more.optional ?? [])];
   const missing = expected.filter((key) => !Object.hasOwn(found, key));
   const unknown = Object.keys(found).filter((key) => ![...expected, ...optional].includes(key));
   if (missing.length > 0 || unknown.length > 0) {

@@ -44,11 +44,15 @@ async function runMethod(name: string, { in: input, out, params, grad, ...option
   if (grad && !method.backward) throw new UnsupportedError(`${name} has no gradients: leave --grad out`);
   // Better known now than after the work.
   await access(dirname(out), constants.W_OK);
-  const { [GRAD_OUT]: gradOut, ...inputs } = await readTensorsOf(method, input, grad ? [GRAD_OUT] : []);
+  const { [GRAD_OUT]: gradOut, ...inputs } = await readTensorsOf(method, input, {
+    // One file serves with and without --grad.
+    [grad ? 'required' : 'optional']: method.backward ? [GRAD_OUT] : [],
+  });
+  if (gradOut && !grad) process.stderr.write(`${GRAD_OUT} of ${input} is not used: --grad asks for gradients\n`);
 
   using runtime = await createRuntime(options);
   const tensors = Object.fromEntries(Object.entries(inputs).map(([key, host]) => [key, runtime.fromHost(host)]));
-  const byOut = gradOut && runtime.fromHost(gradOut);
+  const byOut = grad && gradOut && runtime.fromHost(gradOut);
   const results = await withProgress(name, async (control) => {
     const forward = await method.forward(tensors, settings, control);
     if (!byOut) return forward;
