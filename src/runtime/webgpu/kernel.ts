@@ -149,7 +149,7 @@ export function formOf({ kernel, operands }: Dispatch, device: GPUDevice): Form 
   const { maxStorageBuffersPerShaderStage } = device.limits;
   if (bindings.length > maxStorageBuffersPerShaderStage) {
     const remedy = forms.some(({ parts }) => parts > 1)
-      ? `for tensors this large, of ${most} bytes each, and this GPU has ${maxStorageBuffersPerShaderStage}: split the tensors along batch or heads`
+      ? `for tensors this large, of ${most} bytes each, and this GPU has ${maxStorageBuffersPerShaderStage}: split the tensors along batch, or into tensors of some heads each`
       : `and this device has ${maxStorageBuffersPerShaderStage}: request a higher maxStorageBuffersPerShaderStage for a device of your own`;
     throw new UnsupportedError(`${kernel.name} needs ${bindings.length} bindings ${remedy}, or use backend 'wasm'`);
   }

@@ -135,7 +135,7 @@ describe.runIf(inject('hasGpu'))('GPU memory', () => {
       limited(device, { maxStorageBufferBindingSize: 4096, maxStorageBuffersPerShaderStage: 4 }),
     );
     const x = runtime.random([60, 100]);
-    await expect(add(x, x)).rejects.toThrow('split the tensors along batch or heads');
+    await expect(add(x, x)).rejects.toThrow('split the tensors along batch, or into tensors of some heads each');
     const values = await x.read();
     const [first, last] = [x.slice(0, 3, 11), x.slice(0, 52, 60)];
     const sum = await (await add(first, last)).read();
@@ -151,7 +151,7 @@ describe.runIf(inject('hasGpu'))('GPU memory', () => {
     const x = runtime.empty([256]);
     await expect(add(x, x)).rejects.toThrow(UnsupportedError);
     await expect(add(x, x)).rejects.toThrow(
-      /add needs \d+ bindings for tensors this large, of 256 bytes each, and this GPU has 4: split the tensors along batch or heads/,
+      /add needs \d+ bindings for tensors this large, of 256 bytes each, and this GPU has 4: split the tensors along batch, or into tensors of some heads each/,
     );
     device.destroy();
   });
