@@ -44,7 +44,7 @@ function typeText(schema: JsonSchema): string {
     exclusiveMinimum !== undefined && `> ${exclusiveMinimum}`,
     maximum !== undefined && `<= ${maximum}`,
   ].filter(Boolean);
-  return [type === 'number' ? 'finite number' : type, range.join(' and ')].filter(Boolean).join(' ');
+  return [type === 'number' ? 'finite float32 number' : type, range.join(' and ')].filter(Boolean).join(' ');
 }
 
 /** Such as `list of 1 to 3 (integer >= 2)`. */

@@ -367,13 +367,13 @@ describe('params', () => {
   });
 
   test.each([
-    [{ gamma: 0.5 }, 'param gamma of dydila: expected finite number >= 1 and <= 1000000, got 0.5'],
-    [{ gamma: 1e300 }, 'param gamma of dydila: expected finite number >= 1 and <= 1000000, got 1e+300'],
-    [{ lambda: Number.NaN }, 'param lambda of dydila: expected finite number, got NaN'],
-    [{ lambda: -1e39 }, 'param lambda of dydila: expected finite number, got -1e+39'],
+    [{ gamma: 0.5 }, 'param gamma of dydila: expected finite float32 number >= 1 and <= 1000000, got 0.5'],
+    [{ gamma: 1e300 }, 'param gamma of dydila: expected finite float32 number >= 1 and <= 1000000, got 1e+300'],
+    [{ lambda: Number.NaN }, 'param lambda of dydila: expected finite float32 number, got NaN'],
+    [{ lambda: -1e39 }, 'param lambda of dydila: expected finite float32 number, got -1e+39'],
     [{ normalise: 'rows' }, 'param normalise of dydila: expected one of none, sum, got "rows"'],
-    [{ epsilon: 0 }, 'param epsilon of dydila: expected finite number >= 1e-30, got 0'],
-    [{ scale: '1' }, 'param scale of dydila: expected finite number, got "1"'],
+    [{ epsilon: 0 }, 'param epsilon of dydila: expected finite float32 number >= 1e-30, got 0'],
+    [{ scale: '1' }, 'param scale of dydila: expected finite float32 number, got "1"'],
     [{ causal: true }, "dydila has no param 'causal': expected gamma, lambda, scale, normalise, epsilon"],
   ])('%j is refused by name', (params, message) => {
     expect(() => dydila.parse(params)).toThrow(message);

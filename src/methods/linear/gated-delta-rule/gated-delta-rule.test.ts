@@ -103,7 +103,7 @@ test('cost counts operations of the recurrence and the state once', () => {
 
 test.each([
   [{ form: 'wy' }, 'param form of gated-delta-rule: expected one of chunked, recurrent, got "wy"'],
-  [{ scale: Number.NaN }, 'param scale of gated-delta-rule: expected finite number, got NaN'],
+  [{ scale: Number.NaN }, 'param scale of gated-delta-rule: expected finite float32 number, got NaN'],
   [{ chunk: 64 }, "gated-delta-rule has no param 'chunk': expected form, scale"],
 ])('%j is refused by name', (params, message) => {
   expect(() => gatedDeltaRule.parse(params)).toThrow(message);

@@ -192,9 +192,9 @@ describe('params', () => {
   });
 
   test.each([
-    [{ minimum: -1 }, 'param minimum of l2vit: expected finite number >= 0, got -1'],
-    [{ minimum: Number.NaN }, 'param minimum of l2vit: expected finite number >= 0, got NaN'],
-    [{ scale: '1' }, 'param scale of l2vit: expected finite number, got "1"'],
+    [{ minimum: -1 }, 'param minimum of l2vit: expected finite float32 number >= 0, got -1'],
+    [{ minimum: Number.NaN }, 'param minimum of l2vit: expected finite float32 number >= 0, got NaN'],
+    [{ scale: '1' }, 'param scale of l2vit: expected finite float32 number, got "1"'],
     [{ causal: true }, "l2vit has no param 'causal': expected minimum, scale"],
   ])('%j is refused by name', (params, message) => {
     expect(() => l2vit.parse(params)).toThrow(message);

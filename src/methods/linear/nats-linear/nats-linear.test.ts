@@ -246,7 +246,7 @@ describe('params', () => {
   test.each([
     [{ chunk: 0 }, 'param chunk of nats-linear: expected integer >= 1, got 0'],
     [{ forget: 1 }, 'param forget of nats-linear: expected true or false, got 1'],
-    [{ epsilon: -1 }, 'param epsilon of nats-linear: expected finite number >= 0, got -1'],
+    [{ epsilon: -1 }, 'param epsilon of nats-linear: expected finite float32 number >= 0, got -1'],
     [{ chunks: 2 }, 'nats-linear has no param'],
   ])('%j is refused by name', (params, message) => {
     expect(() => natsLinear.parse(params)).toThrow(message);

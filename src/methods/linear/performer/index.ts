@@ -54,7 +54,7 @@ export const performer = defineMethod({
         valibot.number(),
         float32(),
         valibot.minValue(0),
-        valibot.description('added to the denominators, of features whose largest is 1 / sqrt(features)'),
+        valibot.description('added to the denominators; features of softmax are at most 1 / sqrt(features)'),
       ),
       0,
     ),
@@ -94,8 +94,9 @@ export const performer = defineMethod({
 
   cost({ b, n, m, h, g, d, e }, params) {
     const { features } = drawOf(params, d);
-    // Projection, |x|^2 and two operations a feature; then states and outputs with their sums of keys.
-    const maps = b * (n * h + m * g) * (2 * d * features + 2 * d + 2 * features);
+    // Projections, then |x|^2 and two operations a feature, or three; then states and outputs with their sums of keys.
+    const after = params.kernel === 'relu' ? 3 * features : 2 * d + 2 * features;
+    const maps = b * (n * h + m * g) * (2 * d * features + after);
     const attention = b * h * (n + m) * 2 * features * (e + 1);
     return {
       flops: maps + attention,

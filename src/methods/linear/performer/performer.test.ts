@@ -183,8 +183,11 @@ describeOnBackends('performer', (runtime) => {
 test.each([
   [{ features: 0 }, `param features of performer: expected integer >= 1 and <= 256, got 0`],
   [{ features: 257 }, `param features of performer: expected integer >= 1 and <= 256, got 257`],
-  [{ epsilon: -1 }, 'param epsilon of performer: expected finite number >= 0, got -1'],
-  [{ epsilon: Number.POSITIVE_INFINITY }, 'param epsilon of performer: expected finite number >= 0, got Infinity'],
+  [{ epsilon: -1 }, 'param epsilon of performer: expected finite float32 number >= 0, got -1'],
+  [
+    { epsilon: Number.POSITIVE_INFINITY },
+    'param epsilon of performer: expected finite float32 number >= 0, got Infinity',
+  ],
   [{ seed: 0.5 }, 'param seed of performer: expected integer'],
   [
     { redraw: 1000 },
@@ -241,12 +244,13 @@ describe('as the estimator of SEA', () => {
 });
 
 test('cost counts maps, sums and state', () => {
-  const { flops, state } = performer.cost(
-    { b: 2, n: 10, m: 20, h: 4, g: 2, d: 8, e: 3 },
-    performer.parse({ features: 6 }),
-  );
-  expect(flops).toBe(2 * (40 + 40) * (2 * 8 * 6 + 2 * 8 + 2 * 6) + 2 * 4 * 30 * 2 * 6 * 4);
+  const letters = { b: 2, n: 10, m: 20, h: 4, g: 2, d: 8, e: 3 };
+  const { flops, state } = performer.cost(letters, performer.parse({ features: 6 }));
+  const attention = 2 * 4 * 30 * 2 * 6 * 4;
+  expect(flops).toBe(2 * (40 + 40) * (2 * 8 * 6 + 2 * 8 + 2 * 6) + attention);
   expect(state).toBe(4 * 2 * 4 * 6 * 4);
+  const relu = performer.cost(letters, performer.parse({ features: 6, kernel: 'relu' }));
+  expect(relu.flops).toBe(2 * (40 + 40) * (2 * 8 * 6 + 3 * 6) + attention);
 });
 
 test('is found by name', () => expect(findMethod('performer')).toBe(performer));

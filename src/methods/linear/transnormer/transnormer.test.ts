@@ -226,7 +226,7 @@ describe('params', () => {
     [{ phi: 'exp' }, 'param phi of transnormer: expected one of 1+elu, elu, relu, identity, got "exp"'],
     [{ block: 0 }, 'param block of transnormer: expected integer >= 1, got 0'],
     [{ weights: 1 }, 'param weights of transnormer: expected one of softmax, relu, got 1'],
-    [{ epsilon: -1 }, 'param epsilon of transnormer: expected finite number >= 0, got -1'],
+    [{ epsilon: -1 }, 'param epsilon of transnormer: expected finite float32 number >= 0, got -1'],
     [{ causal: 1 }, 'param causal of transnormer: expected true or false, got 1'],
     [{ scale: 1 }, "transnormer has no param 'scale': expected attention, causal, phi, block, weights, epsilon"],
   ])('%j is refused by name', (params, message) => {

@@ -221,7 +221,7 @@ describe('params', () => {
       ['window', 'integer >= 2 or list of 1 to 3 (integer >= 2)'],
       ['dilation', 'integer >= 1 or list of 1 to 3 (integer >= 1)'],
       ['causal', 'true or false or list of 1 to 3 (true or false)'],
-      ['scale', 'finite number'],
+      ['scale', 'finite float32 number'],
     ]);
   });
 

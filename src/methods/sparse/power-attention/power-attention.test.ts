@@ -108,7 +108,7 @@ describe('params', () => {
     [{ window: 0 }, 'param window of power-attention: expected integer >= 1, got 0'],
     [{ window: '5' }, 'param window of power-attention: expected integer >= 1, got "5"'],
     [{ sink: 1 }, 'param sink of power-attention: expected true or false, got 1'],
-    [{ scale: Number.NaN }, 'param scale of power-attention: expected finite number, got NaN'],
+    [{ scale: Number.NaN }, 'param scale of power-attention: expected finite float32 number, got NaN'],
     [{ causal: true }, "power-attention has no param 'causal': expected block, window, sink, scale"],
   ])('%j is refused by name', (params, message) => {
     expect(() => powerAttention.parse(params)).toThrow(message);
