@@ -47,7 +47,7 @@ export const MEASURES = {
   },
   visited: {
     header: 'visited',
-    help: 'share of the tiles of 24 queries by 6 keys that are computed, because a query of theirs sees a key of theirs',
+    help: 'share of the tiles of 24 queries by 6 keys that are computed, wholly or in part, because a query of theirs sees a key of theirs',
     format: formatShare,
   },
   efficiency: {

@@ -14,9 +14,9 @@ export interface PositiveOptions extends RandomFeatureOptions {
   readonly antithetic?: boolean | undefined;
   /**
    * Keeps exponents out of float32's overflow by a factor that makes the largest feature of each row ('rows'), of each
-   * head of each x [tokens, heads, d] ('heads') or of the whole tensor ('all') m^-1/2. Normalised attention does not depend
-   * on such factors: of rows for queries, of heads for keys. `backward` takes the factor as a constant, which is exact for
-   * a loss that does not depend on it. Default 'none'.
+   * head of each batch ('heads', for x [..., tokens, heads, d]) or of the whole tensor ('all') m^-1/2. Normalised attention
+   * does not depend on such factors: of rows for queries, of heads for keys. `backward` takes the factor as a constant,
+   * which is exact for a loss that does not depend on it. Default 'none'.
    */
   readonly stabilise?: 'none' | 'rows' | 'heads' | 'all' | undefined;
 }

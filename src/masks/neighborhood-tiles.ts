@@ -16,7 +16,10 @@ export interface TileShapes<Shape extends readonly number[] = readonly number[]>
   readonly padding?: Shape;
 }
 
-/** Slots without a token pad the tiles at the end of an axis. Tiles are in row-major order, and so are their tokens. */
+/**
+ * Slots without a token fill the tiles up at the end of an axis, and before its first key if there is padding. Tiles are
+ * in row-major order, and so are their tokens.
+ */
 export function arrangeGrid(axes: Three<NeighborhoodAxis>, tiles: TileShapes<Three<number>>): Arrangement {
   const groups = groupsOf(axes);
   const { padding = [0, 0, 0] } = tiles;

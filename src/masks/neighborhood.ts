@@ -33,7 +33,13 @@ export const GRID_TILES: readonly TileShapes[] = [
   { queries: [2, 3, 4], keys: [1, 2, 3] },
 ];
 
-/** @param tiles along each axis, the tokens of a query tile and of a key tile of the arrangement, and its padding */
+/**
+ * Of each query of a grid the keys in a window around it.
+ *
+ * @param tiles along each axis, the tokens of a query tile and of a key tile of the arrangement, and its padding; default:
+ * `GRID_TILES`
+ * @throws {ParameterError} params or tiles that do not fit the grid
+ */
 export function neighborhood(params: NeighborhoodParams, tiles?: TileShapes): Mask {
   const axes = gridAxes(params);
   const rank = axes.length;

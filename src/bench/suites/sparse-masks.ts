@@ -7,12 +7,12 @@ import { prefix, sinks } from '../../masks/first';
 import { globalSliding } from '../../masks/global-sliding';
 import { longNet } from '../../masks/longnet';
 import type { Mask } from '../../masks/mask';
-import { type NeighborhoodParams, neighborhood } from '../../masks/neighborhood';
+import type { NeighborhoodParams } from '../../masks/neighborhood';
 import { power } from '../../masks/power';
 import { s2 } from '../../masks/s2';
 import { randomPermutation, stochastic } from '../../masks/stochastic';
 import { strided } from '../../masks/strided';
-import { chooseTiles } from '../../simulate/choose-tiles';
+import { neighborhoodMask } from '../../methods/sparse/neighborhood-attention/params';
 import { MASKS, named } from '../problem';
 import type { Goal } from '../report';
 
@@ -89,7 +89,7 @@ export function gridMasks(): readonly GridMasks[] {
       n: 64 * 64,
       masks: [
         {
-          ...entry('neighborhood', '7x7 of 64x64', chosen({ grid: [64, 64], window: 7 })),
+          ...entry('neighborhood', '7x7 of 64x64', neighborhoodMask({ window: 7 }, [64, 64])),
           goal: { measure: 'ratio', atMost: 1 / 20 },
         },
       ],
@@ -97,16 +97,11 @@ export function gridMasks(): readonly GridMasks[] {
     {
       n: 96 * 96,
       masks: BLOCK_SPARSE.map((params, at) => ({
-        ...entry(`gna-${at + 1}`, labelOf(params), chosen(params)),
+        ...entry(`gna-${at + 1}`, labelOf(params), neighborhoodMask(params, params.grid)),
         goal: { measure: 'efficiency', atLeast: 0.9 },
       })),
     },
   ];
-}
-
-/** In the tiles that the methods choose. */
-function chosen(params: NeighborhoodParams): Mask {
-  return neighborhood(params, chooseTiles(params));
 }
 
 function entry(name: string, label: string, mask: Mask): SparseMask {

@@ -23,7 +23,7 @@ export const stride = valibot.optional(
 type AxisParams = Omit<NeighborhoodParams, 'grid'>;
 
 /**
- * The mask of a grid, in the tiles that visit the fewest panels of keys; exact attention if every window is its axis. A
+ * The mask of a grid, in the tiles with which kernels compute the least; exact attention if every window is its axis. A
  * ParameterError names the param that does not fit the grid.
  */
 export function neighborhoodMask(
