@@ -125,13 +125,14 @@ export function formOf({ kernel, operands }: Dispatch, device: GPUDevice): Form 
     written.has(bufferOf(name).handle)
       ? (names.find((other) => bufferOf(other).handle === bufferOf(name).handle) as string)
       : name;
+  const holders = names.map(holderOf);
   const most = partBytes(device);
   const bindings: Binding[] = [];
-  const each = names.map((name): OperandForm => {
+  const each = names.map((name, at): OperandForm => {
     const region = operands[name] as Region;
     const spec = kernel.operands[name] as OperandSpec;
-    const holder = holderOf(name);
-    const sharing = names.filter((other) => holderOf(other) === holder).map((other) => operands[other] as Region);
+    const holder = holders[at] as string;
+    const sharing = names.filter((_, other) => holders[other] === holder).map((other) => operands[other] as Region);
     const buffer = bufferOf(name);
     const [begin, end] = rangeOf(sharing, buffer.handle.size);
     if (holder === name) {
