@@ -113,6 +113,22 @@ describe('where WebGPU is missing', () => {
     });
   });
 
+  test('a package webgpu that this system cannot load is named, with what it needs', async () => {
+    vi.resetModules();
+    vi.doMock('webgpu', () => {
+      throw new Error("version `GLIBC_2.34' not found");
+    });
+    const { createRuntime } = await import('../index');
+    await expect(createRuntime({ backend: 'webgpu' })).rejects.toMatchObject({
+      name: 'UnsupportedError',
+      message: expect.stringMatching(
+        /^the package webgpu cannot be loaded: .*; on Linux it needs glibc 2\.34 .*backend 'wasm'$/s,
+      ),
+    });
+    vi.doUnmock('webgpu');
+    vi.resetModules();
+  });
+
   test('threads are not for it', async () => {
     await expectRefusal(['compare', '--threads', '2', '--backend', 'webgpu'], 'threads');
   });

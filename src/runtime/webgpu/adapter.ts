@@ -144,7 +144,7 @@ async function findGpu(): Promise<GPU> {
     throw new UnsupportedError(
       (error as { code?: string }).code === 'ERR_MODULE_NOT_FOUND'
         ? "backend 'webgpu' needs the package webgpu in Node: npm install webgpu"
-        : `the package webgpu cannot be loaded: ${messageOf(error)}`,
+        : `the package webgpu cannot be loaded: ${messageOf(error)}; on Linux it needs glibc 2.34 and libstdc++ 12 or later (Debian 12, Ubuntu 22.04), else use backend 'wasm'`,
     );
   }
 }
