@@ -32,8 +32,8 @@ import { copyStates, recurrent } from './delta-small';
 
 /** States of a head that are kept at once. */
 const MOST_PLACES = 128;
-/** Bytes that a round's states take at most, if one for each head takes less. */
-const STATES_BYTES = 2 ** 26;
+/** Bytes that a round's states take at most, and whatever else it keeps, if one chunk for each head takes less. */
+const ROUND_BYTES = 2 ** 26;
 
 export function planGatedDeltaRule(call: GatedDeltaRuleCall, workspace: Workspace): Plan {
   const { q, initialState, out, state, form } = call;
@@ -118,7 +118,8 @@ function problemOf(inputs: GatedDeltaRuleInputs, kinds: number, workspace: Works
   const wide = Math.ceil(e / 4) * 4;
   const heads = b * h;
   const chunks = Math.ceil(n / CHUNK);
-  const most = Math.max(1, Math.min(MOST_PLACES, Math.floor(STATES_BYTES / (heads * d * wide * 4))));
+  const largest = Math.max(d * wide, kinds * CHUNK ** 2, CHUNK * Math.max(d, e));
+  const most = Math.max(1, Math.min(MOST_PLACES, Math.floor(ROUND_BYTES / (heads * largest * 4))));
   const places = Math.min(chunks, most);
   const rounds = Array.from({ length: Math.ceil(chunks / places) }, (_, at) => ({
     ...{ first: at * places * CHUNK, chunks: Math.min(places, chunks - at * places) },

@@ -21,8 +21,8 @@ import { LANES } from './product';
 
 /** States of a head that are kept at once; more would not make a GPU busier. */
 const MOST_PLACES = 256;
-/** Bytes that a round's states take at most, if one for each head takes less. */
-const STATES_BYTES = 2 ** 26;
+/** Bytes that a round's states take at most, and its scores, if one chunk for each head takes less. */
+const ROUND_BYTES = 2 ** 26;
 /** A state of all keys is summed in parts of so many chunks at least. */
 const LEAST_CHUNKS = 4;
 
@@ -135,7 +135,8 @@ function passDispatches(
   const e = Math.ceil(v.width / 4) * 4;
   const heads = b * h;
   const isStaged = !workspace.device.isSoftware;
-  const most = Math.max(1, Math.min(MOST_PLACES, Math.floor(STATES_BYTES / (heads * d * e * 4))));
+  const largest = Math.max(d * e, causal ? CHUNK ** 2 : 0);
+  const most = Math.max(1, Math.min(MOST_PLACES, Math.floor(ROUND_BYTES / (heads * largest * 4))));
   // What does not decay may be summed in longer chunks, in one round.
   const chunk = causal ? CHUNK : CHUNK * Math.max(LEAST_CHUNKS, Math.ceil(n / CHUNK / most));
   const chunks = Math.ceil(n / chunk);

@@ -1,18 +1,32 @@
-/** What plans say of how long things take, by which they are cut: no driver may take a task or a dispatch for a hang. */
+/**
+ * What plans say of how long things take, by which they are cut: no driver may take a task or a dispatch for a hang. And
+ * what working memory they take.
+ */
 import { expect, test } from 'vitest';
 import { full } from '../../../masks/band';
 import type { Tensor } from '../../../tensor/tensor';
-import type { AttentionCall, GatedDeltaRuleCall } from '../../backend';
+import type { AttentionCall, GatedDeltaRuleBackwardCall, GatedDeltaRuleCall, LinearAttentionCall } from '../../backend';
 import type { Device } from '../device';
 import type { Plan, Workspace } from '../queue';
 import { planAttention } from './attention';
-import { planGatedDeltaRule } from './gated-delta-rule';
+import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './gated-delta-rule';
+import { planLinearAttention } from './linear-attention';
 
 /** A tensor that is none, for what looks at its shape only. */
 const shaped = (...shape: number[]) => ({ shape, size: shape.reduce((a, b) => a * b) }) as unknown as Tensor;
 
 const device = { isSoftware: false, vendor: '', gpu: { limits: { maxComputeWorkgroupStorageSize: 16384 } } };
-const workspace = { device: device as unknown as Device, keep: shaped, scratch: shaped } as unknown as Workspace;
+/** Bytes of each piece of working memory that was asked for. */
+const asked: number[] = [];
+function scratch(shape: readonly number[]): Tensor {
+  const made = shaped(...shape);
+  asked.push(4 * made.size);
+  return { ...made, strides: [] } as unknown as Tensor;
+}
+const workspace = {
+  ...{ device: device as unknown as Device, scratch },
+  ...{ keep: () => shaped(1), upload: () => shaped(1) },
+} as unknown as Workspace;
 
 const longest = ({ dispatches }: Plan) => Math.max(...dispatches.map(({ operations, tasks }) => operations / tasks));
 
@@ -30,4 +44,32 @@ test('attention whose rows all have to be computed with care, as one NaN among t
   const [fast, careful] = planAttention(call, workspace).dispatches;
   expect(careful!.operations).toBeGreaterThan(fast!.operations);
   expect(careful!.usual).toBeLessThan(fast!.operations / 1000);
+});
+
+test('rounds keep little, however many heads there are and however small they are', () => {
+  const rows = shaped(8, 4096, 64, 16);
+  const gates = shaped(8, 4096, 64);
+  const state = shaped(8, 64, 16, 16);
+  const tokens = { q: rows, k: rows, v: rows, g: gates, beta: gates };
+  const grads = { gradOut: rows, gradQ: rows, gradK: rows, gradV: rows, gradG: gates, gradBeta: gates };
+  const ends = { initial: {}, final: { state } };
+  const plans = {
+    linear: () =>
+      planLinearAttention(
+        { ...tokens, ...ends, out: rows, causal: true, decay: [] } as unknown as LinearAttentionCall,
+        workspace,
+      ),
+    delta: () =>
+      planGatedDeltaRule(
+        { ...tokens, out: rows, state, form: 'chunked', scale: 1 } as unknown as GatedDeltaRuleCall,
+        workspace,
+      ),
+    'delta backward': () =>
+      planGatedDeltaRuleBackward({ ...tokens, ...grads, scale: 1 } as unknown as GatedDeltaRuleBackwardCall, workspace),
+  };
+  for (const [name, plan] of Object.entries(plans)) {
+    asked.length = 0;
+    plan();
+    expect(Math.max(...asked), name).toBeLessThan(1.5 * 2 ** 26);
+  }
 });
