@@ -109,7 +109,6 @@ const LONGEST_NAME = 120;
 
 /** Whatever goes through an expression does so by recursion. */
 const DEEPEST = 500;
-const PRECOMPUTE = 'compute a part of it outside and pass that as captured';
 
 class Compiler {
   readonly #tables = new Map<unknown, Table>();
@@ -117,6 +116,7 @@ class Compiler {
   /** Columns of the first line before the function's own. */
   #shift = 1;
   #depth = 0;
+  readonly #depths = new Map<Expression, number>();
 
   constructor(
     fn: unknown,
@@ -236,13 +236,19 @@ class Compiler {
   }
 
   #visit(node: js.Expression | js.PrivateIdentifier | js.Super, scope: Scope): Value {
-    if (this.#depth === DEEPEST) {
-      throw this.#refusal(node, `an expression of more than ${DEEPEST} levels or terms`, PRECOMPUTE);
-    }
     this.#depth++;
-    const value = this.#visitKind(node, scope);
+    // As it is written and, through what was declared before, as it is computed.
+    const value = this.#depth > DEEPEST ? undefined : this.#visitKind(node, scope);
     this.#depth--;
-    return value;
+    if (value && (value instanceof Outer || this.#depthOf(value) <= DEEPEST)) return value;
+    const remedy = 'compute a part of it outside and pass that as captured';
+    throw this.#refusal(node, `an expression of more than ${DEEPEST} levels or terms`, remedy);
+  }
+
+  #depthOf(expression: Expression): number {
+    const depth = this.#depths.get(expression) ?? 1 + Math.max(0, ...expression.args.map((arg) => this.#depthOf(arg)));
+    this.#depths.set(expression, depth);
+    return depth;
   }
 
   #visitKind(node: js.Expression | js.PrivateIdentifier | js.Super, scope: Scope): Value {

@@ -105,9 +105,12 @@ test('sees what tensors hold', async () => {
 test('refuses what cannot be compiled', () => {
   const outside = 3;
   const terms = new Array(600).fill('k').join(' + ');
-  expect(() => from(new Function('b', 'h', 'q', 'k', `return ${terms} < q`) as never)).toThrow(
-    'an expression of more than 500 levels or terms',
-  );
+  const declarations = Array.from({ length: 600 }, (_, at) => `const x${at + 1} = x${at} + k;`).join(' ');
+  for (const body of [`return ${terms} < q`, `const x0 = q; ${declarations} return x600 < q`]) {
+    expect(() => from(new Function('b', 'h', 'q', 'k', body) as never)).toThrow(
+      'an expression of more than 500 levels or terms',
+    );
+  }
   expect(() => from((_b, _h, q, k) => q - k < outside)).toThrow(
     "masks.from: 'outside' at 1:27 is not a parameter: pass it as captured, masks.from(fn, { outside })",
   );

@@ -17,8 +17,9 @@ export type MaskFunction<C extends Captured> = (
  * The mask that `fn` says, such as `from((b, h, q, k, { doc }) => doc[q] === doc[k] && k <= q, { doc })`.
  *
  * The function is compiled from its source, once, and never called; so it is one expression (or declarations, `if`s and
- * `return`) of its parameters and `Math`, and what else it uses is passed as `captured`: numbers, booleans, flat
- * arrays and tensors (their `data` and `shape`), which are copied. An index outside an array reads NaN. A ParameterError tells what cannot be compiled.
+ * `return`) of its parameters and `Math`, and what else it uses is passed as `captured`: numbers, booleans, flat arrays
+ * and tensors (their `data` and `shape`), which are copied. An index outside an array reads NaN. A ParameterError tells
+ * what cannot be compiled.
  */
 export function from<C extends Captured = Record<never, never>>(fn: MaskFunction<C>, captured?: C): Mask {
   const expression = parse(fn, captured ?? {}, {

@@ -48,8 +48,9 @@ export type ScoreFunction<C extends Captured> = (
  * The modifier that `fn` says, such as `from((score, b, h, q, k, { bias }) => score + bias[k], { bias })`.
  *
  * The function is compiled from its source, once, and never called; so it is one expression (or declarations, `if`s and
- * `return`) of its parameters and `Math`, and what else it uses is passed as `captured`: numbers, booleans, flat
- * arrays and tensors (their `data` and `shape`), which are copied. An index outside an array reads NaN. A ParameterError tells what cannot be compiled.
+ * `return`) of its parameters and `Math`, and what else it uses is passed as `captured`: numbers, booleans, flat arrays
+ * and tensors (their `data` and `shape`), which are copied. An index outside an array reads NaN. A ParameterError tells
+ * what cannot be compiled.
  */
 export function from<C extends Captured = Record<never, never>>(fn: ScoreFunction<C>, captured?: C): Score {
   return named(`from ${sourceOf(fn)}`, compile(fn, captured));

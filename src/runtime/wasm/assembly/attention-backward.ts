@@ -30,7 +30,7 @@ import {
   layOutSlices,
   layOutTile,
   PANEL,
-  PIECE,
+  PANEL_SLICE_BYTES,
   rowAddress,
   SLICE,
   TILE,
@@ -128,7 +128,7 @@ export function backwardPack(params: usize, task: i32, scratch: usize): void {
   const sliceBytes = <usize>(panels * PANEL * SLICE * 4);
   const slices = <usize>f.keySlices + <usize>(bg * slicesOf(d)) * sliceBytes;
   layOutPanels(k, batch, head, order, m, d, first, last, panelsAt(f.keyPanels, bg, panels, d), scratch);
-  layOutSlices(k, batch, head, order, m, d, first, last, slices, sliceBytes, PIECE, scratch);
+  layOutSlices(k, batch, head, order, m, d, first, last, slices, sliceBytes, PANEL_SLICE_BYTES, scratch);
   layOutPanels(operand(params, 2), batch, head, order, m, e, first, last, panelsAt(f.valuePanels, bg, panels, e), scratch);
 }
 
@@ -359,9 +359,10 @@ function layOutPair(params: usize, batch: i32, head: i32, tile: i32, scratch: us
   const panel = slot / PANEL;
   const past = panel + (tiles * TILE) / PANEL;
   const back = <usize>slot << 5;
-  layOutSlices(q, batch, head, order, n, d, panel, past, scratch + QUERY_ROWS - back, 8 * ROW, PIECE, scratch + LAYOUT);
+  const rows = scratch + QUERY_ROWS - back;
+  layOutSlices(q, batch, head, order, n, d, panel, past, rows, 8 * ROW, PANEL_SLICE_BYTES, scratch + LAYOUT);
   const gradients = scratch + GRADIENT_ROWS - back;
-  layOutSlices(gradOut, batch, head, order, n, e, panel, past, gradients, 8 * ROW, PIECE, scratch + LAYOUT);
+  layOutSlices(gradOut, batch, head, order, n, e, panel, past, gradients, 8 * ROW, PANEL_SLICE_BYTES, scratch + LAYOUT);
 
   for (let r: i32 = 0; r < PAIR; r++) {
     const query = r < tiles * TILE ? queryIn(p, slot + r) : -1;

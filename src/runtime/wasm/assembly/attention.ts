@@ -8,7 +8,8 @@
  * How large scores can get, known from the norms of queries and keys, decides how a tile is computed:
  * - small: 2^score can neither overflow nor vanish, so there is no running maximum and nothing to rescale;
  * - ordinary: the usual running maximum;
- * - exceptional (huge, infinite or NaN inputs, or scores that a modifier makes infinite or NaN): plain float64 loops, so that such values propagate as they should.
+ * - exceptional (huge, infinite or NaN inputs, or scores that a modifier makes infinite or NaN): plain float64 loops, so
+ *   that such values propagate as they should.
  */
 import {
   BLOCK_PANELS,
@@ -41,14 +42,14 @@ import {
   layOutTile,
   Operand,
   PANEL,
-  PIECE,
+  PANEL_SLICE_BYTES,
   rowAddress,
   SLICE,
   TILE,
 } from './layout';
 import { modify, MODIFIER_BYTES, openModifier, writeKeys } from './modifier';
 import { exp, log } from './scalar';
-import { ADD, product, STORE, STORE_EXP, STORE_MAX, STRETCH_BYTES, UNSEEN } from './product';
+import { addStretches, product, seenProduct, STORE, STORE_EXP, STORE_MAX, STRETCH_BYTES, UNSEEN } from './product';
 import { bytesOf, loadElement, storeRow } from './storage';
 import { exp2, exp2Clamped, larger, seenLanes } from './vector';
 
@@ -81,8 +82,8 @@ function forwardOf(params: usize): Forward {
 }
 
 /**
- * Keys and values of one chunk of one batch: keys to panels [d][6 keys], values to panels of slices [6 keys][8 columns]; and raises
- * each head's largest squared key norm and largest value magnitude to theirs, NaN if there is one.
+ * Keys and values of one chunk of one batch: keys to panels [d][6 keys], values to panels' slices [6 keys][8 columns].
+ * Each head's largest squared key norm and largest value magnitude become at least theirs, NaN if there is one.
  */
 export function pack(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
@@ -98,7 +99,7 @@ export function pack(params: usize, task: i32, scratch: usize): void {
   const past = min((chunk + 1) * CHUNK_PANELS, panels);
   const panelBytes = <usize>(d * PANEL * 4);
   const slices = (e + SLICE - 1) / SLICE;
-  const valueBytes = <usize>slices * PIECE;
+  const valueBytes = <usize>slices * PANEL_SLICE_BYTES;
   const slice = sliceStep(f, panels);
   const panel = panelStep(f, slices);
   const order = <usize>p.keys;
@@ -114,8 +115,8 @@ export function pack(params: usize, task: i32, scratch: usize): void {
       const norm = layOutPanels(k, batch, head, order, m, d, first, last, keys, scratch);
       const value = layOutSlices(v, batch, head, order, m, e, first, last, values, slice, panel, scratch);
       const extremes = <usize>f.extremes + (<usize>bg << 3);
-      raise(extremes, norm);
-      raise(extremes + 4, value);
+      atomicMax(extremes, norm);
+      atomicMax(extremes + 4, value);
     }
   }
 }
@@ -127,17 +128,17 @@ export function pack(params: usize, task: i32, scratch: usize): void {
 // @ts-ignore: decorator
 @inline
 function sliceStep(f: Forward, panels: i32): usize {
-  return f.tilesOfTask > 0 ? PIECE : <usize>panels * PIECE;
+  return f.tilesOfTask > 0 ? PANEL_SLICE_BYTES : <usize>panels * PANEL_SLICE_BYTES;
 }
 
 // @ts-ignore: decorator
 @inline
 function panelStep(f: Forward, slices: i32): usize {
-  return f.tilesOfTask > 0 ? <usize>slices * PIECE : PIECE;
+  return f.tilesOfTask > 0 ? <usize>slices * PANEL_SLICE_BYTES : PANEL_SLICE_BYTES;
 }
 
 /** A magnitude that threads share becomes at least `value`. As integers magnitudes order alike, and NaN is the largest. */
-function raise(magnitude: usize, value: f32): void {
+function atomicMax(magnitude: usize, value: f32): void {
   const wanted = reinterpret<i32>(value) & 0x7fffffff;
   for (let known = atomic.load<i32>(magnitude); known < wanted; ) {
     const found = atomic.cmpxchg<i32>(magnitude, known, wanted);
@@ -220,7 +221,7 @@ function attentionOfTile(params: usize, place: i32, rank: i32, scratch: usize): 
   fill(scratch + MAXIMA, small ? 0 : NO_MAXIMUM);
 
   const keys = <usize>f.packedKeys + <usize>(bg * panels) * <usize>(d * PANEL * 4);
-  const values = <usize>f.packedValues + <usize>(bg * panels) * (<usize>slices * PIECE);
+  const values = <usize>f.packedValues + <usize>(bg * panels) * (<usize>slices * PANEL_SLICE_BYTES);
   const walk = changetype<Walk>(scratch + WALK);
   startWalk(walk, p, map, tile);
   // Blocks of even size: a short last one would waste the accumulators' way to memory and back.
@@ -273,7 +274,7 @@ function scoreBlock(p: Problem, keys: usize, d: i32, segments: i32, rows: i32, s
         if (isFull(flags, s)) product(panel, 24, false, queries, d, to, 96, finish, block);
         else if (isSeen(flags, s)) {
           if (finish == STORE) product(panel, 24, false, queries, d, to, 96, STORE, 0);
-          else product(panel, 24, false, queries, d, to, 96, finish, block, 32, 0, 0, 0, pattern, s * SLICE);
+          else seenProduct(panel, queries, d, to, finish, block, pattern, s * SLICE);
         } else if (finish != STORE) fillScores(to, finish == STORE_EXP ? 0 : UNSEEN);
       }
       scores += PANEL * TILE * 4;
@@ -404,7 +405,7 @@ function weighValues(
       if (first == past) continue;
       const weights = scratch + SCORES + <usize>(group * PANEL * 4);
       const to = result + <usize>(group * PANEL * SLICE * 4);
-      product(weights, 96, false, values, 0, to, 32, ADD, 0, 32, first, past, panelBytes);
+      addStretches(weights, values, panelBytes, first, past, to);
     }
   }
 }

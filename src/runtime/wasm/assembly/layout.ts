@@ -6,7 +6,7 @@ export const TILE: i32 = 24;
 export const PANEL: i32 = 6;
 export const SLICE: i32 = 8;
 /** Bytes of a panel's six rows in a slice. */
-export const PIECE: usize = <usize>(PANEL * SLICE * 4);
+export const PANEL_SLICE_BYTES: usize = <usize>(PANEL * SLICE * 4);
 /** Panels that one task packs. */
 export const CHUNK_PANELS: i32 = 16;
 export const LARGEST_HEAD: i32 = 256;

@@ -195,6 +195,36 @@ export function product(
   finishRow(c + 5 * cStep, x5, y5, finish, aux + 5 * auxStep);
 }
 
+/** Scores [6 keys][8 queries] in rows of a tile, by STORE_EXP or STORE_MAX, of what is seen. */
+// @ts-ignore: decorator
+@inline
+export function seenProduct(
+  keys: usize,
+  queries: usize,
+  depth: i32,
+  scores: usize,
+  finish: i32,
+  aux: usize,
+  seen: usize,
+  bit: i32,
+): void {
+  product(keys, 24, false, queries, depth, scores, 96, finish, aux, 32, 0, 0, 0, seen, bit);
+}
+
+/** Sums [6 queries][8 columns] += weights in rows of a tile, times values, over some stretches of keys. */
+// @ts-ignore: decorator
+@inline
+export function addStretches(
+  weights: usize,
+  values: usize,
+  panelBytes: usize,
+  stretches: usize,
+  pastStretches: usize,
+  sums: usize,
+): void {
+  product(weights, 96, false, values, 0, sums, 32, ADD, 0, 32, stretches, pastStretches, panelBytes);
+}
+
 // @ts-ignore: decorator
 @inline
 function isSeen(words: usize, row: usize, bit: i32): v128 {
