@@ -560,12 +560,13 @@ function loadState(params: usize, bh: i32, firstSlice: i32, slices: i32, to: usi
   const features = x.address == 0 ? 0 : <i32>p.stateFeatures;
   const columns = <i32>p.stateColumns;
   const between = <usize>x.element << 2;
+  const next = rowBytes(x);
   for (let s: i32 = 0; s < slices; s++, to += step) {
     const column = (firstSlice + s) * SLICE;
     const count = min(SLICE, columns - column);
     let row = rowAddress(x, bh / h, 0, bh % h) + <usize>column * between;
     const pastFeatures = to + (<usize>features << 5);
-    for (let feature = to; feature < pastFeatures; feature += 32, row += rowBytes(x)) {
+    for (let feature = to; feature < pastFeatures; feature += 32, row += next) {
       copyNumbers(row, between, feature, count);
     }
     if (p.initialSums == 0) continue;
@@ -588,12 +589,13 @@ function storeState(params: usize, bh: i32, firstSlice: i32, slices: i32, from: 
   const h = <i32>p.h;
   const d = <i32>p.d;
   const columns = <i32>p.stateColumns;
+  const next = rowBytes(x);
   for (let s: i32 = 0; s < slices; s++, from += stateSliceBytes(p)) {
     const column = (firstSlice + s) * SLICE;
     const count = min(SLICE, columns - column);
     let row = rowAddress(x, bh / h, 0, bh % h) + (<usize>column << 2);
     const pastFeatures = from + (<usize>d << 5);
-    for (let feature = from; feature < pastFeatures; feature += 32, row += rowBytes(x)) {
+    for (let feature = from; feature < pastFeatures; feature += 32, row += next) {
       copyNumbers(feature, 4, row, count);
     }
     if (p.finalSums == 0 || count == SLICE) continue;
