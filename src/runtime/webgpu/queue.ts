@@ -34,7 +34,7 @@ export class Queue {
   /** Of a submission at most. */
   #operations: number;
   /** What was submitted since the last mark. */
-  #unmarked = { submissions: 0, operations: 0 };
+  #unmarked = { submissions: 0, operations: 0, usual: 0 };
   /** Resolves when the GPU has done what was submitted before the last mark. */
   #mark: Promise<void> = Promise.resolve();
   #markedAt = 0;
@@ -64,7 +64,7 @@ export class Queue {
         this.#device.gpu.queue.submit([encoder.finish()]);
       });
       // Of arithmetic, by which the device's speed is known, there is none.
-      await this.#pace(0);
+      await this.#pace(0, 0);
     });
   }
 
@@ -148,7 +148,8 @@ export class Queue {
           0,
         );
         done += usual;
-        const pause = this.#pace(usual);
+        const operations = pieces.reduce((sum, piece) => sum + piece.operations, 0);
+        const pause = this.#pace(operations, usual);
         if (pause) await unlessAborted(pause, signal);
       }
       await after?.();
@@ -215,15 +216,16 @@ export class Queue {
   }
 
   /** Keeps the GPU's backlog to about two submissions of full length, and learns its speed from these. */
-  #pace(operations: number): Promise<void> | undefined {
+  #pace(operations: number, usual: number): Promise<void> | undefined {
     const unmarked = this.#unmarked;
     unmarked.operations += operations;
+    unmarked.usual += usual;
     unmarked.submissions++;
     if (unmarked.operations < this.#operations && unmarked.submissions < IN_FLIGHT) return undefined;
     const before = this.#mark;
-    this.#mark = this.#done(unmarked.operations, performance.now());
+    this.#mark = this.#done(unmarked.usual, performance.now());
     this.#mark.catch(() => undefined);
-    this.#unmarked = { submissions: 0, operations: 0 };
+    this.#unmarked = { submissions: 0, operations: 0, usual: 0 };
     return before;
   }
 

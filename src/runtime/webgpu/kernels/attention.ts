@@ -28,8 +28,11 @@ const widthOf = (extent: number) => WIDTHS.find((width) => extent <= width) as n
 export const widthsOf = ({ below }: AttentionSizes, d: number, e: number) =>
   below ? { d: WIDEST, e: WIDEST } : { d: widthOf(d), e: widthOf(e) };
 
-/** How much longer than a fast kernel the careful one takes for rows of which all are marked. */
-const CAREFUL = 32;
+/**
+ * What the careful kernel takes where all rows are marked is up to 32 times what a fast one takes. Since hardly ever any is,
+ * it is not cut as finely: its submissions may take over a second then, still less than what a driver takes for a hang.
+ */
+const CAREFUL = 2;
 
 /** So few queries leave most of a tile empty. */
 const FEW = 8;
