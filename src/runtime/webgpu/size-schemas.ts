@@ -2,7 +2,7 @@
 import * as valibot from 'valibot';
 import type { Device } from './device';
 import type { RowsSizes } from './kernels/attention-rows';
-import { type TiledSizes, tiledBytes } from './kernels/attention-tiled';
+import { leastTiledBytes, type TiledSizes } from './kernels/attention-tiled';
 import type { AttentionSizes, Sizes } from './sizes';
 
 /** What kernels take of a device. */
@@ -87,7 +87,7 @@ const ENTRIES: { readonly [Name in keyof Sizes]: EntrySchema<Sizes[Name]> } = {
         return {
           path: `.${at}.tiled`,
           invocations: (queries / rows) * columns,
-          bytes: tiledBytes(kernel.tiled, WIDEST),
+          bytes: leastTiledBytes(kernel.tiled, WIDEST),
         };
       }),
   },

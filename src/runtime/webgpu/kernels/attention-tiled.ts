@@ -31,9 +31,15 @@ export interface TiledSizes {
 export const tiledCut = ({ queries, keys }: TiledSizes) => ({ queries, keys });
 
 /** Workgroup memory of a kernel. */
-export function tiledBytes({ queries, keys, columns, depth, values }: TiledSizes, e: number): number {
+function tiledBytes({ queries, keys, columns, depth, values }: TiledSizes, e: number): number {
   const width = columnsOf(columns, e);
   return 4 * (Math.max((queries + keys) * depth, queries * keys) + values * width + columns * queries);
+}
+
+/** Workgroup memory of a kernel that stages as few values at once as `fitted` may make it. */
+export function leastTiledBytes(sizes: TiledSizes, e: number): number {
+  const { values } = sizes;
+  return values % 2 === 0 ? leastTiledBytes({ ...sizes, values: values / 2 }, e) : tiledBytes(sizes, e);
 }
 
 /** What of these sizes fits into so much workgroup memory: fewer values at once, or else the smallest tiles. */
