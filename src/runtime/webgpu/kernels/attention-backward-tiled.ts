@@ -141,19 +141,22 @@ export interface GradientsKernel {
   readonly gradients: readonly Gradient[];
 }
 
-/** The kernels for the gradients of a side: one, or one each where registers would not hold both. */
+/** Of a device: whether it compiles for long, and whether it has too few bindings for the gradients of a side together. */
+type About = Readonly<Record<'isSoftware' | 'isCrowded', boolean>>;
+
+/** The kernels for the gradients of a side: one, or one each where registers, or bindings, would not do for both. */
 export function tiledGradients(
   own: Pairs['own'],
   gradients: readonly Gradient[],
   extents: Readonly<Record<'d' | 'e', number>>,
   score: ScoreShader,
-  isSoftware: boolean,
+  about: About,
 ): GradientsKernel[] {
   const wanted = gradients.map((gradient) => ({ gradient, columns: columnsOf(extents[PRODUCTS[gradient].extent]) }));
   const vectors = vectorsOf(wanted.map(({ columns }) => columns));
-  if (vectors > MOST_VECTORS && gradients.length > 1)
-    return gradients.flatMap((gradient) => tiledGradients(own, [gradient], extents, score, isSoftware));
+  if ((vectors > MOST_VECTORS || about.isCrowded) && gradients.length > 1)
+    return gradients.flatMap((gradient) => tiledGradients(own, [gradient], extents, score, about));
   const halves = 2 * vectors > MOST_VECTORS ? 1 : 2;
-  const kernel = gradientsKernel({ own, halves, wanted, score, isSoftware });
+  const kernel = gradientsKernel({ own, halves, wanted, score, isSoftware: about.isSoftware });
   return [{ kernel, cut: cutOf({ own, halves }), gradients }];
 }

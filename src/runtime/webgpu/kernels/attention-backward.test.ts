@@ -1,6 +1,7 @@
 /** What the shared tests of attention's gradients do not reach: both kernels whatever the device, sentinels, views, bits. */
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { expectClose, guarded } from '../../../../test/expect';
+import { callersDevice } from '../../../../test/gpu-device';
 import {
   type AttentionSettings,
   attention,
@@ -178,6 +179,29 @@ describe.runIf(inject('hasGpu')).each(KERNELS)('attention backward by %s', { tim
       expect(second).toEqual(first);
       expect(runtime.memory().live).toBe(live);
     });
+  });
+});
+
+describe.runIf(inject('hasGpu'))('attention backward with no more bindings than every device has', () => {
+  test('has gradients beside a score that captured a table', { timeout: COMPILING }, async () => {
+    const device = await callersDevice();
+    const runtime = await createRuntime({ backend: 'webgpu', webgpu: { device } });
+    const reference = await createRuntime({ backend: 'reference' });
+    const settings = { causal: true, score: bias(2, 40) };
+    const [got, wanted] = await Promise.all(
+      [runtime, reference].map(async (on) => {
+        const q = on.random([1, 40, 2, 12], { seed: 1 });
+        const [k, v] = [on.random([1, 33, 1, 12], { seed: 2 }), on.random([1, 33, 1, 20], { seed: 3 })];
+        const gradOut = on.random([1, 40, 2, 20], { seed: 4 });
+        const results = await attention(q, k, v, settings);
+        const grads = await attentionBackward(q, k, v, { ...results, gradOut }, settings);
+        return Promise.all(NAMES.map((name) => grads[name].read()));
+      }),
+    );
+    for (const [at, grad] of (got ?? []).entries()) expectClose(grad, wanted?.[at] as Float32Array, 2e-5);
+    runtime.dispose();
+    reference.dispose();
+    device.destroy();
   });
 });
 

@@ -26,6 +26,9 @@ const SIDES = [
 
 const backwardRowsKernels = variants(backwardRowsKernel);
 
+/** Tensors of a kernel that has both gradients of keys, and a score's tables. */
+const MOST_BINDINGS = 9;
+
 const ROWS_INVOCATIONS = 64;
 
 /** Of each row of [b, n, h]: lse, and its sum of out gradOut, minus gradLse. */
@@ -84,16 +87,18 @@ export function planAttentionBackward(call: AttentionBackwardCall, workspace: Wo
   const operations = 2 * (d + e) * b * h * n * m;
   const { attention } = sizesOf(device);
   const sizes = attention.find(({ below = Number.POSITIVE_INFINITY }) => operations < below) as AttentionSizes;
+  const { maxStorageBuffersPerShaderStage: bindings } = device.gpu.limits;
+  const isCrowded = code.tables.length > 0 && bindings < MOST_BINDINGS;
   for (const [own, gradients] of SIDES) {
     const kernels: GradientsKernel[] =
-      'rows' in sizes && sizes.below
+      'rows' in sizes && sizes.below && !isCrowded
         ? [
             {
               ...{ gradients, cut: rowsCutOf(own) },
               kernel: backwardRowsKernels({ own, score: code.shader, ...widthsOf(sizes, d, e) }),
             },
           ]
-        : tiledGradients(own, gradients, { d, e }, code.shader, device.isSoftware);
+        : tiledGradients(own, gradients, { d, e }, code.shader, { isSoftware: device.isSoftware, isCrowded });
     for (const { kernel, cut, gradients } of kernels) {
       const map = tileMap(mask, extent, cut, own);
       const products = d + e + gradients.reduce((sum, gradient) => sum + (gradient === 'grad_v' ? e : d), 0);
