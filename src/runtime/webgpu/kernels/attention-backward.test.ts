@@ -46,7 +46,7 @@ const CASES: readonly { readonly shape: readonly number[]; readonly settings?: A
   { shape: [1, 40, 33, 2, 1, 8, 8], settings: { causal: true, score: scores.compose(bias(2, 40), scores.softcap(2)) } },
 ];
 
-describe.runIf(inject('hasGpu')).each(KERNELS)('attention backward by %s', { timeout: COMPILING }, (_, sizes) => {
+describe.runIf(inject('hasGpu')).each(KERNELS)('WebGPU attention backward by %s', { timeout: COMPILING }, (_, sizes) => {
   let [runtime, reference] = [undefined, undefined] as unknown as [Runtime, Runtime];
   beforeAll(async () => {
     runtime = await createRuntime({ backend: 'webgpu', webgpu: { sizes: { attention: sizes } } });
@@ -182,7 +182,7 @@ describe.runIf(inject('hasGpu')).each(KERNELS)('attention backward by %s', { tim
   });
 });
 
-describe.runIf(inject('hasGpu'))('attention backward with no more bindings than every device has', () => {
+describe.runIf(inject('hasGpu'))('WebGPU attention backward with no more bindings than every device has', () => {
   test('has gradients beside a score that captured a table', { timeout: COMPILING }, async () => {
     const device = await callersDevice();
     const runtime = await createRuntime({ backend: 'webgpu', webgpu: { device } });

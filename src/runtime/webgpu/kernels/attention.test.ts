@@ -39,7 +39,7 @@ const KERNELS: readonly (readonly [name: string, kernel: AttentionSizes, cases: 
   ['lanes on their own', { rows: { lanes: 8, rows: 2, keys: 3, shares: false } }, [PLAIN, GRID, MODIFIED]],
 ];
 
-describe.runIf(inject('hasGpu')).each(KERNELS)('attention by %s', (_, kernel, cases) => {
+describe.runIf(inject('hasGpu')).each(KERNELS)('WebGPU attention by %s', (_, kernel, cases) => {
   let [runtime, reference] = [undefined, undefined] as unknown as [Runtime, Runtime];
   beforeAll(async () => {
     runtime = await createRuntime({ backend: 'webgpu', webgpu: { sizes: { attention: [kernel] } } });
@@ -58,7 +58,7 @@ describe.runIf(inject('hasGpu')).each(KERNELS)('attention by %s', (_, kernel, ca
 describe.runIf(inject('hasGpu')).each([
   ['all that the adapter has', strongDevice],
   ['what every device has', callersDevice],
-])('attention of few queries with %s', (_, open) => {
+])('WebGPU attention of few queries with %s', (_, open) => {
   let [runtime, reference, device] = [undefined, undefined, undefined] as unknown as [Runtime, Runtime, GPUDevice];
   beforeAll(async () => {
     device = await open();

@@ -7,4 +7,4 @@ vi.mock('../adapter', async (original) => ({
   isSoftware: () => false,
 }));
 
-describeLargeShapes('large shapes, as on hardware');
+describeLargeShapes('large shapes on WebGPU, as on hardware');
