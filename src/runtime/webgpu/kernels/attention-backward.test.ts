@@ -46,7 +46,7 @@ const CASES: readonly { readonly shape: readonly number[]; readonly settings?: A
   { shape: [1, 40, 33, 2, 1, 8, 8], settings: { causal: true, score: scores.compose(bias(2, 40), scores.softcap(2)) } },
 ];
 
-describe.runIf(inject('hasGpu')).each(KERNELS)('WebGPU attention backward by %s', { timeout: COMPILING }, (_, sizes) => {
+describe.runIf(inject('hasGpu')).each(KERNELS)('GPU attention backward by %s', { timeout: COMPILING }, (_, sizes) => {
   let [runtime, reference] = [undefined, undefined] as unknown as [Runtime, Runtime];
   beforeAll(async () => {
     runtime = await createRuntime({ backend: 'webgpu', webgpu: { sizes: { attention: sizes } } });
