@@ -3,6 +3,7 @@ import { BackendError, DisposedError } from '../../errors';
 import type { Control } from '../backend';
 import {
   ABORT,
+  callWorkers,
   CONTROL,
   CONTROL_LENGTH,
   EPOCH,
@@ -14,6 +15,7 @@ import {
   progress,
   publish,
   work,
+  workAsCaller,
 } from './schedule';
 import type { WorkerStart } from './worker';
 import { source } from './worker.generated';
@@ -26,8 +28,13 @@ export interface Job {
   readonly microseconds: number;
 }
 
-/** Below this, waking workers costs more than they save. */
+/** Below this, waking workers costs more than they save; and below that, so does sharing the work with those awake. */
 const SMALL_JOB_MICROSECONDS = 400;
+const TINY_JOB_MICROSECONDS = 60;
+/** For how long after a job workers are likely to be awake. */
+const AWAKE_MILLISECONDS = 0.3;
+/** Below this on each thread, the calling thread works with the others where it may wait for them. */
+const SHORT_JOB_MICROSECONDS = 4000;
 /** How long the calling thread works before it lets others have a turn. */
 const TURN_MILLISECONDS = 50;
 const PROGRESS_MILLISECONDS = 50;
@@ -84,7 +91,9 @@ export class Pool {
   #queue: Promise<void> | undefined;
   /** Until the threads that were stopped have ended: a late one would take tasks that are not its own. */
   #ended: Promise<unknown> = Promise.resolve();
+  #lastEnded = 0;
   #disposed = false;
+  readonly #mayWait: boolean;
 
   /** `threads` workers; 0 leaves everything to the calling thread. */
   constructor(
@@ -93,6 +102,7 @@ export class Pool {
   ) {
     this.#control = new Int32Array(machine.memory.buffer, CONTROL, CONTROL_LENGTH);
     this.#params = new Float64Array(machine.memory.buffer, PARAMS, MAX_PARAMS);
+    this.#mayWait = mayWait(this.#control);
   }
 
   /** Starts the workers ahead of the first job; rejects with a BackendError if they do not come up. */
@@ -124,13 +134,18 @@ export class Pool {
   async #execute(job: Job, control: Control): Promise<void> {
     if (this.#disposed) throw disposedWhilePending();
     control.signal?.throwIfAborted();
+    const { kernels, scratch } = this.machine;
+    // Workers that have just been at a job are still awake.
+    const followsAnother = this.#mayWait && performance.now() - this.#lastEnded < AWAKE_MILLISECONDS;
+    const isSmall = job.microseconds < (followsAnother ? TINY_JOB_MICROSECONDS : SMALL_JOB_MICROSECONDS);
+    if (this.threads > 0 && !isSmall) this.#running ??= await this.#startThreads();
     this.#params.set(job.params);
     publish(this.#control, job.phases);
-    if (this.threads === 0 || job.microseconds < SMALL_JOB_MICROSECONDS) {
-      const { kernels, scratch } = this.machine;
-      if (job.microseconds < TURN_MILLISECONDS * 1000) work(kernels, this.#control, scratch);
-      else await this.#runInTurns(job, control);
-    } else await this.#runOnThreads(control);
+    if (isSmall) work(kernels, this.#control, scratch);
+    else if (this.threads === 0) await this.#runInTurns(job, control);
+    else if (this.#mayWait && job.microseconds < SHORT_JOB_MICROSECONDS * this.threads) await this.#runTogether();
+    else await this.#runOnThreads(control);
+    this.#lastEnded = performance.now();
     control.signal?.throwIfAborted();
     control.onProgress?.(1);
   }
@@ -153,21 +168,41 @@ export class Pool {
   }
 
   async #runOnThreads({ signal, onProgress }: Control): Promise<void> {
-    this.#running ??= await this.#startThreads();
     const abort = () => Atomics.store(this.#control, ABORT, 1);
     const timer = onProgress && setInterval(() => onProgress(progress(this.#control)), PROGRESS_MILLISECONDS);
     signal?.addEventListener('abort', abort);
-    for (const thread of this.#running) thread.hold(true);
+    try {
+      await this.#untilDone(() => callWorkers(this.#control, false));
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      clearInterval(timer);
+    }
+  }
+
+  /** With the calling thread in the first worker's place, so that nobody need wake it or be told of the end. */
+  #runTogether(): Promise<void> {
+    const { kernels, scratch } = this.machine;
+    return this.#untilDone(({ resolve }) => {
+      callWorkers(this.#control, true);
+      try {
+        // If a worker failed, the news of it is still to come.
+        if (workAsCaller(kernels, this.#control, scratch)) resolve();
+      } catch (error) {
+        this.#stop(new BackendError(`the calling thread failed: ${error}; the next call starts new threads`));
+      }
+    });
+  }
+
+  /** Until the job that `begin` begins is done or a thread fails; meanwhile the threads keep the process alive. */
+  async #untilDone(begin: (pending: Pending) => void): Promise<void> {
+    for (const thread of this.#running ?? []) thread.hold(true);
     try {
       await new Promise<void>((resolve, reject) => {
         this.#pending = { resolve, reject };
-        Atomics.add(this.#control, EPOCH, 1);
-        Atomics.notify(this.#control, EPOCH);
+        begin(this.#pending);
       });
     } finally {
       this.#pending = undefined;
-      signal?.removeEventListener('abort', abort);
-      clearInterval(timer);
       for (const thread of this.#running ?? []) thread.hold(false);
     }
   }
@@ -208,7 +243,7 @@ export class Pool {
     return new Promise((resolve, reject) => {
       thread.onMessage = () => resolve();
       thread.onDeath = reject;
-      thread.send({ module, memory, scratch: scratch + (index + 1) * scratchBytes, threads: this.threads });
+      thread.send({ module, memory, scratch: scratch + (index + 1) * scratchBytes, index });
     });
   }
 
@@ -220,6 +255,16 @@ export class Pool {
     for (const thread of threads) thread.onDeath = () => {};
     const pending = this.#pending;
     this.#ended = Promise.all(threads.map((thread) => thread.terminate())).then(() => pending?.reject(error));
+  }
+}
+
+/** Pages must not wait for other threads on their own. */
+function mayWait(control: Int32Array): boolean {
+  try {
+    Atomics.wait(control, EPOCH, 0, 0);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -59,19 +59,24 @@ export const HEAP_BASE = 4096;
 export const MAX_PARAMS = (HEAP_BASE - PARAMS) / 8;
 
 /** Places in the control block, in int32. */
-export const EPOCH = 0;
-export const ABORT = 1;
-export const FINISHED = 2;
-const PHASES = 3;
+export const ABORT = 0;
+/** Counts the jobs that workers are woken for; the first worker has its own count, as the calling thread may take its place. */
+export const EPOCH = 1;
+export const EPOCH_OF_FIRST = 2;
+/** How many threads are at the job, and `CLOSED` from when it is over: threads that wake late find nothing to do. */
+const GATE = 3;
+const PHASES = 4;
 /** Which phase progress is measured by. */
-const MAIN = 4;
-const FIRST_PHASE = 5;
+const MAIN = 5;
+const FIRST_PHASE = 6;
 const KERNEL = 0;
 const TASKS = 1;
 const NEXT = 2;
 const DONE = 3;
 const PHASE_SIZE = 4;
 const MAX_PHASES = 4;
+
+const CLOSED = 2 ** 16;
 
 export const CONTROL_LENGTH = FIRST_PHASE + MAX_PHASES * PHASE_SIZE;
 
@@ -88,9 +93,9 @@ export function mainPhase(phases: readonly Phase[]): number {
   return found === -1 ? phases.length - 1 : found;
 }
 
+/** Lays out the next job, when no thread is at one. */
 export function publish(control: Int32Array, phases: readonly Phase[]): void {
   control[ABORT] = 0;
-  control[FINISHED] = 0;
   control[PHASES] = phases.length;
   control[MAIN] = mainPhase(phases);
   phases.forEach(({ kernel, tasks }, index) => {
@@ -98,8 +103,47 @@ export function publish(control: Int32Array, phases: readonly Phase[]): void {
   });
 }
 
-/** One thread's share of the published job; returns when all phases are over or the job was aborted. */
+/** Wakes the workers for the published job: all of them, or all but the first, whose place the calling thread takes. */
+export function callWorkers(control: Int32Array, callerWorks: boolean): void {
+  Atomics.store(control, GATE, Number(callerWorks));
+  for (const epoch of callerWorks ? [EPOCH] : [EPOCH, EPOCH_OF_FIRST]) {
+    Atomics.add(control, epoch, 1);
+    Atomics.notify(control, epoch);
+  }
+}
+
+/** A worker's share of the published job; true if it leaves as the last of all threads. */
+export function workAsWorker(kernels: Kernels, control: Int32Array, scratch: number): boolean {
+  let inside: number;
+  do {
+    inside = Atomics.load(control, GATE);
+    if (inside >= CLOSED) return false;
+  } while (Atomics.compareExchange(control, GATE, inside, inside + 1) !== inside);
+  work(kernels, control, scratch);
+  Atomics.or(control, GATE, CLOSED);
+  const left = Atomics.sub(control, GATE, 1) - 1;
+  Atomics.notify(control, GATE);
+  return left === CLOSED;
+}
+
+/** The calling thread's share, until the workers have left too; false if the job was aborted. */
+export function workAsCaller(kernels: Kernels, control: Int32Array, scratch: number): boolean {
+  work(kernels, control, scratch);
+  Atomics.or(control, GATE, CLOSED);
+  return reaches(control, GATE, CLOSED + 1) && Atomics.load(control, ABORT) === 0;
+}
+
+/** One thread's share of the published job; returns when all phases are over or the job was aborted. If it fails, it aborts. */
 export function work(kernels: Kernels, control: Int32Array, scratch: number): void {
+  try {
+    takeTasks(kernels, control, scratch);
+  } catch (error) {
+    Atomics.store(control, ABORT, 1);
+    throw error;
+  }
+}
+
+function takeTasks(kernels: Kernels, control: Int32Array, scratch: number): void {
   const phases = control[PHASES] as number;
   for (let at = FIRST_PHASE; at < FIRST_PHASE + phases * PHASE_SIZE; at += PHASE_SIZE) {
     const kernel = kernels[KERNELS[control[at + KERNEL] as number] as KernelName];
@@ -111,14 +155,19 @@ export function work(kernels: Kernels, control: Int32Array, scratch: number): vo
       kernel(PARAMS, task, scratch);
       if (Atomics.add(control, at + DONE, 1) + 1 === tasks) Atomics.notify(control, at + DONE);
     }
-    spin(control, at + DONE, tasks);
-    for (;;) {
-      const done = Atomics.load(control, at + DONE);
-      if (done === tasks) break;
-      if (Atomics.load(control, ABORT)) return;
-      // With a time limit: an abort does not notify.
-      Atomics.wait(control, at + DONE, done, 20);
-    }
+    if (!reaches(control, at + DONE, tasks)) return;
+  }
+}
+
+/** Waits until a counter has come to `value`: true; or until the job is aborted: false. */
+function reaches(control: Int32Array, at: number, value: number): boolean {
+  spin(control, at, value);
+  for (;;) {
+    const now = Atomics.load(control, at);
+    if (now === value) return true;
+    if (Atomics.load(control, ABORT)) return false;
+    // With a time limit: an abort does not notify.
+    Atomics.wait(control, at, now, 20);
   }
 }
 

@@ -1,11 +1,11 @@
 /** A worker thread, in Node and in browsers: sleeps until a job is published, takes its share, sleeps again. */
-import { CONTROL, CONTROL_LENGTH, EPOCH, FINISHED, type Kernels, spin, work } from './schedule';
+import { CONTROL, CONTROL_LENGTH, EPOCH, EPOCH_OF_FIRST, type Kernels, spin, workAsWorker } from './schedule';
 
 export interface WorkerStart {
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
   readonly scratch: number;
-  readonly threads: number;
+  readonly index: number;
 }
 
 interface Port {
@@ -18,19 +18,19 @@ const node = globalThis.process?.getBuiltinModule?.('node:worker_threads');
 if (node?.parentPort) node.parentPort.once('message', start);
 else (globalThis as unknown as Port).addEventListener('message', ({ data }) => start(data));
 
-function start({ module, memory, scratch, threads }: WorkerStart): void {
+function start({ module, memory, scratch, index }: WorkerStart): void {
   const port = (node?.parentPort ?? globalThis) as Port;
   const kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels;
   const control = new Int32Array(memory.buffer, CONTROL, CONTROL_LENGTH);
-  let epoch = Atomics.load(control, EPOCH);
+  const at = index === 0 ? EPOCH_OF_FIRST : EPOCH;
+  let epoch = Atomics.load(control, at);
   port.postMessage('ready');
   for (;;) {
-    spin(control, EPOCH, (epoch + 1) | 0);
-    Atomics.wait(control, EPOCH, epoch);
-    const published = Atomics.load(control, EPOCH);
+    spin(control, at, (epoch + 1) | 0);
+    Atomics.wait(control, at, epoch);
+    const published = Atomics.load(control, at);
     if (published === epoch) continue;
     epoch = published;
-    work(kernels, control, scratch);
-    if (Atomics.add(control, FINISHED, 1) + 1 === threads) port.postMessage('done');
+    if (workAsWorker(kernels, control, scratch)) port.postMessage('done');
   }
 }

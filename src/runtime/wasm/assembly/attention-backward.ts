@@ -22,6 +22,7 @@ import {
   Segment,
   SEGMENT_BYTES,
 } from './blocks';
+import { isAborted } from './control';
 import {
   CHUNK_PANELS,
   LARGEST_HEAD,
@@ -50,9 +51,6 @@ const GROUPS: i32 = PAIR / PANEL;
 const LOG2E: f32 = 1.4426950408889634;
 /** Less than any score by more than the largest exponent: no weight. */
 const NO_WEIGHT: f32 = 1e30;
-
-/** Where the host says that the job is cancelled (schedule.ts). */
-const ABORT: usize = 64 + 4;
 
 const OUT: usize = 3;
 const GRAD_OUT: usize = 4;
@@ -238,7 +236,7 @@ function backwardPart(params: usize, task: i32, sumsOfTables: usize, scratch: us
     const sumsQ = <usize>f.sumsQ + (<usize>(part * <i32>(p.b * p.h) + place) * <usize>(tiles * TILE * d) << 2);
     for (let tile: i32 = 0; tile < tiles; tile += 2) {
       // A part may take seconds.
-      if (atomic.load<i32>(ABORT)) return;
+      if (isAborted()) return;
       const walk = changetype<PairWalk>(scratch + WALK);
       startPair(walk, p, map, tile, first, past);
       memory.fill(scratch + SUMS, 0, <usize>(slicesOf(d) * SLICE) * ROW);

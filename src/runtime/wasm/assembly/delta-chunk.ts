@@ -28,9 +28,6 @@ const LOG2E: f64 = 1.4426950408889634;
 /** Log decays below this are as good as it: their exponential is 0 in any arithmetic, and sums keep their bits. */
 const LEAST_LOG: f64 = -1000;
 
-/** Where the host says that the job is cancelled (schedule.ts). */
-const ABORT: usize = 64 + 4;
-
 /** As the host writes it; all numbers are float64. */
 @unmanaged
 export class Problem {
@@ -77,12 +74,6 @@ export const GRADIENTS_AT: usize = OPERANDS_AT + 12 * OPERAND_BYTES;
 @inline
 export function operand(params: usize, at: usize): Operand {
   return changetype<Operand>(params + OPERANDS_AT + at * OPERAND_BYTES);
-}
-
-// @ts-ignore: decorator
-@inline
-export function isAborted(): bool {
-  return atomic.load<i32>(ABORT) != 0;
 }
 
 // @ts-ignore: decorator

@@ -12,6 +12,7 @@
  * G enters q and the reading of k as e^G, the writing of k as e^-G, so dG = q dq + k (read - write), and for the last
  * token also the product of dS' with the state after the chunk. dg is the sum of dG from a token to the chunk's end.
  */
+import { isAborted } from './control';
 import {
   addRows,
   addStack,
@@ -24,7 +25,6 @@ import {
   GRAD_STATES,
   GRAD_WRITES,
   GRADIENTS_AT,
-  isAborted,
   K,
   KEY_STACK,
   KEYS,

@@ -7,6 +7,7 @@
  * Everything is products but for blocks of six rows. A task owns a few heads, side by side in memory, or, since columns
  * of values do not mix, some of one head's.
  */
+import { isAborted } from './control';
 import {
   addStack,
   advance,
@@ -16,7 +17,6 @@ import {
   DOWN,
   ERRORS,
   G,
-  isAborted,
   K,
   KEY_STACK,
   KEYS,

@@ -15,6 +15,7 @@
  * A normaliser is one more value column, of ones: its results are the denominators, its column of the state the sum of
  * the keys.
  */
+import { isAborted } from './control';
 import { fetchRows, Operand, packPanel, packQuad, PANEL, rowAddress, rowBytes, SLICE } from './layout';
 import { ACROSS, DECAY_ADD, product, STORE, STORE_TIMES } from './product';
 import { bytesOf, loadRow, storeRow } from './storage';
@@ -31,9 +32,6 @@ const POWER_COUNT: i32 = CHUNK + 1;
 const MOST_HEADS: i32 = 8;
 /** Less is no weight: numbers that small are slow to compute with. */
 const LEAST_DECAY: f64 = 7.888609052210118e-31; // 2^-100
-
-/** Where the host says that the job is cancelled (schedule.ts). */
-const ABORT: usize = 64 + 4;
 
 /** Numbers of the host, in its order (linear-attention.ts beside the backend). */
 @unmanaged
@@ -167,7 +165,7 @@ export function linearStates(params: usize, task: i32, scratch: usize): void {
   const chunks = <i32>p.segmentChunks;
   const past = min(<i32>p.m, (segment + 1) * chunks * CHUNK);
   for (let first = segment * chunks * CHUNK; first < past; first += CHUNK) {
-    if (atomic.load<i32>(ABORT)) return;
+    if (isAborted()) return;
     const rows = min(CHUNK, past - first);
     fetch(params, K, <i32>p.m, firstHead, pastHead, first, rows, scratch);
     fetch(params, V, <i32>p.m, firstHead, pastHead, first, rows, scratch);
@@ -228,7 +226,7 @@ export function linearOutputs(params: usize, task: i32, scratch: usize): void {
   const chunks = <i32>p.tileChunks;
   const past = min(<i32>p.n, (tile + 1) * chunks * CHUNK);
   for (let first = tile * chunks * CHUNK; first < past; first += CHUNK) {
-    if (atomic.load<i32>(ABORT)) return;
+    if (isAborted()) return;
     const rows = min(CHUNK, past - first);
     // Heads lie side by side in memory: together they read it in one stream.
     fetch(params, Q, <i32>p.n, firstHead, pastHead, first, rows, scratch);
