@@ -3,9 +3,9 @@ import { BackendError, DisposedError } from '../../errors';
 import type { Control } from '../backend';
 import {
   ABORT,
-  callWorkers,
   CONTROL,
   CONTROL_LENGTH,
+  callWorkers,
   EPOCH,
   type Kernels,
   MAX_PARAMS,

@@ -44,6 +44,7 @@ import {
   PANEL,
   PANEL_SLICE_BYTES,
   rowAddress,
+  rowIn,
   SLICE,
   TILE,
 } from './layout';
@@ -245,7 +246,6 @@ function attentionOfTile(params: usize, place: i32, rank: i32, scratch: usize): 
       exponentiate(taken * PANEL, rows, scratch);
     }
     findStretches(p, scratch + SEGMENTS, segments, scratch + STRETCHES);
-    if (f.tilesOfTask > 0) fetchPanels(values, panelStep(f, slices), segments, scratch);
     weighValues(values, sliceStep(f, panels), panelStep(f, slices), slices, rows, scratch);
   }
   storeTile(params, batch, first, rows, head, scratch);
@@ -410,29 +410,23 @@ function weighValues(
   }
 }
 
-/** Brings what a block needs of packed values into the cache, in the order of memory, in which the sums do not take them. */
-function fetchPanels(values: usize, panelBytes: usize, segments: i32, scratch: usize): void {
-  let sum = f32x4.splat(0);
-  for (let at: i32 = 0; at < segments; at++) {
-    const segment = changetype<Segment>(scratch + SEGMENTS + <usize>at * SEGMENT_BYTES);
-    let from = values + <usize>segment.first * panelBytes;
-    const past = values + <usize>segment.past * panelBytes;
-    for (; from < past; from += 64) sum = v128.xor(sum, v128.load(from));
-  }
-  v128.store(scratch + LAYOUT, sum);
-}
-
 function storeTile(params: usize, batch: i32, first: i32, rows: i32, head: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
   const f = forwardOf(params);
   const e = <i32>p.e;
   const dtype = <i32>f.outDType;
   const slices = (e + SLICE - 1) / SLICE;
+  const h = <usize>p.h;
+  const n = <i32>p.n;
+  const order = <usize>p.queries;
+  const outs = <usize>f.out;
+  const lses = <usize>f.lse;
+  const rowBytes = <usize>e * bytesOf(dtype);
   for (let r: i32 = 0; r < rows; r++) {
-    const query = queryIn(p, first + r);
+    const query = rowIn(first + r, order, n);
     if (query < 0) continue;
-    const at = (<usize>batch * <usize>p.n + <usize>query) * <usize>p.h + <usize>head;
-    const out = <usize>f.out + at * <usize>e * bytesOf(dtype);
+    const at = (<usize>batch * <usize>n + <usize>query) * h + <usize>head;
+    const out = outs + at * rowBytes;
     const row = dtype == 0 && e % SLICE == 0 ? out : scratch + LAYOUT;
     const sum = f32.load(scratch + SUMS + (r << 2));
     const inverse = f32x4.splat(sum > 0 ? 1 / sum : 0);
@@ -444,7 +438,7 @@ function storeTile(params: usize, batch: i32, first: i32, rows: i32, head: i32, 
     if (row != out) storeRow(row, out, dtype, e);
     const maximum = <f64>f32.load(scratch + MAXIMA + (r << 2));
     const lse = sum > 0 ? <f32>(maximum * LN2 + log(<f64>sum)) : -Infinity;
-    f32.store(<usize>f.lse + (at << 2), lse);
+    f32.store(lses + (at << 2), lse);
   }
 }
 

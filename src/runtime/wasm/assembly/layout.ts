@@ -73,12 +73,27 @@ export function rowIn(slot: i32, order: usize, rows: i32): i32 {
   return slot < rows ? slot : -1;
 }
 
-/** The float32 numbers of a row, converted into `buffer` if need be; `none` for row -1. */
+/**
+ * The float32 numbers of row `row` of a head whose row 0 lies at `head`, converted into `buffer` if need be; zeros,
+ * written to `none`, for row -1. Callers read the operand's numbers before their loops: converting floats takes time.
+ */
 // @ts-ignore: decorator
 @inline
-function rowOrNone(x: Operand, batch: i32, row: i32, head: i32, columns: i32, buffer: usize, none: usize): usize {
-  if (row < 0) return none;
-  return loadRow(rowAddress(x, batch, row, head), <usize>x.element, <i32>x.dtype, columns, buffer);
+function rowOrNone(
+  head: usize,
+  row: i32,
+  step: usize,
+  stride: usize,
+  dtype: i32,
+  columns: i32,
+  buffer: usize,
+  none: usize,
+): usize {
+  if (row < 0) {
+    memory.fill(none, 0, LARGEST_HEAD * 4);
+    return none;
+  }
+  return loadRow(head + <usize>row * step, stride, dtype, columns, buffer);
 }
 
 // Working memory: six rows as loaded, a row of zeros, pointers to six rows.
@@ -103,13 +118,17 @@ export function layOutPanels(
   scratch: usize,
 ): f32 {
   let largest: f32 = 0;
-  memory.fill(scratch + ZEROS, 0, LARGEST_HEAD * 4);
+  const head0 = rowAddress(x, batch, 0, head);
+  const step = rowBytes(x);
+  const stride = <usize>x.element;
+  const dtype = <i32>x.dtype;
   to += <usize>first * <usize>(columns * PANEL * 4);
   for (let panel = first; panel < last; panel++, to += <usize>(columns * PANEL * 4)) {
     for (let r: i32 = 0; r < PANEL; r++) {
       const row = rowIn(panel * PANEL + r, order, rows);
       const buffer = scratch + r * LARGEST_HEAD * 4;
-      store<usize>(scratch + POINTERS + (r << 2), rowOrNone(x, batch, row, head, columns, buffer, scratch + ZEROS));
+      const at = rowOrNone(head0, row, step, stride, dtype, columns, buffer, scratch + ZEROS);
+      store<usize>(scratch + POINTERS + (r << 2), at);
     }
     packPanel(scratch + POINTERS, columns, to);
     largest = max(largest, largestSquaredNorm(to, columns));
@@ -138,11 +157,14 @@ export function layOutSlices(
   const slices = (columns + SLICE - 1) / SLICE;
   // Magnitudes as integers, the sign bit shifted out: they order alike, and NaN stands above infinity.
   let largest = i32x4.splat(0);
+  const head0 = rowAddress(x, batch, 0, head);
+  const step = rowBytes(x);
+  const stride = <usize>x.element;
+  const dtype = <i32>x.dtype;
   // One row with the columns up to the slice's end: the padding of `scratch` stays zero.
-  memory.fill(scratch, 0, LARGEST_HEAD * 4);
-  memory.fill(scratch + ZEROS, 0, LARGEST_HEAD * 4);
+  if (columns % SLICE != 0) memory.fill(scratch, 0, LARGEST_HEAD * 4);
   for (let slot = first * PANEL; slot < last * PANEL; slot++) {
-    let row = rowOrNone(x, batch, rowIn(slot, order, rows), head, columns, scratch, scratch + ZEROS);
+    let row = rowOrNone(head0, rowIn(slot, order, rows), step, stride, dtype, columns, scratch, scratch + ZEROS);
     if (row != scratch && columns % SLICE != 0) {
       memory.copy(scratch, row, <usize>columns << 2);
       row = scratch;
@@ -234,7 +256,10 @@ export function layOutTile(
 ): f32 {
   const scale = f32x4.splat(factor);
   let largest = f32x4.splat(0);
-  memory.fill(scratch + ZEROS, 0, LARGEST_HEAD * 4);
+  const head0 = rowAddress(x, batch, 0, head);
+  const step = rowBytes(x);
+  const stride = <usize>x.element;
+  const dtype = <i32>x.dtype;
   for (let s: i32 = 0; s < count; s += SLICE) {
     const slice = to + <usize>(s * columns * 4);
     for (let quad: i32 = 0; quad < SLICE; quad += 4) {
@@ -242,7 +267,8 @@ export function layOutTile(
         const slot = s + quad + r;
         const row = slot < count ? rowIn(first + slot, order, rows) : -1;
         const buffer = scratch + r * LARGEST_HEAD * 4;
-        store<usize>(scratch + POINTERS + (r << 2), rowOrNone(x, batch, row, head, columns, buffer, scratch + ZEROS));
+        const at = rowOrNone(head0, row, step, stride, dtype, columns, buffer, scratch + ZEROS);
+        store<usize>(scratch + POINTERS + (r << 2), at);
       }
       packQuad(scratch + POINTERS, columns, slice + (quad << 2));
     }
