@@ -76,11 +76,19 @@ function dot(a: Float64Array, b: Float64Array): number {
 
 export const RANDOM_OPTIONS = ['dimension', 'features', 'seed', 'orthogonal', 'norms'];
 
-/** Throws unless counts are integers >= 1 and the choices known. The seed is checked where it is used. */
+/** As many numbers as a map's directions may have: 1 GiB in float32. */
+const MOST_NUMBERS = 2 ** 28;
+
+/** Throws unless counts are integers >= 1 that memory is enough for, and the choices known. The seed is checked where it is used. */
 export function checkRandomOptions({ dimension, features, orthogonal, norms }: RandomFeatureOptions): void {
   for (const [name, value] of Object.entries({ dimension, features })) {
     if (!(Number.isSafeInteger(value) && value >= 1))
       throw new ParameterError(`${name} must be an integer >= 1, got ${value}`);
+  }
+  if (features * dimension > MOST_NUMBERS) {
+    throw new ParameterError(
+      `features times dimension must be at most ${MOST_NUMBERS}, got ${features} times ${dimension}`,
+    );
   }
   if (orthogonal !== undefined && typeof orthogonal !== 'boolean')
     throw new ParameterError(`orthogonal must be true or false, got ${orthogonal}`);

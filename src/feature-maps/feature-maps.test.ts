@@ -173,6 +173,11 @@ describe('options of feature maps', () => {
   const drawn = { dimension: 4, features: 6 };
   for (const [what, call, message] of [
     ['no features', () => maps.positive({ ...drawn, features: 0 }), 'features must be an integer >= 1, got 0'],
+    [
+      'features that no memory holds',
+      () => maps.positive({ ...drawn, features: 2 ** 40 }),
+      'features times dimension must be at most 268435456, got 1099511627776 times 4',
+    ],
     ['half a feature', () => maps.fourier({ ...drawn, features: 1.5 }), 'features must be an integer >= 1, got 1.5'],
     [
       'infinitely many',
