@@ -28,6 +28,15 @@ test('a cross-origin isolated page computes on threads', async () => {
   expect(report.leaked).toBe(0);
 });
 
+test("a page's own worker computes on threads and beside them", async () => {
+  const options = { threads: 3 };
+  const { report, errors } = await agreementInPage(browser, outDir, ISOLATION, options, undefined, 'agreementInWorker');
+  expect(errors).toEqual([]);
+  expect(report.explain).toContain('threads: 3 (as asked)');
+  expect(report.worst).toBeLessThan(1e-5);
+  expect(report.leaked).toBe(0);
+});
+
 test('a page that is not isolated computes on one thread and says why', async () => {
   const { report, isolated, errors } = await agreementInPage(browser, outDir, {});
   expect(errors).toEqual([]);

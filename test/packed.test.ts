@@ -35,6 +35,8 @@ beforeAll(async () => {
   await writeFile(join(project, 'main.js'), main);
   const gpu = await readFile(join(root, 'test/consumer/gpu.ts'), 'utf8');
   await writeFile(join(project, 'gpu.ts'), gpu.replace('../../src/index', 'saccade'));
+  const worker = await readFile(join(root, 'test/consumer/worker.ts'), 'utf8');
+  await writeFile(join(project, 'worker.ts'), worker.replace('../../src/index', 'saccade'));
   await copyFile(join(root, 'test/consumer/index.html'), join(project, 'index.html'));
 }, 120_000);
 

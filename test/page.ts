@@ -15,21 +15,35 @@ export function launchChromium(): Promise<Browser> {
   return chromium.launch(CHROMIUM);
 }
 
-/** Bundles the page in `root` into `outDir` as a user of Vite would, with nothing configured; returns its warnings. */
+/**
+ * Bundles the page in `root` into `outDir` as a user of Vite would, with nothing configured but that workers are modules,
+ * since others have no dynamic imports; returns its warnings.
+ */
 export async function bundlePage(root: string, outDir: string): Promise<string[]> {
   const warnings: string[] = [];
   const customLogger = { ...createLogger('silent'), warn: (message: string) => warnings.push(message) };
-  await build({ configFile: false, root, logLevel: 'warn', customLogger, build: { outDir, emptyOutDir: true } });
+  await build({
+    configFile: false,
+    root,
+    logLevel: 'warn',
+    customLogger,
+    worker: { format: 'es' },
+    build: { outDir, emptyOutDir: true },
+  });
   return warnings;
 }
 
-/** Serves a bundled page with `headers` and runs its agreement check with `options`; whatever the page logs as an error comes too. */
+/**
+ * Serves a bundled page with `headers` and runs its agreement check with `options`, in the page itself or in a worker of
+ * its own; whatever the page logs as an error comes too.
+ */
 export async function agreementInPage(
   browser: Browser,
   outDir: string,
   headers: Record<string, string>,
   options: RuntimeOptions = {},
   beforeLoad: () => void = () => undefined,
+  check: 'agreement' | 'agreementInWorker' = 'agreement',
 ): Promise<{ report: Agreement; isolated: boolean; errors: string[] }> {
   const server = await preview({ configFile: false, build: { outDir }, preview: { port: 0, headers } });
   const page = await browser.newPage();
@@ -40,8 +54,8 @@ export async function agreementInPage(
     await page.addInitScript(beforeLoad);
     await page.goto(server.resolvedUrls?.local[0] as string);
     const report = await page.evaluate(
-      (options) => (globalThis as unknown as { agreement: typeof agreement }).agreement(options),
-      options,
+      ({ options, check }) => (globalThis as unknown as Record<typeof check, typeof agreement>)[check](options),
+      { options, check },
     );
     return { report, isolated: await page.evaluate(() => crossOriginIsolated), errors };
   } finally {
