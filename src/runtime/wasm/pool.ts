@@ -28,8 +28,9 @@ export interface Job {
   readonly microseconds: number;
 }
 
-/** Below this, waking workers costs more than they save; and below that, so does sharing the work with those awake. */
+/** A job below this is not worth waking workers for. */
 const SMALL_JOB_MICROSECONDS = 400;
+/** And one below this not worth sharing with workers that are awake. */
 const TINY_JOB_MICROSECONDS = 60;
 /** For how long after a job workers are likely to be awake. */
 const AWAKE_MILLISECONDS = 0.3;
