@@ -162,7 +162,9 @@ const STRETCHES: usize = SEGMENTS + <usize>BLOCK_PANELS * SEGMENT_BYTES;
 const KEYS: usize = (STRETCHES + STRETCHES_BYTES + 15) & ~15; // [336] i32: the keys of the block at hand
 const MODIFIER: usize = KEYS + <usize>(BLOCK_PANELS * PANEL * 4);
 const SINGLE: usize = MODIFIER + MODIFIER_BYTES; // [24]: one key's scores
-export const FORWARD_BYTES: usize = SINGLE + TILE * 4;
+const FETCHED: usize = SINGLE + TILE * 4; // a byte for each panel; many panels share one, which matters little
+const FETCHED_BYTES: i32 = 8192;
+export const FORWARD_BYTES: usize = FETCHED + <usize>FETCHED_BYTES;
 
 /** One tile of 24 queries of one head, or some of all heads: of one after the other, as neighbours share keys. */
 export function attention(params: usize, task: i32, scratch: usize): void {
@@ -176,6 +178,7 @@ export function attention(params: usize, task: i32, scratch: usize): void {
   const first = task * tilesOfTask;
   const past = min(first + tilesOfTask, tiles);
   for (let place: i32 = 0; place < <i32>(p.b * p.h); place++) {
+    memory.fill(scratch + FETCHED, 0, FETCHED_BYTES);
     for (let rank = first; rank < past; rank++) attentionOfTile(params, place, rank, scratch);
   }
 }
@@ -225,6 +228,7 @@ function attentionOfTile(params: usize, place: i32, rank: i32, scratch: usize): 
   const values = <usize>f.packedValues + <usize>(bg * panels) * (<usize>slices * PANEL_SLICE_BYTES);
   const walk = changetype<Walk>(scratch + WALK);
   startWalk(walk, p, map, tile);
+  if (f.tilesOfTask > 0) fetchPanels(p, walk, keys, d, values, slices, scratch);
   // Blocks of even size: a short last one would waste the accumulators' way to memory and back.
   for (let block = (walk.left + BLOCK_PANELS - 1) / BLOCK_PANELS; block > 0; block--) {
     const taken = walk.left / block;
@@ -408,6 +412,30 @@ function weighValues(
       addStretches(weights, values, panelBytes, first, past, to);
     }
   }
+}
+
+/**
+ * Brings what a tile sees, and none before it in its task saw, into the cache: all at once, since each page of memory
+ * costs a wait that products would take one by one.
+ */
+function fetchPanels(p: Problem, walk: Walk, keys: usize, d: i32, values: usize, slices: i32, scratch: usize): void {
+  const keyBytes = <usize>(d * PANEL * 4);
+  const valueBytes = <usize>slices * PANEL_SLICE_BYTES;
+  const runs = <usize>p.runs;
+  let sum = f32x4.splat(0);
+  for (let at = walk.run; at < walk.pastRun; at++) {
+    const run = changetype<Segment>(runs + <usize>at * SEGMENT_BYTES);
+    for (let panel = run.first; panel < run.past; panel++) {
+      const fetched = scratch + FETCHED + <usize>(panel & (FETCHED_BYTES - 1));
+      if (load<u8>(fetched)) continue;
+      store<u8>(fetched, 1);
+      let from = keys + <usize>panel * keyBytes;
+      for (const past = from + keyBytes; from < past; from += 64) sum = v128.xor(sum, v128.load(from));
+      from = values + <usize>panel * valueBytes;
+      for (const past = from + valueBytes; from < past; from += 64) sum = v128.xor(sum, v128.load(from));
+    }
+  }
+  v128.store(scratch + LAYOUT, sum);
 }
 
 function storeTile(params: usize, batch: i32, first: i32, rows: i32, head: i32, scratch: usize): void {
