@@ -17,14 +17,16 @@ export interface TileShapes<Shape extends readonly number[] = readonly number[]>
 }
 
 /**
- * Slots without a token fill the tiles up at the end of an axis, and before its first key if there is padding. Tiles are
- * in row-major order, and so are their tokens.
+ * Slots without a token fill the tiles up at the end of an axis, and before its first key if there is padding. Tiles of
+ * queries follow near ones, which see the same keys; tiles of keys are in row-major order, as are the tokens of all.
  */
 export function arrangeGrid(axes: Three<NeighborhoodAxis>, tiles: TileShapes<Three<number>>): Arrangement {
   const groups = groupsOf(axes);
   const { padding = [0, 0, 0] } = tiles;
-  const queries = tileSlots(axes, groups, tiles.queries, [0, 0, 0]);
-  const keys = tileSlots(axes, groups, tiles.keys, padding);
+  const queries = tileSlots(axes, groups, tiles.queries, [0, 0, 0], (counts, visit) =>
+    eachNear([0, 0, 0], counts, axes, tiles.queries, visit),
+  );
+  const keys = tileSlots(axes, groups, tiles.keys, padding, eachCell);
   return {
     queries: queries.tokens,
     keys: keys.tokens,
@@ -50,12 +52,13 @@ function groupsOf(axes: Three<NeighborhoodAxis>): Three<number>[] {
   return groups;
 }
 
-/** The token in each slot, -1 for none, and the first slot of each group. */
+/** The token in each slot, -1 for none, and the first slot of each group; `eachTile` visits a group's tiles in order. */
 function tileSlots(
   axes: Three<NeighborhoodAxis>,
   groups: readonly Three<number>[],
   tile: Three<number>,
   padding: Three<number>,
+  eachTile: typeof eachCell,
 ) {
   const counts = groups.map((group) => tileCounts(axes, group, tile, padding));
   const volume = product(tile);
@@ -65,7 +68,7 @@ function tileSlots(
   const [outer, middle, inner] = axes;
   let slot = 0;
   groups.forEach((group, at) => {
-    eachCell(counts[at] as Three<number>, (...corner) => {
+    eachTile(counts[at] as Three<number>, (...corner) => {
       eachCell(tile, (...within) => {
         const [x, y, z] = axes.map(
           ({ dilation }, a) => (corner[a]! * tile[a]! + within[a]! - padding[a]!) * dilation + group[a]!,
@@ -182,6 +185,35 @@ function pushKeyTiles(
       result.push(slot, 0);
     }
   }
+}
+
+/**
+ * Tiles of queries from `first` to before `past`: halved along the axis on which they are the most windows, where a
+ * stride ends if one does, so that at every scale few windows lie between tiles that follow each other.
+ */
+function eachNear(
+  first: Three<number>,
+  past: Three<number>,
+  axes: Three<NeighborhoodAxis>,
+  tile: Three<number>,
+  visit: (x: number, y: number, z: number) => void,
+): void {
+  const windows = axes.map(({ window }, a) => {
+    const count = past[a]! - first[a]!;
+    return count > 1 ? (count * tile[a]!) / window : 0;
+  });
+  const longest = windows.indexOf(Math.max(...windows));
+  const count = past[longest]! - first[longest]!;
+  if (count === 1) {
+    visit(...first);
+    return;
+  }
+  const stride = Math.max(1, Math.round(axes[longest]!.stride / tile[longest]!));
+  const strides = Math.round(count / 2 / stride) * stride;
+  const half = first[longest]! + (strides > 0 && strides < count ? strides : Math.ceil(count / 2));
+  const cut = (end: Three<number>) => end.map((at, a) => (a === longest ? half : at)) as unknown as Three<number>;
+  eachNear(first, cut(past), axes, tile, visit);
+  eachNear(cut(first), past, axes, tile, visit);
 }
 
 function eachCell([xs, ys, zs]: Three<number>, visit: (x: number, y: number, z: number) => void): void {

@@ -110,7 +110,7 @@ describe('arrangement', () => {
     const tokens = 32 * 48;
     const arrangement: Arrangement = arranged(mask, square(tokens));
     // Of a tile of 4 x 6 queries inside, the windows cover 11 x 17 keys: 6 or 7 tiles by 6 or 7.
-    const tile = 24 * (3 * 8 + 4);
+    const tile = arrangement.queries.indexOf(12 * 48 + 24);
     const { starts, words } = arrangement.words(tile, 24, square(tokens));
     const panels = new Set<number>();
     starts.forEach((start, at) => {
@@ -119,6 +119,20 @@ describe('arrangement', () => {
     });
     expect(panels.size).toBeGreaterThanOrEqual(Math.ceil((11 * 17) / 6));
     expect(panels.size).toBeLessThanOrEqual(7 * 7);
+  });
+
+  test.each([
+    ['which share a window', { grid: [32, 72], window: [8, 12], stride: [8, 12] }, 4, [8, 12]],
+    ['whose windows overlap most', { grid: [64, 96], window: [16, 24] }, 16, [16, 24]],
+    ['in one stride, on a grid of odd extents', { grid: [40, 36], window: [12, 18], stride: [8, 12] }, 4, [8, 12]],
+  ] as const)('tiles of queries follow those %s', (_, params, tiles, extents) => {
+    const { queries } = arranged(neighborhood(params), square(params.grid[0] * params.grid[1]));
+    for (let slot = 0; slot < queries.length; slot += tiles * 24) {
+      const tokens = Array.from(queries.subarray(slot, slot + tiles * 24));
+      const spans = [(token: number) => Math.floor(token / params.grid[1]), (token: number) => token % params.grid[1]];
+      const along = spans.map((span) => Math.max(...tokens.map(span)) - Math.min(...tokens.map(span)) + 1);
+      expect(along).toEqual(extents);
+    }
   });
 
   test('padding moves the tiles of keys, so that windows start with them', () => {

@@ -31,7 +31,7 @@ export interface BlockMap {
   readonly panels: number;
   /** The map of each head of each batch, [b * h]: heads that see alike share one. */
   readonly maps: Int32Array;
-  /** Of each map, its tiles with the most work first, [maps][tiles]. */
+  /** Of each map, its tiles by their work (`byWork`), [maps][tiles]. */
   readonly order: Int32Array;
   /** Of each map and tile, its first run and the number of runs, [maps][tiles][2]. */
   readonly tileRuns: Int32Array;
@@ -289,9 +289,15 @@ function maskOf(count: number, has: (bit: number) => boolean): number {
   return mask;
 }
 
-/** Tile numbers, most panels first; among equals the later first, as causal masks have more there. */
+/**
+ * Tile numbers, those with more than half of the most panels first, then those with more than a quarter, and so on: the
+ * last ones are short, so that threads end together. The later of alike first, as causal masks have more there; tiles
+ * near each other, which see the same keys, stay so.
+ */
 export function byWork(panels: readonly number[]): number[] {
-  return panels.map((_, tile) => tile).sort((a, b) => (panels[b] as number) - (panels[a] as number) || b - a);
+  const most = panels.reduce((least, count) => Math.max(least, count), 1);
+  const halvings = panels.map((count) => Math.floor(Math.log2(most / Math.max(1, count))));
+  return panels.map((_, tile) => tile).sort((a, b) => (halvings[a] as number) - (halvings[b] as number) || b - a);
 }
 
 /** Slots followed by empty ones. */

@@ -153,6 +153,13 @@ test('tiles come with the most work first', () => {
   expect(map.visited).toBe(4 * (1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9 + 10));
 });
 
+test('tiles of about the same work stay side by side', () => {
+  const panels = [8, 3, 7, 1, 5, 0, 2];
+  const seen = (i: number) => PANEL * (panels[Math.floor(i / QUERY_TILE)] as number);
+  const mask: Mask = { name: 'uneven', sees: (i, j) => j < seen(i), intervals: (i) => (seen(i) ? [0, seen(i)] : []) };
+  expect([...blockMap(mask, one(7 * QUERY_TILE, 8 * PANEL)).order]).toEqual([4, 2, 0, 1, 6, 5, 3]);
+});
+
 test('equal masks share one map, which is small whatever the length', () => {
   expect(blockMap(band(255, 0), one(4096, 4096))).toBe(blockMap(band(255, 0), one(4096, 4096)));
   const map = blockMap(band(255, 0), one(65_536, 65_536));

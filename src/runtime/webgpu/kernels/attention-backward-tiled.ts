@@ -101,7 +101,7 @@ const gradientsKernel = variants(({ wanted, ...variant }: Variant): Kernel => {
     numbers: { b: 'u32' },
     body: `
 fn run(task: u32, lane: u32) {
-  // The owners with the most work come first.
+  // The owners with much work come first.
   let group = task % (numbers.b * ${groups});
   let batch = group / ${groups};
   let heads = ${own === 'keys' ? 'numbers.repeat' : '1u'};

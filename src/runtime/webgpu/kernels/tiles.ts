@@ -10,7 +10,7 @@
  * a tile of queries (or on the other side a panel of keys), which has runs of panels (of tiles):
  *
  *   TILE, PANEL, PARTS          queries of a tile, keys of a panel, parts of 32 queries that a tile has
- *   owner_of(row, at)           the owner at a place of the row's order, in which those with the most work come first
+ *   owner_of(row, at)           the owner at a place of the row's order, in which those with much work come first
  *   span_of(row, owner)         its Span: runs from `first` to before `past`, and how many `others` are in them
  *   run_at(i)                   Run i: panels (tiles) `first` to before `past`, and whether all of it is seen (`is_full`)
  *   pattern_of(run, part)       what a part of the tile sees of the run's panels
