@@ -106,18 +106,18 @@ export function pack(params: usize, task: i32, scratch: usize): void {
   const order = <usize>p.keys;
   const k = operand(params, 1);
   const v = operand(params, 2);
-  // Panel by panel through all heads: their rows lie side by side, and are so read as a few ascending streams.
-  for (let first = chunk * CHUNK_PANELS; first < past; first++) {
-    const last = first + 1;
-    for (let head: i32 = 0; head < g; head++) {
-      const bg = batch * g + head;
-      const keys = <usize>f.packedKeys + <usize>(bg * panels) * panelBytes;
-      const values = <usize>f.packedValues + <usize>(bg * panels) * valueBytes;
-      const norm = layOutPanels(k, batch, head, order, m, d, first, last, keys, scratch);
-      const value = layOutSlices(v, batch, head, order, m, e, first, last, values, slice, panel, scratch);
-      const extremes = <usize>f.extremes + (<usize>bg << 3);
-      atomicMax(extremes, norm);
-      atomicMax(extremes + 4, value);
+  // Two panels of keys, then of values, through all heads: rows lie side by side, and so are a few ascending streams.
+  for (let first = chunk * CHUNK_PANELS; first < past; first += 2) {
+    const last = min(first + 2, past);
+    for (let bg = batch * g; bg < (batch + 1) * g; bg++) {
+      const to = <usize>f.packedKeys + <usize>(bg * panels) * panelBytes;
+      const norm = layOutPanels(k, batch, bg % g, order, m, d, first, last, to, scratch);
+      atomicMax(<usize>f.extremes + (<usize>bg << 3), norm);
+    }
+    for (let bg = batch * g; bg < (batch + 1) * g; bg++) {
+      const to = <usize>f.packedValues + <usize>(bg * panels) * valueBytes;
+      const value = layOutSlices(v, batch, bg % g, order, m, e, first, last, to, slice, panel, scratch);
+      atomicMax(<usize>f.extremes + (<usize>bg << 3) + 4, value);
     }
   }
 }

@@ -1,6 +1,6 @@
 /** Rows of q, k and v laid out as the micro-kernel takes them. */
 import { bytesOf, loadRow } from './storage';
-import { largestLane, madd, storeTransposed } from './vector';
+import { largestLane, madd, storeTransposed, sumOfLanes } from './vector';
 
 export const TILE: i32 = 24;
 export const PANEL: i32 = 6;
@@ -101,6 +101,28 @@ const ZEROS: usize = 6 * LARGEST_HEAD * 4;
 const POINTERS: usize = 7 * LARGEST_HEAD * 4;
 export const LAYOUT_BYTES: usize = POINTERS + 6 * 4;
 
+/** Writes to `POINTERS` where the six rows of a panel of slots lie. */
+// @ts-ignore: decorator
+@inline
+function findRows(
+  head: usize,
+  panel: i32,
+  order: usize,
+  rows: i32,
+  step: usize,
+  stride: usize,
+  dtype: i32,
+  columns: i32,
+  scratch: usize,
+): void {
+  for (let r: i32 = 0; r < PANEL; r++) {
+    const buffer = scratch + r * LARGEST_HEAD * 4;
+    const row = rowIn(panel * PANEL + r, order, rows);
+    const at = rowOrNone(head, row, step, stride, dtype, columns, buffer, scratch + ZEROS);
+    store<usize>(scratch + POINTERS + (r << 2), at);
+  }
+}
+
 /**
  * The rows of one head in the panels `first` to `last` of slots, as panels [columns][6 rows] at `to` (the address of
  * panel 0), padded with zeros. Returns their largest squared norm, NaN if one is.
@@ -124,14 +146,8 @@ export function layOutPanels(
   const dtype = <i32>x.dtype;
   to += <usize>first * <usize>(columns * PANEL * 4);
   for (let panel = first; panel < last; panel++, to += <usize>(columns * PANEL * 4)) {
-    for (let r: i32 = 0; r < PANEL; r++) {
-      const row = rowIn(panel * PANEL + r, order, rows);
-      const buffer = scratch + r * LARGEST_HEAD * 4;
-      const at = rowOrNone(head0, row, step, stride, dtype, columns, buffer, scratch + ZEROS);
-      store<usize>(scratch + POINTERS + (r << 2), at);
-    }
-    packPanel(scratch + POINTERS, columns, to);
-    largest = max(largest, largestSquaredNorm(to, columns));
+    findRows(head0, panel, order, rows, step, stride, dtype, columns, scratch);
+    largest = max(largest, packPanel(scratch + POINTERS, columns, to));
   }
   return largest;
 }
@@ -154,87 +170,117 @@ export function layOutSlices(
   panelBytes: usize,
   scratch: usize,
 ): f32 {
-  const slices = (columns + SLICE - 1) / SLICE;
-  // Magnitudes as integers, the sign bit shifted out: they order alike, and NaN stands above infinity.
   let largest = i32x4.splat(0);
   const head0 = rowAddress(x, batch, 0, head);
   const step = rowBytes(x);
   const stride = <usize>x.element;
   const dtype = <i32>x.dtype;
-  // One row with the columns up to the slice's end: the padding of `scratch` stays zero.
-  if (columns % SLICE != 0) memory.fill(scratch, 0, LARGEST_HEAD * 4);
-  for (let slot = first * PANEL; slot < last * PANEL; slot++) {
-    let row = rowOrNone(head0, rowIn(slot, order, rows), step, stride, dtype, columns, scratch, scratch + ZEROS);
-    if (row != scratch && columns % SLICE != 0) {
-      memory.copy(scratch, row, <usize>columns << 2);
-      row = scratch;
+  const bytes = <usize>columns << 2;
+  // Rows with the columns up to the last slice's end: the padding of `scratch` stays zero.
+  if (columns % SLICE != 0) memory.fill(scratch, 0, PANEL * LARGEST_HEAD * 4);
+  to += <usize>first * panelBytes;
+  for (let panel = first; panel < last; panel++, to += panelBytes) {
+    findRows(head0, panel, order, rows, step, stride, dtype, columns, scratch);
+    if (columns % SLICE != 0) {
+      for (let r: i32 = 0; r < PANEL; r++) {
+        const row = load<usize>(scratch + POINTERS + (r << 2));
+        const buffer = scratch + r * LARGEST_HEAD * 4;
+        if (row != buffer) memory.copy(buffer, row, bytes);
+        store<usize>(scratch + POINTERS + (r << 2), buffer);
+      }
     }
-    let at = to + <usize>(slot / PANEL) * panelBytes + (<usize>(slot % PANEL) << 5);
-    for (let s: i32 = 0; s < slices; s++, row += 32, at += sliceBytes) {
-      const left = v128.load(row);
-      const right = v128.load(row, 16);
-      v128.store(at, left);
-      v128.store(at, right, 16);
-      largest = i32x4.max_u(largest, i32x4.max_u(i32x4.shl(left, 1), i32x4.shl(right, 1)));
-    }
+    largest = packSlices(scratch + POINTERS, bytes, to, sliceBytes, largest);
   }
   return largestLane(i32x4.shr_u(largest, 1));
 }
 
-/** Of the six keys of a panel [d][6]; two steps of d, twelve floats, at a time. */
-function largestSquaredNorm(panel: usize, d: i32): f32 {
-  let a = f32x4.splat(0);
-  let b = a;
-  let c = a;
-  for (const end = panel + <usize>(d >> 1) * 48; panel < end; panel += 48) {
-    const x = v128.load(panel);
-    const y = v128.load(panel, 16);
-    const z = v128.load(panel, 32);
-    a = madd(x, x, a);
-    b = madd(y, y, b);
-    c = madd(z, z, c);
-  }
-  // Keys 0 to 3 are a with the end of b and the start of c; keys 4 and 5 the start of b with the end of c.
-  let four = f32x4.add(a, v128.shuffle<f32>(b, c, 2, 3, 4, 5));
-  let two = f32x4.add(b, v128.shuffle<f32>(c, c, 2, 3, 2, 3));
-  if (d & 1) {
-    const x = v128.load(panel);
-    const y = v128.load64_zero(panel, 16);
-    four = madd(x, x, four);
-    two = madd(y, y, two);
-  }
-  return largestLane(f32x4.max(four, v128.shuffle<f32>(two, two, 0, 1, 0, 1)));
-}
-
-/** The six rows of d floats whose addresses lie at `rows`, to [d][6]. */
-export function packPanel(rows: usize, d: i32, to: usize): void {
+/**
+ * The six rows whose addresses lie at `rows`, in slices of eight columns. Returns the largest magnitudes, as integers with
+ * the sign bit shifted out: they order alike, and NaN stands above infinity.
+ */
+function packSlices(rows: usize, bytes: usize, to: usize, sliceBytes: usize, largest: v128): v128 {
   const r0 = load<usize>(rows);
   const r1 = load<usize>(rows, 4);
   const r2 = load<usize>(rows, 8);
   const r3 = load<usize>(rows, 12);
   const r4 = load<usize>(rows, 16);
   const r5 = load<usize>(rows, 20);
+  for (let c: usize = 0; c < bytes; c += 32, to += sliceBytes) {
+    largest = packPart(r0 + c, to, largest);
+    largest = packPart(r1 + c, to + 32, largest);
+    largest = packPart(r2 + c, to + 64, largest);
+    largest = packPart(r3 + c, to + 96, largest);
+    largest = packPart(r4 + c, to + 128, largest);
+    largest = packPart(r5 + c, to + 160, largest);
+  }
+  return largest;
+}
+
+// @ts-ignore: decorator
+@inline
+function packPart(row: usize, to: usize, largest: v128): v128 {
+  const left = v128.load(row);
+  const right = v128.load(row, 16);
+  v128.store(to, left);
+  v128.store(to, right, 16);
+  return i32x4.max_u(largest, i32x4.max_u(i32x4.shl(left, 1), i32x4.shl(right, 1)));
+}
+
+/** The six rows of d floats whose addresses lie at `rows`, to [d][6]. Returns their largest squared norm, NaN if one is. */
+export function packPanel(rows: usize, d: i32, to: usize): f32 {
+  const r0 = load<usize>(rows);
+  const r1 = load<usize>(rows, 4);
+  const r2 = load<usize>(rows, 8);
+  const r3 = load<usize>(rows, 12);
+  const r4 = load<usize>(rows, 16);
+  const r5 = load<usize>(rows, 20);
+  let n0 = f32x4.splat(0);
+  let n1 = n0;
+  let n2 = n0;
+  let n3 = n0;
+  let n4 = n0;
+  let n5 = n0;
   let c: usize = 0;
   const end = <usize>d << 2;
   for (; c + 16 <= end; c += 16, to += 96) {
-    storeTransposed(v128.load(r0 + c), v128.load(r1 + c), v128.load(r2 + c), v128.load(r3 + c), to, 24);
-    const x = v128.load(r4 + c);
-    const y = v128.load(r5 + c);
-    const low = v128.shuffle<f32>(x, y, 0, 4, 1, 5);
-    const high = v128.shuffle<f32>(x, y, 2, 6, 3, 7);
+    const x0 = v128.load(r0 + c);
+    const x1 = v128.load(r1 + c);
+    const x2 = v128.load(r2 + c);
+    const x3 = v128.load(r3 + c);
+    storeTransposed(x0, x1, x2, x3, to, 24);
+    n0 = madd(x0, x0, n0);
+    n1 = madd(x1, x1, n1);
+    n2 = madd(x2, x2, n2);
+    n3 = madd(x3, x3, n3);
+    const x4 = v128.load(r4 + c);
+    const x5 = v128.load(r5 + c);
+    n4 = madd(x4, x4, n4);
+    n5 = madd(x5, x5, n5);
+    const low = v128.shuffle<f32>(x4, x5, 0, 4, 1, 5);
+    const high = v128.shuffle<f32>(x4, x5, 2, 6, 3, 7);
     v128.store64_lane(to, low, 0, 16);
     v128.store64_lane(to, low, 1, 40);
     v128.store64_lane(to, high, 0, 64);
     v128.store64_lane(to, high, 1, 88);
   }
   for (; c < end; c += 4, to += 24) {
-    f32.store(to, f32.load(r0 + c));
-    f32.store(to, f32.load(r1 + c), 4);
-    f32.store(to, f32.load(r2 + c), 8);
-    f32.store(to, f32.load(r3 + c), 12);
-    f32.store(to, f32.load(r4 + c), 16);
-    f32.store(to, f32.load(r5 + c), 20);
+    n0 = packOne(r0 + c, to, n0);
+    n1 = packOne(r1 + c, to + 4, n1);
+    n2 = packOne(r2 + c, to + 8, n2);
+    n3 = packOne(r3 + c, to + 12, n3);
+    n4 = packOne(r4 + c, to + 16, n4);
+    n5 = packOne(r5 + c, to + 20, n5);
   }
+  const four = max(max(sumOfLanes(n0), sumOfLanes(n1)), max(sumOfLanes(n2), sumOfLanes(n3)));
+  return max(four, max(sumOfLanes(n4), sumOfLanes(n5)));
+}
+
+// @ts-ignore: decorator
+@inline
+function packOne(from: usize, to: usize, norm: v128): v128 {
+  const x = v128.load32_zero(from);
+  v128.store32_lane(to, x, 0);
+  return madd(x, x, norm);
 }
 
 /**
