@@ -62,7 +62,10 @@ const attentionRows = timedSuite({
       groupedHeads(context, options, n),
       ...(peers ? NATIVE.map((native) => besideNative(native, peers, { context, options, n })) : []),
     ]);
-    return [...groups, ...gridMasks().map(({ n, masks }) => besideDense(context, options, { n, h }, masks))];
+    const grids = gridMasks().map(({ n, part = 1, masks }) =>
+      besideDense(context, options, { n, h: Math.ceil(h * part) }, masks),
+    );
+    return [...groups, ...grids];
   },
 });
 
