@@ -71,10 +71,12 @@ const EXTREMES_BYTES = 8;
 const CACHE_BYTES = 2 ** 20;
 /** A tile that sees less than this share of the keys sees them here and there. */
 const SPARSE = 0.25;
-/** Where a task is some tiles of all heads: tasks that each thread gets at least, so that threads end together. */
+/** Tasks that each thread gets at least where a task is several tiles, so that threads end together. */
 const TASKS_OF_THREAD = 16;
-/** And tiles of each head in a task, at most. */
-const MOST_TILES = 64;
+/** Tiles of each head in a task, at most; of one head alone, those that go through blocks of keys together. */
+const MOST_TILES = { ofAllHeads: 64, ofOneHead: 4 };
+/** A block of keys (assembly/blocks.ts). */
+const BLOCK_PANELS = 56;
 /** Sums for the gradients by captured arrays: with more bytes, fewer threads. */
 const TABLE_SUMS_BYTES = 2 ** 26;
 const TABLE_RUN = 4096;
@@ -185,11 +187,17 @@ export class WasmBackend implements Backend {
     const map = blockMap(mask, { b, n, m, h, g });
     const modifier = scorePrograms(score, { b, n, m, h, g });
     const slots = map.panels * PANEL;
-    // Where tiles see keys here and there, and those of one stay in a thread's cache, a task is some tiles of all heads.
+    // Where tiles see keys here and there, and those of one stay in a thread's cache, a task is some tiles of all heads;
+    // else some of one head, through whose keys they go together.
     const panelsOfTile = map.visited / (b * h * map.tiles);
     const isNear = panelsOfTile * PANEL * (d + e) * 4 < CACHE_BYTES && panelsOfTile < SPARSE * map.panels;
-    const share = Math.floor(map.tiles / (TASKS_OF_THREAD * Math.max(1, this.pool.threads)));
-    const tilesOfTask = isNear ? Math.min(share, MOST_TILES) : 0;
+    const share = (tiles: number) => Math.floor(tiles / (TASKS_OF_THREAD * Math.max(1, this.pool.threads)));
+    const takesAllHeads = isNear && share(map.tiles) > 0;
+    const tilesOfTask = takesAllHeads
+      ? Math.min(share(map.tiles), MOST_TILES.ofAllHeads)
+      : Math.min(Math.max(1, share(b * h * map.tiles)), MOST_TILES.ofOneHead);
+    const tasks = Math.ceil(map.tiles / tilesOfTask) * (takesAllHeads ? 1 : b * h);
+    const rangePanels = isNear ? map.panels : BLOCK_PANELS;
     const chunks = Math.ceil(map.panels / CHUNK_PANELS);
     const scratch = {
       map: blockMapBytes(map),
@@ -204,17 +212,15 @@ export class WasmBackend implements Backend {
         {
           phases: [
             { kernel: 'packKeysValues', tasks: b * chunks },
-            {
-              kernel: 'attention',
-              tasks: tilesOfTask ? Math.ceil(map.tiles / tilesOfTask) : b * h * map.tiles,
-            },
+            { kernel: 'attention', tasks },
           ],
           params: [
             ...[b, n, m, h, g, d, e, scale],
             ...writeBlockMap(map, this.heap.memory, at),
             ...writeScorePrograms(modifier, this.heap.memory, programs),
             ...[q, k, v].flatMap(operand),
-            ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse), keys, values, extremes, tilesOfTask],
+            ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse), keys, values, extremes],
+            ...[tilesOfTask, Number(takesAllHeads), rangePanels],
           ],
           microseconds: (2 * (d + e) * map.visited * QUERY_TILE * PANEL) / FLOPS_PER_MICROSECOND,
         },

@@ -1,7 +1,7 @@
 /**
  * Exact softmax attention over the keys that a block map names.
  *
- * `pack` lays keys and values out once per key/value head; each task of `attention` then takes a tile of 24 queries
+ * `pack` lays keys and values out once per key/value head; each task of `attention` then takes tiles of 24 queries
  * through blocks of keys: scores transposed, [keys][24 queries], so that everything about the softmax is vertical, then
  * the weighted values with the scores as they lie. Scores carry log2(e), so weights are powers of two.
  *
@@ -21,6 +21,7 @@ import {
   operand,
   OPERAND_BYTES,
   OPERANDS_AT,
+  panelsBefore,
   patternAt,
   Problem,
   queryIn,
@@ -72,8 +73,11 @@ class Forward {
   packedKeys: f64;
   packedValues: f64;
   extremes: f64;
-  /** Tiles that a task takes for each head of all batches in turn; 0 where a task is one tile of one head. */
+  /** Tiles that a task takes of one head, or of each head of all batches in turn. */
   tilesOfTask: f64;
+  takesAllHeads: f64;
+  /** Panels of keys that a task's tiles of a head go through together. */
+  rangePanels: f64;
 }
 
 // @ts-ignore: decorator
@@ -129,13 +133,13 @@ export function pack(params: usize, task: i32, scratch: usize): void {
 // @ts-ignore: decorator
 @inline
 function sliceStep(f: Forward, panels: i32): usize {
-  return f.tilesOfTask > 0 ? PANEL_SLICE_BYTES : <usize>panels * PANEL_SLICE_BYTES;
+  return f.takesAllHeads != 0 ? PANEL_SLICE_BYTES : <usize>panels * PANEL_SLICE_BYTES;
 }
 
 // @ts-ignore: decorator
 @inline
 function panelStep(f: Forward, slices: i32): usize {
-  return f.tilesOfTask > 0 ? <usize>slices * PANEL_SLICE_BYTES : PANEL_SLICE_BYTES;
+  return f.takesAllHeads != 0 ? <usize>slices * PANEL_SLICE_BYTES : PANEL_SLICE_BYTES;
 }
 
 /** A magnitude that threads share becomes at least `value`. As integers magnitudes order alike, and NaN is the largest. */
@@ -148,120 +152,216 @@ function atomicMax(magnitude: usize, value: f32): void {
   }
 }
 
-// One worker's working memory.
-const QUERIES: usize = 0; // [3 slices][d][8]
-const SCORES: usize = QUERIES + TILE * LARGEST_HEAD * 4; // [336 keys][24]
-const RESULT: usize = SCORES + BLOCK_PANELS * PANEL * TILE * 4; // [slices of e][24][8]
-const LAYOUT: usize = RESULT + TILE * LARGEST_HEAD * 4; // also one row of the result
-const MAXIMA: usize = LAYOUT + LAYOUT_BYTES; // [24]
-const SUMS: usize = MAXIMA + TILE * 4; // [24]
-const BLOCK: usize = SUMS + TILE * 4; // [24]: maxima or sums of the block at hand
-const WALK: usize = BLOCK + TILE * 4;
-const SEGMENTS: usize = WALK + 16;
+/** Tiles of one head that a task takes together, at most. */
+const MOST_TOGETHER: usize = 4;
+
+// One worker's working memory: what its tiles share,
+const SCORES: usize = 0; // [336 keys][24]
+const LAYOUT: usize = SCORES + BLOCK_PANELS * PANEL * TILE * 4; // also one row of the result
+const BLOCK: usize = LAYOUT + LAYOUT_BYTES; // [24]: maxima or sums of the block at hand
+const SEGMENTS: usize = BLOCK + TILE * 4;
 const STRETCHES: usize = SEGMENTS + <usize>BLOCK_PANELS * SEGMENT_BYTES;
 const KEYS: usize = (STRETCHES + STRETCHES_BYTES + 15) & ~15; // [336] i32: the keys of the block at hand
-const MODIFIER: usize = KEYS + <usize>(BLOCK_PANELS * PANEL * 4);
-const SINGLE: usize = MODIFIER + MODIFIER_BYTES; // [24]: one key's scores
+const SINGLE: usize = KEYS + <usize>(BLOCK_PANELS * PANEL * 4); // [24]: one key's scores
 const FETCHED: usize = SINGLE + TILE * 4; // a byte for each panel; many panels share one, which matters little
 const FETCHED_BYTES: i32 = 8192;
-export const FORWARD_BYTES: usize = FETCHED + <usize>FETCHED_BYTES;
+const TILES: usize = (FETCHED + <usize>FETCHED_BYTES + 63) & ~63;
+// and what each has to itself.
+const QUERIES: usize = 0; // [3 slices][d][8]
+const RESULT: usize = QUERIES + TILE * LARGEST_HEAD * 4; // [slices of e][24][8]
+const MAXIMA: usize = RESULT + TILE * LARGEST_HEAD * 4; // [24]
+const SUMS: usize = MAXIMA + TILE * 4; // [24]
+const STATE: usize = SUMS + TILE * 4;
+const WALK: usize = STATE + 16;
+const MODIFIER: usize = WALK + 16;
+const TILE_BYTES: usize = (MODIFIER + MODIFIER_BYTES + 63) & ~63;
+export const FORWARD_BYTES: usize = TILES + MOST_TOGETHER * TILE_BYTES;
 
-/** One tile of 24 queries of one head, or some of all heads: of one after the other, as neighbours share keys. */
+/** Of a tile under way. */
+@unmanaged
+class State {
+  tile: i32;
+  rows: i32;
+  /** Scores are so small that there is no running maximum. */
+  isSmall: bool;
+  /** Its result is written already. */
+  isDone: bool;
+}
+
+// @ts-ignore: decorator
+@inline
+function stateOf(own: usize): State {
+  return changetype<State>(own + STATE);
+}
+
+/**
+ * Some tiles of 24 queries of one head, which go through the keys together, so that a block of these is in the cache for
+ * all; or some tiles of all heads, one after the other, as neighbours share keys.
+ */
 export function attention(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
+  const f = forwardOf(params);
   const tiles = <i32>p.tiles;
-  const tilesOfTask = <i32>forwardOf(params).tilesOfTask;
-  if (tilesOfTask == 0) {
-    attentionOfTile(params, task / tiles, task % tiles, scratch);
+  const count = <i32>f.tilesOfTask;
+  const tasksOfHead = (tiles + count - 1) / count;
+  const first = (task % tasksOfHead) * count;
+  const past = min(first + count, tiles);
+  if (f.takesAllHeads == 0) {
+    attentionOfTiles(params, task / tasksOfHead, first, past, scratch);
     return;
   }
-  const first = task * tilesOfTask;
-  const past = min(first + tilesOfTask, tiles);
   for (let place: i32 = 0; place < <i32>(p.b * p.h); place++) {
     memory.fill(scratch + FETCHED, 0, FETCHED_BYTES);
-    for (let rank = first; rank < past; rank++) attentionOfTile(params, place, rank, scratch);
+    for (let rank = first; rank < past; rank++) attentionOfTiles(params, place, rank, rank + 1, scratch);
   }
 }
 
-/** The tile of a head that stands at `rank` in the order of its map. */
-function attentionOfTile(params: usize, place: i32, rank: i32, scratch: usize): void {
+/** The tiles of a head that stand at `first` and up to `past` in the order of its map. */
+function attentionOfTiles(params: usize, place: i32, first: i32, past: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
-  const f = forwardOf(params);
-  const h = <i32>p.h;
+  const map = mapOf(p, place);
+  const panels = <i32>p.panels;
+  const range = <i32>forwardOf(params).rangePanels;
+  const tiles = scratch + TILES;
+  const pastTiles = tiles + <usize>(past - first) * TILE_BYTES;
+  for (let own = tiles; own < pastTiles; own += TILE_BYTES, first++) {
+    openTile(params, place, tileAt(p, map, first), own, scratch);
+  }
+  for (let pastPanel = range; pastPanel < panels + range; pastPanel += range) {
+    for (let own = tiles; own < pastTiles; own += TILE_BYTES) {
+      if (!stateOf(own).isDone) addKeys(params, place, pastPanel, own, scratch);
+    }
+  }
+  for (let own = tiles; own < pastTiles; own += TILE_BYTES) {
+    if (!stateOf(own).isDone) storeTile(params, place, own, scratch);
+  }
+}
+
+/** Lays out the queries of a tile and begins its sums. */
+function openTile(params: usize, place: i32, tile: i32, own: usize, scratch: usize): void {
+  const p = changetype<Problem>(params);
   const d = <i32>p.d;
-  const e = <i32>p.e;
+  const h = <i32>p.h;
+  const n = <i32>p.n;
   const batch = place / h;
   const head = place % h;
-  const group = <i32>((<i64>head * <i64>p.g) / h);
-  const map = i32.load(<usize>p.maps + (<usize>place << 2));
-  const tile = tileAt(p, map, rank);
+  const order = <usize>p.queries;
   const first = tile * TILE;
-  const slots = p.queries != 0 ? <i32>p.tiles * TILE : <i32>p.n;
-  const rows = min(TILE, slots - first);
+  const state = stateOf(own);
+  state.tile = tile;
+  state.rows = min(TILE, (order ? <i32>p.tiles * TILE : n) - first);
+  state.isDone = false;
 
-  const bg = batch * <i32>p.g + group;
-  const panels = <i32>p.panels;
-  const extremes = <usize>f.extremes + (<usize>bg << 3);
+  const extremes = <usize>forwardOf(params).extremes + (<usize>keyHeadOf(p, place) << 3);
   const keyNorm = f32.load(extremes);
   const largestValue = f32.load(extremes, 4);
   const q = operand(params, 0);
   const program = <usize>p.program;
   const factor = <f32>(program ? p.scale : p.scale * LOG2E);
-  const order = <usize>p.queries;
-  const n = <i32>p.n;
-  const queryNorm = layOutTile(q, batch, head, order, n, d, first, rows, factor, scratch + QUERIES, scratch + LAYOUT);
-  const bound: f32 = sqrt(queryNorm) * sqrt(keyNorm);
-  if (program) openModifier(p, program, <usize>p.tables, batch, head, first, scratch + MODIFIER);
-
+  const norm = layOutTile(q, batch, head, order, n, d, first, state.rows, factor, own + QUERIES, scratch + LAYOUT);
+  const bound: f32 = sqrt(norm) * sqrt(keyNorm);
+  if (program) openModifier(p, program, <usize>p.tables, batch, head, first, own + MODIFIER);
   if (!(bound <= ORDINARY_SCORE && largestValue <= ORDINARY_VALUE)) {
-    for (let r: i32 = 0; r < rows; r++) exceptionalRow(params, batch, head, group, map, tile, r, scratch);
+    exceptionalTile(params, place, own, scratch);
     return;
   }
-
-  const slices = (e + SLICE - 1) / SLICE;
-  memory.fill(scratch + RESULT, 0, <usize>(slices * SLICE * TILE * 4));
-  memory.fill(scratch + SUMS, 0, TILE * 4);
-  const small = !program && bound <= SMALL_SCORE && largestValue <= SMALL_VALUE;
-  fill(scratch + MAXIMA, small ? 0 : NO_MAXIMUM);
-
-  const keys = <usize>f.packedKeys + <usize>(bg * panels) * <usize>(d * PANEL * 4);
-  const values = <usize>f.packedValues + <usize>(bg * panels) * (<usize>slices * PANEL_SLICE_BYTES);
-  const walk = changetype<Walk>(scratch + WALK);
-  startWalk(walk, p, map, tile);
-  if (f.tilesOfTask > 0) fetchPanels(p, walk, keys, d, values, slices, scratch);
-  // Blocks of even size: a short last one would waste the accumulators' way to memory and back.
-  for (let block = (walk.left + BLOCK_PANELS - 1) / BLOCK_PANELS; block > 0; block--) {
-    const taken = walk.left / block;
-    const segments = takeSegments(walk, p, taken, scratch + SEGMENTS);
-    if (small) {
-      fill(scratch + BLOCK, 0);
-      scoreBlock(p, keys, d, segments, rows, scratch, STORE_EXP);
-      addSums(scratch);
-    } else {
-      fill(scratch + BLOCK, NO_MAXIMUM);
-      if (program) {
-        scoreBlock(p, keys, d, segments, rows, scratch, STORE);
-        if (!modifyBlock(p, segments, scratch)) {
-          for (let r: i32 = 0; r < rows; r++) exceptionalRow(params, batch, head, group, map, tile, r, scratch);
-          return;
-        }
-      } else scoreBlock(p, keys, d, segments, rows, scratch, STORE_MAX);
-      rescale(rows, slices, scratch);
-      exponentiate(taken * PANEL, rows, scratch);
-    }
-    findStretches(p, scratch + SEGMENTS, segments, scratch + STRETCHES);
-    weighValues(values, sliceStep(f, panels), panelStep(f, slices), slices, rows, scratch);
-  }
-  storeTile(params, batch, first, rows, head, scratch);
+  state.isSmall = !program && bound <= SMALL_SCORE && largestValue <= SMALL_VALUE;
+  fill(own + MAXIMA, state.isSmall ? 0 : NO_MAXIMUM);
+  memory.fill(own + SUMS, 0, TILE * 4);
+  memory.fill(own + RESULT, 0, <usize>(slicesOf(p) * SLICE * TILE * 4));
+  startWalk(changetype<Walk>(own + WALK), p, mapOf(p, place), tile);
+  if (forwardOf(params).takesAllHeads != 0) fetchPanels(params, place, own, scratch);
 }
 
+/** Takes a tile through what it sees of the panels before `pastPanel`, in blocks of even size. */
+function addKeys(params: usize, place: i32, pastPanel: i32, own: usize, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const f = forwardOf(params);
+  const d = <i32>p.d;
+  const panels = <i32>p.panels;
+  const slices = slicesOf(p);
+  const keys = packedKeysOf(params, place);
+  const values = packedValuesOf(params, place);
+  const state = stateOf(own);
+  const rows = state.rows;
+  const walk = changetype<Walk>(own + WALK);
+  let left = panelsBefore(walk, p, pastPanel);
+  // Of even size: a short last block would waste the accumulators' way to memory and back.
+  for (let blocks = (left + BLOCK_PANELS - 1) / BLOCK_PANELS; blocks > 0; blocks--) {
+    const taken = left / blocks;
+    left -= taken;
+    const segments = takeSegments(walk, p, taken, scratch + SEGMENTS);
+    if (state.isSmall) {
+      fill(scratch + BLOCK, 0);
+      scoreBlock(p, keys, d, segments, rows, own, scratch, STORE_EXP);
+      addSums(own, scratch);
+    } else {
+      fill(scratch + BLOCK, NO_MAXIMUM);
+      if (p.program != 0) {
+        scoreBlock(p, keys, d, segments, rows, own, scratch, STORE);
+        if (!modifyBlock(p, segments, own, scratch)) {
+          exceptionalTile(params, place, own, scratch);
+          return;
+        }
+      } else scoreBlock(p, keys, d, segments, rows, own, scratch, STORE_MAX);
+      rescale(rows, slices, own, scratch);
+      exponentiate(taken * PANEL, rows, own, scratch);
+    }
+    findStretches(p, scratch + SEGMENTS, segments, scratch + STRETCHES);
+    weighValues(values, sliceStep(f, panels), panelStep(f, slices), slices, rows, own, scratch);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function mapOf(p: Problem, place: i32): i32 {
+  return i32.load(<usize>p.maps + (<usize>place << 2));
+}
+
+/** The key/value head, through all batches, of a query head. */
+// @ts-ignore: decorator
+@inline
+function keyHeadOf(p: Problem, place: i32): i32 {
+  return <i32>((<i64>place * <i64>p.g) / <i64>p.h);
+}
+
+// @ts-ignore: decorator
+@inline
+function slicesOf(p: Problem): i32 {
+  return (<i32>p.e + SLICE - 1) / SLICE;
+}
+
+// @ts-ignore: decorator
+@inline
+function packedKeysOf(params: usize, place: i32): usize {
+  const p = changetype<Problem>(params);
+  const panels = keyHeadOf(p, place) * <i32>p.panels;
+  return <usize>forwardOf(params).packedKeys + <usize>panels * <usize>(<i32>p.d * PANEL * 4);
+}
+
+// @ts-ignore: decorator
+@inline
+function packedValuesOf(params: usize, place: i32): usize {
+  const p = changetype<Problem>(params);
+  const panels = keyHeadOf(p, place) * <i32>p.panels;
+  return <usize>forwardOf(params).packedValues + <usize>panels * <usize>slicesOf(p) * PANEL_SLICE_BYTES;
+}
 /**
  * Scores of a block's panels. `finish`, a constant, is STORE_EXP for weights 2^score and their sums, 0 for keys not
  * seen; STORE_MAX for scores and their maxima, very low for keys not seen; or STORE for scores alone.
  */
 // @ts-ignore: decorator
 @inline
-function scoreBlock(p: Problem, keys: usize, d: i32, segments: i32, rows: i32, scratch: usize, finish: i32): void {
+function scoreBlock(
+  p: Problem,
+  keys: usize,
+  d: i32,
+  segments: i32,
+  rows: i32,
+  own: usize,
+  scratch: usize,
+  finish: i32,
+): void {
   const panelBytes = <usize>(d * PANEL * 4);
   let scores = scratch + SCORES;
   for (let at: i32 = 0; at < segments; at++) {
@@ -271,7 +371,7 @@ function scoreBlock(p: Problem, keys: usize, d: i32, segments: i32, rows: i32, s
     let panel = keys + <usize>segment.first * panelBytes;
     for (const past = keys + <usize>segment.past * panelBytes; panel < past; panel += panelBytes) {
       for (let s: i32 = 0; s * SLICE < rows; s++) {
-        const queries = scratch + QUERIES + <usize>s * (<usize>d << 5);
+        const queries = own + QUERIES + <usize>s * (<usize>d << 5);
         const lane = <usize>s << 5;
         const to = scores + lane;
         const block = scratch + BLOCK + lane;
@@ -299,7 +399,7 @@ function fillScores(scores: usize, value: f32): void {
  * What the program makes of a block's scores, times log2(e), very low for keys not seen; and their maxima. Returns
  * whether no key that is seen got NaN or infinity.
  */
-function modifyBlock(p: Problem, segments: i32, scratch: usize): bool {
+function modifyBlock(p: Problem, segments: i32, own: usize, scratch: usize): bool {
   let keys = scratch + KEYS;
   for (let at: i32 = 0; at < segments; at++) {
     const segment = changetype<Segment>(scratch + SEGMENTS + <usize>at * SEGMENT_BYTES);
@@ -308,7 +408,7 @@ function modifyBlock(p: Problem, segments: i32, scratch: usize): bool {
   let scores = scratch + SCORES;
   let exceptional = i32x4.splat(0);
   const count = <i32>((keys - scratch - KEYS) >> 2);
-  modify(<usize>p.program, scratch + MODIFIER, scores, scores, scratch + KEYS, count);
+  modify(<usize>p.program, own + MODIFIER, scores, scores, scratch + KEYS, count);
   for (let at: i32 = 0; at < segments; at++) {
     const segment = changetype<Segment>(scratch + SEGMENTS + <usize>at * SEGMENT_BYTES);
     const pattern = patternAt(p, segment.pattern);
@@ -330,28 +430,28 @@ function modifyBlock(p: Problem, segments: i32, scratch: usize): bool {
   return !v128.any_true(exceptional);
 }
 
-function addSums(scratch: usize): void {
+function addSums(own: usize, scratch: usize): void {
   for (let lane: usize = 0; lane < <usize>TILE * 4; lane += 16) {
-    const sum = scratch + SUMS + lane;
+    const sum = own + SUMS + lane;
     v128.store(sum, f32x4.add(v128.load(sum), v128.load(scratch + BLOCK + lane)));
   }
 }
 
 /** Takes the block's maxima into the running ones; where a maximum moved, shrinks what was summed under the old one. */
-function rescale(rows: i32, slices: i32, scratch: usize): void {
+function rescale(rows: i32, slices: i32, own: usize, scratch: usize): void {
   for (let row: i32 = 0; row < rows; row += 4) {
     const lane = <usize>row << 2;
-    const old = v128.load(scratch + MAXIMA + lane);
+    const old = v128.load(own + MAXIMA + lane);
     const maximum = larger(old, v128.load(scratch + BLOCK + lane));
     if (!v128.any_true(f32x4.gt(maximum, old))) continue;
     const factor = exp2Clamped(f32x4.sub(old, maximum));
-    v128.store(scratch + MAXIMA + lane, maximum);
-    v128.store(scratch + SUMS + lane, f32x4.mul(v128.load(scratch + SUMS + lane), factor));
+    v128.store(own + MAXIMA + lane, maximum);
+    v128.store(own + SUMS + lane, f32x4.mul(v128.load(own + SUMS + lane), factor));
     const f0 = v128.shuffle<f32>(factor, factor, 0, 0, 0, 0);
     const f1 = v128.shuffle<f32>(factor, factor, 1, 1, 1, 1);
     const f2 = v128.shuffle<f32>(factor, factor, 2, 2, 2, 2);
     const f3 = v128.shuffle<f32>(factor, factor, 3, 3, 3, 3);
-    let result = scratch + RESULT + <usize>(row * SLICE * 4);
+    let result = own + RESULT + <usize>(row * SLICE * 4);
     for (let s: i32 = 0; s < slices; s++, result += TILE * SLICE * 4) {
       scaleRow(result, f0);
       scaleRow(result + 32, f1);
@@ -369,11 +469,11 @@ function scaleRow(row: usize, factor: v128): void {
 }
 
 /** Scores of `keys` keys to weights 2^(score - maximum), and their sums. */
-function exponentiate(keys: i32, rows: i32, scratch: usize): void {
+function exponentiate(keys: i32, rows: i32, own: usize, scratch: usize): void {
   const lanes = <usize>((rows + SLICE - 1) / SLICE) << 5;
   for (let lane: usize = 0; lane < lanes; lane += 32) {
-    const m0 = v128.load(scratch + MAXIMA + lane);
-    const m1 = v128.load(scratch + MAXIMA + lane + 16);
+    const m0 = v128.load(own + MAXIMA + lane);
+    const m1 = v128.load(own + MAXIMA + lane + 16);
     let sum0 = f32x4.splat(0);
     let sum1 = sum0;
     let scores = scratch + SCORES + lane;
@@ -385,7 +485,7 @@ function exponentiate(keys: i32, rows: i32, scratch: usize): void {
       sum0 = f32x4.add(sum0, w0);
       sum1 = f32x4.add(sum1, w1);
     }
-    const sums = scratch + SUMS + lane;
+    const sums = own + SUMS + lane;
     v128.store(sums, f32x4.add(v128.load(sums), sum0));
     v128.store(sums, f32x4.add(v128.load(sums, 16), sum1), 16);
   }
@@ -398,9 +498,10 @@ function weighValues(
   panelBytes: usize,
   slices: i32,
   rows: i32,
+  own: usize,
   scratch: usize,
 ): void {
-  let result = scratch + RESULT;
+  let result = own + RESULT;
   for (let s: i32 = 0; s < slices; s++, values += sliceBytes, result += TILE * SLICE * 4) {
     for (let group: i32 = 0; group * PANEL < rows; group++) {
       const list = stretchesOf(scratch + STRETCHES, group);
@@ -418,9 +519,13 @@ function weighValues(
  * Brings what a tile sees, and none before it in its task saw, into the cache: all at once, since each page of memory
  * costs a wait that products would take one by one.
  */
-function fetchPanels(p: Problem, walk: Walk, keys: usize, d: i32, values: usize, slices: i32, scratch: usize): void {
-  const keyBytes = <usize>(d * PANEL * 4);
-  const valueBytes = <usize>slices * PANEL_SLICE_BYTES;
+function fetchPanels(params: usize, place: i32, own: usize, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const walk = changetype<Walk>(own + WALK);
+  const keys = packedKeysOf(params, place);
+  const values = packedValuesOf(params, place);
+  const keyBytes = <usize>(<i32>p.d * PANEL * 4);
+  const valueBytes = <usize>slicesOf(p) * PANEL_SLICE_BYTES;
   const runs = <usize>p.runs;
   let sum = f32x4.splat(0);
   for (let at = walk.run; at < walk.pastRun; at++) {
@@ -438,33 +543,37 @@ function fetchPanels(p: Problem, walk: Walk, keys: usize, d: i32, values: usize,
   v128.store(scratch + LAYOUT, sum);
 }
 
-function storeTile(params: usize, batch: i32, first: i32, rows: i32, head: i32, scratch: usize): void {
+function storeTile(params: usize, place: i32, own: usize, scratch: usize): void {
   const p = changetype<Problem>(params);
   const f = forwardOf(params);
   const e = <i32>p.e;
   const dtype = <i32>f.outDType;
-  const slices = (e + SLICE - 1) / SLICE;
+  const slices = slicesOf(p);
   const h = <usize>p.h;
   const n = <i32>p.n;
+  const batch = <usize>place / h;
+  const head = <usize>place % h;
   const order = <usize>p.queries;
+  const state = stateOf(own);
+  const first = state.tile * TILE;
   const outs = <usize>f.out;
   const lses = <usize>f.lse;
   const rowBytes = <usize>e * bytesOf(dtype);
-  for (let r: i32 = 0; r < rows; r++) {
+  for (let r: i32 = 0; r < state.rows; r++) {
     const query = rowIn(first + r, order, n);
     if (query < 0) continue;
-    const at = (<usize>batch * <usize>n + <usize>query) * h + <usize>head;
+    const at = (batch * <usize>n + <usize>query) * h + head;
     const out = outs + at * rowBytes;
     const row = dtype == 0 && e % SLICE == 0 ? out : scratch + LAYOUT;
-    const sum = f32.load(scratch + SUMS + (r << 2));
+    const sum = f32.load(own + SUMS + (r << 2));
     const inverse = f32x4.splat(sum > 0 ? 1 / sum : 0);
-    let result = scratch + RESULT + (<usize>r << 5);
+    let result = own + RESULT + (<usize>r << 5);
     for (let s: i32 = 0; s < slices; s++, result += TILE * SLICE * 4) {
       v128.store(row + (s << 5), f32x4.mul(v128.load(result), inverse));
       v128.store(row + (s << 5), f32x4.mul(v128.load(result, 16), inverse), 16);
     }
     if (row != out) storeRow(row, out, dtype, e);
-    const maximum = <f64>f32.load(scratch + MAXIMA + (r << 2));
+    const maximum = <f64>f32.load(own + MAXIMA + (r << 2));
     const lse = sum > 0 ? <f32>(maximum * LN2 + log(<f64>sum)) : -Infinity;
     f32.store(lses + (at << 2), lse);
   }
@@ -475,17 +584,15 @@ function fill(vectors: usize, value: f32): void {
   for (let lane: usize = 0; lane < <usize>TILE * 4; lane += 16) v128.store(vectors + lane, x);
 }
 
+/** Writes the result of a tile whose inputs or scores are exceptional, in the place of all that it has summed. */
+function exceptionalTile(params: usize, place: i32, own: usize, scratch: usize): void {
+  const state = stateOf(own);
+  state.isDone = true;
+  for (let r: i32 = 0; r < state.rows; r++) exceptionalRow(params, place, r, own, scratch);
+}
+
 /** One query in float64, in the order of the definition; infinities and NaN take their course. */
-function exceptionalRow(
-  params: usize,
-  batch: i32,
-  head: i32,
-  group: i32,
-  map: i32,
-  tile: i32,
-  r: i32,
-  scratch: usize,
-): void {
+function exceptionalRow(params: usize, place: i32, r: i32, own: usize, scratch: usize): void {
   const p = changetype<Problem>(params);
   const f = forwardOf(params);
   const q = operand(params, 0);
@@ -493,14 +600,19 @@ function exceptionalRow(
   const v = operand(params, 2);
   const d = <i32>p.d;
   const e = <i32>p.e;
+  const h = <i32>p.h;
+  const batch = place / h;
+  const head = place % h;
+  const group = keyHeadOf(p, place) - batch * <i32>p.g;
+  const tile = stateOf(own).tile;
   const i = queryIn(p, tile * TILE + r);
   if (i < 0) return;
   const query = rowAddress(q, batch, i, head);
-  const sums = scratch + RESULT;
+  const sums = own + RESULT;
   memory.fill(sums, 0, <usize>e << 3);
 
   // Twice over the keys: first for the largest score, then for the sums.
-  const tileRuns = <usize>p.tileRuns + (<usize>(map * <i32>p.tiles + tile) << 3);
+  const tileRuns = <usize>p.tileRuns + (<usize>(mapOf(p, place) * <i32>p.tiles + tile) << 3);
   const runs = <usize>p.runs + <usize>i32.load(tileRuns) * SEGMENT_BYTES;
   const pastRuns = runs + <usize>i32.load(tileRuns, 4) * SEGMENT_BYTES;
   let largest: f64 = -Infinity;
@@ -517,7 +629,7 @@ function exceptionalRow(
         if (p.program != 0) {
           f32.store(scratch + SINGLE + (r << 2), <f32>score);
           i32.store(scratch + KEYS, j);
-          modify(<usize>p.program, scratch + MODIFIER, scratch + SINGLE, scratch + SINGLE, scratch + KEYS, 1);
+          modify(<usize>p.program, own + MODIFIER, scratch + SINGLE, scratch + SINGLE, scratch + KEYS, 1);
           score = <f64>f32.load(scratch + SINGLE + (r << 2));
         }
         if (pass == 0) {
@@ -538,7 +650,7 @@ function exceptionalRow(
   }
 
   const dtype = <i32>f.outDType;
-  const at = (<usize>batch * <usize>p.n + <usize>i) * <usize>p.h + <usize>head;
+  const at = (<usize>batch * <usize>p.n + <usize>i) * <usize>h + <usize>head;
   const row = scratch + LAYOUT;
   for (let c: i32 = 0; c < e; c++) f32.store(row + (c << 2), seesAny ? <f32>(f64.load(sums + (c << 3)) / total) : 0);
   storeRow(row, <usize>f.out + at * <usize>e * bytesOf(dtype), dtype, e);

@@ -78,8 +78,6 @@ export class Walk {
   pastRun: i32;
   /** Panels of the run at hand that are behind. */
   taken: i32;
-  /** Panels of all runs from here on. */
-  left: i32;
 }
 
 export function startWalk(walk: Walk, p: Problem, map: i32, tile: i32): void {
@@ -87,18 +85,22 @@ export function startWalk(walk: Walk, p: Problem, map: i32, tile: i32): void {
   walk.run = i32.load(at);
   walk.pastRun = walk.run + i32.load(at, 4);
   walk.taken = 0;
-  let left: i32 = 0;
-  for (let run = walk.run; run < walk.pastRun; run++) {
-    const segment = changetype<Segment>(<usize>p.runs + <usize>run * SEGMENT_BYTES);
-    left += segment.past - segment.first;
+}
+
+/** Panels before `past` that the walk has not passed. */
+export function panelsBefore(walk: Walk, p: Problem, past: i32): i32 {
+  let count = -walk.taken;
+  for (let at = walk.run; at < walk.pastRun; at++) {
+    const run = changetype<Segment>(<usize>p.runs + <usize>at * SEGMENT_BYTES);
+    if (run.first >= past) break;
+    count += min(run.past, past) - run.first;
   }
-  walk.left = left;
+  return max(0, count);
 }
 
 /** Moves the walk on by `panels` and writes what it passed as segments; returns their number. */
 export function takeSegments(walk: Walk, p: Problem, panels: i32, segments: usize): i32 {
   let count: i32 = 0;
-  walk.left -= panels;
   while (panels > 0) {
     const run = changetype<Segment>(<usize>p.runs + <usize>walk.run * SEGMENT_BYTES);
     const segment = changetype<Segment>(segments + <usize>count * SEGMENT_BYTES);
