@@ -197,7 +197,8 @@ export class WasmBackend implements Backend {
       ? Math.min(share(map.tiles), MOST_TILES.ofAllHeads)
       : Math.min(Math.max(1, share(b * h * map.tiles)), MOST_TILES.ofOneHead);
     const tasks = Math.ceil(map.tiles / tilesOfTask) * (takesAllHeads ? 1 : b * h);
-    const rangePanels = isNear ? map.panels : BLOCK_PANELS;
+    // As many panels as hold about a block that each tile sees.
+    const rangePanels = isNear ? map.panels : Math.ceil((BLOCK_PANELS * map.panels) / Math.max(1, panelsOfTile));
     const chunks = Math.ceil(map.panels / CHUNK_PANELS);
     const scratch = {
       map: blockMapBytes(map),
