@@ -115,6 +115,30 @@ describe.each(['relaxed', 'baseline'] as const)('%s kernels', (simd) => {
   });
 });
 
+// Keys and values of 9 MiB: on one thread tasks are four tiles, on four threads one.
+test('tiles that go through the keys together come out as they do alone', async () => {
+  const spike = scores.from((s, _b, _h, q, k) => (q === 700 && k === 5000 ? s / 0 : s));
+  const results: Buffer[] = [];
+  for (const threads of [1, 4]) {
+    using runtime = await createRuntime({ backend: 'wasm', threads });
+    using q = runtime.random([1, 1550, 1, 128], { seed: 1 });
+    using k = runtime.random([1, 9000, 1, 128], { seed: 2 });
+    using v = runtime.random([1, 9000, 1, 128], { seed: 3 });
+    const calls = await Promise.all([
+      attention(q, k, v),
+      attention(q, k, v, { scale: 2 }),
+      attention(q, k, v, { mask: masks.or(masks.causal(), masks.strided(40)) }),
+      attention(q, k, v, { score: spike }),
+    ]);
+    const all = calls.flatMap(({ out, lse }) => [out, lse]);
+    results.push(Buffer.concat(await Promise.all(all.map(async (x) => new Uint8Array((await x.read()).buffer)))));
+  }
+  expect(results[1]?.equals(results[0] as Buffer)).toBe(true);
+  const infinite = new Float32Array(new Uint8Array(results[0] as Buffer).buffer).filter((x) => !Number.isFinite(x));
+  expect(infinite.length).toBeGreaterThan(0);
+  expect(infinite.length).toBeLessThan(200);
+});
+
 test('every half-precision value goes through attention unchanged', async () => {
   using runtime = await createRuntime({ backend: 'wasm' });
   const all = Uint16Array.from({ length: 65536 }, (_, bits) => bits);

@@ -69,6 +69,8 @@ const PART_PANELS = 48;
 const EXTREMES_BYTES = 8;
 /** Of a thread's own cache, what the keys and values that a tile sees may take. */
 const CACHE_BYTES = 2 ** 20;
+/** And of the cache that threads share, those of a head. */
+const SHARED_CACHE_BYTES = 2 ** 23;
 /** A tile that sees less than this share of the keys sees them here and there. */
 const SPARSE = 0.25;
 /** Tasks that each thread gets at least where a task is several tiles, so that threads end together. */
@@ -188,17 +190,22 @@ export class WasmBackend implements Backend {
     const modifier = scorePrograms(score, { b, n, m, h, g });
     const slots = map.panels * PANEL;
     // Where tiles see keys here and there, and those of one stay in a thread's cache, a task is some tiles of all heads;
-    // else some of one head, through whose keys they go together.
+    // else one of one head or, where its keys outgrow the cache that threads share, some that go through them together.
     const panelsOfTile = map.visited / (b * h * map.tiles);
-    const isNear = panelsOfTile * PANEL * (d + e) * 4 < CACHE_BYTES && panelsOfTile < SPARSE * map.panels;
+    const bytesOf = (panels: number) => panels * PANEL * (d + e) * 4;
+    const isNear = bytesOf(panelsOfTile) < CACHE_BYTES && panelsOfTile < SPARSE * map.panels;
     const share = (tiles: number) => Math.floor(tiles / (TASKS_OF_THREAD * Math.max(1, this.pool.threads)));
     const takesAllHeads = isNear && share(map.tiles) > 0;
-    const tilesOfTask = takesAllHeads
-      ? Math.min(share(map.tiles), MOST_TILES.ofAllHeads)
-      : Math.min(Math.max(1, share(b * h * map.tiles)), MOST_TILES.ofOneHead);
+    const most = takesAllHeads
+      ? MOST_TILES.ofAllHeads
+      : bytesOf(map.panels) > SHARED_CACHE_BYTES
+        ? MOST_TILES.ofOneHead
+        : 1;
+    const tilesOfTask = Math.min(most, Math.max(1, share(takesAllHeads ? map.tiles : b * h * map.tiles)));
     const tasks = Math.ceil(map.tiles / tilesOfTask) * (takesAllHeads ? 1 : b * h);
-    // As many panels as hold about a block that each tile sees.
-    const rangePanels = isNear ? map.panels : Math.ceil((BLOCK_PANELS * map.panels) / Math.max(1, panelsOfTile));
+    // Parts of the keys, of even size, in which a tile sees about a block.
+    const ranges = isNear ? 1 : Math.ceil(panelsOfTile / BLOCK_PANELS);
+    const rangePanels = Math.ceil(map.panels / Math.max(1, ranges));
     const chunks = Math.ceil(map.panels / CHUNK_PANELS);
     const scratch = {
       map: blockMapBytes(map),
