@@ -62,12 +62,7 @@ describe.each(['relaxed', 'baseline'] as const)('%s kernels', (simd) => {
     ['a grid with padded tiles', masks.neighborhood({ grid: [36, 47], window: 7 }, PADDED), undefined],
     ['heads that differ', masks.s2({ block: 16, localBlocks: 3, verticalStride: 9, headStep: 1 }), undefined],
     ['modified scores', masks.band(30, 0), scores.softcap(2)],
-    ['every key', masks.full(), undefined],
-    ['a half of the keys', masks.causal(), undefined],
-    ['keys here and there', masks.strided(7), undefined],
-    ['few keys that lie far apart', masks.or(masks.band(40, 0), masks.prefix(700)), undefined],
-    ['modified scores of keys here and there', masks.strided(16), scores.softcap(2)],
-  ])('%s, where a task is several tiles', async (_, mask, score) => {
+  ])('%s, where a task is several tiles of all heads', async (_, mask, score) => {
     using runtime = await createRuntime({ backend: 'wasm', simd, threads: 2 });
     using reference = await createRuntime({ backend: 'reference' });
     const n = 36 * 47;
