@@ -295,7 +295,7 @@ function maskOf(count: number, has: (bit: number) => boolean): number {
  * near each other, which see the same keys, stay so.
  */
 export function byWork(panels: readonly number[]): number[] {
-  const most = panels.reduce((least, count) => Math.max(least, count), 1);
+  const most = panels.reduce((larger, count) => Math.max(larger, count), 1);
   const halvings = panels.map((count) => Math.floor(Math.log2(most / Math.max(1, count))));
   return panels.map((_, tile) => tile).sort((a, b) => (halvings[a] as number) - (halvings[b] as number) || b - a);
 }

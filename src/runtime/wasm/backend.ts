@@ -75,7 +75,7 @@ const SHARED_CACHE_BYTES = 2 ** 23;
 const SPARSE = 0.25;
 /** Tasks that each thread gets at least where a task is several tiles, so that threads end together. */
 const TASKS_OF_THREAD = 16;
-/** Tiles of each head in a task, at most; of one head alone, those that go through blocks of keys together. */
+/** Tiles of each head in a task, at most; of one head alone, those that go through blocks of keys together (assembly/attention.ts). */
 const MOST_TILES = { ofAllHeads: 64, ofOneHead: 4 };
 /** A block of keys (assembly/blocks.ts). */
 const BLOCK_PANELS = 56;
