@@ -12,4 +12,9 @@ export class BoundedMap<Key, Value> {
     if (this.#values.size > this.limit) this.#values.delete(this.#values.keys().next().value as Key);
     return value;
   }
+
+  /** Forgets the value of `key` if it is this one. */
+  delete(key: Key, value: Value): void {
+    if (this.#values.get(key) === value) this.#values.delete(key);
+  }
 }

@@ -8,6 +8,7 @@ import { queriesFrom } from '../masks/area';
 import { BoundedMap } from '../masks/bounded-map';
 import { type KeyWords, keyWords, wordsOf } from '../masks/key-words';
 import { type Extent, type Intervals, type Mask, type Place, placesOf } from '../masks/mask';
+import type { Steps } from './turns';
 
 /** Numbers of a run: first panel, one past the last, pattern. */
 export const RUN_LENGTH = 3;
@@ -47,20 +48,69 @@ export interface BlockMap {
 
 const KEPT = 8;
 
-/** What follows from a mask at an extent, worked out once; of each mask the last few are kept. */
-export function keptByMask<Value>(): (mask: Mask, key: string, make: () => Value) => Value {
-  const known = new WeakMap<Mask, BoundedMap<string, Value>>();
-  return (mask, key, make) => {
-    const byKey = known.get(mask) ?? new BoundedMap<string, Value>(KEPT);
+/**
+ * What follows from a mask at an extent, worked out once, together by all who ask meanwhile; of each mask the last few are
+ * kept. What fails, or what all who asked for it gave up, is not.
+ */
+export function keptByMask<Value>(): (mask: Mask, key: string, make: () => Steps<Value>) => Steps<Value> {
+  const known = new WeakMap<Mask, BoundedMap<string, Building<Value>>>();
+  return function* (mask, key, make) {
+    const byKey = known.get(mask) ?? new BoundedMap<string, Building<Value>>(KEPT);
     known.set(mask, byKey);
-    return byKey.get(key, make);
+    const building = byKey.get(key, () => new Building(make()));
+    try {
+      return yield* building.steps();
+    } finally {
+      if (building.isGivenUp) byKey.delete(key, building);
+    }
   };
+}
+
+/** Steps that several may take in turns, each of whom gets the result. */
+class Building<Value> {
+  #left: Steps<Value> | undefined;
+  #value: Value | undefined;
+  #failure: { readonly error: unknown } | undefined;
+  #takers = 0;
+
+  constructor(steps: Steps<Value>) {
+    this.#left = steps;
+  }
+
+  /** Whether there is no result and nobody to get one. */
+  get isGivenUp(): boolean {
+    return this.#failure !== undefined || (this.#left !== undefined && this.#takers === 0);
+  }
+
+  *steps(): Steps<Value> {
+    this.#takers++;
+    try {
+      while (this.#left) {
+        const { done, value } = this.#left.next();
+        if (!done) yield value;
+        else {
+          this.#value = value;
+          this.#left = undefined;
+        }
+      }
+    } catch (error) {
+      this.#failure = { error };
+      this.#left = undefined;
+    } finally {
+      this.#takers--;
+    }
+    if (this.#failure) throw this.#failure.error;
+    return this.#value as Value;
+  }
 }
 
 /** An extent as a key. */
 export const extentKey = ({ b, n, m, h, g }: Extent) => [b, n, m, h, g].join();
 
-export function buildBlockMap(mask: Mask, extent: Extent, cut: Cut): BlockMap {
+/** Tiles that are like earlier ones, in a step. */
+const ALIKE = 64;
+
+export function* buildBlockMap(mask: Mask, extent: Extent, cut: Cut): Steps<BlockMap> {
   const arrangement = mask.arrange?.(extent);
   const tiles = Math.ceil((arrangement?.queries.length ?? extent.n) / cut.queries);
   const panels = Math.ceil((arrangement?.keys.length ?? extent.m) / cut.keys);
@@ -77,8 +127,15 @@ export function buildBlockMap(mask: Mask, extent: Extent, cut: Cut): BlockMap {
       map = byVariant.size;
       byVariant.set(variant, map);
       const first = map * tiles;
+      let alike = 0;
       for (let tile = 0; tile < tiles; tile++) {
         const from = tile * cut.queries;
+        if (alike === ALIKE) {
+          alike = 0;
+          // As if each place that is left had a map of its own.
+          yield (at + tile / tiles) / maps.length;
+        }
+        alike++;
         if (arrangement) {
           const queries = arrangement.queries.subarray(from, from + cut.queries);
           const words = arrangement.words(from, queries.length, place);
@@ -86,7 +143,8 @@ export function buildBlockMap(mask: Mask, extent: Extent, cut: Cut): BlockMap {
             words,
             maskOf(queries.length, (r) => (queries[r] as number) >= 0),
           );
-        } else builder.addQueries(mask, from, Math.min(cut.queries, extent.n - from), place);
+          alike = ALIKE;
+        } else if (builder.addQueries(mask, from, Math.min(cut.queries, extent.n - from), place)) alike = ALIKE;
       }
       const panelsOf = builder.work.slice(first, first + tiles);
       work.push(panelsOf.reduce((sum, count) => sum + count, 0));
@@ -133,8 +191,8 @@ class Builder {
     this.#earlier = Array.from({ length: this.#period }, () => ({ rows: [], lowest: 0, highest: 0, slid: 0 }));
   }
 
-  /** A tile of the queries from `first`. */
-  addQueries(mask: Mask, first: number, count: number, place: Place): void {
+  /** A tile of the queries from `first`; returns whether the mask had to be asked what they see. */
+  addQueries(mask: Mask, first: number, count: number, place: Place): boolean {
     const { intervals, slides } = mask;
     const { queries: size, keys } = this.cut;
     const step = this.#period * size;
@@ -145,13 +203,13 @@ class Builder {
     if (follows && slides && earlier.lowest > 0 && earlier.highest + slid <= place.m) {
       earlier.slid = slid;
       this.#repeat(step / keys);
-      return;
+      return false;
     }
     const queries = queriesFrom(first, count);
     const all = maskOf(count, () => true);
     if (!intervals) {
       this.addWords(keyWords(mask, queries, place), all);
-      return;
+      return true;
     }
     const byQuery = queries.map((i) => intervals(i, place));
     if (follows && sameRows(byQuery, earlier.rows, earlier.slid)) this.#repeat(0);
@@ -163,6 +221,7 @@ class Builder {
     earlier.highest = Math.max(...byQuery.map((row) => row.at(-1) ?? 0));
     earlier.slid = 0;
     this.#checkKeys(earlier.lowest, earlier.highest);
+    return true;
   }
 
   /** Throws a ParameterError for keys that there are not: kernels would read and write elsewhere. */

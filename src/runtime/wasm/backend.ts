@@ -33,7 +33,9 @@ import {
   type UnaryBackwardCall,
   type UnaryCall,
 } from '../backend';
-import { blockMap, blockMapBytes, PANEL, QUERY_TILE, writeBlockMap } from './block-map';
+import type { BlockMap } from '../block-map';
+import { controlOf, inTurns } from '../turns';
+import { blockMapBytes, blockMapSteps, PANEL, QUERY_TILE, writeBlockMap } from './block-map';
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './gated-delta-rule';
 import { Heap, type HeapBuffer } from './heap';
 import { baseline, relaxed } from './kernels.generated';
@@ -183,10 +185,33 @@ export class WasmBackend implements Backend {
     return operations * tasks;
   }
 
-  async attention({ q, k, v, out, lse, scale, mask, score }: AttentionCall, control: Control): Promise<void> {
+  attention(call: AttentionCall, control: Control): Promise<void> {
+    return this.#withBlockMap(call, control, (map, rest) => this.#attention(call, map, rest));
+  }
+
+  attentionBackward(call: AttentionBackwardCall, control: Control): Promise<void> {
+    return this.#withBlockMap(call, control, (map, rest) => this.#attentionBackward(call, map, rest));
+  }
+
+  /** Runs `work`, which executes its jobs itself, with the mask's map; what is called later waits for both. */
+  #withBlockMap(
+    { q, v, mask }: AttentionCall,
+    control: Control,
+    work: (map: BlockMap, control: Control) => Promise<void>,
+  ): Promise<void> {
+    const [b, n, h] = q.shape as [number, number, number];
+    const [, m, g] = v.shape as [number, number, number];
+    return this.pool.inTurn(async () => {
+      const check = () => this.pool.check(control.signal);
+      check();
+      const map = inTurns(blockMapSteps(mask, { b, n, m, h, g }), controlOf(control, 0, 2).onProgress, check);
+      await work(await map, map instanceof Promise ? controlOf(control, 1, 2) : control);
+    });
+  }
+
+  async #attention({ q, k, v, out, lse, scale, score }: AttentionCall, map: BlockMap, control: Control): Promise<void> {
     const [b, n, h, d] = q.shape as [number, number, number, number];
     const [, m, g, e] = v.shape as [number, number, number, number];
-    const map = blockMap(mask, { b, n, m, h, g });
     const modifier = scorePrograms(score, { b, n, m, h, g });
     const slots = map.panels * PANEL;
     // Where tiles see keys here and there, and those of one stay in a thread's cache, a task is some tiles of all heads;
@@ -216,7 +241,7 @@ export class WasmBackend implements Backend {
     };
     await this.#withScratch(scratch, ({ map: at, programs, keys, values, extremes }) => {
       new Uint8Array(this.heap.memory.buffer, extremes, scratch.extremes).fill(0);
-      return this.pool.run(
+      return this.pool.execute(
         {
           phases: [
             { kernel: 'packKeysValues', tasks: b * chunks },
@@ -237,11 +262,10 @@ export class WasmBackend implements Backend {
     });
   }
 
-  async attentionBackward(call: AttentionBackwardCall, control: Control): Promise<void> {
-    const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, gradTables, scale, mask, score } = call;
+  async #attentionBackward(call: AttentionBackwardCall, map: BlockMap, control: Control): Promise<void> {
+    const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, gradTables, scale, score } = call;
     const [b, n, h, d] = q.shape as [number, number, number, number];
     const [, m, g, e] = v.shape as [number, number, number, number];
-    const map = blockMap(mask, { b, n, m, h, g });
     const modifier = scorePrograms(score, { b, n, m, h, g });
     const slots = map.panels * PANEL;
     const [columnsOfK, columnsOfV] = [d, e].map((columns) => Math.ceil(columns / SLICE) * SLICE) as [number, number];
@@ -263,7 +287,7 @@ export class WasmBackend implements Backend {
     };
     await this.#withScratch(scratch, ({ map: at, programs, ...work }) => {
       writeTablePlaces(places, this.heap.memory, work.places);
-      return this.pool.run(
+      return this.pool.execute(
         {
           phases: [
             { kernel: 'backwardPack', tasks: b * g * Math.ceil(map.panels / CHUNK_PANELS) },
@@ -443,12 +467,11 @@ export class WasmBackend implements Backend {
     return this.pool.run({ phases: [{ kernel, tasks }], params, microseconds }, control);
   }
 
-  #runPlan({ bytes, jobs, check }: Plan, { signal, onProgress }: Control): Promise<void> {
+  #runPlan({ bytes, jobs, check }: Plan, control: Control): Promise<void> {
     return this.#withScratch(bytes, async (addresses) => {
       const planned = jobs(addresses);
       for (const [index, job] of planned.entries()) {
-        const report = onProgress && ((share: number) => onProgress((index + share) / planned.length));
-        await this.pool.run(job, { signal, onProgress: report });
+        await this.pool.run(job, controlOf(control, index, planned.length));
       }
       check?.(addresses);
     });

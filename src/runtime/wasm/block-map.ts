@@ -1,6 +1,7 @@
 /** The block maps of the wasm kernels: tiles of 24 queries, panels of six keys, and where they lie in the heap. */
 import type { Extent, Mask } from '../../masks/mask';
 import { type BlockMap, buildBlockMap, type Cut, extentKey, keptByMask } from '../block-map';
+import { atOnce, type Steps } from '../turns';
 
 export const QUERY_TILE = 24;
 export const PANEL = 6;
@@ -18,8 +19,13 @@ const CUT: Cut = {
 const kept = keptByMask<BlockMap>();
 
 /** The block map of a mask at these extents; worked out once for each mask and extents. */
-export function blockMap(mask: Mask, extent: Extent): BlockMap {
+export function blockMapSteps(mask: Mask, extent: Extent): Steps<BlockMap> {
   return kept(mask, extentKey(extent), () => buildBlockMap(mask, extent, CUT));
+}
+
+/** The same, worked out at once. */
+export function blockMap(mask: Mask, extent: Extent): BlockMap {
+  return atOnce(blockMapSteps(mask, extent));
 }
 
 /** Bytes that `writeBlockMap` writes. */

@@ -1,6 +1,7 @@
 /** Runs jobs one after the other: on worker threads, or on the calling thread where there are none or the job is small. */
 import { BackendError, DisposedError } from '../../errors';
 import type { Control } from '../backend';
+import { nextTurn } from '../turns';
 import {
   ABORT,
   CONTROL,
@@ -112,8 +113,12 @@ export class Pool {
   }
 
   run(job: Job, control: Control): Promise<void> {
-    const execute = () => this.#execute(job, control);
-    const result = this.#queue ? this.#queue.then(execute) : execute();
+    return this.inTurn(() => this.execute(job, control));
+  }
+
+  /** Runs `work`, whose jobs it is to `execute`, once what was called before it has ended; what is called later waits. */
+  inTurn(work: () => Promise<void>): Promise<void> {
+    const result = this.#queue ? this.#queue.then(work) : work();
     const settled: Promise<void> = result.then(
       () => this.#leave(settled),
       () => this.#leave(settled),
@@ -132,9 +137,14 @@ export class Pool {
     if (this.#queue === settled) this.#queue = undefined;
   }
 
-  async #execute(job: Job, control: Control): Promise<void> {
+  /** Throws where calls are to go on no longer. */
+  check(signal: Control['signal']): void {
     if (this.#disposed) throw disposedWhilePending();
-    control.signal?.throwIfAborted();
+    signal?.throwIfAborted();
+  }
+
+  async execute(job: Job, control: Control): Promise<void> {
+    this.check(control.signal);
     const { kernels, scratch } = this.machine;
     // Workers that have just been at a job are still awake.
     const followsAnother = this.#mayWait && performance.now() - this.#lastEnded < AWAKE_MILLISECONDS;
@@ -161,8 +171,7 @@ export class Pool {
         if (performance.now() < turnEnds) continue;
         onProgress?.(phase === main ? (task + 1) / tasks : Number(phase > main));
         await nextTurn();
-        signal?.throwIfAborted();
-        if (this.#disposed) throw disposedWhilePending();
+        this.check(signal);
         turnEnds = performance.now() + TURN_MILLISECONDS;
       }
     }
@@ -311,9 +320,3 @@ function openWeb(): Thread {
   };
   return thread;
 }
-
-const nextTurn = () =>
-  new Promise<void>((resolve) => {
-    if ('setImmediate' in globalThis) setImmediate(resolve);
-    else setTimeout(resolve);
-  });

@@ -2,6 +2,7 @@
 import { BackendError } from '../../errors';
 import { rowMajorStrides } from '../../tensor/shape';
 import type { Control } from '../backend';
+import { controlOf, inTurns, type Steps } from '../turns';
 import { convert } from './convert';
 import type { Device, Pipeline } from './device';
 import { Kept } from './kept';
@@ -49,7 +50,7 @@ export class Queue {
   }
 
   /** Resolves when all is submitted; long work has then been waited for but for its last parts. */
-  run(plan: (workspace: Workspace) => Plan, control: Control): Promise<void> {
+  run(plan: (workspace: Workspace) => Plan | Steps<Plan>, control: Control): Promise<void> {
     return this.#inTurn(() => this.#run(plan, control));
   }
 
@@ -129,19 +130,25 @@ export class Queue {
     return turn;
   }
 
-  async #run(plan: (workspace: Workspace) => Plan, { signal, onProgress }: Control): Promise<void> {
-    signal?.throwIfAborted();
-    this.#device.check();
+  async #run(plan: (workspace: Workspace) => Plan | Steps<Plan>, control: Control): Promise<void> {
+    const { signal } = control;
+    const check = () => {
+      signal?.throwIfAborted();
+      this.#device.check();
+    };
+    check();
     const workspace = new Workspace(this.#device, this, this.#memory);
     try {
-      const { dispatches, after } = plan(workspace);
+      const made = plan(workspace);
+      const planned = 'next' in made ? inTurns(made, controlOf(control, 0, 2).onProgress, check) : made;
+      const { onProgress } = planned instanceof Promise ? controlOf(control, 1, 2) : control;
+      const { dispatches, after } = await planned;
       const steps = await this.#prepare(withConversions(dispatches, workspace), signal);
       const total = steps.reduce((sum, { usual }) => sum + usual, 0);
       let done = 0;
       for (const pieces of cut(steps, () => this.#operations, NUMBERS_BYTES)) {
         if (done > 0) onProgress?.(done / total);
-        signal?.throwIfAborted();
-        this.#device.check();
+        check();
         this.#device.command(() => this.#submit(pieces));
         const usual = pieces.reduce(
           (sum, { step, first, end }) => sum + (step.usual * (end - first)) / step.dispatch.tasks,

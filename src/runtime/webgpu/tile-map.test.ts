@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { band } from '../../masks/band';
 import { documents, neighborhood } from '../../masks/index';
 import { type Extent, type Mask, oneHead, type Place, placesOf } from '../../masks/mask';
+import { atOnce } from '../turns';
 import { type Side, type TileCut, type TileMap, tileMap } from './tile-map';
 
 /** How often each pair [n, m] of a row occurs in the map, read as the kernels read it. */
@@ -43,7 +44,7 @@ function timesSeen(map: TileMap, side: Side, row: number): Uint8Array {
 
 function expectSame(mask: Mask, extent: Extent, cut: TileCut): void {
   for (const side of ['queries', 'keys'] as const) {
-    const map = tileMap(mask, extent, cut, side);
+    const map = atOnce(tileMap(mask, extent, cut, side));
     let row = 0;
     for (const place of placesOf(extent)) {
       const expected = new Uint8Array(extent.n * extent.m);
@@ -102,14 +103,14 @@ test.each([
 });
 
 test('a full tile of a few parts is full to its end, however few queries it has', () => {
-  const { words, numbers, parts } = tileMap(band(-1, -1), oneHead(70, 64), { queries: 64, keys: 32 });
+  const { words, numbers, parts } = atOnce(tileMap(band(-1, -1), oneHead(70, 64), { queries: 64, keys: 32 }));
   expect(parts).toBe(2);
   const runs = words.subarray(numbers.map_runs, numbers.map_patterns);
   expect([...runs]).toEqual([0, 2, 0, 0, 0, 2, 0, 0]);
 });
 
 test('a sliding mask needs few runs and patterns, whatever the length', () => {
-  const sizeOf = (n: number) => tileMap(band(255, 0), oneHead(n, n), { queries: 64, keys: 64 });
+  const sizeOf = (n: number) => atOnce(tileMap(band(255, 0), oneHead(n, n), { queries: 64, keys: 64 }));
   const [short, long] = [sizeOf(4096), sizeOf(65_536)];
   const patterns = ({ words }: TileMap, { map_patterns = 0 }) => words.length - map_patterns;
   expect(patterns(long, long.numbers)).toBe(patterns(short, short.numbers));

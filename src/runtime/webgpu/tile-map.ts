@@ -8,6 +8,7 @@
  */
 import type { Extent, Mask } from '../../masks/mask';
 import { type BlockMap, buildBlockMap, byWork, extentKey, keptByMask, padded, RUN_LENGTH } from '../block-map';
+import { partOf, type Steps } from '../turns';
 
 /** Queries of a tile and keys of a panel: 1 to 32 queries, or a multiple of 32. */
 export interface TileCut {
@@ -39,23 +40,35 @@ const NO_PATTERN = -1;
 
 const WORD = 32;
 
+const TILES_OF_STEP = 16;
+
 const kept = keptByMask<TileMap>();
 
 /** The map of a mask at these extents, worked out once for each. */
-export function tileMap(mask: Mask, extent: Extent, cut: TileCut, side: Side = 'queries'): TileMap {
+export function tileMap(mask: Mask, extent: Extent, cut: TileCut, side: Side = 'queries'): Steps<TileMap> {
   const key = [extentKey(extent), cut.queries, cut.keys, side].join();
   return kept(mask, key, () => build(mask, extent, cut, side));
 }
 
-function build(mask: Mask, extent: Extent, cut: TileCut, side: Side): TileMap {
-  const map = buildBlockMap(mask, extent, { queries: Math.min(WORD, cut.queries), keys: cut.keys });
+function* build(mask: Mask, extent: Extent, cut: TileCut, side: Side): Steps<TileMap> {
+  const map = yield* partOf(
+    buildBlockMap(mask, extent, { queries: Math.min(WORD, cut.queries), keys: cut.keys }),
+    0,
+    2,
+  );
   const parts = Math.ceil(cut.queries / WORD);
   const tiles = Math.ceil(map.tiles / parts);
   const count = map.maps.reduce((most, at) => Math.max(most, at), 0) + 1;
   const lists = new Lists(parts);
   for (let at = 0; at < count; at++) {
-    const rows = Array.from({ length: tiles }, (_, tile) => mergedRuns(map, at, tile * parts, parts));
-    for (const runs of side === 'queries' ? rows : transposed(rows, map.panels, parts)) lists.add(runs);
+    const columns = Array.from({ length: side === 'keys' ? map.panels : 0 }, (): number[] => []);
+    for (let tile = 0; tile < tiles; tile++) {
+      const runs = mergedRuns(map, at, tile * parts, parts);
+      if (side === 'queries') lists.add(runs);
+      else addToColumns(columns, runs, tile, parts);
+      if (tile % TILES_OF_STEP === 0) yield (1 + (at + tile / tiles) / count) / 2;
+    }
+    for (const runs of columns) lists.add(runs);
   }
   const owners = side === 'queries' ? tiles : map.panels;
   const order: number[] = [];
@@ -123,17 +136,13 @@ function mergedRuns(map: BlockMap, which: number, first: number, parts: number):
   }
 }
 
-/** Of each panel the runs of tiles that see it. */
-function transposed(rows: readonly Runs[], panels: number, parts: number): Runs[] {
-  const columns = Array.from({ length: panels }, (): number[] => []);
-  rows.forEach((runs, tile) => {
-    for (let at = 0; at < runs.length; at += 2 + parts) {
-      const patterns = runs.slice(at + 2, at + 2 + parts);
-      for (let panel = runs[at] as number; panel < (runs[at + 1] as number); panel++)
-        pushRun(columns[panel] as number[], tile, tile + 1, patterns);
-    }
-  });
-  return columns;
+/** Adds the runs of a tile to those that its panels have, which are runs of tiles. */
+function addToColumns(columns: readonly number[][], runs: Runs, tile: number, parts: number): void {
+  for (let at = 0; at < runs.length; at += 2 + parts) {
+    const patterns = runs.slice(at + 2, at + 2 + parts);
+    for (let panel = runs[at] as number; panel < (runs[at + 1] as number); panel++)
+      pushRun(columns[panel] as number[], tile, tile + 1, patterns);
+  }
 }
 
 /** Appends a run, or makes the last one longer. */

@@ -7,6 +7,7 @@
  * of a pair in the place of five.
  */
 import type { AttentionBackwardCall } from '../../backend';
+import { partOf, type Steps } from '../../turns';
 import { type Dispatch, type Kernel, type Region, variants } from '../kernel';
 import type { Plan, Workspace } from '../queue';
 import { type AttentionSizes, sizesOf } from '../sizes';
@@ -64,7 +65,7 @@ fn run(task: u32, lane: u32) {
   }),
 );
 
-export function planAttentionBackward(call: AttentionBackwardCall, workspace: Workspace): Plan {
+export function* planAttentionBackward(call: AttentionBackwardCall, workspace: Workspace): Steps<Plan> {
   const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, mask, score } = call;
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
@@ -89,8 +90,8 @@ export function planAttentionBackward(call: AttentionBackwardCall, workspace: Wo
   const sizes = attention.find(({ below = Number.POSITIVE_INFINITY }) => operations < below) as AttentionSizes;
   const { maxStorageBuffersPerShaderStage: bindings } = device.gpu.limits;
   const isCrowded = code.tables.length > 0 && bindings < MOST_BINDINGS;
-  for (const [own, gradients] of SIDES) {
-    const kernels: GradientsKernel[] =
+  const kernels = SIDES.flatMap(([own, gradients]) => {
+    const found: GradientsKernel[] =
       'rows' in sizes && sizes.below && !isCrowded
         ? [
             {
@@ -99,20 +100,24 @@ export function planAttentionBackward(call: AttentionBackwardCall, workspace: Wo
             },
           ]
         : tiledGradients(own, gradients, { d, e }, code.shader, { isSoftware: device.isSoftware, isCrowded });
-    for (const { kernel, cut, gradients } of kernels) {
-      const map = tileMap(mask, extent, cut, own);
-      const products = d + e + gradients.reduce((sum, gradient) => sum + (gradient === 'grad_v' ? e : d), 0);
-      dispatches.push({
-        kernel,
-        operands: {
-          ...{ ...given, map: tilesOf(map, workspace), ...scoreOperands(code, workspace) },
-          ...Object.fromEntries(gradients.map((gradient) => [gradient, results[gradient]])),
-        },
-        numbers: { ...{ b, n, h, repeat: h / g, d, e, scale: call.scale }, ...map.numbers, ...code.numbers },
-        tasks: b * (own === 'keys' ? g : h) * map.owners,
-        operations: 2 * products * map.visited * cut.queries * cut.keys,
-      });
-    }
+    return found.map((kernel) => ({ own, ...kernel }));
+  });
+  // One more for the tables.
+  const maps = kernels.length + 1;
+  for (const [at, { own, kernel, cut, gradients }] of kernels.entries()) {
+    const map = yield* partOf(tileMap(mask, extent, cut, own), at, maps);
+    const products = d + e + gradients.reduce((sum, gradient) => sum + (gradient === 'grad_v' ? e : d), 0);
+    dispatches.push({
+      kernel,
+      operands: {
+        ...{ ...given, map: tilesOf(map, workspace), ...scoreOperands(code, workspace) },
+        ...Object.fromEntries(gradients.map((gradient) => [gradient, results[gradient]])),
+      },
+      numbers: { ...{ b, n, h, repeat: h / g, d, e, scale: call.scale }, ...map.numbers, ...code.numbers },
+      tasks: b * (own === 'keys' ? g : h) * map.owners,
+      operations: 2 * products * map.visited * cut.queries * cut.keys,
+    });
   }
-  return { dispatches: [...dispatches, ...planTables(call, given, workspace)] };
+  const tables = yield* partOf(planTables(call, given, workspace), maps - 1, maps);
+  return { dispatches: [...dispatches, ...tables] };
 }

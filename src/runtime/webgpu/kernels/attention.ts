@@ -1,5 +1,6 @@
 /** Attention's forward pass: which kernel takes a call, and how its queries and keys are cut. */
 import type { AttentionCall } from '../../backend';
+import type { Steps } from '../../turns';
 import { variants } from '../kernel';
 import type { Plan, Workspace } from '../queue';
 import { type AttentionSizes, sizesOf } from '../sizes';
@@ -37,7 +38,7 @@ const CAREFUL = 2;
 /** So few queries leave most of a tile empty. */
 const FEW = 8;
 
-export function planAttention(call: AttentionCall, workspace: Workspace): Plan {
+export function* planAttention(call: AttentionCall, workspace: Workspace): Steps<Plan> {
   const [b, n, h, d] = call.q.shape as [number, number, number, number];
   const [, m, g, e] = call.v.shape as [number, number, number, number];
   const extent = { b, n, m, h, g };
@@ -45,15 +46,15 @@ export function planAttention(call: AttentionCall, workspace: Workspace): Plan {
   const { attention, workgroups } = sizesOf(device);
   const { maxComputeWorkgroupStorageSize } = device.gpu.limits;
   const score = scoreCode(call.score, extent, 'scores');
-  const withMap = (cut: TileCut) => {
-    const map = tileMap(call.mask, extent, cut);
+  const withMap = function* (cut: TileCut) {
+    const map = yield* tileMap(call.mask, extent, cut);
     const variant: AttentionVariant = { cut, score: score.shader, isModified: call.score !== undefined };
     const every = attentionDispatch(carefulKernel(variant), call, map, score, workspace);
     const careful = { ...every, operations: CAREFUL * every.operations, usual: b * n * h };
     return { map, variant, careful };
   };
   if (n <= FEW) {
-    const { map, variant, careful } = withMap(decodeCut(n, maxComputeWorkgroupStorageSize));
+    const { map, variant, careful } = yield* withMap(decodeCut(n, maxComputeWorkgroupStorageSize));
     return { dispatches: [...decode(call, map, variant, score, workspace, workgroups), careful] };
   }
   const operations = 2 * (d + e) * b * h * n * m;
@@ -61,11 +62,11 @@ export function planAttention(call: AttentionCall, workspace: Workspace): Plan {
   if ('tiled' in sizes) {
     const width = widthOf(e);
     const tiled = fitted(sizes.tiled, width, maxComputeWorkgroupStorageSize);
-    const { map, variant, careful } = withMap(tiledCut(tiled));
+    const { map, variant, careful } = yield* withMap(tiledCut(tiled));
     const kernel = tiledKernels({ variant, sizes: tiled, e: width });
     return { dispatches: [attentionDispatch(kernel, call, map, score, workspace), careful] };
   }
-  const { map, variant, careful } = withMap(rowsCut(sizes.rows));
+  const { map, variant, careful } = yield* withMap(rowsCut(sizes.rows));
   const kernel = rowsKernels({ variant, sizes: sizes.rows, ...widthsOf(sizes, d, e) });
   return { dispatches: [attentionDispatch(kernel, call, map, score, workspace), careful] };
 }

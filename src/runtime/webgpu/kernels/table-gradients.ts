@@ -12,6 +12,7 @@ import type { TableDerivative } from '../../../expressions/differentiate';
 import { anyScore, integers, rangesOf } from '../../../expressions/ranges';
 import type { Extent } from '../../../masks/mask';
 import type { AttentionBackwardCall } from '../../backend';
+import type { Steps } from '../../turns';
 import type { Device } from '../device';
 import { type Dispatch, type Kernel, type Region, variants } from '../kernel';
 import type { Workspace } from '../queue';
@@ -133,17 +134,17 @@ const overElements = (kernel: Kernel, operands: Dispatch['operands'], size: numb
 });
 
 /** Adds up the gradients by all tables; `given` are the operands that the other gradients have too. */
-export function planTables(
+export function* planTables(
   { q, v, mask, score, scale, gradTables }: AttentionBackwardCall,
   given: Readonly<Record<string, Region>>,
   workspace: Workspace,
-): Dispatch[] {
+): Steps<Dispatch[]> {
   if (!gradTables || !score || gradTables.size === 0) return [];
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
   const extent = { b, n, m, h, g };
   const code = scoreCode(score, extent, 'tables');
-  const map = tileMap(mask, extent, cutOf({ own: 'queries', halves: 1 }), 'queries');
+  const map = yield* tileMap(mask, extent, cutOf({ own: 'queries', halves: 1 }), 'queries');
   const { isSoftware } = workspace.device;
   const shared = { ...given, map: tilesOf(map, workspace), ...scoreOperands(code, workspace) };
   const dispatches = [overElements(clearKernel, { x: gradTables }, gradTables.size)];

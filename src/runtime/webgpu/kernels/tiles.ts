@@ -1,7 +1,7 @@
 /**
  * The map of a mask in kernels: what attention's forward and backward pass read of it.
  *
- *   const map = tileMap(call.mask, extent, { queries: 64, keys: 32 });           // or .., 'keys') for the other side
+ *   const map = yield* tileMap(call.mask, extent, { queries: 64, keys: 32 });           // or .., 'keys') for the other side
  *   kernel:   { operands: { .., map: TILES.operand }, numbers: { .., ...TILES.numbers }, body: tilesCode(map) + .. }
  *   dispatch: { operands: { .., map: tilesOf(map, workspace) }, numbers: { .., ...map.numbers }, .. }
  *

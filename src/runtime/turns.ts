@@ -1,0 +1,76 @@
+/** Long work on the calling thread, in steps: others have their turn in between, and a call can be cancelled there. */
+import type { Control } from './backend';
+
+/** Work that stops after each step to say which share of it is done, from 0 to 1. */
+export type Steps<Value> = Generator<number, Value, void>;
+
+/** How long steps go on before others have a turn: half of what a page has for a frame. */
+const STEPS_MILLISECONDS = 8;
+
+/** Works `steps` off at once. */
+export function atOnce<Value>(steps: Steps<Value>): Value {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/**
+ * Works `steps` off in turns. What ends within the first is returned as it is, without a promise. Else, before each turn,
+ * the promise rejects with what `check` throws, which is where a call learns that it is to end.
+ */
+export function inTurns<Value>(
+  steps: Steps<Value>,
+  onProgress: Control['onProgress'],
+  check: () => void,
+): Value | Promise<Value> {
+  const first = oneTurn(steps);
+  return first.done ? first.value : otherTurns(steps, first, onProgress, check);
+}
+
+async function otherTurns<Value>(
+  steps: Steps<Value>,
+  first: IteratorYieldResult<number>,
+  onProgress: Control['onProgress'],
+  check: () => void,
+): Promise<Value> {
+  try {
+    for (let turn: IteratorResult<number, Value> = first; ; turn = oneTurn(steps)) {
+      if (turn.done) return turn.value;
+      onProgress?.(turn.value);
+      await nextTurn();
+      check();
+    }
+  } finally {
+    // What the steps hold they let go of.
+    steps.return(undefined as never);
+  }
+}
+
+function oneTurn<Value>(steps: Steps<Value>): IteratorResult<number, Value> {
+  const end = performance.now() + STEPS_MILLISECONDS;
+  for (;;) {
+    const step = steps.next();
+    if (step.done || performance.now() >= end) return step;
+  }
+}
+
+/** The steps of one of `count` equal parts of the whole. */
+export function* partOf<Value>(steps: Steps<Value>, index: number, count: number): Steps<Value> {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+    yield (index + value) / count;
+  }
+}
+
+/** The control of one of `count` equal parts of a call. */
+export function controlOf({ signal, onProgress }: Control, index: number, count: number): Control {
+  return { signal, onProgress: onProgress && ((share) => onProgress((index + share) / count)) };
+}
+
+export const nextTurn = () =>
+  new Promise<void>((resolve) => {
+    if ('setImmediate' in globalThis) setImmediate(resolve);
+    else setTimeout(resolve);
+  });
