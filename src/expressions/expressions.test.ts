@@ -4,7 +4,7 @@ import { ARITHMETIC, BITS, EXTREMES, functionOf, randomSources } from '../../tes
 import type { Place } from '../masks/mask';
 import { evaluate } from './evaluate';
 import { parse } from './parse';
-import { expressionWords } from './words';
+import { ExpressionWords } from './words';
 
 const MASK = { caller: 'masks.from', parameters: ['b', 'h', 'q', 'k'], returns: 'boolean' } as const;
 const SCORE = { caller: 'scores.from', parameters: ['score', 'b', 'h', 'q', 'k'], returns: 'number' } as const;
@@ -62,7 +62,7 @@ describe('evaluate', () => {
 
 describe('words', () => {
   const check = (fn: (...args: unknown[]) => unknown, queries: readonly number[], at: Place) => {
-    const words = expressionWords(parse(fn, captured, MASK), queries, at);
+    const words = new ExpressionWords(parse(fn, captured, MASK)).of(queries, at);
     const { batch, head, n, m } = at;
     expect(words.words.at(-1) ?? 0).toBe(0);
     expect(pairs(words, queries.length, m)).toEqual(
@@ -86,8 +86,9 @@ describe('words', () => {
   });
 
   test('find long stretches without touching their pairs', () => {
-    const causal = expressionWords(
+    const causal = new ExpressionWords(
       parse((_b: number, _h: number, q: number, k: number) => k <= q, {}, MASK),
+    ).of(
       Array.from({ length: 32 }, (_, r) => 1_000_000 + r),
       place(2_000_000, 2_000_000_000),
     );
@@ -96,8 +97,8 @@ describe('words', () => {
 
   test('say nothing of no keys and no queries', () => {
     const expression = parse(() => true, {}, MASK);
-    expect(expressionWords(expression, [1], place(4, 0)).starts).toEqual([]);
-    expect(expressionWords(expression, [], place(4, 4)).starts).toEqual([]);
+    expect(new ExpressionWords(expression).of([1], place(4, 0)).starts).toEqual([]);
+    expect(new ExpressionWords(expression).of([], place(4, 4)).starts).toEqual([]);
   });
 });
 
@@ -125,7 +126,7 @@ describe('parse', () => {
     ];
     for (const form of forms) {
       const fn = form as (...args: unknown[]) => unknown;
-      const words = expressionWords(parse(fn, captured, MASK), queries, at);
+      const words = new ExpressionWords(parse(fn, captured, MASK)).of(queries, at);
       const expected = queries.map((q) =>
         Array.from({ length: at.m }, (_, k) => fn(at.batch, at.head, q, k, { ...captured, n: at.n, m: at.m })),
       );

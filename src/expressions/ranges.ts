@@ -6,7 +6,7 @@
  */
 import type { Expression, InputName, Table } from './expression';
 import { OPERATIONS, type Operation } from './operations';
-import { stepsOf } from './steps';
+import { type Step, stepsOf } from './steps';
 
 /** Every value is within [low, high], or NaN. Booleans are 0 and 1. */
 export interface Range {
@@ -38,21 +38,53 @@ export const anyScore: Range = ANYTHING;
 /** The range of every step of an expression (steps.ts). */
 export function rangesOf(expression: Expression, box: Box): readonly Range[] {
   const ranges: Range[] = [];
-  for (const { node, args } of stepsOf(expression)) {
-    if ('value' in node) ranges.push(exactly(node.value));
-    else if ('name' in node) ranges.push(box[node.name]);
-    else {
-      const [x, y = x, z = x] = args.map((arg) => ranges[arg]) as [Range, Range, Range];
-      ranges.push('table' in node ? ofElements(node.table, x) : RULES[node.operation](x, y, z));
-    }
-  }
+  for (const step of stepsOf(expression)) ranges.push(rangeOf(step, ranges, box));
   return ranges;
 }
 
-/** True or false where a boolean expression is that over all of the box; undefined where it may be either. */
-export function decide(expression: Expression, box: Box): boolean | undefined {
-  const { low, high } = rangesOf(expression, box).at(-1) as Range;
-  return low === high ? low === 1 : undefined;
+/** Of one step, from those of the steps before it. */
+function rangeOf({ node, args }: Step, ranges: readonly Range[], box: Box): Range {
+  if ('value' in node) return exactly(node.value);
+  if ('name' in node) return box[node.name];
+  const x = ranges[args[0] as number] as Range;
+  if ('table' in node) return ofElements(node.table, x);
+  const y = ranges[args[1] ?? (args[0] as number)] as Range;
+  return RULES[node.operation](x, y, ranges[args[2] ?? (args[0] as number)] as Range);
+}
+
+/** Boxes that differ in their keys, for a boolean expression. */
+export class Decider {
+  readonly #ranges: Range[];
+  readonly #ofKeys: readonly number[];
+
+  constructor(
+    private readonly expression: Expression,
+    private readonly box: Box,
+  ) {
+    this.#ranges = [...rangesOf(expression, box)];
+    this.#ofKeys = stepsOfKeys(expression);
+  }
+
+  /** True or false where the expression is that for all of the keys; undefined where it may be either. */
+  decide(first: number, past: number): boolean | undefined {
+    const box = { ...this.box, k: integers(first, past - 1) };
+    const steps = stepsOf(this.expression);
+    for (const at of this.#ofKeys) this.#ranges[at] = rangeOf(steps[at] as Step, this.#ranges, box);
+    const { low, high } = this.#ranges.at(-1) as Range;
+    return low === high ? low === 1 : undefined;
+  }
+}
+
+const ofKeys = new WeakMap<Expression, readonly number[]>();
+
+/** The steps that depend on the key. */
+function stepsOfKeys(expression: Expression): readonly number[] {
+  let found = ofKeys.get(expression);
+  if (!found) {
+    found = stepsOf(expression).flatMap(({ inputs }, at) => (inputs.has('k') ? [at] : []));
+    ofKeys.set(expression, found);
+  }
+  return found;
 }
 
 function exactly(value: number): Range {
@@ -244,29 +276,99 @@ function compute(operation: Operation, x: number, y: number): number {
 
 /** Elements of a table whose range is kept, so that long runs need not be read again. */
 const STRETCH = 64;
-const stretches = new WeakMap<Table, readonly Range[]>();
+const NAN = 1;
+const FRACTION = 2;
 
-function ofElements(table: Table, index: Range): Range {
-  const { length } = table.values;
-  const outside = index.nan || !index.whole || index.low < 0 || index.high >= length;
-  const first = Math.max(0, Math.ceil(index.low));
-  const last = Math.min(length - 1, Math.floor(index.high));
-  let range: Range = { ...exactly(Number.NaN), nan: outside };
-  for (let at = first; at <= last; ) {
-    if (at % STRETCH === 0 && at + STRETCH <= last + 1) {
-      range = union(range, stretchesOf(table)[at / STRETCH] as Range);
-      at += STRETCH;
-    } else range = union(range, exactly(table.values[at++] as number));
+/**
+ * The ranges of a table's stretches, and of every 2, 4, 8, ... stretches that follow one another: two of them cover any run.
+ */
+class Stretches {
+  readonly #lows: Float64Array[] = [];
+  readonly #highs: Float64Array[] = [];
+  /** Whether some element is NaN, and whether some is no integer. */
+  readonly #flags: Uint8Array[] = [];
+
+  constructor(values: Float64Array) {
+    const count = Math.floor(values.length / STRETCH);
+    for (let size = 1; size <= count; size *= 2) {
+      const level = this.#lows.length;
+      const places = count - size + 1;
+      const [lows, highs, flags] = [new Float64Array(places), new Float64Array(places), new Uint8Array(places)];
+      const scan = new Scan();
+      for (let at = 0; at < places; at++) {
+        scan.clear();
+        if (level === 0) scan.read(values, at * STRETCH, (at + 1) * STRETCH);
+        else {
+          this.#add(scan, level - 1, at);
+          this.#add(scan, level - 1, at + size / 2);
+        }
+        [lows[at], highs[at], flags[at]] = [scan.low, scan.high, scan.flags];
+      }
+      this.#lows.push(lows);
+      this.#highs.push(highs);
+      this.#flags.push(flags);
+    }
   }
-  return range;
+
+  /** Adds the stretches from `first` to before `past`, of which there are some. */
+  addTo(scan: Scan, first: number, past: number): void {
+    const level = 31 - Math.clz32(past - first);
+    this.#add(scan, level, first);
+    this.#add(scan, level, past - 2 ** level);
+  }
+
+  #add(scan: Scan, level: number, at: number): void {
+    scan.add(this.#lows[level]![at]!, this.#highs[level]![at]!, this.#flags[level]![at]!);
+  }
 }
 
-function stretchesOf(table: Table): readonly Range[] {
+/** The range of what was read so far. */
+class Scan {
+  low = INFINITY;
+  high = -INFINITY;
+  flags = 0;
+
+  clear(): void {
+    [this.low, this.high, this.flags] = [INFINITY, -INFINITY, 0];
+  }
+
+  add(low: number, high: number, flags: number): void {
+    if (low < this.low) this.low = low;
+    if (high > this.high) this.high = high;
+    this.flags |= flags;
+  }
+
+  read(values: Float64Array, first: number, past: number): void {
+    for (let at = first; at < past; at++) {
+      const value = values[at]!;
+      if (value < this.low) this.low = value;
+      if (value > this.high) this.high = value;
+      if (Math.trunc(value) !== value) this.flags |= value !== value ? NAN : FRACTION;
+    }
+  }
+}
+
+const stretches = new WeakMap<Table, Stretches>();
+
+function ofElements(table: Table, index: Range): Range {
+  const { values } = table;
+  const outside = index.nan || !index.whole || index.low < 0 || index.high >= values.length;
+  const first = Math.max(0, Math.ceil(index.low));
+  const past = Math.min(values.length - 1, Math.floor(index.high)) + 1;
+  const scan = new Scan();
+  const [from, to] = [Math.ceil(first / STRETCH), Math.floor(past / STRETCH)];
+  if (from < to) {
+    scan.read(values, first, from * STRETCH);
+    stretchesOf(table).addTo(scan, from, to);
+    scan.read(values, to * STRETCH, past);
+  } else scan.read(values, first, past);
+  return { low: scan.low, high: scan.high, nan: outside || (scan.flags & NAN) !== 0, whole: !(scan.flags & FRACTION) };
+}
+
+function stretchesOf(table: Table): Stretches {
   let found = stretches.get(table);
   if (!found) {
-    found = Array.from({ length: Math.floor(table.values.length / STRETCH) }, (_, at) =>
-      [...table.values.subarray(at * STRETCH, (at + 1) * STRETCH)].map(exactly).reduce(union),
-    );
+    found = new Stretches(table.values);
     stretches.set(table, found);
   }
   return found;

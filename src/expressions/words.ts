@@ -1,61 +1,113 @@
 /** Masks in words: which of a few queries see a key, as long stretches of equal words. */
 import { KeyWords } from '../masks/key-words';
 import type { Place } from '../masks/mask';
-import { Grid } from './evaluate';
+import type { Fixed } from './evaluate';
 import type { Expression } from './expression';
-import { anyScore, type Box, decide, integers } from './ranges';
+import { anyScore, Decider, integers } from './ranges';
+import { Tile } from './tile';
 
 /** Queries that a word holds. */
 const ROWS = 32;
 /** Keys whose pairs are computed at once where ranges do not decide. */
 const LEAF = 64;
+/** Queries of bands, each a whole number of those before it and of tiles, and into how few keys a band is cut. */
+const BANDS = [98304, 12288, 1536, 192].map((queries) => ({ queries, keys: Math.floor(queries / 3) }));
 
-const grids = new WeakMap<Expression, Grid>();
+/** Keys from `first` to before `past`, which all, none or some of some queries see. */
+interface Stretch {
+  readonly first: number;
+  readonly past: number;
+  readonly seen: boolean | undefined;
+}
+
+/** What is known of the queries from `first` on. */
+interface Band {
+  readonly first: number;
+  readonly stretches: readonly Stretch[];
+}
 
 /**
- * The keys that up to 32 queries see, from a boolean expression; the last word is 0. Stretches of keys that all or none
- * of the queries see are found by ranges, whatever their length.
+ * The keys that a few queries see, from a boolean expression.
+ *
+ * Ranges over boxes of queries and keys tell which keys all or none of the queries see, whatever their number; only boxes
+ * of which they do not tell are halved. Neighbouring tiles of queries share what is known of the bands that they lie in.
  */
-export function expressionWords(expression: Expression, queries: ArrayLike<number>, place: Place): KeyWords {
-  const result = new KeyWords();
-  const fixed = { b: place.batch, h: place.head, n: place.n, m: place.m };
-  const all = queries.length === ROWS ? -1 : (1 << queries.length) - 1;
-  const box: Box = {
-    score: anyScore,
-    b: integers(fixed.b, fixed.b),
-    h: integers(fixed.h, fixed.h),
-    n: integers(fixed.n, fixed.n),
-    m: integers(fixed.m, fixed.m),
-    q: integers(Math.min(...Array.from(queries)), Math.max(...Array.from(queries))),
-    k: integers(0, 0),
-  };
-  let grid = grids.get(expression);
-  if (!grid) {
-    grid = new Grid(expression, ROWS, LEAF);
-    grids.set(expression, grid);
+export class ExpressionWords {
+  readonly #tile: Tile;
+  #fixed: Fixed = { b: -1, h: -1, n: -1, m: -1 };
+  /** Of each size the last one. */
+  #bands: (Band | undefined)[] = [];
+
+  constructor(private readonly expression: Expression) {
+    this.#tile = new Tile(expression, ROWS, LEAF);
   }
-  const leaf = (from: number, to: number) => {
-    const keys = Array.from({ length: to - from }, (_, at) => from + at);
-    const seen = (grid as Grid).evaluate(queries, keys, fixed);
-    // Summed in float64, which is faster than to make each an integer.
-    const words = new Float64Array(keys.length);
-    for (let r = 0, at = 0, bit = 1; r < queries.length; r++, bit *= 2) {
-      for (let c = 0; c < words.length; c++) words[c]! += seen[at++]! * bit;
+
+  /** Of up to 32 queries; the last word is 0. */
+  of(queries: ArrayLike<number>, { batch: b, head: h, n, m }: Place): KeyWords {
+    const result = new KeyWords();
+    if (queries.length === 0 || m === 0) return result;
+    const fixed = { b, h, n, m };
+    if (Object.entries(fixed).some(([name, value]) => this.#fixed[name as keyof Fixed] !== value)) this.#bands = [];
+    this.#fixed = fixed;
+    this.#tile.take(queries, fixed);
+    const all = queries.length === ROWS ? -1 : (1 << queries.length) - 1;
+    const [least, most] = [Math.min(...Array.from(queries)), Math.max(...Array.from(queries))];
+    for (const { first, past, seen } of this.#cut(this.#known(least, most), least, most, LEAF)) {
+      if (seen !== undefined) result.push(first, seen ? all : 0);
+      else {
+        const words = this.#tile.words(first, past - first);
+        for (let key = first; key < past; key++) result.push(key, words[key - first] as number);
+      }
     }
-    for (let c = 0; c < words.length; c++) result.push(from + c, words[c]! | 0);
-  };
-  const visit = (from: number, to: number) => {
-    const decided = decide(expression, { ...box, k: integers(from, to - 1) });
-    if (decided !== undefined) result.push(from, decided ? all : 0);
-    else if (to - from <= LEAF) leaf(from, to);
-    else {
+    result.push(m, 0);
+    return result;
+  }
+
+  /** What is known of the smallest band that has these queries. */
+  #known(least: number, most: number): readonly Stretch[] {
+    let stretches: readonly Stretch[] = [{ first: 0, past: this.#fixed.m, seen: undefined }];
+    for (const [level, { queries, keys }] of BANDS.entries()) {
+      const first = least - (least % queries);
+      if (most >= first + queries) break;
+      if (queries >= 2 * this.#fixed.n) continue;
+      let band = this.#bands[level];
+      if (band?.first !== first) {
+        band = { first, stretches: this.#cut(stretches, first, first + queries - 1, keys) };
+        this.#bands[level] = band;
+      }
+      stretches = band.stretches;
+    }
+    return stretches;
+  }
+
+  /** Halves the stretches of which ranges do not tell whether these queries see them, down to `size` keys. */
+  #cut(stretches: readonly Stretch[], least: number, most: number, size: number): Stretch[] {
+    const { b, h, n, m } = this.#fixed;
+    const decider = new Decider(this.expression, {
+      score: anyScore,
+      b: integers(b, b),
+      h: integers(h, h),
+      n: integers(n, n),
+      m: integers(m, m),
+      q: integers(least, most),
+      k: integers(0, m - 1),
+    });
+    const result: Stretch[] = [];
+    const visit = (first: number, past: number) => {
+      const seen = decider.decide(first, past);
+      if (seen !== undefined || past - first <= size) {
+        result.push({ first, past, seen });
+        return;
+      }
       // Whole leaves, so that the ranges of tables are read by whole stretches.
-      const middle = from + Math.ceil((to - from) / 2 / LEAF) * LEAF;
-      visit(from, middle);
-      visit(middle, to);
+      const middle = first + Math.ceil((past - first) / 2 / LEAF) * LEAF;
+      visit(first, middle);
+      visit(middle, past);
+    };
+    for (const stretch of stretches) {
+      if (stretch.seen !== undefined) result.push(stretch);
+      else visit(stretch.first, stretch.past);
     }
-  };
-  if (queries.length > 0 && place.m > 0) visit(0, place.m);
-  result.push(place.m, 0);
-  return result;
+    return result;
+  }
 }

@@ -1,7 +1,8 @@
 import { evaluate } from '../expressions/evaluate';
 import { type Captured, parse, sourceOf } from '../expressions/parse';
 import { inputsOf } from '../expressions/steps';
-import { expressionWords } from '../expressions/words';
+import { renumbered } from '../expressions/renumber';
+import { ExpressionWords } from '../expressions/words';
 import type { Mask } from './mask';
 
 /** Whether query q sees key k, in batch b and query head h. `captured` also has n and m, the numbers of both. */
@@ -28,10 +29,14 @@ export function from<C extends Captured = Record<never, never>>(fn: MaskFunction
     returns: 'boolean',
   });
   const inputs = inputsOf(expression);
+  let words: ExpressionWords | undefined;
   return {
     name: `from ${sourceOf(fn)}`,
     sees: (i, j, place) => evaluate(expression, i, j, { b: place.batch, h: place.head, n: place.n, m: place.m }) === 1,
-    words: (queries, place) => expressionWords(expression, queries, place),
+    words(queries, place) {
+      words ??= new ExpressionWords(renumbered(expression));
+      return words.of(queries, place);
+    },
     variant: ({ batch, head }) => `${inputs.has('b') ? batch : ''}/${inputs.has('h') ? head : ''}`,
   };
 }
