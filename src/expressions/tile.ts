@@ -165,7 +165,10 @@ export class Tile {
     else if (own === DISTANCE) {
       for (let r = 0, at = 0; r < rows; r++)
         for (let i = rows - 1 - r; i < rows - 1 - r + columns; i++) repeated[at++] = values[i]!;
-    } else for (let r = 0, at = 0; r < rows; r++) for (let c = 0; c < columns; c++) repeated[at++] = values[c]!;
+    } else {
+      repeated.set(values.subarray(0, columns));
+      for (let at = columns; at < rows * columns; at *= 2) repeated.copyWithin(at, 0, Math.min(at, rows * columns - at));
+    }
   }
 
   /** Booleans as numbers. */
@@ -213,12 +216,11 @@ function compareAll(
   out.fill(0, 0, columns);
   for (let r = 0; r < rows; r++) {
     let [i, j] = [r * xByRow, r * yByRow];
-    const bit = 1 << r;
     if (operation === 'less')
-      for (let c = 0; c < columns; c++, i += xByColumn, j += yByColumn) out[c]! |= x[i]! < y[j]! ? bit : 0;
+      for (let c = 0; c < columns; c++, i += xByColumn, j += yByColumn) out[c]! |= +(x[i]! < y[j]!) << r;
     else if (operation === 'lessOrEqual')
-      for (let c = 0; c < columns; c++, i += xByColumn, j += yByColumn) out[c]! |= x[i]! <= y[j]! ? bit : 0;
-    else for (let c = 0; c < columns; c++, i += xByColumn, j += yByColumn) out[c]! |= x[i]! === y[j]! ? bit : 0;
+      for (let c = 0; c < columns; c++, i += xByColumn, j += yByColumn) out[c]! |= +(x[i]! <= y[j]!) << r;
+    else for (let c = 0; c < columns; c++, i += xByColumn, j += yByColumn) out[c]! |= +(x[i]! === y[j]!) << r;
   }
 }
 
