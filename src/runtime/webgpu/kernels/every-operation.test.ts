@@ -36,12 +36,12 @@ test('it has every operation and helper, whose names begin with score_ or are th
 });
 
 const KERNELS: readonly (readonly [name: string, attention: AttentionSizes[] | undefined])[] = [
-  ["the table's", undefined],
+  ['kernels of the table', undefined],
   ['tiles', [{ tiled: { queries: 16, keys: 8, columns: 2, rows: 4, depth: 4, values: 8 } }]],
   ['lanes on their own', [{ rows: { lanes: 8, rows: 1, keys: 2, shares: false } }]],
 ];
 
-describe.runIf(inject('hasGpu')).each(KERNELS)('every operation in kernels of %s', { timeout: 300_000 }, (_, sizes) => {
+describe.runIf(inject('hasGpu')).each(KERNELS)('WebGPU attention, every operation by %s', { timeout: 300_000 }, (_, sizes) => {
   let [runtime, reference] = [undefined, undefined] as unknown as [Runtime, Runtime];
   beforeAll(async () => {
     runtime = await createRuntime({ backend: 'webgpu', ...(sizes && { webgpu: { sizes: { attention: sizes } } }) });
