@@ -41,38 +41,42 @@ const KERNELS: readonly (readonly [name: string, attention: AttentionSizes[] | u
   ['lanes on their own', [{ rows: { lanes: 8, rows: 1, keys: 2, shares: false } }]],
 ];
 
-describe.runIf(inject('hasGpu')).each(KERNELS)('WebGPU attention, every operation by %s', { timeout: 300_000 }, (_, sizes) => {
-  let [runtime, reference] = [undefined, undefined] as unknown as [Runtime, Runtime];
-  beforeAll(async () => {
-    runtime = await createRuntime({ backend: 'webgpu', ...(sizes && { webgpu: { sizes: { attention: sizes } } }) });
-    reference = await createRuntime({ backend: 'reference' });
-  });
-  afterAll(() => {
-    runtime.dispose();
-    reference.dispose();
-  });
-
-  const compute = (on: Runtime, n: number) =>
-    on.scope(async () => {
-      const { m, h } = extent;
-      const q = on.random([1, n, h, 4], { seed: 1 });
-      const [k, v] = [2, 3].map((seed) => on.random([1, m, 1, 4], { seed })) as [Tensor, Tensor];
-      const { out, lse } = await attention(q, k, v, { score });
-      const given = { out, lse, gradOut: q };
-      const grads = await attentionBackward(q, k, v, given, { score, captured: true });
-      const { gradQ, gradK, gradV, gradCaptured } = grads;
-      const results = { out, lse, gradQ, gradK, gradV, ...gradCaptured };
-      const entries = Object.entries(results).map(async ([name, x]) => [name, await x.read()] as const);
-      return Object.fromEntries(await Promise.all(entries)) as Record<string, Float32Array>;
+describe.runIf(inject('hasGpu')).each(KERNELS)(
+  'WebGPU attention, every operation by %s',
+  { timeout: 300_000 },
+  (_, sizes) => {
+    let [runtime, reference] = [undefined, undefined] as unknown as [Runtime, Runtime];
+    beforeAll(async () => {
+      runtime = await createRuntime({ backend: 'webgpu', ...(sizes && { webgpu: { sizes: { attention: sizes } } }) });
+      reference = await createRuntime({ backend: 'reference' });
+    });
+    afterAll(() => {
+      runtime.dispose();
+      reference.dispose();
     });
 
-  // Few queries have a kernel of their own.
-  test.each(sizes ? [9] : [9, 4])('of %d queries', async (n) => {
-    const [actual, expected] = [await compute(runtime, n), await compute(reference, n)];
-    for (const [name, values] of Object.entries(expected)) {
-      const largest = values.reduce((most, x) => Math.max(most, Math.abs(x)), 1e-3);
-      const errors = values.map((x, at) => Math.abs(x - (actual[name]?.[at] as number)) / largest);
-      expect(Math.max(...errors), name).toBeLessThan(1e-4);
-    }
-  });
-});
+    const compute = (on: Runtime, n: number) =>
+      on.scope(async () => {
+        const { m, h } = extent;
+        const q = on.random([1, n, h, 4], { seed: 1 });
+        const [k, v] = [2, 3].map((seed) => on.random([1, m, 1, 4], { seed })) as [Tensor, Tensor];
+        const { out, lse } = await attention(q, k, v, { score });
+        const given = { out, lse, gradOut: q };
+        const grads = await attentionBackward(q, k, v, given, { score, captured: true });
+        const { gradQ, gradK, gradV, gradCaptured } = grads;
+        const results = { out, lse, gradQ, gradK, gradV, ...gradCaptured };
+        const entries = Object.entries(results).map(async ([name, x]) => [name, await x.read()] as const);
+        return Object.fromEntries(await Promise.all(entries)) as Record<string, Float32Array>;
+      });
+
+    // Few queries have a kernel of their own.
+    test.each(sizes ? [9] : [9, 4])('of %d queries', async (n) => {
+      const [actual, expected] = [await compute(runtime, n), await compute(reference, n)];
+      for (const [name, values] of Object.entries(expected)) {
+        const largest = values.reduce((most, x) => Math.max(most, Math.abs(x)), 1e-3);
+        const errors = values.map((x, at) => Math.abs(x - (actual[name]?.[at] as number)) / largest);
+        expect(Math.max(...errors), name).toBeLessThan(1e-4);
+      }
+    });
+  },
+);
