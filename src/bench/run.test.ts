@@ -78,6 +78,14 @@ test('progress names the problem', async () => {
   expect(onProgress).toHaveBeenLastCalledWith(1, 'n = 4, d = 4, causal');
 });
 
+test('what onProgress throws ends the run', async () => {
+  const onProgress = () => {
+    throw new RangeError('deaf');
+  };
+  const run = runSuite(attentionSuite, { ...TINY, n: [4], masks: ['causal'] }, { ...onReference(), onProgress });
+  await expect(run).rejects.toThrow('deaf');
+});
+
 test('a row says how many rounds it had; the spread takes more than one', async () => {
   const options: BenchOptions = { ...TINY, n: [4], masks: ['full'] };
   for (const repeats of [1, 2]) {

@@ -391,6 +391,18 @@ test('a cancelled comparison frees what it made', async () => {
   expect(runtime.memory().live).toBe(live);
 });
 
+test('what onProgress throws ends the comparison, which leaves nothing behind', async () => {
+  const inputs = randomInputs({ n: 8, m: 8, h: 1, g: 1, d: 2, e: 2 });
+  const { live } = runtime.memory();
+  for (const from of [0, 0.4, 0.95]) {
+    const onProgress = (share: number) => {
+      if (share > from) throw new RangeError('deaf');
+    };
+    await expect(compare(inputs, { ...QUICK, onProgress })).rejects.toThrow('deaf');
+    expect(runtime.memory().live).toBe(live);
+  }
+});
+
 test('progress goes from nothing to everything', async () => {
   const shares: number[] = [];
   const onProgress = (share: number) => shares.push(share);

@@ -176,7 +176,7 @@ async function measureOnce(
         error: outputError(out, exact.out),
       });
     }
-    control.onProgress?.(measured.length / contenders.length);
+    await control.onProgress?.(measured.length / contenders.length);
   }
   return measured;
 }

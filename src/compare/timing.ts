@@ -47,7 +47,7 @@ export async function timeInterleaved(
       });
       samples[at]?.push(time / times);
       const rounds = round + (at + 1) / calls.length;
-      onProgress?.(Math.max(rounds / most, Math.min(1, rounds / least, elapsed() / seconds)));
+      await onProgress?.(Math.max(rounds / most, Math.min(1, rounds / least, elapsed() / seconds)));
     }
   }
   return samples.map(summarise);

@@ -42,14 +42,6 @@ export interface ExperimentContext {
   readonly quick?: boolean;
 }
 
-/** To be awaited between steps of work on the host, so that progress shows and cancelling takes effect. */
-export function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    if ('setImmediate' in globalThis) setImmediate(resolve);
-    else setTimeout(resolve);
-  });
-}
-
 export interface Experiment {
   /** What is measured, in a line. */
   readonly title: string;

@@ -97,8 +97,8 @@ export async function attention(
     out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
     lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
   } as const;
-  return compute({ q, k, v }, results, (backend, { out, lse }) =>
-    backend.attention({ q, k, v, out, lse, scale, mask, score: options.score }, options),
+  return compute({ q, k, v }, results, options, (backend, { out, lse }, control) =>
+    backend.attention({ q, k, v, out, lse, scale, mask, score: options.score }, control),
   );
 }
 
@@ -144,8 +144,12 @@ export async function attentionBackward(
     gradV: { shape: v.shape, dtype: v.dtype },
     ...(tables.length > 0 && { gradTables: { shape: [elements], dtype: 'f32' } }),
   } as const satisfies Record<string, ResultSpec>;
-  const computing: Promise<Record<string, Tensor>> = compute({ q, k, v, ...given }, results, (backend, computed) =>
-    backend.attentionBackward({ q, k, v, ...given, ...computed, scale, mask, score }, options),
+  const computing: Promise<Record<string, Tensor>> = compute(
+    { q, k, v, ...given },
+    results,
+    options,
+    (backend, computed, control) =>
+      backend.attentionBackward({ q, k, v, ...given, ...computed, scale, mask, score }, control),
   );
   const { gradQ, gradK, gradV, gradTables } = (await computing) as Record<'gradQ' | 'gradK' | 'gradV', Tensor> & {
     readonly gradTables?: Tensor<'f32'>;

@@ -1,8 +1,9 @@
-import type { Backend } from '../runtime/backend';
+import type { Backend, Control } from '../runtime/backend';
 import type { DType } from '../tensor/dtype';
 import type { Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { checkOut, commonRuntime } from './check';
+import { guarded } from './guarded';
 
 /** A result to compute: its shape and dtype, and the tensor the caller wants it in, if any. */
 export interface ResultSpec {
@@ -23,7 +24,8 @@ export type Results<Specs> = {
 export async function compute<Specs extends Readonly<Record<string, ResultSpec>>>(
   inputs: Readonly<Record<string, Tensor>>,
   specs: Specs,
-  kernel: (backend: Backend, results: Results<Specs>) => Promise<void>,
+  control: Control,
+  kernel: (backend: Backend, results: Results<Specs>, control: Control) => Promise<void>,
 ): Promise<Results<Specs>> {
   const runtime = commonRuntime(inputs);
   for (const [name, { given, shape, dtype }] of Object.entries(specs)) {
@@ -39,7 +41,7 @@ export async function compute<Specs extends Readonly<Record<string, ResultSpec>>
       held.push(result.storage.retain());
       results[name] = result;
     }
-    await kernel(runtime.backend, results as Results<Specs>);
+    await guarded(control, (guarding) => kernel(runtime.backend, results as Results<Specs>, guarding));
     return results as Results<Specs>;
   } catch (error) {
     for (const tensor of fresh) tensor.dispose();

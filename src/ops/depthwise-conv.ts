@@ -33,8 +33,8 @@ export async function depthwiseConv(
   const inputs = { x, weight, ...(bias && { bias }) };
   const dilation = checkProblem('depthwiseConv', inputs, given, options);
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
-  const { out } = await compute(inputs, { out: spec }, (backend, results) =>
-    backend.depthwiseConv({ x, weight, bias, out: results.out, dilation, flipped: false }, options),
+  const { out } = await compute(inputs, { out: spec }, options, (backend, results, control) =>
+    backend.depthwiseConv({ x, weight, bias, out: results.out, dilation, flipped: false }, control),
   );
   return out;
 }
@@ -60,14 +60,19 @@ export async function depthwiseConvBackward(
     gradBias: { shape: [channels], dtype: 'f32' },
   } as const;
   using ones = x.runtime.tensor(new Float32Array(gradOut.size / channels).fill(1), [1, gradOut.size / channels]);
-  return await compute({ ...inputs, ones }, results, async (backend, { gradX, gradWeight, gradBias }) => {
-    await backend.depthwiseConv({ x: gradOut, weight, out: gradX, dilation, flipped: true }, options);
-    await backend.depthwiseConvWeights({ x, gradOut, out: gradWeight, dilation }, options);
-    // The sums over all places, as a product.
-    using rows = gradOut.reshape([-1, channels]);
-    using sums = gradBias.reshape([1, channels]);
-    await backend.matmul({ a: ones, b: rows, out: sums }, options);
-  });
+  return await compute(
+    { ...inputs, ones },
+    results,
+    options,
+    async (backend, { gradX, gradWeight, gradBias }, control) => {
+      await backend.depthwiseConv({ x: gradOut, weight, out: gradX, dilation, flipped: true }, control);
+      await backend.depthwiseConvWeights({ x, gradOut, out: gradWeight, dilation }, control);
+      // The sums over all places, as a product.
+      using rows = gradOut.reshape([-1, channels]);
+      using sums = gradBias.reshape([1, channels]);
+      await backend.matmul({ a: ones, b: rows, out: sums }, control);
+    },
+  );
 }
 
 function checkProblem(

@@ -97,8 +97,8 @@ export async function unaryBackward(
     throw new ShapeError(`gradOut must have the shape of x ${formatShape(x.shape)}, got ${formatShape(gradOut.shape)}`);
   const checked = checkExponent(operation, exponent);
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
-  const { out } = await compute({ x, gradOut }, { out: spec }, (backend, results) =>
-    backend.unaryBackward({ operation, exponent: checked, x, gradOut, out: results.out }, options),
+  const { out } = await compute({ x, gradOut }, { out: spec }, options, (backend, results, control) =>
+    backend.unaryBackward({ operation, exponent: checked, x, gradOut, out: results.out }, control),
   );
   return out;
 }
@@ -126,8 +126,8 @@ async function unary(operation: Unary, x: Tensor, options: ResultOptions, expone
   checkContiguous({ x });
   const checked = checkExponent(operation, exponent);
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
-  const { out } = await compute({ x }, { out: spec }, (backend, results) =>
-    backend.unary({ operation, exponent: checked, x, out: results.out }, options),
+  const { out } = await compute({ x }, { out: spec }, options, (backend, results, control) =>
+    backend.unary({ operation, exponent: checked, x, out: results.out }, control),
   );
   return out;
 }
@@ -137,8 +137,8 @@ async function binary(operation: Binary, a: Tensor, b: Tensor, options: ResultOp
   checkContiguous({ a, b });
   const stretch = stretchOf(a, b);
   const spec = { shape: a.shape, dtype: 'f32', given: options.out } as const;
-  const { out } = await compute({ a, b }, { out: spec }, (backend, results) =>
-    backend.binary({ operation, a, b, stretch, out: results.out }, options),
+  const { out } = await compute({ a, b }, { out: spec }, options, (backend, results, control) =>
+    backend.binary({ operation, a, b, stretch, out: results.out }, control),
   );
   return out;
 }

@@ -105,9 +105,9 @@ export async function gatedDeltaRule(
     out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
     state: { shape: [b, h, d, e], dtype: 'f32', given: options.state },
   } as const;
-  return compute(inputs, results, async (backend, computed) => {
+  return compute(inputs, results, options, async (backend, computed, control) => {
     await checkGates(g, beta);
-    await backend.gatedDeltaRule({ ...tokens, initialState, ...computed, scale, form }, options);
+    await backend.gatedDeltaRule({ ...tokens, initialState, ...computed, scale, form }, control);
     checkFinite('the state after the last token', await computed.state.read());
   });
 }
@@ -151,10 +151,11 @@ export async function gatedDeltaRuleBackward(
   const computing: Promise<Record<string, Tensor>> = compute(
     { ...inputs, ...given },
     results,
-    async (backend, grads) => {
+    options,
+    async (backend, grads, control) => {
       await checkGates(g, beta);
       const computed = grads as unknown as GatedDeltaRuleBackwardResult;
-      await backend.gatedDeltaRuleBackward({ ...tokens, initialState, ...given, ...computed, scale }, options);
+      await backend.gatedDeltaRuleBackward({ ...tokens, initialState, ...given, ...computed, scale }, control);
       checkFinite('the gradient by g', toFloat64(await computed.gradG.toHost()));
     },
   );
@@ -199,10 +200,10 @@ export async function gatedDeltaRuleStep(
       out: { shape: [b, 1, h, e], dtype: q.dtype, given: out && sequence(out) },
       state: { shape: [b, h, d, e], dtype: 'f32', given: options.state },
     } as const;
-    const computed = await compute(inputs, results, async (backend, { out, state: next }) => {
+    const computed = await compute(inputs, results, options, async (backend, { out, state: next }, control) => {
       await checkGates(tokens.g, tokens.beta);
       const call = { ...tokens, initialState: state, out, state: next, scale, form: 'recurrent' } as const;
-      await backend.gatedDeltaRule(call, options);
+      await backend.gatedDeltaRule(call, control);
       checkFinite('the result', toFloat64(await out.toHost()));
     });
     if (out) return { out, state: computed.state };

@@ -26,10 +26,10 @@ export async function gather(table: Tensor, indices: Tensor, options: ResultOpti
     throw new ShapeError(`indices must be from 0 to ${rows - 1}, got ${values[bad]} at element ${bad} of indices`);
 
   const spec = { shape: [...indices.shape, columns], dtype: 'f32', given: options.out } as const;
-  const { out } = await compute({ table, indices }, { out: spec }, async (backend, results) => {
+  const { out } = await compute({ table, indices }, { out: spec }, options, async (backend, results, control) => {
     using list = indices.reshape([-1]);
     using outRows = results.out.reshape([-1, columns]);
-    await backend.gather({ table, indices: list, out: outRows }, options);
+    await backend.gather({ table, indices: list, out: outRows }, control);
   });
   return out;
 }

@@ -38,10 +38,10 @@ export async function layerNorm(
     throw new ParameterError(`epsilon must be a finite number >= 0, got ${epsilon}`);
 
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
-  const { out } = await compute({ x, gain, bias }, { out: spec }, async (backend, results) => {
+  const { out } = await compute({ x, gain, bias }, { out: spec }, options, async (backend, results, control) => {
     using rows = x.reshape([-1, columns]);
     using outRows = results.out.reshape([-1, columns]);
-    await backend.layerNorm({ x: rows, gain, bias, out: outRows, epsilon }, options);
+    await backend.layerNorm({ x: rows, gain, bias, out: outRows, epsilon }, control);
   });
   return out;
 }

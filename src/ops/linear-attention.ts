@@ -106,10 +106,10 @@ export async function linearAttention(
       denominator: { shape: [b, n, h], dtype: 'f32' },
     }),
   } as const satisfies Record<string, ResultSpec>;
-  const computing: Promise<object> = compute({ q, k, v, ...given }, results, (backend, computed) => {
+  const computing: Promise<object> = compute({ q, k, v, ...given }, results, options, (backend, computed, control) => {
     const { out, state, keySum, denominator } = computed as LinearAttentionResult;
     const normaliser = epsilon !== undefined && denominator ? { epsilon, denominator } : undefined;
-    return backend.linearAttention({ ...problem, out, final: { state, keySum }, normaliser }, options);
+    return backend.linearAttention({ ...problem, out, final: { state, keySum }, normaliser }, control);
   });
   return (await computing) as LinearAttentionResult;
 }
@@ -153,7 +153,7 @@ export async function linearAttentionBackward(
     ...(initialKeySum && { gradInitialKeySum: { shape: [b, h, d], dtype: 'f32' } }),
   } as const satisfies Record<string, ResultSpec>;
   const inputs = { q, k, v, ...given, gradOut, ...optional };
-  const computing: Promise<object> = compute(inputs, results, (backend, computed) => {
+  const computing: Promise<object> = compute(inputs, results, options, (backend, computed, control) => {
     const { gradQ, gradK, gradV, gradInitialState, gradInitialKeySum } = computed as LinearAttentionBackwardResult;
     return backend.linearAttentionBackward(
       {
@@ -162,7 +162,7 @@ export async function linearAttentionBackward(
         gradFinal: { state: gradState, keySum: gradKeySum },
         gradInitial: { state: gradInitialState, keySum: gradInitialKeySum },
       },
-      options,
+      control,
     );
   });
   return (await computing) as LinearAttentionBackwardResult;
@@ -216,9 +216,9 @@ export async function linearAttentionStep(
     ...(!inPlace && { state: { shape: state.shape, dtype: 'f32' } }),
     ...(!inPlace && keySum && { keySum: { shape: keySum.shape, dtype: 'f32' } }),
   } as const satisfies Record<string, ResultSpec>;
-  const computing: Promise<object> = compute({ q, k, v, ...given }, results, (backend, computed) => {
+  const computing: Promise<object> = compute({ q, k, v, ...given }, results, options, (backend, computed, control) => {
     const { out, ...final } = { ...states, ...computed };
-    return backend.linearAttentionStep({ ...problem, initial: states, out, final, epsilon: checked.epsilon }, options);
+    return backend.linearAttentionStep({ ...problem, initial: states, out, final, epsilon: checked.epsilon }, control);
   });
   return { ...states, ...(await computing) } as LinearAttentionResult;
 }

@@ -24,9 +24,9 @@ export async function matmul(a: Tensor, b: Tensor, options: ResultOptions = {}):
   using rows = flattenRows(a, inner);
   const columns = b.shape[1] as number;
   const spec = { shape: [...a.shape.slice(0, -1), columns], dtype: 'f32', given: options.out } as const;
-  const { out } = await compute({ a, b }, { out: spec }, async (backend, results) => {
+  const { out } = await compute({ a, b }, { out: spec }, options, async (backend, results, control) => {
     using outRows = results.out.reshape([-1, columns]);
-    await backend.matmul({ a: rows, b, out: outRows }, options);
+    await backend.matmul({ a: rows, b, out: outRows }, control);
   });
   return out;
 }

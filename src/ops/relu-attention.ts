@@ -29,8 +29,11 @@ export async function reluAttention(
   options: ReluAttentionOptions = {},
 ): Promise<Tensor<'f32'>> {
   const { problem, shape } = checkProblem('reluAttention', { q, k, v }, options);
-  const { out } = await compute({ q, k, v }, { out: { shape, dtype: 'f32' } as const }, (backend, results) =>
-    backend.reluAttention({ ...problem, out: results.out }, options),
+  const { out } = await compute(
+    { q, k, v },
+    { out: { shape, dtype: 'f32' } as const },
+    options,
+    (backend, results, control) => backend.reluAttention({ ...problem, out: results.out }, control),
   );
   return out;
 }
@@ -52,8 +55,8 @@ export async function reluAttentionBackward(
     gradK: { shape: k.shape, dtype: 'f32' },
     gradV: { shape: v.shape, dtype: 'f32' },
   } as const;
-  return compute(inputs, results, (backend, grads) =>
-    backend.reluAttentionBackward({ ...problem, gradOut, ...grads }, options),
+  return compute(inputs, results, options, (backend, grads, control) =>
+    backend.reluAttentionBackward({ ...problem, gradOut, ...grads }, control),
   );
 }
 

@@ -49,9 +49,9 @@ async function normalise(
       throw new ParameterError(`${name} must be a finite number >= 0, got ${value}`);
   }
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
-  const { out } = await compute(inputs, { out: spec }, async (backend, results) => {
+  const { out } = await compute(inputs, { out: spec }, options, async (backend, results, control) => {
     using rows = x.reshape([-1, x.shape.at(-1) as number]);
-    await backend.rmsNorm({ x: rows, gradOut, out: results.out, epsilon, offset }, options);
+    await backend.rmsNorm({ x: rows, gradOut, out: results.out, epsilon, offset }, control);
   });
   return out;
 }

@@ -17,8 +17,8 @@ export async function route(logits: Tensor, bank: Tensor, options: ResultOptions
   checkContiguous({ logits, bank });
   checkBank(logits, bank);
   const spec = { shape: onePerRow(logits), dtype: 'f32', given: options.out } as const;
-  const { out } = await compute({ logits, bank }, { out: spec }, (backend, results) =>
-    backend.route({ logits, bank, out: results.out }, options),
+  const { out } = await compute({ logits, bank }, { out: spec }, options, (backend, results, control) =>
+    backend.route({ logits, bank, out: results.out }, control),
   );
   return out;
 }
@@ -42,7 +42,9 @@ export async function routeBackward(
     gradLogits: { shape: logits.shape, dtype: 'f32' },
     gradBank: { shape: bank.shape, dtype: 'f32' },
   } as const;
-  return compute(inputs, results, (backend, grads) => backend.routeBackward({ ...inputs, ...grads }, options));
+  return compute(inputs, results, options, (backend, grads, control) =>
+    backend.routeBackward({ ...inputs, ...grads }, control),
+  );
 }
 
 /**
@@ -56,9 +58,9 @@ export async function focus(x: Tensor, exponents: Tensor, options: ResultOptions
   checkContiguous({ x, exponents });
   checkSame('exponents', exponents, onePerRow(x));
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
-  const { out } = await compute({ x, exponents }, { out: spec }, async (backend, results) => {
+  const { out } = await compute({ x, exponents }, { out: spec }, options, async (backend, results, control) => {
     using rows = x.reshape([-1, x.shape.at(-1) as number]);
-    await backend.focus({ x: rows, exponents, out: results.out }, options);
+    await backend.focus({ x: rows, exponents, out: results.out }, control);
   });
   return out;
 }
@@ -79,9 +81,9 @@ export async function focusBackward(
     gradX: { shape: x.shape, dtype: 'f32' },
     gradExponents: { shape: exponents.shape, dtype: 'f32' },
   } as const;
-  return compute(inputs, results, async (backend, grads) => {
+  return compute(inputs, results, options, async (backend, grads, control) => {
     using rows = x.reshape([-1, x.shape.at(-1) as number]);
-    await backend.focusBackward({ ...inputs, x: rows, ...grads }, options);
+    await backend.focusBackward({ ...inputs, x: rows, ...grads }, control);
   });
 }
 

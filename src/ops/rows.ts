@@ -30,10 +30,11 @@ async function rowwise(operation: Rowwise, x: Tensor, options: ResultOptions): P
   const { out } = await compute(
     { x },
     { out: { shape, dtype: 'f32', given: options.out } },
-    async (backend, results) => {
+    options,
+    async (backend, results, control) => {
       using rows = x.reshape([-1, columns]);
       using outRows = results.out.reshape([rows.shape[0] as number, -1]);
-      await backend.rowwise({ operation, x: rows, out: outRows }, options);
+      await backend.rowwise({ operation, x: rows, out: outRows }, control);
     },
   );
   return out;

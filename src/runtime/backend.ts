@@ -39,7 +39,7 @@ export interface MemoryReport {
 /** Cancel and progress of one call; both optional. */
 export interface Control {
   readonly signal?: AbortSignal | undefined;
-  /** Called now and then with the share of the work done, from 0 to 1. */
+  /** Called now and then with the share of the work done, from 0 to 1. What it throws ends the call, which rejects with it. */
   readonly onProgress?: ((share: number) => void) | undefined;
 }
 

@@ -58,7 +58,7 @@ export class UniversalSentenceEncoder {
       const end = endOfPass(lists, start);
       using part = means.slice(0, start, end);
       await this.#meansOf(weights, lists.slice(start, end), part, { signal: control.signal });
-      control.onProgress?.(end / lists.length);
+      await control.onProgress?.(end / lists.length);
       start = end;
     }
     using sums = await apply(weights.sentence, means, { signal: control.signal });

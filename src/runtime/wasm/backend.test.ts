@@ -162,28 +162,40 @@ test('progress rises to 1', async () => {
   expect(shares.at(-1)).toBe(1);
 });
 
-test.each([1, 2])('the backward pass shows its progress and can be cancelled midway: %i threads', async (threads) => {
-  using runtime = await createRuntime({ backend: 'wasm', threads });
-  using x = runtime.random([1, 3000, 1, 64], { seed: 1 });
-  using lse = runtime.tensor(new Float32Array(3000), [1, 3000, 1]);
-  const gradients = (control: Control) => attentionBackward(x, x, x, { out: x, lse, gradOut: x }, control);
-  const shares: number[] = [];
-  const { gradQ, gradK, gradV } = await gradients({ onProgress: (share) => shares.push(share) });
-  expect(shares.some((share) => share > 0 && share < 1)).toBe(true);
-  expect(shares).toEqual([...shares].sort((a, b) => a - b));
-  expect(shares.at(-1)).toBe(1);
-  for (const grad of [gradQ, gradK, gradV]) grad.dispose();
-  const { live } = runtime.memory();
-  const controller = new AbortController();
-  const pending = gradients({
-    signal: controller.signal,
-    onProgress: (share) => {
-      if (share > 0) controller.abort(new Error('changed my mind'));
-    },
-  });
-  await expect(pending).rejects.toThrow('changed my mind');
-  expect(runtime.memory().live).toBe(live);
-});
+test.each([1, 2])(
+  'the backward pass shows its progress and ends midway if cancelled or if nobody can hear it: %i threads',
+  async (threads) => {
+    using runtime = await createRuntime({ backend: 'wasm', threads });
+    using x = runtime.random([1, 3000, 1, 64], { seed: 1 });
+    using lse = runtime.tensor(new Float32Array(3000), [1, 3000, 1]);
+    const gradients = (control: Control) => attentionBackward(x, x, x, { out: x, lse, gradOut: x }, control);
+    const shares: number[] = [];
+    const { gradQ, gradK, gradV } = await gradients({ onProgress: (share) => shares.push(share) });
+    expect(shares.some((share) => share > 0 && share < 1)).toBe(true);
+    expect(shares).toEqual([...shares].sort((a, b) => a - b));
+    expect(shares.at(-1)).toBe(1);
+    for (const grad of [gradQ, gradK, gradV]) grad.dispose();
+    const { live } = runtime.memory();
+    const controller = new AbortController();
+    const pending = gradients({
+      signal: controller.signal,
+      onProgress: (share) => {
+        if (share > 0) controller.abort(new Error('changed my mind'));
+      },
+    });
+    await expect(pending).rejects.toThrow('changed my mind');
+    expect(runtime.memory().live).toBe(live);
+    let calls = 0;
+    const deaf = gradients({
+      onProgress: () => {
+        calls++;
+        throw new RangeError('deaf');
+      },
+    });
+    await expect(deaf).rejects.toThrow('deaf');
+    expect([runtime.memory().live, calls]).toEqual([live, 1]);
+  },
+);
 
 test('a cancelled call rejects with the reason, frees what it took, and the next call works', async () => {
   using runtime = await createRuntime({ backend: 'wasm', threads: 2 });

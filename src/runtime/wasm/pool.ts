@@ -1,5 +1,6 @@
 /** Runs jobs one after the other: on worker threads, or on the calling thread where there are none or the job is small. */
 import { BackendError, DisposedError } from '../../errors';
+import { nextTurn } from '../../next-turn';
 import type { Control } from '../backend';
 import { nextTurn } from '../turns';
 import {

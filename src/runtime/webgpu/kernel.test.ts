@@ -161,3 +161,17 @@ test('numbers lie in the order of the shader', () => {
   expect(words).toEqual([10, 20, 0x7f800000, 7, 3, 1, 2, 4]);
   expect(view.getUint32(12, true)).toBe(0);
 });
+
+test('two things of one name are refused, whether in the text or among the numbers', () => {
+  const refusal = (more: Partial<Kernel>) => {
+    const kernel = { ...copy, ...more };
+    const form = formOf(dispatch({ x: region([24, 32]), out: region([256]) }, kernel), device);
+    return () => shaderOf(kernel, form, 1024);
+  };
+  const body = (line: string) => `${line}\n${copy.body}`;
+  expect(refusal({ body: body('fn power() { let x = 1; } // fn power() {}') })).not.toThrow();
+  expect(refusal({ body: body('fn power() {} fn other() { const power = 1; }') })).not.toThrow();
+  expect(refusal({ body: body('fn power() {}\nconst power = 1;') })).toThrow('copy has two things of the name power');
+  expect(refusal({ body: body('var<workgroup> load_x: array<f32, 4>;') })).toThrow('of the name load_x');
+  expect(refusal({ numbers: { size: 'u32', x_stride0: 'u32' } })).toThrow('of the name x_stride0');
+});

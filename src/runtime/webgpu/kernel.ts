@@ -12,7 +12,7 @@
  * and read `numbers.name` for its numbers. `numbers.infinity` is one that compilers do not see. Tensors that share a
  * buffer, lie at an offset, or are larger than a binding may be, need no thought in a body.
  */
-import { UnsupportedError } from '../../errors';
+import { BackendError, UnsupportedError } from '../../errors';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import { type Shape, sizeOf } from '../../tensor/shape';
 import type { GpuBuffer } from './memory';
@@ -198,6 +198,7 @@ export function shaderOf(kernel: Kernel, form: Form, most: number, subgroupSize?
     numbers[`${name}_offset`] = 'u32';
     for (let axis = 0; axis < (spec.rank ?? 0); axis++) numbers[`${name}_stride${axis}`] = 'u32';
   }
+  const ofCall = Object.keys(numbers);
   Object.assign(numbers, kernel.numbers);
   let binding = 1;
   const written = (holder: string) => form.operands.some((x) => x.holder === holder && x.spec.access !== 'read');
@@ -213,7 +214,7 @@ export function shaderOf(kernel: Kernel, form: Form, most: number, subgroupSize?
       : [];
   });
   const { subgroups, invocations } = kernel;
-  return [
+  const text = [
     ...(subgroups ? ['enable subgroups;'] : []),
     ...(subgroups && subgroupSize ? ['enable subgroup_size_control;'] : []),
     `struct Numbers { ${Object.entries(numbers)
@@ -236,6 +237,30 @@ export function shaderOf(kernel: Kernel, form: Form, most: number, subgroupSize?
     '}',
     '',
   ].join('\n');
+  refuseTwins(kernel.name, [...ofCall, ...Object.keys(kernel.numbers ?? {})]);
+  refuseTwins(kernel.name, declaredIn(text));
+  return text;
+}
+
+/** What a shader has two of has two meanings: some compilers refuse it, and numbers would be read from where others lie. */
+function refuseTwins(kernel: string, names: readonly string[]): void {
+  const twin = names.find((name, at) => names.indexOf(name) !== at);
+  if (twin !== undefined)
+    throw new BackendError(`the kernel ${kernel} has two things of the name ${twin}: please report this`);
+}
+
+const DECLARATIONS = /[{}]|\b(?:fn|struct|const|override|alias|var(?:<[^>]*>)?)\s+(\w+)/g;
+
+/** The names that a shader declares outside of its functions. */
+export function declaredIn(text: string): string[] {
+  const names: string[] = [];
+  let depth = 0;
+  for (const [token, name] of text.replace(/\/\/.*$/gm, '').matchAll(DECLARATIONS)) {
+    if (token === '{') depth++;
+    else if (token === '}') depth--;
+    else if (depth === 0) names.push(name as string);
+  }
+  return names;
 }
 
 /** The numbers of a dispatch's tasks from `first` to `end`, as the shader's struct has them. */

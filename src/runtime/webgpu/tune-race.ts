@@ -55,7 +55,7 @@ export async function race(
         if (past.some((ms, before) => ms > HOPELESS * (first[before] ?? Number.POSITIVE_INFINITY))) continue;
         past.push(await (racers[at] as Racer)(calls));
       }
-      onProgress(from + ((to - from) * (round + 1)) / rounds);
+      await onProgress(from + ((to - from) * (round + 1)) / rounds);
     }
     const first = times.get(0) as number[];
     for (const at of entrants) standings[at] = standingOf(times.get(at) as number[], first);

@@ -77,7 +77,7 @@ class Tuning {
       const gates = await gatesOf(trials(quick));
       const works = timed(isSoftware, quick).map((work) => ({ work, inputs: work.inputs(source) }));
       for (const [at, sizes] of all.entries()) {
-        onProgress((0.5 * at) / all.length, `check ${at + 1} of ${all.length}`);
+        await onProgress((0.5 * at) / all.length, `check ${at + 1} of ${all.length}`);
         const excess = faultOfSizes('sizes', { [name]: sizes }, this.device);
         if (excess) {
           failures.set(at, { verdict: 'too large', reason: excess });

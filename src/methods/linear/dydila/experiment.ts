@@ -1,7 +1,8 @@
 /** How far powers that keep the length, and a share of redundant features taken off, sharpen linear attention. */
+import { nextTurn } from '../../../next-turn';
 import { significant } from '../../../report/format';
 import { normal } from '../../../tensor/random';
-import { type Experiment, type ExperimentContext, type Finding, nextTurn } from '../../experiment';
+import type { Experiment, ExperimentContext, Finding } from '../../experiment';
 import { CLUSTERS, clusteredTokens, DIMENSION, productOf, rowEntropy, TOKENS } from '../clusters';
 import { focused } from './reference';
 

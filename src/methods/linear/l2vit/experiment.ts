@@ -1,7 +1,8 @@
 /** How far ReLU linear attention spreads, how often its minimum is taken, and what the local module reads. */
+import { nextTurn } from '../../../next-turn';
 import { formatPercent, significant } from '../../../report/format';
 import { normal } from '../../../tensor/random';
-import { type Experiment, type ExperimentContext, type Finding, nextTurn } from '../../experiment';
+import type { Experiment, ExperimentContext, Finding } from '../../experiment';
 import { CLUSTERS, clusteredTokens, DIMENSION, productOf, rowEntropy, TOKENS } from '../clusters';
 import { localConcentration } from './local-concentration';
 import { reference } from './reference';

@@ -13,9 +13,8 @@ const WIDTH = 64;
 
 export const experiment: Experiment = {
   title: 'time for a token and memory by length; crossover with exact causal attention',
-  async run(context) {
-    return [...(await lengthFindings(context)), await crossoverFinding(context)];
-  },
+  run: (context) =>
+    context.runtime.scope(async () => [...(await lengthFindings(context)), await crossoverFinding(context)]),
 };
 
 type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;

@@ -40,7 +40,7 @@ export const experiment: Experiment = {
       context.onProgress?.((COUNTING * at) / PAIRS.length, `${pairs} pairs`);
       byPairs.push(await figuresOf(context, pairs));
     }
-    return [...findings(byPairs, sequencesOf(context)), await speedFinding(context)];
+    return [...findings(byPairs, sequencesOf(context)), await context.runtime.scope(() => speedFinding(context))];
   },
 };
 

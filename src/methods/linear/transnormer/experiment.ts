@@ -1,7 +1,8 @@
 /** How large the gradients by the scores become as the inputs shrink, with a denominator and with a norm in its place. */
+import { nextTurn } from '../../../next-turn';
 import { formatRatio, significant } from '../../../report/format';
 import { normal } from '../../../tensor/random';
-import { type Experiment, type ExperimentContext, type Finding, nextTurn } from '../../experiment';
+import type { Experiment, ExperimentContext, Finding } from '../../experiment';
 import { normalisedGradient } from './reference';
 
 const N = 64;

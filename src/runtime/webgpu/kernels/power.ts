@@ -1,4 +1,4 @@
-/** Powers and remainders in WGSL, f32, with JavaScript's meaning; they need `functions(...POWER_NEEDS)`. */
+/** Powers and remainders of scores in WGSL, f32, with JavaScript's meaning; they need `functions(...POWER_NEEDS)`. */
 
 export const POWER_NEEDS = ['is_nan', 'not_a_number', 'power_of_two', 'growth_of_rest'] as const;
 
@@ -7,10 +7,10 @@ export const POWER_NEEDS = ['is_nan', 'not_a_number', 'power_of_two', 'growth_of
  * are exact whether or not a device fuses; what is cut is opaque to compilers that reorder sums.
  */
 export const POWER = `
-fn twelve_bits(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) & 0xfffff000); }
+fn score_twelve_bits(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) & 0xfffff000); }
 
 /// For x > 0, finite, and finite y.
-fn power_of_positive(x: f32, y: f32) -> f32 {
+fn score_power_of_positive(x: f32, y: f32) -> f32 {
   let bits = bitcast<u32>(x);
   let is_denormal = bits < 0x00800000u;
   let normal = select(bits, bitcast<u32>(f32(bits)), is_denormal);
@@ -23,10 +23,10 @@ fn power_of_positive(x: f32, y: f32) -> f32 {
   // log m = 2 atanh(s) for s = (m - 1) / (m + 1).
   let above = m - 1.0;
   let below = m + 1.0;
-  let below_high = twelve_bits(below);
+  let below_high = score_twelve_bits(below);
   let below_low = (1.0 - below_high) + m;
   let s = above / below;
-  let s_high = twelve_bits(s);
+  let s_high = score_twelve_bits(s);
   let left = (above - s_high * below_high) - s_high * below_low;
   let square = s * s;
   var series = fma(square, 0.0909090909, 0.111111111);
@@ -37,12 +37,12 @@ fn power_of_positive(x: f32, y: f32) -> f32 {
   // The logarithm to base 2 is e + main + minor; 2 / ln 2 in two parts, the first of 12 bits.
   let main = 2.884765625 * s_high;
   let minor = fma(6.24456778e-4, s_high, 2.88539008 * s_low);
-  let log_high = twelve_bits(e + main + minor);
+  let log_high = score_twelve_bits(e + main + minor);
   let log_low = ((e - log_high) + main) + minor;
   let rough = y * log_high;
   if (rough > 200.0) { return numbers.infinity; }
   if (rough < -200.0) { return 0.0; }
-  let y_high = twelve_bits(y);
+  let y_high = score_twelve_bits(y);
   let product = y_high * log_high;
   let product_rest = (y - y_high) * log_high + y * log_low;
   let whole = round(product + product_rest);
@@ -52,7 +52,7 @@ fn power_of_positive(x: f32, y: f32) -> f32 {
   return (1.0 + growth_of_rest(rest * 0.693147181, 0.0)) * power_of_two(half) * power_of_two(n - half);
 }
 
-fn power(x: f32, y: f32) -> f32 {
+fn score_power(x: f32, y: f32) -> f32 {
   let size = abs(x);
   let is_large = abs(y) >= 16777216.0;
   let is_whole = is_large || floor(y) == y;
@@ -71,13 +71,13 @@ fn power(x: f32, y: f32) -> f32 {
   if ((bitcast<u32>(x) & 0x7fffffff) == 0) { result = select(0.0, numbers.infinity, y < 0.0); }
   else if (is_infinite_x) { result = select(0.0, numbers.infinity, y > 0.0); }
   else if (is_negative && !is_whole) { return not_a_number(); }
-  else { result = power_of_positive(size, y); }
+  else { result = score_power_of_positive(size, y); }
   return select(result, -result, is_negative && is_odd);
 }`;
 
 /** What x leaves of y, exact, with the sign of x: long division of the mantissas, eight bits at a time. */
 export const REMAINDER = `
-fn remainder(x: f32, y: f32) -> f32 {
+fn score_remainder(x: f32, y: f32) -> f32 {
   let sign = bitcast<u32>(x) & 0x80000000;
   let a = bitcast<u32>(x) & 0x7fffffff;
   let b = bitcast<u32>(y) & 0x7fffffff;

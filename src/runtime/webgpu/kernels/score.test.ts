@@ -379,12 +379,12 @@ describe('the code of a modifier', () => {
     expect(
       scoreCode(compose(alibi([0.5, 0.25, 1, 2]), softcap(3)), extent, 'scores').shader.text,
     ).toMatchInlineSnapshot(`
-      "fn table_word(first: u32, length: u32, at: i32) -> i32 {
+      "fn score_table_word(first: u32, length: u32, at: i32) -> i32 {
         if (u32(at) < length) { return load_score_tables(first + u32(at)); }
         return 0x7fc00000;
       }
       fn modified(score: f32, b: u32, h: u32, q: u32, k: u32) -> f32 {
-        let v0 = bitcast<f32>(table_word(numbers.score_1, numbers.score_2, i32(h)));
+        let v0 = bitcast<f32>(score_table_word(numbers.score_1, numbers.score_2, i32(h)));
         let v1 = i32(q) + numbers.score_3;
         let v2 = v1 - numbers.score_4;
         let v3 = v2 - i32(k);

@@ -135,84 +135,84 @@ function joined(tables: readonly Words[]): Int32Array {
 /** Numbers of a dispatch at most; further ones are written into the text. */
 const MOST_NUMBERS = 40;
 
-/** A function that expressions call. */
+/** A function that expressions call; its name and those of what it is made of begin with `score_`, as no kernel's do. */
 interface Helper {
   readonly functions?: readonly FunctionName[];
   readonly text: string;
 }
 
-const HELPERS: Readonly<Record<string, Helper>> = {
-  table_word: {
+export const HELPERS: Readonly<Record<string, Helper>> = {
+  score_table_word: {
     text: `
-fn table_word(first: u32, length: u32, at: i32) -> i32 {
+fn score_table_word(first: u32, length: u32, at: i32) -> i32 {
   if (u32(at) < length) { return load_score_tables(first + u32(at)); }
   return 0x7fc00000;
 }`,
   },
-  to_integer: {
+  score_to_integer: {
     functions: ['is_nan'],
-    text: 'fn to_integer(x: f32) -> i32 { return select(i32(x), 0, is_nan(x)); }',
+    text: 'fn score_to_integer(x: f32) -> i32 { return select(i32(x), 0, is_nan(x)); }',
   },
   // Of equal numbers only zeros differ in their bits.
-  lesser: {
+  score_lesser: {
     functions: ['is_nan'],
     text: `
-fn lesser(x: f32, y: f32) -> f32 {
+fn score_lesser(x: f32, y: f32) -> f32 {
   let both = bitcast<f32>(bitcast<u32>(x) | bitcast<u32>(y));
   return select(select(select(select(y, x, x < y), both, x == y), y, is_nan(y)), x, is_nan(x));
 }`,
   },
-  greater: {
+  score_greater: {
     functions: ['is_nan'],
     text: `
-fn greater(x: f32, y: f32) -> f32 {
+fn score_greater(x: f32, y: f32) -> f32 {
   let both = bitcast<f32>(bitcast<u32>(x) & bitcast<u32>(y));
   return select(select(select(select(y, x, x > y), both, x == y), y, is_nan(y)), x, is_nan(x));
 }`,
   },
-  sign_of: {
-    text: 'fn sign_of(x: f32) -> f32 { return select(x, select(-1.0, 1.0, x > 0.0), x < 0.0 || x > 0.0); }',
+  score_sign_of: {
+    text: 'fn score_sign_of(x: f32) -> f32 { return select(x, select(-1.0, 1.0, x > 0.0), x < 0.0 || x > 0.0); }',
   },
   // Halves go up, and what lies between them and 0 keeps its sign.
-  round_half_up: {
+  score_round_half_up: {
     text: `
-fn round_half_up(x: f32) -> f32 {
+fn score_round_half_up(x: f32) -> f32 {
   let low = floor(x);
   let near = select(low, low + 1.0, x - low >= 0.5);
   return bitcast<f32>(bitcast<u32>(near) | (bitcast<u32>(x) & 0x80000000));
 }`,
   },
-  floor_quotient: {
-    text: 'fn floor_quotient(x: i32, y: i32) -> i32 { return x / y - select(0, 1, x % y != 0 && (x < 0) != (y < 0)); }',
+  score_floor_quotient: {
+    text: 'fn score_floor_quotient(x: i32, y: i32) -> i32 { return x / y - select(0, 1, x % y != 0 && (x < 0) != (y < 0)); }',
   },
-  ceil_quotient: {
-    text: 'fn ceil_quotient(x: i32, y: i32) -> i32 { return x / y + select(0, 1, x % y != 0 && (x < 0) == (y < 0)); }',
+  score_ceil_quotient: {
+    text: 'fn score_ceil_quotient(x: i32, y: i32) -> i32 { return x / y + select(0, 1, x % y != 0 && (x < 0) == (y < 0)); }',
   },
-  power: { functions: POWER_NEEDS, text: POWER },
-  remainder: { functions: ['not_a_number'], text: REMAINDER },
+  score_power: { functions: POWER_NEEDS, text: POWER },
+  score_remainder: { functions: ['not_a_number'], text: REMAINDER },
 };
 
 /** Operations that are functions: WGSL's, helpers, and those of functions.ts. */
 const CALLS: Readonly<Record<string, string>> = {
   toFloat: 'f32',
-  toInteger: 'to_integer',
-  min: 'lesser',
-  max: 'greater',
+  toInteger: 'score_to_integer',
+  min: 'score_lesser',
+  max: 'score_greater',
   abs: 'abs',
-  sign: 'sign_of',
+  sign: 'score_sign_of',
   floor: 'floor',
   ceil: 'ceil',
   trunc: 'trunc',
-  round: 'round_half_up',
+  round: 'score_round_half_up',
   sqrt: 'sqrt',
-  remainder: 'remainder',
-  power: 'power',
+  remainder: 'score_remainder',
+  power: 'score_power',
   'integer min': 'min',
   'integer max': 'max',
   'integer abs': 'abs',
   'integer sign': 'sign',
-  'divide floor': 'floor_quotient',
-  'divide ceil': 'ceil_quotient',
+  'divide floor': 'score_floor_quotient',
+  'divide ceil': 'score_ceil_quotient',
 };
 
 const ELEMENTARY: Readonly<Record<string, FunctionName>> = {
@@ -309,7 +309,7 @@ class Writer {
       case 'keys':
         return 'i32(k)';
       case 'read': {
-        const word = this.#call('table_word', [this.#table(tables[immediate] as Words), x]);
+        const word = this.#call('score_table_word', [this.#table(tables[immediate] as Words), x]);
         return type === 'float' ? `bitcast<f32>(${word})` : word;
       }
       case 'select':
