@@ -1,9 +1,14 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { ARITHMETIC, BITS, EXTREMES, functionOf, randomSources } from '../../test/random-functions';
+import { from } from '../masks/from';
+import { keyWords } from '../masks/key-words';
 import type { Place } from '../masks/mask';
 import { evaluate } from './evaluate';
 import { parse } from './parse';
+import { Decider } from './ranges';
+import { renumbered } from './renumber';
+import { Tile } from './tile';
 import { ExpressionWords } from './words';
 
 const MASK = { caller: 'masks.from', parameters: ['b', 'h', 'q', 'k'], returns: 'boolean' } as const;
@@ -62,7 +67,7 @@ describe('evaluate', () => {
 
 describe('words', () => {
   const check = (fn: (...args: unknown[]) => unknown, queries: readonly number[], at: Place) => {
-    const words = new ExpressionWords(parse(fn, captured, MASK)).of(queries, at);
+    const words = new ExpressionWords(renumbered(parse(fn, captured, MASK))).of(queries, at);
     const { batch, head, n, m } = at;
     expect(words.words.at(-1) ?? 0).toBe(0);
     expect(pairs(words, queries.length, m)).toEqual(
@@ -85,10 +90,57 @@ describe('words', () => {
     );
   });
 
+  test('are the same whatever was asked before', () => {
+    const tile = fc.tuple(fc.nat(2000), fc.integer({ min: 1, max: 32 }), fc.nat(3), fc.constantFrom(250, 251));
+    fc.assert(
+      fc.property(sources.boolean, fc.array(tile, { minLength: 4, maxLength: 4 }), (source, tiles) => {
+        const fn = functionOf('b, h, q, k, c', source);
+        const words = new ExpressionWords(renumbered(parse(fn, captured, MASK)));
+        for (const [first, count, head, m] of tiles) {
+          const queries = Array.from({ length: count }, (_, r) => first + r);
+          expect(pairs(words.of(queries, { ...place(2100, m), head }), count, m)).toEqual(
+            queries.map((q) => Array.from({ length: m }, (_, k) => fn(2, head, q, k, { ...captured, n: 2100, m }))),
+          );
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('compute few pairs of documents, in whatever order their ids are', () => {
+    const [n, lengths] = [2 ** 16, 2 ** 12];
+    const doc = Int32Array.from({ length: n }, (_, i) => (7 * Math.floor((i + 50) / lengths)) % 17);
+    const decide = vi.spyOn(Decider.prototype, 'decide');
+    const compute = vi.spyOn(Tile.prototype, 'words');
+    const mask = from((_b, _h, q, k, { doc }) => doc[q] === doc[k] && k <= q, { doc });
+    let seen = 0;
+    for (let first = 0; first < n; first += 32) {
+      const queries = Array.from({ length: 32 }, (_, r) => first + r);
+      seen += keyWords(mask, queries, { ...place(n, n), b: 1, batch: 0 }).count();
+    }
+    const runs = [lengths - 50, ...new Array<number>(15).fill(lengths), 50];
+    expect(seen).toBe(runs.reduce((pairs, length) => pairs + (length * (length + 1)) / 2, 0));
+    // The ends of its document and the diagonal, each in one tile of keys.
+    expect(compute.mock.calls.length).toBeLessThan((3 * n) / 32);
+    expect(decide.mock.calls.length).toBeLessThan((40 * n) / 32);
+    vi.restoreAllMocks();
+  });
+
+  test('of elements compared with others of their array are those of their values', () => {
+    const ids = [5, Number.NaN, 5, -0, 0, 7, Number.NaN, Number.POSITIVE_INFINITY, 1e300, 7];
+    const fn = (_b: number, _h: number, q: number, k: number, { ids }: { ids: number[] }) =>
+      ids[q] === ids[k] || ids[q]! < ids[k]! || ids[q - 1] === 7;
+    const expression = parse(fn, { ids }, MASK);
+    const other = renumbered(expression);
+    const fixed = { b: 0, h: 0, n: 12, m: 12 };
+    for (let q = 0; q < ids.length; q++) {
+      for (let k = 0; k < ids.length; k++) expect(evaluate(other, q, k, fixed)).toBe(Number(fn(0, 0, q, k, { ids })));
+      expect(evaluate(other, q, 11, fixed)).toBe(evaluate(expression, q, 11, fixed));
+    }
+  });
+
   test('find long stretches without touching their pairs', () => {
-    const causal = new ExpressionWords(
-      parse((_b: number, _h: number, q: number, k: number) => k <= q, {}, MASK),
-    ).of(
+    const causal = new ExpressionWords(parse((_b: number, _h: number, q: number, k: number) => k <= q, {}, MASK)).of(
       Array.from({ length: 32 }, (_, r) => 1_000_000 + r),
       place(2_000_000, 2_000_000_000),
     );
@@ -126,7 +178,7 @@ describe('parse', () => {
     ];
     for (const form of forms) {
       const fn = form as (...args: unknown[]) => unknown;
-      const words = new ExpressionWords(parse(fn, captured, MASK)).of(queries, at);
+      const words = new ExpressionWords(renumbered(parse(fn, captured, MASK))).of(queries, at);
       const expected = queries.map((q) =>
         Array.from({ length: at.m }, (_, k) => fn(at.batch, at.head, q, k, { ...captured, n: at.n, m: at.m })),
       );

@@ -343,7 +343,7 @@ class Scan {
       const value = values[at]!;
       if (value < this.low) this.low = value;
       if (value > this.high) this.high = value;
-      if (Math.trunc(value) !== value) this.flags |= value !== value ? NAN : FRACTION;
+      if (Math.trunc(value) !== value) this.flags |= Number.isNaN(value) ? NAN : FRACTION;
     }
   }
 }

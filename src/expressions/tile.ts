@@ -109,8 +109,7 @@ export class Tile {
     else if (node.operation === 'not') for (let c = 0; c < count; c++) out[c] = ~x[c]! & all;
     else if (node.operation === 'and') for (let c = 0; c < count; c++) out[c] = x[c]! & y[c]!;
     else if (node.operation === 'or') for (let c = 0; c < count; c++) out[c] = x[c]! | y[c]!;
-    else if (node.operation === 'select')
-      for (let c = 0; c < count; c++) out[c] = (x[c]! & y[c]!) | (~x[c]! & z[c]!);
+    else if (node.operation === 'select') for (let c = 0; c < count; c++) out[c] = (x[c]! & y[c]!) | (~x[c]! & z[c]!);
     else this.#compare(at, node.operation as Comparison, shape, out);
   }
 
@@ -167,7 +166,8 @@ export class Tile {
         for (let i = rows - 1 - r; i < rows - 1 - r + columns; i++) repeated[at++] = values[i]!;
     } else {
       repeated.set(values.subarray(0, columns));
-      for (let at = columns; at < rows * columns; at *= 2) repeated.copyWithin(at, 0, Math.min(at, rows * columns - at));
+      for (let at = columns; at < rows * columns; at *= 2)
+        repeated.copyWithin(at, 0, Math.min(at, rows * columns - at));
     }
   }
 
@@ -192,7 +192,9 @@ export class Tile {
     const key = SHAPES * at + shape;
     let memory = this.#values.get(key);
     if (!memory) {
-      memory = new Float64Array(shape >= BOTH ? this.rows * this.columns + this.rows : Math.max(this.rows, this.columns));
+      memory = new Float64Array(
+        shape >= BOTH ? this.rows * this.columns + this.rows : Math.max(this.rows, this.columns),
+      );
       this.#values.set(key, memory);
     }
     return memory;

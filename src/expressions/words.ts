@@ -46,10 +46,10 @@ export class ExpressionWords {
   of(queries: ArrayLike<number>, { batch: b, head: h, n, m }: Place): KeyWords {
     const result = new KeyWords();
     if (queries.length === 0 || m === 0) return result;
-    const fixed = { b, h, n, m };
-    if (Object.entries(fixed).some(([name, value]) => this.#fixed[name as keyof Fixed] !== value)) this.#bands = [];
-    this.#fixed = fixed;
-    this.#tile.take(queries, fixed);
+    const { b: lastB, h: lastH, n: lastN, m: lastM } = this.#fixed;
+    if (b !== lastB || h !== lastH || n !== lastN || m !== lastM) this.#bands = [];
+    this.#fixed = { b, h, n, m };
+    this.#tile.take(queries, this.#fixed);
     const all = queries.length === ROWS ? -1 : (1 << queries.length) - 1;
     const [least, most] = [Math.min(...Array.from(queries)), Math.max(...Array.from(queries))];
     for (const { first, past, seen } of this.#cut(this.#known(least, most), least, most, LEAF)) {

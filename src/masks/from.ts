@@ -1,7 +1,7 @@
 import { evaluate } from '../expressions/evaluate';
 import { type Captured, parse, sourceOf } from '../expressions/parse';
-import { inputsOf } from '../expressions/steps';
 import { renumbered } from '../expressions/renumber';
+import { inputsOf } from '../expressions/steps';
 import { ExpressionWords } from '../expressions/words';
 import type { Mask } from './mask';
 

@@ -1,4 +1,5 @@
 /** Long work on the calling thread, in steps: others have their turn in between, and a call can be cancelled there. */
+import { nextTurn } from '../next-turn';
 import type { Control } from './backend';
 
 /** Work that stops after each step to say which share of it is done, from 0 to 1. */
@@ -68,9 +69,3 @@ export function* partOf<Value>(steps: Steps<Value>, index: number, count: number
 export function controlOf({ signal, onProgress }: Control, index: number, count: number): Control {
   return { signal, onProgress: onProgress && ((share) => onProgress((index + share) / count)) };
 }
-
-export const nextTurn = () =>
-  new Promise<void>((resolve) => {
-    if ('setImmediate' in globalThis) setImmediate(resolve);
-    else setTimeout(resolve);
-  });

@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { band, causal } from '../../masks/band';
-import { KeyWords } from '../../masks/key-words';
+import { KeyWords, keyWords } from '../../masks/key-words';
 import { type Extent, type Mask, oneHead, type Place, placesOf } from '../../masks/mask';
 import { type BlockMap, RUN_LENGTH } from '../block-map';
-import { blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE } from './block-map';
+import { atOnce } from '../turns';
+import { blockMap, blockMapSteps, PANEL, PATTERN_LENGTH, QUERY_TILE } from './block-map';
 
 const one = (n: number, m: number): Extent => ({ b: 1, n, m, h: 1, g: 1 });
 
@@ -165,4 +166,41 @@ test('equal masks share one map, which is small whatever the length', () => {
   const map = blockMap(band(255, 0), one(65_536, 65_536));
   expect(map.patterns.length / PATTERN_LENGTH).toBeLessThan(60);
   expect(map.runs.length / RUN_LENGTH / map.tiles).toBeLessThan(12);
+});
+
+test('those who ask for a map meanwhile share its building, which goes on as long as one is left', () => {
+  const asked: number[] = [];
+  const words: Mask['words'] = (queries, place) => {
+    asked.push(queries[0] as number);
+    if (asked.length === 11) throw new RangeError('once');
+    return keyWords(everyThird, queries, place);
+  };
+  const mask: Mask = { name: 'counted', sees: everyThird.sees, words };
+  const extent = one(5 * QUERY_TILE, 30);
+  const tiles = [0, 1, 2, 3, 4].map((tile) => tile * QUERY_TILE);
+  const start = () => blockMapSteps(mask, extent);
+  const [first, second, late] = [start(), start(), start()];
+  for (const steps of [first, second, first]) expect(steps.next().done).toBe(false);
+  expect(asked).toEqual(tiles.slice(0, 3));
+  // As one that is cancelled does; when nobody is left, so is the building.
+  first.return(undefined as never);
+  second.return(undefined as never);
+  late.next();
+  expect(asked.splice(0)).toEqual([...tiles.slice(0, 3), 0]);
+
+  const other = start();
+  other.next();
+  late.return(undefined as never);
+  const map = atOnce(other);
+  expect(asked.splice(0)).toEqual(tiles.slice(1));
+  expect(differences(map, 0, mask, oneHead(extent.n, extent.m))).toEqual([]);
+  expect(atOnce(start())).toBe(map);
+  expect(asked).toEqual([]);
+
+  // What fails, fails for all, and is tried again.
+  asked.push(...new Array(8).fill(0));
+  const failing = [1, 2].map(() => blockMapSteps(mask, one(extent.n, 31)));
+  for (const steps of failing) steps.next();
+  for (const steps of failing) expect(() => atOnce(steps)).toThrow('once');
+  expect(atOnce(blockMapSteps(mask, one(extent.n, 31))).tiles).toBe(5);
 });

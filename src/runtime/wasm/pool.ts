@@ -2,7 +2,6 @@
 import { BackendError, DisposedError } from '../../errors';
 import { nextTurn } from '../../next-turn';
 import type { Control } from '../backend';
-import { nextTurn } from '../turns';
 import {
   ABORT,
   CONTROL,
