@@ -5,16 +5,16 @@ import { blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE } from '../runtime/wasm/blo
 import { someOf, WrongResultError } from './gate';
 
 /**
- * Milliseconds by round: of a copy of the mask each, of which nothing is known yet. Builds before the first that counts
- * go on for `warmUp` milliseconds, as with everything that is measured.
+ * Milliseconds by round: of a mask made for each, of which nothing is known yet. Builds before the first that counts go on
+ * for `warmUp` milliseconds, as with everything that is measured.
  */
 export function timeBlockMap(
-  mask: Mask,
+  make: () => Mask,
   extent: Extent,
   { rounds, warmUp }: { readonly rounds: number; readonly warmUp: number },
 ): number[] {
   const build = () => {
-    const fresh = { ...mask };
+    const fresh = make();
     const start = performance.now();
     blockMap(fresh, extent);
     return performance.now() - start;

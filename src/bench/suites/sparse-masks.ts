@@ -4,6 +4,7 @@ import { and, or } from '../../masks/combine';
 import { dilated } from '../../masks/dilated';
 import { documentIds, documents } from '../../masks/documents';
 import { prefix, sinks } from '../../masks/first';
+import { from } from '../../masks/from';
 import { globalSliding } from '../../masks/global-sliding';
 import { longNet } from '../../masks/longnet';
 import type { Mask } from '../../masks/mask';
@@ -157,4 +158,57 @@ function shares(n: number, parts: readonly number[]): number[] {
     before += length;
     return length;
   });
+}
+
+/** A mask whose tile map is built. */
+export interface MeasuredMap {
+  readonly name: string;
+  readonly label: string;
+  /** Of the tokens of the suite, for which it is built. */
+  readonly times: number;
+  readonly goal: Goal;
+  /** A mask of n tokens of which nothing is known yet. */
+  make(n: number): Mask;
+  /** The same one in a form that is quick to ask about single pairs. */
+  definition?(n: number): Mask;
+}
+
+/** Of 131072, 262144 and 8192 tokens by default. */
+export const MAPS: readonly MeasuredMap[] = [
+  {
+    name: 'map',
+    label: 'building its tile map',
+    times: 16,
+    goal: { measure: 'time', atMost: 5 },
+    make: () => ({ ...MASKS.window }),
+  },
+  {
+    name: 'map-documents',
+    label: 'building the tile map of documents, as a function',
+    times: 32,
+    goal: { measure: 'time', atMost: 500 },
+    make: (n) =>
+      named(
+        'documents',
+        from((_b, _h, q, k, { doc }) => doc[q] === doc[k], { doc: equalDocuments(n) }),
+      ),
+    definition: (n) => documents(equalDocuments(n)),
+  },
+  {
+    name: 'map-function',
+    label: 'building the tile map of a function of which ranges tell nothing',
+    times: 1,
+    goal: { measure: 'time', atMost: 850 },
+    make: () =>
+      named(
+        'function',
+        from((_b, _h, q, k) => ((q * 7 + k * 13) & 15) < 3),
+      ),
+  },
+];
+
+/** Ids of 64 documents of about equal length. */
+function equalDocuments(n: number): Int32Array {
+  const count = Math.min(64, n);
+  return documentIds(shares(n, new Array(count).fill(1 / count)));
 }

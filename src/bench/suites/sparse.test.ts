@@ -114,6 +114,14 @@ test('the tile map of a long causal window is built afresh each time, and checke
   expect(rate).toBeUndefined();
 });
 
+test('so are those of functions', async () => {
+  const { rows } = await sparse(['map-documents', 'map-function'], {});
+  expect(rows).toMatchObject([
+    { name: 'map-documents', n: 48 * 32, mask: 'documents', status: 'ok', measures: { visited: 1 / 64 } },
+    { name: 'map-function', n: 48, mask: 'function', status: 'ok', goal: { measure: 'time', atMost: 850 } },
+  ]);
+});
+
 test('a tile map that is wrong about a pair, or of another mask, is refused', () => {
   const extent = { b: 1, n: 500, m: 500, h: 1, g: 1 };
   const map = blockMap(MASKS.window, extent);

@@ -12,12 +12,11 @@ import type { BenchRow, Goal } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
 import { type Context, type PlannedRow, type Suite, timedSuite } from '../suite';
-import { gridMasks, powerMask, type SparseMask, s2Mask, sequenceMasks } from './sparse-masks';
+import { gridMasks, MAPS, type MeasuredMap, powerMask, type SparseMask, s2Mask, sequenceMasks } from './sparse-masks';
 
 const D = 64;
 const DENSE = 'dense';
 const GROUPED = 's2-grouped';
-const MAP = 'map';
 /** With which part of the heads: the first keeps the scores of all, 9 GiB for four heads at n = 16384. */
 const NATIVE = [
   { name: 'onnxruntime-node', part: 1 / 2 },
@@ -27,9 +26,6 @@ const NATIVE = [
 const BESIDE_NATIVE = [powerMask, s2Mask];
 /** Of the time of native dense attention. */
 const NATIVE_GOAL: Goal = { measure: 'ratio', atMost: 1 / 5 };
-/** Of the tokens, for which the tile map is built: 131072 by default. */
-const MAP_TIMES = 16;
-const MAP_GOAL: Goal = { measure: 'time', atMost: 5 };
 
 const attentionRows = timedSuite({
   name: 'sparse',
@@ -51,7 +47,7 @@ const attentionRows = timedSuite({
     DENSE,
     ...[...sequenceMasks(D).flat(), ...gridMasks().flatMap(({ masks }) => masks)].map(({ mask }) => mask.name),
     GROUPED,
-    MAP,
+    ...MAPS.map(({ name }) => name),
     ...NATIVE.flatMap(({ name }) => [name, ...BESIDE_NATIVE.map(({ mask }) => nameBeside(name, mask.name))]),
   ],
   groups(context, options) {
@@ -75,8 +71,9 @@ export const sparseSuite: Suite = {
   async *run(context, options) {
     const { n, only } = options;
     yield* attentionRows.run(context, options);
-    if (only.length > 0 && !only.includes(MAP)) return;
-    for (const extent of n) yield [mapRow(context, options, extent)];
+    for (const extent of n)
+      for (const map of MAPS)
+        if (only.length === 0 || only.includes(map.name)) yield [mapRow(context, options, extent, map)];
   },
 };
 
@@ -169,27 +166,33 @@ function visitedShare(problem: Problem): number {
   return blockMap(problem.mask, extent).visited / blockMap(full(), extent).visited;
 }
 
-function mapRow({ patience = PATIENCE }: Context, options: BenchOptions, n: number): BenchRow {
+function mapRow(
+  { patience = PATIENCE }: Context,
+  options: BenchOptions,
+  n: number,
+  { name, label, times, goal, make, definition = make }: MeasuredMap,
+): BenchRow {
   const { repeats, heads: h } = options;
-  const problem: Problem = { n: MAP_TIMES * n, h, d: D, mask: MASKS.window };
+  const tokens = times * n;
+  const problem: Problem = { n: tokens, h, d: D, mask: make(tokens) };
   const extent = extentOf(problem);
   const common = {
-    name: MAP,
-    label: 'building its tile map',
+    name,
+    label,
     ...rowOf(problem),
     threads: 1,
-    goal: MAP_GOAL,
-    command: commandLine(sparseSuite.name, { ...options, n: [n], peers: false, only: [MAP] }, sparseSuite.defaults),
+    goal,
+    command: commandLine(sparseSuite.name, { ...options, n: [n], peers: false, only: [name] }, sparseSuite.defaults),
   };
-  const times = timeBlockMap(problem.mask, extent, { rounds: repeats, warmUp: patience.warmUp });
+  const sample = timeBlockMap(() => make(tokens), extent, { rounds: repeats, warmUp: patience.warmUp });
   const map = blockMap(problem.mask, extent);
   try {
-    checkBlockMap(map, problem.mask, extent);
+    checkBlockMap(map, definition(tokens), extent);
   } catch (error) {
     if (!(error instanceof WrongResultError)) throw error;
     return { ...common, status: 'wrong', reason: error.message, measures: {} };
   }
-  const { median: time, spread } = summarise(times);
+  const { median: time, spread } = summarise(sample);
   const measures = { time, spread, rounds: repeats, visited: visitedShare(problem), memory: blockMapBytes(map) };
   return { ...common, status: 'ok', measures };
 }
