@@ -1,7 +1,7 @@
 /** Maps of tiles that take longer than a turn, on every backend. */
 import { afterEach, expect, test, vi } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
-import { attention, attentionBackward, type Runtime } from '../index';
+import { attention, attentionBackward, createRuntime, DisposedError, type Runtime } from '../index';
 import { full } from '../masks/band';
 import { KeyWords } from '../masks/key-words';
 import type { Mask } from '../masks/mask';
@@ -93,4 +93,14 @@ describeOnBackends('maps in turns', (runtime) => {
     await Promise.all(calls);
     expect(await out!.read()).toEqual(expected);
   });
+});
+
+test('a runtime that is disposed meanwhile makes the call reject', async () => {
+  const runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  const [q, k, v] = inputsOf(runtime);
+  const mask = firstThird();
+  slowClock();
+  const call = attention(q!, k!, v!, { mask, onProgress: () => runtime.dispose() });
+  await expect(call).rejects.toThrow(DisposedError);
+  expect(mask.asked).toBe(1);
 });
