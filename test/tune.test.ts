@@ -126,8 +126,10 @@ describe('the file of tuned sizes', () => {
 
   test('of objects in objects without end is refused by name', async () => {
     const deep = '['.repeat(2 ** 18) + ']'.repeat(2 ** 18);
-    await write(JSON.stringify(entry('deep')).replace('"deep"', deep));
-    expect(() => readTuned(device)).toThrow(/webgpu\.json: devices\[.*, got an object that is nested too deep/);
+    await write(JSON.stringify(sized({ workgroups: 'deep' })).replace('"deep"', deep));
+    expect(() => readTuned(device)).toThrow(
+      /\.sizes\.workgroups: expected a whole number up to 65536, got an object that is nested too deep/,
+    );
   });
 
   test('is not there where its folder is none', async () => {
