@@ -117,7 +117,7 @@ describe('the file of tuned sizes', () => {
     await write(`{"devices":${' '.repeat(2 ** 20)}{}}`);
     expect(() => readTuned(device)).toThrow(/cannot be read: it has 1048590 bytes, and at most 1048576 are expected/);
     await rm(path());
-    execFileSync('mkfifo', [path()]);
+    execFileSync('sh', ['-c', 'mkfifo "$0"', path()]);
     expect(() => readTuned(device)).toThrow(/cannot be read: it is no regular file/);
     const { code, stderr } = await saccade('tune');
     expect([code, stderr]).toEqual([2, expect.stringContaining(`${path()} is no regular file: delete it`)]);
