@@ -1,4 +1,5 @@
 /** What `saccade tune` finds goes into a file, and runtimes in Node come out with it; whatever else the file holds. */
+import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -109,7 +110,26 @@ describe('the file of tuned sizes', () => {
 
   test('that cannot be read is refused', async () => {
     await mkdir(path());
-    expect(() => readTuned(device)).toThrow(/webgpu\.json cannot be read: EISDIR.*; delete it/);
+    expect(() => readTuned(device)).toThrow(/webgpu\.json cannot be read: it is no regular file; delete it/);
+  });
+
+  test('that is large, or a pipe that nobody writes to, is not read', async () => {
+    await write(`{"devices":${' '.repeat(2 ** 20)}{}}`);
+    expect(() => readTuned(device)).toThrow(/cannot be read: it has 1048590 bytes, and at most 1048576 are expected/);
+    await rm(path());
+    execFileSync('sh', ['-c', 'mkfifo "$0"', path()]);
+    expect(() => readTuned(device)).toThrow(/cannot be read: it is no regular file/);
+    const { code, stderr } = await saccade('tune');
+    expect([code, stderr]).toEqual([2, expect.stringContaining(`${path()} is no regular file: delete it`)]);
+    expect(tuning.tuneWebGpu).not.toHaveBeenCalled();
+  });
+
+  test('of objects in objects without end is refused by name', async () => {
+    const deep = '['.repeat(2 ** 18) + ']'.repeat(2 ** 18);
+    await write(JSON.stringify(sized({ workgroups: 'deep' })).replace('"deep"', deep));
+    expect(() => readTuned(device)).toThrow(
+      /\.sizes\.workgroups: expected a whole number up to 65536, got an object that is nested too deep/,
+    );
   });
 
   test('is not there where its folder is none', async () => {
@@ -198,12 +218,24 @@ describe.runIf(inject('hasGpu'))('a runtime of its own in Node', () => {
     opened.dispose();
   });
 
-  test('refuses a file that is wrong about its adapter; with other options it reads none', async () => {
+  test('ignores a file that is wrong about its adapter, with one warning; with other options it reads none', async () => {
     const { device } = await openDevice({});
     const wrong = { date: '2026-11-25', sizes: { workgroups: -1 } };
     await write(withTuned('', identifyAdapter(adapterOf(device)), wrong));
-    await expect(open()).rejects.toThrow(`${path()}: devices[`);
-    await expect(open()).rejects.toThrow('.sizes.workgroups: expected a whole number up to 65536, got -1');
+    const warn = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    for (let time = 0; time < 2; time++) {
+      using ignoring = await open();
+      expect(ignoring.explain()).toMatch(
+        /^sizes: the table's; ignored .*webgpu\.json: devices\[.* got -1; delete the file/m,
+      );
+    }
+    expect(warn.mock.calls).toEqual([[expect.stringContaining(`ignored ${path()}: devices[`), 'SaccadeWarning']]);
+    // Of another fault it is told once more.
+    await rm(path());
+    await mkdir(path());
+    using beside = await open();
+    expect(beside.explain()).toMatch(/^sizes: the table's; ignored .*webgpu\.json cannot be read/m);
+    expect(warn).toHaveBeenCalledTimes(2);
     using given = await createRuntime({ backend: 'webgpu', webgpu: { sizes } });
     using callers = await createRuntime({ backend: 'webgpu', webgpu: { device } });
     expect(given.explain()).toMatch(/^sizes: given$/m);

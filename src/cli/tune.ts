@@ -1,11 +1,12 @@
-import { constants, readFileSync } from 'node:fs';
+import { constants, statSync } from 'node:fs';
 import { access, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { styleText } from 'node:util';
 import { Command } from 'commander';
+import { UnsupportedError } from '../errors';
 import { formatRatio, formatTime } from '../report/format';
 import { type TunedCandidate, tuneWebGpu } from '../runtime/webgpu/tune';
-import { tunedPath, withTuned } from '../runtime/webgpu/tuned-file';
+import { readTunedText, tunedPath, withTuned } from '../runtime/webgpu/tuned-file';
 import { withProgress } from './progress';
 import { type Column, formatTable } from './table';
 import { writeFileAtomic } from './write-file';
@@ -28,7 +29,11 @@ export function tuneCommand(measure: typeof tuneWebGpu = tuneWebGpu): Command {
 async function tune({ out, quick }: TuneSettings, measure: typeof tuneWebGpu): Promise<void> {
   const path = out ?? tunedPath();
   // Better known now than after the work.
-  if (out === undefined) await mkdir(dirname(path), { recursive: true });
+  if (out === undefined) {
+    await mkdir(dirname(path), { recursive: true });
+    if (statSync(path, { throwIfNoEntry: false })?.isFile() === false)
+      throw new UnsupportedError(`${path} is no regular file: delete it`);
+  }
   await access(dirname(path), constants.W_OK);
   const { device, sizes, candidates } = await withProgress('tune', (control) =>
     measure({ quick: quick === true, ...control }),
@@ -45,7 +50,7 @@ async function tune({ out, quick }: TuneSettings, measure: typeof tuneWebGpu): P
 /** What a file holds, which stays where it is about other devices. */
 function present(path: string): string {
   try {
-    return readFileSync(path, 'utf8');
+    return readTunedText(path);
   } catch {
     return '';
   }

@@ -234,6 +234,10 @@ describe.each(builds)('programs on the %s build', (build) => {
       '(-q >>> 7) % 4096',
       '(-q >> 7) % 4096',
       'Math.sign(q - k) * (q === k ? 1 : 2)',
+      '(k - q >>> 0) & 4095',
+      '~(k - q >>> 0) & 4095',
+      '(k - q >>> k) >> 20',
+      '(k - q >>> 0) >>> 20',
     ];
     for (const source of sources) {
       const expression = compile(source);
@@ -241,6 +245,38 @@ describe.each(builds)('programs on the %s build', (build) => {
       const fixed = { b: 1, h: 3, n: wide.n, m: wide.m };
       expectClose(actual, Float32Array.from(each(large, (s, q, k) => evaluate(expression, q, k, fixed, s))), 0);
     }
+  });
+
+  test('integers that are negative, fractional or huge give what JavaScript gives, or are refused', () => {
+    const operands = ['q - 30', '(q - 30) / 4', '(q - 30) * 7e7', '(30 - q) * 2654435761', 'c.big[q]', 'c.small[q]'];
+    const others = [...operands, '-k', '33', '-1', '1.75', '2 ** 31', '-(2 ** 31)', 'q - 30 >>> 0', 'k - 25 >>> 1'];
+    const binary = ['&', '|', '^', '<<', '>>', '>>>', '%', '==='].flatMap((operator) =>
+      others.flatMap((x) => others.map((y) => `+((${x}) ${operator} (${y}))`)),
+    );
+    const unary = others.flatMap((x) => [`~(${x})`, `Math.floor((${x}) / 3) % 7`, `((${x}) / 3 | 0) % 7`]);
+    const big = Float64Array.from({ length: 60 }, (_, i) => 4294967295 - i * 99999999);
+    const small = Float64Array.from({ length: 60 }, (_, i) => 16777210 - 3 * i);
+    const tile = tileOf(keysOf(4), () => 0);
+    const count = { exact: 0, refused: 0 };
+    for (const source of [...binary, ...unary]) {
+      const expression = compile(source.replace(/^\+\((.* === .*)\)$/, '($1 ? 1 : 0)'), { big, small });
+      let program: Program;
+      try {
+        program = compileProgram('test', expression, extent);
+      } catch (error) {
+        expect((error as Error).message, source).toMatch(/may leave 32 bits|may be an integer that float32 rounds/);
+        count.refused++;
+        continue;
+      }
+      const wanted = each(tile, (s, q, k) => evaluate(expression, q, k, { b: 1, h: 3, n: 60, m: 50 }, s));
+      expect(
+        [...run(program, tile)].map((x) => x + 0),
+        source,
+      ).toEqual([...Float32Array.from(wanted)].map((x) => x + 0));
+      count.exact++;
+    }
+    expect(count.exact).toBeGreaterThan(500);
+    expect(count.refused).toBeGreaterThan(200);
   });
 
   const indices: Record<string, (q: number, k: number) => number> = {
@@ -284,6 +320,10 @@ describe('compileProgram', () => {
     ['s + c.x[s]', "the index of 'x' may be no integer: round it, e.g. with 'Math.floor'"],
     ['s + c.x[q / 2]', "the index of 'x' may be no integer"],
     ['s + c.x[q * 1e9]', "the index of 'x' may leave 32 bits"],
+    ['s + (q - k >>> 0)', "the result of '>>>' may leave 32 bits: shift by at least 1"],
+    ['s + (q * 2654435761) % 16', "an operand of '%' may be an integer that float32 rounds: keep it within 2 ** 24"],
+    ['q * 1e9 === k * 3e9 ? s : 0', "an operand of '===' may be an integer that float32 rounds"],
+    ['s + Math.floor(q * 1e9 / 700)', "an operand of '/' may be an integer that float32 rounds"],
   ];
   test.each(refused)('refuses %s', (source, message) => {
     const expression = compile(source, { x: [1, 2] });

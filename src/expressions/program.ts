@@ -15,7 +15,7 @@ export interface Program {
 
 /** Their place is their number in the kernels. */
 const INSTRUCTIONS = [
-  ...['constant', 'batch', 'head', 'queries', 'keys', 'read', 'copy', 'toFloat', 'toFloatUnsigned', 'toInteger'],
+  ...['constant', 'batch', 'head', 'queries', 'keys', 'read', 'copy', 'toFloat', 'toInteger'],
   ...['select', 'not', 'and', 'or', 'xor'],
   ...['add', 'subtract', 'multiply', 'divide', 'min', 'max', 'less', 'lessOrEqual', 'equal'],
   ...['negative', 'abs', 'sign', 'floor', 'ceil', 'trunc', 'round', 'sqrt', 'exp', 'log', 'tanh', 'cos', 'sin'],

@@ -35,7 +35,8 @@ export interface Value {
 /**
  * A number expression for problems of that extent, and the tables that its `read`s number. Its result is float32, or
  * int32 for an expression that is an index. A ParameterError, which calls the function `name`, tells what cannot be had:
- * integers for bits or indices that may leave 32 bits.
+ * integers that may
+ * leave 32 bits, or that float32 would round, where they must be exact.
  */
 export function typedValue(
   name: string,
@@ -137,7 +138,9 @@ class Compiler {
         return this.#select(values() as [Value, Value, Value]);
       case 'less':
       case 'lessOrEqual':
+        return this.#compare(node.operation, values());
       case 'equal':
+        if (values().some(({ type }) => type !== 'integer')) this.#checkExact('===', args);
         return this.#compare(node.operation, values());
       case 'floor':
       case 'ceil':
@@ -149,6 +152,7 @@ class Compiler {
       }
       case 'remainder':
         if (this.#isQuotient(args) && isInt32(range)) return emit('integer remainder', 'integer', values());
+        this.#checkExact('%', args);
         return this.#floats('remainder', values());
       case 'power':
         return this.#power(args[0] as number, args[1] as number, range);
@@ -158,8 +162,10 @@ class Compiler {
       case 'bitNot':
       case 'shiftLeft':
       case 'shiftRight':
+        return this.#bits(node.operation, args);
       case 'shiftRightUnsigned':
-        return this.#bits(node.operation, args, range);
+        if (!isInt32(range)) throw this.#refusal("the result of '>>>' may leave 32 bits", 'shift by at least 1');
+        return this.#bits(node.operation, args);
       case 'add':
       case 'subtract':
       case 'multiply':
@@ -233,6 +239,7 @@ class Compiler {
         args.map((arg) => this.#value(arg)),
       );
     }
+    if (node.operation === 'divide') this.#checkExact('/', args);
     const x = this.#value(at);
     return x.type === 'integer' ? x : emit(operation, 'float', [x]);
   }
@@ -253,7 +260,7 @@ class Compiler {
     return times === 2 ? square : emit(name, type, [square, factor]);
   }
 
-  #bits(operation: Operation, args: readonly number[], range: Range): Value {
+  #bits(operation: Operation, args: readonly number[]): Value {
     const [x, y] = args.map((arg) => this.#int32(arg, 'the operand of a bit operation')) as [Value, Value];
     switch (operation) {
       case 'bitNot':
@@ -265,10 +272,6 @@ class Compiler {
       case 'bitOr':
         // The usual way to drop a fraction.
         return constantOf((this.#steps[args[1] as number] as Step).node) === 0 ? x : emit('or', 'integer', [x, y]);
-      case 'shiftRightUnsigned': {
-        const shifted = emit(operation, 'integer', [x, y]);
-        return isInt32(range) ? shifted : emit('toFloatUnsigned', 'float', [shifted]);
-      }
       default:
         return emit(operation, 'integer', [x, y]);
     }
@@ -277,15 +280,36 @@ class Compiler {
   /** A number with its fraction dropped, as bit operations take it; NaN becomes 0. */
   #int32(at: number, what: string): Value {
     const range = this.#ranges[at] as Range;
+    const { node, args } = this.#steps[at] as Step;
+    // Of a number beyond them its 32 bits count, as they are.
+    if (node.operation === 'shiftRightUnsigned' && !isInt32(range)) return this.#bits(node.operation, args);
     const bounds = integers(-(2 ** 31), 2 ** 31 - 1);
     if (!(range.low >= bounds.low && range.high <= bounds.high)) {
       throw this.#refusal(`${what} may leave 32 bits`, 'bound it with Math.min and Math.max');
     }
-    const { node, args } = this.#steps[at] as Step;
-    if (node.operation === 'divide' && this.#isQuotient(args))
-      return this.#round('trunc', at, { ...range, whole: true });
+    if (node.operation === 'divide') {
+      if (this.#isQuotient(args)) return this.#round('trunc', at, { ...range, whole: true });
+      this.#checkExact('/', args);
+    }
     const value = this.#value(at);
     return value.type === 'integer' ? value : this.#convert('toInteger', 'integer', value);
+  }
+
+  /**
+   * Refuses integers that float32 may round, where the result would be quite another one. What depends on the score is
+   * rounded like it.
+   */
+  #checkExact(operator: string, args: readonly number[]): void {
+    for (const arg of args) {
+      const { whole, low, high } = this.#ranges[arg] as Range;
+      const size = Math.max(-low, high);
+      const isExact = size <= 2 ** 24 || (low === high && Math.fround(low) === low);
+      if (!whole || isExact || !Number.isFinite(size) || (this.#steps[arg] as Step).inputs.has('score')) continue;
+      throw this.#refusal(
+        `an operand of '${operator}' may be an integer that float32 rounds`,
+        'keep it within 2 ** 24',
+      );
+    }
   }
 
   #floats(operation: string, values: readonly Value[]): Value {

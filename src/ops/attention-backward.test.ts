@@ -1,8 +1,18 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
-import { expectRefusal } from '../../test/expect';
-import { attention, attentionBackward, createRuntime, type Runtime, scores, type Tensor } from '../index';
+import { expectClose, expectRefusal } from '../../test/expect';
+import {
+  type AttentionResult,
+  type AttentionSettings,
+  attention,
+  attentionBackward,
+  createRuntime,
+  masks,
+  type Runtime,
+  scores,
+  type Tensor,
+} from '../index';
 import { band, causal, full } from '../masks/band';
 import { KeyWords } from '../masks/key-words';
 import { type Mask, oneHead } from '../masks/mask';
@@ -258,6 +268,52 @@ describeOnBackends('a modifier that hides every key of some queries', (runtime) 
     });
   });
 });
+
+describeOnBackends('a key that a modifier hides by -Infinity is as one that a mask hides', (runtime) => {
+  const mask = masks.from((_b, _h, q, k) => q > 0 && (k + q) % 3 !== 0);
+  // Of infinite slope, for some.
+  const score = scores.from(
+    (s, _b, _h, q, k, { hidden }) => (q > 0 && (k + q) % 3 !== 0 ? s : s < 0 ? hidden * s * s : hidden),
+    { hidden: Number.NEGATIVE_INFINITY },
+  );
+  const shape = { b: 1, m: 41, h: 1, g: 1, d: 3, e: 2 };
+  const attend = async (host: ReturnType<typeof given>, settings: AttentionSettings) => {
+    const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x)) as [Tensor, Tensor, Tensor];
+    return { q, k, v, ...(await attention(q, k, v, settings)) };
+  };
+
+  // Few queries have a kernel of their own on GPUs.
+  test.each([30, 5])('whatever its key and value are, for %i queries', async (n) => {
+    const host = given({ ...shape, n });
+    // A third of the queries does not see these.
+    (host.k.data as Float32Array)[20 * 3] = Number.NaN;
+    (host.v.data as Float32Array).fill(Number.NaN, 23 * 2, 24 * 2);
+    (host.v.data as Float32Array)[26 * 2] = Number.POSITIVE_INFINITY;
+    await runtime().scope(async () => {
+      const [hidden, masked] = [await attend(host, { score }), await attend(host, { mask })];
+      for (const name of ['out', 'lse'] as const) {
+        const [got, wanted] = [await hidden[name].read(), (await masked[name].read()) as Float32Array];
+        expectClose(got as Float32Array, wanted, 1e-5);
+      }
+      expect((await hidden.lse.read())[0]).toBe(Number.NEGATIVE_INFINITY);
+      expect([...(await hidden.out.read()).subarray(0, 4)].every(Number.isFinite)).toBe(true);
+    });
+  });
+
+  test('without gradients', async () => {
+    const host = given({ ...shape, n: 30 });
+    await runtime().scope(async () => {
+      const gradOut = runtime().fromHost(host.gradOut);
+      const [hidden, masked] = [await attend(host, { score }), await attend(host, { mask })];
+      const grads = await attentionBackward(hidden.q, hidden.k, hidden.v, { gradOut, ...resultsOf(hidden) }, { score });
+      const wanted = await attentionBackward(masked.q, masked.k, masked.v, { gradOut, ...resultsOf(masked) }, { mask });
+      for (const name of NAMES)
+        expect(relativeError(await grads[name].toHost(), await wanted[name].toHost()), name).toBeLessThan(2e-5);
+    });
+  });
+});
+
+const resultsOf = ({ out, lse }: AttentionResult) => ({ out, lse });
 
 describeOnBackends('a modifier that gives NaN or infinity', (runtime) => {
   test.each([Number.NaN, Number.POSITIVE_INFINITY])(

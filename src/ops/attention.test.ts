@@ -286,6 +286,14 @@ describeOnBackends('attention', (runtime) => {
         'out must have shape [1, 3, 2, 6], got [1, 3, 2, 5]',
       ],
       ['an out that is an input', ({ q, k }) => attention(q, k, k, { out: q }), 'out shares memory with q'],
+      [
+        'an out and an lse in one memory',
+        ({ q, k, v }, r) => {
+          const out = r.empty([1, 3, 2, 6]);
+          return attention(q, k, v, { out, lse: out.reshape([36]).slice(0, 30, 36).reshape([1, 3, 2]) });
+        },
+        'lse shares memory with out: pass a tensor of its own',
+      ],
     ];
     test.each(refusals)('%s', async (_, call, message) => {
       const before = runtime().memory().live;
@@ -312,6 +320,20 @@ describeOnBackends('attention', (runtime) => {
       const signal = AbortSignal.abort(new Error('enough'));
       await expectRefusal(runtime(), () => attention(inputs.q, inputs.k, inputs.v, { signal }), 'enough');
       for (const tensor of Object.values(inputs)) tensor.dispose();
+    });
+  });
+
+  test('an out and an lse may lie side by side in one memory', async () => {
+    await runtime().scope(async () => {
+      const inputs = randomInputs(runtime(), { b: 1, n: 3, m: 4, h: 2, g: 2, d: 5, e: 6 });
+      const { q, k, v } = inputs;
+      const whole = runtime().empty([42]);
+      const [out, lse] = [whole.slice(0, 0, 36).reshape([1, 3, 2, 6]), whole.slice(0, 36, 42).reshape([1, 3, 2])];
+      await attention(q, k, v, { out, lse });
+      const apart = await attention(q, k, v);
+      expect(await whole.read()).toEqual(
+        Float32Array.of(...((await apart.out.read()) as Float32Array), ...(await apart.lse.read())),
+      );
     });
   });
 

@@ -29,7 +29,7 @@ export interface AttentionSettings {
 }
 
 export interface AttentionOptions extends AttentionSettings, Control {
-  /** Where to write: contiguous tensors that no input shares memory with. */
+  /** Where to write: contiguous tensors that no input shares memory with, nor one the place of the other. */
   readonly out?: Tensor | undefined;
   readonly lse?: Tensor<'f32'> | undefined;
 }

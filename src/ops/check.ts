@@ -68,12 +68,24 @@ export function checkOut(
 
 /** Whether they are views of one tensor, or lie in the same place of a GPU buffer of the caller's. */
 export function sharesMemory(a: Tensor, b: Tensor): boolean {
-  if (a.storage === b.storage) return true;
+  return a.storage === b.storage || overlaps(a, b);
+}
+
+/** Throws if two results that the caller wants in tensors of its own, which are contiguous, lie in the same place. */
+export function checkOutsApart(results: readonly (readonly [name: string, tensor: Tensor])[]): void {
+  for (const [at, [name, tensor]] of results.entries()) {
+    const other = results.slice(0, at).find(([, earlier]) => overlaps(earlier, tensor));
+    if (other) throw new ParameterError(`${name} shares memory with ${other[0]}: pass a tensor of its own`);
+  }
+}
+
+/** Whether what lies from the first byte of one to its last meets that of the other. */
+function overlaps(a: Tensor, b: Tensor): boolean {
   const { backend } = a.runtime;
   const buffer = backend.gpuBuffer?.(a.storage.buffer);
-  if (!buffer || buffer !== backend.gpuBuffer?.(b.storage.buffer)) return false;
+  const isSame = a.storage === b.storage || (buffer && buffer === backend.gpuBuffer?.(b.storage.buffer));
   const [first, second] = [bytesOf(a), bytesOf(b)];
-  return first.begin < second.end && second.begin < first.end;
+  return isSame === true && first.begin < second.end && second.begin < first.end;
 }
 
 /** From the first byte of a tensor to behind the last. */

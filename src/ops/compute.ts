@@ -2,7 +2,7 @@ import type { Backend, Control } from '../runtime/backend';
 import type { DType } from '../tensor/dtype';
 import type { Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import { checkOut, commonRuntime } from './check';
+import { checkOut, checkOutsApart, commonRuntime } from './check';
 import { guarded } from './guarded';
 
 /** A result to compute: its shape and dtype, and the tensor the caller wants it in, if any. */
@@ -28,9 +28,13 @@ export async function compute<Specs extends Readonly<Record<string, ResultSpec>>
   kernel: (backend: Backend, results: Results<Specs>, control: Control) => Promise<void>,
 ): Promise<Results<Specs>> {
   const runtime = commonRuntime(inputs);
+  const wanted: [string, Tensor][] = [];
   for (const [name, { given, shape, dtype }] of Object.entries(specs)) {
-    if (given) checkOut(name, given, shape, dtype, inputs);
+    if (!given) continue;
+    checkOut(name, given, shape, dtype, inputs);
+    wanted.push([name, given]);
   }
+  checkOutsApart(wanted);
   const fresh: Tensor[] = [];
   const results: Record<string, Tensor> = {};
   const held = Object.values(inputs).map(({ storage }) => storage.retain());

@@ -51,6 +51,10 @@ export type ScoreFunction<C extends Captured> = (
  * `return`) of its parameters and `Math`, and what else it uses is passed as `captured`: numbers, booleans, flat arrays
  * and tensors (their `data` and `shape`), which are copied. An index outside an array reads NaN. A ParameterError tells
  * what cannot be compiled.
+ *
+ * Integers are exact within 32 bits; all else is float32, and integers that it would round are refused where that would
+ * give quite another result, as in remainders. A new score of -Infinity hides the key from the query, whatever key and
+ * value hold; NaN is no -Infinity, so hide by a condition and not by a sum: `k < n ? score : hidden`.
  */
 export function from<C extends Captured = Record<never, never>>(fn: ScoreFunction<C>, captured?: C): Score {
   return named(`from ${sourceOf(fn)}`, compile(fn, captured));

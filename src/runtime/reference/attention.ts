@@ -126,17 +126,16 @@ function* rowsOf({ q, k }: Qkv, scale: number, sees: Sees, modifier?: Modifier):
         for (let j = 0; j < m; j++) {
           if (!sees(i, j, head, batch)) continue;
           const key = (batch * m + j) * g + group;
-          keys.push(key);
           const score = scale * dot(queries, at * d, keyNumbers, key * d, d);
-          scores.push(modifier ? modifier.value(score, i, j, head, batch) : score);
+          const modified = modifier ? modifier.value(score, i, j, head, batch) : score;
+          // A modifier hides keys by -Infinity, and whatever their values are.
+          if (modifier && modified === Number.NEGATIVE_INFINITY) continue;
+          keys.push(key);
+          scores.push(modified);
           raw.push({ score, i, j, head, batch });
           if (modifier) slopes.push(modifier.slope(score, i, j, head, batch));
         }
         const largest = scores.reduce((a, s) => Math.max(a, s), Number.NEGATIVE_INFINITY);
-        // A modifier hides keys by -Infinity: who sees no other sees none.
-        if (modifier && scores.every((score) => score === Number.NEGATIVE_INFINITY)) {
-          for (const hidden of [keys, scores, slopes, raw]) hidden.length = 0;
-        }
         const weights = scores.map((score) => Math.exp(score - largest));
         const sum = weights.reduce((a, w) => a + w, 0);
         const lse = keys.length === 0 ? Number.NEGATIVE_INFINITY : largest + Math.log(sum);

@@ -253,6 +253,10 @@ test('workers that cannot start leave the calling thread, unless threads were as
   const shares: number[] = [];
   await longCall(runtime, { onProgress: (share) => shares.push(share) });
   expect(shares.length).toBeGreaterThan(2);
+  const onProgress = () => {
+    throw new RangeError('deaf');
+  };
+  await expect(longCall(runtime, { onProgress })).rejects.toThrow('deaf');
   const controller = new AbortController();
   const pending = longCall(runtime, { signal: controller.signal });
   setTimeout(() => controller.abort(new Error('stop')), 20);

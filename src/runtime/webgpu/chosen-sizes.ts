@@ -1,5 +1,5 @@
 /** Which sizes a device's kernels have: the table's, those that `saccade tune` stored for it, or the caller's. */
-import { ParameterError } from '../../errors';
+import { ParameterError, ParseError } from '../../errors';
 import type { GpuOptions } from './adapter';
 import type { Device } from './device';
 import type { Sizes } from './sizes';
@@ -31,10 +31,25 @@ export async function chooseSizes(
   // In Node; what bundlers for browsers put in the place of `process` has no modules.
   if (isOwn && subgroups === undefined && typeof globalThis.process?.getBuiltinModule === 'function') {
     const { readTuned } = await import('./tuned-file');
-    const tuned = readTuned(device);
-    if (tuned) return { sizes: tuned.sizes, origin: originOf(tuned) };
+    try {
+      const tuned = readTuned(device);
+      if (tuned) return { sizes: tuned.sizes, origin: originOf(tuned) };
+    } catch (error) {
+      if (!(error instanceof ParseError)) throw error;
+      // A cache is there to help, so a damaged one must not be in the way.
+      warnOnce(`ignored ${error.message}`);
+      return { ...TABLE, origin: `${TABLE.origin}; ignored ${error.message}` };
+    }
   }
   return TABLE;
+}
+
+const told = new Set<string>();
+
+function warnOnce(message: string): void {
+  if (told.has(message)) return;
+  told.add(message);
+  process.emitWarning(message, 'SaccadeWarning');
 }
 
 function originOf({ date, sizes, path }: TunedSizes): string {

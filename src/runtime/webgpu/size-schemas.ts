@@ -160,7 +160,15 @@ function whole(expected: string, isRight: (value: number) => boolean): valibot.G
 
 /** Short, whatever it is. */
 function show(value: unknown): string {
-  const text =
-    (typeof value === 'object' || typeof value === 'string' ? JSON.stringify(value) : undefined) ?? String(value);
+  const text = textOf(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+function textOf(value: unknown): string {
+  if (typeof value !== 'object' && typeof value !== 'string') return String(value);
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return 'an object that is nested too deep or in itself';
+  }
 }

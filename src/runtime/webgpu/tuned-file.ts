@@ -71,19 +71,30 @@ function parse(text: string): { devices?: Readonly<Record<string, unknown>>; fau
   try {
     content = JSON.parse(text);
   } catch (error) {
-    return { fault: `expected JSON, got what it is not: ${(error as Error).message}` };
+    return { fault: `expected JSON, got what it is not: ${(error as Error).message.replaceAll(/\s+/g, ' ')}` };
   }
   const { success, output, issues } = valibot.safeParse(FILE, content);
   return success ? output : { fault: faultOfIssue('the file', issues[0]) };
 }
 
+/** Of a file with the sizes for hundreds of devices. */
+const MOST_BYTES = 2 ** 20;
+
+/** The text of a file such as this; throws for one that is large, and for what is no file, since some are read forever. */
+export function readTunedText(path: string): string {
+  const { readFileSync, statSync } = process.getBuiltinModule('node:fs');
+  const stats = statSync(path);
+  if (!stats.isFile()) throw new Error('it is no regular file');
+  if (stats.size > MOST_BYTES) throw new Error(`it has ${stats.size} bytes, and at most ${MOST_BYTES} are expected`);
+  return readFileSync(path, 'utf8');
+}
+
 /** Undefined where there is none. */
 function readFile(): { path: string; text: string } | undefined {
-  const { readFileSync } = process.getBuiltinModule('node:fs');
   let path: string | undefined;
   try {
     path = tunedPath();
-    return { path, text: readFileSync(path, 'utf8') };
+    return { path, text: readTunedText(path) };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     // Without a home there is no file either.

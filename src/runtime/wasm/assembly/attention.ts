@@ -631,11 +631,12 @@ function exceptionalRow(params: usize, place: i32, r: i32, own: usize, scratch: 
           i32.store(scratch + KEYS, j);
           modify(<usize>p.program, own + MODIFIER, scratch + SINGLE, scratch + SINGLE, scratch + KEYS, 1);
           score = <f64>f32.load(scratch + SINGLE + (r << 2));
+          // A modifier hides keys by -Infinity, and whatever their values are.
+          if (score == -Infinity) continue;
         }
         if (pass == 0) {
           largest = max(largest, score);
-          // A modifier hides keys by -Infinity.
-          if (p.program == 0 || score != -Infinity) seesAny = true;
+          seesAny = true;
           continue;
         }
         const weight = exp(score - largest);

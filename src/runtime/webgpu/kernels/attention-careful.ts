@@ -109,10 +109,11 @@ fn run_row(place: Place, span: Span, r: u32, lane: u32) {
     let run = run_at(i);
     let slots = (run.past - run.first) * PANEL;
     for (var first = 0u; first < slots; first += ${INVOCATIONS}u) {
-      let key = seen_key(run, r, first + lane);
+      var key = seen_key(run, r, first + lane);
       var weight = 0.0;
       if (key >= 0) {
         let score = score_of(place, query, u32(key));
+        ${variant.isModified ? '// A modifier hides keys by -infinity, and whatever their values are.\n        if (score.kind == SEEN) { key = -1; }' : ''}
         // Scores within a rounding are one: computed a second time a score may differ by that.
         if (is_beyond) { weight = select(0.0, 1.0, (score.kind & BEYOND) != 0 && score.size >= most.y - abs(most.y) * 2.4e-7); }
         else if ((score.kind & FINITE) != 0) {

@@ -296,6 +296,7 @@ describe.runIf(inject('hasGpu'))('score modifiers on WebGPU', () => {
       ...['(q - k) % 65536', '(q ^ k) & 65535', 'Math.floor(q / (1 + (k % 1000))) % 4096', '(q / 3 | 0) % 4096'],
       ...['-(Math.ceil(-q / 7) % 4096)', '(q % 1000) - (k % 1000)', '(q << 5) % 4096', '(-q >>> 7) % 4096'],
       ...['(-q >> 7) % 4096', 'Math.sign(q - k) * (q === k ? 1 : 2)', '(~q | 65) % 4096'],
+      ...['(k - q >>> 0) & 4095', '(k - q >>> k) >> 20'],
     ];
     for (const source of exact) {
       const score = compile(source);

@@ -319,8 +319,6 @@ class Writer {
       case 'negative':
       case 'integer negative':
         return `-${x}`;
-      case 'toFloatUnsigned':
-        return `f32(u32(${x}))`;
       // The low five bits of a distance count.
       case 'shiftLeft':
         return `${x} << (u32(${y}) & 31)`;

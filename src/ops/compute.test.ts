@@ -1,0 +1,39 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import {
+  createRuntime,
+  gatedDeltaRule,
+  gatedDeltaRuleStep,
+  linearAttention,
+  linearAttentionStep,
+  type Runtime,
+  type Tensor,
+} from '../index';
+
+let runtime: Runtime;
+beforeAll(async () => {
+  runtime = await createRuntime({ backend: 'reference' });
+});
+afterAll(() => runtime.dispose());
+
+type Call = (x: Tensor<'f32'>, gates: Tensor<'f32'>, both: Tensor<'f32'>, state: Tensor<'f32'>) => Promise<unknown>;
+
+const CALLS: Record<string, Call> = {
+  linearAttention: (x, _, both, state) => linearAttention(x, x, x, { out: both, state }),
+  gatedDeltaRule: (x, gates, both, state) => gatedDeltaRule(x, x, x, gates, gates, { out: both, state }),
+  gatedDeltaRuleStep: (x, gates, both, state) => {
+    const [row, gate, out] = [x, gates, both].map((tensor) => tensor.reshape([1, ...tensor.shape.slice(2)]));
+    using fresh = runtime.tensor([0], [1, 1, 1, 1]);
+    return gatedDeltaRuleStep(row!, row!, row!, gate!, gate!, fresh, { out: out!, state });
+  },
+  linearAttentionStep: (x, _, both, state) => linearAttentionStep(x, x, x, state, { inPlace: true, out: both }),
+};
+
+test.each(Object.keys(CALLS))('%s refuses an output and a state in one memory', async (name) => {
+  await runtime.scope(async () => {
+    const x = runtime.tensor([1], [1, 1, 1, 1]);
+    const gates = runtime.tensor([0], [1, 1, 1]);
+    const both = runtime.tensor([0], [1, 1, 1, 1]);
+    const call = (CALLS[name] as Call)(x, gates, both, both.reshape([1, 1, 1, 1]));
+    await expect(call).rejects.toThrow(/^(state|out) shares memory with (out|state): pass a tensor of its own$/);
+  });
+});
