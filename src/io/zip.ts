@@ -159,7 +159,7 @@ function inflate(bytes: Uint8Array, entry: Entry, checkLength: CheckLength): Uin
       if (error instanceof ParseError) throw error;
       throw new ParseError(`${labelOf(entry)} is damaged: ${(error as Error).message}`);
     }
-    isChecked ||= checkLength(content.subarray(0, filled), entry.size, labelOf(entry));
+    if (!isChecked) isChecked = checkLength(content.subarray(0, filled), entry.size, labelOf(entry));
     if (filled > before) heard = at;
     else if (at - heard > MAX_SILENT_BYTES) break;
   }
@@ -174,7 +174,8 @@ const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return crc;
 });
 
-function crc32(bytes: Uint8Array): number {
+/** The checksum that zip and PNG have. */
+export function crc32(bytes: Uint8Array): number {
   let crc = 0xffffffff;
   for (let i = 0; i < bytes.length; i++) {
     crc = (crc >>> 8) ^ (CRC_TABLE[(crc ^ (bytes[i] as number)) & 0xff] as number);
