@@ -50,7 +50,7 @@ describe('the command line', () => {
     [['list', 'attention'], 'too many arguments'],
     [['mask'], "missing required argument 'method'"],
     [['mask', 'atention'], ", got 'atention'"],
-    [['mask', 'attention', '--size', 'abc'], "'abc' is invalid. It must be a whole number from 1 to 1048576."],
+    [['mask', 'attention', '--size', 'abc'], "'abc' is invalid. It must be a whole number from 1 to 65536."],
     [['mask', 'attention', '--size', '0'], "'0' is invalid"],
     [['mask', 'attention', '--queries', '1.5'], "'1.5' is invalid"],
     [
@@ -61,14 +61,18 @@ describe('the command line', () => {
       ['mask', 'attention', '--params', '{"window":\n"8"}'],
       'param window of attention: expected [integer >= -1, integer >= -1], got "8"',
     ],
-    [['mask', 'attention', '--svg', '/nowhere/at/all.svg'], "cannot open '/nowhere/at/all.svg'"],
+    [['mask', 'attention', '--svg', '/nowhere/at/all.svg'], "cannot write '/nowhere/at/all.svg': no such file"],
+    [
+      ['mask', 'neighborhood-attention', '--params', '{"window": [3, 3]}'],
+      'window must be one value for the one axis, got 2: without --grid, such as --grid 8x8, there is one axis of 32',
+    ],
     [
       ['mask', 'neighborhood-attention', '--grid', '2x2x2x2', '--params', '{"window": 2}'],
       '--grid must have 1 to 3 axes, got 4',
     ],
     [
-      ['mask', 'neighborhood-attention', '--grid', '2048x1024', '--params', '{"window": 2}'],
-      '--grid must have at most 1048576 tokens, got 2097152',
+      ['mask', 'neighborhood-attention', '--grid', '512x256', '--params', '{"window": 2}'],
+      '--grid must have at most 65536 tokens, got 131072',
     ],
   ])('%j is refused in one line', (args, message) => expectRefusal(args, message));
 });
@@ -200,7 +204,7 @@ describe('run', () => {
     ];
     await expectRefusal(run(input), `${input}: safetensors`);
     await expectRefusal(run(folder), `cannot read '${folder}': it is a folder`);
-    await expectRefusal(run(join(folder, 'none')), `cannot open '${join(folder, 'none')}': no such file or directory`);
+    await expectRefusal(run(join(folder, 'none')), `cannot read '${join(folder, 'none')}': no such file or directory`);
   });
 
   test('checks options before it reads', async () => {
@@ -209,7 +213,10 @@ describe('run', () => {
     await expectRefusal(run('--backend', 'cuda'), 'Allowed choices are auto, reference, wasm, webgpu.');
     await expectRefusal(run('--params', '[]'), 'params of attention must be an object, got []');
     await expectRefusal(run().slice(0, -2), "required option '--out <file>' not specified");
-    await expectRefusal(['run', 'attention', '--in', 'none', '--out', '/nowhere/out'], "cannot access '/nowhere'");
+    await expectRefusal(
+      ['run', 'attention', '--in', 'none', '--out', '/nowhere/out'],
+      "cannot write '/nowhere/out': no such",
+    );
   });
 });
 

@@ -7,7 +7,7 @@ import { type MaskProblem, type Method, problemOfLetters } from '../methods/defi
 import { findMethod, methods } from '../methods/registry';
 import { bindShapes } from '../tensor/shape';
 import { extents, paramsOption, parseParams, wholeNumber } from './options';
-import { writeFileAtomic } from './write-file';
+import { checkWritable, writeFileAtomic } from './write-file';
 
 interface MaskOptions {
   readonly params?: string;
@@ -20,7 +20,8 @@ interface MaskOptions {
   readonly svg?: string;
 }
 
-const LARGEST = 2 ** 20;
+/** So that the densest mask takes seconds. */
+const LARGEST = 2 ** 16;
 const DEFAULT_WIDTH = 80;
 
 export function maskCommand(): Command {
@@ -29,7 +30,7 @@ export function maskCommand(): Command {
     .description('draw which keys each query sees')
     .argument('<method>')
     .addOption(paramsOption())
-    .option('--size <keys>', 'number of keys', extent, 32)
+    .option('--size <keys>', `number of keys, up to ${LARGEST}`, extent, 32)
     .option('--queries <count>', 'number of queries; default: as many as keys', extent)
     .option(
       '--grid <extents>',
@@ -48,6 +49,7 @@ export function maskCommand(): Command {
 }
 
 async function drawMask(name: string, { params, svg, head, ...sizes }: MaskOptions): Promise<void> {
+  if (svg !== undefined) await checkWritable(svg);
   const method = findMethod(name);
   const problem = problemOf(method, sizes);
   const mask = maskOf(method, params, problem);
@@ -65,7 +67,8 @@ async function drawMask(name: string, { params, svg, head, ...sizes }: MaskOptio
 /** Throws unless the method with these params is a mask that fits the problem. */
 export function maskOf(method: Method, params: string | undefined, problem: MaskProblem): Mask {
   const { name } = method;
-  const mask = method.mask?.(parseParams(method, params), problem);
+  const settings = parseParams(method, params);
+  const mask = withGridHint(problem, () => method.mask?.(settings, problem));
   if (!mask && method.mask) throw new UnsupportedError(`with these params ${name} is no mask`);
   if (!mask) {
     const masked = methods.filter((candidate) => candidate.mask).map((candidate) => candidate.name);
@@ -73,6 +76,16 @@ export function maskOf(method: Method, params: string | undefined, problem: Mask
   }
   mask.check?.(problem);
   return mask;
+}
+
+/** Params that do not fit one axis were often meant for more of them, which only --grid can say. */
+function withGridHint<T>({ grid, n }: MaskProblem, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof ParameterError && grid.length === 1)) throw error;
+    throw new ParameterError(`${error.message}: without --grid, such as --grid 8x8, there is one axis of ${n} tokens`);
+  }
 }
 
 function checkGrid(grid: readonly number[]): void {

@@ -1,4 +1,6 @@
-import { open } from 'node:fs/promises';
+import { constants, createReadStream, openSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { Socket } from 'node:net';
 import { DTypeError, ParameterError, ParseError } from '../errors';
 import { readSafetensors } from '../io';
 import type { Method } from '../methods/define';
@@ -45,18 +47,36 @@ async function readTensors(path: string): Promise<Record<string, HostTensor>> {
   }
 }
 
-/** The bytes of a file; a folder, or a file beyond what Node reads at once, is refused by name. */
-export async function readBytes(path: string): Promise<Uint8Array> {
-  const file = await open(path);
-  try {
-    const stats = await file.stat();
-    if (stats.isDirectory()) throw new ParameterError(`cannot read '${path}': it is a folder`);
-    if (stats.size > LARGEST) {
-      const size = (stats.size / 2 ** 30).toFixed(1);
-      throw new ParameterError(`cannot read '${path}': expected at most 2 GiB, got ${size} GiB`);
-    }
-    return await file.readFile();
-  } finally {
-    await file.close();
+/**
+ * The bytes of a file, or of a pipe that is being written to, at most `most` of them. What is neither, or holds more, is
+ * refused by name.
+ */
+export async function readBytes(path: string, most = LARGEST): Promise<Uint8Array> {
+  const stats = await stat(path).catch((error) => {
+    throw Object.assign(error, { syscall: 'read' });
+  });
+  const refuse = (why: string) => new ParameterError(`cannot read '${path}': ${why}`);
+  const tooMuch = (size: string) => refuse(`expected at most ${formatSize(most)}, got ${size}`);
+  if (stats.isDirectory()) throw refuse('it is a folder');
+  if (!stats.isFile() && !stats.isFIFO()) throw refuse(`it is a ${stats.isSocket() ? 'socket' : 'device'}`);
+  if (stats.size > most) throw tooMuch(formatSize(stats.size));
+  if (stats.size > 0) return readFile(path);
+
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of stats.isFIFO() ? openPipe(path) : createReadStream(path)) {
+    parts.push(part);
+    size += part.length;
+    if (size > most) throw tooMuch('more');
   }
+  return Buffer.concat(parts);
+}
+
+/** Does not wait for somebody to write: a pipe without a writer ends at once. */
+function openPipe(path: string): Socket {
+  return new Socket({ fd: openSync(path, constants.O_RDONLY | constants.O_NONBLOCK), writable: false });
+}
+
+function formatSize(bytes: number): string {
+  return bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 }

@@ -1,14 +1,15 @@
-import { constants, readFileSync } from 'node:fs';
-import { access, mkdir } from 'node:fs/promises';
+import { readFileSync, statSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { styleText } from 'node:util';
 import { Command } from 'commander';
+import { printable } from '../printable';
 import { formatRatio, formatTime } from '../report/format';
 import { type TunedCandidate, tuneWebGpu } from '../runtime/webgpu/tune';
 import { tunedPath, withTuned } from '../runtime/webgpu/tuned-file';
 import { withProgress } from './progress';
 import { type Column, formatTable } from './table';
-import { writeFileAtomic } from './write-file';
+import { checkWritable, say, writeFileAtomic } from './write-file';
 
 interface TuneSettings {
   readonly out?: string;
@@ -27,9 +28,8 @@ export function tuneCommand(measure: typeof tuneWebGpu = tuneWebGpu): Command {
 
 async function tune({ out, quick }: TuneSettings, measure: typeof tuneWebGpu): Promise<void> {
   const path = out ?? tunedPath();
-  // Better known now than after the work.
   if (out === undefined) await mkdir(dirname(path), { recursive: true });
-  await access(dirname(path), constants.W_OK);
+  await checkWritable(path);
   const { device, sizes, candidates } = await withProgress('tune', (control) =>
     measure({ quick: quick === true, ...control }),
   );
@@ -39,13 +39,14 @@ async function tune({ out, quick }: TuneSettings, measure: typeof tuneWebGpu): P
     Object.keys(sizes).length > 0
       ? 'faster sizes than the table has for such devices'
       : "none that beat the table's by more than the noise";
-  process.stdout.write(`${device}\n\n${tableOf(candidates)}\n\n${found}; stored in ${path}\n`);
+  await say(`${printable(device)}\n\n${tableOf(candidates)}\n\n${found}; stored in ${printable(path)}`, path);
 }
 
 /** What a file holds, which stays where it is about other devices. */
 function present(path: string): string {
   try {
-    return readFileSync(path, 'utf8');
+    // A device or a pipe might never end.
+    return statSync(path).isFile() ? readFileSync(path, 'utf8') : '';
   } catch {
     return '';
   }
