@@ -1,4 +1,4 @@
-import { constants, createReadStream, openSync } from 'node:fs';
+import { closeSync, constants, createReadStream, openSync, readSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { DTypeError, ParameterError, ParseError } from '../errors';
@@ -64,17 +64,29 @@ export async function readBytes(path: string, most = LARGEST): Promise<Uint8Arra
 
   const parts: Uint8Array[] = [];
   let size = 0;
-  for await (const part of stats.isFIFO() ? openPipe(path) : createReadStream(path)) {
+  for await (const part of stats.isFIFO() ? readPipe(path) : createReadStream(path)) {
     parts.push(part);
     size += part.length;
     if (size > most) throw tooMuch('more');
   }
+  if (size === 0 && stats.isFIFO()) throw refuse('it is a pipe that nobody writes to');
   return Buffer.concat(parts);
 }
 
-/** Does not wait for somebody to write: a pipe without a writer ends at once. */
-function openPipe(path: string): Socket {
-  return new Socket({ fd: openSync(path, constants.O_RDONLY | constants.O_NONBLOCK), writable: false });
+/** What comes out of a pipe until its writers are gone; without any it ends at once, rather than waiting for one. */
+async function* readPipe(path: string): AsyncGenerator<Uint8Array> {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const first = Buffer.alloc(2 ** 16);
+  let length: number | undefined;
+  try {
+    length = readSync(fd, first);
+  } catch (error) {
+    // There is nothing to read yet, but somebody to write.
+    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+  }
+  if (length === 0) return closeSync(fd);
+  if (length !== undefined) yield first.subarray(0, length);
+  yield* new Socket({ fd, writable: false });
 }
 
 function formatSize(bytes: number): string {
