@@ -61,6 +61,8 @@ describe('the command line', () => {
       ['mask', 'attention', '--params', '{"window":\n"8"}'],
       'param window of attention: expected [integer >= -1, integer >= -1], got "8"',
     ],
+    [['mask', 'attention', '--params', '['.repeat(20_000) + ']'.repeat(20_000)], 'got [[[[[...]]]]]'],
+    [['mask', 'attention', '--params', 'x'.repeat(100_000)], 'x...'],
     [['mask', 'attention', '--svg', '/nowhere/at/all.svg'], "cannot write '/nowhere/at/all.svg': no such file"],
     [
       ['mask', 'neighborhood-attention', '--params', '{"window": [3, 3]}'],
@@ -153,6 +155,42 @@ describe('run', () => {
     expect(Object.keys(found).sort()).toEqual(['lse', 'out']);
     expectClose(found.out!.data as Float32Array, expected.out!.data as Float64Array, 1e-5);
     expectClose(found.lse!.data as Float32Array, expected.lse!.data as Float64Array, 1e-5);
+  });
+
+  test('to stdout go the outputs alone', async () => {
+    const input = await save('in', tensors);
+    const { code, stdout, stderr } = await saccade(
+      ...['run', 'attention', '--in', input, '--out', '/dev/stdout', '--backend', 'reference'],
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '/dev/stdout: out [2, 5, 4, 6] f32, lse [2, 5, 4] f32\n' });
+    expect(Object.keys(readSafetensors(Buffer.from(stdout, 'latin1'))).sort()).toEqual(['lse', 'out']);
+  });
+
+  test('knows before the work whether it can write', async () => {
+    const out = (path: string) => ['run', 'attention', '--in', 'none', '--out', path];
+    await expectRefusal(out(folder), `cannot write '${folder}': it is a folder`);
+    for (const command of [['reproduce', 'power-attention'], ['bench', 'attention'], ['compare']]) {
+      await expectRefusal([...command, '--json', folder], `cannot write '${folder}': it is a folder`);
+    }
+  });
+
+  test('shows names with terminal escapes harmlessly', async () => {
+    const input = await save('in', { ...tensors, '\u001b[31mred\u009b5m\u202e': tensors.v });
+    const run = (path: string, out: string) => [
+      'run',
+      'attention',
+      '--in',
+      path,
+      '--out',
+      out,
+      '--backend',
+      'reference',
+    ];
+    await expectRefusal(run(input, join(folder, 'out')), "has a tensor '\\u001b[31mred\\u009b5m\\u202e' too many");
+    await expectRefusal(run('\u001b]0;title\u0007', join(folder, 'out')), "cannot read '\\u001b]0;title\\u0007'");
+    await expectRefusal(['list', '--\u001b[2J'], "unknown option '--\\u001b[2J'");
+    const { stdout } = await saccade(...run(await save('in', tensors), join(folder, '\u001b[31mred')));
+    expect(stdout).toContain('\\u001b[31mred: out ');
   });
 
   test('leaves grad_out alone without --grad, and says so', async () => {

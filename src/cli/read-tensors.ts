@@ -4,6 +4,7 @@ import { Socket } from 'node:net';
 import { DTypeError, ParameterError, ParseError } from '../errors';
 import { readSafetensors } from '../io';
 import type { Method } from '../methods/define';
+import { formatBytes } from '../report/format';
 import { DTYPES, type DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 
@@ -56,10 +57,10 @@ export async function readBytes(path: string, most = LARGEST): Promise<Uint8Arra
     throw Object.assign(error, { syscall: 'read' });
   });
   const refuse = (why: string) => new ParameterError(`cannot read '${path}': ${why}`);
-  const tooMuch = (size: string) => refuse(`expected at most ${formatSize(most)}, got ${size}`);
+  const tooMuch = (size: string) => refuse(`expected at most ${formatBytes(most)}, got ${size}`);
   if (stats.isDirectory()) throw refuse('it is a folder');
   if (!stats.isFile() && !stats.isFIFO()) throw refuse(`it is a ${stats.isSocket() ? 'socket' : 'device'}`);
-  if (stats.size > most) throw tooMuch(formatSize(stats.size));
+  if (stats.size > most) throw tooMuch(formatBytes(stats.size));
   if (stats.size > 0) return readFile(path);
 
   const parts: Uint8Array[] = [];
@@ -87,8 +88,4 @@ async function* readPipe(path: string): AsyncGenerator<Uint8Array> {
   if (length === 0) return closeSync(fd);
   if (length !== undefined) yield first.subarray(0, length);
   yield* new Socket({ fd, writable: false });
-}
-
-function formatSize(bytes: number): string {
-  return bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 }

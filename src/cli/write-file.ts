@@ -8,6 +8,7 @@ import { ParameterError } from '../errors';
 export async function checkWritable(path: string): Promise<void> {
   if (path === '') throw new ParameterError('the path of the file to write must not be empty');
   await naming(path, async () => {
+    if (await isStdout(path)) return;
     const present = await unlessMissing(stat(path));
     if (present?.isDirectory()) throw new ParameterError(`cannot write '${path}': it is a folder`);
     if (present?.isSocket()) throw new ParameterError(`cannot write '${path}': it is a socket`);
