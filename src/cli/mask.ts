@@ -88,13 +88,13 @@ function withGridHint<T>({ grid, n }: MaskProblem, work: () => T): T {
   }
 }
 
-function checkGrid(grid: readonly number[]): void {
+function checkGrid(grid: readonly number[], most: number): void {
   if (grid.length > 3) throw new ParameterError(`--grid must have 1 to 3 axes, got ${grid.length}`);
   const tokens = grid.reduce((size, extent) => size * extent, 1);
-  if (tokens > LARGEST) throw new ParameterError(`--grid must have at most ${LARGEST} tokens, got ${tokens}`);
+  if (tokens > most) throw new ParameterError(`--grid must have at most ${most} tokens, got ${tokens}`);
 }
 
-/** The problem of a method's mask at the extents that options give. */
+/** The problem of a method's mask at the extents that options give; a grid of more than `most` tokens is refused. */
 export function problemOf(
   method: Method,
   {
@@ -104,11 +104,12 @@ export function problemOf(
     heads: h,
     keyHeads: g = h,
   }: Pick<MaskOptions, 'size' | 'queries' | 'grid' | 'heads' | 'keyHeads'>,
+  most = LARGEST,
 ): MaskProblem {
   if (h % g !== 0) throw new ParameterError(`--key-heads must divide the ${h} of --heads, got ${g}`);
   const isSpatial = (method.inputs.q as string).includes('...space');
   if (grid && !isSpatial) throw new ParameterError(`--grid is for methods with spatial axes, ${method.name} has none`);
-  if (grid) checkGrid(grid);
+  if (grid) checkGrid(grid, most);
   const letters = isSpatial
     ? bindShapes({ q: method.inputs.q as string }, { q: [1, ...(grid ?? [size]), h, 1] })
     : { n: queries, m: size };

@@ -15,7 +15,7 @@ afterEach(() => rm(folder, { recursive: true }));
 
 function pipe(): string {
   const path = join(folder, 'pipe');
-  expect(spawnSync('mkfifo', [path]).status).toBe(0);
+  expect(spawnSync('sh', ['-c', 'mkfifo "$0"', path]).status).toBe(0);
   return path;
 }
 
