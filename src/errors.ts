@@ -1,6 +1,12 @@
+import { printable } from './printable';
+
 /** What every Saccade error is: a message that names the argument, what was expected and what came. */
 export class SaccadeError extends Error {
   override name = 'SaccadeError';
+
+  constructor(message?: string, options?: ErrorOptions) {
+    super(printable(message ?? ''), options);
+  }
 }
 
 /** A shape, rank, axis or index that does not fit. */

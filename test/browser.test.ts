@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { RuntimeOptions } from '../src/index';
 import { agreementInPage, bundlePage, ISOLATION, launchChromium } from './page';
 
 let browser: Browser;
@@ -44,6 +45,26 @@ test('a page that is not isolated computes on one thread and says why', async ()
   expect(report.explain).toMatch(/^threads: 1, the calling one \(this page is not cross-origin isolated: /m);
   expect(report.worst).toBeLessThan(1e-5);
   expect(report.leaked).toBe(0);
+});
+
+test.each([
+  ["script-src 'self' 'wasm-unsafe-eval'; worker-src blob:", 'one per core, on Web Workers'],
+  ["require-trusted-types-for 'script'; trusted-types saccade", 'one per core, on Web Workers'],
+  ["worker-src 'self'", 'forbids workers from blob: addresses: allow them with worker-src blob:'],
+  ["require-trusted-types-for 'script'; trusted-types another", 'with trusted-types saccade'],
+])('under the policy "%s" a page computes, and says if threads need another', async (policy, reason) => {
+  const headers = { ...ISOLATION, 'Content-Security-Policy': policy };
+  const { report } = await agreementInPage(browser, outDir, headers);
+  expect(report.explain).toMatch(new RegExp(`^threads: .*${reason}`, 'm'));
+  expect(report.worst).toBeLessThan(1e-5);
+  expect(report.leaked).toBe(0);
+});
+
+test('a page whose policy forbids WebAssembly is told the directive, and so is a caller who asks for threads', async () => {
+  const under = (policy: string, options: RuntimeOptions) =>
+    agreementInPage(browser, outDir, { ...ISOLATION, 'Content-Security-Policy': policy }, options);
+  await expect(under("script-src 'self'", {})).rejects.toThrow(/must have 'wasm-unsafe-eval' in its script-src/);
+  await expect(under("worker-src 'self'", { threads: 2 })).rejects.toThrow(/allow them with worker-src blob:/);
 });
 
 test('a page computes on the GPU', async () => {

@@ -17,7 +17,7 @@ import { htmlPage } from '../report/page';
 import { wholeNumber } from './options';
 import { withProgress } from './progress';
 import { formatTable } from './table';
-import { writeFileAtomic } from './write-file';
+import { checkWritable, isStream, say, writeFileAtomic } from './write-file';
 
 interface Files {
   readonly json?: string;
@@ -75,19 +75,21 @@ export function benchCommand(
 
 async function bench(suite: Suite, options: BenchOptions, files: Files): Promise<void> {
   // Over the progress bar, if there is one.
-  const say = (line: string) => process.stderr.write(`${process.stderr.isTTY ? '\r\x1b[K' : ''}${line}\n`);
+  const tell = (line: string) => process.stderr.write(`${process.stderr.isTTY ? '\r\x1b[K' : ''}${line}\n`);
   checkOptions(suite, options);
-  const peers = await findPeers(options, say);
+  const { json, html } = files;
+  for (const path of [json, html]) if (path !== undefined) await checkWritable(path);
+  const peers = await findPeers(options, tell);
   let latest = undefined as BenchReport | undefined;
   const keep = async (report: BenchReport) => {
     latest = report;
-    await writeReport(report, files);
+    await writeReport(report, files, false);
   };
   try {
     await withProgress(`bench ${suite.name}`, async (control) => {
       const runtime = runtimeOptions(options);
       const browser = options.browser
-        ? await openBrowser(options.browser, { runtime, peers, say, ...control })
+        ? await openBrowser(options.browser, { runtime, peers, say: tell, ...control })
         : undefined;
       try {
         await keep(await runSuite(suite, options, { peers, browser, ...control, onReport: keep }));
@@ -97,7 +99,10 @@ async function bench(suite: Suite, options: BenchOptions, files: Files): Promise
     });
   } finally {
     // What was measured before an interrupt or a failure is worth seeing too.
-    if (latest) process.stdout.write(`${formatReport(latest)}\n`);
+    if (latest) {
+      await writeReport(latest, files, true);
+      await say(formatReport(latest), json, html);
+    }
   }
 }
 
@@ -111,10 +116,13 @@ async function findPeers(
   return peers || names(PYTORCH_NAMES) ? peersSource() : undefined;
 }
 
-async function writeReport(report: BenchReport, { json, html }: Files): Promise<void> {
-  if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
-  if (html !== undefined) {
-    await writeFileAtomic(html, htmlPage({ title: `saccade bench ${report.suite}`, view: 'bench', data: report }));
+/** Into files, which each report replaces, or to streams, where what is written stays. */
+async function writeReport(report: BenchReport, { json, html }: Files, toStreams: boolean): Promise<void> {
+  const isMeant = async (path: string | undefined) => path !== undefined && (await isStream(path)) === toStreams;
+  if (await isMeant(json)) await writeFileAtomic(json as string, `${JSON.stringify(report, undefined, 2)}\n`);
+  if (await isMeant(html)) {
+    const page = htmlPage({ title: `saccade bench ${report.suite}`, view: 'bench', data: report });
+    await writeFileAtomic(html as string, page);
   }
 }
 

@@ -1,6 +1,3 @@
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { styleText } from 'node:util';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { compare } from '../compare/compare';
@@ -14,6 +11,7 @@ import { ParameterError, ParseError } from '../errors';
 import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
 import { methods as allMethods, findMethod } from '../methods/registry';
+import { printable } from '../printable';
 import { formatPercent, formatRatio, significant } from '../report/format';
 import { trainingNote } from '../report/training';
 import type { Control } from '../runtime/backend';
@@ -27,7 +25,7 @@ import { withProgress } from './progress';
 import { readBytes, readTensorsOf } from './read-tensors';
 import { type Column, formatTable } from './table';
 import { wrap } from './wrap';
-import { writeFileAtomic } from './write-file';
+import { checkWritable, say, writeFileAtomic } from './write-file';
 
 interface CompareOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly text?: string;
@@ -46,6 +44,8 @@ interface CompareOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
 const DEFAULT_LENGTH = 4096;
 const DEFAULT_LAYER = 1;
 const DEFAULT_GRID = [64, 64];
+/** Of a text or a picture. */
+const MOST_BYTES = 2 ** 28;
 const WIDTH = 100;
 /** Of a variant's name in the table, which then is no wider than the text. */
 const LABEL_WIDTH = 30;
@@ -53,16 +53,20 @@ const LABEL_WIDTH = 30;
 export function compareCommand(): Command {
   return new Command('compare')
     .description('measure every attention on your own data and say which to use')
-    .addOption(new Option('--text <file>', 'text to run through the sentence model; default: Moby Dick'))
+    .addOption(new Option('--text <file>', 'text to run through the sentence model, up to 256 MiB; default: Moby Dick'))
     .addOption(
-      new Option('--image [file]', 'PNG or JPEG whose patches to compare on; default: the French Alps').conflicts([
+      new Option(
+        '--image [file]',
+        'PNG or JPEG of up to 100 megapixels whose patches to compare on; default: the French Alps',
+      ).conflicts(['text', 'length', 'layer']),
+    )
+    .addOption(
+      new Option('--in <file>', 'safetensors file with q, k and v, up to 2 GiB').conflicts([
         'text',
         'length',
         'layer',
+        'image',
       ]),
-    )
-    .addOption(
-      new Option('--in <file>', 'safetensors file with q, k and v').conflicts(['text', 'length', 'layer', 'image']),
     )
     .option('--length <tokens>', `tokens of the text; default: ${DEFAULT_LENGTH}`, wholeNumber(1, 2 ** 20))
     .option('--layer <number>', `layer of the model, 0 or 1; default: ${DEFAULT_LAYER}`, wholeNumber(0, 1))
@@ -87,8 +91,7 @@ export function compareCommand(): Command {
 async function runComparison(options: CompareOptions): Promise<void> {
   const { methods, maxError, json, html, backend, threads } = options;
   const files = [html, json].filter((path) => path !== undefined);
-  // Better known now than after the work.
-  for (const path of files) await access(dirname(path), constants.W_OK);
+  for (const path of files) await checkWritable(path);
 
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const machine = await describeMachine();
@@ -100,7 +103,7 @@ async function runComparison(options: CompareOptions): Promise<void> {
   });
   if (html !== undefined) await writeFileAtomic(html, comparisonHtml(report, picture));
   if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
-  process.stdout.write(`${summary(report, files, methods ? undefined : leftOut())}\n`);
+  await say(summary(report, files, methods ? undefined : leftOut()), ...files);
 }
 
 async function readInputs(runtime: Runtime, options: CompareOptions, { signal }: Control): Promise<DescribedInputs> {
@@ -118,17 +121,17 @@ async function readInputs(runtime: Runtime, options: CompareOptions, { signal }:
   const names = ['q', 'k', 'v'] as const;
   const [q, k, v] = names.map((name) => runtime.fromHost(host[name] as HostTensor<DType>)) as [Tensor, Tensor, Tensor];
   const shapes = Object.entries({ q, k, v }).map(([name, { shape }]) => `${name} ${formatShape(shape)}`);
-  return { inputs: { q, k, v }, description: `${path}: ${shapes.join(', ')}.` };
+  return { inputs: { q, k, v }, description: `${printable(path)}: ${shapes.join(', ')}.` };
 }
 
 async function readPicture(path: string): Promise<NamedPicture> {
-  return { name: path, picture: decodePicture(path, await readBytes(path)) };
+  return { name: printable(path), picture: decodePicture(path, await readBytes(path, MOST_BYTES)) };
 }
 
 async function readText(path: string): Promise<NamedText> {
-  const bytes = await readBytes(path);
+  const bytes = await readBytes(path, MOST_BYTES);
   try {
-    return { name: path, text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
+    return { name: printable(path), text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
   } catch {
     throw new ParseError(`${path} is not text in UTF-8`);
   }
@@ -162,7 +165,7 @@ export function summary(report: ComparisonReport, files: readonly string[], apar
     dim(`★ marks ${recommendation.rule}.`),
     '',
     dim(`${formatMachine(machine)}; ${runtime.join('; ')}.`),
-    ...files.map((path) => `Written: ${path}`),
+    ...files.map((path) => `Written: ${printable(path)}`),
   ].join('\n');
 }
 

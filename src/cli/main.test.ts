@@ -50,7 +50,7 @@ describe('the command line', () => {
     [['list', 'attention'], 'too many arguments'],
     [['mask'], "missing required argument 'method'"],
     [['mask', 'atention'], ", got 'atention'"],
-    [['mask', 'attention', '--size', 'abc'], "'abc' is invalid. It must be a whole number from 1 to 1048576."],
+    [['mask', 'attention', '--size', 'abc'], "'abc' is invalid. It must be a whole number from 1 to 65536."],
     [['mask', 'attention', '--size', '0'], "'0' is invalid"],
     [['mask', 'attention', '--queries', '1.5'], "'1.5' is invalid"],
     [
@@ -61,14 +61,20 @@ describe('the command line', () => {
       ['mask', 'attention', '--params', '{"window":\n"8"}'],
       'param window of attention: expected [integer >= -1, integer >= -1], got "8"',
     ],
-    [['mask', 'attention', '--svg', '/nowhere/at/all.svg'], "cannot open '/nowhere/at/all.svg'"],
+    [['mask', 'attention', '--params', '['.repeat(20_000) + ']'.repeat(20_000)], 'got [[[[[...]]]]]'],
+    [['mask', 'attention', '--params', 'x'.repeat(100_000)], 'x...'],
+    [['mask', 'attention', '--svg', '/nowhere/at/all.svg'], "cannot write '/nowhere/at/all.svg': no such file"],
+    [
+      ['mask', 'neighborhood-attention', '--params', '{"window": [3, 3]}'],
+      'window must be one value for the one axis, got 2: without --grid, such as --grid 8x8, there is one axis of 32',
+    ],
     [
       ['mask', 'neighborhood-attention', '--grid', '2x2x2x2', '--params', '{"window": 2}'],
       '--grid must have 1 to 3 axes, got 4',
     ],
     [
-      ['mask', 'neighborhood-attention', '--grid', '2048x1024', '--params', '{"window": 2}'],
-      '--grid must have at most 1048576 tokens, got 2097152',
+      ['mask', 'neighborhood-attention', '--grid', '512x256', '--params', '{"window": 2}'],
+      '--grid must have at most 65536 tokens, got 131072',
     ],
   ])('%j is refused in one line', (args, message) => expectRefusal(args, message));
 });
@@ -151,6 +157,42 @@ describe('run', () => {
     expectClose(found.lse!.data as Float32Array, expected.lse!.data as Float64Array, 1e-5);
   });
 
+  test('to stdout go the outputs alone', async () => {
+    const input = await save('in', tensors);
+    const { code, stdout, stderr } = await saccade(
+      ...['run', 'attention', '--in', input, '--out', '/dev/stdout', '--backend', 'reference'],
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '/dev/stdout: out [2, 5, 4, 6] f32, lse [2, 5, 4] f32\n' });
+    expect(Object.keys(readSafetensors(Buffer.from(stdout, 'latin1'))).sort()).toEqual(['lse', 'out']);
+  });
+
+  test('knows before the work whether it can write', async () => {
+    const out = (path: string) => ['run', 'attention', '--in', 'none', '--out', path];
+    await expectRefusal(out(folder), `cannot write '${folder}': it is a folder`);
+    for (const command of [['reproduce', 'power-attention'], ['bench', 'attention'], ['compare']]) {
+      await expectRefusal([...command, '--json', folder], `cannot write '${folder}': it is a folder`);
+    }
+  });
+
+  test('shows names with terminal escapes harmlessly', async () => {
+    const input = await save('in', { ...tensors, '\u001b[31mred\u009b5m\u202e': tensors.v });
+    const run = (path: string, out: string) => [
+      'run',
+      'attention',
+      '--in',
+      path,
+      '--out',
+      out,
+      '--backend',
+      'reference',
+    ];
+    await expectRefusal(run(input, join(folder, 'out')), "has a tensor '\\u001b[31mred\\u009b5m\\u202e' too many");
+    await expectRefusal(run('\u001b]0;title\u0007', join(folder, 'out')), "cannot read '\\u001b]0;title\\u0007'");
+    await expectRefusal(['list', '--\u001b[2J'], "unknown option '--\\u001b[2J'");
+    const { stdout } = await saccade(...run(await save('in', tensors), join(folder, '\u001b[31mred')));
+    expect(stdout).toContain('\\u001b[31mred: out ');
+  });
+
   test('leaves grad_out alone without --grad, and says so', async () => {
     const input = await save('in', { ...tensors, grad_out: tensors.v });
     const out = join(folder, 'out');
@@ -200,7 +242,7 @@ describe('run', () => {
     ];
     await expectRefusal(run(input), `${input}: safetensors`);
     await expectRefusal(run(folder), `cannot read '${folder}': it is a folder`);
-    await expectRefusal(run(join(folder, 'none')), `cannot open '${join(folder, 'none')}': no such file or directory`);
+    await expectRefusal(run(join(folder, 'none')), `cannot read '${join(folder, 'none')}': no such file or directory`);
   });
 
   test('checks options before it reads', async () => {
@@ -209,7 +251,10 @@ describe('run', () => {
     await expectRefusal(run('--backend', 'cuda'), 'Allowed choices are auto, reference, wasm, webgpu.');
     await expectRefusal(run('--params', '[]'), 'params of attention must be an object, got []');
     await expectRefusal(run().slice(0, -2), "required option '--out <file>' not specified");
-    await expectRefusal(['run', 'attention', '--in', 'none', '--out', '/nowhere/out'], "cannot access '/nowhere'");
+    await expectRefusal(
+      ['run', 'attention', '--in', 'none', '--out', '/nowhere/out'],
+      "cannot write '/nowhere/out': no such",
+    );
   });
 });
 

@@ -3,6 +3,7 @@ import { getSystemErrorMap } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json';
 import { SaccadeError } from '../errors';
+import { printable } from '../printable';
 import { benchCommand } from './bench';
 import { compareCommand } from './compare';
 import { doctorCommand } from './doctor';
@@ -14,6 +15,8 @@ import { simulateCommand } from './simulate';
 import { tuneCommand } from './tune';
 
 const EXIT = { done: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
+
+const LONGEST_LINE = 1000;
 
 const EXAMPLES = `
 Examples:
@@ -62,7 +65,7 @@ export async function main(args: readonly string[]): Promise<number> {
 }
 
 function describeFailure(error: Error & { code?: string }): { message: string; code: number } {
-  const oneLine = (text: string) => `saccade: ${text.replace(/\s*\n\s*/g, ' ')}`;
+  const oneLine = (text: string) => `saccade: ${shortened(printable(text.replace(/\s*\n\s*/g, ' ')))}`;
   // Commander has printed the help by itself.
   if (error.code === 'commander.help') return { message: '', code: EXIT.badInput };
   if (error instanceof CommanderError) {
@@ -71,7 +74,12 @@ function describeFailure(error: Error & { code?: string }): { message: string; c
   if (error instanceof SaccadeError) return { message: oneLine(error.message), code: EXIT.badInput };
   if (isSystemError(error)) return { message: oneLine(systemMessage(error)), code: EXIT.badInput };
   if (error.name === 'AbortError') return { message: oneLine('interrupted'), code: EXIT.interrupted };
-  return { message: error.stack ?? String(error), code: EXIT.failed };
+  return { message: printable(error.stack ?? String(error)), code: EXIT.failed };
+}
+
+/** Values that are quoted may be of any length. */
+function shortened(line: string): string {
+  return line.length > LONGEST_LINE ? `${line.slice(0, LONGEST_LINE)}...` : line;
 }
 
 function isSystemError(error: NodeJS.ErrnoException): boolean {

@@ -7,7 +7,7 @@ import { type MaskProblem, type Method, problemOfLetters } from '../methods/defi
 import { findMethod, methods } from '../methods/registry';
 import { bindShapes } from '../tensor/shape';
 import { extents, paramsOption, parseParams, wholeNumber } from './options';
-import { writeFileAtomic } from './write-file';
+import { checkWritable, writeFileAtomic } from './write-file';
 
 interface MaskOptions {
   readonly params?: string;
@@ -20,7 +20,8 @@ interface MaskOptions {
   readonly svg?: string;
 }
 
-const LARGEST = 2 ** 20;
+/** So that the densest mask takes seconds. */
+const LARGEST = 2 ** 16;
 const DEFAULT_WIDTH = 80;
 
 export function maskCommand(): Command {
@@ -29,7 +30,7 @@ export function maskCommand(): Command {
     .description('draw which keys each query sees')
     .argument('<method>')
     .addOption(paramsOption())
-    .option('--size <keys>', 'number of keys', extent, 32)
+    .option('--size <keys>', `number of keys, up to ${LARGEST}`, extent, 32)
     .option('--queries <count>', 'number of queries; default: as many as keys', extent)
     .option(
       '--grid <extents>',
@@ -48,6 +49,7 @@ export function maskCommand(): Command {
 }
 
 async function drawMask(name: string, { params, svg, head, ...sizes }: MaskOptions): Promise<void> {
+  if (svg !== undefined) await checkWritable(svg);
   const method = findMethod(name);
   const problem = problemOf(method, sizes);
   const mask = maskOf(method, params, problem);
@@ -65,7 +67,8 @@ async function drawMask(name: string, { params, svg, head, ...sizes }: MaskOptio
 /** Throws unless the method with these params is a mask that fits the problem. */
 export function maskOf(method: Method, params: string | undefined, problem: MaskProblem): Mask {
   const { name } = method;
-  const mask = method.mask?.(parseParams(method, params), problem);
+  const settings = parseParams(method, params);
+  const mask = withGridHint(problem, () => method.mask?.(settings, problem));
   if (!mask && method.mask) throw new UnsupportedError(`with these params ${name} is no mask`);
   if (!mask) {
     const masked = methods.filter((candidate) => candidate.mask).map((candidate) => candidate.name);
@@ -75,13 +78,23 @@ export function maskOf(method: Method, params: string | undefined, problem: Mask
   return mask;
 }
 
-function checkGrid(grid: readonly number[]): void {
-  if (grid.length > 3) throw new ParameterError(`--grid must have 1 to 3 axes, got ${grid.length}`);
-  const tokens = grid.reduce((size, extent) => size * extent, 1);
-  if (tokens > LARGEST) throw new ParameterError(`--grid must have at most ${LARGEST} tokens, got ${tokens}`);
+/** Params that do not fit one axis were often meant for more of them, which only --grid can say. */
+function withGridHint<T>({ grid, n }: MaskProblem, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof ParameterError && grid.length === 1)) throw error;
+    throw new ParameterError(`${error.message}: without --grid, such as --grid 8x8, there is one axis of ${n} tokens`);
+  }
 }
 
-/** The problem of a method's mask at the extents that options give. */
+function checkGrid(grid: readonly number[], most: number): void {
+  if (grid.length > 3) throw new ParameterError(`--grid must have 1 to 3 axes, got ${grid.length}`);
+  const tokens = grid.reduce((size, extent) => size * extent, 1);
+  if (tokens > most) throw new ParameterError(`--grid must have at most ${most} tokens, got ${tokens}`);
+}
+
+/** The problem of a method's mask at the extents that options give; a grid of more than `most` tokens is refused. */
 export function problemOf(
   method: Method,
   {
@@ -91,11 +104,12 @@ export function problemOf(
     heads: h,
     keyHeads: g = h,
   }: Pick<MaskOptions, 'size' | 'queries' | 'grid' | 'heads' | 'keyHeads'>,
+  most = LARGEST,
 ): MaskProblem {
   if (h % g !== 0) throw new ParameterError(`--key-heads must divide the ${h} of --heads, got ${g}`);
   const isSpatial = (method.inputs.q as string).includes('...space');
   if (grid && !isSpatial) throw new ParameterError(`--grid is for methods with spatial axes, ${method.name} has none`);
-  if (grid) checkGrid(grid);
+  if (grid) checkGrid(grid, most);
   const letters = isSpatial
     ? bindShapes({ q: method.inputs.q as string }, { q: [1, ...(grid ?? [size]), h, 1] })
     : { n: queries, m: size };

@@ -1,7 +1,10 @@
-import { open } from 'node:fs/promises';
+import { closeSync, constants, createReadStream, openSync, readSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { Socket } from 'node:net';
 import { DTypeError, ParameterError, ParseError } from '../errors';
 import { readSafetensors } from '../io';
 import type { Method } from '../methods/define';
+import { formatBytes } from '../report/format';
 import { DTYPES, type DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 
@@ -45,18 +48,44 @@ async function readTensors(path: string): Promise<Record<string, HostTensor>> {
   }
 }
 
-/** The bytes of a file; a folder, or a file beyond what Node reads at once, is refused by name. */
-export async function readBytes(path: string): Promise<Uint8Array> {
-  const file = await open(path);
-  try {
-    const stats = await file.stat();
-    if (stats.isDirectory()) throw new ParameterError(`cannot read '${path}': it is a folder`);
-    if (stats.size > LARGEST) {
-      const size = (stats.size / 2 ** 30).toFixed(1);
-      throw new ParameterError(`cannot read '${path}': expected at most 2 GiB, got ${size} GiB`);
-    }
-    return await file.readFile();
-  } finally {
-    await file.close();
+/**
+ * The bytes of a file, or of a pipe that is being written to, at most `most` of them. What is neither, or holds more, is
+ * refused by name.
+ */
+export async function readBytes(path: string, most = LARGEST): Promise<Uint8Array> {
+  const stats = await stat(path).catch((error) => {
+    throw Object.assign(error, { syscall: 'read' });
+  });
+  const refuse = (why: string) => new ParameterError(`cannot read '${path}': ${why}`);
+  const tooMuch = (size: string) => refuse(`expected at most ${formatBytes(most)}, got ${size}`);
+  if (stats.isDirectory()) throw refuse('it is a folder');
+  if (!stats.isFile() && !stats.isFIFO()) throw refuse(`it is a ${stats.isSocket() ? 'socket' : 'device'}`);
+  if (stats.size > most) throw tooMuch(formatBytes(stats.size));
+  if (stats.size > 0) return readFile(path);
+
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of stats.isFIFO() ? readPipe(path) : createReadStream(path)) {
+    parts.push(part);
+    size += part.length;
+    if (size > most) throw tooMuch('more');
   }
+  if (size === 0 && stats.isFIFO()) throw refuse('it is a pipe that nobody writes to');
+  return Buffer.concat(parts);
+}
+
+/** What comes out of a pipe until its writers are gone; without any it ends at once, rather than waiting for one. */
+async function* readPipe(path: string): AsyncGenerator<Uint8Array> {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const first = Buffer.alloc(2 ** 16);
+  let length: number | undefined;
+  try {
+    length = readSync(fd, first);
+  } catch (error) {
+    // There is nothing to read yet, but somebody to write.
+    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+  }
+  if (length === 0) return closeSync(fd);
+  if (length !== undefined) yield first.subarray(0, length);
+  yield* new Socket({ fd, writable: false });
 }

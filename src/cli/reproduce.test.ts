@@ -61,7 +61,7 @@ test.each(methods.filter(({ experiment }) => experiment).map(({ name }) => name)
 test.each([
   [['attention'], 'attention has no experiment to reproduce: choose one of '],
   [['power'], 'method must be one of attention'],
-  [['power-attention', '--json', '/nowhere/at/all.json'], "cannot access '/nowhere/at'"],
+  [['power-attention', '--json', '/nowhere/at/all.json'], "cannot write '/nowhere/at/all.json'"],
   [['--json', 'findings.json'], '--json needs a method whose claims to reproduce'],
   [['power-attention', '--threads', '0'], "'0' is invalid"],
 ])('%j is refused in one line', (args, message) => expectRefusal(['reproduce', ...args], message));

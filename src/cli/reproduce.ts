@@ -1,6 +1,3 @@
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { ParameterError, UnsupportedError } from '../errors';
@@ -8,13 +5,14 @@ import { describeMachine, formatMachine, type Machine } from '../machine';
 import type { Method, Paper } from '../methods/define';
 import type { Finding, Series, Verdict } from '../methods/experiment';
 import { findMethod, methods } from '../methods/registry';
+import { printable } from '../printable';
 import { significant } from '../report/format';
 import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
 import { backendOption, threadsOption } from './options';
 import { withProgress } from './progress';
 import { formatTable } from './table';
 import { wrap } from './wrap';
-import { writeFileAtomic } from './write-file';
+import { checkWritable, say, writeFileAtomic } from './write-file';
 
 interface ReproduceOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly json?: string;
@@ -68,8 +66,7 @@ async function reproduce(name: string, { json, quick, ...options }: ReproduceOpt
     const known = withExperiment().map((candidate) => candidate.name);
     throw new UnsupportedError(`${name} has no experiment to reproduce: choose one of ${known.join(', ')}`);
   }
-  // Better known now than after the work.
-  if (json !== undefined) await access(dirname(json), constants.W_OK);
+  if (json !== undefined) await checkWritable(json);
 
   const { experiment } = await method.experiment();
   using runtime = await createRuntime(options);
@@ -90,7 +87,7 @@ async function reproduce(name: string, { json, quick, ...options }: ReproduceOpt
     findings,
   };
   if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
-  process.stdout.write(`${reportText(report, json)}\n`);
+  await say(reportText(report, json), json);
 }
 
 function withExperiment(): Method[] {
@@ -113,7 +110,7 @@ function reportText(report: ReproductionReport, json?: string): string {
     '',
     ...(quick ? [dim('Sizes were small (--quick): what depends on them or on time says little.')] : []),
     dim(`${formatMachine(machine)}; ${runtime.join('; ')}.`),
-    ...(json === undefined ? [] : [`Written: ${json}`]),
+    ...(json === undefined ? [] : [`Written: ${printable(json)}`]),
   ].join('\n');
 }
 

@@ -1,10 +1,8 @@
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { Command } from 'commander';
 import { ShapeError, UnsupportedError } from '../errors';
 import { writeSafetensors } from '../io';
 import { findMethod } from '../methods/registry';
+import { printable } from '../printable';
 import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
 import type { HostTensor } from '../tensor/host';
 import { formatShape, sameShape } from '../tensor/shape';
@@ -12,7 +10,7 @@ import type { Tensor } from '../tensor/tensor';
 import { backendOption, paramsOption, parseParams, threadsOption } from './options';
 import { withProgress } from './progress';
 import { readTensorsOf } from './read-tensors';
-import { writeFileAtomic } from './write-file';
+import { checkWritable, say, writeFileAtomic } from './write-file';
 
 interface RunOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly in: string;
@@ -42,13 +40,13 @@ async function runMethod(name: string, { in: input, out, params, grad, ...option
   const method = findMethod(name);
   const settings = parseParams(method, params);
   if (grad && !method.backward) throw new UnsupportedError(`${name} has no gradients: leave --grad out`);
-  // Better known now than after the work.
-  await access(dirname(out), constants.W_OK);
+  await checkWritable(out);
   const { [GRAD_OUT]: gradOut, ...inputs } = await readTensorsOf(method, input, {
     // One file serves with and without --grad.
     [grad ? 'required' : 'optional']: method.backward ? [GRAD_OUT] : [],
   });
-  if (gradOut && !grad) process.stderr.write(`${GRAD_OUT} of ${input} is not used: --grad asks for gradients\n`);
+  if (gradOut && !grad)
+    process.stderr.write(`${GRAD_OUT} of ${printable(input)} is not used: --grad asks for gradients\n`);
 
   using runtime = await createRuntime(options);
   const tensors = Object.fromEntries(Object.entries(inputs).map(([key, host]) => [key, runtime.fromHost(host)]));
@@ -65,7 +63,7 @@ async function runMethod(name: string, { in: input, out, params, grad, ...option
   await writeFileAtomic(out, writeSafetensors(outputs));
 
   const written = Object.entries(outputs).map(([key, { dtype, shape }]) => `${key} ${formatShape(shape)} ${dtype}`);
-  process.stdout.write(`${out}: ${written.join(', ')}\n`);
+  await say(`${printable(out)}: ${written.join(', ')}`, out);
 }
 
 function checkGradOut(gradOut: Tensor, out: Tensor): void {

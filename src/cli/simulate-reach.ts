@@ -100,14 +100,14 @@ function methodReport(
   const unused = PARAMS.find((name) => name !== 'size' && others[name] !== undefined);
   if (unused) throw new ParameterError(`${method.name} takes no --${unused}: pass --params`);
   if (grid && given !== undefined) throw new ParameterError('--size follows from --grid: leave it out');
-  const problem = problemOf(method, {
+  const sizes = {
     size: given ?? DEFAULT_SIZE,
     heads: heads ?? 1,
     ...(grid && { grid }),
     ...(keyHeads && { keyHeads }),
-  });
+  };
+  const problem = problemOf(method, sizes, LARGEST);
   const size = problem.n;
-  if (size > LARGEST) throw new ParameterError(`--grid must have at most ${LARGEST} tokens, got ${size}`);
   const mask = maskOf(method, params, problem);
   return {
     mask: method.name,

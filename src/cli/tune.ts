@@ -1,15 +1,16 @@
-import { constants, statSync } from 'node:fs';
-import { access, mkdir } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { UnsupportedError } from '../errors';
+import { printable } from '../printable';
 import { formatRatio, formatTime } from '../report/format';
 import { type TunedCandidate, tuneWebGpu } from '../runtime/webgpu/tune';
 import { readTunedText, tunedPath, withTuned } from '../runtime/webgpu/tuned-file';
 import { withProgress } from './progress';
 import { type Column, formatTable } from './table';
-import { writeFileAtomic } from './write-file';
+import { checkWritable, say, writeFileAtomic } from './write-file';
 
 interface TuneSettings {
   readonly out?: string;
@@ -34,7 +35,7 @@ async function tune({ out, quick }: TuneSettings, measure: typeof tuneWebGpu): P
     if (statSync(path, { throwIfNoEntry: false })?.isFile() === false)
       throw new UnsupportedError(`${path} is no regular file: delete it`);
   }
-  await access(dirname(path), constants.W_OK);
+  await checkWritable(path);
   const { device, sizes, candidates } = await withProgress('tune', (control) =>
     measure({ quick: quick === true, ...control }),
   );
@@ -44,7 +45,7 @@ async function tune({ out, quick }: TuneSettings, measure: typeof tuneWebGpu): P
     Object.keys(sizes).length > 0
       ? 'faster sizes than the table has for such devices'
       : "none that beat the table's by more than the noise";
-  process.stdout.write(`${device}\n\n${tableOf(candidates)}\n\n${found}; stored in ${path}\n`);
+  await say(`${printable(device)}\n\n${tableOf(candidates)}\n\n${found}; stored in ${printable(path)}`, path);
 }
 
 /** What a file holds, which stays where it is about other devices. */

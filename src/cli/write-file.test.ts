@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ParameterError } from '../errors';
-import { writeFileAtomic } from './write-file';
+import { checkWritable, writeFileAtomic } from './write-file';
 
 let folder: string;
 beforeEach(async () => {
@@ -34,6 +34,22 @@ test('replaces the file that a symbolic link points to, not the link', async () 
   await writeFileAtomic(link, 'new');
   expect((await lstat(link)).isSymbolicLink()).toBe(true);
   expect(await readFile(path, 'utf8')).toBe('new');
+});
+
+test('makes the file that a symbolic link points to, if it is not there yet', async () => {
+  const [first, second] = [join(folder, 'first'), join(folder, 'second')];
+  await symlink('second', first);
+  await symlink('a', second);
+  await writeFileAtomic(first, 'new');
+  expect(await readFile(join(folder, 'a'), 'utf8')).toBe('new');
+  expect((await lstat(first)).isSymbolicLink() && (await lstat(second)).isSymbolicLink()).toBe(true);
+  const lost = join(folder, 'lost');
+  await symlink('none/a', lost);
+  await expect(checkWritable(lost)).rejects.toMatchObject({ code: 'ENOENT', path: lost });
+});
+
+test('a full disk is told with the name of the file', async () => {
+  await expect(writeFileAtomic('/dev/full', 'x')).rejects.toMatchObject({ code: 'ENOSPC', path: '/dev/full' });
 });
 
 test('a reader never sees part of it', async () => {

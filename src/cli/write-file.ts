@@ -1,34 +1,92 @@
 import { randomUUID } from 'node:crypto';
-import { open, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { constants, fstatSync } from 'node:fs';
+import { access, open, readlink, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { ParameterError } from '../errors';
+
+/** Throws unless `path` can be written to: better known before the work than after it. */
+export async function checkWritable(path: string): Promise<void> {
+  if (path === '') throw new ParameterError('the path of the file to write must not be empty');
+  await naming(path, async () => {
+    if (await isStdout(path)) return;
+    const present = await unlessMissing(stat(path));
+    if (present?.isDirectory()) throw new ParameterError(`cannot write '${path}': it is a folder`);
+    if (present?.isSocket()) throw new ParameterError(`cannot write '${path}': it is a socket`);
+    await access(present && !present.isFile() ? path : dirname(await destination(path)), constants.W_OK);
+  });
+}
 
 /**
  * Writes a file that appears whole or not at all: into a new file beside `path`, which then takes its name. On failure
- * `path` is as it was. A symbolic link keeps pointing where it does; a device or pipe is written to as it is.
+ * `path` is as it was. A symbolic link keeps pointing where it does, also to what is not there yet; stdout, a device or a
+ * pipe is written to as it is.
  */
 export async function writeFileAtomic(path: string, data: Uint8Array | string): Promise<void> {
-  if (path === '') throw new ParameterError('the path of the file to write must not be empty');
-  const present = await unlessMissing(stat(path));
-  if (present?.isDirectory()) throw new ParameterError(`cannot write '${path}': it is a folder`);
-  if (present && !present.isFile()) return writeFile(path, data);
+  await checkWritable(path);
+  if (await isStdout(path)) return writeStdout(data);
+  await naming(path, async () => {
+    const present = await unlessMissing(stat(path));
+    if (present && !present.isFile()) return writeFile(path, data);
 
-  const target = (await unlessMissing(realpath(path))) ?? path;
-  const temporary = join(dirname(target), `.${basename(target)}.${randomUUID()}.tmp`);
-  const file = await open(temporary, 'wx', present?.mode).catch((error: NodeJS.ErrnoException) => {
-    // The caller knows nothing of the temporary name.
-    throw Object.assign(error, { path });
-  });
-  try {
+    const target = await destination(path);
+    const temporary = join(dirname(target), `.${basename(target)}.${randomUUID()}.tmp`);
+    const file = await open(temporary, 'wx', present?.mode);
     try {
-      await file.writeFile(data);
-      await file.sync();
-    } finally {
-      await file.close();
+      try {
+        await file.writeFile(data);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, target);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
     }
-    await rename(temporary, target);
+  });
+}
+
+/** Whether what is written to `path` appears at once, and all of it stays: stdout, a device, a pipe. */
+export async function isStream(path: string): Promise<boolean> {
+  const present = await unlessMissing(stat(path));
+  return (present !== undefined && !present.isFile()) || isStdout(path);
+}
+
+/** Prints what a command has to say: on stderr where one of the files that it was to write is stdout itself. */
+export async function say(text: string, ...written: readonly (string | undefined)[]): Promise<void> {
+  const paths = written.filter((path) => path !== undefined);
+  const isTaken = (await Promise.all(paths.map(isStdout))).includes(true);
+  (isTaken ? process.stderr : process.stdout).write(`${text}\n`);
+}
+
+async function isStdout(path: string): Promise<boolean> {
+  const present = await unlessMissing(stat(path));
+  const { dev, ino } = fstatSync(1);
+  return present?.dev === dev && present.ino === ino;
+}
+
+/** What goes wrong with stdout ends the process (bin.ts). */
+function writeStdout(data: Uint8Array | string): Promise<void> {
+  return new Promise((done) => {
+    process.stdout.write(data, (error) => {
+      if (!error) done();
+    });
+  });
+}
+
+/** Where the file is, or is to be: behind all symbolic links. */
+async function destination(path: string): Promise<string> {
+  const link = await readlink(path).catch(() => undefined);
+  return link === undefined ? path : destination(resolve(await realpath(dirname(path)), link));
+}
+
+/** Does `work`, whose failures then name `path`: the caller knows nothing of temporary names. */
+async function naming<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
   } catch (error) {
-    await rm(temporary, { force: true });
+    if ((error as NodeJS.ErrnoException).syscall !== undefined)
+      Object.assign(error as Error, { path, syscall: 'write' });
     throw error;
   }
 }

@@ -24,6 +24,16 @@ describe('takeTokens', () => {
     expect(tokens).toEqual([1, 2, 3]);
     expect(split).toEqual(['a bb', 'ccc']);
   });
+
+  test('splits a long paragraph no further than is taken', () => {
+    let characters = 0;
+    const tokens = takeTokens('word '.repeat(2 ** 18), 3, (text) => {
+      characters += text.length;
+      return lengths(text);
+    });
+    expect(tokens).toEqual([4, 4, 4]);
+    expect(characters).toBeLessThanOrEqual(2 ** 18);
+  });
 });
 
 describe('textInputs', () => {

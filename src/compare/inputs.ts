@@ -44,13 +44,22 @@ export async function textInputs(
   return { inputs, description: `${amount} through ${model}.` };
 }
 
-/** Tokens from the beginning of a text, paragraph by paragraph, so that no more is split than is taken. */
+/** Characters that are split at a time at most. */
+const LONGEST_PARAGRAPH = 2 ** 18;
+
+/**
+ * Tokens from the beginning of a text, paragraph by paragraph, so that no more is split than is taken; a paragraph of more
+ * than 2^18 characters counts as several.
+ */
 export function takeTokens(text: string, length: number, tokenise: (text: string) => readonly number[]): number[] {
   const tokens: number[] = [];
   for (const paragraph of text.split(/\n\s*\n/)) {
+    for (let at = 0; at < paragraph.length && tokens.length < length; at += LONGEST_PARAGRAPH) {
+      const part = paragraph.slice(at, at + LONGEST_PARAGRAPH);
+      // The model knows spaces only: line breaks within a paragraph are spaces to a reader too.
+      for (const token of tokenise(part.trim().replace(/\s+/g, ' '))) tokens.push(token);
+    }
     if (tokens.length >= length) break;
-    // The model knows spaces only: line breaks within a paragraph are spaces to a reader too.
-    for (const token of tokenise(paragraph.trim().replace(/\s+/g, ' '))) tokens.push(token);
   }
   return tokens.slice(0, length);
 }

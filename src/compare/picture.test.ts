@@ -1,7 +1,7 @@
 import { encode } from 'fast-png';
-import { zlibSync } from 'fflate';
+import { Unzlib, zlibSync } from 'fflate';
 import { encode as encodeJpeg } from 'jpeg-js';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { expectClose } from '../../test/expect';
 import { cropTo, decodePicture } from './picture';
 
@@ -27,11 +27,11 @@ describe('decodePicture', () => {
   test('reads bits and palettes', () => {
     // Written by hand: 9 x 1 pixels of one bit, alternating, without and with a palette.
     expectClose(
-      decodePicture('p.png', onePixelBits(0)).rgb.filter((_, at) => at % 3 === 0),
+      decodePicture('p.png', pixelBits()).rgb.filter((_, at) => at % 3 === 0),
       [1, 0, 1, 0, 1, 0, 1, 0, 1],
       0,
     );
-    expectClose(decodePicture('p.png', onePixelBits(3)).rgb.subarray(0, 6), [0, 0, 1, 1, 0, 0], 0);
+    expectClose(decodePicture('p.png', pixelBits({ colourType: 3 })).rgb.subarray(0, 6), [0, 0, 1, 1, 0, 0], 0);
   });
 
   test('reads a JPEG', () => {
@@ -45,19 +45,44 @@ describe('decodePicture', () => {
   });
 
   const whole = encode({ width: 9, height: 9, channels: 1, data: new Uint8Array(81) });
-  const none = whole.slice();
-  new DataView(none.buffer).setUint32(16, 0);
-  const huge = whole.slice();
-  new DataView(huge.buffer).setUint32(16, 2 ** 30);
+  const damaged = whole.slice();
+  damaged[50] = (damaged[50] as number) ^ 1;
   test.each([
     [new Uint8Array(), 'p is neither a PNG nor a JPEG file'],
     [Uint8Array.of(0xff, 0xd8, 1, 2, 3), 'p cannot be decoded: '],
-    [whole.subarray(0, 12), 'p cannot be decoded: '],
-    [whole.subarray(0, 45), 'p cannot be decoded: '],
-    [none, 'p cannot be decoded: it has no pixels'],
-    [huge, /p cannot be decoded: it has \d+.* of at most 100 megapixels/],
+    [whole.subarray(0, 12), 'p cannot be decoded: it is cut short, after 12 bytes'],
+    [whole.subarray(0, 45), 'p cannot be decoded: it is cut short, after 45 bytes'],
+    [damaged, /p cannot be decoded: its chunk 'IDAT' is damaged: checksum \d+, expected \d+/],
+    [pixelBits({ width: 0 }), 'p cannot be decoded: it has no pixels'],
+    [pixelBits({ width: 2 ** 30 }), /p cannot be decoded: it has \d+.* of at most 100 megapixels/],
+    [pixelBits({ colourType: 5 }), 'p cannot be decoded: it has an unknown colour type, 5'],
+    [pixelBits({ depth: 200 }), 'p cannot be decoded: it has 200 bits for a colour'],
+    [pixelBits({ width: 17 }), 'p cannot be decoded: its pixels take 4 bytes, but only 3 were compressed'],
   ])('refuses %s', (bytes, message) => {
     expect(() => decodePicture('p', bytes)).toThrow(message);
+  });
+
+  test('inflates no more than its header declares', () => {
+    const bomb = pixelBits({ rows: new Uint8Array(2 ** 24) });
+    const push = vi.spyOn(Unzlib.prototype, 'push');
+    expect(() => decodePicture('p', bomb)).toThrow('its pixels take 3 bytes, but more were compressed');
+    expect(push).toHaveBeenCalledTimes(1);
+    push.mockRestore();
+    // And nothing of what pixels do not follow from: this colour profile would be a fault if it were read.
+    expect(decodePicture('p', pixelBits({ more: chunk('iCCP', [0, 0, 1, 2, 3]) })).width).toBe(9);
+  });
+
+  test('reads interlaced pictures', () => {
+    // 3 x 3 pixels in Adam7's order: the passes have 1, 0, 0, 1, 2, 2 and 3 of them.
+    const pass = (...pixels: number[]) => [0, ...pixels];
+    const rows = [pass(0), pass(2), pass(6, 8), pass(1), pass(7), pass(3, 4, 5)].flat();
+    const interlaced = pixelBits({ width: 3, height: 3, depth: 8, interlace: 1, rows: Uint8Array.from(rows) });
+    const greys = decodePicture('p', interlaced).rgb.filter((_, at) => at % 3 === 0);
+    expectClose(
+      greys,
+      [0, 1, 2, 3, 4, 5, 6, 7, 8].map((grey) => grey / 255),
+      1e-6,
+    );
   });
 });
 
@@ -88,21 +113,41 @@ describe('cropTo', () => {
   });
 });
 
-/** A PNG of 9 x 1 pixels of one bit, 101010101. */
-function onePixelBits(colourType: 0 | 3): Uint8Array {
-  const chunk = (name: string, data: number[]) => {
-    const body = [...name].map((letter) => letter.charCodeAt(0)).concat(data);
-    return [...bigEndian(data.length), ...body, ...bigEndian(crc(body))];
-  };
-  const header = [...bigEndian(9), ...bigEndian(1), 1, colourType, 0, 0, 0];
-  const rows = [...zlibSync(Uint8Array.of(0, 0b10101010, 0b10000000))];
+interface Forgery {
+  readonly width?: number;
+  readonly height?: number;
+  readonly depth?: number;
+  readonly colourType?: number;
+  readonly interlace?: 0 | 1;
+  /** With a byte for its filter before each row. */
+  readonly rows?: Uint8Array;
+  readonly more?: readonly number[];
+}
+
+/** A PNG of 9 x 1 pixels of one bit, 101010101, or what it is made to say. */
+function pixelBits({
+  width = 9,
+  height = 1,
+  depth = 1,
+  colourType = 0,
+  interlace = 0,
+  rows = Uint8Array.of(0, 0b10101010, 0b10000000),
+  more = [],
+}: Forgery = {}): Uint8Array {
+  const header = [...bigEndian(width), ...bigEndian(height), depth, colourType, 0, 0, interlace];
   return Uint8Array.from([
     ...[0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a],
     ...chunk('IHDR', header),
+    ...more,
     ...(colourType === 3 ? chunk('PLTE', [255, 0, 0, 0, 0, 255]) : []),
-    ...chunk('IDAT', rows),
+    ...chunk('IDAT', [...zlibSync(rows)]),
     ...chunk('IEND', []),
   ]);
+}
+
+function chunk(name: string, data: number[]): number[] {
+  const body = Array.from(name, (letter) => letter.charCodeAt(0)).concat(data);
+  return [...bigEndian(data.length), ...body, ...bigEndian(crc(body))];
 }
 
 function bigEndian(value: number): number[] {

@@ -2,6 +2,7 @@
 import { convertIndexedToRgb, type DecodedPng, decode as decodePng, hasPngSignature } from 'fast-png';
 import { decode as decodeJpeg } from 'jpeg-js';
 import { ParseError } from '../errors';
+import { checkedPng } from './png';
 
 export interface Picture {
   readonly width: number;
@@ -33,13 +34,7 @@ function fromJpeg(bytes: Uint8Array): Picture {
 }
 
 function fromPng(bytes: Uint8Array): Picture {
-  // The header comes first: its size is known before memory is taken.
-  const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const megapixels = (header.getUint32(16) * header.getUint32(20)) / 1e6;
-  if (megapixels === 0) throw new ParseError('it has no pixels');
-  if (megapixels > MOST_MEGAPIXELS)
-    throw new ParseError(`it has ${megapixels} of at most ${MOST_MEGAPIXELS} megapixels`);
-  const { width, height, data, depth, channels } = withWholeBytes(decodePng(bytes));
+  const { width, height, data, depth, channels } = withWholeBytes(decodePng(checkedPng(bytes, MOST_MEGAPIXELS)));
   const brightest = 2 ** depth - 1;
   const alphaAt = channels % 2 === 0 ? channels - 1 : undefined;
   const rgb = new Float32Array(width * height * 3);

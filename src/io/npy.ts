@@ -13,6 +13,8 @@ const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
 /** Far above any shape in use; keeps a hostile header from becoming a large list. */
 const MAX_HEADER_BYTES = 2 ** 20;
 const ALIGNMENT = 64;
+/** What comes before the header's text, of versions 2.0 and 3.0. */
+const LONGEST_START = 12;
 
 const DESCR: Partial<Record<HostDType, string>> = {
   f32: '<f4',
@@ -42,20 +44,24 @@ export function readNpy(file: Uint8Array): HostTensor {
 
 /** `readNpy` whose messages begin with `label`. */
 export function parseNpy(bytes: Uint8Array, label: string): HostTensor {
-  const { text, end } = headerText(bytes, label);
-  const { dtype, bigEndian, fortranOrder, shape } = parseHeader(text, label);
+  const { dtype, bigEndian, fortranOrder, shape, end } = readHeader(bytes, bytes.length, label);
   const size = sizeOf(shape);
-  const expected = size * bytesPerElement(dtype);
-  if (expected !== bytes.length - end) {
-    throw new ParseError(
-      `${label}: ${dtype} of shape ${formatShape(shape)} takes ${expected} bytes, got ${bytes.length - end} after the header`,
-    );
-  }
   const stored = bigEndian
     ? elementsAt(swapped(bytes.subarray(end), bytesPerElement(dtype)), 0, dtype, size)
     : elementsAt(bytes, end, dtype, size);
   const data = fortranOrder ? toRowMajor(stored, dtype, shape, columnMajorStrides(shape)) : stored;
   return { dtype, shape, data };
+}
+
+/**
+ * Throws unless a file of `length` bytes, which begins with `bytes`, is as long as its header says; false while `bytes` are
+ * too few to tell.
+ */
+export function checkNpyLength(bytes: Uint8Array, length: number, label: string): boolean {
+  if (bytes.length < Math.min(length, LONGEST_START)) return false;
+  if (bytes.length < headerSpan(bytes, length, label).end) return false;
+  readHeader(bytes, length, label);
+  return true;
 }
 
 /** An `.npy` file of `tensor`: version 1.0, or 2.0 where the header is too long for that. */
@@ -79,24 +85,38 @@ export function writeNpy(tensor: HostTensor): Uint8Array {
   return bytes;
 }
 
-/** The header and where it ends. */
-function headerText(bytes: Uint8Array, label: string): { text: string; end: number } {
+/** What the header says of a file of `length` bytes that begins with `bytes`, and where it ends. */
+function readHeader(bytes: Uint8Array, length: number, label: string): Header & { readonly end: number } {
+  const { start, end } = headerSpan(bytes, length, label);
+  // Only ASCII can be right; whatever else the bytes say becomes a character that the scanner refuses.
+  const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.slice(start, end));
+  const header = parseHeader(text, label);
+  const { dtype, shape } = header;
+  const expected = sizeOf(shape) * bytesPerElement(dtype);
+  if (expected !== length - end) {
+    throw new ParseError(
+      `${label}: ${dtype} of shape ${formatShape(shape)} takes ${expected} bytes, got ${length - end} after the header`,
+    );
+  }
+  return { ...header, end };
+}
+
+/** Where the header's text begins and ends. */
+function headerSpan(bytes: Uint8Array, length: number, label: string): { start: number; end: number } {
   if (MAGIC.some((byte, i) => bytes[i] !== byte))
     throw new ParseError(`${label}: not an npy file: its first bytes are not \\x93NUMPY`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const version = `${bytes[6]}.${bytes[7]}`;
-  const start = version === '1.0' ? 10 : 12;
+  const start = version === '1.0' ? 10 : LONGEST_START;
   if (bytes.length < start) throw new ParseError(`${label}: the file is cut short, after ${bytes.length} bytes`);
   if (!['1.0', '2.0', '3.0'].includes(version))
     throw new ParseError(`${label}: expected npy version 1.0, 2.0 or 3.0, got ${version}`);
-  const length = start === 10 ? view.getUint16(8, true) : view.getUint32(8, true);
-  if (length > MAX_HEADER_BYTES)
-    throw new ParseError(`${label}: the header takes ${length} bytes, at most ${MAX_HEADER_BYTES} are read`);
-  if (length > bytes.length - start)
-    throw new ParseError(`${label}: the header takes ${length} bytes, but only ${bytes.length - start} follow`);
-  const end = start + length;
-  // Only ASCII can be right; whatever else the bytes say becomes a character that the scanner refuses.
-  return { text: new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.slice(start, end)), end };
+  const size = start === 10 ? view.getUint16(8, true) : view.getUint32(8, true);
+  if (size > MAX_HEADER_BYTES)
+    throw new ParseError(`${label}: the header takes ${size} bytes, at most ${MAX_HEADER_BYTES} are read`);
+  if (size > length - start)
+    throw new ParseError(`${label}: the header takes ${size} bytes, but only ${length - start} follow`);
+  return { start, end: start + size };
 }
 
 function parseHeader(text: string, label: string): Header {

@@ -3,7 +3,7 @@ import { zipSync } from 'fflate';
 import { ParameterError, ParseError } from '../errors';
 import type { HostTensor } from '../tensor/host';
 import { checkTensors, fileBytes, quote } from './bytes';
-import { parseNpy, writeNpy } from './npy';
+import { checkNpyLength, parseNpy, writeNpy } from './npy';
 import { labelOf, unzip } from './zip';
 
 const SUFFIX = '.npy';
@@ -16,15 +16,16 @@ export interface ReadNpzOptions {
 }
 
 /**
- * The arrays of an `.npz` file by name, compressed or not. Throws a ParseError that names the entry, before
- * decompressing it where its declared size is too large, and while doing so where it gives more than it declares.
+ * The arrays of an `.npz` file by name, compressed or not. Throws a ParseError that names the entry: before decompressing
+ * it where its declared size is too large, at its first bytes where its array's header tells another, and while doing so
+ * where it gives more than it declares.
  */
 export function readNpz(file: Uint8Array, { maxBytes }: ReadNpzOptions = {}): Record<string, HostTensor> {
   const bytes = fileBytes(file);
   const limit = maxBytes ?? Math.max(2 ** 28, 32 * bytes.length);
   if (!(limit >= 0)) throw new ParameterError(`maxBytes must be a number >= 0, got ${maxBytes}`);
   const tensors = new Map<string, HostTensor>();
-  for (const [entry, content] of unzip(bytes, limit)) {
+  for (const [entry, content] of unzip(bytes, limit, checkNpyLength)) {
     const name = entry.endsWith(SUFFIX) ? entry.slice(0, -SUFFIX.length) : entry;
     if (tensors.has(name)) throw new ParseError(`npz: two entries hold ${quote(name)}`);
     tensors.set(name, parseNpy(content, labelOf({ name: entry })));

@@ -9,6 +9,8 @@ const DEFLATED = 8;
 const MAX_RATIO = 1032;
 /** Compressed bytes inflated at a time: a stream that lies about its size is found out within 16 MiB. */
 const CHUNK_BYTES = 2 ** 14;
+/** And at first, until the content's own header has told its size. */
+const FIRST_CHUNK_BYTES = 2 ** 8;
 /** An unfinished stream gives output at least this often: its longest block without any has 64 KiB. */
 const MAX_SILENT_BYTES = 2 ** 17;
 
@@ -26,8 +28,14 @@ interface Entry {
   readonly offset: number;
 }
 
+/**
+ * Throws unless content of `length` bytes, which begins with `bytes`, is as long as it says itself; false while `bytes` are
+ * too few to tell. Messages begin with `label`.
+ */
+type CheckLength = (bytes: Uint8Array, length: number, label: string) => boolean;
+
 /** The entries of an archive, decompressed, by name; more than `maxBytes` declared in all is a ParseError. */
-export function unzip(bytes: Uint8Array, maxBytes: number): Map<string, Uint8Array> {
+export function unzip(bytes: Uint8Array, maxBytes: number, checkLength: CheckLength): Map<string, Uint8Array> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const { entries, directory } = readDirectory(bytes, view);
   const declared = entries.reduce((sum, { size }) => sum + size, 0);
@@ -41,7 +49,7 @@ export function unzip(bytes: Uint8Array, maxBytes: number): Map<string, Uint8Arr
     end = start + entry.compressedSize;
     if (end > directory)
       throw new ParseError(`${labelOf(entry)} ends at byte ${end}, within the archive's directory at ${directory}`);
-    contents.set(entry.name, decompress(bytes.subarray(start, end), entry));
+    contents.set(entry.name, decompress(bytes.subarray(start, end), entry, checkLength));
   }
   return contents;
 }
@@ -124,32 +132,34 @@ function dataStart(view: DataView, entry: Entry, directory: number): number {
   return offset + LOCAL.bytes + view.getUint16(offset + 26, true) + view.getUint16(offset + 28, true);
 }
 
-function decompress(bytes: Uint8Array, entry: Entry): Uint8Array {
-  const content = entry.method === STORED ? bytes : inflate(bytes, entry);
+function decompress(bytes: Uint8Array, entry: Entry, checkLength: CheckLength): Uint8Array {
+  const content = entry.method === STORED ? bytes : inflate(bytes, entry, checkLength);
   const crc = crc32(content);
   if (crc !== entry.crc) throw new ParseError(`${labelOf(entry)} is damaged: checksum ${crc}, expected ${entry.crc}`);
   return content;
 }
 
 /** Inflates until the declared size is reached; a stream that gives more or less is a ParseError. */
-function inflate(bytes: Uint8Array, entry: Entry): Uint8Array {
+function inflate(bytes: Uint8Array, entry: Entry, checkLength: CheckLength): Uint8Array {
   const content = new Uint8Array(entry.size);
   let filled = 0;
   let heard = 0;
+  let isChecked = false;
   const stream = new Inflate((part) => {
     if (filled + part.length > entry.size)
       throw new ParseError(`${labelOf(entry)} gives more than the ${entry.size} bytes it declares`);
     content.set(part, filled);
     filled += part.length;
   });
-  for (let at = 0; at < bytes.length && filled < entry.size; at += CHUNK_BYTES) {
+  for (let at = 0, end = FIRST_CHUNK_BYTES; at < bytes.length && filled < entry.size; at = end, end += CHUNK_BYTES) {
     const before = filled;
     try {
-      stream.push(bytes.subarray(at, at + CHUNK_BYTES));
+      stream.push(bytes.subarray(at, end));
     } catch (error) {
       if (error instanceof ParseError) throw error;
       throw new ParseError(`${labelOf(entry)} is damaged: ${(error as Error).message}`);
     }
+    if (!isChecked) isChecked = checkLength(content.subarray(0, filled), entry.size, labelOf(entry));
     if (filled > before) heard = at;
     else if (at - heard > MAX_SILENT_BYTES) break;
   }
@@ -164,7 +174,8 @@ const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return crc;
 });
 
-function crc32(bytes: Uint8Array): number {
+/** The checksum that zip and PNG have. */
+export function crc32(bytes: Uint8Array): number {
   let crc = 0xffffffff;
   for (let i = 0; i < bytes.length; i++) {
     crc = (crc >>> 8) ^ (CRC_TABLE[(crc ^ (bytes[i] as number)) & 0xff] as number);

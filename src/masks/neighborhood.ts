@@ -128,7 +128,8 @@ export function gridAxes({
 function perAxis<Value>(what: string, value: PerAxis<Value>, rank: number): readonly Value[] {
   const values = Array.isArray(value) ? (value as readonly Value[]) : new Array<Value>(rank).fill(value as Value);
   if (values.length === rank) return values;
-  throw new ParameterError(`${what} must be one value or one for each of the ${rank} axes, got ${values.length}`);
+  const expected = rank === 1 ? 'one value for the one axis' : `one value or one for each of the ${rank} axes`;
+  throw new ParameterError(`${what} must be ${expected}, got ${values.length}`);
 }
 
 function checkTiles(tiles: TileShapes, rank: number): TileShapes {

@@ -169,8 +169,11 @@ function complaint(method: string, schema: ParamsSchema, params: object, issue: 
   return `param ${name} of ${method}: expected ${param.type}, got ${show(params[name as keyof typeof params])}`;
 }
 
-/** Like JSON, but telling apart the numbers that JSON does not know. */
-function show(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(show).join(', ')}]`;
-  return typeof value === 'object' || typeof value === 'string' ? JSON.stringify(value) : String(value);
+/** Like JSON, but telling apart the numbers that JSON does not know, and of what is nested only so many levels. */
+function show(value: unknown, levels = 4): string {
+  const inner = (each: unknown) => (levels > 0 ? show(each, levels - 1) : '...');
+  if (Array.isArray(value)) return `[${value.map(inner).join(', ')}]`;
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (typeof value !== 'object' || value === null) return String(value);
+  return `{${Object.entries(value).map(([key, each]) => `${JSON.stringify(key)}: ${inner(each)}`)}}`;
 }

@@ -1,6 +1,6 @@
 import { DisposedError, DTypeError, ParameterError, SaccadeError, UnsupportedError } from '../errors';
 import { bytesPerElement, DTYPES, type DType } from '../tensor/dtype';
-import { checkHost, type HostTensor, hostTensor, type Numbers } from '../tensor/host';
+import { checkHost, convert, type HostTensor, hostTensor, type Numbers } from '../tensor/host';
 import { normal, uniform } from '../tensor/random';
 import { checkShape, rowMajorStrides, type Shape, sizeOf } from '../tensor/shape';
 import { disposeKey, Storage, Tensor } from '../tensor/tensor';
@@ -42,10 +42,7 @@ export class Runtime {
   /** A tensor with a copy of a host tensor, such as the file readers give. */
   fromHost<D extends DType>(host: HostTensor<D>): Tensor<D> {
     checkHost('host', host);
-    const tensor = this.empty(host.shape, host.dtype);
-    const { data } = host;
-    this.backend.write(tensor.storage.buffer, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    return tensor;
+    return this.#filled(host.shape, host.dtype, () => host);
   }
 
   /** A tensor whose elements are not set. */
@@ -88,9 +85,23 @@ export class Runtime {
       dtype = 'f32' as D,
     }: { seed?: number; distribution?: 'normal' | 'uniform'; dtype?: D } = {},
   ): Tensor<D> {
-    checkShape('shape', shape);
-    const values = distribution === 'normal' ? normal(sizeOf(shape), seed) : uniform(sizeOf(shape), seed);
-    return dtype === 'f32' ? this.tensor(values, shape, dtype) : this.tensor(Float64Array.from(values), shape, dtype);
+    return this.#filled(shape, dtype, (size) => {
+      const data = distribution === 'normal' ? normal(size, seed) : uniform(size, seed);
+      return convert({ dtype: 'f32', shape, data }, dtype);
+    });
+  }
+
+  /** A tensor of what `work` gives for its number of elements; that there is room is known before it works. */
+  #filled<D extends DType>(shape: Shape, dtype: D, work: (size: number) => HostTensor<D>): Tensor<D> {
+    const tensor = this.empty(shape, dtype);
+    try {
+      const { data } = work(tensor.size);
+      this.backend.write(tensor.storage.buffer, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
+    return tensor;
   }
 
   /**

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { bitsOf } from '../../test/host-tensors';
 import {
+  BackendError,
   createRuntime,
   DisposedError,
   type DType,
@@ -263,6 +264,16 @@ describeOnBackends('Tensor', (runtime) => {
         expect(await a.read()).not.toEqual(await c.read());
       }
     }
+  });
+
+  test('random numbers that no memory holds are refused before one is drawn', () => {
+    const before = live();
+    const log = vi.spyOn(Math, 'log');
+    expect(() => runtime().random([2 ** 20, 2 ** 20])).toThrow(BackendError);
+    expect(log).not.toHaveBeenCalled();
+    log.mockRestore();
+    expect(() => runtime().random([2], { seed: 0.5 })).toThrow('seed must be an integer, got 0.5');
+    expect(live()).toBe(before);
   });
 
   test('memory lives as long as the last view of it', async () => {

@@ -113,7 +113,7 @@ export class WasmBackend implements Backend {
     if (asked !== undefined && asked > 1 && available.threads === 0) {
       throw new UnsupportedError(`${asked} threads cannot be had: ${available.reason}`);
     }
-    const module = await WebAssembly.compile(decodeBase64(build === 'relaxed' ? relaxed : baseline));
+    const module = await compile(decodeBase64(build === 'relaxed' ? relaxed : baseline));
     const heap = new Heap(HEAP_BASE);
     const kernels = new WebAssembly.Instance(module, { env: { memory: heap.memory } }).exports as unknown as Kernels;
     kernels.initialise();
@@ -498,6 +498,17 @@ export class WasmBackend implements Backend {
 
   #bytes(buffer: Buffer, byteOffset: number, length: number): Uint8Array {
     return new Uint8Array(this.heap.memory.buffer, (buffer as HeapBuffer).address + byteOffset, length);
+  }
+}
+
+/** The kernels as they were built compile wherever they are allowed to. */
+async function compile(kernels: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module> {
+  try {
+    return await WebAssembly.compile(kernels);
+  } catch (error) {
+    throw new UnsupportedError(
+      `WebAssembly is not allowed here: a content security policy must have 'wasm-unsafe-eval' in its script-src, or use backend 'webgpu' (${(error as Error).message})`,
+    );
   }
 }
 
