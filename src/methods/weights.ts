@@ -10,23 +10,22 @@ interface Pair {
 }
 
 /**
- * Of some queries of q [b, n, h, d] on each key of k [b, m, g, d]: what `weigh` makes of the dot products,
- * [b, queries, h, m].
+ * Of some queries, whose rows are q [b, queries, h, d], on each key of k [b, m, g, d]: what `weigh` makes of the dot
+ * products, [b, queries, h, m].
  */
 export function pairWeights(
   { q, k }: Readonly<Record<'q' | 'k', HostTensor>>,
   queries: readonly number[],
   weigh: (dot: number, pair: Pair) => number,
 ): HostTensor<'f64'> {
-  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const [b, , h, d] = q.shape as [number, number, number, number];
   const [, m, g] = k.shape as [number, number, number];
   const [rows, keys] = [toFloat64(q), toFloat64(k)];
   const weights = new Float64Array(b * queries.length * h * m);
-  let at = 0;
+  let [at, from] = [0, 0];
   for (let batch = 0; batch < b; batch++) {
     for (const query of queries) {
-      for (let head = 0; head < h; head++) {
-        const from = ((batch * n + query) * h + head) * d;
+      for (let head = 0; head < h; head++, from += d) {
         for (let key = 0; key < m; key++, at++) {
           const to = ((batch * m + key) * g + Math.floor((head * g) / h)) * d;
           let dot = 0;

@@ -89,13 +89,16 @@ class Features {
     this.#x = toFloat64(tensor).map((value) => factor * value);
     this.gradient = zeros(tensor.shape);
     this.exponents = new Float64Array((this.#x.length / this.#d) * this.#count);
-    this.exponents.forEach((_, at) => {
-      const x = this.#row(Math.floor(at / this.#count));
-      this.exponents[at] = dot(this.#direction(at % this.#count), x) - (this.#isRelu ? 0 : dot(x, x) / 2);
-    });
+    const directions = Array.from({ length: this.#count }, (_, f) => this.#direction(f));
     const largest: number[] = [];
-    for (let row = 0; row < this.#x.length / this.#d; row++)
+    for (let row = 0; row < this.#x.length / this.#d; row++) {
+      const x = this.#row(row);
+      const half = this.#isRelu ? 0 : dot(x, x) / 2;
+      directions.forEach((direction, f) => {
+        this.exponents[row * this.#count + f] = dot(direction, x) - half;
+      });
       largest[this.#headOf(row)] = Math.max(largest[this.#headOf(row)] ?? Number.NEGATIVE_INFINITY, this.largest(row));
+    }
     this.#largest = largest;
   }
 
