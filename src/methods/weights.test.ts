@@ -12,7 +12,7 @@ const features = {
 const QUERIES = [0, 3, 6];
 const rowsOfQueries = Float32Array.from({ length: B * QUERIES.length * H * D }, (_, at) => {
   const [batch, query] = [Math.floor(at / (3 * H * D)), QUERIES[Math.floor(at / (H * D)) % 3]!];
-  return features.q.data[(batch * N + query) * H * D + (at % (H * D))]!;
+  return Number(features.q.data[(batch * N + query) * H * D + (at % (H * D))]);
 });
 
 test.each([
