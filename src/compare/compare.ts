@@ -186,7 +186,7 @@ async function measureOnce(
       measured.push({ ...cost, exactness, ...(weights && { entropy: entropyOf(weights) }) });
     } else {
       const { out, lse } = results as Required<Results<HostTensor>>;
-      if (baseline) baselines.set(causal, { out, lse });
+      if (baseline) baselines.set(causal, { out: inFloat64(out), lse: inFloat64(lse) });
       const exact = baselines.get(causal) as Required<Results<HostTensor>>;
       measured.push({
         ...cost,
@@ -263,13 +263,17 @@ function plainOf(runtime: Runtime, host: HostQkv) {
 }
 
 async function readFinite({ q, k, v }: Qkv): Promise<Record<keyof Qkv, HostTensor<'f64'>>> {
-  const read = async (x: Tensor) => hostTensor(toFloat64(await x.toHost()), x.shape, 'f64');
+  const read = async (x: Tensor) => inFloat64(await x.toHost());
   const host = { q: await read(q), k: await read(k), v: await read(v) };
   for (const [name, { data }] of Object.entries(host)) {
     const wrong = data.find((value) => !Number.isFinite(value));
     if (wrong !== undefined) throw new ParameterError(`${name} must hold finite numbers, got ${wrong}`);
   }
   return host;
+}
+
+function inFloat64(x: HostTensor): HostTensor<'f64'> {
+  return hostTensor(toFloat64(x), x.shape, 'f64');
 }
 
 /** The same control, whose progress never goes back: some methods are of several ops. */

@@ -88,7 +88,9 @@ function allowedError(
 }
 
 function largestOf(x: HostTensor): number {
-  return toFloat64(x).reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+  let largest = 0;
+  for (const value of toFloat64(x)) largest = Math.max(largest, Math.abs(value));
+  return largest;
 }
 
 /** At most `count` different indices below n, evenly from the first to the last. */
