@@ -106,15 +106,10 @@ async function runComparison(options: CompareOptions): Promise<void> {
     const onRow = (row: Row) => {
       rows.push(row);
       show(tableOf(rows));
-      onProgress(done, row.label);
     };
-    let done = READING;
     const comparison = await compare(inputs, {
       signal,
-      onProgress: (share) => {
-        done = READING + (1 - READING) * share;
-        onProgress(done, rows.at(-1)?.label);
-      },
+      onProgress: (share) => onProgress(READING + (1 - READING) * share),
       methods,
       maxError,
       onRow,

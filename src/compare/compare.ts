@@ -2,6 +2,7 @@
 import { ParameterError, ShapeError } from '../errors';
 import type { Method } from '../methods/define';
 import { methods as allMethods } from '../methods/registry';
+import { pickQueries } from '../methods/weights';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
@@ -19,7 +20,7 @@ import {
   type Results,
 } from './contenders';
 import { entropyOf, softmaxWeights } from './entropy';
-import { checkExactness, checkFirstTokens, type HostQkv, pickQueries, someQueries } from './exactness';
+import { checkExactness, checkFirstTokens, type HostQkv, someQueries } from './exactness';
 import { glances } from './glances';
 import { attentionMaps } from './maps';
 import { massKept, outputError } from './quality';
@@ -169,7 +170,6 @@ async function measureOnce(
   const baselines = new Map<boolean, Required<Results<HostTensor>>>();
   const n = host.q.shape[1] as number;
   const queries = someQueries(n, QUERIES);
-  const few = { ...host, q: pickQueries(host.q, queries) };
   const measured: Measured[] = [];
   for (const [at, contender] of contenders.entries()) {
     const { method, params, causal, baseline, mask, label } = contender;
@@ -181,7 +181,7 @@ async function measureOnce(
       part(control, at / contenders.length, (at + 0.5) / contenders.length),
     );
     if (method.needsTraining) {
-      const weights = method.weights?.(few, method.parse(params), queries);
+      const weights = method.weights?.({ ...host }, method.parse(params), queries);
       const exactness = await checkFirstTokens(contender, views, { signal: control.signal });
       measured.push({ ...cost, exactness, ...(weights && { entropy: entropyOf(weights) }) });
     } else {
@@ -193,7 +193,11 @@ async function measureOnce(
         ...(mask && {
           exactness: checkExactness(label, host, out, mask, scale),
           mass: massKept(lse, exact.lse),
-          ...(baseline && { entropy: entropyOf(softmaxWeights(few, { mask, scale, queries, n })) }),
+          ...(baseline && {
+            entropy: entropyOf(
+              softmaxWeights({ ...host, q: pickQueries(host.q, queries) }, { mask, scale, queries, n }),
+            ),
+          }),
         }),
         error: outputError(out, exact.out),
       });

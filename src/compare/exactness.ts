@@ -1,9 +1,10 @@
 /** The gate before any speed is reported: the fast kernel against the float64 reference, on a few queries. */
 import { BackendError } from '../errors';
 import type { Mask } from '../masks/mask';
+import { pickQueries } from '../methods/weights';
 import type { Control } from '../runtime/backend';
 import { softmaxAttention } from '../runtime/reference/attention';
-import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
+import { type HostTensor, toFloat64 } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 import type { Qkv } from './compare';
 import { type Contender, disposeAll } from './contenders';
@@ -97,19 +98,4 @@ function largestOf(x: HostTensor): number {
 export function someQueries(n: number, count: number): number[] {
   if (n <= count) return Array.from({ length: n }, (_, i) => i);
   return Array.from({ length: count }, (_, i) => Math.round((i * (n - 1)) / (count - 1)));
-}
-
-/** The given queries of x [b, n, h, c], as float64. */
-export function pickQueries(x: HostTensor, queries: readonly number[]): HostTensor<'f64'> {
-  const [b, n, h, c] = x.shape as [number, number, number, number];
-  const row = h * c;
-  const source = toFloat64(x);
-  const picked = new Float64Array(b * queries.length * row);
-  for (let batch = 0; batch < b; batch++) {
-    queries.forEach((query, at) => {
-      const from = (batch * n + query) * row;
-      picked.set(source.subarray(from, from + row), (batch * queries.length + at) * row);
-    });
-  }
-  return hostTensor(picked, [b, queries.length, h, c], 'f64');
 }
