@@ -98,8 +98,7 @@ async function runComparison(options: CompareOptions): Promise<void> {
 
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const machine = await describeMachine();
-  const { report, picture } = await withProgress('comparing', async (control) => {
-    const { signal, onProgress, show } = control;
+  const { report, picture } = await withProgress('comparing', async ({ signal, onProgress }, show) => {
     onProgress(0, 'reading the inputs');
     const { inputs, description: input, picture } = await readInputs(runtime, options, { signal });
     const rows: Row[] = [];

@@ -43,7 +43,7 @@ test('shows text above the bar, in the place of the last, and clears it; without
   const { rows, columns } = process.stderr;
   Object.assign(process.stderr, { rows: 4, columns: 10 });
   const write = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
-  await withProgress('work', async ({ show }) => {
+  await withProgress('work', async (_, show) => {
     show('one\ntwo');
     // The last two take three lines, so that the bar still fits below.
     show('gone\n\u001b[1mtwelve wide!\u001b[22m\nshort');
@@ -58,7 +58,7 @@ test('shows text above the bar, in the place of the last, and clears it; without
 
   process.stderr.isTTY = false;
   write.mockClear();
-  await withProgress('work', async ({ show }) => show('nothing'));
+  await withProgress('work', async (_, show) => show('nothing'));
   expect(write).not.toHaveBeenCalled();
 });
 

@@ -6,9 +6,10 @@ interface FullControl extends Control {
   readonly signal: AbortSignal;
   /** `what` is being done now, if that is worth telling. */
   readonly onProgress: (share: number, what?: string) => void;
-  /** Shows `text` above the bar, in the place of what it showed before, until the end; on a terminal only. */
-  readonly show: (text: string) => void;
 }
+
+/** Shows `text` above the bar, in the place of what it showed before, until the end; on a terminal only. */
+type Show = (text: string) => void;
 
 /** Where stderr is no terminal, a line tells of the progress this often, in milliseconds. */
 const LINE_EVERY = 10_000;
@@ -17,7 +18,10 @@ const LINE_EVERY = 10_000;
  * Runs `work` with a progress bar on stderr, or with a line now and then if that is no terminal. Ctrl-C aborts the
  * signal, and then this rejects with its reason, an AbortError; a second Ctrl-C ends the process at once.
  */
-export async function withProgress<T>(label: string, work: (control: FullControl) => Promise<T>): Promise<T> {
+export async function withProgress<T>(
+  label: string,
+  work: (control: FullControl, show: Show) => Promise<T>,
+): Promise<T> {
   const controller = new AbortController();
   const { signal } = controller;
   const interrupt = () => controller.abort();
@@ -27,7 +31,7 @@ export async function withProgress<T>(label: string, work: (control: FullControl
   bar?.start(1, 0, { label, what: '' });
   const preview = newPreview();
   try {
-    const result = await work({ signal, onProgress, show: bar ? preview.show : () => {} });
+    const result = await work({ signal, onProgress }, bar ? preview.show : () => {});
     signal.throwIfAborted();
     return result;
   } finally {
@@ -70,7 +74,7 @@ function newPreview() {
     stderr.write(`\r${height > 0 ? `\x1b[${height}A` : ''}\x1b[J`);
     height = 0;
   };
-  const show = (text: string) => {
+  const show: Show = (text) => {
     clear();
     // What scrolls away cannot be cleared: the last lines count.
     const lines = text.split('\n');
