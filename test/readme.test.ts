@@ -1,10 +1,10 @@
 /** The README shows what there is and what was measured: `npx vitest run test/readme.test.ts -u` brings it up to date. */
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
-import type { BenchReport, BenchRow } from '../src/bench/report';
-import { formatMachine } from '../src/machine';
+import type { BenchReport, BenchRow, MeasureName } from '../src/bench/report';
+import { formatMachine, type Machine } from '../src/machine';
 import { describeParams } from '../src/methods/params';
 import { methods } from '../src/methods/registry';
 import { formatPercent, formatRatio, formatTime } from '../src/report/format';
@@ -12,12 +12,12 @@ import { formatPercent, formatRatio, formatTime } from '../src/report/format';
 const root = resolve(import.meta.dirname, '..');
 const HEAD_DIMENSION = 64;
 
-test('the tables in the README are those of docs/*.json and of the registry', async () => {
+test('the tables in the README are those of docs/bench and of the registry', async () => {
   const readme = await readFile(`${root}/README.md`, 'utf8');
   const sections = {
-    'bench attention': attentionSection(await reportOf('attention')),
-    'bench sparse': sparseSection(await reportOf('sparse')),
-    'bench browser': browserSection(await reportOf('browser')),
+    'bench attention': attentionSection(await runsOf('attention')),
+    'bench sparse': sparseSection(await runsOf('sparse')),
+    'bench browser': browserSection(await runsOf('browser')),
     methods: methodsSection(),
   };
   let current = readme;
@@ -39,8 +39,45 @@ test.each(methods.map((method) => [method.name, method] as const))(
   },
 );
 
-async function reportOf(suite: string): Promise<BenchReport> {
-  return JSON.parse(await readFile(`${root}/docs/bench-${suite}.json`, 'utf8'));
+test.each(await readdir(`${root}/docs/bench`))('the runs of bench %s are whole and kept by machine', async (suite) => {
+  const runs = await runsOf(suite);
+  expect(runs.map(({ complete }) => complete)).toEqual(runs.map(() => true));
+  expect((await readdir(`${root}/docs/bench/${suite}`)).sort()).toEqual(
+    runs.map(({ machine }) => fileOf(machine)).sort(),
+  );
+});
+
+test('ratios are a range over the machines, times those of the newest run', () => {
+  const run = (date: string, time: number, ratio: number, status: BenchRow['status'] = 'ok') => {
+    const row = { name: 'a', n: 1, status, measures: { time, ratio } };
+    return { machine: { cpu: 'X(R) Y', cores: 2, date }, rows: [row] } as unknown as BenchReport;
+  };
+  const cell = (...runs: BenchReport[]) => timeCell(runs, (row) => row.name === 'a', true);
+  expect(cell(run('2', 10, 1.9), run('1', 20, 2.7))).toBe('10.0 ms (1.90 to 2.70×)');
+  expect(cell(run('2', 10, 1.9), run('1', 20, 1.9))).toBe('10.0 ms (1.90×)');
+  expect(cell(run('2', 10, 1.9), run('1', 20, 2.7, 'failed'))).toBe('10.0 ms (1.90×)');
+  expect(cell(run('2', 10, 1.9, 'too slow'), run('1', 20, 2.7))).toBe('too slow');
+  expect(fileOf(run('2', 1, 1).machine)).toBe('x-y-2-cores.json');
+});
+
+/** The runs of a suite, one for each machine, the newest first: its times are shown. */
+async function runsOf(suite: string): Promise<BenchReport[]> {
+  const folder = `${root}/docs/bench/${suite}`;
+  const files = await readdir(folder);
+  const runs = await Promise.all(
+    files.map(async (file) => JSON.parse(await readFile(`${folder}/${file}`, 'utf8')) as BenchReport),
+  );
+  return runs.sort((a, b) => b.machine.date.localeCompare(a.machine.date));
+}
+
+/** What a machine's run is called: by its processor and cores, such as amd-epyc-2-cores.json. */
+function fileOf({ cpu, cores }: Machine): string {
+  const words =
+    cpu
+      .toLowerCase()
+      .replace(/\((r|tm|c)\)/g, '')
+      .match(/[a-z0-9]+/g) ?? [];
+  return `${[...words, cores, cores === 1 ? 'core' : 'cores'].join('-')}.json`;
 }
 
 function methodsSection(): string {
@@ -52,7 +89,8 @@ function methodsSection(): string {
 }
 
 /** Masks beside our own dense attention of the same extents: lengths at which there are peers are left out. */
-function sparseSection({ rows, machine, runtime, command }: BenchReport): string {
+function sparseSection(runs: readonly BenchReport[]): string {
+  const { rows } = runs[0] as BenchReport;
   const rivals = new Set(rows.filter(({ how }) => how !== undefined).map(({ n }) => n));
   const compared = rows.filter(
     ({ n, status, measures: { visited, ratio } }) =>
@@ -63,23 +101,47 @@ function sparseSection({ rows, machine, runtime, command }: BenchReport): string
   const shown = [...groups.values()].map(([row]) => row as BenchRow);
   const cells = [
     ['mask', 'n', 'tiles visited', 'time', 'of dense', 'share of peak'],
-    ...shown.map(({ name, label, n, measures: { visited, time, ratio, peakShare } }) => [
-      label.startsWith('dense') ? label : `${name}: ${label}`,
-      String(n),
-      formatPercent(visited ?? Number.NaN),
-      formatTime(time as number),
-      formatRatio(ratio as number),
-      formatPercent(peakShare ?? Number.NaN),
-    ]),
+    ...shown.map((row) => {
+      const { name, label, n, measures } = row;
+      const isSame = (other: BenchRow) => other.name === name && other.label === label && other.n === n;
+      return [
+        label.startsWith('dense') ? label : `${name}: ${label}`,
+        String(n),
+        formatPercent(measures.visited ?? Number.NaN),
+        formatTime(measures.time as number),
+        rangeOf(runs, isSame, 'ratio', formatRatio),
+        rangeOf(runs, isSame, 'peakShare', formatPercent),
+      ];
+    }),
   ];
-  return `${markdownTable(cells)}\n\n${notesOf(machine, runtime, command)}`;
+  return `${markdownTable(cells)}\n\n${notesOf(runs)}`;
 }
 
-function notesOf(machine: BenchReport['machine'], runtime: readonly string[], command: string): string {
-  return `${formatMachine(machine)}; ${runtime.join('; ')}. By \`${command}\`.`;
+/** Of a measure of the rows that several machines have measured: such as `1.90 to 2.70×`. */
+function rangeOf(
+  runs: readonly BenchReport[],
+  isRow: (row: BenchRow) => boolean,
+  measure: MeasureName,
+  format: (value: number) => string,
+): string {
+  const rows = runs.flatMap(({ rows }) => rows.find((row) => isRow(row) && row.status === 'ok') ?? []);
+  const values = rows.map(({ measures }) => measures[measure] ?? Number.NaN);
+  const [least, most] = [format(Math.min(...values)), format(Math.max(...values))];
+  return least === most ? most : `${least.replace(/[^\d.]+$/, '')} to ${most}`;
 }
 
-function attentionSection({ rows, machine, runtime, command }: BenchReport): string {
+function notesOf(runs: readonly BenchReport[]): string {
+  const [{ runtime, command }] = runs as [BenchReport];
+  const machines = runs.map(({ machine }, at) => `(${at + 1}) ${formatMachine(machine)}`);
+  const where =
+    machines.length === 1
+      ? formatMachine((runs[0] as BenchReport).machine)
+      : `Times on (1), ranges over all of ${machines.join('; ')}`;
+  return `${where}; ${runtime.join('; ')}. By \`${command}\`.`;
+}
+
+function attentionSection(runs: readonly BenchReport[]): string {
+  const [{ rows }] = runs as [BenchReport];
   const shown = rows.filter(({ d }) => d === HEAD_DIMENSION);
   const names = [...new Set(shown.map(({ name }) => name))];
   const labels = names.map((name) => shown.find((row) => row.name === name)?.label as string);
@@ -88,33 +150,27 @@ function attentionSection({ rows, machine, runtime, command }: BenchReport): str
     ['mask', 'n', ...labels],
     ...[...problems].map(([problem, group]) => [
       ...problem.split(' '),
-      ...names.map((name, at) =>
-        timeCell(
-          group.find((row) => row.name === name),
-          at > 0,
-        ),
-      ),
+      ...names.map((name, at) => {
+        const [{ mask, n, d }] = group as [BenchRow];
+        return timeCell(runs, (row) => row.name === name && row.mask === mask && row.n === n && row.d === d, at > 0);
+      }),
     ]),
   ];
-  return `${markdownTable(cells)}\n\n${notesOf(machine, runtime, command)}`;
+  return `${markdownTable(cells)}\n\n${notesOf(runs)}`;
 }
 
 /** A row for each contender, each compared with Saccade on the same backend. */
-function browserSection({ rows, machine, runtime, command }: BenchReport): string {
+function browserSection(runs: readonly BenchReport[]): string {
+  const [{ rows }] = runs as [BenchReport];
   const lengths = [...new Set(rows.map(({ n }) => n))];
   const cells = [
     ['', ...lengths.map((n) => `n = ${n}`)],
-    ...[...Map.groupBy(rows, ({ label }) => label)].map(([label, group]) => [
+    ...[...new Set(rows.map(({ label }) => label))].map((label) => [
       label,
-      ...lengths.map((n) =>
-        timeCell(
-          group.find((row) => row.n === n),
-          !label.startsWith('Saccade'),
-        ),
-      ),
+      ...lengths.map((n) => timeCell(runs, (row) => row.label === label && row.n === n, !label.startsWith('Saccade'))),
     ]),
   ];
-  return `${markdownTable(cells)}\n\n${notesOf(machine, runtime, command)}`;
+  return `${markdownTable(cells)}\n\n${notesOf(runs)}`;
 }
 
 /** Padded as the formatter does it; all columns but the first `left` flush right. */
@@ -125,8 +181,9 @@ function markdownTable([header, ...rows]: readonly (readonly string[])[], left =
   return [header ?? [], rule, ...rows].map((cells) => `| ${cells.map(pad).join(' | ')} |`).join('\n');
 }
 
-function timeCell(row: BenchRow | undefined, isRival: boolean): string {
+/** The time in the newest run, if it has the row, and for rivals its ratio to the baseline over all runs. */
+function timeCell(runs: readonly BenchReport[], isRow: (row: BenchRow) => boolean, isRival: boolean): string {
+  const row = runs[0]?.rows.find(isRow);
   if (row?.status !== 'ok') return row?.status ?? '';
-  const { time, ratio } = row.measures;
-  return formatTime(time as number) + (isRival ? ` (${formatRatio(ratio as number)})` : '');
+  return formatTime(row.measures.time as number) + (isRival ? ` (${rangeOf(runs, isRow, 'ratio', formatRatio)})` : '');
 }

@@ -46,6 +46,11 @@ test('measures the tensors of a file, prints a table that fits and writes what i
   expect(lines.join(' ')).toContain(
     'take gates that only a model has: gated-delta-rule (g, beta), nats-linear (g, beta,',
   );
+  expect(lines.join(' ')).toMatch(/\d+ more variants were left out: --methods all measures everything/);
+  const all = await run('--in', qkv, '--methods', 'all');
+  expect(all).not.toContain('left out');
+  expect(all).toContain('gated-delta-rule (g, beta)');
+  expect(all.split('\n').length).toBeGreaterThan(lines.length);
 
   const report = JSON.parse(await readFile(json, 'utf8')) as ComparisonReport;
   expect(report).toMatchObject({

@@ -1,7 +1,7 @@
 import { styleText } from 'node:util';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { compare } from '../compare/compare';
-import type { ComparisonReport, Row } from '../compare/comparison';
+import { type ComparisonReport, hasError, type Row } from '../compare/comparison';
 import { checkComparable, inputsBeyond } from '../compare/contenders';
 import { comparisonHtml } from '../compare/html';
 import { alps, imageInputs, type NamedPicture } from '../compare/image-inputs';
@@ -13,7 +13,7 @@ import type { Method } from '../methods/define';
 import { methods as allMethods, findMethod } from '../methods/registry';
 import { printable } from '../printable';
 import { formatPercent, formatRatio, significant } from '../report/format';
-import { trainingNote } from '../report/training';
+import { leftOutNote, trainingNote } from '../report/notes';
 import type { Control } from '../runtime/backend';
 import { createRuntime, type Runtime, type RuntimeOptions } from '../runtime/runtime';
 import type { DType } from '../tensor/dtype';
@@ -35,7 +35,7 @@ interface CompareOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly grid?: readonly number[];
   readonly length?: number;
   readonly layer?: 0 | 1;
-  readonly methods?: Method[];
+  readonly methods?: Method[] | 'all';
   readonly maxError: number;
   readonly json?: string;
   readonly html?: string;
@@ -47,6 +47,8 @@ const DEFAULT_GRID = [64, 64];
 /** Of a text or a picture. */
 const MOST_BYTES = 2 ** 28;
 const WIDTH = 100;
+/** Share of the work that is done once there are inputs. */
+const READING = 0.1;
 /** Of a variant's name in the table, which then is no wider than the text. */
 const LABEL_WIDTH = 30;
 
@@ -75,7 +77,11 @@ export function compareCommand(): Command {
       `rows and columns of patches of the picture; default: ${DEFAULT_GRID.join('x')}`,
       extents(1, 1024),
     )
-    .option('--methods <names>', 'methods to compare, separated by commas; default: all', parseMethods)
+    .option(
+      '--methods <names>',
+      'methods to compare, separated by commas, with all their variants; or all; default: 20 variants, of each method the first',
+      parseMethods,
+    )
     .option('--max-error <share>', 'largest output error to recommend, as a share of 1', parseShare, 0.1)
     .option('--json <file>', 'write everything that was measured')
     .option('--html <file>', 'write a report with plots and pictures, one file')
@@ -83,7 +89,7 @@ export function compareCommand(): Command {
     .addOption(threadsOption())
     .addHelpText(
       'after',
-      '\nExamples:\n  $ saccade compare --text notes.txt --length 2048 --html report.html\n  $ saccade compare --image photo.jpg --grid 48x64 --html report.html',
+      '\nExamples:\n  $ saccade compare --text notes.txt --length 2048 --html report.html\n  $ saccade compare --image photo.jpg --grid 48x64 --html report.html\n  $ saccade compare --in qkv.safetensors --methods attention,s2-attention\n  $ saccade compare --methods all',
     )
     .action(runComparison);
 }
@@ -95,15 +101,27 @@ async function runComparison(options: CompareOptions): Promise<void> {
 
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const machine = await describeMachine();
-  const { report, picture } = await withProgress('comparing', async (control) => {
-    const { inputs, description: input, picture } = await readInputs(runtime, options, control);
-    const comparison = await compare(inputs, { ...control, methods, maxError });
+  const { report, picture } = await withProgress('comparing', async ({ signal, onProgress }, show) => {
+    onProgress(0, 'reading the inputs');
+    const { inputs, description: input, picture } = await readInputs(runtime, options, { signal });
+    const rows: Row[] = [];
+    const onRow = (row: Row) => {
+      rows.push(row);
+      show(tableOf(rows));
+    };
+    const comparison = await compare(inputs, {
+      signal,
+      onProgress: (share) => onProgress(READING + (1 - READING) * share),
+      methods,
+      maxError,
+      onRow,
+    });
     const report: ComparisonReport = { format: 'saccade compare', version: 1, machine, input, ...comparison };
     return { report, picture };
   });
   if (html !== undefined) await writeFileAtomic(html, comparisonHtml(report, picture));
   if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
-  await say(summary(report, files, methods ? undefined : leftOut()), ...files);
+  await say(summary(report, files, Array.isArray(methods) ? undefined : notComparable()), ...files);
 }
 
 async function readInputs(runtime: Runtime, options: CompareOptions, { signal }: Control): Promise<DescribedInputs> {
@@ -138,7 +156,7 @@ async function readText(path: string): Promise<NamedText> {
 }
 
 /** Which methods cannot be compared, and why. */
-function leftOut(): string {
+function notComparable(): string {
   const apart = allMethods.map((method) => ({ name: method.name, more: inputsBeyond(method) }));
   const named = apart.flatMap(({ name, more }) => (more.length > 0 ? [`${name} (${more.join(', ')})`] : []));
   return `Not compared, as they take gates that only a model has: ${named.join(', ')}. saccade bench linear and saccade reproduce show what they cost.`;
@@ -147,26 +165,28 @@ function leftOut(): string {
 /** What the terminal shows: the table, the recommendation, where and on what it was measured. */
 export function summary(report: ComparisonReport, files: readonly string[], apart?: string): string {
   const { input, machine, runtime, rows, recommendation } = report;
-  const note = trainingNote(report);
-  const columns = COLUMNS.filter(({ header }) => note !== undefined || header !== ENTROPY);
-  const picks = [recommendation.full, recommendation.causal];
   const dim = (text: string) => styleText('dim', wrap(text, WIDTH));
+  const notes = [leftOutNote(report), trainingNote(report), apart].filter((note) => note !== undefined);
   return [
     styleText('bold', wrap(input, WIDTH)),
     '',
-    formatTable(
-      columns,
-      rows.map((row) => cells(row, columns, picks.includes(row.label))),
-    ),
+    tableOf(rows, [recommendation.full, recommendation.causal]),
     '',
-    ...(note === undefined ? [] : [dim(note), '']),
-    ...(apart === undefined ? [] : [dim(apart), '']),
+    ...notes.flatMap((note) => [dim(note), '']),
     styleText('green', wrap(recommendation.text, WIDTH)),
     dim(`★ marks ${recommendation.rule}.`),
     '',
     dim(`${formatMachine(machine)}; ${runtime.join('; ')}.`),
     ...files.map((path) => `Written: ${printable(path)}`),
   ].join('\n');
+}
+
+function tableOf(rows: readonly Row[], picks: readonly (string | undefined)[] = []): string {
+  const columns = COLUMNS.filter(({ header }) => header !== ENTROPY || !rows.every(hasError));
+  return formatTable(
+    columns,
+    rows.map((row) => cells(row, columns, picks.includes(row.label))),
+  );
 }
 
 interface TableColumn extends Column {
@@ -205,7 +225,8 @@ function percentRange(shares: readonly number[]): string {
   return `${Math.round(100 * Math.min(...shares))}–${Math.round(100 * Math.max(...shares))}%`;
 }
 
-function parseMethods(names: string): Method[] {
+function parseMethods(names: string): Method[] | 'all' {
+  if (names.trim() === 'all') return 'all';
   const methods = [...new Set(names.split(',').map((name) => findMethod(name.trim())))];
   methods.forEach(checkComparable);
   return methods;

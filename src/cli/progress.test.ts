@@ -38,6 +38,30 @@ test('draws a bar on a terminal', async () => {
   expect(write.mock.calls.join('')).toMatch(/work .*100%/);
 });
 
+test('shows text above the bar, in the place of the last, and clears it; without a terminal it does not', async () => {
+  process.stderr.isTTY = true;
+  const { rows, columns } = process.stderr;
+  Object.assign(process.stderr, { rows: 4, columns: 10 });
+  const write = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  await withProgress('work', async (_, show) => {
+    show('one\ntwo');
+    // The last two take three lines, so that the bar still fits below.
+    show('gone\n\u001b[1mtwelve wide!\u001b[22m\nshort');
+  });
+  Object.assign(process.stderr, { rows, columns });
+  const written = write.mock.calls.map(([text]) => String(text));
+  const start = written.indexOf('one\ntwo\n');
+  expect(written[start - 1]).toBe('\r\u001b[J');
+  const second = written.indexOf('\u001b[1mtwelve wide!\u001b[22m\nshort\n');
+  expect(written[second - 1]).toBe('\r\u001b[2A\u001b[J');
+  expect(written.at(-1)).toBe('\r\u001b[3A\u001b[J');
+
+  process.stderr.isTTY = false;
+  write.mockClear();
+  await withProgress('work', async (_, show) => show('nothing'));
+  expect(write).not.toHaveBeenCalled();
+});
+
 test('an interrupt aborts the work, and no listener stays behind', async () => {
   process.stderr.isTTY = false;
   const before = process.listenerCount('SIGINT');

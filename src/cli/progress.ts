@@ -1,11 +1,15 @@
 import { Presets, SingleBar } from 'cli-progress';
 import type { Control } from '../runtime/backend';
+import { widthOf } from './table';
 
 interface FullControl extends Control {
   readonly signal: AbortSignal;
   /** `what` is being done now, if that is worth telling. */
   readonly onProgress: (share: number, what?: string) => void;
 }
+
+/** Shows `text` above the bar, in the place of what it showed before, until the end; on a terminal only. */
+type Show = (text: string) => void;
 
 /** Where stderr is no terminal, a line tells of the progress this often, in milliseconds. */
 const LINE_EVERY = 10_000;
@@ -14,7 +18,10 @@ const LINE_EVERY = 10_000;
  * Runs `work` with a progress bar on stderr, or with a line now and then if that is no terminal. Ctrl-C aborts the
  * signal, and then this rejects with its reason, an AbortError; a second Ctrl-C ends the process at once.
  */
-export async function withProgress<T>(label: string, work: (control: FullControl) => Promise<T>): Promise<T> {
+export async function withProgress<T>(
+  label: string,
+  work: (control: FullControl, show: Show) => Promise<T>,
+): Promise<T> {
   const controller = new AbortController();
   const { signal } = controller;
   const interrupt = () => controller.abort();
@@ -22,12 +29,14 @@ export async function withProgress<T>(label: string, work: (control: FullControl
   const onProgress = bar ? (share: number, what = '') => bar.update(share, { what }) : lines(label);
   process.once('SIGINT', interrupt);
   bar?.start(1, 0, { label, what: '' });
+  const preview = newPreview();
   try {
-    const result = await work({ signal, onProgress });
+    const result = await work({ signal, onProgress }, bar ? preview.show : () => {});
     signal.throwIfAborted();
     return result;
   } finally {
     bar?.stop();
+    preview.clear();
     process.off('SIGINT', interrupt);
   }
 }
@@ -42,9 +51,45 @@ function lines(label: string): FullControl['onProgress'] {
   };
 }
 
+/** With the time that went by, so that it moves while a long call goes on. */
 function newBar(): SingleBar {
   return new SingleBar(
-    { format: '{label} {bar} {percentage}% {what}', stream: process.stderr, hideCursor: true, clearOnComplete: true },
+    {
+      format: '{label} {bar} {percentage}% {duration_formatted} {what}',
+      stream: process.stderr,
+      hideCursor: true,
+      clearOnComplete: true,
+      forceRedraw: true,
+    },
     Presets.shades_classic,
   );
+}
+
+/** Lines above the one of the bar. */
+function newPreview() {
+  const { stderr } = process;
+  let height = 0;
+  /** Back to the first line, and nothing from there on. */
+  const clear = () => {
+    stderr.write(`\r${height > 0 ? `\x1b[${height}A` : ''}\x1b[J`);
+    height = 0;
+  };
+  const show: Show = (text) => {
+    clear();
+    // What scrolls away cannot be cleared: the last lines count.
+    const lines = text.split('\n');
+    const heightOf = (line: string) => Math.max(1, Math.ceil(widthOf(line) / (stderr.columns || 80)));
+    let first = lines.length;
+    while (first > 0 && height + heightOf(lines[first - 1] as string) < (stderr.rows || 24)) {
+      first--;
+      height += heightOf(lines[first] as string);
+    }
+    stderr.write(
+      lines
+        .slice(first)
+        .map((line) => `${line}\n`)
+        .join(''),
+    );
+  };
+  return { show, clear: () => height > 0 && clear() };
 }

@@ -16,7 +16,7 @@ const GAP = '  ';
 export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const table = rows.map((row) => columns.map((_, at) => (row[at] ?? '').split('\n')));
   const widths = columns.map(({ header }, at) =>
-    Math.max(width(header), ...table.flatMap((row) => (row[at] as string[]).map(width))),
+    Math.max(widthOf(header), ...table.flatMap((row) => (row[at] as string[]).map(widthOf))),
   );
   const line = (cells: readonly string[]) =>
     columns
@@ -33,11 +33,11 @@ export function formatTable(columns: readonly Column[], rows: readonly (readonly
 }
 
 /** Columns that `text` takes on a terminal. */
-function width(text: string): number {
+export function widthOf(text: string): number {
   return [...stripVTControlCharacters(text)].length;
 }
 
 function pad(text: string, length: number, align: Column['align']): string {
-  const space = ' '.repeat(length - width(text));
+  const space = ' '.repeat(length - widthOf(text));
   return align === 'right' ? space + text : text + space;
 }

@@ -1,5 +1,5 @@
 import * as valibot from 'valibot';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { oneHead } from '../masks/mask';
 import { defineMethod, type Method, problemOfLetters } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
@@ -10,6 +10,7 @@ import { hostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 import { compare, type Qkv } from './compare';
 import { type Comparison, hasError, type Row } from './comparison';
+import { contendersAt } from './contenders';
 import { decodeMap } from './maps';
 
 const QUICK = { seconds: 0 };
@@ -155,6 +156,59 @@ test('a baseline comes before its variants, once, and differs from itself by not
   }
 });
 
+describe('which variants are measured', () => {
+  const inputs = () => randomInputs({ n: 64, m: 64, h: 2, g: 2, d: 4, e: 4 });
+  const copies = (count: number, more: Partial<Method> = {}) =>
+    Array.from(
+      { length: count },
+      (_, at) => ({ ...exactAttention, name: `copy-${more.family}-${at}`, ...more }) as Method,
+    );
+  const chosen = (methods: readonly Method[], choice: 'usual' | 'all' = 'usual') =>
+    contendersAt({ b: 1, n: 64, m: 64, h: 2, g: 2, d: 4, e: 4 }, methods, choice);
+
+  test('by default at most 20 beside the baselines, of every method the first while there is room', async () => {
+    const some = await compare(inputs(), QUICK);
+    const all = await compare(inputs(), { ...QUICK, methods: 'all' });
+    const variants = ({ rows }: Comparison) => rows.filter(({ baseline }) => !baseline);
+    expect(variants(some)).toHaveLength(20);
+    expect(some.leftOut).toEqual({ variants: variants(all).length - 20, methods: [] });
+    expect(all.leftOut).toBeUndefined();
+    expect(new Set(some.rows.map(({ method }) => method))).toEqual(new Set(all.rows.map(({ method }) => method)));
+    expect(all.rows.map(({ label }) => label)).toEqual(expect.arrayContaining(some.rows.map(({ label }) => label)));
+    const windows = some.rows.filter(({ method, causal, baseline }) => method === 'attention' && causal && !baseline);
+    expect(windows.map(({ label }) => label)).toEqual(['causal window 1', 'causal window 4', 'causal window 16']);
+  });
+
+  test('of more methods than there is room for those that serve without training come first, and the rest is named', () => {
+    const untrained = copies(30, { family: 'untrained', needsTraining: true, variants: () => [{ window: [1, 1] }] });
+    const ready = copies(12, { family: 'ready', leads: 1, variants: () => [{ window: [2, 2] }, { window: [3, 3] }] });
+    const { contenders, leftOut } = chosen([exactAttention, ...untrained, ...ready]);
+    const names = contenders.filter(({ baseline }) => !baseline).map(({ method }) => method.name);
+    expect(names.filter((name) => name === 'attention')).toHaveLength(6);
+    expect(names.filter((name) => name.startsWith('copy-ready'))).toEqual(ready.map(({ name }) => name));
+    expect(names.filter((name) => name.startsWith('copy-untrained'))).toEqual(['copy-untrained-0', 'copy-untrained-1']);
+    expect(leftOut.methods).toEqual(untrained.slice(2).map(({ name }) => name));
+    expect(leftOut.variants).toBe(28 + 12 + 4);
+  });
+
+  test('the cost is counted of those alone', () => {
+    const cost = vi.fn(exactAttention.cost);
+    chosen(copies(30, { family: 'counted', cost, leads: 1 }));
+    expect(cost).toHaveBeenCalledTimes(20);
+  });
+});
+
+test('rows are given as each is measured, complete but for their times', async () => {
+  const given: Row[] = [];
+  const { rows } = await compare(randomInputs({ n: 16, m: 16, h: 1, g: 1, d: 4, e: 4 }), {
+    ...EXACT,
+    onRow: (row) => given.push(row),
+  });
+  const timeless = ({ time: _, speedup: __, memory: ___, ...row }: Row) => row;
+  expect(given.map(timeless)).toEqual(rows.map(timeless));
+  for (const { time } of given) expect(time.repeats).toBe(1);
+});
+
 test('values of all zeros lose nothing', async () => {
   const { q, k } = randomInputs({ n: 9, m: 9, h: 1, g: 1, d: 4, e: 4 });
   const { rows } = await compare({ q, k, v: runtime.tensor(new Float32Array(36), [1, 9, 1, 4]) }, QUICK);
@@ -237,8 +291,9 @@ describe('methods', () => {
         const out = (await v!.read()).map((value: number) => factor * value) as Float32Array;
         return { out: runtime.tensor(out, v!.shape), state: runtime.empty([1]) };
       },
-      weights({ q }, _, queries) {
-        const [b, n, h] = q!.shape as [number, number, number];
+      weights({ q, k }, _, queries) {
+        const [b, , h] = q!.shape as [number, number, number];
+        const n = k!.shape[1]!;
         const weights = new Float64Array(b * queries.length * h * n).fill(share);
         for (let row = 0; row < b * queries.length * h; row++) weights[row * n + (row % n)] = 1;
         return hostTensor(weights, [b, queries.length, h, n], 'f64');
@@ -373,6 +428,8 @@ describe('bad input', () => {
     [{ speed: 1 }, "compare has no option 'speed'"],
     [{ maxError: Number.NaN }, 'maxError must be a number above 0, got NaN'],
     [{ seconds: -1 }, 'seconds must be a number of at least 0, got -1'],
+    [{ onRow: 5 }, 'onRow must be a function'],
+    [{ methods: 'every' }, "methods must be a list of methods or 'all', got every"],
     [
       { methods: [{ ...exactAttention, name: 'gated', inputs: { q: '', k: '', v: '', gate: '' } }] },
       'gated cannot be compared: beside q, k and v it takes gate, which only a model has',

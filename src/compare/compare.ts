@@ -2,13 +2,14 @@
 import { ParameterError, ShapeError } from '../errors';
 import type { Method } from '../methods/define';
 import { methods as allMethods } from '../methods/registry';
+import { pickQueries } from '../methods/weights';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
-import { type HostTensor, toFloat64 } from '../tensor/host';
+import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
 import { bindShapes, formatShape, gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import type { Comparison, Row } from './comparison';
+import type { Comparison, Row, Spread } from './comparison';
 import {
   type Contender,
   checkComparable,
@@ -24,18 +25,21 @@ import { glances } from './glances';
 import { attentionMaps } from './maps';
 import { massKept, outputError } from './quality';
 import { recommend } from './recommend';
-import { timeInterleaved, timeOnce } from './timing';
+import { summarise, timeInterleaved, timeOnce } from './timing';
 
 export interface CompareOptions extends Control {
   /**
-   * Methods to compare, all with inputs q, k, v and outputs out, lse, other inputs left out, or with `needsTraining` and
-   * an output out; default: every one in the registry that takes q, k and v of these extents.
+   * Methods to compare, all their variants: with inputs q, k, v and outputs out, lse, other inputs left out, or with
+   * `needsTraining` and an output out. 'all': every one in the registry that takes q, k and v of these extents. Default:
+   * at most 20 variants of these, in turns, so that each method has its first one while there is room.
    */
-  readonly methods?: readonly Method[] | undefined;
+  readonly methods?: readonly Method[] | 'all' | undefined;
   /** Largest output error (relative L2) that a recommended variant may have. Default 0.1. */
   readonly maxError?: number | undefined;
-  /** Seconds to spend on repeats, once each variant was timed three times. Default 8. */
+  /** Seconds to spend on timing; each variant is called twice, however long that takes. Default 6. */
   readonly seconds?: number | undefined;
+  /** Gets each row as soon as its variant was called once, in order: its time is that of this call. */
+  readonly onRow?: ((row: Row) => void) | undefined;
 }
 
 export interface Qkv {
@@ -44,7 +48,9 @@ export interface Qkv {
   readonly v: Tensor;
 }
 
-const OPTION_NAMES = ['methods', 'maxError', 'seconds', 'signal', 'onProgress'];
+const OPTION_NAMES = ['methods', 'maxError', 'seconds', 'onRow', 'signal', 'onProgress'];
+/** Of these the entropy is the mean. */
+const QUERIES = 12;
 
 /**
  * Measures the variants of `methods` on q [b,n,h,d], k [b,m,g,d], v [b,m,g,e] beside exact full and exact causal
@@ -64,18 +70,22 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   checkOptions('compare', options, OPTION_NAMES);
   checkControl(options);
   const isGrid = q.rank > 4;
-  const { maxError = 0.1, seconds = 8 } = options;
+  const { maxError = 0.1, seconds = 6, onRow } = options;
   if (!(maxError > 0)) throw new ParameterError(`maxError must be a number above 0, got ${maxError}`);
   if (!(seconds >= 0)) throw new ParameterError(`seconds must be a number of at least 0, got ${seconds}`);
   const specs = isGrid
     ? { q: 'b ...space h d', k: 'b ...space g d', v: 'b ...space g e' }
     : { q: 'b n h d', k: 'b m g d', v: 'b m g e' };
+  if (onRow !== undefined && typeof onRow !== 'function') throw new ParameterError('onRow must be a function');
   const letters = bindShapes(specs, { q: q.shape, k: k.shape, v: v.shape });
   const { b, n, m, h, g, d, e } = letters as Comparison['extents'];
   const extents = { b, n, m, h, g, d, e };
   const grid = gridOf(letters);
   const isUsable = (method: Method) => isComparable(method) && (isGrid || !isSpatial(method)) && fits(method, extents);
-  const { methods = allMethods.filter(isUsable) } = options;
+  const { methods: given } = options;
+  if (given !== undefined && given !== 'all' && !Array.isArray(given))
+    throw new ParameterError(`methods must be a list of methods or 'all', got ${given}`);
+  const methods = Array.isArray(given) ? (given as readonly Method[]) : allMethods.filter(isUsable);
   for (const method of methods) {
     checkComparable(method);
     if (isGrid || !isSpatial(method)) continue;
@@ -89,11 +99,12 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   using flatV = v.reshape([b, m, g, e]);
   const flat = { q: flatQ, k: flatK, v: flatV };
   const host = await readFinite(flat);
-  const contenders = contendersAt(letters, methods);
+  const { contenders, leftOut } = contendersAt(letters, methods, given === undefined ? 'usual' : 'all');
   using plain = plainOf(runtime, host);
   const viewsOf = ({ spatial, method }: Contender): Qkv =>
     spatial ? { q, k, v } : method.needsTraining ? plain.inputs() : flat;
-  const measured = await measureOnce(contenders, viewsOf, host, part(options, 0, 0.3));
+  const control = forwards(options);
+  const measured = await measureOnce(contenders, viewsOf, host, part(control, 0, 0.5), onRow);
   const times = await timeInterleaved(
     runtime,
     contenders.map(
@@ -101,14 +112,29 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
         disposeAll(await contender.forward({ ...viewsOf(contender) }, { signal: options.signal })),
     ),
     measured.map(({ estimate }) => estimate),
-    { seconds, least: 3, most: 15 },
-    part(options, 0.3, 0.9),
+    { seconds, least: 1, most: 15 },
+    part(control, 0.5, 0.9),
   );
-  const rows = contenders.map((contender, at): Row => {
-    const { method, params, label, causal, baseline, flops, visited } = contender;
-    const { estimate: _, ...quality } = measured[at] as Measured;
-    const time = times[at] as Row['time'];
-    const baselineTime = times[contenders.findIndex((base) => base.baseline && base.causal === causal)] as Row['time'];
+  const rows = rowsOf(contenders, measured, times);
+  return {
+    extents,
+    ...(isGrid && { grid }),
+    dtype: q.dtype,
+    runtime: runtime.backend.explain(),
+    rows,
+    ...(given === undefined && { leftOut }),
+    maps: await attentionMaps(flatQ, flatK, part(control, 0.9, 1)),
+    ...(grid.length === 2 && { glances: glances(host.q, host.k, grid as [number, number]) }),
+    recommendation: recommend(rows, maxError),
+  };
+}
+
+/** The rows of those contenders that are measured so far; a baseline comes before its variants. */
+function rowsOf(contenders: readonly Contender[], measured: readonly Measured[], times: readonly Spread[]): Row[] {
+  return measured.map(({ estimate: _, ...quality }, at): Row => {
+    const { method, params, label, causal, baseline, flops, visited } = contenders[at] as Contender;
+    const time = times[at] as Spread;
+    const exact = times[contenders.findIndex((base) => base.baseline && base.causal === causal)] as Spread;
     return {
       method: method.name,
       params,
@@ -116,22 +142,12 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
       causal,
       baseline,
       time,
-      speedup: baselineTime.median / time.median,
+      speedup: exact.median / time.median,
       flops,
       ...(visited !== undefined && { visited }),
       ...quality,
     };
   });
-  return {
-    extents,
-    ...(isGrid && { grid }),
-    dtype: q.dtype,
-    runtime: runtime.backend.explain(),
-    rows,
-    maps: await attentionMaps(flatQ, flatK, part(options, 0.9, 1)),
-    ...(grid.length === 2 && { glances: glances(host.q, host.k, grid as [number, number]) }),
-    recommendation: recommend(rows, maxError),
-  };
 }
 
 /** What one call of a contender shows: everything but its time. */
@@ -149,34 +165,51 @@ async function measureOnce(
   viewsOf: (contender: Contender) => Qkv,
   host: HostQkv,
   control: Control,
+  onRow: CompareOptions['onRow'],
 ): Promise<Measured[]> {
   const baselines = new Map<boolean, Required<Results<HostTensor>>>();
-  const queries = someQueries(host.q.shape[1] as number);
+  const n = host.q.shape[1] as number;
+  const queries = someQueries(n, QUERIES);
   const measured: Measured[] = [];
-  for (const contender of contenders) {
+  for (const [at, contender] of contenders.entries()) {
     const { method, params, causal, baseline, mask, label } = contender;
     const { scale = 1 / Math.sqrt(host.q.shape[3] as number) } = contender;
     const views = viewsOf(contender);
-    const { results, ...cost } = await runOnce(contender, views, control);
+    const { results, ...cost } = await runOnce(
+      contender,
+      views,
+      part(control, at / contenders.length, (at + 0.5) / contenders.length),
+    );
     if (method.needsTraining) {
       const weights = method.weights?.({ ...host }, method.parse(params), queries);
       const exactness = await checkFirstTokens(contender, views, { signal: control.signal });
       measured.push({ ...cost, exactness, ...(weights && { entropy: entropyOf(weights) }) });
     } else {
       const { out, lse } = results as Required<Results<HostTensor>>;
-      if (baseline) baselines.set(causal, { out, lse });
+      if (baseline) baselines.set(causal, { out: inFloat64(out), lse: inFloat64(lse) });
       const exact = baselines.get(causal) as Required<Results<HostTensor>>;
       measured.push({
         ...cost,
         ...(mask && {
           exactness: checkExactness(label, host, out, mask, scale),
           mass: massKept(lse, exact.lse),
-          ...(baseline && { entropy: entropyOf(softmaxWeights(host, { mask, scale, queries })) }),
+          ...(baseline && {
+            entropy: entropyOf(
+              softmaxWeights({ ...host, q: pickQueries(host.q, queries) }, { mask, scale, queries, n }),
+            ),
+          }),
         }),
         error: outputError(out, exact.out),
       });
     }
-    await control.onProgress?.(measured.length / contenders.length);
+    await control.onProgress?.((at + 1) / contenders.length);
+    onRow?.(
+      rowsOf(
+        contenders,
+        measured,
+        measured.map(({ estimate }) => summarise([estimate])),
+      ).at(-1) as Row,
+    );
   }
   return measured;
 }
@@ -193,15 +226,15 @@ function fits({ inputs }: Method, { b, n, m, h, g, d, e }: Comparison['extents']
   }
 }
 
-async function runOnce({ forward }: Contender, inputs: Qkv, { signal }: Control) {
+async function runOnce({ forward }: Contender, inputs: Qkv, control: Control) {
   const { runtime } = inputs.q;
   const { backend } = runtime;
-  signal?.throwIfAborted();
+  control.signal?.throwIfAborted();
   backend.resetPeak();
   const before = backend.memory().live;
   let results = {} as Awaited<ReturnType<Contender['forward']>>;
   const estimate = await timeOnce(runtime, async () => {
-    results = await forward({ ...inputs }, { signal });
+    results = await forward({ ...inputs }, control);
   });
   const memory = backend.memory().peak - before;
   try {
@@ -233,13 +266,31 @@ function plainOf(runtime: Runtime, host: HostQkv) {
   };
 }
 
-async function readFinite({ q, k, v }: Qkv): Promise<HostQkv> {
-  const host = { q: await q.toHost(), k: await k.toHost(), v: await v.toHost() };
-  for (const [name, tensor] of Object.entries(host)) {
-    const wrong = toFloat64(tensor).find((value) => !Number.isFinite(value));
+async function readFinite({ q, k, v }: Qkv): Promise<Record<keyof Qkv, HostTensor<'f64'>>> {
+  const read = async (x: Tensor) => inFloat64(await x.toHost());
+  const host = { q: await read(q), k: await read(k), v: await read(v) };
+  for (const [name, { data }] of Object.entries(host)) {
+    const wrong = data.find((value) => !Number.isFinite(value));
     if (wrong !== undefined) throw new ParameterError(`${name} must hold finite numbers, got ${wrong}`);
   }
   return host;
+}
+
+function inFloat64(x: HostTensor): HostTensor<'f64'> {
+  return hostTensor(toFloat64(x), x.shape, 'f64');
+}
+
+/** The same control, whose progress never goes back: some methods are of several ops. */
+function forwards({ signal, onProgress }: Control): Control {
+  let furthest = 0;
+  return {
+    signal,
+    onProgress: (share) => {
+      if (share <= furthest) return;
+      furthest = share;
+      onProgress?.(share);
+    },
+  };
 }
 
 /** The control of a part of the work, whose progress runs from `from` to `to` of the whole. */

@@ -13,11 +13,20 @@ export interface Comparison {
   readonly runtime: readonly string[];
   /** Exact full attention and its variants; then, but not on a grid, exact causal attention and its own. */
   readonly rows: readonly Row[];
+  /** What could have been compared too, where no methods were named. */
+  readonly leftOut?: LeftOut;
   /** The true attention of each head: exact, full, averaged over the batch. */
   readonly maps: AttentionMaps;
   /** Where some tokens of a grid of two axes look. */
   readonly glances?: Glances;
   readonly recommendation: Recommendation;
+}
+
+export interface LeftOut {
+  /** How many variants were not measured. */
+  readonly variants: number;
+  /** The methods none of whose variants were. */
+  readonly methods: readonly string[];
 }
 
 /** One variant, measured. */

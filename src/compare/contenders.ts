@@ -5,7 +5,7 @@ import { findMethod } from '../methods/registry';
 import type { Control } from '../runtime/backend';
 import { gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import type { Comparison } from './comparison';
+import type { Comparison, LeftOut } from './comparison';
 
 /** One setting of one method, to be measured. */
 export interface Contender {
@@ -74,32 +74,81 @@ export function inputsBeyond({ inputs }: Method): string[] {
   return Object.keys(inputs).filter((name) => !['q', 'k', 'v'].includes(name));
 }
 
+/** A contender whose cost is not counted yet. */
+type Candidate = Omit<Contender, 'flops' | 'visited'>;
+
+/** How many variants are measured, beside the baselines, unless methods are named. */
+const USUAL = 20;
+
 /**
  * Exact full attention and the variants that are to be measured by it, then exact causal attention and its own; on a
- * grid the full ones alone, as its tokens come in no order of time.
+ * grid the full ones alone, as its tokens come in no order of time. The `usual` ones are a choice of them; else all.
  */
-export function contendersAt(letters: Letters, methods: readonly Method[]): Contender[] {
+export function contendersAt(
+  letters: Letters,
+  methods: readonly Method[],
+  choice: 'usual' | 'all',
+): { readonly contenders: Contender[]; readonly leftOut: LeftOut } {
   const exact = findMethod('attention');
-  const baselines = [{}, { causal: true }].map((params) => contender(exact, params, letters, true));
+  const baselines = [{}, { causal: true }].map((params) => candidate(exact, params, letters, true));
   const isBaseline = (method: Method, params: object) =>
     baselines.some((base) => base.method === method && sameParams(method, base.params, params));
+  const onGrid = gridOf(letters).length > 0;
+  const isUsable = ({ causal }: Candidate) => !(onGrid && causal);
   const variants = methods.flatMap((method) =>
     withShortLabels(
       method
         .variants(letters)
         .filter((params) => !isBaseline(method, params))
-        .map((params) => contender(method, params, letters, false)),
-    ),
+        .map((params) => candidate(method, params, letters, false)),
+    ).filter(isUsable),
   );
-  const all = [...baselines, ...variants];
-  const full = all.filter(({ causal }) => !causal);
-  return gridOf(letters).length > 0 ? full : [...full, ...all.filter(({ causal }) => causal)];
+  const chosen = choice === 'usual' ? usual(variants) : variants;
+  const isIn = (method: Method) => [...baselines, ...chosen].some((each) => each.method === method);
+  const all = [...baselines.filter(isUsable), ...chosen].map((each) => withCost(each, letters));
+  const contenders = [false, true].flatMap((use) => byCost(all.filter(({ causal }) => causal === use)));
+  return {
+    contenders,
+    leftOut: {
+      variants: variants.length - chosen.length,
+      methods: methods
+        .filter((method) => variants.some((each) => each.method === method) && !isIn(method))
+        .map(({ name }) => name),
+    },
+  };
 }
 
-function contender(method: Method, given: Record<string, unknown>, letters: Letters, baseline: boolean): Contender {
+/**
+ * In turns of each method and use, full or causal: first the `leads` of the method's variants, then as many more, up to
+ * `USUAL`. In each turn those come first that serve without training.
+ */
+function usual(variants: readonly Candidate[]): Candidate[] {
+  const counts = new Map<string, number>();
+  const turns = new Map<Candidate, number>();
+  for (const variant of variants) {
+    const use = `${variant.method.name} ${variant.causal}`;
+    const before = counts.get(use) ?? 0;
+    counts.set(use, before + 1);
+    turns.set(variant, Math.floor(before / (variant.method.leads ?? 1)));
+  }
+  const rank = (variant: Candidate) =>
+    2 * (turns.get(variant) as number) + Number(variant.method.needsTraining ?? false);
+  const chosen = new Set([...variants].sort((a, b) => rank(a) - rank(b)).slice(0, USUAL));
+  return variants.filter((variant) => chosen.has(variant));
+}
+
+/** The variants of a method by what they cost; methods stay in their order, a baseline before its variants. */
+function byCost(contenders: readonly Contender[]): Contender[] {
+  const groups = [...new Set(contenders.filter(({ baseline }) => !baseline).map(({ method }) => method))];
+  const sorted = groups.flatMap((method) =>
+    contenders.filter((each) => !each.baseline && each.method === method).sort((a, b) => a.flops - b.flops),
+  );
+  return [...contenders.filter(({ baseline }) => baseline), ...sorted];
+}
+
+function candidate(method: Method, given: Record<string, unknown>, letters: Letters, baseline: boolean): Candidate {
   const params = method.parse(given) as { readonly causal?: boolean; readonly scale?: number };
   const mask = method.mask?.(params, problemOfLetters(letters));
-  const { flops, visited } = method.cost(letters, params);
   return {
     method,
     params: given,
@@ -107,24 +156,29 @@ function contender(method: Method, given: Record<string, unknown>, letters: Lett
     causal: method.isCausal?.(params) ?? params.causal === true,
     baseline,
     spatial: isSpatial(method),
-    flops,
-    ...(visited !== undefined && { visited }),
     ...(mask && { mask }),
     ...(params.scale !== undefined && { scale: params.scale }),
     forward: (inputs, control) => method.forward(inputs, params, control) as unknown as Promise<Results<Tensor>>,
   };
 }
 
+function withCost(candidate: Candidate, letters: Letters): Contender {
+  const { method, params } = candidate;
+  const { flops, visited } = method.cost(letters, method.parse(params));
+  return { ...candidate, flops, ...(visited !== undefined && { visited }) };
+}
+
 /**
  * Variants of one method, each called by the method's short name and the params in which it differs from the others of
  * its use, full or causal. The name of the mask already says what windows of exact attention are.
  */
-function withShortLabels(variants: readonly Contender[]): Contender[] {
+function withShortLabels(variants: readonly Candidate[]): Candidate[] {
   const labels = variants.map(({ method, params, causal, label }) => {
     if (method === findMethod('attention')) return label;
     const alike = variants.filter((other) => other.causal === causal);
     const isShared = (name: string) =>
-      alike.length > 1 && alike.every((other) => JSON.stringify(other.params[name]) === JSON.stringify(params[name]));
+      (name === 'causal' && params.causal === causal) ||
+      (alike.length > 1 && alike.every((other) => JSON.stringify(other.params[name]) === JSON.stringify(params[name])));
     const settings = Object.entries(params).flatMap(([name, value]) =>
       isShared(name) ? [] : settingText(name, value),
     );

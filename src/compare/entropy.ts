@@ -22,12 +22,18 @@ export function entropyOf({ data, shape }: HostTensor<'f64'>): Entropy {
   return { mean: heads.reduce((sum, bits) => sum + bits, 0) / h, heads };
 }
 
-/** The softmax's weights of some queries of q [b, n, h, d] on k [b, m, g, d]. */
+/** The softmax's weights of some of n queries, whose rows are q [b, queries, h, d], on k [b, m, g, d]. */
 export function softmaxWeights(
   { q, k }: Readonly<Record<'q' | 'k', HostTensor>>,
-  { mask, scale, queries }: { readonly mask: Mask; readonly scale: number; readonly queries: readonly number[] },
+  {
+    mask,
+    scale,
+    queries,
+    n,
+  }: { readonly mask: Mask; readonly scale: number; readonly queries: readonly number[]; readonly n: number },
 ): HostTensor<'f64'> {
-  const [[, n, h], [b, m, g]] = [q.shape, k.shape] as [readonly [number, number, number], [number, number, number]];
+  const h = q.shape[2] as number;
+  const [b, m, g] = k.shape as [number, number, number];
   const weights = pairWeights({ q, k }, queries, (dot, { query, key, ...place }) =>
     mask.sees(query, key, { b, n, m, h, g, ...place }) ? scale * dot : Number.NEGATIVE_INFINITY,
   );

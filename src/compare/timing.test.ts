@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { timeInterleaved } from './timing';
 
 const SLOW = [1000, 1000];
@@ -16,6 +16,20 @@ test('stops at the most repeats, however much time is left', async () => {
   const call = async () => {};
   const spreads = await timeInterleaved(runtime, [call, call], SLOW, { seconds: 1e6, least: 3, most: 5 }, {});
   expect(spreads.map(({ repeats }) => repeats)).toEqual([5, 5]);
+});
+
+test('stops amid a round once the time is over, but not before each call has its least', async () => {
+  let now = 0;
+  vi.spyOn(performance, 'now').mockImplementation(() => now);
+  const calls = [1, 2, 3].map(() => async () => {
+    now += 1000;
+  });
+  const plan = { seconds: 7, least: 2, most: 9 };
+  const repeats = async () => (await timeInterleaved(runtime, calls, [1e3, 1e3, 1e3], plan, {})).map((s) => s.repeats);
+  expect(await repeats()).toEqual([3, 2, 2]);
+  plan.seconds = 1;
+  expect(await repeats()).toEqual([2, 2, 2]);
+  vi.restoreAllMocks();
 });
 
 test('a call too short for the clock is repeated within a sample', async () => {

@@ -6,7 +6,7 @@ import type { Spread } from './comparison';
 type Finishing = Pick<Runtime, 'finish'>;
 
 export interface TimingPlan {
-  /** Repeats stop after this many seconds, once there are `least` of them. */
+  /** Repeats stop after this many seconds, amid a round if need be, once each call has `least` of them. */
   readonly seconds: number;
   readonly least: number;
   readonly most: number;
@@ -38,9 +38,11 @@ export async function timeInterleaved(
   const samples: number[][] = calls.map(() => []);
   const begin = performance.now();
   const elapsed = () => (performance.now() - begin) / 1000;
-  for (let round = 0; round < most && (round < least || elapsed() < seconds); round++) {
+  const isLate = (round: number) => round >= least && elapsed() >= seconds;
+  for (let round = 0; round < most && !isLate(round); round++) {
     for (const [at, call] of calls.entries()) {
       signal?.throwIfAborted();
+      if (isLate(round)) break;
       const times = Math.ceil(SAMPLE / Math.max(estimates[at] as number, SAMPLE / 100));
       const time = await timeOnce(runtime, async () => {
         for (let i = 0; i < times; i++) await call();
@@ -53,7 +55,7 @@ export async function timeInterleaved(
   return samples.map(summarise);
 }
 
-function summarise(samples: readonly number[]): Spread {
+export function summarise(samples: readonly number[]): Spread {
   const sorted = [...samples].sort((a, b) => a - b);
   const middle = sorted.length / 2;
   const median = ((sorted[Math.ceil(middle) - 1] as number) + (sorted[Math.floor(middle)] as number)) / 2;

@@ -1,22 +1,36 @@
 import { keyWords } from './key-words';
 import { type Extent, type Mask, type Place, placesOf } from './mask';
 
+/** What was counted, by mask, and by extents and variant. */
+const counted = new WeakMap<Mask, Map<string, number>>();
+
 /** Number of (query, key) pairs seen, summed over all heads and batches. */
 export function area(mask: Mask, extent: Extent): number {
-  const byVariant = new Map<number | string, number>();
   let pairs = 0;
-  for (const place of placesOf(extent)) {
-    const variant = mask.variant?.(place) ?? 0;
-    const known = byVariant.get(variant) ?? areaAt(mask, place);
-    byVariant.set(variant, known);
-    pairs += known;
-  }
+  for (const place of placesOf(extent)) pairs += areaAt(mask, place);
   return pairs;
 }
 
-/** Number of pairs that one head sees. */
+/** Number of pairs that one head sees, counted once for each mask. */
 export function areaAt(mask: Mask, place: Place): number {
+  const { b, n, m, h, g } = place;
+  const key = [b, n, m, h, g, mask.variant?.(place)].join(' ');
+  const known = counted.get(mask) ?? new Map<string, number>();
+  counted.set(mask, known);
+  const pairs = known.get(key) ?? count(mask, place);
+  known.set(key, pairs);
+  return pairs;
+}
+
+function count(mask: Mask, place: Place): number {
   let pairs = 0;
+  const { queries, keys, words } = mask.arrange?.(place) ?? {};
+  // In an order that a mask proposes, what neighbours see is told by few runs.
+  if (queries && keys && words && !queries.includes(-1) && !keys.includes(-1)) {
+    for (let first = 0; first < place.n; first += 32)
+      pairs += words(first, Math.min(32, place.n - first), place).count();
+    return pairs;
+  }
   if (mask.intervals) {
     for (let i = 0; i < place.n; i++) {
       const intervals = mask.intervals(i, place);

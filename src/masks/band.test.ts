@@ -1,9 +1,9 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { ParameterError } from '../errors';
 import { areaAt } from './area';
 import { band, causal, full } from './band';
-import { oneHead } from './mask';
+import { type Mask, oneHead } from './mask';
 
 const length = fc.integer({ min: 1, max: 12 });
 const reach = fc.oneof(fc.constant(-1), fc.nat({ max: 15 }));
@@ -33,6 +33,12 @@ test('sees, interval and area agree with the definition', () => {
     }),
     { numRuns: 500 },
   );
+});
+
+test('an area is counted once for each mask and each extent', () => {
+  const mask = { ...band(2, 0), intervals: vi.fn(band(2, 0).intervals as NonNullable<Mask['intervals']>) };
+  expect([oneHead(9, 9), oneHead(9, 9), oneHead(5, 5)].map((place) => areaAt(mask, place))).toEqual([24, 24, 12]);
+  expect(mask.intervals).toHaveBeenCalledTimes(9 + 5);
 });
 
 test('full sees everything, causal what the definition says', () => {

@@ -67,10 +67,11 @@ export function stochastic({ permutation, window, causal = false }: StochasticPa
     sees,
     intervals(i) {
       const [first, past] = slotsSeen(slotOf[i] as number);
-      const keys = Int32Array.from(
-        { length: past - first },
-        (_, at) => tokenAt[(first + at + tokens) % tokens] as number,
-      );
+      const keys = new Int32Array(past - first);
+      keys.set(tokenAt.subarray(Math.max(0, first), Math.min(past, tokens)));
+      // A circle's slots go on at its other end.
+      if (first < 0) keys.set(tokenAt.subarray(first + tokens), past);
+      if (past > tokens) keys.set(tokenAt.subarray(0, past - tokens), tokens - first);
       return runsOf((causal ? keys.filter((key) => key <= i) : keys).sort());
     },
     arrange: () => arrangement,

@@ -9,6 +9,7 @@ import { gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import type { Experiment } from './experiment';
 import { describeParams, type ParamsSchema } from './params';
+import { pickQueries } from './weights';
 
 export interface Paper {
   readonly title: string;
@@ -102,15 +103,17 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   readonly needsTraining?: boolean;
   /**
    * Of methods that need training: the weights that some queries put on each key, [b, queries, h, m], up to a factor a
-   * row; undefined where some are negative.
+   * row; undefined where some are negative. `defineMethod` passes q with the rows of these queries alone.
    */
   weights?(
     inputs: HostInputs<Shapes>,
     params: valibot.InferOutput<Schema>,
     queries: readonly number[],
   ): HostTensor<'f64'> | undefined;
-  /** The settings worth comparing at these extents. */
+  /** The settings worth comparing at these extents, the most telling first. */
   variants(letters: Letters<Shapes>): valibot.InferInput<Schema>[];
+  /** How many of the variants, full and causal each, `compare` takes before it takes a second one of others. Default 1. */
+  readonly leads?: number;
   /** Holds the paper's claims against what is measured here: `() => import('./experiment')`. */
   experiment?(): Promise<{ readonly experiment: Experiment }>;
 }
@@ -147,6 +150,10 @@ export function defineMethod<const Schema extends ParamsSchema, const Shapes ext
         check(inputs, { gradOut });
         return await backward(inputs, results, gradOut, params, control);
       },
+    }),
+    ...(spec.weights && {
+      weights: (inputs, params, queries) =>
+        spec.weights?.({ ...inputs, q: pickQueries(inputs.q as HostTensor, queries) }, params, queries),
     }),
     parse(params) {
       const { name, params: schema } = spec;

@@ -39,6 +39,7 @@ type Description =
   | 'params'
   | 'isCausal'
   | 'variants'
+  | 'leads'
   | 'experiment';
 
 interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs>

@@ -10,13 +10,21 @@ const features = {
   k: hostTensor(uniform(B * N * G * D, 2), [B, N, G, D]),
 };
 const QUERIES = [0, 3, 6];
+const rowsOfQueries = Float32Array.from({ length: B * QUERIES.length * H * D }, (_, at) => {
+  const [batch, query] = [Math.floor(at / (3 * H * D)), QUERIES[Math.floor(at / (H * D)) % 3]!];
+  return Number(features.q.data[(batch * N + query) * H * D + (at % (H * D))]);
+});
 
 test.each([
   ['all keys', { causal: false }, [1, 1, 1, 1]],
   ['causal', { causal: true }, [1, 1, 1, 1]],
   ['decayed', { causal: true, decay: [1, 0.9, 0.5, 0.1] }, [1, 0.9, 0.5, 0.1]],
 ])('weights are what linear attention multiplies the values by: %s', (_, options, decay) => {
-  const { data, shape } = linearWeights(features, QUERIES, options)!;
+  const { data, shape } = linearWeights(
+    { q: hostTensor(rowsOfQueries, [B, QUERIES.length, H, D]), k: features.k },
+    QUERIES,
+    options,
+  )!;
   expect(shape).toEqual([B, QUERIES.length, H, N]);
   const identity = Float64Array.from({ length: B * N * G * N }, (_, at) =>
     at % N === Math.floor(at / (G * N)) % N ? 1 : 0,
@@ -37,6 +45,7 @@ test.each([
 test('where a weight is negative there are none', () => {
   const q = hostTensor(Float32Array.of(1, -1), [1, 2, 1, 1]);
   const k = hostTensor(Float32Array.of(1, 1), [1, 2, 1, 1]);
-  expect(linearWeights({ q, k }, [0], { causal: false })).toBeDefined();
+  const first = hostTensor(Float32Array.of(1), [1, 1, 1, 1]);
+  expect(linearWeights({ q: first, k }, [0], { causal: false })).toBeDefined();
   expect(linearWeights({ q, k }, [0, 1], { causal: false })).toBeUndefined();
 });

@@ -9,34 +9,60 @@ interface Pair {
   readonly batch: number;
 }
 
+/** The given queries of x [b, n, h, c], as float64. */
+export function pickQueries(x: HostTensor, queries: readonly number[]): HostTensor<'f64'> {
+  const [b, n, h, c] = x.shape as [number, number, number, number];
+  const row = h * c;
+  const source = toFloat64(x);
+  const picked = new Float64Array(b * queries.length * row);
+  for (let batch = 0; batch < b; batch++) {
+    queries.forEach((query, at) => {
+      const from = (batch * n + query) * row;
+      picked.set(source.subarray(from, from + row), (batch * queries.length + at) * row);
+    });
+  }
+  return hostTensor(picked, [b, queries.length, h, c], 'f64');
+}
+
 /**
- * Of some queries of q [b, n, h, d] on each key of k [b, m, g, d]: what `weigh` makes of the dot products,
- * [b, queries, h, m].
+ * Of some queries, whose rows are q [b, queries, h, d], on each key of k [b, m, g, d]: what `weigh` makes of the dot
+ * products, [b, queries, h, m].
  */
 export function pairWeights(
   { q, k }: Readonly<Record<'q' | 'k', HostTensor>>,
   queries: readonly number[],
   weigh: (dot: number, pair: Pair) => number,
 ): HostTensor<'f64'> {
-  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const [b, , h, d] = q.shape as [number, number, number, number];
   const [, m, g] = k.shape as [number, number, number];
   const [rows, keys] = [toFloat64(q), toFloat64(k)];
   const weights = new Float64Array(b * queries.length * h * m);
-  let at = 0;
+  let [at, from] = [0, 0];
   for (let batch = 0; batch < b; batch++) {
     for (const query of queries) {
-      for (let head = 0; head < h; head++) {
-        const from = ((batch * n + query) * h + head) * d;
+      for (let head = 0; head < h; head++, from += d) {
         for (let key = 0; key < m; key++, at++) {
           const to = ((batch * m + key) * g + Math.floor((head * g) / h)) * d;
-          let dot = 0;
-          for (let c = 0; c < d; c++) dot += (rows[from + c] as number) * (keys[to + c] as number);
-          weights[at] = weigh(dot, { query, key, head, batch });
+          weights[at] = weigh(dotAt(rows, from, keys, to, d), { query, key, head, batch });
         }
       }
     }
   }
   return hostTensor(weights, [b, queries.length, h, m], 'f64');
+}
+
+/** The dot product of `length` numbers from `i` of a and from `j` of b, in four sums: one would wait for each addition. */
+export function dotAt(a: Float64Array, i: number, b: Float64Array, j: number, length: number): number {
+  let [first, second, third, fourth] = [0, 0, 0, 0];
+  let c = 0;
+  for (; c + 3 < length; c += 4) {
+    first += (a[i + c] as number) * (b[j + c] as number);
+    second += (a[i + c + 1] as number) * (b[j + c + 1] as number);
+    third += (a[i + c + 2] as number) * (b[j + c + 2] as number);
+    fourth += (a[i + c + 3] as number) * (b[j + c + 3] as number);
+  }
+  for (; c < length; c++) first += (a[i + c] as number) * (b[j + c] as number);
+  return first + second + third + fourth;
 }
 
 /**

@@ -7,14 +7,14 @@ import { type Child, element, fitted, section } from './dom';
 import { formatBytes, formatFlops, formatLimit, formatPercent, formatRatio, formatTime, significant } from './format';
 import { glancePictures } from './glance-pictures';
 import { heatTable } from './heat-table';
+import { leftOutNote, trainingNote } from './notes';
 import { type SortableColumn, sortableTable } from './sortable-table';
 import { tradeOffPlot } from './trade-off';
-import { trainingNote } from './training';
 
 export function compareView({ report, pictures, photograph }: ComparisonPage): readonly Child[] {
   const { machine, input, recommendation, rows, runtime, maps, glances, grid } = report;
   const variants = rows.filter(hasError).filter((row) => !row.baseline);
-  const note = trainingNote(report);
+  const notes = [trainingNote(report), leftOutNote(report)].filter((note) => note !== undefined);
   return [
     element('p', {}, input),
     element('p', { class: 'muted' }, `${formatMachine(machine)}; ${runtime.join('; ')}.`),
@@ -29,7 +29,7 @@ export function compareView({ report, pictures, photograph }: ComparisonPage): r
         rows,
         rowClass(report),
       ),
-      ...(note === undefined ? [] : [element('p', {}, note)]),
+      ...notes.map((note) => element('p', {}, note)),
     ),
     ...(variants.length > 0 ? [headTables(variants)] : []),
     ...(glances && grid ? [whereTokensLook(glances, grid as [number, number], photograph)] : []),
@@ -194,7 +194,8 @@ function picture([label, svg]: [string, string]): HTMLElement {
 
 function explanation({ rows }: ComparisonReport): Child[] {
   const worst = Math.max(...rows.map((row) => row.exactness ?? 0));
-  const repeats = rows[0]?.time.repeats ?? 0;
+  const repeats = rows.map(({ time }) => time.repeats);
+  const [fewest, most] = [Math.min(...repeats), Math.max(...repeats)];
   const trained = rows.every(hasError) ? '' : ', that of every method that needs training on the first tokens';
   return [
     element(
@@ -205,7 +206,7 @@ function explanation({ rows }: ComparisonReport): Child[] {
     element(
       'p',
       {},
-      `Times are medians of ${repeats} repeats that alternate between the variants. Memory is the most that one call held beside its inputs. Attention kept is the exact softmax probability, under the baseline, of the keys that a mask keeps. Error is the Euclidean distance from the output of exact attention (full or causal, as the variant is) over that output's norm.`,
+      `Times are medians of ${fewest === most ? most : `${fewest} to ${most}`} repeats that alternate between the variants. Memory is the most that one call held beside its inputs. Attention kept is the exact softmax probability, under the baseline, of the keys that a mask keeps. Error is the Euclidean distance from the output of exact attention (full or causal, as the variant is) over that output's norm.`,
     ),
   ];
 }

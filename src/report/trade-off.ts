@@ -7,6 +7,8 @@ import { placeLabels } from './labels';
 /** Where an error of nothing is drawn on a logarithmic axis. */
 const SMALLEST_ERROR = 1e-4;
 const MARGIN = { top: 28, right: 16, bottom: 44, left: 56 };
+/** What the text of a tick needs, in pixels. */
+const TICK = { width: 36, height: 30 };
 
 /** The plot at a width in pixels. Exact attention is the line at 1; the tinted corner is what the rule would accept. */
 export function tradeOffPlot({ rows, recommendation }: ComparisonReport, width: number): Element {
@@ -15,8 +17,8 @@ export function tradeOffPlot({ rows, recommendation }: ComparisonReport, width: 
   const { maxError } = recommendation;
   const [left, right] = padded([1, ...variants.map((row) => row.speedup)]);
   const [low, high] = padded([maxError, ...variants.map(errorOf)]);
-  const speedups = ticks(left, right, width / 60);
-  const errors = ticks(low, high, height / 45);
+  const speedups = ticks(left, right, TICK.width / (width - MARGIN.left - MARGIN.right));
+  const errors = ticks(low, high, TICK.height / (height - MARGIN.top - MARGIN.bottom));
   const options: Plot.PlotOptions = {
     width,
     height,
@@ -106,13 +108,15 @@ function padded(values: readonly number[]): [number, number] {
   return [Math.min(...values) / 1.4, Math.max(...values) * 1.4];
 }
 
-/** Round values within a range for a logarithmic axis, as dense as gives no more than `most`. */
-function ticks(low: number, high: number, most: number): number[] {
+/** Round values within a range for a logarithmic axis, as dense as leaves each `room`, a share of the axis, to itself. */
+function ticks(low: number, high: number, room: number): number[] {
   const powers = Array.from({ length: 31 }, (_, at) => at - 15);
   const choices = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5], [1]].map((digits) =>
     powers
       .flatMap((power) => digits.map((digit) => Number(`${digit}e${power}`)))
       .filter((tick) => tick >= low && tick <= high),
   );
-  return choices.find((choice) => choice.length <= most) ?? [];
+  const fits = (choice: readonly number[]) =>
+    choice.every((tick, at) => at === 0 || Math.log(tick / (choice[at - 1] as number)) >= room * Math.log(high / low));
+  return choices.find(fits) ?? [];
 }

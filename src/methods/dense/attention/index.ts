@@ -69,7 +69,7 @@ export const exactAttention = defineMaskedMethod({
   modifier,
 
   variants({ m }) {
-    const widths = [64, 32, 16, 8, 4].map((part) => 2 ** Math.round(Math.log2(m / part))).filter((width) => width >= 1);
+    const widths = [64, 16, 4, 32, 8].map((part) => 2 ** Math.round(Math.log2(m / part))).filter((width) => width >= 1);
     return [
       {},
       ...widths.map((width) => ({ window: [width, width] as [number, number] })),
@@ -77,6 +77,7 @@ export const exactAttention = defineMaskedMethod({
       ...widths.map((width) => ({ causal: true, window: [width, 0] as [number, number] })),
     ];
   },
+  leads: 3,
 });
 
 /** A plain window stays a band, which has a name and a map of its own. */

@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
 import { describeMethod, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
@@ -98,6 +98,11 @@ describe('the feature map', () => {
     expect(Math.max(...focused(z, 500))).toBeCloseTo(size, 6);
     expectClose(focused(Float64Array.of(-1, 2.5, -3), 7), [0, 2.5, 0], 1e-14);
     expectClose(focused(Float64Array.of(-1, -2), 3), [0, 0], 0);
+    const root = vi.spyOn(Math, 'sqrt');
+    focused(new Float64Array(100).fill(2), 3);
+    // The lengths of a row are worked out once, not for each element.
+    expect(root).toHaveBeenCalledTimes(2);
+    root.mockRestore();
   });
 
   test('parts random pairs the more, the larger the exponent: the means of the sheet', () => {

@@ -258,7 +258,8 @@ export function focused(row: Numbers, given: number): Numbers {
   if (largest === 0) return y;
   // Powers of shares of the largest do not overflow, and the factor cancels.
   const powers = y.map((value) => (value / largest) ** exponent);
-  return powers.map((power) => (power * length(y)) / length(powers));
+  const factor = length(y) / length(powers);
+  return powers.map((power) => power * factor);
 }
 
 /**

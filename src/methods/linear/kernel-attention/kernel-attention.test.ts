@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
 import { describeMethod, relativeError, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
@@ -176,6 +176,16 @@ describe('the advisor by its definition', () => {
     // The last token's own query.
     const { out } = referenceOf({ ...inputs, q: inputs.k }, { part: 'advisor', norm: 'unit', alpha: 0, beta: 1 });
     expectClose(toFloat64(out as HostTensor).slice(-6), toFloat64(inputs.v).slice(-6), 1e-12);
+  });
+
+  test('the work on weights grows as the tokens do', () => {
+    const inputs = inputsOf(40);
+    const queries = Array.from({ length: 40 }, (_, at) => at);
+    const from = vi.spyOn(Array, 'from');
+    kernelAttention.weights?.(inputs, kernelAttention.parse({}), queries);
+    const listed = from.mock.results.reduce((sum, { value }) => sum + value.length, 0);
+    from.mockRestore();
+    expect(listed).toBeLessThan(5 * 40);
   });
 
   test('sums are linear attention without a denominator', () => {

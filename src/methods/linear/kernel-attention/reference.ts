@@ -187,32 +187,24 @@ class Features {
     this.#norm = norm;
     this.#w = w;
     this.#x = toFloat64(x).map((value) => value / this.#d ** 0.25);
-    const rows = this.#x.length / this.#d;
-    const along = new Float64Array(rows * this.count);
+    const along = new Float64Array((this.#x.length / this.#d) * this.count);
     along.forEach((_, at) => {
       along[at] = dot(this.#direction(at % this.count), this.#point(Math.floor(at / this.count)));
     });
     const [, tokens, heads] = x.shape as [number, number, number];
-    const headOf = (row: number) => Math.floor(row / (tokens * heads)) * heads + (row % heads);
-    const largest = (row: number) => {
-      const same = Array.from({ length: rows }, (_, other) => other).filter((other) =>
-        of === 'queries' ? other === row : headOf(other) === headOf(row),
-      );
-      return Math.max(
-        ...same.map((other) => Math.max(...along.subarray(other * this.count, (other + 1) * this.count))),
-      );
-    };
-    const shifts = new Map<number, number>();
-    const shiftOf = (row: number) => {
-      const name = of === 'queries' ? row : headOf(row);
-      if (!shifts.has(name)) shifts.set(name, largest(row));
-      return shifts.get(name) as number;
-    };
+    /** What shares a shift: the features of a query, or those of all keys of a head. */
+    const shifted = (row: number) =>
+      of === 'queries' ? row : Math.floor(row / (tokens * heads)) * heads + (row % heads);
+    const largest: number[] = [];
+    along.forEach((value, at) => {
+      const name = shifted(Math.floor(at / this.count));
+      largest[name] = Math.max(largest[name] ?? Number.NEGATIVE_INFINITY, value);
+    });
     const root = Math.sqrt(this.count);
     this.#exponentials = along.map((value, at) => {
       const row = Math.floor(at / this.count);
       const point = this.#point(row);
-      const shift = norm === 'maximum' ? shiftOf(row) : 0;
+      const shift = norm === 'maximum' ? (largest[shifted(row)] as number) : 0;
       return Math.exp(value - dot(point, point) / 2 - shift) / root;
     });
     this.#phi = this.#exponentials.map((value, at) => {

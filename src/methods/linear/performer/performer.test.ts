@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
 import { describeMethod, relativeError, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
@@ -78,6 +78,22 @@ test.each([false, true])(
     }
   },
 );
+
+test('features are worked out once for each key, and for settings that differ in what is seen once', () => {
+  const inputs = inputsOf(9, 1);
+  const exp = vi.spyOn(Math, 'exp');
+  const count = (work: () => unknown) => {
+    exp.mockClear();
+    work();
+    return exp.mock.calls.length;
+  };
+  const ofTokens = 5 * 9 * 2;
+  const params = (causal: boolean) => performer.parse({ causal, features: 5 });
+  expect(count(() => performer.reference(inputs, params(true)))).toBe(2 * ofTokens);
+  expect(count(() => performer.weights?.(inputs, params(false), [0, 4, 8]))).toBe(ofTokens + 5 * 3 * 2);
+  expect(count(() => performer.weights?.(inputs, params(true), [0, 4, 8]))).toBe(5 * 3 * 2);
+  exp.mockRestore();
+});
 
 describe('the reference', () => {
   test('comes to softmax attention with many features, and nearer with more', () => {

@@ -1,6 +1,7 @@
 /** What `performer` computes, pair by pair in float64; only the random directions are those of the fast path. */
 import { drawDirections } from '../../../feature-maps/draw';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
+import { dotAt } from '../../weights';
 import { drawOf, FLOOR, factorsOf, type PerformerParams } from './settings';
 
 type Inputs = Readonly<Record<'q' | 'k' | 'v', HostTensor>>;
@@ -23,6 +24,7 @@ export function reference(
   const factors = factorsOf(params, d);
   const queries = new Features(q, factors.q, params);
   const keys = new Features(k, factors.k, params);
+  const phiOfKeys = keys.all('heads').data;
   const values = toFloat64(v);
   const byOut = gradOut && toFloat64(gradOut);
   const [out, gradV] = [zeros([b, n, h, e]), zeros(v.shape)];
@@ -33,7 +35,7 @@ export function reference(
     const phiQ = queries.of(row, queries.largest(row));
     const seen = params.causal ? i + 1 : m;
     const rows = Array.from({ length: seen }, (_, j) => (batch * m + j) * g + group);
-    const phiK = rows.map((at) => keys.of(at, keys.largestOfHead(at)));
+    const phiK = rows.map((at) => phiOfKeys.subarray(at * phiQ.length, (at + 1) * phiQ.length));
     const weights = phiK.map((phi) => dot(phiQ, phi));
     const denominator = weights.reduce((a, c) => a + c, params.epsilon);
     const result = out.data.subarray(row * e, (row + 1) * e);
@@ -56,10 +58,17 @@ export function reference(
   return { out, grad_q: queries.gradient, grad_k: keys.gradient, grad_v: gradV };
 }
 
+/** The features of keys that were asked for last: settings that differ in what is seen share them. */
+const latest = new WeakMap<HostTensor, { readonly settings: string; readonly phi: Result }>();
+
 /** phi of the queries and keys, [b, n, h, features] and [b, m, g, features]. */
 export function featuresOf({ q, k }: Omit<Inputs, 'v'>, params: PerformerParams): Record<'q' | 'k', Result> {
   const factors = factorsOf(params, q.shape[3] as number);
-  return { q: new Features(q, factors.q, params).all('rows'), k: new Features(k, factors.k, params).all('heads') };
+  const settings = JSON.stringify({ ...params, causal: undefined, epsilon: undefined });
+  const known = latest.get(k);
+  const phi = known?.settings === settings ? known.phi : new Features(k, factors.k, params).all('heads');
+  latest.set(k, { settings, phi });
+  return { q: new Features(q, factors.q, params).all('rows'), k: phi };
 }
 
 /** The features of the rows of a tensor, and its gradient. */
@@ -89,13 +98,16 @@ class Features {
     this.#x = toFloat64(tensor).map((value) => factor * value);
     this.gradient = zeros(tensor.shape);
     this.exponents = new Float64Array((this.#x.length / this.#d) * this.#count);
-    this.exponents.forEach((_, at) => {
-      const x = this.#row(Math.floor(at / this.#count));
-      this.exponents[at] = dot(this.#direction(at % this.#count), x) - (this.#isRelu ? 0 : dot(x, x) / 2);
-    });
     const largest: number[] = [];
-    for (let row = 0; row < this.#x.length / this.#d; row++)
+    for (let row = 0; row < this.#x.length / this.#d; row++) {
+      const x = this.#row(row);
+      const half = this.#isRelu ? 0 : dot(x, x) / 2;
+      for (let f = 0; f < this.#count; f++) {
+        const along = dotAt(this.#directions, f * this.#d, this.#x, row * this.#d, this.#d);
+        this.exponents[row * this.#count + f] = along - half;
+      }
       largest[this.#headOf(row)] = Math.max(largest[this.#headOf(row)] ?? Number.NEGATIVE_INFINITY, this.largest(row));
+    }
     this.#largest = largest;
   }
 

@@ -26,5 +26,6 @@ export const neighborhoodAttention = defineMaskedMethod({
   mask: (params, { grid }) => neighborhoodMask(params, grid),
   sees,
   variants: (letters) => someWindows(gridOf(letters)).map((window) => ({ window })),
+  leads: 3,
   experiment: () => import('./experiment'),
 });

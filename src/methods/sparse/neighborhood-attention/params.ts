@@ -48,7 +48,7 @@ export function isCausal({ causal }: { readonly causal: PerAxis<boolean> }): boo
 
 /** Windows of a half, a quarter and an eighth of each axis, where there are axes and no window is smaller than 2. */
 export function someWindows(grid: readonly number[]): number[][] {
-  const windows = [2, 4, 8].map((part) => grid.map((length) => Math.round(length / part)));
+  const windows = [4, 8, 2].map((part) => grid.map((length) => Math.round(length / part)));
   return grid.length === 0 ? [] : windows.filter((window) => window.every((extent) => extent >= 2));
 }
 

@@ -100,7 +100,7 @@ export const stochasticAttention = defineMethod({
     // Queries and keys must be the same tokens.
     if (n !== m) return [];
     const part = (share: number) => Math.max(1, 2 ** Math.round(Math.log2(n * share)));
-    const settings = [{ window: part(1 / 16) }, { window: part(1 / 4) }, { window: part(1 / 8), gated: true }];
+    const settings = [{ window: part(1 / 4) }, { window: part(1 / 16) }, { window: part(1 / 8), gated: true }];
     return [...settings, ...settings.map((setting) => ({ ...setting, causal: true }))];
   },
 

@@ -1,4 +1,4 @@
-/** What a comparison says of methods whose results cannot be compared as they are. */
+/** What a comparison says beside its rows. */
 import { type ComparisonReport, hasError } from '../compare/comparison';
 import { significant } from './format';
 
@@ -11,4 +11,13 @@ export function trainingNote({ rows, extents: { m } }: Pick<ComparisonReport, 'r
     'Rows without an error are of methods that need training to match softmax attention: on these inputs an error would say nothing.',
     `What counts is what they cost, and how their attention spreads beside the exact one: its entropy in bits, the mean over heads and a few queries (0: all on one key, ${significant(Math.log2(m))}: alike on all ${m})${negative}.`,
   ].join(' ');
+}
+
+/** What was not measured because no methods were named; undefined where everything was. */
+export function leftOutNote({ leftOut }: Pick<ComparisonReport, 'leftOut'>): string | undefined {
+  if (!leftOut || leftOut.variants === 0) return undefined;
+  const { variants, methods } = leftOut;
+  const none = methods.length > 0 ? `, among them all of ${methods.join(', ')}` : '';
+  const left = variants === 1 ? '1 more variant was' : `${variants} more variants were`;
+  return `${left} left out${none}: --methods all measures everything, --methods NAME all variants of one.`;
 }
