@@ -33,12 +33,13 @@ import {
   type UnaryBackwardCall,
   type UnaryCall,
 } from '../backend';
+import type { BlockMap } from '../block-map';
 import { blockMap, blockMapBytes, PANEL, QUERY_TILE, writeBlockMap } from './block-map';
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './gated-delta-rule';
 import { Heap, type HeapBuffer } from './heap';
 import { baseline, relaxed } from './kernels.generated';
 import { planLinearAttention, planLinearAttentionBackward, planLinearAttentionStep } from './linear-attention';
-import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, operand, type Plan } from './operands';
+import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, headsOfTask, operand, type Plan } from './operands';
 import { availableThreads, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
 import { HEAP_BASE, type KernelName, type Kernels } from './schedule';
@@ -69,6 +70,8 @@ const PART_PANELS = 48;
 const EXTREMES_BYTES = 8;
 /** Of a thread's own cache, what the keys and values that a tile sees may take. */
 const CACHE_BYTES = 2 ** 20;
+/** And those of a head that its task packs, as it has room for (assembly/attention.ts). */
+const PACKED_BYTES = 240_000;
 /** And of the cache that threads share, those of a head. */
 const SHARED_CACHE_BYTES = 2 ** 23;
 /** A tile that sees less than this share of the keys sees them here and there. */
@@ -189,29 +192,14 @@ export class WasmBackend implements Backend {
     const map = blockMap(mask, { b, n, m, h, g });
     const modifier = scorePrograms(score, { b, n, m, h, g });
     const slots = map.panels * PANEL;
-    // Where tiles see keys here and there, and those of one stay in a thread's cache, a task is some tiles of all heads;
-    // else one of one head or, where its keys outgrow the cache that threads share, some that go through them together.
-    const panelsOfTile = map.visited / (b * h * map.tiles);
-    const bytesOf = (panels: number) => panels * PANEL * (d + e) * 4;
-    const isNear = bytesOf(panelsOfTile) < CACHE_BYTES && panelsOfTile < SPARSE * map.panels;
-    const share = (tiles: number) => Math.floor(tiles / (TASKS_OF_THREAD * Math.max(1, this.pool.threads)));
-    const takesAllHeads = isNear && share(map.tiles) > 0;
-    const most = takesAllHeads
-      ? MOST_TILES.ofAllHeads
-      : bytesOf(map.panels) > SHARED_CACHE_BYTES
-        ? MOST_TILES.ofOneHead
-        : 1;
-    const tilesOfTask = Math.min(most, Math.max(1, share(takesAllHeads ? map.tiles : b * h * map.tiles)));
-    const tasks = Math.ceil(map.tiles / tilesOfTask) * (takesAllHeads ? 1 : b * h);
-    // Parts of the keys, of even size, in which a tile sees about a block.
-    const ranges = isNear ? 1 : Math.ceil(panelsOfTile / BLOCK_PANELS);
-    const rangePanels = Math.ceil(map.panels / Math.max(1, ranges));
+    const cut = cutAttention(map, { b, h, g, d, e }, Math.max(1, this.pool.threads));
+    const packed = cut.packsItself ? 0 : b * g * slots * 4;
     const chunks = Math.ceil(map.panels / CHUNK_PANELS);
     const scratch = {
       map: blockMapBytes(map),
       programs: scoreProgramBytes(modifier),
-      keys: b * g * slots * d * 4,
-      values: b * g * slots * Math.ceil(e / SLICE) * SLICE * 4,
+      keys: packed * d,
+      values: packed * inSlices(e),
       extremes: b * g * EXTREMES_BYTES,
     };
     await this.#withScratch(scratch, ({ map: at, programs, keys, values, extremes }) => {
@@ -219,16 +207,17 @@ export class WasmBackend implements Backend {
       return this.pool.run(
         {
           phases: [
-            { kernel: 'packKeysValues', tasks: b * chunks },
-            { kernel: 'attention', tasks },
+            ...(cut.packsItself ? [] : [{ kernel: 'packKeysValues', tasks: b * chunks } as const]),
+            { kernel: 'attention', tasks: cut.tasks },
           ],
           params: [
             ...[b, n, m, h, g, d, e, scale],
             ...writeBlockMap(map, this.heap.memory, at),
             ...writeScorePrograms(modifier, this.heap.memory, programs),
             ...[q, k, v].flatMap(operand),
-            ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse), keys, values, extremes],
-            ...[tilesOfTask, Number(takesAllHeads), rangePanels],
+            ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse)],
+            ...(cut.packsItself ? [0, 0] : [keys, values]),
+            ...[extremes, cut.tilesOfTask, Number(cut.takesAllHeads), cut.headsOfTask, cut.rangePanels],
           ],
           microseconds: (2 * (d + e) * map.visited * QUERY_TILE * PANEL) / FLOPS_PER_MICROSECOND,
         },
@@ -244,7 +233,7 @@ export class WasmBackend implements Backend {
     const map = blockMap(mask, { b, n, m, h, g });
     const modifier = scorePrograms(score, { b, n, m, h, g });
     const slots = map.panels * PANEL;
-    const [columnsOfK, columnsOfV] = [d, e].map((columns) => Math.ceil(columns / SLICE) * SLICE) as [number, number];
+    const [columnsOfK, columnsOfV] = [inSlices(d), inSlices(e)];
     const parts = Math.min(Math.ceil(map.panels / PART_PANELS), Math.ceil(BACKWARD_TASKS / (b * g)));
     const places = score && gradTables ? tablePlaces(score, { b, n, m, h, g }) : [];
     const elements = gradTables?.size ?? 0;
@@ -477,6 +466,36 @@ export class WasmBackend implements Backend {
     return new Uint8Array(this.heap.memory.buffer, (buffer as HeapBuffer).address + byteOffset, length);
   }
 }
+
+/** How attention is cut: into tasks, which changes no bits, and each tile's keys into parts, which follow from the shapes. */
+function cutAttention(
+  { tiles, panels, visited }: BlockMap,
+  { b, h, g, d, e }: Readonly<Record<'b' | 'h' | 'g' | 'd' | 'e', number>>,
+  threads: number,
+) {
+  // Where tiles see keys here and there, and those of one stay in a thread's cache, a task is some tiles of all heads;
+  // else one of one head or, where its keys outgrow the cache that threads share, some that go through them together.
+  const panelsOfTile = visited / (b * h * tiles);
+  const bytesOf = (count: number) => count * PANEL * (d + inSlices(e)) * 4;
+  const isNear = bytesOf(panelsOfTile) < CACHE_BYTES && panelsOfTile < SPARSE * panels;
+  const share = (all: number) => Math.floor(all / (TASKS_OF_THREAD * threads));
+  const takesAllHeads = isNear && share(tiles) > 0;
+  const most = takesAllHeads ? MOST_TILES.ofAllHeads : bytesOf(panels) > SHARED_CACHE_BYTES ? MOST_TILES.ofOneHead : 1;
+  const tilesOfTask = Math.min(most, Math.max(1, share(takesAllHeads ? tiles : b * h * tiles)));
+  // Short sequences are a task by heads, which packs what it needs, so that nothing goes through memory twice.
+  const longest = Math.max(panels, (tiles * QUERY_TILE) / PANEL);
+  const packsItself = !takesAllHeads && bytesOf(longest) <= PACKED_BYTES && share(b * g) > 0;
+  const heads = headsOfTask(b * g, threads);
+  // Parts of the keys, of even size, in which a tile sees about a block.
+  const ranges = isNear ? 1 : Math.ceil(panelsOfTile / BLOCK_PANELS);
+  return {
+    ...{ takesAllHeads, packsItself, tilesOfTask, headsOfTask: heads },
+    tasks: packsItself ? Math.ceil((b * g) / heads) : Math.ceil(tiles / tilesOfTask) * (takesAllHeads ? 1 : b * h),
+    rangePanels: Math.ceil(panels / Math.max(1, ranges)),
+  };
+}
+
+const inSlices = (columns: number): number => Math.ceil(columns / SLICE) * SLICE;
 
 function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));

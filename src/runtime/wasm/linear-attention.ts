@@ -86,7 +86,7 @@ function job(pass: Pass, decays: number, states: number, threads: number): Job {
   const d = k.columns + Number(k.ones);
   const e = v.columns + Number(v.ones);
   const { heads, slices, partSlices, parts, segments, tiles } = cutsOf(pass, e);
-  const group = heads < TASKS ? 1 : headsOfTask(heads, threads);
+  const group = Math.min(heads, headsOfTask(heads * parts * tiles.count, threads));
   const groups = Math.ceil(heads / group);
   const stated = segments.count - Number(causal);
   const flops = b * h * (causal ? n * (CHUNK * (d + e) + 4 * d * e) : 2 * (n + m) * d * e);
