@@ -244,30 +244,79 @@ function compute(operation: Operation, x: number, y: number): number {
 
 /** Elements of a table whose range is kept, so that long runs need not be read again. */
 const STRETCH = 64;
-const stretches = new WeakMap<Table, readonly Range[]>();
+const stretches = new WeakMap<Table, Stretches>();
+
+/** Of each stretch the bounds and flags, as numbers, since tables may be large. */
+interface Stretches {
+  readonly lows: Float64Array;
+  readonly highs: Float64Array;
+  readonly flags: Uint8Array;
+}
+const SOME_NAN = 1;
+const SOME_FRACTION = 2;
 
 function ofElements(table: Table, index: Range): Range {
-  const { length } = table.values;
-  const outside = index.nan || !index.whole || index.low < 0 || index.high >= length;
+  const { values } = table;
+  const outside = index.nan || !index.whole || index.low < 0 || index.high >= values.length;
   const first = Math.max(0, Math.ceil(index.low));
-  const last = Math.min(length - 1, Math.floor(index.high));
-  let range: Range = { ...exactly(Number.NaN), nan: outside };
-  for (let at = first; at <= last; ) {
-    if (at % STRETCH === 0 && at + STRETCH <= last + 1) {
-      range = union(range, stretchesOf(table)[at / STRETCH] as Range);
-      at += STRETCH;
-    } else range = union(range, exactly(table.values[at++] as number));
+  const past = Math.min(values.length, Math.floor(index.high) + 1);
+  const [firstWhole, pastWhole] = [Math.ceil(first / STRETCH), Math.floor(past / STRETCH)];
+  if (firstWhole >= pastWhole) return toRange([boundsOf(values, first, past)], outside);
+  const { lows, highs, flags } = stretchesOf(table);
+  let [low, high, all] = [INFINITY, -INFINITY, 0];
+  for (let at = firstWhole; at < pastWhole; at++) {
+    low = Math.min(low, lows[at] as number);
+    high = Math.max(high, highs[at] as number);
+    all |= flags[at] as number;
   }
-  return range;
+  const before = boundsOf(values, first, firstWhole * STRETCH);
+  return toRange([before, { low, high, flags: all }, boundsOf(values, pastWhole * STRETCH, past)], outside);
 }
 
-function stretchesOf(table: Table): readonly Range[] {
+function stretchesOf(table: Table): Stretches {
   let found = stretches.get(table);
   if (!found) {
-    found = Array.from({ length: Math.floor(table.values.length / STRETCH) }, (_, at) =>
-      [...table.values.subarray(at * STRETCH, (at + 1) * STRETCH)].map(exactly).reduce(union),
-    );
+    const count = Math.floor(table.values.length / STRETCH);
+    found = { lows: new Float64Array(count), highs: new Float64Array(count), flags: new Uint8Array(count) };
+    for (let at = 0; at < count; at++) {
+      const { low, high, flags } = boundsOf(table.values, at * STRETCH, (at + 1) * STRETCH);
+      found.lows[at] = low;
+      found.highs[at] = high;
+      found.flags[at] = flags;
+    }
     stretches.set(table, found);
   }
   return found;
+}
+
+interface Bounds {
+  readonly low: number;
+  readonly high: number;
+  readonly flags: number;
+}
+
+function boundsOf(values: Table['values'], first: number, past: number): Bounds {
+  let low = INFINITY;
+  let high = -INFINITY;
+  let whole = true;
+  for (let at = first; at < past; at++) {
+    const value = values[at] as number;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+    whole = whole && Math.trunc(value) === value;
+  }
+  if (!Number.isNaN(low)) return { low, high, flags: whole ? 0 : SOME_FRACTION };
+  const numbers = Float64Array.from(values.subarray(first, past)).filter((value) => !Number.isNaN(value));
+  const bounds = boundsOf(numbers, 0, numbers.length);
+  return { ...bounds, flags: bounds.flags | SOME_NAN };
+}
+
+function toRange(bounds: readonly Bounds[], nan: boolean): Range {
+  const flags = bounds.reduce((all, part) => all | part.flags, 0);
+  return {
+    low: Math.min(...bounds.map(({ low }) => low)),
+    high: Math.max(...bounds.map(({ high }) => high)),
+    nan: nan || (flags & SOME_NAN) !== 0,
+    whole: (flags & SOME_FRACTION) === 0,
+  };
 }

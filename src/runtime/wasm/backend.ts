@@ -1,5 +1,6 @@
 /** The CPU backend: AssemblyScript kernels over one shared heap, on worker threads where the platform has them. */
 import { BackendError, UnsupportedError } from '../../errors';
+import type { Program } from '../../expressions/program';
 import {
   type AttentionBackwardCall,
   type AttentionCall,
@@ -37,6 +38,7 @@ import type { BlockMap } from '../block-map';
 import { blockMap, blockMapBytes, PANEL, QUERY_TILE, writeBlockMap } from './block-map';
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './gated-delta-rule';
 import { Heap, type HeapBuffer } from './heap';
+import { KeptTables } from './kept-tables';
 import { baseline, relaxed } from './kernels.generated';
 import { planLinearAttention, planLinearAttentionBackward, planLinearAttentionStep } from './linear-attention';
 import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, headsOfTask, operand, type Plan } from './operands';
@@ -44,10 +46,12 @@ import { availableThreads, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
 import { HEAP_BASE, type KernelName, type Kernels } from './schedule';
 import {
+  type AddressOf,
   scoreProgramBytes,
   scorePrograms,
   tablePlaces,
   tablePlacesBytes,
+  tablesRead,
   writeScorePrograms,
   writeTablePlaces,
 } from './score-programs';
@@ -95,12 +99,15 @@ const ELEMENTS_PER_MICROSECOND = 500;
 
 export class WasmBackend implements Backend {
   readonly name = 'wasm';
+  readonly #tables: KeptTables;
 
   private constructor(
     private readonly heap: Heap,
     private readonly pool: Pool,
     private readonly facts: readonly string[],
-  ) {}
+  ) {
+    this.#tables = new KeptTables(heap);
+  }
 
   static async create({ threads: asked, simd }: WasmOptions): Promise<WasmBackend> {
     if (!hasSimd()) throw new UnsupportedError('this platform has no WebAssembly SIMD: use a current browser or Node');
@@ -202,7 +209,7 @@ export class WasmBackend implements Backend {
       values: packed * inSlices(e),
       extremes: b * g * EXTREMES_BYTES,
     };
-    await this.#withScratch(scratch, ({ map: at, programs, keys, values, extremes }) => {
+    await this.#withScores(modifier, scratch, ({ map: at, programs, keys, values, extremes }, addressOf) => {
       new Uint8Array(this.heap.memory.buffer, extremes, scratch.extremes).fill(0);
       return this.pool.run(
         {
@@ -213,7 +220,7 @@ export class WasmBackend implements Backend {
           params: [
             ...[b, n, m, h, g, d, e, scale],
             ...writeBlockMap(map, this.heap.memory, at),
-            ...writeScorePrograms(modifier, this.heap.memory, programs),
+            ...writeScorePrograms(modifier, this.heap.memory, programs, addressOf),
             ...[q, k, v].flatMap(operand),
             ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse)],
             ...(cut.packsItself ? [0, 0] : [keys, values]),
@@ -250,8 +257,9 @@ export class WasmBackend implements Backend {
       places: tablePlacesBytes(places),
       sumsOfTables: places.length && groups * elements * 8,
     };
-    await this.#withScratch(scratch, ({ map: at, programs, ...work }) => {
-      writeTablePlaces(places, this.heap.memory, work.places);
+    const all = [...modifier, ...places.flatMap(({ programs }) => programs)];
+    await this.#withScores(all, scratch, ({ map: at, programs, ...work }, addressOf) => {
+      writeTablePlaces(places, this.heap.memory, work.places, addressOf);
       return this.pool.run(
         {
           phases: [
@@ -263,7 +271,7 @@ export class WasmBackend implements Backend {
           params: [
             ...[b, n, m, h, g, d, e, scale],
             ...writeBlockMap(map, this.heap.memory, at),
-            ...writeScorePrograms(modifier, this.heap.memory, programs),
+            ...writeScorePrograms(modifier, this.heap.memory, programs, addressOf),
             ...[q, k, v, out, gradOut].flatMap(operand),
             ...[address(lse), gradLse ? address(gradLse) : 0],
             ...[gradQ, gradK, gradV].flatMap((x) => [address(x), DTYPE_CODES[x.dtype] as number]),
@@ -441,6 +449,17 @@ export class WasmBackend implements Backend {
       }
       check?.(addresses);
     });
+  }
+
+  /** As `#withScratch`; besides, `work` learns where the tables lie that programs read. */
+  #withScores<Name extends string>(
+    programs: readonly Program[],
+    bytes: Readonly<Record<Name, number>>,
+    work: (addresses: Record<Name, number>, addressOf: AddressOf) => Promise<void>,
+  ): Promise<void> {
+    return this.#tables.during(tablesRead(programs), (addressOf) =>
+      this.#withScratch(bytes, (addresses) => work(addresses, addressOf)),
+    );
   }
 
   /** Runs `work` with working memory of the given sizes, by name; it gets the addresses. */
