@@ -3,11 +3,12 @@ import type { Heap, HeapBuffer } from './heap';
 
 type Table = Float32Array | Int32Array;
 
-/** Of copies that no call uses, so many bytes are kept at most: collectors may take their time. */
+/** Collectors may take their time. */
 const KEPT_BYTES = 2 ** 28;
 
 export class KeptTables {
   readonly #heap: Heap;
+  readonly #most: number;
   /** By their last use, the latest last. */
   readonly #copies = new Map<WeakRef<Table>, HeapBuffer>();
   readonly #references = new WeakMap<Table, WeakRef<Table>>();
@@ -16,8 +17,10 @@ export class KeptTables {
   readonly #uses = new Map<Table, number>();
   #bytes = 0;
 
-  constructor(heap: Heap) {
+  /** With more than `most` bytes, copies are dropped that no call uses. */
+  constructor(heap: Heap, most = KEPT_BYTES) {
     this.#heap = heap;
+    this.#most = most;
   }
 
   /** Runs `work` with a function that tells where in the heap a table's copy lies until then. */
@@ -31,7 +34,7 @@ export class KeptTables {
         if (uses > 0) this.#uses.set(table, uses);
         else this.#uses.delete(table);
       }
-      this.#makeRoom(KEPT_BYTES);
+      this.#makeRoom(this.#most);
     }
   }
 
@@ -44,7 +47,7 @@ export class KeptTables {
     }
     let copy = this.#copies.get(reference);
     if (!copy) {
-      this.#makeRoom(KEPT_BYTES - table.byteLength);
+      this.#makeRoom(this.#most - table.byteLength);
       copy = this.#heap.keep(table.byteLength);
       this.#bytes += copy.bytes;
       const bytes = new Uint8Array(table.buffer, table.byteOffset, table.byteLength);
