@@ -17,8 +17,13 @@ export interface Expected {
   readonly of: string;
 }
 
-/** The result of some queries. */
-export function expectedResult(problem: Problem, { q, k, v }: Inputs, queries: readonly number[]): [Expected] {
+/** The result of some queries; `bias`, of a query head, is added to the scores. */
+export function expectedResult(
+  problem: Problem,
+  { q, k, v }: Inputs,
+  queries: readonly number[],
+  bias?: (head: number, query: number, key: number) => number,
+): [Expected] {
   const { n, h, g = h, d, mask } = problem;
   const row = h * d;
   const { data } = softmaxAttention(
@@ -29,6 +34,7 @@ export function expectedResult(problem: Problem, { q, k, v }: Inputs, queries: r
     },
     1 / Math.sqrt(d),
     (at, j, head) => mask.sees(queries[at] as number, j, { ...extentOf(problem), batch: 0, head }),
+    bias && { value: (score, at, j, head) => score + bias(head, queries[at] as number, j), slope: () => 1 },
   ).out;
   const known = queries.map((query, at) => ({ at: query * row, numbers: data.subarray(at * row, (at + 1) * row) }));
   return [{ known, largest: largestOf(v), of: 'largest |v|' }];

@@ -16,7 +16,7 @@ export function saccade(runtimes: Runtimes, options: RuntimeOptions, { readsBack
     async open(task): Promise<Session> {
       const runtime = await runtimes.get(options);
       runtime.backend.resetPeak();
-      const before = runtime.memory().live;
+      const before = runtime.memory().peak;
       const own = await openCall(runtime, task);
       return {
         threads: options.backend === 'webgpu' ? undefined : (options.threads ?? 1),

@@ -13,7 +13,7 @@ export type InputName = 'score' | 'b' | 'h' | 'q' | 'k' | 'n' | 'm';
 export interface Table {
   /** How the function calls it, such as `doc` or `tree.parents`. */
   readonly name: string;
-  readonly values: Float64Array;
+  readonly values: Float32Array | Float64Array;
 }
 
 export type Expression =

@@ -330,13 +330,15 @@ class Compiler {
     if (!isArray) throw this.#refusal(node, `an element of '${name}', which is no array,`, 'pass a flat array');
     const elements = value as ArrayLike<unknown>;
     const kind = typeof elements[0];
-    for (let i = 0; i < elements.length; i++) {
+    // The elements of typed arrays are alike.
+    const unlike = Array.isArray(value) ? elements.length : Math.min(1, elements.length);
+    for (let i = 0; i < unlike; i++) {
       const type = typeof elements[i];
       if (type === kind && (type === 'number' || type === 'boolean')) continue;
       const remedy = type === 'object' ? 'flatten it' : type === 'bigint' ? 'convert it to numbers' : 'pass numbers';
       throw this.#refusal(node, `'${name}', whose element ${i} is no ${kind === 'boolean' ? kind : 'number'},`, remedy);
     }
-    const table = { name, values: Float64Array.from(elements as ArrayLike<number>, Number) };
+    const table = { name, values: copied(elements as ArrayLike<number | boolean>) };
     this.#tables.set(value, table);
     return table;
   }
@@ -448,6 +450,14 @@ class Compiler {
     const { line, column } = (loc as js.SourceLocation).start;
     return `${line}:${column + 1 - (line === 1 ? this.#shift : 0)}`;
   }
+}
+
+/** float32 stays what it is: kernels compute in it. */
+function copied(elements: ArrayLike<number | boolean>): Float32Array | Float64Array {
+  if (elements instanceof Float32Array) return elements.slice();
+  const numbers = new Float64Array(elements.length);
+  if (elements.length > 0) numbers.set(elements as ArrayLike<number>);
+  return numbers;
 }
 
 function bodyOf(statement: js.Statement): readonly js.Statement[] {

@@ -288,7 +288,7 @@ class Stretches {
   /** Whether some element is NaN, and whether some is no integer. */
   readonly #flags: Uint8Array[] = [];
 
-  constructor(values: Float64Array) {
+  constructor(values: Table['values']) {
     const count = Math.floor(values.length / STRETCH);
     for (let size = 1; size <= count; size *= 2) {
       const level = this.#lows.length;
@@ -338,7 +338,7 @@ class Scan {
     this.flags |= flags;
   }
 
-  read(values: Float64Array, first: number, past: number): void {
+  read(values: Table['values'], first: number, past: number): void {
     for (let at = first; at < past; at++) {
       const value = values[at]!;
       if (value < this.low) this.low = value;

@@ -26,9 +26,9 @@ export function renumbered(expression: Expression): Expression {
 }
 
 /** Equal numbers for equal values; NaN, which equals nothing, stays. */
-function byOccurrence(values: Float64Array): Float64Array {
+function byOccurrence(values: Table['values']): Float64Array {
   const numbers = new Map<number, number>();
-  return values.map((value) => {
+  return Float64Array.from(values, (value) => {
     if (Number.isNaN(value)) return value;
     const number = numbers.get(value) ?? numbers.size;
     numbers.set(value, number);

@@ -53,17 +53,17 @@ class Stored {
   #float?: Float32Array;
   #integer: Int32Array | undefined | null = null;
 
-  constructor(readonly values: Float64Array) {}
+  constructor(readonly values: Table['values']) {}
 
   get float(): Float32Array {
-    this.#float ??= Float32Array.from(this.values);
+    this.#float ??= this.values instanceof Float32Array ? this.values : new Float32Array(this.values);
     return this.#float;
   }
 
   get integer(): Int32Array | undefined {
     if (this.#integer === null) {
       const whole = this.values.every((value) => Object.is(value | 0, value));
-      this.#integer = whole ? Int32Array.from(this.values) : undefined;
+      this.#integer = whole ? new Int32Array(this.values) : undefined;
     }
     return this.#integer;
   }

@@ -480,3 +480,22 @@ describe('the reference', () => {
     expectClose(out.data, right, 1e-12);
   });
 });
+
+test('a causal pass has one state for each head on one thread, and some for few heads on more', async () => {
+  const [n, d] = [3300, 8];
+  const working: number[] = [];
+  for (const [threads, h] of [
+    [1, 1],
+    [1, 4],
+    [2, 4],
+    [2, 1],
+  ] as const) {
+    using runtime = await createRuntime({ backend: 'wasm', threads });
+    const [q, k, v] = [1, 2, 3].map((seed) => runtime.random([1, n, h, d], { seed })) as [Tensor, Tensor, Tensor];
+    const { out, state } = await linearAttention(q, k, v, { causal: true });
+    const { live, peak } = runtime.memory();
+    working.push((peak - live - h * 8 - 4) / (Math.ceil(d / 6) * 6 * 8 * 4));
+    for (const x of [q, k, v, out, state]) x.dispose();
+  }
+  expect(working).toEqual([1, 4, 4, 2]);
+});

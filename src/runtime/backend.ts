@@ -30,7 +30,10 @@ export interface Buffer {
 export interface MemoryReport {
   /** Bytes that tensors hold now. */
   readonly live: number;
-  /** The most bytes held at once, kernels' working memory included, since the start or `resetPeak()`. */
+  /**
+   * The most bytes held at once since the start or `resetPeak()`, kernels' working memory included and what is kept from
+   * call to call, such as the tables of scores.
+   */
   readonly peak: number;
   /** Bytes taken from the system. */
   readonly reserved: number;

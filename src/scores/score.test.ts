@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { evaluate } from '../expressions/evaluate';
 import type { Expression } from '../expressions/expression';
+import { compileProgram } from '../expressions/program';
 import type { Extent } from '../masks/mask';
 import { type HostTensor, hostTensor } from '../tensor/host';
 import { additiveBias, alibi, compose, from, relativeBias, type Score, softcap } from './score';
@@ -75,6 +76,22 @@ test('additive bias, shared or not', () => {
     'additiveBias needs a table [4, 5], [2, 4, 5] or [2, 2, 4, 5], got [3, 5]',
   );
   expect(() => additiveBias(hostTensor([1], [1]))).toThrow('got [1]');
+});
+
+test('float32 tables are copied as they are, halves without loss, and what becomes of them later changes nothing', () => {
+  const values = Float32Array.from({ length: 8 * 130 }, (_, i) => Math.sin(i));
+  const score = additiveBias(hostTensor(values, [8, 130]));
+  const [{ table }] = score.tables as [(typeof score.tables)[0]];
+  const expected = values.slice();
+  values.fill(7);
+  expect(table.values).toEqual(expected);
+  // The kernels read the very array.
+  const { tables } = compileProgram('bias', score.expression, { ...extent, n: 8, m: 130 });
+  expect(tables[0]).toBe(table.values);
+  const halves = additiveBias(hostTensor(Uint16Array.of(0x3c00, 0xc000), [1, 2], 'f16'));
+  expect(halves.tables[0]?.table.values).toEqual(Float32Array.of(1, -2));
+  const integers = from((s, _b, _h, _q, k, { x }) => s + (x[k] as number), { x: Int32Array.of(2 ** 31 - 1) });
+  expect(integers.tables[0]?.table.values).toEqual(Float64Array.of(2 ** 31 - 1));
 });
 
 test('what is no table or no score is refused', () => {

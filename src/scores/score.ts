@@ -4,7 +4,7 @@ import { scoreDerivative, type TableDerivative, tableDerivatives } from '../expr
 import { type Expression, input, substitute, type Table } from '../expressions/expression';
 import { type Captured, parse, sourceOf } from '../expressions/parse';
 import type { Extent } from '../masks/mask';
-import { checkHost, type HostTensor, toFloat64 } from '../tensor/host';
+import { checkHost, type HostTensor, toFloats } from '../tensor/host';
 import { formatShape } from '../tensor/shape';
 
 export interface Score {
@@ -49,7 +49,7 @@ export type ScoreFunction<C extends Captured> = (
  *
  * The function is compiled from its source, once, and never called; so it is one expression (or declarations, `if`s and
  * `return`) of its parameters and `Math`, and what else it uses is passed as `captured`: numbers, booleans, flat arrays
- * and tensors (their `data` and `shape`), which are copied. An index outside an array reads NaN. A ParameterError tells
+ * and tensors (their `data` and `shape`), which are copied: what becomes of them later changes nothing. An index outside an array reads NaN. A ParameterError tells
  * what cannot be compiled.
  *
  * Integers are exact within 32 bits; all else is float32, and integers that it would round are refused where that would
@@ -84,7 +84,10 @@ export function alibi(slopes: ArrayLike<number>): Score {
   });
 }
 
-/** score + table[h, k - (q + m - n) + L - 1], from a table [h, 2 L - 1] for distances of less than L. */
+/**
+ * score + table[h, k - (q + m - n) + L - 1], from a table [h, 2 L - 1] for distances of less than L. The table is copied:
+ * what becomes of it later changes nothing.
+ */
 export function relativeBias(table: HostTensor): Score {
   checkHost('table', table);
   const [heads, columns] = table.shape;
@@ -95,7 +98,7 @@ export function relativeBias(table: HostTensor): Score {
   const expression = compile(
     (score, _b, h, q, k, { table, reach, n, m }) =>
       score + (table[h * (2 * reach - 1) + k - (q + m - n) + reach - 1] as number),
-    { table: toFloat64(table), reach },
+    { table: toFloats(table), reach },
   );
   return named(`relative bias ${formatShape(table.shape)}`, expression, ({ h, n, m }) => {
     if (heads === h && reach >= Math.max(n, m)) return;
@@ -105,7 +108,11 @@ export function relativeBias(table: HostTensor): Score {
   });
 }
 
-/** score + table[b, h, q, k], from a table [n, m], [h, n, m] or [b, h, n, m]; batches and heads of extent 1 are shared. */
+/**
+ * score + table[b, h, q, k], from a table [n, m], [h, n, m] or [b, h, n, m]; batches and heads of extent 1 are shared. The
+ * table is copied: what becomes of it later changes nothing. Runtimes that compute with it keep a copy of their own, in
+ * float32, from the first call on for as long as the score can be reached: call after call make it once.
+ */
 export function additiveBias(table: HostTensor): Score {
   checkHost('table', table);
   const rank = table.shape.length;
@@ -119,7 +126,7 @@ export function additiveBias(table: HostTensor): Score {
     (score, b, h, q, k, { table, perBatch, perHead, perQuery }) =>
       score + (table[b * perBatch + h * perHead + q * perQuery + k] as number),
     {
-      table: toFloat64(table),
+      table: toFloats(table),
       perBatch: batches === 1 ? 0 : heads * rows * columns,
       perHead: heads === 1 ? 0 : rows * columns,
       perQuery: columns,

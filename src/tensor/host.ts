@@ -99,6 +99,15 @@ export function toFloat64(host: HostTensor): Float64Array {
   return new Float64Array(data as Float32Array);
 }
 
+/** The elements as `toFloat64` has them, in float32 where that holds them all: of f32 and f64 the data itself. */
+export function toFloats(host: HostTensor): Float32Array | Float64Array {
+  const { data, dtype } = host;
+  if (dtype === 'f32') return data as Float32Array;
+  if (dtype === 'f16') return mapped(new Float32Array(data.length), data as Uint16Array, fromFloat16);
+  if (dtype === 'bf16') return mapped(new Float32Array(data.length), data as Uint16Array, fromBfloat16);
+  return toFloat64(host);
+}
+
 /** The elements of a strided array, in row-major order. */
 export function toRowMajor<D extends HostDType>(
   source: TypedArrayOf<D>,

@@ -5,6 +5,7 @@ import { buildsSuite } from './builds';
 import { linearSuite } from './linear';
 import { memorySuite } from './memory';
 import { overheadSuite } from './overhead';
+import { scoresSuite } from './scores';
 import { shapesSuite } from './shapes';
 import { sparseSuite } from './sparse';
 import { threadsSuite } from './threads';
@@ -15,6 +16,7 @@ export const suites: readonly Suite[] = [
   backwardSuite,
   linearSuite,
   shapesSuite,
+  scoresSuite,
   threadsSuite,
   memorySuite,
   overheadSuite,

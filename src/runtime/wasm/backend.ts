@@ -1,5 +1,6 @@
 /** The CPU backend: AssemblyScript kernels over one shared heap, on worker threads where the platform has them. */
 import { BackendError, UnsupportedError } from '../../errors';
+import type { Program } from '../../expressions/program';
 import {
   type AttentionBackwardCall,
   type AttentionCall,
@@ -38,17 +39,20 @@ import { controlOf, inTurns } from '../turns';
 import { blockMapBytes, blockMapSteps, PANEL, QUERY_TILE, writeBlockMap } from './block-map';
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './gated-delta-rule';
 import { Heap, type HeapBuffer } from './heap';
+import { KeptTables } from './kept-tables';
 import { baseline, relaxed } from './kernels.generated';
 import { planLinearAttention, planLinearAttentionBackward, planLinearAttentionStep } from './linear-attention';
-import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, operand, type Plan } from './operands';
+import { address, DTYPE_CODES, FLOPS_PER_MICROSECOND, headsOfTask, operand, type Plan } from './operands';
 import { availableThreads, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
 import { HEAP_BASE, type KernelName, type Kernels } from './schedule';
 import {
+  type AddressOf,
   scoreProgramBytes,
   scorePrograms,
   tablePlaces,
   tablePlacesBytes,
+  tablesRead,
   writeScorePrograms,
   writeTablePlaces,
 } from './score-programs';
@@ -71,6 +75,8 @@ const PART_PANELS = 48;
 const EXTREMES_BYTES = 8;
 /** Of a thread's own cache, what the keys and values that a tile sees may take. */
 const CACHE_BYTES = 2 ** 20;
+/** And those of a head that its task packs, as it has room for (assembly/attention.ts). */
+const PACKED_BYTES = 240_000;
 /** And of the cache that threads share, those of a head. */
 const SHARED_CACHE_BYTES = 2 ** 23;
 /** A tile that sees less than this share of the keys sees them here and there. */
@@ -94,12 +100,15 @@ const ELEMENTS_PER_MICROSECOND = 500;
 
 export class WasmBackend implements Backend {
   readonly name = 'wasm';
+  readonly #tables: KeptTables;
 
   private constructor(
     private readonly heap: Heap,
     private readonly pool: Pool,
     private readonly facts: readonly string[],
-  ) {}
+  ) {
+    this.#tables = new KeptTables(heap);
+  }
 
   static async create({ threads: asked, simd }: WasmOptions): Promise<WasmBackend> {
     if (!hasSimd()) throw new UnsupportedError('this platform has no WebAssembly SIMD: use a current browser or Node');
@@ -214,46 +223,32 @@ export class WasmBackend implements Backend {
     const [, m, g, e] = v.shape as [number, number, number, number];
     const modifier = scorePrograms(score, { b, n, m, h, g });
     const slots = map.panels * PANEL;
-    // Where tiles see keys here and there, and those of one stay in a thread's cache, a task is some tiles of all heads;
-    // else one of one head or, where its keys outgrow the cache that threads share, some that go through them together.
-    const panelsOfTile = map.visited / (b * h * map.tiles);
-    const bytesOf = (panels: number) => panels * PANEL * (d + e) * 4;
-    const isNear = bytesOf(panelsOfTile) < CACHE_BYTES && panelsOfTile < SPARSE * map.panels;
-    const share = (tiles: number) => Math.floor(tiles / (TASKS_OF_THREAD * Math.max(1, this.pool.threads)));
-    const takesAllHeads = isNear && share(map.tiles) > 0;
-    const most = takesAllHeads
-      ? MOST_TILES.ofAllHeads
-      : bytesOf(map.panels) > SHARED_CACHE_BYTES
-        ? MOST_TILES.ofOneHead
-        : 1;
-    const tilesOfTask = Math.min(most, Math.max(1, share(takesAllHeads ? map.tiles : b * h * map.tiles)));
-    const tasks = Math.ceil(map.tiles / tilesOfTask) * (takesAllHeads ? 1 : b * h);
-    // Parts of the keys, of even size, in which a tile sees about a block.
-    const ranges = isNear ? 1 : Math.ceil(panelsOfTile / BLOCK_PANELS);
-    const rangePanels = Math.ceil(map.panels / Math.max(1, ranges));
+    const cut = cutAttention(map, { b, h, g, d, e }, Math.max(1, this.pool.threads));
+    const packed = cut.packsItself ? 0 : b * g * slots * 4;
     const chunks = Math.ceil(map.panels / CHUNK_PANELS);
     const scratch = {
       map: blockMapBytes(map),
       programs: scoreProgramBytes(modifier),
-      keys: b * g * slots * d * 4,
-      values: b * g * slots * Math.ceil(e / SLICE) * SLICE * 4,
+      keys: packed * d,
+      values: packed * inSlices(e),
       extremes: b * g * EXTREMES_BYTES,
     };
-    await this.#withScratch(scratch, ({ map: at, programs, keys, values, extremes }) => {
+    await this.#withScores(modifier, scratch, ({ map: at, programs, keys, values, extremes }, addressOf) => {
       new Uint8Array(this.heap.memory.buffer, extremes, scratch.extremes).fill(0);
       return this.pool.execute(
         {
           phases: [
-            { kernel: 'packKeysValues', tasks: b * chunks },
-            { kernel: 'attention', tasks },
+            ...(cut.packsItself ? [] : [{ kernel: 'packKeysValues', tasks: b * chunks } as const]),
+            { kernel: 'attention', tasks: cut.tasks },
           ],
           params: [
             ...[b, n, m, h, g, d, e, scale],
             ...writeBlockMap(map, this.heap.memory, at),
-            ...writeScorePrograms(modifier, this.heap.memory, programs),
+            ...writeScorePrograms(modifier, this.heap.memory, programs, addressOf),
             ...[q, k, v].flatMap(operand),
-            ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse), keys, values, extremes],
-            ...[tilesOfTask, Number(takesAllHeads), rangePanels],
+            ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse)],
+            ...(cut.packsItself ? [0, 0] : [keys, values]),
+            ...[extremes, cut.tilesOfTask, Number(cut.takesAllHeads), cut.headsOfTask, cut.rangePanels],
           ],
           microseconds: (2 * (d + e) * map.visited * QUERY_TILE * PANEL) / FLOPS_PER_MICROSECOND,
         },
@@ -268,7 +263,7 @@ export class WasmBackend implements Backend {
     const [, m, g, e] = v.shape as [number, number, number, number];
     const modifier = scorePrograms(score, { b, n, m, h, g });
     const slots = map.panels * PANEL;
-    const [columnsOfK, columnsOfV] = [d, e].map((columns) => Math.ceil(columns / SLICE) * SLICE) as [number, number];
+    const [columnsOfK, columnsOfV] = [inSlices(d), inSlices(e)];
     const parts = Math.min(Math.ceil(map.panels / PART_PANELS), Math.ceil(BACKWARD_TASKS / (b * g)));
     const places = score && gradTables ? tablePlaces(score, { b, n, m, h, g }) : [];
     const elements = gradTables?.size ?? 0;
@@ -285,8 +280,9 @@ export class WasmBackend implements Backend {
       places: tablePlacesBytes(places),
       sumsOfTables: places.length && groups * elements * 8,
     };
-    await this.#withScratch(scratch, ({ map: at, programs, ...work }) => {
-      writeTablePlaces(places, this.heap.memory, work.places);
+    const all = [...modifier, ...places.flatMap(({ programs }) => programs)];
+    await this.#withScores(all, scratch, ({ map: at, programs, ...work }, addressOf) => {
+      writeTablePlaces(places, this.heap.memory, work.places, addressOf);
       return this.pool.execute(
         {
           phases: [
@@ -298,7 +294,7 @@ export class WasmBackend implements Backend {
           params: [
             ...[b, n, m, h, g, d, e, scale],
             ...writeBlockMap(map, this.heap.memory, at),
-            ...writeScorePrograms(modifier, this.heap.memory, programs),
+            ...writeScorePrograms(modifier, this.heap.memory, programs, addressOf),
             ...[q, k, v, out, gradOut].flatMap(operand),
             ...[address(lse), gradLse ? address(gradLse) : 0],
             ...[gradQ, gradK, gradV].flatMap((x) => [address(x), DTYPE_CODES[x.dtype] as number]),
@@ -477,6 +473,17 @@ export class WasmBackend implements Backend {
     });
   }
 
+  /** As `#withScratch`; besides, `work` learns where the tables lie that programs read. */
+  #withScores<Name extends string>(
+    programs: readonly Program[],
+    bytes: Readonly<Record<Name, number>>,
+    work: (addresses: Record<Name, number>, addressOf: AddressOf) => Promise<void>,
+  ): Promise<void> {
+    return this.#tables.during(tablesRead(programs), (addressOf) =>
+      this.#withScratch(bytes, (addresses) => work(addresses, addressOf)),
+    );
+  }
+
   /** Runs `work` with working memory of the given sizes, by name; it gets the addresses. */
   async #withScratch<Name extends string>(
     bytes: Readonly<Record<Name, number>>,
@@ -511,6 +518,36 @@ async function compile(kernels: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Mo
     );
   }
 }
+
+/** How attention is cut: into tasks, which changes no bits, and each tile's keys into parts, which follow from the shapes. */
+function cutAttention(
+  { tiles, panels, visited }: BlockMap,
+  { b, h, g, d, e }: Readonly<Record<'b' | 'h' | 'g' | 'd' | 'e', number>>,
+  threads: number,
+) {
+  // Where tiles see keys here and there, and those of one stay in a thread's cache, a task is some tiles of all heads;
+  // else one of one head or, where its keys outgrow the cache that threads share, some that go through them together.
+  const panelsOfTile = visited / (b * h * tiles);
+  const bytesOf = (count: number) => count * PANEL * (d + inSlices(e)) * 4;
+  const isNear = bytesOf(panelsOfTile) < CACHE_BYTES && panelsOfTile < SPARSE * panels;
+  const share = (all: number) => Math.floor(all / (TASKS_OF_THREAD * threads));
+  const takesAllHeads = isNear && share(tiles) > 0;
+  const most = takesAllHeads ? MOST_TILES.ofAllHeads : bytesOf(panels) > SHARED_CACHE_BYTES ? MOST_TILES.ofOneHead : 1;
+  const tilesOfTask = Math.min(most, Math.max(1, share(takesAllHeads ? tiles : b * h * tiles)));
+  // Short sequences are a task by heads, which packs what it needs, so that nothing goes through memory twice.
+  const longest = Math.max(panels, (tiles * QUERY_TILE) / PANEL);
+  const packsItself = !takesAllHeads && bytesOf(longest) <= PACKED_BYTES && share(b * g) > 0;
+  const heads = headsOfTask(b * g, threads);
+  // Parts of the keys, of even size, in which a tile sees about a block.
+  const ranges = isNear ? 1 : Math.ceil(panelsOfTile / BLOCK_PANELS);
+  return {
+    ...{ takesAllHeads, packsItself, tilesOfTask, headsOfTask: heads },
+    tasks: packsItself ? Math.ceil((b * g) / heads) : Math.ceil(tiles / tilesOfTask) * (takesAllHeads ? 1 : b * h),
+    rangePanels: Math.ceil(panels / Math.max(1, ranges)),
+  };
+}
+
+const inSlices = (columns: number): number => Math.ceil(columns / SLICE) * SLICE;
 
 function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));

@@ -27,6 +27,7 @@ export class Heap {
   readonly #free: Stretch[] = [];
   #end: number;
   #live = 0;
+  #kept = 0;
   #peak = 0;
 
   constructor(base: number) {
@@ -40,8 +41,22 @@ export class Heap {
   allocate(bytes: number): HeapBuffer {
     const buffer = new HeapBuffer(this.take(bytes), bytes);
     this.#live += bytes;
-    this.#peak = Math.max(this.#peak, this.#live);
+    this.#peak = Math.max(this.#peak, this.#live + this.#kept);
     return buffer;
+  }
+
+  /** Memory that is no tensor's and outlasts calls: not counted as live, but with the peak. */
+  keep(bytes: number): HeapBuffer {
+    const buffer = new HeapBuffer(this.take(bytes), bytes);
+    this.#kept += bytes;
+    this.#peak = Math.max(this.#peak, this.#live + this.#kept);
+    return buffer;
+  }
+
+  /** Ends a `keep`. */
+  drop(buffer: HeapBuffer): void {
+    this.#kept -= buffer.bytes;
+    this.#giveBack(buffer);
   }
 
   /** Address of memory for the backend's own use: neither counted nor given back. */
@@ -58,8 +73,12 @@ export class Heap {
     return address;
   }
 
-  release({ address: start, bytes }: HeapBuffer): void {
-    this.#live -= bytes;
+  release(buffer: HeapBuffer): void {
+    this.#live -= buffer.bytes;
+    this.#giveBack(buffer);
+  }
+
+  #giveBack({ address: start, bytes }: HeapBuffer): void {
     const end = start + sizeInHeap(bytes);
     let next = this.#free.findIndex((stretch) => stretch.start >= end);
     if (next === -1) next = this.#free.length;
@@ -80,7 +99,7 @@ export class Heap {
   }
 
   resetPeak(): void {
-    this.#peak = this.#live;
+    this.#peak = this.#live + this.#kept;
   }
 
   get maximumBytes(): number {
@@ -106,7 +125,7 @@ export class Heap {
     const grown = [wanted, needed].find((pages) => needed <= available && this.#tryGrow(pages));
     if (grown === undefined) {
       throw new BackendError(
-        `cannot allocate ${asked} bytes: ${this.#live} are in use and the heap can have ${this.#maximumBytes}`,
+        `cannot allocate ${asked} bytes: ${this.#live + this.#kept} are in use and the heap can have ${this.#maximumBytes}`,
       );
     }
     const end = this.#end + grown * PAGE;

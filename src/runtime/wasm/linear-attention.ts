@@ -16,7 +16,7 @@ const SLICE = 8;
 const PANEL = 6;
 const RUN = 64;
 
-/** Heads, parts of columns and segments make about so many tasks: more segments cost more than they help. */
+/** Heads, parts of columns and segments make about so many tasks, if not causal, or if threads outnumber heads. */
 const TASKS = 8;
 /** Of a part: with fewer columns too much of its work is the scores, which every part computes. */
 const PART_SLICES = 8;
@@ -58,21 +58,31 @@ interface Pass {
   readonly transposed?: boolean;
 }
 
-/** Where sums are cut: depends on the shapes only, so that their bits do. */
-function cutsOf(shape: Omit<Pass, 'q' | 'k' | 'v' | 'out'>, e: number) {
+/**
+ * Where a pass is cut. Not causal, sums of segments are added up, so that their bits follow from the cuts, and these from
+ * the shapes only. Causal passes have the same bits however they are cut: only where threads outnumber heads, since the
+ * states that segments start from are worked out twice.
+ */
+function cutsOf(shape: Omit<Pass, 'q' | 'k' | 'v' | 'out'>, e: number, threads: number) {
   const { b, h, n, m, causal, normaliser } = shape;
   const heads = b * h;
   const slices = Math.ceil(e / SLICE);
+  const tasks = !causal ? TASKS : heads < threads ? Math.min(TASKS, threads) : 1;
+  const part = (wanted: number) => {
+    const size = Math.ceil(slices / wanted);
+    return { count: Math.ceil(slices / size), slices: size };
+  };
   // Results with a denominator need its column.
-  const wanted = normaliser ? 1 : Math.min(Math.ceil(TASKS / heads), Math.ceil(slices / PART_SLICES));
-  const partSlices = Math.ceil(slices / wanted);
-  const parts = Math.ceil(slices / partSlices);
+  const parts = part(normaliser ? 1 : Math.min(Math.ceil(tasks / heads), Math.ceil(slices / PART_SLICES)));
   const cut = (rows: number) => {
     const chunks = Math.ceil(rows / CHUNK);
-    const size = Math.max(LEAST_CHUNKS, Math.ceil(chunks / Math.ceil(TASKS / (heads * parts))));
+    const size = Math.max(LEAST_CHUNKS, Math.ceil(chunks / Math.ceil(tasks / (heads * parts.count))));
     return { count: Math.ceil(chunks / size), chunks: size };
   };
-  return { heads, slices, partSlices, parts, segments: cut(m), tiles: cut(causal ? m : n) };
+  return {
+    ...{ heads, slices, parts, segments: cut(m), tiles: cut(causal ? m : n) },
+    stateParts: causal ? part(Math.min(slices, Math.ceil(tasks / heads))) : parts,
+  };
 }
 
 function statesBytes({ heads, slices, segments }: ReturnType<typeof cutsOf>, d: number): number {
@@ -85,24 +95,27 @@ function job(pass: Pass, decays: number, states: number, threads: number): Job {
   const { b, h, n, m, q, k, v, causal, reverse, out, normaliser } = pass;
   const d = k.columns + Number(k.ones);
   const e = v.columns + Number(v.ones);
-  const { heads, slices, partSlices, parts, segments, tiles } = cutsOf(pass, e);
-  const group = heads < TASKS ? 1 : headsOfTask(heads, threads);
+  const { heads, slices, parts, stateParts, segments, tiles } = cutsOf(pass, e, threads);
+  // Which heads go together changes no bits either.
+  const group = Math.min(heads, headsOfTask(causal ? heads : heads * parts.count * tiles.count, threads));
   const groups = Math.ceil(heads / group);
-  const stated = segments.count - Number(causal);
   const flops = b * h * (causal ? n * (CHUNK * (d + e) + 4 * d * e) : 2 * (n + m) * d * e);
   return {
     phases: [
-      ...(stated > 0
-        ? [
-            { kernel: 'linearStates', tasks: groups * parts * stated } as const,
-            { kernel: 'linearPrefix', tasks: heads * slices } as const,
-          ]
-        : []),
-      { kernel: 'linearOutputs', tasks: groups * parts * tiles.count, main: true },
+      ...(causal
+        ? segments.count > 1
+          ? [{ kernel: 'linearStates', tasks: groups * stateParts.count } as const]
+          : []
+        : [
+            { kernel: 'linearStates', tasks: groups * stateParts.count * segments.count } as const,
+            { kernel: 'linearTotal', tasks: heads * slices } as const,
+          ]),
+      { kernel: 'linearOutputs', tasks: groups * parts.count * tiles.count, main: true },
     ],
     params: [
       ...[h, heads, group, n, m, d, e, Number(causal), Number(reverse)],
-      ...[segments.count, segments.chunks, tiles.count, tiles.chunks, parts, partSlices],
+      ...[segments.count, segments.chunks, tiles.count, tiles.chunks],
+      ...[parts.count, parts.slices, stateParts.count, stateParts.slices],
       ...[decays, states, out.address, out.dtype, out.columns],
       ...[normaliser?.denominator ?? 0, normaliser?.epsilon ?? 0, normaliser?.vanished ?? 0],
       ...[pass.initialSum, pass.finalSum].map((sum) => (sum ? address(sum) : 0)),
@@ -148,7 +161,7 @@ export function planLinearAttention(call: LinearAttentionCall, memory: WebAssemb
     normaliser && {
       normaliser: { denominator: address(normaliser.denominator), epsilon: normaliser.epsilon, vanished },
     };
-  const cuts = cutsOf({ ...shape, ...normaliserAt(0) }, (v.shape[3] as number) + Number(ones));
+  const cuts = cutsOf({ ...shape, ...normaliserAt(0) }, (v.shape[3] as number) + Number(ones), threads);
   return {
     bytes: { decays: h * 8, states: statesBytes(cuts, d), vanished: 4 },
     jobs({ decays, states, vanished }: Record<'decays' | 'states' | 'vanished', number>) {
@@ -182,9 +195,9 @@ export function planLinearAttentionBackward(
   return {
     bytes: {
       decays: h * 8,
-      statesQ: statesBytes(cutsOf(forwards, d), wide),
-      statesV: statesBytes(cutsOf(backwards, wide), d),
-      statesK: statesBytes(cutsOf(backwards, d), wide),
+      statesQ: statesBytes(cutsOf(forwards, d, threads), wide),
+      statesV: statesBytes(cutsOf(backwards, wide, threads), d),
+      statesK: statesBytes(cutsOf(backwards, d, threads), wide),
       quotients: ones ? b * n * h * wide * 4 : 0,
       headsV: shared ? b * m * h * e * 4 : 0,
       headsK: shared ? b * m * h * d * 4 : 0,

@@ -345,4 +345,3 @@ function newWorker(url: string): Worker {
     throw `${POLICY} forbids workers: ${remedy} (${(error as Error).message})`;
   }
 }
-

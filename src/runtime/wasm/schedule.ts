@@ -12,7 +12,7 @@ const KERNELS = [
   'backwardReduce',
   'backwardTables',
   'linearStates',
-  'linearPrefix',
+  'linearTotal',
   'linearOutputs',
   'linearStep',
   'linearQuotient',

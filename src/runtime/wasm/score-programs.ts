@@ -3,7 +3,7 @@ import { compileProgram, type Program } from '../../expressions/program';
 import type { Extent } from '../../masks/mask';
 import { type Score, tablesOf } from '../../scores/score';
 
-/** What lies at 16-byte aligned addresses: a program's code and tables. */
+/** What lies at 16-byte aligned addresses: a program's code, and where its tables lie. */
 const ALIGNMENT = 16;
 const TABLE_LENGTH = 2;
 const PLACE_LENGTH = 6;
@@ -31,16 +31,27 @@ export function tablePlaces(score: Score, extent: Extent): TablePlace[] {
   }));
 }
 
+/** The tables that programs read. */
+export const tablesRead = (programs: readonly Program[]) => programs.flatMap(({ tables }) => tables);
+
+/** Where a table lies in the heap (kept-tables.ts). */
+export type AddressOf = (table: Program['tables'][number]) => number;
+
 /** Bytes that `writeTablePlaces` writes. */
 export function tablePlacesBytes(places: readonly TablePlace[]): number {
   return aligned(places.length * PLACE_LENGTH * 4) + scoreProgramBytes(places.flatMap(({ programs }) => programs));
 }
 
 /** Writes the places to `address` in the heap, as the kernels read them (assembly/attention-backward.ts). */
-export function writeTablePlaces(places: readonly TablePlace[], memory: WebAssembly.Memory, address: number): void {
+export function writeTablePlaces(
+  places: readonly TablePlace[],
+  memory: WebAssembly.Memory,
+  address: number,
+  addressOf: AddressOf,
+): void {
   let next = address + aligned(places.length * PLACE_LENGTH * 4);
   const numbers = places.flatMap(({ programs, first, length }) => {
-    const addresses = writeScorePrograms(programs, memory, next);
+    const addresses = writeScorePrograms(programs, memory, next, addressOf);
     next += scoreProgramBytes(programs);
     return [...addresses, first, length];
   });
@@ -50,11 +61,7 @@ export function writeTablePlaces(places: readonly TablePlace[], memory: WebAssem
 /** Bytes that `writeScorePrograms` writes. */
 export function scoreProgramBytes(programs: readonly Program[]): number {
   return programs
-    .flatMap(({ code, tables }) => [
-      code.byteLength,
-      tables.length * TABLE_LENGTH * 4,
-      ...tables.map((x) => x.byteLength),
-    ])
+    .flatMap(({ code, tables }) => [code.byteLength, tables.length * TABLE_LENGTH * 4])
     .reduce((sum, bytes) => sum + aligned(bytes), 0);
 }
 
@@ -63,19 +70,18 @@ export function writeScorePrograms(
   programs: readonly Program[],
   memory: WebAssembly.Memory,
   address: number,
+  addressOf: AddressOf,
 ): [program: number, tables: number, derivative: number, derivativeTables: number] {
   let next = address;
-  const put = (numbers: Int32Array | Float32Array): number => {
+  const put = (numbers: Int32Array): number => {
     const at = next;
-    new Uint8Array(memory.buffer, at, numbers.byteLength).set(
-      new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength),
-    );
+    new Int32Array(memory.buffer, at, numbers.length).set(numbers);
     next += aligned(numbers.byteLength);
     return at;
   };
   const [program = 0, tables = 0, derivative = 0, derivativeTables = 0] = programs.flatMap(({ code, tables }) => [
     put(code),
-    put(Int32Array.from(tables.flatMap((table) => [put(table), table.length]))),
+    put(Int32Array.from(tables.flatMap((table) => [addressOf(table), table.length]))),
   ]);
   return [program, tables, derivative, derivativeTables];
 }

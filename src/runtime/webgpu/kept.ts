@@ -29,8 +29,9 @@ export class Kept {
     regions.delete(key);
     // What there was no room for may find some the next time.
     if (!region || bufferOf(region).isRefused) {
+      if (region) this.#giveBack(region);
       const data = make();
-      const buffer = this.#memory.take(Math.max(4, data.byteLength));
+      const buffer = this.#memory.keep(Math.max(4, data.byteLength));
       const dtype = data instanceof Int32Array ? 'i32' : 'f32';
       region = { storage: { buffer }, dtype, shape: [data.length], strides: [1], offset: 0 };
       if (data.length > 0) fill(buffer, new Uint8Array(data.buffer, data.byteOffset, data.byteLength), 0);
@@ -45,7 +46,7 @@ export class Kept {
   }
 
   #giveBack(region: Region): void {
-    this.#memory.giveBack(bufferOf(region));
+    this.#memory.drop(bufferOf(region));
   }
 }
 

@@ -54,6 +54,7 @@ export class Memory {
   #freeBytes = 0;
   #reserved = 0;
   #live = 0;
+  #kept = 0;
   #peak = 0;
   #isDisposed = false;
 
@@ -65,8 +66,22 @@ export class Memory {
   allocate(bytes: number): GpuBuffer {
     const buffer = this.take(bytes);
     this.#live += bytes;
-    this.#peak = Math.max(this.#peak, this.#live);
+    this.#peak = Math.max(this.#peak, this.#live + this.#kept);
     return buffer;
+  }
+
+  /** Memory that is no tensor's and outlasts calls: not counted as live, but with the peak. */
+  keep(bytes: number): GpuBuffer {
+    const buffer = this.take(bytes);
+    this.#kept += bytes;
+    this.#peak = Math.max(this.#peak, this.#live + this.#kept);
+    return buffer;
+  }
+
+  /** Ends a `keep`. */
+  drop(buffer: GpuBuffer): void {
+    this.#kept -= buffer.bytes;
+    this.giveBack(buffer);
   }
 
   release(buffer: GpuBuffer): void {
@@ -138,7 +153,7 @@ export class Memory {
   }
 
   resetPeak(): void {
-    this.#peak = this.#live;
+    this.#peak = this.#live + this.#kept;
   }
 
   dispose(): void {

@@ -1,8 +1,8 @@
 /**
  * Exact softmax attention over the keys that a block map names.
  *
- * `pack` lays keys and values out once per key/value head; each task of `attention` then takes tiles of 24 queries
- * through blocks of keys: scores transposed, [keys][24 queries], so that everything about the softmax is vertical, then
+ * `pack` lays keys and values out once per key/value head, or a task of `attention` does so itself, where it takes whole
+ * heads whose keys and values stay in its thread's cache; a task takes tiles of 24 queries through blocks of keys: scores transposed, [keys][24 queries], so that everything about the softmax is vertical, then
  * the weighted values with the scores as they lie. Scores carry log2(e), so weights are powers of two.
  *
  * How large scores can get, known from the norms of queries and keys, decides how a tile is computed:
@@ -36,6 +36,7 @@ import {
 } from './blocks';
 import {
   CHUNK_PANELS,
+  fetchRows,
   LARGEST_HEAD,
   LAYOUT_BYTES,
   layOutPanels,
@@ -70,12 +71,15 @@ class Forward {
   out: f64;
   outDType: f64;
   lse: f64;
+  /** 0 where tasks pack what they need. */
   packedKeys: f64;
   packedValues: f64;
   extremes: f64;
   /** Tiles that a task takes of one head, or of each head of all batches in turn. */
   tilesOfTask: f64;
   takesAllHeads: f64;
+  /** Key/value heads that a task takes if it packs them. */
+  headsOfTask: f64;
   /** Panels of keys that a task's tiles of a head go through together. */
   rangePanels: f64;
 }
@@ -175,6 +179,8 @@ const STATE: usize = SUMS + TILE * 4;
 const WALK: usize = STATE + 16;
 const MODIFIER: usize = WALK + 16;
 const TILE_BYTES: usize = (MODIFIER + MODIFIER_BYTES + 63) & ~63;
+/** Keys and then values of one head, where the task packs them: in the place of tiles that would go together. */
+const PACKED: usize = TILES + TILE_BYTES;
 export const FORWARD_BYTES: usize = TILES + MOST_TOGETHER * TILE_BYTES;
 
 /** Of a tile under way. */
@@ -203,6 +209,10 @@ export function attention(params: usize, task: i32, scratch: usize): void {
   const f = forwardOf(params);
   const tiles = <i32>p.tiles;
   const count = <i32>f.tilesOfTask;
+  if (f.packedKeys == 0) {
+    attentionOfHeads(params, task, scratch);
+    return;
+  }
   const tasksOfHead = (tiles + count - 1) / count;
   const first = (task % tasksOfHead) * count;
   const past = min(first + count, tiles);
@@ -214,6 +224,59 @@ export function attention(params: usize, task: i32, scratch: usize): void {
     memory.fill(scratch + FETCHED, 0, FETCHED_BYTES);
     for (let rank = first; rank < past; rank++) attentionOfTiles(params, place, rank, rank + 1, scratch);
   }
+}
+
+/** All tiles of some key/value heads, which lie side by side in memory: packed here, keys and values stay in the cache. */
+function attentionOfHeads(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const f = forwardOf(params);
+  const g = <i32>p.g;
+  const shared = <i32>p.h / g;
+  const first = task * <i32>f.headsOfTask;
+  const past = min(first + <i32>f.headsOfTask, <i32>p.b * g);
+  const sink = scratch + LAYOUT;
+  fetchRows(operand(params, 1), g, first, past, 0, <i32>p.m, <i32>p.d, sink);
+  fetchRows(operand(params, 2), g, first, past, 0, <i32>p.m, <i32>p.e, sink);
+  fetchRows(operand(params, 0), <i32>p.h, first * shared, past * shared, 0, <i32>p.n, <i32>p.d, sink);
+  for (let bg = first; bg < past; bg++) {
+    packHead(params, bg, scratch);
+    for (let place = bg * shared; place < (bg + 1) * shared; place++) {
+      for (let rank: i32 = 0; rank < <i32>p.tiles; rank++) attentionOfTiles(params, place, rank, rank + 1, scratch);
+    }
+  }
+}
+
+/** What `pack` does, of one key/value head into working memory. */
+function packHead(params: usize, bg: i32, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const f = forwardOf(params);
+  const g = <i32>p.g;
+  const m = <i32>p.m;
+  const panels = <i32>p.panels;
+  const order = <usize>p.keys;
+  const layout = scratch + LAYOUT;
+  const keys = scratch + PACKED;
+  const values = valuesBehind(p, keys);
+  const norm = layOutPanels(operand(params, 1), bg / g, bg % g, order, m, <i32>p.d, 0, panels, keys, layout);
+  const slice = sliceStep(f, panels);
+  const v = operand(params, 2);
+  const value = layOutSlices(
+    v,
+    bg / g,
+    bg % g,
+    order,
+    m,
+    <i32>p.e,
+    0,
+    panels,
+    values,
+    slice,
+    PANEL_SLICE_BYTES,
+    layout,
+  );
+  const extremes = <usize>f.extremes + (<usize>bg << 3);
+  f32.store(extremes, norm);
+  f32.store(extremes, value, 4);
 }
 
 /** The tiles of a head that stand at `first` and up to `past` in the order of its map. */
@@ -280,8 +343,8 @@ function addKeys(params: usize, place: i32, pastPanel: i32, own: usize, scratch:
   const d = <i32>p.d;
   const panels = <i32>p.panels;
   const slices = slicesOf(p);
-  const keys = packedKeysOf(params, place);
-  const values = packedValuesOf(params, place);
+  const keys = packedKeysOf(params, place, scratch);
+  const values = packedValuesOf(params, place, scratch);
   const state = stateOf(own);
   const rows = state.rows;
   const walk = changetype<Walk>(own + WALK);
@@ -333,19 +396,31 @@ function slicesOf(p: Problem): i32 {
 
 // @ts-ignore: decorator
 @inline
-function packedKeysOf(params: usize, place: i32): usize {
+function packedKeysOf(params: usize, place: i32, scratch: usize): usize {
   const p = changetype<Problem>(params);
+  const f = forwardOf(params);
+  if (f.packedKeys == 0) return scratch + PACKED;
   const panels = keyHeadOf(p, place) * <i32>p.panels;
-  return <usize>forwardOf(params).packedKeys + <usize>panels * <usize>(<i32>p.d * PANEL * 4);
+  return <usize>f.packedKeys + <usize>panels * <usize>(<i32>p.d * PANEL * 4);
 }
 
 // @ts-ignore: decorator
 @inline
-function packedValuesOf(params: usize, place: i32): usize {
+function packedValuesOf(params: usize, place: i32, scratch: usize): usize {
   const p = changetype<Problem>(params);
+  const f = forwardOf(params);
+  if (f.packedKeys == 0) return valuesBehind(p, scratch + PACKED);
   const panels = keyHeadOf(p, place) * <i32>p.panels;
-  return <usize>forwardOf(params).packedValues + <usize>panels * <usize>slicesOf(p) * PANEL_SLICE_BYTES;
+  return <usize>f.packedValues + <usize>panels * <usize>slicesOf(p) * PANEL_SLICE_BYTES;
 }
+
+/** Where the values of a head begin whose packed keys lie at `keys`. */
+// @ts-ignore: decorator
+@inline
+function valuesBehind(p: Problem, keys: usize): usize {
+  return (keys + <usize>(<i32>p.panels * <i32>p.d * PANEL * 4) + 63) & ~63;
+}
+
 /**
  * Scores of a block's panels. `finish`, a constant, is STORE_EXP for weights 2^score and their sums, 0 for keys not
  * seen; STORE_MAX for scores and their maxima, very low for keys not seen; or STORE for scores alone.
@@ -522,8 +597,8 @@ function weighValues(
 function fetchPanels(params: usize, place: i32, own: usize, scratch: usize): void {
   const p = changetype<Problem>(params);
   const walk = changetype<Walk>(own + WALK);
-  const keys = packedKeysOf(params, place);
-  const values = packedValuesOf(params, place);
+  const keys = packedKeysOf(params, place, scratch);
+  const values = packedValuesOf(params, place, scratch);
   const keyBytes = <usize>(<i32>p.d * PANEL * 4);
   const valueBytes = <usize>slicesOf(p) * PANEL_SLICE_BYTES;
   const runs = <usize>p.runs;

@@ -12,7 +12,7 @@ export { deltaForward, deltaRecurrent, deltaStates } from './gated-delta-rule';
 export { deltaGradients, deltaReverse } from './gated-delta-rule-backward';
 export { depthwiseConv, depthwiseWeights } from './depthwise-conv';
 export { initialise } from './functions';
-export { linearOutputs, linearPrefix, linearStates } from './linear-attention';
+export { linearOutputs, linearTotal, linearStates } from './linear-attention';
 export { linearHeadSums, linearQuotient, linearStep } from './linear-step';
 export { matmul, packPanels, packSlices } from './matmul';
 export { peak } from './product';

@@ -4,10 +4,11 @@
  * Causal: a task takes a few heads, or one, a part of its value columns, a segment of its rows, through chunks of 48
  * rows.
  * Within a chunk it forms the scores [48 queries][48 keys], times decay^(i-j) and 0 above the diagonal; what came before
- * the chunk enters through the state. Only if heads and columns are few are there several segments: `linearStates` sums
- * each segment's own state, `linearPrefix` turns these into the states that the segments start from.
- * Not causal: the same sums, their total, then the products with it.
- * The cuts depend on the shapes only, so the bits do not depend on the number of threads.
+ * the chunk enters through the state. Only if heads are fewer than threads are there several segments: `linearStates`
+ * goes ahead through all but the last for the states that they start from, of some value columns each. These are the
+ * states that one segment comes to, bit for bit, so the cuts may depend on the number of threads.
+ * Not causal: `linearStates` sums each segment's own state, `linearTotal` their total, then come the products with it.
+ * Here the cuts depend on the shapes only, so that the bits do.
  *
  * In reverse, rows run from the last to the first and the state that a row meets is already decayed: what gradients by
  * keys and values need, since those of the state flow backwards.
@@ -54,9 +55,11 @@ class Problem {
   /** Of the queries: the segments if causal. */
   tiles: f64;
   tileChunks: f64;
-  /** Of the value columns. */
+  /** Of the value columns: of a task for outputs, and of one for states. */
   parts: f64;
   partSlices: f64;
+  stateParts: f64;
+  statePartSlices: f64;
   /** float64 [h]. */
   decays: f64;
   /** [b][h][segments][slices of e][features, whole panels][8]. */
@@ -94,7 +97,7 @@ export class Rows {
   heads: f64;
 }
 
-const ROWS_AT: usize = 28 * 8;
+const ROWS_AT: usize = 30 * 8;
 export const ROWS_BYTES: usize = 9 * 8;
 const Q: usize = ROWS_AT;
 const K: usize = Q + ROWS_BYTES;
@@ -147,21 +150,50 @@ function stateAt(p: Problem, bh: i32, segment: i32, slice: i32): usize {
   return <usize>p.states + <usize>place * stateSliceBytes(p);
 }
 
-/** One segment's own states, from nothing; task: [groups of heads][parts][segments], the last left out if causal. */
+/**
+ * If causal, the states that segments start from; task: [groups of heads][parts]. Else one segment's own states, from
+ * nothing; task: [groups of heads][parts][segments].
+ */
 export function linearStates(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
-  const segments = <i32>p.segments - (p.causal != 0 ? 1 : 0);
-  const segment = task % segments;
-  const part = (task / segments) % <i32>p.parts;
-  const firstHead = (task / segments / <i32>p.parts) * <i32>p.group;
+  const isCausal = p.causal != 0;
+  const segments = isCausal ? 1 : <i32>p.segments;
+  const firstSegment = task % segments;
+  const pastSegment = isCausal ? <i32>p.segments - 1 : firstSegment + 1;
+  const parts = <i32>p.stateParts;
+  const firstSlice = ((task / segments) % parts) * <i32>p.statePartSlices;
+  const slices = min(<i32>p.statePartSlices, slicesOf(<i32>p.e) - firstSlice);
+  const bytes = <usize>slices * stateSliceBytes(p);
+  const firstHead = (task / segments / parts) * <i32>p.group;
   const pastHead = min(<i32>p.heads, firstHead + <i32>p.group);
-  const firstSlice = part * <i32>p.partSlices;
-  const slices = min(<i32>p.partSlices, slicesOf(<i32>p.e) - firstSlice);
   memory.fill(scratch + ZEROS, 0, WIDEST_ROW);
   for (let bh = firstHead; bh < pastHead; bh++) {
-    memory.fill(stateAt(p, bh, segment, firstSlice), 0, <usize>slices * stateSliceBytes(p));
+    const state = stateAt(p, bh, firstSegment, firstSlice);
+    if (isCausal) loadState(params, bh, firstSlice, slices, state);
+    else memory.fill(state, 0, bytes);
     writeTable(p, bh, tableOf(bh - firstHead, scratch));
   }
+  for (let segment = firstSegment; segment < pastSegment; segment++) {
+    const target = isCausal ? segment + 1 : segment;
+    for (let bh = firstHead; isCausal && bh < pastHead; bh++) {
+      memory.copy(stateAt(p, bh, target, firstSlice), stateAt(p, bh, segment, firstSlice), bytes);
+    }
+    addSegment(params, segment, target, firstHead, pastHead, firstSlice, slices, scratch);
+  }
+}
+
+/** Takes some slices of some heads' states `target` through the rows of a segment. */
+function addSegment(
+  params: usize,
+  segment: i32,
+  target: i32,
+  firstHead: i32,
+  pastHead: i32,
+  firstSlice: i32,
+  slices: i32,
+  scratch: usize,
+): void {
+  const p = changetype<Problem>(params);
   const chunks = <i32>p.segmentChunks;
   const past = min(<i32>p.m, (segment + 1) * chunks * CHUNK);
   for (let first = segment * chunks * CHUNK; first < past; first += CHUNK) {
@@ -173,37 +205,28 @@ export function linearStates(params: usize, task: i32, scratch: usize): void {
       const table = tableOf(bh - firstHead, scratch);
       layOutKeys(params, bh, first, rows, false, table, scratch);
       layOutValues(params, bh, first, rows, firstSlice, slices, scratch);
-      updateState(p, stateAt(p, bh, segment, firstSlice), slices, rows, table, scratch);
+      updateState(p, stateAt(p, bh, target, firstSlice), slices, rows, table, scratch);
     }
   }
 }
 
-/** The states that the segments start from, or the one total; task: [b * h][slices of e]. */
-export function linearPrefix(params: usize, task: i32, scratch: usize): void {
+/** Not causal, the total of the initial state and the segments'; task: [b * h][slices of e]. */
+export function linearTotal(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
   const slices = slicesOf(<i32>p.e);
   const bh = task / slices;
   const slice = task % slices;
-  const segments = <i32>p.segments;
   const bytes = stateSliceBytes(p);
-  const running = scratch + RESULTS;
-  loadState(params, bh, slice, 1, running);
-  const decay = f32x4.splat(<f32>power(decayOf(p, bh), <i32>p.segmentChunks * CHUNK));
-  const isCausal = p.causal != 0;
-  for (let segment: i32 = 0; segment < segments; segment++) {
+  const total = scratch + RESULTS;
+  loadState(params, bh, slice, 1, total);
+  for (let segment: i32 = 0; segment < <i32>p.segments; segment++) {
     const state = stateAt(p, bh, segment, slice);
-    const isLast = segment == segments - 1;
     for (let at: usize = 0; at < bytes; at += 16) {
-      const before = v128.load(running + at);
-      if (!(isCausal && isLast)) {
-        v128.store(running + at, f32x4.add(f32x4.mul(before, decay), v128.load(state + at)));
-      }
-      if (isCausal) v128.store(state + at, before);
+      v128.store(total + at, f32x4.add(v128.load(total + at), v128.load(state + at)));
     }
   }
-  if (isCausal) return;
-  memory.copy(stateAt(p, bh, 0, slice), running, bytes);
-  storeState(params, bh, slice, 1, running);
+  memory.copy(stateAt(p, bh, 0, slice), total, bytes);
+  storeState(params, bh, slice, 1, total);
 }
 
 /** The outputs of one tile of queries; task: [groups of heads][parts][tiles]. */
@@ -358,13 +381,6 @@ function updateState(p: Problem, state: usize, slices: i32, rows: i32, table: us
 @inline
 function decayOf(p: Problem, bh: i32): f64 {
   return f64.load(<usize>p.decays + (<usize>(bh % <i32>p.h) << 3));
-}
-
-/** base^exponent, 0 where it is too small to matter. */
-function power(base: f64, exponent: i32): f64 {
-  let result: f64 = 1;
-  for (let square = base; exponent > 0; exponent >>= 1, square *= square) if (exponent & 1) result *= square;
-  return result < LEAST_DECAY ? 0 : result;
 }
 
 /** The powers of a head's decay. */

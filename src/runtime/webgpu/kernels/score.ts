@@ -123,11 +123,14 @@ function nameOf(table: Words): string {
 }
 
 function joined(tables: readonly Words[]): Int32Array {
-  const words = new Int32Array(tables.reduce((sum, { length }) => sum + length, 0));
+  const parts = tables.map((table) => new Int32Array(table.buffer, table.byteOffset, table.length));
+  // One alone may be large, and is copied to the device as it is.
+  if (parts.length === 1) return parts[0] as Int32Array;
+  const words = new Int32Array(parts.reduce((sum, { length }) => sum + length, 0));
   let first = 0;
-  for (const table of tables) {
-    words.set(new Int32Array(table.buffer, table.byteOffset, table.length), first);
-    first += table.length;
+  for (const part of parts) {
+    words.set(part, first);
+    first += part.length;
   }
   return words;
 }

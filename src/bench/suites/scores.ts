@@ -1,0 +1,116 @@
+import { attention } from '../../ops/attention';
+import type { Runtime } from '../../runtime/runtime';
+import { additiveBias } from '../../scores';
+import { pairedRatio, summarise } from '../../statistics';
+import { hostTensor } from '../../tensor/host';
+import { normal } from '../../tensor/random';
+import type { Tensor } from '../../tensor/tensor';
+import { expectedResult } from '../expected';
+import { gateOf, someOf } from '../gate';
+import { type BenchOptions, commandLine } from '../options';
+import { type Inputs, inputsOf, MASKS, type Problem, rowOf } from '../problem';
+import type { BenchRow, Goal } from '../report';
+import { runtimeOptions } from '../runtimes';
+import type { Context, Suite } from '../suite';
+
+const D = 64;
+const COPY = 'copy';
+/** What of an additive bias is measured, with the most that it may take of a copy's time. */
+const ROWS = {
+  [COPY]: { label: 'copying its table' },
+  made: { label: 'an additive bias made', atMost: 2 },
+  first: { label: 'beyond a later call: the first', atMost: 6 },
+  later: { label: 'beyond a call without: a later one', atMost: 4 },
+} as const satisfies Record<string, { readonly label: string; readonly atMost?: number }>;
+type Name = keyof typeof ROWS;
+const NAMES = Object.keys(ROWS) as Name[];
+
+/** Rows of one table, [1, h, n, n], each beside a copy of it. */
+export const scoresSuite: Suite = {
+  name: 'scores',
+  summary: 'what an additive bias costs: made, in its first call and in later ones, beside a copy of its table',
+  defaults: { n: [1024], heads: 8, threads: 1, simd: undefined, repeats: 15, only: [] },
+  measures: ['time', 'spread', 'rounds', 'ratio', 'memory', 'error'],
+  ratio: 'time over that of a copy of the table',
+  names: () => NAMES,
+  async *run(context, options) {
+    for (const n of options.n) yield await measure(context, options, { n, h: options.heads, d: D, mask: MASKS.full });
+  },
+};
+
+async function measure(
+  { runtimes, onProgress }: Context,
+  options: BenchOptions,
+  problem: Problem,
+): Promise<BenchRow[]> {
+  const { repeats, only, threads } = options;
+  const inputs = inputsOf(problem);
+  const { n, h } = problem;
+  const table = normal(h * n ** 2, 5);
+  const bias = (head: number, query: number, key: number) => table[(head * n + query) * n + key] as number;
+  const gate = gateOf(problem, inputs, expectedResult(problem, inputs, someOf(n), bias));
+  const runtime = await runtimes.get(runtimeOptions(options));
+  const operands = operandsOf(runtime, problem, inputs);
+  const times = Object.fromEntries(NAMES.map((name) => [name, [] as number[]])) as Record<Name, number[]>;
+  try {
+    let error = 0;
+    let memory = 0;
+    // The first round compiles and counts for nothing.
+    for (let round = 0; round <= repeats; round++) {
+      const sample = await sampleOf(runtime, problem, operands, table);
+      if (round === 0) error = gate((await operands.out.read()) as Float32Array);
+      else for (const name of NAMES) times[name].push(sample.times[name]);
+      memory = Math.max(memory, sample.memory);
+      onProgress?.(round / repeats);
+    }
+    return NAMES.filter((name) => name === COPY || only.length === 0 || only.includes(name)).map((name) => {
+      const { label, atMost }: { readonly label: string; readonly atMost?: number } = ROWS[name];
+      const { median: time, spread } = summarise(times[name]);
+      const measured = { time, spread, rounds: repeats, ratio: pairedRatio(times[name], times[COPY]) };
+      const goal: Goal | undefined = atMost === undefined ? undefined : { measure: 'ratio', atMost };
+      return {
+        ...{ name, label, ...rowOf(problem), threads, status: 'ok', ...(goal && { goal }) },
+        measures: { ...measured, ...(name !== COPY && { memory, error }) },
+        command: commandLine(scoresSuite.name, { ...options, n: [n], only: [name] }, scoresSuite.defaults),
+      };
+    });
+  } finally {
+    for (const tensor of Object.values(operands)) tensor.dispose();
+  }
+}
+
+type Operands = Record<'q' | 'k' | 'v' | 'out', Tensor>;
+
+function operandsOf(runtime: Runtime, { n, h, d }: Problem, inputs: Inputs): Operands {
+  const rows = (numbers: Float32Array) => runtime.tensor(numbers, [1, n, h, d]);
+  return { ...{ q: rows(inputs.q), k: rows(inputs.k), v: rows(inputs.v) }, out: rows(inputs.q.slice()) };
+}
+
+/** One round: milliseconds of each row, from a score of its own, and the bytes held at most. */
+async function sampleOf(
+  runtime: Runtime,
+  { n, h }: Problem,
+  { q, k, v, out }: Operands,
+  table: Float32Array,
+): Promise<{ readonly times: Record<Name, number>; readonly memory: number }> {
+  const timed = async (work: () => unknown): Promise<number> => {
+    const start = performance.now();
+    await work();
+    return performance.now() - start;
+  };
+  const call = (options: Parameters<typeof attention>[3]) =>
+    timed(async () => (await attention(q, k, v, { out, ...options })).lse.dispose());
+  let copied = new Float32Array();
+  const copy = await timed(() => {
+    copied = table.slice();
+  });
+  const made = await timed(() => additiveBias(hostTensor(copied, [1, h, n, n])));
+  const score = additiveBias(hostTensor(table, [1, h, n, n]));
+  const without = await call({});
+  runtime.backend.resetPeak();
+  const before = runtime.memory().peak;
+  const first = await call({ score });
+  const later = await call({ score });
+  const memory = runtime.memory().peak - before;
+  return { times: { [COPY]: copy, made, first: first - later, later: later - without }, memory };
+}

@@ -1,0 +1,77 @@
+/** Copies in the heap of the tables that score modifiers read, made once and kept as long as the tables. */
+import type { Heap, HeapBuffer } from './heap';
+
+type Table = Float32Array | Int32Array;
+
+/** Collectors may take their time. */
+const KEPT_BYTES = 2 ** 28;
+
+export class KeptTables {
+  readonly #heap: Heap;
+  readonly #most: number;
+  /** By their last use, the latest last. */
+  readonly #copies = new Map<WeakRef<Table>, HeapBuffer>();
+  readonly #references = new WeakMap<Table, WeakRef<Table>>();
+  readonly #ended = new FinalizationRegistry<WeakRef<Table>>((reference) => this.#drop(reference));
+  /** How many calls under way use a table, which keeps it from the collector too. */
+  readonly #uses = new Map<Table, number>();
+  #bytes = 0;
+
+  /** With more than `most` bytes, copies are dropped that no call uses. */
+  constructor(heap: Heap, most = KEPT_BYTES) {
+    this.#heap = heap;
+    this.#most = most;
+  }
+
+  /** Runs `work` with a function that tells where in the heap a table's copy lies until then. */
+  async during(tables: readonly Table[], work: (addressOf: (table: Table) => number) => Promise<void>): Promise<void> {
+    for (const table of tables) this.#uses.set(table, (this.#uses.get(table) ?? 0) + 1);
+    try {
+      await work((table) => this.#copyOf(table).address);
+    } finally {
+      for (const table of tables) {
+        const uses = (this.#uses.get(table) as number) - 1;
+        if (uses > 0) this.#uses.set(table, uses);
+        else this.#uses.delete(table);
+      }
+      this.#makeRoom(this.#most);
+    }
+  }
+
+  #copyOf(table: Table): HeapBuffer {
+    let reference = this.#references.get(table);
+    if (!reference) {
+      reference = new WeakRef(table);
+      this.#references.set(table, reference);
+      this.#ended.register(table, reference);
+    }
+    let copy = this.#copies.get(reference);
+    if (!copy) {
+      this.#makeRoom(this.#most - table.byteLength);
+      copy = this.#heap.keep(table.byteLength);
+      this.#bytes += copy.bytes;
+      const bytes = new Uint8Array(table.buffer, table.byteOffset, table.byteLength);
+      new Uint8Array(this.#heap.memory.buffer, copy.address, copy.bytes).set(bytes);
+    }
+    this.#copies.delete(reference);
+    this.#copies.set(reference, copy);
+    return copy;
+  }
+
+  /** Drops copies that no call uses until these are no more than `most` bytes. */
+  #makeRoom(most: number): void {
+    for (const reference of this.#copies.keys()) {
+      if (this.#bytes <= most) return;
+      const table = reference.deref();
+      if (!table || !this.#uses.has(table)) this.#drop(reference);
+    }
+  }
+
+  #drop(reference: WeakRef<Table>): void {
+    const copy = this.#copies.get(reference);
+    if (!copy) return;
+    this.#copies.delete(reference);
+    this.#bytes -= copy.bytes;
+    this.#heap.drop(copy);
+  }
+}
