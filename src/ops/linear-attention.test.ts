@@ -154,6 +154,12 @@ describeOnBackends('linearAttention', (runtime) => {
     ['parts of columns', { n: 60, m: 60, d: 4, e: 150, stated: true }],
     ['parts of columns and segments', { n: 3200, m: 3200, d: 2, e: 70, decay: [0.99] }],
     ['the widest heads', { n: 99, m: 99, d: 256, e: 256, normalise: true, stated: true }],
+    ['more features than a block has', { n: 60, m: 60, h: 2, d: 257, e: 7, decay: [0.9, 1], stated: true }],
+    ['a few more, shared, normalised', { n: 60, m: 60, h: 2, d: 266, e: 8, normalise: true, stated: true }],
+    ['two blocks, all keys', { causal: false, n: 7, m: 60, d: 500, e: 12, normalise: true, stated: true }],
+    ['two blocks in segments', { n: 3100, m: 3100, d: 260, e: 3, decay: [0.99], normalise: true }],
+    ['5000 features', { n: 5, m: 5, d: 5000, e: 3, decay: [0.9], normalise: true, stated: true }],
+    ['as many as there may be', { causal: false, n: 3, m: 2, d: 8192, e: 2 }],
     ['nine heads, three shared by three', { h: 9, g: 3, b: 2, decay: [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2] }],
   ])('%s', (_, change) => agrees(runtime(), { ...PLAIN, ...change }), 20_000);
 
@@ -347,11 +353,12 @@ describeOnBackends('linearAttentionStep', (runtime) => {
       [5, 9, false, [0.5, 1]],
       [16, 32, true, [1e-3, 0.99]],
       [7, 6, true, undefined],
+      [8192, 5, true, [0.9, 1]],
     ] as const) {
       await runtime().scope(async () => {
         const b = 2;
         const h = 2;
-        const n = 9;
+        const n = d > 1000 ? 2 : 9;
         const c = { b, n, m: n, h, g: 1, d, e, causal: true, stated: true, normalise: keys, decay };
         const host = given(c);
         const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x)) as [Tensor, Tensor, Tensor];
