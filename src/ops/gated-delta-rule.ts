@@ -67,7 +67,8 @@ export interface GatedDeltaRuleStepOptions extends Control {
 const SETTINGS = ['scale', 'initialState'];
 const CONTROL = ['signal', 'onProgress'];
 const STORAGE = ['f32', 'f16', 'bf16'];
-const LARGEST_HEAD = 256;
+/** The most that d and e may be. */
+export const LARGEST_HEAD = 256;
 /** Below this a chunk's overhead is more than its products save. */
 const FEWEST_CHUNKED = 8;
 

@@ -239,7 +239,9 @@ describeOnBackends('linearAttention', (runtime) => {
         ['f16', 1e-3],
         ['bf16', 8e-3],
       ] as const) {
-        const c = { ...PLAIN, h: 2, g: 2, n: 70, m: 70, decay: [0.9, 1] };
+        // Few features, and more than a block of them has.
+        const d = dtype === 'f16' ? 5 : 260;
+        const c = { ...PLAIN, h: 2, g: 2, n: 70, m: 70, d, decay: [0.9, 1] };
         const host = given(c);
         const rounded = Object.fromEntries(
           (['q', 'k', 'v', 'gradOut'] as const).map((name) => [name, convert(convert(host[name], dtype), 'f32')]),
@@ -315,6 +317,10 @@ describeOnBackends('linearAttention', (runtime) => {
       );
       const none = runtime().empty([1, 6, 2, 0]);
       await refuse(() => linearAttention(none, none, x), 'q [1, 6, 2, 0] is empty along d');
+      const wide = runtime().empty([1, 1, 1, 8193]);
+      const one = runtime().random([1, 1, 1, 1]);
+      await refuse(() => linearAttention(wide, wide, one), 'd must be at most 8192, got [1, 1, 1, 8193] for q');
+      await refuse(() => linearAttention(one, one, wide), 'e must be at most 256, got [1, 1, 1, 8193] for v');
       await refuse(() => linearAttention(zero, x, x, { normalise: true, epsilon: 0 }), 'a denominator vanished');
       const unknown = runtime().tensor(new Float32Array(36).fill(Number.NaN), [1, 6, 2, 3]);
       await refuse(() => linearAttention(unknown, x, x, { normalise: true }), 'or an input is not finite');

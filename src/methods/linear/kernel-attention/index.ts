@@ -6,7 +6,7 @@
 import * as valibot from 'valibot';
 import { add } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
+import { linearAttention, linearAttentionBackward, MOST_FEATURES } from '../../../ops/linear-attention';
 import type { Control } from '../../../runtime/backend';
 import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
@@ -21,7 +21,6 @@ import {
   drawn,
   type KernelAttentionParams,
   LENGTHS,
-  MOST_FEATURES,
   type Named,
   NORMS,
   PARTS,
