@@ -411,6 +411,22 @@ test.each([
   expect(new Set(all).size).toBe(1);
 });
 
+test('many features need the working memory of one block of them', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  const [q, k, v] = [1, 2, 3].map((seed) => runtime.random([1, 50, 1, seed < 3 ? 8192 : 8], { seed })) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  runtime.backend.resetPeak();
+  const before = runtime.memory().live;
+  using out = (await linearAttention(q, k, v)).out;
+  // Beside the results the state of 256 features, in whole panels.
+  const results = runtime.memory().live - before;
+  expect(results).toBeGreaterThanOrEqual(out.size * 4 + 8192 * 8 * 4);
+  expect(runtime.memory().peak - before - results).toBeLessThan(2 * 256 * 8 * 4);
+});
+
 test('a long call stops when it is cancelled, and says how far it is', async () => {
   using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
   using x = runtime.random([1, 40_000, 8, 48]);

@@ -132,7 +132,13 @@ interface Place {
   readonly isLast: boolean;
 }
 
-function job(pass: Pass, { block, d: width, isFirst, isLast }: Place, decays: number, states: number, threads: number): Job {
+function job(
+  pass: Pass,
+  { block, d: width, isFirst, isLast }: Place,
+  decays: number,
+  states: number,
+  threads: number,
+): Job {
   const { b, h, n, m, causal, reverse, normaliser, transposed = false, sums = 0 } = pass;
   const [q, k] = transposed ? [pass.q, pass.k] : [columnsOf(pass.q, block), columnsOf(pass.k, block)];
   const v = transposed ? columnsOf(pass.v, block) : pass.v;
@@ -304,7 +310,15 @@ export function planLinearAttentionBackward(
           threads,
         ),
         ...passJobs(
-          { ...backwards, q: values, k: byOut, v: queries, out: ofHeads(gradK, headsK), ...fromFinal, transposed: true },
+          {
+            ...backwards,
+            q: values,
+            k: byOut,
+            v: queries,
+            out: ofHeads(gradK, headsK),
+            ...fromFinal,
+            transposed: true,
+          },
           d,
           decays,
           statesK,

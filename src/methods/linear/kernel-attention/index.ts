@@ -16,16 +16,7 @@ import { pairWeights } from '../../weights';
 import { nothing, type Update, updateOf, zeros } from './advisor';
 import { type Features, featuresOf } from './features';
 import { hostFeatures, reference } from './reference';
-import {
-  checkInputs,
-  drawn,
-  type KernelAttentionParams,
-  LENGTHS,
-  type Named,
-  NORMS,
-  PARTS,
-  UPDATES,
-} from './settings';
+import { checkInputs, drawn, type KernelAttentionParams, LENGTHS, type Named, NORMS, PARTS, UPDATES } from './settings';
 
 export const kernelAttention = defineMethod({
   name: 'kernel-attention',
