@@ -15,7 +15,7 @@ import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
 import { methods as allMethods, findMethod } from '../methods/registry';
 import { formatPercent, formatRatio, significant } from '../report/format';
-import { trainingNote } from '../report/training';
+import { trainingNote, warningsOf } from '../report/training';
 import type { Control } from '../runtime/backend';
 import { createRuntime, type Runtime, type RuntimeOptions } from '../runtime/runtime';
 import type { DType } from '../tensor/dtype';
@@ -157,6 +157,7 @@ export function summary(report: ComparisonReport, files: readonly string[], apar
     ),
     '',
     ...(note === undefined ? [] : [dim(note), '']),
+    ...warningsOf(report).flatMap((warning) => [styleText('yellow', wrap(warning, WIDTH)), '']),
     ...(apart === undefined ? [] : [dim(apart), '']),
     styleText('green', wrap(recommendation.text, WIDTH)),
     dim(`★ marks ${recommendation.rule}.`),

@@ -135,7 +135,7 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
 }
 
 /** What one call of a contender shows: everything but its time. */
-interface Measured extends Pick<Row, 'memory' | 'error' | 'mass' | 'entropy' | 'exactness'> {
+interface Measured extends Pick<Row, 'memory' | 'error' | 'mass' | 'entropy' | 'exactness' | 'warning'> {
   /** Milliseconds of this first call. */
   readonly estimate: number;
 }
@@ -161,7 +161,13 @@ async function measureOnce(
     if (method.needsTraining) {
       const weights = method.weights?.({ ...host }, method.parse(params), queries);
       const exactness = await checkFirstTokens(contender, views, { signal: control.signal });
-      measured.push({ ...cost, exactness, ...(weights && { entropy: entropyOf(weights) }) });
+      const warning = await method.warning?.({ ...views }, method.parse(params), { signal: control.signal });
+      measured.push({
+        ...cost,
+        exactness,
+        ...(weights && { entropy: entropyOf(weights) }),
+        ...(warning && { warning }),
+      });
     } else {
       const { out, lse } = results as Required<Results<HostTensor>>;
       if (baseline) baselines.set(causal, { out, lse });

@@ -9,7 +9,7 @@ import { glancePictures } from './glance-pictures';
 import { heatTable } from './heat-table';
 import { type SortableColumn, sortableTable } from './sortable-table';
 import { tradeOffPlot } from './trade-off';
-import { trainingNote } from './training';
+import { trainingNote, warningsOf } from './training';
 
 export function compareView({ report, pictures, photograph }: ComparisonPage): readonly Child[] {
   const { machine, input, recommendation, rows, runtime, maps, glances, grid } = report;
@@ -30,6 +30,7 @@ export function compareView({ report, pictures, photograph }: ComparisonPage): r
         rowClass(report),
       ),
       ...(note === undefined ? [] : [element('p', {}, note)]),
+      ...warningsOf(report).map((warning) => element('p', {}, element('strong', {}, warning))),
     ),
     ...(variants.length > 0 ? [headTables(variants)] : []),
     ...(glances && grid ? [whereTokensLook(glances, grid as [number, number], photograph)] : []),

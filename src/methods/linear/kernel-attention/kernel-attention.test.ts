@@ -388,6 +388,39 @@ test.each([{}, { part: 'advisor', update: 'batch' }])('with 5000 features, %j', 
   });
 });
 
+test('warns where epsilon shrinks the outputs, and compare passes it on', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  const shape = [1, 64, 1, 64];
+  const ones = hostTensor(new Float32Array(64).fill(1), [1, 64, 1, 1], 'f32');
+  const found = async (factor: number, params: object) => {
+    const host = { q: random(shape, 1, factor), k: random(shape, 2, factor), v: ones };
+    const sums = outOf(host, params);
+    return runtime.scope(async () => {
+      const inputs = { q: runtime.fromHost(host.q), k: runtime.fromHost(host.k), v: runtime.fromHost(ones) };
+      const before = runtime.memory().live;
+      const warning = await kernelAttention.warning?.(inputs as never, kernelAttention.parse(params));
+      expect(runtime.memory().live).toBe(before);
+      return { warning, sums };
+    });
+  };
+  const { warning, sums } = await found(1, { features: 256 });
+  const mean = sums.reduce((total, sum) => total + sum, 0) / 64;
+  const share = Math.round((100 * sums.filter((sum) => sum < 0.9).length) / 64);
+  expect(warning).toContain(`the weights of ${share}% of the queries sum to less than 0.9`);
+  expect(warning).toContain(`those of all to ${mean.toPrecision(2)} on average`);
+  for (const { warning, sums } of [
+    await found(1, { features: 256, epsilon: 0 }),
+    await found(0.3, { features: 256 }),
+  ]) {
+    expect(Math.min(...sums)).toBeGreaterThan(0.9);
+    expect(warning).toBeUndefined();
+  }
+  const [q, k] = [1, 2].map((seed) => runtime.random(shape, { seed })) as [Tensor, Tensor];
+  const { rows } = await compare({ q, k, v: q }, { seconds: 0, methods: [kernelAttention] });
+  const labels = rows.filter((row) => row.warning).map(({ label }) => label);
+  expect(labels).toEqual(['kernel']);
+});
+
 test('compare takes both parts', async () => {
   using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
   const [q, k, v] = [1, 2, 3].map((seed) => runtime.random([1, 40, 2, 16], { seed })) as [Tensor, Tensor, Tensor];
