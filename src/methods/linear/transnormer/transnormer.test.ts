@@ -9,6 +9,8 @@ import { normal } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';
 import { exactAttention } from '../../dense/attention';
 import { transnormer } from '.';
+import { deviationVerdict } from './experiment';
+import { ARMS, gradientDeviation } from './gradient-deviation';
 import { features, normalised, normalisedGradient } from './reference';
 
 const random = (shape: readonly number[], seed: number, factor = 1) =>
@@ -293,4 +295,20 @@ describe('params', () => {
   ])('%j is refused by name', (params, message) => {
     expect(() => transnormer.parse(params)).toThrow(message);
   });
+});
+
+describe('deviations of gradients', () => {
+  test('are measured of every kind of attention, again the same', () => {
+    for (const attend of Object.values(ARMS)) {
+      const deviation = gradientDeviation(attend, 3, 1);
+      expect(deviation).toBeGreaterThan(0);
+      expect(gradientDeviation(attend, 3, 1)).toBe(deviation);
+    }
+  });
+
+  test.each([
+    [{ '1+elu / sum': 0.58, Performer: 0.47, softmax: 0.25, NormAttention: 0.2 }, 'reproduced'],
+    [{ '1+elu / sum': 0.4, Performer: 0.47, softmax: 0.25, NormAttention: 0.2 }, 'partly'],
+    [{ '1+elu / sum': 0.58, Performer: 0.47, softmax: 0.25, NormAttention: 0.3 }, 'not reproduced'],
+  ])('%j: %s', (found, verdict) => expect(deviationVerdict(found)).toBe(verdict));
 });
