@@ -103,6 +103,15 @@ test('says of methods that need training why they have no error, and how their a
   expect(text).toContain('5.32: alike on all 40');
 });
 
+test('says what a method warns of', async () => {
+  const json = join(folder, 'warned.json');
+  await run('--in', qkv, '--json', json, '--methods', 'attention');
+  const report = JSON.parse(await readFile(json, 'utf8')) as ComparisonReport;
+  const rows = report.rows.map((row, at) => (at === 1 ? { ...row, label: 'linear', warning: 'outputs shrink' } : row));
+  const print = (rows: ComparisonReport['rows']) => stripVTControlCharacters(summary({ ...report, rows }, []));
+  expect(print(rows).split('\n')).toContain('linear: outputs shrink.');
+});
+
 test('compares on the patches of a picture, with methods for grids and without causal ones', async () => {
   const [png, json, html] = ['picture.png', 'picture.json', 'picture.html'].map((name) => join(folder, name)) as [
     string,

@@ -13,7 +13,7 @@ import type { Method } from '../methods/define';
 import { methods as allMethods, findMethod } from '../methods/registry';
 import { printable } from '../printable';
 import { formatPercent, formatRatio, significant } from '../report/format';
-import { leftOutNote, trainingNote } from '../report/notes';
+import { leftOutNote, trainingNote, warningsOf } from '../report/notes';
 import type { Control } from '../runtime/backend';
 import { createRuntime, type Runtime, type RuntimeOptions } from '../runtime/runtime';
 import type { DType } from '../tensor/dtype';
@@ -172,6 +172,7 @@ export function summary(report: ComparisonReport, files: readonly string[], apar
     '',
     tableOf(rows, [recommendation.full, recommendation.causal]),
     '',
+    ...warningsOf(report).flatMap((warning) => [styleText('yellow', wrap(warning, WIDTH)), '']),
     ...notes.flatMap((note) => [dim(note), '']),
     styleText('green', wrap(recommendation.text, WIDTH)),
     dim(`★ marks ${recommendation.rule}.`),

@@ -6,7 +6,7 @@ import { expectRefusal, saccade } from '../../test/command-line';
 import { expectClose } from '../../test/expect';
 import { readSafetensors, writeSafetensors } from '../io';
 import { exactAttention } from '../methods/dense/attention';
-import { hostTensor } from '../tensor/host';
+import { type HostTensor, hostTensor } from '../tensor/host';
 import { normal } from '../tensor/random';
 import { program } from './main';
 
@@ -200,6 +200,24 @@ describe('run', () => {
     expect(code).toBe(0);
     expect(stderr).toBe(`grad_out of ${input} is not used: --grad asks for gradients\n`);
     expect(Object.keys(readSafetensors(await readFile(out))).sort()).toEqual(['lse', 'out']);
+  });
+
+  test('says what the method warns of', async () => {
+    const shape = [1, 40, 1, 64];
+    const [q, k, v] = [1, 2, 3].map((seed) => hostTensor(normal(40 * 64, seed), shape)) as [
+      HostTensor,
+      HostTensor,
+      HostTensor,
+    ];
+    const input = await save('in', { q, k, v });
+    const params = '{"features": 256}';
+    const { code, stderr } = await saccade(
+      ...['run', 'kernel-attention', '--in', input, '--out', join(folder, 'out'), '--params', params, '--threads', '1'],
+    );
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: expect.stringMatching(/^kernel-attention: the weights of \d+%/),
+    });
   });
 
   test('answers f16 with f16', async () => {

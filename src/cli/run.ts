@@ -51,8 +51,10 @@ async function runMethod(name: string, { in: input, out, params, grad, ...option
   using runtime = await createRuntime(options);
   const tensors = Object.fromEntries(Object.entries(inputs).map(([key, host]) => [key, runtime.fromHost(host)]));
   const byOut = grad && gradOut && runtime.fromHost(gradOut);
+  let warning: string | undefined;
   const results = await withProgress(name, async (control) => {
     const forward = await method.forward(tensors, settings, control);
+    warning = await method.warning?.(tensors, settings, { signal: control.signal });
     if (!byOut) return forward;
     checkGradOut(byOut, forward.out as Tensor);
     const grads = Object.entries((await method.backward?.(tensors, forward, byOut, settings, control)) ?? {});
@@ -62,6 +64,7 @@ async function runMethod(name: string, { in: input, out, params, grad, ...option
   for (const [key, tensor] of Object.entries(results)) outputs[key] = await tensor.toHost();
   await writeFileAtomic(out, writeSafetensors(outputs));
 
+  if (warning !== undefined) process.stderr.write(`${name}: ${warning}\n`);
   const written = Object.entries(outputs).map(([key, { dtype, shape }]) => `${key} ${formatShape(shape)} ${dtype}`);
   await say(`${printable(out)}: ${written.join(', ')}`, out);
 }

@@ -151,7 +151,7 @@ function rowsOf(contenders: readonly Contender[], measured: readonly Measured[],
 }
 
 /** What one call of a contender shows: everything but its time. */
-interface Measured extends Pick<Row, 'memory' | 'error' | 'mass' | 'entropy' | 'exactness'> {
+interface Measured extends Pick<Row, 'memory' | 'error' | 'mass' | 'entropy' | 'exactness' | 'warning'> {
   /** Milliseconds of this first call. */
   readonly estimate: number;
 }
@@ -183,7 +183,13 @@ async function measureOnce(
     if (method.needsTraining) {
       const weights = method.weights?.({ ...host }, method.parse(params), queries);
       const exactness = await checkFirstTokens(contender, views, { signal: control.signal });
-      measured.push({ ...cost, exactness, ...(weights && { entropy: entropyOf(weights) }) });
+      const warning = await method.warning?.({ ...views }, method.parse(params), { signal: control.signal });
+      measured.push({
+        ...cost,
+        exactness,
+        ...(weights && { entropy: entropyOf(weights) }),
+        ...(warning && { warning }),
+      });
     } else {
       const { out, lse } = results as Required<Results<HostTensor>>;
       if (baseline) baselines.set(causal, { out: inFloat64(out), lse: inFloat64(lse) });

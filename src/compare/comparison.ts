@@ -63,6 +63,8 @@ export interface Row {
    * have none.
    */
   readonly exactness?: number;
+  /** What is amiss with its results on these inputs, as the method says. */
+  readonly warning?: string;
 }
 
 /** A row that is compared with the baseline by its output. */

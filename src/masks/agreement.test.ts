@@ -211,9 +211,12 @@ const cases: Record<string, fc.Arbitrary<Case>> = {
   'neighborhood on 3 axes': onGrid(3, 250),
   'chosen chunks': chosen,
   stochastic: fc
-    .record({ n: whole(1, 70), window: whole(1, 80), causal: fc.boolean(), seed: whole(0, 1000) })
-    .map(({ n, seed, ...params }) => ({
-      mask: stochastic({ ...params, permutation: randomPermutation(n, seed) }),
+    .record({
+      ...{ n: whole(1, 70), window: whole(1, 80), seed: whole(0, 1000) },
+      ...{ causal: fc.boolean(), strict: fc.boolean(), clamped: fc.option(fc.boolean(), { nil: undefined }) },
+    })
+    .map(({ n, seed, strict, ...params }) => ({
+      mask: stochastic({ ...params, strict: strict && params.causal, permutation: randomPermutation(n, seed) }),
       extent: squareOf(n),
     })),
 };

@@ -104,6 +104,11 @@ test.each<[make: () => unknown, message: string]>([
     () => stochastic({ permutation: [0] as unknown as Int32Array, window: 1 }),
     'permutation must be an Int32Array, got an array',
   ],
+  [() => stochastic({ permutation: Int32Array.of(0), window: 1, strict: true }), 'strict needs causal: true'],
+  [
+    () => stochastic({ permutation: Int32Array.of(0), window: 1, clamped: 1 as unknown as boolean }),
+    'clamped must be true or false, got 1',
+  ],
   [() => randomPermutation(0, 1), 'length of a permutation must be an integer >= 1, got 0'],
   [
     () => fromSlices([slice, { ...slice, keys: [3, 3] }]),

@@ -15,7 +15,11 @@ export interface StochasticParams {
   readonly permutation: Int32Array;
   readonly window: number;
   /** Default: false. */
-  readonly causal?: boolean;
+  readonly causal?: boolean | undefined;
+  /** Causally: `window` slots, as without `causal`, in the place of `window` keys on average. Default: false. */
+  readonly strict?: boolean | undefined;
+  /** Whether slots end with the first and the last one, in the place of a circle. Default: if causal and not strict. */
+  readonly clamped?: boolean | undefined;
 }
 
 /**
@@ -23,23 +27,34 @@ export interface StochasticParams {
  * If causal, it sees those at most window - 1 slots away, without going round, that are no later tokens: `window` keys
  * on average, and with tokens in their own order the causal window.
  */
-export function stochastic({ permutation, window, causal = false }: StochasticParams): Mask {
+export function stochastic(params: StochasticParams): Mask {
+  const { permutation, window, causal = false, strict = false, clamped = causal && !strict } = params;
   checkWhole('window', window, 1);
   checkPermutation(permutation);
+  for (const [name, value] of Object.entries({ causal, strict, clamped })) {
+    if (typeof value !== 'boolean') throw new ParameterError(`${name} must be true or false, got ${value}`);
+  }
+  if (strict && !causal) throw new ParameterError('strict needs causal: true');
   const tokenAt = permutation.slice();
   const tokens = tokenAt.length;
   const slotOf = new Int32Array(tokens);
   tokenAt.forEach((token, slot) => {
     slotOf[token] = slot;
   });
-  const name = `${causal ? 'causal ' : ''}stochastic window ${window} of ${tokens} tokens`;
+  const kind = [
+    strict ? 'strict ' : '',
+    causal ? 'causal ' : '',
+    clamped !== (causal && !strict) ? ENDS[+clamped] : '',
+  ];
+  const name = `${kind.join('')}stochastic window ${window} of ${tokens} tokens`;
 
-  const width = Math.min(window, tokens);
+  const isWide = causal && !strict;
+  const before = isWide ? window - 1 : Math.floor(window / 2);
+  const after = window - 1 - (isWide ? 0 : before);
   /** The slots seen from `slot`; a circle's may start below 0 and go on from there. */
   const slotsSeen = (slot: number): [first: number, past: number] => {
-    if (causal) return [Math.max(0, slot - window + 1), Math.min(tokens, slot + window)];
-    const first = slot - Math.floor(width / 2);
-    return [first, first + width];
+    if (clamped) return [Math.max(0, slot - before), Math.min(tokens, slot + after + 1)];
+    return before + after + 1 >= tokens ? [0, tokens] : [slot - before, slot + after + 1];
   };
   const sees = (i: number, j: number) => {
     const [first, past] = slotsSeen(slotOf[i] as number);
@@ -78,6 +93,8 @@ export function stochastic({ permutation, window, causal = false }: StochasticPa
     check: (extent) => checkTokens(name, tokens, extent),
   };
 }
+
+const ENDS = ['circular ', 'clamped '];
 
 /** A random order of `n` tokens (Fisher-Yates). */
 export function randomPermutation(n: number, seed: number): Int32Array {

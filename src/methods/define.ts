@@ -110,6 +110,8 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
     params: valibot.InferOutput<Schema>,
     queries: readonly number[],
   ): HostTensor<'f64'> | undefined;
+  /** What is amiss with the results for these inputs, as a sentence to be told beside them; undefined for nothing. */
+  warning?(inputs: Inputs<Shapes>, params: valibot.InferOutput<Schema>, control?: Control): Promise<string | undefined>;
   /** The settings worth comparing at these extents, the most telling first. */
   variants(letters: Letters<Shapes>): valibot.InferInput<Schema>[];
   /** How many of the variants, full and causal each, `compare` takes before it takes a second one of others. Default 1. */

@@ -9,6 +9,7 @@ import {
   gatedDeltaRuleBackward as deltaRuleBackward,
   gatedDeltaRuleStep as deltaRuleStep,
   type GatedDeltaRuleOptions,
+  linearAttentionStep,
   type Runtime,
   type Tensor,
 } from '../index';
@@ -229,13 +230,10 @@ describeOnBackends('gatedDeltaRule', (runtime) => {
     const [b, n, h, d, e] = [2, 7, 3, 5, 9];
     const problem = given({ b, n, h, d, e });
     const whole = gatedDeltaRule(problem, 1 / Math.sqrt(d));
-    const at = (x: HostTensor<'f32'>, t: number) => {
-      const token = rows(x, t, t + 1);
-      return runtime().fromHost({ ...token, shape: [b, h, ...token.shape.slice(3)] });
-    };
+    const at = (x: HostTensor<'f32'>, t: number) => runtime().fromHost(rows(x, t, t + 1));
     await runtime().scope(async () => {
       let states = [runtime().fromHost(problem.initialState), runtime().empty([b, h, d, e])] as const;
-      const out = runtime().empty([b, h, e]);
+      const out = runtime().empty([b, 1, h, e]);
       for (let t = 0; t < n; t++) {
         const [q, k, v, g, beta] = (['q', 'k', 'v', 'g', 'beta'] as const).map((name) => at(problem[name], t)) as [
           Tensor,
@@ -248,11 +246,38 @@ describeOnBackends('gatedDeltaRule', (runtime) => {
         const result = await deltaRuleStep(q, k, v, g, beta, states[0], { out, state: states[1] });
         expect(runtime().memory().live).toBe(live);
         expect(result.out).toBe(out);
-        const expected = rows(whole.out, t, t + 1);
-        expect(relativeError(await out.toHost(), { ...expected, shape: [b, h, e] })).toBeLessThan(5e-6);
+        expect(relativeError(await out.toHost(), rows(whole.out, t, t + 1))).toBeLessThan(5e-6);
         states = [states[1], states[0]];
       }
       expect(relativeError(await states[0].toHost(), whole.state)).toBeLessThan(5e-6);
+    });
+  });
+
+  test('steps take the shapes of those of linear attention', async () => {
+    await runtime().scope(async () => {
+      const [q, k, v, two] = [3, 3, 4, 3].map((width, at) => runtime().random([1, at === 3 ? 2 : 1, 2, width])) as [
+        Tensor,
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
+      const gate = runtime().tensor(new Float32Array(2), [1, 1, 2]);
+      const state = runtime().random([1, 2, 3, 4]);
+      const shapes = async (call: Promise<object>) =>
+        Object.fromEntries(Object.entries(await call).map(([name, x]) => [name, x.shape]));
+      const expected = { out: [1, 1, 2, 4], state: [1, 2, 3, 4] };
+      expect(await shapes(linearAttentionStep(q, k, v, state))).toEqual(expected);
+      expect(await shapes(deltaRuleStep(q, k, v, gate, gate, state))).toEqual(expected);
+      const flat = q.reshape([1, 2, 3]);
+      for (const [wrong, got] of [
+        [two, '[1, 2, 2, 3]'],
+        [flat, '[1, 2, 3]'],
+      ] as const) {
+        const call = () => deltaRuleStep(wrong, k, v, gate, gate, state);
+        await expectRefusal(runtime(), call, `q must have shape [b, 1, h, d], got ${got}`);
+      }
+      const call = () => deltaRuleStep(q, k, v, gate, gate, runtime().random([1, 2, 4, 4]));
+      await expect(call()).rejects.toThrow('state must have shape [b, h, d, e] with d = 3');
     });
   });
 

@@ -67,7 +67,8 @@ export interface GatedDeltaRuleStepOptions extends Control {
 const SETTINGS = ['scale', 'initialState'];
 const CONTROL = ['signal', 'onProgress'];
 const STORAGE = ['f32', 'f16', 'bf16'];
-const LARGEST_HEAD = 256;
+/** The most that d and e may be. */
+export const LARGEST_HEAD = 256;
 /** Below this a chunk's overhead is more than its products save. */
 const FEWEST_CHUNKED = 8;
 
@@ -163,9 +164,10 @@ export async function gatedDeltaRuleBackward(
 }
 
 /**
- * One more token, for decoding: `gatedDeltaRule` of a sequence of length 1. q, k [b,h,d], v [b,h,e], g and beta [b,h],
- * state [b,h,d,e] -> out [b,h,e] in the dtype of q, and the state after the token. The state given is left as it is:
- * two states that take turns as `state` and `options.state` make a loop that allocates nothing.
+ * One more token, for decoding: `gatedDeltaRule` of a sequence of length 1, in the shapes of `linearAttentionStep`.
+ * q, k [b,1,h,d], v [b,1,h,e], g and beta [b,1,h], state [b,h,d,e] -> out [b,1,h,e] in the dtype of q, and the state
+ * after the token. The state given is left as it is: two states that take turns as `state` and `options.state` make a
+ * loop that allocates nothing.
  *
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {ParameterError} as `gatedDeltaRule`, but it is the result that must be finite
@@ -179,39 +181,24 @@ export async function gatedDeltaRuleStep(
   state: Tensor,
   options: GatedDeltaRuleStepOptions = {},
 ): Promise<GatedDeltaRuleResult> {
-  checkTensors({ q, k, v, g, beta, state, ...(options?.out && { out: options.out }) });
+  const tokens = { q, k, v, g, beta };
+  checkTensors({ ...tokens, state });
   checkOptions('gatedDeltaRuleStep', options, ['scale', ...CONTROL, 'out', 'state']);
-  bindShapes(
-    { q: 'b h d', k: 'b h d', v: 'b h e', g: 'b h', beta: 'b h', state: STATE },
-    { q: q.shape, k: k.shape, v: v.shape, g: g.shape, beta: beta.shape, state: state.shape },
-  );
-  const views: Tensor[] = [];
-  const sequence = (x: Tensor) => {
-    const [b, ...rest] = x.shape as [number, ...number[]];
-    const view = x.reshape([b, 1, ...rest]);
-    views.push(view);
-    return view;
-  };
-  try {
-    const tokens = { q: sequence(q), k: sequence(k), v: sequence(v), g: sequence(g), beta: sequence(beta) };
-    const { b, h, d, e, scale, inputs } = checkProblem(tokens, { ...options, initialState: state });
-    const { out } = options;
-    const results = {
-      out: { shape: [b, 1, h, e], dtype: q.dtype, given: out && sequence(out) },
-      state: { shape: [b, h, d, e], dtype: 'f32', given: options.state },
-    } as const;
-    const computed = await compute(inputs, results, options, async (backend, { out, state: next }, control) => {
-      await checkGates(tokens.g, tokens.beta);
-      const call = { ...tokens, initialState: state, out, state: next, scale, form: 'recurrent' } as const;
-      await backend.gatedDeltaRule(call, control);
-      checkFinite('the result', toFloat64(await out.toHost()));
-    });
-    if (out) return { out, state: computed.state };
-    views.push(computed.out);
-    return { out: computed.out.reshape([b, h, e]), state: computed.state };
-  } finally {
-    for (const view of views) view.dispose();
-  }
+  if (q.rank !== 4 || q.shape[1] !== 1)
+    throw new ShapeError(`q must have shape [b, 1, h, d], got ${formatShape(q.shape)}`);
+  const shapes = { q: q.shape, k: k.shape, v: v.shape, g: g.shape, beta: beta.shape, state: state.shape };
+  bindShapes({ ...TOKENS, state: STATE }, shapes);
+  const { b, h, d, e, scale, inputs } = checkProblem(tokens, { ...options, initialState: state });
+  const results = {
+    out: { shape: [b, 1, h, e], dtype: q.dtype, given: options.out },
+    state: { shape: [b, h, d, e], dtype: 'f32', given: options.state },
+  } as const;
+  return await compute(inputs, results, options, async (backend, { out, state: next }, control) => {
+    await checkGates(g, beta);
+    const call = { ...tokens, initialState: state, out, state: next, scale, form: 'recurrent' } as const;
+    await backend.gatedDeltaRule(call, control);
+    checkFinite('the result', toFloat64(await out.toHost()));
+  });
 }
 
 type Tokens = Readonly<Record<keyof typeof TOKENS, Tensor>>;

@@ -154,6 +154,12 @@ describeOnBackends('linearAttention', (runtime) => {
     ['parts of columns', { n: 60, m: 60, d: 4, e: 150, stated: true }],
     ['parts of columns and segments', { n: 3200, m: 3200, d: 2, e: 70, decay: [0.99] }],
     ['the widest heads', { n: 99, m: 99, d: 256, e: 256, normalise: true, stated: true }],
+    ['more features than a block has', { n: 60, m: 60, h: 2, d: 257, e: 7, decay: [0.9, 1], stated: true }],
+    ['a few more, shared, normalised', { n: 60, m: 60, h: 2, d: 266, e: 8, normalise: true, stated: true }],
+    ['two blocks, all keys', { causal: false, n: 7, m: 60, d: 500, e: 12, normalise: true, stated: true }],
+    ['two blocks in segments', { n: 3100, m: 3100, d: 260, e: 3, decay: [0.99], normalise: true }],
+    ['5000 features', { n: 5, m: 5, d: 5000, e: 3, decay: [0.9], normalise: true, stated: true }],
+    ['as many as there may be', { causal: false, n: 3, m: 2, d: 8192, e: 2 }],
     ['nine heads, three shared by three', { h: 9, g: 3, b: 2, decay: [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2] }],
   ])('%s', (_, change) => agrees(runtime(), { ...PLAIN, ...change }), 20_000);
 
@@ -233,7 +239,9 @@ describeOnBackends('linearAttention', (runtime) => {
         ['f16', 1e-3],
         ['bf16', 8e-3],
       ] as const) {
-        const c = { ...PLAIN, h: 2, g: 2, n: 70, m: 70, decay: [0.9, 1] };
+        // Few features, and more than a block of them has.
+        const d = dtype === 'f16' ? 5 : 260;
+        const c = { ...PLAIN, h: 2, g: 2, n: 70, m: 70, d, decay: [0.9, 1] };
         const host = given(c);
         const rounded = Object.fromEntries(
           (['q', 'k', 'v', 'gradOut'] as const).map((name) => [name, convert(convert(host[name], dtype), 'f32')]),
@@ -309,6 +317,10 @@ describeOnBackends('linearAttention', (runtime) => {
       );
       const none = runtime().empty([1, 6, 2, 0]);
       await refuse(() => linearAttention(none, none, x), 'q [1, 6, 2, 0] is empty along d');
+      const wide = runtime().empty([1, 1, 1, 8193]);
+      const one = runtime().random([1, 1, 1, 1]);
+      await refuse(() => linearAttention(wide, wide, one), 'd must be at most 8192, got [1, 1, 1, 8193] for q');
+      await refuse(() => linearAttention(one, one, wide), 'e must be at most 256, got [1, 1, 1, 8193] for v');
       await refuse(() => linearAttention(zero, x, x, { normalise: true, epsilon: 0 }), 'a denominator vanished');
       const unknown = runtime().tensor(new Float32Array(36).fill(Number.NaN), [1, 6, 2, 3]);
       await refuse(() => linearAttention(unknown, x, x, { normalise: true }), 'or an input is not finite');
@@ -347,11 +359,12 @@ describeOnBackends('linearAttentionStep', (runtime) => {
       [5, 9, false, [0.5, 1]],
       [16, 32, true, [1e-3, 0.99]],
       [7, 6, true, undefined],
+      [8192, 5, true, [0.9, 1]],
     ] as const) {
       await runtime().scope(async () => {
         const b = 2;
         const h = 2;
-        const n = 9;
+        const n = d > 1000 ? 2 : 9;
         const c = { b, n, m: n, h, g: 1, d, e, causal: true, stated: true, normalise: keys, decay };
         const host = given(c);
         const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x)) as [Tensor, Tensor, Tensor];
@@ -396,6 +409,22 @@ test.each([
     all.push(JSON.stringify(Object.values(results).map(({ data }) => [...new Uint32Array(data.buffer.slice(0))])));
   }
   expect(new Set(all).size).toBe(1);
+});
+
+test('many features need the working memory of one block of them', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  const [q, k, v] = [1, 2, 3].map((seed) => runtime.random([1, 50, 1, seed < 3 ? 8192 : 8], { seed })) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  runtime.backend.resetPeak();
+  const before = runtime.memory().live;
+  using out = (await linearAttention(q, k, v)).out;
+  // Beside the results the state of 256 features, in whole panels.
+  const results = runtime.memory().live - before;
+  expect(results).toBeGreaterThanOrEqual(out.size * 4 + 8192 * 8 * 4);
+  expect(runtime.memory().peak - before - results).toBeLessThan(2 * 256 * 8 * 4);
 });
 
 test('a long call stops when it is cancelled, and says how far it is', async () => {

@@ -74,17 +74,20 @@ const GRADIENTS = ['gradOut', 'gradState', 'gradKeySum'];
 /** May stand beside the gradients, as the forward pass returned them. */
 const RESULTS = ['out', 'denominator', 'state', 'keySum'];
 const STORAGE = ['f32', 'f16', 'bf16'];
-const LARGEST_HEAD = 256;
+/** The most features, d, that linear attention takes. */
+export const MOST_FEATURES = 8192;
+const MOST_COLUMNS = 256;
 const EPSILON = 1e-6;
 
 /**
  * Causal: out_i = q_i S_i for S_i = decay S_(i-1) + k_i^T v_i; else out_i = q_i S for the S of all keys. There is no
  * softmax and no scale: multiply q before, or map q and k to features.
  *
- * q [b,n,h,d], k [b,m,g,d], v [b,m,g,e]; g divides h and query head i uses key/value head floor(i * g / h); d and e
- * are from 1 to 256; f32, f16 or bf16 storage, f32 arithmetic and state; inputs must be finite. Beyond the results it
- * needs memory for states only, however long the rows are. A call on the rows that follow, from the returned state,
- * continues it.
+ * q [b,n,h,d], k [b,m,g,d], v [b,m,g,e]; g divides h and query head i uses key/value head floor(i * g / h); d is from
+ * 1 to 8192 and e from 1 to 256; f32, f16 or bf16 storage, f32 arithmetic and state; inputs must be finite. Beyond the
+ * results it needs memory for states only, however long the rows are; with more than 256 features, which go in blocks on
+ * the CPU, also for f32 sums [b,n,h,e] if results are f16 or bf16. A call on the rows that follow, from the returned
+ * state, continues it.
  *
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {ParameterError} an option that is unknown or out of range; with `normalise`, a denominator of 0
@@ -239,15 +242,10 @@ function checkProblem(
     throw new ShapeError(
       `the ${g} heads of k ${formatShape(k.shape)} must divide the ${h} heads of q ${formatShape(q.shape)}`,
     );
-  for (const [letter, tensor, extent] of [
-    ['d', q, d],
-    ['e', v, e],
-  ] as const) {
-    if (extent > LARGEST_HEAD)
-      throw new ShapeError(
-        `the head dimension ${letter} must be at most ${LARGEST_HEAD}, got ${formatShape(tensor.shape)}`,
-      );
-  }
+  if (d > MOST_FEATURES)
+    throw new ShapeError(`the features d must be at most ${MOST_FEATURES}, got ${formatShape(q.shape)} for q`);
+  if (e > MOST_COLUMNS)
+    throw new ShapeError(`the value dimension e must be at most ${MOST_COLUMNS}, got ${formatShape(v.shape)} for v`);
   for (const [name, tensor] of Object.entries({ q, k, v })) checkStorage(name, tensor);
   const { causal = false, normalise = false, initialState, initialKeySum } = options;
   for (const [name, value] of Object.entries({ causal, normalise })) {

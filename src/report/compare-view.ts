@@ -7,7 +7,7 @@ import { type Child, element, fitted, section } from './dom';
 import { formatBytes, formatFlops, formatLimit, formatPercent, formatRatio, formatTime, significant } from './format';
 import { glancePictures } from './glance-pictures';
 import { heatTable } from './heat-table';
-import { leftOutNote, trainingNote } from './notes';
+import { leftOutNote, trainingNote, warningsOf } from './notes';
 import { type SortableColumn, sortableTable } from './sortable-table';
 import { tradeOffPlot } from './trade-off';
 
@@ -30,6 +30,7 @@ export function compareView({ report, pictures, photograph }: ComparisonPage): r
         rowClass(report),
       ),
       ...notes.map((note) => element('p', {}, note)),
+      ...warningsOf(report).map((warning) => element('p', {}, element('strong', {}, warning))),
     ),
     ...(variants.length > 0 ? [headTables(variants)] : []),
     ...(glances && grid ? [whereTokensLook(glances, grid as [number, number], photograph)] : []),

@@ -2,6 +2,11 @@
 import { type ComparisonReport, hasError } from '../compare/comparison';
 import { significant } from './format';
 
+/** What methods say of their own results on these inputs. */
+export function warningsOf({ rows }: Pick<ComparisonReport, 'rows'>): string[] {
+  return rows.flatMap(({ label, warning }) => (warning === undefined ? [] : [`${label}: ${warning}.`]));
+}
+
 /** Why some rows have no error, and what they have instead; undefined where all have one. */
 export function trainingNote({ rows, extents: { m } }: Pick<ComparisonReport, 'rows' | 'extents'>): string | undefined {
   const untrained = rows.filter((row) => !hasError(row));

@@ -1,5 +1,6 @@
 /** Plans of linear attention's calls: how a pass is cut, and gradients as passes over other operands. */
 import { ParameterError } from '../../errors';
+import { sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import {
   type LinearAttentionBackwardCall,
@@ -23,6 +24,14 @@ const PART_SLICES = 8;
 /** Of a segment, if the rows are cut. */
 const LEAST_CHUNKS = 32;
 const STEP_NUMBERS_PER_MICROSECOND = 2000;
+/** That a pass takes: more go in blocks, whose outputs add up, and in which the workers' memory does not grow. */
+const MOST_FEATURES = 256;
+
+/** Some of the d features. */
+interface Block {
+  readonly from: number;
+  readonly size: number;
+}
 
 /** Rows of a tensor as the kernels read them, and whether a column of ones follows. */
 interface Rows {
@@ -47,7 +56,7 @@ interface Pass {
   readonly causal: boolean;
   /** From the last row to the first. */
   readonly reverse: boolean;
-  readonly out: { readonly address: number; readonly dtype: number; readonly columns: number };
+  readonly out: Written;
   readonly normaliser?: { readonly denominator: number; readonly epsilon: number; readonly vanished: number };
   /** States [b, h, feature, column]. */
   readonly initial?: Tensor | undefined;
@@ -56,6 +65,15 @@ interface Pass {
   readonly finalSum?: Tensor | undefined;
   /** Read the initial state [b, h, column, feature]: its sum of keys is then the last feature's row. */
   readonly transposed?: boolean;
+  /** f32 [b, n, h, columns], perhaps `out`: where blocks of features add up their outputs. */
+  readonly sums?: number;
+}
+
+/** Rows [b, n, h, columns]. */
+interface Written {
+  readonly address: number;
+  readonly dtype: number;
+  readonly columns: number;
 }
 
 /**
@@ -85,14 +103,62 @@ function cutsOf(shape: Omit<Pass, 'q' | 'k' | 'v' | 'out'>, e: number, threads: 
   };
 }
 
-function statesBytes({ heads, slices, segments }: ReturnType<typeof cutsOf>, d: number): number {
-  return heads * segments.count * slices * Math.ceil(d / PANEL) * PANEL * SLICE * 4;
+/** Of the largest pass, each over some of the d features, which are its columns if `transposed`. */
+function statesBytes(
+  shape: Omit<Pass, 'q' | 'k' | 'v' | 'out'>,
+  { d, e, transposed = false }: { readonly d: number; readonly e: number; readonly transposed?: boolean },
+  threads: number,
+): number {
+  const bytes = blocksOf(d).map(({ size }) => {
+    const [rows, columns] = transposed ? [e, size] : [size, e];
+    const { heads, slices, segments } = cutsOf(shape, columns, threads);
+    return heads * segments.count * slices * Math.ceil(rows / PANEL) * PANEL * SLICE * 4;
+  });
+  return Math.max(...bytes);
+}
+
+/** As alike as slices allow. */
+function blocksOf(d: number): Block[] {
+  const count = Math.ceil(d / MOST_FEATURES);
+  const size = Math.ceil(d / count / SLICE) * SLICE;
+  return Array.from({ length: count }, (_, at) => ({ from: at * size, size: Math.min(size, d - at * size) }));
 }
 
 const NO_OPERAND = [0, 0, 0, 0, 0, 0];
 
-function job(pass: Pass, decays: number, states: number, threads: number): Job {
-  const { b, h, n, m, q, k, v, causal, reverse, out, normaliser } = pass;
+/** A pass over d features, block by block; they are its columns if the state is transposed. */
+function passJobs(pass: Pass, d: number, decays: number, states: number, threads: number): Job[] {
+  const blocks = blocksOf(d);
+  return blocks.map((block, at) => {
+    const place = { block, d, isFirst: at === 0, isLast: at === blocks.length - 1 };
+    return job(pass, place, decays, states, threads);
+  });
+}
+
+interface Place {
+  readonly block: Block;
+  /** All features. */
+  readonly d: number;
+  readonly isFirst: boolean;
+  readonly isLast: boolean;
+}
+
+function job(
+  pass: Pass,
+  { block, d: width, isFirst, isLast }: Place,
+  decays: number,
+  states: number,
+  threads: number,
+): Job {
+  const { b, h, n, m, causal, reverse, normaliser, transposed = false, sums = 0 } = pass;
+  const [q, k] = transposed ? [pass.q, pass.k] : [columnsOf(pass.q, block), columnsOf(pass.k, block)];
+  const v = transposed ? columnsOf(pass.v, block) : pass.v;
+  const unfinished = !(transposed || isLast);
+  const out = transposed
+    ? { ...pass.out, address: pass.out.address + block.from * bytesOf(pass.out.dtype), columns: block.size }
+    : unfinished
+      ? { ...pass.out, address: sums, dtype: 0 }
+      : pass.out;
   const d = k.columns + Number(k.ones);
   const e = v.columns + Number(v.ones);
   const { heads, slices, parts, stateParts, segments, tiles } = cutsOf(pass, e, threads);
@@ -116,14 +182,15 @@ function job(pass: Pass, decays: number, states: number, threads: number): Job {
       ...[h, heads, group, n, m, d, e, Number(causal), Number(reverse)],
       ...[segments.count, segments.chunks, tiles.count, tiles.chunks],
       ...[parts.count, parts.slices, stateParts.count, stateParts.slices],
-      ...[decays, states, out.address, out.dtype, out.columns],
+      ...[decays, states, out.address, out.dtype, out.columns, pass.out.columns],
+      ...[transposed || isFirst ? 0 : sums, Number(unfinished)],
       ...[normaliser?.denominator ?? 0, normaliser?.epsilon ?? 0, normaliser?.vanished ?? 0],
-      ...[pass.initialSum, pass.finalSum].map((sum) => (sum ? address(sum) : 0)),
-      Number(pass.transposed ?? false),
+      ...[pass.initialSum, pass.finalSum].map((sum) => (sum ? address(sum) + block.from * 4 : 0)),
+      ...[Number(transposed), width],
       ...[k.own, v.own],
       ...[q, k, v].flatMap(rowsNumbers),
-      ...(pass.initial ? stateNumbers(pass.initial, pass.transposed) : NO_OPERAND),
-      ...(pass.final ? stateNumbers(pass.final) : NO_OPERAND),
+      ...(pass.initial ? stateNumbers(pass.initial, block, transposed) : NO_OPERAND),
+      ...(pass.final ? stateNumbers(pass.final, block) : NO_OPERAND),
     ],
     microseconds: flops / FLOPS_PER_MICROSECOND,
   };
@@ -136,18 +203,36 @@ function rowsOf(x: Tensor, ones = false): Rows {
 
 const rowsNumbers = ({ numbers, columns, ones, heads }: Rows) => [...numbers, columns, Number(ones), heads];
 
-/** A state [b, h, d, e] as the operand [batch, feature, head, column]. */
-function stateNumbers(x: Tensor, transposed = false): number[] {
-  const [batch, head, row, column] = x.strides as [number, number, number, number];
-  const [feature, element] = transposed ? [column, row] : [row, column];
-  return [address(x), 0, batch, feature, head, element];
+/** Of rows without a column of ones. */
+function columnsOf(rows: Rows, { from, size }: Block): Rows {
+  if (rows.columns === size) return rows;
+  const [address, dtype, ...strides] = rows.numbers as [number, number, ...number[]];
+  const stride = strides.at(-1) as number;
+  return { ...rows, numbers: [address + from * stride * bytesOf(dtype), dtype, ...strides], columns: size, own: size };
 }
 
-const written = (x: Tensor) => ({
+/** Some rows of a state [b, h, d, e] as the operand [batch, feature, head, column]. */
+function stateNumbers(x: Tensor, { from }: Block, transposed = false): number[] {
+  const [batch, head, row, column] = x.strides as [number, number, number, number];
+  const [feature, element] = transposed ? [column, row] : [row, column];
+  return [address(x) + from * row * 4, 0, batch, feature, head, element];
+}
+
+const written = (x: Tensor): Written => ({
   address: address(x),
   dtype: DTYPE_CODES[x.dtype] as number,
   columns: x.shape[3] as number,
 });
+
+/** Where blocks of features add up: in the rows themselves, or beside them if these are to be rounded. */
+const target = (out: Written, sums: number) => ({ out, sums: out.dtype === 0 ? out.address : sums });
+
+function sumsBytes(out: Tensor, d: number): number {
+  return out.dtype === 'f32' || d <= MOST_FEATURES ? 0 : sizeOf(out.shape) * 4;
+}
+
+/** Of a number of a dtype, by its code: f32, or f16 and bf16. */
+const bytesOf = (dtype: number) => (dtype === 0 ? 4 : 2);
 
 export function planLinearAttention(call: LinearAttentionCall, memory: WebAssembly.Memory, threads: number): Plan {
   const { q, k, v, out, initial, final, causal, decay, normaliser } = call;
@@ -161,14 +246,19 @@ export function planLinearAttention(call: LinearAttentionCall, memory: WebAssemb
     normaliser && {
       normaliser: { denominator: address(normaliser.denominator), epsilon: normaliser.epsilon, vanished },
     };
-  const cuts = cutsOf({ ...shape, ...normaliserAt(0) }, (v.shape[3] as number) + Number(ones), threads);
+  const states = statesBytes(
+    { ...shape, ...normaliserAt(0) },
+    { d, e: (v.shape[3] as number) + Number(ones) },
+    threads,
+  );
   return {
-    bytes: { decays: h * 8, states: statesBytes(cuts, d), vanished: 4 },
-    jobs({ decays, states, vanished }: Record<'decays' | 'states' | 'vanished', number>) {
+    bytes: { decays: h * 8, states, sums: sumsBytes(out, d), vanished: 4 },
+    jobs({ decays, states, sums, vanished }: Record<'decays' | 'states' | 'sums' | 'vanished', number>) {
       writeDecays(decay, memory, decays);
       clearVanished(memory, vanished);
       const rows = { q: rowsOf(q), k: rowsOf(k), v: rowsOf(v, ones) };
-      return [job({ ...shape, ...rows, ...normaliserAt(vanished), out: written(out) }, decays, states, threads)];
+      const pass = { ...shape, ...rows, ...normaliserAt(vanished), ...target(written(out), sums) };
+      return passJobs(pass, d, decays, states, threads);
     },
     check: ({ vanished }) => checkVanished(memory, vanished as number),
   };
@@ -195,16 +285,17 @@ export function planLinearAttentionBackward(
   return {
     bytes: {
       decays: h * 8,
-      statesQ: statesBytes(cutsOf(forwards, d, threads), wide),
-      statesV: statesBytes(cutsOf(backwards, wide, threads), d),
-      statesK: statesBytes(cutsOf(backwards, d, threads), wide),
+      statesQ: statesBytes(forwards, { d, e: wide, transposed: true }, threads),
+      statesV: statesBytes(backwards, { d, e: wide }, threads),
+      statesK: statesBytes(backwards, { d, e: wide, transposed: true }, threads),
+      sums: shared ? 0 : sumsBytes(gradV, d),
       quotients: ones ? b * n * h * wide * 4 : 0,
       headsV: shared ? b * m * h * e * 4 : 0,
       headsK: shared ? b * m * h * d * 4 : 0,
     },
     jobs(at: Readonly<Record<string, number>>) {
-      const { decays, statesQ, statesV, statesK, quotients, headsV, headsK } = at as Record<
-        'decays' | 'statesQ' | 'statesV' | 'statesK' | 'quotients' | 'headsV' | 'headsK',
+      const { decays, statesQ, statesV, statesK, sums, quotients, headsV, headsK } = at as Record<
+        'decays' | 'statesQ' | 'statesV' | 'statesK' | 'sums' | 'quotients' | 'headsV' | 'headsK',
         number
       >;
       writeDecays(decay, memory, decays);
@@ -212,27 +303,41 @@ export function planLinearAttentionBackward(
       const byOut = ones
         ? { numbers: [quotients, 0, n * h * wide, h * wide, wide, 1], columns: wide, ones: false, heads: h, own: e }
         : rowsOf(gradOut);
-      const target = (x: Tensor, heads: number) =>
+      const ofHeads = (x: Tensor, heads: number) =>
         shared ? { address: heads, dtype: 0, columns: x.shape[3] as number } : written(x);
       const fromInitial = { initial: initial.state, initialSum: initial.keySum, transposed: true };
       const fromFinal = { initial: gradFinal.state, initialSum: gradFinal.keySum };
       const toInitial = { final: gradInitial.state, finalSum: gradInitial.keySum };
       return [
         ...(normalised ? [quotientJob(normalised, gradOut, quotients)] : []),
-        job(
+        ...passJobs(
           { ...forwards, q: byOut, k: values, v: keys, out: written(gradQ), ...fromInitial },
+          d,
           decays,
           statesQ,
           threads,
         ),
-        job(
-          { ...backwards, q: keys, k: queries, v: byOut, out: target(gradV, headsV), ...fromFinal, ...toInitial },
+        ...passJobs(
+          {
+            ...{ ...backwards, q: keys, k: queries, v: byOut, ...fromFinal, ...toInitial },
+            ...target(ofHeads(gradV, headsV), sums),
+          },
+          d,
           decays,
           statesV,
           threads,
         ),
-        job(
-          { ...backwards, q: values, k: byOut, v: queries, out: target(gradK, headsK), ...fromFinal, transposed: true },
+        ...passJobs(
+          {
+            ...backwards,
+            q: values,
+            k: byOut,
+            v: queries,
+            out: ofHeads(gradK, headsK),
+            ...fromFinal,
+            transposed: true,
+          },
+          d,
           decays,
           statesK,
           threads,

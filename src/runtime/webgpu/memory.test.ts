@@ -5,6 +5,8 @@ import {
   add,
   attention,
   createRuntime,
+  linearAttention,
+  linearAttentionBackward,
   matmul,
   type Runtime,
   softmax,
@@ -107,6 +109,27 @@ describe.runIf(inject('hasGpu'))('GPU memory', () => {
     );
     runtime.empty([1024]).dispose();
     expect(runtime.memory().live).toBe(0);
+    device.destroy();
+  });
+
+  test("of linear attention's states fits a buffer, whatever the number of heads", async () => {
+    const device = await callersDevice();
+    const reference = await createRuntime({ backend: 'reference' });
+    const small = await open(limited(device, { maxBufferSize: 2 ** 16 }));
+    const run = async (runtime: Runtime) => {
+      const [q, k, v] = [1, 2, 3].map((seed) => runtime.random([1, 65, 5, 48], { seed })) as [never, never, never];
+      const initialState = runtime.random([1, 5, 48, 48], { seed: 4 });
+      const settings = { causal: true, decay: [1, 0.9, 0.8, 0.7, 0.6], initialState };
+      const { out, state } = await linearAttention(q, k, v, settings);
+      const grads = await linearAttentionBackward(q, k, v, { gradOut: v, gradState: state }, settings);
+      return Promise.all([out, state, ...Object.values(grads)].map((x: Tensor) => x.read()));
+    };
+    const expected = await run(reference);
+    for (const [i, values] of (await run(small)).entries()) {
+      const right = expected[i] as Float32Array;
+      expectClose(values, right, 1e-5 * right.reduce((most, x) => Math.max(most, Math.abs(x)), 0));
+    }
+    reference.dispose();
     device.destroy();
   });
 

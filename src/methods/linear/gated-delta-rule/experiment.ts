@@ -185,11 +185,11 @@ async function timeForms(
 /** Milliseconds that decoding one token takes. */
 async function stepTime({ h, d, e }: Extents, { runtime, signal, quick = false }: ExperimentContext): Promise<number> {
   return runtime.scope(async () => {
-    const [q, k, v] = [d, d, e].map((width, seed) => runtime.random([1, h, width], { seed }));
-    const g = runtime.tensor(new Float32Array(h).fill(-0.1), [1, h]);
-    const beta = runtime.tensor(new Float32Array(h).fill(1 / d), [1, h]);
+    const [q, k, v] = [d, d, e].map((width, seed) => runtime.random([1, 1, h, width], { seed }));
+    const g = runtime.tensor(new Float32Array(h).fill(-0.1), [1, 1, h]);
+    const beta = runtime.tensor(new Float32Array(h).fill(1 / d), [1, 1, h]);
     let states = [runtime.random([1, h, d, e]), runtime.empty([1, h, d, e])] as const;
-    const out = runtime.empty([1, h, e]);
+    const out = runtime.empty([1, 1, h, e]);
     const steps = quick ? 10 : 1000;
     const time = await timeOnce(runtime, async () => {
       for (let at = 0; at < steps; at++) {

@@ -6,7 +6,7 @@
 import * as valibot from 'valibot';
 import { add } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
+import { linearAttention, linearAttentionBackward, MOST_FEATURES } from '../../../ops/linear-attention';
 import type { Control } from '../../../runtime/backend';
 import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
@@ -16,17 +16,10 @@ import { pairWeights } from '../../weights';
 import { nothing, type Update, updateOf, zeros } from './advisor';
 import { type Features, featuresOf } from './features';
 import { hostFeatures, reference } from './reference';
-import {
-  checkInputs,
-  drawn,
-  type KernelAttentionParams,
-  LENGTHS,
-  MOST_FEATURES,
-  type Named,
-  NORMS,
-  PARTS,
-  UPDATES,
-} from './settings';
+import { checkInputs, drawn, type KernelAttentionParams, LENGTHS, type Named, NORMS, PARTS, UPDATES } from './settings';
+
+/** Of a row's weights, below which its output has shrunk by more than anyone would overlook. */
+const LEAST_SUM = 0.9;
 
 export const kernelAttention = defineMethod({
   name: 'kernel-attention',
@@ -120,19 +113,7 @@ export const kernelAttention = defineMethod({
     return reference(inputs, params, gradOut);
   },
 
-  async forward(tensors, params, control = {}): Promise<Record<string, Tensor>> {
-    using temporaries = new Temporaries();
-    const { queries, pairs } = await prepare(tensors, params, control, temporaries);
-    const { keys, values, initial } = pairs;
-    const { out, state, ...rest } = await linearAttention(queries.phi, keys, values, {
-      ...settingsOf(params, initial),
-      ...control,
-    });
-    for (const tensor of Object.values(rest)) tensor.dispose();
-    if (params.part === 'advisor') return { out, advisor: state };
-    state.dispose();
-    return { out };
-  },
+  forward: (tensors, params, control = {}) => attend(tensors, params, control),
 
   async backward(tensors, _, gradOut, params, control = {}) {
     const { v, advisor, directions } = tensors as Named<Tensor>;
@@ -200,12 +181,49 @@ export const kernelAttention = defineMethod({
     return pairWeights(hostFeatures(inputs, params), queries, (dot) => dot);
   },
 
+  async warning(tensors, params, control = {}) {
+    const { part, epsilon } = params;
+    if (part !== 'layer' || epsilon === 0) return undefined;
+    using temporaries = new Temporaries();
+    const [b, m, g] = tensors.v.shape as [number, number, number];
+    const v = await temporaries.own(tensors.v.runtime.tensor(new Float32Array(b * m * g).fill(1), [b, m, g, 1]));
+    const { out } = await temporaries.ownAll(attend({ ...tensors, v }, params, control));
+    return shrinkage((await (out as Tensor).read()) as Float32Array, epsilon);
+  },
+
   variants: ({ h, g }) => [
     {},
     ...(h === g ? [{ part: 'advisor' as const }, { part: 'advisor' as const, update: 'sum' as const }] : []),
   ],
   experiment: () => import('./experiment'),
 });
+
+async function attend(
+  tensors: Named<Tensor>,
+  params: KernelAttentionParams,
+  control: Control,
+): Promise<Record<string, Tensor>> {
+  using temporaries = new Temporaries();
+  const { queries, pairs } = await prepare(tensors, params, control, temporaries);
+  const { keys, values, initial } = pairs;
+  const { out, state, ...rest } = await linearAttention(queries.phi, keys, values, {
+    ...settingsOf(params, initial),
+    ...control,
+  });
+  for (const tensor of Object.values(rest)) tensor.dispose();
+  if (params.part === 'advisor') return { out, advisor: state };
+  state.dispose();
+  return { out };
+}
+
+/** What rows whose weights sum to less than `LEAST_SUM` lose. */
+function shrinkage(sums: Float32Array, epsilon: number): string | undefined {
+  const short = sums.filter((sum) => sum < LEAST_SUM);
+  if (short.length === 0) return undefined;
+  const mean = sums.reduce((total, sum) => total + sum, 0) / sums.length;
+  const share = Math.max(1, Math.round((100 * short.length) / sums.length));
+  return `the weights of ${share}% of the queries sum to less than ${LEAST_SUM}, those of all to ${mean.toPrecision(2)} on average, and outputs shrink as much, since epsilon ${epsilon} is large beside their shifted exponentials: pass a smaller one, such as 0`;
+}
 
 /** What the queries read, and how. */
 interface Prepared {

@@ -320,7 +320,7 @@ describeOnBackends('kernel-attention', (runtime) => {
     using advisor = runtime().random([1, 2, 10, 4]);
     using narrow = runtime().random([1, 2, 9, 4]);
     using flat = runtime().random([10, 3]);
-    using many = runtime().random([257, 4]);
+    using many = runtime().random([8193, 4]);
     using swapped = x.permute([0, 2, 1, 3]);
     const refuse = (inputs: object, params: object, message: string) =>
       expectRefusal(
@@ -338,15 +338,17 @@ describeOnBackends('kernel-attention', (runtime) => {
     await refuse({ k: single, v: single }, { part: 'advisor' }, 'part advisor needs as many heads of k as of q');
     await refuse({ advisor: narrow }, { part: 'advisor' }, 'advisor must be of 10 features, got 9 in [1, 2, 9, 4]');
     await refuse({ directions: flat }, {}, 'directions must have shape [f, d]');
-    await refuse({ directions: many }, {}, 'directions must have at most 256 rows, got 257');
-    await refuse({ directions: many }, { features: 3 }, 'directions must be of 3 features, got 257');
+    await refuse({ directions: many }, {}, 'directions must have at most 8192 rows, got 8193');
+    await refuse({ directions: many }, { features: 3 }, 'directions must be of 3 features, got 8193');
+    const delta = 'update tokens, the delta rule, takes at most 256 features, got 257: choose batch, mean or sum';
+    await refuse({}, { part: 'advisor', features: 257 }, delta);
   });
 });
 
 test.each([
   [{ part: 'head' }, 'param part of kernel-attention: expected one of layer, advisor, got "head"'],
-  [{ features: 0 }, 'param features of kernel-attention: expected integer >= 1 and <= 256, got 0'],
-  [{ features: 257 }, 'param features of kernel-attention: expected integer >= 1 and <= 256, got 257'],
+  [{ features: 0 }, 'param features of kernel-attention: expected integer >= 1 and <= 8192, got 0'],
+  [{ features: 8193 }, 'param features of kernel-attention: expected integer >= 1 and <= 8192, got 8193'],
   [{ norm: 'l1' }, 'param norm of kernel-attention: expected one of maximum, none, unit, got "l1"'],
   [{ lengths: 'thrice' }, 'param lengths of kernel-attention: expected one of once, twice, got "thrice"'],
   [{ epsilon: -1 }, 'param epsilon of kernel-attention: expected finite float32 number >= 0, got -1'],
@@ -375,6 +377,58 @@ test('cost counts maps, sums and state', () => {
   // The size that the sheet gives: 256 x 10 numbers a module.
   const published = { b: 1, n: 1024, m: 1024, h: 1, g: 1, d: 2048, e: 256 };
   expect(kernelAttention.cost(published, kernelAttention.parse({ part: 'advisor' })).state).toBe(4 * 2560);
+});
+
+// The published table goes so far.
+test.each([{}, { part: 'advisor', update: 'batch' }])('with 5000 features, %j', async (given) => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  const params = kernelAttention.parse({ features: 5000, epsilon: 0, ...given });
+  const host = { q: random([1, 5, 1, 4], 1), k: random([1, 5, 1, 4], 2), v: random([1, 5, 1, 3], 3) };
+  const gradOut = random([1, 5, 1, 3], 4);
+  const expected = kernelAttention.reference(host, params, gradOut);
+  await runtime.scope(async () => {
+    const [q, k, v, byOut] = [host.q, host.k, host.v, gradOut].map((x) => runtime.fromHost(x as HostTensor<'f32'>));
+    const inputs = { q, k, v } as Record<'q' | 'k' | 'v', Tensor>;
+    const results = await kernelAttention.forward(inputs, params);
+    const grads = (await kernelAttention.backward?.(inputs, results, byOut as Tensor, params)) ?? {};
+    for (const [name, x] of Object.entries(results))
+      expect(relativeError(await x.toHost(), expected[name] as HostTensor), name).toBeLessThan(3e-5);
+    for (const [name, x] of Object.entries(grads))
+      expect(relativeError(await x.toHost(), expected[`grad_${name}`] as HostTensor), name).toBeLessThan(1e-4);
+  });
+});
+
+test('warns where epsilon shrinks the outputs, and compare passes it on', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  const shape = [1, 64, 1, 64];
+  const ones = hostTensor(new Float32Array(64).fill(1), [1, 64, 1, 1], 'f32');
+  const found = async (factor: number, params: object) => {
+    const host = { q: random(shape, 1, factor), k: random(shape, 2, factor), v: ones };
+    const sums = outOf(host, params);
+    return runtime.scope(async () => {
+      const inputs = { q: runtime.fromHost(host.q), k: runtime.fromHost(host.k), v: runtime.fromHost(ones) };
+      const before = runtime.memory().live;
+      const warning = await kernelAttention.warning?.(inputs as never, kernelAttention.parse(params));
+      expect(runtime.memory().live).toBe(before);
+      return { warning, sums };
+    });
+  };
+  const { warning, sums } = await found(1, { features: 256 });
+  const mean = sums.reduce((total, sum) => total + sum, 0) / 64;
+  const share = Math.round((100 * sums.filter((sum) => sum < 0.9).length) / 64);
+  expect(warning).toContain(`the weights of ${share}% of the queries sum to less than 0.9`);
+  expect(warning).toContain(`those of all to ${mean.toPrecision(2)} on average`);
+  for (const { warning, sums } of [
+    await found(1, { features: 256, epsilon: 0 }),
+    await found(0.3, { features: 256 }),
+  ]) {
+    expect(Math.min(...sums)).toBeGreaterThan(0.9);
+    expect(warning).toBeUndefined();
+  }
+  const [q, k] = [1, 2].map((seed) => runtime.random(shape, { seed })) as [Tensor, Tensor];
+  const { rows } = await compare({ q, k, v: q }, { seconds: 0, methods: [kernelAttention] });
+  const labels = rows.filter((row) => row.warning).map(({ label }) => label);
+  expect(labels).toEqual(['kernel']);
 });
 
 test('compare takes both parts', async () => {

@@ -1,6 +1,8 @@
 /** What follows from the params of `kernel-attention`, and what inputs they ask for. */
 import { ParameterError, ShapeError } from '../../../errors';
 import { drawDirections } from '../../../feature-maps/draw';
+import { LARGEST_HEAD } from '../../../ops/gated-delta-rule';
+import { MOST_FEATURES } from '../../../ops/linear-attention';
 import { bindShapes, formatShape, type Shape } from '../../../tensor/shape';
 
 export const PARTS = ['layer', 'advisor'] as const;
@@ -20,8 +22,6 @@ export interface KernelAttentionParams {
   readonly beta: number;
 }
 
-/** As many as linear attention takes. */
-export const MOST_FEATURES = 256;
 /** As the authors' code has them. */
 const USUAL_FEATURES = 10;
 /** Added to each feature with the norm `maximum`, before the division by the root of their number. */
@@ -70,6 +70,10 @@ export function checkInputs(tensors: Named<Shaped>, params: KernelAttentionParam
       );
     return;
   }
+  if (params.update === 'tokens' && features > LARGEST_HEAD)
+    throw new ParameterError(
+      `update tokens, the delta rule, takes at most ${LARGEST_HEAD} features, got ${features}: choose batch, mean or sum`,
+    );
   if (params.update === 'frozen' && !advisor) throw new ParameterError('update frozen needs the input advisor');
   if (h !== g)
     throw new ShapeError(

@@ -7,14 +7,14 @@ import * as valibot from 'valibot';
 import { arcCosine, type FeatureMap, type FeatureOptions, positive } from '../../../feature-maps';
 import { add, multiply } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
+import { linearAttention, linearAttentionBackward, MOST_FEATURES } from '../../../ops/linear-attention';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { causal, float32, scale } from '../../schema';
 import { linearWeights } from '../../weights';
 import { featuresOf, reference } from './reference';
-import { drawOf, FLOOR, factorsOf, KERNELS, MOST_FEATURES, type PerformerParams } from './settings';
+import { drawOf, FLOOR, factorsOf, KERNELS, type PerformerParams } from './settings';
 
 export const performer = defineMethod({
   name: 'performer',

@@ -197,8 +197,8 @@ describeOnBackends('performer', (runtime) => {
 });
 
 test.each([
-  [{ features: 0 }, `param features of performer: expected integer >= 1 and <= 256, got 0`],
-  [{ features: 257 }, `param features of performer: expected integer >= 1 and <= 256, got 257`],
+  [{ features: 0 }, `param features of performer: expected integer >= 1 and <= 8192, got 0`],
+  [{ features: 8193 }, `param features of performer: expected integer >= 1 and <= 8192, got 8193`],
   [{ epsilon: -1 }, 'param epsilon of performer: expected finite float32 number >= 0, got -1'],
   [
     { epsilon: Number.POSITIVE_INFINITY },
@@ -257,6 +257,11 @@ describe('as the estimator of SEA', () => {
     // More cells than keys: as many cells as two keys fill on average, some of them empty.
     expect([...compressedTopK(weights.subarray(0, 3), { cells: 6, keys: 1 })]).toEqual([1, 1, 0]);
   });
+});
+
+test('has d ln d features by default, 266 for heads of 64 numbers', () => {
+  const letters = { b: 1, n: 1, m: 1, h: 1, g: 1, d: 64, e: 1 };
+  expect(performer.cost(letters, performer.parse({})).state).toBe(4 * 266 * 2);
 });
 
 test('cost counts maps, sums and state', () => {

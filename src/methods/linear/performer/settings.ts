@@ -1,5 +1,6 @@
 /** What follows from the params of `performer`. */
 import type { RandomFeatureOptions } from '../../../feature-maps';
+import { MOST_FEATURES } from '../../../ops/linear-attention';
 
 /** What products of features estimate: exp(q . k), or a kernel of its own that is cheaper and less precise. */
 export const KERNELS = ['softmax', 'relu'] as const;
@@ -16,9 +17,6 @@ export interface PerformerParams {
 
 /** Added to max(w x, 0) with the kernel `relu`, so that no query sees nothing. */
 export const FLOOR = 1e-3;
-
-/** As many as linear attention takes. */
-export const MOST_FEATURES = 256;
 
 /** How the directions for vectors of d numbers are drawn. */
 export function drawOf({ features, orthogonal, seed }: PerformerParams, d: number): RandomFeatureOptions {

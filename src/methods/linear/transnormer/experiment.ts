@@ -3,6 +3,7 @@ import { nextTurn } from '../../../next-turn';
 import { formatRatio, significant } from '../../../report/format';
 import { normal } from '../../../tensor/random';
 import type { Experiment, ExperimentContext, Finding } from '../../experiment';
+import { ARMS, gradientDeviation } from './gradient-deviation';
 import { normalisedGradient } from './reference';
 
 const N = 64;
@@ -30,14 +31,15 @@ export const experiment: Experiment = {
     for (const [at, scale] of SCALES.entries()) {
       for (const name of NAMES) {
         signal?.throwIfAborted();
-        onProgress?.(at / SCALES.length, `${name} at scale ${scale}`);
+        onProgress?.((0.3 * at) / SCALES.length, `${name} at scale ${scale}`);
         const found = Array.from({ length: seeds }, (_, seed) => largestGradient(name, scale, seed));
         largest[name].push(found.reduce((sum, value) => sum + value, 0) / seeds);
         await nextTurn();
       }
     }
+    const deviations = await deviationFinding({ quick, signal, onProgress });
     onProgress?.(1);
-    return [witness(), ...gradients(largest, seeds), bound(seeds), dilution()];
+    return [witness(), ...gradients(largest, seeds), bound(seeds), deviations, dilution()];
   },
 };
 
@@ -127,6 +129,43 @@ function bound(seeds: number): Finding {
     verdict: most <= 1 ? 'reproduced' : 'not reproduced',
     details: `epsilon = ${epsilon} under the root as in the paper; the code adds it to the root. c1 and c2 are the largest norms of a gradient by an output and of a value.`,
   };
+}
+
+/** Relative deviations of gradients over the steps of a training, of each kind of attention. */
+async function deviationFinding({
+  quick = false,
+  signal,
+  onProgress,
+}: Omit<ExperimentContext, 'runtime'>): Promise<Finding> {
+  const [steps, seeds] = quick ? [5, 1] : [200, 3];
+  const found: Record<string, number> = {};
+  for (const [at, [name, attend]] of Object.entries(ARMS).entries()) {
+    let sum = 0;
+    for (let seed = 0; seed < seeds; seed++) {
+      signal?.throwIfAborted();
+      onProgress?.(0.3 + (0.7 * (at + seed / seeds)) / Object.keys(ARMS).length, `${name} learns`);
+      await nextTurn();
+      sum += gradientDeviation(attend, steps, seed + 1);
+    }
+    found[name] = sum / seeds;
+  }
+  return {
+    claim:
+      'Relative deviations of gradients over a training: 1 + elu 0.58, Performer 0.47, softmax 0.25, NormAttention 0.20.',
+    source: 'paper, table 2',
+    measured: Object.entries(found)
+      .map(([name, value]) => `${name} ${significant(value)}`)
+      .join(', '),
+    verdict: deviationVerdict(found),
+    details: `Standard deviation over mean of the norm of the gradient by all weights, over ${steps} steps of gradient descent, mean of ${seeds} seeds: one layer with one head learns a layer of softmax attention on random tokens. The paper has 50,000 steps of a language model. The claim is the order: NormAttention varies least, 1 + elu most.`,
+  };
+}
+
+/** By the order alone: the values depend on the model. */
+export function deviationVerdict(found: Readonly<Record<string, number>>): Finding['verdict'] {
+  const order = Object.keys(found).sort((a, b) => (found[a] as number) - (found[b] as number));
+  if (order[0] !== 'NormAttention') return 'not reproduced';
+  return order.at(-1) === '1+elu / sum' ? 'reproduced' : 'partly';
 }
 
 /** The mass within r n tokens around a query, of 1 + elu and of softmax, before any training. */

@@ -9,6 +9,7 @@ import { elu, eluPlusOne, type FeatureMap, relu } from '../../../feature-maps';
 import { band } from '../../../masks/band';
 import { blocks } from '../../../masks/blocks';
 import { attention, attentionBackward } from '../../../ops/attention';
+import { add } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
 import { reluAttention, reluAttentionBackward } from '../../../ops/relu-attention';
@@ -21,7 +22,9 @@ import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { causal, count, float32 } from '../../schema';
 import { pairWeights } from '../../weights';
-import { features, keysOf, type Phi, reference, type TransnormerParams } from './reference';
+import { type Encoded, encode } from './positions';
+import { features, keysOf, reference } from './reference';
+import { checkPositions, type Phi, POSITIONS, positionsOf, type TransnormerParams } from './settings';
 
 export const transnormer = defineMethod({
   name: 'transnormer',
@@ -29,6 +32,7 @@ export const transnormer = defineMethod({
   summary: 'linear attention with a norm in place of the denominator, or exact attention within blocks',
   paper: { title: 'The Devil in Linear Transformer', arxiv: '2210.10340', year: 2022 },
   inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
+  optional: { theta: 't', reflection: 'd' },
   outputs: { out: 'b n h e' },
   params: valibot.strictObject({
     attention: valibot.optional(
@@ -63,6 +67,17 @@ export const transnormer = defineMethod({
       ),
       1e-8,
     ),
+    positions: valibot.optional(
+      valibot.pipe(
+        valibot.picklist(POSITIONS),
+        valibot.description('lrpe: features of queries and keys are reflected, and turned by their positions'),
+      ),
+      'none',
+    ),
+    seed: valibot.optional(
+      valibot.pipe(valibot.number(), valibot.safeInteger(), valibot.description('of the reflection, if not given')),
+      0,
+    ),
   }),
   needsTraining: true,
 
@@ -71,58 +86,42 @@ export const transnormer = defineMethod({
     return reference(inputs, params, gradOut);
   },
 
-  async forward({ q, k, v }, params, control = {}) {
-    checkInputs({ q, k, v }, params);
+  async forward(tensors, params, control = {}) {
+    checkInputs(tensors, params);
+    using temporaries = new Temporaries();
+    const { q, k } = await prepare(tensors, params, control, temporaries);
+    const inputs = { q: q.x, k: k.x, v: tensors.v };
     if (isSoftmax(params)) {
-      const { out, lse } = await attention(q, k, v, { ...maskOf(params), ...control });
+      const { out, lse } = await attention(q.x, k.x, tensors.v, { ...maskOf(params), ...control });
       lse.dispose();
       return { out };
     }
-    using temporaries = new Temporaries();
-    const sums = await temporaries.own(sumsOf({ q, k, v }, params, control, temporaries));
+    const sums = await temporaries.own(sumsOf(inputs, params, control));
     return { out: await normalise(sums, params) };
   },
 
-  async backward({ q, k, v }, _, gradOut, params, control = {}) {
-    checkInputs({ q, k, v, gradOut }, params);
+  async backward(tensors, _, gradOut, params, control = {}) {
+    checkInputs({ ...tensors, gradOut }, params);
     using temporaries = new Temporaries();
-    // What `forward` did not return is computed again.
-    if (isSoftmax(params)) {
-      const results = await temporaries.ownAll(attention(q, k, v, { ...maskOf(params), ...control }));
-      const grads = await attentionBackward(q, k, v, { ...results, gradOut }, { ...maskOf(params), ...control });
-      return { q: grads.gradQ, k: grads.gradK, v: grads.gradV };
-    }
-    const sums = await temporaries.own(sumsOf({ q, k, v }, params, control, temporaries));
-    const bySums = await temporaries.own(normalise(sums, params, gradOut));
-    if (params.attention === 'diag') {
-      const { block, causal } = params;
-      const grads = await reluAttentionBackward(q, k, v, bySums, { block, causal, ...control });
-      return { q: grads.gradQ, k: grads.gradK, v: grads.gradV };
-    }
-    const map = MAPS[params.phi];
-    const phiQ = map ? await temporaries.own(map.forward(q)) : q;
-    const phiK = map ? await temporaries.own(map.forward(k)) : k;
-    const grads = await linearAttentionBackward(
-      phiQ,
-      phiK,
-      v,
-      { gradOut: bySums },
-      { causal: params.causal, ...control },
-    );
-    if (!map) return { q: grads.gradQ, k: grads.gradK, v: grads.gradV };
-    await temporaries.ownAll(grads);
-    const gradQ = await temporaries.own(map.backward(q, grads.gradQ));
-    const gradK = await map.backward(k, grads.gradK);
-    return temporaries.release({ q: gradQ, k: gradK, v: grads.gradV });
+    const { q, k } = await prepare(tensors, params, control, temporaries);
+    const inputs = { q: q.x, k: k.x, v: tensors.v };
+    const grads = await temporaries.ownAll(gradients(inputs, gradOut, params, control, temporaries));
+    const { theta } = tensors as Given;
+    const byTheta = theta && {
+      theta: await temporaries.own(add(await q.byTheta(grads.gradQ), await k.byTheta(grads.gradK))),
+    };
+    const byRows = { q: await q.byInput(grads.gradQ), k: await k.byInput(grads.gradK) };
+    return temporaries.release({ ...byRows, v: grads.gradV, ...byTheta });
   },
 
-  cost({ b, n, m, h, g, d, e }, { attention: kind, causal, block, weights }) {
-    // The norm: squares, their sum, and the quotients.
+  cost({ b, n, m, h, g, d, e }, { attention: kind, causal, block, weights, positions }) {
+    // The norm: squares, their sum, and the quotients. LRPE: the reflection, four operations a channel, and a turn.
     const norm = 3 * b * n * h * e;
+    const turns = positions === 'lrpe' ? 7 * b * d * (n * h + m * g) : 0;
     const bytes = 4 * b * (n * h * (d + e) + m * g * (d + e));
     if (kind === 'norm') {
       const products = 2 * b * d * e * (m * g + n * h);
-      return { flops: products + b * d * (n * h + m * g) + norm, bytes, state: 4 * b * h * d * e };
+      return { flops: products + turns + b * d * (n * h + m * g) + norm, bytes, state: 4 * b * h * d * e };
     }
     let pairs = 0;
     for (let first = 0; first < n; first += block) {
@@ -130,7 +129,7 @@ export const transnormer = defineMethod({
       pairs += causal ? (size * (size + 1)) / 2 : size * size;
     }
     return {
-      flops: 2 * b * h * pairs * (d + e) + (weights === 'relu' ? norm : 0),
+      flops: 2 * b * h * pairs * (d + e) + turns + (weights === 'relu' ? norm : 0),
       bytes,
       // The keys and values of the block at hand.
       state: 4 * b * g * Math.min(n, block) * (d + e),
@@ -138,11 +137,12 @@ export const transnormer = defineMethod({
     };
   },
 
-  weights({ q, k }, params, queries) {
+  weights(inputs, params, queries) {
+    const { q, k } = inputs;
     const m = k.shape[1] as number;
     const { attention: kind, weights: form } = params;
     const scale = 1 / Math.sqrt(q.shape[3] as number);
-    const phi = (x: typeof q) => hostTensor(features(x, params), x.shape, 'f64');
+    const phi = (x: typeof q) => hostTensor(features(x, inputs, params), x.shape, 'f64');
     const found = pairWeights({ q: phi(q), k: phi(k) }, queries, (dot, { query, key }) => {
       const [first, past] = keysOf(params, query, m);
       if (key < first || key >= past) return 0;
@@ -172,20 +172,67 @@ const isSoftmax = ({ attention: kind, weights }: TransnormerParams) => kind === 
 /** Token i sees the keys of its own block. */
 const maskOf = ({ block, causal }: TransnormerParams) => ({ mask: blocks(block, band(0, 0)), causal });
 
-/** What the norm is taken of. */
-async function sumsOf(
-  { q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
-  { attention: kind, phi, block, causal }: TransnormerParams,
+type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
+type Given = Qkv & { readonly theta?: Tensor | undefined; readonly reflection?: Tensor | undefined };
+
+/** Queries or keys as they are multiplied: mapped to features and turned by their positions. */
+interface Prepared extends Pick<Encoded, 'x' | 'byTheta'> {
+  /** The gradient by what was given, from that by `x`. */
+  byInput(grad: Tensor): Promise<Tensor>;
+}
+
+async function prepare(
+  { q, k, theta, reflection }: Given,
+  params: TransnormerParams,
   control: Control,
   temporaries: Temporaries,
+): Promise<Record<'q' | 'k', Prepared>> {
+  const host = { theta: await theta?.toHost(), reflection: await reflection?.toHost() };
+  const positions = positionsOf(host, q.shape[3] as number, params);
+  const map = params.attention === 'norm' ? MAPS[params.phi] : undefined;
+  const prepared = async (x: Tensor): Promise<Prepared> => {
+    const phi = map ? await temporaries.own(map.forward(x)) : x;
+    const byPhi = async (grad: Tensor) => (map ? temporaries.own(map.backward(x, grad)) : grad);
+    if (!positions) return { x: phi, byInput: byPhi, byTheta: (grad) => Promise.resolve(grad) };
+    const encoded = await encode(phi, positions, control, temporaries);
+    return { ...encoded, byInput: async (grad) => byPhi(await encoded.byRows(grad)) };
+  };
+  return { q: await prepared(q), k: await prepared(k) };
+}
+
+/** What the norm is taken of. */
+async function sumsOf(
+  { q, k, v }: Qkv,
+  { attention: kind, block, causal }: TransnormerParams,
+  control: Control,
 ): Promise<Tensor> {
   if (kind === 'diag') return reluAttention(q, k, v, { block, causal, ...control });
-  const map = MAPS[phi];
-  const phiQ = map ? await temporaries.own(map.forward(q)) : q;
-  const phiK = map ? await temporaries.own(map.forward(k)) : k;
-  const { out, state } = await linearAttention(phiQ, phiK, v, { causal, ...control });
+  const { out, state } = await linearAttention(q, k, v, { causal, ...control });
   state.dispose();
   return out;
+}
+
+/** By queries and keys as they are multiplied, and by values. What `forward` did not return is computed again. */
+async function gradients(
+  inputs: Qkv,
+  gradOut: Tensor,
+  params: TransnormerParams,
+  control: Control,
+  temporaries: Temporaries,
+): Promise<Record<'gradQ' | 'gradK' | 'gradV', Tensor>> {
+  const { q, k, v } = inputs;
+  const { attention: kind, block, causal } = params;
+  if (isSoftmax(params)) {
+    const results = await temporaries.ownAll(attention(q, k, v, { ...maskOf(params), ...control }));
+    const { gradQ, gradK, gradV } = await attentionBackward(
+      ...([q, k, v, { ...results, gradOut }, { ...maskOf(params), ...control }] as const),
+    );
+    return { gradQ, gradK, gradV };
+  }
+  const sums = await temporaries.own(sumsOf(inputs, params, control));
+  const bySums = await temporaries.own(normalise(sums, params, gradOut));
+  if (kind === 'diag') return reluAttentionBackward(q, k, v, bySums, { block, causal, ...control });
+  return linearAttentionBackward(q, k, v, { gradOut: bySums }, { causal, ...control });
 }
 
 /** SRMSNorm over the heads of a token side by side; with `gradOut` its gradient. */
@@ -198,21 +245,26 @@ async function normalise(sums: Tensor, { epsilon }: TransnormerParams, gradOut?:
   return result.reshape(sums.shape);
 }
 
-function checkInputs(
-  inputs: Readonly<Record<'q' | 'k' | 'v', Tensor>> & { readonly gradOut?: Tensor },
-  params: TransnormerParams,
-): void {
-  checkFloat32(transnormer.name, { ...inputs }, {});
-  checkContiguous({ ...inputs });
+function checkInputs(inputs: Given & { readonly gradOut?: Tensor }, params: TransnormerParams): void {
+  const given: Record<string, Tensor> = Object.fromEntries(
+    Object.entries<Tensor | undefined>(inputs).flatMap(([name, tensor]) => (tensor ? [[name, tensor]] : [])),
+  );
+  checkFloat32(transnormer.name, given, {});
+  checkContiguous(given);
   checkTokens(inputs, params);
 }
 
+type Shaped = { readonly shape: readonly number[] };
+
 /** Blocks, and what comes after a token, need queries and keys that are the same tokens. */
 function checkTokens(
-  { q, k, v }: Readonly<Record<'q' | 'k' | 'v', { readonly shape: readonly number[] }>>,
-  { attention: kind, causal }: TransnormerParams,
+  inputs: Readonly<Record<'q' | 'k' | 'v', Shaped>> & Partial<Record<'theta' | 'reflection', Shaped | undefined>>,
+  params: TransnormerParams,
 ): void {
-  const { n, m } = bindShapes(transnormer.inputs, { q: q.shape, k: k.shape, v: v.shape });
+  const { q, k, v } = inputs;
+  const { attention: kind, causal } = params;
+  const { n, m, d } = bindShapes(transnormer.inputs, { q: q.shape, k: k.shape, v: v.shape });
+  checkPositions(inputs, d as number, params);
   if (n === m || (kind === 'norm' && !causal)) return;
   throw new ShapeError(
     `${kind === 'diag' ? 'attention diag' : 'causal'} needs as many queries as keys, got q ${formatShape(q.shape)} and k ${formatShape(k.shape)}`,

@@ -3,21 +3,16 @@
  * NormAttention: t_i = sum_j (phi(q_i) . phi(k_j)) v_j. DiagAttention: over the keys of the own block, t_i =
  * sum_j p_ij v_j for p_ij = softmax_j(q_i . k_j / sqrt(d)) or relu(q_i . k_j / sqrt(d)). All but the softmax are
  * normalised: o_i = t_i / (|t_i| / sqrt(h e) + epsilon), with t_i all heads of a token side by side.
+ * With positions, phi(q_i) and phi(k_j), or q_i and k_j in a block, first become y = x - 2 (x . w) w, and each pair of
+ * channels of y then turns by theta_c times the token's position.
  */
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
+import { type Phi, type Positions, positionsOf, type TransnormerParams } from './settings';
 
-export interface TransnormerParams {
-  readonly attention: 'norm' | 'diag';
-  readonly causal: boolean;
-  readonly phi: Phi;
-  readonly block: number;
-  readonly weights: 'softmax' | 'relu';
-  readonly epsilon: number;
-}
-
-export type Phi = '1+elu' | 'elu' | 'relu' | 'identity';
-
-type Inputs = Readonly<Record<'q' | 'k' | 'v', HostTensor>>;
+type Inputs = Readonly<Record<'q' | 'k' | 'v', HostTensor>> & {
+  readonly theta?: HostTensor | undefined;
+  readonly reflection?: HostTensor | undefined;
+};
 
 const FEATURES: Readonly<Record<Phi, { value(x: number): number; slope(x: number): number }>> = {
   '1+elu': { value: (x) => (x > 0 ? 1 + x : Math.exp(x)), slope: (x) => (x > 0 ? 1 : Math.exp(x)) },
@@ -33,23 +28,78 @@ export function keysOf({ attention, causal, block }: TransnormerParams, i: numbe
   return [first, causal ? i + 1 : past];
 }
 
-/** phi of queries and keys: the numbers whose products are the scores. */
-export function features(x: HostTensor, { attention, phi }: TransnormerParams): Float64Array {
-  return attention === 'norm' ? toFloat64(x).map(FEATURES[phi].value) : toFloat64(x);
+/** Queries or keys as they are multiplied: phi of them, turned by their positions. */
+export function features(x: HostTensor, inputs: Inputs, params: TransnormerParams): Float64Array {
+  const { attention, phi } = params;
+  const mapped = attention === 'norm' ? toFloat64(x).map(FEATURES[phi].value) : toFloat64(x);
+  const positions = positionsOf(inputs, x.shape[3] as number, params);
+  return positions ? turned(mapped, x.shape, positions) : mapped;
+}
+
+/** Rows [b, n, h, d], reflected and turned by the positions of their tokens. */
+function turned(x: Float64Array, shape: readonly number[], { direction, theta, of }: Positions): Float64Array {
+  const [, n, h, d] = shape as [number, number, number, number];
+  const result = reflected(x, direction);
+  for (let row = 0; row < x.length / d; row++) {
+    const position = of(Math.floor(row / h) % n);
+    for (let c = 0; c < theta.length; c++) {
+      const [cos, sin] = [Math.cos(position * (theta[c] as number)), Math.sin(position * (theta[c] as number))];
+      const at = row * d + 2 * c;
+      const [a, b] = [entry(result, at), entry(result, at + 1)];
+      result[at] = a * cos - b * sin;
+      result[at + 1] = a * sin + b * cos;
+    }
+  }
+  return result;
+}
+
+/** From the gradient by the result of `turned` to that by x; adds that by theta to `gradTheta`. */
+function turnedGradient(
+  result: Float64Array,
+  grad: Float64Array,
+  shape: readonly number[],
+  { direction, theta, of }: Positions,
+  gradTheta: Float64Array,
+): Float64Array {
+  const [, n, h, d] = shape as [number, number, number, number];
+  const back = grad.slice();
+  for (let row = 0; row < grad.length / d; row++) {
+    const position = of(Math.floor(row / h) % n);
+    for (let c = 0; c < theta.length; c++) {
+      const [cos, sin] = [Math.cos(position * (theta[c] as number)), Math.sin(position * (theta[c] as number))];
+      const at = row * d + 2 * c;
+      const [a, b] = [entry(grad, at), entry(grad, at + 1)];
+      back[at] = a * cos + b * sin;
+      back[at + 1] = b * cos - a * sin;
+      add(gradTheta, c, position * (b * entry(result, at) - a * entry(result, at + 1)));
+    }
+  }
+  return reflected(back, direction);
+}
+
+/** Each row x as x - 2 (x . w) w. */
+function reflected(x: Float64Array, direction: ArrayLike<number>): Float64Array {
+  const d = direction.length;
+  const along = new Float64Array(x.length / d);
+  x.forEach((value, at) => {
+    add(along, Math.floor(at / d), value * (direction[at % d] as number));
+  });
+  return x.map((value, at) => value - 2 * entry(along, Math.floor(at / d)) * (direction[at % d] as number));
 }
 
 export function reference(
-  { q, k, v }: Inputs,
+  inputs: Inputs,
   params: TransnormerParams,
   gradOut?: HostTensor,
 ): Record<string, HostTensor<'f64'>> {
+  const { q, k, v, theta } = inputs;
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
   const { attention, weights: kind, epsilon } = params;
   const isSoftmax = attention === 'diag' && kind === 'softmax';
   const isRelu = attention === 'diag' && kind === 'relu';
   const scale = attention === 'diag' ? 1 / Math.sqrt(d) : 1;
-  const [phiQ, phiK, values] = [features(q, params), features(k, params), toFloat64(v)];
+  const [phiQ, phiK, values] = [features(q, inputs, params), features(k, inputs, params), toFloat64(v)];
 
   /** One query of one head: its row, the rows of its keys, and their weights. */
   const rows = Array.from({ length: b * n * h }, (_, row) => {
@@ -102,13 +152,19 @@ export function reference(
       }
     });
   });
-  const slopes = (x: HostTensor, grad: Float64Array) =>
-    attention === 'norm' ? toFloat64(x).map((value, at) => FEATURES[params.phi].slope(value) * entry(grad, at)) : grad;
+  const positions = positionsOf(inputs, d, params);
+  const gradTheta = new Float64Array(Math.floor(d / 2));
+  const byInput = (x: HostTensor, phi: Float64Array, grad: Float64Array) => {
+    const byMapped = positions ? turnedGradient(phi, grad, x.shape, positions, gradTheta) : grad;
+    if (attention === 'diag') return byMapped;
+    return toFloat64(x).map((value, at) => FEATURES[params.phi].slope(value) * entry(byMapped, at));
+  };
   return {
     ...result,
-    grad_q: tensor(slopes(q, gradPhiQ), q.shape),
-    grad_k: tensor(slopes(k, gradPhiK), k.shape),
+    grad_q: tensor(byInput(q, phiQ, gradPhiQ), q.shape),
+    grad_k: tensor(byInput(k, phiK, gradPhiK), k.shape),
     grad_v: tensor(gradV, v.shape),
+    ...(theta && { grad_theta: tensor(gradTheta, theta.shape) }),
   };
 }
 

@@ -4,12 +4,21 @@ import { describeOnBackends } from '../../../../test/backends';
 import { describeMethod, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { numericGradient } from '../../../../test/numeric-gradient';
-import { type HostTensor, hostTensor } from '../../../tensor/host';
+import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';
 import { exactAttention } from '../../dense/attention';
 import { transnormer } from '.';
-import { normalised, normalisedGradient } from './reference';
+import { deviationVerdict } from './experiment';
+import { ARMS, gradientDeviation } from './gradient-deviation';
+import { features, normalised, normalisedGradient } from './reference';
+
+const random = (shape: readonly number[], seed: number, factor = 1) =>
+  hostTensor(
+    normal(sizeOf(shape), seed).map((value) => factor * value),
+    shape,
+    'f32',
+  );
 
 const cases = sequences.chain(({ b, n, g, h, d, e }) =>
   fc
@@ -24,24 +33,31 @@ const cases = sequences.chain(({ b, n, g, h, d, e }) =>
           block: fc.integer({ min: 1, max: 80 }),
           weights: fc.constantFrom('softmax', 'relu'),
           epsilon: fc.constantFrom(0.1, 1),
+          positions: fc.constantFrom('none', 'lrpe'),
+          seed: fc.integer({ min: 0, max: 9 }),
         },
         { requiredKeys: ['epsilon'] },
       ),
+      given: fc.subarray(['theta', 'reflection']),
     })
-    .map(({ m, params }) => {
+    .map(({ m, params, given }) => {
       const keys = params.attention === 'diag' || params.causal ? n : m;
-      return { q: [b, n, h, d], k: [b, keys, g, d], v: [b, keys, g, e], params };
+      const isTurned = params.positions === 'lrpe';
+      const others = {
+        ...(isTurned && d > 1 && given.includes('theta') && { theta: random([Math.floor(d / 2)], 7) }),
+        ...(isTurned && given.includes('reflection') && { reflection: unit(d, 8) }),
+      };
+      return { q: [b, n, h, d], k: [b, keys, g, d], v: [b, keys, g, e], params, others };
     }),
 );
 
 describeMethod(transnormer, cases);
 
-const random = (shape: readonly number[], seed: number, factor = 1) =>
-  hostTensor(
-    normal(sizeOf(shape), seed).map((value) => factor * value),
-    shape,
-    'f32',
-  );
+function unit(d: number, seed: number): HostTensor<'f32'> {
+  const values = normal(d, seed);
+  const length = Math.hypot(...values);
+  return hostTensor(values.map((value) => value / length) as Float32Array, [d], 'f32') as HostTensor<'f32'>;
+}
 const inputsOf = (n: number, { h = 2, d = 5, e = 4 } = {}) => ({
   q: random([1, n, h, d], 1),
   k: random([1, n, h, d], 2),
@@ -59,13 +75,15 @@ describe('the reference', () => {
       { causal: true },
       { attention: 'diag', block: 2 },
       { attention: 'diag', weights: 'relu' },
+      { positions: 'lrpe' },
+      { attention: 'diag', block: 3, positions: 'lrpe' },
     ]) {
       const params = transnormer.parse({ phi, ...more });
-      const grads = transnormer.reference(inputs, params, gradOut);
-      for (const name of ['q', 'k', 'v'] as const) {
-        const moved = (data: Float64Array) =>
-          outOf({ ...inputs, [name]: hostTensor(data, inputs[name].shape, 'f64') }, params);
-        const expected = numericGradient(moved, inputs[name].data as Float32Array, gradOut.data as Float32Array);
+      const given = { ...inputs, ...('positions' in more && { theta: random([1], 4) }) };
+      const grads = transnormer.reference(given, params, gradOut);
+      for (const [name, { shape, data }] of Object.entries(given)) {
+        const moved = (values: Float64Array) => outOf({ ...given, [name]: hostTensor(values, shape, 'f64') }, params);
+        const expected = numericGradient(moved, data as Float32Array, gradOut.data as Float32Array);
         expectClose(
           grads[`grad_${name}`]!.data as Float64Array,
           expected,
@@ -73,6 +91,34 @@ describe('the reference', () => {
         );
       }
     }
+  });
+
+  test('with positions multiplies queries and keys by how far apart they are, whatever the reflection', () => {
+    const [n, d] = [6, 5];
+    // The same row everywhere.
+    const same = (seed: number) => {
+      const row = normal(d, seed);
+      return hostTensor(
+        Float64Array.from({ length: n * d }, (_, at) => row[at % d]!),
+        [1, n, 1, d],
+      );
+    };
+    const qkv = { q: same(1), k: same(2), v: same(3) };
+    const params = transnormer.parse({ phi: 'identity', positions: 'lrpe' });
+    const theta = hostTensor([0.7, 0.2], [2]);
+    const products = [3, 4].map((seed) => {
+      const given = { ...qkv, theta, reflection: unit(d, seed) };
+      const [a, b] = [features(qkv.q, given, params), features(qkv.k, given, params)];
+      return (i: number, j: number) =>
+        a.subarray(i * d, (i + 1) * d).reduce((sum, value, c) => sum + value * b[j * d + c]!, 0);
+    });
+    for (const product of products)
+      for (let i = 1; i < n - 2; i++) expect(product(i + 2, i)).toBeCloseTo(product(2, 0), 12);
+    const plain = toFloat64(qkv.q)
+      .subarray(0, d)
+      .reduce((sum, value, c) => sum + value * toFloat64(qkv.k)[c]!, 0);
+    for (const product of products) expect(product(4, 4)).toBeCloseTo(plain, 6);
+    expect(products[0]!(3, 0)).not.toBeCloseTo(products[0]!(0, 0), 3);
   });
 
   test('of NormAttention is the recurrence', () => {
@@ -148,6 +194,14 @@ describeOnBackends('transnormer', (runtime) => {
     const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
     const counts = 'needs as many queries as keys, got q [1, 4, 2, 3] and k [1, 5, 2, 3]';
     await refuse(() => run({ causal: true }), `causal ${counts}`);
+    using theta = runtime().random([2]);
+    using reflection = runtime().tensor([1, 1, 1], [3]);
+    const same = { q, k: q, v: q };
+    await refuse(() => run({}, { ...same, theta } as never), 'theta is for positions lrpe: set the param');
+    const lrpe = { positions: 'lrpe' };
+    await refuse(() => run(lrpe, { ...same, theta } as never), 'theta must have shape [1], got [2]');
+    await refuse(() => run(lrpe, { ...same, reflection } as never), 'reflection must have length 1, got 1.73');
+
     await refuse(() => run({ attention: 'diag' }), `attention diag ${counts}`);
     await refuse(() => run({}, { q: half as never, k, v: k }), 'q must be f32, got f16');
     await refuse(() => run({}, { q, k, v: q }), 'v must have shape [b, m, g, e] with m = 5');
@@ -217,7 +271,16 @@ test('weights are those of the reference', () => {
 
 describe('params', () => {
   test('have the defaults of T2', () => {
-    const preset = { attention: 'norm', causal: false, phi: '1+elu', block: 64, weights: 'softmax', epsilon: 1e-8 };
+    const preset = {
+      attention: 'norm',
+      causal: false,
+      phi: '1+elu',
+      block: 64,
+      weights: 'softmax',
+      epsilon: 1e-8,
+      positions: 'none',
+      seed: 0,
+    };
     expect(transnormer.parse({})).toEqual(preset);
   });
 
@@ -232,4 +295,20 @@ describe('params', () => {
   ])('%j is refused by name', (params, message) => {
     expect(() => transnormer.parse(params)).toThrow(message);
   });
+});
+
+describe('deviations of gradients', () => {
+  test('are measured of every kind of attention, again the same', () => {
+    for (const attend of Object.values(ARMS)) {
+      const deviation = gradientDeviation(attend, 3, 1);
+      expect(deviation).toBeGreaterThan(0);
+      expect(gradientDeviation(attend, 3, 1)).toBe(deviation);
+    }
+  });
+
+  test.each([
+    [{ '1+elu / sum': 0.58, Performer: 0.47, softmax: 0.25, NormAttention: 0.2 }, 'reproduced'],
+    [{ '1+elu / sum': 0.4, Performer: 0.47, softmax: 0.25, NormAttention: 0.2 }, 'partly'],
+    [{ '1+elu / sum': 0.58, Performer: 0.47, softmax: 0.25, NormAttention: 0.3 }, 'not reproduced'],
+  ])('%j: %s', (found, verdict) => expect(deviationVerdict(found)).toBe(verdict));
 });

@@ -7,7 +7,7 @@ import * as valibot from 'valibot';
 import { band } from '../../../masks/band';
 import { BoundedMap } from '../../../masks/bounded-map';
 import type { Mask } from '../../../masks/mask';
-import { randomPermutation, stochastic } from '../../../masks/stochastic';
+import { randomPermutation, type StochasticParams, stochastic } from '../../../masks/stochastic';
 import { defineMethod } from '../../define';
 import { defineMaskedMethod } from '../../masked';
 import { causal, count, scale } from '../../schema';
@@ -17,6 +17,19 @@ import { gatedReference, sees } from './reference';
 const params = valibot.strictObject({
   window: count('keys that a token sees, itself included; causally on average', 1),
   causal,
+  strict: valibot.optional(
+    valibot.pipe(
+      valibot.boolean(),
+      valibot.description('causally: as many slots as the window, of which later tokens are left out'),
+    ),
+    false,
+  ),
+  clamped: valibot.optional(
+    valibot.pipe(
+      valibot.boolean(),
+      valibot.description('slots have ends, else they are a circle; default: if causal and not strict'),
+    ),
+  ),
   seed: valibot.optional(
     valibot.pipe(valibot.number(), valibot.integer(), valibot.description('of the random order, unless one is given')),
     0,
@@ -46,8 +59,8 @@ const shuffled = defineMaskedMethod({
   ...description,
   optional: { permutation: 'n' },
   integers: ['permutation'],
-  mask: ({ window, causal, seed }, { n, given: { permutation } }) =>
-    permutation ? stochastic({ permutation, window, causal }) : seeded(n, seed, window, causal),
+  mask: ({ seed, ...params }, { n, given: { permutation } }) =>
+    permutation ? stochastic({ ...windowOf(params), permutation }) : seeded(n, seed, windowOf(params)),
   sees: (params, problem) => sees('sa', params, problem),
   variants: () => [],
 });
@@ -110,11 +123,13 @@ export const stochasticAttention = defineMethod({
 const kept = new BoundedMap<string, Mask>(16);
 
 /** The same mask for the same settings, so that what follows from it is worked out once. */
-function seeded(n: number, seed: number, window: number, causal: boolean): Mask {
-  return kept.get(`${n} ${seed} ${window} ${causal}`, () =>
-    stochastic({ permutation: randomPermutation(n, seed), window, causal }),
-  );
+function seeded(n: number, seed: number, window: Window): Mask {
+  const key = JSON.stringify([n, seed, window]);
+  return kept.get(key, () => stochastic({ ...window, permutation: randomPermutation(n, seed) }));
 }
+
+type Window = Omit<StochasticParams, 'permutation'>;
+const windowOf = ({ window, causal, strict, clamped }: Window): Window => ({ window, causal, strict, clamped });
 
 /** `window` keys: the last ones, or those around; fewer at the ends. */
 function slidingWindow(window: number, causal: boolean): Mask {

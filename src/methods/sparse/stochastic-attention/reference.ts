@@ -7,6 +7,8 @@ import type { HostInputs, MaskProblem } from '../../define';
 interface Params {
   readonly window: number;
   readonly causal: boolean;
+  readonly strict: boolean;
+  readonly clamped?: boolean | undefined;
   readonly seed: number;
   readonly scale?: number | undefined;
 }
@@ -17,10 +19,9 @@ export type PathName = 'sa' | 'swa';
 /** Whether token t sees token u. */
 export function sees(
   path: PathName,
-  { window, causal, seed }: Params,
+  { window, causal, strict, seed, clamped = causal && !strict }: Params,
   { n, given }: Pick<MaskProblem, 'n' | 'given'>,
 ): Sees {
-  const before = Math.floor(Math.min(window, n) / 2);
   if (path === 'swa') {
     if (causal) return (t, u) => u <= t && t - u < window;
     return (t, u) => u >= t - Math.floor(window / 2) && u < t - Math.floor(window / 2) + window;
@@ -28,9 +29,20 @@ export function sees(
   const tokenAt = given.permutation ?? shuffle(n, seed);
   const slotOf = Array.from({ length: n }, (_, token) => tokenAt.indexOf(token));
   const slot = (token: number) => slotOf[token] as number;
-  if (causal) return (t, u) => u <= t && Math.abs(slot(t) - slot(u)) < window;
-  // Steps from the first slot seen, around the circle.
-  return (t, u) => (slot(u) - slot(t) + before + n) % n < window;
+  const [before, after] = causal && !strict ? [window - 1, window - 1] : splitOf(window);
+  return (t, u) => {
+    if (causal && u > t) return false;
+    const steps = slot(u) - slot(t);
+    if (clamped) return steps >= -before && steps <= after;
+    // From the first slot seen, around the circle.
+    return (steps + before + n) % n <= before + after;
+  };
+}
+
+/** The slots of a window before and after its own. */
+function splitOf(window: number): [number, number] {
+  const before = Math.floor(window / 2);
+  return [before, window - 1 - before];
 }
 
 /** Fisher-Yates. */

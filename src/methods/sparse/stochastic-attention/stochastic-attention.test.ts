@@ -24,6 +24,8 @@ const cases = sequences.chain(({ b, n, g, h, d, e }) =>
         {
           window: fc.integer({ min: 1, max: 80 }),
           causal: fc.boolean(),
+          strict: fc.boolean(),
+          clamped: fc.boolean(),
           seed: fc.integer({ min: -5, max: 2 ** 40 }),
           gated: fc.boolean(),
           scale: fc.double({ min: -2, max: 2, noNaN: true }),
@@ -35,14 +37,20 @@ const cases = sequences.chain(({ b, n, g, h, d, e }) =>
       ),
       gates: fc.subarray(['gate_sa', 'gate_swa']),
     })
-    .map(({ params, permutation, gates }) => {
+    .map(({ params: { strict, ...params }, permutation, gates }) => {
       const given = params.gated ? gates : [];
       const shape = [b, n, h];
       const others: Record<string, HostTensor> = Object.fromEntries(
         given.map((name, at) => [name, hostTensor(uniform(sizeOf(shape), at), shape, 'f32')]),
       );
       if (permutation) others.permutation = permutation;
-      return { q: [b, n, h, d], k: [b, n, g, d], v: [b, n, g, e], params, others };
+      return {
+        q: [b, n, h, d],
+        k: [b, n, g, d],
+        v: [b, n, g, e],
+        params: { ...params, ...(strict && params.causal && { strict }) },
+        others,
+      };
     }),
 );
 
@@ -255,6 +263,26 @@ describe('the mask', () => {
     expect(seen / draws).toBeCloseTo((window - 1) / (size - 1), 1);
   });
 
+  test('if strict, has at most as many keys as the window, about half of them', () => {
+    const place = oneHead(60, 60);
+    const seen = (params: object) => {
+      const mask = maskOf(60, { window: 13, causal: true, seed: 3, ...params })!;
+      return [...identity(60)].map((t) => [...identity(60)].filter((u) => mask.sees(t, u, place)));
+    };
+    const strict = seen({ strict: true });
+    // The last token sees all of its slots: those of the circle. Ends leave none more.
+    expect(strict[59]).toHaveLength(13);
+    expect(strict.flat()).toHaveLength((60 * 14) / 2);
+    const clamped = seen({ strict: true, clamped: true });
+    clamped.forEach((keys, t) => {
+      expect(keys.every((u) => strict[t]!.includes(u))).toBe(true);
+    });
+    expect(clamped.flat().length).toBeLessThan(strict.flat().length);
+    // By default a causal window is twice as wide, and has ends.
+    expect(seen({})).toEqual(seen({ strict: false, clamped: true }));
+    expect(seen({ clamped: false })[59]).toHaveLength(25);
+  });
+
   test('of the gated pair is none', () => {
     expect(maskOf(8, { window: 2, gated: true })).toBeUndefined();
   });
@@ -276,13 +304,16 @@ describe('cost', () => {
 
 describe('params', () => {
   test('have defaults', () => {
-    expect(stochasticAttention.parse({ window: 4 })).toEqual({ window: 4, causal: false, seed: 0, gated: false });
+    expect(stochasticAttention.parse({ window: 4 })).toEqual({
+      ...{ window: 4, causal: false, strict: false, seed: 0, gated: false },
+    });
   });
 
   test.each([
     [{}, 'param window of stochastic-attention: expected integer >= 1, got undefined'],
     [{ window: 0 }, 'param window of stochastic-attention: expected integer >= 1, got 0'],
     [{ window: 2, seed: 0.5 }, 'param seed of stochastic-attention: expected integer, got 0.5'],
+    [{ window: 2, strict: 1 }, 'param strict of stochastic-attention: expected true or false, got 1'],
     [{ window: 2, gated: 1 }, 'param gated of stochastic-attention: expected true or false, got 1'],
     [{ window: 2, windows: 2 }, 'stochastic-attention has no param'],
   ])('%j is refused by name', (params, message) => {

@@ -4,6 +4,7 @@ import { BACKWARD_BYTES } from './attention-backward';
 import { DELTA_BYTES } from './gated-delta-rule';
 import { DELTA_BACKWARD_BYTES } from './gated-delta-rule-backward';
 import { LINEAR_BYTES } from './linear-attention';
+import { STEP_BYTES } from './linear-step';
 
 export { attention, pack as packKeysValues } from './attention';
 export { attentionBackward, backwardPack, backwardReduce, backwardTables } from './attention-backward';
@@ -25,6 +26,6 @@ export { gather, layerNorm, rowwise } from './rows';
 /** Bytes of working memory that a worker needs. */
 export function scratchBytes(): i32 {
   const attention = max(FORWARD_BYTES, BACKWARD_BYTES);
-  const recurrences = max(LINEAR_BYTES, max(DELTA_BYTES, DELTA_BACKWARD_BYTES));
+  const recurrences = max(max(LINEAR_BYTES, STEP_BYTES), max(DELTA_BYTES, DELTA_BACKWARD_BYTES));
   return <i32>((max(attention, recurrences) + 63) & ~63);
 }

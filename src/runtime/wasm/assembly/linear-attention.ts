@@ -24,7 +24,7 @@ import { bytesOf, loadRow, storeRow } from './storage';
 /** Rows of a chunk: those that `product` takes across. */
 const CHUNK: i32 = 48;
 const CHUNK_ROW: usize = ACROSS;
-/** 256 features or columns and the normaliser's one, in whole panels and slices. */
+/** 256 features or columns and the normaliser's one, in whole panels and slices; the host takes more in blocks. */
 export const WIDEST: i32 = 264;
 const WIDEST_ROW: usize = <usize>WIDEST * 4;
 /** Powers of a decay that a chunk needs. */
@@ -67,6 +67,12 @@ class Problem {
   out: f64;
   outDType: f64;
   outColumns: f64;
+  /** From a head's row to the next one's, of which a block of columns may be all that is written. */
+  outWidth: f64;
+  /** f32 [b, n, h, outColumns], perhaps `out` itself: what other features gave, to be added; 0 for none. */
+  before: f64;
+  /** Whether other features are still to come, so that nothing is divided yet. */
+  unfinished: f64;
   /** f32 [b, n, h]; 0 for no normaliser. */
   denominators: f64;
   epsilon: f64;
@@ -76,6 +82,8 @@ class Problem {
   initialSums: f64;
   finalSums: f64;
   sumsAcross: f64;
+  /** From a head's sums to the next one's. */
+  sumsWidth: f64;
   /** Of the states in memory, a normaliser's not included. */
   stateFeatures: f64;
   stateColumns: f64;
@@ -97,7 +105,7 @@ export class Rows {
   heads: f64;
 }
 
-const ROWS_AT: usize = 30 * 8;
+const ROWS_AT: usize = 34 * 8;
 export const ROWS_BYTES: usize = 9 * 8;
 const Q: usize = ROWS_AT;
 const K: usize = Q + ROWS_BYTES;
@@ -327,8 +335,9 @@ function multiply(
   // A normaliser's column may be needed for the state only.
   const wanted = p.denominators != 0 ? slices : min(slices, slicesOf(columns) - firstSlice);
   // Whole slices of f32 go where they belong at once.
-  const direct = p.outDType == 0 && p.denominators == 0 && columns % SLICE == 0 ? rows / PANEL : 0;
-  const rowStep = <usize>(<i32>p.h * columns * (isReverse ? -4 : 4));
+  const isPlain = p.outDType == 0 && p.denominators == 0 && p.before == 0 && columns % SLICE == 0;
+  const direct = isPlain ? rows / PANEL : 0;
+  const rowStep = <usize>(<i32>p.h * <i32>p.outWidth * (isReverse ? -4 : 4));
   let out = outAddress(p, bh, first) + (<usize>firstSlice << 5);
   // In reverse the state is that of the row itself, else of the row before.
   let decays = table + POWERS + (isReverse ? 0 : 4);
@@ -355,10 +364,16 @@ function multiply(
 // @ts-ignore: decorator
 @inline
 function outAddress(p: Problem, bh: i32, row: i32): usize {
+  return <usize>p.out + placeOf(p, bh, row) * <usize>p.outWidth * bytesOf(<i32>p.outDType);
+}
+
+/** Of a head's row among all [b, n, h]. */
+// @ts-ignore: decorator
+@inline
+function placeOf(p: Problem, bh: i32, row: i32): usize {
   const n = <i32>p.n;
   const h = <i32>p.h;
-  const at = <usize>((bh / h) * n + (p.reverse != 0 ? n - 1 - row : row)) * <usize>h + <usize>(bh % h);
-  return <usize>p.out + at * <usize>p.outColumns * bytesOf(<i32>p.outDType);
+  return <usize>((bh / h) * n + (p.reverse != 0 ? n - 1 - row : row)) * <usize>h + <usize>(bh % h);
 }
 
 /** state = decay^rows state + keys^T values. */
@@ -521,7 +536,7 @@ function layOutValues(
   }
 }
 
-/** Results from row `from` on to the rows of `out`, over the denominators where there are some. */
+/** Results from row `from` on to the rows of `out`, with what was before and over the denominators where there are some. */
 function storeRows(
   params: usize,
   bh: i32,
@@ -533,8 +548,6 @@ function storeRows(
   scratch: usize,
 ): void {
   const p = changetype<Problem>(params);
-  const h = <i32>p.h;
-  const n = <i32>p.n;
   const columns = min(slices * SLICE, <i32>p.outColumns - firstSlice * SLICE);
   const dtype = <i32>p.outDType;
   // The last column, of a task that has all.
@@ -542,13 +555,21 @@ function storeRows(
   const sums = scratch + RESULTS + <usize>(last / SLICE) * (<usize>CHUNK << 5) + (<usize>(last % SLICE) << 2);
   for (let r = from; r < past; r++) {
     let factor: f32 = 1;
+    const place = placeOf(p, bh, first + r);
+    if (p.before != 0) {
+      const before = <usize>p.before + ((place * <usize>p.outColumns + <usize>(firstSlice * SLICE)) << 2);
+      addNumbers(before, scratch + RESULTS + (<usize>r << 5), columns);
+    }
     if (p.denominators != 0) {
-      const row = p.reverse != 0 ? n - 1 - first - r : first + r;
-      const at = (<usize>((bh / h) * n + row) * <usize>h + <usize>(bh % h)) << 2;
-      const denominator = f32.load(sums + (<usize>r << 5)) + <f32>p.epsilon;
-      f32.store(<usize>p.denominators + at, denominator);
-      factor = 1 / denominator;
-      if (!(abs(factor) < Infinity)) i32.store(<usize>p.vanished, 1);
+      const at = <usize>p.denominators + (place << 2);
+      let denominator = f32.load(sums + (<usize>r << 5));
+      if (p.before != 0) denominator += f32.load(at);
+      if (p.unfinished == 0) {
+        denominator += <f32>p.epsilon;
+        factor = 1 / denominator;
+        if (!(abs(factor) < Infinity)) i32.store(<usize>p.vanished, 1);
+      }
+      f32.store(at, denominator);
     }
     const out = outAddress(p, bh, first + r) + <usize>(firstSlice * SLICE) * bytesOf(dtype);
     const to = dtype == 0 && columns % SLICE == 0 ? out : scratch + CONVERTED;
@@ -561,6 +582,16 @@ function storeRows(
     }
     if (to != out) storeRow(to, out, dtype, columns);
   }
+}
+
+/** A row's numbers to a row of results [slices][48][8]. */
+function addNumbers(from: usize, to: usize, count: i32): void {
+  const past = from + (<usize>count << 2);
+  for (; from + 32 <= past; from += 32, to += <usize>CHUNK << 5) {
+    v128.store(to, f32x4.add(v128.load(from), v128.load(to)));
+    v128.store(to, f32x4.add(v128.load(from, 16), v128.load(to, 16)), 16);
+  }
+  for (; from < past; from += 4, to += 4) f32.store(to, f32.load(from) + f32.load(to));
 }
 
 /** Slices of the initial state, zeros where there is none. */
@@ -585,10 +616,10 @@ function loadState(params: usize, bh: i32, firstSlice: i32, slices: i32, to: usi
     }
     if (p.initialSums == 0) continue;
     if (p.sumsAcross != 0) {
-      const from = <usize>p.initialSums + (<usize>(bh * columns + column) << 2);
+      const from = <usize>p.initialSums + (<usize>(bh * <i32>p.sumsWidth + column) << 2);
       copyNumbers(from, 4, to + (<usize>p.stateFeatures << 5), count);
     } else if (count < SLICE) {
-      const from = <usize>p.initialSums + (<usize>(bh * d) << 2);
+      const from = <usize>p.initialSums + (<usize>(bh * <i32>p.sumsWidth) << 2);
       const sums = to + (<usize>count << 2);
       for (let r: i32 = 0; r < d; r++) f32.store(sums + (<usize>r << 5), f32.load(from + (<usize>r << 2)));
     }
@@ -613,7 +644,7 @@ function storeState(params: usize, bh: i32, firstSlice: i32, slices: i32, from: 
       copyNumbers(feature, 4, row, count);
     }
     if (p.finalSums == 0 || count == SLICE) continue;
-    const to = <usize>p.finalSums + (<usize>(bh * d) << 2);
+    const to = <usize>p.finalSums + (<usize>(bh * <i32>p.sumsWidth) << 2);
     const sums = from + (<usize>count << 2);
     for (let r: i32 = 0; r < d; r++) f32.store(to + (<usize>r << 2), f32.load(sums + (<usize>r << 5)));
   }

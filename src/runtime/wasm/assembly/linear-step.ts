@@ -8,6 +8,10 @@ import { madd, sumOfLanes } from './vector';
 /** Rows that one task takes. */
 const RUN: i32 = 64;
 const ROW: usize = <usize>WIDEST * 4;
+/** A token's features: here they need not come in blocks. */
+const MOST_FEATURES: i32 = 8192;
+const FEATURES: usize = <usize>MOST_FEATURES * 4;
+export const STEP_BYTES: usize = 2 * FEATURES + 2 * ROW;
 
 @unmanaged
 class Step {
@@ -46,9 +50,9 @@ export function linearStep(params: usize, task: i32, scratch: usize): void {
   const d = <i32>p.d;
   const e = <i32>p.e;
   const q = tokenRow(params, 0, task, h, scratch);
-  const k = tokenRow(params, 1, task, h, scratch + ROW);
-  const v = tokenRow(params, 2, task, h, scratch + 2 * ROW);
-  const result = scratch + 3 * ROW;
+  const k = tokenRow(params, 1, task, h, scratch + FEATURES);
+  const v = tokenRow(params, 2, task, h, scratch + 2 * FEATURES);
+  const result = scratch + 2 * FEATURES + ROW;
   memory.fill(result, 0, ROW);
   const decay = <f32>f64.load(<usize>p.decays + (<usize>(task % h) << 3));
   const step = <usize>e << 2;

@@ -112,12 +112,13 @@ test('sums of what chunks add to states', () => {
       let place = task / blocks;
       let at = task % blocks * 64 + lane;
       if (at >= size) { return; }
-      let head = place % numbers.h;
+      let whole = numbers.first_head + place;
+      let head = whole % numbers.h;
       let row = at / numbers.e;
       let column = at % numbers.e;
       var state = 0.0;
       if (numbers.is_first == 0) { state = load_states(state_at(place, numbers.places) + at); }
-      else if (column < numbers.own) { state = load_initial(at_initial(place / numbers.h, head, row, column)); }
+      else if (column < numbers.own) { state = load_initial(at_initial(whole / numbers.h, head, row, column)); }
       
       for (var chunk = 0u; chunk < numbers.chunks; chunk++) {
         let to = state_at(place, chunk) + at;
@@ -126,7 +127,7 @@ test('sums of what chunks add to states', () => {
         state = fma(power(head, select(numbers.chunk, numbers.last, chunk + 1 == numbers.chunks)), state, added);
       }
       store_states(state_at(place, numbers.places) + at, state);
-      if (numbers.is_last == 1 && column < numbers.own) { store_final((place * numbers.d + row) * numbers.own + column, state); }
+      if (numbers.is_last == 1 && column < numbers.own) { store_final((whole * numbers.d + row) * numbers.own + column, state); }
       
     }"
   `);

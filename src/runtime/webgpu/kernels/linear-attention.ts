@@ -21,7 +21,7 @@ import { LANES } from './product';
 
 /** States of a head that are kept at once; more would not make a GPU busier. */
 const MOST_PLACES = 256;
-/** Bytes that a round's states take at most, and its scores, if one chunk for each head takes less. */
+/** Bytes that a round's states take at most, without those after it, and its scores, if one head's take less. */
 const ROUND_BYTES = 2 ** 26;
 /** A state of all keys is summed in parts of so many chunks at least. */
 const LEAST_CHUNKS = 4;
@@ -123,6 +123,7 @@ export function planLinearAttentionStep(call: LinearAttentionStepCall, workspace
   };
 }
 
+/** The heads go through in groups whose states, with those after a round, fit a binding of the device. */
 function passDispatches(
   pass: Pass,
   queries: number,
@@ -130,24 +131,56 @@ function passDispatches(
   powers: Region,
   workspace: Workspace,
 ): Dispatch[] {
-  const { b, h, n, k, v, causal, initial, final } = pass;
+  const { b, h, n, k, v, causal } = pass;
   const d = k.width;
   const e = Math.ceil(v.width / 4) * 4;
-  const heads = b * h;
-  const isStaged = !workspace.device.isSoftware;
-  const largest = Math.max(d * e, causal ? CHUNK ** 2 : 0);
-  const most = Math.max(1, Math.min(MOST_PLACES, Math.floor(ROUND_BYTES / (heads * largest * 4))));
+  const largest = 4 * Math.max(d * e, causal ? CHUNK ** 2 : 0);
+  const { maxBufferSize, maxStorageBufferBindingSize } = workspace.device.gpu.limits;
+  const bytes = Math.min(ROUND_BYTES, maxBufferSize / 2, maxStorageBufferBindingSize / 2);
+  const group = Math.min(b * h, Math.max(1, Math.floor(bytes / largest)));
+  const most = Math.max(1, Math.min(MOST_PLACES, Math.floor(bytes / (group * largest))));
   // What does not decay may be summed in longer chunks, in one round.
   const chunk = causal ? CHUNK : CHUNK * Math.max(LEAST_CHUNKS, Math.ceil(n / CHUNK / most));
   const chunks = Math.ceil(n / chunk);
   const places = Math.min(chunks, most);
-  const states = workspace.scratch([heads, places + 1, d, e]);
-  const scores = causal ? workspace.scratch([heads, places, CHUNK, CHUNK]) : undefined;
+  const states = workspace.scratch([group, places + 1, d, e]);
+  const scores = causal ? workspace.scratch([group, places, CHUNK, CHUNK]) : undefined;
+  const made = { states, powers, ...(scores && { scores }) };
+  return Array.from({ length: Math.ceil((b * h) / group) }, (_, at) => {
+    const heads = { first: at * group, count: Math.min(group, b * h - at * group) };
+    return groupDispatches(pass, heads, { queries, outputs, chunk, places }, made, workspace);
+  }).flat();
+}
+
+/** All rounds of some heads. */
+function groupDispatches(
+  pass: Pass,
+  { first, count: heads }: { readonly first: number; readonly count: number },
+  cut: {
+    readonly queries: number;
+    readonly outputs: readonly Outputs[];
+    readonly chunk: number;
+    readonly places: number;
+  },
+  { states, powers, scores }: Made & { readonly powers: Region },
+  workspace: Workspace,
+): Dispatch[] {
+  const { h, n, k, v, causal, initial, final } = pass;
+  const { queries, outputs, chunk, places } = cut;
+  const [, , d, e] = states.shape as [number, number, number, number];
+  const chunks = Math.ceil(n / chunk);
+  const isStaged = !workspace.device.isSoftware;
   const dispatches: Dispatch[] = [];
   for (let from = 0; from < chunks; from += places) {
     const count = Math.min(places, chunks - from);
     const shared = {
-      ...{ h, n, first: from * chunk, ...(pass.isReverse ? { origin: n - 1, step: -1, lead: 0 } : FORWARDS) },
+      ...{
+        h,
+        n,
+        first_head: first,
+        first: from * chunk,
+        ...(pass.isReverse ? { origin: n - 1, step: -1, lead: 0 } : FORWARDS),
+      },
       ...{ places, d, e, chunk, chunks: count },
     };
     dispatches.push({
@@ -182,7 +215,17 @@ function passDispatches(
     }
   }
   if (causal) return dispatches;
-  const all = { h, n: queries, first: 0, ...FORWARDS, places, d, e, chunks: Math.ceil(queries / CHUNK) };
+  const all = {
+    h,
+    n: queries,
+    first_head: first,
+    first: 0,
+    ...FORWARDS,
+    places,
+    d,
+    e,
+    chunks: Math.ceil(queries / CHUNK),
+  };
   return [...dispatches, ...outputs.map((each) => outputsDispatch(each, { states }, all, heads, isStaged))];
 }
 

@@ -23,8 +23,17 @@ const STATES = { places: 'u32', d: 'u32', e: 'u32' } as const;
 const statesCode = `
 fn state_at(head: u32, place: u32) -> u32 { return (head * (numbers.places + 1) + place) * numbers.d * numbers.e; }`;
 
-/** Rows of the pass, and where this round of it begins. */
-const PASS = { h: 'u32', n: 'u32', first: 'u32', chunks: 'u32', origin: 'u32', step: 'u32', lead: 'u32' } as const;
+/** Rows of the pass, and where this round of it begins; of all heads [b, h], the first one whose states are at hand. */
+const PASS = {
+  h: 'u32',
+  n: 'u32',
+  first_head: 'u32',
+  first: 'u32',
+  chunks: 'u32',
+  origin: 'u32',
+  step: 'u32',
+  lead: 'u32',
+} as const;
 const rowCode = `
 fn row_of(position: u32) -> u32 { return numbers.origin + numbers.step * position; }`;
 /** Powers of each head's decay, [h, CHUNK + 1]. */
@@ -56,8 +65,8 @@ fn run(task: u32, lane: u32) {
   let first_row = task / across % down * ${CHUNK};
   let chunk = task / (across * down) % numbers.chunks;
   let place = task / (across * down) / numbers.chunks;
-  let batch = place / numbers.h;
-  let head = place % numbers.h;
+  let batch = (numbers.first_head + place) / numbers.h;
+  let head = (numbers.first_head + place) % numbers.h;
   let first = numbers.first + chunk * numbers.chunk;
   let count = min(numbers.chunk, numbers.n - first);
   ${clear('sum', BLOCK)}
@@ -108,6 +117,7 @@ export const prefixKernel = variants(
     numbers: {
       ...STATES,
       h: 'u32',
+      first_head: 'u32',
       chunks: 'u32',
       chunk: 'u32',
       last: 'u32',
@@ -124,13 +134,14 @@ fn run(task: u32, lane: u32) {
   let place = task / blocks;
   let at = task % blocks * ${LANES} + lane;
   if (at >= size) { return; }
-  let head = place % numbers.h;
+  let whole = numbers.first_head + place;
+  let head = whole % numbers.h;
   let row = at / numbers.e;
   let column = at % numbers.e;
   var state = 0.0;
   if (numbers.is_first == 0) { state = load_states(state_at(place, numbers.places) + at); }
-  ${initial.state ? 'else if (column < numbers.own) { state = load_initial(at_initial(place / numbers.h, head, row, column)); }' : ''}
-  ${initial.keySum ? 'else if (column == numbers.own) { state = load_initial_sum(place * numbers.d + row); }' : ''}
+  ${initial.state ? 'else if (column < numbers.own) { state = load_initial(at_initial(whole / numbers.h, head, row, column)); }' : ''}
+  ${initial.keySum ? 'else if (column == numbers.own) { state = load_initial_sum(whole * numbers.d + row); }' : ''}
   for (var chunk = 0u; chunk < numbers.chunks; chunk++) {
     let to = state_at(place, chunk) + at;
     let added = load_states(to);
@@ -138,8 +149,8 @@ fn run(task: u32, lane: u32) {
     state = fma(power(head, select(numbers.chunk, numbers.last, chunk + 1 == numbers.chunks)), state, added);
   }
   store_states(state_at(place, numbers.places) + at, state);
-  ${final.state ? 'if (numbers.is_last == 1 && column < numbers.own) { store_final((place * numbers.d + row) * numbers.own + column, state); }' : ''}
-  ${final.keySum ? 'if (numbers.is_last == 1 && column == numbers.own) { store_final_sum(place * numbers.d + row, state); }' : ''}
+  ${final.state ? 'if (numbers.is_last == 1 && column < numbers.own) { store_final((whole * numbers.d + row) * numbers.own + column, state); }' : ''}
+  ${final.keySum ? 'if (numbers.is_last == 1 && column == numbers.own) { store_final_sum(whole * numbers.d + row, state); }' : ''}
 }`,
   }),
 );
@@ -161,8 +172,8 @@ ${powerCode}
 fn run(task: u32, lane: u32) {
   let chunk = task % numbers.chunks;
   let place = task / numbers.chunks;
-  let batch = place / numbers.h;
-  let head = place % numbers.h;
+  let batch = (numbers.first_head + place) / numbers.h;
+  let head = (numbers.first_head + place) % numbers.h;
   let first = numbers.first + chunk * ${CHUNK};
   let count = min(${CHUNK}u, numbers.n - first);
   ${clear('score', BLOCK)}
@@ -228,8 +239,8 @@ fn run(task: u32, lane: u32) {
   let first_column = task % across * ${CHUNK};
   let chunk = task / across % numbers.chunks;
   let place = task / across / numbers.chunks;
-  let batch = place / numbers.h;
-  let head = place % numbers.h;
+  let batch = (numbers.first_head + place) / numbers.h;
+  let head = (numbers.first_head + place) % numbers.h;
   let first = numbers.first + chunk * ${CHUNK};
   let count = min(${CHUNK}u, numbers.n - first);
   let state = state_at(place, ${causal ? 'chunk' : 'numbers.places'});

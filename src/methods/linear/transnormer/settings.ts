@@ -1,0 +1,74 @@
+/** What follows from the params of `transnormer` for its positions. */
+import { ParameterError, ShapeError } from '../../../errors';
+import { type HostTensor, toFloat64 } from '../../../tensor/host';
+import { normal } from '../../../tensor/random';
+import { formatShape, type Shape } from '../../../tensor/shape';
+
+export const POSITIONS = ['none', 'lrpe'] as const;
+
+export interface TransnormerParams {
+  readonly attention: 'norm' | 'diag';
+  readonly causal: boolean;
+  readonly phi: Phi;
+  readonly block: number;
+  readonly weights: 'softmax' | 'relu';
+  readonly epsilon: number;
+  readonly positions: (typeof POSITIONS)[number];
+  readonly seed: number;
+}
+
+export type Phi = '1+elu' | 'elu' | 'relu' | 'identity';
+
+/** What rows of d channels are turned by. */
+export interface Positions {
+  /** Of length 1, to which rows are reflected. */
+  readonly direction: ArrayLike<number>;
+  /** For each pair of channels the angle from a position to the next; a last channel without a pair stays. */
+  readonly theta: ArrayLike<number>;
+  /** The position of a token. */
+  of(token: number): number;
+}
+
+type Given<T> = { readonly theta?: T | undefined; readonly reflection?: T | undefined };
+
+/** Throws unless theta and reflection are wanted, and of the shapes that heads of d channels need. */
+export function checkPositions(given: Given<{ readonly shape: Shape }>, d: number, { positions }: TransnormerParams) {
+  for (const [name, length] of [
+    ['theta', Math.floor(d / 2)],
+    ['reflection', d],
+  ] as const) {
+    const tensor = given[name];
+    if (!tensor) continue;
+    if (positions === 'none') throw new ParameterError(`${name} is for positions lrpe: set the param, or leave it out`);
+    if (tensor.shape.length !== 1 || tensor.shape[0] !== length)
+      throw new ShapeError(`${name} must have shape [${length}], got ${formatShape(tensor.shape)}`);
+  }
+}
+
+/** Undefined for none. As the authors' code starts: angles 10000^(-2 j / d), and a random reflection. */
+export function positionsOf(
+  { theta, reflection }: Given<HostTensor>,
+  d: number,
+  { positions, attention, block, seed }: TransnormerParams,
+): Positions | undefined {
+  if (positions === 'none') return undefined;
+  const angles = Float32Array.from({ length: Math.floor(d / 2) }, (_, j) => 10_000 ** ((-2 * j) / d));
+  return {
+    direction: reflection ? unitOf(reflection) : drawn(d, seed),
+    theta: theta ? toFloat64(theta) : angles,
+    of: (token) => (attention === 'diag' ? token % block : token),
+  };
+}
+
+const lengthOf = (x: Float64Array) => Math.sqrt(x.reduce((sum, value) => sum + value * value, 0));
+
+function drawn(d: number, seed: number): Float64Array {
+  const values = Float64Array.from(normal(d, seed));
+  return values.map((value) => value / lengthOf(values));
+}
+
+function unitOf(reflection: HostTensor): Float64Array {
+  const values = toFloat64(reflection);
+  if (Math.abs(lengthOf(values) - 1) < 1e-4) return values;
+  throw new ParameterError(`reflection must have length 1, got ${lengthOf(values)}`);
+}
