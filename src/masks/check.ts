@@ -8,6 +8,15 @@ export function checkWhole(what: string, value: number, least: number): void {
   throw new ParameterError(`${what} must be an integer >= ${least}, got ${value}`);
 }
 
+/** Int32 ids or orders of more tokens would take a GiB. */
+const MOST_TOKENS = 2 ** 28;
+
+/** Throws a ParameterError unless memory for an int32 of each of `count` tokens may be taken. */
+export function checkTokenCount(what: string, count: number): void {
+  checkWhole(what, count, 1);
+  if (count > MOST_TOKENS) throw new ParameterError(`${what} must be at most ${MOST_TOKENS}, got ${count}`);
+}
+
 /** Throws a ParameterError unless `ids` are int32; a plain array could hold anything. */
 export function checkInt32(what: string, ids: Int32Array): void {
   if (ids instanceof Int32Array) return;

@@ -1,5 +1,5 @@
 import { ParameterError, ShapeError } from '../errors';
-import { checkInt32, checkTokens, checkWhole } from './check';
+import { checkInt32, checkTokenCount, checkTokens, checkWhole } from './check';
 import { pushRun } from './intervals';
 import type { Mask } from './mask';
 
@@ -43,7 +43,9 @@ export function documents(ids: Int32Array, batches = 1): Mask {
 
 /** The ids of contiguous documents: 0 for the first of `lengths`, 1 for the second, ... */
 export function documentIds(lengths: readonly number[]): Int32Array {
-  const ids = new Int32Array(boundsOf(lengths).at(-1) as number);
+  const tokens = boundsOf(lengths).at(-1) as number;
+  if (tokens > 0) checkTokenCount('length of all documents', tokens);
+  const ids = new Int32Array(tokens);
   let first = 0;
   lengths.forEach((length, id) => {
     ids.fill(id, first, first + length);

@@ -70,6 +70,7 @@ test.each<[make: () => unknown, message: string]>([
   ],
   [() => documents([0, 1] as unknown as Int32Array), 'document ids must be an Int32Array, got an array'],
   [() => documentIds([3, 0]), 'length of document 1 must be an integer >= 1, got 0'],
+  [() => documentIds([2 ** 40, 1]), 'length of all documents must be at most 268435456, got 1099511627777'],
   [() => shareQuestion([]), 'lengths of documents must be at least one, got none'],
   [() => causalBlockwise([2, -1]), 'length of document 1 must be an integer >= 1, got -1'],
   [() => prefixDocuments([2, 3], -1), 'count of prefix must be an integer >= 0, got -1'],
@@ -110,6 +111,7 @@ test.each<[make: () => unknown, message: string]>([
     'clamped must be true or false, got 1',
   ],
   [() => randomPermutation(0, 1), 'length of a permutation must be an integer >= 1, got 0'],
+  [() => randomPermutation(2 ** 40, 1), 'length of a permutation must be at most 268435456, got 1099511627776'],
   [
     () => fromSlices([slice, { ...slice, keys: [3, 3] }]),
     'keys of slice 1 must be [first, past] with 0 <= first < past, got [3, 3]',

@@ -5,7 +5,7 @@
 import { ParameterError } from '../errors';
 import { uniformGenerator } from '../tensor/random';
 import { queriesFrom } from './area';
-import { checkInt32, checkTokens, checkWhole } from './check';
+import { checkInt32, checkTokenCount, checkTokens, checkWhole } from './check';
 import { joinIntervals, runsOf } from './intervals';
 import { KeyWords, wordsOf } from './key-words';
 import type { Arrangement, Intervals, Mask } from './mask';
@@ -98,7 +98,7 @@ const ENDS = ['circular ', 'clamped '];
 
 /** A random order of `n` tokens (Fisher-Yates). */
 export function randomPermutation(n: number, seed: number): Int32Array {
-  checkWhole('length of a permutation', n, 1);
+  checkTokenCount('length of a permutation', n);
   const next = uniformGenerator(seed);
   const permutation = Int32Array.from({ length: n }, (_, at) => at);
   for (let last = n - 1; last > 0; last--) {
