@@ -39,7 +39,7 @@ export const experiment: Experiment = {
     }
     const deviations = await deviationFinding({ quick, signal, onProgress });
     onProgress?.(1);
-    return [witness(), ...gradients(largest, seeds), bound(seeds), deviations, dilution()];
+    return [witness(), ...gradients(largest, seeds), bound(seeds), dilution(), deviations];
   },
 };
 
