@@ -8,6 +8,7 @@ import { formatMachine } from '../src/machine';
 import { describeParams } from '../src/methods/params';
 import { methods } from '../src/methods/registry';
 import { formatPercent, formatRatio, formatTime } from '../src/report/format';
+import { markdownTable, replaceSection } from './markdown';
 
 const root = resolve(import.meta.dirname, '..');
 const HEAD_DIMENSION = 64;
@@ -20,12 +21,7 @@ test('the tables in the README are those of docs/*.json and of the registry', as
     'bench browser': browserSection(await reportOf('browser')),
     methods: methodsSection(),
   };
-  let current = readme;
-  for (const [name, text] of Object.entries(sections)) {
-    const section = new RegExp(`(<!-- ${name} -->\\n)[\\s\\S]*?(<!-- end -->)`);
-    expect(readme).toMatch(section);
-    current = current.replace(section, (_, start, end) => `${start}\n${text}\n\n${end}`);
-  }
+  const current = Object.entries(sections).reduce((text, [name, content]) => replaceSection(text, name, content), readme);
   await expect(current).toMatchFileSnapshot(`${root}/README.md`);
 });
 
@@ -115,14 +111,6 @@ function browserSection({ rows, machine, runtime, command }: BenchReport): strin
     ]),
   ];
   return `${markdownTable(cells)}\n\n${notesOf(machine, runtime, command)}`;
-}
-
-/** Padded as the formatter does it; all columns but the first `left` flush right. */
-function markdownTable([header, ...rows]: readonly (readonly string[])[], left = 1): string {
-  const widths = header?.map((_, at) => Math.max(...[header, ...rows].map((cells) => cells[at]?.length ?? 0))) ?? [];
-  const rule = widths.map((width, at) => (at < left ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
-  const pad = (cell: string, at: number) => (at < left ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0));
-  return [header ?? [], rule, ...rows].map((cells) => `| ${cells.map(pad).join(' | ')} |`).join('\n');
 }
 
 function timeCell(row: BenchRow | undefined, isRival: boolean): string {

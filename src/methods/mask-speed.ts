@@ -57,8 +57,11 @@ export async function timeMasks(
     seconds,
     { ...context, onProgress: timing },
   );
-  let first = 0;
-  return groups.map(({ calls, error }) => ({ rounds: rounds.slice(first, (first += calls.length)), error }));
+  const ends = groups.map((_, at) => groups.slice(0, at + 1).reduce((sum, { calls }) => sum + calls.length, 0));
+  return groups.map(({ calls, error }, at) => {
+    const end = ends[at] as number;
+    return { rounds: rounds.slice(end - calls.length, end), error };
+  });
 }
 
 async function checkedCalls(

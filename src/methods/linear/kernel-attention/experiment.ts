@@ -1,6 +1,6 @@
 /** What a few random features estimate, what the advisor remembers, when its updates diverge, and time by length. */
 import { attention } from '../../../ops/attention';
-import { formatPercent, formatRatio, formatTime, significant } from '../../../report/format';
+import { formatPercent, formatTime, significant } from '../../../report/format';
 import type { Runtime } from '../../../runtime/runtime';
 import { exponent } from '../../../statistics';
 import { toFloat64 } from '../../../tensor/host';

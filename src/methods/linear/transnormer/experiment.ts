@@ -5,7 +5,6 @@ import {
   type Claims,
   type Criterion,
   defineExperiment,
-  type ExperimentContext,
   type Measurement,
   type Measurements,
   nextTurn,
