@@ -21,7 +21,10 @@ test('the tables in the README are those of docs/*.json and of the registry', as
     'bench browser': browserSection(await reportOf('browser')),
     methods: methodsSection(),
   };
-  const current = Object.entries(sections).reduce((text, [name, content]) => replaceSection(text, name, content), readme);
+  const current = Object.entries(sections).reduce(
+    (text, [name, content]) => replaceSection(text, name, content),
+    readme,
+  );
   await expect(current).toMatchFileSnapshot(`${root}/README.md`);
 });
 

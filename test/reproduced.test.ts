@@ -9,7 +9,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { judge } from '../src/methods/experiment';
 import { methods } from '../src/methods/registry';
 import { htmlPage } from '../src/report/page';
-import { type Reproduction, reproductionNotes, reproductionRows, reproductionSetting } from '../src/report/reproduction';
+import {
+  type Reproduction,
+  reproductionNotes,
+  reproductionRows,
+  reproductionSetting,
+} from '../src/report/reproduction';
 import { replaceSection } from './markdown';
 import { launchChromium } from './page';
 

@@ -66,7 +66,11 @@ const claims = (
   await Promise.all(
     methods.flatMap(({ name, experiment }) =>
       experiment
-        ? [experiment().then((module) => Object.entries(module.experiment.claims).map((each) => [name, ...each] as const))]
+        ? [
+            experiment().then((module) =>
+              Object.entries(module.experiment.claims).map((each) => [name, ...each] as const),
+            ),
+          ]
         : [],
     ),
   )

@@ -7,7 +7,7 @@ import { attention } from '../ops/attention';
 import type { Sees } from '../runtime/reference/attention';
 import { Temporaries } from '../tensor/temporaries';
 import type { ExperimentContext } from './experiment';
-import { medians, type Rounds, timeRounds } from './rounds';
+import { medians, overRounds, type Rounds, timeRounds } from './rounds';
 
 /** A mask to be timed. */
 export interface TimedMask {
@@ -121,10 +121,11 @@ export async function timeBesideCausal(
     const { masks, n, h } = all[at] as MaskProblem;
     const extent = { b: 1, n, m: n, h, g: h };
     const densePairs = area(causal(), extent);
-    const [dense, ...others] = medians(timed.rounds) as [number, ...number[]];
-    const rows = [dense, ...others].map((time, row) => {
+    const speedupOf = (row: number) =>
+      overRounds(timed.rounds, (round) => (round[0] as number) / (round[row] as number));
+    const rows = medians(timed.rounds).map((time, row) => {
       const { label, mask } = masks[row] as TimedMask;
-      return { label, time, density: area(mask, extent) / densePairs, speedup: dense / time };
+      return { label, time, density: area(mask, extent) / densePairs, speedup: speedupOf(row).value };
     });
     return { ...timed, rows };
   });

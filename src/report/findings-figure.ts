@@ -5,17 +5,21 @@ import { significant } from './format';
 
 const COLUMNS = 2;
 const PANEL = { width: 460, height: 270, gap: 16 };
-const TITLE = 34;
+const TITLE_LINE = 18;
 const KEY_LINE = 16;
 /** Of a character of the key, in pixels. */
 const CHARACTER = 6.2;
+/** Degrees. */
+const SLANT = 35;
 const FONT = 'system-ui, sans-serif';
 /** Outside a page of ours there are no variables. */
 const [TEXT, LINE, BACKGROUND] = ['var(--text, #1d1f21)', 'var(--line, #dedbd4)', 'var(--background, #ffffff)'];
 const COLOURS = ['#4269d0', '#e0850b', '#3ca951', '#ff725c', '#a463f2', '#97653b', '#6cc5b0', '#9498a0'];
 
-/** Ratio of the largest to the smallest value from which an axis is logarithmic. */
-const WIDE = 20;
+/** Ratios of the largest to the smallest value from which an axis is logarithmic. */
+const WIDE = { x: 10, y: 50 };
+/** Characters of a title in a line. */
+const TITLE_LENGTH = 58;
 
 type Point = { readonly x: number | string; readonly y: number; readonly label: string };
 
@@ -44,28 +48,44 @@ export function findingsFigure(series: readonly Series[]): SVGSVGElement {
 
 /** Title, key and plot of one series. */
 function panel({ title, x, lines }: Series): SVGSVGElement {
-  const key = keyOf(lines.map(({ label }) => label));
-  const top = TITLE + (lines.length > 1 ? key.height : 0);
-  const heading = svg('text', { x: 8, y: 20, fill: TEXT, style: `font: 600 13px ${FONT}` }, title);
-  const plot = svg('svg', { y: top, width: PANEL.width, height: PANEL.height }, plotOf({ title, x, lines }));
-  const height = top + PANEL.height;
+  const texts = title.match(new RegExp(`.{1,${TITLE_LENGTH}}(?:\\s|$)`, 'g')) ?? [title];
+  const headings = texts.map((text, at) =>
+    svg('text', { x: 8, y: 20 + at * TITLE_LINE, fill: TEXT, style: `font: 600 13px ${FONT}` }, text.trim()),
+  );
+  const under = 16 + texts.length * TITLE_LINE;
+  const key = keyOf(
+    lines.map(({ label }) => label),
+    under,
+  );
+  const top = under + (lines.length > 1 ? key.height : 0);
+  const names = x.values.some((value) => typeof value === 'string') && x.values.length > 3;
+  // Names of many categories stand aslant and need room.
+  const longest = names ? Math.max(...x.values.map((value) => String(value).length)) : 0;
+  const marginBottom = 42 + longest * CHARACTER * Math.sin((SLANT * Math.PI) / 180);
+  const plotHeight = PANEL.height - 42 + marginBottom;
+  const plot = svg(
+    'svg',
+    { y: top, width: PANEL.width, height: plotHeight },
+    plotOf({ x, lines }, { isSlanted: names, marginBottom, height: plotHeight }),
+  );
+  const height = top + plotHeight;
   return svg(
     'svg',
     { width: PANEL.width, height, viewBox: `0 0 ${PANEL.width} ${height}` },
-    heading,
+    ...headings,
     ...(lines.length > 1 ? key.elements : []),
     plot,
   );
 }
 
-/** A dot and a name for each line, in rows as wide as the panel. */
-function keyOf(labels: readonly string[]): { elements: SVGElement[]; height: number } {
+/** A dot and a name for each line, in rows as wide as the panel, from `top` on. */
+function keyOf(labels: readonly string[], top: number): { elements: SVGElement[]; height: number } {
   const elements: SVGElement[] = [];
   let [left, row] = [8, 0];
   for (const [at, label] of labels.entries()) {
     const width = 26 + CHARACTER * label.length;
     if (left > 8 && left + width > PANEL.width) [left, row] = [8, row + 1];
-    const y = TITLE + row * KEY_LINE + 4;
+    const y = top + row * KEY_LINE + 4;
     elements.push(
       svg('circle', { cx: left + 5, cy: y - 4, r: 4, fill: colourOf(at) }),
       svg('text', { x: left + 14, y, fill: TEXT, style: `font: 11px ${FONT}` }, label),
@@ -77,45 +97,42 @@ function keyOf(labels: readonly string[]): { elements: SVGElement[]; height: num
 
 const colourOf = (at: number): string => COLOURS[at % COLOURS.length] as string;
 
-function plotOf({ x, lines }: Series): SVGSVGElement {
+interface Layout {
+  readonly isSlanted: boolean;
+  readonly marginBottom: number;
+  readonly height: number;
+}
+
+function plotOf({ x, lines }: Pick<Series, 'x' | 'lines'>, { isSlanted, marginBottom, height }: Layout): SVGSVGElement {
   const points = lines.flatMap(({ label, values }) =>
     values.flatMap((y, at): Point[] => (y === null ? [] : [{ x: x.values[at] as number | string, y, label }])),
   );
   const numeric = x.values.every((value) => typeof value === 'number');
-  const long = !numeric && x.values.length > 3;
-  const isLog = isWide(points.map(({ y }) => y));
+  const [across, up] = [x.values.map(Number), points.map(({ y }) => y)];
+  const [isLogAcross, isLogUp] = [numeric && isWide(across, WIDE.x), isWide(up, WIDE.y)];
   const labels = lines.map(({ label }) => label);
+  // Logarithmic scales leave out the names of some ticks, unless these are given as texts.
+  const text = (value: number | string) => (typeof value === 'number' ? shortNumber(value) : value);
+  const axisX = isSlanted ? { tickRotate: -SLANT, label: null } : { label: x.label, labelAnchor: 'center' as const };
   const options: Plot.PlotOptions = {
     width: PANEL.width,
-    height: PANEL.height,
+    height,
     marginTop: 12,
     marginLeft: 62,
     marginRight: 20,
-    marginBottom: long ? 96 : 42,
+    marginBottom,
     style: { background: 'transparent', color: TEXT, fontFamily: FONT, fontSize: '11px', overflow: 'visible' },
-    x: {
-      ...(numeric
-        ? {
-            type: isWide(x.values as number[]) ? ('log' as const) : ('linear' as const),
-            ticks: ticksOf(x.values as number[]),
-          }
-        : { type: 'point' as const, domain: x.values, padding: 0.5 }),
-      ...(long
-        ? { tickRotate: -35, label: null }
-        : { label: x.label, labelAnchor: 'center' as const, labelArrow: 'none' }),
-      tickFormat: (value: number | string) => (typeof value === 'number' ? shortNumber(value) : value),
-    },
-    y: {
-      type: isLog ? 'log' : 'linear',
-      ...(isLog ? {} : { zero: true }),
-      nice: true,
-      ticks: 5,
-      label: null,
-      tickFormat: shortNumber,
-      grid: true,
-    },
+    x: numeric
+      ? { type: isLogAcross ? 'log' : 'linear', label: null }
+      : { type: 'point', domain: x.values, padding: 0.5, label: null },
+    y: { type: isLogUp ? 'log' : 'linear', zero: !isLogUp, nice: !isLogUp, label: null },
     color: { domain: labels, range: labels.map((_, at) => colourOf(at)) },
     marks: [
+      Plot.gridY(isLogUp ? logTicks(up) : undefined, { ticks: 5 }),
+      Plot.axisX(numeric ? ticksOf(across, isLogAcross) : x.values, { ...axisX, text, labelArrow: 'none' }),
+      isLogUp
+        ? Plot.axisY(logTicks(up), { text, label: null })
+        : Plot.axisY({ ticks: 5, tickFormat: text, label: null }),
       Plot.frame({ stroke: LINE }),
       ...(numeric || labels.length > 1 ? [Plot.line(points, { x: 'x', y: 'y', z: 'label', stroke: 'label' })] : []),
       Plot.dot(points, { x: 'x', y: 'y', fill: 'label', r: 3 }),
@@ -124,15 +141,33 @@ function plotOf({ x, lines }: Series): SVGSVGElement {
   return Plot.plot(options) as SVGSVGElement;
 }
 
-function isWide(values: readonly number[]): boolean {
+function isWide(values: readonly number[], ratio: number): boolean {
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  return low > 0 && high / low >= WIDE;
+  return low > 0 && high / low >= ratio;
 }
 
-/** The values themselves, where not so many that their names would meet. */
-function ticksOf(values: readonly number[]): number[] {
-  const step = Math.ceil(values.length / 9);
-  return values.filter((_, at) => at % step === 0);
+/** The values themselves, but for those whose names would meet. */
+function ticksOf(values: readonly number[], isLog: boolean): number[] {
+  const place = (value: number) => (isLog ? Math.log(value) : value);
+  const [low, high] = [place(Math.min(...values)), place(Math.max(...values))];
+  const kept: number[] = [];
+  for (const value of [...values].sort((a, b) => a - b)) {
+    const last = kept.at(-1);
+    if (last === undefined || place(value) - place(last) >= 0.08 * (high - low)) kept.push(value);
+  }
+  return kept;
+}
+
+/** Powers of ten, and between them 2 and 5 where these are few. */
+function logTicks(values: readonly number[]): number[] {
+  const [low, high] = [Math.min(...values) / 1.5, Math.max(...values) * 1.5];
+  const inside = (digits: readonly number[]) =>
+    Array.from({ length: 41 }, (_, at) => at - 15)
+      .flatMap((power) => digits.map((digit) => Number(`${digit}e${power}`)))
+      .filter((tick) => tick >= low && tick <= high);
+  const powers = inside([1]);
+  const step = Math.ceil(powers.length / 8);
+  return powers.length < 4 ? inside([1, 2, 5]) : powers.filter((_, at) => at % step === 0);
 }
 
 /** Such as 0.05, 2048, 131k or 1e+20. */

@@ -280,8 +280,9 @@ async function timeBesideDense(context: ExperimentContext): Promise<Measurement<
   );
   const last = overRounds(rounds, (times) => speedup(times, lengths.length - 1));
   const times = medians(rounds);
+  const ratios = lengths.map((_, at) => overRounds(rounds, (round) => speedup(round, at)).value);
   return {
-    measured: lengths.map((n, at) => `${formatRatio(speedup(times, at))} at ${n}`).join(', '),
+    measured: lengths.map((n, at) => `${formatRatio(ratios[at] as number)} at ${n}`).join(', '),
     values: { growth, last },
     details: `The whole layer, norms and joining included, beside dense causal attention of as many heads, medians. h = ${HEADS.h}, d = ${HEADS.d}, e = ${HEADS.e}, ${HEADS.a} softmax heads, ${100 * TO_SOFTMAX}% of the chunks of 64 in softmax attention at random.`,
     series: [
