@@ -102,3 +102,31 @@ describe.each(claims)('%s: %s', (_, __, one) => {
     expect(turned({ value: middle(expected), low: from, high: to })).toBe('undecided');
   });
 });
+
+describe('claims that once could not fail', () => {
+  const claimOf = (method: string, name: string) =>
+    claims.find(([of, key]) => of === method && key === name)?.[2] as Claim;
+
+  test.each([
+    ['transnormer', 'dilution', {}, 'not tested here'],
+    ['power-attention', 'sliding', {}, 'not tested here'],
+    ['power-attention', 'firstLayer', { seen: 10 / 128 }, 'holds by construction'],
+    ['power-attention', 'firstLayer', { seen: 9 / 128 }, 'not reproduced'],
+    // 300 times below a bound says little of it.
+    ['transnormer', 'bound', { share: 1 / 300 }, 'partly'],
+    ['transnormer', 'bound', { share: 0.667 }, 'reproduced'],
+    ['transnormer', 'bound', { share: 1.1 }, 'not reproduced'],
+    ['stochastic-attention', 'causalReach', { alone: 1, pair: 1.5 }, 'reproduced'],
+    ['stochastic-attention', 'causalReach', { alone: 0.5, pair: 1.5 }, 'not reproduced'],
+    // A stride that is 10.2 times as fast where 7.2 is all that its tiles allow.
+    ['generalized-neighborhood-attention', 'tilesTell', { correlation: 0.99, share: 10.2 / 7.2 }, 'refused'],
+    ['generalized-neighborhood-attention', 'tilesTell', { correlation: 0.99, share: 0.95 }, 'reproduced'],
+    // Linear is neither constant nor quadratic.
+    ['gated-delta-rule', 'linear', { growth: interval(0.95, 1.02) }, 'reproduced'],
+    ['gated-delta-rule', 'linear', { growth: interval(0.4, 0.6) }, 'not reproduced'],
+    ['gated-delta-rule', 'linear', { growth: interval(1.8, 2) }, 'not reproduced'],
+    ['gated-delta-rule', 'linear', { growth: interval(0.8, 1.2) }, 'undecided'],
+  ] as const)('%s, %s: %j is %s', (method, name, values, verdict) => {
+    expect(verdictOf(claimOf(method, name), values)).toBe(verdict);
+  });
+});

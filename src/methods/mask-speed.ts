@@ -10,7 +10,7 @@ import type { ExperimentContext } from './experiment';
 import { medians, overRounds, type Rounds, timeRounds } from './rounds';
 
 /** A mask to be timed. */
-export interface TimedMask {
+interface TimedMask {
   readonly label: string;
   readonly mask: Mask;
   /** The definition that its results are checked against; default: what the mask itself says of single pairs. */
