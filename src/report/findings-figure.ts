@@ -16,8 +16,10 @@ const FONT = 'system-ui, sans-serif';
 const [TEXT, LINE, BACKGROUND] = ['var(--text, #1d1f21)', 'var(--line, #dedbd4)', 'var(--background, #ffffff)'];
 const COLOURS = ['#4269d0', '#e0850b', '#3ca951', '#ff725c', '#a463f2', '#97653b', '#6cc5b0', '#9498a0'];
 
-/** Ratios of the largest to the smallest value from which an axis is logarithmic. */
-const WIDE = { x: 10, y: 50 };
+/** Ratio of the largest to the smallest value from which the upright axis is logarithmic. */
+const WIDE = 50;
+/** Ratio of the last to the first distance of neighbours from which the other one is. */
+const STRETCHED = 3;
 /** Characters of a title in a line. */
 const TITLE_LENGTH = 58;
 
@@ -109,7 +111,7 @@ function plotOf({ x, lines }: Pick<Series, 'x' | 'lines'>, { isSlanted, marginBo
   );
   const numeric = x.values.every((value) => typeof value === 'number');
   const [across, up] = [x.values.map(Number), points.map(({ y }) => y)];
-  const [isLogAcross, isLogUp] = [numeric && isWide(across, WIDE.x), isWide(up, WIDE.y)];
+  const [isLogAcross, isLogUp] = [numeric && isStretched(across), isWide(up)];
   const labels = lines.map(({ label }) => label);
   // Logarithmic scales leave out the names of some ticks, unless these are given as texts.
   const text = (value: number | string) => (typeof value === 'number' ? shortNumber(value) : value);
@@ -141,9 +143,16 @@ function plotOf({ x, lines }: Pick<Series, 'x' | 'lines'>, { isSlanted, marginBo
   return Plot.plot(options) as SVGSVGElement;
 }
 
-function isWide(values: readonly number[], ratio: number): boolean {
+function isWide(values: readonly number[]): boolean {
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  return low > 0 && high / low >= ratio;
+  return low > 0 && high / low >= WIDE;
+}
+
+function isStretched(values: readonly number[]): boolean {
+  const sorted = [...values].sort((a, b) => a - b);
+  const [first, second] = sorted as [number, number];
+  const [before, last] = sorted.slice(-2) as [number, number];
+  return first > 0 && last - before >= STRETCHED * (second - first);
 }
 
 /** The values themselves, but for those whose names would meet. */
@@ -170,10 +179,9 @@ function logTicks(values: readonly number[]): number[] {
   return powers.length < 4 ? inside([1, 2, 5]) : powers.filter((_, at) => at % step === 0);
 }
 
-/** Such as 0.05, 2048, 131k or 1e+20. */
+/** Such as 0.05, 131072 or 1e+20. */
 function shortNumber(value: number): string {
   if (Math.abs(value) >= 1e6) return value.toExponential(0);
-  if (Math.abs(value) >= 10_000) return `${Number((value / 1000).toPrecision(3))}k`;
   return Number.isInteger(value) ? String(value) : String(Number(significant(value)));
 }
 
