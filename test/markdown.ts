@@ -1,6 +1,6 @@
 /** A table in Markdown, padded as the formatter does it; all columns but the first `left` flush right. */
 export function markdownTable([header, ...rows]: readonly (readonly string[])[], left = 1): string {
-  const widths = header?.map((_, at) => Math.max(...[header, ...rows].map((cells) => cells[at]?.length ?? 0))) ?? [];
+  const widths = header?.map((_, at) => Math.max(3, ...[header, ...rows].map((cells) => cells[at]?.length ?? 0))) ?? [];
   const rule = widths.map((width, at) => (at < left ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
   const pad = (cell: string, at: number) => (at < left ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0));
   return [header ?? [], rule, ...rows].map((cells) => `| ${cells.map(pad).join(' | ')} |`).join('\n');

@@ -15,7 +15,7 @@ import {
   reproductionRows,
   reproductionSetting,
 } from '../src/report/reproduction';
-import { replaceSection } from './markdown';
+import { markdownTable, replaceSection } from './markdown';
 import { launchChromium } from './page';
 
 const root = resolve(import.meta.dirname, '..');
@@ -70,10 +70,11 @@ describe.each(methods.filter(({ experiment }) => experiment).map((method) => [me
 function pageSection(run: Reproduction): string {
   const { method, command } = run;
   const cell = (text: string) => text.replaceAll('|', '\\|');
-  const rows = [['', 'claim', 'source', 'measured', 'verdict'], Array(5).fill('---'), ...reproductionRows(run)];
+  const header = ['', 'claim', 'source', 'measured', 'verdict'];
+  const rows = [header, ...reproductionRows(run)].map((cells) => cells.map(cell));
   return [
     `![The figures of the stored run](../../../../docs/reproduce/${method}.svg)`,
-    rows.map((cells) => `| ${cells.map(cell).join(' | ')} |`).join('\n'),
+    markdownTable(rows, header.length),
     reproductionNotes(run).join('\n'),
     `${reproductionSetting(run)} By \`${command}\`; every figure is in [docs/reproduce/${method}.json](../../../../docs/reproduce/${method}.json).`,
   ].join('\n\n');
