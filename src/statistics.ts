@@ -23,3 +23,61 @@ export function pairedRatio(a: readonly number[], b: readonly number[]): number 
   const pairs = Math.min(a.length, b.length);
   return summarise(a.slice(0, pairs).map((value, round) => value / (b[round] as number))).median;
 }
+
+/** A median and an interval that holds that of the population. */
+export interface Estimate {
+  readonly value: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/**
+ * The median of a sample, and between which of its members that of the population lies with 95% confidence, whatever its
+ * distribution. Of fewer than six the interval is infinite: they decide nothing.
+ */
+export function estimateMedian(sample: readonly number[]): Estimate {
+  const sorted = [...sample].sort((a, b) => a - b);
+  const outside = membersOutside(sorted.length);
+  return {
+    value: quantile(sorted, 0.5),
+    low: sorted[outside - 1] ?? Number.NEGATIVE_INFINITY,
+    high: sorted[sorted.length - outside] ?? Number.POSITIVE_INFINITY,
+  };
+}
+
+/** The largest k for which fewer than k heads in `count` throws have a chance of at most 2.5%; the k-th member is the bound. */
+function membersOutside(count: number): number {
+  let [chance, below, k] = [0.5 ** count, 0, 0];
+  while (below + chance <= 0.025) {
+    below += chance;
+    chance *= (count - k) / (k + 1);
+    k++;
+  }
+  return k;
+}
+
+/** Correlation of two lists of numbers, from -1 to 1. */
+export function pearson(x: readonly number[], y: readonly number[]): number {
+  const [dx, dy] = [fromMean(x), fromMean(y)];
+  return dot(dx, dy) / Math.sqrt(dot(dx, dx) * dot(dy, dy));
+}
+
+/** Exponent p of the y = c x^p that fits best on logarithmic scales. */
+export function exponent(x: readonly number[], y: readonly number[]): number {
+  const [dx, dy] = [fromMean(x.map(Math.log)), fromMean(y.map(Math.log))];
+  return dot(dx, dy) / dot(dx, dx);
+}
+
+/** The mean of ratios. */
+export function geometricMean(values: readonly number[]): number {
+  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
+}
+
+function fromMean(values: readonly number[]): number[] {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.map((value) => value - mean);
+}
+
+function dot(x: readonly number[], y: readonly number[]): number {
+  return x.reduce((sum, value, at) => sum + value * (y[at] as number), 0);
+}

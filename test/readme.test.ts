@@ -8,6 +8,7 @@ import { formatMachine, type Machine } from '../src/machine';
 import { describeParams } from '../src/methods/params';
 import { methods } from '../src/methods/registry';
 import { formatPercent, formatRatio, formatTime } from '../src/report/format';
+import { markdownTable, replaceSection } from './markdown';
 
 const root = resolve(import.meta.dirname, '..');
 const HEAD_DIMENSION = 64;
@@ -20,12 +21,10 @@ test('the tables in the README are those of docs/bench and of the registry', asy
     'bench browser': browserSection(await runsOf('browser')),
     methods: methodsSection(),
   };
-  let current = readme;
-  for (const [name, text] of Object.entries(sections)) {
-    const section = new RegExp(`(<!-- ${name} -->\\n)[\\s\\S]*?(<!-- end -->)`);
-    expect(readme).toMatch(section);
-    current = current.replace(section, (_, start, end) => `${start}\n${text}\n\n${end}`);
-  }
+  const current = Object.entries(sections).reduce(
+    (text, [name, content]) => replaceSection(text, name, content),
+    readme,
+  );
   await expect(current).toMatchFileSnapshot(`${root}/README.md`);
 });
 
@@ -171,14 +170,6 @@ function browserSection(runs: readonly BenchReport[]): string {
     ]),
   ];
   return `${markdownTable(cells)}\n\n${notesOf(runs)}`;
-}
-
-/** Padded as the formatter does it; all columns but the first `left` flush right. */
-function markdownTable([header, ...rows]: readonly (readonly string[])[], left = 1): string {
-  const widths = header?.map((_, at) => Math.max(...[header, ...rows].map((cells) => cells[at]?.length ?? 0))) ?? [];
-  const rule = widths.map((width, at) => (at < left ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
-  const pad = (cell: string, at: number) => (at < left ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0));
-  return [header ?? [], rule, ...rows].map((cells) => `| ${cells.map(pad).join(' | ')} |`).join('\n');
 }
 
 /** The time in the newest run, if it has the row, and for rivals its ratio to the baseline over all runs. */

@@ -1,12 +1,14 @@
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { ParameterError, UnsupportedError } from '../errors';
-import { describeMachine, formatMachine, type Machine } from '../machine';
-import type { Method, Paper } from '../methods/define';
-import type { Finding, Series, Verdict } from '../methods/experiment';
+import { describeMachine } from '../machine';
+import type { Method } from '../methods/define';
+import type { Series, Verdict } from '../methods/experiment';
 import { findMethod, methods } from '../methods/registry';
 import { printable } from '../printable';
 import { significant } from '../report/format';
+import { htmlPage } from '../report/page';
+import { type Reproduction, reproductionNotes, reproductionRows, reproductionSetting } from '../report/reproduction';
 import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
 import { backendOption, threadsOption } from './options';
 import { withProgress } from './progress';
@@ -16,26 +18,19 @@ import { checkWritable, say, writeFileAtomic } from './write-file';
 
 interface ReproduceOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly json?: string;
+  readonly html?: string;
   readonly quick?: true;
 }
 
-/** What `--json` writes. */
-interface ReproductionReport {
-  readonly format: 'saccade reproduce';
-  readonly version: 1;
-  readonly command: string;
-  readonly machine: Machine;
-  /** What the runtime chose, a fact a line. */
-  readonly runtime: readonly string[];
-  readonly method: string;
-  readonly paper: Paper | undefined;
-  readonly title: string;
-  /** Sizes were small: what depends on them or on time says little. */
-  readonly quick: boolean;
-  readonly findings: readonly Finding[];
-}
-
-const COLOURS = { reproduced: 'green', partly: 'yellow', 'not reproduced': 'red' } as const;
+const COLOURS = {
+  reproduced: 'green',
+  'holds by construction': 'green',
+  partly: 'yellow',
+  undecided: 'yellow',
+  'not reproduced': 'red',
+  refused: 'red',
+  'not tested here': 'dim',
+} as const satisfies Record<Verdict, string>;
 const [CLAIM_WIDTH, MEASURED_WIDTH, TEXT_WIDTH] = [48, 36, 100];
 
 export function reproduceCommand(): Command {
@@ -43,6 +38,7 @@ export function reproduceCommand(): Command {
     .description("hold a paper's claims against measurements; without a method: list")
     .argument('[method]')
     .option('--json <file>', 'write every figure as JSON')
+    .option('--html <file>', 'write a page with a plot of the figures')
     .option('--quick', 'small sizes, a few seconds: shows that it works, not what is claimed')
     .addOption(backendOption())
     .addOption(threadsOption())
@@ -52,21 +48,24 @@ export function reproduceCommand(): Command {
     );
 }
 
-async function listExperiments({ json }: ReproduceOptions): Promise<void> {
-  if (json !== undefined) throw new ParameterError('--json needs a method whose claims to reproduce');
+async function listExperiments({ json, html }: ReproduceOptions): Promise<void> {
+  for (const [flag, file] of Object.entries({ json, html })) {
+    if (file !== undefined) throw new ParameterError(`--${flag} needs a method whose claims to reproduce`);
+  }
   const rows = await Promise.all(
     withExperiment().map(async (method) => [method.name, (await method.experiment?.())?.experiment.title ?? '']),
   );
   process.stdout.write(`${formatTable([{ header: 'method' }, { header: 'what is measured' }], rows)}\n`);
 }
 
-async function reproduce(name: string, { json, quick, ...options }: ReproduceOptions): Promise<void> {
+async function reproduce(name: string, { json, html, quick, ...options }: ReproduceOptions): Promise<void> {
   const method = findMethod(name);
   if (!method.experiment) {
     const known = withExperiment().map((candidate) => candidate.name);
     throw new UnsupportedError(`${name} has no experiment to reproduce: choose one of ${known.join(', ')}`);
   }
-  if (json !== undefined) await checkWritable(json);
+  const files = [json, html].filter((file) => file !== undefined);
+  for (const file of files) await checkWritable(file);
 
   const { experiment } = await method.experiment();
   using runtime = await createRuntime(options);
@@ -74,9 +73,9 @@ async function reproduce(name: string, { json, quick, ...options }: ReproduceOpt
   const findings = await withProgress(`reproduce ${name}`, (control) =>
     experiment.run({ runtime, ...control, ...(quick && { quick }) }),
   );
-  const report: ReproductionReport = {
+  const report: Reproduction = {
     format: 'saccade reproduce',
-    version: 1,
+    version: 2,
     command: `saccade reproduce ${name}${quick ? ' --quick' : ''}`,
     machine,
     runtime: runtime.backend.explain(),
@@ -87,30 +86,32 @@ async function reproduce(name: string, { json, quick, ...options }: ReproduceOpt
     findings,
   };
   if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
-  await say(reportText(report, json), json);
+  if (html !== undefined)
+    await writeFileAtomic(html, htmlPage({ title: `saccade reproduce ${name}`, view: 'reproduce', data: report }));
+  await say(reportText(report, files), ...files);
 }
 
 function withExperiment(): Method[] {
   return methods.filter((method) => method.experiment);
 }
 
-function reportText(report: ReproductionReport, json?: string): string {
-  const { method, paper, title, quick, findings, machine, runtime } = report;
+function reportText(report: Reproduction, files: readonly string[]): string {
+  const { method, paper, title, quick, findings } = report;
   const dim = (text: string) => styleText('dim', wrap(text, TEXT_WIDTH));
   const source = paper ? ` (${paper.title}, arXiv ${paper.arxiv}, ${paper.year})` : '';
-  const details = findings.flatMap((finding, at) => (finding.details ? [`${at + 1}. ${finding.details}`] : []));
+  const notes = reproductionNotes(report);
   return [
     styleText('bold', wrap(`${method}${source}: ${title}`, TEXT_WIDTH)),
     '',
-    formatTable(COLUMNS, findings.map(row)),
-    ...(details.length > 0 ? ['', ...details.map((text) => wrap(text, TEXT_WIDTH))] : []),
+    formatTable(COLUMNS, reproductionRows(report).map(row)),
+    ...(notes.length > 0 ? ['', ...notes.map((text) => wrap(text, TEXT_WIDTH))] : []),
     ...findings.flatMap(({ series = [] }) =>
       series.flatMap((one) => ['', styleText('bold', one.title), seriesTable(one)]),
     ),
     '',
-    ...(quick ? [dim('Sizes were small (--quick): what depends on them or on time says little.')] : []),
-    dim(`${formatMachine(machine)}; ${runtime.join('; ')}.`),
-    ...(json === undefined ? [] : [`Written: ${printable(json)}`]),
+    ...(quick ? [dim('Sizes were small (--quick): what depends on them says little, and times are not judged.')] : []),
+    dim(reproductionSetting(report)),
+    ...files.map((file) => `Written: ${printable(file)}`),
   ].join('\n');
 }
 
@@ -119,9 +120,9 @@ const COLUMNS = [
   ...['claim', 'measured', 'verdict'].map((header) => ({ header })),
 ];
 
-function row({ claim, source, measured, verdict }: Finding, at: number): string[] {
+function row([number, claim, source, measured, verdict]: ReturnType<typeof reproductionRows>[number]): string[] {
   const cited = `${wrap(claim, CLAIM_WIDTH)}\n${dimLines(wrap(source, CLAIM_WIDTH))}`;
-  return [String(at + 1), cited, wrap(measured, MEASURED_WIDTH), coloured(verdict)];
+  return [number, cited, wrap(measured, MEASURED_WIDTH), coloured(verdict)];
 }
 
 function coloured(verdict: Verdict): string {

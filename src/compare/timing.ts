@@ -24,17 +24,22 @@ export async function timeOnce(runtime: Finishing, call: () => Promise<unknown>)
   return performance.now() - start;
 }
 
+/** The spreads of what `sampleInterleaved` takes. */
+export async function timeInterleaved(...args: Parameters<typeof sampleInterleaved>): Promise<Spread[]> {
+  return (await sampleInterleaved(...args)).map(summarise);
+}
+
 /**
- * Times calls that have each run once. Repeats alternate between them, so that a slow moment of the machine falls on all.
- * `estimates` are the milliseconds that a call takes, roughly.
+ * Times calls that have each run once, in milliseconds by call and round. Repeats alternate between them, so that a slow
+ * moment of the machine falls on all. `estimates` are the milliseconds that a call takes, roughly.
  */
-export async function timeInterleaved(
+export async function sampleInterleaved(
   runtime: Finishing,
   calls: readonly (() => Promise<void>)[],
   estimates: readonly number[],
   { seconds, least, most }: TimingPlan,
   { signal, onProgress }: Control,
-): Promise<Spread[]> {
+): Promise<number[][]> {
   const samples: number[][] = calls.map(() => []);
   const begin = performance.now();
   const elapsed = () => (performance.now() - begin) / 1000;
@@ -52,7 +57,7 @@ export async function timeInterleaved(
       await onProgress?.(Math.max(rounds / most, Math.min(1, rounds / least, elapsed() / seconds)));
     }
   }
-  return samples.map(summarise);
+  return samples;
 }
 
 export function summarise(samples: readonly number[]): Spread {

@@ -2,25 +2,87 @@
  * What a method's experiment is: it holds the paper's central claims against what is measured here.
  * `experiment.ts` in the method's folder exports `experiment`; the definition names it by
  * `experiment: () => import('./experiment')`, so that the library loads it only when asked.
+ *
+ * Verdicts follow from numbers alone: beside each claim stands what its figures would have to be.
  */
+import { significant } from '../report/format';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
+import type { Estimate } from '../statistics';
 
-export type Verdict = 'reproduced' | 'partly' | 'not reproduced';
+export type Verdict =
+  | 'reproduced'
+  | 'partly'
+  | 'not reproduced'
+  /** It follows from definitions, and what was computed agrees. */
+  | 'holds by construction'
+  | 'not tested here'
+  /** The interval of a figure lies on both sides of a limit. */
+  | 'undecided'
+  /** A figure that cannot be: what was measured is no evidence. */
+  | 'refused';
 
-/** One claim of the paper and what came of it here. */
-export interface Finding {
+/** Both ends belong to it, and both are finite. */
+export type Range = readonly [low: number, high: number];
+
+/** One figure that a claim is judged by, and what its values mean. */
+export interface Criterion {
+  /** What the figure is, with its unit. */
+  readonly what: string;
+  /** Where the claim holds. */
+  readonly expected: Range;
+  /** Where it holds in part; outside it does not hold. Default: nowhere else. */
+  readonly partly?: Range;
+  /** Beyond it the measurement is refused as one that cannot be right. Wider than the other two. */
+  readonly plausible: Range;
+}
+
+/** One claim of the paper and how it is judged. */
+export interface Claim {
   /** The claim, figures included, in a sentence. */
   readonly claim: string;
   /** Where it is from: a section, table or figure of the paper, a file of its code, or 'reconstructed'. */
   readonly source: string;
-  /** What was measured, with its unit. */
+  /** Of several the worst outcome counts. */
+  readonly criteria: Readonly<Record<string, Criterion>>;
+  /** What of the claim is not tested, and why: the verdict is 'partly' at best, or 'not tested here' without criteria. */
+  readonly untested?: string;
+  /** It follows from definitions: the figures show that these are met. */
+  readonly byConstruction?: true;
+  /** Its figures are times, which need repeats: not judged in quick runs. */
+  readonly timed?: true;
+}
+
+export type Claims = Readonly<Record<string, Claim>>;
+
+/** What was measured for a claim. */
+export interface Measurement<C extends Claim = Claim> {
+  /** In words, with units. */
   readonly measured: string;
-  readonly verdict: Verdict;
+  /** The figures that the criteria ask for. */
+  readonly values: Readonly<Record<keyof C['criteria'], number | Estimate>>;
   /** What a reader must know to judge: the setting, and how it differs from the paper's. */
   readonly details?: string;
   /** The figures behind it, for tables and plots. */
   readonly series?: readonly Series[];
+}
+
+/** A figure that a verdict rests on. */
+export interface Judgement {
+  readonly what: string;
+  readonly value: number;
+  /** Of the median of repeats, 95%. */
+  readonly interval?: Range;
+  /** What was expected, in words. */
+  readonly expected: string;
+  readonly verdict: Verdict;
+}
+
+/** One claim and what came of it here. */
+export interface Finding extends Pick<Claim, 'claim' | 'source'>, Omit<Measurement, 'values'> {
+  readonly judgements: readonly Judgement[];
+  readonly untested?: string;
+  readonly verdict: Verdict;
 }
 
 /** Values over a common axis. */
@@ -45,5 +107,96 @@ export interface ExperimentContext {
 export interface Experiment {
   /** What is measured, in a line. */
   readonly title: string;
+  readonly claims: Claims;
+  /** A finding for each claim, in their order. */
   run(context: ExperimentContext): Promise<Finding[]>;
 }
+
+/** A measurement for each claim, or for some. */
+export type Measurements<C extends Claims, Names extends keyof C = keyof C> = {
+  readonly [Name in Names]: Measurement<C[Name]>;
+};
+
+/** An experiment of claims and what measures them. */
+export function defineExperiment<C extends Claims>({
+  title,
+  claims,
+  measure,
+}: {
+  readonly title: string;
+  readonly claims: C;
+  measure(context: ExperimentContext): Promise<Measurements<C>>;
+}): Experiment {
+  return {
+    title,
+    claims,
+    async run(context) {
+      const measurements: Readonly<Record<string, Measurement>> = await measure(context);
+      return Object.entries(claims).map(([name, claim]) =>
+        findingOf(claim, measurements[name] as Measurement, context.quick),
+      );
+    },
+  };
+}
+
+function findingOf(claim: Claim, { values, ...measurement }: Measurement, quick = false): Finding {
+  const { claim: text, source, untested } = claim;
+  const common = { claim: text, source, ...(untested !== undefined && { untested }) };
+  if (quick && claim.timed) return { ...common, ...measurement, judgements: [], verdict: 'not tested here' };
+  return { ...common, ...measurement, ...judge(claim, values) };
+}
+
+/** From the worst to the best. */
+const OUTCOMES = ['refused', 'not reproduced', 'undecided', 'partly', 'reproduced'] as const;
+type Outcome = (typeof OUTCOMES)[number];
+
+/** What the figures say of a claim. */
+export function judge(
+  { criteria, untested, byConstruction }: Claim,
+  values: Measurement['values'],
+): Pick<Finding, 'judgements' | 'verdict'> {
+  const outcomes: Outcome[] = [];
+  const judgements = Object.entries(criteria).map(([name, criterion]): Judgement => {
+    const figure = values[name] as number | Estimate;
+    const { value, low, high } = typeof figure === 'number' ? { value: figure, low: figure, high: figure } : figure;
+    const verdict = outcomeOf(criterion, { value, low, high });
+    outcomes.push(verdict);
+    return {
+      what: criterion.what,
+      value,
+      ...(typeof figure !== 'number' && { interval: [low, high] }),
+      expected: describeRange(criterion.expected),
+      verdict,
+    };
+  });
+  const worst = OUTCOMES.find((outcome) => outcomes.includes(outcome));
+  if (worst === undefined) return { judgements, verdict: 'not tested here' };
+  if (worst !== 'reproduced') return { judgements, verdict: worst };
+  return { judgements, verdict: byConstruction ? 'holds by construction' : untested === undefined ? worst : 'partly' };
+}
+
+function outcomeOf({ expected, partly = expected, plausible }: Criterion, { value, low, high }: Estimate): Outcome {
+  const holds = ([least, most]: Range) => low >= least && high <= most;
+  const meets = ([least, most]: Range) => high >= least && low <= most;
+  if (!(value >= plausible[0] && value <= plausible[1])) return 'refused';
+  if (holds(expected)) return 'reproduced';
+  if (!meets(partly)) return 'not reproduced';
+  return holds(partly) && !meets(expected) ? 'partly' : 'undecided';
+}
+
+function describeRange([low, high]: Range): string {
+  return low === high ? significant(low) : `${significant(low)} to ${significant(high)}`;
+}
+
+/** The bounds of a share of a whole, a natural limit of what can be measured. */
+export const SHARE: Range = [0, 1];
+/** Of a time, as a share of what the work allows: clocks and caches explain some more than all of it, not much more. */
+export const OF_POSSIBLE: Range = [0, 1.15];
+
+/** How an exponent of the length is judged where time is claimed to be linear: neither much more nor much less. */
+export const linearIn = (what: string): Criterion => ({
+  what: `exponent of ${what}`,
+  expected: [0.9, 1.1],
+  partly: [0.75, 1.3],
+  plausible: [0.2, 3],
+});

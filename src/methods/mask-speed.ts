@@ -1,106 +1,132 @@
 /** How fast exact attention under masks is: what experiments of sparse methods measure. */
-import type { Spread } from '../compare/comparison';
 import { checkExactness } from '../compare/exactness';
-import { timeInterleaved, timeOnce } from '../compare/timing';
 import { area } from '../masks/area';
 import { causal } from '../masks/band';
 import type { Mask } from '../masks/mask';
 import { attention } from '../ops/attention';
 import type { Sees } from '../runtime/reference/attention';
+import { Temporaries } from '../tensor/temporaries';
 import type { ExperimentContext } from './experiment';
+import { medians, overRounds, type Rounds, timeRounds } from './rounds';
 
 /** A mask to be timed. */
-export interface TimedMask {
+interface TimedMask {
   readonly label: string;
   readonly mask: Mask;
   /** The definition that its results are checked against; default: what the mask itself says of single pairs. */
   readonly sees?: Sees;
 }
 
-/** Sequences of n tokens in h heads of dimension d, normal random numbers. */
-export interface SpeedProblem {
+/** Masks on one problem: sequences of n tokens in h heads of dimension d, normal random numbers. */
+export interface MaskProblem {
+  readonly masks: readonly TimedMask[];
   readonly n: number;
   readonly h: number;
   readonly d: number;
 }
 
-export interface MaskTime {
-  readonly label: string;
-  readonly mask: Mask;
-  /** Milliseconds. */
-  readonly time: Spread;
+export interface MaskTimes {
+  /** Of each mask; all problems share their rounds. */
+  readonly rounds: Rounds;
   /** Largest error on the queries checked, over the largest |v|. */
   readonly error: number;
 }
 
-export interface MaskSpeed extends MaskTime {
+/** Which share of the work is the checking. */
+const CHECKING = 0.3;
+
+/**
+ * Attention under the masks of each problem: checked against float64 on some queries, then timed, all in the same rounds.
+ * @throws {BackendError} if a result differs from the reference
+ */
+export async function timeMasks(
+  problems: readonly MaskProblem[],
+  seconds: number,
+  context: ExperimentContext,
+): Promise<MaskTimes[]> {
+  const { onProgress } = context;
+  using temporaries = new Temporaries();
+  const groups: { calls: (() => Promise<void>)[]; error: number }[] = [];
+  for (const [at, problem] of problems.entries()) {
+    onProgress?.((CHECKING * at) / problems.length, `checking, n = ${problem.n}`);
+    groups.push(await checkedCalls(problem, temporaries, context));
+  }
+  const timing = (share: number) => onProgress?.(CHECKING + (1 - CHECKING) * share, 'timing');
+  const rounds = await timeRounds(
+    groups.flatMap(({ calls }) => calls),
+    seconds,
+    { ...context, onProgress: timing },
+  );
+  const ends = groups.map((_, at) => groups.slice(0, at + 1).reduce((sum, { calls }) => sum + calls.length, 0));
+  return groups.map(({ calls, error }, at) => {
+    const end = ends[at] as number;
+    return { rounds: rounds.slice(end - calls.length, end), error };
+  });
+}
+
+async function checkedCalls(
+  { masks, n, h, d }: MaskProblem,
+  temporaries: Temporaries,
+  { runtime, signal }: ExperimentContext,
+) {
+  const shape = [1, n, h, d];
+  const random = (seed: number) => runtime.random(shape, { seed });
+  const { q, k, v, out, lse } = await temporaries.ownAll({
+    ...{ q: random(1), k: random(2), v: random(3) },
+    ...{ out: runtime.empty(shape), lse: runtime.empty([1, n, h]) },
+  });
+  const host = { q: await q.toHost(), k: await k.toHost(), v: await v.toHost() };
+  const calls = masks.map(({ mask }) => async () => {
+    await attention(q, k, v, { mask, out, lse, signal });
+  });
+  let error = 0;
+  for (const [at, { label, mask, sees }] of masks.entries()) {
+    signal?.throwIfAborted();
+    await calls[at]?.();
+    const definition: Mask = sees
+      ? { name: mask.name, sees: (i, j, { head, batch }) => sees(i, j, head, batch) }
+      : mask;
+    error = Math.max(error, checkExactness(label, host, await out.toHost(), definition, 1 / Math.sqrt(d)));
+  }
+  return { calls, error };
+}
+
+/** Beside dense causal attention, the first of the rows and of the rounds. */
+export interface CausalTimes extends MaskTimes {
+  readonly rows: readonly MaskSpeed[];
+}
+
+export interface MaskSpeed {
+  readonly label: string;
+  /** Milliseconds, median. */
+  readonly time: number;
   /** Pairs seen, over those of dense causal attention. */
   readonly density: number;
   /** Time of dense causal attention over the mask's. */
   readonly speedup: number;
 }
 
-/**
- * Attention under each mask: checked against float64 on some queries, then timed in turns.
- * @throws {BackendError} if a result differs from the reference
- */
-export async function timeMasks(
-  masks: readonly TimedMask[],
-  { n, h, d }: SpeedProblem,
-  { runtime, signal, onProgress, quick = false }: ExperimentContext,
-): Promise<MaskTime[]> {
-  const shape = [1, n, h, d];
-  using q = runtime.random(shape, { seed: 1 });
-  using k = runtime.random(shape, { seed: 2 });
-  using v = runtime.random(shape, { seed: 3 });
-  using out = runtime.empty(shape);
-  using lse = runtime.empty([1, n, h]);
-  const host = { q: await q.toHost(), k: await k.toHost(), v: await v.toHost() };
-  const calls = masks.map(({ mask }) => async () => {
-    await attention(q, k, v, { mask, out, lse, signal });
-  });
-
-  const errors: number[] = [];
-  const estimates: number[] = [];
-  for (const [at, { label, mask, sees }] of masks.entries()) {
-    signal?.throwIfAborted();
-    onProgress?.((0.5 * at) / masks.length, `checking ${label}, n = ${n}`);
-    const call = calls[at] as () => Promise<void>;
-    await call();
-    const definition: Mask = sees
-      ? { name: mask.name, sees: (i, j, { head, batch }) => sees(i, j, head, batch) }
-      : mask;
-    errors.push(checkExactness(label, host, await out.toHost(), definition, 1 / Math.sqrt(d)));
-    // Not the first call: that one also works out the tiles of the mask.
-    estimates.push(await timeOnce(runtime, call));
-  }
-  const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds: 4, least: 5, most: 60 };
-  const times = await timeInterleaved(runtime, calls, estimates, plan, {
-    signal,
-    onProgress: (share) => onProgress?.(0.5 + 0.5 * share, `timing, n = ${n}`),
-  });
-  return masks.map(({ label, mask }, at) => ({
-    label,
-    mask,
-    time: times[at] as Spread,
-    error: errors[at] as number,
-  }));
-}
-
-/** Dense causal attention first, then each mask beside it; as `timeMasks`. */
+/** Dense causal attention, then each mask of each problem beside it; as `timeMasks`. */
 export async function timeBesideCausal(
-  masks: readonly TimedMask[],
-  problem: SpeedProblem,
+  problems: readonly MaskProblem[],
+  seconds: number,
   context: ExperimentContext,
-): Promise<MaskSpeed[]> {
-  const { n, h } = problem;
-  const extent = { b: 1, n, m: n, h, g: h };
-  const times = await timeMasks([{ label: 'dense causal', mask: causal() }, ...masks], problem, context);
-  const [dense] = times as [MaskTime, ...MaskTime[]];
-  const densePairs = area(causal(), extent);
-  return times.map((row) => ({
-    ...row,
-    density: area(row.mask, extent) / densePairs,
-    speedup: dense.time.median / row.time.median,
+): Promise<CausalTimes[]> {
+  const all = problems.map((problem) => ({
+    ...problem,
+    masks: [{ label: 'dense causal', mask: causal() }, ...problem.masks],
   }));
+  const times = await timeMasks(all, seconds, context);
+  return times.map((timed, at) => {
+    const { masks, n, h } = all[at] as MaskProblem;
+    const extent = { b: 1, n, m: n, h, g: h };
+    const densePairs = area(causal(), extent);
+    const speedupOf = (row: number) =>
+      overRounds(timed.rounds, (round) => (round[0] as number) / (round[row] as number));
+    const rows = medians(timed.rounds).map((time, row) => {
+      const { label, mask } = masks[row] as TimedMask;
+      return { label, time, density: area(mask, extent) / densePairs, speedup: speedupOf(row).value };
+    });
+    return { ...timed, rows };
+  });
 }

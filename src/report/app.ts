@@ -5,12 +5,14 @@ import { compareView } from './compare-view';
 import type { Child } from './dom';
 import { element } from './dom';
 import type { Page } from './page';
+import { reproduceView } from './reproduce-view';
 
 /** A view turns the page's data into its content, under the title. */
 // biome-ignore lint/suspicious/noExplicitAny: each view knows the type of the data that its own command embeds
 const views: Record<string, (data: any) => readonly Child[]> = {
   bench: benchView,
   compare: compareView,
+  reproduce: reproduceView,
 };
 
 const { title, view, data } = JSON.parse(document.getElementById('report')?.textContent ?? '') as Page;

@@ -1,11 +1,17 @@
 /** What routing gains where it is known, and whether the search gradient knows it: nothing is trained. */
-import type { Spread } from '../../../compare/comparison';
-import { timeInterleaved } from '../../../compare/timing';
 import { attention } from '../../../ops/attention';
 import { formatRatio } from '../../../report/format';
 import { uniformGenerator } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
-import type { Experiment, ExperimentContext, Finding } from '../../experiment';
+import {
+  type Claims,
+  defineExperiment,
+  type ExperimentContext,
+  type Measurement,
+  type Measurements,
+  SHARE,
+} from '../../experiment';
+import { medians, overRounds, timeRounds } from '../../rounds';
 import { natsLinear } from '.';
 import {
   CHUNK,
@@ -31,18 +37,89 @@ const COUNTING = 0.4;
 /** Normed heads have a product of 32 times the cosine. */
 const params = natsLinear.parse({ chunk: CHUNK, scale: SHARPNESS / DIMENSION, counterfactual: true });
 
-export const experiment: Experiment = {
+const claims = {
+  needles: {
+    claim:
+      'With the chunks that matter in softmax attention and all others in the state, the layer recalls what full attention does.',
+    source: 'paper, its reason to route; the setting is reconstructed',
+    criteria: {
+      attended: {
+        what: 'least share recalled by the softmax branch',
+        expected: [0.99, 1],
+        partly: [0.9, 1],
+        plausible: SHARE,
+      },
+      joined: { what: 'least share recalled by the layer', expected: [0.95, 1], partly: [0.8, 1], plausible: SHARE },
+    },
+  },
+  choice: {
+    claim: 'It is the choice of chunks that counts, not how many go to softmax attention.',
+    source: 'reconstructed: a control of the first claim',
+    criteria: {
+      difference: {
+        what: 'least share lost by a random choice, from 128 pairs on',
+        expected: [0.3, 1],
+        partly: [0.05, 1],
+        plausible: [-1, 1],
+      },
+    },
+  },
+  search: {
+    claim: 'The search gradient finds the chunks that softmax attention should keep.',
+    source: 'paper, section on the search; gradients of the operator that is not chosen: switched off in its code',
+    criteria: {
+      needles: {
+        what: 'least share moved of chunks with needles',
+        expected: [0.9, 1],
+        partly: [0.6, 1],
+        plausible: SHARE,
+      },
+      others: { what: 'largest share moved of the others', expected: [0, 0.2], partly: [0, 0.8], plausible: SHARE },
+    },
+  },
+  locks: {
+    claim: 'With a gradient for the chosen operator only, what is useful in the state is locked there.',
+    source: 'reconstructed: a fault that the released configurations may have',
+    criteria: {
+      needles: {
+        what: 'largest share moved of chunks with needles',
+        expected: [0, 0.1],
+        partly: [0, 0.3],
+        plausible: SHARE,
+      },
+      others: { what: 'least share moved of the others', expected: [0.5, 1], partly: [0.3, 1], plausible: SHARE },
+    },
+  },
+  speed: {
+    claim: 'At 128K tokens its prefill is 5.4 times as fast as that of a transformer; the gain grows with the length.',
+    source: 'paper, as two readers report it; on a GPU',
+    criteria: {
+      growth: {
+        what: 'least gain from one length to the next, ratio',
+        expected: [1.05, 3],
+        partly: [0.98, 3],
+        plausible: [0.2, 3],
+      },
+      last: { what: 'speed-up at the longest', expected: [1.1, 5], partly: [0.9, 5], plausible: [0.05, 5] },
+    },
+    untested: 'The figure is of a GPU and of a length not tried here.',
+    timed: true,
+  },
+} as const satisfies Claims;
+
+export const experiment = defineExperiment({
   title: 'recall of needles by route, where the search gradient would send the chunks, and time beside dense attention',
-  async run(context) {
+  claims,
+  async measure(context) {
     const byPairs: Figures[] = [];
     for (const [at, pairs] of PAIRS.entries()) {
       context.signal?.throwIfAborted();
       context.onProgress?.((COUNTING * at) / PAIRS.length, `${pairs} pairs`);
       byPairs.push(await figuresOf(context, pairs));
     }
-    return [...findings(byPairs, sequencesOf(context)), await context.runtime.scope(() => speedFinding(context))];
+    return { ...recalls(byPairs, sequencesOf(context)), speed: await speed(context) };
   },
-};
+});
 
 interface Figures {
   /** Share of the needles that the output recalls when they, or as many chunks at random, go to softmax attention. */
@@ -125,22 +202,19 @@ function movedOut(
   return [share(counts.true), share(counts.false)];
 }
 
-function findings(byPairs: readonly Figures[], sequences: number): Finding[] {
+function recalls(
+  byPairs: readonly Figures[],
+  sequences: number,
+): Measurements<typeof claims, 'needles' | 'choice' | 'search' | 'locks'> {
   const of = (name: 'oracle' | 'attended' | 'random' | 'softmax' | 'delta' | 'kept') =>
     byPairs.map((figures) => figures[name]);
   const list = (values: readonly number[]) => values.map((value) => value.toFixed(2)).join(', ');
   const pulls = (name: 'pulled' | 'partial', which: 0 | 1) => byPairs.map((figures) => figures[name][which]);
-  const least = Math.min(...of('attended'));
-  const finds = byPairs.every(({ pulled: [needles, others] }) => needles > 0.9 && needles > others);
-  const locks = byPairs.every(({ partial: [needles, others] }) => needles < 0.1 && needles < others);
   const setting = `${sequences} sequences of random keys and values of norm 1, d = ${DIMENSION}, chunks of ${CHUNK}; the pairs of one chunk in ${SPARSITY}, at least of one, are asked for at the end. beta = 1, g = ${LOG_DECAY}, softmax of ${SHARPNESS} times the cosine, both branches with equal weights. Recalled is what comes nearest, of all values, to the right one.`;
-  return [
-    {
-      claim:
-        'With the chunks that matter in softmax attention and all others in the state, the layer recalls what full attention does.',
-      source: 'paper, its reason to route; the setting is reconstructed',
+  return {
+    needles: {
       measured: `${list(of('attended'))} of ${PAIRS.join(', ')} pairs, ${list(of('oracle'))} after the branches are joined, with ${list(of('kept'))} of the keys and values kept; full attention ${list(of('softmax'))}; the delta rule alone ${list(of('delta'))}`,
-      verdict: least > 0.99 ? 'reproduced' : least > 0.9 ? 'partly' : 'not reproduced',
+      values: { attended: Math.min(...of('attended')), joined: Math.min(...of('oracle')) },
       details: `${setting} Another program counted ${list(COUNTED)} for the delta rule alone.`,
       series: [
         {
@@ -155,18 +229,14 @@ function findings(byPairs: readonly Figures[], sequences: number): Finding[] {
         },
       ],
     },
-    {
-      claim: 'It is the choice of chunks that counts, not how many go to softmax attention.',
-      source: 'reconstructed: a control of the first claim',
+    choice: {
       measured: `as many chunks at random: ${list(of('random'))}`,
-      verdict: byPairs.slice(2).every(({ random, oracle }) => random < oracle - 0.3) ? 'reproduced' : 'not reproduced',
+      values: { difference: Math.min(...byPairs.slice(2).map(({ random, oracle }) => oracle - random)) },
       details: 'With 32 and 64 pairs a random choice of one chunk is right in every second and fourth sequence.',
     },
-    {
-      claim: 'The search gradient finds the chunks that softmax attention should keep.',
-      source: 'paper, section on the search; gradients of the operator that is not chosen: switched off in its code',
+    search: {
       measured: `of the chunks in the state descent moves out ${list(pulls('pulled', 0))} of those with needles, ${list(pulls('pulled', 1))} of the others`,
-      verdict: finds ? 'reproduced' : 'partly',
+      values: { needles: Math.min(...pulls('pulled', 0)), others: Math.max(...pulls('pulled', 1)) },
       details: `With counterfactual gradients; one step, from random routes of every other chunk; the loss is minus the sum of answers times right values. ${setting}`,
       series: [
         {
@@ -181,51 +251,47 @@ function findings(byPairs: readonly Figures[], sequences: number): Finding[] {
         },
       ],
     },
-    {
-      claim: 'With a gradient for the chosen operator only, what is useful in the state is locked there.',
-      source: 'reconstructed: a fault that the released configurations may have',
+    locks: {
       measured: `without counterfactual gradients descent moves out ${list(pulls('partial', 0))} of the chunks with needles, ${list(pulls('partial', 1))} of the others`,
-      verdict: locks ? 'reproduced' : 'partly',
+      values: { needles: Math.max(...pulls('partial', 0)), others: Math.min(...pulls('partial', 1)) },
     },
-  ];
+  };
 }
 
 /** Heads of the paper's small model, a third of them; one chunk in four goes to softmax attention. */
 const HEADS = { h: 2, d: 128, e: 256, a: 4 };
-const SHARE = 0.25;
+const TO_SOFTMAX = 0.25;
 
-async function speedFinding(context: ExperimentContext): Promise<Finding> {
-  const { quick = false, signal, onProgress } = context;
+const speed = (context: ExperimentContext): Promise<Measurement<typeof claims.speed>> =>
+  context.runtime.scope(() => timeBesideDense(context));
+
+async function timeBesideDense(context: ExperimentContext): Promise<Measurement<typeof claims.speed>> {
+  const { quick = false, onProgress } = context;
   const lengths = quick ? [256, 512] : [2048, 4096, 8192];
-  const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds: 5, least: 4, most: 30 };
-  const rows: { layer: number; dense: number }[] = [];
-  for (const [at, n] of lengths.entries()) {
-    const { layer, dense, inputs } = speedCalls(context, n);
-    await layer();
-    await dense();
-    const spreads = await timeInterleaved(context.runtime, [layer, dense], [5, 5], plan, {
-      signal,
-      onProgress: (share) => onProgress?.(COUNTING + ((1 - COUNTING) * (at + share)) / lengths.length, `n = ${n}`),
-    });
-    const [first, second] = spreads as [Spread, Spread];
-    rows.push({ layer: first.median, dense: second.median });
-    for (const tensor of inputs) tensor.dispose();
-  }
-  const ratios = rows.map(({ layer, dense }) => dense / layer);
-  const grows = ratios.every((ratio, at) => at === 0 || ratio > (ratios[at - 1] as number));
+  const calls = lengths.flatMap((n) => {
+    const { layer, dense } = speedCalls(context, n);
+    return [layer, dense];
+  });
+  const onTiming = (share: number) => onProgress?.(COUNTING + (1 - COUNTING) * share, 'timing');
+  const rounds = await timeRounds(calls, 20, { ...context, onProgress: onTiming });
+  const speedup = (times: readonly number[], at: number) => (times[2 * at + 1] as number) / (times[2 * at] as number);
+  const growth = overRounds(rounds, (times) =>
+    Math.min(...lengths.slice(1).map((_, at) => speedup(times, at + 1) / speedup(times, at))),
+  );
+  const last = overRounds(rounds, (times) => speedup(times, lengths.length - 1));
+  const times = medians(rounds);
+  const ratios = lengths.map((_, at) => overRounds(rounds, (round) => speedup(round, at)).value);
   return {
-    claim: 'At 128K tokens its prefill is 5.4 times as fast as that of a transformer; the gain grows with the length.',
-    source: 'paper, as two readers report it; on a GPU',
     measured: lengths.map((n, at) => `${formatRatio(ratios[at] as number)} at ${n}`).join(', '),
-    verdict: grows && (ratios.at(-1) as number) > 1 ? 'partly' : 'not reproduced',
-    details: `The whole layer, norms and joining included, beside dense causal attention of as many heads, medians. h = ${HEADS.h}, d = ${HEADS.d}, e = ${HEADS.e}, ${HEADS.a} softmax heads, ${100 * SHARE}% of the chunks of 64 in softmax attention at random. The paper's length was not tried.`,
+    values: { growth, last },
+    details: `The whole layer, norms and joining included, beside dense causal attention of as many heads, medians. h = ${HEADS.h}, d = ${HEADS.d}, e = ${HEADS.e}, ${HEADS.a} softmax heads, ${100 * TO_SOFTMAX}% of the chunks of 64 in softmax attention at random.`,
     series: [
       {
         title: 'Milliseconds',
         x: { label: 'n', values: lengths },
         lines: [
-          { label: 'NAtS-L', values: rows.map(({ layer }) => layer) },
-          { label: 'dense causal attention', values: rows.map(({ dense }) => dense) },
+          { label: 'NAtS-L', values: lengths.map((_, at) => times[2 * at] as number) },
+          { label: 'dense causal attention', values: lengths.map((_, at) => times[2 * at + 1] as number) },
         ],
       },
     ],
@@ -239,7 +305,7 @@ function speedCalls({ runtime, signal }: ExperimentContext, n: number) {
   const chunks = Math.ceil(n / settings.chunk);
   const random = uniformGenerator(n);
   const filled = (value: number) => runtime.tensor(new Float32Array(n * h).fill(value), [1, n, h]);
-  const logits = Float32Array.from({ length: chunks * h }, () => (random() < SHARE ? 1 : -1));
+  const logits = Float32Array.from({ length: chunks * h }, () => (random() < TO_SOFTMAX ? 1 : -1));
   const tensors = {
     q: runtime.random([1, n, h, d], { seed: 1 }),
     k: runtime.random([1, n, h, d], { seed: 2 }),
@@ -254,7 +320,6 @@ function speedCalls({ runtime, signal }: ExperimentContext, n: number) {
   };
   const heads = [tensors.q, tensors.k, tensors.v].map((x) => x.reshape([1, n, a, -1])) as [Tensor, Tensor, Tensor];
   return {
-    inputs: [...Object.values(tensors), ...heads],
     async layer() {
       const results = await natsLinear.forward(tensors, settings, { signal });
       for (const tensor of Object.values(results)) tensor.dispose();

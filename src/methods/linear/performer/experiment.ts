@@ -1,14 +1,23 @@
 /** How near positive random features come to softmax attention, by the size of the scores, and at what speed. */
-import type { Spread } from '../../../compare/comparison';
-import { timeInterleaved, timeOnce } from '../../../compare/timing';
 import { randomPermutation } from '../../../masks/stochastic';
 import { attention } from '../../../ops/attention';
 import { formatPercent, formatRatio, formatTime } from '../../../report/format';
 import type { Runtime } from '../../../runtime/runtime';
+import { exponent } from '../../../statistics';
 import { toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
-import type { Experiment, ExperimentContext, Finding, Series } from '../../experiment';
+import {
+  type Claims,
+  defineExperiment,
+  type ExperimentContext,
+  linearIn,
+  type Measurement,
+  type Measurements,
+  type Series,
+  SHARE,
+} from '../../experiment';
+import { medians, overRounds, timeRounds } from '../../rounds';
 import { performer } from '.';
 import { compressedTopK } from './sea';
 
@@ -29,14 +38,112 @@ const NOISE = 0.5;
 /** Which share of the work is what comes before the timing. */
 const COUNTING = 0.6;
 
-export const experiment: Experiment = {
+const claims = {
+  convergence: {
+    claim: 'The error of the estimated attention falls as one over the root of the number of features.',
+    source: 'arXiv 2009.14794, uniform convergence, for queries and keys of bounded length',
+    criteria: {
+      small: {
+        what: 'exponent of the features, size 0.25',
+        expected: [-0.6, -0.4],
+        partly: [-0.7, -0.3],
+        plausible: [-3, 1],
+      },
+      unit: {
+        what: 'exponent of the features, size 1',
+        expected: [-0.6, -0.4],
+        partly: [-0.7, 0],
+        plausible: [-3, 1],
+      },
+    },
+  },
+  orthogonal: {
+    claim: 'Orthogonal directions give a smaller error than independent ones.',
+    source: 'arXiv 2009.14794, orthogonal features',
+    criteria: {
+      ratio: {
+        what: 'largest error with orthogonal directions over that with independent ones',
+        expected: [0, 0.98],
+        partly: [0, 1.02],
+        plausible: [0, 10],
+      },
+    },
+  },
+  untrained: {
+    claim: 'The features approximate softmax attention of transformers without training.',
+    source: 'arXiv 2009.14794, abstract; users of its implementations report errors of 100%',
+    criteria: {
+      error: {
+        what: `error of the weights, unit variance, ${FEATURES.at(-1)} features`,
+        expected: [0, 0.1],
+        partly: [0, 0.3],
+        plausible: [0, 100],
+      },
+    },
+  },
+  chosen: {
+    claim: 'Even so, the estimated weights tell which keys matter.',
+    source:
+      'reconstructed: SEA (arXiv 2310.01777) estimates its masks from such features, and trains what follows them',
+    criteria: {
+      share: {
+        what: 'attention held by the keys chosen, of what the best hold',
+        expected: [0.9, 1],
+        partly: [0.6, 1],
+        plausible: SHARE,
+      },
+    },
+  },
+  compressed: {
+    claim: 'A map compressed to a few cells is enough to tell which keys to attend to exactly.',
+    source: 'SEA, arXiv 2310.01777; the setting is reconstructed',
+    criteria: {
+      best: {
+        what: 'least attention held by the keys chosen, of what the best hold',
+        expected: [0.9, 1],
+        partly: [0.6, 1],
+        plausible: SHARE,
+      },
+      nearest: {
+        what: 'the same, over what the nearest hold',
+        expected: [1.1, 10],
+        partly: [1, 10],
+        plausible: [0, 10],
+      },
+    },
+  },
+  speed: {
+    claim:
+      'Its time grows linearly with the length, that of softmax attention quadratically; it pays from n of about 2 features on.',
+    source: 'arXiv 2009.14794, abstract; the break-even follows from 8 n m d against 4 n^2 d operations',
+    criteria: {
+      linear: linearIn('the length'),
+      quadratic: {
+        what: 'exponent of the length, exact attention',
+        expected: [1.8, 2.2],
+        partly: [1.6, 2.4],
+        plausible: [0.5, 3.5],
+      },
+      pays: {
+        what: 'speed-up over exact attention at n of 4 features',
+        expected: [1, 10],
+        partly: [0.5, 10],
+        plausible: [0.02, 10],
+      },
+    },
+    timed: true,
+  },
+} as const satisfies Claims;
+
+export const experiment = defineExperiment({
   title:
     'error of the attention weights, the mass of keys chosen by them and by compressed maps, and time beside exact attention',
-  async run(context) {
+  claims,
+  async measure(context) {
     const cells = await estimates(context);
-    return [...errorFindings(cells), chosenFinding(cells), compressedFinding(), await speedFinding(context)];
+    return { ...errors(cells), chosen: chosen(cells), compressed: compressed(), speed: await speed(context) };
   },
-};
+});
 
 /** Medians over draws at one size of q and k and one number of features. */
 interface Cell {
@@ -89,7 +196,7 @@ async function estimates({ runtime, signal, onProgress, quick = false }: Experim
   return cells;
 }
 
-function errorFindings(cells: readonly Cell[]): Finding[] {
+function errors(cells: readonly Cell[]): Measurements<typeof claims, 'convergence' | 'orthogonal' | 'untrained'> {
   const of = (size: number) => cells.filter((cell) => cell.size === size);
   const ends = (size: number) => [of(size)[0] as Cell, of(size).at(-1) as Cell] as const;
   const slope = (size: number) => {
@@ -100,35 +207,29 @@ function errorFindings(cells: readonly Cell[]): Finding[] {
   const small = cells.filter(({ size }) => size <= 0.5);
   const unit = of(1).map(({ orthogonal }) => orthogonal);
   const setting = `n = ${TOKENS}, d = ${DIMENSION}, one q and k of normal numbers, medians over draws of the directions.`;
-  return [
-    {
-      claim: 'The error of the estimated attention falls as one over the root of the number of features.',
-      source: 'arXiv 2009.14794, uniform convergence, for queries and keys of bounded length',
+  return {
+    convergence: {
       measured: SIZES.map((size) => `features^${slope(size).toFixed(2)} at size ${size}`).join(', '),
-      verdict: Math.abs(slope(0.25) + 0.5) < 0.12 ? 'partly' : 'not reproduced',
+      values: { small: slope(0.25), unit: slope(1) },
       details: `${setting} Size is the standard deviation of q and k. The law holds for small scores; for larger ones nearly all of a weight comes from rare directions, which few features do not meet.`,
       series: SIZES.map((size) => errorSeries(size, of(size))),
     },
-    {
-      claim: 'Orthogonal directions give a smaller error than independent ones.',
-      source: 'arXiv 2009.14794, orthogonal features',
+    orthogonal: {
       measured: small
         .map(
           ({ size, features, independent, orthogonal }) =>
             `${formatRatio(orthogonal / independent)} the error (size ${size}, ${features} features)`,
         )
         .join(', '),
-      verdict: small.every(({ independent, orthogonal }) => orthogonal < independent) ? 'reproduced' : 'partly',
+      values: { ratio: Math.max(...small.map(({ independent, orthogonal }) => orthogonal / independent)) },
       details: `${setting} Rotations are uniform: a QR decomposition whose signs are left as they fall would bias the estimate.`,
     },
-    {
-      claim: 'The features approximate softmax attention of transformers without training.',
-      source: 'arXiv 2009.14794, abstract; users of its implementations report errors of 100%',
+    untrained: {
       measured: `error ${list(unit)} with ${FEATURES.join(', ')} features, for q and k of unit variance`,
-      verdict: Math.max(...unit) < 0.1 ? 'reproduced' : 'not reproduced',
+      values: { error: unit.at(-1) as number },
       details: `${setting} The relative variance of a weight is (exp(|q + k|^2 / sqrt(d)) - 1) / features, for unit variance about exp(2 sqrt(d)) / features. A model must be trained with the features, or its scores be small.`,
     },
-  ];
+  };
 }
 
 function errorSeries(size: number, cells: readonly Cell[]): Series {
@@ -142,17 +243,14 @@ function errorSeries(size: number, cells: readonly Cell[]): Series {
   };
 }
 
-function chosenFinding(cells: readonly Cell[]): Finding {
+function chosen(cells: readonly Cell[]): Measurement<typeof claims.chosen> {
   const unit = cells.filter(({ size }) => size === 1);
   const { best } = unit[0] as Cell;
   const random = CHOSEN / TOKENS;
   const most = (unit.at(-1) as Cell).mass;
   return {
-    claim: 'Even so, the estimated weights tell which keys matter.',
-    source:
-      'reconstructed: SEA (arXiv 2310.01777) estimates its masks from such features, and trains what follows them',
     measured: `the ${CHOSEN} keys of the largest estimated weights hold ${unit.map(({ mass }) => formatPercent(mass)).join(', ')} of the attention with ${FEATURES.join(', ')} features; the best ${CHOSEN} hold ${formatPercent(best)}, random ones ${formatPercent(random)}`,
-    verdict: most > 0.9 * best ? 'reproduced' : most > 2 * random ? 'partly' : 'not reproduced',
+    values: { share: most / best },
     details: `n = ${TOKENS}, d = ${DIMENSION}, q and k of unit variance, orthogonal directions, not trained.`,
     series: [
       {
@@ -169,7 +267,7 @@ function chosenFinding(cells: readonly Cell[]): Finding {
 }
 
 /** What keys of the best cells of compressed maps hold, were the maps exact: SEA's estimator at its best. */
-function compressedFinding(): Finding {
+function compressed(): Measurement<typeof claims.compressed> {
   const rows = causalMaps();
   const masses = BUDGETS.map((keys) => {
     const sums = { compressed: 0, best: 0, nearest: 0, random: 0 };
@@ -191,12 +289,10 @@ function compressedFinding(): Finding {
   });
   const list = (name: 'compressed' | 'best' | 'nearest' | 'random') =>
     masses.map((sums) => formatPercent(sums[name])).join(', ');
-  const beatsNearest = masses.every(({ compressed, nearest }) => compressed > nearest);
+  const least = (name: 'best' | 'nearest') => Math.min(...masses.map((sums) => sums.compressed / sums[name]));
   return {
-    claim: 'A map compressed to a few cells is enough to tell which keys to attend to exactly.',
-    source: 'SEA, arXiv 2310.01777; the setting is reconstructed',
     measured: `keys of the best of ${CELLS} cells hold ${list('compressed')} of the attention with ${BUDGETS.join(', ')} keys a query; the best keys ${list('best')}, the nearest ${list('nearest')}, random ones ${list('random')}`,
-    verdict: beatsNearest ? 'partly' : 'not reproduced',
+    values: { best: least('best'), nearest: least('nearest') },
     details: `Exact causal maps of ${LONGER} tokens, summed within cells: scores of -|i - j| / 40, 4 more for ${STRIPES} keys drawn at random, and noise of deviation ${NOISE}. Cells hold several keys each, so the choice is better than the nearest keys but not as good as the best ones.`,
     series: [
       {
@@ -228,50 +324,41 @@ function causalMaps(): Float64Array[] {
   });
 }
 
-async function speedFinding({ runtime, signal, onProgress, quick = false }: ExperimentContext): Promise<Finding> {
+const speed = (context: ExperimentContext): Promise<Measurement<typeof claims.speed>> =>
+  context.runtime.scope(() => timeBesideExact(context));
+
+async function timeBesideExact(context: ExperimentContext): Promise<Measurement<typeof claims.speed>> {
+  const { runtime, signal, onProgress, quick = false } = context;
   const lengths = quick ? [128, 256] : [512, 1024, 2048, 4096];
   const [h, d, features] = quick ? [1, 16, 16] : [4, 64, 128];
   const params = performer.parse({ features });
-  const times: Spread[][] = [];
-  for (const [at, n] of lengths.entries()) {
-    const from = COUNTING + ((1 - COUNTING) * at) / lengths.length;
-    onProgress?.(from, `timing, n = ${n}`);
-    await runtime.scope(async () => {
-      const [q, k, v] = [1, 2, 3].map((seed) => scaledNormal(runtime, [1, n, h, d], seed, 0.5));
-      const calls = [
-        async () => {
-          const { out } = await performer.forward({ q: q!, k: k!, v: v! }, params, { signal });
-          out?.dispose();
-        },
-        async () => {
-          const { out, lse } = await attention(q!, k!, v!, { signal });
-          out.dispose();
-          lse.dispose();
-        },
-      ];
-      const guesses: number[] = [];
-      for (const call of calls) {
-        await call();
-        guesses.push(await timeOnce(runtime, call));
-      }
-      const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds: 3, least: 5, most: 30 };
-      times.push(await timeInterleaved(runtime, calls, guesses, plan, { signal }));
-    });
-  }
-  const medians = (contender: number) => times.map((spreads) => (spreads[contender] as Spread).median);
-  const [estimated, exact] = [medians(0), medians(1)];
-  const growth = (values: readonly number[]) => (values.at(-1) as number) / (values[0] as number);
-  const longer = (lengths.at(-1) as number) / (lengths[0] as number);
-  const ratios = lengths.map(
-    (n, at) => `${formatRatio((exact[at] as number) / (estimated[at] as number))} as fast at ${n}`,
-  );
+  const calls = lengths.flatMap((n) => {
+    const [q, k, v] = [1, 2, 3].map((seed) => scaledNormal(runtime, [1, n, h, d], seed, 0.5));
+    return [
+      async () => {
+        const { out } = await performer.forward({ q: q!, k: k!, v: v! }, params, { signal });
+        out?.dispose();
+      },
+      async () => {
+        const { out, lse } = await attention(q!, k!, v!, { signal });
+        out.dispose();
+        lse.dispose();
+      },
+    ];
+  });
+  const onTiming = (share: number) => onProgress?.(COUNTING + (1 - COUNTING) * share, 'timing');
+  const rounds = await timeRounds(calls, 15, { ...context, onProgress: onTiming });
+  const of = (times: readonly number[], contender: 0 | 1) => times.filter((_, at) => at % 2 === contender);
+  const growth = (contender: 0 | 1) => overRounds(rounds, (times) => exponent(lengths, of(times, contender)));
+  const [linear, quadratic] = [growth(0), growth(1)];
+  const [estimated, exact] = [of(medians(rounds), 0), of(medians(rounds), 1)];
+  const speedup = (at: number) =>
+    overRounds(rounds, (times) => (times[2 * at + 1] as number) / (times[2 * at] as number));
+  const ratios = lengths.map((n, at) => `${formatRatio(speedup(at).value)} as fast at ${n}`);
   return {
-    claim:
-      'Its time grows linearly with the length, that of softmax attention quadratically; it pays from n of about 2 features on.',
-    source: 'arXiv 2009.14794, abstract; the break-even follows from 8 n m d against 4 n^2 d operations',
-    measured: `${formatRatio(growth(estimated))} the time for ${formatRatio(longer)} the tokens, exact attention ${formatRatio(growth(exact))}; ${ratios.join(', ')} (${formatTime(estimated.at(-1) as number)} against ${formatTime(exact.at(-1) as number)})`,
-    verdict:
-      growth(estimated) < 1.3 * longer && (exact[0] as number) > (estimated[0] as number) ? 'reproduced' : 'partly',
+    measured: `time grows as n^${linear.value.toFixed(2)}, exact attention's as n^${quadratic.value.toFixed(2)}; ${ratios.join(', ')} (${formatTime(estimated.at(-1) as number)} against ${formatTime(exact.at(-1) as number)})`,
+    // The first length is four times the features.
+    values: { linear, quadratic, pays: speedup(0) },
     details: `h = ${h}, d = ${d}, ${features} features, f32, medians, full attention. The count leaves out the passes over the features that are no products.`,
     series: [
       {

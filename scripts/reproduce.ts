@@ -1,0 +1,30 @@
+/**
+ * Runs experiments again, all or those named, and brings pages and figures up to date: node scripts/reproduce.ts [METHOD...]
+ * Timings want a quiet machine. It runs what is built: npm run build before.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { resolve } from 'node:path';
+
+const root = resolve(import.meta.dirname, '..');
+const folder = `${root}/docs/reproduce`;
+const saccade = `${root}/dist/cli/bin.mjs`;
+
+mkdirSync(folder, { recursive: true });
+for (const method of process.argv.length > 2 ? process.argv.slice(2) : listed()) {
+  const json = `${folder}/${method}.json`;
+  execFileSync(process.execPath, [saccade, 'reproduce', method, '--json', json], { cwd: root, stdio: 'inherit' });
+}
+const vitest = `${root}/node_modules/vitest/vitest.mjs`;
+const update = ['run', 'test/reproduced.test.ts', '--project', 'node', '-u'];
+execFileSync(process.execPath, [vitest, ...update], { cwd: root, stdio: 'inherit' });
+
+/** The methods that have an experiment: the first words of the list's rows, under its header and rule. */
+function listed(): string[] {
+  const list = execFileSync(process.execPath, [saccade, 'reproduce'], { encoding: 'utf8' });
+  return list
+    .trim()
+    .split('\n')
+    .slice(2)
+    .flatMap((line) => /^\S+/.exec(line) ?? []);
+}

@@ -1,0 +1,50 @@
+/** What `saccade reproduce` found: the JSON it writes, and how the terminal, the page and a method's README word it. */
+import { formatMachine, type Machine } from '../machine';
+import type { Paper } from '../methods/define';
+import type { Finding, Judgement, Verdict } from '../methods/experiment';
+import { significant } from './format';
+
+/** What `saccade reproduce --json` writes. */
+export interface Reproduction {
+  readonly format: 'saccade reproduce';
+  readonly version: 2;
+  readonly command: string;
+  readonly machine: Machine;
+  /** What the runtime chose, a fact a line. */
+  readonly runtime: readonly string[];
+  readonly method: string;
+  readonly paper: Paper | undefined;
+  readonly title: string;
+  /** Sizes were small: what depends on them says little, and what depends on time is not judged. */
+  readonly quick: boolean;
+  readonly findings: readonly Finding[];
+}
+
+/** A row for each claim: its number, the claim, its source, what was measured, the verdict. */
+export function reproductionRows({ findings }: Reproduction): [string, string, string, string, Verdict][] {
+  return findings.map(({ claim, source, measured, verdict }, at) => [String(at + 1), claim, source, measured, verdict]);
+}
+
+/** What each verdict rests on, and what a reader must know, under the number of the claim. */
+export function reproductionNotes({ findings }: Reproduction): string[] {
+  return findings.flatMap(({ judgements, untested, details }, at) => {
+    const parts = [
+      judgements.length > 0 && `Judged by ${judgements.map(judgementText).join('; ')}.`,
+      untested && `Not tested: ${untested}`,
+      details,
+    ].filter(Boolean);
+    return parts.length > 0 ? [`${at + 1}. ${parts.join(' ')}`] : [];
+  });
+}
+
+/** Such as 'time of one over the other 1.21 (1.10 to 1.32; expected: 1.00 to 2.00)'. */
+function judgementText({ what, value, interval, expected }: Judgement): string {
+  const [low, high] = interval?.map(significant) ?? [];
+  const spread = interval ? `${low} to ${high}; ` : '';
+  return `${what} ${significant(value)} (${spread}expected: ${expected})`;
+}
+
+/** Where and how it was measured. */
+export function reproductionSetting({ machine, runtime }: Reproduction): string {
+  return `${formatMachine(machine)}; ${runtime.join('; ')}.`;
+}
