@@ -3,7 +3,16 @@ export type { AttentionMaps, Comparison, ComparisonReport, Row } from './compare
 export { decodeMap } from './compare/maps';
 export * from './errors';
 export * as featureMaps from './feature-maps';
-export { type ReadNpzOptions, readNpy, readNpz, readSafetensors, writeNpy, writeNpz, writeSafetensors } from './io';
+export {
+  type FileBytes,
+  type ReadNpzOptions,
+  readNpy,
+  readNpz,
+  readSafetensors,
+  writeNpy,
+  writeNpz,
+  writeSafetensors,
+} from './io';
 export * as masks from './masks';
 export { type Cost, defineMethod, type Method, type MethodSpec, type Paper } from './methods/define';
 export {

@@ -1,4 +1,5 @@
 /** Measures every attention that there is against the exact one, on the caller's own q, k and v. */
+import { checkArray, checkFunction, checkKnown, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import type { Method } from '../methods/define';
 import { methods as allMethods } from '../methods/registry';
@@ -64,6 +65,7 @@ const QUERIES = 12;
  * @throws {BackendError} a kernel whose result is wrong
  */
 export async function compare(inputs: Qkv, options: CompareOptions = {}): Promise<Comparison> {
+  checkKnown('inputs', inputs, ['q', 'k', 'v'], (name) => `compare has no input '${name}'`);
   const { q, k, v } = inputs;
   checkTensors({ q, k, v });
   const runtime = commonRuntime({ q, k, v });
@@ -71,8 +73,11 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   checkControl(options);
   const isGrid = q.rank > 4;
   const { maxError = 0.1, seconds = 6, onRow } = options;
-  if (!(maxError > 0)) throw new ParameterError(`maxError must be a number above 0, got ${maxError}`);
-  if (!(seconds >= 0)) throw new ParameterError(`seconds must be a number of at least 0, got ${seconds}`);
+  if (onRow !== undefined) checkFunction('onRow', onRow);
+  if (!(typeof maxError === 'number' && maxError > 0))
+    throw new ParameterError(`maxError must be a number above 0, got ${show(maxError)}`);
+  if (!(typeof seconds === 'number' && seconds >= 0))
+    throw new ParameterError(`seconds must be a number of at least 0, got ${show(seconds)}`);
   const specs = isGrid
     ? { q: 'b ...space h d', k: 'b ...space g d', v: 'b ...space g e' }
     : { q: 'b n h d', k: 'b m g d', v: 'b m g e' };
@@ -83,10 +88,11 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   const grid = gridOf(letters);
   const isUsable = (method: Method) => isComparable(method) && (isGrid || !isSpatial(method)) && fits(method, extents);
   const { methods: given } = options;
-  if (given !== undefined && given !== 'all' && !Array.isArray(given))
-    throw new ParameterError(`methods must be a list of methods or 'all', got ${given}`);
+  if (given !== undefined && given !== 'all') checkArray('methods', given);
   const methods = Array.isArray(given) ? (given as readonly Method[]) : allMethods.filter(isUsable);
   for (const method of methods) {
+    if (typeof method?.forward !== 'function')
+      throw new ParameterError(`methods must be those of the registry, or defined alike, got ${show(method)}`);
     checkComparable(method);
     if (isGrid || !isSpatial(method)) continue;
     throw new ParameterError(

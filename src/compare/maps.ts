@@ -2,6 +2,8 @@
  * True attention maps without an n x m buffer: exact attention over values that are the indicator of the key's bin
  * gives, for each query, its probability per bin; averaging over a bin of queries is left to the host.
  */
+import { show } from '../check';
+import { ParameterError } from '../errors';
 import { attention } from '../ops/attention';
 import type { Control } from '../runtime/backend';
 import { fromFloat16, toFloat16 } from '../tensor/float16';
@@ -71,9 +73,18 @@ export function encodeFloat16(map: Float64Array): string {
   return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
 }
 
+function binaryOf(head: string): string {
+  try {
+    if (typeof head === 'string' && atob(head).length % 2 === 0) return atob(head);
+  } catch {
+    // No base64: reported below.
+  }
+  throw new ParameterError(`head must be base64 of float16 numbers, got ${show(head)}`);
+}
+
 /** The shares of one head of `AttentionMaps`, [queryBins, keyBins], or of `Glances`. */
 export function decodeMap(head: string): Float32Array {
-  const bytes = Uint8Array.from(atob(head), (character) => character.charCodeAt(0));
+  const bytes = Uint8Array.from(binaryOf(head), (character) => character.charCodeAt(0));
   const view = new DataView(bytes.buffer);
   return Float32Array.from({ length: bytes.length / 2 }, (_, at) => fromFloat16(view.getUint16(2 * at, true)));
 }

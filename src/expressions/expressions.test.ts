@@ -251,7 +251,7 @@ describe('parse', () => {
     expect(() => parse((() => true).bind(null), {}, MASK)).toThrow('native or bound');
     expect(() => parse(async () => true, {}, MASK)).toThrow('an async function at 1:1');
     expect(() => parse(class {}, {}, MASK)).toThrow('a class at 1:1');
-    expect(() => parse(3, {}, MASK)).toThrow('masks.from takes a function, got number');
+    expect(() => parse(3, {}, MASK)).toThrow('masks.from takes a function, got 3');
     expect(() => parse(() => true, null as never, MASK)).toThrow('captured must be an object');
     expect(() => parse(functionOf('s', 's > 1'), {}, SCORE)).toThrow('scores.from: the function must return a number');
   });

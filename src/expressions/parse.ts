@@ -8,6 +8,7 @@
 
 import type * as js from 'acorn';
 import { type Node, type Options, parseExpressionAt } from 'acorn';
+import { isRecord, show } from '../check';
 import { ParameterError } from '../errors';
 import { apply, constant, type Expression, type InputName, input, read, type Table } from './expression';
 import type { Operation } from './operations';
@@ -124,10 +125,10 @@ class Compiler {
     readonly signature: Signature,
   ) {
     const { caller } = signature;
-    if (typeof fn !== 'function') throw new ParameterError(`${caller} takes a function, got ${typeof fn}`);
-    if (captured === null || typeof captured !== 'object') {
+    if (typeof fn !== 'function') throw new ParameterError(`${caller} takes a function, got ${show(fn)}`);
+    if (!isRecord(captured)) {
       throw new ParameterError(
-        `${caller}: captured must be an object of what the function uses, such as { w }, got ${captured === null ? 'null' : typeof captured}`,
+        `${caller}: captured must be an object of what the function uses, such as { w }, got ${show(captured)}`,
       );
     }
     const source = Function.prototype.toString.call(fn);

@@ -1,3 +1,4 @@
+import { show } from '../check';
 import { ParameterError } from '../errors';
 import { checkOptions } from '../ops/check';
 import { multiply, relu, step } from '../ops/elementwise';
@@ -24,7 +25,7 @@ export function arcCosine(options: ArcCosineOptions): FeatureMap {
   checkOptions('arcCosine', options, [...RANDOM_OPTIONS, 'degree']);
   checkRandomOptions(options);
   const { degree = 1, features } = options;
-  if (![0, 1, 2].includes(degree)) throw new ParameterError(`degree must be 0, 1 or 2, got ${degree}`);
+  if (![0, 1, 2].includes(degree)) throw new ParameterError(`degree must be 0, 1 or 2, got ${show(degree)}`);
   const directions = drawDirections(features, options);
   const shape = degree === 2 ? power(2) : degree === 1 ? elementwise('relu', relu) : elementwise('step', step);
   const factor = Math.sqrt(2 / features);

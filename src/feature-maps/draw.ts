@@ -1,4 +1,5 @@
 /** The random directions of feature maps, drawn in host memory; the same seed gives the same on every platform. */
+import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { normal } from '../tensor/random';
 
@@ -83,7 +84,7 @@ const MOST_NUMBERS = 2 ** 28;
 export function checkRandomOptions({ dimension, features, orthogonal, norms }: RandomFeatureOptions): void {
   for (const [name, value] of Object.entries({ dimension, features })) {
     if (!(Number.isSafeInteger(value) && value >= 1))
-      throw new ParameterError(`${name} must be an integer >= 1, got ${value}`);
+      throw new ParameterError(`${name} must be an integer >= 1, got ${show(value)}`);
   }
   if (features * dimension > MOST_NUMBERS) {
     throw new ParameterError(
@@ -91,9 +92,9 @@ export function checkRandomOptions({ dimension, features, orthogonal, norms }: R
     );
   }
   if (orthogonal !== undefined && typeof orthogonal !== 'boolean')
-    throw new ParameterError(`orthogonal must be true or false, got ${orthogonal}`);
+    throw new ParameterError(`orthogonal must be true or false, got ${show(orthogonal)}`);
   if (norms !== undefined && norms !== 'chi' && norms !== 'sqrt-d')
-    throw new ParameterError(`norms must be chi or sqrt-d, got ${norms}`);
+    throw new ParameterError(`norms must be chi or sqrt-d, got ${show(norms)}`);
   if (orthogonal === false && norms !== undefined) throw new ParameterError('norms needs orthogonal: true');
 }
 

@@ -2,6 +2,7 @@
  * What a feature map is: phi, of which phi(q) . phi(k) takes the place of exp(q . k) or of another kernel of q and k, so
  * that linear attention can sum over the keys first.
  */
+import { checkWhole } from '../check';
 import { ShapeError } from '../errors';
 import { checkOptions } from '../ops/check';
 import { checkContiguous, checkFloat32 } from '../ops/float32';
@@ -51,7 +52,10 @@ export function defineFeatureMap({ name, features, forward, backward }: Definiti
   }
   return {
     name,
-    features,
+    features(d) {
+      checkWhole('d', d, 1);
+      return features(d);
+    },
     async forward(x, options = {}) {
       const shape = check({ x }, options);
       using rows = x.reshape([-1, x.shape.at(-1) as number]);

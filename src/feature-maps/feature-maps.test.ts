@@ -203,7 +203,7 @@ describe('options of feature maps', () => {
     [
       'a bandwidth in words',
       () => maps.fourier({ ...drawn, bandwidth: '1' as never }),
-      'bandwidth must be a finite number > 0, got 1',
+      "bandwidth must be a finite number > 0, got '1'",
     ],
     [
       'no finite bandwidth',
@@ -217,11 +217,15 @@ describe('options of feature maps', () => {
       () => maps.positive({ ...drawn, orthogonal: false, norms: 'chi' }),
       'norms needs orthogonal: true',
     ],
-    ['unknown norms', () => maps.positive({ ...drawn, norms: 'one' as 'chi' }), 'norms must be chi or sqrt-d, got one'],
+    [
+      'unknown norms',
+      () => maps.positive({ ...drawn, norms: 'one' as 'chi' }),
+      "norms must be chi or sqrt-d, got 'one'",
+    ],
     [
       'unknown stabilisers',
       () => maps.positive({ ...drawn, stabilise: 'keys' as 'all' }),
-      'stabilise must be none, rows, heads or all, got keys',
+      "stabilise must be none, rows, heads or all, got 'keys'",
     ],
     ['unknown options', () => maps.positive({ ...drawn, count: 1 } as typeof drawn), "positive has no option 'count'"],
     ['an exponent of 0', () => maps.power(0), 'exponent must be an integer from 1 to 64, got 0'],

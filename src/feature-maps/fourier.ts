@@ -1,3 +1,4 @@
+import { show } from '../check';
 import { ParameterError } from '../errors';
 import { checkOptions } from '../ops/check';
 import { add, cos, multiply, unaryBackward } from '../ops/elementwise';
@@ -30,9 +31,9 @@ export function fourier(options: FourierOptions): FeatureMap {
   checkRandomOptions(options);
   const { features, seed = 0, bandwidth = 1, phases = 'pairs' } = options;
   if (!(Number.isFinite(bandwidth) && bandwidth > 0))
-    throw new ParameterError(`bandwidth must be a finite number > 0, got ${bandwidth}`);
+    throw new ParameterError(`bandwidth must be a finite number > 0, got ${show(bandwidth)}`);
   if (phases !== 'pairs' && phases !== 'random')
-    throw new ParameterError(`phases must be pairs or random, got ${phases}`);
+    throw new ParameterError(`phases must be pairs or random, got ${show(phases)}`);
   if (phases === 'pairs' && features % 2 !== 0)
     throw new ParameterError(`features must be even with phases: 'pairs', got ${features}`);
   const { directions, angles } = phases === 'pairs' ? pairs(options) : randomPhases(options, seed);

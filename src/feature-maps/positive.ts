@@ -1,3 +1,4 @@
+import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { checkOptions } from '../ops/check';
 import { add, exp, multiply, subtract } from '../ops/elementwise';
@@ -36,11 +37,12 @@ export function positive(options: PositiveOptions): FeatureMap {
   checkOptions('positive', options, [...RANDOM_OPTIONS, 'antithetic', 'stabilise']);
   checkRandomOptions(options);
   const { features, antithetic = false, stabilise = 'none' } = options;
-  if (typeof antithetic !== 'boolean') throw new ParameterError(`antithetic must be true or false, got ${antithetic}`);
+  if (typeof antithetic !== 'boolean')
+    throw new ParameterError(`antithetic must be true or false, got ${show(antithetic)}`);
   if (antithetic && features % 2 !== 0)
     throw new ParameterError(`features must be even with antithetic: true, got ${features}`);
   if (!['none', 'rows', 'heads', 'all'].includes(stabilise))
-    throw new ParameterError(`stabilise must be none, rows, heads or all, got ${stabilise}`);
+    throw new ParameterError(`stabilise must be none, rows, heads or all, got ${show(stabilise)}`);
   const directions = antithetic
     ? withOpposites(drawDirections(features / 2, options))
     : drawDirections(features, options);

@@ -1,14 +1,38 @@
 /** What the file formats share: elements in bytes, names in messages, checks of what is read and written. */
+import { isRecord, show } from '../check';
 import { ParameterError, ParseError } from '../errors';
 import { bytesPerElement, type HostDType, type TypedArrayOf, typedArray } from '../tensor/dtype';
 import { checkHost, type HostTensor } from '../tensor/host';
 import { checkShape, type Shape } from '../tensor/shape';
 
-/** The file a caller hands in, as a plain Uint8Array: `slice()` of Node's Buffer would not copy. */
-export function fileBytes(file: Uint8Array): Uint8Array {
-  if (!(file instanceof Uint8Array))
-    throw new ParameterError(`file must be a Uint8Array, got ${file === null ? 'null' : typeof file}`);
-  return new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
+/** What a file may be handed in as: what `fetch` or `readFile` give. */
+export type FileBytes = Uint8Array | ArrayBuffer;
+
+/** How the answers of web servers begin that are not the file that was asked for. */
+const WEB_PAGE = /^\s*<(!doctype|html|head|\?xml)/i;
+const JSON_TEXT = /^\s*[{[]\s*["{}\]]/;
+const LONGEST_BEGINNING = 64;
+
+/**
+ * The file a caller hands in, as a plain Uint8Array: `slice()` of Node's Buffer would not copy. Throws a ParseError where
+ * it is a web page or JSON, as servers answer for a file that is not there.
+ */
+export function fileBytes(file: FileBytes, format: string): Uint8Array {
+  const isBytes = file instanceof Uint8Array || Object.prototype.toString.call(file) === '[object ArrayBuffer]';
+  if (!isBytes) throw new ParameterError(`file must be a Uint8Array or an ArrayBuffer, got ${show(file)}`);
+  const bytes =
+    file instanceof Uint8Array ? new Uint8Array(file.buffer, file.byteOffset, file.byteLength) : new Uint8Array(file);
+  const beginning = new TextDecoder().decode(bytes.slice(0, LONGEST_BEGINNING));
+  const what = WEB_PAGE.test(beginning) ? 'a web page' : isJson(bytes, beginning) ? 'JSON' : undefined;
+  if (what === undefined) return bytes;
+  throw new ParseError(
+    `${format}: the file is ${what}, it begins ${quote(beginning.trimStart())}: look at the status of the response and at its address`,
+  );
+}
+
+/** A safetensors file may begin with any byte, but has zeros within its first eight. */
+function isJson(bytes: Uint8Array, beginning: string): boolean {
+  return JSON_TEXT.test(beginning) && !bytes.slice(0, 8).includes(0);
 }
 
 /** The little-endian elements at `start`: a view of `bytes` where memory alignment allows it, else a copy. */
@@ -40,8 +64,8 @@ export function checkFileShape(label: string, shape: Shape): void {
 
 /** The tensors to write with their names; throws unless each can be written. */
 export function checkTensors(tensors: Readonly<Record<string, HostTensor>>): [string, HostTensor][] {
-  if (tensors === null || typeof tensors !== 'object')
-    throw new ParameterError(`tensors must be an object of host tensors by name, got ${tensors}`);
+  if (!isRecord(tensors))
+    throw new ParameterError(`tensors must be an object of host tensors by name, got ${show(tensors)}`);
   const entries = Object.entries(tensors);
   for (const [name, tensor] of entries) {
     if (name === '' || !isUnicode(name))

@@ -184,6 +184,6 @@ describe('hostile files', () => {
   });
 
   test('what is not bytes', () => {
-    expect(() => readNpy('x' as unknown as Uint8Array)).toThrow('file must be a Uint8Array, got string');
+    expect(() => readNpy('x' as unknown as Uint8Array)).toThrow("file must be a Uint8Array or an ArrayBuffer, got 'x'");
   });
 });

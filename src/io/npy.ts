@@ -6,7 +6,7 @@ import { DTypeError, ParameterError, ParseError } from '../errors';
 import { bytesPerElement, type HostDType } from '../tensor/dtype';
 import { checkHost, type HostTensor, toRowMajor } from '../tensor/host';
 import { formatShape, rowMajorStrides, type Shape, sizeOf } from '../tensor/shape';
-import { bytesOf, checkFileShape, elementsAt, fileBytes, quote } from './bytes';
+import { bytesOf, checkFileShape, elementsAt, type FileBytes, fileBytes, quote } from './bytes';
 import { Scanner } from './scanner';
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
@@ -38,8 +38,8 @@ interface Header {
  * The array of an `.npy` file (versions 1.0, 2.0 and 3.0), in row-major order and native byte order. Its elements
  * share the memory of `file` where they can. Throws a ParseError that says what is wrong with the file.
  */
-export function readNpy(file: Uint8Array): HostTensor {
-  return parseNpy(fileBytes(file), 'npy');
+export function readNpy(file: FileBytes): HostTensor {
+  return parseNpy(fileBytes(file, 'npy'), 'npy');
 }
 
 /** `readNpy` whose messages begin with `label`. */

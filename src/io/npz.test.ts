@@ -234,6 +234,6 @@ describe('hostile files', () => {
   });
 
   test('what is not bytes', () => {
-    expect(() => readNpz([] as unknown as Uint8Array)).toThrow('file must be a Uint8Array, got object');
+    expect(() => readNpz([] as unknown as Uint8Array)).toThrow('file must be a Uint8Array or an ArrayBuffer, got []');
   });
 });

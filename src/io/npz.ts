@@ -1,8 +1,10 @@
 /** NumPy's archives of named arrays: a zip with one npy file per array. */
+
 import { zipSync } from 'fflate';
+import { checkBoolean, checkOptions, show } from '../check';
 import { ParameterError, ParseError } from '../errors';
 import type { HostTensor } from '../tensor/host';
-import { checkTensors, fileBytes, quote } from './bytes';
+import { checkTensors, type FileBytes, fileBytes, quote } from './bytes';
 import { checkNpyLength, parseNpy, writeNpy } from './npy';
 import { labelOf, unzip } from './zip';
 
@@ -12,7 +14,7 @@ const EPOCH = new Date(1980, 0, 1);
 
 export interface ReadNpzOptions {
   /** The most bytes that all arrays may decompress to. Default: 256 MiB or 32 times the file, whichever is more. */
-  readonly maxBytes?: number;
+  readonly maxBytes?: number | undefined;
 }
 
 /**
@@ -20,10 +22,13 @@ export interface ReadNpzOptions {
  * it where its declared size is too large, at its first bytes where its array's header tells another, and while doing so
  * where it gives more than it declares.
  */
-export function readNpz(file: Uint8Array, { maxBytes }: ReadNpzOptions = {}): Record<string, HostTensor> {
-  const bytes = fileBytes(file);
-  const limit = maxBytes ?? Math.max(2 ** 28, 32 * bytes.length);
-  if (!(limit >= 0)) throw new ParameterError(`maxBytes must be a number >= 0, got ${maxBytes}`);
+export function readNpz(file: FileBytes, options: ReadNpzOptions = {}): Record<string, HostTensor> {
+  checkOptions('readNpz', options, ['maxBytes']);
+  const { maxBytes } = options;
+  const bytes = fileBytes(file, 'npz');
+  const limit = maxBytes === undefined ? Math.max(2 ** 28, 32 * bytes.length) : maxBytes;
+  if (!(typeof limit === 'number' && limit >= 0))
+    throw new ParameterError(`maxBytes must be a number >= 0, got ${show(maxBytes)}`);
   const tensors = new Map<string, HostTensor>();
   for (const [entry, content] of unzip(bytes, limit, checkNpyLength)) {
     const name = entry.endsWith(SUFFIX) ? entry.slice(0, -SUFFIX.length) : entry;
@@ -36,8 +41,11 @@ export function readNpz(file: Uint8Array, { maxBytes }: ReadNpzOptions = {}): Re
 /** An `.npz` file of `tensors`, uncompressed unless `compress` is set; the same tensors give the same bytes. */
 export function writeNpz(
   tensors: Readonly<Record<string, HostTensor>>,
-  { compress = false }: { readonly compress?: boolean } = {},
+  options: { readonly compress?: boolean | undefined } = {},
 ): Uint8Array {
+  checkOptions('writeNpz', options, ['compress']);
+  const { compress = false } = options;
+  checkBoolean('compress', compress);
   const entries = checkTensors(tensors);
   checkZipLimits(entries);
   const files = entries.map(([name, tensor]) => [`${name}${SUFFIX}`, writeNpy(tensor)] as const);

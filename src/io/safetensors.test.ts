@@ -7,8 +7,12 @@ import {
   hostTensor,
   ParameterError,
   ParseError,
+  readNpy,
+  readNpz,
   readSafetensors,
   ShapeError,
+  writeNpy,
+  writeNpz,
   writeSafetensors,
 } from '../index';
 
@@ -264,7 +268,43 @@ describe('hostile files', () => {
   });
 
   test('what is not bytes', () => {
-    expect(() => readSafetensors(new ArrayBuffer(8) as unknown as Uint8Array)).toThrow(ParameterError);
-    expect(() => readSafetensors(null as unknown as Uint8Array)).toThrow('file must be a Uint8Array, got null');
+    expect(() => readSafetensors(null as unknown as Uint8Array)).toThrow(
+      'file must be a Uint8Array or an ArrayBuffer, got null',
+    );
+  });
+});
+
+describe('what fetch gives', () => {
+  const file = writeSafetensors({ a: hostTensor([1, 2], [2]) });
+  const text = (words: string) => new TextEncoder().encode(words);
+
+  test('an ArrayBuffer is read as its bytes are', () => {
+    expect(readSafetensors(file.slice().buffer)).toEqual(readSafetensors(file));
+    const npy = writeNpy(hostTensor([1, 2], [2]));
+    expect(readNpy(npy.slice().buffer)).toEqual(readNpy(npy));
+    const npz = writeNpz({ a: hostTensor([1, 2], [2]) });
+    expect(readNpz(npz.slice().buffer)).toEqual(readNpz(npz));
+  });
+
+  test.each([
+    ['a web page', '<!DOCTYPE html>\n<title>404</title>'],
+    ['a web page', '\n <html lang="en">'],
+    ['a web page', '<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>'],
+    ['JSON', '{"error":"Entry not found"}'],
+  ])('%s is named as one by every reader: %s', (what, words) => {
+    for (const read of [readSafetensors, readNpy, readNpz]) {
+      expect(() => read(text(words))).toThrow(ParseError);
+      expect(() => read(text(words))).toThrow(`the file is ${what}, it begins`);
+      expect(() => read(text(words).buffer)).toThrow('look at the status of the response and at its address');
+    }
+  });
+
+  test('a header whose length begins like JSON is still one', () => {
+    // 0x227b bytes: the characters {" and zeros.
+    const header = new TextEncoder().encode('{}'.padEnd(0x227b));
+    const bytes = new Uint8Array(8 + header.length);
+    new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true);
+    bytes.set(header, 8);
+    expect(readSafetensors(bytes)).toEqual({});
   });
 });

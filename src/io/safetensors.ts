@@ -6,7 +6,16 @@ import { ParameterError, ParseError } from '../errors';
 import { bytesPerElement, type HostDType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape';
-import { bytesOf, checkFileShape, checkTensors, elementsAt, fileBytes, isUnicode, quote } from './bytes';
+import {
+  bytesOf,
+  checkFileShape,
+  checkTensors,
+  elementsAt,
+  type FileBytes,
+  fileBytes,
+  isUnicode,
+  quote,
+} from './bytes';
 import { Scanner } from './scanner';
 
 /** The format's own limit. */
@@ -40,8 +49,8 @@ interface Entry {
  * The tensors of a `.safetensors` file by name, in the header's order; `__metadata__` is checked and left out.
  * Elements share the memory of `file` where they can. Throws a ParseError that says what is wrong with the file.
  */
-export function readSafetensors(file: Uint8Array): Record<string, HostTensor> {
-  const bytes = fileBytes(file);
+export function readSafetensors(file: FileBytes): Record<string, HostTensor> {
+  const bytes = fileBytes(file, FORMAT);
   const { text, end } = headerText(bytes);
   const entries = parseHeader(text);
   checkLayout(entries, bytes.length - end);

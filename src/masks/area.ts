@@ -1,3 +1,4 @@
+import { checkExtent, checkMask } from './check';
 import { keyWords } from './key-words';
 import { type Extent, type Mask, type Place, placesOf } from './mask';
 
@@ -6,6 +7,8 @@ const counted = new WeakMap<Mask, Map<string, number>>();
 
 /** Number of (query, key) pairs seen, summed over all heads and batches. */
 export function area(mask: Mask, extent: Extent): number {
+  checkMask('mask', mask);
+  checkExtent('extent', extent);
   let pairs = 0;
   for (const place of placesOf(extent)) pairs += areaAt(mask, place);
   return pairs;

@@ -1,3 +1,4 @@
+import { show } from '../check';
 import { ParameterError } from '../errors';
 import { interned, type Mask } from './mask';
 
@@ -45,6 +46,6 @@ function bandName(left: number, right: number): string {
 
 function checkReach(side: string, reach: number): void {
   if (!Number.isSafeInteger(reach) || reach < -1) {
-    throw new ParameterError(`window ${side} must be an integer >= 0, or -1 for unbounded, got ${reach}`);
+    throw new ParameterError(`window ${side} must be an integer >= 0, or -1 for unbounded, got ${show(reach)}`);
   }
 }

@@ -8,7 +8,7 @@ import type { Mask } from './mask';
  * Examples that see causally themselves alone, and a last one that sees causally everything: in-context learning.
  * Source: LongCA-bench, arXiv 2510.17896.
  */
-export function causalBlockwise(lengths: readonly number[]): Mask {
+export function causalBlockwise(lengths: ArrayLike<number>): Mask {
   const own = documents(documentIds(lengths));
   const last = boundsOf(lengths).at(-2) as number;
   const mask = and(causal(), or(own, not(firstQueries(last))));

@@ -1,11 +1,17 @@
 /** What several masks check of their params and of the problem. */
+import { checkRecord, checkWhole, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
-import type { Extent, Mask } from './mask';
+import type { Extent, Mask, Place } from './mask';
 
-/** Throws a ParameterError unless `value` is an integer of at least `least`. */
-export function checkWhole(what: string, value: number, least: number): void {
-  if (Number.isSafeInteger(value) && value >= least) return;
-  throw new ParameterError(`${what} must be an integer >= ${least}, got ${value}`);
+export { checkWhole };
+
+const EXTENTS = ['b', 'n', 'm', 'h', 'g'] as const;
+
+/** Throws a ParameterError unless `extent` is that of a problem. */
+export function checkExtent(what: string, extent: Extent): void {
+  checkRecord(what, extent);
+  for (const name of EXTENTS) checkWhole(`${name} of ${what}`, extent[name], 1);
+  if (extent.h % extent.g !== 0) throw new ParameterError(`g of ${what} must divide h = ${extent.h}, got ${extent.g}`);
 }
 
 /** Int32 ids or orders of more tokens would take a GiB. */
@@ -17,15 +23,16 @@ export function checkTokenCount(what: string, count: number): void {
   if (count > MOST_TOKENS) throw new ParameterError(`${what} must be at most ${MOST_TOKENS}, got ${count}`);
 }
 
-/** Throws a ParameterError unless `ids` are int32; a plain array could hold anything. */
-export function checkInt32(what: string, ids: Int32Array): void {
-  if (ids instanceof Int32Array) return;
-  throw new ParameterError(`${what} must be an Int32Array, got ${Array.isArray(ids) ? 'an array' : typeof ids}`);
+/** Throws a ParameterError unless `place` is one head of a problem. */
+export function checkPlace(place: Place): void {
+  checkExtent('place', place);
+  checkWhole('batch of place', place.batch, 0, place.b - 1);
+  checkWhole('head of place', place.head, 0, place.h - 1);
 }
 
 /** Throws a ParameterError unless `mask` is one, in a form that kernels can take. */
 export function checkMask(what: string, mask: Mask): void {
-  if (typeof mask?.sees !== 'function') throw new ParameterError(`${what} must be a Mask, got ${mask}`);
+  if (typeof mask?.sees !== 'function') throw new ParameterError(`${what} must be a Mask, got ${show(mask)}`);
   if (!mask.intervals && !mask.words) {
     throw new ParameterError(`${what} must have intervals or words besides sees, got neither in "${mask.name}"`);
   }

@@ -1,3 +1,4 @@
+import { checkBoolean, checkNumbers, checkParams } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { checkTokens, checkWhole } from './check';
 import { joinIntervals, pushRun } from './intervals';
@@ -8,7 +9,7 @@ export interface ChosenChunks {
   readonly chunk: number;
   readonly tokens: number;
   /** [batches, heads, chunks]: 1 for the chunks that are chosen, else 0. */
-  readonly chosen: Uint8Array;
+  readonly chosen: ArrayLike<number>;
   readonly batches: number;
   /** Divides the query heads; neighbouring ones share a choice. */
   readonly heads: number;
@@ -16,17 +17,24 @@ export interface ChosenChunks {
   readonly own?: boolean | undefined;
 }
 
+const PARAMS = ['chunk', 'tokens', 'chosen', 'batches', 'heads', 'own'];
+
 /** A query sees, of the chunks of tokens before its own, those that are chosen for its head and batch. */
-export function chosenChunks({ chunk, tokens, chosen, batches, heads, own = true }: ChosenChunks): Mask {
+export function chosenChunks(params: ChosenChunks): Mask {
+  checkParams('chosenChunks', params, PARAMS);
+  const { chunk, tokens, chosen, batches, heads, own = true } = params;
   for (const [name, value] of Object.entries({ chunk, tokens, batches, heads })) checkWhole(name, value, 1);
-  if (!(chosen instanceof Uint8Array)) throw new ParameterError(`chosen must be a Uint8Array, got ${chosen}`);
+  checkBoolean('own', own);
+  checkNumbers('chosen', chosen, '1 or 0 for each chunk', (choice) => choice === 0 || choice === 1);
   const chunks = Math.ceil(tokens / chunk);
   if (chosen.length !== batches * heads * chunks) {
     throw new ParameterError(
       `chosen must be [${batches}, ${heads}, ${chunks}], ${batches * heads * chunks} numbers, got ${chosen.length}`,
     );
   }
-  const rows = Array.from({ length: batches * heads }, (_, row) => chosen.slice(row * chunks, (row + 1) * chunks));
+  const rows = Array.from({ length: batches * heads }, (_, row) =>
+    Uint8Array.from({ length: chunks }, (_, at) => chosen[row * chunks + at] as number),
+  );
   const runs = rows.map((row) => runsOfChunks(row, chunk, tokens));
   const keys = rows.map((row) => row.join(''));
   const name = `chosen chunks of ${chunk} in ${tokens} tokens${own ? '' : ', the own one left out'}`;

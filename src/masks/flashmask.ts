@@ -1,4 +1,5 @@
 import { ShapeError, UnsupportedError } from '../errors';
+import { checkMask, checkPlace } from './check';
 import { joinIntervals } from './intervals';
 import { keyWords } from './key-words';
 import type { Intervals, Mask, Place } from './mask';
@@ -21,6 +22,8 @@ export interface FlashMaskColumns {
  * Source: Wang et al. 2024, arXiv 2410.01359.
  */
 export function flashMaskColumns(mask: Mask, place: Place): FlashMaskColumns {
+  checkMask('mask', mask);
+  checkPlace(place);
   const { n, m } = place;
   if (n !== m) throw new ShapeError(`FlashMask needs as many queries as keys, got ${n} queries and ${m} keys`);
   const columns = {

@@ -23,7 +23,7 @@ export type MaskFunction<C extends Captured> = (
  * what cannot be compiled.
  */
 export function from<C extends Captured = Record<never, never>>(fn: MaskFunction<C>, captured?: C): Mask {
-  const expression = parse(fn, captured ?? {}, {
+  const expression = parse(fn, captured === undefined ? {} : captured, {
     caller: 'masks.from',
     parameters: ['b', 'h', 'q', 'k'],
     returns: 'boolean',

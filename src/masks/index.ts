@@ -1,5 +1,6 @@
 /** The masks, and what can be asked of any. */
 export { area } from './area';
+export { keyWords } from './ask';
 export { type Band, band, causal, full } from './band';
 export { blockCausal, blocks } from './blocks';
 export { causalBlockwise } from './causal-blockwise';
@@ -11,7 +12,7 @@ export { firstQueries, prefix, sinks } from './first';
 export { type FlashMaskColumns, flashMaskColumns } from './flashmask';
 export { from, type MaskFunction } from './from';
 export { globalSliding } from './global-sliding';
-export { KeyWords, keyWords } from './key-words';
+export { KeyWords } from './key-words';
 export { LONGCA_MASKS, type LongCaMask, type LongCaParams } from './longca';
 export { type LongNetLevel, longNet } from './longnet';
 export { type Arrangement, type Extent, type Intervals, type Mask, oneHead, type Place } from './mask';

@@ -3,6 +3,7 @@
  * intervals, tiles, area and columns follow, and the list of slices that paints it.
  * Source: LongCA-bench, arXiv 2510.17896.
  */
+import { checkKnown, checkWhole } from '../check';
 import { band, causal, full } from './band';
 import { blockCausal } from './blocks';
 import { causalBlockwise } from './causal-blockwise';
@@ -35,7 +36,7 @@ export interface LongCaMask {
   slices(params: LongCaParams): Slice[];
 }
 
-export const LONGCA_MASKS: readonly LongCaMask[] = [
+const DEFINITIONS: readonly LongCaMask[] = [
   {
     name: 'full',
     mask: full,
@@ -128,6 +129,21 @@ export const LONGCA_MASKS: readonly LongCaMask[] = [
       ),
   },
 ];
+
+export const LONGCA_MASKS: readonly LongCaMask[] = DEFINITIONS.map(({ name, mask, slices }) => ({
+  name,
+  mask: (params) => mask(checked(params)),
+  slices: (params) => slices(checked(params)),
+}));
+
+const COUNTS = ['tokens', 'window', 'prefix', 'block'] as const;
+
+function checked(params: LongCaParams): LongCaParams {
+  checkKnown('params', params, [...COUNTS, 'lengths'], (name) => `LongCA-bench has no param '${name}'`);
+  for (const name of COUNTS) checkWhole(name, params[name], name === 'tokens' || name === 'block' ? 1 : 0);
+  boundsOf(params.lengths);
+  return params;
+}
 
 type Range = readonly [first: number, past: number];
 

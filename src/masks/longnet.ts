@@ -1,3 +1,4 @@
+import { checkArray, checkKnown, checkParams } from '../check';
 import { ParameterError } from '../errors';
 import { causal } from './band';
 import { blocks } from './blocks';
@@ -18,18 +19,20 @@ const LEVELS: readonly LongNetLevel[] = [1, 2, 4, 8, 16].map((dilation) => ({ se
  * LongNet's dilated segments, causal, in blocks of `block` tokens: the longer a segment, the sparser.
  * Sources: Ding et al. 2023, arXiv 2307.02486; as a bitwise formula: Chen et al. 2025, arXiv 2503.03588, algorithm 5.
  */
-export function longNet({
-  block = 1,
-  levels = LEVELS,
-}: {
-  readonly block?: number;
-  readonly levels?: readonly LongNetLevel[];
-} = {}): Mask {
+export function longNet(
+  params: { readonly block?: number | undefined; readonly levels?: readonly LongNetLevel[] | undefined } = {},
+): Mask {
+  checkParams('longNet', params, ['block', 'levels']);
+  const { block = 1, levels = LEVELS } = params;
+  checkArray('levels', levels);
+  checkWhole('block', block, 1);
   if (levels.length === 0) throw new ParameterError('levels of LongNet must be at least one, got none');
-  return and(causal(), blocks(block, or(...levels.map(longNetLevel))));
+  return and(causal(), blocks(block, or(...Array.from(levels, longNetLevel))));
 }
 
-function longNetLevel({ segment, dilation }: LongNetLevel): Mask {
+function longNetLevel(level: LongNetLevel): Mask {
+  checkKnown('one of levels', level, ['segment', 'dilation'], (name) => `one of levels has no '${name}'`);
+  const { segment, dilation } = level;
   checkWhole('segment of LongNet', segment, 1);
   checkWhole('dilation of LongNet', dilation, 1);
   return interned({

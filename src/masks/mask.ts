@@ -5,6 +5,7 @@
  * `words` the form of masks without one, for a few queries at once. Kernels take tiles of queries and keys; from these
  * two forms a backend works out which tiles are empty, full or partial, without asking about single pairs.
  */
+import { checkWhole } from '../check';
 import { BoundedMap } from './bounded-map';
 import type { KeyWords } from './key-words';
 
@@ -72,5 +73,7 @@ export function* placesOf(extent: Extent): Generator<Place> {
 
 /** The problem of one head: what pictures and examples are about. */
 export function oneHead(n: number, m: number): Place {
+  checkWhole('n', n, 1);
+  checkWhole('m', m, 1);
   return { b: 1, n, m, h: 1, g: 1, batch: 0, head: 0 };
 }

@@ -8,6 +8,7 @@
  *
  * Sources: Hassani et al. 2024, arXiv 2403.04690; the stride: Hassani et al. 2025, arXiv 2504.16922.
  */
+import { show } from '../check';
 import { ParameterError } from '../errors';
 
 /** Tokens of the longest axis: more than any grid has, and gone through at once. */
@@ -71,7 +72,7 @@ export function checkNeighborhoodAxis(
   const check = (name: string, value: number, least: number, most: number, reason: string) => {
     if (Number.isSafeInteger(value) && value >= least && value <= most) return;
     const range = least === most ? least : `an integer from ${least} to ${most}`;
-    throw new ParameterError(`${name} on axis ${at} must be ${range}${reason}, got ${value}`);
+    throw new ParameterError(`${name} on axis ${at} must be ${range}${reason}, got ${show(value)}`);
   };
   check('length of the grid', length, 2, LONGEST, '');
   check('window', window, 2, length, ', the length of the grid');
@@ -79,5 +80,5 @@ export function checkNeighborhoodAxis(
   const widest = Math.floor(length / window);
   check('dilation', dilation, 1, widest, `, since a window of ${window} must fit into ${length}`);
   if (typeof causal !== 'boolean')
-    throw new ParameterError(`causal on axis ${at} must be true or false, got ${causal}`);
+    throw new ParameterError(`causal on axis ${at} must be true or false, got ${show(causal)}`);
 }

@@ -184,17 +184,17 @@ test.each<[NeighborhoodParams, string]>([
   [{ grid: [8, 8], window: [3] }, 'window must be one value or one for each of the 2 axes, got 1'],
   [{ grid: [8, 8], window: [3, 9] }, 'window on axis 1 must be an integer from 2 to 8'],
   [{ grid: [8, 8], window: 3, causal: [true, false, true] }, 'causal must be one value or one for each of the 2 axes'],
-  [{ grid: [8, 8], window: 3, causal: 'no' as unknown as boolean }, 'causal on axis 0 must be true or false, got no'],
+  [{ grid: [8, 8], window: 3, causal: 'no' as unknown as boolean }, "causal on axis 0 must be true or false, got 'no'"],
 ])('%j is refused', (params, message) => {
   expect(() => neighborhood(params)).toThrow(message);
 });
 
 test('tiles of another rank, and other numbers of tokens are refused', () => {
   expect(() => neighborhood({ grid: [8, 8], window: 3 }, { queries: [24], keys: [2, 3] })).toThrow(
-    'query tile must be 2 integers >= 1, got [24]',
+    'queries of tiles must be 2 integers >= 1, got [24]',
   );
   expect(() => neighborhood({ grid: [8, 8], window: 3 }, { queries: [4, 6], keys: [0, 3] })).toThrow(
-    'key tile must be 2 integers >= 1, got [0, 3]',
+    'keys of tiles must be 2 integers >= 1, got [0, 3]',
   );
   expect(() => neighborhood({ grid: [8, 8], window: 3 }, { queries: [4, 6], keys: [2, 3], padding: [0, -1] })).toThrow(
     'padding of key tiles must be 2 integers >= 0, got [0, -1]',

@@ -3,6 +3,7 @@
  * its window on every axis. With strides it is generalized neighborhood attention.
  * Sources: Hassani et al. 2024, arXiv 2403.04690; Hassani et al. 2025, arXiv 2504.16922.
  */
+import { checkKnown, checkParams, checkRecord, isNumbers, show } from '../check';
 import { ParameterError } from '../errors';
 import { checkTokens } from './check';
 import { pushRun } from './intervals';
@@ -41,9 +42,10 @@ export const GRID_TILES: readonly TileShapes[] = [
  * @throws {ParameterError} params or tiles that do not fit the grid
  */
 export function neighborhood(params: NeighborhoodParams, tiles?: TileShapes): Mask {
+  checkParams('neighborhood', params, ['grid', 'window', 'stride', 'dilation', 'causal']);
   const axes = gridAxes(params);
   const rank = axes.length;
-  const shapes = checkTiles(tiles ?? (GRID_TILES[rank - 1] as TileShapes), rank);
+  const shapes = checkTiles(tiles === undefined ? (GRID_TILES[rank - 1] as TileShapes) : tiles, rank);
   const [outer, middle, inner] = threeAxes(axes);
   const tokens = outer.length * middle.length * inner.length;
   const row = inner.length;
@@ -98,14 +100,10 @@ function seesOnAxis(axis: NeighborhoodAxis, query: number, key: number): boolean
 }
 
 /** One axis for each of the grid, with defaults filled in; throws a ParameterError unless everything fits. */
-export function gridAxes({
-  grid,
-  window,
-  stride = 1,
-  dilation = 1,
-  causal = false,
-}: NeighborhoodParams): NeighborhoodAxis[] {
-  if (!Array.isArray(grid)) throw new ParameterError(`grid must be a list of 1 to 3 axes, got ${grid}`);
+export function gridAxes(params: NeighborhoodParams): NeighborhoodAxis[] {
+  checkRecord('params of a neighborhood', params);
+  const { grid, window, stride = 1, dilation = 1, causal = false } = params;
+  if (!Array.isArray(grid)) throw new ParameterError(`grid must be a list of 1 to 3 axes, got ${show(grid)}`);
   const rank = grid.length;
   if (rank < 1 || rank > 3) throw new ParameterError(`grid must have 1 to 3 axes, got ${rank}`);
   const [windows, strides, dilations, causals] = [
@@ -114,7 +112,7 @@ export function gridAxes({
     perAxis('dilation', dilation, rank),
     perAxis('causal', causal, rank),
   ];
-  const axes = grid.map((length, at) => ({
+  const axes = Array.from(grid as readonly number[], (length, at) => ({
     length,
     window: windows[at] as number,
     stride: strides[at] as number,
@@ -133,13 +131,26 @@ function perAxis<Value>(what: string, value: PerAxis<Value>, rank: number): read
 }
 
 function checkTiles(tiles: TileShapes, rank: number): TileShapes {
-  for (const [side, shape] of [['query', tiles.queries] as const, ['key', tiles.keys] as const]) {
-    if (shape.length === rank && shape.every((extent) => Number.isSafeInteger(extent) && extent >= 1)) continue;
-    throw new ParameterError(`${side} tile must be ${rank} integers >= 1, got [${shape.join(', ')}]`);
+  checkKnown('tiles', tiles, ['queries', 'keys', 'padding'], (name) => `tiles have no '${name}'`);
+  for (const [side, shape] of [['queries', tiles.queries] as const, ['keys', tiles.keys] as const]) {
+    if (
+      isNumbers(shape) &&
+      shape.length === rank &&
+      Array.from(shape).every((extent) => Number.isSafeInteger(extent) && extent >= 1)
+    )
+      continue;
+    throw new ParameterError(`${side} of tiles must be ${rank} integers >= 1, got ${show(shape)}`);
   }
   const { padding } = tiles;
-  if (padding && !(padding.length === rank && padding.every((slots) => Number.isSafeInteger(slots) && slots >= 0))) {
-    throw new ParameterError(`padding of key tiles must be ${rank} integers >= 0, got [${padding.join(', ')}]`);
+  if (
+    padding !== undefined &&
+    !(
+      isNumbers(padding) &&
+      padding.length === rank &&
+      Array.from(padding).every((slots) => Number.isSafeInteger(slots) && slots >= 0)
+    )
+  ) {
+    throw new ParameterError(`padding of key tiles must be ${rank} integers >= 0, got ${show(padding)}`);
   }
   return tiles;
 }

@@ -1,6 +1,8 @@
 /** Pictures of masks: queries downwards, keys to the right, each cell as dark as the share of its pairs that is seen. */
-
+import { checkBoolean, checkOptions, show } from '../check';
+import { ParameterError } from '../errors';
 import { areaAt, queriesFrom } from './area';
+import { checkMask, checkPlace, checkWhole } from './check';
 import { keyWords, ones } from './key-words';
 import type { Mask, Place } from './mask';
 
@@ -10,6 +12,9 @@ const LABEL_EVERY = 8;
 
 /** The mask of one head as lines of text, at most `columns` characters wide, with axes and legend. */
 export function maskText(mask: Mask, place: Place, columns: number): string {
+  checkMask('mask', mask);
+  checkPlace(place);
+  checkWhole('columns', columns, 1);
   const { n, m } = place;
   const margin = String(n - 1).length + 1;
   const { pairs, shares } = shareGrid(mask, place, Math.max(1, Math.floor((columns - margin) / 2)));
@@ -41,8 +46,14 @@ const SEEN = '#3f8fd2';
 export function maskSvg(
   mask: Mask,
   place: Place,
-  { title = mask.name, bare = false }: { title?: string; bare?: boolean } = {},
+  options: { readonly title?: string | undefined; readonly bare?: boolean | undefined } = {},
 ): string {
+  checkMask('mask', mask);
+  checkPlace(place);
+  checkOptions('maskSvg', options, ['title', 'bare']);
+  const { title = mask.name, bare = false } = options;
+  if (typeof title !== 'string') throw new ParameterError(`title must be a string, got ${show(title)}`);
+  checkBoolean('bare', bare);
   const { n, m } = place;
   const { shares } = shareGrid(mask, place, LARGEST_GRID);
   const rows = shares.length;

@@ -3,6 +3,7 @@
  * of two, so that every earlier block is reached in a logarithmic number of layers. With it the masks it is compared to.
  * Source: Chen et al. 2025, arXiv 2503.03588, algorithms 1 to 4; LongNet, algorithm 5, has a file of its own.
  */
+import { checkParams } from '../check';
 import { band, causal } from './band';
 import { blocks } from './blocks';
 import { checkWhole } from './check';
@@ -19,26 +20,34 @@ export interface SinkAndWindow {
   /** Blocks of the window, the query's own included. */
   readonly window: number;
   /** First blocks that all see; default: 1. */
-  readonly sink?: number;
+  readonly sink?: number | undefined;
 }
+
+const SINK_AND_WINDOW = ['block', 'window', 'sink'];
 
 /** Sink, window, and the blocks at distances that are powers of two; causal. */
 export function power(params: SinkAndWindow): Mask {
+  checkParams('power', params, SINK_AND_WINDOW);
   return sinkWindowAnd(params, [powersOfTwo()]);
 }
 
 /** Sink and window; causal. */
 export function slidingBlocks(params: SinkAndWindow): Mask {
+  checkParams('slidingBlocks', params, SINK_AND_WINDOW);
   return sinkWindowAnd(params, []);
 }
 
 /** Sink, window, and every `stride`-th block back from the query's; causal. */
-export function strideSlash({ stride, ...params }: SinkAndWindow & { readonly stride: number }): Mask {
+export function strideSlash(params: SinkAndWindow & { readonly stride: number }): Mask {
+  checkParams('strideSlash', params, [...SINK_AND_WINDOW, 'stride']);
+  const { stride } = params;
   return sinkWindowAnd(params, [strided(stride)]);
 }
 
 /** Every `step`-th block back from the query's, less than `reach` blocks away; causal. */
-export function dilatedBlocks({ block, reach, step }: Record<'block' | 'reach' | 'step', number>): Mask {
+export function dilatedBlocks(params: Readonly<Record<'block' | 'reach' | 'step', number>>): Mask {
+  checkParams('dilatedBlocks', params, ['block', 'reach', 'step']);
+  const { block, reach, step } = params;
   checkWhole('reach of dilated blocks', reach, 1);
   return and(causal(), blocks(block, dilated(reach - 1, step)));
 }

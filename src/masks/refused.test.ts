@@ -17,7 +17,9 @@ import {
   globalSliding,
   longNet,
   type Mask,
+  maskText,
   not,
+  oneHead,
   or,
   power,
   prefix,
@@ -68,17 +70,17 @@ test.each<[make: () => unknown, message: string]>([
     () => documents(Int32Array.of(1, 2, 3), 2),
     'document ids must be [2, tokens], a positive multiple of 2 numbers, got 3',
   ],
-  [() => documents([0, 1] as unknown as Int32Array), 'document ids must be an Int32Array, got an array'],
-  [() => documentIds([3, 0]), 'length of document 1 must be an integer >= 1, got 0'],
+  [() => documents([0, 1.5]), 'document ids must be integers that int32 can hold, got 1.5 at element 1'],
+  [() => documentIds([3, 0]), 'lengths of documents must be integers >= 1, got 0 at element 1'],
   [() => documentIds([2 ** 40, 1]), 'length of all documents must be at most 268435456, got 1099511627777'],
   [() => shareQuestion([]), 'lengths of documents must be at least one, got none'],
-  [() => causalBlockwise([2, -1]), 'length of document 1 must be an integer >= 1, got -1'],
+  [() => causalBlockwise([2, -1]), 'lengths of documents must be integers >= 1, got -1 at element 1'],
   [() => prefixDocuments([2, 3], -1), 'count of prefix must be an integer >= 0, got -1'],
   [() => s2({ block: 0, ...pattern }), 'size of blocks must be an integer >= 1, got 0'],
   [() => and(undefined as unknown as Mask), 'mask 0 of and() must be a Mask, got undefined'],
-  [() => or(causal(), 'full' as unknown as Mask), 'mask 1 of or() must be a Mask, got full'],
+  [() => or(causal(), 'full' as unknown as Mask), "mask 1 of or() must be a Mask, got 'full'"],
   [() => not(null as unknown as Mask), 'mask of not() must be a Mask, got null'],
-  [() => blocks(4, {} as Mask), 'mask of blocks() must be a Mask, got [object Object]'],
+  [() => blocks(4, {} as Mask), 'mask of blocks() must be a Mask, got an object'],
   [
     () => and(causal(), { name: 'mine', sees: () => true }),
     'mask 1 of and() must have intervals or words besides sees, got neither in "mine"',
@@ -98,12 +100,12 @@ test.each<[make: () => unknown, message: string]>([
   ],
   [
     () => s2({ block: 16, ...pattern, positions: 'middle' as 'absolute' }),
-    'positions must be absolute or relative, got middle',
+    "positions must be absolute or relative, got 'middle'",
   ],
   [() => stochastic({ permutation: Int32Array.of(0), window: 0 }), 'window must be an integer >= 1, got 0'],
   [
-    () => stochastic({ permutation: [0] as unknown as Int32Array, window: 1 }),
-    'permutation must be an Int32Array, got an array',
+    () => stochastic({ permutation: 'x' as unknown as number[], window: 1 }),
+    "permutation must be an array of numbers, got 'x'",
   ],
   [() => stochastic({ permutation: Int32Array.of(0), window: 1, strict: true }), 'strict needs causal: true'],
   [
@@ -118,9 +120,24 @@ test.each<[make: () => unknown, message: string]>([
   ],
   [
     () => fromSlices([{ ...slice, kind: 'upper' as 'full' }]),
-    'kind of slice 0 must be one of full, causal, inverse, bicausal, got upper',
+    "kind of slice 0 must be one of full, causal, inverse, bicausal, got 'upper'",
   ],
 ])('%s', (make, message) => {
   expect(make).toThrow(ParameterError);
   expect(make).toThrow(message);
+});
+
+test('plain arrays do as well as typed ones', () => {
+  const place = oneHead(6, 6);
+  const choice = { chunk: 2, tokens: 6, batches: 1, heads: 1 };
+  const pairs = [
+    [documents([0, 0, 1, 1, 1, -3]), documents(Int32Array.of(0, 0, 1, 1, 1, -3))],
+    [documents(documentIds([2, 4])), documents(documentIds(Uint8Array.of(2, 4)))],
+    [
+      stochastic({ permutation: [5, 0, 4, 1, 3, 2], window: 2 }),
+      stochastic({ permutation: Int32Array.of(5, 0, 4, 1, 3, 2), window: 2 }),
+    ],
+    [chosenChunks({ ...choice, chosen: [1, 0, 1] }), chosenChunks({ ...choice, chosen: Uint8Array.of(1, 0, 1) })],
+  ] as const;
+  for (const [plain, typed] of pairs) expect(maskText(plain, place, 80)).toBe(maskText(typed, place, 80));
 });

@@ -2,10 +2,11 @@
  * S2-Attention: every head sees its own share of the far blocks, so that heads are cheap and together see everything.
  * Source: Lin et al. 2024, arXiv 2407.17678; the formula: github.com/linxihui/dkernel.
  */
+import { checkBoolean, checkKnown, checkParams, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { causal } from './band';
 import { blocks } from './blocks';
-import { checkWhole } from './check';
+import { checkMask, checkPlace, checkWhole } from './check';
 import { and } from './combine';
 import { congruent, everyNth, joinIntervals } from './intervals';
 import { type Extent, type Intervals, interned, type Mask, type Place } from './mask';
@@ -21,20 +22,24 @@ export interface S2Pattern {
   /** Blocks by which the pattern moves from one key/value head to the next; default: max(1, floor(stride / h)). */
   readonly headStep?: number | undefined;
   /** Blocks by which it is moved at the first head; default: 0. */
-  readonly headOffset?: number;
+  readonly headOffset?: number | undefined;
   /** How many key/value heads, the last ones, see everything; default: 0. */
-  readonly denseHeads?: number;
+  readonly denseHeads?: number | undefined;
   /** Whether all heads see what the first does; default: false. */
-  readonly homogeneous?: boolean;
+  readonly homogeneous?: boolean | undefined;
   /** What far blocks are counted from: the first block, causally, or the window, to both sides; default: absolute. */
-  readonly positions?: 'absolute' | 'relative';
+  readonly positions?: 'absolute' | 'relative' | undefined;
 }
+
+const PATTERN = ['localBlocks', 'verticalStride', 'headStep', 'headOffset', 'denseHeads', 'homogeneous', 'positions'];
 
 /** The heads of a problem, without its lengths. */
 export type Heads = Pick<Extent, 'h' | 'g'>;
 
 /** The pattern between blocks of `block` tokens; absolute positions make it causal, between tokens too. */
-export function s2({ block, ...pattern }: S2Pattern & { readonly block: number }): Mask {
+export function s2(params: S2Pattern & { readonly block: number }): Mask {
+  checkParams('s2', params, [...PATTERN, 'block']);
+  const { block, ...pattern } = params;
   const mask = blocks(block, s2Blocks(pattern));
   return pattern.positions === 'relative' ? mask : and(causal(), mask);
 }
@@ -90,6 +95,8 @@ export function s2Blocks(pattern: S2Pattern): Mask {
  * drop it from its cache.
  */
 export function isKvCacheEfficient(mask: Mask, place: Place): boolean {
+  checkMask('mask', mask);
+  checkPlace(place);
   for (let i = 1; i < place.n; i++) {
     for (let j = 0; j < i + place.m - place.n; j++) {
       if (mask.sees(i, j, place) && !mask.sees(i - 1, j, place)) return false;
@@ -101,6 +108,7 @@ export function isKvCacheEfficient(mask: Mask, place: Place): boolean {
 /** Whether the heads together see every earlier block; of an absolute pattern. */
 export function isUnionComplete(pattern: S2Pattern, heads: Heads): boolean {
   const { verticalStride, denseHeads, homogeneous } = checkPattern(pattern);
+  checkHeads(heads);
   if (denseHeads > 0) return true;
   const phases = new Set<number>();
   for (let head = 0; head < (homogeneous ? 1 : heads.g); head++) {
@@ -111,7 +119,11 @@ export function isUnionComplete(pattern: S2Pattern, heads: Heads): boolean {
 
 /** The blocks that a query head must keep once block `last` is done: those that a later one sees; absolute only. */
 export function cachedBlocks(pattern: S2Pattern, last: number, heads: Heads & { readonly head: number }): Intervals {
-  if (pattern.positions === 'relative') {
+  const { positions } = checkPattern(pattern);
+  checkHeads(heads);
+  checkWhole('head of heads', heads.head, 0, heads.h - 1);
+  checkWhole('last', last, 0);
+  if (positions === 'relative') {
     throw new ParameterError('positions of a cached pattern must be absolute, got relative: its cache drops nothing');
   }
   // What the next block does not see, none does.
@@ -120,29 +132,32 @@ export function cachedBlocks(pattern: S2Pattern, last: number, heads: Heads & { 
   return joinIntervals(seen, [0, last + 1], (next, done) => next && done);
 }
 
+function checkHeads(heads: Heads): void {
+  checkKnown('heads', heads, ['h', 'g', 'head'], (name) => `heads have no '${name}'`);
+  checkWhole('h of heads', heads.h, 1);
+  checkWhole('g of heads', heads.g, 1, heads.h);
+}
+
 /** A block that is a stripe of key/value head `head`. */
 function firstStripe({ verticalStride, headStep, headOffset = 0 }: S2Pattern, head: number, { h }: Heads): number {
   return -(head * (headStep ?? Math.max(1, Math.floor(verticalStride / h))) + headOffset);
 }
 
-function checkPattern({
-  localBlocks,
-  verticalStride,
-  headStep = 1,
-  headOffset = 0,
-  denseHeads = 0,
-  homogeneous = false,
-  positions = 'absolute',
-}: S2Pattern) {
+function checkPattern(pattern: S2Pattern) {
+  checkKnown('pattern', pattern, PATTERN, (name) => `pattern has no '${name}'`);
+  const { localBlocks, verticalStride, headStep = 1, headOffset = 0, denseHeads = 0 } = pattern;
+  const { homogeneous = false, positions = 'absolute' } = pattern;
   const [before, after] = sidesOf(localBlocks);
   checkWhole('localBlocks', before, 1);
   checkWhole('localBlocks', after, 1);
   checkWhole('verticalStride', verticalStride, 1);
   checkWhole('headStep', headStep, 0);
-  if (!Number.isSafeInteger(headOffset)) throw new ParameterError(`headOffset must be an integer, got ${headOffset}`);
+  if (!Number.isSafeInteger(headOffset))
+    throw new ParameterError(`headOffset must be an integer, got ${show(headOffset)}`);
+  checkBoolean('homogeneous', homogeneous);
   checkWhole('denseHeads', denseHeads, 0);
   if (positions !== 'absolute' && positions !== 'relative') {
-    throw new ParameterError(`positions must be absolute or relative, got ${positions}`);
+    throw new ParameterError(`positions must be absolute or relative, got ${show(positions)}`);
   }
   if (typeof localBlocks !== 'number' && positions === 'absolute') {
     throw new ParameterError(`localBlocks must be one number with absolute positions, got [${localBlocks.join(', ')}]`);

@@ -9,7 +9,7 @@ import type { Mask } from './mask';
  * other: a prompt for reward models and preference training.
  * Source: LongCA-bench, arXiv 2510.17896.
  */
-export function shareQuestion(lengths: readonly number[]): Mask {
+export function shareQuestion(lengths: ArrayLike<number>): Mask {
   const own = documents(documentIds(lengths));
   const mask = and(causal(), or(own, prefix(lengths[0] as number)));
   return { ...mask, name: `share question of ${own.name}` };

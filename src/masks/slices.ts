@@ -1,4 +1,5 @@
 /** Masks as lists of slices: rectangles of queries and keys, each seen whole or up to a diagonal. */
+import { checkArray, checkKnown, checkWhole, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { joinIntervals } from './intervals';
 import type { Extent, Intervals, Mask } from './mask';
@@ -15,7 +16,13 @@ export interface Slice {
 }
 
 /** The keys that query i, one of the slice's, sees: the first and one past the last, not before it. */
-export function sliceKeys({ queries, keys, kind }: Slice, i: number): [start: number, end: number] {
+export function sliceKeys(slice: Slice, i: number): [start: number, end: number] {
+  checkSlice(slice, 'slice');
+  checkWhole('i', i, slice.queries[0], slice.queries[1] - 1);
+  return keysOf(slice, i);
+}
+
+function keysOf({ queries, keys, kind }: Slice, i: number): [start: number, end: number] {
   const [first, past] = keys;
   const start = kind === 'full' || kind === 'causal' ? first : first + i - queries[0];
   const end = kind === 'full' || kind === 'inverse' ? past : past - (queries[1] - 1 - i);
@@ -24,7 +31,9 @@ export function sliceKeys({ queries, keys, kind }: Slice, i: number): [start: nu
 }
 
 /** Number of pairs that the slice sees. */
-export function sliceArea({ queries, keys, kind }: Slice): number {
+export function sliceArea(slice: Slice): number {
+  checkSlice(slice, 'slice');
+  const { queries, keys, kind } = slice;
   const [n, m] = [queries[1] - queries[0], keys[1] - keys[0]];
   if (kind === 'full') return n * m;
   if (kind === 'bicausal') return n * Math.max(0, m - n + 1);
@@ -37,7 +46,8 @@ export function sliceArea({ queries, keys, kind }: Slice): number {
  * Source: LongCA-bench, arXiv 2510.17896.
  */
 export function fromSlices(slices: readonly Slice[]): Mask {
-  slices.forEach(checkSlice);
+  checkArray('slices', slices);
+  for (const [at, slice] of slices.entries()) checkSlice(slice, `slice ${at}`);
   const own = slices.map((slice) => ({ ...slice }));
   const past = (side: 'queries' | 'keys') => own.reduce((most, slice) => Math.max(most, slice[side][1]), 0);
   const least = { n: past('queries'), m: past('keys') };
@@ -46,14 +56,14 @@ export function fromSlices(slices: readonly Slice[]): Mask {
     name,
     sees(i, j) {
       const last = own.filter(({ queries, keys }) => within(queries, i) && within(keys, j)).at(-1);
-      return last !== undefined && within(sliceKeys(last, i), j);
+      return last !== undefined && within(keysOf(last, i), j);
     },
     intervals(i) {
       let seen: Intervals = [];
       for (const slice of own) {
         if (!within(slice.queries, i)) continue;
         seen = joinIntervals(seen, slice.keys, (before, here) => before && !here);
-        const [start, end] = sliceKeys(slice, i);
+        const [start, end] = keysOf(slice, i);
         if (start < end) seen = joinIntervals(seen, [start, end], (before, here) => before || here);
       }
       return seen;
@@ -67,15 +77,16 @@ export function fromSlices(slices: readonly Slice[]): Mask {
   };
 }
 
-function checkSlice({ queries, keys, kind }: Slice, at: number): void {
-  for (const [side, [first, past]] of [['queries', queries] as const, ['keys', keys] as const]) {
+function checkSlice(slice: Slice, what: string): void {
+  checkKnown(what, slice, ['queries', 'keys', 'kind'], (name) => `${what} has no '${name}'`);
+  const { queries, keys, kind } = slice;
+  for (const [side, range] of [['queries', queries] as const, ['keys', keys] as const]) {
+    const [first, past] = Array.isArray(range) ? (range as [number, number]) : [-1, -1];
     if (Number.isSafeInteger(first) && Number.isSafeInteger(past) && 0 <= first && first < past) continue;
-    throw new ParameterError(
-      `${side} of slice ${at} must be [first, past] with 0 <= first < past, got [${first}, ${past}]`,
-    );
+    throw new ParameterError(`${side} of ${what} must be [first, past] with 0 <= first < past, got ${show(range)}`);
   }
   if (!SLICE_KINDS.includes(kind)) {
-    throw new ParameterError(`kind of slice ${at} must be one of ${SLICE_KINDS.join(', ')}, got ${kind}`);
+    throw new ParameterError(`kind of ${what} must be one of ${SLICE_KINDS.join(', ')}, got ${show(kind)}`);
   }
 }
 

@@ -2,17 +2,18 @@
  * Stochastic attention: a window over tokens in a random order, so that few layers reach everything.
  * Source: Jin and Sui 2026, arXiv 2604.00754.
  */
+import { checkBoolean, checkParams, int32Of, show } from '../check';
 import { ParameterError } from '../errors';
 import { uniformGenerator } from '../tensor/random';
 import { queriesFrom } from './area';
-import { checkInt32, checkTokenCount, checkTokens, checkWhole } from './check';
+import { checkTokenCount, checkTokens, checkWhole } from './check';
 import { joinIntervals, runsOf } from './intervals';
 import { KeyWords, wordsOf } from './key-words';
 import type { Arrangement, Intervals, Mask } from './mask';
 
 export interface StochasticParams {
-  /** The token in each slot: every token once. */
-  readonly permutation: Int32Array;
+  /** The token in each slot: every token once; a plain or typed array. */
+  readonly permutation: ArrayLike<number>;
   readonly window: number;
   /** Default: false. */
   readonly causal?: boolean | undefined;
@@ -28,14 +29,13 @@ export interface StochasticParams {
  * on average, and with tokens in their own order the causal window.
  */
 export function stochastic(params: StochasticParams): Mask {
+  checkParams('stochastic', params, ['permutation', 'window', 'causal', 'strict', 'clamped']);
   const { permutation, window, causal = false, strict = false, clamped = causal && !strict } = params;
   checkWhole('window', window, 1);
-  checkPermutation(permutation);
-  for (const [name, value] of Object.entries({ causal, strict, clamped })) {
-    if (typeof value !== 'boolean') throw new ParameterError(`${name} must be true or false, got ${value}`);
-  }
+  for (const [name, value] of Object.entries({ causal, strict, clamped })) checkBoolean(name, value);
   if (strict && !causal) throw new ParameterError('strict needs causal: true');
-  const tokenAt = permutation.slice();
+  const tokenAt = int32Of('permutation', permutation).slice();
+  checkPermutation(tokenAt);
   const tokens = tokenAt.length;
   const slotOf = new Int32Array(tokens);
   tokenAt.forEach((token, slot) => {
@@ -111,17 +111,16 @@ export function randomPermutation(n: number, seed: number): Int32Array {
 }
 
 function checkPermutation(permutation: Int32Array): void {
-  checkInt32('permutation', permutation);
   const n = permutation.length;
   if (n === 0) throw new ParameterError('permutation must have at least one token, got none');
   const seenAt = new Int32Array(n).fill(-1);
   permutation.forEach((token, slot) => {
     if (token < 0 || token >= n) {
-      throw new ParameterError(`permutation must hold each of 0 to ${n - 1} once, got ${token} at ${slot}`);
+      throw new ParameterError(`permutation must hold each of 0 to ${n - 1} once, got ${show(token)} at ${slot}`);
     }
     if (seenAt[token] !== -1) {
       throw new ParameterError(
-        `permutation must hold each of 0 to ${n - 1} once, got ${token} at ${seenAt[token]} and again at ${slot}`,
+        `permutation must hold each of 0 to ${n - 1} once, got ${show(token)} at ${seenAt[token]} and again at ${slot}`,
       );
     }
     seenAt[token] = slot;

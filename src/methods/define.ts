@@ -1,10 +1,12 @@
 /** What a method is: one declaration from which the CLI, the tests, the benchmarks and the pages follow. */
 import * as valibot from 'valibot';
+import { checkFunction, checkKnown, checkNumbers, checkRecord, checkWhole, isRecord, show } from '../check';
 import { ParameterError } from '../errors';
+import { checkExtent } from '../masks/check';
 import type { Extent, Mask } from '../masks/mask';
-import { checkTensors, commonRuntime } from '../ops/check';
+import { checkControl, checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
-import type { HostTensor } from '../tensor/host';
+import { checkHost, type HostTensor } from '../tensor/host';
 import { gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import type { Experiment } from './experiment';
@@ -133,8 +135,39 @@ export interface Method<Schema extends ParamsSchema = ParamsSchema, Shapes exten
 export function defineMethod<const Schema extends ParamsSchema, const Shapes extends Specs>(
   spec: MethodSpec<Schema, Shapes>,
 ): Method<Schema, Shapes> {
-  const { forward, backward } = spec;
-  const check = (inputs: Inputs<Shapes>, more: Readonly<Record<string, unknown>> = {}) => {
+  checkSpec(spec);
+  const { forward, backward, reference, cost, variants, mask, weights } = spec;
+  const names = [...Object.keys(spec.inputs), ...Object.keys(spec.optional ?? {})];
+  const checkInputs = (inputs: object) =>
+    checkKnown('inputs', inputs, names, (name) => `${spec.name} has no input '${name}'`);
+  const checkParams = (params: unknown) => checkRecord(`params of ${spec.name}`, params);
+  const checkHosts = (inputs: HostInputs<Shapes>) => {
+    checkInputs(inputs);
+    for (const name of names) {
+      const host = (inputs as Readonly<Record<string, HostTensor | undefined>>)[name];
+      if (host !== undefined || Object.hasOwn(spec.inputs, name)) checkHost(name, host as HostTensor);
+    }
+  };
+  const resultsOf = (results: Readonly<Record<string, Tensor>>) => {
+    checkKnown('results', results, Object.keys(spec.outputs), (name) => `${spec.name} has no result '${name}'`);
+    return Object.fromEntries(Object.entries(results).filter(([, tensor]) => tensor !== undefined));
+  };
+  const checkLetters = (letters: Letters<Shapes>) => {
+    checkRecord('letters', letters);
+    for (const [letter, extent] of Object.entries<number>(letters)) checkWhole(`letters ${letter}`, extent, 1);
+  };
+  const check = (
+    inputs: Inputs<Shapes>,
+    params: unknown,
+    control: Control | undefined,
+    more: Readonly<Record<string, unknown>> = {},
+  ) => {
+    checkInputs(inputs);
+    checkParams(params);
+    if (control !== undefined) {
+      checkKnown('control', control, ['signal', 'onProgress'], (name) => `control has no '${name}'`);
+      checkControl(control);
+    }
     const required = Object.keys(spec.inputs).map((name) => [name, inputs[name]]);
     const given = Object.entries(inputs).filter(([, tensor]) => tensor !== undefined);
     const tensors = { ...Object.fromEntries([...required, ...given]), ...more };
@@ -144,23 +177,49 @@ export function defineMethod<const Schema extends ParamsSchema, const Shapes ext
   return {
     ...spec,
     async forward(inputs, params, control) {
-      check(inputs);
+      check(inputs, params, control);
       return await forward(inputs, params, control);
     },
     ...(backward && {
       async backward(inputs, results, gradOut, params, control) {
-        check(inputs, { gradOut });
+        check(inputs, params, control, { gradOut, ...resultsOf(results) });
         return await backward(inputs, results, gradOut, params, control);
       },
     }),
-    ...(spec.weights && {
-      weights: (inputs, params, queries) =>
-        spec.weights?.({ ...inputs, q: pickQueries(inputs.q as HostTensor, queries) }, params, queries),
+    reference(inputs, params, gradOut) {
+      checkHosts(inputs);
+      checkParams(params);
+      if (gradOut !== undefined) checkHost('gradOut', gradOut);
+      return reference(inputs, params, gradOut);
+    },
+    cost(letters, params) {
+      checkLetters(letters);
+      checkParams(params);
+      return cost(letters, params);
+    },
+    variants(letters) {
+      checkLetters(letters);
+      return variants(letters);
+    },
+    ...(mask && {
+      mask(params, problem) {
+        checkParams(params);
+        checkProblem(problem);
+        return mask(params, problem);
+      },
+    }),
+    ...(weights && {
+      weights(inputs, params, queries) {
+        checkHosts(inputs);
+        checkParams(params);
+        checkNumbers('queries', queries, 'integers >= 0', (query) => Number.isSafeInteger(query) && query >= 0);
+        return weights({ ...inputs, q: pickQueries(inputs.q as HostTensor, queries) }, params, queries);
+      },
     }),
     parse(params) {
       const { name, params: schema } = spec;
-      if (params === null || typeof params !== 'object' || Array.isArray(params)) {
-        throw new ParameterError(`params of ${name} must be an object, got ${show(params)}`);
+      if (!isRecord(params)) {
+        throw new ParameterError(`params of ${name} must be an object, got ${asJson(params)}`);
       }
       const result = valibot.safeParse(schema, params);
       if (result.success) return result.output;
@@ -169,20 +228,40 @@ export function defineMethod<const Schema extends ParamsSchema, const Shapes ext
   };
 }
 
+/** Throws a ParameterError unless a declaration has what follows from it. */
+function checkSpec(spec: object): void {
+  checkRecord('spec', spec);
+  const { name, inputs, outputs, params, ...rest } = spec as Readonly<Record<string, unknown>>;
+  if (typeof name !== 'string') throw new ParameterError(`name of a method must be a string, got ${show(name)}`);
+  for (const [what, value] of Object.entries({ inputs, outputs, params })) checkRecord(`${what} of ${name}`, value);
+  for (const what of ['reference', 'forward', 'cost', 'variants']) checkFunction(`${what} of ${name}`, rest[what]);
+  for (const what of ['backward', 'mask', 'weights', 'isCausal', 'experiment'])
+    if (rest[what] !== undefined) checkFunction(`${what} of ${name}`, rest[what]);
+}
+
+function checkProblem(problem: MaskProblem): void {
+  checkExtent('problem', problem);
+  checkNumbers(
+    'grid of problem',
+    problem.grid,
+    'integers >= 1',
+    (extent) => Number.isSafeInteger(extent) && extent >= 1,
+  );
+  checkRecord('given of problem', problem.given);
+}
+
 /** Names the param that is wrong, even if the fault lies within it, with its type and the value given. */
 function complaint(method: string, schema: ParamsSchema, params: object, issue: valibot.BaseIssue<unknown>): string {
   const name = String(issue.path?.[0]?.key);
   const known = describeParams(schema);
   const param = known.find((candidate) => candidate.name === name);
   if (!param) return `${method} has no param '${name}': expected ${known.map((each) => each.name).join(', ')}`;
-  return `param ${name} of ${method}: expected ${param.type}, got ${show(params[name as keyof typeof params])}`;
+  return `param ${name} of ${method}: expected ${param.type}, got ${asJson(params[name as keyof typeof params])}`;
 }
 
-/** Like JSON, but telling apart the numbers that JSON does not know, and of what is nested only so many levels. */
-function show(value: unknown, levels = 4): string {
-  const inner = (each: unknown) => (levels > 0 ? show(each, levels - 1) : '...');
+/** As params are written on the command line, but telling apart what JSON does not know, and only so many levels deep. */
+function asJson(value: unknown, levels = 4): string {
+  const inner = (each: unknown) => (levels > 0 ? asJson(each, levels - 1) : '...');
   if (Array.isArray(value)) return `[${value.map(inner).join(', ')}]`;
-  if (typeof value === 'string') return JSON.stringify(value);
-  if (typeof value !== 'object' || value === null) return String(value);
-  return `{${Object.entries(value).map(([key, each]) => `${JSON.stringify(key)}: ${inner(each)}`)}}`;
+  return typeof value === 'string' ? JSON.stringify(value) : show(value);
 }

@@ -4,6 +4,7 @@ import { DTypeError } from '../errors';
 import { area } from '../masks/area';
 import type { Mask } from '../masks/mask';
 import { attention, attentionBackward } from '../ops/attention';
+import { checkTensors } from '../ops/check';
 import {
   type Modifier,
   type RawScore,
@@ -151,6 +152,7 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
     },
 
     async backward(tensors, results, gradOut, params: Params, control) {
+      checkTensors({ out: results.out, lse: results.lse });
       const settings = await settingsOf(tensors, params);
       using q = flat(tensors.q);
       using k = flat(tensors.k);

@@ -1,4 +1,5 @@
 /** Every method there is. */
+import { show } from '../check';
 import { ParameterError } from '../errors';
 import type { Method } from './define';
 import { exactAttention } from './dense/attention';
@@ -38,7 +39,7 @@ export function findMethod(name: string): Method {
   const method = methods.find((candidate) => candidate.name === name);
   if (!method) {
     const known = methods.map((candidate) => candidate.name).join(', ');
-    throw new ParameterError(`method must be one of ${known}, got '${name}'`);
+    throw new ParameterError(`method must be one of ${known}, got ${show(name)}`);
   }
   return method;
 }

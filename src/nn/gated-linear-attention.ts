@@ -4,6 +4,7 @@
  * Letters: b batch, n tokens, D width, h heads, d = D / h channels of a head.
  * Source: Qin et al. 2023, TransNormerLLM, arXiv 2307.14995.
  */
+import { checkBoolean, checkKnown, checkNumbers, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { add, multiply, silu, unaryBackward } from '../ops/elementwise';
 import { linearAttention, linearAttentionBackward } from '../ops/linear-attention';
@@ -15,7 +16,9 @@ import { Temporaries } from '../tensor/temporaries';
 import type { Tensor } from '../tensor/tensor';
 import { lrpe, lrpeAngles, lrpeBackward, lrpeFactors } from './lrpe';
 import {
+  checkExtents,
   checkNames,
+  checkPass,
   type Module,
   type ModuleControl,
   type ModuleGradients,
@@ -43,7 +46,12 @@ export class GatedLinearAttention implements Module {
   readonly parameters: Readonly<Record<Name, Tensor>> & { readonly theta?: Tensor };
 
   /** q, k, v, u and o [D, D]; with LRPE theta [h, d]. */
-  static shapes({ width, heads, lrpe = false }: GatedLinearAttentionExtents): Record<string, Shape> {
+  static shapes(extents: GatedLinearAttentionExtents): Record<string, Shape> {
+    checkExtents(extents, ['width', 'heads'], ['decay', 'lrpe']);
+    const { width, heads, lrpe = false } = extents;
+    checkBoolean('lrpe', lrpe);
+    checkDecay(extents);
+    if (width % heads !== 0) throw new ParameterError(`heads must divide the width ${width}, got ${show(heads)}`);
     const square = [width, width];
     return { q: square, k: square, v: square, u: square, o: square, ...(lrpe && { theta: [heads, width / heads] }) };
   }
@@ -53,7 +61,8 @@ export class GatedLinearAttention implements Module {
     const { theta, ...shapes } = GatedLinearAttention.shapes(extents);
     const parameters = randomParameters(runtime, shapes, seed, 0.02);
     const angles = theta && { theta: lrpeAngles(runtime, extents.heads, theta[1] as number) };
-    return new GatedLinearAttention({ ...parameters, ...angles }, extents);
+    const { heads, decay } = extents;
+    return new GatedLinearAttention({ ...parameters, ...angles }, { heads, decay });
   }
 
   constructor(
@@ -67,21 +76,25 @@ export class GatedLinearAttention implements Module {
       { q: square, k: square, v: square, u: square, o: square },
       { q: q.shape, k: k.shape, v: v.shape, u: u.shape, o: o.shape },
     ) as { readonly D: number };
+    checkKnown('settings', settings, ['heads', 'decay'], (name) => `settings have no '${name}'`);
     const { heads } = settings;
     if (!(Number.isInteger(heads) && heads >= 1 && D % heads === 0))
-      throw new ParameterError(`heads must divide the width ${D}, got ${heads}`);
+      throw new ParameterError(`heads must divide the width ${D}, got ${show(heads)}`);
+    checkDecay(settings);
     if (theta && (theta.rank !== 2 || theta.shape[0] !== heads || theta.shape[1] !== D / heads))
       throw new ShapeError(`theta must have shape [${heads}, ${D / heads}], got ${formatShape(theta.shape)}`);
     this.parameters = { q, k, v, u, o, ...(theta && { theta }) };
   }
 
   async forward(x: Tensor, control: ModuleControl = {}): Promise<Tensor> {
+    checkPass(this, { x }, control);
     using temporaries = new Temporaries();
     const { gated } = await this.#compute(x, temporaries, control);
     return await matmul(gated, this.parameters.o, control);
   }
 
   async backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): Promise<ModuleGradients> {
+    checkPass(this, { x, gradOut }, control);
     using temporaries = new Temporaries();
     const { own } = temporaries;
     const { parameters } = this;
@@ -174,6 +187,14 @@ export class GatedLinearAttention implements Module {
   get #attention() {
     return { causal: true, decay: this.settings.decay };
   }
+}
+
+/** Of as many heads as the settings have. */
+function checkDecay({ heads, decay }: GatedLinearAttentionSettings): void {
+  if (decay === undefined) return;
+  checkNumbers('decay', decay, 'numbers in (0, 1]', (value) => value > 0 && value <= 1);
+  if (decay.length !== heads)
+    throw new ParameterError(`decay must have one number for each of the ${heads} heads, got ${decay.length}`);
 }
 
 type Heads = Readonly<Record<'q' | 'k' | 'v', Tensor>>;

@@ -4,17 +4,23 @@
  * through attentions of their own, whose results add up to that of the joined 2 d features.
  * Source: Qin et al. 2023, TransNormerLLM, arXiv 2307.14995; the real form as in its code.
  */
+import { checkKnown, checkWhole } from '../check';
+import { checkTensors, commonRuntime } from '../ops/check';
 import { add, cos, multiply, sin, subtract } from '../ops/elementwise';
 import { matmul } from '../ops/matmul';
 import type { Runtime } from '../runtime/runtime';
 import { Temporaries } from '../tensor/temporaries';
 import type { Tensor } from '../tensor/tensor';
+import { checkRuntime } from './module';
 
 /** [n, h, d] each. */
 export type LrpeFactors = Readonly<Record<'cos' | 'sin', Tensor>>;
 
 /** The angles that training starts from: 10000^(-2 j / D) for the channels j of all heads, [h, d]. */
 export function lrpeAngles(runtime: Runtime, heads: number, channels: number): Tensor {
+  checkRuntime(runtime);
+  checkWhole('heads', heads, 1);
+  checkWhole('channels', channels, 1);
   const width = heads * channels;
   const angles = Float64Array.from({ length: width }, (_, j) => 10_000 ** ((-2 * j) / width));
   return runtime.tensor(Float32Array.from(angles), [heads, channels]);
@@ -22,6 +28,9 @@ export function lrpeAngles(runtime: Runtime, heads: number, channels: number): T
 
 /** What n tokens are multiplied by, for theta [h, d]. */
 export async function lrpeFactors(theta: Tensor, n: number): Promise<LrpeFactors> {
+  checkTensors({ theta });
+  theta.assertUsable('theta');
+  checkWhole('n', n, 1);
   using column = theta.runtime.tensor(positions(n), [n, 1]);
   using row = theta.reshape([1, theta.size]);
   using product = await matmul(column, row);
@@ -31,6 +40,7 @@ export async function lrpeFactors(theta: Tensor, n: number): Promise<LrpeFactors
 
 /** Both parts of x [b, n, h, d]. */
 export async function lrpe(x: Tensor, factors: LrpeFactors): Promise<Record<'cos' | 'sin', Tensor>> {
+  checkPair('factors', { x }, factors);
   return { cos: await multiply(x, factors.cos), sin: await multiply(x, factors.sin) };
 }
 
@@ -40,6 +50,8 @@ export async function lrpeBackward(
   factors: LrpeFactors,
   grads: Readonly<Record<'cos' | 'sin', Tensor>>,
 ): Promise<Record<'x' | 'theta', Tensor>> {
+  checkPair('factors', { x }, factors);
+  checkPair('grads', { x }, grads);
   using temporaries = new Temporaries();
   const { own } = temporaries;
   const times = (a: Tensor, b: Tensor) => own(multiply(a, b));
@@ -54,4 +66,12 @@ export async function lrpeBackward(
 
 function positions(n: number): Float32Array {
   return Float32Array.from({ length: n }, (_, t) => t);
+}
+
+/** Throws unless `pair` holds two tensors, of the runtime of x. */
+function checkPair(what: string, { x }: { readonly x: Tensor }, pair: Readonly<Record<'cos' | 'sin', Tensor>>): void {
+  checkKnown(what, pair, ['cos', 'sin'], (name) => `${what} have no '${name}'`);
+  const tensors = { x, cos: pair.cos, sin: pair.sin };
+  checkTensors(tensors);
+  commonRuntime(tensors);
 }

@@ -3,12 +3,14 @@
  * kept between the two: the backward pass computes again what it needs of the forward one, so that the memory of a deep
  * network is that of one layer and the inputs of all.
  */
-import { ParameterError } from '../errors';
+import { checkKnown, checkRecord, checkWhole, show } from '../check';
+import { ParameterError, ShapeError } from '../errors';
+import { checkControl, checkTensors, commonRuntime } from '../ops/check';
 import { matmul } from '../ops/matmul';
 import type { Control } from '../runtime/backend';
-import type { Runtime } from '../runtime/runtime';
+import { Runtime } from '../runtime/runtime';
 import { normal } from '../tensor/random';
-import { type Shape, sizeOf } from '../tensor/shape';
+import { checkShape, formatShape, type Shape, sameShape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 
 export interface Module {
@@ -34,6 +36,8 @@ export interface ModuleGradients {
 
 /** How many numbers parameters of these shapes are. */
 export function countParameters(shapes: ParameterShapes): number {
+  checkRecord('shapes', shapes);
+  for (const [name, shape] of Object.entries(shapes)) checkShape(`shape of ${name}`, shape);
   return Object.values(shapes).reduce((sum, shape) => sum + sizeOf(shape), 0);
 }
 
@@ -44,6 +48,8 @@ export function randomParameters<Name extends string>(
   seed: number,
   deviation: number,
 ): Record<Name, Tensor> {
+  checkRuntime(runtime);
+  if (!Number.isSafeInteger(seed)) throw new ParameterError(`seed must be an integer, got ${show(seed)}`);
   const entries = Object.entries<Shape>(shapes).map(([name, shape], at) => {
     const values = normal(sizeOf(shape), seed + at).map((value) => deviation * value);
     return [name, runtime.tensor(values, shape)] as const;
@@ -69,14 +75,48 @@ export function checkNames(
   names: readonly string[],
   optional: readonly string[] = [],
 ): void {
-  for (const name of names) {
-    if (!parameters[name])
-      throw new ParameterError(`${module} needs a parameter '${name}': expected ${names.join(', ')}`);
-  }
+  checkRecord('parameters', parameters);
   for (const name of Object.keys(parameters)) {
     if (![...names, ...optional].includes(name))
       throw new ParameterError(`${module} has no parameter '${name}': expected ${names.join(', ')}`);
   }
+  const given = Object.entries(parameters).filter(([, tensor]) => tensor !== undefined);
+  checkTensors(Object.fromEntries(given));
+  for (const [name, tensor] of given) tensor.assertUsable(name);
+  for (const name of names) {
+    if (!parameters[name])
+      throw new ParameterError(`${module} needs a parameter '${name}': expected ${names.join(', ')}`);
+  }
+}
+
+/** Throws a ParameterError unless `runtime` is one. */
+export function checkRuntime(runtime: Runtime): void {
+  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
+}
+
+/** Throws a ParameterError unless `extents` have integers >= 1 under the names in `whole`, and no names but those and `others`. */
+export function checkExtents<Name extends string>(
+  extents: Readonly<Record<Name, number>>,
+  whole: readonly Name[],
+  others: readonly string[] = [],
+): void {
+  checkKnown('extents', extents, [...whole, ...others], (name) => `extents have no '${name}'`);
+  for (const name of whole) checkWhole(name, extents[name], 1);
+}
+
+/** Throws unless the inputs of a pass are tensors and its control is one. */
+export function checkPass(
+  { parameters }: Module,
+  inputs: { readonly x: Tensor; readonly gradOut?: Tensor },
+  control: ModuleControl,
+): void {
+  checkTensors({ ...inputs });
+  commonRuntime({ ...inputs, ...parameters });
+  const { x, gradOut } = inputs;
+  if (gradOut && !sameShape(gradOut.shape, x.shape))
+    throw new ShapeError(`gradOut must have the shape of x ${formatShape(x.shape)}, got ${formatShape(gradOut.shape)}`);
+  checkKnown('control', control, ['signal'], (name) => `control has no '${name}'`);
+  checkControl(control);
 }
 
 /** Gradients of `matmul(x, weight)`, x [..., D] and weight [D, F], from that by its result. */

@@ -9,7 +9,9 @@ import { bindShapes, type Shape } from '../tensor/shape';
 import { Temporaries } from '../tensor/temporaries';
 import type { Tensor } from '../tensor/tensor';
 import {
+  checkExtents,
   checkNames,
+  checkPass,
   type Module,
   type ModuleControl,
   type ModuleGradients,
@@ -24,13 +26,9 @@ export class SimpleGlu implements Module {
   readonly parameters: Readonly<Record<(typeof NAMES)[number], Tensor>>;
 
   /** v and u [D, F], o [F, D]. */
-  static shapes({
-    width,
-    hidden,
-  }: {
-    readonly width: number;
-    readonly hidden: number;
-  }): Record<(typeof NAMES)[number], Shape> {
+  static shapes(extents: { readonly width: number; readonly hidden: number }): Record<(typeof NAMES)[number], Shape> {
+    checkExtents(extents, ['width', 'hidden']);
+    const { width, hidden } = extents;
     return { v: [width, hidden], u: [width, hidden], o: [hidden, width] };
   }
 
@@ -47,12 +45,14 @@ export class SimpleGlu implements Module {
   }
 
   async forward(x: Tensor, control: ModuleControl = {}): Promise<Tensor> {
+    checkPass(this, { x }, control);
     using temporaries = new Temporaries();
     const { product } = await this.#hidden(x, temporaries, control);
     return await matmul(product, this.parameters.o, control);
   }
 
   async backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): Promise<ModuleGradients> {
+    checkPass(this, { x, gradOut }, control);
     using temporaries = new Temporaries();
     const { own } = temporaries;
     const { left, right, product } = await this.#hidden(x, temporaries, control);

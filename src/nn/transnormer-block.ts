@@ -3,7 +3,8 @@
  * square and has no parameters. Letters: b batch, n tokens, D width.
  * Source: Qin et al. 2023, TransNormerLLM, arXiv 2307.14995.
  */
-import { lightningDecays, type Schedule } from '../methods/linear/lightning-attention/schedules';
+import { checkChoice, checkWhole } from '../check';
+import { lightningDecays, SCHEDULES, type Schedule } from '../methods/linear/lightning-attention/schedules';
 import { add } from '../ops/elementwise';
 import { rmsNorm, rmsNormBackward } from '../ops/rms-norm';
 import type { Runtime } from '../runtime/runtime';
@@ -11,7 +12,17 @@ import type { Shape } from '../tensor/shape';
 import { Temporaries } from '../tensor/temporaries';
 import type { Tensor } from '../tensor/tensor';
 import { GatedLinearAttention, type GatedLinearAttentionSettings } from './gated-linear-attention';
-import { type Module, type ModuleControl, type ModuleGradients, type Parameters, partOf, prefixed } from './module';
+import {
+  checkExtents,
+  checkNames,
+  checkPass,
+  type Module,
+  type ModuleControl,
+  type ModuleGradients,
+  type Parameters,
+  partOf,
+  prefixed,
+} from './module';
 import { SimpleGlu } from './simple-glu';
 
 export interface TransnormerExtents {
@@ -26,36 +37,44 @@ export interface TransnormerExtents {
   readonly schedule?: Schedule | undefined;
 }
 
+const NAMES = [
+  ...['q', 'k', 'v', 'u', 'o'].map((name) => `mixer.${name}`),
+  ...['v', 'u', 'o'].map((name) => `channels.${name}`),
+];
+
 export class TransnormerBlock implements Module {
   readonly parameters: Parameters;
   readonly #mixer: GatedLinearAttention;
   readonly #channels: SimpleGlu;
 
   /** Those of GLA as `mixer.q` and so on, those of SGLU as `channels.v` and so on. */
-  static shapes({ layer, ...extents }: TransnormerExtents): Record<string, Shape> {
+  static shapes(extents: TransnormerExtents): Record<string, Shape> {
+    const { width, heads, hidden, layer } = checked(extents);
     return {
-      ...prefixed('mixer', GatedLinearAttention.shapes({ ...extents, lrpe: layer === 0 })),
-      ...prefixed('channels', SimpleGlu.shapes(extents)),
+      ...prefixed('mixer', GatedLinearAttention.shapes({ width, heads, lrpe: layer === 0 })),
+      ...prefixed('channels', SimpleGlu.shapes({ width, hidden })),
     };
   }
 
   /** With the parameters that training starts from, and decays by the schedule. */
   static initial(runtime: Runtime, extents: TransnormerExtents, seed = 0): TransnormerBlock {
-    const { width, heads, layer, schedule = 'released' } = extents;
+    const { width, heads, hidden, layer, schedule = 'released' } = checked(extents);
     const decay = lightningDecays(schedule, heads, extents);
     const mixer = GatedLinearAttention.initial(runtime, { width, heads, decay, lrpe: layer === 0 }, seed);
-    const channels = SimpleGlu.initial(runtime, extents, seed + 100);
+    const channels = SimpleGlu.initial(runtime, { width, hidden }, seed + 100);
     const parameters = { ...prefixed('mixer', mixer.parameters), ...prefixed('channels', channels.parameters) };
     return new TransnormerBlock(parameters as Parameters, mixer.settings);
   }
 
   constructor(parameters: Parameters, settings: GatedLinearAttentionSettings) {
+    checkNames('TransnormerBlock', parameters, NAMES, ['mixer.theta']);
     this.parameters = parameters;
     this.#mixer = new GatedLinearAttention(partOf(parameters, 'mixer'), settings);
     this.#channels = new SimpleGlu(partOf(parameters, 'channels'));
   }
 
   async forward(x: Tensor, control: ModuleControl = {}): Promise<Tensor> {
+    checkPass(this, { x }, control);
     using temporaries = new Temporaries();
     const { own } = temporaries;
     const { between, normal } = await this.#halfway(x, temporaries, control);
@@ -63,6 +82,7 @@ export class TransnormerBlock implements Module {
   }
 
   async backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): Promise<ModuleGradients> {
+    checkPass(this, { x, gradOut }, control);
     using temporaries = new Temporaries();
     const { own } = temporaries;
     const { first, between, normal } = await this.#halfway(x, temporaries, control);
@@ -80,6 +100,14 @@ export class TransnormerBlock implements Module {
     const between = await own(add(x, await own(this.#mixer.forward(first, control))));
     return { first, between, normal: await own(rmsNorm(between)) };
   }
+}
+
+function checked(extents: TransnormerExtents): TransnormerExtents {
+  checkExtents(extents, ['width', 'heads', 'hidden', 'layers'], ['layer', 'schedule']);
+  const { layer, layers, schedule } = extents;
+  checkWhole('layer', layer, 0, layers - 1);
+  checkChoice('schedule', schedule, SCHEDULES);
+  return extents;
 }
 
 async function ownGradients(computing: Promise<ModuleGradients>, temporaries: Temporaries): Promise<ModuleGradients> {

@@ -279,7 +279,7 @@ describeOnBackends('attention', (runtime) => {
         ({ q, k, v }) => attention(q, k, v, { casual: true } as object),
         "attention has no option 'casual'",
       ],
-      ['what is no tensor', ({ q, k }) => attention(q, k, [1, 2] as never), 'v must be a Tensor, got object'],
+      ['what is no tensor', ({ q, k }) => attention(q, k, [1, 2] as never), 'v must be a Tensor, got [1, 2]'],
       [
         'an out of the wrong shape',
         ({ q, k, v }, r) => attention(q, k, v, { out: r.empty([1, 3, 2, 5]) }),

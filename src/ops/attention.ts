@@ -2,6 +2,7 @@
  * Exact softmax attention in O(n) memory.
  * Letters: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension.
  */
+import { show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import { type Band, band, full } from '../masks/band';
 import { checkMask } from '../masks/check';
@@ -119,7 +120,7 @@ export async function attentionBackward(
 ): Promise<AttentionBackwardResult> {
   checkGradients('attentionBackward', gradients, ['gradOut', 'gradLse', 'out', 'lse']);
   const { out, lse, gradOut, gradLse } = gradients;
-  const given = { out, lse, gradOut, ...(gradLse && { gradLse }) };
+  const given = { out, lse, gradOut, ...(gradLse !== undefined && { gradLse }) };
   checkTensors({ q, k, v, ...given });
   checkOptions('attentionBackward', options, [...SETTINGS, ...CONTROL, 'captured']);
   const { b, n, h, e, scale, mask } = checkProblem({ q, k, v }, options);
@@ -135,7 +136,7 @@ export async function attentionBackward(
     checkStorage(name, tensor);
   }
   const { score, captured = false } = options;
-  if (typeof captured !== 'boolean') throw new ParameterError(`captured must be true or false, got ${captured}`);
+  if (typeof captured !== 'boolean') throw new ParameterError(`captured must be true or false, got ${show(captured)}`);
   const tables = score && captured ? tablesOf(score) : [];
   const elements = tables.reduce((sum, { values }) => sum + values.length, 0);
   const results = {
@@ -201,7 +202,7 @@ function checkProblem(
   for (const [name, tensor] of Object.entries({ q, k, v })) checkStorage(name, tensor);
   const { scale = 1 / Math.sqrt(d) } = options;
   if (typeof scale !== 'number' || !Number.isFinite(scale))
-    throw new ParameterError(`scale must be a finite number, got ${scale}`);
+    throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
   const { score } = options;
   if (score !== undefined) checkScore('score', score);
   for (const part of [mask, score]) part?.check?.({ b, n, m, h, g });
@@ -222,9 +223,9 @@ function maskOf({ mask, ...settings }: AttentionSettings): Mask {
 
 /** The mask that the options `causal` and `window` describe together. */
 export function bandOf({ causal = false, window = [-1, -1] }: Pick<AttentionSettings, 'causal' | 'window'>): Band {
-  if (typeof causal !== 'boolean') throw new ParameterError(`causal must be true or false, got ${causal}`);
+  if (typeof causal !== 'boolean') throw new ParameterError(`causal must be true or false, got ${show(causal)}`);
   if (!Array.isArray(window) || window.length !== 2)
-    throw new ParameterError(`window must be [left, right], got ${JSON.stringify(window)}`);
+    throw new ParameterError(`window must be [left, right], got ${show(window)}`);
   const [left, right] = window as [number, number];
   const mask = band(left, right);
   return causal ? band(left, 0) : mask;

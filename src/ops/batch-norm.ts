@@ -1,9 +1,11 @@
 /** Batch normalisation of channels, channels last, by statistics of the batch or given ones. */
+import { checkKnown, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
 import { formatShape, sameShape } from '../tensor/shape';
 import { Temporaries } from '../tensor/temporaries';
 import type { Tensor } from '../tensor/tensor';
+import { checkOptions, checkTensors } from './check';
 import { add, multiply, subtract } from './elementwise';
 import { checkContiguous, checkFloat32 } from './float32';
 import { matmul } from './matmul';
@@ -91,11 +93,19 @@ async function means(x: Tensor, count?: number): Promise<Tensor<'f32'>> {
   return sums.reshape([channels]);
 }
 
+function checkStatistics(statistics: NonNullable<BatchNormOptions['statistics']>): void {
+  checkKnown('statistics', statistics, ['mean', 'variance'], (name) => `statistics have no '${name}'`);
+  checkTensors({ mean: statistics.mean, variance: statistics.variance });
+}
+
 function checkProblem(
   op: string,
   inputs: Readonly<Record<'x' | 'gain', Tensor>> & Readonly<Record<string, Tensor>>,
-  { statistics, epsilon = 1e-5, ...control }: BatchNormOptions,
+  options: BatchNormOptions,
 ): void {
+  checkOptions(op, options, ['statistics', 'epsilon', 'signal', 'onProgress']);
+  const { statistics, epsilon = 1e-5, ...control } = options;
+  if (statistics !== undefined) checkStatistics(statistics);
   const tensors = { ...inputs, ...statistics };
   checkFloat32(op, tensors, control);
   checkContiguous(tensors);
@@ -109,5 +119,5 @@ function checkProblem(
       );
   }
   if (!(Number.isFinite(epsilon) && epsilon >= 0))
-    throw new ParameterError(`epsilon must be a finite number >= 0, got ${epsilon}`);
+    throw new ParameterError(`epsilon must be a finite number >= 0, got ${show(epsilon)}`);
 }

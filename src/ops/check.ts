@@ -1,4 +1,5 @@
 /** The checks that ops share: each says what was expected and what came. */
+import { checkKnown, checkOptions, show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
@@ -6,30 +7,19 @@ import { bytesPerElement, type DType } from '../tensor/dtype';
 import { formatShape, type Shape, sameShape } from '../tensor/shape';
 import { Tensor } from '../tensor/tensor';
 
-/** Throws unless `options` is an object with known names only. */
-export function checkOptions(op: string, options: object, known: readonly string[]): void {
-  if (options === null || typeof options !== 'object')
-    throw new ParameterError(`options of ${op} must be an object, got ${options}`);
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) throw new ParameterError(`${op} has no option '${name}': expected ${known.join(', ')}`);
-  }
-}
+export { checkOptions };
 
 /** Throws unless `gradients`, what a backward pass starts from, is an object with known names only. */
 export function checkGradients(op: string, gradients: object, known: readonly string[]): void {
-  if (gradients === null || typeof gradients !== 'object')
-    throw new ParameterError(`gradients of ${op} must be an object, got ${gradients}`);
-  for (const name of Object.keys(gradients)) {
-    if (!known.includes(name)) throw new ParameterError(`${op} takes no '${name}': expected ${known.join(', ')}`);
-  }
+  checkKnown(`gradients of ${op}`, gradients, known, (name) => `${op} takes no '${name}'`);
 }
 
 /** Throws the signal's reason if the call was cancelled before it began. */
 export function checkControl({ signal, onProgress }: Control): void {
   if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw new ParameterError('signal must be an AbortSignal');
+    throw new ParameterError(`signal must be an AbortSignal, got ${show(signal)}`);
   if (onProgress !== undefined && typeof onProgress !== 'function')
-    throw new ParameterError('onProgress must be a function');
+    throw new ParameterError(`onProgress must be a function, got ${show(onProgress)}`);
   signal?.throwIfAborted();
 }
 
@@ -99,9 +89,7 @@ function bytesOf({ shape, strides, offset, dtype }: Tensor): { readonly begin: n
 export function checkTensors(tensors: Readonly<Record<string, unknown>>): void {
   for (const [name, tensor] of Object.entries(tensors)) {
     if (!(tensor instanceof Tensor)) {
-      throw new ParameterError(
-        `${name} must be a Tensor, got ${tensor === null ? 'null' : typeof tensor}: make one with runtime.tensor()`,
-      );
+      throw new ParameterError(`${name} must be a Tensor, got ${show(tensor)}: make one with runtime.tensor()`);
     }
   }
 }

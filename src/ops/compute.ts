@@ -30,7 +30,7 @@ export async function compute<Specs extends Readonly<Record<string, ResultSpec>>
   const runtime = commonRuntime(inputs);
   const wanted: [string, Tensor][] = [];
   for (const [name, { given, shape, dtype }] of Object.entries(specs)) {
-    if (!given) continue;
+    if (given === undefined) continue;
     checkOut(name, given, shape, dtype, inputs);
     wanted.push([name, given]);
   }
@@ -38,6 +38,7 @@ export async function compute<Specs extends Readonly<Record<string, ResultSpec>>
   const fresh: Tensor[] = [];
   const results: Record<string, Tensor> = {};
   const held = Object.values(inputs).map(({ storage }) => storage.retain());
+  const end = runtime.begin();
   try {
     for (const [name, { given, shape, dtype }] of Object.entries(specs)) {
       const result = given ?? runtime.empty(shape, dtype);
@@ -52,5 +53,6 @@ export async function compute<Specs extends Readonly<Record<string, ResultSpec>>
     throw error;
   } finally {
     for (const storage of held) storage.release();
+    end();
   }
 }

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../test/expect';
 import { numericGradient } from '../../test/numeric-gradient';
+import { show } from '../check';
 import { depthwiseConv, depthwiseConvBackward } from '../index';
 
 const problems = fc.record({
@@ -99,7 +100,7 @@ describeOnBackends('depthwiseConv', (runtime) => {
     for (const dilation of [0, 1.5, [1], [1, 0], 'two'] as never[]) {
       await refuse(
         () => depthwiseConv(x, weight, { dilation }),
-        `dilation must be an integer >= 1, or two, got ${JSON.stringify(dilation)}`,
+        `dilation must be an integer >= 1, or two, got ${show(dilation)}`,
       );
     }
     await refuse(() => depthwiseConvBackward(x, weight, weight), 'gradOut must have the shape of x [1, 4, 3, 2]');

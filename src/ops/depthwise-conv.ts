@@ -1,8 +1,10 @@
 /** Convolutions of each channel on its own, channels last. */
+import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
 import { bindShapes, formatShape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
+import { checkOptions } from './check';
 import { compute } from './compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from './float32';
 
@@ -28,10 +30,12 @@ export interface DepthwiseConvBackwardOptions extends DepthwiseConvSettings, Con
 export async function depthwiseConv(
   x: Tensor,
   weight: Tensor,
-  { bias, dilation: given, ...options }: DepthwiseConvOptions = {},
+  options: DepthwiseConvOptions = {},
 ): Promise<Tensor<'f32'>> {
-  const inputs = { x, weight, ...(bias && { bias }) };
-  const dilation = checkProblem('depthwiseConv', inputs, given, options);
+  checkOptions('depthwiseConv', options, ['bias', 'dilation', 'out', 'signal', 'onProgress']);
+  const { bias, dilation: given, ...others } = options;
+  const inputs = { x, weight, ...(bias !== undefined && { bias }) };
+  const dilation = checkProblem('depthwiseConv', inputs, given, others);
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const { out } = await compute(inputs, { out: spec }, options, (backend, results, control) =>
     backend.depthwiseConv({ x, weight, bias, out: results.out, dilation, flipped: false }, control),
@@ -47,10 +51,12 @@ export async function depthwiseConvBackward(
   x: Tensor,
   weight: Tensor,
   gradOut: Tensor,
-  { dilation: given, ...options }: DepthwiseConvBackwardOptions = {},
+  options: DepthwiseConvBackwardOptions = {},
 ): Promise<Record<'gradX' | 'gradWeight' | 'gradBias', Tensor<'f32'>>> {
+  checkOptions('depthwiseConvBackward', options, ['dilation', 'signal', 'onProgress']);
+  const { dilation: given, ...others } = options;
   const inputs = { x, weight, gradOut };
-  const dilation = checkProblem('depthwiseConvBackward', inputs, given, options);
+  const dilation = checkProblem('depthwiseConvBackward', inputs, given, others);
   if (!sameShape(gradOut.shape, x.shape))
     throw new ShapeError(`gradOut must have the shape of x ${formatShape(x.shape)}, got ${formatShape(gradOut.shape)}`);
   const channels = x.shape[3] as number;
@@ -88,8 +94,12 @@ function checkProblem(
   bindShapes(specs, { x: x.shape, weight: weight.shape, ...(bias && { bias: bias.shape }) });
   if (weight.shape.slice(0, 2).some((extent) => extent % 2 === 0))
     throw new ShapeError(`weight must have odd ky and kx, got ${formatShape(weight.shape)}`);
-  const dilation = typeof given === 'number' ? [given, given] : (given ?? [1, 1]);
-  if (!Array.isArray(dilation) || dilation.length !== 2 || !dilation.every((d) => Number.isSafeInteger(d) && d >= 1))
-    throw new ParameterError(`dilation must be an integer >= 1, or two, got ${JSON.stringify(given)}`);
+  const dilation = typeof given === 'number' ? [given, given] : given === undefined ? [1, 1] : given;
+  if (
+    !Array.isArray(dilation) ||
+    dilation.length !== 2 ||
+    !Array.from(dilation).every((d) => Number.isSafeInteger(d) && d >= 1)
+  )
+    throw new ParameterError(`dilation must be an integer >= 1, or two, got ${show(given)}`);
   return dilation as [number, number];
 }

@@ -1,4 +1,5 @@
 /** Functions of each element on its own, f32 and contiguous, and their derivatives. */
+import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { type Binary, UNARY, type Unary } from '../runtime/backend';
 import { formatShape, sameShape } from '../tensor/shape';
@@ -87,15 +88,15 @@ export async function unaryBackward(
   operation: Unary,
   x: Tensor,
   gradOut: Tensor,
-  { exponent, ...options }: UnaryBackwardOptions = {},
+  options: UnaryBackwardOptions = {},
 ): Promise<Tensor<'f32'>> {
   if (!UNARY.includes(operation))
-    throw new ParameterError(`operation must be one of ${UNARY.join(', ')}, got '${operation}'`);
-  checkFloat32('unaryBackward', { x, gradOut }, options);
+    throw new ParameterError(`operation must be one of ${UNARY.join(', ')}, got ${show(operation)}`);
+  checkFloat32('unaryBackward', { x, gradOut }, options, ['exponent']);
   checkContiguous({ x, gradOut });
   if (!sameShape(x.shape, gradOut.shape))
     throw new ShapeError(`gradOut must have the shape of x ${formatShape(x.shape)}, got ${formatShape(gradOut.shape)}`);
-  const checked = checkExponent(operation, exponent);
+  const checked = checkExponent(operation, options.exponent);
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const { out } = await compute({ x, gradOut }, { out: spec }, options, (backend, results, control) =>
     backend.unaryBackward({ operation, exponent: checked, x, gradOut, out: results.out }, control),
@@ -159,6 +160,6 @@ export function checkExponent(operation: Unary, exponent: number | undefined): n
     return 1;
   }
   if (!(Number.isInteger(exponent) && (exponent as number) >= 1 && (exponent as number) <= 64))
-    throw new ParameterError(`exponent must be an integer from 1 to 64, got ${exponent}`);
+    throw new ParameterError(`exponent must be an integer from 1 to 64, got ${show(exponent)}`);
   return exponent as number;
 }

@@ -4,6 +4,7 @@
  * Sources: Yang, Kautz and Hatamizadeh 2024, Gated Delta Networks, arXiv 2412.06464; its chunked form: Yang et al. 2024,
  * Parallelizing Linear Transformers with the Delta Rule, arXiv 2406.06484.
  */
+import { show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import { type Control, DELTA_RULE_FORMS, type DeltaRuleForm } from '../runtime/backend';
 import { toFloat64 } from '../tensor/host';
@@ -101,7 +102,7 @@ export async function gatedDeltaRule(
   const { b, n, h, d, e, scale, inputs } = checkProblem(tokens, options);
   const { initialState, form = n < FEWEST_CHUNKED ? 'recurrent' : 'chunked' } = options;
   if (!DELTA_RULE_FORMS.includes(form))
-    throw new ParameterError(`form must be one of ${DELTA_RULE_FORMS.join(', ')}, got '${form}'`);
+    throw new ParameterError(`form must be one of ${DELTA_RULE_FORMS.join(', ')}, got ${show(form)}`);
   const results = {
     out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
     state: { shape: [b, h, d, e], dtype: 'f32', given: options.state },
@@ -132,7 +133,7 @@ export async function gatedDeltaRuleBackward(
   checkGradients('gatedDeltaRuleBackward', gradients, ['gradOut', 'gradState', 'out', 'state']);
   const { gradOut, gradState } = gradients;
   const tokens = { q, k, v, g, beta };
-  const given = { gradOut, ...(gradState && { gradState }) };
+  const given = { gradOut, ...(gradState !== undefined && { gradState }) };
   checkTensors({ ...tokens, ...given });
   checkOptions('gatedDeltaRuleBackward', options, [...SETTINGS, ...CONTROL]);
   const { b, n, h, d, e, scale, inputs } = checkProblem(tokens, options);
@@ -227,7 +228,7 @@ function checkProblem(
   for (const [name, tensor] of Object.entries(inputs)) checkStorage(name, tensor);
   const { scale = 1 / Math.sqrt(letters.d) } = options;
   if (typeof scale !== 'number' || !Number.isFinite(scale))
-    throw new ParameterError(`scale must be a finite number, got ${scale}`);
+    throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
   return { ...letters, scale, inputs };
 }
 

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../test/expect';
+import { show } from '../check';
 import { layerNorm } from '../index';
 
 describeOnBackends('layerNorm', (runtime) => {
@@ -60,7 +61,7 @@ describeOnBackends('layerNorm', (runtime) => {
     await refuse(() => layerNorm(swapped, two, two), 'x [4, 2] must be contiguous, got strides [1, 4]');
     await refuse(() => layerNorm(single, c, c), 'x must have shape [..., c], got []');
     for (const epsilon of [-1, Number.NaN, Number.POSITIVE_INFINITY, '1' as unknown as number])
-      await refuse(() => layerNorm(x, c, c, { epsilon }), `epsilon must be a finite number >= 0, got ${epsilon}`);
+      await refuse(() => layerNorm(x, c, c, { epsilon }), `epsilon must be a finite number >= 0, got ${show(epsilon)}`);
   });
 });
 

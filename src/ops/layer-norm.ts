@@ -1,3 +1,4 @@
+import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { formatShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
@@ -35,7 +36,7 @@ export async function layerNorm(
   }
   const { epsilon = 1e-5 } = options;
   if (typeof epsilon !== 'number' || !(epsilon >= 0 && epsilon < Number.POSITIVE_INFINITY))
-    throw new ParameterError(`epsilon must be a finite number >= 0, got ${epsilon}`);
+    throw new ParameterError(`epsilon must be a finite number >= 0, got ${show(epsilon)}`);
 
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const { out } = await compute({ x, gain, bias }, { out: spec }, options, async (backend, results, control) => {

@@ -295,7 +295,7 @@ describeOnBackends('linearAttention', (runtime) => {
         [[0.5, 1.5], 'decay must be in (0, 1], got 1.5 for head 1'],
         [[0, 1], 'decay must be in (0, 1], got 0 for head 0'],
         [[1, Number.NaN], 'decay must be in (0, 1], got NaN for head 1'],
-        [[1, '0.5' as unknown as number], 'decay must be in (0, 1], got 0.5 for head 1'],
+        [[1, '0.5' as unknown as number], "decay must be in (0, 1], got '0.5' for head 1"],
         [[1], 'decay must have one number for each of the 2 heads, got 1'],
       ] as const)
         await refuse(() => linearAttention(x, x, x, { causal, decay }), message);

@@ -3,6 +3,7 @@
  * depend on their number.
  * Letters: b batch, n queries, m keys, h query heads, g key/value heads, d features, e value dimension.
  */
+import { isNumbers, show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
 import { bindShapes, formatShape, type Shape, sameShape } from '../tensor/shape';
@@ -203,7 +204,8 @@ export async function linearAttentionStep(
   checkTensors({ q, k, v, state });
   checkOptions('linearAttentionStep', options, ['decay', 'keySum', 'epsilon', 'inPlace', 'out', ...CONTROL]);
   const { keySum, inPlace = false, decay, epsilon } = options;
-  if (typeof inPlace !== 'boolean') throw new ParameterError(`inPlace must be true or false, got ${inPlace}`);
+  if (typeof inPlace !== 'boolean') throw new ParameterError(`inPlace must be true or false, got ${show(inPlace)}`);
+  if (keySum !== undefined) checkTensors({ keySum });
   if (epsilon !== undefined && !keySum) throw new ParameterError('epsilon needs keySum');
   const normalise = keySum !== undefined;
   const { signal, onProgress } = options;
@@ -249,7 +251,7 @@ function checkProblem(
   for (const [name, tensor] of Object.entries({ q, k, v })) checkStorage(name, tensor);
   const { causal = false, normalise = false, initialState, initialKeySum } = options;
   for (const [name, value] of Object.entries({ causal, normalise })) {
-    if (typeof value !== 'boolean') throw new ParameterError(`${name} must be true or false, got ${value}`);
+    if (typeof value !== 'boolean') throw new ParameterError(`${name} must be true or false, got ${show(value)}`);
   }
   if (causal && n !== m)
     throw new ShapeError(
@@ -273,20 +275,19 @@ function checkProblem(
 function checkDecay(decay: ArrayLike<number> | undefined, heads: number, causal: boolean): number[] {
   if (decay === undefined) return new Array<number>(heads).fill(1);
   if (!causal) throw new ParameterError('decay needs causal: true');
-  if (!(Array.isArray(decay) || ArrayBuffer.isView(decay)))
-    throw new ParameterError(`decay must be numbers, one for each head, got ${decay}`);
+  if (!isNumbers(decay)) throw new ParameterError(`decay must be numbers, one for each head, got ${show(decay)}`);
   if (decay.length !== heads)
     throw new ShapeError(`decay must have one number for each of the ${heads} heads, got ${decay.length}`);
   const values = Array.from(decay);
   const wrong = values.findIndex((value) => !(typeof value === 'number' && value > 0 && value <= 1));
-  if (wrong !== -1) throw new ParameterError(`decay must be in (0, 1], got ${values[wrong]} for head ${wrong}`);
+  if (wrong !== -1) throw new ParameterError(`decay must be in (0, 1], got ${show(values[wrong])} for head ${wrong}`);
   return values;
 }
 
 /** What is added to the denominators; undefined where there are none. */
 function checkEpsilon({ normalise, epsilon }: LinearAttentionSettings): number | undefined {
   if (epsilon !== undefined && !(Number.isFinite(epsilon) && epsilon >= 0))
-    throw new ParameterError(`epsilon must be a finite number >= 0, got ${epsilon}`);
+    throw new ParameterError(`epsilon must be a finite number >= 0, got ${show(epsilon)}`);
   if (epsilon !== undefined && !normalise) throw new ParameterError('epsilon needs normalise: true');
   return normalise ? (epsilon ?? EPSILON) : undefined;
 }
@@ -319,6 +320,8 @@ function checkApart(inputs: Readonly<Record<string, Tensor>>, states: Readonly<R
 }
 
 function presentOf<Name extends string>(tensors: Readonly<Record<Name, Tensor | undefined>>): Record<string, Tensor> {
-  const entries = Object.entries<Tensor | undefined>(tensors).filter((entry): entry is [string, Tensor] => !!entry[1]);
+  const entries = Object.entries<Tensor | undefined>(tensors).filter(
+    (entry): entry is [string, Tensor] => entry[1] !== undefined,
+  );
   return Object.fromEntries(entries);
 }

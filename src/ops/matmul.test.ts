@@ -78,7 +78,7 @@ describeOnBackends('matmul', (runtime) => {
     await refuse(() => matmul(a, b, { out: b }), 'out must have shape [2, 3, 5], got [4, 5]');
     await refuse(() => matmul(b, turned, { out: b }), 'out must have shape [4, 4], got [4, 5]');
     await refuse(() => matmul(a, b, { transposed: true } as object), "matmul has no option 'transposed'");
-    await refuse(() => matmul([[1]] as unknown as Tensor, b), 'a must be a Tensor, got object');
+    await refuse(() => matmul([[1]] as unknown as Tensor, b), 'a must be a Tensor, got an array of 1');
     await refuse(() => matmul(a, b, { signal: AbortSignal.abort(new Error('stopped')) }), 'stopped');
   });
 

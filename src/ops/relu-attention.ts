@@ -1,8 +1,10 @@
 /** Attention within blocks of tokens whose weights are relu(scale q k): no softmax and no row sums. */
+import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import type { Control, ReluAttentionProblem } from '../runtime/backend';
 import { bindShapes, formatShape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
+import { checkOptions } from './check';
 import { compute } from './compute';
 import { checkContiguous, checkFloat32 } from './float32';
 
@@ -63,9 +65,11 @@ export async function reluAttentionBackward(
 function checkProblem(
   op: string,
   inputs: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
-  { block, causal = false, scale, ...options }: ReluAttentionOptions,
+  options: ReluAttentionOptions,
 ): { problem: ReluAttentionProblem; shape: number[] } {
-  checkFloat32(op, inputs, options);
+  checkOptions(op, options, ['block', 'causal', 'scale', 'signal', 'onProgress']);
+  const { block, causal = false, scale, ...control } = options;
+  checkFloat32(op, inputs, control);
   checkContiguous(inputs);
   const { q, k, v } = inputs;
   const letters = bindShapes(
@@ -77,10 +81,14 @@ function checkProblem(
     throw new ShapeError(
       `the ${g} heads of k ${formatShape(k.shape)} must divide the ${h} heads of q ${formatShape(q.shape)}`,
     );
-  const checked = { block: block ?? n, causal, scale: scale ?? 1 / Math.sqrt(d) };
+  const checked = {
+    block: block === undefined ? n : block,
+    causal,
+    scale: scale === undefined ? 1 / Math.sqrt(d) : scale,
+  };
   if (!(Number.isSafeInteger(checked.block) && checked.block >= 1))
-    throw new ParameterError(`block must be an integer >= 1, got ${block}`);
-  if (typeof causal !== 'boolean') throw new ParameterError(`causal must be true or false, got ${causal}`);
-  if (!Number.isFinite(checked.scale)) throw new ParameterError(`scale must be a finite number, got ${scale}`);
+    throw new ParameterError(`block must be an integer >= 1, got ${show(block)}`);
+  if (typeof causal !== 'boolean') throw new ParameterError(`causal must be true or false, got ${show(causal)}`);
+  if (!Number.isFinite(checked.scale)) throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
   return { problem: { q, k, v, ...checked, block: Math.min(checked.block, n) }, shape: [b, n, h, e] };
 }

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../test/expect';
 import { numericGradient } from '../../test/numeric-gradient';
+import { show } from '../check';
 import { rmsNorm, rmsNormBackward } from '../index';
 
 const leading = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 0, maxLength: 1 });
@@ -84,8 +85,8 @@ describeOnBackends('rmsNorm', (runtime) => {
     await refuse(() => rmsNorm(swapped), 'x [4, 2] must be contiguous, got strides [1, 4]');
     await refuse(() => rmsNormBackward(x, y), 'gradOut must have the shape of x [2, 4], got [4, 2]');
     for (const value of [-1, Number.NaN, Number.POSITIVE_INFINITY, '1' as unknown as number]) {
-      await refuse(() => rmsNorm(x, { epsilon: value }), `epsilon must be a finite number >= 0, got ${value}`);
-      await refuse(() => rmsNorm(x, { offset: value }), `offset must be a finite number >= 0, got ${value}`);
+      await refuse(() => rmsNorm(x, { epsilon: value }), `epsilon must be a finite number >= 0, got ${show(value)}`);
+      await refuse(() => rmsNorm(x, { offset: value }), `offset must be a finite number >= 0, got ${show(value)}`);
     }
   });
 });

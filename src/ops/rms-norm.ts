@@ -1,4 +1,5 @@
 /** Root mean square normalisation without a gain: `multiply` the result with one where it is wanted. */
+import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { formatShape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
@@ -36,17 +37,18 @@ async function normalise(
   op: string,
   x: Tensor,
   gradOut: Tensor | undefined,
-  { epsilon = 1e-6, offset = 0, ...options }: RmsNormOptions,
+  options: RmsNormOptions,
 ): Promise<Tensor<'f32'>> {
-  const inputs = { x, ...(gradOut && { gradOut }) };
-  checkFloat32(op, inputs, options);
+  const inputs = { x, ...(op === 'rmsNormBackward' && { gradOut: gradOut as Tensor }) };
+  checkFloat32(op, inputs, options, ['epsilon', 'offset']);
+  const { epsilon = 1e-6, offset = 0 } = options;
   checkContiguous(inputs);
   if (x.rank < 1) throw new ShapeError(`x must have shape [..., c], got ${formatShape(x.shape)}`);
   if (gradOut && !sameShape(x.shape, gradOut.shape))
     throw new ShapeError(`gradOut must have the shape of x ${formatShape(x.shape)}, got ${formatShape(gradOut.shape)}`);
   for (const [name, value] of Object.entries({ epsilon, offset })) {
     if (!(Number.isFinite(value) && value >= 0))
-      throw new ParameterError(`${name} must be a finite number >= 0, got ${value}`);
+      throw new ParameterError(`${name} must be a finite number >= 0, got ${show(value)}`);
   }
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const { out } = await compute(inputs, { out: spec }, options, async (backend, results, control) => {

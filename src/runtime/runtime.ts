@@ -1,4 +1,5 @@
-import { DisposedError, DTypeError, ParameterError, SaccadeError, UnsupportedError } from '../errors';
+import { checkChoice, checkFunction, checkOptions, checkWhole, show } from '../check';
+import { DisposedError, DTypeError, ParameterError, UnsupportedError } from '../errors';
 import { bytesPerElement, DTYPES, type DType } from '../tensor/dtype';
 import { checkHost, convert, type HostTensor, hostTensor, type Numbers } from '../tensor/host';
 import { normal, uniform } from '../tensor/random';
@@ -6,6 +7,7 @@ import { checkShape, rowMajorStrides, type Shape, sizeOf } from '../tensor/shape
 import { disposeKey, Storage, Tensor } from '../tensor/tensor';
 import { BACKENDS, type Backend, type BackendName, type MemoryReport } from './backend';
 import { ReferenceBackend } from './reference/backend';
+import { Scopes } from './scopes';
 import type { GpuBufferLike, GpuOptions } from './webgpu/adapter';
 
 export interface RuntimeOptions {
@@ -26,7 +28,7 @@ const OPTION_NAMES = ['backend', 'threads', 'simd', 'webgpu'];
  * Make one with `createRuntime()`.
  */
 export class Runtime {
-  #scopes: Set<Tensor>[] = [];
+  readonly #scopes = new Scopes();
   #disposed = false;
 
   constructor(readonly backend: Backend) {}
@@ -79,12 +81,16 @@ export class Runtime {
   /** Seeded random numbers, standard normal or uniform in [0, 1); the same on every platform and backend. */
   random<D extends 'f32' | 'f16' | 'bf16' = 'f32'>(
     shape: Shape,
-    {
-      seed = 0,
-      distribution = 'normal',
-      dtype = 'f32' as D,
-    }: { seed?: number; distribution?: 'normal' | 'uniform'; dtype?: D } = {},
+    options: {
+      readonly seed?: number | undefined;
+      readonly distribution?: 'normal' | 'uniform' | undefined;
+      readonly dtype?: D | undefined;
+    } = {},
   ): Tensor<D> {
+    checkOptions('random()', options, ['seed', 'distribution', 'dtype']);
+    const { seed = 0, distribution = 'normal', dtype = 'f32' as D } = options;
+    checkChoice('distribution', distribution, ['normal', 'uniform']);
+    checkChoice('dtype', dtype, ['f32', 'f16', 'bf16']);
     return this.#filled(shape, dtype, (size) => {
       const data = distribution === 'normal' ? normal(size, seed) : uniform(size, seed);
       return convert({ dtype: 'f32', shape, data }, dtype);
@@ -106,35 +112,29 @@ export class Runtime {
 
   /**
    * Runs `work` and disposes every tensor made meanwhile except those it returns (alone, in an array or as
-   * properties of an object), which pass to the enclosing scope. Scopes of one runtime nest: code that runs at the
-   * same time as a scope on the same runtime disposes by hand.
+   * properties of an object), which pass to the enclosing scope. Scopes of one runtime nest: those that run at the same
+   * time would dispose each other's tensors, so they are refused, and other code that does disposes by hand.
+   *
+   * @throws {SaccadeError} a scope that begins, or ends, beside another or beside a call that is not awaited
    */
   async scope<T>(work: () => T | Promise<T>): Promise<T> {
     this.assertUsable('scope()');
-    const owned = new Set<Tensor>();
-    this.#scopes.push(owned);
-    let kept: Tensor[] = [];
-    try {
-      const result = await work();
-      if (this.#scopes.at(-1) !== owned) {
-        throw new SaccadeError('scope() ended while a scope opened later on the same runtime was still open');
-      }
-      kept = tensorsIn(result);
-      return result;
-    } finally {
-      this.#scopes = this.#scopes.filter((scope) => scope !== owned);
-      for (const tensor of kept) if (owned.delete(tensor)) this.own(tensor);
-      for (const tensor of owned) tensor.dispose();
-    }
+    checkFunction('work of scope()', work);
+    return await this.#scopes.run(work);
   }
 
   /** Puts a new tensor under the innermost open scope. */
   own(tensor: Tensor): void {
-    this.#scopes.at(-1)?.add(tensor);
+    this.#scopes.own(tensor);
   }
 
   disown(tensor: Tensor): void {
-    for (const scope of this.#scopes) scope.delete(tensor);
+    this.#scopes.disown(tensor);
+  }
+
+  /** For ops: takes note that a call begins; what is returned is called when it has settled. */
+  begin(): () => void {
+    return this.#scopes.begin();
   }
 
   /**
@@ -174,27 +174,22 @@ export class Runtime {
 
 function checkElements(shape: Shape, dtype: DType): void {
   checkShape('shape', shape);
-  if (!DTYPES.includes(dtype)) throw new DTypeError(`dtype must be one of ${DTYPES.join(', ')}, got '${dtype}'`);
+  if (!DTYPES.includes(dtype)) throw new DTypeError(`dtype must be one of ${DTYPES.join(', ')}, got ${show(dtype)}`);
 }
 
 /** A new runtime. */
 export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
-  for (const name of Object.keys(options)) {
-    if (!OPTION_NAMES.includes(name))
-      throw new ParameterError(`createRuntime has no option '${name}': expected ${OPTION_NAMES.join(', ')}`);
-  }
+  checkOptions('createRuntime', options, OPTION_NAMES);
   const { backend = 'auto', threads, simd, webgpu } = options;
   if (backend !== 'auto' && !BACKENDS.includes(backend)) {
-    throw new ParameterError(`backend must be one of auto, ${BACKENDS.join(', ')}, got '${backend}'`);
+    throw new ParameterError(`backend must be one of auto, ${BACKENDS.join(', ')}, got ${show(backend)}`);
   }
-  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 256)) {
-    throw new ParameterError(`threads must be an integer from 1 to 256, got ${threads}`);
-  }
+  if (threads !== undefined) checkWhole('threads', threads, 1, 256);
   if (simd !== undefined && simd !== 'relaxed' && simd !== 'baseline') {
-    throw new ParameterError(`simd must be 'relaxed' or 'baseline', got '${simd}'`);
+    throw new ParameterError(`simd must be 'relaxed' or 'baseline', got ${show(simd)}`);
   }
   if (webgpu !== undefined && backend !== 'webgpu')
-    throw new UnsupportedError(`the option webgpu needs backend 'webgpu', got '${backend}'`);
+    throw new UnsupportedError(`the option webgpu needs backend 'webgpu', got ${show(backend)}`);
   if (backend === 'webgpu' || backend === 'reference') {
     if (threads !== undefined || simd !== undefined) {
       throw new UnsupportedError(
@@ -218,10 +213,4 @@ export function defaultRuntime(): Promise<Runtime> {
     throw error;
   });
   return shared;
-}
-
-function tensorsIn(value: unknown): Tensor[] {
-  if (value instanceof Tensor) return [value];
-  if (value === null || typeof value !== 'object' || ArrayBuffer.isView(value)) return [];
-  return Object.values(value).filter((entry) => entry instanceof Tensor);
 }

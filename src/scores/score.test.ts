@@ -96,7 +96,7 @@ test('float32 tables are copied as they are, halves without loss, and what becom
 
 test('what is no table or no score is refused', () => {
   const given = [1, 2, 3] as unknown as HostTensor;
-  expect(() => relativeBias(given)).toThrow('the dtype of table');
+  expect(() => relativeBias(given)).toThrow('table must be a host tensor, got [1, 2, 3]');
   expect(() => additiveBias(undefined as unknown as HostTensor)).toThrow('table must be a host tensor, got undefined');
   expect(() => compose(softcap(2), 'alibi' as unknown as Score)).toThrow('score 1 of compose() must be a Score');
 });

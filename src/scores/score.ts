@@ -1,4 +1,5 @@
 /** Score modifiers: what changes a scaled score before the softmax, by where it stands. */
+import { checkNumbers, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { scoreDerivative, type TableDerivative, tableDerivatives } from '../expressions/differentiate';
 import { type Expression, input, substitute, type Table } from '../expressions/expression';
@@ -23,7 +24,7 @@ export interface Score {
 /** Throws a ParameterError unless `score` is one. */
 export function checkScore(what: string, score: Score): void {
   if (score?.expression && score.derivative) return;
-  throw new ParameterError(`${what} must be a Score, such as scores.softcap(30), got ${score}`);
+  throw new ParameterError(`${what} must be a Score, such as scores.softcap(30), got ${show(score)}`);
 }
 
 /** The captured arrays whose elements change the score, each once. */
@@ -57,15 +58,16 @@ export type ScoreFunction<C extends Captured> = (
  * value hold; NaN is no -Infinity, so hide by a condition and not by a sum: `k < n ? score : hidden`.
  */
 export function from<C extends Captured = Record<never, never>>(fn: ScoreFunction<C>, captured?: C): Score {
-  return named(`from ${sourceOf(fn)}`, compile(fn, captured));
+  const expression = compile(fn, captured);
+  return named(`from ${sourceOf(fn)}`, expression);
 }
 
 /** c tanh(score / c): scores stay within c of 0. */
 export function softcap(c: number): Score {
   // Kernels compute in float32.
-  const held = Math.fround(c);
+  const held = typeof c === 'number' ? Math.fround(c) : Number.NaN;
   if (!(held > 0 && held < Number.POSITIVE_INFINITY)) {
-    throw new ParameterError(`softcap needs a positive number that float32 can hold, got ${c}`);
+    throw new ParameterError(`softcap needs a positive number that float32 can hold, got ${show(c)}`);
   }
   const expression = compile((score, _b, _h, _q, _k, { c }) => c * Math.tanh(score / c), { c });
   return named(`softcap ${c}`, expression);
@@ -73,8 +75,7 @@ export function softcap(c: number): Score {
 
 /** score - slopes[h] |q + m - n - k|: further keys count less, at a slope for each query head. */
 export function alibi(slopes: ArrayLike<number>): Score {
-  const wrong = Array.from(slopes).findIndex((slope) => !Number.isFinite(Math.fround(slope)));
-  if (wrong !== -1) throw new ParameterError(`alibi needs finite slopes, got ${slopes[wrong]} for head ${wrong}`);
+  checkNumbers('slopes of alibi', slopes, 'finite numbers', (slope) => Number.isFinite(Math.fround(slope)));
   const expression = compile(
     (score, _b, h, q, k, { slopes, n, m }) => score - (slopes[h] as number) * Math.abs(q + m - n - k),
     { slopes: Array.from(slopes) },
@@ -158,7 +159,7 @@ export function compose(...scores: readonly Score[]): Score {
 }
 
 function compile<C extends Captured = Record<never, never>>(fn: ScoreFunction<C>, captured?: C): Expression {
-  return parse(fn, captured ?? {}, {
+  return parse(fn, captured === undefined ? {} : captured, {
     caller: 'scores.from',
     parameters: ['score', 'b', 'h', 'q', 'k'],
     returns: 'number',

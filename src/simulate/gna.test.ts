@@ -191,7 +191,7 @@ describe('refused by name', () => {
     [{ grid: [] }, {}, 'grid must have 1 to 3 axes, got 0'],
     [{ grid: [30, 2.5] }, {}, 'length of the grid on axis 1 must be an integer from 2'],
     [{}, { queryTile: [4, 8, 8] }, 'queryTile must have 2 extents'],
-    [{}, { keyTile: [2, 0] }, 'keyTile must have integer extents >= 1, got 2x0'],
+    [{}, { keyTile: [2, 0] }, 'keyTile must be integer extents >= 1, got 0 at element 1'],
     [{}, { tiling: 'fixed' as never }, "tiling must be 'static' or 'dynamic', got 'fixed'"],
     [{}, { keyTile: [8] }, 'keyTile must have as many extents as queryTile 4x8, got 8'],
     [{}, { queryTile: [8], keyTile: [8], tiling: 'dynamic' }, "tiling must be 'static' where"],

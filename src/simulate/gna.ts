@@ -4,6 +4,7 @@
  * A kernel computes whole tiles of queries by keys, so its gain is bounded by the key tiles that a query tile visits,
  * not by the keys its queries see. Source: Hassani et al. 2025, arXiv 2504.16922, appendix B.1.
  */
+import { checkNumbers, checkRecord, show } from '../check';
 import { ParameterError } from '../errors';
 import { gridAxes, type NeighborhoodParams } from '../masks/neighborhood';
 import type { NeighborhoodAxis } from '../masks/neighborhood-axis';
@@ -54,8 +55,8 @@ export interface GnaSimulation {
 /** Counts the tiles of `setting`. What does not fit is a ParameterError that names the argument. */
 export function simulateGna(setting: NeighborhoodParams, tiles: GnaTiles): GnaSimulation {
   const axes = gridAxes(setting);
-  const { queryTile, keyTile, tiling = 'static' } = tiles;
   checkTiles(axes.length, tiles);
+  const { queryTile, keyTile, tiling = 'static' } = tiles;
   const isFlat = queryTile.length < axes.length;
   const counts = isFlat
     ? [countFlatTiles(axes, queryTile[0] as number, keyTile[0] as number, tiling)]
@@ -81,8 +82,10 @@ export function simulateGna(setting: NeighborhoodParams, tiles: GnaTiles): GnaSi
  * steps use the faster attention, the share is that of the whole times theirs.
  */
 export function endToEndSpeedup(speedup: number, attentionShare: number): number {
-  if (!(attentionShare >= 0 && attentionShare <= 1)) {
-    throw new ParameterError(`attentionShare must be a number from 0 to 1, got ${attentionShare}`);
+  if (!(typeof speedup === 'number' && speedup > 0))
+    throw new ParameterError(`speedup must be a number above 0, got ${show(speedup)}`);
+  if (!(typeof attentionShare === 'number' && attentionShare >= 0 && attentionShare <= 1)) {
+    throw new ParameterError(`attentionShare must be a number from 0 to 1, got ${show(attentionShare)}`);
   }
   return 1 / (1 - attentionShare + attentionShare / speedup);
 }
@@ -93,21 +96,26 @@ export function endToEndSpeedup(speedup: number, attentionShare: number): number
  */
 export function checkTiles(
   rank: number,
-  { queryTile, keyTile, tiling = 'static' }: GnaTiles,
+  tiles: GnaTiles,
   names: readonly [queryTile: string, keyTile: string] = ['queryTile', 'keyTile'],
 ): void {
+  checkRecord('tiles', tiles);
+  const { queryTile, keyTile, tiling = 'static' } = tiles;
   [queryTile, keyTile].forEach((tile, at) => {
+    checkNumbers(
+      names[at] as string,
+      tile,
+      'integer extents >= 1',
+      (extent) => Number.isSafeInteger(extent) && extent >= 1,
+    );
     if (tile.length !== rank && tile.length !== 1) {
       throw new ParameterError(
         `${names[at]} must have ${rank} extents, as many as the grid has axes, or 1 to tile it flattened, got ${tile.join('x')}`,
       );
     }
-    if (!tile.every((extent) => Number.isSafeInteger(extent) && extent >= 1)) {
-      throw new ParameterError(`${names[at]} must have integer extents >= 1, got ${tile.join('x')}`);
-    }
   });
   if (tiling !== 'static' && tiling !== 'dynamic') {
-    throw new ParameterError(`tiling must be 'static' or 'dynamic', got '${tiling}'`);
+    throw new ParameterError(`tiling must be 'static' or 'dynamic', got ${show(tiling)}`);
   }
   if (queryTile.length !== keyTile.length) {
     throw new ParameterError(

@@ -1,4 +1,5 @@
 /** Which strides are worth having. */
+import { checkRecord } from '../check';
 import { ParameterError } from '../errors';
 import { gridAxes, type NeighborhoodParams } from '../masks/neighborhood';
 import type { NeighborhoodAxis } from '../masks/neighborhood-axis';
@@ -22,6 +23,7 @@ export function sweepStrides(
 }
 
 function sweepTiles(setting: Omit<NeighborhoodParams, 'stride'>, tiles: GnaTiles): GnaSimulation[] {
+  checkRecord('setting', setting);
   const axes = gridAxes({ ...setting, stride: 1 });
   checkTiles(axes.length, tiles);
   const { queryTile, keyTile, tiling = 'static' } = tiles;

@@ -1,4 +1,5 @@
 /** Tile shapes of kernels that exist. */
+import { checkChoice, show } from '../check';
 import { ParameterError } from '../errors';
 import { GRID_TILES } from '../masks/neighborhood';
 import type { GnaTiles } from './gna';
@@ -20,8 +21,10 @@ const GPU_MENUS: Readonly<Record<Exclude<TileMenu, 'saccade'>, readonly (readonl
 
 /** The tile shapes of a menu for grids of `rank` axes, 1 to 3. */
 export function tilesOfMenu(menu: TileMenu, rank: number): GnaTiles[] {
-  const own = GRID_TILES[rank - 1];
-  if (!own) throw new ParameterError(`grid must have 1 to ${GRID_TILES.length} axes, got ${rank}`);
+  if (menu === undefined) throw new ParameterError(`menu must be one of ${TILE_MENUS.join(', ')}, got undefined`);
+  checkChoice('menu', menu, TILE_MENUS);
+  const own = typeof rank === 'number' ? GRID_TILES[rank - 1] : undefined;
+  if (!own) throw new ParameterError(`grid must have 1 to ${GRID_TILES.length} axes, got ${show(rank)}`);
   if (menu === 'saccade') return [{ queryTile: own.queries, keyTile: own.keys }];
   return (GPU_MENUS[menu][rank - 1] as readonly string[]).map((pair) => {
     const [queryTile = [], keyTile = []] = pair.split('|').map((tile) => tile.split('x').map(Number));

@@ -62,7 +62,7 @@ describe('hostTensor', () => {
       ParameterError,
       'data must be numbers or a typed array, got null',
     ],
-    ['text', () => hostTensor('a' as never, [1]), ParameterError, 'data must be numbers or a typed array, got string'],
+    ['text', () => hostTensor('a' as never, [1]), ParameterError, "data must be numbers or a typed array, got 'a'"],
     [
       'bits of unsaid dtype',
       () => hostTensor(Uint16Array.of(1), [1]),
@@ -129,7 +129,7 @@ describe('checkHost', () => {
       DTypeError,
       'the data of x must be Float32Array for f32, got Array',
     ],
-    ['no data', { dtype: 'f32', shape: [1] }, ParameterError, 'data must be numbers or a typed array, got undefined'],
+    ['no data', { dtype: 'f32', shape: [1] }, ParameterError, 'x must be a host tensor, got an object'],
     [
       'another size',
       { dtype: 'u8', shape: [2], data: Uint8Array.of(1) },
@@ -146,7 +146,7 @@ describe('checkHost', () => {
       'no dtype',
       { shape: [1], data: Uint8Array.of(1) },
       DTypeError,
-      "the dtype of x must be one of f32, f16, bf16, i32, u8, i8, f64, i64, got 'undefined'",
+      'the dtype of x must be one of f32, f16, bf16, i32, u8, i8, f64, i64, got undefined',
     ],
   ])('refuses %s', (_, host, type, message) => {
     expect(() => checkHost('x', host as HostTensor)).toThrow(type);

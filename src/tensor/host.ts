@@ -1,4 +1,5 @@
 /** Arrays in ordinary memory: what files hold, what callers hand in, what the float64 references compute on. */
+import { isRecord, show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import { DTYPES, type HostDType, type TypedArray, type TypedArrayOf, typedArray } from './dtype';
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './float16';
@@ -41,9 +42,9 @@ const INFERRED: Record<string, HostDType> = {
 export function hostTensor<D extends HostDType = HostDType>(data: Numbers, shape: Shape, dtype?: D): HostTensor<D> {
   checkShape('shape', shape);
   const kind = kindOf(data);
-  checkLength('', data.length, shape);
+  checkLength('data: ', data.length, shape);
   const own = kind === 'Array' ? 'f32' : INFERRED[kind];
-  const wanted = dtype ?? (own as D | undefined);
+  const wanted = dtype === undefined ? (own as D | undefined) : dtype;
   if (wanted === undefined) {
     const choice = kind === 'Uint16Array' ? "say dtype 'f16' or 'bf16'" : 'pass a supported typed array or numbers';
     throw new DTypeError(`the dtype of a ${kind} is not known: ${choice}`);
@@ -69,8 +70,8 @@ export function hostTensor<D extends HostDType = HostDType>(data: Numbers, shape
 
 /** Throws unless `host` is a host tensor whose data has its dtype and its size. */
 export function checkHost(name: string, host: HostTensor): void {
-  if (host === null || typeof host !== 'object')
-    throw new ParameterError(`${name} must be a host tensor, got ${host === null ? 'null' : typeof host}`);
+  if (!isRecord(host) || !Object.hasOwn(host, 'data'))
+    throw new ParameterError(`${name} must be a host tensor, got ${show(host)}`);
   const { dtype, shape, data } = host;
   checkDType(`the dtype of ${name}`, dtype);
   checkShape(`the shape of ${name}`, shape);
@@ -85,6 +86,8 @@ export function checkHost(name: string, host: HostTensor): void {
  * within its range only, and the DTypeError names the first element that is none.
  */
 export function convert<D extends HostDType>(host: HostTensor, dtype: D): HostTensor<D> {
+  checkHost('host', host);
+  checkDType('dtype', dtype);
   if ((host.dtype as string) === dtype) return host as unknown as HostTensor<D>;
   return fromNumbers(toFloat64(host), host.shape, dtype);
 }
@@ -147,6 +150,7 @@ const RANGES: Partial<Record<HostDType, readonly [number, number]>> = {
 function fromNumbers<D extends HostDType>(numbers: ArrayLike<number>, shape: Shape, dtype: D): HostTensor<D> {
   const range = RANGES[dtype];
   if (range) checkIntegers(numbers, dtype, range);
+  else if (Array.isArray(numbers)) checkAreNumbers(numbers);
   const data = typedArray<HostDType>(dtype, numbers.length);
   if (dtype === 'f16') mapped(data as Uint16Array, numbers, toFloat16);
   else if (dtype === 'bf16') mapped(data as Uint16Array, numbers, toBfloat16);
@@ -155,12 +159,20 @@ function fromNumbers<D extends HostDType>(numbers: ArrayLike<number>, shape: Sha
   return { dtype, shape: [...shape], data: data as TypedArrayOf<D> };
 }
 
+/** What is no number would become one, or NaN, in silence. */
+function checkAreNumbers(numbers: readonly unknown[]): void {
+  for (let i = 0; i < numbers.length; i++) {
+    if (typeof numbers[i] !== 'number')
+      throw new ParameterError(`data must be numbers, got ${show(numbers[i])} at index ${i}`);
+  }
+}
+
 function checkIntegers(numbers: ArrayLike<number>, dtype: HostDType, [low, high]: readonly [number, number]): void {
   for (let i = 0; i < numbers.length; i++) {
     const value = numbers[i] as number;
     if (!(Number.isInteger(value) && value >= low && value <= high))
       throw new DTypeError(
-        `${dtype} holds integers from ${BigInt(low)} to ${BigInt(high)}, got ${value} at index ${i}: round it first`,
+        `${dtype} holds integers from ${BigInt(low)} to ${BigInt(high)}, got ${show(value)} at index ${i}: round it first`,
       );
   }
 }
@@ -177,14 +189,14 @@ function mapped<In, Out, Target extends { [index: number]: Out; readonly length:
 
 function checkDType(label: string, dtype: HostDType): void {
   if (!HOST_DTYPES.includes(dtype))
-    throw new DTypeError(`${label} must be one of ${HOST_DTYPES.join(', ')}, got '${dtype}'`);
+    throw new DTypeError(`${label} must be one of ${HOST_DTYPES.join(', ')}, got ${show(dtype)}`);
 }
 
 /** 'Array' or the name of the typed array's class. */
 function kindOf(data: unknown): string {
   if (Array.isArray(data)) return 'Array';
   if (ArrayBuffer.isView(data)) return (data as TypedArray)[Symbol.toStringTag];
-  throw new ParameterError(`data must be numbers or a typed array, got ${data === null ? 'null' : typeof data}`);
+  throw new ParameterError(`data must be numbers or a typed array, got ${show(data)}`);
 }
 
 function checkLength(label: string, length: number, shape: Shape): void {

@@ -1,9 +1,10 @@
 /** Seeded random numbers: the same seed gives the same numbers on every platform. */
+import { show } from '../check';
 import { ParameterError } from '../errors';
 
 /** A generator of uniform numbers in [0, 1) with 32 random bits (sfc32, 128 bits of state). */
 export function uniformGenerator(seed: number): () => number {
-  if (!Number.isSafeInteger(seed)) throw new ParameterError(`seed must be an integer, got ${seed}`);
+  if (!Number.isSafeInteger(seed)) throw new ParameterError(`seed must be an integer, got ${show(seed)}`);
   let a = seed >>> 0;
   let b = Math.floor(seed / 2 ** 32) | 0;
   let c = 0x9e3779b9;

@@ -65,7 +65,7 @@ describe('checkShape', () => {
     [[-1], 'x must have non-negative integer extents, got [-1]'],
     [[1.5], 'x must have non-negative integer extents, got [1.5]'],
     [[Number.NaN], 'x must have non-negative integer extents, got [NaN]'],
-    [['2'], 'x must have non-negative integer extents, got [2]'],
+    [['2'], "x must have non-negative integer extents, got ['2']"],
     [[2 ** 53], 'x must have non-negative integer extents'],
     [[2 ** 40, 2 ** 40], 'x [1099511627776, 1099511627776] has more elements than can be counted'],
     [4, 'x must be an array of extents, got 4'],

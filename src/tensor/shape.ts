@@ -1,3 +1,4 @@
+import { show } from '../check';
 import { ShapeError } from '../errors';
 
 export type Shape = readonly number[];
@@ -36,7 +37,7 @@ export function isContiguous(shape: Shape, strides: readonly number[]): boolean 
 
 /** Throws unless every extent is a non-negative safe integer and their product is one too. */
 export function checkShape(name: string, shape: Shape): void {
-  if (!Array.isArray(shape)) throw new ShapeError(`${name} must be an array of extents, got ${shape}`);
+  if (!Array.isArray(shape)) throw new ShapeError(`${name} must be an array of extents, got ${show(shape)}`);
   for (const extent of shape) {
     if (!Number.isSafeInteger(extent) || extent < 0) {
       throw new ShapeError(`${name} must have non-negative integer extents, got ${formatShape(shape)}`);
@@ -53,7 +54,7 @@ export function sameShape(a: Shape, b: Shape): boolean {
 
 export function formatShape(shape: Shape): string {
   if (shape.length > LONGEST_SHOWN) return `[${shape.slice(0, LONGEST_SHOWN).join(', ')}, ... ${shape.length} axes]`;
-  return `[${shape.join(', ')}]`;
+  return `[${Array.from(shape, (extent) => (typeof extent === 'number' ? extent : show(extent))).join(', ')}]`;
 }
 
 /**

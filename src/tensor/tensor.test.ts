@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { bitsOf } from '../../test/host-tensors';
 import {
@@ -10,6 +10,7 @@ import {
   DTypeError,
   hostTensor,
   ParameterError,
+  relu,
   SaccadeError,
   ShapeError,
   type Tensor,
@@ -394,10 +395,94 @@ describeOnBackends('scope', (runtime) => {
       return runtime().empty([2]);
     });
     await expect(outer).rejects.toThrow(SaccadeError);
-    await expect(outer).rejects.toThrow('scope() ended while a scope opened later on the same runtime was still open');
+    await expect(outer).rejects.toThrow('scope() ended while a scope opened later was still open');
     leaveInner();
     await inner;
     expect(live()).toBe(0);
+  });
+
+  describe('that run at the same time', () => {
+    const x = () => runtime().tensor([1, 2], [2]);
+    /** Resolves when told to. */
+    const gate = () => {
+      let open = () => {};
+      return { passed: new Promise<void>((resolve) => (open = resolve)), open: () => open() };
+    };
+    const overlapping = /^scope\(\) .*run at the same time.*await one before the next/;
+
+    test('one that begins beside another is refused, whatever that waits for', async () => {
+      const { passed, open } = gate();
+      const first = runtime().scope(async () => {
+        await passed;
+        using source = x();
+        return await relu(source);
+      });
+      await expect(runtime().scope(async () => x())).rejects.toThrow(overlapping);
+      open();
+      const kept = await first;
+      expect([...(await kept.read())]).toEqual([1, 2]);
+      kept.dispose();
+      expect(live()).toBe(0);
+    });
+
+    test('so is one that begins while a call made in the scope around it is pending', async () => {
+      await runtime().scope(async () => {
+        await Promise.resolve();
+        const pending = relu(x());
+        await expect(runtime().scope(() => x())).rejects.toThrow(overlapping);
+        expect([...(await (await pending).read())]).toEqual([1, 2]);
+      });
+      expect(live()).toBe(0);
+    });
+
+    test('one that ends while a call is pending disposes nothing that may be of the scope around it', async () => {
+      const [inner, outer] = [gate(), gate()];
+      const around = runtime().scope(async () => {
+        await inner.passed;
+        const early = x();
+        // As an op does that takes a while.
+        const end = runtime().begin();
+        outer.open();
+        await within.catch(() => undefined);
+        end();
+        expect(early.disposed).toBe(false);
+        return relu(early);
+      });
+      await Promise.resolve();
+      await Promise.resolve();
+      const within = runtime().scope(async () => {
+        inner.open();
+        await outer.passed;
+        return 1;
+      });
+      await expect(within).rejects.toThrow(overlapping);
+      const kept = await around;
+      expect([...(await kept.read())]).toEqual([1, 2]);
+      kept.dispose();
+      expect(live()).toBe(0);
+    });
+
+    test('where nothing told so in time, the tensor says what became of it', async () => {
+      const [inner, outer] = [gate(), gate()];
+      const around = runtime().scope(async () => {
+        await inner.passed;
+        const mine = x();
+        outer.open();
+        await within;
+        expect(() => mine.reshape([1, 2])).toThrow(
+          'by a scope() that ended: return it from there, and let no scopes overlap',
+        );
+        return mine;
+      });
+      await Promise.resolve();
+      await Promise.resolve();
+      const within = runtime().scope(async () => {
+        inner.open();
+        await outer.passed;
+      });
+      await expect(around).rejects.toThrow(overlapping);
+      expect(live()).toBe(0);
+    });
   });
 });
 

@@ -1,4 +1,5 @@
-import { DisposedError, ShapeError, UnsupportedError } from '../errors';
+import { show } from '../check';
+import { DisposedError, ParameterError, ShapeError, UnsupportedError } from '../errors';
 import type { Buffer } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 import type { GpuBufferLike } from '../runtime/webgpu/adapter';
@@ -36,6 +37,7 @@ const forgotten = new FinalizationRegistry<Storage>((storage) => storage.release
 export class Tensor<D extends DType = DType> {
   readonly runtime: Runtime;
   #disposed = false;
+  #endedWithScope = false;
 
   /** Tensors are made by a runtime, by ops and by views; this constructor takes over one reference of `storage`. */
   constructor(
@@ -45,9 +47,16 @@ export class Tensor<D extends DType = DType> {
     readonly strides: readonly number[] = rowMajorStrides(shape),
     readonly offset = 0,
   ) {
+    if (!(storage instanceof Storage))
+      throw new ParameterError("storage of a Tensor is its runtime's: make tensors with runtime.tensor()");
     this.runtime = storage.runtime;
     forgotten.register(this, storage, this);
     this.runtime.own(this);
+  }
+
+  /** Only what this class made is one: a proxy of a tensor has none of what is private to it. */
+  static [Symbol.hasInstance](value: unknown): value is Tensor {
+    return typeof value === 'object' && value !== null && #disposed in value;
   }
 
   get rank(): number {
@@ -67,9 +76,23 @@ export class Tensor<D extends DType = DType> {
     return this.#disposed;
   }
 
+  /** Whether a scope that ended disposed it. */
+  get endedWithScope(): boolean {
+    return this.#endedWithScope;
+  }
+
   /** A copy of the elements in row-major order. */
   async read(): Promise<TypedArrayOf<D>> {
     this.assertUsable('read()');
+    const end = this.runtime.begin();
+    try {
+      return await this.#elements();
+    } finally {
+      end();
+    }
+  }
+
+  async #elements(): Promise<TypedArrayOf<D>> {
     const { dtype, strides, shape, offset, size } = this;
     const elementBytes = bytesPerElement(dtype);
     if (this.isContiguous) {
@@ -120,6 +143,7 @@ export class Tensor<D extends DType = DType> {
   /** The same elements under another shape; one extent may be -1. A strided view must keep its order in memory. */
   reshape(shape: Shape): Tensor<D> {
     this.assertUsable('reshape()');
+    checkExtents(shape);
     const given = shape.filter((extent) => extent !== -1);
     checkShape('shape', given);
     const resolved = shape.map((extent) => (extent === -1 ? this.size / sizeOf(given) : extent));
@@ -141,11 +165,13 @@ export class Tensor<D extends DType = DType> {
   /** The elements `start` to `end` (exclusive) along `axis`. */
   slice(axis: number, start: number, end: number): Tensor<D> {
     this.assertUsable('slice()');
-    const extent = this.shape[axis];
+    const extent = Number.isInteger(axis) ? this.shape[axis] : undefined;
     if (extent === undefined)
-      throw new ShapeError(`axis must be one of the ${this.rank} axes of ${formatShape(this.shape)}, got ${axis}`);
+      throw new ShapeError(
+        `axis must be one of the ${this.rank} axes of ${formatShape(this.shape)}, got ${show(axis)}`,
+      );
     if (!(Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start <= end && end <= extent)) {
-      throw new ShapeError(`slice of axis ${axis} must lie within 0 to ${extent}, got ${start} to ${end}`);
+      throw new ShapeError(`slice of axis ${axis} must lie within 0 to ${extent}, got ${show(start)} to ${show(end)}`);
     }
     const shape = this.shape.map((whole, a) => (a === axis ? end - start : whole));
     // An empty slice could begin outside the memory.
@@ -157,11 +183,12 @@ export class Tensor<D extends DType = DType> {
   permute(axes: readonly number[]): Tensor<D> {
     this.assertUsable('permute()');
     if (
+      !Array.isArray(axes) ||
       axes.length !== this.rank ||
       new Set(axes).size !== this.rank ||
-      axes.some((axis) => this.shape[axis] === undefined)
+      axes.some((axis) => !(Number.isInteger(axis) && axis >= 0 && axis < this.rank))
     ) {
-      throw new ShapeError(`permute must name each of the ${this.rank} axes once, got ${formatShape(axes)}`);
+      throw new ShapeError(`permute must name each of the ${this.rank} axes once, got ${show(axes)}`);
     }
     const shape = axes.map((axis) => this.shape[axis] as number);
     const strides = axes.map((axis) => this.strides[axis] as number);
@@ -177,15 +204,30 @@ export class Tensor<D extends DType = DType> {
     this.storage.release();
   }
 
+  /** What a scope does at its end. */
+  disposeWithScope(): void {
+    this.#endedWithScope = true;
+    this.dispose();
+  }
+
   [disposeKey](): void {
     this.dispose();
   }
 
   /** Throws a DisposedError, naming `use`, after `dispose()`. */
   assertUsable(use: string): void {
-    if (this.#disposed) throw new DisposedError(`${use}: the tensor of shape ${formatShape(this.shape)} was disposed`);
+    if (this.#disposed) {
+      const how = this.#endedWithScope
+        ? ' by a scope() that ended: return it from there, and let no scopes overlap'
+        : '';
+      throw new DisposedError(`${use}: the tensor of shape ${formatShape(this.shape)} was disposed${how}`);
+    }
     this.runtime.assertUsable(use);
   }
+}
+
+function checkExtents(shape: Shape): void {
+  if (!Array.isArray(shape)) throw new ShapeError(`shape must be an array of extents, got ${show(shape)}`);
 }
 
 /** Strides under which `shape` walks the same memory in the same order, or undefined where none exist. */

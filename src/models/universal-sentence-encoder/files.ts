@@ -1,5 +1,6 @@
 /** The files of the published model, a TensorFlow.js graph model: where they come from and what must be in them. */
 import * as v from 'valibot';
+import { isRecord, show } from '../../check';
 import { ParameterError, ParseError, UnsupportedError } from '../../errors';
 import { formatShape, type Shape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Vocabulary } from './tokeniser';
@@ -42,6 +43,8 @@ const modelSchema = v.object({
 
 /** Reads the model from given bytes, from a folder (Node) or, by default, from its npm package (Node). */
 export async function readModel(source: string | ModelFiles | undefined): Promise<ModelContent> {
+  if (source !== undefined && typeof source !== 'string' && !isRecord(source))
+    throw new ParameterError(`source must be a folder or files by name, got ${show(source)}`);
   const read = typeof source === 'object' ? givenFiles(source) : await folderFiles(source ?? (await packageFolder()));
   const { weightsManifest } = parse('model.json', modelSchema, await read('model.json'));
   const vocabulary = parse('vocab.json', vocabularySchema, await read('vocab.json'));
@@ -80,7 +83,13 @@ function givenFiles(files: ModelFiles): (name: string) => Promise<Uint8Array> {
 async function folderFiles(folder: string): Promise<(name: string) => Promise<Uint8Array>> {
   assertNode();
   const { readFile } = await import('node:fs/promises');
-  return (name) => readFile(`${folder}/${name}`);
+  return async (name) => {
+    try {
+      return await readFile(`${folder}/${name}`);
+    } catch (error) {
+      throw new ParameterError(`source must be the folder of ${name}: ${(error as Error).message}`);
+    }
+  };
 }
 
 /** The folder of the installed package, looked for beside this library and beside the program that uses it. */

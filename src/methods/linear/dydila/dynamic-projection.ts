@@ -2,6 +2,7 @@
  * The dynamic projection of DyDiLA: each token is projected by one of a few matrices, which a router picks.
  * Source: Cao et al. 2026, arXiv 2601.13683, by a review of it; the gradient straight through is a port's.
  */
+import { checkKnown } from '../../../check';
 import { ShapeError } from '../../../errors';
 import { add, multiply } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
@@ -113,7 +114,9 @@ async function project({ x, router, bank }: DynamicProjectionInputs, temporaries
   return { products, chosen, units, logits, choices: await own(x.runtime.tensor(marks, logits.shape)) };
 }
 
-function checkInputs({ x, router, bank }: DynamicProjectionInputs): void {
+function checkInputs(inputs: DynamicProjectionInputs): void {
+  checkKnown('inputs', inputs, ['x', 'router', 'bank'], (name) => `dynamicProjection has no input '${name}'`);
+  const { x, router, bank } = inputs;
   checkFloat32('dynamicProjection', { x, router, bank }, {});
   checkContiguous({ x, router, bank });
   bindShapes({ x: 'b n c', router: 'c p', bank: 'p c w' }, { x: x.shape, router: router.shape, bank: bank.shape });

@@ -2,7 +2,9 @@
  * The local concentration module of L2ViT: two depthwise convolutions that gather again what linear attention spread.
  * Source: Zheng 2025, arXiv 2501.16182, equations 6 and 7, and the author's code.
  */
+import { checkKnown } from '../../../check';
 import { batchNorm, batchNormBackward } from '../../../ops/batch-norm';
+import { checkOptions, checkTensors, commonRuntime } from '../../../ops/check';
 import { depthwiseConv, depthwiseConvBackward } from '../../../ops/depthwise-conv';
 import { gelu, unaryBackward } from '../../../ops/elementwise';
 import type { Control } from '../../../runtime/backend';
@@ -43,8 +45,10 @@ export interface LocalConcentrationResult {
 export async function localConcentration(
   x: Tensor,
   weights: LocalConcentrationWeights,
-  { statistics, ...control }: LocalConcentrationOptions = {},
+  options: LocalConcentrationOptions = {},
 ): Promise<LocalConcentrationResult> {
+  checkInputs('localConcentration', { x }, weights, options);
+  const { statistics, ...control } = options;
   const { first, firstBias, gain, bias, second, secondBias } = weights;
   using temporaries = new Temporaries();
   const spread = await temporaries.own(depthwiseConv(x, first, { bias: firstBias, ...control }));
@@ -59,8 +63,10 @@ export async function localConcentrationBackward(
   x: Tensor,
   weights: LocalConcentrationWeights,
   gradOut: Tensor,
-  { statistics, ...control }: LocalConcentrationOptions = {},
+  settings: LocalConcentrationOptions = {},
 ): Promise<Record<'x' | keyof LocalConcentrationWeights, Tensor<'f32'>>> {
+  checkInputs('localConcentrationBackward', { x, gradOut }, weights, settings);
+  const { statistics, ...control } = settings;
   const { first, firstBias, gain, bias, second } = weights;
   using temporaries = new Temporaries();
   const spread = await temporaries.own(depthwiseConv(x, first, { bias: firstBias, ...control }));
@@ -80,4 +86,19 @@ export async function localConcentrationBackward(
     second: late.gradWeight,
     secondBias: late.gradBias,
   });
+}
+
+const WEIGHTS = ['first', 'firstBias', 'gain', 'bias', 'second', 'secondBias'] as const;
+
+function checkInputs(
+  op: string,
+  inputs: Readonly<Record<'x', Tensor>> & Readonly<Record<string, Tensor>>,
+  weights: LocalConcentrationWeights,
+  options: LocalConcentrationOptions,
+): void {
+  checkKnown('weights', weights, WEIGHTS, (name) => `${op} has no weight '${name}'`);
+  const tensors = { ...inputs, ...Object.fromEntries(WEIGHTS.map((name) => [name, weights[name]])) };
+  checkTensors(tensors);
+  commonRuntime(tensors);
+  checkOptions(op, options, ['statistics', 'signal', 'onProgress']);
 }

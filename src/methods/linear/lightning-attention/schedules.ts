@@ -3,6 +3,7 @@
  * late ones hardly, and the heads of a layer differ. A head with decay lambda has half forgotten after ln 2 / -ln lambda
  * tokens.
  */
+import { checkRecord, checkWhole, show } from '../../../check';
 import { ParameterError } from '../../../errors';
 
 export const SCHEDULES = ['paper', 'released'] as const;
@@ -16,6 +17,9 @@ export interface LayerPlace {
 
 /** One decay in (0, 1] for each head. */
 export function lightningDecays(schedule: Schedule, heads: number, place: LayerPlace): number[] {
+  if (!SCHEDULES.includes(schedule))
+    throw new ParameterError(`schedule must be one of ${SCHEDULES.join(', ')}, got ${show(schedule)}`);
+  checkRecord('place', place);
   return schedule === 'paper' ? paperDecays(heads, place) : releasedDecays(heads, place);
 }
 
@@ -43,10 +47,7 @@ export function releasedSlopes(heads: number): number[] {
 }
 
 function check(heads: number, layer: number, layers: number): void {
-  if (!(Number.isInteger(heads) && heads >= 1))
-    throw new ParameterError(`heads must be a whole number of at least 1, got ${heads}`);
-  if (!(Number.isInteger(layers) && layers >= 1))
-    throw new ParameterError(`layers must be a whole number of at least 1, got ${layers}`);
-  if (!(Number.isInteger(layer) && layer >= 0 && layer < layers))
-    throw new ParameterError(`layer must be a whole number from 0 to ${layers - 1}, got ${layer}`);
+  checkWhole('heads', heads, 1);
+  checkWhole('layers', layers, 1);
+  checkWhole('layer', layer, 0, layers - 1);
 }

@@ -4,6 +4,7 @@
  * Source: Deng et al. 2026, arXiv 2602.03681; the definition is that of its code.
  */
 import { area } from '../../../masks/area';
+import { checkTensors } from '../../../ops/check';
 import { defineMethod } from '../../define';
 import { backward, forward } from './layer';
 import { params } from './params';
@@ -28,8 +29,11 @@ export const natsLinear = defineMethod({
   isCausal: () => true,
   reference: (inputs, settings, gradOut) => reference(inputs, settings, gradOut),
   forward: async (tensors, settings, control) => ({ ...(await forward(tensors, settings, control)) }),
-  backward: (tensors, results, gradOut, settings, control) =>
-    backward(tensors, results as Awaited<ReturnType<typeof forward>>, gradOut, settings, control),
+  backward(tensors, results, gradOut, settings, control) {
+    const { softmax, delta, lse } = results;
+    checkTensors({ softmax, delta, lse });
+    return backward(tensors, results as Awaited<ReturnType<typeof forward>>, gradOut, settings, control);
+  },
 
   /** With every other chunk in softmax attention: the true number is the route's. */
   cost({ b, n, h, d, e, a }, { chunk }) {

@@ -3,7 +3,7 @@
  * compressed to a few cells; the keys of the best cells are those worth attending to exactly.
  * Source: Lee et al. 2024, arXiv 2310.01777, as in the authors' code.
  */
-import { ParameterError } from '../../../errors';
+import { checkParams, checkWhole } from '../../../check';
 import { type HostTensor, hostTensor } from '../../../tensor/host';
 
 /** Of values for b batches of m keys and g key/value heads; `width` cells a map. */
@@ -21,11 +21,10 @@ interface PositionExtents {
  *
  * @throws {ParameterError} an extent that is missing or no integer of at least 1
  */
-export function seaPositions({ b, m, g, width }: PositionExtents): HostTensor<'f32'> {
-  for (const [name, extent] of Object.entries({ b, m, g, width })) {
-    if (!(Number.isSafeInteger(extent) && extent >= 1))
-      throw new ParameterError(`${name} must be an integer >= 1, got ${extent}`);
-  }
+export function seaPositions(extents: PositionExtents): HostTensor<'f32'> {
+  checkParams('seaPositions', extents, ['b', 'm', 'g', 'width']);
+  const { b, m, g, width } = extents;
+  for (const [name, extent] of Object.entries({ b, m, g, width })) checkWhole(name, extent, 1);
   const values = new Float32Array(b * m * g * width);
   for (let row = 0; row < b * m * g; row++) {
     const token = Math.floor(row / g) % m;

@@ -1,0 +1,127 @@
+/** Checks of plain values: each says what was expected and what came, whatever came. */
+import { ParameterError } from './errors';
+
+const LONGEST_SHOWN = 60;
+
+/** Any value as a message shows it: on one line, not longer than one, and without asking the value to describe itself. */
+export function show(value: unknown): string {
+  switch (typeof value) {
+    case 'string': {
+      const text = JSON.stringify(value.slice(0, LONGEST_SHOWN)).slice(1, -1);
+      return `'${text}${value.length > LONGEST_SHOWN ? '...' : ''}'`;
+    }
+    case 'bigint':
+      return `${value}n`;
+    case 'symbol':
+    case 'function':
+      return `a ${typeof value}`;
+    case 'object':
+      return value === null ? 'null' : showObject(value);
+    default:
+      return String(value);
+  }
+}
+
+function showObject(value: object): string {
+  if (!Array.isArray(value)) {
+    const kind = kindOf(value);
+    return kind === 'Object' ? 'an object' : `${/^[AEIOU]/.test(kind) ? 'an' : 'a'} ${kind}`;
+  }
+  const simple = value.length <= 8 && value.every((entry) => entry === null || typeof entry !== 'object');
+  return simple ? `[${value.map(show).join(', ')}]` : `an array of ${value.length}`;
+}
+
+/** `Object` for those with names, also those of a caller's class, else what it is: `Array`, `Date`, `Float32Array`, ... */
+function kindOf(value: object): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
+}
+
+/** Whether it is an object with names, such as options. */
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && kindOf(value) === 'Object';
+}
+
+/** Throws a ParameterError unless `value` is an object with names. */
+export function checkRecord(what: string, value: unknown): void {
+  if (!isRecord(value)) throw new ParameterError(`${what} must be an object, got ${show(value)}`);
+}
+
+/** Throws unless `options` is an object with known names only. */
+export function checkOptions(op: string, options: object, known: readonly string[]): void {
+  checkKnown(`options of ${op}`, options, known, (name) => `${op} has no option '${name}'`);
+}
+
+/** Throws unless `params`, called `what`, are an object with known names only. */
+export function checkParams(what: string, params: object, known: readonly string[]): void {
+  checkKnown(`params of ${what}`, params, known, (name) => `${what} has no param '${name}'`);
+}
+
+/** Throws unless `value` is an object with known names only; `complain` begins the message about another. */
+export function checkKnown(
+  what: string,
+  value: object,
+  known: readonly string[],
+  complain: (name: string) => string,
+): void {
+  checkRecord(what, value);
+  for (const name of Object.keys(value)) {
+    if (!known.includes(name)) throw new ParameterError(`${complain(name)}: expected ${known.join(', ')}`);
+  }
+}
+
+/** Throws a ParameterError unless `value` is a function. */
+export function checkFunction(what: string, value: unknown): void {
+  if (typeof value !== 'function') throw new ParameterError(`${what} must be a function, got ${show(value)}`);
+}
+
+/** Throws a ParameterError unless `value` is true, false or, where it may be left out, undefined. */
+export function checkBoolean(what: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'boolean')
+    throw new ParameterError(`${what} must be true or false, got ${show(value)}`);
+}
+
+/** Throws a ParameterError unless `value` is one of `choices` or undefined. */
+export function checkChoice(what: string, value: unknown, choices: readonly unknown[]): void {
+  if (value !== undefined && !choices.includes(value))
+    throw new ParameterError(`${what} must be one of ${choices.join(', ')}, got ${show(value)}`);
+}
+
+/** Throws a ParameterError unless `value` is an integer from `least` to `most`. */
+export function checkWhole(what: string, value: number, least: number, most = Number.MAX_SAFE_INTEGER): void {
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return;
+  const range = most === Number.MAX_SAFE_INTEGER ? `an integer >= ${least}` : `an integer from ${least} to ${most}`;
+  throw new ParameterError(`${what} must be ${range}, got ${show(value)}`);
+}
+
+/** Throws a ParameterError unless `value` is an array. */
+export function checkArray(what: string, value: unknown): void {
+  if (!Array.isArray(value)) throw new ParameterError(`${what} must be an array, got ${show(value)}`);
+}
+
+/** Whether it is a list of numbers by its kind: an array, or a typed array of numbers. What is in an array may be anything. */
+export function isNumbers(value: unknown): value is ArrayLike<number> {
+  if (Array.isArray(value)) return true;
+  return ArrayBuffer.isView(value) && !(value instanceof DataView) && !kindOf(value).startsWith('Big');
+}
+
+/** Throws a ParameterError unless `values` is an array or typed array of numbers that all are as `fits` says. */
+export function checkNumbers(
+  what: string,
+  values: ArrayLike<number>,
+  expected: string,
+  fits: (value: number) => boolean,
+): void {
+  if (!isNumbers(values)) throw new ParameterError(`${what} must be an array of numbers, got ${show(values)}`);
+  for (let at = 0; at < values.length; at++) {
+    const value = values[at] as number;
+    if (!(typeof value === 'number' && fits(value)))
+      throw new ParameterError(`${what} must be ${expected}, got ${show(value)} at element ${at}`);
+  }
+}
+
+/** The integers of a plain or typed array as int32, without a copy where they are; throws a ParameterError for others. */
+export function int32Of(what: string, values: ArrayLike<number>): Int32Array {
+  if (values instanceof Int32Array) return values;
+  checkNumbers(what, values, 'integers that int32 can hold', (value) => (value | 0) === value);
+  return Int32Array.from(values);
+}

@@ -1,0 +1,857 @@
+/** Every public function with junk in each argument and option: an error that names it, or one of the acceptances below. */
+import { afterAll, expect, test } from 'vitest';
+import type { HostTensor, Tensor } from '../src/index';
+import * as saccade from '../src/index';
+import { type Entry, junkOf, type Slot, type Slots, sweep } from './junk';
+
+const runtime = await saccade.createRuntime({ backend: 'reference' });
+const other = await saccade.createRuntime({ backend: 'reference' });
+const shared = new Set<unknown>([runtime, other]);
+const keep = (tensor: Tensor) => {
+  shared.add(tensor);
+  return tensor;
+};
+const random = (...shape: number[]) => keep(runtime.random(shape, { seed: shape.length }));
+const filled = (value: number, ...shape: number[]) =>
+  keep(runtime.tensor(new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(value), shape));
+const disposed = runtime.empty([1]);
+disposed.dispose();
+const junk = junkOf(random(1), keep(other.random([1])), disposed);
+
+afterAll(() => {
+  runtime.dispose();
+  other.dispose();
+});
+
+// Kinds of arguments, and which junk is as good as any of them.
+const EMPTY_OBJECTS = ['object', 'object without prototype', 'instance', 'proxy', 'object like a tensor'];
+const leaf = (value: unknown, ...takes: string[]): Slot => ({ make: () => value, takes });
+const maybe = (slot: Slot): Slot => ({ ...slot, takes: [...slot.takes, 'undefined'] });
+const notGiven = (slot: Slot): Slot => ({ ...maybe(slot), given: false });
+const called = (name: string, slot: Slot): Slot => ({ ...slot, called: name });
+const finite = (value: number) => leaf(value, '-1', '0', '1.5', '3');
+const atLeast0 = (value: number) => leaf(value, '0', '1.5', '3');
+const above0 = (value: number) => leaf(value, '1.5', '3');
+const whole = (value: number) => leaf(value, '3');
+const few = (value: number) => leaf(value, '3');
+const from0 = (value: number) => leaf(value, '0', '3');
+const integer = (value: number) => leaf(value, '-1', '0', '3');
+const boolean = (value = true) => leaf(value, 'true');
+const choice = (value: unknown, ...takes: string[]) => leaf(value, ...takes);
+/** Whatever has properties may be captured; a function may use them or not. */
+const CAPTURED: Slot = leaf(
+  {},
+  'undefined',
+  ...EMPTY_OBJECTS,
+  'tensor of another runtime',
+  'disposed tensor',
+  'proxy of a tensor',
+);
+const text = (value: string) => leaf(value, 'text', 'empty text');
+const fn = (value: (...args: never[]) => unknown) => leaf(value, 'function');
+const tensor = (...shape: number[]) => leaf(random(...shape));
+/** Alone it may be of any runtime. */
+const lone = (...shape: number[]) => leaf(random(...shape), 'tensor of another runtime');
+/** Objects whose names are known; those whose fields all may be left out may be empty. */
+const object = (fields: Slots, ...takes: string[]): Slot => ({ make: () => undefined, takes, fields, closed: true });
+/** Other names are the caller's. */
+const open = (fields: Slots): Slot => ({ ...object(fields), closed: false });
+const options = (fields: Slots): Slot => object(fields, 'undefined', ...EMPTY_OBJECTS);
+const control: Slots = {
+  signal: maybe(leaf(new AbortController().signal)),
+  onProgress: maybe(fn(() => {})),
+};
+const result = (...shape: number[]): Slots => ({ out: notGiven(leaf(keep(runtime.empty(shape)))), ...control });
+const host = (...shape: number[]): HostTensor =>
+  saccade.hostTensor(new Float32Array(shape.reduce((a, b) => a * b, 1)), shape);
+const aMask = leaf(saccade.masks.causal());
+const aScore = leaf(saccade.scores.softcap(3));
+const place: Slots = {
+  b: whole(1),
+  n: few(3),
+  m: few(3),
+  h: few(1),
+  g: leaf(1),
+  batch: leaf(0, '0'),
+  head: leaf(0, '0'),
+};
+const extent: Slots = { b: whole(1), n: few(3), m: few(3), h: few(1), g: leaf(1) };
+
+// biome-ignore lint/suspicious/noExplicitAny: the table calls functions of every signature.
+type Any = any;
+const entries: Record<string, Entry> = {};
+const entry = (name: string, args: Slots, call: (...args: Any[]) => unknown) => {
+  entries[name] = { args, call };
+};
+
+const [q, k, v] = [
+  [1, 3, 2, 2],
+  [1, 3, 1, 2],
+  [1, 3, 1, 2],
+] as const;
+const qkv: Slots = { q: tensor(...q), k: tensor(...k), v: tensor(...v) };
+const attentionSettings: Slots = {
+  scale: maybe(finite(1)),
+  causal: maybe(boolean()),
+  window: maybe(leaf([1, 1])),
+  mask: maybe(aMask),
+  score: maybe(aScore),
+};
+entry(
+  'attention',
+  {
+    ...qkv,
+    options: options({ ...attentionSettings, ...result(...q), lse: notGiven(leaf(keep(runtime.empty([1, 3, 2])))) }),
+  },
+  saccade.attention,
+);
+entry(
+  'attentionBackward',
+  {
+    ...qkv,
+    gradients: object({
+      out: tensor(...q),
+      lse: leaf(filled(1, 1, 3, 2)),
+      gradOut: tensor(...q),
+      gradLse: maybe(leaf(filled(1, 1, 3, 2))),
+    }),
+    options: options({ ...attentionSettings, captured: maybe(boolean()), ...control }),
+  },
+  saccade.attentionBackward,
+);
+const statistics: Slots = { mean: leaf(filled(1, 2)), variance: leaf(filled(1, 2)) };
+const norm = options({ statistics: maybe(object(statistics)), epsilon: maybe(atLeast0(1)), ...control });
+const xgb: Slots = { x: tensor(3, 2), gain: tensor(2), bias: tensor(2) };
+entry('batchNorm', { ...xgb, options: norm }, saccade.batchNorm);
+entry(
+  'batchNormBackward',
+  { x: tensor(3, 2), gain: tensor(2), gradOut: tensor(3, 2), options: norm },
+  saccade.batchNormBackward,
+);
+entry('layerNorm', { ...xgb, options: options({ epsilon: maybe(atLeast0(1)), ...result(3, 2) }) }, saccade.layerNorm);
+const rms = options({ epsilon: maybe(atLeast0(1)), offset: maybe(atLeast0(1)), ...result(3, 2) });
+entry('rmsNorm', { x: lone(3, 2), options: rms }, saccade.rmsNorm);
+entry('rmsNormBackward', { x: tensor(3, 2), gradOut: tensor(3, 2), options: rms }, saccade.rmsNormBackward);
+const picture = [1, 3, 3, 2];
+entry(
+  'depthwiseConv',
+  {
+    x: tensor(...picture),
+    weight: tensor(3, 3, 2),
+    options: options({ dilation: maybe(few(1)), bias: maybe(tensor(2)), ...result(...picture) }),
+  },
+  saccade.depthwiseConv,
+);
+entry(
+  'depthwiseConvBackward',
+  {
+    x: tensor(...picture),
+    weight: tensor(3, 3, 2),
+    gradOut: tensor(...picture),
+    options: options({ dilation: maybe(few(1)), ...control }),
+  },
+  saccade.depthwiseConvBackward,
+);
+const { relu, tanh, exp, sigmoid, silu, elu, eluPlusOne, step, sin, cos, gelu, reciprocal } = saccade;
+const unary = { relu, tanh, exp, sigmoid, silu, elu, eluPlusOne, step, sin, cos, gelu, reciprocal };
+for (const [name, call] of Object.entries(unary)) entry(name, { x: lone(3), options: options(result(3)) }, call);
+entry('power', { x: lone(3), exponent: few(2), options: options(result(3)) }, saccade.power);
+const { add, subtract, multiply } = saccade;
+for (const [name, call] of Object.entries({ add, subtract, multiply }))
+  entry(name, { a: tensor(3), b: tensor(3), options: options(result(3)) }, call);
+entry(
+  'unaryBackward',
+  { operation: choice('power'), x: tensor(3), gradOut: tensor(3), options: object({ exponent: few(2), ...result(3) }) },
+  saccade.unaryBackward,
+);
+const { softmax, sumRows, maxRows } = saccade;
+for (const [name, call] of Object.entries({ softmax, sumRows, maxRows }))
+  entry(name, { x: lone(3, 2), options: options(name === 'softmax' ? result(3, 2) : result(3, 1)) }, call);
+entry('matmul', { a: tensor(3, 2), b: tensor(2, 3), options: options(result(3, 3)) }, saccade.matmul);
+const indices = leaf(keep(runtime.tensor([0, 1], [2], 'i32')));
+entry('gather', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.gather);
+const reluOptions: Slots = { block: maybe(whole(2)), causal: maybe(boolean()), scale: maybe(finite(1)), ...control };
+entry('reluAttention', { ...qkv, options: options(reluOptions) }, saccade.reluAttention);
+entry(
+  'reluAttentionBackward',
+  { ...qkv, gradOut: tensor(...q), options: options(reluOptions) },
+  saccade.reluAttentionBackward,
+);
+entry('route', { logits: tensor(3, 2), bank: tensor(2), options: options(result(3, 1)) }, saccade.route);
+entry(
+  'routeBackward',
+  { logits: tensor(3, 2), bank: tensor(2), gradOut: tensor(3, 1), options: options(control) },
+  saccade.routeBackward,
+);
+entry('focus', { x: tensor(3, 2), exponents: leaf(filled(2, 3, 1)), options: options(result(3, 2)) }, saccade.focus);
+entry(
+  'focusBackward',
+  { x: tensor(3, 2), exponents: leaf(filled(2, 3, 1)), gradOut: tensor(3, 2), options: options(control) },
+  saccade.focusBackward,
+);
+
+const positive3 = { q: leaf(filled(1, ...q)), k: leaf(filled(1, ...k)), v: tensor(...v) };
+const [stateShape, sumShape] = [
+  [1, 2, 2, 2],
+  [1, 2, 2],
+];
+const linear: Slots = {
+  causal: leaf(true, 'true'),
+  decay: maybe(leaf([0.5, 0.5])),
+  normalise: leaf(true, 'true'),
+  epsilon: maybe(atLeast0(1)),
+  initialState: leaf(filled(1, ...stateShape)),
+  initialKeySum: leaf(filled(1, ...sumShape)),
+};
+const linearOut = leaf(keep(runtime.empty([...q])));
+entry(
+  'linearAttention',
+  {
+    ...positive3,
+    options: options({
+      ...linear,
+      out: notGiven(linearOut),
+      state: notGiven(leaf(keep(runtime.empty(stateShape)))),
+      ...control,
+    }),
+  },
+  saccade.linearAttention,
+);
+entry(
+  'linearAttentionBackward',
+  {
+    ...positive3,
+    gradients: object({
+      gradOut: tensor(...q),
+      gradState: maybe(tensor(...stateShape)),
+      gradKeySum: maybe(tensor(...sumShape)),
+      out: tensor(...q),
+      denominator: leaf(filled(1, 1, 3, 2)),
+    }),
+    options: options({ ...linear, ...control }),
+  },
+  saccade.linearAttentionBackward,
+);
+const one = (...shape: readonly number[]) => leaf(filled(1, ...[1, 1, ...shape.slice(2)]));
+entry(
+  'linearAttentionStep',
+  {
+    q: one(...q),
+    k: one(...k),
+    v: one(...v),
+    state: leaf(filled(1, ...stateShape)),
+    options: options({
+      decay: maybe(leaf([0.5, 0.5])),
+      keySum: leaf(filled(1, ...sumShape)),
+      epsilon: maybe(atLeast0(1)),
+      inPlace: maybe(boolean(false)),
+      out: notGiven(one(1, 1, 2, 2)),
+      ...control,
+    }),
+  },
+  saccade.linearAttentionStep,
+);
+const delta: Slots = {
+  q: tensor(...q),
+  k: tensor(...q),
+  v: tensor(...q),
+  g: leaf(filled(-1, 1, 3, 2)),
+  beta: leaf(filled(0.5, 1, 3, 2)),
+};
+const deltaSettings: Slots = {
+  scale: maybe(finite(1)),
+  initialState: maybe(leaf(filled(1, ...stateShape))),
+  ...control,
+};
+entry(
+  'gatedDeltaRule',
+  {
+    ...delta,
+    options: options({
+      ...deltaSettings,
+      form: maybe(choice('chunked')),
+      out: notGiven(linearOut),
+      state: notGiven(leaf(keep(runtime.empty(stateShape)))),
+    }),
+  },
+  saccade.gatedDeltaRule,
+);
+entry(
+  'gatedDeltaRuleBackward',
+  {
+    ...delta,
+    gradients: object({ gradOut: tensor(...q), gradState: maybe(tensor(...stateShape)) }),
+    options: options(deltaSettings),
+  },
+  saccade.gatedDeltaRuleBackward,
+);
+entry(
+  'gatedDeltaRuleStep',
+  {
+    q: tensor(1, 2, 2),
+    k: tensor(1, 2, 2),
+    v: tensor(1, 2, 2),
+    g: leaf(filled(-1, 1, 2)),
+    beta: leaf(filled(0.5, 1, 2)),
+    state: leaf(filled(1, ...stateShape)),
+    options: options({
+      scale: maybe(finite(1)),
+      out: notGiven(leaf(keep(runtime.empty([1, 2, 2])))),
+      state: notGiven(leaf(keep(runtime.empty(stateShape)))),
+      ...control,
+    }),
+  },
+  saccade.gatedDeltaRuleStep,
+);
+entry(
+  'dynamicProjection',
+  { inputs: object({ x: tensor(1, 3, 2), router: tensor(2, 2), bank: tensor(2, 2, 2) }) },
+  saccade.dynamicProjection,
+);
+entry(
+  'dynamicProjectionBackward',
+  { inputs: object({ x: tensor(1, 3, 2), router: tensor(2, 2), bank: tensor(2, 2, 2) }), gradOut: tensor(1, 3, 2) },
+  saccade.dynamicProjectionBackward,
+);
+const concentration = object({
+  first: tensor(3, 3, 2),
+  firstBias: tensor(2),
+  gain: tensor(2),
+  bias: tensor(2),
+  second: tensor(3, 3, 2),
+  secondBias: tensor(2),
+});
+const running = options({ statistics: maybe(object(statistics)), ...control });
+entry(
+  'localConcentration',
+  { x: tensor(...picture), weights: concentration, options: running },
+  saccade.localConcentration,
+);
+entry(
+  'localConcentrationBackward',
+  { x: tensor(...picture), weights: concentration, gradOut: tensor(...picture), options: running },
+  saccade.localConcentrationBackward,
+);
+
+// Runtimes and tensors.
+entry(
+  'createRuntime',
+  {
+    options: options({
+      backend: maybe(choice('reference')),
+      threads: notGiven(few(1)),
+      simd: notGiven(choice('relaxed')),
+      webgpu: notGiven(leaf({})),
+    }),
+  },
+  async (given) => (await saccade.createRuntime(given)).dispose(),
+);
+entry('defaultRuntime', {}, saccade.defaultRuntime);
+entry(
+  'Runtime.tensor',
+  { data: leaf([1, 2], 'float64'), shape: leaf([2]), dtype: maybe(choice('f32')) },
+  (...args: [Any, Any, Any]) => runtime.tensor(...args),
+);
+entry(
+  'Runtime.fromHost',
+  { host: open({ dtype: choice('f32'), shape: leaf([2]), data: leaf(new Float32Array(2)) }) },
+  (given) => runtime.fromHost(given),
+);
+entry('Runtime.empty', { shape: leaf([2], 'array'), dtype: maybe(choice('f32')) }, (...args: [Any, Any]) =>
+  runtime.empty(...args),
+);
+entry(
+  'Runtime.random',
+  {
+    shape: leaf([2], 'array'),
+    options: options({ seed: maybe(integer(1)), distribution: maybe(choice('uniform')), dtype: maybe(choice('f32')) }),
+  },
+  (...args: [Any, Any]) => runtime.random(...args),
+);
+entry('Runtime.scope', { work: fn(() => 1) }, (work) => runtime.scope(work));
+const matrix = random(2, 3);
+const square = random(3, 3);
+entry('Tensor.reshape', { shape: leaf([3, 2]) }, (shape) => matrix.reshape(shape));
+entry(
+  'Tensor.slice',
+  { axis: leaf(1, '0'), start: called('slice', leaf(1, '0')), end: called('slice', leaf(2, '3')) },
+  (...args: [Any, Any, Any]) => square.slice(...args),
+);
+entry('Tensor.permute', { axes: leaf([1, 0]) }, (axes) => matrix.permute(axes));
+entry(
+  'hostTensor',
+  { data: leaf([1, 2], 'float64'), shape: leaf([2]), dtype: maybe(choice('f32')) },
+  saccade.hostTensor,
+);
+entry(
+  'convert',
+  { host: open({ dtype: choice('f32'), shape: leaf([2]), data: leaf(new Float32Array(2)) }), dtype: choice('f16') },
+  saccade.convert,
+);
+
+// Files.
+const file = (bytes: Uint8Array) => leaf(bytes);
+entry('readNpy', { file: called('npy', file(saccade.writeNpy(host(2)))) }, saccade.readNpy);
+entry(
+  'readNpz',
+  {
+    file: called('npz', file(saccade.writeNpz({ a: host(2) }))),
+    options: options({ maxBytes: maybe(leaf(1000, 'Infinity')) }),
+  },
+  saccade.readNpz,
+);
+entry(
+  'readSafetensors',
+  { file: called('safetensors', file(saccade.writeSafetensors({ a: host(2) }))) },
+  saccade.readSafetensors,
+);
+entry('writeNpy', { tensor: leaf(host(2)) }, saccade.writeNpy);
+entry(
+  'writeNpz',
+  {
+    tensors: called("'storage'", leaf({ a: host(2) }, ...EMPTY_OBJECTS)),
+    options: options({ compress: maybe(boolean()) }),
+  },
+  saccade.writeNpz,
+);
+entry(
+  'writeSafetensors',
+  { tensors: called("'storage'", leaf({ a: host(2) }, ...EMPTY_OBJECTS)) },
+  saccade.writeSafetensors,
+);
+entry('decodeMap', { head: leaf('AAA=', 'empty text') }, saccade.decodeMap);
+
+// Masks.
+const lengths = leaf([2, 1]);
+const { masks } = saccade;
+entry('masks.area', { mask: aMask, extent: open(extent) }, masks.area);
+entry('masks.band', { left: leaf(1, '-1', '0', '3'), right: leaf(1, '-1', '0', '3') }, masks.band);
+entry('masks.causal', {}, masks.causal);
+entry('masks.full', {}, masks.full);
+entry('masks.blocks', { size: whole(2), mask: aMask }, masks.blocks);
+entry('masks.blockCausal', { size: whole(2) }, masks.blockCausal);
+entry('masks.causalBlockwise', { lengths }, masks.causalBlockwise);
+entry(
+  'masks.chosenChunks',
+  {
+    params: object({
+      chunk: leaf(2, '3'),
+      tokens: leaf(4, '3'),
+      chosen: leaf([1, 0], 'float64'),
+      batches: called('chosen', leaf(1)),
+      heads: called('chosen', leaf(1)),
+      own: maybe(boolean()),
+    }),
+  },
+  masks.chosenChunks,
+);
+entry('masks.and', { mask: aMask }, (mask) => masks.and(mask, masks.full()));
+entry('masks.or', { mask: aMask }, (mask) => masks.or(mask, masks.full()));
+entry('masks.not', { mask: aMask }, masks.not);
+entry('masks.dilated', { reach: from0(2), step: whole(2) }, masks.dilated);
+entry('masks.documents', { ids: leaf([0, 0, 1], 'float64', 'uint8'), batches: maybe(leaf(1, '3')) }, masks.documents);
+entry('masks.documentIds', { lengths }, masks.documentIds);
+entry('masks.firstQueries', { count: from0(1) }, masks.firstQueries);
+entry('masks.prefix', { count: from0(1) }, masks.prefix);
+entry('masks.sinks', { count: from0(1) }, masks.sinks);
+entry('masks.flashMaskColumns', { mask: aMask, place: open(place) }, masks.flashMaskColumns);
+entry(
+  'masks.from',
+  {
+    fn: called(
+      'function',
+      leaf((_b: number, _h: number, q: number, k: number) => q === k),
+    ),
+    captured: CAPTURED,
+  },
+  masks.from,
+);
+entry('masks.globalSliding', { window: from0(1), globals: from0(1) }, masks.globalSliding);
+entry('masks.KeyWords', {}, () => new masks.KeyWords().count());
+entry(
+  'masks.keyWords',
+  { mask: aMask, queries: leaf([0, 1], 'array', 'float64', 'uint8'), place: open(place) },
+  masks.keyWords,
+);
+entry('masks.LONGCA_MASKS', {}, () => masks.LONGCA_MASKS.length);
+for (const { name, mask, slices } of masks.LONGCA_MASKS) {
+  const params = object({ tokens: few(3), lengths, window: from0(1), prefix: from0(1), block: few(1) });
+  entry(`masks.LONGCA_MASKS ${name} mask`, { params }, mask);
+  entry(`masks.LONGCA_MASKS ${name} slices`, { params }, slices);
+}
+entry(
+  'masks.longNet',
+  { params: options({ block: maybe(whole(2)), levels: maybe(leaf([{ segment: 4, dilation: 1 }])) }) },
+  masks.longNet,
+);
+entry('masks.longNet levels', { level: called('levels', object({ segment: whole(4), dilation: whole(1) })) }, (level) =>
+  masks.longNet({ levels: [level] }),
+);
+entry('masks.oneHead', { n: whole(3), m: whole(3) }, masks.oneHead);
+const neighborhoodFields: Slots = {
+  grid: leaf([4, 4]),
+  window: few(3),
+  stride: maybe(few(1)),
+  dilation: maybe(leaf(1)),
+  causal: maybe(boolean()),
+};
+entry(
+  'masks.neighborhood',
+  {
+    params: object(neighborhoodFields),
+    tiles: maybe(object({ queries: leaf([2, 2]), keys: leaf([2, 2]), padding: maybe(leaf([0, 0], 'float64')) })),
+  },
+  masks.neighborhood,
+);
+entry('masks.maskText', { mask: aMask, place: open(place), columns: whole(40) }, masks.maskText);
+entry(
+  'masks.maskSvg',
+  { mask: aMask, place: open(place), options: options({ title: maybe(text('a')), bare: maybe(boolean()) }) },
+  masks.maskSvg,
+);
+const sinkWindow: Slots = { block: whole(2), window: whole(2), sink: maybe(from0(1)) };
+entry('masks.power', { params: object(sinkWindow) }, masks.power);
+entry('masks.slidingBlocks', { params: object(sinkWindow) }, masks.slidingBlocks);
+entry('masks.strideSlash', { params: object({ ...sinkWindow, stride: whole(2) }) }, masks.strideSlash);
+entry(
+  'masks.dilatedBlocks',
+  { params: object({ block: whole(2), reach: whole(2), step: whole(2) }) },
+  masks.dilatedBlocks,
+);
+entry('masks.powersOfTwo', {}, masks.powersOfTwo);
+entry('masks.prefixDocuments', { lengths, count: from0(1) }, masks.prefixDocuments);
+const pattern: Slots = {
+  localBlocks: whole(2),
+  verticalStride: whole(2),
+  headStep: maybe(from0(1)),
+  headOffset: maybe(leaf(1, '-1', '0', '3')),
+  denseHeads: maybe(from0(1)),
+  homogeneous: maybe(boolean(false)),
+  positions: maybe(choice('absolute')),
+};
+const noDense = { ...pattern, denseHeads: maybe(from0(0)) };
+entry('masks.s2', { params: object({ block: whole(2), ...noDense, homogeneous: maybe(boolean(true)) }) }, masks.s2);
+entry('masks.s2Blocks', { pattern: object({ ...noDense }) }, masks.s2Blocks);
+entry('masks.isKvCacheEfficient', { mask: aMask, place: open(place) }, masks.isKvCacheEfficient);
+const heads: Slots = { h: few(1), g: leaf(1) };
+entry('masks.isUnionComplete', { pattern: object(noDense), heads: object(heads) }, masks.isUnionComplete);
+entry(
+  'masks.cachedBlocks',
+  { pattern: object(noDense), last: leaf(2, '0', '3'), heads: object({ ...heads, head: leaf(0, '0') }) },
+  masks.cachedBlocks,
+);
+entry('masks.shareQuestion', { lengths }, masks.shareQuestion);
+const slice: Slots = { queries: leaf([0, 2]), keys: leaf([0, 2]), kind: choice('full') };
+entry(
+  'masks.fromSlices',
+  { slices: called('slice', leaf([{ queries: [0, 2], keys: [0, 2], kind: 'full' }], 'array')) },
+  masks.fromSlices,
+);
+entry('masks.fromSlices slice', { slice: object(slice) }, (given) => masks.fromSlices([given]));
+entry('masks.sliceArea', { slice: object(slice) }, masks.sliceArea);
+entry('masks.sliceKeys', { slice: object(slice), i: leaf(1, '0') }, masks.sliceKeys);
+entry('masks.randomPermutation', { length: few(4), seed: integer(1) }, masks.randomPermutation);
+entry(
+  'masks.stochastic',
+  { params: object({ permutation: leaf([1, 0, 2]), window: whole(2), causal: maybe(boolean()) }) },
+  masks.stochastic,
+);
+entry('masks.strided', { stride: whole(2) }, masks.strided);
+
+// Scores.
+const { scores } = saccade;
+const table = open({ dtype: choice('f32'), shape: leaf([1, 3]), data: leaf(new Float32Array(3)) });
+entry('scores.additiveBias', { table }, scores.additiveBias);
+entry('scores.relativeBias', { table }, scores.relativeBias);
+entry('scores.alibi', { slopes: leaf([0.5, 0.25], 'array', 'float64', 'uint8') }, scores.alibi);
+entry('scores.compose', { score: aScore }, (score) => scores.compose(score, saccade.scores.softcap(2)));
+entry(
+  'scores.from',
+  {
+    fn: called(
+      'function',
+      fn((score: number) => score),
+    ),
+    captured: CAPTURED,
+  },
+  scores.from,
+);
+entry('scores.softcap', { c: called('softcap', above0(2)) }, scores.softcap);
+
+// Feature maps.
+const { featureMaps } = saccade;
+const drawn: Slots = {
+  dimension: few(2),
+  features: few(4),
+  seed: maybe(integer(1)),
+  orthogonal: maybe(boolean()),
+  norms: maybe(choice('chi')),
+};
+const even = { ...drawn, features: leaf(4) };
+entry('featureMaps.arcCosine', { options: object({ ...drawn, degree: maybe(leaf(1, '0')) }) }, featureMaps.arcCosine);
+entry(
+  'featureMaps.fourier',
+  { options: object({ ...even, bandwidth: maybe(above0(1)), phases: maybe(choice('pairs')) }) },
+  featureMaps.fourier,
+);
+entry(
+  'featureMaps.positive',
+  { options: object({ ...even, antithetic: maybe(boolean()), stabilise: maybe(choice('none')) }) },
+  featureMaps.positive,
+);
+entry('featureMaps.power', { exponent: few(2) }, featureMaps.power);
+const maps = { ...featureMaps, drawn: featureMaps.positive({ dimension: 2, features: 4 }) };
+for (const [name, map] of Object.entries(maps)) {
+  if (typeof map === 'function') continue;
+  const width = name === 'drawn' ? 4 : 2;
+  const signal = options({ signal: maybe(leaf(new AbortController().signal)) });
+  entry(`featureMaps.${name}`, { x: lone(3, 2), options: signal }, map.forward);
+  entry(`featureMaps.${name} backward`, { x: tensor(3, 2), gradPhi: tensor(3, width), options: signal }, map.backward);
+  entry(`featureMaps.${name} features`, { d: name === 'drawn' ? called('x', leaf(2)) : whole(2) }, map.features);
+}
+
+// Simulations.
+const setting = open({ ...neighborhoodFields, dilation: maybe(leaf(1)) });
+const sweepSetting = open(Object.fromEntries(Object.entries(neighborhoodFields).filter(([name]) => name !== 'stride')));
+const tiles = open({ queryTile: leaf([2, 2]), keyTile: leaf([2, 2]), tiling: maybe(choice('static')) });
+entry('simulateGna', { setting: called('params', setting), tiles }, saccade.simulateGna);
+entry(
+  'endToEndSpeedup',
+  { speedup: leaf(2, '1.5', '3', 'Infinity'), attentionShare: leaf(0.5, '0') },
+  saccade.endToEndSpeedup,
+);
+entry('publishedRows', {}, () => saccade.publishedRows.length);
+entry('sweepStrides', { setting: sweepSetting, tiles }, saccade.sweepStrides);
+entry('tilesOfMenu', { menu: choice('hopper'), rank: called('grid', leaf(2, '3')) }, saccade.tilesOfMenu);
+entry('expectedRandomField', { size: few(8), window: leaf(2, '3'), layers: few(2) }, saccade.expectedRandomField);
+entry('keysOfMask', { mask: aMask, extent: open(extent) }, saccade.keysOfMask);
+entry(
+  'receptiveField',
+  {
+    keysOf: leaf((_: number, query: number) => [0, query + 1]),
+    size: few(4),
+    options: object({ query: maybe(leaf(2, '0', '3')), layers: few(2), changes: maybe(boolean()) }),
+  },
+  saccade.receptiveField,
+);
+entry(
+  'lightningDecays',
+  { schedule: choice('paper'), heads: few(2), place: open({ layer: leaf(0, '0'), layers: few(1) }) },
+  saccade.lightningDecays,
+);
+entry('seaPositions', { extents: object({ b: few(1), m: few(2), g: few(1), width: few(2) }) }, saccade.seaPositions);
+
+// Networks.
+const { nn } = saccade;
+const seed = maybe(integer(1));
+const aRuntime = leaf(runtime);
+const glaExtents = object({ width: few(4), heads: leaf(2), decay: maybe(leaf([0.5, 0.5])), lrpe: maybe(boolean()) });
+const moduleControl = options({ signal: maybe(leaf(new AbortController().signal)) });
+const glu = object({ width: few(4), hidden: few(2) });
+const blockExtents = object({
+  width: leaf(4),
+  heads: leaf(2),
+  hidden: few(3),
+  layer: leaf(0, '0'),
+  layers: few(2),
+  schedule: maybe(choice('paper')),
+});
+const modules = {
+  GatedLinearAttention: nn.GatedLinearAttention.initial(runtime, { width: 4, heads: 2, lrpe: true }),
+  SimpleGlu: nn.SimpleGlu.initial(runtime, { width: 4, hidden: 2 }),
+  TransnormerBlock: nn.TransnormerBlock.initial(runtime, { width: 4, heads: 2, hidden: 3, layer: 0, layers: 2 }),
+};
+for (const module of Object.values(modules))
+  for (const parameter of Object.values(module.parameters)) keep(parameter as Tensor);
+const layers = { GatedLinearAttention: glaExtents, SimpleGlu: glu, TransnormerBlock: blockExtents };
+for (const [name, module] of Object.entries(modules)) {
+  const layer = nn[name as keyof typeof modules] as Any;
+  const extents = layers[name as keyof typeof layers];
+  const parameters = called(
+    'has no parameter',
+    object(
+      Object.fromEntries(
+        Object.entries(module.parameters).map(([key, value]) => [
+          key,
+          called(key.split('.').at(-1) as string, key.endsWith('theta') ? maybe(leaf(value)) : leaf(value)),
+        ]),
+      ),
+    ),
+  );
+  const settings = object({ heads: leaf(2), decay: maybe(leaf([0.5, 0.5])) });
+  entry(`nn.${name}`, name === 'SimpleGlu' ? { parameters } : { parameters, settings }, (...args) => {
+    new layer(...args);
+  });
+  entry(`nn.${name}.shapes`, { extents }, (given) => layer.shapes(given));
+  entry(`nn.${name}.initial`, { runtime: aRuntime, extents, seed }, (...args) =>
+    Object.values(layer.initial(...args).parameters),
+  );
+  entry(`nn.${name} forward`, { x: tensor(1, 3, 4), control: moduleControl }, (...args: [Any, Any]) =>
+    module.forward(...args),
+  );
+  entry(
+    `nn.${name} backward`,
+    { x: tensor(1, 3, 4), gradOut: tensor(1, 3, 4), control: moduleControl },
+    (...args: [Any, Any, Any]) => module.backward(...args),
+  );
+}
+entry('nn.countParameters', { shapes: called('shape', leaf({ a: [2] }, ...EMPTY_OBJECTS)) }, nn.countParameters);
+entry('nn.lrpeAngles', { runtime: aRuntime, heads: few(2), channels: few(2) }, nn.lrpeAngles);
+entry('nn.lrpeFactors', { theta: lone(2, 2), n: few(3) }, nn.lrpeFactors);
+const factors = object({ cos: tensor(3, 2, 2), sin: tensor(3, 2, 2) });
+entry('nn.lrpe', { x: tensor(1, 3, 2, 2), factors }, nn.lrpe);
+entry(
+  'nn.lrpeBackward',
+  { x: tensor(1, 3, 2, 2), factors, grads: object({ cos: tensor(1, 3, 2, 2), sin: tensor(1, 3, 2, 2) }) },
+  nn.lrpeBackward,
+);
+
+// The whole.
+const tokens = { q: tensor(1, 4, 2, 2), k: tensor(1, 4, 2, 2), v: tensor(1, 4, 2, 2) };
+const comparison: Slots = {
+  methods: leaf([], 'undefined', 'array'),
+  maxError: maybe(leaf(1, '1.5', '3', 'Infinity')),
+  seconds: leaf(0, 'undefined', '0', '1.5', '3', 'Infinity'),
+  ...control,
+};
+entry('compare', { inputs: object(tokens), options: options(comparison) }, saccade.compare);
+entry(
+  'loadUniversalSentenceEncoder',
+  { runtime: aRuntime, source: called('model.json', leaf(undefined, 'undefined')) },
+  async (...args: [Any, Any]) => {
+    if (args[0] !== runtime || args[1] !== undefined) await saccade.loadUniversalSentenceEncoder(...args);
+  },
+);
+const { name: _, ...declared } = saccade.findMethod('attention');
+const declaration = Object.fromEntries(
+  Object.entries({ name: 'mine', ...declared }).map(([key, value]) => [key, leaf(value)]),
+);
+const needed = ['name', 'inputs', 'outputs', 'params', 'reference', 'forward', 'cost', 'variants'];
+entry(
+  'defineMethod',
+  {
+    spec: open(
+      Object.fromEntries(
+        needed.map((key) => [
+          key,
+          key === 'name'
+            ? text('mine')
+            : key === 'params' || key === 'inputs' || key === 'outputs'
+              ? called(key, {
+                  ...(declaration[key] as Slot),
+                  takes: [...EMPTY_OBJECTS, 'tensor of another runtime', 'disposed tensor', 'proxy of a tensor'],
+                })
+              : { ...(declaration[key] as Slot), takes: ['function'] },
+        ]),
+      ),
+    ),
+  },
+  saccade.defineMethod,
+);
+
+// Methods.
+entry('findMethod', { name: called('method', leaf('attention')) }, saccade.findMethod);
+
+const extents: Record<string, number> = {
+  b: 1,
+  n: 4,
+  m: 4,
+  h: 2,
+  g: 2,
+  d: 4,
+  e: 4,
+  space0: 2,
+  space1: 2,
+  c: 1,
+  o: 2,
+  a: 2,
+};
+const shapeOf = (spec: string) =>
+  spec
+    .replace('...space', 'space0 space1')
+    .split(' ')
+    .map((letter) => extents[letter] ?? 2);
+for (const method of saccade.methods) {
+  const { name, inputs } = method;
+  const params = method.parse(
+    method.variants(extents as Any)[0] ?? ('mask' in method && method.inputs.q?.includes('space') ? { window: 2 } : {}),
+  );
+  const required = Object.entries(inputs).map(([key, spec]) => [key, shapeOf(spec)] as const);
+  const onDevice = Object.fromEntries(required.map(([key, shape]) => [key, filled(-0.5, ...shape)]));
+  const onHost = Object.fromEntries(
+    required.map(([key, shape]) => [
+      key,
+      saccade.hostTensor(new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(-0.5), shape),
+    ]),
+  );
+  const results = await method.forward(onDevice as Any, params);
+  for (const tensor of Object.values(results)) keep(tensor);
+  const slots = (values: object) =>
+    object(Object.fromEntries(Object.entries(values).map(([key, value]) => [key, leaf(value)])));
+  /** Some compute again what they need. */
+  const needed = method.mask ? ['out', 'lse'] : name === 'nats-linear' ? ['softmax', 'delta', 'lse'] : [];
+  const fields = Object.entries(results).map(([key, value]) => [
+    key,
+    needed.includes(key) ? leaf(value) : maybe(leaf(value)),
+  ]);
+  const resultsSlot = object(Object.fromEntries(fields), ...(needed.length > 0 ? [] : EMPTY_OBJECTS));
+  /** What `parse` gave: that it is an object is all that is checked again. */
+  const parsed = leaf(params, ...EMPTY_OBJECTS, 'tensor of another runtime', 'disposed tensor', 'proxy of a tensor');
+  const maybeControl = options(control);
+  entry(`methods ${name} parse`, { params: called('param', leaf({}, ...EMPTY_OBJECTS)) }, (given) => {
+    try {
+      method.parse(given);
+    } catch (error) {
+      // A required param is missing.
+      if (!(error instanceof saccade.ParameterError && /expected/.test(error.message))) throw error;
+      if (given === null || typeof given !== 'object' || Object.keys(given).length > 0 || Array.isArray(given))
+        throw error;
+    }
+  });
+  const small: Record<string, Entry> = {
+    forward: { args: { inputs: slots(onDevice), params: parsed, control: maybeControl }, call: method.forward as Any },
+    reference: { args: { inputs: slots(onHost), params: parsed }, call: method.reference as Any },
+    cost: {
+      args: { letters: called('extent', leaf(extents, ...EMPTY_OBJECTS)), params: parsed },
+      call: method.cost as Any,
+    },
+    variants: { args: { letters: called('extent', leaf(extents, ...EMPTY_OBJECTS)) }, call: method.variants as Any },
+    ...(method.backward && {
+      backward: {
+        args: {
+          inputs: slots(onDevice),
+          results: resultsSlot,
+          gradOut: leaf(filled(1, ...(results.out as Tensor).shape)),
+          params: parsed,
+          control: maybeControl,
+        },
+        call: method.backward as Any,
+      },
+    }),
+  };
+  for (const [pass, each] of Object.entries(small)) entries[`methods ${name} ${pass}`] = each;
+}
+
+/** Exports that are data, classes of errors, or checked elsewhere, and why. */
+const OTHERS: Record<string, string> = {
+  methods: 'their functions are above',
+  tuneWebGpu: 'needs a GPU: src/runtime/webgpu/tune.test.ts',
+  'Runtime.fromGpuBuffer': 'needs a GPU: src/runtime/webgpu/memory.test.ts',
+  Tensor: 'made by a runtime; its methods are above',
+};
+
+test('every export has an entry', () => {
+  const names = Object.entries(saccade).flatMap(([name, value]) => {
+    if (typeof value === 'function' && value.prototype instanceof Error) return [];
+    const isNamespace = Object.prototype.toString.call(value) === '[object Module]';
+    return isNamespace ? Object.keys(value).map((inner) => `${name}.${inner}`) : [name];
+  });
+  expect(names.filter((name) => !(name in entries) && !(name in OTHERS))).toEqual([]);
+});
+
+test.each(Object.entries(entries))('%s', async (name, each) => {
+  const before = runtime.memory().live;
+  const faults = await sweep(name, each, { junk, shared });
+  expect(faults.join('\n')).toBe('');
+  expect(runtime.memory().live).toBe(before);
+});
