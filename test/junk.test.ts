@@ -288,11 +288,11 @@ entry(
 entry(
   'gatedDeltaRuleStep',
   {
-    q: tensor(1, 2, 2),
-    k: tensor(1, 2, 2),
-    v: tensor(1, 2, 2),
-    g: leaf(filled(-1, 1, 2)),
-    beta: leaf(filled(0.5, 1, 2)),
+    q: tensor(1, 1, 2, 2),
+    k: tensor(1, 1, 2, 2),
+    v: tensor(1, 1, 2, 2),
+    g: leaf(filled(-1, 1, 1, 2)),
+    beta: leaf(filled(0.5, 1, 1, 2)),
     state: leaf(filled(1, ...stateShape)),
     options: options({
       scale: maybe(finite(1)),

@@ -87,8 +87,8 @@ describe('the schedule of the released models', () => {
   });
 
   test('what is no layer is refused', () => {
-    expect(() => releasedDecays(8, { layer: 4, layers: 4 })).toThrow('layer must be a whole number from 0 to 3, got 4');
-    expect(() => paperDecays(0, { layer: 0, layers: 4 })).toThrow('heads must be a whole number of at least 1, got 0');
+    expect(() => releasedDecays(8, { layer: 4, layers: 4 })).toThrow('layer must be an integer from 0 to 3, got 4');
+    expect(() => paperDecays(0, { layer: 0, layers: 4 })).toThrow('heads must be an integer >= 1, got 0');
     expect(() => paperDecays(8, { layer: 0, layers: 0.5 })).toThrow(ParameterError);
   });
 });

@@ -57,7 +57,7 @@ export const s2Attention = defineMaskedMethod({
   }),
   isCausal: ({ positions }) => positions === 'absolute',
 
-  mask: (pattern) => s2(pattern),
+  mask: ({ scale: _, ...pattern }) => s2(pattern),
   sees,
 
   variants({ m }) {

@@ -11,6 +11,8 @@ type Tensors = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
 type Gates = Readonly<Partial<Record<'gate_sa' | 'gate_swa', Tensor>>>;
 
 interface Path<Params> {
+  readonly inputs: Readonly<Record<string, string>>;
+  readonly optional?: Readonly<Record<string, string>>;
   forward(tensors: Tensors, params: Params, control?: Control): Promise<Record<string, Tensor>>;
   backward(
     tensors: Tensors,
@@ -44,10 +46,10 @@ export async function gatedForward<Params>(
 ): Promise<{ out: Tensor; lse: Tensor }> {
   const { gate_sa, gate_swa } = checkGates(tensors);
   const half = (start: number): Control => ({ signal, onProgress: (share) => onProgress?.(start + share / 2) });
-  const sa = await shuffled.forward(tensors, params, half(0));
+  const sa = await shuffled.forward(inputsOf(shuffled, tensors), params, half(0));
   using lse = sa.lse as Tensor;
   using outSa = sa.out as Tensor;
-  const swa = await sliding.forward(tensors, params, half(0.5));
+  const swa = await sliding.forward(inputsOf(sliding, tensors), params, half(0.5));
   swa.lse?.dispose();
   using outSwa = swa.out as Tensor;
   using first = await times(outSa, gate_sa);
@@ -94,11 +96,12 @@ async function pathBackward<Params>(
   params: Params,
   { signal, onProgress }: Control,
 ): Promise<PathGradients> {
-  const results = await path.forward(tensors, params, { signal, onProgress: (share) => onProgress?.(share / 3) });
+  const inputs = inputsOf(path, tensors);
+  const results = await path.forward(inputs, params, { signal, onProgress: (share) => onProgress?.(share / 3) });
   using out = results.out as Tensor;
   using lse = results.lse as Tensor;
   using byOut = await times(gradOut, gate);
-  const grads = (await path.backward(tensors, { out, lse }, byOut, params, {
+  const grads = (await path.backward(inputs, { out, lse }, byOut, params, {
     signal,
     onProgress: (share) => onProgress?.((1 + 2 * share) / 3),
   })) as Record<'q' | 'k' | 'v', Tensor>;
@@ -125,6 +128,12 @@ async function rowSums(a: Tensor, b: Tensor): Promise<Tensor> {
   using ones = a.runtime.tensor(new Float32Array(e).fill(1), [e, 1]);
   using sums = await matmul(products, ones);
   return sums.reshape(a.shape.slice(0, 3));
+}
+
+/** Neither path takes gates, and the window no permutation. */
+function inputsOf<Params>({ inputs, optional }: Path<Params>, tensors: Tensors): Tensors {
+  const known = { ...inputs, ...optional };
+  return Object.fromEntries(Object.entries(tensors).filter(([name]) => name in known)) as Tensors;
 }
 
 function gatesOf(tensors: Tensors): Gates {
