@@ -69,6 +69,7 @@ export {
   power,
   reciprocal,
   relu,
+  rsqrt,
   sigmoid,
   silu,
   sin,

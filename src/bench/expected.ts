@@ -1,5 +1,5 @@
 /** What results and gradients should be, in float64, for some of the tokens. */
-import { softmaxAttention, softmaxAttentionBackward } from '../runtime/reference/attention';
+import { softmaxAttention, softmaxAttentionBackward } from '../ops/attention/softmax';
 import { type HostTensor, hostTensor } from '../tensor/host';
 import { extentOf, type Inputs, type Problem } from './problem';
 

@@ -1,9 +1,9 @@
 /** Operations whose cost does not grow with the tokens before: linear attention, the gated delta rule, decode steps. */
 import { gatedDeltaRule } from '../ops/gated-delta-rule';
+import type { DeltaRuleForm } from '../ops/gated-delta-rule/call';
+import { gatedDeltaRule as deltaReference } from '../ops/gated-delta-rule/recurrence';
 import { linearAttention, linearAttentionStep } from '../ops/linear-attention';
-import type { DeltaRuleForm } from '../runtime/backend';
-import { gatedDeltaRule as deltaReference } from '../runtime/reference/gated-delta-rule';
-import { linearAttention as linearReference } from '../runtime/reference/linear-attention';
+import { linearAttention as linearReference } from '../ops/linear-attention/recurrence';
 import type { Runtime } from '../runtime/runtime';
 import { hostTensor } from '../tensor/host';
 import { normal } from '../tensor/random';

@@ -1,7 +1,7 @@
 /** How long it takes to work out which tiles a mask needs, and whether they are the right ones. */
 import type { Extent, Mask } from '../masks/mask';
+import { blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE } from '../ops/attention/wasm-map';
 import { type BlockMap, RUN_LENGTH } from '../runtime/block-map';
-import { blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE } from '../runtime/wasm/block-map';
 import { someOf, WrongResultError } from './gate';
 
 /**

@@ -2,8 +2,8 @@
 import { BackendError } from '../errors';
 import type { Mask } from '../masks/mask';
 import { pickQueries } from '../methods/weights';
+import { softmaxAttention } from '../ops/attention/softmax';
 import type { Control } from '../runtime/backend';
-import { softmaxAttention } from '../runtime/reference/attention';
 import { type HostTensor, toFloat64 } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 import type { Qkv } from './compare';

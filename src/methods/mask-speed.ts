@@ -4,7 +4,7 @@ import { area } from '../masks/area';
 import { causal } from '../masks/band';
 import type { Mask } from '../masks/mask';
 import { attention } from '../ops/attention';
-import type { Sees } from '../runtime/reference/attention';
+import type { Sees } from '../ops/attention/softmax';
 import { Temporaries } from '../tensor/temporaries';
 import type { ExperimentContext } from './experiment';
 import { medians, overRounds, type Rounds, timeRounds } from './rounds';

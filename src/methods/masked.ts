@@ -4,14 +4,14 @@ import { DTypeError } from '../errors';
 import { area } from '../masks/area';
 import type { Mask } from '../masks/mask';
 import { attention, attentionBackward } from '../ops/attention';
-import { checkTensors } from '../ops/check';
 import {
   type Modifier,
   type RawScore,
   type Sees,
   softmaxAttention,
   softmaxAttentionBackward,
-} from '../runtime/reference/attention';
+} from '../ops/attention/softmax';
+import { checkTensors } from '../ops/check';
 import type { Score } from '../scores/score';
 import type { HostTensor } from '../tensor/host';
 import { bindShapes, type Shape, sizeOf } from '../tensor/shape';

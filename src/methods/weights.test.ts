@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { linearAttention } from '../runtime/reference/linear-attention';
+import { linearAttention } from '../ops/linear-attention/recurrence';
 import { hostTensor } from '../tensor/host';
 import { uniform } from '../tensor/random';
 import { linearWeights } from './weights';

@@ -1,9 +1,10 @@
-import type { Backend, Control } from '../runtime/backend';
+import type { Control } from '../runtime/backend';
 import type { DType } from '../tensor/dtype';
 import type { Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { checkOut, checkOutsApart, commonRuntime } from './check';
 import { guarded } from './guarded';
+import type { Op } from './op';
 
 /** A result to compute: its shape and dtype, and the tensor the caller wants it in, if any. */
 export interface ResultSpec {
@@ -18,14 +19,15 @@ export type Results<Specs> = {
 };
 
 /**
- * Runs one kernel: allocates the results that were not given, keeps the memory of everything involved alive while the
- * kernel runs, and frees the new results if it fails.
+ * Calls an op on checked inputs: allocates the results that were not given, of which `call` makes the call, keeps the
+ * memory of everything involved alive while it runs, and frees the new results if it fails.
  */
-export async function compute<Specs extends Readonly<Record<string, ResultSpec>>>(
+export async function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>>(
+  op: Op<Call>,
   inputs: Readonly<Record<string, Tensor>>,
   specs: Specs,
+  call: (results: Results<Specs>) => Call,
   control: Control,
-  kernel: (backend: Backend, results: Results<Specs>, control: Control) => Promise<void>,
 ): Promise<Results<Specs>> {
   const runtime = commonRuntime(inputs);
   const wanted: [string, Tensor][] = [];
@@ -46,7 +48,8 @@ export async function compute<Specs extends Readonly<Record<string, ResultSpec>>
       held.push(result.storage.retain());
       results[name] = result;
     }
-    await guarded(control, (guarding) => kernel(runtime.backend, results as Results<Specs>, guarding));
+    const made = call(results as Results<Specs>);
+    await guarded(control, (guarding) => runtime.backend.run(op, made, guarding));
     return results as Results<Specs>;
   } catch (error) {
     for (const tensor of fresh) tensor.dispose();

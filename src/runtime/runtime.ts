@@ -6,7 +6,6 @@ import { normal, uniform } from '../tensor/random';
 import { checkShape, rowMajorStrides, type Shape, sizeOf } from '../tensor/shape';
 import { disposeKey, Storage, Tensor } from '../tensor/tensor';
 import { BACKENDS, type Backend, type BackendName, type MemoryReport } from './backend';
-import { ReferenceBackend } from './reference/backend';
 import { Scopes } from './scopes';
 import type { GpuBufferLike, GpuOptions } from './webgpu/adapter';
 
@@ -51,7 +50,7 @@ export class Runtime {
   empty<D extends DType = 'f32'>(shape: Shape, dtype: D = 'f32' as D): Tensor<D> {
     this.assertUsable('runtime');
     checkElements(shape, dtype);
-    const buffer = this.backend.allocate(sizeOf(shape) * bytesPerElement(dtype));
+    const buffer = this.backend.allocate(sizeOf(shape) * bytesPerElement(dtype), dtype);
     return new Tensor(new Storage(this, buffer), dtype, [...shape]);
   }
 
@@ -196,7 +195,10 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
         `the ${backend} backend has no threads and no SIMD to choose: leave threads and simd out`,
       );
     }
-    if (backend === 'reference') return new Runtime(new ReferenceBackend());
+    if (backend === 'reference') {
+      const { ReferenceBackend } = await import('./reference/backend');
+      return new Runtime(new ReferenceBackend());
+    }
     const { WebGpuBackend } = await import('./webgpu/backend');
     return new Runtime(await WebGpuBackend.create(webgpu ?? {}));
   }

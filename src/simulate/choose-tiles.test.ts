@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { gridAxes, paramsOf } from '../../test/grids';
 import { gridAxes as axesOf, GRID_TILES, type NeighborhoodParams, neighborhood } from '../masks/neighborhood';
 import type { TileShapes } from '../masks/neighborhood-tiles';
+import { blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE } from '../ops/attention/wasm-map';
 import { RUN_LENGTH } from '../runtime/block-map';
-import { blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE } from '../runtime/wasm/block-map';
 import { sizeOf } from '../tensor/shape';
 import { chooseTiles, countTiles, tileCandidates } from './choose-tiles';
 

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { full } from '../../masks/band';
-import { blockMap, blockMapBytes } from '../../runtime/wasm/block-map';
+import { blockMap, blockMapBytes } from '../../ops/attention/wasm-map';
 import { summarise } from '../../statistics';
 import { WrongResultError } from '../gate';
 import { checkBlockMap, timeBlockMap } from '../map-building';

@@ -1,10 +1,10 @@
 import { expect, test, vi } from 'vitest';
 import { attention, attentionBackward, createRuntime, scores, type Tensor } from '../../index';
+import { HEAP_BASE } from '../../runtime/wasm/schedule';
 import { hostTensor } from '../../tensor/host';
 import { normal } from '../../tensor/random';
 import { Heap } from './heap';
 import { KeptTables } from './kept-tables';
-import { HEAP_BASE } from './schedule';
 
 test('calls with one score copy its table once, in the peak and not live', async () => {
   const keep = vi.spyOn(Heap.prototype, 'keep');

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { UNARY } from '../backend';
+import { UNARY } from '../../ops/elementwise/call';
 import { baseline } from './kernels.generated';
 import { type Job, type Machine, Pool } from './pool';
 import { HEAP_BASE, type Kernels } from './schedule';

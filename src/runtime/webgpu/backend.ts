@@ -1,48 +1,11 @@
 /** The GPU backend: WGSL kernels on one WebGPU device. */
-import type {
-  AttentionBackwardCall,
-  AttentionCall,
-  Backend,
-  BinaryCall,
-  Buffer,
-  Control,
-  DepthwiseConvCall,
-  DepthwiseConvWeightsCall,
-  FocusBackwardCall,
-  FocusCall,
-  GatedDeltaRuleBackwardCall,
-  GatedDeltaRuleCall,
-  GatherCall,
-  LayerNormCall,
-  LinearAttentionBackwardCall,
-  LinearAttentionCall,
-  LinearAttentionStepCall,
-  MatmulCall,
-  MemoryReport,
-  ReluAttentionBackwardCall,
-  ReluAttentionCall,
-  RmsNormCall,
-  RouteBackwardCall,
-  RouteCall,
-  RowwiseCall,
-  UnaryBackwardCall,
-  UnaryCall,
-} from '../backend';
+import type { Op } from '../../ops/op';
+import type { Backend, Buffer, Control, MemoryReport } from '../backend';
 import type { GpuBufferLike, GpuOptions } from './adapter';
 import { Device } from './device';
-import { planAttention } from './kernels/attention';
-import { planAttentionBackward } from './kernels/attention-backward';
-import { planDepthwiseConv, planDepthwiseConvWeights } from './kernels/depthwise-conv';
-import { planBinary, planUnary } from './kernels/elementwise';
-import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './kernels/gated-delta-rule';
-import { planLinearAttention, planLinearAttentionBackward, planLinearAttentionStep } from './kernels/linear-attention';
-import { planMatmul } from './kernels/matmul';
 import { peakOperations, planPeak } from './kernels/peak';
-import { planReluAttention, planReluAttentionBackward } from './kernels/relu-attention';
-import { planFocus, planFocusBackward, planRoute, planRouteBackward } from './kernels/routing';
-import { planGather, planLayerNorm, planRmsNorm, planRowwise } from './kernels/rows';
 import { type GpuBuffer, Memory } from './memory';
-import { Queue } from './queue';
+import { Queue, type Workspace } from './queue';
 
 export class WebGpuBackend implements Backend {
   readonly name = 'webgpu';
@@ -122,95 +85,8 @@ export class WebGpuBackend implements Backend {
     return peakOperations(rounds, this.#device);
   }
 
-  attention(call: AttentionCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planAttention(call, workspace), control);
-  }
-
-  attentionBackward(call: AttentionBackwardCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planAttentionBackward(call, workspace), control);
-  }
-
-  gatedDeltaRule(call: GatedDeltaRuleCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planGatedDeltaRule(call, workspace), control);
-  }
-
-  gatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planGatedDeltaRuleBackward(call, workspace), control);
-  }
-
-  linearAttention(call: LinearAttentionCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planLinearAttention(call, workspace), control);
-  }
-
-  linearAttentionBackward(call: LinearAttentionBackwardCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planLinearAttentionBackward(call, workspace), control);
-  }
-
-  linearAttentionStep(call: LinearAttentionStepCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planLinearAttentionStep(call, workspace), control);
-  }
-
-  matmul(call: MatmulCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planMatmul(call, workspace), control);
-  }
-
-  layerNorm(call: LayerNormCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planLayerNorm(call, workspace), control);
-  }
-
-  rowwise(call: RowwiseCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planRowwise(call, workspace), control);
-  }
-
-  unary(call: UnaryCall, control: Control): Promise<void> {
-    return this.#queue.run(() => planUnary(call), control);
-  }
-
-  unaryBackward(call: UnaryBackwardCall, control: Control): Promise<void> {
-    return this.#queue.run(() => planUnary(call), control);
-  }
-
-  binary(call: BinaryCall, control: Control): Promise<void> {
-    return this.#queue.run(() => planBinary(call), control);
-  }
-
-  gather(call: GatherCall, control: Control): Promise<void> {
-    return this.#queue.run(() => planGather(call), control);
-  }
-
-  rmsNorm(call: RmsNormCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planRmsNorm(call, workspace), control);
-  }
-
-  reluAttention(call: ReluAttentionCall, control: Control): Promise<void> {
-    return this.#queue.run(() => planReluAttention(call), control);
-  }
-
-  reluAttentionBackward(call: ReluAttentionBackwardCall, control: Control): Promise<void> {
-    return this.#queue.run(() => planReluAttentionBackward(call), control);
-  }
-
-  depthwiseConv(call: DepthwiseConvCall, control: Control): Promise<void> {
-    return this.#queue.run(() => planDepthwiseConv(call), control);
-  }
-
-  depthwiseConvWeights(call: DepthwiseConvWeightsCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planDepthwiseConvWeights(call, workspace), control);
-  }
-
-  route(call: RouteCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planRoute(call, workspace), control);
-  }
-
-  routeBackward(call: RouteBackwardCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planRouteBackward(call, workspace), control);
-  }
-
-  focus(call: FocusCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planFocus(call, workspace), control);
-  }
-
-  focusBackward(call: FocusBackwardCall, control: Control): Promise<void> {
-    return this.#queue.run((workspace) => planFocusBackward(call, workspace), control);
+  async run<Call>(op: Op<Call>, call: Call, control: Control): Promise<void> {
+    const plan = await op.webgpu();
+    await this.#queue.run((workspace) => plan(call, workspace), control, op.faults?.(call));
   }
 }

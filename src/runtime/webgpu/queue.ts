@@ -1,10 +1,12 @@
 /** Runs plans: dispatches in order, in submissions of bounded length. */
 import { BackendError } from '../../errors';
+import type { Expectation } from '../../ops/op';
 import { rowMajorStrides } from '../../tensor/shape';
 import type { Control } from '../backend';
 import { controlOf, inTurns, type Steps } from '../turns';
 import { convert } from './convert';
 import type { Device, Pipeline } from './device';
+import { checkLook, type Look, lookAt } from './expectations';
 import { Kept } from './kept';
 import { type Dispatch, type Form, formOf, numbersBytes, type Region, regionBytes, writeNumbers } from './kernel';
 import { GPU_COPY_DST, GPU_MAP_READ, GPU_UNIFORM, type GpuBuffer, type Memory } from './memory';
@@ -12,8 +14,6 @@ import { GPU_COPY_DST, GPU_MAP_READ, GPU_UNIFORM, type GpuBuffer, type Memory } 
 /** What computes a call. */
 export interface Plan {
   readonly dispatches: readonly Dispatch[];
-  /** Once these are submitted: what depends on numbers that they wrote. */
-  after?(): Promise<void>;
 }
 
 /** Numbers of one submission. */
@@ -49,9 +49,16 @@ export class Queue {
     this.#operations = FIRST_OPERATIONS[device.isSoftware ? 'software' : 'hardware'];
   }
 
-  /** Resolves when all is submitted; long work has then been waited for but for its last parts. */
-  run(plan: (workspace: Workspace) => Plan | Steps<Plan>, control: Control): Promise<void> {
-    return this.#inTurn(() => this.#run(plan, control));
+  /**
+   * Resolves when all is submitted, or where there are expectations when the device has seen that they are met; long work
+   * has then been waited for but for its last parts.
+   */
+  run(
+    plan: (workspace: Workspace) => Plan | Steps<Plan>,
+    control: Control,
+    expectations: readonly Expectation[] = [],
+  ): Promise<void> {
+    return this.#inTurn(() => this.#run(plan, control, expectations));
   }
 
   /** Copies a buffer to one of as many bytes; resolves as `run` does. */
@@ -130,7 +137,11 @@ export class Queue {
     return turn;
   }
 
-  async #run(plan: (workspace: Workspace) => Plan | Steps<Plan>, control: Control): Promise<void> {
+  async #run(
+    plan: (workspace: Workspace) => Plan | Steps<Plan>,
+    control: Control,
+    expectations: readonly Expectation[],
+  ): Promise<void> {
     const { signal } = control;
     const check = () => {
       signal?.throwIfAborted();
@@ -142,8 +153,10 @@ export class Queue {
       const made = plan(workspace);
       const planned = 'next' in made ? inTurns(made, controlOf(control, 0, 2).onProgress, check) : made;
       const { onProgress } = planned instanceof Promise ? controlOf(control, 1, 2) : control;
-      const { dispatches, after } = await planned;
-      const steps = await this.#prepare(withConversions(dispatches, workspace), signal);
+      const { dispatches } = await planned;
+      const looks = expectations.map((expectation) => lookAt(expectation, workspace));
+      const all = [...dispatches, ...looks.map(({ dispatch }) => dispatch)];
+      const steps = await this.#prepare(withConversions(all, workspace), signal);
       const total = steps.reduce((sum, { usual }) => sum + usual, 0);
       let done = 0;
       for (const pieces of cut(steps, () => this.#operations, NUMBERS_BYTES)) {
@@ -159,11 +172,26 @@ export class Queue {
         const pause = this.#pace(operations, usual);
         if (pause) await unlessAborted(pause, signal);
       }
-      await after?.();
+      await this.#answer(looks);
       onProgress?.(1);
     } finally {
       workspace.end();
     }
+  }
+
+  /** Throws what the first expectation that is not met says. */
+  async #answer(looks: readonly Look[]): Promise<void> {
+    const reading = looks.map(async ({ places, values }) => {
+      const [found, of] = await Promise.all([this.#readRegion(places), this.#readRegion(values)]);
+      return [new Int32Array(found), new Float32Array(of)] as const;
+    });
+    for (const [at, [places, values]] of (await Promise.all(reading)).entries())
+      checkLook(looks[at] as Look, places, values);
+  }
+
+  async #readRegion(region: Region): Promise<ArrayBuffer> {
+    const bytes = await this.read(region.storage.buffer as GpuBuffer, region.offset * 4, regionBytes(region));
+    return bytes.buffer as ArrayBuffer;
   }
 
   async #prepare(dispatches: readonly Dispatch[], signal: AbortSignal | undefined): Promise<Step[]> {
@@ -287,12 +315,6 @@ export class Workspace {
   keep(owner: object, key: string, make: () => Int32Array | Float32Array): Region {
     this.#owners.push(owner);
     return this.#queue.kept.get(owner, key, make, (...written) => this.#queue.write(...written));
-  }
-
-  /** The elements of a region that dispatches have written; for `Plan.after`. */
-  async read(region: Region): Promise<DataView> {
-    const bytes = await this.#queue.read(region.storage.buffer as GpuBuffer, region.offset * 4, regionBytes(region));
-    return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   end(): void {

@@ -1,8 +1,8 @@
 /** What an entry of the table of sizes must be, and what kernels of such sizes take of a device. */
 import * as valibot from 'valibot';
+import type { RowsSizes } from '../../ops/attention/webgpu/rows';
+import { leastTiledBytes, type TiledSizes } from '../../ops/attention/webgpu/tiled';
 import type { Device } from './device';
-import type { RowsSizes } from './kernels/attention-rows';
-import { leastTiledBytes, type TiledSizes } from './kernels/attention-tiled';
 import type { AttentionSizes, Sizes } from './sizes';
 
 /** What kernels take of a device. */

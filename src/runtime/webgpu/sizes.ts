@@ -1,7 +1,8 @@
 /** How kernels are cut for a device: a row for each class of devices. */
+
+import type { RowsSizes } from '../../ops/attention/webgpu/rows';
+import type { TiledSizes } from '../../ops/attention/webgpu/tiled';
 import type { Device } from './device';
-import type { RowsSizes } from './kernels/attention-rows';
-import type { TiledSizes } from './kernels/attention-tiled';
 
 /** A kernel of attention, for problems of fewer than `below` operations. */
 export type AttentionSizes = ({ readonly rows: RowsSizes } | { readonly tiled: TiledSizes }) & {

@@ -1,11 +1,11 @@
 /** What is tuned: for entries of the table of sizes, other sizes to try and the calls to try them on. */
 import { attention } from '../../ops/attention';
+import type { RowsSizes } from '../../ops/attention/webgpu/rows';
+import type { TiledSizes } from '../../ops/attention/webgpu/tiled';
 import type { Tensor } from '../../tensor/tensor';
 import type { Control } from '../backend';
 import type { Runtime } from '../runtime';
 import type { Device } from './device';
-import type { RowsSizes } from './kernels/attention-rows';
-import type { TiledSizes } from './kernels/attention-tiled';
 import type { AttentionSizes, Sizes } from './sizes';
 
 type Inputs = Readonly<Record<string, Tensor>>;

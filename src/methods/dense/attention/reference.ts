@@ -1,5 +1,5 @@
 /** What `attention` lets a query see and does to a score, straight from the params' meaning. */
-import type { Modifier, Sees } from '../../../runtime/reference/attention';
+import type { Modifier, Sees } from '../../../ops/attention/softmax';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
 import type { MaskProblem } from '../../define';
 

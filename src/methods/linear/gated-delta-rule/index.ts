@@ -6,7 +6,7 @@
  */
 import * as valibot from 'valibot';
 import { gatedDeltaRule as deltaRule, gatedDeltaRuleBackward } from '../../../ops/gated-delta-rule';
-import { DELTA_RULE_FORMS } from '../../../runtime/backend';
+import { DELTA_RULE_FORMS } from '../../../ops/gated-delta-rule/call';
 import { sizeOf } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';

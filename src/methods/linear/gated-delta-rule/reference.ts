@@ -1,9 +1,5 @@
 /** What `gated-delta-rule` computes: its recurrence in float64, by the names of the method's inputs. */
-import {
-  type DeltaRuleInputs,
-  gatedDeltaRule,
-  gatedDeltaRuleBackward,
-} from '../../../runtime/reference/gated-delta-rule';
+import { type DeltaRuleInputs, gatedDeltaRule, gatedDeltaRuleBackward } from '../../../ops/gated-delta-rule/recurrence';
 import type { HostTensor } from '../../../tensor/host';
 
 type Inputs = Omit<DeltaRuleInputs, 'initialState'> & { readonly initial_state?: HostTensor };

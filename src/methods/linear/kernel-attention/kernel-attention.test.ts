@@ -6,7 +6,7 @@ import { expectClose, expectRefusal } from '../../../../test/expect';
 import { numericGradient } from '../../../../test/numeric-gradient';
 import { compare } from '../../../compare/compare';
 import { ParameterError } from '../../../errors';
-import { softmaxAttention } from '../../../runtime/reference/attention';
+import { softmaxAttention } from '../../../ops/attention/softmax';
 import { createRuntime } from '../../../runtime/runtime';
 import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';

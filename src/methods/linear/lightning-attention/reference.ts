@@ -1,5 +1,5 @@
 /** What `lightning-attention` computes: its recurrence in float64, by the names of the method's inputs. */
-import { linearAttention, linearAttentionBackward } from '../../../runtime/reference/linear-attention';
+import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention/recurrence';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
 import { lightningDecays, type Schedule } from './schedules';
 

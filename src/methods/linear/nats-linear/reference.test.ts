@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { softmaxAttention } from '../../../runtime/reference/attention';
-import { gatedDeltaRule } from '../../../runtime/reference/gated-delta-rule';
+import { softmaxAttention } from '../../../ops/attention/softmax';
+import { gatedDeltaRule } from '../../../ops/gated-delta-rule/recurrence';
 import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';

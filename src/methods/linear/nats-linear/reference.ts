@@ -2,8 +2,8 @@
  * NAtS-L in float64, as its definition says it: a recurrence and a softmax for each head, joined after a normalisation.
  * The choices z are numbers, of which only 0 and 1 occur; their derivatives are the search gradient.
  */
-import { softmaxAttention, softmaxAttentionBackward } from '../../../runtime/reference/attention';
-import { gatedDeltaRule, gatedDeltaRuleBackward } from '../../../runtime/reference/gated-delta-rule';
+import { softmaxAttention, softmaxAttentionBackward } from '../../../ops/attention/softmax';
+import { gatedDeltaRule, gatedDeltaRuleBackward } from '../../../ops/gated-delta-rule/recurrence';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
 import type { Shape } from '../../../tensor/shape';
 import type { Params } from './params';

@@ -4,7 +4,7 @@ import { describeOnBackends } from '../../../../test/backends';
 import { describeMethod, relativeError, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { ParameterError } from '../../../errors';
-import { softmaxAttention } from '../../../runtime/reference/attention';
+import { softmaxAttention } from '../../../ops/attention/softmax';
 import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { findMethod } from '../../registry';

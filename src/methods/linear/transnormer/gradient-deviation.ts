@@ -1,5 +1,5 @@
 /** How much gradients vary from step to step while one layer of attention learns, by the kind of attention. */
-import * as linear from '../../../runtime/reference/linear-attention';
+import * as linear from '../../../ops/linear-attention/recurrence';
 import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { exactAttention } from '../../dense/attention';

@@ -1,5 +1,5 @@
 /** What generalized neighborhood attention lets a query see, axis by axis, straight from the definition. */
-import type { Sees } from '../../../runtime/reference/attention';
+import type { Sees } from '../../../ops/attention/softmax';
 import type { MaskProblem } from '../../define';
 import { clamp, entry, groupLength, onEveryAxis } from '../neighborhood-attention/reference';
 

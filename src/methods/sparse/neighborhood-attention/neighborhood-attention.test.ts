@@ -6,7 +6,7 @@ import { gridAxes, gridCases, paramsOf } from '../../../../test/grids';
 import { ParameterError } from '../../../errors';
 import { band, full } from '../../../masks/band';
 import { oneHead } from '../../../masks/mask';
-import { softmaxAttention } from '../../../runtime/reference/attention';
+import { softmaxAttention } from '../../../ops/attention/softmax';
 import { createRuntime } from '../../../runtime/runtime';
 import { hostTensor } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';

@@ -1,5 +1,5 @@
 /** What `power-attention` lets a query see: algorithm 1 of the paper, line by line. */
-import type { Sees } from '../../../runtime/reference/attention';
+import type { Sees } from '../../../ops/attention/softmax';
 import type { MaskProblem } from '../../define';
 
 interface Pattern {

@@ -1,5 +1,5 @@
 /** What `s2-attention` lets a query see, as get_sparse_attn_mask of github.com/linxihui/dkernel says it. */
-import type { Sees } from '../../../runtime/reference/attention';
+import type { Sees } from '../../../ops/attention/softmax';
 import type { MaskProblem } from '../../define';
 
 interface Pattern {

@@ -1,5 +1,5 @@
 /** The definition in float64: which tokens see each other, and the gated sum with its gradients. */
-import { type Sees, softmaxAttention, softmaxAttentionBackward } from '../../../runtime/reference/attention';
+import { type Sees, softmaxAttention, softmaxAttentionBackward } from '../../../ops/attention/softmax';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
 import { uniformGenerator } from '../../../tensor/random';
 import type { HostInputs, MaskProblem } from '../../define';

@@ -1,27 +1,29 @@
 /** The kernels: each takes the address of its params, a task number, and its worker's working memory. */
-import { FORWARD_BYTES } from './attention';
-import { BACKWARD_BYTES } from './attention-backward';
-import { DELTA_BYTES } from './gated-delta-rule';
-import { DELTA_BACKWARD_BYTES } from './gated-delta-rule-backward';
-import { LINEAR_BYTES } from './linear-attention';
-import { STEP_BYTES } from './linear-step';
+import { FORWARD_BYTES } from '../../../ops/attention/forward.as';
+import { BACKWARD_BYTES } from '../../../ops/attention/backward.as';
+import { DELTA_BYTES } from '../../../ops/gated-delta-rule/forward.as';
+import { DELTA_BACKWARD_BYTES } from '../../../ops/gated-delta-rule/backward.as';
+import { LINEAR_BYTES } from '../../../ops/linear-attention/passes.as';
+import { STEP_BYTES } from '../../../ops/linear-attention/step.as';
 
-export { attention, pack as packKeysValues } from './attention';
-export { attentionBackward, backwardPack, backwardReduce, backwardTables } from './attention-backward';
-export { binary, unary, unaryBackward } from './elementwise';
-export { deltaForward, deltaRecurrent, deltaStates } from './gated-delta-rule';
-export { deltaGradients, deltaReverse } from './gated-delta-rule-backward';
-export { depthwiseConv, depthwiseWeights } from './depthwise-conv';
-export { initialise } from './functions';
-export { linearOutputs, linearTotal, linearStates } from './linear-attention';
-export { linearHeadSums, linearQuotient, linearStep } from './linear-step';
-export { matmul, packPanels, packSlices } from './matmul';
-export { peak } from './product';
-export { modifyScores } from './program';
-export { reluAttention } from './relu-attention';
-export { rmsNorm } from './rms-norm';
-export { focus, focusBackward, route, routeBank, routeLogits } from './routing';
-export { gather, layerNorm, rowwise } from './rows';
+export { attention, pack as packKeysValues } from '../../../ops/attention/forward.as';
+export { attentionBackward, backwardPack, backwardReduce, backwardTables } from '../../../ops/attention/backward.as';
+export { binary, unary, unaryBackward } from '../../../ops/elementwise/elementwise.as';
+export { deltaForward, deltaRecurrent, deltaStates } from '../../../ops/gated-delta-rule/forward.as';
+export { deltaGradients, deltaReverse } from '../../../ops/gated-delta-rule/backward.as';
+export { depthwiseConv, depthwiseWeights } from '../../../ops/depthwise-conv/depthwise-conv.as';
+export { initialise } from './functions.as';
+export { linearOutputs, linearTotal, linearStates } from '../../../ops/linear-attention/passes.as';
+export { linearHeadSums, linearQuotient, linearStep } from '../../../ops/linear-attention/step.as';
+export { matmul, packPanels, packSlices } from '../../../ops/matmul/matmul.as';
+export { peak } from './product.as';
+export { modifyScores } from '../../../ops/attention/program.as';
+export { reluAttention } from '../../../ops/relu-attention/relu-attention.as';
+export { rmsNorm } from '../../../ops/rms-norm/rms-norm.as';
+export { focus, focusBackward, route, routeBank, routeLogits } from '../../../ops/routing/routing.as';
+export { gather } from '../../../ops/gather/gather.as';
+export { layerNorm } from '../../../ops/layer-norm/layer-norm.as';
+export { rowwise } from '../../../ops/rows/rows.as';
 
 /** Bytes of working memory that a worker needs. */
 export function scratchBytes(): i32 {

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
+import { planUnary } from '../../../ops/elementwise/webgpu';
+import { planRowwise } from '../../../ops/rows/webgpu';
 import type { Tensor } from '../../../tensor/tensor';
 import type { Device } from '../device';
 import type { Plan, Workspace } from '../queue';
-import { planUnary } from './elementwise';
-import { planRowwise } from './rows';
 
 /** A tensor that is none, for what looks at its shape only. */
 const shaped = (...shape: number[]) => ({ shape, size: shape.reduce((a, b) => a * b) }) as unknown as Tensor;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { UNARY_FUNCTIONS } from '../../reference/elementwise';
+import { UNARY_FUNCTIONS } from '../../../ops/elementwise/functions';
 import { Device } from '../device';
 import { type Kernel, type Region, variants } from '../kernel';
 import { Memory } from '../memory';

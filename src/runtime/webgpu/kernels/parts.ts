@@ -1,7 +1,7 @@
 /** Results in parts, one after the other in memory, and their sums, from the first part to the last. */
 import { sizeOf } from '../../../tensor/shape';
 import { type Dispatch, flat, type Kernel, type Region } from '../kernel';
-import { overVectors, VECTOR_INVOCATIONS, vectorTasks } from './elementwise';
+import { overVectors, VECTOR_INVOCATIONS, vectorTasks } from './vectors';
 
 const partsKernel: Kernel = {
   name: 'sum of parts',

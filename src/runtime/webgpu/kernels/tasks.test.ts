@@ -4,14 +4,16 @@
  */
 import { expect, test } from 'vitest';
 import { full } from '../../../masks/band';
+import type { AttentionCall } from '../../../ops/attention/call';
+import { planAttention } from '../../../ops/attention/webgpu/forward';
+import type { GatedDeltaRuleBackwardCall, GatedDeltaRuleCall } from '../../../ops/gated-delta-rule/call';
+import { planGatedDeltaRule, planGatedDeltaRuleBackward } from '../../../ops/gated-delta-rule/webgpu';
+import type { LinearAttentionCall } from '../../../ops/linear-attention/call';
+import { planLinearAttention } from '../../../ops/linear-attention/webgpu';
 import type { Tensor } from '../../../tensor/tensor';
-import type { AttentionCall, GatedDeltaRuleBackwardCall, GatedDeltaRuleCall, LinearAttentionCall } from '../../backend';
 import { atOnce } from '../../turns';
 import type { Device } from '../device';
 import type { Plan, Workspace } from '../queue';
-import { planAttention } from './attention';
-import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './gated-delta-rule';
-import { planLinearAttention } from './linear-attention';
 
 /** A tensor that is none, for what looks at its shape only. */
 const shaped = (...shape: number[]) => ({ shape, size: shape.reduce((a, b) => a * b) }) as unknown as Tensor;

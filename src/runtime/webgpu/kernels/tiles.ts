@@ -20,9 +20,10 @@
  * An owner without runs has nothing to compute. Keys that do not exist are seen by none, so a panel with such is not full;
  * queries that do not exist see everything. All is uniform where the arguments are, so barriers may depend on it.
  */
+
+import type { TileCut, TileMap } from '../../../ops/attention/webgpu/tile-map';
 import type { Kernel, OperandSpec, Region } from '../kernel';
 import type { Workspace } from '../queue';
-import type { TileCut, TileMap } from '../tile-map';
 
 /** What a kernel with a map declares. */
 export const TILES = {

@@ -1,0 +1,193 @@
+/** The problem and its block map (block-map.ts), as attention's kernels read them. */
+import { Operand, PANEL, rowIn, TILE } from '../../runtime/wasm/assembly/layout.as';
+import { Stretch, STRETCH_BYTES } from '../../runtime/wasm/assembly/product.as';
+
+/** Panels in a block: 336 keys, whose scores against 24 queries fill 32 KiB. */
+export const BLOCK_PANELS: i32 = 56;
+
+/** As the host writes it; all numbers float64. */
+@unmanaged
+export class Problem {
+  b: f64;
+  n: f64;
+  m: f64;
+  h: f64;
+  g: f64;
+  d: f64;
+  e: f64;
+  scale: f64;
+  // The block map.
+  tiles: f64;
+  panels: f64;
+  maps: f64;
+  order: f64;
+  tileRuns: f64;
+  runs: f64;
+  patterns: f64;
+  queries: f64;
+  keys: f64;
+  // What changes the scores, and its derivative: a program and its tables each, 0 for none.
+  program: f64;
+  tables: f64;
+  derivative: f64;
+  derivativeTables: f64;
+}
+
+/** Where the operands begin: q, k, v, ... */
+export const OPERANDS_AT: usize = 21 * 8;
+export const OPERAND_BYTES: usize = 6 * 8;
+
+// @ts-ignore: decorator
+@inline
+export function operand(params: usize, index: usize): Operand {
+  return changetype<Operand>(params + OPERANDS_AT + index * OPERAND_BYTES);
+}
+
+// @ts-ignore: decorator
+@inline
+export function queryIn(p: Problem, slot: i32): i32 {
+  return rowIn(slot, <usize>p.queries, <i32>p.n);
+}
+
+// @ts-ignore: decorator
+@inline
+export function keyIn(p: Problem, slot: i32): i32 {
+  return rowIn(slot, <usize>p.keys, <i32>p.m);
+}
+
+/** The `rank`-th tile of a head in the order of its map; the later ones have less work. */
+// @ts-ignore: decorator
+@inline
+export function tileAt(p: Problem, map: i32, rank: i32): i32 {
+  return i32.load(<usize>p.order + (<usize>(map * <i32>p.tiles + rank) << 2));
+}
+
+/** Panels of a run or a part of one; `pattern` says who sees which of their keys. */
+@unmanaged
+export class Segment {
+  first: i32;
+  past: i32;
+  pattern: i32;
+}
+export const SEGMENT_BYTES: usize = 12;
+
+/** Where a walk through the runs of a tile has come to. */
+@unmanaged
+export class Walk {
+  run: i32;
+  pastRun: i32;
+  /** Panels of the run at hand that are behind. */
+  taken: i32;
+}
+
+export function startWalk(walk: Walk, p: Problem, map: i32, tile: i32): void {
+  const at = <usize>p.tileRuns + (<usize>(map * <i32>p.tiles + tile) << 3);
+  walk.run = i32.load(at);
+  walk.pastRun = walk.run + i32.load(at, 4);
+  walk.taken = 0;
+}
+
+/** Panels before `past` that the walk has not passed. */
+export function panelsBefore(walk: Walk, p: Problem, past: i32): i32 {
+  let count = -walk.taken;
+  for (let at = walk.run; at < walk.pastRun; at++) {
+    const run = changetype<Segment>(<usize>p.runs + <usize>at * SEGMENT_BYTES);
+    if (run.first >= past) break;
+    count += min(run.past, past) - run.first;
+  }
+  return max(0, count);
+}
+
+/** Moves the walk on by `panels` and writes what it passed as segments; returns their number. */
+export function takeSegments(walk: Walk, p: Problem, panels: i32, segments: usize): i32 {
+  let count: i32 = 0;
+  while (panels > 0) {
+    const run = changetype<Segment>(<usize>p.runs + <usize>walk.run * SEGMENT_BYTES);
+    const segment = changetype<Segment>(segments + <usize>count * SEGMENT_BYTES);
+    segment.first = run.first + walk.taken;
+    segment.past = min(run.past, segment.first + panels);
+    segment.pattern = run.pattern;
+    const length = segment.past - segment.first;
+    panels -= length;
+    walk.taken += length;
+    if (segment.past == run.past) {
+      walk.run++;
+      walk.taken = 0;
+    }
+    count++;
+  }
+  return count;
+}
+
+/** Six words, a key each, whose bit r says whether query r of the tile sees it; then flags (block-map.ts). */
+// @ts-ignore: decorator
+@inline
+export function patternAt(p: Problem, pattern: i32): usize {
+  return <usize>p.patterns + (<usize>pattern << 5);
+}
+
+// @ts-ignore: decorator
+@inline
+export function flagsOf(pattern: usize): i32 {
+  return i32.load(pattern, 24);
+}
+
+/** Whether all keys of the pattern are seen by all eight queries of a slice. */
+// @ts-ignore: decorator
+@inline
+export function isFull(flags: i32, slice: i32): bool {
+  return (flags & (1 << slice)) != 0;
+}
+
+/** Whether some key is seen by some query of a slice. */
+// @ts-ignore: decorator
+@inline
+export function isSeen(flags: i32, slice: i32): bool {
+  return (flags & (8 << slice)) != 0;
+}
+
+/** Whether some key is seen by some of six queries. */
+// @ts-ignore: decorator
+@inline
+export function isSeenByGroup(flags: i32, group: i32): bool {
+  return (flags & (64 << group)) != 0;
+}
+
+const GROUPS: i32 = TILE / PANEL;
+/** A count, then at most as many stretches as there are panels in a block. */
+const GROUP_BYTES: usize = 4 + <usize>BLOCK_PANELS * STRETCH_BYTES;
+export const STRETCHES_BYTES: usize = <usize>GROUPS * GROUP_BYTES;
+
+/** The keys that each group of six queries needs of a block, as stretches of its scores and of the key slots. */
+export function findStretches(p: Problem, segments: usize, count: i32, stretches: usize): void {
+  for (let group: i32 = 0; group < GROUPS; group++) {
+    const list = stretches + <usize>group * GROUP_BYTES;
+    let found: i32 = 0;
+    let offset: i32 = 0;
+    let past: i32 = -1;
+    let stretch = changetype<Stretch>(list + 4);
+    for (let s: i32 = 0; s < count; s++) {
+      const segment = changetype<Segment>(segments + <usize>s * SEGMENT_BYTES);
+      const panels = segment.past - segment.first;
+      if (isSeenByGroup(flagsOf(patternAt(p, segment.pattern)), group)) {
+        if (segment.first == past) stretch.count += panels;
+        else {
+          stretch = changetype<Stretch>(list + 4 + <usize>found * STRETCH_BYTES);
+          stretch.offset = offset;
+          stretch.first = segment.first;
+          stretch.count = panels;
+          found++;
+        }
+        past = segment.past;
+      } else past = -1;
+      offset += panels;
+    }
+    store<i32>(list, found);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+export function stretchesOf(stretches: usize, group: i32): usize {
+  return stretches + <usize>group * GROUP_BYTES;
+}

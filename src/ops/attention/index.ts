@@ -1,0 +1,248 @@
+/**
+ * Exact softmax attention in O(n) memory.
+ * Letters: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension.
+ */
+import { show } from '../../check';
+import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import { type Band, band, full } from '../../masks/band';
+import { checkMask } from '../../masks/check';
+import { and } from '../../masks/combine';
+import type { Mask } from '../../masks/mask';
+import type { Control } from '../../runtime/backend';
+import { checkScore, type Score, tablesOf } from '../../scores/score';
+import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
+import type { Tensor } from '../../tensor/tensor';
+import { checkControl, checkGradients, checkOptions, checkTensors } from '../check';
+import { compute, type ResultSpec } from '../compute';
+import type { Op } from '../op';
+import type { AttentionBackwardCall, AttentionCall } from './call';
+import { planAttention, planAttentionBackward } from './wasm';
+
+const forward: Op<AttentionCall> = {
+  name: 'attention',
+  reference: async () => (await import('./reference')).forward,
+  wasm: planAttention,
+  webgpu: async () => (await import('./webgpu/forward')).planAttention,
+};
+
+export const backward: Op<AttentionBackwardCall> = {
+  name: 'attentionBackward',
+  reference: async () => (await import('./reference')).backward,
+  wasm: planAttentionBackward,
+  webgpu: async () => (await import('./webgpu/backward')).planAttentionBackward,
+};
+
+/** Which scores count, and what they are scaled by: the same for the forward and the backward pass. */
+export interface AttentionSettings {
+  /** Factor on the scores; default 1 / sqrt(d). */
+  readonly scale?: number | undefined;
+  /** Query i sees key j only if j <= i + m - n: the last query sees the last key. Default false. */
+  readonly causal?: boolean | undefined;
+  /** `[left, right]`: keys from i' - left to i' + right, with i' = i + m - n; -1 leaves a side unbounded. */
+  readonly window?: readonly [left: number, right: number] | undefined;
+  /** Any other mask; a key must be seen by all that are given. */
+  readonly mask?: Mask | undefined;
+  /** What changes the scaled scores before the softmax, such as `scores.softcap(30)`. */
+  readonly score?: Score | undefined;
+}
+
+export interface AttentionOptions extends AttentionSettings, Control {
+  /** Where to write: contiguous tensors that no input shares memory with, nor one the place of the other. */
+  readonly out?: Tensor | undefined;
+  readonly lse?: Tensor<'f32'> | undefined;
+}
+
+export interface AttentionResult {
+  /** [b, n, h, e] in the dtype of q. */
+  readonly out: Tensor;
+  /** [b, n, h], f32: natural logarithm of the sum of exponentials of the scaled scores; -Infinity for no key. */
+  readonly lse: Tensor<'f32'>;
+}
+
+/** What the forward pass returned, and a loss's gradients by it. */
+export interface AttentionGradients {
+  readonly out: Tensor;
+  readonly lse: Tensor<'f32'>;
+  /** [b, n, h, e]. */
+  readonly gradOut: Tensor;
+  /** [b, n, h], contiguous; default: the loss does not depend on lse. */
+  readonly gradLse?: Tensor<'f32'> | undefined;
+}
+
+export interface AttentionBackwardOptions extends AttentionSettings, Control {
+  /** Whether the gradients by the arrays that `score` captured are wanted too. Default false. */
+  readonly captured?: boolean | undefined;
+}
+
+export interface AttentionBackwardResult {
+  /** Of the shape and dtype of q. */
+  readonly gradQ: Tensor;
+  readonly gradK: Tensor;
+  readonly gradV: Tensor;
+  /**
+   * By the arrays that `score` captured, by name, flat; empty unless asked for. Of arrays of one name, which composed
+   * modifiers may have, the second is `name_2`, and so on.
+   */
+  readonly gradCaptured: Readonly<Record<string, Tensor<'f32'>>>;
+}
+
+const SETTINGS = ['scale', 'causal', 'window', 'mask', 'score'];
+const CONTROL = ['signal', 'onProgress'];
+const STORAGE = ['f32', 'f16', 'bf16'];
+const LARGEST_HEAD = 256;
+
+/**
+ * softmax(scale * q k^T, over the keys each query may see) v.
+ *
+ * q [b,n,h,d], k [b,m,g,d], v [b,m,g,e]; g divides h and query head i uses key/value head floor(i * g / h); d and e
+ * are from 1 to 256; f32, f16 or bf16 storage, f32 arithmetic. Never holds n x m numbers, skips the tiles that no
+ * query sees. A query that sees no key, or whose scores all become -Infinity by the modifier, gives zeros and
+ * lse = -Infinity.
+ *
+ * @throws {ShapeError} ranks or extents that do not fit, heads that do not divide
+ * @throws {ParameterError} an unknown or ill-typed option
+ */
+export async function attention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: AttentionOptions = {},
+): Promise<AttentionResult> {
+  checkTensors({ q, k, v });
+  checkOptions('attention', options, [...SETTINGS, ...CONTROL, 'out', 'lse']);
+  const { b, n, h, e, scale, mask } = checkProblem({ q, k, v }, options);
+  const results = {
+    out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
+    lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
+  } as const;
+  const call = ({ out, lse }: AttentionResult) => ({ q, k, v, out, lse, scale, mask, score: options.score });
+  return compute(forward, { q, k, v }, results, call, options);
+}
+
+/**
+ * Gradients of a loss by the inputs of `attention`, from those by its results; the settings must be the same. O(n)
+ * memory: the weights are computed again from lse. The same bits whatever the number of threads. A query that sees no
+ * key has zero gradient. The inputs must be finite.
+ *
+ * @throws {ShapeError} ranks or extents that do not fit
+ * @throws {ParameterError} an unknown or ill-typed option
+ */
+export async function attentionBackward(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  gradients: AttentionGradients,
+  options: AttentionBackwardOptions = {},
+): Promise<AttentionBackwardResult> {
+  checkGradients('attentionBackward', gradients, ['gradOut', 'gradLse', 'out', 'lse']);
+  const { out, lse, gradOut, gradLse } = gradients;
+  const given = { out, lse, gradOut, ...(gradLse !== undefined && { gradLse }) };
+  checkTensors({ q, k, v, ...given });
+  checkOptions('attentionBackward', options, [...SETTINGS, ...CONTROL, 'captured']);
+  const { b, n, h, e, scale, mask } = checkProblem({ q, k, v }, options);
+  for (const [name, tensor] of Object.entries(given)) {
+    const isLse = name.endsWith('se');
+    const shape = isLse ? [b, n, h] : [b, n, h, e];
+    if (!sameShape(tensor.shape, shape))
+      throw new ShapeError(`${name} must have shape ${formatShape(shape)}, got ${formatShape(tensor.shape)}`);
+    if (isLse && (tensor.dtype !== 'f32' || !tensor.isContiguous))
+      throw new DTypeError(
+        `${name} must be contiguous f32, got ${tensor.dtype}, strides ${formatShape(tensor.strides)}`,
+      );
+    checkStorage(name, tensor);
+  }
+  const { score, captured = false } = options;
+  if (typeof captured !== 'boolean') throw new ParameterError(`captured must be true or false, got ${show(captured)}`);
+  const tables = score && captured ? tablesOf(score) : [];
+  const elements = tables.reduce((sum, { values }) => sum + values.length, 0);
+  const results = {
+    gradQ: { shape: q.shape, dtype: q.dtype },
+    gradK: { shape: k.shape, dtype: k.dtype },
+    gradV: { shape: v.shape, dtype: v.dtype },
+    ...(tables.length > 0 && { gradTables: { shape: [elements], dtype: 'f32' } }),
+  } as const satisfies Record<string, ResultSpec>;
+  const computing: Promise<Record<string, Tensor>> = compute(
+    backward,
+    { q, k, v, ...given },
+    results,
+    (computed) => ({ q, k, v, ...given, ...computed, scale, mask, score }),
+    options,
+  );
+  const { gradQ, gradK, gradV, gradTables } = (await computing) as Record<'gradQ' | 'gradK' | 'gradV', Tensor> & {
+    readonly gradTables?: Tensor<'f32'>;
+  };
+  const gradCaptured: Record<string, Tensor<'f32'>> = {};
+  let first = 0;
+  for (const { name, values } of tables) {
+    gradCaptured[unusedName(name, gradCaptured)] = (gradTables as Tensor<'f32'>).slice(0, first, first + values.length);
+    first += values.length;
+  }
+  gradTables?.dispose();
+  return { gradQ, gradK, gradV, gradCaptured };
+}
+
+function unusedName(name: string, used: object): string {
+  let unused = name;
+  for (let count = 2; Object.hasOwn(used, unused); count++) unused = `${name}_${count}`;
+  return unused;
+}
+
+type Letters = Record<'b' | 'n' | 'm' | 'h' | 'd' | 'e', number>;
+
+/** The extents, scale and mask of a problem; throws where inputs or settings do not fit. */
+function checkProblem(
+  { q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
+  options: AttentionSettings & Control,
+): Letters & { readonly scale: number; readonly mask: Mask } {
+  checkControl(options);
+  const mask = maskOf(options);
+  const letters = bindShapes(
+    { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
+    { q: q.shape, k: k.shape, v: v.shape },
+  ) as Letters;
+  const { b, n, m, h, d, e } = letters;
+  const g = k.shape[2] as number;
+  if (h % g !== 0)
+    throw new ShapeError(
+      `the ${g} heads of k ${formatShape(k.shape)} must divide the ${h} heads of q ${formatShape(q.shape)}`,
+    );
+  for (const [letter, tensor, extent] of [
+    ['d', q, d],
+    ['e', v, e],
+  ] as const) {
+    if (extent > LARGEST_HEAD)
+      throw new ShapeError(
+        `the head dimension ${letter} must be at most ${LARGEST_HEAD}, got ${formatShape(tensor.shape)}`,
+      );
+  }
+  for (const [name, tensor] of Object.entries({ q, k, v })) checkStorage(name, tensor);
+  const { scale = 1 / Math.sqrt(d) } = options;
+  if (typeof scale !== 'number' || !Number.isFinite(scale))
+    throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
+  const { score } = options;
+  if (score !== undefined) checkScore('score', score);
+  for (const part of [mask, score]) part?.check?.({ b, n, m, h, g });
+  return { ...letters, scale, mask };
+}
+
+function checkStorage(name: string, { dtype }: Tensor): void {
+  if (!STORAGE.includes(dtype)) throw new DTypeError(`${name} must be one of ${STORAGE.join(', ')}, got ${dtype}`);
+}
+
+/** The mask that the settings describe together. */
+function maskOf({ mask, ...settings }: AttentionSettings): Mask {
+  const near = bandOf(settings);
+  if (mask === undefined) return near;
+  checkMask('mask', mask);
+  return near === full() ? mask : and(near, mask);
+}
+
+/** The mask that the options `causal` and `window` describe together. */
+export function bandOf({ causal = false, window = [-1, -1] }: Pick<AttentionSettings, 'causal' | 'window'>): Band {
+  if (typeof causal !== 'boolean') throw new ParameterError(`causal must be true or false, got ${show(causal)}`);
+  if (!Array.isArray(window) || window.length !== 2)
+    throw new ParameterError(`window must be [left, right], got ${show(window)}`);
+  const [left, right] = window as [number, number];
+  const mask = band(left, right);
+  return causal ? band(left, 0) : mask;
+}

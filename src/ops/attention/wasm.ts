@@ -1,0 +1,182 @@
+/** Plans of attention's calls, for the kernels of forward.as.ts and backward.as.ts. */
+import type { BlockMap } from '../../runtime/block-map';
+import type { Steps } from '../../runtime/turns';
+import {
+  address,
+  DTYPE_CODES,
+  FLOPS_PER_MICROSECOND,
+  headsOfTask,
+  type Machine,
+  operand,
+  type Plan,
+} from '../../runtime/wasm/plan';
+import type { Job } from '../../runtime/wasm/pool';
+import type { AttentionBackwardCall, AttentionCall } from './call';
+import {
+  type AddressOf,
+  scoreProgramBytes,
+  scorePrograms,
+  tablePlaces,
+  tablePlacesBytes,
+  tablesRead,
+  writeScorePrograms,
+  writeTablePlaces,
+} from './score-programs';
+import { blockMapBytes, blockMapSteps, PANEL, QUERY_TILE, writeBlockMap } from './wasm-map';
+
+/** Tasks as the kernels cut them (assembly/*.ts). */
+const SLICE = 8;
+const CHUNK_PANELS = 16;
+/** Attention's backward pass has at least so many tasks, if there are keys enough. */
+const BACKWARD_TASKS = 16;
+/** A part of the keys has at least so many panels: each part lays out all queries anew. */
+const PART_PANELS = 48;
+/** Bytes of a head's largest key norm and largest value magnitude. */
+const EXTREMES_BYTES = 8;
+/** Of a thread's own cache, what the keys and values that a tile sees may take. */
+const CACHE_BYTES = 2 ** 20;
+/** And those of a head that its task packs, as it has room for (assembly/attention.ts). */
+const PACKED_BYTES = 240_000;
+/** And of the cache that threads share, those of a head. */
+const SHARED_CACHE_BYTES = 2 ** 23;
+/** A tile that sees less than this share of the keys sees them here and there. */
+const SPARSE = 0.25;
+/** Tasks that each thread gets at least where a task is several tiles, so that threads end together. */
+const TASKS_OF_THREAD = 16;
+/** Tiles of each head in a task, at most; of one head alone, those that go through blocks of keys together (assembly/attention.ts). */
+const MOST_TILES = { ofAllHeads: 64, ofOneHead: 4 };
+/** A block of keys (assembly/blocks.ts). */
+const BLOCK_PANELS = 56;
+/** Sums for the gradients by captured arrays: with more bytes, fewer threads. */
+const TABLE_SUMS_BYTES = 2 ** 26;
+const TABLE_RUN = 4096;
+
+export function* planAttention(call: AttentionCall, { memory, threads }: Machine): Steps<Plan> {
+  const { q, k, v, out, lse, scale, score } = call;
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const [, m, g, e] = v.shape as [number, number, number, number];
+  const map = yield* blockMapSteps(call.mask, { b, n, m, h, g });
+  const modifier = scorePrograms(score, { b, n, m, h, g });
+  const slots = map.panels * PANEL;
+  const cut = cutAttention(map, { b, h, g, d, e }, threads);
+  const packed = cut.packsItself ? 0 : b * g * slots * 4;
+  const chunks = Math.ceil(map.panels / CHUNK_PANELS);
+  const scratch = {
+    map: blockMapBytes(map),
+    programs: scoreProgramBytes(modifier),
+    keys: packed * d,
+    values: packed * inSlices(e),
+    extremes: b * g * EXTREMES_BYTES,
+  };
+  return planned(scratch, modifier, ({ map: at, programs, keys, values, extremes }, addressOf) => {
+    new Uint8Array(memory.buffer, extremes, scratch.extremes).fill(0);
+    return [
+      {
+        phases: [
+          ...(cut.packsItself ? [] : [{ kernel: 'packKeysValues', tasks: b * chunks } as const]),
+          { kernel: 'attention', tasks: cut.tasks },
+        ],
+        params: [
+          ...[b, n, m, h, g, d, e, scale],
+          ...writeBlockMap(map, memory, at),
+          ...writeScorePrograms(modifier, memory, programs, addressOf),
+          ...[q, k, v].flatMap(operand),
+          ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse)],
+          ...(cut.packsItself ? [0, 0] : [keys, values]),
+          ...[extremes, cut.tilesOfTask, Number(cut.takesAllHeads), cut.headsOfTask, cut.rangePanels],
+        ],
+        microseconds: (2 * (d + e) * map.visited * QUERY_TILE * PANEL) / FLOPS_PER_MICROSECOND,
+      },
+    ];
+  });
+}
+
+export function* planAttentionBackward(call: AttentionBackwardCall, { memory }: Machine): Steps<Plan> {
+  const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, gradTables, scale, score } = call;
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const [, m, g, e] = v.shape as [number, number, number, number];
+  const map = yield* blockMapSteps(call.mask, { b, n, m, h, g });
+  const modifier = scorePrograms(score, { b, n, m, h, g });
+  const slots = map.panels * PANEL;
+  const [columnsOfK, columnsOfV] = [inSlices(d), inSlices(e)];
+  const parts = Math.min(Math.ceil(map.panels / PART_PANELS), Math.ceil(BACKWARD_TASKS / (b * g)));
+  const places = score && gradTables ? tablePlaces(score, { b, n, m, h, g }) : [];
+  const elements = gradTables?.size ?? 0;
+  const groups = Math.min(b * g * parts, Math.max(1, Math.floor(TABLE_SUMS_BYTES / (elements * 8))));
+  const scratch = {
+    map: blockMapBytes(map),
+    programs: scoreProgramBytes(modifier),
+    keyPanels: b * g * slots * d * 4,
+    keySlices: b * g * slots * columnsOfK * 4,
+    valuePanels: b * g * slots * e * 4,
+    sumsQ: (parts * b * h * map.tiles * QUERY_TILE * d + 4) * 4,
+    sumsK: b * g * slots * columnsOfK * 4,
+    sumsV: b * g * slots * columnsOfV * 4,
+    places: tablePlacesBytes(places),
+    sumsOfTables: places.length && groups * elements * 8,
+  };
+  const all = [...modifier, ...places.flatMap(({ programs }) => programs)];
+  return planned(scratch, all, ({ map: at, programs, ...work }, addressOf) => {
+    writeTablePlaces(places, memory, work.places, addressOf);
+    return [
+      {
+        phases: [
+          { kernel: 'backwardPack', tasks: b * g * Math.ceil(map.panels / CHUNK_PANELS) },
+          { kernel: 'attentionBackward', tasks: places.length ? groups : b * g * parts, main: true },
+          { kernel: 'backwardReduce', tasks: b * h * map.tiles },
+          ...(places.length ? [{ kernel: 'backwardTables', tasks: Math.ceil(elements / TABLE_RUN) } as const] : []),
+        ],
+        params: [
+          ...[b, n, m, h, g, d, e, scale],
+          ...writeBlockMap(map, memory, at),
+          ...writeScorePrograms(modifier, memory, programs, addressOf),
+          ...[q, k, v, out, gradOut].flatMap(operand),
+          ...[address(lse), gradLse ? address(gradLse) : 0],
+          ...[gradQ, gradK, gradV].flatMap((x) => [address(x), DTYPE_CODES[x.dtype] as number]),
+          ...[work.keyPanels, work.keySlices, work.valuePanels, work.sumsQ, work.sumsK, work.sumsV, parts],
+          ...[work.places, places.length, work.sumsOfTables, elements, groups, gradTables ? address(gradTables) : 0],
+        ],
+        microseconds: ((6 * d + 4 * e) * map.visited * QUERY_TILE * PANEL) / FLOPS_PER_MICROSECOND,
+      },
+    ];
+  });
+}
+
+/** A plan whose jobs get the addresses of working memory, and learn where the tables lie that programs read. */
+function planned<Name extends string>(
+  bytes: Readonly<Record<Name, number>>,
+  programs: Parameters<typeof tablesRead>[0],
+  jobs: (addresses: Readonly<Record<Name, number>>, addressOf: AddressOf) => readonly Job[],
+): Plan {
+  return { bytes, tables: tablesRead(programs), jobs };
+}
+
+/** How attention is cut: into tasks, which changes no bits, and each tile's keys into parts, which follow from the shapes. */
+function cutAttention(
+  { tiles, panels, visited }: BlockMap,
+  { b, h, g, d, e }: Readonly<Record<'b' | 'h' | 'g' | 'd' | 'e', number>>,
+  threads: number,
+) {
+  // Where tiles see keys here and there, and those of one stay in a thread's cache, a task is some tiles of all heads;
+  // else one of one head or, where its keys outgrow the cache that threads share, some that go through them together.
+  const panelsOfTile = visited / (b * h * tiles);
+  const bytesOf = (count: number) => count * PANEL * (d + inSlices(e)) * 4;
+  const isNear = bytesOf(panelsOfTile) < CACHE_BYTES && panelsOfTile < SPARSE * panels;
+  const share = (all: number) => Math.floor(all / (TASKS_OF_THREAD * threads));
+  const takesAllHeads = isNear && share(tiles) > 0;
+  const most = takesAllHeads ? MOST_TILES.ofAllHeads : bytesOf(panels) > SHARED_CACHE_BYTES ? MOST_TILES.ofOneHead : 1;
+  const tilesOfTask = Math.min(most, Math.max(1, share(takesAllHeads ? tiles : b * h * tiles)));
+  // Short sequences are a task by heads, which packs what it needs, so that nothing goes through memory twice.
+  const longest = Math.max(panels, (tiles * QUERY_TILE) / PANEL);
+  const packsItself = !takesAllHeads && bytesOf(longest) <= PACKED_BYTES && share(b * g) > 0;
+  const heads = headsOfTask(b * g, threads);
+  // Parts of the keys, of even size, in which a tile sees about a block.
+  const ranges = isNear ? 1 : Math.ceil(panelsOfTile / BLOCK_PANELS);
+  return {
+    ...{ takesAllHeads, packsItself, tilesOfTask, headsOfTask: heads },
+    tasks: packsItself ? Math.ceil((b * g) / heads) : Math.ceil(tiles / tilesOfTask) * (takesAllHeads ? 1 : b * h),
+    rangePanels: Math.ceil(panels / Math.max(1, ranges)),
+  };
+}
+
+const inSlices = (columns: number): number => Math.ceil(columns / SLICE) * SLICE;

@@ -1,0 +1,162 @@
+/**
+ * Attention's backward pass for GPUs: the gradients of 32 or 64 own rows stay in registers, [own][columns] += weights^T
+ * [own][other] rows [other][columns], with the other side's rows staged by 16 (attention-pairs.ts has what comes before).
+ */
+import { type Kernel, variants } from '../../../runtime/webgpu/kernel';
+import {
+  type Block,
+  clear,
+  factorIn,
+  type Halves,
+  HIDDEN_ZERO,
+  multiply,
+  stage,
+  strideOf,
+  sumsOf,
+  TERMS,
+} from '../../../runtime/webgpu/kernels/product';
+import { cutOf, OTHERS, otherSide, ownSide, type Pairs, pairsKernel, type Use, visitCode } from './pairs';
+import type { ScoreShader } from './score';
+import type { TileCut } from './tile-map';
+
+export type Gradient = 'grad_q' | 'grad_k' | 'grad_v';
+
+/** Blocks of 64 columns, or one of 32. */
+interface Columns {
+  readonly blocks: number;
+  readonly halves: Halves;
+}
+
+const columnsOf = (extent: number): Columns =>
+  extent <= 32 ? { blocks: 1, halves: 1 } : { blocks: Math.ceil(extent / 64), halves: 2 };
+
+/** Vectors that a lane keeps for the gradients of 32 own rows. */
+const vectorsOf = (columns: readonly Columns[]) =>
+  columns.reduce((sum, { blocks, halves }) => sum + 4 * blocks * halves, 0);
+/** Of them at most, lest registers run out. */
+const MOST_VECTORS = 32;
+
+/** What a gradient is the product of: the weights or their gradients, and rows of the other side as in that phase. */
+const PRODUCTS = {
+  grad_q: { left: 'by_score', phase: 0, extent: 'd' },
+  grad_k: { left: 'by_score', phase: 0, extent: 'd' },
+  grad_v: { left: 'weight', phase: 1, extent: 'e' },
+} as const;
+
+interface Variant {
+  readonly own: 'queries' | 'keys';
+  readonly halves: Halves;
+  readonly wanted: readonly { readonly gradient: Gradient; readonly columns: Columns }[];
+  readonly score: ScoreShader;
+  readonly isSoftware: boolean;
+}
+
+const gradientsKernel = variants(({ wanted, ...variant }: Variant): Kernel => {
+  const pairs: Pairs = { ...variant, gradients: wanted.some(({ gradient }) => PRODUCTS[gradient].left === 'by_score') };
+  const { own, halves, isSoftware } = pairs;
+  const [mine, other] = [ownSide(pairs), otherSide(pairs)];
+  const sums = wanted.flatMap(({ gradient, columns }) =>
+    Array.from({ length: columns.blocks }, (_, at) => ({
+      ...{ name: `${gradient}${at}_`, gradient, first: 64 * at },
+      block: { rows: halves, columns: columns.halves } satisfies Block,
+    })),
+  );
+  const factor = ({ gradient }: { readonly gradient: Gradient }) => PRODUCTS[gradient].left;
+  const keep = (from: string) => `weights[r * ${strideOf(halves)} + quad] = ${from};`;
+  const [firstWanted, second] = wanted as [(typeof wanted)[0], (typeof wanted)[0]?];
+  const product = ({ gradient }: { readonly gradient: Gradient }) => {
+    const { phase } = PRODUCTS[gradient];
+    return `
+    for (var half = 0u; half < ${OTHERS}u; half += ${TERMS}u) {
+      ${sums
+        .filter((sum) => sum.gradient === gradient)
+        .map(
+          ({ name, first, block }) => `
+      workgroupBarrier();
+      ${stage(factorIn('staged', block.columns), block.columns, (term, column) => `${other.name}_vector(${phase}, batch, ${other.slot}(tile * ${OTHERS}u + half + ${term}), ${other.head}, ${first}u + ${column})`)}
+      workgroupBarrier();
+      ${multiply(name, block, factorIn('weights', halves, `half * ${strideOf(halves)}`), factorIn('staged', block.columns))}`,
+        )
+        .join('\n')}
+    }`;
+  };
+  // Of two products the second one's factor waits in the place of the gradients.
+  const use: Use = {
+    quad: keep(factor(firstWanted)) + (second ? ` gradients[i] = ${factor(second)};` : ''),
+    tile: second
+      ? `${product(firstWanted)}
+    workgroupBarrier();
+    for (var i = ${isSoftware ? HIDDEN_ZERO : '0u'}; i < ${4 * halves}; i++) {
+      let r = 4 * (lane / 8) + i / ${halves};
+      let quad = lane % 8 + 8 * (i % ${halves});
+      ${keep('gradients[i]')}
+    }
+    ${product(second)}`
+      : product(firstWanted),
+  };
+  const groups = own === 'keys' ? '(numbers.h / numbers.repeat)' : 'numbers.h';
+  return pairsKernel(pairs, {
+    name: `attention backward, ${wanted.map(({ gradient }) => gradient).join(' and ')}`,
+    operands: Object.fromEntries(wanted.map(({ gradient }) => [gradient, { access: 'write', rank: 4, vector: true }])),
+    numbers: { b: 'u32' },
+    body: `
+fn run(task: u32, lane: u32) {
+  // The owners with much work come first.
+  let group = task % (numbers.b * ${groups});
+  let batch = group / ${groups};
+  let heads = ${own === 'keys' ? 'numbers.repeat' : '1u'};
+  let first_head = group % ${groups} * heads;
+  let key_head = first_head / numbers.repeat;
+  let owner = owner_of(batch * numbers.h + first_head, task / (numbers.b * ${groups}));
+  ${sums.map(({ name, block }) => clear(name, block)).join('\n')}
+  for (var head = first_head; head < first_head + heads; head++) {
+    let row = batch * numbers.h + head;
+    ${visitCode(pairs, use)}
+  }
+  ${sums
+    .map(
+      ({ name, gradient, first, block, block: { columns } }) => `
+  {
+    var quads = array<vec4f, ${4 * halves * columns}>(${sumsOf(name, block).join(', ')});
+    for (var i = ${HIDDEN_ZERO}; i < ${4 * halves * columns}u; i++) {
+      let r = i / ${columns};
+      let token = ${mine.slot}(owner * ${32 * halves}u + r / 4 * 32 + 4 * (lane / 8) + r % 4);
+      let column = ${first}u + i % ${columns} * 32 + 4 * (lane % 8);
+      if (token >= 0 && column < numbers.${PRODUCTS[gradient].extent}) {
+        let at = at_${gradient}(batch, u32(token), ${own === 'keys' ? 'key_head' : 'first_head'}, column);
+        store4_${gradient}(at, quads[i], numbers.${PRODUCTS[gradient].extent} - column);
+      }
+    }
+  }`,
+    )
+    .join('')}
+}`,
+  });
+});
+
+/** A kernel for some of the gradients, and the cut of its map. */
+export interface GradientsKernel {
+  readonly kernel: Kernel;
+  readonly cut: TileCut;
+  readonly gradients: readonly Gradient[];
+}
+
+/** Of a device: whether it compiles for long, and whether it has too few bindings for the gradients of a side together. */
+type About = Readonly<Record<'isSoftware' | 'isCrowded', boolean>>;
+
+/** The kernels for the gradients of a side: one, or one each where registers, or bindings, would not do for both. */
+export function tiledGradients(
+  own: Pairs['own'],
+  gradients: readonly Gradient[],
+  extents: Readonly<Record<'d' | 'e', number>>,
+  score: ScoreShader,
+  about: About,
+): GradientsKernel[] {
+  const wanted = gradients.map((gradient) => ({ gradient, columns: columnsOf(extents[PRODUCTS[gradient].extent]) }));
+  const vectors = vectorsOf(wanted.map(({ columns }) => columns));
+  if ((vectors > MOST_VECTORS || about.isCrowded) && gradients.length > 1)
+    return gradients.flatMap((gradient) => tiledGradients(own, [gradient], extents, score, about));
+  const halves = 2 * vectors > MOST_VECTORS ? 1 : 2;
+  const kernel = gradientsKernel({ own, halves, wanted, score, isSoftware: about.isSoftware });
+  return [{ kernel, cut: cutOf({ own, halves }), gradients }];
+}

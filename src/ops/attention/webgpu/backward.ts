@@ -1,0 +1,124 @@
+/**
+ * Attention's backward pass in O(n) memory: the weights are computed again from lse.
+ *
+ * One kernel takes tiles of keys through the queries that see them, for gradK and gradV, another one tiles of queries
+ * through the keys that they see, for gradQ. So each sum has one owner, who adds in a fixed order, without atomic
+ * operations, and without a sum of gradQ for each part of the keys, of which a GPU has many; the price is seven products
+ * of a pair in the place of five.
+ */
+
+import { partOf, type Steps } from '../../../runtime/turns';
+import { type Dispatch, type Kernel, type Region, variants } from '../../../runtime/webgpu/kernel';
+import { tilesOf } from '../../../runtime/webgpu/kernels/tiles';
+import type { Plan, Workspace } from '../../../runtime/webgpu/queue';
+import { type AttentionSizes, sizesOf } from '../../../runtime/webgpu/sizes';
+import type { AttentionBackwardCall } from '../call';
+import { backwardRowsKernel, rowsCutOf } from './backward-rows';
+import { type Gradient, type GradientsKernel, tiledGradients } from './backward-tiled';
+import { widthsOf } from './forward';
+import { scoreCode, scoreOperands } from './score';
+import { planTables } from './table-gradients';
+import { tileMap } from './tile-map';
+
+/** Which gradients the owners of a side have. */
+const SIDES = [
+  ['keys', ['grad_v', 'grad_k']],
+  ['queries', ['grad_q']],
+] as const;
+
+const backwardRowsKernels = variants(backwardRowsKernel);
+
+/** Tensors of a kernel that has both gradients of keys, and a score's tables. */
+const MOST_BINDINGS = 9;
+
+const ROWS_INVOCATIONS = 64;
+
+/** Of each row of [b, n, h]: lse, and its sum of out gradOut, minus gradLse. */
+const rowsKernel = variants(
+  (hasGradLse: boolean): Kernel => ({
+    name: 'attention backward, rows',
+    invocations: ROWS_INVOCATIONS,
+    operands: {
+      out: { access: 'read', rank: 4, vector: true },
+      grad_out: { access: 'read', rank: 4, vector: true },
+      lse: { access: 'read' },
+      ...(hasGradLse && { grad_lse: { access: 'read' } as const }),
+      rows: { access: 'write' },
+    },
+    numbers: { n: 'u32', h: 'u32', e: 'u32', count: 'u32' },
+    body: `
+fn run(task: u32, lane: u32) {
+  let row = task * ${ROWS_INVOCATIONS} + lane;
+  if (row >= numbers.count) { return; }
+  let batch = row / (numbers.n * numbers.h);
+  let query = row / numbers.h % numbers.n;
+  let head = row % numbers.h;
+  var sum = vec4f();
+  for (var c = 0u; c < numbers.e; c += 4) {
+    let x = load4_out(at_out(batch, query, head, c)) * load4_grad_out(at_grad_out(batch, query, head, c));
+    sum += select(vec4f(), x, vec4u(c) + vec4u(0, 1, 2, 3) < vec4u(numbers.e));
+  }
+  // Of a row that sees nothing every weight is to be 0.
+  let lse = load_lse(row);
+  store_rows(2 * row, select(lse, 3e38, lse < -3e38));
+  store_rows(2 * row + 1, sum.x + sum.y + sum.z + sum.w${hasGradLse ? ' - load_grad_lse(row)' : ''});
+}`,
+  }),
+);
+
+export function* planAttentionBackward(call: AttentionBackwardCall, workspace: Workspace): Steps<Plan> {
+  const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, mask, score } = call;
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const [, m, g, e] = v.shape as [number, number, number, number];
+  const extent = { b, n, m, h, g };
+  const { device } = workspace;
+  const rows = workspace.scratch([b, n, h, 2]);
+  const code = scoreCode(score, extent, 'gradients');
+  const given = { q, k, v, grad_out: gradOut, rows };
+  const dispatches: Dispatch[] = [
+    {
+      kernel: rowsKernel(gradLse !== undefined),
+      operands: { out, grad_out: gradOut, lse, ...(gradLse && { grad_lse: gradLse }), rows },
+      numbers: { n, h, e, count: b * n * h },
+      tasks: Math.ceil((b * n * h) / ROWS_INVOCATIONS),
+      operations: 2 * b * n * h * e,
+    },
+  ];
+  const results: Record<Gradient, Region> = { grad_q: gradQ, grad_k: gradK, grad_v: gradV };
+  // Where the forward pass takes rows so as to compile little, so does this one.
+  const operations = 2 * (d + e) * b * h * n * m;
+  const { attention } = sizesOf(device);
+  const sizes = attention.find(({ below = Number.POSITIVE_INFINITY }) => operations < below) as AttentionSizes;
+  const { maxStorageBuffersPerShaderStage: bindings } = device.gpu.limits;
+  const isCrowded = code.tables.length > 0 && bindings < MOST_BINDINGS;
+  const kernels = SIDES.flatMap(([own, gradients]) => {
+    const found: GradientsKernel[] =
+      'rows' in sizes && sizes.below && !isCrowded
+        ? [
+            {
+              ...{ gradients, cut: rowsCutOf(own) },
+              kernel: backwardRowsKernels({ own, score: code.shader, ...widthsOf(sizes, d, e) }),
+            },
+          ]
+        : tiledGradients(own, gradients, { d, e }, code.shader, { isSoftware: device.isSoftware, isCrowded });
+    return found.map((kernel) => ({ own, ...kernel }));
+  });
+  // One more for the tables.
+  const maps = kernels.length + 1;
+  for (const [at, { own, kernel, cut, gradients }] of kernels.entries()) {
+    const map = yield* partOf(tileMap(mask, extent, cut, own), at, maps);
+    const products = d + e + gradients.reduce((sum, gradient) => sum + (gradient === 'grad_v' ? e : d), 0);
+    dispatches.push({
+      kernel,
+      operands: {
+        ...{ ...given, map: tilesOf(map, workspace), ...scoreOperands(code, workspace) },
+        ...Object.fromEntries(gradients.map((gradient) => [gradient, results[gradient]])),
+      },
+      numbers: { ...{ b, n, h, repeat: h / g, d, e, scale: call.scale }, ...map.numbers, ...code.numbers },
+      tasks: b * (own === 'keys' ? g : h) * map.owners,
+      operations: 2 * products * map.visited * cut.queries * cut.keys,
+    });
+  }
+  const tables = yield* partOf(planTables(call, given, workspace), maps - 1, maps);
+  return { dispatches: [...dispatches, ...tables] };
+}

@@ -1,0 +1,235 @@
+/**
+ * What attention's backward kernels share: a workgroup owns 32 or 64 rows of one side (`own`) and meets tiles of 32 rows
+ * of the other side (`other`). For each tile it computes, as quads of own rows for each other row in registers, the
+ * weights from lse and the gradients by the modified scores; `use` says what becomes of them.
+ *
+ *   scores[other][own] = other . own, gradients[other][own] = gradOut . values, both staged by 16 columns
+ *   weight = exp(modified(scale score) - lse), gradient = weight (gradient - delta)
+ *
+ * delta is what `rows` has beside lse: the row's sum of out gradOut, minus gradLse.
+ */
+import type { Kernel, OperandSpec } from '../../../runtime/webgpu/kernel';
+import { functions } from '../../../runtime/webgpu/kernels/functions';
+import {
+  type Block,
+  clear,
+  factorIn,
+  type Halves,
+  HIDDEN_ZERO,
+  LANES,
+  multiply,
+  stageTransposed,
+  strideOf,
+  sumsOf,
+  TERMS,
+} from '../../../runtime/webgpu/kernels/product';
+import { TILES, tilesCode } from '../../../runtime/webgpu/kernels/tiles';
+import type { ScoreShader } from './score';
+import type { TileCut } from './tile-map';
+
+/** Rows of the other side in a tile. */
+export const OTHERS = 32;
+
+export interface Pairs {
+  readonly own: 'queries' | 'keys';
+  /** Own rows over 32. */
+  readonly halves: Halves;
+  /** Whether gradients by the scores are wanted, beside the weights. */
+  readonly gradients: boolean;
+  readonly score: ScoreShader;
+  /** Whether code should be short rather than unrolled, for a device that compiles for long. */
+  readonly isSoftware: boolean;
+}
+
+/** The cut of their map, which is seen from the own side. */
+export const cutOf = ({ own, halves }: Pick<Pairs, 'own' | 'halves'>): TileCut =>
+  own === 'keys' ? { queries: OTHERS, keys: 32 * halves } : { queries: 32 * halves, keys: OTHERS };
+
+/** A side's slots and tensors. */
+const SIDES = {
+  keys: { name: 'key', slot: 'key_at', head: 'key_head', scores: 'k', weights: 'v' },
+  queries: { name: 'query', slot: 'query_at', head: 'head', scores: 'q', weights: 'grad_out' },
+} as const;
+
+export const ownSide = ({ own }: Pick<Pairs, 'own'>) => SIDES[own];
+export const otherSide = ({ own }: Pick<Pairs, 'own'>) => SIDES[own === 'keys' ? 'queries' : 'keys'];
+
+const range = (count: number) => Array.from({ length: count }, (_, at) => at);
+
+/** Four columns of a row, from a multiple of 4 on, and zeros where there is none: in phase 0 of q or k, else of gradOut or v. */
+const vectorCode = ({ name, scores, weights }: (typeof SIDES)['keys' | 'queries']) => `
+fn ${name}_vector(phase: u32, batch: u32, token: i32, head: u32, column: u32) -> vec4f {
+  let extent = select(numbers.e, numbers.d, phase == 0);
+  let row = u32(max(token, 0));
+  let near = select(column, 0, column >= extent);
+  var x: vec4f;
+  if (phase == 0) { x = load4_${scores}(at_${scores}(batch, row, head, near)); }
+  else { x = load4_${weights}(at_${weights}(batch, row, head, near)); }
+  return select(vec4f(), x, vec4<bool>(token >= 0) & (vec4u(column) + vec4u(0, 1, 2, 3) < vec4u(extent)));
+}`;
+
+const operand: OperandSpec = { access: 'read', rank: 4, vector: true };
+
+/** The operands and numbers of a kernel over pairs, and its own ones. */
+export const pairsOperands = (
+  score: ScoreShader,
+  operands: Kernel['operands'],
+  numbers: NonNullable<Kernel['numbers']>,
+): Pick<Kernel, 'operands' | 'numbers'> => ({
+  operands: {
+    ...{ q: operand, k: operand, v: operand, grad_out: operand },
+    ...{ rows: { access: 'read' }, map: TILES.operand },
+    ...score.operands,
+    ...operands,
+  },
+  numbers: {
+    ...{ n: 'u32', h: 'u32', repeat: 'u32', d: 'u32', e: 'u32', scale: 'f32' },
+    ...TILES.numbers,
+    ...score.numbers,
+    ...numbers,
+  },
+});
+
+/** A kernel whose `body`, after these declarations, has a `run` that says `visitCode`. */
+export function pairsKernel(
+  pairs: Pairs,
+  { name, operands, numbers, body }: Required<Pick<Kernel, 'name' | 'operands' | 'numbers' | 'body'>>,
+): Kernel {
+  const { score } = pairs;
+  return {
+    name,
+    invocations: LANES,
+    ...pairsOperands(score, operands, numbers),
+    body: `
+${functions(...score.functions)}
+${score.modifies ? score.text : ''}
+${tilesCode(cutOf(pairs))}
+/// Staged rows of the other side, and of the own side or of columns.
+var<workgroup> others: array<vec4f, ${TERMS * strideOf(1)}>;
+var<workgroup> staged: array<vec4f, ${TERMS * strideOf(2)}>;
+var<workgroup> weights: array<vec4f, ${OTHERS * strideOf(pairs.halves)}>;
+/// Of the queries' side.
+var<workgroup> row_lse: array<f32, 64>;
+var<workgroup> row_delta: array<f32, 64>;
+${vectorCode(SIDES.keys)}
+${vectorCode(SIDES.queries)}
+${body}`,
+  };
+}
+
+/** Where loops start that a GPU wants unrolled; short code is what a device wants that compiles for long. */
+const startOf = ({ isSoftware }: Pairs) => (isSoftware ? HIDDEN_ZERO : '0u');
+
+/** The products of the sides' rows, staged by 16 columns: first scores, to s, then gradients by weights, to t. */
+function products(pairs: Pairs): string {
+  const { halves, gradients } = pairs;
+  const [own, other] = [ownSide(pairs), otherSide(pairs)];
+  const block: Block = { rows: 1, columns: halves };
+  const [s, t] = [sumsOf('s', block), sumsOf('t', block)];
+  const row =
+    ({ slot, head, name }: typeof own, first: string) =>
+    (at: string, term: string) =>
+      `${name}_vector(phase, batch, ${slot}(${first} + ${at}), ${head}, first + ${term})`;
+  return `
+    ${clear('s', block)} ${clear('t', block)}
+    for (var phase = ${startOf(pairs)}; phase < ${gradients ? 2 : 1}; phase++) {
+      ${t.map((sum) => `${sum} = vec4f();`).join(' ')}
+      let depth = select(numbers.e, numbers.d, phase == 0);
+      for (var first = 0u; first < depth; first += ${TERMS}u) {
+        workgroupBarrier();
+        ${stageTransposed(factorIn('others', 1), 1, startOf(pairs), row(other, `tile * ${OTHERS}u`))}
+        ${stageTransposed(factorIn('staged', halves), halves, startOf(pairs), row(own, `owner * ${32 * halves}u`))}
+        workgroupBarrier();
+        ${multiply('t', block, factorIn('others', 1), factorIn('staged', halves))}
+      }
+      if (phase == 0) { ${s.map((sum, at) => `${sum} = ${t[at]};`).join(' ')} }
+    }`;
+}
+
+/** What `visitCode` hands out. */
+export interface Use {
+  /**
+   * For each of a lane's quads i of pairs: other row `r` of the tile, own rows `4 * quad` to + 3, the weights `weight`, the
+   * gradients by the modified scores `gradient` and by the scaled ones `by_score`, and the scaled scores `score`.
+   */
+  readonly quad: string;
+  /** After all quads of a tile. */
+  readonly tile: string;
+}
+
+/**
+ * Takes `owner` of the map's `row` (a query head of a batch; `batch`, `head`, `key_head` are in scope too) through all
+ * tiles of the other side.
+ */
+export function visitCode(pairs: Pairs, use: Use): string {
+  const { own, halves, score, gradients } = pairs;
+  const block: Block = { rows: 1, columns: halves };
+  const quads = 4 * halves;
+  const four = (text: (i: number) => string) => `(${range(4).map(text).join(', ')})`;
+  const rowsFrom = (first: string, count: number) => `
+    if (lane < ${count}u) {
+      let query = query_at(${first} + lane);
+      let at = 2 * ((batch * numbers.n + u32(max(query, 0))) * numbers.h + head);
+      row_lse[lane] = select(3e38, load_rows(at), query >= 0);
+      row_delta[lane] = load_rows(at + 1);
+    }`;
+  const ofRows = (name: string) =>
+    own === 'keys' ? `vec4f(${name}[r])` : `vec4f${four((i) => `${name}[4 * quad + ${i}]`)}`;
+  return `
+let span = span_of(row, owner);
+${own === 'queries' ? rowsFrom(`owner * ${32 * halves}u`, 32 * halves) : ''}
+for (var at_run = span.first; at_run < span.past; at_run++) {
+  let run = run_at(at_run);
+  for (var tile = run.first; tile < run.past; tile++) {
+    ${own === 'keys' ? rowsFrom(`tile * ${OTHERS}u`, OTHERS) : ''}
+    ${products(pairs)}
+    var scores = array<vec4f, ${quads}>(${sumsOf('s', block).join(', ')});
+    var gradients = array<vec4f, ${quads}>(${sumsOf('t', block).join(', ')});
+    for (var i = ${startOf(pairs)}; i < ${quads}; i++) {
+      let r = 4 * (lane / 8) + i / ${halves};
+      let quad = lane % 8 + 8 * (i % ${halves});
+      var bits = 15u;
+      if (!run.is_full) {
+        ${
+          own === 'keys'
+            ? `let pattern = pattern_of(run, 0);
+        let words = vec4u${four((c) => `seen_word(pattern, 4 * quad + ${c})`)};
+        bits = dot((words >> vec4u(r)) & vec4u(1), vec4u(1, 2, 4, 8));`
+            : `bits = seen_word(pattern_of(run, i % ${halves}), r) >> (4 * (lane % 8));`
+        }
+      }
+      let score = scores[i] * numbers.scale;
+      ${score.modifies ? modifyCode(pairs) : 'let modified_score = score;'}
+      let z = modified_score - ${ofRows('row_lse')};
+      let is_seen = (vec4u(bits) & vec4u(1, 2, 4, 8)) != vec4u();
+      let weight = select(vec4f(), select(exp(z), vec4f(), z < vec4f(-87.0)), is_seen);
+      ${
+        gradients
+          ? `
+      let gradient = select(weight * (gradients[i] - ${ofRows('row_delta')}), vec4f(), weight == vec4f());
+      let by_score = select(gradient * numbers.scale${score.modifies ? ' * slope' : ''}, vec4f(), weight == vec4f());`
+          : ''
+      }
+      ${use.quad}
+    }
+    ${use.tile}
+  }
+}`;
+}
+
+/** In a loop, since a modifier may be long. Rows that do not exist keep their scores, and are of no weight. */
+function modifyCode({ own, gradients, halves }: Pairs): string {
+  const [mine, others] = [SIDES[own], otherSide({ own })];
+  const args = `score[c], batch, head, u32(${own === 'keys' ? 'other' : 'mine'}), u32(${own === 'keys' ? 'mine' : 'other'})`;
+  return `
+      var modified_score = score;
+      var slope = vec4f();
+      let other = ${others.slot}(tile * ${OTHERS}u + r);
+      for (var c = ${HIDDEN_ZERO}; c < 4; c++) {
+        let mine = ${mine.slot}(owner * ${32 * halves}u + 4 * quad + c);
+        if (other >= 0 && mine >= 0) {
+          modified_score[c] = modified(${args});
+          ${gradients ? `slope[c] = modified_slope(${args});` : ''}
+        }
+      }`;
+}

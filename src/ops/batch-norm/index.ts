@@ -1,0 +1,123 @@
+/** Batch normalisation of channels, channels last, by statistics of the batch or given ones. */
+import { checkKnown, show } from '../../check';
+import { ParameterError, ShapeError } from '../../errors';
+import type { Control } from '../../runtime/backend';
+import { formatShape, sameShape } from '../../tensor/shape';
+import { Temporaries } from '../../tensor/temporaries';
+import type { Tensor } from '../../tensor/tensor';
+import { checkOptions, checkTensors } from '../check';
+import { add, multiply, rsqrt, subtract } from '../elementwise';
+import { checkContiguous, checkFloat32 } from '../float32';
+import { matmul } from '../matmul';
+
+export interface BatchNormOptions extends Control {
+  /** Both [c], such as running averages; default: those of the batch, through which gradients then pass. */
+  readonly statistics?: { readonly mean: Tensor; readonly variance: Tensor } | undefined;
+  /** Added to the variance; default 1e-5. */
+  readonly epsilon?: number | undefined;
+}
+
+export interface BatchNormResult {
+  /** Of the shape of x. */
+  readonly out: Tensor<'f32'>;
+  /** [c]: what was used; the variance is over the count, not count - 1. */
+  readonly mean: Tensor<'f32'>;
+  readonly variance: Tensor<'f32'>;
+}
+
+/**
+ * (x - mean) / sqrt(variance + epsilon) * gain + bias for every channel: x [..., c], gain [c], bias [c], f32, contiguous.
+ *
+ * @throws {ShapeError} ranks or extents that do not fit, strided views
+ */
+export async function batchNorm(
+  x: Tensor,
+  gain: Tensor,
+  bias: Tensor,
+  options: BatchNormOptions = {},
+): Promise<BatchNormResult> {
+  checkProblem('batchNorm', { x, gain, bias }, options);
+  using temporaries = new Temporaries();
+  const { normal, ...statistics } = await normalise(x, options, temporaries);
+  const scaled = await temporaries.own(multiply(normal, gain));
+  const out = await add(scaled, bias);
+  return { out, ...temporaries.release(statistics) };
+}
+
+/** Gradients of a loss from gradOut, that by `out` of `batchNorm`; the options must be the same. */
+export async function batchNormBackward(
+  x: Tensor,
+  gain: Tensor,
+  gradOut: Tensor,
+  options: BatchNormOptions = {},
+): Promise<Record<'gradX' | 'gradGain' | 'gradBias', Tensor<'f32'>>> {
+  checkProblem('batchNormBackward', { x, gain, gradOut }, options);
+  using temporaries = new Temporaries();
+  const own = (made: Promise<Tensor<'f32'>>) => temporaries.own(made);
+  const { normal, factor } = await normalise(x, options, temporaries);
+  const gradBias = await own(means(gradOut, 1));
+  const gradGain = await own(means(await own(multiply(gradOut, normal)), 1));
+  const byNormal = await own(multiply(gradOut, gain));
+  if (options.statistics) {
+    return temporaries.release({ gradX: await own(multiply(byNormal, factor)), gradGain, gradBias });
+  }
+  // The batch's own mean and variance move along: what lies in their directions has no effect.
+  const mean = await own(means(byNormal));
+  const along = await own(means(await own(multiply(byNormal, normal))));
+  const centred = await own(subtract(byNormal, mean));
+  const straight = await own(subtract(centred, await own(multiply(normal, along))));
+  return temporaries.release({ gradX: await own(multiply(straight, factor)), gradGain, gradBias });
+}
+
+/** x with mean 0 and variance 1, the statistics, and 1 / sqrt(variance + epsilon). */
+async function normalise(x: Tensor, { statistics, epsilon = 1e-5 }: BatchNormOptions, temporaries: Temporaries) {
+  const own = (made: Promise<Tensor<'f32'>>) => temporaries.own(made);
+  const zero = await temporaries.own(x.runtime.tensor([0], []));
+  const mean = statistics ? await own(add(statistics.mean, zero)) : await own(means(x));
+  const centred = await own(subtract(x, mean));
+  const variance = statistics
+    ? await own(add(statistics.variance, zero))
+    : await own(means(await own(multiply(centred, centred))));
+  const least = await temporaries.own(x.runtime.tensor([epsilon], []));
+  const factor = await own(rsqrt(await own(add(variance, least))));
+  return { normal: await own(multiply(centred, factor)), factor, mean, variance };
+}
+
+/** The mean of each channel over all places, as a product; or its sum over `count`. */
+async function means(x: Tensor, count?: number): Promise<Tensor<'f32'>> {
+  const channels = x.shape.at(-1) as number;
+  const places = x.size / channels;
+  using weights = x.runtime.tensor(new Float32Array(places).fill(1 / (count ?? places)), [1, places]);
+  using rows = x.reshape([places, channels]);
+  using sums = await matmul(weights, rows);
+  return sums.reshape([channels]);
+}
+
+function checkStatistics(statistics: NonNullable<BatchNormOptions['statistics']>): void {
+  checkKnown('statistics', statistics, ['mean', 'variance'], (name) => `statistics have no '${name}'`);
+  checkTensors({ mean: statistics.mean, variance: statistics.variance });
+}
+
+function checkProblem(
+  op: string,
+  inputs: Readonly<Record<'x' | 'gain', Tensor>> & Readonly<Record<string, Tensor>>,
+  options: BatchNormOptions,
+): void {
+  checkOptions(op, options, ['statistics', 'epsilon', 'signal', 'onProgress']);
+  const { statistics, epsilon = 1e-5, ...control } = options;
+  if (statistics !== undefined) checkStatistics(statistics);
+  const tensors = { ...inputs, ...statistics };
+  checkFloat32(op, tensors, control);
+  checkContiguous(tensors);
+  const { x } = inputs;
+  if (x.rank < 1) throw new ShapeError(`x must have shape [..., c], got ${formatShape(x.shape)}`);
+  for (const [name, { shape }] of Object.entries(tensors)) {
+    const wanted = name === 'x' || name === 'gradOut' ? x.shape : x.shape.slice(-1);
+    if (!sameShape(shape, wanted))
+      throw new ShapeError(
+        `${name} must have shape ${formatShape(wanted)} for x ${formatShape(x.shape)}, got ${formatShape(shape)}`,
+      );
+  }
+  if (!(Number.isFinite(epsilon) && epsilon >= 0))
+    throw new ParameterError(`epsilon must be a finite number >= 0, got ${show(epsilon)}`);
+}

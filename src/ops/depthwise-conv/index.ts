@@ -1,0 +1,138 @@
+/** Convolutions of each channel on its own, channels last. */
+import { show } from '../../check';
+import { ParameterError, ShapeError } from '../../errors';
+import type { Control } from '../../runtime/backend';
+import { controlOf } from '../../runtime/turns';
+import { address, overElements } from '../../runtime/wasm/plan';
+import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
+import { Temporaries } from '../../tensor/temporaries';
+import type { Tensor } from '../../tensor/tensor';
+import { checkOptions } from '../check';
+import { compute } from '../compute';
+import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
+import { matmul } from '../matmul';
+import type { Op } from '../op';
+import type { DepthwiseConvCall, DepthwiseConvWeightsCall } from './call';
+
+const forward: Op<DepthwiseConvCall> = {
+  name: 'depthwiseConv',
+  reference: async () => (await import('./reference')).depthwiseConv,
+  wasm({ x, weight, bias, out, dilation, flipped }) {
+    const [b, rows, columns, channels] = x.shape as [number, number, number, number];
+    const taps = weight.shape.slice(0, 2) as [number, number];
+    const addresses = [address(x), address(weight), bias ? address(bias) : 0, address(out)];
+    const params = [rows, columns, channels, ...taps, ...dilation, Number(flipped), b, ...addresses];
+    return overElements('depthwiseConv', b * rows, params, x.size * taps[0] * taps[1]);
+  },
+  webgpu: async () => (await import('./webgpu')).planDepthwiseConv,
+};
+
+const weights: Op<DepthwiseConvWeightsCall> = {
+  name: 'depthwiseConvWeights',
+  reference: async () => (await import('./reference')).depthwiseConvWeights,
+  wasm({ x, gradOut, out, dilation }) {
+    const [b, rows, columns, channels] = x.shape as [number, number, number, number];
+    const taps = out.shape.slice(0, 2) as [number, number];
+    const addresses = [address(x), address(gradOut), 0, address(out)];
+    const params = [rows, columns, channels, ...taps, ...dilation, 0, b, ...addresses];
+    return overElements('depthwiseWeights', taps[0] * taps[1], params, x.size * taps[0] * taps[1]);
+  },
+  webgpu: async () => (await import('./webgpu')).planDepthwiseConvWeights,
+};
+
+interface DepthwiseConvSettings {
+  /** Distance between taps, one for both axes or [rows, columns]; default 1. */
+  readonly dilation?: number | readonly [rows: number, columns: number] | undefined;
+}
+
+export interface DepthwiseConvOptions extends DepthwiseConvSettings, ResultOptions {
+  /** [c], added to every result. */
+  readonly bias?: Tensor | undefined;
+}
+
+export interface DepthwiseConvBackwardOptions extends DepthwiseConvSettings, Control {}
+
+/**
+ * out[y, x, c] = bias[c] + the sum over taps (u, w) of weight[u, w, c] x[y + u - ky/2, x + w - kx/2, c]: x [b,y,x,c],
+ * weight [ky,kx,c] with odd ky and kx -> [b,y,x,c], f32, contiguous. Zeros lie around the pictures.
+ *
+ * @throws {ShapeError} ranks or extents that do not fit, kernels of even extent, strided views
+ * @throws {ParameterError} an option that is unknown or out of range
+ */
+export async function depthwiseConv(
+  x: Tensor,
+  weight: Tensor,
+  options: DepthwiseConvOptions = {},
+): Promise<Tensor<'f32'>> {
+  checkOptions('depthwiseConv', options, ['bias', 'dilation', 'out', 'signal', 'onProgress']);
+  const { bias, dilation: given, ...others } = options;
+  const inputs = { x, weight, ...(bias !== undefined && { bias }) };
+  const dilation = checkProblem('depthwiseConv', inputs, given, others);
+  const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
+  const call = ({ out }: { out: Tensor }) => ({ x, weight, bias, out, dilation, flipped: false });
+  const { out } = await compute(forward, inputs, { out: spec }, call, options);
+  return out;
+}
+
+/**
+ * Gradients of a loss by x, weight and bias, from gradOut, that by the result of `depthwiseConv`; the dilation must be
+ * the same.
+ */
+export async function depthwiseConvBackward(
+  x: Tensor,
+  weight: Tensor,
+  gradOut: Tensor,
+  options: DepthwiseConvBackwardOptions = {},
+): Promise<Record<'gradX' | 'gradWeight' | 'gradBias', Tensor<'f32'>>> {
+  checkOptions('depthwiseConvBackward', options, ['dilation', 'signal', 'onProgress']);
+  const { dilation: given, ...others } = options;
+  const inputs = { x, weight, gradOut };
+  const dilation = checkProblem('depthwiseConvBackward', inputs, given, others);
+  if (!sameShape(gradOut.shape, x.shape))
+    throw new ShapeError(`gradOut must have the shape of x ${formatShape(x.shape)}, got ${formatShape(gradOut.shape)}`);
+  const channels = x.shape[3] as number;
+  const places = gradOut.size / channels;
+  const like = ({ shape }: Tensor) => ({ out: { shape, dtype: 'f32' } as const });
+  const part = (index: number) => controlOf(options, index, 3);
+  using temporaries = new Temporaries();
+  const { out: gradX } = await temporaries.ownAll(
+    compute(
+      forward,
+      { gradOut, weight },
+      like(x),
+      ({ out }) => ({ x: gradOut, weight, out, dilation, flipped: true }),
+      part(0),
+    ),
+  );
+  const { out: gradWeight } = await temporaries.ownAll(
+    compute(weights, { x, gradOut }, like(weight), ({ out }) => ({ x, gradOut, out, dilation }), part(1)),
+  );
+  // The sums over all places, as a product.
+  using ones = x.runtime.tensor(new Float32Array(places).fill(1), [1, places]);
+  using rows = gradOut.reshape([places, channels]);
+  using sums = await matmul(ones, rows, part(2));
+  return { ...temporaries.release({ gradX, gradWeight }), gradBias: sums.reshape([channels]) };
+}
+
+function checkProblem(
+  op: string,
+  inputs: Readonly<Record<'x' | 'weight', Tensor> & { bias?: Tensor }>,
+  given: DepthwiseConvSettings['dilation'],
+  options: ResultOptions,
+): readonly [number, number] {
+  checkFloat32(op, inputs, options);
+  checkContiguous(inputs);
+  const { x, weight, bias } = inputs;
+  const specs: Record<string, string> = { x: 'b y x c', weight: 'ky kx c', ...(bias && { bias: 'c' }) };
+  bindShapes(specs, { x: x.shape, weight: weight.shape, ...(bias && { bias: bias.shape }) });
+  if (weight.shape.slice(0, 2).some((extent) => extent % 2 === 0))
+    throw new ShapeError(`weight must have odd ky and kx, got ${formatShape(weight.shape)}`);
+  const dilation = typeof given === 'number' ? [given, given] : given === undefined ? [1, 1] : given;
+  if (
+    !Array.isArray(dilation) ||
+    dilation.length !== 2 ||
+    !Array.from(dilation).every((d) => Number.isSafeInteger(d) && d >= 1)
+  )
+    throw new ParameterError(`dilation must be an integer >= 1, or two, got ${show(given)}`);
+  return dilation as [number, number];
+}

@@ -1,0 +1,223 @@
+/** Functions of each element and their derivatives, sums and products; tasks are runs of elements. */
+import { cos, exp, expMinusOne, sin, tanh } from '../../runtime/wasm/assembly/functions.as';
+import { madd } from '../../runtime/wasm/assembly/vector.as';
+
+/** Elements of one task. */
+const RUN: usize = 16384;
+
+/** Functions of one element, as the host numbers them. */
+const RELU: i32 = 0;
+const TANH: i32 = 1;
+const EXP: i32 = 2;
+const SIGMOID: i32 = 3;
+const SILU: i32 = 4;
+const ELU: i32 = 5;
+const ELU_PLUS_ONE: i32 = 6;
+const STEP: i32 = 7;
+const SIN: i32 = 8;
+const COS: i32 = 9;
+const GELU: i32 = 11;
+const RECIPROCAL: i32 = 12;
+const RSQRT: i32 = 13;
+
+/** Functions of two. */
+const ADD: i32 = 0;
+const SUBTRACT: i32 = 1;
+
+@unmanaged
+class UnaryParams {
+  operation: f64;
+  exponent: f64;
+  size: f64;
+  x: f64;
+  gradOut: f64;
+  out: f64;
+}
+
+export function unary(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<UnaryParams>(params);
+  const operation = <i32>p.operation;
+  const exponent = <i32>p.exponent;
+  const x = <usize>p.x;
+  const out = <usize>p.out;
+  let i = <usize>task * RUN;
+  const to = min(i + RUN, <usize>p.size);
+  for (; i + 4 <= to; i += 4) v128.store(out + (i << 2), value(operation, exponent, v128.load(x + (i << 2))));
+  for (; i < to; i++) {
+    v128.store32_lane(out + (i << 2), value(operation, exponent, v128.load32_zero(x + (i << 2))), 0);
+  }
+}
+
+export function unaryBackward(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<UnaryParams>(params);
+  const operation = <i32>p.operation;
+  const exponent = <i32>p.exponent;
+  const x = <usize>p.x;
+  const gradOut = <usize>p.gradOut;
+  const out = <usize>p.out;
+  let i = <usize>task * RUN;
+  const to = min(i + RUN, <usize>p.size);
+  for (; i + 4 <= to; i += 4) {
+    const slope = derivative(operation, exponent, v128.load(x + (i << 2)));
+    v128.store(out + (i << 2), f32x4.mul(slope, v128.load(gradOut + (i << 2))));
+  }
+  for (; i < to; i++) {
+    const slope = derivative(operation, exponent, v128.load32_zero(x + (i << 2)));
+    v128.store32_lane(out + (i << 2), f32x4.mul(slope, v128.load32_zero(gradOut + (i << 2))), 0);
+  }
+}
+
+function value(operation: i32, exponent: i32, x: v128): v128 {
+  const zero = f32x4.splat(0);
+  const one = f32x4.splat(1);
+  switch (operation) {
+    case RELU:
+      return f32x4.max(x, zero);
+    case TANH:
+      return tanh(x);
+    case EXP:
+      return exp(x);
+    case SIGMOID:
+      return f32x4.div(one, f32x4.add(one, exp(f32x4.neg(x))));
+    case SILU:
+      return f32x4.div(x, f32x4.add(one, exp(f32x4.neg(x))));
+    case ELU:
+      return v128.bitselect(x, expMinusOne(x), f32x4.gt(x, zero));
+    case ELU_PLUS_ONE:
+      return v128.bitselect(f32x4.add(x, one), exp(x), f32x4.gt(x, zero));
+    case STEP:
+      return v128.and(one, f32x4.gt(x, zero));
+    case SIN:
+      return sin(x);
+    case COS:
+      return cos(x);
+    case GELU:
+      return f32x4.mul(x, normalShare(x));
+    case RECIPROCAL:
+      return f32x4.div(one, x);
+    case RSQRT:
+      return f32x4.div(one, f32x4.sqrt(x));
+    default:
+      return power(x, exponent);
+  }
+}
+
+function derivative(operation: i32, exponent: i32, x: v128): v128 {
+  const zero = f32x4.splat(0);
+  const one = f32x4.splat(1);
+  switch (operation) {
+    case RELU:
+      return v128.and(one, f32x4.gt(x, zero));
+    case TANH: {
+      const y = tanh(x);
+      return f32x4.sub(one, f32x4.mul(y, y));
+    }
+    case EXP:
+      return exp(x);
+    case SIGMOID: {
+      // The same on both sides of 0, without the difference 1 - y.
+      const t = exp(f32x4.neg(f32x4.abs(x)));
+      const whole = f32x4.add(one, t);
+      return f32x4.div(t, f32x4.mul(whole, whole));
+    }
+    case SILU: {
+      const t = exp(f32x4.neg(x));
+      const y = f32x4.div(one, f32x4.add(one, t));
+      const other = f32x4.div(one, f32x4.add(one, exp(x)));
+      return f32x4.mul(y, f32x4.add(one, f32x4.mul(x, other)));
+    }
+    case ELU:
+    case ELU_PLUS_ONE:
+      return v128.bitselect(one, exp(x), f32x4.gt(x, zero));
+    case STEP:
+      return zero;
+    case SIN:
+      return cos(x);
+    case COS:
+      return f32x4.neg(sin(x));
+    case GELU: {
+      const density = f32x4.mul(f32x4.splat(0.3989422804014327), exp(f32x4.mul(f32x4.splat(-0.5), f32x4.mul(x, x))));
+      return madd(x, density, normalShare(x));
+    }
+    case RECIPROCAL:
+      return f32x4.neg(f32x4.div(one, f32x4.mul(x, x)));
+    case RSQRT:
+      return f32x4.div(f32x4.splat(-0.5), f32x4.mul(x, f32x4.sqrt(x)));
+    default:
+      return f32x4.mul(f32x4.splat(<f32>exponent), power(x, exponent - 1));
+  }
+}
+
+/**
+ * The share of a standard normal distribution below x: half of erfc(-x / root 2), by a fit of log(erfc) with a relative
+ * error below 1.2e-7 (Press et al., Numerical Recipes, section 6.2).
+ */
+function normalShare(x: v128): v128 {
+  const one = f32x4.splat(1);
+  const z = f32x4.mul(f32x4.abs(x), f32x4.splat(0.7071067811865476));
+  const t = f32x4.div(one, madd(z, f32x4.splat(0.5), one));
+  let y = madd(f32x4.splat(0.17087277), t, f32x4.splat(-0.82215223));
+  y = madd(y, t, f32x4.splat(1.48851587));
+  y = madd(y, t, f32x4.splat(-1.13520398));
+  y = madd(y, t, f32x4.splat(0.27886807));
+  y = madd(y, t, f32x4.splat(-0.18628806));
+  y = madd(y, t, f32x4.splat(0.09678418));
+  y = madd(y, t, f32x4.splat(0.37409196));
+  y = madd(y, t, f32x4.splat(1.00002368));
+  y = madd(y, t, f32x4.splat(-1.26551223));
+  const tail = f32x4.mul(f32x4.mul(t, f32x4.splat(0.5)), exp(f32x4.sub(y, f32x4.mul(z, z))));
+  return v128.bitselect(f32x4.sub(one, tail), tail, f32x4.ge(x, f32x4.splat(0)));
+}
+
+/** x^exponent by squaring. */
+function power(x: v128, exponent: i32): v128 {
+  let result = f32x4.splat(1);
+  for (; exponent > 0; exponent >>= 1) {
+    if (exponent & 1) result = f32x4.mul(result, x);
+    x = f32x4.mul(x, x);
+  }
+  return result;
+}
+
+@unmanaged
+class BinaryParams {
+  operation: f64;
+  size: f64;
+  period: f64;
+  stretch: f64;
+  a: f64;
+  b: f64;
+  out: f64;
+}
+
+export function binary(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<BinaryParams>(params);
+  const operation = <i32>p.operation;
+  const period = <usize>p.period;
+  const stretch = <usize>p.stretch;
+  const last = min(<usize>task * RUN + RUN, <usize>p.size);
+  let i = <usize>task * RUN;
+  while (i < last) {
+    // One element of b at a time where it is stretched, else one period.
+    const place = (i / stretch) % period;
+    const end = min(last, stretch > 1 ? i + stretch - (i % stretch) : i + period - place);
+    const step: usize = stretch > 1 ? 0 : 4;
+    let b = <usize>p.b + (place << 2);
+    let a = <usize>p.a + (i << 2);
+    let to = <usize>p.out + (i << 2);
+    for (; i + 4 <= end; i += 4, a += 16, b += 4 * step, to += 16) {
+      const y = step ? v128.load(b) : v128.load32_splat(b);
+      v128.store(to, combine(operation, v128.load(a), y));
+    }
+    for (; i < end; i++, a += 4, b += step, to += 4) {
+      v128.store32_lane(to, combine(operation, v128.load32_zero(a), v128.load32_zero(b)), 0);
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function combine(operation: i32, x: v128, y: v128): v128 {
+  if (operation == ADD) return f32x4.add(x, y);
+  return operation == SUBTRACT ? f32x4.sub(x, y) : f32x4.mul(x, y);
+}

@@ -1,0 +1,245 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { describeOnBackends } from '../../../test/backends';
+import { expectClose, expectRefusal, guarded } from '../../../test/expect';
+import {
+  add,
+  cos,
+  elu,
+  eluPlusOne,
+  exp,
+  gelu,
+  multiply,
+  power,
+  reciprocal,
+  relu,
+  sigmoid,
+  silu,
+  sin,
+  step,
+  subtract,
+  tanh,
+  unaryBackward,
+} from '../../index';
+import type { Unary } from './call';
+
+const shapes = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 0, maxLength: 4 });
+const special = [0, -0, 1e-40, -1e-40, 1e-8, 20, -20, 90, -90, 3e38, -3e38, Infinity, -Infinity, Number.NaN];
+
+const logistic = (x: number) => 1 / (1 + Math.exp(-x));
+const cube = (x: Parameters<typeof power>[0], options?: Parameters<typeof power>[2]) => power(x, 3, options);
+
+/** Function, definition, derivative, and the largest error, absolute or as a share of the value where it is large. */
+const FUNCTIONS = [
+  ['relu', relu, (x: number) => Math.max(x, 0), (x: number) => Number(x > 0), 0],
+  ['tanh', tanh, Math.tanh, (x: number) => 1 / Math.cosh(x) ** 2, 5e-7],
+  ['exp', exp, Math.exp, Math.exp, 3e-7],
+  ['sigmoid', sigmoid, logistic, (x: number) => logistic(x) * logistic(-x), 3e-7],
+  ['silu', silu, (x: number) => x / (1 + Math.exp(-x)), siluSlope, 5e-7],
+  ['elu', elu, (x: number) => (x > 0 ? x : Math.expm1(x)), (x: number) => (x > 0 ? 1 : Math.exp(x)), 3e-7],
+  [
+    'eluPlusOne',
+    eluPlusOne,
+    (x: number) => (x > 0 ? x + 1 : Math.exp(x)),
+    (x: number) => Math.exp(Math.min(x, 0)),
+    3e-7,
+  ],
+  ['step', step, (x: number) => Number(x > 0), (x: number) => (Number.isNaN(x) ? 0 : 0), 0],
+  ['sin', sin, Math.sin, Math.cos, 3e-7],
+  ['cos', cos, Math.cos, (x: number) => -Math.sin(x), 3e-7],
+  ['gelu', gelu, (x: number) => x * normalShare(x), (x: number) => normalShare(x) + x * density(x), 5e-7],
+  ['reciprocal', reciprocal, (x: number) => 1 / x, (x: number) => -1 / x ** 2, 3e-7],
+  ['power', cube, (x: number) => x ** 3, (x: number) => 3 * x ** 2, 3e-7],
+] as const;
+
+function density(x: number): number {
+  return Math.exp(-x * x * 0.5) / Math.sqrt(2 * Math.PI);
+}
+
+/** The integral of the density up to x, by Simpson's rule from where nothing lies below. */
+function normalShare(x: number): number {
+  if (!(Math.abs(x) < 12)) return x >= 12 ? 1 : x <= -12 ? 0 : Number.NaN;
+  const steps = 2000;
+  const width = (x + 12) / steps;
+  let sum = density(-12) + density(x);
+  for (let i = 1; i < steps; i++) sum += (i % 2 === 1 ? 4 : 2) * density(-12 + i * width);
+  return (sum * width) / 3;
+}
+
+/** By the quotient rule, unlike the code. */
+function siluSlope(x: number): number {
+  const whole = 1 + Math.exp(-x);
+  return 1 / whole + (x * Math.exp(-x)) / whole ** 2;
+}
+
+const roundings = (values: readonly number[], tolerance: number) =>
+  values.map((value) => tolerance * Math.max(1, Math.abs(value)));
+
+describeOnBackends('elementwise', (runtime) => {
+  for (const [name, operation, definition, derivative, tolerance] of FUNCTIONS) {
+    test(`${name} and its derivative agree with their definitions on any shape`, async () => {
+      await fc.assert(
+        fc.asyncProperty(shapes, async (shape) => {
+          using x = runtime().random(shape, { seed: shape.length });
+          using gradOut = runtime().random(shape, { seed: 9 });
+          const { out, check } = guarded(runtime(), shape);
+          const values = [...(await x.read())];
+          const expected = values.map(definition);
+          expect(await operation(x, { out })).toBe(out);
+          expectClose(await out.read(), expected, roundings(expected, tolerance));
+
+          const exponent = name === 'power' ? 3 : undefined;
+          expect(await unaryBackward(name, x, gradOut, { out, exponent })).toBe(out);
+          const grads = await gradOut.read();
+          const slopes = values.map((value, i) => derivative(value) * grads[i]!);
+          expectClose(await out.read(), slopes, roundings(slopes, 2e-6));
+          out.dispose();
+          await check();
+        }),
+        { numRuns: 30 },
+      );
+    });
+
+    test(`${name} is right at zeros, denormals, large numbers, infinities and NaN`, async () => {
+      // Angles of which float32 says nothing are left out.
+      const periodic = name === 'sin' || name === 'cos';
+      const inputs = periodic ? special.filter((value) => !(Math.abs(value) === 3e38)) : special;
+      using x = runtime().tensor(inputs, [inputs.length]);
+      using out = await operation(x);
+      const expected = Array.from(await x.read(), (value) => Math.fround(definition(value)) + 0);
+      expectClose(
+        Float64Array.from(await out.read(), (value) => value + 0),
+        expected,
+        roundings(expected, tolerance),
+      );
+    });
+  }
+
+  test('sin and cos hold for large angles', async () => {
+    const values = Float32Array.from(
+      { length: 2001 },
+      (_, i) => (Math.sign(i - 1000) * 1.02 ** Math.abs(i - 1000)) % 1e9,
+    );
+    using x = runtime().tensor(values, [values.length]);
+    using sines = await sin(x);
+    using cosines = await cos(x);
+    expectClose(await sines.read(), Array.from(values, Math.sin), 3e-7);
+    expectClose(await cosines.read(), Array.from(values, Math.cos), 3e-7);
+  });
+
+  test('eluPlusOne stays positive and elu small where they are', async () => {
+    using x = runtime().tensor([-60, -20, -1e-6], [3]);
+    using positive = await eluPlusOne(x);
+    using small = await elu(x);
+    const [deep, low] = await positive.read();
+    expectClose([deep! / Math.exp(-60), low! / Math.exp(-20)], [1, 1], 2e-6);
+    expectClose([(await small.read())[2]! / Math.expm1(Math.fround(-1e-6))], [1], 2e-6);
+  });
+
+  test('tanh has a small relative error near zero', async () => {
+    const values = Float32Array.from({ length: 4000 }, (_, i) => (i - 2000) / 1000);
+    using x = runtime().tensor(values, [values.length]);
+    using out = await tanh(x);
+    const expected = Array.from(values, Math.tanh);
+    expectClose(
+      await out.read(),
+      expected,
+      expected.map((value) => 1e-6 * Math.abs(value)),
+    );
+  });
+
+  for (const [name, operation, definition] of [
+    ['add', add, (a: number, b: number) => a + b],
+    ['subtract', subtract, (a: number, b: number) => a - b],
+    ['multiply', multiply, (a: number, b: number) => a * b],
+  ] as const) {
+    test(`${name} repeats b along the leading axes of a`, async () => {
+      await fc.assert(
+        fc.asyncProperty(shapes, fc.nat({ max: 4 }), async (shape, skip) => {
+          const suffix = shape.slice(skip);
+          using a = runtime().random(shape, { seed: 1 });
+          using b = runtime().random(suffix, { seed: 2 });
+          const { out, check } = guarded(runtime(), shape);
+          expect(await operation(a, b, { out })).toBe(out);
+          const right = await b.read();
+          const expected = Array.from(await a.read(), (value, i) => definition(value, right[i % right.length]!));
+          expectClose(await out.read(), expected.map(Math.fround), 0);
+          out.dispose();
+          await check();
+        }),
+        { numRuns: 30 },
+      );
+    });
+  }
+
+  test('an element of b for each row of a serves the row', async () => {
+    await fc.assert(
+      fc.asyncProperty(shapes, fc.integer({ min: 2, max: 40 }), async (leading, c) => {
+        using a = runtime().random([...leading, c], { seed: 1 });
+        using b = runtime().random([...leading, 1], { seed: 2 });
+        const { out, check } = guarded(runtime(), [...leading, c]);
+        await subtract(a, b, { out });
+        const right = await b.read();
+        const expected = Array.from(await a.read(), (value, i) => Math.fround(value - right[Math.floor(i / c)]!));
+        expectClose(await out.read(), expected, 0);
+        out.dispose();
+        await check();
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  test('rows longer and shorter than a task', async () => {
+    for (const [rows, c] of [
+      [2, 40000],
+      [40000, 2],
+      [16385, 3],
+    ] as const) {
+      using a = runtime().random([rows, c], { seed: 1 });
+      using b = runtime().random([rows, 1], { seed: 2 });
+      using out = await add(a, b);
+      const [left, right, sums] = [await a.read(), await b.read(), await out.read()];
+      expect(sums.findIndex((sum, i) => sum !== Math.fround(left[i]! + right[Math.floor(i / c)]!))).toBe(-1);
+    }
+  });
+
+  test('one tensor may be both inputs', async () => {
+    using a = runtime().tensor([1, -2, 3], [3]);
+    using sum = await add(a, a);
+    using square = await multiply(a, a);
+    expect([...(await sum.read())]).toEqual([2, -4, 6]);
+    expect([...(await square.read())]).toEqual([1, 4, 9]);
+  });
+
+  test('refuses what does not fit, by name, and frees everything', async () => {
+    using a = runtime().random([2, 3]);
+    using b = runtime().random([2]);
+    using bytes = runtime().tensor(new Uint8Array(3), [3]);
+    using swapped = a.permute([1, 0]);
+    using empty = runtime().empty([0]);
+    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    await refuse(
+      () => add(a, b),
+      'b must have the shape of a [2, 3], its last extents, or 1 in place of the last, got [2]',
+    );
+    await refuse(
+      () => multiply(b, a),
+      'b must have the shape of a [2], its last extents, or 1 in place of the last, got [2, 3]',
+    );
+    await refuse(() => add(a, bytes), 'b must be f32, got u8');
+    await refuse(() => relu(swapped), 'x [3, 2] must be contiguous, got strides [1, 3]');
+    await refuse(() => tanh(empty), 'x [0] is empty');
+    await refuse(() => relu(a, { out: a }), 'out shares memory with x');
+    await refuse(() => power(a, 0), 'exponent must be an integer from 1 to 64, got 0');
+    await refuse(() => power(a, 1.5), 'exponent must be an integer from 1 to 64, got 1.5');
+    await refuse(() => unaryBackward('power', a, a), 'exponent must be an integer from 1 to 64, got undefined');
+    await refuse(() => unaryBackward('exp', a, a, { exponent: 2 }), 'exponent is an option of power, not of exp');
+    await refuse(() => unaryBackward('relu', a, b), 'gradOut must have the shape of x [2, 3], got [2]');
+    await refuse(
+      () => unaryBackward('swish' as Unary, a, a),
+      'operation must be one of relu, tanh, exp, sigmoid, silu',
+    );
+    await refuse(() => add(a, a, { out: b }), 'out must have shape [2, 3], got [2]');
+    await refuse(() => tanh(a, { signal: AbortSignal.abort(new Error('stopped')) }), 'stopped');
+  });
+});

@@ -1,0 +1,298 @@
+/**
+ * Gradients of the gated delta rule, chunk by chunk.
+ *
+ * With y the errors, u = beta y what is written, L and P as in delta-chunk.ts, and dS' the gradient by the state after
+ * a chunk, the gradients du by u solve the transposed system, from the last token to the first:
+ *   du_j = sum over i of P_ij dout_i + e^(G_last - G_j) dS'^T k_j - sum over i > j of L_ij w_i,
+ * with w = beta du, which is the gradient by v. `deltaReverse` does that and keeps dS' of all chunks; then all chunks are
+ * independent of each other:
+ *   dP = dout u^T, dL = -w u^T, N = dP and M = dL times the decays;
+ *   dq = scale e^G (S dout) + N k;
+ *   dk = read + write, read = -e^G (S w) + M k, write = e^(G_last - G) (dS' u) + M^T k + N^T q; dbeta = y du.
+ * G enters q and the reading of k as e^G, the writing of k as e^-G, so dG = q dq + k (read - write), and for the last
+ * token also the product of dS' with the state after the chunk. dg is the sum of dG from a token to the chunk's end.
+ */
+import { isAborted } from '../../runtime/wasm/assembly/control.as';
+import {
+  addRows,
+  addStack,
+  advance,
+  BETAS,
+  CHUNK,
+  ERRORS,
+  GRAD_OUT,
+  GRAD_STATE,
+  GRAD_STATES,
+  GRAD_WRITES,
+  GRADIENTS_AT,
+  K,
+  KEY_STACK,
+  KEYS,
+  layOutColumns,
+  loadSlices,
+  openChunk,
+  openGates,
+  openTask,
+  operand,
+  OWN,
+  PANEL_COLUMNS,
+  PANEL_ROWS,
+  PANEL_SLICE,
+  Problem,
+  Q,
+  QUERY_STACK,
+  relate,
+  ROW,
+  scaleTokens,
+  Share,
+  sixes,
+  SLICE_ROWS,
+  STATES,
+  storeRows,
+  storeStack,
+  storeTokens,
+  substitute,
+  UP,
+} from './chunk.as';
+import { keepRows, keepState, openStates, stateSlice, storeStates } from './states.as';
+import { fetchRows, LARGEST_HEAD, PANEL, rowAddress, SLICE } from '../../runtime/wasm/assembly/layout.as';
+import { bytesOf, storeRow } from '../../runtime/wasm/assembly/storage.as';
+import { madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
+
+/** Where the gradients go, contiguous. */
+@unmanaged
+class Gradients {
+  q: f64;
+  qDType: f64;
+  k: f64;
+  kDType: f64;
+  v: f64;
+  vDType: f64;
+  g: f64;
+  gDType: f64;
+  beta: f64;
+  betaDType: f64;
+  /** Address 0: not wanted. */
+  state: f64;
+  stateDType: f64;
+}
+
+// @ts-ignore: decorator
+@inline
+function gradientsOf(params: usize): Gradients {
+  return changetype<Gradients>(params + GRADIENTS_AT);
+}
+
+const BY_OUT: usize = OWN; // [slices][48][8]
+const BY_WRITES: usize = BY_OUT + CHUNK * LARGEST_HEAD * 4; // [slices][48][8]: du
+const BY_VALUES: usize = BY_WRITES + CHUNK * LARGEST_HEAD * 4; // [slices][48][8]: w
+const REVERSE_BYTES: usize = BY_VALUES + CHUNK * LARGEST_HEAD * 4;
+
+/** Some heads, or some value columns of one, from the last chunk to the first. */
+export function deltaReverse(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const h = <i32>p.h;
+  const length = <i32>p.length;
+  const share = openTask(params, task, scratch);
+  openStates(params, GRAD_STATE, share);
+  for (let chunk = <i32>p.chunks - 1; chunk >= 0; chunk--) {
+    if (isAborted()) return;
+    const token = chunk * length;
+    const count = min(length, <i32>p.n - token);
+    fetchRows(operand(params, Q), h, share.firstHead, share.pastHead, token, count, <i32>p.d, scratch + OWN);
+    fetchRows(operand(params, K), h, share.firstHead, share.pastHead, token, count, <i32>p.d, scratch + OWN);
+    fetchRows(operand(params, GRAD_OUT), h, share.firstHead, share.pastHead, token, count, <i32>p.e, scratch + OWN);
+    for (let place = share.firstHead; place < share.pastHead; place++) {
+      reverseChunk(params, place, chunk, count, share, scratch);
+    }
+  }
+  const to = gradientsOf(params);
+  if (to.state != 0) storeStates(params, to.state, <i32>to.stateDType, share);
+}
+
+function reverseChunk(params: usize, place: i32, chunk: i32, count: i32, share: Share, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const to = gradientsOf(params);
+  const h = <i32>p.h;
+  const d = <i32>p.d;
+  const e = <i32>p.e;
+  const batch = place / h;
+  const head = place % h;
+  const token = chunk * <i32>p.length;
+  const padded = sixes(count);
+  const column = share.firstSlice * SLICE;
+  const columns = min(share.pastSlice * SLICE, e) - column;
+  const decayed = openGates(params, batch, head, token, count, padded, scratch);
+  openChunk(params, batch, head, token, count, padded, true, scratch);
+  const byOut = scratch + BY_OUT;
+  loadSlices(operand(params, GRAD_OUT), batch, head, token, count, padded, column, columns, byOut, SLICE_ROWS);
+  for (let s = share.firstSlice, at = scratch; s < share.pastSlice; s++, at += SLICE_ROWS) {
+    const state = stateSlice(p, place, s);
+    keepState(operand(params, GRAD_STATES), p, place, chunk + 1, s);
+    solveBack(state, at, d, padded, scratch);
+    advance(state, d, decayed, scratch + QUERY_STACK, at + BY_OUT, padded, scratch);
+    advance(state, d, 1, scratch + KEY_STACK, at + BY_VALUES, padded, scratch);
+  }
+  keepRows(operand(params, GRAD_WRITES), place, token, count, share, scratch + BY_WRITES);
+  const row = <usize>(batch * <i32>p.n + token) * <usize>h + <usize>head;
+  storeTokens(scratch + BY_VALUES, count, columns, to.v, to.vDType, row, h, e, column);
+}
+
+/** A slice of BY_WRITES and of BY_VALUES from that of BY_OUT, `slice` beyond it, and the state's gradient. */
+function solveBack(state: usize, slice: usize, d: i32, padded: i32, scratch: usize): void {
+  const below = <usize>d * ROW;
+  for (let first = padded - PANEL; first >= 0; first -= PANEL) {
+    const at = <usize>first << 5;
+    const tokens = <usize>first << 2;
+    const block = below + <usize>first * ROW + tokens;
+    const rest = padded - first;
+    const to = slice + BY_WRITES + at;
+    const values = slice + BY_VALUES + at;
+    storeRows(scratch + QUERY_STACK + block, slice + BY_OUT + at, rest, to);
+    addStack(scratch + KEYS + tokens, state, d, to);
+    const strict = scratch + KEY_STACK + block;
+    if (rest > PANEL) addRows(strict + PANEL_COLUMNS, values + PANEL_SLICE, rest - PANEL, to);
+    substitute(strict, to, scratch + BETAS + tokens, values, UP);
+  }
+}
+
+// Working memory of `deltaGradients`: KEYS holds beta y, KEY_STACK w and M, QUERY_STACK dout and N.
+const TILES: usize = OWN; // [slices][e][8 rows of the state before the chunk], each slice then keys, [48][8]
+const TILES_BYTES: usize = <usize>(LARGEST_HEAD / SLICE) * (<usize>(LARGEST_HEAD + CHUNK) << 5);
+const GRAD_STATE_TILE: usize = TILES + TILES_BYTES; // [e][8 rows of the gradient by the state after it]
+const QUERY_COLUMNS: usize = GRAD_STATE_TILE + SLICE * LARGEST_HEAD * 4; // [slices][48][8]
+const BY_QUERIES: usize = QUERY_COLUMNS + CHUNK * LARGEST_HEAD * 4;
+const BY_KEYS: usize = BY_QUERIES + CHUNK * LARGEST_HEAD * 4; // as they are read, then in all
+const BY_WRITING: usize = BY_KEYS + CHUNK * LARGEST_HEAD * 4; // [48][8]: by keys as they are written
+const BY_LOGS: usize = BY_WRITING + SLICE_ROWS; // [48][4]: four parts of dG each
+const NUMBER: usize = BY_LOGS + (CHUNK << 4);
+const GRADIENTS_BYTES: usize = NUMBER + 16;
+
+export const DELTA_BACKWARD_BYTES: usize = max(REVERSE_BYTES, GRADIENTS_BYTES);
+
+/** One chunk of some heads: gradients by q, k, g and beta. */
+export function deltaGradients(params: usize, task: i32, scratch: usize): void {
+  if (isAborted()) return;
+  const p = changetype<Problem>(params);
+  const h = <i32>p.h;
+  const chunks = <i32>p.chunks;
+  const chunk = task % chunks;
+  const first = (task / chunks) * <i32>p.group;
+  const past = min(<i32>p.heads, first + <i32>p.group);
+  const token = chunk * <i32>p.length;
+  const count = min(<i32>p.length, <i32>p.n - token);
+  fetchRows(operand(params, Q), h, first, past, token, count, <i32>p.d, scratch + OWN);
+  fetchRows(operand(params, K), h, first, past, token, count, <i32>p.d, scratch + OWN);
+  fetchRows(operand(params, GRAD_OUT), h, first, past, token, count, <i32>p.e, scratch + OWN);
+  for (let place = first; place < past; place++) gradientsOfChunk(params, place, chunk, count, scratch);
+}
+
+function gradientsOfChunk(params: usize, place: i32, chunk: i32, count: i32, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const to = gradientsOf(params);
+  const h = <i32>p.h;
+  const d = <i32>p.d;
+  const e = <i32>p.e;
+  const batch = place / h;
+  const head = place % h;
+  const token = chunk * <i32>p.length;
+  const padded = sixes(count);
+
+  openGates(params, batch, head, token, count, padded, scratch);
+  layOutColumns(operand(params, ERRORS), place, 0, token, count, padded, e, scratch + KEYS, ROW, scratch);
+  layOutColumns(operand(params, GRAD_WRITES), place, 0, token, count, padded, e, scratch + KEY_STACK, ROW, scratch);
+  layOutColumns(operand(params, GRAD_OUT), batch, head, token, count, padded, e, scratch + QUERY_STACK, ROW, scratch);
+  const written = scratch + KEYS;
+  const byValues = scratch + KEY_STACK;
+  scaleTokens(written, e, padded, scratch + BETAS, written);
+  scaleTokens(byValues, e, padded, scratch + BETAS, byValues);
+  relate(params, e, padded, byValues, true, scratch);
+
+  memory.fill(scratch + BY_LOGS, 0, CHUNK << 4);
+  const tileBytes = <usize>(e + CHUNK) << 5;
+  const keys = scratch + TILES + (<usize>e << 5);
+  loadSlices(operand(params, Q), batch, head, token, count, padded, 0, d, scratch + QUERY_COLUMNS, SLICE_ROWS);
+  loadSlices(operand(params, K), batch, head, token, count, padded, 0, d, keys, tileBytes);
+  const state = place * (<i32>p.chunks + 1) + chunk;
+  let tile = scratch + TILES;
+  for (let column: i32 = 0, at = scratch; column < d; column += SLICE, at += SLICE_ROWS, tile += tileBytes) {
+    const rows = min(SLICE, d - column);
+    const gradState = scratch + GRAD_STATE_TILE;
+    layOutColumns(operand(params, STATES), state, 0, column, rows, SLICE, e, tile, 32, scratch);
+    layOutColumns(operand(params, GRAD_STATES), state + 1, 0, column, rows, SLICE, e, gradState, 32, scratch);
+    gradientColumns(e, padded, tile, at, scratch);
+  }
+  const firstRow = <usize>(batch * <i32>p.n + token) * <usize>h + <usize>head;
+  storeTokens(scratch + BY_QUERIES, count, d, to.q, to.qDType, firstRow, h, d, 0);
+  storeTokens(scratch + BY_KEYS, count, d, to.k, to.kDType, firstRow, h, d, 0);
+  storeGates(params, place, token, count, firstRow, scratch);
+}
+
+/** Eight columns of the gradients by queries and keys, which lie at `slice`, and their part of BY_LOGS. */
+function gradientColumns(e: i32, padded: i32, tile: usize, slice: usize, scratch: usize): void {
+  const keys = tile + (<usize>e << 5);
+  for (let first: i32 = 0; first < padded; first += PANEL) {
+    const at = <usize>first << 5;
+    const tokens = <usize>first << 2;
+    const block = <usize>(e + first) * ROW + tokens;
+    const depth = e + first + PANEL;
+    const rest = padded - first;
+    storeStack(scratch + QUERY_STACK + tokens, tile, depth, slice + BY_QUERIES + at, 32);
+    storeStack(scratch + KEY_STACK + tokens, tile, depth, slice + BY_KEYS + at, 32);
+    const byWriting = scratch + BY_WRITING + at;
+    storeStack(scratch + KEYS + tokens, scratch + GRAD_STATE_TILE, e, byWriting, 32);
+    addRows(scratch + KEY_STACK + block, keys + at, rest, byWriting);
+    addRows(scratch + QUERY_STACK + block, slice + QUERY_COLUMNS + at, rest, byWriting);
+  }
+  joinKeys(keys, padded, slice, scratch);
+}
+
+/** BY_LOGS += q dq + k (read - write); BY_KEYS becomes read + write. */
+function joinKeys(keys: usize, rows: i32, slice: usize, scratch: usize): void {
+  let logs = scratch + BY_LOGS;
+  let writes = scratch + BY_WRITING;
+  for (let at = slice, end = slice + (<usize>rows << 5); at < end; at += 32, logs += 16) {
+    let sum = v128.load(logs);
+    for (let half = at; half < at + 32; half += 16, keys += 16, writes += 16) {
+      const reading = v128.load(half, BY_KEYS);
+      const writing = v128.load(writes);
+      sum = madd(v128.load(half, QUERY_COLUMNS), v128.load(half, BY_QUERIES), sum);
+      sum = madd(v128.load(keys), f32x4.sub(reading, writing), sum);
+      v128.store(half, f32x4.add(reading, writing), BY_KEYS);
+    }
+    v128.store(logs, sum);
+  }
+}
+
+/** The gradients by g and beta of a chunk. */
+function storeGates(params: usize, place: i32, token: i32, count: i32, firstRow: usize, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const to = gradientsOf(params);
+  const h = <usize>p.h;
+  const state = place * (<i32>p.chunks + 1) + token / <i32>p.length + 1;
+  const states = operand(params, STATES);
+  const size = <i32>p.d * <i32>states.row;
+  const gradState = rowAddress(operand(params, GRAD_STATES), state, 0, 0);
+  let sum = <f64>dot(rowAddress(states, state, 0, 0), gradState, size);
+  for (let i = count - 1; i >= 0; i--) {
+    const row = firstRow + <usize>i * h;
+    sum += <f64>sumOfLanes(v128.load(scratch + BY_LOGS + (<usize>i << 4)));
+    f32.store(scratch + NUMBER, <f32>sum);
+    storeRow(scratch + NUMBER, <usize>to.g + row * bytesOf(<i32>to.gDType), <i32>to.gDType, 1);
+    const error = rowAddress(operand(params, ERRORS), place, token + i, 0);
+    const write = rowAddress(operand(params, GRAD_WRITES), place, token + i, 0);
+    f32.store(scratch + NUMBER, dot(error, write, <i32>states.row));
+    storeRow(scratch + NUMBER, <usize>to.beta + row * bytesOf(<i32>to.betaDType), <i32>to.betaDType, 1);
+  }
+}
+
+/** The product of two rows of whole slices. */
+function dot(a: usize, b: usize, count: i32): f32 {
+  let left = f32x4.splat(0);
+  let right = left;
+  for (const end = a + (<usize>count << 2); a < end; a += 32, b += 32) {
+    left = madd(v128.load(a), v128.load(b), left);
+    right = madd(v128.load(a, 16), v128.load(b, 16), right);
+  }
+  return sumOfLanes(f32x4.add(left, right));
+}

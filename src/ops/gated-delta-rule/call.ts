@@ -1,0 +1,39 @@
+import type { Tensor } from '../../tensor/tensor';
+
+/** How the gated delta rule is computed: by products over chunks of tokens, or token by token. */
+export const DELTA_RULE_FORMS = ['chunked', 'recurrent'] as const;
+export type DeltaRuleForm = (typeof DELTA_RULE_FORMS)[number];
+
+/** q and k [b,n,h,d], v [b,n,h,e], g and beta [b,n,h], initialState [b,h,d,e] of any strides. */
+export interface GatedDeltaRuleInputs {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  /** Finite and at most 0. */
+  readonly g: Tensor;
+  readonly beta: Tensor;
+  readonly initialState?: Tensor | undefined;
+  readonly scale: number;
+}
+
+/** -> out [b,n,h,e], state [b,h,d,e] f32. */
+export interface GatedDeltaRuleCall extends GatedDeltaRuleInputs {
+  readonly out: Tensor;
+  readonly state: Tensor;
+  readonly form: DeltaRuleForm;
+}
+
+/**
+ * Gradients of a loss by out and, perhaps, by the last state, of any strides -> those by the inputs, of their shapes;
+ * by the initial state only if there is one.
+ */
+export interface GatedDeltaRuleBackwardCall extends GatedDeltaRuleInputs {
+  readonly gradOut: Tensor;
+  readonly gradState?: Tensor | undefined;
+  readonly gradQ: Tensor;
+  readonly gradK: Tensor;
+  readonly gradV: Tensor;
+  readonly gradG: Tensor;
+  readonly gradBeta: Tensor;
+  readonly gradInitialState?: Tensor | undefined;
+}

@@ -1,0 +1,48 @@
+import { DTypeError, ShapeError } from '../../errors';
+import { address, overElements } from '../../runtime/wasm/plan';
+import { formatShape } from '../../tensor/shape';
+import type { Tensor } from '../../tensor/tensor';
+import { checkTensors, commonRuntime } from '../check';
+import { compute } from '../compute';
+import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
+import type { Op } from '../op';
+import type { GatherCall } from './call';
+
+/** Rows of a task (gather.as.ts). */
+const ROWS = 16;
+
+const op: Op<GatherCall> = {
+  name: 'gather',
+  reference: async () => (await import('./reference')).gather,
+  wasm({ table, indices, out }) {
+    const [rows, columns] = table.shape as [number, number];
+    const params = [indices.size, columns, rows, ...[table, indices, out].map(address)];
+    return overElements('gather', Math.ceil(indices.size / ROWS), params, out.size);
+  },
+  webgpu: async () => (await import('./webgpu')).planGather,
+  faults: ({ table, indices }) => {
+    const last = (table.shape[0] as number) - 1;
+    const error = (value: number, place: number) =>
+      new ShapeError(`indices must be from 0 to ${last}, got ${value} at element ${place} of indices`);
+    return [{ tensor: indices, least: 0, most: last, error }];
+  },
+};
+
+/**
+ * Rows of a table: table [t, c] f32, indices [...] i32 from 0 to t - 1 -> [..., c], row indices[i] at i; contiguous.
+ *
+ * @throws {ShapeError} ranks that do not fit, strided views, an index outside the table
+ * @throws {DTypeError} a table that is not f32, indices that are not i32
+ */
+export async function gather(table: Tensor, indices: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+  checkFloat32('gather', { table }, options);
+  checkTensors({ indices });
+  commonRuntime({ table, indices });
+  checkContiguous({ table, indices });
+  if (table.rank !== 2) throw new ShapeError(`table must have shape [t, c], got ${formatShape(table.shape)}`);
+  if (indices.dtype !== 'i32') throw new DTypeError(`indices must be i32, got ${indices.dtype}`);
+  if (indices.size === 0) throw new ShapeError(`indices ${formatShape(indices.shape)} is empty`);
+  const spec = { shape: [...indices.shape, table.shape[1] as number], dtype: 'f32', given: options.out } as const;
+  const { out } = await compute(op, { table, indices }, { out: spec }, ({ out }) => ({ table, indices, out }), options);
+  return out;
+}

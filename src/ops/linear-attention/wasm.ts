@@ -1,0 +1,387 @@
+/** Plans of linear attention's calls: how a pass is cut, and gradients as passes over other operands. */
+
+import {
+  address,
+  DTYPE_CODES,
+  FLOPS_PER_MICROSECOND,
+  headsOfTask,
+  type Machine,
+  operand,
+  type Plan,
+} from '../../runtime/wasm/plan';
+import type { Job } from '../../runtime/wasm/pool';
+import { sizeOf } from '../../tensor/shape';
+import type { Tensor } from '../../tensor/tensor';
+import type { LinearAttentionBackwardCall, LinearAttentionCall, LinearAttentionStepCall } from './call';
+
+/** As the kernels cut (assembly/linear-*.ts). */
+const CHUNK = 48;
+const SLICE = 8;
+const PANEL = 6;
+const RUN = 64;
+
+/** Heads, parts of columns and segments make about so many tasks, if not causal, or if threads outnumber heads. */
+const TASKS = 8;
+/** Of a part: with fewer columns too much of its work is the scores, which every part computes. */
+const PART_SLICES = 8;
+/** Of a segment, if the rows are cut. */
+const LEAST_CHUNKS = 32;
+const STEP_NUMBERS_PER_MICROSECOND = 2000;
+/** That a pass takes: more go in blocks, whose outputs add up, and in which the workers' memory does not grow. */
+const MOST_FEATURES = 256;
+
+/** Some of the d features. */
+interface Block {
+  readonly from: number;
+  readonly size: number;
+}
+
+/** Rows of a tensor as the kernels read them, and whether a column of ones follows. */
+interface Rows {
+  /** Address, dtype and strides. */
+  readonly numbers: readonly number[];
+  readonly columns: number;
+  readonly ones: boolean;
+  readonly heads: number;
+  /** Columns without a normaliser's, those of states in memory. */
+  readonly own: number;
+}
+
+/** One pass of the kernels over the rows. */
+interface Pass {
+  readonly b: number;
+  readonly h: number;
+  readonly n: number;
+  readonly m: number;
+  readonly q: Rows;
+  readonly k: Rows;
+  readonly v: Rows;
+  readonly causal: boolean;
+  /** From the last row to the first. */
+  readonly reverse: boolean;
+  readonly out: Written;
+  readonly normaliser?: { readonly denominator: number; readonly epsilon: number } | undefined;
+  /** States [b, h, feature, column]. */
+  readonly initial?: Tensor | undefined;
+  readonly initialSum?: Tensor | undefined;
+  readonly final?: Tensor | undefined;
+  readonly finalSum?: Tensor | undefined;
+  /** Read the initial state [b, h, column, feature]: its sum of keys is then the last feature's row. */
+  readonly transposed?: boolean;
+  /** f32 [b, n, h, columns], perhaps `out`: where blocks of features add up their outputs. */
+  readonly sums?: number;
+}
+
+/** Rows [b, n, h, columns]. */
+interface Written {
+  readonly address: number;
+  readonly dtype: number;
+  readonly columns: number;
+}
+
+/**
+ * Where a pass is cut. Not causal, sums of segments are added up, so that their bits follow from the cuts, and these from
+ * the shapes only. Causal passes have the same bits however they are cut: only where threads outnumber heads, since the
+ * states that segments start from are worked out twice.
+ */
+function cutsOf(shape: Omit<Pass, 'q' | 'k' | 'v' | 'out'>, e: number, threads: number) {
+  const { b, h, n, m, causal, normaliser } = shape;
+  const heads = b * h;
+  const slices = Math.ceil(e / SLICE);
+  const tasks = !causal ? TASKS : heads < threads ? Math.min(TASKS, threads) : 1;
+  const part = (wanted: number) => {
+    const size = Math.ceil(slices / wanted);
+    return { count: Math.ceil(slices / size), slices: size };
+  };
+  // Results with a denominator need its column.
+  const parts = part(normaliser ? 1 : Math.min(Math.ceil(tasks / heads), Math.ceil(slices / PART_SLICES)));
+  const cut = (rows: number) => {
+    const chunks = Math.ceil(rows / CHUNK);
+    const size = Math.max(LEAST_CHUNKS, Math.ceil(chunks / Math.ceil(tasks / (heads * parts.count))));
+    return { count: Math.ceil(chunks / size), chunks: size };
+  };
+  return {
+    ...{ heads, slices, parts, segments: cut(m), tiles: cut(causal ? m : n) },
+    stateParts: causal ? part(Math.min(slices, Math.ceil(tasks / heads))) : parts,
+  };
+}
+
+/** Of the largest pass, each over some of the d features, which are its columns if `transposed`. */
+function statesBytes(
+  shape: Omit<Pass, 'q' | 'k' | 'v' | 'out'>,
+  { d, e, transposed = false }: { readonly d: number; readonly e: number; readonly transposed?: boolean },
+  threads: number,
+): number {
+  const bytes = blocksOf(d).map(({ size }) => {
+    const [rows, columns] = transposed ? [e, size] : [size, e];
+    const { heads, slices, segments } = cutsOf(shape, columns, threads);
+    return heads * segments.count * slices * Math.ceil(rows / PANEL) * PANEL * SLICE * 4;
+  });
+  return Math.max(...bytes);
+}
+
+/** As alike as slices allow. */
+function blocksOf(d: number): Block[] {
+  const count = Math.ceil(d / MOST_FEATURES);
+  const size = Math.ceil(d / count / SLICE) * SLICE;
+  return Array.from({ length: count }, (_, at) => ({ from: at * size, size: Math.min(size, d - at * size) }));
+}
+
+const NO_OPERAND = [0, 0, 0, 0, 0, 0];
+
+/** A pass over d features, block by block; they are its columns if the state is transposed. */
+function passJobs(pass: Pass, d: number, decays: number, states: number, threads: number): Job[] {
+  const blocks = blocksOf(d);
+  return blocks.map((block, at) => {
+    const place = { block, d, isFirst: at === 0, isLast: at === blocks.length - 1 };
+    return job(pass, place, decays, states, threads);
+  });
+}
+
+interface Place {
+  readonly block: Block;
+  /** All features. */
+  readonly d: number;
+  readonly isFirst: boolean;
+  readonly isLast: boolean;
+}
+
+function job(
+  pass: Pass,
+  { block, d: width, isFirst, isLast }: Place,
+  decays: number,
+  states: number,
+  threads: number,
+): Job {
+  const { b, h, n, m, causal, reverse, normaliser, transposed = false, sums = 0 } = pass;
+  const [q, k] = transposed ? [pass.q, pass.k] : [columnsOf(pass.q, block), columnsOf(pass.k, block)];
+  const v = transposed ? columnsOf(pass.v, block) : pass.v;
+  const unfinished = !(transposed || isLast);
+  const out = transposed
+    ? { ...pass.out, address: pass.out.address + block.from * bytesOf(pass.out.dtype), columns: block.size }
+    : unfinished
+      ? { ...pass.out, address: sums, dtype: 0 }
+      : pass.out;
+  const d = k.columns + Number(k.ones);
+  const e = v.columns + Number(v.ones);
+  const { heads, slices, parts, stateParts, segments, tiles } = cutsOf(pass, e, threads);
+  // Which heads go together changes no bits either.
+  const group = Math.min(heads, headsOfTask(causal ? heads : heads * parts.count * tiles.count, threads));
+  const groups = Math.ceil(heads / group);
+  const flops = b * h * (causal ? n * (CHUNK * (d + e) + 4 * d * e) : 2 * (n + m) * d * e);
+  return {
+    phases: [
+      ...(causal
+        ? segments.count > 1
+          ? [{ kernel: 'linearStates', tasks: groups * stateParts.count } as const]
+          : []
+        : [
+            { kernel: 'linearStates', tasks: groups * stateParts.count * segments.count } as const,
+            { kernel: 'linearTotal', tasks: heads * slices } as const,
+          ]),
+      { kernel: 'linearOutputs', tasks: groups * parts.count * tiles.count, main: true },
+    ],
+    params: [
+      ...[h, heads, group, n, m, d, e, Number(causal), Number(reverse)],
+      ...[segments.count, segments.chunks, tiles.count, tiles.chunks],
+      ...[parts.count, parts.slices, stateParts.count, stateParts.slices],
+      ...[decays, states, out.address, out.dtype, out.columns, pass.out.columns],
+      ...[transposed || isFirst ? 0 : sums, Number(unfinished)],
+      ...[normaliser?.denominator ?? 0, normaliser?.epsilon ?? 0],
+      ...[pass.initialSum, pass.finalSum].map((sum) => (sum ? address(sum) + block.from * 4 : 0)),
+      ...[Number(transposed), width],
+      ...[k.own, v.own],
+      ...[q, k, v].flatMap(rowsNumbers),
+      ...(pass.initial ? stateNumbers(pass.initial, block, transposed) : NO_OPERAND),
+      ...(pass.final ? stateNumbers(pass.final, block) : NO_OPERAND),
+    ],
+    microseconds: flops / FLOPS_PER_MICROSECOND,
+  };
+}
+
+function rowsOf(x: Tensor, ones = false): Rows {
+  const [, , heads, columns] = x.shape as [number, number, number, number];
+  return { numbers: operand(x), columns, ones, heads, own: columns };
+}
+
+const rowsNumbers = ({ numbers, columns, ones, heads }: Rows) => [...numbers, columns, Number(ones), heads];
+
+/** Of rows without a column of ones. */
+function columnsOf(rows: Rows, { from, size }: Block): Rows {
+  if (rows.columns === size) return rows;
+  const [address, dtype, ...strides] = rows.numbers as [number, number, ...number[]];
+  const stride = strides.at(-1) as number;
+  return { ...rows, numbers: [address + from * stride * bytesOf(dtype), dtype, ...strides], columns: size, own: size };
+}
+
+/** Some rows of a state [b, h, d, e] as the operand [batch, feature, head, column]. */
+function stateNumbers(x: Tensor, { from }: Block, transposed = false): number[] {
+  const [batch, head, row, column] = x.strides as [number, number, number, number];
+  const [feature, element] = transposed ? [column, row] : [row, column];
+  return [address(x) + from * row * 4, 0, batch, feature, head, element];
+}
+
+const written = (x: Tensor): Written => ({
+  address: address(x),
+  dtype: DTYPE_CODES[x.dtype] as number,
+  columns: x.shape[3] as number,
+});
+
+/** Where blocks of features add up: in the rows themselves, or beside them if these are to be rounded. */
+const target = (out: Written, sums: number) => ({ out, sums: out.dtype === 0 ? out.address : sums });
+
+function sumsBytes(out: Tensor, d: number): number {
+  return out.dtype === 'f32' || d <= MOST_FEATURES ? 0 : sizeOf(out.shape) * 4;
+}
+
+/** Of a number of a dtype, by its code: f32, or f16 and bf16. */
+const bytesOf = (dtype: number) => (dtype === 0 ? 4 : 2);
+
+export function planLinearAttention(call: LinearAttentionCall, { memory, threads }: Machine): Plan {
+  const { q, k, v, out, initial, final, causal, decay, normaliser } = call;
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const ones = normaliser !== undefined;
+  const shape = {
+    ...{ b, h, n, m: k.shape[1] as number, causal, reverse: false },
+    ...{ initial: initial.state, initialSum: initial.keySum, final: final.state, finalSum: final.keySum },
+    normaliser: normaliser && { denominator: address(normaliser.denominator), epsilon: normaliser.epsilon },
+  };
+  const states = statesBytes(shape, { d, e: (v.shape[3] as number) + Number(ones) }, threads);
+  return {
+    bytes: { decays: h * 8, states, sums: sumsBytes(out, d) },
+    jobs({ decays, states, sums }: Record<'decays' | 'states' | 'sums', number>) {
+      writeDecays(decay, memory, decays);
+      const rows = { q: rowsOf(q), k: rowsOf(k), v: rowsOf(v, ones) };
+      const pass = { ...shape, ...rows, ...target(written(out), sums) };
+      return passJobs(pass, d, decays, states, threads);
+    },
+  };
+}
+
+/**
+ * With V' and dO' the values and the gradients by the sums above the denominators, both with a normaliser's column:
+ * dQ is the pass over dO', V' and K from the transposed state; dV and dK are, in reverse and from the gradient by the
+ * last state, the passes over K, Q and dO' and over V', dO' and Q.
+ */
+export function planLinearAttentionBackward(call: LinearAttentionBackwardCall, { memory, threads }: Machine): Plan {
+  const { q, k, v, initial, causal, decay, normalised, gradOut, gradFinal, gradQ, gradK, gradV, gradInitial } = call;
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const [, m, g, e] = v.shape as [number, number, number, number];
+  const ones = normalised !== undefined;
+  const wide = e + Number(ones);
+  const shared = g < h;
+  const forwards = { b, h, n, m, causal, reverse: false };
+  const backwards = { b, h, n: m, m: n, causal, reverse: causal };
+  return {
+    bytes: {
+      decays: h * 8,
+      statesQ: statesBytes(forwards, { d, e: wide, transposed: true }, threads),
+      statesV: statesBytes(backwards, { d, e: wide }, threads),
+      statesK: statesBytes(backwards, { d, e: wide, transposed: true }, threads),
+      sums: shared ? 0 : sumsBytes(gradV, d),
+      quotients: ones ? b * n * h * wide * 4 : 0,
+      headsV: shared ? b * m * h * e * 4 : 0,
+      headsK: shared ? b * m * h * d * 4 : 0,
+    },
+    jobs(at: Readonly<Record<string, number>>) {
+      const { decays, statesQ, statesV, statesK, sums, quotients, headsV, headsK } = at as Record<
+        'decays' | 'statesQ' | 'statesV' | 'statesK' | 'sums' | 'quotients' | 'headsV' | 'headsK',
+        number
+      >;
+      writeDecays(decay, memory, decays);
+      const [queries, keys, values] = [rowsOf(q), rowsOf(k), rowsOf(v, ones)];
+      const byOut = ones
+        ? { numbers: [quotients, 0, n * h * wide, h * wide, wide, 1], columns: wide, ones: false, heads: h, own: e }
+        : rowsOf(gradOut);
+      const ofHeads = (x: Tensor, heads: number) =>
+        shared ? { address: heads, dtype: 0, columns: x.shape[3] as number } : written(x);
+      const fromInitial = { initial: initial.state, initialSum: initial.keySum, transposed: true };
+      const fromFinal = { initial: gradFinal.state, initialSum: gradFinal.keySum };
+      const toInitial = { final: gradInitial.state, finalSum: gradInitial.keySum };
+      return [
+        ...(normalised ? [quotientJob(normalised, gradOut, quotients)] : []),
+        ...passJobs(
+          { ...forwards, q: byOut, k: values, v: keys, out: written(gradQ), ...fromInitial },
+          d,
+          decays,
+          statesQ,
+          threads,
+        ),
+        ...passJobs(
+          {
+            ...{ ...backwards, q: keys, k: queries, v: byOut, ...fromFinal, ...toInitial },
+            ...target(ofHeads(gradV, headsV), sums),
+          },
+          d,
+          decays,
+          statesV,
+          threads,
+        ),
+        ...passJobs(
+          {
+            ...backwards,
+            q: values,
+            k: byOut,
+            v: queries,
+            out: ofHeads(gradK, headsK),
+            ...fromFinal,
+            transposed: true,
+          },
+          d,
+          decays,
+          statesK,
+          threads,
+        ),
+        ...(shared ? [headSumsJob(headsV, h, gradV), headSumsJob(headsK, h, gradK)] : []),
+      ];
+    },
+  };
+}
+
+type Normalised = NonNullable<LinearAttentionBackwardCall['normalised']>;
+
+function quotientJob({ out, denominator }: Normalised, gradOut: Tensor, to: number): Job {
+  const [b, n, h, e] = out.shape as [number, number, number, number];
+  const rows = b * n * h;
+  return {
+    phases: [{ kernel: 'linearQuotient', tasks: Math.ceil(rows / RUN) }],
+    params: [n, h, e, rows, address(denominator), to, ...operand(out), ...operand(gradOut)],
+    microseconds: (rows * e) / STEP_NUMBERS_PER_MICROSECOND,
+  };
+}
+
+function headSumsJob(from: number, h: number, to: Tensor): Job {
+  const [b, m, g, columns] = to.shape as [number, number, number, number];
+  return {
+    phases: [{ kernel: 'linearHeadSums', tasks: Math.ceil((b * m) / RUN) }],
+    params: [b * m, h, g, columns, from, address(to), DTYPE_CODES[to.dtype] as number],
+    microseconds: (b * m * h * columns) / STEP_NUMBERS_PER_MICROSECOND,
+  };
+}
+
+export function planLinearAttentionStep(call: LinearAttentionStepCall, { memory }: Machine): Plan {
+  const { q, k, v, out, initial, final, decay, epsilon = 0, denominator } = call;
+  const [b, h, d, e] = initial.state.shape as [number, number, number, number];
+  const sums = [initial.keySum, final.keySum].map((sum) => (sum ? address(sum) : 0));
+  return {
+    bytes: { decays: h * 8 },
+    jobs({ decays }: Record<'decays', number>) {
+      writeDecays(decay, memory, decays);
+      return [
+        {
+          phases: [{ kernel: 'linearStep', tasks: b * h }],
+          params: [
+            ...[h, d, e, decays, address(initial.state), address(final.state), ...sums],
+            ...[address(out), DTYPE_CODES[out.dtype] as number, epsilon, denominator ? address(denominator) : 0],
+            ...[q, k, v].flatMap((x) => rowsNumbers(rowsOf(x))),
+          ],
+          microseconds: (b * h * d * e) / STEP_NUMBERS_PER_MICROSECOND,
+        },
+      ];
+    },
+  };
+}
+
+function writeDecays(decay: readonly number[], { buffer }: WebAssembly.Memory, at: number): void {
+  new Float64Array(buffer, at, decay.length).set(decay);
+}

@@ -1,0 +1,208 @@
+/** Matrix products: workgroups take tiles of the result, lanes small blocks of a tile, through slices of the inner extent. */
+
+import { type Dispatch, type Kernel, type Region, variants } from '../../runtime/webgpu/kernel';
+import { sumOfParts } from '../../runtime/webgpu/kernels/parts';
+import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { MatmulCall } from './call';
+
+/** How a workgroup shares a tile: lanes in rows and columns, each with quads of rows and of columns. */
+interface Tile {
+  readonly rowLanes: number;
+  readonly columnLanes: number;
+  readonly rowQuads: number;
+  readonly columnQuads: number;
+  /** Of a slice. */
+  readonly depth: number;
+}
+
+/** Quads of a slice's row: one more than there are, so that lanes that store to different slices meet different banks. */
+const pitchOf = ({ rowLanes, columnLanes, rowQuads, columnQuads }: Tile) => {
+  const spare = rowLanes > 1 ? 1 : 0;
+  return { a: rowLanes * rowQuads + spare, b: columnLanes * columnQuads + spare };
+};
+
+/** With slices that fit into so much workgroup memory. */
+function fitted(tile: Tile, most: number): Tile {
+  const { a, b } = pitchOf(tile);
+  return 16 * tile.depth * (a + b) <= most ? tile : fitted({ ...tile, depth: tile.depth / 2 }, most);
+}
+
+const rowsOf = ({ rowLanes, rowQuads }: Tile) => 4 * rowLanes * rowQuads;
+const columnsOf = ({ columnLanes, columnQuads }: Tile) => 4 * columnLanes * columnQuads;
+
+interface Shares {
+  /** For few rows and for many. */
+  readonly tiles: readonly Tile[];
+  /** Lanes that keep the device busy. */
+  readonly lanes: number;
+  /** A load's time in that of a multiply-add. */
+  readonly load: number;
+}
+
+const HARDWARE: Shares = {
+  tiles: [
+    { rowLanes: 1, columnLanes: 64, rowQuads: 1, columnQuads: 1, depth: 16 },
+    { rowLanes: 8, columnLanes: 16, rowQuads: 1, columnQuads: 1, depth: 16 },
+    { rowLanes: 16, columnLanes: 16, rowQuads: 1, columnQuads: 1, depth: 16 },
+    { rowLanes: 16, columnLanes: 16, rowQuads: 2, columnQuads: 2, depth: 8 },
+  ],
+  lanes: 2 ** 14,
+  load: 4,
+};
+
+/** A CPU in the place of a GPU has room for what does not fit its registers, but loads each lane's numbers one by one. */
+const SOFTWARE: Shares = {
+  tiles: [
+    { rowLanes: 1, columnLanes: 32, rowQuads: 1, columnQuads: 2, depth: 8 },
+    { rowLanes: 1, columnLanes: 16, rowQuads: 4, columnQuads: 2, depth: 8 },
+    { rowLanes: 4, columnLanes: 8, rowQuads: 2, columnQuads: 2, depth: 8 },
+    { rowLanes: 8, columnLanes: 8, rowQuads: 4, columnQuads: 4, depth: 8 },
+  ],
+  lanes: 128,
+  load: 10,
+};
+
+/** Where tiles are few the inner extent is split into parts of at least so much. */
+const LEAST_PART = 256;
+
+const lanesOf = ({ rowLanes, columnLanes }: Tile) => rowLanes * columnLanes;
+
+const repeat = <T>(count: number, of: (index: number) => T) => Array.from({ length: count }, (_, i) => of(i));
+
+const productKernel = variants((tile: Tile): Kernel => {
+  const { rowLanes, columnLanes, rowQuads, columnQuads, depth } = tile;
+  const lanes = lanesOf(tile);
+  const rows = rowLanes * rowQuads;
+  const columns = columnLanes * columnQuads;
+  const pitch = pitchOf(tile);
+  const sums = repeat(4 * rowQuads, (r) => repeat(columnQuads, (q) => `sum_${r}_${q}`));
+  /** Statements that bring a slice of a or b, in quads along the rows or columns, zeros past the inner extent. */
+  const stage = (name: 'a' | 'b', quads: number) => `
+    for (var at = lane; at < ${depth * quads}; at += ${lanes}) {
+      // Neighbouring lanes take neighbouring elements.
+      let along = select(vec2u(at % ${depth}, at / ${depth}), vec2u(at / ${quads}, at % ${quads}), numbers.${name}_stride1 == 1);
+      let inner = begin + along.x;
+      var quad = vec4f(0.0);
+      if (inner < end && first_${name} + 4 * along.y < numbers.${name === 'a' ? 'rows' : 'columns'}) {
+        quad = load4_${name}(at_${name}(inner, first_${name} + 4 * along.y));
+      }
+      slice_${name}[along.x * ${pitch[name]} + along.y] = quad;
+    }`;
+  return {
+    name: `matrix product by tiles of ${rowsOf(tile)} by ${columnsOf(tile)}`,
+    invocations: lanes,
+    operands: {
+      // Transposed, so that quads of rows lie along the last axis.
+      a: { access: 'read', rank: 2, vector: true },
+      b: { access: 'read', rank: 2, vector: true },
+      out: { access: 'write', rank: 3, vector: true },
+    },
+    numbers: { rows: 'u32', columns: 'u32', inner: 'u32', part: 'u32', across: 'u32', tiles: 'u32' },
+    body: `
+var<workgroup> slice_a: array<vec4f, ${depth * pitch.a}>;
+var<workgroup> slice_b: array<vec4f, ${depth * pitch.b}>;
+
+fn run(task: u32, lane: u32) {
+  let part = task / numbers.tiles;
+  let tile = task % numbers.tiles;
+  let first_a = (tile / numbers.across) * ${rowsOf(tile)};
+  let first_b = (tile % numbers.across) * ${columnsOf(tile)};
+  let row_lane = ${rowLanes === 1 ? '0u' : `lane / ${columnLanes}`};
+  let column_lane = ${rowLanes === 1 ? 'lane' : `lane % ${columnLanes}`};
+  let end = min(numbers.inner, (part + 1) * numbers.part);
+  ${sums
+    .flat()
+    .map((sum) => `var ${sum} = vec4f(0.0);`)
+    .join(' ')}
+  for (var begin = part * numbers.part; begin < end; begin += ${depth}) {
+    workgroupBarrier();
+    ${stage('a', rows)}
+    ${stage('b', columns)}
+    workgroupBarrier();
+    for (var k = 0u; k < ${depth}; k++) {
+      ${repeat(columnQuads, (q) => `let b_${q} = slice_b[k * ${pitch.b} + column_lane + ${q * columnLanes}];`).join('\n      ')}
+      ${repeat(rowQuads, (r) =>
+        [
+          `let a_${r} = slice_a[k * ${pitch.a} + row_lane + ${r * rowLanes}];`,
+          ...repeat(4, (i) =>
+            repeat(
+              columnQuads,
+              (q) => `sum_${4 * r + i}_${q} = fma(vec4f(a_${r}[${i}]), b_${q}, sum_${4 * r + i}_${q});`,
+            ),
+          ).flat(),
+        ].join('\n      '),
+      ).join('\n      ')}
+    }
+  }
+  ${sums
+    .flatMap((ofRow, r) => [
+      `let row_${r} = first_a + 4 * (row_lane + ${Math.floor(r / 4) * rowLanes}) + ${r % 4};`,
+      ...ofRow.map((sum, q) => `put(part, row_${r}, first_b + 4 * (column_lane + ${q * columnLanes}), ${sum});`),
+    ])
+    .join('\n  ')}
+}
+
+fn put(part: u32, row: u32, column: u32, values: vec4f) {
+  if (row < numbers.rows && column < numbers.columns) {
+    store4_out(at_out(part, row, column), values, numbers.columns - column);
+  }
+}`,
+  };
+});
+
+/** A matrix seen the other way. */
+const transposed = ({ storage, dtype, offset, shape, strides }: Region): Region => ({
+  ...{ storage, dtype, offset },
+  ...{ shape: [...shape].reverse(), strides: [...strides].reverse() },
+});
+
+export function planMatmul({ a, b, out }: MatmulCall, workspace: Workspace): Plan {
+  // Few columns are few rows of the transposed product.
+  const isTall = (out.shape[1] as number) < (out.shape[0] as number);
+  const [left, right, result] = isTall ? [transposed(b), transposed(a), transposed(out)] : [a, b, out];
+  const [rows, inner] = left.shape as [number, number];
+  const columns = right.shape[1] as number;
+  const shares = workspace.device.isSoftware ? SOFTWARE : HARDWARE;
+  const mostParts = Math.max(1, Math.floor(inner / LEAST_PART));
+  const { maxComputeWorkgroupStorageSize } = workspace.device.gpu.limits;
+  const tile = fitted(tileFor(rows, columns, mostParts, shares), maxComputeWorkgroupStorageSize);
+  const across = Math.ceil(columns / columnsOf(tile));
+  const tiles = across * Math.ceil(rows / rowsOf(tile));
+  const wanted = Math.max(1, Math.min(Math.floor(shares.lanes / (tiles * lanesOf(tile))), mostParts));
+  const part = Math.ceil(inner / wanted / tile.depth) * tile.depth;
+  const parts = Math.ceil(inner / part);
+  const partial = parts > 1 ? workspace.scratch([parts, ...out.shape]) : undefined;
+  const to = partial ? partial : out;
+  const dispatches: Dispatch[] = [
+    {
+      kernel: productKernel(tile),
+      operands: { a: transposed(left), b: right, out: withParts(result, to, rows * columns) },
+      numbers: { rows, columns, inner, part, across, tiles },
+      tasks: parts * tiles,
+      operations: 2 * rows * columns * inner,
+    },
+  ];
+  if (partial) dispatches.push(sumOfParts(partial, out));
+  return { dispatches };
+}
+
+/** The result's layout in memory with an axis of parts before it. */
+const withParts = (
+  { shape, strides }: Region,
+  { storage, dtype, offset, shape: whole }: Region,
+  size: number,
+): Region => ({
+  ...{ storage, dtype, offset },
+  ...{ shape: [whole.length > shape.length ? (whole[0] as number) : 1, ...shape], strides: [size, ...strides] },
+});
+
+/** The tile that takes least time, by what its lanes compute, load and bring into the workgroup's memory. */
+function tileFor(rows: number, columns: number, mostParts: number, { tiles, lanes, load }: Shares): Tile {
+  const time = (tile: Tile) => {
+    const [r, c] = [rowsOf(tile), columnsOf(tile)];
+    const count = Math.ceil(rows / r) * Math.ceil(columns / c) * lanesOf(tile);
+    const loads = (1 / tile.rowQuads + 1 / tile.columnQuads) / 4 + 2 * (1 / r + 1 / c);
+    return Math.max(count, lanes / mostParts) * tile.rowQuads * tile.columnQuads * (1 + load * loads);
+  };
+  return tiles.reduce((best, tile) => (time(tile) < time(best) ? tile : best));
+}

@@ -1,0 +1,40 @@
+/** What an op is: a name for messages, and who computes a call of it on each backend. */
+
+import type { Steps } from '../runtime/turns';
+import type { Machine, Plan as WasmPlan } from '../runtime/wasm/plan';
+import type { Plan as WebGpuPlan, Workspace } from '../runtime/webgpu/queue';
+import type { HostTensor } from '../tensor/host';
+import type { Tensor } from '../tensor/tensor';
+
+/** Tensors in host memory, in float64. */
+export interface Host {
+  /** The elements in row-major order. */
+  numbers(x: Tensor): Float64Array;
+  tensor(x: Tensor): HostTensor<'f64'>;
+  store(out: Tensor, values: Float64Array): void;
+}
+
+/**
+ * One room's declaration. A call of it is what its kernels get: tensors, whose shapes, types and owners are checked, and
+ * numbers, which together are the whole plan; outputs are allocated and contiguous.
+ */
+export interface Op<Call> {
+  readonly name: string;
+  /** Plain loops in float64: the truth that the others are tested against. */
+  readonly reference: () => Promise<(call: Call, host: Host) => void>;
+  readonly wasm: (call: Call, machine: Machine) => WasmPlan | Steps<WasmPlan>;
+  readonly webgpu: () => Promise<(call: Call, workspace: Workspace) => WebGpuPlan | Steps<WebGpuPlan>>;
+  /** What only the device can see: each is looked at once the call is computed. The call rejects with the first that fails. */
+  readonly faults?: (call: Call) => readonly Expectation[];
+}
+
+/** What the elements of a tensor must be; NaN never is. */
+export interface Expectation {
+  readonly tensor: Tensor;
+  readonly least: number;
+  readonly most: number;
+  /** What their magnitude is at least; default 0. */
+  readonly magnitude?: number;
+  /** The error for an element that is not, by its value and its place in row-major order. */
+  error(value: number, place: number): Error;
+}

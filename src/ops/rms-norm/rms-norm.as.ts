@@ -1,0 +1,72 @@
+/** Rows over their root mean square, and the gradient; tasks are runs of rows. */
+import { madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
+
+/** Rows of one task. */
+const ROWS: i32 = 16;
+
+@unmanaged
+class RmsNormParams {
+  rows: f64;
+  columns: f64;
+  x: f64;
+  /** 0 for the norm itself, else what its gradient by x follows from. */
+  gradOut: f64;
+  out: f64;
+  epsilon: f64;
+  offset: f64;
+}
+
+export function rmsNorm(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<RmsNormParams>(params);
+  const bytes = <usize>p.columns << 2;
+  const last = min((task + 1) * ROWS, <i32>p.rows);
+  for (let r = task * ROWS; r < last; r++) {
+    const x = <usize>p.x + <usize>r * bytes;
+    const out = <usize>p.out + <usize>r * bytes;
+    const root = sqrt(<f64>dot(x, x, bytes) / p.columns + p.epsilon);
+    const divisor = root + p.offset;
+    // A row of zeros stays one.
+    const factor = divisor > 0 ? 1 / divisor : divisor == divisor ? 0 : NaN;
+    if (p.gradOut == 0) {
+      combine(x, <f32>factor, x, 0, out, bytes);
+    } else {
+      const gradOut = <usize>p.gradOut + <usize>r * bytes;
+      const inner = root > 0 ? (<f64>dot(x, gradOut, bytes) * factor * factor) / (p.columns * root) : 0;
+      combine(gradOut, <f32>factor, x, <f32>-inner, out, bytes);
+    }
+  }
+}
+
+/** Sum of the products of two rows. */
+export function dot(a: usize, b: usize, bytes: usize): f32 {
+  let sums = f32x4.splat(0);
+  let at: usize = 0;
+  if (bytes >= 64) {
+    // Four sums, so that none waits for the one before.
+    let second = sums;
+    let third = sums;
+    let fourth = sums;
+    for (; at + 64 <= bytes; at += 64) {
+      sums = madd(v128.load(a + at), v128.load(b + at), sums);
+      second = madd(v128.load(a + at, 16), v128.load(b + at, 16), second);
+      third = madd(v128.load(a + at, 32), v128.load(b + at, 32), third);
+      fourth = madd(v128.load(a + at, 48), v128.load(b + at, 48), fourth);
+    }
+    sums = f32x4.add(f32x4.add(sums, second), f32x4.add(third, fourth));
+  }
+  for (; at + 16 <= bytes; at += 16) sums = madd(v128.load(a + at), v128.load(b + at), sums);
+  let sum = sumOfLanes(sums);
+  for (; at < bytes; at += 4) sum += f32.load(a + at) * f32.load(b + at);
+  return sum;
+}
+
+/** to = f a + g b. */
+function combine(a: usize, f: f32, b: usize, g: f32, to: usize, bytes: usize): void {
+  const left = f32x4.splat(f);
+  const right = f32x4.splat(g);
+  let at: usize = 0;
+  for (; at + 16 <= bytes; at += 16) {
+    v128.store(to + at, madd(right, v128.load(b + at), f32x4.mul(left, v128.load(a + at))));
+  }
+  for (; at < bytes; at += 4) f32.store(to + at, f * f32.load(a + at) + g * f32.load(b + at));
+}

@@ -1,0 +1,146 @@
+/** One choice for each row among a few learned numbers, and feature maps whose exponent is chosen so. */
+import { ShapeError } from '../../errors';
+import type { Control } from '../../runtime/backend';
+import { address, ELEMENTS_PER_MICROSECOND, overElements } from '../../runtime/wasm/plan';
+import { formatShape, type Shape, sameShape } from '../../tensor/shape';
+import type { Tensor } from '../../tensor/tensor';
+import { compute } from '../compute';
+import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
+import type { Op } from '../op';
+import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from './call';
+
+/** Rows of a task (routing.as.ts). */
+const ROWS = 16;
+
+const routeOp: Op<RouteCall> = {
+  name: 'route',
+  reference: async () => (await import('./reference')).route,
+  wasm({ logits, bank, out }) {
+    const params = [out.size, bank.size, ...[logits, bank, out].map(address)];
+    return overElements('route', Math.ceil(out.size / ROWS), params, logits.size);
+  },
+  webgpu: async () => (await import('./webgpu')).planRoute,
+};
+
+const routeBackwardOp: Op<RouteBackwardCall> = {
+  name: 'routeBackward',
+  reference: async () => (await import('./reference')).routeBackward,
+  wasm({ logits, bank, gradOut, gradLogits, gradBank }) {
+    const phases = [
+      { kernel: 'routeLogits', tasks: Math.ceil(gradOut.size / ROWS) },
+      { kernel: 'routeBank', tasks: bank.size },
+    ] as const;
+    const addresses = [address(logits), address(bank), 0, ...[gradOut, gradLogits, gradBank].map(address)];
+    const microseconds = (logits.size * bank.size) / ELEMENTS_PER_MICROSECOND;
+    return { jobs: () => [{ phases, params: [gradOut.size, bank.size, ...addresses], microseconds }] };
+  },
+  webgpu: async () => (await import('./webgpu')).planRouteBackward,
+};
+
+const focusOp: Op<FocusCall> = {
+  name: 'focus',
+  reference: async () => (await import('./reference')).focus,
+  wasm({ x, exponents, out }) {
+    const params = [exponents.size, x.size / exponents.size, ...[x, exponents, out].map(address)];
+    return overElements('focus', Math.ceil(exponents.size / ROWS), params, x.size);
+  },
+  webgpu: async () => (await import('./webgpu')).planFocus,
+};
+
+const focusBackwardOp: Op<FocusBackwardCall> = {
+  name: 'focusBackward',
+  reference: async () => (await import('./reference')).focusBackward,
+  wasm({ x, exponents, gradOut, gradX, gradExponents }) {
+    const addresses = [address(x), address(exponents), 0, ...[gradOut, gradX, gradExponents].map(address)];
+    const params = [exponents.size, x.size / exponents.size, ...addresses];
+    return overElements('focusBackward', Math.ceil(exponents.size / ROWS), params, x.size);
+  },
+  webgpu: async () => (await import('./webgpu')).planFocusBackward,
+};
+
+/**
+ * For each row of logits the entry of the bank at its largest, the first of equal ones: logits [..., u], bank [u] ->
+ * [..., 1], f32, contiguous.
+ *
+ * @throws {ShapeError} ranks or extents that do not fit, strided views
+ */
+export async function route(logits: Tensor, bank: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+  checkFloat32('route', { logits, bank }, options);
+  checkContiguous({ logits, bank });
+  checkBank(logits, bank);
+  const spec = { shape: onePerRow(logits), dtype: 'f32', given: options.out } as const;
+  const call = ({ out }: { out: Tensor }) => ({ logits, bank, out });
+  const { out } = await compute(routeOp, { logits, bank }, { out: spec }, call, options);
+  return out;
+}
+
+/**
+ * Gradients of a loss from gradOut [..., 1], that by the result of `route`. A choice has none: by the logits it is taken
+ * straight through, as if the result was the mean of the bank under their softmax.
+ */
+export async function routeBackward(
+  logits: Tensor,
+  bank: Tensor,
+  gradOut: Tensor,
+  options: Control = {},
+): Promise<Record<'gradLogits' | 'gradBank', Tensor<'f32'>>> {
+  const inputs = { logits, bank, gradOut };
+  checkFloat32('routeBackward', inputs, options);
+  checkContiguous(inputs);
+  checkBank(logits, bank);
+  checkSame('gradOut', gradOut, onePerRow(logits));
+  const results = {
+    gradLogits: { shape: logits.shape, dtype: 'f32' },
+    gradBank: { shape: bank.shape, dtype: 'f32' },
+  } as const;
+  return compute(routeBackwardOp, inputs, results, (grads) => ({ ...inputs, ...grads }), options);
+}
+
+/**
+ * Powers that keep the length: relu(x)^g |relu(x)| / |relu(x)^g| for each row, g = max(1, its exponent). x [..., d],
+ * exponents [..., 1] -> [..., d], f32, contiguous; a row without a positive number gives zeros.
+ *
+ * @throws {ShapeError} ranks or extents that do not fit, strided views
+ */
+export async function focus(x: Tensor, exponents: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+  checkFloat32('focus', { x, exponents }, options);
+  checkContiguous({ x, exponents });
+  checkSame('exponents', exponents, onePerRow(x));
+  const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
+  const call = ({ out }: { out: Tensor }) => ({ x, exponents, out });
+  const { out } = await compute(focusOp, { x, exponents }, { out: spec }, call, options);
+  return out;
+}
+
+/** Gradients of a loss from gradOut [..., d], that by the result of `focus`; 0 by exponents below 1. */
+export async function focusBackward(
+  x: Tensor,
+  exponents: Tensor,
+  gradOut: Tensor,
+  options: Control = {},
+): Promise<Record<'gradX' | 'gradExponents', Tensor<'f32'>>> {
+  const inputs = { x, exponents, gradOut };
+  checkFloat32('focusBackward', inputs, options);
+  checkContiguous(inputs);
+  checkSame('exponents', exponents, onePerRow(x));
+  checkSame('gradOut', gradOut, x.shape);
+  const results = {
+    gradX: { shape: x.shape, dtype: 'f32' },
+    gradExponents: { shape: exponents.shape, dtype: 'f32' },
+  } as const;
+  return compute(focusBackwardOp, inputs, results, (grads) => ({ ...inputs, ...grads }), options);
+}
+
+const onePerRow = ({ shape }: Tensor): number[] => [...shape.slice(0, -1), 1];
+
+function checkBank(logits: Tensor, bank: Tensor): void {
+  if (bank.rank !== 1 || bank.size !== logits.shape.at(-1))
+    throw new ShapeError(
+      `bank must have shape [u] with u = ${logits.shape.at(-1)} as in logits ${formatShape(logits.shape)}, got ${formatShape(bank.shape)}`,
+    );
+}
+
+function checkSame(name: string, { shape }: Tensor, wanted: Shape): void {
+  if (!sameShape(shape, wanted))
+    throw new ShapeError(`${name} must have shape ${formatShape(wanted)}, got ${formatShape(shape)}`);
+}

@@ -1,0 +1,225 @@
+/** Choices of one entry of a bank for each row, and powers of rows that keep their length; tasks are runs of rows. */
+import { exp, log } from '../../runtime/wasm/assembly/functions.as';
+import { dot } from '../rms-norm/rms-norm.as';
+import { exp as expOf } from '../../runtime/wasm/assembly/scalar.as';
+import { largestLane, madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
+
+/** Rows of one task. */
+const ROWS: i32 = 16;
+
+@unmanaged
+class RouteParams {
+  rows: f64;
+  choices: f64;
+  logits: f64;
+  bank: f64;
+  out: f64;
+  /** Of the backward pass. */
+  gradOut: f64;
+  gradLogits: f64;
+  gradBank: f64;
+}
+
+export function route(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<RouteParams>(params);
+  const choices = <i32>p.choices;
+  const last = min((task + 1) * ROWS, <i32>p.rows);
+  for (let r = task * ROWS; r < last; r++) {
+    const choice = largestOf(<usize>p.logits + (<usize>(r * choices) << 2), choices);
+    f32.store(<usize>p.out + (<usize>r << 2), f32.load(<usize>p.bank + (<usize>choice << 2)));
+  }
+}
+
+/** As if the choice were the softmax of the logits: p_u (bank_u - sum_j p_j bank_j) gradOut. */
+export function routeLogits(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<RouteParams>(params);
+  const choices = <i32>p.choices;
+  const last = min((task + 1) * ROWS, <i32>p.rows);
+  for (let r = task * ROWS; r < last; r++) {
+    const logits = <usize>p.logits + (<usize>(r * choices) << 2);
+    const to = <usize>p.gradLogits + (<usize>(r * choices) << 2);
+    const largest = f32.load(logits + (<usize>largestOf(logits, choices) << 2));
+    let sum: f64 = 0;
+    let mean: f64 = 0;
+    for (let u: i32 = 0; u < choices; u++) {
+      const weight = expOf(<f64>f32.load(logits + (<usize>u << 2)) - <f64>largest);
+      sum += weight;
+      mean += weight * <f64>f32.load(<usize>p.bank + (<usize>u << 2));
+    }
+    mean /= sum;
+    const factor = <f64>f32.load(<usize>p.gradOut + (<usize>r << 2)) / sum;
+    for (let u: i32 = 0; u < choices; u++) {
+      const weight = expOf(<f64>f32.load(logits + (<usize>u << 2)) - <f64>largest);
+      const above = <f64>f32.load(<usize>p.bank + (<usize>u << 2)) - mean;
+      f32.store(to + (<usize>u << 2), <f32>(weight * factor * above));
+    }
+  }
+}
+
+/** Sums of gradOut over the rows that chose an entry; a task is an entry. */
+export function routeBank(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<RouteParams>(params);
+  const choices = <i32>p.choices;
+  let sum: f64 = 0;
+  for (let r: i32 = 0; r < <i32>p.rows; r++) {
+    const choice = largestOf(<usize>p.logits + (<usize>(r * choices) << 2), choices);
+    if (choice == task) sum += <f64>f32.load(<usize>p.gradOut + (<usize>r << 2));
+  }
+  f32.store(<usize>p.gradBank + (<usize>task << 2), <f32>sum);
+}
+
+/** The place of the largest, the first of equal ones. */
+function largestOf(values: usize, count: i32): i32 {
+  let place: i32 = 0;
+  for (let u: i32 = 1; u < count; u++) {
+    if (f32.load(values + (<usize>u << 2)) > f32.load(values + (<usize>place << 2))) place = u;
+  }
+  return place;
+}
+
+@unmanaged
+class FocusParams {
+  rows: f64;
+  columns: f64;
+  x: f64;
+  exponents: f64;
+  out: f64;
+  /** Of the backward pass. */
+  gradOut: f64;
+  gradX: f64;
+  gradExponents: f64;
+}
+
+/** The exponent is at least 1. */
+// @ts-ignore: decorator
+@inline
+function exponentOf(p: FocusParams, row: i32): f32 {
+  return max(1, f32.load(<usize>p.exponents + (<usize>row << 2)));
+}
+
+/** relu(x)^g, of the length of relu(x). */
+export function focus(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<FocusParams>(params);
+  const bytes = <usize>p.columns << 2;
+  const last = min((task + 1) * ROWS, <i32>p.rows);
+  for (let r = task * ROWS; r < last; r++) {
+    const x = <usize>p.x + <usize>r * bytes;
+    const out = <usize>p.out + <usize>r * bytes;
+    const largest = powers(x, exponentOf(p, r), out, bytes);
+    if (largest == 0) continue;
+    scale(out, largest * <f32>sqrt(<f64>squaresOver(x, largest, bytes) / <f64>dot(out, out, bytes)), bytes);
+  }
+}
+
+/**
+ * With u = relu(x) / max, t = u^g, s = |t|, Y = |relu(x)|, a = t gradOut and c = gradOut - t a / s^2:
+ * gradX = g Y / s c u^(g - 1) / max + a / s relu(x) / Y, and the gradient by g is Y / s (c t) log u.
+ */
+export function focusBackward(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<FocusParams>(params);
+  const columns = <usize>p.columns;
+  const bytes = columns << 2;
+  const last = min((task + 1) * ROWS, <i32>p.rows);
+  const zero = f32x4.splat(0);
+  for (let r = task * ROWS; r < last; r++) {
+    const x = <usize>p.x + <usize>r * bytes;
+    const gradOut = <usize>p.gradOut + <usize>r * bytes;
+    const gradX = <usize>p.gradX + <usize>r * bytes;
+    const exponent = exponentOf(p, r);
+    const largest = powers(x, exponent, gradX, bytes);
+    let byExponent: f32 = 0;
+    if (largest != 0) {
+      const ofPowers = <f64>dot(gradX, gradX, bytes);
+      const ofX = <f64>squaresOver(x, largest, bytes);
+      const inner = <f64>dot(gradX, gradOut, bytes);
+      const ratio = f32x4.splat(<f32>(<f64>largest * sqrt(ofX / ofPowers)));
+      const shift = f32x4.splat(<f32>(-inner / ofPowers));
+      // a / s over Y, for relu(x) = max u.
+      const along = f32x4.splat(<f32>(inner / sqrt(ofPowers * ofX)));
+      const inverse = f32x4.splat(1 / largest);
+      const g = f32x4.splat(exponent);
+      let sums = zero;
+      for (let at: usize = 0; at < bytes; at += 16) {
+        // The last vector may hold fewer numbers.
+        const whole = at + 16 <= bytes;
+        const count = whole ? 4 : <i32>((bytes - at) >> 2);
+        const t = loadUpTo(gradX + at, count);
+        const u = f32x4.mul(f32x4.max(loadUpTo(x + at, count), zero), inverse);
+        const positive = f32x4.gt(u, zero);
+        const c = f32x4.mul(ratio, madd(t, shift, loadUpTo(gradOut + at, count)));
+        const logarithm = v128.and(log(u), positive);
+        sums = madd(f32x4.mul(c, t), logarithm, sums);
+        const slope = f32x4.mul(f32x4.mul(g, exp(f32x4.mul(f32x4.sub(g, f32x4.splat(1)), logarithm))), inverse);
+        const grad = v128.and(madd(c, slope, f32x4.mul(along, u)), positive);
+        if (whole) v128.store(gradX + at, grad);
+        else storeUpTo(gradX + at, grad, count);
+      }
+      byExponent = sumOfLanes(sums);
+    }
+    if (f32.load(<usize>p.exponents + (<usize>r << 2)) < 1) byExponent = 0;
+    f32.store(<usize>p.gradExponents + (<usize>r << 2), byExponent);
+  }
+}
+
+/** (relu(x) / max)^g, whose largest is 1; zeros where none is positive. Returns the maximum of relu(x). */
+function powers(x: usize, exponent: f32, to: usize, bytes: usize): f32 {
+  const zero = f32x4.splat(0);
+  let most = zero;
+  let at: usize = 0;
+  for (; at + 16 <= bytes; at += 16) most = f32x4.max(most, v128.load(x + at));
+  for (; at < bytes; at += 4) most = f32x4.max(most, v128.load32_splat(x + at));
+  const largest = largestLane(most);
+  if (largest == 0) {
+    memory.fill(to, 0, bytes);
+    return 0;
+  }
+  const inverse = f32x4.splat(1 / largest);
+  const g = f32x4.splat(exponent);
+  for (at = 0; at < bytes; at += 16) {
+    const whole = at + 16 <= bytes;
+    const count = whole ? 4 : <i32>((bytes - at) >> 2);
+    const u = f32x4.mul(f32x4.max(loadUpTo(x + at, count), zero), inverse);
+    const t = exponent == 1 ? u : v128.and(exp(f32x4.mul(g, log(u))), f32x4.gt(u, zero));
+    if (whole) v128.store(to + at, t);
+    else storeUpTo(to + at, t, count);
+  }
+  return largest;
+}
+
+/** The sum of the squares of relu(x) / max. */
+function squaresOver(x: usize, largest: f32, bytes: usize): f32 {
+  const zero = f32x4.splat(0);
+  const inverse = f32x4.splat(1 / largest);
+  let sums = zero;
+  for (let at: usize = 0; at < bytes; at += 16) {
+    const count = at + 16 <= bytes ? 4 : <i32>((bytes - at) >> 2);
+    const u = f32x4.mul(f32x4.max(loadUpTo(x + at, count), zero), inverse);
+    sums = madd(u, u, sums);
+  }
+  return sumOfLanes(sums);
+}
+
+function scale(x: usize, factor: f32, bytes: usize): void {
+  let at: usize = 0;
+  for (; at + 16 <= bytes; at += 16) v128.store(x + at, f32x4.mul(v128.load(x + at), f32x4.splat(factor)));
+  for (; at < bytes; at += 4) f32.store(x + at, f32.load(x + at) * factor);
+}
+
+/** The first `count` numbers at `from`, zeros after them. */
+// @ts-ignore: decorator
+@inline
+function loadUpTo(from: usize, count: i32): v128 {
+  if (count == 4) return v128.load(from);
+  let x = v128.load32_zero(from);
+  if (count > 1) x = v128.load32_lane(from + 4, x, 1);
+  if (count > 2) x = v128.load32_lane(from + 8, x, 2);
+  return x;
+}
+
+// @ts-ignore: decorator
+@inline
+function storeUpTo(to: usize, x: v128, count: i32): void {
+  v128.store32_lane(to, x, 0);
+  if (count > 1) v128.store32_lane(to + 4, x, 1);
+  if (count > 2) v128.store32_lane(to + 8, x, 2);
+}

@@ -1,0 +1,49 @@
+/** Functions of each row, along the last axis. */
+import { ShapeError } from '../../errors';
+import { address, overElements } from '../../runtime/wasm/plan';
+import { formatShape } from '../../tensor/shape';
+import type { Tensor } from '../../tensor/tensor';
+import { compute } from '../compute';
+import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
+import type { Op } from '../op';
+import { ROWWISE, type Rowwise, type RowwiseCall } from './call';
+
+/** Rows of a task (rows.as.ts). */
+const ROWS = 16;
+
+const op: Op<RowwiseCall> = {
+  name: 'rowwise',
+  reference: async () => (await import('./reference')).rowwise,
+  wasm({ operation, x, out }) {
+    const columns = x.shape.at(-1) as number;
+    const rows = x.size / columns;
+    const params = [ROWWISE.indexOf(operation), rows, columns, address(x), address(out)];
+    return overElements('rowwise', Math.ceil(rows / ROWS), params, x.size);
+  },
+  webgpu: async () => (await import('./webgpu')).planRowwise,
+};
+
+/** e^x over its sum along the last axis: x [..., c] -> [..., c], f32, contiguous. A row of -Infinity only gives NaN. */
+export function softmax(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+  return rowwise('softmax', x, options);
+}
+
+/** Sums along the last axis: x [..., c] -> [..., 1], f32, contiguous. */
+export function sumRows(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+  return rowwise('sum', x, options);
+}
+
+/** The largest along the last axis, NaN if one is NaN: x [..., c] -> [..., 1], f32, contiguous. */
+export function maxRows(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+  return rowwise('max', x, options);
+}
+
+async function rowwise(operation: Rowwise, x: Tensor, options: ResultOptions): Promise<Tensor<'f32'>> {
+  checkFloat32(operation === 'softmax' ? operation : `${operation}Rows`, { x }, options);
+  checkContiguous({ x });
+  if (x.rank < 1) throw new ShapeError(`x must have shape [..., c], got ${formatShape(x.shape)}`);
+  const shape = operation === 'softmax' ? x.shape : [...x.shape.slice(0, -1), 1];
+  const spec = { shape, dtype: 'f32', given: options.out } as const;
+  const { out } = await compute(op, { x }, { out: spec }, ({ out }) => ({ operation, x, out }), options);
+  return out;
+}

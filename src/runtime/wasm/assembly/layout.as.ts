@@ -1,0 +1,353 @@
+/** Rows of q, k and v laid out as the micro-kernel takes them. */
+import { bytesOf, loadRow } from './storage.as';
+import { largestLane, madd, storeTransposed, sumOfLanes } from './vector.as';
+
+export const TILE: i32 = 24;
+export const PANEL: i32 = 6;
+export const SLICE: i32 = 8;
+/** Bytes of a panel's six rows in a slice. */
+export const PANEL_SLICE_BYTES: usize = <usize>(PANEL * SLICE * 4);
+/** Panels that one task packs. */
+export const CHUNK_PANELS: i32 = 16;
+export const LARGEST_HEAD: i32 = 256;
+
+/** A tensor [batch, row, head, element]; strides in elements, all numbers float64 as the host writes them. */
+@unmanaged
+export class Operand {
+  address: f64;
+  dtype: f64;
+  batch: f64;
+  row: f64;
+  head: f64;
+  element: f64;
+}
+
+// @ts-ignore: decorator
+@inline
+export function rowAddress(x: Operand, batch: i32, row: i32, head: i32): usize {
+  const elements = <usize>batch * <usize>x.batch + <usize>row * <usize>x.row + <usize>head * <usize>x.head;
+  return <usize>x.address + elements * bytesOf(<i32>x.dtype);
+}
+
+/** From a row to the next. */
+// @ts-ignore: decorator
+@inline
+export function rowBytes(x: Operand): usize {
+  return <usize>x.row * bytesOf(<i32>x.dtype);
+}
+
+/**
+ * Brings rows of the heads from `first` to `past`, as far as they are in the first one's batch, into the cache, in the
+ * order of memory as each head by itself would not: loads, since WebAssembly has nothing else to fetch with. `sink`
+ * takes a vector, since what is not used would not be loaded.
+ */
+export function fetchRows(
+  x: Operand,
+  h: i32,
+  first: i32,
+  past: i32,
+  row: i32,
+  rows: i32,
+  columns: i32,
+  sink: usize,
+): void {
+  const batch = first / h;
+  const heads = min(past, (batch + 1) * h) - first;
+  if (x.element != 1 || x.head > <f64>(2 * columns)) return;
+  const size = bytesOf(<i32>x.dtype);
+  const bytes = (<usize>(heads - 1) * <usize>x.head + <usize>columns) * size;
+  const step = rowBytes(x);
+  let at = rowAddress(x, batch, row, first % h);
+  let sum = f32x4.splat(0);
+  for (let r: i32 = 0; r < rows; r++, at += step) {
+    for (let c: usize = 0; c + 16 <= bytes; c += 64) sum = v128.xor(sum, v128.load(at + c));
+  }
+  v128.store(sink, sum);
+}
+
+/** The row in a slot, -1 for none; `order` is 0 where slots are rows. */
+// @ts-ignore: decorator
+@inline
+export function rowIn(slot: i32, order: usize, rows: i32): i32 {
+  if (order) return i32.load(order + (<usize>slot << 2));
+  return slot < rows ? slot : -1;
+}
+
+/**
+ * The float32 numbers of row `row` of a head whose row 0 lies at `head`, converted into `buffer` if need be; zeros,
+ * written to `none`, for row -1. Callers read the operand's numbers before their loops: converting floats takes time.
+ */
+// @ts-ignore: decorator
+@inline
+function rowOrNone(
+  head: usize,
+  row: i32,
+  step: usize,
+  stride: usize,
+  dtype: i32,
+  columns: i32,
+  buffer: usize,
+  none: usize,
+): usize {
+  if (row < 0) {
+    memory.fill(none, 0, LARGEST_HEAD * 4);
+    return none;
+  }
+  return loadRow(head + <usize>row * step, stride, dtype, columns, buffer);
+}
+
+// Working memory: six rows as loaded, a row of zeros, pointers to six rows.
+const ZEROS: usize = 6 * LARGEST_HEAD * 4;
+const POINTERS: usize = 7 * LARGEST_HEAD * 4;
+export const LAYOUT_BYTES: usize = POINTERS + 6 * 4;
+
+/** Writes to `POINTERS` where the six rows of a panel of slots lie. */
+// @ts-ignore: decorator
+@inline
+function findRows(
+  head: usize,
+  panel: i32,
+  order: usize,
+  rows: i32,
+  step: usize,
+  stride: usize,
+  dtype: i32,
+  columns: i32,
+  scratch: usize,
+): void {
+  for (let r: i32 = 0; r < PANEL; r++) {
+    const buffer = scratch + r * LARGEST_HEAD * 4;
+    const row = rowIn(panel * PANEL + r, order, rows);
+    const at = rowOrNone(head, row, step, stride, dtype, columns, buffer, scratch + ZEROS);
+    store<usize>(scratch + POINTERS + (r << 2), at);
+  }
+}
+
+/**
+ * The rows of one head in the panels `first` to `last` of slots, as panels [columns][6 rows] at `to` (the address of
+ * panel 0), padded with zeros. Returns their largest squared norm, NaN if one is.
+ */
+export function layOutPanels(
+  x: Operand,
+  batch: i32,
+  head: i32,
+  order: usize,
+  rows: i32,
+  columns: i32,
+  first: i32,
+  last: i32,
+  to: usize,
+  scratch: usize,
+): f32 {
+  let largest: f32 = 0;
+  const head0 = rowAddress(x, batch, 0, head);
+  const step = rowBytes(x);
+  const stride = <usize>x.element;
+  const dtype = <i32>x.dtype;
+  to += <usize>first * <usize>(columns * PANEL * 4);
+  for (let panel = first; panel < last; panel++, to += <usize>(columns * PANEL * 4)) {
+    findRows(head0, panel, order, rows, step, stride, dtype, columns, scratch);
+    largest = max(largest, packPanel(scratch + POINTERS, columns, to));
+  }
+  return largest;
+}
+
+/**
+ * The same rows as slices [rows][8 columns] at `to` (the address of slice 0 and panel 0), slices `sliceBytes` and panels
+ * `panelBytes` apart, padded with zeros. Returns the largest magnitude, NaN if there is one.
+ */
+export function layOutSlices(
+  x: Operand,
+  batch: i32,
+  head: i32,
+  order: usize,
+  rows: i32,
+  columns: i32,
+  first: i32,
+  last: i32,
+  to: usize,
+  sliceBytes: usize,
+  panelBytes: usize,
+  scratch: usize,
+): f32 {
+  let largest = i32x4.splat(0);
+  const head0 = rowAddress(x, batch, 0, head);
+  const step = rowBytes(x);
+  const stride = <usize>x.element;
+  const dtype = <i32>x.dtype;
+  const bytes = <usize>columns << 2;
+  // Rows with the columns up to the last slice's end: the padding of `scratch` stays zero.
+  if (columns % SLICE != 0) memory.fill(scratch, 0, PANEL * LARGEST_HEAD * 4);
+  to += <usize>first * panelBytes;
+  for (let panel = first; panel < last; panel++, to += panelBytes) {
+    findRows(head0, panel, order, rows, step, stride, dtype, columns, scratch);
+    if (columns % SLICE != 0) {
+      for (let r: i32 = 0; r < PANEL; r++) {
+        const row = load<usize>(scratch + POINTERS + (r << 2));
+        const buffer = scratch + r * LARGEST_HEAD * 4;
+        if (row != buffer) memory.copy(buffer, row, bytes);
+        store<usize>(scratch + POINTERS + (r << 2), buffer);
+      }
+    }
+    largest = packSlices(scratch + POINTERS, bytes, to, sliceBytes, largest);
+  }
+  return largestLane(i32x4.shr_u(largest, 1));
+}
+
+/**
+ * The six rows whose addresses lie at `rows`, in slices of eight columns. Returns the largest magnitudes, as integers with
+ * the sign bit shifted out: they order alike, and NaN stands above infinity.
+ */
+function packSlices(rows: usize, bytes: usize, to: usize, sliceBytes: usize, largest: v128): v128 {
+  const r0 = load<usize>(rows);
+  const r1 = load<usize>(rows, 4);
+  const r2 = load<usize>(rows, 8);
+  const r3 = load<usize>(rows, 12);
+  const r4 = load<usize>(rows, 16);
+  const r5 = load<usize>(rows, 20);
+  for (let c: usize = 0; c < bytes; c += 32, to += sliceBytes) {
+    largest = packPart(r0 + c, to, largest);
+    largest = packPart(r1 + c, to + 32, largest);
+    largest = packPart(r2 + c, to + 64, largest);
+    largest = packPart(r3 + c, to + 96, largest);
+    largest = packPart(r4 + c, to + 128, largest);
+    largest = packPart(r5 + c, to + 160, largest);
+  }
+  return largest;
+}
+
+// @ts-ignore: decorator
+@inline
+function packPart(row: usize, to: usize, largest: v128): v128 {
+  const left = v128.load(row);
+  const right = v128.load(row, 16);
+  v128.store(to, left);
+  v128.store(to, right, 16);
+  return i32x4.max_u(largest, i32x4.max_u(i32x4.shl(left, 1), i32x4.shl(right, 1)));
+}
+
+/** The six rows of d floats whose addresses lie at `rows`, to [d][6]. Returns their largest squared norm, NaN if one is. */
+export function packPanel(rows: usize, d: i32, to: usize): f32 {
+  const r0 = load<usize>(rows);
+  const r1 = load<usize>(rows, 4);
+  const r2 = load<usize>(rows, 8);
+  const r3 = load<usize>(rows, 12);
+  const r4 = load<usize>(rows, 16);
+  const r5 = load<usize>(rows, 20);
+  let n0 = f32x4.splat(0);
+  let n1 = n0;
+  let n2 = n0;
+  let n3 = n0;
+  let n4 = n0;
+  let n5 = n0;
+  let c: usize = 0;
+  const end = <usize>d << 2;
+  for (; c + 16 <= end; c += 16, to += 96) {
+    const x0 = v128.load(r0 + c);
+    const x1 = v128.load(r1 + c);
+    const x2 = v128.load(r2 + c);
+    const x3 = v128.load(r3 + c);
+    storeTransposed(x0, x1, x2, x3, to, 24);
+    n0 = madd(x0, x0, n0);
+    n1 = madd(x1, x1, n1);
+    n2 = madd(x2, x2, n2);
+    n3 = madd(x3, x3, n3);
+    const x4 = v128.load(r4 + c);
+    const x5 = v128.load(r5 + c);
+    n4 = madd(x4, x4, n4);
+    n5 = madd(x5, x5, n5);
+    const low = v128.shuffle<f32>(x4, x5, 0, 4, 1, 5);
+    const high = v128.shuffle<f32>(x4, x5, 2, 6, 3, 7);
+    v128.store64_lane(to, low, 0, 16);
+    v128.store64_lane(to, low, 1, 40);
+    v128.store64_lane(to, high, 0, 64);
+    v128.store64_lane(to, high, 1, 88);
+  }
+  for (; c < end; c += 4, to += 24) {
+    n0 = packOne(r0 + c, to, n0);
+    n1 = packOne(r1 + c, to + 4, n1);
+    n2 = packOne(r2 + c, to + 8, n2);
+    n3 = packOne(r3 + c, to + 12, n3);
+    n4 = packOne(r4 + c, to + 16, n4);
+    n5 = packOne(r5 + c, to + 20, n5);
+  }
+  const four = max(max(sumOfLanes(n0), sumOfLanes(n1)), max(sumOfLanes(n2), sumOfLanes(n3)));
+  return max(four, max(sumOfLanes(n4), sumOfLanes(n5)));
+}
+
+// @ts-ignore: decorator
+@inline
+function packOne(from: usize, to: usize, norm: v128): v128 {
+  const x = v128.load32_zero(from);
+  v128.store32_lane(to, x, 0);
+  return madd(x, x, norm);
+}
+
+/**
+ * Rows of a tile times `factor`, to [3 slices][columns][8 rows] at `to`; returns their largest squared norm. Working
+ * memory as for the others.
+ */
+export function layOutTile(
+  x: Operand,
+  batch: i32,
+  head: i32,
+  order: usize,
+  rows: i32,
+  columns: i32,
+  first: i32,
+  count: i32,
+  factor: f32,
+  to: usize,
+  scratch: usize,
+): f32 {
+  const scale = f32x4.splat(factor);
+  let largest = f32x4.splat(0);
+  const head0 = rowAddress(x, batch, 0, head);
+  const step = rowBytes(x);
+  const stride = <usize>x.element;
+  const dtype = <i32>x.dtype;
+  for (let s: i32 = 0; s < count; s += SLICE) {
+    const slice = to + <usize>(s * columns * 4);
+    for (let quad: i32 = 0; quad < SLICE; quad += 4) {
+      for (let r: i32 = 0; r < 4; r++) {
+        const slot = s + quad + r;
+        const row = slot < count ? rowIn(first + slot, order, rows) : -1;
+        const buffer = scratch + r * LARGEST_HEAD * 4;
+        const at = rowOrNone(head0, row, step, stride, dtype, columns, buffer, scratch + ZEROS);
+        store<usize>(scratch + POINTERS + (r << 2), at);
+      }
+      packQuad(scratch + POINTERS, columns, slice + (quad << 2));
+    }
+    let left = f32x4.splat(0);
+    let right = left;
+    for (let at = slice, end = slice + <usize>(columns * SLICE * 4); at < end; at += 32) {
+      const a = f32x4.mul(v128.load(at), scale);
+      const b = f32x4.mul(v128.load(at, 16), scale);
+      v128.store(at, a);
+      v128.store(at, b, 16);
+      left = madd(a, a, left);
+      right = madd(b, b, right);
+    }
+    largest = f32x4.max(largest, f32x4.max(left, right));
+  }
+  return largestLane(largest);
+}
+
+/** The four rows whose addresses lie at `rows`, as columns of [columns][8]. */
+export function packQuad(rows: usize, columns: i32, to: usize): void {
+  const r0 = load<usize>(rows);
+  const r1 = load<usize>(rows, 4);
+  const r2 = load<usize>(rows, 8);
+  const r3 = load<usize>(rows, 12);
+  let c: usize = 0;
+  const end = <usize>columns << 2;
+  for (; c + 16 <= end; c += 16, to += 128) {
+    storeTransposed(v128.load(r0 + c), v128.load(r1 + c), v128.load(r2 + c), v128.load(r3 + c), to, 32);
+  }
+  for (; c < end; c += 4, to += 32) {
+    f32.store(to, f32.load(r0 + c));
+    f32.store(to, f32.load(r1 + c), 4);
+    f32.store(to, f32.load(r2 + c), 8);
+    f32.store(to, f32.load(r3 + c), 12);
+  }
+}

@@ -1,0 +1,303 @@
+/**
+ * The micro-kernel: c[6][8] from a[depth][6] and b[depth][8], twelve accumulators in registers.
+ * Six by two vectors, two loads and a splat fill fifteen of the sixteen registers; wider shapes spill.
+ */
+import { PANEL } from './layout.as';
+import { exp2, exp2Clamped, larger, madd, seenLanes } from './vector.as';
+
+/** What becomes of the products. */
+export const STORE: i32 = 0;
+/** c += products */
+export const ADD: i32 = 1;
+/** c = products; aux[8] = max(aux, each column) */
+export const STORE_MAX: i32 = 2;
+/** c = 2^products; aux[8] += each column */
+export const STORE_EXP: i32 = 3;
+/** c = 2^(products - aux[8]) */
+export const STORE_EXP_LESS: i32 = 4;
+/** c = c * (products - aux[8]) */
+export const TIMES_LESS: i32 = 5;
+/** c = products * aux[6][8], each of whose rows begins one number before the last: a part of a Toeplitz matrix */
+export const STORE_TIMES: i32 = 6;
+/** c = aux[6] * c + products, a factor for each row */
+export const DECAY_ADD: i32 = 7;
+/** c += aux[6] * products, a factor for each row */
+export const ADD_TIMES: i32 = 8;
+
+/** Bytes between the six numbers of a row of a that lies across: one for each of 48 queries. */
+export const ACROSS: usize = 192;
+
+/** Some of the rows to be multiplied, in panels of six: `count` from panel `offset` of a and panel `first` of b. */
+@unmanaged
+export class Stretch {
+  offset: i32;
+  first: i32;
+  count: i32;
+}
+export const STRETCH_BYTES: usize = 12;
+
+/** Instead of what is not seen, where maxima are wanted: below every score. */
+export const UNSEEN: f32 = -3e38;
+
+/**
+ * Rows of a lie `aStep` bytes apart, their six numbers side by side or `across`; rows of b lie `bStep` apart, rows of c
+ * `cStep`. `across` and `finish` are constants.
+ *
+ * With `stretches` the rows are those from there up to `pastStretches`, at least one, in the place of `depth` rows, and
+ * panels of b lie `bPanel` apart. With `seen`, STORE_EXP and STORE_MAX leave out what six words there say by their bits
+ * from `bit` on, a word for each row.
+ */
+// @ts-ignore: decorator
+@inline
+export function product(
+  a: usize,
+  aStep: usize,
+  across: bool,
+  b: usize,
+  depth: i32,
+  c: usize,
+  cStep: usize,
+  finish: i32,
+  aux: usize,
+  bStep: usize = 32,
+  stretches: usize = 0,
+  pastStretches: usize = 0,
+  bPanel: usize = 0,
+  seen: usize = 0,
+  bit: i32 = 0,
+): void {
+  const firstA = a;
+  const firstB = b;
+  let x0 = f32x4.splat(0);
+  let y0 = x0;
+  let x1 = x0;
+  let y1 = x0;
+  let x2 = x0;
+  let y2 = x0;
+  let x3 = x0;
+  let y3 = x0;
+  let x4 = x0;
+  let y4 = x0;
+  let x5 = x0;
+  let y5 = x0;
+  let end = b + <usize>depth * bStep;
+  for (;;) {
+    if (stretches) {
+      const stretch = changetype<Stretch>(stretches);
+      a = firstA + <usize>(stretch.offset * PANEL) * aStep;
+      b = firstB + <usize>stretch.first * bPanel;
+      end = b + <usize>stretch.count * bPanel;
+    }
+    while (b != end) {
+      for (const past = stretches ? b + <usize>PANEL * bStep : end; b != past; b += bStep, a += aStep) {
+        const left = v128.load(b);
+        const right = v128.load(b, 16);
+        let s = v128.load32_splat(a);
+        x0 = madd(s, left, x0);
+        y0 = madd(s, right, y0);
+        s = across ? v128.load32_splat(a, ACROSS) : v128.load32_splat(a, 4);
+        x1 = madd(s, left, x1);
+        y1 = madd(s, right, y1);
+        s = across ? v128.load32_splat(a, 2 * ACROSS) : v128.load32_splat(a, 8);
+        x2 = madd(s, left, x2);
+        y2 = madd(s, right, y2);
+        s = across ? v128.load32_splat(a, 3 * ACROSS) : v128.load32_splat(a, 12);
+        x3 = madd(s, left, x3);
+        y3 = madd(s, right, y3);
+        s = across ? v128.load32_splat(a, 4 * ACROSS) : v128.load32_splat(a, 16);
+        x4 = madd(s, left, x4);
+        y4 = madd(s, right, y4);
+        s = across ? v128.load32_splat(a, 5 * ACROSS) : v128.load32_splat(a, 20);
+        x5 = madd(s, left, x5);
+        y5 = madd(s, right, y5);
+      }
+      if (stretches) b += bPanel - <usize>PANEL * bStep;
+    }
+    if (!stretches) break;
+    stretches += STRETCH_BYTES;
+    if (stretches == pastStretches) break;
+  }
+  if (finish == STORE_EXP) {
+    x0 = exp2(x0);
+    y0 = exp2(y0);
+    x1 = exp2(x1);
+    y1 = exp2(y1);
+    x2 = exp2(x2);
+    y2 = exp2(y2);
+    x3 = exp2(x3);
+    y3 = exp2(y3);
+    x4 = exp2(x4);
+    y4 = exp2(y4);
+    x5 = exp2(x5);
+    y5 = exp2(y5);
+    if (seen) {
+      x0 = v128.and(x0, isSeen(seen, 0, bit));
+      y0 = v128.and(y0, isSeen(seen, 0, bit + 4));
+      x1 = v128.and(x1, isSeen(seen, 1, bit));
+      y1 = v128.and(y1, isSeen(seen, 1, bit + 4));
+      x2 = v128.and(x2, isSeen(seen, 2, bit));
+      y2 = v128.and(y2, isSeen(seen, 2, bit + 4));
+      x3 = v128.and(x3, isSeen(seen, 3, bit));
+      y3 = v128.and(y3, isSeen(seen, 3, bit + 4));
+      x4 = v128.and(x4, isSeen(seen, 4, bit));
+      y4 = v128.and(y4, isSeen(seen, 4, bit + 4));
+      x5 = v128.and(x5, isSeen(seen, 5, bit));
+      y5 = v128.and(y5, isSeen(seen, 5, bit + 4));
+    }
+    const left = f32x4.add(f32x4.add(f32x4.add(x0, x1), f32x4.add(x2, x3)), f32x4.add(x4, x5));
+    const right = f32x4.add(f32x4.add(f32x4.add(y0, y1), f32x4.add(y2, y3)), f32x4.add(y4, y5));
+    v128.store(aux, f32x4.add(v128.load(aux), left));
+    v128.store(aux, f32x4.add(v128.load(aux, 16), right), 16);
+  }
+  if (finish == STORE_MAX) {
+    if (seen) {
+      const unseen = f32x4.splat(UNSEEN);
+      x0 = v128.bitselect(x0, unseen, isSeen(seen, 0, bit));
+      y0 = v128.bitselect(y0, unseen, isSeen(seen, 0, bit + 4));
+      x1 = v128.bitselect(x1, unseen, isSeen(seen, 1, bit));
+      y1 = v128.bitselect(y1, unseen, isSeen(seen, 1, bit + 4));
+      x2 = v128.bitselect(x2, unseen, isSeen(seen, 2, bit));
+      y2 = v128.bitselect(y2, unseen, isSeen(seen, 2, bit + 4));
+      x3 = v128.bitselect(x3, unseen, isSeen(seen, 3, bit));
+      y3 = v128.bitselect(y3, unseen, isSeen(seen, 3, bit + 4));
+      x4 = v128.bitselect(x4, unseen, isSeen(seen, 4, bit));
+      y4 = v128.bitselect(y4, unseen, isSeen(seen, 4, bit + 4));
+      x5 = v128.bitselect(x5, unseen, isSeen(seen, 5, bit));
+      y5 = v128.bitselect(y5, unseen, isSeen(seen, 5, bit + 4));
+    }
+    const left = larger(larger(larger(x0, x1), larger(x2, x3)), larger(x4, x5));
+    const right = larger(larger(larger(y0, y1), larger(y2, y3)), larger(y4, y5));
+    v128.store(aux, larger(v128.load(aux), left));
+    v128.store(aux, larger(v128.load(aux, 16), right), 16);
+  }
+  if (finish == STORE_EXP_LESS || finish == TIMES_LESS) {
+    const left = v128.load(aux);
+    const right = v128.load(aux, 16);
+    x0 = f32x4.sub(x0, left);
+    y0 = f32x4.sub(y0, right);
+    x1 = f32x4.sub(x1, left);
+    y1 = f32x4.sub(y1, right);
+    x2 = f32x4.sub(x2, left);
+    y2 = f32x4.sub(y2, right);
+    x3 = f32x4.sub(x3, left);
+    y3 = f32x4.sub(y3, right);
+    x4 = f32x4.sub(x4, left);
+    y4 = f32x4.sub(y4, right);
+    x5 = f32x4.sub(x5, left);
+    y5 = f32x4.sub(y5, right);
+  }
+  const auxStep: usize = finish == STORE_TIMES ? <usize>-4 : 4;
+  finishRow(c, x0, y0, finish, aux);
+  finishRow(c + cStep, x1, y1, finish, aux + auxStep);
+  finishRow(c + 2 * cStep, x2, y2, finish, aux + 2 * auxStep);
+  finishRow(c + 3 * cStep, x3, y3, finish, aux + 3 * auxStep);
+  finishRow(c + 4 * cStep, x4, y4, finish, aux + 4 * auxStep);
+  finishRow(c + 5 * cStep, x5, y5, finish, aux + 5 * auxStep);
+}
+
+/** Scores [6 keys][8 queries] in rows of a tile, by STORE_EXP or STORE_MAX, of what is seen. */
+// @ts-ignore: decorator
+@inline
+export function seenProduct(
+  keys: usize,
+  queries: usize,
+  depth: i32,
+  scores: usize,
+  finish: i32,
+  aux: usize,
+  seen: usize,
+  bit: i32,
+): void {
+  product(keys, 24, false, queries, depth, scores, 96, finish, aux, 32, 0, 0, 0, seen, bit);
+}
+
+/** Sums [6 queries][8 columns] += weights in rows of a tile, times values, over some stretches of keys. */
+// @ts-ignore: decorator
+@inline
+export function addStretches(
+  weights: usize,
+  values: usize,
+  panelBytes: usize,
+  stretches: usize,
+  pastStretches: usize,
+  sums: usize,
+): void {
+  product(weights, 96, false, values, 0, sums, 32, ADD, 0, 32, stretches, pastStretches, panelBytes);
+}
+
+// @ts-ignore: decorator
+@inline
+function isSeen(words: usize, row: usize, bit: i32): v128 {
+  return seenLanes(i32.load(words + (row << 2)) >> bit);
+}
+
+// @ts-ignore: decorator
+@inline
+function finishRow(c: usize, x: v128, y: v128, finish: i32, aux: usize): void {
+  if (finish == ADD) {
+    x = f32x4.add(v128.load(c), x);
+    y = f32x4.add(v128.load(c, 16), y);
+  }
+  if (finish == STORE_EXP_LESS) {
+    x = exp2Clamped(x);
+    y = exp2Clamped(y);
+  }
+  if (finish == TIMES_LESS) {
+    x = f32x4.mul(v128.load(c), x);
+    y = f32x4.mul(v128.load(c, 16), y);
+  }
+  if (finish == STORE_TIMES) {
+    x = f32x4.mul(x, v128.load(aux));
+    y = f32x4.mul(y, v128.load(aux, 16));
+  }
+  if (finish == DECAY_ADD) {
+    const factor = v128.load32_splat(aux);
+    x = madd(factor, v128.load(c), x);
+    y = madd(factor, v128.load(c, 16), y);
+  }
+  if (finish == ADD_TIMES) {
+    const factor = v128.load32_splat(aux);
+    x = madd(factor, x, v128.load(c));
+    y = madd(factor, y, v128.load(c, 16));
+  }
+  v128.store(c, x);
+  v128.store(c, y, 16);
+}
+
+/** The same twelve multiply-adds a step without memory: the peak that `product` is measured against. */
+export function peak(params: usize, task: i32, scratch: usize): void {
+  const rounds = <i32>load<f64>(params);
+  // A param: the compiler would write a literal anew at each use.
+  const factor = f32x4.splat(<f32>load<f64>(params, 8));
+  let x0 = f32x4.splat(<f32>task);
+  let y0 = f32x4.splat(1);
+  let x1 = f32x4.splat(2);
+  let y1 = f32x4.splat(3);
+  let x2 = f32x4.splat(4);
+  let y2 = f32x4.splat(5);
+  let x3 = f32x4.splat(6);
+  let y3 = f32x4.splat(7);
+  let x4 = f32x4.splat(8);
+  let y4 = f32x4.splat(9);
+  let x5 = f32x4.splat(10);
+  let y5 = f32x4.splat(11);
+  for (let i: i32 = 0; i < rounds; i++) {
+    x0 = madd(x0, factor, factor);
+    y0 = madd(y0, factor, factor);
+    x1 = madd(x1, factor, factor);
+    y1 = madd(y1, factor, factor);
+    x2 = madd(x2, factor, factor);
+    y2 = madd(y2, factor, factor);
+    x3 = madd(x3, factor, factor);
+    y3 = madd(y3, factor, factor);
+    x4 = madd(x4, factor, factor);
+    y4 = madd(y4, factor, factor);
+    x5 = madd(x5, factor, factor);
+    y5 = madd(y5, factor, factor);
+  }
+  const sum = f32x4.add(
+    f32x4.add(f32x4.add(f32x4.add(x0, y0), f32x4.add(x1, y1)), f32x4.add(f32x4.add(x2, y2), f32x4.add(x3, y3))),
+    f32x4.add(f32x4.add(x4, y4), f32x4.add(x5, y5)),
+  );
+  v128.store(scratch, sum);
+}

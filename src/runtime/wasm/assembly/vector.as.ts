@@ -1,0 +1,128 @@
+/**
+ * Vector arithmetic that both builds share.
+ * V8 rebuilds a v128 literal at each use, so inner loops load their constants from memory; `initialise` puts them there.
+ */
+
+/** Where the constants lie: the host keeps this page of the heap free. */
+const CONSTANTS: usize = 1024;
+
+const MAGIC: usize = CONSTANTS;
+const C1: usize = CONSTANTS + 16;
+const C2: usize = CONSTANTS + 32;
+const C3: usize = CONSTANTS + 48;
+const C4: usize = CONSTANTS + 64;
+const C5: usize = CONSTANTS + 80;
+const ONE: usize = CONSTANTS + 96;
+const LOWEST: usize = CONSTANTS + 112;
+const LANE_BITS: usize = CONSTANTS + 128;
+
+/** Writes the constants; called once for each memory, before any kernel. */
+export function initialise(): void {
+  // 1.5 * 2^23: adding it rounds to an integer, which then stands in the low bits.
+  v128.store(MAGIC, f32x4.splat(12582912));
+  // 2^f = 1 + f (C1 + f (C2 + ...)) on [-0.5, 0.5], largest relative error 9.2e-8.
+  v128.store(C1, f32x4.splat(0.69314697759896604));
+  v128.store(C2, f32x4.splat(0.24022242085267442));
+  v128.store(C3, f32x4.splat(0.055507337435431292));
+  v128.store(C4, f32x4.splat(0.0096715126445695958));
+  v128.store(C5, f32x4.splat(0.0013264727108193619));
+  v128.store(ONE, f32x4.splat(1));
+  v128.store(LOWEST, f32x4.splat(-100));
+  v128.store(LANE_BITS, i32x4(1, 2, 4, 8));
+}
+
+/** a * b + c, fused where the build has it. */
+// @ts-ignore: decorator
+@inline
+export function madd(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
+  return f32x4.add(f32x4.mul(a, b), c);
+}
+
+/** The larger of each lane; which one is open when a lane is NaN. */
+// @ts-ignore: decorator
+@inline
+export function larger(a: v128, b: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_max(a, b);
+  return f32x4.pmax(a, b);
+}
+
+/** 2^x for |x| <= 126. */
+// @ts-ignore: decorator
+@inline
+export function exp2(x: v128): v128 {
+  const rounded = f32x4.add(x, v128.load(MAGIC));
+  const f = f32x4.sub(x, f32x4.sub(rounded, v128.load(MAGIC)));
+  let y = madd(v128.load(C5), f, v128.load(C4));
+  y = madd(y, f, v128.load(C3));
+  y = madd(y, f, v128.load(C2));
+  y = madd(y, f, v128.load(C1));
+  y = madd(y, f, v128.load(ONE));
+  return i32x4.add(y, i32x4.shl(rounded, 23));
+}
+
+/** 2^x for x <= 126; 0 below -100, since sums of denormals would cost a hundred times more than others. */
+// @ts-ignore: decorator
+@inline
+export function exp2Clamped(x: v128): v128 {
+  return v128.and(exp2(x), f32x4.gt(x, v128.load(LOWEST)));
+}
+
+/** All ones in lane r where bit r is set. */
+// @ts-ignore: decorator
+@inline
+export function seenLanes(bits: i32): v128 {
+  const lanes = v128.load(LANE_BITS);
+  return i32x4.eq(v128.and(i32x4.splat(bits), lanes), lanes);
+}
+
+/** The largest of four lanes; NaN if one is NaN. */
+// @ts-ignore: decorator
+@inline
+export function largestLane(x: v128): f32 {
+  return max(
+    max(f32x4.extract_lane(x, 0), f32x4.extract_lane(x, 1)),
+    max(f32x4.extract_lane(x, 2), f32x4.extract_lane(x, 3)),
+  );
+}
+
+// @ts-ignore: decorator
+@inline
+export function sumOfLanes(x: v128): f32 {
+  return (
+    f32x4.extract_lane(x, 0) + f32x4.extract_lane(x, 1) + (f32x4.extract_lane(x, 2) + f32x4.extract_lane(x, 3))
+  );
+}
+
+/** Rows r0..r3 of four floats, stored as columns `step` bytes apart. */
+// @ts-ignore: decorator
+@inline
+export function storeTransposed(r0: v128, r1: v128, r2: v128, r3: v128, to: usize, step: usize): void {
+  const low01 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
+  const high01 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
+  const low23 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
+  const high23 = v128.shuffle<f32>(r2, r3, 2, 6, 3, 7);
+  v128.store(to, v128.shuffle<f32>(low01, low23, 0, 1, 4, 5));
+  v128.store(to + step, v128.shuffle<f32>(low01, low23, 2, 3, 6, 7));
+  v128.store(to + 2 * step, v128.shuffle<f32>(high01, high23, 0, 1, 4, 5));
+  v128.store(to + 3 * step, v128.shuffle<f32>(high01, high23, 2, 3, 6, 7));
+}
+
+/** Sum of x - shift, or of its square. */
+// @ts-ignore: decorator
+@inline
+export function sumAround(x: usize, count: usize, shift: f32, squared: bool): f32 {
+  const shift4 = f32x4.splat(shift);
+  let sum = f32x4.splat(0);
+  let rest: f32 = 0;
+  let at: usize = 0;
+  for (; at + 16 <= count << 2; at += 16) {
+    const y = f32x4.sub(v128.load(x + at), shift4);
+    sum = squared ? madd(y, y, sum) : f32x4.add(sum, y);
+  }
+  for (; at < count << 2; at += 4) {
+    const y = f32.load(x + at) - shift;
+    rest += squared ? y * y : y;
+  }
+  return sumOfLanes(sum) + rest;
+}

@@ -1,0 +1,95 @@
+/** What only the device can see, looked at by a kernel: where the first element that is not as it must be stands. */
+import type { Expectation } from '../../ops/op';
+import { type Dispatch, type Kernel, type Region, variants } from './kernel';
+import type { Workspace } from './queue';
+
+const LANES = 64;
+/** Elements of a task: each lane looks at every 64th. */
+const RUN = 64 * LANES;
+const LARGEST_F32 = 3.4028234663852886e38;
+
+const kernelFor = variants(
+  ({ rank, isInteger }: { rank: number; isInteger: boolean }): Kernel => ({
+    name: 'expectation',
+    invocations: LANES,
+    operands: { x: { access: 'read', rank }, places: { access: 'write' }, values: { access: 'write' } },
+    numbers: {
+      size: 'u32',
+      ...Object.fromEntries(Array.from({ length: rank }, (_, axis) => [`extent${axis}`, 'u32' as const])),
+      ...{ least: isInteger ? 'i32' : 'f32', most: isInteger ? 'i32' : 'f32', magnitude: 'f32' },
+    },
+    body: `
+var<workgroup> lowest: atomic<u32>;
+fn element(place: u32) -> ${isInteger ? 'i32' : 'f32'} {
+  var rest = place;
+  ${Array.from({ length: rank }, (_, at) => rank - 1 - at)
+    .map((axis) => `let i${axis} = rest % numbers.extent${axis}; rest /= numbers.extent${axis};`)
+    .join('\n  ')}
+  return load_x(at_x(${Array.from({ length: rank }, (_, axis) => `i${axis}`).join(', ')}));
+}
+fn fails(x: ${isInteger ? 'i32' : 'f32'}) -> bool {
+  ${isInteger ? '' : 'if ((bitcast<u32>(x) & 0x7fffffff) > 0x7f800000) { return true; }'}
+  return x < numbers.least || x > numbers.most${isInteger ? '' : ' || (bitcast<u32>(x) & 0x7fffffff) < bitcast<u32>(numbers.magnitude)'};
+}
+fn run(task: u32, lane: u32) {
+  if (lane == 0) { atomicStore(&lowest, 0xffffffff); }
+  workgroupBarrier();
+  let end = min((task + 1) * ${RUN}u, numbers.size);
+  for (var place = task * ${RUN}u + lane; place < end; place += ${LANES}u) {
+    if (fails(element(place))) { atomicMin(&lowest, place); break; }
+  }
+  workgroupBarrier();
+  if (lane == 0) {
+    let place = atomicLoad(&lowest);
+    store_places(task, bitcast<i32>(place));
+    store_values(task, select(0.0, f32(element(min(place, numbers.size - 1))), place != 0xffffffff));
+  }
+}`,
+  }),
+);
+
+/** What looks at an expectation, and where it writes the place, -1 for none, and the value of each task. */
+export interface Look {
+  readonly expectation: Expectation;
+  readonly dispatch: Dispatch;
+  readonly places: Region;
+  readonly values: Region;
+}
+
+export function lookAt(expectation: Expectation, workspace: Workspace): Look {
+  const { tensor, least, most, magnitude = 0 } = expectation;
+  const { shape, size, dtype } = tensor;
+  const tasks = Math.ceil(size / RUN);
+  const [places, values] = [workspace.scratch([tasks], 'i32'), workspace.scratch([tasks])];
+  // A scalar is a row of one.
+  const x: Region = shape.length > 0 ? tensor : { ...regionOf(tensor), shape: [1], strides: [1] };
+  const rank = x.shape.length;
+  const isInteger = dtype !== 'f32' && dtype !== 'f16' && dtype !== 'bf16';
+  const bound = (limit: number) =>
+    Number.isFinite(limit) ? Math.max(-LARGEST_F32, Math.min(LARGEST_F32, limit)) : limit;
+  return {
+    expectation,
+    dispatch: {
+      kernel: kernelFor({ rank, isInteger }),
+      operands: { x, places, values },
+      numbers: {
+        size,
+        ...Object.fromEntries(x.shape.map((extent, axis) => [`extent${axis}`, extent])),
+        ...(isInteger ? { least, most } : { least: bound(least), most: bound(most) }),
+        magnitude,
+      },
+      tasks,
+      operations: 8 * size,
+    },
+    places,
+    values,
+  };
+}
+
+const regionOf = ({ storage, dtype, offset }: Region) => ({ storage, dtype, offset });
+
+/** Throws the expectation's error if a task has found an element that does not meet it. */
+export function checkLook({ expectation }: Look, places: Int32Array, values: Float32Array): void {
+  const at = places.findIndex((place) => place !== -1);
+  if (at !== -1) throw expectation.error(values[at] as number, (places[at] as number) >>> 0);
+}
