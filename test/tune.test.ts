@@ -173,7 +173,7 @@ describe('saccade tune', () => {
     expect(await readFile(path(), 'utf8')).toBe('{}');
     expect(await readdir(caches.folder)).toEqual(['webgpu.json']);
     measure.mockClear();
-    await expectRefusal(['tune', '--out', join(caches.folder, 'no', 'where.json')], 'cannot access');
+    await expectRefusal(['tune', '--out', join(caches.folder, 'no', 'where.json')], 'cannot write');
     await expectRefusal(['tune', '--fast'], "unknown option '--fast'");
     expect(measure).not.toHaveBeenCalled();
   });

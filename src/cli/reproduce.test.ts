@@ -29,7 +29,7 @@ const QUICK: Readonly<Record<string, readonly string[]>> = {
   'nats-linear': [yes, yes, no, no, untested],
   performer: [partly, no, no, partly, partly, untested],
   'kernel-attention': [no, no, no, yes, untested],
-  transnormer: [identity, yes, no, yes, yes, untested],
+  transnormer: [identity, yes, no, yes, yes, untested, partly],
   l2vit: [yes, yes, identity],
   dydila: [yes, yes, partly, yes],
 };

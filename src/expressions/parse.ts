@@ -206,6 +206,14 @@ class Compiler {
 
   /** The value of statements that end in a `return`. */
   #block(statements: readonly js.Statement[], outer: Scope, block: Node): Value {
+    // Each 'if' goes one deeper: what follows it is the other branch.
+    if (++this.#depth > DEEPEST) throw this.#tooDeep(block);
+    const value = this.#statements(statements, outer, block);
+    this.#depth--;
+    return value;
+  }
+
+  #statements(statements: readonly js.Statement[], outer: Scope, block: Node): Value {
     const scope = new Map(outer);
     for (const [at, statement] of statements.entries()) {
       if (statement.type === 'VariableDeclaration') {
@@ -242,8 +250,12 @@ class Compiler {
     const value = this.#depth > DEEPEST ? undefined : this.#visitKind(node, scope);
     this.#depth--;
     if (value && (value instanceof Outer || this.#depthOf(value) <= DEEPEST)) return value;
+    throw this.#tooDeep(node);
+  }
+
+  #tooDeep(node: Node): ParameterError {
     const remedy = 'compute a part of it outside and pass that as captured';
-    throw this.#refusal(node, `an expression of more than ${DEEPEST} levels or terms`, remedy);
+    return this.#refusal(node, `an expression of more than ${DEEPEST} levels or terms`, remedy);
   }
 
   #depthOf(expression: Expression): number {

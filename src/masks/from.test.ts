@@ -106,7 +106,12 @@ test('refuses what cannot be compiled', () => {
   const outside = 3;
   const terms = new Array(600).fill('k').join(' + ');
   const declarations = Array.from({ length: 600 }, (_, at) => `const x${at + 1} = x${at} + k;`).join(' ');
-  for (const body of [`return ${terms} < q`, `const x0 = q; ${declarations} return x600 < q`]) {
+  const branches = 'if (q === 1) return true; '.repeat(4000);
+  for (const body of [
+    `return ${terms} < q`,
+    `const x0 = q; ${declarations} return x600 < q`,
+    `${branches} return k < q`,
+  ]) {
     expect(() => from(new Function('b', 'h', 'q', 'k', body) as never)).toThrow(
       'an expression of more than 500 levels or terms',
     );

@@ -263,5 +263,7 @@ function complaint(method: string, schema: ParamsSchema, params: object, issue: 
 function asJson(value: unknown, levels = 4): string {
   const inner = (each: unknown) => (levels > 0 ? asJson(each, levels - 1) : '...');
   if (Array.isArray(value)) return `[${value.map(inner).join(', ')}]`;
-  return typeof value === 'string' ? JSON.stringify(value) : show(value);
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (!isRecord(value)) return show(value);
+  return `{${Object.entries(value).map(([key, each]) => `${JSON.stringify(key)}: ${inner(each)}`)}}`;
 }

@@ -21,9 +21,8 @@ const CALLS: Record<string, Call> = {
   linearAttention: (x, _, both, state) => linearAttention(x, x, x, { out: both, state }),
   gatedDeltaRule: (x, gates, both, state) => gatedDeltaRule(x, x, x, gates, gates, { out: both, state }),
   gatedDeltaRuleStep: (x, gates, both, state) => {
-    const [row, gate, out] = [x, gates, both].map((tensor) => tensor.reshape([1, ...tensor.shape.slice(2)]));
     using fresh = runtime.tensor([0], [1, 1, 1, 1]);
-    return gatedDeltaRuleStep(row!, row!, row!, gate!, gate!, fresh, { out: out!, state });
+    return gatedDeltaRuleStep(x, x, x, gates, gates, fresh, { out: both, state });
   },
   linearAttentionStep: (x, _, both, state) => linearAttentionStep(x, x, x, state, { inPlace: true, out: both }),
 };

@@ -42,7 +42,7 @@ test('alibi', () => {
   check(score);
   expect(() => check(score, { h: 3 })).toThrow('alibi needs a slope for each of 3 heads, got 2');
   for (const slope of [Number.NaN, Number.POSITIVE_INFINITY])
-    expect(() => alibi([1, slope])).toThrow(`alibi needs finite slopes, got ${slope} for head 1`);
+    expect(() => alibi([1, slope])).toThrow(`slopes of alibi must be finite numbers, got ${slope} at element 1`);
 });
 
 test('relative bias', () => {

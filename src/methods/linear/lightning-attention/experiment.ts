@@ -63,9 +63,8 @@ const claims = {
 export const experiment = defineExperiment({
   title: 'time for a token and memory by length; crossover with exact causal attention',
   claims,
-  async measure(context) {
-    return { ...(await byLength(context)), crossover: await crossover(context) };
-  },
+  measure: (context) =>
+    context.runtime.scope(async () => ({ ...(await byLength(context)), crossover: await crossover(context) })),
 });
 
 type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;

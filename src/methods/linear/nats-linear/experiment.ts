@@ -117,7 +117,7 @@ export const experiment = defineExperiment({
       context.onProgress?.((COUNTING * at) / PAIRS.length, `${pairs} pairs`);
       byPairs.push(await figuresOf(context, pairs));
     }
-    return { ...recalls(byPairs, sequencesOf(context)), speed: await speed(context) };
+    return { ...recalls(byPairs, sequencesOf(context)), speed: await context.runtime.scope(() => speed(context)) };
   },
 });
 

@@ -18,7 +18,13 @@ import type { Plan, Workspace } from '../queue';
 /** A tensor that is none, for what looks at its shape only. */
 const shaped = (...shape: number[]) => ({ shape, size: shape.reduce((a, b) => a * b) }) as unknown as Tensor;
 
-const device = { isSoftware: false, vendor: '', gpu: { limits: { maxComputeWorkgroupStorageSize: 16384 } } };
+/** Those of every device. */
+const limits = {
+  maxComputeWorkgroupStorageSize: 16384,
+  maxBufferSize: 2 ** 28,
+  maxStorageBufferBindingSize: 2 ** 27,
+};
+const device = { isSoftware: false, vendor: '', gpu: { limits } };
 /** Bytes of each piece of working memory that was asked for. */
 const asked: number[] = [];
 function scratch(shape: readonly number[]): Tensor {
