@@ -15,6 +15,9 @@ import type { Expectation, Op } from '../op';
 import { DELTA_RULE_FORMS, type DeltaRuleForm, type GatedDeltaRuleBackwardCall, type GatedDeltaRuleCall } from './call';
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './wasm';
 
+/** What is beyond it outgrows the state's type, on a backend that keeps more too. */
+const LARGEST_FLOAT32 = 2 ** 128 - 2 ** 104;
+
 const forward: Op<GatedDeltaRuleCall> = {
   name: 'gatedDeltaRule',
   reference: async () => (await import('./reference')).forward,
@@ -274,5 +277,5 @@ function finite(tensor: Tensor, what: string): Expectation {
     new ParameterError(
       `${what} is not finite: an input is not, or keys are too long, expected beta |k|^2 of at most 2`,
     );
-  return { tensor, least: -Number.MAX_VALUE, most: Number.MAX_VALUE, error };
+  return { tensor, least: -LARGEST_FLOAT32, most: LARGEST_FLOAT32, error };
 }

@@ -96,7 +96,7 @@ export class ReferenceBackend implements Backend {
 const host: Host = {
   numbers: (x) => host.tensor(x).data,
 
-  tensor({ storage, dtype, shape, strides, offset }) {
+  tensor({ storage, shape, strides, offset }) {
     const { data, held } = storage.buffer as ReferenceBuffer;
     const elements = toRowMajor(data.subarray(offset) as Float64Array, held as 'f64', shape, strides);
     return { dtype: 'f64', shape, data: convert({ dtype: held, shape, data: elements }, 'f64').data };

@@ -5,7 +5,7 @@ import type { GpuBufferLike, GpuOptions } from './adapter';
 import { Device } from './device';
 import { peakOperations, planPeak } from './kernels/peak';
 import { type GpuBuffer, Memory } from './memory';
-import { Queue, type Workspace } from './queue';
+import { Queue } from './queue';
 
 export class WebGpuBackend implements Backend {
   readonly name = 'webgpu';

@@ -17,6 +17,7 @@ import { clear, factorIn, multiply, stage } from '../../../runtime/webgpu/kernel
 import type { AttentionSizes } from '../../../runtime/webgpu/sizes';
 import { convert, hostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
+import { backward } from '..';
 
 const KERNELS: readonly (readonly [string, AttentionSizes[]])[] = [
   ['tiles', [{ tiled: { queries: 32, keys: 32, columns: 8, rows: 4, depth: 32, values: 8 } }]],
