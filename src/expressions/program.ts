@@ -1,5 +1,5 @@
 /**
- * Score modifiers as programs for the kernels (runtime/wasm/assembly/program.ts), from their typed values.
+ * Score modifiers as programs for the kernels (ops/attention/program.as.ts), from their typed values.
  */
 import { ParameterError } from '../errors';
 import { BoundedMap } from '../masks/bounded-map';

@@ -42,7 +42,7 @@ export function tablePlacesBytes(places: readonly TablePlace[]): number {
   return aligned(places.length * PLACE_LENGTH * 4) + scoreProgramBytes(places.flatMap(({ programs }) => programs));
 }
 
-/** Writes the places to `address` in the heap, as the kernels read them (assembly/attention-backward.ts). */
+/** Writes the places to `address` in the heap, as the kernels read them (backward.as.ts). */
 export function writeTablePlaces(
   places: readonly TablePlace[],
   memory: WebAssembly.Memory,
@@ -65,7 +65,7 @@ export function scoreProgramBytes(programs: readonly Program[]): number {
     .reduce((sum, bytes) => sum + aligned(bytes), 0);
 }
 
-/** Writes the programs to `address` in the heap; returns their part of the kernels' params (assembly/blocks.ts). */
+/** Writes the programs to `address` in the heap; returns their part of the kernels' params (blocks.as.ts). */
 export function writeScorePrograms(
   programs: readonly Program[],
   memory: WebAssembly.Memory,

@@ -33,7 +33,7 @@ export function blockMapBytes(map: BlockMap): number {
   return 4 * partsOf(map).reduce((sum, { length }) => sum + length, 0);
 }
 
-/** Writes the map to `address` in the heap; returns its part of the kernels' params (assembly/blocks.ts). */
+/** Writes the map to `address` in the heap; returns its part of the kernels' params (blocks.as.ts). */
 export function writeBlockMap(map: BlockMap, memory: WebAssembly.Memory, address: number): number[] {
   let at = address;
   const addresses = partsOf(map).map((part) => {

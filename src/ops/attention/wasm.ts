@@ -24,7 +24,7 @@ import {
 } from './score-programs';
 import { blockMapBytes, blockMapSteps, PANEL, QUERY_TILE, writeBlockMap } from './wasm-map';
 
-/** Tasks as the kernels cut them (assembly/*.ts). */
+/** Tasks as the kernels cut them (*.as.ts). */
 const SLICE = 8;
 const CHUNK_PANELS = 16;
 /** Attention's backward pass has at least so many tasks, if there are keys enough. */
@@ -35,7 +35,7 @@ const PART_PANELS = 48;
 const EXTREMES_BYTES = 8;
 /** Of a thread's own cache, what the keys and values that a tile sees may take. */
 const CACHE_BYTES = 2 ** 20;
-/** And those of a head that its task packs, as it has room for (assembly/attention.ts). */
+/** And those of a head that its task packs, as it has room for (forward.as.ts). */
 const PACKED_BYTES = 240_000;
 /** And of the cache that threads share, those of a head. */
 const SHARED_CACHE_BYTES = 2 ** 23;
@@ -43,9 +43,9 @@ const SHARED_CACHE_BYTES = 2 ** 23;
 const SPARSE = 0.25;
 /** Tasks that each thread gets at least where a task is several tiles, so that threads end together. */
 const TASKS_OF_THREAD = 16;
-/** Tiles of each head in a task, at most; of one head alone, those that go through blocks of keys together (assembly/attention.ts). */
+/** Tiles of each head in a task, at most; of one head alone, those that go through blocks of keys together (forward.as.ts). */
 const MOST_TILES = { ofAllHeads: 64, ofOneHead: 4 };
-/** A block of keys (assembly/blocks.ts). */
+/** A block of keys (blocks.as.ts). */
 const BLOCK_PANELS = 56;
 /** Sums for the gradients by captured arrays: with more bytes, fewer threads. */
 const TABLE_SUMS_BYTES = 2 ** 26;

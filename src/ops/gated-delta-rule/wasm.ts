@@ -1,4 +1,4 @@
-/** Plans of the gated delta rule's calls, for the kernels of assembly/gated-delta-rule.ts. */
+/** Plans of the gated delta rule's calls, for the kernels of forward.as.ts and backward.as.ts. */
 
 import {
   address,
@@ -15,7 +15,7 @@ import type { GatedDeltaRuleBackwardCall, GatedDeltaRuleCall, GatedDeltaRuleInpu
 /** Tokens of a chunk. Short ones have less work between their tokens; long ones have fewer states to keep. */
 const FORWARD_CHUNK = 24;
 const BACKWARD_CHUNK = 48;
-/** As assembly/layout.ts has them. */
+/** As layout.as.ts has them. */
 const SLICE = 8;
 const PANEL = 6;
 /** Value columns of a head are split so that there are about so many tasks. */

@@ -14,7 +14,7 @@ import { sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import type { LinearAttentionBackwardCall, LinearAttentionCall, LinearAttentionStepCall } from './call';
 
-/** As the kernels cut (assembly/linear-*.ts). */
+/** As the kernels cut (passes.as.ts, step.as.ts). */
 const CHUNK = 48;
 const SLICE = 8;
 const PANEL = 6;

@@ -5,7 +5,7 @@ import type { HeapBuffer } from './heap';
 import type { Job } from './pool';
 import type { KernelName } from './schedule';
 
-/** The kernels' numbers of the dtypes (assembly/storage.ts). */
+/** The kernels' numbers of the dtypes (storage.as.ts). */
 export const DTYPE_CODES: Partial<Record<DType, number>> = { f32: 0, f16: 1, bf16: 2 };
 
 /** Rough speed of one thread, to tell small jobs from large ones. */
@@ -51,7 +51,7 @@ export function address({ storage, offset, dtype }: Tensor): number {
   return (storage.buffer as HeapBuffer).address + offset * bytesPerElement(dtype);
 }
 
-/** A tensor [batch, row, head, element] as assembly/layout.ts reads it: address, dtype and strides. */
+/** A tensor [batch, row, head, element] as layout.as.ts reads it: address, dtype and strides. */
 export function operand(x: Tensor): number[] {
   const [batch, row, head, element] = x.strides as [number, number, number, number];
   return [address(x), DTYPE_CODES[x.dtype] as number, batch, row, head, element];

@@ -50,7 +50,7 @@ export type Kernels = Record<KernelName, (params: number, task: number, scratch:
   scratchBytes(): number;
 };
 
-/** Byte addresses in the lowest page; the kernels' constants lie between them (assembly/vector.ts). */
+/** Byte addresses in the lowest page; the kernels' constants lie between them (vector.as.ts). */
 export const CONTROL = 64;
 export const PARAMS = 2048;
 export const HEAP_BASE = 4096;

@@ -1,5 +1,5 @@
 /**
- * The kernels of the gated delta rule in chunks of 32 tokens, after assembly/gated-delta-rule.ts of the wasm runtime, whose
+ * The kernels of the gated delta rule in chunks of 32 tokens, after those of the CPU (../chunk.as.ts), whose
  * letters these are: with S the state before a chunk and G_i the sum of its log decays up to token i,
  *
  *   L_ij = e^(G_i - G_j) k_i k_j for j < i, P_ij = scale e^(G_i - G_j) q_i k_j for j <= i, T = (1 + L beta)^-1;
