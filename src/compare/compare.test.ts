@@ -429,7 +429,7 @@ describe('bad input', () => {
     [{ maxError: Number.NaN }, 'maxError must be a number above 0, got NaN'],
     [{ seconds: -1 }, 'seconds must be a number of at least 0, got -1'],
     [{ onRow: 5 }, 'onRow must be a function'],
-    [{ methods: 'every' }, "methods must be a list of methods or 'all', got every"],
+    [{ methods: 'every' }, "methods must be a list of methods or 'all', got 'every'"],
     [
       { methods: [{ ...exactAttention, name: 'gated', inputs: { q: '', k: '', v: '', gate: '' } }] },
       'gated cannot be compared: beside q, k and v it takes gate, which only a model has',

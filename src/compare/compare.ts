@@ -1,5 +1,5 @@
 /** Measures every attention that there is against the exact one, on the caller's own q, k and v. */
-import { checkArray, checkFunction, checkKnown, show } from '../check';
+import { checkFunction, checkKnown, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import type { Method } from '../methods/define';
 import { methods as allMethods } from '../methods/registry';
@@ -88,7 +88,8 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   const grid = gridOf(letters);
   const isUsable = (method: Method) => isComparable(method) && (isGrid || !isSpatial(method)) && fits(method, extents);
   const { methods: given } = options;
-  if (given !== undefined && given !== 'all') checkArray('methods', given);
+  if (given !== undefined && given !== 'all' && !Array.isArray(given))
+    throw new ParameterError(`methods must be a list of methods or 'all', got ${show(given)}`);
   const methods = Array.isArray(given) ? (given as readonly Method[]) : allMethods.filter(isUsable);
   for (const method of methods) {
     if (typeof method?.forward !== 'function')

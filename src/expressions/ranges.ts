@@ -276,6 +276,8 @@ function compute(operation: Operation, x: number, y: number): number {
 
 /** Elements of a table whose range is kept, so that long runs need not be read again. */
 const STRETCH = 64;
+/** Questions that are answered by stretches alone, since levels above them cost more: of scores there is only one. */
+const FEW = 16;
 const NAN = 1;
 const FRACTION = 2;
 
@@ -288,33 +290,45 @@ class Stretches {
   /** Whether some element is NaN, and whether some is no integer. */
   readonly #flags: Uint8Array[] = [];
 
+  #asked = 0;
+
   constructor(values: Table['values']) {
-    const count = Math.floor(values.length / STRETCH);
-    for (let size = 1; size <= count; size *= 2) {
-      const level = this.#lows.length;
-      const places = count - size + 1;
-      const [lows, highs, flags] = [new Float64Array(places), new Float64Array(places), new Uint8Array(places)];
-      const scan = new Scan();
-      for (let at = 0; at < places; at++) {
-        scan.clear();
-        if (level === 0) scan.read(values, at * STRETCH, (at + 1) * STRETCH);
-        else {
-          this.#add(scan, level - 1, at);
-          this.#add(scan, level - 1, at + size / 2);
-        }
-        [lows[at], highs[at], flags[at]] = [scan.low, scan.high, scan.flags];
-      }
-      this.#lows.push(lows);
-      this.#highs.push(highs);
-      this.#flags.push(flags);
-    }
+    this.#addLevel(Math.floor(values.length / STRETCH), (scan, at) =>
+      scan.read(values, at * STRETCH, (at + 1) * STRETCH),
+    );
   }
 
   /** Adds the stretches from `first` to before `past`, of which there are some. */
   addTo(scan: Scan, first: number, past: number): void {
+    if (this.#asked++ < FEW) {
+      for (let at = first; at < past; at++) this.#add(scan, 0, at);
+      return;
+    }
     const level = 31 - Math.clz32(past - first);
+    for (let next = this.#lows.length; next <= level; next++) {
+      const size = 2 ** (next - 1);
+      this.#addLevel((this.#lows[next - 1] as Float64Array).length - size, (all, at) => {
+        this.#add(all, next - 1, at);
+        this.#add(all, next - 1, at + size);
+      });
+    }
     this.#add(scan, level, first);
     this.#add(scan, level, past - 2 ** level);
+  }
+
+  #addLevel(places: number, read: (scan: Scan, at: number) => void): void {
+    const [lows, highs, flags] = [new Float64Array(places), new Float64Array(places), new Uint8Array(places)];
+    const scan = new Scan();
+    for (let at = 0; at < places; at++) {
+      scan.clear();
+      read(scan, at);
+      lows[at] = scan.low;
+      highs[at] = scan.high;
+      flags[at] = scan.flags;
+    }
+    this.#lows.push(lows);
+    this.#highs.push(highs);
+    this.#flags.push(flags);
   }
 
   #add(scan: Scan, level: number, at: number): void {
