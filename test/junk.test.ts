@@ -152,8 +152,8 @@ entry(
   },
   saccade.depthwiseConvBackward,
 );
-const { relu, tanh, exp, sigmoid, silu, elu, eluPlusOne, step, sin, cos, gelu, reciprocal } = saccade;
-const unary = { relu, tanh, exp, sigmoid, silu, elu, eluPlusOne, step, sin, cos, gelu, reciprocal };
+const { relu, tanh, exp, sigmoid, silu, elu, eluPlusOne, step, sin, cos, gelu, reciprocal, rsqrt } = saccade;
+const unary = { relu, tanh, exp, sigmoid, silu, elu, eluPlusOne, step, sin, cos, gelu, reciprocal, rsqrt };
 for (const [name, call] of Object.entries(unary)) entry(name, { x: lone(3), options: options(result(3)) }, call);
 entry('power', { x: lone(3), exponent: few(2), options: options(result(3)) }, saccade.power);
 const { add, subtract, multiply } = saccade;

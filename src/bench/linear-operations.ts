@@ -104,7 +104,8 @@ export const decodeStep: Operation = {
   async open(runtime, task) {
     const { q, k, v, out, state } = operandsOf(runtime, task);
     const decay = decaysOf(task.problem);
-    state.data.set(stateOf(task.problem));
+    using given = runtime.tensor(stateOf(task.problem), state.shape);
+    await copyTensor(given, state);
     return {
       call: (control) => linearAttentionStep(q, k, v, state, { decay, inPlace: true, out, ...control }),
       async result() {

@@ -2,7 +2,6 @@
 
 import type { Steps } from '../runtime/turns';
 import type { Machine, Plan as WasmPlan } from '../runtime/wasm/plan';
-import type { Plan as WebGpuPlan, Workspace } from '../runtime/webgpu/queue';
 import type { HostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 
@@ -23,7 +22,8 @@ export interface Op<Call> {
   /** Plain loops in float64: the truth that the others are tested against. */
   readonly reference: () => Promise<(call: Call, host: Host) => void>;
   readonly wasm: (call: Call, machine: Machine) => WasmPlan | Steps<WasmPlan>;
-  readonly webgpu: () => Promise<(call: Call, workspace: Workspace) => WebGpuPlan | Steps<WebGpuPlan>>;
+  /** From a call and the `Workspace` of a GPU to its plan (webgpu/queue.ts), whose types not everybody has. */
+  readonly webgpu: () => Promise<(call: Call, workspace: never) => object>;
   /** What only the device can see: each is looked at once the call is computed. The call rejects with the first that fails. */
   readonly faults?: (call: Call) => readonly Expectation[];
 }

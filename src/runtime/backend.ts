@@ -60,7 +60,7 @@ export interface Backend {
   /** The GPU buffer that memory lies in, on backends that compute on such. */
   gpuBuffer?(buffer: Buffer): GpuBufferLike;
 
-  /** Copies a whole buffer to another of as many bytes by the device's own command, on backends that have one. */
+  /** Copies a whole buffer to another of as many bytes, on backends whose memory JavaScript does not see. */
   copy?(from: Buffer, to: Buffer): Promise<void>;
 
   /** Whether it computes on a GPU that the processor imitates, on backends that compute on GPUs. */

@@ -65,6 +65,10 @@ export class ReferenceBackend implements Backend {
     return new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
   }
 
+  async copy(from: Buffer, to: Buffer): Promise<void> {
+    ((to as ReferenceBuffer).data as Float64Array).set((from as ReferenceBuffer).data as Float64Array);
+  }
+
   async run<Call>(op: Op<Call>, call: Call, { signal, onProgress }: Control): Promise<void> {
     const reference = await op.reference();
     signal?.throwIfAborted();

@@ -1,11 +1,12 @@
 /** The GPU backend: WGSL kernels on one WebGPU device. */
 import type { Op } from '../../ops/op';
 import type { Backend, Buffer, Control, MemoryReport } from '../backend';
+import type { Steps } from '../turns';
 import type { GpuBufferLike, GpuOptions } from './adapter';
 import { Device } from './device';
 import { peakOperations, planPeak } from './kernels/peak';
 import { type GpuBuffer, Memory } from './memory';
-import { Queue } from './queue';
+import { type Plan, Queue, type Workspace } from './queue';
 
 export class WebGpuBackend implements Backend {
   readonly name = 'webgpu';
@@ -86,7 +87,7 @@ export class WebGpuBackend implements Backend {
   }
 
   async run<Call>(op: Op<Call>, call: Call, control: Control): Promise<void> {
-    const plan = await op.webgpu();
+    const plan = (await op.webgpu()) as (call: Call, workspace: Workspace) => Plan | Steps<Plan>;
     await this.#queue.run((workspace) => plan(call, workspace), control, op.faults?.(call));
   }
 }
