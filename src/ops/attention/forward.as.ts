@@ -362,7 +362,7 @@ function addKeys(params: usize, place: i32, pastPanel: i32, own: usize, scratch:
       fill(scratch + BLOCK, NO_MAXIMUM);
       if (p.program != 0) {
         scoreBlock(p, keys, d, segments, rows, own, scratch, STORE);
-        if (!modifyBlock(p, segments, own, scratch)) {
+        if (!modifyBlock(p, segments, rows, own, scratch)) {
           exceptionalTile(params, place, own, scratch);
           return;
         }
@@ -474,7 +474,9 @@ function fillScores(scores: usize, value: f32): void {
  * What the program makes of a block's scores, times log2(e), very low for keys not seen; and their maxima. Returns
  * whether no key that is seen got NaN or infinity.
  */
-function modifyBlock(p: Problem, segments: i32, own: usize, scratch: usize): bool {
+function modifyBlock(p: Problem, segments: i32, rows: i32, own: usize, scratch: usize): bool {
+  // Lanes behind the last query hold what an earlier tile left there.
+  const queries = (1 << rows) - 1;
   let keys = scratch + KEYS;
   for (let at: i32 = 0; at < segments; at++) {
     const segment = changetype<Segment>(scratch + SEGMENTS + <usize>at * SEGMENT_BYTES);
@@ -489,7 +491,7 @@ function modifyBlock(p: Problem, segments: i32, own: usize, scratch: usize): boo
     const pattern = patternAt(p, segment.pattern);
     for (let panel = segment.first; panel < segment.past; panel++) {
       for (let key: i32 = 0; key < PANEL; key++, scores += TILE * 4) {
-        const word = i32.load(pattern + (<usize>key << 2));
+        const word = i32.load(pattern + (<usize>key << 2)) & queries;
         for (let query: i32 = 0; query < TILE; query += 4) {
           const lane = <usize>query << 2;
           const score = f32x4.mul(v128.load(scores + lane), f32x4.splat(<f32>LOG2E));

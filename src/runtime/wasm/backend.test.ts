@@ -136,6 +136,17 @@ test('heads of short sequences come out the same whether their task packs them o
   expect(four.peak - one.peak).toBe(8 * 4 * 48 * (12 + 16) * 4);
 });
 
+test('a query whose scores outgrow float32 leaves those of the next tile as they are', async () => {
+  const spike = scores.from((s, _b, _h, q) => (q === 20 ? s / 0 : s / 2));
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  using q = runtime.random([1, 30, 2, 12], { seed: 1 });
+  using k = runtime.random([1, 45, 1, 12], { seed: 2 });
+  using v = runtime.random([1, 45, 1, 10], { seed: 3 });
+  const plain = await (await attention(q, k, v, { score: scores.from((s) => s / 2) })).out.read();
+  const spiked = await (await attention(q, k, v, { score: spike })).out.read();
+  expect(spiked.subarray(24 * 20)).toEqual(plain.subarray(24 * 20));
+});
+
 // Keys and values of 9 MiB: on one thread tasks are four tiles, on four threads one.
 test('tiles that go through the keys together come out as they do alone', async () => {
   const spike = scores.from((s, _b, _h, q, k) => (q === 700 && k === 5000 ? s / 0 : s));
