@@ -52,6 +52,7 @@ export {
   attentionBackward,
 } from './ops/attention';
 export { type BatchNormOptions, type BatchNormResult, batchNorm, batchNormBackward } from './ops/batch-norm';
+export { concat, contiguous } from './ops/copy';
 export {
   type DepthwiseConvBackwardOptions,
   type DepthwiseConvOptions,

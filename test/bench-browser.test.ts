@@ -125,8 +125,8 @@ test('a page that hangs is closed by the signal', async () => {
       'export const open = () => ({ threads: 1, prepare: () => ({ run() { for (;;); }, result() {} }) });',
     );
     const session = await inPage(host, 'x', RIVAL).open({ problem: PROBLEM, inputs: inputsOf(PROBLEM) }, signal);
-    await expect(session.time(1, AbortSignal.timeout(500))).rejects.toMatchObject({ name: 'TimeoutError' });
-    await expect(session.result(signal)).rejects.toThrow('its page was closed');
+    await expect(async () => session.time(1, AbortSignal.timeout(500))).rejects.toMatchObject({ name: 'TimeoutError' });
+    await expect(async () => session.result(signal)).rejects.toThrow('its page was closed');
   });
 });
 
@@ -161,7 +161,7 @@ test('a browser that runs already is measured by its address, and goes on runnin
     ]);
     const page = await host.open(signal);
     await crashPages(port);
-    await expect(page.ask('memory', {}, signal)).rejects.toThrow('its page crashed');
+    await expect(async () => page.ask('memory', {}, signal)).rejects.toThrow('its page crashed');
     await host.close();
     expect(browser.isConnected()).toBe(true);
   } finally {
@@ -182,7 +182,7 @@ test("a user's own browser is measured in frames of a page that it is sent to, u
       ['ok', 2],
     ]);
     await page.close();
-    await expect(host.open(signal)).rejects.toThrow('its page was closed');
+    await expect(async () => host.open(signal)).rejects.toThrow('its page was closed');
     await host.close();
   } finally {
     await browser.close();
@@ -206,11 +206,13 @@ test('a browser that does not open frames is given up with what it needs', async
 
 test('no Chromium, and nothing at an address: each says the remedy', async () => {
   const nowhere = `http://127.0.0.1:${await freePort()}`;
-  await expect(openBrowser(nowhere, { signal, say })).rejects.toThrow(
+  await expect(async () => openBrowser(nowhere, { signal, say })).rejects.toThrow(
     /^--browser: no browser answers at http:\S+ \(.*\): start one with --remote-debugging-port/,
   );
   vi.stubEnv('CHROMIUM', '/nowhere/chromium');
-  await expect(openBrowser(true, { signal, say })).rejects.toThrow(/^no Chromium .*say where it is in CHROMIUM$/);
+  await expect(async () => openBrowser(true, { signal, say })).rejects.toThrow(
+    /^no Chromium .*say where it is in CHROMIUM$/,
+  );
 });
 
 test('an interrupt while no browser comes ends the wait', async () => {

@@ -63,8 +63,12 @@ test.each([
 test('a page whose policy forbids WebAssembly is told the directive, and so is a caller who asks for threads', async () => {
   const under = (policy: string, options: RuntimeOptions) =>
     agreementInPage(browser, outDir, { ...ISOLATION, 'Content-Security-Policy': policy }, options);
-  await expect(under("script-src 'self'", {})).rejects.toThrow(/must have 'wasm-unsafe-eval' in its script-src/);
-  await expect(under("worker-src 'self'", { threads: 2 })).rejects.toThrow(/allow them with worker-src blob:/);
+  await expect(async () => under("script-src 'self'", {})).rejects.toThrow(
+    /must have 'wasm-unsafe-eval' in its script-src/,
+  );
+  await expect(async () => under("worker-src 'self'", { threads: 2 })).rejects.toThrow(
+    /allow them with worker-src blob:/,
+  );
 });
 
 test('a page computes on the GPU', async () => {

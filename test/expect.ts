@@ -19,9 +19,9 @@ export function expectClose(
 }
 
 /** `call` rejects with `message` and leaves the runtime's live bytes as they were. */
-export async function expectRefusal(runtime: Runtime, call: () => Promise<unknown>, message: string): Promise<void> {
+export async function expectRefusal(runtime: Runtime, call: () => unknown, message: string): Promise<void> {
   const before = runtime.memory().live;
-  await expect(call()).rejects.toThrow(message);
+  await expect(async () => call()).rejects.toThrow(message);
   expect(runtime.memory().live).toBe(before);
 }
 

@@ -85,14 +85,14 @@ test.each([
   [{ browser: true }, /--browser measures wasm and webgpu beside each other: leave --backend out/],
   [{ only: ['tfjs'] }, /--only of bench attention must be among saccade, saccade-f16, copy, pytorch, .* got 'tfjs'/],
 ] as const)('%j does not go together with the GPU', async (changed, message) => {
-  await expect(runSuite(attentionSuite, { ...TINY, ...changed }, onReference())).rejects.toThrow(message);
+  await expect(async () => runSuite(attentionSuite, { ...TINY, ...changed }, onReference())).rejects.toThrow(message);
 });
 
 test('without an adapter the whole benchmark is refused with the remedy', async () => {
   const runtimes = new Runtimes(async () => {
     throw new UnsupportedError('WebGPU found no adapter: install a driver');
   });
-  await expect(runSuite(attentionSuite, TINY, { runtimes })).rejects.toThrow('install a driver');
+  await expect(async () => runSuite(attentionSuite, TINY, { runtimes })).rejects.toThrow('install a driver');
 });
 
 describe.runIf(inject('hasGpu'))('on the GPU at hand', () => {

@@ -190,7 +190,7 @@ test('an aborted benchmark rejects with the reason and closes what is open', asy
     },
   }));
   const entries = [right, aborting].map((contender) => ({ contender, problem: PROBLEM }));
-  await expect(new Measurement(runtimes, 3).run(entries, { signal: controller.signal })).rejects.toThrow(
+  await expect(async () => new Measurement(runtimes, 3).run(entries, { signal: controller.signal })).rejects.toThrow(
     expect.objectContaining({ name: 'AbortError' }),
   );
   expect((await runtimes.get({})).memory().live).toBe(0);

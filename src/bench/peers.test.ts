@@ -52,21 +52,23 @@ test('memory is what the peer took since it was opened', async () => {
 });
 
 test('an error says what the peer said', async () => {
-  await expect(open(`export const open = () => { throw new Error('needs another platform'); };`)).rejects.toThrow(
-    'needs another platform',
-  );
-  await expect(open(`import './absent.mjs';`)).rejects.toThrow(/Cannot find module .*absent/);
+  await expect(async () =>
+    open(`export const open = () => { throw new Error('needs another platform'); };`),
+  ).rejects.toThrow('needs another platform');
+  await expect(async () => open(`import './absent.mjs';`)).rejects.toThrow(/Cannot find module .*absent/);
 });
 
 test('a peer that ends its process is reported', async () => {
-  await expect(open(`export const open = () => process.exit(3);`)).rejects.toThrow('its process ended with code 3');
+  await expect(async () => open(`export const open = () => process.exit(3);`)).rejects.toThrow(
+    'its process ended with code 3',
+  );
 });
 
 test('a peer that hangs is killed by the signal', async () => {
   const session = await open(`
     export const open = () => ({ threads: 1, prepare: () => ({ run() { for (;;); }, result() {} }) });`);
-  await expect(session.time(1, AbortSignal.timeout(200))).rejects.toThrow(
+  await expect(async () => session.time(1, AbortSignal.timeout(200))).rejects.toThrow(
     expect.objectContaining({ name: 'TimeoutError' }),
   );
-  await expect(session.result(signal)).rejects.toThrow('its process ended with SIGKILL');
+  await expect(async () => session.result(signal)).rejects.toThrow('its process ended with SIGKILL');
 }, 10_000);

@@ -64,30 +64,30 @@ test('it is told the problem, the threads and the dtype, and says what it is', a
   const { q, k, v } = inputsOf({ ...PROBLEM, dtype: 'f16' });
   expect([...(await session.result(signal))]).toEqual([6, 2, 4, -1, 0, ...q, ...k, ...v]);
   session.close();
-  await expect(session.time(1, signal)).rejects.toThrow('its process ended with SIGKILL');
+  await expect(async () => session.time(1, signal)).rejects.toThrow('its process ended with SIGKILL');
 });
 
 test('without Python it says so, and what to do', async () => {
   vi.stubEnv('SACCADE_PYTHON', join(folder, 'absent'));
-  await expect(open()).rejects.toThrow(
+  await expect(async () => open()).rejects.toThrow(
     /absent' cannot be run \(ENOENT\): install Python and PyTorch, or .*SACCADE_PYTHON/,
   );
   await writeFile(join(folder, 'absent'), 'no program');
-  await expect(open()).rejects.toThrow(/cannot be run \(EACCES\)/);
+  await expect(async () => open()).rejects.toThrow(/cannot be run \(EACCES\)/);
 });
 
 test('a script that dies, fails, says something else or hangs is reported', async () => {
   await pretend('#!/bin/sh\necho "ImportError: libcudart.so.12 is missing" >&2\nexit 1');
-  await expect(open()).rejects.toThrow('ImportError: libcudart.so.12 is missing');
+  await expect(async () => open()).rejects.toThrow('ImportError: libcudart.so.12 is missing');
   await pretend('#!/bin/sh\nread line; exit 3');
-  await expect(open()).rejects.toThrow('its process ended with code 3');
+  await expect(async () => open()).rejects.toThrow('its process ended with code 3');
   await pretend(answering(`() => ({ error: 'out of memory' })`));
-  await expect(open()).rejects.toThrow('out of memory');
+  await expect(async () => open()).rejects.toThrow('out of memory');
   await pretend('#!/bin/sh\nread line; echo "welcome to my shell"; exec sleep 100');
-  await expect(open()).rejects.toThrow("it said 'welcome to my shell' in the place of an answer");
+  await expect(async () => open()).rejects.toThrow("it said 'welcome to my shell' in the place of an answer");
   await pretend(answering(`(asked) => { while (asked.question === 'run'); return { value: {} }; }`));
   const session = await open();
-  await expect(session.time(1, AbortSignal.timeout(200))).rejects.toMatchObject({ name: 'TimeoutError' });
+  await expect(async () => session.time(1, AbortSignal.timeout(200))).rejects.toMatchObject({ name: 'TimeoutError' });
 });
 
 const python = process.env.SACCADE_PYTHON || 'python3';
@@ -96,7 +96,7 @@ const can = (program: string) => spawnSync(python, ['-c', program]).status === 0
 test.runIf(can(''))('a Python without PyTorch is told by its path', async () => {
   // Without the packages that are installed.
   await pretend(`#!/bin/sh\nexec ${python} -I -S "$@"`);
-  await expect(open()).rejects.toThrow(/has no module 'torch': install PyTorch .*SACCADE_PYTHON/);
+  await expect(async () => open()).rejects.toThrow(/has no module 'torch': install PyTorch .*SACCADE_PYTHON/);
 });
 
 const hasTorch = can('import torch');
@@ -156,6 +156,6 @@ runpy.run_path(sys.argv[0], run_name='__main__')`;
   test('fails before it takes more memory than it may', async () => {
     vi.mocked(freemem).mockReturnValueOnce(2 ** 30);
     // Distances of all pairs, 2 GiB.
-    await expect(open({ n: 2 ** 14, h: 1, d: 1, mask: MASKS.window })).rejects.toThrow(/memory/);
+    await expect(async () => open({ n: 2 ** 14, h: 1, d: 1, mask: MASKS.window })).rejects.toThrow(/memory/);
   });
 });

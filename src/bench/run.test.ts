@@ -113,14 +113,14 @@ test('only the rows asked for are measured, beside their baseline', async () => 
 
 test('an unknown row is refused by name', async () => {
   const options = { ...TINY, only: ['numpy'] };
-  await expect(runSuite(attentionSuite, options, onReference())).rejects.toThrow(
+  await expect(async () => runSuite(attentionSuite, options, onReference())).rejects.toThrow(
     /--only of bench attention must be among saccade, .*, got 'numpy'/,
   );
 });
 
 test('a row that does not exist under the other options is refused', async () => {
   const options: BenchOptions = { ...TINY, masks: ['full'], only: ['onnxruntime-node-gqa'] };
-  await expect(runSuite(attentionSuite, options, onReference())).rejects.toThrow(
+  await expect(async () => runSuite(attentionSuite, options, onReference())).rejects.toThrow(
     'bench attention has no row onnxruntime-node-gqa under these options',
   );
 });

@@ -66,7 +66,7 @@ test.each([
   [['bench', 'sparse', '--browser'], /unknown option '--browser'/],
   [['bench', 'memory', '--peers'], /unknown option '--peers'/],
 ])('%j is refused', async (words, message) => {
-  await expect(parse(words)).rejects.toThrow(message);
+  await expect(async () => parse(words)).rejects.toThrow(message);
 });
 
 test('an interrupt keeps and shows what was measured before it', async () => {

@@ -154,21 +154,21 @@ test.each([
   [['--methods', 'attention,magic'], /method must be one of attention.*, got 'magic'/],
   [['--json', 'nowhere/report.json'], /ENOENT.*nowhere/],
 ])('refuses %j', async (args, message) => {
-  await expect(run(...args)).rejects.toThrow(message);
+  await expect(async () => run(...args)).rejects.toThrow(message);
 });
 
 test('refuses a folder, a file that is not text, and a text without words', async () => {
-  await expect(run('--text', folder)).rejects.toThrow(`cannot read '${folder}': it is a folder`);
-  await expect(run('--image', qkv)).rejects.toThrow(`${qkv} is neither a PNG nor a JPEG file`);
+  await expect(async () => run('--text', folder)).rejects.toThrow(`cannot read '${folder}': it is a folder`);
+  await expect(async () => run('--image', qkv)).rejects.toThrow(`${qkv} is neither a PNG nor a JPEG file`);
   const [binary, empty] = [join(folder, 'binary.txt'), join(folder, 'empty.txt')];
   await writeFile(binary, Uint8Array.of(0xff, 0xfe, 0x00));
   await writeFile(empty, '\n');
-  await expect(run('--text', binary)).rejects.toThrow(`${binary} is not text in UTF-8`);
-  await expect(run('--text', empty)).rejects.toThrow(`${empty} holds no text`);
+  await expect(async () => run('--text', binary)).rejects.toThrow(`${binary} is not text in UTF-8`);
+  await expect(async () => run('--text', empty)).rejects.toThrow(`${empty} holds no text`);
 });
 
 test('a method for grids needs inputs that have one', async () => {
-  await expect(run('--in', qkv, '--methods', 'neighborhood-attention')).rejects.toThrow(
+  await expect(async () => run('--in', qkv, '--methods', 'neighborhood-attention')).rejects.toThrow(
     'neighborhood-attention cannot be compared here: it takes q with spatial axes, got [1, 40, 2, 8]',
   );
 });
@@ -177,5 +177,5 @@ test('refuses a file whose tensors do not fit together', async () => {
   const path = join(folder, 'wrong.safetensors');
   const v = { dtype: 'f32', shape: [1, 39, 2, 8], data: normal(624, 3) } as const;
   await writeFile(path, writeSafetensors({ q: random(1), k: random(2), v }));
-  await expect(run('--in', path)).rejects.toThrow('v must have shape [b, m, g, e] with m = 40');
+  await expect(async () => run('--in', path)).rejects.toThrow('v must have shape [b, m, g, e] with m = 40');
 });

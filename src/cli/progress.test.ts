@@ -75,5 +75,7 @@ test('an interrupt aborts the work, and no listener stays behind', async () => {
 
 test('work that did not look at the signal is aborted at its end', async () => {
   process.stderr.isTTY = false;
-  await expect(withProgress('work', async () => process.emit('SIGINT'))).rejects.toMatchObject({ name: 'AbortError' });
+  await expect(async () => withProgress('work', async () => process.emit('SIGINT'))).rejects.toMatchObject({
+    name: 'AbortError',
+  });
 });

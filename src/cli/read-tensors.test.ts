@@ -35,23 +35,23 @@ test('a file is read up to the most that is allowed', async () => {
   const path = join(folder, 'a');
   await writeFile(path, 'abc');
   expect(Buffer.from(await readBytes(path, 3)).toString()).toBe('abc');
-  await expect(readBytes(path, 2)).rejects.toThrow(`cannot read '${path}': expected at most 2 B, got 3 B`);
+  await expect(async () => readBytes(path, 2)).rejects.toThrow(`cannot read '${path}': expected at most 2 B, got 3 B`);
 });
 
 test('what never ends, or holds no bytes, is refused by name without being read', async () => {
-  await expect(readBytes('/dev/zero')).rejects.toThrow("cannot read '/dev/zero': it is a device");
-  await expect(readBytes(folder)).rejects.toThrow('it is a folder');
-  await expect(readBytes(join(folder, 'none'))).rejects.toMatchObject({ code: 'ENOENT', syscall: 'read' });
+  await expect(async () => readBytes('/dev/zero')).rejects.toThrow("cannot read '/dev/zero': it is a device");
+  await expect(async () => readBytes(folder)).rejects.toThrow('it is a folder');
+  await expect(async () => readBytes(join(folder, 'none'))).rejects.toMatchObject({ code: 'ENOENT', syscall: 'read' });
   const socket = join(folder, 'socket');
   const server = createServer().listen(socket);
   await new Promise((listening) => server.once('listening', listening));
-  await expect(readBytes(socket)).rejects.toThrow('it is a socket');
+  await expect(async () => readBytes(socket)).rejects.toThrow('it is a socket');
   server.close();
 });
 
 test('a pipe is read until its writer is gone, up to the most that is allowed', async () => {
   const path = pipe();
-  await expect(readBytes(path)).rejects.toThrow('it is a pipe that nobody writes to');
+  await expect(async () => readBytes(path)).rejects.toThrow('it is a pipe that nobody writes to');
   // Open for both, as else opening would wait for a reader.
   const writer = openSync(path, 'r+');
   const late = readBytes(path);
@@ -62,6 +62,6 @@ test('a pipe is read until its writer is gone, up to the most that is allowed', 
 
   const second = openSync(path, 'r+');
   writeSync(second, 'abc');
-  await expect(readBytes(path, 2)).rejects.toThrow(`cannot read '${path}': expected at most 2 B, got more`);
+  await expect(async () => readBytes(path, 2)).rejects.toThrow(`cannot read '${path}': expected at most 2 B, got more`);
   closeSync(second);
 });

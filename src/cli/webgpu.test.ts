@@ -119,7 +119,7 @@ describe('where WebGPU is missing', () => {
       throw new Error("version `GLIBC_2.34' not found");
     });
     const { createRuntime } = await import('../index');
-    await expect(createRuntime({ backend: 'webgpu' })).rejects.toMatchObject({
+    await expect(async () => createRuntime({ backend: 'webgpu' })).rejects.toMatchObject({
       name: 'UnsupportedError',
       message: expect.stringMatching(
         /^the package webgpu cannot be loaded: .*; on Linux it needs glibc 2\.34 .*backend 'wasm'$/s,

@@ -45,11 +45,14 @@ test('makes the file that a symbolic link points to, if it is not there yet', as
   expect((await lstat(first)).isSymbolicLink() && (await lstat(second)).isSymbolicLink()).toBe(true);
   const lost = join(folder, 'lost');
   await symlink('none/a', lost);
-  await expect(checkWritable(lost)).rejects.toMatchObject({ code: 'ENOENT', path: lost });
+  await expect(async () => checkWritable(lost)).rejects.toMatchObject({ code: 'ENOENT', path: lost });
 });
 
 test('a full disk is told with the name of the file', async () => {
-  await expect(writeFileAtomic('/dev/full', 'x')).rejects.toMatchObject({ code: 'ENOSPC', path: '/dev/full' });
+  await expect(async () => writeFileAtomic('/dev/full', 'x')).rejects.toMatchObject({
+    code: 'ENOSPC',
+    path: '/dev/full',
+  });
 });
 
 test('a reader never sees part of it', async () => {
@@ -72,16 +75,16 @@ test('leaves nothing behind and the old file as it was when it fails', async () 
   const path = join(folder, 'a');
   await writeFile(path, 'old');
   const unwritable = Symbol('no data') as unknown as string;
-  await expect(writeFileAtomic(path, unwritable)).rejects.toThrow();
+  await expect(async () => writeFileAtomic(path, unwritable)).rejects.toThrow();
   expect(await readFile(path, 'utf8')).toBe('old');
   expect(await readdir(folder)).toEqual(['a']);
 });
 
 test('a folder and a missing folder are refused', async () => {
-  await expect(writeFileAtomic(folder, 'x')).rejects.toThrow(ParameterError);
-  await expect(writeFileAtomic('', 'x')).rejects.toThrow('must not be empty');
+  await expect(async () => writeFileAtomic(folder, 'x')).rejects.toThrow(ParameterError);
+  await expect(async () => writeFileAtomic('', 'x')).rejects.toThrow('must not be empty');
   const path = join(folder, 'none', 'a');
-  await expect(writeFileAtomic(path, 'x')).rejects.toMatchObject({ code: 'ENOENT', path });
+  await expect(async () => writeFileAtomic(path, 'x')).rejects.toMatchObject({ code: 'ENOENT', path });
 });
 
 test('a device stays a device', async () => {

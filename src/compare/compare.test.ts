@@ -335,7 +335,7 @@ describe('methods', () => {
 
   test('one that needs training and whose kernel is wrong gets no speed', async () => {
     const inputs = randomInputs({ n: 8, m: 8, h: 2, g: 2, d: 4, e: 4 });
-    await expect(compare(inputs, { ...QUICK, methods: [trained(1, 1.01)] })).rejects.toThrow(
+    await expect(async () => compare(inputs, { ...QUICK, methods: [trained(1, 1.01)] })).rejects.toThrow(
       /trained differs from the float64 reference by .* of the largest result.*: its speed is not reported/,
     );
   });
@@ -351,7 +351,7 @@ describe('methods', () => {
     });
     const inputs = randomInputs({ n: 8, m: 8, h: 2, g: 2, d: 4, e: 4 });
     const { live } = runtime.memory();
-    await expect(compare(inputs, { ...QUICK, methods: [wrong] })).rejects.toThrow(
+    await expect(async () => compare(inputs, { ...QUICK, methods: [wrong] })).rejects.toThrow(
       /wrong differs from the float64 reference by .*: its speed is not reported/,
     );
     expect(runtime.memory().live).toBe(live);
@@ -416,12 +416,14 @@ describe('bad input', () => {
       Float32Array.from({ length: 32 }, (_, at) => (at === 7 ? Number.NaN : 0)),
       [1, 4, 2, 4],
     );
-    await expect(compare({ q, k, v }, QUICK)).rejects.toThrow('v must hold finite numbers, got NaN');
+    await expect(async () => compare({ q, k, v }, QUICK)).rejects.toThrow('v must hold finite numbers, got NaN');
   });
 
   test('shapes that do not fit are named', async () => {
     const { q, k } = randomInputs(extents);
-    await expect(compare({ q, k, v: q.slice(1, 0, 3) }, QUICK)).rejects.toThrow('v must have shape [b, m, g, e]');
+    await expect(async () => compare({ q, k, v: q.slice(1, 0, 3) }, QUICK)).rejects.toThrow(
+      'v must have shape [b, m, g, e]',
+    );
   });
 
   test.each([
@@ -435,7 +437,7 @@ describe('bad input', () => {
       'gated cannot be compared: beside q, k and v it takes gate, which only a model has',
     ],
   ])('the option %j is refused by name', async (options, message) => {
-    await expect(compare(randomInputs(extents), options as object)).rejects.toThrow(message);
+    await expect(async () => compare(randomInputs(extents), options as object)).rejects.toThrow(message);
   });
 });
 
@@ -444,7 +446,9 @@ test('a cancelled comparison frees what it made', async () => {
   const { live } = runtime.memory();
   const controller = new AbortController();
   const onProgress = (share: number) => share > 0.4 && controller.abort();
-  await expect(compare(inputs, { seconds: 1, signal: controller.signal, onProgress })).rejects.toThrow('abort');
+  await expect(async () => compare(inputs, { seconds: 1, signal: controller.signal, onProgress })).rejects.toThrow(
+    'abort',
+  );
   expect(runtime.memory().live).toBe(live);
 });
 
@@ -455,7 +459,7 @@ test('what onProgress throws ends the comparison, which leaves nothing behind', 
     const onProgress = (share: number) => {
       if (share > from) throw new RangeError('deaf');
     };
-    await expect(compare(inputs, { ...QUICK, onProgress })).rejects.toThrow('deaf');
+    await expect(async () => compare(inputs, { ...QUICK, onProgress })).rejects.toThrow('deaf');
     expect(runtime.memory().live).toBe(live);
   }
 });

@@ -58,7 +58,7 @@ describe('textInputs', () => {
 
   test('refuses a text without words', async () => {
     const text = { name: 'empty.txt', text: ' \n\n\t' };
-    await expect(textInputs(runtime, text, { length: 9, layer: 1 }, {})).rejects.toThrow(
+    await expect(async () => textInputs(runtime, text, { length: 9, layer: 1 }, {})).rejects.toThrow(
       'empty.txt holds no text: expected at least one word',
     );
   });

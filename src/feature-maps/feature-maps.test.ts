@@ -151,7 +151,7 @@ describeOnBackends('feature maps', (runtime) => {
     using number = runtime().tensor([1], []);
     using swapped = wide.permute([1, 0]);
     using bytes = runtime().tensor(new Uint8Array(4), [1, 4]);
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(
       () => map.forward(wide),
       'x must have shape [..., 4], for which positive was drawn, got a last extent of 5',

@@ -142,7 +142,7 @@ test.each(withExperiment.map(({ name }) => name))(
     const onProgress = (share: number) => {
       if (share > 0.6) throw new RangeError('deaf');
     };
-    await expect(experiment.run({ runtime, quick: true, onProgress })).rejects.toThrow('deaf');
+    await expect(async () => experiment.run({ runtime, quick: true, onProgress })).rejects.toThrow('deaf');
     expect(runtime.memory().live).toBe(0);
   },
 );

@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => runtime.dispose());
 
-type Call = (x: Tensor<'f32'>, gates: Tensor<'f32'>, both: Tensor<'f32'>, state: Tensor<'f32'>) => Promise<unknown>;
+type Call = (x: Tensor<'f32'>, gates: Tensor<'f32'>, both: Tensor<'f32'>, state: Tensor<'f32'>) => unknown;
 
 const CALLS: Record<string, Call> = {
   linearAttention: (x, _, both, state) => linearAttention(x, x, x, { out: both, state }),

@@ -11,6 +11,8 @@ export interface Host {
   numbers(x: Tensor): Float64Array;
   tensor(x: Tensor): HostTensor<'f64'>;
   store(out: Tensor, values: Float64Array): void;
+  /** One element, so many behind the first of a strided view. */
+  storeAt(out: Tensor, place: number, value: number): void;
 }
 
 /**
@@ -24,7 +26,7 @@ export interface Op<Call> {
   readonly wasm: (call: Call, machine: Machine) => WasmPlan | Steps<WasmPlan>;
   /** From a call and the `Workspace` of a GPU to its plan (webgpu/queue.ts), whose types not everybody has. */
   readonly webgpu: () => Promise<(call: Call, workspace: never) => object>;
-  /** What only the device can see: each is looked at once the call is computed. The call rejects with the first that fails. */
+  /** What only the device can see: each is looked at once the call is computed. The first that fails is the call's fault. */
   readonly faults?: (call: Call) => readonly Expectation[];
 }
 

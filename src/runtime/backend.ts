@@ -6,14 +6,16 @@
  * the call it receives is the whole plan. Memory is handed out as opaque `Buffer`s; the tensors in a call say where in
  * them, and with which strides, the elements lie. Outputs are allocated before and are contiguous.
  *
- * Calls take effect in the order in which they are made; on a GPU `run` resolves once their commands are under way: what is
- * called or read afterwards comes after them, and `finish` waits for them. A call that cannot finish rejects with the
- * signal's reason, a BackendError, or what an `Expectation` of the op says, and leaves its outputs undefined.
+ * One call runs after the other (order.ts): `run` gives its pauses, in which the calling thread does other things, and is
+ * over when what is called or read next comes after it, on a GPU once its commands are under way; `finish` waits for these.
+ * A call that cannot finish throws the signal's reason, a BackendError, or what an `Expectation` of the op says, and leaves
+ * its outputs undefined.
  *
  * `reference` computes in float64 with plain loops and is the truth; every other backend is tested against it.
  */
 import type { Op } from '../ops/op';
 import type { DType } from '../tensor/dtype';
+import type { Pause } from './order';
 import type { GpuBufferLike } from './webgpu/adapter';
 
 export const BACKENDS = ['reference', 'wasm', 'webgpu'] as const;
@@ -39,7 +41,7 @@ export interface MemoryReport {
 /** Cancel and progress of one call; both optional. */
 export interface Control {
   readonly signal?: AbortSignal | undefined;
-  /** Called now and then with the share of the work done, from 0 to 1. What it throws ends the call, which rejects with it. */
+  /** Called now and then with the share of the work done, from 0 to 1. What it throws ends the call, and is its fault. */
   readonly onProgress?: ((share: number) => void) | undefined;
 }
 
@@ -60,9 +62,6 @@ export interface Backend {
   /** The GPU buffer that memory lies in, on backends that compute on such. */
   gpuBuffer?(buffer: Buffer): GpuBufferLike;
 
-  /** Copies a whole buffer to another of as many bytes, on backends whose memory JavaScript does not see. */
-  copy?(from: Buffer, to: Buffer): Promise<void>;
-
   /** Whether it computes on a GPU that the processor imitates, on backends that compute on GPUs. */
   readonly isSoftware?: boolean;
 
@@ -73,8 +72,6 @@ export interface Backend {
   /** What was chosen and why, one fact a line. */
   explain(): readonly string[];
   dispose(): void;
-  /** Runs the backend's fastest multiply-add loop for `rounds` on every thread; resolves to the operations done. */
-  peak?(rounds: number): Promise<number>;
-
-  run<Call>(op: Op<Call>, call: Call, control: Control): Promise<void>;
+  /** Where a device answers later whether expectations are met, what is returned rejects if they are not. */
+  run<Call>(op: Op<Call>, call: Call, control: Control): Generator<Pause, Promise<void> | undefined, void>;
 }

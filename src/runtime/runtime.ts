@@ -1,13 +1,16 @@
 import { checkChoice, checkFunction, checkOptions, checkWhole, show } from '../check';
-import { DisposedError, DTypeError, ParameterError, UnsupportedError } from '../errors';
+import { DisposedError, DTypeError, ParameterError, SaccadeError, UnsupportedError } from '../errors';
+import type { Op } from '../ops/op';
 import { bytesPerElement, DTYPES, type DType } from '../tensor/dtype';
 import { checkHost, convert, type HostTensor, hostTensor, type Numbers } from '../tensor/host';
 import { normal, uniform } from '../tensor/random';
 import { checkShape, rowMajorStrides, type Shape, sizeOf } from '../tensor/shape';
 import { disposeKey, Storage, Tensor } from '../tensor/tensor';
-import { BACKENDS, type Backend, type BackendName, type MemoryReport } from './backend';
-import { Scopes } from './scopes';
+import { BACKENDS, type Backend, type BackendName, type Control, type MemoryReport } from './backend';
+import { guard } from './guard';
+import { Order, type Turn } from './order';
 import type { GpuBufferLike, GpuOptions } from './webgpu/adapter';
+import { type Fault, Work } from './work';
 
 export interface RuntimeOptions {
   /** Where to compute; `'auto'` (default) is wasm. A named one that is missing is an error, never another one. */
@@ -27,7 +30,13 @@ const OPTION_NAMES = ['backend', 'threads', 'simd', 'webgpu'];
  * Make one with `createRuntime()`.
  */
 export class Runtime {
-  readonly #scopes = new Scopes();
+  readonly #order = new Order();
+  /** What open scopes own, innermost last. */
+  readonly #scopes: Set<Tensor>[] = [];
+  /** Faults in the order in which they came up, of which nobody has been told. */
+  #untold: Fault[] = [];
+  /** Calls of which it is not known yet whether they have a fault though their turn is over. */
+  readonly #unsettled = new Set<Work>();
   #disposed = false;
 
   constructor(readonly backend: Backend) {}
@@ -110,39 +119,137 @@ export class Runtime {
   }
 
   /**
-   * Runs `work` and disposes every tensor made meanwhile except those it returns (alone, in an array or as
-   * properties of an object), which pass to the enclosing scope. Scopes of one runtime nest: those that run at the same
-   * time would dispose each other's tensors, so they are refused, and other code that does disposes by hand.
+   * Runs `work`, which does not wait, and disposes every tensor made meanwhile except those it returns (alone, in an array
+   * or as properties of an object), which pass to the enclosing scope.
    *
-   * @throws {SaccadeError} a scope that begins, or ends, beside another or beside a call that is not awaited
+   * @throws {SaccadeError} work that returns a promise: what it does later would be in no scope
    */
-  async scope<T>(work: () => T | Promise<T>): Promise<T> {
+  scope<T>(work: () => T): T {
     this.assertUsable('scope()');
     checkFunction('work of scope()', work);
-    return await this.#scopes.run(work);
+    const owned = new Set<Tensor>();
+    this.#scopes.push(owned);
+    try {
+      const result = work();
+      if (isPromise(result)) {
+        // Nobody else will hear of it.
+        Promise.resolve(result).catch(() => undefined);
+        throw new SaccadeError(
+          'work of scope() must not wait, got a promise: call ops without await, which return their tensors at once, and read after the scope; where work must wait, dispose by hand (using, dispose())',
+        );
+      }
+      for (const tensor of tensorsIn(result)) if (owned.delete(tensor)) this.#scopes.at(-2)?.add(tensor);
+      return result;
+    } finally {
+      this.#scopes.pop();
+      for (const tensor of owned) tensor.disposeWithScope();
+    }
   }
 
   /** Puts a new tensor under the innermost open scope. */
   own(tensor: Tensor): void {
-    this.#scopes.own(tensor);
+    this.#scopes.at(-1)?.add(tensor);
   }
 
   disown(tensor: Tensor): void {
-    this.#scopes.disown(tensor);
-  }
-
-  /** For ops: takes note that a call begins; what is returned is called when it has settled. */
-  begin(): () => void {
-    return this.#scopes.begin();
+    for (const owned of this.#scopes) owned.delete(tensor);
   }
 
   /**
-   * Resolves when everything called so far is computed. A GPU's ops resolve once their commands are under way, so time
-   * them up to here; reading a tensor needs no such care.
+   * For ops: calls one whose arguments are checked, at once if nothing is ahead of it. What keeps it from its results, or
+   * its device finds in them, is a fault of these and of all that is computed from them.
+   */
+  run<Call>(op: Op<Call>, call: Call, inputs: readonly Tensor[], outputs: readonly Tensor[], control: Control): void {
+    const work = new Work();
+    const sources = inputs.flatMap(({ storage }) => storage.work ?? []);
+    // What is left of what was in an output's memory keeps its faults.
+    const rests = outputs.flatMap(({ storage, size, dtype }) =>
+      storage.work && size * bytesPerElement(dtype) < storage.buffer.bytes ? storage.work : [],
+    );
+    const held = [...inputs, ...outputs].map(({ storage }) => storage.retain());
+    try {
+      this.#order.take(this.#turn(op, call, { work, sources, rests, held }, control));
+    } catch (error) {
+      for (const storage of held) storage.release();
+      throw error;
+    }
+    for (const { storage } of outputs) storage.work = work.isSettled && !work.fault ? undefined : work;
+  }
+
+  *#turn<Call>(op: Op<Call>, call: Call, { work, sources, rests, held }: CallInTurn, control: Control): Turn {
+    let answer: Promise<void> | undefined;
+    let fault = sources.find((source) => source.fault)?.fault;
+    try {
+      if (!fault) {
+        if (this.#disposed) throw disposedWhilePending();
+        const guarded = guard(control);
+        guarded.check();
+        answer = yield* this.backend.run(op, call, guarded.control);
+        guarded.check();
+      }
+    } catch (error) {
+      fault = this.#faultOf(error);
+    } finally {
+      for (const storage of held) storage.release();
+    }
+    const open = [...sources, ...rests].filter(({ isSettled }) => !isSettled);
+    if (!answer && open.length === 0) work.settle(fault ?? rests.find((rest) => rest.fault)?.fault);
+    else void this.#settleLater(work, answer, [...sources, ...rests], fault);
+  }
+
+  async #settleLater(
+    work: Work,
+    answer: Promise<void> | undefined,
+    sources: readonly Work[],
+    fault: Fault | undefined,
+  ) {
+    this.#unsettled.add(work);
+    let own: { readonly error: unknown } | undefined;
+    await answer?.catch((error) => {
+      own = { error };
+    });
+    for (const source of sources) await source.settled;
+    this.#unsettled.delete(work);
+    const inherited = fault ?? sources.find((source) => source.fault)?.fault;
+    work.settle(inherited ?? (own && this.#faultOf(own.error)));
+  }
+
+  #faultOf(error: unknown): Fault {
+    const fault = { error, told: false };
+    this.#untold = this.#untold.filter(({ told }) => !told).slice(0, MOST_UNTOLD - 1);
+    this.#untold.push(fault);
+    return fault;
+  }
+
+  /** For tensors: a copy of bytes of memory once all that was called before is computed. */
+  async read(storage: Storage, byteOffset: number, length: number): Promise<Uint8Array> {
+    const { work } = storage;
+    storage.retain();
+    const bytes = await new Promise<Uint8Array>((resolve, reject) => {
+      const { backend } = this;
+      this.#order.do(() => {
+        if (this.#disposed) reject(disposedWhilePending());
+        // A device's copy takes effect in its turn, whenever it arrives.
+        else if (work?.fault) resolve(NO_BYTES);
+        else backend.read(storage.buffer, byteOffset, length).then(resolve, reject);
+      });
+    }).finally(() => storage.release());
+    if (work && !work.isSettled) await work.settled;
+    if (work?.fault) throw tell(work.fault);
+    return bytes;
+  }
+
+  /**
+   * Resolves when everything called so far is computed; time calls up to here. Rejects with the first fault of which
+   * neither a read nor this has told.
    */
   async finish(): Promise<void> {
     this.assertUsable('finish()');
+    await new Promise<void>((resolve) => this.#order.do(resolve));
     await this.backend.finish?.();
+    for (const { settled } of this.#unsettled) await settled;
+    const fault = this.#untold.find(({ told }) => !told);
+    if (fault) throw tell(fault);
   }
 
   /** Live and peak bytes. */
@@ -169,6 +276,36 @@ export class Runtime {
   [disposeKey](): void {
     this.dispose();
   }
+}
+
+/** A call whose turn is to come. */
+interface CallInTurn {
+  readonly work: Work;
+  /** Of its inputs, where not all is well or known. */
+  readonly sources: readonly Work[];
+  readonly rests: readonly Work[];
+  /** Memory that is there until it has been computed. */
+  readonly held: readonly Storage[];
+}
+
+const disposedWhilePending = () => new DisposedError('the runtime was disposed while a call was pending');
+const NO_BYTES = new Uint8Array(0);
+/** Faults of which nobody asks are forgotten beyond it, the latest first. */
+const MOST_UNTOLD = 1000;
+
+function tell(fault: Fault): unknown {
+  fault.told = true;
+  return fault.error;
+}
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
+}
+
+function tensorsIn(value: unknown): Tensor[] {
+  if (value instanceof Tensor) return [value];
+  if (value === null || typeof value !== 'object' || ArrayBuffer.isView(value)) return [];
+  return Object.values(value).filter((entry) => entry instanceof Tensor);
 }
 
 function checkElements(shape: Shape, dtype: DType): void {

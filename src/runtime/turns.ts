@@ -1,6 +1,6 @@
 /** Long work on the calling thread, in steps: others have their turn in between, and a call can be cancelled there. */
-import { nextTurn } from '../next-turn';
 import type { Control } from './backend';
+import { othersTurn, type Pause } from './order';
 
 /** Work that stops after each step to say which share of it is done, from 0 to 1. */
 export type Steps<Value> = Generator<number, Value, void>;
@@ -17,29 +17,20 @@ export function atOnce<Value>(steps: Steps<Value>): Value {
 }
 
 /**
- * Works `steps` off in turns. What ends within the first is returned as it is, without a promise. Else, before each turn,
- * the promise rejects with what `check` throws, which is where a call learns that it is to end.
+ * Works `steps` off in turns, with a pause between them in which others have theirs. Before each but the first it throws
+ * what `check` throws, which is where a call learns that it is to end.
  */
-export function inTurns<Value>(
+export function* inTurns<Value>(
   steps: Steps<Value>,
   onProgress: Control['onProgress'],
   check: () => void,
-): Value | Promise<Value> {
-  const first = oneTurn(steps);
-  return first.done ? first.value : otherTurns(steps, first, onProgress, check);
-}
-
-async function otherTurns<Value>(
-  steps: Steps<Value>,
-  first: IteratorYieldResult<number>,
-  onProgress: Control['onProgress'],
-  check: () => void,
-): Promise<Value> {
+): Generator<Pause, Value, void> {
   try {
-    for (let turn: IteratorResult<number, Value> = first; ; turn = oneTurn(steps)) {
+    for (;;) {
+      const turn = oneTurn(steps);
       if (turn.done) return turn.value;
       onProgress?.(turn.value);
-      await nextTurn();
+      yield othersTurn();
       check();
     }
   } finally {

@@ -299,8 +299,8 @@ describeOnBackends('Tensor', (runtime) => {
     expect(tensor.disposed).toBe(false);
     tensor.dispose();
     expect(tensor.disposed).toBe(true);
-    await expect(tensor.read()).rejects.toThrow('read(): the tensor of shape [2] was disposed');
-    await expect(tensor.toHost()).rejects.toThrow(DisposedError);
+    await expect(async () => tensor.read()).rejects.toThrow('read(): the tensor of shape [2] was disposed');
+    await expect(async () => tensor.toHost()).rejects.toThrow(DisposedError);
     expect(() => tensor.data).toThrow('data: the tensor of shape [2] was disposed');
     expect(() => tensor.slice(0, 0, 1)).toThrow('slice(): the tensor of shape [2] was disposed');
     expect(() => tensor.permute([0])).toThrow('permute(): the tensor of shape [2] was disposed');
@@ -418,7 +418,7 @@ describeOnBackends('scope', (runtime) => {
         using source = x();
         return await relu(source);
       });
-      await expect(runtime().scope(async () => x())).rejects.toThrow(overlapping);
+      await expect(async () => runtime().scope(async () => x())).rejects.toThrow(overlapping);
       open();
       const kept = await first;
       expect([...(await kept.read())]).toEqual([1, 2]);
@@ -430,7 +430,7 @@ describeOnBackends('scope', (runtime) => {
       await runtime().scope(async () => {
         await Promise.resolve();
         const pending = relu(x());
-        await expect(runtime().scope(() => x())).rejects.toThrow(overlapping);
+        await expect(async () => runtime().scope(() => x())).rejects.toThrow(overlapping);
         expect([...(await (await pending).read())]).toEqual([1, 2]);
       });
       expect(live()).toBe(0);
@@ -492,9 +492,9 @@ test('a tensor of a disposed runtime says so, and can still be disposed', async 
   const tensor = runtime.tensor([1], [1]);
   runtime.dispose();
   runtime.dispose();
-  await expect(tensor.read()).rejects.toThrow('read(): the runtime was disposed');
+  await expect(async () => tensor.read()).rejects.toThrow('read(): the runtime was disposed');
   expect(() => tensor.data).toThrow(DisposedError);
   expect(() => runtime.empty([1])).toThrow('runtime: the runtime was disposed');
-  await expect(runtime.scope(() => 1)).rejects.toThrow('scope(): the runtime was disposed');
+  await expect(async () => runtime.scope(() => 1)).rejects.toThrow('scope(): the runtime was disposed');
   expect(() => tensor.dispose()).not.toThrow();
 });

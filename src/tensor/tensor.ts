@@ -3,6 +3,7 @@ import { DisposedError, ParameterError, ShapeError, UnsupportedError } from '../
 import type { Buffer } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 import type { GpuBufferLike } from '../runtime/webgpu/adapter';
+import type { Work } from '../runtime/work';
 import { bytesPerElement, type DType, type TypedArrayOf, typedArray } from './dtype';
 import { type HostTensor, toRowMajor } from './host';
 import { checkShape, formatShape, isContiguous, rowMajorStrides, type Shape, sizeOf } from './shape';
@@ -12,6 +13,8 @@ export const disposeKey: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('S
 /** Memory shared by a tensor and its views; released with the last of them. */
 export class Storage {
   #references = 1;
+  /** The last call that wrote to it, unless all is well. */
+  work: Work | undefined;
 
   constructor(
     readonly runtime: Runtime,
@@ -81,27 +84,21 @@ export class Tensor<D extends DType = DType> {
     return this.#endedWithScope;
   }
 
-  /** A copy of the elements in row-major order. */
+  /**
+   * A copy of the elements in row-major order, once they are computed. Rejects with the fault of what they were computed
+   * from, if there is one.
+   */
   async read(): Promise<TypedArrayOf<D>> {
     this.assertUsable('read()');
-    const end = this.runtime.begin();
-    try {
-      return await this.#elements();
-    } finally {
-      end();
-    }
-  }
-
-  async #elements(): Promise<TypedArrayOf<D>> {
-    const { dtype, strides, shape, offset, size } = this;
+    const { runtime, dtype, strides, shape, offset, size } = this;
     const elementBytes = bytesPerElement(dtype);
-    if (this.isContiguous) {
-      const bytes = await this.runtime.backend.read(this.storage.buffer, offset * elementBytes, size * elementBytes);
-      return typedArray(dtype, size, bytes.buffer, bytes.byteOffset);
-    }
-    const span = 1 + shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), 0);
-    const bytes = await this.runtime.backend.read(this.storage.buffer, offset * elementBytes, span * elementBytes);
-    return toRowMajor(typedArray(dtype, span, bytes.buffer, bytes.byteOffset), dtype, shape, strides);
+    const isContiguous = this.isContiguous;
+    const span = isContiguous
+      ? size
+      : 1 + shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), 0);
+    const bytes = await runtime.read(this.storage, offset * elementBytes, span * elementBytes);
+    const elements = typedArray(dtype, span, bytes.buffer, bytes.byteOffset);
+    return isContiguous ? elements : toRowMajor(elements, dtype, shape, strides);
   }
 
   /** The elements as a host tensor, in row-major order. */
@@ -112,6 +109,7 @@ export class Tensor<D extends DType = DType> {
   /**
    * The elements in place, without a copy, on backends whose memory JavaScript can address.
    * Valid until the tensor is disposed or the runtime's memory grows: take it anew for each use.
+   * @throws {UnsupportedError} elsewhere, for strided views, and while it is being computed; the fault, where there is one
    */
   get data(): TypedArrayOf<D> {
     this.assertUsable('data');
@@ -120,14 +118,16 @@ export class Tensor<D extends DType = DType> {
       throw new UnsupportedError(`data of a ${this.runtime.backend.name} tensor is not in host memory: await read()`);
     if (!this.isContiguous)
       throw new UnsupportedError('data of a strided view is not in row-major order: await read()');
+    this.#assertComputed('data');
     const { buffer, byteOffset } = view.call(this.runtime.backend, this.storage.buffer);
     return typedArray(this.dtype, this.size, buffer, byteOffset + this.offset * bytesPerElement(this.dtype));
   }
 
   /**
-   * Where the elements lie on the GPU, in row-major order, without a copy: commands that the caller submits after awaiting
-   * an op see what it wrote. The buffer is of the device handed in as `webgpu.device`; valid until the tensor is disposed.
-   * @throws {UnsupportedError} on other backends than webgpu, and for strided views
+   * Where the elements lie on the GPU, in row-major order, without a copy: commands that the caller submits after
+   * `await runtime.finish()` see what ops wrote. The buffer is of the device handed in as `webgpu.device`; valid until the
+   * tensor is disposed.
+   * @throws {UnsupportedError} on other backends than webgpu, for strided views, and while it is being computed
    */
   get gpuBuffer(): { readonly buffer: GpuBufferLike; readonly byteOffset: number; readonly bytes: number } {
     this.assertUsable('gpuBuffer');
@@ -135,9 +135,18 @@ export class Tensor<D extends DType = DType> {
     if (!backend.gpuBuffer)
       throw new UnsupportedError(`gpuBuffer of a ${backend.name} tensor: it is in no GPU's memory, await read()`);
     if (!this.isContiguous) throw new UnsupportedError('gpuBuffer of a strided view is not in row-major order');
+    this.#assertComputed('gpuBuffer');
     const elementBytes = bytesPerElement(this.dtype);
     const buffer = backend.gpuBuffer(this.storage.buffer);
     return { buffer, byteOffset: this.offset * elementBytes, bytes: this.size * elementBytes };
+  }
+
+  #assertComputed(use: string): void {
+    const { work } = this.storage;
+    if (!work) return;
+    if (!work.isSettled)
+      throw new UnsupportedError(`${use}: the tensor is still being computed: await runtime.finish()`);
+    if (work.fault) throw work.fault.error;
   }
 
   /** The same elements under another shape; one extent may be -1. A strided view must keep its order in memory. */
@@ -195,6 +204,22 @@ export class Tensor<D extends DType = DType> {
     return new Tensor(this.storage.retain(), this.dtype, shape, strides, this.offset);
   }
 
+  /**
+   * The elements broadcast to a larger shape, without a copy: axes of extent 1 and axes in front repeat. For ops that take
+   * strided views; `contiguous` makes a copy for the others.
+   */
+  expand(shape: Shape): Tensor<D> {
+    this.assertUsable('expand()');
+    checkShape('shape', shape);
+    const front = shape.length - this.rank;
+    const fits = front >= 0 && this.shape.every((extent, axis) => extent === 1 || extent === shape[front + axis]);
+    if (!fits) throw new ShapeError(`expand must broadcast ${formatShape(this.shape)}, got ${formatShape(shape)}`);
+    const strides = shape.map((_, axis) =>
+      axis < front || this.shape[axis - front] === 1 ? 0 : (this.strides[axis - front] as number),
+    );
+    return new Tensor(this.storage.retain(), this.dtype, [...shape], strides, this.offset);
+  }
+
   /** Frees the memory once no other view holds it. Disposing twice is harmless. */
   dispose(): void {
     if (this.#disposed) return;
@@ -217,9 +242,7 @@ export class Tensor<D extends DType = DType> {
   /** Throws a DisposedError, naming `use`, after `dispose()`. */
   assertUsable(use: string): void {
     if (this.#disposed) {
-      const how = this.#endedWithScope
-        ? ' by a scope() that ended: return it from there, and let no scopes overlap'
-        : '';
+      const how = this.#endedWithScope ? ' by a scope() that ended: return it from there' : '';
       throw new DisposedError(`${use}: the tensor of shape ${formatShape(this.shape)} was disposed${how}`);
     }
     this.runtime.assertUsable(use);

@@ -131,7 +131,7 @@ test('a page that goes away fails what it was asked and all that it would be', a
   await page.next();
   page.leave();
   await expect(time).rejects.toThrow('its page was closed');
-  await expect(channel.ask('time', { calls: 1 }, signal)).rejects.toThrow('its page was closed');
+  await expect(async () => channel.ask('time', { calls: 1 }, signal)).rejects.toThrow('its page was closed');
 });
 
 test('a page that is loaded anew does not answer what the one before was asked, but the next question', async () => {
@@ -148,7 +148,7 @@ test('a page that is loaded anew does not answer what the one before was asked, 
 
 test('an aborted question rejects with the reason', async () => {
   const channel = server.channel();
-  await expect(channel.ask('time', { calls: 1 }, AbortSignal.abort('enough'))).rejects.toBe('enough');
+  await expect(async () => channel.ask('time', { calls: 1 }, AbortSignal.abort('enough'))).rejects.toBe('enough');
   const controller = new AbortController();
   const time = channel.ask('time', { calls: 1 }, controller.signal);
   controller.abort('enough');
@@ -161,5 +161,5 @@ test('closing it fails what is asked and frees the port', async () => {
   const time = channel.ask('time', { calls: 1 }, signal);
   await page.next();
   await Promise.all([server.close(), expect(time).rejects.toThrow('the benchmark is over')]);
-  await expect(request('/')).rejects.toThrow('ECONNREFUSED');
+  await expect(async () => request('/')).rejects.toThrow('ECONNREFUSED');
 });

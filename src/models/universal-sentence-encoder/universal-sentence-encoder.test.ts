@@ -76,7 +76,7 @@ describeOnBackends('the Universal Sentence Encoder', (runtime) => {
     for (const tensor of [q, k, v]) tensor.dispose();
     expect(runtime().memory().live).toBe(before);
 
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     const signal = AbortSignal.abort(new Error('stopped'));
     await refuse(() => model.embed(['a'], { signal }), 'stopped');
     await refuse(() => model.embed([]), 'sentences must be an array of one or more strings');

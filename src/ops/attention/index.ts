@@ -102,12 +102,7 @@ const LARGEST_HEAD = 256;
  * @throws {ShapeError} ranks or extents that do not fit, heads that do not divide
  * @throws {ParameterError} an unknown or ill-typed option
  */
-export async function attention(
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  options: AttentionOptions = {},
-): Promise<AttentionResult> {
+export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): AttentionResult {
   checkTensors({ q, k, v });
   checkOptions('attention', options, [...SETTINGS, ...CONTROL, 'out', 'lse']);
   const { b, n, h, e, scale, mask } = checkProblem({ q, k, v }, options);
@@ -127,13 +122,13 @@ export async function attention(
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {ParameterError} an unknown or ill-typed option
  */
-export async function attentionBackward(
+export function attentionBackward(
   q: Tensor,
   k: Tensor,
   v: Tensor,
   gradients: AttentionGradients,
   options: AttentionBackwardOptions = {},
-): Promise<AttentionBackwardResult> {
+): AttentionBackwardResult {
   checkGradients('attentionBackward', gradients, ['gradOut', 'gradLse', 'out', 'lse']);
   const { out, lse, gradOut, gradLse } = gradients;
   const given = { out, lse, gradOut, ...(gradLse !== undefined && { gradLse }) };
@@ -161,14 +156,14 @@ export async function attentionBackward(
     gradV: { shape: v.shape, dtype: v.dtype },
     ...(tables.length > 0 && { gradTables: { shape: [elements], dtype: 'f32' } }),
   } as const satisfies Record<string, ResultSpec>;
-  const computing: Promise<Record<string, Tensor>> = compute(
+  const computed: Record<string, Tensor> = compute(
     backward,
     { q, k, v, ...given },
     results,
-    (computed) => ({ q, k, v, ...given, ...computed, scale, mask, score }),
+    (grads) => ({ q, k, v, ...given, ...grads, scale, mask, score }),
     options,
   );
-  const { gradQ, gradK, gradV, gradTables } = (await computing) as Record<'gradQ' | 'gradK' | 'gradV', Tensor> & {
+  const { gradQ, gradK, gradV, gradTables } = computed as Record<'gradQ' | 'gradK' | 'gradV', Tensor> & {
     readonly gradTables?: Tensor<'f32'>;
   };
   const gradCaptured: Record<string, Tensor<'f32'>> = {};

@@ -68,7 +68,7 @@ describeOnBackends('batchNorm', (runtime) => {
     using x = runtime().random([2, 3]);
     using c = runtime().random([3]);
     using two = runtime().random([2]);
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => batchNorm(x, two, c), 'gain must have shape [3] for x [2, 3], got [2]');
     await refuse(
       () => batchNorm(x, c, c, { statistics: { mean: c, variance: two } }),

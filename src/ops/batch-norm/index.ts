@@ -3,7 +3,6 @@ import { checkKnown, show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { formatShape, sameShape } from '../../tensor/shape';
-import { Temporaries } from '../../tensor/temporaries';
 import type { Tensor } from '../../tensor/tensor';
 import { checkOptions, checkTensors } from '../check';
 import { add, multiply, rsqrt, subtract } from '../elementwise';
@@ -30,66 +29,52 @@ export interface BatchNormResult {
  *
  * @throws {ShapeError} ranks or extents that do not fit, strided views
  */
-export async function batchNorm(
-  x: Tensor,
-  gain: Tensor,
-  bias: Tensor,
-  options: BatchNormOptions = {},
-): Promise<BatchNormResult> {
+export function batchNorm(x: Tensor, gain: Tensor, bias: Tensor, options: BatchNormOptions = {}): BatchNormResult {
   checkProblem('batchNorm', { x, gain, bias }, options);
-  using temporaries = new Temporaries();
-  const { normal, ...statistics } = await normalise(x, options, temporaries);
-  const scaled = await temporaries.own(multiply(normal, gain));
-  const out = await add(scaled, bias);
-  return { out, ...temporaries.release(statistics) };
+  return x.runtime.scope(() => {
+    const { normal, mean, variance } = normalise(x, options);
+    return { out: add(multiply(normal, gain), bias), mean, variance };
+  });
 }
 
 /** Gradients of a loss from gradOut, that by `out` of `batchNorm`; the options must be the same. */
-export async function batchNormBackward(
+export function batchNormBackward(
   x: Tensor,
   gain: Tensor,
   gradOut: Tensor,
   options: BatchNormOptions = {},
-): Promise<Record<'gradX' | 'gradGain' | 'gradBias', Tensor<'f32'>>> {
+): Record<'gradX' | 'gradGain' | 'gradBias', Tensor<'f32'>> {
   checkProblem('batchNormBackward', { x, gain, gradOut }, options);
-  using temporaries = new Temporaries();
-  const own = (made: Promise<Tensor<'f32'>>) => temporaries.own(made);
-  const { normal, factor } = await normalise(x, options, temporaries);
-  const gradBias = await own(means(gradOut, 1));
-  const gradGain = await own(means(await own(multiply(gradOut, normal)), 1));
-  const byNormal = await own(multiply(gradOut, gain));
-  if (options.statistics) {
-    return temporaries.release({ gradX: await own(multiply(byNormal, factor)), gradGain, gradBias });
-  }
-  // The batch's own mean and variance move along: what lies in their directions has no effect.
-  const mean = await own(means(byNormal));
-  const along = await own(means(await own(multiply(byNormal, normal))));
-  const centred = await own(subtract(byNormal, mean));
-  const straight = await own(subtract(centred, await own(multiply(normal, along))));
-  return temporaries.release({ gradX: await own(multiply(straight, factor)), gradGain, gradBias });
+  return x.runtime.scope(() => {
+    const { normal, factor } = normalise(x, options);
+    const gradBias = means(gradOut, 1);
+    const gradGain = means(multiply(gradOut, normal), 1);
+    const gradNormal = multiply(gradOut, gain);
+    if (options.statistics) return { gradX: multiply(gradNormal, factor), gradGain, gradBias };
+    // The batch's own mean and variance move along: what lies in their directions has no effect.
+    const centred = subtract(gradNormal, means(gradNormal));
+    const straight = subtract(centred, multiply(normal, means(multiply(gradNormal, normal))));
+    return { gradX: multiply(straight, factor), gradGain, gradBias };
+  });
 }
 
 /** x with mean 0 and variance 1, the statistics, and 1 / sqrt(variance + epsilon). */
-async function normalise(x: Tensor, { statistics, epsilon = 1e-5 }: BatchNormOptions, temporaries: Temporaries) {
-  const own = (made: Promise<Tensor<'f32'>>) => temporaries.own(made);
-  const zero = await temporaries.own(x.runtime.tensor([0], []));
-  const mean = statistics ? await own(add(statistics.mean, zero)) : await own(means(x));
-  const centred = await own(subtract(x, mean));
-  const variance = statistics
-    ? await own(add(statistics.variance, zero))
-    : await own(means(await own(multiply(centred, centred))));
-  const least = await temporaries.own(x.runtime.tensor([epsilon], []));
-  const factor = await own(rsqrt(await own(add(variance, least))));
-  return { normal: await own(multiply(centred, factor)), factor, mean, variance };
+function normalise(x: Tensor, { statistics, epsilon = 1e-5 }: BatchNormOptions) {
+  const zero = x.runtime.tensor([0], []);
+  const mean = statistics ? add(statistics.mean, zero) : means(x);
+  const centred = subtract(x, mean);
+  const variance = statistics ? add(statistics.variance, zero) : means(multiply(centred, centred));
+  const factor = rsqrt(add(variance, x.runtime.tensor([epsilon], [])));
+  return { normal: multiply(centred, factor), factor, mean, variance };
 }
 
 /** The mean of each channel over all places, as a product; or its sum over `count`. */
-async function means(x: Tensor, count?: number): Promise<Tensor<'f32'>> {
+function means(x: Tensor, count?: number): Tensor<'f32'> {
   const channels = x.shape.at(-1) as number;
   const places = x.size / channels;
   using weights = x.runtime.tensor(new Float32Array(places).fill(1 / (count ?? places)), [1, places]);
   using rows = x.reshape([places, channels]);
-  using sums = await matmul(weights, rows);
+  using sums = matmul(weights, rows);
   return sums.reshape([channels]);
 }
 

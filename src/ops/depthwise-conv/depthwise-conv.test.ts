@@ -92,7 +92,7 @@ describeOnBackends('depthwiseConv', (runtime) => {
     using even = runtime().random([3, 2, 2]);
     using three = runtime().random([3, 3, 3]);
     using bias = runtime().random([3]);
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => depthwiseConv(weight, weight), 'x must have shape [b, y, x, c], got [3, 3, 2]');
     await refuse(() => depthwiseConv(x, three), 'weight must have shape [ky, kx, c] with c = 2 as in x [1, 4, 3, 2]');
     await refuse(() => depthwiseConv(x, even), 'weight must have odd ky and kx, got [3, 2, 2]');

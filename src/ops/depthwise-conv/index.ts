@@ -5,7 +5,6 @@ import type { Control } from '../../runtime/backend';
 import { controlOf } from '../../runtime/turns';
 import { address, overElements } from '../../runtime/wasm/plan';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
-import { Temporaries } from '../../tensor/temporaries';
 import type { Tensor } from '../../tensor/tensor';
 import { checkOptions } from '../check';
 import { compute } from '../compute';
@@ -59,18 +58,14 @@ export interface DepthwiseConvBackwardOptions extends DepthwiseConvSettings, Con
  * @throws {ShapeError} ranks or extents that do not fit, kernels of even extent, strided views
  * @throws {ParameterError} an option that is unknown or out of range
  */
-export async function depthwiseConv(
-  x: Tensor,
-  weight: Tensor,
-  options: DepthwiseConvOptions = {},
-): Promise<Tensor<'f32'>> {
+export function depthwiseConv(x: Tensor, weight: Tensor, options: DepthwiseConvOptions = {}): Tensor<'f32'> {
   checkOptions('depthwiseConv', options, ['bias', 'dilation', 'out', 'signal', 'onProgress']);
   const { bias, dilation: given, ...others } = options;
   const inputs = { x, weight, ...(bias !== undefined && { bias }) };
   const dilation = checkProblem('depthwiseConv', inputs, given, others);
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ x, weight, bias, out, dilation, flipped: false });
-  const { out } = await compute(forward, inputs, { out: spec }, call, options);
+  const { out } = compute(forward, inputs, { out: spec }, call, options);
   return out;
 }
 
@@ -78,12 +73,12 @@ export async function depthwiseConv(
  * Gradients of a loss by x, weight and bias, from gradOut, that by the result of `depthwiseConv`; the dilation must be
  * the same.
  */
-export async function depthwiseConvBackward(
+export function depthwiseConvBackward(
   x: Tensor,
   weight: Tensor,
   gradOut: Tensor,
   options: DepthwiseConvBackwardOptions = {},
-): Promise<Record<'gradX' | 'gradWeight' | 'gradBias', Tensor<'f32'>>> {
+): Record<'gradX' | 'gradWeight' | 'gradBias', Tensor<'f32'>> {
   checkOptions('depthwiseConvBackward', options, ['dilation', 'signal', 'onProgress']);
   const { dilation: given, ...others } = options;
   const inputs = { x, weight, gradOut };
@@ -94,24 +89,26 @@ export async function depthwiseConvBackward(
   const places = gradOut.size / channels;
   const like = ({ shape }: Tensor) => ({ out: { shape, dtype: 'f32' } as const });
   const part = (index: number) => controlOf(options, index, 3);
-  using temporaries = new Temporaries();
-  const { out: gradX } = await temporaries.ownAll(
-    compute(
+  return x.runtime.scope(() => {
+    const { out: gradX } = compute(
       forward,
       { gradOut, weight },
       like(x),
       ({ out }) => ({ x: gradOut, weight, out, dilation, flipped: true }),
       part(0),
-    ),
-  );
-  const { out: gradWeight } = await temporaries.ownAll(
-    compute(weights, { x, gradOut }, like(weight), ({ out }) => ({ x, gradOut, out, dilation }), part(1)),
-  );
-  // The sums over all places, as a product.
-  using ones = x.runtime.tensor(new Float32Array(places).fill(1), [1, places]);
-  using rows = gradOut.reshape([places, channels]);
-  using sums = await matmul(ones, rows, part(2));
-  return { ...temporaries.release({ gradX, gradWeight }), gradBias: sums.reshape([channels]) };
+    );
+    const { out: gradWeight } = compute(
+      weights,
+      { x, gradOut },
+      like(weight),
+      ({ out }) => ({ x, gradOut, out, dilation }),
+      part(1),
+    );
+    // The sums over all places, as a product.
+    const ones = x.runtime.tensor(new Float32Array(places).fill(1), [1, places]);
+    const sums = matmul(ones, gradOut.reshape([places, channels]), part(2));
+    return { gradX, gradWeight, gradBias: sums.reshape([channels]) };
+  });
 }
 
 function checkProblem(

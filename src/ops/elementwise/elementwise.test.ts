@@ -217,7 +217,7 @@ describeOnBackends('elementwise', (runtime) => {
     using bytes = runtime().tensor(new Uint8Array(3), [3]);
     using swapped = a.permute([1, 0]);
     using empty = runtime().empty([0]);
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(
       () => add(a, b),
       'b must have the shape of a [2, 3], its last extents, or 1 in place of the last, got [2]',

@@ -51,72 +51,72 @@ const binaryOp: Op<BinaryCall> = {
 };
 
 /** max(x, 0) for every element of x. */
-export function relu(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function relu(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('relu', x, options);
 }
 
 /** The hyperbolic tangent of every element of x. */
-export function tanh(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function tanh(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('tanh', x, options);
 }
 
 /** e^x for every element of x. */
-export function exp(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function exp(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('exp', x, options);
 }
 
 /** 1 / (1 + e^-x) for every element of x. */
-export function sigmoid(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function sigmoid(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('sigmoid', x, options);
 }
 
 /** x / (1 + e^-x) for every element of x, also called swish. */
-export function silu(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function silu(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('silu', x, options);
 }
 
 /** x where it is positive, else e^x - 1, for every element of x. */
-export function elu(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function elu(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('elu', x, options);
 }
 
 /** elu(x) + 1 for every element of x: positive however small, where the sum of the two would round to 0. */
-export function eluPlusOne(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function eluPlusOne(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('eluPlusOne', x, options);
 }
 
 /** 1 where an element of x is positive, else 0. */
-export function step(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function step(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('step', x, options);
 }
 
 /** The sine of every element of x, in radians; meant for |x| <= 1e9. */
-export function sin(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function sin(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('sin', x, options);
 }
 
 /** The cosine of every element of x, in radians; meant for |x| <= 1e9. */
-export function cos(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function cos(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('cos', x, options);
 }
 
 /** x Phi(x) for every element of x, with Phi(x) the share of a standard normal distribution below x. */
-export function gelu(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function gelu(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('gelu', x, options);
 }
 
 /** 1 / x for every element of x. */
-export function reciprocal(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function reciprocal(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('reciprocal', x, options);
 }
 
 /** 1 / sqrt(x) for every element of x; NaN below 0. */
-export function rsqrt(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function rsqrt(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('rsqrt', x, options);
 }
 
 /** x^exponent for every element of x, of any sign; the exponent is an integer from 1 to 64. */
-export function power(x: Tensor, exponent: number, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function power(x: Tensor, exponent: number, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('power', x, options, exponent);
 }
 
@@ -132,12 +132,12 @@ export interface UnaryBackwardOptions extends ResultOptions {
  * @throws {ShapeError} shapes that differ, strided views
  * @throws {ParameterError} an unknown name; an exponent that is missing, out of range or not of `power`
  */
-export async function unaryBackward(
+export function unaryBackward(
   operation: Unary,
   x: Tensor,
   gradOut: Tensor,
   options: UnaryBackwardOptions = {},
-): Promise<Tensor<'f32'>> {
+): Tensor<'f32'> {
   if (!UNARY.includes(operation))
     throw new ParameterError(`operation must be one of ${UNARY.join(', ')}, got ${show(operation)}`);
   checkFloat32('unaryBackward', { x, gradOut }, options, ['exponent']);
@@ -147,7 +147,7 @@ export async function unaryBackward(
   const checked = checkExponent(operation, options.exponent);
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ operation, exponent: checked, x, gradOut, out });
-  const { out } = await compute(unaryBackwardOp, { x, gradOut }, { out: spec }, call, options);
+  const { out } = compute(unaryBackwardOp, { x, gradOut }, { out: spec }, call, options);
   return out;
 }
 
@@ -155,37 +155,37 @@ export async function unaryBackward(
  * a + b. The shape of b is that of a or ends it, such as a bias [c] for a [n, c]: b is then repeated along the leading
  * axes. Or it is that of a but for a last extent of 1, such as [n, 1]: each element then serves a whole row.
  */
-export function add(a: Tensor, b: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function add(a: Tensor, b: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return binary('add', a, b, options);
 }
 
 /** a - b, elementwise; shapes as for `add`. */
-export function subtract(a: Tensor, b: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function subtract(a: Tensor, b: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return binary('subtract', a, b, options);
 }
 
 /** a b, elementwise; shapes as for `add`. */
-export function multiply(a: Tensor, b: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function multiply(a: Tensor, b: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return binary('multiply', a, b, options);
 }
 
-async function unary(operation: Unary, x: Tensor, options: ResultOptions, exponent?: number): Promise<Tensor<'f32'>> {
+function unary(operation: Unary, x: Tensor, options: ResultOptions, exponent?: number): Tensor<'f32'> {
   checkFloat32(operation, { x }, options);
   checkContiguous({ x });
   const checked = checkExponent(operation, exponent);
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ operation, exponent: checked, x, out });
-  const { out } = await compute(unaryOp, { x }, { out: spec }, call, options);
+  const { out } = compute(unaryOp, { x }, { out: spec }, call, options);
   return out;
 }
 
-async function binary(operation: Binary, a: Tensor, b: Tensor, options: ResultOptions): Promise<Tensor<'f32'>> {
+function binary(operation: Binary, a: Tensor, b: Tensor, options: ResultOptions): Tensor<'f32'> {
   checkFloat32(operation, { a, b }, options);
   checkContiguous({ a, b });
   const stretch = stretchOf(a, b);
   const spec = { shape: a.shape, dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ operation, a, b, stretch, out });
-  const { out } = await compute(binaryOp, { a, b }, { out: spec }, call, options);
+  const { out } = compute(binaryOp, { a, b }, { out: spec }, call, options);
   return out;
 }
 

@@ -277,7 +277,7 @@ describeOnBackends('gatedDeltaRule', (runtime) => {
         await expectRefusal(runtime(), call, `q must have shape [b, 1, h, d], got ${got}`);
       }
       const call = () => deltaRuleStep(q, k, v, gate, gate, runtime().random([1, 2, 4, 4]));
-      await expect(call()).rejects.toThrow('state must have shape [b, h, d, e] with d = 3');
+      await expect(async () => call()).rejects.toThrow('state must have shape [b, h, d, e] with d = 3');
     });
   });
 
@@ -533,7 +533,7 @@ describeOnBackends('what gatedDeltaRule refuses', (runtime) => {
     };
     const before = runtime().memory().live;
     for (const form of ['chunked', 'recurrent'] as const)
-      await expect(run(runtime(), long, { form })).rejects.toThrow(
+      await expect(async () => run(runtime(), long, { form })).rejects.toThrow(
         'the state after the last token is not finite: an input is not, or keys are too long, expected beta |k|^2 of at most 2',
       );
     expect(runtime().memory().live).toBe(before);

@@ -115,14 +115,14 @@ const STATE = 'b h d e';
  * @throws {ParameterError} g that is not finite or above 0, beta that is not finite, a state that is not finite in the
  * end, an unknown or ill-typed option
  */
-export async function gatedDeltaRule(
+export function gatedDeltaRule(
   q: Tensor,
   k: Tensor,
   v: Tensor,
   g: Tensor,
   beta: Tensor,
   options: GatedDeltaRuleOptions = {},
-): Promise<GatedDeltaRuleResult> {
+): GatedDeltaRuleResult {
   const tokens = { q, k, v, g, beta };
   checkTensors(tokens);
   checkOptions('gatedDeltaRule', options, [...SETTINGS, ...CONTROL, 'form', 'out', 'state']);
@@ -145,7 +145,7 @@ export async function gatedDeltaRule(
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {ParameterError} as `gatedDeltaRule`
  */
-export async function gatedDeltaRuleBackward(
+export function gatedDeltaRuleBackward(
   q: Tensor,
   k: Tensor,
   v: Tensor,
@@ -153,7 +153,7 @@ export async function gatedDeltaRuleBackward(
   beta: Tensor,
   gradients: GatedDeltaRuleGradients,
   options: GatedDeltaRuleBackwardOptions = {},
-): Promise<GatedDeltaRuleBackwardResult> {
+): GatedDeltaRuleBackwardResult {
   checkGradients('gatedDeltaRuleBackward', gradients, ['gradOut', 'gradState', 'out', 'state']);
   const { gradOut, gradState } = gradients;
   const tokens = { q, k, v, g, beta };
@@ -174,14 +174,14 @@ export async function gatedDeltaRuleBackward(
     gradBeta: like(beta),
     ...(initialState && { gradInitialState: like(initialState) }),
   };
-  const computing: Promise<object> = compute(
+  const computed: object = compute(
     backward,
     { ...inputs, ...given },
     results,
     (grads) => ({ ...tokens, initialState, ...given, ...grads, scale }),
     options,
   );
-  return (await computing) as GatedDeltaRuleBackwardResult;
+  return computed as GatedDeltaRuleBackwardResult;
 }
 
 /**
@@ -193,7 +193,7 @@ export async function gatedDeltaRuleBackward(
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {ParameterError} as `gatedDeltaRule`, but it is the result that must be finite
  */
-export async function gatedDeltaRuleStep(
+export function gatedDeltaRuleStep(
   q: Tensor,
   k: Tensor,
   v: Tensor,
@@ -201,7 +201,7 @@ export async function gatedDeltaRuleStep(
   beta: Tensor,
   state: Tensor,
   options: GatedDeltaRuleStepOptions = {},
-): Promise<GatedDeltaRuleResult> {
+): GatedDeltaRuleResult {
   const tokens = { q, k, v, g, beta };
   checkTensors({ ...tokens, state });
   checkOptions('gatedDeltaRuleStep', options, ['scale', ...CONTROL, 'out', 'state']);
@@ -217,7 +217,7 @@ export async function gatedDeltaRuleStep(
   const call = ({ out, state: next }: GatedDeltaRuleResult): GatedDeltaRuleCall => ({
     ...{ ...tokens, initialState: state, out, state: next, scale, form: 'recurrent' },
   });
-  return await compute(step, inputs, results, call, options);
+  return compute(step, inputs, results, call, options);
 }
 
 type Tokens = Readonly<Record<keyof typeof TOKENS, Tensor>>;

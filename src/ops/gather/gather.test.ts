@@ -36,7 +36,7 @@ describeOnBackends('gather', (runtime) => {
     using table = runtime().random([3, 2]);
     using above = runtime().tensor(new Int32Array([0, 3]), [2]);
     using below = runtime().tensor(new Int32Array([-1]), [1]);
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => gather(table, above), 'indices must be from 0 to 2, got 3 at element 1 of indices');
     await refuse(() => gather(table, below), 'indices must be from 0 to 2, got -1 at element 0 of indices');
   });
@@ -50,7 +50,7 @@ describeOnBackends('gather', (runtime) => {
     using turned = indices.permute([1, 0]);
     using none = runtime().empty([0], 'i32');
     const foreign = other.tensor(new Int32Array(1), [1]);
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => gather(vector, indices), 'table must have shape [t, c], got [3]');
     await refuse(() => gather(swapped, indices), 'table [2, 3] must be contiguous, got strides [1, 2]');
     await refuse(() => gather(indices, indices), 'table must be f32, got i32');

@@ -34,7 +34,7 @@ const op: Op<GatherCall> = {
  * @throws {ShapeError} ranks that do not fit, strided views, an index outside the table
  * @throws {DTypeError} a table that is not f32, indices that are not i32
  */
-export async function gather(table: Tensor, indices: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function gather(table: Tensor, indices: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   checkFloat32('gather', { table }, options);
   checkTensors({ indices });
   commonRuntime({ table, indices });
@@ -43,6 +43,6 @@ export async function gather(table: Tensor, indices: Tensor, options: ResultOpti
   if (indices.dtype !== 'i32') throw new DTypeError(`indices must be i32, got ${indices.dtype}`);
   if (indices.size === 0) throw new ShapeError(`indices ${formatShape(indices.shape)} is empty`);
   const spec = { shape: [...indices.shape, table.shape[1] as number], dtype: 'f32', given: options.out } as const;
-  const { out } = await compute(op, { table, indices }, { out: spec }, ({ out }) => ({ table, indices, out }), options);
+  const { out } = compute(op, { table, indices }, { out: spec }, ({ out }) => ({ table, indices, out }), options);
   return out;
 }

@@ -35,12 +35,7 @@ export interface LayerNormOptions extends ResultOptions {
  * @throws {ShapeError} ranks or extents that do not fit, strided views
  * @throws {DTypeError} an input that is not f32
  */
-export async function layerNorm(
-  x: Tensor,
-  gain: Tensor,
-  bias: Tensor,
-  options: LayerNormOptions = {},
-): Promise<Tensor<'f32'>> {
+export function layerNorm(x: Tensor, gain: Tensor, bias: Tensor, options: LayerNormOptions = {}): Tensor<'f32'> {
   checkFloat32('layerNorm', { x, gain, bias }, options, ['epsilon']);
   checkContiguous({ x, gain, bias });
   if (x.rank < 1) throw new ShapeError(`x must have shape [..., c], got ${formatShape(x.shape)}`);
@@ -58,6 +53,6 @@ export async function layerNorm(
 
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ x, gain, bias, out, epsilon });
-  const { out } = await compute(op, { x, gain, bias }, { out: spec }, call, options);
+  const { out } = compute(op, { x, gain, bias }, { out: spec }, call, options);
   return out;
 }

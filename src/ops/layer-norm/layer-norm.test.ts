@@ -54,7 +54,7 @@ describeOnBackends('layerNorm', (runtime) => {
     using two = runtime().random([2]);
     using single = runtime().random([]);
     using integers = runtime().tensor(new Int32Array(4), [4]);
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => layerNorm(x, short, c), 'gain must have shape [c] with c = 4 as in x [2, 4], got [3]');
     await refuse(() => layerNorm(x, c, x), 'bias must have shape [c] with c = 4 as in x [2, 4], got [2, 4]');
     await refuse(() => layerNorm(x, c, integers), 'bias must be f32, got i32');

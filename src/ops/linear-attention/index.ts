@@ -135,12 +135,12 @@ const EPSILON = 1e-6;
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {ParameterError} an option that is unknown or out of range; with `normalise`, a denominator of 0
  */
-export async function linearAttention(
+export function linearAttention(
   q: Tensor,
   k: Tensor,
   v: Tensor,
   options: LinearAttentionOptions = {},
-): Promise<LinearAttentionResult> {
+): LinearAttentionResult {
   checkTensors({ q, k, v });
   checkOptions('linearAttention', options, [...SETTINGS, ...CONTROL, 'out', 'state']);
   const { b, n, h, d, e, given, problem, epsilon } = checkProblem({ q, k, v }, options);
@@ -157,7 +157,7 @@ export async function linearAttention(
     const normaliser = epsilon !== undefined && denominator ? { epsilon, denominator } : undefined;
     return { ...problem, out, final: { state, keySum }, normaliser };
   };
-  return (await compute(forward, { q, k, v, ...given }, results, call, options)) as object as LinearAttentionResult;
+  return compute(forward, { q, k, v, ...given }, results, call, options) as object as LinearAttentionResult;
 }
 
 /**
@@ -167,13 +167,13 @@ export async function linearAttention(
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {ParameterError} an option that is unknown or out of range
  */
-export async function linearAttentionBackward(
+export function linearAttentionBackward(
   q: Tensor,
   k: Tensor,
   v: Tensor,
   gradients: LinearAttentionGradients,
   options: LinearAttentionBackwardOptions = {},
-): Promise<LinearAttentionBackwardResult> {
+): LinearAttentionBackwardResult {
   checkGradients('linearAttentionBackward', gradients, [...GRADIENTS, ...RESULTS]);
   const { gradOut, gradState, gradKeySum, out, denominator } = gradients;
   checkTensors({ q, k, v, gradOut });
@@ -208,7 +208,7 @@ export async function linearAttentionBackward(
       gradInitial: { state: gradInitialState, keySum: gradInitialKeySum },
     };
   };
-  return (await compute(backward, inputs, results, call, options)) as object as LinearAttentionBackwardResult;
+  return compute(backward, inputs, results, call, options) as object as LinearAttentionBackwardResult;
 }
 
 export interface LinearAttentionStepOptions extends Control {
@@ -233,13 +233,13 @@ export interface LinearAttentionStepOptions extends Control {
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {ParameterError} an option that is unknown or out of range; a denominator of 0
  */
-export async function linearAttentionStep(
+export function linearAttentionStep(
   q: Tensor,
   k: Tensor,
   v: Tensor,
   state: Tensor,
   options: LinearAttentionStepOptions = {},
-): Promise<Omit<LinearAttentionResult, 'denominator'>> {
+): Omit<LinearAttentionResult, 'denominator'> {
   checkTensors({ q, k, v, state });
   checkOptions('linearAttentionStep', options, ['decay', 'keySum', 'epsilon', 'inPlace', 'out', ...CONTROL]);
   const { keySum, inPlace = false, decay, epsilon } = options;
@@ -265,7 +265,8 @@ export async function linearAttentionStep(
     const { out, denominator, ...final } = { ...states, ...computed } as Required<LinearAttentionResult>;
     return { ...problem, initial: states, out, final, epsilon: checked.epsilon, denominator };
   };
-  const computed: object = await compute(step, { q, k, v, ...given }, results, call, options);
+  const written = inPlace ? Object.values(states) : [];
+  const computed: object = compute(step, { q, k, v, ...given }, results, call, options, written);
   const { denominator, ...result } = computed as LinearAttentionResult;
   denominator?.dispose();
   return { ...states, ...result } as LinearAttentionResult;

@@ -281,7 +281,7 @@ describeOnBackends('linearAttention', (runtime) => {
   });
 
   test('nothing stays allocated, and what does not fit is refused by name', async () => {
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     const before = runtime().memory().live;
     await computed(runtime(), given({ ...PLAIN, normalise: true, stated: true }), { causal: true, normalise: true });
     expect(runtime().memory().live).toBe(before);

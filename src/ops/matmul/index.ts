@@ -49,7 +49,7 @@ const op: Op<MatmulCall> = {
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {DTypeError} an input that is not f32
  */
-export async function matmul(a: Tensor, b: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function matmul(a: Tensor, b: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   checkFloat32('matmul', { a, b }, options);
   if (a.rank < 2) throw new ShapeError(`a must have shape [..., r, k], got ${formatShape(a.shape)}`);
   const inner = a.shape.at(-1) as number;
@@ -62,7 +62,7 @@ export async function matmul(a: Tensor, b: Tensor, options: ResultOptions = {}):
   const columns = b.shape[1] as number;
   const spec = { shape: [...a.shape.slice(0, -1), columns], dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ a: rows, b, out: rowsOf(out, columns) });
-  const { out } = await compute(op, { a, b }, { out: spec }, call, options);
+  const { out } = compute(op, { a, b }, { out: spec }, call, options);
   return out;
 }
 

@@ -69,7 +69,7 @@ describeOnBackends('matmul', (runtime) => {
     using swapped = a.permute([1, 0, 2]);
     using turned = b.permute([1, 0]);
     using empty = runtime().empty([0, 4]);
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => matmul(vector, b), 'a must have shape [..., r, k], got [4]');
     await refuse(() => matmul(a, a), 'b must have shape [k, c] with k = 4 as in a [2, 3, 4], got [2, 3, 4]');
     await refuse(() => matmul(a, half), 'b must be f32, got f16');

@@ -49,26 +49,21 @@ export interface ReluAttentionOptions extends Control {
  * @throws {ShapeError} ranks or extents that do not fit, strided views
  * @throws {ParameterError} an option that is unknown or out of range
  */
-export async function reluAttention(
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  options: ReluAttentionOptions = {},
-): Promise<Tensor<'f32'>> {
+export function reluAttention(q: Tensor, k: Tensor, v: Tensor, options: ReluAttentionOptions = {}): Tensor<'f32'> {
   const { problem, shape } = checkProblem('reluAttention', { q, k, v }, options);
   const spec = { shape, dtype: 'f32' } as const;
-  const { out } = await compute(forward, { q, k, v }, { out: spec }, ({ out }) => ({ ...problem, out }), options);
+  const { out } = compute(forward, { q, k, v }, { out: spec }, ({ out }) => ({ ...problem, out }), options);
   return out;
 }
 
 /** Gradients of a loss by q, k and v, from that by the result of `reluAttention`; the options must be the same. */
-export async function reluAttentionBackward(
+export function reluAttentionBackward(
   q: Tensor,
   k: Tensor,
   v: Tensor,
   gradOut: Tensor,
   options: ReluAttentionOptions = {},
-): Promise<Record<'gradQ' | 'gradK' | 'gradV', Tensor<'f32'>>> {
+): Record<'gradQ' | 'gradK' | 'gradV', Tensor<'f32'>> {
   const inputs = { q, k, v, gradOut };
   const { problem, shape } = checkProblem('reluAttentionBackward', inputs, options);
   if (!sameShape(gradOut.shape, shape))

@@ -82,7 +82,7 @@ describeOnBackends('reluAttention', (runtime) => {
     using k = runtime().random([1, 4, 2, 2]);
     using v = runtime().random([1, 4, 1, 2]);
     using other = runtime().random([1, 5, 1, 2]);
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => reluAttention(q, k, v), 'v must have shape [b, n, g, e] with g = 2 as in k [1, 4, 2, 2]');
     await refuse(() => reluAttention(q, k, k), 'the 2 heads of k [1, 4, 2, 2] must divide the 3 heads of q');
     await refuse(() => reluAttention(q, other, v), 'k must have shape [b, n, g, d] with n = 4 as in q');

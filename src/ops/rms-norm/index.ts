@@ -38,7 +38,7 @@ export interface RmsNormOptions extends ResultOptions {
  * @throws {ShapeError} strided views
  * @throws {DTypeError} an input that is not f32
  */
-export function rmsNorm(x: Tensor, options: RmsNormOptions = {}): Promise<Tensor<'f32'>> {
+export function rmsNorm(x: Tensor, options: RmsNormOptions = {}): Tensor<'f32'> {
   return normalise('rmsNorm', x, undefined, options);
 }
 
@@ -47,16 +47,11 @@ export function rmsNorm(x: Tensor, options: RmsNormOptions = {}): Promise<Tensor
  *
  * @throws {ShapeError} shapes that differ, strided views
  */
-export function rmsNormBackward(x: Tensor, gradOut: Tensor, options: RmsNormOptions = {}): Promise<Tensor<'f32'>> {
+export function rmsNormBackward(x: Tensor, gradOut: Tensor, options: RmsNormOptions = {}): Tensor<'f32'> {
   return normalise('rmsNormBackward', x, gradOut, options);
 }
 
-async function normalise(
-  name: string,
-  x: Tensor,
-  gradOut: Tensor | undefined,
-  options: RmsNormOptions,
-): Promise<Tensor<'f32'>> {
+function normalise(name: string, x: Tensor, gradOut: Tensor | undefined, options: RmsNormOptions): Tensor<'f32'> {
   const inputs = { x, ...(name === 'rmsNormBackward' && { gradOut: gradOut as Tensor }) };
   checkFloat32(name, inputs, options, ['epsilon', 'offset']);
   const { epsilon = 1e-6, offset = 0 } = options;
@@ -70,6 +65,6 @@ async function normalise(
   }
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ x, gradOut, out, epsilon, offset });
-  const { out } = await compute(op, inputs, { out: spec }, call, options);
+  const { out } = compute(op, inputs, { out: spec }, call, options);
   return out;
 }

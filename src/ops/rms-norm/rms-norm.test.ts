@@ -79,7 +79,7 @@ describeOnBackends('rmsNorm', (runtime) => {
     using swapped = x.permute([1, 0]);
     using single = runtime().random([]);
     using integers = runtime().tensor(new Int32Array(4), [4]);
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => rmsNorm(single), 'x must have shape [..., c], got []');
     await refuse(() => rmsNorm(integers), 'x must be f32, got i32');
     await refuse(() => rmsNorm(swapped), 'x [4, 2] must be contiguous, got strides [1, 4]');

@@ -64,13 +64,13 @@ const focusBackwardOp: Op<FocusBackwardCall> = {
  *
  * @throws {ShapeError} ranks or extents that do not fit, strided views
  */
-export async function route(logits: Tensor, bank: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function route(logits: Tensor, bank: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   checkFloat32('route', { logits, bank }, options);
   checkContiguous({ logits, bank });
   checkBank(logits, bank);
   const spec = { shape: onePerRow(logits), dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ logits, bank, out });
-  const { out } = await compute(routeOp, { logits, bank }, { out: spec }, call, options);
+  const { out } = compute(routeOp, { logits, bank }, { out: spec }, call, options);
   return out;
 }
 
@@ -78,12 +78,12 @@ export async function route(logits: Tensor, bank: Tensor, options: ResultOptions
  * Gradients of a loss from gradOut [..., 1], that by the result of `route`. A choice has none: by the logits it is taken
  * straight through, as if the result was the mean of the bank under their softmax.
  */
-export async function routeBackward(
+export function routeBackward(
   logits: Tensor,
   bank: Tensor,
   gradOut: Tensor,
   options: Control = {},
-): Promise<Record<'gradLogits' | 'gradBank', Tensor<'f32'>>> {
+): Record<'gradLogits' | 'gradBank', Tensor<'f32'>> {
   const inputs = { logits, bank, gradOut };
   checkFloat32('routeBackward', inputs, options);
   checkContiguous(inputs);
@@ -102,23 +102,23 @@ export async function routeBackward(
  *
  * @throws {ShapeError} ranks or extents that do not fit, strided views
  */
-export async function focus(x: Tensor, exponents: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function focus(x: Tensor, exponents: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   checkFloat32('focus', { x, exponents }, options);
   checkContiguous({ x, exponents });
   checkSame('exponents', exponents, onePerRow(x));
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ x, exponents, out });
-  const { out } = await compute(focusOp, { x, exponents }, { out: spec }, call, options);
+  const { out } = compute(focusOp, { x, exponents }, { out: spec }, call, options);
   return out;
 }
 
 /** Gradients of a loss from gradOut [..., d], that by the result of `focus`; 0 by exponents below 1. */
-export async function focusBackward(
+export function focusBackward(
   x: Tensor,
   exponents: Tensor,
   gradOut: Tensor,
   options: Control = {},
-): Promise<Record<'gradX' | 'gradExponents', Tensor<'f32'>>> {
+): Record<'gradX' | 'gradExponents', Tensor<'f32'>> {
   const inputs = { x, exponents, gradOut };
   checkFloat32('focusBackward', inputs, options);
   checkContiguous(inputs);

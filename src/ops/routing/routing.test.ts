@@ -51,7 +51,7 @@ describeOnBackends('route', (runtime) => {
     using logits = runtime().random([2, 3]);
     using bank = runtime().random([2]);
     using three = runtime().random([3]);
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => route(logits, bank), 'bank must have shape [u] with u = 3 as in logits [2, 3], got [2]');
     await refuse(() => route(logits, logits), 'bank must have shape [u] with u = 3 as in logits [2, 3], got [2, 3]');
     await refuse(() => routeBackward(logits, three, three), 'gradOut must have shape [2, 1], got [3]');
@@ -135,7 +135,7 @@ describeOnBackends('focus', (runtime) => {
     using x = runtime().random([2, 3]);
     using exponents = runtime().random([2, 1]);
     using flat = runtime().random([2]);
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => focus(x, flat), 'exponents must have shape [2, 1], got [2]');
     await refuse(() => focusBackward(x, exponents, exponents), 'gradOut must have shape [2, 3], got [2, 1]');
   });

@@ -24,26 +24,26 @@ const op: Op<RowwiseCall> = {
 };
 
 /** e^x over its sum along the last axis: x [..., c] -> [..., c], f32, contiguous. A row of -Infinity only gives NaN. */
-export function softmax(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function softmax(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return rowwise('softmax', x, options);
 }
 
 /** Sums along the last axis: x [..., c] -> [..., 1], f32, contiguous. */
-export function sumRows(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function sumRows(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return rowwise('sum', x, options);
 }
 
 /** The largest along the last axis, NaN if one is NaN: x [..., c] -> [..., 1], f32, contiguous. */
-export function maxRows(x: Tensor, options: ResultOptions = {}): Promise<Tensor<'f32'>> {
+export function maxRows(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return rowwise('max', x, options);
 }
 
-async function rowwise(operation: Rowwise, x: Tensor, options: ResultOptions): Promise<Tensor<'f32'>> {
+function rowwise(operation: Rowwise, x: Tensor, options: ResultOptions): Tensor<'f32'> {
   checkFloat32(operation === 'softmax' ? operation : `${operation}Rows`, { x }, options);
   checkContiguous({ x });
   if (x.rank < 1) throw new ShapeError(`x must have shape [..., c], got ${formatShape(x.shape)}`);
   const shape = operation === 'softmax' ? x.shape : [...x.shape.slice(0, -1), 1];
   const spec = { shape, dtype: 'f32', given: options.out } as const;
-  const { out } = await compute(op, { x }, { out: spec }, ({ out }) => ({ operation, x, out }), options);
+  const { out } = compute(op, { x }, { out: spec }, ({ out }) => ({ operation, x, out }), options);
   return out;
 }

@@ -6,6 +6,7 @@ import { convert, toRowMajor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import type { Backend, Buffer, Control, MemoryReport } from '../backend';
 import { checkExpectations } from '../expectations';
+import { loaded, type Pause } from '../order';
 
 /** Elements of floating-point tensors are kept in float64, so that nothing is rounded between ops; integers as they are. */
 class ReferenceBuffer implements Buffer {
@@ -65,12 +66,8 @@ export class ReferenceBackend implements Backend {
     return new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
   }
 
-  async copy(from: Buffer, to: Buffer): Promise<void> {
-    ((to as ReferenceBuffer).data as Float64Array).set((from as ReferenceBuffer).data as Float64Array);
-  }
-
-  async run<Call>(op: Op<Call>, call: Call, { signal, onProgress }: Control): Promise<void> {
-    const reference = await op.reference();
+  *run<Call>(op: Op<Call>, call: Call, { signal, onProgress }: Control): Generator<Pause, undefined, void> {
+    const reference = yield* loaded(op.reference);
     signal?.throwIfAborted();
     reference(call, host);
     checkExpectations(op, call, host.numbers);
@@ -108,5 +105,9 @@ const host: Host = {
 
   store({ storage, offset }: Tensor, values: Float64Array) {
     ((storage.buffer as ReferenceBuffer).data as Float64Array).set(values, offset);
+  },
+
+  storeAt({ storage, offset }: Tensor, place: number, value: number) {
+    (storage.buffer as ReferenceBuffer).data[offset + place] = value;
   },
 };

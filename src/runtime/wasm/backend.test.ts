@@ -293,14 +293,16 @@ test('workers that cannot start leave the calling thread, unless threads were as
   const onProgress = () => {
     throw new RangeError('deaf');
   };
-  await expect(longCall(runtime, { onProgress })).rejects.toThrow('deaf');
+  await expect(async () => longCall(runtime, { onProgress })).rejects.toThrow('deaf');
   const controller = new AbortController();
   const pending = longCall(runtime, { signal: controller.signal });
   setTimeout(() => controller.abort(new Error('stop')), 20);
   await expect(pending).rejects.toThrow('stop');
   expect(runtime.memory().live).toBe(0);
   const asked: RuntimeOptions = { backend: 'wasm', threads: 2 };
-  await expect(createRuntime(asked)).rejects.toThrow('worker threads could not be started: Error: no threads today');
+  await expect(async () => createRuntime(asked)).rejects.toThrow(
+    'worker threads could not be started: Error: no threads today',
+  );
 });
 
 test('many small calls hold no memory', async () => {

@@ -6,12 +6,13 @@ import { toFloat64, toRowMajor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import type { Backend, Buffer, Control, MemoryReport } from '../backend';
 import { checkExpectations } from '../expectations';
+import type { Pause } from '../order';
 import { controlOf, inTurns } from '../turns';
 import { Heap, type HeapBuffer } from './heap';
 import { KeptTables } from './kept-tables';
 import { baseline, relaxed } from './kernels.generated';
-import { address, FLOPS_PER_MICROSECOND, type Machine, type Plan } from './plan';
-import { availableThreads, Pool } from './pool';
+import { address, type Machine, type Plan } from './plan';
+import { availableThreads, type Job, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
 import { HEAP_BASE, type Kernels } from './schedule';
 
@@ -19,9 +20,6 @@ export interface WasmOptions {
   readonly threads?: number | undefined;
   readonly simd?: 'relaxed' | 'baseline' | undefined;
 }
-
-/** Twelve vectors of four lanes, two operations each. */
-const PEAK_OPERATIONS_PER_ROUND = 96;
 
 export class WasmBackend implements Backend {
   readonly name = 'wasm';
@@ -113,43 +111,33 @@ export class WasmBackend implements Backend {
     this.pool.dispose();
   }
 
-  async peak(rounds: number): Promise<number> {
-    const tasks = Math.max(1, this.pool.threads);
-    const operations = PEAK_OPERATIONS_PER_ROUND * rounds;
-    const microseconds = (operations * tasks) / FLOPS_PER_MICROSECOND;
-    await this.pool.run({ phases: [{ kernel: 'peak', tasks }], params: [rounds, 0.5], microseconds }, {});
-    return operations * tasks;
+  *run<Call>(op: Op<Call>, call: Call, control: Control): Generator<Pause, undefined, void> {
+    const check = () => this.pool.check(control.signal);
+    check();
+    const made = op.wasm(call, this.#machine);
+    const isSteps = 'next' in made;
+    const plan = isSteps ? yield* inTurns(made, controlOf(control, 0, 2).onProgress, check) : made;
+    yield* this.#runPlan(plan, isSteps ? controlOf(control, 1, 2) : control);
+    checkExpectations(op, call, (x) => this.#numbers(x));
   }
 
-  run<Call>(op: Op<Call>, call: Call, control: Control): Promise<void> {
-    return this.pool.inTurn(async () => {
-      const check = () => this.pool.check(control.signal);
-      check();
-      const made = op.wasm(call, this.#machine);
-      const plan = 'next' in made ? inTurns(made, controlOf(control, 0, 2).onProgress, check) : made;
-      await this.#runPlan(await plan, plan instanceof Promise ? controlOf(control, 1, 2) : control);
-      checkExpectations(op, call, (x) => this.#numbers(x));
-    });
-  }
-
-  #runPlan({ bytes = {}, tables = [], jobs }: Plan, control: Control): Promise<void> {
-    return this.#tables.during(tables, async (addressOf) => {
-      const buffers: HeapBuffer[] = [];
-      try {
-        const addresses: Record<string, number> = {};
-        for (const name of Object.keys(bytes)) {
-          const buffer = this.heap.allocate(bytes[name] as number);
-          buffers.push(buffer);
-          addresses[name] = buffer.address;
-        }
-        const planned = jobs(addresses, addressOf);
-        for (const [index, job] of planned.entries()) {
-          await this.pool.execute(job, controlOf(control, index, planned.length));
-        }
-      } finally {
-        for (const buffer of buffers) this.heap.release(buffer);
+  *#runPlan({ bytes = {}, tables = [], jobs }: Plan, control: Control): Generator<Pause, void, void> {
+    const buffers: HeapBuffer[] = [];
+    this.#tables.begin(tables);
+    try {
+      const addresses: Record<string, number> = {};
+      for (const name in bytes) {
+        const buffer = this.heap.allocate(bytes[name] as number);
+        buffers.push(buffer);
+        addresses[name] = buffer.address;
       }
-    });
+      const planned = jobs(addresses, (table) => this.#tables.addressOf(table));
+      for (let index = 0; index < planned.length; index++)
+        yield* this.pool.run(planned[index] as Job, controlOf(control, index, planned.length));
+    } finally {
+      for (const buffer of buffers) this.heap.release(buffer);
+      this.#tables.end(tables);
+    }
   }
 
   /** The elements in row-major order, where they lie if they lie so. */

@@ -23,19 +23,23 @@ export class KeptTables {
     this.#most = most;
   }
 
-  /** Runs `work` with a function that tells where in the heap a table's copy lies until then. */
-  async during(tables: readonly Table[], work: (addressOf: (table: Table) => number) => Promise<void>): Promise<void> {
+  /** A call begins that reads these: their copies stay until its end. */
+  begin(tables: readonly Table[]): void {
     for (const table of tables) this.#uses.set(table, (this.#uses.get(table) ?? 0) + 1);
-    try {
-      await work((table) => this.#copyOf(table).address);
-    } finally {
-      for (const table of tables) {
-        const uses = (this.#uses.get(table) as number) - 1;
-        if (uses > 0) this.#uses.set(table, uses);
-        else this.#uses.delete(table);
-      }
-      this.#makeRoom(this.#most);
+  }
+
+  end(tables: readonly Table[]): void {
+    for (const table of tables) {
+      const uses = (this.#uses.get(table) as number) - 1;
+      if (uses > 0) this.#uses.set(table, uses);
+      else this.#uses.delete(table);
     }
+    if (tables.length > 0) this.#makeRoom(this.#most);
+  }
+
+  /** Where in the heap a table's copy lies until the end of the call. */
+  addressOf(table: Table): number {
+    return this.#copyOf(table).address;
   }
 
   #copyOf(table: Table): HeapBuffer {

@@ -1,7 +1,7 @@
-/** Runs jobs one after the other: on worker threads, or on the calling thread where there are none or the job is small. */
+/** Runs one job at a time: on worker threads, or on the calling thread where there are none or the job is small. */
 import { BackendError, DisposedError } from '../../errors';
-import { nextTurn } from '../../next-turn';
 import type { Control } from '../backend';
+import { othersTurn, type Pause, until } from '../order';
 import {
   ABORT,
   CONTROL,
@@ -15,6 +15,7 @@ import {
   type Phase,
   progress,
   publish,
+  waitForWorkers,
   work,
   workAsCaller,
 } from './schedule';
@@ -90,7 +91,6 @@ export class Pool {
   readonly #params: Float64Array;
   #running: Thread[] | undefined;
   #pending: Pending | undefined;
-  #queue: Promise<void> | undefined;
   /** Until the threads that were stopped have ended: a late one would take tasks that are not its own. */
   #ended: Promise<unknown> = Promise.resolve();
   #lastEnded = 0;
@@ -112,29 +112,10 @@ export class Pool {
     if (this.threads > 0) this.#running ??= await this.#startThreads();
   }
 
-  run(job: Job, control: Control): Promise<void> {
-    return this.inTurn(() => this.execute(job, control));
-  }
-
-  /** Runs `work`, whose jobs it is to `execute`, once what was called before it has ended; what is called later waits. */
-  inTurn(work: () => Promise<void>): Promise<void> {
-    const result = this.#queue ? this.#queue.then(work) : work();
-    const settled: Promise<void> = result.then(
-      () => this.#leave(settled),
-      () => this.#leave(settled),
-    );
-    this.#queue = settled;
-    return result;
-  }
-
-  /** Ends the threads; the pending job and those queued behind it reject. */
+  /** Ends the threads; the job under way fails. */
   dispose(): void {
     this.#disposed = true;
     this.#stop(disposedWhilePending());
-  }
-
-  #leave(settled: Promise<void>): void {
-    if (this.#queue === settled) this.#queue = undefined;
   }
 
   /** Throws where calls are to go on no longer. */
@@ -143,25 +124,25 @@ export class Pool {
     signal?.throwIfAborted();
   }
 
-  async execute(job: Job, control: Control): Promise<void> {
+  *run(job: Job, control: Control): Generator<Pause, void, void> {
     this.check(control.signal);
     const { kernels, scratch } = this.machine;
     // Workers that have just been at a job are still awake.
     const followsAnother = this.#mayWait && performance.now() - this.#lastEnded < AWAKE_MILLISECONDS;
     const isSmall = job.microseconds < (followsAnother ? TINY_JOB_MICROSECONDS : SMALL_JOB_MICROSECONDS);
-    if (this.threads > 0 && !isSmall) this.#running ??= await this.#startThreads();
+    if (this.threads > 0 && !isSmall) this.#running ??= yield* until(this.#startThreads());
     this.#params.set(job.params);
     publish(this.#control, job.phases);
     if (isSmall) work(kernels, this.#control, scratch);
-    else if (this.threads === 0) await this.#runInTurns(job, control);
-    else if (this.#mayWait && job.microseconds < SHORT_JOB_MICROSECONDS * this.threads) await this.#runTogether();
-    else await this.#runOnThreads(control);
-    this.#lastEnded = performance.now();
+    else if (this.threads === 0) yield* this.#runInTurns(job, control);
+    else if (this.#mayWait && job.microseconds < SHORT_JOB_MICROSECONDS * this.threads) yield* this.#runTogether();
+    else yield* this.#runOnThreads(control);
+    if (this.threads > 0) this.#lastEnded = performance.now();
     control.signal?.throwIfAborted();
     control.onProgress?.(1);
   }
 
-  async #runInTurns({ phases }: Job, { signal, onProgress }: Control): Promise<void> {
+  *#runInTurns({ phases }: Job, { signal, onProgress }: Control): Generator<Pause, void, void> {
     const { kernels, scratch } = this.machine;
     let turnEnds = performance.now() + TURN_MILLISECONDS;
     const main = mainPhase(phases);
@@ -170,19 +151,19 @@ export class Pool {
         kernels[kernel](PARAMS, task, scratch);
         if (performance.now() < turnEnds) continue;
         onProgress?.(phase === main ? (task + 1) / tasks : Number(phase > main));
-        await nextTurn();
+        yield othersTurn();
         this.check(signal);
         turnEnds = performance.now() + TURN_MILLISECONDS;
       }
     }
   }
 
-  async #runOnThreads({ signal, onProgress }: Control): Promise<void> {
+  *#runOnThreads({ signal, onProgress }: Control): Generator<Pause, void, void> {
     const abort = () => Atomics.store(this.#control, ABORT, 1);
     const timer = onProgress && setInterval(() => onProgress(progress(this.#control)), PROGRESS_MILLISECONDS);
     signal?.addEventListener('abort', abort);
     try {
-      await this.#untilDone(() => callWorkers(this.#control, false));
+      yield* this.#untilDone(() => callWorkers(this.#control, false));
     } finally {
       signal?.removeEventListener('abort', abort);
       clearInterval(timer);
@@ -190,27 +171,31 @@ export class Pool {
   }
 
   /** With the calling thread in the first worker's place, so that nobody need wake it or be told of the end. */
-  #runTogether(): Promise<void> {
+  *#runTogether(): Generator<Pause, void, void> {
     const { kernels, scratch } = this.machine;
-    return this.#untilDone(({ resolve }) => {
-      callWorkers(this.#control, true);
-      try {
-        // If a worker failed, the news of it is still to come.
-        if (workAsCaller(kernels, this.#control, scratch)) resolve();
-      } catch (error) {
-        this.#stop(new BackendError(`the calling thread failed: ${error}; the next call starts new threads`));
-      }
+    callWorkers(this.#control, true);
+    let failure: unknown;
+    try {
+      if (workAsCaller(kernels, this.#control, scratch)) return;
+    } catch (error) {
+      failure = error;
+    }
+    // If it was a worker that failed, the news of it is still to come.
+    yield* this.#untilDone(() => {
+      if (failure)
+        this.#stop(new BackendError(`the calling thread failed: ${failure}; the next call starts new threads`));
     });
   }
 
   /** Until the job that `begin` begins is done or a thread fails; meanwhile the threads keep the process alive. */
-  async #untilDone(begin: (pending: Pending) => void): Promise<void> {
+  *#untilDone(begin: () => void): Generator<Pause, void, void> {
     for (const thread of this.#running ?? []) thread.hold(true);
     try {
-      await new Promise<void>((resolve, reject) => {
+      const promise = new Promise<void>((resolve, reject) => {
         this.#pending = { resolve, reject };
-        begin(this.#pending);
+        begin();
       });
+      yield { promise, block: () => waitForWorkers(this.#control) };
     } finally {
       this.#pending = undefined;
       for (const thread of this.#running ?? []) thread.hold(false);

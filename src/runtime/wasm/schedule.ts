@@ -31,6 +31,7 @@ const KERNELS = [
   'layerNorm',
   'rowwise',
   'gather',
+  'copy',
   'rmsNorm',
   'reluAttention',
   'depthwiseConv',
@@ -131,6 +132,11 @@ export function workAsCaller(kernels: Kernels, control: Int32Array, scratch: num
   work(kernels, control, scratch);
   Atomics.or(control, GATE, CLOSED);
   return reaches(control, GATE, CLOSED + 1) && Atomics.load(control, ABORT) === 0;
+}
+
+/** Waits, if need be without sleeping, until all workers have left the published job or it was aborted. */
+export function waitForWorkers(control: Int32Array): void {
+  while (Atomics.load(control, GATE) !== CLOSED && !Atomics.load(control, ABORT)) spin(control, GATE, CLOSED);
 }
 
 /** One thread's share of the published job; returns when all phases are over or the job was aborted. If it fails, it aborts. */

@@ -1,10 +1,10 @@
 /** The GPU backend: WGSL kernels on one WebGPU device. */
 import type { Op } from '../../ops/op';
 import type { Backend, Buffer, Control, MemoryReport } from '../backend';
+import { loaded, type Pause } from '../order';
 import type { Steps } from '../turns';
 import type { GpuBufferLike, GpuOptions } from './adapter';
 import { Device } from './device';
-import { peakOperations, planPeak } from './kernels/peak';
 import { type GpuBuffer, Memory } from './memory';
 import { type Plan, Queue, type Workspace } from './queue';
 
@@ -50,10 +50,6 @@ export class WebGpuBackend implements Backend {
     return this.#queue.read(buffer as GpuBuffer, byteOffset, length);
   }
 
-  copy(from: Buffer, to: Buffer): Promise<void> {
-    return this.#queue.copy(from as GpuBuffer, to as GpuBuffer);
-  }
-
   get isSoftware(): boolean {
     return this.#device.isSoftware;
   }
@@ -80,14 +76,8 @@ export class WebGpuBackend implements Backend {
     this.#memory.dispose();
   }
 
-  async peak(rounds: number): Promise<number> {
-    await this.#queue.run((workspace) => planPeak(rounds, workspace), {});
-    await this.#queue.finish();
-    return peakOperations(rounds, this.#device);
-  }
-
-  async run<Call>(op: Op<Call>, call: Call, control: Control): Promise<void> {
-    const plan = (await op.webgpu()) as (call: Call, workspace: Workspace) => Plan | Steps<Plan>;
-    await this.#queue.run((workspace) => plan(call, workspace), control, op.faults?.(call));
+  *run<Call>(op: Op<Call>, call: Call, control: Control): Generator<Pause, Promise<void> | undefined, void> {
+    const plan = (yield* loaded(op.webgpu)) as (call: Call, workspace: Workspace) => Plan | Steps<Plan>;
+    return yield* this.#queue.run((workspace) => plan(call, workspace), control, op.faults?.(call));
   }
 }

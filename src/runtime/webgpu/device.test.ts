@@ -63,7 +63,7 @@ describe.runIf(inject('hasGpu'))('a GPU device', () => {
     const device = await strongDevice();
     device.destroy();
     await device.lost;
-    await expect(open({ device })).rejects.toThrow(/device was lost/);
+    await expect(async () => open({ device })).rejects.toThrow(/device was lost/);
   });
 
   test.each(['own', "caller's"])('of a runtime disposed with calls pending ends them: %s', async (whose) => {
@@ -75,7 +75,7 @@ describe.runIf(inject('hasGpu'))('a GPU device', () => {
     for (const { status, reason } of (await Promise.allSettled(pending)) as PromiseRejectedResult[]) {
       expect([status, reason]).toEqual(['rejected', expect.any(DisposedError)]);
     }
-    await expect(add(a, b)).rejects.toThrow(DisposedError);
+    await expect(async () => add(a, b)).rejects.toThrow(DisposedError);
     a.dispose();
     await device?.queue.onSubmittedWorkDone();
     device?.destroy();
@@ -96,8 +96,8 @@ describe.runIf(inject('hasGpu'))('a GPU device', () => {
     buffer.destroy();
     const refused = expect.stringMatching(/refused a command.*make a new runtime/s);
     await add(a, b);
-    await expect(runtime.finish()).rejects.toMatchObject({ name: 'BackendError', message: refused });
-    await expect(b.read()).rejects.toMatchObject({ name: 'BackendError', message: refused });
+    await expect(async () => runtime.finish()).rejects.toMatchObject({ name: 'BackendError', message: refused });
+    await expect(async () => b.read()).rejects.toMatchObject({ name: 'BackendError', message: refused });
     runtime.dispose();
     await device.queue.onSubmittedWorkDone();
     expect(heard).toEqual([]);
@@ -130,8 +130,8 @@ describe.runIf(inject('hasGpu'))('a GPU device', () => {
   test('without subgroups says so where they are asked for', async () => {
     const device = await callersDevice();
     for (const subgroups of [true, 8]) {
-      await expect(open({ device, subgroups })).rejects.toThrow(UnsupportedError);
-      await expect(open({ device, subgroups })).rejects.toThrow('lacks the feature subgroups');
+      await expect(async () => open({ device, subgroups })).rejects.toThrow(UnsupportedError);
+      await expect(async () => open({ device, subgroups })).rejects.toThrow('lacks the feature subgroups');
     }
     const runtime = await open({ device });
     expect(runtime.explain()).toContain('subgroups: this device has none');
@@ -145,7 +145,7 @@ describe.runIf(inject('hasGpu'))('a GPU device', () => {
     device.destroy();
     const runtime = await open({ subgroups: least });
     expect(runtime.explain()).toContain(`subgroups: ${least} invocations`);
-    await expect(open({ subgroups: most * 2 })).rejects.toThrow(`those of ${least} to ${most} invocations`);
+    await expect(async () => open({ subgroups: most * 2 })).rejects.toThrow(`those of ${least} to ${most} invocations`);
   });
 
   test('must be one: options are checked by name', async () => {
@@ -157,9 +157,9 @@ describe.runIf(inject('hasGpu'))('a GPU device', () => {
     ] as const) {
       const call = createRuntime({ backend: 'webgpu', webgpu: options as never });
       await expect(call).rejects.toThrow(ParameterError);
-      await expect(createRuntime({ backend: 'webgpu', webgpu: options as never })).rejects.toThrow(message);
+      await expect(async () => createRuntime({ backend: 'webgpu', webgpu: options as never })).rejects.toThrow(message);
     }
-    await expect(createRuntime({ backend: 'wasm', webgpu: {} })).rejects.toThrow("needs backend 'webgpu'");
+    await expect(async () => createRuntime({ backend: 'wasm', webgpu: {} })).rejects.toThrow("needs backend 'webgpu'");
   });
 
   test('several at once compute each on its own; tensors of two do not meet', async () => {
@@ -172,7 +172,7 @@ describe.runIf(inject('hasGpu'))('a GPU device', () => {
     expect(results[0]).not.toEqual(results[1]);
     for (const [seed, result] of results.entries()) expect(await double(all[0] as Runtime, seed)).toEqual(result);
     const [a, b] = all.map((runtime) => ones(runtime)) as [Tensor, Tensor];
-    await expect(add(a, b)).rejects.toThrow('b lives on another runtime than a');
+    await expect(async () => add(a, b)).rejects.toThrow('b lives on another runtime than a');
   });
 
   test('that refuses a kernel says which; the next call is not touched', async () => {
@@ -182,7 +182,7 @@ describe.runIf(inject('hasGpu'))('a GPU device', () => {
       device.createShaderModule(isBroken ? { ...descriptor, code: `${descriptor.code} nonsense` } : descriptor);
     const runtime = await open({ device: disguised(device, { createShaderModule }) });
     const [a, b] = [ones(runtime), ones(runtime)];
-    await expect(add(a, b)).rejects.toThrow(/compiler refused the kernel add: .*nonsense.*please report/s);
+    await expect(async () => add(a, b)).rejects.toThrow(/compiler refused the kernel add: .*nonsense.*please report/s);
     isBroken = false;
     expect(await (await add(a, b)).read()).toEqual(new Float32Array(8).fill(2));
     device.destroy();

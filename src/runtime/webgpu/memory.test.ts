@@ -78,8 +78,8 @@ describe.runIf(inject('hasGpu'))('GPU memory', () => {
     const large = runtime.tensor(new Float32Array(40_000), [40_000]);
     const message =
       "the GPU has no room for 160000 bytes (12 are in use): dispose tensors, make the problem smaller, or use backend 'wasm'";
-    await expect(large.read()).rejects.toMatchObject({ name: 'BackendError', message });
-    await expect(add(large, large)).rejects.toThrow('no room for 160000 bytes');
+    await expect(async () => large.read()).rejects.toMatchObject({ name: 'BackendError', message });
+    await expect(async () => add(large, large)).rejects.toThrow('no room for 160000 bytes');
     expect(await (await add(small, small)).read()).toEqual(Float32Array.of(2, 4, 6));
     const { live } = runtime.memory();
     large.dispose();
@@ -94,7 +94,7 @@ describe.runIf(inject('hasGpu'))('GPU memory', () => {
     const runtime = await open(crowded(device, 2 ** 17, 0x1));
     const large = runtime.tensor(new Float32Array(40_000), [40_000]);
     const few = large.slice(0, 0, 2);
-    await expect(large.read()).rejects.toMatchObject({
+    await expect(async () => large.read()).rejects.toMatchObject({
       ...{ name: 'BackendError', message: 'the GPU has no room to read 160000 bytes: dispose tensors' },
     });
     expect(await (await add(few, few)).read()).toEqual(new Float32Array(2));
@@ -158,7 +158,9 @@ describe.runIf(inject('hasGpu'))('GPU memory', () => {
       limited(device, { maxStorageBufferBindingSize: 4096, maxStorageBuffersPerShaderStage: 4 }),
     );
     const x = runtime.random([60, 100]);
-    await expect(add(x, x)).rejects.toThrow('split the tensors along batch, or into tensors of some heads each');
+    await expect(async () => add(x, x)).rejects.toThrow(
+      'split the tensors along batch, or into tensors of some heads each',
+    );
     const values = await x.read();
     const [first, last] = [x.slice(0, 3, 11), x.slice(0, 52, 60)];
     const sum = await (await add(first, last)).read();
@@ -172,8 +174,8 @@ describe.runIf(inject('hasGpu'))('GPU memory', () => {
       limited(device, { maxStorageBufferBindingSize: 256, maxStorageBuffersPerShaderStage: 4 }),
     );
     const x = runtime.empty([256]);
-    await expect(add(x, x)).rejects.toThrow(UnsupportedError);
-    await expect(add(x, x)).rejects.toThrow(
+    await expect(async () => add(x, x)).rejects.toThrow(UnsupportedError);
+    await expect(async () => add(x, x)).rejects.toThrow(
       /add needs \d+ bindings for tensors this large, of 256 bytes each, and this GPU has 4: split the tensors along batch, or into tensors of some heads each/,
     );
     device.destroy();
@@ -320,8 +322,8 @@ describe.runIf(inject('hasGpu'))("a caller's GPU buffer", () => {
     const [device, other] = [await callersDevice(), await callersDevice()];
     const runtime = await open(device);
     const foreign = runtime.fromGpuBuffer(other.createBuffer({ size: 64, usage }), [16]);
-    await expect(add(foreign, foreign)).rejects.toThrow("buffer must be of the runtime's own device");
-    await expect(foreign.read()).rejects.toThrow("buffer must be of the runtime's own device");
+    await expect(async () => add(foreign, foreign)).rejects.toThrow("buffer must be of the runtime's own device");
+    await expect(async () => foreign.read()).rejects.toThrow("buffer must be of the runtime's own device");
     const own = runtime.tensor([1], [1]);
     expect(await (await add(own, own)).read()).toEqual(Float32Array.of(2));
     device.destroy();
@@ -334,8 +336,8 @@ describe.runIf(inject('hasGpu'))("a caller's GPU buffer", () => {
     const buffer = device.createBuffer({ size: 64, usage });
     buffer.destroy();
     const x = runtime.fromGpuBuffer(buffer, [16]);
-    await expect(add(x, x)).rejects.toThrow(/and not destroyed: .*destroyed/s);
-    await expect(x.read()).rejects.toThrow('and not destroyed');
+    await expect(async () => add(x, x)).rejects.toThrow(/and not destroyed: .*destroyed/s);
+    await expect(async () => x.read()).rejects.toThrow('and not destroyed');
     const own = runtime.tensor([1], [1]);
     expect(await (await add(own, own)).read()).toEqual(Float32Array.of(2));
     device.destroy();
@@ -347,12 +349,12 @@ describe.runIf(inject('hasGpu'))("a caller's GPU buffer", () => {
     const buffer = device.createBuffer({ size: 256, usage });
     const x = runtime.fromGpuBuffer(buffer, [2, 4]);
     const view = runtime.fromGpuBuffer(buffer, [4, 4], 'f32', 64).slice(1, 0, 2);
-    await expect(add(x, x, { out: runtime.fromGpuBuffer(buffer, [2, 4], 'f32', 28) })).rejects.toThrow(
+    await expect(async () => add(x, x, { out: runtime.fromGpuBuffer(buffer, [2, 4], 'f32', 28) })).rejects.toThrow(
       'out shares memory with a: pass a tensor of its own',
     );
-    await expect(matmul(x, view, { out: runtime.fromGpuBuffer(buffer, [2, 2], 'f32', 116) })).rejects.toThrow(
-      'out shares memory with b: pass a tensor of its own',
-    );
+    await expect(async () =>
+      matmul(x, view, { out: runtime.fromGpuBuffer(buffer, [2, 2], 'f32', 116) }),
+    ).rejects.toThrow('out shares memory with b: pass a tensor of its own');
     await add(x, x, { out: runtime.fromGpuBuffer(buffer, [2, 4], 'f32', 32) });
     await matmul(x, view, { out: runtime.fromGpuBuffer(buffer, [2, 2], 'f32', 120) });
     device.destroy();

@@ -112,7 +112,9 @@ describe.runIf(inject('hasGpu'))('beyond a binding of a GPU', { timeout: COMPILI
       ...{ backend: 'webgpu', webgpu: { device: small, ...(attention && { sizes: { attention } }) } },
     });
     if (device.limits.maxStorageBuffersPerShaderStage < bindings) {
-      await expect(compute(runtime)).rejects.toThrow(/needs \d+ bindings for tensors this large.*split the tensors/);
+      await expect(async () => compute(runtime)).rejects.toThrow(
+        /needs \d+ bindings for tensors this large.*split the tensors/,
+      );
       device.destroy();
       return;
     }

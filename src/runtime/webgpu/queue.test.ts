@@ -120,7 +120,7 @@ describe.runIf(inject('hasGpu'))('a GPU queue', () => {
     await expect(call).rejects.toThrow('enough');
     expect(await marked()).toBeLessThan(tasks);
     expect(memory.report().live).toBe(before);
-    await expect(queue.run(long, { signal })).rejects.toThrow('enough');
+    await expect(async () => queue.run(long, { signal })).rejects.toThrow('enough');
     await queue.run(long, {});
     expect(await marked()).toBe(tasks);
   });
@@ -137,7 +137,7 @@ describe.runIf(inject('hasGpu'))('a GPU queue', () => {
     const onProgress = () => {
       throw new RangeError('deaf');
     };
-    await expect(queue.run(long, { onProgress })).rejects.toThrow('deaf');
+    await expect(async () => queue.run(long, { onProgress })).rejects.toThrow('deaf');
     await queue.run(long, {});
     expect(await marked()).toBe(tasks);
   });

@@ -3,6 +3,7 @@ import { BackendError } from '../../errors';
 import type { Expectation } from '../../ops/op';
 import { rowMajorStrides } from '../../tensor/shape';
 import type { Control } from '../backend';
+import { type Pause, until } from '../order';
 import { controlOf, inTurns, type Steps } from '../turns';
 import { convert } from './convert';
 import type { Device, Pipeline } from './device';
@@ -39,7 +40,6 @@ export class Queue {
   /** Resolves when the GPU has done what was submitted before the last mark. */
   #mark: Promise<void> = Promise.resolve();
   #markedAt = 0;
-  #last: Promise<unknown> = Promise.resolve();
 
   constructor(device: Device, memory: Memory) {
     this.#device = device;
@@ -50,35 +50,53 @@ export class Queue {
   }
 
   /**
-   * Resolves when all is submitted, or where there are expectations when the device has seen that they are met; long work
-   * has then been waited for but for its last parts.
+   * Over when all is submitted; long work has then been waited for but for its last parts. Where there are expectations,
+   * what is returned resolves when the device has seen that they are met, and rejects with what one says that is not.
    */
-  run(
+  *run(
     plan: (workspace: Workspace) => Plan | Steps<Plan>,
     control: Control,
     expectations: readonly Expectation[] = [],
-  ): Promise<void> {
-    return this.#inTurn(() => this.#run(plan, control, expectations));
-  }
-
-  /** Copies a buffer to one of as many bytes; resolves as `run` does. */
-  copy(from: GpuBuffer, to: GpuBuffer): Promise<void> {
-    return this.#inTurn(async () => {
+  ): Generator<Pause, Promise<void> | undefined, void> {
+    const { signal } = control;
+    const check = () => {
+      signal?.throwIfAborted();
       this.#device.check();
-      for (const buffer of [from, to]) await buffer.confirm();
-      this.#device.command(() => {
-        const encoder = this.#device.gpu.createCommandEncoder();
-        encoder.copyBufferToBuffer(from.handle, 0, to.handle, 0, Math.ceil(from.bytes / 4) * 4);
-        this.#device.gpu.queue.submit([encoder.finish()]);
-      });
-      // Of arithmetic, by which the device's speed is known, there is none.
-      await this.#pace(0, 0);
-    });
+    };
+    check();
+    const workspace = new Workspace(this.#device, this, this.#memory);
+    try {
+      const made = plan(workspace);
+      const isSteps = 'next' in made;
+      const { dispatches } = isSteps ? yield* inTurns(made, controlOf(control, 0, 2).onProgress, check) : made;
+      const { onProgress } = isSteps ? controlOf(control, 1, 2) : control;
+      const looks = expectations.map((expectation) => lookAt(expectation, workspace));
+      const all = [...dispatches, ...looks.map(({ dispatch }) => dispatch)];
+      const steps = yield* this.#prepare(withConversions(all, workspace), signal);
+      const total = steps.reduce((sum, { usual }) => sum + usual, 0);
+      let done = 0;
+      for (const pieces of cut(steps, () => this.#operations, NUMBERS_BYTES)) {
+        if (done > 0) onProgress?.(done / total);
+        check();
+        this.#device.command(() => this.#submit(pieces));
+        const usual = pieces.reduce(
+          (sum, { step, first, end }) => sum + (step.usual * (end - first)) / step.dispatch.tasks,
+          0,
+        );
+        done += usual;
+        const operations = pieces.reduce((sum, piece) => sum + piece.operations, 0);
+        const pause = this.#pace(operations, usual);
+        if (pause) yield { promise: unlessAborted(pause, signal) };
+      }
+      onProgress?.(1);
+      return looks.length > 0 ? this.#answer(looks) : undefined;
+    } finally {
+      workspace.end();
+    }
   }
 
   /** Resolves when the GPU has done all that was submitted. */
   async finish(): Promise<void> {
-    await this.#last;
     await this.#device.guard(this.#device.gpu.queue.onSubmittedWorkDone());
   }
 
@@ -131,54 +149,6 @@ export class Queue {
     this.#numbers.destroy();
   }
 
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    const turn = this.#last.then(work);
-    this.#last = turn.catch(() => undefined);
-    return turn;
-  }
-
-  async #run(
-    plan: (workspace: Workspace) => Plan | Steps<Plan>,
-    control: Control,
-    expectations: readonly Expectation[],
-  ): Promise<void> {
-    const { signal } = control;
-    const check = () => {
-      signal?.throwIfAborted();
-      this.#device.check();
-    };
-    check();
-    const workspace = new Workspace(this.#device, this, this.#memory);
-    try {
-      const made = plan(workspace);
-      const planned = 'next' in made ? inTurns(made, controlOf(control, 0, 2).onProgress, check) : made;
-      const { onProgress } = planned instanceof Promise ? controlOf(control, 1, 2) : control;
-      const { dispatches } = await planned;
-      const looks = expectations.map((expectation) => lookAt(expectation, workspace));
-      const all = [...dispatches, ...looks.map(({ dispatch }) => dispatch)];
-      const steps = await this.#prepare(withConversions(all, workspace), signal);
-      const total = steps.reduce((sum, { usual }) => sum + usual, 0);
-      let done = 0;
-      for (const pieces of cut(steps, () => this.#operations, NUMBERS_BYTES)) {
-        if (done > 0) onProgress?.(done / total);
-        check();
-        this.#device.command(() => this.#submit(pieces));
-        const usual = pieces.reduce(
-          (sum, { step, first, end }) => sum + (step.usual * (end - first)) / step.dispatch.tasks,
-          0,
-        );
-        done += usual;
-        const operations = pieces.reduce((sum, piece) => sum + piece.operations, 0);
-        const pause = this.#pace(operations, usual);
-        if (pause) await unlessAborted(pause, signal);
-      }
-      await this.#answer(looks);
-      onProgress?.(1);
-    } finally {
-      workspace.end();
-    }
-  }
-
   /** Throws what the first expectation that is not met says. */
   async #answer(looks: readonly Look[]): Promise<void> {
     const reading = looks.map(async ({ places, values }) => {
@@ -194,7 +164,7 @@ export class Queue {
     return bytes.buffer as ArrayBuffer;
   }
 
-  async #prepare(dispatches: readonly Dispatch[], signal: AbortSignal | undefined): Promise<Step[]> {
+  *#prepare(dispatches: readonly Dispatch[], signal: AbortSignal | undefined): Generator<Pause, Step[], void> {
     const { gpu } = this.#device;
     const found = dispatches
       .filter(({ tasks }) => tasks > 0)
@@ -203,9 +173,9 @@ export class Queue {
         return { dispatch, form, pipeline: this.#device.pipeline(dispatch.kernel, form) };
       });
     const pipelines = found.map(({ pipeline }) => pipeline);
-    const ready = pipelines.every(isReady) ? pipelines : await unlessAborted(Promise.all(pipelines), signal);
+    const ready = pipelines.every(isReady) ? pipelines : yield* until(unlessAborted(Promise.all(pipelines), signal));
     for (const { form } of found) {
-      for (const { buffer } of form.bindings) if (!buffer.isGood) await buffer.confirm();
+      for (const { buffer } of form.bindings) if (!buffer.isGood) yield { promise: buffer.confirm() };
     }
     return found.map(({ dispatch, form }, at): Step => {
       const { pipeline, layout } = ready[at] as Pipeline;

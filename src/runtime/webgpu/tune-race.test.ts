@@ -58,5 +58,5 @@ test('what takes no time by a coarse clock is called a thousand times', async ()
 });
 
 test('a failure ends the race', async () => {
-  await expect(run([racer(1), () => Promise.reject(new Error('gone'))])).rejects.toThrow('gone');
+  await expect(async () => run([racer(1), () => Promise.reject(new Error('gone'))])).rejects.toThrow('gone');
 });

@@ -60,7 +60,7 @@ test.each([
   [{ onProgress: 'loud' }, /onProgress must be a function/],
   [{ subgroups: 3 }, /webgpu.subgroups must be true, false or a power of two/],
 ])('%j is refused', async (options, message) => {
-  await expect(tuneWebGpu(options as object)).rejects.toThrow(message);
+  await expect(async () => tuneWebGpu(options as object)).rejects.toThrow(message);
 });
 
 describe.runIf(inject('hasGpu'))('tuning for a GPU', () => {
@@ -123,7 +123,7 @@ describe.runIf(inject('hasGpu'))('tuning for a GPU', () => {
     expect(report.sizes).toEqual({ attention: others[0] });
 
     pretend([], { [-1]: spoil });
-    await expect(tuneWebGpu({ quick: true })).rejects.toThrow(
+    await expect(async () => tuneWebGpu({ quick: true })).rejects.toThrow(
       /no sizes for attention compute as they should.*off by NaN/,
     );
   });
@@ -142,7 +142,7 @@ describe.runIf(inject('hasGpu'))('tuning for a GPU', () => {
         return sum;
       },
     });
-    await expect(tuneWebGpu({ device, quick: true, signal: controller.signal })).rejects.toMatchObject({
+    await expect(async () => tuneWebGpu({ device, quick: true, signal: controller.signal })).rejects.toMatchObject({
       name: 'AbortError',
     });
 
@@ -152,7 +152,7 @@ describe.runIf(inject('hasGpu'))('tuning for a GPU', () => {
         return sum;
       },
     });
-    await expect(tuneWebGpu({ device, quick: true })).rejects.toThrow(/device was lost/);
+    await expect(async () => tuneWebGpu({ device, quick: true })).rejects.toThrow(/device was lost/);
   });
 
   test('is not needed to give sizes, which are checked', async () => {

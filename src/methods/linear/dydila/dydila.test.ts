@@ -279,7 +279,7 @@ describeOnBackends('dydila', (runtime) => {
     using narrow = make(2, 3, 2);
     const run = (given: object) => dydila.forward({ q, k: q, v: q, ...given }, dydila.parse({}));
     const both = { q_redundant: q, k_redundant: q };
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => run({ q_redundant: q }), 'q_redundant needs k_redundant');
     await refuse(() => run({ ...both, k_redundant: long }), 'k_redundant must have shape [b, m, g, d] with m = 4');
     await refuse(() => run({ lambda }), 'lambda needs q_redundant');

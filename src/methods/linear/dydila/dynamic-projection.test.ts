@@ -67,7 +67,7 @@ describeOnBackends('dynamicProjection', (runtime) => {
   test('refuses what does not fit, by name, and frees everything', async () => {
     await runtime().scope(async () => {
       const inputs = make();
-      const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+      const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
       const other = runtime().random([C, 2]);
       await refuse(
         () => dynamicProjection({ ...inputs, router: other }),

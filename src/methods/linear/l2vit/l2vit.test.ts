@@ -152,7 +152,7 @@ describeOnBackends('l2vit', (runtime) => {
     using tau = runtime().random([3]);
     using k = runtime().random([1, 4, 2, 5]);
     const run = (given: object) => l2vit.forward({ q, k: q, v: q, ...given }, l2vit.parse({}));
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => run({ tau }), 'tau must have shape [h] with h = 2 as in q [1, 4, 2, 3], got [3]');
     await refuse(() => run({ k }), 'k must have shape [b, m, g, d] with d = 3 as in q [1, 4, 2, 3]');
     using half = runtime().random([1, 4, 2, 3], { dtype: 'f16' });

@@ -110,10 +110,12 @@ test('decays that are none are refused by name', async () => {
     const inputs = { q: x, k: x, v: x, decay: runtime.tensor(decay, [decay.length]) };
     return lightningAttention.forward(inputs, lightningAttention.parse(params));
   };
-  await expect(run([0.5, 1.25])).rejects.toThrow('decay must be in (0, 1], got 1.25 for head 1');
-  await expect(run([0, 1])).rejects.toThrow('decay must be in (0, 1], got 0 for head 0');
-  await expect(run([0.5])).rejects.toThrow('decay must have shape [h] with h = 2');
-  await expect(run([1, 1], { schedule: 'paper' })).rejects.toThrow('decay is given: leave the param schedule out');
+  await expect(async () => run([0.5, 1.25])).rejects.toThrow('decay must be in (0, 1], got 1.25 for head 1');
+  await expect(async () => run([0, 1])).rejects.toThrow('decay must be in (0, 1], got 0 for head 0');
+  await expect(async () => run([0.5])).rejects.toThrow('decay must have shape [h] with h = 2');
+  await expect(async () => run([1, 1], { schedule: 'paper' })).rejects.toThrow(
+    'decay is given: leave the param schedule out',
+  );
   expect(() => lightningAttention.parse({ schedule: 'code' })).toThrow(
     'param schedule of lightning-attention: expected one of paper, released, got "code"',
   );

@@ -183,7 +183,7 @@ describeOnBackends('nats-linear', (runtime) => {
   ])('refuses %s, and keeps nothing', async (_, change, params, message) => {
     const { live } = runtime().memory();
     const host = { ...required(PLAIN), ...change } as Record<string, HostTensor<'f32'>>;
-    await expect(run(runtime(), host, { chunk: PLAIN.chunk, ...params })).rejects.toThrow(message);
+    await expect(async () => run(runtime(), host, { chunk: PLAIN.chunk, ...params })).rejects.toThrow(message);
     expect(runtime().memory().live).toBe(live);
   });
 
@@ -220,7 +220,7 @@ describeOnBackends('nats-linear', (runtime) => {
     for (const tensor of [...Object.values(results), ...Object.values(grads)]) tensor.dispose();
     expect(runtime().memory().live).toBe(held);
     const signal = AbortSignal.abort(new Error('stopped'));
-    await expect(natsLinear.forward(tensors as never, params, { signal })).rejects.toThrow('stopped');
+    await expect(async () => natsLinear.forward(tensors as never, params, { signal })).rejects.toThrow('stopped');
     expect(runtime().memory().live).toBe(held);
     for (const tensor of Object.values(tensors)) tensor.dispose();
     expect(runtime().memory().live).toBe(live);

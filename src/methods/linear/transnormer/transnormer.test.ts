@@ -190,7 +190,7 @@ describeOnBackends('transnormer', (runtime) => {
     using k = runtime().random([1, 5, 2, 3]);
     using half = runtime().random([1, 4, 2, 3], { dtype: 'f16' });
     const run = (params: object, inputs = { q, k, v: k }) => transnormer.forward(inputs, transnormer.parse(params));
-    const refuse = (call: () => Promise<unknown>, message: string) => expectRefusal(runtime(), call, message);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     const counts = 'needs as many queries as keys, got q [1, 4, 2, 3] and k [1, 5, 2, 3]';
     await refuse(() => run({ causal: true }), `causal ${counts}`);
     using theta = runtime().random([2]);

@@ -268,7 +268,7 @@ describe('params', () => {
     const tensor = () => runtime.tensor(new Float32Array(2 * 9 * 11 * 4), [2, 9, 11, 4]);
     const inputs = { q: tensor(), k: tensor(), v: tensor() };
     const settings = neighborhoodAttention.parse({ window: [3, 3] });
-    await expect(neighborhoodAttention.forward(inputs, settings)).rejects.toThrow(
+    await expect(async () => neighborhoodAttention.forward(inputs, settings)).rejects.toThrow(
       'window must be one value for the one axis, got 2',
     );
   });

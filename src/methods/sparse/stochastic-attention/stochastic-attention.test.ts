@@ -214,8 +214,8 @@ describeOnBackends('stochastic attention', (runtime) => {
   ])('refuses %s, and keeps nothing', async (_, more, params, type, message) => {
     const { live } = runtime().memory();
     const call = () => forward(runtime(), { q, k, v, ...more }, { window: 4, ...params });
-    await expect(call()).rejects.toThrow(message);
-    await expect(call()).rejects.toThrow(type);
+    await expect(async () => call()).rejects.toThrow(message);
+    await expect(async () => call()).rejects.toThrow(type);
     expect(runtime().memory().live).toBe(live);
   });
 

@@ -12,6 +12,7 @@ export { binary, unary, unaryBackward } from '../../../ops/elementwise/elementwi
 export { deltaForward, deltaRecurrent, deltaStates } from '../../../ops/gated-delta-rule/forward.as';
 export { deltaGradients, deltaReverse } from '../../../ops/gated-delta-rule/backward.as';
 export { depthwiseConv, depthwiseWeights } from '../../../ops/depthwise-conv/depthwise-conv.as';
+export { copy } from '../../../ops/copy/copy.as';
 export { initialise } from './functions.as';
 export { linearOutputs, linearTotal, linearStates } from '../../../ops/linear-attention/passes.as';
 export { linearHeadSums, linearQuotient, linearStep } from '../../../ops/linear-attention/step.as';

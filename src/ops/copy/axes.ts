@@ -1,0 +1,22 @@
+import type { Tensor } from '../../tensor/tensor';
+
+export interface CommonAxis {
+  readonly extent: number;
+  /** Strides of both views, in elements. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The axes of two views of one shape, at least one, where neighbours that both step through as one are one. */
+export function commonAxes(x: Tensor, out: Tensor): readonly CommonAxis[] {
+  const axes: CommonAxis[] = [];
+  x.shape.forEach((extent, axis) => {
+    if (extent === 1) return;
+    const [from, to] = [x.strides[axis] as number, out.strides[axis] as number];
+    const before = axes.at(-1);
+    if (before && before.from === from * extent && before.to === to * extent)
+      axes[axes.length - 1] = { extent: before.extent * extent, from, to };
+    else axes.push({ extent, from, to });
+  });
+  return axes.length > 0 ? axes : [{ extent: 1, from: 1, to: 1 }];
+}

@@ -1,0 +1,84 @@
+/** Copies of views, and of several side by side. */
+import { show } from '../../check';
+import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import { address, overElements } from '../../runtime/wasm/plan';
+import { bytesPerElement, type DType } from '../../tensor/dtype';
+import { formatShape } from '../../tensor/shape';
+import type { Tensor } from '../../tensor/tensor';
+import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
+import { compute } from '../compute';
+import type { ResultOptions } from '../float32';
+import type { Op } from '../op';
+import { commonAxes } from './axes';
+import type { CopyCall } from './call';
+
+/** Elements of a task (copy.as.ts). */
+const RUN = 16384;
+
+const op: Op<CopyCall> = {
+  name: 'copy',
+  reference: async () => (await import('./reference')).copy,
+  wasm({ x, out }) {
+    const bytes = bytesPerElement(x.dtype);
+    const axes = commonAxes(x, out);
+    const params = [out.size, bytes, address(x), address(out), axes.length];
+    for (const { extent, from, to } of axes) params.push(extent, from * bytes, to * bytes);
+    return overElements('copy', Math.ceil(out.size / RUN), params, out.size);
+  },
+  webgpu: async () => (await import('./webgpu')).planCopy,
+};
+
+const DTYPES: readonly DType[] = ['f32', 'f16', 'bf16', 'i32'];
+
+/**
+ * A copy of x in row-major order, whatever its strides: [...] -> [...], f32, f16, bf16 or i32.
+ *
+ * @throws {DTypeError} another dtype
+ */
+export function contiguous<D extends DType>(x: Tensor<D>, options: ResultOptions = {}): Tensor<D> {
+  checkTensors({ x });
+  checkOptions('contiguous', options, ['out', 'signal', 'onProgress']);
+  checkControl(options);
+  if (!DTYPES.includes(x.dtype)) throw new DTypeError(`x must be ${DTYPES.join(', ')}, got ${x.dtype}`);
+  const spec = { shape: x.shape, dtype: x.dtype, given: options.out };
+  return compute(op, { x }, { out: spec }, ({ out }) => ({ x, out }), options).out;
+}
+
+/**
+ * Tensors side by side along an axis: shapes that differ there only, f32 or i32, any strides. Contiguous.
+ *
+ * @throws {ShapeError} shapes that differ elsewhere
+ * @throws {DTypeError} another dtype, or several
+ */
+export function concat<D extends 'f32' | 'i32'>(parts: readonly Tensor<D>[], axis: number): Tensor<D> {
+  if (!Array.isArray(parts) || parts.length === 0)
+    throw new ParameterError(`parts must be an array of at least one tensor, got ${show(parts)}`);
+  const named = Object.fromEntries(parts.map((part, at) => [`parts[${at}]`, part]));
+  checkTensors(named);
+  const all: readonly Tensor<D>[] = parts;
+  const runtime = commonRuntime(named);
+  const { shape, dtype } = parts[0] as Tensor<D>;
+  if (!(Number.isInteger(axis) && axis >= 0 && axis < shape.length))
+    throw new ShapeError(`axis must be one of the ${shape.length} axes of ${formatShape(shape)}, got ${show(axis)}`);
+  for (const [name, part] of Object.entries(named)) {
+    const isLike = part.rank === shape.length && part.shape.every((extent, at) => at === axis || extent === shape[at]);
+    if (!isLike)
+      throw new ShapeError(
+        `${name} must have the shape of parts[0] ${formatShape(shape)} but along axis ${axis}, got ${formatShape(part.shape)}`,
+      );
+    if (part.dtype !== dtype || (dtype !== 'f32' && dtype !== 'i32'))
+      throw new DTypeError(`${name} must be f32 or i32 as parts[0], got ${part.dtype}`);
+  }
+  const whole = [...shape];
+  whole[axis] = parts.reduce((sum: number, part: Tensor) => sum + (part.shape[axis] as number), 0);
+  const out = runtime.empty(whole, dtype);
+  let first = 0;
+  for (const x of parts) {
+    const past = first + (x.shape[axis] as number);
+    const place = out.slice(axis, first, past);
+    runtime.run(op, { x, out: place }, [x], [place], {});
+    place.dispose();
+    first = past;
+  }
+  return out;
+}

@@ -1,0 +1,132 @@
+/** Calls take effect in the order in which they are made: at once where nothing is ahead of them, else in their turn. */
+import { BackendError } from '../errors';
+import { nextTurn } from '../next-turn';
+
+/** What a turn waits for. */
+export interface Pause {
+  /** The turn goes on when it resolves, or throws what it rejects with. */
+  readonly promise: Promise<unknown>;
+  /** Returns when it is over, where the calling thread may wait for that. */
+  block?(): void;
+}
+
+/** What a call does when its turn comes, up to each of its pauses. It does not throw. */
+export type Turn = Generator<Pause, void, void>;
+
+/** Turns that may wait; beyond it the calling thread makes room, so that calls without an end stay in bounded memory. */
+const MOST_WAITING = 4096;
+/** And where it cannot wait for what is under way. */
+const MOST_WAITING_BLOCKED = 100_000;
+/** How long turns follow one another before others in this thread have theirs. */
+const TURN_MILLISECONDS = 50;
+
+/** A pause in which others of this thread have a turn. */
+export const othersTurn = (): Pause => ({ promise: nextTurn(), block() {} });
+
+/** What `promise` resolves to. */
+export function* until<T>(promise: Promise<T>): Generator<Pause, T, void> {
+  let found: T | undefined;
+  yield {
+    promise: promise.then((value) => {
+      found = value;
+    }),
+  };
+  return found as T;
+}
+
+/** What `load` resolves to: after a pause the first time, then at once. */
+export function* loaded<T>(load: () => Promise<T>): Generator<Pause, T, void> {
+  if (!known.has(load)) known.set(load, yield* until(load()));
+  return known.get(load) as T;
+}
+
+const known = new WeakMap<() => Promise<unknown>, unknown>();
+
+function* briefly(work: () => void): Turn {
+  work();
+  yield* [];
+}
+
+export class Order {
+  #current: Turn | undefined;
+  #pause: Pause | undefined;
+  #waiting: Turn[] = [];
+  /** The next in `#waiting`, whose front is cut off now and then. */
+  #next = 0;
+
+  /** @throws {BackendError} too many calls wait for one that the calling thread cannot wait for */
+  take(turn: Turn): void {
+    if (this.#current) {
+      if (this.#length >= MOST_WAITING) this.#makeRoom();
+      this.#waiting.push(turn);
+      return;
+    }
+    this.#current = turn;
+    this.#go(turn.next());
+  }
+
+  /** Does what takes no time, in its turn. */
+  do(work: () => void): void {
+    if (this.#current) this.take(briefly(work));
+    else work();
+  }
+
+  get #length(): number {
+    return this.#waiting.length - this.#next;
+  }
+
+  /** Goes on from a step of the current turn until one pauses or none is left. */
+  #go(step: IteratorResult<Pause, void>): void {
+    let ends = 0;
+    for (;;) {
+      if (!step.done) {
+        this.#wait(step.value);
+        return;
+      }
+      this.#current = this.#shift();
+      if (!this.#current) return;
+      ends ||= performance.now() + TURN_MILLISECONDS;
+      if (performance.now() > ends) {
+        this.#wait(othersTurn());
+        return;
+      }
+      step = this.#current.next();
+    }
+  }
+
+  #wait(pause: Pause): void {
+    this.#pause = pause;
+    pause.promise.then(
+      () => this.#end(pause, (turn) => turn.next()),
+      (error) => this.#end(pause, (turn) => turn.throw(error)),
+    );
+  }
+
+  #end(pause: Pause, resume: (turn: Turn) => IteratorResult<Pause, void>): void {
+    // Else the calling thread has waited for it meanwhile.
+    if (this.#pause !== pause) return;
+    this.#pause = undefined;
+    this.#go(resume(this.#current as Turn));
+  }
+
+  #makeRoom(): void {
+    while (this.#length > MOST_WAITING / 2 && this.#pause?.block) {
+      const pause = this.#pause;
+      pause.block?.();
+      this.#end(pause, (turn) => turn.next());
+    }
+    if (this.#length >= MOST_WAITING_BLOCKED)
+      throw new BackendError(
+        `${this.#length} calls are waiting, more than a runtime keeps: await finish() or a read() now and then`,
+      );
+  }
+
+  #shift(): Turn | undefined {
+    const turn = this.#waiting[this.#next++];
+    if (!turn || this.#next === MOST_WAITING) {
+      this.#waiting = this.#waiting.slice(this.#next);
+      this.#next = 0;
+    }
+    return turn;
+  }
+}
