@@ -7,6 +7,7 @@ import { normal } from '../src/tensor/random';
 import { sizeOf } from '../src/tensor/shape';
 import type { Tensor } from '../src/tensor/tensor';
 import { describeOnBackends } from './backends';
+import { scoped } from './scoped';
 
 /** One problem: the shapes of q, k and v, the params as a user gives them, and the other inputs. */
 export interface MethodCase {
@@ -53,7 +54,7 @@ export function describeMethod(method: Method, cases: fc.Arbitrary<MethodCase>, 
           const gradOut = random([...q.slice(0, -1), v.at(-1) as number], 4);
           const settings = method.parse(params);
           const expected = method.reference(host, settings, gradOut);
-          await runtime().scope(async () => {
+          await scoped(runtime(), async () => {
             const tensors = Object.fromEntries(
               Object.entries(host).map(([name, tensor]) => [name, runtime().fromHost(tensor as HostTensor<'f32'>)]),
             );

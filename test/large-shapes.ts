@@ -24,6 +24,7 @@ import {
 } from '../src/index';
 import { expectClose, guarded } from './expect';
 import { callersDevice } from './gpu-device';
+import { scoped } from './scoped';
 
 type Results = readonly Tensor<'f32'>[];
 
@@ -48,8 +49,8 @@ export function describeLargeShapes(title: string): void {
 
     /** Both runtimes have the same random inputs. */
     async function expectAgreement(compute: (runtime: Runtime) => Promise<Results>, tolerance: number): Promise<void> {
-      await gpu.scope(() =>
-        reference.scope(async () => {
+      await scoped(gpu, () =>
+        scoped(reference, async () => {
           const [ours, theirs] = [await compute(gpu), await compute(reference)];
           for (const [at, result] of ours.entries()) {
             const expected = await (theirs[at] as Tensor<'f32'>).read();

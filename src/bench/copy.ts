@@ -1,15 +1,8 @@
 /** Copies and nothing else: what an operation is beside that must at least read and write as many bytes. */
-import type { Tensor } from '../tensor/tensor';
+import { contiguous } from '../ops/copy';
 import { largestOf } from './expected';
 import type { Operation } from './operation';
 import type { Inputs } from './problem';
-
-/** Of a tensor to one of the same size and dtype: by a GPU's own command, else where they lie in host memory. */
-export async function copyTensor(from: Tensor, to: Tensor): Promise<void> {
-  const { backend } = from.runtime;
-  if (backend.copy) await backend.copy(from.storage.buffer, to.storage.buffer);
-  else to.data.set(from.data);
-}
 
 /** Reads and writes as many bytes as attention's inputs and result have: queries and keys go to a second place. */
 export const tokenCopy: Operation = {
@@ -26,7 +19,7 @@ export const tokenCopy: Operation = {
     const from = runtime.tensor(tokensOf(inputs), shape);
     const to = runtime.empty(shape);
     return {
-      call: () => copyTensor(from, to),
+      call: () => void contiguous(from, { out: to }),
       result: () => to.read() as Promise<Float32Array>,
       tensors: [from, to],
     };

@@ -1,4 +1,5 @@
 /** Operations whose cost does not grow with the tokens before: linear attention, the gated delta rule, decode steps. */
+import { contiguous } from '../ops/copy';
 import { gatedDeltaRule } from '../ops/gated-delta-rule';
 import type { DeltaRuleForm } from '../ops/gated-delta-rule/call';
 import { gatedDeltaRule as deltaReference } from '../ops/gated-delta-rule/recurrence';
@@ -9,7 +10,6 @@ import { hostTensor } from '../tensor/host';
 import { normal } from '../tensor/random';
 import type { Tensor } from '../tensor/tensor';
 import type { Task } from './contender';
-import { copyTensor } from './copy';
 import { columnsOf, type Expected, largestOf } from './expected';
 import { someOf } from './gate';
 import type { Operation } from './operation';
@@ -45,7 +45,7 @@ export const causalLinear: Operation = {
     const { q, k, v, out, state } = operandsOf(runtime, { problem, inputs });
     const decay = decaysOf(problem);
     return {
-      call: (control) => linearAttention(q, k, v, { causal: true, decay, out, state, ...control }),
+      call: (control) => void linearAttention(q, k, v, { causal: true, decay, out, state, ...control }),
       result: () => out.read() as Promise<Float32Array>,
       tensors: [q, k, v, out, state],
     };
@@ -76,7 +76,7 @@ export function deltaRule(form: DeltaRuleForm): Operation {
       const { q, k, v, out, state } = operandsOf(runtime, { problem, inputs: { ...inputs, k: tokens.k } });
       const [g, beta] = [tokens.g, tokens.beta].map((x) => runtime.tensor(x, [1, n, h])) as [Tensor, Tensor];
       return {
-        call: (control) => gatedDeltaRule(q, k, v, g, beta, { form, out, state, ...control }),
+        call: (control) => void gatedDeltaRule(q, k, v, g, beta, { form, out, state, ...control }),
         result: () => out.read() as Promise<Float32Array>,
         tensors: [q, k, v, g, beta, out, state],
       };
@@ -105,9 +105,9 @@ export const decodeStep: Operation = {
     const { q, k, v, out, state } = operandsOf(runtime, task);
     const decay = decaysOf(task.problem);
     using given = runtime.tensor(stateOf(task.problem), state.shape);
-    await copyTensor(given, state);
+    contiguous(given, { out: state });
     return {
-      call: (control) => linearAttentionStep(q, k, v, state, { decay, inPlace: true, out, ...control }),
+      call: (control) => void linearAttentionStep(q, k, v, state, { decay, inPlace: true, out, ...control }),
       async result() {
         const joined = new Float32Array(out.size + state.size);
         joined.set(await out.read());
@@ -134,7 +134,7 @@ export const stateCopy: Operation = {
     const from = runtime.tensor(stateOf(problem), [1, h, d, d]);
     const to = runtime.empty([1, h, d, d]);
     return {
-      call: () => copyTensor(from, to),
+      call: () => void contiguous(from, { out: to }),
       result: () => to.read() as Promise<Float32Array>,
       tensors: [from, to],
     };

@@ -94,14 +94,13 @@ async function bestPeak(options: RuntimeOptions, runtimes: Runtimes): Promise<Pi
 /** Largest error of causal attention at extents that divide nothing. */
 async function attentionError(runtime: Runtime): Promise<number> {
   const params = exactAttention.parse({ causal: true });
-  const { out, expected } = await runtime.scope(async () => {
-    const q = runtime.random([1, 101, 4, 33], { seed: 1 });
-    const k = runtime.random([1, 131, 2, 33], { seed: 2 });
-    const v = runtime.random([1, 131, 2, 35], { seed: 3 });
-    const result = await exactAttention.forward({ q, k, v }, params);
-    const host = { q: await q.toHost(), k: await k.toHost(), v: await v.toHost() };
-    return { out: await result.out!.read(), expected: exactAttention.reference(host, params).out!.data };
-  });
+  using q = runtime.random([1, 101, 4, 33], { seed: 1 });
+  using k = runtime.random([1, 131, 2, 33], { seed: 2 });
+  using v = runtime.random([1, 131, 2, 35], { seed: 3 });
+  const [result] = runtime.scope(() => [exactAttention.forward({ q, k, v }, params).out!.read()]);
+  const out = await result!;
+  const host = { q: await q.toHost(), k: await k.toHost(), v: await v.toHost() };
+  const expected = exactAttention.reference(host, params).out!.data;
   return expected.reduce((worst, value, at) => Math.max(worst, Math.abs(value - (out[at] as number))), 0);
 }
 

@@ -32,18 +32,18 @@ export function arcCosine(options: ArcCosineOptions): FeatureMap {
   return defineFeatureMap({
     name: `arcCosine-${degree}`,
     features: featuresDrawn('arcCosine', options),
-    async forward(x, control) {
-      using along = await project(x, directions, control);
-      using unscaled = await shape.forward(along, control);
+    forward(x, control) {
+      using along = project(x, directions, control);
+      using unscaled = shape.forward(along, control);
       using scale = x.runtime.tensor([factor], []);
-      return await multiply(unscaled, scale, control);
+      return multiply(unscaled, scale, control);
     },
-    async backward(x, gradPhi, control) {
-      using along = await project(x, directions, control);
-      using gradAlong = await shape.backward(along, gradPhi, control);
+    backward(x, gradPhi, control) {
+      using along = project(x, directions, control);
+      using gradAlong = shape.backward(along, gradPhi, control);
       using scale = x.runtime.tensor([factor], []);
-      using scaled = await multiply(gradAlong, scale, control);
-      return await projectBackward(scaled, directions, control);
+      using scaled = multiply(gradAlong, scale, control);
+      return projectBackward(scaled, directions, control);
     },
   });
 }

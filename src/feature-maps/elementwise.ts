@@ -25,14 +25,14 @@ export function power(exponent: number): FeatureMap {
   return defineFeatureMap({
     name: `power-${exponent}`,
     features: (d) => d,
-    async forward(x, options) {
-      using positive = await ops.relu(x, options);
+    forward(x, options) {
+      using positive = ops.relu(x, options);
       return ops.power(positive, exponent, options);
     },
-    async backward(x, gradPhi, options) {
-      using positive = await ops.relu(x, options);
-      using gradPositive = await ops.unaryBackward('power', positive, gradPhi, { ...options, exponent });
-      return await ops.unaryBackward('relu', x, gradPositive, options);
+    backward(x, gradPhi, options) {
+      using positive = ops.relu(x, options);
+      using gradPositive = ops.unaryBackward('power', positive, gradPhi, { ...options, exponent });
+      return ops.unaryBackward('relu', x, gradPositive, options);
     },
   });
 }

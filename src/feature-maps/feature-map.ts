@@ -21,17 +21,17 @@ export interface FeatureMap {
    */
   features(d: number): number;
   /** x [..., d] -> phi(x) [..., features(d)]; both f32 and contiguous. */
-  forward(x: Tensor, options?: FeatureOptions): Promise<Tensor<'f32'>>;
+  forward(x: Tensor, options?: FeatureOptions): Tensor<'f32'>;
   /** The gradient of a loss by x, from x and the gradient by phi(x); f32 and contiguous. */
-  backward(x: Tensor, gradPhi: Tensor, options?: FeatureOptions): Promise<Tensor<'f32'>>;
+  backward(x: Tensor, gradPhi: Tensor, options?: FeatureOptions): Tensor<'f32'>;
 }
 
 /** The same over rows: x [r, d], phi(x) [r, features(d)], already checked; `shape` is that of the x that was given. */
 interface Definition {
   readonly name: string;
   features(d: number): number;
-  forward(x: Tensor, options: FeatureOptions, shape: Shape): Promise<Tensor<'f32'>>;
-  backward(x: Tensor, gradPhi: Tensor, options: FeatureOptions, shape: Shape): Promise<Tensor<'f32'>>;
+  forward(x: Tensor, options: FeatureOptions, shape: Shape): Tensor<'f32'>;
+  backward(x: Tensor, gradPhi: Tensor, options: FeatureOptions, shape: Shape): Tensor<'f32'>;
 }
 
 /** A map from what it does to rows. */
@@ -56,17 +56,17 @@ export function defineFeatureMap({ name, features, forward, backward }: Definiti
       checkWhole('d', d, 1);
       return features(d);
     },
-    async forward(x, options = {}) {
+    forward(x, options = {}) {
       const shape = check({ x }, options);
       using rows = x.reshape([-1, x.shape.at(-1) as number]);
-      using phi = await forward(rows, options, x.shape);
+      using phi = forward(rows, options, x.shape);
       return phi.reshape(shape);
     },
-    async backward(x, gradPhi, options = {}) {
+    backward(x, gradPhi, options = {}) {
       const shape = check({ x, gradPhi }, options);
       using rows = x.reshape([-1, x.shape.at(-1) as number]);
       using gradRows = gradPhi.reshape([-1, shape.at(-1) as number]);
-      using gradX = await backward(rows, gradRows, options, x.shape);
+      using gradX = backward(rows, gradRows, options, x.shape);
       return gradX.reshape(x.shape);
     },
   };

@@ -40,26 +40,26 @@ export function fourier(options: FourierOptions): FeatureMap {
   const frequencies = directions.map((value) => value / bandwidth);
   const factor = Math.sqrt(2 / features);
 
-  async function anglesOf(x: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
-    using along = await project(x, frequencies, control);
+  function anglesOf(x: Tensor, control: FeatureOptions): Tensor<'f32'> {
+    using along = project(x, frequencies, control);
     using phase = x.runtime.tensor(angles, [features]);
-    return await add(along, phase, control);
+    return add(along, phase, control);
   }
   return defineFeatureMap({
     name: 'fourier',
     features: featuresDrawn('fourier', options),
-    async forward(x, control) {
-      using angle = await anglesOf(x, control);
-      using cosine = await cos(angle, control);
+    forward(x, control) {
+      using angle = anglesOf(x, control);
+      using cosine = cos(angle, control);
       using scale = x.runtime.tensor([factor], []);
-      return await multiply(cosine, scale, control);
+      return multiply(cosine, scale, control);
     },
-    async backward(x, gradPhi, control) {
-      using angle = await anglesOf(x, control);
-      using gradAngle = await unaryBackward('cos', angle, gradPhi, control);
+    backward(x, gradPhi, control) {
+      using angle = anglesOf(x, control);
+      using gradAngle = unaryBackward('cos', angle, gradPhi, control);
       using scale = x.runtime.tensor([factor], []);
-      using scaled = await multiply(gradAngle, scale, control);
-      return await projectBackward(scaled, frequencies, control);
+      using scaled = multiply(gradAngle, scale, control);
+      return projectBackward(scaled, frequencies, control);
     },
   });
 }

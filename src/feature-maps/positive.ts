@@ -47,61 +47,61 @@ export function positive(options: PositiveOptions): FeatureMap {
     ? withOpposites(drawDirections(features / 2, options))
     : drawDirections(features, options);
 
-  async function forward(x: Tensor, control: FeatureOptions, shape: Shape): Promise<Tensor<'f32'>> {
+  function forward(x: Tensor, control: FeatureOptions, shape: Shape): Tensor<'f32'> {
     if (stabilise === 'heads' && shape.length < 3)
       throw new ShapeError(`x must have shape [..., tokens, heads, d] with stabilise heads, got ${formatShape(shape)}`);
-    using along = await project(x, directions, control);
-    using offsets = await offsetsOf(x, along, control, shape);
-    using exponents = await subtract(along, offsets, control);
-    return await exp(exponents, control);
+    using along = project(x, directions, control);
+    using offsets = offsetsOf(x, along, control, shape);
+    using exponents = subtract(along, offsets, control);
+    return exp(exponents, control);
   }
   /** What each row's exponents lose, [r, 1]: |x|^2 / 2, the largest exponent where it is taken out, and ln(m) / 2. */
-  async function offsetsOf(x: Tensor, along: Tensor, control: FeatureOptions, shape: Shape): Promise<Tensor<'f32'>> {
+  function offsetsOf(x: Tensor, along: Tensor, control: FeatureOptions, shape: Shape): Tensor<'f32'> {
     using constant = x.runtime.tensor([Math.log(features) / 2], []);
     if (stabilise === 'rows') {
-      using largest = await maxRows(along, control);
-      return await add(largest, constant, control);
+      using largest = maxRows(along, control);
+      return add(largest, constant, control);
     }
-    using halves = await halfSquares(x, control);
-    if (stabilise === 'none') return await add(halves, constant, control);
-    using exponents = await largestExponents(along, halves, control);
-    using largest = await (stabilise === 'heads' ? largestOfHeads(exponents, shape) : largestOf(exponents, control));
-    using cost = await add(halves, largest, control);
-    return await add(cost, constant, control);
+    using halves = halfSquares(x, control);
+    if (stabilise === 'none') return add(halves, constant, control);
+    using exponents = largestExponents(along, halves, control);
+    using largest = stabilise === 'heads' ? largestOfHeads(exponents, shape) : largestOf(exponents, control);
+    using cost = add(halves, largest, control);
+    return add(cost, constant, control);
   }
   return defineFeatureMap({
     name: 'positive',
     features: featuresDrawn('positive', options),
     forward,
-    async backward(x, gradPhi, control, shape) {
-      using phi = await forward(x, control, shape);
-      using gradExponents = await multiply(phi, gradPhi, control);
-      using byProjection = await projectBackward(gradExponents, directions, control);
-      using sums = await sumRows(gradExponents, control);
-      using bySquares = await multiply(x, sums, control);
-      return await subtract(byProjection, bySquares, control);
+    backward(x, gradPhi, control, shape) {
+      using phi = forward(x, control, shape);
+      using gradExponents = multiply(phi, gradPhi, control);
+      using byProjection = projectBackward(gradExponents, directions, control);
+      using sums = sumRows(gradExponents, control);
+      using bySquares = multiply(x, sums, control);
+      return subtract(byProjection, bySquares, control);
     },
   });
 }
 
 /** |x|^2 / 2 of each row: [r, d] -> [r, 1]. */
-async function halfSquares(x: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
-  using squares = await multiply(x, x, control);
-  using sums = await sumRows(squares, control);
+function halfSquares(x: Tensor, control: FeatureOptions): Tensor<'f32'> {
+  using squares = multiply(x, x, control);
+  using sums = sumRows(squares, control);
   using half = x.runtime.tensor([0.5], []);
-  return await multiply(sums, half, control);
+  return multiply(sums, half, control);
 }
 
 /** The largest exponent along - halves of each row, [r, 1]. */
-async function largestExponents(along: Tensor, halves: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
-  using tops = await maxRows(along, control);
-  return await subtract(tops, halves, control);
+function largestExponents(along: Tensor, halves: Tensor, control: FeatureOptions): Tensor<'f32'> {
+  using tops = maxRows(along, control);
+  return subtract(tops, halves, control);
 }
 
 /** The largest of all, []. */
-async function largestOf(exponents: Tensor, control: FeatureOptions): Promise<Tensor<'f32'>> {
+function largestOf(exponents: Tensor, control: FeatureOptions): Tensor<'f32'> {
   using row = exponents.reshape([1, -1]);
-  using largest = await maxRows(row, control);
+  using largest = maxRows(row, control);
   return largest.reshape([]);
 }
 

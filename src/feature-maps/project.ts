@@ -4,20 +4,16 @@ import type { Tensor } from '../tensor/tensor';
 import type { FeatureOptions } from './feature-map';
 
 /** x [r, d] times the directions [m, d], transposed -> [r, m]. */
-export async function project(x: Tensor, directions: Float32Array, options: FeatureOptions): Promise<Tensor<'f32'>> {
+export function project(x: Tensor, directions: Float32Array, options: FeatureOptions): Tensor<'f32'> {
   const d = x.shape[1] as number;
   using rows = x.runtime.tensor(directions, [directions.length / d, d]);
   using columns = rows.permute([1, 0]);
-  return await matmul(x, columns, options);
+  return matmul(x, columns, options);
 }
 
 /** The gradient by x [r, d] from that by `project(x, directions)` [r, m]. */
-export async function projectBackward(
-  gradient: Tensor,
-  directions: Float32Array,
-  options: FeatureOptions,
-): Promise<Tensor<'f32'>> {
+export function projectBackward(gradient: Tensor, directions: Float32Array, options: FeatureOptions): Tensor<'f32'> {
   const m = gradient.shape[1] as number;
   using rows = gradient.runtime.tensor(directions, [m, directions.length / m]);
-  return await matmul(gradient, rows, options);
+  return matmul(gradient, rows, options);
 }

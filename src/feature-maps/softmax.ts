@@ -7,11 +7,11 @@ export const softmax: FeatureMap = defineFeatureMap({
   name: 'softmax',
   features: (d) => d,
   forward: rows.softmax,
-  async backward(x, gradPhi, options) {
-    using phi = await rows.softmax(x, options);
-    using products = await multiply(phi, gradPhi, options);
-    using mean = await rows.sumRows(products, options);
-    using deviations = await subtract(gradPhi, mean, options);
-    return await multiply(phi, deviations, options);
+  backward(x, gradPhi, options) {
+    using phi = rows.softmax(x, options);
+    using products = multiply(phi, gradPhi, options);
+    using mean = rows.sumRows(products, options);
+    using deviations = subtract(gradPhi, mean, options);
+    return multiply(phi, deviations, options);
   },
 });

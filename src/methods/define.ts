@@ -84,11 +84,7 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
     gradOut?: HostTensor,
   ): Record<string, HostTensor<'f64'>>;
   /** On the tensors' own runtime. */
-  forward(
-    inputs: Inputs<Shapes>,
-    params: valibot.InferOutput<Schema>,
-    control?: Control,
-  ): Promise<Record<string, Tensor>>;
+  forward(inputs: Inputs<Shapes>, params: valibot.InferOutput<Schema>, control?: Control): Record<string, Tensor>;
   /** The gradients by the inputs, by name, from what `forward` returned and the gradient by `out`. */
   backward?(
     inputs: Inputs<Shapes>,
@@ -96,7 +92,7 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
     gradOut: Tensor,
     params: valibot.InferOutput<Schema>,
     control?: Control,
-  ): Promise<Record<string, Tensor>>;
+  ): Record<string, Tensor>;
   cost(letters: Letters<Shapes>, params: valibot.InferOutput<Schema>): Cost;
   /**
    * Whether its results become those of softmax attention only by training a model with it: `compare` then shows what it
@@ -129,7 +125,7 @@ export interface Method<Schema extends ParamsSchema = ParamsSchema, Shapes exten
 }
 
 /**
- * A method from its declaration. Its passes reject, with the name of what is wrong, unless every input, and backward the
+ * A method from its declaration. Its passes throw, with the name of what is wrong, unless every input, and backward the
  * gradient by `out`, is a tensor (ParameterError), not disposed (DisposedError), and all are of one runtime (ParameterError).
  */
 export function defineMethod<const Schema extends ParamsSchema, const Shapes extends Specs>(
@@ -176,14 +172,14 @@ export function defineMethod<const Schema extends ParamsSchema, const Shapes ext
   };
   return {
     ...spec,
-    async forward(inputs, params, control) {
+    forward(inputs, params, control) {
       check(inputs, params, control);
-      return await forward(inputs, params, control);
+      return forward(inputs, params, control);
     },
     ...(backward && {
-      async backward(inputs, results, gradOut, params, control) {
+      backward(inputs, results, gradOut, params, control) {
         check(inputs, params, control, { gradOut, ...resultsOf(results) });
-        return await backward(inputs, results, gradOut, params, control);
+        return backward(inputs, results, gradOut, params, control);
       },
     }),
     reference(inputs, params, gradOut) {

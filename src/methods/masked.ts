@@ -13,6 +13,7 @@ import {
 } from '../ops/attention/softmax';
 import { checkTensors } from '../ops/check';
 import type { Score } from '../scores/score';
+import type { DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import { bindShapes, type Shape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
@@ -85,15 +86,21 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
     return { ...problemOfLetters(bindShapes(specs, shapes)), given };
   }
 
-  /** The settings of the op: the small inputs are read, the mask and the scores follow from them. */
-  async function settingsOf(tensors: Inputs<Shapes>, params: Params) {
-    const host: Record<string, HostTensor> = {};
-    for (const name of Object.keys(optional)) {
-      const tensor = (tensors as Readonly<Record<string, Tensor | undefined>>)[name];
-      if (tensor) host[name] = await tensor.toHost();
-    }
-    const problem = problemOf(shapesOf(tensors), integersOf(host, integers));
-    return { mask: spec.mask(params, problem), score: spec.score?.(params, host), scale: params.scale };
+  /** The settings of the op: mask and scores follow from the params and the small inputs. */
+  function settingsOf(tensors: Inputs<Shapes>, params: Params) {
+    const shapes = shapesOf(tensors);
+    const make = (host: Readonly<Record<string, HostTensor>>) => {
+      const problem = problemOf(shapes, integersOf(host, integers));
+      return { mask: spec.mask(params, problem), score: spec.score?.(params, host) };
+    };
+    const small = pickGiven(tensors as Readonly<Record<string, Tensor | undefined>>, Object.keys(optional));
+    const { scale } = params;
+    if (Object.keys(small).length === 0) return { ...make({}), scale };
+    problemOf(shapes, {});
+    checkIntegers(small, integers);
+    const lengths = mapEntries(pickGiven(small, Object.keys(captured)), (_, { size }) => size);
+    const named = Object.fromEntries(Object.entries(lengths).map(([input, size]) => [captured[input] as string, size]));
+    return { scale, deferred: { tensors: small, settings: make, captured: named } };
   }
 
   const flat = (x: Tensor): Tensor => (spatial ? x.reshape(flattened(x.shape)) : x.reshape(x.shape));
@@ -138,49 +145,41 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
       };
     },
 
-    async forward(tensors, params: Params, control) {
-      const settings = await settingsOf(tensors, params);
-      using q = flat(tensors.q);
-      using k = flat(tensors.k);
-      using v = flat(tensors.v);
-      const { out, lse } = await attention(q, k, v, { ...settings, ...control });
-      if (!spatial) return { out, lse };
-      const shape = tensors.q.shape.slice(0, -1);
-      using flatOut = out;
-      using flatLse = lse;
-      return { out: flatOut.reshape([...shape, v.shape[3] as number]), lse: flatLse.reshape(shape) };
+    forward(tensors, params: Params, control) {
+      const settings = settingsOf(tensors, params);
+      return tensors.q.runtime.scope(() => {
+        const [q, k, v] = [flat(tensors.q), flat(tensors.k), flat(tensors.v)];
+        const { out, lse } = attention(q, k, v, { ...settings, ...control });
+        if (!spatial) return { out, lse };
+        const shape = tensors.q.shape.slice(0, -1);
+        return { out: out.reshape([...shape, v.shape[3] as number]), lse: lse.reshape(shape) };
+      });
     },
 
-    async backward(tensors, results, gradOut, params: Params, control) {
+    backward(tensors, results, gradOut, params: Params, control) {
       checkTensors({ out: results.out, lse: results.lse });
-      const settings = await settingsOf(tensors, params);
-      using q = flat(tensors.q);
-      using k = flat(tensors.k);
-      using v = flat(tensors.v);
-      using out = flat(results.out as Tensor);
-      const lse = (results.lse as Tensor<'f32'>).reshape(out.shape.slice(0, 3));
-      using held = lse;
-      using byOut = flat(gradOut);
+      const settings = settingsOf(tensors, params);
       const others = pickGiven(tensors as Readonly<Record<string, Tensor | undefined>>, Object.keys(captured));
-      const grads = await attentionBackward(
-        q,
-        k,
-        v,
-        { out, lse: held, gradOut: byOut },
-        { ...settings, ...control, captured: Object.keys(others).length > 0 },
-      );
-      using gradQ = grads.gradQ;
-      using gradK = grads.gradK;
-      using gradV = grads.gradV;
-      return {
-        q: gradQ.reshape(tensors.q.shape),
-        k: gradK.reshape(tensors.k.shape),
-        v: gradV.reshape(tensors.v.shape),
-        ...mapEntries(others, (input, { shape }) => {
-          using grad = grads.gradCaptured[captured[input] as string] as Tensor;
-          return grad.reshape(shape);
-        }),
-      };
+      return gradOut.runtime.scope(() => {
+        const [q, k, v] = [flat(tensors.q), flat(tensors.k), flat(tensors.v)];
+        const out = flat(results.out as Tensor);
+        const lse = (results.lse as Tensor<'f32'>).reshape(out.shape.slice(0, 3));
+        const { gradQ, gradK, gradV, gradCaptured } = attentionBackward(
+          q,
+          k,
+          v,
+          { out, lse, gradOut: flat(gradOut) },
+          { ...settings, ...control, captured: Object.keys(others).length > 0 },
+        );
+        return {
+          q: gradQ.reshape(tensors.q.shape),
+          k: gradK.reshape(tensors.k.shape),
+          v: gradV.reshape(tensors.v.shape),
+          ...mapEntries(others, (input, { shape }) =>
+            (gradCaptured[captured[input] as string] as Tensor).reshape(shape),
+          ),
+        };
+      });
     },
 
     cost(letters, params) {
@@ -207,15 +206,19 @@ function shapesOf(tensors: Readonly<Record<string, { readonly shape: Shape } | u
   return Object.fromEntries(Object.entries(tensors).flatMap(([name, x]) => (x ? [[name, x.shape]] : [])));
 }
 
-function integersOf(host: Readonly<Record<string, HostTensor>>, names: readonly string[]): Record<string, Int32Array> {
-  const found: Record<string, Int32Array> = {};
+function checkIntegers(
+  tensors: Readonly<Record<string, { readonly dtype: DType } | undefined>>,
+  names: readonly string[],
+): void {
   for (const name of names) {
-    const tensor = host[name];
-    if (!tensor) continue;
-    if (tensor.dtype !== 'i32') throw new DTypeError(`${name} must be i32, got ${tensor.dtype}`);
-    found[name] = tensor.data as Int32Array;
+    const { dtype = 'i32' } = tensors[name] ?? {};
+    if (dtype !== 'i32') throw new DTypeError(`${name} must be i32, got ${dtype}`);
   }
-  return found;
+}
+
+function integersOf(host: Readonly<Record<string, HostTensor>>, names: readonly string[]): Record<string, Int32Array> {
+  checkIntegers(host as Readonly<Record<string, HostTensor<DType> | undefined>>, names);
+  return mapEntries(pickGiven(host, names), (_, { data }) => data as Int32Array);
 }
 
 /** Those of the named values that were given. */

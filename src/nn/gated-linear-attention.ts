@@ -12,7 +12,6 @@ import { matmul } from '../ops/matmul';
 import { rmsNorm, rmsNormBackward } from '../ops/rms-norm';
 import type { Runtime } from '../runtime/runtime';
 import { bindShapes, formatShape, type Shape } from '../tensor/shape';
-import { Temporaries } from '../tensor/temporaries';
 import type { Tensor } from '../tensor/tensor';
 import { lrpe, lrpeAngles, lrpeBackward, lrpeFactors } from './lrpe';
 import {
@@ -86,98 +85,75 @@ export class GatedLinearAttention implements Module {
     this.parameters = { q, k, v, u, o, ...(theta && { theta }) };
   }
 
-  async forward(x: Tensor, control: ModuleControl = {}): Promise<Tensor> {
+  forward(x: Tensor, control: ModuleControl = {}): Tensor {
     checkPass(this, { x }, control);
-    using temporaries = new Temporaries();
-    const { gated } = await this.#compute(x, temporaries, control);
-    return await matmul(gated, this.parameters.o, control);
+    return x.runtime.scope(() => matmul(this.#compute(x, control).gated, this.parameters.o, control));
   }
 
-  async backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): Promise<ModuleGradients> {
+  backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): ModuleGradients {
     checkPass(this, { x, gradOut }, control);
-    using temporaries = new Temporaries();
-    const { own } = temporaries;
-    const { parameters } = this;
-    const { raw, heads, mixed, normal, gated } = await this.#compute(x, temporaries, control);
-    const output = await temporaries.ownAll(matmulBackward(gated, parameters.o, gradOut, control));
-    const byNormal = await own(multiply(output.x, raw.u));
-    const byMixed = await own((await own(rmsNormBackward(mixed, byNormal))).reshape(heads.v.shape));
-    const attended = await this.#attendBackward(heads, byMixed, temporaries, control);
-    const flat = async (gradient: Tensor) => own(gradient.reshape(x.shape));
-    const byProjection = {
-      q: await own(unaryBackward('silu', raw.q, await flat(attended.q))),
-      k: await own(unaryBackward('silu', raw.k, await flat(attended.k))),
-      v: await flat(attended.v),
-      u: await own(multiply(output.x, normal)),
-    };
-    const grads: Record<string, Tensor> = { o: output.weight, ...(attended.theta && { theta: attended.theta }) };
-    let byX: Tensor | undefined;
-    for (const name of ['q', 'k', 'v', 'u'] as const) {
-      const part = await temporaries.ownAll(matmulBackward(x, parameters[name], byProjection[name], control));
-      grads[name] = part.weight;
-      byX = byX ? await own(add(byX, part.x)) : part.x;
-    }
-    temporaries.release({ ...grads, x: byX as Tensor });
-    return { x: byX as Tensor, parameters: grads };
+    return x.runtime.scope(() => {
+      const { parameters } = this;
+      const { raw, heads, mixed, normal, gated } = this.#compute(x, control);
+      const output = matmulBackward(gated, parameters.o, gradOut, control);
+      const gradNormal = multiply(output.x, raw.u);
+      const gradMixed = rmsNormBackward(mixed, gradNormal).reshape(heads.v.shape);
+      const attended = this.#attendBackward(heads, gradMixed, control);
+      const flat = (gradient: Tensor) => gradient.reshape(x.shape);
+      const projected = {
+        q: unaryBackward('silu', raw.q, flat(attended.q)),
+        k: unaryBackward('silu', raw.k, flat(attended.k)),
+        v: flat(attended.v),
+        u: multiply(output.x, normal),
+      };
+      const grads: Record<string, Tensor> = { o: output.weight, ...(attended.theta && { theta: attended.theta }) };
+      let gradX: Tensor | undefined;
+      for (const name of ['q', 'k', 'v', 'u'] as const) {
+        const part = matmulBackward(x, parameters[name], projected[name], control);
+        grads[name] = part.weight;
+        gradX = gradX ? add(gradX, part.x) : part.x;
+      }
+      return { x: gradX as Tensor, parameters: grads };
+    });
   }
 
   /** What both passes need; all [b, n, D] but for the heads [b, n, h, d]. */
-  async #compute(x: Tensor, temporaries: Temporaries, control: ModuleControl) {
-    const { own } = temporaries;
+  #compute(x: Tensor, control: ModuleControl) {
     const [b, n, width] = checkInput(x, this.parameters.q);
     const split = [b, n, this.settings.heads, width / this.settings.heads];
     const raw = {} as Record<'q' | 'k' | 'v' | 'u', Tensor>;
-    for (const name of ['q', 'k', 'v', 'u'] as const) raw[name] = await own(matmul(x, this.parameters[name], control));
-    const heads = {
-      q: await own((await own(silu(raw.q))).reshape(split)),
-      k: await own((await own(silu(raw.k))).reshape(split)),
-      v: await own(raw.v.reshape(split)),
-    };
-    const mixed = await own((await this.#attend(heads, temporaries, control)).reshape([b, n, width]));
-    const normal = await own(rmsNorm(mixed));
-    return { raw, heads, mixed, normal, gated: await own(multiply(normal, raw.u)) };
+    for (const name of ['q', 'k', 'v', 'u'] as const) raw[name] = matmul(x, this.parameters[name], control);
+    const heads = { q: silu(raw.q).reshape(split), k: silu(raw.k).reshape(split), v: raw.v.reshape(split) };
+    const mixed = this.#attend(heads, control).reshape([b, n, width]);
+    const normal = rmsNorm(mixed);
+    return { raw, heads, mixed, normal, gated: multiply(normal, raw.u) };
   }
 
-  async #attend(heads: Heads, temporaries: Temporaries, control: ModuleControl): Promise<Tensor> {
-    let sum: Tensor | undefined;
-    for (const { q, k } of await this.#parts(heads, temporaries)) {
-      const { out } = await temporaries.ownAll(linearAttention(q, k, heads.v, { ...this.#attention, ...control }));
-      sum = sum ? await temporaries.own(add(sum, out)) : out;
-    }
-    return sum as Tensor;
+  #attend(heads: Heads, control: ModuleControl): Tensor {
+    return this.#parts(heads)
+      .map(({ q, k }): Tensor => linearAttention(q, k, heads.v, { ...this.#attention, ...control }).out)
+      .reduce((sum, out) => add(sum, out));
   }
 
-  async #attendBackward(
-    heads: Heads,
-    gradOut: Tensor,
-    temporaries: Temporaries,
-    control: ModuleControl,
-  ): Promise<Heads & { readonly theta?: Tensor }> {
-    const { own } = temporaries;
+  #attendBackward(heads: Heads, gradOut: Tensor, control: ModuleControl): Heads & { readonly theta?: Tensor } {
     const { theta } = this.parameters;
-    const parts = [];
-    for (const { q, k } of await this.#parts(heads, temporaries)) {
-      const options = { ...this.#attention, ...control };
-      parts.push(await temporaries.ownAll(linearAttentionBackward(q, k, heads.v, { gradOut }, options)));
-    }
+    const options = { ...this.#attention, ...control };
+    const parts = this.#parts(heads).map(({ q, k }) => linearAttentionBackward(q, k, heads.v, { gradOut }, options));
     const [cos, sin] = parts as [(typeof parts)[number], ...typeof parts];
     if (!theta || !sin) return { q: cos.gradQ, k: cos.gradK, v: cos.gradV };
-    const factors = await temporaries.ownAll(lrpeFactors(theta, heads.q.shape[1] as number));
-    const q = await temporaries.ownAll(lrpeBackward(heads.q, factors, { cos: cos.gradQ, sin: sin.gradQ }));
-    const k = await temporaries.ownAll(lrpeBackward(heads.k, factors, { cos: cos.gradK, sin: sin.gradK }));
-    return {
-      ...{ q: q.x, k: k.x, v: await own(add(cos.gradV, sin.gradV)) },
-      theta: await own(add(q.theta, k.theta)),
-    };
+    const factors = lrpeFactors(theta, heads.q.shape[1] as number);
+    const q = lrpeBackward(heads.q, factors, { cos: cos.gradQ, sin: sin.gradQ });
+    const k = lrpeBackward(heads.k, factors, { cos: cos.gradK, sin: sin.gradK });
+    return { q: q.x, k: k.x, v: add(cos.gradV, sin.gradV), theta: add(q.theta, k.theta) };
   }
 
   /** The queries and keys whose attentions add up: one pair, with LRPE two. */
-  async #parts({ q, k }: Heads, temporaries: Temporaries): Promise<Pick<Heads, 'q' | 'k'>[]> {
+  #parts({ q, k }: Heads): Pick<Heads, 'q' | 'k'>[] {
     const { theta } = this.parameters;
     if (!theta) return [{ q, k }];
-    const factors = await temporaries.ownAll(lrpeFactors(theta, q.shape[1] as number));
-    const queries = await temporaries.ownAll(lrpe(q, factors));
-    const keys = await temporaries.ownAll(lrpe(k, factors));
+    const factors = lrpeFactors(theta, q.shape[1] as number);
+    const queries = lrpe(q, factors);
+    const keys = lrpe(k, factors);
     return [
       { q: queries.cos, k: keys.cos },
       { q: queries.sin, k: keys.sin },

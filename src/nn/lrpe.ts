@@ -9,7 +9,6 @@ import { checkTensors, commonRuntime } from '../ops/check';
 import { add, cos, multiply, sin, subtract } from '../ops/elementwise';
 import { matmul } from '../ops/matmul';
 import type { Runtime } from '../runtime/runtime';
-import { Temporaries } from '../tensor/temporaries';
 import type { Tensor } from '../tensor/tensor';
 import { checkRuntime } from './module';
 
@@ -27,41 +26,41 @@ export function lrpeAngles(runtime: Runtime, heads: number, channels: number): T
 }
 
 /** What n tokens are multiplied by, for theta [h, d]. */
-export async function lrpeFactors(theta: Tensor, n: number): Promise<LrpeFactors> {
+export function lrpeFactors(theta: Tensor, n: number): LrpeFactors {
   checkTensors({ theta });
   theta.assertUsable('theta');
   checkWhole('n', n, 1);
   using column = theta.runtime.tensor(positions(n), [n, 1]);
   using row = theta.reshape([1, theta.size]);
-  using product = await matmul(column, row);
+  using product = matmul(column, row);
   using angles = product.reshape([n, ...theta.shape]);
-  return { cos: await cos(angles), sin: await sin(angles) };
+  return { cos: cos(angles), sin: sin(angles) };
 }
 
 /** Both parts of x [b, n, h, d]. */
-export async function lrpe(x: Tensor, factors: LrpeFactors): Promise<Record<'cos' | 'sin', Tensor>> {
+export function lrpe(x: Tensor, factors: LrpeFactors): Record<'cos' | 'sin', Tensor> {
   checkPair('factors', { x }, factors);
-  return { cos: await multiply(x, factors.cos), sin: await multiply(x, factors.sin) };
+  return { cos: multiply(x, factors.cos), sin: multiply(x, factors.sin) };
 }
 
 /** Gradients by x and by theta [h, d] from those by both parts. */
-export async function lrpeBackward(
+export function lrpeBackward(
   x: Tensor,
   factors: LrpeFactors,
   grads: Readonly<Record<'cos' | 'sin', Tensor>>,
-): Promise<Record<'x' | 'theta', Tensor>> {
+): Record<'x' | 'theta', Tensor> {
   checkPair('factors', { x }, factors);
   checkPair('grads', { x }, grads);
-  using temporaries = new Temporaries();
-  const { own } = temporaries;
-  const times = (a: Tensor, b: Tensor) => own(multiply(a, b));
-  const [b, n, h, d] = x.shape as [number, number, number, number];
-  const byX = await own(add(await times(grads.cos, factors.cos), await times(grads.sin, factors.sin)));
-  const slope = await own(subtract(await times(grads.sin, factors.cos), await times(grads.cos, factors.sin)));
-  const byAngle = await own((await times(slope, x)).reshape([b * n, h * d]));
-  const tokens = Float32Array.from({ length: b * n }, (_, row) => row % n);
-  const byTheta = await own(matmul(await own(x.runtime.tensor(tokens, [1, b * n])), byAngle));
-  return temporaries.release({ x: byX, theta: await own(byTheta.reshape([h, d])) });
+  return x.runtime.scope(() => {
+    const times = (a: Tensor, b: Tensor) => multiply(a, b);
+    const [b, n, h, d] = x.shape as [number, number, number, number];
+    const byX = add(times(grads.cos, factors.cos), times(grads.sin, factors.sin));
+    const slope = subtract(times(grads.sin, factors.cos), times(grads.cos, factors.sin));
+    const byAngle = times(slope, x).reshape([b * n, h * d]);
+    const tokens = Float32Array.from({ length: b * n }, (_, row) => row % n);
+    const byTheta = matmul(x.runtime.tensor(tokens, [1, b * n]), byAngle);
+    return { x: byX, theta: byTheta.reshape([h, d]) };
+  });
 }
 
 function positions(n: number): Float32Array {

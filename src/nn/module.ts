@@ -17,9 +17,9 @@ export interface Module {
   /** By name, f32. They belong to whoever made them. */
   readonly parameters: Parameters;
   /** [b, n, D] -> [b, n, D]. */
-  forward(x: Tensor, control?: ModuleControl): Promise<Tensor>;
+  forward(x: Tensor, control?: ModuleControl): Tensor;
   /** From the input of the forward pass and the gradient by its result. */
-  backward(x: Tensor, gradOut: Tensor, control?: ModuleControl): Promise<ModuleGradients>;
+  backward(x: Tensor, gradOut: Tensor, control?: ModuleControl): ModuleGradients;
 }
 
 /** Progress is for whoever runs many modules to tell. */
@@ -120,16 +120,16 @@ export function checkPass(
 }
 
 /** Gradients of `matmul(x, weight)`, x [..., D] and weight [D, F], from that by its result. */
-export async function matmulBackward(
+export function matmulBackward(
   x: Tensor,
   weight: Tensor,
   gradOut: Tensor,
   control: ModuleControl = {},
-): Promise<Record<'x' | 'weight', Tensor>> {
+): Record<'x' | 'weight', Tensor> {
   using transposed = weight.permute([1, 0]);
   using rows = x.reshape([-1, weight.shape[0] as number]);
   using columns = rows.permute([1, 0]);
   using byRows = gradOut.reshape([-1, weight.shape[1] as number]);
-  const byWeight = await matmul(columns, byRows, control);
-  return { x: await matmul(gradOut, transposed, control), weight: byWeight };
+  const byWeight = matmul(columns, byRows, control);
+  return { x: matmul(gradOut, transposed, control), weight: byWeight };
 }

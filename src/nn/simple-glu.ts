@@ -6,7 +6,6 @@ import { add, multiply } from '../ops/elementwise';
 import { matmul } from '../ops/matmul';
 import type { Runtime } from '../runtime/runtime';
 import { bindShapes, type Shape } from '../tensor/shape';
-import { Temporaries } from '../tensor/temporaries';
 import type { Tensor } from '../tensor/tensor';
 import {
   checkExtents,
@@ -44,31 +43,27 @@ export class SimpleGlu implements Module {
     this.parameters = { v, u, o };
   }
 
-  async forward(x: Tensor, control: ModuleControl = {}): Promise<Tensor> {
+  forward(x: Tensor, control: ModuleControl = {}): Tensor {
     checkPass(this, { x }, control);
-    using temporaries = new Temporaries();
-    const { product } = await this.#hidden(x, temporaries, control);
-    return await matmul(product, this.parameters.o, control);
+    return x.runtime.scope(() => matmul(this.#hidden(x, control).product, this.parameters.o, control));
   }
 
-  async backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): Promise<ModuleGradients> {
+  backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): ModuleGradients {
     checkPass(this, { x, gradOut }, control);
-    using temporaries = new Temporaries();
-    const { own } = temporaries;
-    const { left, right, product } = await this.#hidden(x, temporaries, control);
-    const output = await temporaries.ownAll(matmulBackward(product, this.parameters.o, gradOut, control));
-    const byLeft = await own(multiply(output.x, right));
-    const byRight = await own(multiply(output.x, left));
-    const v = await temporaries.ownAll(matmulBackward(x, this.parameters.v, byLeft, control));
-    const u = await temporaries.ownAll(matmulBackward(x, this.parameters.u, byRight, control));
-    const byX = await own(add(v.x, u.x));
-    temporaries.release([byX, v.weight, u.weight, output.weight]);
-    return { x: byX, parameters: { v: v.weight, u: u.weight, o: output.weight } };
+    return x.runtime.scope(() => {
+      const { left, right, product } = this.#hidden(x, control);
+      const output = matmulBackward(product, this.parameters.o, gradOut, control);
+      const byLeft = multiply(output.x, right);
+      const byRight = multiply(output.x, left);
+      const v = matmulBackward(x, this.parameters.v, byLeft, control);
+      const u = matmulBackward(x, this.parameters.u, byRight, control);
+      return { x: add(v.x, u.x), parameters: { v: v.weight, u: u.weight, o: output.weight } };
+    });
   }
 
-  async #hidden(x: Tensor, { own }: Temporaries, control: ModuleControl) {
-    const left = await own(matmul(x, this.parameters.v, control));
-    const right = await own(matmul(x, this.parameters.u, control));
-    return { left, right, product: await own(multiply(left, right)) };
+  #hidden(x: Tensor, control: ModuleControl) {
+    const left = matmul(x, this.parameters.v, control);
+    const right = matmul(x, this.parameters.u, control);
+    return { left, right, product: multiply(left, right) };
   }
 }

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { relativeError } from '../../test/describe-method';
 import { expectRefusal } from '../../test/expect';
+import { scoped } from '../../test/scoped';
 import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
 import { normal } from '../tensor/random';
 import { sizeOf } from '../tensor/shape';
@@ -185,7 +186,7 @@ describe.each(cases)('$title', (each) => {
 
 describeOnBackends('TransNormerLLM', (runtime) => {
   test('the product of turned queries and keys depends on the distance alone', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const theta = lrpeAngles(runtime(), 1, 4);
       const [q, k] = [random([4], 1), random([4], 2)];
       const everywhere = ({ data }: HostTensor<'f64'>) =>
@@ -215,7 +216,7 @@ describeOnBackends('TransNormerLLM', (runtime) => {
   });
 
   test('the length of v does not matter to the mixer, and the future does not to the block', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const gla = GatedLinearAttention.initial(runtime(), { width: 8, heads: 2, decay: [1, 0.5] }, 3);
       const large = async (x: Tensor) =>
         runtime().tensor(
@@ -243,7 +244,7 @@ describeOnBackends('TransNormerLLM', (runtime) => {
   });
 
   test('refuses what does not fit, by name', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const glu = SimpleGlu.initial(runtime(), { width: 4, hidden: 6 });
       const { v, u, o } = glu.parameters;
       expect(() => new SimpleGlu({ v, u })).toThrow("SimpleGlu needs a parameter 'o': expected v, u, o");

@@ -9,7 +9,6 @@ import { add } from '../ops/elementwise';
 import { rmsNorm, rmsNormBackward } from '../ops/rms-norm';
 import type { Runtime } from '../runtime/runtime';
 import type { Shape } from '../tensor/shape';
-import { Temporaries } from '../tensor/temporaries';
 import type { Tensor } from '../tensor/tensor';
 import { GatedLinearAttention, type GatedLinearAttentionSettings } from './gated-linear-attention';
 import {
@@ -73,32 +72,31 @@ export class TransnormerBlock implements Module {
     this.#channels = new SimpleGlu(partOf(parameters, 'channels'));
   }
 
-  async forward(x: Tensor, control: ModuleControl = {}): Promise<Tensor> {
+  forward(x: Tensor, control: ModuleControl = {}): Tensor {
     checkPass(this, { x }, control);
-    using temporaries = new Temporaries();
-    const { own } = temporaries;
-    const { between, normal } = await this.#halfway(x, temporaries, control);
-    return await add(between, await own(this.#channels.forward(normal, control)));
+    return x.runtime.scope(() => {
+      const { between, normal } = this.#halfway(x, control);
+      return add(between, this.#channels.forward(normal, control));
+    });
   }
 
-  async backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): Promise<ModuleGradients> {
+  backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): ModuleGradients {
     checkPass(this, { x, gradOut }, control);
-    using temporaries = new Temporaries();
-    const { own } = temporaries;
-    const { first, between, normal } = await this.#halfway(x, temporaries, control);
-    const channels = await ownGradients(this.#channels.backward(normal, gradOut, control), temporaries);
-    const byBetween = await own(add(gradOut, await own(rmsNormBackward(between, channels.x))));
-    const mixer = await ownGradients(this.#mixer.backward(first, byBetween, control), temporaries);
-    const byX = await own(add(byBetween, await own(rmsNormBackward(x, mixer.x))));
-    const parameters = { ...prefixed('mixer', mixer.parameters), ...prefixed('channels', channels.parameters) };
-    temporaries.release({ ...parameters, x: byX });
-    return { x: byX, parameters };
+    return x.runtime.scope(() => {
+      const { first, between, normal } = this.#halfway(x, control);
+      const channels = this.#channels.backward(normal, gradOut, control);
+      const gradBetween = add(gradOut, rmsNormBackward(between, channels.x));
+      const mixer = this.#mixer.backward(first, gradBetween, control);
+      const gradX = add(gradBetween, rmsNormBackward(x, mixer.x));
+      const parameters = { ...prefixed('mixer', mixer.parameters), ...prefixed('channels', channels.parameters) };
+      return { x: gradX, parameters };
+    });
   }
 
-  async #halfway(x: Tensor, { own }: Temporaries, control: ModuleControl) {
-    const first = await own(rmsNorm(x));
-    const between = await own(add(x, await own(this.#mixer.forward(first, control))));
-    return { first, between, normal: await own(rmsNorm(between)) };
+  #halfway(x: Tensor, control: ModuleControl) {
+    const first = rmsNorm(x);
+    const between = add(x, this.#mixer.forward(first, control));
+    return { first, between, normal: rmsNorm(between) };
   }
 }
 
@@ -108,10 +106,4 @@ function checked(extents: TransnormerExtents): TransnormerExtents {
   checkWhole('layer', layer, 0, layers - 1);
   checkChoice('schedule', schedule, SCHEDULES);
   return extents;
-}
-
-async function ownGradients(computing: Promise<ModuleGradients>, temporaries: Temporaries): Promise<ModuleGradients> {
-  const { x, parameters } = await computing;
-  await temporaries.ownAll({ ...parameters, x });
-  return { x, parameters };
 }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { scoped } from '../../test/scoped';
 import {
   createRuntime,
   gatedDeltaRule,
@@ -28,7 +29,7 @@ const CALLS: Record<string, Call> = {
 };
 
 test.each(Object.keys(CALLS))('%s refuses an output and a state in one memory', async (name) => {
-  await runtime.scope(async () => {
+  await scoped(runtime, async () => {
     const x = runtime.tensor([1], [1, 1, 1, 1]);
     const gates = runtime.tensor([0], [1, 1, 1]);
     const both = runtime.tensor([0], [1, 1, 1, 1]);

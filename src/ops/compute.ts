@@ -1,5 +1,6 @@
 import type { Control } from '../runtime/backend';
 import type { DType } from '../tensor/dtype';
+import type { HostTensor } from '../tensor/host';
 import type { Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { checkOut, checkOutsApart, commonRuntime } from './check';
@@ -17,19 +18,33 @@ export type Results<Specs> = {
   [Name in keyof Specs]: Specs[Name] extends { dtype: infer D extends DType } ? Tensor<D> : never;
 };
 
+/** Elements of tensors, by name, in host memory. */
+export type Values = Readonly<Record<string, HostTensor>>;
+
+/** What a call may have beside inputs and results. */
+export interface CallExtras {
+  /** Inputs that it writes over. */
+  readonly written?: readonly Tensor[];
+  /** Inputs of few elements that the call itself follows from, and not only its results. */
+  readonly known?: Readonly<Record<string, Tensor>>;
+}
+
+const NOTHING = {};
+
 /**
  * Calls an op on checked inputs: allocates the results that were not given, of which `call` makes the call, and frees the
- * new ones if it cannot be made. What comes up later is a fault of the results, and of the inputs that are `written` over.
+ * new ones if it cannot be made. What comes up later is a fault of the results. Where values must be known first, `call`
+ * makes the call in its turn.
  */
 export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>>(
   op: Op<Call>,
   inputs: Readonly<Record<string, Tensor>>,
   specs: Specs,
-  call: (results: Results<Specs>) => Call,
+  call: (results: Results<Specs>, values: Values) => Call,
   control: Control,
-  written: readonly Tensor[] = [],
+  { written = [], known = NOTHING }: CallExtras = NOTHING,
 ): Results<Specs> {
-  const runtime = commonRuntime(inputs);
+  const runtime = commonRuntime(known === NOTHING ? inputs : { ...inputs, ...known });
   const wanted: [string, Tensor][] = [];
   for (const name in specs) {
     const { given, shape, dtype } = specs[name] as ResultSpec;
@@ -47,8 +62,13 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
       if (!given) fresh.push(result);
       results[name] = result;
     }
-    const made = call(results as Results<Specs>);
-    runtime.run(op, made, Object.values(inputs), [...Object.values(results), ...written], control);
+    runtime.run(
+      op,
+      { make: (values) => call(results as Results<Specs>, values), known },
+      [...Object.values(inputs), ...Object.values(known)],
+      [...Object.values(results), ...written],
+      control,
+    );
     return results as Results<Specs>;
   } catch (error) {
     for (const tensor of fresh) tensor.dispose();

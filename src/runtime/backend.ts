@@ -15,6 +15,8 @@
  */
 import type { Op } from '../ops/op';
 import type { DType } from '../tensor/dtype';
+import type { HostTensor } from '../tensor/host';
+import type { Tensor } from '../tensor/tensor';
 import type { Pause } from './order';
 import type { GpuBufferLike } from './webgpu/adapter';
 
@@ -54,6 +56,8 @@ export interface Backend {
   write(buffer: Buffer, bytes: Uint8Array, byteOffset?: number): void;
   /** A copy of `length` bytes from `byteOffset`, in memory of its own. */
   read(buffer: Buffer, byteOffset: number, length: number): Promise<Uint8Array>;
+  /** The elements of a tensor that has been computed, in row-major order. */
+  known(x: Tensor): HostTensor | Promise<HostTensor>;
   /** Where the buffer lies in JavaScript-addressable memory, on the backends that have it there. */
   view?(buffer: Buffer): { readonly buffer: ArrayBufferLike; readonly byteOffset: number };
 

@@ -8,7 +8,7 @@ import { checkShape, rowMajorStrides, type Shape, sizeOf } from '../tensor/shape
 import { disposeKey, Storage, Tensor } from '../tensor/tensor';
 import { BACKENDS, type Backend, type BackendName, type Control, type MemoryReport } from './backend';
 import { guard } from './guard';
-import { Order, type Turn } from './order';
+import { Order, type Turn, until } from './order';
 import type { GpuBufferLike, GpuOptions } from './webgpu/adapter';
 import { type Fault, Work } from './work';
 
@@ -159,7 +159,13 @@ export class Runtime {
    * For ops: calls one whose arguments are checked, at once if nothing is ahead of it. What keeps it from its results, or
    * its device finds in them, is a fault of these and of all that is computed from them.
    */
-  run<Call>(op: Op<Call>, call: Call, inputs: readonly Tensor[], outputs: readonly Tensor[], control: Control): void {
+  run<Call>(
+    op: Op<Call>,
+    call: CallOf<Call>,
+    inputs: readonly Tensor[],
+    outputs: readonly Tensor[],
+    control: Control,
+  ): void {
     const work = new Work();
     const sources = inputs.flatMap(({ storage }) => storage.work ?? []);
     // What is left of what was in an output's memory keeps its faults.
@@ -176,7 +182,7 @@ export class Runtime {
     for (const { storage } of outputs) storage.work = work.isSettled && !work.fault ? undefined : work;
   }
 
-  *#turn<Call>(op: Op<Call>, call: Call, { work, sources, rests, held }: CallInTurn, control: Control): Turn {
+  *#turn<Call>(op: Op<Call>, call: CallOf<Call>, { work, sources, rests, held }: CallInTurn, control: Control): Turn {
     let answer: Promise<void> | undefined;
     let fault = sources.find((source) => source.fault)?.fault;
     try {
@@ -184,7 +190,12 @@ export class Runtime {
         if (this.#disposed) throw disposedWhilePending();
         const guarded = guard(control);
         guarded.check();
-        answer = yield* this.backend.run(op, call, guarded.control);
+        const values: Record<string, HostTensor> = {};
+        for (const name in call.known) {
+          const value = this.backend.known(call.known[name] as Tensor);
+          values[name] = value instanceof Promise ? yield* until(value) : value;
+        }
+        answer = yield* this.backend.run(op, call.make(values), guarded.control);
         guarded.check();
       }
     } catch (error) {
@@ -276,6 +287,12 @@ export class Runtime {
   [disposeKey](): void {
     this.dispose();
   }
+}
+
+/** Makes a call in its turn, when the elements of tensors are known that it follows from. */
+interface CallOf<Call> {
+  make(values: Readonly<Record<string, HostTensor>>): Call;
+  readonly known?: Readonly<Record<string, Tensor>>;
 }
 
 /** A call whose turn is to come. */

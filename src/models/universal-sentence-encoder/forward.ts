@@ -20,28 +20,28 @@ const HEADS = 4;
 const EPSILON = 1e-6;
 
 /** tokens [n], those of sentences of these lengths one after the other -> what the first layer takes, [n, 256]. */
-export async function embedTokens(
+export function embedTokens(
   runtime: Runtime,
   weights: Weights,
   tokens: Int32Array,
   lengths: readonly number[],
-): Promise<Tensor> {
+): Tensor {
   using indices = runtime.tensor(tokens, [tokens.length]);
   using positions = runtime.tensor(positionSignal(weights.positionRates, lengths), [tokens.length, EMBEDDING_WIDTH]);
-  using embedded = await gather(weights.embeddings, indices);
+  using embedded = gather(weights.embeddings, indices);
   // The graph counts the embedding twice: in the sum with the positions and as the residual around that sum.
-  using marked = await add(embedded, positions);
-  return await add(embedded, marked);
+  using marked = add(embedded, positions);
+  return add(embedded, marked);
 }
 
 /** x [n, w] -> q, k, v of the layer's attention. */
-export async function attentionInputsOf(layer: Layer, x: Tensor, control: Control): Promise<AttentionInputs> {
+export function attentionInputsOf(layer: Layer, x: Tensor, control: Control): AttentionInputs {
   const rows = x.shape[0] as number;
-  using normed = await normalise(x, layer.attentionNorm, control);
+  using normed = normalise(x, layer.attentionNorm, control);
   const made: Tensor<'f32'>[] = [];
   try {
     for (const projection of [layer.query, layer.key, layer.value]) {
-      using projected = await apply(projection, normed, control);
+      using projected = apply(projection, normed, control);
       made.push(projected.reshape([1, rows, HEADS, -1]));
     }
   } catch (error) {
@@ -53,34 +53,29 @@ export async function attentionInputsOf(layer: Layer, x: Tensor, control: Contro
 }
 
 /** x [n, w] -> [n, 512]; progress is that of the attention, whose share grows with the length. */
-export async function applyLayer(
-  layer: Layer,
-  x: Tensor,
-  lengths: readonly number[],
-  control: Control,
-): Promise<Tensor> {
-  using attended = await attentionHalf(layer, x, lengths, control);
-  return await feedForwardHalf(layer, attended, { signal: control.signal });
+export function applyLayer(layer: Layer, x: Tensor, lengths: readonly number[], control: Control): Tensor {
+  using attended = attentionHalf(layer, x, lengths, control);
+  return feedForwardHalf(layer, attended, { signal: control.signal });
 }
 
-async function attentionHalf(layer: Layer, x: Tensor, lengths: readonly number[], control: Control): Promise<Tensor> {
+function attentionHalf(layer: Layer, x: Tensor, lengths: readonly number[], control: Control): Tensor {
   const { signal } = control;
-  using attended = await attend(layer, x, lengths, control);
-  using adjusted = await apply(layer.output, attended, { signal });
-  using residual = layer.residual ? await apply(layer.residual, x, { signal }) : x.reshape(x.shape);
-  return await add(adjusted, residual, { signal });
+  using attended = attend(layer, x, lengths, control);
+  using adjusted = apply(layer.output, attended, { signal });
+  using residual = layer.residual ? apply(layer.residual, x, { signal }) : x.reshape(x.shape);
+  return add(adjusted, residual, { signal });
 }
 
-async function feedForwardHalf(layer: Layer, x: Tensor, control: Control): Promise<Tensor> {
-  using normed = await normalise(x, layer.feedForwardNorm, control);
-  using active = await applyRelu(layer.inner, normed, control);
-  using outer = await apply(layer.outer, active, control);
-  return await add(outer, x, control);
+function feedForwardHalf(layer: Layer, x: Tensor, control: Control): Tensor {
+  using normed = normalise(x, layer.feedForwardNorm, control);
+  using active = applyRelu(layer.inner, normed, control);
+  using outer = apply(layer.outer, active, control);
+  return add(outer, x, control);
 }
 
 /** Softmax attention of each sentence to itself: x [n, w] -> [n, w]. */
-async function attend(layer: Layer, x: Tensor, lengths: readonly number[], control: Control): Promise<Tensor> {
-  const inputs = await attentionInputsOf(layer, x, { signal: control.signal });
+function attend(layer: Layer, x: Tensor, lengths: readonly number[], control: Control): Tensor {
+  const inputs = attentionInputsOf(layer, x, { signal: control.signal });
   using q = inputs.q;
   using k = inputs.k;
   using v = inputs.v;
@@ -92,24 +87,24 @@ async function attend(layer: Layer, x: Tensor, lengths: readonly number[], contr
     using keys = k.slice(1, start, end);
     using values = v.slice(1, start, end);
     using part = out.slice(1, start, end);
-    const { lse } = await attention(queries, keys, values, { ...control, out: part });
+    const { lse } = attention(queries, keys, values, { ...control, out: part });
     lse.dispose();
     start = end;
   }
   return out.reshape([start, -1]);
 }
 
-export async function apply({ kernel, bias }: Dense, x: Tensor, control: Control): Promise<Tensor<'f32'>> {
-  using product = await matmul(x, kernel, control);
-  return await add(product, bias, control);
+export function apply({ kernel, bias }: Dense, x: Tensor, control: Control): Tensor<'f32'> {
+  using product = matmul(x, kernel, control);
+  return add(product, bias, control);
 }
 
-async function applyRelu(dense: Dense, x: Tensor, control: Control): Promise<Tensor> {
-  using sums = await apply(dense, x, control);
-  return await relu(sums, control);
+function applyRelu(dense: Dense, x: Tensor, control: Control): Tensor {
+  using sums = apply(dense, x, control);
+  return relu(sums, control);
 }
 
-function normalise(x: Tensor, { gain, bias }: Norm, control: Control): Promise<Tensor<'f32'>> {
+function normalise(x: Tensor, { gain, bias }: Norm, control: Control): Tensor<'f32'> {
   return layerNorm(x, gain, bias, { ...control, epsilon: EPSILON });
 }
 

@@ -66,7 +66,7 @@ export function loadWeights(runtime: Runtime, content: ModelContent): Weights {
   };
   /** The weight `name`, whose shape in the file may have further axes of extent 1 in front. */
   const load = (name: string, shape: Shape, stored: Shape = shape) =>
-    own(runtime.tensor(content.weight(name, stored), shape));
+    runtime.tensor(content.weight(name, stored), shape);
   const dense = (kernel: string, bias: string, from: number, to: number, axes: Shape = []): Dense => ({
     kernel: load(kernel, [from, to], [...axes, from, to]),
     bias: load(bias, [to]),
@@ -94,8 +94,8 @@ export function loadWeights(runtime: Runtime, content: ModelContent): Weights {
       );
     const fused = projection('qkv_transform_single', 3 * width);
     const third = (part: number): Dense => ({
-      kernel: own(fused.kernel.slice(1, part * width, (part + 1) * width)),
-      bias: own(fused.bias.slice(0, part * width, (part + 1) * width)),
+      kernel: fused.kernel.slice(1, part * width, (part + 1) * width),
+      bias: fused.bias.slice(0, part * width, (part + 1) * width),
     });
     const adjust = `${GRAPH}/${path}/dense`;
     return {

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
+import { scoped } from '../../../test/scoped';
 import { type AttentionOptions, attention, createRuntime, type DType, type Runtime, type Tensor } from '../../index';
 import { oneHead } from '../../masks/mask';
 import { bandOf } from '.';
@@ -297,7 +298,7 @@ describeOnBackends('attention', (runtime) => {
     ];
     test.each(refusals)('%s', async (_, call, message) => {
       const before = runtime().memory().live;
-      await runtime().scope(async () => {
+      await scoped(runtime(), async () => {
         const inputs = randomInputs(runtime(), shapes);
         await expect(async () => call(inputs, runtime())).rejects.toThrow(message);
       });
@@ -324,7 +325,7 @@ describeOnBackends('attention', (runtime) => {
   });
 
   test('an out and an lse may lie side by side in one memory', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const inputs = randomInputs(runtime(), { b: 1, n: 3, m: 4, h: 2, g: 2, d: 5, e: 6 });
       const { q, k, v } = inputs;
       const whole = runtime().empty([42]);

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { expectClose, expectRefusal } from '../../../test/expect';
+import { scoped } from '../../../test/scoped';
 import {
   type AttentionResult,
   type AttentionSettings,
@@ -214,7 +215,7 @@ describeOnBackends('score modifiers', (runtime) => {
     const score = modifiers[name] as Score;
     const mask = band(25, 9);
     const host = given({ b: 2, n, m, h: 2, g: 1, d: 5, e: 6 });
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const [q, k, v, gradOut] = (['q', 'k', 'v', 'gradOut'] as const).map((input) =>
         runtime().fromHost(host[input]),
       ) as [Tensor, Tensor, Tensor, Tensor];
@@ -249,7 +250,7 @@ describeOnBackends('a modifier that hides every key of some queries', (runtime) 
     const score = scores.from((s, _b, _h, q, k, { hidden }) => (k < q - 3 ? s : hidden), {
       hidden: Number.NEGATIVE_INFINITY,
     });
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const host = given({ b: 1, n: 30, m: 30, h: 1, g: 1, d: 3, e: 2 });
       (host.q.data as Float32Array)[10 * 3] = value;
       const [q, k, v, gradOut] = [host.q, host.k, host.v, host.gradOut].map((x) => runtime().fromHost(x)) as [
@@ -289,7 +290,7 @@ describeOnBackends('a key that a modifier hides by -Infinity is as one that a ma
     (host.k.data as Float32Array)[20 * 3] = Number.NaN;
     (host.v.data as Float32Array).fill(Number.NaN, 23 * 2, 24 * 2);
     (host.v.data as Float32Array)[26 * 2] = Number.POSITIVE_INFINITY;
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const [hidden, masked] = [await attend(host, { score }), await attend(host, { mask })];
       for (const name of ['out', 'lse'] as const) {
         const [got, wanted] = [await hidden[name].read(), (await masked[name].read()) as Float32Array];
@@ -302,7 +303,7 @@ describeOnBackends('a key that a modifier hides by -Infinity is as one that a ma
 
   test('without gradients', async () => {
     const host = given({ ...shape, n: 30 });
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const gradOut = runtime().fromHost(host.gradOut);
       const [hidden, masked] = [await attend(host, { score }), await attend(host, { mask })];
       const grads = await attentionBackward(hidden.q, hidden.k, hidden.v, { gradOut, ...resultsOf(hidden) }, { score });
@@ -320,7 +321,7 @@ describeOnBackends('a modifier that gives NaN or infinity', (runtime) => {
     'of %d spoils the queries that see it, and no others',
     async (value) => {
       const score = scores.from((s, _b, _h, q, k, { value }) => (q === 3 && k === 7 ? value : s), { value });
-      await runtime().scope(async () => {
+      await scoped(runtime(), async () => {
         const host = given({ b: 1, n: 30, m: 41, h: 1, g: 1, d: 3, e: 2 });
         const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x)) as [Tensor, Tensor, Tensor];
         const { out, lse } = await attention(q, k, v, { score });

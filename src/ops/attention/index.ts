@@ -2,18 +2,19 @@
  * Exact softmax attention in O(n) memory.
  * Letters: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension.
  */
-import { show } from '../../check';
+import { checkFunction, checkKnown, checkRecord, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import { type Band, band, full } from '../../masks/band';
 import { checkMask } from '../../masks/check';
 import { and } from '../../masks/combine';
-import type { Mask } from '../../masks/mask';
+import type { Extent, Mask } from '../../masks/mask';
 import type { Control } from '../../runtime/backend';
 import { checkScore, type Score, tablesOf } from '../../scores/score';
+import type { HostTensor } from '../../tensor/host';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkGradients, checkOptions, checkTensors } from '../check';
-import { compute, type ResultSpec } from '../compute';
+import { compute, type ResultSpec, type Values } from '../compute';
 import type { Op } from '../op';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { planAttention, planAttentionBackward } from './wasm';
@@ -44,6 +45,18 @@ export interface AttentionSettings {
   readonly mask?: Mask | undefined;
   /** What changes the scaled scores before the softmax, such as `scores.softcap(30)`. */
   readonly score?: Score | undefined;
+  /** Mask and score that follow from the elements of tensors: in the place of `mask` and `score`. */
+  readonly deferred?: DeferredSettings | undefined;
+}
+
+/** Settings that are made in the turn of the call, once the tensors that they follow from are computed. */
+export interface DeferredSettings {
+  /** Few elements: where they are in a device's memory, they are copied to the host's. */
+  readonly tensors: Readonly<Record<string, Tensor>>;
+  /** What it throws is a fault of the results. */
+  settings(values: Readonly<Record<string, HostTensor>>): Pick<AttentionSettings, 'mask' | 'score'>;
+  /** The arrays that the score captures, by name, and how many numbers each has; needed if their gradients are. */
+  readonly captured?: Readonly<Record<string, number>> | undefined;
 }
 
 export interface AttentionOptions extends AttentionSettings, Control {
@@ -86,7 +99,7 @@ export interface AttentionBackwardResult {
   readonly gradCaptured: Readonly<Record<string, Tensor<'f32'>>>;
 }
 
-const SETTINGS = ['scale', 'causal', 'window', 'mask', 'score'];
+const SETTINGS = ['scale', 'causal', 'window', 'mask', 'score', 'deferred'];
 const CONTROL = ['signal', 'onProgress'];
 const STORAGE = ['f32', 'f16', 'bf16'];
 const LARGEST_HEAD = 256;
@@ -105,13 +118,13 @@ const LARGEST_HEAD = 256;
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): AttentionResult {
   checkTensors({ q, k, v });
   checkOptions('attention', options, [...SETTINGS, ...CONTROL, 'out', 'lse']);
-  const { b, n, h, e, scale, mask } = checkProblem({ q, k, v }, options);
+  const { b, n, h, e, scale, settings, known } = checkProblem({ q, k, v }, options);
   const results = {
     out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
     lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
   } as const;
-  const call = ({ out, lse }: AttentionResult) => ({ q, k, v, out, lse, scale, mask, score: options.score });
-  return compute(forward, { q, k, v }, results, call, options);
+  const call = ({ out, lse }: AttentionResult, values: Values) => ({ q, k, v, out, lse, scale, ...settings(values) });
+  return compute(forward, { q, k, v }, results, call, options, { known });
 }
 
 /**
@@ -134,7 +147,7 @@ export function attentionBackward(
   const given = { out, lse, gradOut, ...(gradLse !== undefined && { gradLse }) };
   checkTensors({ q, k, v, ...given });
   checkOptions('attentionBackward', options, [...SETTINGS, ...CONTROL, 'captured']);
-  const { b, n, h, e, scale, mask } = checkProblem({ q, k, v }, options);
+  const { b, n, h, e, scale, settings, known } = checkProblem({ q, k, v }, options);
   for (const [name, tensor] of Object.entries(given)) {
     const isLse = name.endsWith('se');
     const shape = isLse ? [b, n, h] : [b, n, h, e];
@@ -146,10 +159,10 @@ export function attentionBackward(
       );
     checkStorage(name, tensor);
   }
-  const { score, captured = false } = options;
+  const { score, deferred, captured = false } = options;
   if (typeof captured !== 'boolean') throw new ParameterError(`captured must be true or false, got ${show(captured)}`);
-  const tables = score && captured ? tablesOf(score) : [];
-  const elements = tables.reduce((sum, { values }) => sum + values.length, 0);
+  const tables = captured ? [...lengthsOf(score), ...Object.entries(deferred?.captured ?? {})] : [];
+  const elements = tables.reduce((sum, [, length]) => sum + length, 0);
   const results = {
     gradQ: { shape: q.shape, dtype: q.dtype },
     gradK: { shape: k.shape, dtype: k.dtype },
@@ -160,20 +173,26 @@ export function attentionBackward(
     backward,
     { q, k, v, ...given },
     results,
-    (grads) => ({ q, k, v, ...given, ...grads, scale, mask, score }),
+    (grads, values) => ({ q, k, v, ...given, ...grads, scale, ...settings(values, tables) }),
     options,
+    { known },
   );
   const { gradQ, gradK, gradV, gradTables } = computed as Record<'gradQ' | 'gradK' | 'gradV', Tensor> & {
     readonly gradTables?: Tensor<'f32'>;
   };
   const gradCaptured: Record<string, Tensor<'f32'>> = {};
   let first = 0;
-  for (const { name, values } of tables) {
-    gradCaptured[unusedName(name, gradCaptured)] = (gradTables as Tensor<'f32'>).slice(0, first, first + values.length);
-    first += values.length;
+  for (const [name, length] of tables) {
+    gradCaptured[unusedName(name, gradCaptured)] = (gradTables as Tensor<'f32'>).slice(0, first, first + length);
+    first += length;
   }
   gradTables?.dispose();
   return { gradQ, gradK, gradV, gradCaptured };
+}
+
+/** The arrays that a score captures, by name, with their lengths. */
+function lengthsOf(score: Score | undefined): [name: string, length: number][] {
+  return score ? tablesOf(score).map(({ name, values }) => [name, values.length]) : [];
 }
 
 function unusedName(name: string, used: object): string {
@@ -184,13 +203,9 @@ function unusedName(name: string, used: object): string {
 
 type Letters = Record<'b' | 'n' | 'm' | 'h' | 'd' | 'e', number>;
 
-/** The extents, scale and mask of a problem; throws where inputs or settings do not fit. */
-function checkProblem(
-  { q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
-  options: AttentionSettings & Control,
-): Letters & { readonly scale: number; readonly mask: Mask } {
+/** The extents and scale of a problem, and its settings, once what they follow from is known; throws where inputs or settings do not fit. */
+function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, options: AttentionSettings & Control) {
   checkControl(options);
-  const mask = maskOf(options);
   const letters = bindShapes(
     { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
     { q: q.shape, k: k.shape, v: v.shape },
@@ -214,10 +229,42 @@ function checkProblem(
   const { scale = 1 / Math.sqrt(d) } = options;
   if (typeof scale !== 'number' || !Number.isFinite(scale))
     throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
-  const { score } = options;
+  const { deferred, ...given } = options;
+  const extent = { b, n, m, h, g };
+  if (deferred === undefined) {
+    const made = checkSettings(given, extent);
+    return { ...letters, scale, known: {}, settings: () => made };
+  }
+  for (const name of ['mask', 'score'] as const)
+    if (given[name] !== undefined) throw new ParameterError(`${name} is among the deferred settings: leave it out`);
+  checkKnown(
+    'deferred',
+    deferred,
+    ['tensors', 'settings', 'captured'],
+    (name) => `deferred settings have no '${name}'`,
+  );
+  checkRecord('tensors of deferred', deferred.tensors);
+  checkTensors(deferred.tensors);
+  checkFunction('settings of deferred', deferred.settings);
+  const settings = (values: Values, tables: readonly (readonly [name: string, length: number])[] = []) => {
+    const made = checkSettings({ ...given, ...deferred.settings(values) }, extent);
+    if (tables.length > 0 && show(tables) !== show(lengthsOf(made.score)))
+      throw new ParameterError(`captured of deferred must be ${show(lengthsOf(made.score))}, got ${show(tables)}`);
+    return made;
+  };
+  return { ...letters, scale, known: deferred.tensors, settings };
+}
+
+/** Mask and score of a call of these extents. */
+function checkSettings(
+  settings: AttentionSettings,
+  extent: Extent,
+): { readonly mask: Mask; readonly score: Score | undefined } {
+  const { score } = settings;
+  const mask = maskOf(settings);
   if (score !== undefined) checkScore('score', score);
-  for (const part of [mask, score]) part?.check?.({ b, n, m, h, g });
-  return { ...letters, scale, mask };
+  for (const part of [mask, score]) part?.check?.(extent);
+  return { mask, score };
 }
 
 function checkStorage(name: string, { dtype }: Tensor): void {

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { expectClose, expectRefusal } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
+import { scoped } from '../../../test/scoped';
 import { batchNorm, batchNormBackward } from '../../index';
 
 const problems = fc.record({
@@ -19,7 +20,7 @@ describeOnBackends('batchNorm', (runtime) => {
         // A batch of one place has no variance: its gradient is all rounding.
         if (!isGiven && shape[0] * shape[1] < 3) return;
         const live = runtime().memory().live;
-        await runtime().scope(async () => {
+        await scoped(runtime(), async () => {
           const x = runtime().random(shape, { seed: 1 });
           const [gain, bias, mean] = [2, 3, 4].map((seed) => runtime().random([c], { seed }));
           const variance = runtime().tensor(

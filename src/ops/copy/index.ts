@@ -53,9 +53,9 @@ export function contiguous<D extends DType>(x: Tensor<D>, options: ResultOptions
 export function concat<D extends 'f32' | 'i32'>(parts: readonly Tensor<D>[], axis: number): Tensor<D> {
   if (!Array.isArray(parts) || parts.length === 0)
     throw new ParameterError(`parts must be an array of at least one tensor, got ${show(parts)}`);
-  const named = Object.fromEntries(parts.map((part, at) => [`parts[${at}]`, part]));
-  checkTensors(named);
   const all: readonly Tensor<D>[] = parts;
+  const named = Object.fromEntries(all.map((part, at) => [`parts[${at}]`, part]));
+  checkTensors(named);
   const runtime = commonRuntime(named);
   const { shape, dtype } = parts[0] as Tensor<D>;
   if (!(Number.isInteger(axis) && axis >= 0 && axis < shape.length))
@@ -73,10 +73,10 @@ export function concat<D extends 'f32' | 'i32'>(parts: readonly Tensor<D>[], axi
   whole[axis] = parts.reduce((sum: number, part: Tensor) => sum + (part.shape[axis] as number), 0);
   const out = runtime.empty(whole, dtype);
   let first = 0;
-  for (const x of parts) {
+  for (const x of all) {
     const past = first + (x.shape[axis] as number);
     const place = out.slice(axis, first, past);
-    runtime.run(op, { x, out: place }, [x], [place], {});
+    runtime.run(op, { make: () => ({ x, out: place }) }, [x], [place], {});
     place.dispose();
     first = past;
   }

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
+import { scoped } from '../../../test/scoped';
 import { show } from '../../check';
 import { depthwiseConv, depthwiseConvBackward } from '../../index';
 
@@ -71,7 +72,7 @@ describeOnBackends('depthwiseConv', (runtime) => {
 
   test('and its gradients hold for many channels: sixteen, four and one at a time', async () => {
     const shape = [1, 2, 3, 22] as const;
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const x = runtime().random(shape, { seed: 1 });
       const weight = runtime().random([3, 3, 22], { seed: 2 });
       const bias = runtime().random([22], { seed: 3 });

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { relativeError } from '../../../test/describe-method';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
+import { scoped } from '../../../test/scoped';
 import {
   createRuntime,
   gatedDeltaRule as deltaRule,
@@ -63,7 +64,7 @@ const filled = (like: HostTensor<'f32'>, value: number) =>
 const LENGTHS = [1, 2, 5, 6, 7, 12, 23, 24, 25, 47, 48, 49, 72, 95, 96, 97, 150];
 
 async function run(runtime: Runtime, problem: Problem, options: GatedDeltaRuleOptions = {}) {
-  return runtime.scope(async () => {
+  return scoped(runtime, async () => {
     const [q, k, v, g, beta] = INPUTS.map((name) => runtime.fromHost(problem[name])) as [
       Tensor,
       Tensor,
@@ -78,7 +79,7 @@ async function run(runtime: Runtime, problem: Problem, options: GatedDeltaRuleOp
 }
 
 async function gradients(runtime: Runtime, problem: Problem, states: boolean): Promise<Record<string, HostTensor>> {
-  return runtime.scope(async () => {
+  return scoped(runtime, async () => {
     const tensors = Object.fromEntries(INPUTS.map((name) => [name, runtime.fromHost(problem[name])])) as Record<
       (typeof INPUTS)[number],
       Tensor
@@ -231,7 +232,7 @@ describeOnBackends('gatedDeltaRule', (runtime) => {
     const problem = given({ b, n, h, d, e });
     const whole = gatedDeltaRule(problem, 1 / Math.sqrt(d));
     const at = (x: HostTensor<'f32'>, t: number) => runtime().fromHost(rows(x, t, t + 1));
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       let states = [runtime().fromHost(problem.initialState), runtime().empty([b, h, d, e])] as const;
       const out = runtime().empty([b, 1, h, e]);
       for (let t = 0; t < n; t++) {
@@ -254,7 +255,7 @@ describeOnBackends('gatedDeltaRule', (runtime) => {
   });
 
   test('steps take the shapes of those of linear attention', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const [q, k, v, two] = [3, 3, 4, 3].map((width, at) => runtime().random([1, at === 3 ? 2 : 1, 2, width])) as [
         Tensor,
         Tensor,
@@ -284,7 +285,7 @@ describeOnBackends('gatedDeltaRule', (runtime) => {
   test('takes strided views and half precision, and writes nothing but its results', async () => {
     const [b, n, h, d, e] = [2, 53, 2, 6, 10];
     const problem = given({ b, n, h, d, e });
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       // Heads before tokens in memory, and states transposed.
       const swapped = (x: HostTensor<'f32'>) => {
         const rest = x.shape.slice(3);
@@ -470,7 +471,7 @@ describeOnBackends('what gatedDeltaRule refuses', (runtime) => {
 
   async function refuse(change: Partial<Problem>, options: Record<string, unknown>, message: string) {
     const problem = { ...given(shape), ...change };
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const [q, k, v, g, beta, initialState, gradOut] = INPUTS.map((name) => runtime().fromHost(problem[name])) as [
         Tensor,
         Tensor,
@@ -516,7 +517,7 @@ describeOnBackends('what gatedDeltaRule refuses', (runtime) => {
 
   test('gradients that are none, or misspelt', async () => {
     const problem = given(shape);
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const [q, k, v, g, beta, , gradOut] = INPUTS.map((name) => runtime().fromHost(problem[name])) as Tensor[];
       const start = (gradients: unknown) => () =>
         deltaRuleBackward(q!, k!, v!, g!, beta!, gradients as { gradOut: Tensor });
@@ -541,7 +542,7 @@ describeOnBackends('what gatedDeltaRule refuses', (runtime) => {
 
   test('a gradient of another shape', async () => {
     const problem = given(shape);
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const [q, k, v, g, beta, initialState] = INPUTS.map((name) => runtime().fromHost(problem[name])) as [
         Tensor,
         Tensor,

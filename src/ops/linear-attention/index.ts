@@ -6,10 +6,11 @@
 import { isNumbers, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import { type HostTensor, toFloat64 } from '../../tensor/host';
 import { bindShapes, formatShape, type Shape, sameShape } from '../../tensor/shape';
-import type { Tensor } from '../../tensor/tensor';
+import { Tensor } from '../../tensor/tensor';
 import { checkControl, checkGradients, checkOptions, checkTensors, sharesMemory } from '../check';
-import { compute, type ResultSpec } from '../compute';
+import { compute, type ResultSpec, type Values } from '../compute';
 import type { Expectation, Op } from '../op';
 import type { LinearAttentionBackwardCall, LinearAttentionCall, LinearAttentionStepCall } from './call';
 import { planLinearAttention, planLinearAttentionBackward, planLinearAttentionStep } from './wasm';
@@ -59,9 +60,9 @@ export interface LinearAttentionSettings {
   readonly causal?: boolean | undefined;
   /**
    * For each head, by what the state is multiplied from row to row: in (0, 1], default 1. Needs `causal`. Powers that
-   * vanish, of a decay however small, are 0. It has no gradient.
+   * vanish, of a decay however small, are 0. It has no gradient. As a tensor [h]: what it holds once it is computed.
    */
-  readonly decay?: ArrayLike<number> | undefined;
+  readonly decay?: ArrayLike<number> | Tensor | undefined;
   /** Divide by denominator_i = q_i (sum of the keys, decayed as the state is) + epsilon. Default false. */
   readonly normalise?: boolean | undefined;
   /** At least 0, default 1e-6. */
@@ -143,7 +144,7 @@ export function linearAttention(
 ): LinearAttentionResult {
   checkTensors({ q, k, v });
   checkOptions('linearAttention', options, [...SETTINGS, ...CONTROL, 'out', 'state']);
-  const { b, n, h, d, e, given, problem, epsilon } = checkProblem({ q, k, v }, options);
+  const { b, n, h, d, e, given, problem, known, epsilon } = checkProblem({ q, k, v }, options);
   const results = {
     out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
     state: { shape: [b, h, d, e], dtype: 'f32', given: options.state },
@@ -152,12 +153,12 @@ export function linearAttention(
       denominator: { shape: [b, n, h], dtype: 'f32' },
     }),
   } as const satisfies Record<string, ResultSpec>;
-  const call = (computed: object): LinearAttentionCall => {
+  const call = (computed: object, values: Values): LinearAttentionCall => {
     const { out, state, keySum, denominator } = computed as LinearAttentionResult;
     const normaliser = epsilon !== undefined && denominator ? { epsilon, denominator } : undefined;
-    return { ...problem, out, final: { state, keySum }, normaliser };
+    return { ...problem(values), out, final: { state, keySum }, normaliser };
   };
-  return compute(forward, { q, k, v, ...given }, results, call, options) as object as LinearAttentionResult;
+  return compute(forward, { q, k, v, ...given }, results, call, options, { known }) as object as LinearAttentionResult;
 }
 
 /**
@@ -178,7 +179,7 @@ export function linearAttentionBackward(
   const { gradOut, gradState, gradKeySum, out, denominator } = gradients;
   checkTensors({ q, k, v, gradOut });
   checkOptions('linearAttentionBackward', options, [...SETTINGS, ...CONTROL]);
-  const { b, n, h, d, e, given, problem, epsilon } = checkProblem({ q, k, v }, options);
+  const { b, n, h, d, e, given, problem, known, epsilon } = checkProblem({ q, k, v }, options);
   checkStorage('gradOut', gradOut, [b, n, h, e]);
   const optional = presentOf({ gradState, gradKeySum, out, denominator });
   checkTensors(optional);
@@ -199,21 +200,21 @@ export function linearAttentionBackward(
     ...(initialKeySum && { gradInitialKeySum: { shape: [b, h, d], dtype: 'f32' } }),
   } as const satisfies Record<string, ResultSpec>;
   const inputs = { q, k, v, ...given, gradOut, ...optional };
-  const call = (computed: object): LinearAttentionBackwardCall => {
+  const call = (computed: object, values: Values): LinearAttentionBackwardCall => {
     const { gradQ, gradK, gradV, gradInitialState, gradInitialKeySum } = computed as LinearAttentionBackwardResult;
     return {
-      ...{ ...problem, gradOut, gradQ, gradK, gradV },
+      ...{ ...problem(values), gradOut, gradQ, gradK, gradV },
       normalised: epsilon !== undefined && out && denominator ? { epsilon, out, denominator } : undefined,
       gradFinal: { state: gradState, keySum: gradKeySum },
       gradInitial: { state: gradInitialState, keySum: gradInitialKeySum },
     };
   };
-  return compute(backward, inputs, results, call, options) as object as LinearAttentionBackwardResult;
+  return compute(backward, inputs, results, call, options, { known }) as object as LinearAttentionBackwardResult;
 }
 
 export interface LinearAttentionStepOptions extends Control {
   /** For each head, in (0, 1]; default 1. */
-  readonly decay?: ArrayLike<number> | undefined;
+  readonly decay?: ArrayLike<number> | Tensor | undefined;
   /** [b, h, d], f32, contiguous: the sum of the keys before this token; with it the output is normalised. */
   readonly keySum?: Tensor | undefined;
   /** At least 0, default 1e-6. */
@@ -250,7 +251,7 @@ export function linearAttentionStep(
   const { signal, onProgress } = options;
   const settings = { decay, normalise, epsilon, initialState: state, initialKeySum: keySum, signal, onProgress };
   const checked = checkProblem({ q, k, v }, { ...settings, causal: true }, { state: 'state', keySum: 'keySum' });
-  const { b, n, h, e, given, problem } = checked;
+  const { b, n, h, e, given, problem, known } = checked;
   if (n !== 1) throw new ShapeError(`q must have shape [b, 1, h, d], got ${formatShape(q.shape)}`);
   if (!state.isContiguous) throw new ShapeError(`state must be contiguous, got strides ${formatShape(state.strides)}`);
   const states = { state, ...(keySum && { keySum }) };
@@ -261,12 +262,12 @@ export function linearAttentionStep(
     ...(!inPlace && keySum && { keySum: { shape: keySum.shape, dtype: 'f32' } }),
     ...(keySum && { denominator: { shape: [b, 1, h], dtype: 'f32' } }),
   } as const satisfies Record<string, ResultSpec>;
-  const call = (computed: object): LinearAttentionStepCall => {
+  const call = (computed: object, values: Values): LinearAttentionStepCall => {
     const { out, denominator, ...final } = { ...states, ...computed } as Required<LinearAttentionResult>;
-    return { ...problem, initial: states, out, final, epsilon: checked.epsilon, denominator };
+    return { ...problem(values), initial: states, out, final, epsilon: checked.epsilon, denominator };
   };
   const written = inPlace ? Object.values(states) : [];
-  const computed: object = compute(step, { q, k, v, ...given }, results, call, options, written);
+  const computed: object = compute(step, { q, k, v, ...given }, results, call, options, { written, known });
   const { denominator, ...result } = computed as LinearAttentionResult;
   denominator?.dispose();
   return { ...states, ...result } as LinearAttentionResult;
@@ -310,9 +311,27 @@ function checkProblem(
     throw new ParameterError(
       `with normalise, ${state} and ${keySum} belong together: pass both or neither, got ${initialState ? state : keySum} alone`,
     );
-  const decay = checkDecay(options.decay, h, causal);
   const initial = { state: initialState, keySum: initialKeySum };
-  return { ...letters, given, epsilon: checkEpsilon(options), problem: { q, k, v, causal, decay, initial } };
+  const { known, decayOf } = deferredDecay(options.decay, h, causal);
+  const problem = (values: Values) => ({ q, k, v, causal, decay: decayOf(values), initial });
+  return { ...letters, given, epsilon: checkEpsilon(options), known, problem };
+}
+
+/** The decays of the heads: now, or once the tensor that holds them is computed. */
+function deferredDecay(
+  decay: ArrayLike<number> | Tensor | undefined,
+  heads: number,
+  causal: boolean,
+): { readonly known: Readonly<Record<string, Tensor>>; decayOf(values: Values): number[] } {
+  if (!(decay instanceof Tensor)) {
+    const numbers = checkDecay(decay, heads, causal);
+    return { known: {}, decayOf: () => numbers };
+  }
+  checkStorage('decay', decay, [heads]);
+  return {
+    known: { decay },
+    decayOf: (values) => checkDecay(toFloat64(values.decay as HostTensor), heads, causal),
+  };
 }
 
 /** One number for each head. */

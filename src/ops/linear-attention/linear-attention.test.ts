@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
+import { scoped } from '../../../test/scoped';
 import {
   createRuntime,
   type LinearAttentionSettings,
@@ -78,7 +79,7 @@ const settingsOf = ({ causal, decay, normalise }: Case) => ({ causal, decay, nor
 
 /** Everything that the two passes return, by name. */
 async function computed(runtime: Runtime, host: ReturnType<typeof given>, settings: LinearAttentionSettings) {
-  return runtime.scope(async () => {
+  return scoped(runtime, async () => {
     const entries = Object.entries(host).map(([name, x]) => [name, runtime.fromHost(x as HostTensor<'f32'>)]);
     const { q, k, v, gradOut, gradState, gradKeySum, initialState, initialKeySum } = Object.fromEntries(entries);
     const options = { ...settings, initialState, initialKeySum };
@@ -198,7 +199,7 @@ describeOnBackends('linearAttention', (runtime) => {
   });
 
   test('a sequence in two calls, the state passed on, is the sequence in one', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const n = 131;
       const [q, k, v] = [1, 2, 3].map((seed) => runtime().random([2, n, 3, 10], { seed })) as [Tensor, Tensor, Tensor];
       const settings = { causal: true, decay: [0.99, 0.7, 1] };
@@ -221,7 +222,7 @@ describeOnBackends('linearAttention', (runtime) => {
   });
 
   test('a decay that leaves nothing gives each row its own value only, exactly', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const [q, k, v] = [1, 2, 3].map((seed) => runtime().random([1, 60, 1, 1], { seed })) as [Tensor, Tensor, Tensor];
       const { out } = await linearAttention(q, k, v, { causal: true, decay: [5e-324] });
       const [a, b, c] = await Promise.all([q.read(), k.read(), v.read()]);
@@ -234,7 +235,7 @@ describeOnBackends('linearAttention', (runtime) => {
   });
 
   test('f16 and bf16, strided views', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       for (const [dtype, tolerance] of [
         ['f16', 1e-3],
         ['bf16', 8e-3],
@@ -267,7 +268,7 @@ describeOnBackends('linearAttention', (runtime) => {
   });
 
   test('writes into the tensors given, and nowhere else', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const [q, k, v] = [1, 2, 3].map((seed) => runtime().random([1, 50, 2, 7], { seed })) as [Tensor, Tensor, Tensor];
       const plain = await linearAttention(q, k, v);
       const [out, state] = [guarded(runtime(), [1, 50, 2, 7]), guarded(runtime(), [1, 2, 7, 7])];
@@ -285,7 +286,7 @@ describeOnBackends('linearAttention', (runtime) => {
     const before = runtime().memory().live;
     await computed(runtime(), given({ ...PLAIN, normalise: true, stated: true }), { causal: true, normalise: true });
     expect(runtime().memory().live).toBe(before);
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const x = runtime().random([1, 6, 2, 3]);
       const short = runtime().random([1, 5, 2, 3]);
       const state = runtime().random([1, 2, 3, 4]);
@@ -361,7 +362,7 @@ describeOnBackends('linearAttentionStep', (runtime) => {
       [7, 6, true, undefined],
       [8192, 5, true, [0.9, 1]],
     ] as const) {
-      await runtime().scope(async () => {
+      await scoped(runtime(), async () => {
         const b = 2;
         const h = 2;
         const n = d > 1000 ? 2 : 9;

@@ -2,7 +2,7 @@
 import { BackendError } from '../../errors';
 import type { Host, Op } from '../../ops/op';
 import { type DType, type HostDType, type TypedArray, typedArray } from '../../tensor/dtype';
-import { convert, toRowMajor } from '../../tensor/host';
+import { convert, type HostTensor, toRowMajor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import type { Backend, Buffer, Control, MemoryReport } from '../backend';
 import { checkExpectations } from '../expectations';
@@ -64,6 +64,12 @@ export class ReferenceBackend implements Backend {
     const elements = data.slice(byteOffset / BYTES_PER_ELEMENT, (byteOffset + length) / BYTES_PER_ELEMENT);
     const values = convert({ dtype: held, shape: [elements.length], data: elements }, dtype).data;
     return new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
+  }
+
+  known(x: Tensor): HostTensor {
+    const { held } = x.storage.buffer as ReferenceBuffer;
+    const { shape, data } = host.tensor(x);
+    return held === 'f64' ? { dtype: 'f64', shape, data } : convert({ dtype: 'f64', shape, data }, x.dtype);
   }
 
   *run<Call>(op: Op<Call>, call: Call, { signal, onProgress }: Control): Generator<Pause, undefined, void> {

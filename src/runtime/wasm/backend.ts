@@ -1,8 +1,8 @@
 /** The CPU backend: AssemblyScript kernels over one shared heap, on worker threads where the platform has them. */
 import { BackendError, UnsupportedError } from '../../errors';
 import type { Op } from '../../ops/op';
-import { typedArray } from '../../tensor/dtype';
-import { toFloat64, toRowMajor } from '../../tensor/host';
+import { bytesPerElement, type TypedArray, typedArray } from '../../tensor/dtype';
+import { type HostTensor, toFloat64, toRowMajor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import type { Backend, Buffer, Control, MemoryReport } from '../backend';
 import { checkExpectations } from '../expectations';
@@ -11,7 +11,7 @@ import { controlOf, inTurns } from '../turns';
 import { Heap, type HeapBuffer } from './heap';
 import { KeptTables } from './kept-tables';
 import { baseline, relaxed } from './kernels.generated';
-import { address, type Machine, type Plan } from './plan';
+import type { Machine, Plan } from './plan';
 import { availableThreads, type Job, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
 import { HEAP_BASE, type Kernels } from './schedule';
@@ -111,6 +111,10 @@ export class WasmBackend implements Backend {
     this.pool.dispose();
   }
 
+  known(x: Tensor): HostTensor {
+    return { dtype: x.dtype, shape: x.shape, data: this.#elements(x).slice() as never };
+  }
+
   *run<Call>(op: Op<Call>, call: Call, control: Control): Generator<Pause, undefined, void> {
     const check = () => this.pool.check(control.signal);
     check();
@@ -140,13 +144,20 @@ export class WasmBackend implements Backend {
     }
   }
 
-  /** The elements in row-major order, where they lie if they lie so. */
   #numbers(x: Tensor): ArrayLike<number> {
-    const { dtype, shape, strides, size, isContiguous } = x;
+    const { dtype, shape } = x;
+    const data = this.#elements(x);
+    return dtype === 'f32' || dtype === 'i32'
+      ? (data as Float32Array)
+      : toFloat64({ dtype, shape, data } as HostTensor);
+  }
+
+  /** The elements in row-major order, where they lie if they lie so. */
+  #elements({ dtype, shape, strides, offset, size, isContiguous, storage }: Tensor): TypedArray {
     const last = shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), 0);
-    const values = typedArray(dtype, isContiguous ? size : last + 1, this.heap.memory.buffer, address(x));
-    if (isContiguous && (dtype === 'f32' || dtype === 'i32')) return values as Float32Array;
-    return toFloat64({ dtype, shape, data: isContiguous ? values : toRowMajor(values, dtype, shape, strides) });
+    const at = (storage.buffer as HeapBuffer).address + offset * bytesPerElement(dtype);
+    const values = typedArray(dtype, isContiguous ? size : last + 1, this.heap.memory.buffer, at);
+    return isContiguous ? values : toRowMajor(values, dtype, shape, strides);
   }
 
   #bytes(buffer: Buffer, byteOffset: number, length: number): Uint8Array {

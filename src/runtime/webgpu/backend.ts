@@ -1,5 +1,8 @@
 /** The GPU backend: WGSL kernels on one WebGPU device. */
 import type { Op } from '../../ops/op';
+import { bytesPerElement, typedArray } from '../../tensor/dtype';
+import { type HostTensor, toRowMajor } from '../../tensor/host';
+import type { Tensor } from '../../tensor/tensor';
 import type { Backend, Buffer, Control, MemoryReport } from '../backend';
 import { loaded, type Pause } from '../order';
 import type { Steps } from '../turns';
@@ -74,6 +77,15 @@ export class WebGpuBackend implements Backend {
     this.#device.dispose();
     this.#queue.dispose();
     this.#memory.dispose();
+  }
+
+  async known(x: Tensor): Promise<HostTensor> {
+    const { dtype, shape, strides, offset, storage } = x;
+    const last = shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), 0);
+    const bytesOf = (elements: number) => elements * bytesPerElement(dtype);
+    const bytes = await this.read(storage.buffer, bytesOf(offset), bytesOf(last + 1));
+    const values = typedArray(dtype, last + 1, bytes.buffer, bytes.byteOffset);
+    return { dtype, shape, data: toRowMajor(values, dtype, shape, strides) as never };
   }
 
   *run<Call>(op: Op<Call>, call: Call, control: Control): Generator<Pause, Promise<void> | undefined, void> {

@@ -273,12 +273,14 @@ export class Workspace {
   /** A copy of numbers that differ from call to call. */
   upload(data: Int32Array | Float32Array): Region {
     const region = this.scratch([data.length], data instanceof Int32Array ? 'i32' : 'f32');
-    this.#queue.write(
-      region.storage.buffer as GpuBuffer,
-      new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-      0,
-    );
+    this.write(region, data);
     return region;
+  }
+
+  /** Writes to contiguous elements of four bytes. */
+  write({ storage, offset }: Region, data: Int32Array | Float32Array): void {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    this.#queue.write(storage.buffer as GpuBuffer, bytes, offset * 4);
   }
 
   /** A copy of numbers that follow from `owner` and `key`, made once for the device and as long as the owner is there. */

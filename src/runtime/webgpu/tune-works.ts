@@ -13,7 +13,7 @@ type Inputs = Readonly<Record<string, Tensor>>;
 /** A call. */
 export interface Work {
   inputs(runtime: Runtime): Inputs;
-  run(inputs: Inputs, control: Control): Promise<readonly Tensor[]>;
+  run(inputs: Inputs, control: Control): readonly Tensor[];
 }
 
 export interface Tunable<S> {
@@ -44,8 +44,8 @@ function attentionWork({ n, m = n, h, g = h, d, e = d, causal = false }: Extents
       k: runtime.random([1, m, g, d], { seed: 2 }),
       v: runtime.random([1, m, g, e], { seed: 3 }),
     }),
-    async run({ q, k, v }, control) {
-      const { out, lse } = await attention(q as Tensor, k as Tensor, v as Tensor, { causal, ...control });
+    run({ q, k, v }, control) {
+      const { out, lse } = attention(q as Tensor, k as Tensor, v as Tensor, { causal, ...control });
       return [out, lse];
     },
   };

@@ -172,10 +172,7 @@ type Gate = (runtime: Runtime, signal: AbortSignal | undefined) => Promise<numbe
 async function gatesOf(works: readonly Work[]): Promise<Gate[]> {
   using reference = await createRuntime({ backend: 'reference' });
   const compute = (work: Work, runtime: Runtime, signal?: AbortSignal) =>
-    runtime.scope(async () => {
-      const results = await work.run(work.inputs(runtime), { signal });
-      return Promise.all(results.map((tensor) => tensor.read()));
-    });
+    Promise.all(runtime.scope(() => work.run(work.inputs(runtime), { signal }).map((tensor) => tensor.read())));
   const gates: Gate[] = [];
   for (const work of works) {
     const expected = await compute(work, reference);

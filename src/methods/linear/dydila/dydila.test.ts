@@ -4,6 +4,7 @@ import { describeOnBackends } from '../../../../test/backends';
 import { describeMethod, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { numericGradient } from '../../../../test/numeric-gradient';
+import { scoped } from '../../../../test/scoped';
 import { type HostTensor, hostTensor } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';
@@ -299,7 +300,7 @@ describeOnBackends('dydila', (runtime) => {
   });
 
   test('and its gradients agree with the reference over sums of weights', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const gradOut = random([1, 6, 2, 3], 11);
       const tensors = Object.fromEntries(
         Object.entries(differential).map(([name, x]) => [name, runtime().fromHost(x)]),

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { numericGradient } from '../../../../test/numeric-gradient';
+import { scoped } from '../../../../test/scoped';
 import { dynamicProjection, dynamicProjectionBackward } from './dynamic-projection';
 
 const [B, N, C, P, W] = [2, 5, 4, 3, 6];
@@ -14,7 +15,7 @@ describeOnBackends('dynamicProjection', (runtime) => {
   });
 
   test('and its gradients agree with the definition, straight through the choice', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const inputs = make();
       const gradOut = runtime().random([B, N, W], { seed: 4 });
       const [x, router, bank, by] = await Promise.all(
@@ -44,7 +45,7 @@ describeOnBackends('dynamicProjection', (runtime) => {
   });
 
   test('of a bank of one is a plain projection', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const x = runtime().tensor([1, 2], [1, 1, 2]);
       const bank = runtime().tensor([1, 10, 100, 1000], [1, 2, 2]);
       const { out, choices } = await dynamicProjection({ x, router: runtime().random([2, 1]), bank });
@@ -65,7 +66,7 @@ describeOnBackends('dynamicProjection', (runtime) => {
   });
 
   test('refuses what does not fit, by name, and frees everything', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const inputs = make();
       const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
       const other = runtime().random([C, 2]);

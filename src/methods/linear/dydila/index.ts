@@ -83,12 +83,12 @@ export const dydila = defineMethod({
     return reference(inputs, params, gradOut);
   },
 
-  async forward(inputs: DydilaInputs<Tensor>, params, control = {}) {
+  forward(inputs: DydilaInputs<Tensor>, params, control = {}) {
     checkInputs(inputs);
-    return { out: await forward(inputs, params, control) };
+    return { out: forward(inputs, params, control) };
   },
 
-  async backward(inputs: DydilaInputs<Tensor>, _, gradOut, params, control = {}) {
+  backward(inputs: DydilaInputs<Tensor>, _, gradOut, params, control = {}) {
     checkInputs(inputs, gradOut);
     return backward(inputs, gradOut, params, control);
   },

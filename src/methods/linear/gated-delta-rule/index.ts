@@ -34,9 +34,9 @@ export const gatedDeltaRule = defineMethod({
 
   reference,
 
-  async forward(tensors, params, control) {
+  forward(tensors, params, control) {
     const { q, k, v, g, beta } = tensors;
-    const { out, state } = await deltaRule(q, k, v, g, beta, {
+    const { out, state } = deltaRule(q, k, v, g, beta, {
       ...params,
       ...control,
       initialState: initialStateOf(tensors),
@@ -44,9 +44,9 @@ export const gatedDeltaRule = defineMethod({
     return { out, state };
   },
 
-  async backward(tensors, _, gradOut, params, control) {
+  backward(tensors, _, gradOut, params, control) {
     const { q, k, v, g, beta } = tensors;
-    const { gradQ, gradK, gradV, gradG, gradBeta, gradInitialState } = await gatedDeltaRuleBackward(
+    const { gradQ, gradK, gradV, gradG, gradBeta, gradInitialState } = gatedDeltaRuleBackward(
       q,
       k,
       v,

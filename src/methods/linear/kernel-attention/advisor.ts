@@ -5,7 +5,6 @@ import { linearAttention, linearAttentionBackward } from '../../../ops/linear-at
 import type { Control } from '../../../runtime/backend';
 import type { Runtime } from '../../../runtime/runtime';
 import { type Shape, sizeOf } from '../../../tensor/shape';
-import type { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
 import type { KernelAttentionParams } from './settings';
 
@@ -15,7 +14,7 @@ export interface Update {
   readonly values: Tensor;
   readonly initial: Tensor | undefined;
   /** From the gradients by these to those by the features of keys, by values and by the advisor before. */
-  backward(gradients: Gradients): Promise<Gradients>;
+  backward(gradients: Gradients): Gradients;
 }
 
 interface Gradients {
@@ -41,97 +40,77 @@ export function nothing({ shape: [b, , h, f], runtime }: Tensor, e: number): { k
 
 export const zeros = (runtime: Runtime, shape: Shape) => runtime.tensor(new Float32Array(sizeOf(shape)), shape);
 
-/** The update that `params` name, other than `frozen`; what it makes belongs to `temporaries`. */
-export function updateOf(
-  given: Given,
-  params: KernelAttentionParams,
-  control: Control,
-  temporaries: Temporaries,
-): Promise<Update> {
+/** The update that `params` name, other than `frozen`. */
+export function updateOf(given: Given, params: KernelAttentionParams, control: Control): Update {
   const { phi, v, advisor } = given;
   const { signal } = control;
   switch (params.update) {
     case 'tokens':
-      return tokenByToken(given, params, { signal }, temporaries);
+      return tokenByToken(given, params, { signal });
     case 'batch':
-      return allAtOnce(given, params, params.beta, { signal }, temporaries);
+      return allAtOnce(given, params, params.beta, { signal });
     case 'mean':
-      return allAtOnce(given, params, params.beta / (v.shape[1] as number), { signal }, temporaries);
+      return allAtOnce(given, params, params.beta / (v.shape[1] as number), { signal });
     default:
-      return Promise.resolve({ keys: phi, values: v, initial: advisor, backward: (grads) => Promise.resolve(grads) });
+      return { keys: phi, values: v, initial: advisor, backward: (grads) => grads };
   }
 }
 
 /** S + step sum_i phi_i ((1 + alpha) v_i - phi_i S): every token corrects the same old state. */
-async function allAtOnce(
+function allAtOnce(
   { phi, v, advisor }: Given,
   { alpha }: KernelAttentionParams,
   step: number,
   control: Control,
-  temporaries: Temporaries,
-): Promise<Update> {
-  const own = <T extends Tensor>(made: T | Promise<T>) => temporaries.own(made);
-  const gain = await own(v.runtime.tensor([(1 + alpha) * step], []));
-  const forget = await own(v.runtime.tensor([step], []));
-  const none = await temporaries.ownAll(nothing(phi, v.shape[3] as number));
-  const fresh = await own(multiply(v, gain, control));
-  const values = advisor ? await own(subtract(fresh, await own(recalled(advisor)), control)) : fresh;
+): Update {
+  const gain = v.runtime.tensor([(1 + alpha) * step], []);
+  const forget = v.runtime.tensor([step], []);
+  const none = nothing(phi, v.shape[3] as number);
+  const fresh = multiply(v, gain, control);
+  const values = advisor ? subtract(fresh, recalled(advisor), control) : fresh;
 
   /** step phi S. */
-  async function recalled(initialState: Tensor): Promise<Tensor> {
-    const { out, state } = await linearAttention(phi, none.keys, none.values, { initialState, ...control });
+  function recalled(initialState: Tensor): Tensor {
+    const { out, state } = linearAttention(phi, none.keys, none.values, { initialState, ...control });
     state.dispose();
-    return multiply(await own(out), forget, control);
+    return multiply(out, forget, control);
   }
   return {
     keys: phi,
     values,
     initial: advisor,
-    async backward(grads) {
-      const gradV = await own(multiply(grads.values, gain, control));
+    backward(grads) {
+      const gradV = multiply(grads.values, gain, control);
       if (!advisor) return { ...grads, values: gradV };
-      const zero = await own(zeros(v.runtime, v.shape));
-      const byRecalled = await own(subtract(zero, await own(multiply(grads.values, forget, control)), control));
+      const zero = zeros(v.runtime, v.shape);
+      const byRecalled = subtract(zero, multiply(grads.values, forget, control), control);
       const settings = { initialState: advisor, ...control };
-      const read = await temporaries.ownAll(
-        linearAttentionBackward(phi, none.keys, none.values, { gradOut: byRecalled }, settings),
-      );
+      const read = linearAttentionBackward(phi, none.keys, none.values, { gradOut: byRecalled }, settings);
       return {
-        keys: await own(add(grads.keys, read.gradQ, control)),
+        keys: add(grads.keys, read.gradQ, control),
         values: gradV,
-        initial: await own(add(grads.initial as Tensor, read.gradInitialState as Tensor, control)),
+        initial: add(grads.initial as Tensor, read.gradInitialState as Tensor, control),
       };
     },
   };
 }
 
 /** The delta rule: each token corrects the state that the one before left. */
-async function tokenByToken(
-  { phi, v, advisor }: Given,
-  { alpha, beta }: KernelAttentionParams,
-  control: Control,
-  temporaries: Temporaries,
-): Promise<Update> {
-  const own = <T extends Tensor>(made: T | Promise<T>) => temporaries.own(made);
+function tokenByToken({ phi, v, advisor }: Given, { alpha, beta }: KernelAttentionParams, control: Control): Update {
   const { runtime } = v;
-  const gain = await own(runtime.tensor([1 + alpha], []));
-  const values = await own(multiply(v, gain, control));
+  const gain = runtime.tensor([1 + alpha], []);
+  const values = multiply(v, gain, control);
   const tokens = phi.shape.slice(0, 3);
-  const [logs, strengths] = [
-    await own(zeros(runtime, tokens)),
-    await own(runtime.tensor(filled(tokens, beta), tokens)),
-  ];
+  const [logs, strengths] = [zeros(runtime, tokens), runtime.tensor(filled(tokens, beta), tokens)];
   const settings = { scale: 1, initialState: advisor, ...control };
-  const { state } = await temporaries.ownAll(gatedDeltaRule(phi, phi, values, logs, strengths, settings));
+  const { state } = gatedDeltaRule(phi, phi, values, logs, strengths, settings);
   return {
-    ...(await temporaries.ownAll(nothing(phi, v.shape[3] as number))),
+    ...nothing(phi, v.shape[3] as number),
     initial: state,
-    async backward({ initial: gradState }) {
-      const gradOut = await own(zeros(runtime, v.shape));
-      const grads = await temporaries.ownAll(
-        gatedDeltaRuleBackward(phi, phi, values, logs, strengths, { gradOut, gradState }, settings),
-      );
-      const gradV = await own(multiply(grads.gradV, gain, control));
+    backward({ initial: gradState }) {
+      const gradOut = zeros(runtime, v.shape);
+      const grads = gatedDeltaRuleBackward(phi, phi, values, logs, strengths, { gradOut, gradState }, settings);
+      const gradV = multiply(grads.gradV, gain, control);
       return { keys: grads.gradK, values: gradV, initial: grads.gradInitialState };
     },
   };

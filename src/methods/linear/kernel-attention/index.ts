@@ -8,7 +8,6 @@ import { add } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { linearAttention, linearAttentionBackward, MOST_FEATURES } from '../../../ops/linear-attention';
 import type { Control } from '../../../runtime/backend';
-import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { float32 } from '../../schema';
@@ -115,40 +114,33 @@ export const kernelAttention = defineMethod({
 
   forward: (tensors, params, control = {}) => attend(tensors, params, control),
 
-  async backward(tensors, _, gradOut, params, control = {}) {
+  backward(tensors, _, gradOut, params, control = {}) {
     const { v, advisor, directions } = tensors as Named<Tensor>;
-    using temporaries = new Temporaries();
-    const { queries, keys: features, pairs } = await prepare(tensors, params, control, temporaries);
-    const { keys, values, initial } = pairs;
-    const { signal } = control;
-    const settings = { ...settingsOf(params, initial), signal };
-    // Once more, for the denominators: those of `forward` are not among its results.
-    const results =
-      params.part === 'layer'
-        ? await temporaries.ownAll(linearAttention(queries.phi, keys, values, settings))
-        : undefined;
-    const { out, denominator } = results ?? {};
-    const grads = await temporaries.ownAll(
-      linearAttentionBackward(queries.phi, keys, values, { gradOut, out, denominator }, settings),
-    );
-    const byPairs = await pairs.backward({
-      keys: grads.gradK,
-      values: grads.gradV,
-      initial: grads.gradInitialState,
-    });
-    await temporaries.ownAll(byPairs);
-    const byQueries = await temporaries.ownAll(queries.backward(grads.gradQ));
-    const byKeys = features && (await temporaries.ownAll(features.backward(byPairs.keys)));
-    const gradDirections =
-      byKeys && directions
-        ? await temporaries.own(add(byQueries.directions, byKeys.directions, { signal }))
-        : byQueries.directions;
-    return temporaries.release({
-      q: byQueries.x,
-      k: byKeys?.x ?? zeros(v.runtime, tensors.k.shape),
-      v: features ? byPairs.values : zeros(v.runtime, v.shape),
-      ...(advisor && { advisor: byPairs.initial as Tensor }),
-      ...(directions && { directions: gradDirections }),
+    return v.runtime.scope(() => {
+      const { queries, keys: features, pairs } = prepare(tensors, params, control);
+      const { keys, values, initial } = pairs;
+      const { signal } = control;
+      const settings = { ...settingsOf(params, initial), signal };
+      // Once more, for the denominators: those of `forward` are not among its results.
+      const results = params.part === 'layer' ? linearAttention(queries.phi, keys, values, settings) : undefined;
+      const { out, denominator } = results ?? {};
+      const grads = linearAttentionBackward(queries.phi, keys, values, { gradOut, out, denominator }, settings);
+      const byPairs = pairs.backward({
+        keys: grads.gradK,
+        values: grads.gradV,
+        initial: grads.gradInitialState,
+      });
+      const byQueries = queries.backward(grads.gradQ);
+      const byKeys = features?.backward(byPairs.keys);
+      const gradDirections =
+        byKeys && directions ? add(byQueries.directions, byKeys.directions, { signal }) : byQueries.directions;
+      return {
+        q: byQueries.x,
+        k: byKeys?.x ?? zeros(v.runtime, tensors.k.shape),
+        v: features ? byPairs.values : zeros(v.runtime, v.shape),
+        ...(advisor && { advisor: byPairs.initial as Tensor }),
+        ...(directions && { directions: gradDirections }),
+      };
     });
   },
 
@@ -184,11 +176,11 @@ export const kernelAttention = defineMethod({
   async warning(tensors, params, control = {}) {
     const { part, epsilon } = params;
     if (part !== 'layer' || epsilon === 0) return undefined;
-    using temporaries = new Temporaries();
-    const [b, m, g] = tensors.v.shape as [number, number, number];
-    const v = await temporaries.own(tensors.v.runtime.tensor(new Float32Array(b * m * g).fill(1), [b, m, g, 1]));
-    const { out } = await temporaries.ownAll(attend({ ...tensors, v }, params, control));
-    return shrinkage((await (out as Tensor).read()) as Float32Array, epsilon);
+    const { runtime, shape } = tensors.v;
+    const [b, m, g] = shape as [number, number, number];
+    using v = runtime.tensor(new Float32Array(b * m * g).fill(1), [b, m, g, 1]);
+    using out = attend({ ...tensors, v }, params, control).out as Tensor<'f32'>;
+    return shrinkage(await out.read(), epsilon);
   },
 
   variants: ({ h, g }) => [
@@ -198,22 +190,16 @@ export const kernelAttention = defineMethod({
   experiment: () => import('./experiment'),
 });
 
-async function attend(
-  tensors: Named<Tensor>,
-  params: KernelAttentionParams,
-  control: Control,
-): Promise<Record<string, Tensor>> {
-  using temporaries = new Temporaries();
-  const { queries, pairs } = await prepare(tensors, params, control, temporaries);
-  const { keys, values, initial } = pairs;
-  const { out, state, ...rest } = await linearAttention(queries.phi, keys, values, {
-    ...settingsOf(params, initial),
-    ...control,
+function attend(tensors: Named<Tensor>, params: KernelAttentionParams, control: Control): Record<string, Tensor> {
+  return tensors.q.runtime.scope(() => {
+    const { queries, pairs } = prepare(tensors, params, control);
+    const { keys, values, initial } = pairs;
+    const { out, state } = linearAttention(queries.phi, keys, values, {
+      ...settingsOf(params, initial),
+      ...control,
+    });
+    return params.part === 'advisor' ? { out, advisor: state } : { out };
   });
-  for (const tensor of Object.values(rest)) tensor.dispose();
-  if (params.part === 'advisor') return { out, advisor: state };
-  state.dispose();
-  return { out };
 }
 
 /** What rows whose weights sum to less than `LEAST_SUM` lose. */
@@ -233,12 +219,7 @@ interface Prepared {
   readonly pairs: Update;
 }
 
-async function prepare(
-  tensors: Named<Tensor>,
-  params: KernelAttentionParams,
-  control: Control,
-  temporaries: Temporaries,
-): Promise<Prepared> {
+function prepare(tensors: Named<Tensor>, params: KernelAttentionParams, control: Control): Prepared {
   const { q, k, v, advisor, directions: given } = tensors;
   const all = { q, k, v, ...(advisor && { advisor }), ...(given && { directions: given }) };
   checkFloat32(kernelAttention.name, all, {});
@@ -246,22 +227,22 @@ async function prepare(
   checkInputs(tensors, params);
   const { part, norm, update } = params;
   const d = q.shape[3] as number;
-  const directions = given ?? (await temporaries.own(drawnTensor(q, params, d)));
-  const queries = await featuresOf(q, directions, { of: 'queries', norm }, control, temporaries);
+  const directions = given ?? drawnTensor(q, params, d);
+  const queries = featuresOf(q, directions, { of: 'queries', norm }, control);
   if (part === 'advisor' && update === 'frozen') {
-    const none = await temporaries.ownAll(nothing(queries.phi, v.shape[3] as number));
+    const none = nothing(queries.phi, v.shape[3] as number);
     const pairs = { ...none, initial: advisor, backward: unchanged };
     return { queries, keys: undefined, pairs };
   }
-  const keys = await featuresOf(k, directions, { of: 'keys', norm }, control, temporaries);
+  const keys = featuresOf(k, directions, { of: 'keys', norm }, control);
   const pairs =
     part === 'layer'
       ? { keys: keys.phi, values: v, initial: undefined, backward: unchanged }
-      : await updateOf({ phi: keys.phi, v, advisor }, params, control, temporaries);
+      : updateOf({ phi: keys.phi, v, advisor }, params, control);
   return { queries, keys, pairs };
 }
 
-const unchanged: Update['backward'] = (gradients) => Promise.resolve(gradients);
+const unchanged: Update['backward'] = (gradients) => gradients;
 
 function drawnTensor(q: Tensor, params: KernelAttentionParams, d: number): Tensor {
   const values = drawn(params, d);

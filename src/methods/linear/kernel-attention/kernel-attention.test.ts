@@ -4,6 +4,7 @@ import { describeOnBackends } from '../../../../test/backends';
 import { describeMethod, relativeError, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { numericGradient } from '../../../../test/numeric-gradient';
+import { scoped } from '../../../../test/scoped';
 import { compare } from '../../../compare/compare';
 import { ParameterError } from '../../../errors';
 import { softmaxAttention } from '../../../ops/attention/softmax';
@@ -273,7 +274,7 @@ test('directions are as long as said', () => {
 describeOnBackends('kernel-attention', (runtime) => {
   test('stays right where plain exponentials of the scores overflow', async () => {
     const host = inputsOf(6, 6);
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x));
       for (const params of [{}, { part: 'advisor' }, { part: 'advisor', norm: 'unit' }]) {
         const { out } = await kernelAttention.forward({ q: q!, k: k!, v: v! }, kernelAttention.parse(params));
@@ -284,7 +285,7 @@ describeOnBackends('kernel-attention', (runtime) => {
 
   test('samples of a batch do not meet', async () => {
     const host = { q: random([2, 7, 2, 8], 1), k: random([2, 7, 2, 8], 2), v: random([2, 7, 2, 3], 3) };
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x)) as [Tensor, Tensor, Tensor];
       for (const params of [{}, { part: 'advisor' }].map((given) => kernelAttention.parse(given))) {
         const { out } = await kernelAttention.forward({ q, k, v }, params);
@@ -386,7 +387,7 @@ test.each([{}, { part: 'advisor', update: 'batch' }])('with 5000 features, %j', 
   const host = { q: random([1, 5, 1, 4], 1), k: random([1, 5, 1, 4], 2), v: random([1, 5, 1, 3], 3) };
   const gradOut = random([1, 5, 1, 3], 4);
   const expected = kernelAttention.reference(host, params, gradOut);
-  await runtime.scope(async () => {
+  await scoped(runtime, async () => {
     const [q, k, v, byOut] = [host.q, host.k, host.v, gradOut].map((x) => runtime.fromHost(x as HostTensor<'f32'>));
     const inputs = { q, k, v } as Record<'q' | 'k' | 'v', Tensor>;
     const results = await kernelAttention.forward(inputs, params);
@@ -405,7 +406,7 @@ test('warns where epsilon shrinks the outputs, and compare passes it on', async 
   const found = async (factor: number, params: object) => {
     const host = { q: random(shape, 1, factor), k: random(shape, 2, factor), v: ones };
     const sums = outOf(host, params);
-    return runtime.scope(async () => {
+    return scoped(runtime, async () => {
       const inputs = { q: runtime.fromHost(host.q), k: runtime.fromHost(host.k), v: runtime.fromHost(ones) };
       const before = runtime.memory().live;
       const warning = await kernelAttention.warning?.(inputs as never, kernelAttention.parse(params));

@@ -13,7 +13,6 @@ import { sumRows } from '../../../ops/rows';
 import type { Control } from '../../../runtime/backend';
 import { hostTensor, toFloat64 } from '../../../tensor/host';
 import { bindShapes } from '../../../tensor/shape';
-import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { float32 } from '../../schema';
@@ -51,47 +50,46 @@ export const l2vit = defineMethod({
 
   reference,
 
-  async forward(inputs: L2vitInputs<Tensor>, params, control = {}) {
+  forward(inputs: L2vitInputs<Tensor>, params, control = {}) {
     checkInputs(inputs);
-    using temporaries = new Temporaries();
-    const { ratios, factor, denominator } = await attend(inputs, params, control, temporaries);
-    const out = await multiply(ratios, factor);
-    return { out, denominator: denominator.reshape(denominator.shape.slice(0, 3)) };
+    return inputs.q.runtime.scope(() => {
+      const { ratios, factor, denominator } = attend(inputs, params, control);
+      const out = multiply(ratios, factor);
+      return { out, denominator: denominator.reshape(denominator.shape.slice(0, 3)) };
+    });
   },
 
-  async backward(inputs: L2vitInputs<Tensor>, _, gradOut, params, control = {}) {
+  backward(inputs: L2vitInputs<Tensor>, _, gradOut, params, control = {}) {
     const { q, k, v, tau } = inputs;
     checkInputs({ ...inputs, gradOut });
-    using temporaries = new Temporaries();
-    const own = <T extends Tensor>(made: T | Promise<T>) => temporaries.own(made);
-    const attended = await attend(inputs, params, control, temporaries);
-    const { phiQ, phiK, ratios, denominator, flatDenominator, share, factor, factors } = attended;
-    const byRatios = await own(multiply(gradOut, factor));
-    const byFactor = await own(sumRows(await own(multiply(gradOut, ratios))));
+    return q.runtime.scope(() => {
+      const attended = attend(inputs, params, control);
+      const { phiQ, phiK, ratios, denominator, flatDenominator, share, factor, factors } = attended;
+      const byRatios = multiply(gradOut, factor);
+      const byFactor = sumRows(multiply(gradOut, ratios));
 
-    // Through the share of the denominator in the larger of it and the minimum: its slope is 1 / minimum below that.
-    const { minimum } = params;
-    const slope = await own(scalar(q, minimum > 0 ? 1 / Math.max(minimum, GUARD) : 0));
-    const below = await own(step(await own(subtract(await own(scalarLike(denominator, minimum)), denominator))));
-    const byShare = await own(multiply(await own(multiply(byFactor, factors)), slope));
-    const byDenominator = await own(multiply(byShare, below));
-    const ones = await own(q.runtime.tensor(new Float32Array(v.size / (v.shape[3] as number)).fill(1), onesOf(v)));
+      // Through the share of the denominator in the larger of it and the minimum: its slope is 1 / minimum below that.
+      const { minimum } = params;
+      const slope = scalar(q, minimum > 0 ? 1 / Math.max(minimum, GUARD) : 0);
+      const below = step(subtract(scalarLike(denominator, minimum), denominator));
+      const byShare = multiply(multiply(byFactor, factors), slope);
+      const byDenominator = multiply(byShare, below);
+      const ones = q.runtime.tensor(new Float32Array(v.size / (v.shape[3] as number)).fill(1), onesOf(v));
 
-    const settings = { normalise: true, epsilon: GUARD, ...control };
-    const through = { gradOut: byRatios, out: ratios, denominator: flatDenominator };
-    const main = await temporaries.ownAll(linearAttentionBackward(phiQ, phiK, v, through, settings));
-    const beside = await temporaries.ownAll(
-      linearAttentionBackward(phiQ, phiK, ones, { gradOut: byDenominator }, control),
-    );
-    const gradPhiQ = await own(add(main.gradQ, beside.gradQ));
-    const gradPhiK = await own(add(main.gradK, beside.gradK));
-    const grads: Record<string, Tensor> = {
-      q: await own(relu.backward(q, gradPhiQ)),
-      k: await own(relu.backward(k, gradPhiK)),
-      v: main.gradV,
-    };
-    if (tau) grads.tau = await own(sumsOverTokens(await own(multiply(byFactor, share))));
-    return temporaries.release(grads);
+      const settings = { normalise: true, epsilon: GUARD, ...control };
+      const through = { gradOut: byRatios, out: ratios, denominator: flatDenominator };
+      const main = linearAttentionBackward(phiQ, phiK, v, through, settings);
+      const beside = linearAttentionBackward(phiQ, phiK, ones, { gradOut: byDenominator }, control);
+      const gradPhiQ = add(main.gradQ, beside.gradQ);
+      const gradPhiK = add(main.gradK, beside.gradK);
+      const grads: Record<string, Tensor> = {
+        q: relu.backward(q, gradPhiQ),
+        k: relu.backward(k, gradPhiK),
+        v: main.gradV,
+      };
+      if (tau) grads.tau = sumsOverTokens(multiply(byFactor, share));
+      return grads;
+    });
   },
 
   cost({ b, n, m, h, g, d, e }) {
@@ -122,28 +120,21 @@ export const l2vit = defineMethod({
 const GUARD = 1e-30;
 
 /** Weighted means of the values, and the factor on each: tau denominator / max(denominator, minimum). */
-async function attend(
-  { q, k, v, tau }: L2vitInputs<Tensor>,
-  { minimum, scale }: L2vitParams,
-  control: Control,
-  temporaries: Temporaries,
-) {
-  const own = <T extends Tensor>(made: T | Promise<T>) => temporaries.own(made);
+function attend({ q, k, v, tau }: L2vitInputs<Tensor>, { minimum, scale }: L2vitParams, control: Control) {
   const [b, n, h, d] = q.shape as [number, number, number, number];
-  const phiQ = await own(relu.forward(q));
-  const phiK = await own(relu.forward(k));
-  const { out, ...rest } = await linearAttention(phiQ, phiK, v, { normalise: true, epsilon: GUARD, ...control });
-  const ratios = await own(out);
-  const { denominator: flatDenominator } = await temporaries.ownAll(rest);
-  const denominator = await own((flatDenominator as Tensor<'f32'>).reshape([b, n, h, 1]));
-  const least = await own(scalar(q, minimum));
-  const above = await own(reluOf(await own(subtract(denominator, least))));
-  const divisor = await own(add(above, await own(scalar(q, Math.max(minimum, GUARD)))));
-  const share = await own(multiply(denominator, await own(reciprocal(divisor))));
-  const factors = await own(
-    tau ? tau.reshape([h, 1]) : q.runtime.tensor(new Float32Array(h).fill(scale ?? 1 / Math.sqrt(d)), [h, 1]),
-  );
-  const factor = await own(multiply(share, factors));
+  const phiQ = relu.forward(q);
+  const phiK = relu.forward(k);
+  const attended = linearAttention(phiQ, phiK, v, { normalise: true, epsilon: GUARD, ...control });
+  const { out: ratios, denominator: flatDenominator } = attended;
+  const denominator = (flatDenominator as Tensor<'f32'>).reshape([b, n, h, 1]);
+  const least = scalar(q, minimum);
+  const above = reluOf(subtract(denominator, least));
+  const divisor = add(above, scalar(q, Math.max(minimum, GUARD)));
+  const share = multiply(denominator, reciprocal(divisor));
+  const factors = tau
+    ? tau.reshape([h, 1])
+    : q.runtime.tensor(new Float32Array(h).fill(scale ?? 1 / Math.sqrt(d)), [h, 1]);
+  const factor = multiply(share, factors);
   return { phiQ, phiK, ratios, denominator, flatDenominator: flatDenominator as Tensor, share, factor, factors };
 }
 
@@ -155,11 +146,11 @@ const scalarLike = ({ runtime, shape, size }: Tensor, value: number): Tensor<'f3
 const onesOf = ({ shape }: Tensor): number[] => [...shape.slice(0, 3), 1];
 
 /** [b, n, h, 1] -> [h]. */
-async function sumsOverTokens(x: Tensor): Promise<Tensor<'f32'>> {
+function sumsOverTokens(x: Tensor): Tensor<'f32'> {
   const [b, n, h] = x.shape as [number, number, number];
   using weights = x.runtime.tensor(new Float32Array(b * n).fill(1), [1, b * n]);
   using rows = x.reshape([b * n, h]);
-  using sums = await matmul(weights, rows);
+  using sums = matmul(weights, rows);
   return sums.reshape([h]);
 }
 

@@ -4,6 +4,7 @@ import { describeOnBackends } from '../../../../test/backends';
 import { describeMethod, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { numericGradient } from '../../../../test/numeric-gradient';
+import { scoped } from '../../../../test/scoped';
 import { type HostTensor, hostTensor } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';
@@ -121,7 +122,7 @@ describe('the reference', () => {
 
 describeOnBackends('l2vit', (runtime) => {
   test('gives zeros, never NaN, for queries that meet no key, without a minimum too', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const q = runtime().tensor(
         Float32Array.from({ length: 24 }, (_, at) => (at < 12 ? -1 : 1)),
         [1, 4, 2, 3],
@@ -140,7 +141,7 @@ describeOnBackends('l2vit', (runtime) => {
   });
 
   test('agrees with the reference without a minimum', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((x) => runtime().fromHost(x));
       const { out } = await l2vit.forward({ q: q!, k: k!, v: v! }, l2vit.parse({ minimum: 0 }));
       expectClose((await out!.read()) as Float32Array, outOf(inputs, { minimum: 0 }), 1e-5);

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { numericGradient } from '../../../../test/numeric-gradient';
+import { scoped } from '../../../../test/scoped';
 import type { Tensor } from '../../../tensor/tensor';
 import { type LocalConcentrationWeights, localConcentration, localConcentrationBackward } from './local-concentration';
 import { type LcmNumbers, lcmReference } from './reference';
@@ -35,7 +36,7 @@ describeOnBackends('localConcentration', (runtime) => {
     );
 
   test.each([false, true])('and its gradients agree with the definition, given statistics %s', async (isGiven) => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const x = runtime().random(SHAPE, { seed: 9 });
       const gradOut = runtime().random(SHAPE, { seed: 10 });
       const weights = weightsOf(3, 2);
@@ -60,7 +61,7 @@ describeOnBackends('localConcentration', (runtime) => {
   });
 
   test('with 7 by 7 kernels reads the 13 by 13 around a token', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const values = new Float32Array(17 * 17);
       const weights = weightsOf(7, 1);
       const statistics = { mean: runtime().tensor([0], [1]), variance: runtime().tensor([1], [1]) };
@@ -81,7 +82,7 @@ describeOnBackends('localConcentration', (runtime) => {
   });
 
   test('of delta kernels is GELU alone', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const delta = runtime().tensor([0, 0, 0, 0, 1, 0, 0, 0, 0], [3, 3, 1]);
       const [zero, one] = [runtime().tensor([0], [1]), runtime().tensor([1 + 1e-5], [1])];
       const gain = runtime().tensor([Math.sqrt(1 + 2e-5)], [1]);
@@ -94,7 +95,7 @@ describeOnBackends('localConcentration', (runtime) => {
 
   test('refuses what does not fit, by name, and frees everything', async () => {
     using x = runtime().random([1, 4, 4, 3]);
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const weights = weightsOf(3, 2);
       await expectRefusal(
         runtime(),
@@ -105,7 +106,7 @@ describeOnBackends('localConcentration', (runtime) => {
   });
 
   test('frees what it computes on the way', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const weights = weightsOf(3, 2);
       const x = runtime().random(SHAPE);
       const before = runtime().memory().live;

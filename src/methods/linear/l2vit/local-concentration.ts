@@ -8,7 +8,6 @@ import { checkOptions, checkTensors, commonRuntime } from '../../../ops/check';
 import { depthwiseConv, depthwiseConvBackward } from '../../../ops/depthwise-conv';
 import { gelu, unaryBackward } from '../../../ops/elementwise';
 import type { Control } from '../../../runtime/backend';
-import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
 
 /** Over c channels; f32, contiguous. */
@@ -42,49 +41,51 @@ export interface LocalConcentrationResult {
  *
  * @throws {ShapeError} ranks or extents that do not fit
  */
-export async function localConcentration(
+export function localConcentration(
   x: Tensor,
   weights: LocalConcentrationWeights,
   options: LocalConcentrationOptions = {},
-): Promise<LocalConcentrationResult> {
+): LocalConcentrationResult {
   checkInputs('localConcentration', { x }, weights, options);
   const { statistics, ...control } = options;
   const { first, firstBias, gain, bias, second, secondBias } = weights;
-  using temporaries = new Temporaries();
-  const spread = await temporaries.own(depthwiseConv(x, first, { bias: firstBias, ...control }));
-  const active = await temporaries.own(gelu(spread));
-  const { out: normal, ...used } = await temporaries.ownAll(batchNorm(active, gain, bias, { statistics, ...control }));
-  const out = await depthwiseConv(normal, second, { bias: secondBias, ...control });
-  return { out, ...temporaries.release(used) };
+  return x.runtime.scope(() => {
+    const spread = depthwiseConv(x, first, { bias: firstBias, ...control });
+    const active = gelu(spread);
+    const { out: normal, ...used } = batchNorm(active, gain, bias, { statistics, ...control });
+    const out = depthwiseConv(normal, second, { bias: secondBias, ...control });
+    return { out, ...used };
+  });
 }
 
 /** Gradients of a loss by x and by each weight, by name, from gradOut, that by `out`; the options must be the same. */
-export async function localConcentrationBackward(
+export function localConcentrationBackward(
   x: Tensor,
   weights: LocalConcentrationWeights,
   gradOut: Tensor,
   settings: LocalConcentrationOptions = {},
-): Promise<Record<'x' | keyof LocalConcentrationWeights, Tensor<'f32'>>> {
+): Record<'x' | keyof LocalConcentrationWeights, Tensor<'f32'>> {
   checkInputs('localConcentrationBackward', { x, gradOut }, weights, settings);
   const { statistics, ...control } = settings;
   const { first, firstBias, gain, bias, second } = weights;
-  using temporaries = new Temporaries();
-  const spread = await temporaries.own(depthwiseConv(x, first, { bias: firstBias, ...control }));
-  const active = await temporaries.own(gelu(spread));
-  const options = { statistics, ...control };
-  const { out: normal } = await temporaries.ownAll(batchNorm(active, gain, bias, options));
-  const late = await temporaries.ownAll(depthwiseConvBackward(normal, second, gradOut, control));
-  const norm = await temporaries.ownAll(batchNormBackward(active, gain, late.gradX, options));
-  const bySpread = await temporaries.own(unaryBackward('gelu', spread, norm.gradX));
-  const early = await temporaries.ownAll(depthwiseConvBackward(x, first, bySpread, control));
-  return temporaries.release({
-    x: early.gradX,
-    first: early.gradWeight,
-    firstBias: early.gradBias,
-    gain: norm.gradGain,
-    bias: norm.gradBias,
-    second: late.gradWeight,
-    secondBias: late.gradBias,
+  return x.runtime.scope(() => {
+    const spread = depthwiseConv(x, first, { bias: firstBias, ...control });
+    const active = gelu(spread);
+    const options = { statistics, ...control };
+    const { out: normal } = batchNorm(active, gain, bias, options);
+    const late = depthwiseConvBackward(normal, second, gradOut, control);
+    const norm = batchNormBackward(active, gain, late.gradX, options);
+    const bySpread = unaryBackward('gelu', spread, norm.gradX);
+    const early = depthwiseConvBackward(x, first, bySpread, control);
+    return {
+      x: early.gradX,
+      first: early.gradWeight,
+      firstBias: early.gradBias,
+      gain: norm.gradGain,
+      bias: norm.gradBias,
+      second: late.gradWeight,
+      secondBias: late.gradBias,
+    };
   });
 }
 

@@ -44,16 +44,16 @@ export const lightningAttention = defineMethod({
 
   reference,
 
-  async forward(tensors, params, control) {
+  forward(tensors, params, control) {
     const { q, k, v } = tensors;
-    const { out, state } = await linearAttention(q, k, v, { ...(await settingsOf(tensors, params)), ...control });
+    const { out, state } = linearAttention(q, k, v, { ...settingsOf(tensors, params), ...control });
     return { out, state };
   },
 
-  async backward(tensors, _, gradOut, params, control) {
+  backward(tensors, _, gradOut, params, control) {
     const { q, k, v } = tensors;
-    const settings = await settingsOf(tensors, params);
-    const grads = await linearAttentionBackward(q, k, v, { gradOut }, { ...settings, ...control });
+    const settings = settingsOf(tensors, params);
+    const grads = linearAttentionBackward(q, k, v, { gradOut }, { ...settings, ...control });
     const { gradQ, gradK, gradV, gradInitialState } = grads;
     return { q: gradQ, k: gradK, v: gradV, ...(gradInitialState && { initial_state: gradInitialState }) };
   },
@@ -87,7 +87,7 @@ interface Params {
 }
 
 /** Without decays and without a schedule there is no decay. */
-async function settingsOf(tensors: Readonly<Record<'q' | 'k' | 'v', Tensor>>, params: Params) {
+function settingsOf(tensors: Readonly<Record<'q' | 'k' | 'v', Tensor>>, params: Params) {
   const {
     q,
     decay,
@@ -97,7 +97,6 @@ async function settingsOf(tensors: Readonly<Record<'q' | 'k' | 'v', Tensor>>, pa
   };
   if (decay && params.schedule) throw new ParameterError('decay is given: leave the param schedule out');
   if (decay) bindShapes({ q: 'b n h d', decay: 'h' }, { q: q.shape, decay: decay.shape });
-  const given = decay && toFloat64(await decay.toHost());
   const scheduled = params.schedule && lightningDecays(params.schedule, q.shape[2] as number, params);
-  return { causal: true, decay: given ?? scheduled, initialState };
+  return { causal: true, decay: decay ?? scheduled, initialState };
 }

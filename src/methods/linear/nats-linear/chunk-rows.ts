@@ -25,7 +25,7 @@ export class ChunkRows {
   }
 
   /** The tokens in order, [b, n, ...row]. */
-  async inOrder(): Promise<Tensor<'f32'>> {
+  inOrder(): Tensor<'f32'> {
     const { b, n, chunk: size } = this.problem;
     if (b === 1) return this.#memory.reshape([b, n, ...this.row]);
     const places = Int32Array.from({ length: b * n }, (_, at) => {
@@ -34,7 +34,7 @@ export class ChunkRows {
       return b * first + batch * Math.min(size, n - first) + (token - first);
     });
     using indices = this.runtime.tensor(places, [b, n], 'i32');
-    using rows = await gather(this.#memory, indices);
+    using rows = gather(this.#memory, indices);
     return rows.reshape([b, n, ...this.row]);
   }
 

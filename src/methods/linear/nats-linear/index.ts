@@ -28,7 +28,7 @@ export const natsLinear = defineMethod({
   params,
   isCausal: () => true,
   reference: (inputs, settings, gradOut) => reference(inputs, settings, gradOut),
-  forward: async (tensors, settings, control) => ({ ...(await forward(tensors, settings, control)) }),
+  forward: (tensors, settings, control) => ({ ...forward(tensors, settings, control) }),
   backward(tensors, results, gradOut, settings, control) {
     const { softmax, delta, lse } = results;
     checkTensors({ softmax, delta, lse });

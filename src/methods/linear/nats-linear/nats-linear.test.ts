@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
 import { describeMethod, relativeError } from '../../../../test/describe-method';
+import { scoped } from '../../../../test/scoped';
 import { ShapeError } from '../../../errors';
 import { attention } from '../../../ops/attention';
 import type { Runtime } from '../../../runtime/runtime';
@@ -90,7 +91,7 @@ async function run(
   host: Readonly<Record<string, HostTensor<'f32'>>>,
   params: object,
 ): Promise<Record<string, HostTensor>> {
-  return runtime.scope(async () => {
+  return scoped(runtime, async () => {
     const tensors = Object.fromEntries(Object.entries(host).map(([name, x]) => [name, runtime.fromHost(x)]));
     const results = await natsLinear.forward(tensors as never, natsLinear.parse(params));
     const entries = Object.entries(results).map(async ([name, x]) => [name, await x.toHost()] as const);
@@ -121,7 +122,7 @@ describeOnBackends('nats-linear', (runtime) => {
       });
       return runtime().tensor(rows, [b, n, a, width]);
     };
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const v = runtime().tensor(host.v!.data, [b, n, a, (h * e) / a]);
       const exact = await attention(norm(host.q!), norm(host.k!), v, { causal: true });
       const out = await exact.out.reshape([b, n, h, e]).toHost();
@@ -188,7 +189,7 @@ describeOnBackends('nats-linear', (runtime) => {
   });
 
   test('refuses to go without a route by name', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const { route: _, ...others } = required(PLAIN);
       const tensors = Object.fromEntries(Object.entries(others).map(([name, x]) => [name, runtime().fromHost(x)]));
       const call = natsLinear.forward(tensors as never, natsLinear.parse({ chunk: PLAIN.chunk }));
@@ -197,7 +198,7 @@ describeOnBackends('nats-linear', (runtime) => {
   });
 
   test('refuses a gradient of another shape by name', async () => {
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const host = Object.entries(required(PLAIN)).map(([name, x]) => [name, runtime().fromHost(x)]);
       const [tensors, params] = [Object.fromEntries(host), natsLinear.parse({ chunk: PLAIN.chunk })];
       const results = await natsLinear.forward(tensors, params);

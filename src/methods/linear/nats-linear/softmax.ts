@@ -6,7 +6,6 @@ import { exp, multiply, subtract } from '../../../ops/elementwise';
 import { sumRows } from '../../../ops/rows';
 import type { Control } from '../../../runtime/backend';
 import { from } from '../../../scores/score';
-import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
 import { byHead, type Problem } from './problem';
 
@@ -34,7 +33,7 @@ export function softmaxForward(
   { q, k, v }: SoftmaxInputs,
   { problem, scale, chosen }: SoftmaxSettings,
   control: Control = {},
-): Promise<AttentionResult> {
+): AttentionResult {
   return attention(q, k, v, { mask: routedMask(chosen, problem), scale, ...control });
 }
 
@@ -44,13 +43,13 @@ export interface SoftmaxGradients extends SoftmaxInputs {
 }
 
 /** Gradients by the inputs and by the choices, from what the forward pass returned and the gradient by its out. */
-export async function softmaxBackward(
+export function softmaxBackward(
   inputs: SoftmaxInputs,
   results: AttentionResult,
   gradOut: Tensor,
   settings: SoftmaxSettings & { readonly counterfactual: boolean },
   control: Control = {},
-): Promise<SoftmaxGradients> {
+): SoftmaxGradients {
   const { q, k, v } = inputs;
   const { problem, scale, chosen, counterfactual } = settings;
   const { signal, onProgress } = control;
@@ -58,9 +57,9 @@ export async function softmaxBackward(
   const choices = new Float64Array(chosen.length);
   if (counterfactual) {
     const half = { signal, onProgress: (done: number) => onProgress?.(0.5 + done / 2) };
-    await addUnseen(choices, inputs, results, gradOut, settings, half);
+    addUnseen(choices, inputs, results, gradOut, settings, half);
   }
-  const { gradQ, gradK, gradV, gradCaptured } = await attentionBackward(
+  const { gradQ, gradK, gradV, gradCaptured } = attentionBackward(
     q,
     k,
     v,
@@ -71,7 +70,7 @@ export async function softmaxBackward(
     },
   );
   using gradients = gradCaptured.choice as Tensor<'f32'>;
-  addHeads(choices, await gradients.read(), problem);
+  addHeads(choices, gradients.read(), problem);
   return { q: gradQ, k: gradK, v: gradV, choices };
 }
 
@@ -100,39 +99,37 @@ function addHeads(choices: Float64Array, gradients: Float32Array, { a, h, chunks
  * would join that to the chunks seen as z r other, r = e^(other.lse - lse); so its gradients are those of r other, and of
  * r (other - out) by what all of its weights have in common.
  */
-async function addUnseen(
+function addUnseen(
   choices: Float64Array,
   { q, k, v }: SoftmaxInputs,
   { out, lse }: AttentionResult,
   gradOut: Tensor,
   { problem, scale, chosen }: SoftmaxSettings,
   { signal, onProgress }: Control,
-): Promise<void> {
-  using temporaries = new Temporaries();
-  const { own } = temporaries;
-  const unseen = chosen.map((x) => 1 - x);
-  const mask = routedMask(unseen, problem, false);
-  const other = await temporaries.ownAll(
-    attention(q, k, v, { mask, scale, signal, onProgress: (share) => onProgress?.(share / 3) }),
-  );
-  const column = [...lse.shape, 1];
-  const ratio = await own(exp(await own(subtract(other.lse, lse))));
-  const ratios = await own(ratio.reshape(column));
-  const byOther = await own(multiply(gradOut, ratios));
-  const apart = await own(subtract(other.out, out));
-  const byCommon = await own(sumRows(await own(multiply(apart, byOther))));
-  const gradLse = (await own(byCommon.reshape(lse.shape))) as Tensor<'f32'>;
-  const grads = await attentionBackward(
-    q,
-    k,
-    v,
-    { ...other, gradOut: byOther, gradLse },
-    {
-      ...{ scale, mask, score: choiceScore(problem), captured: true, signal },
-      onProgress: (share) => onProgress?.((1 + 2 * share) / 3),
-    },
-  );
-  for (const tensor of [grads.gradQ, grads.gradK, grads.gradV]) tensor.dispose();
-  using gradients = grads.gradCaptured.choice as Tensor<'f32'>;
-  addHeads(choices, await gradients.read(), problem);
+): void {
+  return RUNTIME.scope(() => {
+    const unseen = chosen.map((x) => 1 - x);
+    const mask = routedMask(unseen, problem, false);
+    const other = attention(q, k, v, { mask, scale, signal, onProgress: (share) => onProgress?.(share / 3) });
+    const column = [...lse.shape, 1];
+    const ratio = exp(subtract(other.lse, lse));
+    const ratios = ratio.reshape(column);
+    const byOther = multiply(gradOut, ratios);
+    const apart = subtract(other.out, out);
+    const byCommon = sumRows(multiply(apart, byOther));
+    const gradLse = byCommon.reshape(lse.shape) as Tensor<'f32'>;
+    const grads = attentionBackward(
+      q,
+      k,
+      v,
+      { ...other, gradOut: byOther, gradLse },
+      {
+        ...{ scale, mask, score: choiceScore(problem), captured: true, signal },
+        onProgress: (share) => onProgress?.((1 + 2 * share) / 3),
+      },
+    );
+    for (const tensor of [grads.gradQ, grads.gradK, grads.gradV]) tensor.dispose();
+    using gradients = grads.gradCaptured.choice as Tensor<'f32'>;
+    addHeads(choices, gradients.read(), problem);
+  });
 }

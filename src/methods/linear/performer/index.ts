@@ -63,30 +63,30 @@ export const performer = defineMethod({
 
   reference,
 
-  async forward({ q, k, v }, params, control = {}) {
+  forward({ q, k, v }, params, control = {}) {
     const maps = mapsOf({ q, k, v }, params);
     const { signal } = control;
-    using phiQ = await maps.q.forward(q, { signal });
-    using phiK = await maps.k.forward(k, { signal });
-    const { out, ...rest } = await linearAttention(phiQ, phiK, v, { ...settingsOf(params), ...control });
+    using phiQ = maps.q.forward(q, { signal });
+    using phiK = maps.k.forward(k, { signal });
+    const { out, ...rest } = linearAttention(phiQ, phiK, v, { ...settingsOf(params), ...control });
     for (const tensor of Object.values(rest)) tensor.dispose();
     return { out };
   },
 
-  async backward({ q, k, v }, _, gradOut, params, { signal } = {}) {
+  backward({ q, k, v }, _, gradOut, params, { signal } = {}) {
     const maps = mapsOf({ q, k, v }, params);
     const settings = { ...settingsOf(params), signal };
-    using phiQ = await maps.q.forward(q, { signal });
-    using phiK = await maps.k.forward(k, { signal });
+    using phiQ = maps.q.forward(q, { signal });
+    using phiK = maps.k.forward(k, { signal });
     // Once more, for the denominators: those of `forward` are not among its results.
-    const results = await linearAttention(phiQ, phiK, v, settings);
+    const results = linearAttention(phiQ, phiK, v, settings);
     try {
       const { out, denominator } = results;
-      const grads = await linearAttentionBackward(phiQ, phiK, v, { gradOut, out, denominator }, settings);
+      const grads = linearAttentionBackward(phiQ, phiK, v, { gradOut, out, denominator }, settings);
       using gradPhiQ = grads.gradQ;
       using gradPhiK = grads.gradK;
-      const gradQ = await maps.q.backward(q, gradPhiQ, { signal });
-      return { q: gradQ, k: await maps.k.backward(k, gradPhiK, { signal }), v: grads.gradV };
+      const gradQ = maps.q.backward(q, gradPhiQ, { signal });
+      return { q: gradQ, k: maps.k.backward(k, gradPhiK, { signal }), v: grads.gradV };
     } finally {
       for (const tensor of Object.values(results)) tensor.dispose();
     }
@@ -137,30 +137,30 @@ function mapsOf(
 function raised(map: FeatureMap, by: number): FeatureMap {
   return {
     ...map,
-    async forward(x, options = {}) {
-      using phi = await map.forward(x, options);
+    forward(x, options = {}) {
+      using phi = map.forward(x, options);
       using constant = x.runtime.tensor([by], []);
-      return await add(phi, constant, options);
+      return add(phi, constant, options);
     },
   };
 }
 
 /** phi(factor x). */
 function ofMultiples(factor: number, map: FeatureMap): FeatureMap {
-  const times = async (x: Tensor, options: FeatureOptions = {}) => {
+  const times = (x: Tensor, options: FeatureOptions = {}) => {
     using factors = x.runtime.tensor([factor], []);
-    return await multiply(x, factors, options);
+    return multiply(x, factors, options);
   };
   return {
     ...map,
-    async forward(x, options) {
-      using multiple = await times(x, options);
-      return await map.forward(multiple, options);
+    forward(x, options) {
+      using multiple = times(x, options);
+      return map.forward(multiple, options);
     },
-    async backward(x, gradPhi, options) {
-      using multiple = await times(x, options);
-      using gradMultiple = await map.backward(multiple, gradPhi, options);
-      return await times(gradMultiple, options);
+    backward(x, gradPhi, options) {
+      using multiple = times(x, options);
+      using gradMultiple = map.backward(multiple, gradPhi, options);
+      return times(gradMultiple, options);
     },
   };
 }

@@ -3,6 +3,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
 import { describeMethod, relativeError, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
+import { scoped } from '../../../../test/scoped';
 import { ParameterError } from '../../../errors';
 import { softmaxAttention } from '../../../ops/attention/softmax';
 import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
@@ -161,7 +162,7 @@ describeOnBackends('performer', (runtime) => {
     const host = Object.fromEntries(
       Object.entries(inputs).map(([name, x]) => [name, hostTensor(Float32Array.from(x.data as Float64Array), x.shape)]),
     ) as Record<'q' | 'k' | 'v', HostTensor<'f32'>>;
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x));
       const { out } = await performer.forward({ q: q!, k: k!, v: v! }, performer.parse({}));
       expect(relativeError(await out!.toHost(), referenceOf(host, {}).out as HostTensor)).toBeLessThan(1e-3);
@@ -175,7 +176,7 @@ describeOnBackends('performer', (runtime) => {
       k.shape,
     );
     const host = { q, k: apart, v };
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const tensors = [q, apart, v].map((x) => runtime().tensor(Float32Array.from(x.data as Float64Array), x.shape));
       const { out } = await performer.forward({ q: tensors[0]!, k: tensors[1]!, v: tensors[2]! }, performer.parse({}));
       expect(relativeError(await out!.toHost(), referenceOf(host, {}).out as HostTensor)).toBeLessThan(1e-3);

@@ -9,6 +9,7 @@ import { elu, eluPlusOne, type FeatureMap, relu } from '../../../feature-maps';
 import { band } from '../../../masks/band';
 import { blocks } from '../../../masks/blocks';
 import { attention, attentionBackward } from '../../../ops/attention';
+import type { Values } from '../../../ops/compute';
 import { add } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
@@ -17,7 +18,6 @@ import { rmsNorm, rmsNormBackward } from '../../../ops/rms-norm';
 import type { Control } from '../../../runtime/backend';
 import { hostTensor } from '../../../tensor/host';
 import { bindShapes, formatShape } from '../../../tensor/shape';
-import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { causal, count, float32 } from '../../schema';
@@ -86,32 +86,34 @@ export const transnormer = defineMethod({
     return reference(inputs, params, gradOut);
   },
 
-  async forward(tensors, params, control = {}) {
+  forward(tensors, params, control = {}) {
     checkInputs(tensors, params);
-    using temporaries = new Temporaries();
-    const { q, k } = await prepare(tensors, params, control, temporaries);
-    const inputs = { q: q.x, k: k.x, v: tensors.v };
-    if (isSoftmax(params)) {
-      const { out, lse } = await attention(q.x, k.x, tensors.v, { ...maskOf(params), ...control });
-      lse.dispose();
-      return { out };
-    }
-    const sums = await temporaries.own(sumsOf(inputs, params, control));
-    return { out: await normalise(sums, params) };
+    return tensors.q.runtime.scope(() => {
+      const { q, k } = prepare(tensors, params, control);
+      const inputs = { q: q.x, k: k.x, v: tensors.v };
+      if (isSoftmax(params)) {
+        const { out, lse } = attention(q.x, k.x, tensors.v, { ...maskOf(params), ...control });
+        lse.dispose();
+        return { out };
+      }
+      const sums = sumsOf(inputs, params, control);
+      return { out: normalise(sums, params) };
+    });
   },
 
-  async backward(tensors, _, gradOut, params, control = {}) {
+  backward(tensors, _, gradOut, params, control = {}) {
     checkInputs({ ...tensors, gradOut }, params);
-    using temporaries = new Temporaries();
-    const { q, k } = await prepare(tensors, params, control, temporaries);
-    const inputs = { q: q.x, k: k.x, v: tensors.v };
-    const grads = await temporaries.ownAll(gradients(inputs, gradOut, params, control, temporaries));
-    const { theta } = tensors as Given;
-    const byTheta = theta && {
-      theta: await temporaries.own(add(await q.byTheta(grads.gradQ), await k.byTheta(grads.gradK))),
-    };
-    const byRows = { q: await q.byInput(grads.gradQ), k: await k.byInput(grads.gradK) };
-    return temporaries.release({ ...byRows, v: grads.gradV, ...byTheta });
+    return tensors.q.runtime.scope(() => {
+      const { q, k } = prepare(tensors, params, control);
+      const inputs = { q: q.x, k: k.x, v: tensors.v };
+      const grads = gradients(inputs, gradOut, params, control);
+      const { theta } = tensors as Given;
+      const byTheta = theta && {
+        theta: add(q.byTheta(grads.gradQ), k.byTheta(grads.gradK)),
+      };
+      const byRows = { q: q.byInput(grads.gradQ), k: k.byInput(grads.gradK) };
+      return { ...byRows, v: grads.gradV, ...byTheta };
+    });
   },
 
   cost({ b, n, m, h, g, d, e }, { attention: kind, causal, block, weights, positions }) {
@@ -178,70 +180,65 @@ type Given = Qkv & { readonly theta?: Tensor | undefined; readonly reflection?: 
 /** Queries or keys as they are multiplied: mapped to features and turned by their positions. */
 interface Prepared extends Pick<Encoded, 'x' | 'byTheta'> {
   /** The gradient by what was given, from that by `x`. */
-  byInput(grad: Tensor): Promise<Tensor>;
+  byInput(grad: Tensor): Tensor;
 }
 
-async function prepare(
+function prepare(
   { q, k, theta, reflection }: Given,
   params: TransnormerParams,
   control: Control,
-  temporaries: Temporaries,
-): Promise<Record<'q' | 'k', Prepared>> {
-  const host = { theta: await theta?.toHost(), reflection: await reflection?.toHost() };
-  const positions = positionsOf(host, q.shape[3] as number, params);
+): Record<'q' | 'k', Prepared> {
+  const given = { ...(theta && { theta }), ...(reflection && { reflection }) };
+  const d = q.shape[3] as number;
+  const positions = params.positions === 'none' ? undefined : (values: Values) => positionsOf(values, d, params);
   const map = params.attention === 'norm' ? MAPS[params.phi] : undefined;
-  const prepared = async (x: Tensor): Promise<Prepared> => {
-    const phi = map ? await temporaries.own(map.forward(x)) : x;
-    const byPhi = async (grad: Tensor) => (map ? temporaries.own(map.backward(x, grad)) : grad);
-    if (!positions) return { x: phi, byInput: byPhi, byTheta: (grad) => Promise.resolve(grad) };
-    const encoded = await encode(phi, positions, control, temporaries);
-    return { ...encoded, byInput: async (grad) => byPhi(await encoded.byRows(grad)) };
+  const prepared = (x: Tensor): Prepared => {
+    const phi = map ? map.forward(x) : x;
+    const byPhi = (grad: Tensor) => (map ? map.backward(x, grad) : grad);
+    if (!positions) return { x: phi, byInput: byPhi, byTheta: (grad) => grad };
+    const encoded = encode(phi, { given, positions }, control);
+    return { ...encoded, byInput: (grad) => byPhi(encoded.byRows(grad)) };
   };
-  return { q: await prepared(q), k: await prepared(k) };
+  return { q: prepared(q), k: prepared(k) };
 }
 
 /** What the norm is taken of. */
-async function sumsOf(
-  { q, k, v }: Qkv,
-  { attention: kind, block, causal }: TransnormerParams,
-  control: Control,
-): Promise<Tensor> {
+function sumsOf({ q, k, v }: Qkv, { attention: kind, block, causal }: TransnormerParams, control: Control): Tensor {
   if (kind === 'diag') return reluAttention(q, k, v, { block, causal, ...control });
-  const { out, state } = await linearAttention(q, k, v, { causal, ...control });
+  const { out, state } = linearAttention(q, k, v, { causal, ...control });
   state.dispose();
   return out;
 }
 
 /** By queries and keys as they are multiplied, and by values. What `forward` did not return is computed again. */
-async function gradients(
+function gradients(
   inputs: Qkv,
   gradOut: Tensor,
   params: TransnormerParams,
   control: Control,
-  temporaries: Temporaries,
-): Promise<Record<'gradQ' | 'gradK' | 'gradV', Tensor>> {
+): Record<'gradQ' | 'gradK' | 'gradV', Tensor> {
   const { q, k, v } = inputs;
   const { attention: kind, block, causal } = params;
   if (isSoftmax(params)) {
-    const results = await temporaries.ownAll(attention(q, k, v, { ...maskOf(params), ...control }));
-    const { gradQ, gradK, gradV } = await attentionBackward(
+    const results = attention(q, k, v, { ...maskOf(params), ...control });
+    const { gradQ, gradK, gradV } = attentionBackward(
       ...([q, k, v, { ...results, gradOut }, { ...maskOf(params), ...control }] as const),
     );
     return { gradQ, gradK, gradV };
   }
-  const sums = await temporaries.own(sumsOf(inputs, params, control));
-  const bySums = await temporaries.own(normalise(sums, params, gradOut));
+  const sums = sumsOf(inputs, params, control);
+  const bySums = normalise(sums, params, gradOut);
   if (kind === 'diag') return reluAttentionBackward(q, k, v, bySums, { block, causal, ...control });
   return linearAttentionBackward(q, k, v, { gradOut: bySums }, { causal, ...control });
 }
 
 /** SRMSNorm over the heads of a token side by side; with `gradOut` its gradient. */
-async function normalise(sums: Tensor, { epsilon }: TransnormerParams, gradOut?: Tensor): Promise<Tensor> {
+function normalise(sums: Tensor, { epsilon }: TransnormerParams, gradOut?: Tensor): Tensor {
   const [b, n, h, e] = sums.shape as [number, number, number, number];
   const settings = { epsilon: 0, offset: epsilon };
   using rows = sums.reshape([b * n, h * e]);
   using gradRows = gradOut?.reshape([b * n, h * e]);
-  using result = await (gradRows ? rmsNormBackward(rows, gradRows, settings) : rmsNorm(rows, settings));
+  using result = gradRows ? rmsNormBackward(rows, gradRows, settings) : rmsNorm(rows, settings);
   return result.reshape(sums.shape);
 }
 

@@ -32,7 +32,7 @@ export function keysOf({ attention, causal, block }: TransnormerParams, i: numbe
 export function features(x: HostTensor, inputs: Inputs, params: TransnormerParams): Float64Array {
   const { attention, phi } = params;
   const mapped = attention === 'norm' ? toFloat64(x).map(FEATURES[phi].value) : toFloat64(x);
-  const positions = positionsOf(inputs, x.shape[3] as number, params);
+  const positions = params.positions === 'none' ? undefined : positionsOf(inputs, x.shape[3] as number, params);
   return positions ? turned(mapped, x.shape, positions) : mapped;
 }
 
@@ -152,7 +152,7 @@ export function reference(
       }
     });
   });
-  const positions = positionsOf(inputs, d, params);
+  const positions = params.positions === 'none' ? undefined : positionsOf(inputs, d, params);
   const gradTheta = new Float64Array(Math.floor(d / 2));
   const byInput = (x: HostTensor, phi: Float64Array, grad: Float64Array) => {
     const byMapped = positions ? turnedGradient(phi, grad, x.shape, positions, gradTheta) : grad;

@@ -45,13 +45,12 @@ export function checkPositions(given: Given<{ readonly shape: Shape }>, d: numbe
   }
 }
 
-/** Undefined for none. As the authors' code starts: angles 10000^(-2 j / d), and a random reflection. */
+/** As the authors' code starts: angles 10000^(-2 j / d), and a random reflection. */
 export function positionsOf(
   { theta, reflection }: Given<HostTensor>,
   d: number,
-  { positions, attention, block, seed }: TransnormerParams,
-): Positions | undefined {
-  if (positions === 'none') return undefined;
+  { attention, block, seed }: TransnormerParams,
+): Positions {
   const angles = Float32Array.from({ length: Math.floor(d / 2) }, (_, j) => 10_000 ** ((-2 * j) / d));
   return {
     direction: reflection ? unitOf(reflection) : drawn(d, seed),

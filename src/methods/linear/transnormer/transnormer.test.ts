@@ -4,6 +4,7 @@ import { describeOnBackends } from '../../../../test/backends';
 import { describeMethod, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { numericGradient } from '../../../../test/numeric-gradient';
+import { scoped } from '../../../../test/scoped';
 import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';
@@ -177,7 +178,7 @@ describeOnBackends('transnormer', (runtime) => {
     const host = inputsOf(40);
     for (const causal of [false, true]) {
       const params = transnormer.parse({ phi, causal });
-      await runtime().scope(async () => {
+      await scoped(runtime(), async () => {
         const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x));
         const { out } = await transnormer.forward({ q: q!, k: k!, v: v! }, params);
         expectClose((await out!.read()) as Float32Array, outOf(host, params), 2e-5);

@@ -372,10 +372,8 @@ async function speed(context: ExperimentContext): Promise<Measurement<typeof cla
 const maskOf = (n: number, window: number): Mask =>
   stochastic({ permutation: randomPermutation(n, 0), window, causal: true });
 
-async function outputs(
-  results: Promise<Record<string, { read(): Promise<unknown>; dispose(): void }>>,
-): Promise<Float64Array> {
-  const { out, lse } = await results;
+async function outputs(results: Record<string, { read(): Promise<unknown>; dispose(): void }>): Promise<Float64Array> {
+  const { out, lse } = results;
   const values = Float64Array.from((await out?.read()) as Float32Array);
   out?.dispose();
   lse?.dispose();

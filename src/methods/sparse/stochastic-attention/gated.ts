@@ -13,14 +13,14 @@ type Gates = Readonly<Partial<Record<'gate_sa' | 'gate_swa', Tensor>>>;
 interface Path<Params> {
   readonly inputs: Readonly<Record<string, string>>;
   readonly optional?: Readonly<Record<string, string>>;
-  forward(tensors: Tensors, params: Params, control?: Control): Promise<Record<string, Tensor>>;
+  forward(tensors: Tensors, params: Params, control?: Control): Record<string, Tensor>;
   backward(
     tensors: Tensors,
     results: Readonly<Record<string, Tensor>>,
     gradOut: Tensor,
     params: Params,
     control?: Control,
-  ): Promise<Record<string, Tensor>>;
+  ): Record<string, Tensor>;
 }
 
 interface Paths<Params> {
@@ -38,47 +38,47 @@ export function refuseGates(tensors: Tensors): void {
   }
 }
 
-export async function gatedForward<Params>(
+export function gatedForward<Params>(
   { shuffled, sliding }: Paths<Params>,
   tensors: Tensors,
   params: Params,
   { signal, onProgress }: Control = {},
-): Promise<{ out: Tensor; lse: Tensor }> {
+): { out: Tensor; lse: Tensor } {
   const { gate_sa, gate_swa } = checkGates(tensors);
   const half = (start: number): Control => ({ signal, onProgress: (share) => onProgress?.(start + share / 2) });
-  const sa = await shuffled.forward(inputsOf(shuffled, tensors), params, half(0));
+  const sa = shuffled.forward(inputsOf(shuffled, tensors), params, half(0));
   using lse = sa.lse as Tensor;
   using outSa = sa.out as Tensor;
-  const swa = await sliding.forward(inputsOf(sliding, tensors), params, half(0.5));
+  const swa = sliding.forward(inputsOf(sliding, tensors), params, half(0.5));
   swa.lse?.dispose();
   using outSwa = swa.out as Tensor;
-  using first = await times(outSa, gate_sa);
-  using second = await times(outSwa, gate_swa);
-  const out = await add(first, second);
+  using first = times(outSa, gate_sa);
+  using second = times(outSwa, gate_swa);
+  const out = add(first, second);
   return { out, lse: lse.reshape(lse.shape) };
 }
 
 /** Both paths run again: what each gave alone is not among the results. */
-export async function gatedBackward<Params>(
+export function gatedBackward<Params>(
   { shuffled, sliding }: Paths<Params>,
   tensors: Tensors,
   gradOut: Tensor,
   params: Params,
   { signal, onProgress }: Control = {},
-): Promise<Record<string, Tensor>> {
+): Record<string, Tensor> {
   const { gate_sa, gate_swa } = checkGates(tensors);
   checkFloat32('stochastic-attention', { gradOut }, {});
   checkContiguous({ gradOut });
   const half = (start: number): Control => ({ signal, onProgress: (share) => onProgress?.(start + share / 2) });
-  const sa = await pathBackward(shuffled, tensors, gate_sa, gradOut, params, half(0));
+  const sa = pathBackward(shuffled, tensors, gate_sa, gradOut, params, half(0));
   using _q = sa.q;
   using _k = sa.k;
   using _v = sa.v;
-  const swa = await pathBackward(sliding, tensors, gate_swa, gradOut, params, half(0.5));
+  const swa = pathBackward(sliding, tensors, gate_swa, gradOut, params, half(0.5));
   const sums: Record<string, Tensor> = {};
   for (const name of ['q', 'k', 'v'] as const) {
     using other = swa[name];
-    sums[name] = await add(sa[name], other);
+    sums[name] = add(sa[name], other);
   }
   return { ...sums, ...(sa.gate && { gate_sa: sa.gate }), ...(swa.gate && { gate_swa: swa.gate }) };
 }
@@ -88,45 +88,45 @@ interface PathGradients extends Record<'q' | 'k' | 'v', Tensor> {
 }
 
 /** Gradients of one path, whose output is scaled by `gate`. */
-async function pathBackward<Params>(
+function pathBackward<Params>(
   path: Path<Params>,
   tensors: Tensors,
   gate: Tensor | undefined,
   gradOut: Tensor,
   params: Params,
   { signal, onProgress }: Control,
-): Promise<PathGradients> {
+): PathGradients {
   const inputs = inputsOf(path, tensors);
-  const results = await path.forward(inputs, params, { signal, onProgress: (share) => onProgress?.(share / 3) });
+  const results = path.forward(inputs, params, { signal, onProgress: (share) => onProgress?.(share / 3) });
   using out = results.out as Tensor;
   using lse = results.lse as Tensor;
-  using byOut = await times(gradOut, gate);
-  const grads = (await path.backward(inputs, { out, lse }, byOut, params, {
+  using byOut = times(gradOut, gate);
+  const grads = path.backward(inputs, { out, lse }, byOut, params, {
     signal,
     onProgress: (share) => onProgress?.((1 + 2 * share) / 3),
-  })) as Record<'q' | 'k' | 'v', Tensor>;
-  return { ...grads, ...(gate && { gate: await rowSums(out, gradOut) }) };
+  }) as Record<'q' | 'k' | 'v', Tensor>;
+  return { ...grads, ...(gate && { gate: rowSums(out, gradOut) }) };
 }
 
 /** x [b, n, h, e], each row times its number in gate [b, n, h]. */
-async function times(x: Tensor, gate: Tensor | undefined): Promise<Tensor> {
+function times(x: Tensor, gate: Tensor | undefined): Tensor {
   const e = x.shape[3] as number;
   using same = x.runtime.tensor(new Float32Array(e).fill(gate ? 1 : UNTRAINED), [1, e]);
   if (!gate) {
     using row = same.reshape([e]);
-    return await multiply(x, row);
+    return multiply(x, row);
   }
   using column = gate.reshape([...gate.shape, 1]);
-  using factors = await matmul(column, same);
-  return await multiply(x, factors);
+  using factors = matmul(column, same);
+  return multiply(x, factors);
 }
 
 /** Sums of a b along the last axis: [b, n, h] from [b, n, h, e]. */
-async function rowSums(a: Tensor, b: Tensor): Promise<Tensor> {
+function rowSums(a: Tensor, b: Tensor): Tensor {
   const e = a.shape[3] as number;
-  using products = await multiply(a, b);
+  using products = multiply(a, b);
   using ones = a.runtime.tensor(new Float32Array(e).fill(1), [e, 1]);
-  using sums = await matmul(products, ones);
+  using sums = matmul(products, ones);
   return sums.reshape(a.shape.slice(0, 3));
 }
 

@@ -84,13 +84,13 @@ export const stochasticAttention = defineMethod({
     return params.gated ? gatedReference(host, params, gradOut) : shuffled.reference(host, params, gradOut);
   },
 
-  async forward(tensors, params, control) {
+  forward(tensors, params, control) {
     if (params.gated) return gatedForward({ shuffled, sliding }, tensors, params, control);
     refuseGates(tensors);
     return shuffled.forward(tensors, params, control);
   },
 
-  async backward(tensors, results, gradOut, params, control) {
+  backward(tensors, results, gradOut, params, control) {
     if (params.gated) return gatedBackward({ shuffled, sliding }, tensors, gradOut, params, control);
     return shuffled.backward(tensors, results, gradOut, params, control);
   },

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
 import { describeMethod, relativeError, sequences } from '../../../../test/describe-method';
+import { scoped } from '../../../../test/scoped';
 import { DTypeError, ParameterError, ShapeError } from '../../../errors';
 import { oneHead } from '../../../masks/mask';
 import { gather } from '../../../ops/gather';
@@ -64,7 +65,7 @@ const v = random([b, n, h, e], 3);
 const shuffled = Int32Array.from(identity(n), (token) => (token * 17 + 3) % n);
 
 async function forward(runtime: Runtime, inputs: Readonly<Record<string, HostTensor>>, params: object) {
-  return runtime.scope(async () => {
+  return scoped(runtime, async () => {
     const tensors = Object.fromEntries(
       Object.entries(inputs).map(([name, host]) => [name, runtime.fromHost(host as HostTensor<'f32'>)]),
     );
@@ -106,7 +107,7 @@ describeOnBackends('stochastic attention', (runtime) => {
       hostTensor((host.data as Float32Array).slice(0, sizeOf(host.shape) / b), [1, ...host.shape.slice(1)], 'f32');
     const rows = { q: token(q), k: token(k), v: token(v) };
     const masked = await forward(runtime(), { ...rows, permutation: i32(shuffled) }, { window: 8 });
-    const moved = await runtime().scope(async () => {
+    const moved = await scoped(runtime(), async () => {
       const slots = runtime().tensor(shuffled, [n]);
       const tokenOrder = Int32Array.from(identity(n), (t) => shuffled.indexOf(t));
       const gathered: Record<string, HostTensor> = {};

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { expectClose, guarded } from '../../../../test/expect';
 import { callersDevice } from '../../../../test/gpu-device';
+import { scoped } from '../../../../test/scoped';
 import {
   type AttentionSettings,
   attention,
@@ -67,7 +68,7 @@ describe.runIf(inject('hasGpu')).each(KERNELS)('GPU attention backward by %s', {
   };
 
   test.each(CASES)('of $shape, $settings, between sentinels', async ({ shape, settings = {} }) => {
-    await runtime.scope(async () => {
+    await scoped(runtime, async () => {
       const { q, k, v, gradOut } = inputs(runtime, shape);
       const [b, n, m, h, g] = shape as [number, number, number, number, number];
       const results = await attention(q, k, v, settings);
@@ -109,7 +110,7 @@ describe.runIf(inject('hasGpu')).each(KERNELS)('GPU attention backward by %s', {
   });
 
   test('reads views, at offsets and with other strides', async () => {
-    await runtime.scope(async () => {
+    await scoped(runtime, async () => {
       const { q, k, v, gradOut } = inputs(runtime, [1, 33, 40, 2, 1, 8, 8]);
       const plain = await attention(q, k, v);
       const wanted = await attentionBackward(q, k, v, { ...plain, gradOut });
@@ -137,7 +138,7 @@ describe.runIf(inject('hasGpu')).each(KERNELS)('GPU attention backward by %s', {
   });
 
   test.each(['f16', 'bf16'] as const)('reads %s, and rounds the gradients to it', async (dtype) => {
-    await runtime.scope(async () => {
+    await scoped(runtime, async () => {
       const { q, k, v, gradOut } = inputs(runtime, [1, 33, 40, 2, 1, 8, 9]);
       const narrow = await Promise.all(
         [q, k, v, gradOut].map(async (x) => runtime.fromHost(convert(await x.toHost(), dtype))),
@@ -165,7 +166,7 @@ describe.runIf(inject('hasGpu')).each(KERNELS)('GPU attention backward by %s', {
   });
 
   test('gives the same bits each time, and keeps nothing', async () => {
-    await runtime.scope(async () => {
+    await scoped(runtime, async () => {
       const { q, k, v, gradOut } = inputs(runtime, [1, 65, 90, 2, 2, 66, 7]);
       const results = await attention(q, k, v, { causal: true });
       const { live } = runtime.memory();

@@ -1,5 +1,6 @@
 /** A score that has every operation, compiled into every kernel of attention: no name of one may meet another's. */
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { scoped } from '../../../../test/scoped';
 import { OPERATIONS } from '../../../expressions/operations';
 import { stepsOf } from '../../../expressions/steps';
 import { attention, attentionBackward, createRuntime, type Runtime, scores, type Tensor } from '../../../index';
@@ -56,7 +57,7 @@ describe.runIf(inject('hasGpu')).each(KERNELS)(
     });
 
     const compute = (on: Runtime, n: number) =>
-      on.scope(async () => {
+      scoped(on, async () => {
         const { m, h } = extent;
         const q = on.random([1, n, h, 4], { seed: 1 });
         const [k, v] = [2, 3].map((seed) => on.random([1, m, 1, 4], { seed })) as [Tensor, Tensor];

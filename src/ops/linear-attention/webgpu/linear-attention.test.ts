@@ -3,6 +3,7 @@ import { expect, test, vi } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
 import { relativeError } from '../../../../test/describe-method';
 import { guarded } from '../../../../test/expect';
+import { scoped } from '../../../../test/scoped';
 import {
   gatedDeltaRule,
   gatedDeltaRuleBackward,
@@ -47,7 +48,7 @@ describeOnBackends('as on hardware', (runtime) => {
     const inputs = { ...host, causal, decay, epsilon: 1e-6 };
     const right = linear.linearAttention(inputs);
     const grads = linear.linearAttentionBackward(inputs);
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const tensors = Object.values(host).map((x) => runtime().fromHost(x));
       const [q, k, v, gradOut, initialState, initialKeySum] = tensors as [
         Tensor,
@@ -75,7 +76,7 @@ describeOnBackends('as on hardware', (runtime) => {
     };
     const right = rule.gatedDeltaRule(host, 0.1);
     const grads = rule.gatedDeltaRuleBackward(host, host, 0.1);
-    await runtime().scope(async () => {
+    await scoped(runtime(), async () => {
       const tensors = Object.values(host).map((x) => runtime().fromHost(x));
       const [q, k, v, g, beta, gradOut, initialState] = tensors as [
         Tensor,

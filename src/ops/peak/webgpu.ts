@@ -1,6 +1,7 @@
 /** Multiply-adds and nothing else: what kernels are measured against. */
-import type { Kernel } from '../kernel';
-import type { Plan, Workspace } from '../queue';
+import type { Kernel } from '../../runtime/webgpu/kernel';
+import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { PeakCall } from '.';
 
 const INVOCATIONS = 64;
 /** Vectors of an invocation that do not wait for each other, and multiply-adds to each in a round. */
@@ -31,11 +32,10 @@ fn run(task: u32, lane: u32) {
 /** Workgroups that keep a device busy. */
 const TASKS = { software: 64, hardware: 4096 };
 
-export const peakOperations = (rounds: number, { isSoftware }: Workspace['device']): number =>
-  8 * CHAINS * STEPS * rounds * INVOCATIONS * TASKS[isSoftware ? 'software' : 'hardware'];
-
-export function planPeak(rounds: number, workspace: Workspace): Plan {
+export function planPeak({ rounds, count }: PeakCall, workspace: Workspace): Plan {
   const tasks = TASKS[workspace.device.isSoftware ? 'software' : 'hardware'];
+  const operations = 8 * CHAINS * STEPS * rounds * INVOCATIONS * tasks;
+  count(operations);
   return {
     dispatches: [
       {
@@ -43,7 +43,7 @@ export function planPeak(rounds: number, workspace: Workspace): Plan {
         operands: { out: workspace.scratch([tasks * INVOCATIONS]) },
         numbers: { rounds, factor: 0.5 },
         tasks,
-        operations: peakOperations(rounds, workspace.device),
+        operations,
       },
     ],
   };

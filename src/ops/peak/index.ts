@@ -1,0 +1,37 @@
+/** Multiply-adds and nothing else: what kernels are measured against. */
+import { UnsupportedError } from '../../errors';
+import type { Runtime } from '../../runtime/runtime';
+import { FLOPS_PER_MICROSECOND } from '../../runtime/wasm/plan';
+import type { Op } from '../op';
+
+export interface PeakCall {
+  readonly rounds: number;
+  /** Is told how many operations that is on the device at hand. */
+  count(operations: number): void;
+}
+
+/** Twelve vectors of four lanes, two operations each. */
+const OPERATIONS_PER_ROUND = 96;
+
+const op: Op<PeakCall> = {
+  name: 'peak',
+  reference: () => Promise.reject(new UnsupportedError('the reference backend has no multiply-add peak')),
+  wasm({ rounds, count }, { threads }) {
+    const operations = OPERATIONS_PER_ROUND * rounds * threads;
+    count(operations);
+    const microseconds = operations / FLOPS_PER_MICROSECOND;
+    return { jobs: () => [{ phases: [{ kernel: 'peak', tasks: threads }], params: [rounds, 0.5], microseconds }] };
+  },
+  webgpu: async () => (await import('./webgpu')).planPeak,
+};
+
+/** Runs the backend's fastest multiply-add loop for so many rounds on all of it; resolves to the operations done. */
+export async function multiplyAdds(runtime: Runtime, rounds: number): Promise<number> {
+  let done = 0;
+  const count = (operations: number) => {
+    done = operations;
+  };
+  runtime.run(op, { make: () => ({ rounds, count }) }, [], [], {});
+  await runtime.finish();
+  return done;
+}
