@@ -56,7 +56,7 @@ const VARIABLES = 'module/Encoder_en/KonaTransformer/Encode';
 /** Copies the weights to `runtime`, where they stay until `dispose()`, whatever scope is open. */
 export function loadWeights(runtime: Runtime, content: ModelContent): Weights {
   const tensors: Tensor[] = [];
-  const own = (tensor: Tensor) => {
+  const _own = (tensor: Tensor) => {
     runtime.disown(tensor);
     tensors.push(tensor);
     return tensor;
