@@ -66,7 +66,7 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
     const made = known === NOTHING ? call(results as Results<Specs>, NOTHING) : undefined;
     const make = (values: Values) => made ?? call(results as Results<Specs>, values);
     const read: Tensor[] = Object.values(inputs);
-    if (known !== NOTHING) read.push(...Object.values(known));
+    if (known !== NOTHING) read.push(...Object.values<Tensor>(known));
     runtime.run(op, { make, known }, read, [...Object.values(results), ...written], control);
     return results as Results<Specs>;
   } catch (error) {
