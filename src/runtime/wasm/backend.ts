@@ -9,11 +9,11 @@ import { checkExpectations } from '../expectations';
 import { controlOf, inTurns } from '../turns';
 import { Heap, type HeapBuffer } from './heap';
 import { KeptTables } from './kept-tables';
-import { baseline, relaxed } from './kernels.generated';
+import { type KernelFiles, Modules } from './modules';
 import { address, FLOPS_PER_MICROSECOND, type Machine, type Plan } from './plan';
 import { availableThreads, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
-import { HEAP_BASE, type Kernels } from './schedule';
+import { HEAP_BASE, type Module } from './schedule';
 
 export interface WasmOptions {
   readonly threads?: number | undefined;
@@ -22,6 +22,10 @@ export interface WasmOptions {
 
 /** Twelve vectors of four lanes, two operations each. */
 const PEAK_OPERATIONS_PER_ROUND = 96;
+const peakKernels: KernelFiles = {
+  relaxed: () => new URL('./peak.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./peak.baseline.wasm', import.meta.url),
+};
 
 export class WasmBackend implements Backend {
   readonly name = 'wasm';
@@ -31,6 +35,7 @@ export class WasmBackend implements Backend {
   private constructor(
     private readonly heap: Heap,
     private readonly pool: Pool,
+    private readonly modules: Modules,
     private readonly facts: readonly string[],
   ) {
     this.#tables = new KeptTables(heap);
@@ -49,14 +54,10 @@ export class WasmBackend implements Backend {
     if (asked !== undefined && asked > 1 && available.threads === 0) {
       throw new UnsupportedError(`${asked} threads cannot be had: ${available.reason}`);
     }
-    const module = await compile(decodeBase64(build === 'relaxed' ? relaxed : baseline));
+    checkPolicy();
     const heap = new Heap(HEAP_BASE);
-    const kernels = new WebAssembly.Instance(module, { env: { memory: heap.memory } }).exports as unknown as Kernels;
-    kernels.initialise();
     const open = async (threads: number) => {
-      const scratchBytes = kernels.scratchBytes();
-      const scratch = heap.take((threads + 1) * scratchBytes);
-      const pool = new Pool(threads, { module, memory: heap.memory, kernels, scratch, scratchBytes });
+      const pool = new Pool(threads, heap.memory);
       await pool.start();
       return pool;
     };
@@ -67,7 +68,7 @@ export class WasmBackend implements Backend {
       reason = error.message;
       return open(0);
     });
-    return new WasmBackend(heap, pool, [
+    return new WasmBackend(heap, pool, new Modules(heap, build, pool.threads), [
       'backend: wasm',
       build === 'relaxed'
         ? 'kernels: relaxed SIMD, with fused multiply-add'
@@ -117,22 +118,24 @@ export class WasmBackend implements Backend {
     const tasks = Math.max(1, this.pool.threads);
     const operations = PEAK_OPERATIONS_PER_ROUND * rounds;
     const microseconds = (operations * tasks) / FLOPS_PER_MICROSECOND;
-    await this.pool.run({ phases: [{ kernel: 'peak', tasks }], params: [rounds, 0.5], microseconds }, {});
+    const module = await this.modules.of(peakKernels);
+    await this.pool.run(module, { phases: [{ kernel: 'peak', tasks }], params: [rounds, 0.5], microseconds }, {});
     return operations * tasks;
   }
 
   run<Call>(op: Op<Call>, call: Call, control: Control): Promise<void> {
     return this.pool.inTurn(async () => {
       const check = () => this.pool.check(control.signal);
+      const module = await this.modules.of(op.kernels);
       check();
       const made = op.wasm(call, this.#machine);
       const plan = 'next' in made ? inTurns(made, controlOf(control, 0, 2).onProgress, check) : made;
-      await this.#runPlan(await plan, plan instanceof Promise ? controlOf(control, 1, 2) : control);
+      await this.#runPlan(module, await plan, plan instanceof Promise ? controlOf(control, 1, 2) : control);
       checkExpectations(op, call, (x) => this.#numbers(x));
     });
   }
 
-  #runPlan({ bytes = {}, tables = [], jobs }: Plan, control: Control): Promise<void> {
+  #runPlan(module: Module, { bytes = {}, tables = [], jobs }: Plan, control: Control): Promise<void> {
     return this.#tables.during(tables, async (addressOf) => {
       const buffers: HeapBuffer[] = [];
       try {
@@ -144,7 +147,7 @@ export class WasmBackend implements Backend {
         }
         const planned = jobs(addresses, addressOf);
         for (const [index, job] of planned.entries()) {
-          await this.pool.execute(job, controlOf(control, index, planned.length));
+          await this.pool.execute(module, job, controlOf(control, index, planned.length));
         }
       } finally {
         for (const buffer of buffers) this.heap.release(buffer);
@@ -166,17 +169,13 @@ export class WasmBackend implements Backend {
   }
 }
 
-/** The kernels as they were built compile wherever they are allowed to. */
-async function compile(kernels: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module> {
+/** Policies let modules be validated but not compiled, not even an empty one. */
+function checkPolicy(): void {
   try {
-    return await WebAssembly.compile(kernels);
+    new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
   } catch (error) {
     throw new UnsupportedError(
       `WebAssembly is not allowed here: a content security policy must have 'wasm-unsafe-eval' in its script-src, or use backend 'webgpu' (${(error as Error).message})`,
     );
   }
-}
-
-function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
