@@ -5,7 +5,7 @@ import { type AttentionResult, attention, attentionBackward } from '../../../ops
 import { exp, multiply, subtract } from '../../../ops/elementwise';
 import { sumRows } from '../../../ops/rows';
 import type { Control } from '../../../runtime/backend';
-import { from } from '../../../scores/score';
+import { from } from '../../../scores/from';
 import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
 import { byHead, type Problem } from './problem';
