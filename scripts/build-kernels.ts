@@ -1,32 +1,30 @@
 /**
- * Compiles the kernels twice, with relaxed SIMD and without, and bundles the worker's script; both go as strings into
- * src/runtime/wasm/*.generated.ts, so that the package needs no files beside its modules at run time.
+ * Compiles the kernels of each room into files beside their source, with relaxed SIMD and without, and bundles the worker's
+ * script as a string into src/runtime/wasm/worker.generated.ts, so that pages may start it whatever bundled them.
  */
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import asc from 'assemblyscript/asc';
 import { rolldown } from 'rolldown';
+import { KERNELS } from './kernels.ts';
 
 const root = resolve(import.meta.dirname, '..');
-const wasm = join(root, 'src/runtime/wasm');
-const temporary = mkdtempSync(join(tmpdir(), 'saccade-kernels-'));
-try {
-  write('kernels', { relaxed: compile(['--enable', 'relaxed-simd']), baseline: compile([]) });
-  write('worker', { source: await bundle(join(wasm, 'worker.ts')) });
-} finally {
-  rmSync(temporary, { recursive: true });
-}
+const BUILDS = { relaxed: ['--enable', 'relaxed-simd'], baseline: [] };
 
-function compile(features: readonly string[]): string {
-  const output = join(temporary, 'kernels.wasm');
+for (const path of KERNELS) {
+  for (const [build, features] of Object.entries(BUILDS)) {
+    await compile(path, features, path.replace(/as\.ts$/, `${build}.wasm`));
+  }
+}
+const source = await bundle(join(root, 'src/runtime/wasm/worker.ts'));
+writeFileSync(join(root, 'src/runtime/wasm/worker.generated.ts'), `export const source = ${JSON.stringify(source)};\n`);
+
+async function compile(path: string, features: readonly string[], output: string): Promise<void> {
   const options = ['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd', '--enable', 'threads', ...features];
-  const memory = ['--importMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'];
-  const compiler = fileURLToPath(import.meta.resolve('assemblyscript/bin/asc.js'));
-  const args = [compiler, join(wasm, 'assembly/index.ts'), ...options, ...memory, '-o', output];
-  execFileSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
-  return readFileSync(output).toString('base64');
+  const memory = ['--importMemory', '--noExportMemory', '--sharedMemory', '--initialMemory', '1'];
+  const limits = ['--maximumMemory', '65536', '--baseDir', root, '-o', output];
+  const { error, stderr } = await asc.main([path, ...options, ...memory, ...limits]);
+  if (error) throw new Error(`${path} does not compile:\n${stderr}`);
 }
 
 async function bundle(input: string): Promise<string> {
@@ -34,11 +32,4 @@ async function bundle(input: string): Promise<string> {
   const { output } = await build.generate({ format: 'iife', minify: true });
   await build.close();
   return output[0].code;
-}
-
-function write(name: string, constants: Readonly<Record<string, string>>): void {
-  const lines = Object.entries(constants).map(
-    ([constant, text]) => `export const ${constant} = ${JSON.stringify(text)};`,
-  );
-  writeFileSync(join(wasm, `${name}.generated.ts`), `${lines.join('\n')}\n`);
 }

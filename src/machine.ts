@@ -22,7 +22,7 @@ export interface Machine {
 export async function describeMachine(): Promise<Machine> {
   const common = { saccade: version, date: new Date().toISOString() };
   if (globalThis.process?.versions?.node) {
-    const { availableParallelism, cpus, totalmem } = await import('node:os');
+    const { availableParallelism, cpus, totalmem } = process.getBuiltinModule('node:os');
     return {
       cpu: cpus()[0]?.model.trim() || 'unknown',
       cores: availableParallelism(),

@@ -48,7 +48,7 @@ test('a page that is not isolated computes on one thread and says why', async ()
 });
 
 test.each([
-  ["script-src 'self' 'wasm-unsafe-eval'; worker-src blob:", 'one per core, on Web Workers'],
+  ["default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src blob:", 'one per core, on Web Workers'],
   ["require-trusted-types-for 'script'; trusted-types saccade", 'one per core, on Web Workers'],
   ["worker-src 'self'", 'forbids workers from blob: addresses: allow them with worker-src blob:'],
   ["require-trusted-types-for 'script'; trusted-types another", 'with trusted-types saccade'],
@@ -68,6 +68,13 @@ test('a page whose policy forbids WebAssembly is told the directive, and so is a
   );
   await expect(async () => under("worker-src 'self'", { threads: 2 })).rejects.toThrow(
     /allow them with worker-src blob:/,
+  );
+});
+
+test('a page whose policy forbids to fetch the kernels is told the directive', async () => {
+  const headers = { ...ISOLATION, 'Content-Security-Policy': "connect-src 'none'" };
+  await expect(agreementInPage(browser, outDir, headers)).rejects.toThrow(
+    /kernels cannot be loaded from http.*\.wasm.*a content security policy allow them in connect-src/,
   );
 });
 

@@ -2,7 +2,7 @@ import { UnsupportedError } from '../errors';
 
 /** What a package of data exports, found beside this library or beside the program that uses it (Node). */
 export async function requireData<Data>(name: string, what: string, remedy: string): Promise<Data> {
-  const { createRequire } = await import('node:module');
+  const { createRequire } = process.getBuiltinModule('node:module');
   const require = createRequire(import.meta.url);
   let entry: string;
   try {

@@ -16,6 +16,15 @@ export interface Table {
   readonly values: Float32Array | Float64Array;
 }
 
+/** A table of a copy: what becomes of `values` later changes nothing. */
+export function tableOf(name: string, values: ArrayLike<number | boolean>): Table {
+  // float32 stays what it is: kernels compute in it.
+  if (values instanceof Float32Array) return { name, values: values.slice() };
+  const numbers = new Float64Array(values.length);
+  if (values.length > 0) numbers.set(values as ArrayLike<number>);
+  return { name, values: numbers };
+}
+
 export type Expression =
   | { readonly operation: 'constant'; readonly kind: Kind; readonly args: readonly []; readonly value: number }
   | { readonly operation: 'input'; readonly kind: 'number'; readonly args: readonly []; readonly name: InputName }

@@ -10,7 +10,7 @@ import type * as js from 'acorn';
 import { type Node, type Options, parseExpressionAt } from 'acorn';
 import { isRecord, show } from '../check';
 import { ParameterError } from '../errors';
-import { apply, constant, type Expression, type InputName, input, read, type Table } from './expression';
+import { apply, constant, type Expression, type InputName, input, read, type Table, tableOf } from './expression';
 import type { Operation } from './operations';
 
 /** What a function may capture: scalars, flat arrays, and objects of those, such as tensors with `data` and `shape`. */
@@ -351,7 +351,7 @@ class Compiler {
       const remedy = type === 'object' ? 'flatten it' : type === 'bigint' ? 'convert it to numbers' : 'pass numbers';
       throw this.#refusal(node, `'${name}', whose element ${i} is no ${kind === 'boolean' ? kind : 'number'},`, remedy);
     }
-    const table = { name, values: copied(elements as ArrayLike<number | boolean>) };
+    const table = tableOf(name, elements as ArrayLike<number | boolean>);
     this.#tables.set(value, table);
     return table;
   }
@@ -463,14 +463,6 @@ class Compiler {
     const { line, column } = (loc as js.SourceLocation).start;
     return `${line}:${column + 1 - (line === 1 ? this.#shift : 0)}`;
   }
-}
-
-/** float32 stays what it is: kernels compute in it. */
-function copied(elements: ArrayLike<number | boolean>): Float32Array | Float64Array {
-  if (elements instanceof Float32Array) return elements.slice();
-  const numbers = new Float64Array(elements.length);
-  if (elements.length > 0) numbers.set(elements as ArrayLike<number>);
-  return numbers;
 }
 
 function bodyOf(statement: js.Statement): readonly js.Statement[] {

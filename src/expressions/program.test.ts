@@ -2,8 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { expectClose } from '../../test/expect';
 import { ARITHMETIC, EXTREMES, functionOf, randomSources } from '../../test/random-functions';
-import { baseline, relaxed } from '../runtime/wasm/kernels.generated';
-import { HEAP_BASE, PARAMS } from '../runtime/wasm/schedule';
+import { Heap } from '../runtime/wasm/heap';
+import { BUILDS, type Build, Modules } from '../runtime/wasm/modules';
+import { HEAP_BASE, type Kernel, numberOf, PARAMS } from '../runtime/wasm/schedule';
 import { evaluate } from './evaluate';
 import type { Expression } from './expression';
 import { OPERATIONS } from './operations';
@@ -26,16 +27,20 @@ interface Tile {
   readonly h: number;
 }
 
-type Kernel = (params: number, task: number, scratch: number) => void;
+const files = {
+  relaxed: () => new URL('../ops/attention/attention.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('../ops/attention/attention.baseline.wasm', import.meta.url),
+};
 
 /** Runs programs in a module of its own; what lies around the result must stay as it is. */
-function machine(code: string) {
-  const memory = new WebAssembly.Memory({ initial: 16, maximum: 65536, shared: true });
-  const module = new WebAssembly.Module(Uint8Array.from(atob(code), (c) => c.charCodeAt(0)));
-  const exports = new WebAssembly.Instance(module, { env: { memory } }).exports as Record<string, unknown>;
-  (exports.initialise as () => void)();
+async function machine(build: Build) {
+  const heap = new Heap(HEAP_BASE);
+  const room = await new Modules(heap, build, 0).of(files);
+  const modifyScores = room.kernels[numberOf(room, 'modifyScores')] as Kernel;
+  const { memory } = heap;
+  const free = heap.take(2 ** 20);
   return ({ code, tables }: Program, { scores, queries, keys, b, h }: Tile, inPlace = false): Float32Array => {
-    let next = HEAP_BASE;
+    let next = free;
     const put = (values: Int32Array | Float32Array) => {
       const address = next;
       next += (values.byteLength + 127) & ~63;
@@ -47,15 +52,14 @@ function machine(code: string) {
     const address = inPlace ? result : put(new Float32Array(scores.length + 8).fill(12345));
     const params = [put(code), result, address, put(Int32Array.from(queries)), put(Int32Array.from(keys))];
     new Float64Array(memory.buffer, PARAMS).set([...params, keys.length, b, h, put(Int32Array.from(places))]);
-    (exports.modifyScores as Kernel)(PARAMS, 0, next);
+    modifyScores(PARAMS, 0, next);
     const out = new Float32Array(memory.buffer, address, scores.length + (inPlace ? 0 : 8)).slice();
     if (!inPlace) expect([...out.slice(scores.length)]).toEqual(new Array(8).fill(12345));
     return out.slice(0, scores.length);
   };
 }
 
-const machines = { relaxed: machine(relaxed), baseline: machine(baseline) };
-const builds = ['relaxed', 'baseline'] as const;
+const machines = { relaxed: await machine('relaxed'), baseline: await machine('baseline') };
 
 /** `f` of every element of a tile. */
 function each({ scores, queries, keys }: Tile, f: (score: number, q: number, k: number) => number): Float64Array {
@@ -131,7 +135,7 @@ const sources = randomSources({
   constants: fc.oneof(fc.integer({ min: -9, max: 9 }), fc.constantFrom(0.5, 1.25, -3.75)),
 });
 
-describe.each(builds)('programs on the %s build', (build) => {
+describe.each(BUILDS)('programs on the %s build', (build) => {
   const run = machines[build];
 
   test('give what JavaScript gives, rounded to float32', () => {

@@ -1,6 +1,7 @@
 /** What an op is: a name for messages, and who computes a call of it on each backend. */
 
 import type { Steps } from '../runtime/turns';
+import type { KernelFiles } from '../runtime/wasm/modules';
 import type { Machine, Plan as WasmPlan } from '../runtime/wasm/plan';
 import type { HostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
@@ -23,6 +24,8 @@ export interface Op<Call> {
   readonly name: string;
   /** Plain loops in float64: the truth that the others are tested against. */
   readonly reference: () => Promise<(call: Call, host: Host) => void>;
+  /** Of the room: what the plans for the CPU run. */
+  readonly kernels?: KernelFiles;
   readonly wasm: (call: Call, machine: Machine) => WasmPlan | Steps<WasmPlan>;
   /** From a call and the `Workspace` of a GPU to its plan (webgpu/queue.ts), whose types not everybody has. */
   readonly webgpu: () => Promise<(call: Call, workspace: never) => object>;

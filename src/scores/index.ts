@@ -1,2 +1,3 @@
 /** What changes scores before the softmax. */
-export { additiveBias, alibi, compose, from, relativeBias, type Score, type ScoreFunction, softcap } from './score';
+export { from, type ScoreFunction } from './from';
+export { additiveBias, alibi, compose, relativeBias, type Score, softcap } from './score';

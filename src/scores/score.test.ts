@@ -4,7 +4,8 @@ import type { Expression } from '../expressions/expression';
 import { compileProgram } from '../expressions/program';
 import type { Extent } from '../masks/mask';
 import { type HostTensor, hostTensor } from '../tensor/host';
-import { additiveBias, alibi, compose, from, relativeBias, type Score, softcap } from './score';
+import { from } from './from';
+import { additiveBias, alibi, compose, relativeBias, type Score, softcap } from './score';
 
 const extent: Extent = { b: 2, n: 3, m: 5, h: 2, g: 1 };
 

@@ -2,8 +2,17 @@
 import { checkNumbers, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { scoreDerivative, type TableDerivative, tableDerivatives } from '../expressions/differentiate';
-import { type Expression, input, substitute, type Table } from '../expressions/expression';
-import { type Captured, parse, sourceOf } from '../expressions/parse';
+import {
+  apply,
+  constant,
+  type Expression,
+  type InputName,
+  input,
+  read,
+  substitute,
+  type Table,
+  tableOf,
+} from '../expressions/expression';
 import type { Extent } from '../masks/mask';
 import { checkHost, type HostTensor, toFloats } from '../tensor/host';
 import { formatShape } from '../tensor/shape';
@@ -32,36 +41,6 @@ export function tablesOf({ tables }: Score): Table[] {
   return [...new Set(tables.map(({ table }) => table))];
 }
 
-/**
- * The score of query q and key k, in batch b and query head h, from `score`, which is q.k times the scale. `captured`
- * also has n and m, the numbers of queries and keys.
- */
-export type ScoreFunction<C extends Captured> = (
-  score: number,
-  b: number,
-  h: number,
-  q: number,
-  k: number,
-  captured: C & { readonly n: number; readonly m: number },
-) => number;
-
-/**
- * The modifier that `fn` says, such as `from((score, b, h, q, k, { bias }) => score + bias[k], { bias })`.
- *
- * The function is compiled from its source, once, and never called; so it is one expression (or declarations, `if`s and
- * `return`) of its parameters and `Math`, and what else it uses is passed as `captured`: numbers, booleans, flat arrays
- * and tensors (their `data` and `shape`), which are copied: what becomes of them later changes nothing. An index outside an array reads NaN. A ParameterError tells
- * what cannot be compiled.
- *
- * Integers are exact within 32 bits; all else is float32, and integers that it would round are refused where that would
- * give quite another result, as in remainders. A new score of -Infinity hides the key from the query, whatever key and
- * value hold; NaN is no -Infinity, so hide by a condition and not by a sum: `k < n ? score : hidden`.
- */
-export function from<C extends Captured = Record<never, never>>(fn: ScoreFunction<C>, captured?: C): Score {
-  const expression = compile(fn, captured);
-  return named(`from ${sourceOf(fn)}`, expression);
-}
-
 /** c tanh(score / c): scores stay within c of 0. */
 export function softcap(c: number): Score {
   // Kernels compute in float32.
@@ -69,17 +48,16 @@ export function softcap(c: number): Score {
   if (!(held > 0 && held < Number.POSITIVE_INFINITY)) {
     throw new ParameterError(`softcap needs a positive number that float32 can hold, got ${show(c)}`);
   }
-  const expression = compile((score, _b, _h, _q, _k, { c }) => c * Math.tanh(score / c), { c });
-  return named(`softcap ${c}`, expression);
+  const share = apply('divide', input('score'), constant(c));
+  return named(`softcap ${c}`, apply('multiply', constant(c), apply('tanh', share)));
 }
 
 /** score - slopes[h] |q + m - n - k|: further keys count less, at a slope for each query head. */
 export function alibi(slopes: ArrayLike<number>): Score {
   checkNumbers('slopes of alibi', slopes, 'finite numbers', (slope) => Number.isFinite(Math.fround(slope)));
-  const expression = compile(
-    (score, _b, h, q, k, { slopes, n, m }) => score - (slopes[h] as number) * Math.abs(q + m - n - k),
-    { slopes: Array.from(slopes) },
-  );
+  const distance = apply('abs', apply('subtract', lastSeen(), input('k')));
+  const slope = read(tableOf('slopes', slopes), input('h'));
+  const expression = apply('subtract', input('score'), apply('multiply', slope, distance));
   return named('alibi', expression, ({ h }) => {
     if (slopes.length !== h) throw new ShapeError(`alibi needs a slope for each of ${h} heads, got ${slopes.length}`);
   });
@@ -96,12 +74,10 @@ export function relativeBias(table: HostTensor): Score {
     throw new ShapeError(`relativeBias needs a table [heads, 2 L - 1], got ${formatShape(table.shape)}`);
   }
   const reach = ((columns as number) + 1) / 2;
-  const expression = compile(
-    (score, _b, h, q, k, { table, reach, n, m }) =>
-      score + (table[h * (2 * reach - 1) + k - (q + m - n) + reach - 1] as number),
-    { table: toFloats(table), reach },
-  );
-  return named(`relative bias ${formatShape(table.shape)}`, expression, ({ h, n, m }) => {
+  const row = apply('multiply', input('h'), constant(columns as number));
+  const distance = apply('subtract', input('k'), lastSeen());
+  const index = sum(row, distance, constant(reach - 1));
+  return named(`relative bias ${formatShape(table.shape)}`, plus(table, index), ({ h, n, m }) => {
     if (heads === h && reach >= Math.max(n, m)) return;
     throw new ShapeError(
       `relativeBias needs a table [${h}, at least ${2 * Math.max(n, m) - 1}] for ${h} heads, ${n} queries and ${m} keys, got ${formatShape(table.shape)}`,
@@ -123,17 +99,14 @@ export function additiveBias(table: HostTensor): Score {
     );
   }
   const [batches, heads, rows, columns] = [1, 1, ...table.shape].slice(-4) as [number, number, number, number];
-  const expression = compile(
-    (score, b, h, q, k, { table, perBatch, perHead, perQuery }) =>
-      score + (table[b * perBatch + h * perHead + q * perQuery + k] as number),
-    {
-      table: toFloats(table),
-      perBatch: batches === 1 ? 0 : heads * rows * columns,
-      perHead: heads === 1 ? 0 : rows * columns,
-      perQuery: columns,
-    },
+  const times = (name: InputName, step: number) => apply('multiply', input(name), constant(step));
+  const index = sum(
+    times('b', batches === 1 ? 0 : heads * rows * columns),
+    times('h', heads === 1 ? 0 : rows * columns),
+    times('q', columns),
+    input('k'),
   );
-  return named(`additive bias ${formatShape(table.shape)}`, expression, ({ b, h, n, m }) => {
+  return named(`additive bias ${formatShape(table.shape)}`, plus(table, index), ({ b, h, n, m }) => {
     if ((batches === 1 || batches === b) && (heads === 1 || heads === h) && rows === n && columns === m) return;
     throw new ShapeError(
       `additiveBias needs a table [${n}, ${m}], [${h}, ${n}, ${m}] or [${b}, ${h}, ${n}, ${m}], got ${formatShape(table.shape)}`,
@@ -158,15 +131,16 @@ export function compose(...scores: readonly Score[]): Score {
   );
 }
 
-function compile<C extends Captured = Record<never, never>>(fn: ScoreFunction<C>, captured?: C): Expression {
-  return parse(fn, captured === undefined ? {} : captured, {
-    caller: 'scores.from',
-    parameters: ['score', 'b', 'h', 'q', 'k'],
-    returns: 'number',
-  });
-}
+/** The last key that a query sees under a causal mask: q + m - n. */
+const lastSeen = () => apply('subtract', sum(input('q'), input('m')), input('n'));
 
-function named(name: string, expression: Expression, check?: (extent: Extent) => void): Score {
+const sum = (...terms: readonly Expression[]) => terms.reduce((a, b) => apply('add', a, b));
+
+const plus = (table: HostTensor, index: Expression) =>
+  apply('add', input('score'), read(tableOf('table', toFloats(table)), index));
+
+/** The score of an expression. */
+export function named(name: string, expression: Expression, check?: (extent: Extent) => void): Score {
   return {
     name,
     expression,

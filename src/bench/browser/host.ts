@@ -104,7 +104,7 @@ async function describe(open: BrowserHost['open'], runtime: RuntimeOptions, sign
 /** The library as it is built, what it imports by name, and the peers. */
 async function whatIsServed(peers: string | undefined): Promise<Served> {
   const saccade = join(packageRoot(), 'dist');
-  await access(join(saccade, 'bench', 'page.mjs')).catch(() => {
+  await access(join(saccade, 'bench/browser/page.mjs')).catch(() => {
     throw new UnsupportedError('--browser needs the built library: npm run build');
   });
   const acorn = fileURLToPath(import.meta.resolve('acorn'));

@@ -102,7 +102,7 @@ iframe { display: block; width: 100%; height: 3rem; border: 0; }
 </style>
 <script type="importmap">${JSON.stringify({ imports })}</script>
 <script type="module">
-import { serve } from '/saccade/bench/page.mjs';
+import { serve } from '/saccade/bench/browser/page.mjs';
 serve('${path}');
 </script>
 <body>Waiting for the benchmark ...</body>

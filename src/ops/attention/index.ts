@@ -9,6 +9,7 @@ import { checkMask } from '../../masks/check';
 import { and } from '../../masks/combine';
 import type { Extent, Mask } from '../../masks/mask';
 import type { Control } from '../../runtime/backend';
+import type { KernelFiles } from '../../runtime/wasm/modules';
 import { checkScore, type Score, tablesOf } from '../../scores/score';
 import type { HostTensor } from '../../tensor/host';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
@@ -19,9 +20,15 @@ import type { Op } from '../op';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { planAttention, planAttentionBackward } from './wasm';
 
+const kernels: KernelFiles = {
+  relaxed: () => new URL('./attention.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./attention.baseline.wasm', import.meta.url),
+};
+
 const forward: Op<AttentionCall> = {
   name: 'attention',
   reference: async () => (await import('./reference')).forward,
+  kernels,
   wasm: planAttention,
   webgpu: async () => (await import('./webgpu/forward')).planAttention,
 };
@@ -29,6 +36,7 @@ const forward: Op<AttentionCall> = {
 export const backward: Op<AttentionBackwardCall> = {
   name: 'attentionBackward',
   reference: async () => (await import('./reference')).backward,
+  kernels,
   wasm: planAttentionBackward,
   webgpu: async () => (await import('./webgpu/backward')).planAttentionBackward,
 };

@@ -1,6 +1,7 @@
 /** Copies of views, and of several side by side. */
 import { show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import type { KernelFiles } from '../../runtime/wasm/modules';
 import { address, overElements } from '../../runtime/wasm/plan';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import { formatShape } from '../../tensor/shape';
@@ -15,8 +16,14 @@ import type { CopyCall } from './call';
 /** Elements of a task (copy.as.ts). */
 const RUN = 16384;
 
+const kernels: KernelFiles = {
+  relaxed: () => new URL('./copy.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./copy.baseline.wasm', import.meta.url),
+};
+
 const op: Op<CopyCall> = {
   name: 'copy',
+  kernels,
   reference: async () => (await import('./reference')).copy,
   wasm({ x, out }) {
     const bytes = bytesPerElement(x.dtype);

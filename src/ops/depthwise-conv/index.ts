@@ -3,6 +3,7 @@ import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { controlOf } from '../../runtime/turns';
+import type { KernelFiles } from '../../runtime/wasm/modules';
 import { address, overElements } from '../../runtime/wasm/plan';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -13,9 +14,15 @@ import { matmul } from '../matmul';
 import type { Op } from '../op';
 import type { DepthwiseConvCall, DepthwiseConvWeightsCall } from './call';
 
+const kernels: KernelFiles = {
+  relaxed: () => new URL('./depthwise-conv.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./depthwise-conv.baseline.wasm', import.meta.url),
+};
+
 const forward: Op<DepthwiseConvCall> = {
   name: 'depthwiseConv',
   reference: async () => (await import('./reference')).depthwiseConv,
+  kernels,
   wasm({ x, weight, bias, out, dilation, flipped }) {
     const [b, rows, columns, channels] = x.shape as [number, number, number, number];
     const taps = weight.shape.slice(0, 2) as [number, number];
@@ -29,6 +36,7 @@ const forward: Op<DepthwiseConvCall> = {
 const weights: Op<DepthwiseConvWeightsCall> = {
   name: 'depthwiseConvWeights',
   reference: async () => (await import('./reference')).depthwiseConvWeights,
+  kernels,
   wasm({ x, gradOut, out, dilation }) {
     const [b, rows, columns, channels] = x.shape as [number, number, number, number];
     const taps = out.shape.slice(0, 2) as [number, number];

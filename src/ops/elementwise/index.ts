@@ -1,6 +1,7 @@
 /** Functions of each element on its own, f32 and contiguous, and their derivatives. */
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
+import type { KernelFiles } from '../../runtime/wasm/modules';
 import { address, overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -20,9 +21,15 @@ import {
 /** Elements of a task (elementwise.as.ts). */
 const RUN = 16384;
 
+const kernels: KernelFiles = {
+  relaxed: () => new URL('./elementwise.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./elementwise.baseline.wasm', import.meta.url),
+};
+
 const unaryOp: Op<UnaryCall> = {
   name: 'unary',
   reference: async () => (await import('./reference')).unary,
+  kernels,
   wasm({ operation, exponent, x, out }) {
     const params = [UNARY.indexOf(operation), exponent, x.size, address(x), 0, address(out)];
     return overElements('unary', Math.ceil(x.size / RUN), params, x.size);
@@ -33,6 +40,7 @@ const unaryOp: Op<UnaryCall> = {
 const unaryBackwardOp: Op<UnaryBackwardCall> = {
   name: 'unaryBackward',
   reference: async () => (await import('./reference')).unaryBackward,
+  kernels,
   wasm({ operation, exponent, x, gradOut, out }) {
     const params = [UNARY.indexOf(operation), exponent, x.size, ...[x, gradOut, out].map(address)];
     return overElements('unaryBackward', Math.ceil(x.size / RUN), params, x.size);
@@ -43,6 +51,7 @@ const unaryBackwardOp: Op<UnaryBackwardCall> = {
 const binaryOp: Op<BinaryCall> = {
   name: 'binary',
   reference: async () => (await import('./reference')).binary,
+  kernels,
   wasm({ operation, a, b, stretch, out }) {
     const params = [BINARY.indexOf(operation), a.size, b.size, stretch, ...[a, b, out].map(address)];
     return overElements('binary', Math.ceil(a.size / RUN), params, a.size);

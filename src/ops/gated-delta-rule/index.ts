@@ -7,6 +7,7 @@
 import { show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import type { KernelFiles } from '../../runtime/wasm/modules';
 import { bindShapes, formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkGradients, checkOptions, checkTensors } from '../check';
@@ -18,9 +19,15 @@ import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './wasm';
 /** What is beyond it outgrows the state's type, on a backend that keeps more too. */
 const LARGEST_FLOAT32 = 2 ** 128 - 2 ** 104;
 
+const kernels: KernelFiles = {
+  relaxed: () => new URL('./gated-delta-rule.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./gated-delta-rule.baseline.wasm', import.meta.url),
+};
+
 const forward: Op<GatedDeltaRuleCall> = {
   name: 'gatedDeltaRule',
   reference: async () => (await import('./reference')).forward,
+  kernels,
   wasm: planGatedDeltaRule,
   webgpu: async () => (await import('./webgpu')).planGatedDeltaRule,
   faults: ({ g, beta, state }) => [...ofGates(g, beta), finite(state, 'the state after the last token')],
@@ -35,6 +42,7 @@ const step: Op<GatedDeltaRuleCall> = {
 const backward: Op<GatedDeltaRuleBackwardCall> = {
   name: 'gatedDeltaRuleBackward',
   reference: async () => (await import('./reference')).backward,
+  kernels,
   wasm: planGatedDeltaRuleBackward,
   webgpu: async () => (await import('./webgpu')).planGatedDeltaRuleBackward,
   faults: ({ g, beta, gradG }) => [...ofGates(g, beta), finite(gradG, 'the gradient by g')],

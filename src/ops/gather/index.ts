@@ -1,4 +1,5 @@
 import { DTypeError, ShapeError } from '../../errors';
+import type { KernelFiles } from '../../runtime/wasm/modules';
 import { address, overElements } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -11,9 +12,15 @@ import type { GatherCall } from './call';
 /** Rows of a task (gather.as.ts). */
 const ROWS = 16;
 
+const kernels: KernelFiles = {
+  relaxed: () => new URL('./gather.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./gather.baseline.wasm', import.meta.url),
+};
+
 const op: Op<GatherCall> = {
   name: 'gather',
   reference: async () => (await import('./reference')).gather,
+  kernels,
   wasm({ table, indices, out }) {
     const [rows, columns] = table.shape as [number, number];
     const params = [indices.size, columns, rows, ...[table, indices, out].map(address)];

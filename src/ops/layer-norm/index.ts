@@ -1,5 +1,6 @@
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
+import type { KernelFiles } from '../../runtime/wasm/modules';
 import { address, overElements } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -11,9 +12,15 @@ import type { LayerNormCall } from './call';
 /** Rows of a task (layer-norm.as.ts). */
 const ROWS = 16;
 
+const kernels: KernelFiles = {
+  relaxed: () => new URL('./layer-norm.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./layer-norm.baseline.wasm', import.meta.url),
+};
+
 const op: Op<LayerNormCall> = {
   name: 'layerNorm',
   reference: async () => (await import('./reference')).layerNorm,
+  kernels,
   wasm({ x, gain, bias, out, epsilon }) {
     const columns = gain.size;
     const rows = x.size / columns;

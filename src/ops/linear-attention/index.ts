@@ -6,6 +6,7 @@
 import { isNumbers, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import type { KernelFiles } from '../../runtime/wasm/modules';
 import { type HostTensor, toFloat64 } from '../../tensor/host';
 import { bindShapes, formatShape, type Shape, sameShape } from '../../tensor/shape';
 import { Tensor } from '../../tensor/tensor';
@@ -31,9 +32,15 @@ const nonzero = (denominator: Tensor | undefined): Expectation[] =>
       ]
     : [];
 
+const kernels: KernelFiles = {
+  relaxed: () => new URL('./linear-attention.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./linear-attention.baseline.wasm', import.meta.url),
+};
+
 const forward: Op<LinearAttentionCall> = {
   name: 'linearAttention',
   reference: async () => (await import('./reference')).forward,
+  kernels,
   wasm: planLinearAttention,
   webgpu: async () => (await import('./webgpu')).planLinearAttention,
   faults: ({ normaliser }) => nonzero(normaliser?.denominator),
@@ -42,6 +49,7 @@ const forward: Op<LinearAttentionCall> = {
 const backward: Op<LinearAttentionBackwardCall> = {
   name: 'linearAttentionBackward',
   reference: async () => (await import('./reference')).backward,
+  kernels,
   wasm: planLinearAttentionBackward,
   webgpu: async () => (await import('./webgpu')).planLinearAttentionBackward,
 };
@@ -49,6 +57,7 @@ const backward: Op<LinearAttentionBackwardCall> = {
 const step: Op<LinearAttentionStepCall> = {
   name: 'linearAttentionStep',
   reference: async () => (await import('./reference')).step,
+  kernels,
   wasm: planLinearAttentionStep,
   webgpu: async () => (await import('./webgpu')).planLinearAttentionStep,
   faults: ({ denominator }) => nonzero(denominator),

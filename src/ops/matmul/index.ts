@@ -1,4 +1,5 @@
 import { ShapeError } from '../../errors';
+import type { KernelFiles } from '../../runtime/wasm/modules';
 import { address, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -13,9 +14,15 @@ const SLICE = 8;
 const TILE_PANELS = 8;
 const TILE_SLICES = 8;
 
+const kernels: KernelFiles = {
+  relaxed: () => new URL('./matmul.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./matmul.baseline.wasm', import.meta.url),
+};
+
 const op: Op<MatmulCall> = {
   name: 'matmul',
   reference: async () => (await import('./reference')).matmul,
+  kernels,
   wasm({ a, b, out }) {
     const [rows, depth] = a.shape as [number, number];
     const columns = b.shape[1] as number;

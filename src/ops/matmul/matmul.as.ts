@@ -96,6 +96,9 @@ function packLanes(
   }
 }
 
+const TILE_BYTES: usize = <usize>(PANEL * SLICE * 4);
+export const SCRATCH_BYTES: usize = <usize>(TILE_PANELS * TILE_SLICES) * TILE_BYTES;
+
 export function matmul(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Params>(params);
   const rows = <i32>p.rows;
@@ -110,14 +113,13 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
   const lastSlice = min(firstSlice + TILE_SLICES, slices);
 
   // The tile is summed in scratch: [panels][slices][6][8].
-  const tileBytes: usize = PANEL * SLICE * 4;
   for (let k: i32 = 0; k < depth; k += DEPTH) {
     const steps = min(DEPTH, depth - k);
     for (let slice = firstSlice; slice < lastSlice; slice++) {
       const b = <usize>p.packedB + ((<usize>slice * depth + k) << 5);
       for (let panel = firstPanel; panel < lastPanel; panel++) {
         const a = <usize>p.packedA + (<usize>panel * depth + k) * PANEL * 4;
-        const c = scratch + <usize>((panel - firstPanel) * TILE_SLICES + slice - firstSlice) * tileBytes;
+        const c = scratch + <usize>((panel - firstPanel) * TILE_SLICES + slice - firstSlice) * TILE_BYTES;
         if (k == 0) product(a, PANEL * 4, false, b, steps, c, 32, STORE, 0);
         else product(a, PANEL * 4, false, b, steps, c, 32, ADD, 0);
       }
@@ -126,8 +128,8 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
   for (let panel = firstPanel; panel < lastPanel; panel++) {
     for (let r: i32 = 0; r < min(PANEL, rows - panel * PANEL); r++) {
       let out = <usize>p.out + (<usize>(panel * PANEL + r) * columns + firstSlice * SLICE) * 4;
-      let row = scratch + <usize>((panel - firstPanel) * TILE_SLICES) * tileBytes + (r << 5);
-      for (let slice = firstSlice; slice < lastSlice; slice++, row += tileBytes, out += 32) {
+      let row = scratch + <usize>((panel - firstPanel) * TILE_SLICES) * TILE_BYTES + (r << 5);
+      for (let slice = firstSlice; slice < lastSlice; slice++, row += TILE_BYTES, out += 32) {
         if (columns - slice * SLICE >= SLICE) {
           v128.store(out, v128.load(row));
           v128.store(out, v128.load(row, 16), 16);

@@ -2,6 +2,7 @@
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import type { KernelFiles } from '../../runtime/wasm/modules';
 import { address, overElements, type Plan } from '../../runtime/wasm/plan';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -11,9 +12,15 @@ import { checkContiguous, checkFloat32 } from '../float32';
 import type { Op } from '../op';
 import type { ReluAttentionBackwardCall, ReluAttentionCall, ReluAttentionProblem } from './call';
 
+const kernels: KernelFiles = {
+  relaxed: () => new URL('./relu-attention.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./relu-attention.baseline.wasm', import.meta.url),
+};
+
 const forward: Op<ReluAttentionCall> = {
   name: 'reluAttention',
   reference: async () => (await import('./reference')).forward,
+  kernels,
   wasm: (call) => plan(call, [address(call.out), 0, 0, 0, 0]),
   webgpu: async () => (await import('./webgpu')).planReluAttention,
 };
@@ -21,6 +28,7 @@ const forward: Op<ReluAttentionCall> = {
 const backward: Op<ReluAttentionBackwardCall> = {
   name: 'reluAttentionBackward',
   reference: async () => (await import('./reference')).backward,
+  kernels,
   wasm: (call) => plan(call, [0, ...[call.gradOut, call.gradQ, call.gradK, call.gradV].map(address)]),
   webgpu: async () => (await import('./webgpu')).planReluAttentionBackward,
 };

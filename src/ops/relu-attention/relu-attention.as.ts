@@ -2,8 +2,7 @@
  * Attention whose weights are relu(scale q k), within blocks of tokens; a weight serves at once, so nothing is kept.
  * A task is a block of one key/value head and takes all heads that share it, so that it alone writes its gradients.
  */
-import { dot } from '../rms-norm/rms-norm.as';
-import { madd } from '../../runtime/wasm/assembly/vector.as';
+import { dot, madd } from '../../runtime/wasm/assembly/vector.as';
 
 @unmanaged
 class ReluAttentionParams {

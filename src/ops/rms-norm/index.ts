@@ -1,6 +1,7 @@
 /** Root mean square normalisation without a gain: `multiply` the result with one where it is wanted. */
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
+import type { KernelFiles } from '../../runtime/wasm/modules';
 import { address, overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -12,9 +13,15 @@ import type { RmsNormCall } from './call';
 /** Rows of a task (rms-norm.as.ts). */
 const ROWS = 16;
 
+const kernels: KernelFiles = {
+  relaxed: () => new URL('./rms-norm.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./rms-norm.baseline.wasm', import.meta.url),
+};
+
 const op: Op<RmsNormCall> = {
   name: 'rmsNorm',
   reference: async () => (await import('./reference')).rmsNorm,
+  kernels,
   wasm({ x, gradOut, out, epsilon, offset }) {
     const columns = x.shape.at(-1) as number;
     const rows = x.size / columns;

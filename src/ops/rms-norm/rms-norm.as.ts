@@ -1,5 +1,5 @@
 /** Rows over their root mean square, and the gradient; tasks are runs of rows. */
-import { madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
+import { dot, madd } from '../../runtime/wasm/assembly/vector.as';
 
 /** Rows of one task. */
 const ROWS: i32 = 16;
@@ -35,29 +35,6 @@ export function rmsNorm(params: usize, task: i32, scratch: usize): void {
       combine(gradOut, <f32>factor, x, <f32>-inner, out, bytes);
     }
   }
-}
-
-/** Sum of the products of two rows. */
-export function dot(a: usize, b: usize, bytes: usize): f32 {
-  let sums = f32x4.splat(0);
-  let at: usize = 0;
-  if (bytes >= 64) {
-    // Four sums, so that none waits for the one before.
-    let second = sums;
-    let third = sums;
-    let fourth = sums;
-    for (; at + 64 <= bytes; at += 64) {
-      sums = madd(v128.load(a + at), v128.load(b + at), sums);
-      second = madd(v128.load(a + at, 16), v128.load(b + at, 16), second);
-      third = madd(v128.load(a + at, 32), v128.load(b + at, 32), third);
-      fourth = madd(v128.load(a + at, 48), v128.load(b + at, 48), fourth);
-    }
-    sums = f32x4.add(f32x4.add(sums, second), f32x4.add(third, fourth));
-  }
-  for (; at + 16 <= bytes; at += 16) sums = madd(v128.load(a + at), v128.load(b + at), sums);
-  let sum = sumOfLanes(sums);
-  for (; at < bytes; at += 4) sum += f32.load(a + at) * f32.load(b + at);
-  return sum;
 }
 
 /** to = f a + g b. */

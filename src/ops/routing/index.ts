@@ -1,6 +1,7 @@
 /** One choice for each row among a few learned numbers, and feature maps whose exponent is chosen so. */
 import { ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import type { KernelFiles } from '../../runtime/wasm/modules';
 import { address, ELEMENTS_PER_MICROSECOND, overElements } from '../../runtime/wasm/plan';
 import { formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -12,9 +13,15 @@ import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from 
 /** Rows of a task (routing.as.ts). */
 const ROWS = 16;
 
+const kernels: KernelFiles = {
+  relaxed: () => new URL('./routing.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./routing.baseline.wasm', import.meta.url),
+};
+
 const routeOp: Op<RouteCall> = {
   name: 'route',
   reference: async () => (await import('./reference')).route,
+  kernels,
   wasm({ logits, bank, out }) {
     const params = [out.size, bank.size, ...[logits, bank, out].map(address)];
     return overElements('route', Math.ceil(out.size / ROWS), params, logits.size);
@@ -25,6 +32,7 @@ const routeOp: Op<RouteCall> = {
 const routeBackwardOp: Op<RouteBackwardCall> = {
   name: 'routeBackward',
   reference: async () => (await import('./reference')).routeBackward,
+  kernels,
   wasm({ logits, bank, gradOut, gradLogits, gradBank }) {
     const phases = [
       { kernel: 'routeLogits', tasks: Math.ceil(gradOut.size / ROWS) },
@@ -40,6 +48,7 @@ const routeBackwardOp: Op<RouteBackwardCall> = {
 const focusOp: Op<FocusCall> = {
   name: 'focus',
   reference: async () => (await import('./reference')).focus,
+  kernels,
   wasm({ x, exponents, out }) {
     const params = [exponents.size, x.size / exponents.size, ...[x, exponents, out].map(address)];
     return overElements('focus', Math.ceil(exponents.size / ROWS), params, x.size);
@@ -50,6 +59,7 @@ const focusOp: Op<FocusCall> = {
 const focusBackwardOp: Op<FocusBackwardCall> = {
   name: 'focusBackward',
   reference: async () => (await import('./reference')).focusBackward,
+  kernels,
   wasm({ x, exponents, gradOut, gradX, gradExponents }) {
     const addresses = [address(x), address(exponents), 0, ...[gradOut, gradX, gradExponents].map(address)];
     const params = [exponents.size, x.size / exponents.size, ...addresses];

@@ -1,8 +1,7 @@
 /** Choices of one entry of a bank for each row, and powers of rows that keep their length; tasks are runs of rows. */
 import { exp, log } from '../../runtime/wasm/assembly/functions.as';
-import { dot } from '../rms-norm/rms-norm.as';
 import { exp as expOf } from '../../runtime/wasm/assembly/scalar.as';
-import { largestLane, madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
+import { dot, largestLane, madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
 
 /** Rows of one task. */
 const ROWS: i32 = 16;

@@ -1,5 +1,6 @@
 /** Functions of each row, along the last axis. */
 import { ShapeError } from '../../errors';
+import type { KernelFiles } from '../../runtime/wasm/modules';
 import { address, overElements } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -11,9 +12,15 @@ import { ROWWISE, type Rowwise, type RowwiseCall } from './call';
 /** Rows of a task (rows.as.ts). */
 const ROWS = 16;
 
+const kernels: KernelFiles = {
+  relaxed: () => new URL('./rows.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./rows.baseline.wasm', import.meta.url),
+};
+
 const op: Op<RowwiseCall> = {
   name: 'rowwise',
   reference: async () => (await import('./reference')).rowwise,
+  kernels,
   wasm({ operation, x, out }) {
     const columns = x.shape.at(-1) as number;
     const rows = x.size / columns;

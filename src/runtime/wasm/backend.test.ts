@@ -308,12 +308,15 @@ test('workers that cannot start leave the calling thread, unless threads were as
 test('many small calls hold no memory', async () => {
   using runtime = await createRuntime({ backend: 'wasm' });
   using q = runtime.random([1, 64, 1, 16], { seed: 1 });
-  const before = runtime.memory();
-  for (let call = 0; call < 2000; call++) {
+  const call = async () => {
     const { out, lse } = await attention(q, q, q);
     out.dispose();
     lse.dispose();
-  }
+  };
+  // The first loads the kernels.
+  await call();
+  const before = runtime.memory();
+  for (let calls = 1; calls < 2000; calls++) await call();
   expect(runtime.memory()).toMatchObject({ live: before.live, reserved: before.reserved });
 });
 

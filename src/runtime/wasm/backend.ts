@@ -6,15 +6,15 @@ import { type HostTensor, toFloat64, toRowMajor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import type { Backend, Buffer, Control, MemoryReport } from '../backend';
 import { checkExpectations } from '../expectations';
-import type { Pause } from '../order';
+import { type Pause, until } from '../order';
 import { controlOf, inTurns } from '../turns';
 import { Heap, type HeapBuffer } from './heap';
 import { KeptTables } from './kept-tables';
-import { baseline, relaxed } from './kernels.generated';
+import { type KernelFiles, Modules } from './modules';
 import type { Machine, Plan } from './plan';
 import { availableThreads, type Job, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
-import { HEAP_BASE, type Kernels } from './schedule';
+import { HEAP_BASE, type Module } from './schedule';
 
 export interface WasmOptions {
   readonly threads?: number | undefined;
@@ -29,6 +29,7 @@ export class WasmBackend implements Backend {
   private constructor(
     private readonly heap: Heap,
     private readonly pool: Pool,
+    private readonly modules: Modules,
     private readonly facts: readonly string[],
   ) {
     this.#tables = new KeptTables(heap);
@@ -47,14 +48,10 @@ export class WasmBackend implements Backend {
     if (asked !== undefined && asked > 1 && available.threads === 0) {
       throw new UnsupportedError(`${asked} threads cannot be had: ${available.reason}`);
     }
-    const module = await compile(decodeBase64(build === 'relaxed' ? relaxed : baseline));
+    checkPolicy();
     const heap = new Heap(HEAP_BASE);
-    const kernels = new WebAssembly.Instance(module, { env: { memory: heap.memory } }).exports as unknown as Kernels;
-    kernels.initialise();
     const open = async (threads: number) => {
-      const scratchBytes = kernels.scratchBytes();
-      const scratch = heap.take((threads + 1) * scratchBytes);
-      const pool = new Pool(threads, { module, memory: heap.memory, kernels, scratch, scratchBytes });
+      const pool = new Pool(threads, heap.memory);
       await pool.start();
       return pool;
     };
@@ -65,7 +62,7 @@ export class WasmBackend implements Backend {
       reason = error.message;
       return open(0);
     });
-    return new WasmBackend(heap, pool, [
+    return new WasmBackend(heap, pool, new Modules(heap, build, pool.threads), [
       'backend: wasm',
       build === 'relaxed'
         ? 'kernels: relaxed SIMD, with fused multiply-add'
@@ -118,14 +115,24 @@ export class WasmBackend implements Backend {
   *run<Call>(op: Op<Call>, call: Call, control: Control): Generator<Pause, undefined, void> {
     const check = () => this.pool.check(control.signal);
     check();
+    const module = op.kernels && (yield* this.#moduleOf(op.kernels));
     const made = op.wasm(call, this.#machine);
     const isSteps = 'next' in made;
     const plan = isSteps ? yield* inTurns(made, controlOf(control, 0, 2).onProgress, check) : made;
-    yield* this.#runPlan(plan, isSteps ? controlOf(control, 1, 2) : control);
+    yield* this.#runPlan(module, plan, isSteps ? controlOf(control, 1, 2) : control);
     checkExpectations(op, call, (x) => this.#numbers(x));
   }
 
-  *#runPlan({ bytes = {}, tables = [], jobs }: Plan, control: Control): Generator<Pause, void, void> {
+  *#moduleOf(files: KernelFiles): Generator<Pause, Module, void> {
+    const module = this.modules.of(files);
+    return module instanceof Promise ? yield* until(module) : module;
+  }
+
+  *#runPlan(
+    module: Module | undefined,
+    { bytes = {}, tables = [], jobs }: Plan,
+    control: Control,
+  ): Generator<Pause, void, void> {
     const buffers: HeapBuffer[] = [];
     this.#tables.begin(tables);
     try {
@@ -137,7 +144,7 @@ export class WasmBackend implements Backend {
       }
       const planned = jobs(addresses, (table) => this.#tables.addressOf(table));
       for (let index = 0; index < planned.length; index++)
-        yield* this.pool.run(planned[index] as Job, controlOf(control, index, planned.length));
+        yield* this.pool.run(module as Module, planned[index] as Job, controlOf(control, index, planned.length));
     } finally {
       for (const buffer of buffers) this.heap.release(buffer);
       this.#tables.end(tables);
@@ -165,17 +172,13 @@ export class WasmBackend implements Backend {
   }
 }
 
-/** The kernels as they were built compile wherever they are allowed to. */
-async function compile(kernels: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module> {
+/** Policies let modules be validated but not compiled, not even an empty one. */
+function checkPolicy(): void {
   try {
-    return await WebAssembly.compile(kernels);
+    new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
   } catch (error) {
     throw new UnsupportedError(
       `WebAssembly is not allowed here: a content security policy must have 'wasm-unsafe-eval' in its script-src, or use backend 'webgpu' (${(error as Error).message})`,
     );
   }
-}
-
-function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }

@@ -3,7 +3,6 @@ import { bytesPerElement, type DType } from '../../tensor/dtype';
 import type { Tensor } from '../../tensor/tensor';
 import type { HeapBuffer } from './heap';
 import type { Job } from './pool';
-import type { KernelName } from './schedule';
 
 /** The kernels' numbers of the dtypes (storage.as.ts). */
 export const DTYPE_CODES: Partial<Record<DType, number>> = { f32: 0, f16: 1, bf16: 2 };
@@ -41,7 +40,7 @@ export function withMemory<Name extends string>(
 }
 
 /** One kernel that passes over so many elements. */
-export function overElements(kernel: KernelName, tasks: number, params: readonly number[], elements: number): Plan {
+export function overElements(kernel: string, tasks: number, params: readonly number[], elements: number): Plan {
   const microseconds = elements / ELEMENTS_PER_MICROSECOND;
   return { jobs: () => [{ phases: [{ kernel, tasks }], params, microseconds }] };
 }

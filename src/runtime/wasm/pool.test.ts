@@ -1,26 +1,25 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { UNARY } from '../../ops/elementwise/call';
-import { baseline } from './kernels.generated';
-import { type Job, type Machine, Pool } from './pool';
-import { HEAP_BASE, type Kernels } from './schedule';
+import { Heap } from './heap';
+import { Modules } from './modules';
+import { type Job, Pool } from './pool';
+import { HEAP_BASE } from './schedule';
 
 const RUN = 16384;
 const LENGTH = 12 * RUN;
-const NUMBERS = 2 ** 18;
 /** What a job is said to take: so little that it runs alone, or beside one just run, or with the caller, or by workers. */
 const MICROSECONDS = { alone: 1, following: 200, together: 1000, byWorkers: 1e6 };
 
-const machine = openMachine();
-const numbers = new Float32Array(machine.memory.buffer, NUMBERS, LENGTH);
-
-function openMachine(): Machine {
-  const module = new WebAssembly.Module(Uint8Array.from(atob(baseline), (character) => character.charCodeAt(0)));
-  const memory = new WebAssembly.Memory({ initial: 64, maximum: 2 ** 16, shared: true });
-  const kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels;
-  kernels.initialise();
-  // The jobs of these tests need no working memory.
-  return { module, memory, kernels, scratch: HEAP_BASE, scratchBytes: 0 };
-}
+const heap = new Heap(HEAP_BASE);
+const NUMBERS = heap.take(8 * LENGTH);
+const numbers = new Float32Array(heap.memory.buffer, NUMBERS, LENGTH);
+const modules = new Modules(heap, 'baseline', 3);
+const file = (path: string) => ({ relaxed: never, baseline: () => new URL(path, import.meta.url) });
+const never = () => {
+  throw new Error('not this build');
+};
+const elementwise = await modules.of(file('../../ops/elementwise/elementwise.baseline.wasm'));
+const peak = await modules.of(file('./peak.baseline.wasm'));
 
 /** Squares `length` numbers in place, twice: each task must run once, and the first phase end before the second. */
 function squaring(length: number, microseconds: number, at = NUMBERS): Job {
@@ -34,7 +33,7 @@ afterEach(() => {
 });
 
 async function open(threads: number): Promise<Pool> {
-  const pool = new Pool(threads, machine);
+  const pool = new Pool(threads, heap.memory);
   pools.push(pool);
   await pool.start();
   return pool;
@@ -46,9 +45,14 @@ test.each([0, 1, 2, 3])('jobs of all lengths one after another, %i threads', asy
   for (let round = 0; round < 1200; round++) {
     const length = 1 + ((round * 7919) % LENGTH);
     numbers.fill(3);
-    await pool.run(squaring(length, lengths[(round ^ (round >> 2)) % lengths.length] as number), {});
+    await pool.run(elementwise, squaring(length, lengths[(round ^ (round >> 2)) % lengths.length] as number), {});
     expect(numbers.subarray(0, length).every((x) => x === 81)).toBe(true);
     expect(numbers.subarray(length).every((x) => x === 3)).toBe(true);
+    // Between jobs of one room those of another.
+    if (round % 7 === 0) {
+      const microseconds = lengths[round % lengths.length] as number;
+      await pool.run(peak, { phases: [{ kernel: 'peak', tasks: 2 }], params: [9, 0.5], microseconds }, {});
+    }
     // Workers fall asleep, or nearly.
     if (round % 50 < 5) await new Promise((resolve) => setTimeout(resolve, round % 3));
   }
@@ -58,8 +62,8 @@ describe.each([1, 2, 3])('a kernel that fails, %i threads', (threads) => {
   test.each(['together', 'byWorkers'] as const)('%s', async (length) => {
     const pool = await open(threads);
     const outside = 2 ** 32 - LENGTH;
-    const failing = pool.run(squaring(LENGTH, MICROSECONDS[length], outside), {});
-    const next = pool.run(squaring(LENGTH, MICROSECONDS[length]), {});
+    const failing = pool.run(elementwise, squaring(LENGTH, MICROSECONDS[length], outside), {});
+    const next = pool.run(elementwise, squaring(LENGTH, MICROSECONDS[length]), {});
     numbers.fill(2);
     await expect(failing).rejects.toThrow(/(the calling thread failed|a worker thread died): .*out of bounds/);
     await next;
@@ -69,10 +73,21 @@ describe.each([1, 2, 3])('a kernel that fails, %i threads', (threads) => {
 
 test('a job for workers, from a caller that has just worked itself, leaves the caller free', async () => {
   const pool = await open(2);
-  await pool.run(squaring(RUN, MICROSECONDS.together), {});
+  await pool.run(elementwise, squaring(RUN, MICROSECONDS.together), {});
   let turns = 0;
   const timer = setInterval(() => turns++, 1);
-  await pool.run({ phases: [{ kernel: 'peak', tasks: 20 }], params: [3e6, 0.5], microseconds: 1e6 }, {});
+  await pool.run(peak, { phases: [{ kernel: 'peak', tasks: 20 }], params: [3e6, 0.5], microseconds: 1e6 }, {});
   clearInterval(timer);
   expect(turns).toBeGreaterThan(2);
+});
+
+test('workers that cannot compile a module from the heap say so, and the next call starts new ones', async () => {
+  const pool = await open(2);
+  const broken = { ...elementwise, address: NUMBERS };
+  numbers.fill(3);
+  await expect(pool.run(broken, squaring(LENGTH, MICROSECONDS.byWorkers), {})).rejects.toThrow(
+    /a worker thread died: CompileError: .*magic word/,
+  );
+  await pool.run(elementwise, squaring(LENGTH, MICROSECONDS.byWorkers), {});
+  expect(numbers.every((x) => x === 81)).toBe(true);
 });

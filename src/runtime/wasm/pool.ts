@@ -8,9 +8,11 @@ import {
   CONTROL_LENGTH,
   callWorkers,
   EPOCH,
-  type Kernels,
+  type Kernel,
   MAX_PARAMS,
+  type Module,
   mainPhase,
+  numberOf,
   PARAMS,
   type Phase,
   progress,
@@ -75,17 +77,6 @@ export function availableThreads(): { readonly threads: number; readonly reason:
   return { threads: navigator.hardwareConcurrency, reason: 'one per core, on Web Workers' };
 }
 
-/** What all threads run on. */
-export interface Machine {
-  readonly module: WebAssembly.Module;
-  readonly memory: WebAssembly.Memory;
-  /** The calling thread's instance. */
-  readonly kernels: Kernels;
-  /** Working memory: the calling thread's, then each worker's, `scratchBytes` apart. */
-  readonly scratch: number;
-  readonly scratchBytes: number;
-}
-
 export class Pool {
   readonly #control: Int32Array;
   readonly #params: Float64Array;
@@ -100,10 +91,10 @@ export class Pool {
   /** `threads` workers; 0 leaves everything to the calling thread. */
   constructor(
     readonly threads: number,
-    private readonly machine: Machine,
+    private readonly memory: WebAssembly.Memory,
   ) {
-    this.#control = new Int32Array(machine.memory.buffer, CONTROL, CONTROL_LENGTH);
-    this.#params = new Float64Array(machine.memory.buffer, PARAMS, MAX_PARAMS);
+    this.#control = new Int32Array(memory.buffer, CONTROL, CONTROL_LENGTH);
+    this.#params = new Float64Array(memory.buffer, PARAMS, MAX_PARAMS);
     this.#mayWait = mayWait(this.#control);
   }
 
@@ -124,31 +115,31 @@ export class Pool {
     signal?.throwIfAborted();
   }
 
-  *run(job: Job, control: Control): Generator<Pause, void, void> {
+  *run(module: Module, job: Job, control: Control): Generator<Pause, void, void> {
     this.check(control.signal);
-    const { kernels, scratch } = this.machine;
     // Workers that have just been at a job are still awake.
     const followsAnother = this.#mayWait && performance.now() - this.#lastEnded < AWAKE_MILLISECONDS;
     const isSmall = job.microseconds < (followsAnother ? TINY_JOB_MICROSECONDS : SMALL_JOB_MICROSECONDS);
     if (this.threads > 0 && !isSmall) this.#running ??= yield* until(this.#startThreads());
     this.#params.set(job.params);
-    publish(this.#control, job.phases);
-    if (isSmall) work(kernels, this.#control, scratch);
-    else if (this.threads === 0) yield* this.#runInTurns(job, control);
-    else if (this.#mayWait && job.microseconds < SHORT_JOB_MICROSECONDS * this.threads) yield* this.#runTogether();
+    publish(this.#control, module, job.phases);
+    if (isSmall) work(() => module, this.#control);
+    else if (this.threads === 0) yield* this.#runInTurns(module, job, control);
+    else if (this.#mayWait && job.microseconds < SHORT_JOB_MICROSECONDS * this.threads)
+      yield* this.#runTogether(module);
     else yield* this.#runOnThreads(control);
     if (this.threads > 0) this.#lastEnded = performance.now();
     control.signal?.throwIfAborted();
     control.onProgress?.(1);
   }
 
-  *#runInTurns({ phases }: Job, { signal, onProgress }: Control): Generator<Pause, void, void> {
-    const { kernels, scratch } = this.machine;
+  *#runInTurns(module: Module, { phases }: Job, { signal, onProgress }: Control): Generator<Pause, void, void> {
     let turnEnds = performance.now() + TURN_MILLISECONDS;
     const main = mainPhase(phases);
     for (const [phase, { kernel, tasks }] of phases.entries()) {
+      const run = module.kernels[numberOf(module, kernel)] as Kernel;
       for (let task = 0; task < tasks; task++) {
-        kernels[kernel](PARAMS, task, scratch);
+        run(PARAMS, task, module.scratch);
         if (performance.now() < turnEnds) continue;
         onProgress?.(phase === main ? (task + 1) / tasks : Number(phase > main));
         yield othersTurn();
@@ -171,12 +162,11 @@ export class Pool {
   }
 
   /** With the calling thread in the first worker's place, so that nobody need wake it or be told of the end. */
-  *#runTogether(): Generator<Pause, void, void> {
-    const { kernels, scratch } = this.machine;
+  *#runTogether(module: Module): Generator<Pause, void, void> {
     callWorkers(this.#control, true);
     let failure: unknown;
     try {
-      if (workAsCaller(kernels, this.#control, scratch)) return;
+      if (workAsCaller(module, this.#control)) return;
     } catch (error) {
       failure = error;
     }
@@ -234,11 +224,10 @@ export class Pool {
   }
 
   #startThread(thread: Thread, index: number): Promise<void> {
-    const { module, memory, scratch, scratchBytes } = this.machine;
     return new Promise((resolve, reject) => {
       thread.onMessage = () => resolve();
       thread.onDeath = reject;
-      thread.send({ module, memory, scratch: scratch + (index + 1) * scratchBytes, index });
+      thread.send({ memory: this.memory, index });
     });
   }
 

@@ -3,53 +3,41 @@
  * 0, 1, 2, ... that threads take from a counter, and ends for all threads before the next begins.
  */
 
-/** The kernels a job can name, by their exports; a kernel's place here is its number. */
-const KERNELS = [
-  'packKeysValues',
-  'attention',
-  'backwardPack',
-  'attentionBackward',
-  'backwardReduce',
-  'backwardTables',
-  'linearStates',
-  'linearTotal',
-  'linearOutputs',
-  'linearStep',
-  'linearQuotient',
-  'linearHeadSums',
-  'deltaForward',
-  'deltaRecurrent',
-  'deltaStates',
-  'deltaReverse',
-  'deltaGradients',
-  'packPanels',
-  'packSlices',
-  'matmul',
-  'unary',
-  'unaryBackward',
-  'binary',
-  'layerNorm',
-  'rowwise',
-  'gather',
-  'copy',
-  'rmsNorm',
-  'reluAttention',
-  'depthwiseConv',
-  'depthwiseWeights',
-  'route',
-  'routeLogits',
-  'routeBank',
-  'focus',
-  'focusBackward',
-  'peak',
-] as const;
-export type KernelName = (typeof KERNELS)[number];
+/** Takes the address of its params, a task number, and its thread's working memory. */
+export type Kernel = (params: number, task: number, scratch: number) => void;
 
-/** What the compiled module exports. */
-export type Kernels = Record<KernelName, (params: number, task: number, scratch: number) => void> & {
-  initialise(): void;
-  scratchBytes(): number;
-};
+/** A room's kernels, by number, as one thread has them, and its working memory. */
+export interface Share {
+  readonly kernels: readonly Kernel[];
+  readonly scratch: number;
+}
+
+/** Where in the heap the other threads find a room's module, in bytes, and their working memory, after the caller's. */
+interface Shared {
+  readonly address: number;
+  readonly length: number;
+  readonly scratch: number;
+  readonly scratchBytes: number;
+}
+
+/** The calling thread's share of a room, and what the workers need for theirs. */
+export interface Module extends Share, Shared {
+  /** Of the kernels, in the same order. */
+  readonly names: readonly string[];
+}
+
+/** What a room's module exports; instances put their constants into the memory, all of them the same. */
+export function instantiate(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+): Pick<Module, 'names' | 'kernels' | 'scratchBytes'> {
+  const { SCRATCH_BYTES, ...kernels } = new WebAssembly.Instance(module, { env: { memory } }).exports;
+  return {
+    names: Object.keys(kernels),
+    kernels: Object.values(kernels) as unknown as Kernel[],
+    scratchBytes: (SCRATCH_BYTES as WebAssembly.Global | undefined)?.value ?? 0,
+  };
+}
 
 /** Byte addresses in the lowest page; the kernels' constants lie between them (vector.as.ts). */
 export const CONTROL = 64;
@@ -69,7 +57,9 @@ const GATE = 3;
 const PHASES = 4;
 /** Which phase progress is measured by. */
 const MAIN = 5;
-const FIRST_PHASE = 6;
+/** Where the module is whose kernels it runs: the four numbers of a `Shared`. */
+const MODULE = 6;
+const FIRST_PHASE = 10;
 const KERNEL = 0;
 const TASKS = 1;
 const NEXT = 2;
@@ -82,7 +72,8 @@ const CLOSED = 2 ** 16;
 export const CONTROL_LENGTH = FIRST_PHASE + MAX_PHASES * PHASE_SIZE;
 
 export interface Phase {
-  readonly kernel: KernelName;
+  /** By its export. */
+  readonly kernel: string;
   readonly tasks: number;
   /** Whether nearly all of the work is in it, so that it shows the progress; default: the last phase. */
   readonly main?: boolean;
@@ -95,13 +86,27 @@ export function mainPhase(phases: readonly Phase[]): number {
 }
 
 /** Lays out the next job, when no thread is at one. */
-export function publish(control: Int32Array, phases: readonly Phase[]): void {
+export function publish(control: Int32Array, module: Module, phases: readonly Phase[]): void {
   control[ABORT] = 0;
   control[PHASES] = phases.length;
   control[MAIN] = mainPhase(phases);
+  control.set([module.address, module.length, module.scratch, module.scratchBytes], MODULE);
   phases.forEach(({ kernel, tasks }, index) => {
-    control.set([KERNELS.indexOf(kernel), tasks, 0, 0], FIRST_PHASE + index * PHASE_SIZE);
+    control.set([numberOf(module, kernel), tasks, 0, 0], FIRST_PHASE + index * PHASE_SIZE);
   });
+}
+
+/** Where the published job's module is. */
+export function publishedModule(control: Int32Array): Shared {
+  const [address, length, scratch, scratchBytes] = new Uint32Array(control.buffer, control.byteOffset).subarray(MODULE);
+  return { address, length, scratch, scratchBytes } as Shared;
+}
+
+/** The kernel of that name, by its place in the room. */
+export function numberOf({ names }: Module, kernel: string): number {
+  const number = names.indexOf(kernel);
+  if (number === -1) throw new Error(`the room has the kernels ${names.join(', ')}, got ${kernel}`);
+  return number;
 }
 
 /** Wakes the workers for the published job: all of them, or all but the first, whose place the calling thread takes. */
@@ -114,13 +119,13 @@ export function callWorkers(control: Int32Array, callerWorks: boolean): void {
 }
 
 /** A worker's share of the published job; true if it leaves as the last of all threads. */
-export function workAsWorker(kernels: Kernels, control: Int32Array, scratch: number): boolean {
+export function workAsWorker(share: () => Share, control: Int32Array): boolean {
   let inside: number;
   do {
     inside = Atomics.load(control, GATE);
     if (inside >= CLOSED) return false;
   } while (Atomics.compareExchange(control, GATE, inside, inside + 1) !== inside);
-  work(kernels, control, scratch);
+  work(share, control);
   Atomics.or(control, GATE, CLOSED);
   const left = Atomics.sub(control, GATE, 1) - 1;
   Atomics.notify(control, GATE);
@@ -128,8 +133,8 @@ export function workAsWorker(kernels: Kernels, control: Int32Array, scratch: num
 }
 
 /** The calling thread's share, until the workers have left too; false if the job was aborted. */
-export function workAsCaller(kernels: Kernels, control: Int32Array, scratch: number): boolean {
-  work(kernels, control, scratch);
+export function workAsCaller(share: Share, control: Int32Array): boolean {
+  work(() => share, control);
   Atomics.or(control, GATE, CLOSED);
   return reaches(control, GATE, CLOSED + 1) && Atomics.load(control, ABORT) === 0;
 }
@@ -140,19 +145,19 @@ export function waitForWorkers(control: Int32Array): void {
 }
 
 /** One thread's share of the published job; returns when all phases are over or the job was aborted. If it fails, it aborts. */
-export function work(kernels: Kernels, control: Int32Array, scratch: number): void {
+export function work(share: () => Share, control: Int32Array): void {
   try {
-    takeTasks(kernels, control, scratch);
+    takeTasks(share(), control);
   } catch (error) {
     Atomics.store(control, ABORT, 1);
     throw error;
   }
 }
 
-function takeTasks(kernels: Kernels, control: Int32Array, scratch: number): void {
+function takeTasks({ kernels, scratch }: Share, control: Int32Array): void {
   const phases = control[PHASES] as number;
   for (let at = FIRST_PHASE; at < FIRST_PHASE + phases * PHASE_SIZE; at += PHASE_SIZE) {
-    const kernel = kernels[KERNELS[control[at + KERNEL] as number] as KernelName];
+    const kernel = kernels[control[at + KERNEL] as number] as Kernel;
     const tasks = control[at + TASKS] as number;
     for (;;) {
       const task = Atomics.add(control, at + NEXT, 1);

@@ -1,10 +1,19 @@
 /** A worker thread, in Node and in browsers: sleeps until a job is published, takes its share, sleeps again. */
-import { CONTROL, CONTROL_LENGTH, EPOCH, EPOCH_OF_FIRST, type Kernels, spin, workAsWorker } from './schedule';
+import {
+  CONTROL,
+  CONTROL_LENGTH,
+  EPOCH,
+  EPOCH_OF_FIRST,
+  instantiate,
+  type Kernel,
+  publishedModule,
+  type Share,
+  spin,
+  workAsWorker,
+} from './schedule';
 
 export interface WorkerStart {
-  readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
-  readonly scratch: number;
   readonly index: number;
 }
 
@@ -18,11 +27,22 @@ const node = globalThis.process?.getBuiltinModule?.('node:worker_threads');
 if (node?.parentPort) node.parentPort.once('message', start);
 else (globalThis as unknown as Port).addEventListener('message', ({ data }) => start(data));
 
-function start({ module, memory, scratch, index }: WorkerStart): void {
+function start({ memory, index }: WorkerStart): void {
   const port = (node?.parentPort ?? globalThis) as Port;
-  const kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels;
   const control = new Int32Array(memory.buffer, CONTROL, CONTROL_LENGTH);
   const at = index === 0 ? EPOCH_OF_FIRST : EPOCH;
+  const rooms = new Map<number, readonly Kernel[]>();
+  const share = (): Share => {
+    const { address, length, scratch, scratchBytes } = publishedModule(control);
+    let kernels = rooms.get(address);
+    if (!kernels) {
+      // Of a copy, since nothing is compiled from shared memory.
+      const module = new WebAssembly.Module(new Uint8Array(memory.buffer, address, length).slice());
+      kernels = instantiate(module, memory).kernels;
+      rooms.set(address, kernels);
+    }
+    return { kernels, scratch: scratch + (index + 1) * scratchBytes };
+  };
   let epoch = Atomics.load(control, at);
   port.postMessage('ready');
   for (;;) {
@@ -31,6 +51,6 @@ function start({ module, memory, scratch, index }: WorkerStart): void {
     const published = Atomics.load(control, at);
     if (published === epoch) continue;
     epoch = published;
-    if (workAsWorker(kernels, control, scratch)) port.postMessage('done');
+    if (workAsWorker(share, control)) port.postMessage('done');
   }
 }

@@ -137,7 +137,7 @@ async function findGpu(): Promise<GPU> {
   // Not a literal, so that bundlers for browsers leave it alone.
   const name = 'webgpu';
   try {
-    const { create } = (await import(/* @vite-ignore */ name)) as typeof import('webgpu');
+    const { create } = (await import(/* webpackIgnore: true */ /* @vite-ignore */ name)) as typeof import('webgpu');
     implementation ??= create([]) as GPU;
     return implementation;
   } catch (error) {

@@ -1,7 +1,7 @@
 /** Functions of float32 vectors, accurate to two units in the last place, for any argument. */
-import { initialise as initialiseVector, madd } from './vector.as';
+import { madd } from './vector.as';
 
-/** Where the constants lie, after those of vector.ts and for the same reason. */
+/** Where the constants lie, after those of vector.as.ts and for the same reason. */
 const CONSTANTS: usize = 1280;
 
 // @ts-ignore: decorator
@@ -21,48 +21,44 @@ const TANH: usize = 19;
 const SIN: usize = 28;
 const COS: usize = 31;
 
-/** Writes all constants; called once for each memory, before any kernel. */
-export function initialise(): void {
-  initialiseVector();
-  put(ONE, 1);
-  put(LOG2E, 1.4426950408889634);
-  put(LN2_HIGH, 0.693359375);
-  put(LN2_LOW, -2.1219444e-4);
-  // e^r = 1 + r + r^2 (...) on [-ln 2 / 2, ln 2 / 2].
-  put(EXP, 1.98756915e-4);
-  put(EXP + 1, 1.3981999507e-3);
-  put(EXP + 2, 8.3334519073e-3);
-  put(EXP + 3, 4.1665795894e-2);
-  put(EXP + 4, 1.6666665459e-1);
-  put(EXP + 5, 5.0000001201e-1);
-  // log(1 + m) = m - m^2 / 2 + m^3 (...) for 1 + m from the root of a half to that of 2.
-  put(LOG, 7.0376836292e-2);
-  put(LOG + 1, -1.151461031e-1);
-  put(LOG + 2, 1.167699874e-1);
-  put(LOG + 3, -1.2420140846e-1);
-  put(LOG + 4, 1.4249322787e-1);
-  put(LOG + 5, -1.6668057665e-1);
-  put(LOG + 6, 2.0000714765e-1);
-  put(LOG + 7, -2.4999993993e-1);
-  put(LOG + 8, 3.3333331174e-1);
-  // tanh x = x + x^3 (...) for |x| below 0.625; beyond 20 it is 1.
-  put(TANH, -5.70498872745e-3);
-  put(TANH + 1, 2.06390887954e-2);
-  put(TANH + 2, -5.37397155531e-2);
-  put(TANH + 3, 1.33314422036e-1);
-  put(TANH + 4, -3.33332819422e-1);
-  put(TANH + 5, 0.625);
-  put(TANH + 6, 20);
-  put(TANH + 7, 2);
-  put(TANH + 8, -0.0);
-  // sin r = r + r^3 (...) and cos r = 1 - r^2 / 2 + r^4 (...) on [-pi / 4, pi / 4].
-  put(SIN, -1.9515295891e-4);
-  put(SIN + 1, 8.3321608736e-3);
-  put(SIN + 2, -1.6666654611e-1);
-  put(COS, 2.443315711809948e-5);
-  put(COS + 1, -1.388731625493765e-3);
-  put(COS + 2, 4.166664568298827e-2);
-}
+put(ONE, 1);
+put(LOG2E, 1.4426950408889634);
+put(LN2_HIGH, 0.693359375);
+put(LN2_LOW, -2.1219444e-4);
+// e^r = 1 + r + r^2 (...) on [-ln 2 / 2, ln 2 / 2].
+put(EXP, 1.98756915e-4);
+put(EXP + 1, 1.3981999507e-3);
+put(EXP + 2, 8.3334519073e-3);
+put(EXP + 3, 4.1665795894e-2);
+put(EXP + 4, 1.6666665459e-1);
+put(EXP + 5, 5.0000001201e-1);
+// log(1 + m) = m - m^2 / 2 + m^3 (...) for 1 + m from the root of a half to that of 2.
+put(LOG, 7.0376836292e-2);
+put(LOG + 1, -1.151461031e-1);
+put(LOG + 2, 1.167699874e-1);
+put(LOG + 3, -1.2420140846e-1);
+put(LOG + 4, 1.4249322787e-1);
+put(LOG + 5, -1.6668057665e-1);
+put(LOG + 6, 2.0000714765e-1);
+put(LOG + 7, -2.4999993993e-1);
+put(LOG + 8, 3.3333331174e-1);
+// tanh x = x + x^3 (...) for |x| below 0.625; beyond 20 it is 1.
+put(TANH, -5.70498872745e-3);
+put(TANH + 1, 2.06390887954e-2);
+put(TANH + 2, -5.37397155531e-2);
+put(TANH + 3, 1.33314422036e-1);
+put(TANH + 4, -3.33332819422e-1);
+put(TANH + 5, 0.625);
+put(TANH + 6, 20);
+put(TANH + 7, 2);
+put(TANH + 8, -0.0);
+// sin r = r + r^3 (...) and cos r = 1 - r^2 / 2 + r^4 (...) on [-pi / 4, pi / 4].
+put(SIN, -1.9515295891e-4);
+put(SIN + 1, 8.3321608736e-3);
+put(SIN + 2, -1.6666654611e-1);
+put(COS, 2.443315711809948e-5);
+put(COS + 1, -1.388731625493765e-3);
+put(COS + 2, 4.166664568298827e-2);
 
 function put(place: usize, value: f32): void {
   v128.store(CONSTANTS + (place << 4), f32x4.splat(value));

@@ -1,6 +1,7 @@
 /**
  * Vector arithmetic that both builds share.
- * V8 rebuilds a v128 literal at each use, so inner loops load their constants from memory; `initialise` puts them there.
+ * V8 rebuilds a v128 literal at each use, so inner loops load their constants from memory, where each module puts them as it
+ * starts, in each thread: the same ones at the same places, so those who read meanwhile do not notice.
  */
 
 /** Where the constants lie: the host keeps this page of the heap free. */
@@ -16,20 +17,17 @@ const ONE: usize = CONSTANTS + 96;
 const LOWEST: usize = CONSTANTS + 112;
 const LANE_BITS: usize = CONSTANTS + 128;
 
-/** Writes the constants; called once for each memory, before any kernel. */
-export function initialise(): void {
-  // 1.5 * 2^23: adding it rounds to an integer, which then stands in the low bits.
-  v128.store(MAGIC, f32x4.splat(12582912));
-  // 2^f = 1 + f (C1 + f (C2 + ...)) on [-0.5, 0.5], largest relative error 9.2e-8.
-  v128.store(C1, f32x4.splat(0.69314697759896604));
-  v128.store(C2, f32x4.splat(0.24022242085267442));
-  v128.store(C3, f32x4.splat(0.055507337435431292));
-  v128.store(C4, f32x4.splat(0.0096715126445695958));
-  v128.store(C5, f32x4.splat(0.0013264727108193619));
-  v128.store(ONE, f32x4.splat(1));
-  v128.store(LOWEST, f32x4.splat(-100));
-  v128.store(LANE_BITS, i32x4(1, 2, 4, 8));
-}
+// 1.5 * 2^23: adding it rounds to an integer, which then stands in the low bits.
+v128.store(MAGIC, f32x4.splat(12582912));
+// 2^f = 1 + f (C1 + f (C2 + ...)) on [-0.5, 0.5], largest relative error 9.2e-8.
+v128.store(C1, f32x4.splat(0.69314697759896604));
+v128.store(C2, f32x4.splat(0.24022242085267442));
+v128.store(C3, f32x4.splat(0.055507337435431292));
+v128.store(C4, f32x4.splat(0.0096715126445695958));
+v128.store(C5, f32x4.splat(0.0013264727108193619));
+v128.store(ONE, f32x4.splat(1));
+v128.store(LOWEST, f32x4.splat(-100));
+v128.store(LANE_BITS, i32x4(1, 2, 4, 8));
 
 /** a * b + c, fused where the build has it. */
 // @ts-ignore: decorator
@@ -125,4 +123,27 @@ export function sumAround(x: usize, count: usize, shift: f32, squared: bool): f3
     rest += squared ? y * y : y;
   }
   return sumOfLanes(sum) + rest;
+}
+
+/** Sum of the products of two rows. */
+export function dot(a: usize, b: usize, bytes: usize): f32 {
+  let sums = f32x4.splat(0);
+  let at: usize = 0;
+  if (bytes >= 64) {
+    // Four sums, so that none waits for the one before.
+    let second = sums;
+    let third = sums;
+    let fourth = sums;
+    for (; at + 64 <= bytes; at += 64) {
+      sums = madd(v128.load(a + at), v128.load(b + at), sums);
+      second = madd(v128.load(a + at, 16), v128.load(b + at, 16), second);
+      third = madd(v128.load(a + at, 32), v128.load(b + at, 32), third);
+      fourth = madd(v128.load(a + at, 48), v128.load(b + at, 48), fourth);
+    }
+    sums = f32x4.add(f32x4.add(sums, second), f32x4.add(third, fourth));
+  }
+  for (; at + 16 <= bytes; at += 16) sums = madd(v128.load(a + at), v128.load(b + at), sums);
+  let sum = sumOfLanes(sums);
+  for (; at < bytes; at += 4) sum += f32.load(a + at) * f32.load(b + at);
+  return sum;
 }

@@ -1,0 +1,76 @@
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Heap } from './heap';
+import { type KernelFiles, Modules } from './modules';
+import { HEAP_BASE } from './schedule';
+
+const gather = new URL('../../ops/gather/gather.baseline.wasm', import.meta.url);
+const open = () => new Modules(new Heap(HEAP_BASE), 'baseline', 2);
+const filesAt = (baseline: () => URL): KernelFiles => ({ relaxed: () => expect.fail('the other build'), baseline });
+
+/** What the server has at each path, for as long as it is there. */
+const served = new Map<string, Uint8Array | string>();
+const server = createServer(({ url }, response) => {
+  const content = served.get(url as string);
+  response.writeHead(content === undefined ? 404 : 200).end(content);
+});
+let origin: string;
+
+beforeAll(async () => {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+afterAll(() => server.close());
+
+test.each([
+  ['a file', async () => gather],
+  ['a data: URL', async () => new URL(`data:application/wasm;base64,${await readFile(gather, 'base64')}`)],
+  [
+    'a server',
+    async () => {
+      served.set('/gather.wasm', await readFile(gather));
+      return new URL('/gather.wasm', origin);
+    },
+  ],
+])('of %s, once, and from then on at once', async (_, urlOf) => {
+  const url = await urlOf();
+  const modules = open();
+  const files = filesAt(() => url);
+  const loading = modules.of(files);
+  expect(modules.of(files)).toBe(loading);
+  const module = await loading;
+  expect(module).toMatchObject({ names: ['gather'], scratchBytes: 0 });
+  expect(modules.of(files)).toBe(module);
+});
+
+test('a room has working memory for all threads, apart from the bytes of its module', async () => {
+  const heap = new Heap(HEAP_BASE);
+  const url = new URL('../../ops/matmul/matmul.baseline.wasm', import.meta.url);
+  const { address, length, scratch, scratchBytes } = await new Modules(heap, 'baseline', 2).of(filesAt(() => url));
+  expect(scratchBytes).toBe(64 * 6 * 8 * 4);
+  expect(new Uint8Array(heap.memory.buffer, address, length)).toEqual(new Uint8Array(await readFile(url)));
+  expect([address + length <= scratch, scratch + 3 * scratchBytes <= heap.take(1)]).toEqual([true, true]);
+});
+
+test.each([
+  ['a file that is not there', () => new URL('./absent.wasm', import.meta.url), /absent\.wasm \(ENOENT/],
+  ['a path that a server does not have', () => new URL('/absent.wasm', origin), /absent\.wasm \(status 404\)/],
+  ['a page in its place', () => new URL('/page', origin), /page \(WebAssembly\.compile\(\): expected magic word/],
+  ['no server', () => new URL('http://127.0.0.1:1/x.wasm'), /x\.wasm \(fetch failed\)/],
+  ['a script without a place', () => new URL('./x.wasm', undefined), /beside their module \(Invalid URL\)/],
+])('%s: an error that says what to do', async (_, urlOf, message) => {
+  served.set('/page', '<!doctype html>');
+  const failing = open().of(filesAt(urlOf));
+  await expect(failing).rejects.toMatchObject({ name: 'BackendError', message: expect.stringMatching(message) });
+  await expect(failing).rejects.toThrow(/a bundler must take .* as the README shows, .* allow them in connect-src/);
+});
+
+test('what could not be loaded is tried again by the next call', async () => {
+  const modules = open();
+  const files = filesAt(() => new URL('/late.wasm', origin));
+  await expect(modules.of(files)).rejects.toThrow('status 404');
+  served.set('/late.wasm', await readFile(gather));
+  expect(await modules.of(files)).toMatchObject({ names: ['gather'] });
+});

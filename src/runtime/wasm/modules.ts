@@ -1,0 +1,77 @@
+/** The modules of kernels, one of each room, loaded when an op of the room is first called. */
+import { BackendError } from '../../errors';
+import type { Heap } from './heap';
+import { instantiate, type Module } from './schedule';
+
+export const BUILDS = ['relaxed', 'baseline'] as const;
+export type Build = (typeof BUILDS)[number];
+
+/** Where a room's module lies in each build. Bundlers look for `new URL('./x.wasm', import.meta.url)`, written out. */
+export type KernelFiles = Readonly<Record<Build, () => URL>>;
+
+export class Modules {
+  readonly #modules = new Map<KernelFiles, Module | Promise<Module>>();
+
+  /** `threads` have working memory beside the calling one. */
+  constructor(
+    private readonly heap: Heap,
+    private readonly build: Build,
+    private readonly threads: number,
+  ) {}
+
+  /** A room's module: at once, or where it is still to be loaded, soon. @throws {BackendError} the file cannot be had */
+  of(files: KernelFiles): Module | Promise<Module> {
+    let module = this.#modules.get(files);
+    if (!module) {
+      module = this.#load(files);
+      this.#modules.set(files, module);
+    }
+    return module;
+  }
+
+  async #load(files: KernelFiles): Promise<Module> {
+    try {
+      const { bytes, compiled } = await load(files[this.build]);
+      const { memory } = this.heap;
+      const address = this.heap.take(bytes.length);
+      new Uint8Array(memory.buffer).set(bytes, address);
+      const instance = instantiate(compiled, memory);
+      const scratch = this.heap.take((this.threads + 1) * instance.scratchBytes);
+      const module = { ...instance, address, length: bytes.length, scratch };
+      this.#modules.set(files, module);
+      return module;
+    } catch (error) {
+      // The next call tries again.
+      this.#modules.delete(files);
+      throw error;
+    }
+  }
+}
+
+async function load(urlOf: () => URL): Promise<{ bytes: Uint8Array<ArrayBuffer>; compiled: WebAssembly.Module }> {
+  let place = 'beside their module';
+  try {
+    const url = urlOf();
+    place = `from ${url}`;
+    const bytes = await read(url);
+    return { bytes, compiled: await WebAssembly.compile(bytes) };
+  } catch (error) {
+    throw new BackendError(
+      `kernels cannot be loaded ${place} (${(error as Error).message}): a bundler must take the package's .wasm files along, as the README shows, and a content security policy allow them in connect-src`,
+    );
+  }
+}
+
+async function read(url: URL): Promise<Uint8Array<ArrayBuffer>> {
+  // Bundlers inline small files, and policies seldom allow to fetch from there.
+  if (url.protocol === 'data:') return decodeBase64(url.pathname.slice(url.pathname.indexOf(',') + 1));
+  const files = url.protocol === 'file:' && globalThis.process?.getBuiltinModule?.('node:fs/promises');
+  if (files) return new Uint8Array(await files.readFile(url));
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`status ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}
