@@ -1,8 +1,8 @@
 /** What the gated delta rule recalls beside other memories, and what its chunked form gains. */
 import { timeOnce } from '../../../compare/timing';
 import { gatedDeltaRule, gatedDeltaRuleBackward, gatedDeltaRuleStep } from '../../../ops/gated-delta-rule';
-import { formatRatio, formatTime, significant } from '../../../report/format';
 import { exponent } from '../../../statistics';
+import { formatRatio, formatTime, significant } from '../../../text/format';
 import {
   type Claims,
   defineExperiment,

@@ -1,12 +1,12 @@
 /** What a few random features estimate, what the advisor remembers, when its updates diverge, and time by length. */
 import { attention } from '../../../ops/attention';
-import { formatPercent, formatTime, significant } from '../../../report/format';
 import type { Runtime } from '../../../runtime/runtime';
 import { exponent } from '../../../statistics';
 import { toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
+import { formatPercent, formatTime, significant } from '../../../text/format';
 import {
   type Claims,
   defineExperiment,

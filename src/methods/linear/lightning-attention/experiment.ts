@@ -2,8 +2,8 @@
 import { timeOnce } from '../../../compare/timing';
 import { attention } from '../../../ops/attention';
 import { linearAttention } from '../../../ops/linear-attention';
-import { formatBytes, formatRatio, significant } from '../../../report/format';
 import type { Tensor } from '../../../tensor/tensor';
+import { formatBytes, formatRatio, significant } from '../../../text/format';
 import {
   type Claims,
   defineExperiment,

@@ -1,12 +1,12 @@
 /** How near positive random features come to softmax attention, by the size of the scores, and at what speed. */
 import { randomPermutation } from '../../../masks/stochastic';
 import { attention } from '../../../ops/attention';
-import { formatPercent, formatRatio, formatTime } from '../../../report/format';
 import type { Runtime } from '../../../runtime/runtime';
 import { exponent } from '../../../statistics';
 import { toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
+import { formatPercent, formatRatio, formatTime } from '../../../text/format';
 import {
   type Claims,
   defineExperiment,
