@@ -24,7 +24,7 @@ function compile(features: readonly string[]): string {
   const options = ['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd', '--enable', 'threads', ...features];
   const memory = ['--importMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'];
   const compiler = fileURLToPath(import.meta.resolve('assemblyscript/bin/asc.js'));
-  const args = [compiler, join(wasm, 'assembly/index.ts'), ...options, ...memory, '-o', output];
+  const args = [compiler, join(root, 'src/ops/kernels.as.ts'), ...options, ...memory, '-o', output];
   execFileSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
   return readFileSync(output).toString('base64');
 }

@@ -4,11 +4,11 @@ import { dirname } from 'node:path';
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { UnsupportedError } from '../errors';
-import { type TunedCandidate, tuneWebGpu } from '../runtime/webgpu/tune';
 import { readTunedText, tunedPath, withTuned } from '../runtime/webgpu/tuned-file';
 import { formatRatio, formatTime } from '../text/format';
 import { printable } from '../text/printable';
 import { type Column, formatTable } from '../text/table';
+import { type TunedCandidate, tuneWebGpu } from '../tune/index';
 import { withProgress } from './progress';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 

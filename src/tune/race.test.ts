@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { type Racer, race } from './tune-race';
+import { type Racer, race } from './race';
 
 const COURSE = { sample: 10, heats: 2, finals: 5 };
 

@@ -1,14 +1,14 @@
 /** The work of `tuneWebGpu`: checks the candidates for each entry of the table of sizes, and races those that are right. */
-import { BackendError, SaccadeError } from '../../errors';
-import type { Tensor } from '../../tensor/tensor';
-import { createRuntime, type Runtime } from '../runtime';
-import { adapterOf, type GpuSizes, identifyAdapter, openDevice } from './adapter';
-import { Device } from './device';
-import { faultOfSizes } from './size-schemas';
-import { type Sizes, tableSizes } from './sizes';
-import type { TunedCandidate, TuneOptions, TuneReport } from './tune';
-import { type Course, isFaster, type Racer, type Result, race, type Standing } from './tune-race';
-import { TUNABLE, type Tunable, type Work } from './tune-works';
+import { BackendError, SaccadeError } from '../errors';
+import { createRuntime, type Runtime } from '../runtime/runtime';
+import { adapterOf, type GpuSizes, identifyAdapter, openDevice } from '../runtime/webgpu/adapter';
+import { Device } from '../runtime/webgpu/device';
+import { faultOfSizes } from '../runtime/webgpu/size-schemas';
+import { type Sizes, tableSizes } from '../runtime/webgpu/sizes';
+import type { Tensor } from '../tensor/tensor';
+import type { TunedCandidate, TuneOptions, TuneReport } from './index';
+import { type Course, isFaster, type Racer, type Result, race, type Standing } from './race';
+import { TUNABLE, type Tunable, type Work } from './works';
 
 const COURSES: Readonly<Record<'quick' | 'thorough', Course>> = {
   quick: { sample: 20, heats: 1, finals: 3 },

@@ -1,5 +1,5 @@
 /** Races candidates against the one in use: in rounds that meet all of them, so that a busy moment does too. */
-import { summarise } from '../../statistics';
+import { summarise } from '../statistics';
 
 /** Milliseconds of a call, from so many in a row, since clocks may be coarse. */
 export type Racer = (calls: number) => Promise<number>;

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, inject, test, vi } from 'vitest';
-import { strongDevice } from '../../../test/gpu-device';
+import { strongDevice } from '../../test/gpu-device';
 import {
   add,
   BackendError,
@@ -10,9 +10,9 @@ import {
   type Tensor,
   type TuneReport,
   tuneWebGpu,
-} from '../../index';
-import type { Sizes } from './sizes';
-import { TUNABLE, type Work } from './tune-works';
+} from '../index';
+import type { Sizes } from '../runtime/webgpu/sizes';
+import { TUNABLE, type Work } from './works';
 
 const { attention, workgroups } = TUNABLE;
 
