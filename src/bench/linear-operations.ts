@@ -1,4 +1,6 @@
 /** Operations whose cost does not grow with the tokens before: linear attention, the gated delta rule, decode steps. */
+
+import { type Expected, largestOf } from '../measure/gate';
 import { gatedDeltaRule } from '../ops/gated-delta-rule';
 import type { DeltaRuleForm } from '../ops/gated-delta-rule/call';
 import { gatedDeltaRule as deltaReference } from '../ops/gated-delta-rule/recurrence';
@@ -10,8 +12,7 @@ import { normal } from '../tensor/random';
 import type { Tensor } from '../tensor/tensor';
 import type { Task } from './contender';
 import { copyTensor } from './copy';
-import { columnsOf, type Expected, largestOf } from './expected';
-import { someOf } from './gate';
+import { columnsOf, someOf } from './expected';
 import type { Operation } from './operation';
 import type { Inputs, Problem } from './problem';
 

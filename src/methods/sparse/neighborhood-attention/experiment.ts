@@ -2,9 +2,9 @@
 import { full } from '../../../masks/band';
 import { neighborhood } from '../../../masks/neighborhood';
 import type { TileShapes } from '../../../masks/neighborhood-tiles';
+import { exponent, pearson } from '../../../measure/statistics';
 import { chooseTiles, countTiles } from '../../../simulate/choose-tiles';
 import { simulateGna } from '../../../simulate/gna';
-import { exponent, pearson } from '../../../statistics';
 import { sizeOf } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { formatBytes, formatRatio, significant } from '../../../text/format';
