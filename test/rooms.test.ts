@@ -37,3 +37,18 @@ test('rooms import from rooms below them', () => {
   );
   expect(upwards).toEqual([]);
 });
+
+/** What a method's reference may be made of: host tensors, other references in float64, and random directions, which are data. */
+const OF_REFERENCES =
+  /^src\/(tensor\/(host|shape|dtype|float16|random)|text\/.*|check|errors|feature-maps\/draw|methods\/weights|ops\/[^/]*\/(softmax|recurrence)|.*\/reference)\.ts$/;
+
+test("methods' references share no code with fast paths", () => {
+  const references = globSync('src/methods/*/*/reference.ts');
+  expect(references.length).toBeGreaterThan(10);
+  const reached = new Map(references.map((path) => [path, path]));
+  for (const [path, from] of reached) for (const to of importsOf(path)) if (!reached.has(to)) reached.set(to, from);
+  const shared = [...reached]
+    .filter(([path]) => !OF_REFERENCES.test(path))
+    .map(([path, from]) => `${from} uses ${path}`);
+  expect(shared).toEqual([]);
+});
