@@ -17,7 +17,7 @@ const chromium = {
   extends: true as const,
   test: {
     name: 'chromium',
-    include: ['src/ops/**/*.test.ts', 'src/runtime/webgpu/**/*.test.ts'],
+    include: ['src/ops/**/*.test.ts', 'src/runtime/webgpu/**/*.test.ts', 'src/tune/**/*.test.ts'],
     provide: { hasGpu: true },
     setupFiles: ['test/only-gpu.ts'],
     browser: {

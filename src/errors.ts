@@ -1,4 +1,4 @@
-import { printable } from './printable';
+import { printable } from './text/printable';
 
 /** What every Saccade error is: a message that names the argument, what was expected and what came. */
 export class SaccadeError extends Error {

@@ -115,7 +115,6 @@ export { maxRows, softmax, sumRows } from './ops/rows';
 export type { BackendName, Control, MemoryReport } from './runtime/backend';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';
 export type { GpuBufferLike, GpuDeviceLike, GpuOptions, GpuSizes } from './runtime/webgpu/adapter';
-export { type TunedCandidate, type TuneOptions, type TuneReport, tuneWebGpu } from './runtime/webgpu/tune';
 export * as scores from './scores';
 export {
   endToEndSpeedup,
@@ -131,3 +130,4 @@ export type { DType, HostDType } from './tensor/dtype';
 export { convert, type HostTensor, hostTensor, type Numbers } from './tensor/host';
 export type { Shape } from './tensor/shape';
 export { Tensor } from './tensor/tensor';
+export { type TunedCandidate, type TuneOptions, type TuneReport, tuneWebGpu } from './tune/index';

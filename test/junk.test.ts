@@ -835,7 +835,7 @@ for (const method of saccade.methods) {
 /** Exports that are data, classes of errors, or checked elsewhere, and why. */
 const OTHERS: Record<string, string> = {
   methods: 'their functions are above',
-  tuneWebGpu: 'needs a GPU: src/runtime/webgpu/tune.test.ts',
+  tuneWebGpu: 'needs a GPU: src/tune/tune.test.ts',
   'Runtime.fromGpuBuffer': 'needs a GPU: src/runtime/webgpu/memory.test.ts',
   Tensor: 'made by a runtime; its methods are above',
 };

@@ -7,7 +7,7 @@ import type { BenchReport, BenchRow, MeasureName } from '../src/bench/report';
 import { formatMachine, type Machine } from '../src/machine';
 import { describeParams } from '../src/methods/params';
 import { methods } from '../src/methods/registry';
-import { formatPercent, formatRatio, formatTime } from '../src/report/format';
+import { formatPercent, formatRatio, formatTime } from '../src/text/format';
 import { markdownTable, replaceSection } from './markdown';
 
 const root = resolve(import.meta.dirname, '..');

@@ -8,14 +8,14 @@ import { createRuntime, type TuneReport } from '../src/index';
 import { adapterOf, identifyAdapter, openDevice } from '../src/runtime/webgpu/adapter';
 import { Device } from '../src/runtime/webgpu/device';
 import { sizesOf, tableSizes } from '../src/runtime/webgpu/sizes';
-import * as tuning from '../src/runtime/webgpu/tune';
-import { TUNABLE } from '../src/runtime/webgpu/tune-works';
 import { readTuned, withTuned } from '../src/runtime/webgpu/tuned-file';
+import * as tuning from '../src/tune/index';
+import { TUNABLE } from '../src/tune/works';
 import { expectRefusal, saccade } from './command-line';
 
 const caches = vi.hoisted(() => ({ folder: '' }));
 vi.mock('../src/cache-folder', () => ({ cacheFolder: () => caches.folder }));
-vi.mock('../src/runtime/webgpu/tune', { spy: true });
+vi.mock('../src/tune/index', { spy: true });
 
 const sizes = { workgroups: 96 };
 const report: TuneReport = {
@@ -192,7 +192,7 @@ describe.runIf(inject('hasGpu'))('a runtime of its own in Node', () => {
   const open = () => createRuntime({ backend: 'webgpu' });
 
   test('has the sizes that saccade tune stored for its adapter, and says so', { timeout: COMPILING }, async () => {
-    const { tuneWebGpu } = await vi.importActual<typeof tuning>('../src/runtime/webgpu/tune');
+    const { tuneWebGpu } = await vi.importActual<typeof tuning>('../src/tune/index');
     vi.mocked(tuning.tuneWebGpu).mockImplementation(tuneWebGpu);
     for (const tunable of Object.values(TUNABLE)) vi.spyOn(tunable, 'candidates').mockReturnValue([]);
     using before = await open();

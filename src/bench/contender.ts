@@ -25,7 +25,7 @@ export interface Session {
   readonly label?: string | undefined;
   /** Milliseconds of one call, over `calls` in a row. */
   time(calls: number, signal: AbortSignal): Promise<number>;
-  /** Result of the last call, [n, h, d]; if backward, the gradients by q, k and v one after the other. */
+  /** Result of the last call, as the operation's `size` has it. */
   result(signal: AbortSignal): Promise<Float32Array>;
   /** Most bytes held since it was opened: its inputs, its result and its working memory; undefined where nobody can tell. */
   memory(signal: AbortSignal): Promise<number | undefined>;

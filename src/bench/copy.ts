@@ -1,6 +1,6 @@
 /** Copies and nothing else: what an operation is beside that must at least read and write as many bytes. */
+import { largestOf } from '../measure/gate';
 import { contiguous } from '../ops/copy';
-import { largestOf } from './expected';
 import type { Operation } from './operation';
 import type { Inputs } from './problem';
 

@@ -1,52 +1,38 @@
 /** What results and gradients should be, in float64, for some of the tokens. */
-import { softmaxAttention, softmaxAttentionBackward } from '../ops/attention/softmax';
-import { type HostTensor, hostTensor } from '../tensor/host';
+import { type Expected, expectedAttention, type Known, largestOf, spreadOver } from '../measure/gate';
+import { type Modifier, softmaxAttention, softmaxAttentionBackward } from '../ops/attention/softmax';
+import { type HostTensor, hostTensor, pickRows } from '../tensor/host';
 import { extentOf, type Inputs, type Problem } from './problem';
 
-/** Numbers of a result that are known, from place `at` on. */
-interface Known {
-  readonly at: number;
-  readonly numbers: Float64Array;
-}
+/** Up to this many queries all of them are checked, beyond it a few from the first to the last. */
+const ALL_QUERIES = 256;
+const SOME_QUERIES = 16;
 
-/** Known numbers whose errors are measured by the same number. */
-export interface Expected {
-  readonly known: readonly Known[];
-  readonly largest: number;
-  /** What `largest` is, such as `largest |v|`. */
-  readonly of: string;
-}
+export const someOf = (n: number): number[] => spreadOver(n, n <= ALL_QUERIES ? n : SOME_QUERIES);
 
 /** The result of some queries; `bias`, of a query head, is added to the scores. */
 export function expectedResult(
-  problem: Problem,
+  { n, h, g = h, d, mask }: Pick<Problem, 'n' | 'h' | 'g' | 'd' | 'mask'>,
   { q, k, v }: Inputs,
-  queries: readonly number[],
   bias?: (head: number, query: number, key: number) => number,
 ): [Expected] {
-  const { n, h, g = h, d, mask } = problem;
-  const row = h * d;
-  const { data } = softmaxAttention(
-    {
-      q: hostTensor(rowsAt(q, queries, row), [1, queries.length, h, d]),
-      k: hostTensor(k, [1, n, g, d]),
-      v: hostTensor(v, [1, n, g, d]),
-    },
-    1 / Math.sqrt(d),
-    (at, j, head) => mask.sees(queries[at] as number, j, { ...extentOf(problem), batch: 0, head }),
-    bias && { value: (score, at, j, head) => score + bias(head, queries[at] as number, j), slope: () => 1 },
-  ).out;
-  const known = queries.map((query, at) => ({ at: query * row, numbers: data.subarray(at * row, (at + 1) * row) }));
-  return [{ known, largest: largestOf(v), of: 'largest |v|' }];
+  const queries = someOf(n);
+  const host = { q: hostTensor(q, [1, n, h, d]), k: hostTensor(k, [1, n, g, d]), v: hostTensor(v, [1, n, g, d]) };
+  const modifier: Modifier | undefined = bias && {
+    value: (score, at, j, head) => score + bias(head, queries[at] as number, j),
+    slope: () => 1,
+  };
+  return [expectedAttention(host, queries, { mask, scale: 1 / Math.sqrt(d), modifier })];
 }
 
 /**
- * The gradients by q of the tokens `some`, of all heads, and by k and v of the same tokens: a gradient by a query takes
+ * The gradients by q of some tokens, of all heads, and by k and v of the same tokens: a gradient by a query takes
  * its own row of weights, but one by a key takes those of every query, so that of many tokens only the last key/value
  * head is checked. Places are those in gradQ, gradK and gradV one after the other.
  */
-export function expectedGradients(problem: Problem, inputs: Inputs, some: readonly number[]): Expected[] {
+export function expectedGradients(problem: Problem, inputs: Inputs): Expected[] {
   const { n, h, g = h, d } = problem;
+  const some = someOf(n);
   const all = Array.from({ length: g }, (_, head) => head);
   const byHead = (some.length === n ? all : all.slice(-1)).map((head) => ({
     head,
@@ -71,9 +57,10 @@ function expectation(by: string, known: readonly Known[]): Expected {
 function queryGradients(problem: Problem, inputs: Inputs, queries: readonly number[]): Known[] {
   const { n, h, g = h, d, mask } = problem;
   const row = h * d;
-  const [q, gradOut] = [inputs.q, inputs.gradOut].map((data) =>
-    hostTensor(rowsAt(data, queries, row), [1, queries.length, h, d]),
-  ) as [HostTensor, HostTensor];
+  const [q, gradOut] = [inputs.q, inputs.gradOut].map((data) => pickRows(hostTensor(data, [1, n, h, d]), queries)) as [
+    HostTensor,
+    HostTensor,
+  ];
   const [k, v] = [inputs.k, inputs.v].map((data) => hostTensor(data, [1, n, g, d])) as [HostTensor, HostTensor];
   const { data } = softmaxAttentionBackward({ q, k, v, gradOut }, 1 / Math.sqrt(d), (at, j, head) =>
     mask.sees(queries[at] as number, j, { ...extentOf(problem), batch: 0, head }),
@@ -134,19 +121,4 @@ function dot(a: Numbers, fromA: number, b: Numbers, fromB: number, count: number
   let sum = 0;
   for (let c = 0; c < count; c++) sum += (a[fromA + c] as number) * (b[fromB + c] as number);
   return sum;
-}
-
-/** The given rows of `row` numbers, one after the other. */
-function rowsAt(data: Float32Array, rows: readonly number[], row: number): Float32Array {
-  const picked = new Float32Array(rows.length * row);
-  rows.forEach((from, at) => {
-    picked.set(data.subarray(from * row, (from + 1) * row), at * row);
-  });
-  return picked;
-}
-
-export function largestOf(numbers: Float32Array | Float64Array): number {
-  let largest = 0;
-  for (const number of numbers) largest = Math.max(largest, Math.abs(number));
-  return largest;
 }

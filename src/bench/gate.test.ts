@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
+import { WrongResultError } from '../measure/gate';
 import { createRuntime } from '../runtime/runtime';
-import { gateOf, WrongResultError } from './gate';
+import { backward } from './attention-operations';
+import { gateOf } from './gate';
 import { inputsOf, MASK_NAMES, MASKS, type MaskName, type Problem } from './problem';
 import { Runtimes } from './runtimes';
 import { saccade } from './saccade';
@@ -68,7 +70,7 @@ test('in f16 the inputs are rounded first, and a result may be off by two roundi
   expect(() => gate(off(2 ** -9))).toThrow('allowed are 0.00099');
 });
 
-const GRADIENTS: Problem = { n: 30, h: 4, g: 2, d: 8, mask: MASKS.causal, backward: true };
+const GRADIENTS: Problem = { n: 30, h: 4, g: 2, d: 8, mask: MASKS.causal, operation: backward };
 
 test('right gradients pass, and one wrong number in any of them is found', async () => {
   const { n, h, g = h, d } = GRADIENTS;

@@ -1,4 +1,5 @@
 /** Operations whose cost does not grow with the tokens before: linear attention, the gated delta rule, decode steps. */
+import { type Expected, largestOf } from '../measure/gate';
 import { contiguous } from '../ops/copy';
 import { gatedDeltaRule } from '../ops/gated-delta-rule';
 import type { DeltaRuleForm } from '../ops/gated-delta-rule/call';
@@ -10,8 +11,7 @@ import { hostTensor } from '../tensor/host';
 import { normal } from '../tensor/random';
 import type { Tensor } from '../tensor/tensor';
 import type { Task } from './contender';
-import { columnsOf, type Expected, largestOf } from './expected';
-import { someOf } from './gate';
+import { columnsOf, someOf } from './expected';
 import type { Operation } from './operation';
 import type { Inputs, Problem } from './problem';
 

@@ -1,8 +1,9 @@
 /** How long it takes to work out which tiles a mask needs, and whether they are the right ones. */
 import type { Extent, Mask } from '../masks/mask';
+import { WrongResultError } from '../measure/gate';
 import { blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE } from '../ops/attention/wasm-map';
 import { type BlockMap, RUN_LENGTH } from '../runtime/block-map';
-import { someOf, WrongResultError } from './gate';
+import { someOf } from './expected';
 
 /**
  * Milliseconds by round: of a mask made for each, of which nothing is known yet. Builds before the first that counts go on

@@ -1,9 +1,13 @@
 /** Measures contenders beside each other: first whether they are right, then how fast they are, in interleaved rounds. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { WrongResultError } from '../measure/gate';
+import { callsFor, rotated } from '../measure/timing';
 import type { Control } from '../runtime/backend';
+
 import type { RuntimeOptions } from '../runtime/runtime';
+import { operationOf } from './attention-operations';
 import type { Contender, Session, Task } from './contender';
-import { type Gate, gateOf, WrongResultError } from './gate';
+import { type Gate, gateOf } from './gate';
 import { limited, TooSlowError } from './limit';
 import { inputsOf, type Problem, takesSameInputs } from './problem';
 import type { BenchRow } from './report';
@@ -22,9 +26,6 @@ export const PATIENCE: Patience = { limit: 30_000, warmUp: 200, sample: 50 };
 
 /** Between contenders, in milliseconds, so that the threads of the last one, which may spin for a while, have gone to sleep. */
 const PAUSE = 100;
-
-/** No call takes less, in milliseconds, whatever coarse clocks say. */
-const SHORTEST = 1e-3;
 
 export interface Entry {
   readonly contender: Contender;
@@ -139,11 +140,12 @@ export class Measurement {
     prepare: () => Prepared,
     signal: AbortSignal,
   ): Promise<Running> {
-    const { n, h, d, dtype, mask, backward, operation } = problem;
+    const { n, h, d, dtype, mask } = problem;
+    const { name, growth = 1 } = operationOf(problem);
     const { limit, warmUp, sample } = this.patience;
-    const kind = [contender.name, h, d, dtype, mask.name, backward, operation?.name].join();
+    const kind = [contender.name, h, d, dtype, mask.name, name].join();
     const before = this.#pace.get(kind);
-    const expected = before ? before.ms * (n / before.n) ** (operation ? 1 : 2) : 0;
+    const expected = before ? before.ms * (n / before.n) ** growth : 0;
     if (before && expected > limit) {
       throw new TooSlowError(
         `about ${Math.round(expected / 1000)} s a call by its time at n = ${before.n}, the limit is ${limit / 1000} s`,
@@ -160,7 +162,7 @@ export class Measurement {
       const error = gate(result);
       const end = performance.now() + (ms > warmUp ? 0 : warmUp);
       // In a row, since a GPU's calls may take less than the way to it and back.
-      const callsOf = () => Math.ceil(sample / Math.max(ms, SHORTEST));
+      const callsOf = () => callsFor(sample, ms);
       while (performance.now() < end) ms = Math.min(ms, await session.time(callsOf(), signal));
       return {
         session,
@@ -213,10 +215,4 @@ function preparer(): (problem: Problem) => () => Prepared {
     }
     return last.prepared;
   };
-}
-
-/** Each round begins with another entry, so that none always follows the same one. */
-function rotated<T>(items: readonly T[], by: number): T[] {
-  const start = items.length === 0 ? 0 : by % items.length;
-  return [...items.slice(start), ...items.slice(0, start)];
 }

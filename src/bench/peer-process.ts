@@ -141,8 +141,8 @@ export async function openPeer(
 }
 
 /** How peers are told the mask. */
-function reachOf({ mask, h, g = h, backward = false }: Problem): Pick<Band, 'left' | 'right'> {
-  if (!('left' in mask && 'right' in mask) || g !== h || backward) {
+function reachOf({ mask, h, g = h, operation }: Problem): Pick<Band, 'left' | 'right'> {
+  if (!('left' in mask && 'right' in mask) || g !== h || operation) {
     throw new UnsupportedError(`peers are asked for forward passes of bands on equal heads only, got ${mask.name}`);
   }
   const { left, right } = mask as Band;

@@ -1,5 +1,4 @@
 /** What attention benchmarks compute: exact self-attention of one batch on seeded random inputs. */
-import { area } from '../masks/area';
 import { type Band, band, causal, full } from '../masks/band';
 import type { Extent, Mask } from '../masks/mask';
 import { fromFloat16, toFloat16 } from '../tensor/float16';
@@ -28,9 +27,7 @@ export interface Problem {
   readonly dtype?: 'f32' | 'f16';
   /** Reports call it by its name. */
   readonly mask: Mask;
-  /** The gradients by q, k and v instead of the result; default: false. */
-  readonly backward?: boolean;
-  /** What is computed in the place of attention under the mask. */
+  /** What is computed; default: exact attention under the mask. */
   readonly operation?: Operation;
 }
 
@@ -38,7 +35,7 @@ export interface Inputs {
   readonly q: Float32Array;
   readonly k: Float32Array;
   readonly v: Float32Array;
-  /** A loss's gradient by the result, [1, n, h, d]: of problems that are backward. */
+  /** A loss's gradient by the result, [1, n, h, d]: of operations that take it. */
   readonly gradOut: Float32Array;
 }
 
@@ -69,7 +66,7 @@ export function extentOf({ n, h, g = h }: Problem): Extent {
 }
 
 /** Standard normal inputs, the same for every contender and in every run; they are what the dtype can hold. */
-export function inputsOf({ n, h, g = h, d, dtype, backward = false }: Problem): Inputs {
+export function inputsOf({ n, h, g = h, d, dtype, operation }: Problem): Inputs {
   const numbers = (length: number, seed: number) => {
     const exact = normal(length, seed);
     return dtype === 'f16' ? exact.map((x) => fromFloat16(toFloat16(x))) : exact;
@@ -78,20 +75,12 @@ export function inputsOf({ n, h, g = h, d, dtype, backward = false }: Problem): 
     q: numbers(n * h * d, 1),
     k: numbers(n * g * d, 2),
     v: numbers(n * g * d, 3),
-    gradOut: numbers(backward ? n * h * d : 0, 4),
+    gradOut: numbers(operation?.takesGradient ? n * h * d : 0, 4),
   };
 }
 
 export function takesSameInputs(a: Problem, b: Problem): boolean {
-  const inputs = ({ n, h, g = h, d, dtype = 'f32', backward = false }: Problem) => [n, h, g, d, dtype, backward].join();
+  const inputs = ({ n, h, g = h, d, dtype = 'f32', operation }: Problem) =>
+    [n, h, g, d, dtype, operation?.takesGradient ?? false].join();
   return inputs(a) === inputs(b);
-}
-
-/**
- * Multiplications and additions of the useful work: only the pairs that the mask lets through count, with two products
- * of d a pair, and five for gradients. Other operations say themselves.
- */
-export function flopsOf(problem: Problem): number {
-  if (problem.operation) return problem.operation.flops(problem);
-  return 2 * (problem.backward ? 5 : 2) * problem.d * area(problem.mask, extentOf(problem));
 }

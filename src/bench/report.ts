@@ -1,6 +1,6 @@
 /** What a benchmark holds: the JSON of `saccade bench`, and what its table and its page show. */
 import type { Machine } from '../machine';
-import { formatBytes, formatRatio, formatTime, significant } from '../report/format';
+import { formatBytes, formatRatio, formatTime, significant } from '../text/format';
 
 /** A share with no more digits than a measurement has, such as 87.4%. */
 function formatShare(share: number): string {

@@ -1,10 +1,12 @@
 /** What a suite is, and the kind most of them are: rows timed beside a baseline. */
+
+import { pairedRatio, summarise } from '../measure/statistics';
 import type { Control } from '../runtime/backend';
-import { pairedRatio, summarise } from '../statistics';
+import { flopsOf, operationOf } from './attention-operations';
 import type { BrowserHost } from './browser/host';
 import { type Entry, Measurement, type Outcome, PATIENCE, type Patience, type Timed } from './measure';
 import { type BenchOptions, commandLine } from './options';
-import { flopsOf, type Problem, rowOf } from './problem';
+import { type Problem, rowOf } from './problem';
 import { type BenchRow, formatProblem, type Goal, type MeasureName } from './report';
 import type { Runtimes } from './runtimes';
 
@@ -141,14 +143,12 @@ function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, shown, base, gr
 
 /** What is done in so many milliseconds: arithmetic, or where there is none, reading and writing. */
 function workMeasures(problem: Problem, flops: number, ms: number): Partial<Record<MeasureName, number>> {
-  const { operation } = problem;
   if (flops > 0) return { rate: flops / ms / 1e6 };
-  return operation ? { bandwidth: operation.bytes(problem) / ms / 1e6 } : {};
+  return { bandwidth: operationOf(problem).bytes(problem) / ms / 1e6 };
 }
 
 function memoryMeasures(memory: number, problem: Problem): Partial<Record<MeasureName, number>> {
-  const { operation } = problem;
-  return { memory, ...(operation && { working: memory - operation.bytes(problem) }) };
+  return { memory, working: memory - operationOf(problem).bytes(problem) };
 }
 
 /** Work done a nanosecond, by round: of FLOPs useful GF/s. */

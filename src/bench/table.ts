@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
-import { type Column, formatTable } from '../cli/table';
 import { formatMachine } from '../machine';
+import { type Column, formatTable } from '../text/table';
 import { type BenchReport, type BenchRow, formatGoal, formatRejections, INCOMPLETE, MEASURES, reaches } from './report';
 
 /** A report as text: the table, why rows were rejected, how to repeat a row, the machine. */

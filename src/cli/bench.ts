@@ -14,9 +14,9 @@ import { suites } from '../bench/suites';
 import { formatReport } from '../bench/table';
 import { ParameterError } from '../errors';
 import { htmlPage } from '../report/page';
+import { formatTable } from '../text/table';
 import { wholeNumber } from './options';
 import { withProgress } from './progress';
-import { formatTable } from './table';
 import { checkWritable, isStream, say, writeFileAtomic } from './write-file';
 
 interface Files {

@@ -6,7 +6,7 @@ import { BackendError, SaccadeError, UnsupportedError } from '../errors';
 import { describeMachine, formatMachine, type Machine } from '../machine';
 import { exactAttention } from '../methods/dense/attention';
 import type { Runtime, RuntimeOptions } from '../runtime/runtime';
-import { type Column, formatTable } from './table';
+import { type Column, formatTable } from '../text/table';
 
 /** A way to compute: whether this machine has it, and if so how exact and how fast it is. */
 interface Way {

@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import type { Method } from '../methods/define';
 import { describeParams, paramsJsonSchema } from '../methods/params';
 import { methods } from '../methods/registry';
-import { formatTable } from './table';
+import { formatTable } from '../text/table';
 
 export function listCommand(): Command {
   return new Command('list')

@@ -3,7 +3,7 @@ import { getSystemErrorMap } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json';
 import { SaccadeError } from '../errors';
-import { printable } from '../printable';
+import { printable } from '../text/printable';
 import { benchCommand } from './bench';
 import { compareCommand } from './compare';
 import { doctorCommand } from './doctor';

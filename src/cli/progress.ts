@@ -1,6 +1,6 @@
 import { Presets, SingleBar } from 'cli-progress';
 import type { Control } from '../runtime/backend';
-import { widthOf } from './table';
+import { widthOf } from '../text/table';
 
 interface FullControl extends Control {
   readonly signal: AbortSignal;

@@ -4,9 +4,9 @@ import { Socket } from 'node:net';
 import { DTypeError, ParameterError, ParseError } from '../errors';
 import { readSafetensors } from '../io';
 import type { Method } from '../methods/define';
-import { formatBytes } from '../report/format';
 import { DTYPES, type DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
+import { formatBytes } from '../text/format';
 
 /** What Node reads into one buffer. */
 const LARGEST = 2 ** 31 - 1;

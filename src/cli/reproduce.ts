@@ -5,14 +5,14 @@ import { describeMachine } from '../machine';
 import type { Method } from '../methods/define';
 import type { Series, Verdict } from '../methods/experiment';
 import { findMethod, methods } from '../methods/registry';
-import { printable } from '../printable';
-import { significant } from '../report/format';
 import { htmlPage } from '../report/page';
 import { type Reproduction, reproductionNotes, reproductionRows, reproductionSetting } from '../report/reproduction';
 import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
+import { significant } from '../text/format';
+import { printable } from '../text/printable';
+import { formatTable } from '../text/table';
 import { backendOption, threadsOption } from './options';
 import { withProgress } from './progress';
-import { formatTable } from './table';
 import { wrap } from './wrap';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 

@@ -1,10 +1,10 @@
 /** What `saccade simulate gna` shows in the terminal. */
 import { styleText } from 'node:util';
-import { formatPercent, formatRatio, significant } from '../report/format';
 import type { PublishedComparison } from '../simulate/published';
 import { sizeOf } from '../tensor/shape';
+import { formatPercent, formatRatio, significant } from '../text/format';
+import { type Column, formatTable } from '../text/table';
 import type { GnaBounds, GnaReport } from './simulate-gna';
-import { type Column, formatTable } from './table';
 
 export function gnaText(report: GnaReport): string {
   const { queryTile, keyTile, tiling, perfectlyBlockSparse, menu, suggestions, published } = report;

@@ -3,7 +3,6 @@ import { Command, Option } from 'commander';
 import { ParameterError } from '../errors';
 import type { Method } from '../methods/define';
 import { findMethod, methods } from '../methods/registry';
-import { formatPercent } from '../report/format';
 import { expectedRandomField, keysOfMask, receptiveField } from '../simulate/reach';
 import {
   keysThrough,
@@ -12,9 +11,10 @@ import {
   type ReachMaskName,
   type ReachParams,
 } from '../simulate/reach-masks';
+import { formatPercent } from '../text/format';
+import { formatTable } from '../text/table';
 import { maskOf, problemOf } from './mask';
 import { extents, paramsOption, wholeNumber } from './options';
-import { formatTable } from './table';
 
 interface ReachOptions extends Partial<ReachParams> {
   readonly mask: string;

@@ -4,12 +4,12 @@ import { dirname } from 'node:path';
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { UnsupportedError } from '../errors';
-import { printable } from '../printable';
-import { formatRatio, formatTime } from '../report/format';
-import { type TunedCandidate, tuneWebGpu } from '../runtime/webgpu/tune';
 import { readTunedText, tunedPath, withTuned } from '../runtime/webgpu/tuned-file';
+import { formatRatio, formatTime } from '../text/format';
+import { printable } from '../text/printable';
+import { type Column, formatTable } from '../text/table';
+import { type TunedCandidate, tuneWebGpu } from '../tune/index';
 import { withProgress } from './progress';
-import { type Column, formatTable } from './table';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 
 interface TuneSettings {

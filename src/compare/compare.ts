@@ -1,16 +1,18 @@
 /** Measures every attention that there is against the exact one, on the caller's own q, k and v. */
 import { checkFunction, checkKnown, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
+import { checkAttention, type HostQkv, spreadOver } from '../measure/gate';
+import { type Summary, summarise } from '../measure/statistics';
+import { timeCalls, timeInterleaved } from '../measure/timing';
 import type { Method } from '../methods/define';
 import { methods as allMethods } from '../methods/registry';
-import { pickQueries } from '../methods/weights';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
-import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
+import { type HostTensor, hostTensor, pickRows, toFloat64 } from '../tensor/host';
 import { bindShapes, formatShape, gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import type { Comparison, Row, Spread } from './comparison';
+import type { Comparison, Row } from './comparison';
 import {
   type Contender,
   checkComparable,
@@ -21,12 +23,11 @@ import {
   type Results,
 } from './contenders';
 import { entropyOf, softmaxWeights } from './entropy';
-import { checkExactness, checkFirstTokens, type HostQkv, someQueries } from './exactness';
+import { checkFirstTokens } from './exactness';
 import { glances } from './glances';
 import { attentionMaps } from './maps';
 import { massKept, outputError } from './quality';
 import { recommend } from './recommend';
-import { summarise, timeInterleaved, timeOnce } from './timing';
 
 export interface CompareOptions extends Control {
   /**
@@ -112,7 +113,7 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
     spatial ? { q, k, v } : method.needsTraining ? plain.inputs() : flat;
   const control = forwards(options);
   const measured = await measureOnce(contenders, viewsOf, host, part(control, 0, 0.5), onRow);
-  const times = await timeInterleaved(
+  const samples = await timeInterleaved(
     runtime,
     contenders.map(
       (contender) => async () =>
@@ -122,7 +123,7 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
     { seconds, least: 1, most: 15 },
     part(control, 0.5, 0.9),
   );
-  const rows = rowsOf(contenders, measured, times);
+  const rows = rowsOf(contenders, measured, samples.map(summarise));
   return {
     extents,
     ...(isGrid && { grid }),
@@ -137,11 +138,11 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
 }
 
 /** The rows of those contenders that are measured so far; a baseline comes before its variants. */
-function rowsOf(contenders: readonly Contender[], measured: readonly Measured[], times: readonly Spread[]): Row[] {
+function rowsOf(contenders: readonly Contender[], measured: readonly Measured[], times: readonly Summary[]): Row[] {
   return measured.map(({ estimate: _, ...quality }, at): Row => {
     const { method, params, label, causal, baseline, flops, visited } = contenders[at] as Contender;
-    const time = times[at] as Spread;
-    const exact = times[contenders.findIndex((base) => base.baseline && base.causal === causal)] as Spread;
+    const time = times[at] as Summary;
+    const exact = times[contenders.findIndex((base) => base.baseline && base.causal === causal)] as Summary;
     return {
       method: method.name,
       params,
@@ -176,7 +177,7 @@ async function measureOnce(
 ): Promise<Measured[]> {
   const baselines = new Map<boolean, Required<Results<HostTensor>>>();
   const n = host.q.shape[1] as number;
-  const queries = someQueries(n, QUERIES);
+  const queries = spreadOver(n, QUERIES);
   const measured: Measured[] = [];
   for (const [at, contender] of contenders.entries()) {
     const { method, params, causal, baseline, mask, label } = contender;
@@ -204,12 +205,10 @@ async function measureOnce(
       measured.push({
         ...cost,
         ...(mask && {
-          exactness: checkExactness(label, host, out, mask, scale),
+          exactness: checkAttention(label, host, out, mask, scale),
           mass: massKept(lse, exact.lse),
           ...(baseline && {
-            entropy: entropyOf(
-              softmaxWeights({ ...host, q: pickQueries(host.q, queries) }, { mask, scale, queries, n }),
-            ),
+            entropy: entropyOf(softmaxWeights({ ...host, q: pickRows(host.q, queries) }, { mask, scale, queries, n })),
           }),
         }),
         error: outputError(out, exact.out),
@@ -246,7 +245,7 @@ async function runOnce({ forward }: Contender, inputs: Qkv, control: Control) {
   backend.resetPeak();
   const before = backend.memory().live;
   let results = {} as Awaited<ReturnType<Contender['forward']>>;
-  const estimate = await timeOnce(runtime, async () => {
+  const estimate = await timeCalls(runtime, async () => {
     results = await forward({ ...inputs }, control);
   });
   const memory = backend.memory().peak - before;

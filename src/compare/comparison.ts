@@ -1,5 +1,6 @@
 /** What a comparison holds: the JSON of `saccade compare`, and what its report shows. */
 import type { Machine } from '../machine';
+import type { Summary } from '../measure/statistics';
 import type { DType } from '../tensor/dtype';
 import type { Recommendation } from './recommend';
 
@@ -42,7 +43,7 @@ export interface Row {
   /** Whether this is the baseline itself. */
   readonly baseline: boolean;
   /** Milliseconds of one call, over repeats that alternate with those of the other rows. */
-  readonly time: Spread;
+  readonly time: Summary;
   /** Median time of the baseline over that of this row. */
   readonly speedup: number;
   /** Most bytes that one call held beside its inputs: its results and its working memory. */
@@ -72,13 +73,6 @@ export type RowWithError = Row & { readonly error: OutputError };
 
 export function hasError(row: Row): row is RowWithError {
   return row.error !== undefined;
-}
-
-export interface Spread {
-  readonly median: number;
-  readonly min: number;
-  readonly max: number;
-  readonly repeats: number;
 }
 
 export interface Mass {

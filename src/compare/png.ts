@@ -2,7 +2,7 @@
 import { Unzlib } from 'fflate';
 import { ParseError } from '../errors';
 import { crc32 } from '../io/zip';
-import { printable } from '../printable';
+import { printable } from '../text/printable';
 
 const SIGNATURE_BYTES = 8;
 /** Its length and name before a chunk, its checksum behind. */

@@ -10,7 +10,7 @@ function row(label: string, speedup: number, relativeL2: number, { causal = fals
     label,
     causal,
     baseline: label.startsWith('exact'),
-    time: { median: 1, min: 1, max: 1, repeats: 3 },
+    time: { median: 1, min: 1, max: 1, repeats: 3, spread: 0 },
     speedup,
     memory: 0,
     flops: 0,

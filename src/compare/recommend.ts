@@ -1,4 +1,4 @@
-import { formatLimit, formatPercent, formatRatio } from '../report/format';
+import { formatLimit, formatPercent, formatRatio } from '../text/format';
 import { hasError, type Row, type RowWithError } from './comparison';
 
 export interface Recommendation {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { ARITHMETIC, BITS, EXTREMES, functionOf, randomSources } from '../../test/random-functions';
+import { ExpressionWords } from '../masks/expression-words';
 import { from } from '../masks/from';
 import { keyWords } from '../masks/key-words';
 import type { Place } from '../masks/mask';
@@ -9,7 +10,6 @@ import { parse } from './parse';
 import { Decider } from './ranges';
 import { renumbered } from './renumber';
 import { Tile } from './tile';
-import { ExpressionWords } from './words';
 
 const MASK = { caller: 'masks.from', parameters: ['b', 'h', 'q', 'k'], returns: 'boolean' } as const;
 const SCORE = { caller: 'scores.from', parameters: ['score', 'b', 'h', 'q', 'k'], returns: 'number' } as const;

@@ -1,8 +1,9 @@
 /**
  * Score modifiers as programs for the kernels (ops/attention/program.as.ts), from their typed values.
  */
+
+import { BoundedMap } from '../bounded-map';
 import { ParameterError } from '../errors';
-import { BoundedMap } from '../masks/bounded-map';
 import type { Extent } from '../masks/mask';
 import type { Expression } from './expression';
 import { emit, type Instruction, LANES, orderOf, ROWS, typedValue, type Value } from './typed';

@@ -2,7 +2,7 @@ import { evaluate } from '../expressions/evaluate';
 import { type Captured, parse, sourceOf } from '../expressions/parse';
 import { renumbered } from '../expressions/renumber';
 import { inputsOf } from '../expressions/steps';
-import { ExpressionWords } from '../expressions/words';
+import { ExpressionWords } from './expression-words';
 import type { Mask } from './mask';
 
 /** Whether query q sees key k, in batch b and query head h. `captured` also has n and m, the numbers of both. */

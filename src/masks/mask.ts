@@ -5,8 +5,9 @@
  * `words` the form of masks without one, for a few queries at once. Kernels take tiles of queries and keys; from these
  * two forms a backend works out which tiles are empty, full or partial, without asking about single pairs.
  */
+
+import { BoundedMap } from '../bounded-map';
 import { checkWhole } from '../check';
-import { BoundedMap } from './bounded-map';
 import type { KeyWords } from './key-words';
 
 /** The problem that a mask is asked about: b batches, n queries, m keys, h query heads sharing g key/value heads. */

@@ -6,12 +6,11 @@ import { checkExtent } from '../masks/check';
 import type { Extent, Mask } from '../masks/mask';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
-import { checkHost, type HostTensor } from '../tensor/host';
+import { checkHost, type HostTensor, pickRows } from '../tensor/host';
 import { gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import type { Experiment } from './experiment';
 import { describeParams, type ParamsSchema } from './params';
-import { pickQueries } from './weights';
 
 export interface Paper {
   readonly title: string;
@@ -209,7 +208,7 @@ export function defineMethod<const Schema extends ParamsSchema, const Shapes ext
         checkHosts(inputs);
         checkParams(params);
         checkNumbers('queries', queries, 'integers >= 0', (query) => Number.isSafeInteger(query) && query >= 0);
-        return weights({ ...inputs, q: pickQueries(inputs.q as HostTensor, queries) }, params, queries);
+        return weights({ ...inputs, q: pickRows(inputs.q as HostTensor, queries) }, params, queries);
       },
     }),
     parse(params) {

@@ -5,10 +5,11 @@
  *
  * Verdicts follow from numbers alone: beside each claim stands what its figures would have to be.
  */
-import { significant } from '../report/format';
+
+import type { Estimate } from '../measure/statistics';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
-import type { Estimate } from '../statistics';
+import { significant } from '../text/format';
 
 export type Verdict =
   | 'reproduced'

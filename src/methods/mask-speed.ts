@@ -1,8 +1,8 @@
 /** How fast exact attention under masks is: what experiments of sparse methods measure. */
-import { checkExactness } from '../compare/exactness';
 import { area } from '../masks/area';
 import { causal } from '../masks/band';
 import type { Mask } from '../masks/mask';
+import { checkAttention } from '../measure/gate';
 import { attention } from '../ops/attention';
 import type { Sees } from '../ops/attention/softmax';
 import { Temporaries } from '../tensor/temporaries';
@@ -37,7 +37,7 @@ const CHECKING = 0.3;
 
 /**
  * Attention under the masks of each problem: checked against float64 on some queries, then timed, all in the same rounds.
- * @throws {BackendError} if a result differs from the reference
+ * @throws {WrongResultError} if a result differs from the reference
  */
 export async function timeMasks(
   problems: readonly MaskProblem[],
@@ -86,7 +86,7 @@ async function checkedCalls(
     const definition: Mask = sees
       ? { name: mask.name, sees: (i, j, { head, batch }) => sees(i, j, head, batch) }
       : mask;
-    error = Math.max(error, checkExactness(label, host, await out.toHost(), definition, 1 / Math.sqrt(d)));
+    error = Math.max(error, checkAttention(label, host, await out.toHost(), definition, 1 / Math.sqrt(d)));
   }
   return { calls, error };
 }

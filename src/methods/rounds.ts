@@ -1,6 +1,7 @@
 /** Times of calls over rounds, and figures of them with their intervals: what claims about speed are judged by. */
-import { sampleInterleaved, timeOnce } from '../compare/timing';
-import { type Estimate, estimateMedian, summarise } from '../statistics';
+
+import { type Estimate, estimateMedian, summarise } from '../measure/statistics';
+import { timeCalls, timeInterleaved } from '../measure/timing';
 import type { ExperimentContext } from './experiment';
 
 /** Milliseconds by call, then by round: in a round each call has its turn. */
@@ -23,10 +24,10 @@ export async function timeRounds(
   for (const call of calls) {
     signal?.throwIfAborted();
     await call();
-    estimates.push(await timeOnce(runtime, call));
+    estimates.push(await timeCalls(runtime, call));
   }
   const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds, least: LEAST, most: MOST };
-  return sampleInterleaved(runtime, calls, estimates, plan, { signal, onProgress });
+  return timeInterleaved(runtime, calls, estimates, plan, { signal, onProgress });
 }
 
 /** A figure of the times of one round, of all calls, over all rounds. */

@@ -9,21 +9,6 @@ interface Pair {
   readonly batch: number;
 }
 
-/** The given queries of x [b, n, h, c], as float64. */
-export function pickQueries(x: HostTensor, queries: readonly number[]): HostTensor<'f64'> {
-  const [b, n, h, c] = x.shape as [number, number, number, number];
-  const row = h * c;
-  const source = toFloat64(x);
-  const picked = new Float64Array(b * queries.length * row);
-  for (let batch = 0; batch < b; batch++) {
-    queries.forEach((query, at) => {
-      const from = (batch * n + query) * row;
-      picked.set(source.subarray(from, from + row), (batch * queries.length + at) * row);
-    });
-  }
-  return hostTensor(picked, [b, queries.length, h, c], 'f64');
-}
-
 /**
  * Of some queries, whose rows are q [b, queries, h, d], on each key of k [b, m, g, d]: what `weigh` makes of the dot
  * products, [b, queries, h, m].

@@ -2,8 +2,8 @@
 import * as Plot from '@observablehq/plot';
 import type { AttentionMaps } from '../compare/comparison';
 import { decodeMap } from '../compare/maps';
+import { formatPercent } from '../text/format';
 import { type Child, element } from './dom';
-import { formatPercent } from './format';
 
 /** Shares above this quantile share the brightest colour, so that a few cells do not darken all others. */
 const BRIGHTEST = 0.999;

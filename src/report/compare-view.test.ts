@@ -6,12 +6,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { launchChromium } from '../../test/page';
 import { compare } from '../compare/compare';
 import type { ComparisonReport } from '../compare/comparison';
-import { comparisonHtml } from '../compare/html';
 import { imageInputs } from '../compare/image-inputs';
 import { describeMachine } from '../machine';
 import { createRuntime } from '../runtime/runtime';
 import { uniform } from '../tensor/random';
-import { formatPercent } from './format';
+import { formatPercent } from '../text/format';
+import { comparisonHtml } from './comparison-page';
 
 let folder: string;
 let browser: Browser;

@@ -1,10 +1,18 @@
 /** What `saccade compare` shows in the browser. */
 import { type ComparisonReport, type Glances, hasError, type Row, type RowWithError } from '../compare/comparison';
-import type { ComparisonPage, Photograph } from '../compare/html';
 import { formatMachine } from '../machine';
+import {
+  formatBytes,
+  formatFlops,
+  formatLimit,
+  formatPercent,
+  formatRatio,
+  formatTime,
+  significant,
+} from '../text/format';
 import { attentionMaps } from './attention-maps';
+import type { ComparisonPage, Photograph } from './comparison-page';
 import { type Child, element, fitted, section } from './dom';
-import { formatBytes, formatFlops, formatLimit, formatPercent, formatRatio, formatTime, significant } from './format';
 import { glancePictures } from './glance-pictures';
 import { heatTable } from './heat-table';
 import { leftOutNote, trainingNote, warningsOf } from './notes';

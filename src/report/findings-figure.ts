@@ -1,7 +1,7 @@
 /** One picture of all series of an experiment, a panel each: it stands alone as an SVG file too. */
 import * as Plot from '@observablehq/plot';
 import type { Series } from '../methods/experiment';
-import { significant } from './format';
+import { significant } from '../text/format';
 
 const COLUMNS = 2;
 const PANEL = { width: 460, height: 270, gap: 16 };

@@ -1,8 +1,8 @@
 /** Where some tokens of a picture look: the picture with the tokens marked, and for each head what each of them sees. */
 import type { Glances } from '../compare/comparison';
-import type { Photograph } from '../compare/html';
 import { decodeMap } from '../compare/maps';
 import { palette } from './attention-maps';
+import type { Photograph } from './comparison-page';
 import { type Child, element } from './dom';
 
 /** Pixels of a token, and between the pictures of a head. */

@@ -1,6 +1,6 @@
 /** What a comparison says beside its rows. */
 import { type ComparisonReport, hasError } from '../compare/comparison';
-import { significant } from './format';
+import { significant } from '../text/format';
 
 /** What methods say of their own results on these inputs. */
 export function warningsOf({ rows }: Pick<ComparisonReport, 'rows'>): string[] {

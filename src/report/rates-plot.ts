@@ -1,8 +1,8 @@
 /** The plot of useful GF/s over the length, one line a contender, one panel a mask and head dimension. */
 import * as Plot from '@observablehq/plot';
 import type { BenchRow } from '../bench/report';
+import { formatTime, significant } from '../text/format';
 import { element } from './dom';
-import { formatTime, significant } from './format';
 
 /** The plot and its key, at a width in pixels. */
 export function ratesPlot(rows: readonly BenchRow[], width: number): Element {

@@ -2,7 +2,7 @@
 import { formatMachine, type Machine } from '../machine';
 import type { Paper } from '../methods/define';
 import type { Finding, Judgement, Verdict } from '../methods/experiment';
-import { significant } from './format';
+import { significant } from '../text/format';
 
 /** What `saccade reproduce --json` writes. */
 export interface Reproduction {

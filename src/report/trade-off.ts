@@ -1,7 +1,7 @@
 /** The plot of what is lost against what is gained: output error over speed-up, one mark a variant. */
 import * as Plot from '@observablehq/plot';
 import { type ComparisonReport, hasError, type RowWithError } from '../compare/comparison';
-import { formatLimit, formatPercent, formatRatio, formatTime, significant } from './format';
+import { formatLimit, formatPercent, formatRatio, formatTime, significant } from '../text/format';
 import { placeLabels } from './labels';
 
 /** Where an error of nothing is drawn on a logarithmic axis. */

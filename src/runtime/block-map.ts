@@ -3,9 +3,10 @@
  * panels that look alike. Panels that no query of a tile sees do not occur, those that all see are pattern 0, and equal
  * partial panels share one pattern. Built in time proportional to the tiles; never holds n x m of anything.
  */
+
+import { BoundedMap } from '../bounded-map';
 import { ParameterError } from '../errors';
 import { queriesFrom } from '../masks/area';
-import { BoundedMap } from '../masks/bounded-map';
 import { type KeyWords, keyWords, wordsOf } from '../masks/key-words';
 import { type Extent, type Intervals, type Mask, type Place, placesOf } from '../masks/mask';
 import type { Steps } from './turns';

@@ -1,5 +1,5 @@
 /** Which tile shapes suit a neighborhood mask: those with which Saccade's kernels have the least to do. */
-import { BoundedMap } from '../masks/bounded-map';
+import { BoundedMap } from '../bounded-map';
 import { GRID_TILES, gridAxes, type NeighborhoodParams } from '../masks/neighborhood';
 import type { NeighborhoodAxis } from '../masks/neighborhood-axis';
 import type { TileShapes } from '../masks/neighborhood-tiles';

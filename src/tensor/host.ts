@@ -102,6 +102,19 @@ export function toFloat64(host: HostTensor): Float64Array {
   return new Float64Array(data as Float32Array);
 }
 
+/** Some rows along the second axis of x, [b, n, ...]: [b, rows, ...], as float64. */
+export function pickRows(x: HostTensor, rows: readonly number[]): HostTensor<'f64'> {
+  const [b, n, ...rest] = x.shape as [number, number, ...number[]];
+  const row = sizeOf(rest);
+  const source = toFloat64(x);
+  const data = new Float64Array(b * rows.length * row);
+  for (let at = 0; at < b * rows.length; at++) {
+    const from = (Math.floor(at / rows.length) * n + (rows[at % rows.length] as number)) * row;
+    data.set(source.subarray(from, from + row), at * row);
+  }
+  return { dtype: 'f64', shape: [b, rows.length, ...rest], data };
+}
+
 /** The elements as `toFloat64` has them, in float32 where that holds them all: of f32 and f64 the data itself. */
 export function toFloats(host: HostTensor): Float32Array | Float64Array {
   const { data, dtype } = host;

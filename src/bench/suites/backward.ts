@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { backward } from '../attention-operations';
 import type { BenchOptions } from '../options';
 import { optionsOf, type Problem, problemsOf } from '../problem';
 import type { Goal } from '../report';
@@ -33,7 +34,7 @@ export const backwardSuite = timedSuite({
   groups({ runtimes }, options) {
     const { threads, simd } = options;
     const row = (pass: Pass, count: Count, forward: Problem): PlannedRow => {
-      const problem = { ...forward, backward: pass === 'backward' };
+      const problem = pass === 'backward' ? { ...forward, operation: backward } : forward;
       const { n, d } = problem;
       return {
         name: nameOf(pass, count, threads),
@@ -42,7 +43,7 @@ export const backwardSuite = timedSuite({
         problem,
         simd,
         narrow: optionsOf(problem),
-        goal: problem.backward && count === 1 && n === 4096 && d === 64 ? GOAL : undefined,
+        goal: pass === 'backward' && count === 1 && n === 4096 && d === 64 ? GOAL : undefined,
       };
     };
     return problemsOf(options).flatMap((problem) =>

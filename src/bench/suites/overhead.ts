@@ -1,12 +1,13 @@
 import { availableParallelism } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { summarise } from '../../measure/statistics';
 import type { Control } from '../../runtime/backend';
-import { summarise } from '../../statistics';
+import { flopsOf } from '../attention-operations';
 import type { Session } from '../contender';
 import { gateOf } from '../gate';
 import { type BenchOptions, commandLine } from '../options';
-import { flopsOf, inputsOf, optionsOf, type Problem, problemsOf, rowOf } from '../problem';
+import { inputsOf, optionsOf, type Problem, problemsOf, rowOf } from '../problem';
 import type { BenchRow, Goal } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';

@@ -1,12 +1,13 @@
+import { pairedRatio, summarise } from '../../measure/statistics';
+import { timeCalls } from '../../measure/timing';
 import { attention } from '../../ops/attention';
 import type { Runtime } from '../../runtime/runtime';
 import { additiveBias } from '../../scores';
-import { pairedRatio, summarise } from '../../statistics';
 import { hostTensor } from '../../tensor/host';
 import { normal } from '../../tensor/random';
 import type { Tensor } from '../../tensor/tensor';
 import { expectedResult } from '../expected';
-import { gateOf, someOf } from '../gate';
+import { gateOf } from '../gate';
 import { type BenchOptions, commandLine } from '../options';
 import { type Inputs, inputsOf, MASKS, type Problem, rowOf } from '../problem';
 import type { BenchRow, Goal } from '../report';
@@ -48,7 +49,7 @@ async function measure(
   const { n, h } = problem;
   const table = normal(h * n ** 2, 5);
   const bias = (head: number, query: number, key: number) => table[(head * n + query) * n + key] as number;
-  const gate = gateOf(problem, inputs, expectedResult(problem, inputs, someOf(n), bias));
+  const gate = gateOf(problem, inputs, expectedResult(problem, inputs, bias));
   const runtime = await runtimes.get(runtimeOptions(options));
   const operands = operandsOf(runtime, problem, inputs);
   const times = Object.fromEntries(NAMES.map((name) => [name, [] as number[]])) as Record<Name, number[]>;
@@ -93,11 +94,7 @@ async function sampleOf(
   { q, k, v, out }: Operands,
   table: Float32Array,
 ): Promise<{ readonly times: Record<Name, number>; readonly memory: number }> {
-  const timed = async (work: () => unknown): Promise<number> => {
-    const start = performance.now();
-    await work();
-    return performance.now() - start;
-  };
+  const timed = (work: () => unknown) => timeCalls(runtime, work);
   const call = (options: Parameters<typeof attention>[3]) =>
     timed(async () => (await attention(q, k, v, { out, ...options })).lse.dispose());
   let copied = new Float32Array();

@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { full } from '../../masks/band';
+import { WrongResultError } from '../../measure/gate';
+import { summarise } from '../../measure/statistics';
 import { blockMap, blockMapBytes } from '../../ops/attention/wasm-map';
-import { summarise } from '../../statistics';
-import { WrongResultError } from '../gate';
 import { checkBlockMap, timeBlockMap } from '../map-building';
 import { PATIENCE } from '../measure';
 import { type BenchOptions, commandLine } from '../options';

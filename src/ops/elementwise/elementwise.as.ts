@@ -78,9 +78,9 @@ function value(operation: i32, exponent: i32, x: v128): v128 {
     case EXP:
       return exp(x);
     case SIGMOID:
-      return f32x4.div(one, f32x4.add(one, exp(f32x4.neg(x))));
+      return sigmoid(x);
     case SILU:
-      return f32x4.div(x, f32x4.add(one, exp(f32x4.neg(x))));
+      return f32x4.mul(x, sigmoid(x));
     case ELU:
       return v128.bitselect(x, expMinusOne(x), f32x4.gt(x, zero));
     case ELU_PLUS_ONE:
@@ -108,24 +108,14 @@ function derivative(operation: i32, exponent: i32, x: v128): v128 {
   switch (operation) {
     case RELU:
       return v128.and(one, f32x4.gt(x, zero));
-    case TANH: {
-      const y = tanh(x);
-      return f32x4.sub(one, f32x4.mul(y, y));
-    }
+    case TANH:
+      return f32x4.mul(f32x4.splat(4), sigmoidSlope(f32x4.add(x, x)));
     case EXP:
       return exp(x);
-    case SIGMOID: {
-      // The same on both sides of 0, without the difference 1 - y.
-      const t = exp(f32x4.neg(f32x4.abs(x)));
-      const whole = f32x4.add(one, t);
-      return f32x4.div(t, f32x4.mul(whole, whole));
-    }
-    case SILU: {
-      const t = exp(f32x4.neg(x));
-      const y = f32x4.div(one, f32x4.add(one, t));
-      const other = f32x4.div(one, f32x4.add(one, exp(x)));
-      return f32x4.mul(y, f32x4.add(one, f32x4.mul(x, other)));
-    }
+    case SIGMOID:
+      return sigmoidSlope(x);
+    case SILU:
+      return f32x4.mul(sigmoid(x), f32x4.add(one, f32x4.mul(x, sigmoid(f32x4.neg(x)))));
     case ELU:
     case ELU_PLUS_ONE:
       return v128.bitselect(one, exp(x), f32x4.gt(x, zero));
@@ -146,6 +136,20 @@ function derivative(operation: i32, exponent: i32, x: v128): v128 {
     default:
       return f32x4.mul(f32x4.splat(<f32>exponent), power(x, exponent - 1));
   }
+}
+
+/** 1 / (1 + e^-x), by e^-|x|: that of -x would be infinite before the result is 0. */
+function sigmoid(x: v128): v128 {
+  const one = f32x4.splat(1);
+  const t = exp(f32x4.neg(f32x4.abs(x)));
+  return f32x4.div(v128.bitselect(t, one, f32x4.lt(x, f32x4.splat(0))), f32x4.add(one, t));
+}
+
+/** The same on both sides of 0, without the difference 1 - y. */
+function sigmoidSlope(x: v128): v128 {
+  const t = exp(f32x4.neg(f32x4.abs(x)));
+  const whole = f32x4.add(f32x4.splat(1), t);
+  return f32x4.div(t, f32x4.mul(whole, whole));
 }
 
 /**

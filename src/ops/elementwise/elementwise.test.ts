@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
+import type { Runtime } from '../../index';
 import {
   add,
   cos,
@@ -13,6 +14,7 @@ import {
   power,
   reciprocal,
   relu,
+  rsqrt,
   sigmoid,
   silu,
   sin,
@@ -24,33 +26,53 @@ import {
 import type { Unary } from './call';
 
 const shapes = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 0, maxLength: 4 });
-const special = [0, -0, 1e-40, -1e-40, 1e-8, 20, -20, 90, -90, 3e38, -3e38, Infinity, -Infinity, Number.NaN];
+const special = [
+  ...[0, 1e-45, 1e-40, 1.2e-38, 1e-20, 1e-8, 1e-4, 5, 20, 50, 87, 90, 95, 103, 3e38, Infinity].flatMap((x) => [x, -x]),
+  Number.NaN,
+];
 
 const logistic = (x: number) => 1 / (1 + Math.exp(-x));
 const cube = (x: Parameters<typeof power>[0], options?: Parameters<typeof power>[2]) => power(x, 3, options);
 
-/** Function, definition, derivative, and the largest error, absolute or as a share of the value where it is large. */
+/** What the terms add up to where two of them cancel. */
+const siluTerms = (x: number) => logistic(x) + Math.abs(x) * logistic(x) * logistic(-x);
+/** The exponent of e^(-x^2 / 2) is rounded where it is large. */
+const geluTerms = (x: number) => (normalShare(x) + Math.abs(x) * density(x)) * (1 + Math.min(x, 0) ** 2);
+
+type Real = (x: number) => number;
+type Accuracy = readonly [share: number, of?: Real];
+
+/** Function, definition, derivative, and the accuracy of both. */
 const FUNCTIONS = [
-  ['relu', relu, (x: number) => Math.max(x, 0), (x: number) => Number(x > 0), 0],
-  ['tanh', tanh, Math.tanh, (x: number) => 1 / Math.cosh(x) ** 2, 5e-7],
-  ['exp', exp, Math.exp, Math.exp, 3e-7],
-  ['sigmoid', sigmoid, logistic, (x: number) => logistic(x) * logistic(-x), 3e-7],
-  ['silu', silu, (x: number) => x / (1 + Math.exp(-x)), siluSlope, 5e-7],
-  ['elu', elu, (x: number) => (x > 0 ? x : Math.expm1(x)), (x: number) => (x > 0 ? 1 : Math.exp(x)), 3e-7],
+  ['relu', relu, (x: number) => Math.max(x, 0), (x: number) => Number(x > 0), [0], [0]],
+  ['tanh', tanh, Math.tanh, (x: number) => 1 / Math.cosh(x) ** 2, [5e-7], [1e-6]],
+  ['exp', exp, Math.exp, Math.exp, [3e-7], [4e-7]],
+  ['sigmoid', sigmoid, logistic, (x: number) => logistic(x) * logistic(-x), [4e-7], [1e-6]],
+  ['silu', silu, (x: number) => x / (1 + Math.exp(-x)), siluSlope, [5e-7], [2e-6, siluTerms]],
+  ['elu', elu, (x: number) => (x > 0 ? x : Math.expm1(x)), (x: number) => (x > 0 ? 1 : Math.exp(x)), [5e-7], [4e-7]],
   [
     'eluPlusOne',
     eluPlusOne,
     (x: number) => (x > 0 ? x + 1 : Math.exp(x)),
     (x: number) => Math.exp(Math.min(x, 0)),
-    3e-7,
+    [3e-7],
+    [4e-7],
   ],
-  ['step', step, (x: number) => Number(x > 0), (x: number) => (Number.isNaN(x) ? 0 : 0), 0],
-  ['sin', sin, Math.sin, Math.cos, 3e-7],
-  ['cos', cos, Math.cos, (x: number) => -Math.sin(x), 3e-7],
-  ['gelu', gelu, (x: number) => x * normalShare(x), (x: number) => normalShare(x) + x * density(x), 5e-7],
-  ['reciprocal', reciprocal, (x: number) => 1 / x, (x: number) => -1 / x ** 2, 3e-7],
-  ['power', cube, (x: number) => x ** 3, (x: number) => 3 * x ** 2, 3e-7],
-] as const;
+  ['step', step, (x: number) => Number(x > 0), (x: number) => (Number.isNaN(x) ? 0 : 0), [0], [0]],
+  ['sin', sin, Math.sin, Math.cos, [3e-7], [4e-7]],
+  ['cos', cos, Math.cos, (x: number) => -Math.sin(x), [3e-7], [4e-7]],
+  [
+    'gelu',
+    gelu,
+    (x: number) => x * normalShare(x),
+    (x: number) => normalShare(x) + x * density(x),
+    [5e-7, (x) => Math.abs(x) * geluTerms(x)],
+    [1e-6, geluTerms],
+  ],
+  ['reciprocal', reciprocal, (x: number) => 1 / x, (x: number) => -1 / x ** 2, [3e-7], [6e-7]],
+  ['rsqrt', rsqrt, (x: number) => 1 / Math.sqrt(x), (x: number) => -0.5 / (x * Math.sqrt(x)), [3e-7], [6e-7]],
+  ['power', cube, (x: number) => x ** 3, (x: number) => 3 * x ** 2, [3e-7], [4e-7]],
+] satisfies readonly (readonly [Unary, typeof relu, Real, Real, Accuracy, Accuracy])[];
 
 function density(x: number): number {
   return Math.exp(-x * x * 0.5) / Math.sqrt(2 * Math.PI);
@@ -66,17 +88,22 @@ function normalShare(x: number): number {
   return (sum * width) / 3;
 }
 
-/** By the quotient rule, unlike the code. */
+/** By the product rule, unlike the code. */
 function siluSlope(x: number): number {
-  const whole = 1 + Math.exp(-x);
-  return 1 / whole + (x * Math.exp(-x)) / whole ** 2;
+  return logistic(x) + x * logistic(x) * logistic(-x);
 }
 
-const roundings = (values: readonly number[], tolerance: number) =>
-  values.map((value) => tolerance * Math.max(1, Math.abs(value)));
+/** The largest errors at x: a share of the result or of what is given, and no less than the spacing of denormals. */
+function errorsAt(runtime: Runtime, x: readonly number[], results: readonly number[], [share, terms]: Accuracy) {
+  // A GPU may take denormals for zeros.
+  const least = share && (runtime.backend.name === 'webgpu' ? 2 ** -126 : 2 ** -149);
+  return results.map(
+    (result, i) => share * (terms?.(x[i]!) ?? Math.abs(result)) + least * Math.max(1, Math.abs(x[i]!)),
+  );
+}
 
 describeOnBackends('elementwise', (runtime) => {
-  for (const [name, operation, definition, derivative, tolerance] of FUNCTIONS) {
+  for (const [name, operation, definition, derivative, accuracy, slopeAccuracy] of FUNCTIONS) {
     test(`${name} and its derivative agree with their definitions on any shape`, async () => {
       await fc.assert(
         fc.asyncProperty(shapes, async (shape) => {
@@ -86,13 +113,18 @@ describeOnBackends('elementwise', (runtime) => {
           const values = [...(await x.read())];
           const expected = values.map(definition);
           expect(await operation(x, { out })).toBe(out);
-          expectClose(await out.read(), expected, roundings(expected, tolerance));
+          expectClose(await out.read(), expected, errorsAt(runtime(), values, expected, accuracy));
 
           const exponent = name === 'power' ? 3 : undefined;
           expect(await unaryBackward(name, x, gradOut, { out, exponent })).toBe(out);
           const grads = await gradOut.read();
           const slopes = values.map((value, i) => derivative(value) * grads[i]!);
-          expectClose(await out.read(), slopes, roundings(slopes, 2e-6));
+          const errors = errorsAt(runtime(), values, values.map(derivative), slopeAccuracy);
+          expectClose(
+            await out.read(),
+            slopes,
+            errors.map((error, i) => error * Math.max(1, Math.abs(grads[i]!))),
+          );
           out.dispose();
           await check();
         }),
@@ -100,18 +132,27 @@ describeOnBackends('elementwise', (runtime) => {
       );
     });
 
-    test(`${name} is right at zeros, denormals, large numbers, infinities and NaN`, async () => {
+    test(`${name} and its derivative are right at zeros, denormals, large numbers, infinities and NaN`, async () => {
       // Angles of which float32 says nothing are left out.
       const periodic = name === 'sin' || name === 'cos';
       const inputs = periodic ? special.filter((value) => !(Math.abs(value) === 3e38)) : special;
       using x = runtime().tensor(inputs, [inputs.length]);
+      using ones = runtime().tensor(new Float32Array(inputs.length).fill(1), [inputs.length]);
+      const values = [...(await x.read())];
+      const exponent = name === 'power' ? 3 : undefined;
       using out = await operation(x);
-      const expected = Array.from(await x.read(), (value) => Math.fround(definition(value)) + 0);
-      expectClose(
-        Float64Array.from(await out.read(), (value) => value + 0),
-        expected,
-        roundings(expected, tolerance),
-      );
+      using slopes = await unaryBackward(name, x, ones, { exponent });
+      for (const [results, definitionOf, share] of [
+        [out, definition, accuracy],
+        [slopes, derivative, slopeAccuracy],
+      ] as const) {
+        const expected = values.map((value) => Math.fround(definitionOf(value)) + 0);
+        expectClose(
+          Float64Array.from(await results.read(), (value) => value + 0),
+          expected,
+          errorsAt(runtime(), values, expected, share),
+        );
+      }
     });
   }
 

@@ -11,7 +11,7 @@ const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 
 export const UNARY_FUNCTIONS: Readonly<Record<Unary, Definition>> = {
   relu: { value: (x) => Math.max(0, x), derivative: (x) => (x > 0 ? 1 : 0) },
-  tanh: { value: Math.tanh, derivative: (x) => 1 - Math.tanh(x) ** 2 },
+  tanh: { value: Math.tanh, derivative: (x) => 4 * sigmoid(2 * x) * sigmoid(-2 * x) },
   exp: { value: Math.exp, derivative: Math.exp },
   sigmoid: { value: sigmoid, derivative: (x) => sigmoid(x) * sigmoid(-x) },
   silu: {

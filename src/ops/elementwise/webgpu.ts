@@ -20,9 +20,9 @@ const UNARY: Readonly<Record<Unary, Definition>> = {
     derivative: 'select(0.0, 1.0, is_positive(x))',
   },
   tanh: {
-    needs: ['precise_tanh'],
+    needs: ['precise_tanh', 'precise_sigmoid'],
     value: 'precise_tanh(x)',
-    derivative: '1.0 - precise_tanh(x) * precise_tanh(x)',
+    derivative: '4.0 * precise_sigmoid(2.0 * x) * precise_sigmoid(-2.0 * x)',
   },
   exp: { needs: ['precise_exp'], value: 'precise_exp(x)', derivative: 'precise_exp(x)' },
   sigmoid: {

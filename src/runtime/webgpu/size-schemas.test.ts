@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { TUNABLE, type Tunable } from '../../tune/works';
 import type { Device } from './device';
 import { faultOfSizes } from './size-schemas';
 import { type Sizes, tableSizes } from './sizes';
-import { TUNABLE, type Tunable } from './tune-works';
 
 /** A device that has nothing but what sizes are chosen by. */
 function device(invocations: number, bytes: number, about: Partial<Device> = {}): Device {

@@ -1,9 +1,7 @@
 /** What an entry of the table of sizes must be, and what kernels of such sizes take of a device. */
 import * as valibot from 'valibot';
-import type { RowsSizes } from '../../ops/attention/webgpu/rows';
-import { leastTiledBytes, type TiledSizes } from '../../ops/attention/webgpu/tiled';
 import type { Device } from './device';
-import type { AttentionSizes, Sizes } from './sizes';
+import { type AttentionSizes, leastTiledBytes, type RowsSizes, type Sizes, type TiledSizes } from './sizes';
 
 /** What kernels take of a device. */
 interface Needs {

@@ -1,8 +1,33 @@
 /** How kernels are cut for a device: a row for each class of devices. */
 
-import type { RowsSizes } from '../../ops/attention/webgpu/rows';
-import type { TiledSizes } from '../../ops/attention/webgpu/tiled';
 import type { Device } from './device';
+
+/** How `ops/attention/webgpu/tiled.ts` shares out a tile. */
+export interface TiledSizes {
+  /** Of a tile: 16 or a multiple of 32. */
+  readonly queries: number;
+  /** Of a panel: a multiple of 4 columns. */
+  readonly keys: number;
+  /** Invocations along the keys. */
+  readonly columns: number;
+  /** Queries of an invocation: 4 or 8. */
+  readonly rows: number;
+  /** How much of the head dimension is staged at once: a multiple of 4. */
+  readonly depth: number;
+  /** Keys whose values are staged at once; divides the panel. */
+  readonly values: number;
+}
+
+/** How `ops/attention/webgpu/rows.ts` does. */
+export interface RowsSizes {
+  /** Invocations of a workgroup; each has `rows` queries of a tile, which has 32 at most. */
+  readonly lanes: number;
+  readonly rows: number;
+  /** Of a panel. */
+  readonly keys: number;
+  /** Whether the lanes are one subgroup, a multiple of 4. */
+  readonly shares: boolean;
+}
 
 /** A kernel of attention, for problems of fewer than `below` operations. */
 export type AttentionSizes = ({ readonly rows: RowsSizes } | { readonly tiled: TiledSizes }) & {
@@ -54,3 +79,18 @@ export function tableSizes({ isSoftware, vendor, subgroupSize: lanes }: Device):
 
 /** What a device's kernels are cut by: the table's row, unless others were tuned or given. */
 export const sizesOf = (device: Device): Sizes => ({ ...tableSizes(device), ...device.sizes });
+
+/** Workgroup memory of a tiled kernel for values of e columns. */
+export function tiledBytes({ queries, keys, columns, depth, values }: TiledSizes, e: number): number {
+  const width = columnsOf(columns, e);
+  return 4 * (Math.max((queries + keys) * depth, queries * keys) + values * width + columns * queries);
+}
+
+/** Columns of outputs that the invocations of a tiled kernel hold together. */
+export const columnsOf = (columns: number, e: number) => Math.ceil(e / (4 * columns)) * 4 * columns;
+
+/** That of one that stages as few values at once as attention does where memory is short. */
+export function leastTiledBytes(sizes: TiledSizes, e: number): number {
+  const { values } = sizes;
+  return values % 2 === 0 ? leastTiledBytes({ ...sizes, values: values / 2 }, e) : tiledBytes(sizes, e);
+}

@@ -1,7 +1,7 @@
 /** How far powers that keep the length, and a share of redundant features taken off, sharpen linear attention. */
 import { nextTurn } from '../../../next-turn';
-import { significant } from '../../../report/format';
 import { normal } from '../../../tensor/random';
+import { significant } from '../../../text/format';
 import {
   type Claims,
   defineExperiment,

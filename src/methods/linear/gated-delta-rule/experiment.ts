@@ -1,8 +1,9 @@
 /** What the gated delta rule recalls beside other memories, and what its chunked form gains. */
-import { timeOnce } from '../../../compare/timing';
+
+import { exponent } from '../../../measure/statistics';
+import { timeCalls } from '../../../measure/timing';
 import { gatedDeltaRule, gatedDeltaRuleBackward, gatedDeltaRuleStep } from '../../../ops/gated-delta-rule';
-import { formatRatio, formatTime, significant } from '../../../report/format';
-import { exponent } from '../../../statistics';
+import { formatRatio, formatTime, significant } from '../../../text/format';
 import {
   type Claims,
   defineExperiment,
@@ -238,13 +239,11 @@ async function stepTime({ h, d, e }: Extents, { runtime, signal, quick = false }
     let states = [runtime.random([1, h, d, e]), runtime.empty([1, h, d, e])] as const;
     const out = runtime.empty([1, 1, h, e]);
     const steps = quick ? 10 : 1000;
-    const time = await timeOnce(runtime, async () => {
-      for (let at = 0; at < steps; at++) {
-        await gatedDeltaRuleStep(q!, k!, v!, g, beta, states[0], { out, state: states[1], signal });
-        states = [states[1], states[0]];
-      }
-    });
-    return time / steps;
+    const step = async () => {
+      await gatedDeltaRuleStep(q!, k!, v!, g, beta, states[0], { out, state: states[1], signal });
+      states = [states[1], states[0]];
+    };
+    return timeCalls(runtime, step, steps);
   });
 }
 

@@ -1,12 +1,13 @@
 /** What a few random features estimate, what the advisor remembers, when its updates diverge, and time by length. */
+
+import { exponent, summarise } from '../../../measure/statistics';
 import { attention } from '../../../ops/attention';
-import { formatPercent, formatTime, significant } from '../../../report/format';
 import type { Runtime } from '../../../runtime/runtime';
-import { exponent } from '../../../statistics';
 import { toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
+import { formatPercent, formatTime, significant } from '../../../text/format';
 import {
   type Claims,
   defineExperiment,
@@ -134,7 +135,7 @@ async function estimates({
           const { out } = await temporaries.ownAll(kernelAttention.forward(inputs, params));
           distances.push(distance(await numbersOf(out as Tensor), exact));
         }
-        medians.push(median(distances));
+        medians.push(summarise(distances).median);
       }
       found[lengths].push(medians);
     }
@@ -401,10 +402,4 @@ const cosine = (a: Float64Array, b: Float64Array) => dot(a, b) / Math.sqrt(dot(a
 function distance(weights: Float64Array, exact: Float64Array): number {
   const difference = weights.map((value, at) => value - (exact[at] as number));
   return Math.sqrt(dot(difference, difference) / dot(exact, exact));
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = (sorted.length - 1) / 2;
-  return ((sorted[Math.floor(middle)] as number) + (sorted[Math.ceil(middle)] as number)) / 2;
 }

@@ -1,6 +1,7 @@
 /** What `kernel-attention` computes, token by token in float64; only the random directions are those of the fast path. */
+import { drawDirections } from '../../../feature-maps/draw';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
-import { drawn, FLOOR, type KernelAttentionParams, type Named } from './settings';
+import type { KernelAttentionParams, Named } from './settings';
 
 type Inputs = Named<HostTensor>;
 type Result = HostTensor<'f64'> & { readonly data: Float64Array };
@@ -45,8 +46,19 @@ export function hostFeatures(inputs: Inputs, params: KernelAttentionParams): Rec
   };
 }
 
-function directionsOf({ q, directions }: Inputs, params: KernelAttentionParams): Float64Array {
-  return directions ? toFloat64(directions) : Float64Array.from(drawn(params, q.shape[3] as number));
+/** Those given, else Gaussian rows: drawn once, or along the first as many as others are long. */
+function directionsOf(
+  { q, directions }: Inputs,
+  { features = 10, lengths, seed }: KernelAttentionParams,
+): Float64Array {
+  if (directions) return toFloat64(directions);
+  const dimension = q.shape[3] as number;
+  const times = lengths === 'once' ? 1 : 2;
+  const rows = Float64Array.from(drawDirections(times * features, { dimension, features, seed, orthogonal: false }));
+  return rows.subarray(0, features * dimension).map((value, at) => {
+    const from = (features + Math.floor(at / dimension)) * dimension;
+    return times === 1 ? value : value * Math.hypot(...rows.subarray(from, from + dimension));
+  });
 }
 
 interface Both {
@@ -209,7 +221,7 @@ class Features {
     });
     this.#phi = this.#exponentials.map((value, at) => {
       if (norm === 'unit') return value / this.#length(Math.floor(at / this.count));
-      return norm === 'maximum' ? value + FLOOR / root : value;
+      return norm === 'maximum' ? value + 1e-6 / root : value;
     });
     this.#gradient = new Float64Array(this.#phi.length);
   }

@@ -1,7 +1,7 @@
 /** How far ReLU linear attention spreads, how often its minimum is taken, and what the local module reads. */
 import { nextTurn } from '../../../next-turn';
-import { formatPercent, significant } from '../../../report/format';
 import { normal } from '../../../tensor/random';
+import { formatPercent, significant } from '../../../text/format';
 import { type Claims, defineExperiment, type ExperimentContext, type Measurement, SHARE } from '../../experiment';
 import { CLUSTERS, clusteredTokens, DIMENSION, productOf, rowEntropy, TOKENS } from '../clusters';
 import { localConcentration } from './local-concentration';

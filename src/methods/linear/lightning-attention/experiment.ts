@@ -1,9 +1,9 @@
 /** Whether every token costs the same, where exact attention becomes slower, and what memory grows with. */
-import { timeOnce } from '../../../compare/timing';
+import { timeCalls } from '../../../measure/timing';
 import { attention } from '../../../ops/attention';
 import { linearAttention } from '../../../ops/linear-attention';
-import { formatBytes, formatRatio, significant } from '../../../report/format';
 import type { Tensor } from '../../../tensor/tensor';
+import { formatBytes, formatRatio, significant } from '../../../text/format';
 import {
   type Claims,
   defineExperiment,
@@ -109,7 +109,7 @@ async function byLength(context: ExperimentContext): Promise<Measurements<typeof
     await call();
     const before = runtime.memory().live;
     runtime.backend.resetPeak();
-    await timeOnce(runtime, call);
+    await timeCalls(runtime, call);
     memory.push(runtime.memory().peak - before - 4 * h * WIDTH * (n + WIDTH));
   }
   const rounds = await timeRounds(calls, 20, {

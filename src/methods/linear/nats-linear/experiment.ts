@@ -1,8 +1,8 @@
 /** What routing gains where it is known, and whether the search gradient knows it: nothing is trained. */
 import { attention } from '../../../ops/attention';
-import { formatRatio } from '../../../report/format';
 import { uniformGenerator } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
+import { formatRatio } from '../../../text/format';
 import {
   type Claims,
   defineExperiment,

@@ -5,6 +5,7 @@
  */
 import { area } from '../../../masks/area';
 import { checkTensors } from '../../../ops/check';
+import type { HostTensor } from '../../../tensor/host';
 import { defineMethod } from '../../define';
 import { backward, forward } from './layer';
 import { params } from './params';
@@ -27,7 +28,11 @@ export const natsLinear = defineMethod({
   outputs: { out: 'b n h e', softmax: 'b n h e', delta: 'b n h e', lse: 'b n a' },
   params,
   isCausal: () => true,
-  reference: (inputs, settings, gradOut) => reference(inputs, settings, gradOut),
+  reference(inputs, settings, gradOut) {
+    const given = Object.entries<HostTensor | undefined>(inputs).flatMap(([name, x]) => (x ? [[name, x.shape]] : []));
+    problemOf(Object.fromEntries(given), settings.chunk);
+    return reference(inputs, settings, gradOut);
+  },
   forward: (tensors, settings, control) => ({ ...forward(tensors, settings, control) }),
   backward(tensors, results, gradOut, settings, control) {
     const { softmax, delta, lse } = results;

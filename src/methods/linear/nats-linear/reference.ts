@@ -7,7 +7,7 @@ import { gatedDeltaRule, gatedDeltaRuleBackward } from '../../../ops/gated-delta
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
 import type { Shape } from '../../../tensor/shape';
 import type { Params } from './params';
-import { chosenOf, type Problem, problemOf, straightThrough } from './problem';
+import type { Problem } from './problem';
 
 type Wide = HostTensor<'f64'> & { readonly data: Float64Array };
 export type Given = Readonly<Record<string, HostTensor | undefined>>;
@@ -20,11 +20,14 @@ export interface Choices {
 
 export function reference(given: Given, params: Params, gradOut?: HostTensor): Record<string, Wide> {
   const layer = layerOf(given, params);
-  const chosen = chosenOf((given.route as HostTensor).data as ArrayLike<number>);
-  const z = { softmax: Float64Array.from(chosen), delta: Float64Array.from(chosen, (x) => 1 - x) };
+  const route = toFloat64(given.route as HostTensor);
+  const softmax = Float64Array.from({ length: route.length / 2 }, (_, i) =>
+    at(route, 2 * i) < at(route, 2 * i + 1) ? 0 : 1,
+  );
+  const z = { softmax, delta: softmax.map((x) => 1 - x) };
   const results = forward(layer, z);
-  const { out, softmax, delta, lse } = results;
-  return { out, softmax, delta, lse, ...(gradOut && backward(layer, z, results, toFloat64(gradOut))) };
+  const { out, delta, lse } = results;
+  return { out, softmax: results.softmax, delta, lse, ...(gradOut && backward(layer, z, results, toFloat64(gradOut))) };
 }
 
 /** The outputs for any choices: with z between 0 and 1 what differences of the search gradient are taken of. */
@@ -36,8 +39,7 @@ type Layer = ReturnType<typeof layerOf>;
 type Forward = ReturnType<typeof forward>;
 
 function layerOf(given: Given, params: Params) {
-  const shapes = Object.fromEntries(Object.entries(given).flatMap(([name, x]) => (x ? [[name, x.shape]] : [])));
-  const problem = problemOf(shapes, params.chunk);
+  const problem = problemOf(given, params);
   const { b, n, h, d, e, a, p, r } = problem;
   const wide = (name: string, length: number): Float64Array => {
     const host = given[name];
@@ -164,7 +166,7 @@ function backward(layer: Layer, z: Choices, results: Forward, gradOut: Float64Ar
     v: sum(bySoftmax.gradV.data as Float64Array, byDelta.v),
     g: byDelta.g,
     beta: byDelta.beta,
-    route: straightThrough(x.route, byZ),
+    route: throughSoftmax(x.route, byZ),
     mix: byMix,
     gain_q: columns(byHeadsQ, normed(x.q, p, epsilon), p),
     gain_k: columns(byHeadsK, normed(x.k, p, epsilon), p),
@@ -195,6 +197,22 @@ function modifierOf({ problem }: Layer, z: Choices) {
         : score + Math.log(at(z.softmax, choiceOf(problem, j, head, batch))),
     slope: () => 1,
   };
+}
+
+/** The gradient by logits [b, c, h, 2] whose softmax takes the place of z. */
+function throughSoftmax(route: Float64Array, byZ: Choices): Float64Array {
+  return route.map((logit, i) => {
+    const share = 1 / (1 + Math.exp(at(route, i ^ 1) - logit));
+    const [own, other] = i % 2 === 0 ? [byZ.softmax, byZ.delta] : [byZ.delta, byZ.softmax];
+    return share * (at(own, i >> 1) - share * at(own, i >> 1) - (1 - share) * at(other, i >> 1));
+  });
+}
+
+function problemOf(given: Given, { chunk }: Params): Problem {
+  const extents = (name: string) => (given[name] as HostTensor).shape as [number, number, number, number];
+  const [b, n, h, d] = extents('q');
+  const [e, a] = [extents('v')[3], extents('mix')[2]];
+  return { b, n, h, d, e, a, p: (h * d) / a, r: (h * e) / a, chunk, chunks: Math.ceil(n / chunk) };
 }
 
 const chunkOf = ({ chunk }: Problem, token: number): number => Math.floor(token / chunk);

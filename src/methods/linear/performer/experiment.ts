@@ -1,12 +1,12 @@
 /** How near positive random features come to softmax attention, by the size of the scores, and at what speed. */
 import { randomPermutation } from '../../../masks/stochastic';
+import { exponent, summarise } from '../../../measure/statistics';
 import { attention } from '../../../ops/attention';
-import { formatPercent, formatRatio, formatTime } from '../../../report/format';
 import type { Runtime } from '../../../runtime/runtime';
-import { exponent } from '../../../statistics';
 import { toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
+import { formatPercent, formatRatio, formatTime } from '../../../text/format';
 import {
   type Claims,
   defineExperiment,
@@ -188,7 +188,11 @@ async function estimates({ runtime, signal, onProgress, quick = false }: Experim
         const { independent, orthogonal, mass } = runs;
         cells.push({
           ...{ size, features, best },
-          ...{ independent: median(independent), orthogonal: median(orthogonal), mass: median(mass) },
+          ...{
+            independent: summarise(independent).median,
+            orthogonal: summarise(orthogonal).median,
+            mass: summarise(mass).median,
+          },
         });
       }
     });
@@ -408,10 +412,4 @@ function massOfChosen(weights: Float64Array, exact: Float64Array): number {
     for (const key of keys.slice(0, CHOSEN)) mass += exact[key] as number;
   }
   return mass / TOKENS;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = (sorted.length - 1) / 2;
-  return ((sorted[Math.floor(middle)] as number) + (sorted[Math.ceil(middle)] as number)) / 2;
 }

@@ -2,7 +2,7 @@
 import { drawDirections } from '../../../feature-maps/draw';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
 import { dotAt } from '../../weights';
-import { drawOf, FLOOR, factorsOf, type PerformerParams } from './settings';
+import type { PerformerParams } from './settings';
 
 type Inputs = Readonly<Record<'q' | 'k' | 'v', HostTensor>>;
 type Result = HostTensor<'f64'> & { readonly data: Float64Array };
@@ -19,11 +19,9 @@ export function reference(
   params: PerformerParams,
   gradOut?: HostTensor,
 ): Record<string, HostTensor<'f64'>> {
-  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const [b, n, h] = q.shape as [number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
-  const factors = factorsOf(params, d);
-  const queries = new Features(q, factors.q, params);
-  const keys = new Features(k, factors.k, params);
+  const [queries, keys] = [new Features('q', q, params), new Features('k', k, params)];
   const phiOfKeys = keys.all('heads').data;
   const values = toFloat64(v);
   const byOut = gradOut && toFloat64(gradOut);
@@ -63,12 +61,11 @@ const latest = new WeakMap<HostTensor, { readonly settings: string; readonly phi
 
 /** phi of the queries and keys, [b, n, h, features] and [b, m, g, features]. */
 export function featuresOf({ q, k }: Omit<Inputs, 'v'>, params: PerformerParams): Record<'q' | 'k', Result> {
-  const factors = factorsOf(params, q.shape[3] as number);
   const settings = JSON.stringify({ ...params, causal: undefined, epsilon: undefined });
   const known = latest.get(k);
-  const phi = known?.settings === settings ? known.phi : new Features(k, factors.k, params).all('heads');
+  const phi = known?.settings === settings ? known.phi : new Features('k', k, params).all('heads');
   latest.set(k, { settings, phi });
-  return { q: new Features(q, factors.q, params).all('rows'), k: phi };
+  return { q: new Features('q', q, params).all('rows'), k: phi };
 }
 
 /** The features of the rows of a tensor, and its gradient. */
@@ -82,20 +79,21 @@ class Features {
   readonly #x: Float64Array;
   readonly #directions: Float64Array;
   readonly #isRelu: boolean;
+  /** By what q and k are multiplied. */
+  readonly factor: number;
   readonly #largest: readonly number[];
 
-  constructor(
-    tensor: HostTensor,
-    readonly factor: number,
-    params: PerformerParams,
-  ) {
+  constructor(of: 'q' | 'k', tensor: HostTensor, { kernel, features, orthogonal, seed, scale }: PerformerParams) {
     this.#shape = tensor.shape;
     this.#d = tensor.shape[3] as number;
-    const draw = drawOf(params, this.#d);
-    this.#isRelu = params.kernel === 'relu';
-    this.#count = draw.features;
+    const d = this.#d;
+    this.#isRelu = kernel === 'relu';
+    this.#count = features ?? Math.max(1, Math.min(8192, Math.floor(d * Math.log(d))));
+    const draw = { dimension: d, features: this.#count, orthogonal, seed };
     this.#directions = Float64Array.from(drawDirections(this.#count, draw));
-    this.#x = toFloat64(tensor).map((value) => factor * value);
+    const score = scale ?? d ** -0.5;
+    this.factor = (of === 'q' && score < 0 ? -1 : 1) * Math.sqrt(Math.abs(score));
+    this.#x = toFloat64(tensor).map((value) => this.factor * value);
     this.gradient = zeros(tensor.shape);
     this.exponents = new Float64Array((this.#x.length / this.#d) * this.#count);
     const largest: number[] = [];
@@ -122,7 +120,7 @@ class Features {
 
   of(row: number, shift: number): Float64Array {
     const exponents = this.exponents.subarray(row * this.#count, (row + 1) * this.#count);
-    if (this.#isRelu) return exponents.map((value) => Math.sqrt(2 / this.#count) * (Math.max(0, value) + FLOOR));
+    if (this.#isRelu) return exponents.map((value) => Math.sqrt(2 / this.#count) * (Math.max(0, value) + 1e-3));
     return exponents.map((value) => Math.exp(value - shift) / Math.sqrt(this.#count));
   }
 

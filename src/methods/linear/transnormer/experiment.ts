@@ -1,7 +1,7 @@
 /** How large the gradients by the scores become as the inputs shrink, with a denominator and with a norm in its place. */
 import { nextTurn } from '../../../next-turn';
-import { formatRatio, significant } from '../../../report/format';
 import { normal } from '../../../tensor/random';
+import { formatRatio, significant } from '../../../text/format';
 import {
   type Claims,
   type Criterion,

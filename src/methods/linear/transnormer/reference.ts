@@ -7,7 +7,8 @@
  * channels of y then turns by theta_c times the token's position.
  */
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
-import { type Phi, type Positions, positionsOf, type TransnormerParams } from './settings';
+import { normal } from '../../../tensor/random';
+import type { Phi, Positions, TransnormerParams } from './settings';
 
 type Inputs = Readonly<Record<'q' | 'k' | 'v', HostTensor>> & {
   readonly theta?: HostTensor | undefined;
@@ -34,6 +35,22 @@ export function features(x: HostTensor, inputs: Inputs, params: TransnormerParam
   const mapped = attention === 'norm' ? toFloat64(x).map(FEATURES[phi].value) : toFloat64(x);
   const positions = params.positions === 'none' ? undefined : positionsOf(inputs, x.shape[3] as number, params);
   return positions ? turned(mapped, x.shape, positions) : mapped;
+}
+
+/** Undefined for none; without theta and reflection 10000^(-2c/d), as the fast path has it in float32, and a random direction. */
+function positionsOf(
+  { theta, reflection }: Omit<Inputs, 'q' | 'k' | 'v'>,
+  d: number,
+  { positions, attention, block, seed }: TransnormerParams,
+): Positions | undefined {
+  if (positions === 'none') return undefined;
+  const row = Float64Array.from(normal(d, seed));
+  const length = Math.sqrt(row.reduce((sum, value) => sum + value ** 2, 0));
+  return {
+    direction: reflection ? toFloat64(reflection) : row.map((value) => value / length),
+    theta: theta ? toFloat64(theta) : Float32Array.from({ length: d >> 1 }, (_, c) => 1e4 ** ((-2 * c) / d)),
+    of: (token) => (attention === 'diag' ? token % block : token),
+  };
 }
 
 /** Rows [b, n, h, d], reflected and turned by the positions of their tokens. */

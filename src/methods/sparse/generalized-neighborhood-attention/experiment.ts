@@ -3,14 +3,14 @@ import { full } from '../../../masks/band';
 import type { Mask } from '../../../masks/mask';
 import { GRID_TILES, gridAxes, type NeighborhoodParams, neighborhood } from '../../../masks/neighborhood';
 import type { TileShapes } from '../../../masks/neighborhood-tiles';
+import { geometricMean, pearson } from '../../../measure/statistics';
 import { attention } from '../../../ops/attention';
-import { formatPercent, formatRatio, significant } from '../../../report/format';
 import { isBlockSparse } from '../../../simulate/block-sparse';
 import { chooseTiles, countTiles, tileCandidates } from '../../../simulate/choose-tiles';
 import { besidePublished, publishedRows } from '../../../simulate/published';
-import { geometricMean, pearson } from '../../../statistics';
 import { uniform } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';
+import { formatPercent, formatRatio, significant } from '../../../text/format';
 import {
   type Claims,
   defineExperiment,

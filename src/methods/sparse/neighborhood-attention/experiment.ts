@@ -2,12 +2,12 @@
 import { full } from '../../../masks/band';
 import { neighborhood } from '../../../masks/neighborhood';
 import type { TileShapes } from '../../../masks/neighborhood-tiles';
-import { formatBytes, formatRatio, significant } from '../../../report/format';
+import { exponent, pearson } from '../../../measure/statistics';
 import { chooseTiles, countTiles } from '../../../simulate/choose-tiles';
 import { simulateGna } from '../../../simulate/gna';
-import { exponent, pearson } from '../../../statistics';
 import { sizeOf } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
+import { formatBytes, formatRatio, significant } from '../../../text/format';
 import { type Claims, defineExperiment, type ExperimentContext, linearIn, type Measurement } from '../../experiment';
 import { medians, overRounds, type Rounds } from '../../rounds';
 import { neighborhoodAttention } from '.';

@@ -3,8 +3,8 @@ import { area } from '../../../masks/area';
 import { longNet } from '../../../masks/longnet';
 import { type Mask, oneHead } from '../../../masks/mask';
 import { dilatedBlocks, power, powersOfTwo, slidingBlocks, strideSlash } from '../../../masks/power';
-import { formatPercent, formatRatio, significant } from '../../../report/format';
 import { receptiveField } from '../../../simulate/reach';
+import { formatPercent, formatRatio, significant } from '../../../text/format';
 import {
   type Claims,
   defineExperiment,

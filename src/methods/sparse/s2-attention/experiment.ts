@@ -3,7 +3,7 @@ import { area } from '../../../masks/area';
 import { causal } from '../../../masks/band';
 import { oneHead } from '../../../masks/mask';
 import { isKvCacheEfficient, isUnionComplete, type S2Pattern, s2, s2Blocks } from '../../../masks/s2';
-import { formatPercent, formatRatio, significant } from '../../../report/format';
+import { formatPercent, formatRatio, significant } from '../../../text/format';
 import {
   type Claims,
   defineExperiment,

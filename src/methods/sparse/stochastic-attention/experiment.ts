@@ -5,10 +5,10 @@ import { band, causal } from '../../../masks/band';
 import { or } from '../../../masks/combine';
 import { type Mask, oneHead } from '../../../masks/mask';
 import { randomPermutation, stochastic } from '../../../masks/stochastic';
+import { exponent } from '../../../measure/statistics';
 import { attention } from '../../../ops/attention';
 import type { Runtime } from '../../../runtime/runtime';
 import { expectedRandomField, receptiveField } from '../../../simulate/reach';
-import { exponent } from '../../../statistics';
 import { Temporaries } from '../../../tensor/temporaries';
 import { exactAttention } from '../../dense/attention';
 import {

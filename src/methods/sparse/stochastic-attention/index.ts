@@ -4,8 +4,8 @@
  * Source: Jin and Sui 2026, arXiv 2604.00754.
  */
 import * as valibot from 'valibot';
+import { BoundedMap } from '../../../bounded-map';
 import { band } from '../../../masks/band';
-import { BoundedMap } from '../../../masks/bounded-map';
 import type { Mask } from '../../../masks/mask';
 import { randomPermutation, type StochasticParams, stochastic } from '../../../masks/stochastic';
 import { defineMethod } from '../../define';

@@ -3,15 +3,15 @@
 import type { Steps } from '../../../runtime/turns';
 import { variants } from '../../../runtime/webgpu/kernel';
 import type { Plan, Workspace } from '../../../runtime/webgpu/queue';
-import { type AttentionSizes, sizesOf } from '../../../runtime/webgpu/sizes';
+import { type AttentionSizes, type RowsSizes, sizesOf, type TiledSizes } from '../../../runtime/webgpu/sizes';
 import type { AttentionCall } from '../call';
 import { carefulKernel } from './careful';
 import { type AttentionVariant, attentionDispatch } from './common';
 import { decode, decodeCut } from './decode';
-import { type RowsSizes, rowsCut, rowsKernel } from './rows';
+import { rowsCut, rowsKernel } from './rows';
 import { scoreCode } from './score';
 import { type TileCut, tileMap } from './tile-map';
-import { fitted, type TiledSizes, tiledCut, tiledKernel } from './tiled';
+import { fitted, tiledCut, tiledKernel } from './tiled';
 
 const tiledKernels = variants((x: { variant: AttentionVariant; sizes: TiledSizes; e: number }) =>
   tiledKernel(x.variant, x.sizes, x.e),

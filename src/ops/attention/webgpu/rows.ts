@@ -8,17 +8,8 @@
  */
 import type { Kernel } from '../../../runtime/webgpu/kernel';
 import { each, NAMES } from '../../../runtime/webgpu/kernels/text';
+import type { RowsSizes } from '../../../runtime/webgpu/sizes';
 import { type AttentionVariant, attentionKernel } from './common';
-
-export interface RowsSizes {
-  /** Invocations of a workgroup; each has `rows` queries of a tile, which has 32 at most. */
-  readonly lanes: number;
-  readonly rows: number;
-  /** Of a panel. */
-  readonly keys: number;
-  /** Whether the lanes are one subgroup, a multiple of 4. */
-  readonly shares: boolean;
-}
 
 export const rowsCut = ({ lanes, rows, keys }: RowsSizes) => ({ queries: lanes * rows, keys });
 

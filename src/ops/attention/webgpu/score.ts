@@ -19,8 +19,9 @@
  * (expressions/typed.ts); what is rounded is rounded after each operation. Bits, remainders, comparisons, zeros, infinities
  * and NaN are JavaScript's. All captured tables are one operand of 32-bit words.
  */
+
+import { BoundedMap } from '../../../bounded-map';
 import { type Instruction, orderOf, typedValue, type Value } from '../../../expressions/typed';
-import { BoundedMap } from '../../../masks/bounded-map';
 import type { Extent } from '../../../masks/mask';
 import type { Kernel, OperandSpec, Region } from '../../../runtime/webgpu/kernel';
 import type { functions } from '../../../runtime/webgpu/kernels/functions';

@@ -10,37 +10,10 @@
  */
 import type { Kernel } from '../../../runtime/webgpu/kernel';
 import { each, NAMES } from '../../../runtime/webgpu/kernels/text';
+import { columnsOf, type TiledSizes, tiledBytes } from '../../../runtime/webgpu/sizes';
 import { type AttentionVariant, attentionKernel } from './common';
 
-/** How a tile is shared out. */
-export interface TiledSizes {
-  /** Of a tile: 16 or a multiple of 32. */
-  readonly queries: number;
-  /** Of a panel: a multiple of 4 columns. */
-  readonly keys: number;
-  /** Invocations along the keys. */
-  readonly columns: number;
-  /** Queries of an invocation: 4 or 8. */
-  readonly rows: number;
-  /** How much of the head dimension is staged at once: a multiple of 4. */
-  readonly depth: number;
-  /** Keys whose values are staged at once; divides the panel. */
-  readonly values: number;
-}
-
 export const tiledCut = ({ queries, keys }: TiledSizes) => ({ queries, keys });
-
-/** Workgroup memory of a kernel. */
-function tiledBytes({ queries, keys, columns, depth, values }: TiledSizes, e: number): number {
-  const width = columnsOf(columns, e);
-  return 4 * (Math.max((queries + keys) * depth, queries * keys) + values * width + columns * queries);
-}
-
-/** Workgroup memory of a kernel that stages as few values at once as `fitted` may make it. */
-export function leastTiledBytes(sizes: TiledSizes, e: number): number {
-  const { values } = sizes;
-  return values % 2 === 0 ? leastTiledBytes({ ...sizes, values: values / 2 }, e) : tiledBytes(sizes, e);
-}
 
 /** What of these sizes fits into so much workgroup memory: fewer values at once, or else the smallest tiles. */
 export function fitted(sizes: TiledSizes, e: number, most: number): TiledSizes {
@@ -49,9 +22,6 @@ export function fitted(sizes: TiledSizes, e: number, most: number): TiledSizes {
   const result = { ...sizes, values };
   return tiledBytes(result, e) <= most ? result : { queries: 32, keys: 32, columns: 8, rows: 4, depth: 16, values: 4 };
 }
-
-/** Columns of outputs that the invocations hold together. */
-const columnsOf = (columns: number, e: number) => Math.ceil(e / (4 * columns)) * 4 * columns;
 
 export function tiledKernel(variant: AttentionVariant, sizes: TiledSizes, e: number): Kernel {
   const { queries, keys, columns, rows, depth, values } = sizes;

@@ -1,7 +1,7 @@
 /** Finds the sizes of kernels that are fastest on a device. */
-import { ParameterError } from '../../errors';
-import { checkControl, checkOptions } from '../../ops/check';
-import type { GpuOptions, GpuSizes } from './adapter';
+import { ParameterError } from '../errors';
+import { checkControl, checkOptions } from '../ops/check';
+import type { GpuOptions, GpuSizes } from '../runtime/webgpu/adapter';
 
 export interface TuneOptions extends Pick<GpuOptions, 'device' | 'powerPreference' | 'subgroups'> {
   /** Smaller problems and fewer rounds: a first impression in less time. Default false. */

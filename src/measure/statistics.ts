@@ -7,15 +7,25 @@ function quantile(sorted: readonly number[], share: number): number {
 
 export interface Summary {
   readonly median: number;
+  readonly min: number;
+  readonly max: number;
+  readonly repeats: number;
   /** Half the distance between the quartiles, over the median. */
   readonly spread: number;
 }
 
-/** Median and spread of a sample of at least one. */
+/** What a sample of at least one shows. */
 export function summarise(sample: readonly number[]): Summary {
   const sorted = [...sample].sort((a, b) => a - b);
   const median = quantile(sorted, 0.5);
-  return { median, spread: (quantile(sorted, 0.75) - quantile(sorted, 0.25)) / 2 / median };
+  const [min, max] = [sorted[0] as number, sorted.at(-1) as number];
+  return {
+    median,
+    min,
+    max,
+    repeats: sorted.length,
+    spread: (quantile(sorted, 0.75) - quantile(sorted, 0.25)) / 2 / median,
+  };
 }
 
 /** The median of a[i] / b[i]: samples of one round share the machine's mood, so their ratio is steadier than theirs. */

@@ -1,6 +1,6 @@
+/** Times of calls, their work included, taken in turns so that a slow moment of the machine falls on all. */
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
-import type { Spread } from './comparison';
 
 /** What says when work is done that a call only starts, as on a GPU. */
 type Finishing = Pick<Runtime, 'finish'>;
@@ -14,26 +14,32 @@ export interface TimingPlan {
 
 /** One sample lasts at least this many milliseconds, so that the clock's steps do not matter. */
 const SAMPLE = 5;
+/** Calls of a sample, if a coarse clock says that they take no time. */
+const MOST = 10_000;
 
-/** Milliseconds of a call, its work included. */
-export async function timeOnce(runtime: Finishing, call: () => Promise<unknown>): Promise<number> {
+/** Milliseconds of a call, over `calls` in a row. */
+export async function timeCalls(runtime: Finishing, call: () => unknown, calls = 1): Promise<number> {
   await runtime.finish();
   const start = performance.now();
-  await call();
+  for (let i = 0; i < calls; i++) await call();
   await runtime.finish();
-  return performance.now() - start;
+  return (performance.now() - start) / calls;
 }
 
-/** The spreads of what `sampleInterleaved` takes. */
-export async function timeInterleaved(...args: Parameters<typeof sampleInterleaved>): Promise<Spread[]> {
-  return (await sampleInterleaved(...args)).map(summarise);
+/** How many calls of about `ms` milliseconds a sample of `sample` milliseconds takes. */
+export const callsFor = (sample: number, ms: number): number => Math.ceil(sample / Math.max(ms, sample / MOST));
+
+/** Each round begins with another, so that none always follows the same one. */
+export function rotated<T>(items: readonly T[], round: number): T[] {
+  const start = items.length === 0 ? 0 : round % items.length;
+  return [...items.slice(start), ...items.slice(0, start)];
 }
 
 /**
- * Times calls that have each run once, in milliseconds by call and round. Repeats alternate between them, so that a slow
- * moment of the machine falls on all. `estimates` are the milliseconds that a call takes, roughly.
+ * Times calls that have each run once, in milliseconds by call and round; in a round each has its turn. `estimates` are
+ * the milliseconds that a call takes, roughly.
  */
-export async function sampleInterleaved(
+export async function timeInterleaved(
   runtime: Finishing,
   calls: readonly (() => Promise<void>)[],
   estimates: readonly number[],
@@ -48,21 +54,10 @@ export async function sampleInterleaved(
     for (const [at, call] of calls.entries()) {
       signal?.throwIfAborted();
       if (isLate(round)) break;
-      const times = Math.ceil(SAMPLE / Math.max(estimates[at] as number, SAMPLE / 100));
-      const time = await timeOnce(runtime, async () => {
-        for (let i = 0; i < times; i++) await call();
-      });
-      samples[at]?.push(time / times);
+      samples[at]?.push(await timeCalls(runtime, call, callsFor(SAMPLE, estimates[at] as number)));
       const rounds = round + (at + 1) / calls.length;
       await onProgress?.(Math.max(rounds / most, Math.min(1, rounds / least, elapsed() / seconds)));
     }
   }
   return samples;
-}
-
-export function summarise(samples: readonly number[]): Spread {
-  const sorted = [...samples].sort((a, b) => a - b);
-  const middle = sorted.length / 2;
-  const median = ((sorted[Math.ceil(middle) - 1] as number) + (sorted[Math.floor(middle)] as number)) / 2;
-  return { median, min: sorted[0] as number, max: sorted.at(-1) as number, repeats: sorted.length };
 }

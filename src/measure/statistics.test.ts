@@ -12,8 +12,7 @@ test('the spread is half the distance between the quartiles, over the median', (
 });
 
 test('one outlier moves neither', () => {
-  const steady = summarise([10, 10, 10, 10, 10, 10, 10]);
-  expect(summarise([10, 10, 10, 10, 10, 10, 1000])).toEqual(steady);
+  expect(summarise([10, 10, 10, 10, 10, 10, 1000])).toEqual({ median: 10, spread: 0, min: 10, max: 1000, repeats: 7 });
 });
 
 test('a paired ratio is free of what slows both down', () => {

@@ -1,10 +1,10 @@
+import type { ComparisonReport, Row } from '../compare/comparison';
+import { lettersAt } from '../compare/contenders';
+import type { Picture } from '../compare/picture';
 import { maskSvg } from '../masks/picture';
 import { problemOfLetters } from '../methods/define';
 import { findMethod } from '../methods/registry';
-import { htmlPage } from '../report/page';
-import type { ComparisonReport, Row } from './comparison';
-import { lettersAt } from './contenders';
-import type { Picture } from './picture';
+import { htmlPage } from './page';
 
 /** What the page of a comparison is drawn from. */
 export interface ComparisonPage {

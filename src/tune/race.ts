@@ -1,5 +1,6 @@
 /** Races candidates against the one in use: in rounds that meet all of them, so that a busy moment does too. */
-import { summarise } from '../../statistics';
+import { summarise } from '../measure/statistics';
+import { callsFor, rotated } from '../measure/timing';
 
 /** Milliseconds of a call, from so many in a row, since clocks may be coarse. */
 export type Racer = (calls: number) => Promise<number>;
@@ -43,7 +44,7 @@ export async function race(
   onProgress: (share: number) => void,
 ): Promise<Result> {
   const estimate = Math.min(await (racers[0] as Racer)(1), await (racers[0] as Racer)(1));
-  const calls = Math.max(1, Math.ceil(sample / Math.max(estimate, sample / 1000)));
+  const calls = callsFor(sample, estimate);
   const all = racers.map((_, at) => at);
   const standings: Standing[] = [];
   const run = async (entrants: readonly number[], rounds: number, from: number, to: number) => {
@@ -76,10 +77,4 @@ function standingOf(times: readonly number[], first: readonly number[]): Standin
   const ratios = times.map((ms, round) => ms / (first[round] as number));
   const { median: ratio, spread } = summarise(ratios);
   return { ratio, noise: Math.max(LEAST_NOISE, spread * ratio) };
-}
-
-/** Each round begins with another, so that none always follows the same one. */
-function rotated<T>(items: readonly T[], by: number): T[] {
-  const start = by % items.length;
-  return [...items.slice(start), ...items.slice(0, start)];
 }

@@ -1,12 +1,10 @@
 /** What is tuned: for entries of the table of sizes, other sizes to try and the calls to try them on. */
-import { attention } from '../../ops/attention';
-import type { RowsSizes } from '../../ops/attention/webgpu/rows';
-import type { TiledSizes } from '../../ops/attention/webgpu/tiled';
-import type { Tensor } from '../../tensor/tensor';
-import type { Control } from '../backend';
-import type { Runtime } from '../runtime';
-import type { Device } from './device';
-import type { AttentionSizes, Sizes } from './sizes';
+import { attention } from '../ops/attention';
+import type { Control } from '../runtime/backend';
+import type { Runtime } from '../runtime/runtime';
+import type { Device } from '../runtime/webgpu/device';
+import type { AttentionSizes, RowsSizes, Sizes, TiledSizes } from '../runtime/webgpu/sizes';
+import type { Tensor } from '../tensor/tensor';
 
 type Inputs = Readonly<Record<string, Tensor>>;
 

@@ -1,22 +1,21 @@
 /** The work of `tuneWebGpu`: checks the candidates for each entry of the table of sizes, and races those that are right. */
-import { BackendError, SaccadeError } from '../../errors';
-import type { Tensor } from '../../tensor/tensor';
-import { createRuntime, type Runtime } from '../runtime';
-import { adapterOf, type GpuSizes, identifyAdapter, openDevice } from './adapter';
-import { Device } from './device';
-import { faultOfSizes } from './size-schemas';
-import { type Sizes, tableSizes } from './sizes';
-import type { TunedCandidate, TuneOptions, TuneReport } from './tune';
-import { type Course, isFaster, type Racer, type Result, race, type Standing } from './tune-race';
-import { TUNABLE, type Tunable, type Work } from './tune-works';
+import { BackendError, SaccadeError } from '../errors';
+import { checkResult, largestOf, WrongResultError } from '../measure/gate';
+import { timeCalls } from '../measure/timing';
+import { createRuntime, type Runtime } from '../runtime/runtime';
+import { adapterOf, type GpuSizes, identifyAdapter, openDevice } from '../runtime/webgpu/adapter';
+import { Device } from '../runtime/webgpu/device';
+import { faultOfSizes } from '../runtime/webgpu/size-schemas';
+import { type Sizes, tableSizes } from '../runtime/webgpu/sizes';
+import type { Tensor } from '../tensor/tensor';
+import type { TunedCandidate, TuneOptions, TuneReport } from './index';
+import { type Course, isFaster, type Racer, type Result, race, type Standing } from './race';
+import { TUNABLE, type Tunable, type Work } from './works';
 
 const COURSES: Readonly<Record<'quick' | 'thorough', Course>> = {
   quick: { sample: 20, heats: 1, finals: 3 },
   thorough: { sample: 60, heats: 3, finals: 11 },
 };
-
-/** Of a result's largest number; a kernel that is wrong is so by far more. */
-const TOLERANCE = 1e-4;
 
 /** What `tuneWebGpu` does once its options are checked. */
 export async function tune({ quick, signal, onProgress, ...asked }: TuneOptions): Promise<TuneReport> {
@@ -120,18 +119,12 @@ class Tuning {
   /** Computes what is checked, and once what is timed. */
   async #try(runtime: Runtime, gates: readonly Gate[], racer: Racer, source: Runtime): Promise<Failure | undefined> {
     try {
-      for (const gate of gates) {
-        const error = await gate(runtime, this.asked.signal);
-        if (!(error <= TOLERANCE))
-          return {
-            verdict: 'wrong',
-            reason: `off by ${error.toPrecision(2)} of the largest number, allowed are ${TOLERANCE}`,
-          };
-      }
+      for (const gate of gates) await gate(runtime, this.asked.signal);
       await racer(1);
       return undefined;
     } catch (error) {
       this.asked.signal?.throwIfAborted();
+      if (error instanceof WrongResultError) return { verdict: 'wrong', reason: error.message };
       if (!(error instanceof SaccadeError)) throw error;
       // On a device that is lost there is nothing more to try.
       await source.finish();
@@ -151,22 +144,17 @@ class Tuning {
       ),
     }));
     const { signal } = this.asked;
-    return async (calls) => {
-      await runtime.finish();
-      const start = performance.now();
-      for (let call = 0; call < calls; call++) {
-        for (const { work, inputs } of shared) {
-          for (const result of await work.run(inputs, { signal })) result.dispose();
-        }
+    const call = async () => {
+      for (const { work, inputs } of shared) {
+        for (const result of await work.run(inputs, { signal })) result.dispose();
       }
-      await runtime.finish();
-      return (performance.now() - start) / calls;
     };
+    return (calls) => timeCalls(runtime, call, calls);
   }
 }
 
-/** The largest error of a call on a runtime, over the largest number of the result. */
-type Gate = (runtime: Runtime, signal: AbortSignal | undefined) => Promise<number>;
+/** Throws a WrongResultError for a call on a runtime whose results differ from the reference's. */
+type Gate = (runtime: Runtime, signal: AbortSignal | undefined) => Promise<void>;
 
 /** Gates for calls, which know what the reference computes. */
 async function gatesOf(works: readonly Work[]): Promise<Gate[]> {
@@ -177,21 +165,14 @@ async function gatesOf(works: readonly Work[]): Promise<Gate[]> {
   for (const work of works) {
     const expected = await compute(work, reference);
     gates.push(async (runtime, signal) => {
-      const results = await compute(work, runtime, signal);
-      return Math.max(...results.map((result, at) => errorOf(result, expected[at] as ArrayLike<number>)));
+      for (const [at, result] of (await compute(work, runtime, signal)).entries()) {
+        const numbers = expected[at] as ArrayLike<number>;
+        const expectation = { known: [{ at: 0, numbers }], largest: largestOf(numbers), of: 'largest number' };
+        checkResult('it', result as ArrayLike<number>, [expectation]);
+      }
     });
   }
   return gates;
-}
-
-function errorOf(result: ArrayLike<number>, expected: ArrayLike<number>): number {
-  let [worst, largest] = [0, 0];
-  for (let i = 0; i < expected.length; i++) {
-    largest = Math.max(largest, Math.abs(expected[i] as number));
-    // NaN is the worst of all and stays.
-    worst = Math.max(worst, Math.abs((result[i] as number) - (expected[i] as number)));
-  }
-  return worst / largest;
 }
 
 function judged({ ms, standings, winner }: Result, place: number): Pick<TunedCandidate, 'verdict' | 'ms' | 'ratio'> {

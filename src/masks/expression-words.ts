@@ -1,10 +1,11 @@
 /** Masks in words: which of a few queries see a key, as long stretches of equal words. */
-import { KeyWords } from '../masks/key-words';
-import type { Place } from '../masks/mask';
-import type { Fixed } from './evaluate';
-import type { Expression } from './expression';
-import { anyScore, Decider, integers } from './ranges';
-import { Tile } from './tile';
+
+import type { Fixed } from '../expressions/evaluate';
+import type { Expression } from '../expressions/expression';
+import { anyScore, Decider, integers } from '../expressions/ranges';
+import { Tile } from '../expressions/tile';
+import { KeyWords } from './key-words';
+import type { Place } from './mask';
 
 /** Queries that a word holds. */
 const ROWS = 32;

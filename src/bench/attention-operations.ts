@@ -1,0 +1,92 @@
+/** Exact attention under a problem's mask, and its gradients. */
+import { area } from '../masks/area';
+import { attention, attentionBackward } from '../ops/attention';
+import type { Runtime } from '../runtime/runtime';
+import { convert, type HostTensor, hostTensor } from '../tensor/host';
+import type { Tensor } from '../tensor/tensor';
+import type { Task } from './contender';
+import { expectedGradients, expectedResult } from './expected';
+import type { Operation } from './operation';
+import { extentOf, type Problem } from './problem';
+
+/** Only the pairs that the mask lets through count. */
+const pairs = (problem: Problem) => area(problem.mask, extentOf(problem));
+
+const forward: Operation = {
+  name: 'attention',
+  growth: 2,
+  flops: (problem) => 4 * problem.d * pairs(problem),
+  size: ({ n, h, d }) => n * h * d,
+  bytes: ({ n, h, g = h, d, dtype }) => bytesOf(dtype) * 2 * n * (h + g) * d + 4 * n * h,
+  expected: expectedResult,
+  async open(runtime, task) {
+    const { mask } = task.problem;
+    const { q, k, v, out, lse } = operandsOf(runtime, task);
+    return {
+      call: (control) => attention(q, k, v, { mask, out, lse, ...control }),
+      readOne: () => runtime.backend.read(out.storage.buffer, 0, 4),
+      result: async () => convert((await out.toHost()) as HostTensor, 'f32').data,
+      tensors: [q, k, v, out, lse],
+    };
+  },
+};
+
+/** The gradients by q, k and v one after the other; five products a pair. */
+export const backward: Operation = {
+  name: 'attention backward',
+  growth: 2,
+  takesGradient: true,
+  flops: (problem) => 10 * problem.d * pairs(problem),
+  size: ({ n, h, g = h, d }) => n * (h + 2 * g) * d,
+  bytes: ({ n, h, g = h, d, dtype }) => bytesOf(dtype) * n * (4 * h + 4 * g) * d + 4 * n * h,
+  expected: expectedGradients,
+  async open(runtime, task) {
+    const { mask } = task.problem;
+    const { q, k, v, out, lse } = operandsOf(runtime, task);
+    const gradOut = runtime.tensor(task.inputs.gradOut, q.shape, 'f32');
+    await attention(q, k, v, { mask, out, lse });
+    const grads: Tensor[] = [];
+    const held = [q, k, v, out, lse, gradOut];
+    return {
+      async call(control) {
+        for (const last of grads.splice(0)) last.dispose();
+        const { gradQ, gradK, gradV } = await attentionBackward(q, k, v, { out, lse, gradOut }, { mask, ...control });
+        grads.push(gradQ, gradK, gradV);
+      },
+      async result() {
+        const joined = new Float32Array(q.size + k.size + v.size);
+        let at = 0;
+        for (const grad of grads) {
+          joined.set((await grad.read()) as Float32Array, at);
+          at += grad.size;
+        }
+        return joined;
+      },
+      get tensors() {
+        return [...held, ...grads];
+      },
+    };
+  },
+};
+
+/** What a problem computes: exact attention, unless it says otherwise. */
+export const operationOf = ({ operation = forward }: Problem): Operation => operation;
+
+/** Multiplications and additions of the useful work. */
+export const flopsOf = (problem: Problem): number => operationOf(problem).flops(problem);
+
+const bytesOf = (dtype: Problem['dtype']) => (dtype === 'f16' ? 2 : 4);
+
+function operandsOf(runtime: Runtime, { problem, inputs }: Task) {
+  const { n, h, g = h, d, dtype = 'f32' } = problem;
+  const tensor = (numbers: Float32Array, heads: number) =>
+    runtime.fromHost(convert(hostTensor(numbers, [1, n, heads, d]), dtype));
+  return {
+    q: tensor(inputs.q, h),
+    k: tensor(inputs.k, g),
+    v: tensor(inputs.v, g),
+    // Not a number until a kernel writes it: nothing left over from elsewhere can pass the gate.
+    out: tensor(new Float32Array(n * h * d).fill(Number.NaN), h),
+    lse: runtime.empty([1, n, h]),
+  };
+}
