@@ -16,5 +16,5 @@ export interface Operation {
   bytes(problem: Problem): number;
   /** What the first call should give, or some of it. */
   expected(problem: Problem, inputs: Inputs): readonly Expected[];
-  open(runtime: Runtime, task: Task): Promise<Call>;
+  open(runtime: Runtime, task: Task): Call;
 }

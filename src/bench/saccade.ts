@@ -17,10 +17,11 @@ export function saccade(runtimes: Runtimes, options: RuntimeOptions, { readsBack
       const runtime = await runtimes.get(options);
       runtime.backend.resetPeak();
       const before = runtime.memory().peak;
-      const own = await openCall(runtime, task);
+      const own = openCall(runtime, task);
       return {
         threads: options.backend === 'webgpu' ? undefined : (options.threads ?? 1),
         async time(calls, signal) {
+          await runtime.finish();
           const start = performance.now();
           for (let i = 0; i < calls; i++) {
             own.call({ signal });
@@ -49,7 +50,7 @@ export interface Call {
   readonly tensors: readonly Tensor[];
 }
 
-function openCall(runtime: Runtime, task: Task): Promise<Call> {
+function openCall(runtime: Runtime, task: Task): Call {
   const { operation, backward } = task.problem;
   return operation?.open(runtime, task) ?? (backward ? backwardCall : forwardCall)(runtime, task);
 }
@@ -68,7 +69,7 @@ function operandsOf(runtime: Runtime, { problem, inputs }: Task) {
   };
 }
 
-async function forwardCall(runtime: Runtime, task: Task): Promise<Call> {
+function forwardCall(runtime: Runtime, task: Task): Call {
   const { mask } = task.problem;
   const { q, k, v, out, lse } = operandsOf(runtime, task);
   return {
@@ -83,7 +84,7 @@ async function forwardCall(runtime: Runtime, task: Task): Promise<Call> {
   };
 }
 
-async function backwardCall(runtime: Runtime, task: Task): Promise<Call> {
+function backwardCall(runtime: Runtime, task: Task): Call {
   const { mask } = task.problem;
   const { q, k, v, out, lse } = operandsOf(runtime, task);
   const gradOut = runtime.tensor(task.inputs.gradOut, q.shape, 'f32');

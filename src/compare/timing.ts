@@ -2,7 +2,7 @@ import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 import type { Spread } from './comparison';
 
-/** What says when work is done that a call only starts, as on a GPU. */
+/** What says when the work of calls is done. */
 type Finishing = Pick<Runtime, 'finish'>;
 
 export interface TimingPlan {
@@ -16,10 +16,10 @@ export interface TimingPlan {
 const SAMPLE = 5;
 
 /** Milliseconds of a call, its work included. */
-export async function timeOnce(runtime: Finishing, call: () => Promise<unknown>): Promise<number> {
+export async function timeOnce(runtime: Finishing, call: () => void): Promise<number> {
   await runtime.finish();
   const start = performance.now();
-  await call();
+  call();
   await runtime.finish();
   return performance.now() - start;
 }
@@ -35,7 +35,7 @@ export async function timeInterleaved(...args: Parameters<typeof sampleInterleav
  */
 export async function sampleInterleaved(
   runtime: Finishing,
-  calls: readonly (() => Promise<void>)[],
+  calls: readonly (() => void)[],
   estimates: readonly number[],
   { seconds, least, most }: TimingPlan,
   { signal, onProgress }: Control,
@@ -49,12 +49,12 @@ export async function sampleInterleaved(
       signal?.throwIfAborted();
       if (isLate(round)) break;
       const times = Math.ceil(SAMPLE / Math.max(estimates[at] as number, SAMPLE / 100));
-      const time = await timeOnce(runtime, async () => {
-        for (let i = 0; i < times; i++) await call();
+      const time = await timeOnce(runtime, () => {
+        for (let i = 0; i < times; i++) call();
       });
       samples[at]?.push(time / times);
       const rounds = round + (at + 1) / calls.length;
-      await onProgress?.(Math.max(rounds / most, Math.min(1, rounds / least, elapsed() / seconds)));
+      onProgress?.(Math.max(rounds / most, Math.min(1, rounds / least, elapsed() / seconds)));
     }
   }
   return samples;

@@ -1,3 +1,4 @@
+import { timeOnce } from '../../compare/timing';
 import { attention } from '../../ops/attention';
 import type { Runtime } from '../../runtime/runtime';
 import { additiveBias } from '../../scores';
@@ -93,18 +94,13 @@ async function sampleOf(
   { q, k, v, out }: Operands,
   table: Float32Array,
 ): Promise<{ readonly times: Record<Name, number>; readonly memory: number }> {
-  const timed = async (work: () => unknown): Promise<number> => {
-    const start = performance.now();
-    await work();
-    return performance.now() - start;
-  };
   const call = (options: Parameters<typeof attention>[3]) =>
-    timed(async () => (await attention(q, k, v, { out, ...options })).lse.dispose());
+    timeOnce(runtime, () => attention(q, k, v, { out, ...options }).lse.dispose());
   let copied = new Float32Array();
-  const copy = await timed(() => {
+  const copy = await timeOnce(runtime, () => {
     copied = table.slice();
   });
-  const made = await timed(() => additiveBias(hostTensor(copied, [1, h, n, n])));
+  const made = await timeOnce(runtime, () => void additiveBias(hostTensor(copied, [1, h, n, n])));
   const score = additiveBias(hostTensor(table, [1, h, n, n]));
   const without = await call({});
   runtime.backend.resetPeak();

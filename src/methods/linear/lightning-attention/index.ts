@@ -6,7 +6,6 @@
 import * as valibot from 'valibot';
 import { ParameterError } from '../../../errors';
 import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
-import { toFloat64 } from '../../../tensor/host';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
