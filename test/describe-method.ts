@@ -61,8 +61,8 @@ export function describeMethod(method: Method, cases: fc.Arbitrary<MethodCase>, 
             const tensors = Object.fromEntries(
               Object.entries(host).map(([name, tensor]) => [name, runtime().fromHost(tensor as HostTensor<'f32'>)]),
             );
-            const results = await method.forward(tensors, settings);
-            const grads = await method.backward?.(
+            const results = method.forward(tensors, settings);
+            const grads = method.backward?.(
               tensors,
               results,
               runtime().fromHost(gradOut as HostTensor<'f32'>),

@@ -132,6 +132,8 @@ entry('layerNorm', { ...xgb, options: options({ epsilon: maybe(atLeast0(1)), ...
 const rms = options({ epsilon: maybe(atLeast0(1)), offset: maybe(atLeast0(1)), ...result(3, 2) });
 entry('rmsNorm', { x: lone(3, 2), options: rms }, saccade.rmsNorm);
 entry('rmsNormBackward', { x: tensor(3, 2), gradOut: tensor(3, 2), options: rms }, saccade.rmsNormBackward);
+entry('contiguous', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.contiguous);
+entry('concat', { parts: leaf([random(3, 2), random(3, 2)]), axis: leaf(1, '0') }, saccade.concat);
 const picture = [1, 3, 3, 2];
 entry(
   'depthwiseConv',
@@ -378,6 +380,7 @@ entry(
   (...args: [Any, Any, Any]) => square.slice(...args),
 );
 entry('Tensor.permute', { axes: leaf([1, 0]) }, (axes) => matrix.permute(axes));
+entry('Tensor.expand', { shape: called('expand', leaf([4, 2, 3])) }, (shape) => matrix.expand(shape));
 entry(
   'hostTensor',
   { data: leaf([1, 2], 'float64'), shape: leaf([2]), dtype: maybe(choice('f32')) },
@@ -784,7 +787,7 @@ for (const method of saccade.methods) {
       saccade.hostTensor(new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(-0.5), shape),
     ]),
   );
-  const results = await method.forward(onDevice as Any, params);
+  const results = method.forward(onDevice as Any, params);
   for (const tensor of Object.values(results)) keep(tensor);
   const slots = (values: object) =>
     object(Object.fromEntries(Object.entries(values).map(([key, value]) => [key, leaf(value)])));
@@ -832,6 +835,8 @@ for (const method of saccade.methods) {
   for (const [pass, each] of Object.entries(small)) entries[`methods ${name} ${pass}`] = each;
 }
 
+await runtime.finish();
+
 /** Exports that are data, classes of errors, or checked elsewhere, and why. */
 const OTHERS: Record<string, string> = {
   methods: 'their functions are above',
@@ -851,7 +856,7 @@ test('every export has an entry', () => {
 
 test.each(Object.entries(entries))('%s', async (name, each) => {
   const before = runtime.memory().live;
-  const faults = await sweep(name, each, { junk, shared });
+  const faults = await sweep(name, each, { junk, shared, runtime });
   expect(faults.join('\n')).toBe('');
   expect(runtime.memory().live).toBe(before);
 });

@@ -48,10 +48,10 @@ export function describeLargeShapes(title: string): void {
     });
 
     /** Both runtimes have the same random inputs. */
-    async function expectAgreement(compute: (runtime: Runtime) => Promise<Results>, tolerance: number): Promise<void> {
+    async function expectAgreement(compute: (runtime: Runtime) => Results, tolerance: number): Promise<void> {
       await scoped(gpu, () =>
         scoped(reference, async () => {
-          const [ours, theirs] = [await compute(gpu), await compute(reference)];
+          const [ours, theirs] = [compute(gpu), compute(reference)];
           for (const [at, result] of ours.entries()) {
             const expected = await (theirs[at] as Tensor<'f32'>).read();
             const scale = Math.sqrt(expected.reduce((sum, x) => sum + x * x, 0) / expected.length);
@@ -62,37 +62,30 @@ export function describeLargeShapes(title: string): void {
     }
 
     test.each([33, 4095, 4096, 9001])('rows of %i', async (c) => {
-      await expectAgreement(async (runtime) => {
+      await expectAgreement((runtime) => {
         const x = runtime.random([3, c], { seed: 1 });
         const y = runtime.random([3, c], { seed: 2 });
         const gain = runtime.random([c], { seed: 3 });
-        return Promise.all([
-          softmax(x),
-          maxRows(x),
-          layerNorm(x, gain, gain),
-          rmsNorm(x),
-          rmsNormBackward(x, y),
-          sumRows(x),
-        ]);
+        return [softmax(x), maxRows(x), layerNorm(x, gain, gain), rmsNorm(x), rmsNormBackward(x, y), sumRows(x)];
       }, 2e-5);
     });
 
     test.each([33, 300])('choices of %i', async (c) => {
-      await expectAgreement(async (runtime) => {
+      await expectAgreement((runtime) => {
         const x = runtime.random([70, c], { seed: 1 });
         const bank = runtime.random([c], { seed: 2 });
         const gradOut = runtime.random([70, 1], { seed: 3 });
-        const { gradLogits, gradBank } = await routeBackward(x, bank, gradOut);
-        return [await route(x, bank), gradLogits, gradBank];
+        const { gradLogits, gradBank } = routeBackward(x, bank, gradOut);
+        return [route(x, bank), gradLogits, gradBank];
       }, 1e-5);
     });
 
     test.each([33, 300, 4099])('powers of %i', async (c) => {
-      await expectAgreement(async (runtime) => {
+      await expectAgreement((runtime) => {
         const x = runtime.random([5, c], { seed: 1 });
         const exponents = runtime.tensor(new Float32Array(5).fill(3), [5, 1]);
-        const { gradX, gradExponents } = await focusBackward(x, exponents, x);
-        return [await focus(x, exponents), gradX, gradExponents];
+        const { gradX, gradExponents } = focusBackward(x, exponents, x);
+        return [focus(x, exponents), gradX, gradExponents];
       }, 2e-4);
     });
 
@@ -108,7 +101,7 @@ export function describeLargeShapes(title: string): void {
         Float32Array.from({ length: 777 }, (_, i) => i),
         [777],
       );
-      using out = await route(logits, bank);
+      using out = route(logits, bank);
       const host = await logits.read();
       const places = [0, 1, 2].map((r) => {
         const row = host.subarray(777 * r, 777 * (r + 1));
@@ -127,10 +120,10 @@ export function describeLargeShapes(title: string): void {
       [600, 9, 1100],
       [4, 40, 20_000],
     ])('products of %i by %i by %i, split where tiles are few', async (r, k, c) => {
-      await expectAgreement(async (runtime) => {
+      await expectAgreement((runtime) => {
         const a = runtime.random([r, k], { seed: 1 });
         const b = runtime.random([c, k], { seed: 2 });
-        return [await matmul(a, b.permute([1, 0]))];
+        return [matmul(a, b.permute([1, 0]))];
       }, 1e-5);
     });
 
@@ -138,7 +131,7 @@ export function describeLargeShapes(title: string): void {
       using a = gpu.random([5, 3000], { seed: 1 });
       using b = gpu.random([3000, 7], { seed: 2 });
       const { out, check } = guarded(gpu, [5, 7]);
-      await matmul(a, b, { out });
+      matmul(a, b, { out });
       out.dispose();
       await check();
     });
@@ -165,12 +158,12 @@ export function describeLargeShapes(title: string): void {
         [5, 7],
       ],
     ] as const)('convolutions of %j with kernels of %j and dilation %j', async (shape, taps, dilation) => {
-      await expectAgreement(async (runtime) => {
+      await expectAgreement((runtime) => {
         const x = runtime.random(shape, { seed: 1 });
         const weight = runtime.random([...taps, shape[3]], { seed: 2 });
         const gradOut = runtime.random(shape, { seed: 3 });
-        const { gradX, gradWeight } = await depthwiseConvBackward(x, weight, gradOut, { dilation });
-        return [await depthwiseConv(x, weight, { dilation }), gradX, gradWeight];
+        const { gradX, gradWeight } = depthwiseConvBackward(x, weight, gradOut, { dilation });
+        return [depthwiseConv(x, weight, { dilation }), gradX, gradWeight];
       }, 1e-5);
     });
 
@@ -183,11 +176,11 @@ export function describeLargeShapes(title: string): void {
       ],
       [{ n: 99, h: 1, g: 1, d: 33, e: 5 }, { block: 64 }],
     ])('relu attention of %j, %j', async ({ n, h, g, d, e }, options) => {
-      await expectAgreement(async (runtime) => {
+      await expectAgreement((runtime) => {
         const [q, k] = [runtime.random([2, n, h, d], { seed: 1 }), runtime.random([2, n, g, d], { seed: 2 })];
         const [v, gradOut] = [runtime.random([2, n, g, e], { seed: 3 }), runtime.random([2, n, h, e], { seed: 4 })];
-        const { gradQ, gradK, gradV } = await reluAttentionBackward(q, k, v, gradOut, options);
-        return [await reluAttention(q, k, v, options), gradQ, gradK, gradV];
+        const { gradQ, gradK, gradV } = reluAttentionBackward(q, k, v, gradOut, options);
+        return [reluAttention(q, k, v, options), gradQ, gradK, gradV];
       }, 1e-5);
     });
 
@@ -201,21 +194,21 @@ export function describeLargeShapes(title: string): void {
         Float32Array.from({ length: 40 }, (_, j) => (j % 2 === 0 ? 1 : Number.NaN)),
         [1, 40, 1, 1],
       );
-      using out = await reluAttention(q, k, v, { causal: true });
+      using out = reluAttention(q, k, v, { causal: true });
       expect([...(await out.read())]).toEqual(Array.from({ length: 40 }, (_, i) => Math.floor(i / 2) + 1));
     });
 
     test('rows of a table and elements that do not fill vectors', async () => {
-      await expectAgreement(async (runtime) => {
+      await expectAgreement((runtime) => {
         const table = runtime.random([50, 37], { seed: 1 });
         const indices = runtime.tensor(
           Int32Array.from({ length: 999 }, (_, i) => (i * 7) % 50),
           [999],
         );
-        const rows = await gather(table, indices);
+        const rows = gather(table, indices);
         const weights = runtime.random([999, 1], { seed: 2 });
         const bias = runtime.random([37], { seed: 3 });
-        return [rows, await multiply(rows, weights), await multiply(rows, bias)];
+        return [rows, multiply(rows, weights), multiply(rows, bias)];
       }, 1e-6);
     });
   });

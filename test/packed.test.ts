@@ -155,7 +155,7 @@ describe('the command line', () => {
       '{"causal":true}',
     ]);
     const written = readSafetensors(await readFile(join(project, 'small.out.safetensors')));
-    const { out, lse } = await attention(q, k, v, { causal: true });
+    const { out, lse } = attention(q, k, v, { causal: true });
     expect(written).toEqual({ out: await out.toHost(), lse: await lse.toHost() });
   });
 

@@ -19,12 +19,16 @@ const forward: Operation = {
   size: ({ n, h, d }) => n * h * d,
   bytes: ({ n, h, g = h, d, dtype }) => bytesOf(dtype) * 2 * n * (h + g) * d + 4 * n * h,
   expected: expectedResult,
-  async open(runtime, task) {
+  open(runtime, task) {
     const { mask } = task.problem;
     const { q, k, v, out, lse } = operandsOf(runtime, task);
     return {
-      call: (control) => attention(q, k, v, { mask, out, lse, ...control }),
-      readOne: () => runtime.backend.read(out.storage.buffer, 0, 4),
+      call: (control) => void attention(q, k, v, { mask, out, lse, ...control }),
+      readOne() {
+        using flat = out.reshape([-1]);
+        using first = flat.slice(0, 0, 1);
+        return first.read();
+      },
       result: async () => convert((await out.toHost()) as HostTensor, 'f32').data,
       tensors: [q, k, v, out, lse],
     };
@@ -40,17 +44,17 @@ export const backward: Operation = {
   size: ({ n, h, g = h, d }) => n * (h + 2 * g) * d,
   bytes: ({ n, h, g = h, d, dtype }) => bytesOf(dtype) * n * (4 * h + 4 * g) * d + 4 * n * h,
   expected: expectedGradients,
-  async open(runtime, task) {
+  open(runtime, task) {
     const { mask } = task.problem;
     const { q, k, v, out, lse } = operandsOf(runtime, task);
     const gradOut = runtime.tensor(task.inputs.gradOut, q.shape, 'f32');
-    await attention(q, k, v, { mask, out, lse });
+    attention(q, k, v, { mask, out, lse });
     const grads: Tensor[] = [];
     const held = [q, k, v, out, lse, gradOut];
     return {
-      async call(control) {
+      call(control) {
         for (const last of grads.splice(0)) last.dispose();
-        const { gradQ, gradK, gradV } = await attentionBackward(q, k, v, { out, lse, gradOut }, { mask, ...control });
+        const { gradQ, gradK, gradV } = attentionBackward(q, k, v, { out, lse, gradOut }, { mask, ...control });
         grads.push(gradQ, gradK, gradV);
       },
       async result() {

@@ -14,7 +14,7 @@ export const tokenCopy: Operation = {
     const numbers = Float64Array.from(tokensOf(inputs));
     return [{ known: [{ at: 0, numbers }], largest: largestOf(numbers), of: 'largest |number|' }];
   },
-  async open(runtime, { problem: { n, h, d }, inputs }) {
+  open(runtime, { problem: { n, h, d }, inputs }) {
     const shape = [2, n, h, d];
     const from = runtime.tensor(tokensOf(inputs), shape);
     const to = runtime.empty(shape);

@@ -41,7 +41,7 @@ export const causalLinear: Operation = {
         causal,
       }).out.data;
     }),
-  async open(runtime, { problem, inputs }) {
+  open(runtime, { problem, inputs }) {
     const { q, k, v, out, state } = operandsOf(runtime, { problem, inputs });
     const decay = decaysOf(problem);
     return {
@@ -70,7 +70,7 @@ export function deltaRule(form: DeltaRuleForm): Operation {
         const [decays, rates] = [g, beta].map((x) => hostTensor(columnsOf(x, h, head, heads), [1, n, heads]));
         return deltaReference({ q, k, v, g: decays as Rows, beta: rates as Rows }, 1 / Math.sqrt(d)).out.data;
       }),
-    async open(runtime, { problem, inputs }) {
+    open(runtime, { problem, inputs }) {
       const { n, h } = problem;
       const tokens = deltaTokens(problem, inputs);
       const { q, k, v, out, state } = operandsOf(runtime, { problem, inputs: { ...inputs, k: tokens.k } });
@@ -101,7 +101,7 @@ export const decodeStep: Operation = {
       { known: [{ at: h * d, numbers: expected.state.data }], ...scaleOf(expected.state.data, 'state') },
     ];
   },
-  async open(runtime, task) {
+  open(runtime, task) {
     const { q, k, v, out, state } = operandsOf(runtime, task);
     const decay = decaysOf(task.problem);
     using given = runtime.tensor(stateOf(task.problem), state.shape);
@@ -129,7 +129,7 @@ export const stateCopy: Operation = {
     const numbers = Float64Array.from(stateOf(problem));
     return [{ known: [{ at: 0, numbers }], ...scaleOf(numbers, 'state') }];
   },
-  async open(runtime, { problem }) {
+  open(runtime, { problem }) {
     const { h, d } = problem;
     const from = runtime.tensor(stateOf(problem), [1, h, d, d]);
     const to = runtime.empty([1, h, d, d]);

@@ -105,7 +105,7 @@ export class Measurement {
         await attempt(entry, async () => {
           running.set(entry, await this.#start(entry, prepare(entry.problem), signal));
         });
-        await onProgress?.((at + 1) / entries.length / 2);
+        onProgress?.((at + 1) / entries.length / 2);
       }
       for (let round = 0; round < this.repeats; round++) {
         const peaks = new Map<string, number | undefined>();
@@ -122,7 +122,7 @@ export class Measurement {
             if (peak !== undefined) own.push(peak);
           });
         }
-        await onProgress?.(0.5 + (round + 1) / this.repeats / 2);
+        onProgress?.(0.5 + (round + 1) / this.repeats / 2);
       }
       for (const [entry, { session, times, peaks, error, memory }] of running) {
         const { threads, label } = session;

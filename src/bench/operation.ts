@@ -21,7 +21,7 @@ export interface Operation {
   bytes(problem: Problem): number;
   /** What the first call should give, or some of it. */
   expected(problem: Problem, inputs: Inputs): readonly Expected[];
-  open(runtime: Runtime, task: Task): Promise<Call>;
+  open(runtime: Runtime, task: Task): Call;
 }
 
 /** A call on tensors that it holds. */

@@ -15,14 +15,14 @@ export function saccade(runtimes: Runtimes, options: RuntimeOptions, { readsBack
       const runtime = await runtimes.get(options);
       runtime.backend.resetPeak();
       const before = runtime.memory().peak;
-      const own = await operationOf(task.problem).open(runtime, task);
+      const own = operationOf(task.problem).open(runtime, task);
       return {
         threads: options.backend === 'webgpu' ? undefined : (options.threads ?? 1),
         time(calls, signal) {
           const call = () => own.call({ signal });
           if (!readsBack) return timeCalls(runtime, call, calls);
           const finish = async () => {};
-          return timeCalls({ finish }, async () => [await call(), await own.readOne?.()], calls);
+          return timeCalls({ finish }, async () => [call(), await own.readOne?.()], calls);
         },
         result: () => own.result(),
         memory: async () => runtime.memory().peak - before,

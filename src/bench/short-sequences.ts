@@ -18,12 +18,12 @@ export function shortSequences(length: number): Operation {
       const mask = named('sequences', documents(Int32Array.from({ length: n }, (_, i) => Math.floor(i / length))));
       return expectedResult({ n, h, d, mask }, inputs);
     },
-    async open(runtime, { problem: { n, h, d }, inputs }) {
+    open(runtime, { problem: { n, h, d }, inputs }) {
       const batch = (numbers: Float32Array) => runtime.tensor(numbers, [n / length, length, h, d]);
       const [q, k, v] = [inputs.q, inputs.k, inputs.v].map(batch) as [Batch, Batch, Batch];
       const out = batch(new Float32Array(n * h * d).fill(Number.NaN));
       return {
-        call: async (control) => (await attention(q, k, v, { out, ...control })).lse.dispose(),
+        call: (control) => attention(q, k, v, { out, ...control }).lse.dispose(),
         result: () => out.read() as Promise<Float32Array>,
         tensors: [q, k, v, out],
       };

@@ -53,11 +53,11 @@ async function runMethod(name: string, { in: input, out, params, grad, ...option
   const byOut = grad && gradOut && runtime.fromHost(gradOut);
   let warning: string | undefined;
   const results = await withProgress(name, async (control) => {
-    const forward = await method.forward(tensors, settings, control);
+    const forward = method.forward(tensors, settings, control);
     warning = await method.warning?.(tensors, settings, { signal: control.signal });
     if (!byOut) return forward;
     checkGradOut(byOut, forward.out as Tensor);
-    const grads = Object.entries((await method.backward?.(tensors, forward, byOut, settings, control)) ?? {});
+    const grads = Object.entries(method.backward?.(tensors, forward, byOut, settings, control) ?? {});
     return { ...forward, ...Object.fromEntries(grads.map(([key, tensor]) => [`grad_${key}`, tensor])) };
   });
   const outputs: Record<string, HostTensor> = {};

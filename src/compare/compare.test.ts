@@ -5,6 +5,8 @@ import { defineMethod, type Method, problemOfLetters } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
 import { neighborhoodAttention } from '../methods/sparse/neighborhood-attention';
 import { stochasticAttention } from '../methods/sparse/stochastic-attention';
+import { contiguous } from '../ops/copy';
+import { multiply } from '../ops/elementwise';
 import { createRuntime, type Runtime } from '../runtime/runtime';
 import { hostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
@@ -256,11 +258,11 @@ describe('methods', () => {
       ...rest,
       name: 'halved',
       params: anything,
-      async forward(inputs) {
-        const { out, lse } = await exactAttention.forward(inputs as unknown as Qkv, exactAttention.parse({}));
-        const half = (await out!.read()).map((value: number) => value / 2) as Float32Array;
-        return { out: runtime.tensor(half, out!.shape), lse: lse! };
-      },
+      forward: (inputs) =>
+        runtime.scope(() => {
+          const { out, lse } = exactAttention.forward(inputs as unknown as Qkv, exactAttention.parse({}));
+          return { out: multiply(out!, runtime.tensor([0.5], [])), lse: lse! };
+        }),
       variants: () => [{}],
     });
     const comparison = await compare(randomInputs({ n: 8, m: 8, h: 2, g: 2, d: 4, e: 4 }), {
@@ -287,10 +289,11 @@ describe('methods', () => {
       reference({ v }) {
         return { out: hostTensor(Float64Array.from(v!.data as Float32Array), v!.shape, 'f64') };
       },
-      async forward({ v }) {
-        const out = (await v!.read()).map((value: number) => factor * value) as Float32Array;
-        return { out: runtime.tensor(out, v!.shape), state: runtime.empty([1]) };
-      },
+      forward: ({ v }) =>
+        runtime.scope(() => ({
+          out: multiply(contiguous(v!), runtime.tensor([factor], [])),
+          state: runtime.empty([1]),
+        })),
       weights({ q, k }, _, queries) {
         const [b, , h] = q!.shape as [number, number, number];
         const n = k!.shape[1]!;

@@ -116,8 +116,7 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   const samples = await timeInterleaved(
     runtime,
     contenders.map(
-      (contender) => async () =>
-        disposeAll(await contender.forward({ ...viewsOf(contender) }, { signal: options.signal })),
+      (contender) => () => disposeAll(contender.forward({ ...viewsOf(contender) }, { signal: options.signal })),
     ),
     measured.map(({ estimate }) => estimate),
     { seconds, least: 1, most: 15 },
@@ -214,7 +213,7 @@ async function measureOnce(
         error: outputError(out, exact.out),
       });
     }
-    await control.onProgress?.((at + 1) / contenders.length);
+    control.onProgress?.((at + 1) / contenders.length);
     onRow?.(
       rowsOf(
         contenders,
@@ -244,12 +243,12 @@ async function runOnce({ forward }: Contender, inputs: Qkv, control: Control) {
   control.signal?.throwIfAborted();
   backend.resetPeak();
   const before = backend.memory().live;
-  let results = {} as Awaited<ReturnType<Contender['forward']>>;
-  const estimate = await timeCalls(runtime, async () => {
-    results = await forward({ ...inputs }, control);
-  });
-  const memory = backend.memory().peak - before;
+  let results = {} as Results<Tensor>;
   try {
+    const estimate = await timeCalls(runtime, () => {
+      results = forward({ ...inputs }, control);
+    });
+    const memory = backend.memory().peak - before;
     const [out, lse] = [await results.out.toHost(), await results.lse?.toHost()];
     const [b, h, e] = [out.shape[0], out.shape.at(-2), out.shape.at(-1)] as [number, number, number];
     const n = out.data.length / (b * h * e);

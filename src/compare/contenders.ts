@@ -23,7 +23,7 @@ export interface Contender {
   readonly scale?: number;
   readonly flops: number;
   readonly visited?: number;
-  forward(inputs: Inputs, control: Control): Promise<Results<Tensor>>;
+  forward(inputs: Inputs, control: Control): Results<Tensor>;
 }
 
 /**
@@ -158,7 +158,7 @@ function candidate(method: Method, given: Record<string, unknown>, letters: Lett
     spatial: isSpatial(method),
     ...(mask && { mask }),
     ...(params.scale !== undefined && { scale: params.scale }),
-    forward: (inputs, control) => method.forward(inputs, params, control) as unknown as Promise<Results<Tensor>>,
+    forward: (inputs, control) => method.forward(inputs, params, control) as unknown as Results<Tensor>,
   };
 }
 

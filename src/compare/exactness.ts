@@ -22,7 +22,7 @@ export async function checkFirstTokens(
   using queries = first(q);
   using keys = first(k);
   using values = first(v);
-  const results = await forward({ q: queries, k: keys, v: values }, control);
+  const results = forward({ q: queries, k: keys, v: values }, control);
   try {
     const host = { q: await queries.toHost(), k: await keys.toHost(), v: await values.toHost() };
     const { out: expected } = method.reference(host, method.parse(params)) as { readonly out: HostTensor<'f64'> };

@@ -45,6 +45,7 @@ describe('textInputs', () => {
       'The first 12 tokens of Moby Dick through layer 0 of the Universal Sentence Encoder: 4 heads of 64 dimensions.',
     );
     for (const tensor of [inputs.q, inputs.k, inputs.v]) tensor.dispose();
+    await runtime.finish();
     expect(runtime.memory().live).toBe(live);
   });
 

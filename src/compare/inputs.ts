@@ -36,7 +36,7 @@ export async function textInputs(
   using encoder = await loadUniversalSentenceEncoder(runtime);
   const tokens = takeTokens(text, length, encoder.tokenise);
   if (tokens.length === 0) throw new ParameterError(`${name} holds no text: expected at least one word`);
-  const inputs = await encoder.attentionInputs(tokens, layer, control);
+  const inputs = encoder.attentionInputs(tokens, layer, control);
   const [, n, heads, d] = inputs.q.shape as [number, number, number, number];
   const count = n === 1 ? '1 token' : `${n} tokens`;
   const amount = n < length ? `All ${count} of ${name} (${length} were asked for)` : `The first ${count} of ${name}`;

@@ -33,7 +33,7 @@ export async function attentionMaps(q: Tensor, k: Tensor, { signal, onProgress }
       using chunk = q.slice(1, start, start + rows);
       using queries = chunk.slice(2, (group * h) / g, ((group + 1) * h) / g);
       const progress = (share: number) => onProgress?.((group + (start + share * rows) / n) / g);
-      const { out, lse } = await attention(queries, keys, bins, { signal, onProgress: progress });
+      const { out, lse } = attention(queries, keys, bins, { signal, onProgress: progress });
       using probabilities = out;
       lse.dispose();
       addRows(toFloat64(await probabilities.toHost()), start, rows, (group * h) / g);

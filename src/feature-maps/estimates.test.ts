@@ -57,7 +57,7 @@ describe('features whose products estimate a kernel', () => {
     for (const [name, map, kernel] of cases) {
       test(`${name}, ${orthogonal ? 'orthogonal' : 'independent'} directions`, async () => {
         using x = runtime.tensor(points.flat(), [points.length, d]);
-        using phi = await map.forward(x);
+        using phi = map.forward(x);
         const m = options.features;
         const values = await phi.read();
         points.forEach((left, i) => {

@@ -56,8 +56,8 @@ describeOnBackends('feature maps', (runtime) => {
           using x = runtime().random([...shape, d], { seed: 100 + d });
           using gradPhi = runtime().random([...shape, m], { seed: 5 });
           const live = runtime().memory().live;
-          const phi = await map.forward(x);
-          const gradX = await map.backward(x, gradPhi);
+          const phi = map.forward(x);
+          const gradX = map.backward(x, gradPhi);
           expect(phi.shape).toEqual([...shape, m]);
           expect(gradX.shape).toEqual(x.shape);
           const rows = rowsOf(await x.read(), d);
@@ -87,7 +87,7 @@ describeOnBackends('feature maps', (runtime) => {
         ['rows', exponents.map((row) => Math.max(...row))],
         ['all', exponents.map(() => Math.max(...exponents.flat()))],
       ] as const) {
-        using phi = await maps.positive({ ...options, stabilise }).forward(x);
+        using phi = maps.positive({ ...options, stabilise }).forward(x);
         const expected = exponents.flatMap((row, r) =>
           row.map((value) => Math.exp(value - largest[r]!) / Math.sqrt(m)),
         );
@@ -106,7 +106,7 @@ describeOnBackends('feature maps', (runtime) => {
     const headOf = (row: number) => Math.floor(row / 15) * 3 + (row % 3);
     const largest = (head: number) => Math.max(...exponents.filter((_, row) => headOf(row) === head).flat());
     using x = runtime().tensor(values, shape);
-    using phi = await maps.positive({ ...options, stabilise: 'heads' }).forward(x);
+    using phi = maps.positive({ ...options, stabilise: 'heads' }).forward(x);
     const expected = exponents.flatMap((row, at) =>
       row.map((value) => Math.exp(value - largest(headOf(at))) / Math.sqrt(m)),
     );
@@ -132,14 +132,14 @@ describeOnBackends('feature maps', (runtime) => {
     using x = runtime().tensor(row, [1, 1, d]);
     for (const stabilise of ['rows', 'heads', 'all'] as const) {
       const map = maps.positive({ ...options, stabilise });
-      using phi = await map.forward(x);
+      using phi = map.forward(x);
       const values = [...(await phi.read())];
       const value = sum(values.map((each, i) => c[i]! * each)) / sum(values);
       using gradPhi = runtime().tensor(
         c.map((each) => (each - value) / sum(values)),
         [1, 1, m],
       );
-      using gradX = await map.backward(x, gradPhi);
+      using gradX = map.backward(x, gradPhi);
       expectNear(await gradX.read(), differences(loss, row, [1]));
     }
   });

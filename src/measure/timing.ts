@@ -2,7 +2,7 @@
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 
-/** What says when work is done that a call only starts, as on a GPU. */
+/** What says when the work of calls is done. */
 type Finishing = Pick<Runtime, 'finish'>;
 
 export interface TimingPlan {
@@ -41,7 +41,7 @@ export function rotated<T>(items: readonly T[], round: number): T[] {
  */
 export async function timeInterleaved(
   runtime: Finishing,
-  calls: readonly (() => Promise<void>)[],
+  calls: readonly (() => void)[],
   estimates: readonly number[],
   { seconds, least, most }: TimingPlan,
   { signal, onProgress }: Control,
@@ -56,7 +56,7 @@ export async function timeInterleaved(
       if (isLate(round)) break;
       samples[at]?.push(await timeCalls(runtime, call, callsFor(SAMPLE, estimates[at] as number)));
       const rounds = round + (at + 1) / calls.length;
-      await onProgress?.(Math.max(rounds / most, Math.min(1, rounds / least, elapsed() / seconds)));
+      onProgress?.(Math.max(rounds / most, Math.min(1, rounds / least, elapsed() / seconds)));
     }
   }
   return samples;

@@ -5,8 +5,9 @@ import type { Mask } from '../masks/mask';
 import { checkAttention } from '../measure/gate';
 import { attention } from '../ops/attention';
 import type { Sees } from '../ops/attention/softmax';
-import { Temporaries } from '../tensor/temporaries';
+import type { Tensor } from '../tensor/tensor';
 import type { ExperimentContext } from './experiment';
+import { held } from './held';
 import { medians, overRounds, type Rounds, timeRounds } from './rounds';
 
 /** A mask to be timed. */
@@ -44,12 +45,19 @@ export async function timeMasks(
   seconds: number,
   context: ExperimentContext,
 ): Promise<MaskTimes[]> {
-  const { onProgress } = context;
-  using temporaries = new Temporaries();
-  const groups: { calls: (() => Promise<void>)[]; error: number }[] = [];
+  const { runtime, onProgress } = context;
+  const operands = problems.map(({ n, h, d }) => {
+    const random = (seed: number) => runtime.random([1, n, h, d], { seed });
+    return {
+      ...{ q: random(1), k: random(2), v: random(3) },
+      ...{ out: runtime.empty([1, n, h, d]), lse: runtime.empty([1, n, h]) },
+    };
+  });
+  using _ = held(operands.flatMap(Object.values<Tensor>));
+  const groups: { calls: (() => void)[]; error: number }[] = [];
   for (const [at, problem] of problems.entries()) {
     onProgress?.((CHECKING * at) / problems.length, `checking, n = ${problem.n}`);
-    groups.push(await checkedCalls(problem, temporaries, context));
+    groups.push(await checkedCalls(problem, operands[at] as Operands, context));
   }
   const timing = (share: number) => onProgress?.(CHECKING + (1 - CHECKING) * share, 'timing');
   const rounds = await timeRounds(
@@ -64,25 +72,20 @@ export async function timeMasks(
   });
 }
 
-async function checkedCalls(
-  { masks, n, h, d }: MaskProblem,
-  temporaries: Temporaries,
-  { runtime, signal }: ExperimentContext,
-) {
-  const shape = [1, n, h, d];
-  const random = (seed: number) => runtime.random(shape, { seed });
-  const { q, k, v, out, lse } = await temporaries.ownAll({
-    ...{ q: random(1), k: random(2), v: random(3) },
-    ...{ out: runtime.empty(shape), lse: runtime.empty([1, n, h]) },
-  });
+type Operands = Readonly<Record<'q' | 'k' | 'v' | 'out' | 'lse', Tensor<'f32'>>>;
+
+async function checkedCalls({ masks, d }: MaskProblem, operands: Operands, { signal }: ExperimentContext) {
+  const { q, k, v, out, lse } = operands;
   const host = { q: await q.toHost(), k: await k.toHost(), v: await v.toHost() };
-  const calls = masks.map(({ mask }) => async () => {
-    await attention(q, k, v, { mask, out, lse, signal });
-  });
+  const calls = masks.map(
+    ({ mask }) =>
+      () =>
+        void attention(q, k, v, { mask, out, lse, signal }),
+  );
   let error = 0;
   for (const [at, { label, mask, sees }] of masks.entries()) {
     signal?.throwIfAborted();
-    await calls[at]?.();
+    calls[at]?.();
     const definition: Mask = sees
       ? { name: mask.name, sees: (i, j, { head, batch }) => sees(i, j, head, batch) }
       : mask;

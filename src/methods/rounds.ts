@@ -16,14 +16,14 @@ const MOST = 40;
  * the length belongs into the same rounds as well: between them the machine may change its mood.
  */
 export async function timeRounds(
-  calls: readonly (() => Promise<void>)[],
+  calls: readonly (() => void)[],
   seconds: number,
   { runtime, signal, onProgress, quick = false }: ExperimentContext,
 ): Promise<Rounds> {
   const estimates: number[] = [];
   for (const call of calls) {
     signal?.throwIfAborted();
-    await call();
+    call();
     estimates.push(await timeCalls(runtime, call));
   }
   const plan = quick ? { seconds: 0, least: 1, most: 1 } : { seconds, least: LEAST, most: MOST };

@@ -18,6 +18,7 @@ import {
   checkExtents,
   checkNames,
   checkPass,
+  gradientsOf,
   type Module,
   type ModuleControl,
   type ModuleGradients,
@@ -92,7 +93,7 @@ export class GatedLinearAttention implements Module {
 
   backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): ModuleGradients {
     checkPass(this, { x, gradOut }, control);
-    return x.runtime.scope(() => {
+    return gradientsOf(x.runtime, () => {
       const { parameters } = this;
       const { raw, heads, mixed, normal, gated } = this.#compute(x, control);
       const output = matmulBackward(gated, parameters.o, gradOut, control);
@@ -113,7 +114,7 @@ export class GatedLinearAttention implements Module {
         grads[name] = part.weight;
         gradX = gradX ? add(gradX, part.x) : part.x;
       }
-      return { x: gradX as Tensor, parameters: grads };
+      return { ...grads, x: gradX as Tensor };
     });
   }
 

@@ -11,6 +11,7 @@ import {
   checkExtents,
   checkNames,
   checkPass,
+  gradientsOf,
   type Module,
   type ModuleControl,
   type ModuleGradients,
@@ -50,14 +51,14 @@ export class SimpleGlu implements Module {
 
   backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): ModuleGradients {
     checkPass(this, { x, gradOut }, control);
-    return x.runtime.scope(() => {
+    return gradientsOf(x.runtime, () => {
       const { left, right, product } = this.#hidden(x, control);
       const output = matmulBackward(product, this.parameters.o, gradOut, control);
       const byLeft = multiply(output.x, right);
       const byRight = multiply(output.x, left);
       const v = matmulBackward(x, this.parameters.v, byLeft, control);
       const u = matmulBackward(x, this.parameters.u, byRight, control);
-      return { x: add(v.x, u.x), parameters: { v: v.weight, u: u.weight, o: output.weight } };
+      return { x: add(v.x, u.x), v: v.weight, u: u.weight, o: output.weight };
     });
   }
 

@@ -15,6 +15,7 @@ import {
   checkExtents,
   checkNames,
   checkPass,
+  gradientsOf,
   type Module,
   type ModuleControl,
   type ModuleGradients,
@@ -82,14 +83,13 @@ export class TransnormerBlock implements Module {
 
   backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): ModuleGradients {
     checkPass(this, { x, gradOut }, control);
-    return x.runtime.scope(() => {
+    return gradientsOf(x.runtime, () => {
       const { first, between, normal } = this.#halfway(x, control);
       const channels = this.#channels.backward(normal, gradOut, control);
       const gradBetween = add(gradOut, rmsNormBackward(between, channels.x));
       const mixer = this.#mixer.backward(first, gradBetween, control);
       const gradX = add(gradBetween, rmsNormBackward(x, mixer.x));
-      const parameters = { ...prefixed('mixer', mixer.parameters), ...prefixed('channels', channels.parameters) };
-      return { x: gradX, parameters };
+      return { ...prefixed('mixer', mixer.parameters), ...prefixed('channels', channels.parameters), x: gradX };
     });
   }
 

@@ -258,15 +258,15 @@ export class Runtime {
 
   /**
    * Resolves when everything called so far is computed; time calls up to here. Rejects with the first fault of which
-   * neither a read nor this has told.
+   * neither a read nor this has told; later ones up to here, which often have the same cause, count as told.
    */
   async finish(): Promise<void> {
     this.assertUsable('finish()');
     await new Promise<void>((resolve) => this.#order.do(resolve));
     await this.backend.finish?.();
     for (const { settled } of this.#unsettled) await settled;
-    const fault = this.#untold.find(({ told }) => !told);
-    if (fault) throw tell(fault);
+    const [first] = this.#untold.splice(0).filter(({ told }) => !told);
+    if (first) throw tell(first);
   }
 
   /** Live and peak bytes. */

@@ -48,7 +48,7 @@ async function attend(
 ): Promise<{ out: Float32Array; lse: Float32Array }> {
   const hosts = await Promise.all(inputs.map((input) => input.toHost()));
   const [q, k, v] = hosts.map((host) => runtime.fromHost(host)) as [saccade.Tensor, saccade.Tensor, saccade.Tensor];
-  const { out, lse } = await saccade.attention(q, k, v, options);
+  const { out, lse } = saccade.attention(q, k, v, options);
   const result = { out: (await out.read()) as Float32Array, lse: await lse.read() };
   for (const tensor of [q, k, v, out, lse]) tensor.dispose();
   return result;

@@ -8,6 +8,6 @@ export async function doubled(
 ): Promise<{ buffer: saccade.GpuBufferLike; byteOffset: number; bytes: number }> {
   const runtime = await saccade.createRuntime({ backend: 'webgpu', webgpu: { device, subgroups: false } });
   const half = runtime.fromGpuBuffer(buffer, [size / 2, 2], 'f32', 0);
-  const out: saccade.Tensor<'f32'> = await saccade.add(half, half);
+  const out: saccade.Tensor<'f32'> = saccade.add(half, half);
   return out.gpuBuffer;
 }

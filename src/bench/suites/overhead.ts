@@ -92,7 +92,7 @@ async function growth(
   const before = collectedHeap();
   for (let done = 0; done < calls; done += step) {
     await session.time(Math.min(step, calls - done), signal);
-    await onProgress?.(done / calls);
+    onProgress?.(done / calls);
   }
   return collectedHeap() - before;
 }

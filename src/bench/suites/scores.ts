@@ -94,14 +94,13 @@ async function sampleOf(
   { q, k, v, out }: Operands,
   table: Float32Array,
 ): Promise<{ readonly times: Record<Name, number>; readonly memory: number }> {
-  const timed = (work: () => unknown) => timeCalls(runtime, work);
   const call = (options: Parameters<typeof attention>[3]) =>
-    timed(async () => (await attention(q, k, v, { out, ...options })).lse.dispose());
+    timeCalls(runtime, () => attention(q, k, v, { out, ...options }).lse.dispose());
   let copied = new Float32Array();
-  const copy = await timed(() => {
+  const copy = await timeCalls(runtime, () => {
     copied = table.slice();
   });
-  const made = await timed(() => additiveBias(hostTensor(copied, [1, h, n, n])));
+  const made = await timeCalls(runtime, () => void additiveBias(hostTensor(copied, [1, h, n, n])));
   const score = additiveBias(hostTensor(table, [1, h, n, n]));
   const without = await call({});
   runtime.backend.resetPeak();

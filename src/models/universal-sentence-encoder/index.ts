@@ -54,17 +54,16 @@ export class UniversalSentenceEncoder {
       throw new ParameterError('sentences must be an array of one or more strings');
     const { runtime } = this;
     const lists = sentences.map((text) => this.tokenise(text).slice(0, LONGEST_SENTENCE));
-    using means = runtime.tensor(new Float32Array(lists.length * WIDTH), [lists.length, WIDTH]);
+    const rows = new Float32Array(lists.length * WIDTH);
     for (let start = 0; start < lists.length; ) {
       const end = endOfPass(lists, start);
-      using part = means.slice(0, start, end);
-      await this.#meansOf(weights, lists.slice(start, end), part, { signal: control.signal });
-      await control.onProgress?.(end / lists.length);
+      using activations = this.#pass(weights, lists.slice(start, end), { signal: control.signal });
+      // One pass after the other, so that the memory of one is enough.
+      rows.set(await activations.read(), start * WIDTH);
+      control.onProgress?.(end / lists.length);
       start = end;
     }
-    using sums = await apply(weights.sentence, means, { signal: control.signal });
-    using activations = await tanh(sums);
-    return runtime.tensor(scaleToLengthOne(await activations.read()), [lists.length, WIDTH]);
+    return runtime.tensor(scaleToLengthOne(rows), [lists.length, WIDTH]);
   }
 
   /**
@@ -74,17 +73,17 @@ export class UniversalSentenceEncoder {
    *
    * @throws {ParameterError} tokens that are not tokens, a layer that is not there
    */
-  async attentionInputs(tokens: ArrayLike<number>, layer: 0 | 1, control: Control = {}): Promise<AttentionInputs> {
+  attentionInputs(tokens: ArrayLike<number>, layer: 0 | 1, control: Control = {}): AttentionInputs {
     const weights = this.#usable('attentionInputs()', control);
     const list = checkTokens(tokens);
     if (layer !== 0 && layer !== 1) throw new ParameterError(`layer must be 0 or 1, got ${show(layer)}`);
     const { signal } = control;
     const lengths = [list.length];
     const [first, second] = weights.layers;
-    using embedded = await embedTokens(this.runtime, weights, list, lengths);
-    if (layer === 0) return await attentionInputsOf(first, embedded, { signal });
-    using states = await applyLayer(first, embedded, lengths, control);
-    return await attentionInputsOf(second, states, { signal });
+    using embedded = embedTokens(this.runtime, weights, list, lengths);
+    if (layer === 0) return attentionInputsOf(first, embedded, { signal });
+    using states = applyLayer(first, embedded, lengths, control);
+    return attentionInputsOf(second, states, { signal });
   }
 
   /** Frees the weights. */
@@ -97,21 +96,29 @@ export class UniversalSentenceEncoder {
     this.dispose();
   }
 
+  /** Some sentences' vectors before they are scaled: [sentences, 512]. */
+  #pass(weights: Weights, lists: readonly number[][], control: Control): Tensor<'f32'> {
+    using means = this.runtime.tensor(new Float32Array(lists.length * WIDTH), [lists.length, WIDTH]);
+    this.#meansOf(weights, lists, means, control);
+    using sums = apply(weights.sentence, means, control);
+    return tanh(sums, control);
+  }
+
   /** Runs the layers and writes the mean of each sentence's rows to `means` [sentences, 512], which holds zeros. */
-  async #meansOf(weights: Weights, lists: readonly number[][], means: Tensor<'f32'>, control: Control): Promise<void> {
+  #meansOf(weights: Weights, lists: readonly number[][], means: Tensor<'f32'>, control: Control): void {
     const tokens = Int32Array.from(lists.flat());
     if (tokens.length === 0) return;
     const lengths = lists.map(({ length }) => length).filter((length) => length > 0);
-    using embedded = await embedTokens(this.runtime, weights, tokens, lengths);
-    using middle = await applyLayer(weights.layers[0], embedded, lengths, control);
-    using states = await applyLayer(weights.layers[1], middle, lengths, control);
+    using embedded = embedTokens(this.runtime, weights, tokens, lengths);
+    using middle = applyLayer(weights.layers[0], embedded, lengths, control);
+    using states = applyLayer(weights.layers[1], middle, lengths, control);
     let start = 0;
     for (const [i, { length }] of lists.entries()) {
       if (length === 0) continue;
       using shares = this.runtime.tensor(new Float32Array(length).fill(1 / length), [1, length]);
       using rows = states.slice(0, start, start + length);
       using mean = means.slice(0, i, i + 1);
-      await matmul(shares, rows, { out: mean });
+      matmul(shares, rows, { out: mean });
       start += length;
     }
   }

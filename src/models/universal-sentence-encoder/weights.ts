@@ -53,11 +53,10 @@ const INNER_WIDTH = 1536;
 const GRAPH = 'module_apply_default/Encoder_en/KonaTransformer/Encode';
 const VARIABLES = 'module/Encoder_en/KonaTransformer/Encode';
 
-/** Copies the weights to `runtime`, where they stay until `dispose()`, whatever scope is open. */
+/** Copies the weights to `runtime`, where they stay until `dispose()`. */
 export function loadWeights(runtime: Runtime, content: ModelContent): Weights {
   const tensors: Tensor[] = [];
-  const _own = (tensor: Tensor) => {
-    runtime.disown(tensor);
+  const own = (tensor: Tensor) => {
     tensors.push(tensor);
     return tensor;
   };
@@ -66,7 +65,7 @@ export function loadWeights(runtime: Runtime, content: ModelContent): Weights {
   };
   /** The weight `name`, whose shape in the file may have further axes of extent 1 in front. */
   const load = (name: string, shape: Shape, stored: Shape = shape) =>
-    runtime.tensor(content.weight(name, stored), shape);
+    own(runtime.tensor(content.weight(name, stored), shape));
   const dense = (kernel: string, bias: string, from: number, to: number, axes: Shape = []): Dense => ({
     kernel: load(kernel, [from, to], [...axes, from, to]),
     bias: load(bias, [to]),
@@ -94,8 +93,8 @@ export function loadWeights(runtime: Runtime, content: ModelContent): Weights {
       );
     const fused = projection('qkv_transform_single', 3 * width);
     const third = (part: number): Dense => ({
-      kernel: fused.kernel.slice(1, part * width, (part + 1) * width),
-      bias: fused.bias.slice(0, part * width, (part + 1) * width),
+      kernel: own(fused.kernel.slice(1, part * width, (part + 1) * width)),
+      bias: own(fused.bias.slice(0, part * width, (part + 1) * width)),
     });
     const adjust = `${GRAPH}/${path}/dense`;
     return {

@@ -67,7 +67,7 @@ export function expecting(x: Tensor, expectation: Omit<Expectation, 'tensor'>): 
 export function concat<D extends 'f32' | 'i32'>(parts: readonly Tensor<D>[], axis: number): Tensor<D> {
   if (!Array.isArray(parts) || parts.length === 0)
     throw new ParameterError(`parts must be an array of at least one tensor, got ${show(parts)}`);
-  const all: readonly Tensor<D>[] = parts;
+  const all: readonly Tensor<D>[] = [...parts];
   const named = Object.fromEntries(all.map((part, at) => [`parts[${at}]`, part]));
   checkTensors(named);
   const runtime = commonRuntime(named);

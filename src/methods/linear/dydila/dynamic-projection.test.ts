@@ -21,7 +21,7 @@ describeOnBackends('dynamicProjection', (runtime) => {
       const [x, router, bank, by] = await Promise.all(
         [inputs.x, inputs.router, inputs.bank, gradOut].map((y) => y.read()),
       );
-      const { out, choices } = await dynamicProjection(inputs);
+      const { out, choices } = dynamicProjection(inputs);
       const chosen = choicesOf(x!, router!);
       expectClose(await out.read(), mixed(x!, bank!, chosen), 1e-5);
       expect([...(await choices.read())]).toEqual(chosen.flat());
@@ -34,7 +34,7 @@ describeOnBackends('dynamicProjection', (runtime) => {
           matrices,
           sharesOf(data, weights).map((row, i) => row.map((share, u) => share - base[i]![u]! + chosen[i]![u]!)),
         );
-      const grads = await dynamicProjectionBackward(inputs, gradOut);
+      const grads = dynamicProjectionBackward(inputs, gradOut);
       const numeric = {
         x: numericGradient((y) => through(y, router!, bank!), x!, by!),
         router: numericGradient((y) => through(x!, y, bank!), router!, by!),
@@ -48,7 +48,7 @@ describeOnBackends('dynamicProjection', (runtime) => {
     await scoped(runtime(), async () => {
       const x = runtime().tensor([1, 2], [1, 1, 2]);
       const bank = runtime().tensor([1, 10, 100, 1000], [1, 2, 2]);
-      const { out, choices } = await dynamicProjection({ x, router: runtime().random([2, 1]), bank });
+      const { out, choices } = dynamicProjection({ x, router: runtime().random([2, 1]), bank });
       expect([...(await out.read())]).toEqual([201, 2010]);
       expect([...(await choices.read())]).toEqual([1]);
     });
@@ -58,9 +58,10 @@ describeOnBackends('dynamicProjection', (runtime) => {
     const inputs = make();
     using gradOut = runtime().random([B, N, W]);
     const before = runtime().memory().live;
-    const results = await dynamicProjection(inputs);
-    const grads = await dynamicProjectionBackward(inputs, gradOut);
+    const results = dynamicProjection(inputs);
+    const grads = dynamicProjectionBackward(inputs, gradOut);
     for (const tensor of [...Object.values(results), ...Object.values(grads)]) tensor.dispose();
+    await runtime().finish();
     expect(runtime().memory().live).toBe(before);
     for (const tensor of Object.values(inputs)) tensor.dispose();
   });

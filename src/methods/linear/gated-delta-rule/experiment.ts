@@ -3,6 +3,8 @@
 import { exponent } from '../../../measure/statistics';
 import { timeCalls } from '../../../measure/timing';
 import { gatedDeltaRule, gatedDeltaRuleBackward, gatedDeltaRuleStep } from '../../../ops/gated-delta-rule';
+import { normal, uniform } from '../../../tensor/random';
+import type { Tensor } from '../../../tensor/tensor';
 import { formatRatio, formatTime, significant } from '../../../text/format';
 import {
   type Claims,
@@ -12,6 +14,7 @@ import {
   type Measurements,
   SHARE,
 } from '../../experiment';
+import { held } from '../../held';
 import { medians, overRounds, timeRounds } from '../../rounds';
 import { DIMENSION, LOG_DECAY, MEMORIES, type Memory, recall, SHARPNESS } from './recall';
 
@@ -127,16 +130,12 @@ async function recalls({
   };
 }
 
-type Speeds = Measurements<typeof claims, 'forms' | 'faster' | 'linear'>;
-
-const speeds = (context: ExperimentContext): Promise<Speeds> => context.runtime.scope(() => timeForms(context));
-
-async function timeForms(context: ExperimentContext): Promise<Speeds> {
+async function speeds(context: ExperimentContext): Promise<Measurements<typeof claims, 'forms' | 'faster' | 'linear'>> {
   const { quick = false, onProgress } = context;
   const lengths = quick ? [128, 256] : [1024, 2048, 4096, 8192];
   const [h, d, e] = quick ? [1, 16, 16] : [4, 128, 128];
-  const forms: Forms[] = [];
-  for (const n of lengths) forms.push(await formsOf({ n, h, d, e }, context));
+  const forms = lengths.map((n) => formsOf({ n, h, d, e }, context));
+  using _ = held(forms.flatMap(({ tensors }) => tensors));
   const onTiming = (share: number) => onProgress?.(COUNTING + (1 - COUNTING) * share, 'timing');
   const rounds = await timeRounds(
     forms.flatMap(({ calls }) => calls),
@@ -150,7 +149,7 @@ async function timeForms(context: ExperimentContext): Promise<Speeds> {
   const main = lengths.length > 2 ? 2 : lengths.length - 1;
   const [chunked, recurrent, backward] = times.slice(3 * main) as [number, number, number];
   const n = lengths[main] as number;
-  const worst = Math.max(...forms.map(({ difference }) => difference));
+  const worst = Math.max(...(await Promise.all(forms.map(({ difference }) => difference()))));
   const ratio = overRounds(rounds, (round) => (round[3 * main + 1] as number) / (round[3 * main] as number));
   const growth = overRounds(rounds, (round) =>
     exponent(
@@ -189,62 +188,57 @@ interface Extents {
 }
 
 interface Forms {
-  readonly calls: readonly (() => Promise<void>)[];
-  /** Of the two forms, over the largest output. */
-  readonly difference: number;
+  readonly calls: readonly (() => void)[];
+  readonly tensors: readonly Tensor[];
+  /** Of what the two forms gave when they were called, over the largest output. */
+  difference(): Promise<number>;
 }
 
 /** The chunked form, the recurrent one and the backward pass. */
-async function formsOf(
-  { n, h, d, e }: Extents & { readonly n: number },
-  { runtime, signal }: ExperimentContext,
-): Promise<Forms> {
+function formsOf({ n, h, d, e }: Extents & { readonly n: number }, { runtime, signal }: ExperimentContext): Forms {
   const q = runtime.random([1, n, h, d], { seed: 1 });
   // Of norm about 1.
   const k = runtime.tensor(
-    (await runtime.random([1, n, h, d], { seed: 2 }).read()).map((x) => x / Math.sqrt(d)),
+    normal(n * h * d, 2).map((x) => x / Math.sqrt(d)),
     [1, n, h, d],
   );
   const v = runtime.random([1, n, h, e], { seed: 3 });
-  const gates = { seed: 4, distribution: 'uniform' } as const;
   const g = runtime.tensor(
-    (await runtime.random([1, n, h], gates).read()).map((x) => -0.1 * x),
+    uniform(n * h, 4).map((x) => -0.1 * x),
     [1, n, h],
   );
-  const beta = runtime.random([1, n, h], { ...gates, seed: 5 });
+  const beta = runtime.random([1, n, h], { distribution: 'uniform', seed: 5 });
   const [out, other] = [runtime.empty([1, n, h, e]), runtime.empty([1, n, h, e])];
   const state = runtime.empty([1, h, d, e]);
   const calls = [
-    async () => {
-      await gatedDeltaRule(q, k, v, g, beta, { form: 'chunked', out, state, signal });
-    },
-    async () => {
-      await gatedDeltaRule(q, k, v, g, beta, { form: 'recurrent', out: other, state, signal });
-    },
-    async () => {
-      const grads = await gatedDeltaRuleBackward(q, k, v, g, beta, { gradOut: v }, { signal });
+    () => void gatedDeltaRule(q, k, v, g, beta, { form: 'chunked', out, state, signal }),
+    () => void gatedDeltaRule(q, k, v, g, beta, { form: 'recurrent', out: other, state, signal }),
+    () => {
+      const grads = gatedDeltaRuleBackward(q, k, v, g, beta, { gradOut: v }, { signal });
       for (const grad of Object.values(grads)) grad.dispose();
     },
   ];
-  for (const call of calls.slice(0, 2)) await call();
-  return { calls, difference: relativeDifference(await out.read(), await other.read()) };
+  return {
+    calls,
+    tensors: [q, k, v, g, beta, out, other, state],
+    difference: async () => relativeDifference(await out.read(), await other.read()),
+  };
 }
 
 /** Milliseconds that decoding one token takes. */
 async function stepTime({ h, d, e }: Extents, { runtime, signal, quick = false }: ExperimentContext): Promise<number> {
-  return runtime.scope(async () => {
-    const [q, k, v] = [d, d, e].map((width, seed) => runtime.random([1, 1, h, width], { seed }));
-    const g = runtime.tensor(new Float32Array(h).fill(-0.1), [1, 1, h]);
-    const beta = runtime.tensor(new Float32Array(h).fill(1 / d), [1, 1, h]);
-    let states = [runtime.random([1, h, d, e]), runtime.empty([1, h, d, e])] as const;
-    const out = runtime.empty([1, 1, h, e]);
-    const steps = quick ? 10 : 1000;
-    const step = async () => {
-      await gatedDeltaRuleStep(q!, k!, v!, g, beta, states[0], { out, state: states[1], signal });
-      states = [states[1], states[0]];
-    };
-    return timeCalls(runtime, step, steps);
-  });
+  const [q, k, v] = [d, d, e].map((width, seed) => runtime.random([1, 1, h, width], { seed }));
+  const g = runtime.tensor(new Float32Array(h).fill(-0.1), [1, 1, h]);
+  const beta = runtime.tensor(new Float32Array(h).fill(1 / d), [1, 1, h]);
+  let states = [runtime.random([1, h, d, e]), runtime.empty([1, h, d, e])] as const;
+  const out = runtime.empty([1, 1, h, e]);
+  using _ = held([q!, k!, v!, g, beta, ...states, out]);
+  const steps = quick ? 10 : 1000;
+  const step = () => {
+    gatedDeltaRuleStep(q!, k!, v!, g, beta, states[0], { out, state: states[1], signal });
+    states = [states[1], states[0]];
+  };
+  return await timeCalls(runtime, step, steps);
 }
 
 function relativeDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {

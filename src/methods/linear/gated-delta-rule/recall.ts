@@ -35,35 +35,34 @@ export async function recall(
     return own[key * DIMENSION + (at % DIMENSION)] as number;
   });
   const values = units(sequences * pairs, 2 * pairs + 1);
-  return runtime.scope(async () => {
+  const outputs = runtime.scope(() => {
     const k = runtime.tensor(written, shape);
     const v = runtime.tensor(values, shape);
     // Each key is asked for where it was written last.
     const q = k.slice(1, pairs - keys, pairs);
-    const outputs: Record<Memory, Tensor> = {
-      'gated delta rule': await readState(runtime, q, k, v),
-      'linear attention': (await linearAttention(q, k, v)).out,
-      'softmax attention': (await attention(q, k, v, { scale: SHARPNESS })).out,
-    };
-    const shares = Object.entries(outputs).map(
-      async ([memory, out]) =>
-        [memory, nearest((await out.read()) as Float32Array, values, sequences, pairs, keys)] as const,
-    );
-    return Object.fromEntries(await Promise.all(shares)) as Record<Memory, number>;
+    return {
+      'gated delta rule': readState(runtime, q, k, v).read(),
+      'linear attention': linearAttention(q, k, v).out.read(),
+      'softmax attention': attention(q, k, v, { scale: SHARPNESS }).out.read(),
+    } satisfies Record<Memory, unknown>;
   });
+  const shares = Object.entries(outputs).map(
+    async ([memory, out]) => [memory, nearest((await out) as Float32Array, values, sequences, pairs, keys)] as const,
+  );
+  return Object.fromEntries(await Promise.all(shares)) as Record<Memory, number>;
 }
 
 /** What the state after all pairs holds at the keys `q`. */
-async function readState(runtime: Runtime, q: Tensor, k: Tensor, v: Tensor): Promise<Tensor> {
+function readState(runtime: Runtime, q: Tensor, k: Tensor, v: Tensor): Tensor {
   const gates = (x: Tensor, value: number) => {
     const shape = x.shape.slice(0, 3);
     return runtime.tensor(new Float32Array(shape.reduce((a, b) => a * b)).fill(value), shape);
   };
-  const { state } = await gatedDeltaRule(k, k, v, gates(k, LOG_DECAY), gates(k, 1));
+  const { state } = gatedDeltaRule(k, k, v, gates(k, LOG_DECAY), gates(k, 1));
   // Tokens that write nothing and do not decay only read.
   const options = { initialState: state, scale: 1 };
   const last = v.slice(1, (v.shape[1] as number) - (q.shape[1] as number), v.shape[1] as number);
-  return (await gatedDeltaRule(q, q, last, gates(q, 0), gates(q, 0), options)).out;
+  return gatedDeltaRule(q, q, last, gates(q, 0), gates(q, 0), options).out;
 }
 
 /** Share of the last `keys` tokens whose value is, of all the sequence's values, nearest to `out`. */

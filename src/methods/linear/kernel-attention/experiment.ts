@@ -5,7 +5,6 @@ import { attention } from '../../../ops/attention';
 import type { Runtime } from '../../../runtime/runtime';
 import { toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
-import { Temporaries } from '../../../tensor/temporaries';
 import type { Tensor } from '../../../tensor/tensor';
 import { formatPercent, formatTime, significant } from '../../../text/format';
 import {
@@ -18,9 +17,11 @@ import {
   type Series,
   SHARE,
 } from '../../experiment';
+import { held, numbersOf } from '../../held';
 import { medians, overRounds, timeRounds } from '../../rounds';
 import { kernelAttention } from '.';
 import { hostFeatures } from './reference';
+import type { KernelAttentionParams } from './settings';
 
 /** Tokens whose whole matrix of weights is compared; as many as linear attention has value columns for. */
 const TOKENS = 256;
@@ -120,10 +121,10 @@ async function estimates({
   const draws = quick ? 2 : 10;
   const found: Record<'once' | 'twice', number[][]> = { once: [], twice: [] };
   for (const size of SIZES) {
-    using temporaries = new Temporaries();
-    const [q, k] = [1, 2].map((seed) => scaledNormal(runtime, [1, TOKENS, 1, DIMENSION], seed, size));
-    const inputs = await temporaries.ownAll({ q: q as Tensor, k: k as Tensor, v: identity(runtime) });
-    const exact = await numbersOf((await temporaries.ownAll(attention(inputs.q, inputs.k, inputs.v))).out);
+    using q = scaledNormal(runtime, [1, TOKENS, 1, DIMENSION], 1, size);
+    using k = scaledNormal(runtime, [1, TOKENS, 1, DIMENSION], 2, size);
+    using v = identity(runtime);
+    const exact = await numbersOf(runtime, () => attention(q, k, v).out);
     for (const lengths of ['once', 'twice'] as const) {
       const medians: number[] = [];
       for (const features of FEATURES) {
@@ -132,8 +133,8 @@ async function estimates({
           signal?.throwIfAborted();
           // The default epsilon would shrink the weights: what is added to each feature keeps denominators from 0.
           const params = kernelAttention.parse({ features, lengths, seed, epsilon: 0 });
-          const { out } = await temporaries.ownAll(kernelAttention.forward(inputs, params));
-          distances.push(distance(await numbersOf(out as Tensor), exact));
+          const weights = await numbersOf(runtime, () => kernelAttention.forward({ q, k, v }, params).out as Tensor);
+          distances.push(distance(weights, exact));
         }
         medians.push(summarise(distances).median);
       }
@@ -231,37 +232,44 @@ async function recallOfTasks(
   passes: number,
   seed: number,
 ): Promise<number[]> {
-  using temporaries = new Temporaries();
   const settings = kernelAttention.parse(params);
+  const frozen = kernelAttention.parse({ ...params, update: 'frozen' });
   const shape = [1, PAIRS, 1, WIDTH];
-  const tasks = await Promise.all(
-    Array.from({ length: TASKS }, (_, task) =>
-      temporaries.ownAll({
-        k: runtime.random(shape, { seed: 1000 * seed + 2 * task }),
-        v: runtime.random(shape, { seed: 1000 * seed + 2 * task + 1 }),
-      }),
-    ),
-  );
-  let advisor: Tensor | undefined;
-  for (const { k, v } of tasks) {
-    for (let pass = 0; pass < passes; pass++) {
-      const given = { q: k, k, v, ...(advisor && { advisor }) };
-      advisor = (await temporaries.ownAll(kernelAttention.forward(given, settings))).advisor as Tensor;
-    }
-  }
-  const cosines: number[] = [];
-  for (const { k, v } of tasks) {
-    const frozen = kernelAttention.parse({ ...params, update: 'frozen' });
-    const given = { q: k, k, v, ...(advisor && { advisor }) };
-    const { out } = await temporaries.ownAll(kernelAttention.forward(given, frozen));
-    const [recalled, values] = [await numbersOf(out as Tensor), await numbersOf(v)];
+  const recalls = runtime.scope(() => {
+    const tasks = Array.from({ length: TASKS }, (_, task) => ({
+      k: runtime.random(shape, { seed: 1000 * seed + 2 * task }),
+      v: runtime.random(shape, { seed: 1000 * seed + 2 * task + 1 }),
+    }));
+    let advisor: Tensor | undefined;
+    for (const pairs of tasks) advisor = updated(pairs, settings, passes, advisor);
+    return tasks.map(({ k, v }) => {
+      const { out } = kernelAttention.forward({ q: k, k, v, ...(advisor && { advisor }) }, frozen);
+      return Promise.all([(out as Tensor).toHost(), v.toHost()]);
+    });
+  });
+  return (await Promise.all(recalls)).map((hosts) => {
+    const [recalled, values] = hosts.map(toFloat64) as [Float64Array, Float64Array];
     const rows = Array.from({ length: PAIRS }, (_, row) => {
       const [a, b] = [recalled, values].map((x) => x.subarray(row * WIDTH, (row + 1) * WIDTH));
       return cosine(a as Float64Array, b as Float64Array);
     });
-    cosines.push(average(rows));
+    return average(rows);
+  });
+}
+
+/** The advisor after so many updates by the same keys and values. */
+function updated(
+  { k, v }: Readonly<Record<'k' | 'v', Tensor>>,
+  params: KernelAttentionParams,
+  updates: number,
+  advisor?: Tensor,
+): Tensor | undefined {
+  let last = advisor;
+  for (let update = 0; update < updates; update++) {
+    const given = { q: k, k, v, ...(last && { advisor: last }) };
+    last = k.runtime.scope(() => kernelAttention.forward(given, params).advisor);
   }
-  return cosines;
+  return last;
 }
 
 async function growth({
@@ -275,23 +283,17 @@ async function growth({
   const largest: number[][] = updates.map(() => []);
   const eigenvalues: number[] = [];
   for (const n of lengths) {
-    using temporaries = new Temporaries();
-    const shape = [1, n, 1, WIDTH];
-    const [k, v] = [1, 2].map((seed) => runtime.random(shape, { seed }));
-    const inputs = await temporaries.ownAll({ k: k as Tensor<'f32'>, v: v as Tensor<'f32'> });
+    using k = runtime.random([1, n, 1, WIDTH], { seed: 1 });
+    using v = runtime.random([1, n, 1, WIDTH], { seed: 2 });
     const params = { part: 'advisor', norm: 'unit', features: 64, beta } as const;
-    const host = await inputs.k.toHost();
+    const host = await k.toHost();
     const phi = hostFeatures({ q: host, k: host, v: host }, kernelAttention.parse(params)).k;
     eigenvalues.push(largestEigenvalue(toFloat64(phi), 64));
     for (const [at, update] of updates.entries()) {
-      let advisor: Tensor | undefined;
-      for (let call = 0; call < CALLS; call++) {
-        signal?.throwIfAborted();
-        const given = { q: inputs.k, ...inputs, ...(advisor && { advisor }) };
-        const settings = kernelAttention.parse({ ...params, update });
-        advisor = (await temporaries.ownAll(kernelAttention.forward(given, settings))).advisor as Tensor;
-      }
-      largest[at]?.push((await numbersOf(advisor as Tensor)).reduce((most, x) => Math.max(most, Math.abs(x)), 0));
+      signal?.throwIfAborted();
+      const settings = kernelAttention.parse({ ...params, update });
+      const advisor = await numbersOf(runtime, () => updated({ k, v }, settings, CALLS) as Tensor);
+      largest[at]?.push(advisor.reduce((most, x) => Math.max(most, Math.abs(x)), 0));
     }
   }
   const text = updates.map((update, at) => `${update} ${largest[at]?.map(formatLarge).join(', ')}`);
@@ -316,22 +318,23 @@ async function speed(context: ExperimentContext): Promise<Measurement<typeof cla
   const lengths = quick ? [64, 128] : [512, 1024, 2048, 4096, 8192];
   const [h, d] = quick ? [1, 16] : [6, 64];
   const labels = ['layer', 'advisor, token by token', 'exact attention'] as const;
-  using temporaries = new Temporaries();
-  const calls: (() => Promise<void>)[] = [];
-  for (const n of lengths) {
-    const [q, k, v] = [1, 2, 3].map((seed) => scaledNormal(runtime, [1, n, h, d], seed, 1));
-    const inputs = await temporaries.ownAll({ q: q as Tensor, k: k as Tensor, v: v as Tensor });
-    const run = (params: Parameters<typeof kernelAttention.parse>[0]) => async () => {
-      const results = await kernelAttention.forward(inputs, kernelAttention.parse(params), { signal });
+  const inputs = lengths.map((n) => {
+    const random = (seed: number) => runtime.random([1, n, h, d], { seed });
+    return { q: random(1), k: random(2), v: random(3) };
+  });
+  using _ = held(inputs.flatMap(Object.values<Tensor>));
+  const calls = inputs.flatMap((qkv) => {
+    const run = (params: Parameters<typeof kernelAttention.parse>[0]) => () => {
+      const results = kernelAttention.forward(qkv, kernelAttention.parse(params), { signal });
       for (const tensor of Object.values(results)) tensor.dispose();
     };
-    const exact = async () => {
-      const { out, lse } = await attention(inputs.q, inputs.k, inputs.v, { signal });
+    const exact = () => {
+      const { out, lse } = attention(qkv.q, qkv.k, qkv.v, { signal });
       out.dispose();
       lse.dispose();
     };
-    calls.push(run({}), run({ part: 'advisor' }), exact);
-  }
+    return [run({}), run({ part: 'advisor' }), exact];
+  });
   const onTiming = (share: number) => onProgress?.(0.7 + 0.3 * share, 'timing');
   const rounds = await timeRounds(calls, 15, { ...context, onProgress: onTiming });
   const of = (times: readonly number[], contender: number) => times.filter((_, at) => at % labels.length === contender);
@@ -386,7 +389,6 @@ function largestEigenvalue(phi: Float64Array, f: number): number {
   return value;
 }
 
-const numbersOf = async (x: Tensor) => toFloat64(await x.toHost());
 const average = (values: readonly number[]) => values.reduce((a, c) => a + c, 0) / values.length;
 const formatLarge = (value: number) => (value < 1000 ? significant(value) : value.toExponential(1));
 

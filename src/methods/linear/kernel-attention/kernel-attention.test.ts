@@ -277,7 +277,7 @@ describeOnBackends('kernel-attention', (runtime) => {
     await scoped(runtime(), async () => {
       const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x));
       for (const params of [{}, { part: 'advisor' }, { part: 'advisor', norm: 'unit' }]) {
-        const { out } = await kernelAttention.forward({ q: q!, k: k!, v: v! }, kernelAttention.parse(params));
+        const { out } = kernelAttention.forward({ q: q!, k: k!, v: v! }, kernelAttention.parse(params));
         expect(relativeError(await out!.toHost(), referenceOf(host, params).out as HostTensor)).toBeLessThan(1e-3);
       }
     });
@@ -288,9 +288,9 @@ describeOnBackends('kernel-attention', (runtime) => {
     await scoped(runtime(), async () => {
       const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x)) as [Tensor, Tensor, Tensor];
       for (const params of [{}, { part: 'advisor' }].map((given) => kernelAttention.parse(given))) {
-        const { out } = await kernelAttention.forward({ q, k, v }, params);
+        const { out } = kernelAttention.forward({ q, k, v }, params);
         const second = { q: q.slice(0, 1, 2), k: k.slice(0, 1, 2), v: v.slice(0, 1, 2) };
-        const { out: alone } = await kernelAttention.forward(second, params);
+        const { out: alone } = kernelAttention.forward(second, params);
         expectClose(await out!.slice(0, 1, 2).read(), await alone!.read(), 1e-6);
       }
     });
@@ -305,11 +305,12 @@ describeOnBackends('kernel-attention', (runtime) => {
       for (const params of [{}, ...UPDATES.map((update) => ({ part: 'advisor' as const, update }))]) {
         const settings = kernelAttention.parse(params);
         const inputs = { q, k: q, v: q, directions, ...('part' in params && { advisor }) };
-        const results = await kernelAttention.forward(inputs, settings);
-        const grads = await kernelAttention.backward!(inputs, results, q, settings);
+        const results = kernelAttention.forward(inputs, settings);
+        const grads = kernelAttention.backward!(inputs, results, q, settings);
         for (const tensor of [...Object.values(results), ...Object.values(grads)]) tensor.dispose();
       }
     }
+    await runtime().finish();
     expect(runtime().memory().live).toBe(before);
   });
 
@@ -390,8 +391,8 @@ test.each([{}, { part: 'advisor', update: 'batch' }])('with 5000 features, %j', 
   await scoped(runtime, async () => {
     const [q, k, v, byOut] = [host.q, host.k, host.v, gradOut].map((x) => runtime.fromHost(x as HostTensor<'f32'>));
     const inputs = { q, k, v } as Record<'q' | 'k' | 'v', Tensor>;
-    const results = await kernelAttention.forward(inputs, params);
-    const grads = (await kernelAttention.backward?.(inputs, results, byOut as Tensor, params)) ?? {};
+    const results = kernelAttention.forward(inputs, params);
+    const grads = kernelAttention.backward?.(inputs, results, byOut as Tensor, params) ?? {};
     for (const [name, x] of Object.entries(results))
       expect(relativeError(await x.toHost(), expected[name] as HostTensor), name).toBeLessThan(3e-5);
     for (const [name, x] of Object.entries(grads))

@@ -128,22 +128,21 @@ async function below({ signal, onProgress }: ExperimentContext): Promise<Measure
 async function reach({ runtime, onProgress }: ExperimentContext): Promise<Measurement<typeof claims.reach>> {
   onProgress?.(0.9, 'reach of the local module');
   const size = 21;
-  const widest = await runtime.scope(async () => {
+  const outputs = runtime.scope(() => {
     const random = (shape: number[], seed: number) => runtime.random(shape, { seed });
     const [one, other] = [random([1], 3), random([1], 4)];
     const [first, second] = [random([7, 7, 1], 1), random([7, 7, 1], 2)];
     const weights = { first, firstBias: one, gain: one, bias: other, second, secondBias: other };
     const statistics = { mean: runtime.tensor([0], [1]), variance: runtime.tensor([1], [1]) };
-    const outputs = [0, 1].map(async (value) => {
+    return [0, 1].map((value) => {
       const picture = new Float32Array(size * size);
       picture[Math.floor(picture.length / 2)] = value;
-      const { out } = await localConcentration(runtime.tensor(picture, [1, size, size, 1]), weights, { statistics });
-      return out.read();
+      return localConcentration(runtime.tensor(picture, [1, size, size, 1]), weights, { statistics }).out.read();
     });
-    const [before, after] = (await Promise.all(outputs)) as [Float32Array, Float32Array];
-    const changed = [...before.keys()].filter((at) => before[at] !== after[at]).map((at) => at % size);
-    return Math.max(...changed) - Math.min(...changed) + 1;
   });
+  const [before, after] = (await Promise.all(outputs)) as [Float32Array, Float32Array];
+  const changed = [...before.keys()].filter((at) => before[at] !== after[at]).map((at) => at % size);
+  const widest = Math.max(...changed) - Math.min(...changed) + 1;
   return {
     measured: `a token changes the ${widest} by ${widest} around it`,
     values: { width: widest },

@@ -130,10 +130,10 @@ describeOnBackends('l2vit', (runtime) => {
       const gradOut = runtime().random([1, 4, 2, 3]);
       for (const minimum of [0, 1e-40, 100]) {
         const params = l2vit.parse({ minimum });
-        const { out, denominator } = await l2vit.forward({ q, k: q, v: q }, params);
+        const { out, denominator } = l2vit.forward({ q, k: q, v: q }, params);
         expectClose(((await out!.read()) as Float32Array).subarray(0, 12), new Array(12).fill(0), 0);
         expectClose((await denominator!.read()) as Float32Array, [0, 0, 0, 0, 6, 6, 6, 6], 1e-6);
-        const grads = await l2vit.backward!({ q, k: q, v: q }, {}, gradOut, params);
+        const grads = l2vit.backward!({ q, k: q, v: q }, {}, gradOut, params);
         for (const grad of Object.values(grads))
           expect(((await grad.read()) as Float32Array).every(Number.isFinite)).toBe(true);
       }
@@ -143,7 +143,7 @@ describeOnBackends('l2vit', (runtime) => {
   test('agrees with the reference without a minimum', async () => {
     await scoped(runtime(), async () => {
       const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((x) => runtime().fromHost(x));
-      const { out } = await l2vit.forward({ q: q!, k: k!, v: v! }, l2vit.parse({ minimum: 0 }));
+      const { out } = l2vit.forward({ q: q!, k: k!, v: v! }, l2vit.parse({ minimum: 0 }));
       expectClose((await out!.read()) as Float32Array, outOf(inputs, { minimum: 0 }), 1e-5);
     });
   });
@@ -164,10 +164,11 @@ describeOnBackends('l2vit', (runtime) => {
     using q = runtime().random([1, 20, 2, 4]);
     using tau = runtime().random([2]);
     const before = runtime().memory().live;
-    const results = await l2vit.forward({ q, k: q, v: q, tau } as never, l2vit.parse({}));
-    const grads = await l2vit.backward!({ q, k: q, v: q, tau } as never, results, q, l2vit.parse({}));
+    const results = l2vit.forward({ q, k: q, v: q, tau } as never, l2vit.parse({}));
+    const grads = l2vit.backward!({ q, k: q, v: q, tau } as never, results, q, l2vit.parse({}));
     expect(Object.keys(grads)).toEqual(['q', 'k', 'v', 'tau']);
     for (const tensor of [...Object.values(results), ...Object.values(grads)]) tensor.dispose();
+    await runtime().finish();
     expect(runtime().memory().live).toBe(before);
   });
 });

@@ -47,10 +47,10 @@ describeOnBackends('localConcentration', (runtime) => {
       const numbers = await numbersOf(weights);
       const [values, by] = [await x.read(), await gradOut.read()];
 
-      const { out } = await localConcentration(x, weights, { statistics });
+      const { out } = localConcentration(x, weights, { statistics });
       closeTo(await out.read(), lcmReference(values, SHAPE, numbers, given), 2e-5);
 
-      const grads = await localConcentrationBackward(x, weights, gradOut, { statistics });
+      const grads = localConcentrationBackward(x, weights, gradOut, { statistics });
       const byX = numericGradient((moved) => lcmReference(moved, SHAPE, numbers, given), values, by);
       closeTo(await grads.x.read(), byX, 2e-4);
       for (const name of Object.keys(weights) as Name[]) {
@@ -67,7 +67,7 @@ describeOnBackends('localConcentration', (runtime) => {
       const statistics = { mean: runtime().tensor([0], [1]), variance: runtime().tensor([1], [1]) };
       const at = async (value: number) => {
         values[8 * 17 + 8] = value;
-        const { out } = await localConcentration(runtime().tensor(values, [1, 17, 17, 1]), weights, { statistics });
+        const { out } = localConcentration(runtime().tensor(values, [1, 17, 17, 1]), weights, { statistics });
         return out.read();
       };
       const [before, after] = [await at(0), await at(1)];
@@ -88,7 +88,7 @@ describeOnBackends('localConcentration', (runtime) => {
       const gain = runtime().tensor([Math.sqrt(1 + 2e-5)], [1]);
       const weights = { first: delta, firstBias: zero, gain, bias: zero, second: delta, secondBias: zero };
       const x = runtime().tensor([-1, 0, 1, 20], [1, 2, 2, 1]);
-      const { out } = await localConcentration(x, weights, { statistics: { mean: zero, variance: one } });
+      const { out } = localConcentration(x, weights, { statistics: { mean: zero, variance: one } });
       expectClose(await out.read(), [-0.158655, 0, 0.841345, 20], 1e-5);
     });
   });
@@ -110,9 +110,10 @@ describeOnBackends('localConcentration', (runtime) => {
       const weights = weightsOf(3, 2);
       const x = runtime().random(SHAPE);
       const before = runtime().memory().live;
-      const results = await localConcentration(x, weights);
-      const grads = await localConcentrationBackward(x, weights, x);
+      const results = localConcentration(x, weights);
+      const grads = localConcentrationBackward(x, weights, x);
       for (const tensor of [...Object.values(results), ...Object.values(grads)]) tensor.dispose();
+      await runtime().finish();
       expect(runtime().memory().live).toBe(before);
     });
   });

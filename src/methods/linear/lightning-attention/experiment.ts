@@ -1,6 +1,7 @@
 /** Whether every token costs the same, where exact attention becomes slower, and what memory grows with. */
 import { timeCalls } from '../../../measure/timing';
 import { attention } from '../../../ops/attention';
+import { contiguous } from '../../../ops/copy';
 import { linearAttention } from '../../../ops/linear-attention';
 import type { Tensor } from '../../../tensor/tensor';
 import { formatBytes, formatRatio, significant } from '../../../text/format';
@@ -11,6 +12,7 @@ import {
   type Measurement,
   type Measurements,
 } from '../../experiment';
+import { held } from '../../held';
 import { medians, overRounds, timeRounds } from '../../rounds';
 import { releasedDecays } from './schedules';
 
@@ -63,21 +65,19 @@ const claims = {
 export const experiment = defineExperiment({
   title: 'time for a token and memory by length; crossover with exact causal attention',
   claims,
-  measure: (context) =>
-    context.runtime.scope(async () => ({ ...(await byLength(context)), crossover: await crossover(context) })),
+  measure: async (context) => ({ ...(await byLength(context)), crossover: await crossover(context) }),
 });
 
 type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
 
 /** Standard normal q, k and v, the same rows again and again beyond the first thousand. */
 function inputs({ runtime }: ExperimentContext, n: number, h: number): Qkv {
-  const make = (seed: number) => {
-    using some = runtime.random([1, Math.min(n, 1024), h, WIDTH], { seed });
-    const all = runtime.empty([1, n, h, WIDTH]);
-    const [from, to] = [some.data, all.data];
-    for (let at = 0; at < to.length; at += from.length) to.set(from.subarray(0, to.length - at), at);
-    return all;
-  };
+  const rows = Math.min(n, 1024);
+  const make = (seed: number) =>
+    runtime.scope(() => {
+      const some = runtime.random([1, rows, h, WIDTH], { seed });
+      return contiguous(some.expand([n / rows, rows, h, WIDTH])).reshape([1, n, h, WIDTH]);
+    });
   return { q: make(1), k: make(2), v: make(3) };
 }
 
@@ -86,9 +86,9 @@ function head({ q, k, v }: Qkv, n: number): Qkv {
   return { q: q.slice(1, 0, n), k: k.slice(1, 0, n), v: v.slice(1, 0, n) };
 }
 
-async function run({ q, k, v }: Qkv, h: number, signal?: AbortSignal): Promise<void> {
+function run({ q, k, v }: Qkv, h: number, signal?: AbortSignal): void {
   const decay = releasedDecays(h, { layer: 0, layers: 24 });
-  const { out, state } = await linearAttention(q, k, v, { causal: true, decay, signal });
+  const { out, state } = linearAttention(q, k, v, { causal: true, decay, signal });
   out.dispose();
   state.dispose();
 }
@@ -100,13 +100,14 @@ async function byLength(context: ExperimentContext): Promise<Measurements<typeof
   const longest = lengths.at(-1) as number;
   const all = inputs(context, longest, h);
   const parts = lengths.map((n) => head(all, n));
+  using _ = held([all, ...parts].flatMap(Object.values<Tensor>));
   const calls = parts.map((part) => () => run(part, h, signal));
   const memory: number[] = [];
   for (const [at, n] of lengths.entries()) {
     signal?.throwIfAborted();
     onProgress?.((0.1 * at) / lengths.length, `n = ${n}`);
-    const call = calls[at] as () => Promise<void>;
-    await call();
+    const call = calls[at] as () => void;
+    await timeCalls(runtime, call);
     const before = runtime.memory().live;
     runtime.backend.resetPeak();
     await timeCalls(runtime, call);
@@ -116,7 +117,6 @@ async function byLength(context: ExperimentContext): Promise<Measurements<typeof
     ...context,
     onProgress: (share) => onProgress?.(0.1 + 0.7 * share, 'time by length'),
   });
-  for (const x of [...parts, all].flatMap((part) => Object.values(part))) x.dispose();
   const tokenTime = (time: number | undefined, at: number) => (1e6 * (time as number)) / (lengths[at] as number);
   const perToken = medians(rounds).map(tokenTime);
   // Which lengths are the extremes follows from the medians, how they compare from the rounds.
@@ -152,10 +152,11 @@ async function crossover(context: ExperimentContext): Promise<Measurement<typeof
   const h = 8;
   const lengths = quick ? [64, 128] : [64, 96, 128, 192, 256, 384, 512, 1024, 2048];
   const parts = lengths.map((n) => inputs(context, n, h));
+  using _ = held(parts.flatMap(Object.values<Tensor>));
   const calls = parts.flatMap((qkv) => [
     () => run(qkv, h, signal),
-    async () => {
-      const { out, lse } = await attention(qkv.q, qkv.k, qkv.v, { causal: true, signal });
+    () => {
+      const { out, lse } = attention(qkv.q, qkv.k, qkv.v, { causal: true, signal });
       out.dispose();
       lse.dispose();
     },
@@ -164,7 +165,6 @@ async function crossover(context: ExperimentContext): Promise<Measurement<typeof
     ...context,
     onProgress: (share) => onProgress?.(0.8 + 0.2 * share, 'crossover'),
   });
-  for (const x of parts.flatMap((qkv) => Object.values(qkv))) x.dispose();
   const times = medians(rounds);
   const [linear, exact] = [0, 1].map((of) => lengths.map((_, at) => times[2 * at + of] as number)) as [
     number[],

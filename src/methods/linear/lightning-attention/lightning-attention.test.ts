@@ -106,16 +106,14 @@ test('cost counts the pairs within chunks and two products with the state', () =
 test('decays that are none are refused by name', async () => {
   using runtime = await createRuntime({ backend: 'reference' });
   const x = runtime.random([1, 4, 2, 3]);
-  const run = (decay: number[], params: object = {}) => {
+  const run = async (decay: number[], params: object = {}) => {
     const inputs = { q: x, k: x, v: x, decay: runtime.tensor(decay, [decay.length]) };
-    return lightningAttention.forward(inputs, lightningAttention.parse(params));
+    return lightningAttention.forward(inputs, lightningAttention.parse(params)).out?.read();
   };
-  await expect(async () => run([0.5, 1.25])).rejects.toThrow('decay must be in (0, 1], got 1.25 for head 1');
-  await expect(async () => run([0, 1])).rejects.toThrow('decay must be in (0, 1], got 0 for head 0');
-  await expect(async () => run([0.5])).rejects.toThrow('decay must have shape [h] with h = 2');
-  await expect(async () => run([1, 1], { schedule: 'paper' })).rejects.toThrow(
-    'decay is given: leave the param schedule out',
-  );
+  await expect(run([0.5, 1.25])).rejects.toThrow('decay must be in (0, 1], got 1.25 for head 1');
+  await expect(run([0, 1])).rejects.toThrow('decay must be in (0, 1], got 0 for head 0');
+  await expect(run([0.5])).rejects.toThrow('decay must have shape [h] with h = 2');
+  await expect(run([1, 1], { schedule: 'paper' })).rejects.toThrow('decay is given: leave the param schedule out');
   expect(() => lightningAttention.parse({ schedule: 'code' })).toThrow(
     'param schedule of lightning-attention: expected one of paper, released, got "code"',
   );

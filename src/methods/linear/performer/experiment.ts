@@ -3,8 +3,8 @@ import { randomPermutation } from '../../../masks/stochastic';
 import { exponent, summarise } from '../../../measure/statistics';
 import { attention } from '../../../ops/attention';
 import type { Runtime } from '../../../runtime/runtime';
-import { toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
+import { sizeOf } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { formatPercent, formatRatio, formatTime } from '../../../text/format';
 import {
@@ -17,6 +17,7 @@ import {
   type Series,
   SHARE,
 } from '../../experiment';
+import { held, numbersOf } from '../../held';
 import { medians, overRounds, timeRounds } from '../../rounds';
 import { performer } from '.';
 import { compressedTopK } from './sea';
@@ -162,40 +163,36 @@ async function estimates({ runtime, signal, onProgress, quick = false }: Experim
   const cells: Cell[] = [];
   for (const [at, size] of SIZES.entries()) {
     onProgress?.((COUNTING * at) / SIZES.length, `error at size ${size}`);
-    await runtime.scope(async () => {
-      const shape = [1, TOKENS, 1, DIMENSION];
-      const [q, k] = [1, 2].map((seed) => scaledNormal(runtime, shape, seed, size));
-      const v = identity(runtime);
-      const inputs = { q: q as typeof v, k: k as typeof v, v };
-      const exact = await numbersOf((await attention(inputs.q, inputs.k, v)).out);
-      const best = massOfChosen(exact, exact);
-      for (const features of FEATURES) {
-        const runs: Record<'independent' | 'orthogonal' | 'mass', number[]> = {
-          independent: [],
-          orthogonal: [],
-          mass: [],
-        };
-        for (let seed = 0; seed < draws; seed++) {
-          signal?.throwIfAborted();
-          for (const orthogonal of [false, true]) {
-            const { out } = await performer.forward(inputs, performer.parse({ features, orthogonal, seed }));
-            const weights = await numbersOf(out as Tensor);
-            out?.dispose();
-            runs[orthogonal ? 'orthogonal' : 'independent'].push(distance(weights, exact));
-            if (orthogonal) runs.mass.push(massOfChosen(weights, exact));
-          }
+    using q = scaledNormal(runtime, [1, TOKENS, 1, DIMENSION], 1, size);
+    using k = scaledNormal(runtime, [1, TOKENS, 1, DIMENSION], 2, size);
+    using v = identity(runtime);
+    const exact = await numbersOf(runtime, () => attention(q, k, v).out);
+    const best = massOfChosen(exact, exact);
+    for (const features of FEATURES) {
+      const runs: Record<'independent' | 'orthogonal' | 'mass', number[]> = {
+        independent: [],
+        orthogonal: [],
+        mass: [],
+      };
+      for (let seed = 0; seed < draws; seed++) {
+        signal?.throwIfAborted();
+        for (const orthogonal of [false, true]) {
+          const params = performer.parse({ features, orthogonal, seed });
+          const weights = await numbersOf(runtime, () => performer.forward({ q, k, v }, params).out as Tensor);
+          runs[orthogonal ? 'orthogonal' : 'independent'].push(distance(weights, exact));
+          if (orthogonal) runs.mass.push(massOfChosen(weights, exact));
         }
-        const { independent, orthogonal, mass } = runs;
-        cells.push({
-          ...{ size, features, best },
-          ...{
-            independent: summarise(independent).median,
-            orthogonal: summarise(orthogonal).median,
-            mass: summarise(mass).median,
-          },
-        });
       }
-    });
+      const { independent, orthogonal, mass } = runs;
+      cells.push({
+        ...{ size, features, best },
+        ...{
+          independent: summarise(independent).median,
+          orthogonal: summarise(orthogonal).median,
+          mass: summarise(mass).median,
+        },
+      });
+    }
   }
   return cells;
 }
@@ -328,28 +325,24 @@ function causalMaps(): Float64Array[] {
   });
 }
 
-const speed = (context: ExperimentContext): Promise<Measurement<typeof claims.speed>> =>
-  context.runtime.scope(() => timeBesideExact(context));
-
-async function timeBesideExact(context: ExperimentContext): Promise<Measurement<typeof claims.speed>> {
+async function speed(context: ExperimentContext): Promise<Measurement<typeof claims.speed>> {
   const { runtime, signal, onProgress, quick = false } = context;
   const lengths = quick ? [128, 256] : [512, 1024, 2048, 4096];
   const [h, d, features] = quick ? [1, 16, 16] : [4, 64, 128];
   const params = performer.parse({ features });
-  const calls = lengths.flatMap((n) => {
-    const [q, k, v] = [1, 2, 3].map((seed) => scaledNormal(runtime, [1, n, h, d], seed, 0.5));
-    return [
-      async () => {
-        const { out } = await performer.forward({ q: q!, k: k!, v: v! }, params, { signal });
-        out?.dispose();
-      },
-      async () => {
-        const { out, lse } = await attention(q!, k!, v!, { signal });
-        out.dispose();
-        lse.dispose();
-      },
-    ];
+  const inputs = lengths.map((n) => {
+    const random = (seed: number) => scaledNormal(runtime, [1, n, h, d], seed, 0.5);
+    return { q: random(1), k: random(2), v: random(3) };
   });
+  using _ = held(inputs.flatMap(Object.values<Tensor>));
+  const calls = inputs.flatMap((qkv) => [
+    () => performer.forward(qkv, params, { signal }).out?.dispose(),
+    () => {
+      const { out, lse } = attention(qkv.q, qkv.k, qkv.v, { signal });
+      out.dispose();
+      lse.dispose();
+    },
+  ]);
   const onTiming = (share: number) => onProgress?.(COUNTING + (1 - COUNTING) * share, 'timing');
   const rounds = await timeRounds(calls, 15, { ...context, onProgress: onTiming });
   const of = (times: readonly number[], contender: 0 | 1) => times.filter((_, at) => at % 2 === contender);
@@ -378,9 +371,8 @@ async function timeBesideExact(context: ExperimentContext): Promise<Measurement<
 }
 
 function scaledNormal(runtime: Runtime, shape: readonly number[], seed: number, size: number) {
-  using unit = runtime.random(shape, { seed });
   return runtime.tensor(
-    unit.data.map((value) => size * value),
+    normal(sizeOf(shape), seed).map((value) => size * value),
     shape,
   );
 }
@@ -391,8 +383,6 @@ function identity(runtime: Runtime) {
   for (let i = 0; i < TOKENS; i++) values[i * (TOKENS + 1)] = 1;
   return runtime.tensor(values, [1, TOKENS, 1, TOKENS]);
 }
-
-const numbersOf = async (x: Tensor) => toFloat64(await x.toHost());
 
 function distance(weights: Float64Array, exact: Float64Array): number {
   let [difference, length] = [0, 0];

@@ -164,7 +164,7 @@ describeOnBackends('performer', (runtime) => {
     ) as Record<'q' | 'k' | 'v', HostTensor<'f32'>>;
     await scoped(runtime(), async () => {
       const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x));
-      const { out } = await performer.forward({ q: q!, k: k!, v: v! }, performer.parse({}));
+      const { out } = performer.forward({ q: q!, k: k!, v: v! }, performer.parse({}));
       expect(relativeError(await out!.toHost(), referenceOf(host, {}).out as HostTensor)).toBeLessThan(1e-3);
     });
   });
@@ -178,7 +178,7 @@ describeOnBackends('performer', (runtime) => {
     const host = { q, k: apart, v };
     await scoped(runtime(), async () => {
       const tensors = [q, apart, v].map((x) => runtime().tensor(Float32Array.from(x.data as Float64Array), x.shape));
-      const { out } = await performer.forward({ q: tensors[0]!, k: tensors[1]!, v: tensors[2]! }, performer.parse({}));
+      const { out } = performer.forward({ q: tensors[0]!, k: tensors[1]!, v: tensors[2]! }, performer.parse({}));
       expect(relativeError(await out!.toHost(), referenceOf(host, {}).out as HostTensor)).toBeLessThan(1e-3);
     });
   });

@@ -20,6 +20,7 @@ import {
   OF_POSSIBLE,
   SHARE,
 } from '../../experiment';
+import { numbersOf } from '../../held';
 import { medians, overRounds, type Rounds } from '../../rounds';
 import { phase, timeOnGrids } from '../neighborhood-attention/measure';
 
@@ -383,13 +384,7 @@ async function accuracy(context: ExperimentContext): Promise<Measurement<typeof 
   // Queries are their own keys, so that a token attends to those like it: to near ones most.
   using q = runtime.tensor(smoothField(grid, d, 1), shape);
   using v = runtime.tensor(smoothField(grid, d, 2), shape);
-  const outOf = async (mask: Mask = full()) => {
-    const { out, lse } = await attention(q, q, v, { mask, scale: 1, signal });
-    using result = out;
-    using sums = lse;
-    void sums;
-    return (await result.toHost()).data as Float32Array;
-  };
+  const outOf = (mask: Mask = full()) => numbersOf(runtime, () => attention(q, q, v, { mask, scale: 1, signal }).out);
   const dense = await outOf();
   const errors: number[] = [];
   for (const stride of strides) {
@@ -436,7 +431,7 @@ function smoothField(grid: readonly number[], d: number, seed: number): Float32A
   return field;
 }
 
-function distance(actual: Float32Array, expected: Float32Array): number {
+function distance(actual: Float64Array, expected: Float64Array): number {
   const squares = (values: (at: number) => number) => expected.reduce((sum, _, at) => sum + values(at) ** 2, 0);
   return Math.sqrt(
     squares((at) => (actual[at] as number) - (expected[at] as number)) / squares((at) => expected[at] as number),

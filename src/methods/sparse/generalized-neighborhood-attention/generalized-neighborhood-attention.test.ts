@@ -142,7 +142,7 @@ test('constant values come out as they are', async () => {
   const [q, k] = [1, 2].map((seed) => runtime.tensor(normal(sizeOf(shape), seed), shape));
   const v = runtime.tensor(new Float32Array(sizeOf(shape)).fill(-1.5), shape);
   const settings = method.parse({ window: [3, 4, 5], stride: [2, 4, 3] });
-  const { out } = await method.forward({ q: q!, k: k!, v }, settings);
+  const { out } = method.forward({ q: q!, k: k!, v }, settings);
   expectClose((await out!.toHost()).data as Float32Array, new Float32Array(sizeOf(shape)).fill(-1.5), 1e-6);
 });
 

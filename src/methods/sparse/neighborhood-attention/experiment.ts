@@ -204,11 +204,12 @@ async function memory({
   for (const window of windows) {
     const before = runtime.memory().live;
     runtime.backend.resetPeak();
-    const { out, lse } = await neighborhoodAttention.forward({ q, k, v }, neighborhoodAttention.parse({ window }), {
+    const { out, lse } = neighborhoodAttention.forward({ q, k, v }, neighborhoodAttention.parse({ window }), {
       signal,
     });
     using result = out as Tensor;
     using sums = lse as Tensor;
+    await runtime.finish();
     held.push(runtime.memory().peak - before - 4 * (result.size + sums.size));
   }
   const weights = windows.map((window) => 4 * sizeOf(grid) * HEADS.h * window ** 2);

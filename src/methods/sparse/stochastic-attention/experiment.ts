@@ -9,8 +9,8 @@ import { exponent } from '../../../measure/statistics';
 import { attention } from '../../../ops/attention';
 import type { Runtime } from '../../../runtime/runtime';
 import { expectedRandomField, receptiveField } from '../../../simulate/reach';
-import { Temporaries } from '../../../tensor/temporaries';
-import { exactAttention } from '../../dense/attention';
+import { normal } from '../../../tensor/random';
+import type { Tensor } from '../../../tensor/tensor';
 import {
   type Claims,
   defineExperiment,
@@ -19,6 +19,7 @@ import {
   OF_POSSIBLE,
   SHARE,
 } from '../../experiment';
+import { held, numbersOf } from '../../held';
 import { overRounds, timeRounds } from '../../rounds';
 import { stochasticAttention } from '.';
 
@@ -225,22 +226,18 @@ function causalReach({ quick }: ExperimentContext): Measurement<typeof claims.ca
 }
 
 /** Outputs of attention with equal scores: the means of the values that each token sees. */
-async function averages(
+function averages(
   runtime: Runtime,
   values: Float32Array,
   n: number,
   columns: number,
   settings: object,
 ): Promise<Float64Array> {
-  using zeros = runtime.tensor(new Float32Array(n), [1, n, 1, 1]);
-  using v = runtime.tensor(values, [1, n, 1, columns]);
-  const { out, lse } = await stochasticAttention.forward(
-    { q: zeros, k: zeros, v },
-    stochasticAttention.parse(settings),
-  );
-  using result = out;
-  lse?.dispose();
-  return Float64Array.from((await result?.read()) as Float32Array);
+  return numbersOf(runtime, () => {
+    const zeros = runtime.tensor(new Float32Array(n), [1, n, 1, 1]);
+    const v = runtime.tensor(values, [1, n, 1, columns]);
+    return stochasticAttention.forward({ q: zeros, k: zeros, v }, stochasticAttention.parse(settings)).out as Tensor;
+  });
 }
 
 async function mixing({ runtime, signal, quick }: ExperimentContext): Promise<Measurement<typeof claims.mixing>> {
@@ -248,7 +245,7 @@ async function mixing({ runtime, signal, quick }: ExperimentContext): Promise<Me
   const columns = 64;
   const draws = quick ? 10 : 40;
   const windows = [8, 32, 128].filter((w) => w < n);
-  const values = centred(await randomValues(runtime, n, columns), n, columns);
+  const values = centred(normal(n * columns, 4), n, columns);
   const before = squares(values);
   const measured: number[] = [];
   for (const window of windows) {
@@ -286,7 +283,7 @@ async function estimate({ runtime, signal, quick }: ExperimentContext): Promise<
   using q = runtime.random([1, n, 1, d], { seed: 1 });
   using k = runtime.random([1, n, 1, d], { seed: 2 });
   using v = runtime.random([1, n, 1, d], { seed: 3 });
-  const dense = await outputs(exactAttention.forward({ q, k, v }, exactAttention.parse({})));
+  const dense = await numbersOf(runtime, () => attention(q, k, v).out);
   const norm = squares(dense);
   const [bias, variance]: [number[], number[]] = [[], []];
   for (const window of windows) {
@@ -294,7 +291,8 @@ async function estimate({ runtime, signal, quick }: ExperimentContext): Promise<
     let spread = 0;
     for (let seed = 0; seed < draws; seed++) {
       signal?.throwIfAborted();
-      const out = await outputs(stochasticAttention.forward({ q, k, v }, stochasticAttention.parse({ window, seed })));
+      const params = stochasticAttention.parse({ window, seed });
+      const out = await numbersOf(runtime, () => stochasticAttention.forward({ q, k, v }, params).out as Tensor);
       spread += squares(out);
       out.forEach((value, at) => {
         sum[at] = (sum[at] as number) + value;
@@ -329,18 +327,18 @@ async function speed(context: ExperimentContext): Promise<Measurement<typeof cla
   const lengths = quick ? [512, 1024] : [2048, 8192, 32768];
   const window = quick ? 64 : 256;
   const published = [1.5, 6.6, 28];
-  using temporaries = new Temporaries();
-  const calls: (() => Promise<void>)[] = [];
-  for (const n of lengths) {
+  const inputs = lengths.map((n) => {
     const random = (seed: number) => runtime.random([1, n, 1, 64], { seed });
-    const { q, k, v } = await temporaries.ownAll({ q: random(1), k: random(2), v: random(3) });
-    const run = (mask: Mask) => async () => {
-      const { out, lse } = await attention(q, k, v, { mask, signal });
+    return { q: random(1), k: random(2), v: random(3) };
+  });
+  using _ = held(inputs.flatMap(Object.values<Tensor>));
+  const calls = inputs.flatMap(({ q, k, v }, at) =>
+    [causal(), maskOf(lengths[at] as number, window)].map((mask) => () => {
+      const { out, lse } = attention(q, k, v, { mask, signal });
       out.dispose();
       lse.dispose();
-    };
-    calls.push(run(causal()), run(maskOf(n, window)));
-  }
+    }),
+  );
   const rounds = await timeRounds(calls, 20, context);
   const speedup = (times: readonly number[], at: number) => (times[2 * at] as number) / (times[2 * at + 1] as number);
   const allowed = lengths.map((n) => {
@@ -371,19 +369,6 @@ async function speed(context: ExperimentContext): Promise<Measurement<typeof cla
 
 const maskOf = (n: number, window: number): Mask =>
   stochastic({ permutation: randomPermutation(n, 0), window, causal: true });
-
-async function outputs(results: Record<string, { read(): Promise<unknown>; dispose(): void }>): Promise<Float64Array> {
-  const { out, lse } = results;
-  const values = Float64Array.from((await out?.read()) as Float32Array);
-  out?.dispose();
-  lse?.dispose();
-  return values;
-}
-
-async function randomValues(runtime: Runtime, n: number, columns: number): Promise<Float32Array> {
-  using values = runtime.random([n, columns], { seed: 4 });
-  return (await values.read()) as Float32Array;
-}
 
 /** Each column of [n, columns] less its mean. */
 function centred(values: Float32Array, n: number, columns: number): Float32Array {

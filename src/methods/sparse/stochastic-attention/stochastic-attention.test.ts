@@ -69,7 +69,7 @@ async function forward(runtime: Runtime, inputs: Readonly<Record<string, HostTen
     const tensors = Object.fromEntries(
       Object.entries(inputs).map(([name, host]) => [name, runtime.fromHost(host as HostTensor<'f32'>)]),
     );
-    const { out, lse } = await stochasticAttention.forward(tensors as never, stochasticAttention.parse(params));
+    const { out, lse } = stochasticAttention.forward(tensors as never, stochasticAttention.parse(params));
     return { out: await out!.toHost(), lse: await lse!.toHost() };
   });
 }
@@ -115,10 +115,10 @@ describeOnBackends('stochastic attention', (runtime) => {
         const flat = runtime()
           .fromHost(host as HostTensor<'f32'>)
           .reshape([n, -1]);
-        gathered[name] = { ...(await (await gather(flat, slots)).toHost()), shape: host.shape };
+        gathered[name] = { ...(await gather(flat, slots).toHost()), shape: host.shape };
       }
       const { out } = await forward(runtime(), { ...gathered, permutation: i32(identity(n)) }, { window: 8 });
-      const back = await gather(
+      const back = gather(
         runtime()
           .fromHost(out as HostTensor<'f32'>)
           .reshape([n, -1]),
@@ -229,8 +229,8 @@ describeOnBackends('stochastic attention', (runtime) => {
       ]),
     );
     const settings = stochasticAttention.parse({ window: 5, gated: true });
-    const results = await stochasticAttention.forward(tensors as never, settings);
-    const grads = await stochasticAttention.backward!(tensors as never, results, tensors.v!, settings);
+    const results = stochasticAttention.forward(tensors as never, settings);
+    const grads = stochasticAttention.backward!(tensors as never, results, tensors.v!, settings);
     expect(Object.keys(grads)).toEqual(['q', 'k', 'v', 'gate_sa', 'gate_swa']);
     for (const tensor of Object.values({
       ...tensors,
@@ -238,6 +238,7 @@ describeOnBackends('stochastic attention', (runtime) => {
       ...results,
     }))
       tensor.dispose();
+    await runtime().finish();
     expect(runtime().memory().live).toBe(live);
   });
 });

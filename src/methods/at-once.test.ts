@@ -1,0 +1,132 @@
+/** Passes of methods return tensors at once and read nothing, neither then nor later on account of them. */
+import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { createRuntime, Tensor } from '../index';
+import { uniform } from '../tensor/random';
+import { sizeOf } from '../tensor/shape';
+import type { Letters, Method } from './define';
+import { methods } from './registry';
+
+/** A setting beside the variants: params, and the shape or the integers of each optional input. */
+interface Setting {
+  readonly params?: object;
+  readonly inputs?: Readonly<Record<string, readonly number[] | Int32Array>>;
+}
+
+const EXTENTS = { b: 1, n: 16, m: 16, h: 2, g: 2, d: 4, e: 4, space0: 4, space1: 4 };
+const { b, n, m, h, g, d, e } = EXTENTS;
+const state = [b, h, d, e];
+const redundant = { q_redundant: [b, n, h, d], k_redundant: [b, m, g, d] };
+
+/** By method: together they have every optional input, and every way to compute that `variants` has not. */
+const SETTINGS: Readonly<Record<string, readonly Setting[]>> = {
+  attention: [
+    { params: { softcap: 5, prefix: 2, causal: true, sinks: 1 } },
+    { inputs: { documents: Int32Array.from({ length: n }, (_, i) => Math.floor(i / 5)), alibi_slopes: [h] } },
+  ],
+  'neighborhood-attention': [{ params: { window: [3, 2], causal: [true, false], dilation: [1, 2] } }],
+  'stochastic-attention': [
+    {
+      params: { window: 3, gated: true },
+      inputs: {
+        permutation: Int32Array.from({ length: n }, (_, i) => (5 * i) % n),
+        gate_sa: [b, n, h],
+        gate_swa: [b, n, h],
+      },
+    },
+  ],
+  'lightning-attention': [
+    { params: { schedule: 'paper', layers: 2 } },
+    { inputs: { decay: [h], initial_state: state } },
+  ],
+  'gated-delta-rule': [{ params: { form: 'recurrent' } }, { inputs: { initial_state: state } }],
+  performer: [{ params: { kernel: 'relu' } }, { params: { features: 8, orthogonal: false } }],
+  'kernel-attention': [
+    { params: { norm: 'none' }, inputs: { directions: [8, d] } },
+    ...['tokens', 'batch', 'mean', 'sum', 'frozen'].map((update) => ({
+      params: { part: 'advisor', norm: 'unit', update },
+      inputs: { advisor: [b, h, 8, e], directions: [8, d] },
+    })),
+  ],
+  transnormer: [
+    ...['1+elu', 'elu', 'relu', 'identity'].map((phi) => ({ params: { phi, positions: 'lrpe' } })),
+    { params: { positions: 'lrpe', causal: true }, inputs: { theta: [d / 2], reflection: [d] } },
+    { params: { positions: 'lrpe', attention: 'diag', block: 5, weights: 'relu' }, inputs: { theta: [d / 2] } },
+  ],
+  l2vit: [{ inputs: { tau: [h] } }],
+  dydila: [
+    { params: { normalise: 'sum' }, inputs: { ...redundant, lambda: [1] } },
+    { inputs: { gamma: [2, 1] } },
+    {
+      inputs: {
+        ...redundant,
+        gamma: [4, 3],
+        gamma_router: [4, d, 3],
+        lambda: [3],
+        lambda_router: [2, 2 * d, 3],
+      },
+    },
+  ],
+};
+
+const runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+const reads = [
+  vi.spyOn(Tensor.prototype, 'read'),
+  vi.spyOn(Tensor.prototype, 'toHost'),
+  vi.spyOn(runtime.backend, 'read'),
+];
+beforeEach(() => {
+  for (const read of reads) read.mockClear();
+});
+afterAll(() => {
+  for (const read of reads) read.mockRestore();
+  runtime.dispose();
+});
+
+/** Uniform numbers, but for what has a definition of its own: of logarithms of decays the negative ones. */
+function input(name: string, given: readonly number[] | Int32Array): Tensor {
+  if (given instanceof Int32Array) return runtime.tensor(given, name === 'documents' ? [b, n] : [n]);
+  if (name === 'reflection') return runtime.tensor([0.6, 0, 0.8, 0], given);
+  const numbers = uniform(sizeOf(given), name.length);
+  return runtime.tensor(name === 'g' ? numbers.map((value) => -value) : numbers, given);
+}
+
+const shapeOf = (spec: string) =>
+  spec
+    .replace('...space', 'space0 space1')
+    .split(' ')
+    .map((letter) => EXTENTS[letter as keyof typeof EXTENTS]);
+
+const settled = (results: Readonly<Record<string, Tensor>>) => {
+  expect(Object.values(results).length).toBeGreaterThan(0);
+  for (const tensor of Object.values(results)) expect(tensor).toBeInstanceOf(Tensor);
+};
+
+const others = methods.filter(({ name }) => name !== 'nats-linear');
+describe.each(others.map((method) => [method.name, method as Method] as const))('%s', (name, method) => {
+  const variants = method.variants(EXTENTS as Letters).map((params): Setting => ({ params }));
+  const settings = [...variants, ...(SETTINGS[name] ?? [])];
+
+  test('every optional input is tried', () => {
+    const tried = new Set(settings.flatMap(({ inputs = {} }) => Object.keys(inputs)));
+    expect([...tried].sort()).toEqual(Object.keys(method.optional ?? {}).sort());
+  });
+
+  test.each(settings)('$params, given $inputs', async ({ params, inputs: optional = {} }) => {
+    const { live } = runtime.memory();
+    const required = Object.entries(method.inputs).map(([key, spec]) => [key, shapeOf(spec)] as const);
+    const inputs = Object.fromEntries(
+      [...required, ...Object.entries(optional)].map(([key, given]) => [key, input(key, given)]),
+    );
+    const parsed = method.parse(params ?? {});
+    const results = method.forward(inputs, parsed);
+    settled(results);
+    const gradOut = runtime.random((results.out as Tensor).shape);
+    const grads = method.backward?.(inputs, results, gradOut, parsed) ?? {};
+    settled(grads);
+    await runtime.finish();
+    for (const read of reads) expect(read).not.toHaveBeenCalled();
+    for (const tensor of [inputs, results, grads].flatMap(Object.values<Tensor>)) tensor.dispose();
+    gradOut.dispose();
+    expect(runtime.memory().live).toBe(live);
+  });
+});

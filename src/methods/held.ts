@@ -1,0 +1,19 @@
+/** Tensors of experiments, which wait for numbers and so cannot have a scope around them. */
+import type { Runtime } from '../runtime/runtime';
+import { toFloat64 } from '../tensor/host';
+import { disposeKey, type Tensor } from '../tensor/tensor';
+
+/** Disposes tensors at the end of the block that is `using` it. */
+export function held(tensors: readonly Tensor[]): Disposable {
+  return {
+    [disposeKey]() {
+      for (const tensor of tensors) tensor.dispose();
+    },
+  };
+}
+
+/** The numbers of what `compute` returns, of which no tensor stays. */
+export async function numbersOf(runtime: Runtime, compute: () => Tensor): Promise<Float64Array> {
+  const [host] = runtime.scope(() => [compute().toHost()] as const);
+  return toFloat64(await host);
+}
