@@ -1,6 +1,6 @@
 /** Assertions that the tests share. */
 import { expect } from 'vitest';
-import type { Runtime, Tensor } from '../src/index';
+import { type Runtime, Tensor } from '../src/index';
 
 /** Every |actual - expected| is at most `tolerance` (one number, or one for each element); NaN and infinities agree. */
 export function expectClose(
@@ -18,10 +18,22 @@ export function expectClose(
   }
 }
 
-/** `call` rejects with `message` and leaves the runtime's live bytes as they were. */
+/**
+ * `call` is refused with `message`, at once or as the fault of each tensor that it returns (alone or in an object), and
+ * leaves the runtime's live bytes as they were.
+ */
 export async function expectRefusal(runtime: Runtime, call: () => unknown, message: string): Promise<void> {
   const before = runtime.memory().live;
-  await expect(async () => call()).rejects.toThrow(message);
+  await expect(async () => {
+    const made = await call();
+    const results = (made instanceof Tensor ? [made] : Object.values(made ?? {})).filter((x) => x instanceof Tensor);
+    try {
+      for (const result of results) await expect(result.read()).rejects.toThrow(message);
+      await results[0]?.read();
+    } finally {
+      for (const result of results) result.dispose();
+    }
+  }).rejects.toThrow(message);
   expect(runtime.memory().live).toBe(before);
 }
 

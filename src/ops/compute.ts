@@ -29,8 +29,6 @@ export interface CallExtras {
   readonly known?: Readonly<Record<string, Tensor>>;
 }
 
-const NOTHING = {};
-
 /**
  * Calls an op on checked inputs: allocates the results that were not given, of which `call` makes the call, and frees the
  * new ones if it cannot be made. What comes up later is a fault of the results. Where values must be known first, `call`
@@ -42,9 +40,9 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
   specs: Specs,
   call: (results: Results<Specs>, values: Values) => Call,
   control: Control,
-  { written = [], known = NOTHING }: CallExtras = NOTHING,
+  { written = [], known = {} }: CallExtras = {},
 ): Results<Specs> {
-  const runtime = commonRuntime(known === NOTHING ? inputs : { ...inputs, ...known });
+  const runtime = commonRuntime({ ...known, ...inputs });
   const wanted: [string, Tensor][] = [];
   for (const name in specs) {
     const { given, shape, dtype } = specs[name] as ResultSpec;

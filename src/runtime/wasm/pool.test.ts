@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import { inOrder } from '../../../test/in-order';
 import { UNARY } from '../../ops/elementwise/call';
+import type { Control } from '../backend';
 import { baseline } from './kernels.generated';
 import { type Job, type Machine, Pool } from './pool';
 import { HEAP_BASE, type Kernels } from './schedule';
@@ -33,20 +35,22 @@ afterEach(() => {
   for (const pool of pools.splice(0)) pool.dispose();
 });
 
-async function open(threads: number): Promise<Pool> {
+/** Runs jobs one after the other on so many threads. */
+async function open(threads: number): Promise<(job: Job, control?: Control) => Promise<void>> {
   const pool = new Pool(threads, machine);
   pools.push(pool);
   await pool.start();
-  return pool;
+  const run = inOrder();
+  return (job, control = {}) => run(pool.run(job, control));
 }
 
 test.each([0, 1, 2, 3])('jobs of all lengths one after another, %i threads', async (threads) => {
-  const pool = await open(threads);
+  const run = await open(threads);
   const lengths = Object.values(MICROSECONDS);
   for (let round = 0; round < 1200; round++) {
     const length = 1 + ((round * 7919) % LENGTH);
     numbers.fill(3);
-    await pool.run(squaring(length, lengths[(round ^ (round >> 2)) % lengths.length] as number), {});
+    await run(squaring(length, lengths[(round ^ (round >> 2)) % lengths.length] as number));
     expect(numbers.subarray(0, length).every((x) => x === 81)).toBe(true);
     expect(numbers.subarray(length).every((x) => x === 3)).toBe(true);
     // Workers fall asleep, or nearly.
@@ -56,10 +60,10 @@ test.each([0, 1, 2, 3])('jobs of all lengths one after another, %i threads', asy
 
 describe.each([1, 2, 3])('a kernel that fails, %i threads', (threads) => {
   test.each(['together', 'byWorkers'] as const)('%s', async (length) => {
-    const pool = await open(threads);
+    const run = await open(threads);
     const outside = 2 ** 32 - LENGTH;
-    const failing = pool.run(squaring(LENGTH, MICROSECONDS[length], outside), {});
-    const next = pool.run(squaring(LENGTH, MICROSECONDS[length]), {});
+    const failing = run(squaring(LENGTH, MICROSECONDS[length], outside));
+    const next = run(squaring(LENGTH, MICROSECONDS[length]));
     numbers.fill(2);
     await expect(failing).rejects.toThrow(/(the calling thread failed|a worker thread died): .*out of bounds/);
     await next;
@@ -68,11 +72,11 @@ describe.each([1, 2, 3])('a kernel that fails, %i threads', (threads) => {
 });
 
 test('a job for workers, from a caller that has just worked itself, leaves the caller free', async () => {
-  const pool = await open(2);
-  await pool.run(squaring(RUN, MICROSECONDS.together), {});
+  const run = await open(2);
+  await run(squaring(RUN, MICROSECONDS.together));
   let turns = 0;
   const timer = setInterval(() => turns++, 1);
-  await pool.run({ phases: [{ kernel: 'peak', tasks: 20 }], params: [3e6, 0.5], microseconds: 1e6 }, {});
+  await run({ phases: [{ kernel: 'peak', tasks: 20 }], params: [3e6, 0.5], microseconds: 1e6 });
   clearInterval(timer);
   expect(turns).toBeGreaterThan(2);
 });
