@@ -60,9 +60,11 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
       if (!given) fresh.push(result);
       results[name] = result;
     }
+    // What is known now is not left for later, when inputs may have been disposed.
+    const made = Object.keys(known).length === 0 ? call(results as Results<Specs>, {}) : undefined;
     runtime.run(
       op,
-      { make: (values) => call(results as Results<Specs>, values), known },
+      { make: (values) => made ?? call(results as Results<Specs>, values), known },
       [...Object.values(inputs), ...Object.values(known)],
       [...Object.values(results), ...written],
       control,

@@ -164,6 +164,36 @@ describeOnBackends('Tensor', (runtime) => {
     expect(live()).toBe(0);
   });
 
+  test('expand repeats axes of extent 1 and axes in front, without a copy', async () => {
+    const mixed = fc.array(fc.tuple(fc.nat({ max: 3 }), fc.boolean()), { maxLength: 4 });
+    await fc.assert(
+      fc.asyncProperty(mixed, fc.array(fc.nat({ max: 3 }), { maxLength: 2 }), async (axes, front) => {
+        await scoped(runtime(), async () => {
+          const shape = axes.map(([extent, repeats]) => (repeats ? 1 : extent));
+          const wide = [...front, ...axes.map(([extent]) => extent)];
+          const narrow = runtime().tensor(count(shape), shape);
+          const held = live();
+          const expanded = narrow.expand(wide);
+          expect(live()).toBe(held);
+          expect(expanded.shape).toEqual(wide);
+          const source = nest(await narrow.read(), shape);
+          const repeat = (nested: Nested, from: readonly number[], to: readonly number[]): Nested => {
+            const [extent, ...rest] = to;
+            if (extent === undefined) return nested;
+            const isFront = to.length > from.length;
+            return Array.from({ length: extent }, (_, i) => {
+              const inner = isFront ? nested : ((nested as Nested[])[from[0] === 1 ? 0 : i] as Nested);
+              return repeat(inner, isFront ? from : from.slice(1), rest);
+            });
+          };
+          expect([...(await expanded.read())]).toEqual(flatten(repeat(source, shape, wide)));
+        });
+      }),
+      { numRuns: 100 },
+    );
+    expect(live()).toBe(0);
+  });
+
   test('reshape to any shape of a contiguous tensor, with one extent left open', async () => {
     using tensor = runtime().tensor(count([24]), [24]);
     for (const [shape, resolved] of [
@@ -216,6 +246,13 @@ describeOnBackends('Tensor', (runtime) => {
     ['slice in reverse', (t) => t.slice(1, 2, 1), 'slice of axis 1 must lie within 0 to 3, got 2 to 1'],
     ['slice at a fraction', (t) => t.slice(1, 0.5, 1), 'got 0.5 to 1'],
     ['slice to NaN', (t) => t.slice(1, 0, Number.NaN), 'got 0 to NaN'],
+    ['expand of another extent', (t) => t.expand([4, 3]), 'expand must broadcast [2, 3], got [4, 3]'],
+    ['expand to fewer axes', (t) => t.expand([3]), 'expand must broadcast [2, 3], got [3]'],
+    [
+      'expand to what is no shape',
+      (t) => t.expand([2, -3]),
+      'shape must have non-negative integer extents, got [2, -3]',
+    ],
     ['permutation that repeats', (t) => t.permute([0, 0]), 'permute must name each of the 2 axes once, got [0, 0]'],
     ['permutation too short', (t) => t.permute([1]), 'permute must name each of the 2 axes once, got [1]'],
     ['permutation of another axis', (t) => t.permute([0, 2]), 'permute must name each of the 2 axes once, got [0, 2]'],
