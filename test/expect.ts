@@ -25,19 +25,28 @@ export function expectClose(
 export async function expectRefusal(runtime: Runtime, call: () => unknown, message: string): Promise<void> {
   const before = runtime.memory().live;
   await expect(async () => {
-    const made = await call();
-    const results = (made instanceof Tensor ? [made] : Object.values(made ?? {})).filter((x) => x instanceof Tensor);
-    try {
-      for (const result of results) await expect(result.read()).rejects.toThrow(message);
-      await results[0]?.read();
-    } finally {
-      for (const result of results) result.dispose();
-    }
+    const results = tensorsIn(await call());
+    const reads = results.map((result) => result.read());
+    for (const result of results) result.dispose();
+    await Promise.allSettled(reads);
+    for (const read of reads) await expect(read).rejects.toThrow(message);
+    await reads[0];
   }).rejects.toThrow(message);
   // Calls that were made before the refusal hold memory until they are computed.
   await runtime.finish().catch(() => undefined);
   expect(runtime.memory().live).toBe(before);
 }
+
+/** Disposes the tensors that a call returns; resolves or rejects with how the first comes out. */
+export function outcomeOf(made: object): Promise<unknown> {
+  const results = tensorsIn(made);
+  const read = results[0]?.read() as Promise<unknown>;
+  for (const result of results) result.dispose();
+  return read;
+}
+
+const tensorsIn = (made: unknown): Tensor[] =>
+  (made instanceof Tensor ? [made] : Object.values(made ?? {})).filter((each) => each instanceof Tensor);
 
 /** A tensor of `shape` in the middle of memory filled with a sentinel, and a check that its surroundings still hold it. */
 export function guarded(

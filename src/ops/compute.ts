@@ -21,6 +21,8 @@ export type Results<Specs> = {
 /** Elements of tensors, by name, in host memory. */
 export type Values = Readonly<Record<string, HostTensor>>;
 
+const NOTHING = {};
+
 /** What a call may have beside inputs and results. */
 export interface CallExtras {
   /** Inputs that it writes over. */
@@ -28,8 +30,6 @@ export interface CallExtras {
   /** Inputs of few elements that the call itself follows from, and not only its results. */
   readonly known?: Readonly<Record<string, Tensor>>;
 }
-
-const NOTHING = {};
 
 /**
  * Calls an op on checked inputs: allocates the results that were not given, of which `call` makes the call, and frees the
@@ -45,7 +45,7 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
   { written = [], known: values = NOTHING }: CallExtras = NOTHING,
 ): Results<Specs> {
   const known = Object.keys(values).length > 0 ? values : NOTHING;
-  const runtime = commonRuntime(known === NOTHING ? inputs : { ...inputs, ...known });
+  const runtime = commonRuntime(known === NOTHING ? inputs : { ...known, ...inputs });
   const wanted: [string, Tensor][] = [];
   for (const name in specs) {
     const { given, shape, dtype } = specs[name] as ResultSpec;
@@ -63,6 +63,7 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
       if (!given) fresh.push(result);
       results[name] = result;
     }
+    // What is known now is not left for later, when inputs may have been disposed.
     const made = known === NOTHING ? call(results as Results<Specs>, NOTHING) : undefined;
     const make = (values: Values) => made ?? call(results as Results<Specs>, values);
     const read: Tensor[] = Object.values(inputs);

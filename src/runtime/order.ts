@@ -6,8 +6,8 @@ import { nextTurn } from '../next-turn';
 export interface Pause {
   /** The turn goes on when it resolves, or throws what it rejects with. */
   readonly promise: Promise<unknown>;
-  /** Returns when it is over, where the calling thread may wait for that. */
-  block?(): void;
+  /** Where the calling thread can wait for it: returns whether it is over, false if news of its end is yet to come. */
+  block?(): boolean;
 }
 
 /** What a call does when its turn comes, up to each of its pauses. It does not throw. */
@@ -21,7 +21,7 @@ const MOST_WAITING_BLOCKED = 100_000;
 const TURN_MILLISECONDS = 50;
 
 /** A pause in which others of this thread have a turn. */
-export const othersTurn = (): Pause => ({ promise: nextTurn(), block() {} });
+export const othersTurn = (): Pause => ({ promise: nextTurn(), block: () => true });
 
 /** What `promise` resolves to. */
 export function* until<T>(promise: Promise<T>): Generator<Pause, T, void> {
@@ -54,21 +54,31 @@ export class Order {
   /** The next in `#waiting`, whose front is cut off now and then. */
   #next = 0;
 
-  /** @throws {BackendError} too many calls wait for one that the calling thread cannot wait for */
   take(turn: Turn): void {
-    if (this.#current) {
-      if (this.#length >= MOST_WAITING) this.#makeRoom();
-      this.#waiting.push(turn);
-      return;
+    if (this.#current) this.#waiting.push(turn);
+    else {
+      this.#current = turn;
+      this.#go(turn.next());
     }
-    this.#current = turn;
-    this.#go(turn.next());
   }
 
   /** Does what takes no time, in its turn. */
   do(work: () => void): void {
     if (this.#current) this.take(briefly(work));
     else work();
+  }
+
+  /**
+   * Before a turn is taken: waits where too many are ahead.
+   * @throws {BackendError} far too many, for something that the calling thread cannot wait for
+   */
+  makeRoom(): void {
+    if (this.#length < MOST_WAITING) return;
+    while (this.#length > MOST_WAITING / 2 && this.#pause?.block?.()) this.#end(this.#pause, (turn) => turn.next());
+    if (this.#length >= MOST_WAITING_BLOCKED)
+      throw new BackendError(
+        `${this.#length} calls are waiting, more than a runtime keeps: await finish() or a read() now and then`,
+      );
   }
 
   get #length(): number {
@@ -107,18 +117,6 @@ export class Order {
     if (this.#pause !== pause) return;
     this.#pause = undefined;
     this.#go(resume(this.#current as Turn));
-  }
-
-  #makeRoom(): void {
-    while (this.#length > MOST_WAITING / 2 && this.#pause?.block) {
-      const pause = this.#pause;
-      pause.block?.();
-      this.#end(pause, (turn) => turn.next());
-    }
-    if (this.#length >= MOST_WAITING_BLOCKED)
-      throw new BackendError(
-        `${this.#length} calls are waiting, more than a runtime keeps: await finish() or a read() now and then`,
-      );
   }
 
   #shift(): Turn | undefined {

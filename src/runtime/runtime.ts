@@ -166,32 +166,32 @@ export class Runtime {
     outputs: readonly Tensor[],
     control: Control,
   ): void {
+    this.#order.makeRoom();
     const work = new Work();
     const held: Storage[] = [];
     let sources = NONE;
     let rests = NONE;
     for (const { storage } of inputs) {
-      held.push(storage.retain());
-      if (storage.work) sources = [...sources, storage.work];
+      held.push(storage.hold());
+      if (isOpen(storage.work)) sources = [...sources, storage.work];
     }
     for (const { storage, size, dtype } of outputs) {
-      held.push(storage.retain());
+      held.push(storage.hold());
       // What is left of what was in an output's memory keeps its faults.
-      if (storage.work && size * bytesPerElement(dtype) < storage.buffer.bytes) rests = [...rests, storage.work];
+      if (isOpen(storage.work) && size * bytesPerElement(dtype) < storage.buffer.bytes)
+        rests = [...rests, storage.work];
     }
-    try {
-      this.#order.take(this.#turn(op, call, { work, sources, rests, held }, control));
-    } catch (error) {
-      for (const storage of held) storage.release();
-      throw error;
-    }
-    for (const { storage } of outputs) storage.work = work.isSettled && !work.fault ? undefined : work;
+    for (const { storage } of outputs) storage.work = work;
+    this.#order.take(this.#turn(op, call, { work, sources, rests, held }, control));
   }
 
   *#turn<Call>(op: Op<Call>, call: CallOf<Call>, { work, sources, rests, held }: CallInTurn, control: Control): Turn {
     let answer: Promise<void> | undefined;
-    let fault = sources.find((source) => source.fault)?.fault;
+    let fault: Fault | undefined;
     try {
+      // A call follows only from elements that are right.
+      for (const _ in call.known) for (const source of sources) if (!source.isSettled) yield* until(source.settled);
+      fault = faultIn(sources);
       if (!fault) {
         if (this.#disposed) throw disposedWhilePending();
         const guarded = guard(control);
@@ -207,28 +207,26 @@ export class Runtime {
     } catch (error) {
       fault = this.#faultOf(error);
     } finally {
-      for (const storage of held) storage.release();
+      for (const storage of held) storage.letGo();
     }
-    const open = [...sources, ...rests].filter(({ isSettled }) => !isSettled);
-    if (!answer && open.length === 0) work.settle(fault ?? rests.find((rest) => rest.fault)?.fault);
-    else void this.#settleLater(work, answer, [...sources, ...rests], fault);
+    if (answer || [...sources, ...rests].some(({ isSettled }) => !isSettled))
+      void this.#settleLater({ work, sources, rests }, fault, answer);
+    else work.settle(fault ?? faultIn(rests));
   }
 
   async #settleLater(
-    work: Work,
-    answer: Promise<void> | undefined,
-    sources: readonly Work[],
+    { work, sources, rests }: Omit<CallInTurn, 'held'>,
     fault: Fault | undefined,
+    answer: Promise<void> | undefined,
   ) {
     this.#unsettled.add(work);
     let own: { readonly error: unknown } | undefined;
     await answer?.catch((error) => {
       own = { error };
     });
-    for (const source of sources) await source.settled;
+    for (const { settled } of [...sources, ...rests]) await settled;
     this.#unsettled.delete(work);
-    const inherited = fault ?? sources.find((source) => source.fault)?.fault;
-    work.settle(inherited ?? (own && this.#faultOf(own.error)));
+    work.settle(fault ?? faultIn(sources) ?? (own && this.#faultOf(own.error)) ?? faultIn(rests));
   }
 
   #faultOf(error: unknown): Fault {
@@ -241,16 +239,17 @@ export class Runtime {
   /** For tensors: a copy of bytes of memory once all that was called before is computed. */
   async read(storage: Storage, byteOffset: number, length: number): Promise<Uint8Array> {
     const { work } = storage;
-    storage.retain();
+    this.#order.makeRoom();
+    storage.hold();
     const bytes = await new Promise<Uint8Array>((resolve, reject) => {
-      const { backend } = this;
       this.#order.do(() => {
         if (this.#disposed) reject(disposedWhilePending());
-        // A device's copy takes effect in its turn, whenever it arrives.
         else if (work?.fault) resolve(NO_BYTES);
-        else backend.read(storage.buffer, byteOffset, length).then(resolve, reject);
+        // A device's copy takes effect in its turn, whenever it arrives.
+        else this.backend.read(storage.buffer, byteOffset, length).then(resolve, reject);
+        storage.letGo();
       });
-    }).finally(() => storage.release());
+    });
     if (work && !work.isSettled) await work.settled;
     if (work?.fault) throw tell(work.fault);
     return bytes;
@@ -262,9 +261,10 @@ export class Runtime {
    */
   async finish(): Promise<void> {
     this.assertUsable('finish()');
+    this.#order.makeRoom();
     await new Promise<void>((resolve) => this.#order.do(resolve));
     await this.backend.finish?.();
-    for (const { settled } of this.#unsettled) await settled;
+    await Promise.all([...this.#unsettled].map(({ settled }) => settled));
     const [first] = this.#untold.splice(0).filter(({ told }) => !told);
     if (first) throw tell(first);
   }
@@ -304,8 +304,9 @@ interface CallOf<Call> {
 /** A call whose turn is to come. */
 interface CallInTurn {
   readonly work: Work;
-  /** Of its inputs, where not all is well or known. */
+  /** What wrote its inputs. */
   readonly sources: readonly Work[];
+  /** What wrote the rest of the memory that it writes to a part of. */
   readonly rests: readonly Work[];
   /** Memory that is there until it has been computed. */
   readonly held: readonly Storage[];
@@ -313,9 +314,16 @@ interface CallInTurn {
 
 const disposedWhilePending = () => new DisposedError('the runtime was disposed while a call was pending');
 const NONE: readonly Work[] = [];
+/** Whether it is not known yet, or known to be wrong, what a call wrote. */
+function isOpen(work: Work | undefined): work is Work {
+  return work !== undefined && !(work.isSettled && !work.fault);
+}
+
 const NO_BYTES = new Uint8Array(0);
 /** Faults of which nobody asks are forgotten beyond it, the latest first. */
 const MOST_UNTOLD = 1000;
+
+const faultIn = (works: readonly Work[]): Fault | undefined => works.find(({ fault }) => fault)?.fault;
 
 function tell(fault: Fault): unknown {
   fault.told = true;

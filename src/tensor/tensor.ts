@@ -13,7 +13,9 @@ export const disposeKey: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('S
 /** Memory shared by a tensor and its views; released with the last of them. */
 export class Storage {
   #references = 1;
-  /** The last call that wrote to it, unless all is well. */
+  /** Calls and reads whose turn is not over. */
+  #uses = 0;
+  /** The last call that writes to it. */
   work: Work | undefined;
 
   constructor(
@@ -28,6 +30,22 @@ export class Storage {
 
   release(): void {
     if (--this.#references === 0) this.runtime.backend.release(this.buffer);
+  }
+
+  /** For a call or a read, until its turn is over. */
+  hold(): this {
+    this.#uses++;
+    return this.retain();
+  }
+
+  letGo(): void {
+    this.#uses--;
+    this.release();
+  }
+
+  /** Whether calls or reads are to come, or what was written is not known to be right. */
+  get isInUse(): boolean {
+    return this.#uses > 0 || this.work?.isSettled === false;
   }
 }
 
@@ -105,7 +123,7 @@ export class Tensor<D extends DType = DType> {
   /**
    * The elements in place, without a copy, on backends whose memory JavaScript can address.
    * Valid until the tensor is disposed or the runtime's memory grows: take it anew for each use.
-   * @throws {UnsupportedError} elsewhere, for strided views, and while it is being computed; the fault, where there is one
+   * @throws {UnsupportedError} elsewhere, for strided views, and while calls that use it are pending; the fault, if any
    */
   get data(): TypedArrayOf<D> {
     this.assertUsable('data');
@@ -114,7 +132,7 @@ export class Tensor<D extends DType = DType> {
       throw new UnsupportedError(`data of a ${this.runtime.backend.name} tensor is not in host memory: await read()`);
     if (!this.isContiguous)
       throw new UnsupportedError('data of a strided view is not in row-major order: await read()');
-    this.#assertComputed('data');
+    this.#assertUnused('data');
     const { buffer, byteOffset } = view.call(this.runtime.backend, this.storage.buffer);
     return typedArray(this.dtype, this.size, buffer, byteOffset + this.offset * bytesPerElement(this.dtype));
   }
@@ -123,7 +141,7 @@ export class Tensor<D extends DType = DType> {
    * Where the elements lie on the GPU, in row-major order, without a copy: commands that the caller submits after
    * `await runtime.finish()` see what ops wrote. The buffer is of the device handed in as `webgpu.device`; valid until the
    * tensor is disposed.
-   * @throws {UnsupportedError} on other backends than webgpu, for strided views, and while it is being computed
+   * @throws {UnsupportedError} on other backends than webgpu, for strided views, and while calls that use it are pending
    */
   get gpuBuffer(): { readonly buffer: GpuBufferLike; readonly byteOffset: number; readonly bytes: number } {
     this.assertUsable('gpuBuffer');
@@ -131,18 +149,16 @@ export class Tensor<D extends DType = DType> {
     if (!backend.gpuBuffer)
       throw new UnsupportedError(`gpuBuffer of a ${backend.name} tensor: it is in no GPU's memory, await read()`);
     if (!this.isContiguous) throw new UnsupportedError('gpuBuffer of a strided view is not in row-major order');
-    this.#assertComputed('gpuBuffer');
+    this.#assertUnused('gpuBuffer');
     const elementBytes = bytesPerElement(this.dtype);
     const buffer = backend.gpuBuffer(this.storage.buffer);
     return { buffer, byteOffset: this.offset * elementBytes, bytes: this.size * elementBytes };
   }
 
-  #assertComputed(use: string): void {
-    const { work } = this.storage;
-    if (!work) return;
-    if (!work.isSettled)
-      throw new UnsupportedError(`${use}: the tensor is still being computed: await runtime.finish()`);
-    if (work.fault) throw work.fault.error;
+  #assertUnused(use: string): void {
+    const { work, isInUse } = this.storage;
+    if (isInUse) throw new UnsupportedError(`${use}: a call that uses the tensor is pending: await runtime.finish()`);
+    if (work?.fault) throw work.fault.error;
   }
 
   /** The same elements under another shape; one extent may be -1. A strided view must keep its order in memory. */

@@ -22,19 +22,19 @@ const others = [1, 2, 3, 4].map((keys): Sizes['attention'] => [{ rows: { lanes: 
 /** Has candidates for attention tuned on the cheapest of works, which in the runtimes of some of them goes as `faults` says. */
 function pretend(
   candidates: readonly Sizes['attention'][],
-  faults: Record<number, (sum: Tensor) => Promise<Tensor>> = {},
+  faults: Record<number, (sum: Tensor) => Tensor> = {},
 ): void {
   const runtimes: Runtime[] = [];
   const inputs = (runtime: Runtime) => ({ a: runtime.random([64], { seed: 1 }), b: runtime.random([64], { seed: 2 }) });
-  const sum: Work = { inputs, run: async ({ a, b }, control) => [await add(a as Tensor, b as Tensor, control)] };
+  const sum: Work = { inputs, run: ({ a, b }, control) => [add(a as Tensor, b as Tensor, control)] };
   const work: Work = {
     inputs,
-    async run(given, control) {
+    run(given, control) {
       const { runtime } = given.a as Tensor;
       if (!runtimes.includes(runtime)) runtimes.push(runtime);
-      const [right] = (await sum.run(given, control)) as [Tensor];
+      const [right] = sum.run(given, control) as [Tensor];
       // The first is the reference's, the second has the table's sizes.
-      return [(await faults[runtimes.indexOf(runtime) - 2]?.(right)) ?? right];
+      return [faults[runtimes.indexOf(runtime) - 2]?.(right) ?? right];
     },
   };
   vi.spyOn(attention, 'candidates').mockReturnValue(candidates);
@@ -102,8 +102,10 @@ describe.runIf(inject('hasGpu'))('tuning for a GPU', () => {
       { tiled: { queries: 256, keys: 256, columns: 64, rows: 4, depth: 256, values: 256 } },
     ];
     pretend([...others.slice(0, 3), large], {
-      0: async (sum) => add(sum, sum),
-      1: () => Promise.reject(new BackendError('the compiler refused')),
+      0: (sum) => add(sum, sum),
+      1: () => {
+        throw new BackendError('the compiler refused');
+      },
     });
     const report = await tuneWebGpu({ quick: true });
     expect(ofAttention(report).map(({ verdict, reason }) => [verdict, reason])).toMatchObject([
@@ -116,7 +118,7 @@ describe.runIf(inject('hasGpu'))('tuning for a GPU', () => {
   });
 
   test("takes NaN for wrong, and others where the table's sizes are", async () => {
-    const spoil = async (sum: Tensor) => sum.runtime.tensor(new Float32Array(64).fill(Number.NaN), [64]);
+    const spoil = (sum: Tensor) => sum.runtime.tensor(new Float32Array(64).fill(Number.NaN), [64]);
     pretend(others.slice(0, 1), { [-1]: spoil });
     const report = await tuneWebGpu({ quick: true });
     expect(ofAttention(report).map(({ verdict }) => verdict)).toEqual(['wrong', 'kept']);
@@ -137,7 +139,7 @@ describe.runIf(inject('hasGpu'))('tuning for a GPU', () => {
 
     const controller = new AbortController();
     pretend(others, {
-      1: async (sum) => {
+      1: (sum) => {
         controller.abort();
         return sum;
       },
@@ -147,7 +149,7 @@ describe.runIf(inject('hasGpu'))('tuning for a GPU', () => {
     });
 
     pretend(others, {
-      1: async (sum) => {
+      1: (sum) => {
         device.destroy();
         return sum;
       },

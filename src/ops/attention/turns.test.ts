@@ -1,6 +1,7 @@
 /** Maps of tiles that take longer than a turn, on every backend. */
 import { afterEach, expect, test, vi } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
+import { outcomeOf } from '../../../test/expect';
 import { attention, attentionBackward, createRuntime, DisposedError, type Runtime } from '../../index';
 import { full } from '../../masks/band';
 import { KeyWords } from '../../masks/key-words';
@@ -51,22 +52,22 @@ describeOnBackends('maps in turns', (runtime) => {
       shares.push(share);
       if (shares.length === 3) controller.abort(new RangeError('enough'));
     };
-    const call = attention(q!, k!, v!, { mask, signal: controller.signal, onProgress });
-    if (isReference()) return await call;
-    await expect(call).rejects.toThrow('enough');
+    const outcome = outcomeOf(attention(q!, k!, v!, { mask, signal: controller.signal, onProgress }));
+    if (isReference()) return void (await outcome);
+    await expect(outcome).rejects.toThrow('enough');
     expect(mask.asked).toBe(3);
     expect(shares).toEqual([...shares].sort((a, b) => a - b));
     expect(shares.at(-1)).toBeLessThan(0.5);
     expect(runtime().memory().live).toBe(live);
 
-    const out = await (await attention(q!, k!, v!, { mask })).out.read();
+    const out = await outcomeOf(attention(q!, k!, v!, { mask }));
     const tiles = mask.asked - 3;
     expect(tiles).toBeGreaterThanOrEqual(Math.ceil(N / 32));
-    await attention(q!, k!, v!, { mask });
+    await outcomeOf(attention(q!, k!, v!, { mask }));
     expect(mask.asked).toBe(tiles + 3);
     // A copy of the mask is another mask.
     vi.restoreAllMocks();
-    expect(await (await attention(q!, k!, v!, { mask: { ...mask } })).out.read()).toEqual(out);
+    expect(await outcomeOf(attention(q!, k!, v!, { mask: { ...mask } }))).toEqual(out);
   });
 
   test('forward and backward, progress never goes back and ends at 1', async () => {
@@ -75,9 +76,10 @@ describeOnBackends('maps in turns', (runtime) => {
     for (const backward of [false, true]) {
       const shares: number[] = [];
       const control = { mask: firstThird(), onProgress: (share: number) => shares.push(share) };
-      const { out, lse } = await attention(q!, k!, v!, backward ? { mask: control.mask } : control);
+      const { out, lse } = attention(q!, k!, v!, backward ? { mask: control.mask } : control);
+      await out.read();
       control.mask = firstThird();
-      if (backward) await attentionBackward(q!, k!, v!, { out, lse, gradOut: out }, control);
+      if (backward) await outcomeOf(attentionBackward(q!, k!, v!, { out, lse, gradOut: out }, control));
       expect(shares).toEqual([...shares].sort((a, b) => a - b));
       expect(shares.filter((share) => share === 1)).toHaveLength(1);
       expect(shares.at(-1)).toBe(1);
@@ -87,10 +89,9 @@ describeOnBackends('maps in turns', (runtime) => {
 
   test('what is called later takes effect later', async () => {
     const [q, k, v, out, lse] = [...inputsOf(runtime()), runtime().empty([1, N, 1, 4]), runtime().empty([1, N, 1])];
-    const expected = await (await attention(q!, k!, v!, { mask: full() })).out.read();
+    const expected = await outcomeOf(attention(q!, k!, v!, { mask: full() }));
     slowClock();
-    const calls = [firstThird(), full()].map((mask) => attention(q!, k!, v!, { mask, out: out!, lse: lse! }));
-    await Promise.all(calls);
+    for (const mask of [firstThird(), full()]) attention(q!, k!, v!, { mask, out: out!, lse: lse! });
     expect(await out!.read()).toEqual(expected);
   });
 });
@@ -100,7 +101,7 @@ test('a runtime that is disposed meanwhile makes the call reject', async () => {
   const [q, k, v] = inputsOf(runtime);
   const mask = firstThird();
   slowClock();
-  const call = attention(q!, k!, v!, { mask, onProgress: () => runtime.dispose() });
-  await expect(call).rejects.toThrow(DisposedError);
+  const { out } = attention(q!, k!, v!, { mask, onProgress: () => runtime.dispose() });
+  await expect(out.read()).rejects.toThrow(DisposedError);
   expect(mask.asked).toBe(1);
 });

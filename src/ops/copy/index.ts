@@ -85,14 +85,15 @@ export function concat<D extends 'f32' | 'i32'>(parts: readonly Tensor<D>[], axi
   }
   const whole = [...shape];
   whole[axis] = parts.reduce((sum: number, part: Tensor) => sum + (part.shape[axis] as number), 0);
-  const out = runtime.empty(whole, dtype);
-  let first = 0;
-  for (const x of all) {
-    const past = first + (x.shape[axis] as number);
-    const place = out.slice(axis, first, past);
-    runtime.run(op, { make: () => ({ x, out: place }) }, [x], [place], {});
-    place.dispose();
-    first = past;
-  }
-  return out;
+  return runtime.scope(() => {
+    const out = runtime.empty(whole, dtype);
+    let first = 0;
+    for (const x of all) {
+      const past = first + (x.shape[axis] as number);
+      const place = out.slice(axis, first, past);
+      runtime.run(op, { make: () => ({ x, out: place }) }, [x], [place], {});
+      first = past;
+    }
+    return out;
+  });
 }

@@ -34,16 +34,16 @@ function spyOnWorkers(): InstanceType<typeof Worker>[] {
   return workers;
 }
 
-/** Attention that takes a good while on two threads, on inputs of its own. */
+/** Attention that takes a good while on two threads, on inputs of its own; resolves when it is computed. */
 async function longCall(runtime: Runtime, options?: AttentionOptions): Promise<void> {
-  const [q, k, v] = [1, 2, 3].map((seed) => runtime.random([1, 6000, 4, 64], { seed }));
-  try {
-    const { out, lse } = await attention(q!, k!, v!, options);
-    out.dispose();
-    lse.dispose();
-  } finally {
-    for (const tensor of [q, k, v]) tensor!.dispose();
-  }
+  const { out, lse } = runtime.scope(() => {
+    const [q, k, v] = [1, 2, 3].map((seed) => runtime.random([1, 6000, 4, 64], { seed }));
+    return attention(q!, k!, v!, options);
+  });
+  const read = lse.read();
+  out.dispose();
+  lse.dispose();
+  await read;
 }
 
 const PADDED: TileShapes = { queries: [12, 2], keys: [3, 2], padding: [0, 1] };
@@ -205,13 +205,17 @@ test.each([1, 2])(
     using runtime = await createRuntime({ backend: 'wasm', threads });
     using x = runtime.random([1, 3000, 1, 64], { seed: 1 });
     using lse = runtime.tensor(new Float32Array(3000), [1, 3000, 1]);
-    const gradients = (control: Control) => attentionBackward(x, x, x, { out: x, lse, gradOut: x }, control);
+    const gradients = async (control: Control) => {
+      const { gradQ, gradK, gradV } = attentionBackward(x, x, x, { out: x, lse, gradOut: x }, control);
+      const read = gradQ.read();
+      for (const grad of [gradQ, gradK, gradV]) grad.dispose();
+      await read;
+    };
     const shares: number[] = [];
-    const { gradQ, gradK, gradV } = await gradients({ onProgress: (share) => shares.push(share) });
+    await gradients({ onProgress: (share) => shares.push(share) });
     expect(shares.some((share) => share > 0 && share < 1)).toBe(true);
     expect(shares).toEqual([...shares].sort((a, b) => a - b));
     expect(shares.at(-1)).toBe(1);
-    for (const grad of [gradQ, gradK, gradV]) grad.dispose();
     const { live } = runtime.memory();
     const controller = new AbortController();
     const pending = gradients({

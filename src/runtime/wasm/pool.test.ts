@@ -1,9 +1,11 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import { inOrder } from '../../../test/in-order';
 import { UNARY } from '../../ops/elementwise/call';
+import type { Control } from '../backend';
 import { Heap } from './heap';
 import { Modules } from './modules';
 import { type Job, Pool } from './pool';
-import { HEAP_BASE } from './schedule';
+import { HEAP_BASE, type Module } from './schedule';
 
 const RUN = 16384;
 const LENGTH = 12 * RUN;
@@ -19,7 +21,7 @@ const never = () => {
   throw new Error('not this build');
 };
 const elementwise = await modules.of(file('../../ops/elementwise/elementwise.baseline.wasm'));
-const peak = await modules.of(file('./peak.baseline.wasm'));
+const peak = await modules.of(file('../../ops/peak/peak.baseline.wasm'));
 
 /** Squares `length` numbers in place, twice: each task must run once, and the first phase end before the second. */
 function squaring(length: number, microseconds: number, at = NUMBERS): Job {
@@ -32,26 +34,28 @@ afterEach(() => {
   for (const pool of pools.splice(0)) pool.dispose();
 });
 
-async function open(threads: number): Promise<Pool> {
+/** Runs jobs one after the other on so many threads. */
+async function open(threads: number): Promise<(module: Module, job: Job, control?: Control) => Promise<void>> {
   const pool = new Pool(threads, heap.memory);
   pools.push(pool);
   await pool.start();
-  return pool;
+  const run = inOrder();
+  return (module, job, control = {}) => run(pool.run(module, job, control));
 }
 
 test.each([0, 1, 2, 3])('jobs of all lengths one after another, %i threads', async (threads) => {
-  const pool = await open(threads);
+  const run = await open(threads);
   const lengths = Object.values(MICROSECONDS);
   for (let round = 0; round < 1200; round++) {
     const length = 1 + ((round * 7919) % LENGTH);
     numbers.fill(3);
-    await pool.run(elementwise, squaring(length, lengths[(round ^ (round >> 2)) % lengths.length] as number), {});
+    await run(elementwise, squaring(length, lengths[(round ^ (round >> 2)) % lengths.length] as number));
     expect(numbers.subarray(0, length).every((x) => x === 81)).toBe(true);
     expect(numbers.subarray(length).every((x) => x === 3)).toBe(true);
     // Between jobs of one room those of another.
     if (round % 7 === 0) {
       const microseconds = lengths[round % lengths.length] as number;
-      await pool.run(peak, { phases: [{ kernel: 'peak', tasks: 2 }], params: [9, 0.5], microseconds }, {});
+      await run(peak, { phases: [{ kernel: 'peak', tasks: 2 }], params: [9, 0.5], microseconds });
     }
     // Workers fall asleep, or nearly.
     if (round % 50 < 5) await new Promise((resolve) => setTimeout(resolve, round % 3));
@@ -60,10 +64,10 @@ test.each([0, 1, 2, 3])('jobs of all lengths one after another, %i threads', asy
 
 describe.each([1, 2, 3])('a kernel that fails, %i threads', (threads) => {
   test.each(['together', 'byWorkers'] as const)('%s', async (length) => {
-    const pool = await open(threads);
+    const run = await open(threads);
     const outside = 2 ** 32 - LENGTH;
-    const failing = pool.run(elementwise, squaring(LENGTH, MICROSECONDS[length], outside), {});
-    const next = pool.run(elementwise, squaring(LENGTH, MICROSECONDS[length]), {});
+    const failing = run(elementwise, squaring(LENGTH, MICROSECONDS[length], outside));
+    const next = run(elementwise, squaring(LENGTH, MICROSECONDS[length]));
     numbers.fill(2);
     await expect(failing).rejects.toThrow(/(the calling thread failed|a worker thread died): .*out of bounds/);
     await next;
@@ -72,22 +76,22 @@ describe.each([1, 2, 3])('a kernel that fails, %i threads', (threads) => {
 });
 
 test('a job for workers, from a caller that has just worked itself, leaves the caller free', async () => {
-  const pool = await open(2);
-  await pool.run(elementwise, squaring(RUN, MICROSECONDS.together), {});
+  const run = await open(2);
+  await run(elementwise, squaring(RUN, MICROSECONDS.together));
   let turns = 0;
   const timer = setInterval(() => turns++, 1);
-  await pool.run(peak, { phases: [{ kernel: 'peak', tasks: 20 }], params: [3e6, 0.5], microseconds: 1e6 }, {});
+  await run(peak, { phases: [{ kernel: 'peak', tasks: 20 }], params: [3e6, 0.5], microseconds: 1e6 });
   clearInterval(timer);
   expect(turns).toBeGreaterThan(2);
 });
 
 test('workers that cannot compile a module from the heap say so, and the next call starts new ones', async () => {
-  const pool = await open(2);
+  const run = await open(2);
   const broken = { ...elementwise, address: NUMBERS };
   numbers.fill(3);
-  await expect(pool.run(broken, squaring(LENGTH, MICROSECONDS.byWorkers), {})).rejects.toThrow(
+  await expect(run(broken, squaring(LENGTH, MICROSECONDS.byWorkers))).rejects.toThrow(
     /a worker thread died: CompileError: .*magic word/,
   );
-  await pool.run(elementwise, squaring(LENGTH, MICROSECONDS.byWorkers), {});
+  await run(elementwise, squaring(LENGTH, MICROSECONDS.byWorkers));
   expect(numbers.every((x) => x === 81)).toBe(true);
 });

@@ -20,6 +20,7 @@ import {
   waitForWorkers,
   work,
   workAsCaller,
+  workersHaveLeft,
 } from './schedule';
 import type { WorkerStart } from './worker';
 import { source } from './worker.generated';
@@ -185,7 +186,7 @@ export class Pool {
         this.#pending = { resolve, reject };
         begin();
       });
-      yield { promise, block: () => waitForWorkers(this.#control) };
+      yield { promise, block: () => waitForWorkers(this.#control, this.#mayWait) };
     } finally {
       this.#pending = undefined;
       for (const thread of this.#running ?? []) thread.hold(false);
@@ -216,7 +217,10 @@ export class Pool {
     }
     for (const thread of threads) {
       thread.hold(false);
-      thread.onMessage = () => this.#pending?.resolve();
+      thread.onMessage = () => {
+        // Else it tells of the end of a job that the calling thread has waited for, and the next is under way.
+        if (workersHaveLeft(this.#control)) this.#pending?.resolve();
+      };
       thread.onDeath = (reason) =>
         this.#stop(new BackendError(`a worker thread died: ${reason}; the next call starts new ones`));
     }

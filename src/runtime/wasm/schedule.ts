@@ -139,9 +139,14 @@ export function workAsCaller(share: Share, control: Int32Array): boolean {
   return reaches(control, GATE, CLOSED + 1) && Atomics.load(control, ABORT) === 0;
 }
 
-/** Waits, if need be without sleeping, until all workers have left the published job or it was aborted. */
-export function waitForWorkers(control: Int32Array): void {
-  while (Atomics.load(control, GATE) !== CLOSED && !Atomics.load(control, ABORT)) spin(control, GATE, CLOSED);
+/** Whether all workers have left the job that they were called for. */
+export const workersHaveLeft = (control: Int32Array): boolean => Atomics.load(control, GATE) === CLOSED;
+
+/** Waits, where it may not sleep without, until all workers have left the published job: true; or it was aborted: false. */
+export function waitForWorkers(control: Int32Array, maySleep: boolean): boolean {
+  if (maySleep) return reaches(control, GATE, CLOSED);
+  while (!workersHaveLeft(control) && !Atomics.load(control, ABORT));
+  return workersHaveLeft(control);
 }
 
 /** One thread's share of the published job; returns when all phases are over or the job was aborted. If it fails, it aborts. */
