@@ -8,10 +8,12 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
+import { generateParams } from './generate-params.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const wasm = join(root, 'src/runtime/wasm');
 const temporary = mkdtempSync(join(tmpdir(), 'saccade-kernels-'));
+await generateParams(root);
 try {
   write('kernels', { relaxed: compile(['--enable', 'relaxed-simd']), baseline: compile([]) });
   write('worker', { source: await bundle(join(wasm, 'worker.ts')) });

@@ -8,9 +8,7 @@ import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { RmsNormCall } from './call';
-
-/** Rows of a task (rms-norm.as.ts). */
-const ROWS = 16;
+import { RmsNormParams, ROWS } from './params';
 
 const op: Op<RmsNormCall> = {
   name: 'rmsNorm',
@@ -18,7 +16,8 @@ const op: Op<RmsNormCall> = {
   wasm({ x, gradOut, out, epsilon, offset }) {
     const columns = x.shape.at(-1) as number;
     const rows = x.size / columns;
-    const params = [rows, columns, address(x), gradOut ? address(gradOut) : 0, address(out), epsilon, offset];
+    const addresses = { x: address(x), gradOut: gradOut ? address(gradOut) : 0, out: address(out) };
+    const params = RmsNormParams({ rows, columns, ...addresses, epsilon, offset });
     return overElements('rmsNorm', Math.ceil(rows / ROWS), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planRmsNorm,
