@@ -9,6 +9,7 @@ import { checkMask } from '../../masks/check';
 import { and } from '../../masks/combine';
 import type { Mask } from '../../masks/mask';
 import type { Control } from '../../runtime/backend';
+import { LARGEST_HEAD } from '../../runtime/wasm/params';
 import { checkScore, type Score, tablesOf } from '../../scores/score';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -89,7 +90,6 @@ export interface AttentionBackwardResult {
 const SETTINGS = ['scale', 'causal', 'window', 'mask', 'score'];
 const CONTROL = ['signal', 'onProgress'];
 const STORAGE = ['f32', 'f16', 'bf16'];
-const LARGEST_HEAD = 256;
 
 /**
  * softmax(scale * q k^T, over the keys each query may see) v.

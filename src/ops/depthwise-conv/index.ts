@@ -3,7 +3,7 @@ import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { controlOf } from '../../runtime/turns';
-import { address, overElements } from '../../runtime/wasm/plan';
+import { addresses, overElements } from '../../runtime/wasm/plan';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import { Temporaries } from '../../tensor/temporaries';
 import type { Tensor } from '../../tensor/tensor';
@@ -13,16 +13,15 @@ import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import { matmul } from '../matmul';
 import type { Op } from '../op';
 import type { DepthwiseConvCall, DepthwiseConvWeightsCall } from './call';
+import { DepthwiseParams } from './params';
 
 const forward: Op<DepthwiseConvCall> = {
   name: 'depthwiseConv',
   reference: async () => (await import('./reference')).depthwiseConv,
   wasm({ x, weight, bias, out, dilation, flipped }) {
-    const [b, rows, columns, channels] = x.shape as [number, number, number, number];
-    const taps = weight.shape.slice(0, 2) as [number, number];
-    const addresses = [address(x), address(weight), bias ? address(bias) : 0, address(out)];
-    const params = [rows, columns, channels, ...taps, ...dilation, Number(flipped), b, ...addresses];
-    return overElements('depthwiseConv', b * rows, params, x.size * taps[0] * taps[1]);
+    const { taps, ...extents } = extentsOf(x, weight, dilation);
+    const params = DepthwiseParams({ ...extents, flipped, ...addresses({ x, other: weight, bias, out }) });
+    return overElements('depthwiseConv', extents.batch * extents.rows, params, x.size * taps);
   },
   webgpu: async () => (await import('./webgpu')).planDepthwiseConv,
 };
@@ -31,14 +30,21 @@ const weights: Op<DepthwiseConvWeightsCall> = {
   name: 'depthwiseConvWeights',
   reference: async () => (await import('./reference')).depthwiseConvWeights,
   wasm({ x, gradOut, out, dilation }) {
-    const [b, rows, columns, channels] = x.shape as [number, number, number, number];
-    const taps = out.shape.slice(0, 2) as [number, number];
-    const addresses = [address(x), address(gradOut), 0, address(out)];
-    const params = [rows, columns, channels, ...taps, ...dilation, 0, b, ...addresses];
-    return overElements('depthwiseWeights', taps[0] * taps[1], params, x.size * taps[0] * taps[1]);
+    const { taps, ...extents } = extentsOf(x, out, dilation);
+    const operands = addresses({ x, other: gradOut, bias: undefined, out });
+    const params = DepthwiseParams({ ...extents, flipped: false, ...operands });
+    return overElements('depthwiseWeights', taps, params, x.size * taps);
   },
   webgpu: async () => (await import('./webgpu')).planDepthwiseConvWeights,
 };
+
+function extentsOf(x: Tensor, kernels: Tensor, dilation: DepthwiseConvCall['dilation']) {
+  const [batch, rows, columns, channels] = x.shape as [number, number, number, number];
+  const [kernelRows, kernelColumns] = kernels.shape as [number, number, number];
+  const [dilationRows, dilationColumns] = dilation;
+  const taps = kernelRows * kernelColumns;
+  return { batch, rows, columns, channels, kernelRows, kernelColumns, dilationRows, dilationColumns, taps };
+}
 
 interface DepthwiseConvSettings {
   /** Distance between taps, one for both axes or [rows, columns]; default 1. */

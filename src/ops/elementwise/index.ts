@@ -1,7 +1,7 @@
 /** Functions of each element on its own, f32 and contiguous, and their derivatives. */
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
-import { address, overElements } from '../../runtime/wasm/plan';
+import { addresses, overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
@@ -16,15 +16,14 @@ import {
   type UnaryBackwardCall,
   type UnaryCall,
 } from './call';
-
-/** Elements of a task (elementwise.as.ts). */
-const RUN = 16384;
+import { BinaryParams, RUN, UnaryParams } from './params';
 
 const unaryOp: Op<UnaryCall> = {
   name: 'unary',
   reference: async () => (await import('./reference')).unary,
   wasm({ operation, exponent, x, out }) {
-    const params = [UNARY.indexOf(operation), exponent, x.size, address(x), 0, address(out)];
+    const numbers = { operation: UNARY.indexOf(operation), exponent, size: x.size };
+    const params = UnaryParams({ ...numbers, ...addresses({ x, gradOut: undefined, out }) });
     return overElements('unary', Math.ceil(x.size / RUN), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planUnary,
@@ -34,7 +33,8 @@ const unaryBackwardOp: Op<UnaryBackwardCall> = {
   name: 'unaryBackward',
   reference: async () => (await import('./reference')).unaryBackward,
   wasm({ operation, exponent, x, gradOut, out }) {
-    const params = [UNARY.indexOf(operation), exponent, x.size, ...[x, gradOut, out].map(address)];
+    const numbers = { operation: UNARY.indexOf(operation), exponent, size: x.size };
+    const params = UnaryParams({ ...numbers, ...addresses({ x, gradOut, out }) });
     return overElements('unaryBackward', Math.ceil(x.size / RUN), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planUnary,
@@ -44,7 +44,8 @@ const binaryOp: Op<BinaryCall> = {
   name: 'binary',
   reference: async () => (await import('./reference')).binary,
   wasm({ operation, a, b, stretch, out }) {
-    const params = [BINARY.indexOf(operation), a.size, b.size, stretch, ...[a, b, out].map(address)];
+    const numbers = { operation: BINARY.indexOf(operation), size: a.size, period: b.size, stretch };
+    const params = BinaryParams({ ...numbers, ...addresses({ a, b, out }) });
     return overElements('binary', Math.ceil(a.size / RUN), params, a.size);
   },
   webgpu: async () => (await import('./webgpu')).planBinary,

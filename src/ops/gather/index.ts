@@ -1,5 +1,5 @@
 import { DTypeError, ShapeError } from '../../errors';
-import { address, overElements } from '../../runtime/wasm/plan';
+import { addresses, overElements } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkTensors, commonRuntime } from '../check';
@@ -7,17 +7,16 @@ import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { GatherCall } from './call';
-
-/** Rows of a task (gather.as.ts). */
-const ROWS = 16;
+import { GatherParams, ROWS } from './params';
 
 const op: Op<GatherCall> = {
   name: 'gather',
   reference: async () => (await import('./reference')).gather,
   wasm({ table, indices, out }) {
-    const [rows, columns] = table.shape as [number, number];
-    const params = [indices.size, columns, rows, ...[table, indices, out].map(address)];
-    return overElements('gather', Math.ceil(indices.size / ROWS), params, out.size);
+    const [count, columns] = table.shape as [number, number];
+    const rows = indices.size;
+    const params = GatherParams({ rows, columns, count, ...addresses({ table, indices, out }) });
+    return overElements('gather', Math.ceil(rows / ROWS), params, out.size);
   },
   webgpu: async () => (await import('./webgpu')).planGather,
   faults: ({ table, indices }) => {

@@ -1,15 +1,13 @@
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
-import { address, overElements } from '../../runtime/wasm/plan';
+import { addresses, overElements } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { LayerNormCall } from './call';
-
-/** Rows of a task (layer-norm.as.ts). */
-const ROWS = 16;
+import { LayerNormParams, ROWS } from './params';
 
 const op: Op<LayerNormCall> = {
   name: 'layerNorm',
@@ -17,7 +15,7 @@ const op: Op<LayerNormCall> = {
   wasm({ x, gain, bias, out, epsilon }) {
     const columns = gain.size;
     const rows = x.size / columns;
-    const params = [rows, columns, ...[x, gain, bias, out].map(address), epsilon];
+    const params = LayerNormParams({ rows, columns, epsilon, ...addresses({ x, gain, bias, out }) });
     return overElements('layerNorm', Math.ceil(rows / ROWS), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planLayerNorm,

@@ -2,7 +2,7 @@
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import { address, overElements, type Plan } from '../../runtime/wasm/plan';
+import { addresses, overElements, type Plan } from '../../runtime/wasm/plan';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkOptions } from '../check';
@@ -10,25 +10,32 @@ import { compute } from '../compute';
 import { checkContiguous, checkFloat32 } from '../float32';
 import type { Op } from '../op';
 import type { ReluAttentionBackwardCall, ReluAttentionCall, ReluAttentionProblem } from './call';
+import { ReluAttentionParams } from './params';
 
 const forward: Op<ReluAttentionCall> = {
   name: 'reluAttention',
   reference: async () => (await import('./reference')).forward,
-  wasm: (call) => plan(call, [address(call.out), 0, 0, 0, 0]),
+  wasm: (call) => plan(call, { out: call.out }),
   webgpu: async () => (await import('./webgpu')).planReluAttention,
 };
 
 const backward: Op<ReluAttentionBackwardCall> = {
   name: 'reluAttentionBackward',
   reference: async () => (await import('./reference')).backward,
-  wasm: (call) => plan(call, [0, ...[call.gradOut, call.gradQ, call.gradK, call.gradV].map(address)]),
+  wasm: (call) => plan(call, call),
   webgpu: async () => (await import('./webgpu')).planReluAttentionBackward,
 };
 
-function plan({ q, k, v, block, causal, scale }: ReluAttentionProblem, results: readonly number[]): Plan {
+type Results = Partial<
+  Pick<ReluAttentionCall & ReluAttentionBackwardCall, 'out' | 'gradOut' | 'gradQ' | 'gradK' | 'gradV'>
+>;
+
+function plan({ q, k, v, block, causal, scale }: ReluAttentionProblem, results: Results): Plan {
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [g, e] = [k.shape[2] as number, v.shape[3] as number];
-  const params = [n, h, g, d, e, block, Number(causal), scale, ...[q, k, v].map(address), ...results];
+  const { out, gradOut, gradQ, gradK, gradV } = results;
+  const operands = addresses({ q, k, v, out, gradOut, gradQ, gradK, gradV });
+  const params = ReluAttentionParams({ n, h, g, d, e, block, causal, scale, ...operands });
   const elements = b * n * h * Math.min(n, block) * (d + e);
   return overElements('reluAttention', b * g * Math.ceil(n / block), params, elements);
 }

@@ -1,7 +1,7 @@
 /** Root mean square normalisation without a gain: `multiply` the result with one where it is wanted. */
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
-import { address, overElements } from '../../runtime/wasm/plan';
+import { addresses, overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
@@ -16,8 +16,7 @@ const op: Op<RmsNormCall> = {
   wasm({ x, gradOut, out, epsilon, offset }) {
     const columns = x.shape.at(-1) as number;
     const rows = x.size / columns;
-    const addresses = { x: address(x), gradOut: gradOut ? address(gradOut) : 0, out: address(out) };
-    const params = RmsNormParams({ rows, columns, ...addresses, epsilon, offset });
+    const params = RmsNormParams({ rows, columns, ...addresses({ x, gradOut, out }), epsilon, offset });
     return overElements('rmsNorm', Math.ceil(rows / ROWS), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planRmsNorm,

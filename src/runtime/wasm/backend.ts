@@ -10,6 +10,7 @@ import { controlOf, inTurns } from '../turns';
 import { Heap, type HeapBuffer } from './heap';
 import { KeptTables } from './kept-tables';
 import { baseline, relaxed } from './kernels.generated';
+import { PeakParams } from './params';
 import { address, FLOPS_PER_MICROSECOND, type Machine, type Plan } from './plan';
 import { availableThreads, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
@@ -117,7 +118,10 @@ export class WasmBackend implements Backend {
     const tasks = Math.max(1, this.pool.threads);
     const operations = PEAK_OPERATIONS_PER_ROUND * rounds;
     const microseconds = (operations * tasks) / FLOPS_PER_MICROSECOND;
-    await this.pool.run({ phases: [{ kernel: 'peak', tasks }], params: [rounds, 0.5], microseconds }, {});
+    await this.pool.run(
+      { phases: [{ kernel: 'peak', tasks }], params: PeakParams({ rounds, factor: 0.5 }), microseconds },
+      {},
+    );
     return operations * tasks;
   }
 

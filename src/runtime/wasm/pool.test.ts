@@ -1,10 +1,11 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { UNARY } from '../../ops/elementwise/call';
+import { RUN, UnaryParams } from '../../ops/elementwise/params';
 import { baseline } from './kernels.generated';
+import { PeakParams } from './params';
 import { type Job, type Machine, Pool } from './pool';
 import { HEAP_BASE, type Kernels } from './schedule';
 
-const RUN = 16384;
 const LENGTH = 12 * RUN;
 const NUMBERS = 2 ** 18;
 /** What a job is said to take: so little that it runs alone, or beside one just run, or with the caller, or by workers. */
@@ -25,7 +26,9 @@ function openMachine(): Machine {
 /** Squares `length` numbers in place, twice: each task must run once, and the first phase end before the second. */
 function squaring(length: number, microseconds: number, at = NUMBERS): Job {
   const phase = { kernel: 'unary', tasks: Math.ceil(length / RUN) } as const;
-  return { phases: [phase, phase], params: [UNARY.indexOf('power'), 2, length, at, 0, at], microseconds };
+  const operation = UNARY.indexOf('power');
+  const params = UnaryParams({ operation, exponent: 2, size: length, x: at, gradOut: 0, out: at });
+  return { phases: [phase, phase], params, microseconds };
 }
 
 const pools: Pool[] = [];
@@ -72,7 +75,10 @@ test('a job for workers, from a caller that has just worked itself, leaves the c
   await pool.run(squaring(RUN, MICROSECONDS.together), {});
   let turns = 0;
   const timer = setInterval(() => turns++, 1);
-  await pool.run({ phases: [{ kernel: 'peak', tasks: 20 }], params: [3e6, 0.5], microseconds: 1e6 }, {});
+  await pool.run(
+    { phases: [{ kernel: 'peak', tasks: 20 }], params: PeakParams({ rounds: 3e6, factor: 0.5 }), microseconds: 1e6 },
+    {},
+  );
   clearInterval(timer);
   expect(turns).toBeGreaterThan(2);
 });

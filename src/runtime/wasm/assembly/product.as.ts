@@ -2,7 +2,7 @@
  * The micro-kernel: c[6][8] from a[depth][6] and b[depth][8], twelve accumulators in registers.
  * Six by two vectors, two loads and a splat fill fifteen of the sixteen registers; wider shapes spill.
  */
-import { PANEL } from './layout.as';
+import { PANEL, PeakParams } from '../params.generated.as';
 import { exp2, exp2Clamped, larger, madd, seenLanes } from './vector.as';
 
 /** What becomes of the products. */
@@ -266,9 +266,10 @@ function finishRow(c: usize, x: v128, y: v128, finish: i32, aux: usize): void {
 
 /** The same twelve multiply-adds a step without memory: the peak that `product` is measured against. */
 export function peak(params: usize, task: i32, scratch: usize): void {
-  const rounds = <i32>load<f64>(params);
+  const p = changetype<PeakParams>(params);
+  const rounds = p.rounds;
   // A param: the compiler would write a literal anew at each use.
-  const factor = f32x4.splat(<f32>load<f64>(params, 8));
+  const factor = f32x4.splat(<f32>p.factor);
   let x0 = f32x4.splat(<f32>task);
   let y0 = f32x4.splat(1);
   let x1 = f32x4.splat(2);
