@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { expectClose } from '../../test/expect';
 import { ARITHMETIC, EXTREMES, functionOf, randomSources } from '../../test/random-functions';
-import { ModifyParams } from '../ops/attention/params';
+import { ModifyParams } from '../ops/attention/params.generated';
 import { baseline, relaxed } from '../runtime/wasm/kernels.generated';
 import { HEAP_BASE, PARAMS } from '../runtime/wasm/schedule';
 import { evaluate } from './evaluate';

@@ -29,7 +29,7 @@ import {
   tileAt,
   Walk,
 } from './blocks.as';
-import { BLOCK_PANELS, EXTREMES_BYTES, ForwardParams, MOST_TOGETHER, Problem } from './params.generated.as';
+import { BLOCK_PANELS, EXTREMES_BYTES, ForwardParams, MOST_TOGETHER, PACKED_BYTES, Problem } from './params.generated.as';
 import {
   fetchRows,
   LAYOUT_BYTES,
@@ -45,7 +45,7 @@ import { modify, MODIFIER_BYTES, openModifier, writeKeys } from './modifier.as';
 import { exp, log } from '../../runtime/wasm/assembly/scalar.as';
 import { addStretches, product, seenProduct, STORE, STORE_EXP, STORE_MAX, STRETCH_BYTES, UNSEEN } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadElement, storeRow } from '../../runtime/wasm/assembly/storage.as';
-import { exp2, exp2Clamped, larger, seenLanes } from '../../runtime/wasm/assembly/vector.as';
+import { exp2Clamped, larger, seenLanes } from '../../runtime/wasm/assembly/vector.as';
 
 const SMALL_SCORE: f32 = 60;
 const SMALL_VALUE: f32 = 1e12;
@@ -144,7 +144,7 @@ const MODIFIER: usize = WALK + 16;
 const TILE_BYTES: usize = (MODIFIER + MODIFIER_BYTES + 63) & ~63;
 /** Keys and then values of one head, where the task packs them: in the place of tiles that would go together. */
 const PACKED: usize = TILES + TILE_BYTES;
-export const FORWARD_BYTES: usize = TILES + <usize>MOST_TOGETHER * TILE_BYTES;
+export const FORWARD_BYTES: usize = max(TILES + <usize>MOST_TOGETHER * TILE_BYTES, PACKED + <usize>PACKED_BYTES + 64);
 
 /** Of a tile under way. */
 @unmanaged

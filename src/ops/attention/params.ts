@@ -5,6 +5,8 @@ import { struct } from '../../runtime/wasm/struct';
 export const BLOCK_PANELS = 56;
 /** Tiles of one head that go through blocks of keys together, at most. */
 export const MOST_TOGETHER = 4;
+/** Bytes of the keys and values of a head that its task packs, at most. */
+export const PACKED_BYTES = 240_000;
 /** Bytes of a head's largest key norm and largest value magnitude. */
 export const EXTREMES_BYTES = 8;
 /** Elements of captured arrays whose gradients a task adds up. */
@@ -28,7 +30,7 @@ export const Problem = struct({
 });
 
 export const ForwardParams = struct({
-  ...{ problem: Problem, out: Contiguous, lse: 'usize' },
+  ...{ problem: Problem, out: Contiguous, lse: 'tensor' },
   /** 0 where tasks pack what they need. */
   ...{ packedKeys: 'usize', packedValues: 'usize', extremes: 'usize' },
   /** Tiles that a task takes of one head, or of each head of all batches in turn. */
@@ -40,9 +42,9 @@ export const ForwardParams = struct({
 });
 
 export const BackwardParams = struct({
-  ...{ problem: Problem, out: Operand, gradOut: Operand, lse: 'usize' },
+  ...{ problem: Problem, out: Operand, gradOut: Operand, lse: 'tensor' },
   /** 0 for none. */
-  gradLse: 'usize',
+  gradLse: 'tensor',
   ...{ gradQ: Contiguous, gradK: Contiguous, gradV: Contiguous },
   ...{ keyPanels: 'usize', keySlices: 'usize', valuePanels: 'usize' },
   /** Sums of the parts, [parts][b][h][tiles * 24][d]. */
@@ -56,7 +58,7 @@ export const BackwardParams = struct({
   /** Groups of parts, each of which has sums of its own for the tables: as many as memory allows. */
   groups: 'i32',
   /** f32 [elements]. */
-  gradTables: 'usize',
+  gradTables: 'tensor',
 });
 
 /** Where a modifier reads a table: programs of the index and of how the score changes with the element. */
@@ -65,7 +67,7 @@ export const Place = struct({
   /** Of the table, among the elements of all. */
   ...{ first: 'usize', length: 'i32' },
 });
-export const PLACE_BYTES = 8 * Object.keys(Place.fields).length;
+export const PLACE_BYTES = 8 * Object.keys(Place).length;
 
 /** A program over one tile of queries and `count` keys. */
 export const ModifyParams = struct({

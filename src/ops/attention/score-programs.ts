@@ -2,7 +2,7 @@
 import { compileProgram, type Program } from '../../expressions/program';
 import type { Extent } from '../../masks/mask';
 import { type Score, tablesOf } from '../../scores/score';
-import { PLACE_BYTES, Place } from './params';
+import { PLACE_BYTES, Place } from './params.generated';
 
 /** What lies at 16-byte aligned addresses: a program's code, and where its tables lie. */
 const ALIGNMENT = 16;

@@ -3,8 +3,6 @@ import type { BlockMap } from '../../runtime/block-map';
 import type { Steps } from '../../runtime/turns';
 import { CHUNK_PANELS, PANEL, SLICE, TILE } from '../../runtime/wasm/params';
 import {
-  address,
-  addresses,
   contiguous,
   FLOPS_PER_MICROSECOND,
   headsOfTask,
@@ -14,7 +12,15 @@ import {
 } from '../../runtime/wasm/plan';
 import type { Job } from '../../runtime/wasm/pool';
 import type { AttentionBackwardCall, AttentionCall } from './call';
-import { BackwardParams, BLOCK_PANELS, EXTREMES_BYTES, ForwardParams, MOST_TOGETHER, TABLE_RUN } from './params';
+import {
+  BackwardParams,
+  BLOCK_PANELS,
+  EXTREMES_BYTES,
+  ForwardParams,
+  MOST_TOGETHER,
+  PACKED_BYTES,
+  TABLE_RUN,
+} from './params.generated';
 import {
   type AddressOf,
   scoreProgramBytes,
@@ -33,8 +39,6 @@ const BACKWARD_TASKS = 16;
 const PART_PANELS = 48;
 /** Of a thread's own cache, what the keys and values that a tile sees may take. */
 const CACHE_BYTES = 2 ** 20;
-/** And those of a head that its task packs, as it has room for (forward.as.ts). */
-const PACKED_BYTES = 240_000;
 /** And of the cache that threads share, those of a head. */
 const SHARED_CACHE_BYTES = 2 ** 23;
 /** A tile that sees less than this share of the keys sees them here and there. */
@@ -77,7 +81,7 @@ export function* planAttention(call: AttentionCall, { memory, threads }: Machine
             ...writeBlockMap(map, memory, at),
             ...writeScorePrograms(modifier, memory, programs, addressOf),
           },
-          ...{ out: contiguous(out), lse: address(lse), extremes },
+          ...{ out: contiguous(out), lse, extremes },
           ...(cut.packsItself ? { packedKeys: 0, packedValues: 0 } : { packedKeys: keys, packedValues: values }),
           ...cut,
         }),
@@ -128,7 +132,7 @@ export function* planAttentionBackward(call: AttentionBackwardCall, { memory }: 
             ...writeBlockMap(map, memory, at),
             ...writeScorePrograms(modifier, memory, programs, addressOf),
           },
-          ...{ ...work, out: operand(out), gradOut: operand(gradOut), ...addresses({ lse, gradLse, gradTables }) },
+          ...{ ...work, out: operand(out), gradOut: operand(gradOut), lse, gradLse, gradTables },
           ...{ gradQ: contiguous(gradQ), gradK: contiguous(gradK), gradV: contiguous(gradV) },
           ...{ parts, placeCount: places.length, elements, groups },
         }),

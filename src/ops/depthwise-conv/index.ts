@@ -3,7 +3,7 @@ import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { controlOf } from '../../runtime/turns';
-import { addresses, overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/wasm/plan';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import { Temporaries } from '../../tensor/temporaries';
 import type { Tensor } from '../../tensor/tensor';
@@ -13,14 +13,14 @@ import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import { matmul } from '../matmul';
 import type { Op } from '../op';
 import type { DepthwiseConvCall, DepthwiseConvWeightsCall } from './call';
-import { DepthwiseParams } from './params';
+import { DepthwiseParams } from './params.generated';
 
 const forward: Op<DepthwiseConvCall> = {
   name: 'depthwiseConv',
   reference: async () => (await import('./reference')).depthwiseConv,
   wasm({ x, weight, bias, out, dilation, flipped }) {
     const { taps, ...extents } = extentsOf(x, weight, dilation);
-    const params = DepthwiseParams({ ...extents, flipped, ...addresses({ x, other: weight, bias, out }) });
+    const params = DepthwiseParams({ ...extents, flipped, x, other: weight, bias, out });
     return overElements('depthwiseConv', extents.batch * extents.rows, params, x.size * taps);
   },
   webgpu: async () => (await import('./webgpu')).planDepthwiseConv,
@@ -31,8 +31,7 @@ const weights: Op<DepthwiseConvWeightsCall> = {
   reference: async () => (await import('./reference')).depthwiseConvWeights,
   wasm({ x, gradOut, out, dilation }) {
     const { taps, ...extents } = extentsOf(x, out, dilation);
-    const operands = addresses({ x, other: gradOut, bias: undefined, out });
-    const params = DepthwiseParams({ ...extents, flipped: false, ...operands });
+    const params = DepthwiseParams({ ...extents, flipped: false, x, other: gradOut, bias: undefined, out });
     return overElements('depthwiseWeights', taps, params, x.size * taps);
   },
   webgpu: async () => (await import('./webgpu')).planDepthwiseConvWeights,

@@ -5,10 +5,10 @@ export const DepthwiseParams = struct({
   ...{ kernelRows: 'i32', kernelColumns: 'i32', dilationRows: 'i32', dilationColumns: 'i32' },
   /** Whether the taps are taken from the last to the first, as the gradient by x wants. */
   flipped: 'bool',
-  x: 'usize',
+  x: 'tensor',
   /** The kernels, or what their gradient follows from. */
-  other: 'usize',
+  other: 'tensor',
   /** 0 for none. */
-  bias: 'usize',
-  out: 'usize',
+  bias: 'tensor',
+  out: 'tensor',
 });

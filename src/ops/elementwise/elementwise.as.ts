@@ -2,24 +2,8 @@
 import { cos, exp, expMinusOne, sin, tanh } from '../../runtime/wasm/assembly/functions.as';
 import { madd } from '../../runtime/wasm/assembly/vector.as';
 import {
-  ADD,
-  BinaryParams,
-  COS,
-  ELU,
-  ELU_PLUS_ONE,
-  EXP,
-  GELU,
-  RECIPROCAL,
-  RELU,
-  RSQRT,
-  RUN,
-  SIGMOID,
-  SILU,
-  SIN,
-  STEP,
-  SUBTRACT,
-  TANH,
-  UnaryParams,
+  ADD, BinaryParams, COS, ELU, ELU_PLUS_ONE, EXP, GELU, RECIPROCAL, RELU, RSQRT, RUN, SIGMOID, SILU, SIN, STEP,
+  SUBTRACT, TANH, UnaryParams,
 } from './params.generated.as';
 
 export function unary(params: usize, task: i32, scratch: usize): void {

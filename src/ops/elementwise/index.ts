@@ -1,7 +1,7 @@
 /** Functions of each element on its own, f32 and contiguous, and their derivatives. */
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
-import { addresses, overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
@@ -16,14 +16,14 @@ import {
   type UnaryBackwardCall,
   type UnaryCall,
 } from './call';
-import { BinaryParams, RUN, UnaryParams } from './params';
+import { BinaryParams, RUN, UnaryParams } from './params.generated';
 
 const unaryOp: Op<UnaryCall> = {
   name: 'unary',
   reference: async () => (await import('./reference')).unary,
   wasm({ operation, exponent, x, out }) {
-    const numbers = { operation: UNARY.indexOf(operation), exponent, size: x.size };
-    const params = UnaryParams({ ...numbers, ...addresses({ x, gradOut: undefined, out }) });
+    const code = UNARY.indexOf(operation);
+    const params = UnaryParams({ operation: code, exponent, size: x.size, x, gradOut: undefined, out });
     return overElements('unary', Math.ceil(x.size / RUN), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planUnary,
@@ -33,8 +33,8 @@ const unaryBackwardOp: Op<UnaryBackwardCall> = {
   name: 'unaryBackward',
   reference: async () => (await import('./reference')).unaryBackward,
   wasm({ operation, exponent, x, gradOut, out }) {
-    const numbers = { operation: UNARY.indexOf(operation), exponent, size: x.size };
-    const params = UnaryParams({ ...numbers, ...addresses({ x, gradOut, out }) });
+    const code = UNARY.indexOf(operation);
+    const params = UnaryParams({ operation: code, exponent, size: x.size, x, gradOut, out });
     return overElements('unaryBackward', Math.ceil(x.size / RUN), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planUnary,
@@ -44,8 +44,8 @@ const binaryOp: Op<BinaryCall> = {
   name: 'binary',
   reference: async () => (await import('./reference')).binary,
   wasm({ operation, a, b, stretch, out }) {
-    const numbers = { operation: BINARY.indexOf(operation), size: a.size, period: b.size, stretch };
-    const params = BinaryParams({ ...numbers, ...addresses({ a, b, out }) });
+    const code = BINARY.indexOf(operation);
+    const params = BinaryParams({ operation: code, size: a.size, period: b.size, stretch, a, b, out });
     return overElements('binary', Math.ceil(a.size / RUN), params, a.size);
   },
   webgpu: async () => (await import('./webgpu')).planBinary,

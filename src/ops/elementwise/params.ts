@@ -7,10 +7,10 @@ export const RUN = 16384;
 
 export const UnaryParams = struct({
   ...{ operation: 'i32', exponent: 'i32', size: 'usize' },
-  ...{ x: 'usize', gradOut: 'usize', out: 'usize' },
+  ...{ x: 'tensor', gradOut: 'tensor', out: 'tensor' },
 });
 
 export const BinaryParams = struct({
   ...{ operation: 'i32', size: 'usize', period: 'usize', stretch: 'usize' },
-  ...{ a: 'usize', b: 'usize', out: 'usize' },
+  ...{ a: 'tensor', b: 'tensor', out: 'tensor' },
 });

@@ -27,7 +27,6 @@ import {
   openTask,
   OWN,
   PANEL_COLUMNS,
-  PANEL_ROWS,
   PANEL_SLICE,
   QUERY_STACK,
   relate,

@@ -19,7 +19,7 @@ export const Problem = struct({
   initialState: Operand,
 });
 
-export const ForwardParams = struct({ problem: Problem, out: Contiguous, state: 'usize' });
+export const ForwardParams = struct({ problem: Problem, out: Contiguous, state: 'tensor' });
 
 export const BackwardParams = struct({
   problem: Problem,

@@ -2,7 +2,6 @@
 
 import { PANEL, SLICE } from '../../runtime/wasm/params';
 import {
-  address,
   contiguous,
   F32,
   FLOPS_PER_MICROSECOND,
@@ -14,7 +13,7 @@ import {
 } from '../../runtime/wasm/plan';
 import type { Tensor } from '../../tensor/tensor';
 import type { GatedDeltaRuleBackwardCall, GatedDeltaRuleCall, GatedDeltaRuleInputs } from './call';
-import { BackwardParams, CHUNK, ForwardParams } from './params';
+import { BackwardParams, CHUNK, ForwardParams } from './params.generated';
 
 /** Tokens of a chunk. Short ones have less work between their tokens; long ones have fewer states to keep. */
 const FORWARD_CHUNK = 24;
@@ -34,7 +33,7 @@ export function planGatedDeltaRule(call: GatedDeltaRuleCall, { threads }: Machin
     jobs: ({ work }) => [
       {
         phases: [{ kernel: form === 'chunked' ? 'deltaForward' : 'deltaRecurrent', tasks }],
-        params: ForwardParams({ problem: problem.params(work as number), out: contiguous(out), state: address(state) }),
+        params: ForwardParams({ problem: problem.params(work as number), out: contiguous(out), state }),
         microseconds: (tokens * flops) / FLOPS_PER_MICROSECOND,
       },
     ],

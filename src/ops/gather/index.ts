@@ -1,5 +1,5 @@
 import { DTypeError, ShapeError } from '../../errors';
-import { addresses, overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkTensors, commonRuntime } from '../check';
@@ -7,7 +7,7 @@ import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { GatherCall } from './call';
-import { GatherParams, ROWS } from './params';
+import { GatherParams, ROWS } from './params.generated';
 
 const op: Op<GatherCall> = {
   name: 'gather',
@@ -15,7 +15,7 @@ const op: Op<GatherCall> = {
   wasm({ table, indices, out }) {
     const [count, columns] = table.shape as [number, number];
     const rows = indices.size;
-    const params = GatherParams({ rows, columns, count, ...addresses({ table, indices, out }) });
+    const params = GatherParams({ rows, columns, count, table, indices, out });
     return overElements('gather', Math.ceil(rows / ROWS), params, out.size);
   },
   webgpu: async () => (await import('./webgpu')).planGather,

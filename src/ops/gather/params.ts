@@ -7,5 +7,5 @@ export const GatherParams = struct({
   ...{ rows: 'i32', columns: 'i32' },
   /** Rows of the table. */
   count: 'i32',
-  ...{ table: 'usize', indices: 'usize', out: 'usize' },
+  ...{ table: 'tensor', indices: 'tensor', out: 'tensor' },
 });

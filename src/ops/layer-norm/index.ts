@@ -1,13 +1,13 @@
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
-import { addresses, overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { LayerNormCall } from './call';
-import { LayerNormParams, ROWS } from './params';
+import { LayerNormParams, ROWS } from './params.generated';
 
 const op: Op<LayerNormCall> = {
   name: 'layerNorm',
@@ -15,7 +15,7 @@ const op: Op<LayerNormCall> = {
   wasm({ x, gain, bias, out, epsilon }) {
     const columns = gain.size;
     const rows = x.size / columns;
-    const params = LayerNormParams({ rows, columns, epsilon, ...addresses({ x, gain, bias, out }) });
+    const params = LayerNormParams({ rows, columns, epsilon, x, gain, bias, out });
     return overElements('layerNorm', Math.ceil(rows / ROWS), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planLayerNorm,

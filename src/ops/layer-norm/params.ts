@@ -5,5 +5,5 @@ export const ROWS = 16;
 
 export const LayerNormParams = struct({
   ...{ rows: 'i32', columns: 'i32', epsilon: 'f64' },
-  ...{ x: 'usize', gain: 'usize', bias: 'usize', out: 'usize' },
+  ...{ x: 'tensor', gain: 'tensor', bias: 'tensor', out: 'tensor' },
 });

@@ -63,12 +63,12 @@ export const StepParams = struct({
   /** float64 [h]. */
   decays: 'usize',
   /** f32 [b, h, d, e]; where the state lies and where it is to lie: perhaps the same. */
-  ...{ state: 'usize', nextState: 'usize' },
+  ...{ state: 'tensor', nextState: 'tensor' },
   /** f32 [b, h, d], the sums of keys; 0 for no normaliser. */
-  ...{ sums: 'usize', nextSums: 'usize' },
+  ...{ sums: 'tensor', nextSums: 'tensor' },
   ...{ out: Contiguous, epsilon: 'f64' },
   /** f32 [b, h]: becomes the denominators. */
-  denominators: 'usize',
+  denominators: 'tensor',
   ...{ q: Rows, k: Rows, v: Rows },
 });
 
@@ -76,7 +76,7 @@ export const StepParams = struct({
 export const QuotientParams = struct({
   ...{ n: 'i32', h: 'i32', e: 'i32', rows: 'i32' },
   /** f32 [b, n, h]. */
-  denominators: 'usize',
+  denominators: 'tensor',
   /** f32 [b, n, h, e + 1]. */
   to: 'usize',
   ...{ out: Operand, gradOut: Operand },

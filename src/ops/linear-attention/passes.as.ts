@@ -18,7 +18,7 @@
  */
 import { isAborted } from '../../runtime/wasm/assembly/control.as';
 import { fetchRows, packPanel, packQuad, rowAddress, rowBytes } from '../../runtime/wasm/assembly/layout.as';
-import { F32, MOST_HEADS, Operand, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { F32, MOST_HEADS, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { ACROSS, DECAY_ADD, product, STORE, STORE_TIMES } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { CHUNK, PassParams, Rows } from './params.generated.as';

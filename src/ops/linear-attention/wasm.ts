@@ -1,9 +1,8 @@
 /** Plans of linear attention's calls: how a pass is cut, and gradients as passes over other operands. */
 
-import { PANEL, SLICE } from '../../runtime/wasm/params';
+import { type Operand, PANEL, SLICE } from '../../runtime/wasm/params';
 import {
   address,
-  addresses,
   contiguous,
   F32,
   FLOPS_PER_MICROSECOND,
@@ -14,10 +13,11 @@ import {
   type Plan,
 } from '../../runtime/wasm/plan';
 import type { Job } from '../../runtime/wasm/pool';
+import type { Values } from '../../runtime/wasm/struct';
 import { sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import type { LinearAttentionBackwardCall, LinearAttentionCall, LinearAttentionStepCall } from './call';
-import { CHUNK, HeadSumsParams, MOST_COLUMNS, PassParams, QuotientParams, RUN, StepParams } from './params';
+import { CHUNK, HeadSumsParams, MOST_COLUMNS, PassParams, QuotientParams, RUN, StepParams } from './params.generated';
 
 /** Heads, parts of columns and segments make about so many tasks, if not causal, or if threads outnumber heads. */
 const TASKS = 8;
@@ -35,7 +35,7 @@ interface Block {
 
 /** Rows of a tensor as the kernels read them, and whether a column of ones follows. */
 interface Rows {
-  readonly operand: ReturnType<typeof operand>;
+  readonly operand: Values<typeof Operand>;
   readonly columns: number;
   readonly ones: boolean;
   readonly heads: number;
@@ -337,7 +337,7 @@ function quotientJob({ out, denominator }: Normalised, gradOut: Tensor, to: numb
   return {
     phases: [{ kernel: 'linearQuotient', tasks: Math.ceil(rows / RUN) }],
     params: QuotientParams({
-      ...{ n, h, e, rows, denominators: address(denominator), to, out: operand(out), gradOut: operand(gradOut) },
+      ...{ n, h, e, rows, denominators: denominator, to, out: operand(out), gradOut: operand(gradOut) },
     }),
     microseconds: (rows * e) / STEP_NUMBERS_PER_MICROSECOND,
   };
@@ -364,7 +364,7 @@ export function planLinearAttentionStep(call: LinearAttentionStepCall, { memory 
         {
           phases: [{ kernel: 'linearStep', tasks: b * h }],
           params: StepParams({
-            ...{ h, d, e, decays, ...addresses({ ...states, denominators: denominator }) },
+            ...{ h, d, e, decays, ...states, denominators: denominator },
             ...{ out: contiguous(out), epsilon, q: rowsOf(q), k: rowsOf(k), v: rowsOf(v) },
           }),
           microseconds: (b * h * d * e) / STEP_NUMBERS_PER_MICROSECOND,

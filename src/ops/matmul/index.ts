@@ -1,13 +1,13 @@
 import { ShapeError } from '../../errors';
 import { PANEL, SLICE } from '../../runtime/wasm/params';
-import { address, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
+import { FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { MatmulCall } from './call';
-import { MatmulParams, TILE_PANELS, TILE_SLICES } from './params';
+import { MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated';
 
 const op: Op<MatmulCall> = {
   name: 'matmul',
@@ -27,7 +27,7 @@ const op: Op<MatmulCall> = {
         ],
         params: MatmulParams({
           ...{ rows, depth, columns, a: matrix(a), b: matrix(b) },
-          ...{ out: address(out), packedA, packedB },
+          ...{ out, packedA, packedB },
         }),
         microseconds: (2 * rows * depth * columns) / FLOPS_PER_MICROSECOND,
       },
@@ -69,7 +69,7 @@ function rowsOf(x: Tensor, columns: number): Tensor {
 
 function matrix(x: Tensor) {
   const [row, column] = x.strides as [number, number];
-  return { address: address(x), row, column };
+  return { address: x, row, column };
 }
 
 /** a [..., r, k] as a view [rows, k]. */

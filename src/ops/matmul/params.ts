@@ -5,9 +5,9 @@ export const TILE_PANELS = 8;
 export const TILE_SLICES = 8;
 
 /** Strides in elements. */
-export const Matrix = struct({ address: 'usize', row: 'usize', column: 'usize' });
+export const Matrix = struct({ address: 'tensor', row: 'usize', column: 'usize' });
 
 export const MatmulParams = struct({
   ...{ rows: 'i32', depth: 'i32', columns: 'i32', a: Matrix, b: Matrix },
-  ...{ out: 'usize', packedA: 'usize', packedB: 'usize' },
+  ...{ out: 'tensor', packedA: 'usize', packedB: 'usize' },
 });

@@ -2,7 +2,7 @@
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import { addresses, overElements, type Plan } from '../../runtime/wasm/plan';
+import { overElements, type Plan } from '../../runtime/wasm/plan';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkOptions } from '../check';
@@ -10,7 +10,7 @@ import { compute } from '../compute';
 import { checkContiguous, checkFloat32 } from '../float32';
 import type { Op } from '../op';
 import type { ReluAttentionBackwardCall, ReluAttentionCall, ReluAttentionProblem } from './call';
-import { ReluAttentionParams } from './params';
+import { ReluAttentionParams } from './params.generated';
 
 const forward: Op<ReluAttentionCall> = {
   name: 'reluAttention',
@@ -34,7 +34,7 @@ function plan({ q, k, v, block, causal, scale }: ReluAttentionProblem, results: 
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [g, e] = [k.shape[2] as number, v.shape[3] as number];
   const { out, gradOut, gradQ, gradK, gradV } = results;
-  const operands = addresses({ q, k, v, out, gradOut, gradQ, gradK, gradV });
+  const operands = { q, k, v, out, gradOut, gradQ, gradK, gradV };
   const params = ReluAttentionParams({ n, h, g, d, e, block, causal, scale, ...operands });
   const elements = b * n * h * Math.min(n, block) * (d + e);
   return overElements('reluAttention', b * g * Math.ceil(n / block), params, elements);

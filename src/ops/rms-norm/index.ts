@@ -1,14 +1,14 @@
 /** Root mean square normalisation without a gain: `multiply` the result with one where it is wanted. */
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
-import { addresses, overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { RmsNormCall } from './call';
-import { RmsNormParams, ROWS } from './params';
+import { RmsNormParams, ROWS } from './params.generated';
 
 const op: Op<RmsNormCall> = {
   name: 'rmsNorm',
@@ -16,7 +16,7 @@ const op: Op<RmsNormCall> = {
   wasm({ x, gradOut, out, epsilon, offset }) {
     const columns = x.shape.at(-1) as number;
     const rows = x.size / columns;
-    const params = RmsNormParams({ rows, columns, ...addresses({ x, gradOut, out }), epsilon, offset });
+    const params = RmsNormParams({ rows, columns, x, gradOut, out, epsilon, offset });
     return overElements('rmsNorm', Math.ceil(rows / ROWS), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planRmsNorm,

@@ -4,8 +4,8 @@ import { struct } from '../../runtime/wasm/struct';
 export const ROWS = 16;
 
 export const RmsNormParams = struct({
-  ...{ rows: 'i32', columns: 'i32', x: 'usize' },
+  ...{ rows: 'i32', columns: 'i32', x: 'tensor' },
   /** 0 for the norm itself, else what its gradient by x follows from. */
-  gradOut: 'usize',
-  ...{ out: 'usize', epsilon: 'f64', offset: 'f64' },
+  gradOut: 'tensor',
+  ...{ out: 'tensor', epsilon: 'f64', offset: 'f64' },
 });

@@ -1,21 +1,21 @@
 /** One choice for each row among a few learned numbers, and feature maps whose exponent is chosen so. */
 import { ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import { addresses, ELEMENTS_PER_MICROSECOND, overElements } from '../../runtime/wasm/plan';
+import { ELEMENTS_PER_MICROSECOND, overElements } from '../../runtime/wasm/plan';
 import { formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from './call';
-import { FocusBackwardParams, FocusParams, ROWS, RouteBackwardParams, RouteParams } from './params';
+import { FocusBackwardParams, FocusParams, ROWS, RouteBackwardParams, RouteParams } from './params.generated';
 
 const routeOp: Op<RouteCall> = {
   name: 'route',
   reference: async () => (await import('./reference')).route,
   wasm({ logits, bank, out }) {
     const rows = out.size;
-    const params = RouteParams({ rows, choices: bank.size, ...addresses({ logits, bank, out }) });
+    const params = RouteParams({ rows, choices: bank.size, logits, bank, out });
     return overElements('route', Math.ceil(rows / ROWS), params, logits.size);
   },
   webgpu: async () => (await import('./webgpu')).planRoute,
@@ -30,9 +30,9 @@ const routeBackwardOp: Op<RouteBackwardCall> = {
       { kernel: 'routeLogits', tasks: Math.ceil(rows / ROWS) },
       { kernel: 'routeBank', tasks: choices },
     ] as const;
-    const operands = addresses({ logits, bank, gradOut, gradLogits, gradBank });
+    const params = RouteBackwardParams({ rows, choices, logits, bank, gradOut, gradLogits, gradBank });
     const microseconds = (logits.size * choices) / ELEMENTS_PER_MICROSECOND;
-    return { jobs: () => [{ phases, params: RouteBackwardParams({ rows, choices, ...operands }), microseconds }] };
+    return { jobs: () => [{ phases, params, microseconds }] };
   },
   webgpu: async () => (await import('./webgpu')).planRouteBackward,
 };
@@ -42,7 +42,7 @@ const focusOp: Op<FocusCall> = {
   reference: async () => (await import('./reference')).focus,
   wasm({ x, exponents, out }) {
     const rows = exponents.size;
-    const params = FocusParams({ rows, columns: x.size / rows, ...addresses({ x, exponents, out }) });
+    const params = FocusParams({ rows, columns: x.size / rows, x, exponents, out });
     return overElements('focus', Math.ceil(rows / ROWS), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planFocus,
@@ -53,8 +53,8 @@ const focusBackwardOp: Op<FocusBackwardCall> = {
   reference: async () => (await import('./reference')).focusBackward,
   wasm({ x, exponents, gradOut, gradX, gradExponents }) {
     const rows = exponents.size;
-    const operands = addresses({ x, exponents, gradOut, gradX, gradExponents });
-    const params = FocusBackwardParams({ rows, columns: x.size / rows, ...operands });
+    const columns = x.size / rows;
+    const params = FocusBackwardParams({ rows, columns, x, exponents, gradOut, gradX, gradExponents });
     return overElements('focusBackward', Math.ceil(rows / ROWS), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planFocusBackward,

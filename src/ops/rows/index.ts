@@ -1,13 +1,13 @@
 /** Functions of each row, along the last axis. */
 import { ShapeError } from '../../errors';
-import { addresses, overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import { ROWWISE, type Rowwise, type RowwiseCall } from './call';
-import { ROWS, RowwiseParams } from './params';
+import { ROWS, RowwiseParams } from './params.generated';
 
 const op: Op<RowwiseCall> = {
   name: 'rowwise',
@@ -15,7 +15,7 @@ const op: Op<RowwiseCall> = {
   wasm({ operation, x, out }) {
     const columns = x.shape.at(-1) as number;
     const rows = x.size / columns;
-    const params = RowwiseParams({ operation: ROWWISE.indexOf(operation), rows, columns, ...addresses({ x, out }) });
+    const params = RowwiseParams({ operation: ROWWISE.indexOf(operation), rows, columns, x, out });
     return overElements('rowwise', Math.ceil(rows / ROWS), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planRowwise,

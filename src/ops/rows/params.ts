@@ -5,4 +5,4 @@ export { ROWWISE } from './call';
 /** Rows of a task. */
 export const ROWS = 16;
 
-export const RowwiseParams = struct({ operation: 'i32', rows: 'i32', columns: 'i32', x: 'usize', out: 'usize' });
+export const RowwiseParams = struct({ operation: 'i32', rows: 'i32', columns: 'i32', x: 'tensor', out: 'tensor' });

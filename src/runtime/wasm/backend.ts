@@ -10,7 +10,7 @@ import { controlOf, inTurns } from '../turns';
 import { Heap, type HeapBuffer } from './heap';
 import { KeptTables } from './kept-tables';
 import { baseline, relaxed } from './kernels.generated';
-import { PeakParams } from './params';
+import { PeakParams } from './params.generated';
 import { address, FLOPS_PER_MICROSECOND, type Machine, type Plan } from './plan';
 import { availableThreads, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';

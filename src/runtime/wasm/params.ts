@@ -1,6 +1,9 @@
 /** What the kernels of all rooms share with the plans of calls. */
 import { struct } from './struct';
 
+/** Where the host says that the job is cancelled: a place in the control block. */
+export { ABORT, CONTROL } from './schedule';
+
 /** Queries of a tile, rows of a panel, columns of a slice. */
 export const TILE = 24;
 export const PANEL = 6;

@@ -2,9 +2,10 @@
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import type { Tensor } from '../../tensor/tensor';
 import type { HeapBuffer } from './heap';
-import { FLOATS, MOST_HEADS } from './params';
+import { FLOATS, MOST_HEADS, type Operand } from './params';
 import type { Job } from './pool';
 import type { KernelName } from './schedule';
+import type { Values } from './struct';
 
 /** Rough speed of one thread, to tell small jobs from large ones. */
 export const FLOPS_PER_MICROSECOND = 40_000;
@@ -49,15 +50,6 @@ export function address(x: Tensor | undefined): number {
   return x ? (x.storage.buffer as HeapBuffer).address + x.offset * bytesPerElement(x.dtype) : 0;
 }
 
-/** `address` of each. */
-export function addresses<Name extends string>(
-  tensors: Readonly<Record<Name, Tensor | undefined>>,
-): Record<Name, number> {
-  const result: Record<string, number> = {};
-  for (const name in tensors) result[name] = address(tensors[name]);
-  return result;
-}
-
 /** A contiguous tensor of floats. */
 export function contiguous(x: Tensor) {
   return { address: address(x), dtype: codeOf(x.dtype) };
@@ -69,7 +61,7 @@ const codeOf = (dtype: DType) => (FLOATS as readonly DType[]).indexOf(dtype);
 export const F32 = codeOf('f32');
 
 /** A tensor [batch, row, head, element] of floats. */
-export function operand(x: Tensor) {
+export function operand(x: Tensor): Values<typeof Operand> {
   const [batch, row, head, element] = x.strides as [number, number, number, number];
   return { ...contiguous(x), batch, row, head, element };
 }

@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { UNARY } from '../../ops/elementwise/call';
-import { RUN, UnaryParams } from '../../ops/elementwise/params';
+import { RUN, UnaryParams } from '../../ops/elementwise/params.generated';
+import type { Tensor } from '../../tensor/tensor';
 import { baseline } from './kernels.generated';
-import { PeakParams } from './params';
+import { PeakParams } from './params.generated';
 import { type Job, type Machine, Pool } from './pool';
 import { HEAP_BASE, type Kernels } from './schedule';
 
@@ -27,7 +28,8 @@ function openMachine(): Machine {
 function squaring(length: number, microseconds: number, at = NUMBERS): Job {
   const phase = { kernel: 'unary', tasks: Math.ceil(length / RUN) } as const;
   const operation = UNARY.indexOf('power');
-  const params = UnaryParams({ operation, exponent: 2, size: length, x: at, gradOut: 0, out: at });
+  const x = { storage: { buffer: { address: at } }, offset: 0, dtype: 'f32' } as unknown as Tensor;
+  const params = UnaryParams({ operation, exponent: 2, size: length, x, gradOut: undefined, out: x });
   return { phases: [phase, phase], params, microseconds };
 }
 

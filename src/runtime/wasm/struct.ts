@@ -1,40 +1,23 @@
-/** Numbers by name as the kernels read them, each a float64; scripts/generate-params.ts writes the class for AssemblyScript. */
+/**
+ * Numbers by name as the kernels read them, each a float64. Structs are declared in files called params.ts, beside which
+ * scripts/generate-params.ts writes what gives the numbers in their order and, for AssemblyScript, a class that reads them.
+ */
+import type { Tensor } from '../../tensor/tensor';
 
-/** What the kernels read a number as. An address is a usize, 0 where there is nothing. */
-type Kind = 'i32' | 'usize' | 'f64' | 'bool';
+/** What the kernels read a number as. An address is a usize, 0 for none; of a tensor it is that of its first element. */
+type Kind = 'i32' | 'f64' | 'bool' | 'usize' | 'tensor';
 
 export interface Fields {
-  readonly [name: string]: Kind | { readonly fields: Fields };
+  readonly [name: string]: Kind | Fields;
 }
 
-type Values<F extends Fields> = {
-  readonly [Name in keyof F]: F[Name] extends { readonly fields: infer Inner extends Fields }
-    ? Values<Inner>
-    : F[Name] extends 'bool'
-      ? boolean
-      : number;
+/** What the fields of a struct are given as. */
+export type Values<F extends Fields> = {
+  readonly [Name in keyof F]: F[Name] extends Fields ? Values<F[Name]> : ValueOf<F[Name]>;
 };
 
-/** Gives the numbers of its fields in their order. */
-export interface Struct<F extends Fields = Fields> {
-  (values: Values<F>): number[];
-  readonly fields: F;
-}
+type ValueOf<K> = K extends 'tensor' ? Tensor | undefined : K extends 'bool' ? boolean : number;
 
-export function struct<const F extends Fields>(fields: F): Struct<F> {
-  const numbersOf = (values: Values<F>): number[] => {
-    const numbers: number[] = [];
-    append(numbers, fields, values);
-    return numbers;
-  };
-  return Object.assign(numbersOf, { fields });
-}
-
-function append(numbers: number[], fields: Fields, values: Values<Fields>): void {
-  for (const name in fields) {
-    const kind = fields[name]!;
-    const value = values[name]!;
-    if (typeof kind === 'string') numbers.push(Number(value));
-    else append(numbers, kind.fields, value as unknown as Values<Fields>);
-  }
+export function struct<const F extends Fields>(fields: F): F {
+  return fields;
 }
