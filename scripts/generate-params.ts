@@ -16,9 +16,10 @@ interface Struct {
 
 export async function generateParams(root: string): Promise<void> {
   // The sources name modules without extensions.
-  registerHooks({ resolve: (name, context, next) => next(/^\..*\/[^.]+$/.test(name) ? `${name}.ts` : name, context) });
+  const hooks = registerHooks({ resolve: (name, context, next) => next(withExtension(name), context) });
   const files = globSync('src/{expressions,ops,runtime}/**/params.ts', { cwd: root }).map((file) => join(root, file));
   const modules = await Promise.all(files.map(async (file) => ({ file, exported: await exportsOf(file) })));
+  hooks.deregister();
   const structs = modules.flatMap(({ file, exported }) =>
     exported.filter(([, value]) => isStruct(value)).map(([name, value]) => ({ file, name, fields: value as Fields })),
   );
@@ -31,6 +32,7 @@ export async function generateParams(root: string): Promise<void> {
 }
 
 const exportsOf = async (file: string): Promise<[string, unknown][]> => Object.entries(await import(file));
+const withExtension = (name: string) => (/^\..*\/[^.]+$/.test(name) ? `${name}.ts` : name);
 const isStruct = (value: unknown) => typeof value === 'object' && !Array.isArray(value);
 
 function pathFrom(file: string, to: string): string {
