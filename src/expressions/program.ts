@@ -6,36 +6,14 @@ import { BoundedMap } from '../bounded-map';
 import { ParameterError } from '../errors';
 import type { Extent } from '../masks/mask';
 import type { Expression } from './expression';
-import { emit, type Instruction, LANES, orderOf, ROWS, typedValue, type Value } from './typed';
+import { CHUNK, CHUNK_REGISTERS, INSTRUCTIONS, LANES, OUT, ROW_BYTES, ROWS, SCORE, TILE_REGISTERS } from './params';
+import { emit, type Instruction, orderOf, typedValue, type Value } from './typed';
 
 /** A program and what it reads, in the order of its table numbers. */
 export interface Program {
   readonly code: Int32Array;
   readonly tables: readonly (Float32Array | Int32Array)[];
 }
-
-/** Their place is their number in the kernels. */
-const INSTRUCTIONS = [
-  ...['constant', 'batch', 'head', 'queries', 'keys', 'read', 'copy', 'toFloat', 'toInteger'],
-  ...['select', 'not', 'and', 'or', 'xor'],
-  ...['add', 'subtract', 'multiply', 'divide', 'min', 'max', 'less', 'lessOrEqual', 'equal'],
-  ...['negative', 'abs', 'sign', 'floor', 'ceil', 'trunc', 'round', 'sqrt', 'exp', 'log', 'tanh', 'cos', 'sin'],
-  ...['remainder', 'power'],
-  ...['integer add', 'integer subtract', 'integer multiply', 'integer min', 'integer max'],
-  ...['integer less', 'integer lessOrEqual', 'integer equal', 'integer negative', 'integer abs', 'integer sign'],
-  ...['divide floor', 'divide ceil', 'divide trunc', 'integer remainder'],
-  ...['shiftLeft', 'shiftRight', 'shiftRightUnsigned'],
-];
-
-/** The low bits of an operand are its dimensions; these say where it lies instead of in a register. */
-const SCORE = LANES | ROWS | 4;
-const OUT = LANES | ROWS | 8;
-
-/** Registers as the kernels' working memory has room for (PROGRAM_SCRATCH), and their bytes. */
-const TILE_REGISTERS = 64;
-const TILE_BYTES = 96;
-const CHUNK_REGISTERS = 24;
-const CHUNK_BYTES = 12 * 96;
 
 /** Extents for which the programs of an expression are kept. */
 const KEPT = 16;
@@ -75,13 +53,13 @@ function assemble(name: string, result: Value): Int32Array {
   const lastUse = new Map<Value, Value>();
   for (const value of order) for (const arg of (value.instruction as Instruction).args) lastUse.set(arg, value);
   const free = [
-    Array.from({ length: TILE_REGISTERS }, (_, at) => at * TILE_BYTES),
-    Array.from({ length: CHUNK_REGISTERS }, (_, at) => TILE_REGISTERS * TILE_BYTES + at * CHUNK_BYTES),
+    Array.from({ length: TILE_REGISTERS }, (_, at) => at * ROW_BYTES),
+    Array.from({ length: CHUNK_REGISTERS }, (_, at) => (TILE_REGISTERS + at * CHUNK) * ROW_BYTES),
   ] as const;
   const freeFor = (value: Value) => free[onChunk(value) ? 1 : 0];
   const registers = new Map<Value, number>();
   const operand = (value: Value) =>
-    value.instruction ? (registers.get(value) as number) | (value.dimensions & (LANES | ROWS)) : SCORE;
+    value.instruction ? (registers.get(value) as number) | (value.dimensions & (LANES | ROWS)) : LANES | ROWS | SCORE;
   const tileInstructions = values.length - values.filter(onChunk).length;
   const words = [tileInstructions, values.length - tileInstructions];
   for (const value of order) {
@@ -96,7 +74,12 @@ function assemble(name: string, result: Value): Int32Array {
       registers.set(value, register);
     }
     const operands = [...args.map(operand), 0, 0, 0].slice(0, 3);
-    words.push(INSTRUCTIONS.indexOf(operation), value === last ? OUT : operand(value), ...operands, immediate);
+    words.push(
+      INSTRUCTIONS.indexOf(operation),
+      value === last ? LANES | ROWS | OUT : operand(value),
+      ...operands,
+      immediate,
+    );
     // After the result has its own: operands of fewer dimensions must not be overwritten as they are read.
     for (const arg of new Set(args)) {
       const isOver = lastUse.get(arg) === value && onChunk(arg) === onChunk(value);

@@ -9,12 +9,9 @@ import { ParameterError } from '../errors';
 import type { Extent } from '../masks/mask';
 import { constantOf, type Expression, type Table } from './expression';
 import type { Operation } from './operations';
+import { LANES, ROWS } from './params';
 import { anyScore, integers, isInt32, type Range, rangesOf } from './ranges';
 import { type Step, stepsOf } from './steps';
-
-/** What a value depends on, of queries and keys. */
-export const LANES = 1;
-export const ROWS = 2;
 
 /** A value as it is in the kernels: masks are all ones where true. */
 type Type = 'float' | 'integer' | 'mask';

@@ -3,8 +3,10 @@ import { describe, expect, test } from 'vitest';
 import { gridAxes, paramsOf } from '../../test/grids';
 import { gridAxes as axesOf, GRID_TILES, type NeighborhoodParams, neighborhood } from '../masks/neighborhood';
 import type { TileShapes } from '../masks/neighborhood-tiles';
-import { blockMap, PANEL, PATTERN_LENGTH, QUERY_TILE } from '../ops/attention/wasm-map';
+import { PATTERN_LENGTH } from '../ops/attention/params';
+import { blockMap } from '../ops/attention/wasm-map';
 import { RUN_LENGTH } from '../runtime/block-map';
+import { PANEL, TILE } from '../runtime/wasm/params';
 import { sizeOf } from '../tensor/shape';
 import { chooseTiles, countTiles, tileCandidates } from './choose-tiles';
 
@@ -27,7 +29,7 @@ function computed(setting: NeighborhoodParams, tiles: TileShapes): number {
     const words = patterns.subarray(pattern * PATTERN_LENGTH, pattern * PATTERN_LENGTH + PANEL);
     const seen = words.reduce((any, word) => any | word, 0);
     const share = (size: number) => {
-      const parts = Array.from({ length: QUERY_TILE / size }, (_, part) => (seen >> (part * size)) & (2 ** size - 1));
+      const parts = Array.from({ length: TILE / size }, (_, part) => (seen >> (part * size)) & (2 ** size - 1));
       return parts.filter(Boolean).length / parts.length;
     };
     sum += ((past - first) * (share(8) + share(6))) / 2;

@@ -7,35 +7,18 @@
  * Those of the queries come from every part of the keys: each part has its own sums, which `backwardReduce` adds up in
  * order. The parts depend on the shapes only, so the bits do not depend on the number of threads.
  */
-import {
-  flagsOf,
-  isFull,
-  isSeen,
-  isSeenByGroup,
-  keyIn,
-  operand,
-  OPERANDS_AT,
-  OPERAND_BYTES,
-  patternAt,
-  Problem,
-  queryIn,
-  Segment,
-  SEGMENT_BYTES,
-} from './blocks.as';
+import { flagsOf, isFull, isSeen, isSeenByGroup, keyIn, patternAt, queryIn, Segment, SEGMENT_BYTES } from './blocks.as';
+import { BackwardParams, Place, PLACE_BYTES, Problem, TABLE_RUN } from './params.generated.as';
 import { isAborted } from '../../runtime/wasm/assembly/control.as';
 import {
-  CHUNK_PANELS,
-  LARGEST_HEAD,
   LAYOUT_BYTES,
   layOutPanels,
   layOutSlices,
   layOutTile,
-  PANEL,
   PANEL_SLICE_BYTES,
   rowAddress,
-  SLICE,
-  TILE,
 } from '../../runtime/wasm/assembly/layout.as';
+import { CHUNK_PANELS, LARGEST_HEAD, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
 import { modify, MODIFIER_BYTES, openModifier, writeKeys } from './modifier.as';
 import { ACROSS, ADD, product, STORE, STORE_EXP_LESS, TIMES_LESS } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
@@ -52,82 +35,28 @@ const LOG2E: f32 = 1.4426950408889634;
 /** Less than any score by more than the largest exponent: no weight. */
 const NO_WEIGHT: f32 = 1e30;
 
-const OUT: usize = 3;
-const GRAD_OUT: usize = 4;
-
-/** What follows the problem and the operands q, k, v, out and gradOut. */
-@unmanaged
-class Backward {
-  lse: f64;
-  /** 0 for none. */
-  gradLse: f64;
-  gradQ: f64;
-  gradQDType: f64;
-  gradK: f64;
-  gradKDType: f64;
-  gradV: f64;
-  gradVDType: f64;
-  keyPanels: f64;
-  keySlices: f64;
-  valuePanels: f64;
-  /** Sums of the parts, [parts][b][h][tiles * 24][d]. */
-  sumsQ: f64;
-  /** Sums laid out as the key and value slices are. */
-  sumsK: f64;
-  sumsV: f64;
-  parts: f64;
-  /** Places where the modifier reads captured tables (`Place`), and how many; 0 where no gradients by them are wanted. */
-  places: f64;
-  placeCount: f64;
-  /** Sums of the groups of parts, float64 [groups][elements of all tables]. */
-  sumsOfTables: f64;
-  elements: f64;
-  /** Groups of parts, each of which has sums of its own for the tables: as many as memory allows. */
-  groups: f64;
-  /** f32 [elements]. */
-  gradTables: f64;
-}
-
-/** Where a modifier reads a table: programs of the index and of how the score changes with the element. */
-@unmanaged
-class Place {
-  index: usize;
-  indexTables: usize;
-  factor: usize;
-  factorTables: usize;
-  /** Of the table, among the elements of all. */
-  first: u32;
-  length: u32;
-}
-const PLACE_BYTES: usize = 24;
-
-// @ts-ignore: decorator
-@inline
-function backwardOf(params: usize): Backward {
-  return changetype<Backward>(params + OPERANDS_AT + 5 * OPERAND_BYTES);
-}
 
 /** Keys to panels and slices, values to panels, of one chunk of one key/value head. */
 export function backwardPack(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const f = backwardOf(params);
-  const m = <i32>p.m;
-  const d = <i32>p.d;
-  const e = <i32>p.e;
-  const panels = <i32>p.panels;
+  const f = changetype<BackwardParams>(params);
+  const p = f.problem;
+  const m = p.m;
+  const d = p.d;
+  const e = p.e;
+  const panels = p.panels;
   const chunks = (panels + CHUNK_PANELS - 1) / CHUNK_PANELS;
   const bg = task / chunks;
-  const batch = bg / <i32>p.g;
-  const head = bg % <i32>p.g;
+  const batch = bg / p.g;
+  const head = bg % p.g;
   const first = (task % chunks) * CHUNK_PANELS;
   const last = min(first + CHUNK_PANELS, panels);
-  const order = <usize>p.keys;
-  const k = operand(params, 1);
+  const order = p.keys;
+  const k = p.k;
   const sliceBytes = <usize>(panels * PANEL * SLICE * 4);
-  const slices = <usize>f.keySlices + <usize>(bg * slicesOf(d)) * sliceBytes;
+  const slices = f.keySlices + <usize>(bg * slicesOf(d)) * sliceBytes;
   layOutPanels(k, batch, head, order, m, d, first, last, panelsAt(f.keyPanels, bg, panels, d), scratch);
   layOutSlices(k, batch, head, order, m, d, first, last, slices, sliceBytes, PANEL_SLICE_BYTES, scratch);
-  layOutPanels(operand(params, 2), batch, head, order, m, e, first, last, panelsAt(f.valuePanels, bg, panels, e), scratch);
+  layOutPanels(p.v, batch, head, order, m, e, first, last, panelsAt(f.valuePanels, bg, panels, e), scratch);
 }
 
 // @ts-ignore: decorator
@@ -188,31 +117,30 @@ export const BACKWARD_BYTES: usize = RAW + RAW_BYTES;
 
 /** One part of the keys of one head; or, where tables have gradients, one group of such parts, in order. */
 export function attentionBackward(params: usize, task: i32, scratch: usize): void {
-  const f = backwardOf(params);
+  const f = changetype<BackwardParams>(params);
   if (f.placeCount == 0) {
-    backwardPart(params, task, 0, scratch);
+    backwardPart(f, task, 0, scratch);
     return;
   }
-  const p = changetype<Problem>(params);
+  const p = f.problem;
   const bytes = <usize>f.elements << 3;
-  const sums = <usize>f.sumsOfTables + <usize>task * bytes;
+  const sums = f.sumsOfTables + <usize>task * bytes;
   memory.fill(sums, 0, bytes);
-  for (let part = task; part < <i32>(p.b * p.g * f.parts); part += <i32>f.groups) {
-    backwardPart(params, part, sums, scratch);
+  for (let part = task; part < p.b * p.g * f.parts; part += f.groups) {
+    backwardPart(f, part, sums, scratch);
   }
 }
 
 /** The gradients of one part of the keys of one head, and what they contribute to those of the queries and tables. */
-function backwardPart(params: usize, task: i32, sumsOfTables: usize, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const f = backwardOf(params);
-  const h = <i32>p.h;
-  const g = <i32>p.g;
-  const d = <i32>p.d;
-  const e = <i32>p.e;
-  const panels = <i32>p.panels;
-  const tiles = <i32>p.tiles;
-  const parts = <i32>f.parts;
+function backwardPart(f: BackwardParams, task: i32, sumsOfTables: usize, scratch: usize): void {
+  const p = f.problem;
+  const h = p.h;
+  const g = p.g;
+  const d = p.d;
+  const e = p.e;
+  const panels = p.panels;
+  const tiles = p.tiles;
+  const parts = f.parts;
   const bg = task / parts;
   const part = task % parts;
   const batch = bg / g;
@@ -220,11 +148,11 @@ function backwardPart(params: usize, task: i32, sumsOfTables: usize, scratch: us
   const past = <i32>((<i64>panels * (part + 1)) / parts);
 
   const sliceBytes = <usize>(panels * PANEL * SLICE * 4);
-  const sumsK = <usize>f.sumsK + <usize>(bg * slicesOf(d)) * sliceBytes;
-  const sumsV = <usize>f.sumsV + <usize>(bg * slicesOf(e)) * sliceBytes;
+  const sumsK = f.sumsK + <usize>(bg * slicesOf(d)) * sliceBytes;
+  const sumsV = f.sumsV + <usize>(bg * slicesOf(e)) * sliceBytes;
   clear(sumsK, sliceBytes, slicesOf(d), first, past);
   clear(sumsV, sliceBytes, slicesOf(e), first, past);
-  const keySlices = <usize>f.keySlices + <usize>(bg * slicesOf(d)) * sliceBytes;
+  const keySlices = f.keySlices + <usize>(bg * slicesOf(d)) * sliceBytes;
   const keyPanels = panelsAt(f.keyPanels, bg, panels, d);
   const valuePanels = panelsAt(f.valuePanels, bg, panels, e);
 
@@ -232,8 +160,8 @@ function backwardPart(params: usize, task: i32, sumsOfTables: usize, scratch: us
   const firstHead = (bg % g) * heads;
   for (let head = firstHead; head < firstHead + heads; head++) {
     const place = batch * h + head;
-    const map = i32.load(<usize>p.maps + (<usize>place << 2));
-    const sumsQ = <usize>f.sumsQ + (<usize>(part * <i32>(p.b * p.h) + place) * <usize>(tiles * TILE * d) << 2);
+    const map = i32.load(p.maps + (<usize>place << 2));
+    const sumsQ = f.sumsQ + (<usize>(part * p.b * p.h + place) * <usize>(tiles * TILE * d) << 2);
     for (let tile: i32 = 0; tile < tiles; tile += 2) {
       // A part may take seconds.
       if (isAborted()) return;
@@ -241,7 +169,7 @@ function backwardPart(params: usize, task: i32, sumsOfTables: usize, scratch: us
       startPair(walk, p, map, tile, first, past);
       memory.fill(scratch + SUMS, 0, <usize>(slicesOf(d) * SLICE) * ROW);
       let segments = takePairs(walk, p, scratch + SEGMENTS);
-      if (segments > 0) layOutPair(params, batch, head, tile, scratch);
+      if (segments > 0) layOutPair(f, batch, head, tile, scratch);
       while (segments > 0) {
         if (p.program != 0) {
           weigh(p, keyPanels, d, segments, scratch, STORE);
@@ -250,7 +178,7 @@ function backwardPart(params: usize, task: i32, sumsOfTables: usize, scratch: us
         } else weigh(p, keyPanels, d, segments, scratch, STORE_EXP_LESS);
         addToKeys(sumsV, sliceBytes, slicesOf(e), segments, scratch + GRADIENT_ROWS, scratch);
         scoreGradients(p, valuePanels, e, segments, scratch);
-        if (sumsOfTables) addToTables(params, batch, head, tile, segments, sumsOfTables, scratch);
+        if (sumsOfTables) addToTables(f, batch, head, tile, segments, sumsOfTables, scratch);
         if (p.program != 0) timesSlopes(segments, scratch);
         addToKeys(sumsK, sliceBytes, slicesOf(d), segments, scratch + QUERY_ROWS, scratch);
         addToQueries(p, keySlices, sliceBytes, slicesOf(d), segments, scratch);
@@ -260,8 +188,8 @@ function backwardPart(params: usize, task: i32, sumsOfTables: usize, scratch: us
     }
   }
   const scale = <f32>p.scale;
-  storeKeys(p, batch, bg % g, d, first, past, sumsK, sliceBytes, scale, <usize>f.gradK, <i32>f.gradKDType, scratch);
-  storeKeys(p, batch, bg % g, e, first, past, sumsV, sliceBytes, 1, <usize>f.gradV, <i32>f.gradVDType, scratch);
+  storeKeys(p, batch, bg % g, d, first, past, sumsK, sliceBytes, scale, f.gradK.address, f.gradK.dtype, scratch);
+  storeKeys(p, batch, bg % g, e, first, past, sumsV, sliceBytes, 1, f.gradV.address, f.gradV.dtype, scratch);
 }
 
 function clear(sums: usize, sliceBytes: usize, slices: i32, first: i32, past: i32): void {
@@ -271,12 +199,12 @@ function clear(sums: usize, sliceBytes: usize, slices: i32, first: i32, past: i3
 }
 
 function startPair(walk: PairWalk, p: Problem, map: i32, tile: i32, first: i32, past: i32): void {
-  const left = <usize>p.tileRuns + (<usize>(map * <i32>p.tiles + tile) << 3);
+  const left = p.tileRuns + (<usize>(map * p.tiles + tile) << 3);
   walk.panel = first;
   walk.pastPanel = past;
   walk.leftRun = i32.load(left);
   walk.pastLeft = walk.leftRun + i32.load(left, 4);
-  const hasRight = tile + 1 < <i32>p.tiles;
+  const hasRight = tile + 1 < p.tiles;
   walk.rightRun = hasRight ? i32.load(left, 8) : 0;
   walk.pastRight = hasRight ? walk.rightRun + i32.load(left, 12) : 0;
 }
@@ -284,7 +212,7 @@ function startPair(walk: PairWalk, p: Problem, map: i32, tile: i32, first: i32, 
 // @ts-ignore: decorator
 @inline
 function runAt(p: Problem, run: i32): Segment {
-  return changetype<Segment>(<usize>p.runs + <usize>run * SEGMENT_BYTES);
+  return changetype<Segment>(p.runs + <usize>run * SEGMENT_BYTES);
 }
 
 /** The next segments that one or both tiles see, up to a block of panels; returns their number. */
@@ -322,18 +250,17 @@ function takePairs(walk: PairWalk, p: Problem, segments: usize): i32 {
 }
 
 /** Queries and gradients of a pair of tiles as the products take them, and what the weights need of each query. */
-function layOutPair(params: usize, batch: i32, head: i32, tile: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const f = backwardOf(params);
-  const n = <i32>p.n;
-  const d = <i32>p.d;
-  const e = <i32>p.e;
-  const order = <usize>p.queries;
-  const tiles = min(2, <i32>p.tiles - tile);
-  const q = operand(params, 0);
-  const out = operand(params, OUT);
-  const gradOut = operand(params, GRAD_OUT);
-  const program = <usize>p.program;
+function layOutPair(f: BackwardParams, batch: i32, head: i32, tile: i32, scratch: usize): void {
+  const p = f.problem;
+  const n = p.n;
+  const d = p.d;
+  const e = p.e;
+  const order = p.queries;
+  const tiles = min(2, p.tiles - tile);
+  const q = p.q;
+  const out = f.out;
+  const gradOut = f.gradOut;
+  const program = p.program;
   const factor = <f32>p.scale * (program ? 1 : LOG2E);
   if (tiles == 1) {
     memory.fill(scratch + QUERIES, 0, <usize>d * ROW);
@@ -349,8 +276,8 @@ function layOutPair(params: usize, batch: i32, head: i32, tile: i32, scratch: us
     layOutTile(gradOut, batch, head, order, n, e, first, TILE, 1, gradients, scratch + LAYOUT);
     if (program) {
       const modifier = modifierOf(t, scratch);
-      openModifier(p, program, <usize>p.tables, batch, head, first, modifier);
-      openModifier(p, <usize>p.derivative, <usize>p.derivativeTables, batch, head, first, modifier + MODIFIER_BYTES);
+      openModifier(p, program, p.tables, batch, head, first, modifier);
+      openModifier(p, p.derivative, p.derivativeTables, batch, head, first, modifier + MODIFIER_BYTES);
     }
   }
   const slot = tile * TILE;
@@ -368,16 +295,16 @@ function layOutPair(params: usize, batch: i32, head: i32, tile: i32, scratch: us
     let delta: f32 = 0;
     if (query >= 0) {
       const at = (<usize>batch * <usize>p.n + <usize>query) * <usize>p.h + <usize>head;
-      const own = f32.load(<usize>f.lse + (at << 2));
+      const own = f32.load(f.lse + (at << 2));
       if (own != -Infinity) lse = own * LOG2E;
       const a = rowAddress(out, batch, query, head);
       const b = rowAddress(gradOut, batch, query, head);
       delta = dot(
-        loadRow(a, <usize>out.element, <i32>out.dtype, e, scratch + LAYOUT),
-        loadRow(b, <usize>gradOut.element, <i32>gradOut.dtype, e, scratch + LAYOUT + LARGEST_HEAD * 4),
+        loadRow(a, out.element, out.dtype, e, scratch + LAYOUT),
+        loadRow(b, gradOut.element, gradOut.dtype, e, scratch + LAYOUT + LARGEST_HEAD * 4),
         e,
       );
-      if (f.gradLse != 0) delta -= f32.load(<usize>f.gradLse + (at << 2));
+      if (f.gradLse != 0) delta -= f32.load(f.gradLse + (at << 2));
     }
     f32.store(scratch + LSES + (r << 2), lse);
     f32.store(scratch + DELTAS + (r << 2), delta);
@@ -456,8 +383,8 @@ function modifyPair(p: Problem, tiles: i32, segments: i32, scratch: usize): void
     const column = <usize>(t * TILE * 4);
     copyRows(scratch + WEIGHTS + column, ROW, scratch + HALF, TILE * 4, count);
     const modifier = modifierOf(t, scratch);
-    modify(<usize>p.derivative, modifier + MODIFIER_BYTES, scratch + HALF, scratch + HALF_SLOPES, scratch + KEYS, count);
-    modify(<usize>p.program, modifier, scratch + HALF, scratch + HALF, scratch + KEYS, count);
+    modify(p.derivative, modifier + MODIFIER_BYTES, scratch + HALF, scratch + HALF_SLOPES, scratch + KEYS, count);
+    modify(p.program, modifier, scratch + HALF, scratch + HALF, scratch + KEYS, count);
     copyRows(scratch + HALF_SLOPES, TILE * 4, scratch + SLOPES + column, ROW, count);
     let row: usize = 0;
     for (let at: i32 = 0; at < segments; at++) {
@@ -484,7 +411,7 @@ function copyRows(from: usize, fromStep: usize, to: usize, toStep: usize, count:
 
 /** Adds what a block's gradients of the modified scores say about the tables that the modifier reads. */
 function addToTables(
-  params: usize,
+  f: BackwardParams,
   batch: i32,
   head: i32,
   tile: i32,
@@ -492,14 +419,13 @@ function addToTables(
   sums: usize,
   scratch: usize,
 ): void {
-  const p = changetype<Problem>(params);
-  const f = backwardOf(params);
+  const p = f.problem;
   const modifier = scratch + TABLE_MODIFIER;
-  for (let t: i32 = 0; t < min(2, <i32>p.tiles - tile); t++) {
+  for (let t: i32 = 0; t < min(2, p.tiles - tile); t++) {
     const column = <usize>(t * TILE * 4);
     const first = (tile + t) * TILE;
     for (let at: usize = 0; at < <usize>f.placeCount; at++) {
-      const place = changetype<Place>(<usize>f.places + at * PLACE_BYTES);
+      const place = changetype<Place>(f.places + at * <usize>PLACE_BYTES);
       let row: usize = 0;
       for (let s: i32 = 0; s < segments; s++) {
         const segment = changetype<PairSegment>(scratch + SEGMENTS + <usize>s * PAIR_SEGMENT_BYTES);
@@ -521,13 +447,14 @@ function addToTables(
 
 /** sums[index] += gradient * factor, for the gradients [count][48] of one tile; keys not seen have none. */
 function scatter(place: Place, gradients: usize, count: i32, sums: usize, scratch: usize): void {
-  const table = sums + (<usize>place.first << 3);
+  const table = sums + (place.first << 3);
+  const length = <u32>place.length;
   let element: usize = 0;
   for (let key: i32 = 0; key < count; key++, gradients += ROW) {
     for (let r: usize = 0; r < <usize>(TILE * 4); r += 4, element += 4) {
       const gradient = f32.load(gradients + r);
       const index = i32.load(scratch + HALF + element);
-      if (gradient == 0 || <u32>index >= place.length) continue;
+      if (gradient == 0 || <u32>index >= length) continue;
       const sum = table + (<usize>index << 3);
       f64.store(sum, f64.load(sum) + <f64>gradient * <f64>f32.load(scratch + HALF_SLOPES + element));
     }
@@ -679,17 +606,17 @@ function storeKeys(
 
 /** One tile of the queries' gradient: the sums of all parts, in order. */
 export function backwardReduce(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const f = backwardOf(params);
-  const d = <i32>p.d;
-  const tiles = <i32>p.tiles;
+  const f = changetype<BackwardParams>(params);
+  const p = f.problem;
+  const d = p.d;
+  const tiles = p.tiles;
   const place = task / tiles;
   const slot = (task % tiles) * TILE;
   const part = <usize>(p.b * p.h) * <usize>(tiles * TILE * d) << 2;
-  const dtype = <i32>f.gradQDType;
+  const dtype = f.gradQ.dtype;
   const scale = f32x4.splat(<f32>p.scale);
   const row = scratch + LAYOUT;
-  let sums = <usize>f.sumsQ + (<usize>(place * tiles * TILE + slot) * <usize>d << 2);
+  let sums = f.sumsQ + (<usize>(place * tiles * TILE + slot) * <usize>d << 2);
   for (let r: i32 = 0; r < TILE; r++, sums += <usize>d << 2) {
     const query = queryIn(p, slot + r);
     if (query < 0) continue;
@@ -699,23 +626,22 @@ export function backwardReduce(params: usize, task: i32, scratch: usize): void {
       for (let x: usize = 1; x < <usize>f.parts; x++) sum = f32x4.add(sum, v128.load(sums + at + x * part));
       v128.store(row + at, f32x4.mul(sum, scale));
     }
-    const at = (<usize>(place / <i32>p.h) * <usize>p.n + <usize>query) * <usize>p.h + <usize>(place % <i32>p.h);
-    storeRow(row, <usize>f.gradQ + at * <usize>d * bytesOf(dtype), dtype, d);
+    const at = (<usize>(place / p.h) * <usize>p.n + <usize>query) * <usize>p.h + <usize>(place % p.h);
+    storeRow(row, f.gradQ.address + at * <usize>d * bytesOf(dtype), dtype, d);
   }
 }
 
 /** Elements of the tables that one task of `backwardTables` takes. */
-const RUN: i32 = 4096;
 
 /** Some elements of the gradients by tables: the sums of all groups, in order. */
 export function backwardTables(params: usize, task: i32, scratch: usize): void {
-  const f = backwardOf(params);
-  const elements = <i32>f.elements;
-  for (let at = task * RUN; at < min(elements, (task + 1) * RUN); at++) {
+  const f = changetype<BackwardParams>(params);
+  const elements = f.elements;
+  for (let at = task * TABLE_RUN; at < min(elements, (task + 1) * TABLE_RUN); at++) {
     let sum: f64 = 0;
-    for (let group: i32 = 0; group < <i32>f.groups; group++) {
-      sum += f64.load(<usize>f.sumsOfTables + ((<usize>group * <usize>elements + <usize>at) << 3));
+    for (let group: i32 = 0; group < f.groups; group++) {
+      sum += f64.load(f.sumsOfTables + ((<usize>group * <usize>elements + <usize>at) << 3));
     }
-    f32.store(<usize>f.gradTables + (<usize>at << 2), <f32>sum);
+    f32.store(f.gradTables + (<usize>at << 2), <f32>sum);
   }
 }

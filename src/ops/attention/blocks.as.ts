@@ -1,65 +1,26 @@
 /** The problem and its block map (block-map.ts), as attention's kernels read them. */
-import { Operand, PANEL, rowIn, TILE } from '../../runtime/wasm/assembly/layout.as';
+import { rowIn } from '../../runtime/wasm/assembly/layout.as';
+import { PANEL, TILE } from '../../runtime/wasm/params.generated.as';
 import { Stretch, STRETCH_BYTES } from '../../runtime/wasm/assembly/product.as';
-
-/** Panels in a block: 336 keys, whose scores against 24 queries fill 32 KiB. */
-export const BLOCK_PANELS: i32 = 56;
-
-/** As the host writes it; all numbers float64. */
-@unmanaged
-export class Problem {
-  b: f64;
-  n: f64;
-  m: f64;
-  h: f64;
-  g: f64;
-  d: f64;
-  e: f64;
-  scale: f64;
-  // The block map.
-  tiles: f64;
-  panels: f64;
-  maps: f64;
-  order: f64;
-  tileRuns: f64;
-  runs: f64;
-  patterns: f64;
-  queries: f64;
-  keys: f64;
-  // What changes the scores, and its derivative: a program and its tables each, 0 for none.
-  program: f64;
-  tables: f64;
-  derivative: f64;
-  derivativeTables: f64;
-}
-
-/** Where the operands begin: q, k, v, ... */
-export const OPERANDS_AT: usize = 21 * 8;
-export const OPERAND_BYTES: usize = 6 * 8;
-
-// @ts-ignore: decorator
-@inline
-export function operand(params: usize, index: usize): Operand {
-  return changetype<Operand>(params + OPERANDS_AT + index * OPERAND_BYTES);
-}
+import { BLOCK_PANELS, FULL, PATTERN_LENGTH, Problem, SEEN, SEEN_BY_GROUP } from './params.generated.as';
 
 // @ts-ignore: decorator
 @inline
 export function queryIn(p: Problem, slot: i32): i32 {
-  return rowIn(slot, <usize>p.queries, <i32>p.n);
+  return rowIn(slot, p.queries, p.n);
 }
 
 // @ts-ignore: decorator
 @inline
 export function keyIn(p: Problem, slot: i32): i32 {
-  return rowIn(slot, <usize>p.keys, <i32>p.m);
+  return rowIn(slot, p.keys, p.m);
 }
 
 /** The `rank`-th tile of a head in the order of its map; the later ones have less work. */
 // @ts-ignore: decorator
 @inline
 export function tileAt(p: Problem, map: i32, rank: i32): i32 {
-  return i32.load(<usize>p.order + (<usize>(map * <i32>p.tiles + rank) << 2));
+  return i32.load(p.order + (<usize>(map * p.tiles + rank) << 2));
 }
 
 /** Panels of a run or a part of one; `pattern` says who sees which of their keys. */
@@ -81,7 +42,7 @@ export class Walk {
 }
 
 export function startWalk(walk: Walk, p: Problem, map: i32, tile: i32): void {
-  const at = <usize>p.tileRuns + (<usize>(map * <i32>p.tiles + tile) << 3);
+  const at = p.tileRuns + (<usize>(map * p.tiles + tile) << 3);
   walk.run = i32.load(at);
   walk.pastRun = walk.run + i32.load(at, 4);
   walk.taken = 0;
@@ -91,7 +52,7 @@ export function startWalk(walk: Walk, p: Problem, map: i32, tile: i32): void {
 export function panelsBefore(walk: Walk, p: Problem, past: i32): i32 {
   let count = -walk.taken;
   for (let at = walk.run; at < walk.pastRun; at++) {
-    const run = changetype<Segment>(<usize>p.runs + <usize>at * SEGMENT_BYTES);
+    const run = changetype<Segment>(p.runs + <usize>at * SEGMENT_BYTES);
     if (run.first >= past) break;
     count += min(run.past, past) - run.first;
   }
@@ -102,7 +63,7 @@ export function panelsBefore(walk: Walk, p: Problem, past: i32): i32 {
 export function takeSegments(walk: Walk, p: Problem, panels: i32, segments: usize): i32 {
   let count: i32 = 0;
   while (panels > 0) {
-    const run = changetype<Segment>(<usize>p.runs + <usize>walk.run * SEGMENT_BYTES);
+    const run = changetype<Segment>(p.runs + <usize>walk.run * SEGMENT_BYTES);
     const segment = changetype<Segment>(segments + <usize>count * SEGMENT_BYTES);
     segment.first = run.first + walk.taken;
     segment.past = min(run.past, segment.first + panels);
@@ -119,38 +80,37 @@ export function takeSegments(walk: Walk, p: Problem, panels: i32, segments: usiz
   return count;
 }
 
-/** Six words, a key each, whose bit r says whether query r of the tile sees it; then flags (block-map.ts). */
 // @ts-ignore: decorator
 @inline
 export function patternAt(p: Problem, pattern: i32): usize {
-  return <usize>p.patterns + (<usize>pattern << 5);
+  return p.patterns + <usize>(pattern * PATTERN_LENGTH * 4);
 }
 
 // @ts-ignore: decorator
 @inline
 export function flagsOf(pattern: usize): i32 {
-  return i32.load(pattern, 24);
+  return i32.load(pattern, PANEL * 4);
 }
 
 /** Whether all keys of the pattern are seen by all eight queries of a slice. */
 // @ts-ignore: decorator
 @inline
 export function isFull(flags: i32, slice: i32): bool {
-  return (flags & (1 << slice)) != 0;
+  return (flags & (FULL << slice)) != 0;
 }
 
 /** Whether some key is seen by some query of a slice. */
 // @ts-ignore: decorator
 @inline
 export function isSeen(flags: i32, slice: i32): bool {
-  return (flags & (8 << slice)) != 0;
+  return (flags & (SEEN << slice)) != 0;
 }
 
 /** Whether some key is seen by some of six queries. */
 // @ts-ignore: decorator
 @inline
 export function isSeenByGroup(flags: i32, group: i32): bool {
-  return (flags & (64 << group)) != 0;
+  return (flags & (SEEN_BY_GROUP << group)) != 0;
 }
 
 const GROUPS: i32 = TILE / PANEL;

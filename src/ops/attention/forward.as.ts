@@ -12,18 +12,13 @@
  *   that such values propagate as they should.
  */
 import {
-  BLOCK_PANELS,
   findStretches,
   flagsOf,
   isFull,
   isSeen,
   keyIn,
-  operand,
-  OPERAND_BYTES,
-  OPERANDS_AT,
   panelsBefore,
   patternAt,
-  Problem,
   queryIn,
   Segment,
   SEGMENT_BYTES,
@@ -34,27 +29,23 @@ import {
   tileAt,
   Walk,
 } from './blocks.as';
+import { BLOCK_PANELS, EXTREMES_BYTES, ForwardParams, MOST_TOGETHER, PACKED_BYTES, Problem } from './params.generated.as';
 import {
-  CHUNK_PANELS,
   fetchRows,
-  LARGEST_HEAD,
   LAYOUT_BYTES,
   layOutPanels,
   layOutSlices,
   layOutTile,
-  Operand,
-  PANEL,
   PANEL_SLICE_BYTES,
   rowAddress,
   rowIn,
-  SLICE,
-  TILE,
 } from '../../runtime/wasm/assembly/layout.as';
+import { CHUNK_PANELS, F32, LARGEST_HEAD, Operand, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
 import { modify, MODIFIER_BYTES, openModifier, writeKeys } from './modifier.as';
 import { exp, log } from '../../runtime/wasm/assembly/scalar.as';
 import { addStretches, product, seenProduct, STORE, STORE_EXP, STORE_MAX, STRETCH_BYTES, UNSEEN } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadElement, storeRow } from '../../runtime/wasm/assembly/storage.as';
-import { exp2, exp2Clamped, larger, seenLanes } from '../../runtime/wasm/assembly/vector.as';
+import { exp2Clamped, larger, seenLanes } from '../../runtime/wasm/assembly/vector.as';
 
 const SMALL_SCORE: f32 = 60;
 const SMALL_VALUE: f32 = 1e12;
@@ -65,43 +56,18 @@ const NO_MAXIMUM: f32 = -1e30;
 const LN2: f64 = 0.6931471805599453;
 const LOG2E: f64 = 1.4426950408889634;
 
-/** What follows the problem and its operands. */
-@unmanaged
-class Forward {
-  out: f64;
-  outDType: f64;
-  lse: f64;
-  /** 0 where tasks pack what they need. */
-  packedKeys: f64;
-  packedValues: f64;
-  extremes: f64;
-  /** Tiles that a task takes of one head, or of each head of all batches in turn. */
-  tilesOfTask: f64;
-  takesAllHeads: f64;
-  /** Key/value heads that a task takes if it packs them. */
-  headsOfTask: f64;
-  /** Panels of keys that a task's tiles of a head go through together. */
-  rangePanels: f64;
-}
-
-// @ts-ignore: decorator
-@inline
-function forwardOf(params: usize): Forward {
-  return changetype<Forward>(params + OPERANDS_AT + 3 * OPERAND_BYTES);
-}
-
 /**
  * Keys and values of one chunk of one batch: keys to panels [d][6 keys], values to panels' slices [6 keys][8 columns].
  * Each head's largest squared key norm and largest value magnitude become at least theirs, NaN if there is one.
  */
 export function pack(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const f = forwardOf(params);
-  const g = <i32>p.g;
-  const m = <i32>p.m;
-  const d = <i32>p.d;
-  const e = <i32>p.e;
-  const panels = <i32>p.panels;
+  const f = changetype<ForwardParams>(params);
+  const p = f.problem;
+  const g = p.g;
+  const m = p.m;
+  const d = p.d;
+  const e = p.e;
+  const panels = p.panels;
   const chunks = (panels + CHUNK_PANELS - 1) / CHUNK_PANELS;
   const batch = task / chunks;
   const chunk = task % chunks;
@@ -111,21 +77,21 @@ export function pack(params: usize, task: i32, scratch: usize): void {
   const valueBytes = <usize>slices * PANEL_SLICE_BYTES;
   const slice = sliceStep(f, panels);
   const panel = panelStep(f, slices);
-  const order = <usize>p.keys;
-  const k = operand(params, 1);
-  const v = operand(params, 2);
+  const order = p.keys;
+  const k = p.k;
+  const v = p.v;
   // Two panels of keys, then of values, through all heads: rows lie side by side, and so are a few ascending streams.
   for (let first = chunk * CHUNK_PANELS; first < past; first += 2) {
     const last = min(first + 2, past);
     for (let bg = batch * g; bg < (batch + 1) * g; bg++) {
-      const to = <usize>f.packedKeys + <usize>(bg * panels) * panelBytes;
+      const to = f.packedKeys + <usize>(bg * panels) * panelBytes;
       const norm = layOutPanels(k, batch, bg % g, order, m, d, first, last, to, scratch);
-      atomicMax(<usize>f.extremes + (<usize>bg << 3), norm);
+      atomicMax(f.extremes + <usize>(bg * EXTREMES_BYTES), norm);
     }
     for (let bg = batch * g; bg < (batch + 1) * g; bg++) {
-      const to = <usize>f.packedValues + <usize>(bg * panels) * valueBytes;
+      const to = f.packedValues + <usize>(bg * panels) * valueBytes;
       const value = layOutSlices(v, batch, bg % g, order, m, e, first, last, to, slice, panel, scratch);
-      atomicMax(<usize>f.extremes + (<usize>bg << 3) + 4, value);
+      atomicMax(f.extremes + <usize>(bg * EXTREMES_BYTES) + 4, value);
     }
   }
 }
@@ -136,14 +102,14 @@ export function pack(params: usize, task: i32, scratch: usize): void {
  */
 // @ts-ignore: decorator
 @inline
-function sliceStep(f: Forward, panels: i32): usize {
-  return f.takesAllHeads != 0 ? PANEL_SLICE_BYTES : <usize>panels * PANEL_SLICE_BYTES;
+function sliceStep(f: ForwardParams, panels: i32): usize {
+  return f.takesAllHeads ? PANEL_SLICE_BYTES : <usize>panels * PANEL_SLICE_BYTES;
 }
 
 // @ts-ignore: decorator
 @inline
-function panelStep(f: Forward, slices: i32): usize {
-  return f.takesAllHeads != 0 ? <usize>slices * PANEL_SLICE_BYTES : PANEL_SLICE_BYTES;
+function panelStep(f: ForwardParams, slices: i32): usize {
+  return f.takesAllHeads ? <usize>slices * PANEL_SLICE_BYTES : PANEL_SLICE_BYTES;
 }
 
 /** A magnitude that threads share becomes at least `value`. As integers magnitudes order alike, and NaN is the largest. */
@@ -155,9 +121,6 @@ function atomicMax(magnitude: usize, value: f32): void {
     known = found;
   }
 }
-
-/** Tiles of one head that a task takes together, at most. */
-const MOST_TOGETHER: usize = 4;
 
 // One worker's working memory: what its tiles share,
 const SCORES: usize = 0; // [336 keys][24]
@@ -181,7 +144,7 @@ const MODIFIER: usize = WALK + 16;
 const TILE_BYTES: usize = (MODIFIER + MODIFIER_BYTES + 63) & ~63;
 /** Keys and then values of one head, where the task packs them: in the place of tiles that would go together. */
 const PACKED: usize = TILES + TILE_BYTES;
-export const FORWARD_BYTES: usize = TILES + MOST_TOGETHER * TILE_BYTES;
+export const FORWARD_BYTES: usize = max(TILES + <usize>MOST_TOGETHER * TILE_BYTES, PACKED + <usize>PACKED_BYTES + 64);
 
 /** Of a tile under way. */
 @unmanaged
@@ -205,68 +168,66 @@ function stateOf(own: usize): State {
  * all; or some tiles of all heads, one after the other, as neighbours share keys.
  */
 export function attention(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const f = forwardOf(params);
-  const tiles = <i32>p.tiles;
-  const count = <i32>f.tilesOfTask;
+  const f = changetype<ForwardParams>(params);
+  const p = f.problem;
+  const tiles = p.tiles;
+  const count = f.tilesOfTask;
   if (f.packedKeys == 0) {
-    attentionOfHeads(params, task, scratch);
+    attentionOfHeads(f, task, scratch);
     return;
   }
   const tasksOfHead = (tiles + count - 1) / count;
   const first = (task % tasksOfHead) * count;
   const past = min(first + count, tiles);
-  if (f.takesAllHeads == 0) {
-    attentionOfTiles(params, task / tasksOfHead, first, past, scratch);
+  if (!f.takesAllHeads) {
+    attentionOfTiles(f, task / tasksOfHead, first, past, scratch);
     return;
   }
-  for (let place: i32 = 0; place < <i32>(p.b * p.h); place++) {
+  for (let place: i32 = 0; place < p.b * p.h; place++) {
     memory.fill(scratch + FETCHED, 0, FETCHED_BYTES);
-    for (let rank = first; rank < past; rank++) attentionOfTiles(params, place, rank, rank + 1, scratch);
+    for (let rank = first; rank < past; rank++) attentionOfTiles(f, place, rank, rank + 1, scratch);
   }
 }
 
 /** All tiles of some key/value heads, which lie side by side in memory: packed here, keys and values stay in the cache. */
-function attentionOfHeads(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const f = forwardOf(params);
-  const g = <i32>p.g;
-  const shared = <i32>p.h / g;
-  const first = task * <i32>f.headsOfTask;
-  const past = min(first + <i32>f.headsOfTask, <i32>p.b * g);
+function attentionOfHeads(f: ForwardParams, task: i32, scratch: usize): void {
+  const p = f.problem;
+  const g = p.g;
+  const shared = p.h / g;
+  const first = task * f.headsOfTask;
+  const past = min(first + f.headsOfTask, p.b * g);
   const sink = scratch + LAYOUT;
-  fetchRows(operand(params, 1), g, first, past, 0, <i32>p.m, <i32>p.d, sink);
-  fetchRows(operand(params, 2), g, first, past, 0, <i32>p.m, <i32>p.e, sink);
-  fetchRows(operand(params, 0), <i32>p.h, first * shared, past * shared, 0, <i32>p.n, <i32>p.d, sink);
+  fetchRows(p.k, g, first, past, 0, p.m, p.d, sink);
+  fetchRows(p.v, g, first, past, 0, p.m, p.e, sink);
+  fetchRows(p.q, p.h, first * shared, past * shared, 0, p.n, p.d, sink);
   for (let bg = first; bg < past; bg++) {
-    packHead(params, bg, scratch);
+    packHead(f, bg, scratch);
     for (let place = bg * shared; place < (bg + 1) * shared; place++) {
-      for (let rank: i32 = 0; rank < <i32>p.tiles; rank++) attentionOfTiles(params, place, rank, rank + 1, scratch);
+      for (let rank: i32 = 0; rank < p.tiles; rank++) attentionOfTiles(f, place, rank, rank + 1, scratch);
     }
   }
 }
 
 /** What `pack` does, of one key/value head into working memory. */
-function packHead(params: usize, bg: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const f = forwardOf(params);
-  const g = <i32>p.g;
-  const m = <i32>p.m;
-  const panels = <i32>p.panels;
-  const order = <usize>p.keys;
+function packHead(f: ForwardParams, bg: i32, scratch: usize): void {
+  const p = f.problem;
+  const g = p.g;
+  const m = p.m;
+  const panels = p.panels;
+  const order = p.keys;
   const layout = scratch + LAYOUT;
   const keys = scratch + PACKED;
   const values = valuesBehind(p, keys);
-  const norm = layOutPanels(operand(params, 1), bg / g, bg % g, order, m, <i32>p.d, 0, panels, keys, layout);
+  const norm = layOutPanels(p.k, bg / g, bg % g, order, m, p.d, 0, panels, keys, layout);
   const slice = sliceStep(f, panels);
-  const v = operand(params, 2);
+  const v = p.v;
   const value = layOutSlices(
     v,
     bg / g,
     bg % g,
     order,
     m,
-    <i32>p.e,
+    p.e,
     0,
     panels,
     values,
@@ -274,58 +235,58 @@ function packHead(params: usize, bg: i32, scratch: usize): void {
     PANEL_SLICE_BYTES,
     layout,
   );
-  const extremes = <usize>f.extremes + (<usize>bg << 3);
+  const extremes = f.extremes + <usize>(bg * EXTREMES_BYTES);
   f32.store(extremes, norm);
   f32.store(extremes, value, 4);
 }
 
 /** The tiles of a head that stand at `first` and up to `past` in the order of its map. */
-function attentionOfTiles(params: usize, place: i32, first: i32, past: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
+function attentionOfTiles(f: ForwardParams, place: i32, first: i32, past: i32, scratch: usize): void {
+  const p = f.problem;
   const map = mapOf(p, place);
-  const panels = <i32>p.panels;
-  const range = <i32>forwardOf(params).rangePanels;
+  const panels = p.panels;
+  const range = f.rangePanels;
   const tiles = scratch + TILES;
   const pastTiles = tiles + <usize>(past - first) * TILE_BYTES;
   for (let own = tiles; own < pastTiles; own += TILE_BYTES, first++) {
-    openTile(params, place, tileAt(p, map, first), own, scratch);
+    openTile(f, place, tileAt(p, map, first), own, scratch);
   }
   for (let pastPanel = range; pastPanel < panels + range; pastPanel += range) {
     for (let own = tiles; own < pastTiles; own += TILE_BYTES) {
-      if (!stateOf(own).isDone) addKeys(params, place, pastPanel, own, scratch);
+      if (!stateOf(own).isDone) addKeys(f, place, pastPanel, own, scratch);
     }
   }
   for (let own = tiles; own < pastTiles; own += TILE_BYTES) {
-    if (!stateOf(own).isDone) storeTile(params, place, own, scratch);
+    if (!stateOf(own).isDone) storeTile(f, place, own, scratch);
   }
 }
 
 /** Lays out the queries of a tile and begins its sums. */
-function openTile(params: usize, place: i32, tile: i32, own: usize, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const d = <i32>p.d;
-  const h = <i32>p.h;
-  const n = <i32>p.n;
+function openTile(f: ForwardParams, place: i32, tile: i32, own: usize, scratch: usize): void {
+  const p = f.problem;
+  const d = p.d;
+  const h = p.h;
+  const n = p.n;
   const batch = place / h;
   const head = place % h;
-  const order = <usize>p.queries;
+  const order = p.queries;
   const first = tile * TILE;
   const state = stateOf(own);
   state.tile = tile;
-  state.rows = min(TILE, (order ? <i32>p.tiles * TILE : n) - first);
+  state.rows = min(TILE, (order ? p.tiles * TILE : n) - first);
   state.isDone = false;
 
-  const extremes = <usize>forwardOf(params).extremes + (<usize>keyHeadOf(p, place) << 3);
+  const extremes = f.extremes + <usize>(keyHeadOf(p, place) * EXTREMES_BYTES);
   const keyNorm = f32.load(extremes);
   const largestValue = f32.load(extremes, 4);
-  const q = operand(params, 0);
-  const program = <usize>p.program;
+  const q = p.q;
+  const program = p.program;
   const factor = <f32>(program ? p.scale : p.scale * LOG2E);
   const norm = layOutTile(q, batch, head, order, n, d, first, state.rows, factor, own + QUERIES, scratch + LAYOUT);
   const bound: f32 = sqrt(norm) * sqrt(keyNorm);
-  if (program) openModifier(p, program, <usize>p.tables, batch, head, first, own + MODIFIER);
+  if (program) openModifier(p, program, p.tables, batch, head, first, own + MODIFIER);
   if (!(bound <= ORDINARY_SCORE && largestValue <= ORDINARY_VALUE)) {
-    exceptionalTile(params, place, own, scratch);
+    exceptionalTile(f, place, own, scratch);
     return;
   }
   state.isSmall = !program && bound <= SMALL_SCORE && largestValue <= SMALL_VALUE;
@@ -333,18 +294,17 @@ function openTile(params: usize, place: i32, tile: i32, own: usize, scratch: usi
   memory.fill(own + SUMS, 0, TILE * 4);
   memory.fill(own + RESULT, 0, <usize>(slicesOf(p) * SLICE * TILE * 4));
   startWalk(changetype<Walk>(own + WALK), p, mapOf(p, place), tile);
-  if (forwardOf(params).takesAllHeads != 0) fetchPanels(params, place, own, scratch);
+  if (f.takesAllHeads) fetchPanels(f, place, own, scratch);
 }
 
 /** Takes a tile through what it sees of the panels before `pastPanel`, in blocks of even size. */
-function addKeys(params: usize, place: i32, pastPanel: i32, own: usize, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const f = forwardOf(params);
-  const d = <i32>p.d;
-  const panels = <i32>p.panels;
+function addKeys(f: ForwardParams, place: i32, pastPanel: i32, own: usize, scratch: usize): void {
+  const p = f.problem;
+  const d = p.d;
+  const panels = p.panels;
   const slices = slicesOf(p);
-  const keys = packedKeysOf(params, place, scratch);
-  const values = packedValuesOf(params, place, scratch);
+  const keys = packedKeysOf(f, place, scratch);
+  const values = packedValuesOf(f, place, scratch);
   const state = stateOf(own);
   const rows = state.rows;
   const walk = changetype<Walk>(own + WALK);
@@ -363,7 +323,7 @@ function addKeys(params: usize, place: i32, pastPanel: i32, own: usize, scratch:
       if (p.program != 0) {
         scoreBlock(p, keys, d, segments, rows, own, scratch, STORE);
         if (!modifyBlock(p, segments, rows, own, scratch)) {
-          exceptionalTile(params, place, own, scratch);
+          exceptionalTile(f, place, own, scratch);
           return;
         }
       } else scoreBlock(p, keys, d, segments, rows, own, scratch, STORE_MAX);
@@ -378,7 +338,7 @@ function addKeys(params: usize, place: i32, pastPanel: i32, own: usize, scratch:
 // @ts-ignore: decorator
 @inline
 function mapOf(p: Problem, place: i32): i32 {
-  return i32.load(<usize>p.maps + (<usize>place << 2));
+  return i32.load(p.maps + (<usize>place << 2));
 }
 
 /** The key/value head, through all batches, of a query head. */
@@ -391,34 +351,32 @@ function keyHeadOf(p: Problem, place: i32): i32 {
 // @ts-ignore: decorator
 @inline
 function slicesOf(p: Problem): i32 {
-  return (<i32>p.e + SLICE - 1) / SLICE;
+  return (p.e + SLICE - 1) / SLICE;
 }
 
 // @ts-ignore: decorator
 @inline
-function packedKeysOf(params: usize, place: i32, scratch: usize): usize {
-  const p = changetype<Problem>(params);
-  const f = forwardOf(params);
+function packedKeysOf(f: ForwardParams, place: i32, scratch: usize): usize {
+  const p = f.problem;
   if (f.packedKeys == 0) return scratch + PACKED;
-  const panels = keyHeadOf(p, place) * <i32>p.panels;
-  return <usize>f.packedKeys + <usize>panels * <usize>(<i32>p.d * PANEL * 4);
+  const panels = keyHeadOf(p, place) * p.panels;
+  return f.packedKeys + <usize>panels * <usize>(p.d * PANEL * 4);
 }
 
 // @ts-ignore: decorator
 @inline
-function packedValuesOf(params: usize, place: i32, scratch: usize): usize {
-  const p = changetype<Problem>(params);
-  const f = forwardOf(params);
+function packedValuesOf(f: ForwardParams, place: i32, scratch: usize): usize {
+  const p = f.problem;
   if (f.packedKeys == 0) return valuesBehind(p, scratch + PACKED);
-  const panels = keyHeadOf(p, place) * <i32>p.panels;
-  return <usize>f.packedValues + <usize>panels * <usize>slicesOf(p) * PANEL_SLICE_BYTES;
+  const panels = keyHeadOf(p, place) * p.panels;
+  return f.packedValues + <usize>panels * <usize>slicesOf(p) * PANEL_SLICE_BYTES;
 }
 
 /** Where the values of a head begin whose packed keys lie at `keys`. */
 // @ts-ignore: decorator
 @inline
 function valuesBehind(p: Problem, keys: usize): usize {
-  return (keys + <usize>(<i32>p.panels * <i32>p.d * PANEL * 4) + 63) & ~63;
+  return (keys + <usize>(p.panels * p.d * PANEL * 4) + 63) & ~63;
 }
 
 /**
@@ -485,7 +443,7 @@ function modifyBlock(p: Problem, segments: i32, rows: i32, own: usize, scratch: 
   let scores = scratch + SCORES;
   let exceptional = i32x4.splat(0);
   const count = <i32>((keys - scratch - KEYS) >> 2);
-  modify(<usize>p.program, own + MODIFIER, scores, scores, scratch + KEYS, count);
+  modify(p.program, own + MODIFIER, scores, scores, scratch + KEYS, count);
   for (let at: i32 = 0; at < segments; at++) {
     const segment = changetype<Segment>(scratch + SEGMENTS + <usize>at * SEGMENT_BYTES);
     const pattern = patternAt(p, segment.pattern);
@@ -596,14 +554,14 @@ function weighValues(
  * Brings what a tile sees, and none before it in its task saw, into the cache: all at once, since each page of memory
  * costs a wait that products would take one by one.
  */
-function fetchPanels(params: usize, place: i32, own: usize, scratch: usize): void {
-  const p = changetype<Problem>(params);
+function fetchPanels(f: ForwardParams, place: i32, own: usize, scratch: usize): void {
+  const p = f.problem;
   const walk = changetype<Walk>(own + WALK);
-  const keys = packedKeysOf(params, place, scratch);
-  const values = packedValuesOf(params, place, scratch);
-  const keyBytes = <usize>(<i32>p.d * PANEL * 4);
+  const keys = packedKeysOf(f, place, scratch);
+  const values = packedValuesOf(f, place, scratch);
+  const keyBytes = <usize>(p.d * PANEL * 4);
   const valueBytes = <usize>slicesOf(p) * PANEL_SLICE_BYTES;
-  const runs = <usize>p.runs;
+  const runs = p.runs;
   let sum = f32x4.splat(0);
   for (let at = walk.run; at < walk.pastRun; at++) {
     const run = changetype<Segment>(runs + <usize>at * SEGMENT_BYTES);
@@ -620,28 +578,27 @@ function fetchPanels(params: usize, place: i32, own: usize, scratch: usize): voi
   v128.store(scratch + LAYOUT, sum);
 }
 
-function storeTile(params: usize, place: i32, own: usize, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const f = forwardOf(params);
-  const e = <i32>p.e;
-  const dtype = <i32>f.outDType;
+function storeTile(f: ForwardParams, place: i32, own: usize, scratch: usize): void {
+  const p = f.problem;
+  const e = p.e;
+  const dtype = f.out.dtype;
   const slices = slicesOf(p);
   const h = <usize>p.h;
-  const n = <i32>p.n;
+  const n = p.n;
   const batch = <usize>place / h;
   const head = <usize>place % h;
-  const order = <usize>p.queries;
+  const order = p.queries;
   const state = stateOf(own);
   const first = state.tile * TILE;
-  const outs = <usize>f.out;
-  const lses = <usize>f.lse;
+  const outs = f.out.address;
+  const lses = f.lse;
   const rowBytes = <usize>e * bytesOf(dtype);
   for (let r: i32 = 0; r < state.rows; r++) {
     const query = rowIn(first + r, order, n);
     if (query < 0) continue;
     const at = (batch * <usize>n + <usize>query) * h + head;
     const out = outs + at * rowBytes;
-    const row = dtype == 0 && e % SLICE == 0 ? out : scratch + LAYOUT;
+    const row = dtype == F32 && e % SLICE == 0 ? out : scratch + LAYOUT;
     const sum = f32.load(own + SUMS + (r << 2));
     const inverse = f32x4.splat(sum > 0 ? 1 / sum : 0);
     let result = own + RESULT + (<usize>r << 5);
@@ -662,25 +619,24 @@ function fill(vectors: usize, value: f32): void {
 }
 
 /** Writes the result of a tile whose inputs or scores are exceptional, in the place of all that it has summed. */
-function exceptionalTile(params: usize, place: i32, own: usize, scratch: usize): void {
+function exceptionalTile(f: ForwardParams, place: i32, own: usize, scratch: usize): void {
   const state = stateOf(own);
   state.isDone = true;
-  for (let r: i32 = 0; r < state.rows; r++) exceptionalRow(params, place, r, own, scratch);
+  for (let r: i32 = 0; r < state.rows; r++) exceptionalRow(f, place, r, own, scratch);
 }
 
 /** One query in float64, in the order of the definition; infinities and NaN take their course. */
-function exceptionalRow(params: usize, place: i32, r: i32, own: usize, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const f = forwardOf(params);
-  const q = operand(params, 0);
-  const k = operand(params, 1);
-  const v = operand(params, 2);
-  const d = <i32>p.d;
-  const e = <i32>p.e;
-  const h = <i32>p.h;
+function exceptionalRow(f: ForwardParams, place: i32, r: i32, own: usize, scratch: usize): void {
+  const p = f.problem;
+  const q = p.q;
+  const k = p.k;
+  const v = p.v;
+  const d = p.d;
+  const e = p.e;
+  const h = p.h;
   const batch = place / h;
   const head = place % h;
-  const group = keyHeadOf(p, place) - batch * <i32>p.g;
+  const group = keyHeadOf(p, place) - batch * p.g;
   const tile = stateOf(own).tile;
   const i = queryIn(p, tile * TILE + r);
   if (i < 0) return;
@@ -689,8 +645,8 @@ function exceptionalRow(params: usize, place: i32, r: i32, own: usize, scratch: 
   memory.fill(sums, 0, <usize>e << 3);
 
   // Twice over the keys: first for the largest score, then for the sums.
-  const tileRuns = <usize>p.tileRuns + (<usize>(mapOf(p, place) * <i32>p.tiles + tile) << 3);
-  const runs = <usize>p.runs + <usize>i32.load(tileRuns) * SEGMENT_BYTES;
+  const tileRuns = p.tileRuns + (<usize>(mapOf(p, place) * p.tiles + tile) << 3);
+  const runs = p.runs + <usize>i32.load(tileRuns) * SEGMENT_BYTES;
   const pastRuns = runs + <usize>i32.load(tileRuns, 4) * SEGMENT_BYTES;
   let largest: f64 = -Infinity;
   let total: f64 = 0;
@@ -706,7 +662,7 @@ function exceptionalRow(params: usize, place: i32, r: i32, own: usize, scratch: 
         if (p.program != 0) {
           f32.store(scratch + SINGLE + (r << 2), <f32>score);
           i32.store(scratch + KEYS, j);
-          modify(<usize>p.program, own + MODIFIER, scratch + SINGLE, scratch + SINGLE, scratch + KEYS, 1);
+          modify(p.program, own + MODIFIER, scratch + SINGLE, scratch + SINGLE, scratch + KEYS, 1);
           score = <f64>f32.load(scratch + SINGLE + (r << 2));
           // A modifier hides keys by -Infinity, and whatever their values are.
           if (score == -Infinity) continue;
@@ -719,28 +675,28 @@ function exceptionalRow(params: usize, place: i32, r: i32, own: usize, scratch: 
         const weight = exp(score - largest);
         total += weight;
         let value = rowAddress(v, batch, j, group);
-        for (let c: i32 = 0; c < e; c++, value += <usize>v.element * bytesOf(<i32>v.dtype)) {
+        for (let c: i32 = 0; c < e; c++, value += v.element * bytesOf(v.dtype)) {
           const sum = sums + (c << 3);
-          f64.store(sum, f64.load(sum) + weight * <f64>loadElement(value, <i32>v.dtype));
+          f64.store(sum, f64.load(sum) + weight * <f64>loadElement(value, v.dtype));
         }
       }
     }
   }
 
-  const dtype = <i32>f.outDType;
+  const dtype = f.out.dtype;
   const at = (<usize>batch * <usize>p.n + <usize>i) * <usize>h + <usize>head;
   const row = scratch + LAYOUT;
   for (let c: i32 = 0; c < e; c++) f32.store(row + (c << 2), seesAny ? <f32>(f64.load(sums + (c << 3)) / total) : 0);
-  storeRow(row, <usize>f.out + at * <usize>e * bytesOf(dtype), dtype, e);
-  f32.store(<usize>f.lse + (at << 2), seesAny ? <f32>(largest + log(total)) : -Infinity);
+  storeRow(row, f.out.address + at * <usize>e * bytesOf(dtype), dtype, e);
+  f32.store(f.lse + (at << 2), seesAny ? <f32>(largest + log(total)) : -Infinity);
 }
 
 function dot(q: Operand, query: usize, k: Operand, key: usize, d: i32): f64 {
   let sum: f64 = 0;
   for (let c: i32 = 0; c < d; c++) {
-    sum += <f64>loadElement(query, <i32>q.dtype) * <f64>loadElement(key, <i32>k.dtype);
-    query += <usize>q.element * bytesOf(<i32>q.dtype);
-    key += <usize>k.element * bytesOf(<i32>k.dtype);
+    sum += <f64>loadElement(query, q.dtype) * <f64>loadElement(key, k.dtype);
+    query += q.element * bytesOf(q.dtype);
+    key += k.element * bytesOf(k.dtype);
   }
   return sum;
 }

@@ -10,6 +10,7 @@ import { and } from '../../masks/combine';
 import type { Extent, Mask } from '../../masks/mask';
 import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
+import { LARGEST_HEAD } from '../../runtime/wasm/params';
 import { checkScore, type Score, tablesOf } from '../../scores/score';
 import type { HostTensor } from '../../tensor/host';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
@@ -110,7 +111,6 @@ export interface AttentionBackwardResult {
 const SETTINGS = ['scale', 'causal', 'window', 'mask', 'score', 'deferred'];
 const CONTROL = ['signal', 'onProgress'];
 const STORAGE = ['f32', 'f16', 'bf16'];
-const LARGEST_HEAD = 256;
 
 /**
  * softmax(scale * q k^T, over the keys each query may see) v.

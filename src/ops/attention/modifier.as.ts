@@ -1,10 +1,9 @@
 /** Score modifiers over what attention computes: a tile of 24 queries against any number of keys. */
-import { keyIn, Problem, queryIn } from './blocks.as';
-import { PANEL, TILE } from '../../runtime/wasm/assembly/layout.as';
+import { keyIn, queryIn } from './blocks.as';
+import { Problem } from './params.generated.as';
+import { PANEL, TILE } from '../../runtime/wasm/params.generated.as';
 import { beginTile, Block, PROGRAM_SCRATCH, runProgram } from './program.as';
-
-/** Keys that an interpreter takes at once. */
-const CHUNK: i32 = 12;
+import { CHUNK } from '../../expressions/params.generated.as';
 
 // Working memory of one program over one tile.
 const QUERIES: usize = 64; // [24] i32, behind the Block
@@ -27,7 +26,7 @@ export function openModifier(
   block.head = head;
   block.tables = tables;
   block.scratch = modifier + PROGRAM;
-  const slots = p.queries != 0 ? <i32>p.tiles * TILE : <i32>p.n;
+  const slots = p.queries != 0 ? p.tiles * TILE : p.n;
   for (let r: i32 = 0; r < TILE; r++) {
     i32.store(modifier + QUERIES + (r << 2), first + r < slots ? queryIn(p, first + r) : -1);
   }

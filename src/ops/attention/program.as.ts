@@ -12,22 +12,24 @@
  */
 import { exp, log, tanh } from '../../runtime/wasm/assembly/functions.as';
 import { cos, power, sin } from '../../runtime/wasm/assembly/scalar.as';
+import {
+  ABS, ADD, AND, BATCH, CEIL, CHUNK, CHUNK_REGISTERS, CONSTANT, COPY, COS, DIVIDE, DIVIDE_CEIL, DIVIDE_FLOOR,
+  DIVIDE_TRUNC, EQUAL, EXP, FLOOR, HEAD, HEADER_LENGTH, INSTRUCTION_LENGTH, INTEGER_ABS, INTEGER_ADD, INTEGER_EQUAL,
+  INTEGER_LESS, INTEGER_LESS_OR_EQUAL, INTEGER_MAX, INTEGER_MIN, INTEGER_MULTIPLY, INTEGER_NEGATIVE,
+  INTEGER_REMAINDER, INTEGER_SIGN, INTEGER_SUBTRACT, KEYS, LANES, LESS, LESS_OR_EQUAL, LOG, MAX, MIN, MULTIPLY,
+  NEGATIVE, NOT, OR, OUT, POWER, QUERIES, READ, REMAINDER, ROUND, ROWS, ROW_BYTES, SCORE, SELECT, SHIFT_LEFT,
+  SHIFT_RIGHT, SHIFT_RIGHT_UNSIGNED, SIGN, SIN, SQRT, SUBTRACT, TANH, TILE_REGISTERS, TO_FLOAT, TO_INTEGER, TRUNC,
+  XOR,
+} from '../../expressions/params.generated.as';
+import { ModifyParams } from './params.generated.as';
 
-const LANES: i32 = 1;
-const ROWS: i32 = 2;
-const SCORE: i32 = 4;
-const OUT: i32 = 8;
 const OFFSET: i32 = ~15;
+const VECTORS: i32 = ROW_BYTES / 16;
+const INSTRUCTION: usize = INSTRUCTION_LENGTH * 4;
+const HEADER: usize = HEADER_LENGTH * 4;
 
-/** Bytes of a row of 24 lanes, and its vectors. */
-const ROW: usize = 96;
-const VECTORS: i32 = 6;
-const CHUNK: i32 = 12;
-const INSTRUCTION: usize = 24;
-const HEADER: usize = 8;
-
-/** Bytes of working memory that a program may use: as many registers as expressions/program.ts hands out. */
-export const PROGRAM_SCRATCH: i32 = 64 * 96 + 24 * 12 * 96;
+/** Bytes of working memory that a program may use. */
+export const PROGRAM_SCRATCH: i32 = (TILE_REGISTERS + CHUNK_REGISTERS * CHUNK) * ROW_BYTES;
 
 /** What a program runs over; addresses of 16-byte aligned memory. */
 @unmanaged
@@ -59,64 +61,6 @@ export function runProgram(program: usize, block: Block): void {
   run(program + HEADER + tile, i32.load(program, 4), block);
 }
 
-/** Operations, as expressions/program.ts numbers them. */
-const CONSTANT: i32 = 0;
-const BATCH: i32 = 1;
-const HEAD: i32 = 2;
-const QUERIES: i32 = 3;
-const KEYS: i32 = 4;
-const READ: i32 = 5;
-const COPY: i32 = 6;
-const TO_FLOAT: i32 = 7;
-const TO_INTEGER: i32 = 8;
-const SELECT: i32 = 9;
-const NOT: i32 = 10;
-const AND: i32 = 11;
-const OR: i32 = 12;
-const XOR: i32 = 13;
-const ADD: i32 = 14;
-const SUBTRACT: i32 = 15;
-const MULTIPLY: i32 = 16;
-const DIVIDE: i32 = 17;
-const MIN: i32 = 18;
-const MAX: i32 = 19;
-const LESS: i32 = 20;
-const LESS_OR_EQUAL: i32 = 21;
-const EQUAL: i32 = 22;
-const NEGATIVE: i32 = 23;
-const ABS: i32 = 24;
-const SIGN: i32 = 25;
-const FLOOR: i32 = 26;
-const CEIL: i32 = 27;
-const TRUNC: i32 = 28;
-const ROUND: i32 = 29;
-const SQRT: i32 = 30;
-const EXP: i32 = 31;
-const LOG: i32 = 32;
-const TANH: i32 = 33;
-const COS: i32 = 34;
-const SIN: i32 = 35;
-const REMAINDER: i32 = 36;
-const POWER: i32 = 37;
-const INTEGER_ADD: i32 = 38;
-const INTEGER_SUBTRACT: i32 = 39;
-const INTEGER_MULTIPLY: i32 = 40;
-const INTEGER_MIN: i32 = 41;
-const INTEGER_MAX: i32 = 42;
-const INTEGER_LESS: i32 = 43;
-const INTEGER_LESS_OR_EQUAL: i32 = 44;
-const INTEGER_EQUAL: i32 = 45;
-const INTEGER_NEGATIVE: i32 = 46;
-const INTEGER_ABS: i32 = 47;
-const INTEGER_SIGN: i32 = 48;
-const DIVIDE_FLOOR: i32 = 49;
-const DIVIDE_CEIL: i32 = 50;
-const DIVIDE_TRUNC: i32 = 51;
-const INTEGER_REMAINDER: i32 = 52;
-const SHIFT_LEFT: i32 = 53;
-const SHIFT_RIGHT: i32 = 54;
-const SHIFT_RIGHT_UNSIGNED: i32 = 55;
-
 function run(instruction: usize, count: i32, block: Block): void {
   for (const end = instruction + <usize>count * INSTRUCTION; instruction < end; instruction += INSTRUCTION) {
     execute(instruction, block);
@@ -135,7 +79,7 @@ function addressOf(operand: i32, block: Block): usize {
 // @ts-ignore: decorator
 @inline
 function rowStep(operand: i32): usize {
-  return operand & ROWS ? (operand & LANES ? ROW : 16) : 0;
+  return operand & ROWS ? (operand & LANES ? <usize>ROW_BYTES : 16) : 0;
 }
 
 // @ts-ignore: decorator
@@ -172,7 +116,7 @@ function execute(instruction: usize, block: Block): void {
       v128.store(out, i32x4.splat(block.head));
       break;
     case QUERIES:
-      memory.copy(out, block.queries, ROW);
+      memory.copy(out, block.queries, ROW_BYTES);
       break;
     case KEYS:
       for (let r: i32 = 0; r < rows; r++) v128.store(out + (r << 4), v128.load32_splat(block.keys + (r << 2)));
@@ -590,35 +534,22 @@ function angle(operation: i32, x: f32): f32 {
   return <f32>(operation == COS ? cos(<f64>x) : sin(<f64>x));
 }
 
-@unmanaged
-class Params {
-  program: f64;
-  scores: f64;
-  out: f64;
-  queries: f64;
-  keys: f64;
-  count: f64;
-  batch: f64;
-  head: f64;
-  tables: f64;
-}
-
 /** A program over one tile of queries and `count` keys. */
 export function modifyScores(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Params>(params);
+  const p = changetype<ModifyParams>(params);
   const block = changetype<Block>(scratch);
-  block.queries = <usize>p.queries;
-  block.batch = <i32>p.batch;
-  block.head = <i32>p.head;
-  block.tables = <usize>p.tables;
+  block.queries = p.queries;
+  block.batch = p.batch;
+  block.head = p.head;
+  block.tables = p.tables;
   block.scratch = (scratch + offsetof<Block>() + 15) & ~15;
-  beginTile(<usize>p.program, block);
-  const count = <i32>p.count;
+  beginTile(p.program, block);
+  const count = p.count;
   for (let j: i32 = 0; j < count; j += CHUNK) {
-    block.scores = <usize>p.scores + <usize>j * ROW;
-    block.out = <usize>p.out + <usize>j * ROW;
-    block.keys = <usize>p.keys + (<usize>j << 2);
+    block.scores = p.scores + <usize>j * ROW_BYTES;
+    block.out = p.out + <usize>j * ROW_BYTES;
+    block.keys = p.keys + (<usize>j << 2);
     block.rows = min(CHUNK, count - j);
-    runProgram(<usize>p.program, block);
+    runProgram(p.program, block);
   }
 }

@@ -2,11 +2,11 @@
 import { compileProgram, type Program } from '../../expressions/program';
 import type { Extent } from '../../masks/mask';
 import { type Score, tablesOf } from '../../scores/score';
+import { PLACE_BYTES, Place } from './params.generated';
 
 /** What lies at 16-byte aligned addresses: a program's code, and where its tables lie. */
 const ALIGNMENT = 16;
 const TABLE_LENGTH = 2;
-const PLACE_LENGTH = 6;
 
 /** The programs of a modifier for these extents: none without one. */
 export function scorePrograms(score: Score | undefined, extent: Extent): Program[] {
@@ -39,23 +39,25 @@ export type AddressOf = (table: Program['tables'][number]) => number;
 
 /** Bytes that `writeTablePlaces` writes. */
 export function tablePlacesBytes(places: readonly TablePlace[]): number {
-  return aligned(places.length * PLACE_LENGTH * 4) + scoreProgramBytes(places.flatMap(({ programs }) => programs));
+  return aligned(places.length * PLACE_BYTES) + scoreProgramBytes(places.flatMap(({ programs }) => programs));
 }
 
-/** Writes the places to `address` in the heap, as the kernels read them (backward.as.ts). */
+/** Writes the places to `address` in the heap. */
 export function writeTablePlaces(
   places: readonly TablePlace[],
   memory: WebAssembly.Memory,
   address: number,
   addressOf: AddressOf,
 ): void {
-  let next = address + aligned(places.length * PLACE_LENGTH * 4);
+  let next = address + aligned(places.length * PLACE_BYTES);
   const numbers = places.flatMap(({ programs, first, length }) => {
-    const addresses = writeScorePrograms(programs, memory, next, addressOf);
+    const written = writeScorePrograms(programs, memory, next, addressOf);
+    const [index, indexTables] = [written.program, written.tables];
+    const [factor, factorTables] = [written.derivative, written.derivativeTables];
     next += scoreProgramBytes(programs);
-    return [...addresses, first, length];
+    return Place({ index, indexTables, factor, factorTables, first, length });
   });
-  new Int32Array(memory.buffer, address, numbers.length).set(numbers);
+  new Float64Array(memory.buffer, address, numbers.length).set(numbers);
 }
 
 /** Bytes that `writeScorePrograms` writes. */
@@ -65,13 +67,13 @@ export function scoreProgramBytes(programs: readonly Program[]): number {
     .reduce((sum, bytes) => sum + aligned(bytes), 0);
 }
 
-/** Writes the programs to `address` in the heap; returns their part of the kernels' params (blocks.as.ts). */
+/** Writes the programs to `address` in the heap; returns their part of the kernels' params. */
 export function writeScorePrograms(
   programs: readonly Program[],
   memory: WebAssembly.Memory,
   address: number,
   addressOf: AddressOf,
-): [program: number, tables: number, derivative: number, derivativeTables: number] {
+): Record<'program' | 'tables' | 'derivative' | 'derivativeTables', number> {
   let next = address;
   const put = (numbers: Int32Array): number => {
     const at = next;
@@ -83,7 +85,7 @@ export function writeScorePrograms(
     put(code),
     put(Int32Array.from(tables.flatMap((table) => [addressOf(table), table.length]))),
   ]);
-  return [program, tables, derivative, derivativeTables];
+  return { program, tables, derivative, derivativeTables };
 }
 
 function aligned(bytes: number): number {

@@ -5,7 +5,9 @@ import { KeyWords, keyWords } from '../../masks/key-words';
 import { type Extent, type Mask, oneHead, type Place, placesOf } from '../../masks/mask';
 import { type BlockMap, RUN_LENGTH } from '../../runtime/block-map';
 import { atOnce } from '../../runtime/turns';
-import { blockMap, blockMapSteps, PANEL, PATTERN_LENGTH, QUERY_TILE } from './wasm-map';
+import { PANEL, TILE } from '../../runtime/wasm/params';
+import { PATTERN_LENGTH } from './params';
+import { blockMap, blockMapSteps } from './wasm-map';
 
 const one = (n: number, m: number): Extent => ({ b: 1, n, m, h: 1, g: 1 });
 
@@ -29,8 +31,8 @@ function seesByMap(map: BlockMap, head: number): (i: number, j: number) => boole
       const [from, past, pattern] = map.runs.slice(RUN_LENGTH * run) as unknown as [number, number, number];
       for (let slot = from * PANEL; slot < past * PANEL; slot++) {
         const word = map.patterns[pattern * PATTERN_LENGTH + (slot % PANEL)] as number;
-        for (let r = 0; r < QUERY_TILE; r++) {
-          const query = map.queries ? map.queries[tile * QUERY_TILE + r] : tile * QUERY_TILE + r;
+        for (let r = 0; r < TILE; r++) {
+          const query = map.queries ? map.queries[tile * TILE + r] : tile * TILE + r;
           const key = map.keys ? map.keys[slot] : slot;
           if ((word >> r) & 1) seen.add(`${query},${key}`);
         }
@@ -156,9 +158,9 @@ test('tiles come with the most work first', () => {
 
 test('tiles of about the same work stay side by side', () => {
   const panels = [8, 3, 7, 1, 5, 0, 2];
-  const seen = (i: number) => PANEL * (panels[Math.floor(i / QUERY_TILE)] as number);
+  const seen = (i: number) => PANEL * (panels[Math.floor(i / TILE)] as number);
   const mask: Mask = { name: 'uneven', sees: (i, j) => j < seen(i), intervals: (i) => (seen(i) ? [0, seen(i)] : []) };
-  expect([...blockMap(mask, one(7 * QUERY_TILE, 8 * PANEL)).order]).toEqual([4, 2, 0, 1, 6, 5, 3]);
+  expect([...blockMap(mask, one(7 * TILE, 8 * PANEL)).order]).toEqual([4, 2, 0, 1, 6, 5, 3]);
 });
 
 test('equal masks share one map, which is small whatever the length', () => {
@@ -176,8 +178,8 @@ test('those who ask for a map meanwhile share its building, which goes on as lon
     return keyWords(everyThird, queries, place);
   };
   const mask: Mask = { name: 'counted', sees: everyThird.sees, words };
-  const extent = one(5 * QUERY_TILE, 30);
-  const tiles = [0, 1, 2, 3, 4].map((tile) => tile * QUERY_TILE);
+  const extent = one(5 * TILE, 30);
+  const tiles = [0, 1, 2, 3, 4].map((tile) => tile * TILE);
   const start = () => blockMapSteps(mask, extent);
   const [first, second, late] = [start(), start(), start()];
   for (const steps of [first, second, first]) expect(steps.next().done).toBe(false);

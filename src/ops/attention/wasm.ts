@@ -1,9 +1,9 @@
 /** Plans of attention's calls, for the kernels of forward.as.ts and backward.as.ts. */
 import type { BlockMap } from '../../runtime/block-map';
 import type { Steps } from '../../runtime/turns';
+import { CHUNK_PANELS, PANEL, SLICE, TILE } from '../../runtime/wasm/params';
 import {
-  address,
-  DTYPE_CODES,
+  contiguous,
   FLOPS_PER_MICROSECOND,
   headsOfTask,
   type Machine,
@@ -12,6 +12,15 @@ import {
 } from '../../runtime/wasm/plan';
 import type { Job } from '../../runtime/wasm/pool';
 import type { AttentionBackwardCall, AttentionCall } from './call';
+import {
+  BackwardParams,
+  BLOCK_PANELS,
+  EXTREMES_BYTES,
+  ForwardParams,
+  MOST_TOGETHER,
+  PACKED_BYTES,
+  TABLE_RUN,
+} from './params.generated';
 import {
   type AddressOf,
   scoreProgramBytes,
@@ -22,34 +31,24 @@ import {
   writeScorePrograms,
   writeTablePlaces,
 } from './score-programs';
-import { blockMapBytes, blockMapSteps, PANEL, QUERY_TILE, writeBlockMap } from './wasm-map';
+import { blockMapBytes, blockMapSteps, writeBlockMap } from './wasm-map';
 
-/** Tasks as the kernels cut them (*.as.ts). */
-const SLICE = 8;
-const CHUNK_PANELS = 16;
 /** Attention's backward pass has at least so many tasks, if there are keys enough. */
 const BACKWARD_TASKS = 16;
 /** A part of the keys has at least so many panels: each part lays out all queries anew. */
 const PART_PANELS = 48;
-/** Bytes of a head's largest key norm and largest value magnitude. */
-const EXTREMES_BYTES = 8;
 /** Of a thread's own cache, what the keys and values that a tile sees may take. */
 const CACHE_BYTES = 2 ** 20;
-/** And those of a head that its task packs, as it has room for (forward.as.ts). */
-const PACKED_BYTES = 240_000;
 /** And of the cache that threads share, those of a head. */
 const SHARED_CACHE_BYTES = 2 ** 23;
 /** A tile that sees less than this share of the keys sees them here and there. */
 const SPARSE = 0.25;
 /** Tasks that each thread gets at least where a task is several tiles, so that threads end together. */
 const TASKS_OF_THREAD = 16;
-/** Tiles of each head in a task, at most; of one head alone, those that go through blocks of keys together (forward.as.ts). */
-const MOST_TILES = { ofAllHeads: 64, ofOneHead: 4 };
-/** A block of keys (blocks.as.ts). */
-const BLOCK_PANELS = 56;
+/** Tiles of each head in a task that takes all heads, at most. */
+const MOST_TILES = 64;
 /** Sums for the gradients by captured arrays: with more bytes, fewer threads. */
 const TABLE_SUMS_BYTES = 2 ** 26;
-const TABLE_RUN = 4096;
 
 export function* planAttention(call: AttentionCall, { memory, threads }: Machine): Steps<Plan> {
   const { q, k, v, out, lse, scale, score } = call;
@@ -76,16 +75,17 @@ export function* planAttention(call: AttentionCall, { memory, threads }: Machine
           ...(cut.packsItself ? [] : [{ kernel: 'packKeysValues', tasks: b * chunks } as const]),
           { kernel: 'attention', tasks: cut.tasks },
         ],
-        params: [
-          ...[b, n, m, h, g, d, e, scale],
-          ...writeBlockMap(map, memory, at),
-          ...writeScorePrograms(modifier, memory, programs, addressOf),
-          ...[q, k, v].flatMap(operand),
-          ...[address(out), DTYPE_CODES[out.dtype] as number, address(lse)],
-          ...(cut.packsItself ? [0, 0] : [keys, values]),
-          ...[extremes, cut.tilesOfTask, Number(cut.takesAllHeads), cut.headsOfTask, cut.rangePanels],
-        ],
-        microseconds: (2 * (d + e) * map.visited * QUERY_TILE * PANEL) / FLOPS_PER_MICROSECOND,
+        params: ForwardParams({
+          problem: {
+            ...{ b, n, m, h, g, d, e, scale, q: operand(q), k: operand(k), v: operand(v) },
+            ...writeBlockMap(map, memory, at),
+            ...writeScorePrograms(modifier, memory, programs, addressOf),
+          },
+          ...{ out: contiguous(out), lse, extremes },
+          ...(cut.packsItself ? { packedKeys: 0, packedValues: 0 } : { packedKeys: keys, packedValues: values }),
+          ...cut,
+        }),
+        microseconds: (2 * (d + e) * map.visited * TILE * PANEL) / FLOPS_PER_MICROSECOND,
       },
     ];
   });
@@ -109,7 +109,7 @@ export function* planAttentionBackward(call: AttentionBackwardCall, { memory }: 
     keyPanels: b * g * slots * d * 4,
     keySlices: b * g * slots * columnsOfK * 4,
     valuePanels: b * g * slots * e * 4,
-    sumsQ: (parts * b * h * map.tiles * QUERY_TILE * d + 4) * 4,
+    sumsQ: (parts * b * h * map.tiles * TILE * d + 4) * 4,
     sumsK: b * g * slots * columnsOfK * 4,
     sumsV: b * g * slots * columnsOfV * 4,
     places: tablePlacesBytes(places),
@@ -126,17 +126,17 @@ export function* planAttentionBackward(call: AttentionBackwardCall, { memory }: 
           { kernel: 'backwardReduce', tasks: b * h * map.tiles },
           ...(places.length ? [{ kernel: 'backwardTables', tasks: Math.ceil(elements / TABLE_RUN) } as const] : []),
         ],
-        params: [
-          ...[b, n, m, h, g, d, e, scale],
-          ...writeBlockMap(map, memory, at),
-          ...writeScorePrograms(modifier, memory, programs, addressOf),
-          ...[q, k, v, out, gradOut].flatMap(operand),
-          ...[address(lse), gradLse ? address(gradLse) : 0],
-          ...[gradQ, gradK, gradV].flatMap((x) => [address(x), DTYPE_CODES[x.dtype] as number]),
-          ...[work.keyPanels, work.keySlices, work.valuePanels, work.sumsQ, work.sumsK, work.sumsV, parts],
-          ...[work.places, places.length, work.sumsOfTables, elements, groups, gradTables ? address(gradTables) : 0],
-        ],
-        microseconds: ((6 * d + 4 * e) * map.visited * QUERY_TILE * PANEL) / FLOPS_PER_MICROSECOND,
+        params: BackwardParams({
+          problem: {
+            ...{ b, n, m, h, g, d, e, scale, q: operand(q), k: operand(k), v: operand(v) },
+            ...writeBlockMap(map, memory, at),
+            ...writeScorePrograms(modifier, memory, programs, addressOf),
+          },
+          ...{ ...work, out: operand(out), gradOut: operand(gradOut), lse, gradLse, gradTables },
+          ...{ gradQ: contiguous(gradQ), gradK: contiguous(gradK), gradV: contiguous(gradV) },
+          ...{ parts, placeCount: places.length, elements, groups },
+        }),
+        microseconds: ((6 * d + 4 * e) * map.visited * TILE * PANEL) / FLOPS_PER_MICROSECOND,
       },
     ];
   });
@@ -164,10 +164,10 @@ function cutAttention(
   const isNear = bytesOf(panelsOfTile) < CACHE_BYTES && panelsOfTile < SPARSE * panels;
   const share = (all: number) => Math.floor(all / (TASKS_OF_THREAD * threads));
   const takesAllHeads = isNear && share(tiles) > 0;
-  const most = takesAllHeads ? MOST_TILES.ofAllHeads : bytesOf(panels) > SHARED_CACHE_BYTES ? MOST_TILES.ofOneHead : 1;
+  const most = takesAllHeads ? MOST_TILES : bytesOf(panels) > SHARED_CACHE_BYTES ? MOST_TOGETHER : 1;
   const tilesOfTask = Math.min(most, Math.max(1, share(takesAllHeads ? tiles : b * h * tiles)));
   // Short sequences are a task by heads, which packs what it needs, so that nothing goes through memory twice.
-  const longest = Math.max(panels, (tiles * QUERY_TILE) / PANEL);
+  const longest = Math.max(panels, (tiles * TILE) / PANEL);
   const packsItself = !takesAllHeads && bytesOf(longest) <= PACKED_BYTES && share(b * g) > 0;
   const heads = headsOfTask(b * g, threads);
   // Parts of the keys, of even size, in which a tile sees about a block.

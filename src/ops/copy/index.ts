@@ -2,7 +2,7 @@
 import { show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { address, overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/wasm/plan';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -12,9 +12,7 @@ import type { ResultOptions } from '../float32';
 import type { Expectation, Op } from '../op';
 import { commonAxes } from './axes';
 import type { CopyCall } from './call';
-
-/** Elements of a task (copy.as.ts). */
-const RUN = 16384;
+import { CopyAxis, CopyParams, RUN } from './params.generated';
 
 const kernels: KernelFiles = {
   relaxed: () => new URL('./copy.relaxed.wasm', import.meta.url),
@@ -28,8 +26,10 @@ const op: Op<CopyCall> = {
   wasm({ x, out }) {
     const bytes = bytesPerElement(x.dtype);
     const axes = commonAxes(x, out);
-    const params = [out.size, bytes, address(x), address(out), axes.length];
-    for (const { extent, from, to } of axes) params.push(extent, from * bytes, to * bytes);
+    const params = [
+      ...CopyParams({ size: out.size, elementBytes: bytes, x, out, axes: axes.length }),
+      ...axes.flatMap(({ extent, from, to }) => CopyAxis({ extent, from: from * bytes, to: to * bytes })),
+    ];
     return overElements('copy', Math.ceil(out.size / RUN), params, out.size);
   },
   webgpu: async () => (await import('./webgpu')).planCopy,

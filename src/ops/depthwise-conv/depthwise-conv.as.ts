@@ -1,49 +1,30 @@
 /** Convolutions of each channel on its own, channels last; zeros beyond the edges, as many results as inputs. */
 import { madd } from '../../runtime/wasm/assembly/vector.as';
-
-@unmanaged
-class DepthwiseParams {
-  rows: f64;
-  columns: f64;
-  channels: f64;
-  kernelRows: f64;
-  kernelColumns: f64;
-  dilationRows: f64;
-  dilationColumns: f64;
-  /** Whether the taps are taken from the last to the first, as the gradient by x wants. */
-  flipped: f64;
-  batch: f64;
-  x: f64;
-  /** The kernels, or what their gradient follows from. */
-  other: f64;
-  /** 0 for none. */
-  bias: f64;
-  out: f64;
-}
+import { DepthwiseParams } from './params.generated.as';
 
 /** A task is one row of one picture. */
 export function depthwiseConv(params: usize, task: i32, scratch: usize): void {
   const p = changetype<DepthwiseParams>(params);
-  const rows = <i32>p.rows;
-  const columns = <i32>p.columns;
+  const rows = p.rows;
+  const columns = p.columns;
   const bytes = <usize>p.channels << 2;
-  const kernelRows = <i32>p.kernelRows;
-  const kernelColumns = <i32>p.kernelColumns;
+  const kernelRows = p.kernelRows;
+  const kernelColumns = p.kernelColumns;
   const y = task % rows;
-  const picture = <usize>p.x + <usize>(task - y) * <usize>columns * bytes;
-  const out = <usize>p.out + <usize>task * <usize>columns * bytes;
+  const picture = p.x + <usize>(task - y) * <usize>columns * bytes;
+  const out = p.out + <usize>task * <usize>columns * bytes;
   const taps = <usize>(kernelRows * kernelColumns);
-  const step: isize = p.flipped != 0 ? -(<isize>bytes) : <isize>bytes;
-  const firstTap = <usize>p.other + (p.flipped != 0 ? (taps - 1) * bytes : 0);
+  const step: isize = p.flipped ? -(<isize>bytes) : <isize>bytes;
+  const firstTap = p.other + (p.flipped ? (taps - 1) * bytes : 0);
   const lastRow = rows - 1;
-  const top = y - (kernelRows >> 1) * <i32>p.dilationRows;
+  const top = y - (kernelRows >> 1) * p.dilationRows;
   for (let x: i32 = 0; x < columns; x++) {
-    const left = x - (kernelColumns >> 1) * <i32>p.dilationColumns;
+    const left = x - (kernelColumns >> 1) * p.dilationColumns;
     for (let c: usize = 0; c < bytes; ) {
       // Sixteen channels at a time stay in registers while the taps pass; then four, then one.
       const wide = c + 64 <= bytes;
       const one = c + 16 > bytes;
-      const bias = <usize>p.bias + c;
+      const bias = p.bias + c;
       let a = f32x4.splat(0);
       let b = a;
       let d = a;
@@ -57,10 +38,10 @@ export function depthwiseConv(params: usize, task: i32, scratch: usize): void {
         }
       }
       for (let u: i32 = 0; u < kernelRows; u++) {
-        const fromRow = top + u * <i32>p.dilationRows;
+        const fromRow = top + u * p.dilationRows;
         if (fromRow < 0 || fromRow > lastRow) continue;
         for (let w: i32 = 0; w < kernelColumns; w++) {
-          const fromColumn = left + w * <i32>p.dilationColumns;
+          const fromColumn = left + w * p.dilationColumns;
           if (fromColumn < 0 || fromColumn >= columns) continue;
           const from = picture + <usize>(fromRow * columns + fromColumn) * bytes + c;
           const tap = <usize>(<isize>firstTap + <isize>(u * kernelColumns + w) * step) + c;
@@ -97,20 +78,20 @@ export function depthwiseConv(params: usize, task: i32, scratch: usize): void {
 /** The gradient by one tap of the kernels; a task is a tap. */
 export function depthwiseWeights(params: usize, task: i32, scratch: usize): void {
   const p = changetype<DepthwiseParams>(params);
-  const rows = <i32>p.rows;
-  const columns = <i32>p.columns;
+  const rows = p.rows;
+  const columns = p.columns;
   const bytes = <usize>p.channels << 2;
-  const kernelColumns = <i32>p.kernelColumns;
-  const down = (task / kernelColumns - (<i32>p.kernelRows >> 1)) * <i32>p.dilationRows;
-  const right = ((task % kernelColumns) - (kernelColumns >> 1)) * <i32>p.dilationColumns;
-  const to = <usize>p.out + <usize>task * bytes;
+  const kernelColumns = p.kernelColumns;
+  const down = (task / kernelColumns - (p.kernelRows >> 1)) * p.dilationRows;
+  const right = ((task % kernelColumns) - (kernelColumns >> 1)) * p.dilationColumns;
+  const to = p.out + <usize>task * bytes;
   memory.fill(to, 0, bytes);
-  for (let picture: i32 = 0; picture < <i32>p.batch; picture++) {
+  for (let picture: i32 = 0; picture < p.batch; picture++) {
     for (let y = max(0, -down); y < min(rows, rows - down); y++) {
       for (let x = max(0, -right); x < min(columns, columns - right); x++) {
         const at = (picture * rows + y) * columns + x;
         const from = at + down * columns + right;
-        multiplyAdd(to, <usize>p.x + <usize>from * bytes, <usize>p.other + <usize>at * bytes, bytes);
+        multiplyAdd(to, p.x + <usize>from * bytes, p.other + <usize>at * bytes, bytes);
       }
     }
   }

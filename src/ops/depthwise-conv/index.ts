@@ -4,7 +4,7 @@ import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { controlOf } from '../../runtime/turns';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { address, overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/wasm/plan';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkOptions } from '../check';
@@ -13,6 +13,7 @@ import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import { matmul } from '../matmul';
 import type { Op } from '../op';
 import type { DepthwiseConvCall, DepthwiseConvWeightsCall } from './call';
+import { DepthwiseParams } from './params.generated';
 
 const kernels: KernelFiles = {
   relaxed: () => new URL('./depthwise-conv.relaxed.wasm', import.meta.url),
@@ -24,11 +25,9 @@ const forward: Op<DepthwiseConvCall> = {
   reference: async () => (await import('./reference')).depthwiseConv,
   kernels,
   wasm({ x, weight, bias, out, dilation, flipped }) {
-    const [b, rows, columns, channels] = x.shape as [number, number, number, number];
-    const taps = weight.shape.slice(0, 2) as [number, number];
-    const addresses = [address(x), address(weight), bias ? address(bias) : 0, address(out)];
-    const params = [rows, columns, channels, ...taps, ...dilation, Number(flipped), b, ...addresses];
-    return overElements('depthwiseConv', b * rows, params, x.size * taps[0] * taps[1]);
+    const { taps, ...extents } = extentsOf(x, weight, dilation);
+    const params = DepthwiseParams({ ...extents, flipped, x, other: weight, bias, out });
+    return overElements('depthwiseConv', extents.batch * extents.rows, params, x.size * taps);
   },
   webgpu: async () => (await import('./webgpu')).planDepthwiseConv,
 };
@@ -38,14 +37,20 @@ const weights: Op<DepthwiseConvWeightsCall> = {
   reference: async () => (await import('./reference')).depthwiseConvWeights,
   kernels,
   wasm({ x, gradOut, out, dilation }) {
-    const [b, rows, columns, channels] = x.shape as [number, number, number, number];
-    const taps = out.shape.slice(0, 2) as [number, number];
-    const addresses = [address(x), address(gradOut), 0, address(out)];
-    const params = [rows, columns, channels, ...taps, ...dilation, 0, b, ...addresses];
-    return overElements('depthwiseWeights', taps[0] * taps[1], params, x.size * taps[0] * taps[1]);
+    const { taps, ...extents } = extentsOf(x, out, dilation);
+    const params = DepthwiseParams({ ...extents, flipped: false, x, other: gradOut, bias: undefined, out });
+    return overElements('depthwiseWeights', taps, params, x.size * taps);
   },
   webgpu: async () => (await import('./webgpu')).planDepthwiseConvWeights,
 };
+
+function extentsOf(x: Tensor, kernels: Tensor, dilation: DepthwiseConvCall['dilation']) {
+  const [batch, rows, columns, channels] = x.shape as [number, number, number, number];
+  const [kernelRows, kernelColumns] = kernels.shape as [number, number, number];
+  const [dilationRows, dilationColumns] = dilation;
+  const taps = kernelRows * kernelColumns;
+  return { batch, rows, columns, channels, kernelRows, kernelColumns, dilationRows, dilationColumns, taps };
+}
 
 interface DepthwiseConvSettings {
   /** Distance between taps, one for both axes or [rows, columns]; default 1. */

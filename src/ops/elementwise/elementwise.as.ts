@@ -1,47 +1,19 @@
 /** Functions of each element and their derivatives, sums and products; tasks are runs of elements. */
 import { cos, exp, expMinusOne, sin, tanh } from '../../runtime/wasm/assembly/functions.as';
 import { madd } from '../../runtime/wasm/assembly/vector.as';
-
-/** Elements of one task. */
-const RUN: usize = 16384;
-
-/** Functions of one element, as the host numbers them. */
-const RELU: i32 = 0;
-const TANH: i32 = 1;
-const EXP: i32 = 2;
-const SIGMOID: i32 = 3;
-const SILU: i32 = 4;
-const ELU: i32 = 5;
-const ELU_PLUS_ONE: i32 = 6;
-const STEP: i32 = 7;
-const SIN: i32 = 8;
-const COS: i32 = 9;
-const GELU: i32 = 11;
-const RECIPROCAL: i32 = 12;
-const RSQRT: i32 = 13;
-
-/** Functions of two. */
-const ADD: i32 = 0;
-const SUBTRACT: i32 = 1;
-
-@unmanaged
-class UnaryParams {
-  operation: f64;
-  exponent: f64;
-  size: f64;
-  x: f64;
-  gradOut: f64;
-  out: f64;
-}
+import {
+  ADD, BinaryParams, COS, ELU, ELU_PLUS_ONE, EXP, GELU, RECIPROCAL, RELU, RSQRT, RUN, SIGMOID, SILU, SIN, STEP,
+  SUBTRACT, TANH, UnaryParams,
+} from './params.generated.as';
 
 export function unary(params: usize, task: i32, scratch: usize): void {
   const p = changetype<UnaryParams>(params);
-  const operation = <i32>p.operation;
-  const exponent = <i32>p.exponent;
-  const x = <usize>p.x;
-  const out = <usize>p.out;
-  let i = <usize>task * RUN;
-  const to = min(i + RUN, <usize>p.size);
+  const operation = p.operation;
+  const exponent = p.exponent;
+  const x = p.x;
+  const out = p.out;
+  let i = <usize>(task * RUN);
+  const to = min(i + RUN, p.size);
   for (; i + 4 <= to; i += 4) v128.store(out + (i << 2), value(operation, exponent, v128.load(x + (i << 2))));
   for (; i < to; i++) {
     v128.store32_lane(out + (i << 2), value(operation, exponent, v128.load32_zero(x + (i << 2))), 0);
@@ -50,13 +22,13 @@ export function unary(params: usize, task: i32, scratch: usize): void {
 
 export function unaryBackward(params: usize, task: i32, scratch: usize): void {
   const p = changetype<UnaryParams>(params);
-  const operation = <i32>p.operation;
-  const exponent = <i32>p.exponent;
-  const x = <usize>p.x;
-  const gradOut = <usize>p.gradOut;
-  const out = <usize>p.out;
-  let i = <usize>task * RUN;
-  const to = min(i + RUN, <usize>p.size);
+  const operation = p.operation;
+  const exponent = p.exponent;
+  const x = p.x;
+  const gradOut = p.gradOut;
+  const out = p.out;
+  let i = <usize>(task * RUN);
+  const to = min(i + RUN, p.size);
   for (; i + 4 <= to; i += 4) {
     const slope = derivative(operation, exponent, v128.load(x + (i << 2)));
     v128.store(out + (i << 2), f32x4.mul(slope, v128.load(gradOut + (i << 2))));
@@ -183,32 +155,21 @@ function power(x: v128, exponent: i32): v128 {
   return result;
 }
 
-@unmanaged
-class BinaryParams {
-  operation: f64;
-  size: f64;
-  period: f64;
-  stretch: f64;
-  a: f64;
-  b: f64;
-  out: f64;
-}
-
 export function binary(params: usize, task: i32, scratch: usize): void {
   const p = changetype<BinaryParams>(params);
-  const operation = <i32>p.operation;
-  const period = <usize>p.period;
-  const stretch = <usize>p.stretch;
-  const last = min(<usize>task * RUN + RUN, <usize>p.size);
-  let i = <usize>task * RUN;
+  const operation = p.operation;
+  const period = p.period;
+  const stretch = p.stretch;
+  const last = min(<usize>(task * RUN) + RUN, p.size);
+  let i = <usize>(task * RUN);
   while (i < last) {
     // One element of b at a time where it is stretched, else one period.
     const place = (i / stretch) % period;
     const end = min(last, stretch > 1 ? i + stretch - (i % stretch) : i + period - place);
     const step: usize = stretch > 1 ? 0 : 4;
-    let b = <usize>p.b + (place << 2);
-    let a = <usize>p.a + (i << 2);
-    let to = <usize>p.out + (i << 2);
+    let b = p.b + (place << 2);
+    let a = p.a + (i << 2);
+    let to = p.out + (i << 2);
     for (; i + 4 <= end; i += 4, a += 16, b += 4 * step, to += 16) {
       const y = step ? v128.load(b) : v128.load32_splat(b);
       v128.store(to, combine(operation, v128.load(a), y));

@@ -6,7 +6,7 @@
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { address, overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
@@ -21,9 +21,7 @@ import {
   type UnaryBackwardCall,
   type UnaryCall,
 } from './call';
-
-/** Elements of a task (elementwise.as.ts). */
-const RUN = 16384;
+import { BinaryParams, RUN, UnaryParams } from './params.generated';
 
 const kernels: KernelFiles = {
   relaxed: () => new URL('./elementwise.relaxed.wasm', import.meta.url),
@@ -35,7 +33,8 @@ const unaryOp: Op<UnaryCall> = {
   reference: async () => (await import('./reference')).unary,
   kernels,
   wasm({ operation, exponent, x, out }) {
-    const params = [UNARY.indexOf(operation), exponent, x.size, address(x), 0, address(out)];
+    const code = UNARY.indexOf(operation);
+    const params = UnaryParams({ operation: code, exponent, size: x.size, x, gradOut: undefined, out });
     return overElements('unary', Math.ceil(x.size / RUN), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planUnary,
@@ -46,7 +45,8 @@ const unaryBackwardOp: Op<UnaryBackwardCall> = {
   reference: async () => (await import('./reference')).unaryBackward,
   kernels,
   wasm({ operation, exponent, x, gradOut, out }) {
-    const params = [UNARY.indexOf(operation), exponent, x.size, ...[x, gradOut, out].map(address)];
+    const code = UNARY.indexOf(operation);
+    const params = UnaryParams({ operation: code, exponent, size: x.size, x, gradOut, out });
     return overElements('unaryBackward', Math.ceil(x.size / RUN), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planUnary,
@@ -57,7 +57,8 @@ const binaryOp: Op<BinaryCall> = {
   reference: async () => (await import('./reference')).binary,
   kernels,
   wasm({ operation, a, b, stretch, out }) {
-    const params = [BINARY.indexOf(operation), a.size, b.size, stretch, ...[a, b, out].map(address)];
+    const code = BINARY.indexOf(operation);
+    const params = BinaryParams({ operation: code, size: a.size, period: b.size, stretch, a, b, out });
     return overElements('binary', Math.ceil(a.size / RUN), params, a.size);
   },
   webgpu: async () => (await import('./webgpu')).planBinary,

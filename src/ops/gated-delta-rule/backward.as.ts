@@ -18,14 +18,6 @@ import {
   addStack,
   advance,
   BETAS,
-  CHUNK,
-  ERRORS,
-  GRAD_OUT,
-  GRAD_STATE,
-  GRAD_STATES,
-  GRAD_WRITES,
-  GRADIENTS_AT,
-  K,
   KEY_STACK,
   KEYS,
   layOutColumns,
@@ -33,13 +25,9 @@ import {
   openChunk,
   openGates,
   openTask,
-  operand,
   OWN,
   PANEL_COLUMNS,
-  PANEL_ROWS,
   PANEL_SLICE,
-  Problem,
-  Q,
   QUERY_STACK,
   relate,
   ROW,
@@ -47,7 +35,6 @@ import {
   Share,
   sixes,
   SLICE_ROWS,
-  STATES,
   storeRows,
   storeStack,
   storeTokens,
@@ -55,33 +42,11 @@ import {
   UP,
 } from './chunk.as';
 import { keepRows, keepState, openStates, stateSlice, storeStates } from './states.as';
-import { fetchRows, LARGEST_HEAD, PANEL, rowAddress, SLICE } from '../../runtime/wasm/assembly/layout.as';
+import { fetchRows, rowAddress } from '../../runtime/wasm/assembly/layout.as';
+import { LARGEST_HEAD, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { bytesOf, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
-
-/** Where the gradients go, contiguous. */
-@unmanaged
-class Gradients {
-  q: f64;
-  qDType: f64;
-  k: f64;
-  kDType: f64;
-  v: f64;
-  vDType: f64;
-  g: f64;
-  gDType: f64;
-  beta: f64;
-  betaDType: f64;
-  /** Address 0: not wanted. */
-  state: f64;
-  stateDType: f64;
-}
-
-// @ts-ignore: decorator
-@inline
-function gradientsOf(params: usize): Gradients {
-  return changetype<Gradients>(params + GRADIENTS_AT);
-}
+import { BackwardParams, CHUNK } from './params.generated.as';
 
 const BY_OUT: usize = OWN; // [slices][48][8]
 const BY_WRITES: usize = BY_OUT + CHUNK * LARGEST_HEAD * 4; // [slices][48][8]: du
@@ -90,52 +55,51 @@ const REVERSE_BYTES: usize = BY_VALUES + CHUNK * LARGEST_HEAD * 4;
 
 /** Some heads, or some value columns of one, from the last chunk to the first. */
 export function deltaReverse(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const h = <i32>p.h;
-  const length = <i32>p.length;
-  const share = openTask(params, task, scratch);
-  openStates(params, GRAD_STATE, share);
-  for (let chunk = <i32>p.chunks - 1; chunk >= 0; chunk--) {
+  const f = changetype<BackwardParams>(params);
+  const p = f.problem;
+  const h = p.h;
+  const length = p.length;
+  const share = openTask(p, task, scratch);
+  openStates(p, f.gradState, share);
+  for (let chunk = p.chunks - 1; chunk >= 0; chunk--) {
     if (isAborted()) return;
     const token = chunk * length;
-    const count = min(length, <i32>p.n - token);
-    fetchRows(operand(params, Q), h, share.firstHead, share.pastHead, token, count, <i32>p.d, scratch + OWN);
-    fetchRows(operand(params, K), h, share.firstHead, share.pastHead, token, count, <i32>p.d, scratch + OWN);
-    fetchRows(operand(params, GRAD_OUT), h, share.firstHead, share.pastHead, token, count, <i32>p.e, scratch + OWN);
+    const count = min(length, p.n - token);
+    fetchRows(p.q, h, share.firstHead, share.pastHead, token, count, p.d, scratch + OWN);
+    fetchRows(p.k, h, share.firstHead, share.pastHead, token, count, p.d, scratch + OWN);
+    fetchRows(f.gradOut, h, share.firstHead, share.pastHead, token, count, p.e, scratch + OWN);
     for (let place = share.firstHead; place < share.pastHead; place++) {
-      reverseChunk(params, place, chunk, count, share, scratch);
+      reverseChunk(f, place, chunk, count, share, scratch);
     }
   }
-  const to = gradientsOf(params);
-  if (to.state != 0) storeStates(params, to.state, <i32>to.stateDType, share);
+  if (f.gradInitialState.address != 0) storeStates(p, f.gradInitialState.address, f.gradInitialState.dtype, share);
 }
 
-function reverseChunk(params: usize, place: i32, chunk: i32, count: i32, share: Share, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const to = gradientsOf(params);
-  const h = <i32>p.h;
-  const d = <i32>p.d;
-  const e = <i32>p.e;
+function reverseChunk(f: BackwardParams, place: i32, chunk: i32, count: i32, share: Share, scratch: usize): void {
+  const p = f.problem;
+  const h = p.h;
+  const d = p.d;
+  const e = p.e;
   const batch = place / h;
   const head = place % h;
-  const token = chunk * <i32>p.length;
+  const token = chunk * p.length;
   const padded = sixes(count);
   const column = share.firstSlice * SLICE;
   const columns = min(share.pastSlice * SLICE, e) - column;
-  const decayed = openGates(params, batch, head, token, count, padded, scratch);
-  openChunk(params, batch, head, token, count, padded, true, scratch);
+  const decayed = openGates(p, batch, head, token, count, padded, scratch);
+  openChunk(p, batch, head, token, count, padded, true, scratch);
   const byOut = scratch + BY_OUT;
-  loadSlices(operand(params, GRAD_OUT), batch, head, token, count, padded, column, columns, byOut, SLICE_ROWS);
+  loadSlices(f.gradOut, batch, head, token, count, padded, column, columns, byOut, SLICE_ROWS);
   for (let s = share.firstSlice, at = scratch; s < share.pastSlice; s++, at += SLICE_ROWS) {
     const state = stateSlice(p, place, s);
-    keepState(operand(params, GRAD_STATES), p, place, chunk + 1, s);
+    keepState(f.gradStates, p, place, chunk + 1, s);
     solveBack(state, at, d, padded, scratch);
     advance(state, d, decayed, scratch + QUERY_STACK, at + BY_OUT, padded, scratch);
     advance(state, d, 1, scratch + KEY_STACK, at + BY_VALUES, padded, scratch);
   }
-  keepRows(operand(params, GRAD_WRITES), place, token, count, share, scratch + BY_WRITES);
-  const row = <usize>(batch * <i32>p.n + token) * <usize>h + <usize>head;
-  storeTokens(scratch + BY_VALUES, count, columns, to.v, to.vDType, row, h, e, column);
+  keepRows(f.gradWrites, place, token, count, share, scratch + BY_WRITES);
+  const row = <usize>(batch * p.n + token) * <usize>h + <usize>head;
+  storeTokens(scratch + BY_VALUES, count, columns, f.gradV.address, f.gradV.dtype, row, h, e, column);
 }
 
 /** A slice of BY_WRITES and of BY_VALUES from that of BY_OUT, `slice` beyond it, and the state's gradient. */
@@ -173,59 +137,59 @@ export const DELTA_BACKWARD_BYTES: usize = max(REVERSE_BYTES, GRADIENTS_BYTES);
 /** One chunk of some heads: gradients by q, k, g and beta. */
 export function deltaGradients(params: usize, task: i32, scratch: usize): void {
   if (isAborted()) return;
-  const p = changetype<Problem>(params);
-  const h = <i32>p.h;
-  const chunks = <i32>p.chunks;
+  const f = changetype<BackwardParams>(params);
+  const p = f.problem;
+  const h = p.h;
+  const chunks = p.chunks;
   const chunk = task % chunks;
-  const first = (task / chunks) * <i32>p.group;
-  const past = min(<i32>p.heads, first + <i32>p.group);
-  const token = chunk * <i32>p.length;
-  const count = min(<i32>p.length, <i32>p.n - token);
-  fetchRows(operand(params, Q), h, first, past, token, count, <i32>p.d, scratch + OWN);
-  fetchRows(operand(params, K), h, first, past, token, count, <i32>p.d, scratch + OWN);
-  fetchRows(operand(params, GRAD_OUT), h, first, past, token, count, <i32>p.e, scratch + OWN);
-  for (let place = first; place < past; place++) gradientsOfChunk(params, place, chunk, count, scratch);
+  const first = (task / chunks) * p.group;
+  const past = min(p.heads, first + p.group);
+  const token = chunk * p.length;
+  const count = min(p.length, p.n - token);
+  fetchRows(p.q, h, first, past, token, count, p.d, scratch + OWN);
+  fetchRows(p.k, h, first, past, token, count, p.d, scratch + OWN);
+  fetchRows(f.gradOut, h, first, past, token, count, p.e, scratch + OWN);
+  for (let place = first; place < past; place++) gradientsOfChunk(f, place, chunk, count, scratch);
 }
 
-function gradientsOfChunk(params: usize, place: i32, chunk: i32, count: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const to = gradientsOf(params);
-  const h = <i32>p.h;
-  const d = <i32>p.d;
-  const e = <i32>p.e;
+function gradientsOfChunk(f: BackwardParams, place: i32, chunk: i32, count: i32, scratch: usize): void {
+  const p = f.problem;
+  const h = p.h;
+  const d = p.d;
+  const e = p.e;
   const batch = place / h;
   const head = place % h;
-  const token = chunk * <i32>p.length;
+  const token = chunk * p.length;
   const padded = sixes(count);
 
-  openGates(params, batch, head, token, count, padded, scratch);
-  layOutColumns(operand(params, ERRORS), place, 0, token, count, padded, e, scratch + KEYS, ROW, scratch);
-  layOutColumns(operand(params, GRAD_WRITES), place, 0, token, count, padded, e, scratch + KEY_STACK, ROW, scratch);
-  layOutColumns(operand(params, GRAD_OUT), batch, head, token, count, padded, e, scratch + QUERY_STACK, ROW, scratch);
+  openGates(p, batch, head, token, count, padded, scratch);
+  layOutColumns(f.errors, place, 0, token, count, padded, e, scratch + KEYS, ROW, scratch);
+  layOutColumns(f.gradWrites, place, 0, token, count, padded, e, scratch + KEY_STACK, ROW, scratch);
+  layOutColumns(f.gradOut, batch, head, token, count, padded, e, scratch + QUERY_STACK, ROW, scratch);
   const written = scratch + KEYS;
   const byValues = scratch + KEY_STACK;
   scaleTokens(written, e, padded, scratch + BETAS, written);
   scaleTokens(byValues, e, padded, scratch + BETAS, byValues);
-  relate(params, e, padded, byValues, true, scratch);
+  relate(p, e, padded, byValues, true, scratch);
 
   memory.fill(scratch + BY_LOGS, 0, CHUNK << 4);
   const tileBytes = <usize>(e + CHUNK) << 5;
   const keys = scratch + TILES + (<usize>e << 5);
-  loadSlices(operand(params, Q), batch, head, token, count, padded, 0, d, scratch + QUERY_COLUMNS, SLICE_ROWS);
-  loadSlices(operand(params, K), batch, head, token, count, padded, 0, d, keys, tileBytes);
-  const state = place * (<i32>p.chunks + 1) + chunk;
+  loadSlices(p.q, batch, head, token, count, padded, 0, d, scratch + QUERY_COLUMNS, SLICE_ROWS);
+  loadSlices(p.k, batch, head, token, count, padded, 0, d, keys, tileBytes);
+  const state = place * (p.chunks + 1) + chunk;
   let tile = scratch + TILES;
   for (let column: i32 = 0, at = scratch; column < d; column += SLICE, at += SLICE_ROWS, tile += tileBytes) {
     const rows = min(SLICE, d - column);
     const gradState = scratch + GRAD_STATE_TILE;
-    layOutColumns(operand(params, STATES), state, 0, column, rows, SLICE, e, tile, 32, scratch);
-    layOutColumns(operand(params, GRAD_STATES), state + 1, 0, column, rows, SLICE, e, gradState, 32, scratch);
+    layOutColumns(f.states, state, 0, column, rows, SLICE, e, tile, 32, scratch);
+    layOutColumns(f.gradStates, state + 1, 0, column, rows, SLICE, e, gradState, 32, scratch);
     gradientColumns(e, padded, tile, at, scratch);
   }
-  const firstRow = <usize>(batch * <i32>p.n + token) * <usize>h + <usize>head;
-  storeTokens(scratch + BY_QUERIES, count, d, to.q, to.qDType, firstRow, h, d, 0);
-  storeTokens(scratch + BY_KEYS, count, d, to.k, to.kDType, firstRow, h, d, 0);
-  storeGates(params, place, token, count, firstRow, scratch);
+  const firstRow = <usize>(batch * p.n + token) * <usize>h + <usize>head;
+  storeTokens(scratch + BY_QUERIES, count, d, f.gradQ.address, f.gradQ.dtype, firstRow, h, d, 0);
+  storeTokens(scratch + BY_KEYS, count, d, f.gradK.address, f.gradK.dtype, firstRow, h, d, 0);
+  storeGates(f, place, token, count, firstRow, scratch);
 }
 
 /** Eight columns of the gradients by queries and keys, which lie at `slice`, and their part of BY_LOGS. */
@@ -265,24 +229,23 @@ function joinKeys(keys: usize, rows: i32, slice: usize, scratch: usize): void {
 }
 
 /** The gradients by g and beta of a chunk. */
-function storeGates(params: usize, place: i32, token: i32, count: i32, firstRow: usize, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const to = gradientsOf(params);
+function storeGates(f: BackwardParams, place: i32, token: i32, count: i32, firstRow: usize, scratch: usize): void {
+  const p = f.problem;
   const h = <usize>p.h;
-  const state = place * (<i32>p.chunks + 1) + token / <i32>p.length + 1;
-  const states = operand(params, STATES);
-  const size = <i32>p.d * <i32>states.row;
-  const gradState = rowAddress(operand(params, GRAD_STATES), state, 0, 0);
+  const state = place * (p.chunks + 1) + token / p.length + 1;
+  const states = f.states;
+  const size = p.d * <i32>states.row;
+  const gradState = rowAddress(f.gradStates, state, 0, 0);
   let sum = <f64>dot(rowAddress(states, state, 0, 0), gradState, size);
   for (let i = count - 1; i >= 0; i--) {
     const row = firstRow + <usize>i * h;
     sum += <f64>sumOfLanes(v128.load(scratch + BY_LOGS + (<usize>i << 4)));
     f32.store(scratch + NUMBER, <f32>sum);
-    storeRow(scratch + NUMBER, <usize>to.g + row * bytesOf(<i32>to.gDType), <i32>to.gDType, 1);
-    const error = rowAddress(operand(params, ERRORS), place, token + i, 0);
-    const write = rowAddress(operand(params, GRAD_WRITES), place, token + i, 0);
+    storeRow(scratch + NUMBER, f.gradG.address + row * bytesOf(f.gradG.dtype), f.gradG.dtype, 1);
+    const error = rowAddress(f.errors, place, token + i, 0);
+    const write = rowAddress(f.gradWrites, place, token + i, 0);
     f32.store(scratch + NUMBER, dot(error, write, <i32>states.row));
-    storeRow(scratch + NUMBER, <usize>to.beta + row * bytesOf(<i32>to.betaDType), <i32>to.betaDType, 1);
+    storeRow(scratch + NUMBER, f.gradBeta.address + row * bytesOf(f.gradBeta.dtype), f.gradBeta.dtype, 1);
   }
 }
 

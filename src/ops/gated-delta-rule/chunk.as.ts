@@ -9,13 +9,13 @@
  * Six tokens of such a stack are what `product` takes as its left side; on the right lies a slice of the state
  * [feature][8], and below it what the earlier tokens wrote, [token][8]: one product reads both.
  */
-import { LARGEST_HEAD, Operand, PANEL, rowAddress, rowBytes, SLICE } from '../../runtime/wasm/assembly/layout.as';
+import { rowAddress, rowBytes } from '../../runtime/wasm/assembly/layout.as';
+import { LARGEST_HEAD, Operand, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { ACROSS, ADD, DECAY_ADD, product, STORE } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadElement, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { exp2Clamped, madd, storeTransposed } from '../../runtime/wasm/assembly/vector.as';
+import { CHUNK, Problem } from './params.generated.as';
 
-/** The most tokens of a chunk. */
-export const CHUNK: i32 = 48;
 /** Bytes of a row of numbers of all tokens. */
 export const ROW: usize = ACROSS;
 /** Bytes of six such rows, and of six tokens of a row. */
@@ -27,54 +27,6 @@ export const PANEL_SLICE: usize = <usize>PANEL << 5;
 const LOG2E: f64 = 1.4426950408889634;
 /** Log decays below this are as good as it: their exponential is 0 in any arithmetic, and sums keep their bits. */
 const LEAST_LOG: f64 = -1000;
-
-/** As the host writes it; all numbers are float64. */
-@unmanaged
-export class Problem {
-  n: f64;
-  h: f64;
-  d: f64;
-  e: f64;
-  scale: f64;
-  chunks: f64;
-  /** Tokens of a chunk. */
-  length: f64;
-  /** Of all batches, and how many one task takes. */
-  heads: f64;
-  group: f64;
-  /** Parts of the value columns, each a task of its own. */
-  parts: f64;
-  /** Working states, [b * h][slices of e][d to sixes, zeros first, then the tokens of a chunk][8]. */
-  work: f64;
-}
-const OPERANDS_AT: usize = 88;
-const OPERAND_BYTES: usize = 48;
-
-export const Q: usize = 0;
-export const K: usize = 1;
-export const V: usize = 2;
-export const G: usize = 3;
-export const BETA: usize = 4;
-/** Before the first token; address 0 for none. */
-export const STATE: usize = 5;
-/** What follows in the forward pass. */
-export const RESULTS_AT: usize = OPERANDS_AT + 6 * OPERAND_BYTES;
-/** In the backward pass, what is kept of the chunks, in heap memory with columns in whole slices, one "batch" each. */
-export const STATES: usize = 6; // [b * h * (chunks + 1)][d][e]: before each chunk, and after the last
-export const ERRORS: usize = 7; // [b * h][chunks * length][e]
-export const GRAD_STATES: usize = 8;
-export const GRAD_WRITES: usize = 9; // as the errors
-export const GRAD_OUT: usize = 10;
-/** By the state after the last token; address 0 for none. */
-export const GRAD_STATE: usize = 11;
-/** What follows in the backward pass. */
-export const GRADIENTS_AT: usize = OPERANDS_AT + 12 * OPERAND_BYTES;
-
-// @ts-ignore: decorator
-@inline
-export function operand(params: usize, at: usize): Operand {
-  return changetype<Operand>(params + OPERANDS_AT + at * OPERAND_BYTES);
-}
 
 // @ts-ignore: decorator
 @inline
@@ -99,14 +51,13 @@ export class Share {
 }
 
 /** What the task takes, at the start of working memory, whose rows of zeros are written. */
-export function openTask(params: usize, task: i32, scratch: usize): Share {
-  const p = changetype<Problem>(params);
+export function openTask(p: Problem, task: i32, scratch: usize): Share {
   const share = changetype<Share>(scratch + SHARE);
-  const parts = <i32>p.parts;
+  const parts = p.parts;
   const part = task % parts;
-  const slices = slicesOf(<i32>p.e);
-  share.firstHead = (task / parts) * <i32>p.group;
-  share.pastHead = min(<i32>p.heads, share.firstHead + <i32>p.group);
+  const slices = slicesOf(p.e);
+  share.firstHead = (task / parts) * p.group;
+  share.pastHead = min(p.heads, share.firstHead + p.group);
   share.firstSlice = (slices * part) / parts;
   share.pastSlice = (slices * (part + 1)) / parts;
   memory.fill(scratch + KEYS - PANEL_ROWS, 0, PANEL_ROWS);
@@ -135,7 +86,7 @@ export const OWN: usize = QUERY_STACK + STACK_BYTES;
 
 /** Decays and betas of the `count` tokens from `first` on, up to `padded`; returns e^G of the whole chunk. */
 export function openGates(
-  params: usize,
+  p: Problem,
   batch: i32,
   head: i32,
   first: i32,
@@ -143,11 +94,10 @@ export function openGates(
   padded: i32,
   scratch: usize,
 ): f32 {
-  const p = changetype<Problem>(params);
-  const g = operand(params, G);
-  const beta = operand(params, BETA);
-  const gDType = <i32>g.dtype;
-  const betaDType = <i32>beta.dtype;
+  const g = p.g;
+  const beta = p.beta;
+  const gDType = g.dtype;
+  const betaDType = beta.dtype;
   const gStep = rowBytes(g);
   const betaStep = rowBytes(beta);
   let gAt = rowAddress(g, batch, first, head);
@@ -186,7 +136,7 @@ function less(x: f64, from: usize): v128 {
 
 /** Keys, -L below keys as they are read and, with queries, P below these. Needs the gates. */
 export function openChunk(
-  params: usize,
+  p: Problem,
   batch: i32,
   head: i32,
   first: i32,
@@ -195,12 +145,12 @@ export function openChunk(
   queries: bool,
   scratch: usize,
 ): void {
-  const d = <i32>changetype<Problem>(params).d;
-  layOutColumns(operand(params, K), batch, head, first, count, padded, d, scratch + KEYS, ROW, scratch);
+  const d = p.d;
+  layOutColumns(p.k, batch, head, first, count, padded, d, scratch + KEYS, ROW, scratch);
   if (queries) {
-    layOutColumns(operand(params, Q), batch, head, first, count, padded, d, scratch + QUERY_STACK, ROW, scratch);
+    layOutColumns(p.q, batch, head, first, count, padded, d, scratch + QUERY_STACK, ROW, scratch);
   }
-  relate(params, d, padded, scratch + KEYS, queries, scratch);
+  relate(p, d, padded, scratch + KEYS, queries, scratch);
 }
 
 /**
@@ -208,14 +158,14 @@ export function openChunk(
  * in KEY_STACK y times -e^G, below it the products -e^(G_i - G_j) x_j y_i for j < i; in QUERY_STACK z times scale e^G,
  * below it the products scale e^(G_i - G_j) x_j z_i for j <= i; in KEYS x times e^(G_last - G).
  */
-export function relate(params: usize, rows: i32, padded: i32, y: usize, both: bool, scratch: usize): void {
+export function relate(p: Problem, rows: i32, padded: i32, y: usize, both: bool, scratch: usize): void {
   const x = scratch + KEYS;
   const stack = scratch + KEY_STACK;
   const z = scratch + QUERY_STACK;
   const below = <usize>rows * ROW;
   multiplyLater(x, y, rows, padded, stack + below);
   if (both) multiplyLater(x, z, rows, padded, z + below);
-  const scale = <f32>changetype<Problem>(params).scale;
+  const scale = <f32>p.scale;
   decay(padded, stack + below, both ? z + below : 0, scale, scratch);
   scaleTokens(y, rows, padded, scratch + NEGATIVE_FROM_START, stack);
   scaleTokens(x, rows, padded, scratch + TO_END, x);
@@ -240,8 +190,8 @@ export function layOutColumns(
 ): void {
   const buffer = scratch + BUFFER;
   const bytes = <usize>columns << 2;
-  const element = <usize>x.element;
-  const dtype = <i32>x.dtype;
+  const element = x.element;
+  const dtype = x.dtype;
   const rowStep = rowBytes(x);
   let from = rowAddress(x, batch, first, head);
   for (let r: i32 = 0; r < padded; r += 4, to += 16) {
@@ -344,8 +294,8 @@ export function loadSlices(
   to: usize,
   sliceBytes: usize,
 ): void {
-  const dtype = <i32>x.dtype;
-  const step = <usize>x.element * bytesOf(dtype);
+  const dtype = x.dtype;
+  const step = x.element * bytesOf(dtype);
   const isPlain = bytesOf(dtype) == 4 && step == 4;
   const rowStep = rowBytes(x);
   let from = rowAddress(x, batch, first, head) + <usize>column * step;
@@ -362,7 +312,7 @@ export function loadSlices(
       v128.store(at, f32x4.splat(0), 16);
       if (r >= count) continue;
       const width = min(SLICE, left);
-      const source = loadRow(row, <usize>x.element, dtype, width, at);
+      const source = loadRow(row, x.element, dtype, width, at);
       if (source != at) memory.copy(at, source, <usize>width << 2);
     }
   }
@@ -396,16 +346,16 @@ export function storeTokens(
   from: usize,
   count: i32,
   columns: i32,
-  to: f64,
-  dtype: f64,
+  to: usize,
+  dtype: i32,
   firstRow: usize,
   h: i32,
   width: i32,
   column: i32,
 ): void {
-  const bytes = bytesOf(<i32>dtype);
-  const at = <usize>to + (firstRow * <usize>width + <usize>column) * bytes;
-  storeSlices(from, SLICE_ROWS, count, columns, at, <usize>(h * width) * bytes, <i32>dtype);
+  const bytes = bytesOf(dtype);
+  const at = to + (firstRow * <usize>width + <usize>column) * bytes;
+  storeSlices(from, SLICE_ROWS, count, columns, at, <usize>(h * width) * bytes, dtype);
 }
 
 /** A slice of a state times the decay of a chunk, plus features [d][48] times numbers of the tokens, [48][8]. */

@@ -11,52 +11,34 @@ import { isAborted } from '../../runtime/wasm/assembly/control.as';
 import {
   addStack,
   advance,
-  BETA,
   BETAS,
-  CHUNK,
   DOWN,
-  ERRORS,
-  G,
-  K,
   KEY_STACK,
   KEYS,
   loadSlices,
   openChunk,
   openGates,
   openTask,
-  operand,
   OWN,
   PANEL_COLUMNS,
   PANEL_ROWS,
   PANEL_SLICE,
-  Problem,
-  Q,
   QUERY_STACK,
-  RESULTS_AT,
   ROW,
   Share,
   sixes,
   SLICE_ROWS,
-  STATE,
-  STATES,
   storeStack,
   storeTokens,
   substitute,
-  V,
 } from './chunk.as';
 import { keepRows, keepState, openStates, stateSlice, storeStates } from './states.as';
-import { fetchRows, LARGEST_HEAD, PANEL, rowAddress, SLICE } from '../../runtime/wasm/assembly/layout.as';
+import { fetchRows, rowAddress } from '../../runtime/wasm/assembly/layout.as';
+import { F32, LARGEST_HEAD, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { exp } from '../../runtime/wasm/assembly/scalar.as';
 import { loadElement, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { madd } from '../../runtime/wasm/assembly/vector.as';
-
-/** What follows the operands in the forward pass. */
-@unmanaged
-class Forward {
-  out: f64;
-  outDType: f64;
-  state: f64;
-}
+import { BackwardParams, CHUNK, ForwardParams, Problem } from './params.generated.as';
 
 const COLUMNS: usize = OWN; // [slices][48][8]: values, then y, then results
 export const DELTA_BYTES: usize = COLUMNS + CHUNK * LARGEST_HEAD * 4;
@@ -73,57 +55,59 @@ export function deltaStates(params: usize, task: i32, scratch: usize): void {
 
 function runChunks(params: usize, task: i32, keep: bool, scratch: usize): void {
   const p = changetype<Problem>(params);
-  const n = <i32>p.n;
-  const chunks = <i32>p.chunks;
-  const length = <i32>p.length;
-  const share = openTask(params, task, scratch);
-  openStates(params, STATE, share);
+  const kept = changetype<BackwardParams>(params);
+  const n = p.n;
+  const chunks = p.chunks;
+  const length = p.length;
+  const share = openTask(p, task, scratch);
+  openStates(p, p.initialState, share);
   for (let chunk: i32 = 0; chunk < chunks; chunk++) {
     // A task may take seconds.
     if (isAborted()) return;
     const token = chunk * length;
     const count = min(length, n - token);
-    fetchRows(operand(params, K), <i32>p.h, share.firstHead, share.pastHead, token, count, <i32>p.d, scratch + OWN);
-    fetchRows(operand(params, V), <i32>p.h, share.firstHead, share.pastHead, token, count, <i32>p.e, scratch + OWN);
+    fetchRows(p.k, p.h, share.firstHead, share.pastHead, token, count, p.d, scratch + OWN);
+    fetchRows(p.v, p.h, share.firstHead, share.pastHead, token, count, p.e, scratch + OWN);
     if (!keep) {
-      fetchRows(operand(params, Q), <i32>p.h, share.firstHead, share.pastHead, token, count, <i32>p.d, scratch + OWN);
+      fetchRows(p.q, p.h, share.firstHead, share.pastHead, token, count, p.d, scratch + OWN);
     }
     for (let place = share.firstHead; place < share.pastHead; place++) {
       runChunk(params, place, chunk, count, share, keep, scratch);
     }
   }
   if (!keep) {
-    storeStates(params, changetype<Forward>(params + RESULTS_AT).state, 0, share);
+    storeStates(p, changetype<ForwardParams>(params).state, 0, share);
     return;
   }
   for (let place = share.firstHead; place < share.pastHead; place++) {
-    for (let s = share.firstSlice; s < share.pastSlice; s++) keepState(operand(params, STATES), p, place, chunks, s);
+    for (let s = share.firstSlice; s < share.pastSlice; s++) keepState(kept.states, p, place, chunks, s);
   }
 }
 
 function runChunk(params: usize, place: i32, chunk: i32, count: i32, share: Share, keep: bool, scratch: usize): void {
   const p = changetype<Problem>(params);
-  const f = changetype<Forward>(params + RESULTS_AT);
-  const h = <i32>p.h;
-  const d = <i32>p.d;
-  const e = <i32>p.e;
+  const f = changetype<ForwardParams>(params);
+  const kept = changetype<BackwardParams>(params);
+  const h = p.h;
+  const d = p.d;
+  const e = p.e;
   const batch = place / h;
   const head = place % h;
-  const token = chunk * <i32>p.length;
+  const token = chunk * p.length;
   const padded = sixes(count);
-  const decayed = openGates(params, batch, head, token, count, padded, scratch);
-  openChunk(params, batch, head, token, count, padded, !keep, scratch);
+  const decayed = openGates(p, batch, head, token, count, padded, scratch);
+  openChunk(p, batch, head, token, count, padded, !keep, scratch);
 
   const all = scratch + COLUMNS;
   const column = share.firstSlice * SLICE;
   const columns = min(share.pastSlice * SLICE, e) - column;
-  loadSlices(operand(params, V), batch, head, token, count, padded, column, columns, all, SLICE_ROWS);
+  loadSlices(p.v, batch, head, token, count, padded, column, columns, all, SLICE_ROWS);
   // Whole sixes and slices of f32 go where they belong at once.
-  const direct = f.outDType == 0 && count == padded && columns % SLICE == 0;
-  const row = <usize>(batch * <i32>p.n + token) * <usize>h + <usize>head;
-  let out = <usize>f.out + ((row * <usize>e + <usize>column) << 2);
+  const direct = f.out.dtype == F32 && count == padded && columns % SLICE == 0;
+  const row = <usize>(batch * p.n + token) * <usize>h + <usize>head;
+  let out = f.out.address + ((row * <usize>e + <usize>column) << 2);
   for (let s = share.firstSlice, slice = all; s < share.pastSlice; s++, slice += SLICE_ROWS, out += 32) {
-    if (keep) keepState(operand(params, STATES), p, place, chunk, s);
+    if (keep) keepState(kept.states, p, place, chunk, s);
     const state = stateSlice(p, place, s);
     solve(state, slice, d, padded, scratch);
     if (!keep) {
@@ -132,8 +116,8 @@ function runChunk(params: usize, place: i32, chunk: i32, count: i32, share: Shar
     }
     advance(state, d, decayed, scratch + KEYS, state + (<usize>d << 5), padded, scratch);
   }
-  if (keep) keepRows(operand(params, ERRORS), place, token, count, share, all);
-  else if (!direct) storeTokens(all, count, columns, f.out, f.outDType, row, h, e, column);
+  if (keep) keepRows(kept.errors, place, token, count, share, all);
+  else if (!direct) storeTokens(all, count, columns, f.out.address, f.out.dtype, row, h, e, column);
 }
 
 /** A slice of values to errors y, and after the state beta y. */
@@ -165,40 +149,40 @@ function read(state: usize, d: i32, padded: i32, to: usize, toRow: usize, scratc
 /** The same, token by token. */
 export function deltaRecurrent(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
-  const f = changetype<Forward>(params + RESULTS_AT);
-  const n = <i32>p.n;
-  const h = <i32>p.h;
-  const d = <i32>p.d;
-  const e = <i32>p.e;
-  const q = operand(params, Q);
-  const k = operand(params, K);
+  const f = changetype<ForwardParams>(params);
+  const n = p.n;
+  const h = p.h;
+  const d = p.d;
+  const e = p.e;
+  const q = p.q;
+  const k = p.k;
   const queryBuffer = scratch + QUERY_STACK;
   const keyBuffer = scratch + KEY_STACK;
-  const g = operand(params, G);
-  const beta = operand(params, BETA);
-  const share = openTask(params, task, scratch);
+  const g = p.g;
+  const beta = p.beta;
+  const share = openTask(p, task, scratch);
   const all = scratch + COLUMNS;
   const column = share.firstSlice * SLICE;
   const columns = min(share.pastSlice * SLICE, e) - column;
-  openStates(params, STATE, share);
+  openStates(p, p.initialState, share);
   for (let place = share.firstHead; place < share.pastHead; place++) {
     const batch = place / h;
     const head = place % h;
     for (let token: i32 = 0; token < n; token++) {
       if (token % CHUNK == 0 && isAborted()) return;
-      const query = loadRow(rowAddress(q, batch, token, head), <usize>q.element, <i32>q.dtype, d, queryBuffer);
-      const key = loadRow(rowAddress(k, batch, token, head), <usize>k.element, <i32>k.dtype, d, keyBuffer);
-      const kept = <f32>exp(<f64>loadElement(rowAddress(g, batch, token, head), <i32>g.dtype));
-      const strength = loadElement(rowAddress(beta, batch, token, head), <i32>beta.dtype);
+      const query = loadRow(rowAddress(q, batch, token, head), q.element, q.dtype, d, queryBuffer);
+      const key = loadRow(rowAddress(k, batch, token, head), k.element, k.dtype, d, keyBuffer);
+      const kept = <f32>exp(<f64>loadElement(rowAddress(g, batch, token, head), g.dtype));
+      const strength = loadElement(rowAddress(beta, batch, token, head), beta.dtype);
       const row = <usize>(batch * n + token) * <usize>h + <usize>head;
-      loadSlices(operand(params, V), batch, head, token, 1, 1, column, columns, all, SLICE_ROWS);
+      loadSlices(p.v, batch, head, token, 1, 1, column, columns, all, SLICE_ROWS);
       for (let s = share.firstSlice, slice = all; s < share.pastSlice; s++, slice += SLICE_ROWS) {
         step(stateSlice(p, place, s), d, query, key, slice, kept, strength, <f32>p.scale);
       }
-      storeTokens(all, 1, columns, f.out, f.outDType, row, h, e, column);
+      storeTokens(all, 1, columns, f.out.address, f.out.dtype, row, h, e, column);
     }
   }
-  storeStates(params, f.state, 0, share);
+  storeStates(p, f.state, 0, share);
 }
 
 /** One token of eight value columns, whose values become the results. */

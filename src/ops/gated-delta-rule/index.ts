@@ -8,6 +8,7 @@ import { show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
+import { LARGEST_HEAD } from '../../runtime/wasm/params';
 import { bindShapes, formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkGradients, checkOptions, checkTensors } from '../check';
@@ -49,6 +50,8 @@ const backward: Op<GatedDeltaRuleBackwardCall> = {
 };
 
 /** The same for the forward and the backward pass. */
+export { LARGEST_HEAD };
+
 export interface GatedDeltaRuleSettings {
   /** Factor on what is read; default 1 / sqrt(d). */
   readonly scale?: number | undefined;
@@ -103,8 +106,6 @@ export interface GatedDeltaRuleStepOptions extends Control {
 const SETTINGS = ['scale', 'initialState'];
 const CONTROL = ['signal', 'onProgress'];
 const STORAGE = ['f32', 'f16', 'bf16'];
-/** The most that d and e may be. */
-export const LARGEST_HEAD = 256;
 /** Below this a chunk's overhead is more than its products save. */
 const FEWEST_CHUNKED = 8;
 

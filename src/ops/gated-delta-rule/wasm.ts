@@ -1,30 +1,30 @@
 /** Plans of the gated delta rule's calls, for the kernels of forward.as.ts and backward.as.ts. */
 
+import { PANEL, SLICE } from '../../runtime/wasm/params';
 import {
-  address,
-  DTYPE_CODES,
+  contiguous,
+  F32,
   FLOPS_PER_MICROSECOND,
   headsOfTask,
   type Machine,
+  NO_OPERAND,
   operand,
   type Plan,
 } from '../../runtime/wasm/plan';
 import type { Tensor } from '../../tensor/tensor';
 import type { GatedDeltaRuleBackwardCall, GatedDeltaRuleCall, GatedDeltaRuleInputs } from './call';
+import { BackwardParams, CHUNK, ForwardParams } from './params.generated';
 
 /** Tokens of a chunk. Short ones have less work between their tokens; long ones have fewer states to keep. */
 const FORWARD_CHUNK = 24;
-const BACKWARD_CHUNK = 48;
-/** As layout.as.ts has them. */
-const SLICE = 8;
-const PANEL = 6;
+const BACKWARD_CHUNK = CHUNK;
 /** Value columns of a head are split so that there are about so many tasks. */
 const TASKS = 2;
 /** Of a part of the value columns: with fewer slices too much of a task is the work on keys, which each part repeats. */
 const LEAST_SLICES = 4;
 
 export function planGatedDeltaRule(call: GatedDeltaRuleCall, { threads }: Machine): Plan {
-  const { initialState, out, state, form } = call;
+  const { out, state, form } = call;
   const problem = problemOf(call, FORWARD_CHUNK, threads);
   const { tasks, tokens, d, e } = problem;
   const flops = form === 'chunked' ? 6 * d * e + 2 * FORWARD_CHUNK * (d + e) : 14 * d * e;
@@ -33,7 +33,7 @@ export function planGatedDeltaRule(call: GatedDeltaRuleCall, { threads }: Machin
     jobs: ({ work }) => [
       {
         phases: [{ kernel: form === 'chunked' ? 'deltaForward' : 'deltaRecurrent', tasks }],
-        params: [...problem.params(work as number, initialState), ...place(out), address(state)],
+        params: ForwardParams({ problem: problem.params(work as number), out: contiguous(out), state }),
         microseconds: (tokens * flops) / FLOPS_PER_MICROSECOND,
       },
     ],
@@ -41,7 +41,7 @@ export function planGatedDeltaRule(call: GatedDeltaRuleCall, { threads }: Machin
 }
 
 export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, { threads }: Machine): Plan {
-  const { initialState, gradOut, gradState, gradQ, gradK, gradV, gradG, gradBeta, gradInitialState } = call;
+  const { gradOut, gradState, gradQ, gradK, gradV, gradG, gradBeta, gradInitialState } = call;
   const problem = problemOf(call, BACKWARD_CHUNK, threads);
   const { heads, group, chunks, tasks, tokens, d, e } = problem;
   const width = Math.ceil(e / SLICE) * SLICE;
@@ -56,24 +56,24 @@ export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, { t
           { kernel: 'deltaReverse', tasks },
           { kernel: 'deltaGradients', tasks: Math.ceil(heads / group) * chunks },
         ],
-        params: [
-          ...problem.params(addresses.work as number, initialState),
-          ...keptOperand(addresses.states, d, width),
-          ...keptOperand(addresses.errors, chunks * BACKWARD_CHUNK, width),
-          ...keptOperand(addresses.gradStates, d, width),
-          ...keptOperand(addresses.gradWrites, chunks * BACKWARD_CHUNK, width),
-          ...operand(gradOut),
-          ...(gradState ? stateOperand(gradState) : NONE),
-          ...[gradQ, gradK, gradV, gradG, gradBeta].flatMap(place),
-          ...(gradInitialState ? place(gradInitialState) : [0, 0]),
-        ],
+        params: BackwardParams({
+          problem: problem.params(addresses.work as number),
+          states: keptOperand(addresses.states, d, width),
+          errors: keptOperand(addresses.errors, chunks * BACKWARD_CHUNK, width),
+          gradStates: keptOperand(addresses.gradStates, d, width),
+          gradWrites: keptOperand(addresses.gradWrites, chunks * BACKWARD_CHUNK, width),
+          ...{ gradOut: operand(gradOut), gradState: stateOperand(gradState) },
+          ...{ gradQ: contiguous(gradQ), gradK: contiguous(gradK), gradV: contiguous(gradV) },
+          ...{ gradG: contiguous(gradG), gradBeta: contiguous(gradBeta) },
+          gradInitialState: gradInitialState ? contiguous(gradInitialState) : { address: 0, dtype: 0 },
+        }),
         microseconds: (tokens * (16 * d * e + 12 * BACKWARD_CHUNK * (d + e))) / FLOPS_PER_MICROSECOND,
       },
     ],
   };
 }
 
-function problemOf({ q, k, v, g, beta, scale }: GatedDeltaRuleInputs, length: number, threads: number) {
+function problemOf({ q, k, v, g, beta, scale, initialState }: GatedDeltaRuleInputs, length: number, threads: number) {
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const e = v.shape[3] as number;
   const chunks = Math.ceil(n / length);
@@ -86,35 +86,28 @@ function problemOf({ q, k, v, g, beta, scale }: GatedDeltaRuleInputs, length: nu
     tokens: b * n * h,
     tasks: Math.ceil(heads / group) * parts,
     workBytes: heads * slices * (Math.ceil(d / PANEL) * PANEL + length) * SLICE * 4,
-    params: (work: number, state: Tensor | undefined) => [
-      ...[n, h, d, e, scale, chunks, length, heads, group, parts, work],
-      ...[q, k, v].flatMap(operand),
-      ...[g, beta].flatMap((x) => gateOperand(x)),
-      ...(state ? stateOperand(state) : NONE),
-    ],
+    params: (work: number) => ({
+      ...{ n, h, d, e, scale, chunks, length, heads, group, parts, work },
+      ...{ q: operand(q), k: operand(k), v: operand(v), g: gateOperand(g), beta: gateOperand(beta) },
+      initialState: stateOperand(initialState),
+    }),
   };
 }
 
-/** A contiguous result: where it lies and what it holds. */
-function place(x: Tensor): [address: number, dtype: number] {
-  return [address(x), DTYPE_CODES[x.dtype] as number];
-}
-
 /** [b, n, h] as rows of one element. */
-function gateOperand(x: Tensor): number[] {
+function gateOperand(x: Tensor) {
   const [batch, row, head] = x.strides as [number, number, number];
-  return [...place(x), batch, row, head, 1];
+  return { ...contiguous(x), batch, row, head, element: 1 };
 }
 
 /** [b, h, d, e] as rows along d. */
-function stateOperand(x: Tensor): number[] {
+function stateOperand(x: Tensor | undefined) {
+  if (!x) return NO_OPERAND;
   const [batch, head, row, element] = x.strides as [number, number, number, number];
-  return [...place(x), batch, row, head, element];
+  return { ...contiguous(x), batch, row, head, element };
 }
 
 /** Working memory [.., rows, width]. */
-function keptOperand(at: number | undefined, rows: number, width: number): number[] {
-  return [at as number, 0, rows * width, width, 0, 1];
+function keptOperand(at: number | undefined, rows: number, width: number) {
+  return { address: at as number, dtype: F32, batch: rows * width, row: width, head: 0, element: 1 };
 }
-
-const NONE = [0, 0, 0, 0, 0, 0];

@@ -1,6 +1,6 @@
 import { DTypeError, ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { address, overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkTensors, commonRuntime } from '../check';
@@ -8,9 +8,7 @@ import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { GatherCall } from './call';
-
-/** Rows of a task (gather.as.ts). */
-const ROWS = 16;
+import { GatherParams, ROWS } from './params.generated';
 
 const kernels: KernelFiles = {
   relaxed: () => new URL('./gather.relaxed.wasm', import.meta.url),
@@ -22,9 +20,10 @@ const op: Op<GatherCall> = {
   reference: async () => (await import('./reference')).gather,
   kernels,
   wasm({ table, indices, out }) {
-    const [rows, columns] = table.shape as [number, number];
-    const params = [indices.size, columns, rows, ...[table, indices, out].map(address)];
-    return overElements('gather', Math.ceil(indices.size / ROWS), params, out.size);
+    const [count, columns] = table.shape as [number, number];
+    const rows = indices.size;
+    const params = GatherParams({ rows, columns, count, table, indices, out });
+    return overElements('gather', Math.ceil(rows / ROWS), params, out.size);
   },
   webgpu: async () => (await import('./webgpu')).planGather,
   faults: ({ table, indices }) => {

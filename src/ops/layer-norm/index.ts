@@ -1,16 +1,14 @@
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { address, overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { LayerNormCall } from './call';
-
-/** Rows of a task (layer-norm.as.ts). */
-const ROWS = 16;
+import { LayerNormParams, ROWS } from './params.generated';
 
 const kernels: KernelFiles = {
   relaxed: () => new URL('./layer-norm.relaxed.wasm', import.meta.url),
@@ -24,7 +22,7 @@ const op: Op<LayerNormCall> = {
   wasm({ x, gain, bias, out, epsilon }) {
     const columns = gain.size;
     const rows = x.size / columns;
-    const params = [rows, columns, ...[x, gain, bias, out].map(address), epsilon];
+    const params = LayerNormParams({ rows, columns, epsilon, x, gain, bias, out });
     return overElements('layerNorm', Math.ceil(rows / ROWS), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planLayerNorm,

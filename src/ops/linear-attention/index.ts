@@ -14,6 +14,7 @@ import { checkControl, checkGradients, checkOptions, checkTensors, sharesMemory 
 import { compute, type ResultSpec, type Values } from '../compute';
 import type { Expectation, Op } from '../op';
 import type { LinearAttentionBackwardCall, LinearAttentionCall, LinearAttentionStepCall } from './call';
+import { MOST_COLUMNS, MOST_FEATURES } from './params';
 import { planLinearAttention, planLinearAttentionBackward, planLinearAttentionStep } from './wasm';
 
 /** The smallest normal number: a smaller one may be flushed to 0. */
@@ -64,6 +65,8 @@ const step: Op<LinearAttentionStepCall> = {
 };
 
 /** The same for the forward and the backward pass. */
+export { MOST_FEATURES } from './params';
+
 export interface LinearAttentionSettings {
   /** Query i sees the keys up to i, and n = m. Default false: every query sees every key. */
   readonly causal?: boolean | undefined;
@@ -127,9 +130,6 @@ const GRADIENTS = ['gradOut', 'gradState', 'gradKeySum'];
 /** May stand beside the gradients, as the forward pass returned them. */
 const RESULTS = ['out', 'denominator', 'state', 'keySum'];
 const STORAGE = ['f32', 'f16', 'bf16'];
-/** The most features, d, that linear attention takes. */
-export const MOST_FEATURES = 8192;
-const MOST_COLUMNS = 256;
 const EPSILON = 1e-6;
 
 /**

@@ -17,100 +17,20 @@
  * the keys.
  */
 import { isAborted } from '../../runtime/wasm/assembly/control.as';
-import { fetchRows, Operand, packPanel, packQuad, PANEL, rowAddress, rowBytes, SLICE } from '../../runtime/wasm/assembly/layout.as';
+import { fetchRows, packPanel, packQuad, rowAddress, rowBytes } from '../../runtime/wasm/assembly/layout.as';
+import { F32, MOST_HEADS, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { ACROSS, DECAY_ADD, product, STORE, STORE_TIMES } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
+import { CHUNK, PassParams, Rows } from './params.generated.as';
 
-/** Rows of a chunk: those that `product` takes across. */
-const CHUNK: i32 = 48;
 const CHUNK_ROW: usize = ACROSS;
 /** 256 features or columns and the normaliser's one, in whole panels and slices; the host takes more in blocks. */
 export const WIDEST: i32 = 264;
 const WIDEST_ROW: usize = <usize>WIDEST * 4;
 /** Powers of a decay that a chunk needs. */
 const POWER_COUNT: i32 = CHUNK + 1;
-/** Heads of one task. */
-const MOST_HEADS: i32 = 8;
 /** Less is no weight: numbers that small are slow to compute with. */
 const LEAST_DECAY: f64 = 7.888609052210118e-31; // 2^-100
-
-/** Numbers of the host, in its order (linear-attention.ts beside the backend). */
-@unmanaged
-class Problem {
-  h: f64;
-  /** Of all batches, and how many one task takes. */
-  heads: f64;
-  group: f64;
-  /** Queries and keys. */
-  n: f64;
-  m: f64;
-  /** Features and value columns, a normaliser's included. */
-  d: f64;
-  e: f64;
-  causal: f64;
-  reverse: f64;
-  /** Of the keys. */
-  segments: f64;
-  segmentChunks: f64;
-  /** Of the queries: the segments if causal. */
-  tiles: f64;
-  tileChunks: f64;
-  /** Of the value columns: of a task for outputs, and of one for states. */
-  parts: f64;
-  partSlices: f64;
-  stateParts: f64;
-  statePartSlices: f64;
-  /** float64 [h]. */
-  decays: f64;
-  /** [b][h][segments][slices of e][features, whole panels][8]. */
-  states: f64;
-  out: f64;
-  outDType: f64;
-  outColumns: f64;
-  /** From a head's row to the next one's, of which a block of columns may be all that is written. */
-  outWidth: f64;
-  /** f32 [b, n, h, outColumns], perhaps `out` itself: what other features gave, to be added; 0 for none. */
-  before: f64;
-  /** Whether other features are still to come, so that nothing is divided yet. */
-  unfinished: f64;
-  /** f32 [b, n, h]; 0 for no normaliser. */
-  denominators: f64;
-  epsilon: f64;
-  /** f32 [b, h, ...]: one more column of the initial state, or row if `sumsAcross`; 0 for none. */
-  initialSums: f64;
-  finalSums: f64;
-  sumsAcross: f64;
-  /** From a head's sums to the next one's. */
-  sumsWidth: f64;
-  /** Of the states in memory, a normaliser's not included. */
-  stateFeatures: f64;
-  stateColumns: f64;
-}
-
-/** Rows of a tensor, converted as need be. */
-@unmanaged
-export class Rows {
-  address: f64;
-  dtype: f64;
-  batch: f64;
-  row: f64;
-  head: f64;
-  element: f64;
-  /** Columns in memory, and whether a column of ones follows. */
-  columns: f64;
-  ones: f64;
-  /** A number that divides the problem's heads. */
-  heads: f64;
-}
-
-const ROWS_AT: usize = 33 * 8;
-export const ROWS_BYTES: usize = 9 * 8;
-const Q: usize = ROWS_AT;
-const K: usize = Q + ROWS_BYTES;
-const V: usize = K + ROWS_BYTES;
-/** Operands [batch, feature, head, column], f32; address 0 for none. */
-const INITIAL: usize = V + ROWS_BYTES;
-const FINAL: usize = INITIAL + 6 * 8;
 
 // A head's table. Row i of decay^(i - j), with 0 above the diagonal, begins 47 - i numbers after the start.
 const POWERS: usize = 2 * CHUNK_ROW; // decay^0 to decay^48
@@ -145,15 +65,15 @@ function panelsOf(rows: i32): i32 {
 /** Bytes of a slice of the state. */
 // @ts-ignore: decorator
 @inline
-function stateSliceBytes(p: Problem): usize {
-  return <usize>(panelsOf(<i32>p.d) * PANEL) << 5;
+function stateSliceBytes(p: PassParams): usize {
+  return <usize>(panelsOf(p.d) * PANEL) << 5;
 }
 
 // @ts-ignore: decorator
 @inline
-function stateAt(p: Problem, bh: i32, segment: i32, slice: i32): usize {
-  const place = (bh * <i32>p.segments + segment) * slicesOf(<i32>p.e) + slice;
-  return <usize>p.states + <usize>place * stateSliceBytes(p);
+function stateAt(p: PassParams, bh: i32, segment: i32, slice: i32): usize {
+  const place = (bh * p.segments + segment) * slicesOf(p.e) + slice;
+  return p.states + <usize>place * stateSliceBytes(p);
 }
 
 /**
@@ -161,21 +81,21 @@ function stateAt(p: Problem, bh: i32, segment: i32, slice: i32): usize {
  * nothing; task: [groups of heads][parts][segments].
  */
 export function linearStates(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const isCausal = p.causal != 0;
-  const segments = isCausal ? 1 : <i32>p.segments;
+  const p = changetype<PassParams>(params);
+  const isCausal = p.causal;
+  const segments = isCausal ? 1 : p.segments;
   const firstSegment = task % segments;
-  const pastSegment = isCausal ? <i32>p.segments - 1 : firstSegment + 1;
-  const parts = <i32>p.stateParts;
-  const firstSlice = ((task / segments) % parts) * <i32>p.statePartSlices;
-  const slices = min(<i32>p.statePartSlices, slicesOf(<i32>p.e) - firstSlice);
+  const pastSegment = isCausal ? p.segments - 1 : firstSegment + 1;
+  const parts = p.stateParts;
+  const firstSlice = ((task / segments) % parts) * p.statePartSlices;
+  const slices = min(p.statePartSlices, slicesOf(p.e) - firstSlice);
   const bytes = <usize>slices * stateSliceBytes(p);
-  const firstHead = (task / segments / parts) * <i32>p.group;
-  const pastHead = min(<i32>p.heads, firstHead + <i32>p.group);
+  const firstHead = (task / segments / parts) * p.group;
+  const pastHead = min(p.heads, firstHead + p.group);
   memory.fill(scratch + ZEROS, 0, WIDEST_ROW);
   for (let bh = firstHead; bh < pastHead; bh++) {
     const state = stateAt(p, bh, firstSegment, firstSlice);
-    if (isCausal) loadState(params, bh, firstSlice, slices, state);
+    if (isCausal) loadState(p, bh, firstSlice, slices, state);
     else memory.fill(state, 0, bytes);
     writeTable(p, bh, tableOf(bh - firstHead, scratch));
   }
@@ -184,13 +104,13 @@ export function linearStates(params: usize, task: i32, scratch: usize): void {
     for (let bh = firstHead; isCausal && bh < pastHead; bh++) {
       memory.copy(stateAt(p, bh, target, firstSlice), stateAt(p, bh, segment, firstSlice), bytes);
     }
-    addSegment(params, segment, target, firstHead, pastHead, firstSlice, slices, scratch);
+    addSegment(p, segment, target, firstHead, pastHead, firstSlice, slices, scratch);
   }
 }
 
 /** Takes some slices of some heads' states `target` through the rows of a segment. */
 function addSegment(
-  params: usize,
+  p: PassParams,
   segment: i32,
   target: i32,
   firstHead: i32,
@@ -199,18 +119,17 @@ function addSegment(
   slices: i32,
   scratch: usize,
 ): void {
-  const p = changetype<Problem>(params);
-  const chunks = <i32>p.segmentChunks;
-  const past = min(<i32>p.m, (segment + 1) * chunks * CHUNK);
+  const chunks = p.segmentChunks;
+  const past = min(p.m, (segment + 1) * chunks * CHUNK);
   for (let first = segment * chunks * CHUNK; first < past; first += CHUNK) {
     if (isAborted()) return;
     const rows = min(CHUNK, past - first);
-    fetch(params, K, <i32>p.m, firstHead, pastHead, first, rows, scratch);
-    fetch(params, V, <i32>p.m, firstHead, pastHead, first, rows, scratch);
+    fetch(p, p.k, p.m, firstHead, pastHead, first, rows, scratch);
+    fetch(p, p.v, p.m, firstHead, pastHead, first, rows, scratch);
     for (let bh = firstHead; bh < pastHead; bh++) {
       const table = tableOf(bh - firstHead, scratch);
-      layOutKeys(params, bh, first, rows, false, table, scratch);
-      layOutValues(params, bh, first, rows, firstSlice, slices, scratch);
+      layOutKeys(p, bh, first, rows, false, table, scratch);
+      layOutValues(p, bh, first, rows, firstSlice, slices, scratch);
       updateState(p, stateAt(p, bh, target, firstSlice), slices, rows, table, scratch);
     }
   }
@@ -218,67 +137,67 @@ function addSegment(
 
 /** Not causal, the total of the initial state and the segments'; task: [b * h][slices of e]. */
 export function linearTotal(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const slices = slicesOf(<i32>p.e);
+  const p = changetype<PassParams>(params);
+  const slices = slicesOf(p.e);
   const bh = task / slices;
   const slice = task % slices;
   const bytes = stateSliceBytes(p);
   const total = scratch + RESULTS;
-  loadState(params, bh, slice, 1, total);
-  for (let segment: i32 = 0; segment < <i32>p.segments; segment++) {
+  loadState(p, bh, slice, 1, total);
+  for (let segment: i32 = 0; segment < p.segments; segment++) {
     const state = stateAt(p, bh, segment, slice);
     for (let at: usize = 0; at < bytes; at += 16) {
       v128.store(total + at, f32x4.add(v128.load(total + at), v128.load(state + at)));
     }
   }
   memory.copy(stateAt(p, bh, 0, slice), total, bytes);
-  storeState(params, bh, slice, 1, total);
+  storeState(p, bh, slice, 1, total);
 }
 
 /** The outputs of one tile of queries; task: [groups of heads][parts][tiles]. */
 export function linearOutputs(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const tiles = <i32>p.tiles;
+  const p = changetype<PassParams>(params);
+  const tiles = p.tiles;
   const tile = task % tiles;
-  const part = (task / tiles) % <i32>p.parts;
-  const firstHead = (task / tiles / <i32>p.parts) * <i32>p.group;
-  const pastHead = min(<i32>p.heads, firstHead + <i32>p.group);
-  const firstSlice = part * <i32>p.partSlices;
-  const slices = min(<i32>p.partSlices, slicesOf(<i32>p.e) - firstSlice);
-  const isCausal = p.causal != 0;
+  const part = (task / tiles) % p.parts;
+  const firstHead = (task / tiles / p.parts) * p.group;
+  const pastHead = min(p.heads, firstHead + p.group);
+  const firstSlice = part * p.partSlices;
+  const slices = min(p.partSlices, slicesOf(p.e) - firstSlice);
+  const isCausal = p.causal;
   const segment = isCausal ? tile : 0;
   memory.fill(scratch + ZEROS, 0, WIDEST_ROW);
   for (let bh = firstHead; bh < pastHead; bh++) {
-    if (isCausal && tiles == 1) loadState(params, bh, firstSlice, slices, stateAt(p, bh, 0, firstSlice));
+    if (isCausal && tiles == 1) loadState(p, bh, firstSlice, slices, stateAt(p, bh, 0, firstSlice));
     writeTable(p, bh, tableOf(bh - firstHead, scratch));
   }
-  const chunks = <i32>p.tileChunks;
-  const past = min(<i32>p.n, (tile + 1) * chunks * CHUNK);
+  const chunks = p.tileChunks;
+  const past = min(p.n, (tile + 1) * chunks * CHUNK);
   for (let first = tile * chunks * CHUNK; first < past; first += CHUNK) {
     if (isAborted()) return;
     const rows = min(CHUNK, past - first);
     // Heads lie side by side in memory: together they read it in one stream.
-    fetch(params, Q, <i32>p.n, firstHead, pastHead, first, rows, scratch);
+    fetch(p, p.q, p.n, firstHead, pastHead, first, rows, scratch);
     if (isCausal) {
-      fetch(params, K, <i32>p.m, firstHead, pastHead, first, rows, scratch);
-      fetch(params, V, <i32>p.m, firstHead, pastHead, first, rows, scratch);
+      fetch(p, p.k, p.m, firstHead, pastHead, first, rows, scratch);
+      fetch(p, p.v, p.m, firstHead, pastHead, first, rows, scratch);
     }
     for (let bh = firstHead; bh < pastHead; bh++) {
       const state = stateAt(p, bh, segment, firstSlice);
       const table = tableOf(bh - firstHead, scratch);
-      layOutQueries(params, bh, first, rows, scratch);
+      layOutQueries(p, bh, first, rows, scratch);
       if (isCausal) {
-        layOutKeys(params, bh, first, rows, true, table, scratch);
-        layOutValues(params, bh, first, rows, firstSlice, slices, scratch);
+        layOutKeys(p, bh, first, rows, true, table, scratch);
+        layOutValues(p, bh, first, rows, firstSlice, slices, scratch);
         score(p, rows, table, scratch);
-        multiply(params, bh, first, rows, firstSlice, slices, state, true, table, scratch);
+        multiply(p, bh, first, rows, firstSlice, slices, state, true, table, scratch);
         updateState(p, state, slices, rows, table, scratch);
-      } else multiply(params, bh, first, rows, firstSlice, slices, state, false, table, scratch);
+      } else multiply(p, bh, first, rows, firstSlice, slices, state, false, table, scratch);
     }
   }
   if (!isCausal || tile < tiles - 1) return;
   for (let bh = firstHead; bh < pastHead; bh++) {
-    storeState(params, bh, firstSlice, slices, stateAt(p, bh, segment, firstSlice));
+    storeState(p, bh, firstSlice, slices, stateAt(p, bh, segment, firstSlice));
   }
 }
 
@@ -295,8 +214,8 @@ function panelAt(scratch: usize, panel: i32, d: i32): usize {
 }
 
 /** Products of a chunk's queries and keys that are not after them, times their decays. */
-function score(p: Problem, rows: i32, table: usize, scratch: usize): void {
-  const d = <i32>p.d;
+function score(p: PassParams, rows: i32, table: usize, scratch: usize): void {
+  const d = p.d;
   const slices = slicesOf(rows);
   for (let first: i32 = 0; first < rows; first += PANEL) {
     const queries = panelAt(scratch, first / PANEL, d);
@@ -314,7 +233,7 @@ function score(p: Problem, rows: i32, table: usize, scratch: usize): void {
 // @ts-ignore: decorator
 @inline
 function multiply(
-  params: usize,
+  p: PassParams,
   bh: i32,
   first: i32,
   rows: i32,
@@ -325,17 +244,16 @@ function multiply(
   table: usize,
   scratch: usize,
 ): void {
-  const p = changetype<Problem>(params);
-  const d = <i32>p.d;
+  const d = p.d;
   const step = stateSliceBytes(p);
-  const isReverse = p.reverse != 0;
-  const columns = <i32>p.outColumns;
+  const isReverse = p.reverse;
+  const columns = p.outColumns;
   // A normaliser's column may be needed for the state only.
   const wanted = p.denominators != 0 ? slices : min(slices, slicesOf(columns) - firstSlice);
   // Whole slices of f32 go where they belong at once.
-  const isPlain = p.outDType == 0 && p.denominators == 0 && p.before == 0 && columns % SLICE == 0;
+  const isPlain = p.out.dtype == F32 && p.denominators == 0 && p.before == 0 && columns % SLICE == 0;
   const direct = isPlain ? rows / PANEL : 0;
-  const rowStep = <usize>(<i32>p.h * <i32>p.outWidth * (isReverse ? -4 : 4));
+  const rowStep = <usize>(p.h * p.outWidth * (isReverse ? -4 : 4));
   let out = outAddress(p, bh, first) + (<usize>firstSlice << 5);
   // In reverse the state is that of the row itself, else of the row before.
   let decays = table + POWERS + (isReverse ? 0 : 4);
@@ -355,27 +273,27 @@ function multiply(
       if (causal) product(weights, 4, true, values, seen, to, toRow, DECAY_ADD, decays);
     }
   }
-  if (direct * PANEL < rows) storeRows(params, bh, first, direct * PANEL, rows, firstSlice, slices, scratch);
+  if (direct * PANEL < rows) storeRows(p, bh, first, direct * PANEL, rows, firstSlice, slices, scratch);
 }
 
 /** Where the row lies in `out`, of f32 if it is used so. */
 // @ts-ignore: decorator
 @inline
-function outAddress(p: Problem, bh: i32, row: i32): usize {
-  return <usize>p.out + placeOf(p, bh, row) * <usize>p.outWidth * bytesOf(<i32>p.outDType);
+function outAddress(p: PassParams, bh: i32, row: i32): usize {
+  return p.out.address + placeOf(p, bh, row) * <usize>p.outWidth * bytesOf(p.out.dtype);
 }
 
 /** Of a head's row among all [b, n, h]. */
 // @ts-ignore: decorator
 @inline
-function placeOf(p: Problem, bh: i32, row: i32): usize {
-  const n = <i32>p.n;
-  const h = <i32>p.h;
-  return <usize>((bh / h) * n + (p.reverse != 0 ? n - 1 - row : row)) * <usize>h + <usize>(bh % h);
+function placeOf(p: PassParams, bh: i32, row: i32): usize {
+  const n = p.n;
+  const h = p.h;
+  return <usize>((bh / h) * n + (p.reverse ? n - 1 - row : row)) * <usize>h + <usize>(bh % h);
 }
 
 /** state = decay^rows state + keys^T values. */
-function updateState(p: Problem, state: usize, slices: i32, rows: i32, table: usize, scratch: usize): void {
+function updateState(p: PassParams, state: usize, slices: i32, rows: i32, table: usize, scratch: usize): void {
   const decay = f32x4.splat(f32.load(table + POWERS + (<usize>rows << 2)));
   const carry = scratch + CARRY;
   v128.store(carry, decay);
@@ -392,12 +310,12 @@ function updateState(p: Problem, state: usize, slices: i32, rows: i32, table: us
 
 // @ts-ignore: decorator
 @inline
-function decayOf(p: Problem, bh: i32): f64 {
-  return f64.load(<usize>p.decays + (<usize>(bh % <i32>p.h) << 3));
+function decayOf(p: PassParams, bh: i32): f64 {
+  return f64.load(p.decays + (<usize>(bh % p.h) << 3));
 }
 
 /** The powers of a head's decay. */
-function writeTable(p: Problem, bh: i32, table: usize): void {
+function writeTable(p: PassParams, bh: i32, table: usize): void {
   const decay = decayOf(p, bh);
   memory.fill(table, 0, 2 * CHUNK_ROW);
   let value: f64 = 1;
@@ -410,20 +328,18 @@ function writeTable(p: Problem, bh: i32, table: usize): void {
 }
 
 /** The addresses of `count` rows of one head as f32, in the problem's order; past the last row, of a row of zeros. */
-function pointToRows(params: usize, which: usize, total: i32, bh: i32, first: i32, count: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const x = changetype<Rows>(params + which);
-  const h = <i32>p.h;
-  const head = ((bh % h) * <i32>x.heads) / h;
-  const isReverse = p.reverse != 0;
+function pointToRows(p: PassParams, x: Rows, total: i32, bh: i32, first: i32, count: i32, scratch: usize): void {
+  const h = p.h;
+  const head = ((bh % h) * x.heads) / h;
+  const isReverse = p.reverse;
   const row = isReverse ? total - 1 - first : first;
-  let from = rowAddress(changetype<Operand>(params + which), bh / h, row, head);
-  const dtype = <i32>x.dtype;
-  const element = <usize>x.element;
-  const rowBytes = <usize>x.row * bytesOf(dtype);
+  let from = rowAddress(x.operand, bh / h, row, head);
+  const dtype = x.operand.dtype;
+  const element = x.operand.element;
+  const rowBytes = x.operand.row * bytesOf(dtype);
   const step: usize = isReverse ? 0 - rowBytes : rowBytes;
-  const columns = <i32>x.columns;
-  const hasOnes = x.ones != 0;
+  const columns = x.columns;
+  const hasOnes = x.ones;
   const inMemory = min(count, total - first);
   for (let r: i32 = 0; r < inMemory; r++, from += step) {
     const buffer = scratch + CONVERTED + <usize>r * WIDEST_ROW;
@@ -440,8 +356,8 @@ function pointToRows(params: usize, which: usize, total: i32, bh: i32, first: i3
 
 /** Brings a chunk's rows of several heads into the cache. */
 function fetch(
-  params: usize,
-  which: usize,
+  p: PassParams,
+  x: Rows,
   total: i32,
   firstHead: i32,
   pastHead: i32,
@@ -449,21 +365,18 @@ function fetch(
   rows: i32,
   scratch: usize,
 ): void {
-  const p = changetype<Problem>(params);
-  const x = changetype<Rows>(params + which);
-  const h = <i32>p.h;
-  const heads = <i32>x.heads;
+  const h = p.h;
+  const heads = x.heads;
   const from = (firstHead * heads) / h;
   const past = ((pastHead - 1) * heads) / h + 1;
-  const row = p.reverse != 0 ? total - first - rows : first;
-  fetchRows(changetype<Operand>(params + which), heads, from, past, row, rows, <i32>x.columns, scratch + CARRY);
+  const row = p.reverse ? total - first - rows : first;
+  fetchRows(x.operand, heads, from, past, row, rows, x.columns, scratch + CARRY);
 }
 
-function layOutQueries(params: usize, bh: i32, first: i32, rows: i32, scratch: usize): void {
-  const p = changetype<Problem>(params);
-  const d = <i32>p.d;
+function layOutQueries(p: PassParams, bh: i32, first: i32, rows: i32, scratch: usize): void {
+  const d = p.d;
   const panels = panelsOf(rows);
-  pointToRows(params, Q, <i32>p.n, bh, first, panels * PANEL, scratch);
+  pointToRows(p, p.q, p.n, bh, first, panels * PANEL, scratch);
   for (let panel: i32 = 0; panel < panels; panel++) {
     packPanel(scratch + POINTERS + (panel * PANEL * 4), d, panelAt(scratch, panel, d));
   }
@@ -471,7 +384,7 @@ function layOutQueries(params: usize, bh: i32, first: i32, rows: i32, scratch: u
 
 /** Keys as slices for the scores, if wanted, and as rows, decayed to the chunk's end, for the state. */
 function layOutKeys(
-  params: usize,
+  p: PassParams,
   bh: i32,
   first: i32,
   rows: i32,
@@ -479,10 +392,9 @@ function layOutKeys(
   table: usize,
   scratch: usize,
 ): void {
-  const p = changetype<Problem>(params);
-  const d = <i32>p.d;
+  const d = p.d;
   const slices = slicesOf(rows);
-  pointToRows(params, K, <i32>p.m, bh, first, slices * SLICE, scratch);
+  pointToRows(p, p.k, p.m, bh, first, slices * SLICE, scratch);
   if (slicesToo) {
     for (let s: i32 = 0; s < slices; s++) {
       const pointers = scratch + POINTERS + (s * SLICE * 4);
@@ -493,7 +405,7 @@ function layOutKeys(
   }
   const step = <usize>(panelsOf(d) * PANEL * 4);
   const bytes = <usize>d << 2;
-  const last = rows - 1 + (p.reverse != 0 ? 1 : 0);
+  const last = rows - 1 + (p.reverse ? 1 : 0);
   for (let r: i32 = 0; r < rows; r++) {
     const from = load<usize>(scratch + POINTERS + (r << 2));
     const to = scratch + KEY_ROWS + <usize>r * step;
@@ -508,7 +420,7 @@ function layOutKeys(
 
 /** Some slices of the values' columns, [slices][48][8], the columns beyond the last one 0. */
 function layOutValues(
-  params: usize,
+  p: PassParams,
   bh: i32,
   first: i32,
   rows: i32,
@@ -516,9 +428,8 @@ function layOutValues(
   slices: i32,
   scratch: usize,
 ): void {
-  const p = changetype<Problem>(params);
-  pointToRows(params, V, <i32>p.m, bh, first, rows, scratch);
-  const rest = <i32>p.e - firstSlice * SLICE;
+  pointToRows(p, p.v, p.m, bh, first, rows, scratch);
+  const rest = p.e - firstSlice * SLICE;
   const whole = min(slices, rest / SLICE);
   for (let r: i32 = 0; r < rows; r++) {
     let from = load<usize>(scratch + POINTERS + (r << 2)) + (<usize>firstSlice << 5);
@@ -536,7 +447,7 @@ function layOutValues(
 
 /** Results from row `from` on to the rows of `out`, with what was before and over the denominators where there are some. */
 function storeRows(
-  params: usize,
+  p: PassParams,
   bh: i32,
   first: i32,
   from: i32,
@@ -545,31 +456,30 @@ function storeRows(
   slices: i32,
   scratch: usize,
 ): void {
-  const p = changetype<Problem>(params);
-  const columns = min(slices * SLICE, <i32>p.outColumns - firstSlice * SLICE);
-  const dtype = <i32>p.outDType;
+  const columns = min(slices * SLICE, p.outColumns - firstSlice * SLICE);
+  const dtype = p.out.dtype;
   // The last column, of a task that has all.
-  const last = <i32>p.e - 1;
+  const last = p.e - 1;
   const sums = scratch + RESULTS + <usize>(last / SLICE) * (<usize>CHUNK << 5) + (<usize>(last % SLICE) << 2);
   for (let r = from; r < past; r++) {
     let factor: f32 = 1;
     const place = placeOf(p, bh, first + r);
     if (p.before != 0) {
-      const before = <usize>p.before + ((place * <usize>p.outColumns + <usize>(firstSlice * SLICE)) << 2);
+      const before = p.before + ((place * <usize>p.outColumns + <usize>(firstSlice * SLICE)) << 2);
       addNumbers(before, scratch + RESULTS + (<usize>r << 5), columns);
     }
     if (p.denominators != 0) {
-      const at = <usize>p.denominators + (place << 2);
+      const at = p.denominators + (place << 2);
       let denominator = f32.load(sums + (<usize>r << 5));
       if (p.before != 0) denominator += f32.load(at);
-      if (p.unfinished == 0) {
+      if (!p.unfinished) {
         denominator += <f32>p.epsilon;
         factor = 1 / denominator;
       }
       f32.store(at, denominator);
     }
     const out = outAddress(p, bh, first + r) + <usize>(firstSlice * SLICE) * bytesOf(dtype);
-    const to = dtype == 0 && columns % SLICE == 0 ? out : scratch + CONVERTED;
+    const to = dtype == F32 && columns % SLICE == 0 ? out : scratch + CONVERTED;
     const factors = f32x4.splat(factor);
     let result = scratch + RESULTS + (<usize>r << 5);
     const end = to + (<usize>columns << 2);
@@ -592,16 +502,15 @@ function addNumbers(from: usize, to: usize, count: i32): void {
 }
 
 /** Slices of the initial state, zeros where there is none. */
-function loadState(params: usize, bh: i32, firstSlice: i32, slices: i32, to: usize): void {
-  const p = changetype<Problem>(params);
-  const x = changetype<Operand>(params + INITIAL);
-  const h = <i32>p.h;
-  const d = <i32>p.d;
+function loadState(p: PassParams, bh: i32, firstSlice: i32, slices: i32, to: usize): void {
+  const x = p.initial;
+  const h = p.h;
+  const d = p.d;
   const step = stateSliceBytes(p);
   memory.fill(to, 0, <usize>slices * step);
-  const features = x.address == 0 ? 0 : <i32>p.stateFeatures;
-  const columns = <i32>p.stateColumns;
-  const between = <usize>x.element << 2;
+  const features = x.address == 0 ? 0 : p.stateFeatures;
+  const columns = p.stateColumns;
+  const between = x.element << 2;
   const next = rowBytes(x);
   for (let s: i32 = 0; s < slices; s++, to += step) {
     const column = (firstSlice + s) * SLICE;
@@ -612,11 +521,11 @@ function loadState(params: usize, bh: i32, firstSlice: i32, slices: i32, to: usi
       copyNumbers(row, between, feature, count);
     }
     if (p.initialSums == 0) continue;
-    if (p.sumsAcross != 0) {
-      const from = <usize>p.initialSums + (<usize>(bh * <i32>p.sumsWidth + column) << 2);
+    if (p.sumsAcross) {
+      const from = p.initialSums + (<usize>(bh * p.sumsWidth + column) << 2);
       copyNumbers(from, 4, to + (<usize>p.stateFeatures << 5), count);
     } else if (count < SLICE) {
-      const from = <usize>p.initialSums + (<usize>(bh * <i32>p.sumsWidth) << 2);
+      const from = p.initialSums + (<usize>(bh * p.sumsWidth) << 2);
       const sums = to + (<usize>count << 2);
       for (let r: i32 = 0; r < d; r++) f32.store(sums + (<usize>r << 5), f32.load(from + (<usize>r << 2)));
     }
@@ -624,13 +533,12 @@ function loadState(params: usize, bh: i32, firstSlice: i32, slices: i32, to: usi
 }
 
 /** Slices of the final state to where it is wanted, if it is. */
-function storeState(params: usize, bh: i32, firstSlice: i32, slices: i32, from: usize): void {
-  const p = changetype<Problem>(params);
-  const x = changetype<Operand>(params + FINAL);
+function storeState(p: PassParams, bh: i32, firstSlice: i32, slices: i32, from: usize): void {
+  const x = p.final;
   if (x.address == 0) return;
-  const h = <i32>p.h;
-  const d = <i32>p.d;
-  const columns = <i32>p.stateColumns;
+  const h = p.h;
+  const d = p.d;
+  const columns = p.stateColumns;
   const next = rowBytes(x);
   for (let s: i32 = 0; s < slices; s++, from += stateSliceBytes(p)) {
     const column = (firstSlice + s) * SLICE;
@@ -641,7 +549,7 @@ function storeState(params: usize, bh: i32, firstSlice: i32, slices: i32, from: 
       copyNumbers(feature, 4, row, count);
     }
     if (p.finalSums == 0 || count == SLICE) continue;
-    const to = <usize>p.finalSums + (<usize>(bh * <i32>p.sumsWidth) << 2);
+    const to = p.finalSums + (<usize>(bh * p.sumsWidth) << 2);
     const sums = from + (<usize>count << 2);
     for (let r: i32 = 0; r < d; r++) f32.store(to + (<usize>r << 2), f32.load(sums + (<usize>r << 5)));
   }

@@ -1,63 +1,35 @@
 /** Linear attention's small kernels: one decoded token, and what the gradients need beside the passes themselves. */
-import { OPERAND_BYTES } from '../attention/blocks.as';
-import { Operand, rowAddress } from '../../runtime/wasm/assembly/layout.as';
-import { Rows, ROWS_BYTES, WIDEST } from './passes.as';
+import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
+import { HeadSumsParams, MOST_FEATURES, QuotientParams, Rows, RUN, StepParams } from './params.generated.as';
+import { WIDEST } from './passes.as';
 import { bytesOf, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
 
-/** Rows that one task takes. */
-const RUN: i32 = 64;
 const ROW: usize = <usize>WIDEST * 4;
-/** A token's features: here they need not come in blocks. */
-const MOST_FEATURES: i32 = 8192;
 const FEATURES: usize = <usize>MOST_FEATURES * 4;
 export const STEP_BYTES: usize = 2 * FEATURES + 2 * ROW;
 
-@unmanaged
-class Step {
-  h: f64;
-  d: f64;
-  e: f64;
-  /** float64 [h]. */
-  decays: f64;
-  /** f32 [b, h, d, e]; where the state lies and where it is to lie: perhaps the same. */
-  state: f64;
-  nextState: f64;
-  /** f32 [b, h, d], the sums of keys; 0 for no normaliser. */
-  sums: f64;
-  nextSums: f64;
-  out: f64;
-  outDType: f64;
-  epsilon: f64;
-  /** f32 [b, h]: becomes the denominators. */
-  denominators: f64;
-}
-const STEP_ROWS_AT: usize = 12 * 8;
-
 /** The token's row of q, k or v as f32. */
-function tokenRow(params: usize, which: usize, bh: i32, h: i32, buffer: usize): usize {
-  const at = params + STEP_ROWS_AT + which * ROWS_BYTES;
-  const x = changetype<Rows>(at);
-  const head = ((bh % h) * <i32>x.heads) / h;
-  const source = rowAddress(changetype<Operand>(at), bh / h, 0, head);
-  return loadRow(source, <usize>x.element, <i32>x.dtype, <i32>x.columns, buffer);
+function tokenRow(x: Rows, bh: i32, h: i32, buffer: usize): usize {
+  const source = rowAddress(x.operand, bh / h, 0, ((bh % h) * x.heads) / h);
+  return loadRow(source, x.operand.element, x.operand.dtype, x.columns, buffer);
 }
 
 /** state = decay state + k^T v and out = q state for one head of one batch. */
 export function linearStep(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Step>(params);
-  const h = <i32>p.h;
-  const d = <i32>p.d;
-  const e = <i32>p.e;
-  const q = tokenRow(params, 0, task, h, scratch);
-  const k = tokenRow(params, 1, task, h, scratch + FEATURES);
-  const v = tokenRow(params, 2, task, h, scratch + 2 * FEATURES);
+  const p = changetype<StepParams>(params);
+  const h = p.h;
+  const d = p.d;
+  const e = p.e;
+  const q = tokenRow(p.q, task, h, scratch);
+  const k = tokenRow(p.k, task, h, scratch + FEATURES);
+  const v = tokenRow(p.v, task, h, scratch + 2 * FEATURES);
   const result = scratch + 2 * FEATURES + ROW;
   memory.fill(result, 0, ROW);
-  const decay = <f32>f64.load(<usize>p.decays + (<usize>(task % h) << 3));
+  const decay = <f32>f64.load(p.decays + (<usize>(task % h) << 3));
   const step = <usize>e << 2;
-  let from = <usize>p.state + <usize>(task * d) * step;
-  let to = <usize>p.nextState + <usize>(task * d) * step;
+  let from = p.state + <usize>(task * d) * step;
+  let to = p.nextState + <usize>(task * d) * step;
   let r: i32 = 0;
   for (; r + 4 <= d; r += 4, from += 4 * step, to += 4 * step) {
     fourRows(from, to, step, v, result, decay, k + (r << 2), q + (r << 2));
@@ -71,17 +43,17 @@ export function linearStep(params: usize, task: i32, scratch: usize): void {
     let denominator: f32 = 0;
     for (let c: usize = 0; c < <usize>d << 2; c += 4) {
       const at = (<usize>(task * d) << 2) + c;
-      const sum = decay * f32.load(<usize>p.sums + at) + f32.load(k + c);
-      f32.store(<usize>p.nextSums + at, sum);
+      const sum = decay * f32.load(p.sums + at) + f32.load(k + c);
+      f32.store(p.nextSums + at, sum);
       denominator += f32.load(q + c) * sum;
     }
     denominator += <f32>p.epsilon;
-    f32.store(<usize>p.denominators + (<usize>task << 2), denominator);
+    f32.store(p.denominators + (<usize>task << 2), denominator);
     factor = 1 / denominator;
   }
   for (let c: usize = 0; c < step; c += 4) f32.store(result + c, f32.load(result + c) * factor);
-  const dtype = <i32>p.outDType;
-  storeRow(result, <usize>p.out + <usize>(task * e) * bytesOf(dtype), dtype, e);
+  const dtype = p.out.dtype;
+  storeRow(result, p.out.address + <usize>(task * e) * bytesOf(dtype), dtype, e);
 }
 
 /** Four rows of the state at once, so that the result is read and written once for all of them. */
@@ -131,37 +103,23 @@ function oneRow(from: usize, to: usize, c: usize, step: usize, v: usize, result:
   }
 }
 
-/** For results over denominators: the gradients by the sums above and, as one more column, by the denominator. */
-@unmanaged
-class Quotient {
-  n: f64;
-  h: f64;
-  e: f64;
-  rows: f64;
-  /** f32 [b, n, h]. */
-  denominators: f64;
-  /** f32 [b, n, h, e + 1]. */
-  to: f64;
-}
-const QUOTIENT_BYTES: usize = 6 * 8;
-
 export function linearQuotient(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Quotient>(params);
-  const out = changetype<Operand>(params + QUOTIENT_BYTES);
-  const gradOut = changetype<Operand>(params + QUOTIENT_BYTES + OPERAND_BYTES);
-  const h = <i32>p.h;
-  const n = <i32>p.n;
-  const e = <i32>p.e;
-  const past = min(<i32>p.rows, (task + 1) * RUN);
+  const p = changetype<QuotientParams>(params);
+  const out = p.out;
+  const gradOut = p.gradOut;
+  const h = p.h;
+  const n = p.n;
+  const e = p.e;
+  const past = min(p.rows, (task + 1) * RUN);
   for (let at = task * RUN; at < past; at++) {
     const batch = at / h / n;
     const row = (at / h) % n;
     const head = at % h;
-    const a = loadRow(rowAddress(out, batch, row, head), <usize>out.element, <i32>out.dtype, e, scratch);
+    const a = loadRow(rowAddress(out, batch, row, head), out.element, out.dtype, e, scratch);
     const from = rowAddress(gradOut, batch, row, head);
-    const b = loadRow(from, <usize>gradOut.element, <i32>gradOut.dtype, e, scratch + ROW);
-    const factor: f32 = 1 / f32.load(<usize>p.denominators + (<usize>at << 2));
-    const to = <usize>p.to + (<usize>at * <usize>(e + 1) << 2);
+    const b = loadRow(from, gradOut.element, gradOut.dtype, e, scratch + ROW);
+    const factor: f32 = 1 / f32.load(p.denominators + (<usize>at << 2));
+    const to = p.to + (<usize>at * <usize>(e + 1) << 2);
     const bytes = <usize>e << 2;
     let sums = f32x4.splat(0);
     let c: usize = 0;
@@ -180,34 +138,21 @@ export function linearQuotient(params: usize, task: i32, scratch: usize): void {
   }
 }
 
-@unmanaged
-class HeadSums {
-  rows: f64;
-  h: f64;
-  g: f64;
-  columns: f64;
-  /** f32 [rows, h, columns]. */
-  from: f64;
-  /** [rows, g, columns]. */
-  to: f64;
-  dtype: f64;
-}
-
 /** Sums over the heads that share a head of the keys or values. */
 export function linearHeadSums(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<HeadSums>(params);
-  const g = <i32>p.g;
-  const repeat = <i32>p.h / g;
+  const p = changetype<HeadSumsParams>(params);
+  const g = p.g;
+  const repeat = p.h / g;
   const bytes = <usize>p.columns << 2;
-  const dtype = <i32>p.dtype;
-  const past = min(<i32>p.rows, (task + 1) * RUN) * g;
+  const dtype = p.to.dtype;
+  const past = min(p.rows, (task + 1) * RUN) * g;
   for (let at = task * RUN * g; at < past; at++) {
-    let from = <usize>p.from + <usize>(at * repeat) * bytes;
+    let from = p.from + <usize>(at * repeat) * bytes;
     memory.copy(scratch, from, bytes);
     for (let head: i32 = 1; head < repeat; head++) {
       from += bytes;
       for (let c: usize = 0; c < bytes; c += 4) f32.store(scratch + c, f32.load(scratch + c) + f32.load(from + c));
     }
-    storeRow(scratch, <usize>p.to + <usize>at * <usize>p.columns * bytesOf(dtype), dtype, <i32>p.columns);
+    storeRow(scratch, p.to.address + <usize>at * <usize>p.columns * bytesOf(dtype), dtype, p.columns);
   }
 }

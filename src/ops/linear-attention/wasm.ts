@@ -1,24 +1,23 @@
 /** Plans of linear attention's calls: how a pass is cut, and gradients as passes over other operands. */
 
+import { type Operand, PANEL, SLICE } from '../../runtime/wasm/params';
 import {
   address,
-  DTYPE_CODES,
+  contiguous,
+  F32,
   FLOPS_PER_MICROSECOND,
   headsOfTask,
   type Machine,
+  NO_OPERAND,
   operand,
   type Plan,
 } from '../../runtime/wasm/plan';
 import type { Job } from '../../runtime/wasm/pool';
+import type { Values } from '../../runtime/wasm/struct';
 import { sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import type { LinearAttentionBackwardCall, LinearAttentionCall, LinearAttentionStepCall } from './call';
-
-/** As the kernels cut (passes.as.ts, step.as.ts). */
-const CHUNK = 48;
-const SLICE = 8;
-const PANEL = 6;
-const RUN = 64;
+import { CHUNK, HeadSumsParams, MOST_COLUMNS, PassParams, QuotientParams, RUN, StepParams } from './params.generated';
 
 /** Heads, parts of columns and segments make about so many tasks, if not causal, or if threads outnumber heads. */
 const TASKS = 8;
@@ -27,10 +26,8 @@ const PART_SLICES = 8;
 /** Of a segment, if the rows are cut. */
 const LEAST_CHUNKS = 32;
 const STEP_NUMBERS_PER_MICROSECOND = 2000;
-/** That a pass takes: more go in blocks, whose outputs add up, and in which the workers' memory does not grow. */
-const MOST_FEATURES = 256;
 
-/** Some of the d features. */
+/** Some of the d features: more than a pass takes go in blocks, whose outputs add up. */
 interface Block {
   readonly from: number;
   readonly size: number;
@@ -38,8 +35,7 @@ interface Block {
 
 /** Rows of a tensor as the kernels read them, and whether a column of ones follows. */
 interface Rows {
-  /** Address, dtype and strides. */
-  readonly numbers: readonly number[];
+  readonly operand: Values<typeof Operand>;
   readonly columns: number;
   readonly ones: boolean;
   readonly heads: number;
@@ -122,12 +118,10 @@ function statesBytes(
 
 /** As alike as slices allow. */
 function blocksOf(d: number): Block[] {
-  const count = Math.ceil(d / MOST_FEATURES);
+  const count = Math.ceil(d / MOST_COLUMNS);
   const size = Math.ceil(d / count / SLICE) * SLICE;
   return Array.from({ length: count }, (_, at) => ({ from: at * size, size: Math.min(size, d - at * size) }));
 }
-
-const NO_OPERAND = [0, 0, 0, 0, 0, 0];
 
 /** A pass over d features, block by block; they are its columns if the state is transposed. */
 function passJobs(pass: Pass, d: number, decays: number, states: number, threads: number): Job[] {
@@ -160,7 +154,7 @@ function job(
   const out = transposed
     ? { ...pass.out, address: pass.out.address + block.from * bytesOf(pass.out.dtype), columns: block.size }
     : unfinished
-      ? { ...pass.out, address: sums, dtype: 0 }
+      ? { ...pass.out, address: sums, dtype: F32 }
       : pass.out;
   const d = k.columns + Number(k.ones);
   const e = v.columns + Number(v.ones);
@@ -181,61 +175,57 @@ function job(
           ]),
       { kernel: 'linearOutputs', tasks: groups * parts.count * tiles.count, main: true },
     ],
-    params: [
-      ...[h, heads, group, n, m, d, e, Number(causal), Number(reverse)],
-      ...[segments.count, segments.chunks, tiles.count, tiles.chunks],
-      ...[parts.count, parts.slices, stateParts.count, stateParts.slices],
-      ...[decays, states, out.address, out.dtype, out.columns, pass.out.columns],
-      ...[transposed || isFirst ? 0 : sums, Number(unfinished)],
-      ...[normaliser?.denominator ?? 0, normaliser?.epsilon ?? 0],
-      ...[pass.initialSum, pass.finalSum].map((sum) => (sum ? address(sum) + block.from * 4 : 0)),
-      ...[Number(transposed), width],
-      ...[k.own, v.own],
-      ...[q, k, v].flatMap(rowsNumbers),
-      ...(pass.initial ? stateNumbers(pass.initial, block, transposed) : NO_OPERAND),
-      ...(pass.final ? stateNumbers(pass.final, block) : NO_OPERAND),
-    ],
+    params: PassParams({
+      ...{ h, heads, group, n, m, d, e, causal, reverse },
+      ...{ segments: segments.count, segmentChunks: segments.chunks, tiles: tiles.count, tileChunks: tiles.chunks },
+      ...{ parts: parts.count, partSlices: parts.slices },
+      ...{ stateParts: stateParts.count, statePartSlices: stateParts.slices },
+      ...{ decays, states, out, outColumns: out.columns, outWidth: pass.out.columns },
+      ...{ before: transposed || isFirst ? 0 : sums, unfinished },
+      ...{ denominators: normaliser?.denominator ?? 0, epsilon: normaliser?.epsilon ?? 0 },
+      ...{ initialSums: sumsFrom(pass.initialSum, block), finalSums: sumsFrom(pass.finalSum, block) },
+      ...{ sumsAcross: transposed, sumsWidth: width, stateFeatures: k.own, stateColumns: v.own },
+      ...{ q, k, v, initial: stateOperand(pass.initial, block, transposed), final: stateOperand(pass.final, block) },
+    }),
     microseconds: flops / FLOPS_PER_MICROSECOND,
   };
 }
 
 function rowsOf(x: Tensor, ones = false): Rows {
   const [, , heads, columns] = x.shape as [number, number, number, number];
-  return { numbers: operand(x), columns, ones, heads, own: columns };
+  return { operand: operand(x), columns, ones, heads, own: columns };
 }
-
-const rowsNumbers = ({ numbers, columns, ones, heads }: Rows) => [...numbers, columns, Number(ones), heads];
 
 /** Of rows without a column of ones. */
 function columnsOf(rows: Rows, { from, size }: Block): Rows {
   if (rows.columns === size) return rows;
-  const [address, dtype, ...strides] = rows.numbers as [number, number, ...number[]];
-  const stride = strides.at(-1) as number;
-  return { ...rows, numbers: [address + from * stride * bytesOf(dtype), dtype, ...strides], columns: size, own: size };
+  const { address, element, dtype } = rows.operand;
+  const operand = { ...rows.operand, address: address + from * element * bytesOf(dtype) };
+  return { ...rows, operand, columns: size, own: size };
 }
+
+/** Where the sums of some features begin; 0 for none. */
+const sumsFrom = (sums: Tensor | undefined, { from }: Block) => (sums ? address(sums) + from * 4 : 0);
 
 /** Some rows of a state [b, h, d, e] as the operand [batch, feature, head, column]. */
-function stateNumbers(x: Tensor, { from }: Block, transposed = false): number[] {
+function stateOperand(x: Tensor | undefined, { from }: Block, transposed = false) {
+  if (!x) return NO_OPERAND;
   const [batch, head, row, column] = x.strides as [number, number, number, number];
   const [feature, element] = transposed ? [column, row] : [row, column];
-  return [address(x) + from * row * 4, 0, batch, feature, head, element];
+  return { address: address(x) + from * row * 4, dtype: F32, batch, row: feature, head, element };
 }
 
-const written = (x: Tensor): Written => ({
-  address: address(x),
-  dtype: DTYPE_CODES[x.dtype] as number,
-  columns: x.shape[3] as number,
-});
+const written = (x: Tensor): Written => ({ ...contiguous(x), columns: x.shape[3] as number });
 
 /** Where blocks of features add up: in the rows themselves, or beside them if these are to be rounded. */
-const target = (out: Written, sums: number) => ({ out, sums: out.dtype === 0 ? out.address : sums });
+const target = (out: Written, sums: number) => ({ out, sums: out.dtype === F32 ? out.address : sums });
 
 function sumsBytes(out: Tensor, d: number): number {
-  return out.dtype === 'f32' || d <= MOST_FEATURES ? 0 : sizeOf(out.shape) * 4;
+  return out.dtype === 'f32' || d <= MOST_COLUMNS ? 0 : sizeOf(out.shape) * 4;
 }
 
 /** Of a number of a dtype, by its code: f32, or f16 and bf16. */
-const bytesOf = (dtype: number) => (dtype === 0 ? 4 : 2);
+const bytesOf = (dtype: number) => (dtype === F32 ? 4 : 2);
 
 export function planLinearAttention(call: LinearAttentionCall, { memory, threads }: Machine): Plan {
   const { q, k, v, out, initial, final, causal, decay, normaliser } = call;
@@ -290,11 +280,12 @@ export function planLinearAttentionBackward(call: LinearAttentionBackwardCall, {
       >;
       writeDecays(decay, memory, decays);
       const [queries, keys, values] = [rowsOf(q), rowsOf(k), rowsOf(v, ones)];
+      const strides = { batch: n * h * wide, row: h * wide, head: wide, element: 1 };
       const byOut = ones
-        ? { numbers: [quotients, 0, n * h * wide, h * wide, wide, 1], columns: wide, ones: false, heads: h, own: e }
+        ? { operand: { address: quotients, dtype: F32, ...strides }, columns: wide, ones: false, heads: h, own: e }
         : rowsOf(gradOut);
       const ofHeads = (x: Tensor, heads: number) =>
-        shared ? { address: heads, dtype: 0, columns: x.shape[3] as number } : written(x);
+        shared ? { address: heads, dtype: F32, columns: x.shape[3] as number } : written(x);
       const fromInitial = { initial: initial.state, initialSum: initial.keySum, transposed: true };
       const fromFinal = { initial: gradFinal.state, initialSum: gradFinal.keySum };
       const toInitial = { final: gradInitial.state, finalSum: gradInitial.keySum };
@@ -345,7 +336,9 @@ function quotientJob({ out, denominator }: Normalised, gradOut: Tensor, to: numb
   const rows = b * n * h;
   return {
     phases: [{ kernel: 'linearQuotient', tasks: Math.ceil(rows / RUN) }],
-    params: [n, h, e, rows, address(denominator), to, ...operand(out), ...operand(gradOut)],
+    params: QuotientParams({
+      ...{ n, h, e, rows, denominators: denominator, to, out: operand(out), gradOut: operand(gradOut) },
+    }),
     microseconds: (rows * e) / STEP_NUMBERS_PER_MICROSECOND,
   };
 }
@@ -354,7 +347,7 @@ function headSumsJob(from: number, h: number, to: Tensor): Job {
   const [b, m, g, columns] = to.shape as [number, number, number, number];
   return {
     phases: [{ kernel: 'linearHeadSums', tasks: Math.ceil((b * m) / RUN) }],
-    params: [b * m, h, g, columns, from, address(to), DTYPE_CODES[to.dtype] as number],
+    params: HeadSumsParams({ rows: b * m, h, g, columns, from, to: contiguous(to) }),
     microseconds: (b * m * h * columns) / STEP_NUMBERS_PER_MICROSECOND,
   };
 }
@@ -362,7 +355,7 @@ function headSumsJob(from: number, h: number, to: Tensor): Job {
 export function planLinearAttentionStep(call: LinearAttentionStepCall, { memory }: Machine): Plan {
   const { q, k, v, out, initial, final, decay, epsilon = 0, denominator } = call;
   const [b, h, d, e] = initial.state.shape as [number, number, number, number];
-  const sums = [initial.keySum, final.keySum].map((sum) => (sum ? address(sum) : 0));
+  const states = { state: initial.state, nextState: final.state, sums: initial.keySum, nextSums: final.keySum };
   return {
     bytes: { decays: h * 8 },
     jobs({ decays }: Record<'decays', number>) {
@@ -370,11 +363,10 @@ export function planLinearAttentionStep(call: LinearAttentionStepCall, { memory 
       return [
         {
           phases: [{ kernel: 'linearStep', tasks: b * h }],
-          params: [
-            ...[h, d, e, decays, address(initial.state), address(final.state), ...sums],
-            ...[address(out), DTYPE_CODES[out.dtype] as number, epsilon, denominator ? address(denominator) : 0],
-            ...[q, k, v].flatMap((x) => rowsNumbers(rowsOf(x))),
-          ],
+          params: StepParams({
+            ...{ h, d, e, decays, ...states, denominators: denominator },
+            ...{ out: contiguous(out), epsilon, q: rowsOf(q), k: rowsOf(k), v: rowsOf(v) },
+          }),
           microseconds: (b * h * d * e) / STEP_NUMBERS_PER_MICROSECOND,
         },
       ];

@@ -1,18 +1,14 @@
 import { ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { address, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
+import { PANEL, SLICE } from '../../runtime/wasm/params';
+import { FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { MatmulCall } from './call';
-
-/** As the kernels cut (matmul.as.ts). */
-const PANEL = 6;
-const SLICE = 8;
-const TILE_PANELS = 8;
-const TILE_SLICES = 8;
+import { MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated';
 
 const kernels: KernelFiles = {
   relaxed: () => new URL('./matmul.relaxed.wasm', import.meta.url),
@@ -36,11 +32,10 @@ const op: Op<MatmulCall> = {
           { kernel: 'packSlices', tasks: slices },
           { kernel: 'matmul', tasks: Math.ceil(panels / TILE_PANELS) * Math.ceil(slices / TILE_SLICES) },
         ],
-        params: [
-          ...[rows, depth, columns],
-          ...[a, b].flatMap((x) => [address(x), ...x.strides]),
-          ...[address(out), packedA, packedB],
-        ] as number[],
+        params: MatmulParams({
+          ...{ rows, depth, columns, a: matrix(a), b: matrix(b) },
+          ...{ out, packedA, packedB },
+        }),
         microseconds: (2 * rows * depth * columns) / FLOPS_PER_MICROSECOND,
       },
     ]);
@@ -77,6 +72,11 @@ export function matmul(a: Tensor, b: Tensor, options: ResultOptions = {}): Tenso
 function rowsOf(x: Tensor, columns: number): Tensor {
   using rows = x.reshape([-1, columns]);
   return rows;
+}
+
+function matrix(x: Tensor) {
+  const [row, column] = x.strides as [number, number];
+  return { address: x, row, column };
 }
 
 /** a [..., r, k] as a view [rows, k]. */

@@ -1,60 +1,41 @@
 /** a [r,k] times b [k,c]: both packed once for the micro-kernel, then computed in tiles of 48 rows by 64 columns. */
 import { ADD, product, STORE } from '../../runtime/wasm/assembly/product.as';
 import { storeTransposed } from '../../runtime/wasm/assembly/vector.as';
+import { PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated.as';
 
-const PANEL: i32 = 6;
-const SLICE: i32 = 8;
-const TILE_PANELS: i32 = 8;
-const TILE_SLICES: i32 = 8;
 /** Steps of k at a time: a panel and a slice of this depth stay in the first-level cache. */
 const DEPTH: i32 = 512;
 
-/** As the host writes it; strides in elements. */
-@unmanaged
-class Params {
-  rows: f64;
-  depth: f64;
-  columns: f64;
-  a: f64;
-  aRow: f64;
-  aColumn: f64;
-  b: f64;
-  bRow: f64;
-  bColumn: f64;
-  out: f64;
-  packedA: f64;
-  packedB: f64;
-}
-
 /** Panel `task` of a, to [k][6], zero past the last row. */
 export function packPanels(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Params>(params);
+  const p = changetype<MatmulParams>(params);
   const depth = <usize>p.depth;
   packLanes(
-    <usize>p.a,
-    <usize>p.aRow << 2,
-    <usize>p.aColumn << 2,
+    p.a.address,
+    p.a.row << 2,
+    p.a.column << 2,
     task * PANEL,
-    min(PANEL, <i32>p.rows - task * PANEL),
+    min(PANEL, p.rows - task * PANEL),
     PANEL,
     depth,
-    <usize>p.packedA + <usize>task * depth * PANEL * 4,
+    p.packedA + <usize>task * depth * PANEL * 4,
   );
 }
 
 /** Slice `task` of b, to [k][8], zero past the last column. */
 export function packSlices(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Params>(params);
+  const p = changetype<MatmulParams>(params);
   const depth = <usize>p.depth;
-  const to = <usize>p.packedB + <usize>task * depth * SLICE * 4;
-  const count = min(SLICE, <i32>p.columns - task * SLICE);
-  if (p.bColumn == 1 && count == SLICE) {
-    let row = <usize>p.b + <usize>(task * SLICE * 4);
-    for (let at = to, end = to + depth * 32; at < end; at += 32, row += <usize>p.bRow << 2) {
+  const to = p.packedB + <usize>task * depth * SLICE * 4;
+  const count = min(SLICE, p.columns - task * SLICE);
+  if (p.b.column == 1 && count == SLICE) {
+    let row = p.b.address + <usize>(task * SLICE * 4);
+    for (let at = to, end = to + depth * 32; at < end; at += 32, row += p.b.row << 2) {
       v128.store(at, v128.load(row));
       v128.store(at, v128.load(row, 16), 16);
     }
-  } else packLanes(<usize>p.b, <usize>p.bColumn << 2, <usize>p.bRow << 2, task * SLICE, count, SLICE, depth, to);
+  } else packLanes(p.b.address, p.b.column << 2, p.b.row << 2, task * SLICE, count, SLICE, depth, to);
 }
 
 /** `count` lanes, `laneStep` bytes apart, `depth` elements each, interleaved in groups of `lanes`. */
@@ -100,10 +81,10 @@ const TILE_BYTES: usize = <usize>(PANEL * SLICE * 4);
 export const SCRATCH_BYTES: usize = <usize>(TILE_PANELS * TILE_SLICES) * TILE_BYTES;
 
 export function matmul(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<Params>(params);
-  const rows = <i32>p.rows;
-  const depth = <i32>p.depth;
-  const columns = <i32>p.columns;
+  const p = changetype<MatmulParams>(params);
+  const rows = p.rows;
+  const depth = p.depth;
+  const columns = p.columns;
   const panels = (rows + PANEL - 1) / PANEL;
   const slices = (columns + SLICE - 1) / SLICE;
   const across = (slices + TILE_SLICES - 1) / TILE_SLICES;
@@ -116,9 +97,9 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
   for (let k: i32 = 0; k < depth; k += DEPTH) {
     const steps = min(DEPTH, depth - k);
     for (let slice = firstSlice; slice < lastSlice; slice++) {
-      const b = <usize>p.packedB + ((<usize>slice * depth + k) << 5);
+      const b = p.packedB + ((<usize>slice * depth + k) << 5);
       for (let panel = firstPanel; panel < lastPanel; panel++) {
-        const a = <usize>p.packedA + (<usize>panel * depth + k) * PANEL * 4;
+        const a = p.packedA + (<usize>panel * depth + k) * PANEL * 4;
         const c = scratch + <usize>((panel - firstPanel) * TILE_SLICES + slice - firstSlice) * TILE_BYTES;
         if (k == 0) product(a, PANEL * 4, false, b, steps, c, 32, STORE, 0);
         else product(a, PANEL * 4, false, b, steps, c, 32, ADD, 0);
@@ -127,7 +108,7 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
   }
   for (let panel = firstPanel; panel < lastPanel; panel++) {
     for (let r: i32 = 0; r < min(PANEL, rows - panel * PANEL); r++) {
-      let out = <usize>p.out + (<usize>(panel * PANEL + r) * columns + firstSlice * SLICE) * 4;
+      let out = p.out + (<usize>(panel * PANEL + r) * columns + firstSlice * SLICE) * 4;
       let row = scratch + <usize>((panel - firstPanel) * TILE_SLICES) * TILE_BYTES + (r << 5);
       for (let slice = firstSlice; slice < lastSlice; slice++, row += TILE_BYTES, out += 32) {
         if (columns - slice * SLICE >= SLICE) {

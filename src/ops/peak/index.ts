@@ -4,6 +4,7 @@ import type { Runtime } from '../../runtime/runtime';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { FLOPS_PER_MICROSECOND } from '../../runtime/wasm/plan';
 import type { Op } from '../op';
+import { PeakParams } from './params.generated';
 
 export interface PeakCall {
   readonly rounds: number;
@@ -27,7 +28,11 @@ const op: Op<PeakCall> = {
     const operations = OPERATIONS_PER_ROUND * rounds * threads;
     count(operations);
     const microseconds = operations / FLOPS_PER_MICROSECOND;
-    return { jobs: () => [{ phases: [{ kernel: 'peak', tasks: threads }], params: [rounds, 0.5], microseconds }] };
+    return {
+      jobs: () => [
+        { phases: [{ kernel: 'peak', tasks: threads }], params: PeakParams({ rounds, factor: 0.5 }), microseconds },
+      ],
+    };
   },
   webgpu: async () => (await import('./webgpu')).planPeak,
 };

@@ -1,12 +1,14 @@
 import { madd } from '../../runtime/wasm/assembly/vector.as';
+import { PeakParams } from './params.generated.as';
 
 export const SCRATCH_BYTES: usize = 16;
 
 /** The twelve multiply-adds of a step of `product` without its memory: the peak that it is measured against. */
 export function peak(params: usize, task: i32, scratch: usize): void {
-  const rounds = <i32>load<f64>(params);
+  const p = changetype<PeakParams>(params);
+  const rounds = p.rounds;
   // A param: the compiler would write a literal anew at each use.
-  const factor = f32x4.splat(<f32>load<f64>(params, 8));
+  const factor = f32x4.splat(<f32>p.factor);
   let x0 = f32x4.splat(<f32>task);
   let y0 = f32x4.splat(1);
   let x1 = f32x4.splat(2);

@@ -3,7 +3,7 @@ import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { address, overElements, type Plan } from '../../runtime/wasm/plan';
+import { overElements, type Plan } from '../../runtime/wasm/plan';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkOptions } from '../check';
@@ -11,6 +11,7 @@ import { compute } from '../compute';
 import { checkContiguous, checkFloat32 } from '../float32';
 import type { Op } from '../op';
 import type { ReluAttentionBackwardCall, ReluAttentionCall, ReluAttentionProblem } from './call';
+import { ReluAttentionParams } from './params.generated';
 
 const kernels: KernelFiles = {
   relaxed: () => new URL('./relu-attention.relaxed.wasm', import.meta.url),
@@ -21,7 +22,7 @@ const forward: Op<ReluAttentionCall> = {
   name: 'reluAttention',
   reference: async () => (await import('./reference')).forward,
   kernels,
-  wasm: (call) => plan(call, [address(call.out), 0, 0, 0, 0]),
+  wasm: (call) => plan(call, { out: call.out }),
   webgpu: async () => (await import('./webgpu')).planReluAttention,
 };
 
@@ -29,14 +30,20 @@ const backward: Op<ReluAttentionBackwardCall> = {
   name: 'reluAttentionBackward',
   reference: async () => (await import('./reference')).backward,
   kernels,
-  wasm: (call) => plan(call, [0, ...[call.gradOut, call.gradQ, call.gradK, call.gradV].map(address)]),
+  wasm: (call) => plan(call, call),
   webgpu: async () => (await import('./webgpu')).planReluAttentionBackward,
 };
 
-function plan({ q, k, v, block, causal, scale }: ReluAttentionProblem, results: readonly number[]): Plan {
+type Results = Partial<
+  Pick<ReluAttentionCall & ReluAttentionBackwardCall, 'out' | 'gradOut' | 'gradQ' | 'gradK' | 'gradV'>
+>;
+
+function plan({ q, k, v, block, causal, scale }: ReluAttentionProblem, results: Results): Plan {
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [g, e] = [k.shape[2] as number, v.shape[3] as number];
-  const params = [n, h, g, d, e, block, Number(causal), scale, ...[q, k, v].map(address), ...results];
+  const { out, gradOut, gradQ, gradK, gradV } = results;
+  const operands = { q, k, v, out, gradOut, gradQ, gradK, gradV };
+  const params = ReluAttentionParams({ n, h, g, d, e, block, causal, scale, ...operands });
   const elements = b * n * h * Math.min(n, block) * (d + e);
   return overElements('reluAttention', b * g * Math.ceil(n / block), params, elements);
 }

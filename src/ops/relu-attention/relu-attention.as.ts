@@ -3,34 +3,14 @@
  * A task is a block of one key/value head and takes all heads that share it, so that it alone writes its gradients.
  */
 import { dot, madd } from '../../runtime/wasm/assembly/vector.as';
-
-@unmanaged
-class ReluAttentionParams {
-  n: f64;
-  h: f64;
-  g: f64;
-  d: f64;
-  e: f64;
-  block: f64;
-  causal: f64;
-  scale: f64;
-  q: f64;
-  k: f64;
-  v: f64;
-  out: f64;
-  /** Of the backward pass. */
-  gradOut: f64;
-  gradQ: f64;
-  gradK: f64;
-  gradV: f64;
-}
+import { ReluAttentionParams } from './params.generated.as';
 
 export function reluAttention(params: usize, task: i32, scratch: usize): void {
   const p = changetype<ReluAttentionParams>(params);
-  const n = <i32>p.n;
-  const h = <i32>p.h;
-  const g = <i32>p.g;
-  const block = <i32>p.block;
+  const n = p.n;
+  const h = p.h;
+  const g = p.g;
+  const block = p.block;
   const blocks = (n + block - 1) / block;
   const batch = task / blocks / g;
   const group = (task / blocks) % g;
@@ -43,22 +23,22 @@ export function reluAttention(params: usize, task: i32, scratch: usize): void {
   if (backward) {
     for (let j = first; j < past; j++) {
       const key = <usize>((batch * n + j) * g + group);
-      memory.fill(<usize>p.gradK + key * dBytes, 0, dBytes);
-      memory.fill(<usize>p.gradV + key * eBytes, 0, eBytes);
+      memory.fill(p.gradK + key * dBytes, 0, dBytes);
+      memory.fill(p.gradV + key * eBytes, 0, eBytes);
     }
   }
   for (let i = first; i < past; i++) {
-    const last = p.causal != 0 ? i + 1 : past;
+    const last = p.causal ? i + 1 : past;
     for (let head = group * (h / g); head < (group + 1) * (h / g); head++) {
       const row = <usize>((batch * n + i) * h + head);
-      const q = <usize>p.q + row * dBytes;
-      const to = backward ? <usize>p.gradQ + row * dBytes : <usize>p.out + row * eBytes;
-      const gradOut = <usize>p.gradOut + row * eBytes;
+      const q = p.q + row * dBytes;
+      const to = backward ? p.gradQ + row * dBytes : p.out + row * eBytes;
+      const gradOut = p.gradOut + row * eBytes;
       memory.fill(to, 0, backward ? dBytes : eBytes);
       for (let j = first; j < last; j++) {
         const key = <usize>((batch * n + j) * g + group);
-        const k = <usize>p.k + key * dBytes;
-        const v = <usize>p.v + key * eBytes;
+        const k = p.k + key * dBytes;
+        const v = p.v + key * eBytes;
         const weight = scale * dot(q, k, dBytes);
         // NaN takes its course.
         if (weight <= 0) continue;
@@ -68,8 +48,8 @@ export function reluAttention(params: usize, task: i32, scratch: usize): void {
         }
         const byScore = scale * dot(gradOut, v, eBytes);
         accumulate(to, k, byScore, dBytes);
-        accumulate(<usize>p.gradK + key * dBytes, q, byScore, dBytes);
-        accumulate(<usize>p.gradV + key * eBytes, gradOut, weight, eBytes);
+        accumulate(p.gradK + key * dBytes, q, byScore, dBytes);
+        accumulate(p.gradV + key * eBytes, gradOut, weight, eBytes);
       }
     }
   }

@@ -2,16 +2,14 @@
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { address, overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { RmsNormCall } from './call';
-
-/** Rows of a task (rms-norm.as.ts). */
-const ROWS = 16;
+import { RmsNormParams, ROWS } from './params.generated';
 
 const kernels: KernelFiles = {
   relaxed: () => new URL('./rms-norm.relaxed.wasm', import.meta.url),
@@ -25,7 +23,7 @@ const op: Op<RmsNormCall> = {
   wasm({ x, gradOut, out, epsilon, offset }) {
     const columns = x.shape.at(-1) as number;
     const rows = x.size / columns;
-    const params = [rows, columns, address(x), gradOut ? address(gradOut) : 0, address(out), epsilon, offset];
+    const params = RmsNormParams({ rows, columns, x, gradOut, out, epsilon, offset });
     return overElements('rmsNorm', Math.ceil(rows / ROWS), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planRmsNorm,

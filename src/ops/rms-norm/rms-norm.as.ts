@@ -1,37 +1,23 @@
 /** Rows over their root mean square, and the gradient; tasks are runs of rows. */
 import { dot, madd } from '../../runtime/wasm/assembly/vector.as';
-
-/** Rows of one task. */
-const ROWS: i32 = 16;
-
-@unmanaged
-class RmsNormParams {
-  rows: f64;
-  columns: f64;
-  x: f64;
-  /** 0 for the norm itself, else what its gradient by x follows from. */
-  gradOut: f64;
-  out: f64;
-  epsilon: f64;
-  offset: f64;
-}
+import { RmsNormParams, ROWS } from './params.generated.as';
 
 export function rmsNorm(params: usize, task: i32, scratch: usize): void {
   const p = changetype<RmsNormParams>(params);
   const bytes = <usize>p.columns << 2;
-  const last = min((task + 1) * ROWS, <i32>p.rows);
+  const last = min((task + 1) * ROWS, p.rows);
   for (let r = task * ROWS; r < last; r++) {
-    const x = <usize>p.x + <usize>r * bytes;
-    const out = <usize>p.out + <usize>r * bytes;
-    const root = sqrt(<f64>dot(x, x, bytes) / p.columns + p.epsilon);
+    const x = p.x + <usize>r * bytes;
+    const out = p.out + <usize>r * bytes;
+    const root = sqrt(<f64>dot(x, x, bytes) / <f64>p.columns + p.epsilon);
     const divisor = root + p.offset;
     // A row of zeros stays one.
     const factor = divisor > 0 ? 1 / divisor : divisor == divisor ? 0 : NaN;
     if (p.gradOut == 0) {
       combine(x, <f32>factor, x, 0, out, bytes);
     } else {
-      const gradOut = <usize>p.gradOut + <usize>r * bytes;
-      const inner = root > 0 ? (<f64>dot(x, gradOut, bytes) * factor * factor) / (p.columns * root) : 0;
+      const gradOut = p.gradOut + <usize>r * bytes;
+      const inner = root > 0 ? (<f64>dot(x, gradOut, bytes) * factor * factor) / (<f64>p.columns * root) : 0;
       combine(gradOut, <f32>factor, x, <f32>-inner, out, bytes);
     }
   }

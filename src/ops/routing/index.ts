@@ -2,16 +2,14 @@
 import { ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { address, ELEMENTS_PER_MICROSECOND, overElements } from '../../runtime/wasm/plan';
+import { ELEMENTS_PER_MICROSECOND, overElements } from '../../runtime/wasm/plan';
 import { formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from './call';
-
-/** Rows of a task (routing.as.ts). */
-const ROWS = 16;
+import { FocusBackwardParams, FocusParams, ROWS, RouteBackwardParams, RouteParams } from './params.generated';
 
 const kernels: KernelFiles = {
   relaxed: () => new URL('./routing.relaxed.wasm', import.meta.url),
@@ -23,8 +21,9 @@ const routeOp: Op<RouteCall> = {
   reference: async () => (await import('./reference')).route,
   kernels,
   wasm({ logits, bank, out }) {
-    const params = [out.size, bank.size, ...[logits, bank, out].map(address)];
-    return overElements('route', Math.ceil(out.size / ROWS), params, logits.size);
+    const rows = out.size;
+    const params = RouteParams({ rows, choices: bank.size, logits, bank, out });
+    return overElements('route', Math.ceil(rows / ROWS), params, logits.size);
   },
   webgpu: async () => (await import('./webgpu')).planRoute,
 };
@@ -34,13 +33,14 @@ const routeBackwardOp: Op<RouteBackwardCall> = {
   reference: async () => (await import('./reference')).routeBackward,
   kernels,
   wasm({ logits, bank, gradOut, gradLogits, gradBank }) {
+    const [rows, choices] = [gradOut.size, bank.size];
     const phases = [
-      { kernel: 'routeLogits', tasks: Math.ceil(gradOut.size / ROWS) },
-      { kernel: 'routeBank', tasks: bank.size },
+      { kernel: 'routeLogits', tasks: Math.ceil(rows / ROWS) },
+      { kernel: 'routeBank', tasks: choices },
     ] as const;
-    const addresses = [address(logits), address(bank), 0, ...[gradOut, gradLogits, gradBank].map(address)];
-    const microseconds = (logits.size * bank.size) / ELEMENTS_PER_MICROSECOND;
-    return { jobs: () => [{ phases, params: [gradOut.size, bank.size, ...addresses], microseconds }] };
+    const params = RouteBackwardParams({ rows, choices, logits, bank, gradOut, gradLogits, gradBank });
+    const microseconds = (logits.size * choices) / ELEMENTS_PER_MICROSECOND;
+    return { jobs: () => [{ phases, params, microseconds }] };
   },
   webgpu: async () => (await import('./webgpu')).planRouteBackward,
 };
@@ -50,8 +50,9 @@ const focusOp: Op<FocusCall> = {
   reference: async () => (await import('./reference')).focus,
   kernels,
   wasm({ x, exponents, out }) {
-    const params = [exponents.size, x.size / exponents.size, ...[x, exponents, out].map(address)];
-    return overElements('focus', Math.ceil(exponents.size / ROWS), params, x.size);
+    const rows = exponents.size;
+    const params = FocusParams({ rows, columns: x.size / rows, x, exponents, out });
+    return overElements('focus', Math.ceil(rows / ROWS), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planFocus,
 };
@@ -61,9 +62,10 @@ const focusBackwardOp: Op<FocusBackwardCall> = {
   reference: async () => (await import('./reference')).focusBackward,
   kernels,
   wasm({ x, exponents, gradOut, gradX, gradExponents }) {
-    const addresses = [address(x), address(exponents), 0, ...[gradOut, gradX, gradExponents].map(address)];
-    const params = [exponents.size, x.size / exponents.size, ...addresses];
-    return overElements('focusBackward', Math.ceil(exponents.size / ROWS), params, x.size);
+    const rows = exponents.size;
+    const columns = x.size / rows;
+    const params = FocusBackwardParams({ rows, columns, x, exponents, gradOut, gradX, gradExponents });
+    return overElements('focusBackward', Math.ceil(rows / ROWS), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planFocusBackward,
 };

@@ -2,54 +2,39 @@
 import { exp, log } from '../../runtime/wasm/assembly/functions.as';
 import { exp as expOf } from '../../runtime/wasm/assembly/scalar.as';
 import { dot, largestLane, madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
-
-/** Rows of one task. */
-const ROWS: i32 = 16;
-
-@unmanaged
-class RouteParams {
-  rows: f64;
-  choices: f64;
-  logits: f64;
-  bank: f64;
-  out: f64;
-  /** Of the backward pass. */
-  gradOut: f64;
-  gradLogits: f64;
-  gradBank: f64;
-}
+import { FocusBackwardParams, FocusParams, ROWS, RouteBackwardParams, RouteParams } from './params.generated.as';
 
 export function route(params: usize, task: i32, scratch: usize): void {
   const p = changetype<RouteParams>(params);
-  const choices = <i32>p.choices;
-  const last = min((task + 1) * ROWS, <i32>p.rows);
+  const choices = p.choices;
+  const last = min((task + 1) * ROWS, p.rows);
   for (let r = task * ROWS; r < last; r++) {
-    const choice = largestOf(<usize>p.logits + (<usize>(r * choices) << 2), choices);
-    f32.store(<usize>p.out + (<usize>r << 2), f32.load(<usize>p.bank + (<usize>choice << 2)));
+    const choice = largestOf(p.logits + (<usize>(r * choices) << 2), choices);
+    f32.store(p.out + (<usize>r << 2), f32.load(p.bank + (<usize>choice << 2)));
   }
 }
 
 /** As if the choice were the softmax of the logits: p_u (bank_u - sum_j p_j bank_j) gradOut. */
 export function routeLogits(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<RouteParams>(params);
-  const choices = <i32>p.choices;
-  const last = min((task + 1) * ROWS, <i32>p.rows);
+  const p = changetype<RouteBackwardParams>(params);
+  const choices = p.choices;
+  const last = min((task + 1) * ROWS, p.rows);
   for (let r = task * ROWS; r < last; r++) {
-    const logits = <usize>p.logits + (<usize>(r * choices) << 2);
-    const to = <usize>p.gradLogits + (<usize>(r * choices) << 2);
+    const logits = p.logits + (<usize>(r * choices) << 2);
+    const to = p.gradLogits + (<usize>(r * choices) << 2);
     const largest = f32.load(logits + (<usize>largestOf(logits, choices) << 2));
     let sum: f64 = 0;
     let mean: f64 = 0;
     for (let u: i32 = 0; u < choices; u++) {
       const weight = expOf(<f64>f32.load(logits + (<usize>u << 2)) - <f64>largest);
       sum += weight;
-      mean += weight * <f64>f32.load(<usize>p.bank + (<usize>u << 2));
+      mean += weight * <f64>f32.load(p.bank + (<usize>u << 2));
     }
     mean /= sum;
-    const factor = <f64>f32.load(<usize>p.gradOut + (<usize>r << 2)) / sum;
+    const factor = <f64>f32.load(p.gradOut + (<usize>r << 2)) / sum;
     for (let u: i32 = 0; u < choices; u++) {
       const weight = expOf(<f64>f32.load(logits + (<usize>u << 2)) - <f64>largest);
-      const above = <f64>f32.load(<usize>p.bank + (<usize>u << 2)) - mean;
+      const above = <f64>f32.load(p.bank + (<usize>u << 2)) - mean;
       f32.store(to + (<usize>u << 2), <f32>(weight * factor * above));
     }
   }
@@ -57,14 +42,14 @@ export function routeLogits(params: usize, task: i32, scratch: usize): void {
 
 /** Sums of gradOut over the rows that chose an entry; a task is an entry. */
 export function routeBank(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<RouteParams>(params);
-  const choices = <i32>p.choices;
+  const p = changetype<RouteBackwardParams>(params);
+  const choices = p.choices;
   let sum: f64 = 0;
-  for (let r: i32 = 0; r < <i32>p.rows; r++) {
-    const choice = largestOf(<usize>p.logits + (<usize>(r * choices) << 2), choices);
-    if (choice == task) sum += <f64>f32.load(<usize>p.gradOut + (<usize>r << 2));
+  for (let r: i32 = 0; r < p.rows; r++) {
+    const choice = largestOf(p.logits + (<usize>(r * choices) << 2), choices);
+    if (choice == task) sum += <f64>f32.load(p.gradOut + (<usize>r << 2));
   }
-  f32.store(<usize>p.gradBank + (<usize>task << 2), <f32>sum);
+  f32.store(p.gradBank + (<usize>task << 2), <f32>sum);
 }
 
 /** The place of the largest, the first of equal ones. */
@@ -76,35 +61,22 @@ function largestOf(values: usize, count: i32): i32 {
   return place;
 }
 
-@unmanaged
-class FocusParams {
-  rows: f64;
-  columns: f64;
-  x: f64;
-  exponents: f64;
-  out: f64;
-  /** Of the backward pass. */
-  gradOut: f64;
-  gradX: f64;
-  gradExponents: f64;
-}
-
 /** The exponent is at least 1. */
 // @ts-ignore: decorator
 @inline
-function exponentOf(p: FocusParams, row: i32): f32 {
-  return max(1, f32.load(<usize>p.exponents + (<usize>row << 2)));
+function exponentOf(exponents: usize, row: i32): f32 {
+  return max(1, f32.load(exponents + (<usize>row << 2)));
 }
 
 /** relu(x)^g, of the length of relu(x). */
 export function focus(params: usize, task: i32, scratch: usize): void {
   const p = changetype<FocusParams>(params);
   const bytes = <usize>p.columns << 2;
-  const last = min((task + 1) * ROWS, <i32>p.rows);
+  const last = min((task + 1) * ROWS, p.rows);
   for (let r = task * ROWS; r < last; r++) {
-    const x = <usize>p.x + <usize>r * bytes;
-    const out = <usize>p.out + <usize>r * bytes;
-    const largest = powers(x, exponentOf(p, r), out, bytes);
+    const x = p.x + <usize>r * bytes;
+    const out = p.out + <usize>r * bytes;
+    const largest = powers(x, exponentOf(p.exponents, r), out, bytes);
     if (largest == 0) continue;
     scale(out, largest * <f32>sqrt(<f64>squaresOver(x, largest, bytes) / <f64>dot(out, out, bytes)), bytes);
   }
@@ -115,16 +87,16 @@ export function focus(params: usize, task: i32, scratch: usize): void {
  * gradX = g Y / s c u^(g - 1) / max + a / s relu(x) / Y, and the gradient by g is Y / s (c t) log u.
  */
 export function focusBackward(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<FocusParams>(params);
+  const p = changetype<FocusBackwardParams>(params);
   const columns = <usize>p.columns;
   const bytes = columns << 2;
-  const last = min((task + 1) * ROWS, <i32>p.rows);
+  const last = min((task + 1) * ROWS, p.rows);
   const zero = f32x4.splat(0);
   for (let r = task * ROWS; r < last; r++) {
-    const x = <usize>p.x + <usize>r * bytes;
-    const gradOut = <usize>p.gradOut + <usize>r * bytes;
-    const gradX = <usize>p.gradX + <usize>r * bytes;
-    const exponent = exponentOf(p, r);
+    const x = p.x + <usize>r * bytes;
+    const gradOut = p.gradOut + <usize>r * bytes;
+    const gradX = p.gradX + <usize>r * bytes;
+    const exponent = exponentOf(p.exponents, r);
     const largest = powers(x, exponent, gradX, bytes);
     let byExponent: f32 = 0;
     if (largest != 0) {
@@ -155,8 +127,8 @@ export function focusBackward(params: usize, task: i32, scratch: usize): void {
       }
       byExponent = sumOfLanes(sums);
     }
-    if (f32.load(<usize>p.exponents + (<usize>r << 2)) < 1) byExponent = 0;
-    f32.store(<usize>p.gradExponents + (<usize>r << 2), byExponent);
+    if (f32.load(p.exponents + (<usize>r << 2)) < 1) byExponent = 0;
+    f32.store(p.gradExponents + (<usize>r << 2), byExponent);
   }
 }
 

@@ -1,16 +1,14 @@
 /** Functions of each row, along the last axis. */
 import { ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { address, overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import { ROWWISE, type Rowwise, type RowwiseCall } from './call';
-
-/** Rows of a task (rows.as.ts). */
-const ROWS = 16;
+import { ROWS, RowwiseParams } from './params.generated';
 
 const kernels: KernelFiles = {
   relaxed: () => new URL('./rows.relaxed.wasm', import.meta.url),
@@ -24,7 +22,7 @@ const op: Op<RowwiseCall> = {
   wasm({ operation, x, out }) {
     const columns = x.shape.at(-1) as number;
     const rows = x.size / columns;
-    const params = [ROWWISE.indexOf(operation), rows, columns, address(x), address(out)];
+    const params = RowwiseParams({ operation: ROWWISE.indexOf(operation), rows, columns, x, out });
     return overElements('rowwise', Math.ceil(rows / ROWS), params, x.size);
   },
   webgpu: async () => (await import('./webgpu')).planRowwise,

@@ -1,32 +1,17 @@
 /** Kernels over whole rows; tasks are runs of rows. */
 import { exp } from '../../runtime/wasm/assembly/functions.as';
 import { largestLane, sumAround, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
-
-/** Rows of one task. */
-const ROWS: i32 = 16;
-
-/** Operations, as the host numbers them. */
-const SOFTMAX: i32 = 0;
-const SUM: i32 = 1;
-
-@unmanaged
-class RowwiseParams {
-  operation: f64;
-  rows: f64;
-  columns: f64;
-  x: f64;
-  out: f64;
-}
+import { ROWS, RowwiseParams, SOFTMAX, SUM } from './params.generated.as';
 
 export function rowwise(params: usize, task: i32, scratch: usize): void {
   const p = changetype<RowwiseParams>(params);
-  const operation = <i32>p.operation;
+  const operation = p.operation;
   const columns = <usize>p.columns;
-  const last = min((task + 1) * ROWS, <i32>p.rows);
+  const last = min((task + 1) * ROWS, p.rows);
   for (let r = task * ROWS; r < last; r++) {
-    const x = <usize>p.x + <usize>r * (columns << 2);
-    if (operation == SOFTMAX) softmax(x, <usize>p.out + <usize>r * (columns << 2), columns << 2);
-    else f32.store(<usize>p.out + (<usize>r << 2), operation == SUM ? sumAround(x, columns, 0, false) : largest(x, columns));
+    const x = p.x + <usize>r * (columns << 2);
+    if (operation == SOFTMAX) softmax(x, p.out + <usize>r * (columns << 2), columns << 2);
+    else f32.store(p.out + (<usize>r << 2), operation == SUM ? sumAround(x, columns, 0, false) : largest(x, columns));
   }
 }
 

@@ -2,10 +2,9 @@
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import type { Tensor } from '../../tensor/tensor';
 import type { HeapBuffer } from './heap';
+import { FLOATS, MOST_HEADS, type Operand } from './params';
 import type { Job } from './pool';
-
-/** The kernels' numbers of the dtypes (storage.as.ts). */
-export const DTYPE_CODES: Partial<Record<DType, number>> = { f32: 0, f16: 1, bf16: 2 };
+import type { Values } from './struct';
 
 /** Rough speed of one thread, to tell small jobs from large ones. */
 export const FLOPS_PER_MICROSECOND = 40_000;
@@ -45,19 +44,28 @@ export function overElements(kernel: string, tasks: number, params: readonly num
   return { jobs: () => [{ phases: [{ kernel, tasks }], params, microseconds }] };
 }
 
-/** Where the first element lies. */
-export function address({ storage, offset, dtype }: Tensor): number {
-  return (storage.buffer as HeapBuffer).address + offset * bytesPerElement(dtype);
+/** Where the first element lies; 0 for no tensor. */
+export function address(x: Tensor | undefined): number {
+  return x ? (x.storage.buffer as HeapBuffer).address + x.offset * bytesPerElement(x.dtype) : 0;
 }
 
-/** A tensor [batch, row, head, element] as layout.as.ts reads it: address, dtype and strides. */
-export function operand(x: Tensor): number[] {
+/** A contiguous tensor of floats. */
+export function contiguous(x: Tensor) {
+  return { address: address(x), dtype: codeOf(x.dtype) };
+}
+
+const codeOf = (dtype: DType) => (FLOATS as readonly DType[]).indexOf(dtype);
+
+/** The kernels' number for f32. */
+export const F32 = codeOf('f32');
+
+/** A tensor [batch, row, head, element] of floats. */
+export function operand(x: Tensor): Values<typeof Operand> {
   const [batch, row, head, element] = x.strides as [number, number, number, number];
-  return [address(x), DTYPE_CODES[x.dtype] as number, batch, row, head, element];
+  return { ...contiguous(x), batch, row, head, element };
 }
 
-/** Heads of a task, as the kernels have room for. */
-const MOST_HEADS = 8;
+export const NO_OPERAND = { address: 0, dtype: F32, batch: 0, row: 0, head: 0, element: 0 };
 
 /** Heads that one task takes side by side in memory: which go together changes no bits, so it may depend on the threads. */
 export function headsOfTask(heads: number, threads: number): number {

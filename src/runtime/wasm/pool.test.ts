@@ -1,13 +1,15 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { inOrder } from '../../../test/in-order';
 import { UNARY } from '../../ops/elementwise/call';
+import { RUN, UnaryParams } from '../../ops/elementwise/params.generated';
+import { PeakParams } from '../../ops/peak/params.generated';
+import type { Tensor } from '../../tensor/tensor';
 import type { Control } from '../backend';
 import { Heap } from './heap';
 import { Modules } from './modules';
 import { type Job, Pool } from './pool';
 import { HEAP_BASE, type Module } from './schedule';
 
-const RUN = 16384;
 const LENGTH = 12 * RUN;
 /** What a job is said to take: so little that it runs alone, or beside one just run, or with the caller, or by workers. */
 const MICROSECONDS = { alone: 1, following: 200, together: 1000, byWorkers: 1e6 };
@@ -26,7 +28,10 @@ const peak = await modules.of(file('../../ops/peak/peak.baseline.wasm'));
 /** Squares `length` numbers in place, twice: each task must run once, and the first phase end before the second. */
 function squaring(length: number, microseconds: number, at = NUMBERS): Job {
   const phase = { kernel: 'unary', tasks: Math.ceil(length / RUN) } as const;
-  return { phases: [phase, phase], params: [UNARY.indexOf('power'), 2, length, at, 0, at], microseconds };
+  const operation = UNARY.indexOf('power');
+  const x = { storage: { buffer: { address: at } }, offset: 0, dtype: 'f32' } as unknown as Tensor;
+  const params = UnaryParams({ operation, exponent: 2, size: length, x, gradOut: undefined, out: x });
+  return { phases: [phase, phase], params, microseconds };
 }
 
 const pools: Pool[] = [];
@@ -80,7 +85,11 @@ test('a job for workers, from a caller that has just worked itself, leaves the c
   await run(elementwise, squaring(RUN, MICROSECONDS.together));
   let turns = 0;
   const timer = setInterval(() => turns++, 1);
-  await run(peak, { phases: [{ kernel: 'peak', tasks: 20 }], params: [3e6, 0.5], microseconds: 1e6 });
+  await run(peak, {
+    phases: [{ kernel: 'peak', tasks: 20 }],
+    params: PeakParams({ rounds: 3e6, factor: 0.5 }),
+    microseconds: 1e6,
+  });
   clearInterval(timer);
   expect(turns).toBeGreaterThan(2);
 });

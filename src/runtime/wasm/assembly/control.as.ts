@@ -1,8 +1,8 @@
-/** Where the host says that the job is cancelled: at the start of the control block (schedule.ts). */
-const ABORT: usize = 64;
+import { ABORT, CONTROL } from '../params.generated.as';
 
+/** Whether the host says that the job is cancelled. */
 // @ts-ignore: decorator
 @inline
 export function isAborted(): bool {
-  return atomic.load<i32>(ABORT) != 0;
+  return atomic.load<i32>(CONTROL + ABORT * 4) != 0;
 }

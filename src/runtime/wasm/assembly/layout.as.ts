@@ -1,39 +1,23 @@
 /** Rows of q, k and v laid out as the micro-kernel takes them. */
 import { bytesOf, loadRow } from './storage.as';
 import { largestLane, madd, storeTransposed, sumOfLanes } from './vector.as';
+import { LARGEST_HEAD, Operand, PANEL, SLICE } from '../params.generated.as';
 
-export const TILE: i32 = 24;
-export const PANEL: i32 = 6;
-export const SLICE: i32 = 8;
 /** Bytes of a panel's six rows in a slice. */
 export const PANEL_SLICE_BYTES: usize = <usize>(PANEL * SLICE * 4);
-/** Panels that one task packs. */
-export const CHUNK_PANELS: i32 = 16;
-export const LARGEST_HEAD: i32 = 256;
-
-/** A tensor [batch, row, head, element]; strides in elements, all numbers float64 as the host writes them. */
-@unmanaged
-export class Operand {
-  address: f64;
-  dtype: f64;
-  batch: f64;
-  row: f64;
-  head: f64;
-  element: f64;
-}
 
 // @ts-ignore: decorator
 @inline
 export function rowAddress(x: Operand, batch: i32, row: i32, head: i32): usize {
-  const elements = <usize>batch * <usize>x.batch + <usize>row * <usize>x.row + <usize>head * <usize>x.head;
-  return <usize>x.address + elements * bytesOf(<i32>x.dtype);
+  const elements = <usize>batch * x.batch + <usize>row * x.row + <usize>head * x.head;
+  return x.address + elements * bytesOf(x.dtype);
 }
 
 /** From a row to the next. */
 // @ts-ignore: decorator
 @inline
 export function rowBytes(x: Operand): usize {
-  return <usize>x.row * bytesOf(<i32>x.dtype);
+  return x.row * bytesOf(x.dtype);
 }
 
 /**
@@ -53,9 +37,9 @@ export function fetchRows(
 ): void {
   const batch = first / h;
   const heads = min(past, (batch + 1) * h) - first;
-  if (x.element != 1 || x.head > <f64>(2 * columns)) return;
-  const size = bytesOf(<i32>x.dtype);
-  const bytes = (<usize>(heads - 1) * <usize>x.head + <usize>columns) * size;
+  if (x.element != 1 || x.head > <usize>(2 * columns)) return;
+  const size = bytesOf(x.dtype);
+  const bytes = (<usize>(heads - 1) * x.head + <usize>columns) * size;
   const step = rowBytes(x);
   let at = rowAddress(x, batch, row, first % h);
   let sum = f32x4.splat(0);
@@ -142,8 +126,8 @@ export function layOutPanels(
   let largest: f32 = 0;
   const head0 = rowAddress(x, batch, 0, head);
   const step = rowBytes(x);
-  const stride = <usize>x.element;
-  const dtype = <i32>x.dtype;
+  const stride = x.element;
+  const dtype = x.dtype;
   to += <usize>first * <usize>(columns * PANEL * 4);
   for (let panel = first; panel < last; panel++, to += <usize>(columns * PANEL * 4)) {
     findRows(head0, panel, order, rows, step, stride, dtype, columns, scratch);
@@ -173,8 +157,8 @@ export function layOutSlices(
   let largest = i32x4.splat(0);
   const head0 = rowAddress(x, batch, 0, head);
   const step = rowBytes(x);
-  const stride = <usize>x.element;
-  const dtype = <i32>x.dtype;
+  const stride = x.element;
+  const dtype = x.dtype;
   const bytes = <usize>columns << 2;
   // Rows with the columns up to the last slice's end: the padding of `scratch` stays zero.
   if (columns % SLICE != 0) memory.fill(scratch, 0, PANEL * LARGEST_HEAD * 4);
@@ -304,8 +288,8 @@ export function layOutTile(
   let largest = f32x4.splat(0);
   const head0 = rowAddress(x, batch, 0, head);
   const step = rowBytes(x);
-  const stride = <usize>x.element;
-  const dtype = <i32>x.dtype;
+  const stride = x.element;
+  const dtype = x.dtype;
   for (let s: i32 = 0; s < count; s += SLICE) {
     const slice = to + <usize>(s * columns * 4);
     for (let quad: i32 = 0; quad < SLICE; quad += 4) {

@@ -1,9 +1,6 @@
 /** Rows as kernels want them, contiguous f32, whatever the tensor's dtype and strides; and back. */
 
-/** The codes of the dtypes, as the host numbers them. */
-const F32: i32 = 0;
-const F16: i32 = 1;
-const BF16: i32 = 2;
+import { F16, F32 } from '../params.generated.as';
 
 // @ts-ignore: decorator
 @inline

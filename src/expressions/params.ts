@@ -1,0 +1,31 @@
+/** What programs of expressions are made of, for the compiler (program.ts) and the interpreter (ops/attention/program.as.ts). */
+
+/** Numbers of an instruction, and of what comes before the first. */
+export const INSTRUCTION_LENGTH = 6;
+export const HEADER_LENGTH = 2;
+
+/** The low bits of an operand: which dimensions it has, queries and keys, and whether it lies elsewhere than in a register. */
+export const LANES = 1;
+export const ROWS = 2;
+export const SCORE = 4;
+export const OUT = 8;
+
+/** Keys that an interpreter takes at once, against 24 queries. */
+export const CHUNK = 12;
+/** Bytes of a number for each query. */
+export const ROW_BYTES = 96;
+/** Registers of what is the same for all keys of a tile, and of what is not. */
+export const TILE_REGISTERS = 64;
+export const CHUNK_REGISTERS = 24;
+
+export const INSTRUCTIONS = [
+  ...['constant', 'batch', 'head', 'queries', 'keys', 'read', 'copy', 'toFloat', 'toInteger'],
+  ...['select', 'not', 'and', 'or', 'xor'],
+  ...['add', 'subtract', 'multiply', 'divide', 'min', 'max', 'less', 'lessOrEqual', 'equal'],
+  ...['negative', 'abs', 'sign', 'floor', 'ceil', 'trunc', 'round', 'sqrt', 'exp', 'log', 'tanh', 'cos', 'sin'],
+  ...['remainder', 'power'],
+  ...['integer add', 'integer subtract', 'integer multiply', 'integer min', 'integer max'],
+  ...['integer less', 'integer lessOrEqual', 'integer equal', 'integer negative', 'integer abs', 'integer sign'],
+  ...['divide floor', 'divide ceil', 'divide trunc', 'integer remainder'],
+  ...['shiftLeft', 'shiftRight', 'shiftRightUnsigned'],
+];

@@ -1,0 +1,76 @@
+import { Contiguous, Operand } from '../../runtime/wasm/params';
+import { struct } from '../../runtime/wasm/struct';
+
+/** Panels in a block: 336 keys, whose scores against 24 queries fill 32 KiB. */
+export const BLOCK_PANELS = 56;
+/** Tiles of one head that go through blocks of keys together, at most. */
+export const MOST_TOGETHER = 4;
+/** Bytes of the keys and values of a head that its task packs, at most. */
+export const PACKED_BYTES = 240_000;
+/** Bytes of a head's largest key norm and largest value magnitude. */
+export const EXTREMES_BYTES = 8;
+/** Elements of captured arrays whose gradients a task adds up. */
+export const TABLE_RUN = 4096;
+
+/** Numbers of a pattern: six words of 24 bits, a key each, whose bit r says whether query r of the tile sees it; flags; a pad. */
+export const PATTERN_LENGTH = 8;
+/** The flags' lowest bits: all keys are seen by the slice of eight queries; some are; some are by the group of six. */
+export const FULL = 1;
+export const SEEN = 8;
+export const SEEN_BY_GROUP = 64;
+
+export const Problem = struct({
+  ...{ b: 'i32', n: 'i32', m: 'i32', h: 'i32', g: 'i32', d: 'i32', e: 'i32', scale: 'f64' },
+  /** The block map (runtime/block-map.ts). */
+  ...{ tiles: 'i32', panels: 'i32', maps: 'usize', order: 'usize', tileRuns: 'usize', runs: 'usize' },
+  ...{ patterns: 'usize', queries: 'usize', keys: 'usize' },
+  /** What changes the scores, and its derivative: a program and its tables each, 0 for none. */
+  ...{ program: 'usize', tables: 'usize', derivative: 'usize', derivativeTables: 'usize' },
+  ...{ q: Operand, k: Operand, v: Operand },
+});
+
+export const ForwardParams = struct({
+  ...{ problem: Problem, out: Contiguous, lse: 'tensor' },
+  /** 0 where tasks pack what they need. */
+  ...{ packedKeys: 'usize', packedValues: 'usize', extremes: 'usize' },
+  /** Tiles that a task takes of one head, or of each head of all batches in turn. */
+  ...{ tilesOfTask: 'i32', takesAllHeads: 'bool' },
+  /** Key/value heads that a task takes if it packs them. */
+  headsOfTask: 'i32',
+  /** Panels of keys that a task's tiles of a head go through together. */
+  rangePanels: 'i32',
+});
+
+export const BackwardParams = struct({
+  ...{ problem: Problem, out: Operand, gradOut: Operand, lse: 'tensor' },
+  /** 0 for none. */
+  gradLse: 'tensor',
+  ...{ gradQ: Contiguous, gradK: Contiguous, gradV: Contiguous },
+  ...{ keyPanels: 'usize', keySlices: 'usize', valuePanels: 'usize' },
+  /** Sums of the parts, [parts][b][h][tiles * 24][d]. */
+  sumsQ: 'usize',
+  /** Sums laid out as the key and value slices are. */
+  ...{ sumsK: 'usize', sumsV: 'usize', parts: 'i32' },
+  /** Places where the modifier reads captured tables, and how many; 0 where no gradients by them are wanted. */
+  ...{ places: 'usize', placeCount: 'i32' },
+  /** Sums of the groups of parts, float64 [groups][elements of all tables]. */
+  ...{ sumsOfTables: 'usize', elements: 'i32' },
+  /** Groups of parts, each of which has sums of its own for the tables: as many as memory allows. */
+  groups: 'i32',
+  /** f32 [elements]. */
+  gradTables: 'tensor',
+});
+
+/** Where a modifier reads a table: programs of the index and of how the score changes with the element. */
+export const Place = struct({
+  ...{ index: 'usize', indexTables: 'usize', factor: 'usize', factorTables: 'usize' },
+  /** Of the table, among the elements of all. */
+  ...{ first: 'usize', length: 'i32' },
+});
+export const PLACE_BYTES = 8 * Object.keys(Place).length;
+
+/** A program over one tile of queries and `count` keys. */
+export const ModifyParams = struct({
+  ...{ program: 'usize', tables: 'usize', scores: 'usize', out: 'usize', queries: 'usize', keys: 'usize' },
+  ...{ count: 'i32', batch: 'i32', head: 'i32' },
+});

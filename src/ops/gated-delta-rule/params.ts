@@ -1,0 +1,38 @@
+import { Contiguous, Operand } from '../../runtime/wasm/params';
+import { struct } from '../../runtime/wasm/struct';
+
+/** The most tokens of a chunk. */
+export const CHUNK = 48;
+
+export const Problem = struct({
+  ...{ n: 'i32', h: 'i32', d: 'i32', e: 'i32', scale: 'f64', chunks: 'i32' },
+  /** Tokens of a chunk. */
+  length: 'i32',
+  /** Of all batches, and how many one task takes. */
+  ...{ heads: 'i32', group: 'i32' },
+  /** Parts of the value columns, each a task of its own. */
+  parts: 'i32',
+  /** Working states, [b * h][slices of e][d to sixes, zeros first, then the tokens of a chunk][8]. */
+  work: 'usize',
+  ...{ q: Operand, k: Operand, v: Operand, g: Operand, beta: Operand },
+  /** Before the first token; address 0 for none. */
+  initialState: Operand,
+});
+
+export const ForwardParams = struct({ problem: Problem, out: Contiguous, state: 'tensor' });
+
+export const BackwardParams = struct({
+  problem: Problem,
+  /** What is kept of the chunks, columns in whole slices, one "batch" each: [b * h * (chunks + 1)][d][e], before each and after the last. */
+  states: Operand,
+  /** [b * h][chunks * length][e]. */
+  errors: Operand,
+  /** As the states, and as the errors. */
+  ...{ gradStates: Operand, gradWrites: Operand },
+  gradOut: Operand,
+  /** By the state after the last token; address 0 for none. */
+  gradState: Operand,
+  /** Where the gradients go; address 0: not wanted. */
+  ...{ gradQ: Contiguous, gradK: Contiguous, gradV: Contiguous, gradG: Contiguous, gradBeta: Contiguous },
+  gradInitialState: Contiguous,
+});

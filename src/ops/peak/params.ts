@@ -1,0 +1,3 @@
+import { struct } from '../../runtime/wasm/struct';
+
+export const PeakParams = struct({ rounds: 'i32', factor: 'f64' });
