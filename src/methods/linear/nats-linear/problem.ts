@@ -61,33 +61,10 @@ export function problemOf(shapes: Readonly<Record<string, Shape>>, chunk: number
   return { b, n, h, d, e, a, ...head, chunk, chunks };
 }
 
-/** [b, c, h]: 1 for the chunks that go to softmax attention, by the larger of two logits; it has the ties. */
-export function chosenOf(route: ArrayLike<number>): Uint8Array {
-  return Uint8Array.from({ length: route.length / 2 }, (_, at) =>
-    (route[2 * at] as number) >= (route[2 * at + 1] as number) ? 1 : 0,
-  );
-}
-
 /** [b, c, h] as [b, h, c]. */
 export function byHead(chosen: Uint8Array, { h, chunks }: Problem): Uint8Array {
   return chosen.map((_, at) => {
     const [head, chunk] = [Math.floor(at / chunks) % h, at % chunks];
     return chosen[(Math.floor(at / (h * chunks)) * chunks + chunk) * h + head] as number;
-  });
-}
-
-/**
- * The gradient by the logits [b, c, h, 2] from those by the choices z: forward z is one-hot, backward the softmax of the
- * logits (straight-through), so softmax's p (1 - p) (z0 - z1) and its negative.
- */
-export function straightThrough(
-  route: ArrayLike<number>,
-  { softmax, delta }: Readonly<Record<'softmax' | 'delta', ArrayLike<number>>>,
-): Float64Array {
-  return Float64Array.from({ length: route.length }, (_, at) => {
-    const pair = at >> 1;
-    const share = 1 / (1 + Math.exp((route[2 * pair + 1] as number) - (route[2 * pair] as number)));
-    const slope = share * (1 - share) * ((softmax[pair] as number) - (delta[pair] as number));
-    return at % 2 === 0 ? slope : -slope;
   });
 }
