@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { builds, formatAgainst, runAgainst } from '../bench/against';
 import { openBrowser } from '../bench/browser/host';
 import { PAGE_PEER_NAMES } from '../bench/browser/rows';
 import { PATIENCE } from '../bench/measure';
@@ -12,16 +13,18 @@ import { runtimeOptions } from '../bench/runtimes';
 import type { Suite } from '../bench/suite';
 import { suites } from '../bench/suites';
 import { formatReport } from '../bench/table';
-import { ParameterError } from '../errors';
+import { ParameterError, UnsupportedError } from '../errors';
 import { htmlPage } from '../report/page';
 import { formatTable } from '../text/table';
 import { wholeNumber } from './options';
 import { withProgress } from './progress';
 import { checkWritable, isStream, say, writeFileAtomic } from './write-file';
 
-interface Files {
-  readonly json?: string;
-  readonly html?: string;
+/** What every suite's command takes beside its options. */
+interface Extras {
+  readonly json?: string | undefined;
+  readonly html?: string | undefined;
+  readonly against?: string | undefined;
 }
 
 /** Options of every suite that does not say otherwise. */
@@ -44,7 +47,7 @@ const DEFAULTS: BenchOptions = {
 
 /** `saccade bench SUITE`; `act` is what a suite's command does with its options. */
 export function benchCommand(
-  act: (suite: Suite, options: BenchOptions, files: Files) => Promise<void> = bench,
+  act: (suite: Suite, options: BenchOptions, extras: Extras) => Promise<void> = bench,
 ): Command {
   const command = new Command('bench')
     .description('measure speed and memory, each result checked first; without a suite: list them')
@@ -66,24 +69,26 @@ export function benchCommand(
     sub
       .option('--json <file>', 'write everything measured as JSON')
       .option('--html <file>', 'write a page of its own')
-      .action(({ json, html, ...given }: Partial<BenchOptions> & Files) =>
-        act(suite, { ...DEFAULTS, ...suite.defaults, ...given }, { ...(json && { json }), ...(html && { html }) }),
+      .option('--against <folder>', 'compare the times with those of another checkout, built, in turns with it')
+      .action(({ json, html, against, ...given }: Partial<BenchOptions> & Extras) =>
+        act(suite, { ...DEFAULTS, ...suite.defaults, ...given }, { json, html, against }),
       );
   }
   return command;
 }
 
-async function bench(suite: Suite, options: BenchOptions, files: Files): Promise<void> {
+async function bench(suite: Suite, options: BenchOptions, extras: Extras): Promise<void> {
   // Over the progress bar, if there is one.
   const tell = (line: string) => process.stderr.write(`${process.stderr.isTTY ? '\r\x1b[K' : ''}${line}\n`);
   checkOptions(suite, options);
-  const { json, html } = files;
+  const { json, html, against } = extras;
   for (const path of [json, html]) if (path !== undefined) await checkWritable(path);
+  if (against !== undefined) return benchAgainst(suite, options, { json, html, against });
   const peers = await findPeers(options, tell);
   let latest = undefined as BenchReport | undefined;
   const keep = async (report: BenchReport) => {
     latest = report;
-    await writeReport(report, files, false);
+    await writeReport(report, extras, false);
   };
   try {
     await withProgress(`bench ${suite.name}`, async (control) => {
@@ -100,10 +105,25 @@ async function bench(suite: Suite, options: BenchOptions, files: Files): Promise
   } finally {
     // What was measured before an interrupt or a failure is worth seeing too.
     if (latest) {
-      await writeReport(latest, files, true);
+      await writeReport(latest, extras, true);
       await say(formatReport(latest), json, html);
     }
   }
+}
+
+async function benchAgainst(
+  suite: Suite,
+  options: BenchOptions,
+  { json, html, against }: Extras & { readonly against: string },
+): Promise<void> {
+  const other = { '--html': html !== undefined, '--peers': options.peers, '--browser': options.browser !== false };
+  for (const [option, isGiven] of Object.entries(other))
+    if (isGiven) throw new UnsupportedError(`--against compares two builds of Saccade alone: leave ${option} out`);
+  const report = await withProgress(`bench ${suite.name} against ${against}`, (control) =>
+    runAgainst(suite, options, { against, run: builds(against, control.signal), ...control }),
+  );
+  if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
+  await say(formatAgainst(report), json);
 }
 
 /** The folder of the peers, if any are wanted; installs those from npm if some of them are. */
@@ -117,7 +137,7 @@ async function findPeers(
 }
 
 /** Into files, which each report replaces, or to streams, where what is written stays. */
-async function writeReport(report: BenchReport, { json, html }: Files, toStreams: boolean): Promise<void> {
+async function writeReport(report: BenchReport, { json, html }: Extras, toStreams: boolean): Promise<void> {
   const isMeant = async (path: string | undefined) => path !== undefined && (await isStream(path)) === toStreams;
   if (await isMeant(json)) await writeFileAtomic(json as string, `${JSON.stringify(report, undefined, 2)}\n`);
   if (await isMeant(html)) {

@@ -2,6 +2,7 @@ import type { Suite } from '../suite';
 import { attentionSuite } from './attention';
 import { backwardSuite } from './backward';
 import { buildsSuite } from './builds';
+import { chainSuite } from './chain';
 import { linearSuite } from './linear';
 import { memorySuite } from './memory';
 import { overheadSuite } from './overhead';
@@ -20,5 +21,6 @@ export const suites: readonly Suite[] = [
   threadsSuite,
   memorySuite,
   overheadSuite,
+  chainSuite,
   buildsSuite,
 ];

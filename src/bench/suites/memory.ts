@@ -1,13 +1,11 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { availableParallelism, tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { flopsOf } from '../attention-operations';
+import { reportInChild } from '../child';
 import { gateOf } from '../gate';
 import { type BenchOptions, commandLine } from '../options';
 import { inputsOf, optionsOf, type Problem, problemsOf, rowOf } from '../problem';
-import type { BenchReport, BenchRow } from '../report';
+import type { BenchRow } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
 import type { Context, Suite } from '../suite';
@@ -71,18 +69,11 @@ async function measureHere({ runtimes, signal }: Context, options: BenchOptions,
 
 /** Runs this very command line in a fresh process. */
 async function measureInChild({ signal }: Context, options: BenchOptions): Promise<BenchRow> {
-  const folder = await mkdtemp(join(tmpdir(), 'saccade-bench-'));
-  try {
-    const json = join(folder, 'report.json');
-    const words = commandLine(memorySuite.name, { ...options, inProcess: true }, memorySuite.defaults)
-      .split(' ')
-      .slice(1);
-    await promisify(execFile)(process.execPath, [process.argv[1] as string, ...words, '--json', json], { signal });
-    const { rows } = JSON.parse(await readFile(json, 'utf8')) as BenchReport;
-    return rows[0] as BenchRow;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  const words = commandLine(memorySuite.name, { ...options, inProcess: true }, memorySuite.defaults)
+    .split(' ')
+    .slice(1);
+  const { rows } = await reportInChild(process.argv[1] as string, words, signal);
+  return rows[0] as BenchRow;
 }
 
 /** The most memory this process has held, in bytes. Linux's `maxRSS` would also count what the parent held. */

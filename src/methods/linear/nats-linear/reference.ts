@@ -204,7 +204,7 @@ function throughSoftmax(route: Float64Array, byZ: Choices): Float64Array {
   return route.map((logit, i) => {
     const share = 1 / (1 + Math.exp(at(route, i ^ 1) - logit));
     const [own, other] = i % 2 === 0 ? [byZ.softmax, byZ.delta] : [byZ.delta, byZ.softmax];
-    return share * (at(own, i >> 1) - share * at(own, i >> 1) - (1 - share) * at(other, i >> 1));
+    return share * (1 - share) * (at(own, i >> 1) - at(other, i >> 1));
   });
 }
 
