@@ -1,5 +1,5 @@
 import * as valibot from 'valibot';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { oneHead } from '../masks/mask';
 import { defineMethod, type Method, problemOfLetters } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
@@ -18,10 +18,10 @@ import { decodeMap } from './maps';
 const QUICK = { seconds: 0 };
 const EXACT = { ...QUICK, methods: [exactAttention] };
 let runtime: Runtime;
-beforeAll(async () => {
+beforeEach(async () => {
   runtime = await createRuntime({ backend: 'reference' });
 });
-afterAll(() => runtime.dispose());
+afterEach(() => runtime.dispose());
 
 interface Extents {
   b?: number;

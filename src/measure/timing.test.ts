@@ -50,3 +50,11 @@ test('what a call only starts is waited for in its own sample', async () => {
   expect(Math.min(...first!)).toBeGreaterThan(25);
   expect(Math.min(...second!)).toBeLessThan(25);
 });
+
+test('an abort is heard between calls that are computed at once', async () => {
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(new Error('stopped')), 1);
+  const call = () => {};
+  const plan = { seconds: 1e6, least: 1e6, most: 1e6 };
+  await expect(timeInterleaved(runtime, [call], SLOW, plan, { signal: stop.signal })).rejects.toThrow('stopped');
+});

@@ -48,6 +48,7 @@ test.each(methods.map((method) => [method.name, method] as const))(
     );
     if (!method.backward) return;
     const results = method.forward(given as never, params);
+    await runtime.finish();
     const backward = (gradOut: unknown) => () => method.backward!(given as never, results, gradOut as Tensor, params);
     await expectRefusal(runtime, backward(undefined), 'gradOut must be a Tensor, got undefined');
     await expectRefusal(

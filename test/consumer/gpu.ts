@@ -9,5 +9,6 @@ export async function doubled(
   const runtime = await saccade.createRuntime({ backend: 'webgpu', webgpu: { device, subgroups: false } });
   const half = runtime.fromGpuBuffer(buffer, [size / 2, 2], 'f32', 0);
   const out: saccade.Tensor<'f32'> = saccade.add(half, half);
+  await runtime.finish();
   return out.gpuBuffer;
 }
