@@ -2,9 +2,10 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { inOrder } from '../../../test/in-order';
 import { UNARY } from '../../ops/elementwise/call';
 import type { Control } from '../backend';
+import type { Pause } from '../order';
 import { baseline } from './kernels.generated';
 import { type Job, type Machine, Pool } from './pool';
-import { HEAP_BASE, type Kernels } from './schedule';
+import { CONTROL, CONTROL_LENGTH, HEAP_BASE, type Kernels, workersHaveLeft } from './schedule';
 
 const RUN = 16384;
 const LENGTH = 12 * RUN;
@@ -79,4 +80,18 @@ test('a job for workers, from a caller that has just worked itself, leaves the c
   await run({ phases: [{ kernel: 'peak', tasks: 20 }], params: [3e6, 0.5], microseconds: 1e6 });
   clearInterval(timer);
   expect(turns).toBeGreaterThan(2);
+});
+
+test('news of the end of a job that the caller has waited for does not end the next one', async () => {
+  const pool = new Pool(2, machine);
+  pools.push(pool);
+  await pool.start();
+  const first = pool.run(squaring(LENGTH, MICROSECONDS.byWorkers), {});
+  numbers.fill(2);
+  expect((first.next().value as Pause).block?.()).toBe(true);
+  expect(first.next().done).toBe(true);
+  const next = pool.run({ phases: [{ kernel: 'peak', tasks: 20 }], params: [3e6, 0.5], microseconds: 1e6 }, {});
+  await (next.next().value as Pause).promise;
+  expect(workersHaveLeft(new Int32Array(machine.memory.buffer, CONTROL, CONTROL_LENGTH))).toBe(true);
+  expect(next.next().done).toBe(true);
 });
