@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { expectClose } from '../../../test/expect';
 import {
   type AttentionOptions,
+  add,
   attention,
   attentionBackward,
   type Control,
@@ -260,6 +261,20 @@ test('a worker that dies makes the pending call reject, and the pool recovers', 
   await longCall(runtime);
   expect(workers.length).toBe(4);
   expect(runtime.memory().live).toBe(0);
+});
+
+test('calls behind one whose worker dies are computed, unless they follow from it', async () => {
+  const workers = spyOnWorkers();
+  using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+  using q = runtime.random([1, 6000, 1, 64], { seed: 1 });
+  const { out, lse } = attention(q, q, q);
+  const sum = add(lse, lse);
+  const apart = matmul(q.slice(1, 0, 1).reshape([1, 64]), q.reshape([64, 6000]));
+  const reads = [out, sum].map((tensor) => expect(tensor.read()).rejects.toThrow('a worker thread died'));
+  setTimeout(() => workers[0]!.terminate(), 5);
+  await Promise.all(reads);
+  expect((await apart.read()).every(Number.isFinite)).toBe(true);
+  await runtime.finish();
 });
 
 test('a worker that dies while idle is replaced by the next call', async () => {

@@ -5,10 +5,12 @@ import { RUN, UnaryParams } from '../../ops/elementwise/params.generated';
 import { PeakParams } from '../../ops/peak/params.generated';
 import type { Tensor } from '../../tensor/tensor';
 import type { Control } from '../backend';
+
+import type { Pause } from '../order';
 import { Heap } from './heap';
 import { Modules } from './modules';
 import { type Job, Pool } from './pool';
-import { HEAP_BASE, type Module } from './schedule';
+import { CONTROL, CONTROL_LENGTH, HEAP_BASE, type Module, workersHaveLeft } from './schedule';
 
 const LENGTH = 12 * RUN;
 /** What a job is said to take: so little that it runs alone, or beside one just run, or with the caller, or by workers. */
@@ -103,4 +105,22 @@ test('workers that cannot compile a module from the heap say so, and the next ca
   );
   await run(elementwise, squaring(LENGTH, MICROSECONDS.byWorkers));
   expect(numbers.every((x) => x === 81)).toBe(true);
+});
+
+test('news of the end of a job that the caller has waited for does not end the next one', async () => {
+  const pool = new Pool(2, heap.memory);
+  pools.push(pool);
+  await pool.start();
+  const first = pool.run(elementwise, squaring(LENGTH, MICROSECONDS.byWorkers), {});
+  numbers.fill(2);
+  expect((first.next().value as Pause).block?.()).toBe(true);
+  expect(first.next().done).toBe(true);
+  const next = pool.run(
+    peak,
+    { phases: [{ kernel: 'peak', tasks: 20 }], params: PeakParams({ rounds: 3e6, factor: 0.5 }), microseconds: 1e6 },
+    {},
+  );
+  await (next.next().value as Pause).promise;
+  expect(workersHaveLeft(new Int32Array(heap.memory.buffer, CONTROL, CONTROL_LENGTH))).toBe(true);
+  expect(next.next().done).toBe(true);
 });
