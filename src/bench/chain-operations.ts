@@ -1,6 +1,7 @@
 /** A chain of small ops, and its arithmetic done by a single one. */
 import { largestOf } from '../measure/gate';
 import { add, multiply } from '../ops/elementwise';
+import { matmul } from '../ops/matmul';
 import type { Runtime } from '../runtime/runtime';
 import type { Tensor } from '../tensor/tensor';
 import type { Operation } from './operation';
@@ -9,7 +10,7 @@ import type { Inputs } from './problem';
 /** Ops of a chain. */
 export const OPS = 400;
 
-/** x becomes x b, then x + c, in turns, 400 ops in all: each awaited and its input freed, or all called before any is awaited. */
+/** x becomes x b, then x + c, in turns, 400 ops in all, each input freed once it is used; at once, or behind a long op. */
 export function chain(isQueued: boolean): Operation {
   return {
     name: isQueued ? 'chain, queued' : 'chain',
@@ -22,67 +23,68 @@ export function chain(isQueued: boolean): Operation {
       for (let at = 0; at < OPS; at += 2) numbers = numbers.map((value, i) => value * b[i]! + c[i]!);
       return [{ known: [{ at: 0, numbers }], largest: largestOf(numbers), of: 'largest result' }];
     },
-    async open(runtime, { problem: { d }, inputs }) {
+    open(runtime, { problem: { d }, inputs }) {
       const { x, b, c } = tensorsOf(runtime, inputs, [1, d]);
-      const places = [0, 1].map(() => runtime.tensor(new Float32Array(d).fill(Number.NaN), [1, d])) as [
-        Tensor<'f32'>,
-        Tensor<'f32'>,
-      ];
-      let last = places[1];
-      const awaited = async () => {
-        last.dispose();
-        last = await multiply(x, b);
-        for (let at = 1; at < OPS; at++) {
-          using before = last;
-          last = await (at % 2 === 0 ? multiply(before, b) : add(before, c));
-        }
-      };
-      const queued = async () => {
-        const calls: unknown[] = [];
-        for (let at = 0, from = x; at < OPS; at++) {
-          const out = places[at % 2] as Tensor<'f32'>;
-          calls.push(at % 2 === 0 ? multiply(from, b, { out }) : add(from, c, { out }));
-          from = out;
-        }
-        await Promise.all(calls);
-      };
+      const long = isQueued ? longOp(runtime) : undefined;
+      let last = runtime.tensor(new Float32Array(d).fill(Number.NaN), [1, d]);
       return {
-        call: isQueued ? queued : awaited,
+        call() {
+          long?.call();
+          last.dispose();
+          last = multiply(x, b);
+          for (let at = 1; at < OPS; at++) {
+            using before = last;
+            last = at % 2 === 0 ? multiply(before, b) : add(before, c);
+          }
+        },
         result: () => last.read() as Promise<Float32Array>,
         get tensors() {
-          return [x, b, c, places[0], last];
+          return [x, b, c, last, ...(long?.tensors ?? [])];
         },
       };
     },
   };
 }
 
-/** One product of as many numbers as the chain has in all. */
-export const chainArithmetic: Operation = {
-  name: 'arithmetic of a chain',
-  flops: ({ d }) => OPS * d,
-  size: ({ d }) => OPS * d,
-  bytes: ({ d }) => 4 * (2 * OPS + 1) * d,
-  expected(_, inputs) {
-    const { x, b } = termsOf(inputs);
-    const numbers = Float64Array.from({ length: OPS * x.length }, (_, i) => x[i % x.length]! * b[i % x.length]!);
-    return [{ known: [{ at: 0, numbers }], largest: largestOf(numbers), of: 'largest result' }];
-  },
-  async open(runtime, { problem: { d }, inputs }) {
-    const { x, b } = termsOf(inputs);
-    const rows = runtime.tensor(
-      Float32Array.from({ length: OPS * d }, (_, i) => x[i % d]!),
-      [OPS, d],
-    );
-    const factors = runtime.tensor(b, [d]);
-    const out = runtime.tensor(new Float32Array(OPS * d).fill(Number.NaN), [OPS, d]);
-    return {
-      call: () => multiply(rows, factors, { out }),
-      result: () => out.read() as Promise<Float32Array>,
-      tensors: [rows, factors, out],
-    };
-  },
-};
+/** One product of as many numbers as the chain has in all; at once, or behind the same long op. */
+export function chainArithmetic(isQueued: boolean): Operation {
+  return {
+    name: isQueued ? 'arithmetic of a chain, queued' : 'arithmetic of a chain',
+    flops: ({ d }) => OPS * d,
+    size: ({ d }) => OPS * d,
+    bytes: ({ d }) => 4 * (2 * OPS + 1) * d,
+    expected(_, inputs) {
+      const { x, b } = termsOf(inputs);
+      const numbers = Float64Array.from({ length: OPS * x.length }, (_, i) => x[i % x.length]! * b[i % x.length]!);
+      return [{ known: [{ at: 0, numbers }], largest: largestOf(numbers), of: 'largest result' }];
+    },
+    open(runtime, { problem: { d }, inputs }) {
+      const { x, b } = termsOf(inputs);
+      const rows = runtime.tensor(
+        Float32Array.from({ length: OPS * d }, (_, i) => x[i % d]!),
+        [OPS, d],
+      );
+      const factors = runtime.tensor(b, [d]);
+      const out = runtime.tensor(new Float32Array(OPS * d).fill(Number.NaN), [OPS, d]);
+      const long = isQueued ? longOp(runtime) : undefined;
+      return {
+        call() {
+          long?.call();
+          multiply(rows, factors, { out });
+        },
+        result: () => out.read() as Promise<Float32Array>,
+        tensors: [rows, factors, out, ...(long?.tensors ?? [])],
+      };
+    },
+  };
+}
+
+/** So long that workers compute it while calls behind it wait. */
+function longOp(runtime: Runtime): { call(): void; readonly tensors: readonly Tensor[] } {
+  const a = runtime.random([768, 768], { seed: 1 });
+  const out = runtime.empty([768, 768]);
+  return { call: () => void matmul(a, a, { out }), tensors: [a, out] };
+}
 
 /** Factors below 1, so that the chain stays bounded. */
 function termsOf({ q, k, v }: Inputs): Record<'x' | 'b' | 'c', Float32Array> {

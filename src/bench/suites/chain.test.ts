@@ -12,7 +12,7 @@ import { chainSuite } from './chain';
 const OPTIONS = { ...chainSuite.defaults, threads: 1, limit: 30, repeats: 2, only: [] } as unknown as BenchOptions;
 const patience = { limit: 30_000, warmUp: 1, sample: 1 };
 
-test.each([chain(false), chain(true), chainArithmetic])(
+test.each([chain(false), chain(true), chainArithmetic(false), chainArithmetic(true)])(
   '$name passes its gate again and again, and leaks nothing',
   async (operation) => {
     const problem: Problem = { n: 1, h: 1, d: 10, mask: MASKS.full, operation };
@@ -46,5 +46,5 @@ test('what an op costs is the chain less its arithmetic, by op', async () => {
 
 test('of the rows those asked for are measured, beside their arithmetic', async () => {
   const { rows } = await runSuite(chainSuite, { ...OPTIONS, repeats: 1, only: ['queued-2'] }, { patience });
-  expect(rows.map(({ name }) => name)).toEqual(['arithmetic-2', 'queued-2']);
+  expect(rows.map(({ name }) => name)).toEqual(['arithmetic-2', 'behind-2', 'queued-2']);
 });

@@ -9,9 +9,10 @@ import { saccade } from '../saccade';
 import type { Suite } from '../suite';
 
 const KINDS = [
-  { name: 'arithmetic', label: 'one op on as many numbers', operation: chainArithmetic },
-  { name: 'chain', label: 'chain, each op awaited', operation: chain(false) },
-  { name: 'queued', label: 'chain, all called first', operation: chain(true) },
+  { name: 'arithmetic', label: 'one op on as many numbers', operation: chainArithmetic(false) },
+  { name: 'chain', label: 'chain', operation: chain(false), beside: 0 },
+  { name: 'behind', label: 'behind a long op, one op on as many numbers', operation: chainArithmetic(true) },
+  { name: 'queued', label: 'behind a long op, chain', operation: chain(true), beside: 2 },
 ] as const;
 const THREADS = [1, 2] as const;
 /** Milliseconds an op may cost beyond its arithmetic. */
@@ -34,7 +35,7 @@ export const chainSuite: Suite = {
     const measurement = new Measurement(runtimes, repeats, { ...PATIENCE, limit: 1000 * limit, ...patience });
     for (const threads of THREADS) {
       const kinds = KINDS.filter(
-        ({ name }, at) => at === 0 || only.length === 0 || only.includes(nameOf(name, threads)),
+        (kind) => !('beside' in kind) || only.length === 0 || only.includes(nameOf(kind.name, threads)),
       );
       if (only.length > 0 && !kinds.some(({ name }) => only.includes(nameOf(name, threads)))) continue;
       const contender = saccade(runtimes, runtimeOptions({ threads, simd }));
@@ -44,15 +45,16 @@ export const chainSuite: Suite = {
         hasPeak: false,
       }));
       const outcomes = await measurement.run(entries, control);
-      yield kinds.map(({ name: kind, label }, at): BenchRow => {
+      yield kinds.map(({ name: kind, label, ...rest }, at): BenchRow => {
         const name = nameOf(kind, threads);
         const command = commandLine(chainSuite.name, { ...options, only: [name] }, chainSuite.defaults);
         const common = { name, label, ...rowOf((entries[at] as Entry).problem), threads, command };
-        const [outcome, arithmetic] = [outcomes[at] as Outcome, outcomes[0] as Outcome];
+        const outcome = outcomes[at] as Outcome;
+        const beside = 'beside' in rest ? outcomes[kinds.indexOf(KINDS[rest.beside])] : undefined;
         if (outcome.status !== 'ok') return { ...common, ...outcome, measures: {} };
         const { times, error } = outcome;
         const { median: time, spread } = summarise(times);
-        const besides = arithmetic.status === 'ok' && at > 0 ? arithmetic.times : [];
+        const besides = beside?.status === 'ok' ? beside.times : [];
         const costs = besides.map((ms, round) => ((times[round] as number) - ms) / OPS);
         return {
           ...common,
