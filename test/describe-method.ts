@@ -1,6 +1,7 @@
 /** What every method that computes attention must hold: forward and gradients as its reference says, on every backend. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { largestOf } from '../src/measure/gate';
 import type { Method } from '../src/methods/define';
 import { type HostTensor, hostTensor, toFloat64 } from '../src/tensor/host';
 import { normal } from '../src/tensor/random';
@@ -48,7 +49,7 @@ export function relativeError(actual: HostTensor, expected: HostTensor, least = 
 
 /** What is small among gradients, some of which may cancel, as those by the scores of a single key: a tenth of the largest. */
 export function smallGradient(gradients: readonly HostTensor[]): number {
-  return Math.max(...gradients.flatMap((gradient) => [...toFloat64(gradient)].map(Math.abs))) / 10;
+  return Math.max(...gradients.map((gradient) => largestOf(toFloat64(gradient)))) / 10;
 }
 
 export function describeMethod(method: Method, cases: fc.Arbitrary<MethodCase>, numRuns = 40): void {

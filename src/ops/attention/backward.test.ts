@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
+import { relativeError, smallGradient } from '../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
 import {
@@ -21,17 +22,6 @@ import { type Score, tablesOf } from '../../scores/score';
 import { type HostTensor, hostTensor, toFloat64 } from '../../tensor/host';
 import { normal } from '../../tensor/random';
 import { softmaxAttention, softmaxAttentionBackward } from './softmax';
-
-/** Largest error over the largest magnitude; over 1 where all are smaller, as gradients that cancel are. */
-function relativeError(actual: HostTensor, expected: HostTensor): number {
-  const [got, want] = [toFloat64(actual), toFloat64(expected)];
-  let [error, largest] = [0, 1];
-  for (let at = 0; at < want.length; at++) {
-    error = Math.max(error, Math.abs((got[at] as number) - (want[at] as number)));
-    largest = Math.max(largest, Math.abs(want[at] as number));
-  }
-  return error / largest;
-}
 
 interface Shapes {
   readonly b: number;
@@ -137,7 +127,10 @@ describeOnBackends('attentionBackward', (runtime) => {
           const scale = 1 / Math.sqrt(shape.d);
           const actual = await gradients(runtime(), host, MASKS[name], withLse);
           const right = expected(host, MASKS[name], withLse, scale);
-          for (const grad of NAMES) expect(relativeError(actual[grad], right[grad]), grad).toBeLessThan(2e-5);
+          for (const grad of NAMES)
+            expect(relativeError(actual[grad], right[grad], smallGradient(Object.values(right))), grad).toBeLessThan(
+              2e-5,
+            );
         },
       ),
       { numRuns: 40 },
@@ -148,14 +141,16 @@ describeOnBackends('attentionBackward', (runtime) => {
     const host = given({ b: 1, n: 100, m: 700, h: 2, g: 1, d: 5, e: 9 });
     const actual = await gradients(runtime(), host, MASKS[name], true);
     const right = expected(host, MASKS[name], true, 1 / Math.sqrt(5));
-    for (const grad of NAMES) expect(relativeError(actual[grad], right[grad]), grad).toBeLessThan(2e-5);
+    for (const grad of NAMES)
+      expect(relativeError(actual[grad], right[grad], smallGradient(Object.values(right))), grad).toBeLessThan(2e-5);
   });
 
   test('large scores: one key takes all the weight', async () => {
     const host = given({ b: 1, n: 60, m: 70, h: 1, g: 1, d: 8, e: 8 }, 12);
     const actual = await gradients(runtime(), host, full(), false);
     const right = expected(host, full(), false, 1 / Math.sqrt(8));
-    for (const grad of NAMES) expect(relativeError(actual[grad], right[grad]), grad).toBeLessThan(1e-3);
+    for (const grad of NAMES)
+      expect(relativeError(actual[grad], right[grad], smallGradient(Object.values(right))), grad).toBeLessThan(1e-3);
   });
 
   test('a query that sees no key gives and gets no gradient', async () => {

@@ -147,8 +147,11 @@ describeOnBackends('elementwise', (runtime) => {
         [slopes, derivative, slopeAccuracy],
       ] as const) {
         const expected = values.map((value) => Math.fround(definitionOf(value)) + 0);
+        // A GPU may take denormals for zeros.
+        const isFlushed = (x: number, result: number) =>
+          runtime().backend.name === 'webgpu' && Math.abs(x) < 2 ** -126 && result === definitionOf(0 * x);
         expectClose(
-          Float64Array.from(await results.read(), (value) => value + 0),
+          Float64Array.from(await results.read(), (got, i) => (isFlushed(values[i]!, got) ? expected[i]! : got + 0)),
           expected,
           errorsAt(runtime(), values, expected, share),
         );
