@@ -25,15 +25,19 @@ export function checkControl({ signal, onProgress }: Control): void {
 
 /** The runtime that all of the named tensors live on. */
 export function commonRuntime(tensors: Readonly<Record<string, Tensor>>): Runtime {
-  const [[first, reference], ...others] = Object.entries(tensors) as [[string, Tensor], ...[string, Tensor][]];
-  reference.assertUsable(first);
-  for (const [name, tensor] of others) {
+  let runtime: Runtime | undefined;
+  let first = '';
+  // Small ops are about as fast as their checks: no list of entries is made.
+  for (const name in tensors) {
+    const tensor = tensors[name] as Tensor;
     tensor.assertUsable(name);
-    if (tensor.runtime !== reference.runtime) {
+    if (!runtime) {
+      runtime = tensor.runtime;
+      first = name;
+    } else if (tensor.runtime !== runtime)
       throw new ParameterError(`${name} lives on another runtime than ${first}: make both with the same runtime`);
-    }
   }
-  return reference.runtime;
+  return runtime as Runtime;
 }
 
 /** Throws unless `out`, in which the caller wants a result, can hold it without touching an input. */
@@ -87,9 +91,9 @@ function bytesOf({ shape, strides, offset, dtype }: Tensor): { readonly begin: n
 
 /** Throws unless every value is a tensor. */
 export function checkTensors(tensors: Readonly<Record<string, unknown>>): void {
-  for (const [name, tensor] of Object.entries(tensors)) {
-    if (!(tensor instanceof Tensor)) {
+  for (const name in tensors) {
+    const tensor = tensors[name];
+    if (!(tensor instanceof Tensor))
       throw new ParameterError(`${name} must be a Tensor, got ${show(tensor)}: make one with runtime.tensor()`);
-    }
   }
 }

@@ -42,8 +42,9 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
   specs: Specs,
   call: (results: Results<Specs>, values: Values) => Call,
   control: Control,
-  { written = [], known = NOTHING }: CallExtras = NOTHING,
+  { written = [], known: values = NOTHING }: CallExtras = NOTHING,
 ): Results<Specs> {
+  const known = Object.keys(values).length > 0 ? values : NOTHING;
   const runtime = commonRuntime(known === NOTHING ? inputs : { ...inputs, ...known });
   const wanted: [string, Tensor][] = [];
   for (const name in specs) {
@@ -62,13 +63,11 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
       if (!given) fresh.push(result);
       results[name] = result;
     }
-    runtime.run(
-      op,
-      { make: (values) => call(results as Results<Specs>, values), known },
-      [...Object.values(inputs), ...Object.values(known)],
-      [...Object.values(results), ...written],
-      control,
-    );
+    const made = known === NOTHING ? call(results as Results<Specs>, NOTHING) : undefined;
+    const make = (values: Values) => made ?? call(results as Results<Specs>, values);
+    const read: Tensor[] = Object.values(inputs);
+    if (known !== NOTHING) read.push(...Object.values<Tensor>(known));
+    runtime.run(op, { make, known }, read, [...Object.values(results), ...written], control);
     return results as Results<Specs>;
   } catch (error) {
     for (const tensor of fresh) tensor.dispose();

@@ -21,9 +21,10 @@ export function checkFloat32(
 ): void {
   checkTensors(tensors);
   commonRuntime(tensors);
-  checkOptions(op, options, [...more, ...OPTION_NAMES]);
+  checkOptions(op, options, more.length > 0 ? [...more, ...OPTION_NAMES] : OPTION_NAMES);
   checkControl(options);
-  for (const [name, { dtype, shape, size }] of Object.entries(tensors)) {
+  for (const name in tensors) {
+    const { dtype, shape, size } = tensors[name] as Tensor;
     if (dtype !== 'f32') throw new DTypeError(`${name} must be f32, got ${dtype}`);
     if (size === 0) throw new ShapeError(`${name} ${formatShape(shape)} is empty`);
   }
@@ -31,7 +32,8 @@ export function checkFloat32(
 
 /** Throws unless the tensors lie in memory in row-major order. */
 export function checkContiguous(tensors: Readonly<Record<string, Tensor>>): void {
-  for (const [name, { isContiguous, shape, strides }] of Object.entries(tensors)) {
+  for (const name in tensors) {
+    const { isContiguous, shape, strides } = tensors[name] as Tensor;
     if (!isContiguous)
       throw new ShapeError(`${name} ${formatShape(shape)} must be contiguous, got strides ${formatShape(strides)}`);
   }

@@ -7,13 +7,15 @@ export interface Guarded {
   check(): void;
 }
 
+const UNGUARDED: Guarded = { control: {}, check() {} };
+
 /**
  * What the caller's `onProgress` throws, or a promise that it returns rejects with meanwhile, ends the work as an abort
  * would. From a timer it would end the process.
  */
 export function guard(control: Control): Guarded {
   const { signal, onProgress } = control;
-  if (!onProgress) return { control, check: () => signal?.throwIfAborted() };
+  if (!onProgress) return signal ? { control, check: () => signal.throwIfAborted() } : UNGUARDED;
   const failure = new AbortController();
   const all = signal ? AbortSignal.any([signal, failure.signal]) : failure.signal;
   const fail = (error: unknown) => failure.abort(error);

@@ -167,12 +167,18 @@ export class Runtime {
     control: Control,
   ): void {
     const work = new Work();
-    const sources = inputs.flatMap(({ storage }) => storage.work ?? []);
-    // What is left of what was in an output's memory keeps its faults.
-    const rests = outputs.flatMap(({ storage, size, dtype }) =>
-      storage.work && size * bytesPerElement(dtype) < storage.buffer.bytes ? storage.work : [],
-    );
-    const held = [...inputs, ...outputs].map(({ storage }) => storage.retain());
+    const held: Storage[] = [];
+    let sources = NONE;
+    let rests = NONE;
+    for (const { storage } of inputs) {
+      held.push(storage.retain());
+      if (storage.work) sources = [...sources, storage.work];
+    }
+    for (const { storage, size, dtype } of outputs) {
+      held.push(storage.retain());
+      // What is left of what was in an output's memory keeps its faults.
+      if (storage.work && size * bytesPerElement(dtype) < storage.buffer.bytes) rests = [...rests, storage.work];
+    }
     try {
       this.#order.take(this.#turn(op, call, { work, sources, rests, held }, control));
     } catch (error) {
@@ -306,6 +312,7 @@ interface CallInTurn {
 }
 
 const disposedWhilePending = () => new DisposedError('the runtime was disposed while a call was pending');
+const NONE: readonly Work[] = [];
 const NO_BYTES = new Uint8Array(0);
 /** Faults of which nobody asks are forgotten beyond it, the latest first. */
 const MOST_UNTOLD = 1000;

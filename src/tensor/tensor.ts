@@ -39,6 +39,9 @@ const forgotten = new FinalizationRegistry<Storage>((storage) => storage.release
  */
 export class Tensor<D extends DType = DType> {
   readonly runtime: Runtime;
+  /** Number of elements. */
+  readonly size: number;
+  readonly isContiguous: boolean;
   #disposed = false;
   #endedWithScope = false;
 
@@ -53,6 +56,8 @@ export class Tensor<D extends DType = DType> {
     if (!(storage instanceof Storage))
       throw new ParameterError("storage of a Tensor is its runtime's: make tensors with runtime.tensor()");
     this.runtime = storage.runtime;
+    this.size = sizeOf(shape);
+    this.isContiguous = isContiguous(shape, strides);
     forgotten.register(this, storage, this);
     this.runtime.own(this);
   }
@@ -64,15 +69,6 @@ export class Tensor<D extends DType = DType> {
 
   get rank(): number {
     return this.shape.length;
-  }
-
-  /** Number of elements. */
-  get size(): number {
-    return sizeOf(this.shape);
-  }
-
-  get isContiguous(): boolean {
-    return isContiguous(this.shape, this.strides);
   }
 
   get disposed(): boolean {

@@ -8,7 +8,7 @@ import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
 import type { ResultOptions } from '../float32';
-import type { Op } from '../op';
+import type { Expectation, Op } from '../op';
 import { commonAxes } from './axes';
 import type { CopyCall } from './call';
 
@@ -42,6 +42,13 @@ export function contiguous<D extends DType>(x: Tensor<D>, options: ResultOptions
   if (!DTYPES.includes(x.dtype)) throw new DTypeError(`x must be ${DTYPES.join(', ')}, got ${x.dtype}`);
   const spec = { shape: x.shape, dtype: x.dtype, given: options.out };
   return compute(op, { x }, { out: spec }, ({ out }) => ({ x, out }), options).out;
+}
+
+/** A copy whose fault it is if an element of x is not as expected: what is computed from it has the fault too. */
+export function expecting(x: Tensor, expectation: Omit<Expectation, 'tensor'>): Tensor<'f32'> {
+  const checked: Op<CopyCall> = { ...op, faults: ({ x: tensor }) => [{ tensor, ...expectation }] };
+  const spec = { shape: x.shape, dtype: 'f32' } as const;
+  return compute(checked, { x }, { out: spec }, ({ out }) => ({ x, out }), {}).out;
 }
 
 /**

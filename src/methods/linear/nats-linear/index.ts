@@ -32,7 +32,7 @@ export const natsLinear = defineMethod({
   backward(tensors, results, gradOut, settings, control) {
     const { softmax, delta, lse } = results;
     checkTensors({ softmax, delta, lse });
-    return backward(tensors, results as Awaited<ReturnType<typeof forward>>, gradOut, settings, control);
+    return backward(tensors, results as ReturnType<typeof forward>, gradOut, settings, control);
   },
 
   /** With every other chunk in softmax attention: the true number is the route's. */

@@ -1,16 +1,18 @@
 /** The two branches and their norms: out = silu(gate) (w0 gain rms(softmax) + w1 gain rms(delta)), and the gradients. */
 import { ParameterError } from '../../../errors';
-import { add, multiply, silu, subtract, unaryBackward } from '../../../ops/elementwise';
+import { contiguous, expecting } from '../../../ops/copy';
+import { add, multiply, silu, step, subtract, unaryBackward } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { matmul } from '../../../ops/matmul';
 import { rmsNorm, rmsNormBackward } from '../../../ops/rms-norm';
 import { softmax as softmaxRows, sumRows } from '../../../ops/rows';
 import type { Control } from '../../../runtime/backend';
+import { controlOf } from '../../../runtime/turns';
 import { bindShapes, formatShape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { deltaBackward, deltaForward } from './delta';
 import type { Params } from './params';
-import { chosenOf, INPUTS, OPTIONAL, type Problem, problemOf, straightThrough } from './problem';
+import { INPUTS, OPTIONAL, type Problem, problemOf } from './problem';
 import { softmaxBackward, softmaxForward } from './softmax';
 
 type Required = Readonly<Record<keyof typeof INPUTS, Tensor>>;
@@ -25,13 +27,12 @@ export function forward(tensors: Required, params: Params, control: Control = {}
   const given: Given = tensors;
   const problem = checkInputs(given, params);
   const { b, n, h, e, a } = problem;
-  return RUNTIME.scope(() => {
-    const chosen = chosenOf(given.route.read());
-    const operands = operandsOf(given, params, problem);
-    const deltaSettings = { problem, chosen, scale: operands.deltaScale, forget: params.forget };
-    const delta = deltaForward(operands.delta, deltaSettings, half(control, 0));
-    const settings = { problem, chosen, scale: operands.softmaxScale };
-    const attended = softmaxForward(operands.softmax, settings, half(control, 0.5));
+  return given.q.runtime.scope(() => {
+    const { kept, ...operands } = operandsOf(given, params, problem);
+    const deltaSettings = { problem, kept, scale: operands.deltaScale, forget: params.forget };
+    const delta = deltaForward(operands.delta, deltaSettings, controlOf(control, 0, 2));
+    const settings = { problem, kept, scale: operands.softmaxScale };
+    const attended = softmaxForward(operands.softmax, settings, controlOf(control, 1, 2));
     const softmax = attended.out.reshape([b, n, h, e]);
     const { merged } = merge({ softmax, delta }, given, params, problem);
     const out = given.gate ? multiply(merged, silu(given.gate)) : merged;
@@ -54,10 +55,8 @@ export function backward(
   const { b, n, h, d, a, p, r } = problem;
   const { epsilon, counterfactual } = params;
   const { runtime } = gradOut;
-  return RUNTIME.scope(() => {
-    const route = given.route.read();
-    const chosen = chosenOf(route);
-    const operands = operandsOf(given, params, problem);
+  return runtime.scope(() => {
+    const { kept, difference, ...operands } = operandsOf(given, params, problem);
     const { merged, weights, normal, scaled } = merge(results, given, params, problem);
     const grads: Record<string, Tensor> = {};
 
@@ -88,8 +87,8 @@ export function backward(
     const throughDelta = deltaBackward(
       operands.delta,
       byDelta,
-      { problem, chosen, scale: operands.deltaScale, forget: params.forget, counterfactual },
-      half(control, 0),
+      { problem, kept, scale: operands.deltaScale, forget: params.forget, counterfactual },
+      controlOf(control, 0, 2),
     );
     const { choices: deltaChoices, ...deltaGrads } = throughDelta;
     deltaGrads;
@@ -101,8 +100,8 @@ export function backward(
       operands.softmax,
       attended,
       byBranch.softmax,
-      { problem, chosen, scale: operands.softmaxScale, counterfactual },
-      half(control, 0.5),
+      { problem, kept, scale: operands.softmaxScale, counterfactual },
+      controlOf(control, 1, 2),
     );
     softmaxGrads;
 
@@ -120,17 +119,31 @@ export function backward(
     grads.v = add(deltaGrads.v, byValues);
     grads.g = deltaGrads.g;
     grads.beta = deltaGrads.beta;
-    const byRoute = straightThrough(route as Float32Array, { softmax: softmaxChoices, delta: deltaChoices });
-    grads.route = runtime.tensor(Float32Array.from(byRoute), given.route.shape);
+    grads.route = routeGradient(difference, softmaxChoices, deltaChoices);
     return grads;
   });
+}
+
+/**
+ * The gradient with respect to the logits [b, c, h, 2], from `difference`, that of the second less that of the first, and the
+ * gradients with respect to the choices z: forward z is one-hot, backward the softmax of the logits (straight-through), so
+ * softmax's p (1 - p) (z0 - z1) and its negative.
+ */
+function routeGradient(difference: Tensor, softmax: Tensor, delta: Tensor): Tensor {
+  const slope = unaryBackward('sigmoid', difference, subtract(softmax, delta));
+  return matmul(slope.reshape([...slope.shape, 1]), difference.runtime.tensor([1, -1], [1, 2]));
 }
 
 /** What both operators take: unit keys and queries for the delta rule, normalised heads for softmax attention. */
 function operandsOf(given: Given, params: Params, problem: Problem) {
   const { b, n, d, a, p, r } = problem;
   const { epsilon, scale = 1 / Math.sqrt(p) } = params;
-  const { q, k, v, g, beta } = given;
+  const { q, k, v } = given;
+  const g = expecting(given.g, gates('g', given.g, 0, 'finite and at most 0'));
+  const beta = expecting(given.beta, gates('beta', given.beta, LARGEST, 'finite'));
+  const route = expecting(given.route, gates('route', given.route, LARGEST, 'finite'));
+  const logit = (at: number) => contiguous(route.slice(3, at, at + 1)).reshape(route.shape.slice(0, 3));
+  const difference = subtract(logit(1), logit(0));
   const heads = (x: Tensor) => rmsNorm(x.reshape([b, n, a, p]), { epsilon });
   const scaled = (x: Tensor, gain: Tensor | undefined) => (gain ? multiply(x, gain) : x);
   const normal = { q: heads(q), k: heads(k) };
@@ -138,6 +151,9 @@ function operandsOf(given: Given, params: Params, problem: Problem) {
   const toUnit = q.runtime.tensor([1 / Math.sqrt(d)], []);
   const [lengthQ, lengthK] = [rmsNorm(q, { epsilon: epsilon / d }), rmsNorm(k, { epsilon: epsilon / d })];
   return {
+    difference,
+    // Softmax attention has the ties.
+    kept: step(difference),
     normal,
     toUnit,
     softmax: {
@@ -198,22 +214,14 @@ function checkInputs(given: Given, { chunk }: Params): Problem {
   checkContiguous(tensors);
   const shapes = Object.fromEntries(Object.entries(tensors).map(([name, { shape }]) => [name, shape]));
   const problem = problemOf(shapes, chunk);
-  checkEach('g', given.g, (x) => Number.isFinite(x) && x <= 0, 'finite and at most 0');
-  checkEach('beta', given.beta, Number.isFinite, 'finite');
-  checkEach('route', given.route, Number.isFinite, 'finite');
   return problem;
 }
 
-function checkEach(name: string, tensor: Tensor, isRight: (x: number) => boolean, expected: string): void {
-  const values = tensor.read() as Float32Array;
-  const at = values.findIndex((x) => !isRight(x));
-  if (at === -1) return;
-  throw new ParameterError(
-    `${name} must be ${expected}, got ${values[at]} at element ${at} of ${formatShape(tensor.shape)}`,
-  );
-}
+const LARGEST = 3.4028234663852886e38;
 
-/** The control of one of two halves. */
-function half({ signal, onProgress }: Control, start: number): Control {
-  return { signal, onProgress: onProgress && ((share) => onProgress(start + share / 2)) };
+/** What the elements of an input must be: finite, and at most `most`. */
+function gates(name: string, { shape }: Tensor, most: number, expected: string) {
+  const error = (value: number, place: number) =>
+    new ParameterError(`${name} must be ${expected}, got ${value} at element ${place} of ${formatShape(shape)}`);
+  return { least: -LARGEST, most, error };
 }

@@ -1,11 +1,14 @@
 /** Softmax attention to the chunks that go to it, and causally to the own one. */
 import { chosenChunks } from '../../../masks/chosen-chunks';
 import type { Mask } from '../../../masks/mask';
-import { type AttentionResult, attention, attentionBackward } from '../../../ops/attention';
-import { exp, multiply, subtract } from '../../../ops/elementwise';
+import { type AttentionResult, attention, attentionBackward, type DeferredSettings } from '../../../ops/attention';
+import { contiguous } from '../../../ops/copy';
+import { add, exp, multiply, subtract } from '../../../ops/elementwise';
 import { sumRows } from '../../../ops/rows';
 import type { Control } from '../../../runtime/backend';
-import { from } from '../../../scores/score';
+import { controlOf } from '../../../runtime/turns';
+import { from, type Score } from '../../../scores/score';
+import { type HostTensor, toFloat64 } from '../../../tensor/host';
 import type { Tensor } from '../../../tensor/tensor';
 import { byHead, type Problem } from './problem';
 
@@ -19,63 +22,73 @@ export interface SoftmaxInputs {
 export interface SoftmaxSettings {
   readonly problem: Problem;
   readonly scale: number;
-  /** [b, c, h]: 1 for the chunks that are seen. */
-  readonly chosen: Uint8Array;
+  /** [b, c, h]: 0 for the chunks that are seen, 1 for those that the delta rule keeps. */
+  readonly kept: Tensor;
 }
 
-/** What softmax attention of a NAtS-L layer sees. */
+/** What softmax attention of a NAtS-L layer sees; `chosen` [b, c, h] has 1 for the chunks that go to it. */
 export function routedMask(chosen: Uint8Array, problem: Problem, own = true): Mask {
   const { b, n, h, chunk } = problem;
   return chosenChunks({ chunk, tokens: n, chosen: byHead(chosen, problem), batches: b, heads: h, own });
 }
 
+/** The mask of the chunks that are not kept, with the own one, or of those that are, without it. */
+function deferred({ problem, kept }: SoftmaxSettings, seen: 'chosen' | 'kept', score?: Score): DeferredSettings {
+  const { b, a, chunks } = problem;
+  return {
+    tensors: { kept },
+    settings({ kept: choices }) {
+      const sees = Uint8Array.from(toFloat64(choices as HostTensor), (x) => Number((x === 1) === (seen === 'kept')));
+      return { mask: routedMask(sees, problem, seen === 'chosen'), score };
+    },
+    ...(score && { captured: { choice: b * a * chunks } }),
+  };
+}
+
 export function softmaxForward(
   { q, k, v }: SoftmaxInputs,
-  { problem, scale, chosen }: SoftmaxSettings,
-  control: Control = {},
+  settings: SoftmaxSettings,
+  control: Control,
 ): AttentionResult {
-  return attention(q, k, v, { mask: routedMask(chosen, problem), scale, ...control });
+  return attention(q, k, v, { deferred: deferred(settings, 'chosen'), scale: settings.scale, ...control });
 }
 
 export interface SoftmaxGradients extends SoftmaxInputs {
-  /** [b, c, h]: by the choices, of the chunks that are seen; of all, if the counterfactual ones are wanted. */
-  readonly choices: Float64Array;
+  /** [b, c, h]: with respect to the choices of the chunks that are seen; of all, if the counterfactual ones are wanted. */
+  readonly choices: Tensor;
 }
 
-/** Gradients by the inputs and by the choices, from what the forward pass returned and the gradient by its out. */
+/** Gradients with respect to the inputs and the choices, from what the forward pass returned and that of its out. */
 export function softmaxBackward(
-  inputs: SoftmaxInputs,
+  { q, k, v }: SoftmaxInputs,
   results: AttentionResult,
   gradOut: Tensor,
   settings: SoftmaxSettings & { readonly counterfactual: boolean },
-  control: Control = {},
+  control: Control,
 ): SoftmaxGradients {
-  const { q, k, v } = inputs;
-  const { problem, scale, chosen, counterfactual } = settings;
-  const { signal, onProgress } = control;
-  const share = counterfactual ? 0.5 : 1;
-  const choices = new Float64Array(chosen.length);
-  if (counterfactual) {
-    const half = { signal, onProgress: (done: number) => onProgress?.(0.5 + done / 2) };
-    addUnseen(choices, inputs, results, gradOut, settings, half);
-  }
-  const { gradQ, gradK, gradV, gradCaptured } = attentionBackward(
-    q,
-    k,
-    v,
-    { ...results, gradOut },
-    {
-      ...{ scale, mask: routedMask(chosen, problem), score: choiceScore(problem), captured: true, signal },
-      onProgress: (done) => onProgress?.(share * done),
-    },
-  );
-  using gradients = gradCaptured.choice as Tensor<'f32'>;
-  addHeads(choices, gradients.read(), problem);
-  return { q: gradQ, k: gradK, v: gradV, choices };
+  const { problem, scale, counterfactual } = settings;
+  return q.runtime.scope(() => {
+    const score = choiceScore(problem);
+    const parts = counterfactual ? 3 : 1;
+    const { gradQ, gradK, gradV, gradCaptured } = attentionBackward(
+      q,
+      k,
+      v,
+      { ...results, gradOut },
+      {
+        ...{ scale, deferred: deferred(settings, 'chosen', score), captured: true },
+        ...controlOf(control, 0, parts),
+      },
+    );
+    const seen = sumsOfHeads(gradCaptured.choice as Tensor, problem);
+    if (!counterfactual) return { q: gradQ, k: gradK, v: gradV, choices: seen };
+    const unseen = unseenGradients({ q, k, v }, results, gradOut, settings, score, control);
+    return { q: gradQ, k: gradK, v: gradV, choices: add(seen, unseen) };
+  });
 }
 
-/** log z beside the scores of later queries, for every head and chunk; at z = 1 its gradient is that by z. */
-function choiceScore({ b, a, chunk, chunks }: Problem) {
+/** log z beside the scores of later queries, for every head and chunk; at z = 1 its gradient is that of z. */
+function choiceScore({ b, a, chunk, chunks }: Problem): Score {
   return from(
     (score, b, h, q, k, { choice, heads, chunk, chunks }) =>
       Math.floor(q / chunk) === Math.floor(k / chunk)
@@ -85,51 +98,40 @@ function choiceScore({ b, a, chunk, chunks }: Problem) {
   );
 }
 
-/** Sums of [b, a, c] over the heads that share a choice, in [b, c, h]. */
-function addHeads(choices: Float64Array, gradients: Float32Array, { a, h, chunks }: Problem): void {
-  gradients.forEach((value, at) => {
-    const [batch, head, chunk] = [Math.floor(at / (a * chunks)), Math.floor(at / chunks) % a, at % chunks];
-    const choice = (batch * chunks + chunk) * h + Math.floor((head * h) / a);
-    choices[choice] = (choices[choice] as number) + value;
-  });
+/** Sums of [b, a, c] over the heads that share a choice, [b, c, h]. */
+function sumsOfHeads(gradients: Tensor, { b, a, h, chunks }: Problem): Tensor {
+  const shared = gradients.reshape([b, h, a / h, chunks]).permute([0, 3, 1, 2]);
+  return sumRows(contiguous(shared)).reshape([b, chunks, h]);
 }
 
 /**
- * The gradients by the choices of the chunks that are not seen, at z = 0. Attention to these alone, with results `other`,
- * would join that to the chunks seen as z r other, r = e^(other.lse - lse); so its gradients are those of r other, and of
- * r (other - out) by what all of its weights have in common.
+ * The gradients with respect to the choices of the chunks that are not seen, at z = 0. Attention to these alone, with
+ * results `other`, would join that to the chunks seen as z r other, r = e^(other.lse - lse); so its gradients are those of
+ * r other, and of r (other - out) by what all of its weights have in common.
  */
-function addUnseen(
-  choices: Float64Array,
+function unseenGradients(
   { q, k, v }: SoftmaxInputs,
   { out, lse }: AttentionResult,
   gradOut: Tensor,
-  { problem, scale, chosen }: SoftmaxSettings,
-  { signal, onProgress }: Control,
-): void {
-  return RUNTIME.scope(() => {
-    const unseen = chosen.map((x) => 1 - x);
-    const mask = routedMask(unseen, problem, false);
-    const other = attention(q, k, v, { mask, scale, signal, onProgress: (share) => onProgress?.(share / 3) });
-    const column = [...lse.shape, 1];
-    const ratio = exp(subtract(other.lse, lse));
-    const ratios = ratio.reshape(column);
-    const byOther = multiply(gradOut, ratios);
-    const apart = subtract(other.out, out);
-    const byCommon = sumRows(multiply(apart, byOther));
-    const gradLse = byCommon.reshape(lse.shape) as Tensor<'f32'>;
-    const grads = attentionBackward(
-      q,
-      k,
-      v,
-      { ...other, gradOut: byOther, gradLse },
-      {
-        ...{ scale, mask, score: choiceScore(problem), captured: true, signal },
-        onProgress: (share) => onProgress?.((1 + 2 * share) / 3),
-      },
-    );
-    for (const tensor of [grads.gradQ, grads.gradK, grads.gradV]) tensor.dispose();
-    using gradients = grads.gradCaptured.choice as Tensor<'f32'>;
-    addHeads(choices, gradients.read(), problem);
-  });
+  settings: SoftmaxSettings,
+  score: Score,
+  control: Control,
+): Tensor {
+  const { problem, scale } = settings;
+  const other = attention(q, k, v, { deferred: deferred(settings, 'kept'), scale, ...controlOf(control, 1, 3) });
+  const ratios = exp(subtract(other.lse, lse)).reshape([...lse.shape, 1]);
+  const gradOther = multiply(gradOut, ratios);
+  const gradCommon = sumRows(multiply(subtract(other.out, out), gradOther));
+  const gradLse = gradCommon.reshape(lse.shape) as Tensor<'f32'>;
+  const { gradCaptured } = attentionBackward(
+    q,
+    k,
+    v,
+    { ...other, gradOut: gradOther, gradLse },
+    {
+      ...{ scale, deferred: deferred(settings, 'kept', score), captured: true },
+      ...controlOf(control, 2, 3),
+    },
+  );
+  return sumsOfHeads(gradCaptured.choice as Tensor, problem);
 }
