@@ -38,12 +38,15 @@ describe.runIf(inject('hasGpu'))('a process that computes on the GPU', () => {
         gc();
         return process.memoryUsage().heapUsed;
       };
-      const repeat = (times) => {
-        for (let i = 0; i < times; i++) add(a, b).dispose();
+      const repeat = async (times) => {
+        for (let i = 0; i < times; i += 100) {
+          for (let call = 0; call < 100; call++) add(a, b).dispose();
+          await runtime.finish();
+        }
       };
-      repeat(1000);
+      await repeat(1000);
       const before = await used();
-      repeat(10_000);
+      await repeat(10_000);
       console.log((await used()) - before);
       runtime.dispose();`);
     expect(Number(grown)).toBeLessThan(2 ** 18);

@@ -12,7 +12,7 @@ interface Setting {
   readonly inputs?: Readonly<Record<string, readonly number[] | Int32Array>>;
 }
 
-const EXTENTS = { b: 1, n: 16, m: 16, h: 2, g: 2, d: 4, e: 4, space0: 4, space1: 4 };
+const EXTENTS = { b: 1, n: 16, m: 16, h: 2, g: 2, d: 4, e: 4, space0: 4, space1: 4, c: 4, o: 2, a: 2 };
 const { b, n, m, h, g, d, e } = EXTENTS;
 const state = [b, h, d, e];
 const redundant = { q_redundant: [b, n, h, d], k_redundant: [b, m, g, d] };
@@ -39,6 +39,13 @@ const SETTINGS: Readonly<Record<string, readonly Setting[]>> = {
     { inputs: { decay: [h], initial_state: state } },
   ],
   'gated-delta-rule': [{ params: { form: 'recurrent' } }, { inputs: { initial_state: state } }],
+  'nats-linear': [
+    { params: { chunk: 4 } },
+    {
+      params: { chunk: 4 },
+      inputs: { gain_q: [d], gain_k: [d], gain_softmax: [e], gain_delta: [e], gate: [b, n, h, e] },
+    },
+  ],
   performer: [{ params: { kernel: 'relu' } }, { params: { features: 8, orthogonal: false } }],
   'kernel-attention': [
     { params: { norm: 'none' }, inputs: { directions: [8, d] } },
@@ -101,8 +108,7 @@ const settled = (results: Readonly<Record<string, Tensor>>) => {
   for (const tensor of Object.values(results)) expect(tensor).toBeInstanceOf(Tensor);
 };
 
-const others = methods.filter(({ name }) => name !== 'nats-linear');
-describe.each(others.map((method) => [method.name, method as Method] as const))('%s', (name, method) => {
+describe.each(methods.map((method) => [method.name, method as Method] as const))('%s', (name, method) => {
   const variants = method.variants(EXTENTS as Letters).map((params): Setting => ({ params }));
   const settings = [...variants, ...(SETTINGS[name] ?? [])];
 

@@ -11,6 +11,7 @@ import {
   type Measurements,
   SHARE,
 } from '../../experiment';
+import { held, numbersOf } from '../../held';
 import { medians, overRounds, timeRounds } from '../../rounds';
 import { natsLinear } from '.';
 import {
@@ -117,7 +118,7 @@ export const experiment = defineExperiment({
       context.onProgress?.((COUNTING * at) / PAIRS.length, `${pairs} pairs`);
       byPairs.push(await figuresOf(context, pairs));
     }
-    return { ...recalls(byPairs, sequencesOf(context)), speed: await context.runtime.scope(() => speed(context)) };
+    return { ...recalls(byPairs, sequencesOf(context)), speed: await speed(context) };
   },
 });
 
@@ -148,44 +149,49 @@ async function figuresOf(context: ExperimentContext, pairs: number): Promise<Fig
   // As many chunks at random, each sequence with its own: drawn as needles are.
   const others = drawNeedles(needles.sequences, pairs, pairs + 7).isNeedle;
   const halves = isNeedle.map((row) => row.map(() => random() < 0.5));
-  return runtime.scope(async () => {
-    const inputs = inputsOf(runtime, needles);
-    const outputs = async (toSoftmax: (sequence: number, chunk: number) => boolean) => {
+  const inputs = inputsOf(runtime, needles);
+  using _ = held(Object.values(inputs));
+  const outputs = async (toSoftmax: (sequence: number, chunk: number) => boolean) => {
+    const reads = runtime.scope(() => {
       const route = routeOf(runtime, needles, toSoftmax);
-      const { out, softmax, delta } = await natsLinear.forward({ ...inputs, route }, params, { signal });
-      const share = async (x: Tensor | undefined) => recalled((await (x as Tensor).read()) as Float32Array, needles);
-      return { out: await share(out), softmax: await share(softmax), delta: await share(delta) };
-    };
-    const oracle = await outputs((sequence, chunk) => isNeedle[sequence]?.[chunk] as boolean);
-    const blind = await outputs((sequence, chunk) => others[sequence]?.[chunk] as boolean);
-    const all = await outputs(() => true);
-    const none = await outputs(() => false);
+      const { out, softmax, delta } = natsLinear.forward({ ...inputs, route }, params, { signal });
+      return [out, softmax, delta].map((x) => (x as Tensor).read());
+    });
+    const shares = (await Promise.all(reads)).map((x) => recalled(x as Float32Array, needles));
+    const [out, softmax, delta] = shares as [number, number, number];
+    return { out, softmax, delta };
+  };
+  const oracle = await outputs((sequence, chunk) => isNeedle[sequence]?.[chunk] as boolean);
+  const blind = await outputs((sequence, chunk) => others[sequence]?.[chunk] as boolean);
+  const all = await outputs(() => true);
+  const none = await outputs(() => false);
 
-    const route = routeOf(runtime, needles, (sequence, chunk) => halves[sequence]?.[chunk] as boolean);
-    const results = await natsLinear.forward({ ...inputs, route }, params, { signal });
-    const pull = async (counterfactual: boolean) => {
+  const pull = async (counterfactual: boolean) => {
+    const grad = await numbersOf(runtime, () => {
+      const route = routeOf(runtime, needles, (sequence, chunk) => halves[sequence]?.[chunk] as boolean);
+      const results = natsLinear.forward({ ...inputs, route }, params, { signal });
       const settings = { ...params, counterfactual };
       const gradOut = gradientOf(runtime, needles);
-      const grads = await natsLinear.backward?.({ ...inputs, route }, results, gradOut, settings, { signal });
-      return movedOut((await grads?.route?.read()) as Float32Array, needles, halves);
-    };
-    return {
-      ...{
-        oracle: oracle.out,
-        attended: oracle.softmax,
-        random: blind.out,
-        softmax: all.softmax,
-        delta: none.delta,
-        kept: chosen / chunks,
-      },
-      ...{ pulled: await pull(true), partial: await pull(false) },
-    };
-  });
+      return natsLinear.backward?.({ ...inputs, route }, results, gradOut, settings, { signal }).route as Tensor;
+    });
+    return movedOut(grad, needles, halves);
+  };
+  return {
+    ...{
+      oracle: oracle.out,
+      attended: oracle.softmax,
+      random: blind.out,
+      softmax: all.softmax,
+      delta: none.delta,
+      kept: chosen / chunks,
+    },
+    ...{ pulled: await pull(true), partial: await pull(false) },
+  };
 }
 
 /** Of the chunks in the state, the shares of those with needles and of those without whose logits descent moves out. */
 function movedOut(
-  grad: Float32Array,
+  grad: Float64Array,
   { isNeedle, chunks, chosen }: Needles,
   toSoftmax: readonly (readonly boolean[])[],
 ): [number, number] {
@@ -262,16 +268,12 @@ function recalls(
 const HEADS = { h: 2, d: 128, e: 256, a: 4 };
 const TO_SOFTMAX = 0.25;
 
-const speed = (context: ExperimentContext): Promise<Measurement<typeof claims.speed>> =>
-  context.runtime.scope(() => timeBesideDense(context));
-
-async function timeBesideDense(context: ExperimentContext): Promise<Measurement<typeof claims.speed>> {
+async function speed(context: ExperimentContext): Promise<Measurement<typeof claims.speed>> {
   const { quick = false, onProgress } = context;
   const lengths = quick ? [256, 512] : [2048, 4096, 8192];
-  const calls = lengths.flatMap((n) => {
-    const { layer, dense } = speedCalls(context, n);
-    return [layer, dense];
-  });
+  const timed = lengths.map((n) => speedCalls(context, n));
+  using _ = held(timed.flatMap(({ tensors }) => tensors));
+  const calls = timed.flatMap(({ layer, dense }) => [layer, dense]);
   const onTiming = (share: number) => onProgress?.(COUNTING + (1 - COUNTING) * share, 'timing');
   const rounds = await timeRounds(calls, 20, { ...context, onProgress: onTiming });
   const speedup = (times: readonly number[], at: number) => (times[2 * at + 1] as number) / (times[2 * at] as number);
@@ -320,12 +322,13 @@ function speedCalls({ runtime, signal }: ExperimentContext, n: number) {
   };
   const heads = [tensors.q, tensors.k, tensors.v].map((x) => x.reshape([1, n, a, -1])) as [Tensor, Tensor, Tensor];
   return {
-    async layer() {
-      const results = await natsLinear.forward(tensors, settings, { signal });
+    tensors: [...Object.values(tensors), ...heads],
+    layer() {
+      const results = natsLinear.forward(tensors, settings, { signal });
       for (const tensor of Object.values(results)) tensor.dispose();
     },
-    async dense() {
-      const { out, lse } = await attention(...heads, { causal: true, signal });
+    dense() {
+      const { out, lse } = attention(...heads, { causal: true, signal });
       out.dispose();
       lse.dispose();
     },
