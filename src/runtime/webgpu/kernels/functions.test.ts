@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { inOrder } from '../../../../test/in-order';
 import { UNARY_FUNCTIONS } from '../../../ops/elementwise/functions';
 import { Device } from '../device';
 import { type Kernel, type Region, variants } from '../kernel';
@@ -92,17 +93,15 @@ describe.runIf(inject('hasGpu'))('functions in WGSL', () => {
     const [x, out] = [region(), region()];
     const inputs = Float32Array.from(values);
     queue.write(x.storage.buffer as never, new Uint8Array(inputs.buffer), 0);
-    await queue.run(
-      () => ({
-        dispatches: [
-          {
-            ...{ kernel: kernelOf(name), operands: { x, out }, numbers: { size } },
-            ...{ tasks: Math.ceil(size / 64), operations: 100 * size },
-          },
-        ],
-      }),
-      {},
-    );
+    const plan = () => ({
+      dispatches: [
+        {
+          ...{ kernel: kernelOf(name), operands: { x, out }, numbers: { size } },
+          ...{ tasks: Math.ceil(size / 64), operations: 100 * size },
+        },
+      ],
+    });
+    await inOrder()(queue.run(plan, {}));
     const bytes = await queue.read(out.storage.buffer as never, 0, 4 * size);
     queue.dispose();
     return [inputs, new Float32Array(bytes.buffer)];
