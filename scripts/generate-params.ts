@@ -83,7 +83,8 @@ function classOf(name: string, fields: Fields, nameOf: (fields: Fields) => strin
     const type = kind === 'tensor' ? 'usize' : kind;
     return getter(field, type, `<${type}>${number}`);
   });
-  return `@unmanaged\nexport class ${name} {\n${getters.join('\n')}\n}`;
+  const size = `  @inline static get BYTES(): usize { return ${bytes}; }`;
+  return `@unmanaged\nexport class ${name} {\n${[size, ...getters].join('\n')}\n}`;
 }
 
 function getter(name: string, type: string, value: string): string {

@@ -59,7 +59,7 @@ export interface AttentionSettings {
 }
 
 /** Settings that are made in the turn of the call, once the tensors that they follow from are computed. */
-interface DeferredSettings {
+export interface DeferredSettings {
   /** Few elements: where they are in a device's memory, they are copied to the host's. */
   readonly tensors: Readonly<Record<string, Tensor>>;
   /** What it throws is a fault of the results. */

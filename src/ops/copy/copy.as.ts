@@ -1,21 +1,18 @@
 /** Elements from one strided view to another; tasks are runs of elements in row-major order. */
-
 import { CopyAxis, CopyParams, RUN } from './params.generated.as';
-
-const AXIS_BYTES: usize = offsetof<CopyAxis>();
 
 export function copy(params: usize, task: i32, scratch: usize): void {
   const p = changetype<CopyParams>(params);
   const bytes = p.elementBytes;
-  const first = params + offsetof<CopyParams>();
-  const last = first + (p.axes - 1) * AXIS_BYTES;
+  const first = params + CopyParams.BYTES;
+  const last = first + (p.axes - 1) * CopyAxis.BYTES;
   const row = changetype<CopyAxis>(last);
   const end = min(<usize>(task + 1) * <usize>RUN, p.size);
   for (let at = <usize>task * <usize>RUN; at < end; ) {
     let rest = at;
     let from = p.x;
     let to = p.out;
-    for (let each = last; each > first; each -= AXIS_BYTES) {
+    for (let each = last; each > first; each -= CopyAxis.BYTES) {
       const axis = changetype<CopyAxis>(each);
       const extent = axis.extent;
       const index = rest % extent;
