@@ -209,6 +209,7 @@ describeOnBackends('nats-linear', (runtime) => {
   });
 
   test('keeps nothing but its results, and can be cancelled', async () => {
+    await runtime().finish();
     const { live } = runtime().memory();
     const host = { ...required(PLAIN), ...gains(PLAIN) };
     const tensors = Object.fromEntries(Object.entries(host).map(([name, x]) => [name, runtime().fromHost(x)]));
