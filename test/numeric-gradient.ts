@@ -1,6 +1,8 @@
-/** Gradients by differences: what formulas for them are tested against. */
+/** Gradients with respect to differences: what formulas for them are tested against. */
 
-/** The gradient by each element of x of the sum of weights times f(x), by central differences in float64. */
+/**
+ * The gradient with respect to each element of x of the sum of weights times f(x), by central differences in float64.
+ */
 export function numericGradient(
   f: (x: Float64Array) => ArrayLike<number>,
   x: ArrayLike<number>,

@@ -35,7 +35,7 @@ const forward: Operation = {
   },
 };
 
-/** The gradients by q, k and v one after the other; five products a pair. */
+/** The gradients with respect to q, k and v one after the other; five products a pair. */
 export const backward: Operation = {
   name: 'attention backward',
   growth: 2,

@@ -26,7 +26,8 @@ export function expectedResult(
 }
 
 /**
- * The gradients by q of some tokens, of all heads, and by k and v of the same tokens: a gradient by a query takes
+ * The gradients with respect to q of some tokens, of all heads, and by k and v of the same tokens: a gradient with
+ * respect to a query takes
  * its own row of weights, but one by a key takes those of every query, so that of many tokens only the last key/value
  * head is checked. Places are those in gradQ, gradK and gradV one after the other.
  */
@@ -51,7 +52,7 @@ export function expectedGradients(problem: Problem, inputs: Inputs): Expected[] 
 
 function expectation(by: string, known: readonly Known[]): Expected {
   const largest = known.reduce((most, { numbers }) => Math.max(most, largestOf(numbers)), 0);
-  return { known, largest, of: `largest gradient by ${by}` };
+  return { known, largest, of: `largest gradient with respect to ${by}` };
 }
 
 function queryGradients(problem: Problem, inputs: Inputs, queries: readonly number[]): Known[] {

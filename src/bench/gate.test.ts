@@ -87,7 +87,7 @@ test('right gradients pass, and one wrong number in any of them is found', async
   ] as const) {
     const wrong = right.slice();
     wrong[at] = (wrong[at] as number) + 1e-3;
-    expect(() => gate(wrong)).toThrow(`of the largest gradient by ${by}`);
+    expect(() => gate(wrong)).toThrow(`of the largest gradient with respect to ${by}`);
   }
 });
 
@@ -97,7 +97,7 @@ test('gradients under another mask are wrong', async () => {
   expect(() => gateOf(other, inputsOf(other))(right)).toThrow(WrongResultError);
 });
 
-test('of gradients by many keys those of the last head are checked, in sums over all queries', async () => {
+test('of gradients with respect to many keys those of the last head are checked, in sums over all queries', async () => {
   const problem = { ...GRADIENTS, n: 300, h: 2, g: 2 };
   const gate = gateOf(problem, inputsOf(problem));
   const right = await rightResult(problem);

@@ -11,7 +11,7 @@ export interface Operation {
   readonly name: string;
   /** With which power of the tokens its time grows; default: 1. */
   readonly growth?: number;
-  /** Whether it takes a loss's gradient by a result, beside q, k and v. */
+  /** Whether it takes a loss's gradient with respect to a result, beside q, k and v. */
   readonly takesGradient?: boolean;
   /** Useful multiplications and additions; 0 where bytes count, not arithmetic. */
   flops(problem: Problem): number;

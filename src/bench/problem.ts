@@ -35,7 +35,7 @@ export interface Inputs {
   readonly q: Float32Array;
   readonly k: Float32Array;
   readonly v: Float32Array;
-  /** A loss's gradient by the result, [1, n, h, d]: of operations that take it. */
+  /** A loss's gradient with respect to the result, [1, n, h, d]: of operations that take it. */
   readonly gradOut: Float32Array;
 }
 

@@ -14,7 +14,9 @@ export function scoreDerivative(expression: Expression): Expression {
   return derivative(expression, (node) => 'name' in node && node.name === 'score');
 }
 
-/** Its derivatives with respect to the elements it reads, one for each place where it reads; those that are 0 left out. */
+/**
+ * Its derivatives with respect to the elements it reads, one for each place where it reads; those that are 0 left out.
+ */
 export function tableDerivatives(expression: Expression): readonly TableDerivative[] {
   return stepsOf(expression).flatMap(({ node: place }) => {
     if (!('table' in place)) return [];

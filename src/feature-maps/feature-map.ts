@@ -22,7 +22,7 @@ export interface FeatureMap {
   features(d: number): number;
   /** x [..., d] -> phi(x) [..., features(d)]; both f32 and contiguous. */
   forward(x: Tensor, options?: FeatureOptions): Tensor<'f32'>;
-  /** The gradient of a loss by x, from x and the gradient by phi(x); f32 and contiguous. */
+  /** The gradient of a loss with respect to x, from x and the gradient with respect to phi(x); f32 and contiguous. */
   backward(x: Tensor, gradPhi: Tensor, options?: FeatureOptions): Tensor<'f32'>;
 }
 

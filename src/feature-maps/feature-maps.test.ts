@@ -295,7 +295,10 @@ function arcCosine(options: RandomFeatureOptions, degree: number): Definition {
   return (row) => along(w, row).map((t) => (t > 0 ? Math.sqrt(2 / options.features) * t ** degree : 0));
 }
 
-/** The gradient by `row` of gradPhi . definition(row), by central differences so narrow that they rarely meet a kink. */
+/**
+ * The gradient with respect to `row` of gradPhi . definition(row), by central differences so narrow that they rarely
+ * meet a kink.
+ */
 function differences(definition: Definition, row: readonly number[], gradPhi: readonly number[]): number[] {
   const h = 1e-6;
   return row.map((value, i) => {

@@ -76,10 +76,10 @@ export function positive(options: PositiveOptions): FeatureMap {
     backward(x, gradPhi, control, shape) {
       using phi = forward(x, control, shape);
       using gradExponents = multiply(phi, gradPhi, control);
-      using byProjection = projectBackward(gradExponents, directions, control);
+      using gradProjection = projectBackward(gradExponents, directions, control);
       using sums = sumRows(gradExponents, control);
-      using bySquares = multiply(x, sums, control);
-      return subtract(byProjection, bySquares, control);
+      using gradSquares = multiply(x, sums, control);
+      return subtract(gradProjection, gradSquares, control);
     },
   });
 }

@@ -11,7 +11,7 @@ export function project(x: Tensor, directions: Float32Array, options: FeatureOpt
   return matmul(x, columns, options);
 }
 
-/** The gradient by x [r, d] from that by `project(x, directions)` [r, m]. */
+/** The gradient with respect to x [r, d] from that by `project(x, directions)` [r, m]. */
 export function projectBackward(gradient: Tensor, directions: Float32Array, options: FeatureOptions): Tensor<'f32'> {
   const m = gradient.shape[1] as number;
   using rows = gradient.runtime.tensor(directions, [m, directions.length / m]);

@@ -74,8 +74,9 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   /** The mask, for methods that are one; undefined for settings that are none. */
   mask?(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask | undefined;
   /**
-   * The mathematics in float64, in host memory; shares no code with the fast path. With the gradient by `out` also the
-   * gradients by the inputs, as `grad_q` and so on.
+   * The mathematics in float64, in host memory; shares no code with the fast path. With the gradient with respect to
+   * `out` also the
+   * gradients with respect to the inputs, as `grad_q` and so on.
    */
   reference(
     inputs: HostInputs<Shapes>,
@@ -84,7 +85,10 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   ): Record<string, HostTensor<'f64'>>;
   /** On the tensors' own runtime. */
   forward(inputs: Inputs<Shapes>, params: valibot.InferOutput<Schema>, control?: Control): Record<string, Tensor>;
-  /** The gradients by the inputs, by name, from what `forward` returned and the gradient by `out`. */
+  /**
+   * The gradients with respect to the inputs, by name, from what `forward` returned and the gradient with respect to
+   * `out`.
+   */
   backward?(
     inputs: Inputs<Shapes>,
     results: Readonly<Record<string, Tensor>>,
@@ -125,7 +129,8 @@ export interface Method<Schema extends ParamsSchema = ParamsSchema, Shapes exten
 
 /**
  * A method from its declaration. Its passes throw, with the name of what is wrong, unless every input, and backward the
- * gradient by `out`, is a tensor (ParameterError), not disposed (DisposedError), and all are of one runtime (ParameterError).
+ * gradient with respect to `out`, is a tensor (ParameterError), not disposed (DisposedError), and all are of one
+ * runtime (ParameterError).
  */
 export function defineMethod<const Schema extends ParamsSchema, const Shapes extends Specs>(
   spec: MethodSpec<Schema, Shapes>,

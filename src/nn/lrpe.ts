@@ -43,7 +43,7 @@ export function lrpe(x: Tensor, factors: LrpeFactors): Record<'cos' | 'sin', Ten
   return { cos: multiply(x, factors.cos), sin: multiply(x, factors.sin) };
 }
 
-/** Gradients by x and by theta [h, d] from those by both parts. */
+/** Gradients with respect to x and by theta [h, d] from those by both parts. */
 export function lrpeBackward(
   x: Tensor,
   factors: LrpeFactors,
@@ -56,10 +56,10 @@ export function lrpeBackward(
     const [b, n, h, d] = x.shape as [number, number, number, number];
     const byX = add(times(grads.cos, factors.cos), times(grads.sin, factors.sin));
     const slope = subtract(times(grads.sin, factors.cos), times(grads.cos, factors.sin));
-    const byAngle = times(slope, x).reshape([b * n, h * d]);
+    const gradAngle = times(slope, x).reshape([b * n, h * d]);
     const tokens = Float32Array.from({ length: b * n }, (_, row) => row % n);
-    const byTheta = matmul(x.runtime.tensor(tokens, [1, b * n]), byAngle);
-    return { x: byX, theta: byTheta.reshape([h, d]) };
+    const gradTheta = matmul(x.runtime.tensor(tokens, [1, b * n]), gradAngle);
+    return { x: byX, theta: gradTheta.reshape([h, d]) };
   });
 }
 

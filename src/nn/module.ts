@@ -18,7 +18,7 @@ export interface Module {
   readonly parameters: Parameters;
   /** [b, n, D] -> [b, n, D]. */
   forward(x: Tensor, control?: ModuleControl): Tensor;
-  /** From the input of the forward pass and the gradient by its result. */
+  /** From the input of the forward pass and the gradient with respect to its result. */
   backward(x: Tensor, gradOut: Tensor, control?: ModuleControl): ModuleGradients;
 }
 
@@ -119,7 +119,9 @@ export function checkPass(
   checkControl(control);
 }
 
-/** The gradients by x and by the parameters that `compute` makes beside other tensors, which do not stay. */
+/**
+ * The gradients with respect to x and by the parameters that `compute` makes beside other tensors, which do not stay.
+ */
 export function gradientsOf(
   runtime: Runtime,
   compute: () => { readonly x: Tensor } & Readonly<Record<string, Tensor>>,

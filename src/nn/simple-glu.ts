@@ -54,10 +54,10 @@ export class SimpleGlu implements Module {
     return gradientsOf(x.runtime, () => {
       const { left, right, product } = this.#hidden(x, control);
       const output = matmulBackward(product, this.parameters.o, gradOut, control);
-      const byLeft = multiply(output.x, right);
-      const byRight = multiply(output.x, left);
-      const v = matmulBackward(x, this.parameters.v, byLeft, control);
-      const u = matmulBackward(x, this.parameters.u, byRight, control);
+      const gradLeft = multiply(output.x, right);
+      const gradRight = multiply(output.x, left);
+      const v = matmulBackward(x, this.parameters.v, gradLeft, control);
+      const u = matmulBackward(x, this.parameters.u, gradRight, control);
       return { x: add(v.x, u.x), v: v.weight, u: u.weight, o: output.weight };
     });
   }

@@ -56,13 +56,13 @@ const KEPT = 8;
 export function keptByMask<Value>(): (mask: Mask, key: string, make: () => Steps<Value>) => Steps<Value> {
   const known = new WeakMap<Mask, BoundedMap<string, Building<Value>>>();
   return function* (mask, key, make) {
-    const byKey = known.get(mask) ?? new BoundedMap<string, Building<Value>>(KEPT);
-    known.set(mask, byKey);
-    const building = byKey.get(key, () => new Building(make()));
+    const gradKey = known.get(mask) ?? new BoundedMap<string, Building<Value>>(KEPT);
+    known.set(mask, gradKey);
+    const building = gradKey.get(key, () => new Building(make()));
     try {
       return yield* building.steps();
     } finally {
-      if (building.isGivenUp) byKey.delete(key, building);
+      if (building.isGivenUp) gradKey.delete(key, building);
     }
   };
 }

@@ -633,7 +633,7 @@ export function backwardReduce(params: usize, task: i32, scratch: usize): void {
 
 /** Elements of the tables that one task of `backwardTables` takes. */
 
-/** Some elements of the gradients by tables: the sums of all groups, in order. */
+/** Some elements of the gradients with respect to tables: the sums of all groups, in order. */
 export function backwardTables(params: usize, task: i32, scratch: usize): void {
   const f = changetype<BackwardParams>(params);
   const elements = f.elements;

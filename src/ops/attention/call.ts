@@ -16,7 +16,8 @@ export interface AttentionCall {
 }
 
 /**
- * What `attention` returned for q, k and v, and the gradients of a loss by that: gradOut [b,n,h,e] of any strides, gradLse
+ * What `attention` returned for q, k and v, and the gradients of a loss with respect to that: gradOut [b,n,h,e] of any
+ * strides, gradLse
  * [b,n,h] f32, contiguous -> the gradients gradQ, gradK and gradV, of the shapes of q, k and v; and, if wanted, gradTables
  * by the elements of the arrays that `score` captured, f32, one array after the other.
  */

@@ -81,7 +81,7 @@ export interface AttentionResult {
   readonly lse: Tensor<'f32'>;
 }
 
-/** What the forward pass returned, and a loss's gradients by it. */
+/** What the forward pass returned, and a loss's gradients with respect to it. */
 export interface AttentionGradients {
   readonly out: Tensor;
   readonly lse: Tensor<'f32'>;
@@ -92,7 +92,7 @@ export interface AttentionGradients {
 }
 
 export interface AttentionBackwardOptions extends AttentionSettings, Control {
-  /** Whether the gradients by the arrays that `score` captured are wanted too. Default false. */
+  /** Whether the gradients with respect to the arrays that `score` captured are wanted too. Default false. */
   readonly captured?: boolean | undefined;
 }
 
@@ -136,7 +136,8 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
 }
 
 /**
- * Gradients of a loss by the inputs of `attention`, from those by its results; the settings must be the same. O(n)
+ * Gradients of a loss with respect to the inputs of `attention`, from those by its results; the settings must be the
+ * same. O(n)
  * memory: the weights are computed again from lse. The same bits whatever the number of threads. A query that sees no
  * key has zero gradient. The inputs must be finite.
  *

@@ -51,7 +51,10 @@ export const BackwardParams = struct({
   sumsQ: 'usize',
   /** Sums laid out as the key and value slices are. */
   ...{ sumsK: 'usize', sumsV: 'usize', parts: 'i32' },
-  /** Places where the modifier reads captured tables, and how many; 0 where no gradients by them are wanted. */
+  /**
+   * Places where the modifier reads captured tables, and how many; 0 where no gradients with respect to them are
+   * wanted.
+   */
   ...{ places: 'usize', placeCount: 'i32' },
   /** Sums of the groups of parts, float64 [groups][elements of all tables]. */
   ...{ sumsOfTables: 'usize', elements: 'i32' },

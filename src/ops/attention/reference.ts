@@ -48,7 +48,7 @@ function modifierOf(score: Score | undefined, q: Tensor, k: Tensor): Modifier | 
   };
 }
 
-/** Sums of the gradients by the elements of captured arrays, one array after the other. */
+/** Sums of the gradients with respect to the elements of captured arrays, one array after the other. */
 class TableGradients {
   readonly sums: Float64Array;
   readonly #first = new Map<Table, number>();

@@ -52,9 +52,9 @@ export function softmaxAttention(
 }
 
 /**
- * Gradients of a loss by q, k and v, from its gradients by out and, if given, by lse:
+ * Gradients of a loss with respect to q, k and v, from its gradients with respect to out and, if given, by lse:
  * dV = P^T dOut; dS = P (dOut V^T - rowsum(out dOut) + dLse) slope; dQ = scale dS K; dK = scale dS^T Q. `onScore` gets
- * the gradient by each modified score, which is dS without the slope.
+ * the gradient with respect to each modified score, which is dS without the slope.
  */
 export function softmaxAttentionBackward(
   { q, k, v, gradOut, gradLse }: Qkv & { readonly gradOut: HostTensor; readonly gradLse?: HostTensor },
@@ -75,13 +75,13 @@ export function softmaxAttentionBackward(
     row.keys.forEach((key, at) => {
       const weight = row.weights[at] as number;
       const slope = row.slopes?.[at] ?? 1;
-      const byModified = weight * ((products[at] as number) - mean + (byLse?.[row.at] ?? 0));
-      onScore?.(row.raw[at] as RawScore, byModified);
-      const byScore = byModified * slope;
+      const gradModified = weight * ((products[at] as number) - mean + (byLse?.[row.at] ?? 0));
+      onScore?.(row.raw[at] as RawScore, gradModified);
+      const gradScore = gradModified * slope;
       for (let c = 0; c < e; c++) add(gradV, key * e + c, weight * (byOut[row.at * e + c] as number));
       for (let c = 0; c < d; c++) {
-        add(gradQ, row.at * d + c, scale * byScore * (keys[key * d + c] as number));
-        add(gradK, key * d + c, scale * byScore * (queries[row.at * d + c] as number));
+        add(gradQ, row.at * d + c, scale * gradScore * (keys[key * d + c] as number));
+        add(gradK, key * d + c, scale * gradScore * (queries[row.at * d + c] as number));
       }
     });
   }

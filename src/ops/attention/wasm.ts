@@ -47,7 +47,7 @@ const SPARSE = 0.25;
 const TASKS_OF_THREAD = 16;
 /** Tiles of each head in a task that takes all heads, at most. */
 const MOST_TILES = 64;
-/** Sums for the gradients by captured arrays: with more bytes, fewer threads. */
+/** Sums for the gradients with respect to captured arrays: with more bytes, fewer threads. */
 const TABLE_SUMS_BYTES = 2 ** 26;
 
 export function* planAttention(call: AttentionCall, { memory, threads }: Machine): Steps<Plan> {

@@ -14,7 +14,7 @@ export interface DepthwiseConvCall {
   readonly flipped: boolean;
 }
 
-/** The gradient by the kernels -> out [ky,kx,c]. */
+/** The gradient with respect to the kernels -> out [ky,kx,c]. */
 export interface DepthwiseConvWeightsCall extends Pick<DepthwiseConvCall, 'x' | 'out' | 'dilation'> {
   readonly gradOut: Tensor;
 }

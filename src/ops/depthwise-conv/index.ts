@@ -83,7 +83,8 @@ export function depthwiseConv(x: Tensor, weight: Tensor, options: DepthwiseConvO
 }
 
 /**
- * Gradients of a loss by x, weight and bias, from gradOut, that by the result of `depthwiseConv`; the dilation must be
+ * Gradients of a loss with respect to x, weight and bias, from gradOut, that by the result of `depthwiseConv`; the
+ * dilation must be
  * the same.
  */
 export function depthwiseConvBackward(

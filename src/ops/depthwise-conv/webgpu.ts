@@ -1,5 +1,6 @@
 /**
- * Convolutions of each channel on its own, channels last, and the gradient by their kernels. A lane has a quad of channels
+ * Convolutions of each channel on its own, channels last, and the gradient with respect to their kernels. A lane has a
+ * quad of channels
  * and slides along a row of the picture: with its pixels a dilation apart, a pixel that one tap meets serves the next.
  */
 

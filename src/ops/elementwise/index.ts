@@ -140,7 +140,8 @@ export interface UnaryBackwardOptions extends ResultOptions {
 }
 
 /**
- * gradOut f'(x), elementwise: the gradient by x of a loss whose gradient by f(x) is gradOut, for the function of this
+ * gradOut f'(x), elementwise: the gradient with respect to x of a loss whose gradient with respect to f(x) is gradOut,
+ * for the function of this
  * name. gradOut has the shape of x. At 0 the derivative of relu and step is 0; that of step is 0 everywhere.
  *
  * @throws {ShapeError} shapes that differ, strided views

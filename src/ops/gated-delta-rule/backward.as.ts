@@ -1,10 +1,12 @@
 /**
  * Gradients of the gated delta rule, chunk by chunk.
  *
- * With y the errors, u = beta y what is written, L and P as in delta-chunk.ts, and dS' the gradient by the state after
+ * With y the errors, u = beta y what is written, L and P as in delta-chunk.ts, and dS' the gradient with respect to
+ * the state after
  * a chunk, the gradients du by u solve the transposed system, from the last token to the first:
  *   du_j = sum over i of P_ij dout_i + e^(G_last - G_j) dS'^T k_j - sum over i > j of L_ij w_i,
- * with w = beta du, which is the gradient by v. `deltaReverse` does that and keeps dS' of all chunks; then all chunks are
+ * with w = beta du, which is the gradient with respect to v. `deltaReverse` does that and keeps dS' of all chunks;
+ * then all chunks are
  * independent of each other:
  *   dP = dout u^T, dL = -w u^T, N = dP and M = dL times the decays;
  *   dq = scale e^G (S dout) + N k;
@@ -123,7 +125,7 @@ function solveBack(state: usize, slice: usize, d: i32, padded: i32, scratch: usi
 // Working memory of `deltaGradients`: KEYS holds beta y, KEY_STACK w and M, QUERY_STACK dout and N.
 const TILES: usize = OWN; // [slices][e][8 rows of the state before the chunk], each slice then keys, [48][8]
 const TILES_BYTES: usize = <usize>(LARGEST_HEAD / SLICE) * (<usize>(LARGEST_HEAD + CHUNK) << 5);
-const GRAD_STATE_TILE: usize = TILES + TILES_BYTES; // [e][8 rows of the gradient by the state after it]
+const GRAD_STATE_TILE: usize = TILES + TILES_BYTES; // [e][8 rows of the gradient with respect to the state after it]
 const QUERY_COLUMNS: usize = GRAD_STATE_TILE + SLICE * LARGEST_HEAD * 4; // [slices][48][8]
 const BY_QUERIES: usize = QUERY_COLUMNS + CHUNK * LARGEST_HEAD * 4;
 const BY_KEYS: usize = BY_QUERIES + CHUNK * LARGEST_HEAD * 4; // as they are read, then in all
@@ -134,7 +136,7 @@ const GRADIENTS_BYTES: usize = NUMBER + 16;
 
 export const DELTA_BACKWARD_BYTES: usize = max(REVERSE_BYTES, GRADIENTS_BYTES);
 
-/** One chunk of some heads: gradients by q, k, g and beta. */
+/** One chunk of some heads: gradients with respect to q, k, g and beta. */
 export function deltaGradients(params: usize, task: i32, scratch: usize): void {
   if (isAborted()) return;
   const f = changetype<BackwardParams>(params);
@@ -167,10 +169,10 @@ function gradientsOfChunk(f: BackwardParams, place: i32, chunk: i32, count: i32,
   layOutColumns(f.gradWrites, place, 0, token, count, padded, e, scratch + KEY_STACK, ROW, scratch);
   layOutColumns(f.gradOut, batch, head, token, count, padded, e, scratch + QUERY_STACK, ROW, scratch);
   const written = scratch + KEYS;
-  const byValues = scratch + KEY_STACK;
+  const gradValues = scratch + KEY_STACK;
   scaleTokens(written, e, padded, scratch + BETAS, written);
-  scaleTokens(byValues, e, padded, scratch + BETAS, byValues);
-  relate(p, e, padded, byValues, true, scratch);
+  scaleTokens(gradValues, e, padded, scratch + BETAS, gradValues);
+  relate(p, e, padded, gradValues, true, scratch);
 
   memory.fill(scratch + BY_LOGS, 0, CHUNK << 4);
   const tileBytes = <usize>(e + CHUNK) << 5;
@@ -192,7 +194,7 @@ function gradientsOfChunk(f: BackwardParams, place: i32, chunk: i32, count: i32,
   storeGates(f, place, token, count, firstRow, scratch);
 }
 
-/** Eight columns of the gradients by queries and keys, which lie at `slice`, and their part of BY_LOGS. */
+/** Eight columns of the gradients with respect to queries and keys, which lie at `slice`, and their part of BY_LOGS. */
 function gradientColumns(e: i32, padded: i32, tile: usize, slice: usize, scratch: usize): void {
   const keys = tile + (<usize>e << 5);
   for (let first: i32 = 0; first < padded; first += PANEL) {
@@ -228,7 +230,7 @@ function joinKeys(keys: usize, rows: i32, slice: usize, scratch: usize): void {
   }
 }
 
-/** The gradients by g and beta of a chunk. */
+/** The gradients with respect to g and beta of a chunk. */
 function storeGates(f: BackwardParams, place: i32, token: i32, count: i32, firstRow: usize, scratch: usize): void {
   const p = f.problem;
   const h = <usize>p.h;

@@ -24,7 +24,8 @@ export interface GatedDeltaRuleCall extends GatedDeltaRuleInputs {
 }
 
 /**
- * Gradients of a loss by out and, perhaps, by the last state, of any strides -> those by the inputs, of their shapes;
+ * Gradients of a loss with respect to out and, perhaps, by the last state, of any strides -> those by the inputs, of
+ * their shapes;
  * by the initial state only if there is one.
  */
 export interface GatedDeltaRuleBackwardCall extends GatedDeltaRuleInputs {

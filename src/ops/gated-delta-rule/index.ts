@@ -46,7 +46,7 @@ const backward: Op<GatedDeltaRuleBackwardCall> = {
   kernels,
   wasm: planGatedDeltaRuleBackward,
   webgpu: async () => (await import('./webgpu')).planGatedDeltaRuleBackward,
-  faults: ({ g, beta, gradG }) => [...ofGates(g, beta), finite(gradG, 'the gradient by g')],
+  faults: ({ g, beta, gradG }) => [...ofGates(g, beta), finite(gradG, 'the gradient with respect to g')],
 };
 
 /** The same for the forward and the backward pass. */
@@ -74,7 +74,7 @@ export interface GatedDeltaRuleResult {
   readonly state: Tensor<'f32'>;
 }
 
-/** A loss's gradients by what `gatedDeltaRule` returned. */
+/** A loss's gradients with respect to what `gatedDeltaRule` returned. */
 export interface GatedDeltaRuleGradients {
   /** [b, n, h, e]. */
   readonly gradOut: Tensor;
@@ -148,7 +148,8 @@ export function gatedDeltaRule(
 }
 
 /**
- * Gradients of a loss by the inputs of `gatedDeltaRule`, from those by its results; the settings must be the same. The
+ * Gradients of a loss with respect to the inputs of `gatedDeltaRule`, from those by its results; the settings must be
+ * the same. The
  * states at the ends of chunks of 48 tokens are computed again and kept: O(n d e / 48) memory. The same bits whatever the number of threads.
  *
  * @throws {ShapeError} ranks or extents that do not fit

@@ -52,7 +52,7 @@ export function gatedDeltaRule(inputs: DeltaRuleInputs, scale: number): Record<'
   return { out, state };
 }
 
-/** Gradients of a loss by the inputs, from those by out and by the last state. */
+/** Gradients of a loss with respect to the inputs, from those by out and by the last state. */
 export function gatedDeltaRuleBackward(
   inputs: DeltaRuleInputs,
   { gradOut, gradState }: DeltaRuleGradients,
@@ -76,23 +76,23 @@ export function gatedDeltaRuleBackward(
     for (let t = 0; t + SEGMENT < n; t += SEGMENT) {
       kept.push(statesFrom(kept.at(-1) as Numbers, inputs, numbers, place, t, t + SEGMENT).at(-1) as Numbers);
     }
-    let byNext = matrix(byState, place, d * e);
+    let gradNext = matrix(byState, place, d * e);
     for (let segment = kept.length - 1; segment >= 0; segment--) {
       const first = segment * SEGMENT;
       const past = Math.min(n, first + SEGMENT);
       const states = statesFrom(kept[segment] as Numbers, inputs, numbers, place, first, past);
       for (let t = past - 1; t >= first; t--) {
         const token = tokenOf(inputs, numbers, place, t);
-        const grads = stepBackward(states[t - first] as Numbers, token, byNext, row(byOut, token.at, e), scale);
+        const grads = stepBackward(states[t - first] as Numbers, token, gradNext, row(byOut, token.at, e), scale);
         gradQ.data.set(grads.q, token.at * d);
         gradK.data.set(grads.k, token.at * d);
         gradV.data.set(grads.v, token.at * e);
         gradG.data[token.at] = grads.g;
         gradBeta.data[token.at] = grads.beta;
-        byNext = grads.state;
+        gradNext = grads.state;
       }
     }
-    gradInitialState.data.set(byNext, place * d * e);
+    gradInitialState.data.set(gradNext, place * d * e);
   }
   return { gradQ, gradK, gradV, gradG, gradBeta, gradInitialState };
 }
@@ -117,24 +117,27 @@ function step(before: Numbers, { k, v, g, beta }: Token) {
   return { decayed, error, state };
 }
 
-/** The gradients by a token and the state before it, from those by the state after it and by the token's result. */
-function stepBackward(before: Numbers, token: Token, byNext: Numbers, byOut: Numbers, scale: number) {
+/**
+ * The gradients with respect to a token and the state before it, from those by the state after it and by the token's
+ * result.
+ */
+function stepBackward(before: Numbers, token: Token, gradNext: Numbers, byOut: Numbers, scale: number) {
   const { q, k, v, g, beta } = token;
   const e = v.length;
   const { decayed, error, state } = step(before, token);
-  const byState = byNext.map((x, at) => x + scale * (q[Math.floor(at / e)] as number) * (byOut[at % e] as number));
+  const byState = gradNext.map((x, at) => x + scale * (q[Math.floor(at / e)] as number) * (byOut[at % e] as number));
   const byWrite = read(byState, k, e);
-  const byError = byWrite.map((x) => beta * x);
-  const byDecayed = byState.map((x, at) => x - (k[Math.floor(at / e)] as number) * (byError[at % e] as number));
+  const gradError = byWrite.map((x) => beta * x);
+  const gradDecayed = byState.map((x, at) => x - (k[Math.floor(at / e)] as number) * (gradError[at % e] as number));
   const throughWrite = times(byState, error);
-  const throughError = times(decayed, byError);
+  const throughError = times(decayed, gradError);
   return {
     q: times(state, byOut).map((x) => scale * x),
     k: throughWrite.map((x, r) => beta * x - (throughError[r] as number)),
-    v: byError,
-    g: dot(decayed, byDecayed),
+    v: gradError,
+    g: dot(decayed, gradDecayed),
     beta: dot(error, byWrite),
-    state: byDecayed.map((x) => Math.exp(g) * x),
+    state: gradDecayed.map((x) => Math.exp(g) * x),
   };
 }
 

@@ -32,7 +32,7 @@ export interface LinearAttentionCall extends LinearAttentionProblem {
   readonly normaliser?: { readonly epsilon: number; readonly denominator: Tensor } | undefined;
 }
 
-/** Gradients of a loss by the inputs of a `LinearAttentionCall`, from those by its results. */
+/** Gradients of a loss with respect to the inputs of a `LinearAttentionCall`, from those by its results. */
 export interface LinearAttentionBackwardCall extends LinearAttentionProblem {
   /** What the call returned, where it had a normaliser. */
   readonly normalised?: { readonly epsilon: number; readonly out: Tensor; readonly denominator: Tensor } | undefined;

@@ -101,7 +101,7 @@ export interface LinearAttentionResult {
   readonly denominator?: Tensor<'f32'>;
 }
 
-/** A loss's gradients by the results of `linearAttention`, and with `normalise` what it returned. */
+/** A loss's gradients with respect to the results of `linearAttention`, and with `normalise` what it returned. */
 export interface LinearAttentionGradients {
   /** [b, n, h, e]. */
   readonly gradOut: Tensor;
@@ -171,7 +171,8 @@ export function linearAttention(
 }
 
 /**
- * Gradients of a loss by the inputs of `linearAttention`, from those by its results; the settings must be the same.
+ * Gradients of a loss with respect to the inputs of `linearAttention`, from those by its results; the settings must be
+ * the same.
  * The same bits whatever the number of threads. The decay has none: it is a constant.
  *
  * @throws {ShapeError} ranks or extents that do not fit

@@ -72,7 +72,10 @@ export const StepParams = struct({
   ...{ q: Rows, k: Rows, v: Rows },
 });
 
-/** For results over denominators: the gradients by the sums above and, as one more column, by the denominator. */
+/**
+ * For results over denominators: the gradients with respect to the sums above and, as one more column, by the
+ * denominator.
+ */
 export const QuotientParams = struct({
   ...{ n: 'i32', h: 'i32', e: 'i32', rows: 'i32' },
   /** f32 [b, n, h]. */

@@ -47,7 +47,7 @@ export function linearAttention(inputs: LinearInputs): Result<'out' | 'state' | 
   return { out, state, keySum, denominator };
 }
 
-/** Gradients of a loss by q, k, v and the initial state, from those by out and by the last state. */
+/** Gradients of a loss with respect to q, k, v and the initial state, from those by out and by the last state. */
 export function linearAttentionBackward({
   gradOut,
   gradState,
@@ -60,7 +60,7 @@ export function linearAttentionBackward({
 }): Result<'gradQ' | 'gradK' | 'gradV' | 'gradState' | 'gradKeySum'> {
   const { b, n, m, h, d, e } = extentsOf(inputs);
   const [gradQ, gradK, gradV] = [zeros(inputs.q.shape), zeros(inputs.k.shape), zeros(inputs.v.shape)];
-  const [byState, bySum] = [zeros([b, h, d, e]), zeros([b, h, d])];
+  const [byState, gradSum] = [zeros([b, h, d, e]), zeros([b, h, d])];
   const byOut = toFloat64(gradOut);
   for (const head of headsOf(inputs)) {
     const G = partOf(gradState, head.place, d * e);
@@ -72,10 +72,10 @@ export function linearAttentionBackward({
       const grad = byOut.subarray(head.queryRow(i) * e, (head.queryRow(i) + 1) * e);
       const divisor = head.normalised ? denominator : 1;
       const numerators = Array.from(grad, (x) => x / divisor);
-      const byDenominator = head.normalised ? -numerators.reduce((sum, x, c) => sum + x * at(out, c), 0) : 0;
-      rows[i] = { numerators, denominator: byDenominator };
+      const gradDenominator = head.normalised ? -numerators.reduce((sum, x, c) => sum + x * at(out, c), 0) : 0;
+      rows[i] = { numerators, denominator: gradDenominator };
       for (let r = 0; r < d; r++) {
-        let sum = byDenominator * at(head.keySum, r);
+        let sum = gradDenominator * at(head.keySum, r);
         for (let c = 0; c < e; c++) sum += at(numerators, c) * at(head.state, r * e + c);
         gradQ.data[head.queryRow(i) * d + r] = sum;
       }
@@ -118,9 +118,9 @@ export function linearAttentionBackward({
       for (let j = 0; j < m; j++) keyGradient(j);
     }
     byState.data.set(G, head.place * d * e);
-    bySum.data.set(z, head.place * d);
+    gradSum.data.set(z, head.place * d);
   }
-  return { gradQ, gradK, gradV, gradState: byState, gradKeySum: bySum };
+  return { gradQ, gradK, gradV, gradState: byState, gradKeySum: gradSum };
 }
 
 function extentsOf({ q, v }: LinearInputs) {

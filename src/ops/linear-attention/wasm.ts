@@ -249,8 +249,10 @@ export function planLinearAttention(call: LinearAttentionCall, { memory, threads
 }
 
 /**
- * With V' and dO' the values and the gradients by the sums above the denominators, both with a normaliser's column:
- * dQ is the pass over dO', V' and K from the transposed state; dV and dK are, in reverse and from the gradient by the
+ * With V' and dO' the values and the gradients with respect to the sums above the denominators, both with a
+ * normaliser's column:
+ * dQ is the pass over dO', V' and K from the transposed state; dV and dK are, in reverse and from the gradient with
+ * respect to the
  * last state, the passes over K, Q and dO' and over V', dO' and Q.
  */
 export function planLinearAttentionBackward(call: LinearAttentionBackwardCall, { memory, threads }: Machine): Plan {

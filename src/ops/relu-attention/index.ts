@@ -71,7 +71,10 @@ export function reluAttention(q: Tensor, k: Tensor, v: Tensor, options: ReluAtte
   return out;
 }
 
-/** Gradients of a loss by q, k and v, from that by the result of `reluAttention`; the options must be the same. */
+/**
+ * Gradients of a loss with respect to q, k and v, from that by the result of `reluAttention`; the options must be the
+ * same.
+ */
 export function reluAttentionBackward(
   q: Tensor,
   k: Tensor,

@@ -36,14 +36,14 @@ export function backward(call: ReluAttentionBackwardCall, host: Host): void {
   const { d, e } = inputs.extents;
   const [gradQ, gradK, gradV] = [q, k, v].map((x) => new Float64Array(x.length)) as [Numbers, Numbers, Numbers];
   for (const { row, key, weight } of pairsOf(inputs, call)) {
-    let byScore = 0;
+    let gradScore = 0;
     for (let c = 0; c < e; c++) {
-      byScore += call.scale * gradOut[row * e + c]! * v[key * e + c]!;
+      gradScore += call.scale * gradOut[row * e + c]! * v[key * e + c]!;
       gradV[key * e + c]! += weight * gradOut[row * e + c]!;
     }
     for (let c = 0; c < d; c++) {
-      gradQ[row * d + c]! += byScore * k[key * d + c]!;
-      gradK[key * d + c]! += byScore * q[row * d + c]!;
+      gradQ[row * d + c]! += gradScore * k[key * d + c]!;
+      gradK[key * d + c]! += gradScore * q[row * d + c]!;
     }
   }
   host.store(call.gradQ, gradQ);

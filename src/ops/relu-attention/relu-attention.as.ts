@@ -46,9 +46,9 @@ export function reluAttention(params: usize, task: i32, scratch: usize): void {
           accumulate(to, v, weight, eBytes);
           continue;
         }
-        const byScore = scale * dot(gradOut, v, eBytes);
-        accumulate(to, k, byScore, dBytes);
-        accumulate(p.gradK + key * dBytes, q, byScore, dBytes);
+        const gradScore = scale * dot(gradOut, v, eBytes);
+        accumulate(to, k, gradScore, dBytes);
+        accumulate(p.gradK + key * dBytes, q, gradScore, dBytes);
         accumulate(p.gradV + key * eBytes, gradOut, weight, eBytes);
       }
     }

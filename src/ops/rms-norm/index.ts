@@ -48,7 +48,8 @@ export function rmsNorm(x: Tensor, options: RmsNormOptions = {}): Tensor<'f32'> 
 }
 
 /**
- * The gradient by x of a loss whose gradient by `rmsNorm(x)` is gradOut; the options must be the same.
+ * The gradient with respect to x of a loss whose gradient with respect to `rmsNorm(x)` is gradOut; the options must be
+ * the same.
  *
  * @throws {ShapeError} shapes that differ, strided views
  */

@@ -61,15 +61,15 @@ export function focusBackward(call: FocusBackwardCall, { numbers, store }: Host)
     const by = gradOut.subarray(r * columns, (r + 1) * columns);
     const inner = dot(powers, by);
     const squares = dot(powers, powers);
-    let byExponent = 0;
+    let gradExponent = 0;
     y.forEach((value, c) => {
       if (value === 0) return;
       const byPower = ratio * (by[c]! - (powers[c]! * inner) / squares);
       byX[r * columns + c] =
         (byPower * exponent * powers[c]!) / value + (inner * value) / Math.sqrt(squares * dot(y, y));
-      byExponent += byPower * powers[c]! * Math.log(value / largest);
+      gradExponent += byPower * powers[c]! * Math.log(value / largest);
     });
-    if (given >= 1) byExponents[r] = byExponent;
+    if (given >= 1) byExponents[r] = gradExponent;
   });
   store(call.gradX, byX);
   store(call.gradExponents, byExponents);

@@ -84,7 +84,7 @@ export function focus(params: usize, task: i32, scratch: usize): void {
 
 /**
  * With u = relu(x) / max, t = u^g, s = |t|, Y = |relu(x)|, a = t gradOut and c = gradOut - t a / s^2:
- * gradX = g Y / s c u^(g - 1) / max + a / s relu(x) / Y, and the gradient by g is Y / s (c t) log u.
+ * gradX = g Y / s c u^(g - 1) / max + a / s relu(x) / Y, and the gradient with respect to g is Y / s (c t) log u.
  */
 export function focusBackward(params: usize, task: i32, scratch: usize): void {
   const p = changetype<FocusBackwardParams>(params);
@@ -98,7 +98,7 @@ export function focusBackward(params: usize, task: i32, scratch: usize): void {
     const gradX = p.gradX + <usize>r * bytes;
     const exponent = exponentOf(p.exponents, r);
     const largest = powers(x, exponent, gradX, bytes);
-    let byExponent: f32 = 0;
+    let gradExponent: f32 = 0;
     if (largest != 0) {
       const ofPowers = <f64>dot(gradX, gradX, bytes);
       const ofX = <f64>squaresOver(x, largest, bytes);
@@ -125,10 +125,10 @@ export function focusBackward(params: usize, task: i32, scratch: usize): void {
         if (whole) v128.store(gradX + at, grad);
         else storeUpTo(gradX + at, grad, count);
       }
-      byExponent = sumOfLanes(sums);
+      gradExponent = sumOfLanes(sums);
     }
-    if (f32.load(p.exponents + (<usize>r << 2)) < 1) byExponent = 0;
-    f32.store(p.gradExponents + (<usize>r << 2), byExponent);
+    if (f32.load(p.exponents + (<usize>r << 2)) < 1) gradExponent = 0;
+    f32.store(p.gradExponents + (<usize>r << 2), gradExponent);
   }
 }
 

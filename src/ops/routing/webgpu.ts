@@ -162,7 +162,7 @@ export function planFocus({ x, exponents, out }: FocusCall, workspace: Workspace
 
 /**
  * With s = |t|, Y = |relu(x)|, a = t gradOut and c = gradOut - t a / s^2: gradX = g Y / s c u^(g - 1) / max + a / s
- * relu(x) / Y, and the gradient by g is Y / s (c t) log u.
+ * relu(x) / Y, and the gradient with respect to g is Y / s (c t) log u.
  */
 const focusBackwardKernel = variants(
   (team: Team): Kernel =>

@@ -75,7 +75,7 @@ export function backward(
   });
 }
 
-/** Gradients by the bank and the router of a choice, where there are some. */
+/** Gradients with respect to the bank and the router of a choice, where there are some. */
 interface ChoiceGradients {
   readonly bank?: Tensor;
   readonly router?: Tensor;
@@ -118,7 +118,7 @@ class Pass {
     return { ones, total, opposite, above, factor };
   }
 
-  /** Gradients by the differences, scaled, and by the values. */
+  /** Gradients with respect to the differences, scaled, and by the values. */
   productGradients(
     q: Tensor,
     k: Tensor,
@@ -131,15 +131,15 @@ class Pass {
     }
     const { ones, total, opposite, above, factor } = this.totals(q, k, control);
     const sums = linearAttention(q, k, v, control).out;
-    const bySums = multiply(gradOut, factor);
-    const byFactor = sumRows(multiply(gradOut, sums));
+    const gradSums = multiply(gradOut, factor);
+    const gradFactor = sumRows(multiply(gradOut, sums));
     const square = multiply(factor, factor);
     const slope = multiply(square, step(above));
     // The derivative of a magnitude is its sign; that of an inverse is below 0.
     const sign = subtract(step(opposite), step(total));
-    const byTotal = multiply(byFactor, multiply(slope, sign));
-    const main = linearAttentionBackward(q, k, v, { gradOut: bySums }, control);
-    const beside = linearAttentionBackward(q, k, ones, { gradOut: byTotal }, control);
+    const gradTotal = multiply(gradFactor, multiply(slope, sign));
+    const main = linearAttentionBackward(q, k, v, { gradOut: gradSums }, control);
+    const beside = linearAttentionBackward(q, k, ones, { gradOut: gradTotal }, control);
     return {
       gradQ: add(main.gradQ, beside.gradQ),
       gradK: add(main.gradK, beside.gradK),
@@ -183,29 +183,29 @@ class Pass {
   differenceGradients({ kernel, other }: Side, grad: Tensor): SideGradients {
     if (!other) return { kernel: this.kernelGradients(kernel, grad), choice: {} };
     const product = multiply(grad, other.kernel.phi);
-    const byPicked = this.negated(sumRows(product));
+    const gradPicked = this.negated(sumRows(product));
     let byPhi = grad;
-    let byOther = this.negated(multiply(grad, other.choice.picked));
-    const { logits, ...choice } = this.choiceGradients(other.choice, byPicked);
+    let gradOther = this.negated(multiply(grad, other.choice.picked));
+    const { logits, ...choice } = this.choiceGradients(other.choice, gradPicked);
     const { routed } = other.choice;
     if (!routed || !logits) {
       return {
         kernel: this.kernelGradients(kernel, byPhi),
-        other: this.kernelGradients(other.kernel, byOther),
+        other: this.kernelGradients(other.kernel, gradOther),
         choice,
       };
     }
     const rows = [kernel.phi, other.kernel.phi];
     const [first, second] = this.inputGradients(routed.router, logits, rows.length);
     byPhi = add(byPhi, first as Tensor);
-    byOther = add(byOther, second as Tensor);
+    gradOther = add(gradOther, second as Tensor);
     const router = joined(
       [this.routerGradient(kernel.phi, logits), this.routerGradient(other.kernel.phi, logits)],
       routed.router.shape,
     );
     return {
       kernel: this.kernelGradients(kernel, byPhi),
-      other: this.kernelGradients(other.kernel, byOther),
+      other: this.kernelGradients(other.kernel, gradOther),
       choice: { ...choice, router },
     };
   }
@@ -222,13 +222,13 @@ class Pass {
     };
   }
 
-  choiceGradients({ bank, routed }: Choice, byPicked: Tensor): { readonly bank?: Tensor; readonly logits?: Tensor } {
+  choiceGradients({ bank, routed }: Choice, gradPicked: Tensor): { readonly bank?: Tensor; readonly logits?: Tensor } {
     if (!bank) return {};
     if (routed) {
-      const { gradBank, gradLogits } = routeBackward(routed.logits, bank, byPicked);
+      const { gradBank, gradLogits } = routeBackward(routed.logits, bank, gradPicked);
       return { bank: gradBank, logits: gradLogits };
     }
-    const all = byPicked.reshape([1, byPicked.size]);
+    const all = gradPicked.reshape([1, gradPicked.size]);
     const sum = sumRows(all);
     return { bank: sum.reshape([1]) };
   }
@@ -240,7 +240,7 @@ class Pass {
     return [matmul(rows[0], half(0)), matmul(rows[1], half(1))];
   }
 
-  /** The gradients by what a router saw, in parts. */
+  /** The gradients with respect to what a router saw, in parts. */
   inputGradients(router: Tensor, gradLogits: Tensor, parts: number): Tensor[] {
     const size = (router.shape[0] as number) / parts;
     const grads: Tensor[] = [];

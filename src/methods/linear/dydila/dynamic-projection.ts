@@ -68,8 +68,8 @@ export function dynamicProjectionBackward(
       const part = matmul(by, matrix.permute([1, 0]));
       gradX = gradX ? add(gradX, part) : part;
       // How the loss changes with the share of this matrix.
-      const byChoice = sumRows(multiply(gradOut, product));
-      const { gradLogits } = routeBackward(logits, units[u] as Tensor, byChoice);
+      const gradChoice = sumRows(multiply(gradOut, product));
+      const { gradLogits } = routeBackward(logits, units[u] as Tensor, gradChoice);
       byLogits = byLogits ? add(byLogits, gradLogits) : gradLogits;
     }
     const gradLogits = byLogits as Tensor<'f32'>;

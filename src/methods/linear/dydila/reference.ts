@@ -72,9 +72,9 @@ export function reference(inputs: DydilaInputs<HostTensor>, params: DydilaParams
     let inner = 0;
     for (let c = 0; c < e; c++) inner += at(byOut, row * e + c) * at(out, row * e + c);
     const isDivided = params.normalise === 'sum' && Math.abs(sum) > params.epsilon;
-    const bySum = isDivided ? (-inner / divisor) * Math.sign(sum) : 0;
+    const gradSum = isDivided ? (-inner / divisor) * Math.sign(sum) : 0;
     rows.forEach((key, j) => {
-      let byWeight = bySum;
+      let byWeight = gradSum;
       for (let c = 0; c < e; c++) {
         byWeight += (at(byOut, row * e + c) * at(values, key * e + c)) / divisor;
         add(gradV, key * e + c, (at(weights, j) * at(byOut, row * e + c)) / divisor);
@@ -114,7 +114,7 @@ export function reference(inputs: DydilaInputs<HostTensor>, params: DydilaParams
   return results;
 }
 
-/** Which entry of a bank each row takes, and what follows from the gradient by that. */
+/** Which entry of a bank each row takes, and what follows from the gradient with respect to that. */
 class Choice {
   readonly gradBank: Numbers;
   readonly gradRouter: Numbers;
@@ -140,23 +140,23 @@ class Choice {
     return logits.indexOf(Math.max(...logits));
   }
 
-  /** Returns the gradient by the router's input. */
+  /** Returns the gradient with respect to the router's input. */
   backward(input: Numbers, byEntry: number): Numbers {
     add(this.gradBank, this.pick(input), byEntry);
-    const byInput = new Float64Array(input.length);
-    if (!this.router) return byInput;
+    const gradInput = new Float64Array(input.length);
+    if (!this.router) return gradInput;
     const logits = this.logits(input);
     const powers = logits.map((logit) => Math.exp(logit - Math.max(...logits)));
     const sum = powers.reduce((total, power) => total + power, 0);
     const mean = powers.reduce((total, power, u) => total + (power / sum) * at(this.bank, u), 0);
     powers.forEach((power, u) => {
-      const byLogit = (power / sum) * (at(this.bank, u) - mean) * byEntry;
+      const gradLogit = (power / sum) * (at(this.bank, u) - mean) * byEntry;
       input.forEach((x, c) => {
-        add(this.gradRouter, c * this.bank.length + u, x * byLogit);
-        add(byInput, c, at(this.router as Numbers, c * this.bank.length + u) * byLogit);
+        add(this.gradRouter, c * this.bank.length + u, x * gradLogit);
+        add(gradInput, c, at(this.router as Numbers, c * this.bank.length + u) * gradLogit);
       });
     });
-    return byInput;
+    return gradInput;
   }
 }
 
@@ -189,8 +189,8 @@ class Kernel {
     for (let first = 0; first < x.length; first += d) {
       const row = x.subarray(first, first + d);
       const exponent = at(choice.bank, choice.pick(row));
-      const [byRow, byExponent] = focusedGradient(row, exponent, this.gradient.subarray(first, first + d));
-      const byRouter = choice.backward(row, byExponent);
+      const [byRow, gradExponent] = focusedGradient(row, exponent, this.gradient.subarray(first, first + d));
+      const byRouter = choice.backward(row, gradExponent);
       byRow.forEach((value, c) => {
         add(this.gradX, first + c, value + at(byRouter, c));
       });
@@ -236,12 +236,12 @@ class Difference {
       if (!other) continue;
       const pair = this.pair(first);
       const factor = at(choice.bank, choice.pick(pair));
-      let byFactor = 0;
+      let gradFactor = 0;
       for (let c = first; c < first + d; c++) {
-        byFactor -= at(gradient, c) * at(other.rows, c);
+        gradFactor -= at(gradient, c) * at(other.rows, c);
         add(other.gradient, c, -factor * at(gradient, c));
       }
-      const byPair = choice.backward(pair, byFactor);
+      const byPair = choice.backward(pair, gradFactor);
       for (let c = 0; c < d; c++) {
         add(kernel.gradient, first + c, at(byPair, c));
         add(other.gradient, first + c, at(byPair, d + c));
@@ -266,7 +266,7 @@ export function focused(row: Numbers, given: number): Numbers {
  * With t = y^g and u = t / |t|, phi = |y| u: d phi_i / d y_j = u_i y_j / |y| + |y| (delta_ij - u_i u_j) g u_j / y_j, and
  * d phi_i / d g = |y| u_i (log y_i - sum_j u_j^2 log y_j).
  */
-function focusedGradient(row: Numbers, given: number, by: Numbers): [byRow: Numbers, byExponent: number] {
+function focusedGradient(row: Numbers, given: number, by: Numbers): [byRow: Numbers, gradExponent: number] {
   const y = row.map((value) => Math.max(0, value));
   const size = length(y);
   if (size === 0) return [new Float64Array(row.length), 0];

@@ -13,7 +13,7 @@ export interface Update {
   readonly keys: Tensor;
   readonly values: Tensor;
   readonly initial: Tensor | undefined;
-  /** From the gradients by these to those by the features of keys, by values and by the advisor before. */
+  /** From the gradients with respect to these to those by the features of keys, by values and by the advisor before. */
   backward(gradients: Gradients): Gradients;
 }
 
@@ -83,9 +83,9 @@ function allAtOnce(
       const gradV = multiply(grads.values, gain, control);
       if (!advisor) return { ...grads, values: gradV };
       const zero = zeros(v.runtime, v.shape);
-      const byRecalled = subtract(zero, multiply(grads.values, forget, control), control);
+      const gradRecalled = subtract(zero, multiply(grads.values, forget, control), control);
       const settings = { initialState: advisor, ...control };
-      const read = linearAttentionBackward(phi, none.keys, none.values, { gradOut: byRecalled }, settings);
+      const read = linearAttentionBackward(phi, none.keys, none.values, { gradOut: gradRecalled }, settings);
       return {
         keys: add(grads.keys, read.gradQ, control),
         values: gradV,

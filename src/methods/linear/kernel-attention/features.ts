@@ -11,7 +11,7 @@ import { FLOOR, type KernelAttentionParams } from './settings';
 export interface Features {
   /** [b, tokens, heads, f]. */
   readonly phi: Tensor;
-  /** The gradients by x and by the directions, from that by phi; the maxima are constants. */
+  /** The gradients with respect to x and by the directions, from that by phi; the maxima are constants. */
   backward(gradPhi: Tensor): { readonly x: Tensor; readonly directions: Tensor };
 }
 
@@ -54,21 +54,21 @@ export function featuresOf(
     backward(gradPhi) {
       let gradRows: Tensor = gradPhi.reshape([-1, f]);
       if (norm === 'unit') {
-        const byRoots = multiply(gradRows, number(1 / Math.sqrt(f)), control);
-        gradRows = rmsNormBackward(exponentials, byRoots, { epsilon: 0, ...control });
+        const gradRoots = multiply(gradRows, number(1 / Math.sqrt(f)), control);
+        gradRows = rmsNormBackward(exponentials, gradRoots, { epsilon: 0, ...control });
       }
       const gradExponents = multiply(exponentials, gradRows, control);
-      const byAlong = matmul(gradExponents, scaled, control);
+      const gradAlong = matmul(gradExponents, scaled, control);
       const columns = gradExponents.permute([1, 0]);
-      const byScaled = matmul(columns, rows, control);
-      const gradDirections = multiply(byScaled, number(d ** -0.25), control);
-      const gradX = norm === 'unit' ? byAlong : subtract(byAlong, bySquares(gradExponents), control);
+      const gradScaled = matmul(columns, rows, control);
+      const gradDirections = multiply(gradScaled, number(d ** -0.25), control);
+      const gradX = norm === 'unit' ? gradAlong : subtract(gradAlong, gradSquares(gradExponents), control);
       return { x: gradX.reshape(x.shape), directions: gradDirections };
     },
   };
 
-  /** What |x|^2 / 2 takes from the gradient by the rows. */
-  function bySquares(gradExponents: Tensor): Tensor {
+  /** What |x|^2 / 2 takes from the gradient with respect to the rows. */
+  function gradSquares(gradExponents: Tensor): Tensor {
     const sums = sumRows(gradExponents, control);
     return multiply(rows, multiply(sums, number(1 / Math.sqrt(d)), control), control);
   }

@@ -125,20 +125,20 @@ export const kernelAttention = defineMethod({
       const results = params.part === 'layer' ? linearAttention(queries.phi, keys, values, settings) : undefined;
       const { out, denominator } = results ?? {};
       const grads = linearAttentionBackward(queries.phi, keys, values, { gradOut, out, denominator }, settings);
-      const byPairs = pairs.backward({
+      const gradPairs = pairs.backward({
         keys: grads.gradK,
         values: grads.gradV,
         initial: grads.gradInitialState,
       });
-      const byQueries = queries.backward(grads.gradQ);
-      const byKeys = features?.backward(byPairs.keys);
+      const gradQueries = queries.backward(grads.gradQ);
+      const gradKeys = features?.backward(gradPairs.keys);
       const gradDirections =
-        byKeys && directions ? add(byQueries.directions, byKeys.directions, { signal }) : byQueries.directions;
+        gradKeys && directions ? add(gradQueries.directions, gradKeys.directions, { signal }) : gradQueries.directions;
       return {
-        q: byQueries.x,
-        k: byKeys?.x ?? zeros(v.runtime, tensors.k.shape),
-        v: features ? byPairs.values : zeros(v.runtime, v.shape),
-        ...(advisor && { advisor: byPairs.initial as Tensor }),
+        q: gradQueries.x,
+        k: gradKeys?.x ?? zeros(v.runtime, tensors.k.shape),
+        v: features ? gradPairs.values : zeros(v.runtime, v.shape),
+        ...(advisor && { advisor: gradPairs.initial as Tensor }),
         ...(directions && { directions: gradDirections }),
       };
     });

@@ -161,16 +161,16 @@ function advise(
       const { before, errors } = history[at] as (typeof history)[number];
       const after = gradS.slice();
       (blocks[at] as number[]).forEach((row, j) => {
-        const byError = new Float64Array(e);
+        const gradError = new Float64Array(e);
         for (let i = 0; i < f; i++) {
           keys.gradient(row)[i]! += dot(of(after, i), errors[j] as Float64Array);
-          addTo(byError, of(after, i), keys.row(row)[i] as number);
+          addTo(gradError, of(after, i), keys.row(row)[i] as number);
         }
-        addTo(of(gradV.data, row), byError, update === 'sum' ? 1 : step * (1 + alpha));
+        addTo(of(gradV.data, row), gradError, update === 'sum' ? 1 : step * (1 + alpha));
         if (update === 'sum') return;
         for (let i = 0; i < f; i++) {
-          keys.gradient(row)[i]! -= step * dot(of(before, i), byError);
-          addTo(of(gradS, i), byError, -step * (keys.row(row)[i] as number));
+          keys.gradient(row)[i]! -= step * dot(of(before, i), gradError);
+          addTo(of(gradS, i), gradError, -step * (keys.row(row)[i] as number));
         }
       });
     }
@@ -178,7 +178,7 @@ function advise(
   return { results: { out, advisor: state }, gradV, gradAdvisor: gradState };
 }
 
-/** The features of the rows of a tensor, and gradients by them. */
+/** The features of the rows of a tensor, and gradients with respect to them. */
 class Features {
   readonly count: number;
   readonly #d: number;
@@ -239,7 +239,7 @@ class Features {
     return this.#gradient.subarray(row * this.count, (row + 1) * this.count);
   }
 
-  /** The gradient by x; adds that by the directions to `gradW`. */
+  /** The gradient with respect to x; adds that by the directions to `gradW`. */
   backward(gradW: Float64Array): Result {
     const gradX = zeros(this.#shape);
     for (let row = 0; row < this.#x.length / this.#d; row++) {
@@ -248,13 +248,13 @@ class Features {
       const along = dot(phi, grad);
       for (let i = 0; i < this.count; i++) {
         const value = this.#exponentials[row * this.count + i] as number;
-        const byValue =
+        const gradValue =
           this.#norm === 'unit'
             ? ((grad[i] as number) - (phi[i] as number) * along) / this.#length(row)
             : (grad[i] as number);
-        addTo(into, this.#direction(i), (byValue * value) / this.#d ** 0.25);
-        addTo(into, point, (-byValue * value) / this.#d ** 0.25);
-        addTo(gradW.subarray(i * this.#d, (i + 1) * this.#d), point, byValue * value);
+        addTo(into, this.#direction(i), (gradValue * value) / this.#d ** 0.25);
+        addTo(into, point, (-gradValue * value) / this.#d ** 0.25);
+        addTo(gradW.subarray(i * this.#d, (i + 1) * this.#d), point, gradValue * value);
       }
     }
     return gradX;

@@ -65,21 +65,21 @@ export const l2vit = defineMethod({
     return q.runtime.scope(() => {
       const attended = attend(inputs, params, control);
       const { phiQ, phiK, ratios, denominator, flatDenominator, share, factor, factors } = attended;
-      const byRatios = multiply(gradOut, factor);
-      const byFactor = sumRows(multiply(gradOut, ratios));
+      const gradRatios = multiply(gradOut, factor);
+      const gradFactor = sumRows(multiply(gradOut, ratios));
 
       // Through the share of the denominator in the larger of it and the minimum: its slope is 1 / minimum below that.
       const { minimum } = params;
       const slope = scalar(q, minimum > 0 ? 1 / Math.max(minimum, GUARD) : 0);
       const below = step(subtract(scalarLike(denominator, minimum), denominator));
-      const byShare = multiply(multiply(byFactor, factors), slope);
-      const byDenominator = multiply(byShare, below);
+      const byShare = multiply(multiply(gradFactor, factors), slope);
+      const gradDenominator = multiply(byShare, below);
       const ones = q.runtime.tensor(new Float32Array(v.size / (v.shape[3] as number)).fill(1), onesOf(v));
 
       const settings = { normalise: true, epsilon: GUARD, ...control };
-      const through = { gradOut: byRatios, out: ratios, denominator: flatDenominator };
+      const through = { gradOut: gradRatios, out: ratios, denominator: flatDenominator };
       const main = linearAttentionBackward(phiQ, phiK, v, through, settings);
-      const beside = linearAttentionBackward(phiQ, phiK, ones, { gradOut: byDenominator }, control);
+      const beside = linearAttentionBackward(phiQ, phiK, ones, { gradOut: gradDenominator }, control);
       const gradPhiQ = add(main.gradQ, beside.gradQ);
       const gradPhiK = add(main.gradK, beside.gradK);
       const grads: Record<string, Tensor> = {
@@ -87,7 +87,7 @@ export const l2vit = defineMethod({
         k: relu.backward(k, gradPhiK),
         v: main.gradV,
       };
-      if (tau) grads.tau = sumsOverTokens(multiply(byFactor, share));
+      if (tau) grads.tau = sumsOverTokens(multiply(gradFactor, share));
       return grads;
     });
   },

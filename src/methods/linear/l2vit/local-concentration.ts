@@ -58,7 +58,10 @@ export function localConcentration(
   });
 }
 
-/** Gradients of a loss by x and by each weight, by name, from gradOut, that by `out`; the options must be the same. */
+/**
+ * Gradients of a loss with respect to x and by each weight, by name, from gradOut, that by `out`; the options must be
+ * the same.
+ */
 export function localConcentrationBackward(
   x: Tensor,
   weights: LocalConcentrationWeights,
@@ -75,8 +78,8 @@ export function localConcentrationBackward(
     const { out: normal } = batchNorm(active, gain, bias, options);
     const late = depthwiseConvBackward(normal, second, gradOut, control);
     const norm = batchNormBackward(active, gain, late.gradX, options);
-    const bySpread = unaryBackward('gelu', spread, norm.gradX);
-    const early = depthwiseConvBackward(x, first, bySpread, control);
+    const gradSpread = unaryBackward('gelu', spread, norm.gradX);
+    const early = depthwiseConvBackward(x, first, gradSpread, control);
     return {
       x: early.gradX,
       first: early.gradWeight,

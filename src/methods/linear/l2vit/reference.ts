@@ -59,9 +59,9 @@ export function reference(
     let inner = 0;
     for (let c = 0; c < e; c++) inner += entry(by, row * e + c) * entry(out, row * e + c);
     add(gradTau, head, factor === 0 ? 0 : inner / factor);
-    const byDivisor = denominator > minimum ? -inner / divisor : 0;
+    const gradDivisor = denominator > minimum ? -inner / divisor : 0;
     rows.forEach((key, j) => {
-      let byWeight = byDivisor;
+      let byWeight = gradDivisor;
       for (let c = 0; c < e; c++) {
         const grad = (factor * entry(by, row * e + c)) / divisor;
         byWeight += grad * entry(values, key * e + c);

@@ -71,7 +71,9 @@ export function deltaForward(
 }
 
 export interface DeltaGradients extends DeltaInputs {
-  /** [b, c, h]: with respect to the choices of the chunks that are kept; of all, if the counterfactual ones are wanted. */
+  /**
+   * [b, c, h]: with respect to the choices of the chunks that are kept; of all, if the counterfactual ones are wanted.
+   */
   readonly choices: Tensor;
 }
 
@@ -154,7 +156,8 @@ type Gradients = ReturnType<typeof gatedDeltaRuleBackward>;
 const CARRIED = ['gradK', 'gradV', 'gradG', 'gradBeta', 'gradInitialState'] as const;
 
 /**
- * For each head of each chunk the sum of the gradient with respect to the state behind it times what the chunk writes, which
+ * For each head of each chunk the sum of the gradient with respect to the state behind it times what the chunk writes,
+ * which
  * is the state in which it ends, were it kept, less the decayed one before.
  */
 function choiceGradients(

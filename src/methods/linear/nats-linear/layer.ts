@@ -60,33 +60,33 @@ export function backward(
     const { merged, weights, normal, scaled } = merge(results, given, params, problem);
     const grads: Record<string, Tensor> = {};
 
-    let byMerged = gradOut;
+    let gradMerged = gradOut;
     if (given.gate) {
-      byMerged = multiply(gradOut, silu(given.gate));
-      const byGate = multiply(gradOut, merged);
-      grads.gate = unaryBackward('silu', given.gate, byGate);
+      gradMerged = multiply(gradOut, silu(given.gate));
+      const gradGate = multiply(gradOut, merged);
+      grads.gate = unaryBackward('silu', given.gate, gradGate);
     }
-    const byHeads = byMerged.reshape([b, n, a, r]);
-    const byBranch = {} as Record<Branch, Tensor>;
+    const gradHeads = gradMerged.reshape([b, n, a, r]);
+    const gradBranch = {} as Record<Branch, Tensor>;
     const byWeight = {} as Record<Branch, Tensor>;
     for (const name of BRANCHES) {
-      byWeight[name] = sumRows(multiply(byHeads, scaled[name]));
-      const byScaled = multiply(byHeads, weights[name]);
+      byWeight[name] = sumRows(multiply(gradHeads, scaled[name]));
+      const gradScaled = multiply(gradHeads, weights[name]);
       const gain = given[`gain_${name}`];
-      if (gain) grads[`gain_${name}`] = sumColumns(byScaled, normal[name]);
-      const byNormal = gain ? multiply(byScaled, gain) : byScaled;
+      if (gain) grads[`gain_${name}`] = sumColumns(gradScaled, normal[name]);
+      const gradNormal = gain ? multiply(gradScaled, gain) : gradScaled;
       const branch = results[name].reshape([b, n, a, r]);
-      byBranch[name] = rmsNormBackward(branch, byNormal, { epsilon });
+      gradBranch[name] = rmsNormBackward(branch, gradNormal, { epsilon });
     }
     // The slope of a softmax of two: w0 w1 (by0 - by1), and its negative.
     const both = multiply(weights.softmax, weights.delta);
     const slope = multiply(both, subtract(byWeight.softmax, byWeight.delta));
     grads.mix = matmul(slope, runtime.tensor([1, -1], [1, 2]));
 
-    const byDelta = byBranch.delta.reshape(results.delta.shape);
+    const gradDelta = gradBranch.delta.reshape(results.delta.shape);
     const throughDelta = deltaBackward(
       operands.delta,
-      byDelta,
+      gradDelta,
       { problem, kept, scale: operands.deltaScale, forget: params.forget, counterfactual },
       controlOf(control, 0, 2),
     );
@@ -99,7 +99,7 @@ export function backward(
     const { choices: softmaxChoices, ...softmaxGrads } = softmaxBackward(
       operands.softmax,
       attended,
-      byBranch.softmax,
+      gradBranch.softmax,
       { problem, kept, scale: operands.softmaxScale, counterfactual },
       controlOf(control, 1, 2),
     );
@@ -109,14 +109,14 @@ export function backward(
       const heads = given[name].reshape([b, n, a, p]);
       const gain = given[`gain_${name}`];
       if (gain) grads[`gain_${name}`] = sumColumns(softmaxGrads[name], operands.normal[name]);
-      const byNormal = gain ? multiply(softmaxGrads[name], gain) : softmaxGrads[name];
-      const fromHeads = rmsNormBackward(heads, byNormal, { epsilon });
-      const byUnit = name === 'k' ? multiply(deltaGrads.k, operands.toUnit) : deltaGrads.q;
-      const fromUnit = rmsNormBackward(given[name], byUnit, { epsilon: epsilon / d });
+      const gradNormal = gain ? multiply(softmaxGrads[name], gain) : softmaxGrads[name];
+      const fromHeads = rmsNormBackward(heads, gradNormal, { epsilon });
+      const gradUnit = name === 'k' ? multiply(deltaGrads.k, operands.toUnit) : deltaGrads.q;
+      const fromUnit = rmsNormBackward(given[name], gradUnit, { epsilon: epsilon / d });
       grads[name] = add(fromUnit, fromHeads.reshape([b, n, h, d]));
     }
-    const byValues = softmaxGrads.v.reshape(given.v.shape);
-    grads.v = add(deltaGrads.v, byValues);
+    const gradValues = softmaxGrads.v.reshape(given.v.shape);
+    grads.v = add(deltaGrads.v, gradValues);
     grads.g = deltaGrads.g;
     grads.beta = deltaGrads.beta;
     grads.route = routeGradient(difference, softmaxChoices, deltaChoices);
@@ -125,8 +125,10 @@ export function backward(
 }
 
 /**
- * The gradient with respect to the logits [b, c, h, 2], from `difference`, that of the second less that of the first, and the
- * gradients with respect to the choices z: forward z is one-hot, backward the softmax of the logits (straight-through), so
+ * The gradient with respect to the logits [b, c, h, 2], from `difference`, that of the second less that of the first,
+ * and the
+ * gradients with respect to the choices z: forward z is one-hot, backward the softmax of the logits
+ * (straight-through), so
  * softmax's p (1 - p) (z0 - z1) and its negative.
  */
 function routeGradient(difference: Tensor, softmax: Tensor, delta: Tensor): Tensor {

@@ -119,7 +119,7 @@ export function recalled(out: Float32Array, { sequences, pairs, tokens, asked, v
   return right / total;
 }
 
-/** The gradient by out of minus the sum of the answers' products with the right values. */
+/** The gradient with respect to out of minus the sum of the answers' products with the right values. */
 export function gradientOf(runtime: Runtime, needles: Needles): Tensor {
   const { sequences, pairs, tokens, asked, values } = needles;
   const grad = new Float32Array(sequences * tokens * DIMENSION);

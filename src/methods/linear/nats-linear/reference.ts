@@ -112,66 +112,66 @@ function backward(layer: Layer, z: Choices, results: Forward, gradOut: Float64Ar
   const { given, params, problem, x, gains, gate, weights } = layer;
   const { b, n, d, a, p, r } = problem;
   const { epsilon } = params;
-  const byMerged = gate ? gradOut.map((value, i) => value * silu(at(gate, i))) : gradOut;
+  const gradMerged = gate ? gradOut.map((value, i) => value * silu(at(gate, i))) : gradOut;
 
   const branch = (which: 0 | 1, out: Float64Array, normal: Float64Array, gain: Float64Array) => {
-    const byScaled = byMerged.map((value, i) => value * at(weights, 2 * Math.floor(i / r) + which));
+    const gradScaled = gradMerged.map((value, i) => value * at(weights, 2 * Math.floor(i / r) + which));
     const byWeight = sums(
-      byMerged.map((value, i) => value * at(normal, i) * at(gain, i % r)),
+      gradMerged.map((value, i) => value * at(normal, i) * at(gain, i % r)),
       r,
     );
     return {
       byWeight,
-      byGain: columns(byScaled, normal, r),
-      byOut: normedBackward(out, times(byScaled, gain), r, epsilon),
+      gradGain: columns(gradScaled, normal, r),
+      byOut: normedBackward(out, times(gradScaled, gain), r, epsilon),
     };
   };
   const soft = branch(0, results.softmax.data, results.normal.data, gains.softmax);
   const delta = branch(1, results.delta.data, results.normalDelta.data, gains.delta);
-  const byMix = weights.map((weight, i) => {
+  const gradMix = weights.map((weight, i) => {
     const head = i >> 1;
     const difference = at(soft.byWeight, head) - at(delta.byWeight, head);
     return weight * at(weights, i ^ 1) * (i % 2 === 0 ? difference : -difference);
   });
 
-  const bySoftmaxOut = tensor([b, n, a, r], soft.byOut);
-  const bySoftmax = softmaxAttentionBackward(
-    { ...layer.softmax, gradOut: bySoftmaxOut },
+  const gradSoftmaxOut = tensor([b, n, a, r], soft.byOut);
+  const gradSoftmax = softmaxAttentionBackward(
+    { ...layer.softmax, gradOut: gradSoftmaxOut },
     layer.scale,
     seesOf(layer, z),
     modifierOf(layer, z),
   );
-  const byDelta = deltaBackward(layer, z, delta.byOut);
-  const byZ = { softmax: softmaxChoices(layer, results, soft.byOut), delta: byDelta.z };
+  const gradDelta = deltaBackward(layer, z, delta.byOut);
+  const gradZ = { softmax: softmaxChoices(layer, results, soft.byOut), delta: gradDelta.z };
   if (!params.counterfactual) {
-    byZ.softmax = byZ.softmax.map((value, i) => (z.softmax[i] ? value : 0));
-    byZ.delta = byZ.delta.map((value, i) => (z.delta[i] ? value : 0));
+    gradZ.softmax = gradZ.softmax.map((value, i) => (z.softmax[i] ? value : 0));
+    gradZ.delta = gradZ.delta.map((value, i) => (z.delta[i] ? value : 0));
   }
 
-  const throughNorms = (name: 'q' | 'k', byHeads: Float64Array, byUnit: Float64Array) => {
-    const byNormed = times(byHeads, gains[name]);
-    const fromHeads = normedBackward(x[name], byNormed, p, epsilon);
+  const throughNorms = (name: 'q' | 'k', gradHeads: Float64Array, gradUnit: Float64Array) => {
+    const gradNormed = times(gradHeads, gains[name]);
+    const fromHeads = normedBackward(x[name], gradNormed, p, epsilon);
     const fromUnit = normedBackward(
       x[name],
-      byUnit.map((value) => value / Math.sqrt(d)),
+      gradUnit.map((value) => value / Math.sqrt(d)),
       d,
       epsilon / d,
     );
     return sum(fromHeads, fromUnit);
   };
-  const [byHeadsQ, byHeadsK] = [bySoftmax.gradQ.data, bySoftmax.gradK.data] as [Float64Array, Float64Array];
+  const [gradHeadsQ, gradHeadsK] = [gradSoftmax.gradQ.data, gradSoftmax.gradK.data] as [Float64Array, Float64Array];
   const grads: Record<string, Float64Array> = {
-    q: throughNorms('q', byHeadsQ, byDelta.q),
-    k: throughNorms('k', byHeadsK, byDelta.k),
-    v: sum(bySoftmax.gradV.data as Float64Array, byDelta.v),
-    g: byDelta.g,
-    beta: byDelta.beta,
-    route: throughSoftmax(x.route, byZ),
-    mix: byMix,
-    gain_q: columns(byHeadsQ, normed(x.q, p, epsilon), p),
-    gain_k: columns(byHeadsK, normed(x.k, p, epsilon), p),
-    gain_softmax: soft.byGain,
-    gain_delta: delta.byGain,
+    q: throughNorms('q', gradHeadsQ, gradDelta.q),
+    k: throughNorms('k', gradHeadsK, gradDelta.k),
+    v: sum(gradSoftmax.gradV.data as Float64Array, gradDelta.v),
+    g: gradDelta.g,
+    beta: gradDelta.beta,
+    route: throughSoftmax(x.route, gradZ),
+    mix: gradMix,
+    gain_q: columns(gradHeadsQ, normed(x.q, p, epsilon), p),
+    gain_k: columns(gradHeadsK, normed(x.k, p, epsilon), p),
+    gain_softmax: soft.gradGain,
+    gain_delta: delta.gradGain,
     gate: gate ? gradOut.map((v, i) => v * at(results.merged.data, i) * siluSlope(at(gate, i))) : gradOut,
   };
   return Object.fromEntries(
@@ -199,11 +199,11 @@ function modifierOf({ problem }: Layer, z: Choices) {
   };
 }
 
-/** The gradient by logits [b, c, h, 2] whose softmax takes the place of z. */
-function throughSoftmax(route: Float64Array, byZ: Choices): Float64Array {
+/** The gradient with respect to logits [b, c, h, 2] whose softmax takes the place of z. */
+function throughSoftmax(route: Float64Array, gradZ: Choices): Float64Array {
   return route.map((logit, i) => {
     const share = 1 / (1 + Math.exp(at(route, i ^ 1) - logit));
-    const [own, other] = i % 2 === 0 ? [byZ.softmax, byZ.delta] : [byZ.delta, byZ.softmax];
+    const [own, other] = i % 2 === 0 ? [gradZ.softmax, gradZ.delta] : [gradZ.delta, gradZ.softmax];
     return share * (1 - share) * (at(own, i >> 1) - at(other, i >> 1));
   });
 }
@@ -225,7 +225,8 @@ function choiceOf(problem: Problem, token: number, head: number, batch: number):
 
 /**
  * By the choices of softmax attention: how the loss changes with log z of a chunk at z = 1, which is the sum of its
- * gradients by the scores of later queries. At z = 0 the same sum, of weights that the chunk would have, is by z itself.
+ * gradients with respect to the scores of later queries. At z = 0 the same sum, of weights that the chunk would have,
+ * is by z itself.
  */
 function softmaxChoices({ problem, softmax: { q, k, v }, scale }: Layer, results: Forward, byOut: Float64Array) {
   const { b, n, h, a, p, r, chunks } = problem;
@@ -306,19 +307,19 @@ function deltaBackward(layer: Layer, z: Choices, byOut: Float64Array) {
   const grads = Object.fromEntries(
     Object.entries(unit).map(([name, { data }]) => [name, new Float64Array(data.length)]),
   ) as Record<keyof typeof unit, Float64Array>;
-  const byZ = new Float64Array(z.delta.length);
+  const gradZ = new Float64Array(z.delta.length);
   for (const chunks of headsOf(layer)) {
     const starts = [tensor([1, 1, d, e], new Float64Array(d * e))];
     for (const chunk of chunks) {
       const start = starts.at(-1) as Wide;
       starts.push(tensor(start.shape, carried(chunk, start.data, written(chunk, start).end, z)));
     }
-    let byNext: Float64Array = new Float64Array(d * e);
+    let gradNext: Float64Array = new Float64Array(d * e);
     for (const [t, chunk] of [...chunks.entries()].reverse()) {
       const { tokens, rows, choice, decay } = chunk;
       const start = starts[t] as Wide;
       const { end } = written(chunk, start);
-      byZ[choice] = byNext.reduce((all, x, i) => all + x * (at(end, i) - decay * at(start.data, i)), 0);
+      gradZ[choice] = gradNext.reduce((all, x, i) => all + x * (at(end, i) - decay * at(start.data, i)), 0);
       const kept = at(z.delta, choice);
       const gradOut = tensor(
         tokens.v.shape,
@@ -326,25 +327,25 @@ function deltaBackward(layer: Layer, z: Choices, byOut: Float64Array) {
       );
       const gradState = tensor(
         start.shape,
-        byNext.map((x) => kept * x),
+        gradNext.map((x) => kept * x),
       );
       const local = gatedDeltaRuleBackward(
         { ...tokens, initialState: start },
         { gradOut, gradState },
         1 / Math.sqrt(d),
       );
-      const byDecay = byNext.reduce((all, x, i) => all + (1 - kept) * x * decay * at(start.data, i), 0);
-      const byG = (local.gradG.data as Float64Array).map((x) => x + (params.forget ? byDecay : 0));
+      const gradDecay = gradNext.reduce((all, x, i) => all + (1 - kept) * x * decay * at(start.data, i), 0);
+      const byG = (local.gradG.data as Float64Array).map((x) => x + (params.forget ? gradDecay : 0));
       scatter(grads.q, rows, local.gradQ.data as Float64Array);
       scatter(grads.k, rows, local.gradK.data as Float64Array);
       scatter(grads.v, rows, local.gradV.data as Float64Array);
       scatter(grads.g, rows, byG);
       scatter(grads.beta, rows, local.gradBeta.data as Float64Array);
-      const through = byNext.map((x) => (1 - kept) * decay * x);
-      byNext = sum(through, local.gradInitialState.data as Float64Array);
+      const through = gradNext.map((x) => (1 - kept) * decay * x);
+      gradNext = sum(through, local.gradInitialState.data as Float64Array);
     }
   }
-  return { ...grads, z: byZ };
+  return { ...grads, z: gradZ };
 }
 
 /** Rows of `width` over the root of their mean square and epsilon. */
@@ -352,11 +353,11 @@ function normed(x: Float64Array, width: number, epsilon: number): Float64Array {
   return x.map((value, i) => value / rootOf(x, i, width, epsilon));
 }
 
-function normedBackward(x: Float64Array, byNormed: Float64Array, width: number, epsilon: number): Float64Array {
+function normedBackward(x: Float64Array, gradNormed: Float64Array, width: number, epsilon: number): Float64Array {
   return x.map((value, i) => {
     const row = i - (i % width);
     const root = rootOf(x, i, width, epsilon);
-    return at(byNormed, i) / root - (value * dot(x, row, byNormed, row, width)) / (width * root ** 3);
+    return at(gradNormed, i) / root - (value * dot(x, row, gradNormed, row, width)) / (width * root ** 3);
   });
 }
 

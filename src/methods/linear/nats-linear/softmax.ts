@@ -55,7 +55,9 @@ export function softmaxForward(
 }
 
 export interface SoftmaxGradients extends SoftmaxInputs {
-  /** [b, c, h]: with respect to the choices of the chunks that are seen; of all, if the counterfactual ones are wanted. */
+  /**
+   * [b, c, h]: with respect to the choices of the chunks that are seen; of all, if the counterfactual ones are wanted.
+   */
   readonly choices: Tensor;
 }
 

@@ -135,7 +135,7 @@ class Features {
     return { dtype: 'f64', shape: [...this.#shape.slice(0, 3), this.#count], data };
   }
 
-  /** By x of a loss whose gradient by phi(x) is `weight` times `gradPhi`. */
+  /** By x of a loss whose gradient with respect to phi(x) is `weight` times `gradPhi`. */
   addGradient(row: number, phi: Float64Array, gradPhi: Float64Array, weight: number): void {
     const into = this.gradient.data.subarray(row * this.#d, (row + 1) * this.#d);
     phi.forEach((value, f) => {

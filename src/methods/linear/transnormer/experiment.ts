@@ -1,4 +1,7 @@
-/** How large the gradients by the scores become as the inputs shrink, with a denominator and with a norm in its place. */
+/**
+ * How large the gradients with respect to the scores become as the inputs shrink, with a denominator and with a norm in
+ * its place.
+ */
 import { nextTurn } from '../../../next-turn';
 import { normal } from '../../../tensor/random';
 import { formatRatio, significant } from '../../../text/format';
@@ -19,7 +22,9 @@ const SCALES = [1, 0.1, 0.01];
 
 type Numbers = Float64Array;
 
-/** What turns products of queries and keys into weights: the features' products, and the gradient by these. */
+/**
+ * What turns products of queries and keys into weights: the features' products, and the gradient with respect to these.
+ */
 const KERNELS = {
   softmax: (x: number) => x,
   '1+elu / sum': (x: number) => (x > 0 ? 1 + x : Math.exp(x)),
@@ -48,7 +53,7 @@ const claims = {
     byConstruction: true,
   },
   unbounded: {
-    claim: 'The denominator makes gradients by scores unbounded.',
+    claim: 'The denominator makes gradients with respect to scores unbounded.',
     source: 'paper, section 3.1',
     criteria: { relu: explodes('relu / sum'), identity: explodes('identity / sum') },
   },
@@ -70,7 +75,7 @@ const claims = {
     },
   },
   bound: {
-    claim: 'Gradients by scores of NormAttention are at most 3 c1 c2 d / (2 sqrt(epsilon)).',
+    claim: 'Gradients with respect to scores of NormAttention are at most 3 c1 c2 d / (2 sqrt(epsilon)).',
     source: 'paper, section 3.1',
     criteria: {
       // Far below it, a bound has hardly been put to the test.
@@ -111,7 +116,7 @@ const claims = {
 } as const satisfies Claims;
 
 export const experiment = defineExperiment({
-  title: 'gradients by the scores as the inputs shrink, and how far attention is diluted',
+  title: 'gradients with respect to the scores as the inputs shrink, and how far attention is diluted',
   claims,
   async measure({ quick = false, signal, onProgress }) {
     const seeds = quick ? 3 : 20;
@@ -164,11 +169,11 @@ function gradients(
   const last = SCALES.length - 1;
   const growth = (name: Kernel) => at(name, last) / at(name, 0);
   const series = {
-    title: 'Largest gradient by a score, mean over the seeds',
+    title: 'Largest gradient with respect to a score, mean over the seeds',
     x: { label: 'scale of the inputs', values: SCALES },
     lines: NAMES.map((label) => ({ label, values: largest[label] })),
   };
-  const setting = `n = ${N}, d = ${D}, inputs normal with deviations ${SCALES.join(', ')}, gradient by the output normal over sqrt(n), mean of ${seeds} seeds, no training.`;
+  const setting = `n = ${N}, d = ${D}, inputs normal with deviations ${SCALES.join(', ')}, gradient with respect to the output normal over sqrt(n), mean of ${seeds} seeds, no training.`;
   return {
     unbounded: {
       measured: `${figures('relu / sum')}; ${figures('identity / sum')}`,
@@ -201,23 +206,23 @@ function bound(seeds: number): Measurement<typeof claims.bound> {
     const { values, byOut, sums } = problemOf('NormAttention', 1e-3, seed);
     const c1 = largestNorm(byOut);
     const c2 = largestNorm(values);
-    const bySums = normedGradient(sums, byOut, D, epsilon);
-    random = Math.max(random, largestProduct(bySums, values) / boundOf(c1, c2, D));
+    const gradSums = normedGradient(sums, byOut, D, epsilon);
+    random = Math.max(random, largestProduct(gradSums, values) / boundOf(c1, c2, D));
   }
   const dimensions = [1, 4, D];
   const worst = dimensions.map((d) => {
     const along = draw(d, 1, d);
-    const [bySums, squared] = [normedGradient(new Float64Array(d), along, d, epsilon), dot(along, along)];
-    return Math.abs(dot(bySums, along)) / boundOf(Math.sqrt(squared), Math.sqrt(squared), d);
+    const [gradSums, squared] = [normedGradient(new Float64Array(d), along, d, epsilon), dot(along, along)];
+    return Math.abs(dot(gradSums, along)) / boundOf(Math.sqrt(squared), Math.sqrt(squared), d);
   });
   return {
     measured: `${worst.map((share) => significant(share)).join(', ')} of the bound with d = ${dimensions.join(', ')} where it is largest, ${significant(random)} in ${seeds} random draws`,
     values: { share: Math.max(random, ...worst) },
-    details: `epsilon = ${epsilon} under the root as in the paper; the code adds it to the root. c1 and c2 are the largest norms of a gradient by an output and of a value. The bound is met with one dimension but for a factor of two thirds, and is looser the more there are.`,
+    details: `epsilon = ${epsilon} under the root as in the paper; the code adds it to the root. c1 and c2 are the largest norms of a gradient with respect to an output and of a value. The bound is met with one dimension but for a factor of two thirds, and is looser the more there are.`,
   };
 }
 
-/** The gradient by sums [rows, d] of what they are over sqrt(|t|^2 / d + epsilon). */
+/** The gradient with respect to sums [rows, d] of what they are over sqrt(|t|^2 / d + epsilon). */
 function normedGradient(sums: Numbers, byOut: Numbers, d: number, epsilon: number): Numbers {
   return sums.map((value, at) => {
     const row = Math.floor(at / d) * d;
@@ -331,7 +336,7 @@ function largestGradient(name: Kernel, scale: number, seed: number): number {
   return largest;
 }
 
-/** Scores, values, the gradient by the output, and the sums above the denominators. */
+/** Scores, values, the gradient with respect to the output, and the sums above the denominators. */
 function problemOf(name: Kernel, scale: number, seed: number) {
   const phi = KERNELS[name];
   const [q, k, values] = [1, 2, 3].map((part) => draw(N * D, scale, 10 * seed + part)) as [Numbers, Numbers, Numbers];
@@ -352,12 +357,12 @@ function problemOf(name: Kernel, scale: number, seed: number) {
   return { scores, values, byOut, sums };
 }
 
-/** Over all pairs, of the gradient by the sums with a value. */
-function largestProduct(bySums: Numbers, values: Numbers): number {
+/** Over all pairs, of the gradient with respect to the sums with a value. */
+function largestProduct(gradSums: Numbers, values: Numbers): number {
   let largest = 0;
   for (let i = 0; i < N; i++) {
     for (let j = 0; j < N; j++) {
-      const product = dot(bySums.subarray(i * D, (i + 1) * D), values.subarray(j * D, (j + 1) * D));
+      const product = dot(gradSums.subarray(i * D, (i + 1) * D), values.subarray(j * D, (j + 1) * D));
       largest = Math.max(largest, Math.abs(product));
     }
   }

@@ -21,7 +21,8 @@ export const ARMS: Readonly<Record<string, Attend>> = {
 };
 
 /**
- * The standard deviation over the mean, over `steps` steps of plain gradient descent, of the norm of the gradient by the
+ * The standard deviation over the mean, over `steps` steps of plain gradient descent, of the norm of the gradient with
+ * respect to the
  * projections of queries, keys, values and outputs. The layer learns what one of softmax attention with projections of
  * its own makes of new random tokens at each step.
  */
@@ -58,8 +59,8 @@ function outputs(attend: Attend, x: Float64Array, [q, k, v, o]: Matrices) {
 function gradients(attend: Attend, x: Float64Array, matrices: Matrices, target: Float64Array): Matrices {
   const { inputs, mixed, out } = outputs(attend, x, matrices);
   const byOut = out.map((value, at) => (value - (target[at] as number)) / N);
-  const byMixed = times(byOut, transposed(matrices[3], D));
-  const grads = attend(inputs, hostTensor(byMixed, [1, N, 1, D], 'f64'));
+  const gradMixed = times(byOut, transposed(matrices[3], D));
+  const grads = attend(inputs, hostTensor(gradMixed, [1, N, 1, D], 'f64'));
   const across = transposed(x, D);
   const byMatrix = (name: string) => times(across, toFloat64(grads[name] as HostTensor), N);
   return [byMatrix('grad_q'), byMatrix('grad_k'), byMatrix('grad_v'), times(transposed(mixed, D), byOut, N)];
@@ -73,7 +74,7 @@ function eluOverSum({ q, k, v }: Qkv, gradOut?: HostTensor): Readonly<Record<str
   const { out } = linear.linearAttention(inputs);
   if (!gradOut) return { out };
   const { gradQ, gradK, gradV } = linear.linearAttentionBackward({ ...inputs, gradOut });
-  const bySlope = (x: HostTensor, grad: HostTensor) => {
+  const gradSlope = (x: HostTensor, grad: HostTensor) => {
     const numbers = toFloat64(grad);
     const slopes = mapped(x, (value) => (value > 0 ? 1 : Math.exp(value)));
     return hostTensor(
@@ -82,7 +83,7 @@ function eluOverSum({ q, k, v }: Qkv, gradOut?: HostTensor): Readonly<Record<str
       'f64',
     );
   };
-  return { out, grad_q: bySlope(q, gradQ), grad_k: bySlope(k, gradK), grad_v: gradV };
+  return { out, grad_q: gradSlope(q, gradQ), grad_k: gradSlope(k, gradK), grad_v: gradV };
 }
 
 /** a [rows, inner] times b [inner, D]. */

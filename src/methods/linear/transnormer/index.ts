@@ -108,11 +108,11 @@ export const transnormer = defineMethod({
       const inputs = { q: q.x, k: k.x, v: tensors.v };
       const grads = gradients(inputs, gradOut, params, control);
       const { theta } = tensors as Given;
-      const byTheta = theta && {
-        theta: add(q.byTheta(grads.gradQ), k.byTheta(grads.gradK)),
+      const gradTheta = theta && {
+        theta: add(q.gradTheta(grads.gradQ), k.gradTheta(grads.gradK)),
       };
-      const byRows = { q: q.byInput(grads.gradQ), k: k.byInput(grads.gradK) };
-      return { ...byRows, v: grads.gradV, ...byTheta };
+      const byRows = { q: q.gradInput(grads.gradQ), k: k.gradInput(grads.gradK) };
+      return { ...byRows, v: grads.gradV, ...gradTheta };
     });
   },
 
@@ -178,9 +178,9 @@ type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
 type Given = Qkv & { readonly theta?: Tensor | undefined; readonly reflection?: Tensor | undefined };
 
 /** Queries or keys as they are multiplied: mapped to features and turned by their positions. */
-interface Prepared extends Pick<Encoded, 'x' | 'byTheta'> {
-  /** The gradient by what was given, from that by `x`. */
-  byInput(grad: Tensor): Tensor;
+interface Prepared extends Pick<Encoded, 'x' | 'gradTheta'> {
+  /** The gradient with respect to what was given, from that by `x`. */
+  gradInput(grad: Tensor): Tensor;
 }
 
 function prepare(
@@ -195,9 +195,9 @@ function prepare(
   const prepared = (x: Tensor): Prepared => {
     const phi = map ? map.forward(x) : x;
     const byPhi = (grad: Tensor) => (map ? map.backward(x, grad) : grad);
-    if (!positions) return { x: phi, byInput: byPhi, byTheta: (grad) => grad };
+    if (!positions) return { x: phi, gradInput: byPhi, gradTheta: (grad) => grad };
     const encoded = encode(phi, { given, positions }, control);
-    return { ...encoded, byInput: (grad) => byPhi(encoded.byRows(grad)) };
+    return { ...encoded, gradInput: (grad) => byPhi(encoded.byRows(grad)) };
   };
   return { q: prepared(q), k: prepared(k) };
 }
@@ -227,9 +227,9 @@ function gradients(
     return { gradQ, gradK, gradV };
   }
   const sums = sumsOf(inputs, params, control);
-  const bySums = normalise(sums, params, gradOut);
-  if (kind === 'diag') return reluAttentionBackward(q, k, v, bySums, { block, causal, ...control });
-  return linearAttentionBackward(q, k, v, { gradOut: bySums }, { causal, ...control });
+  const gradSums = normalise(sums, params, gradOut);
+  if (kind === 'diag') return reluAttentionBackward(q, k, v, gradSums, { block, causal, ...control });
+  return linearAttentionBackward(q, k, v, { gradOut: gradSums }, { causal, ...control });
 }
 
 /** SRMSNorm over the heads of a token side by side; with `gradOut` its gradient. */

@@ -15,9 +15,9 @@ import type { Positions } from './settings';
 export interface Encoded {
   /** [b, n, h, d]. */
   readonly x: Tensor;
-  /** The gradients by the rows before and by theta, from that by `x`. */
+  /** The gradients with respect to the rows before and by theta, from that by `x`. */
   byRows(grad: Tensor): Tensor;
-  byTheta(grad: Tensor): Tensor;
+  gradTheta(grad: Tensor): Tensor;
 }
 
 /** What the positions of rows follow from. */
@@ -58,7 +58,7 @@ export function encode(x: Tensor, { given, positions }: Encoding, { signal }: Co
       const [gradReflected, gradHalf] = both(grad, cos, grad, sin);
       return add(back(gradReflected, across), back(gradHalf, turned), control).reshape(x.shape);
     },
-    byTheta(grad) {
+    gradTheta(grad) {
       const slope = subtract(...both(half, cos, reflected, sin), control);
       const gradAngles = flat(multiply(grad, slope, control));
       const { of: placeOf } = positions({});

@@ -70,7 +70,7 @@ function turned(x: Float64Array, shape: readonly number[], { direction, theta, o
   return result;
 }
 
-/** From the gradient by the result of `turned` to that by x; adds that by theta to `gradTheta`. */
+/** From the gradient with respect to the result of `turned` to that by x; adds that by theta to `gradTheta`. */
 function turnedGradient(
   result: Float64Array,
   grad: Float64Array,
@@ -147,39 +147,39 @@ export function reference(
   const result = { out: tensor(out, [b, n, h, e]) };
   if (!gradOut) return result;
 
-  const bySums = isSoftmax ? toFloat64(gradOut) : normalisedGradient(sums, toFloat64(gradOut), h * e, epsilon);
+  const gradSums = isSoftmax ? toFloat64(gradOut) : normalisedGradient(sums, toFloat64(gradOut), h * e, epsilon);
   const gradPhiQ = new Float64Array(phiQ.length);
   const gradPhiK = new Float64Array(phiK.length);
   const gradV = new Float64Array(values.length);
   rows.forEach(({ keys, weights }, row) => {
-    const byWeights = keys.map((key) => {
+    const gradWeights = keys.map((key) => {
       let product = 0;
-      for (let c = 0; c < e; c++) product += (bySums[row * e + c] as number) * (values[key * e + c] as number);
+      for (let c = 0; c < e; c++) product += (gradSums[row * e + c] as number) * (values[key * e + c] as number);
       return product;
     });
-    const mean = byWeights.reduce((sum, by, j) => sum + by * (weights[j] as number), 0);
+    const mean = gradWeights.reduce((sum, by, j) => sum + by * (weights[j] as number), 0);
     keys.forEach((key, j) => {
       const weight = weights[j] as number;
-      const by = byWeights[j] as number;
-      const byScore = scale * (isSoftmax ? weight * (by - mean) : isRelu && weight === 0 ? 0 : by);
-      for (let c = 0; c < e; c++) add(gradV, key * e + c, weight * (bySums[row * e + c] as number));
+      const by = gradWeights[j] as number;
+      const gradScore = scale * (isSoftmax ? weight * (by - mean) : isRelu && weight === 0 ? 0 : by);
+      for (let c = 0; c < e; c++) add(gradV, key * e + c, weight * (gradSums[row * e + c] as number));
       for (let c = 0; c < d; c++) {
-        add(gradPhiQ, row * d + c, byScore * (phiK[key * d + c] as number));
-        add(gradPhiK, key * d + c, byScore * (phiQ[row * d + c] as number));
+        add(gradPhiQ, row * d + c, gradScore * (phiK[key * d + c] as number));
+        add(gradPhiK, key * d + c, gradScore * (phiQ[row * d + c] as number));
       }
     });
   });
   const positions = params.positions === 'none' ? undefined : positionsOf(inputs, d, params);
   const gradTheta = new Float64Array(Math.floor(d / 2));
-  const byInput = (x: HostTensor, phi: Float64Array, grad: Float64Array) => {
-    const byMapped = positions ? turnedGradient(phi, grad, x.shape, positions, gradTheta) : grad;
-    if (attention === 'diag') return byMapped;
-    return toFloat64(x).map((value, at) => FEATURES[params.phi].slope(value) * entry(byMapped, at));
+  const gradInput = (x: HostTensor, phi: Float64Array, grad: Float64Array) => {
+    const gradMapped = positions ? turnedGradient(phi, grad, x.shape, positions, gradTheta) : grad;
+    if (attention === 'diag') return gradMapped;
+    return toFloat64(x).map((value, at) => FEATURES[params.phi].slope(value) * entry(gradMapped, at));
   };
   return {
     ...result,
-    grad_q: tensor(byInput(q, phiQ, gradPhiQ), q.shape),
-    grad_k: tensor(byInput(k, phiK, gradPhiK), k.shape),
+    grad_q: tensor(gradInput(q, phiQ, gradPhiQ), q.shape),
+    grad_k: tensor(gradInput(k, phiK, gradPhiK), k.shape),
     grad_v: tensor(gradV, v.shape),
     ...(theta && { grad_theta: tensor(gradTheta, theta.shape) }),
   };

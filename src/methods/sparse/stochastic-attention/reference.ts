@@ -94,13 +94,13 @@ export function gatedReference(
     sum('grad_k', grads.gradK);
     sum('grad_v', grads.gradV);
     if (!gate) continue;
-    const byGate = new Float64Array(gate.length);
+    const gradGate = new Float64Array(gate.length);
     const byOut = toFloat64(gradOut);
     out.data.forEach((value, at) => {
       const row = Math.floor(at / e);
-      byGate[row] = (byGate[row] as number) + value * (byOut[at] as number);
+      gradGate[row] = (gradGate[row] as number) + value * (byOut[at] as number);
     });
-    results[`grad_gate_${name}`] = { dtype: 'f64', shape: q.shape.slice(0, 3), data: byGate };
+    results[`grad_gate_${name}`] = { dtype: 'f64', shape: q.shape.slice(0, 3), data: gradGate };
   }
   return results;
 }

@@ -1,7 +1,7 @@
 /**
  * What attention's backward kernels share: a workgroup owns 32 or 64 rows of one side (`own`) and meets tiles of 32 rows
  * of the other side (`other`). For each tile it computes, as quads of own rows for each other row in registers, the
- * weights from lse and the gradients by the modified scores; `use` says what becomes of them.
+ * weights from lse and the gradients with respect to the modified scores; `use` says what becomes of them.
  *
  *   scores[other][own] = other . own, gradients[other][own] = gradOut . values, both staged by 16 columns
  *   weight = exp(modified(scale score) - lse), gradient = weight (gradient - delta)
@@ -34,7 +34,7 @@ export interface Pairs {
   readonly own: 'queries' | 'keys';
   /** Own rows over 32. */
   readonly halves: Halves;
-  /** Whether gradients by the scores are wanted, beside the weights. */
+  /** Whether gradients with respect to the scores are wanted, beside the weights. */
   readonly gradients: boolean;
   readonly score: ScoreShader;
   /** Whether code should be short rather than unrolled, for a device that compiles for long. */
@@ -120,7 +120,10 @@ ${body}`,
 /** Where loops start that a GPU wants unrolled; short code is what a device wants that compiles for long. */
 const startOf = ({ isSoftware }: Pairs) => (isSoftware ? HIDDEN_ZERO : '0u');
 
-/** The products of the sides' rows, staged by 16 columns: first scores, to s, then gradients by weights, to t. */
+/**
+ * The products of the sides' rows, staged by 16 columns: first scores, to s, then gradients with respect to weights, to
+ * t.
+ */
 function products(pairs: Pairs): string {
   const { halves, gradients } = pairs;
   const [own, other] = [ownSide(pairs), otherSide(pairs)];
@@ -150,7 +153,8 @@ function products(pairs: Pairs): string {
 export interface Use {
   /**
    * For each of a lane's quads i of pairs: other row `r` of the tile, own rows `4 * quad` to + 3, the weights `weight`, the
-   * gradients by the modified scores `gradient` and by the scaled ones `by_score`, and the scaled scores `score`.
+   * gradients with respect to the modified scores `gradient` and by the scaled ones `by_score`, and the scaled scores
+   * `score`.
    */
   readonly quad: string;
   /** After all quads of a tile. */

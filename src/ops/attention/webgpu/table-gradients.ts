@@ -1,5 +1,5 @@
 /**
- * Gradients by the tables that a score modifier captured, without atomic operations and in a fixed order.
+ * Gradients with respect to the tables that a score modifier captured, without atomic operations and in a fixed order.
  *
  * Which element a pair of query and key touches is any function of the pair. A workgroup takes tiles of pairs one after
  * the other, writes what each pair adds and where to workgroup memory, and its lanes go through all of it, each adding
@@ -133,7 +133,7 @@ const overElements = (kernel: Kernel, operands: Dispatch['operands'], size: numb
   ...{ tasks: Math.ceil(size / INVOCATIONS), operations: size * count },
 });
 
-/** Adds up the gradients by all tables; `given` are the operands that the other gradients have too. */
+/** Adds up the gradients with respect to all tables; `given` are the operands that the other gradients have too. */
 export function* planTables(
   { q, v, mask, score, scale, gradTables }: AttentionBackwardCall,
   given: Readonly<Record<string, Region>>,

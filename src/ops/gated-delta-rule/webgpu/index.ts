@@ -1,7 +1,8 @@
 /**
  * The gated delta rule on the GPU, by chunks of tokens in rounds of at most `MOST_PLACES` chunks, so that what is kept of
  * them is little however long the sequence is. Backward, the state before each round is kept, and what a round needs is
- * computed again, from the last round to the first (delta-passes.ts). With Z = P^T dO, w the gradient by what is written,
+ * computed again, from the last round to the first (delta-passes.ts). With Z = P^T dO, w the gradient with respect to
+ * what is written,
  * times beta, dS and dS' those by the states before and after a chunk:
  *
  *   w = T^T beta Z + (T^T beta e^(G_last - G) K) dS', dS = e^G_last dS' + (scale e^G Q)^T dO - (e^G K)^T w;
@@ -61,7 +62,7 @@ export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, wor
   const { b, h, d, e, rounds, states, made, places } = problem;
   const gradStates = workspace.scratch(states.shape);
   const gradients = {
-    ...{ states: gradStates, byWrites: made(e), reading: made(d), writing: made(d) },
+    ...{ states: gradStates, gradWrites: made(e), reading: made(d), writing: made(d) },
     logs: workspace.scratch([b * h, places, CHUNK]),
   };
   // The states before rounds.
@@ -178,18 +179,21 @@ function statesOf(problem: Problem, round: Round): Dispatch[] {
 
 interface Gradients {
   readonly states: Region;
-  readonly byWrites: Region;
+  readonly gradWrites: Region;
   readonly reading: Region;
   readonly writing: Region;
   readonly logs: Region;
 }
 
-/** All gradients of a round, from the states in its slots and from the gradient by the last of them in the last. */
+/**
+ * All gradients of a round, from the states in its slots and from the gradient with respect to the last of them in the
+ * last.
+ */
 function gradientsOf(
   problem: Problem,
   round: Round,
   { gradOut, gradQ, gradK, gradV, gradG, gradBeta }: GatedDeltaRuleBackwardCall,
-  { states: gradStates, byWrites, reading, writing, logs }: Gradients,
+  { states: gradStates, gradWrites, reading, writing, logs }: Gradients,
 ): Dispatch[] {
   const { q, k, b, h, d, e, gates, pairs, factors, rests, errors, states, isStaged } = problem;
   const numbers = roundNumbers(problem, round);
@@ -201,11 +205,11 @@ function gradientsOf(
   return [
     combine(problem, round, {
       terms: [{ ...outs, pairs: 'scores', isTransposed: true, gate: 'one' }],
-      out: byWrites,
+      out: gradWrites,
       first: 0,
     }),
     combine(problem, round, {
-      terms: [{ pairs: 'solve', isTransposed: true, rows: byWrites, first: 0, gate: 'beta' }],
+      terms: [{ pairs: 'solve', isTransposed: true, rows: gradWrites, first: 0, gate: 'beta' }],
       ...{ out: rests, first: 0 },
     }),
     combine(problem, round, {
@@ -243,19 +247,19 @@ function gradientsOf(
     },
     combine(problem, round, {
       state: { ...outs, use: 'columns', states, shift: 0, gate: 'query' },
-      terms: [{ ...keys, pairs: 'byScores', gate: 'one' }],
+      terms: [{ ...keys, pairs: 'gradScores', gate: 'one' }],
       ...{ out: gradQ, first },
     }),
     combine(problem, round, {
       state: { ...writes, use: 'columns', states, shift: 0, gate: 'read' },
-      terms: [{ ...keys, pairs: 'byKeys', gate: 'one' }],
+      terms: [{ ...keys, pairs: 'gradKeys', gate: 'one' }],
       ...{ out: reading, first: 0 },
     }),
     combine(problem, round, {
       state: { rows: errors, first: 0, use: 'columns', states: gradStates, shift: 1, gate: 'write' },
       terms: [
-        { ...keys, pairs: 'byKeys', isTransposed: true, gate: 'one' },
-        { rows: q, first, pairs: 'byScores', isTransposed: true, gate: 'one' },
+        { ...keys, pairs: 'gradKeys', isTransposed: true, gate: 'one' },
+        { rows: q, first, pairs: 'gradScores', isTransposed: true, gate: 'one' },
       ],
       ...{ out: writing, first: 0 },
     }),
@@ -265,7 +269,7 @@ function gradientsOf(
         { ...outs, pairs: 'scores', isTransposed: true, gate: 'one' },
         { ...writes, pairs: 'keys', isTransposed: true, sign: -1, gate: 'one' },
       ],
-      ...{ out: byWrites, first: 0 },
+      ...{ out: gradWrites, first: 0 },
     }),
     {
       kernel: joinKernel,
@@ -278,7 +282,7 @@ function gradientsOf(
       kernel: gatesKernel,
       operands: {
         y: errors,
-        by_write: byWrites,
+        by_write: gradWrites,
         logs,
         states,
         grad_states: gradStates,

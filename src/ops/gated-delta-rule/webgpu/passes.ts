@@ -44,7 +44,7 @@ export const GATES = {
 export const GATE_ROWS = 7;
 
 /** Matrices [32,32] between a chunk's tokens: T by rows, the others by columns, that is, [j][i]. */
-export const PAIRS = { solve: 0, scores: 1, keys: 2, decays: 3, byScores: 4, byKeys: 5 } as const;
+export const PAIRS = { solve: 0, scores: 1, keys: 2, decays: 3, gradScores: 4, gradKeys: 5 } as const;
 /** Those that the forward pass needs. */
 export const FORWARD_PAIRS = 4;
 export const BACKWARD_PAIRS = 6;
@@ -460,7 +460,7 @@ fn run(task: u32, lane: u32) {
   }),
 );
 
-/** The gradients by P and by -L, times what makes them factors of keys and queries. */
+/** The gradients with respect to P and by -L, times what makes them factors of keys and queries. */
 export const gradPairsKernel = variants(
   ({ isStaged }: { readonly isStaged: boolean }): Kernel => ({
     name: 'delta gradients of pairs',
@@ -512,10 +512,10 @@ fn run(task: u32, lane: u32) {
     let at = ${row} * ${CHUNK} + i;
     let decays = load4_pairs(pair_at(place, chunk, ${PAIRS.decays}) + at);
     let product = ${quad} * decays * gate(place, chunk, ${GATES.beta}, ${row});
-    if (${column} < ${CHUNK}) { store4_pairs(pair_at(place, chunk, ${PAIRS.byScores}) + at, numbers.scale * product, 4); }
+    if (${column} < ${CHUNK}) { store4_pairs(pair_at(place, chunk, ${PAIRS.gradScores}) + at, numbers.scale * product, 4); }
     else {
       let later = vec4u(i) + vec4u(0, 1, 2, 3) > vec4u(${row});
-      store4_pairs(pair_at(place, chunk, ${PAIRS.byKeys}) + at, select(vec4f(), -product, later), 4);
+      store4_pairs(pair_at(place, chunk, ${PAIRS.gradKeys}) + at, select(vec4f(), -product, later), 4);
     }`,
   )}
 }
@@ -525,7 +525,7 @@ fn run(task: u32, lane: u32) {
 
 /** Keys' gradients as what reads and what writes by them give them, and each token's part of that by the log decays. */
 export const joinKernel: Kernel = {
-  name: 'delta gradients by keys',
+  name: 'delta gradients with respect to keys',
   invocations: LANES,
   operands: {
     ...{ q: ELEMENTS, k: ELEMENTS, by_q: ELEMENTS, reading: ELEMENTS, writing: ELEMENTS },
@@ -558,9 +558,9 @@ fn run(task: u32, lane: u32) {
 }`,
 };
 
-/** Gradients by the log decays, sums over all later tokens, and by the strengths. */
+/** Gradients with respect to the log decays, sums over all later tokens, and by the strengths. */
 export const gatesKernel: Kernel = {
-  name: 'delta gradients by gates',
+  name: 'delta gradients with respect to gates',
   invocations: LANES,
   operands: {
     ...{ y: ELEMENTS, by_write: ELEMENTS, logs: { access: 'read' } },

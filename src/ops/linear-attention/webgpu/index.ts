@@ -2,7 +2,8 @@
  * Linear attention on the GPU. The rows are cut into chunks, in rounds of at most `MOST_PLACES` chunks, so that the states
  * kept are few however long the rows are: what the chunks of a round add to the state, all at once; sums of these in order;
  * the chunks' outputs, all at once. Gradients are such passes over other operands: that by the queries from the transposed
- * state, those by keys and values in reverse, from the gradient by the state. A normaliser is one more value column, of ones.
+ * state, those by keys and values in reverse, from the gradient with respect to the state. A normaliser is one more
+ * value column, of ones.
  */
 
 import type { Dispatch, Region } from '../../../runtime/webgpu/kernel';
@@ -79,7 +80,8 @@ export function planLinearAttention(call: LinearAttentionCall, workspace: Worksp
 }
 
 /**
- * With V' and dO' the values and the gradients by the sums above the denominators, both with a normaliser's column:
+ * With V' and dO' the values and the gradients with respect to the sums above the denominators, both with a
+ * normaliser's column:
  * dQ = dO' S^T from the states S of K and V'; dV = K G and dK = V' G^T from those, in reverse, G of Q and dO'.
  */
 export function planLinearAttentionBackward(call: LinearAttentionBackwardCall, workspace: Workspace): Plan {
@@ -97,14 +99,14 @@ export function planLinearAttentionBackward(call: LinearAttentionBackwardCall, w
     ...{ b, h, n, k: queries, v: byOut, columns: e, causal, isReverse: causal },
     ...{ initial: gradFinal, final: gradInitial },
   };
-  const byQueries = { q: byOut, k: values, v: keys, out: gradQ, transposed: true };
-  const byValues = { q: keys, k: queries, v: rowsOf(byOut.region), out: headsV, transposed: false };
-  const byKeys = { q: values, k: byOut, v: queries, out: headsK, transposed: true };
+  const gradQueries = { q: byOut, k: values, v: keys, out: gradQ, transposed: true };
+  const gradValues = { q: keys, k: queries, v: rowsOf(byOut.region), out: headsV, transposed: false };
+  const gradKeys = { q: values, k: byOut, v: queries, out: headsK, transposed: true };
   return {
     dispatches: [
       ...(normalised ? [quotients(normalised, gradOut, byOut.region)] : []),
-      ...passDispatches(forwards, n, [byQueries], powers, workspace),
-      ...passDispatches(backwards, m, [byValues, byKeys], powers, workspace),
+      ...passDispatches(forwards, n, [gradQueries], powers, workspace),
+      ...passDispatches(backwards, m, [gradValues, gradKeys], powers, workspace),
       ...(g < h ? [headSums(headsK, gradK), headSums(headsV, gradV)] : []),
     ],
   };
