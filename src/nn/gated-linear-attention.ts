@@ -18,7 +18,6 @@ import {
   checkExtents,
   checkNames,
   checkPass,
-  gradientsOf,
   type Module,
   type ModuleControl,
   type ModuleGradients,
@@ -93,7 +92,7 @@ export class GatedLinearAttention implements Module {
 
   backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): ModuleGradients {
     checkPass(this, { x, gradOut }, control);
-    return gradientsOf(x.runtime, () => {
+    return x.runtime.scope(() => {
       const { parameters } = this;
       const { raw, heads, mixed, normal, gated } = this.#compute(x, control);
       const output = matmulBackward(gated, parameters.o, gradOut, control);
@@ -114,7 +113,7 @@ export class GatedLinearAttention implements Module {
         grads[name] = part.weight;
         gradX = gradX ? add(gradX, part.x) : part.x;
       }
-      return { ...grads, x: gradX as Tensor };
+      return { x: gradX as Tensor, parameters: grads };
     });
   }
 

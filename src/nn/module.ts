@@ -119,17 +119,6 @@ export function checkPass(
   checkControl(control);
 }
 
-/**
- * The gradients with respect to x and by the parameters that `compute` makes beside other tensors, which do not stay.
- */
-export function gradientsOf(
-  runtime: Runtime,
-  compute: () => { readonly x: Tensor } & Readonly<Record<string, Tensor>>,
-): ModuleGradients {
-  const { x, ...parameters } = runtime.scope(compute);
-  return { x, parameters };
-}
-
 /** Gradients of `matmul(x, weight)`, x [..., D] and weight [D, F], from that by its result. */
 export function matmulBackward(
   x: Tensor,

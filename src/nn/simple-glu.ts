@@ -11,7 +11,6 @@ import {
   checkExtents,
   checkNames,
   checkPass,
-  gradientsOf,
   type Module,
   type ModuleControl,
   type ModuleGradients,
@@ -51,14 +50,14 @@ export class SimpleGlu implements Module {
 
   backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): ModuleGradients {
     checkPass(this, { x, gradOut }, control);
-    return gradientsOf(x.runtime, () => {
+    return x.runtime.scope(() => {
       const { left, right, product } = this.#hidden(x, control);
       const output = matmulBackward(product, this.parameters.o, gradOut, control);
       const gradLeft = multiply(output.x, right);
       const gradRight = multiply(output.x, left);
       const v = matmulBackward(x, this.parameters.v, gradLeft, control);
       const u = matmulBackward(x, this.parameters.u, gradRight, control);
-      return { x: add(v.x, u.x), v: v.weight, u: u.weight, o: output.weight };
+      return { x: add(v.x, u.x), parameters: { v: v.weight, u: u.weight, o: output.weight } };
     });
   }
 

@@ -15,7 +15,6 @@ import {
   checkExtents,
   checkNames,
   checkPass,
-  gradientsOf,
   type Module,
   type ModuleControl,
   type ModuleGradients,
@@ -83,13 +82,14 @@ export class TransnormerBlock implements Module {
 
   backward(x: Tensor, gradOut: Tensor, control: ModuleControl = {}): ModuleGradients {
     checkPass(this, { x, gradOut }, control);
-    return gradientsOf(x.runtime, () => {
+    return x.runtime.scope(() => {
       const { first, between, normal } = this.#halfway(x, control);
       const channels = this.#channels.backward(normal, gradOut, control);
       const gradBetween = add(gradOut, rmsNormBackward(between, channels.x));
       const mixer = this.#mixer.backward(first, gradBetween, control);
       const gradX = add(gradBetween, rmsNormBackward(x, mixer.x));
-      return { ...prefixed('mixer', mixer.parameters), ...prefixed('channels', channels.parameters), x: gradX };
+      const parameters = { ...prefixed('mixer', mixer.parameters), ...prefixed('channels', channels.parameters) };
+      return { x: gradX, parameters };
     });
   }
 

@@ -119,8 +119,8 @@ export class Runtime {
   }
 
   /**
-   * Runs `work`, which does not wait, and disposes every tensor made meanwhile except those it returns (alone, in an array
-   * or as properties of an object), which pass to the enclosing scope.
+   * Runs `work`, which does not wait, and disposes every tensor made meanwhile except those it returns (alone, or in arrays
+   * and plain objects, however deep), which pass to the enclosing scope.
    *
    * @throws {SaccadeError} work that returns a promise: what it does later would be in no scope
    */
@@ -334,10 +334,12 @@ function isPromise(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
 }
 
+/** In arrays and plain objects, which are trees. */
 function tensorsIn(value: unknown): Tensor[] {
   if (value instanceof Tensor) return [value];
-  if (value === null || typeof value !== 'object' || ArrayBuffer.isView(value)) return [];
-  return Object.values(value).filter((entry) => entry instanceof Tensor);
+  if (Array.isArray(value)) return value.flatMap(tensorsIn);
+  const isRecord = value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype;
+  return isRecord ? Object.values(value).flatMap(tensorsIn) : [];
 }
 
 function checkElements(shape: Shape, dtype: DType): void {

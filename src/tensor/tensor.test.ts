@@ -369,8 +369,9 @@ describeOnBackends('scope', (runtime) => {
     });
     const [inArray] = runtime().scope(() => [made(1), 'text'] as const);
     const { inObject } = runtime().scope(() => ({ inObject: made(1), other: null }));
-    expect(live()).toBe(12);
-    for (const tensor of [alone, inArray, inObject]) {
+    const { within } = runtime().scope(() => ({ within: [{ deep: made(1) }], size: made(1).size }));
+    expect(live()).toBe(16);
+    for (const tensor of [alone, inArray, inObject, within[0]!.deep]) {
       expect(tensor.disposed).toBe(false);
       tensor.dispose();
     }
