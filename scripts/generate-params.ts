@@ -1,7 +1,7 @@
 /**
  * Writes both sides of each params.ts beside it. Of its exports kernels get, in params.generated.as.ts, numbers as
- * constants, lists of names as their places in the list, and structs as classes; plans get, in params.generated.ts,
- * functions that give a struct's numbers in their order, and the rest as it is.
+ * constants, lists of names as their places in the list, and structs as classes; plans get, in params.generated.ts, the
+ * numbers, and functions that give a struct's numbers in their order.
  */
 import { globSync, writeFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
@@ -27,7 +27,10 @@ export async function generateParams(root: string): Promise<void> {
     writeFileSync(file.replace(/ts$/, 'generated.as.ts'), forKernels(file, exported, structs));
     const own = structs.filter((struct) => struct.file === file);
     if (own.length > 0)
-      writeFileSync(file.replace(/ts$/, 'generated.ts'), forPlans(own, pathFrom(file, join(root, 'src/runtime/wasm'))));
+      writeFileSync(
+        file.replace(/ts$/, 'generated.ts'),
+        forPlans(exported, own, pathFrom(file, join(root, 'src/runtime/wasm'))),
+      );
   }
 }
 
@@ -95,7 +98,7 @@ function lengthOf(kind: Fields[string]): number {
   return typeof kind === 'string' ? 1 : Object.values(kind).reduce((sum, inner) => sum + lengthOf(inner), 0);
 }
 
-function forPlans(structs: readonly Struct[], runtime: string): string {
+function forPlans(exported: readonly [string, unknown][], structs: readonly Struct[], runtime: string): string {
   const imports = [
     `import { address } from '${runtime}/plan';`,
     `import type { Values } from '${runtime}/struct';`,
@@ -105,7 +108,8 @@ function forPlans(structs: readonly Struct[], runtime: string): string {
     ({ name, fields }) =>
       `export function ${name}(x: Values<typeof declared.${name}>): number[] {\n  return [${numbersOf('x', fields)}];\n}`,
   );
-  return text([imports.join('\n'), `export * from './params';`, ...writers]);
+  const numbers = exported.filter(([, value]) => typeof value === 'number');
+  return text([imports.join('\n'), ...numbers.map(([name, value]) => `export const ${name} = ${value};`), ...writers]);
 }
 
 function numbersOf(path: string, fields: Fields): string {

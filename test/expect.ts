@@ -23,6 +23,8 @@ export function expectClose(
  * leaves the runtime's live bytes as they were.
  */
 export async function expectRefusal(runtime: Runtime, call: () => unknown, message: string): Promise<void> {
+  // Calls before it, and those that it made until it was refused, hold memory until they are computed.
+  await runtime.finish().catch(() => undefined);
   const before = runtime.memory().live;
   await expect(async () => {
     const results = tensorsIn(await call());
@@ -32,7 +34,6 @@ export async function expectRefusal(runtime: Runtime, call: () => unknown, messa
     for (const read of reads) await expect(read).rejects.toThrow(message);
     await reads[0];
   }).rejects.toThrow(message);
-  // Calls that were made before the refusal hold memory until they are computed.
   await runtime.finish().catch(() => undefined);
   expect(runtime.memory().live).toBe(before);
 }

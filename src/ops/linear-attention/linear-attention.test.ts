@@ -510,7 +510,8 @@ test('a causal pass has one state for each head on one thread, and some for few 
   ] as const) {
     using runtime = await createRuntime({ backend: 'wasm', threads });
     const [q, k, v] = [1, 2, 3].map((seed) => runtime.random([1, n, h, d], { seed })) as [Tensor, Tensor, Tensor];
-    const { out, state } = await linearAttention(q, k, v, { causal: true });
+    const { out, state } = linearAttention(q, k, v, { causal: true });
+    await runtime.finish();
     const { live, peak } = runtime.memory();
     working.push((peak - live - h * 8) / (Math.ceil(d / 6) * 6 * 8 * 4));
     for (const x of [q, k, v, out, state]) x.dispose();

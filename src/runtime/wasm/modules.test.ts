@@ -62,7 +62,7 @@ test.each([
   ['a script without a place', () => new URL('./x.wasm', undefined), /beside their module \(Invalid URL\)/],
 ])('%s: an error that says what to do', async (_, urlOf, message) => {
   served.set('/page', '<!doctype html>');
-  const failing = open().of(filesAt(urlOf));
+  const failing = (async () => open().of(filesAt(urlOf)))();
   await expect(failing).rejects.toMatchObject({ name: 'BackendError', message: expect.stringMatching(message) });
   await expect(failing).rejects.toThrow(/a bundler must take .* as the README shows, .* allow them in connect-src/);
 });

@@ -19,7 +19,7 @@ export class Modules {
     private readonly threads: number,
   ) {}
 
-  /** A room's module: at once, or where it is still to be loaded, soon. @throws {BackendError} the file cannot be had */
+  /** A room's module: in Node at once, in a page soon, if it is still to be loaded. @throws {BackendError} it cannot be had */
   of(files: KernelFiles): Module | Promise<Module> {
     let module = this.#modules.get(files);
     if (!module) {
@@ -29,44 +29,48 @@ export class Modules {
     return module;
   }
 
-  async #load(files: KernelFiles): Promise<Module> {
-    try {
-      const { bytes, compiled } = await load(files[this.build]);
-      const { memory } = this.heap;
-      const address = this.heap.take(bytes.length);
-      new Uint8Array(memory.buffer).set(bytes, address);
-      const instance = instantiate(compiled, memory);
-      const scratch = this.heap.take((this.threads + 1) * instance.scratchBytes);
-      const module = { ...instance, address, length: bytes.length, scratch };
-      this.#modules.set(files, module);
-      return module;
-    } catch (error) {
+  #load(files: KernelFiles): Module | Promise<Module> {
+    let place = 'beside their module';
+    const failed = (error: unknown): never => {
       // The next call tries again.
       this.#modules.delete(files);
-      throw error;
+      throw new BackendError(
+        `kernels cannot be loaded ${place} (${(error as Error).message}): a bundler must take the package's .wasm files along, as the README shows, and a content security policy allow them in connect-src`,
+      );
+    };
+    try {
+      const url = files[this.build]();
+      place = `from ${url}`;
+      const fs = url.protocol === 'file:' && globalThis.process?.getBuiltinModule?.('node:fs');
+      if (fs) {
+        const bytes = new Uint8Array(fs.readFileSync(url));
+        return this.#opened(bytes, new WebAssembly.Module(bytes));
+      }
+      return fetched(url)
+        .then(async (bytes) => {
+          const module = this.#opened(bytes, await WebAssembly.compile(bytes));
+          this.#modules.set(files, module);
+          return module;
+        })
+        .catch(failed);
+    } catch (error) {
+      return failed(error);
     }
   }
-}
 
-async function load(urlOf: () => URL): Promise<{ bytes: Uint8Array<ArrayBuffer>; compiled: WebAssembly.Module }> {
-  let place = 'beside their module';
-  try {
-    const url = urlOf();
-    place = `from ${url}`;
-    const bytes = await read(url);
-    return { bytes, compiled: await WebAssembly.compile(bytes) };
-  } catch (error) {
-    throw new BackendError(
-      `kernels cannot be loaded ${place} (${(error as Error).message}): a bundler must take the package's .wasm files along, as the README shows, and a content security policy allow them in connect-src`,
-    );
+  #opened(bytes: Uint8Array, compiled: WebAssembly.Module): Module {
+    const { memory } = this.heap;
+    const address = this.heap.take(bytes.length);
+    new Uint8Array(memory.buffer).set(bytes, address);
+    const instance = instantiate(compiled, memory);
+    const scratch = this.heap.take((this.threads + 1) * instance.scratchBytes);
+    return { ...instance, address, length: bytes.length, scratch };
   }
 }
 
-async function read(url: URL): Promise<Uint8Array<ArrayBuffer>> {
+async function fetched(url: URL): Promise<Uint8Array<ArrayBuffer>> {
   // Bundlers inline small files, and policies seldom allow to fetch from there.
   if (url.protocol === 'data:') return decodeBase64(url.pathname.slice(url.pathname.indexOf(',') + 1));
-  const files = url.protocol === 'file:' && globalThis.process?.getBuiltinModule?.('node:fs/promises');
-  if (files) return new Uint8Array(await files.readFile(url));
   const response = await fetch(url);
   if (!response.ok) throw new Error(`status ${response.status}`);
   return new Uint8Array(await response.arrayBuffer());

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { expectClose, guarded } from '../../../../test/expect';
 import { callersDevice } from '../../../../test/gpu-device';
+import { inOrder } from '../../../../test/in-order';
 import { scoped } from '../../../../test/scoped';
 import {
   type AttentionSettings,
@@ -81,7 +82,8 @@ describe.runIf(inject('hasGpu')).each(KERNELS)('GPU attention backward by %s', {
       const mask = settings.mask ?? (settings.causal ? masks.causal() : settings.window ? masks.band(20, 3) : full());
       const call = { ...{ q, k, v, gradOut, ...results, mask, score: settings.score }, ...written };
       const scale = 1 / Math.sqrt(shape[5] as number);
-      await runtime.backend.run(backward, { ...call, scale } as never, {});
+      await runtime.finish();
+      await inOrder()(runtime.backend.run(backward, { ...call, scale } as never, {}));
       const given = inputs(reference, [b, n, m, h, g, ...shape.slice(5)]);
       const right = await attention(given.q, given.k, given.v, settings);
       const options = { ...settings, captured };

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { expectClose } from '../../../../test/expect';
+import { inOrder } from '../../../../test/in-order';
 import { ARITHMETIC, EXTREMES, functionOf, randomSources } from '../../../../test/random-functions';
 import { scoreDerivative, tableDerivatives } from '../../../expressions/differentiate';
 import { evaluate } from '../../../expressions/evaluate';
@@ -114,20 +115,22 @@ describe.runIf(inject('hasGpu'))('score modifiers on WebGPU', () => {
     const code = scoreCode(score, within, 'tables');
     const buffer = memory.allocate(16 * size);
     const out: Region = { storage: { buffer }, dtype: 'f32', shape: [4 * size], strides: [1], offset: 0 };
-    await queue.run((workspace) => {
-      const given = { scores: workspace.upload(scores), queries: workspace.upload(queries) };
-      return {
-        dispatches: [
-          {
-            kernel: kernelOf(code.shader),
-            operands: { ...given, keys: workspace.upload(keys), out, ...scoreOperands(code, workspace) },
-            numbers: { size, ...code.numbers },
-            tasks: Math.ceil(size / 64),
-            operations: 100 * size,
-          },
-        ],
-      };
-    }, {});
+    await inOrder()(
+      queue.run((workspace) => {
+        const given = { scores: workspace.upload(scores), queries: workspace.upload(queries) };
+        return {
+          dispatches: [
+            {
+              kernel: kernelOf(code.shader),
+              operands: { ...given, keys: workspace.upload(keys), out, ...scoreOperands(code, workspace) },
+              numbers: { size, ...code.numbers },
+              tasks: Math.ceil(size / 64),
+              operations: 100 * size,
+            },
+          ],
+        };
+      }, {}),
+    );
     const bytes = await queue.read(buffer, 0, 16 * size);
     memory.release(buffer);
     const results = new Float32Array(bytes.buffer, bytes.byteOffset, 4 * size);
