@@ -132,6 +132,11 @@ entry('layerNorm', { ...xgb, options: options({ epsilon: maybe(atLeast0(1)), ...
 const rms = options({ epsilon: maybe(atLeast0(1)), offset: maybe(atLeast0(1)), ...result(3, 2) });
 entry('rmsNorm', { x: lone(3, 2), options: rms }, saccade.rmsNorm);
 entry('rmsNormBackward', { x: tensor(3, 2), gradOut: tensor(3, 2), options: rms }, saccade.rmsNormBackward);
+entry(
+  'cumulativeSum',
+  { x: lone(3, 2), options: options({ reverse: maybe(boolean()), ...result(3, 2) }) },
+  saccade.cumulativeSum,
+);
 entry('contiguous', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.contiguous);
 entry('concat', { parts: leaf([random(3, 2), random(3, 2)]), axis: leaf(1, '0') }, saccade.concat);
 const picture = [1, 3, 3, 2];

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import {
   createRuntime,
+  cumulativeSum,
   depthwiseConv,
   depthwiseConvBackward,
   focus,
@@ -66,7 +67,8 @@ export function describeLargeShapes(title: string): void {
         const x = runtime.random([3, c], { seed: 1 });
         const y = runtime.random([3, c], { seed: 2 });
         const gain = runtime.random([c], { seed: 3 });
-        return [softmax(x), maxRows(x), layerNorm(x, gain, gain), rmsNorm(x), rmsNormBackward(x, y), sumRows(x)];
+        const sums = [sumRows(x), cumulativeSum(x), cumulativeSum(x, { reverse: true })];
+        return [softmax(x), maxRows(x), layerNorm(x, gain, gain), rmsNorm(x), rmsNormBackward(x, y), ...sums];
       }, 2e-5);
     });
 
