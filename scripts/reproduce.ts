@@ -11,12 +11,14 @@ const folder = `${root}/docs/reproduce`;
 const saccade = `${root}/dist/cli/bin.mjs`;
 
 mkdirSync(folder, { recursive: true });
-for (const method of process.argv.length > 2 ? process.argv.slice(2) : listed()) {
+const named = process.argv.slice(2);
+for (const method of named.length > 0 ? named : listed()) {
   const json = `${folder}/${method}.json`;
   execFileSync(process.execPath, [saccade, 'reproduce', method, '--json', json], { cwd: root, stdio: 'inherit' });
 }
 const vitest = `${root}/node_modules/vitest/vitest.mjs`;
-const update = ['run', 'test/reproduced.test.ts', '--project', 'node', '-u'];
+const only = named.length > 0 ? ['-t', named.join('|')] : [];
+const update = ['run', 'test/reproduced.test.ts', '--project', 'node', '-u', ...only];
 execFileSync(process.execPath, [vitest, ...update], { cwd: root, stdio: 'inherit' });
 
 /** The methods that have an experiment: the first words of the list's rows, under its header and rule. */
