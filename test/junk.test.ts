@@ -168,7 +168,7 @@ entry(
 );
 entry('softmax', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.softmax);
 const { sum, mean, max, logSumExp, argmax } = saccade;
-const over: Slots = { axes: maybe(leaf([-1])), keepDims: maybe(boolean()), ...control };
+const over: Slots = { axes: maybe(leaf([-1], 'array')), keepDims: maybe(boolean()), ...control };
 for (const [name, call] of Object.entries({ sum, mean, max, logSumExp, argmax })) {
   const out = notGiven(leaf(keep(runtime.empty([3, 1], name === 'argmax' ? 'i32' : 'f32'))));
   entry(name, { x: lone(3, 2), options: options({ ...over, out }) }, call);
