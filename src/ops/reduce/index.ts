@@ -49,7 +49,7 @@ const op: Op<ReduceCall> = {
 };
 
 export interface ReduceOptions<D extends DType = 'f32'> extends Control {
-  /** Which axes go, in any order; negative ones count from the end. Default all. */
+  /** Which axes go, in any order; negative ones count from the end, and of none each element stays. Default all. */
   readonly axes?: readonly number[] | undefined;
   /** Whether they stay, with extent 1; default false. */
   readonly keepDims?: boolean | undefined;
