@@ -109,10 +109,11 @@ export {
   linearAttentionStep,
 } from './ops/linear-attention';
 export { matmul } from './ops/matmul';
+export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
 export { type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/rms-norm';
 export { focus, focusBackward, route, routeBackward } from './ops/routing';
-export { maxRows, softmax, sumRows } from './ops/rows';
+export { softmax } from './ops/rows';
 export type { BackendName, Control, MemoryReport } from './runtime/backend';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';
 export type { GpuBufferLike, GpuDeviceLike, GpuOptions, GpuSizes } from './runtime/webgpu/adapter';

@@ -171,9 +171,13 @@ entry(
   { operation: choice('power'), x: tensor(3), gradOut: tensor(3), options: object({ exponent: few(2), ...result(3) }) },
   saccade.unaryBackward,
 );
-const { softmax, sumRows, maxRows } = saccade;
-for (const [name, call] of Object.entries({ softmax, sumRows, maxRows }))
-  entry(name, { x: lone(3, 2), options: options(name === 'softmax' ? result(3, 2) : result(3, 1)) }, call);
+entry('softmax', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.softmax);
+const { sum, mean, max, logSumExp, argmax } = saccade;
+const over: Slots = { axes: maybe(leaf([-1], 'array')), keepDims: maybe(boolean()), ...control };
+for (const [name, call] of Object.entries({ sum, mean, max, logSumExp, argmax })) {
+  const out = notGiven(leaf(keep(runtime.empty([3, 1], name === 'argmax' ? 'i32' : 'f32'))));
+  entry(name, { x: lone(3, 2), options: options({ ...over, out }) }, call);
+}
 entry('matmul', { a: tensor(3, 2), b: tensor(2, 3), options: options(result(3, 3)) }, saccade.matmul);
 const indices = leaf(keep(runtime.tensor([0, 1], [2], 'i32')));
 entry('gather', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.gather);

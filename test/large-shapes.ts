@@ -9,8 +9,10 @@ import {
   focusBackward,
   gather,
   layerNorm,
+  logSumExp,
   matmul,
-  maxRows,
+  max,
+  mean,
   multiply,
   type Runtime,
   reluAttention,
@@ -20,7 +22,7 @@ import {
   route,
   routeBackward,
   softmax,
-  sumRows,
+  sum,
   type Tensor,
 } from '../src/index';
 import { expectClose, guarded } from './expect';
@@ -67,8 +69,22 @@ export function describeLargeShapes(title: string): void {
         const x = runtime.random([3, c], { seed: 1 });
         const y = runtime.random([3, c], { seed: 2 });
         const gain = runtime.random([c], { seed: 3 });
-        const sums = [sumRows(x), cumulativeSum(x), cumulativeSum(x, { reverse: true })];
-        return [softmax(x), maxRows(x), layerNorm(x, gain, gain), rmsNorm(x), rmsNormBackward(x, y), ...sums];
+        const sums = [cumulativeSum(x), cumulativeSum(x, { reverse: true })];
+        return [softmax(x), layerNorm(x, gain, gain), rmsNorm(x), rmsNormBackward(x, y), ...sums];
+      }, 2e-5);
+    });
+
+    test.each([
+      { shape: [3, 9001], axes: [1] },
+      { shape: [9001, 3], axes: [0] },
+      { shape: [700, 300], axes: [0] },
+      { shape: [3, 5000, 70], axes: [1] },
+      { shape: [300, 41, 7], axes: [0, 2] },
+      { shape: [600, 700], axes: [0, 1] },
+    ])('reductions of %j', async ({ shape, axes }) => {
+      await expectAgreement((runtime) => {
+        const x = runtime.random(shape, { seed: 1 });
+        return [sum(x, { axes }), mean(x, { axes }), max(x, { axes }), logSumExp(x, { axes })];
       }, 2e-5);
     });
 

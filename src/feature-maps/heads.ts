@@ -1,5 +1,5 @@
 import { contiguous } from '../ops/copy';
-import { maxRows } from '../ops/rows';
+import { max } from '../ops/reduce';
 import type { Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 
@@ -10,8 +10,8 @@ import type { Tensor } from '../tensor/tensor';
 export function largestOfHeads(numbers: Tensor, shape: Shape): Tensor<'f32'> {
   const [tokens, heads] = shape.slice(-3, -1) as [number, number];
   return numbers.runtime.scope(() => {
-    const byHead = contiguous(numbers.reshape([-1, tokens, heads]).permute([0, 2, 1]));
-    const largest = maxRows(byHead).expand(byHead.shape);
-    return contiguous(largest.permute([0, 2, 1])).reshape(numbers.shape) as Tensor<'f32'>;
+    const byToken = numbers.reshape([-1, tokens, heads]);
+    const largest = max(byToken, { axes: [1], keepDims: true });
+    return contiguous(largest.expand(byToken.shape)).reshape(numbers.shape) as Tensor<'f32'>;
   });
 }

@@ -2,7 +2,7 @@ import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { checkOptions } from '../ops/check';
 import { add, exp, multiply, subtract } from '../ops/elementwise';
-import { maxRows, sumRows } from '../ops/rows';
+import { max, sum } from '../ops/reduce';
 import { formatShape, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { checkRandomOptions, drawDirections, featuresDrawn, RANDOM_OPTIONS, type RandomFeatureOptions } from './draw';
@@ -59,13 +59,13 @@ export function positive(options: PositiveOptions): FeatureMap {
   function offsetsOf(x: Tensor, along: Tensor, control: FeatureOptions, shape: Shape): Tensor<'f32'> {
     using constant = x.runtime.tensor([Math.log(features) / 2], []);
     if (stabilise === 'rows') {
-      using largest = maxRows(along, control);
+      using largest = max(along, { axes: [-1], keepDims: true, ...control });
       return add(largest, constant, control);
     }
     using halves = halfSquares(x, control);
     if (stabilise === 'none') return add(halves, constant, control);
     using exponents = largestExponents(along, halves, control);
-    using largest = stabilise === 'heads' ? largestOfHeads(exponents, shape) : largestOf(exponents, control);
+    using largest = stabilise === 'heads' ? largestOfHeads(exponents, shape) : max(exponents, control);
     using cost = add(halves, largest, control);
     return add(cost, constant, control);
   }
@@ -77,7 +77,7 @@ export function positive(options: PositiveOptions): FeatureMap {
       using phi = forward(x, control, shape);
       using gradExponents = multiply(phi, gradPhi, control);
       using gradProjection = projectBackward(gradExponents, directions, control);
-      using sums = sumRows(gradExponents, control);
+      using sums = sum(gradExponents, { axes: [-1], keepDims: true, ...control });
       using gradSquares = multiply(x, sums, control);
       return subtract(gradProjection, gradSquares, control);
     },
@@ -87,22 +87,15 @@ export function positive(options: PositiveOptions): FeatureMap {
 /** |x|^2 / 2 of each row: [r, d] -> [r, 1]. */
 function halfSquares(x: Tensor, control: FeatureOptions): Tensor<'f32'> {
   using squares = multiply(x, x, control);
-  using sums = sumRows(squares, control);
+  using sums = sum(squares, { axes: [-1], keepDims: true, ...control });
   using half = x.runtime.tensor([0.5], []);
   return multiply(sums, half, control);
 }
 
 /** The largest exponent along - halves of each row, [r, 1]. */
 function largestExponents(along: Tensor, halves: Tensor, control: FeatureOptions): Tensor<'f32'> {
-  using tops = maxRows(along, control);
+  using tops = max(along, { axes: [-1], keepDims: true, ...control });
   return subtract(tops, halves, control);
-}
-
-/** The largest of all, []. */
-function largestOf(exponents: Tensor, control: FeatureOptions): Tensor<'f32'> {
-  using row = exponents.reshape([1, -1]);
-  using largest = maxRows(row, control);
-  return largest.reshape([]);
 }
 
 function withOpposites(directions: Float32Array): Float32Array {

@@ -1,4 +1,5 @@
 import { multiply, subtract } from '../ops/elementwise';
+import { sum } from '../ops/reduce';
 import * as rows from '../ops/rows';
 import { defineFeatureMap, type FeatureMap } from './feature-map';
 
@@ -10,7 +11,7 @@ export const softmax: FeatureMap = defineFeatureMap({
   backward(x, gradPhi, options) {
     using phi = rows.softmax(x, options);
     using products = multiply(phi, gradPhi, options);
-    using mean = rows.sumRows(products, options);
+    using mean = sum(products, { axes: [-1], keepDims: true, ...options });
     using deviations = subtract(gradPhi, mean, options);
     return multiply(phi, deviations, options);
   },

@@ -8,6 +8,7 @@ import { checkKnown, checkWhole } from '../check';
 import { checkTensors, commonRuntime } from '../ops/check';
 import { add, cos, multiply, sin, subtract } from '../ops/elementwise';
 import { matmul } from '../ops/matmul';
+import { sum } from '../ops/reduce';
 import type { Runtime } from '../runtime/runtime';
 import type { Tensor } from '../tensor/tensor';
 import { checkRuntime } from './module';
@@ -53,12 +54,11 @@ export function lrpeBackward(
   checkPair('grads', { x }, grads);
   return x.runtime.scope(() => {
     const times = (a: Tensor, b: Tensor) => multiply(a, b);
-    const [b, n, h, d] = x.shape as [number, number, number, number];
+    const [, n, h, d] = x.shape as [number, number, number, number];
     const byX = add(times(grads.cos, factors.cos), times(grads.sin, factors.sin));
     const slope = subtract(times(grads.sin, factors.cos), times(grads.cos, factors.sin));
-    const gradAngle = times(slope, x).reshape([b * n, h * d]);
-    const tokens = Float32Array.from({ length: b * n }, (_, row) => row % n);
-    const gradTheta = matmul(x.runtime.tensor(tokens, [1, b * n]), gradAngle);
+    const gradAngle = sum(times(slope, x), { axes: [0] }).reshape([n, h * d]);
+    const gradTheta = matmul(x.runtime.tensor(positions(n), [1, n]), gradAngle);
     return { x: byX, theta: gradTheta.reshape([h, d]) };
   });
 }

@@ -16,7 +16,7 @@ const OPTION_NAMES = ['out', 'signal', 'onProgress'];
 export function checkFloat32(
   op: string,
   tensors: Readonly<Record<string, Tensor>>,
-  options: ResultOptions,
+  options: Control,
   more: readonly string[] = [],
 ): void {
   checkTensors(tensors);

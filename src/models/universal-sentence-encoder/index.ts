@@ -7,7 +7,7 @@ import { show } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
 import { checkControl, checkOptions } from '../../ops/check';
 import { tanh } from '../../ops/elementwise';
-import { matmul } from '../../ops/matmul';
+import { mean } from '../../ops/reduce';
 import type { Control } from '../../runtime/backend';
 import { Runtime } from '../../runtime/runtime';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
@@ -115,10 +115,9 @@ export class UniversalSentenceEncoder {
     let start = 0;
     for (const [i, { length }] of lists.entries()) {
       if (length === 0) continue;
-      using shares = this.runtime.tensor(new Float32Array(length).fill(1 / length), [1, length]);
       using rows = states.slice(0, start, start + length);
-      using mean = means.slice(0, i, i + 1);
-      matmul(shares, rows, { out: mean });
+      using out = means.slice(0, i, i + 1);
+      mean(rows, { axes: [0], keepDims: true, out });
       start += length;
     }
   }

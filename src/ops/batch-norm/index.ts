@@ -7,7 +7,7 @@ import type { Tensor } from '../../tensor/tensor';
 import { checkOptions, checkTensors } from '../check';
 import { add, multiply, rsqrt, subtract } from '../elementwise';
 import { checkContiguous, checkFloat32 } from '../float32';
-import { matmul } from '../matmul';
+import { mean as meanOf, sum } from '../reduce';
 
 export interface BatchNormOptions extends Control {
   /** Both [c], such as running averages; default: those of the batch, through which gradients then pass. */
@@ -47,13 +47,13 @@ export function batchNormBackward(
   checkProblem('batchNormBackward', { x, gain, gradOut }, options);
   return x.runtime.scope(() => {
     const { normal, factor } = normalise(x, options);
-    const gradBias = means(gradOut, 1);
-    const gradGain = means(multiply(gradOut, normal), 1);
+    const gradBias = sum(gradOut, places(x));
+    const gradGain = sum(multiply(gradOut, normal), places(x));
     const gradNormal = multiply(gradOut, gain);
     if (options.statistics) return { gradX: multiply(gradNormal, factor), gradGain, gradBias };
     // The batch's own mean and variance move along: what lies in their directions has no effect.
-    const centred = subtract(gradNormal, means(gradNormal));
-    const straight = subtract(centred, multiply(normal, means(multiply(gradNormal, normal))));
+    const centred = subtract(gradNormal, meanOf(gradNormal, places(x)));
+    const straight = subtract(centred, multiply(normal, meanOf(multiply(gradNormal, normal), places(x))));
     return { gradX: multiply(straight, factor), gradGain, gradBias };
   });
 }
@@ -61,22 +61,15 @@ export function batchNormBackward(
 /** x with mean 0 and variance 1, the statistics, and 1 / sqrt(variance + epsilon). */
 function normalise(x: Tensor, { statistics, epsilon = 1e-5 }: BatchNormOptions) {
   const zero = x.runtime.tensor([0], []);
-  const mean = statistics ? add(statistics.mean, zero) : means(x);
+  const mean = statistics ? add(statistics.mean, zero) : meanOf(x, places(x));
   const centred = subtract(x, mean);
-  const variance = statistics ? add(statistics.variance, zero) : means(multiply(centred, centred));
+  const variance = statistics ? add(statistics.variance, zero) : meanOf(multiply(centred, centred), places(x));
   const factor = rsqrt(add(variance, x.runtime.tensor([epsilon], [])));
   return { normal: multiply(centred, factor), factor, mean, variance };
 }
 
-/** The mean of each channel over all places, as a product; or its sum over `count`. */
-function means(x: Tensor, count?: number): Tensor<'f32'> {
-  const channels = x.shape.at(-1) as number;
-  const places = x.size / channels;
-  using weights = x.runtime.tensor(new Float32Array(places).fill(1 / (count ?? places)), [1, places]);
-  using rows = x.reshape([places, channels]);
-  using sums = matmul(weights, rows);
-  return sums.reshape([channels]);
-}
+/** All axes but that of the channels. */
+const places = ({ shape }: Tensor) => ({ axes: [...shape.keys()].slice(0, -1) });
 
 function checkStatistics(statistics: NonNullable<BatchNormOptions['statistics']>): void {
   checkKnown('statistics', statistics, ['mean', 'variance'], (name) => `statistics have no '${name}'`);

@@ -10,8 +10,8 @@ import type { Tensor } from '../../tensor/tensor';
 import { checkOptions } from '../check';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
-import { matmul } from '../matmul';
 import type { Op } from '../op';
+import { sum } from '../reduce';
 import type { DepthwiseConvCall, DepthwiseConvWeightsCall } from './call';
 import { DepthwiseParams } from './params.generated';
 
@@ -99,8 +99,6 @@ export function depthwiseConvBackward(
   const dilation = checkProblem('depthwiseConvBackward', inputs, given, others);
   if (!sameShape(gradOut.shape, x.shape))
     throw new ShapeError(`gradOut must have the shape of x ${formatShape(x.shape)}, got ${formatShape(gradOut.shape)}`);
-  const channels = x.shape[3] as number;
-  const places = gradOut.size / channels;
   const like = ({ shape }: Tensor) => ({ out: { shape, dtype: 'f32' } as const });
   const part = (index: number) => controlOf(options, index, 3);
   return x.runtime.scope(() => {
@@ -118,10 +116,7 @@ export function depthwiseConvBackward(
       ({ out }) => ({ x, gradOut, out, dilation }),
       part(1),
     );
-    // The sums over all places, as a product.
-    const ones = x.runtime.tensor(new Float32Array(places).fill(1), [1, places]);
-    const sums = matmul(ones, gradOut.reshape([places, channels]), part(2));
-    return { gradX, gradWeight, gradBias: sums.reshape([channels]) };
+    return { gradX, gradWeight, gradBias: sum(gradOut, { axes: [0, 1, 2], ...part(2) }) };
   });
 }
 

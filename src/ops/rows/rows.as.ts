@@ -1,21 +1,16 @@
-/** Kernels over whole rows; tasks are runs of rows. */
+/** Softmax of whole rows; tasks are runs of rows. */
 import { exp } from '../../runtime/wasm/assembly/functions.as';
-import { largestLane, sumAround, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
-import { ROWS, RowwiseParams, SOFTMAX, SUM } from './params.generated.as';
+import { largestLane, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
+import { ROWS, SoftmaxParams } from './params.generated.as';
 
-export function rowwise(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<RowwiseParams>(params);
-  const operation = p.operation;
-  const columns = <usize>p.columns;
+export function softmax(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<SoftmaxParams>(params);
+  const bytes = <usize>p.columns << 2;
   const last = min((task + 1) * ROWS, p.rows);
-  for (let r = task * ROWS; r < last; r++) {
-    const x = p.x + <usize>r * (columns << 2);
-    if (operation == SOFTMAX) softmax(x, p.out + <usize>r * (columns << 2), columns << 2);
-    else f32.store(p.out + (<usize>r << 2), operation == SUM ? sumAround(x, columns, 0, false) : largest(x, columns));
-  }
+  for (let r = task * ROWS; r < last; r++) softmaxOf(p.x + <usize>r * bytes, p.out + <usize>r * bytes, bytes);
 }
 
-function softmax(x: usize, out: usize, bytes: usize): void {
+function softmaxOf(x: usize, out: usize, bytes: usize): void {
   const shift = f32x4.splat(largest(x, bytes >> 2));
   let sums = f32x4.splat(0);
   let rest: f32 = 0;

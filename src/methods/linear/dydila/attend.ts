@@ -4,8 +4,8 @@ import { concat } from '../../../ops/copy';
 import { add, multiply, reciprocal, relu, step, subtract } from '../../../ops/elementwise';
 import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
 import { matmul } from '../../../ops/matmul';
+import { sum } from '../../../ops/reduce';
 import { focus, focusBackward, route, routeBackward } from '../../../ops/routing';
-import { sumRows } from '../../../ops/rows';
 import type { Control } from '../../../runtime/backend';
 import type { Tensor } from '../../../tensor/tensor';
 import type { DydilaInputs, DydilaParams } from './reference';
@@ -132,7 +132,7 @@ class Pass {
     const { ones, total, opposite, above, factor } = this.totals(q, k, control);
     const sums = linearAttention(q, k, v, control).out;
     const gradSums = multiply(gradOut, factor);
-    const gradFactor = sumRows(multiply(gradOut, sums));
+    const gradFactor = sum(multiply(gradOut, sums), { axes: [-1], keepDims: true });
     const square = multiply(factor, factor);
     const slope = multiply(square, step(above));
     // The derivative of a magnitude is its sign; that of an inverse is below 0.
@@ -183,7 +183,7 @@ class Pass {
   differenceGradients({ kernel, other }: Side, grad: Tensor): SideGradients {
     if (!other) return { kernel: this.kernelGradients(kernel, grad), choice: {} };
     const product = multiply(grad, other.kernel.phi);
-    const gradPicked = this.negated(sumRows(product));
+    const gradPicked = this.negated(sum(product, { axes: [-1], keepDims: true }));
     let byPhi = grad;
     let gradOther = this.negated(multiply(grad, other.choice.picked));
     const { logits, ...choice } = this.choiceGradients(other.choice, gradPicked);
@@ -228,9 +228,7 @@ class Pass {
       const { gradBank, gradLogits } = routeBackward(routed.logits, bank, gradPicked);
       return { bank: gradBank, logits: gradLogits };
     }
-    const all = gradPicked.reshape([1, gradPicked.size]);
-    const sum = sumRows(all);
-    return { bank: sum.reshape([1]) };
+    return { bank: sum(gradPicked).reshape([1]) };
   }
 
   /** Each of the rows times its part of the router. */

@@ -8,8 +8,8 @@ import { concat } from '../../../ops/copy';
 import { add, multiply } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { matmul } from '../../../ops/matmul';
+import { sum } from '../../../ops/reduce';
 import { route, routeBackward } from '../../../ops/routing';
-import { sumRows } from '../../../ops/rows';
 import { bindShapes, formatShape, sameShape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 
@@ -68,7 +68,7 @@ export function dynamicProjectionBackward(
       const part = matmul(by, matrix.permute([1, 0]));
       gradX = gradX ? add(gradX, part) : part;
       // How the loss changes with the share of this matrix.
-      const gradChoice = sumRows(multiply(gradOut, product));
+      const gradChoice = sum(multiply(gradOut, product), { axes: [-1], keepDims: true });
       const { gradLogits } = routeBackward(logits, units[u] as Tensor, gradChoice);
       byLogits = byLogits ? add(byLogits, gradLogits) : gradLogits;
     }

@@ -2,8 +2,8 @@
 import { largestOfHeads } from '../../../feature-maps/heads';
 import { add, exp, multiply, subtract } from '../../../ops/elementwise';
 import { matmul } from '../../../ops/matmul';
+import { max, sum } from '../../../ops/reduce';
 import { rmsNorm, rmsNormBackward } from '../../../ops/rms-norm';
-import { maxRows, sumRows } from '../../../ops/rows';
 import type { Control } from '../../../runtime/backend';
 import type { Tensor } from '../../../tensor/tensor';
 import { FLOOR, type KernelAttentionParams } from './settings';
@@ -24,6 +24,7 @@ export function featuresOf(
 ): Features {
   const number = (value: number) => x.runtime.tensor([value], []);
   const control = { signal };
+  const ofRows = { axes: [-1], keepDims: true, ...control };
   const [d, f] = [x.shape[3] as number, directions.shape[0] as number];
   // x over d^1/4, of which only the directions are multiplied: there are fewer of them.
   const scaled = multiply(directions, number(d ** -0.25), control);
@@ -35,12 +36,12 @@ export function featuresOf(
 
   /** What each row's exponents lose, [rows, 1]. */
   function offsetsOf(): Tensor {
-    if (norm === 'unit') return maxRows(along, control);
-    const squares = sumRows(multiply(rows, rows, control), control);
+    if (norm === 'unit') return max(along, ofRows);
+    const squares = sum(multiply(rows, rows, control), ofRows);
     const halves = multiply(squares, number(0.5 / Math.sqrt(d)), control);
     const plain = add(halves, number(Math.log(f) / 2), control);
     if (norm === 'none') return plain;
-    const largest = maxRows(along, control);
+    const largest = max(along, ofRows);
     return add(plain, of === 'queries' ? largest : largestOfHeads(largest, x.shape), control);
   }
   function finish(): Tensor {
@@ -69,7 +70,7 @@ export function featuresOf(
 
   /** What |x|^2 / 2 takes from the gradient with respect to the rows. */
   function gradSquares(gradExponents: Tensor): Tensor {
-    const sums = sumRows(gradExponents, control);
+    const sums = sum(gradExponents, ofRows);
     return multiply(rows, multiply(sums, number(1 / Math.sqrt(d)), control), control);
   }
 }

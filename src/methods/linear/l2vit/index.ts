@@ -8,8 +8,7 @@ import { relu } from '../../../feature-maps';
 import { add, multiply, reciprocal, relu as reluOf, step, subtract } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
-import { matmul } from '../../../ops/matmul';
-import { sumRows } from '../../../ops/rows';
+import { sum } from '../../../ops/reduce';
 import type { Control } from '../../../runtime/backend';
 import { hostTensor, toFloat64 } from '../../../tensor/host';
 import { bindShapes } from '../../../tensor/shape';
@@ -66,7 +65,7 @@ export const l2vit = defineMethod({
       const attended = attend(inputs, params, control);
       const { phiQ, phiK, ratios, denominator, flatDenominator, share, factor, factors } = attended;
       const gradRatios = multiply(gradOut, factor);
-      const gradFactor = sumRows(multiply(gradOut, ratios));
+      const gradFactor = sum(multiply(gradOut, ratios), { axes: [-1], keepDims: true });
 
       // Through the share of the denominator in the larger of it and the minimum: its slope is 1 / minimum below that.
       const { minimum } = params;
@@ -87,7 +86,7 @@ export const l2vit = defineMethod({
         k: relu.backward(k, gradPhiK),
         v: main.gradV,
       };
-      if (tau) grads.tau = sumsOverTokens(multiply(gradFactor, share));
+      if (tau) grads.tau = sum(multiply(gradFactor, share), { axes: [0, 1, 3] });
       return grads;
     });
   },
@@ -144,15 +143,6 @@ const scalarLike = ({ runtime, shape, size }: Tensor, value: number): Tensor<'f3
   runtime.tensor(new Float32Array(size).fill(value), shape);
 
 const onesOf = ({ shape }: Tensor): number[] => [...shape.slice(0, 3), 1];
-
-/** [b, n, h, 1] -> [h]. */
-function sumsOverTokens(x: Tensor): Tensor<'f32'> {
-  const [b, n, h] = x.shape as [number, number, number];
-  using weights = x.runtime.tensor(new Float32Array(b * n).fill(1), [1, b * n]);
-  using rows = x.reshape([b * n, h]);
-  using sums = matmul(weights, rows);
-  return sums.reshape([h]);
-}
 
 function checkInputs(inputs: L2vitInputs<Tensor> & { readonly gradOut?: Tensor }): void {
   checkFloat32(l2vit.name, { ...inputs }, {});

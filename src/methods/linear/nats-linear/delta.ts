@@ -7,7 +7,7 @@
 import { concat, contiguous } from '../../../ops/copy';
 import { add, exp, multiply, subtract } from '../../../ops/elementwise';
 import { gatedDeltaRule, gatedDeltaRuleBackward } from '../../../ops/gated-delta-rule';
-import { sumRows } from '../../../ops/rows';
+import { sum } from '../../../ops/reduce';
 import type { Control } from '../../../runtime/backend';
 import type { Runtime } from '../../../runtime/runtime';
 import { controlOf } from '../../../runtime/turns';
@@ -187,11 +187,11 @@ function choiceGradients(
     : joined(states.slice(1));
   let starts = rows(joined(states.slice(0, before)));
   if (forget) {
-    const logs = first(g.reshape([b, chunks, chunk, h])).permute([0, 1, 3, 2]);
-    starts = multiply(starts, exp(sumRows(contiguous(logs))).reshape([b * before * h, 1]));
+    const logs = sum(first(g.reshape([b, chunks, chunk, h])), { axes: [2] });
+    starts = multiply(starts, exp(logs).reshape([b * before * h, 1]));
   }
-  const slopes = sumRows(multiply(subtract(rows(ends), starts), rows(joined(behind)))).reshape([b, before, h]);
-  const all = concat([slopes as Tensor<'f32'>, zeros(runtime, [b, 1, h])], 1);
+  const slopes = sum(multiply(subtract(rows(ends), starts), rows(joined(behind))), { axes: [1] });
+  const all = concat([slopes.reshape([b, before, h]), zeros(runtime, [b, 1, h])], 1);
   return counterfactual ? all : multiply(all, kept);
 }
 

@@ -4,8 +4,9 @@ import { contiguous, expecting } from '../../../ops/copy';
 import { add, multiply, silu, step, subtract, unaryBackward } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { matmul } from '../../../ops/matmul';
+import { sum } from '../../../ops/reduce';
 import { rmsNorm, rmsNormBackward } from '../../../ops/rms-norm';
-import { softmax as softmaxRows, sumRows } from '../../../ops/rows';
+import { softmax as softmaxRows } from '../../../ops/rows';
 import type { Control } from '../../../runtime/backend';
 import { controlOf } from '../../../runtime/turns';
 import { bindShapes, formatShape } from '../../../tensor/shape';
@@ -22,6 +23,9 @@ type Results = Readonly<Record<'out' | 'softmax' | 'delta' | 'lse', Tensor>>;
 /** Of the results of both branches softmax is the first, as of the logits. */
 const BRANCHES = ['softmax', 'delta'] as const;
 type Branch = (typeof BRANCHES)[number];
+
+/** Of [b, n, a, c], what sums over all tokens and heads go over. */
+const TOKENS = { axes: [0, 1, 2] } as const;
 
 export function forward(tensors: Required, params: Params, control: Control = {}): Results {
   const given: Given = tensors;
@@ -70,10 +74,10 @@ export function backward(
     const gradBranch = {} as Record<Branch, Tensor>;
     const byWeight = {} as Record<Branch, Tensor>;
     for (const name of BRANCHES) {
-      byWeight[name] = sumRows(multiply(gradHeads, scaled[name]));
+      byWeight[name] = sum(multiply(gradHeads, scaled[name]), { axes: [-1], keepDims: true });
       const gradScaled = multiply(gradHeads, weights[name]);
       const gain = given[`gain_${name}`];
-      if (gain) grads[`gain_${name}`] = sumColumns(gradScaled, normal[name]);
+      if (gain) grads[`gain_${name}`] = sum(multiply(gradScaled, normal[name]), TOKENS);
       const gradNormal = gain ? multiply(gradScaled, gain) : gradScaled;
       const branch = results[name].reshape([b, n, a, r]);
       gradBranch[name] = rmsNormBackward(branch, gradNormal, { epsilon });
@@ -108,7 +112,7 @@ export function backward(
     for (const name of ['q', 'k'] as const) {
       const heads = given[name].reshape([b, n, a, p]);
       const gain = given[`gain_${name}`];
-      if (gain) grads[`gain_${name}`] = sumColumns(softmaxGrads[name], operands.normal[name]);
+      if (gain) grads[`gain_${name}`] = sum(multiply(softmaxGrads[name], operands.normal[name]), TOKENS);
       const gradNormal = gain ? multiply(softmaxGrads[name], gain) : softmaxGrads[name];
       const fromHeads = rmsNormBackward(heads, gradNormal, { epsilon });
       const gradUnit = name === 'k' ? multiply(deltaGrads.k, operands.toUnit) : deltaGrads.q;
@@ -193,15 +197,6 @@ function merge(
   }
   const sum = add(parts.softmax, parts.delta);
   return { merged: sum.reshape([b, n, h, e]), weights, normal, scaled };
-}
-
-/** Sums of the columns of x y, both [..., c]: [c]. */
-function sumColumns(x: Tensor, y: Tensor): Tensor {
-  const columns = x.shape.at(-1) as number;
-  const products = multiply(x, y).reshape([-1, columns]);
-  const rows = products.shape[0] as number;
-  const ones = x.runtime.tensor(new Float32Array(rows).fill(1), [1, rows]);
-  return matmul(ones, products).reshape([columns]);
 }
 
 /** Throws unless shapes, types and gates fit. */

@@ -4,7 +4,7 @@ import type { Mask } from '../../../masks/mask';
 import { type AttentionResult, attention, attentionBackward, type DeferredSettings } from '../../../ops/attention';
 import { contiguous } from '../../../ops/copy';
 import { add, exp, multiply, subtract } from '../../../ops/elementwise';
-import { sumRows } from '../../../ops/rows';
+import { sum } from '../../../ops/reduce';
 import type { Control } from '../../../runtime/backend';
 import { controlOf } from '../../../runtime/turns';
 import { from } from '../../../scores/from';
@@ -103,8 +103,8 @@ function choiceScore({ b, a, chunk, chunks }: Problem): Score {
 
 /** Sums of [b, a, c] over the heads that share a choice, [b, c, h]. */
 function sumsOfHeads(gradients: Tensor, { b, a, h, chunks }: Problem): Tensor {
-  const shared = gradients.reshape([b, h, a / h, chunks]).permute([0, 3, 1, 2]);
-  return sumRows(contiguous(shared)).reshape([b, chunks, h]);
+  const sums = sum(gradients.reshape([b, h, a / h, chunks]), { axes: [2] });
+  return contiguous(sums.permute([0, 2, 1]));
 }
 
 /**
@@ -124,8 +124,7 @@ function unseenGradients(
   const other = attention(q, k, v, { deferred: deferred(settings, 'kept'), scale, ...controlOf(control, 1, 3) });
   const ratios = exp(subtract(other.lse, lse)).reshape([...lse.shape, 1]);
   const gradOther = multiply(gradOut, ratios);
-  const gradCommon = sumRows(multiply(subtract(other.out, out), gradOther));
-  const gradLse = gradCommon.reshape(lse.shape) as Tensor<'f32'>;
+  const gradLse = sum(multiply(subtract(other.out, out), gradOther), { axes: [-1] });
   const { gradCaptured } = attentionBackward(
     q,
     k,

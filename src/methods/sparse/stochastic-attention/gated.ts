@@ -3,6 +3,7 @@ import { ParameterError } from '../../../errors';
 import { add, multiply } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { matmul } from '../../../ops/matmul';
+import { sum } from '../../../ops/reduce';
 import type { Control } from '../../../runtime/backend';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
@@ -123,11 +124,8 @@ function times(x: Tensor, gate: Tensor | undefined): Tensor {
 
 /** Sums of a b along the last axis: [b, n, h] from [b, n, h, e]. */
 function rowSums(a: Tensor, b: Tensor): Tensor {
-  const e = a.shape[3] as number;
   using products = multiply(a, b);
-  using ones = a.runtime.tensor(new Float32Array(e).fill(1), [e, 1]);
-  using sums = matmul(products, ones);
-  return sums.reshape(a.shape.slice(0, 3));
+  return sum(products, { axes: [-1] });
 }
 
 /** Neither path takes gates, and the window no permutation. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { planUnary } from '../../../ops/elementwise/webgpu';
-import { planRowwise } from '../../../ops/rows/webgpu';
+import { planSoftmax } from '../../../ops/rows/webgpu';
 import type { Tensor } from '../../../tensor/tensor';
 import type { Device } from '../device';
 import type { Plan, Workspace } from '../queue';
@@ -32,13 +32,32 @@ test('a function of each element', () => {
   `);
 });
 
-test('a sum of rows by workgroups of a GPU with subgroups', () => {
+test('a softmax of rows by workgroups of a GPU with subgroups', () => {
   const workspace = { device: { isSoftware: false, subgroups: true } as Device } as Workspace;
-  const plan = planRowwise({ operation: 'sum', x: shaped(500, 700), out: shaped(500) }, workspace);
+  const plan = planSoftmax({ x: shaped(500, 700), out: shaped(500, 700) }, workspace);
   expect(plan.dispatches[0]?.tasks).toBe(500);
   expect(bodyOf(plan)).toMatchInlineSnapshot(`
     "
     fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffff) > 0x7f800000; }
+    fn power_of_two(n: i32) -> f32 { return bitcast<f32>((n + 127) << 23); }
+    /// e^r - 1 of what is left of x after n ln 2.
+    fn growth_of_rest(x: f32, n: f32) -> f32 {
+      let r = (x - n * 0.693359375) + n * 2.12194440e-4;
+      var y = fma(1.98756915e-4, r, 1.3981999507e-3);
+      y = fma(y, r, 8.3334519073e-3);
+      y = fma(y, r, 4.1665795894e-2);
+      y = fma(y, r, 1.6666665459e-1);
+      y = fma(y, r, 5.0000001201e-1);
+      return fma(y, r * r, r);
+    }
+    fn precise_exp(x: f32) -> f32 {
+      let bounded = clamp(x, -104.0, 89.0);
+      let n = round(bounded * 1.44269504);
+      let half = i32(n) >> 1;
+      let y = (1.0 + growth_of_rest(bounded, n)) * power_of_two(half) * power_of_two(i32(n) - half);
+      let ranged = select(select(y, numbers.infinity, x > 88.722839), 0.0, x < -103.972077);
+      return select(ranged, x, is_nan(x));
+    }
 
 
     var<workgroup> parts_of_sum_of_lanes: array<vec2f, 64>;
@@ -77,19 +96,34 @@ test('a sum of rows by workgroups of a GPU with subgroups', () => {
       return bitcast<f32>(select(~rank, rank & 0x7fffffff, (rank >> 31) == 1));
     }
 
+    fn each_precise_exp(x: vec4f) -> vec4f { return vec4f(precise_exp(x.x), precise_exp(x.y), precise_exp(x.z), precise_exp(x.w)); }
     fn run(task: u32, lane: u32) {
       let row = task;
       member = lane;
       if (row >= numbers.rows) { return; }
+      var most = 0u;
+      
+      for (var c = member * 4; c < numbers.columns; c += 256) {
+        let i = row * numbers.columns + c;
+        let count = numbers.columns - c;
+        let x = kept(load4_x(i), count, -numbers.infinity);
+        most = max(max(max(rank_of(x.x), rank_of(x.y)), max(rank_of(x.z), rank_of(x.w))), most);
+      }
+      let most_of_row = number_of(largest_of(most));
       var sum = 0.0;
       
       for (var c = member * 4; c < numbers.columns; c += 256) {
         let i = row * numbers.columns + c;
         let count = numbers.columns - c;
-        sum += total(kept(load4_x(i), count, 0.0));
+        sum += total(kept(each_precise_exp(load4_x(i) - most_of_row), count, 0.0));
       }
-      let sum_of_row = sum_of(vec2f(sum, 0.0)).x;
-      if (member == 0) { store_out(row, sum_of_row); }
+      let factor = 1.0 / sum_of(vec2f(sum, 0.0)).x;
+      
+      for (var c = member * 4; c < numbers.columns; c += 256) {
+        let i = row * numbers.columns + c;
+        let count = numbers.columns - c;
+        store4_out(i, each_precise_exp(load4_x(i) - most_of_row) * factor, count);
+      }
     }"
   `);
 });

@@ -32,6 +32,15 @@ const LONG_COLUMNS = 4096;
 export const READ = { access: 'read', vector: true } as const;
 export const WRITE = { access: 'write', vector: true } as const;
 
+/** `rank_of` and `number_of`; they need `is_nan`. */
+export const RANKS = `fn rank_of(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  return select(select(bits | 0x80000000, ~bits, (bits >> 31) == 1), 0xffffffff, is_nan(x));
+}
+fn number_of(rank: u32) -> f32 {
+  return bitcast<f32>(select(~rank, rank & 0x7fffffff, (rank >> 31) == 1));
+}`;
+
 interface RowWork {
   readonly name: string;
   readonly team: Team;
@@ -69,13 +78,7 @@ fn kept(values: vec4f, count: u32, rest: f32) -> vec4f {
   return select(vec4f(rest), values, vec4u(0, 1, 2, 3) < vec4u(count));
 }
 fn total(values: vec4f) -> f32 { return (values.x + values.y) + (values.z + values.w); }
-fn rank_of(x: f32) -> u32 {
-  let bits = bitcast<u32>(x);
-  return select(select(bits | 0x80000000, ~bits, (bits >> 31) == 1), 0xffffffff, is_nan(x));
-}
-fn number_of(rank: u32) -> f32 {
-  return bitcast<f32>(select(~rank, rank & 0x7fffffff, (rank >> 31) == 1));
-}
+${RANKS}
 ${head}
 fn run(task: u32, lane: u32) {
   ${isLone ? `let row = task * ${LONE_LANES} + lane;` : 'let row = task;\n  member = lane;'}
