@@ -172,6 +172,11 @@ for (const [name, call] of Object.entries({ softmax, sumRows, maxRows }))
 entry('matmul', { a: tensor(3, 2), b: tensor(2, 3), options: options(result(3, 3)) }, saccade.matmul);
 const indices = leaf(keep(runtime.tensor([0, 1], [2], 'i32')));
 entry('gather', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.gather);
+entry(
+  'scatterAdd',
+  { values: tensor(2, 3), indices, rows: whole(3), options: options(result(3, 3)) },
+  saccade.scatterAdd,
+);
 const reluOptions: Slots = { block: maybe(whole(2)), causal: maybe(boolean()), scale: maybe(finite(1)), ...control };
 entry('reluAttention', { ...qkv, options: options(reluOptions) }, saccade.reluAttention);
 entry(
