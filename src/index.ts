@@ -113,6 +113,7 @@ export { type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/rms-norm';
 export { focus, focusBackward, route, routeBackward } from './ops/routing';
 export { maxRows, softmax, sumRows } from './ops/rows';
 export { scatterAdd } from './ops/scatter-add';
+export { type ArgsortOptions, argsort, type TopKOptions, topK } from './ops/top-k';
 export type { BackendName, Control, MemoryReport } from './runtime/backend';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';
 export type { GpuBufferLike, GpuDeviceLike, GpuOptions, GpuSizes } from './runtime/webgpu/adapter';

@@ -177,6 +177,13 @@ entry(
   { values: tensor(2, 3), indices, rows: whole(3), options: options(result(3, 3)) },
   saccade.scatterAdd,
 );
+entry('topK', { x: lone(3, 2), k: leaf(2), options: options({ largest: maybe(boolean()), ...control }) }, saccade.topK);
+const order = notGiven(leaf(keep(runtime.empty([3, 2], 'i32'))));
+entry(
+  'argsort',
+  { x: lone(3, 2), options: options({ descending: maybe(boolean()), out: order, ...control }) },
+  saccade.argsort,
+);
 const reluOptions: Slots = { block: maybe(whole(2)), causal: maybe(boolean()), scale: maybe(finite(1)), ...control };
 entry('reluAttention', { ...qkv, options: options(reluOptions) }, saccade.reluAttention);
 entry(
