@@ -38,6 +38,7 @@ describeOnBackends('scatterAdd', (runtime) => {
       [2500, 3, 5],
       [700, 1, 1],
       [37, 5000, 3],
+      [700, 2000, 2],
       [600, 40, 1100],
     ] as const) {
       await scoped(runtime(), async () => {
