@@ -4,7 +4,7 @@ import { struct } from '../../runtime/wasm/struct';
 export const LINE = 16;
 
 /** Elements of the result that a task has, so that they stay in its cache from the first zero to the last sum. */
-export const CACHED = 2 ** 15;
+export const CACHED = 2 ** 18;
 
 export const ScatterAddParams = struct({
   /** Of values. */

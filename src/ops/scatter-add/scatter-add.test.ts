@@ -37,7 +37,7 @@ describeOnBackends('scatterAdd', (runtime) => {
     for (const [count, rows, c] of [
       [2500, 3, 5],
       [700, 1, 1],
-      [37, 5000, 3],
+      [50, 9000, 40],
       [700, 2000, 2],
       [600, 40, 1100],
     ] as const) {

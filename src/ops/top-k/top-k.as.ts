@@ -49,10 +49,12 @@ function pick(x: usize, columns: i32, k: i32, descending: bool, to: usize): void
   for (let c: i32 = 0; c < columns; c++) {
     if (count == k) {
       // Most come after all that are picked, which four comparisons tell at once; NaN is left to the keys.
-      while (c + 4 <= columns) {
+      for (; c + 4 <= columns; c += 4) {
         const four = v128.load(x + (<usize>c << 2));
-        if (!v128.all_true<i32>(descending ? f32x4.le(four, bound) : f32x4.ge(four, bound))) break;
-        c += 4;
+        const behind = i32x4.bitmask(descending ? f32x4.le(four, bound) : f32x4.ge(four, bound));
+        if (behind == 15) continue;
+        c += ctz(~behind);
+        break;
       }
       if (c == columns) break;
     }
