@@ -114,6 +114,8 @@ export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from 
 export { type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/rms-norm';
 export { focus, focusBackward, route, routeBackward } from './ops/routing';
 export { softmax } from './ops/rows';
+export { scatterAdd } from './ops/scatter-add';
+export { type ArgsortOptions, argsort, type TopKOptions, topK } from './ops/top-k';
 export type { BackendName, Control, MemoryReport } from './runtime/backend';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';
 export type { GpuBufferLike, GpuDeviceLike, GpuOptions, GpuSizes } from './runtime/webgpu/adapter';

@@ -1,6 +1,6 @@
 /** Assertions that the tests share. */
 import { expect } from 'vitest';
-import { type Runtime, Tensor } from '../src/index';
+import { type DType, type Runtime, Tensor } from '../src/index';
 
 /** Every |actual - expected| is at most `tolerance` (one number, or one for each element); NaN and infinities agree. */
 export function expectClose(
@@ -50,13 +50,14 @@ const tensorsIn = (made: unknown): Tensor[] =>
   (made instanceof Tensor ? [made] : Object.values(made ?? {})).filter((each) => each instanceof Tensor);
 
 /** A tensor of `shape` in the middle of memory filled with a sentinel, and a check that its surroundings still hold it. */
-export function guarded(
+export function guarded<D extends DType = 'f32'>(
   runtime: Runtime,
   shape: readonly number[],
-): { out: Tensor<'f32'>; check: () => Promise<void> } {
+  dtype: D = 'f32' as D,
+): { out: Tensor<D>; check: () => Promise<void> } {
   const margin = 64;
   const size = shape.reduce((a, b) => a * b, 1);
-  const memory = runtime.tensor(new Float32Array(size + 2 * margin).fill(12345), [size + 2 * margin]);
+  const memory = runtime.tensor(new Float64Array(size + 2 * margin).fill(12345), [size + 2 * margin], dtype);
   const middle = memory.slice(0, margin, margin + size);
   const out = middle.reshape(shape);
   middle.dispose();

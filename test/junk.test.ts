@@ -181,6 +181,18 @@ for (const [name, call] of Object.entries({ sum, mean, max, logSumExp, argmax })
 entry('matmul', { a: tensor(3, 2), b: tensor(2, 3), options: options(result(3, 3)) }, saccade.matmul);
 const indices = leaf(keep(runtime.tensor([0, 1], [2], 'i32')));
 entry('gather', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.gather);
+entry(
+  'scatterAdd',
+  { values: tensor(2, 3), indices, rows: whole(3), options: options(result(3, 3)) },
+  saccade.scatterAdd,
+);
+entry('topK', { x: lone(3, 2), k: leaf(2), options: options({ largest: maybe(boolean()), ...control }) }, saccade.topK);
+const order = notGiven(leaf(keep(runtime.empty([3, 2], 'i32'))));
+entry(
+  'argsort',
+  { x: lone(3, 2), options: options({ descending: maybe(boolean()), out: order, ...control }) },
+  saccade.argsort,
+);
 const reluOptions: Slots = { block: maybe(whole(2)), causal: maybe(boolean()), scale: maybe(finite(1)), ...control };
 entry('reluAttention', { ...qkv, options: options(reluOptions) }, saccade.reluAttention);
 entry(

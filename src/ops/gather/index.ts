@@ -36,6 +36,7 @@ const op: Op<GatherCall> = {
 
 /**
  * Rows of a table: table [t, c] f32, indices [...] i32 from 0 to t - 1 -> [..., c], row indices[i] at i; contiguous.
+ * Its gradient with respect to the table is scatterAdd(gradOut, indices, t), whose own is a gather again.
  *
  * @throws {ShapeError} ranks that do not fit, strided views, an index outside the table
  * @throws {DTypeError} a table that is not f32, indices that are not i32

@@ -1,0 +1,14 @@
+import type { Host } from '../op';
+import type { ScatterAddCall } from './call';
+
+/** Indices outside count as the nearest: the fault is told by the op. */
+export function scatterAdd({ values, indices, out }: ScatterAddCall, { numbers, store }: Host): void {
+  const [rows, columns] = out.shape as [number, number];
+  const from = numbers(values);
+  const sums = new Float64Array(out.size);
+  numbers(indices).forEach((index, i) => {
+    const row = Math.max(0, Math.min(rows - 1, index));
+    for (let c = 0; c < columns; c++) sums[row * columns + c]! += from[i * columns + c]!;
+  });
+  store(out, sums);
+}
