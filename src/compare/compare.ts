@@ -38,7 +38,7 @@ export interface CompareOptions extends Control {
   readonly methods?: readonly Method[] | 'all' | undefined;
   /** Largest output error (relative L2) that a recommended variant may have. Default 0.1. */
   readonly maxError?: number | undefined;
-  /** Seconds to spend on timing; each variant is called twice, however long that takes. Default 6. */
+  /** Seconds to spend on timing; each variant is called twice, however long that takes. Default 3. */
   readonly seconds?: number | undefined;
   /** Gets each row as soon as its variant was called once, in order: its time is that of this call. */
   readonly onRow?: ((row: Row) => void) | undefined;
@@ -73,7 +73,7 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   checkOptions('compare', options, OPTION_NAMES);
   checkControl(options);
   const isGrid = q.rank > 4;
-  const { maxError = 0.1, seconds = 6, onRow } = options;
+  const { maxError = 0.1, seconds = 3, onRow } = options;
   if (onRow !== undefined) checkFunction('onRow', onRow);
   if (!(typeof maxError === 'number' && maxError > 0))
     throw new ParameterError(`maxError must be a number above 0, got ${show(maxError)}`);

@@ -6,6 +6,7 @@ import type { Runtime } from '../runtime/runtime';
 import { bytesPerElement, type DType } from '../tensor/dtype';
 import { formatShape, type Shape, sameShape } from '../tensor/shape';
 import { Tensor } from '../tensor/tensor';
+import type { Expectation } from './op';
 
 export { checkOptions };
 
@@ -38,6 +39,13 @@ export function commonRuntime(tensors: Readonly<Record<string, Tensor>>): Runtim
       throw new ParameterError(`${name} lives on another runtime than ${first}: make both with the same runtime`);
   }
   return runtime as Runtime;
+}
+
+/** Of a call whose indices pick among `count` rows, what only the device can see of them. */
+export function indicesWithin(indices: Tensor, count: number): Expectation[] {
+  const error = (value: number, place: number) =>
+    new ShapeError(`indices must be from 0 to ${count - 1}, got ${value} at element ${place} of indices`);
+  return [{ tensor: indices, least: 0, most: count - 1, error }];
 }
 
 /** Throws unless `out`, in which the caller wants a result, can hold it without touching an input. */

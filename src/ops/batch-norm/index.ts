@@ -5,6 +5,7 @@ import type { Control } from '../../runtime/backend';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkOptions, checkTensors } from '../check';
+import { contiguous } from '../copy';
 import { add, multiply, rsqrt, subtract } from '../elementwise';
 import { checkContiguous, checkFloat32 } from '../float32';
 import { mean as meanOf, sum } from '../reduce';
@@ -60,10 +61,11 @@ export function batchNormBackward(
 
 /** x with mean 0 and variance 1, the statistics, and 1 / sqrt(variance + epsilon). */
 function normalise(x: Tensor, { statistics, epsilon = 1e-5 }: BatchNormOptions) {
-  const zero = x.runtime.tensor([0], []);
-  const mean = statistics ? add(statistics.mean, zero) : meanOf(x, places(x));
+  const mean = statistics ? contiguous(statistics.mean as Tensor<'f32'>) : meanOf(x, places(x));
   const centred = subtract(x, mean);
-  const variance = statistics ? add(statistics.variance, zero) : meanOf(multiply(centred, centred), places(x));
+  const variance = statistics
+    ? contiguous(statistics.variance as Tensor<'f32'>)
+    : meanOf(multiply(centred, centred), places(x));
   const factor = rsqrt(add(variance, x.runtime.tensor([epsilon], [])));
   return { normal: multiply(centred, factor), factor, mean, variance };
 }

@@ -3,7 +3,7 @@ import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkTensors, commonRuntime } from '../check';
+import { checkTensors, commonRuntime, indicesWithin } from '../check';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
@@ -26,12 +26,7 @@ const op: Op<GatherCall> = {
     return overElements('gather', Math.ceil(rows / ROWS), params, out.size);
   },
   webgpu: async () => (await import('./webgpu')).planGather,
-  faults: ({ table, indices }) => {
-    const last = (table.shape[0] as number) - 1;
-    const error = (value: number, place: number) =>
-      new ShapeError(`indices must be from 0 to ${last}, got ${value} at element ${place} of indices`);
-    return [{ tensor: indices, least: 0, most: last, error }];
-  },
+  faults: ({ table, indices }) => indicesWithin(indices, table.shape[0] as number),
 };
 
 /**

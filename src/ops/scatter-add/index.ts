@@ -5,7 +5,7 @@ import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkTensors, commonRuntime } from '../check';
+import { checkTensors, commonRuntime, indicesWithin } from '../check';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
@@ -34,12 +34,7 @@ const op: Op<ScatterAddCall> = {
     return overElements('scatterAdd', tasks, params, out.size + 2 * values.size + tasks * count);
   },
   webgpu: async () => (await import('./webgpu')).planScatterAdd,
-  faults: ({ indices, out }) => {
-    const last = (out.shape[0] as number) - 1;
-    const error = (value: number, place: number) =>
-      new ShapeError(`indices must be from 0 to ${last}, got ${value} at element ${place} of indices`);
-    return [{ tensor: indices, least: 0, most: last, error }];
-  },
+  faults: ({ indices, out }) => indicesWithin(indices, out.shape[0] as number),
 };
 
 /**
