@@ -113,7 +113,10 @@ function recorded<Inputs, Results>(
       const tracked = mapLeaves(inputs, (leaf) => {
         if (!(leaf instanceof Tensor)) return leaf;
         const view = viewOf(leaf);
-        if (isFloat(view.dtype)) leaves.push((view.variable = tape.track(view)));
+        if (!isFloat(view.dtype)) return view;
+        const variable = tape.track(view);
+        view.variable = variable;
+        leaves.push(variable);
         return view;
       });
       return mapLeaves(fn(tracked as Inputs), (leaf) => {
