@@ -4,8 +4,9 @@ import { ParameterError, ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { compute, type Derivative, type Results } from '../compute';
+import { compute, type Results } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import { sum } from '../reduce';
@@ -149,10 +150,11 @@ function normalise(
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const derivative: Derivative = {
     saves: Object.keys(inputs).slice(0, gain === undefined ? 1 : 2),
-    gradients: (saved, { out }, wanted) => gradients({ ...norm, ...(saved as typeof inputs) }, out as Tensor, wanted),
+    gradients: (saved, { out }, wanted, control) =>
+      gradientsOf({ ...norm, ...(saved as typeof inputs) }, out as Tensor, wanted, control),
   };
   const call = ({ out }: { out: Tensor }) => ({ ...norm, ...inputs, out });
-  return compute(op, inputs, { out: spec }, call, options, { derivative }).out;
+  return compute({ ...op, name }, inputs, { out: spec }, call, options, { derivative }).out;
 }
 
 /**
@@ -166,25 +168,23 @@ export function rmsNormBackward(x: Tensor, gradOut: Tensor, options: Omit<RmsNor
   const norm = checkProblem('rmsNormBackward', { x, gradOut }, options, kind, rowsOf);
   if (!sameShape(x.shape, gradOut.shape))
     throw new ShapeError(`gradOut must have the shape of x ${formatShape(x.shape)}, got ${formatShape(gradOut.shape)}`);
-  return gradients({ ...norm, x }, gradOut, new Set(), options).x;
+  return gradientsOf({ ...norm, x }, gradOut, new Set(), options).x;
 }
 
-/** The gradients of a loss with respect to x and the `wanted` ones of gain and bias, from that with respect to the result. */
-function gradients(norm: Norm, gradOut: Tensor, wanted: ReadonlySet<string>, options: ResultOptions = {}) {
+/** The gradients with respect to x, always, and to gain and bias if wanted, from that with respect to the result. */
+function gradientsOf(norm: Norm, gradOut: Tensor, wanted: ReadonlySet<string>, options: ResultOptions) {
   const { x, gain, groups, columns } = norm;
-  return x.runtime.scope(() => {
-    const sums = { shape: [partsOf(norm), groups * columns], dtype: 'f32' } as const;
-    const specs = {
-      out: { shape: x.shape, dtype: 'f32', given: options.out } as const,
-      ...(wanted.has('gain') && { gains: sums }),
-      ...(wanted.has('bias') && { biases: sums }),
-    };
-    const inputs = { x, gradOut, ...(gain && { gain }) };
-    const call = ({ out: gradX, ...sums }: Results<typeof specs>) => ({ ...norm, gradOut, gradX, ...sums });
-    const { out, gains, biases } = compute(gradientOp, inputs, specs, call, options);
-    const [gradGain, gradBias] = [gains, biases].map((parts) => parts && sum(parts, { axes: [0] }));
-    return { x: out, gain: gradGain, bias: gradBias };
-  });
+  const sums = { shape: [partsOf(norm), groups * columns], dtype: 'f32' } as const;
+  const specs = {
+    out: { shape: x.shape, dtype: 'f32', given: options.out } as const,
+    ...(wanted.has('gain') && { gains: sums }),
+    ...(wanted.has('bias') && { biases: sums }),
+  };
+  const inputs = { x, gradOut, ...(gain && { gain }) };
+  const call = ({ out: gradX, ...parts }: Results<typeof specs>) => ({ ...norm, gradOut, gradX, ...parts });
+  const { out, gains, biases } = compute(gradientOp, inputs, specs, call, options);
+  const [gradGain, gradBias] = [gains, biases].map((parts) => parts && sum(parts, { axes: [0] }));
+  return { x: out, gain: gradGain, bias: gradBias };
 }
 
 function checkProblem(

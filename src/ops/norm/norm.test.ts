@@ -3,10 +3,18 @@ import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
-import { pulled } from '../../../test/pull';
 import { scoped } from '../../../test/scoped';
 import { show } from '../../check';
-import { createRuntime, groupNorm, layerNorm, type Runtime, rmsNorm, rmsNormBackward, type Tensor } from '../../index';
+import {
+  createRuntime,
+  groupNorm,
+  layerNorm,
+  pullback,
+  type Runtime,
+  rmsNorm,
+  rmsNormBackward,
+  type Tensor,
+} from '../../index';
 
 /** What a norm is, in plain words: of x [b, ..., c] each group of channels of a b, or each row where there are no groups. */
 interface Definition {
@@ -76,11 +84,11 @@ describeOnBackends('norms', (runtime) => {
       const gradOut = runtime().random(shape, { seed: 2 });
       const gain = runtime().tensor(new Float32Array(c).fill(1), [c]);
       const bias = runtime().tensor(new Float32Array(c), [c]);
-      const { result: normal, gradients } = pulled(
+      const { results: normal, pull } = pullback(
         ({ x, ...affine }) => (groups ? groupNorm(x, groups, affine) : layerNorm(x, affine)),
         { x, gain, bias },
-        gradOut,
       );
+      const gradients = pull(gradOut);
       const definition = { ...(groups && { groups }), centred: true, epsilon: 1e-5, offset: 0 };
       const [values, grads] = [await normal.read(), await gradOut.read()];
       expectClose(values, defined(await x.read(), shape, definition), 2e-5);
@@ -165,11 +173,8 @@ test.skipIf('document' in globalThis)('gradients have the same bits on any numbe
     await scoped(runtime, async () => {
       const x = runtime.random([900, 130], { seed: 1 });
       const gain = runtime.random([130], { seed: 2 });
-      const { gradients } = pulled(
-        ({ x, ...affine }) => layerNorm(x, affine),
-        { x, gain, bias: gain.reshape([130]) },
-        x,
-      );
+      const inputs = { x, gain, bias: runtime.random([130], { seed: 3 }) };
+      const gradients = pullback(({ x, ...affine }) => layerNorm(x, affine), inputs).pull(x);
       const read = await Promise.all(Object.values(gradients).map((gradient) => gradient.read()));
       bits.push(read.map((values) => new Uint32Array(values.slice().buffer).join()).join());
     });
@@ -210,12 +215,12 @@ async function expectDefinition(runtime: Runtime, problem: Problem): Promise<voi
   await check();
   // Of two elements or fewer the gradient is all rounding.
   if (kind === 'layer' && c < 3) return;
-  const { gradients } = pulled<Record<string, Tensor>>((tensors) => norm(tensors as typeof inputs), inputs, gradOut);
+  const gradients = pullback((tensors) => norm(tensors), inputs).pull(gradOut);
   const weights = await gradOut.read();
   for (const [name, value] of Object.entries(values)) {
     const numeric = numericGradient((moved) => results({ ...values, [name]: moved }), value, weights, 1e-5);
     const tolerance = numeric.map((grad) => 1e-3 * Math.max(1, Math.abs(grad)));
-    expectClose(await (gradients[name] as Tensor).read(), numeric, tolerance);
+    expectClose(await (gradients[name as 'x'] as Tensor).read(), numeric, tolerance);
   }
 }
 
