@@ -59,9 +59,12 @@ const EQUALITY = ['===', '!==', '==', '!='];
 
 const FUNCTIONS: Partial<Record<string, { readonly operation: Operation; readonly arity: number }>> = {
   ...Object.fromEntries(
-    (['abs', 'floor', 'ceil', 'round', 'trunc', 'sign', 'sqrt', 'exp', 'log', 'tanh', 'cos', 'sin'] as const).map(
-      (operation) => [operation, { operation, arity: 1 }],
-    ),
+    (
+      [
+        ...(['abs', 'floor', 'ceil', 'round', 'trunc', 'sign', 'sqrt'] as const),
+        ...(['exp', 'log', 'expm1', 'log1p', 'tanh', 'cos', 'sin'] as const),
+      ] as const
+    ).map((operation) => [operation, { operation, arity: 1 }]),
   ),
   pow: { operation: 'power', arity: 2 },
   min: { operation: 'min', arity: Number.POSITIVE_INFINITY },
