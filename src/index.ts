@@ -130,6 +130,18 @@ export { type PublishedRow, publishedRows } from './simulate/published';
 export { expectedRandomField, type KeysOf, keysOfMask, type ReachOptions, receptiveField } from './simulate/reach';
 export { sweepStrides } from './simulate/strides';
 export { type TileMenu, tilesOfMenu } from './simulate/tile-menus';
+export {
+  type DerivativeContext,
+  differentiate,
+  type Gradients,
+  type Pullback,
+  pullback,
+  recompute,
+  type SomeGradients,
+  stopGradient,
+  straightThrough,
+  withDerivative,
+} from './tape';
 export type { DType, HostDType } from './tensor/dtype';
 export { convert, type HostTensor, hostTensor, type Numbers } from './tensor/host';
 export type { Shape } from './tensor/shape';

@@ -5,6 +5,7 @@ import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements } from '../../runtime/wasm/plan';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import { formatShape } from '../../tensor/shape';
+import { type Derivative, record, tapeOf } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
@@ -48,14 +49,17 @@ export function contiguous<D extends DType>(x: Tensor<D>, options: ResultOptions
   checkControl(options);
   if (!DTYPES.includes(x.dtype)) throw new DTypeError(`x must be ${DTYPES.join(', ')}, got ${x.dtype}`);
   const spec = { shape: x.shape, dtype: x.dtype, given: options.out };
-  return compute(op, { x }, { out: spec }, ({ out }) => ({ x, out }), options).out;
+  return compute(op, { x }, { out: spec }, ({ out }) => ({ x, out }), options, { derivative: identity }).out;
 }
+
+/** The gradient is that with respect to the copy. */
+const identity: Derivative = { saves: [], gradients: (_, { out }) => ({ x: out }) };
 
 /** A copy whose fault it is if an element of x is not as expected: what is computed from it has the fault too. */
 export function expecting(x: Tensor, expectation: Omit<Expectation, 'tensor'>): Tensor<'f32'> {
   const checked: Op<CopyCall> = { ...op, faults: ({ x: tensor }) => [{ tensor, ...expectation }] };
   const spec = { shape: x.shape, dtype: 'f32' } as const;
-  return compute(checked, { x }, { out: spec }, ({ out }) => ({ x, out }), {}).out;
+  return compute(checked, { x }, { out: spec }, ({ out }) => ({ x, out }), {}, { derivative: identity }).out;
 }
 
 /**
@@ -85,6 +89,7 @@ export function concat<D extends 'f32' | 'i32'>(parts: readonly Tensor<D>[], axi
   }
   const whole = [...shape];
   whole[axis] = parts.reduce((sum: number, part: Tensor) => sum + (part.shape[axis] as number), 0);
+  const tape = tapeOf('concat', named);
   return runtime.scope(() => {
     const out = runtime.empty(whole, dtype);
     let first = 0;
@@ -94,6 +99,24 @@ export function concat<D extends 'f32' | 'i32'>(parts: readonly Tensor<D>[], axi
       runtime.run(op, { make: () => ({ x, out: place }) }, [x], [place], {});
       first = past;
     }
+    if (tape) record('concat', tape, named, { out }, partsOf(named, axis));
     return out;
   });
+}
+
+/** The gradient with respect to each part is where it lies in that with respect to the whole. */
+function partsOf(parts: Readonly<Record<string, Tensor>>, axis: number): Derivative {
+  const extents = Object.entries(parts).map(([name, { shape }]) => [name, shape[axis] as number] as const);
+  return {
+    saves: [],
+    gradients(_, { out }, wanted) {
+      const gradients: Record<string, Tensor> = {};
+      let first = 0;
+      for (const [name, extent] of extents) {
+        if (wanted.has(name)) gradients[name] = (out as Tensor).slice(axis, first, first + extent);
+        first += extent;
+      }
+      return gradients;
+    },
+  };
 }

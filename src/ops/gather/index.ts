@@ -7,6 +7,7 @@ import { checkTensors, commonRuntime, indicesWithin } from '../check';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
+import { scatterAdd } from '../scatter-add';
 import type { GatherCall } from './call';
 import { GatherParams, ROWS } from './params.generated';
 
@@ -45,6 +46,14 @@ export function gather(table: Tensor, indices: Tensor, options: ResultOptions = 
   if (indices.dtype !== 'i32') throw new DTypeError(`indices must be i32, got ${indices.dtype}`);
   if (indices.size === 0) throw new ShapeError(`indices ${formatShape(indices.shape)} is empty`);
   const spec = { shape: [...indices.shape, table.shape[1] as number], dtype: 'f32', given: options.out } as const;
-  const { out } = compute(op, { table, indices }, { out: spec }, ({ out }) => ({ table, indices, out }), options);
+  const rows = table.shape[0] as number;
+  const { out } = compute(op, { table, indices }, { out: spec }, ({ out }) => ({ table, indices, out }), options, {
+    derivative: {
+      saves: ['indices'],
+      gradients: (saved, { out: gradOut }, _, control) => ({
+        table: scatterAdd(gradOut as Tensor, saved.indices as Tensor, rows, control),
+      }),
+    },
+  });
   return out;
 }
