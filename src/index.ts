@@ -60,27 +60,6 @@ export {
   depthwiseConv,
   depthwiseConvBackward,
 } from './ops/depthwise-conv';
-export {
-  add,
-  cos,
-  elu,
-  eluPlusOne,
-  exp,
-  gelu,
-  multiply,
-  power,
-  reciprocal,
-  relu,
-  rsqrt,
-  sigmoid,
-  silu,
-  sin,
-  step,
-  subtract,
-  tanh,
-  type UnaryBackwardOptions,
-  unaryBackward,
-} from './ops/elementwise';
 export type { ResultOptions } from './ops/float32';
 export {
   type GatedDeltaRuleBackwardOptions,
@@ -108,6 +87,28 @@ export {
   linearAttentionBackward,
   linearAttentionStep,
 } from './ops/linear-attention';
+export {
+  add,
+  cos,
+  elu,
+  eluPlusOne,
+  exp,
+  gelu,
+  multiply,
+  power,
+  reciprocal,
+  relu,
+  rsqrt,
+  sigmoid,
+  silu,
+  sin,
+  step,
+  subtract,
+  tanh,
+  type UnaryBackwardOptions,
+  unaryBackward,
+} from './ops/map';
+export { type MapOptions, type MapResult, map, type Words } from './ops/map/map';
 export { matmul } from './ops/matmul';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';

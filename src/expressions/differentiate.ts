@@ -1,5 +1,5 @@
 /** Derivatives of number expressions. Where a function jumps or bends, it is that of the piece a value lies on. */
-import { apply, constant, constantOf, type Expression, type Table } from './expression';
+import { apply, constant, constantOf, type Expression, type InputName, type Table } from './expression';
 import { stepsOf } from './steps';
 
 /** How an expression changes with an element of a captured array: at `index`, by `factor`. */
@@ -9,9 +9,20 @@ export interface TableDerivative {
   readonly factor: Expression;
 }
 
-/** d expression / d score. */
-export function scoreDerivative(expression: Expression): Expression {
-  return derivative(expression, (node) => 'name' in node && node.name === 'score');
+/** d expression / d one of its inputs. */
+export function derivativeOf(expression: Expression, name: InputName): Expression {
+  return derivative(expression, (node) => 'name' in node && node.name === name);
+}
+
+/** The gradient with respect to an input, from those with respect to expressions of it: the sum of their products with the derivatives. */
+export function gradientOf(
+  expressions: readonly Expression[],
+  gradients: readonly Expression[],
+  name: InputName,
+): Expression {
+  return expressions
+    .map((expression, at) => multiply(derivativeOf(expression, name), gradients[at] as Expression))
+    .reduce(add, ZERO);
 }
 
 /**

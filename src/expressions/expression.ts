@@ -76,14 +76,17 @@ export function constantOf(expression: Expression): number | undefined {
   return 'value' in expression ? expression.value : undefined;
 }
 
-/** `expression` with one of its inputs replaced. */
-export function substitute(expression: Expression, name: InputName, replacement: Expression): Expression {
+/** `expression` with some of its inputs replaced. */
+export function substitute(
+  expression: Expression,
+  replacements: Readonly<Partial<Record<InputName, Expression>>>,
+): Expression {
   const done = new Map<Expression, Expression>();
   const visit = (node: Expression): Expression => {
     const known = done.get(node);
     if (known) return known;
     let result = node;
-    if ('name' in node) result = node.name === name ? replacement : node;
+    if ('name' in node) result = replacements[node.name] ?? node;
     else if ('table' in node) result = read(node.table, visit(node.args[0]));
     else if (!('value' in node)) result = apply(node.operation, ...node.args.map(visit));
     done.set(node, result);

@@ -27,7 +27,19 @@ export const TILE_REGISTERS = 64;
 export const CHUNK_REGISTERS = 24;
 
 export const INSTRUCTIONS = [
-  ...['constant', 'number', 'integer number', 'batch', 'head', 'queries', 'keys', 'read', 'copy', 'toFloat', 'toInteger'],
+  ...[
+    'constant',
+    'number',
+    'integer number',
+    'batch',
+    'head',
+    'queries',
+    'keys',
+    'read',
+    'copy',
+    'toFloat',
+    'toInteger',
+  ],
   ...['select', 'not', 'and', 'or', 'xor'],
   ...['add', 'subtract', 'multiply', 'divide', 'min', 'max', 'less', 'lessOrEqual', 'equal'],
   ...['negative', 'abs', 'sign', 'floor', 'ceil', 'trunc', 'round', 'sqrt', 'exp', 'log', 'tanh', 'cos', 'sin'],

@@ -1,8 +1,8 @@
 /** The forward pass of the encoder, on the rows of several sentences at once: only attention and means know sentences. */
 import { attention } from '../../ops/attention';
-import { add, relu } from '../../ops/elementwise';
 import { gather } from '../../ops/gather';
 import { layerNorm } from '../../ops/layer-norm';
+import { add, relu } from '../../ops/map';
 import { matmul } from '../../ops/matmul';
 import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';

@@ -1,9 +1,7 @@
 import { ShapeError } from '../../errors';
 import { formatShape, type Shape, sameShape } from '../../tensor/shape';
+import type { Place } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-
-/** What a kernel reads: a tensor, or its elements repeated along axes that it lacks or has with extent 1. */
-export type View = Pick<Tensor, 'storage' | 'dtype' | 'shape' | 'strides' | 'offset'>;
 
 /** The shape that all broadcast to: extents of 1 and axes that are missing in front repeat. */
 export function broadcastShape(names: readonly string[], tensors: readonly Tensor[]): Shape {
@@ -26,7 +24,7 @@ export function broadcastShape(names: readonly string[], tensors: readonly Tenso
 }
 
 /** x under a shape that it broadcasts to. */
-export function broadcast(x: Tensor, shape: Shape): View {
+export function broadcast(x: Tensor, shape: Shape): Place {
   if (sameShape(x.shape, shape)) return x;
   const { storage, dtype, offset, rank } = x;
   const strides = shape.map((_, axis) => {
@@ -36,6 +34,12 @@ export function broadcast(x: Tensor, shape: Shape): View {
   return { storage, dtype, shape, strides, offset };
 }
 
+/** The axes of a result along which x is repeated. */
+export function repeatedAxes(x: Shape, result: Shape): number[] {
+  const front = result.length - x.length;
+  return result.flatMap((extent, axis) => (axis < front || x[axis - front] !== extent ? [axis] : []));
+}
+
 export interface Axis {
   readonly extent: number;
   /** Of each view, in elements. */
@@ -43,7 +47,7 @@ export interface Axis {
 }
 
 /** The axes of views of one shape, at least one, where neighbours that all step through as one are one. */
-export function axesOf(views: readonly View[], shape: Shape): readonly Axis[] {
+export function axesOf(views: readonly Place[], shape: Shape): readonly Axis[] {
   const axes: Axis[] = [];
   shape.forEach((extent, axis) => {
     if (extent === 1) return;

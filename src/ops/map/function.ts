@@ -1,8 +1,10 @@
 /** Functions of the elements of tensors, and what kernels need of them. */
-import { type Expression, type InputName, input } from '../../expressions/expression';
+import { gradientOf } from '../../expressions/differentiate';
+import { constantOf, type Expression, type InputName, input, substitute } from '../../expressions/expression';
 import { BLOCK, BLOCK_REGISTERS, LANES, VECTOR_REGISTERS } from '../../expressions/params';
 import { assemble, type Layout } from '../../expressions/program';
 import { anyInteger, anyScore } from '../../expressions/ranges';
+import { inputsOf } from '../../expressions/steps';
 import { emit, type Inputs, orderOf, typedValues, type Value } from '../../expressions/typed';
 
 export type Kind = 'float' | 'integer';
@@ -27,8 +29,18 @@ const LAYOUT: Layout = {
 
 const SLOW = /^(exp|log|tanh|cos|sin|expm1|log1p|sigmoid|sigmoidSlope|softplus|erf|normalShare|power|remainder)$/;
 
+/** The gradients with respect to some inputs, and what they follow from: inputs, and gradients with respect to results. */
+export interface Gradient {
+  /** Those that are not zero, in the order of `wanted`. */
+  readonly function: ElementwiseFunction;
+  readonly wanted: readonly number[];
+  readonly inputs: readonly number[];
+  readonly gradients: readonly number[];
+}
+
 export class ElementwiseFunction {
   readonly #compiled = new Map<string, Compiled>();
+  readonly #gradients = new Map<string, Gradient>();
 
   /**
    * An expression of each result, of the elements x0, x1, ... of `inputs` tensors and the numbers c0, c1, ... of a call;
@@ -54,6 +66,42 @@ export class ElementwiseFunction {
     return compiled;
   }
 
+  /** With respect to the inputs `wanted`, of a loss that depends on these results. */
+  gradient(wanted: readonly number[], results: readonly number[]): Gradient {
+    const key = `${wanted};${results}`;
+    let gradient = this.#gradients.get(key);
+    if (!gradient) {
+      gradient = this.#differentiate(wanted, results);
+      this.#gradients.set(key, gradient);
+    }
+    return gradient;
+  }
+
+  #differentiate(wanted: readonly number[], results: readonly number[]): Gradient {
+    const all = wanted.map((at) => ({
+      at,
+      expression: gradientOf(
+        results.map((result) => this.results[result] as Expression),
+        results.map((result) => element(this.inputs + result)),
+        `x${at}`,
+      ),
+    }));
+    const found = all.filter(({ expression }) => constantOf(expression) !== 0);
+    const names = [...new Set(found.flatMap(({ expression }) => [...inputsOf(expression)]))];
+    const used = names.flatMap((name) => (name[0] === 'x' ? [Number(name.slice(1))] : [])).sort((a, b) => a - b);
+    const renumbered = Object.fromEntries(used.map((from, to) => [`x${from}`, element(to)]));
+    return {
+      function: new ElementwiseFunction(
+        `the derivative of ${this.name}`,
+        used.length,
+        found.map(({ expression }) => substitute(expression, renumbered)),
+      ),
+      wanted: found.map(({ at }) => at),
+      inputs: used.filter((at) => at < this.inputs),
+      gradients: used.flatMap((at) => (at < this.inputs ? [] : [at - this.inputs])),
+    };
+  }
+
   #compile(inputs: readonly Kind[], numbers: readonly Kind[], kind: Kind | undefined): Compiled {
     const kindOf = (name: InputName) => (name[0] === 'x' ? inputs : numbers)[Number(name.slice(1))] as Kind;
     const names = [...inputs.map((_, at) => `x${at}` as const), ...numbers.map((_, at) => `c${at}` as const)];
@@ -70,7 +118,10 @@ export class ElementwiseFunction {
     };
     const results = typedValues(this.name, this.results, given, kind);
     const program = assemble(this.name, results, LAYOUT);
-    const work = orderOf(...results).reduce((sum, { instruction }) => sum + (SLOW.test(instruction?.name ?? '') ? 1 : 0.25), 0);
+    const work = orderOf(...results).reduce(
+      (sum, { instruction }) => sum + (SLOW.test(instruction?.name ?? '') ? 1 : 0.25),
+      0,
+    );
     return { results, program, work };
   }
 }
