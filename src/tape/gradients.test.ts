@@ -16,7 +16,9 @@ import {
   gather,
   gelu,
   linearAttention,
+  logSumExp,
   masks,
+  max,
   mean,
   multiply,
   power,
@@ -61,6 +63,7 @@ const CASES: Readonly<Record<string, GradientCase>> = {
   reductions: {
     fn: ({ x }) => ({
       ...{ all: sum(x!), last: sum(x!, { axes: [-1] }), outer: mean(x!, { axes: [0, 2], keepDims: true }) },
+      ...{ max: max(x!, { axes: [1] }), inner: max(x!, { axes: [0, 2] }), logSumExp: logSumExp(x!, { axes: [2] }) },
     }),
     inputs: { x: [2, 3, 4] },
   },
