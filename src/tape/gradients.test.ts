@@ -34,6 +34,7 @@ import {
   sum,
   type Tensor,
   tanh,
+  topK,
 } from '../index';
 import { hostTensor } from '../tensor/host';
 
@@ -67,6 +68,7 @@ const CASES: Readonly<Record<string, GradientCase>> = {
     }),
     inputs: { x: [2, 3, 4] },
   },
+  topK: { fn: ({ x }) => ({ ...topK(x!, 2) }), inputs: { x: [3, 5] } },
   cumulativeSum: { fn: ({ x }) => cumulativeSum(x!, { reverse: true }), inputs: { x: [2, 5] } },
   gather: {
     fn: ({ table, indices }) => gather(table!, indices!),

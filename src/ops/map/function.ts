@@ -133,3 +133,12 @@ export class ElementwiseFunction {
 
 /** The element of input `at`. */
 export const element = (at: number): Expression => input(`x${at}`);
+
+/** What `make` gives, made when it is first asked for: rooms import one another, so not while they load. */
+export function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}

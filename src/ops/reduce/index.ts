@@ -15,7 +15,7 @@ import { contiguous } from '../copy';
 import { checkContiguous, checkFloat32 } from '../float32';
 import { multiply } from '../map';
 import { mapOne } from '../map/core';
-import { ElementwiseFunction, element } from '../map/function';
+import { ElementwiseFunction, element, once } from '../map/function';
 import type { Op } from '../op';
 import { REDUCTIONS, type ReduceCall, type Reduction } from './call';
 import { COLUMNS, ReduceParams, ROWS, RUN } from './params.generated';
@@ -179,14 +179,6 @@ const [largest, share, weight] = [
     return new ElementwiseFunction('logSumExp', 3, [value]);
   }),
 ];
-
-function once<T>(make: () => T): () => T {
-  let made: T | undefined;
-  return () => {
-    made ??= make();
-    return made;
-  };
-}
 
 /** Axes of x in ascending order; throws unless they are its own, each once. */
 function goneAxes({ rank, shape }: Tensor, axes: ReduceOptions['axes']): number[] {
