@@ -52,7 +52,7 @@ export {
   attentionBackward,
 } from './ops/attention';
 export { type BatchNormOptions, type BatchNormResult, batchNorm, batchNormBackward } from './ops/batch-norm';
-export { concat, contiguous } from './ops/copy';
+export { cast, concat, contiguous, type PadOptions, pad } from './ops/copy';
 export { type CumulativeSumOptions, cumulativeSum } from './ops/cumulative-sum';
 export {
   type DepthwiseConvBackwardOptions,
@@ -94,7 +94,7 @@ export {
   gatedDeltaRuleBackward,
   gatedDeltaRuleStep,
 } from './ops/gated-delta-rule';
-export { gather } from './ops/gather';
+export { embedding, gather } from './ops/gather';
 export { type LayerNormOptions, layerNorm } from './ops/layer-norm';
 export {
   type LinearAttentionBackwardOptions,

@@ -138,6 +138,20 @@ entry(
   saccade.cumulativeSum,
 );
 entry('contiguous', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.contiguous);
+entry('cast', { x: lone(3, 2), dtype: choice('f32'), options: options(result(3, 2)) }, saccade.cast);
+const widths = leaf([
+  [1, 0],
+  [0, 1],
+]);
+entry(
+  'pad',
+  {
+    x: lone(3, 2),
+    widths,
+    options: options({ value: maybe(leaf(1, '-1', '0', '1.5', '3', 'NaN', 'Infinity')), ...result(4, 3) }),
+  },
+  saccade.pad,
+);
 entry('concat', { parts: leaf([random(3, 2), random(3, 2)]), axis: leaf(1, '0') }, saccade.concat);
 const picture = [1, 3, 3, 2];
 entry(
@@ -181,6 +195,7 @@ for (const [name, call] of Object.entries({ sum, mean, max, logSumExp, argmax })
 entry('matmul', { a: tensor(3, 2), b: tensor(2, 3), options: options(result(3, 3)) }, saccade.matmul);
 const indices = leaf(keep(runtime.tensor([0, 1], [2], 'i32')));
 entry('gather', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.gather);
+entry('embedding', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.embedding);
 entry(
   'scatterAdd',
   { values: tensor(2, 3), indices, rows: whole(3), options: options(result(3, 3)) },

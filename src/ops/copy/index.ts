@@ -1,17 +1,18 @@
 /** Copies of views, and of several side by side. */
-import { show } from '../../check';
+import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements } from '../../runtime/wasm/plan';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
+import { hostTensor } from '../../tensor/host';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
 import type { ResultOptions } from '../float32';
 import type { Expectation, Op } from '../op';
-import { commonAxes } from './axes';
-import type { CopyCall } from './call';
+import { copyAxes } from './axes';
+import { type CopyCall, type CopyDType, DTYPES } from './call';
 import { CopyAxis, CopyParams, RUN } from './params.generated';
 
 const kernels: KernelFiles = {
@@ -23,32 +24,94 @@ const op: Op<CopyCall> = {
   name: 'copy',
   kernels,
   reference: async () => (await import('./reference')).copy,
-  wasm({ x, out }) {
-    const bytes = bytesPerElement(x.dtype);
-    const axes = commonAxes(x, out);
+  wasm(call) {
+    const { x, out, value = 0 } = call;
+    const axes = copyAxes(call);
+    const [from, to] = [x, out].map(({ dtype }) => DTYPES.indexOf(dtype as CopyDType)) as [number, number];
+    const [fromBytes, toBytes] = [bytesPerElement(x.dtype), bytesPerElement(out.dtype)];
     const params = [
-      ...CopyParams({ size: out.size, elementBytes: bytes, x, out, axes: axes.length }),
-      ...axes.flatMap(({ extent, from, to }) => CopyAxis({ extent, from: from * bytes, to: to * bytes })),
+      ...CopyParams({ size: out.size, from, to, x, out, axes: axes.length, around: bitsOf(value, out.dtype) }),
+      ...axes.flatMap((axis) => CopyAxis({ ...axis, from: axis.from * fromBytes, to: axis.to * toBytes })),
     ];
     return overElements('copy', Math.ceil(out.size / RUN), params, out.size);
   },
   webgpu: async () => (await import('./webgpu')).planCopy,
 };
 
-const DTYPES: readonly DType[] = ['f32', 'f16', 'bf16', 'i32'];
+/** The bits of a number as an element. */
+function bitsOf(value: number, dtype: DType): number {
+  const { data } = hostTensor([value], [1], dtype);
+  return bytesPerElement(dtype) === 4 ? (new Uint32Array(data.buffer)[0] as number) : (data[0] as number);
+}
 
 /**
  * A copy of x in row-major order, whatever its strides: [...] -> [...], f32, f16, bf16 or i32.
  *
  * @throws {DTypeError} another dtype
  */
-export function contiguous<D extends DType>(x: Tensor<D>, options: ResultOptions = {}): Tensor<D> {
+export function contiguous<D extends DType>(x: Tensor<D>, options: ResultOptions<D> = {}): Tensor<D> {
+  checkCopied('contiguous', x, options);
+  return copied(x, x.dtype, options);
+}
+
+/**
+ * A copy of x with its elements as another dtype, in row-major order, whatever its strides: [...] -> [...], f32, f16, bf16
+ * or i32. Floats are rounded to nearest even; to i32 they are cut towards zero and saturate, NaN gives 0; i32 goes to 16
+ * bits by way of f32.
+ *
+ * @throws {DTypeError} another dtype
+ */
+export function cast<D extends CopyDType>(x: Tensor, dtype: D, options: ResultOptions<D> = {}): Tensor<D> {
+  checkCopied('cast', x, options);
+  if (!DTYPES.includes(dtype)) throw new DTypeError(`dtype must be ${DTYPES.join(', ')}, got ${show(dtype)}`);
+  return copied(x, dtype, options);
+}
+
+function copied<D extends DType>(x: Tensor, dtype: D, options: ResultOptions<D>): Tensor<D> {
+  const spec = { shape: x.shape, dtype, given: options.out };
+  return compute(op, { x }, { out: spec }, ({ out }) => ({ x, out }), options).out as Tensor<D>;
+}
+
+export interface PadOptions<D extends DType> extends ResultOptions<D> {
+  /** What is put around x; default 0. */
+  readonly value?: number | undefined;
+}
+
+/**
+ * x with so many elements before and after it along each axis: [...] -> [before + extent + after, ...], f32, f16, bf16 or
+ * i32, any strides; contiguous.
+ *
+ * @throws {ParameterError} widths that are not two integers from 0 on for each axis, a value that i32 cannot hold
+ * @throws {DTypeError} another dtype
+ */
+export function pad<D extends DType>(
+  x: Tensor<D>,
+  widths: readonly (readonly [before: number, after: number])[],
+  options: PadOptions<D> = {},
+): Tensor<D> {
+  checkCopied('pad', x, options, ['value']);
+  const { value = 0 } = options;
+  const isWidth = (width: unknown) => Number.isSafeInteger(width) && (width as number) >= 0;
+  const isPair = (pair: unknown) => Array.isArray(pair) && pair.length === 2 && pair.every(isWidth);
+  if (!(Array.isArray(widths) && widths.length === x.rank && Array.from(widths).every(isPair)))
+    throw new ParameterError(
+      `widths must be [before, after], integers >= 0, for each of the ${x.rank} axes of x, got ${show(widths)}`,
+    );
+  if (typeof value !== 'number') throw new ParameterError(`value must be a number, got ${show(value)}`);
+  if (x.dtype === 'i32') checkWhole('value', value, -(2 ** 31), 2 ** 31 - 1);
+  const before = widths.map(([width]) => width);
+  const shape = widths.map(([before, after], axis) => before + (x.shape[axis] as number) + after);
+  const spec = { shape, dtype: x.dtype, given: options.out };
+  const call = ({ out }: { out: Tensor }) => ({ x, out, before, value });
+  return compute(op, { x }, { out: spec }, call, options).out as Tensor<D>;
+}
+
+function checkCopied(name: string, x: Tensor, options: object, more: readonly string[] = []): void {
   checkTensors({ x });
-  checkOptions('contiguous', options, ['out', 'signal', 'onProgress']);
+  checkOptions(name, options, [...more, 'out', 'signal', 'onProgress']);
   checkControl(options);
-  if (!DTYPES.includes(x.dtype)) throw new DTypeError(`x must be ${DTYPES.join(', ')}, got ${x.dtype}`);
-  const spec = { shape: x.shape, dtype: x.dtype, given: options.out };
-  return compute(op, { x }, { out: spec }, ({ out }) => ({ x, out }), options).out;
+  if (!(DTYPES as readonly DType[]).includes(x.dtype))
+    throw new DTypeError(`x must be ${DTYPES.join(', ')}, got ${x.dtype}`);
 }
 
 /** A copy whose fault it is if an element of x is not as expected: what is computed from it has the fault too. */
