@@ -109,6 +109,8 @@ export {
   linearAttentionStep,
 } from './ops/linear-attention';
 export { matmul } from './ops/matmul';
+export { type AttentionState, type MergeStatesOptions, mergeStates } from './ops/merge-states';
+export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
 export { type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/rms-norm';

@@ -196,6 +196,9 @@ entry('matmul', { a: tensor(3, 2), b: tensor(2, 3), options: options(result(3, 3
 const indices = leaf(keep(runtime.tensor([0, 1], [2], 'i32')));
 entry('gather', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.gather);
 entry('embedding', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.embedding);
+const states = [1, 2].map(() => ({ out: random(3, 2), lse: random(3) }));
+const merged = { out: notGiven(leaf(keep(runtime.empty([3, 2])))), lse: notGiven(leaf(keep(runtime.empty([3])))) };
+entry('mergeStates', { parts: leaf(states), options: options({ ...merged, ...control }) }, saccade.mergeStates);
 entry(
   'scatterAdd',
   { values: tensor(2, 3), indices, rows: whole(3), options: options(result(3, 3)) },
@@ -405,6 +408,15 @@ entry(
     options: options({ seed: maybe(integer(1)), distribution: maybe(choice('uniform')), dtype: maybe(choice('f32')) }),
   },
   (...args: [Any, Any]) => runtime.random(...args),
+);
+entry(
+  'random',
+  {
+    runtime: leaf(runtime),
+    shape: leaf([2], 'array'),
+    options: options({ seed: maybe(integer(1)), distribution: maybe(choice('uniform')), ...result(2) }),
+  },
+  saccade.random,
 );
 entry('Runtime.scope', { work: fn(() => 1) }, (work) => runtime.scope(work));
 const matrix = random(2, 3);
