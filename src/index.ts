@@ -14,7 +14,16 @@ export {
   writeSafetensors,
 } from './io';
 export * as masks from './masks';
-export { type Cost, defineMethod, type Method, type MethodSpec, type Paper } from './methods/define';
+export {
+  type Cost,
+  defineMethod,
+  type Layer,
+  type LayerConfig,
+  type LayerParameter,
+  type Method,
+  type MethodSpec,
+  type Paper,
+} from './methods/define';
 export {
   type DynamicProjectionInputs,
   dynamicProjection,
@@ -95,7 +104,6 @@ export {
   gatedDeltaRuleStep,
 } from './ops/gated-delta-rule';
 export { embedding, gather } from './ops/gather';
-export { type LayerNormOptions, layerNorm } from './ops/layer-norm';
 export {
   type LinearAttentionBackwardOptions,
   type LinearAttentionBackwardResult,
@@ -110,10 +118,10 @@ export {
 } from './ops/linear-attention';
 export { matmul } from './ops/matmul';
 export { type AttentionState, type MergeStatesOptions, mergeStates } from './ops/merge-states';
+export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';
 export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
-export { type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/rms-norm';
 export { focus, focusBackward, route, routeBackward } from './ops/routing';
 export { softmax } from './ops/rows';
 export { scatterAdd } from './ops/scatter-add';
@@ -132,6 +140,18 @@ export { type PublishedRow, publishedRows } from './simulate/published';
 export { expectedRandomField, type KeysOf, keysOfMask, type ReachOptions, receptiveField } from './simulate/reach';
 export { sweepStrides } from './simulate/strides';
 export { type TileMenu, tilesOfMenu } from './simulate/tile-menus';
+export {
+  type DerivativeContext,
+  differentiate,
+  type Gradients,
+  type Pullback,
+  pullback,
+  recompute,
+  type SomeGradients,
+  stopGradient,
+  straightThrough,
+  withDerivative,
+} from './tape';
 export type { DType, HostDType } from './tensor/dtype';
 export { convert, type HostTensor, hostTensor, type Numbers } from './tensor/host';
 export type { Shape } from './tensor/shape';

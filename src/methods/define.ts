@@ -7,7 +7,7 @@ import type { Extent, Mask } from '../masks/mask';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
 import { checkHost, type HostTensor, pickRows } from '../tensor/host';
-import { gridOf } from '../tensor/shape';
+import { gridOf, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import type { Experiment } from './experiment';
 import { describeParams, type ParamsSchema } from './params';
@@ -54,6 +54,48 @@ export interface MaskProblem extends Extent {
   readonly given: Readonly<Record<string, Int32Array>>;
 }
 
+/** The layer of a model that a method is to serve in. */
+export interface LayerConfig {
+  /** Of the tokens that the layer takes and gives. */
+  readonly width: number;
+  /** Query heads and those of keys and values. */
+  readonly heads: number;
+  readonly keyHeads: number;
+  /** Of keys, and of values. */
+  readonly d: number;
+  readonly e: number;
+  /** Which layer of how many, from 0. */
+  readonly layer: number;
+  readonly layers: number;
+}
+
+/** A parameter of a layer, and what training starts from. */
+export interface LayerParameter {
+  /** Of matrices [out, in]. */
+  readonly shape: Shape;
+  /** The deviation of normal numbers around 0, or what all elements are, or each of them. */
+  readonly initial:
+    | { readonly deviation: number }
+    | { readonly value: number }
+    | { readonly values: ArrayLike<number> };
+}
+
+/** What a model needs of a method beside the projections of q, k, v and of the result. */
+export interface Layer {
+  /** By name, as checkpoints have them, such as `beta_proj.weight`. */
+  readonly parameters: Readonly<Record<string, LayerParameter>>;
+  /**
+   * The method's inputs from those of the layer: x [b, n, width] and its projections, in the shapes of the method; what is
+   * given back under these names takes their place. On ops only, so that gradients follow.
+   */
+  inputs(
+    x: Tensor,
+    projections: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
+    parameters: Readonly<Record<string, Tensor>>,
+    control?: Control,
+  ): Readonly<Record<string, Tensor>>;
+}
+
 export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = Specs> {
   readonly name: string;
   readonly family: string;
@@ -97,6 +139,8 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
     control?: Control,
   ): Record<string, Tensor>;
   cost(letters: Letters<Shapes>, params: valibot.InferOutput<Schema>): Cost;
+  /** What a model needs beside q, k and v, for methods that take more. */
+  layer?(config: LayerConfig, params: valibot.InferOutput<Schema>): Layer;
   /**
    * Whether its results become those of softmax attention only by training a model with it: `compare` then shows what it
    * costs and how its weights spread, and no error.
@@ -235,7 +279,7 @@ function checkSpec(spec: object): void {
   if (typeof name !== 'string') throw new ParameterError(`name of a method must be a string, got ${show(name)}`);
   for (const [what, value] of Object.entries({ inputs, outputs, params })) checkRecord(`${what} of ${name}`, value);
   for (const what of ['reference', 'forward', 'cost', 'variants']) checkFunction(`${what} of ${name}`, rest[what]);
-  for (const what of ['backward', 'mask', 'weights', 'isCausal', 'experiment'])
+  for (const what of ['backward', 'mask', 'weights', 'isCausal', 'layer', 'experiment'])
     if (rest[what] !== undefined) checkFunction(`${what} of ${name}`, rest[what]);
 }
 

@@ -1,7 +1,9 @@
+import { ParameterError, UnsupportedError } from '../errors';
 import type { Control } from '../runtime/backend';
-import type { DType } from '../tensor/dtype';
+import { type DType, isFloat } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import type { Shape } from '../tensor/shape';
+import { type Derivative, record, tapeOf } from '../tensor/tape';
 import type { Tensor } from '../tensor/tensor';
 import { checkOut, checkOutsApart, commonRuntime } from './check';
 import type { Op } from './op';
@@ -29,6 +31,8 @@ export interface CallExtras {
   readonly written?: readonly Tensor[];
   /** Inputs of few elements that the call itself follows from, and not only its results. */
   readonly known?: Readonly<Record<string, Tensor>>;
+  /** From gradients with respect to its results to those with respect to inputs, known ones among them. */
+  readonly derivative?: Derivative | undefined;
 }
 
 /**
@@ -42,18 +46,23 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
   specs: Specs,
   call: (results: Results<Specs>, values: Values) => Call,
   control: Control,
-  { written = [], known: values = NOTHING }: CallExtras = NOTHING,
+  { written = [], known: values = NOTHING, derivative }: CallExtras = NOTHING,
 ): Results<Specs> {
   const known = Object.keys(values).length > 0 ? values : NOTHING;
-  const runtime = commonRuntime(known === NOTHING ? inputs : { ...known, ...inputs });
+  const all = known === NOTHING ? inputs : { ...known, ...inputs };
+  const runtime = commonRuntime(all);
+  const tape = tapeOf(op.name, all);
+  if (tape) checkRecorded(op.name, specs, written, derivative);
   const wanted: [string, Tensor][] = [];
   for (const name in specs) {
     const { given, shape, dtype } = specs[name] as ResultSpec;
     if (given === undefined) continue;
     checkOut(name, given, shape, dtype, inputs);
+    checkNotKept(name, given);
     wanted.push([name, given]);
   }
   if (wanted.length > 1) checkOutsApart(wanted);
+  for (const tensor of written) checkNotKept('what is written over', tensor);
   const fresh: Tensor[] = [];
   const results: Record<string, Tensor> = {};
   try {
@@ -69,9 +78,32 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
     const read: Tensor[] = Object.values(inputs);
     if (known !== NOTHING) read.push(...Object.values<Tensor>(known));
     runtime.run(op, { make, known }, read, [...Object.values(results), ...written], control);
+    if (tape && derivative) record(op.name, tape, all, results, derivative);
     return results as Results<Specs>;
   } catch (error) {
     for (const tensor of fresh) tensor.dispose();
     throw error;
   }
+}
+
+/** Throws unless a call on tracked inputs can be recorded. */
+function checkRecorded(
+  name: string,
+  specs: Readonly<Record<string, ResultSpec>>,
+  written: readonly Tensor[],
+  derivative: Derivative | undefined,
+): void {
+  for (const result in specs)
+    if ((specs[result] as ResultSpec).given)
+      throw new UnsupportedError(`${name} of tracked tensors cannot write to '${result}' of the caller: leave it out`);
+  if (written.length > 0) throw new UnsupportedError(`${name} cannot write over its inputs where some are tracked`);
+  if (derivative || Object.values(specs).every(({ dtype }) => !isFloat(dtype))) return;
+  throw new UnsupportedError(
+    `${name} has no derivative, and second derivatives are not supported: apply stopGradient() to its tracked inputs`,
+  );
+}
+
+function checkNotKept(name: string, { storage }: Tensor): void {
+  if (storage.isKept)
+    throw new ParameterError(`${name} is tracked or kept for a backward pass, so that nothing may be written to it`);
 }

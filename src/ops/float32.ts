@@ -1,8 +1,9 @@
 /** What the ops with one f32 result share. */
 import { DTypeError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
+import type { Runtime } from '../runtime/runtime';
 import type { DType } from '../tensor/dtype';
-import { formatShape } from '../tensor/shape';
+import { formatShape, type Shape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from './check';
 
@@ -29,6 +30,11 @@ export function checkFloat32(
     if (dtype !== 'f32') throw new DTypeError(`${name} must be f32, got ${dtype}`);
     if (size === 0) throw new ShapeError(`${name} ${formatShape(shape)} is empty`);
   }
+}
+
+/** A new tensor of zeros. */
+export function zeros(runtime: Runtime, shape: Shape): Tensor<'f32'> {
+  return runtime.tensor(new Float32Array(sizeOf(shape)), shape);
 }
 
 /** Throws unless the tensors lie in memory in row-major order. */

@@ -5,6 +5,7 @@ import { bytesPerElement, DTYPES, type DType } from '../tensor/dtype';
 import { checkHost, convert, type HostTensor, hostTensor, type Numbers } from '../tensor/host';
 import { normal, uniform } from '../tensor/random';
 import { checkShape, rowMajorStrides, type Shape, sizeOf } from '../tensor/shape';
+import { tensorsIn } from '../tensor/structure';
 import { disposeKey, Storage, Tensor } from '../tensor/tensor';
 import { BACKENDS, type Backend, type BackendName, type Control, type MemoryReport } from './backend';
 import { guard } from './guard';
@@ -124,9 +125,9 @@ export class Runtime {
    *
    * @throws {SaccadeError} work that returns a promise: what it does later would be in no scope
    */
-  scope<T>(work: () => T): T {
+  scope<T>(work: () => T, name = 'work of scope()'): T {
     this.assertUsable('scope()');
-    checkFunction('work of scope()', work);
+    checkFunction(name, work);
     const owned = new Set<Tensor>();
     this.#scopes.push(owned);
     try {
@@ -135,7 +136,7 @@ export class Runtime {
         // Nobody else will hear of it.
         Promise.resolve(result).catch(() => undefined);
         throw new SaccadeError(
-          'work of scope() must not wait, got a promise: call ops without await, which return their tensors at once, and read after the scope; where work must wait, dispose by hand (using, dispose())',
+          `${name} must not wait, got a promise: call ops without await, which return their tensors at once, and read after the scope; where work must wait, dispose by hand (using, dispose())`,
         );
       }
       for (const tensor of tensorsIn(result)) if (owned.delete(tensor)) this.#scopes.at(-2)?.add(tensor);
@@ -332,14 +333,6 @@ function tell(fault: Fault): unknown {
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
-}
-
-/** In arrays and plain objects, which are trees. */
-function tensorsIn(value: unknown): Tensor[] {
-  if (value instanceof Tensor) return [value];
-  if (Array.isArray(value)) return value.flatMap(tensorsIn);
-  const isRecord = value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype;
-  return isRecord ? Object.values(value).flatMap(tensorsIn) : [];
 }
 
 function checkElements(shape: Shape, dtype: DType): void {

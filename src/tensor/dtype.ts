@@ -30,6 +30,11 @@ const CONSTRUCTORS = {
   i64: BigInt64Array,
 } as const;
 
+/** Whether elements are floating-point numbers, with respect to which there are gradients. */
+export function isFloat(dtype: HostDType): boolean {
+  return dtype === 'f32' || dtype === 'f16' || dtype === 'bf16' || dtype === 'f64';
+}
+
 /** Bytes of one element. */
 export function bytesPerElement(dtype: HostDType): number {
   return CONSTRUCTORS[dtype].BYTES_PER_ELEMENT;

@@ -7,6 +7,11 @@ import type { Work } from '../runtime/work';
 import { bytesPerElement, type DType, type TypedArrayOf, typedArray } from './dtype';
 import { type HostTensor, toRowMajor } from './host';
 import { checkShape, formatShape, isContiguous, rowMajorStrides, type Shape, sizeOf } from './shape';
+import type { Variable, View } from './tape';
+
+/** Of a view its tape records that there is a gradient with respect to what it is a view of. */
+const OF_VIEW: ReadonlySet<string> = new Set(['x']);
+const NOTHING = {};
 
 export const disposeKey: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
 
@@ -17,6 +22,8 @@ export class Storage {
   #uses = 0;
   /** The last call that writes to it. */
   work: Work | undefined;
+  /** Tapes that keep it for a backward pass. */
+  #tapes = 0;
 
   constructor(
     readonly runtime: Runtime,
@@ -43,6 +50,22 @@ export class Storage {
     this.release();
   }
 
+  /** For a tape: until its backward pass has read it. */
+  keep(): this {
+    this.#tapes++;
+    return this.retain();
+  }
+
+  endKeeping(): void {
+    this.#tapes--;
+    this.release();
+  }
+
+  /** Whether a backward pass is to read it: nobody may write to it before. */
+  get isKept(): boolean {
+    return this.#tapes > 0;
+  }
+
   /** Whether calls or reads are to come, or what was written is not known to be right. */
   get isInUse(): boolean {
     return this.#uses > 0 || this.work?.isSettled === false;
@@ -60,6 +83,8 @@ export class Tensor<D extends DType = DType> {
   /** Number of elements. */
   readonly size: number;
   readonly isContiguous: boolean;
+  /** What it is to the tape that tracks it, if one does. */
+  variable: Variable | undefined;
   #disposed = false;
   #endedWithScope = false;
 
@@ -180,7 +205,7 @@ export class Tensor<D extends DType = DType> {
         `a view of shape ${formatShape(this.shape)} and strides ${formatShape(this.strides)} cannot become ${formatShape(resolved)} without a copy`,
       );
     }
-    return new Tensor(this.storage.retain(), this.dtype, resolved, strides, this.offset);
+    return this.#view({ kind: 'reshape' }, resolved, strides);
   }
 
   /** The elements `start` to `end` (exclusive) along `axis`. */
@@ -197,7 +222,7 @@ export class Tensor<D extends DType = DType> {
     const shape = this.shape.map((whole, a) => (a === axis ? end - start : whole));
     // An empty slice could begin outside the memory.
     const offset = sizeOf(shape) === 0 ? this.offset : this.offset + start * (this.strides[axis] as number);
-    return new Tensor(this.storage.retain(), this.dtype, shape, this.strides, offset);
+    return this.#view({ kind: 'slice', axis, start }, shape, this.strides, offset);
   }
 
   /** The axes in another order. */
@@ -213,7 +238,7 @@ export class Tensor<D extends DType = DType> {
     }
     const shape = axes.map((axis) => this.shape[axis] as number);
     const strides = axes.map((axis) => this.strides[axis] as number);
-    return new Tensor(this.storage.retain(), this.dtype, shape, strides, this.offset);
+    return this.#view({ kind: 'permute', axes: [...axes] }, shape, strides);
   }
 
   /**
@@ -229,7 +254,18 @@ export class Tensor<D extends DType = DType> {
     const strides = shape.map((_, axis) =>
       axis < front || this.shape[axis - front] === 1 ? 0 : (this.strides[axis - front] as number),
     );
-    return new Tensor(this.storage.retain(), this.dtype, [...shape], strides, this.offset);
+    return this.#view({ kind: 'expand' }, [...shape], strides);
+  }
+
+  #view(view: View, shape: Shape, strides: readonly number[], offset = this.offset): Tensor<D> {
+    const result = new Tensor(this.storage.retain(), this.dtype, shape, strides, offset);
+    const { variable } = this;
+    if (variable && !variable.tape.ended) {
+      result.variable = variable.tape.variable(result);
+      const [inputs, results] = [{ x: variable }, { x: result.variable }];
+      variable.tape.record({ name: view.kind, inputs, wanted: OF_VIEW, results, saved: NOTHING, derivative: view });
+    }
+    return result;
   }
 
   /** Frees the memory once no other view holds it. Disposing twice is harmless. */

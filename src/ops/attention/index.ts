@@ -14,9 +14,11 @@ import { LARGEST_HEAD } from '../../runtime/wasm/params';
 import { checkScore, type Score, tablesOf } from '../../scores/score';
 import type { HostTensor } from '../../tensor/host';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkGradients, checkOptions, checkTensors } from '../check';
 import { compute, type ResultSpec, type Values } from '../compute';
+import { zeros } from '../float32';
 import type { Op } from '../op';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { planAttention, planAttentionBackward } from './wasm';
@@ -64,7 +66,10 @@ export interface DeferredSettings {
   readonly tensors: Readonly<Record<string, Tensor>>;
   /** What it throws is a fault of the results. */
   settings(values: Readonly<Record<string, HostTensor>>): Pick<AttentionSettings, 'mask' | 'score'>;
-  /** The arrays that the score captures, by name, and how many numbers each has; needed if their gradients are. */
+  /**
+   * The arrays that the score captures, by name, and how many numbers each has; needed if their gradients are. One that is
+   * called as a tensor holds its elements, in their order, so that its gradient is the tensor's.
+   */
   readonly captured?: Readonly<Record<string, number>> | undefined;
 }
 
@@ -132,7 +137,30 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
     lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
   } as const;
   const call = ({ out, lse }: AttentionResult, values: Values) => ({ q, k, v, out, lse, scale, ...settings(values) });
-  return compute(forward, { q, k, v }, results, call, options, { known });
+  return compute(forward, { q, k, v }, results, call, options, { known, derivative: derivativeOf(options, known) });
+}
+
+function derivativeOf(
+  { scale, causal, window, mask, score, deferred }: AttentionSettings,
+  known: Readonly<Record<string, Tensor>>,
+): Derivative {
+  const settings = { scale, causal, window, mask, score };
+  return {
+    saves: ['q', 'k', 'v', 'out', 'lse', ...Object.keys(known)],
+    gradients(saved, { out: gradOut, lse: gradLse }, wanted, control) {
+      const { q, k, v, out, lse, ...tensors } = saved as Readonly<Record<'q' | 'k' | 'v' | 'out' | 'lse', Tensor>>;
+      const results = { out, lse, gradLse, gradOut: gradOut ?? zeros(q.runtime, out.shape) } as AttentionGradients;
+      const { gradQ, gradK, gradV, gradCaptured } = attentionBackward(q, k, v, results, {
+        ...{ ...settings, deferred: deferred && { ...deferred, tensors }, ...control },
+        captured: Object.keys(tensors).some((name) => wanted.has(name)),
+      });
+      const shaped = Object.entries<Tensor>(tensors).map(([name, { shape }]) => [
+        name,
+        gradCaptured[name]?.reshape(shape),
+      ]);
+      return { q: gradQ, k: gradK, v: gradV, ...Object.fromEntries(shaped) };
+    },
+  };
 }
 
 /**

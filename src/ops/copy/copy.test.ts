@@ -13,6 +13,7 @@ import {
   DTypeError,
   hostTensor,
   pad,
+  pullback,
   type Runtime,
   type Tensor,
 } from '../../index';
@@ -182,6 +183,23 @@ describeOnBackends('cast', (runtime) => {
       expect(await half.read()).toEqual(convert(hostTensor(await x.read(), x.shape), 'f16').data);
       const wide = cast(half, 'f32');
       expect(await numbersOf(wide)).toEqual(await numbersOf(half));
+    });
+  });
+
+  test('its gradient is cast back', async () => {
+    await scoped(runtime(), async () => {
+      for (const [from, to] of [
+        ['f32', 'f16'],
+        ['bf16', 'f32'],
+      ] as const) {
+        const x = runtime().random([3, 4], { dtype: from });
+        const gradOut = runtime().random([4, 3], { seed: 1, dtype: to });
+        const { pull } = pullback((tracked) => cast(tracked.permute([1, 0]), to), x);
+        const gradient = pull(gradOut as never) as Tensor;
+        expect(gradient.dtype).toBe(from);
+        const expected = convert(await gradOut.permute([1, 0]).toHost(), from);
+        expect(await gradient.read()).toEqual(expected.data);
+      }
     });
   });
 

@@ -6,12 +6,13 @@ import { overElements } from '../../runtime/wasm/plan';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import { hostTensor } from '../../tensor/host';
 import { formatShape } from '../../tensor/shape';
+import { type Derivative, record, tapeOf } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
 import type { ResultOptions } from '../float32';
 import type { Expectation, Op } from '../op';
-import { copyAxes } from './axes';
+import { commonAxes } from './axes';
 import { type CopyCall, type CopyDType, DTYPES } from './call';
 import { CopyAxis, CopyParams, RUN } from './params.generated';
 
@@ -24,9 +25,8 @@ const op: Op<CopyCall> = {
   name: 'copy',
   kernels,
   reference: async () => (await import('./reference')).copy,
-  wasm(call) {
-    const { x, out, value = 0 } = call;
-    const axes = copyAxes(call);
+  wasm({ x, out, before, value = 0 }) {
+    const axes = commonAxes(out.shape, x.strides, out.strides, x.shape, before);
     const [from, to] = [x, out].map(({ dtype }) => DTYPES.indexOf(dtype as CopyDType)) as [number, number];
     const [fromBytes, toBytes] = [bytesPerElement(x.dtype), bytesPerElement(out.dtype)];
     const params = [
@@ -69,7 +69,22 @@ export function cast<D extends CopyDType>(x: Tensor, dtype: D, options: ResultOp
 
 function copied<D extends DType>(x: Tensor, dtype: D, options: ResultOptions<D>): Tensor<D> {
   const spec = { shape: x.shape, dtype, given: options.out };
-  return compute(op, { x }, { out: spec }, ({ out }) => ({ x, out }), options).out as Tensor<D>;
+  const call = ({ out }: { out: Tensor }) => ({ x, out });
+  const derivative = x.dtype === dtype ? identity : inDType(x.dtype);
+  return compute(op, { x }, { out: spec }, call, options, { derivative }).out as Tensor<D>;
+}
+
+/** The gradient is that with respect to the copy. */
+const identity: Derivative = { saves: [], gradients: (_, { out }) => ({ x: out }) };
+
+const inDType = (dtype: DType): Derivative => ({
+  saves: [],
+  gradients: (_, { out }, __, control) => ({ x: copied(out as Tensor, dtype, control) }),
+});
+
+/** x as f32, itself if it is. */
+export function widened(x: Tensor): Tensor {
+  return x.dtype === 'f32' ? x : cast(x, 'f32');
 }
 
 export interface PadOptions<D extends DType> extends ResultOptions<D> {
@@ -103,7 +118,10 @@ export function pad<D extends DType>(
   const shape = widths.map(([before, after], axis) => before + (x.shape[axis] as number) + after);
   const spec = { shape, dtype: x.dtype, given: options.out };
   const call = ({ out }: { out: Tensor }) => ({ x, out, before, value });
-  return compute(op, { x }, { out: spec }, call, options).out as Tensor<D>;
+  const inner = (whole: Tensor) =>
+    before.reduce((view, first, axis) => view.slice(axis, first, first + (x.shape[axis] as number)), whole);
+  const derivative: Derivative = { saves: [], gradients: (_, { out }) => ({ x: inner(out as Tensor) }) };
+  return compute(op, { x }, { out: spec }, call, options, { derivative }).out as Tensor<D>;
 }
 
 function checkCopied(name: string, x: Tensor, options: object, more: readonly string[] = []): void {
@@ -118,7 +136,7 @@ function checkCopied(name: string, x: Tensor, options: object, more: readonly st
 export function expecting(x: Tensor, expectation: Omit<Expectation, 'tensor'>): Tensor<'f32'> {
   const checked: Op<CopyCall> = { ...op, faults: ({ x: tensor }) => [{ tensor, ...expectation }] };
   const spec = { shape: x.shape, dtype: 'f32' } as const;
-  return compute(checked, { x }, { out: spec }, ({ out }) => ({ x, out }), {}).out;
+  return compute(checked, { x }, { out: spec }, ({ out }) => ({ x, out }), {}, { derivative: identity }).out;
 }
 
 /**
@@ -148,6 +166,7 @@ export function concat<D extends 'f32' | 'i32'>(parts: readonly Tensor<D>[], axi
   }
   const whole = [...shape];
   whole[axis] = parts.reduce((sum: number, part: Tensor) => sum + (part.shape[axis] as number), 0);
+  const tape = tapeOf('concat', named);
   return runtime.scope(() => {
     const out = runtime.empty(whole, dtype);
     let first = 0;
@@ -157,6 +176,24 @@ export function concat<D extends 'f32' | 'i32'>(parts: readonly Tensor<D>[], axi
       runtime.run(op, { make: () => ({ x, out: place }) }, [x], [place], {});
       first = past;
     }
+    if (tape) record('concat', tape, named, { out }, partsOf(named, axis));
     return out;
   });
+}
+
+/** The gradient with respect to each part is where it lies in that with respect to the whole. */
+function partsOf(parts: Readonly<Record<string, Tensor>>, axis: number): Derivative {
+  const extents = Object.entries(parts).map(([name, { shape }]) => [name, shape[axis] as number] as const);
+  return {
+    saves: [],
+    gradients(_, { out }, wanted) {
+      const gradients: Record<string, Tensor> = {};
+      let first = 0;
+      for (const [name, extent] of extents) {
+        if (wanted.has(name)) gradients[name] = (out as Tensor).slice(axis, first, first + extent);
+        first += extent;
+      }
+      return gradients;
+    },
+  };
 }

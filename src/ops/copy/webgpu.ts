@@ -2,7 +2,7 @@
 import { type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import type { Plan } from '../../runtime/webgpu/queue';
-import { copyAxes } from './axes';
+import { commonAxes } from './axes';
 import type { CopyCall } from './call';
 
 const LANES = 64;
@@ -58,9 +58,8 @@ fn run(task: u32, lane: u32) {
   };
 });
 
-export function planCopy(call: CopyCall): Plan {
-  const { x, out, before, value = 0 } = call;
-  const axes = copyAxes(call);
+export function planCopy({ x, out, before, value = 0 }: CopyCall): Plan {
+  const axes = commonAxes(out.shape, x.strides, out.strides, x.shape, before);
   const scalar = ({ dtype }: CopyCall['x']) => (dtype === 'i32' ? 'i32' : 'f32');
   const isPadded = before !== undefined;
   const numbers = (name: 'extent' | 'before' | 'inside') =>

@@ -52,6 +52,13 @@ export function cumulativeSum(x: Tensor, options: CumulativeSumOptions = {}): Te
   checkContiguous({ x });
   if (x.rank < 1) throw new ShapeError(`x must have shape [..., c], got ${formatShape(x.shape)}`);
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
-  const { out } = compute(op, { x }, { out: spec }, ({ out }) => ({ x, out, reverse }), options);
+  const { out } = compute(op, { x }, { out: spec }, ({ out }) => ({ x, out, reverse }), options, {
+    derivative: {
+      saves: [],
+      gradients: (_, { out: gradOut }, __, control) => ({
+        x: cumulativeSum(gradOut as Tensor, { reverse: !reverse, ...control }),
+      }),
+    },
+  });
   return out;
 }

@@ -78,7 +78,15 @@ export function depthwiseConv(x: Tensor, weight: Tensor, options: DepthwiseConvO
   const dilation = checkProblem('depthwiseConv', inputs, given, others);
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ x, weight, bias, out, dilation, flipped: false });
-  const { out } = compute(forward, inputs, { out: spec }, call, options);
+  const { out } = compute(forward, inputs, { out: spec }, call, options, {
+    derivative: {
+      saves: ['x', 'weight'],
+      gradients(saved, gradients, wanted, control) {
+        const { x, weight } = saved as Record<'x' | 'weight', Tensor>;
+        return gradientsOf(x, weight, gradients.out as Tensor, { dilation, wanted, control });
+      },
+    },
+  });
   return out;
 }
 
@@ -99,25 +107,29 @@ export function depthwiseConvBackward(
   const dilation = checkProblem('depthwiseConvBackward', inputs, given, others);
   if (!sameShape(gradOut.shape, x.shape))
     throw new ShapeError(`gradOut must have the shape of x ${formatShape(x.shape)}, got ${formatShape(gradOut.shape)}`);
-  const like = ({ shape }: Tensor) => ({ out: { shape, dtype: 'f32' } as const });
-  const part = (index: number) => controlOf(options, index, 3);
   return x.runtime.scope(() => {
-    const { out: gradX } = compute(
-      forward,
-      { gradOut, weight },
-      like(x),
-      ({ out }) => ({ x: gradOut, weight, out, dilation, flipped: true }),
-      part(0),
-    );
-    const { out: gradWeight } = compute(
-      weights,
-      { x, gradOut },
-      like(weight),
-      ({ out }) => ({ x, gradOut, out, dilation }),
-      part(1),
-    );
-    return { gradX, gradWeight, gradBias: sum(gradOut, { axes: [0, 1, 2], ...part(2) }) };
+    const all = { dilation, wanted: new Set(['x', 'weight', 'bias']), control: options };
+    const found = gradientsOf(x, weight, gradOut, all) as Record<'x' | 'weight' | 'bias', Tensor<'f32'>>;
+    return { gradX: found.x, gradWeight: found.weight, gradBias: found.bias };
   });
+}
+
+interface Wanted {
+  readonly dilation: readonly [number, number];
+  readonly wanted: ReadonlySet<string>;
+  readonly control: Control;
+}
+
+function gradientsOf(x: Tensor, weight: Tensor, gradOut: Tensor, { dilation, wanted, control }: Wanted) {
+  const like = ({ shape }: Tensor) => ({ out: { shape, dtype: 'f32' } as const });
+  const part = (index: number) => controlOf(control, index, 3);
+  const onX = ({ out }: { out: Tensor }) => ({ x: gradOut, weight, out, dilation, flipped: true });
+  const onWeight = ({ out }: { out: Tensor }) => ({ x, gradOut, out, dilation });
+  return {
+    ...(wanted.has('x') && { x: compute(forward, { gradOut, weight }, like(x), onX, part(0)).out }),
+    ...(wanted.has('weight') && { weight: compute(weights, { x, gradOut }, like(weight), onWeight, part(1)).out }),
+    ...(wanted.has('bias') && { bias: sum(gradOut, { axes: [0, 1, 2], ...part(2) }) }),
+  };
 }
 
 function checkProblem(

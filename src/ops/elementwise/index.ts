@@ -12,6 +12,7 @@ import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
+import { sum } from '../reduce';
 import {
   BINARY,
   type Binary,
@@ -190,7 +191,14 @@ function unary(operation: Unary, x: Tensor, options: ResultOptions, exponent?: n
   const checked = checkExponent(operation, exponent);
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ operation, exponent: checked, x, out });
-  const { out } = compute(unaryOp, { x }, { out: spec }, call, options);
+  const { out } = compute(unaryOp, { x }, { out: spec }, call, options, {
+    derivative: {
+      saves: ['x'],
+      gradients: (saved, { out: gradOut }, _, control) => ({
+        x: unaryBackward(operation, saved.x as Tensor, gradOut as Tensor, { ...control, exponent }),
+      }),
+    },
+  });
   return out;
 }
 
@@ -200,7 +208,27 @@ function binary(operation: Binary, a: Tensor, b: Tensor, options: ResultOptions)
   const stretch = stretchOf(a, b);
   const spec = { shape: a.shape, dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ operation, a, b, stretch, out });
-  const { out } = compute(binaryOp, { a, b }, { out: spec }, call, options);
+  const isProduct = operation === 'multiply';
+  const { out } = compute(binaryOp, { a, b }, { out: spec }, call, options, {
+    derivative: {
+      saves: (wanted) => (isProduct ? ['a', 'b'].filter((name) => wanted.has(name === 'a' ? 'b' : 'a')) : []),
+      gradients(saved, gradients, wanted) {
+        const gradOut = gradients.out as Tensor;
+        const found: Record<string, Tensor> = {};
+        if (wanted.has('a')) found.a = isProduct ? multiply(gradOut, saved.b as Tensor) : gradOut;
+        if (wanted.has('b')) {
+          const each = isProduct ? multiply(gradOut, saved.a as Tensor) : gradOut;
+          const signed = operation === 'subtract' ? multiply(each, each.runtime.tensor([-1], [])) : each;
+          const front = a.rank - b.rank;
+          const axes = a.shape.flatMap((extent, axis) =>
+            axis < front || b.shape[axis - front] !== extent ? [axis] : [],
+          );
+          found.b = axes.length > 0 ? sum(signed, { axes }).reshape(b.shape) : signed;
+        }
+        return found;
+      },
+    },
+  });
   return out;
 }
 

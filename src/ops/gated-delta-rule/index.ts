@@ -10,9 +10,11 @@ import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { LARGEST_HEAD } from '../../runtime/wasm/params';
 import { bindShapes, formatShape, type Shape, sameShape } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkGradients, checkOptions, checkTensors } from '../check';
 import { compute, type ResultSpec } from '../compute';
+import { zeros } from '../float32';
 import type { Expectation, Op } from '../op';
 import { DELTA_RULE_FORMS, type DeltaRuleForm, type GatedDeltaRuleBackwardCall, type GatedDeltaRuleCall } from './call';
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './wasm';
@@ -144,7 +146,21 @@ export function gatedDeltaRule(
     state: { shape: [b, h, d, e], dtype: 'f32', given: options.state },
   } as const;
   const call = (computed: GatedDeltaRuleResult) => ({ ...tokens, initialState, ...computed, scale, form });
-  return compute(forward, inputs, results, call, options);
+  return compute(forward, inputs, results, call, options, { derivative: derivativeOf(scale) });
+}
+
+function derivativeOf(scale: number): Derivative {
+  return {
+    saves: ['q', 'k', 'v', 'g', 'beta', 'initialState'],
+    gradients(saved, { out, state: gradState }, _, control) {
+      const { q, k, v, g, beta, initialState } = saved as Readonly<Record<keyof Tokens | 'initialState', Tensor>>;
+      const gradOut = out ?? zeros(q.runtime, v.shape);
+      const settings = { scale, initialState, ...control };
+      const grads = gatedDeltaRuleBackward(q, k, v, g, beta, { gradOut, gradState }, settings);
+      const { gradQ, gradK, gradV, gradG, gradBeta, gradInitialState } = grads;
+      return { q: gradQ, k: gradK, v: gradV, g: gradG, beta: gradBeta, initialState: gradInitialState };
+    },
+  };
 }
 
 /**
@@ -227,7 +243,7 @@ export function gatedDeltaRuleStep(
   const call = ({ out, state: next }: GatedDeltaRuleResult): GatedDeltaRuleCall => ({
     ...{ ...tokens, initialState: state, out, state: next, scale, form: 'recurrent' },
   });
-  return compute(step, inputs, results, call, options);
+  return compute(step, inputs, results, call, options, { derivative: derivativeOf(scale) });
 }
 
 type Tokens = Readonly<Record<keyof typeof TOKENS, Tensor>>;

@@ -4,11 +4,14 @@ import { FLOATS } from '../../runtime/wasm/params';
 import { contiguous, overElements } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import { formatShape } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime, indicesWithin } from '../check';
 import { compute } from '../compute';
+import { widened } from '../copy';
 import { checkContiguous, type ResultOptions } from '../float32';
 import type { Op } from '../op';
+import { scatterAdd } from '../scatter-add';
 import type { GatherCall } from './call';
 import { GatherParams, ROWS } from './params.generated';
 
@@ -56,7 +59,14 @@ export function embedding(table: Tensor, indices: Tensor, options: ResultOptions
 function gathered<D extends DType>(table: Tensor, indices: Tensor, dtype: D, options: ResultOptions<D>): Tensor<D> {
   const spec = { shape: [...indices.shape, table.shape[1] as number], dtype, given: options.out };
   const call = ({ out }: { out: Tensor }) => ({ table, indices, out });
-  return compute(op, { table, indices }, { out: spec }, call, options).out as Tensor<D>;
+  const rows = table.shape[0] as number;
+  const derivative: Derivative = {
+    saves: ['indices'],
+    gradients: (saved, { out: gradOut }, _, control) => ({
+      table: scatterAdd(widened(gradOut as Tensor), saved.indices as Tensor, rows, control),
+    }),
+  };
+  return compute(op, { table, indices }, { out: spec }, call, options, { derivative }).out as Tensor<D>;
 }
 
 function checkGather(name: string, table: Tensor, indices: Tensor, options: ResultOptions<DType>): void {

@@ -9,9 +9,12 @@ import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { type HostTensor, toFloat64 } from '../../tensor/host';
 import { bindShapes, formatShape, type Shape, sameShape } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import { Tensor } from '../../tensor/tensor';
 import { checkControl, checkGradients, checkOptions, checkTensors, sharesMemory } from '../check';
 import { compute, type ResultSpec, type Values } from '../compute';
+import { add } from '../elementwise';
+import { zeros } from '../float32';
 import type { Expectation, Op } from '../op';
 import type { LinearAttentionBackwardCall, LinearAttentionCall, LinearAttentionStepCall } from './call';
 import { MOST_COLUMNS, MOST_FEATURES } from './params';
@@ -167,8 +170,52 @@ export function linearAttention(
     const normaliser = epsilon !== undefined && denominator ? { epsilon, denominator } : undefined;
     return { ...problem(values), out, final: { state, keySum }, normaliser };
   };
-  return compute(forward, { q, k, v, ...given }, results, call, options, { known }) as object as LinearAttentionResult;
+  const derivative = derivativeOf(options);
+  return compute(forward, { q, k, v, ...given }, results, call, options, {
+    known,
+    derivative,
+  }) as LinearAttentionResult;
 }
+
+function derivativeOf({ causal, decay, normalise, epsilon }: LinearAttentionSettings): Derivative {
+  return {
+    saves: ['q', 'k', 'v', 'initialState', 'initialKeySum', 'decay', ...(normalise ? ['out', 'denominator'] : [])],
+    gradients(saved, gradients, _, control) {
+      const { q, k, v, ...others } = saved as Readonly<Record<'q' | 'k' | 'v', Tensor>> & Saved;
+      const { initialState, initialKeySum, out, denominator } = others;
+      const settings = { causal, decay: others.decay ?? decay, ...control };
+      const { state: gradState, keySum: gradKeySum, denominator: gradDenominator } = gradients;
+      const [b, n, h] = q.shape as [number, number, number];
+      const gradOut = gradients.out ?? zeros(q.runtime, [b, n, h, v.shape[3] as number]);
+      const grads = linearAttentionBackward(
+        ...([q, k, v, { gradOut, gradState, gradKeySum, out, denominator }] as const),
+        { ...settings, normalise, epsilon, initialState, initialKeySum },
+      );
+      const found = { q: grads.gradQ, k: grads.gradK, v: grads.gradV };
+      const initial = { initialState: grads.gradInitialState, initialKeySum: grads.gradInitialKeySum };
+      if (!gradDenominator) return { ...found, ...initial };
+      // A denominator is what linear attention makes of values that are all one.
+      const [, m, g, d] = k.shape as [number, number, number, number];
+      const ones = q.runtime.tensor(new Float32Array(b * m * g).fill(1), [b, m, g, 1]);
+      const beside = linearAttentionBackward(
+        ...([q, k, ones, { gradOut: gradDenominator.reshape([b, n, h, 1]) }] as const),
+        { ...settings, initialState: initialKeySum?.reshape([b, h, d, 1]) },
+      );
+      const keySum = beside.gradInitialState?.reshape([b, h, d]);
+      return {
+        ...{ q: add(found.q, beside.gradQ), k: add(found.k, beside.gradK), v: found.v },
+        ...{
+          initialState: initial.initialState,
+          initialKeySum: keySum && add(initial.initialKeySum as Tensor, keySum),
+        },
+      };
+    },
+  };
+}
+
+type Saved = Readonly<
+  Partial<Record<'initialState' | 'initialKeySum' | 'decay' | 'out' | 'denominator', Tensor | undefined>>
+>;
 
 /**
  * Gradients of a loss with respect to the inputs of `linearAttention`, from those by its results; the settings must be

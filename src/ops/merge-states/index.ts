@@ -7,9 +7,11 @@ import { FLOATS } from '../../runtime/wasm/params';
 import { contiguous, overElements } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import { formatShape, sameShape } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
+import { widened } from '../copy';
 import { checkContiguous } from '../float32';
 import type { Op } from '../op';
 import type { MergeBackwardCall, MergeCall, State } from './call';
@@ -94,7 +96,15 @@ export function mergeStates<D extends DType>(
     lse: { ...wanted.lse, given: options.lse },
   };
   const make = ({ out, lse }: State) => ({ parts: states, out, lse });
-  return compute(forward, inputs, specs, make, options) as AttentionState<D>;
+  const derivative: Derivative = {
+    saves: [...Object.keys(inputs), 'out', 'lse'],
+    gradients(saved, { out: gradOut, lse: gradLse }, _, control) {
+      const parts = states.map((_, at) => stateOf(saved, `parts[${at}].`));
+      const given = { gradOut: gradOut && widened(gradOut), gradLse };
+      return named(mergeStatesBackward(parts, { ...stateOf(saved), ...given }, control));
+    },
+  };
+  return compute(forward, inputs, specs, make, options, { derivative }) as AttentionState<D>;
 }
 
 const named = (states: readonly AttentionState[]): Record<string, Tensor> =>
@@ -105,17 +115,23 @@ const named = (states: readonly AttentionState[]): Record<string, Tensor> =>
     ]),
   );
 
+const stateOf = (tensors: Readonly<Record<string, Tensor>>, prefix = '') =>
+  ({ out: tensors[`${prefix}out`], lse: tensors[`${prefix}lse`] }) as AttentionState<'f32'>;
+
 /** The gradients with respect to the parts of `mergeStates`, f32, from what they were merged to and those of it. */
-export function mergeStatesBackward(
+function mergeStatesBackward(
   parts: readonly AttentionState[],
   { out, lse, gradOut, gradLse }: Omit<MergeBackwardCall, 'parts' | 'gradients'>,
+  control: Control,
 ): readonly AttentionState<'f32'>[] {
   const inputs = { ...named(parts), out, lse, ...(gradOut && { gradOut }), ...(gradLse && { gradLse }) };
   const specs = Object.fromEntries(
     Object.entries(named(parts)).map(([name, { shape }]) => [name, { shape, dtype: 'f32' as const }]),
   );
-  const gradientsIn = (results: Readonly<Record<string, Tensor<'f32'>>>) =>
-    parts.map((_, at) => ({ out: results[`parts[${at}].out`]!, lse: results[`parts[${at}].lse`]! }));
+  const gradientsIn = (results: Readonly<Record<string, Tensor>>) =>
+    parts.map((_, at) => stateOf(results, `parts[${at}].`));
   const call = { parts, out, lse, gradOut, gradLse };
-  return gradientsIn(compute(backward, inputs, specs, (results) => ({ ...call, gradients: gradientsIn(results) }), {}));
+  return gradientsIn(
+    compute(backward, inputs, specs, (results) => ({ ...call, gradients: gradientsIn(results) }), control),
+  );
 }

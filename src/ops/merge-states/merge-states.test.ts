@@ -2,11 +2,18 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
-import { numericGradient } from '../../../test/numeric-gradient';
 import { scoped } from '../../../test/scoped';
-import { type AttentionState, attention, createRuntime, mergeStates, type Runtime } from '../../index';
+import { expectGradients, type GradientCase } from '../../../test/tape-gradients';
+import {
+  type AttentionState,
+  attention,
+  createRuntime,
+  mergeStates,
+  pullback,
+  type Runtime,
+  type Tensor,
+} from '../../index';
 import { toFloat64 } from '../../tensor/host';
-import { mergeStatesBackward } from '.';
 
 /** By the definition: softmax over parts of the lses, and the outs by these weights. */
 function merged(outs: readonly ArrayLike<number>[], lses: readonly ArrayLike<number>[]) {
@@ -27,8 +34,6 @@ function merged(outs: readonly ArrayLike<number>[], lses: readonly ArrayLike<num
   });
   return { out, lse };
 }
-
-const replaced = <T>(list: readonly T[], at: number, value: T) => list.map((each, i) => (i === at ? value : each));
 
 /** Random parts, some rows of which saw no key. */
 function partsOf(
@@ -52,6 +57,18 @@ const valuesOf = async (parts: readonly AttentionState[]) => ({
   outs: await Promise.all(parts.map(async ({ out }) => toFloat64(await out.toHost()))),
   lses: await Promise.all(parts.map(({ lse }) => lse.read())),
 });
+
+const mergedTwo = ({ a, b, c, d }: Record<string, Tensor>) =>
+  mergeStates([
+    { out: a as Tensor<'f32'>, lse: c as Tensor<'f32'> },
+    { out: b as Tensor<'f32'>, lse: d as Tensor<'f32'> },
+  ]);
+const TWO = { a: [4, 3], b: [4, 3], c: [4], d: [4] };
+const GRADIENTS: Readonly<Record<string, GradientCase>> = {
+  'of both': { fn: (inputs) => ({ ...mergedTwo(inputs) }), inputs: TWO },
+  'of out alone': { fn: (inputs) => mergedTwo(inputs).out, inputs: { ...TWO, a: [4, 40], b: [4, 40] } },
+  'of lse alone': { fn: (inputs) => mergedTwo(inputs).lse, inputs: TWO },
+};
 
 describeOnBackends('mergeStates', (runtime) => {
   test('weighs the parts of a hand example by their sums of exponentials', async () => {
@@ -143,66 +160,31 @@ describeOnBackends('mergeStates', (runtime) => {
     });
   });
 
-  test('its gradients agree with differences, and are 0 for parts that saw no key', async () => {
-    for (const [count, shape] of [
-      [2, [4, 3]],
-      [4, [5, 6]],
-      [3, [2, 40]],
-    ] as const) {
-      for (const [ofOut, ofLse] of [
-        [true, true],
-        [true, false],
-        [false, true],
-      ]) {
-        await scoped(runtime(), async () => {
-          const parts = partsOf(runtime(), count, shape).map(({ out, lse }, at) => ({
-            out,
-            lse: at === 0 ? lse : runtime().random(lse.shape, { seed: 50 + at }),
-          }));
-          const { outs, lses } = await valuesOf(parts);
-          const gradOut = ofOut ? runtime().random(shape, { seed: 90 }) : undefined;
-          const gradLse = ofLse ? runtime().random(shape.slice(0, -1), { seed: 91 }) : undefined;
-          const results = mergeStates(parts);
-          const gradients = mergeStatesBackward(parts, { ...results, gradOut, gradLse });
-          const size = shape[0] * shape[1];
-          const weights = [
-            ...((await gradOut?.read()) ?? new Float32Array(size)),
-            ...((await gradLse?.read()) ?? new Float32Array(shape[0])),
-          ];
-          const moved = (outs: readonly ArrayLike<number>[], lses: readonly ArrayLike<number>[]) => {
-            const { out, lse } = merged(outs, lses);
-            // A row of no keys has no differences.
-            return [...out, ...lse].map((value) => (value === -Infinity ? 0 : value));
-          };
-          for (const [at, gradient] of gradients.entries()) {
-            const withOut = (x: Float64Array) => moved(replaced(outs, at, x), lses);
-            const withLse = (x: Float64Array) => moved(outs, replaced<ArrayLike<number>>(lses, at, x));
-            expectClose(await gradient.out.read(), numericGradient(withOut, outs[at]!, weights, 1e-5), 1e-5);
-            const ofLses = [...numericGradient(withLse, lses[at]!, weights, 1e-5)];
-            expectClose(
-              await gradient.lse.read(),
-              ofLses.map((value) => value || 0),
-              1e-5,
-            );
-          }
-        });
-      }
-    }
+  test.each(Object.keys(GRADIENTS))('its gradients agree with differences: %s', async (name) => {
+    await expectGradients(runtime(), GRADIENTS[name]!);
   });
 
-  test('gives gradients of 16-bit parts as f32', async () => {
+  test('parts that saw no key have no gradient; those of 16 bits have one too', async () => {
     await scoped(runtime(), async () => {
-      const parts = partsOf(runtime(), 2, [3, 300], 'f16');
-      const gradOut = runtime().random([3, 300], { seed: 9 });
-      const gradients = mergeStatesBackward(parts, { ...mergeStates(parts), gradOut, gradLse: undefined });
-      const wide = parts.map(({ out, lse }) => ({ out, lse }));
-      for (const each of wide)
-        each.out = runtime().tensor(Float32Array.from(toFloat64(await each.out.toHost())), [3, 300]);
-      const expected = mergeStatesBackward(wide, { ...mergeStates(wide), gradOut, gradLse: undefined });
+      const parts = partsOf(runtime(), 2, [4, 301], 'f16');
+      const ones = runtime().tensor(new Float32Array(4 * 301).fill(1), [4, 301]);
+      const { pull } = pullback((tracked) => mergeStates(tracked).out, parts);
+      const gradients = pull(ones) as readonly AttentionState[];
+      const { outs, lses } = await valuesOf(parts);
+      const total = merged(outs, lses);
       for (const [at, { out, lse }] of gradients.entries()) {
-        expectClose(await out.read(), await expected[at]!.out.read(), 1e-6);
-        // The merged out was rounded to 16 bits.
-        expectClose(await lse.read(), await expected[at]!.lse.read(), 2e-2);
+        const shares = [...lses[at]!].map((each, row) => (each === -Infinity ? 0 : Math.exp(each - total.lse[row]!)));
+        const sums = shares.map((share, row) => {
+          const differences = outs[at]!.map((value, i) => value - total.out[i]!).subarray(row * 301, (row + 1) * 301);
+          return share === 0 ? 0 : share * differences.reduce((sum, value) => sum + value, 0);
+        });
+        expectClose(
+          await out.read(),
+          shares.flatMap((share) => new Array<number>(301).fill(share)),
+          1e-5,
+        );
+        // What was merged has been rounded to 16 bits.
+        expectClose(await lse.read(), sums, 0.1);
       }
     });
   });

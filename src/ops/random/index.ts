@@ -1,13 +1,13 @@
 /** Random numbers made where they are used. */
 import { checkChoice, checkOptions, show } from '../../check';
 import { ParameterError } from '../../errors';
+import type { Control } from '../../runtime/backend';
 import { Runtime } from '../../runtime/runtime';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements } from '../../runtime/wasm/plan';
-import { checkShape, type Shape } from '../../tensor/shape';
+import type { Shape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkControl, checkOut } from '../check';
-import type { ResultOptions } from '../float32';
+import { checkControl } from '../check';
 import type { Op } from '../op';
 import { DISTRIBUTIONS, type RandomCall } from './call';
 import { RandomParams, RUN } from './params.generated';
@@ -29,7 +29,7 @@ const op: Op<RandomCall> = {
   webgpu: async () => (await import('./webgpu')).planRandom,
 };
 
-export interface RandomOptions extends ResultOptions {
+export interface RandomOptions extends Control {
   /** An integer; each gives other numbers. Default 0. */
   readonly seed?: number | undefined;
   /** Standard normal, or uniform in [0, 1). Default normal. */
@@ -45,18 +45,15 @@ export interface RandomOptions extends ResultOptions {
  */
 export function random(runtime: Runtime, shape: Shape, options: RandomOptions = {}): Tensor<'f32'> {
   if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
-  checkShape('shape', shape);
-  checkOptions('random', options, ['seed', 'distribution', 'out', 'signal', 'onProgress']);
+  checkOptions('random', options, ['seed', 'distribution', 'signal', 'onProgress']);
   checkControl(options);
-  const { seed = 0, distribution = 'normal', out } = options;
+  const { seed = 0, distribution = 'normal' } = options;
   if (!Number.isSafeInteger(seed)) throw new ParameterError(`seed must be an integer, got ${show(seed)}`);
   checkChoice('distribution', distribution, DISTRIBUTIONS);
-  if (out !== undefined) checkOut('out', out, shape, 'f32', {});
-  if (out && out.runtime !== runtime) throw new ParameterError('out lives on another runtime: make it with this one');
   const words = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0] as const;
   return runtime.scope(() => {
-    const result = out ?? runtime.empty(shape);
-    runtime.run(op, { make: () => ({ out: result, seed: words, distribution }) }, [], [result], options);
-    return result;
+    const out = runtime.empty(shape);
+    runtime.run(op, { make: () => ({ out, seed: words, distribution }) }, [], [out], options);
+    return out;
   });
 }

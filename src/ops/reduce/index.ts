@@ -6,10 +6,12 @@ import { controlOf } from '../../runtime/turns';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { ELEMENTS_PER_MICROSECOND, overElements, withMemory } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
-import { formatShape, sizeOf } from '../../tensor/shape';
+import { formatShape, type Shape, sizeOf } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { contiguous } from '../copy';
+import { multiply } from '../elementwise';
 import { checkContiguous, checkFloat32 } from '../float32';
 import type { Op } from '../op';
 import { REDUCTIONS, type ReduceCall, type Reduction } from './call';
@@ -112,13 +114,33 @@ function reduce<D extends 'f32' | 'i32'>(operation: Reduction, x: Tensor, option
   const [outer, inner] = [sizeOf(x.shape.slice(0, first)), sizeOf(x.shape.slice(last + 1))];
   if (outer * n * inner === x.size) {
     const make = ({ out }: { out: Tensor }) => ({ operation, x, out, outer, n, inner });
-    return compute(op, { x }, { out: spec }, make, options).out;
+    const derivative = derivativeOf(operation, x.shape, gone);
+    return compute(op, { x }, { out: spec }, make, options, { derivative }).out;
   }
   // Axes with others between them come together behind those that stay.
   using turned = x.permute([...left, ...gone]);
   using rows = contiguous(turned, controlOf(options, 0, 2));
   const make = ({ out }: { out: Tensor }) => ({ operation, x: rows, out, outer: x.size / n, n, inner: 1 });
-  return compute(op, { x, rows }, { out: spec }, make, controlOf(options, 1, 2)).out;
+  const derivative = derivativeOf(operation, rows.shape, [...rows.shape.keys()].slice(left.length));
+  return compute(op, { x: rows }, { out: spec }, make, controlOf(options, 1, 2), { derivative }).out;
+}
+
+function derivativeOf(operation: Reduction, shape: Shape, gone: readonly number[]): Derivative | undefined {
+  const kept = shape.map((extent, axis) => (gone.includes(axis) ? 1 : extent));
+  const along = (x: Tensor) => x.reshape(kept).expand(shape);
+  switch (operation) {
+    case 'sum':
+      return { saves: [], gradients: (_, { out }) => ({ x: along(out as Tensor) }) };
+    case 'mean': {
+      const share = sizeOf(kept) / sizeOf(shape);
+      return {
+        saves: [],
+        gradients: (_, { out }) => ({ x: along(multiply(out as Tensor, (out as Tensor).runtime.tensor([share], []))) }),
+      };
+    }
+    default:
+      return undefined;
+  }
 }
 
 /** Axes of x in ascending order; throws unless they are its own, each once. */

@@ -67,7 +67,18 @@ export interface ReluAttentionOptions extends Control {
 export function reluAttention(q: Tensor, k: Tensor, v: Tensor, options: ReluAttentionOptions = {}): Tensor<'f32'> {
   const { problem, shape } = checkProblem('reluAttention', { q, k, v }, options);
   const spec = { shape, dtype: 'f32' } as const;
-  const { out } = compute(forward, { q, k, v }, { out: spec }, ({ out }) => ({ ...problem, out }), options);
+  const { out } = compute(forward, { q, k, v }, { out: spec }, ({ out }) => ({ ...problem, out }), options, {
+    derivative: {
+      saves: ['q', 'k', 'v'],
+      gradients(saved, gradients, _, control) {
+        const { q, k, v } = saved as Record<'q' | 'k' | 'v', Tensor>;
+        const { block, causal, scale } = options;
+        const settings = { block, causal, scale, ...control };
+        const { gradQ, gradK, gradV } = reluAttentionBackward(q, k, v, gradients.out as Tensor, settings);
+        return { q: gradQ, k: gradK, v: gradV };
+      },
+    },
+  });
   return out;
 }
 

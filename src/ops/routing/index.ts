@@ -82,7 +82,16 @@ export function route(logits: Tensor, bank: Tensor, options: ResultOptions = {})
   checkBank(logits, bank);
   const spec = { shape: onePerRow(logits), dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ logits, bank, out });
-  const { out } = compute(routeOp, { logits, bank }, { out: spec }, call, options);
+  const { out } = compute(routeOp, { logits, bank }, { out: spec }, call, options, {
+    derivative: {
+      saves: ['logits', 'bank'],
+      gradients(saved, gradients, _, control) {
+        const { logits, bank } = saved as Record<'logits' | 'bank', Tensor>;
+        const { gradLogits, gradBank } = routeBackward(logits, bank, gradients.out as Tensor, control);
+        return { logits: gradLogits, bank: gradBank };
+      },
+    },
+  });
   return out;
 }
 
@@ -120,7 +129,16 @@ export function focus(x: Tensor, exponents: Tensor, options: ResultOptions = {})
   checkSame('exponents', exponents, onePerRow(x));
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ x, exponents, out });
-  const { out } = compute(focusOp, { x, exponents }, { out: spec }, call, options);
+  const { out } = compute(focusOp, { x, exponents }, { out: spec }, call, options, {
+    derivative: {
+      saves: ['x', 'exponents'],
+      gradients(saved, gradients, _, control) {
+        const { x, exponents } = saved as Record<'x' | 'exponents', Tensor>;
+        const { gradX, gradExponents } = focusBackward(x, exponents, gradients.out as Tensor, control);
+        return { x: gradX, exponents: gradExponents };
+      },
+    },
+  });
   return out;
 }
 

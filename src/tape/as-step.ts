@@ -1,0 +1,147 @@
+/** Functions of tensors that a tape records as one step. */
+import { checkFunction, show } from '../check';
+import { ParameterError, ShapeError, UnsupportedError } from '../errors';
+import { checkTensors, commonRuntime } from '../ops/check';
+import type { Control } from '../runtime/backend';
+import { formatShape, sameShape } from '../tensor/shape';
+import { mapLeaves } from '../tensor/structure';
+import { record, tapeOf } from '../tensor/tape';
+import { Tensor } from '../tensor/tensor';
+import { viewOf } from './backward';
+import { pullback, type SomeGradients } from './pullback';
+
+/** x as a constant: the same elements, without a gradient. */
+export function stopGradient<D extends Tensor>(x: D): D {
+  checkTensors({ x });
+  x.assertUsable('x of stopGradient()');
+  return viewOf(x) as D;
+}
+
+/**
+ * fn(x), whose gradient with respect to x is taken to be that with respect to the result: for steps and roundings, which
+ * have none of use. The result has the shape of x.
+ *
+ * @throws {ShapeError} a result of another shape
+ */
+export function straightThrough(fn: (x: Tensor) => Tensor, x: Tensor): Tensor {
+  checkFunction('fn of straightThrough()', fn);
+  checkTensors({ x });
+  const call = (plain: Tensor) => {
+    const result = fn(plain);
+    checkTensors({ 'the result of straightThrough()': result });
+    if (!sameShape(result.shape, x.shape))
+      throw new ShapeError(
+        `the result of straightThrough() must have the shape ${formatShape(x.shape)} of x, got ${formatShape(result.shape)}`,
+      );
+    return result;
+  };
+  return asStep('straightThrough()', call, [x], false, ({ gradients }) => ({ '[0]': gradients }));
+}
+
+/**
+ * fn(...inputs), of which the tape keeps the inputs alone: the backward pass calls fn once more for what lies between. So a
+ * deep network needs the memory of one block, at the cost of one more forward pass. Inputs are tensors, alone or in arrays
+ * and objects; fn computes the same each time.
+ *
+ * @throws {UnsupportedError} a function that closes over a tracked tensor
+ */
+export function recompute<Inputs extends readonly unknown[], Results>(
+  fn: (...inputs: Inputs) => Results,
+  ...inputs: Inputs
+): Results {
+  checkFunction('fn of recompute()', fn);
+  return asStep('recompute()', fn, inputs, false, ({ inputs: saved, gradients, wanted, control }) => {
+    // What is not wanted is a constant.
+    const variables: Record<string, Tensor> = {};
+    mapLeaves(saved, (leaf, path) => {
+      if (wanted.has(path)) variables[path] = leaf as Tensor;
+    });
+    const call = (tracked: Readonly<Record<string, Tensor>>) => fn(...withLeaves(saved, tracked));
+    return pullback(call, variables).pull(gradients as SomeGradients<Results>, control);
+  });
+}
+
+/** What a derivative of one's own is computed from. */
+export interface DerivativeContext<Inputs, Results> {
+  readonly inputs: Inputs;
+  readonly results: Results;
+  /** With respect to the results, in their structure; undefined where the loss does not depend on one. */
+  readonly gradients: SomeGradients<Results>;
+}
+
+/**
+ * fn with a derivative of one's own: from the inputs, the results and the gradients with respect to these to the gradients
+ * with respect to the inputs, one for each; undefined stands for zeros.
+ *
+ * @throws {ShapeError | ParameterError} in the backward pass: gradients that are not as the inputs are
+ */
+export function withDerivative<Inputs extends readonly Tensor[], Results>(
+  fn: (...inputs: Inputs) => Results,
+  derivative: (context: DerivativeContext<Inputs, Results>) => readonly (Tensor | undefined)[],
+): (...inputs: Inputs) => Results {
+  checkFunction('fn of withDerivative()', fn);
+  checkFunction('derivative of withDerivative()', derivative);
+  return (...inputs) =>
+    asStep('withDerivative()', fn, inputs, true, (context) => {
+      const found = derivative(context);
+      if (!Array.isArray(found) || found.length !== inputs.length)
+        throw new ParameterError(
+          `derivative of withDerivative() must return an array of ${inputs.length} gradients, got ${show(found)}`,
+        );
+      return Object.fromEntries(found.map((gradient, at) => [`[${at}]`, gradient]));
+    });
+}
+
+interface StepContext<Inputs, Results> extends DerivativeContext<Inputs, Results> {
+  /** Paths of the inputs with respect to which gradients are wanted. */
+  readonly wanted: ReadonlySet<string>;
+  readonly control: Control;
+}
+
+/** Calls fn on what no tape tracks and records it as one step, of which the tape keeps the inputs, and the results or not. */
+function asStep<Inputs extends readonly unknown[], Results>(
+  name: string,
+  fn: (...inputs: Inputs) => Results,
+  inputs: Inputs,
+  keepsResults: boolean,
+  derivative: (context: StepContext<Inputs, Results>) => unknown,
+): Results {
+  const given = leavesOf(inputs);
+  const tape = tapeOf(name, given);
+  const call = () => fn(...(mapLeaves(inputs, constant) as unknown as Inputs));
+  const results = tape ? commonRuntime(given).scope(call, `fn of ${name}`) : fn(...inputs);
+  const made = leavesOf(results, RESULT);
+  for (const path in made)
+    if ((made[path] as Tensor).variable)
+      throw new UnsupportedError(`fn of ${name} uses a tracked tensor that is not among its inputs: pass it as one`);
+  if (!tape) return results;
+  record(name, tape, given, made, {
+    saves: [...Object.keys(given), ...(keepsResults ? Object.keys(made) : [])],
+    gradients: (saved, gradients, wanted, control) =>
+      derivative({
+        inputs: withLeaves(inputs, saved),
+        results: withLeaves(results, saved, RESULT),
+        gradients: mapLeaves(results, (_, path) => gradients[RESULT + path]) as SomeGradients<Results>,
+        wanted,
+        control,
+      }) as Record<string, Tensor | undefined>,
+  });
+  return results;
+}
+
+/** Before the paths of results. */
+const RESULT = 'result';
+
+const constant = (leaf: unknown) => (leaf instanceof Tensor ? stopGradient(leaf) : leaf);
+
+function leavesOf(value: unknown, prefix = ''): Record<string, Tensor> {
+  const leaves: Record<string, Tensor> = {};
+  mapLeaves(value, (leaf, path) => {
+    if (leaf instanceof Tensor) leaves[prefix + path] = leaf;
+  });
+  return leaves;
+}
+
+function withLeaves<T>(value: T, leaves: Readonly<Record<string, Tensor>>, prefix = ''): T {
+  return mapLeaves(value, (leaf, path) => leaves[prefix + path] ?? leaf) as T;
+}

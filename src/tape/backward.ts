@@ -1,0 +1,205 @@
+/** The backward pass over a tape: from the last step to the first, each variable's gradient summed before it is used. */
+import { ShapeError } from '../errors';
+import { concat, contiguous } from '../ops/copy';
+import { add } from '../ops/elementwise';
+import { zeros } from '../ops/float32';
+import { sum } from '../ops/reduce';
+import type { Control } from '../runtime/backend';
+import type { Runtime } from '../runtime/runtime';
+import { controlOf } from '../runtime/turns';
+import type { DType } from '../tensor/dtype';
+import { formatShape, type Shape, sameShape } from '../tensor/shape';
+import {
+  type Derivative,
+  letGoOf,
+  type Part,
+  type Place,
+  type Step,
+  type Tape,
+  type Variable,
+  type View,
+} from '../tensor/tape';
+import { Tensor } from '../tensor/tensor';
+
+/** From a gradient with respect to each result to those with respect to `leaves`; undefined where they were not reached. */
+export function backward(
+  runtime: Runtime,
+  tape: Tape,
+  seeds: readonly (readonly [Variable, Tensor])[],
+  leaves: readonly Variable[],
+  control: Control,
+): (Tensor | undefined)[] {
+  const steps = tape.take();
+  return runtime.scope(() => {
+    for (const [variable, gradient] of seeds) addTo(variable, viewOf(gradient));
+    for (let at = steps.length - 1; at >= 0; at--) {
+      control.signal?.throwIfAborted();
+      const step = steps[at] as Step;
+      const gradients = takeAll(step.results);
+      if (gradients) {
+        const { derivative } = step;
+        const found =
+          typeof derivative === 'object'
+            ? gradientOfView(step.inputs.x as Variable, derivative, gradients.x as Tensor)
+            : runtime.scope(() => gradientsOf(step, derivative, gradients, partOf(control, at, steps.length)));
+        const taken = Object.values(found);
+        for (const name in found) addTo(step.inputs[name] as Variable, found[name] as Tensor);
+        for (const name in gradients) {
+          const gradient = gradients[name] as Tensor;
+          if (!taken.includes(gradient)) gradient.dispose();
+        }
+      }
+      letGoOf(step);
+    }
+    control.onProgress?.(1);
+    return leaves.map(take);
+  });
+}
+
+/** Of the backward pass the part of a step, the last of which comes first. */
+function partOf(control: Control, at: number, count: number): Control {
+  return control.signal || control.onProgress ? controlOf(control, count - 1 - at, count) : NO_CONTROL;
+}
+
+const NO_CONTROL: Control = {};
+
+/** With respect to the inputs of a step, each a tensor of its own. */
+function gradientsOf(
+  { name, inputs, wanted, saved }: Step,
+  derivative: Derivative['gradients'],
+  gradients: Readonly<Record<string, Tensor>>,
+  control: Control,
+): Record<string, Tensor> {
+  const tensors: Record<string, Tensor> = {};
+  for (const each in saved) tensors[each] = viewOf(saved[each] as Place);
+  const found = derivative(tensors, gradients, wanted, control);
+  const results: Record<string, Tensor> = {};
+  const used: Tensor[] = [];
+  for (const input in inputs) {
+    const gradient = found[input];
+    if (!gradient) continue;
+    const { shape } = inputs[input] as Variable;
+    if (!(gradient instanceof Tensor && sameShape(gradient.shape, shape)))
+      throw new ShapeError(
+        `the gradient of ${name} with respect to ${input} must be a tensor of shape ${formatShape(shape)}, got ${formatShape((gradient as Tensor).shape)}`,
+      );
+    results[input] = used.includes(gradient) ? viewOf(gradient) : gradient;
+    used.push(gradient);
+  }
+  return results;
+}
+
+/** What was a slice is kept for when all of its kind are there. */
+function gradientOfView(variable: Variable, view: View, gradient: Tensor): Record<string, Tensor> {
+  const { shape } = variable;
+  switch (view.kind) {
+    case 'slice':
+      variable.parts ??= [];
+      variable.parts.push({ axis: view.axis, start: view.start, gradient: viewOf(gradient) });
+      return {};
+    case 'permute':
+      return { x: gradient.permute(view.axes.map((_, at) => view.axes.indexOf(at))) };
+    case 'reshape':
+      return { x: gradient.reshape(shape) };
+    default:
+      return { x: summed(gradient, shape) };
+  }
+}
+
+/** Takes over the gradient. */
+function addTo(variable: Variable, gradient: Tensor): void {
+  variable.sum = variable.sum ? added(variable.sum, gradient) : gradient;
+}
+
+/** The gradients with respect to variables that there are, contiguous, which leave the variables; undefined for none. */
+function takeAll(variables: Readonly<Record<string, Variable>>): Record<string, Tensor> | undefined {
+  let some: Record<string, Tensor> | undefined;
+  for (const name in variables) {
+    const gradient = take(variables[name] as Variable);
+    if (!gradient) continue;
+    some ??= {};
+    some[name] = gradient;
+  }
+  return some;
+}
+
+function take(variable: Variable): Tensor | undefined {
+  if (variable.parts) for (const parts of groupsOf(variable.parts)) addTo(variable, together(variable.shape, parts));
+  const { sum } = variable;
+  variable.sum = undefined;
+  variable.parts = undefined;
+  if (!sum || sum.isContiguous) return sum;
+  const copy = contiguous(sum);
+  sum.dispose();
+  return copy;
+}
+
+/** Parts that do not overlap, along one axis, in its order. */
+function groupsOf(parts: readonly Part[]): Part[][] {
+  const groups: Part[][] = [];
+  for (const part of [...parts].sort((a, b) => a.axis - b.axis || a.start - b.start)) {
+    const group = groups.find((each) => {
+      const last = each.at(-1) as Part;
+      return last.axis === part.axis && pastOf(last) <= part.start;
+    });
+    if (group) group.push(part);
+    else groups.push([part]);
+  }
+  return groups;
+}
+
+const pastOf = ({ axis, start, gradient }: Part) => start + (gradient.shape[axis] as number);
+
+/** The gradient with respect to the whole, zero where no part is; takes over theirs. */
+function together(shape: Shape, parts: readonly Part[]): Tensor {
+  const [{ axis, gradient }] = parts as [Part];
+  const pieces: Tensor[] = [];
+  const gap = (from: number, to: number) => {
+    if (from < to)
+      pieces.push(
+        zeros(
+          gradient.runtime,
+          shape.map((extent, at) => (at === axis ? to - from : extent)),
+        ),
+      );
+  };
+  let past = 0;
+  for (const part of parts) {
+    gap(past, part.start);
+    pieces.push(part.gradient);
+    past = pastOf(part);
+  }
+  gap(past, shape[axis] as number);
+  const whole = concat(pieces as Tensor<'f32'>[], axis);
+  for (const piece of pieces) piece.dispose();
+  return whole;
+}
+
+/** Over the axes along which a tensor of `shape` was repeated. */
+function summed(gradient: Tensor, shape: Shape): Tensor {
+  const front = gradient.rank - shape.length;
+  const axes = [...gradient.shape.keys()].filter(
+    (axis) => axis < front || shape[axis - front] !== gradient.shape[axis],
+  );
+  using sums = sum(gradient, { axes });
+  return sums.reshape(shape);
+}
+
+/** Takes over both. */
+function added(a: Tensor, b: Tensor): Tensor {
+  const terms = [a, b].map((each) => (each.isContiguous ? each : contiguous(each))) as [Tensor, Tensor];
+  const result = add(...terms);
+  for (const each of [a, b, ...terms]) each.dispose();
+  return result;
+}
+
+/** The same elements in a tensor of its own, which no tape tracks. */
+export function viewOf<D extends DType>({
+  storage,
+  dtype,
+  shape,
+  strides,
+  offset,
+}: Omit<Place, 'isKept'> & { readonly dtype: D }): Tensor<D> {
+  return new Tensor(storage.retain(), dtype, shape, strides, offset);
+}

@@ -1,0 +1,206 @@
+/** Gradients of any composition of ops and views. */
+import { checkArray, checkFunction, checkRecord, show } from '../check';
+import { ParameterError, ShapeError, UnsupportedError } from '../errors';
+import { checkControl, checkTensors, commonRuntime } from '../ops/check';
+import { zeros } from '../ops/float32';
+import type { Control } from '../runtime/backend';
+import type { Runtime } from '../runtime/runtime';
+import { type DType, isFloat } from '../tensor/dtype';
+import { formatShape, sameShape } from '../tensor/shape';
+import { mapLeaves, tensorsIn } from '../tensor/structure';
+import { Tape, type Variable } from '../tensor/tape';
+import { disposeKey, Tensor } from '../tensor/tensor';
+import { backward, viewOf } from './backward';
+
+/** The structure of `T` with the gradient with respect to each tensor of floating-point numbers. */
+export type Gradients<T> =
+  T extends Tensor<infer D>
+    ? D extends 'f32' | 'f16' | 'bf16'
+      ? Tensor<D>
+      : DType extends D
+        ? Tensor
+        : undefined
+    : T extends object
+      ? { readonly [Name in keyof T]: Gradients<T[Name]> }
+      : undefined;
+
+/** The structure of `T` in which gradients may be left out. */
+export type SomeGradients<T> = T extends Tensor
+  ? Tensor | undefined
+  : T extends object
+    ? { readonly [Name in keyof T]?: SomeGradients<T[Name]> }
+    : undefined;
+
+export interface Pullback<Inputs, Results> {
+  /** What the function returned, which no tape tracks. They are the caller's, or their scope's, to dispose. */
+  readonly results: Results;
+  /**
+   * The gradients with respect to the inputs, in their structure, from those with respect to the results, in theirs; what
+   * is left out there is zero. Once only: what the forward pass kept is freed as it is used.
+   *
+   * @throws {ShapeError | ParameterError} gradients that are not as the results are; a second call
+   */
+  pull(gradients: SomeGradients<Results>, control?: Control): Gradients<Inputs>;
+  /** Frees what was kept, where no gradients are wanted after all. */
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
+/**
+ * Calls `fn` on `inputs`, arrays and plain objects of tensors however deep, and keeps what its gradients need. `fn` gets the
+ * same structure with tensors that are tracked, calls ops on them, and returns tensors, alone or in a structure. It does not
+ * wait. Numbers and other values among the inputs are handed through; i32 tensors too, and neither has a gradient.
+ *
+ * Recorded is what is computed from the tracked tensors, wherever it is called; tensors that `fn` closes over are constants.
+ * Nobody may write to memory that is kept, so `out` is refused where inputs are tracked. What `fn` makes is disposed when
+ * it returns, but for its results. Gradients sum in the order of the steps, in f32: the same bits each time.
+ *
+ * @throws {SaccadeError} a function that returns a promise, or no tensors; ops without a derivative
+ */
+export function pullback<const Inputs, Results>(
+  fn: (inputs: Inputs) => Results,
+  inputs: Inputs,
+): Pullback<Inputs, Results> {
+  return recorded('pullback()', fn, inputs);
+}
+
+/**
+ * The loss that `fn` computes from `parameters`, and its gradients with respect to them, in their structure: zeros where
+ * the loss does not depend on a parameter. `fn` is as `pullback` says and returns a tensor of one element.
+ *
+ * @throws {ShapeError} a loss of several elements
+ * @throws {SaccadeError} as `pullback`
+ */
+export function differentiate<const Parameters>(
+  fn: (parameters: Parameters) => Tensor,
+  parameters: Parameters,
+  control: Control = {},
+): { readonly loss: Tensor; readonly gradients: Gradients<Parameters> } {
+  checkControl(control);
+  const { results: loss, pull, dispose } = recorded('differentiate()', fn, parameters);
+  try {
+    if (!(loss instanceof Tensor && loss.size === 1 && isFloat(loss.dtype)))
+      throw new ShapeError(
+        `the loss that the function of differentiate() returns must be a tensor of one floating-point number, got ${loss instanceof Tensor ? `${loss.dtype} ${formatShape(loss.shape)}` : show(loss)}`,
+      );
+    const one = loss.runtime.tensor([1], loss.shape);
+    try {
+      return { loss, gradients: pull(one as SomeGradients<Tensor>, control) };
+    } finally {
+      one.dispose();
+    }
+  } catch (error) {
+    for (const tensor of tensorsIn(loss)) tensor.dispose();
+    throw error;
+  } finally {
+    dispose();
+  }
+}
+
+function recorded<Inputs, Results>(
+  name: string,
+  fn: (inputs: Inputs) => Results,
+  inputs: Inputs,
+): Pullback<Inputs, Results> {
+  const what = `the function of ${name}`;
+  checkFunction(what, fn);
+  const runtime = checkInputs(name, inputs);
+  const tape = new Tape();
+  try {
+    const leaves: Variable[] = [];
+    const found = new Map<Tensor, Variable>();
+    const results = runtime.scope(() => {
+      const tracked = mapLeaves(inputs, (leaf) => {
+        if (!(leaf instanceof Tensor)) return leaf;
+        const view = viewOf(leaf);
+        if (!isFloat(view.dtype)) return view;
+        const variable = tape.track(view);
+        view.variable = variable;
+        leaves.push(variable);
+        return view;
+      });
+      return mapLeaves(fn(tracked as Inputs), (leaf) => {
+        if (!(leaf instanceof Tensor)) return leaf;
+        leaf.assertUsable(`a result of ${what}`);
+        const view = viewOf(leaf);
+        if (leaf.variable?.tape === tape) found.set(view, leaf.variable);
+        return view;
+      });
+    }, what) as Results;
+    if (tensorsIn(results).length === 0)
+      throw new ParameterError(`${what} must return tensors, alone or in arrays and objects, got ${show(results)}`);
+    return {
+      results,
+      pull(gradients, control = {}) {
+        checkControl(control);
+        if (tape.ended)
+          throw new ParameterError(`pull() was called before, or what it needs was disposed: call ${name} anew`);
+        const seeds = seedsOf(results, gradients, found);
+        try {
+          const sums = backward(runtime, tape, seeds, leaves, control);
+          return runtime.scope(() => {
+            let at = 0;
+            return mapLeaves(inputs, (leaf) => {
+              if (!(leaf instanceof Tensor && isFloat(leaf.dtype))) return undefined;
+              return sums[at++] ?? zeros(runtime, leaf.shape);
+            });
+          }) as Gradients<Inputs>;
+        } finally {
+          tape.end();
+        }
+      },
+      dispose: () => tape.end(),
+      [disposeKey]: () => tape.end(),
+    };
+  } catch (error) {
+    tape.end();
+    throw error;
+  }
+}
+
+/** The runtime of the tensors among the inputs. */
+function checkInputs(name: string, inputs: unknown): Runtime {
+  const tensors: Record<string, Tensor> = {};
+  mapLeaves(inputs, (leaf, path) => {
+    if (leaf instanceof Tensor) tensors[`inputs${path}`] = leaf;
+  });
+  if (Object.keys(tensors).length === 0)
+    throw new ParameterError(`inputs of ${name} must be tensors, alone or in arrays and objects, got ${show(inputs)}`);
+  for (const [path, { variable }] of Object.entries(tensors))
+    if (variable)
+      throw new UnsupportedError(
+        `${path} of ${name} is tracked by another tape: second derivatives are not supported, apply stopGradient() to it`,
+      );
+  return commonRuntime(tensors);
+}
+
+/** Each gradient with the variable that it is of; throws where structure, shape or runtime are not those of the results. */
+function seedsOf(
+  results: unknown,
+  gradients: unknown,
+  variables: ReadonlyMap<Tensor, Variable>,
+  path = 'gradients',
+): (readonly [Variable, Tensor])[] {
+  if (gradients === undefined) return [];
+  if (results instanceof Tensor) {
+    checkTensors({ [path]: gradients });
+    const gradient = gradients as Tensor;
+    if (!sameShape(gradient.shape, results.shape))
+      throw new ShapeError(
+        `${path} must have the shape ${formatShape(results.shape)} of the result, got ${formatShape(gradient.shape)}`,
+      );
+    if (gradient.runtime !== results.runtime)
+      throw new ParameterError(`${path} lives on another runtime than the result`);
+    gradient.assertUsable(path);
+    const variable = variables.get(results);
+    return variable ? [[variable, gradient]] : [];
+  }
+  if (tensorsIn(results).length === 0) return [];
+  if (!Array.isArray(results)) checkRecord(path, gradients);
+  else checkArray(path, gradients);
+  for (const each of Object.keys(gradients as object))
+    if (!Object.hasOwn(results as object, each)) throw new ParameterError(`${path}: there is no result '${each}'`);
+  return Object.entries(gradients as object).flatMap(([each, gradient]) =>
+    seedsOf((results as Readonly<Record<string, unknown>>)[each], gradient, variables, `${path}.${each}`),
+  );
+}

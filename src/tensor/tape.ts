@@ -1,0 +1,182 @@
+/** What is recorded of ops on tracked tensors, for a backward pass, which `src/tape` makes. */
+import { ParameterError, UnsupportedError } from '../errors';
+import type { Control } from '../runtime/backend';
+import { isFloat } from './dtype';
+import type { Tensor } from './tensor';
+
+/** The gradients of an op. */
+export interface Derivative {
+  /**
+   * Inputs and results, by name, that `gradients` reads where these inputs are wanted: what the tape keeps alive. Those that
+   * are not there are passed over.
+   */
+  readonly saves: readonly string[] | ((wanted: ReadonlySet<string>) => readonly string[]);
+  /**
+   * The gradients with respect to the wanted inputs, each of the shape of its input, zero where left out, from those with
+   * respect to the results, which are contiguous, and undefined where the loss does not depend on them. Runs in a scope, on
+   * tensors that no tape tracks.
+   */
+  gradients(
+    saved: Readonly<Record<string, Tensor>>,
+    gradients: Readonly<Record<string, Tensor | undefined>>,
+    wanted: ReadonlySet<string>,
+    control: Control,
+  ): Readonly<Record<string, Tensor | undefined>>;
+}
+
+/** How a view lies in the tensor that it is a view of. */
+export type View =
+  | { readonly kind: 'reshape' | 'expand' }
+  | { readonly kind: 'permute'; readonly axes: readonly number[] }
+  | { readonly kind: 'slice'; readonly axis: number; readonly start: number };
+
+/** A gradient with respect to a part of a variable, from `start` on along an axis. */
+export interface Part {
+  readonly axis: number;
+  readonly start: number;
+  readonly gradient: Tensor;
+}
+
+/** A tracked tensor as its tape knows it: what there is a gradient with respect to. */
+export interface Variable extends Pick<Tensor, 'shape' | 'dtype'> {
+  readonly tape: Tape;
+  /** What has come together of its gradient in the backward pass. */
+  sum: Tensor | undefined;
+  /** And of slices, which make up the whole more often than not. */
+  parts: Part[] | undefined;
+}
+
+/** Where the elements of a tensor lie that the tape keeps. */
+export interface Place extends Pick<Tensor, 'storage' | 'dtype' | 'shape' | 'strides' | 'offset'> {
+  isKept: boolean;
+}
+
+/** A call of an op, or a view. */
+export interface Step {
+  /** Of the op, for messages. */
+  readonly name: string;
+  /** The tracked ones. */
+  readonly inputs: Readonly<Record<string, Variable>>;
+  /** Their names. */
+  readonly wanted: ReadonlySet<string>;
+  readonly results: Readonly<Record<string, Variable>>;
+  readonly saved: Readonly<Record<string, Place>>;
+  readonly derivative: Derivative['gradients'] | View;
+}
+
+/** Of tapes that were forgotten, what they kept. */
+const forgotten = new FinalizationRegistry<Place[]>((kept) => kept.forEach(letGo));
+
+function letGo(place: Place): void {
+  if (!place.isKept) return;
+  place.isKept = false;
+  place.storage.endKeeping();
+}
+
+/** The ops on tracked tensors, in the order in which they were called. */
+export class Tape {
+  #steps: Step[] | undefined = [];
+  /** With what has been let go of. */
+  readonly #kept: Place[] = [];
+
+  constructor() {
+    forgotten.register(this, this.#kept, this);
+  }
+
+  /** Whether it records no longer. */
+  get ended(): boolean {
+    return this.#steps === undefined;
+  }
+
+  /** The variable of a tensor, whose memory is kept until the tape ends. */
+  track(tensor: Tensor): Variable {
+    this.keep(tensor);
+    return this.variable(tensor);
+  }
+
+  variable({ shape, dtype }: Pick<Tensor, 'shape' | 'dtype'>): Variable {
+    return { tape: this, shape, dtype, sum: undefined, parts: undefined };
+  }
+
+  record(step: Step): void {
+    this.#steps?.push(step);
+  }
+
+  /** Keeps the memory of a tensor, in which nobody writes meanwhile. */
+  keep({ storage, dtype, shape, strides, offset }: Tensor): Place {
+    const place = { storage: storage.keep(), dtype, shape, strides, offset, isKept: true };
+    this.#kept.push(place);
+    return place;
+  }
+
+  /** Ends the recording and gives what was recorded; what a step saved is let go of by `letGoOf`, or by `end`. */
+  take(): readonly Step[] {
+    const steps = this.#steps ?? [];
+    this.#steps = undefined;
+    return steps;
+  }
+
+  /** Lets go of all that is kept. */
+  end(): void {
+    this.take();
+    this.#kept.forEach(letGo);
+    forgotten.unregister(this);
+  }
+}
+
+/** Lets go of what a step saved. */
+export function letGoOf({ saved }: Step): void {
+  for (const name in saved) letGo(saved[name] as Place);
+}
+
+/** The tape that tracks some of the inputs of a call; undefined if none is tracked. */
+export function tapeOf(name: string, inputs: Readonly<Record<string, Tensor>>): Tape | undefined {
+  let tape: Tape | undefined;
+  for (const input in inputs) {
+    const { variable } = inputs[input] as Tensor;
+    if (!variable) continue;
+    if (variable.tape.ended)
+      throw new ParameterError(
+        `${input} of ${name} is tracked by a tape that has ended: use what differentiate() returns`,
+      );
+    if (tape && variable.tape !== tape)
+      throw new UnsupportedError(
+        `${input} of ${name} is tracked by another tape than its other inputs: second derivatives are not supported, apply stopGradient() to what is constant`,
+      );
+    tape = variable.tape;
+  }
+  return tape;
+}
+
+/** Records a call; its floating-point results become tracked. */
+export function record(
+  name: string,
+  tape: Tape,
+  inputs: Readonly<Record<string, Tensor>>,
+  results: Readonly<Record<string, Tensor>>,
+  { saves, gradients }: Derivative,
+): void {
+  const tracked = variablesOf(inputs);
+  const wanted = new Set(Object.keys(tracked));
+  const saved: Record<string, Place> = {};
+  for (const each of typeof saves === 'function' ? saves(wanted) : saves) {
+    const tensor = inputs[each] ?? results[each];
+    if (tensor) saved[each] = tape.keep(tensor);
+  }
+  const variables: Record<string, Variable> = {};
+  for (const each in results) {
+    const result = results[each] as Tensor;
+    if (isFloat(result.dtype)) variables[each] = result.variable = tape.variable(result);
+  }
+  tape.record({ name, inputs: tracked, wanted, results: variables, saved, derivative: gradients });
+}
+
+/** Of the tensors that are tracked. */
+function variablesOf(tensors: Readonly<Record<string, Tensor>>): Record<string, Variable> {
+  const variables: Record<string, Variable> = {};
+  for (const name in tensors) {
+    const { variable } = tensors[name] as Tensor;
+    if (variable) variables[name] = variable;
+  }
+  return variables;
+}
