@@ -1,4 +1,4 @@
-/** Elements from one strided view to a place in another; tasks are runs of the other's elements in row-major order. */
+/** Elements from one strided view to another; tasks are runs of elements in row-major order. */
 import { loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { CopyAxis, CopyParams, F32, I32, RUN } from './params.generated.as';
 
@@ -7,39 +7,42 @@ const CHUNK: usize = 1024;
 
 export const SCRATCH_BYTES: usize = CHUNK << 2;
 
+export function fill(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<CopyParams>(params);
+  const bits = <u32>p.bits;
+  const bytes = bytesOf(p.to);
+  let at = p.whole + <usize>task * <usize>RUN * bytes;
+  const end = p.whole + min(<usize>(task + 1) * <usize>RUN, p.wholeSize) * bytes;
+  if (bytes == 4) for (; at < end; at += 4) store<u32>(at, bits);
+  else for (; at < end; at += 2) store<u16>(at, <u16>bits);
+}
+
 export function copy(params: usize, task: i32, scratch: usize): void {
   const p = changetype<CopyParams>(params);
+  const dtype = p.from;
+  const outDtype = p.to;
+  const bytes = bytesOf(dtype);
   const first = params + CopyParams.BYTES;
   const last = first + (p.axes - 1) * CopyAxis.BYTES;
   const row = changetype<CopyAxis>(last);
   const end = min(<usize>(task + 1) * <usize>RUN, p.size);
   for (let at = <usize>task * <usize>RUN; at < end; ) {
-    let rest = at / row.extent;
-    const start = at % row.extent;
-    const count = min(end - at, row.extent - start);
+    let rest = at;
     let from = p.x;
-    let to = p.out + start * row.to;
-    let isInside = true;
-    for (let each = last; each > first; ) {
-      each -= CopyAxis.BYTES;
+    let to = p.out;
+    for (let each = last; each > first; each -= CopyAxis.BYTES) {
       const axis = changetype<CopyAxis>(each);
-      const above = each > first ? rest / axis.extent : 0;
-      const index = rest - above * axis.extent;
-      rest = above;
-      // What is before x wraps around.
-      const place = index - axis.before;
-      isInside = isInside && place < axis.inside;
-      from += place * axis.from;
+      const extent = axis.extent;
+      const index = rest % extent;
+      rest /= extent;
+      from += index * axis.from;
       to += index * axis.to;
     }
-    const lead = isInside ? min(max(row.before, start) - start, count) : count;
-    const past = max(lead, min(max(row.before + row.inside, start) - start, count));
-    fill(p, to, row.to, lead);
-    if (past > lead) {
-      const source = from + (start + lead - row.before) * row.from;
-      copyRow(p, source, row.from, to + lead * row.to, row.to, past - lead, scratch);
-    }
-    fill(p, to + past * row.to, row.to, count - past);
+    from += rest * changetype<CopyAxis>(first).from;
+    to += rest * changetype<CopyAxis>(first).to;
+    const count = min(end - at, row.extent - (at % row.extent));
+    if (dtype == outDtype) copyRow(from, row.from, to, row.to, count, bytes);
+    else convertRow(dtype, outDtype, from, row.from / bytes, to, count, scratch);
     at += count;
   }
 }
@@ -50,25 +53,8 @@ function bytesOf(dtype: i32): usize {
   return dtype == F32 || dtype == I32 ? 4 : 2;
 }
 
-function fill(p: CopyParams, to: usize, step: usize, count: usize): void {
-  const bits = <u32>p.around;
-  if (bytesOf(p.to) == 4) for (; count > 0; count--, to += step) store<u32>(to, bits);
-  else for (; count > 0; count--, to += step) store<u16>(to, <u16>bits);
-}
-
-function copyRow(
-  p: CopyParams,
-  from: usize,
-  fromStep: usize,
-  to: usize,
-  toStep: usize,
-  count: usize,
-  scratch: usize,
-): void {
-  const bytes = bytesOf(p.from);
-  if (p.from != p.to) {
-    convertRow(p.from, p.to, from, fromStep / bytes, to, count, scratch);
-  } else if (fromStep == bytes && toStep == bytes) {
+function copyRow(from: usize, fromStep: usize, to: usize, toStep: usize, count: usize, bytes: usize): void {
+  if (fromStep == bytes && toStep == bytes) {
     memory.copy(to, from, count * bytes);
   } else if (bytes == 4) {
     for (let i: usize = 0; i < count; i++, from += fromStep, to += toStep) i32.store(to, i32.load(from));

@@ -2,7 +2,7 @@
 import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { overElements } from '../../runtime/wasm/plan';
+import { ELEMENTS_PER_MICROSECOND } from '../../runtime/wasm/plan';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import { hostTensor } from '../../tensor/host';
 import { formatShape } from '../../tensor/shape';
@@ -25,18 +25,34 @@ const op: Op<CopyCall> = {
   name: 'copy',
   kernels,
   reference: async () => (await import('./reference')).copy,
-  wasm({ x, out, before, value = 0 }) {
-    const axes = commonAxes(out.shape, x.strides, out.strides, x.shape, before);
-    const [from, to] = [x, out].map(({ dtype }) => DTYPES.indexOf(dtype as CopyDType)) as [number, number];
+  wasm({ x, out, within }) {
     const [fromBytes, toBytes] = [bytesPerElement(x.dtype), bytesPerElement(out.dtype)];
+    const axes = commonAxes(x.shape, x.strides, out.strides);
+    const [whole, wholeSize] = [within?.whole, within?.whole.size ?? 0];
+    const bits = within ? bitsOf(within.value, out.dtype) : 0;
     const params = [
-      ...CopyParams({ size: out.size, from, to, x, out, axes: axes.length, around: bitsOf(value, out.dtype) }),
-      ...axes.flatMap((axis) => CopyAxis({ ...axis, from: axis.from * fromBytes, to: axis.to * toBytes })),
+      ...CopyParams({
+        size: x.size,
+        from: codeOf(x),
+        to: codeOf(out),
+        x,
+        out,
+        axes: axes.length,
+        whole,
+        wholeSize,
+        bits,
+      }),
+      ...axes.flatMap(({ extent, from, to }) => CopyAxis({ extent, from: from * fromBytes, to: to * toBytes })),
     ];
-    return overElements('copy', Math.ceil(out.size / RUN), params, out.size);
+    const copying = { kernel: 'copy', tasks: Math.ceil(x.size / RUN) };
+    const phases = within ? [{ kernel: 'fill', tasks: Math.ceil(wholeSize / RUN) }, copying] : [copying];
+    const microseconds = (x.size + wholeSize) / ELEMENTS_PER_MICROSECOND;
+    return { jobs: () => [{ phases, params, microseconds }] };
   },
   webgpu: async () => (await import('./webgpu')).planCopy,
 };
+
+const codeOf = ({ dtype }: Tensor) => DTYPES.indexOf(dtype as CopyDType);
 
 /** The bits of a number as an element. */
 function bitsOf(value: number, dtype: DType): number {
@@ -104,7 +120,7 @@ export function pad<D extends DType>(
   widths: readonly (readonly [before: number, after: number])[],
   options: PadOptions<D> = {},
 ): Tensor<D> {
-  checkCopied('pad', x, options, ['value']);
+  checkCopied('pad', x, options, ['value', ...OPTION_NAMES]);
   const { value = 0 } = options;
   const isWidth = (width: unknown) => Number.isSafeInteger(width) && (width as number) >= 0;
   const isPair = (pair: unknown) => Array.isArray(pair) && pair.length === 2 && pair.every(isWidth);
@@ -114,19 +130,20 @@ export function pad<D extends DType>(
     );
   if (typeof value !== 'number') throw new ParameterError(`value must be a number, got ${show(value)}`);
   if (x.dtype === 'i32') checkWhole('value', value, -(2 ** 31), 2 ** 31 - 1);
-  const before = widths.map(([width]) => width);
   const shape = widths.map(([before, after], axis) => before + (x.shape[axis] as number) + after);
-  const spec = { shape, dtype: x.dtype, given: options.out };
-  const call = ({ out }: { out: Tensor }) => ({ x, out, before, value });
   const inner = (whole: Tensor) =>
-    before.reduce((view, first, axis) => view.slice(axis, first, first + (x.shape[axis] as number)), whole);
+    widths.reduce((view, [before], axis) => view.slice(axis, before, before + (x.shape[axis] as number)), whole);
+  const spec = { shape, dtype: x.dtype, given: options.out };
+  const call = ({ out }: { out: Tensor }) => ({ x, out: inner(out), within: { whole: out, value } });
   const derivative: Derivative = { saves: [], gradients: (_, { out }) => ({ x: inner(out as Tensor) }) };
-  return compute(op, { x }, { out: spec }, call, options, { derivative }).out as Tensor<D>;
+  return x.runtime.scope(() => compute(op, { x }, { out: spec }, call, options, { derivative }).out as Tensor<D>);
 }
 
-function checkCopied(name: string, x: Tensor, options: object, more: readonly string[] = []): void {
+const OPTION_NAMES: readonly string[] = ['out', 'signal', 'onProgress'];
+
+function checkCopied(name: string, x: Tensor, options: object, more = OPTION_NAMES): void {
   checkTensors({ x });
-  checkOptions(name, options, [...more, 'out', 'signal', 'onProgress']);
+  checkOptions(name, options, more);
   checkControl(options);
   if (!(DTYPES as readonly DType[]).includes(x.dtype))
     throw new DTypeError(`x must be ${DTYPES.join(', ')}, got ${x.dtype}`);

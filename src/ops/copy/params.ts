@@ -6,14 +6,13 @@ export { DTYPES } from './call';
 export const RUN = 16384;
 
 export const CopyParams = struct({
-  /** Of out. */
   size: 'usize',
   /** Codes of dtypes. */
   ...{ from: 'i32', to: 'i32' },
   ...{ x: 'tensor', out: 'tensor', axes: 'usize' },
-  /** What is around x, as the bits of an element. */
-  around: 'usize',
+  /** What out is a part of, if the rest is to be filled: where it lies, and an element of it as its bits. */
+  ...{ whole: 'tensor', wholeSize: 'usize', bits: 'usize' },
 });
 
-/** Of each axis, after the params: strides of both sides in bytes, and which places of `extent` are those of x. */
-export const CopyAxis = struct({ extent: 'usize', before: 'usize', inside: 'usize', from: 'usize', to: 'usize' });
+/** Of each axis, after the params: strides of both sides in bytes. */
+export const CopyAxis = struct({ extent: 'usize', from: 'usize', to: 'usize' });

@@ -5,12 +5,12 @@ import type { Host } from '../op';
 import type { CopyCall } from './call';
 
 /** Element by element, each with its place in out. */
-export function copy({ x, out, before, value = 0 }: CopyCall, { numbers, store, storeAt }: Host): void {
-  if (before) store(out, new Float64Array(out.size).fill(value));
-  const places = rowMajorStrides(x.shape);
+export function copy({ x, out, within }: CopyCall, { numbers, store, storeAt }: Host): void {
+  if (within) store(within.whole, new Float64Array(within.whole.size).fill(within.value));
+  const places = rowMajorStrides(out.shape);
   converted(x, out, numbers(x)).forEach((value, at) => {
     const place = out.strides.reduce(
-      (sum, stride, axis) => sum + stride * ((before?.[axis] ?? 0) + (Math.floor(at / places[axis]!) % x.shape[axis]!)),
+      (sum, stride, axis) => sum + stride * (Math.floor(at / places[axis]!) % out.shape[axis]!),
       0,
     );
     storeAt(out, place, value);

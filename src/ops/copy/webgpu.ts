@@ -1,7 +1,8 @@
-/** Elements from one strided view to a place in another. */
-import { type Kernel, variants } from '../../runtime/webgpu/kernel';
+/** Elements from one strided view to another. */
+import { convert } from '../../runtime/webgpu/convert';
+import { type Dispatch, flat, type Kernel, type Region, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
-import type { Plan } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/queue';
 import { commonAxes } from './axes';
 import type { CopyCall } from './call';
 
@@ -9,14 +10,31 @@ const LANES = 64;
 /** Elements of a task: each lane takes every 64th. */
 const RUN = 8 * LANES;
 
-type Scalar = 'f32' | 'i32';
+const over = (each: string) => `
+fn run(task: u32, lane: u32) {
+  let end = min((task + 1) * ${RUN}u, numbers.size);
+  for (var place = task * ${RUN}u + lane; place < end; place += ${LANES}u) {
+    ${each}
+  }
+}`;
 
-interface Form {
-  readonly rank: number;
-  readonly isPadded: boolean;
-  readonly from: Scalar;
-  readonly to: Scalar;
-}
+type Scalar = 'f32' | 'i32';
+const scalarOf = ({ dtype }: Region): Scalar => (dtype === 'i32' ? 'i32' : 'f32');
+
+const fillKernel = variants(
+  (scalar: Scalar): Kernel => ({
+    name: 'fill',
+    invocations: LANES,
+    operands: { out: { access: 'write' } },
+    numbers: { size: 'u32', value: scalar },
+    body: over('store_out(place, numbers.value);'),
+  }),
+);
+
+const CONVERT = {
+  f32: { f32: 'x', i32: 'whole_of(x)' },
+  i32: { f32: 'f32(x)', i32: 'x' },
+} as const;
 
 const WHOLE = `${functions('is_nan')}
 fn whole_of(x: f32) -> i32 {
@@ -24,65 +42,65 @@ fn whole_of(x: f32) -> i32 {
   return select(i32(clamp(x, -2147483648.0, 2147483520.0)), 2147483647, x >= 2147483648.0);
 }`;
 
-const kernelFor = variants(({ rank, isPadded, from, to }: Form): Kernel => {
+const copyKernel = variants(({ rank, from, to }: { rank: number; from: Scalar; to: Scalar }): Kernel => {
   const axes = Array.from({ length: rank }, (_, axis) => axis);
-  const each = (text: (axis: number) => string, between: string) => axes.map(text).join(between);
-  const numbers = (name: string) => Object.fromEntries(axes.map((axis) => [`${name}${axis}`, 'u32' as const]));
-  const isCut = from === 'f32' && to === 'i32';
-  const element = `load_x(at_x(${each((axis) => `j${axis}`, ', ')}))`;
-  const converted = isCut ? `whole_of(${element})` : from === to ? element : `f32(${element})`;
+  const place = axes.map((axis) => `i${axis}`).join(', ');
   return {
     name: 'copy',
     invocations: LANES,
     operands: { x: { access: 'read', rank }, out: { access: 'write', rank } },
-    numbers: {
-      ...{ size: 'u32', ...numbers('extent') },
-      ...(isPadded && { value: to, ...numbers('before'), ...numbers('inside') }),
-    },
+    numbers: { size: 'u32', ...Object.fromEntries(axes.map((axis) => [`extent${axis}`, 'u32' as const])) },
     body: `
-${isCut ? WHOLE : ''}
-fn run(task: u32, lane: u32) {
-  let end = min((task + 1) * ${RUN}u, numbers.size);
-  for (var place = task * ${RUN}u + lane; place < end; place += ${LANES}u) {
-    var rest = place;
-    ${[...axes]
-      .reverse()
+${from === 'f32' && to === 'i32' ? WHOLE : ''}
+${over(`var rest = place;
+    ${axes
       .map((axis) => `let i${axis} = rest % numbers.extent${axis}; rest /= numbers.extent${axis};`)
+      .reverse()
       .join('\n    ')}
-    ${each((axis) => `let j${axis} = i${axis}${isPadded ? ` - numbers.before${axis}` : ''};`, ' ')}
-    let to = at_out(${each((axis) => `i${axis}`, ', ')});
-    ${isPadded ? `if (${each((axis) => `j${axis} >= numbers.inside${axis}`, ' || ')}) { store_out(to, numbers.value); continue; }` : ''}
-    store_out(to, ${converted});
-  }
-}`,
+    let x = load_x(at_x(${place}));
+    store_out(at_out(${place}), ${CONVERT[from][to]});`)}`,
   };
 });
 
-export function planCopy({ x, out, before, value = 0 }: CopyCall): Plan {
-  const axes = commonAxes(out.shape, x.strides, out.strides, x.shape, before);
-  const scalar = ({ dtype }: CopyCall['x']) => (dtype === 'i32' ? 'i32' : 'f32');
-  const isPadded = before !== undefined;
-  const numbers = (name: 'extent' | 'before' | 'inside') =>
-    Object.fromEntries(axes.map((axis, at) => [`${name}${at}`, axis[name]]));
-  const { storage, dtype, offset } = x;
+/** To the place of out, which may lie in other memory. */
+function copyTo(
+  { x, out }: CopyCall,
+  { storage, dtype, offset }: Pick<Region, 'storage' | 'dtype' | 'offset'>,
+): Dispatch {
+  const axes = commonAxes(x.shape, x.strides, out.strides);
+  const shape = axes.map(({ extent }) => extent);
+  return {
+    kernel: copyKernel({ rank: axes.length, from: scalarOf(x), to: scalarOf(out) }),
+    operands: {
+      x: { storage: x.storage, dtype: x.dtype, offset: x.offset, shape, strides: axes.map(({ from }) => from) },
+      out: { storage, dtype, offset, shape, strides: axes.map(({ to }) => to) },
+    },
+    numbers: { size: x.size, ...Object.fromEntries(shape.map((extent, axis) => [`extent${axis}`, extent])) },
+    tasks: Math.ceil(x.size / RUN),
+    operations: 4 * x.size,
+  };
+}
+
+export function planCopy(call: CopyCall, workspace: Workspace): Plan {
+  const { out, within } = call;
+  if (!within) return { dispatches: [copyTo(call, out)] };
+  const { whole, value } = within;
+  const { size } = whole;
+  // Of 16 bits words are written, which parts do not begin and end with.
+  const isHalf = whole.dtype === 'f16' || whole.dtype === 'bf16';
+  const wide = isHalf ? workspace.scratch(whole.shape) : whole;
+  const { storage, dtype } = wide;
   return {
     dispatches: [
       {
-        kernel: kernelFor({ rank: axes.length, isPadded, from: scalar(x), to: scalar(out) }),
-        operands: {
-          x: { storage, dtype, offset, shape: axes.map(({ inside }) => inside), strides: axes.map(({ from }) => from) },
-          out: {
-            ...{ storage: out.storage, dtype: out.dtype, offset: out.offset },
-            ...{ shape: axes.map(({ extent }) => extent), strides: axes.map(({ to }) => to) },
-          },
-        },
-        numbers: {
-          ...{ size: out.size, ...numbers('extent') },
-          ...(isPadded && { value, ...numbers('before'), ...numbers('inside') }),
-        },
-        tasks: Math.ceil(out.size / RUN),
-        operations: 4 * out.size,
+        kernel: fillKernel(scalarOf(whole)),
+        operands: { out: flat(wide) },
+        numbers: { size, value },
+        tasks: Math.ceil(size / RUN),
+        operations: size,
       },
+      copyTo(call, { storage, dtype, offset: wide.offset + out.offset - whole.offset }),
+      ...(isHalf ? [convert(wide, whole)] : []),
     ],
   };
 }
