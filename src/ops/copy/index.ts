@@ -131,8 +131,8 @@ export function pad<D extends DType>(
   if (typeof value !== 'number') throw new ParameterError(`value must be a number, got ${show(value)}`);
   if (x.dtype === 'i32') checkWhole('value', value, -(2 ** 31), 2 ** 31 - 1);
   const shape = widths.map(([before, after], axis) => before + (x.shape[axis] as number) + after);
-  const inner = (whole: Tensor) =>
-    widths.reduce((view, [before], axis) => view.slice(axis, before, before + (x.shape[axis] as number)), whole);
+  const places = widths.map(([before], axis) => [before, before + (x.shape[axis] as number)] as const);
+  const inner = (whole: Tensor) => places.reduce((view, [first, past], axis) => view.slice(axis, first, past), whole);
   const spec = { shape, dtype: x.dtype, given: options.out };
   const call = ({ out }: { out: Tensor }) => ({ x, out: inner(out), within: { whole: out, value } });
   const derivative: Derivative = { saves: [], gradients: (_, { out }) => ({ x: inner(out as Tensor) }) };
