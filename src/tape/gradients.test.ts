@@ -11,6 +11,7 @@ import {
   cumulativeSum,
   depthwiseConv,
   elu,
+  embedding,
   focus,
   gatedDeltaRule,
   gather,
@@ -21,6 +22,7 @@ import {
   max,
   mean,
   multiply,
+  pad,
   power,
   reciprocal,
   reluAttention,
@@ -61,6 +63,16 @@ const CASES: Readonly<Record<string, GradientCase>> = {
     inputs: { x: [3, 4] },
   },
   concat: { fn: ({ x, y }) => concat([x as Tensor<'f32'>, y as Tensor<'f32'>], 1), inputs: { x: [2, 3], y: [2, 1] } },
+  pad: {
+    fn: ({ x }) => {
+      const widths = [
+        [1, 2],
+        [0, 3],
+      ] as const;
+      return pad(x!, widths, { value: 2 });
+    },
+    inputs: { x: [2, 3] },
+  },
   reductions: {
     fn: ({ x }) => ({
       ...{ all: sum(x!), last: sum(x!, { axes: [-1] }), outer: mean(x!, { axes: [0, 2], keepDims: true }) },
@@ -70,6 +82,10 @@ const CASES: Readonly<Record<string, GradientCase>> = {
   },
   topK: { fn: ({ x }) => ({ ...topK(x!, 2) }), inputs: { x: [3, 5] } },
   cumulativeSum: { fn: ({ x }) => cumulativeSum(x!, { reverse: true }), inputs: { x: [2, 5] } },
+  embedding: {
+    fn: ({ table, indices }) => embedding(table!, indices!),
+    inputs: { table: [4, 3], indices: hostTensor(Int32Array.of(1, 3, 1, 0, 1, 2), [2, 3], 'i32') },
+  },
   gather: {
     fn: ({ table, indices }) => gather(table!, indices!),
     inputs: { table: [4, 3], indices: hostTensor(Int32Array.of(1, 3, 1, 0, 1), [5], 'i32') },
