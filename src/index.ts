@@ -108,7 +108,7 @@ export {
   linearAttentionBackward,
   linearAttentionStep,
 } from './ops/linear-attention';
-export { matmul } from './ops/matmul';
+export { type MatmulOptions, matmul } from './ops/matmul';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
 export { type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/rms-norm';

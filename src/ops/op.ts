@@ -4,13 +4,14 @@ import type { Steps } from '../runtime/turns';
 import type { KernelFiles } from '../runtime/wasm/modules';
 import type { Machine, Plan as WasmPlan } from '../runtime/wasm/plan';
 import type { HostTensor } from '../tensor/host';
+import type { Place } from '../tensor/tape';
 import type { Tensor } from '../tensor/tensor';
 
 /** Tensors in host memory, in float64. */
 export interface Host {
   /** The elements in row-major order. */
-  numbers(x: Tensor): Float64Array;
-  tensor(x: Tensor): HostTensor<'f64'>;
+  numbers(x: Place): Float64Array;
+  tensor(x: Place): HostTensor<'f64'>;
   store(out: Tensor, values: Float64Array): void;
   /** One element, so many behind the first of a strided view. */
   storeAt(out: Tensor, place: number, value: number): void;
