@@ -4,14 +4,16 @@ import type { Steps } from '../runtime/turns';
 import type { KernelFiles } from '../runtime/wasm/modules';
 import type { Machine, Plan as WasmPlan } from '../runtime/wasm/plan';
 import type { HostTensor } from '../tensor/host';
-import type { Place } from '../tensor/tape';
 import type { Tensor } from '../tensor/tensor';
+
+/** Where the elements of a tensor lie: a tensor, or a view that nobody else sees. */
+export type Elements = Pick<Tensor, 'storage' | 'dtype' | 'shape' | 'strides' | 'offset'>;
 
 /** Tensors in host memory, in float64. */
 export interface Host {
   /** The elements in row-major order. */
-  numbers(x: Place): Float64Array;
-  tensor(x: Place): HostTensor<'f64'>;
+  numbers(x: Elements): Float64Array;
+  tensor(x: Elements): HostTensor<'f64'>;
   store(out: Tensor, values: Float64Array): void;
   /** One element, so many behind the first of a strided view. */
   storeAt(out: Tensor, place: number, value: number): void;

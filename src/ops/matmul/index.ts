@@ -6,14 +6,13 @@ import { FLOATS, PANEL, SLICE } from '../../runtime/wasm/params';
 import { address, codeOf, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import { formatShape, type Shape, sizeOf } from '../../tensor/shape';
-import type { Place } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
 import { contiguous } from '../copy';
 import { type CommonAxis, commonAxes } from '../copy/axes';
 import type { ResultOptions } from '../float32';
-import type { Op } from '../op';
+import type { Elements, Op } from '../op';
 import { sum } from '../reduce';
 import type { MatmulCall } from './call';
 import { DEPTH, GROUP, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated';
@@ -48,7 +47,7 @@ const op: Op<MatmulCall> = {
       packedA: ofA.matrices * panels * PANEL * depth * 4,
       packedB: ofB.matrices * slices * SLICE * depth * 4,
     };
-    const factor = (x: Place, lanes: number, lane: number, term: number, packed: number) => ({
+    const factor = (x: Elements, lanes: number, lane: number, term: number, packed: number) => ({
       ...{ address: address(x), dtype: codeOf(x.dtype), lanes, packed },
       ...{ lane: x.strides.at(lane) as number, term: x.strides.at(term) as number },
     });
@@ -153,7 +152,7 @@ function product(a: Tensor, b: Tensor, bias: Tensor | undefined, options: Result
 }
 
 /** x [..., r, c] with its leading axes broadcast. */
-function under(lead: Shape, { storage, dtype, shape, strides, offset }: Tensor): Place {
+function under(lead: Shape, { storage, dtype, shape, strides, offset }: Tensor): Elements {
   const front = shape.length - 2 - lead.length;
   const leading = lead.map((_, axis) => ((shape[front + axis] ?? 1) === 1 ? 0 : (strides[front + axis] as number)));
   return {
@@ -163,7 +162,7 @@ function under(lead: Shape, { storage, dtype, shape, strides, offset }: Tensor):
 }
 
 /** x [..., r, c] as one matrix, if its rows lie in memory as one. */
-function flattened({ storage, dtype, shape, strides, offset }: Tensor): Place | undefined {
+function flattened({ storage, dtype, shape, strides, offset }: Tensor): Elements | undefined {
   const ofRows = strides.slice(0, -1);
   const [{ extent, from }, ...others] = commonAxes(shape.slice(0, -1), ofRows, ofRows) as [CommonAxis];
   if (others.length > 0) return undefined;

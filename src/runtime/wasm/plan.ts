@@ -1,6 +1,6 @@
 /** Tensors as the kernels read them, and what plans of calls share. */
+import type { Elements } from '../../ops/op';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
-import type { Place } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import type { HeapBuffer } from './heap';
 import { FLOATS, MOST_HEADS, type Operand } from './params';
@@ -46,7 +46,7 @@ export function overElements(kernel: string, tasks: number, params: readonly num
 }
 
 /** Where the first element lies; 0 for no tensor. */
-export function address(x: Place | undefined): number {
+export function address(x: Elements | undefined): number {
   return x ? (x.storage.buffer as HeapBuffer).address + x.offset * bytesPerElement(x.dtype) : 0;
 }
 
