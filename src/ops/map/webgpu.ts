@@ -70,7 +70,7 @@ const kernelFor = variants(({ name, code, inputs, results, axes, takesVectors }:
 const codes = new WeakMap<Compiled, Code>();
 
 /** The function `mapped` of an element of each input. */
-function codeOf(compiled: Compiled, inputs: readonly Elements[]): Code {
+export function codeOf(compiled: Compiled, inputs: readonly Pick<Elements, 'dtype'>[]): Code {
   let code = codes.get(compiled);
   if (!code) {
     const writer = new Writer();
