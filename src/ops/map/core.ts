@@ -8,12 +8,13 @@ import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkOut, overlaps } from '../check';
 import { compute, type ResultSpec } from '../compute';
+import type { ResultOptions } from '../float32';
 import type { Op } from '../op';
 import { sum } from '../reduce';
 import { axesOf, broadcast, broadcastShape, repeatedAxes } from './broadcast';
 import type { Item, MapCall } from './call';
 import type { Compiled, ElementwiseFunction, Kind } from './function';
-import { MapItem, MapOperand, MapParams, MOST_OPERANDS, RUN } from './params.generated';
+import { MapItem, MapOperand, MapParams, RUN } from './params.generated';
 
 const op: Op<MapCall> = {
   name: 'map',
@@ -81,7 +82,6 @@ export interface ItemOptions {
 }
 
 const DTYPES: readonly DType[] = ['f32', 'f16', 'bf16', 'i32'];
-const NO_NUMBERS: readonly number[] = [];
 
 /** The results of `fn` for each item: its tensors, which are usable ones of a common runtime. */
 export function mapItems(
@@ -135,6 +135,19 @@ export function mapItems(
   return items.map((_, at) => names(at).outs.map((name) => (written.get(name) ?? results[name]) as Tensor));
 }
 
+const OUT = ['out'];
+
+/** The result of a function that has one, of f32 tensors by name. */
+export function mapOne(
+  fn: ElementwiseFunction,
+  inputs: Readonly<Record<string, Tensor>>,
+  options: ResultOptions = {},
+): Tensor<'f32'> {
+  const names = { inputs: Object.keys(inputs), outs: OUT };
+  const results = mapItems(fn, [Object.values(inputs)], [], { names: () => names, outs: [[options.out]] }, options);
+  return results[0]?.[0] as Tensor<'f32'>;
+}
+
 /** That of the inputs of an item, or the one that is asked for. */
 function commonDType(names: readonly string[], tensors: readonly Tensor[], dtype: DType | undefined): DType {
   const [first] = tensors as [Tensor];
@@ -177,7 +190,7 @@ function checkInPlace(
   items: readonly (readonly Tensor[])[],
   names: ItemOptions['names'],
 ): void {
-  for (const [at, tensors] of items.entries()) {
+  for (const [at, _tensors] of items.entries()) {
     for (const name of names(at).outs) {
       const out = written.get(name);
       if (!out) continue;
@@ -205,14 +218,19 @@ function derivativeOf(
   numbers: readonly number[],
   names: ItemOptions['names'],
 ): Derivative {
-  const all = fn.gradient([...items[0]!.keys()], [...fn.results.keys()]);
+  const inputsOf = (wanted: ReadonlySet<string>, item: number) =>
+    names(item).inputs.flatMap((name, input) => (wanted.has(name) ? [input] : []));
   return {
-    saves: items.flatMap((_, at) => all.inputs.map((input) => names(at).inputs[input] as string)),
+    saves: (wanted) =>
+      items.flatMap((_, at) => {
+        const { inputs } = fn.gradient(inputsOf(wanted, at), [...fn.results.keys()]);
+        return inputs.map((input) => names(at).inputs[input] as string);
+      }),
     gradients(saved, gradients, wanted, control) {
       const found: Record<string, Tensor> = {};
       for (const [at] of items.entries()) {
         const { inputs, outs } = names(at);
-        const ofItem = inputs.flatMap((name, input) => (wanted.has(name) ? [input] : []));
+        const ofItem = inputsOf(wanted, at);
         const present = outs.flatMap((name, out) => (gradients[name] ? [out] : []));
         if (ofItem.length === 0 || present.length === 0) continue;
         const gradient = fn.gradient(ofItem, present);
@@ -225,12 +243,16 @@ function derivativeOf(
           outs: gradient.wanted.map((each) => `gradient ${each}`),
         };
         const options = { dtype: 'f32', names: () => called } as const;
-        const [results] = mapItems(gradient.function, [given], numbers, options, control) as [Tensor[]];
-        gradient.wanted.forEach((input, each) => {
-          const { shape } = items[at]![input] as Tensor;
-          const result = results[each] as Tensor;
+        const [results] =
+          gradient.wanted.length > 0 ? mapItems(gradient.function, [given], numbers, options, control) : [[]];
+        const place = (input: number, result: Tensor) => {
+          const { shape } = (items[at] as readonly Tensor[])[input] as Tensor;
           const axes = repeatedAxes(shape, result.shape);
           found[inputs[input] as string] = axes.length > 0 ? sum(result, { axes }).reshape(shape) : result;
+        };
+        for (const { input, result } of gradient.same) place(input, gradients[outs[result] as string] as Tensor);
+        gradient.wanted.forEach((input, each) => {
+          place(input, results?.[each] as Tensor);
         });
       }
       return found;
