@@ -117,7 +117,7 @@ export {
   unaryBackward,
 } from './ops/map';
 export type { Elementwise } from './ops/map/function';
-export { elementwise, type MapOptions, type MapResult, map, type Words } from './ops/map/map';
+export { type CapturedValues, elementwise, type MapOptions, type MapResult, map, type Words } from './ops/map/map';
 export { type MatmulOptions, matmul } from './ops/matmul';
 export { type AttentionState, type MergeStatesOptions, mergeStates } from './ops/merge-states';
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';

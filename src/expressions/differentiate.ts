@@ -29,10 +29,34 @@ export function gradientOf(
  * Its derivatives with respect to the elements it reads, one for each place where it reads; those that are 0 left out.
  */
 export function tableDerivatives(expression: Expression): readonly TableDerivative[] {
-  return stepsOf(expression).flatMap(({ node: place }) => {
-    if (!('table' in place)) return [];
-    const factor = derivative(expression, (node) => node === place);
-    return constantOf(factor) === 0 ? [] : [{ table: place.table, index: place.args[0], factor }];
+  return readDerivatives(expression, (node) => 'table' in node).flatMap(({ node, factor }) =>
+    'table' in node ? [{ table: node.table, index: node.args[0], factor }] : [],
+  );
+}
+
+/**
+ * The gradient with respect to a captured tensor, from those with respect to expressions of it: for each place where it
+ * is looked up, which element, and what the place adds to its gradient.
+ */
+export function lookupGradients(
+  expressions: readonly Expression[],
+  gradients: readonly Expression[],
+  name: InputName,
+): readonly { readonly index: Expression; readonly term: Expression }[] {
+  const products = expressions.map((expression, at) => multiply(expression, gradients[at] as Expression));
+  const isRead = ({ operation, args: [tensor] }: Expression) =>
+    operation === 'lookup' && tensor !== undefined && 'name' in tensor && tensor.name === name;
+  return readDerivatives(products.reduce(add, ZERO), isRead).map(({ node, factor }) => ({
+    index: node.args[1] as Expression,
+    term: factor,
+  }));
+}
+
+/** The places where an expression reads, and its derivatives with respect to what it reads there, unless they are 0. */
+function readDerivatives(expression: Expression, isRead: (node: Expression) => boolean) {
+  return stepsOf(expression).flatMap(({ node }) => {
+    const factor = isRead(node) ? derivative(expression, (each) => each === node) : ZERO;
+    return isZero(factor) ? [] : [{ node, factor }];
   });
 }
 
@@ -110,7 +134,7 @@ function ofOperation(node: Expression, values: readonly Expression[], changes: r
     case 'select':
       return select(x, dy, dz);
     default:
-      // Roundings and bits: constant but for their jumps.
+      // Roundings, bits and what is looked up: constant but for their jumps.
       return ZERO;
   }
 }

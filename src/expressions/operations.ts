@@ -152,6 +152,10 @@ export const OPERATIONS = {
   or: boolean((out, x, y, _z, count) => {
     for (let i = 0; i < count; i++) out[i] = Math.max(x[i]!, y[i]!);
   }),
+  /** Element y of x, a captured tensor; NaN outside. */
+  lookup: number((out, x, y, _z, count) => {
+    for (let i = 0; i < count; i++) out[i] = x[y[i]!] ?? Number.NaN;
+  }),
   /** y where x holds, else z; of the kind of both. */
   select: number((out, x, y, z, count) => {
     for (let i = 0; i < count; i++) out[i] = x[i]! === 1 ? y[i]! : z[i]!;

@@ -36,6 +36,7 @@ export const INSTRUCTIONS = [
     'queries',
     'keys',
     'read',
+    'lookup',
     'copy',
     'toFloat',
     'toInteger',

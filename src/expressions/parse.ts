@@ -10,11 +10,22 @@ import type * as js from 'acorn';
 import { type Node, type Options, parseExpressionAt } from 'acorn';
 import { isRecord, show } from '../check';
 import { ParameterError } from '../errors';
-import { apply, constant, type Expression, type InputName, input, read, type Table, tableOf } from './expression';
+import { Tensor } from '../tensor/tensor';
+import {
+  apply,
+  constant,
+  constantOf,
+  type Expression,
+  type InputName,
+  input,
+  read,
+  type Table,
+  tableOf,
+} from './expression';
 import type { Operation } from './operations';
 import { WORDS } from './words';
 
-/** What a function may capture: scalars, flat arrays, and objects of those, such as tensors with `data` and `shape`. */
+/** What a function may capture: scalars, flat arrays, tensors, and objects of those, such as `data` and `shape`. */
 export type Captured = Readonly<Record<string, unknown>>;
 
 export interface Signature {
@@ -23,7 +34,7 @@ export interface Signature {
   /** The parameters before the captured one. */
   readonly parameters: readonly InputName[];
   readonly returns: 'number' | 'boolean';
-  /** Whether numbers that were captured are inputs, c0, c1, ..., and results may be several. */
+  /** Whether captured numbers and tensors are inputs, c0, c1, ... and t0, t1, ..., and results may be several. */
   readonly isMap?: boolean;
 }
 
@@ -34,14 +45,15 @@ export interface Parsed {
   readonly form: 'one' | 'array' | readonly string[];
   /** What the parameters are called. */
   readonly parameters: readonly string[];
-  /** What it has of what was captured, in the order in which it was met: numbers are c0, c1, ... in this order. */
+  /** What it has of what was captured, as it was met: numbers are c0, c1, ... and tensors t0, t1, ... in this order. */
   readonly reads: readonly Read[];
 }
 
 export interface Read {
   readonly path: readonly string[];
-  /** A number is a value of each call, all else is part of what was compiled. */
-  readonly kind: 'number' | 'value';
+  /** Numbers and tensors are those of each call, all else is part of what was compiled. */
+  readonly kind: 'number' | 'tensor' | 'value';
+  /** Of a tensor, its dtype. */
   readonly value: unknown;
 }
 
@@ -50,6 +62,8 @@ class Outer {
   constructor(
     readonly value: unknown,
     readonly path: string,
+    /** Whether it is a part of a tensor, such as its shape. */
+    readonly isOfTensor = false,
   ) {}
 }
 
@@ -152,6 +166,7 @@ class Compiler {
   readonly #tables = new Map<unknown, Table>();
   readonly #reads = new Map<string, Read>();
   readonly #numbers = new Map<string, Expression>();
+  readonly #tensors = new Map<string, Expression>();
   readonly #names: string[] = [];
   readonly #root: js.Expression;
   /** Columns of the first line before the function's own. */
@@ -397,9 +412,10 @@ class Compiler {
   }
 
   /** A named property of what was captured; n and m are there unless the caller captured others by these names. */
-  #property({ value, path }: Outer, name: string, node: Node): Value {
+  #property({ value, path, isOfTensor }: Outer, name: string, node: Node): Value {
     const inner = Object(value)[name];
-    if (inner !== undefined) return new Outer(inner, path ? `${path}.${name}` : name);
+    if (inner !== undefined)
+      return new Outer(inner, path ? `${path}.${name}` : name, isOfTensor || value instanceof Tensor);
     if (path === '' && !this.signature.isMap && (name === 'n' || name === 'm')) return input(name);
     if (path === '' && Object.hasOwn(WORDS, name)) {
       this.#note(name, 'value', undefined);
@@ -408,11 +424,27 @@ class Compiler {
     throw this.#refusal(node, `${path || 'captured'} without '${name}'`, `pass it, { ${name} }`);
   }
 
-  #element(array: Outer, index: Expression, node: Node): Expression {
+  #element(array: Outer, index: Expression, node: Node): Value {
+    if (this.signature.isMap) return this.#elementOfInput(array, index, node);
     const table = this.#table(array, node);
     // Even at a constant index: it may be asked how the result changes with that element.
     const element = read(table, index);
     return isBoolean((array.value as readonly unknown[])[0]) ? apply('equal', element, constant(1)) : element;
+  }
+
+  #elementOfInput(outer: Outer, index: Expression, node: Node): Value {
+    const { value, path } = outer;
+    if (!(value instanceof Tensor)) {
+      const at = constantOf(index);
+      if (at !== undefined) return this.#property(outer, `${at}`, node);
+      throw this.#refusal(node, `an element of '${path}', which is no tensor,`, 'capture a tensor');
+    }
+    const tensor = this.#tensors.get(path) ?? input(`t${this.#tensors.size}`);
+    this.#tensors.set(path, tensor);
+    this.#note(path, 'tensor', value.dtype);
+    const found = apply('lookup', tensor, index);
+    // Of integers the kernels read 0 where the index is outside.
+    return value.dtype === 'i32' ? apply('bitOr', found, constant(0)) : found;
   }
 
   #table({ value, path }: Outer, node: Node): Table {
@@ -546,7 +578,8 @@ class Compiler {
     if (value instanceof Several) throw this.#unknown(node);
     if (!(value instanceof Outer)) return value;
     const { value: inner, path } = value;
-    if (typeof inner === 'number' && this.signature.isMap) return this.#capturedNumber(inner, path);
+    if (typeof inner === 'number' && this.signature.isMap && !value.isOfTensor)
+      return this.#capturedNumber(inner, path);
     if (typeof inner === 'number' || typeof inner === 'boolean') {
       this.#note(path, 'value', inner);
       return constant(inner);

@@ -186,6 +186,7 @@ const shift =
 const ones = (x: number) => 2 ** Math.ceil(Math.log2(x + 1)) - 1;
 
 const RULES: Readonly<Record<Operation, Rule>> = {
+  lookup: (tensor) => tensor,
   add: corners((x, y) => x + y),
   subtract: corners((x, y) => x - y),
   multiply(x, y, z) {

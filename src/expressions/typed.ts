@@ -35,6 +35,8 @@ export interface Value {
 export interface Inputs {
   readonly box: Box;
   valueOf(name: InputName): Value;
+  /** What the function calls captured tensors. */
+  readonly tensors?: readonly string[];
   /** Whether results beyond 32 bits wrap around, as long as their operands are integers of 32 bits. */
   readonly wraps?: boolean;
 }
@@ -126,6 +128,8 @@ function storedTable(table: Table): Stored {
 /** Powers up to this are products. */
 const MOST_TIMES = 64;
 
+type Input = Extract<Expression, { readonly name: InputName }>;
+
 class Compiler {
   readonly tables: (Float32Array | Int32Array)[] = [];
   readonly #numbers = new Map<Table, { number: number; type: Type }>();
@@ -176,6 +180,8 @@ class Compiler {
     const values = () => args.map((arg) => this.#value(arg));
     const range = this.#ranges[at] as Range;
     switch (node.operation) {
+      case 'lookup':
+        return this.#lookup((this.#steps[args[0] as number] as Step).node as Input, args[1] as number);
       case 'not':
         return emit('not', 'mask', values());
       case 'and':
@@ -237,6 +243,11 @@ class Compiler {
     const { low, high } = this.#ranges[index] as Range;
     const { number, type } = this.#tableOf(table, low >= 0 && high < table.values.length);
     return emit('read', type, [place], number);
+  }
+
+  #lookup({ name }: Input, index: number): Value {
+    const { type, place = 0 } = this.inputs.valueOf(name);
+    return emit('lookup', type, [this.#index(index, `the index of '${this.inputs.tensors?.[place]}'`)], place);
   }
 
   /** Integers stay such where no index can be outside, since there the kernels read NaN. */
@@ -404,8 +415,8 @@ class Compiler {
   }
 }
 
-/** Whether it depends on float32 numbers: the score, or elements and numbers of a map. */
-const isRounded = ({ inputs }: Step) => [...inputs].some((name) => name === 'score' || /^[xc]\d/.test(name));
+/** Whether it depends on float32 numbers: the score, or elements, numbers and tensors of a map. */
+const isRounded = ({ inputs }: Step) => [...inputs].some((name) => name === 'score' || /^[xct]\d/.test(name));
 
 export function emit(name: string, type: Type, args: readonly Value[], immediate = 0, own = 0): Value {
   const dimensions = args.reduce((all, arg) => all | (arg.dimensions & (LANES | ROWS)), own);

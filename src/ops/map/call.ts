@@ -9,10 +9,12 @@ export interface Item {
   readonly outs: readonly Tensor[];
 }
 
-/** out0, out1, ... = f(x0, x1, ...; c0, c1, ...) for every element of every item. */
+/** out0, out1, ... = f(x0, x1, ...; c0, c1, ...; t0, t1, ...) for every element of every item. */
 export interface MapCall {
   readonly function: ElementwiseFunction;
   readonly compiled: Compiled;
   readonly numbers: readonly number[];
+  /** What the function looks up elements of by index; contiguous, f32 or i32. */
+  readonly tensors: readonly Tensor[];
   readonly items: readonly Item[];
 }

@@ -11,10 +11,12 @@ import { compute, type ResultSpec } from '../compute';
 import type { ResultOptions } from '../float32';
 import type { Op } from '../op';
 import { sum } from '../reduce';
+import { scatterAdd } from '../scatter-add';
 import { axesOf, broadcast, broadcastShape, repeatedAxes } from './broadcast';
 import type { Item, MapCall } from './call';
-import type { Compiled, ElementwiseFunction, Kind } from './function';
-import { MapItem, MapOperand, MapParams, RUN } from './params.generated';
+import type { Compiled, Derived, ElementwiseFunction, Kind } from './function';
+import { add } from './index';
+import { MapItem, MapOperand, MapParams, MapTensor, RUN } from './params.generated';
 
 const op: Op<MapCall> = {
   name: 'map',
@@ -27,7 +29,7 @@ const op: Op<MapCall> = {
   webgpu: async () => (await import('./webgpu')).planMap,
 };
 
-function planMap({ compiled, numbers, items }: MapCall, { memory }: Machine): Plan {
+function planMap({ compiled, numbers, tensors, items }: MapCall, { memory }: Machine): Plan {
   const { program, work, results } = compiled;
   const [{ inputs }] = items as [Item];
   let [tasks, elements] = [0, 0];
@@ -49,14 +51,19 @@ function planMap({ compiled, numbers, items }: MapCall, { memory }: Machine): Pl
       inputs: inputs.length,
       outs: results.length,
       numbers: numbers.length,
+      tensors: tensors.length,
       items: itemsAt,
     });
+  const captured = tensors.flatMap((x) =>
+    MapTensor({ address: address(x), size: x.size, outside: x.dtype === 'f32' ? NAN_BITS : 0 }),
+  );
+  const given = [...numbers, ...captured];
   const microseconds = (elements * Math.max(1, work)) / ELEMENTS_PER_MICROSECOND;
   const phases = [{ kernel: 'map', tasks }];
   if (items.length === 1) {
     return {
       jobs: (_, addressOf) => [
-        { phases, params: [...params(addressOf(program), 0), ...numbers, ...described], microseconds },
+        { phases, params: [...params(addressOf(program), 0), ...given, ...described], microseconds },
       ],
     };
   }
@@ -64,13 +71,15 @@ function planMap({ compiled, numbers, items }: MapCall, { memory }: Machine): Pl
     bytes: { items: 8 * described.length },
     jobs({ items: at }, addressOf) {
       new Float64Array(memory.buffer, at, described.length).set(described);
-      return [{ phases, params: [...params(addressOf(program), at as number), ...numbers], microseconds }];
+      return [{ phases, params: [...params(addressOf(program), at as number), ...given], microseconds }];
     },
   };
 }
 
 /** Words of 32 bits go by the code of f32. */
 const wordsOf = (dtype: DType) => (dtype === 'i32' ? F32 : codeOf(dtype));
+
+const NAN_BITS = 0x7fc00000;
 
 export interface ItemOptions {
   /** Of the results; by default that of the inputs. */
@@ -79,6 +88,10 @@ export interface ItemOptions {
   readonly names: (item: number) => { readonly inputs: readonly string[]; readonly outs: readonly string[] };
   /** Where results go, by item. */
   readonly outs?: readonly (readonly (Tensor | undefined)[])[] | undefined;
+  /** What the function captured, by what messages call it: contiguous, f32 or i32. */
+  readonly tensors?: Readonly<Record<string, Tensor>>;
+  /** Of the numbers; default: integers where these and all inputs are. */
+  readonly numberKinds?: readonly Kind[];
 }
 
 const DTYPES: readonly DType[] = ['f32', 'f16', 'bf16', 'i32'];
@@ -88,12 +101,14 @@ export function mapItems(
   fn: ElementwiseFunction,
   items: readonly (readonly Tensor[])[],
   numbers: readonly number[],
-  { dtype, names, outs }: ItemOptions,
+  { dtype, names, outs, tensors: captured = {}, numberKinds }: ItemOptions,
   control: Control,
 ): readonly (readonly Tensor[])[] {
-  const inputs: Record<string, Tensor> = {};
+  const inputs: Record<string, Tensor> = { ...captured };
+  const capturedKinds = Object.values(captured).map(kindOf);
   const specs: Record<string, ResultSpec> = {};
   const written = new Map<string, Tensor>();
+  const ofNumbers = numberKinds ?? kindsOfNumbers(numbers, items[0] as readonly Tensor[]);
   let compiled: Compiled | undefined;
   for (const [at, tensors] of items.entries()) {
     const called = names(at);
@@ -101,7 +116,9 @@ export function mapItems(
       inputs[called.inputs[input] as string] = tensor;
     });
     const common = commonDType(called.inputs, tensors, dtype);
-    const forItem = compiledFor(fn, tensors, numbers, dtype);
+    const kinds = tensors.map(kindOf);
+    const resultKind = dtype === 'i32' ? 'integer' : dtype || kinds.includes('float') ? 'float' : undefined;
+    const forItem = fn.compiled(kinds, ofNumbers, resultKind, capturedKinds);
     compiled ??= forItem;
     if (forItem !== compiled)
       throw new DTypeError(
@@ -116,12 +133,13 @@ export function mapItems(
       specs[name] = { shape, dtype: resultType as DType, given };
     });
   }
-  if (written.size > 0) checkInPlace(written, specs, items, names);
+  if (written.size > 0) checkInPlace(written, specs, items, names, captured);
   const fresh = Object.fromEntries(Object.entries(specs).filter(([name]) => !written.has(name)));
   const call = (results: Record<string, Tensor>): MapCall => ({
     function: fn,
     compiled: compiled as Compiled,
     numbers,
+    tensors: Object.values(captured),
     items: items.map((tensors, at) => {
       const outs = names(at).outs.map((name) => (written.get(name) ?? results[name]) as Tensor);
       const { shape } = outs[0] as Tensor;
@@ -130,7 +148,7 @@ export function mapItems(
   });
   const results = compute(op, inputs, fresh, call, control, {
     written: [...written.values()],
-    derivative: derivativeOf(fn, items, numbers, names),
+    derivative: derivativeOf(fn, items, numbers, ofNumbers, names, captured),
   });
   return items.map((_, at) => names(at).outs.map((name) => (written.get(name) ?? results[name]) as Tensor));
 }
@@ -162,18 +180,12 @@ function commonDType(names: readonly string[], tensors: readonly Tensor[], dtype
   return dtype ?? first.dtype;
 }
 
-/** The function for these inputs; numbers are integers where all else is. */
-function compiledFor(
-  fn: ElementwiseFunction,
-  tensors: readonly Tensor[],
-  numbers: readonly number[],
-  dtype: DType | undefined,
-): Compiled {
-  const kinds = tensors.map((x): Kind => (x.dtype === 'i32' ? 'integer' : 'float'));
-  const areIntegers = !kinds.includes('float');
-  const ofNumbers = numbers.map((x): Kind => (areIntegers && Object.is(x | 0, x) ? 'integer' : 'float'));
-  const results = dtype === 'i32' ? 'integer' : dtype === undefined && areIntegers ? undefined : 'float';
-  return fn.compiled(kinds, ofNumbers, results);
+const kindOf = ({ dtype }: Tensor): Kind => (dtype === 'i32' ? 'integer' : 'float');
+
+/** Numbers are integers where all inputs are. */
+function kindsOfNumbers(numbers: readonly number[], inputs: readonly Tensor[]): readonly Kind[] {
+  const areIntegers = inputs.every((x) => x.dtype === 'i32');
+  return numbers.map((x) => (areIntegers && Object.is(x | 0, x) ? 'integer' : 'float'));
 }
 
 const isSameView = (a: Tensor, b: Tensor) =>
@@ -189,6 +201,7 @@ function checkInPlace(
   specs: Readonly<Record<string, ResultSpec>>,
   items: readonly (readonly Tensor[])[],
   names: ItemOptions['names'],
+  captured: Readonly<Record<string, Tensor>>,
 ): void {
   for (const [at, _tensors] of items.entries()) {
     for (const name of names(at).outs) {
@@ -204,6 +217,9 @@ function checkInPlace(
             );
         });
       }
+      for (const [tensor, x] of Object.entries(captured)) {
+        if (overlaps(out, x)) throw new ParameterError(`${name} overlaps ${tensor}: pass a tensor of its own`);
+      }
       for (const [other, { given }] of Object.entries(specs)) {
         if (given && other !== name && overlaps(out, given))
           throw new ParameterError(`${name} shares memory with ${other}: pass a tensor of its own`);
@@ -216,44 +232,72 @@ function derivativeOf(
   fn: ElementwiseFunction,
   items: readonly (readonly Tensor[])[],
   numbers: readonly number[],
+  numberKinds: readonly Kind[],
   names: ItemOptions['names'],
+  captured: Readonly<Record<string, Tensor>>,
 ): Derivative {
-  const inputsOf = (wanted: ReadonlySet<string>, item: number) =>
-    names(item).inputs.flatMap((name, input) => (wanted.has(name) ? [input] : []));
+  const tensorNames = Object.keys(captured);
+  const placesOf = (wanted: ReadonlySet<string>, all: readonly string[]) =>
+    all.flatMap((name, place) => (wanted.has(name) ? [place] : []));
+  const gradientOf = (wanted: ReadonlySet<string>, item: number, results: readonly number[]) =>
+    fn.gradient(placesOf(wanted, names(item).inputs), results, placesOf(wanted, tensorNames));
   return {
     saves: (wanted) =>
       items.flatMap((_, at) => {
-        const { inputs } = fn.gradient(inputsOf(wanted, at), [...fn.results.keys()]);
-        return inputs.map((input) => names(at).inputs[input] as string);
+        const { elements, lookups } = gradientOf(wanted, at, [...fn.results.keys()]);
+        return [elements, ...lookups.flatMap(({ index, term }) => [index, term])].flatMap(({ inputs, tensors }) => [
+          ...inputs.map((input) => names(at).inputs[input] as string),
+          ...tensors.map((tensor) => tensorNames[tensor] as string),
+        ]);
       }),
     gradients(saved, gradients, wanted, control) {
       const found: Record<string, Tensor> = {};
       for (const [at] of items.entries()) {
         const { inputs, outs } = names(at);
-        const ofItem = inputsOf(wanted, at);
         const present = outs.flatMap((name, out) => (gradients[name] ? [out] : []));
-        if (ofItem.length === 0 || present.length === 0) continue;
-        const gradient = fn.gradient(ofItem, present);
-        const given = [
-          ...gradient.inputs.map((input) => saved[inputs[input] as string] as Tensor),
-          ...gradient.gradients.map((out) => gradients[outs[out] as string] as Tensor),
-        ];
-        const called = {
-          inputs: given.map((_, each) => `x${each}`),
-          outs: gradient.wanted.map((each) => `gradient ${each}`),
+        if (present.length === 0) continue;
+        const { same, elements, wanted: moved, lookups } = gradientOf(wanted, at, present);
+        const resultsOf = (derived: Derived, dtype: DType, own: readonly number[] = []): readonly Tensor[] => {
+          const given = [
+            ...derived.inputs.map((input) => saved[inputs[input] as string] as Tensor),
+            ...derived.gradients.map((out) => gradients[outs[out] as string] as Tensor),
+          ];
+          const called = {
+            inputs: given.map((_, each) => `x${each}`),
+            outs: derived.function.results.map((_, each) => `gradient ${each}`),
+          };
+          const tensors = Object.fromEntries(
+            derived.tensors.map((tensor) => {
+              const name = tensorNames[tensor] as string;
+              return [name, saved[name] as Tensor];
+            }),
+          );
+          const kinds = [...own.map((): Kind => 'integer'), ...numberKinds];
+          const options = { dtype, names: () => called, tensors, numberKinds: kinds };
+          return mapItems(derived.function, [given], [...own, ...numbers], options, control)[0] as readonly Tensor[];
         };
-        const options = { dtype: 'f32', names: () => called } as const;
-        const [results] =
-          gradient.wanted.length > 0 ? mapItems(gradient.function, [given], numbers, options, control) : [[]];
         const place = (input: number, result: Tensor) => {
           const { shape } = (items[at] as readonly Tensor[])[input] as Tensor;
           const axes = repeatedAxes(shape, result.shape);
           found[inputs[input] as string] = axes.length > 0 ? sum(result, { axes }).reshape(shape) : result;
         };
-        for (const { input, result } of gradient.same) place(input, gradients[outs[result] as string] as Tensor);
-        gradient.wanted.forEach((input, each) => {
-          place(input, results?.[each] as Tensor);
+        for (const { input, result } of same) place(input, gradients[outs[result] as string] as Tensor);
+        const results = moved.length > 0 ? resultsOf(elements, 'f32') : [];
+        moved.forEach((input, each) => {
+          place(input, results[each] as Tensor);
         });
+        for (const { tensor, index, term } of lookups) {
+          const name = tensorNames[tensor] as string;
+          const { size, shape } = captured[name] as Tensor;
+          const [terms] = resultsOf(term, 'f32') as [Tensor];
+          const [indices] = resultsOf(index, 'i32', [size]) as [Tensor];
+          if (terms.size === 0) continue;
+          // A row more, for indices outside.
+          const sums = scatterAdd(terms.reshape([terms.size, 1]), indices.reshape([terms.size]), size + 1, control);
+          const gradient = sums.slice(0, 0, size).reshape(shape);
+          const before = found[name];
+          found[name] = before ? add(before, gradient, control) : gradient;
+        }
       }
       return found;
     },

@@ -1,6 +1,14 @@
 /** Functions of the elements of tensors, and what kernels need of them. */
-import { gradientOf } from '../../expressions/differentiate';
-import { constantOf, type Expression, type InputName, input, substitute } from '../../expressions/expression';
+import { gradientOf, lookupGradients } from '../../expressions/differentiate';
+import {
+  apply,
+  constant,
+  constantOf,
+  type Expression,
+  type InputName,
+  input,
+  substitute,
+} from '../../expressions/expression';
 import { BLOCK, BLOCK_REGISTERS, LANES, VECTOR_REGISTERS } from '../../expressions/params';
 import { assemble, type Layout } from '../../expressions/program';
 import { anyInteger, anyScore } from '../../expressions/ranges';
@@ -29,15 +37,26 @@ const LAYOUT: Layout = {
 
 const SLOW = /^(exp|log|tanh|cos|sin|expm1|log1p|sigmoid|sigmoidSlope|softplus|erf|normalShare|power|remainder)$/;
 
-/** The gradients with respect to some inputs, and what they follow from: inputs, and gradients with respect to results. */
+/** A function of some inputs and captured tensors of another, and of gradients with respect to its results. */
+export interface Derived {
+  readonly function: ElementwiseFunction;
+  readonly inputs: readonly number[];
+  readonly gradients: readonly number[];
+  readonly tensors: readonly number[];
+}
+
+/** The gradients with respect to some inputs and captured tensors. */
 export interface Gradient {
   /** Inputs whose gradient is that with respect to a result, as it is. */
   readonly same: readonly { readonly input: number; readonly result: number }[];
   /** Those that are neither that nor zero, in the order of `wanted`. */
-  readonly function: ElementwiseFunction;
+  readonly elements: Derived;
   readonly wanted: readonly number[];
-  readonly inputs: readonly number[];
-  readonly gradients: readonly number[];
+  /**
+   * For each place where a captured tensor is looked up, which element, and what is to be added to its gradient. The first
+   * number of `index` is the size of the tensor, which an index outside becomes; those of the function follow.
+   */
+  readonly lookups: readonly { readonly tensor: number; readonly index: Derived; readonly term: Derived }[];
 }
 
 export class ElementwiseFunction {
@@ -45,80 +64,106 @@ export class ElementwiseFunction {
   readonly #gradients = new Map<string, Gradient>();
 
   /**
-   * An expression of each result, of the elements x0, x1, ... of `inputs` tensors and the numbers c0, c1, ... of a call;
-   * `name` opens messages.
+   * An expression of each result, of the elements x0, x1, ... of `inputs` tensors, and of the numbers c0, c1, ... and the
+   * captured tensors t0, t1, ... of a call, which are called `tensors`; `name` opens messages.
    */
   constructor(
     readonly name: string,
     readonly inputs: number,
     readonly results: readonly Expression[],
+    readonly tensors: readonly string[] = [],
   ) {}
 
   /**
-   * For inputs and numbers of these kinds. Results are of one kind, or, if it is left out, integers where they are that
-   * throughout.
+   * For inputs, numbers and captured tensors of these kinds. Results are of one kind, or, if it is left out, integers where
+   * they are that throughout.
    */
-  compiled(inputs: readonly Kind[], numbers: readonly Kind[], results: Kind | undefined): Compiled {
-    const key = `${inputs} ${numbers} ${results}`;
+  compiled(
+    inputs: readonly Kind[],
+    numbers: readonly Kind[],
+    results: Kind | undefined,
+    tensors: readonly Kind[] = [],
+  ): Compiled {
+    const key = `${inputs} ${numbers} ${results} ${tensors}`;
     let compiled = this.#compiled.get(key);
     if (!compiled) {
-      compiled = this.#compile(inputs, numbers, results);
+      compiled = this.#compile({ x: inputs, c: numbers, t: tensors }, results);
       this.#compiled.set(key, compiled);
     }
     return compiled;
   }
 
-  /** With respect to the inputs `wanted`, of a loss that depends on these results. */
-  gradient(wanted: readonly number[], results: readonly number[]): Gradient {
-    const key = `${wanted};${results}`;
+  /** With respect to these inputs and captured tensors, of a loss that depends on these results. */
+  gradient(inputs: readonly number[], results: readonly number[], tensors: readonly number[]): Gradient {
+    const key = `${inputs};${results};${tensors}`;
     let gradient = this.#gradients.get(key);
     if (!gradient) {
-      gradient = this.#differentiate(wanted, results);
+      gradient = this.#differentiate(inputs, results, tensors);
       this.#gradients.set(key, gradient);
     }
     return gradient;
   }
 
-  #differentiate(wanted: readonly number[], results: readonly number[]): Gradient {
-    const all = wanted.map((at) => ({
-      at,
-      expression: gradientOf(
-        results.map((result) => this.results[result] as Expression),
-        results.map((result) => element(this.inputs + result)),
-        `x${at}`,
-      ),
-    }));
+  #differentiate(wanted: readonly number[], results: readonly number[], tensors: readonly number[]): Gradient {
+    const expressions = results.map((result) => this.results[result] as Expression);
+    const gradients = results.map((result) => element(this.inputs + result));
+    const all = wanted.map((at) => ({ at, expression: gradientOf(expressions, gradients, `x${at}`) }));
     const resultOf = ({ expression }: (typeof all)[number]) =>
       'name' in expression && expression.name[0] === 'x' ? Number(expression.name.slice(1)) - this.inputs : -1;
     const found = all.filter((each) => constantOf(each.expression) !== 0 && resultOf(each) < 0);
-    const names = [...new Set(found.flatMap(({ expression }) => [...inputsOf(expression)]))];
-    const used = names.flatMap((name) => (name[0] === 'x' ? [Number(name.slice(1))] : [])).sort((a, b) => a - b);
-    const renumbered = Object.fromEntries(used.map((from, to) => [`x${from}`, element(to)]));
+    // An index has the shape of the results if it is also given a gradient with respect to one.
+    const shapedLike = this.inputs + (results[0] as number);
     return {
       same: all.filter((each) => resultOf(each) >= 0).map((each) => ({ input: each.at, result: resultOf(each) })),
-      function: new ElementwiseFunction(
-        `the derivative of ${this.name}`,
-        used.length,
-        found.map(({ expression }) => substitute(expression, renumbered)),
-      ),
+      elements: this.#derived(found.map(({ expression }) => expression)),
       wanted: found.map(({ at }) => at),
-      inputs: used.filter((at) => at < this.inputs),
-      gradients: used.flatMap((at) => (at < this.inputs ? [] : [at - this.inputs])),
+      lookups: tensors.flatMap((tensor) =>
+        lookupGradients(expressions, gradients, `t${tensor}`).map(({ index, term }) => ({
+          ...{ tensor, index: this.#derived([within(index)], [shapedLike]), term: this.#derived([term]) },
+        })),
+      ),
     };
   }
 
-  #compile(inputs: readonly Kind[], numbers: readonly Kind[], kind: Kind | undefined): Compiled {
-    const kindOf = (name: InputName) => (name[0] === 'x' ? inputs : numbers)[Number(name.slice(1))] as Kind;
-    const names = [...inputs.map((_, at) => `x${at}` as const), ...numbers.map((_, at) => `c${at}` as const)];
+  /** These expressions as a function of what they use, and of the elements `besides`. */
+  #derived(expressions: readonly Expression[], besides: readonly number[] = []): Derived {
+    const names = [...new Set(expressions.flatMap((expression) => [...inputsOf(expression)]))];
+    const usedOf = (letter: string) => names.flatMap((name) => (name[0] === letter ? [Number(name.slice(1))] : []));
+    const inOrder = (places: readonly number[]) => [...new Set(places)].sort((a, b) => a - b);
+    const used = inOrder([...usedOf('x'), ...besides]);
+    const tensors = inOrder(usedOf('t'));
+    const renumbered = Object.fromEntries([
+      ...used.map((from, to) => [`x${from}`, element(to)]),
+      ...tensors.map((from, to) => [`t${from}`, input(`t${to}`)]),
+    ]);
+    return {
+      function: new ElementwiseFunction(
+        `the derivative of ${this.name}`,
+        used.length,
+        expressions.map((expression) => substitute(expression, renumbered)),
+        tensors.map((at) => this.tensors[at] as string),
+      ),
+      inputs: used.filter((at) => at < this.inputs),
+      gradients: used.flatMap((at) => (at < this.inputs ? [] : [at - this.inputs])),
+      tensors,
+    };
+  }
+
+  #compile(kinds: Readonly<Record<'x' | 'c' | 't', readonly Kind[]>>, kind: Kind | undefined): Compiled {
+    const kindOf = (name: InputName) => kinds[name[0] as 'x' | 'c' | 't'][Number(name.slice(1))] as Kind;
+    const names = (['x', 'c', 't'] as const).flatMap((letter) =>
+      kinds[letter].map((_, at) => `${letter}${at}` as const),
+    );
     const given: Inputs = {
       box: Object.fromEntries(
         names.map((name) => [name, kindOf(name) === 'float' ? anyScore : anyInteger]),
       ) as unknown as Inputs['box'],
       valueOf(name) {
         const [type, place] = [kindOf(name), Number(name.slice(1))];
-        if (name[0] === 'x') return { type, dimensions: LANES, place };
-        return emit(type === 'float' ? 'number' : 'integer number', type, [], place);
+        if (name[0] === 'c') return emit(type === 'float' ? 'number' : 'integer number', type, [], place);
+        return { type, dimensions: LANES, place };
       },
+      tensors: this.tensors,
       wraps: true,
     };
     const results = typedValues(this.name, this.results, given, kind);
@@ -129,6 +174,15 @@ export class ElementwiseFunction {
     );
     return { results, program, work };
   }
+}
+
+/** The index, or c0 where it is not within c0 elements; its own numbers are c1, c2, ... */
+function within(index: Expression): Expression {
+  const numbers = [...inputsOf(index)].filter((name) => name[0] === 'c');
+  const moved = Object.fromEntries(numbers.map((name) => [name, input(`c${Number(name.slice(1)) + 1}`)]));
+  const at = apply('bitOr', substitute(index, moved), constant(0));
+  const size = input('c0');
+  return apply('select', apply('and', apply('lessOrEqual', constant(0), at), apply('less', at, size)), at, size);
 }
 
 /** A function of one element, and the numbers that it captured: what `elementwise` makes. */

@@ -6,7 +6,7 @@
 import { loadRow, bytesOf, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { F32 } from '../../runtime/wasm/params.generated.as';
 import { BLOCK } from '../../expressions/params.generated.as';
-import { LONG_ROW, MapItem, MapOperand, MapParams, MOST_OPERANDS, RUN } from './params.generated.as';
+import { LONG_ROW, MapItem, MapOperand, MapParams, MapTensor, MOST_OPERANDS, RUN } from './params.generated.as';
 import { firstInstruction, innerInstruction, pastInstruction, REGISTER_BYTES, run } from './program.as';
 
 const BLOCK_BYTES: usize = BLOCK * 4;
@@ -22,7 +22,8 @@ export function map(params: usize, task: i32, scratch: usize): void {
   const inputs = p.inputs;
   const all = inputs + p.outs;
   const numbers = params + MapParams.BYTES;
-  let item = p.items != 0 ? p.items : numbers + (p.numbers << 3);
+  const tensors = numbers + (p.numbers << 3);
+  let item = p.items != 0 ? p.items : tensors + p.tensors * MapTensor.BYTES;
   let first: i32 = 0;
   for (; task >= changetype<MapItem>(item).pastTask; item += changetype<MapItem>(item).bytes) {
     first = changetype<MapItem>(item).pastTask;
@@ -34,7 +35,7 @@ export function map(params: usize, task: i32, scratch: usize): void {
   const row = extentOf(last);
   const outer = firstInstruction(p.program);
   const inner = innerInstruction(p.program);
-  run(outer, inner, 1, numbers, inputs, scratch, scratch + REGISTERS);
+  run(outer, inner, 1, numbers, tensors, inputs, scratch, scratch + REGISTERS);
   const end = pastInstruction(p.program);
   for (let j: i32 = 0; j < inputs; j++) {
     let moves = false;
@@ -56,7 +57,7 @@ export function map(params: usize, task: i32, scratch: usize): void {
       const isDirect = operand.dtype == F32 && (count & 3) == 0;
       i32.store(scratch + (<usize>j << 2), <i32>(isDirect ? operand.address + (at << 2) : bufferOf(j, scratch)));
     }
-    run(inner, end, <i32>(count + 3) >> 2, numbers, inputs, scratch, scratch + REGISTERS);
+    run(inner, end, <i32>(count + 3) >> 2, numbers, tensors, inputs, scratch, scratch + REGISTERS);
     for (let j = inputs; j < all; j++) {
       const operand = changetype<MapOperand>(operands + <usize>j * MapOperand.BYTES);
       const dtype = operand.dtype;

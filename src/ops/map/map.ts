@@ -1,13 +1,14 @@
 /** Functions of elements, written as ordinary ones. */
 import { BoundedMap } from '../../bounded-map';
 import { isRecord, show } from '../../check';
-import { ParameterError } from '../../errors';
+import { DTypeError, ParameterError } from '../../errors';
 import { type Captured, type Parsed, parseAll, type Read, sourceOf } from '../../expressions/parse';
 import type { WORDS } from '../../expressions/words';
 import type { Control } from '../../runtime/backend';
 import type { DType } from '../../tensor/dtype';
 import { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
+import { checkContiguous } from '../float32';
 import { mapItems } from './core';
 import { Elementwise, ElementwiseFunction } from './function';
 import { MOST_OPERANDS } from './params.generated';
@@ -21,6 +22,15 @@ type Value = number | boolean;
 /** What a function may return: a number, or several in an array or object literal. */
 type Returned = Value | readonly Value[] | Readonly<Record<string, Value>>;
 
+/** What was captured as the function sees it: elements of tensors are read by index. */
+export type CapturedValues<C> = {
+  readonly [Name in keyof C]: C[Name] extends Tensor
+    ? C[Name] & { readonly [index: number]: number }
+    : C[Name] extends object
+      ? CapturedValues<C[Name]>
+      : C[Name];
+};
+
 /** A tensor, or where some argument is a list, a list of them. */
 type ResultOf<T extends readonly Argument[]> = Extract<T[number], readonly Tensor[]> extends never ? Tensor : Tensor[];
 export type MapResult<R extends Returned, T extends readonly Argument[]> = R extends Value
@@ -28,7 +38,7 @@ export type MapResult<R extends Returned, T extends readonly Argument[]> = R ext
   : { -readonly [Name in keyof R]: ResultOf<T> };
 
 export interface MapOptions<C extends Captured = Captured, Out = unknown> extends Control {
-  /** What else the function uses: numbers and booleans, or objects of these. */
+  /** What else the function uses: numbers, booleans and tensors, or objects of these. */
   readonly captured?: C | undefined;
   /** Of the results; default: that of the tensors, if they have one in common. */
   readonly dtype?: 'f32' | 'f16' | 'bf16' | 'i32' | undefined;
@@ -46,21 +56,25 @@ export interface MapOptions<C extends Captured = Captured, Out = unknown> extend
  * finds the words `relu`, `gelu`, `silu`, `sigmoid`, `softplus`, `erf`, `rsqrt`, `elu`, `eluPlusOne` and `step`, such as
  * `map((x, { gelu }) => gelu(x), x)`. It may return an array or object literal, and so does `map`.
  *
+ * Captured tensors are read by index where they are, such as `map((i, { table }) => table[i], x, { captured: { table } })`: f32 or
+ * i32, contiguous, taken as one row whatever their shape, which is there too, such as `table.shape[0]`. An index is an integer, as
+ * `Math.floor(x) | 0` is within 32 bits; outside a tensor it reads NaN, of integers 0.
+ *
  * An argument may be a list of tensors: one call computes all, results are lists, and what is not in a list serves each.
  *
  * Floats are computed in f32. Of integers alone sums, products and bits are integers, which wrap around at 32 bits; all else is
  * f32. Of tensors of different dtypes `dtype` says what results are to be; of i32 ones fractions are dropped. Booleans are 0 and 1.
  *
  * @throws {ParameterError} what cannot be compiled, named with its place; lists of different lengths; an `out` that overlaps inputs otherwise than exactly
- * @throws {ShapeError} shapes that do not broadcast
- * @throws {DTypeError} tensors of different dtypes without `dtype`
+ * @throws {ShapeError} shapes that do not broadcast; a captured tensor that is not contiguous
+ * @throws {DTypeError} tensors of different dtypes without `dtype`; a captured tensor that is neither f32 nor i32
  */
 export function map<const T extends readonly Argument[], const R extends Returned>(
   fn: (...args: [...Elements<T>, words: Words]) => R,
   ...tensors: T
 ): MapResult<R, T>;
 export function map<const T extends readonly Argument[], const R extends Returned, C extends Captured>(
-  fn: (...args: [...Elements<T>, captured: C & Words]) => R,
+  fn: (...args: [...Elements<T>, captured: CapturedValues<C> & Words]) => R,
   ...args: [...tensors: T, options: MapOptions<C, Partial<MapResult<R, T>>>]
 ): MapResult<R, T>;
 export function map(fn: (...args: never) => unknown, ...args: readonly unknown[]): unknown {
@@ -74,7 +88,7 @@ export function map(fn: (...args: never) => unknown, ...args: readonly unknown[]
   const { captured = {}, dtype } = options;
   if (dtype !== undefined && !['f32', 'f16', 'bf16', 'i32'].includes(dtype))
     throw new ParameterError(`dtype must be one of f32, f16, bf16, i32, got ${show(dtype)}`);
-  const { parsed, numbers } = compiled(fn, tensors.length, captured, 'map');
+  const { parsed, numbers, tensors: read } = compiled(fn, tensors.length, captured, 'map');
   const { form, parameters } = parsed;
   const count = itemsOf(tensors);
   const isList = count !== undefined;
@@ -100,14 +114,16 @@ export function map(fn: (...args: never) => unknown, ...args: readonly unknown[]
       all[inputs[input] as string] = x;
     });
   });
+  Object.assign(all, read);
   checkTensors(all);
+  checkCaptured(read);
   commonRuntime(all);
   const wanted = outsOf(options.out, form, parsed.results.length, count);
   const results = mapItems(
     parsed.function,
     items,
     numbers,
-    { dtype: dtype as DType | undefined, names, outs: wanted },
+    { dtype: dtype as DType | undefined, names, outs: wanted, tensors: read },
     options,
   );
   const ofResult = (at: number) => (isList ? results.map((item) => item[at]) : results[0]?.[at]);
@@ -126,7 +142,9 @@ export function elementwise<C extends Captured = Readonly<Record<string, never>>
   fn: (x: number, captured: C & Words) => Value,
   captured?: C,
 ): Elementwise {
-  const { parsed, numbers } = compiled(fn, 1, captured ?? {}, 'elementwise');
+  const { parsed, numbers, tensors } = compiled(fn, 1, captured ?? {}, 'elementwise');
+  const [name] = Object.keys(tensors);
+  if (name) throw new ParameterError(`elementwise takes no captured tensors, got ${name}: use map()`);
   if (parsed.form !== 'one')
     throw new ParameterError(`elementwise takes a function with one result, got ${sourceOf(fn)}`);
   return new Elementwise(parsed.function, numbers);
@@ -142,19 +160,14 @@ const bySource = new BoundedMap<string, { forms: Compiled[] }>(KEPT);
 const sources = new WeakMap<object, string>();
 
 /** What `fn` computes of so many tensors, and the numbers that it captured. */
-function compiled(
-  fn: unknown,
-  tensors: number,
-  captured: unknown,
-  caller: string,
-): { parsed: Compiled; numbers: number[] } {
+function compiled(fn: unknown, tensors: number, captured: unknown, caller: string): { parsed: Compiled } & Given {
   const isFunction = typeof fn === 'function';
   const source = isFunction ? (sources.get(fn) ?? Function.prototype.toString.call(fn)) : '';
   if (isFunction) sources.set(fn, source);
   const kept = bySource.get(`${tensors} ${source}`, () => ({ forms: [] }));
   for (const parsed of isRecord(captured) ? kept.forms : []) {
-    const numbers = numbersOf(parsed.reads, captured as Captured);
-    if (numbers) return { parsed, numbers };
+    const given = givenOf(parsed.reads, captured as Captured);
+    if (given) return { parsed, ...given };
   }
   const signature = {
     caller,
@@ -163,28 +176,48 @@ function compiled(
     isMap: true,
   } as const;
   const all = parseAll(fn, captured as Captured, signature);
-  if (tensors + all.results.length > MOST_OPERANDS)
+  const names = all.reads.flatMap(({ kind, path }) => (kind === 'tensor' ? [path.join('.')] : []));
+  if (tensors + names.length + all.results.length > MOST_OPERANDS)
     throw new ParameterError(
-      `map takes at most ${MOST_OPERANDS} tensors and results, got ${tensors} and ${all.results.length}`,
+      `map takes at most ${MOST_OPERANDS} tensors and results, got ${tensors + names.length} and ${all.results.length}`,
     );
-  const parsed = { ...all, function: new ElementwiseFunction('map', tensors, all.results) };
+  const parsed = { ...all, function: new ElementwiseFunction('map', tensors, all.results, names) };
   kept.forms = [parsed, ...kept.forms.slice(0, MOST_FORMS - 1)];
-  return { parsed, numbers: all.reads.flatMap(({ kind, value }) => (kind === 'number' ? [value as number] : [])) };
+  return { parsed, ...(givenOf(all.reads, captured as Captured) as Given) };
 }
 
 /** Of one source, by what it captured. */
 const MOST_FORMS = 8;
 
-/** The captured numbers, or nothing where other values were captured than those that were compiled. */
-function numbersOf(reads: readonly Read[], captured: Captured): number[] | undefined {
+/** What a call has of its own: captured numbers, and captured tensors by what messages call them. */
+interface Given {
+  readonly numbers: readonly number[];
+  readonly tensors: Readonly<Record<string, Tensor>>;
+}
+
+/** Nothing where other values were captured than those that were compiled. */
+function givenOf(reads: readonly Read[], captured: Captured): Given | undefined {
   const numbers: number[] = [];
+  const tensors: Record<string, Tensor> = {};
   for (const { path, kind, value } of reads) {
     let found: unknown = captured;
     for (const name of path) found = Object(found)[name];
-    if (kind === 'number' ? typeof found !== 'number' : !Object.is(found, value)) return undefined;
-    if (kind === 'number') numbers.push(found as number);
+    if (kind === 'number') {
+      if (typeof found !== 'number') return undefined;
+      numbers.push(found);
+    } else if (kind === 'tensor') {
+      if (!(found instanceof Tensor && found.dtype === value)) return undefined;
+      tensors[`captured.${path.join('.')}`] = found;
+    } else if (!Object.is(found, value)) return undefined;
   }
-  return numbers;
+  return { numbers, tensors };
+}
+
+/** Throws unless kernels can look up elements of these. */
+function checkCaptured(tensors: Readonly<Record<string, Tensor>>): void {
+  for (const [name, { dtype }] of Object.entries(tensors))
+    if (dtype !== 'f32' && dtype !== 'i32') throw new DTypeError(`${name} must be f32 or i32, got ${dtype}`);
+  checkContiguous(tensors);
 }
 
 /** The length of all lists; undefined without one. */

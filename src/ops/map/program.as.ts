@@ -11,11 +11,13 @@ import {
   INSTRUCTION_LENGTH,
   INTEGER_NUMBER,
   LANES,
+  LOOKUP,
   NUMBER,
   OUT,
   SCORE,
   VECTOR_REGISTERS,
 } from '../../expressions/params.generated.as';
+import { MapTensor } from './params.generated.as';
 
 const INSTRUCTION: usize = INSTRUCTION_LENGTH * 4;
 const HEADER: usize = HEADER_LENGTH * 4;
@@ -55,12 +57,31 @@ function laneStep(operand: i32): usize {
   return operand & LANES ? 16 : 0;
 }
 
-/** Instructions over so many vectors; `pointers` are the addresses of the inputs, then of the results, 32 bits each. */
+/** The elements of a captured tensor at `vectors` times 4 indices. */
+function lookUp(tensor: usize, indices: usize, indexStep: usize, vectors: i32, out: usize): void {
+  const address = changetype<MapTensor>(tensor).address;
+  const size = <u32>changetype<MapTensor>(tensor).size;
+  const outside = changetype<MapTensor>(tensor).outside;
+  for (let vector: i32 = 0; vector < vectors; vector++, indices += indexStep, out += 16) {
+    for (let lane: usize = 0; lane < 16; lane += 4) {
+      const at = <u32>i32.load(indices + lane);
+      let word = outside;
+      if (at < size) word = i32.load(address + (<usize>at << 2));
+      i32.store(out + lane, word);
+    }
+  }
+}
+
+/**
+ * Instructions over so many vectors; `pointers` are the addresses of the inputs, then of the results, 32 bits each, and
+ * `tensors` the captured ones.
+ */
 export function run(
   instruction: usize,
   end: usize,
   vectors: i32,
   numbers: usize,
+  tensors: usize,
   inputs: i32,
   pointers: usize,
   registers: usize,
@@ -82,6 +103,15 @@ export function run(
         break;
       case INTEGER_NUMBER:
         v128.store(out, i32x4.splat(<i32>f64.load(numbers + (<usize>immediate << 3))));
+        break;
+      case LOOKUP:
+        lookUp(
+          tensors + <usize>immediate * MapTensor.BYTES,
+          addressOf(first, inputs, pointers, registers),
+          laneStep(first),
+          laneStep(result) ? vectors : 1,
+          out,
+        );
         break;
       default: {
         const a = addressOf(first, inputs, pointers, registers);

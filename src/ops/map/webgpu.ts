@@ -18,12 +18,14 @@ interface Variant {
   readonly code: Pick<Code, 'functions' | 'text' | 'numbers'>;
   readonly inputs: number;
   readonly results: readonly Value['type'][];
+  /** Of those that were captured, the elements. */
+  readonly tensors: readonly ('f32' | 'i32')[];
   readonly axes: number;
   /** Whether four elements in a row are taken at once. */
   readonly takesVectors: boolean;
 }
 
-const kernelFor = variants(({ name, code, inputs, results, axes, takesVectors }: Variant): Kernel => {
+const kernelFor = variants(({ name, code, inputs, results, tensors, axes, takesVectors }: Variant): Kernel => {
   const x = Array.from({ length: inputs }, (_, at) => `x${at}`);
   const out = results.map((_, at) => `out${at}`);
   const rest = Array.from({ length: axes }, (_, at) => axes - 1 - at);
@@ -50,6 +52,13 @@ const kernelFor = variants(({ name, code, inputs, results, axes, takesVectors }:
         let r = ${call('')};
         ${out.map((each, at) => `store_${each}(e, r${field(at)});`).join('\n        ')}
       }`;
+  const lookups = tensors.map(
+    (type, at) => `
+fn lookup_t${at}(i: i32) -> ${type} {
+  if (u32(i) < numbers.t${at}_size) { return load_t${at}(u32(i)); }
+  return ${type === 'f32' ? 'not_a_number()' : '0'};
+}`,
+  );
   const vector = takesVectors ? { vector: true } : {};
   return {
     name,
@@ -57,13 +66,15 @@ const kernelFor = variants(({ name, code, inputs, results, axes, takesVectors }:
     operands: {
       ...Object.fromEntries(x.map((each) => [each, { access: 'read', rank: axes, ...vector } as const])),
       ...Object.fromEntries(out.map((each) => [each, { access: 'write', ...vector } as const])),
+      ...Object.fromEntries(tensors.map((_, at) => [`t${at}`, { access: 'read' } as const])),
     },
     numbers: {
       size: 'u32',
       ...Object.fromEntries(Array.from({ length: axes - 1 }, (_, axis) => [`extent${axis + 1}`, 'u32' as const])),
+      ...Object.fromEntries(tensors.map((_, at) => [`t${at}_size`, 'u32' as const])),
       ...code.numbers,
     },
-    body: `${functions(...code.functions)}\n${code.text}\n${overVectors(each)}`,
+    body: `${functions('not_a_number', ...code.functions)}${lookups.join('')}\n${code.text}\n${overVectors(each)}`,
   };
 });
 
@@ -89,7 +100,7 @@ export function planMap(call: MapCall): Plan {
   };
 }
 
-function dispatchOf({ function: { name }, compiled, numbers }: MapCall, { inputs, outs }: Item): Dispatch {
+function dispatchOf({ function: { name }, compiled, numbers, tensors }: MapCall, { inputs, outs }: Item): Dispatch {
   const [{ size, shape }] = outs as [Tensor];
   const code = codeOf(compiled, inputs);
   const { functions, text } = code;
@@ -112,11 +123,17 @@ function dispatchOf({ function: { name }, compiled, numbers }: MapCall, { inputs
       name,
       code: { functions, text, numbers: code.numbers },
       ...{ inputs: inputs.length, results: compiled.results.map(({ type }) => type), axes: axes.length, takesVectors },
+      tensors: tensors.map(({ dtype }) => dtype as 'f32' | 'i32'),
     }),
-    operands: { ...Object.fromEntries(regions), ...Object.fromEntries(outs.map((out, at) => [`out${at}`, flat(out)])) },
+    operands: {
+      ...Object.fromEntries(regions),
+      ...Object.fromEntries(outs.map((out, at) => [`out${at}`, flat(out)])),
+      ...Object.fromEntries(tensors.map((x, at) => [`t${at}`, flat(x)])),
+    },
     numbers: {
       size,
       ...Object.fromEntries(axes.slice(1).map(({ extent }, axis) => [`extent${axis + 1}`, extent])),
+      ...Object.fromEntries(tensors.map(({ size }, at) => [`t${at}_size`, size])),
       ...code.values,
       ...Object.fromEntries(numbers.map((value, at) => [`c${at}`, value])),
     },

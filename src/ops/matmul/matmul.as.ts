@@ -206,12 +206,12 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
     const numbers = leadingAxes(p, 2);
     const inner = innerInstruction(p.program);
     const end = pastInstruction(p.program);
-    run(firstInstruction(p.program), inner, 1, numbers, 1, scratch + POINTERS, scratch + REGISTERS);
+    run(firstInstruction(p.program), inner, 1, numbers, 0, 1, scratch + POINTERS, scratch + REGISTERS);
     for (let panel = firstPanel; panel < lastPanel; panel++) {
       const at = panelOf(scratch, panel - firstPanel);
       i32.store(scratch + POINTERS, <i32>at);
       i32.store(scratch + POINTERS, <i32>at, 4);
-      run(inner, end, width * <i32>(TILE_BYTES / 16), numbers, 1, scratch + POINTERS, scratch + REGISTERS);
+      run(inner, end, width * <i32>(TILE_BYTES / 16), numbers, 0, 1, scratch + POINTERS, scratch + REGISTERS);
     }
   }
   for (let row = firstPanel * PANEL; row < min(lastPanel * PANEL, rows); row++) {

@@ -248,7 +248,7 @@ export function planMatmul({ a, b, bias, epilogue, out, axes }: MatmulCall, work
 }
 
 const inPlace = ({ fn, compiled, numbers }: Elementwise, out: Tensor): MapCall => ({
-  ...{ function: fn, compiled, numbers, items: [{ inputs: [out], outs: [out] }] },
+  ...{ function: fn, compiled, numbers, tensors: [], items: [{ inputs: [out], outs: [out] }] },
 });
 
 /** The tile that takes least time, by what its lanes compute, load and bring into the workgroup's memory. */

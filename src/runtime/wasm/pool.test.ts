@@ -37,7 +37,7 @@ function squaring(length: number, microseconds: number, at = NUMBERS): Job {
   const phase = { kernel: 'map', tasks } as const;
   const x = MapOperand({ address: at, dtype: 0 });
   const params = [
-    ...MapParams({ program: PROGRAM, inputs: 1, outs: 1, numbers: 0, items: 0 }),
+    ...MapParams({ program: PROGRAM, inputs: 1, outs: 1, numbers: 0, tensors: 0, items: 0 }),
     ...MapItem({ pastTask: tasks, size: length, axes: 1, bytes: 0 }),
     ...[...x, ...x, length, 1],
   ];

@@ -17,7 +17,7 @@ test('a function of each element', () => {
   const x = shaped(3, 700);
   const fn = new ElementwiseFunction('double', 1, [apply('add', element(0), element(0))]);
   const compiled = fn.compiled(['float'], [], 'float');
-  const plan = planMap({ function: fn, compiled, numbers: [], items: [{ inputs: [x], outs: [x] }] });
+  const plan = planMap({ function: fn, compiled, numbers: [], tensors: [], items: [{ inputs: [x], outs: [x] }] });
   expect(plan.dispatches[0]?.tasks).toBe(2);
   expect(bodyOf(plan)).toMatchInlineSnapshot(`
     "

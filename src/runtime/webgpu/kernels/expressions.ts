@@ -1,7 +1,7 @@
 /**
  * Expressions in WGSL. Values are f32, or i32 where they are integers throughout (expressions/typed.ts); what is rounded is
  * rounded after each operation. Bits, remainders, comparisons, zeros, infinities and NaN are JavaScript's. All tables are
- * one operand of 32-bit words, `score_tables`.
+ * one operand of 32-bit words, `score_tables`. Captured tensors t0, ... are looked up by functions of the kernel, `lookup_t0(i)`.
  */
 import { type Instruction, orderOf, type Value } from '../../../expressions/typed';
 import type { Kernel } from '../kernel';
@@ -225,6 +225,8 @@ export class Writer {
         const word = this.#call('score_table_word', [this.#table(tables[immediate] as Words), x]);
         return type === 'float' ? `bitcast<f32>(${word})` : word;
       }
+      case 'lookup':
+        return `lookup_t${immediate}(${x})`;
       case 'select':
         return `select(${z}, ${y}, ${x})`;
       case 'not':
