@@ -139,6 +139,22 @@ entry(
 );
 entry('contiguous', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.contiguous);
 entry('concat', { parts: leaf([random(3, 2), random(3, 2)]), axis: leaf(1, '0') }, saccade.concat);
+entry(
+  'map',
+  {
+    fn: called(
+      'function',
+      fn((x: number) => x),
+    ),
+    x: lone(3, 2),
+    options: options({
+      captured: maybe(CAPTURED),
+      dtype: maybe(choice('f32')),
+      ...result(3, 2),
+    }),
+  },
+  saccade.map,
+);
 const picture = [1, 3, 3, 2];
 entry(
   'depthwiseConv',

@@ -1,5 +1,5 @@
 import { ShapeError } from '../../errors';
-import { formatShape, type Shape, sameShape } from '../../tensor/shape';
+import { formatShape, type Shape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Place } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 
@@ -23,8 +23,11 @@ export function broadcastShape(names: readonly string[], tensors: readonly Tenso
   return shape;
 }
 
+/** What a kernel reads: a tensor, or one whose elements are repeated along axes. */
+export type View = Place & { readonly isContiguous?: boolean };
+
 /** x under a shape that it broadcasts to. */
-export function broadcast(x: Tensor, shape: Shape): Place {
+export function broadcast(x: Tensor, shape: Shape): View {
   if (sameShape(x.shape, shape)) return x;
   const { storage, dtype, offset, rank } = x;
   const strides = shape.map((_, axis) => {
@@ -47,7 +50,9 @@ export interface Axis {
 }
 
 /** The axes of views of one shape, at least one, where neighbours that all step through as one are one. */
-export function axesOf(views: readonly Place[], shape: Shape): readonly Axis[] {
+export function axesOf(views: readonly View[], shape: Shape): readonly Axis[] {
+  // Those of one shape that lie in order, most often.
+  if (views.every(({ isContiguous }) => isContiguous)) return [{ extent: sizeOf(shape), strides: views.map(() => 1) }];
   const axes: Axis[] = [];
   shape.forEach((extent, axis) => {
     if (extent === 1) return;

@@ -41,6 +41,7 @@ export interface Gradient {
 export class ElementwiseFunction {
   readonly #compiled = new Map<string, Compiled>();
   readonly #gradients = new Map<string, Gradient>();
+  #ofFloats: Compiled | undefined;
 
   /**
    * An expression of each result, of the elements x0, x1, ... of `inputs` tensors and the numbers c0, c1, ... of a call;
@@ -100,6 +101,12 @@ export class ElementwiseFunction {
       inputs: used.filter((at) => at < this.inputs),
       gradients: used.flatMap((at) => (at < this.inputs ? [] : [at - this.inputs])),
     };
+  }
+
+  /** For floats alone. */
+  get ofFloats(): Compiled {
+    this.#ofFloats ??= this.#compile(new Array(this.inputs).fill('float'), [], 'float');
+    return this.#ofFloats;
   }
 
   #compile(inputs: readonly Kind[], numbers: readonly Kind[], kind: Kind | undefined): Compiled {
