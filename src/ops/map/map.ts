@@ -66,7 +66,7 @@ export function map<const T extends readonly Argument[], const R extends Returne
 export function map(fn: (...args: never) => unknown, ...args: readonly unknown[]): unknown {
   const last = args.at(-1);
   const hasOptions = args.length > 0 && !(last instanceof Tensor) && !Array.isArray(last);
-  const options = (hasOptions ? (last ?? {}) : {}) as MapOptions;
+  const options = (hasOptions && last !== undefined ? last : {}) as MapOptions;
   const tensors = (hasOptions ? args.slice(0, -1) : args) as readonly Argument[];
   checkOptions('map', options, ['captured', 'dtype', 'out', 'signal', 'onProgress']);
   checkControl(options);
