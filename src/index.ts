@@ -2,6 +2,7 @@ export { type CompareOptions, compare, type Qkv } from './compare/compare';
 export type { AttentionMaps, Comparison, ComparisonReport, Row } from './compare/comparison';
 export { decodeMap } from './compare/maps';
 export * from './errors';
+export type { Words } from './expressions/words';
 export * as featureMaps from './feature-maps';
 export {
   type FileBytes,
@@ -108,7 +109,7 @@ export {
   type UnaryBackwardOptions,
   unaryBackward,
 } from './ops/map';
-export { type MapOptions, type MapResult, map, type Words } from './ops/map/map';
+export { type MapOptions, type MapResult, map } from './ops/map/map';
 export { matmul } from './ops/matmul';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';

@@ -148,10 +148,7 @@ entry(
     ),
     x: lone(3, 2),
     // What may be another tensor is called one.
-    options: called(
-      'tensor 1',
-      options({ captured: maybe(CAPTURED), dtype: maybe(choice('f32')), ...result(3, 2) }),
-    ),
+    options: called('tensor 1', options({ captured: maybe(CAPTURED), dtype: maybe(choice('f32')), ...result(3, 2) })),
   },
   saccade.map,
 );

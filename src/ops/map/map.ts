@@ -3,7 +3,7 @@ import { BoundedMap } from '../../bounded-map';
 import { isRecord, show } from '../../check';
 import { ParameterError } from '../../errors';
 import { type Captured, type Parsed, parseAll, type Read } from '../../expressions/parse';
-import type { WORDS } from '../../expressions/words';
+import type { Words } from '../../expressions/words';
 import type { Control } from '../../runtime/backend';
 import type { DType } from '../../tensor/dtype';
 import { Tensor } from '../../tensor/tensor';
@@ -11,9 +11,6 @@ import { checkControl, checkOptions, checkTensors, commonRuntime } from '../chec
 import { mapItems } from './core';
 import { ElementwiseFunction } from './function';
 import { MOST_OPERANDS } from './params.generated';
-
-/** Functions that `Math` lacks, by which a function calls them. */
-export type Words = { readonly [Name in keyof typeof WORDS]: (x: number) => number };
 
 type Argument = Tensor | readonly Tensor[];
 type Elements<T extends readonly Argument[]> = { readonly [At in keyof T]: number };
