@@ -155,6 +155,19 @@ entry(
   saccade.pad,
 );
 entry('concat', { parts: leaf([random(3, 2), random(3, 2)]), axis: leaf(1, '0') }, saccade.concat);
+entry(
+  'map',
+  {
+    fn: called(
+      'function',
+      fn((x: number) => x),
+    ),
+    x: lone(3, 2),
+    // What may be another tensor is called one.
+    options: called('tensor 1', options({ captured: maybe(CAPTURED), dtype: maybe(choice('f32')), ...result(3, 2) })),
+  },
+  saccade.map,
+);
 const picture = [1, 3, 3, 2];
 entry(
   'depthwiseConv',
