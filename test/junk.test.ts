@@ -207,6 +207,17 @@ for (const [name, call] of Object.entries({ sum, mean, max, logSumExp, argmax })
   const out = notGiven(leaf(keep(runtime.empty([3, 1], name === 'argmax' ? 'i32' : 'f32'))));
   entry(name, { x: lone(3, 2), options: options({ ...over, out }) }, call);
 }
+entry(
+  'elementwise',
+  {
+    fn: called(
+      'function',
+      fn((x: number) => x),
+    ),
+    captured: CAPTURED,
+  },
+  saccade.elementwise,
+);
 const turns = { transposeA: maybe(boolean()), transposeB: maybe(boolean()) };
 entry(
   'matmul',

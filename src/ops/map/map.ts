@@ -117,7 +117,7 @@ export function elementwise<C extends Captured = Readonly<Record<string, never>>
   fn: (x: number, captured: C & Words) => Value,
   captured?: C,
 ): Elementwise {
-  const { parsed, numbers } = compiled(fn, 1, captured ?? {}, 'elementwise');
+  const { parsed, numbers } = compiled(fn, 1, captured === undefined ? {} : captured, 'elementwise');
   if (parsed.form !== 'one')
     throw new ParameterError(`elementwise takes a function with one result, got ${sourceOf(fn)}`);
   return new Elementwise(parsed.function, numbers);
