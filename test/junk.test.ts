@@ -292,6 +292,7 @@ entry(
     ...delta,
     options: options({
       ...deltaSettings,
+      every: maybe(whole(2)),
       form: maybe(choice('chunked')),
       out: notGiven(linearOut),
       state: notGiven(leaf(keep(runtime.empty(stateShape)))),
@@ -303,8 +304,12 @@ entry(
   'gatedDeltaRuleBackward',
   {
     ...delta,
-    gradients: object({ gradOut: tensor(...q), gradState: maybe(tensor(...stateShape)) }),
-    options: options(deltaSettings),
+    gradients: object({
+      gradOut: tensor(...q),
+      gradState: maybe(tensor(...stateShape)),
+      gradStates: maybe(tensor(1, 2, 2, 2, 2)),
+    }),
+    options: options({ ...deltaSettings, every: maybe(whole(2)) }),
   },
   saccade.gatedDeltaRuleBackward,
 );
