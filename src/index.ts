@@ -112,7 +112,7 @@ export { matmul } from './ops/matmul';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
 export { type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/rms-norm';
-export { focus, focusBackward, route, routeBackward } from './ops/routing';
+export { focus, focusBackward, route } from './ops/routing';
 export { softmax } from './ops/rows';
 export { scatterAdd } from './ops/scatter-add';
 export { type ArgsortOptions, argsort, type TopKOptions, topK } from './ops/top-k';

@@ -200,11 +200,10 @@ entry(
   { ...qkv, gradOut: tensor(...q), options: options(reluOptions) },
   saccade.reluAttentionBackward,
 );
-entry('route', { logits: tensor(3, 2), bank: tensor(2), options: options(result(3, 1)) }, saccade.route);
 entry(
-  'routeBackward',
-  { logits: tensor(3, 2), bank: tensor(2), gradOut: tensor(3, 1), options: options(control) },
-  saccade.routeBackward,
+  'route',
+  { x: tensor(3, 2), router: tensor(2, 2), bank: tensor(2), options: options(result(3, 1)) },
+  saccade.route,
 );
 entry('focus', { x: tensor(3, 2), exponents: leaf(filled(2, 3, 1)), options: options(result(3, 2)) }, saccade.focus);
 entry(
