@@ -128,10 +128,12 @@ entry(
   { x: tensor(3, 2), gain: tensor(2), gradOut: tensor(3, 2), options: norm },
   saccade.batchNormBackward,
 );
-entry('layerNorm', { ...xgb, options: options({ epsilon: maybe(atLeast0(1)), ...result(3, 2) }) }, saccade.layerNorm);
-const rms = options({ epsilon: maybe(atLeast0(1)), offset: maybe(atLeast0(1)), ...result(3, 2) });
-entry('rmsNorm', { x: lone(3, 2), options: rms }, saccade.rmsNorm);
-entry('rmsNormBackward', { x: tensor(3, 2), gradOut: tensor(3, 2), options: rms }, saccade.rmsNormBackward);
+const layer: Slots = { gain: maybe(tensor(2)), bias: maybe(tensor(2)), epsilon: maybe(atLeast0(1)), ...result(3, 2) };
+entry('layerNorm', { x: lone(3, 2), options: options(layer) }, saccade.layerNorm);
+entry('groupNorm', { x: lone(3, 2), groups: leaf(2), options: options(layer) }, saccade.groupNorm);
+const rms: Slots = { epsilon: maybe(atLeast0(1)), offset: maybe(atLeast0(1)), ...result(3, 2) };
+entry('rmsNorm', { x: lone(3, 2), options: options({ gain: maybe(tensor(2)), ...rms }) }, saccade.rmsNorm);
+entry('rmsNormBackward', { x: tensor(3, 2), gradOut: tensor(3, 2), options: options(rms) }, saccade.rmsNormBackward);
 entry(
   'cumulativeSum',
   { x: lone(3, 2), options: options({ reverse: maybe(boolean()), ...result(3, 2) }) },

@@ -9,7 +9,7 @@ import { ParameterError, ShapeError } from '../errors';
 import { add, multiply, silu, unaryBackward } from '../ops/elementwise';
 import { linearAttention, linearAttentionBackward } from '../ops/linear-attention';
 import { matmul } from '../ops/matmul';
-import { rmsNorm, rmsNormBackward } from '../ops/rms-norm';
+import { rmsNorm, rmsNormBackward } from '../ops/norm';
 import type { Runtime } from '../runtime/runtime';
 import { bindShapes, formatShape, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';

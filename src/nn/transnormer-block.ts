@@ -6,7 +6,7 @@
 import { checkChoice, checkWhole } from '../check';
 import { lightningDecays, SCHEDULES, type Schedule } from '../methods/linear/lightning-attention/schedules';
 import { add } from '../ops/elementwise';
-import { rmsNorm, rmsNormBackward } from '../ops/rms-norm';
+import { rmsNorm, rmsNormBackward } from '../ops/norm';
 import type { Runtime } from '../runtime/runtime';
 import type { Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
