@@ -27,7 +27,6 @@ export {
 export {
   type DynamicProjectionInputs,
   dynamicProjection,
-  dynamicProjectionBackward,
 } from './methods/linear/dydila/dynamic-projection';
 export {
   type LocalConcentrationOptions,
@@ -69,27 +68,6 @@ export {
   depthwiseConv,
   depthwiseConvBackward,
 } from './ops/depthwise-conv';
-export {
-  add,
-  cos,
-  elu,
-  eluPlusOne,
-  exp,
-  gelu,
-  multiply,
-  power,
-  reciprocal,
-  relu,
-  rsqrt,
-  sigmoid,
-  silu,
-  sin,
-  step,
-  subtract,
-  tanh,
-  type UnaryBackwardOptions,
-  unaryBackward,
-} from './ops/elementwise';
 export type { ResultOptions } from './ops/float32';
 export {
   type GatedDeltaRuleBackwardOptions,
@@ -116,6 +94,28 @@ export {
   linearAttentionBackward,
   linearAttentionStep,
 } from './ops/linear-attention';
+export {
+  add,
+  cos,
+  elu,
+  eluPlusOne,
+  exp,
+  gelu,
+  multiply,
+  power,
+  reciprocal,
+  relu,
+  rsqrt,
+  sigmoid,
+  silu,
+  sin,
+  step,
+  subtract,
+  tanh,
+  type UnaryBackwardOptions,
+  unaryBackward,
+} from './ops/map';
+export { type MapOptions, type MapResult, map, type Words } from './ops/map/map';
 export { matmul } from './ops/matmul';
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';

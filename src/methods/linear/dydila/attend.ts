@@ -1,7 +1,7 @@
 /** `dydila` on ops. */
 import { contiguous } from '../../../ops/copy';
-import { multiply, subtract } from '../../../ops/elementwise';
 import { linearAttention } from '../../../ops/linear-attention';
+import { map } from '../../../ops/map/map';
 import { focus, route } from '../../../ops/routing';
 import type { Control } from '../../../runtime/backend';
 import type { Tensor } from '../../../tensor/tensor';
@@ -28,7 +28,7 @@ export function attend(inputs: Inputs, params: DydilaParams, control: Control): 
 function difference(side: 0 | 1, inputs: Inputs, params: DydilaParams, factor: number): Tensor {
   const [x, redundant] = side === 0 ? [inputs.q, inputs.q_redundant] : [inputs.k, inputs.k_redundant];
   const phi = features(side, x, inputs, params);
-  if (!redundant) return map((phi, { factor }) => factor * phi, phi, { captured: { factor } });
+  if (!redundant) return factor === 1 ? phi : map((phi, { factor }) => factor * phi, phi, { captured: { factor } });
   const other = features(side + 2, redundant, inputs, params);
   const { lambda, lambda_router: routers } = inputs;
   const share =

@@ -1,5 +1,5 @@
 /** What a model needs of the gated delta rule beside q, k and v: its gates, as in flash-linear-attention's GatedDeltaNet. */
-import { map } from '../../../ops/map';
+import { map } from '../../../ops/map/map';
 import { matmul } from '../../../ops/matmul';
 import { rmsNorm } from '../../../ops/norm';
 import { uniform } from '../../../tensor/random';

@@ -5,10 +5,10 @@
  */
 
 import { concat, contiguous } from '../../../ops/copy';
-import { add } from '../../../ops/elementwise';
 import { zeros } from '../../../ops/float32';
 import { gatedDeltaRule, gatedDeltaRuleBackward } from '../../../ops/gated-delta-rule';
-import { map } from '../../../ops/map';
+import { add } from '../../../ops/map';
+import { map } from '../../../ops/map/map';
 import { sum } from '../../../ops/reduce';
 import type { Control } from '../../../runtime/backend';
 import { controlOf } from '../../../runtime/turns';

@@ -2,7 +2,7 @@
 import { ParameterError } from '../../../errors';
 import { expecting } from '../../../ops/copy';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import { map } from '../../../ops/map';
+import { map } from '../../../ops/map/map';
 import { rmsNorm } from '../../../ops/norm';
 import type { Control } from '../../../runtime/backend';
 import { controlOf } from '../../../runtime/turns';

@@ -1,7 +1,7 @@
 /** What a model needs of NAtS-L beside q, k and v: gates, routes, weights of the branches, gains, an output gate. */
 import { concat } from '../../../ops/copy';
 import { zeros } from '../../../ops/float32';
-import { map } from '../../../ops/map';
+import { map } from '../../../ops/map/map';
 import { matmul } from '../../../ops/matmul';
 import { sum } from '../../../ops/reduce';
 import type { Tensor } from '../../../tensor/tensor';

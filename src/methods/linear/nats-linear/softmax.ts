@@ -3,7 +3,7 @@ import { chosenChunks } from '../../../masks/chosen-chunks';
 import type { Mask } from '../../../masks/mask';
 import { type AttentionResult, attention, attentionBackward, type DeferredSettings } from '../../../ops/attention';
 import { zeros } from '../../../ops/float32';
-import { map } from '../../../ops/map';
+import { map } from '../../../ops/map/map';
 import { sum } from '../../../ops/reduce';
 import type { Control } from '../../../runtime/backend';
 import { from } from '../../../scores/from';
@@ -40,7 +40,12 @@ export function softmaxAttention({ q, k, v, kept }: SoftmaxInputs, settings: Sof
     (q: Tensor, k: Tensor, v: Tensor, kept: Tensor): AttentionResult =>
       attention(q, k, v, { deferred: deferred(problem, kept, 'chosen'), scale, ...control }),
     ({ inputs: [q, k, v, kept], results, gradients: { out, lse } }) =>
-      softmaxGradients({ q, k, v, kept }, results, { gradOut: out ?? zeros(q.runtime, results.out.shape), gradLse: lse }, settings),
+      softmaxGradients(
+        { q, k, v, kept },
+        results,
+        { gradOut: out ?? zeros(q.runtime, results.out.shape), gradLse: lse as Tensor<'f32'> | undefined },
+        settings,
+      ),
   )(q, k, v, kept);
 }
 
@@ -69,7 +74,7 @@ function deferred(
 
 interface Gradients {
   readonly gradOut: Tensor;
-  readonly gradLse: Tensor | undefined;
+  readonly gradLse: Tensor<'f32'> | undefined;
 }
 
 /** With respect to q, k, v and kept, which is 1 less the choice. */
@@ -105,12 +110,12 @@ function softmaxGradients(
     },
     ...[gradients.gradOut, results.out, other.out, rows(results), rows(other)],
   );
-  let gradLse: Tensor = sum(byLse, { axes: [-1] });
+  let gradLse = sum(byLse, { axes: [-1] });
   if (gradients.gradLse)
     gradLse = map(
       (gradLse, given, lse, otherLse) => gradLse + given * Math.exp(otherLse - lse),
       ...[gradLse, gradients.gradLse, results.lse, other.lse],
-    );
+    ) as Tensor<'f32'>;
   const unseen = sums(backward('kept', other, { gradOut, gradLse }).gradCaptured.choice as Tensor);
   return [gradQ, gradK, gradV, map((seen, unseen) => -seen - unseen, seen, unseen)];
 }
