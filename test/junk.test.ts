@@ -337,11 +337,6 @@ entry(
   { inputs: object({ x: tensor(1, 3, 2), router: tensor(2, 2), bank: tensor(2, 2, 2) }) },
   saccade.dynamicProjection,
 );
-entry(
-  'dynamicProjectionBackward',
-  { inputs: object({ x: tensor(1, 3, 2), router: tensor(2, 2), bank: tensor(2, 2, 2) }), gradOut: tensor(1, 3, 2) },
-  saccade.dynamicProjectionBackward,
-);
 const concentration = object({
   first: tensor(3, 3, 2),
   firstBias: tensor(2),
