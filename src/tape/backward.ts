@@ -200,6 +200,6 @@ export function viewOf<D extends DType>({
   shape,
   strides,
   offset,
-}: Omit<Place, 'isKept'> & { readonly dtype: D }): Tensor<D> {
+}: Place & { readonly dtype: D }): Tensor<D> {
   return new Tensor(storage.retain(), dtype, shape, strides, offset);
 }

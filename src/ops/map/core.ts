@@ -13,7 +13,7 @@ import { sum } from '../reduce';
 import { axesOf, broadcast, broadcastShape, repeatedAxes } from './broadcast';
 import type { Item, MapCall } from './call';
 import type { Compiled, ElementwiseFunction, Kind } from './function';
-import { MapItem, MapOperand, MapParams, MOST_OPERANDS, RUN } from './params.generated';
+import { MapItem, MapOperand, MapParams, RUN } from './params.generated';
 
 const op: Op<MapCall> = {
   name: 'map',
@@ -81,7 +81,6 @@ export interface ItemOptions {
 }
 
 const DTYPES: readonly DType[] = ['f32', 'f16', 'bf16', 'i32'];
-const NO_NUMBERS: readonly number[] = [];
 
 /** The results of `fn` for each item: its tensors, which are usable ones of a common runtime. */
 export function mapItems(
@@ -177,7 +176,7 @@ function checkInPlace(
   items: readonly (readonly Tensor[])[],
   names: ItemOptions['names'],
 ): void {
-  for (const [at, tensors] of items.entries()) {
+  for (const [at, _tensors] of items.entries()) {
     for (const name of names(at).outs) {
       const out = written.get(name);
       if (!out) continue;
@@ -205,14 +204,19 @@ function derivativeOf(
   numbers: readonly number[],
   names: ItemOptions['names'],
 ): Derivative {
-  const all = fn.gradient([...items[0]!.keys()], [...fn.results.keys()]);
+  const inputsOf = (wanted: ReadonlySet<string>, item: number) =>
+    names(item).inputs.flatMap((name, input) => (wanted.has(name) ? [input] : []));
   return {
-    saves: items.flatMap((_, at) => all.inputs.map((input) => names(at).inputs[input] as string)),
+    saves: (wanted) =>
+      items.flatMap((_, at) => {
+        const { inputs } = fn.gradient(inputsOf(wanted, at), [...fn.results.keys()]);
+        return inputs.map((input) => names(at).inputs[input] as string);
+      }),
     gradients(saved, gradients, wanted, control) {
       const found: Record<string, Tensor> = {};
       for (const [at] of items.entries()) {
         const { inputs, outs } = names(at);
-        const ofItem = inputs.flatMap((name, input) => (wanted.has(name) ? [input] : []));
+        const ofItem = inputsOf(wanted, at);
         const present = outs.flatMap((name, out) => (gradients[name] ? [out] : []));
         if (ofItem.length === 0 || present.length === 0) continue;
         const gradient = fn.gradient(ofItem, present);

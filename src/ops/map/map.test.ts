@@ -1,9 +1,6 @@
-import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
-import { expectClose, expectRefusal, guarded } from '../../../test/expect';
-import { scoped } from '../../../test/scoped';
-import { differentiate, map, sum, type Tensor } from '../../index';
+import { map } from '../../index';
 
 describeOnBackends('map', (runtime) => {
   test('a hand example, with captured numbers that change', async () => {
