@@ -60,7 +60,7 @@ export {
   attentionBackward,
 } from './ops/attention';
 export { type BatchNormOptions, type BatchNormResult, batchNorm, batchNormBackward } from './ops/batch-norm';
-export { concat, contiguous } from './ops/copy';
+export { cast, concat, contiguous, type PadOptions, pad } from './ops/copy';
 export { type CumulativeSumOptions, cumulativeSum } from './ops/cumulative-sum';
 export {
   type DepthwiseConvBackwardOptions,
@@ -81,7 +81,7 @@ export {
   gatedDeltaRuleBackward,
   gatedDeltaRuleStep,
 } from './ops/gated-delta-rule';
-export { gather } from './ops/gather';
+export { embedding, gather } from './ops/gather';
 export {
   type LinearAttentionBackwardOptions,
   type LinearAttentionBackwardResult,
@@ -117,7 +117,9 @@ export {
 } from './ops/map';
 export { type MapOptions, type MapResult, map, type Words } from './ops/map/map';
 export { matmul } from './ops/matmul';
+export { type AttentionState, type MergeStatesOptions, mergeStates } from './ops/merge-states';
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';
+export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
 export { focus, focusBackward, route } from './ops/routing';
