@@ -4,7 +4,7 @@
  * states before all chunks come first, and then all chunks are computed side by side.
  */
 
-import { concat, contiguous } from '../../../ops/copy';
+import { concat, contiguous, pad } from '../../../ops/copy';
 import { zeros } from '../../../ops/float32';
 import { gatedDeltaRule, gatedDeltaRuleBackward } from '../../../ops/gated-delta-rule';
 import { add } from '../../../ops/map';
@@ -58,7 +58,7 @@ function deltaForward(inputs: DeltaInputs, settings: DeltaSettings): Tensor {
   const { problem, scale, control } = settings;
   const { b, n, h, e, chunk, chunks } = problem;
   const { runtime } = inputs.q;
-  const tokens = padded(withGates(inputs, settings), problem);
+  const tokens = withGates(padded(inputs, problem), settings);
   const groups = Math.ceil(chunks / SIDE_BY_SIDE);
   const parts: Tensor<'f32'>[] = [];
   let before: Tensor | undefined;
@@ -82,7 +82,7 @@ function deltaForward(inputs: DeltaInputs, settings: DeltaSettings): Tensor {
 function deltaBackward(inputs: DeltaInputs, gradOut: Tensor, settings: DeltaSettings): Tensor[] {
   const { problem, scale, forget } = settings;
   const { b, n, h, d, e, chunk, chunks } = problem;
-  const tokens = padded({ ...withGates(inputs, settings), gradOut }, problem);
+  const tokens = withGates(padded({ ...inputs, gradOut }, problem), settings);
   const { states } = statesOf(tokens, problem);
   const all = mapped(tokens, (x) => sideBySide(x, problem));
   const within = gatedDeltaRuleBackward(
@@ -93,19 +93,17 @@ function deltaBackward(inputs: DeltaInputs, gradOut: Tensor, settings: DeltaSett
   const gradStates = (within.gradInitialState as Tensor).reshape(states.shape);
   const nothing = states.runtime.tensor([0], []).expand(tokens.v.shape);
   const { k, v, keptG, keptBeta } = tokens;
-  const through = gatedDeltaRuleBackward(
-    ...([k, k, v, keptG, keptBeta, { gradOut: nothing, gradStates }] as const),
-    { every: chunk },
-  );
-  const factors = padded({ kept: tokensOf(inputs.kept, problem) }, problem).kept;
+  const through = gatedDeltaRuleBackward(...([k, k, v, keptG, keptBeta, { gradOut: nothing, gradStates }] as const), {
+    every: chunk,
+  });
+  const kept = perChunk(inputs.kept, problem);
   const total = (name: 'gradK' | 'gradV' | 'gradG' | 'gradBeta', row: Shape, isKept = false) => {
-    const own = within[name].reshape([b, chunks * chunk, ...row]);
-    return firstTokens(
-      isKept
-        ? map((own, through, kept) => own + through * kept, own, through[name], factors)
-        : add(own, through[name]),
-      n,
-    );
+    const [own, others] = [within[name], through[name]].map((x) => x.reshape([b, chunks, chunk, ...row])) as [
+      Tensor,
+      Tensor,
+    ];
+    const sums = isKept ? map((own, others, kept) => own + others * kept, own, others, kept) : add(own, others);
+    return firstTokens(sums.reshape([b, chunks * chunk, ...row]), n);
   };
   return [
     firstTokens(within.gradQ.reshape([b, chunks * chunk, h, d]), n),
@@ -134,16 +132,14 @@ function choiceGradients(
   const next = (x: Tensor) => x.slice(1, 1, chunks);
   // Where a chunk is kept, the state behind it is that in which it ends.
   const ends = counterfactual
-    ? first(
-        gatedDeltaRule(k, k, v, g, beta, { initialState: asBatches(states, problem) }).state.reshape(states.shape),
-      )
+    ? first(gatedDeltaRule(k, k, v, g, beta, { initialState: asBatches(states, problem) }).state.reshape(states.shape))
     : next(states);
   const logs = forget ? sum(g.reshape([b, chunks, chunk, h]), { axes: [2] }) : zeros(k.runtime, [b, chunks, h]);
   const products = map(
     (end, start, log, gradient) => (end - Math.exp(log) * start) * gradient,
     ...[ends, first(states), first(logs).reshape([b, chunks - 1, h, 1, 1]), next(gradStates)],
   );
-  const slopes = concat([sum(products, { axes: [3, 4] }), zeros(k.runtime, [b, 1, h])], 1);
+  const slopes = pad(sum(products, { axes: [3, 4] }), [none, [0, 1], none]);
   return counterfactual ? slopes : map((slope, kept) => slope * kept, slopes, kept);
 }
 
@@ -158,18 +154,16 @@ function statesOf({ k, v, keptG, keptBeta }: Tokens, { chunk }: Problem, initial
 /** Those of chunks as those of as many batches. */
 const asBatches = (states: Tensor, { h, d, e }: Problem) => states.reshape([-1, h, d, e]);
 
-/** With g and beta of the pass in which chunks that are not kept write nothing. */
-function withGates({ kept, ...inputs }: DeltaInputs, { problem, forget }: DeltaSettings): Tokens {
-  const factors = tokensOf(kept, problem);
-  const times = (x: Tensor) => map((x, kept) => x * kept, x, factors);
-  return { ...inputs, keptG: forget ? inputs.g : times(inputs.g), keptBeta: times(inputs.beta) };
+/** With g and beta of the pass in which chunks that are not kept write nothing; chunks are whole. */
+function withGates<Inputs extends DeltaInputs>({ kept, ...tokens }: Inputs, { problem, forget }: DeltaSettings) {
+  const { b, h, chunk, chunks } = problem;
+  const times = (x: Tensor) =>
+    map((x, kept) => x * kept, x.reshape([b, chunks, chunk, h]), perChunk(kept, problem)).reshape(x.shape);
+  return { ...tokens, keptG: forget ? tokens.g : times(tokens.g), keptBeta: times(tokens.beta) };
 }
 
-/** A number for each chunk, [b, c, h], as one for each of its tokens, [b, n, h]. */
-function tokensOf(x: Tensor, { b, n, h, chunk, chunks }: Problem): Tensor<'f32'> {
-  const expanded = contiguous(x.reshape([b, chunks, 1, h]).expand([b, chunks, chunk, h]));
-  return firstTokens(expanded.reshape([b, chunks * chunk, h]), n);
-}
+/** A number for each chunk, for all of its tokens. */
+const perChunk = (x: Tensor, { b, h, chunks }: Problem) => x.reshape([b, chunks, 1, h]);
 
 /** Chunks of tokens as batches of their own. */
 function sideBySide(x: Tensor, { chunk }: Problem): Tensor {
@@ -177,16 +171,14 @@ function sideBySide(x: Tensor, { chunk }: Problem): Tensor {
 }
 
 /** With tokens behind the last that write and read nothing, so that all chunks are whole. */
-function padded<Name extends string>(
-  tokens: Readonly<Record<Name, Tensor>>,
-  { n, chunk, chunks }: Problem,
-): Record<Name, Tensor> {
-  if (n === chunks * chunk) return tokens;
-  return mapped(tokens, (x) => {
-    const [b, , ...row] = x.shape as [number, number, ...number[]];
-    return concat([x as Tensor<'f32'>, zeros(x.runtime, [b, chunks * chunk - n, ...row])], 1);
-  });
+function padded<Inputs extends DeltaInputs>(inputs: Inputs, { n, chunk, chunks }: Problem): Inputs {
+  if (n === chunks * chunk) return inputs;
+  const { kept, ...tokens } = inputs;
+  const behind = (x: Tensor) => pad(x, [none, [0, chunks * chunk - n], ...x.shape.slice(2).map(() => none)]);
+  return { ...mapped(tokens as Readonly<Record<string, Tensor>>, behind), kept } as Inputs;
 }
+
+const none: [number, number] = [0, 0];
 
 const firstTokens = (x: Tensor, n: number) => inOrder(x.slice(1, 0, n)) as Tensor<'f32'>;
 

@@ -11,7 +11,7 @@ import { formatShape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { deltaRule } from './delta';
 import type { Params } from './params';
-import { INPUTS, OPTIONAL, type Problem, problemOf } from './problem';
+import { type INPUTS, OPTIONAL, type Problem, problemOf } from './problem';
 import { softmaxAttention } from './softmax';
 
 type Required = Readonly<Record<keyof typeof INPUTS, Tensor>>;
@@ -30,7 +30,13 @@ export function forward(tensors: Required, params: Params, control: Control = {}
     const toUnit = runtime.tensor(new Float32Array(d).fill(1 / Math.sqrt(d)), [d]);
     const unit = (x: Tensor, gain?: Tensor) => rmsNorm(x, { epsilon: epsilon / d, gain });
     const tokens = { q: unit(q), k: unit(k, toUnit), v, g, beta, kept };
-    const delta = deltaRule(tokens, { problem, scale: 1 / d, forget, counterfactual, control: controlOf(control, 0, 2) });
+    const delta = deltaRule(tokens, {
+      problem,
+      scale: 1 / d,
+      forget,
+      counterfactual,
+      control: controlOf(control, 0, 2),
+    });
     const heads = (x: Tensor, gain?: Tensor) => rmsNorm(x.reshape([b, n, a, p]), { epsilon, gain });
     const { out, lse } = softmaxAttention(
       { q: heads(q, gainQ), k: heads(k, gainK), v: v.reshape([b, n, a, r]), kept },

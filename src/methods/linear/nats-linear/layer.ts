@@ -1,6 +1,5 @@
 /** What a model needs of NAtS-L beside q, k and v: gates, routes, weights of the branches, gains, an output gate. */
-import { concat } from '../../../ops/copy';
-import { zeros } from '../../../ops/float32';
+import { pad } from '../../../ops/copy';
 import { map } from '../../../ops/map/map';
 import { matmul } from '../../../ops/matmul';
 import { sum } from '../../../ops/reduce';
@@ -48,7 +47,13 @@ function chunkMeans(x: Tensor, chunk: number): Tensor {
   const chunks = Math.ceil(n / chunk);
   const { runtime } = x;
   const whole =
-    n === chunks * chunk ? x : concat([x as Tensor<'f32'>, zeros(runtime, [b, chunks * chunk - n, c])], 1);
+    n === chunks * chunk
+      ? x
+      : pad(x, [
+          [0, 0],
+          [0, chunks * chunk - n],
+          [0, 0],
+        ]);
   const counts = Float32Array.from({ length: chunks }, (_, at) => Math.min(chunk, n - at * chunk));
   const sums = sum(whole.reshape([b, chunks, chunk, c]), { axes: [2] });
   return map((sum, count) => sum / count, sums, runtime.tensor(counts, [chunks, 1]));

@@ -56,12 +56,7 @@ export function routedMask(chosen: Uint8Array, problem: Problem, own = true): Ma
 }
 
 /** The mask of the chunks that are not kept, with the own one, or of those that are, without it. */
-function deferred(
-  problem: Problem,
-  kept: Tensor,
-  seen: 'chosen' | 'kept',
-  score?: Score,
-): DeferredSettings {
+function deferred(problem: Problem, kept: Tensor, seen: 'chosen' | 'kept', score?: Score): DeferredSettings {
   return {
     tensors: { kept },
     settings({ kept: choices }) {

@@ -2,7 +2,7 @@
 import { madd } from './vector.as';
 
 /** Where the constants lie, after those of vector.as.ts and for the same reason. */
-const CONSTANTS: usize = 1280;
+const CONSTANTS: usize = 1168;
 
 // @ts-ignore: decorator
 @inline
