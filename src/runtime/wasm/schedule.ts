@@ -39,10 +39,10 @@ export function instantiate(
   };
 }
 
-/** Byte addresses in the lowest page; the kernels' constants lie between them (vector.as.ts, functions.as.ts). */
+/** Byte addresses in the lowest page; the kernels' constants lie between them (vector.as.ts). */
 export const CONTROL = 64;
-export const PARAMS = 2304;
-export const HEAP_BASE = 4352;
+export const PARAMS = 2048;
+export const HEAP_BASE = 4096;
 
 /** Numbers of float64 params that a job may have. */
 export const MAX_PARAMS = (HEAP_BASE - PARAMS) / 8;
