@@ -1,5 +1,6 @@
 /** Passes of methods return tensors at once and read nothing, neither then nor later on account of them. */
 import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { differentiated } from '../../test/describe-method';
 import { createRuntime, Tensor } from '../index';
 import { uniform } from '../tensor/random';
 import { sizeOf } from '../tensor/shape';
@@ -124,14 +125,13 @@ describe.each(methods.map((method) => [method.name, method as Method] as const))
       [...required, ...Object.entries(optional)].map(([key, given]) => [key, input(key, given)]),
     );
     const parsed = method.parse(params ?? {});
-    const results = method.forward(inputs, parsed);
+    const gradOut = runtime.random(shapeOf(method.outputs.out as string));
+    const { results, gradients } = differentiated(method, inputs, parsed, gradOut);
     settled(results);
-    const gradOut = runtime.random((results.out as Tensor).shape);
-    const grads = method.backward?.(inputs, results, gradOut, parsed) ?? {};
-    settled(grads);
+    settled(gradients);
     await runtime.finish();
     for (const read of reads) expect(read).not.toHaveBeenCalled();
-    for (const tensor of [inputs, results, grads].flatMap(Object.values<Tensor>)) tensor.dispose();
+    for (const tensor of [inputs, results, gradients].flatMap(Object.values<Tensor>)) tensor.dispose();
     gradOut.dispose();
     expect(runtime.memory().live).toBe(live);
   });
