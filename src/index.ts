@@ -27,7 +27,6 @@ export {
 export {
   type DynamicProjectionInputs,
   dynamicProjection,
-  dynamicProjectionBackward,
 } from './methods/linear/dydila/dynamic-projection';
 export {
   type LocalConcentrationOptions,
@@ -123,7 +122,7 @@ export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, r
 export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
-export { focus, focusBackward, route, routeBackward } from './ops/routing';
+export { focus, focusBackward, route } from './ops/routing';
 export { softmax } from './ops/rows';
 export { scatterAdd } from './ops/scatter-add';
 export { type ArgsortOptions, argsort, type TopKOptions, topK } from './ops/top-k';

@@ -234,11 +234,10 @@ entry(
   { ...qkv, gradOut: tensor(...q), options: options(reluOptions) },
   saccade.reluAttentionBackward,
 );
-entry('route', { logits: tensor(3, 2), bank: tensor(2), options: options(result(3, 1)) }, saccade.route);
 entry(
-  'routeBackward',
-  { logits: tensor(3, 2), bank: tensor(2), gradOut: tensor(3, 1), options: options(control) },
-  saccade.routeBackward,
+  'route',
+  { x: tensor(3, 2), router: tensor(2, 2), bank: tensor(2), options: options(result(3, 1)) },
+  saccade.route,
 );
 entry('focus', { x: tensor(3, 2), exponents: leaf(filled(2, 3, 1)), options: options(result(3, 2)) }, saccade.focus);
 entry(
@@ -326,6 +325,7 @@ entry(
     ...delta,
     options: options({
       ...deltaSettings,
+      every: maybe(whole(2)),
       form: maybe(choice('chunked')),
       out: notGiven(linearOut),
       state: notGiven(leaf(keep(runtime.empty(stateShape)))),
@@ -337,8 +337,12 @@ entry(
   'gatedDeltaRuleBackward',
   {
     ...delta,
-    gradients: object({ gradOut: tensor(...q), gradState: maybe(tensor(...stateShape)) }),
-    options: options(deltaSettings),
+    gradients: object({
+      gradOut: tensor(...q),
+      gradState: maybe(tensor(...stateShape)),
+      gradStates: maybe(tensor(1, 2, 2, 2, 2)),
+    }),
+    options: options({ ...deltaSettings, every: maybe(whole(2)) }),
   },
   saccade.gatedDeltaRuleBackward,
 );
@@ -364,11 +368,6 @@ entry(
   'dynamicProjection',
   { inputs: object({ x: tensor(1, 3, 2), router: tensor(2, 2), bank: tensor(2, 2, 2) }) },
   saccade.dynamicProjection,
-);
-entry(
-  'dynamicProjectionBackward',
-  { inputs: object({ x: tensor(1, 3, 2), router: tensor(2, 2), bank: tensor(2, 2, 2) }), gradOut: tensor(1, 3, 2) },
-  saccade.dynamicProjectionBackward,
 );
 const concentration = object({
   first: tensor(3, 3, 2),

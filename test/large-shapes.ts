@@ -14,13 +14,13 @@ import {
   max,
   mean,
   multiply,
+  pullback,
   type Runtime,
   reluAttention,
   reluAttentionBackward,
   rmsNorm,
   rmsNormBackward,
   route,
-  routeBackward,
   softmax,
   sum,
   type Tensor,
@@ -88,13 +88,15 @@ export function describeLargeShapes(title: string): void {
       }, 2e-5);
     });
 
-    test.each([33, 300])('choices of %i', async (c) => {
+    test.each([33, 300])('choices of and from %i', async (c) => {
       await expectAgreement((runtime) => {
-        const x = runtime.random([70, c], { seed: 1 });
-        const bank = runtime.random([c], { seed: 2 });
-        const gradOut = runtime.random([70, 1], { seed: 3 });
-        const { gradLogits, gradBank } = routeBackward(x, bank, gradOut);
-        return [route(x, bank), gradLogits, gradBank];
+        const inputs = {
+          x: runtime.random([70, c], { seed: 1 }),
+          router: runtime.random([c, c], { seed: 2 }),
+          bank: runtime.random([c], { seed: 3 }),
+        };
+        const { results, pull } = pullback(({ x, router, bank }) => route(x, router, bank), inputs);
+        return [results, ...Object.values(pull(runtime.random([70, 1], { seed: 4 })))];
       }, 1e-5);
     });
 
@@ -115,11 +117,12 @@ export function describeLargeShapes(title: string): void {
         ),
         [3, 777],
       );
+      using rows = gpu.tensor([1, 0, 0, 0, 1, 0, 0, 0, 1], [3, 3]);
       using bank = gpu.tensor(
         Float32Array.from({ length: 777 }, (_, i) => i),
         [777],
       );
-      using out = route(logits, bank);
+      using out = route(rows, logits, bank);
       const host = await logits.read();
       const places = [0, 1, 2].map((r) => {
         const row = host.subarray(777 * r, 777 * (r + 1));

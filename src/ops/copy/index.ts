@@ -2,7 +2,7 @@
 import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { ELEMENTS_PER_MICROSECOND } from '../../runtime/wasm/plan';
+import { ELEMENTS_PER_MICROSECOND, type Plan } from '../../runtime/wasm/plan';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import { hostTensor } from '../../tensor/host';
 import { formatShape } from '../../tensor/shape';
@@ -50,6 +50,25 @@ const op: Op<CopyCall> = {
     return { jobs: () => [{ phases, params, microseconds }] };
   },
   webgpu: async () => (await import('./webgpu')).planCopy,
+};
+
+const concatOp: Op<{ readonly copies: readonly CopyCall[] }> = {
+  name: 'concat',
+  kernels,
+  async reference() {
+    const { copy } = await import('./reference');
+    return ({ copies }, host) => {
+      for (const each of copies) copy(each, host);
+    };
+  },
+  wasm({ copies }, machine) {
+    const plans = copies.map((each) => op.wasm(each, machine) as Plan);
+    return { jobs: (...given) => plans.flatMap((plan) => plan.jobs(...given)) };
+  },
+  async webgpu() {
+    const { planCopy } = await import('./webgpu');
+    return ({ copies }, workspace) => ({ dispatches: copies.flatMap((each) => planCopy(each, workspace).dispatches) });
+  },
 };
 
 const codeOf = ({ dtype }: Tensor) => DTYPES.indexOf(dtype as CopyDType);
@@ -187,12 +206,12 @@ export function concat<D extends 'f32' | 'i32'>(parts: readonly Tensor<D>[], axi
   return runtime.scope(() => {
     const out = runtime.empty(whole, dtype);
     let first = 0;
-    for (const x of all) {
-      const past = first + (x.shape[axis] as number);
-      const place = out.slice(axis, first, past);
-      runtime.run(op, { make: () => ({ x, out: place }) }, [x], [place], {});
-      first = past;
-    }
+    const copies = all.map((x) => {
+      const place = out.slice(axis, first, first + (x.shape[axis] as number));
+      first += x.shape[axis] as number;
+      return { x, out: place };
+    });
+    runtime.run(concatOp, { make: () => ({ copies }) }, all, [out], {});
     if (tape) record('concat', tape, named, { out }, partsOf(named, axis));
     return out;
   });
