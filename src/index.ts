@@ -34,7 +34,6 @@ export {
   type LocalConcentrationResult,
   type LocalConcentrationWeights,
   localConcentration,
-  localConcentrationBackward,
 } from './methods/linear/l2vit/local-concentration';
 export {
   type LayerPlace,

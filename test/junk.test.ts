@@ -407,11 +407,6 @@ entry(
   { x: tensor(...picture), weights: concentration, options: running },
   saccade.localConcentration,
 );
-entry(
-  'localConcentrationBackward',
-  { x: tensor(...picture), weights: concentration, gradOut: tensor(...picture), options: running },
-  saccade.localConcentrationBackward,
-);
 
 // Runtimes and tensors.
 entry(
@@ -884,17 +879,8 @@ for (const method of saccade.methods) {
       saccade.hostTensor(new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(-0.5), shape),
     ]),
   );
-  const results = method.forward(onDevice as Any, params);
-  for (const tensor of Object.values(results)) keep(tensor);
   const slots = (values: object) =>
     object(Object.fromEntries(Object.entries(values).map(([key, value]) => [key, leaf(value)])));
-  /** Some compute again what they need. */
-  const needed = method.mask ? ['out', 'lse'] : name === 'nats-linear' ? ['softmax', 'delta', 'lse'] : [];
-  const fields = Object.entries(results).map(([key, value]) => [
-    key,
-    needed.includes(key) ? leaf(value) : maybe(leaf(value)),
-  ]);
-  const resultsSlot = object(Object.fromEntries(fields), ...(needed.length > 0 ? [] : EMPTY_OBJECTS));
   /** What `parse` gave: that it is an object is all that is checked again. */
   const parsed = leaf(params, ...EMPTY_OBJECTS, 'tensor of another runtime', 'disposed tensor', 'proxy of a tensor');
   const maybeControl = options(control);
@@ -916,18 +902,6 @@ for (const method of saccade.methods) {
       call: method.cost as Any,
     },
     variants: { args: { letters: called('extent', leaf(extents, ...EMPTY_OBJECTS)) }, call: method.variants as Any },
-    ...(method.backward && {
-      backward: {
-        args: {
-          inputs: slots(onDevice),
-          results: resultsSlot,
-          gradOut: leaf(filled(1, ...(results.out as Tensor).shape)),
-          params: parsed,
-          control: maybeControl,
-        },
-        call: method.backward as Any,
-      },
-    }),
   };
   for (const [pass, each] of Object.entries(small)) entries[`methods ${name} ${pass}`] = each;
 }
