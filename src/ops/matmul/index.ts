@@ -64,7 +64,19 @@ export function matmul(a: Tensor, b: Tensor, options: ResultOptions = {}): Tenso
   const columns = b.shape[1] as number;
   const spec = { shape: [...a.shape.slice(0, -1), columns], dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ a: rows, b, out: rowsOf(out, columns) });
-  const { out } = compute(op, { a, b }, { out: spec }, call, options);
+  const { out } = compute(op, { a, b }, { out: spec }, call, options, {
+    derivative: {
+      saves: ['a', 'b'],
+      gradients(saved, gradients, wanted, control) {
+        const [left, right, gradOut] = [saved.a, saved.b, gradients.out] as [Tensor, Tensor, Tensor];
+        const found: Record<string, Tensor> = {};
+        if (wanted.has('a')) found.a = matmul(gradOut, right.permute([1, 0]), control);
+        if (wanted.has('b'))
+          found.b = matmul(flattenRows(left, inner).permute([1, 0]), gradOut.reshape([-1, columns]), control);
+        return found;
+      },
+    },
+  });
   return out;
 }
 

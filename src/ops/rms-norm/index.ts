@@ -4,6 +4,7 @@ import { ParameterError, ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
@@ -71,6 +72,12 @@ function normalise(name: string, x: Tensor, gradOut: Tensor | undefined, options
   }
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
   const call = ({ out }: { out: Tensor }) => ({ x, gradOut, out, epsilon, offset });
-  const { out } = compute(op, inputs, { out: spec }, call, options);
+  const derivative: Derivative = {
+    saves: ['x'],
+    gradients: (saved, { out }, _, control) => ({
+      x: rmsNormBackward(saved.x as Tensor, out as Tensor, { ...control, epsilon, offset }),
+    }),
+  };
+  const { out } = compute(op, inputs, { out: spec }, call, options, gradOut ? {} : { derivative });
   return out;
 }
