@@ -627,10 +627,8 @@ entry('featureMaps.power', { exponent: few(2) }, featureMaps.power);
 const maps = { ...featureMaps, drawn: featureMaps.positive({ dimension: 2, features: 4 }) };
 for (const [name, map] of Object.entries(maps)) {
   if (typeof map === 'function') continue;
-  const width = name === 'drawn' ? 4 : 2;
   const signal = options({ signal: maybe(leaf(new AbortController().signal)) });
   entry(`featureMaps.${name}`, { x: lone(3, 2), options: signal }, map.forward);
-  entry(`featureMaps.${name} backward`, { x: tensor(3, 2), gradPhi: tensor(3, width), options: signal }, map.backward);
   entry(`featureMaps.${name} features`, { d: name === 'drawn' ? called('x', leaf(2)) : whole(2) }, map.features);
 }
 

@@ -1,6 +1,5 @@
 /** Maps that take each number on its own, so that there are as many features as numbers. */
 import * as ops from '../ops/elementwise';
-import type { Unary } from '../ops/elementwise/call';
 import { defineFeatureMap, type FeatureMap } from './feature-map';
 
 /** max(x, 0): features of which many are 0; queries may meet no key at all. */
@@ -25,24 +24,11 @@ export function power(exponent: number): FeatureMap {
   return defineFeatureMap({
     name: `power-${exponent}`,
     features: (d) => d,
-    forward(x, options) {
-      using positive = ops.relu(x, options);
-      return ops.power(positive, exponent, options);
-    },
-    backward(x, gradPhi, options) {
-      using positive = ops.relu(x, options);
-      using gradPositive = ops.unaryBackward('power', positive, gradPhi, { ...options, exponent });
-      return ops.unaryBackward('relu', x, gradPositive, options);
-    },
+    forward: (x, options) => ops.power(ops.relu(x, options), exponent, options),
   });
 }
 
 /** The map of an op and its name. */
-export function elementwise(name: Unary, op: typeof ops.relu): FeatureMap {
-  return defineFeatureMap({
-    name,
-    features: (d) => d,
-    forward: op,
-    backward: (x, gradPhi, options) => ops.unaryBackward(name, x, gradPhi, options),
-  });
+export function elementwise(name: string, op: typeof ops.relu): FeatureMap {
+  return defineFeatureMap({ name, features: (d) => d, forward: op });
 }
