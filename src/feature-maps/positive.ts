@@ -2,8 +2,9 @@ import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { checkOptions } from '../ops/check';
 import { add, exp, multiply, subtract } from '../ops/elementwise';
+import { matmul } from '../ops/matmul';
 import { max, sum } from '../ops/reduce';
-import { stopGradient } from '../tape';
+import { withDerivative } from '../tape';
 import { formatShape, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { checkRandomOptions, drawDirections, featuresDrawn, RANDOM_OPTIONS, type RandomFeatureOptions } from './draw';
@@ -17,8 +18,8 @@ export interface PositiveOptions extends RandomFeatureOptions {
   /**
    * Keeps exponents out of float32's overflow by a factor that makes the largest feature of each row ('rows'), of each
    * head of each batch ('heads', for x [..., tokens, heads, d]) or of the whole tensor ('all') m^-1/2. Normalised attention
-   * does not depend on such factors: of rows for queries, of heads for keys. Gradients leave the factor out, which is exact
-   * for a loss that does not depend on it. Default 'none'.
+   * does not depend on such factors: of rows for queries, of heads for keys. Gradients take the factor as a constant, which
+   * is exact for a loss that does not depend on it. Default 'none'.
    */
   readonly stabilise?: 'none' | 'rows' | 'heads' | 'all' | undefined;
 }
@@ -52,11 +53,11 @@ export function positive(options: PositiveOptions): FeatureMap {
   function offsetsOf(x: Tensor, along: Tensor, control: FeatureOptions, shape: Shape): Tensor<'f32'> {
     const constant = x.runtime.tensor([Math.log(features) / 2], []);
     const ofRows = { axes: [-1], keepDims: true, ...control };
-    if (stabilise === 'rows') return add(max(stopGradient(along), ofRows), constant, control);
+    if (stabilise === 'rows') return add(max(along, ofRows), constant, control);
     const squares = sum(multiply(x, x, control), ofRows);
     const halves = multiply(squares, x.runtime.tensor([0.5], []), control);
     if (stabilise === 'none') return add(halves, constant, control);
-    const exponents = subtract(max(stopGradient(along), ofRows), stopGradient(halves), control);
+    const exponents = subtract(max(along, ofRows), halves, control);
     const largest = stabilise === 'heads' ? largestOfHeads(exponents, shape) : max(exponents, control);
     return add(add(halves, largest, control), constant, control);
   }
@@ -68,8 +69,20 @@ export function positive(options: PositiveOptions): FeatureMap {
         throw new ShapeError(
           `x must have shape [..., tokens, heads, d] with stabilise heads, got ${formatShape(shape)}`,
         );
-      const along = project(x, directions, control);
-      return exp(subtract(along, offsetsOf(x, along, control, shape), control), control);
+      // The gradient is that of unstabilised features times the factor; it needs x and phi(x), which are kept anyway.
+      const phi = withDerivative(
+        (x) => {
+          const along = project(x, directions, control);
+          return exp(subtract(along, offsetsOf(x, along, control, shape), control), control);
+        },
+        ({ inputs: [x], results, gradients }) => {
+          const byExponents = multiply(results, gradients as Tensor);
+          const byAlong = matmul(byExponents, x.runtime.tensor(directions, [features, x.shape[1] as number]));
+          const sums = sum(byExponents, { axes: [-1], keepDims: true });
+          return [subtract(byAlong, multiply(x, sums))];
+        },
+      );
+      return phi(x);
     },
   });
 }
