@@ -146,7 +146,7 @@ export function record(
 }
 
 /** Of the tensors that are tracked. */
-export function variablesOf(tensors: Readonly<Record<string, Tensor>>): Record<string, Variable> {
+function variablesOf(tensors: Readonly<Record<string, Tensor>>): Record<string, Variable> {
   const variables: Record<string, Variable> = {};
   for (const name in tensors) {
     const { variable } = tensors[name] as Tensor;
