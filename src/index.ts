@@ -104,7 +104,6 @@ export {
   gatedDeltaRuleStep,
 } from './ops/gated-delta-rule';
 export { gather } from './ops/gather';
-export { type LayerNormOptions, layerNorm } from './ops/layer-norm';
 export {
   type LinearAttentionBackwardOptions,
   type LinearAttentionBackwardResult,
@@ -118,9 +117,9 @@ export {
   linearAttentionStep,
 } from './ops/linear-attention';
 export { matmul } from './ops/matmul';
+export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
-export { type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/rms-norm';
 export { focus, focusBackward, route, routeBackward } from './ops/routing';
 export { softmax } from './ops/rows';
 export { scatterAdd } from './ops/scatter-add';

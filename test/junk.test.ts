@@ -122,10 +122,12 @@ entry(
   { x: tensor(3, 2), gain: tensor(2), gradOut: tensor(3, 2), options: norm },
   saccade.batchNormBackward,
 );
-entry('layerNorm', { ...xgb, options: options({ epsilon: maybe(atLeast0(1)), ...result(3, 2) }) }, saccade.layerNorm);
-const rms = options({ epsilon: maybe(atLeast0(1)), offset: maybe(atLeast0(1)), ...result(3, 2) });
-entry('rmsNorm', { x: lone(3, 2), options: rms }, saccade.rmsNorm);
-entry('rmsNormBackward', { x: tensor(3, 2), gradOut: tensor(3, 2), options: rms }, saccade.rmsNormBackward);
+const layer: Slots = { gain: maybe(tensor(2)), bias: maybe(tensor(2)), epsilon: maybe(atLeast0(1)), ...result(3, 2) };
+entry('layerNorm', { x: lone(3, 2), options: options(layer) }, saccade.layerNorm);
+entry('groupNorm', { x: lone(3, 2), groups: leaf(2), options: options(layer) }, saccade.groupNorm);
+const rms: Slots = { epsilon: maybe(atLeast0(1)), offset: maybe(atLeast0(1)), ...result(3, 2) };
+entry('rmsNorm', { x: lone(3, 2), options: options({ gain: maybe(tensor(2)), ...rms }) }, saccade.rmsNorm);
+entry('rmsNormBackward', { x: tensor(3, 2), gradOut: tensor(3, 2), options: options(rms) }, saccade.rmsNormBackward);
 entry(
   'cumulativeSum',
   { x: lone(3, 2), options: options({ reverse: maybe(boolean()), ...result(3, 2) }) },
@@ -385,6 +387,16 @@ entry(
   },
   (...args: [Any, Any]) => runtime.random(...args),
 );
+entry('stopGradient', { x: lone(2) }, saccade.stopGradient);
+entry('straightThrough', { fn: fn((x: Tensor) => saccade.relu(x)), x: lone(2) }, saccade.straightThrough);
+entry('recompute', { fn: fn((x: Tensor) => saccade.relu(x)), x: lone(2) }, saccade.recompute);
+entry('withDerivative', { fn: fn((x: Tensor) => x), derivative: fn(() => []) }, saccade.withDerivative);
+entry(
+  'differentiate',
+  { fn: fn((x: Tensor) => saccade.sum(x)), parameters: called('inputs', lone(2)), control: options(control) },
+  saccade.differentiate,
+);
+entry('pullback', { fn: fn((x: Tensor) => saccade.relu(x)), inputs: lone(2) }, saccade.pullback);
 entry('Runtime.scope', { work: fn(() => 1) }, (work) => runtime.scope(work));
 const matrix = random(2, 3);
 const square = random(3, 3);

@@ -70,7 +70,7 @@ export function describeLargeShapes(title: string): void {
         const y = runtime.random([3, c], { seed: 2 });
         const gain = runtime.random([c], { seed: 3 });
         const sums = [cumulativeSum(x), cumulativeSum(x, { reverse: true })];
-        return [softmax(x), layerNorm(x, gain, gain), rmsNorm(x), rmsNormBackward(x, y), ...sums];
+        return [softmax(x), layerNorm(x, { gain, bias: gain }), rmsNorm(x), rmsNormBackward(x, y), ...sums];
       }, 2e-5);
     });
 

@@ -8,7 +8,7 @@ import { checkBoolean, checkKnown, checkNumbers, checkWhole } from '../check';
 import { ParameterError } from '../errors';
 import { add, multiply, silu } from '../ops/elementwise';
 import { linearAttention } from '../ops/linear-attention';
-import { rmsNorm } from '../ops/rms-norm';
+import { rmsNorm } from '../ops/norm';
 import type { Tensor } from '../tensor/tensor';
 import { linear } from './linear';
 import { lrpe, lrpeAngles, lrpeFactors } from './lrpe';

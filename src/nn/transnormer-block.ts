@@ -6,7 +6,7 @@
 import { checkKnown } from '../check';
 import { lightningDecays, type Schedule } from '../methods/linear/lightning-attention/schedules';
 import { add } from '../ops/elementwise';
-import { rmsNorm } from '../ops/rms-norm';
+import { rmsNorm } from '../ops/norm';
 import { gatedLinearAttention } from './gated-linear-attention';
 import { defineModule, type Module, partOf, prefixed } from './module';
 import { simpleGlu } from './simple-glu';

@@ -188,7 +188,7 @@ function severalCalls(runtime: Runtime): Promise<unknown>[] {
       gradV: attentionBackward(x, x, x, { out, lse, gradOut: x }).gradV,
       linear: linearAttention(x, x, x).out,
       delta: gatedDeltaRule(x, x, x, gates, gates).out,
-      norm: layerNorm(rows, gain, bias),
+      norm: layerNorm(rows, { gain, bias }),
       ...batchNorm(rows, gain, bias),
       conv: depthwiseConv(x, taps),
       ...depthwiseConvBackward(x, taps, x),

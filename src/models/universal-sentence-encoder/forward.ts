@@ -2,8 +2,8 @@
 import { attention } from '../../ops/attention';
 import { add, relu } from '../../ops/elementwise';
 import { gather } from '../../ops/gather';
-import { layerNorm } from '../../ops/layer-norm';
 import { matmul } from '../../ops/matmul';
+import { layerNorm } from '../../ops/norm';
 import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
 import type { Tensor } from '../../tensor/tensor';
@@ -105,7 +105,7 @@ function applyRelu(dense: Dense, x: Tensor, control: Control): Tensor {
 }
 
 function normalise(x: Tensor, { gain, bias }: Norm, control: Control): Tensor<'f32'> {
-  return layerNorm(x, gain, bias, { ...control, epsilon: EPSILON });
+  return layerNorm(x, { ...control, gain, bias, epsilon: EPSILON });
 }
 
 /** Sines, then cosines, of each row's position in its sentence; [n, 256]. */

@@ -4,7 +4,7 @@
  * side by side, each with states of its own, which are joined by halves.
  */
 import { exp, log } from '../../runtime/wasm/assembly/functions.as';
-import { exp2Clamped } from '../../runtime/wasm/assembly/vector.as';
+import { exp2Clamped, get, put } from '../../runtime/wasm/assembly/vector.as';
 import {
   ARGMAX,
   COLUMNS,
@@ -206,19 +206,6 @@ function weight(x: v128, shift: v128): v128 {
 @inline
 function beats(x: v128, largest: v128): v128 {
   return v128.andnot(f32x4.eq(largest, largest), f32x4.le(x, largest));
-}
-
-// @ts-ignore: decorator
-@inline
-function get(place: usize, whole: bool): v128 {
-  return whole ? v128.load(place) : v128.load32_splat(place);
-}
-
-// @ts-ignore: decorator
-@inline
-function put(place: usize, x: v128, whole: bool): void {
-  if (whole) v128.store(place, x);
-  else i32.store(place, i32x4.extract_lane(x, 0));
 }
 
 /** Tasks are runs of results. */

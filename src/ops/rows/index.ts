@@ -4,10 +4,8 @@ import { overElements } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
-import { multiply, subtract } from '../elementwise';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
-import { sum } from '../reduce';
 import type { SoftmaxCall } from './call';
 import { ROWS, SoftmaxParams } from './params.generated';
 
@@ -35,14 +33,5 @@ export function softmax(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   checkContiguous({ x });
   if (x.rank < 1) throw new ShapeError(`x must have shape [..., c], got ${formatShape(x.shape)}`);
   const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
-  return compute(op, { x }, { out: spec }, ({ out }) => ({ x, out }), options, {
-    derivative: {
-      saves: ['out'],
-      gradients({ out }, gradients) {
-        const [result, gradOut] = [out, gradients.out] as [Tensor, Tensor];
-        const mean = sum(multiply(result, gradOut), { axes: [-1], keepDims: true });
-        return { x: multiply(result, subtract(gradOut, mean)) };
-      },
-    },
-  }).out;
+  return compute(op, { x }, { out: spec }, ({ out }) => ({ x, out }), options).out;
 }

@@ -2,8 +2,8 @@
 import { largestOfHeads } from '../../../feature-maps/heads';
 import { add, exp, multiply, subtract } from '../../../ops/elementwise';
 import { matmul } from '../../../ops/matmul';
+import { rmsNorm, rmsNormBackward } from '../../../ops/norm';
 import { max, sum } from '../../../ops/reduce';
-import { rmsNorm, rmsNormBackward } from '../../../ops/rms-norm';
 import type { Control } from '../../../runtime/backend';
 import type { Tensor } from '../../../tensor/tensor';
 import { FLOOR, type KernelAttentionParams } from './settings';

@@ -106,23 +106,58 @@ export function storeTransposed(r0: v128, r1: v128, r2: v128, r3: v128, to: usiz
   v128.store(to + 3 * step, v128.shuffle<f32>(high01, high23, 2, 3, 6, 7));
 }
 
-/** Sum of x - shift, or of its square. */
+/** Four elements, or one and zeros. */
 // @ts-ignore: decorator
 @inline
+export function get(place: usize, whole: bool): v128 {
+  return whole ? v128.load(place) : v128.load32_zero(place);
+}
+
+/** Writes four elements, or the first. */
+// @ts-ignore: decorator
+@inline
+export function put(place: usize, x: v128, whole: bool): void {
+  if (whole) v128.store(place, x);
+  else v128.store32_lane(place, x, 0);
+}
+
+/** Sum of x - shift, or of its square. */
 export function sumAround(x: usize, count: usize, shift: f32, squared: bool): f32 {
-  const shift4 = f32x4.splat(shift);
-  let sum = f32x4.splat(0);
-  let rest: f32 = 0;
+  return squared ? sumOfTerms(x, count << 2, shift, true) : sumOfTerms(x, count << 2, shift, false);
+}
+
+// @ts-ignore: decorator
+@inline
+function sumOfTerms(x: usize, bytes: usize, shift: f32, squared: bool): f32 {
+  let sums = f32x4.splat(0);
   let at: usize = 0;
-  for (; at + 16 <= count << 2; at += 16) {
-    const y = f32x4.sub(v128.load(x + at), shift4);
-    sum = squared ? madd(y, y, sum) : f32x4.add(sum, y);
+  if (bytes >= 64) {
+    // Four sums, so that none waits for the one before.
+    let second = sums;
+    let third = sums;
+    let fourth = sums;
+    for (; at + 64 <= bytes; at += 64) {
+      sums = withTerm(sums, v128.load(x + at), shift, squared);
+      second = withTerm(second, v128.load(x + at, 16), shift, squared);
+      third = withTerm(third, v128.load(x + at, 32), shift, squared);
+      fourth = withTerm(fourth, v128.load(x + at, 48), shift, squared);
+    }
+    sums = f32x4.add(f32x4.add(sums, second), f32x4.add(third, fourth));
   }
-  for (; at < count << 2; at += 4) {
+  for (; at + 16 <= bytes; at += 16) sums = withTerm(sums, v128.load(x + at), shift, squared);
+  let sum = sumOfLanes(sums);
+  for (; at < bytes; at += 4) {
     const y = f32.load(x + at) - shift;
-    rest += squared ? y * y : y;
+    sum += squared ? y * y : y;
   }
-  return sumOfLanes(sum) + rest;
+  return sum;
+}
+
+// @ts-ignore: decorator
+@inline
+function withTerm(sum: v128, x: v128, shift: f32, squared: bool): v128 {
+  const y = f32x4.sub(x, f32x4.splat(shift));
+  return squared ? madd(y, y, sum) : f32x4.add(sum, y);
 }
 
 /** Sum of the products of two rows. */

@@ -49,16 +49,25 @@ interface RowWork {
   readonly needs?: readonly FunctionName[];
   /** Functions of its own. */
   readonly head?: string;
+  /** Whether a row is `numbers.runs` runs of columns, between those of the other `numbers.groups` rows beside it. */
+  readonly inRuns?: boolean;
   /** Statements; `over` has some done for each vector of the row, element `i` of which `count` and more are left. */
   each(over: (statements: string) => string): string;
 }
 
-export function rowKernel({ name, team, operands, numbers, needs = [], head = '', each }: RowWork): Kernel {
+export function rowKernel({ name, team, operands, numbers, needs = [], head = '', inRuns, each }: RowWork): Kernel {
   const { lanes, subgroups } = team;
   const isLone = lanes === 1;
   const over = (statements: string) => `
-  for (var c = member * 4; c < numbers.columns; c += ${4 * lanes}) {
-    let i = row * numbers.columns + c;
+  ${
+    inRuns
+      ? `for (var vector = member; vector < numbers.runs * ((numbers.columns + 3) / 4); vector += ${lanes}) {
+    let run = vector / ((numbers.columns + 3) / 4);
+    let c = vector % ((numbers.columns + 3) / 4) * 4;
+    let i = ((row / numbers.groups * numbers.runs + run) * numbers.groups + row % numbers.groups) * numbers.columns + c;`
+      : `for (var c = member * 4; c < numbers.columns; c += ${4 * lanes}) {
+    let i = row * numbers.columns + c;`
+  }
     let count = numbers.columns - c;
     ${statements}
   }`;
@@ -66,7 +75,7 @@ export function rowKernel({ name, team, operands, numbers, needs = [], head = ''
     name,
     invocations: isLone ? LONE_LANES : lanes,
     operands,
-    numbers: { rows: 'u32', columns: 'u32', ...numbers },
+    numbers: { rows: 'u32', columns: 'u32', ...(inRuns && { runs: 'u32', groups: 'u32' }), ...numbers },
     subgroups,
     body: `
 ${functions('is_nan', ...needs)}

@@ -1,0 +1,167 @@
+import { type Dispatch, type Kernel, type Region, variants } from '../../runtime/webgpu/kernel';
+import { overRows, READ, rowKernel, type Team, WRITE } from '../../runtime/webgpu/kernels/row-kernel';
+import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Tensor } from '../../tensor/tensor';
+import type { Norm, NormCall, NormGradientCall } from './call';
+
+interface Form {
+  readonly team: Team;
+  readonly centred: boolean;
+  readonly inRuns: boolean;
+  readonly hasGain: boolean;
+}
+
+const SETTINGS = { epsilon: 'f32', offset: 'f32' } as const;
+
+/** Declares mean, root and factor of the row. */
+const measure = ({ centred, inRuns }: Form, over: (statements: string) => string) => `
+  let extent = f32(numbers.columns${inRuns ? ' * numbers.runs' : ''});
+  var about = 0.0;
+  ${
+    centred
+      ? `var sum = 0.0;
+  ${over('sum += total(kept(load4_x(i), count, 0.0));')}
+  about = sum_of(vec2f(sum, 0.0)).x / extent;`
+      : ''
+  }
+  var moments = vec2f(0.0);
+  ${over(`let y = kept(load4_x(i) - about, count, 0.0);
+    moments += vec2f(${centred ? 'total(y)' : '0.0'}, dot(y, y));`)}
+  moments = sum_of(moments) / extent;
+  // The mean's own rounding is found beside the squares, so that equal elements become zeros.
+  let mean = about + moments.x;
+  let root = sqrt(${centred ? 'max(moments.y - moments.x * moments.x, 0.0)' : 'moments.y'} + numbers.epsilon);
+  let divisor = root + numbers.offset;
+  let factor = select(select(0.0, 1.0 / divisor, divisor > 0.0), divisor, is_nan(divisor));`;
+
+const channel = ({ inRuns }: Form) => (inRuns ? 'row % numbers.groups * numbers.columns + c' : 'c');
+const timesGain = (form: Form) => (form.hasGain ? ` * load4_gain(${channel(form)})` : '');
+
+const normKernel = variants(
+  ({ hasBias, ...form }: Form & { hasBias: boolean }): Kernel =>
+    rowKernel({
+      name: 'norm',
+      team: form.team,
+      operands: { x: READ, ...(form.hasGain && { gain: READ }), ...(hasBias && { bias: READ }), out: WRITE },
+      numbers: SETTINGS,
+      inRuns: form.inRuns,
+      each: (over) => `${measure(form, over)}
+  ${over(`let normal = (load4_x(i) - mean) * factor${timesGain(form)};
+    store4_out(i, normal${hasBias ? ` + load4_bias(${channel(form)})` : ''}, count);`)}`,
+    }),
+);
+
+/** Also writes mean and factor of each row. */
+const gradientKernel = variants(
+  (form: Form): Kernel =>
+    rowKernel({
+      name: 'gradient of norm',
+      team: form.team,
+      operands: {
+        ...{ x: READ, gradOut: READ, ...(form.hasGain && { gain: READ }), gradX: WRITE },
+        statistics: { access: 'write' },
+      },
+      numbers: SETTINGS,
+      inRuns: form.inRuns,
+      each: (over) => `${measure(form, over)}
+  if (member == 0) {
+    store_statistics(2 * row, mean);
+    store_statistics(2 * row + 1, factor);
+  }
+  var sums = vec2f(0.0);
+  ${over(`let straight = kept(load4_gradOut(i)${timesGain(form)}, count, 0.0);
+    sums += vec2f(total(straight), dot(straight, kept(load4_x(i) - mean, count, 0.0)));`)}
+  sums = sum_of(sums) / extent * factor;
+  let shift = ${form.centred ? 'sums.x' : '0.0'};
+  let along = select(0.0, sums.y / root * factor, root > 0.0);
+  ${over(`let straight = load4_gradOut(i)${timesGain(form)};
+    store4_gradX(i, straight * factor - shift - (load4_x(i) - mean) * along, count);`)}`,
+    }),
+);
+
+const LANES = 256;
+/** Channels that a workgroup sums, each on as many lanes. */
+const SIDE = 16;
+
+/** Sums over the places of a part: of the gradient times what gains multiply, and of the gradient. */
+const sumsKernel = variants(
+  ({ gains, biases }: { gains: boolean; biases: boolean }): Kernel => ({
+    name: 'gradients of gains',
+    invocations: LANES,
+    operands: {
+      ...{ x: { access: 'read' }, gradOut: { access: 'read' }, statistics: { access: 'read' } },
+      ...(gains && { gains: { access: 'write' } }),
+      ...(biases && { biases: { access: 'write' } }),
+    },
+    numbers: { places: 'u32', placesOfPart: 'u32', runs: 'u32', groups: 'u32', columns: 'u32' },
+    body: `
+var<workgroup> sums: array<vec2f, ${LANES}>;
+fn run(task: u32, lane: u32) {
+  let channels = numbers.groups * numbers.columns;
+  let blocks = (channels + ${SIDE - 1}) / ${SIDE};
+  let channel = task % blocks * ${SIDE} + lane % ${SIDE};
+  let part = task / blocks;
+  var sum = vec2f(0.0);
+  if (channel < channels) {
+    let end = min((part + 1) * numbers.placesOfPart, numbers.places);
+    for (var place = part * numbers.placesOfPart + lane / ${SIDE}; place < end; place += ${LANES / SIDE}) {
+      let row = place / numbers.runs * numbers.groups + channel / numbers.columns;
+      let i = place * channels + channel;
+      let grad = load_gradOut(i);
+      sum += vec2f(grad * (load_x(i) - load_statistics(2 * row)) * load_statistics(2 * row + 1), grad);
+    }
+  }
+  sums[lane] = sum;
+  for (var half = ${LANES / 2}u; half >= ${SIDE}; half /= 2) {
+    workgroupBarrier();
+    if (lane < half) { sums[lane] += sums[lane + half]; }
+  }
+  if (lane >= ${SIDE} || channel >= channels) { return; }
+  ${gains ? 'store_gains(part * channels + channel, sums[lane].x);' : ''}
+  ${biases ? 'store_biases(part * channels + channel, sums[lane].y);' : ''}
+}`,
+  }),
+);
+
+export function planNorm(call: NormCall, workspace: Workspace): Plan {
+  const { bias, out } = call;
+  const kernelFor = (team: Team) => normKernel({ ...formOf(call, team), hasBias: bias !== undefined });
+  return { dispatches: [overGroups(call, kernelFor, { ...(bias && { bias }), out }, {}, workspace)] };
+}
+
+export function planNormGradient(call: NormGradientCall, workspace: Workspace): Plan {
+  const { x, gradOut, gradX, gains, biases, rows, runs, groups, columns, rowsOfPart } = call;
+  const statistics = workspace.scratch([rows * groups, 2]);
+  const kernelFor = (team: Team) => gradientKernel(formOf(call, team));
+  const ofRows = overGroups(call, kernelFor, { gradOut, gradX }, { statistics }, workspace);
+  if (!gains && !biases) return { dispatches: [ofRows] };
+  const sums = {
+    kernel: sumsKernel({ gains: gains !== undefined, biases: biases !== undefined }),
+    operands: { x, gradOut, statistics, ...(gains && { gains }), ...(biases && { biases }) },
+    numbers: { places: rows * runs, placesOfPart: rowsOfPart * runs, runs, groups, columns },
+    tasks: Math.ceil(rows / rowsOfPart) * Math.ceil((groups * columns) / SIDE),
+    operations: 8 * x.size,
+  };
+  return { dispatches: [ofRows, sums] };
+}
+
+const formOf = ({ centred, gain, runs, groups }: Norm, team: Team): Form => ({
+  ...{ team, centred, hasGain: gain !== undefined, inRuns: runs * groups > 1 },
+});
+
+function overGroups(
+  { x, gain, runs, groups, columns, epsilon, offset }: Norm,
+  kernelFor: (team: Team) => Kernel,
+  elements: Readonly<Record<string, Tensor>>,
+  others: Readonly<Record<string, Region>>,
+  workspace: Workspace,
+): Dispatch {
+  const inGroups = ({ storage, dtype, offset, size }: Tensor): Region => ({
+    ...{ storage, dtype, offset },
+    ...{ shape: [size / columns, columns], strides: [columns, 1] },
+  });
+  const tensors: Record<string, Tensor> = { x, ...(gain && { gain }), ...elements };
+  const operands = Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, inGroups(tensor)]));
+  const numbers = { columns, epsilon, offset, ...(runs * groups > 1 && { runs, groups }) };
+  return overRows(kernelFor, runs * columns, { ...operands, ...others }, numbers, workspace);
+}
