@@ -116,7 +116,7 @@ export {
   linearAttentionBackward,
   linearAttentionStep,
 } from './ops/linear-attention';
-export { matmul } from './ops/matmul';
+export { type MatmulOptions, matmul } from './ops/matmul';
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';

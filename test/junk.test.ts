@@ -174,7 +174,12 @@ for (const [name, call] of Object.entries({ sum, mean, max, logSumExp, argmax })
   const out = notGiven(leaf(keep(runtime.empty([3, 1], name === 'argmax' ? 'i32' : 'f32'))));
   entry(name, { x: lone(3, 2), options: options({ ...over, out }) }, call);
 }
-entry('matmul', { a: tensor(3, 2), b: tensor(2, 3), options: options(result(3, 3)) }, saccade.matmul);
+const turns = { transposeA: maybe(boolean()), transposeB: maybe(boolean()) };
+entry(
+  'matmul',
+  { a: tensor(3, 3), b: tensor(3, 3), options: options({ ...turns, bias: maybe(tensor(3)), ...result(3, 3) }) },
+  saccade.matmul,
+);
 const indices = leaf(keep(runtime.tensor([0, 1], [2], 'i32')));
 entry('gather', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.gather);
 entry(

@@ -4,7 +4,7 @@ import { type Dispatch, type Kernel, type Region, variants } from '../../runtime
 import { sumOfParts } from '../../runtime/webgpu/kernels/parts';
 import type { Plan, Workspace } from '../../runtime/webgpu/queue';
 import { rowMajorStrides, type Shape, sizeOf } from '../../tensor/shape';
-import type { Tensor } from '../../tensor/tensor';
+import type { Elements } from '../op';
 import type { MatmulCall } from './call';
 
 /** How a workgroup shares a tile: lanes in rows and columns, each with quads of rows and of columns. */
@@ -179,7 +179,7 @@ function transposed(x: Region): Region {
 export function planMatmul({ a, b, bias, out, axes }: MatmulCall, workspace: Workspace): Plan {
   const extents = axes.map(({ extent }) => extent);
   const batches = sizeOf(extents);
-  const factor = (x: Tensor, strides: Shape) =>
+  const factor = (x: Elements, strides: Shape) =>
     viewed(x, [...extents, ...x.shape.slice(-2)], [...strides, ...x.strides.slice(-2)]);
   const froms = axes.map(({ from }) => from);
   const tos = axes.map(({ to }) => to);

@@ -1,4 +1,5 @@
 /** Tensors as the kernels read them, and what plans of calls share. */
+import type { Elements } from '../../ops/op';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import type { Tensor } from '../../tensor/tensor';
 import type { HeapBuffer } from './heap';
@@ -45,7 +46,7 @@ export function overElements(kernel: string, tasks: number, params: readonly num
 }
 
 /** Where the first element lies; 0 for no tensor. */
-export function address(x: Tensor | undefined): number {
+export function address(x: Elements | undefined): number {
   return x ? (x.storage.buffer as HeapBuffer).address + x.offset * bytesPerElement(x.dtype) : 0;
 }
 
@@ -54,7 +55,8 @@ export function contiguous(x: Tensor) {
   return { address: address(x), dtype: codeOf(x.dtype) };
 }
 
-const codeOf = (dtype: DType) => (FLOATS as readonly DType[]).indexOf(dtype);
+/** The kernels' number for a dtype of floats. */
+export const codeOf = (dtype: DType) => (FLOATS as readonly DType[]).indexOf(dtype);
 
 /** The kernels' number for f32. */
 export const F32 = codeOf('f32');
