@@ -121,8 +121,8 @@ export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, r
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
 export { focus, focusBackward, route, routeBackward } from './ops/routing';
-export { softmax } from './ops/rows';
 export { scatterAdd } from './ops/scatter-add';
+export { type SoftmaxOptions, softmax } from './ops/softmax';
 export { type ArgsortOptions, argsort, type TopKOptions, topK } from './ops/top-k';
 export type { BackendName, Control, MemoryReport } from './runtime/backend';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';

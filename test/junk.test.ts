@@ -167,7 +167,7 @@ entry(
   { operation: choice('power'), x: tensor(3), gradOut: tensor(3), options: object({ exponent: few(2), ...result(3) }) },
   saccade.unaryBackward,
 );
-entry('softmax', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.softmax);
+entry('softmax', { x: lone(3, 2), options: options({ axis: leaf(1, '0', '-1'), ...result(3, 2) }) }, saccade.softmax);
 const { sum, mean, max, logSumExp, argmax } = saccade;
 const over: Slots = { axes: maybe(leaf([-1], 'array')), keepDims: maybe(boolean()), ...control };
 for (const [name, call] of Object.entries({ sum, mean, max, logSumExp, argmax })) {

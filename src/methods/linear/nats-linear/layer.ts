@@ -6,7 +6,7 @@ import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { matmul } from '../../../ops/matmul';
 import { rmsNorm, rmsNormBackward } from '../../../ops/norm';
 import { sum } from '../../../ops/reduce';
-import { softmax as softmaxRows } from '../../../ops/rows';
+import { softmax as softmaxRows } from '../../../ops/softmax';
 import type { Control } from '../../../runtime/backend';
 import { controlOf } from '../../../runtime/turns';
 import { bindShapes, formatShape } from '../../../tensor/shape';
