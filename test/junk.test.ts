@@ -724,11 +724,8 @@ entry('nn.defineModule', { definition }, nn.defineModule);
 const module = open({ parameters: described });
 entry('nn.initial', { module, runtime: aRuntime, seed }, (...args: [Any, Any]) => Object.values(nn.initial(...args)));
 entry('nn.countParameters', { module }, nn.countParameters);
-entry(
-  'nn.linear',
-  { x: tensor(3, 2), weight: tensor(3, 2), bias: maybe(tensor(3)), options: moduleControl },
-  nn.linear,
-);
+const linearOptions = options({ bias: maybe(tensor(3)), signal: maybe(leaf(new AbortController().signal)) });
+entry('nn.linear', { x: tensor(3, 2), weight: tensor(3, 2), options: linearOptions }, nn.linear);
 const weights = { parameters: leaf({ 'a.weight': 1 }, ...RECORDS), prefix: text('a') };
 entry('nn.partOf', weights, nn.partOf);
 entry('nn.prefixed', weights, nn.prefixed);

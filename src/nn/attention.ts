@@ -80,7 +80,7 @@ export function attention(config: AttentionConfig): Module {
       if (grid && n !== sizeOf(grid))
         throw new ShapeError(`x must have ${sizeOf(grid)} tokens, those of the grid ${show(grid)}, got ${n}`);
       const project = (weight: Tensor, count: number, size: number) =>
-        linear(x, weight, undefined, control).reshape([b, ...(grid ?? [n]), count, size]);
+        linear(x, weight, control).reshape([b, ...(grid ?? [n]), count, size]);
       const projections = {
         q: project(parameters['q_proj.weight'], heads, d),
         k: project(parameters['k_proj.weight'], keyHeads, d),
@@ -88,7 +88,7 @@ export function attention(config: AttentionConfig): Module {
       };
       const others = extra?.inputs(x, projections, parameters, control);
       const { out } = method.forward({ ...projections, ...others }, params, control);
-      return linear((out as Tensor).reshape([b, n, heads * e]), parameters['o_proj.weight'], undefined, control);
+      return linear((out as Tensor).reshape([b, n, heads * e]), parameters['o_proj.weight'], control);
     },
   });
 }

@@ -47,13 +47,13 @@ export function gatedLinearAttention(config: GatedLinearAttentionConfig): Module
     },
     forward(x, { 'qkvu_proj.weight': weight, 'out_proj.weight': output, 'lrpe.theta': theta }, control) {
       const [b, n] = checkTokens(x, width);
-      const project = (at: number) => linear(x, weight.slice(0, at * width, (at + 1) * width), undefined, control);
+      const project = (at: number) => linear(x, weight.slice(0, at * width, (at + 1) * width), control);
       const heads = (projection: Tensor) => projection.reshape([b, n, h, d]);
       const [q, k, v] = [heads(silu(project(0))), heads(silu(project(1))), heads(project(2))];
       const attend = (queries: Tensor, keys: Tensor): Tensor =>
         linearAttention(queries, keys, v, { causal: true, decay, ...control }).out;
       const mixed = theta ? turned(q, k, theta.reshape([h, d]), attend) : attend(q, k);
-      return linear(multiply(rmsNorm(mixed.reshape(x.shape)), project(3)), output, undefined, control);
+      return linear(multiply(rmsNorm(mixed.reshape(x.shape)), project(3)), output, control);
     },
   });
 }

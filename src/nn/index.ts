@@ -2,7 +2,7 @@
 export type { LayerParameter } from '../methods/define';
 export { type AttentionConfig, attention } from './attention';
 export { type GatedLinearAttentionConfig, gatedLinearAttention } from './gated-linear-attention';
-export { linear } from './linear';
+export { type LinearOptions, linear } from './linear';
 export { type LrpeFactors, lrpe, lrpeAngles, lrpeFactors } from './lrpe';
 export {
   countParameters,

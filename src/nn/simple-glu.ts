@@ -32,8 +32,7 @@ export function simpleGlu(config: SimpleGluConfig): Module {
       'l3.weight': matrix(width, hidden),
     },
     forward(x, parameters, control) {
-      const project = (name: keyof typeof parameters, from: Tensor) =>
-        linear(from, parameters[name], undefined, control);
+      const project = (name: keyof typeof parameters, from: Tensor) => linear(from, parameters[name], control);
       return project('l3.weight', multiply(project('l1.weight', x), project('l2.weight', x)));
     },
   });
