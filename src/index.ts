@@ -61,7 +61,7 @@ export {
   attentionBackward,
 } from './ops/attention';
 export { type BatchNormOptions, type BatchNormResult, batchNorm, batchNormBackward } from './ops/batch-norm';
-export { concat, contiguous } from './ops/copy';
+export { cast, concat, contiguous, type PadOptions, pad } from './ops/copy';
 export { type CumulativeSumOptions, cumulativeSum } from './ops/cumulative-sum';
 export {
   type DepthwiseConvBackwardOptions,
@@ -69,6 +69,32 @@ export {
   depthwiseConv,
   depthwiseConvBackward,
 } from './ops/depthwise-conv';
+export type { ResultOptions } from './ops/float32';
+export {
+  type GatedDeltaRuleBackwardOptions,
+  type GatedDeltaRuleBackwardResult,
+  type GatedDeltaRuleGradients,
+  type GatedDeltaRuleOptions,
+  type GatedDeltaRuleResult,
+  type GatedDeltaRuleSettings,
+  type GatedDeltaRuleStepOptions,
+  gatedDeltaRule,
+  gatedDeltaRuleBackward,
+  gatedDeltaRuleStep,
+} from './ops/gated-delta-rule';
+export { embedding, gather } from './ops/gather';
+export {
+  type LinearAttentionBackwardOptions,
+  type LinearAttentionBackwardResult,
+  type LinearAttentionGradients,
+  type LinearAttentionOptions,
+  type LinearAttentionResult,
+  type LinearAttentionSettings,
+  type LinearAttentionStepOptions,
+  linearAttention,
+  linearAttentionBackward,
+  linearAttentionStep,
+} from './ops/linear-attention';
 export {
   add,
   cos,
@@ -89,35 +115,12 @@ export {
   tanh,
   type UnaryBackwardOptions,
   unaryBackward,
-} from './ops/elementwise';
-export type { ResultOptions } from './ops/float32';
-export {
-  type GatedDeltaRuleBackwardOptions,
-  type GatedDeltaRuleBackwardResult,
-  type GatedDeltaRuleGradients,
-  type GatedDeltaRuleOptions,
-  type GatedDeltaRuleResult,
-  type GatedDeltaRuleSettings,
-  type GatedDeltaRuleStepOptions,
-  gatedDeltaRule,
-  gatedDeltaRuleBackward,
-  gatedDeltaRuleStep,
-} from './ops/gated-delta-rule';
-export { gather } from './ops/gather';
-export {
-  type LinearAttentionBackwardOptions,
-  type LinearAttentionBackwardResult,
-  type LinearAttentionGradients,
-  type LinearAttentionOptions,
-  type LinearAttentionResult,
-  type LinearAttentionSettings,
-  type LinearAttentionStepOptions,
-  linearAttention,
-  linearAttentionBackward,
-  linearAttentionStep,
-} from './ops/linear-attention';
+} from './ops/map';
+export { type MapOptions, type MapResult, map, type Words } from './ops/map/map';
 export { type MatmulOptions, matmul } from './ops/matmul';
+export { type AttentionState, type MergeStatesOptions, mergeStates } from './ops/merge-states';
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';
+export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
 export { focus, focusBackward, route, routeBackward } from './ops/routing';

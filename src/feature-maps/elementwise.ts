@@ -1,5 +1,5 @@
 /** Maps that take each number on its own, so that there are as many features as numbers. */
-import * as ops from '../ops/elementwise';
+import * as ops from '../ops/map';
 import { defineFeatureMap, type FeatureMap } from './feature-map';
 
 /** max(x, 0): features of which many are 0; queries may meet no key at all. */

@@ -1,7 +1,7 @@
 import { show } from '../check';
 import { ParameterError } from '../errors';
 import { checkOptions } from '../ops/check';
-import { add, cos, multiply } from '../ops/elementwise';
+import { add, cos, multiply } from '../ops/map';
 import { uniform } from '../tensor/random';
 import { checkRandomOptions, drawDirections, featuresDrawn, RANDOM_OPTIONS, type RandomFeatureOptions } from './draw';
 import { defineFeatureMap, type FeatureMap } from './feature-map';

@@ -6,8 +6,8 @@
  */
 import { checkBoolean, checkKnown, checkNumbers, checkWhole } from '../check';
 import { ParameterError } from '../errors';
-import { add, multiply, silu } from '../ops/elementwise';
 import { linearAttention } from '../ops/linear-attention';
+import { add, multiply, silu } from '../ops/map';
 import { rmsNorm } from '../ops/norm';
 import type { Tensor } from '../tensor/tensor';
 import { linear } from './linear';

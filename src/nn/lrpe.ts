@@ -6,8 +6,8 @@
  */
 import { checkKnown, checkWhole } from '../check';
 import { ShapeError } from '../errors';
-import { cos, multiply, sin } from '../ops/elementwise';
 import { checkFloat32 } from '../ops/float32';
+import { cos, multiply, sin } from '../ops/map';
 import { matmul } from '../ops/matmul';
 import { formatShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';

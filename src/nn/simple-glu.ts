@@ -3,7 +3,7 @@
  * activation. Letters: D width, F hidden width.
  */
 import { checkKnown, checkWhole } from '../check';
-import { multiply } from '../ops/elementwise';
+import { multiply } from '../ops/map';
 import type { Tensor } from '../tensor/tensor';
 import { linear } from './linear';
 import { defineModule, type Module, matrix } from './module';

@@ -5,7 +5,7 @@
  */
 import { checkKnown } from '../check';
 import { lightningDecays, type Schedule } from '../methods/linear/lightning-attention/schedules';
-import { add } from '../ops/elementwise';
+import { add } from '../ops/map';
 import { rmsNorm } from '../ops/norm';
 import { gatedLinearAttention } from './gated-linear-attention';
 import { defineModule, type Module, partOf, prefixed } from './module';
