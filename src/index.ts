@@ -116,7 +116,8 @@ export {
   type UnaryBackwardOptions,
   unaryBackward,
 } from './ops/map';
-export { type MapOptions, type MapResult, map, type Words } from './ops/map/map';
+export type { Elementwise } from './ops/map/function';
+export { elementwise, type MapOptions, type MapResult, map, type Words } from './ops/map/map';
 export { type MatmulOptions, matmul } from './ops/matmul';
 export { type AttentionState, type MergeStatesOptions, mergeStates } from './ops/merge-states';
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';

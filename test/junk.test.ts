@@ -191,7 +191,16 @@ for (const [name, call] of Object.entries({ sum, mean, max, logSumExp, argmax })
 const turns = { transposeA: maybe(boolean()), transposeB: maybe(boolean()) };
 entry(
   'matmul',
-  { a: tensor(3, 3), b: tensor(3, 3), options: options({ ...turns, bias: maybe(tensor(3)), ...result(3, 3) }) },
+  {
+    a: tensor(3, 3),
+    b: tensor(3, 3),
+    options: options({
+      ...turns,
+      bias: maybe(tensor(3)),
+      epilogue: maybe(leaf(saccade.elementwise((x) => x + 1))),
+      ...result(3, 3),
+    }),
+  },
   saccade.matmul,
 );
 const indices = leaf(keep(runtime.tensor([0, 1], [2], 'i32')));

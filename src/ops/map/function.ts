@@ -131,6 +131,23 @@ export class ElementwiseFunction {
   }
 }
 
+/** A function of one element, and the numbers that it captured: what `elementwise` makes. */
+export class Elementwise {
+  constructor(
+    readonly fn: ElementwiseFunction,
+    readonly numbers: readonly number[],
+  ) {}
+
+  /** For floats. */
+  get compiled(): Compiled {
+    return this.fn.compiled(
+      ['float'],
+      this.numbers.map(() => 'float'),
+      'float',
+    );
+  }
+}
+
 /** The element of input `at`. */
 export const element = (at: number): Expression => input(`x${at}`);
 

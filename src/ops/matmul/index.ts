@@ -1,17 +1,21 @@
 /** Matrix products. */
-import { checkBoolean } from '../../check';
-import { DTypeError, ShapeError } from '../../errors';
+import { checkBoolean, show } from '../../check';
+import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { FLOATS, PANEL, SLICE } from '../../runtime/wasm/params';
-import { address, codeOf, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
+import { address, codeOf, ELEMENTS_PER_MICROSECOND, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import { formatShape, type Shape, sizeOf } from '../../tensor/shape';
+import { tapeOf } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
 import { contiguous } from '../copy';
 import { type CommonAxis, commonAxes } from '../copy/axes';
 import type { ResultOptions } from '../float32';
+import { mapItems } from '../map/core';
+import { Elementwise } from '../map/function';
 import type { Elements, Op } from '../op';
 import { sum } from '../reduce';
 import type { MatmulCall } from './call';
@@ -29,7 +33,7 @@ const op: Op<MatmulCall> = {
   name: 'matmul',
   reference: async () => (await import('./reference')).matmul,
   kernels,
-  wasm({ a, b, bias, out, axes }, { threads }) {
+  wasm({ a, b, bias, epilogue, out, axes }, { threads }) {
     const [rows, depth] = a.shape.slice(-2) as [number, number];
     const columns = b.shape.at(-1) as number;
     const batches = sizeOf(axes.map(({ extent }) => extent));
@@ -51,7 +55,8 @@ const op: Op<MatmulCall> = {
       ...{ address: address(x), dtype: codeOf(x.dtype), lanes, packed },
       ...{ lane: x.strides.at(lane) as number, term: x.strides.at(term) as number },
     });
-    return withMemory(bytes, ({ packedA, packedB }) => [
+    const { program, work } = epilogue?.compiled ?? { work: 0 };
+    const plan = withMemory(bytes, ({ packedA, packedB }, addressOf) => [
       {
         phases: [
           { kernel: 'packPanels', tasks: ofA.matrices * blocks * Math.ceil(panels / GROUP) },
@@ -67,12 +72,15 @@ const op: Op<MatmulCall> = {
               axes: axes.length,
             },
             ...{ out, bias, biasStride: bias?.strides[0] ?? 0, ...tile },
+            program: program ? addressOf(program) : 0,
           }),
           ...[...ofA.axes, ...ofB.axes].flatMap(LeadingAxis),
+          ...(epilogue?.numbers ?? []),
         ],
-        microseconds: (2 * out.size * depth) / FLOPS_PER_MICROSECOND,
+        microseconds: (2 * out.size * depth) / FLOPS_PER_MICROSECOND + (out.size * work) / ELEMENTS_PER_MICROSECOND,
       },
     ]);
+    return program ? { ...plan, tables: [program] } : plan;
   },
   webgpu: async () => (await import('./webgpu')).planMatmul,
 };
@@ -96,30 +104,46 @@ export interface MatmulOptions extends ResultOptions {
   readonly transposeB?: boolean | undefined;
   /** [c], of the dtype of a and b, added to every row. */
   readonly bias?: Tensor | undefined;
+  /** Made by `elementwise`: applied to each element of the result, after the bias, before it is stored. */
+  readonly epilogue?: Elementwise | undefined;
 }
 
 /**
- * The matrix product a b + bias: a [..., r, k], b [..., k, c] -> [..., r, c]. Leading axes broadcast against each other.
+ * The matrix product a b + bias, each element as `epilogue` has it: a [..., r, k], b [..., k, c] -> [..., r, c]. Leading axes broadcast against each other.
  * f32, f16 or bf16 storage of any strides, f32 arithmetic and result.
  *
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {DTypeError} another dtype, or several
+ * @throws {ParameterError} an `epilogue` that `elementwise` did not make
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor<'f32'> {
-  checkOptions('matmul', options, ['transposeA', 'transposeB', 'bias', 'out', 'signal', 'onProgress']);
-  const { transposeA = false, transposeB = false, bias } = options;
-  checkInputs(bias === undefined ? { a, b } : { a, b, bias });
+  checkOptions('matmul', options, ['transposeA', 'transposeB', 'bias', 'epilogue', 'out', 'signal', 'onProgress']);
+  const { transposeA = false, transposeB = false, bias, epilogue } = options;
+  const inputs = bias === undefined ? { a, b } : { a, b, bias };
+  checkInputs(inputs);
   checkControl(options);
   checkBoolean('transposeA', transposeA);
   checkBoolean('transposeB', transposeB);
+  if (epilogue !== undefined && !(epilogue instanceof Elementwise))
+    throw new ParameterError(`epilogue must be made by elementwise(), got ${show(epilogue)}`);
   checkExtents(a, b, bias, transposeA, transposeB);
   using turnedA = transposeA ? swapped(a) : undefined;
   using turnedB = transposeB ? swapped(b) : undefined;
-  return product(turnedA ?? a, turnedB ?? b, bias, options);
+  const [left, right] = [turnedA ?? a, turnedB ?? b];
+  if (!epilogue || !tapeOf('matmul', inputs)) return product(left, right, bias, options, epilogue);
+  // Its gradient follows from what it is applied to, which is kept for it.
+  using plain = product(left, right, bias, options);
+  return applied(epilogue, plain, options);
 }
 
 /** Of factors that may differ in dtype, with r, k and c where they are by default. */
-function product(a: Tensor, b: Tensor, bias: Tensor | undefined, options: ResultOptions): Tensor<'f32'> {
+function product(
+  a: Tensor,
+  b: Tensor,
+  bias: Tensor | undefined,
+  options: ResultOptions,
+  epilogue?: Elementwise,
+): Tensor<'f32'> {
   const [leadA, leadB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const lead = broadcastShape(leadA, leadB) as Shape;
   const [rows, inner] = a.shape.slice(-2) as [number, number];
@@ -129,7 +153,7 @@ function product(a: Tensor, b: Tensor, bias: Tensor | undefined, options: Result
   const [left, right] = [flat ?? under(lead, a), flat ? under([], b) : under(lead, b)];
   const axes = commonAxes(left.shape.slice(0, -2), left.strides.slice(0, -2), right.strides.slice(0, -2));
   const spec = { shape: [...lead, rows, columns], dtype: 'f32', given: options.out } as const;
-  const call = ({ out }: { out: Tensor }) => ({ a: left, b: right, bias, out, axes });
+  const call = ({ out }: { out: Tensor }) => ({ a: left, b: right, bias, epilogue, out, axes });
   return compute(op, bias ? { a, b, bias } : { a, b }, { out: spec }, call, options, {
     derivative: {
       saves: ['a', 'b'],
@@ -149,6 +173,12 @@ function product(a: Tensor, b: Tensor, bias: Tensor | undefined, options: Result
       },
     },
   }).out;
+}
+
+/** The function of each element, recorded. */
+function applied({ fn, numbers }: Elementwise, x: Tensor, control: Control): Tensor<'f32'> {
+  const names = () => ({ inputs: ['x'], outs: ['out'] });
+  return mapItems(fn, [[x]], numbers, { names }, control)[0]?.[0] as Tensor<'f32'>;
 }
 
 /** x [..., r, c] with its leading axes broadcast. */

@@ -4,7 +4,7 @@ import { describeOnBackends } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
 import { expectGradients, type GradientCase } from '../../../test/tape-gradients';
-import { createRuntime, matmul, type Tensor } from '../../index';
+import { createRuntime, elementwise, matmul, type Tensor } from '../../index';
 import { toFloat64 } from '../../tensor/host';
 
 const extent = fc.integer({ min: 1, max: 70 });
@@ -16,6 +16,7 @@ const GRADIENTS = (
     [[2, 4, 3], [4, 5], { transposeA: true }],
     [[2, 1, 3, 4], [3, 5, 4], { transposeB: true }],
     [[3, 4], [2, 4, 2], {}],
+    [[2, 3, 4], [4, 5], { epilogue: elementwise((x, { gelu }) => gelu(x)) }],
   ] as const
 ).map(([a, b, options]) => {
   const bias = [b.at('transposeB' in options ? -2 : -1) as number];
@@ -100,6 +101,30 @@ describeOnBackends('matmul', (runtime) => {
     );
   });
 
+  test('applies a function of each element, with what it captured', async () => {
+    const slope = 0.125;
+    const epilogue = elementwise((x, { slope }) => Math.max(x, slope * x) + 2, { slope });
+    await scoped(runtime(), async () => {
+      // The second in parts on a GPU, the third transposed there.
+      for (const [r, k, c] of [
+        [50, 300, 70],
+        [2, 3000, 7],
+        [60, 3, 5],
+      ] as const) {
+        const a = runtime().random([r, k], { seed: 1 });
+        const b = runtime().random([k, c], { seed: 2 });
+        const bias = runtime().random([c], { seed: 3 });
+        const { out, check } = guarded(runtime(), [r, c]);
+        const plain = await matmul(a, b, { bias }).read();
+        const expected = plain.map((x) => Math.max(x, slope * x) + 2);
+        const tolerance = expected.map((x) => 1e-6 * (1 + Math.abs(x)));
+        expectClose(await matmul(a, b, { bias, epilogue, out }).read(), expected, tolerance);
+        out.dispose();
+        await check();
+      }
+    });
+  });
+
   test('takes leading axes that lie anyhow', async () => {
     await scoped(runtime(), async () => {
       const b = runtime().random([5, 6], { seed: 6 });
@@ -152,6 +177,10 @@ describeOnBackends('matmul', (runtime) => {
     await refuse(() => matmul(whole, b), 'a must be f32, f16, bf16, got i32');
     await refuse(() => matmul(a, b, { bias: vector }), 'bias must have shape [c] with c = 5, got [4]');
     await refuse(() => matmul(a, b, { transposeA: 1 } as object), 'transposeA must be true or false, got 1');
+    await refuse(
+      () => matmul(a, b, { epilogue: Math.exp } as object),
+      'epilogue must be made by elementwise(), got a function',
+    );
     await refuse(() => matmul(empty, b), 'a [0, 4] is empty');
     await refuse(() => matmul(a, b, { out: b }), 'out must have shape [2, 3, 5], got [4, 5]');
     await refuse(() => matmul(b, turned, { out: b }), 'out must have shape [4, 4], got [4, 5]');

@@ -20,21 +20,21 @@ export interface Machine {
   readonly threads: number;
 }
 
+/** Where the copy of a table lies. */
+type AddressOf = (table: Float32Array | Int32Array) => number;
+
 /** What runs a call: working memory by name, in bytes, and the jobs once it is there. */
 export interface Plan {
   readonly bytes?: Readonly<Record<string, number>>;
   /** What programs of scores read: a copy stays in the heap from call to call. */
   readonly tables?: readonly (Float32Array | Int32Array)[];
-  jobs(
-    addresses: Readonly<Record<string, number>>,
-    addressOf: (table: Float32Array | Int32Array) => number,
-  ): readonly Job[];
+  jobs(addresses: Readonly<Record<string, number>>, addressOf: AddressOf): readonly Job[];
 }
 
 /** A plan whose jobs get the addresses of working memory. */
 export function withMemory<Name extends string>(
   bytes: Readonly<Record<Name, number>>,
-  jobs: (addresses: Readonly<Record<Name, number>>) => readonly Job[],
+  jobs: (addresses: Readonly<Record<Name, number>>, addressOf: AddressOf) => readonly Job[],
 ): Plan {
   return { bytes, jobs };
 }
