@@ -53,6 +53,7 @@ export {
 } from './ops/attention';
 export { type BatchNormOptions, type BatchNormResult, batchNorm, batchNormBackward } from './ops/batch-norm';
 export { concat, contiguous } from './ops/copy';
+export { type CrossEntropyOptions, crossEntropy } from './ops/cross-entropy';
 export { type CumulativeSumOptions, cumulativeSum } from './ops/cumulative-sum';
 export {
   type DepthwiseConvBackwardOptions,
