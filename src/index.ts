@@ -14,7 +14,16 @@ export {
   writeSafetensors,
 } from './io';
 export * as masks from './masks';
-export { type Cost, defineMethod, type Method, type MethodSpec, type Paper } from './methods/define';
+export {
+  type Cost,
+  defineMethod,
+  type Layer,
+  type LayerConfig,
+  type LayerParameter,
+  type Method,
+  type MethodSpec,
+  type Paper,
+} from './methods/define';
 export {
   type DynamicProjectionInputs,
   dynamicProjection,

@@ -393,6 +393,16 @@ entry(
   },
   (...args: [Any, Any]) => runtime.random(...args),
 );
+entry('stopGradient', { x: lone(2) }, saccade.stopGradient);
+entry('straightThrough', { fn: fn((x: Tensor) => saccade.relu(x)), x: lone(2) }, saccade.straightThrough);
+entry('recompute', { fn: fn((x: Tensor) => saccade.relu(x)), x: lone(2) }, saccade.recompute);
+entry('withDerivative', { fn: fn((x: Tensor) => x), derivative: fn(() => []) }, saccade.withDerivative);
+entry(
+  'differentiate',
+  { fn: fn((x: Tensor) => saccade.sum(x)), parameters: called('inputs', lone(2)), control: options(control) },
+  saccade.differentiate,
+);
+entry('pullback', { fn: fn((x: Tensor) => saccade.relu(x)), inputs: lone(2) }, saccade.pullback);
 entry('Runtime.scope', { work: fn(() => 1) }, (work) => runtime.scope(work));
 const matrix = random(2, 3);
 const square = random(3, 3);

@@ -3,6 +3,7 @@ import { largestOf } from '../measure/gate';
 import { add, multiply } from '../ops/elementwise';
 import { matmul } from '../ops/matmul';
 import type { Runtime } from '../runtime/runtime';
+import { pullback } from '../tape';
 import type { Tensor } from '../tensor/tensor';
 import type { Operation } from './operation';
 import type { Inputs } from './problem';
@@ -40,6 +41,55 @@ export function chain(isQueued: boolean): Operation {
         result: () => last.read() as Promise<Float32Array>,
         get tensors() {
           return [x, b, c, last, ...(long?.tensors ?? [])];
+        },
+      };
+    },
+  };
+}
+
+/** Gradients with respect to x of the chain's last numbers, summed: recorded by a tape, or by the same ops called by hand. */
+export function chainGradients(isTaped: boolean): Operation {
+  return {
+    name: isTaped ? 'gradients of a chain, by the tape' : 'gradients of a chain, by hand',
+    flops: ({ d }) => 1.5 * OPS * d,
+    size: ({ d }) => d,
+    bytes: ({ d }) => 4 * 4 * d,
+    expected(_, inputs) {
+      const numbers = Float64Array.from(termsOf(inputs).b, (value) => value ** (OPS / 2));
+      return [{ known: [{ at: 0, numbers }], largest: largestOf(numbers), of: 'largest gradient' }];
+    },
+    open(runtime, { problem: { d }, inputs }) {
+      const { x, b, c } = tensorsOf(runtime, inputs, [1, d]);
+      const ones = runtime.tensor(new Float32Array(d).fill(1), [1, d]);
+      let gradient: Tensor = runtime.tensor(new Float32Array(d).fill(Number.NaN), [1, d]);
+      const forward = (start: Tensor) => {
+        let last = start;
+        for (let at = 0; at < OPS; at++) {
+          const before = last;
+          last = at % 2 === 0 ? multiply(before, b) : add(before, c);
+          if (at > 0) before.dispose();
+        }
+        return last;
+      };
+      return {
+        call() {
+          gradient.dispose();
+          if (isTaped) {
+            const { results, pull } = pullback(forward, x);
+            results.dispose();
+            gradient = pull(ones);
+            return;
+          }
+          forward(x).dispose();
+          gradient = multiply(ones, b);
+          for (let at = 2; at < OPS; at += 2) {
+            using before = gradient;
+            gradient = multiply(before, b);
+          }
+        },
+        result: () => gradient.read() as Promise<Float32Array>,
+        get tensors() {
+          return [x, b, c, ones, gradient];
         },
       };
     },
@@ -86,9 +136,9 @@ function longOp(runtime: Runtime): { call(): void; readonly tensors: readonly Te
   return { call: () => void matmul(a, a, { out }), tensors: [a, out] };
 }
 
-/** Factors below 1, so that the chain stays bounded. */
+/** Factors little below 1, so that the chain stays bounded and its gradient normal. */
 function termsOf({ q, k, v }: Inputs): Record<'x' | 'b' | 'c', Float32Array> {
-  return { x: q, b: k.map((value) => 0.5 + 0.4 / (1 + Math.abs(value))), c: v };
+  return { x: q, b: k.map((value) => 0.9 + 0.1 / (1 + Math.abs(value))), c: v };
 }
 
 function tensorsOf(runtime: Runtime, inputs: Inputs, shape: readonly number[]): Record<'x' | 'b' | 'c', Tensor<'f32'>> {

@@ -54,8 +54,11 @@ interface TimedSuite extends Omit<Suite, 'run' | 'measures' | 'names'> {
   /** Default: `TIMED`. */
   readonly measures?: readonly MeasureName[];
   readonly ratio: string;
-  /** `time`: the row's over the baseline's; `rate`: the row's useful GF/s over the baseline's; `tokens`: so for tokens. */
-  readonly ratioOf: 'time' | 'rate' | 'tokens';
+  /**
+   * `time`: the row's over the baseline's; `rate`: the row's useful GF/s over the baseline's; `tokens` and `bytes`: so for
+   * tokens, and for bytes read and written.
+   */
+  readonly ratioOf: 'time' | 'rate' | 'tokens' | 'bytes';
   names(options: BenchOptions): readonly string[];
   groups(context: Context, options: BenchOptions): readonly (readonly PlannedRow[])[];
 }
@@ -135,6 +138,7 @@ function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, shown, base, gr
       time: pairedRatio(outcome.times, base.times),
       rate: byRate,
       tokens: speedup(problem.n, baseProblem.n),
+      bytes: speedup(operationOf(problem).bytes(problem), operationOf(baseProblem).bytes(baseProblem)),
     }[ratioOf];
     if (shown.includes('efficiency')) measures.efficiency = byRate;
   }

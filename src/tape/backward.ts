@@ -9,22 +9,17 @@ import type { Runtime } from '../runtime/runtime';
 import { controlOf } from '../runtime/turns';
 import type { DType } from '../tensor/dtype';
 import { formatShape, type Shape, sameShape } from '../tensor/shape';
-import type { Place, Step, Tape, Variable, View } from '../tensor/tape';
+import {
+  type Derivative,
+  letGoOf,
+  type Part,
+  type Place,
+  type Step,
+  type Tape,
+  type Variable,
+  type View,
+} from '../tensor/tape';
 import { Tensor } from '../tensor/tensor';
-
-/** A gradient with respect to a part of a variable, along an axis. */
-interface Part {
-  readonly axis: number;
-  readonly start: number;
-  readonly gradient: Tensor;
-}
-
-/** What has come together of a variable's gradient. */
-interface Sum {
-  whole?: Tensor | undefined;
-  /** Of slices, which make up the whole more often than not. */
-  readonly parts: Part[];
-}
 
 /** From a gradient with respect to each result to those with respect to `leaves`; undefined where they were not reached. */
 export function backward(
@@ -34,44 +29,52 @@ export function backward(
   leaves: readonly Variable[],
   control: Control,
 ): (Tensor | undefined)[] {
-  const sums = new Sums();
   const steps = tape.take();
   return runtime.scope(() => {
-    for (const [variable, gradient] of seeds) sums.add(variable, viewOf(gradient));
+    for (const [variable, gradient] of seeds) addTo(variable, viewOf(gradient));
     for (let at = steps.length - 1; at >= 0; at--) {
       control.signal?.throwIfAborted();
       const step = steps[at] as Step;
-      const gradients = sums.takeAll(step.results);
+      const gradients = takeAll(step.results);
       if (gradients) {
         const { derivative } = step;
-        if (typeof derivative === 'object') {
-          const [[, variable]] = Object.entries(step.inputs) as [[string, Variable]];
-          sums.addView(variable, derivative, gradients.x as Tensor);
-        } else {
-          const along = controlOf(control, steps.length - 1 - at, steps.length);
-          const found = runtime.scope(() => gradientsOf(step, gradients, along));
-          for (const name in found) sums.add(step.inputs[name] as Variable, found[name] as Tensor);
+        const found =
+          typeof derivative === 'object'
+            ? gradientOfView(step.inputs.x as Variable, derivative, gradients.x as Tensor)
+            : runtime.scope(() => gradientsOf(step, derivative, gradients, partOf(control, at, steps.length)));
+        const taken = Object.values(found);
+        for (const name in found) addTo(step.inputs[name] as Variable, found[name] as Tensor);
+        for (const name in gradients) {
+          const gradient = gradients[name] as Tensor;
+          if (!taken.includes(gradient)) gradient.dispose();
         }
-        for (const name in gradients) gradients[name]?.dispose();
       }
-      for (const name in step.saved) tape.letGo(step.saved[name] as Place);
+      letGoOf(step);
     }
     control.onProgress?.(1);
-    return leaves.map((leaf) => sums.take(leaf));
+    return leaves.map(take);
   });
 }
 
-/** With respect to the inputs of a step, in tensors of their own. */
+/** Of the backward pass the part of a step, the last of which comes first. */
+function partOf(control: Control, at: number, count: number): Control {
+  return control.signal || control.onProgress ? controlOf(control, count - 1 - at, count) : NO_CONTROL;
+}
+
+const NO_CONTROL: Control = {};
+
+/** With respect to the inputs of a step, each a tensor of its own. */
 function gradientsOf(
-  { name, inputs, saved, derivative }: Step,
-  gradients: Readonly<Record<string, Tensor | undefined>>,
+  { name, inputs, wanted, saved }: Step,
+  derivative: Derivative['gradients'],
+  gradients: Readonly<Record<string, Tensor>>,
   control: Control,
 ): Record<string, Tensor> {
-  if (typeof derivative === 'object') return {};
   const tensors: Record<string, Tensor> = {};
   for (const each in saved) tensors[each] = viewOf(saved[each] as Place);
-  const found = derivative(tensors, gradients, new Set(Object.keys(inputs)), control);
+  const found = derivative(tensors, gradients, wanted, control);
   const results: Record<string, Tensor> = {};
+  const used: Tensor[] = [];
   for (const input in inputs) {
     const gradient = found[input];
     if (!gradient) continue;
@@ -80,63 +83,55 @@ function gradientsOf(
       throw new ShapeError(
         `the gradient of ${name} with respect to ${input} must be a tensor of shape ${formatShape(shape)}, got ${formatShape((gradient as Tensor).shape)}`,
       );
-    // One tensor may be several gradients, or what the op was given.
-    results[input] = viewOf(gradient);
+    results[input] = used.includes(gradient) ? viewOf(gradient) : gradient;
+    used.push(gradient);
   }
   return results;
 }
 
-class Sums {
-  readonly #sums = new Map<Variable, Sum>();
-
-  /** Takes over the gradient. */
-  add(variable: Variable, gradient: Tensor): void {
-    const sum = this.#sumOf(variable);
-    sum.whole = sum.whole ? added(sum.whole, gradient) : gradient;
+/** What was a slice is kept for when all of its kind are there. */
+function gradientOfView(variable: Variable, view: View, gradient: Tensor): Record<string, Tensor> {
+  const { shape } = variable;
+  switch (view.kind) {
+    case 'slice':
+      variable.parts ??= [];
+      variable.parts.push({ axis: view.axis, start: view.start, gradient: viewOf(gradient) });
+      return {};
+    case 'permute':
+      return { x: gradient.permute(view.axes.map((_, at) => view.axes.indexOf(at))) };
+    case 'reshape':
+      return { x: gradient.reshape(shape) };
+    default:
+      return { x: summed(gradient, shape) };
   }
+}
 
-  /** From the gradient with respect to a view of the variable. */
-  addView(variable: Variable, view: View, gradient: Tensor): void {
-    const { shape } = variable;
-    if (view.kind === 'slice') this.#sumOf(variable).parts.push({ ...view, gradient: viewOf(gradient) });
-    else if (view.kind === 'permute')
-      this.add(variable, gradient.permute(view.axes.map((_, at) => view.axes.indexOf(at))));
-    else if (view.kind === 'reshape') this.add(variable, gradient.reshape(shape));
-    else this.add(variable, summed(gradient, shape));
-  }
+/** Takes over the gradient. */
+function addTo(variable: Variable, gradient: Tensor): void {
+  variable.sum = variable.sum ? added(variable.sum, gradient) : gradient;
+}
 
-  /** The gradients with respect to variables, contiguous, which leave the sums; undefined if there is none. */
-  takeAll(variables: Readonly<Record<string, Variable>>): Record<string, Tensor | undefined> | undefined {
-    let some: Record<string, Tensor | undefined> | undefined;
-    for (const name in variables) {
-      const gradient = this.take(variables[name] as Variable);
-      if (gradient) some = { ...some, [name]: gradient };
-    }
-    return some;
+/** The gradients with respect to variables that there are, contiguous, which leave the variables; undefined for none. */
+function takeAll(variables: Readonly<Record<string, Variable>>): Record<string, Tensor> | undefined {
+  let some: Record<string, Tensor> | undefined;
+  for (const name in variables) {
+    const gradient = take(variables[name] as Variable);
+    if (!gradient) continue;
+    some ??= {};
+    some[name] = gradient;
   }
+  return some;
+}
 
-  take(variable: Variable): Tensor | undefined {
-    const sum = this.#sums.get(variable);
-    if (!sum) return undefined;
-    this.#sums.delete(variable);
-    for (const parts of groupsOf(sum.parts)) {
-      const whole = together(variable.shape, parts);
-      sum.whole = sum.whole ? added(sum.whole, whole) : whole;
-    }
-    const { whole } = sum;
-    if (!whole || whole.isContiguous) return whole;
-    const copy = contiguous(whole);
-    whole.dispose();
-    return copy;
-  }
-
-  #sumOf(variable: Variable): Sum {
-    const known = this.#sums.get(variable);
-    if (known) return known;
-    const sum = { parts: [] };
-    this.#sums.set(variable, sum);
-    return sum;
-  }
+function take(variable: Variable): Tensor | undefined {
+  if (variable.parts) for (const parts of groupsOf(variable.parts)) addTo(variable, together(variable.shape, parts));
+  const { sum } = variable;
+  variable.sum = undefined;
+  variable.parts = undefined;
+  if (!sum || sum.isContiguous) return sum;
+  const copy = contiguous(sum);
+  sum.dispose();
+  return copy;
 }
 
 /** Parts that do not overlap, along one axis, in its order. */
@@ -192,9 +187,9 @@ function summed(gradient: Tensor, shape: Shape): Tensor {
 
 /** Takes over both. */
 function added(a: Tensor, b: Tensor): Tensor {
-  const [left, right] = [contiguous(a), contiguous(b)];
-  const result = add(left, right);
-  for (const each of [a, b, left, right]) each.dispose();
+  const terms = [a, b].map((each) => (each.isContiguous ? each : contiguous(each))) as [Tensor, Tensor];
+  const result = add(...terms);
+  for (const each of [a, b, ...terms]) each.dispose();
   return result;
 }
 
@@ -205,6 +200,6 @@ export function viewOf<D extends DType>({
   shape,
   strides,
   offset,
-}: Place & { readonly dtype: D }): Tensor<D> {
+}: Omit<Place, 'isKept'> & { readonly dtype: D }): Tensor<D> {
   return new Tensor(storage.retain(), dtype, shape, strides, offset);
 }

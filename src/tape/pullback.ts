@@ -1,5 +1,5 @@
 /** Gradients of any composition of ops and views. */
-import { checkArray, checkFunction, checkRecord, show } from '../check';
+import { checkArray, checkFunction, checkKnown, checkRecord, show } from '../check';
 import { ParameterError, ShapeError, UnsupportedError } from '../errors';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
 import { zeros } from '../ops/float32';
@@ -76,12 +76,12 @@ export function differentiate<const Parameters>(
   parameters: Parameters,
   control: Control = {},
 ): { readonly loss: Tensor; readonly gradients: Gradients<Parameters> } {
-  checkControl(control);
+  checkControlOnly(control);
   const { results: loss, pull, dispose } = recorded('differentiate()', fn, parameters);
   try {
     if (!(loss instanceof Tensor && loss.size === 1 && isFloat(loss.dtype)))
       throw new ShapeError(
-        `the loss that the function of differentiate() returns must be a tensor of one floating-point number, got ${loss instanceof Tensor ? `${loss.dtype} ${formatShape(loss.shape)}` : show(loss)}`,
+        `the result of fn of differentiate(), the loss, must be a tensor of one floating-point number, got ${loss instanceof Tensor ? `${loss.dtype} ${formatShape(loss.shape)}` : show(loss)}`,
       );
     const one = loss.runtime.tensor([1], loss.shape);
     try {
@@ -102,7 +102,7 @@ function recorded<Inputs, Results>(
   fn: (inputs: Inputs) => Results,
   inputs: Inputs,
 ): Pullback<Inputs, Results> {
-  const what = `the function of ${name}`;
+  const what = `fn of ${name}`;
   checkFunction(what, fn);
   const runtime = checkInputs(name, inputs);
   const tape = new Tape();
@@ -132,7 +132,7 @@ function recorded<Inputs, Results>(
     return {
       results,
       pull(gradients, control = {}) {
-        checkControl(control);
+        checkControlOnly(control);
         if (tape.ended)
           throw new ParameterError(`pull() was called before, or what it needs was disposed: call ${name} anew`);
         const seeds = seedsOf(results, gradients, found);
@@ -156,6 +156,11 @@ function recorded<Inputs, Results>(
     tape.end();
     throw error;
   }
+}
+
+function checkControlOnly(control: Control): void {
+  checkKnown('control', control, ['signal', 'onProgress'], (name) => `control has no '${name}'`);
+  checkControl(control);
 }
 
 /** The runtime of the tensors among the inputs. */

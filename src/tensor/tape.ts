@@ -6,8 +6,11 @@ import type { Tensor } from './tensor';
 
 /** The gradients of an op. */
 export interface Derivative {
-  /** Inputs and results, by name, that `gradients` reads: what the tape keeps alive. */
-  readonly saves: readonly string[];
+  /**
+   * Inputs and results, by name, that `gradients` reads where these inputs are wanted: what the tape keeps alive. Those that
+   * are not there are passed over.
+   */
+  readonly saves: readonly string[] | ((wanted: ReadonlySet<string>) => readonly string[]);
   /**
    * The gradients with respect to the wanted inputs, each of the shape of its input, zero where left out, from those with
    * respect to the results, which are contiguous, and undefined where the loss does not depend on them. Runs in a scope, on
@@ -27,13 +30,26 @@ export type View =
   | { readonly kind: 'permute'; readonly axes: readonly number[] }
   | { readonly kind: 'slice'; readonly axis: number; readonly start: number };
 
+/** A gradient with respect to a part of a variable, from `start` on along an axis. */
+export interface Part {
+  readonly axis: number;
+  readonly start: number;
+  readonly gradient: Tensor;
+}
+
 /** A tracked tensor as its tape knows it: what there is a gradient with respect to. */
 export interface Variable extends Pick<Tensor, 'shape' | 'dtype'> {
   readonly tape: Tape;
+  /** What has come together of its gradient in the backward pass. */
+  sum: Tensor | undefined;
+  /** And of slices, which make up the whole more often than not. */
+  parts: Part[] | undefined;
 }
 
 /** Where the elements of a tensor lie that the tape keeps. */
-export type Place = Pick<Tensor, 'storage' | 'dtype' | 'shape' | 'strides' | 'offset'>;
+export interface Place extends Pick<Tensor, 'storage' | 'dtype' | 'shape' | 'strides' | 'offset'> {
+  isKept: boolean;
+}
 
 /** A call of an op, or a view. */
 export interface Step {
@@ -41,20 +57,27 @@ export interface Step {
   readonly name: string;
   /** The tracked ones. */
   readonly inputs: Readonly<Record<string, Variable>>;
+  /** Their names. */
+  readonly wanted: ReadonlySet<string>;
   readonly results: Readonly<Record<string, Variable>>;
   readonly saved: Readonly<Record<string, Place>>;
   readonly derivative: Derivative['gradients'] | View;
 }
 
 /** Of tapes that were forgotten, what they kept. */
-const forgotten = new FinalizationRegistry<Set<Place>>((kept) => {
-  for (const { storage } of kept) storage.endKeeping();
-});
+const forgotten = new FinalizationRegistry<Place[]>((kept) => kept.forEach(letGo));
+
+function letGo(place: Place): void {
+  if (!place.isKept) return;
+  place.isKept = false;
+  place.storage.endKeeping();
+}
 
 /** The ops on tracked tensors, in the order in which they were called. */
 export class Tape {
   #steps: Step[] | undefined = [];
-  readonly #kept = new Set<Place>();
+  /** With what has been let go of. */
+  readonly #kept: Place[] = [];
 
   constructor() {
     forgotten.register(this, this.#kept, this);
@@ -72,7 +95,7 @@ export class Tape {
   }
 
   variable({ shape, dtype }: Pick<Tensor, 'shape' | 'dtype'>): Variable {
-    return { tape: this, shape, dtype };
+    return { tape: this, shape, dtype, sum: undefined, parts: undefined };
   }
 
   record(step: Step): void {
@@ -81,16 +104,12 @@ export class Tape {
 
   /** Keeps the memory of a tensor, in which nobody writes meanwhile. */
   keep({ storage, dtype, shape, strides, offset }: Tensor): Place {
-    const place = { storage: storage.keep(), dtype, shape, strides, offset };
-    this.#kept.add(place);
+    const place = { storage: storage.keep(), dtype, shape, strides, offset, isKept: true };
+    this.#kept.push(place);
     return place;
   }
 
-  letGo(place: Place): void {
-    if (this.#kept.delete(place)) place.storage.endKeeping();
-  }
-
-  /** Ends the recording and gives what was recorded; what it keeps is let go of piece by piece, or by `end`. */
+  /** Ends the recording and gives what was recorded; what a step saved is let go of by `letGoOf`, or by `end`. */
   take(): readonly Step[] {
     const steps = this.#steps ?? [];
     this.#steps = undefined;
@@ -100,9 +119,14 @@ export class Tape {
   /** Lets go of all that is kept. */
   end(): void {
     this.take();
-    for (const place of this.#kept) this.letGo(place);
+    this.#kept.forEach(letGo);
     forgotten.unregister(this);
   }
+}
+
+/** Lets go of what a step saved. */
+export function letGoOf({ saved }: Step): void {
+  for (const name in saved) letGo(saved[name] as Place);
 }
 
 /** The tape that tracks some of the inputs of a call; undefined if none is tracked. */
@@ -132,8 +156,10 @@ export function record(
   results: Readonly<Record<string, Tensor>>,
   { saves, gradients }: Derivative,
 ): void {
+  const tracked = variablesOf(inputs);
+  const wanted = new Set(Object.keys(tracked));
   const saved: Record<string, Place> = {};
-  for (const each of saves) {
+  for (const each of typeof saves === 'function' ? saves(wanted) : saves) {
     const tensor = inputs[each] ?? results[each];
     if (tensor) saved[each] = tape.keep(tensor);
   }
@@ -142,11 +168,11 @@ export function record(
     const result = results[each] as Tensor;
     if (isFloat(result.dtype)) variables[each] = result.variable = tape.variable(result);
   }
-  tape.record({ name, inputs: variablesOf(inputs), results: variables, saved, derivative: gradients });
+  tape.record({ name, inputs: tracked, wanted, results: variables, saved, derivative: gradients });
 }
 
 /** Of the tensors that are tracked. */
-export function variablesOf(tensors: Readonly<Record<string, Tensor>>): Record<string, Variable> {
+function variablesOf(tensors: Readonly<Record<string, Tensor>>): Record<string, Variable> {
   const variables: Record<string, Variable> = {};
   for (const name in tensors) {
     const { variable } = tensors[name] as Tensor;

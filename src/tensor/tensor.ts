@@ -9,6 +9,10 @@ import { type HostTensor, toRowMajor } from './host';
 import { checkShape, formatShape, isContiguous, rowMajorStrides, type Shape, sizeOf } from './shape';
 import type { Variable, View } from './tape';
 
+/** Of a view its tape records that there is a gradient with respect to what it is a view of. */
+const OF_VIEW: ReadonlySet<string> = new Set(['x']);
+const NOTHING = {};
+
 export const disposeKey: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
 
 /** Memory shared by a tensor and its views; released with the last of them. */
@@ -259,7 +263,7 @@ export class Tensor<D extends DType = DType> {
     if (variable && !variable.tape.ended) {
       result.variable = variable.tape.variable(result);
       const [inputs, results] = [{ x: variable }, { x: result.variable }];
-      variable.tape.record({ name: view.kind, inputs, results, saved: {}, derivative: view });
+      variable.tape.record({ name: view.kind, inputs, wanted: OF_VIEW, results, saved: NOTHING, derivative: view });
     }
     return result;
   }

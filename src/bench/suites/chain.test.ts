@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { createRuntime } from '../../runtime/runtime';
-import { chain, chainArithmetic, OPS } from '../chain-operations';
+import { chain, chainArithmetic, chainGradients, OPS } from '../chain-operations';
 import { gateOf } from '../gate';
 import type { BenchOptions } from '../options';
 import { inputsOf, MASKS, type Problem } from '../problem';
@@ -12,28 +12,32 @@ import { chainSuite } from './chain';
 const OPTIONS = { ...chainSuite.defaults, threads: 1, limit: 30, repeats: 2, only: [] } as unknown as BenchOptions;
 const patience = { limit: 30_000, warmUp: 1, sample: 1 };
 
-test.each([chain(false), chain(true), chainArithmetic(false), chainArithmetic(true)])(
-  '$name passes its gate again and again, and leaks nothing',
-  async (operation) => {
-    const problem: Problem = { n: 1, h: 1, d: 10, mask: MASKS.full, operation };
-    const inputs = inputsOf(problem);
-    const runtimes = new Runtimes(() => createRuntime({ threads: 2 }));
-    const { signal } = new AbortController();
-    const runtime = await runtimes.get({});
-    const session = await saccade(runtimes, {}).open({ problem, inputs }, signal);
-    const gate = gateOf(problem, inputs);
-    for (const calls of [1, 3]) {
-      await session.time(calls, signal);
-      expect(gate(await session.result(signal))).toBeLessThan(1e-6);
-    }
-    const wrong = (await session.result(signal)).slice();
-    wrong[3] = 0;
-    expect(() => gate(wrong)).toThrow('differs from the float64 reference');
-    session.close();
-    expect(runtime.memory().live).toBe(0);
-    await runtimes.dispose();
-  },
-);
+test.each([
+  chain(false),
+  chain(true),
+  chainArithmetic(false),
+  chainArithmetic(true),
+  chainGradients(false),
+  chainGradients(true),
+])('$name passes its gate again and again, and leaks nothing', async (operation) => {
+  const problem: Problem = { n: 1, h: 1, d: 10, mask: MASKS.full, operation };
+  const inputs = inputsOf(problem);
+  const runtimes = new Runtimes(() => createRuntime({ threads: 2 }));
+  const { signal } = new AbortController();
+  const runtime = await runtimes.get({});
+  const session = await saccade(runtimes, {}).open({ problem, inputs }, signal);
+  const gate = gateOf(problem, inputs);
+  for (const calls of [1, 3]) {
+    await session.time(calls, signal);
+    expect(gate(await session.result(signal))).toBeLessThan(1e-6);
+  }
+  const wrong = (await session.result(signal)).slice();
+  wrong[3] = 0;
+  expect(() => gate(wrong)).toThrow('differs from the float64 reference');
+  session.close();
+  expect(runtime.memory().live).toBe(0);
+  await runtimes.dispose();
+});
 
 test('what an op costs is the chain less its arithmetic, by op', async () => {
   const { rows } = await runSuite(chainSuite, { ...OPTIONS, repeats: 1 }, { patience });
@@ -41,7 +45,7 @@ test('what an op costs is the chain less its arithmetic, by op', async () => {
   const [arithmetic, awaited] = rows.map(({ measures }) => measures);
   expect(arithmetic).not.toHaveProperty('overhead');
   expect(awaited?.overhead).toBeCloseTo((awaited!.time! - arithmetic!.time!) / OPS, 9);
-  expect(rows.filter(({ goal }) => goal).map(({ name }) => name)).toEqual(['chain-1', 'queued-2']);
+  expect(rows.filter(({ goal }) => goal).map(({ name }) => name)).toEqual(['chain-1', 'tape-1', 'queued-2']);
 });
 
 test('of the rows those asked for are measured, beside their arithmetic', async () => {

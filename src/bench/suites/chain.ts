@@ -1,5 +1,5 @@
 import { summarise } from '../../measure/statistics';
-import { chain, chainArithmetic, OPS } from '../chain-operations';
+import { chain, chainArithmetic, chainGradients, OPS } from '../chain-operations';
 import { type Entry, Measurement, type Outcome, PATIENCE } from '../measure';
 import { commandLine } from '../options';
 import { MASKS, rowOf } from '../problem';
@@ -13,12 +13,15 @@ const KINDS = [
   { name: 'chain', label: 'chain', operation: chain(false), beside: 0 },
   { name: 'behind', label: 'behind a long op, one op on as many numbers', operation: chainArithmetic(true) },
   { name: 'queued', label: 'behind a long op, chain', operation: chain(true), beside: 2 },
+  { name: 'by-hand', label: 'gradients of the chain, by hand', operation: chainGradients(false) },
+  { name: 'tape', label: 'gradients of the chain, by the tape', operation: chainGradients(true), beside: 4 },
 ] as const;
 const THREADS = [1, 2] as const;
 /** Milliseconds an op may cost beyond its arithmetic. */
 const GOALS: Readonly<Record<string, Goal>> = {
   'chain-1': { measure: 'overhead', atMost: 0.003 },
   'queued-2': { measure: 'overhead', atMost: 0.005 },
+  'tape-1': { measure: 'overhead', atMost: 0.002 },
 };
 
 const nameOf = (kind: string, threads: number) => `${kind}-${threads}`;
@@ -26,7 +29,7 @@ const nameOf = (kind: string, threads: number) => `${kind}-${threads}`;
 /** For each number of threads a chain in both ways, beside its arithmetic. */
 export const chainSuite: Suite = {
   name: 'chain',
-  summary: `a chain of ${OPS} ops on 1024 numbers each: what an op costs beside its arithmetic`,
+  summary: `a chain of ${OPS} ops on 1024 numbers each: what an op costs beside its arithmetic, and what a tape adds`,
   defaults: { simd: undefined, repeats: 15, only: [] },
   measures: ['time', 'spread', 'rounds', 'overhead', 'error'],
   names: () => THREADS.flatMap((threads) => KINDS.map(({ name }) => nameOf(name, threads))),

@@ -1,4 +1,4 @@
-import type { Tensor } from '../../tensor/tensor';
+import type { Shape } from '../../tensor/shape';
 
 export interface CommonAxis {
   readonly extent: number;
@@ -7,12 +7,12 @@ export interface CommonAxis {
   readonly to: number;
 }
 
-/** The axes of two views of one shape, at least one, where neighbours that both step through as one are one. */
-export function commonAxes(x: Tensor, out: Tensor): readonly CommonAxis[] {
+/** Axes with two strides each, in the order of `shape` and at least one, where neighbours that both step through as one are one. */
+export function commonAxes(shape: Shape, fromStrides: Shape, toStrides: Shape): readonly CommonAxis[] {
   const axes: CommonAxis[] = [];
-  x.shape.forEach((extent, axis) => {
+  shape.forEach((extent, axis) => {
     if (extent === 1) return;
-    const [from, to] = [x.strides[axis] as number, out.strides[axis] as number];
+    const [from, to] = [fromStrides[axis] as number, toStrides[axis] as number];
     const before = axes.at(-1);
     if (before && before.from === from * extent && before.to === to * extent)
       axes[axes.length - 1] = { extent: before.extent * extent, from, to };

@@ -26,7 +26,7 @@ const op: Op<CopyCall> = {
   reference: async () => (await import('./reference')).copy,
   wasm({ x, out }) {
     const bytes = bytesPerElement(x.dtype);
-    const axes = commonAxes(x, out);
+    const axes = commonAxes(x.shape, x.strides, out.strides);
     const params = [
       ...CopyParams({ size: out.size, elementBytes: bytes, x, out, axes: axes.length }),
       ...axes.flatMap(({ extent, from, to }) => CopyAxis({ extent, from: from * bytes, to: to * bytes })),

@@ -32,7 +32,7 @@ fn run(task: u32, lane: u32) {
 const indices = (rank: number) => Array.from({ length: rank }, (_, axis) => axis);
 
 export function planCopy({ x, out }: CopyCall): Plan {
-  const axes = commonAxes(x, out);
+  const axes = commonAxes(x.shape, x.strides, out.strides);
   const view = ({ storage, dtype, offset }: CopyCall['x'], side: 'from' | 'to') => ({
     ...{ storage, dtype, offset },
     shape: axes.map(({ extent }) => extent),

@@ -211,7 +211,7 @@ function binary(operation: Binary, a: Tensor, b: Tensor, options: ResultOptions)
   const isProduct = operation === 'multiply';
   const { out } = compute(binaryOp, { a, b }, { out: spec }, call, options, {
     derivative: {
-      saves: isProduct ? ['a', 'b'] : [],
+      saves: (wanted) => (isProduct ? ['a', 'b'].filter((name) => wanted.has(name === 'a' ? 'b' : 'a')) : []),
       gradients(saved, gradients, wanted) {
         const gradOut = gradients.out as Tensor;
         const found: Record<string, Tensor> = {};

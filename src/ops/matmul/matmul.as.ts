@@ -1,121 +1,234 @@
-/** a [r,k] times b [k,c]: both packed once for the micro-kernel, then computed in tiles of 48 rows by 64 columns. */
+/** Products of matrices: both packed for the micro-kernel, in blocks of terms, and computed in tiles of the result. */
 import { ADD, product, STORE } from '../../runtime/wasm/assembly/product.as';
+import { bytesOf, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { storeTransposed } from '../../runtime/wasm/assembly/vector.as';
 import { PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
-import { MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated.as';
-
-/** Steps of k at a time: a panel and a slice of this depth stay in the first-level cache. */
-const DEPTH: i32 = 512;
-
-/** Panel `task` of a, to [k][6], zero past the last row. */
-export function packPanels(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<MatmulParams>(params);
-  const depth = <usize>p.depth;
-  packLanes(
-    p.a.address,
-    p.a.row << 2,
-    p.a.column << 2,
-    task * PANEL,
-    min(PANEL, p.rows - task * PANEL),
-    PANEL,
-    depth,
-    p.packedA + <usize>task * depth * PANEL * 4,
-  );
-}
-
-/** Slice `task` of b, to [k][8], zero past the last column. */
-export function packSlices(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<MatmulParams>(params);
-  const depth = <usize>p.depth;
-  const to = p.packedB + <usize>task * depth * SLICE * 4;
-  const count = min(SLICE, p.columns - task * SLICE);
-  if (p.b.column == 1 && count == SLICE) {
-    let row = p.b.address + <usize>(task * SLICE * 4);
-    for (let at = to, end = to + depth * 32; at < end; at += 32, row += p.b.row << 2) {
-      v128.store(at, v128.load(row));
-      v128.store(at, v128.load(row, 16), 16);
-    }
-  } else packLanes(p.b.address, p.b.column << 2, p.b.row << 2, task * SLICE, count, SLICE, depth, to);
-}
-
-/** `count` lanes, `laneStep` bytes apart, `depth` elements each, interleaved in groups of `lanes`. */
-function packLanes(
-  source: usize,
-  laneStep: usize,
-  step: usize,
-  first: i32,
-  count: i32,
-  lanes: usize,
-  depth: usize,
-  to: usize,
-): void {
-  if (count < <i32>lanes) memory.fill(to, 0, depth * lanes * 4);
-  source += <usize>first * laneStep;
-  let lane: usize = 0;
-  for (; lane + 4 <= <usize>count && step == 4; lane += 4) {
-    const r0 = source + lane * laneStep;
-    const r1 = r0 + laneStep;
-    const r2 = r1 + laneStep;
-    const r3 = r2 + laneStep;
-    let c: usize = 0;
-    for (; c + 4 <= depth; c += 4) {
-      const at = c << 2;
-      const lanesAt = to + (lane << 2) + c * lanes * 4;
-      storeTransposed(v128.load(r0 + at), v128.load(r1 + at), v128.load(r2 + at), v128.load(r3 + at), lanesAt, lanes * 4);
-    }
-    for (; c < depth; c++) {
-      const lanesAt = to + (lane << 2) + c * lanes * 4;
-      f32.store(lanesAt, f32.load(r0 + (c << 2)));
-      f32.store(lanesAt, f32.load(r1 + (c << 2)), 4);
-      f32.store(lanesAt, f32.load(r2 + (c << 2)), 8);
-      f32.store(lanesAt, f32.load(r3 + (c << 2)), 12);
-    }
-  }
-  for (; lane < <usize>count; lane++) {
-    let at = source + lane * laneStep;
-    for (let c: usize = 0; c < depth; c++, at += step) f32.store(to + (lane << 2) + c * lanes * 4, f32.load(at));
-  }
-}
+import { DEPTH, Factor, GROUP, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated.as';
 
 const TILE_BYTES: usize = <usize>(PANEL * SLICE * 4);
-export const SCRATCH_BYTES: usize = <usize>(TILE_PANELS * TILE_SLICES) * TILE_BYTES;
+const ROW_BYTES: usize = <usize>(TILE_SLICES * SLICE * 4);
+/** A tile of the result, [panels][slices][6][8], and a row. */
+export const SCRATCH_BYTES: usize = <usize>(TILE_PANELS * TILE_SLICES) * TILE_BYTES + ROW_BYTES;
+
+export function packPanels(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<MatmulParams>(params);
+  pack(p.a, leadingAxes(p, 0), p.axes, p.depth, PANEL, task, scratch);
+}
+
+export function packSlices(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<MatmulParams>(params);
+  pack(p.b, leadingAxes(p, 1), p.axes, p.depth, SLICE, task, scratch);
+}
+
+/** Of a, the first factor, or b. */
+// @ts-ignore: decorator
+@inline
+function leadingAxes(p: MatmulParams, factor: usize): usize {
+  return changetype<usize>(p) + MatmulParams.BYTES + factor * <usize>p.axes * LeadingAxis.BYTES;
+}
+
+// @ts-ignore: decorator
+@inline
+function strips(lanes: i32, width: i32): i32 {
+  return (lanes + width - 1) / width;
+}
+
+/** Some strips of `width` lanes, zero past the last lane, of one block of terms: a packed matrix is [blocks][strips][terms][width]. */
+// @ts-ignore: decorator
+@inline
+function pack(x: Factor, axes: usize, count: i32, depth: i32, width: i32, task: i32, scratch: usize): void {
+  const all = strips(x.lanes, width);
+  const groups = strips(all, GROUP);
+  const blocks = strips(depth, DEPTH);
+  const matrix = task / (groups * blocks);
+  const first = ((task / groups) % blocks) * DEPTH;
+  const terms = min(DEPTH, depth - first);
+  const strip = (task % groups) * GROUP;
+  const lanes = min(GROUP * width, x.lanes - strip * width);
+  const size = bytesOf(x.dtype);
+  let source = x.address + (<usize>(strip * width) * x.lane + <usize>first * x.term) * size;
+  for (let i: i32 = 0; i < count; i++, axes += LeadingAxis.BYTES) {
+    const axis = changetype<LeadingAxis>(axes);
+    if (axis.matrices) source += <usize>((matrix / axis.matrices) % axis.extent) * axis.stride * size;
+  }
+  const elements = (<usize>matrix * depth + first) * all + <usize>strip * terms;
+  const to = x.packed + elements * width * 4;
+  if (x.lane == 1 && x.term != 1) packAcross(source, x.term * size, x.dtype, lanes, width, terms, to, scratch);
+  else packAlong(source, x.lane * size, x.term, x.dtype, lanes, width, terms, to, scratch);
+}
+
+/** Lanes lie side by side in memory. */
+// @ts-ignore: decorator
+@inline
+function packAcross(
+  source: usize,
+  step: usize,
+  dtype: i32,
+  lanes: i32,
+  width: i32,
+  terms: i32,
+  to: usize,
+  buffer: usize,
+): void {
+  const isCut = lanes % width != 0;
+  if (isCut) memory.fill(buffer, 0, <usize>(GROUP * SLICE * 4));
+  const bytes = <usize>(terms * width * 4);
+  const end = <usize>strips(lanes, width) * bytes;
+  for (let term: i32 = 0; term < terms; term++, source += step, to += width * 4) {
+    let row = loadRow(source, 1, dtype, lanes, buffer);
+    if (isCut && row != buffer) {
+      memory.copy(buffer, row, <usize>lanes << 2);
+      row = buffer;
+    }
+    for (let at: usize = to, past = to + end; at < past; at += bytes, row += width * 4) {
+      v128.store(at, v128.load(row));
+      if (width == SLICE) v128.store(at, v128.load(row, 16), 16);
+      else i64.store(at, i64.load(row, 16), 16);
+    }
+  }
+}
+
+/** The terms of a lane lie side by side, or nothing does. */
+// @ts-ignore: decorator
+@inline
+function packAlong(
+  source: usize,
+  step: usize,
+  stride: usize,
+  dtype: i32,
+  lanes: i32,
+  width: i32,
+  terms: i32,
+  to: usize,
+  buffer: usize,
+): void {
+  const row = <usize>DEPTH << 2;
+  const zeros = buffer + 4 * row;
+  memory.fill(zeros, 0, row);
+  for (let lane: i32 = 0; lane < lanes; lane += width, to += terms * width * 4) {
+    for (let four: i32 = 0; four < width; four += 4) {
+      const at = lane + four;
+      const from = source + <usize>at * step;
+      const r0 = at < lanes ? loadRow(from, stride, dtype, terms, buffer) : zeros;
+      const r1 = at + 1 < lanes ? loadRow(from + step, stride, dtype, terms, buffer + row) : zeros;
+      if (width - four < 4) {
+        interleave(r0, r1, terms, to + (four << 2));
+        continue;
+      }
+      const r2 = at + 2 < lanes ? loadRow(from + 2 * step, stride, dtype, terms, buffer + 2 * row) : zeros;
+      const r3 = at + 3 < lanes ? loadRow(from + 3 * step, stride, dtype, terms, buffer + 3 * row) : zeros;
+      transpose(r0, r1, r2, r3, terms, to + (four << 2), width * 4);
+    }
+  }
+}
+
+function transpose(r0: usize, r1: usize, r2: usize, r3: usize, count: i32, to: usize, step: usize): void {
+  const bytes = <usize>count << 2;
+  let at: usize = 0;
+  for (; at + 16 <= bytes; at += 16, to += 4 * step) {
+    storeTransposed(v128.load(r0 + at), v128.load(r1 + at), v128.load(r2 + at), v128.load(r3 + at), to, step);
+  }
+  for (; at < bytes; at += 4, to += step) {
+    f32.store(to, f32.load(r0 + at));
+    f32.store(to, f32.load(r1 + at), 4);
+    f32.store(to, f32.load(r2 + at), 8);
+    f32.store(to, f32.load(r3 + at), 12);
+  }
+}
+
+/** Pairs of the last two lanes of a panel. */
+function interleave(r0: usize, r1: usize, count: i32, to: usize): void {
+  const bytes = <usize>count << 2;
+  const step = <usize>(PANEL * 4);
+  let at: usize = 0;
+  for (; at + 16 <= bytes; at += 16, to += 4 * step) {
+    const x = v128.load(r0 + at);
+    const y = v128.load(r1 + at);
+    const low = v128.shuffle<f32>(x, y, 0, 4, 1, 5);
+    const high = v128.shuffle<f32>(x, y, 2, 6, 3, 7);
+    v128.store64_lane(to, low, 0);
+    v128.store64_lane(to + step, low, 1);
+    v128.store64_lane(to + 2 * step, high, 0);
+    v128.store64_lane(to + 3 * step, high, 1);
+  }
+  for (; at < bytes; at += 4, to += step) {
+    f32.store(to, f32.load(r0 + at));
+    f32.store(to, f32.load(r1 + at), 4);
+  }
+}
 
 export function matmul(params: usize, task: i32, scratch: usize): void {
   const p = changetype<MatmulParams>(params);
-  const rows = p.rows;
   const depth = p.depth;
-  const columns = p.columns;
-  const panels = (rows + PANEL - 1) / PANEL;
-  const slices = (columns + SLICE - 1) / SLICE;
-  const across = (slices + TILE_SLICES - 1) / TILE_SLICES;
-  const firstPanel = (task / across) * TILE_PANELS;
-  const firstSlice = (task % across) * TILE_SLICES;
-  const lastPanel = min(firstPanel + TILE_PANELS, panels);
-  const lastSlice = min(firstSlice + TILE_SLICES, slices);
+  const rows = p.a.lanes;
+  const columns = p.b.lanes;
+  const panels = strips(rows, PANEL);
+  const slices = strips(columns, SLICE);
+  const across = strips(slices, p.slices);
+  const tiles = across * strips(panels, p.panels);
+  const batch = task / tiles;
+  const firstPanel = ((task % tiles) / across) * p.panels;
+  const firstSlice = (task % across) * p.slices;
+  const lastPanel = min(firstPanel + p.panels, panels);
+  const lastSlice = min(firstSlice + p.slices, slices);
+  const a = p.a.packed + packedMatrix(leadingAxes(p, 0), p.axes, batch) * <usize>(panels * PANEL * 4) * depth;
+  const b = p.b.packed + packedMatrix(leadingAxes(p, 1), p.axes, batch) * <usize>(slices * SLICE * 4) * depth;
 
-  // The tile is summed in scratch: [panels][slices][6][8].
-  for (let k: i32 = 0; k < depth; k += DEPTH) {
-    const steps = min(DEPTH, depth - k);
+  for (let first: i32 = 0; first < depth; first += DEPTH) {
+    const terms = min(DEPTH, depth - first);
     for (let slice = firstSlice; slice < lastSlice; slice++) {
-      const b = p.packedB + ((<usize>slice * depth + k) << 5);
+      const right = b + (<usize>first * slices + <usize>slice * terms) * <usize>(SLICE * 4);
       for (let panel = firstPanel; panel < lastPanel; panel++) {
-        const a = p.packedA + (<usize>panel * depth + k) * PANEL * 4;
-        const c = scratch + <usize>((panel - firstPanel) * TILE_SLICES + slice - firstSlice) * TILE_BYTES;
-        if (k == 0) product(a, PANEL * 4, false, b, steps, c, 32, STORE, 0);
-        else product(a, PANEL * 4, false, b, steps, c, 32, ADD, 0);
+        const left = a + (<usize>first * panels + <usize>panel * terms) * <usize>(PANEL * 4);
+        const sums = scratch + <usize>((panel - firstPanel) * TILE_SLICES + slice - firstSlice) * TILE_BYTES;
+        if (first == 0) product(left, PANEL * 4, false, right, terms, sums, 32, STORE, 0);
+        else product(left, PANEL * 4, false, right, terms, sums, 32, ADD, 0);
       }
     }
   }
-  for (let panel = firstPanel; panel < lastPanel; panel++) {
-    for (let r: i32 = 0; r < min(PANEL, rows - panel * PANEL); r++) {
-      let out = p.out + (<usize>(panel * PANEL + r) * columns + firstSlice * SLICE) * 4;
-      let row = scratch + <usize>((panel - firstPanel) * TILE_SLICES) * TILE_BYTES + (r << 5);
-      for (let slice = firstSlice; slice < lastSlice; slice++, row += TILE_BYTES, out += 32) {
-        if (columns - slice * SLICE >= SLICE) {
-          v128.store(out, v128.load(row));
-          v128.store(out, v128.load(row, 16), 16);
-        } else memory.copy(out, row, <usize>(columns - slice * SLICE) << 2);
-      }
+
+  const column = firstSlice * SLICE;
+  const count = min(lastSlice * SLICE, columns) - column;
+  const buffer = scratch + <usize>(TILE_PANELS * TILE_SLICES) * TILE_BYTES;
+  const bias = p.bias ? loadRow(p.bias + <usize>column * p.biasStride * bytesOf(p.a.dtype), p.biasStride, p.a.dtype, count, buffer) : 0;
+  for (let row = firstPanel * PANEL; row < min(lastPanel * PANEL, rows); row++) {
+    const from = scratch + <usize>((row / PANEL - firstPanel) * TILE_SLICES) * TILE_BYTES + ((row % PANEL) << 5);
+    const to = p.out + ((<usize>batch * rows + row) * columns + column) * 4;
+    finishRow(from, bias, count, to);
+  }
+}
+
+/** The place of the packed matrix that a matrix of the result is a product of. */
+function packedMatrix(axes: usize, count: i32, batch: i32): usize {
+  let place: i32 = 0;
+  for (let each = axes + (count - 1) * LeadingAxis.BYTES; each >= axes; each -= LeadingAxis.BYTES) {
+    const axis = changetype<LeadingAxis>(each);
+    place += (batch % axis.extent) * axis.matrices;
+    batch /= axis.extent;
+  }
+  return place;
+}
+
+/** A row of a tile, whose slices lie apart, plus the bias. */
+function finishRow(from: usize, bias: usize, count: i32, to: usize): void {
+  let i: i32 = 0;
+  for (; i + SLICE <= count; i += SLICE, from += TILE_BYTES, to += 32) {
+    let left = v128.load(from);
+    let right = v128.load(from, 16);
+    if (bias) {
+      left = f32x4.add(left, v128.load(bias));
+      right = f32x4.add(right, v128.load(bias, 16));
+      bias += 32;
     }
+    v128.store(to, left);
+    v128.store(to, right, 16);
+  }
+  for (; i < count; i++, from += 4, to += 4) {
+    let value = f32.load(from);
+    if (bias) {
+      value += f32.load(bias);
+      bias += 4;
+    }
+    f32.store(to, value);
   }
 }

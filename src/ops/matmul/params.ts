@@ -1,13 +1,30 @@
 import { struct } from '../../runtime/wasm/struct';
 
-/** A task computes a tile of so many panels of a by so many slices of b. */
-export const TILE_PANELS = 8;
-export const TILE_SLICES = 8;
+/** A task computes the products of so many panels of a and slices of b, at most. */
+export const TILE_PANELS = 16;
+export const TILE_SLICES = 16;
 
-/** Strides in elements. */
-export const Matrix = struct({ address: 'tensor', row: 'usize', column: 'usize' });
+/** Terms that are summed at a time: a panel and a slice of so many stay in the first-level cache. */
+export const DEPTH = 256;
 
+/** Panels or slices that a task packs. */
+export const GROUP = 8;
+
+/**
+ * One side of a product: `lanes` rows of a or columns of b, `depth` terms each. Strides are in elements. Packed are
+ * `matrices`, one after the other.
+ */
+export const Factor = struct({
+  ...{ address: 'usize', dtype: 'i32', lanes: 'i32', lane: 'usize', term: 'usize', packed: 'usize' },
+});
+
+/** A leading axis as one factor has it: from a matrix to the next in elements and in packed matrices, both 0 if all are one. */
+export const LeadingAxis = struct({ extent: 'i32', stride: 'usize', matrices: 'i32' });
+
+/** Behind it lie the leading axes of a, then those of b. */
 export const MatmulParams = struct({
-  ...{ rows: 'i32', depth: 'i32', columns: 'i32', a: Matrix, b: Matrix },
-  ...{ out: 'tensor', packedA: 'usize', packedB: 'usize' },
+  ...{ depth: 'i32', a: Factor, b: Factor, axes: 'i32' },
+  ...{ out: 'tensor', bias: 'tensor', biasStride: 'usize' },
+  /** Of a tile. */
+  ...{ panels: 'i32', slices: 'i32' },
 });

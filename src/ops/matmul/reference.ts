@@ -2,17 +2,20 @@ import type { Host } from '../op';
 import type { MatmulCall } from './call';
 
 /** In float64. */
-export function matmul({ a, b, out }: MatmulCall, { numbers, store }: Host): void {
+export function matmul({ a, b, bias, out }: MatmulCall, { numbers, store }: Host): void {
   const [left, right] = [numbers(a), numbers(b)];
-  const [rows, inner] = a.shape as [number, number];
-  const columns = b.shape[1] as number;
-  const result = new Float64Array(rows * columns);
-  for (let r = 0; r < rows; r++) {
+  const added = bias && numbers(bias);
+  const [rows, inner] = a.shape.slice(-2) as [number, number];
+  const columns = b.shape.at(-1) as number;
+  const result = new Float64Array(out.size);
+  for (let r = 0; r * columns < out.size; r++) {
     const row = result.subarray(r * columns, (r + 1) * columns);
+    const first = Math.floor(r / rows) * inner;
     for (let i = 0; i < inner; i++) {
       const factor = left[r * inner + i]!;
-      for (let c = 0; c < columns; c++) row[c]! += factor * right[i * columns + c]!;
+      for (let c = 0; c < columns; c++) row[c]! += factor * right[(first + i) * columns + c]!;
     }
+    if (added) for (let c = 0; c < columns; c++) row[c]! += added[c]!;
   }
   store(out, result);
 }

@@ -3,6 +3,8 @@
 import { type Dispatch, type Kernel, type Region, variants } from '../../runtime/webgpu/kernel';
 import { sumOfParts } from '../../runtime/webgpu/kernels/parts';
 import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import { rowMajorStrides, type Shape, sizeOf } from '../../tensor/shape';
+import type { Tensor } from '../../tensor/tensor';
 import type { MatmulCall } from './call';
 
 /** How a workgroup shares a tile: lanes in rows and columns, each with quads of rows and of columns. */
@@ -69,12 +71,14 @@ const lanesOf = ({ rowLanes, columnLanes }: Tile) => rowLanes * columnLanes;
 
 const repeat = <T>(count: number, of: (index: number) => T) => Array.from({ length: count }, (_, i) => of(i));
 
-const productKernel = variants((tile: Tile): Kernel => {
+/** A tile, how many leading axes the factors have, and whether there is a bias. */
+const productKernel = variants(({ tile, axes, isBiased }: { tile: Tile; axes: number; isBiased: boolean }): Kernel => {
   const { rowLanes, columnLanes, rowQuads, columnQuads, depth } = tile;
   const lanes = lanesOf(tile);
   const rows = rowLanes * rowQuads;
   const columns = columnLanes * columnQuads;
   const pitch = pitchOf(tile);
+  const indices = repeat(axes, (axis) => `index_${axis}`);
   const sums = repeat(4 * rowQuads, (r) => repeat(columnQuads, (q) => `sum_${r}_${q}`));
   /** Statements that bring a slice of a or b, in quads along the rows or columns, zeros past the inner extent. */
   const stage = (name: 'a' | 'b', quads: number) => `
@@ -84,7 +88,7 @@ const productKernel = variants((tile: Tile): Kernel => {
       let inner = begin + along.x;
       var quad = vec4f(0.0);
       if (inner < end && first_${name} + 4 * along.y < numbers.${name === 'a' ? 'rows' : 'columns'}) {
-        quad = load4_${name}(at_${name}(inner, first_${name} + 4 * along.y));
+        quad = load4_${name}(at_${name}(${indices.join(', ')}, inner, first_${name} + 4 * along.y));
       }
       slice_${name}[along.x * ${pitch[name]} + along.y] = quad;
     }`;
@@ -93,17 +97,26 @@ const productKernel = variants((tile: Tile): Kernel => {
     invocations: lanes,
     operands: {
       // Transposed, so that quads of rows lie along the last axis.
-      a: { access: 'read', rank: 2, vector: true },
-      b: { access: 'read', rank: 2, vector: true },
-      out: { access: 'write', rank: 3, vector: true },
+      a: { access: 'read', rank: axes + 2, vector: true },
+      b: { access: 'read', rank: axes + 2, vector: true },
+      ...(isBiased && { bias: { access: 'read', rank: 2, vector: true } }),
+      out: { access: 'write', rank: 4, vector: true },
     },
-    numbers: { rows: 'u32', columns: 'u32', inner: 'u32', part: 'u32', across: 'u32', tiles: 'u32' },
+    numbers: {
+      ...{ rows: 'u32', columns: 'u32', inner: 'u32', part: 'u32', parts: 'u32', across: 'u32', tiles: 'u32' },
+      ...Object.fromEntries(repeat(axes, (axis) => [`extent_${axis}`, 'u32' as const])),
+    },
     body: `
 var<workgroup> slice_a: array<vec4f, ${depth * pitch.a}>;
 var<workgroup> slice_b: array<vec4f, ${depth * pitch.b}>;
 
 fn run(task: u32, lane: u32) {
-  let part = task / numbers.tiles;
+  let batch = task / (numbers.tiles * numbers.parts);
+  var rest = batch;
+  ${repeat(axes, (axis) => `let index_${axis} = rest % numbers.extent_${axis}; rest /= numbers.extent_${axis};`)
+    .reverse()
+    .join('\n  ')}
+  let part = task / numbers.tiles % numbers.parts;
   let tile = task % numbers.tiles;
   let first_a = (tile / numbers.across) * ${rowsOf(tile)};
   let first_b = (tile % numbers.across) * ${columnsOf(tile)};
@@ -137,70 +150,88 @@ fn run(task: u32, lane: u32) {
   ${sums
     .flatMap((ofRow, r) => [
       `let row_${r} = first_a + 4 * (row_lane + ${Math.floor(r / 4) * rowLanes}) + ${r % 4};`,
-      ...ofRow.map((sum, q) => `put(part, row_${r}, first_b + 4 * (column_lane + ${q * columnLanes}), ${sum});`),
+      ...ofRow.map((sum, q) => `put(part, batch, row_${r}, first_b + 4 * (column_lane + ${q * columnLanes}), ${sum});`),
     ])
     .join('\n  ')}
 }
 
-fn put(part: u32, row: u32, column: u32, values: vec4f) {
+fn put(part: u32, batch: u32, row: u32, column: u32, values: vec4f) {
   if (row < numbers.rows && column < numbers.columns) {
-    store4_out(at_out(part, row, column), values, numbers.columns - column);
+    ${isBiased ? 'let bias = select(vec4f(0.0), load4_bias(at_bias(row, column)), part == 0);' : ''}
+    let at = at_out(part, batch, row, column);
+    store4_out(at, values${isBiased ? ' + bias' : ''}, numbers.columns - column);
   }
 }`,
   };
 });
 
-/** A matrix seen the other way. */
-const transposed = ({ storage, dtype, offset, shape, strides }: Region): Region => ({
-  ...{ storage, dtype, offset },
-  ...{ shape: [...shape].reverse(), strides: [...strides].reverse() },
+/** A region's elements as other axes. */
+const viewed = ({ storage, dtype, offset }: Region, shape: Shape, strides: Shape): Region => ({
+  ...{ storage, dtype, offset, shape, strides },
 });
 
-export function planMatmul({ a, b, out }: MatmulCall, workspace: Workspace): Plan {
+/** Matrices seen the other way. */
+function transposed(x: Region): Region {
+  const swap = (axes: Shape) => [...axes.slice(0, -2), ...axes.slice(-2).reverse()];
+  return viewed(x, swap(x.shape), swap(x.strides));
+}
+
+export function planMatmul({ a, b, bias, out, axes }: MatmulCall, workspace: Workspace): Plan {
+  const extents = axes.map(({ extent }) => extent);
+  const batches = sizeOf(extents);
+  const factor = (x: Tensor, strides: Shape) =>
+    viewed(x, [...extents, ...x.shape.slice(-2)], [...strides, ...x.strides.slice(-2)]);
+  const froms = axes.map(({ from }) => from);
+  const tos = axes.map(({ to }) => to);
+  const [height, width] = [a.shape.at(-2) as number, b.shape.at(-1) as number];
   // Few columns are few rows of the transposed product.
-  const isTall = (out.shape[1] as number) < (out.shape[0] as number);
-  const [left, right, result] = isTall ? [transposed(b), transposed(a), transposed(out)] : [a, b, out];
-  const [rows, inner] = left.shape as [number, number];
-  const columns = right.shape[1] as number;
+  const isTall = width < height;
+  const [left, right] = isTall
+    ? [transposed(factor(b, tos)), transposed(factor(a, froms))]
+    : [factor(a, froms), factor(b, tos)];
+  const [rows, columns] = isTall ? [width, height] : [height, width];
+  const seen = (region: Region) => (isTall ? transposed(region) : region);
+  const inner = a.shape.at(-1) as number;
   const shares = workspace.device.isSoftware ? SOFTWARE : HARDWARE;
   const mostParts = Math.max(1, Math.floor(inner / LEAST_PART));
   const { maxComputeWorkgroupStorageSize } = workspace.device.gpu.limits;
-  const tile = fitted(tileFor(rows, columns, mostParts, shares), maxComputeWorkgroupStorageSize);
+  const tile = fitted(tileFor(batches, rows, columns, mostParts, shares), maxComputeWorkgroupStorageSize);
   const across = Math.ceil(columns / columnsOf(tile));
   const tiles = across * Math.ceil(rows / rowsOf(tile));
-  const wanted = Math.max(1, Math.min(Math.floor(shares.lanes / (tiles * lanesOf(tile))), mostParts));
+  const wanted = Math.max(1, Math.min(Math.floor(shares.lanes / (batches * tiles * lanesOf(tile))), mostParts));
   const part = Math.ceil(inner / wanted / tile.depth) * tile.depth;
   const parts = Math.ceil(inner / part);
   const partial = parts > 1 ? workspace.scratch([parts, ...out.shape]) : undefined;
-  const to = partial ? partial : out;
+  const shape = [parts, batches, height, width];
+  const result = viewed(partial ?? out, shape, rowMajorStrides(shape));
+  const ofBias = bias && { bias: seen(viewed(bias, [height, width], [0, bias.strides[0] as number])) };
   const dispatches: Dispatch[] = [
     {
-      kernel: productKernel(tile),
-      operands: { a: transposed(left), b: right, out: withParts(result, to, rows * columns) },
-      numbers: { rows, columns, inner, part, across, tiles },
-      tasks: parts * tiles,
-      operations: 2 * rows * columns * inner,
+      kernel: productKernel({ tile, axes: axes.length, isBiased: bias !== undefined }),
+      operands: { a: transposed(left), b: right, out: seen(result), ...ofBias },
+      numbers: {
+        ...{ rows, columns, inner, part, parts, across, tiles },
+        ...Object.fromEntries(extents.map((extent, axis) => [`extent_${axis}`, extent])),
+      },
+      tasks: batches * parts * tiles,
+      operations: 2 * out.size * inner,
     },
   ];
   if (partial) dispatches.push(sumOfParts(partial, out));
   return { dispatches };
 }
 
-/** The result's layout in memory with an axis of parts before it. */
-const withParts = (
-  { shape, strides }: Region,
-  { storage, dtype, offset, shape: whole }: Region,
-  size: number,
-): Region => ({
-  ...{ storage, dtype, offset },
-  ...{ shape: [whole.length > shape.length ? (whole[0] as number) : 1, ...shape], strides: [size, ...strides] },
-});
-
 /** The tile that takes least time, by what its lanes compute, load and bring into the workgroup's memory. */
-function tileFor(rows: number, columns: number, mostParts: number, { tiles, lanes, load }: Shares): Tile {
+function tileFor(
+  batches: number,
+  rows: number,
+  columns: number,
+  mostParts: number,
+  { tiles, lanes, load }: Shares,
+): Tile {
   const time = (tile: Tile) => {
     const [r, c] = [rowsOf(tile), columnsOf(tile)];
-    const count = Math.ceil(rows / r) * Math.ceil(columns / c) * lanesOf(tile);
+    const count = batches * Math.ceil(rows / r) * Math.ceil(columns / c) * lanesOf(tile);
     const loads = (1 / tile.rowQuads + 1 / tile.columnQuads) / 4 + 2 * (1 / r + 1 / c);
     return Math.max(count, lanes / mostParts) * tile.rowQuads * tile.columnQuads * (1 + load * loads);
   };

@@ -4,10 +4,12 @@ import { DTypeError, ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkTensors, commonRuntime, indicesWithin } from '../check';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
+import { gather } from '../gather';
 import type { Op } from '../op';
 import type { ScatterAddCall } from './call';
 import { CACHED, LINE, ScatterAddParams } from './params.generated';
@@ -60,5 +62,12 @@ export function scatterAdd(values: Tensor, indices: Tensor, rows: number, option
       `indices must have shape ${formatShape(shape)} as the rows of values ${formatShape(values.shape)}, got ${formatShape(indices.shape)}`,
     );
   const spec = { shape: [rows, columns], dtype: 'f32', given: options.out } as const;
-  return compute(op, { values, indices }, { out: spec }, ({ out }) => ({ values, indices, out }), options).out;
+  const call = ({ out }: { out: Tensor }) => ({ values, indices, out });
+  const derivative: Derivative = {
+    saves: ['indices'],
+    gradients: (saved, { out: gradOut }, _, control) => ({
+      values: gather(gradOut as Tensor, saved.indices as Tensor, control),
+    }),
+  };
+  return compute(op, { values, indices }, { out: spec }, call, options, { derivative }).out;
 }

@@ -1,7 +1,7 @@
 /** The reference backend: plain loops in float64 over memory of its own. Slow on purpose. */
 import { BackendError } from '../../errors';
 import type { Host, Op } from '../../ops/op';
-import { type DType, type HostDType, type TypedArray, typedArray } from '../../tensor/dtype';
+import { type DType, type HostDType, isFloat, type TypedArray, typedArray } from '../../tensor/dtype';
 import { convert, type HostTensor, toRowMajor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import type { Backend, Buffer, Control, MemoryReport } from '../backend';
@@ -21,8 +21,6 @@ class ReferenceBuffer implements Buffer {
     this.data = typedArray(this.held, bytes / typedArray(dtype, 0).BYTES_PER_ELEMENT);
   }
 }
-
-const isFloat = (dtype: DType) => dtype === 'f32' || dtype === 'f16' || dtype === 'bf16';
 
 export class ReferenceBackend implements Backend {
   readonly name = 'reference';
