@@ -50,6 +50,7 @@ export {
   type UniversalSentenceEncoder,
 } from './models/universal-sentence-encoder';
 export * as nn from './nn';
+export { type LinearCrossEntropyOptions, linearCrossEntropy } from './nn/linear-cross-entropy';
 export {
   type AttentionBackwardOptions,
   type AttentionBackwardResult,

@@ -11,6 +11,8 @@ export interface CrossEntropy {
 
 /** lse - (1 - smoothing) times the target's logit - smoothing times the mean logit -> losses [rows]; lse [rows]. */
 export interface CrossEntropyCall extends CrossEntropy {
+  /** Which of the caller's rows is the first, for messages. */
+  readonly first: number;
   readonly losses: Tensor;
   readonly lse: Tensor;
 }

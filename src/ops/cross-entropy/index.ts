@@ -28,12 +28,12 @@ const op: Op<CrossEntropyCall> = {
   kernels,
   wasm: (call) => planOf('crossEntropy', call, 4 * call.logits.size, Math.ceil(RUN / call.classes)),
   webgpu: async () => (await import('./webgpu')).planCrossEntropy,
-  faults: ({ targets, classes, ignore }) => [
+  faults: ({ targets, classes, ignore, first }) => [
     {
       ...{ tensor: targets, least: 0, most: classes - 1, except: ignore },
       error: (value, place) =>
         new ShapeError(
-          `targets must be classes from 0 to ${classes - 1}${ignore === undefined ? '' : ` or ignore = ${ignore}`}, got ${value} at element ${place} of targets`,
+          `targets must be classes from 0 to ${classes - 1}${ignore === undefined ? '' : ` or ignore = ${ignore}`}, got ${value} at element ${first + place} of targets`,
         ),
     },
   ],
@@ -80,8 +80,10 @@ export interface CrossEntropyOptions extends ResultOptions {
   readonly smoothing?: number | undefined;
 }
 
-/** Those that a row's loss depends on. */
-export type LossSettings = Pick<CrossEntropyOptions, 'ignore' | 'smoothing'>;
+interface LossOptions extends Pick<CrossEntropyOptions, 'ignore' | 'smoothing' | 'out' | 'signal' | 'onProgress'> {
+  /** Which of the caller's rows is the first. */
+  readonly first?: number;
+}
 
 /**
  * log(sum(e^logits)) less the logit of the target, in each row: logits [..., classes] f32, targets [...] i32 -> [], their
@@ -94,9 +96,9 @@ export type LossSettings = Pick<CrossEntropyOptions, 'ignore' | 'smoothing'>;
  */
 export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntropyOptions = {}): Tensor<'f32'> {
   checkFloat32('crossEntropy', { logits }, options, ['reduction', 'ignore', 'smoothing']);
+  if (logits.rank < 1) throw new ShapeError(`logits must have shape [..., classes], got ${formatShape(logits.shape)}`);
   checkTargets(logits.shape.slice(0, -1), { logits, targets });
   checkContiguous({ logits });
-  if (logits.rank < 1) throw new ShapeError(`logits must have shape [..., classes], got ${formatShape(logits.shape)}`);
   checkLossOptions(options);
   const { reduction = 'mean', out, signal, onProgress, ...settings } = options;
   const control = { signal, onProgress };
@@ -129,18 +131,19 @@ export function checkLossOptions({ reduction, ignore, smoothing = 0 }: CrossEntr
 }
 
 /** The loss of each row of checked arguments. */
-export function lossesOf(logits: Tensor, targets: Tensor, options: LossSettings & ResultOptions): Tensor<'f32'> {
-  const { ignore, smoothing = 0, out: given } = options;
-  const settings = { classes: logits.shape.at(-1) as number, ignore, smoothing };
+export function lossesOf(logits: Tensor, targets: Tensor, options: LossOptions): Tensor<'f32'> {
+  const { ignore, smoothing = 0, first = 0, out: given } = options;
+  const settings = { classes: logits.shape.at(-1) as number, ignore, smoothing, first };
   const inputs = { logits, targets };
   const { shape } = targets;
-  const specs = { losses: { shape, dtype: 'f32', given }, lse: { shape, dtype: 'f32' } } as const;
-  const { losses, lse } = compute(op, inputs, specs, (results) => ({ ...settings, ...inputs, ...results }), options, {
+  const specs = { out: { shape, dtype: 'f32', given }, lse: { shape, dtype: 'f32' } } as const;
+  const call = ({ out: losses, lse }: Record<'out' | 'lse', Tensor>) => ({ ...settings, ...inputs, losses, lse });
+  const { out: losses, lse } = compute(op, inputs, specs, call, options, {
     derivative: {
       saves: ['logits', 'targets', 'lse'],
       gradients(saved, gradients, _, control) {
         const kept = saved as Record<'logits' | 'targets' | 'lse', Tensor>;
-        const given = { ...kept, gradLosses: gradients.losses as Tensor };
+        const given = { ...kept, gradLosses: gradients.out as Tensor };
         const spec = { shape: kept.logits.shape, dtype: 'f32' } as const;
         const call = ({ gradLogits }: { gradLogits: Tensor }) => ({ ...settings, ...given, gradLogits });
         return { logits: compute(gradientOp, given, { gradLogits: spec }, call, control).gradLogits };
