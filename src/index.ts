@@ -71,27 +71,6 @@ export {
   depthwiseConv,
   depthwiseConvBackward,
 } from './ops/depthwise-conv';
-export {
-  add,
-  cos,
-  elu,
-  eluPlusOne,
-  exp,
-  gelu,
-  multiply,
-  power,
-  reciprocal,
-  relu,
-  rsqrt,
-  sigmoid,
-  silu,
-  sin,
-  step,
-  subtract,
-  tanh,
-  type UnaryBackwardOptions,
-  unaryBackward,
-} from './ops/elementwise';
 export type { ResultOptions } from './ops/float32';
 export {
   type GatedDeltaRuleBackwardOptions,
@@ -118,6 +97,28 @@ export {
   linearAttentionBackward,
   linearAttentionStep,
 } from './ops/linear-attention';
+export {
+  add,
+  cos,
+  elu,
+  eluPlusOne,
+  exp,
+  gelu,
+  multiply,
+  power,
+  reciprocal,
+  relu,
+  rsqrt,
+  sigmoid,
+  silu,
+  sin,
+  step,
+  subtract,
+  tanh,
+  type UnaryBackwardOptions,
+  unaryBackward,
+} from './ops/map';
+export { type MapOptions, type MapResult, map, type Words } from './ops/map/map';
 export { matmul } from './ops/matmul';
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';

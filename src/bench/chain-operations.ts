@@ -1,6 +1,6 @@
 /** A chain of small ops, and its arithmetic done by a single one. */
 import { largestOf } from '../measure/gate';
-import { add, multiply } from '../ops/elementwise';
+import { add, multiply } from '../ops/map';
 import { matmul } from '../ops/matmul';
 import type { Runtime } from '../runtime/runtime';
 import { pullback } from '../tape';

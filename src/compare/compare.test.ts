@@ -6,7 +6,7 @@ import { exactAttention } from '../methods/dense/attention';
 import { neighborhoodAttention } from '../methods/sparse/neighborhood-attention';
 import { stochasticAttention } from '../methods/sparse/stochastic-attention';
 import { contiguous } from '../ops/copy';
-import { multiply } from '../ops/elementwise';
+import { multiply } from '../ops/map';
 import { createRuntime, type Runtime } from '../runtime/runtime';
 import { hostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ARITHMETIC, EXTREMES, functionOf, randomSources } from '../../test/random-functions';
-import { scoreDerivative, tableDerivatives } from './differentiate';
+import { derivativeOf, tableDerivatives } from './differentiate';
 import { evaluate } from './evaluate';
 import { constantOf } from './expression';
 import { type Captured, parse } from './parse';
@@ -44,7 +44,7 @@ describe('derivatives', () => {
         const expression = compile(source, { x: [0.5, -1.5, 2, 0.25] });
         const expected = slope((score) => evaluate(expression, q, k, fixed, score), s);
         if (expected === undefined) return;
-        const actual = evaluate(scoreDerivative(expression), q, k, fixed, s);
+        const actual = evaluate(derivativeOf(expression, 'score'), q, k, fixed, s);
         // The root of what is 0 throughout.
         if (!Number.isFinite(actual)) return;
         compared++;
@@ -78,7 +78,7 @@ describe('derivatives', () => {
   });
 
   test('are simple where they are', () => {
-    const slopeOf = (source: string) => constantOf(scoreDerivative(compile(source, { x: [1, 2] })));
+    const slopeOf = (source: string) => constantOf(derivativeOf(compile(source, { x: [1, 2] }), 'score'));
     expect(slopeOf('s - 3 * Math.abs(q - k)')).toBe(1);
     expect(slopeOf('s + c.x[q]')).toBe(1);
     expect(slopeOf('q')).toBe(0);

@@ -1,5 +1,5 @@
 /** Derivatives of number expressions. Where a function jumps or bends, it is that of the piece a value lies on. */
-import { apply, constant, constantOf, type Expression, type Table } from './expression';
+import { apply, constant, constantOf, type Expression, type InputName, type Table } from './expression';
 import { stepsOf } from './steps';
 
 /** How an expression changes with an element of a captured array: at `index`, by `factor`. */
@@ -9,9 +9,20 @@ export interface TableDerivative {
   readonly factor: Expression;
 }
 
-/** d expression / d score. */
-export function scoreDerivative(expression: Expression): Expression {
-  return derivative(expression, (node) => 'name' in node && node.name === 'score');
+/** d expression / d one of its inputs. */
+export function derivativeOf(expression: Expression, name: InputName): Expression {
+  return derivative(expression, (node) => 'name' in node && node.name === name);
+}
+
+/** The gradient with respect to an input, from those with respect to expressions of it: the sum of their products with the derivatives. */
+export function gradientOf(
+  expressions: readonly Expression[],
+  gradients: readonly Expression[],
+  name: InputName,
+): Expression {
+  return expressions
+    .map((expression, at) => multiply(derivativeOf(expression, name), gradients[at] as Expression))
+    .reduce(add, ZERO);
 }
 
 /**
@@ -74,7 +85,24 @@ function ofOperation(node: Expression, values: readonly Expression[], changes: r
     case 'log':
       return divide(dx, x);
     case 'tanh':
-      return multiply(apply('subtract', ONE, multiply(node, node)), dx);
+      return multiply(multiply(constant(4), apply('sigmoidSlope', apply('add', x, x))), dx);
+    case 'expm1':
+      return multiply(apply('exp', x), dx);
+    case 'log1p':
+      return divide(dx, apply('add', ONE, x));
+    case 'sigmoid':
+      return multiply(apply('sigmoidSlope', x), dx);
+    case 'sigmoidSlope':
+      // Of a second derivative: sigmoid's slope times -tanh(x / 2).
+      return negative(multiply(multiply(node, apply('tanh', multiply(constant(0.5), x))), dx));
+    case 'softplus':
+      return multiply(apply('sigmoid', x), dx);
+    case 'erf':
+      return multiply(bell(2 / Math.sqrt(Math.PI), -1, x), dx);
+    case 'normalShare':
+      return multiply(bell(1 / Math.sqrt(2 * Math.PI), -0.5, x), dx);
+    case 'rsqrt':
+      return multiply(multiply(constant(-0.5), divide(node, x)), dx);
     case 'cos':
       return negative(multiply(apply('sin', x), dx));
     case 'sin':
@@ -85,6 +113,11 @@ function ofOperation(node: Expression, values: readonly Expression[], changes: r
       // Roundings and bits: constant but for their jumps.
       return ZERO;
   }
+}
+
+/** height e^(rate x^2) */
+function bell(height: number, rate: number, x: Expression): Expression {
+  return multiply(constant(height), apply('exp', multiply(constant(rate), multiply(x, x))));
 }
 
 const ZERO = constant(0);

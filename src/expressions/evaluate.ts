@@ -1,7 +1,7 @@
-/** Evaluation of one pair of query and key in float64, exactly as JavaScript would. */
-import type { Expression } from './expression';
+/** Evaluation in float64, exactly as JavaScript would: of one pair of query and key, or over elements. */
+import type { Expression, InputName } from './expression';
 import { OPERATIONS } from './operations';
-import { stepsOf } from './steps';
+import { stepsOf, stepsOfAll } from './steps';
 
 /** What is the same for all pairs of a head. */
 export type Fixed = Readonly<Record<'b' | 'h' | 'n' | 'm', number>>;
@@ -23,7 +23,7 @@ export function evaluate(expression: Expression, q: number, k: number, fixed: Fi
     if ('value' in node) out[0] = node.value;
     else if ('name' in node) {
       const { name } = node;
-      out[0] = name === 'q' ? q : name === 'k' ? k : name === 'score' ? score : fixed[name];
+      out[0] = name === 'q' ? q : name === 'k' ? k : name === 'score' ? score : fixed[name as keyof Fixed];
     } else {
       const x = values[args[0]!]!;
       if ('table' in node) out[0] = node.table.values[x[0]!] ?? Number.NaN;
@@ -31,4 +31,30 @@ export function evaluate(expression: Expression, q: number, k: number, fixed: Fi
     }
   }
   return values[steps.length - 1]![0]!;
+}
+
+/** Number expressions over `count` elements each of their inputs. */
+export function evaluateAll(
+  expressions: readonly Expression[],
+  count: number,
+  inputOf: (name: InputName) => Float64Array,
+): Float64Array[] {
+  const { steps, roots } = stepsOfAll(expressions);
+  const values: Float64Array[] = [];
+  for (const { node, args } of steps) {
+    if ('name' in node) values.push(inputOf(node.name));
+    else {
+      const out = new Float64Array(count);
+      const [x, y, z] = [0, 1, 2].map((at) => values[args[at] ?? args[0] ?? 0] ?? out) as [
+        Float64Array,
+        Float64Array,
+        Float64Array,
+      ];
+      if ('value' in node) out.fill(node.value);
+      else if ('table' in node) out.set(x.map((index) => node.table.values[index] ?? Number.NaN));
+      else OPERATIONS[node.operation].loop(out, x, y, z, count);
+      values.push(out);
+    }
+  }
+  return roots.map((root) => values[root] as Float64Array);
 }

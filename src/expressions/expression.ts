@@ -1,13 +1,17 @@
 /**
- * What a function over indices is compiled into: a small directed graph of operations on numbers and booleans, whose
- * meaning is JavaScript's own, in float64. Booleans are held as 0 and 1.
+ * What a function over indices or elements is compiled into: a small directed graph of operations on numbers and booleans,
+ * whose meaning is JavaScript's own, in float64. Booleans are held as 0 and 1.
  */
 import { OPERATIONS, type Operation } from './operations';
 
 type Kind = 'number' | 'boolean';
 
-/** What a function is given: the score, batch, query head, query, key, and the numbers of queries and keys. */
-export type InputName = 'score' | 'b' | 'h' | 'q' | 'k' | 'n' | 'm';
+/**
+ * What a function is given: over pairs of queries and keys the score, batch, query head, query, key, and the numbers of
+ * queries and keys; over elements those of the tensors x0, x1, ... and the captured numbers c0, c1, ... of a call.
+ */
+export type InputName = PairInput | `x${number}` | `c${number}`;
+type PairInput = 'score' | 'b' | 'h' | 'q' | 'k' | 'n' | 'm';
 
 /** A captured array, copied when the function was compiled. An index outside it reads NaN. */
 export interface Table {
@@ -72,14 +76,17 @@ export function constantOf(expression: Expression): number | undefined {
   return 'value' in expression ? expression.value : undefined;
 }
 
-/** `expression` with one of its inputs replaced. */
-export function substitute(expression: Expression, name: InputName, replacement: Expression): Expression {
+/** `expression` with some of its inputs replaced. */
+export function substitute(
+  expression: Expression,
+  replacements: Readonly<Partial<Record<InputName, Expression>>>,
+): Expression {
   const done = new Map<Expression, Expression>();
   const visit = (node: Expression): Expression => {
     const known = done.get(node);
     if (known) return known;
     let result = node;
-    if ('name' in node) result = node.name === name ? replacement : node;
+    if ('name' in node) result = replacements[node.name] ?? node;
     else if ('table' in node) result = read(node.table, visit(node.args[0]));
     else if (!('value' in node)) result = apply(node.operation, ...node.args.map(visit));
     done.set(node, result);

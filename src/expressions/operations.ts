@@ -17,6 +17,35 @@ const each = (f: (x: number) => number): Definition =>
     for (let i = 0; i < count; i++) out[i] = f(x[i]!);
   });
 
+function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x));
+}
+
+/** The share of a standard normal distribution below x: a series near 0, a continued fraction in the tails. */
+function normalShare(x: number): number {
+  if (Number.isNaN(x)) return x;
+  const size = Math.abs(x);
+  if (size > 40) return x > 0 ? 1 : 0;
+  if (size < 4) return 0.5 + normalSeries(x);
+  let fraction = size;
+  for (let k = 100; k > 0; k--) fraction = size + k / fraction;
+  return x > 0 ? 1 - normalDensity(x) / fraction : normalDensity(x) / fraction;
+}
+
+function normalDensity(x: number): number {
+  return Math.exp(-0.5 * x * x) / Math.sqrt(2 * Math.PI);
+}
+
+/** The share between 0 and x, negative below 0. */
+function normalSeries(x: number): number {
+  let [term, sum] = [x, x];
+  for (let k = 3; k < 150; k += 2) {
+    term *= (x * x) / k;
+    sum += term;
+  }
+  return normalDensity(x) * sum;
+}
+
 export const OPERATIONS = {
   add: number((out, x, y, _z, count) => {
     for (let i = 0; i < count; i++) out[i] = x[i]! + y[i]!;
@@ -73,6 +102,15 @@ export const OPERATIONS = {
   exp: each(Math.exp),
   log: each(Math.log),
   tanh: each(Math.tanh),
+  expm1: each(Math.expm1),
+  log1p: each(Math.log1p),
+  sigmoid: each(sigmoid),
+  /** The derivative of sigmoid, which the difference 1 - y would round. */
+  sigmoidSlope: each((x) => sigmoid(x) * sigmoid(-x)),
+  softplus: each((x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)))),
+  erf: each((x) => (Math.abs(x) < 1 ? normalSeries(x * Math.SQRT2) * 2 : 1 - 2 * normalShare(-x * Math.SQRT2))),
+  normalShare: each(normalShare),
+  rsqrt: each((x) => 1 / Math.sqrt(x)),
   cos: each(Math.cos),
   sin: each(Math.sin),
   bitAnd: number((out, x, y, _z, count) => {

@@ -1,14 +1,22 @@
-/** What programs of expressions are made of, for the compiler (program.ts) and the interpreter (ops/attention/program.as.ts). */
+/** What programs of expressions are made of, for the compiler (program.ts) and the interpreters. */
 
 /** Numbers of an instruction, and of what comes before the first. */
 export const INSTRUCTION_LENGTH = 6;
 export const HEADER_LENGTH = 2;
 
-/** The low bits of an operand: which dimensions it has, queries and keys, and whether it lies elsewhere than in a register. */
+/**
+ * The low bits of an operand: which dimensions it has, queries and keys (elements of a tensor are lanes), and whether it
+ * lies elsewhere than in a register: with the scores or tensors, or where results go. There the bits above say which.
+ */
 export const LANES = 1;
 export const ROWS = 2;
 export const SCORE = 4;
 export const OUT = 8;
+
+/** Of maps: elements that an interpreter takes at once, and registers of such blocks and of single vectors. */
+export const BLOCK = 1024;
+export const BLOCK_REGISTERS = 32;
+export const VECTOR_REGISTERS = 64;
 
 /** Keys that an interpreter takes at once, against 24 queries. */
 export const CHUNK = 12;
@@ -19,10 +27,23 @@ export const TILE_REGISTERS = 64;
 export const CHUNK_REGISTERS = 24;
 
 export const INSTRUCTIONS = [
-  ...['constant', 'batch', 'head', 'queries', 'keys', 'read', 'copy', 'toFloat', 'toInteger'],
+  ...[
+    'constant',
+    'number',
+    'integer number',
+    'batch',
+    'head',
+    'queries',
+    'keys',
+    'read',
+    'copy',
+    'toFloat',
+    'toInteger',
+  ],
   ...['select', 'not', 'and', 'or', 'xor'],
   ...['add', 'subtract', 'multiply', 'divide', 'min', 'max', 'less', 'lessOrEqual', 'equal'],
   ...['negative', 'abs', 'sign', 'floor', 'ceil', 'trunc', 'round', 'sqrt', 'exp', 'log', 'tanh', 'cos', 'sin'],
+  ...['expm1', 'log1p', 'sigmoid', 'sigmoidSlope', 'softplus', 'erf', 'normalShare', 'rsqrt'],
   ...['remainder', 'power'],
   ...['integer add', 'integer subtract', 'integer multiply', 'integer min', 'integer max'],
   ...['integer less', 'integer lessOrEqual', 'integer equal', 'integer negative', 'integer abs', 'integer sign'],

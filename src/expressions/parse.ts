@@ -2,8 +2,8 @@
  * From a function to an expression, by way of the function's source.
  *
  * JavaScript cannot overload operators, so a function can only be compiled as it is written: one expression, or `const`
- * declarations and `if (...) return ...;` before a last `return`. It sees its parameters, what it is passed as captured
- * and `Math`, and nothing of where it was written.
+ * declarations and `if (...) return ...;` before a last `return`. It sees its parameters, what it is passed as captured,
+ * the words beside it (words.ts) and `Math`, and nothing of where it was written.
  */
 
 import type * as js from 'acorn';
@@ -12,6 +12,7 @@ import { isRecord, show } from '../check';
 import { ParameterError } from '../errors';
 import { apply, constant, type Expression, type InputName, input, read, type Table, tableOf } from './expression';
 import type { Operation } from './operations';
+import { WORDS } from './words';
 
 /** What a function may capture: scalars, flat arrays, and objects of those, such as tensors with `data` and `shape`. */
 export type Captured = Readonly<Record<string, unknown>>;
@@ -22,6 +23,26 @@ export interface Signature {
   /** The parameters before the captured one. */
   readonly parameters: readonly InputName[];
   readonly returns: 'number' | 'boolean';
+  /** Whether numbers that were captured are inputs, c0, c1, ..., and results may be several. */
+  readonly isMap?: boolean;
+}
+
+/** What a function computes: one expression, or several in an array or object literal. */
+export interface Parsed {
+  readonly results: readonly Expression[];
+  /** Of the results in an object, their names; of those in an array, none. */
+  readonly form: 'one' | 'array' | readonly string[];
+  /** What the parameters are called. */
+  readonly parameters: readonly string[];
+  /** What it has of what was captured, in the order in which it was met: numbers are c0, c1, ... in this order. */
+  readonly reads: readonly Read[];
+}
+
+export interface Read {
+  readonly path: readonly string[];
+  /** A number is a value of each call, all else is part of what was compiled. */
+  readonly kind: 'number' | 'value';
+  readonly value: unknown;
 }
 
 /** A captured value that is not yet an expression, and what the function calls it. */
@@ -32,7 +53,15 @@ class Outer {
   ) {}
 }
 
-type Value = Expression | Outer;
+/** Results in an array or object literal. */
+class Several {
+  constructor(
+    readonly form: Parsed['form'],
+    readonly results: readonly Expression[],
+  ) {}
+}
+
+type Value = Expression | Outer | Several;
 type Scope = ReadonlyMap<string, Value>;
 
 const UNARY: Partial<Record<string, Operation>> = { '-': 'negative', '~': 'bitNot' };
@@ -59,9 +88,12 @@ const EQUALITY = ['===', '!==', '==', '!='];
 
 const FUNCTIONS: Partial<Record<string, { readonly operation: Operation; readonly arity: number }>> = {
   ...Object.fromEntries(
-    (['abs', 'floor', 'ceil', 'round', 'trunc', 'sign', 'sqrt', 'exp', 'log', 'tanh', 'cos', 'sin'] as const).map(
-      (operation) => [operation, { operation, arity: 1 }],
-    ),
+    (
+      [
+        ...(['abs', 'floor', 'ceil', 'round', 'trunc', 'sign', 'sqrt'] as const),
+        ...(['exp', 'log', 'expm1', 'log1p', 'tanh', 'cos', 'sin'] as const),
+      ] as const
+    ).map((operation) => [operation, { operation, arity: 1 }]),
   ),
   pow: { operation: 'power', arity: 2 },
   min: { operation: 'min', arity: Number.POSITIVE_INFINITY },
@@ -97,6 +129,11 @@ const REFUSED: Partial<Record<string, readonly [what: string, remedy: string]>> 
 
 /** The expression that `fn` computes; a ParameterError names what cannot be compiled, where, and the remedy. */
 export function parse(fn: unknown, captured: Captured, signature: Signature): Expression {
+  return parseAll(fn, captured, signature).results[0] as Expression;
+}
+
+/** All that `fn` computes. */
+export function parseAll(fn: unknown, captured: Captured, signature: Signature): Parsed {
   return new Compiler(fn, captured, signature).compile();
 }
 
@@ -113,6 +150,9 @@ const DEEPEST = 500;
 
 class Compiler {
   readonly #tables = new Map<unknown, Table>();
+  readonly #reads = new Map<string, Read>();
+  readonly #numbers = new Map<string, Expression>();
+  readonly #names: string[] = [];
   readonly #root: js.Expression;
   /** Columns of the first line before the function's own. */
   #shift = 1;
@@ -140,7 +180,7 @@ class Compiler {
     this.#root = this.#read(source);
   }
 
-  compile(): Expression {
+  compile(): Parsed {
     const { returns } = this.signature;
     const fn = this.#root;
     if (fn.type !== 'ArrowFunctionExpression' && fn.type !== 'FunctionExpression') {
@@ -151,8 +191,11 @@ class Compiler {
     const scope = this.#parameters(fn.params);
     const value =
       fn.body.type === 'BlockStatement' ? this.#block(fn.body.body, scope, fn.body) : this.#visit(fn.body, scope);
-    const result = this.#scalar(value, fn.body);
-    if (result.kind === returns) return result;
+    const parsed = { parameters: this.#names, reads: [...this.#reads.values()] };
+    if (value instanceof Several) return { ...parsed, results: value.results, form: value.form };
+    const scalar = this.#scalar(value, fn.body);
+    const result = this.signature.isMap ? asNumber(scalar) : scalar;
+    if (result.kind === returns) return { ...parsed, results: [result], form: 'one' };
     const remedy =
       returns === 'boolean' ? "compare it, e.g. 'x !== 0'" : "choose by it, e.g. 'condition ? score : -Infinity'";
     throw new ParameterError(
@@ -185,6 +228,7 @@ class Compiler {
       if (at < parameters.length) {
         if (param.type !== 'Identifier') throw this.#refusal(param, 'this parameter', 'give it a plain name');
         scope.set(param.name, input(parameters[at] as InputName));
+        this.#names.push(param.name);
       } else if (at === parameters.length) this.#bind(param, new Outer(this.captured, ''), scope);
       else throw this.#refusal(param, 'this parameter', `the function is given ${parameters.join(', ')} and captured`);
     });
@@ -249,7 +293,8 @@ class Compiler {
     // As it is written and, through what was declared before, as it is computed.
     const value = this.#depth > DEEPEST ? undefined : this.#visitKind(node, scope);
     this.#depth--;
-    if (value && (value instanceof Outer || this.#depthOf(value) <= DEEPEST)) return value;
+    const expressions = value instanceof Several ? value.results : value && !(value instanceof Outer) ? [value] : [];
+    if (value && expressions.every((each) => this.#depthOf(each) <= DEEPEST)) return value;
     throw this.#tooDeep(node);
   }
 
@@ -288,9 +333,39 @@ class Compiler {
           this.#visit(node.consequent, scope),
           this.#visit(node.alternate, scope),
         );
+      case 'ArrayExpression':
+      case 'ObjectExpression':
+        if (this.signature.isMap) return this.#several(node, scope);
+        throw this.#unknown(node);
       default:
         throw this.#unknown(node);
     }
+  }
+
+  #several(node: js.ArrayExpression | js.ObjectExpression, scope: Scope): Several {
+    if (node.type === 'ArrayExpression') {
+      const results = node.elements.map((each) => {
+        if (!each || each.type === 'SpreadElement') throw this.#refusal(each ?? node, 'this array', 'name each result');
+        return this.#number(each, scope);
+      });
+      if (results.length > 0) return new Several('array', results);
+    } else {
+      const entries = node.properties.map((property) => {
+        const isPlain =
+          property.type === 'Property' && !property.computed && property.kind === 'init' && !property.method;
+        if (!isPlain) throw this.#refusal(property, 'this property', 'name each result');
+        const { key } = property;
+        const name = key.type === 'Identifier' ? key.name : String((key as js.Literal).value);
+        return [name, this.#number(property.value, scope)] as const;
+      });
+      const names = entries.map(([name]) => name);
+      if (names.length > 0 && new Set(names).size === names.length)
+        return new Several(
+          names,
+          entries.map(([, result]) => result),
+        );
+    }
+    throw this.#refusal(node, 'a result without elements, or with one twice,', 'name each result once');
   }
 
   #name(node: js.Identifier, scope: Scope): Value {
@@ -312,6 +387,7 @@ class Compiler {
       throw this.#refusal(node, `Math.${(property as js.Identifier).name}`, 'call a function that is known');
     }
     const array = this.#visit(object, scope);
+    if (array instanceof Several) throw this.#unknown(object);
     if (!(array instanceof Outer)) throw this.#refusal(node, 'a property of a number', 'use numbers as they are');
     if (!node.computed) return this.#property(array, (property as js.Identifier).name, node);
     if (property.type === 'Literal' && typeof property.value === 'string') {
@@ -324,7 +400,11 @@ class Compiler {
   #property({ value, path }: Outer, name: string, node: Node): Value {
     const inner = Object(value)[name];
     if (inner !== undefined) return new Outer(inner, path ? `${path}.${name}` : name);
-    if (path === '' && (name === 'n' || name === 'm')) return input(name);
+    if (path === '' && !this.signature.isMap && (name === 'n' || name === 'm')) return input(name);
+    if (path === '' && Object.hasOwn(WORDS, name)) {
+      this.#note(name, 'value', undefined);
+      return new Outer(WORDS[name as keyof typeof WORDS], name);
+    }
     throw this.#refusal(node, `${path || 'captured'} without '${name}'`, `pass it, { ${name} }`);
   }
 
@@ -358,6 +438,13 @@ class Compiler {
 
   #call(node: js.CallExpression, scope: Scope): Expression {
     const { callee } = node;
+    const word = this.#wordOf(callee, scope);
+    if (word) {
+      const [argument, ...more] = node.arguments;
+      if (!argument || argument.type === 'SpreadElement' || more.length > 0)
+        throw this.#refusal(node, `a word of ${node.arguments.length}`, 'pass 1');
+      return word(this.#number(argument, scope));
+    }
     const known = Object.keys(FUNCTIONS).join(', ');
     if (callee.type !== 'MemberExpression' || callee.computed || !isMath(callee.object, scope)) {
       const name = callee.type === 'Identifier' ? ` of '${callee.name}'` : '';
@@ -376,6 +463,16 @@ class Compiler {
       return this.#number(argument, scope);
     });
     return many ? args.reduce((a, b) => apply(operation, a, b)) : apply(operation, ...args);
+  }
+
+  /** The function that is called if it is one of those beside what was captured. */
+  #wordOf(callee: js.CallExpression['callee'], scope: Scope): ((x: Expression) => Expression) | undefined {
+    const isOuter =
+      (callee.type === 'Identifier' && scope.get(callee.name) instanceof Outer) ||
+      (callee.type === 'MemberExpression' && !callee.computed && !isMath(callee.object, scope));
+    const value = isOuter ? this.#visit(callee, scope) : undefined;
+    const words: readonly unknown[] = Object.values(WORDS);
+    return value instanceof Outer && words.includes(value.value) ? (value.value as typeof WORDS.relu) : undefined;
   }
 
   #unary(node: js.UnaryExpression, scope: Scope): Expression {
@@ -417,6 +514,14 @@ class Compiler {
   }
 
   #choose(node: Node, condition: Expression, yes: Value, no: Value): Value {
+    if (yes instanceof Several && no instanceof Several && `${yes.form}` === `${no.form}`) {
+      const pairs = yes.results.map((result, at) => [result, no.results[at]] as const);
+      if (yes.results.length === no.results.length)
+        return new Several(
+          yes.form,
+          pairs.map(([a, b]) => apply('select', condition, a, b as Expression)),
+        );
+    }
     const [a, b] = [this.#scalar(yes, node), this.#scalar(no, node)];
     if (a.kind !== b.kind) {
       throw this.#refusal(node, `a choice between a ${a.kind} and a ${b.kind}`, 'make both of one kind');
@@ -438,13 +543,29 @@ class Compiler {
   }
 
   #scalar(value: Value, node: Node): Expression {
+    if (value instanceof Several) throw this.#unknown(node);
     if (!(value instanceof Outer)) return value;
     const { value: inner, path } = value;
-    if (typeof inner === 'number' || typeof inner === 'boolean') return constant(inner);
+    if (typeof inner === 'number' && this.signature.isMap) return this.#capturedNumber(inner, path);
+    if (typeof inner === 'number' || typeof inner === 'boolean') {
+      this.#note(path, 'value', inner);
+      return constant(inner);
+    }
     const array = Array.isArray(inner) || ArrayBuffer.isView(inner);
     const what = array ? 'an array' : typeof inner === 'object' ? 'an object' : `a ${typeof inner}`;
     const remedy = array ? 'index it' : 'capture numbers, booleans and flat arrays';
     throw this.#refusal(node, `'${path || 'captured'}', which is ${what},`, remedy);
+  }
+
+  #capturedNumber(value: number, path: string): Expression {
+    const found = this.#numbers.get(path) ?? input(`c${this.#numbers.size}`);
+    this.#numbers.set(path, found);
+    this.#note(path, 'number', value);
+    return found;
+  }
+
+  #note(path: string, kind: Read['kind'], value: unknown): void {
+    this.#reads.set(path, { path: path.split('.'), kind, value });
   }
 
   #unknown(node: Node): ParameterError {

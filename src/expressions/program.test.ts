@@ -96,7 +96,7 @@ function evaluateFloat32(expression: Expression, q: number, k: number, score: nu
     const [x = 0, y = 0, z = 0] = args.map((arg) => values[arg] as number);
     let value: number;
     if ('value' in node) value = node.value;
-    else if ('name' in node) value = inputs[node.name];
+    else if ('name' in node) value = inputs[node.name as keyof typeof inputs];
     else if ('table' in node) value = node.table.values[x] ?? Number.NaN;
     else {
       const out = new Float64Array(1);

@@ -1,5 +1,6 @@
 /**
- * Score modifiers as programs for the kernels (ops/attention/program.as.ts), from their typed values.
+ * Programs for the kernels' interpreters, from typed values: of score modifiers (ops/attention/program.as.ts) and of maps
+ * (ops/map/map.as.ts).
  */
 
 import { BoundedMap } from '../bounded-map';
@@ -38,55 +39,77 @@ export function compileProgram(
   const { b, h, n, m } = extent;
   return programs.get([b, h, n, m, results].join(), () => {
     const { value, tables } = typedValue(name, expression, extent, results);
-    return { code: assemble(name, value), tables };
+    return { code: assemble(`score "${name}"`, [value], TILES), tables };
   });
 }
 
-/** The instructions, with values in registers that are handed on after their last use; those of the tile last a tile. */
-function assemble(name: string, result: Value): Int32Array {
-  // The result has all dimensions, and nothing may write to where it goes before the last instruction.
+/** How an interpreter holds values. */
+export interface Layout {
+  /** The dimensions of results. */
+  readonly dimensions: number;
+  /** The dimension that tells the values of a chunk from those that are computed once for many. */
+  readonly inner: number;
+  /** Byte offsets of the registers of both. */
+  readonly registers: { readonly outer: readonly number[]; readonly inner: readonly number[] };
+}
+
+/** Chunks of keys against a tile of queries. */
+const TILES: Layout = {
+  dimensions: LANES | ROWS,
+  inner: ROWS,
+  registers: {
+    outer: Array.from({ length: TILE_REGISTERS }, (_, at) => at * ROW_BYTES),
+    inner: Array.from({ length: CHUNK_REGISTERS }, (_, at) => (TILE_REGISTERS + at * CHUNK) * ROW_BYTES),
+  },
+};
+
+/**
+ * The instructions, with values in registers that are handed on after their last use; outer ones keep theirs. Nothing is
+ * written to where a result goes before all is computed, but by the very last instruction: it may be where an input lies.
+ */
+export function assemble(subject: string, results: readonly Value[], layout: Layout): Int32Array {
+  const { dimensions, inner } = layout;
+  const isInner = (value: Value) => (value.dimensions & inner) !== 0;
   // The instruction that loads the keys does not spread them over the queries.
-  const isLast = result.instruction && result.instruction.name !== 'keys' && onChunk(result);
-  const last: Value = isLast ? result : emit('copy', 'float', [result], 0, LANES | ROWS);
-  const values = orderOf(last);
-  const order = [...values.filter((value) => !onChunk(value)), ...values.filter(onChunk)];
+  const isOwn = (value: Value, at: number) =>
+    value.instruction && value.instruction.name !== 'keys' && isInner(value) && results.indexOf(value) === at;
+  const own = results.map((value, at) => (isOwn(value, at) ? value : emit('copy', value.type, [value], 0, dimensions)));
+  const values = orderOf(...own);
+  const last = values.at(-1) as Value;
+  const copies = own.map((value) => (value === last ? value : emit('copy', value.type, [value], 0, dimensions)));
+  const computed = [...values.filter((value) => !isInner(value)), ...values.filter(isInner)];
+  const order = [...computed, ...copies.filter((value) => value !== last)];
   const lastUse = new Map<Value, Value>();
   for (const value of order) for (const arg of (value.instruction as Instruction).args) lastUse.set(arg, value);
-  const free = [
-    Array.from({ length: TILE_REGISTERS }, (_, at) => at * ROW_BYTES),
-    Array.from({ length: CHUNK_REGISTERS }, (_, at) => (TILE_REGISTERS + at * CHUNK) * ROW_BYTES),
-  ] as const;
-  const freeFor = (value: Value) => free[onChunk(value) ? 1 : 0];
+  const free = { outer: [...layout.registers.outer], inner: [...layout.registers.inner] };
+  const freeFor = (value: Value) => free[isInner(value) ? 'inner' : 'outer'];
   const registers = new Map<Value, number>();
   const operand = (value: Value) =>
-    value.instruction ? (registers.get(value) as number) | (value.dimensions & (LANES | ROWS)) : LANES | ROWS | SCORE;
-  const tileInstructions = values.length - values.filter(onChunk).length;
-  const words = [tileInstructions, values.length - tileInstructions];
+    value.dimensions | (value.instruction ? (registers.get(value) as number) : SCORE | ((value.place ?? 0) << 4));
+  const outerInstructions = values.length - values.filter(isInner).length;
+  const words = [outerInstructions, order.length - outerInstructions];
   for (const value of order) {
     const { name: operation, args, immediate } = value.instruction as Instruction;
-    if (value !== last) {
+    const place = copies.indexOf(value);
+    if (place === -1) {
       const register = freeFor(value).shift();
       if (register === undefined) {
-        throw new ParameterError(
-          `score "${name}" needs too many values at once for the kernels: write it in fewer terms`,
-        );
+        throw new ParameterError(`${subject} needs too many values at once for the kernels: write it in fewer terms`);
       }
       registers.set(value, register);
     }
     const operands = [...args.map(operand), 0, 0, 0].slice(0, 3);
     words.push(
       INSTRUCTIONS.indexOf(operation),
-      value === last ? LANES | ROWS | OUT : operand(value),
+      place === -1 ? operand(value) : dimensions | OUT | (place << 4),
       ...operands,
       immediate,
     );
     // After the result has its own: operands of fewer dimensions must not be overwritten as they are read.
     for (const arg of new Set(args)) {
-      const isOver = lastUse.get(arg) === value && onChunk(arg) === onChunk(value);
+      const isOver = lastUse.get(arg) === value && isInner(arg) === isInner(value);
       if (isOver && arg.instruction) freeFor(arg).unshift(registers.get(arg) as number);
     }
   }
   return Int32Array.from(words);
 }
-
-const onChunk = ({ dimensions }: Value) => (dimensions & ROWS) !== 0;

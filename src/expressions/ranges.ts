@@ -34,18 +34,29 @@ export const integers = (low: number, high: number): Range => ({ low, high, nan:
 
 /** A score can be any number. */
 export const anyScore: Range = ANYTHING;
+/** An integer of 32 bits. */
+export const anyInteger: Range = INT32;
 
 /** The range of every step of an expression (steps.ts). */
 export function rangesOf(expression: Expression, box: Box): readonly Range[] {
+  return rangesOfSteps(stepsOf(expression), box);
+}
+
+/** Of several expressions; where they wrap, integers of 32 bits stay such. */
+export function rangesOfSteps(steps: readonly Step[], box: Box, wraps = false): readonly Range[] {
   const ranges: Range[] = [];
-  for (const step of stepsOf(expression)) ranges.push(rangeOf(step, ranges, box));
+  for (const step of steps) {
+    const range = rangeOf(step, ranges, box);
+    const isInteger = wraps && range.whole && !range.nan && step.args.every((arg) => isInt32(ranges[arg] as Range));
+    ranges.push(isInteger && !isInt32(range) ? INT32 : range);
+  }
   return ranges;
 }
 
 /** Of one step, from those of the steps before it. */
 function rangeOf({ node, args }: Step, ranges: readonly Range[], box: Box): Range {
   if ('value' in node) return exactly(node.value);
-  if ('name' in node) return box[node.name];
+  if ('name' in node) return box[node.name] as Range;
   const x = ranges[args[0] as number] as Range;
   if ('table' in node) return ofElements(node.table, x);
   const y = ranges[args[1] ?? (args[0] as number)] as Range;
@@ -239,6 +250,14 @@ const RULES: Readonly<Record<Operation, Rule>> = {
     return { low: low - MARGIN, high: high + MARGIN, nan, whole: false };
   },
   tanh: monotone(Math.tanh, undefined, MARGIN),
+  expm1: monotone(Math.expm1, undefined, MARGIN),
+  log1p: (x, y, z) => (x.low < -1 ? ANYTHING : monotone(Math.log1p, undefined, MARGIN)(x, y, z)),
+  sigmoid: (x) => ({ low: 0, high: 1, nan: x.nan, whole: false }),
+  sigmoidSlope: (x) => ({ low: 0, high: 0.25, nan: x.nan, whole: false }),
+  softplus: (x) => ({ low: 0, high: INFINITY, nan: x.nan, whole: false }),
+  erf: (x) => ({ low: -1, high: 1, nan: x.nan, whole: false }),
+  normalShare: (x) => ({ low: 0, high: 1, nan: x.nan, whole: false }),
+  rsqrt: (x) => (x.low < 0 ? ANYTHING : { low: -INFINITY, high: INFINITY, nan: x.nan, whole: false }),
   cos: (x) => ({ low: -1, high: 1, nan: x.nan || x.low === -INFINITY || x.high === INFINITY, whole: false }),
   sin: (x) => ({ low: -1, high: 1, nan: x.nan || x.low === -INFINITY || x.high === INFINITY, whole: false }),
   bitAnd: (x, y, z) => {

@@ -12,8 +12,19 @@ const known = new WeakMap<Expression, readonly Step[]>();
 
 /** An expression in the order of evaluation, every different node once; the last step is the whole. */
 export function stepsOf(expression: Expression): readonly Step[] {
-  const found = known.get(expression);
-  if (found) return found;
+  let steps = known.get(expression);
+  if (!steps) {
+    steps = stepsOfAll([expression]).steps;
+    known.set(expression, steps);
+  }
+  return steps;
+}
+
+/** Several expressions at once: their steps, and which of them each is. */
+export function stepsOfAll(expressions: readonly Expression[]): {
+  readonly steps: readonly Step[];
+  readonly roots: readonly number[];
+} {
   const steps: Step[] = [];
   const places = new Map<Expression, number>();
   const equals = new Map<string, number>();
@@ -33,9 +44,8 @@ export function stepsOf(expression: Expression): readonly Step[] {
     places.set(node, place);
     return place;
   };
-  visit(expression);
-  known.set(expression, steps);
-  return steps;
+  const roots = expressions.map(visit);
+  return { steps, roots };
 }
 
 /** What a node's value depends on. */

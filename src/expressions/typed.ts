@@ -1,17 +1,17 @@
 /**
- * Score modifiers as typed values: in float32, and in int32 where an expression is integers throughout. Every backend's
- * code for modifiers follows from these.
+ * Expressions as typed values: in float32, and in int32 where they are integers throughout. Every backend's code for
+ * score modifiers and maps follows from these.
  *
  * Ranges tell which those are, so that indices, distances and bits are exact as long as they fit in 32 bits. A quotient
  * of integers that is rounded at once stays exact too. All else is rounded to float32 after each operation.
  */
 import { ParameterError } from '../errors';
 import type { Extent } from '../masks/mask';
-import { constantOf, type Expression, type Table } from './expression';
+import { constantOf, type Expression, type InputName, type Table } from './expression';
 import type { Operation } from './operations';
 import { LANES, ROWS } from './params';
-import { anyScore, integers, isInt32, type Range, rangesOf } from './ranges';
-import { type Step, stepsOf } from './steps';
+import { anyScore, type Box, integers, isInt32, type Range, rangesOfSteps } from './ranges';
+import { type Step, stepsOfAll } from './steps';
 
 /** A value as it is in the kernels: masks are all ones where true. */
 type Type = 'float' | 'integer' | 'mask';
@@ -22,18 +22,27 @@ export interface Instruction {
   readonly immediate: number;
 }
 
-/** A result not yet in a register; without an instruction, the score. */
+/** A result not yet in a register; without an instruction, what lies elsewhere: the score, or elements of a tensor. */
 export interface Value {
   readonly type: Type;
   readonly dimensions: number;
   readonly instruction?: Instruction;
+  /** Which of the tensors; default 0. */
+  readonly place?: number;
+}
+
+/** What expressions are given: the range of each input, and the value that it is. */
+export interface Inputs {
+  readonly box: Box;
+  valueOf(name: InputName): Value;
+  /** Whether results beyond 32 bits wrap around, as long as their operands are integers of 32 bits. */
+  readonly wraps?: boolean;
 }
 
 /**
- * A number expression for problems of that extent, and the tables that its `read`s number. Its result is float32, or
- * int32 for an expression that is an index. A ParameterError, which calls the function `name`, tells what cannot be had:
- * integers that may
- * leave 32 bits, or that float32 would round, where they must be exact.
+ * A score's expression for problems of that extent, and the tables that its `read`s number. Its result is float32, or
+ * int32 for an expression that is an index. A ParameterError, which calls the score `name`, tells what cannot be had:
+ * integers that may leave 32 bits, or that float32 would round, where they must be exact.
  */
 export function typedValue(
   name: string,
@@ -41,8 +50,45 @@ export function typedValue(
   extent: Extent,
   results: 'float' | 'integer' = 'float',
 ): { readonly value: Value; readonly tables: readonly (Float32Array | Int32Array)[] } {
-  const compiler = new Compiler(name, expression, extent);
-  return { value: compiler.result(results), tables: compiler.tables };
+  const compiler = new Compiler(`score "${name}"`, [expression], pairInputs(extent));
+  return { value: compiler.result(0, results), tables: compiler.tables };
+}
+
+/**
+ * Number expressions of any inputs: a value for each of that type or, where none is asked for, int32 if it is integers
+ * throughout. Where int32 is asked for, fractions are dropped.
+ */
+export function typedValues(
+  subject: string,
+  expressions: readonly Expression[],
+  inputs: Inputs,
+  type?: 'float' | 'integer',
+): readonly Value[] {
+  const compiler = new Compiler(subject, expressions, inputs);
+  return expressions.map((_, at) => compiler.resultAs(at, type));
+}
+
+function pairInputs({ b, h, n, m }: Extent): Inputs {
+  return {
+    box: {
+      score: anyScore,
+      b: integers(0, Math.max(0, b - 1)),
+      h: integers(0, Math.max(0, h - 1)),
+      q: integers(0, Math.max(0, n - 1)),
+      k: integers(0, Math.max(0, m - 1)),
+      n: integers(n, n),
+      m: integers(m, m),
+    },
+    valueOf(name) {
+      if (name === 'score') return { type: 'float', dimensions: LANES | ROWS };
+      // Not one with a captured number that happens to be equal, so that the values of all extents are alike.
+      if (name === 'n') return emit('constant', 'integer', [], n);
+      if (name === 'm') return emit('constant', 'integer', [], m);
+      if (name === 'q') return emit('queries', 'integer', [], 0, LANES);
+      if (name === 'k') return emit('keys', 'integer', [], 0, ROWS);
+      return emit(name === 'b' ? 'batch' : 'head', 'integer', []);
+    },
+  };
 }
 
 /** A table as the kernels read it; undefined for integers where some element is none. */
@@ -77,36 +123,40 @@ function storedTable(table: Table): Stored {
   return stored;
 }
 
+/** Powers up to this are products. */
+const MOST_TIMES = 64;
+
 class Compiler {
   readonly tables: (Float32Array | Int32Array)[] = [];
   readonly #numbers = new Map<Table, { number: number; type: Type }>();
   readonly #steps: readonly Step[];
+  readonly #roots: readonly number[];
   readonly #ranges: readonly Range[];
   readonly #values = new Map<number, Value>();
   readonly #converted = new Map<Value, Value>();
   readonly #constants = new Map<string, Value>();
 
+  /** `subject` opens every message. */
   constructor(
-    readonly name: string,
-    expression: Expression,
-    readonly extent: Extent,
+    readonly subject: string,
+    expressions: readonly Expression[],
+    readonly inputs: Inputs,
   ) {
-    const { b, h, n, m } = extent;
-    this.#steps = stepsOf(expression);
-    this.#ranges = rangesOf(expression, {
-      score: anyScore,
-      b: integers(0, Math.max(0, b - 1)),
-      h: integers(0, Math.max(0, h - 1)),
-      q: integers(0, Math.max(0, n - 1)),
-      k: integers(0, Math.max(0, m - 1)),
-      n: integers(n, n),
-      m: integers(m, m),
-    });
+    const { steps, roots } = stepsOfAll(expressions);
+    this.#steps = steps;
+    this.#roots = roots;
+    this.#ranges = rangesOfSteps(steps, inputs.box, inputs.wraps);
   }
 
-  result(type: 'float' | 'integer'): Value {
-    const last = this.#steps.length - 1;
-    return type === 'float' ? this.#float(this.#value(last)) : this.#index(last, 'the result');
+  result(at: number, type: 'float' | 'integer'): Value {
+    const root = this.#roots[at] as number;
+    return type === 'float' ? this.#float(this.#value(root)) : this.#index(root, 'the result');
+  }
+
+  resultAs(at: number, type?: 'float' | 'integer'): Value {
+    const value = this.#value(this.#roots[at] as number);
+    if (type === undefined || type === value.type) return value;
+    return type === 'float' ? this.#float(value) : this.#convert('toInteger', 'integer', value);
   }
 
   #value(at: number): Value {
@@ -121,7 +171,7 @@ class Compiler {
   #compile(at: number): Value {
     const { node, args } = this.#steps[at] as Step;
     if ('value' in node) return node.kind === 'boolean' ? this.#mask(node.value) : this.#number(node.value);
-    if ('name' in node) return this.#input(node.name);
+    if ('name' in node) return this.inputs.valueOf(node.name);
     if ('table' in node) return this.#read(node.table, args[0] as number);
     const values = () => args.map((arg) => this.#value(arg));
     const range = this.#ranges[at] as Range;
@@ -178,15 +228,6 @@ class Compiler {
       default:
         return this.#floats(node.operation, values());
     }
-  }
-
-  #input(name: string): Value {
-    if (name === 'score') return { type: 'float', dimensions: LANES | ROWS };
-    // Not one with a captured number that happens to be equal, so that the values of all extents are alike.
-    if (name === 'n' || name === 'm') return emit('constant', 'integer', [], this.extent[name]);
-    if (name === 'q') return emit('queries', 'integer', [], 0, LANES);
-    if (name === 'k') return emit('keys', 'integer', [], 0, ROWS);
-    return emit(name === 'b' ? 'batch' : 'head', 'integer', []);
   }
 
   #read(table: Table, index: number): Value {
@@ -250,11 +291,18 @@ class Compiler {
   #power(base: number, exponent: number, range: Range): Value {
     const times = constantOf((this.#steps[exponent] as Step).node);
     const x = this.#value(base);
-    if (times !== 2 && times !== 3) return this.#floats('power', [x, this.#value(exponent)]);
+    if (!(Number.isInteger(times) && (times as number) > 0 && (times as number) <= MOST_TIMES))
+      return this.#floats('power', [x, this.#value(exponent)]);
     const type = x.type === 'integer' && isInt32(range) ? 'integer' : 'float';
-    const [name, factor] = type === 'integer' ? ['integer multiply', x] : ['multiply', this.#float(x)];
-    const square = emit(name, type, [factor, factor]);
-    return times === 2 ? square : emit(name, type, [square, factor]);
+    const name = type === 'integer' ? 'integer multiply' : 'multiply';
+    // By squaring.
+    let square = type === 'integer' ? x : this.#float(x);
+    let power: Value | undefined;
+    for (let rest = times as number; rest > 0; rest >>= 1) {
+      if (rest & 1) power = power ? emit(name, type, [square, power]) : square;
+      if (rest > 1) square = emit(name, type, [square, square]);
+    }
+    return power as Value;
   }
 
   #bits(operation: Operation, args: readonly number[]): Value {
@@ -319,8 +367,8 @@ class Compiler {
 
   #float(value: Value): Value {
     if (value.type === 'float') return value;
-    const { name, immediate } = value.instruction as Instruction;
-    return name === 'constant' ? this.#constant('float', immediate) : this.#convert('toFloat', 'float', value);
+    const constant = value.instruction?.name === 'constant' ? value.instruction : undefined;
+    return constant ? this.#constant('float', constant.immediate) : this.#convert('toFloat', 'float', value);
   }
 
   #convert(name: string, type: Type, value: Value): Value {
@@ -352,7 +400,7 @@ class Compiler {
   }
 
   #refusal(what: string, remedy: string): ParameterError {
-    return new ParameterError(`score "${this.name}": ${what}: ${remedy}`);
+    return new ParameterError(`${this.subject}: ${what}: ${remedy}`);
   }
 }
 
@@ -361,14 +409,14 @@ export function emit(name: string, type: Type, args: readonly Value[], immediate
   return { type, dimensions, instruction: { name, args, immediate } };
 }
 
-/** Every value after its operands; the whole is last. */
-export function orderOf(last: Value): readonly Value[] {
+/** Every value after its operands; the last is that of one of the results. */
+export function orderOf(...results: readonly Value[]): readonly Value[] {
   const order = new Set<Value>();
   const visit = (value: Value) => {
     if (!value.instruction || order.has(value)) return;
     value.instruction.args.forEach(visit);
     order.add(value);
   };
-  visit(last);
+  results.forEach(visit);
   return [...order];
 }

@@ -1,7 +1,7 @@
 import { show } from '../check';
 import { ParameterError } from '../errors';
 import { checkOptions } from '../ops/check';
-import { multiply, relu, step } from '../ops/elementwise';
+import { multiply, relu, step } from '../ops/map';
 import { checkRandomOptions, drawDirections, featuresDrawn, RANDOM_OPTIONS, type RandomFeatureOptions } from './draw';
 import { elementwise, power } from './elementwise';
 import { defineFeatureMap, type FeatureMap } from './feature-map';

@@ -1,6 +1,5 @@
 /** Maps that take each number on its own, so that there are as many features as numbers. */
-import * as ops from '../ops/elementwise';
-import type { Unary } from '../ops/elementwise/call';
+import * as ops from '../ops/map';
 import { defineFeatureMap, type FeatureMap } from './feature-map';
 
 /** max(x, 0): features of which many are 0; queries may meet no key at all. */
@@ -38,7 +37,7 @@ export function power(exponent: number): FeatureMap {
 }
 
 /** The map of an op and its name. */
-export function elementwise(name: Unary, op: typeof ops.relu): FeatureMap {
+export function elementwise(name: ops.Unary, op: typeof ops.relu): FeatureMap {
   return defineFeatureMap({
     name,
     features: (d) => d,

@@ -1,7 +1,7 @@
 import { show } from '../check';
 import { ParameterError } from '../errors';
 import { checkOptions } from '../ops/check';
-import { add, cos, multiply, unaryBackward } from '../ops/elementwise';
+import { add, cos, multiply, unaryBackward } from '../ops/map';
 import { uniform } from '../tensor/random';
 import type { Tensor } from '../tensor/tensor';
 import { checkRandomOptions, drawDirections, featuresDrawn, RANDOM_OPTIONS, type RandomFeatureOptions } from './draw';

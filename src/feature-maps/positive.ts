@@ -1,7 +1,7 @@
 import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { checkOptions } from '../ops/check';
-import { add, exp, multiply, subtract } from '../ops/elementwise';
+import { add, exp, multiply, subtract } from '../ops/map';
 import { max, sum } from '../ops/reduce';
 import { formatShape, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';

@@ -1,4 +1,4 @@
-import { multiply, subtract } from '../ops/elementwise';
+import { multiply, subtract } from '../ops/map';
 import { sum } from '../ops/reduce';
 import * as ops from '../ops/softmax';
 import { defineFeatureMap, type FeatureMap } from './feature-map';

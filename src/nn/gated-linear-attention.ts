@@ -6,8 +6,8 @@
  */
 import { checkBoolean, checkKnown, checkNumbers, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
-import { add, multiply, silu, unaryBackward } from '../ops/elementwise';
 import { linearAttention, linearAttentionBackward } from '../ops/linear-attention';
+import { add, multiply, silu, unaryBackward } from '../ops/map';
 import { matmul } from '../ops/matmul';
 import { rmsNorm, rmsNormBackward } from '../ops/norm';
 import type { Runtime } from '../runtime/runtime';

@@ -1,13 +1,20 @@
 import { checkWhole } from '../check';
 import { ShapeError } from '../errors';
 import { checkControl, checkOptions } from '../ops/check';
-import { concat } from '../ops/copy';
-import { type CrossEntropyOptions, checkLossOptions, checkTargets, lossesOf, meanLoss } from '../ops/cross-entropy';
+import {
+  type CrossEntropyOptions,
+  checkLossOptions,
+  checkTargets,
+  gradientOf,
+  lossesOf,
+  meanLoss,
+} from '../ops/cross-entropy';
 import { checkContiguous, checkFloat32 } from '../ops/float32';
+import { add } from '../ops/map';
 import { matmul } from '../ops/matmul';
 import type { Control } from '../runtime/backend';
 import { controlOf } from '../runtime/turns';
-import { recompute } from '../tape';
+import { withDerivative } from '../tape';
 import { formatShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 
@@ -54,21 +61,68 @@ export function linearCrossEntropy(
   } = options;
   checkWhole('chunk', chunk, 1);
 
-  const parts = Math.ceil(n / chunk);
+  const settings: Settings = { chunk: Math.min(chunk, n), ignore, smoothing };
   return x.runtime.scope(() => {
-    const losses: Tensor<'f32'>[] = [];
-    for (let part = 0; part < parts; part++) {
-      const [first, past] = [part * chunk, Math.min((part + 1) * chunk, n)];
-      // Of the first time only: when the backward pass computes again, it is over.
-      let control: Control = controlOf(options, part, parts);
-      const ofRows = (rows: Tensor, weight: Tensor, targets: Tensor) => {
-        using logits = matmul(rows, weight, { transposeB: true, signal: control.signal });
-        return lossesOf(logits, targets, { ignore, smoothing, first, ...control });
-      };
-      losses.push(recompute(ofRows, x.slice(0, first, past), weight, targets.slice(0, first, past)));
-      control = {};
-    }
-    const whole = parts === 1 ? (losses[0] as Tensor<'f32'>) : concat(losses, 0);
-    return options.reduction === 'none' ? whole : meanLoss(whole, targets, ignore, {});
+    const forward = (x: Tensor, weight: Tensor, targets: Tensor) =>
+      lossesOfAll({ x, weight, targets }, settings, options);
+    const losses = withDerivative(forward, ({ inputs: [x, weight, targets], gradients }) =>
+      gradientsOfAll({ x, weight, targets }, gradients as Tensor, settings),
+    )(x, weight, targets);
+    return options.reduction === 'none' ? losses : meanLoss(losses, targets, ignore, {});
   });
+}
+
+type Inputs = Readonly<Record<'x' | 'weight' | 'targets', Tensor>>;
+
+interface Settings {
+  readonly chunk: number;
+  readonly ignore: number | undefined;
+  readonly smoothing: number | undefined;
+}
+
+function lossesOfAll(inputs: Inputs, settings: Settings, control: Control): Tensor<'f32'> {
+  const losses = inputs.x.runtime.empty([inputs.x.shape[0] as number]);
+  for (const { logits, targets, first, past, along } of chunksOf(inputs, settings.chunk, control)) {
+    const out = losses.slice(0, first, past);
+    lossesOf(logits, targets, { ...settings, first }, { ...along, out }).lse.dispose();
+  }
+  return losses;
+}
+
+function gradientsOfAll(inputs: Inputs, gradLosses: Tensor, settings: Settings): [Tensor, Tensor, undefined] {
+  const { x, weight } = inputs;
+  const { runtime } = x;
+  const gradX = runtime.empty(x.shape);
+  const grads = runtime.empty([settings.chunk, weight.shape[0] as number]);
+  let [sum, next, product] = [0, 1, 2].map(() => runtime.empty(weight.shape)) as [
+    Tensor<'f32'>,
+    Tensor<'f32'>,
+    Tensor<'f32'>,
+  ];
+  for (const { logits, rows, targets, first, past } of chunksOf(inputs, settings.chunk, {})) {
+    const { losses, lse } = lossesOf(logits, targets, settings, {});
+    const given = { logits, targets, lse, gradLosses: gradLosses.slice(0, first, past) };
+    const gradLogits = gradientOf(given, settings, { out: grads.slice(0, 0, past - first) });
+    for (const used of [losses, lse]) used.dispose();
+    matmul(gradLogits, weight, { out: gradX.slice(0, first, past) });
+    matmul(gradLogits, rows, { transposeA: true, out: first === 0 ? sum : product });
+    if (first === 0) continue;
+    add(sum, product, { out: next });
+    [sum, next] = [next, sum];
+  }
+  return [gradX, sum, undefined];
+}
+
+/** Some rows after the other, whose logits have one place: calls that wait for their turn would hold as many as there are. */
+function* chunksOf({ x, weight, targets }: Inputs, chunk: number, control: Control) {
+  const n = x.shape[0] as number;
+  const place = x.runtime.empty([chunk, weight.shape[0] as number]);
+  for (let first = 0; first < n; first += chunk) {
+    const past = Math.min(first + chunk, n);
+    const along = controlOf(control, first / chunk, Math.ceil(n / chunk));
+    const rows = x.slice(0, first, past);
+    const out = place.slice(0, 0, past - first);
+    const logits = matmul(rows, weight, { transposeB: true, out, signal: along.signal });
+    yield { logits, rows, targets: targets.slice(0, first, past), first, past, along };
+  }
 }

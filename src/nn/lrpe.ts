@@ -6,7 +6,7 @@
  */
 import { checkKnown, checkWhole } from '../check';
 import { checkTensors, commonRuntime } from '../ops/check';
-import { add, cos, multiply, sin, subtract } from '../ops/elementwise';
+import { add, cos, multiply, sin, subtract } from '../ops/map';
 import { matmul } from '../ops/matmul';
 import { sum } from '../ops/reduce';
 import type { Runtime } from '../runtime/runtime';

@@ -2,7 +2,7 @@
  * SGLU, the simple gated linear unit of TransNormerLLM: ((x v) * (x u)) o, the product elementwise, without an activation.
  * Letters: D width, F hidden width.
  */
-import { add, multiply } from '../ops/elementwise';
+import { add, multiply } from '../ops/map';
 import { matmul } from '../ops/matmul';
 import type { Runtime } from '../runtime/runtime';
 import { bindShapes, type Shape } from '../tensor/shape';

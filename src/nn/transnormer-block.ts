@@ -5,7 +5,7 @@
  */
 import { checkChoice, checkWhole } from '../check';
 import { lightningDecays, SCHEDULES, type Schedule } from '../methods/linear/lightning-attention/schedules';
-import { add } from '../ops/elementwise';
+import { add } from '../ops/map';
 import { rmsNorm, rmsNormBackward } from '../ops/norm';
 import type { Runtime } from '../runtime/runtime';
 import type { Shape } from '../tensor/shape';

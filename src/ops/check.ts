@@ -82,7 +82,7 @@ export function checkOutsApart(results: readonly (readonly [name: string, tensor
 }
 
 /** Whether what lies from the first byte of one to its last meets that of the other. */
-function overlaps(a: Tensor, b: Tensor): boolean {
+export function overlaps(a: Tensor, b: Tensor): boolean {
   const { backend } = a.runtime;
   const buffer = backend.gpuBuffer?.(a.storage.buffer);
   const isSame = a.storage === b.storage || (buffer && buffer === backend.gpuBuffer?.(b.storage.buffer));

@@ -1,7 +1,7 @@
 /** Score modifiers: what changes a scaled score before the softmax, by where it stands. */
 import { checkNumbers, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
-import { scoreDerivative, type TableDerivative, tableDerivatives } from '../expressions/differentiate';
+import { derivativeOf, type TableDerivative, tableDerivatives } from '../expressions/differentiate';
 import {
   apply,
   constant,
@@ -122,7 +122,7 @@ export function compose(...scores: readonly Score[]): Score {
   const checking = scores.filter(({ check }) => check);
   return named(
     scores.map(({ name }) => name).join(', then '),
-    scores.reduce((inner, { expression }) => substitute(expression, 'score', inner), input('score')),
+    scores.reduce((inner, { expression }) => substitute(expression, { score: inner }), input('score')),
     checking.length > 0
       ? (extent) => {
           for (const score of checking) score.check?.(extent);
@@ -144,7 +144,7 @@ export function named(name: string, expression: Expression, check?: (extent: Ext
   return {
     name,
     expression,
-    derivative: scoreDerivative(expression),
+    derivative: derivativeOf(expression, 'score'),
     tables: tableDerivatives(expression),
     ...(check && { check }),
   };

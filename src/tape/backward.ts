@@ -1,8 +1,8 @@
 /** The backward pass over a tape: from the last step to the first, each variable's gradient summed before it is used. */
 import { ShapeError } from '../errors';
 import { concat, contiguous } from '../ops/copy';
-import { add } from '../ops/elementwise';
 import { zeros } from '../ops/float32';
+import { add } from '../ops/map';
 import { sum } from '../ops/reduce';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
@@ -200,6 +200,6 @@ export function viewOf<D extends DType>({
   shape,
   strides,
   offset,
-}: Omit<Place, 'isKept'> & { readonly dtype: D }): Tensor<D> {
+}: Place & { readonly dtype: D }): Tensor<D> {
   return new Tensor(storage.retain(), dtype, shape, strides, offset);
 }

@@ -46,8 +46,11 @@ export interface Variable extends Pick<Tensor, 'shape' | 'dtype'> {
   parts: Part[] | undefined;
 }
 
-/** Where the elements of a tensor lie that the tape keeps. */
-export interface Place extends Pick<Tensor, 'storage' | 'dtype' | 'shape' | 'strides' | 'offset'> {
+/** Where the elements of a tensor lie. */
+export type Place = Pick<Tensor, 'storage' | 'dtype' | 'shape' | 'strides' | 'offset'>;
+
+/** Of what the tape keeps. */
+interface KeptPlace extends Place {
   isKept: boolean;
 }
 
@@ -60,14 +63,14 @@ export interface Step {
   /** Their names. */
   readonly wanted: ReadonlySet<string>;
   readonly results: Readonly<Record<string, Variable>>;
-  readonly saved: Readonly<Record<string, Place>>;
+  readonly saved: Readonly<Record<string, KeptPlace>>;
   readonly derivative: Derivative['gradients'] | View;
 }
 
 /** Of tapes that were forgotten, what they kept. */
-const forgotten = new FinalizationRegistry<Place[]>((kept) => kept.forEach(letGo));
+const forgotten = new FinalizationRegistry<KeptPlace[]>((kept) => kept.forEach(letGo));
 
-function letGo(place: Place): void {
+function letGo(place: KeptPlace): void {
   if (!place.isKept) return;
   place.isKept = false;
   place.storage.endKeeping();
@@ -77,7 +80,7 @@ function letGo(place: Place): void {
 export class Tape {
   #steps: Step[] | undefined = [];
   /** With what has been let go of. */
-  readonly #kept: Place[] = [];
+  readonly #kept: KeptPlace[] = [];
 
   constructor() {
     forgotten.register(this, this.#kept, this);
@@ -103,7 +106,7 @@ export class Tape {
   }
 
   /** Keeps the memory of a tensor, in which nobody writes meanwhile. */
-  keep({ storage, dtype, shape, strides, offset }: Tensor): Place {
+  keep({ storage, dtype, shape, strides, offset }: Tensor): KeptPlace {
     const place = { storage: storage.keep(), dtype, shape, strides, offset, isKept: true };
     this.#kept.push(place);
     return place;
@@ -126,7 +129,7 @@ export class Tape {
 
 /** Lets go of what a step saved. */
 export function letGoOf({ saved }: Step): void {
-  for (const name in saved) letGo(saved[name] as Place);
+  for (const name in saved) letGo(saved[name] as KeptPlace);
 }
 
 /** The tape that tracks some of the inputs of a call; undefined if none is tracked. */
@@ -158,7 +161,7 @@ export function record(
 ): void {
   const tracked = variablesOf(inputs);
   const wanted = new Set(Object.keys(tracked));
-  const saved: Record<string, Place> = {};
+  const saved: Record<string, KeptPlace> = {};
   for (const each of typeof saves === 'function' ? saves(wanted) : saves) {
     const tensor = inputs[each] ?? results[each];
     if (tensor) saved[each] = tape.keep(tensor);

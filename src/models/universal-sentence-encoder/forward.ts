@@ -1,7 +1,7 @@
 /** The forward pass of the encoder, on the rows of several sentences at once: only attention and means know sentences. */
 import { attention } from '../../ops/attention';
-import { add, relu } from '../../ops/elementwise';
 import { gather } from '../../ops/gather';
+import { add, relu } from '../../ops/map';
 import { matmul } from '../../ops/matmul';
 import { layerNorm } from '../../ops/norm';
 import type { Control } from '../../runtime/backend';

@@ -6,7 +6,7 @@
 import { show } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
 import { checkControl, checkOptions } from '../../ops/check';
-import { tanh } from '../../ops/elementwise';
+import { tanh } from '../../ops/map';
 import { mean } from '../../ops/reduce';
 import type { Control } from '../../runtime/backend';
 import { Runtime } from '../../runtime/runtime';

@@ -6,8 +6,8 @@ import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkOptions, checkTensors } from '../check';
 import { contiguous } from '../copy';
-import { add, multiply, rsqrt, subtract } from '../elementwise';
 import { checkContiguous, checkFloat32 } from '../float32';
+import { add, multiply, rsqrt, subtract } from '../map';
 import { mean as meanOf, sum } from '../reduce';
 
 export interface BatchNormOptions extends Control {

@@ -8,8 +8,8 @@ import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
-import { multiply } from '../elementwise';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
+import { multiply } from '../map';
 import type { Op } from '../op';
 import type { CrossEntropyCall, CrossEntropyGradientCall, MeanLossCall } from './call';
 import { CrossEntropyParams, NONE } from './params.generated';
@@ -80,7 +80,7 @@ export interface CrossEntropyOptions extends ResultOptions {
   readonly smoothing?: number | undefined;
 }
 
-interface LossOptions extends Pick<CrossEntropyOptions, 'ignore' | 'smoothing' | 'out' | 'signal' | 'onProgress'> {
+interface RowSettings extends Pick<CrossEntropyOptions, 'ignore' | 'smoothing'> {
   /** Which of the caller's rows is the first. */
   readonly first?: number;
 }
@@ -102,9 +102,13 @@ export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntr
   checkLossOptions(options);
   const { reduction = 'mean', out, signal, onProgress, ...settings } = options;
   const control = { signal, onProgress };
-  if (reduction === 'none') return lossesOf(logits, targets, { ...settings, ...control, out });
-  using losses = lossesOf(logits, targets, { ...settings, ...controlOf(control, 0, 2) });
-  return meanLoss(losses, targets, options.ignore, { ...controlOf(control, 1, 2), out });
+  const isMean = reduction === 'mean';
+  const ofRows = isMean ? controlOf(control, 0, 2) : { ...control, out };
+  const { losses, lse } = lossesOf(logits, targets, settings, ofRows);
+  lse.dispose();
+  if (!isMean) return losses;
+  using rows = losses;
+  return meanLoss(rows, targets, options.ignore, { ...controlOf(control, 1, 2), out });
 }
 
 /** Throws unless `targets` are i32 and one for each row. */
@@ -130,28 +134,39 @@ export function checkLossOptions({ reduction, ignore, smoothing = 0 }: CrossEntr
     throw new ParameterError(`smoothing must be a number from 0 to 1, got ${show(smoothing)}`);
 }
 
-/** The loss of each row of checked arguments. */
-export function lossesOf(logits: Tensor, targets: Tensor, options: LossOptions): Tensor<'f32'> {
-  const { ignore, smoothing = 0, first = 0, out: given } = options;
-  const settings = { classes: logits.shape.at(-1) as number, ignore, smoothing, first };
-  const inputs = { logits, targets };
+/** The loss of each row of checked arguments, and what its gradient follows from. */
+export function lossesOf(logits: Tensor, targets: Tensor, settings: RowSettings, options: ResultOptions) {
+  const { ignore, smoothing = 0, first = 0 } = settings;
+  const classes = logits.shape.at(-1) as number;
   const { shape } = targets;
-  const specs = { out: { shape, dtype: 'f32', given }, lse: { shape, dtype: 'f32' } } as const;
-  const call = ({ out: losses, lse }: Record<'out' | 'lse', Tensor>) => ({ ...settings, ...inputs, losses, lse });
-  const { out: losses, lse } = compute(op, inputs, specs, call, options, {
+  const specs = { out: { shape, dtype: 'f32', given: options.out }, lse: { shape, dtype: 'f32' } } as const;
+  const call = ({ out: losses, lse }: Record<'out' | 'lse', Tensor>) => ({
+    ...{ logits, targets, losses, lse },
+    ...{ classes, ignore, smoothing, first },
+  });
+  const { out: losses, lse } = compute(op, { logits, targets }, specs, call, options, {
     derivative: {
       saves: ['logits', 'targets', 'lse'],
-      gradients(saved, gradients, _, control) {
-        const kept = saved as Record<'logits' | 'targets' | 'lse', Tensor>;
-        const given = { ...kept, gradLosses: gradients.out as Tensor };
-        const spec = { shape: kept.logits.shape, dtype: 'f32' } as const;
-        const call = ({ gradLogits }: { gradLogits: Tensor }) => ({ ...settings, ...given, gradLogits });
-        return { logits: compute(gradientOp, given, { gradLogits: spec }, call, control).gradLogits };
+      gradients(saved, { out: gradLosses }, _, control) {
+        const inputs = { ...saved, gradLosses } as Parameters<typeof gradientOf>[0];
+        return { logits: gradientOf(inputs, settings, control) };
       },
     },
   });
-  lse.dispose();
-  return losses;
+  return { losses, lse };
+}
+
+/** With respect to the logits. */
+export function gradientOf(
+  inputs: Readonly<Record<'logits' | 'targets' | 'lse' | 'gradLosses', Tensor>>,
+  { ignore, smoothing = 0 }: RowSettings,
+  options: ResultOptions,
+): Tensor<'f32'> {
+  const { shape } = inputs.logits;
+  const settings = { classes: shape.at(-1) as number, ignore, smoothing };
+  const spec = { shape, dtype: 'f32', given: options.out } as const;
+  return compute(gradientOp, inputs, { out: spec }, ({ out }) => ({ ...settings, ...inputs, gradLogits: out }), options)
+    .out;
 }
 
 /** The mean of losses whose targets are not ignored; 0 if there are none. */

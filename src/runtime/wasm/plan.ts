@@ -54,7 +54,8 @@ export function contiguous(x: Tensor) {
   return { address: address(x), dtype: codeOf(x.dtype) };
 }
 
-const codeOf = (dtype: DType) => (FLOATS as readonly DType[]).indexOf(dtype);
+/** The kernels' number for a dtype of floats. */
+export const codeOf = (dtype: DType) => (FLOATS as readonly DType[]).indexOf(dtype);
 
 /** The kernels' number for f32. */
 export const F32 = codeOf('f32');

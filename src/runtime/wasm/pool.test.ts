@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { inOrder } from '../../../test/in-order';
-import { UNARY } from '../../ops/elementwise/call';
-import { RUN, UnaryParams } from '../../ops/elementwise/params.generated';
+import { apply } from '../../expressions/expression';
+import { ElementwiseFunction, element } from '../../ops/map/function';
+import { MapItem, MapOperand, MapParams, RUN } from '../../ops/map/params.generated';
 import { PeakParams } from '../../ops/peak/params.generated';
-import type { Tensor } from '../../tensor/tensor';
 import type { Control } from '../backend';
 
 import type { Pause } from '../order';
@@ -19,20 +19,28 @@ const MICROSECONDS = { alone: 1, following: 200, together: 1000, byWorkers: 1e6 
 const heap = new Heap(HEAP_BASE);
 const NUMBERS = heap.take(8 * LENGTH);
 const numbers = new Float32Array(heap.memory.buffer, NUMBERS, LENGTH);
+const square = new ElementwiseFunction('square', 1, [apply('multiply', element(0), element(0))]);
+const { program } = square.compiled(['float'], [], 'float');
+const PROGRAM = heap.take(program.byteLength);
+new Int32Array(heap.memory.buffer, PROGRAM).set(program);
 const modules = new Modules(heap, 'baseline', 3);
 const file = (path: string) => ({ relaxed: never, baseline: () => new URL(path, import.meta.url) });
 const never = () => {
   throw new Error('not this build');
 };
-const elementwise = await modules.of(file('../../ops/elementwise/elementwise.baseline.wasm'));
+const maps = await modules.of(file('../../ops/map/map.baseline.wasm'));
 const peak = await modules.of(file('../../ops/peak/peak.baseline.wasm'));
 
 /** Squares `length` numbers in place, twice: each task must run once, and the first phase end before the second. */
 function squaring(length: number, microseconds: number, at = NUMBERS): Job {
-  const phase = { kernel: 'unary', tasks: Math.ceil(length / RUN) } as const;
-  const operation = UNARY.indexOf('power');
-  const x = { storage: { buffer: { address: at } }, offset: 0, dtype: 'f32' } as unknown as Tensor;
-  const params = UnaryParams({ operation, exponent: 2, size: length, x, gradOut: undefined, out: x });
+  const tasks = Math.ceil(length / RUN);
+  const phase = { kernel: 'map', tasks } as const;
+  const x = MapOperand({ address: at, dtype: 0 });
+  const params = [
+    ...MapParams({ program: PROGRAM, inputs: 1, outs: 1, numbers: 0, items: 0 }),
+    ...MapItem({ pastTask: tasks, size: length, axes: 1, bytes: 0 }),
+    ...[...x, ...x, length, 1],
+  ];
   return { phases: [phase, phase], params, microseconds };
 }
 
@@ -56,7 +64,7 @@ test.each([0, 1, 2, 3])('jobs of all lengths one after another, %i threads', asy
   for (let round = 0; round < 1200; round++) {
     const length = 1 + ((round * 7919) % LENGTH);
     numbers.fill(3);
-    await run(elementwise, squaring(length, lengths[(round ^ (round >> 2)) % lengths.length] as number));
+    await run(maps, squaring(length, lengths[(round ^ (round >> 2)) % lengths.length] as number));
     expect(numbers.subarray(0, length).every((x) => x === 81)).toBe(true);
     expect(numbers.subarray(length).every((x) => x === 3)).toBe(true);
     // Between jobs of one room those of another.
@@ -73,8 +81,8 @@ describe.each([1, 2, 3])('a kernel that fails, %i threads', (threads) => {
   test.each(['together', 'byWorkers'] as const)('%s', async (length) => {
     const run = await open(threads);
     const outside = 2 ** 32 - LENGTH;
-    const failing = run(elementwise, squaring(LENGTH, MICROSECONDS[length], outside));
-    const next = run(elementwise, squaring(LENGTH, MICROSECONDS[length]));
+    const failing = run(maps, squaring(LENGTH, MICROSECONDS[length], outside));
+    const next = run(maps, squaring(LENGTH, MICROSECONDS[length]));
     numbers.fill(2);
     await expect(failing).rejects.toThrow(/(the calling thread failed|a worker thread died): .*out of bounds/);
     await next;
@@ -84,7 +92,7 @@ describe.each([1, 2, 3])('a kernel that fails, %i threads', (threads) => {
 
 test('a job for workers, from a caller that has just worked itself, leaves the caller free', async () => {
   const run = await open(2);
-  await run(elementwise, squaring(RUN, MICROSECONDS.together));
+  await run(maps, squaring(RUN, MICROSECONDS.together));
   let turns = 0;
   const timer = setInterval(() => turns++, 1);
   await run(peak, {
@@ -98,12 +106,12 @@ test('a job for workers, from a caller that has just worked itself, leaves the c
 
 test('workers that cannot compile a module from the heap say so, and the next call starts new ones', async () => {
   const run = await open(2);
-  const broken = { ...elementwise, address: NUMBERS };
+  const broken = { ...maps, address: NUMBERS };
   numbers.fill(3);
   await expect(run(broken, squaring(LENGTH, MICROSECONDS.byWorkers))).rejects.toThrow(
     /a worker thread died: CompileError: .*magic word/,
   );
-  await run(elementwise, squaring(LENGTH, MICROSECONDS.byWorkers));
+  await run(maps, squaring(LENGTH, MICROSECONDS.byWorkers));
   expect(numbers.every((x) => x === 81)).toBe(true);
 });
 
@@ -111,7 +119,7 @@ test('news of the end of a job that the caller has waited for does not end the n
   const pool = new Pool(2, heap.memory);
   pools.push(pool);
   await pool.start();
-  const first = pool.run(elementwise, squaring(LENGTH, MICROSECONDS.byWorkers), {});
+  const first = pool.run(maps, squaring(LENGTH, MICROSECONDS.byWorkers), {});
   numbers.fill(2);
   expect((first.next().value as Pause).block?.()).toBe(true);
   expect(first.next().done).toBe(true);

@@ -1,8 +1,8 @@
 /** The forward and the backward pass of `dydila` on ops. */
 
 import { concat } from '../../../ops/copy';
-import { add, multiply, reciprocal, relu, step, subtract } from '../../../ops/elementwise';
 import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
+import { add, multiply, reciprocal, relu, step, subtract } from '../../../ops/map';
 import { matmul } from '../../../ops/matmul';
 import { sum } from '../../../ops/reduce';
 import { focus, focusBackward, route, routeBackward } from '../../../ops/routing';

@@ -5,8 +5,8 @@
 import { checkKnown } from '../../../check';
 import { ShapeError } from '../../../errors';
 import { concat } from '../../../ops/copy';
-import { add, multiply } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
+import { add, multiply } from '../../../ops/map';
 import { matmul } from '../../../ops/matmul';
 import { sum } from '../../../ops/reduce';
 import { route, routeBackward } from '../../../ops/routing';

@@ -1,7 +1,8 @@
 /** The advisor, a state [b, h, f, e] that keys and values correct, on the tensors' own runtime. */
-import { add, multiply, subtract } from '../../../ops/elementwise';
+
 import { gatedDeltaRule, gatedDeltaRuleBackward } from '../../../ops/gated-delta-rule';
 import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
+import { add, multiply, subtract } from '../../../ops/map';
 import type { Control } from '../../../runtime/backend';
 import type { Runtime } from '../../../runtime/runtime';
 import { type Shape, sizeOf } from '../../../tensor/shape';

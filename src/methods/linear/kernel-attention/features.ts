@@ -1,6 +1,6 @@
 /** The features of queries and keys, on the tensors' own runtime. */
 import { largestOfHeads } from '../../../feature-maps/heads';
-import { add, exp, multiply, subtract } from '../../../ops/elementwise';
+import { add, exp, multiply, subtract } from '../../../ops/map';
 import { matmul } from '../../../ops/matmul';
 import { rmsNorm, rmsNormBackward } from '../../../ops/norm';
 import { max, sum } from '../../../ops/reduce';

@@ -4,9 +4,9 @@
  * Sources: Lu et al. 2025, arXiv 2508.01311, equations 4 to 11; defaults of the layer as in the authors' code, CL3AD.
  */
 import * as valibot from 'valibot';
-import { add } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { linearAttention, linearAttentionBackward, MOST_FEATURES } from '../../../ops/linear-attention';
+import { add } from '../../../ops/map';
 import type { Control } from '../../../runtime/backend';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';

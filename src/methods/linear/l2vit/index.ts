@@ -5,9 +5,9 @@
  */
 import * as valibot from 'valibot';
 import { relu } from '../../../feature-maps';
-import { add, multiply, reciprocal, relu as reluOf, step, subtract } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
+import { add, multiply, reciprocal, relu as reluOf, step, subtract } from '../../../ops/map';
 import { sum } from '../../../ops/reduce';
 import type { Control } from '../../../runtime/backend';
 import { hostTensor, toFloat64 } from '../../../tensor/host';

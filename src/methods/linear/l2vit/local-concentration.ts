@@ -6,7 +6,7 @@ import { checkKnown } from '../../../check';
 import { batchNorm, batchNormBackward } from '../../../ops/batch-norm';
 import { checkOptions, checkTensors, commonRuntime } from '../../../ops/check';
 import { depthwiseConv, depthwiseConvBackward } from '../../../ops/depthwise-conv';
-import { gelu, unaryBackward } from '../../../ops/elementwise';
+import { gelu, unaryBackward } from '../../../ops/map';
 import type { Control } from '../../../runtime/backend';
 import type { Tensor } from '../../../tensor/tensor';
 

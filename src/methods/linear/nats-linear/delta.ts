@@ -5,8 +5,8 @@
  */
 
 import { concat, contiguous } from '../../../ops/copy';
-import { add, exp, multiply, subtract } from '../../../ops/elementwise';
 import { gatedDeltaRule, gatedDeltaRuleBackward } from '../../../ops/gated-delta-rule';
+import { add, exp, multiply, subtract } from '../../../ops/map';
 import { sum } from '../../../ops/reduce';
 import type { Control } from '../../../runtime/backend';
 import type { Runtime } from '../../../runtime/runtime';

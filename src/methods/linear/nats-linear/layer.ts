@@ -1,8 +1,8 @@
 /** The two branches and their norms: out = silu(gate) (w0 gain rms(softmax) + w1 gain rms(delta)), and the gradients. */
 import { ParameterError } from '../../../errors';
 import { contiguous, expecting } from '../../../ops/copy';
-import { add, multiply, silu, step, subtract, unaryBackward } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
+import { add, multiply, silu, step, subtract, unaryBackward } from '../../../ops/map';
 import { matmul } from '../../../ops/matmul';
 import { rmsNorm, rmsNormBackward } from '../../../ops/norm';
 import { sum } from '../../../ops/reduce';

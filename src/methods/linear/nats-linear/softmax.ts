@@ -3,7 +3,7 @@ import { chosenChunks } from '../../../masks/chosen-chunks';
 import type { Mask } from '../../../masks/mask';
 import { type AttentionResult, attention, attentionBackward, type DeferredSettings } from '../../../ops/attention';
 import { contiguous } from '../../../ops/copy';
-import { add, exp, multiply, subtract } from '../../../ops/elementwise';
+import { add, exp, multiply, subtract } from '../../../ops/map';
 import { sum } from '../../../ops/reduce';
 import type { Control } from '../../../runtime/backend';
 import { controlOf } from '../../../runtime/turns';

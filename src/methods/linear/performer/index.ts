@@ -5,9 +5,9 @@
  */
 import * as valibot from 'valibot';
 import { arcCosine, type FeatureMap, type FeatureOptions, positive } from '../../../feature-maps';
-import { add, multiply } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { linearAttention, linearAttentionBackward, MOST_FEATURES } from '../../../ops/linear-attention';
+import { add, multiply } from '../../../ops/map';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';

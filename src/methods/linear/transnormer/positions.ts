@@ -4,8 +4,8 @@
  */
 
 import type { Values } from '../../../ops/compute';
-import { add, multiply, subtract } from '../../../ops/elementwise';
 import { fromValues } from '../../../ops/from-values';
+import { add, multiply, subtract } from '../../../ops/map';
 import { matmul } from '../../../ops/matmul';
 import type { Control } from '../../../runtime/backend';
 import type { Shape } from '../../../tensor/shape';

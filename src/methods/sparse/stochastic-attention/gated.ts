@@ -1,7 +1,7 @@
 /** out = gate_sa SA + gate_swa SWA: two attentions over the same q, k and v, one gate for each head and token of each. */
 import { ParameterError } from '../../../errors';
-import { add, multiply } from '../../../ops/elementwise';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
+import { add, multiply } from '../../../ops/map';
 import { matmul } from '../../../ops/matmul';
 import { sum } from '../../../ops/reduce';
 import type { Control } from '../../../runtime/backend';

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { expectClose } from '../../../../test/expect';
 import { inOrder } from '../../../../test/in-order';
 import { ARITHMETIC, EXTREMES, functionOf, randomSources } from '../../../../test/random-functions';
-import { scoreDerivative, tableDerivatives } from '../../../expressions/differentiate';
+import { derivativeOf, tableDerivatives } from '../../../expressions/differentiate';
 import { evaluate } from '../../../expressions/evaluate';
 import type { Expression } from '../../../expressions/expression';
 import { OPERATIONS } from '../../../expressions/operations';
@@ -26,7 +26,7 @@ const compile = (source: string, captured: Captured = {}): Score => {
   return {
     name: 'test',
     expression,
-    derivative: scoreDerivative(expression),
+    derivative: derivativeOf(expression, 'score'),
     tables: tableDerivatives(expression),
   };
 };
@@ -86,7 +86,7 @@ function evaluateFloat32(expression: Expression, q: number, k: number, score: nu
     const [x = 0, y = 0, z = 0] = args.map((arg) => values[arg] as number);
     let value: number;
     if ('value' in node) value = node.value;
-    else if ('name' in node) value = inputs[node.name];
+    else if ('name' in node) value = inputs[node.name as keyof typeof inputs];
     else if ('table' in node) value = node.table.values[x] ?? Number.NaN;
     else {
       const out = new Float64Array(1);

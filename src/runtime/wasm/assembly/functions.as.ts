@@ -2,7 +2,7 @@
 import { madd } from './vector.as';
 
 /** Where the constants lie, after those of vector.as.ts and for the same reason. */
-const CONSTANTS: usize = 1280;
+const CONSTANTS: usize = 768;
 
 // @ts-ignore: decorator
 @inline
@@ -20,6 +20,8 @@ const LOG: usize = 10;
 const TANH: usize = 19;
 const SIN: usize = 28;
 const COS: usize = 31;
+const TAIL: usize = 34;
+const ERF: usize = 44;
 
 put(ONE, 1);
 put(LOG2E, 1.4426950408889634);
@@ -59,6 +61,27 @@ put(SIN + 2, -1.6666654611e-1);
 put(COS, 2.443315711809948e-5);
 put(COS + 1, -1.388731625493765e-3);
 put(COS + 2, 4.166664568298827e-2);
+put(TAIL, 0.17087277);
+put(TAIL + 1, -0.82215223);
+put(TAIL + 2, 1.48851587);
+put(TAIL + 3, -1.13520398);
+put(TAIL + 4, 0.27886807);
+put(TAIL + 5, -0.18628806);
+put(TAIL + 6, 0.09678418);
+put(TAIL + 7, 0.37409196);
+put(TAIL + 8, 1.00002368);
+put(TAIL + 9, -1.26551223);
+// erf x = x (...): 2 / root pi times (-1)^i / (i! (2 i + 1)), from i = 9 down.
+put(ERF, -1.6365844691e-7);
+put(ERF + 1, 1.6462114365e-6);
+put(ERF + 2, -1.4925650358e-5);
+put(ERF + 3, 1.2055332982e-4);
+put(ERF + 4, -8.5483270234e-4);
+put(ERF + 5, 5.2239776254e-3);
+put(ERF + 6, -2.6866170645e-2);
+put(ERF + 7, 1.1283791671e-1);
+put(ERF + 8, -3.7612638903e-1);
+put(ERF + 9, 1.1283791671);
 
 function put(place: usize, value: f32): void {
   v128.store(CONSTANTS + (place << 4), f32x4.splat(value));
@@ -112,6 +135,21 @@ function powerOfTwo(n: v128): v128 {
   return i32x4.shl(i32x4.add(n, i32x4.splat(127)), 23);
 }
 
+/** What log(1 + m) has beyond m - m^2 / 2. */
+// @ts-ignore: decorator
+@inline
+function logTail(m: v128, square: v128): v128 {
+  let y = madd(constant(LOG), m, constant(LOG + 1));
+  y = madd(y, m, constant(LOG + 2));
+  y = madd(y, m, constant(LOG + 3));
+  y = madd(y, m, constant(LOG + 4));
+  y = madd(y, m, constant(LOG + 5));
+  y = madd(y, m, constant(LOG + 6));
+  y = madd(y, m, constant(LOG + 7));
+  y = madd(y, m, constant(LOG + 8));
+  return f32x4.mul(f32x4.mul(y, m), square);
+}
+
 /** Natural logarithm: -infinity of 0, NaN below. */
 // @ts-ignore: decorator
 @inline
@@ -127,22 +165,82 @@ export function log(x: v128): v128 {
   m = f32x4.sub(f32x4.add(m, v128.and(m, low)), constant(ONE));
   const e = f32x4.convert_i32x4_s(exponent);
   const square = f32x4.mul(m, m);
-  let y = madd(constant(LOG), m, constant(LOG + 1));
-  y = madd(y, m, constant(LOG + 2));
-  y = madd(y, m, constant(LOG + 3));
-  y = madd(y, m, constant(LOG + 4));
-  y = madd(y, m, constant(LOG + 5));
-  y = madd(y, m, constant(LOG + 6));
-  y = madd(y, m, constant(LOG + 7));
-  y = madd(y, m, constant(LOG + 8));
-  y = f32x4.mul(f32x4.mul(y, m), square);
-  y = madd(e, constant(LN2_LOW), y);
+  let y = madd(e, constant(LN2_LOW), logTail(m, square));
   y = madd(square, f32x4.splat(-0.5), y);
   y = madd(e, constant(LN2_HIGH), f32x4.add(m, y));
   const zero = f32x4.splat(0);
   y = v128.bitselect(f32x4.splat(-Infinity), y, f32x4.eq(x, zero));
   y = v128.bitselect(x, y, f32x4.eq(x, f32x4.splat(Infinity)));
   return v128.bitselect(y, f32x4.splat(NaN), f32x4.ge(x, zero));
+}
+
+/** log(1 + x), whose digits near 0 the sum would lose; 3 units. */
+// @ts-ignore: decorator
+@inline
+export function logOnePlus(x: v128): v128 {
+  const square = f32x4.mul(x, x);
+  const near = f32x4.add(x, madd(square, f32x4.splat(-0.5), logTail(x, square)));
+  const far = log(f32x4.add(x, constant(ONE)));
+  const isNear = v128.and(f32x4.gt(x, f32x4.splat(-0.29)), f32x4.lt(x, f32x4.splat(0.41)));
+  return v128.bitselect(near, far, isNear);
+}
+
+/** log(1 + e^x); 4 units. */
+// @ts-ignore: decorator
+@inline
+export function softplus(x: v128): v128 {
+  const rest = logOnePlus(exp(f32x4.neg(f32x4.abs(x))));
+  return f32x4.add(f32x4.max(x, f32x4.splat(0)), rest);
+}
+
+/** 1 / (1 + e^-x), by e^-|x|: that of -x would be infinite before the result is 0. */
+// @ts-ignore: decorator
+@inline
+export function sigmoid(x: v128): v128 {
+  const t = exp(f32x4.neg(f32x4.abs(x)));
+  const isBelow = f32x4.lt(x, f32x4.splat(0));
+  return f32x4.div(v128.bitselect(t, constant(ONE), isBelow), f32x4.add(constant(ONE), t));
+}
+
+/** The derivative of sigmoid: the same on both sides of 0, without the difference 1 - y. */
+// @ts-ignore: decorator
+@inline
+export function sigmoidSlope(x: v128): v128 {
+  const t = exp(f32x4.neg(f32x4.abs(x)));
+  const whole = f32x4.add(constant(ONE), t);
+  return f32x4.div(t, f32x4.mul(whole, whole));
+}
+
+/** Half of erfc(z), for z >= 0, by a fit of log(erfc) with a relative error below 1.2e-7 (Press et al., Numerical Recipes, section 6.2). */
+// @ts-ignore: decorator
+@inline
+function normalTail(z: v128): v128 {
+  const t = f32x4.div(constant(ONE), madd(z, f32x4.splat(0.5), constant(ONE)));
+  let y = madd(constant(TAIL), t, constant(TAIL + 1));
+  for (let at: usize = 2; at < 10; at++) y = madd(y, t, constant(TAIL + at));
+  return f32x4.mul(f32x4.mul(t, f32x4.splat(0.5)), exp(f32x4.sub(y, f32x4.mul(z, z))));
+}
+
+/** The share of a standard normal distribution below x. */
+// @ts-ignore: decorator
+@inline
+export function normalShare(x: v128): v128 {
+  const tail = normalTail(f32x4.mul(f32x4.abs(x), f32x4.splat(0.7071067811865476)));
+  return v128.bitselect(f32x4.sub(constant(ONE), tail), tail, f32x4.ge(x, f32x4.splat(0)));
+}
+
+/** The error function: its series near 0; 4 units. */
+// @ts-ignore: decorator
+@inline
+export function erf(x: v128): v128 {
+  const sign = v128.and(x, constant(TANH + 8));
+  const size = v128.xor(x, sign);
+  const square = f32x4.mul(x, x);
+  let near = madd(constant(ERF), square, constant(ERF + 1));
+  for (let at: usize = 2; at < 10; at++) near = madd(near, square, constant(ERF + at));
+  const tail = normalTail(size);
+  const far = f32x4.sub(constant(ONE), f32x4.add(tail, tail));
+  return v128.bitselect(f32x4.mul(near, x), v128.or(far, sign), f32x4.lt(size, constant(ONE)));
 }
 
 /** 1 - 2 / (e^2|x| + 1), and a polynomial near 0, where that loses digits. */

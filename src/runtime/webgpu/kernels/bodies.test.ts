@@ -1,31 +1,42 @@
 import { expect, test } from 'vitest';
-import { planUnary } from '../../../ops/elementwise/webgpu';
+import { apply } from '../../../expressions/expression';
+import { ElementwiseFunction, element } from '../../../ops/map/function';
+import { planMap } from '../../../ops/map/webgpu';
 import { planSoftmax } from '../../../ops/softmax/webgpu';
 import type { Tensor } from '../../../tensor/tensor';
 import type { Device } from '../device';
 import type { Plan, Workspace } from '../queue';
 
 /** A tensor that is none, for what looks at its shape only. */
-const shaped = (...shape: number[]) => ({ shape, size: shape.reduce((a, b) => a * b) }) as unknown as Tensor;
+const shaped = (...shape: number[]) =>
+  ({ shape, strides: [700, 1], dtype: 'f32', size: shape.reduce((a, b) => a * b) }) as unknown as Tensor;
 
 const bodyOf = ({ dispatches }: Plan) => dispatches[0]?.kernel.body;
 
 test('a function of each element', () => {
   const x = shaped(3, 700);
-  const plan = planUnary({ operation: 'relu', exponent: 1, x, out: x });
+  const fn = new ElementwiseFunction('double', 1, [apply('add', element(0), element(0))]);
+  const compiled = fn.compiled(['float'], [], 'float');
+  const plan = planMap({ function: fn, compiled, numbers: [], items: [{ inputs: [x], outs: [x] }] });
   expect(plan.dispatches[0]?.tasks).toBe(2);
   expect(bodyOf(plan)).toMatchInlineSnapshot(`
     "
-    fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffff) > 0x7f800000; }
-    fn is_positive(x: f32) -> bool { return bitcast<u32>(x) - 1 < 0x7f800000; }
-    fn value(x: f32) -> f32 { return select(0.0, x, is_positive(x) || is_nan(x)); }
+    fn mapped(x0: f32) -> f32 {
+      let v0 = x0 + x0;
+      return v0;
+    }
 
     fn run(task: u32, lane: u32) {
       for (var vector = 0u; vector < 8; vector++) {
         let i = task * 2048 + (vector * 64 + lane) * 4;
         if (i < numbers.size) {
-          let x = load4_x(i);
-          store4_out(i, vec4f(value(x.x), value(x.y), value(x.z), value(x.w)), numbers.size - i);
+          let rest0 = i; let i0 = rest0;
+          let x0 = load4_x0(at_x0(i0));
+          let r_x = mapped(x0.x);
+          let r_y = mapped(x0.y);
+          let r_z = mapped(x0.z);
+          let r_w = mapped(x0.w);
+          store4_out0(i, vec4f(r_x, r_y, r_z, r_w), numbers.size - i);
         }
       }
     }"

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { inOrder } from '../../../../test/in-order';
-import { UNARY_FUNCTIONS } from '../../../ops/elementwise/functions';
+import { OPERATIONS } from '../../../expressions/operations';
 import { Device } from '../device';
 import { type Kernel, type Region, variants } from '../kernel';
 import { Memory } from '../memory';
@@ -12,12 +12,23 @@ type Tested =
   | 'precise_expm1'
   | 'precise_log'
   | 'precise_tanh'
+  | 'precise_log1p'
+  | 'precise_softplus'
+  | 'sigmoid_slope'
+  | 'precise_erf'
   | 'precise_sigmoid'
   | 'precise_sin'
   | 'precise_cos'
   | 'normal_share';
 
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+
+/** In float64. */
+function defined(operation: 'normalShare' | 'erf' | 'softplus', x: number): number {
+  const out = new Float64Array(1);
+  OPERATIONS[operation].loop(out, Float64Array.of(x), out, out, 1);
+  return out[0] as number;
+}
 
 /** Definition, arguments at which it varies, and the largest error in units in the last place of normal results. */
 const RELATIVE: readonly [Tested, (x: number) => number, readonly number[], number][] = [
@@ -26,6 +37,10 @@ const RELATIVE: readonly [Tested, (x: number) => number, readonly number[], numb
   ['precise_log', Math.log, [...range(0.001, 4), ...range(-87, 88).map(Math.exp), 1e-45, 1e-40], 2],
   ['precise_tanh', Math.tanh, range(-12, 12), 4],
   ['precise_sigmoid', sigmoid, range(-87, 88), 4],
+  ['precise_log1p', Math.log1p, [...range(-0.999, 4), ...range(0, 88).map(Math.exp)], 3],
+  ['precise_softplus', (x) => defined('softplus', x), range(-87, 88), 4],
+  ['sigmoid_slope', (x) => sigmoid(x) * sigmoid(-x), range(-87, 87), 6],
+  ['precise_erf', (x) => defined('erf', x), range(-6, 6), 4],
   ['precise_sin', Math.sin, range(-3, 3), 3],
   ['precise_cos', Math.cos, range(-1.4, 1.4), 3],
 ];
@@ -36,7 +51,7 @@ const angles = Array.from({ length: 4001 }, (_, i) => Math.sign(i - 2000) * 1.01
 const ABSOLUTE: readonly [Tested, (x: number) => number, readonly number[], number][] = [
   ['precise_sin', Math.sin, [...range(-100, 100), ...angles, 1e22, 2 ** 100, 3e38], 1.5e-7],
   ['precise_cos', Math.cos, [...range(-100, 100), ...angles, 1e22, 2 ** 100, 3e38], 1.5e-7],
-  ['normal_share', (x) => UNARY_FUNCTIONS.gelu.value(x, 1) / x, range(-9, 9), 3e-7],
+  ['normal_share', (x) => defined('normalShare', x), range(-9, 9), 3e-7],
 ];
 
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number;
@@ -48,6 +63,10 @@ const SPECIAL: Readonly<Record<Tested, readonly number[]>> = {
   precise_log: [-infinity, -infinity, infinity, nan, nan],
   precise_tanh: [0, -0, 1, -1, nan],
   precise_sigmoid: [0.5, 0.5, 1, 0, nan],
+  precise_log1p: [0, -0, infinity, nan, nan],
+  precise_softplus: [Math.fround(Math.LN2), Math.fround(Math.LN2), infinity, 0, nan],
+  sigmoid_slope: [0.25, 0.25, 0, 0, nan],
+  precise_erf: [0, -0, 1, -1, nan],
   precise_sin: [0, -0, nan, nan, nan],
   precise_cos: [1, 1, nan, nan, nan],
   normal_share: [0.5, 0.5, 1, 0, nan],

@@ -9,6 +9,10 @@
  *   precise_log(x)           -infinity at 0, NaN below
  *   precise_tanh(x)          4 units
  *   precise_sigmoid(x)       1 / (1 + e^-x); 4 units
+ *   precise_log1p(x)         log(1 + x); 3 units
+ *   precise_softplus(x)      log(1 + e^x); 4 units
+ *   sigmoid_slope(x)         the derivative of the sigmoid; 6 units
+ *   precise_erf(x)           4 units
  *   precise_sin(x), precise_cos(x)  to 1.5e-7, for any angle; NaN for infinities
  *   normal_share(x)          of a standard normal distribution below x, to 3e-7
  *   integer_power(x, n)      x^n, n from 0 on, by squaring: n / 2 units
@@ -25,6 +29,12 @@ export type FunctionName =
   | 'precise_log'
   | 'precise_tanh'
   | 'precise_sigmoid'
+  | 'log_tail'
+  | 'precise_log1p'
+  | 'precise_softplus'
+  | 'sigmoid_slope'
+  | 'normal_tail'
+  | 'precise_erf'
   | 'sine_of_quarter'
   | 'precise_sin'
   | 'precise_cos'
@@ -89,9 +99,51 @@ fn precise_expm1(x: f32) -> f32 {
   return select(select(y, precise_exp(x), x > 17.5), x, is_nan(x) || x == 0.0);
 }`,
   },
-  precise_log: {
-    needs: ['is_nan', 'not_a_number'],
+  log_tail: {
     // log(1 + m) = m - m^2 / 2 + m^3 (...) for 1 + m from the root of a half to that of 2.
+    text: `
+/// What log(1 + m) has beyond m - m^2 / 2.
+fn log_tail(m: f32, square: f32) -> f32 {
+  var y = fma(7.0376836292e-2, m, -1.151461031e-1);
+  y = fma(y, m, 1.167699874e-1);
+  y = fma(y, m, -1.2420140846e-1);
+  y = fma(y, m, 1.4249322787e-1);
+  y = fma(y, m, -1.6668057665e-1);
+  y = fma(y, m, 2.0000714765e-1);
+  y = fma(y, m, -2.4999993993e-1);
+  y = fma(y, m, 3.3333331174e-1);
+  return y * m * square;
+}`,
+  },
+  precise_log1p: {
+    needs: ['log_tail', 'precise_log'],
+    text: `
+fn precise_log1p(x: f32) -> f32 {
+  if (x > -0.29 && x < 0.41) {
+    let square = x * x;
+    return select(x + fma(square, -0.5, log_tail(x, square)), x, x == 0.0);
+  }
+  return precise_log(1.0 + x);
+}`,
+  },
+  precise_softplus: {
+    needs: ['is_nan', 'precise_exp', 'precise_log1p'],
+    text: `
+fn precise_softplus(x: f32) -> f32 {
+  let rest = precise_log1p(precise_exp(-abs(x)));
+  return select(select(0.0, x, x > 0.0) + rest, x, is_nan(x));
+}`,
+  },
+  sigmoid_slope: {
+    needs: ['precise_exp'],
+    text: `
+fn sigmoid_slope(x: f32) -> f32 {
+  let t = precise_exp(-abs(x));
+  return t / ((1.0 + t) * (1.0 + t));
+}`,
+  },
+  precise_log: {
+    needs: ['is_nan', 'not_a_number', 'log_tail'],
     text: `
 fn precise_log(x: f32) -> f32 {
   let bits = bitcast<u32>(x);
@@ -104,16 +156,7 @@ fn precise_log(x: f32) -> f32 {
   exponent -= select(0.0, 1.0, is_low);
   m = select(m, m + m, is_low) - 1.0;
   let square = m * m;
-  var y = fma(7.0376836292e-2, m, -1.151461031e-1);
-  y = fma(y, m, 1.167699874e-1);
-  y = fma(y, m, -1.2420140846e-1);
-  y = fma(y, m, 1.4249322787e-1);
-  y = fma(y, m, -1.6668057665e-1);
-  y = fma(y, m, 2.0000714765e-1);
-  y = fma(y, m, -2.4999993993e-1);
-  y = fma(y, m, 3.3333331174e-1);
-  y = y * m * square;
-  y = fma(exponent, -2.12194440e-4, y);
+  var y = fma(exponent, -2.12194440e-4, log_tail(m, square));
   y = fma(square, -0.5, y);
   y = fma(exponent, 0.693359375, m + y);
   if (is_nan(x) || bits == 0x7f800000) { return x; }
@@ -220,13 +263,12 @@ fn sine_of_quarter(x: f32, quarters: u32) -> f32 {
     needs: ['sine_of_quarter'],
     text: 'fn precise_cos(x: f32) -> f32 { return sine_of_quarter(x, 1); }',
   },
-  normal_share: {
+  normal_tail: {
     needs: ['precise_exp'],
-    // Half of erfc(-x / root 2), by a fit of log(erfc) with a relative error below 1.2e-7 (Press et al., Numerical
-    // Recipes, section 6.2).
+    // By a fit of log(erfc) with a relative error below 1.2e-7 (Press et al., Numerical Recipes, section 6.2).
     text: `
-fn normal_share(x: f32) -> f32 {
-  let z = min(abs(x), 20.0) * 0.70710678;
+/// Half of erfc(z), for z >= 0.
+fn normal_tail(z: f32) -> f32 {
   let t = 1.0 / fma(z, 0.5, 1.0);
   var y = fma(0.17087277, t, -0.82215223);
   y = fma(y, t, 1.48851587);
@@ -237,8 +279,37 @@ fn normal_share(x: f32) -> f32 {
   y = fma(y, t, 0.37409196);
   y = fma(y, t, 1.00002368);
   y = fma(y, t, -1.26551223);
-  let tail = t * 0.5 * precise_exp(y - z * z);
+  return t * 0.5 * precise_exp(y - z * z);
+}`,
+  },
+  normal_share: {
+    needs: ['is_nan', 'normal_tail'],
+    text: `
+fn normal_share(x: f32) -> f32 {
+  let tail = normal_tail(min(abs(x), 20.0) * 0.70710678);
   return select(select(1.0 - tail, tail, x < 0.0), x, is_nan(x));
+}`,
+  },
+  precise_erf: {
+    needs: ['is_nan', 'normal_tail'],
+    // Near 0 its series, 2 / root pi times the sum of (-1)^i x^(2 i + 1) / (i! (2 i + 1)).
+    text: `
+fn precise_erf(x: f32) -> f32 {
+  if (is_nan(x) || x == 0.0) { return x; }
+  if (abs(x) < 1.0) {
+    let square = x * x;
+    var y = fma(-1.6365845e-7, square, 1.6462114e-6);
+    y = fma(y, square, -1.4925650e-5);
+    y = fma(y, square, 1.2055333e-4);
+    y = fma(y, square, -8.5483270e-4);
+    y = fma(y, square, 5.2239776e-3);
+    y = fma(y, square, -2.6866171e-2);
+    y = fma(y, square, 1.1283792e-1);
+    y = fma(y, square, -3.7612639e-1);
+    return fma(y, square, 1.1283792) * x;
+  }
+  let size = 1.0 - 2.0 * normal_tail(min(abs(x), 20.0));
+  return select(size, -size, x < 0.0);
 }`,
   },
   integer_power: {

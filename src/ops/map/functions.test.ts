@@ -23,7 +23,7 @@ import {
   tanh,
   unaryBackward,
 } from '../../index';
-import type { Unary } from './call';
+import type { Unary } from './index';
 
 const shapes = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 0, maxLength: 4 });
 const special = [

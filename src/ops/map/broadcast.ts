@@ -1,0 +1,61 @@
+import { ShapeError } from '../../errors';
+import { formatShape, type Shape, sameShape } from '../../tensor/shape';
+import type { Place } from '../../tensor/tape';
+import type { Tensor } from '../../tensor/tensor';
+
+/** The shape that all broadcast to: extents of 1 and axes that are missing in front repeat. */
+export function broadcastShape(names: readonly string[], tensors: readonly Tensor[]): Shape {
+  const [first, ...others] = tensors as [Tensor, ...Tensor[]];
+  let { shape } = first;
+  for (const [at, other] of others.entries()) {
+    if (sameShape(shape, other.shape)) continue;
+    const rank = Math.max(shape.length, other.rank);
+    shape = Array.from({ length: rank }, (_, axis) => {
+      const [a, b] = [shape, other.shape].map((each) => each[axis - rank + each.length] ?? 1) as [number, number];
+      if (a === b || b === 1) return a;
+      if (a === 1) return b;
+      const unlike = tensors.slice(0, at + 1).findIndex((earlier) => earlier.shape[axis - rank + earlier.rank] === a);
+      throw new ShapeError(
+        `${names[unlike]} ${formatShape((tensors[unlike] as Tensor).shape)} and ${names[at + 1]} ${formatShape(other.shape)} do not broadcast: one has ${a} where the other has ${b}`,
+      );
+    });
+  }
+  return shape;
+}
+
+/** x under a shape that it broadcasts to. */
+export function broadcast(x: Tensor, shape: Shape): Place {
+  if (sameShape(x.shape, shape)) return x;
+  const { storage, dtype, offset, rank } = x;
+  const strides = shape.map((_, axis) => {
+    const own = axis - shape.length + rank;
+    return own < 0 || x.shape[own] === 1 ? 0 : (x.strides[own] as number);
+  });
+  return { storage, dtype, shape, strides, offset };
+}
+
+/** The axes of a result along which x is repeated. */
+export function repeatedAxes(x: Shape, result: Shape): number[] {
+  const front = result.length - x.length;
+  return result.flatMap((extent, axis) => (axis < front || x[axis - front] !== extent ? [axis] : []));
+}
+
+export interface Axis {
+  readonly extent: number;
+  /** Of each view, in elements. */
+  readonly strides: readonly number[];
+}
+
+/** The axes of views of one shape, at least one, where neighbours that all step through as one are one. */
+export function axesOf(views: readonly Place[], shape: Shape): readonly Axis[] {
+  const axes: Axis[] = [];
+  shape.forEach((extent, axis) => {
+    if (extent === 1) return;
+    const strides = views.map((view) => view.strides[axis] as number);
+    const before = axes.at(-1);
+    if (before?.strides.every((stride, at) => stride === (strides[at] as number) * extent))
+      axes[axes.length - 1] = { extent: before.extent * extent, strides };
+    else axes.push({ extent, strides });
+  });
+  return axes.length > 0 ? axes : [{ extent: 1, strides: views.map(() => 1) }];
+}

@@ -1,0 +1,18 @@
+import type { Place } from '../../tensor/tape';
+import type { Tensor } from '../../tensor/tensor';
+import type { Compiled, ElementwiseFunction } from './function';
+
+/** What the function is applied to: inputs of one shape, which is that of the results; f32, f16, bf16 or i32. */
+export interface Item {
+  readonly inputs: readonly Place[];
+  /** Contiguous; one may be an input itself. */
+  readonly outs: readonly Tensor[];
+}
+
+/** out0, out1, ... = f(x0, x1, ...; c0, c1, ...) for every element of every item. */
+export interface MapCall {
+  readonly function: ElementwiseFunction;
+  readonly compiled: Compiled;
+  readonly numbers: readonly number[];
+  readonly items: readonly Item[];
+}

@@ -1,0 +1,201 @@
+/**
+ * Functions of the elements of tensors, as programs (expressions/program.ts) that run over blocks of elements in the first
+ * cache, one instruction at a time. Tensors of 32-bit numbers that lie side by side are read and written where they are, all
+ * others by way of working memory. A task is a run of elements of one item.
+ */
+import { loadRow, bytesOf, storeRow } from '../../runtime/wasm/assembly/storage.as';
+import { operate } from '../../runtime/wasm/assembly/operations.as';
+import { F32 } from '../../runtime/wasm/params.generated.as';
+import {
+  BLOCK, BLOCK_REGISTERS, CONSTANT, HEADER_LENGTH, INSTRUCTION_LENGTH, INTEGER_NUMBER, LANES, NUMBER, OUT, SCORE,
+  VECTOR_REGISTERS,
+} from '../../expressions/params.generated.as';
+import { LONG_ROW, MapItem, MapOperand, MapParams, MOST_OPERANDS, RUN } from './params.generated.as';
+
+const INSTRUCTION: usize = INSTRUCTION_LENGTH * 4;
+const HEADER: usize = HEADER_LENGTH * 4;
+const BLOCK_BYTES: usize = BLOCK * 4;
+
+// Working memory: where the operands of a block lie, whether they stay there, a block for each, and the registers.
+const STAYS: usize = <usize>MOST_OPERANDS * 4;
+const BUFFERS: usize = (STAYS + <usize>MOST_OPERANDS * 4 + 63) & ~63;
+const REGISTERS: usize = BUFFERS + <usize>MOST_OPERANDS * BLOCK_BYTES;
+export const SCRATCH_BYTES: i32 = <i32>(REGISTERS + <usize>VECTOR_REGISTERS * 16 + <usize>BLOCK_REGISTERS * BLOCK_BYTES);
+
+export function map(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<MapParams>(params);
+  const inputs = p.inputs;
+  const all = inputs + p.outs;
+  const numbers = params + MapParams.BYTES;
+  let item = p.items != 0 ? p.items : numbers + (p.numbers << 3);
+  let first: i32 = 0;
+  for (; task >= changetype<MapItem>(item).pastTask; item += changetype<MapItem>(item).bytes) {
+    first = changetype<MapItem>(item).pastTask;
+  }
+  const operands = item + MapItem.BYTES;
+  const axes = operands + <usize>all * MapOperand.BYTES;
+  const step = <usize>(inputs + 1) << 3;
+  const last = axes + (changetype<MapItem>(item).axes - 1) * step;
+  const row = extentOf(last);
+  const outer = p.program + HEADER;
+  const inner = outer + <usize>i32.load(p.program) * INSTRUCTION;
+  run(outer, inner, 1, numbers, inputs, scratch);
+  const end = inner + <usize>i32.load(p.program, 4) * INSTRUCTION;
+  for (let j: i32 = 0; j < inputs; j++) {
+    let moves = false;
+    for (let axis = axes; axis <= last; axis += step) moves = moves || strideOf(axis, j) != 0;
+    i32.store(scratch + STAYS + (<usize>j << 2), moves ? 0 : 1);
+    if (!moves) loadInput(operands, axes, last, step, j, 0, BLOCK, scratch);
+  }
+  const size = changetype<MapItem>(item).size;
+  const past = min(<usize>(task - first + 1) * RUN, size);
+  for (let at = <usize>(task - first) * RUN; at < past; ) {
+    let count = min(<usize>BLOCK, past - at);
+    if (row >= <usize>LONG_ROW) count = min(count, row - (at % row));
+    for (let j: i32 = 0; j < inputs; j++) {
+      if (!i32.load(scratch + STAYS + (<usize>j << 2))) loadInput(operands, axes, last, step, j, at, count, scratch);
+    }
+    for (let j = inputs; j < all; j++) {
+      const operand = changetype<MapOperand>(operands + <usize>j * MapOperand.BYTES);
+      // A vector that is not full would write beyond the end.
+      const isDirect = operand.dtype == F32 && (count & 3) == 0;
+      i32.store(scratch + (<usize>j << 2), <i32>(isDirect ? operand.address + (at << 2) : bufferOf(j, scratch)));
+    }
+    run(inner, end, <i32>(count + 3) >> 2, numbers, inputs, scratch);
+    for (let j = inputs; j < all; j++) {
+      const operand = changetype<MapOperand>(operands + <usize>j * MapOperand.BYTES);
+      const dtype = operand.dtype;
+      const from = <usize>i32.load(scratch + (<usize>j << 2));
+      if (from == bufferOf(j, scratch)) storeRow(from, operand.address + at * bytesOf(dtype), dtype, <i32>count);
+    }
+    at += count;
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function bufferOf(operand: i32, scratch: usize): usize {
+  return scratch + BUFFERS + <usize>operand * BLOCK_BYTES;
+}
+
+// @ts-ignore: decorator
+@inline
+function extentOf(axis: usize): usize {
+  return <usize>f64.load(axis);
+}
+
+// @ts-ignore: decorator
+@inline
+function strideOf(axis: usize, input: i32): usize {
+  return <usize>f64.load(axis + (<usize>input << 3), 8);
+}
+
+/** Makes `count` elements of an input from `at` on ready, within its row or from several ones. */
+function loadInput(
+  operands: usize,
+  axes: usize,
+  last: usize,
+  step: usize,
+  input: i32,
+  at: usize,
+  count: usize,
+  scratch: usize,
+): void {
+  const operand = changetype<MapOperand>(operands + <usize>input * MapOperand.BYTES);
+  const dtype = operand.dtype;
+  const shift: usize = dtype == F32 ? 2 : 1;
+  const stride = strideOf(last, input);
+  const row = extentOf(last);
+  const pointer = scratch + (<usize>input << 2);
+  let to = bufferOf(input, scratch);
+  i32.store(pointer, <i32>to);
+  while (count > 0) {
+    const inRow = at % row;
+    // What stays is the same in all rows.
+    const piece = stride == 0 && axes == last ? count : min(count, row - inRow);
+    let place = inRow * stride;
+    let rest = at / row;
+    for (let axis = last - step; axis >= axes; axis -= step) {
+      const extent = extentOf(axis);
+      place += (rest % extent) * strideOf(axis, input);
+      rest /= extent;
+    }
+    const from = operand.address + (place << shift);
+    if (dtype == F32 && stride == 1) {
+      if (piece == count && to == bufferOf(input, scratch)) {
+        i32.store(pointer, <i32>from);
+        return;
+      }
+      copyWords(from, to, piece);
+    } else if (stride == 0) fill(from, dtype, to, piece);
+    else loadRow(from, stride, dtype, <i32>piece, to);
+    to += piece << 2;
+    at += piece;
+    count -= piece;
+  }
+}
+
+/** Without a call, which short rows would feel. */
+// @ts-ignore: decorator
+@inline
+function copyWords(from: usize, to: usize, count: usize): void {
+  let i: usize = 0;
+  for (; i + 4 <= count; i += 4) v128.store(to + (i << 2), v128.load(from + (i << 2)));
+  for (; i < count; i++) i32.store(to + (i << 2), i32.load(from + (i << 2)));
+}
+
+// @ts-ignore: decorator
+@inline
+function fill(from: usize, dtype: i32, to: usize, count: usize): void {
+  loadRow(from, 2, dtype, 1, to);
+  const value = v128.load32_splat(to);
+  let i: usize = 0;
+  for (; i + 4 <= count; i += 4) v128.store(to + (i << 2), value);
+  for (; i < count; i++) v128.store32_lane(to + (i << 2), value, 0);
+}
+
+// @ts-ignore: decorator
+@inline
+function addressOf(operand: i32, inputs: i32, scratch: usize): usize {
+  if (operand & SCORE) return <usize>i32.load(scratch + (<usize>(operand >> 4) << 2));
+  if (operand & OUT) return <usize>i32.load(scratch + (<usize>(inputs + (operand >> 4)) << 2));
+  return scratch + REGISTERS + <usize>(operand & ~15);
+}
+
+// @ts-ignore: decorator
+@inline
+function laneStep(operand: i32): usize {
+  return operand & LANES ? 16 : 0;
+}
+
+/** Instructions over so many vectors. */
+function run(instruction: usize, end: usize, vectors: i32, numbers: usize, inputs: i32, scratch: usize): void {
+  for (; instruction < end; instruction += INSTRUCTION) {
+    const operation = i32.load(instruction);
+    const result = i32.load(instruction, 4);
+    const first = i32.load(instruction, 8);
+    const second = i32.load(instruction, 12);
+    const third = i32.load(instruction, 16);
+    const immediate = i32.load(instruction, 20);
+    const out = addressOf(result, inputs, scratch);
+    switch (operation) {
+      case CONSTANT:
+        v128.store(out, i32x4.splat(immediate));
+        break;
+      case NUMBER:
+        v128.store(out, f32x4.splat(<f32>f64.load(numbers + (<usize>immediate << 3))));
+        break;
+      case INTEGER_NUMBER:
+        v128.store(out, i32x4.splat(<i32>f64.load(numbers + (<usize>immediate << 3))));
+        break;
+      default: {
+        const a = addressOf(first, inputs, scratch);
+        const b = addressOf(second, inputs, scratch);
+        const c = addressOf(third, inputs, scratch);
+        const ol = laneStep(result);
+        const n = ol ? vectors : 1;
+        operate(operation, 1, n, out, 0, ol, a, 0, laneStep(first), b, 0, laneStep(second), c, 0, laneStep(third));
+      }
+    }
+  }
+}

@@ -1,0 +1,212 @@
+/** Functions of elements, written as ordinary ones. */
+import { BoundedMap } from '../../bounded-map';
+import { isRecord, show } from '../../check';
+import { ParameterError } from '../../errors';
+import { type Captured, type Parsed, parseAll, type Read } from '../../expressions/parse';
+import type { WORDS } from '../../expressions/words';
+import type { Control } from '../../runtime/backend';
+import type { DType } from '../../tensor/dtype';
+import { Tensor } from '../../tensor/tensor';
+import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
+import { mapItems } from './core';
+import { ElementwiseFunction } from './function';
+import { MOST_OPERANDS } from './params.generated';
+
+/** Functions that `Math` lacks, by which a function calls them. */
+export type Words = { readonly [Name in keyof typeof WORDS]: (x: number) => number };
+
+type Argument = Tensor | readonly Tensor[];
+type Elements<T extends readonly Argument[]> = { readonly [At in keyof T]: number };
+type Value = number | boolean;
+/** What a function may return: a number, or several in an array or object literal. */
+type Returned = Value | readonly Value[] | Readonly<Record<string, Value>>;
+
+/** A tensor, or where some argument is a list, a list of them. */
+type ResultOf<T extends readonly Argument[]> = Extract<T[number], readonly Tensor[]> extends never ? Tensor : Tensor[];
+export type MapResult<R extends Returned, T extends readonly Argument[]> = R extends Value
+  ? ResultOf<T>
+  : { -readonly [Name in keyof R]: ResultOf<T> };
+
+export interface MapOptions<C extends Captured = Captured, Out = unknown> extends Control {
+  /** What else the function uses: numbers and booleans, or objects of these. */
+  readonly captured?: C | undefined;
+  /** Of the results; default: that of the tensors, if they have one in common. */
+  readonly dtype?: 'f32' | 'f16' | 'bf16' | 'i32' | undefined;
+  /** Where to write, in the form of the results; each a contiguous tensor, which may be one of the inputs itself. */
+  readonly out?: Out | undefined;
+}
+
+/**
+ * `fn` of the elements of tensors that broadcast to one shape, such as `map((x, y) => Math.max(x, 0.1 * y), x, y)`; f32, f16,
+ * bf16 or i32, any strides.
+ *
+ * The function is compiled from its source, once, and never called; so it is one expression (or declarations, `if`s and
+ * `return`) of its parameters and `Math`. What else it uses is `captured`, its last parameter, such as
+ * `map((x, g, { rate }) => x - rate * g, x, g, { captured: { rate } })`: another number compiles nothing again. There it also
+ * finds the words `relu`, `gelu`, `silu`, `sigmoid`, `softplus`, `erf`, `rsqrt`, `elu`, `eluPlusOne` and `step`, such as
+ * `map((x, { gelu }) => gelu(x), x)`. It may return an array or object literal, and so does `map`.
+ *
+ * An argument may be a list of tensors: one call computes all, results are lists, and what is not in a list serves each.
+ *
+ * Floats are computed in f32. Of integers alone sums, products and bits are integers, which wrap around at 32 bits; all else is
+ * f32. Of tensors of different dtypes `dtype` says what results are to be; of i32 ones fractions are dropped. Booleans are 0 and 1.
+ *
+ * @throws {ParameterError} what cannot be compiled, named with its place; lists of different lengths; an `out` that overlaps inputs otherwise than exactly
+ * @throws {ShapeError} shapes that do not broadcast
+ * @throws {DTypeError} tensors of different dtypes without `dtype`
+ */
+export function map<const T extends readonly Argument[], const R extends Returned>(
+  fn: (...args: [...Elements<T>, words: Words]) => R,
+  ...tensors: T
+): MapResult<R, T>;
+export function map<const T extends readonly Argument[], const R extends Returned, C extends Captured>(
+  fn: (...args: [...Elements<T>, captured: C & Words]) => R,
+  ...args: [...tensors: T, options: MapOptions<C, Partial<MapResult<R, T>>>]
+): MapResult<R, T>;
+export function map(fn: (...args: never) => unknown, ...args: readonly unknown[]): unknown {
+  const last = args.at(-1);
+  const hasOptions = args.length > 0 && !(last instanceof Tensor) && !Array.isArray(last);
+  const options = (hasOptions ? last : {}) as MapOptions;
+  const tensors = (hasOptions ? args.slice(0, -1) : args) as readonly Argument[];
+  checkOptions('map', options, ['captured', 'dtype', 'out', 'signal', 'onProgress']);
+  checkControl(options);
+  if (tensors.length === 0) throw new ParameterError(`map needs a tensor after the function, got ${show(last)}`);
+  const { captured = {}, dtype } = options;
+  if (dtype !== undefined && !['f32', 'f16', 'bf16', 'i32'].includes(dtype))
+    throw new ParameterError(`dtype must be one of f32, f16, bf16, i32, got ${show(dtype)}`);
+  const { parsed, numbers } = compiled(fn, tensors.length, captured);
+  const { form, parameters } = parsed;
+  const count = itemsOf(tensors);
+  const isList = count !== undefined;
+  const names = (item: number) => ({
+    inputs: tensors.map((each, at) => {
+      const name = parameters[at] ?? `tensor ${at}`;
+      return Array.isArray(each) ? `${name}[${item}]` : name;
+    }),
+    outs: (form === 'one'
+      ? ['']
+      : form === 'array'
+        ? parsed.results.map((_, at) => `[${at}]`)
+        : form.map((name) => `.${name}`)
+    ).map((each) => `out${each}${isList ? `[${item}]` : ''}`),
+  });
+  const items = Array.from({ length: count ?? 1 }, (_, item) =>
+    tensors.map((each) => (Array.isArray(each) ? each[item] : each) as Tensor),
+  );
+  const all: Record<string, Tensor> = {};
+  items.forEach((item, at) => {
+    const { inputs } = names(at);
+    item.forEach((x, input) => {
+      all[inputs[input] as string] = x;
+    });
+  });
+  checkTensors(all);
+  commonRuntime(all);
+  const wanted = outsOf(options.out, form, parsed.results.length, count);
+  const results = mapItems(
+    parsed.function,
+    items,
+    numbers,
+    { dtype: dtype as DType | undefined, names, outs: wanted },
+    options,
+  );
+  const ofResult = (at: number) => (isList ? results.map((item) => item[at]) : results[0]?.[at]);
+  if (form === 'one') return ofResult(0);
+  if (form === 'array') return parsed.results.map((_, at) => ofResult(at));
+  return Object.fromEntries(form.map((name, at) => [name, ofResult(at)]));
+}
+
+interface Compiled extends Parsed {
+  readonly function: ElementwiseFunction;
+}
+
+/** Functions whose compiled forms are kept, by source; closures made anew have the same. */
+const KEPT = 256;
+const bySource = new BoundedMap<string, { forms: Compiled[] }>(KEPT);
+const sources = new WeakMap<object, string>();
+
+/** What `fn` computes of so many tensors, and the numbers that it captured. */
+function compiled(fn: unknown, tensors: number, captured: unknown): { parsed: Compiled; numbers: number[] } {
+  const isFunction = typeof fn === 'function';
+  const source = isFunction ? (sources.get(fn) ?? Function.prototype.toString.call(fn)) : '';
+  if (isFunction) sources.set(fn, source);
+  const kept = bySource.get(`${tensors} ${source}`, () => ({ forms: [] }));
+  for (const parsed of isRecord(captured) ? kept.forms : []) {
+    const numbers = numbersOf(parsed.reads, captured as Captured);
+    if (numbers) return { parsed, numbers };
+  }
+  const signature = {
+    caller: 'map',
+    parameters: Array.from({ length: tensors }, (_, at) => `x${at}` as const),
+    returns: 'number',
+    isMap: true,
+  } as const;
+  const all = parseAll(fn, captured as Captured, signature);
+  if (tensors + all.results.length > MOST_OPERANDS)
+    throw new ParameterError(
+      `map takes at most ${MOST_OPERANDS} tensors and results, got ${tensors} and ${all.results.length}`,
+    );
+  const parsed = { ...all, function: new ElementwiseFunction('map', tensors, all.results) };
+  kept.forms = [parsed, ...kept.forms.slice(0, MOST_FORMS - 1)];
+  return { parsed, numbers: all.reads.flatMap(({ kind, value }) => (kind === 'number' ? [value as number] : [])) };
+}
+
+/** Of one source, by what it captured. */
+const MOST_FORMS = 8;
+
+/** The captured numbers, or nothing where other values were captured than those that were compiled. */
+function numbersOf(reads: readonly Read[], captured: Captured): number[] | undefined {
+  const numbers: number[] = [];
+  for (const { path, kind, value } of reads) {
+    let found: unknown = captured;
+    for (const name of path) found = Object(found)[name];
+    if (kind === 'number' ? typeof found !== 'number' : !Object.is(found, value)) return undefined;
+    if (kind === 'number') numbers.push(found as number);
+  }
+  return numbers;
+}
+
+/** The length of all lists; undefined without one. */
+function itemsOf(tensors: readonly Argument[]): number | undefined {
+  let count: number | undefined;
+  for (const each of tensors) {
+    if (!Array.isArray(each)) continue;
+    count ??= each.length;
+    if (each.length !== count || count === 0)
+      throw new ParameterError(`lists of tensors must be of one length of at least 1, got ${count} and ${each.length}`);
+  }
+  return count;
+}
+
+/** The tensors that the caller wants results in, by item and result. */
+function outsOf(
+  out: unknown,
+  form: Parsed['form'],
+  results: number,
+  count: number | undefined,
+): (Tensor | undefined)[][] | undefined {
+  if (out === undefined) return undefined;
+  const expected =
+    form === 'one' ? '' : form === 'array' ? `an array of ${results} ` : `an object of ${form.join(', ')}, each `;
+  const list = count === undefined ? 'a Tensor' : `a list of ${count} tensors`;
+  const refusal = () =>
+    new ParameterError(
+      `out must be ${expected}${expected && form === 'array' ? `of ${list}` : list}, got ${show(out)}`,
+    );
+  if (form === 'array' && !(Array.isArray(out) && out.length === results)) throw refusal();
+  if (typeof form === 'object' && !(isRecord(out) && Object.keys(out).every((name) => form.includes(name))))
+    throw refusal();
+  const ofResult =
+    form === 'one'
+      ? [out]
+      : form === 'array'
+        ? (out as unknown[])
+        : form.map((name) => (out as Record<string, unknown>)[name]);
+  return Array.from({ length: count ?? 1 }, (_, item) =>
+    ofResult.map((each) => {
+      if (each === undefined || count === undefined) return each as Tensor | undefined;
+      if (!Array.isArray(each) || each.length !== count) throw refusal();
+      return each[item];
+    }),
+  );
+}
