@@ -62,7 +62,7 @@ export {
   attentionBackward,
 } from './ops/attention';
 export { type BatchNormOptions, type BatchNormResult, batchNorm, batchNormBackward } from './ops/batch-norm';
-export { concat, contiguous } from './ops/copy';
+export { cast, concat, contiguous, type PadOptions, pad } from './ops/copy';
 export { type CrossEntropyOptions, crossEntropy } from './ops/cross-entropy';
 export { type CumulativeSumOptions, cumulativeSum } from './ops/cumulative-sum';
 export {
@@ -84,7 +84,7 @@ export {
   gatedDeltaRuleBackward,
   gatedDeltaRuleStep,
 } from './ops/gated-delta-rule';
-export { gather } from './ops/gather';
+export { embedding, gather } from './ops/gather';
 export {
   type LinearAttentionBackwardOptions,
   type LinearAttentionBackwardResult,
@@ -118,9 +118,12 @@ export {
   type UnaryBackwardOptions,
   unaryBackward,
 } from './ops/map';
-export { type MapOptions, type MapResult, map, type Words } from './ops/map/map';
-export { matmul } from './ops/matmul';
+export type { Elementwise } from './ops/map/function';
+export { elementwise, type MapOptions, type MapResult, map, type Words } from './ops/map/map';
+export { type MatmulOptions, matmul } from './ops/matmul';
+export { type AttentionState, type MergeStatesOptions, mergeStates } from './ops/merge-states';
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';
+export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
 export { focus, focusBackward, route, routeBackward } from './ops/routing';

@@ -1,6 +1,7 @@
 /** Assertions that the tests share. */
 import { expect } from 'vitest';
 import { type DType, type Runtime, Tensor } from '../src/index';
+import { toFloat64 } from '../src/tensor/host';
 
 /** Every |actual - expected| is at most `tolerance` (one number, or one for each element); NaN and infinities agree. */
 export function expectClose(
@@ -49,6 +50,9 @@ export function outcomeOf(made: object): Promise<unknown> {
 const tensorsIn = (made: unknown): Tensor[] =>
   (made instanceof Tensor ? [made] : Object.values(made ?? {})).filter((each) => each instanceof Tensor);
 
+/** What every dtype of more than a byte holds. */
+const SENTINEL = 12288;
+
 /** A tensor of `shape` in the middle of memory filled with a sentinel, and a check that its surroundings still hold it. */
 export function guarded<D extends DType = 'f32'>(
   runtime: Runtime,
@@ -57,17 +61,17 @@ export function guarded<D extends DType = 'f32'>(
 ): { out: Tensor<D>; check: () => Promise<void> } {
   const margin = 64;
   const size = shape.reduce((a, b) => a * b, 1);
-  const memory = runtime.tensor(new Float64Array(size + 2 * margin).fill(12345), [size + 2 * margin], dtype);
+  const memory = runtime.tensor(new Float64Array(size + 2 * margin).fill(SENTINEL), [size + 2 * margin], dtype);
   const middle = memory.slice(0, margin, margin + size);
   const out = middle.reshape(shape);
   middle.dispose();
   return {
     out,
     async check() {
-      const values = await memory.read();
+      const values = toFloat64(await memory.toHost());
       const around = [...values.subarray(0, margin), ...values.subarray(margin + size)];
       memory.dispose();
-      expect(around.every((value) => value === 12345)).toBe(true);
+      expect(around.every((value) => value === SENTINEL)).toBe(true);
     },
   };
 }

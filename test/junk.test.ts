@@ -158,6 +158,20 @@ entry(
   saccade.linearCrossEntropy,
 );
 entry('contiguous', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.contiguous);
+entry('cast', { x: lone(3, 2), dtype: choice('f32'), options: options(result(3, 2)) }, saccade.cast);
+const widths = leaf([
+  [1, 0],
+  [0, 1],
+]);
+entry(
+  'pad',
+  {
+    x: lone(3, 2),
+    widths,
+    options: options({ value: maybe(leaf(1, '-1', '0', '1.5', '3', 'NaN', 'Infinity')), ...result(4, 3) }),
+  },
+  saccade.pad,
+);
 entry('concat', { parts: leaf([random(3, 2), random(3, 2)]), axis: leaf(1, '0') }, saccade.concat);
 const picture = [1, 3, 3, 2];
 entry(
@@ -202,9 +216,27 @@ for (const [name, call] of Object.entries({ sum, mean, max, logSumExp, argmax })
   const out = notGiven(leaf(keep(runtime.empty([3, 1], name === 'argmax' ? 'i32' : 'f32'))));
   entry(name, { x: lone(3, 2), options: options({ ...over, out }) }, call);
 }
-entry('matmul', { a: tensor(3, 2), b: tensor(2, 3), options: options(result(3, 3)) }, saccade.matmul);
+const turns = { transposeA: maybe(boolean()), transposeB: maybe(boolean()) };
+entry(
+  'matmul',
+  {
+    a: tensor(3, 3),
+    b: tensor(3, 3),
+    options: options({
+      ...turns,
+      bias: maybe(tensor(3)),
+      epilogue: maybe(leaf(saccade.elementwise((x) => x + 1))),
+      ...result(3, 3),
+    }),
+  },
+  saccade.matmul,
+);
 const indices = leaf(keep(runtime.tensor([0, 1], [2], 'i32')));
 entry('gather', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.gather);
+entry('embedding', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.embedding);
+const states = [1, 2].map(() => ({ out: random(3, 2), lse: random(3) }));
+const merged = { out: notGiven(leaf(keep(runtime.empty([3, 2])))), lse: notGiven(leaf(keep(runtime.empty([3])))) };
+entry('mergeStates', { parts: leaf(states), options: options({ ...merged, ...control }) }, saccade.mergeStates);
 entry(
   'scatterAdd',
   { values: tensor(2, 3), indices, rows: whole(3), options: options(result(3, 3)) },
@@ -414,6 +446,15 @@ entry(
     options: options({ seed: maybe(integer(1)), distribution: maybe(choice('uniform')), dtype: maybe(choice('f32')) }),
   },
   (...args: [Any, Any]) => runtime.random(...args),
+);
+entry(
+  'random',
+  {
+    runtime: leaf(runtime),
+    shape: leaf([2], 'array'),
+    options: options({ seed: maybe(integer(1)), distribution: maybe(choice('uniform')), ...control }),
+  },
+  saccade.random,
 );
 entry('stopGradient', { x: lone(2) }, saccade.stopGradient);
 entry('straightThrough', { fn: fn((x: Tensor) => saccade.relu(x)), x: lone(2) }, saccade.straightThrough);

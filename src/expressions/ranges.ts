@@ -47,8 +47,9 @@ export function rangesOfSteps(steps: readonly Step[], box: Box, wraps = false): 
   const ranges: Range[] = [];
   for (const step of steps) {
     const range = rangeOf(step, ranges, box);
-    const isInteger = wraps && range.whole && !range.nan && step.args.every((arg) => isInt32(ranges[arg] as Range));
-    ranges.push(isInteger && !isInt32(range) ? INT32 : range);
+    const isOfIntegers = step.args.length > 0 && step.args.every((arg) => isInt32(ranges[arg] as Range));
+    const wraparound = wraps && isOfIntegers && range.whole && !range.nan && !isInt32(range);
+    ranges.push(wraparound ? INT32 : range);
   }
   return ranges;
 }

@@ -349,7 +349,7 @@ class Compiler {
       const { whole, low, high } = this.#ranges[arg] as Range;
       const size = Math.max(-low, high);
       const isExact = size <= 2 ** 24 || (low === high && Math.fround(low) === low);
-      if (!whole || isExact || !Number.isFinite(size) || (this.#steps[arg] as Step).inputs.has('score')) continue;
+      if (!whole || isExact || !Number.isFinite(size) || isRounded(this.#steps[arg] as Step)) continue;
       throw this.#refusal(
         `an operand of '${operator}' may be an integer that float32 rounds`,
         'keep it within 2 ** 24',
@@ -403,6 +403,9 @@ class Compiler {
     return new ParameterError(`${this.subject}: ${what}: ${remedy}`);
   }
 }
+
+/** Whether it depends on float32 numbers: the score, or elements and numbers of a map. */
+const isRounded = ({ inputs }: Step) => [...inputs].some((name) => name === 'score' || /^[xc]\d/.test(name));
 
 export function emit(name: string, type: Type, args: readonly Value[], immediate = 0, own = 0): Value {
   const dimensions = args.reduce((all, arg) => all | (arg.dimensions & (LANES | ROWS)), own);

@@ -2,13 +2,14 @@
 import { DTypeError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
+import type { DType } from '../tensor/dtype';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from './check';
 
-export interface ResultOptions extends Control {
+export interface ResultOptions<D extends DType = 'f32'> extends Control {
   /** Where to write: a contiguous tensor of the result's shape that no input shares memory with. */
-  readonly out?: Tensor<'f32'> | undefined;
+  readonly out?: Tensor<D> | undefined;
 }
 
 const OPTION_NAMES = ['out', 'signal', 'onProgress'];

@@ -6,11 +6,14 @@ import type { Machine, Plan as WasmPlan } from '../runtime/wasm/plan';
 import type { HostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 
+/** Where the elements of a tensor lie: a tensor, or a view that nobody else sees. */
+export type Elements = Pick<Tensor, 'storage' | 'dtype' | 'shape' | 'strides' | 'offset'>;
+
 /** Tensors in host memory, in float64. */
 export interface Host {
   /** The elements in row-major order. */
-  numbers(x: Tensor): Float64Array;
-  tensor(x: Tensor): HostTensor<'f64'>;
+  numbers(x: Elements): Float64Array;
+  tensor(x: Elements): HostTensor<'f64'>;
   store(out: Tensor, values: Float64Array): void;
   /** One element, so many behind the first of a strided view. */
   storeAt(out: Tensor, place: number, value: number): void;

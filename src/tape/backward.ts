@@ -1,6 +1,6 @@
 /** The backward pass over a tape: from the last step to the first, each variable's gradient summed before it is used. */
 import { ShapeError } from '../errors';
-import { concat, contiguous } from '../ops/copy';
+import { cast, concat, contiguous } from '../ops/copy';
 import { zeros } from '../ops/float32';
 import { add } from '../ops/map';
 import { sum } from '../ops/reduce';
@@ -170,10 +170,14 @@ function together(shape: Shape, parts: readonly Part[]): Tensor {
     past = pastOf(part);
   }
   gap(past, shape[axis] as number);
-  const whole = concat(pieces as Tensor<'f32'>[], axis);
-  for (const piece of pieces) piece.dispose();
+  const terms = pieces.map(float32) as Tensor<'f32'>[];
+  const whole = concat(terms, axis);
+  for (const piece of [...pieces, ...terms]) piece.dispose();
   return whole;
 }
+
+/** In f32 and contiguous: what sums are made of. */
+const float32 = (x: Tensor) => (x.dtype === 'f32' ? (x.isContiguous ? x : contiguous(x)) : cast(x, 'f32'));
 
 /** Over the axes along which a tensor of `shape` was repeated. */
 function summed(gradient: Tensor, shape: Shape): Tensor {
@@ -181,13 +185,13 @@ function summed(gradient: Tensor, shape: Shape): Tensor {
   const axes = [...gradient.shape.keys()].filter(
     (axis) => axis < front || shape[axis - front] !== gradient.shape[axis],
   );
-  using sums = sum(gradient, { axes });
-  return sums.reshape(shape);
+  const { runtime } = gradient;
+  return runtime.scope(() => sum(float32(gradient), { axes }).reshape(shape));
 }
 
 /** Takes over both. */
 function added(a: Tensor, b: Tensor): Tensor {
-  const terms = [a, b].map((each) => (each.isContiguous ? each : contiguous(each))) as [Tensor, Tensor];
+  const terms = [float32(a), float32(b)] as const;
   const result = add(...terms);
   for (const each of [a, b, ...terms]) each.dispose();
   return result;

@@ -11,14 +11,18 @@ import {
   cumulativeSum,
   depthwiseConv,
   elu,
+  embedding,
   focus,
   gatedDeltaRule,
   gather,
   gelu,
   linearAttention,
+  logSumExp,
   masks,
+  max,
   mean,
   multiply,
+  pad,
   power,
   reciprocal,
   reluAttention,
@@ -32,6 +36,7 @@ import {
   sum,
   type Tensor,
   tanh,
+  topK,
 } from '../index';
 import { hostTensor } from '../tensor/host';
 
@@ -58,13 +63,29 @@ const CASES: Readonly<Record<string, GradientCase>> = {
     inputs: { x: [3, 4] },
   },
   concat: { fn: ({ x, y }) => concat([x as Tensor<'f32'>, y as Tensor<'f32'>], 1), inputs: { x: [2, 3], y: [2, 1] } },
+  pad: {
+    fn: ({ x }) => {
+      const widths = [
+        [1, 2],
+        [0, 3],
+      ] as const;
+      return pad(x!, widths, { value: 2 });
+    },
+    inputs: { x: [2, 3] },
+  },
   reductions: {
     fn: ({ x }) => ({
       ...{ all: sum(x!), last: sum(x!, { axes: [-1] }), outer: mean(x!, { axes: [0, 2], keepDims: true }) },
+      ...{ max: max(x!, { axes: [1] }), inner: max(x!, { axes: [0, 2] }), logSumExp: logSumExp(x!, { axes: [2] }) },
     }),
     inputs: { x: [2, 3, 4] },
   },
+  topK: { fn: ({ x }) => ({ ...topK(x!, 2) }), inputs: { x: [3, 5] } },
   cumulativeSum: { fn: ({ x }) => cumulativeSum(x!, { reverse: true }), inputs: { x: [2, 5] } },
+  embedding: {
+    fn: ({ table, indices }) => embedding(table!, indices!),
+    inputs: { table: [4, 3], indices: hostTensor(Int32Array.of(1, 3, 1, 0, 1, 2), [2, 3], 'i32') },
+  },
   gather: {
     fn: ({ table, indices }) => gather(table!, indices!),
     inputs: { table: [4, 3], indices: hostTensor(Int32Array.of(1, 3, 1, 0, 1), [5], 'i32') },

@@ -2,6 +2,7 @@
 import { checkArray, checkFunction, checkKnown, checkRecord, show } from '../check';
 import { ParameterError, ShapeError, UnsupportedError } from '../errors';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
+import { cast } from '../ops/copy';
 import { zeros } from '../ops/float32';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
@@ -142,7 +143,7 @@ function recorded<Inputs, Results>(
             let at = 0;
             return mapLeaves(inputs, (leaf) => {
               if (!(leaf instanceof Tensor && isFloat(leaf.dtype))) return undefined;
-              return sums[at++] ?? zeros(runtime, leaf.shape);
+              return asDType(sums[at++] ?? zeros(runtime, leaf.shape), leaf.dtype);
             });
           }) as Gradients<Inputs>;
         } finally {
@@ -156,6 +157,13 @@ function recorded<Inputs, Results>(
     tape.end();
     throw error;
   }
+}
+
+/** A gradient in the dtype of what it is with respect to. */
+function asDType(gradient: Tensor, dtype: DType): Tensor {
+  if (gradient.dtype === dtype) return gradient;
+  using exact = gradient;
+  return cast(exact, dtype as 'f16');
 }
 
 function checkControlOnly(control: Control): void {

@@ -4,6 +4,7 @@ import { scoped } from '../../test/scoped';
 import {
   add,
   attention,
+  cast,
   contiguous,
   createRuntime,
   differentiate,
@@ -62,6 +63,24 @@ describeOnBackends('differentiate', (runtime) => {
         { x: vector(1, 2, 3, 4, 5, 6) },
       );
       expect(await gradients.x.read()).toEqual(Float32Array.of(3, 6, 7, 9, 10, 13));
+    }));
+
+  test('gradients with respect to 16-bit tensors sum in f32 and have their dtype', () =>
+    leavingNothing(runtime(), async () => {
+      for (const dtype of ['f16', 'bf16'] as const) {
+        const x = runtime().tensor([1, 2, 3], [3], dtype);
+        const { gradients } = differentiate(
+          ({ x }) => {
+            const wide = cast(x, 'f32');
+            return sum(
+              add(multiply(wide, wide), cast(contiguous(x.reshape([1, 3]).expand([2, 3]).slice(0, 1, 2)), 'f32')),
+            );
+          },
+          { x },
+        );
+        expect(gradients.x.dtype).toBe(dtype);
+        expect(await cast(gradients.x, 'f32').read()).toEqual(Float32Array.of(3, 5, 7));
+      }
     }));
 
   test('pullback takes gradients of some results, once', () =>

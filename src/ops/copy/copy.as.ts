@@ -1,9 +1,27 @@
 /** Elements from one strided view to another; tasks are runs of elements in row-major order. */
-import { CopyAxis, CopyParams, RUN } from './params.generated.as';
+import { loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
+import { CopyAxis, CopyParams, F32, I32, RUN } from './params.generated.as';
+
+/** Elements that are converted at a time. */
+const CHUNK: usize = 1024;
+
+export const SCRATCH_BYTES: usize = CHUNK << 2;
+
+export function fill(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<CopyParams>(params);
+  const bits = <u32>p.bits;
+  const bytes = bytesOf(p.to);
+  let at = p.whole + <usize>task * <usize>RUN * bytes;
+  const end = p.whole + min(<usize>(task + 1) * <usize>RUN, p.wholeSize) * bytes;
+  if (bytes == 4) for (; at < end; at += 4) store<u32>(at, bits);
+  else for (; at < end; at += 2) store<u16>(at, <u16>bits);
+}
 
 export function copy(params: usize, task: i32, scratch: usize): void {
   const p = changetype<CopyParams>(params);
-  const bytes = p.elementBytes;
+  const dtype = p.from;
+  const outDtype = p.to;
+  const bytes = bytesOf(dtype);
   const first = params + CopyParams.BYTES;
   const last = first + (p.axes - 1) * CopyAxis.BYTES;
   const row = changetype<CopyAxis>(last);
@@ -23,9 +41,16 @@ export function copy(params: usize, task: i32, scratch: usize): void {
     from += rest * changetype<CopyAxis>(first).from;
     to += rest * changetype<CopyAxis>(first).to;
     const count = min(end - at, row.extent - (at % row.extent));
-    copyRow(from, row.from, to, row.to, count, bytes);
+    if (dtype == outDtype) copyRow(from, row.from, to, row.to, count, bytes);
+    else convertRow(dtype, outDtype, from, row.from / bytes, to, count, scratch);
     at += count;
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function bytesOf(dtype: i32): usize {
+  return dtype == F32 || dtype == I32 ? 4 : 2;
 }
 
 function copyRow(from: usize, fromStep: usize, to: usize, toStep: usize, count: usize, bytes: usize): void {
@@ -36,4 +61,29 @@ function copyRow(from: usize, fromStep: usize, to: usize, toStep: usize, count: 
   } else {
     for (let i: usize = 0; i < count; i++, from += fromStep, to += toStep) store<u16>(to, load<u16>(from));
   }
+}
+
+/** By way of f32, a chunk at a time. */
+function convertRow(from: i32, to: i32, x: usize, stride: usize, out: usize, count: usize, scratch: usize): void {
+  while (count > 0) {
+    const chunk = min(count, CHUNK);
+    const floats = from == I32 ? floatsOf(x, stride << 2, chunk, scratch) : loadRow(x, stride, from, <i32>chunk, scratch);
+    if (to == I32) wholesOf(floats, out, chunk);
+    else storeRow(floats, out, to, <i32>chunk);
+    x += chunk * stride * bytesOf(from);
+    out += chunk * bytesOf(to);
+    count -= chunk;
+  }
+}
+
+function floatsOf(x: usize, step: usize, count: usize, to: usize): usize {
+  for (let i: usize = 0; i < count; i++, x += step) f32.store(to + (i << 2), <f32>i32.load(x));
+  return to;
+}
+
+/** Towards zero and within range, NaN as 0. */
+function wholesOf(floats: usize, to: usize, count: usize): void {
+  const end = floats + (count << 2);
+  for (; floats + 16 <= end; floats += 16, to += 16) v128.store(to, i32x4.trunc_sat_f32x4_s(v128.load(floats)));
+  for (; floats < end; floats += 4, to += 4) i32.store(to, i32x4.extract_lane(i32x4.trunc_sat_f32x4_s(v128.load32_splat(floats)), 0));
 }

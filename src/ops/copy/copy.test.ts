@@ -3,7 +3,21 @@ import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { expectRefusal, guarded } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
-import { concat, contiguous, createRuntime, DTypeError, hostTensor, type Runtime, type Tensor } from '../../index';
+import {
+  cast,
+  concat,
+  contiguous,
+  convert,
+  createRuntime,
+  type DType,
+  DTypeError,
+  hostTensor,
+  pad,
+  pullback,
+  type Runtime,
+  type Tensor,
+} from '../../index';
+import { toFloat64 } from '../../tensor/host';
 
 const dtypes = fc.constantFrom('f32' as const, 'f16' as const, 'bf16' as const, 'i32' as const);
 const shapes = fc.array(fc.nat({ max: 5 }), { maxLength: 4 });
@@ -89,6 +103,254 @@ describeOnBackends('contiguous', (runtime) => {
     await refuse(() => contiguous(x, { out: x }), 'out shares memory with x: pass a tensor of its own');
     await refuse(() => contiguous(3 as never), 'x must be a Tensor, got 3');
     await refuse(() => contiguous(x, { axis: 1 } as never), "contiguous has no option 'axis'");
+  });
+});
+
+/** Elements as numbers. */
+const numbersOf = async (x: Tensor) => [...toFloat64(await x.toHost())];
+
+/** One number as an element of each dtype has it. */
+const AS: Readonly<Record<string, (value: number) => number>> = {
+  i32: (value) => Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.trunc(value) || 0)),
+  ...Object.fromEntries(
+    (['f32', 'f16', 'bf16'] as const).map((dtype) => [
+      dtype,
+      (value: number) => toFloat64(convert(hostTensor([Math.fround(value)], [1]), dtype))[0],
+    ]),
+  ),
+};
+
+describeOnBackends('cast', (runtime) => {
+  test('gives elements of views as another dtype, and back', async () => {
+    await fc.assert(
+      fc.asyncProperty(shapes, dtypes, dtypes, draws, async (shape, from, to, drawn) => {
+        const { live } = runtime().memory();
+        await scoped(runtime(), async () => {
+          const x = viewOf(numbered(runtime(), shape, from), drawn);
+          const { out, check } = guarded(runtime(), x.shape, to);
+          expect(cast(x, to, { out })).toBe(out);
+          expect(await numbersOf(out)).toEqual((await numbersOf(x)).map(AS[to]!));
+          out.dispose();
+          await check();
+        });
+        expect(runtime().memory().live).toBe(live);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('rounds floats to nearest even, cuts them to whole numbers, and saturates', async () => {
+    const [largest, least] = [2 ** 31 - 1, -(2 ** 31)];
+    const rows: readonly [number, number, number][] = [
+      [1.7, 1.7001953125, 1],
+      [-1.7, -1.7001953125, -1],
+      [-0.9, -0.89990234375, -0],
+      [2049, 2048, 2049],
+      [2051, 2052, 2051],
+      [65519, 65504, 65519],
+      [65520, Infinity, 65520],
+      [2 ** 31, Infinity, largest],
+      [2147483520, Infinity, 2147483520],
+      [-(2 ** 31), -Infinity, least],
+      [3e38, Infinity, largest],
+      [-Infinity, -Infinity, least],
+      [Infinity, Infinity, largest],
+      [Number.NaN, Number.NaN, 0],
+      [6e-8, 2 ** -24, 0],
+    ];
+    using x = runtime().tensor(
+      rows.map(([value]) => value),
+      [rows.length],
+    );
+    using half = cast(x, 'f16');
+    using whole = cast(x, 'i32');
+    using wholeOfHalf = cast(half, 'i32');
+    expect(await numbersOf(half)).toEqual(rows.map(([, value]) => value));
+    expect([...(await whole.read())]).toEqual(rows.map(([, , value]) => value + 0));
+    expect([...(await wholeOfHalf.read())].slice(0, 8)).toEqual([1, -1, 0, 2048, 2052, 65504, largest, largest]);
+    const large = [2 ** 24 + 1, 2 ** 24 + 3, largest, least, -(2 ** 25) - 2];
+    using integers = runtime().tensor(Int32Array.from(large), [5]);
+    using floats = cast(integers, 'f32');
+    using short = cast(integers, 'bf16');
+    expect(await numbersOf(floats)).toEqual(large.map(Math.fround));
+    expect(await numbersOf(short)).toEqual(large.map(AS.bf16!));
+  });
+
+  test('takes more elements than a task, converts no more than once', async () => {
+    await scoped(runtime(), async () => {
+      const x = runtime().random([130, 3, 97], { seed: 1 }).permute([2, 0, 1]);
+      const half = cast(x, 'f16');
+      expect(await half.read()).toEqual(convert(hostTensor(await x.read(), x.shape), 'f16').data);
+      const wide = cast(half, 'f32');
+      expect(await numbersOf(wide)).toEqual(await numbersOf(half));
+    });
+  });
+
+  test('its gradient is cast back', async () => {
+    await scoped(runtime(), async () => {
+      for (const [from, to] of [
+        ['f32', 'f16'],
+        ['bf16', 'f32'],
+      ] as const) {
+        const x = runtime().random([3, 4], { dtype: from });
+        const gradOut = runtime().random([4, 3], { seed: 1, dtype: to });
+        const { pull } = pullback((tracked) => cast(tracked.permute([1, 0]), to), x);
+        const gradient = pull(gradOut as never) as Tensor;
+        expect(gradient.dtype).toBe(from);
+        const expected = convert(await gradOut.permute([1, 0]).toHost(), from);
+        expect(await gradient.read()).toEqual(expected.data);
+      }
+    });
+  });
+
+  test('refuses what it cannot give, by name', async () => {
+    using x = runtime().random([2, 3]);
+    using bytes = runtime().empty([2], 'u8');
+    using out = runtime().empty([2, 3]);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
+    await refuse(() => cast(bytes, 'f32'), 'x must be f32, f16, bf16, i32, got u8');
+    await refuse(() => cast(x, 'i8' as never), "dtype must be f32, f16, bf16, i32, got 'i8'");
+    await refuse(() => cast(x, 'f16', { out: out as never }), 'out must be f16, got f32');
+    await refuse(() => cast(x, 'i32', { value: 1 } as never), "cast has no option 'value'");
+  });
+});
+
+describeOnBackends('pad', (runtime) => {
+  /** By the definition: an element is one of x where every index is within. */
+  async function defined(x: Tensor, widths: readonly (readonly [number, number])[], value: number) {
+    const shape = widths.map(([before, after], axis) => before + x.shape[axis]! + after);
+    const numbers = await numbersOf(x);
+    return Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, at) => {
+      let [rest, place, step, isInside] = [at, 0, 1, true];
+      for (let axis = shape.length - 1; axis >= 0; axis--) {
+        const index = (rest % shape[axis]!) - widths[axis]![0];
+        rest = Math.floor(rest / shape[axis]!);
+        isInside &&= index >= 0 && index < x.shape[axis]!;
+        place += index * step;
+        step *= x.shape[axis]!;
+      }
+      return isInside ? numbers[place] : value;
+    });
+  }
+
+  test('puts a value around a hand example', async () => {
+    using x = runtime().tensor([1, 2, 3, 4], [2, 2]);
+    using padded = pad(x, [
+      [1, 0],
+      [0, 2],
+    ]);
+    expect(padded.shape).toEqual([3, 4]);
+    expect([...(await padded.read())]).toEqual([0, 0, 0, 0, 1, 2, 0, 0, 3, 4, 0, 0]);
+    using low = pad(
+      x,
+      [
+        [0, 0],
+        [1, 0],
+      ],
+      { value: -Infinity },
+    );
+    expect([...(await low.read())]).toEqual([-Infinity, 1, 2, -Infinity, 3, 4]);
+  });
+
+  test('agrees with the definition on views of every kind and dtype, and writes nothing beside out', async () => {
+    const widths = fc.array(fc.tuple(fc.nat({ max: 3 }), fc.nat({ max: 3 })), { minLength: 5, maxLength: 5 });
+    await fc.assert(
+      fc.asyncProperty(
+        shapes,
+        dtypes,
+        draws,
+        widths,
+        fc.constantFrom(0, -3),
+        async (shape, dtype, drawn, all, value) => {
+          const { live } = runtime().memory();
+          await scoped(runtime(), async () => {
+            const x = viewOf(numbered(runtime(), shape, dtype), drawn);
+            const own = all.slice(0, x.rank);
+            const padded = own.map(([before, after], axis) => before + x.shape[axis]! + after);
+            const { out, check } = guarded<DType>(runtime(), padded, dtype);
+            expect(pad(x, own, { value, out })).toBe(out);
+            expect(await numbersOf(out)).toEqual(await defined(x, own, value));
+            out.dispose();
+            await check();
+          });
+          expect(runtime().memory().live).toBe(live);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  test('takes more elements than a task, and what it keeps is a slice', async () => {
+    await scoped(runtime(), async () => {
+      const x = runtime().random([40, 3, 150], { seed: 1 });
+      const padded = pad(x, [
+        [2, 1],
+        [0, 0],
+        [31, 100],
+      ]);
+      const kept = padded.slice(0, 2, 42).slice(2, 31, 181);
+      expect(await kept.read()).toEqual(await x.read());
+      const [all, own] = [await padded.read(), await x.read()];
+      const countOf = (values: Float32Array) => values.filter((value) => value !== 0).length;
+      expect(countOf(all)).toBe(countOf(own));
+    });
+  });
+
+  test('refuses what does not fit, by name', async () => {
+    using x = runtime().random([2, 3]);
+    using whole = runtime().empty([2], 'i32');
+    using bytes = runtime().empty([2], 'u8');
+    using out = runtime().empty([2, 3]);
+    const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
+    const widths = 'widths must be [before, after], integers >= 0, for each of the 2 axes of x, got';
+    await refuse(() => pad(x, [[1, 1]]), `${widths} an array of 1`);
+    await refuse(() => pad(x, 1 as never), `${widths} 1`);
+    await refuse(
+      () =>
+        pad(x, [
+          [0, 0],
+          [-1, 0],
+        ]),
+      widths,
+    );
+    await refuse(
+      () =>
+        pad(x, [
+          [0, 0],
+          [0.5, 0],
+        ]),
+      widths,
+    );
+    await refuse(() => pad(x, [[0, 0], [1] as never]), widths);
+    await refuse(() => pad(bytes, [[0, 0]]), 'x must be f32, f16, bf16, i32, got u8');
+    await refuse(
+      () =>
+        pad(
+          x,
+          [
+            [0, 0],
+            [0, 0],
+          ],
+          { value: '0' as never },
+        ),
+      "value must be a number, got '0'",
+    );
+    await refuse(
+      () => pad(whole, [[0, 1]], { value: 0.5 }),
+      'value must be an integer from -2147483648 to 2147483647, got 0.5',
+    );
+    await refuse(
+      () =>
+        pad(
+          x,
+          [
+            [1, 0],
+            [0, 0],
+          ],
+          { out },
+        ),
+      'out must have shape [3, 3], got [2, 3]',
+    );
   });
 });
 

@@ -1,9 +1,10 @@
 /** Copies of views, and of several side by side. */
-import { show } from '../../check';
+import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { overElements } from '../../runtime/wasm/plan';
+import { ELEMENTS_PER_MICROSECOND } from '../../runtime/wasm/plan';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
+import { hostTensor } from '../../tensor/host';
 import { formatShape } from '../../tensor/shape';
 import { type Derivative, record, tapeOf } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
@@ -12,7 +13,7 @@ import { compute } from '../compute';
 import type { ResultOptions } from '../float32';
 import type { Expectation, Op } from '../op';
 import { commonAxes } from './axes';
-import type { CopyCall } from './call';
+import { type CopyCall, type CopyDType, DTYPES } from './call';
 import { CopyAxis, CopyParams, RUN } from './params.generated';
 
 const kernels: KernelFiles = {
@@ -24,36 +25,129 @@ const op: Op<CopyCall> = {
   name: 'copy',
   kernels,
   reference: async () => (await import('./reference')).copy,
-  wasm({ x, out }) {
-    const bytes = bytesPerElement(x.dtype);
+  wasm({ x, out, within }) {
+    const [fromBytes, toBytes] = [bytesPerElement(x.dtype), bytesPerElement(out.dtype)];
     const axes = commonAxes(x.shape, x.strides, out.strides);
+    const [whole, wholeSize] = [within?.whole, within?.whole.size ?? 0];
+    const bits = within ? bitsOf(within.value, out.dtype) : 0;
     const params = [
-      ...CopyParams({ size: out.size, elementBytes: bytes, x, out, axes: axes.length }),
-      ...axes.flatMap(({ extent, from, to }) => CopyAxis({ extent, from: from * bytes, to: to * bytes })),
+      ...CopyParams({
+        size: x.size,
+        from: codeOf(x),
+        to: codeOf(out),
+        x,
+        out,
+        axes: axes.length,
+        whole,
+        wholeSize,
+        bits,
+      }),
+      ...axes.flatMap(({ extent, from, to }) => CopyAxis({ extent, from: from * fromBytes, to: to * toBytes })),
     ];
-    return overElements('copy', Math.ceil(out.size / RUN), params, out.size);
+    const copying = { kernel: 'copy', tasks: Math.ceil(x.size / RUN) };
+    const phases = within ? [{ kernel: 'fill', tasks: Math.ceil(wholeSize / RUN) }, copying] : [copying];
+    const microseconds = (x.size + wholeSize) / ELEMENTS_PER_MICROSECOND;
+    return { jobs: () => [{ phases, params, microseconds }] };
   },
   webgpu: async () => (await import('./webgpu')).planCopy,
 };
 
-const DTYPES: readonly DType[] = ['f32', 'f16', 'bf16', 'i32'];
+const codeOf = ({ dtype }: Tensor) => DTYPES.indexOf(dtype as CopyDType);
+
+/** The bits of a number as an element. */
+function bitsOf(value: number, dtype: DType): number {
+  const { data } = hostTensor([value], [1], dtype);
+  return bytesPerElement(dtype) === 4 ? (new Uint32Array(data.buffer)[0] as number) : (data[0] as number);
+}
 
 /**
  * A copy of x in row-major order, whatever its strides: [...] -> [...], f32, f16, bf16 or i32.
  *
  * @throws {DTypeError} another dtype
  */
-export function contiguous<D extends DType>(x: Tensor<D>, options: ResultOptions = {}): Tensor<D> {
-  checkTensors({ x });
-  checkOptions('contiguous', options, ['out', 'signal', 'onProgress']);
-  checkControl(options);
-  if (!DTYPES.includes(x.dtype)) throw new DTypeError(`x must be ${DTYPES.join(', ')}, got ${x.dtype}`);
-  const spec = { shape: x.shape, dtype: x.dtype, given: options.out };
-  return compute(op, { x }, { out: spec }, ({ out }) => ({ x, out }), options, { derivative: identity }).out;
+export function contiguous<D extends DType>(x: Tensor<D>, options: ResultOptions<D> = {}): Tensor<D> {
+  checkCopied('contiguous', x, options);
+  return copied(x, x.dtype, options);
+}
+
+/**
+ * A copy of x with its elements as another dtype, in row-major order, whatever its strides: [...] -> [...], f32, f16, bf16
+ * or i32. Floats are rounded to nearest even; to i32 they are cut towards zero and saturate, NaN gives 0; i32 goes to 16
+ * bits by way of f32.
+ *
+ * @throws {DTypeError} another dtype
+ */
+export function cast<D extends CopyDType>(x: Tensor, dtype: D, options: ResultOptions<D> = {}): Tensor<D> {
+  checkCopied('cast', x, options);
+  if (!DTYPES.includes(dtype)) throw new DTypeError(`dtype must be ${DTYPES.join(', ')}, got ${show(dtype)}`);
+  return copied(x, dtype, options);
+}
+
+function copied<D extends DType>(x: Tensor, dtype: D, options: ResultOptions<D>): Tensor<D> {
+  const spec = { shape: x.shape, dtype, given: options.out };
+  const call = ({ out }: { out: Tensor }) => ({ x, out });
+  const derivative = x.dtype === dtype ? identity : inDType(x.dtype);
+  return compute(op, { x }, { out: spec }, call, options, { derivative }).out as Tensor<D>;
 }
 
 /** The gradient is that with respect to the copy. */
 const identity: Derivative = { saves: [], gradients: (_, { out }) => ({ x: out }) };
+
+const inDType = (dtype: DType): Derivative => ({
+  saves: [],
+  gradients: (_, { out }, __, control) => ({ x: copied(out as Tensor, dtype, control) }),
+});
+
+/** x as f32, itself if it is. */
+export function widened(x: Tensor): Tensor {
+  return x.dtype === 'f32' ? x : cast(x, 'f32');
+}
+
+export interface PadOptions<D extends DType> extends ResultOptions<D> {
+  /** What is put around x; default 0. */
+  readonly value?: number | undefined;
+}
+
+/**
+ * x with so many elements before and after it along each axis: [...] -> [before + extent + after, ...], f32, f16, bf16 or
+ * i32, any strides; contiguous.
+ *
+ * @throws {ParameterError} widths that are not two integers from 0 on for each axis, a value that i32 cannot hold
+ * @throws {DTypeError} another dtype
+ */
+export function pad<D extends DType>(
+  x: Tensor<D>,
+  widths: readonly (readonly [before: number, after: number])[],
+  options: PadOptions<D> = {},
+): Tensor<D> {
+  checkCopied('pad', x, options, ['value', ...OPTION_NAMES]);
+  const { value = 0 } = options;
+  const isWidth = (width: unknown) => Number.isSafeInteger(width) && (width as number) >= 0;
+  const isPair = (pair: unknown) => Array.isArray(pair) && pair.length === 2 && pair.every(isWidth);
+  if (!(Array.isArray(widths) && widths.length === x.rank && Array.from(widths).every(isPair)))
+    throw new ParameterError(
+      `widths must be [before, after], integers >= 0, for each of the ${x.rank} axes of x, got ${show(widths)}`,
+    );
+  if (typeof value !== 'number') throw new ParameterError(`value must be a number, got ${show(value)}`);
+  if (x.dtype === 'i32') checkWhole('value', value, -(2 ** 31), 2 ** 31 - 1);
+  const shape = widths.map(([before, after], axis) => before + (x.shape[axis] as number) + after);
+  const places = widths.map(([before], axis) => [before, before + (x.shape[axis] as number)] as const);
+  const inner = (whole: Tensor) => places.reduce((view, [first, past], axis) => view.slice(axis, first, past), whole);
+  const spec = { shape, dtype: x.dtype, given: options.out };
+  const call = ({ out }: { out: Tensor }) => ({ x, out: inner(out), within: { whole: out, value } });
+  const derivative: Derivative = { saves: [], gradients: (_, { out }) => ({ x: inner(out as Tensor) }) };
+  return x.runtime.scope(() => compute(op, { x }, { out: spec }, call, options, { derivative }).out as Tensor<D>);
+}
+
+const OPTION_NAMES: readonly string[] = ['out', 'signal', 'onProgress'];
+
+function checkCopied(name: string, x: Tensor, options: object, more = OPTION_NAMES): void {
+  checkTensors({ x });
+  checkOptions(name, options, more);
+  checkControl(options);
+  if (!(DTYPES as readonly DType[]).includes(x.dtype))
+    throw new DTypeError(`x must be ${DTYPES.join(', ')}, got ${x.dtype}`);
+}
 
 /** A copy whose fault it is if an element of x is not as expected: what is computed from it has the fault too. */
 export function expecting(x: Tensor, expectation: Omit<Expectation, 'tensor'>): Tensor<'f32'> {

@@ -1,9 +1,18 @@
 import { struct } from '../../runtime/wasm/struct';
 
+export { DTYPES } from './call';
+
 /** Elements of a task. */
 export const RUN = 16384;
 
-export const CopyParams = struct({ size: 'usize', elementBytes: 'usize', x: 'tensor', out: 'tensor', axes: 'usize' });
+export const CopyParams = struct({
+  size: 'usize',
+  /** Codes of dtypes. */
+  ...{ from: 'i32', to: 'i32' },
+  ...{ x: 'tensor', out: 'tensor', axes: 'usize' },
+  /** What out is a part of, if the rest is to be filled: where it lies, and an element of it as its bits. */
+  ...{ whole: 'tensor', wholeSize: 'usize', bits: 'usize' },
+});
 
 /** Of each axis, after the params: strides of both sides in bytes. */
 export const CopyAxis = struct({ extent: 'usize', from: 'usize', to: 'usize' });

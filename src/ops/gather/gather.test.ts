@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { expectRefusal, guarded } from '../../../test/expect';
-import { createRuntime, gather } from '../../index';
+import { createRuntime, type DType, embedding, gather } from '../../index';
+import { toFloat64 } from '../../tensor/host';
 
 describeOnBackends('gather', (runtime) => {
   test('picks rows in the order of the indices', async () => {
@@ -32,12 +33,31 @@ describeOnBackends('gather', (runtime) => {
     );
   });
 
+  test.each(['f32', 'f16', 'bf16'] as const)('takes rows of %s as they are, or as f32', async (dtype) => {
+    for (const c of [1, 5, 24]) {
+      using table = runtime().random([7, c], { seed: c, dtype });
+      using indices = runtime().tensor(new Int32Array([6, 0, 3, 6, 5, 1]), [3, 2]);
+      const kept = guarded<DType>(runtime(), [3, 2, c], dtype);
+      const wide = guarded(runtime(), [3, 2, c]);
+      expect(gather<DType>(table, indices, { out: kept.out })).toBe(kept.out);
+      expect(embedding(table, indices, { out: wide.out })).toBe(wide.out);
+      const rows = [6, 0, 3, 6, 5, 1].map((row) => table.slice(0, row, row + 1));
+      const expected = (await Promise.all(rows.map((row) => row.toHost()))).flatMap((row) => [...toFloat64(row)]);
+      expect([...toFloat64(await kept.out.toHost())]).toEqual(expected);
+      expect([...toFloat64(await wide.out.toHost())]).toEqual(expected);
+      for (const each of [...rows, kept.out, wide.out]) each.dispose();
+      await kept.check();
+      await wide.check();
+    }
+  });
+
   test('names the index that is outside the table', async () => {
     using table = runtime().random([3, 2]);
     using above = runtime().tensor(new Int32Array([0, 3]), [2]);
     using below = runtime().tensor(new Int32Array([-1]), [1]);
     const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => gather(table, above), 'indices must be from 0 to 2, got 3 at element 1 of indices');
+    await refuse(() => embedding(table, below), 'indices must be from 0 to 2, got -1 at element 0 of indices');
     await refuse(() => gather(table, below), 'indices must be from 0 to 2, got -1 at element 0 of indices');
   });
 
@@ -48,15 +68,18 @@ describeOnBackends('gather', (runtime) => {
     using vector = runtime().random([3]);
     using indices = runtime().tensor(new Int32Array(4), [2, 2]);
     using turned = indices.permute([1, 0]);
+    using half = runtime().empty([2, 2, 2], 'f16');
     using none = runtime().empty([0], 'i32');
     const foreign = other.tensor(new Int32Array(1), [1]);
     const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => gather(vector, indices), 'table must have shape [t, c], got [3]');
     await refuse(() => gather(swapped, indices), 'table [2, 3] must be contiguous, got strides [1, 2]');
-    await refuse(() => gather(indices, indices), 'table must be f32, got i32');
+    await refuse(() => gather(indices, indices), 'table must be f32, f16, bf16, got i32');
     await refuse(() => gather(table, vector), 'indices must be i32, got f32');
     await refuse(() => gather(table, turned), 'indices [2, 2] must be contiguous, got strides [1, 2]');
     await refuse(() => gather(table, none), 'indices [0] is empty');
+    await refuse(() => embedding(indices, indices), 'table must be f32, f16, bf16, got i32');
+    await refuse(() => embedding(table, indices, { out: half as never }), 'out must be f32, got f16');
     await refuse(() => gather(table, foreign), 'indices lives on another runtime than table');
   });
 });

@@ -1,11 +1,15 @@
 import { DTypeError, ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { overElements } from '../../runtime/wasm/plan';
+import { FLOATS } from '../../runtime/wasm/params';
+import { contiguous, overElements } from '../../runtime/wasm/plan';
+import type { DType } from '../../tensor/dtype';
 import { formatShape } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkTensors, commonRuntime, indicesWithin } from '../check';
+import { checkControl, checkOptions, checkTensors, commonRuntime, indicesWithin } from '../check';
 import { compute } from '../compute';
-import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
+import { widened } from '../copy';
+import { checkContiguous, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import { scatterAdd } from '../scatter-add';
 import type { GatherCall } from './call';
@@ -23,7 +27,7 @@ const op: Op<GatherCall> = {
   wasm({ table, indices, out }) {
     const [count, columns] = table.shape as [number, number];
     const rows = indices.size;
-    const params = GatherParams({ rows, columns, count, table, indices, out });
+    const params = GatherParams({ rows, columns, count, table: contiguous(table), indices, out: contiguous(out) });
     return overElements('gather', Math.ceil(rows / ROWS), params, out.size);
   },
   webgpu: async () => (await import('./webgpu')).planGather,
@@ -31,29 +35,50 @@ const op: Op<GatherCall> = {
 };
 
 /**
- * Rows of a table: table [t, c] f32, indices [...] i32 from 0 to t - 1 -> [..., c], row indices[i] at i; contiguous.
- * Its gradient with respect to the table is scatterAdd(gradOut, indices, t), whose own is a gather again.
+ * Rows of a table: table [t, c] f32, f16 or bf16, indices [...] i32 from 0 to t - 1 -> [..., c] of the table's dtype, row
+ * indices[i] at i; contiguous. Its gradient with respect to the table is scatterAdd(gradOut, indices, t), whose own is a
+ * gather again.
  *
  * @throws {ShapeError} ranks that do not fit, strided views, an index outside the table
- * @throws {DTypeError} a table that is not f32, indices that are not i32
+ * @throws {DTypeError} a table that holds no floats, indices that are not i32
  */
-export function gather(table: Tensor, indices: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
-  checkFloat32('gather', { table }, options);
-  checkTensors({ indices });
+export function gather<D extends DType>(table: Tensor<D>, indices: Tensor, options: ResultOptions<D> = {}): Tensor<D> {
+  checkGather('gather', table, indices, options);
+  return gathered(table, indices, table.dtype, options);
+}
+
+/**
+ * The rows of a table of weights as f32, whatever floats it holds: table [v, d], indices [...] i32, such as tokens, from 0
+ * to v - 1 -> [..., d]. Otherwise as `gather`.
+ */
+export function embedding(table: Tensor, indices: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
+  checkGather('embedding', table, indices, options);
+  return gathered(table, indices, 'f32', options);
+}
+
+function gathered<D extends DType>(table: Tensor, indices: Tensor, dtype: D, options: ResultOptions<D>): Tensor<D> {
+  const spec = { shape: [...indices.shape, table.shape[1] as number], dtype, given: options.out };
+  const call = ({ out }: { out: Tensor }) => ({ table, indices, out });
+  const rows = table.shape[0] as number;
+  const derivative: Derivative = {
+    saves: ['indices'],
+    gradients: (saved, { out: gradOut }, _, control) => ({
+      table: scatterAdd(widened(gradOut as Tensor), saved.indices as Tensor, rows, control),
+    }),
+  };
+  return compute(op, { table, indices }, { out: spec }, call, options, { derivative }).out as Tensor<D>;
+}
+
+function checkGather(name: string, table: Tensor, indices: Tensor, options: ResultOptions<DType>): void {
+  checkTensors({ table, indices });
   commonRuntime({ table, indices });
+  checkOptions(name, options, ['out', 'signal', 'onProgress']);
+  checkControl(options);
   checkContiguous({ table, indices });
+  if (!(FLOATS as readonly DType[]).includes(table.dtype))
+    throw new DTypeError(`table must be ${FLOATS.join(', ')}, got ${table.dtype}`);
   if (table.rank !== 2) throw new ShapeError(`table must have shape [t, c], got ${formatShape(table.shape)}`);
   if (indices.dtype !== 'i32') throw new DTypeError(`indices must be i32, got ${indices.dtype}`);
-  if (indices.size === 0) throw new ShapeError(`indices ${formatShape(indices.shape)} is empty`);
-  const spec = { shape: [...indices.shape, table.shape[1] as number], dtype: 'f32', given: options.out } as const;
-  const rows = table.shape[0] as number;
-  const { out } = compute(op, { table, indices }, { out: spec }, ({ out }) => ({ table, indices, out }), options, {
-    derivative: {
-      saves: ['indices'],
-      gradients: (saved, { out: gradOut }, _, control) => ({
-        table: scatterAdd(gradOut as Tensor, saved.indices as Tensor, rows, control),
-      }),
-    },
-  });
-  return out;
+  for (const [name, { size, shape }] of Object.entries({ table, indices }))
+    if (size === 0) throw new ShapeError(`${name} ${formatShape(shape)} is empty`);
 }

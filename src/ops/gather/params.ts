@@ -1,3 +1,4 @@
+import { Contiguous } from '../../runtime/wasm/params';
 import { struct } from '../../runtime/wasm/struct';
 
 /** Rows of a task. */
@@ -7,5 +8,5 @@ export const GatherParams = struct({
   ...{ rows: 'i32', columns: 'i32' },
   /** Rows of the table. */
   count: 'i32',
-  ...{ table: 'tensor', indices: 'tensor', out: 'tensor' },
+  ...{ table: Contiguous, indices: 'tensor', out: Contiguous },
 });

@@ -1,7 +1,7 @@
 import { ShapeError } from '../../errors';
 import { formatShape, type Shape, sameShape } from '../../tensor/shape';
-import type { Place } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
+import type { Elements } from '../op';
 
 /** The shape that all broadcast to: extents of 1 and axes that are missing in front repeat. */
 export function broadcastShape(names: readonly string[], tensors: readonly Tensor[]): Shape {
@@ -24,7 +24,7 @@ export function broadcastShape(names: readonly string[], tensors: readonly Tenso
 }
 
 /** x under a shape that it broadcasts to. */
-export function broadcast(x: Tensor, shape: Shape): Place {
+export function broadcast(x: Tensor, shape: Shape): Elements {
   if (sameShape(x.shape, shape)) return x;
   const { storage, dtype, offset, rank } = x;
   const strides = shape.map((_, axis) => {
@@ -47,7 +47,7 @@ export interface Axis {
 }
 
 /** The axes of views of one shape, at least one, where neighbours that all step through as one are one. */
-export function axesOf(views: readonly Place[], shape: Shape): readonly Axis[] {
+export function axesOf(views: readonly Elements[], shape: Shape): readonly Axis[] {
   const axes: Axis[] = [];
   shape.forEach((extent, axis) => {
     if (extent === 1) return;

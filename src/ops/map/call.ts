@@ -1,10 +1,10 @@
-import type { Place } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
+import type { Elements } from '../op';
 import type { Compiled, ElementwiseFunction } from './function';
 
 /** What the function is applied to: inputs of one shape, which is that of the results; f32, f16, bf16 or i32. */
 export interface Item {
-  readonly inputs: readonly Place[];
+  readonly inputs: readonly Elements[];
   /** Contiguous; one may be an input itself. */
   readonly outs: readonly Tensor[];
 }

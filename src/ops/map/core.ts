@@ -8,6 +8,7 @@ import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkOut, overlaps } from '../check';
 import { compute, type ResultSpec } from '../compute';
+import type { ResultOptions } from '../float32';
 import type { Op } from '../op';
 import { sum } from '../reduce';
 import { axesOf, broadcast, broadcastShape, repeatedAxes } from './broadcast';
@@ -134,6 +135,19 @@ export function mapItems(
   return items.map((_, at) => names(at).outs.map((name) => (written.get(name) ?? results[name]) as Tensor));
 }
 
+const OUT = ['out'];
+
+/** The result of a function that has one, of f32 tensors by name. */
+export function mapOne(
+  fn: ElementwiseFunction,
+  inputs: Readonly<Record<string, Tensor>>,
+  options: ResultOptions = {},
+): Tensor<'f32'> {
+  const names = { inputs: Object.keys(inputs), outs: OUT };
+  const results = mapItems(fn, [Object.values(inputs)], [], { names: () => names, outs: [[options.out]] }, options);
+  return results[0]?.[0] as Tensor<'f32'>;
+}
+
 /** That of the inputs of an item, or the one that is asked for. */
 function commonDType(names: readonly string[], tensors: readonly Tensor[], dtype: DType | undefined): DType {
   const [first] = tensors as [Tensor];
@@ -229,12 +243,16 @@ function derivativeOf(
           outs: gradient.wanted.map((each) => `gradient ${each}`),
         };
         const options = { dtype: 'f32', names: () => called } as const;
-        const [results] = mapItems(gradient.function, [given], numbers, options, control) as [Tensor[]];
-        gradient.wanted.forEach((input, each) => {
-          const { shape } = items[at]![input] as Tensor;
-          const result = results[each] as Tensor;
+        const [results] =
+          gradient.wanted.length > 0 ? mapItems(gradient.function, [given], numbers, options, control) : [[]];
+        const place = (input: number, result: Tensor) => {
+          const { shape } = (items[at] as readonly Tensor[])[input] as Tensor;
           const axes = repeatedAxes(shape, result.shape);
           found[inputs[input] as string] = axes.length > 0 ? sum(result, { axes }).reshape(shape) : result;
+        };
+        for (const { input, result } of gradient.same) place(input, gradients[outs[result] as string] as Tensor);
+        gradient.wanted.forEach((input, each) => {
+          place(input, results?.[each] as Tensor);
         });
       }
       return found;

@@ -31,7 +31,9 @@ const SLOW = /^(exp|log|tanh|cos|sin|expm1|log1p|sigmoid|sigmoidSlope|softplus|e
 
 /** The gradients with respect to some inputs, and what they follow from: inputs, and gradients with respect to results. */
 export interface Gradient {
-  /** Those that are not zero, in the order of `wanted`. */
+  /** Inputs whose gradient is that with respect to a result, as it is. */
+  readonly same: readonly { readonly input: number; readonly result: number }[];
+  /** Those that are neither that nor zero, in the order of `wanted`. */
   readonly function: ElementwiseFunction;
   readonly wanted: readonly number[];
   readonly inputs: readonly number[];
@@ -86,11 +88,14 @@ export class ElementwiseFunction {
         `x${at}`,
       ),
     }));
-    const found = all.filter(({ expression }) => constantOf(expression) !== 0);
+    const resultOf = ({ expression }: (typeof all)[number]) =>
+      'name' in expression && expression.name[0] === 'x' ? Number(expression.name.slice(1)) - this.inputs : -1;
+    const found = all.filter((each) => constantOf(each.expression) !== 0 && resultOf(each) < 0);
     const names = [...new Set(found.flatMap(({ expression }) => [...inputsOf(expression)]))];
     const used = names.flatMap((name) => (name[0] === 'x' ? [Number(name.slice(1))] : [])).sort((a, b) => a - b);
     const renumbered = Object.fromEntries(used.map((from, to) => [`x${from}`, element(to)]));
     return {
+      same: all.filter((each) => resultOf(each) >= 0).map((each) => ({ input: each.at, result: resultOf(each) })),
       function: new ElementwiseFunction(
         `the derivative of ${this.name}`,
         used.length,
@@ -126,5 +131,31 @@ export class ElementwiseFunction {
   }
 }
 
+/** A function of one element, and the numbers that it captured: what `elementwise` makes. */
+export class Elementwise {
+  constructor(
+    readonly fn: ElementwiseFunction,
+    readonly numbers: readonly number[],
+  ) {}
+
+  /** For floats. */
+  get compiled(): Compiled {
+    return this.fn.compiled(
+      ['float'],
+      this.numbers.map(() => 'float'),
+      'float',
+    );
+  }
+}
+
 /** The element of input `at`. */
 export const element = (at: number): Expression => input(`x${at}`);
+
+/** What `make` gives, made when it is first asked for: rooms import one another, so not while they load. */
+export function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}

@@ -11,7 +11,7 @@ import { WORDS } from '../../expressions/words';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkFloat32, type ResultOptions } from '../float32';
-import { mapItems } from './core';
+import { mapOne } from './core';
 import { ElementwiseFunction, element } from './function';
 
 const X = element(0);
@@ -139,7 +139,7 @@ export function unaryBackward(
   const fn = functionOf(`derivative of ${operation} ${checked}`, 2, () =>
     apply('multiply', derivativeOf(expressionOf(operation, checked), 'x0'), Y),
   );
-  return call(fn, ['x', 'gradOut'], [x, gradOut], options);
+  return mapOne(fn, { x, gradOut }, options);
 }
 
 /**
@@ -168,12 +168,8 @@ function unary(operation: Unary, x: Tensor, options: ResultOptions, exponent?: n
   checkFloat32(operation, { x }, options);
   const checked = checkExponent(operation, exponent);
   const name = checked === 1 ? operation : `power ${checked}`;
-  return call(
-    functionOf(name, 1, () => expressionOf(operation, checked)),
-    ['x'],
-    [x],
-    options,
-  );
+  const fn = functionOf(name, 1, () => expressionOf(operation, checked));
+  return mapOne(fn, { x }, options);
 }
 
 function binary(
@@ -183,22 +179,8 @@ function binary(
   options: ResultOptions,
 ): Tensor<'f32'> {
   checkFloat32(operation, { a, b }, options);
-  return call(
-    functionOf(operation, 2, () => apply(operation, X, Y)),
-    ['a', 'b'],
-    [a, b],
-    options,
-  );
-}
-
-const OUT = ['out'];
-
-function call(fn: ElementwiseFunction, inputs: readonly string[], tensors: readonly Tensor[], options: ResultOptions) {
-  const names = { inputs, outs: OUT };
-  const [[out]] = mapItems(fn, [tensors], [], { names: () => names, outs: [[options.out]] }, options) as [
-    [Tensor<'f32'>],
-  ];
-  return out;
+  const fn = functionOf(operation, 2, () => apply(operation, X, Y));
+  return mapOne(fn, { a, b }, options);
 }
 
 /** The exponent of `power`, 1 for the others; throws unless it is an integer from 1 to 64 and `power` asks. */

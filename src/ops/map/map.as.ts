@@ -4,23 +4,18 @@
  * others by way of working memory. A task is a run of elements of one item.
  */
 import { loadRow, bytesOf, storeRow } from '../../runtime/wasm/assembly/storage.as';
-import { operate } from '../../runtime/wasm/assembly/operations.as';
 import { F32 } from '../../runtime/wasm/params.generated.as';
-import {
-  BLOCK, BLOCK_REGISTERS, CONSTANT, HEADER_LENGTH, INSTRUCTION_LENGTH, INTEGER_NUMBER, LANES, NUMBER, OUT, SCORE,
-  VECTOR_REGISTERS,
-} from '../../expressions/params.generated.as';
+import { BLOCK } from '../../expressions/params.generated.as';
 import { LONG_ROW, MapItem, MapOperand, MapParams, MOST_OPERANDS, RUN } from './params.generated.as';
+import { firstInstruction, innerInstruction, pastInstruction, REGISTER_BYTES, run } from './program.as';
 
-const INSTRUCTION: usize = INSTRUCTION_LENGTH * 4;
-const HEADER: usize = HEADER_LENGTH * 4;
 const BLOCK_BYTES: usize = BLOCK * 4;
 
 // Working memory: where the operands of a block lie, whether they stay there, a block for each, and the registers.
 const STAYS: usize = <usize>MOST_OPERANDS * 4;
 const BUFFERS: usize = (STAYS + <usize>MOST_OPERANDS * 4 + 63) & ~63;
 const REGISTERS: usize = BUFFERS + <usize>MOST_OPERANDS * BLOCK_BYTES;
-export const SCRATCH_BYTES: i32 = <i32>(REGISTERS + <usize>VECTOR_REGISTERS * 16 + <usize>BLOCK_REGISTERS * BLOCK_BYTES);
+export const SCRATCH_BYTES: i32 = <i32>(REGISTERS + REGISTER_BYTES);
 
 export function map(params: usize, task: i32, scratch: usize): void {
   const p = changetype<MapParams>(params);
@@ -37,10 +32,10 @@ export function map(params: usize, task: i32, scratch: usize): void {
   const step = <usize>(inputs + 1) << 3;
   const last = axes + (changetype<MapItem>(item).axes - 1) * step;
   const row = extentOf(last);
-  const outer = p.program + HEADER;
-  const inner = outer + <usize>i32.load(p.program) * INSTRUCTION;
-  run(outer, inner, 1, numbers, inputs, scratch);
-  const end = inner + <usize>i32.load(p.program, 4) * INSTRUCTION;
+  const outer = firstInstruction(p.program);
+  const inner = innerInstruction(p.program);
+  run(outer, inner, 1, numbers, inputs, scratch, scratch + REGISTERS);
+  const end = pastInstruction(p.program);
   for (let j: i32 = 0; j < inputs; j++) {
     let moves = false;
     for (let axis = axes; axis <= last; axis += step) moves = moves || strideOf(axis, j) != 0;
@@ -61,7 +56,7 @@ export function map(params: usize, task: i32, scratch: usize): void {
       const isDirect = operand.dtype == F32 && (count & 3) == 0;
       i32.store(scratch + (<usize>j << 2), <i32>(isDirect ? operand.address + (at << 2) : bufferOf(j, scratch)));
     }
-    run(inner, end, <i32>(count + 3) >> 2, numbers, inputs, scratch);
+    run(inner, end, <i32>(count + 3) >> 2, numbers, inputs, scratch, scratch + REGISTERS);
     for (let j = inputs; j < all; j++) {
       const operand = changetype<MapOperand>(operands + <usize>j * MapOperand.BYTES);
       const dtype = operand.dtype;
@@ -152,50 +147,4 @@ function fill(from: usize, dtype: i32, to: usize, count: usize): void {
   let i: usize = 0;
   for (; i + 4 <= count; i += 4) v128.store(to + (i << 2), value);
   for (; i < count; i++) v128.store32_lane(to + (i << 2), value, 0);
-}
-
-// @ts-ignore: decorator
-@inline
-function addressOf(operand: i32, inputs: i32, scratch: usize): usize {
-  if (operand & SCORE) return <usize>i32.load(scratch + (<usize>(operand >> 4) << 2));
-  if (operand & OUT) return <usize>i32.load(scratch + (<usize>(inputs + (operand >> 4)) << 2));
-  return scratch + REGISTERS + <usize>(operand & ~15);
-}
-
-// @ts-ignore: decorator
-@inline
-function laneStep(operand: i32): usize {
-  return operand & LANES ? 16 : 0;
-}
-
-/** Instructions over so many vectors. */
-function run(instruction: usize, end: usize, vectors: i32, numbers: usize, inputs: i32, scratch: usize): void {
-  for (; instruction < end; instruction += INSTRUCTION) {
-    const operation = i32.load(instruction);
-    const result = i32.load(instruction, 4);
-    const first = i32.load(instruction, 8);
-    const second = i32.load(instruction, 12);
-    const third = i32.load(instruction, 16);
-    const immediate = i32.load(instruction, 20);
-    const out = addressOf(result, inputs, scratch);
-    switch (operation) {
-      case CONSTANT:
-        v128.store(out, i32x4.splat(immediate));
-        break;
-      case NUMBER:
-        v128.store(out, f32x4.splat(<f32>f64.load(numbers + (<usize>immediate << 3))));
-        break;
-      case INTEGER_NUMBER:
-        v128.store(out, i32x4.splat(<i32>f64.load(numbers + (<usize>immediate << 3))));
-        break;
-      default: {
-        const a = addressOf(first, inputs, scratch);
-        const b = addressOf(second, inputs, scratch);
-        const c = addressOf(third, inputs, scratch);
-        const ol = laneStep(result);
-        const n = ol ? vectors : 1;
-        operate(operation, 1, n, out, 0, ol, a, 0, laneStep(first), b, 0, laneStep(second), c, 0, laneStep(third));
-      }
-    }
-  }
 }

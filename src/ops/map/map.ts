@@ -2,14 +2,14 @@
 import { BoundedMap } from '../../bounded-map';
 import { isRecord, show } from '../../check';
 import { ParameterError } from '../../errors';
-import { type Captured, type Parsed, parseAll, type Read } from '../../expressions/parse';
+import { type Captured, type Parsed, parseAll, type Read, sourceOf } from '../../expressions/parse';
 import type { WORDS } from '../../expressions/words';
 import type { Control } from '../../runtime/backend';
 import type { DType } from '../../tensor/dtype';
 import { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
 import { mapItems } from './core';
-import { ElementwiseFunction } from './function';
+import { Elementwise, ElementwiseFunction } from './function';
 import { MOST_OPERANDS } from './params.generated';
 
 /** Functions that `Math` lacks, by which a function calls them. */
@@ -74,7 +74,7 @@ export function map(fn: (...args: never) => unknown, ...args: readonly unknown[]
   const { captured = {}, dtype } = options;
   if (dtype !== undefined && !['f32', 'f16', 'bf16', 'i32'].includes(dtype))
     throw new ParameterError(`dtype must be one of f32, f16, bf16, i32, got ${show(dtype)}`);
-  const { parsed, numbers } = compiled(fn, tensors.length, captured);
+  const { parsed, numbers } = compiled(fn, tensors.length, captured, 'map');
   const { form, parameters } = parsed;
   const count = itemsOf(tensors);
   const isList = count !== undefined;
@@ -116,6 +116,22 @@ export function map(fn: (...args: never) => unknown, ...args: readonly unknown[]
   return Object.fromEntries(form.map((name, at) => [name, ofResult(at)]));
 }
 
+/**
+ * A function of one element as a value, for ops that apply it to what they compute before it leaves the cache, such as
+ * `matmul(a, b, { bias, epilogue: elementwise((x, { gelu }) => gelu(x)) })`. It is written as for `map`.
+ *
+ * @throws {ParameterError} what cannot be compiled, named with its place; several results
+ */
+export function elementwise<C extends Captured = Readonly<Record<string, never>>>(
+  fn: (x: number, captured: C & Words) => Value,
+  captured?: C,
+): Elementwise {
+  const { parsed, numbers } = compiled(fn, 1, captured ?? {}, 'elementwise');
+  if (parsed.form !== 'one')
+    throw new ParameterError(`elementwise takes a function with one result, got ${sourceOf(fn)}`);
+  return new Elementwise(parsed.function, numbers);
+}
+
 interface Compiled extends Parsed {
   readonly function: ElementwiseFunction;
 }
@@ -126,7 +142,12 @@ const bySource = new BoundedMap<string, { forms: Compiled[] }>(KEPT);
 const sources = new WeakMap<object, string>();
 
 /** What `fn` computes of so many tensors, and the numbers that it captured. */
-function compiled(fn: unknown, tensors: number, captured: unknown): { parsed: Compiled; numbers: number[] } {
+function compiled(
+  fn: unknown,
+  tensors: number,
+  captured: unknown,
+  caller: string,
+): { parsed: Compiled; numbers: number[] } {
   const isFunction = typeof fn === 'function';
   const source = isFunction ? (sources.get(fn) ?? Function.prototype.toString.call(fn)) : '';
   if (isFunction) sources.set(fn, source);
@@ -136,7 +157,7 @@ function compiled(fn: unknown, tensors: number, captured: unknown): { parsed: Co
     if (numbers) return { parsed, numbers };
   }
   const signature = {
-    caller: 'map',
+    caller,
     parameters: Array.from({ length: tensors }, (_, at) => `x${at}` as const),
     returns: 'number',
     isMap: true,

@@ -6,8 +6,8 @@ import { functions } from '../../runtime/webgpu/kernels/functions';
 import { overVectors, VECTOR_INVOCATIONS, vectorTasks } from '../../runtime/webgpu/kernels/vectors';
 import type { Plan } from '../../runtime/webgpu/queue';
 import { isFloat } from '../../tensor/dtype';
-import type { Place } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
+import type { Elements } from '../op';
 import { type Axis, axesOf } from './broadcast';
 import type { Item, MapCall } from './call';
 import type { Compiled } from './function';
@@ -70,7 +70,7 @@ const kernelFor = variants(({ name, code, inputs, results, axes, takesVectors }:
 const codes = new WeakMap<Compiled, Code>();
 
 /** The function `mapped` of an element of each input. */
-function codeOf(compiled: Compiled, inputs: readonly Place[]): Code {
+export function codeOf(compiled: Compiled, inputs: readonly Pick<Elements, 'dtype'>[]): Code {
   let code = codes.get(compiled);
   if (!code) {
     const writer = new Writer();

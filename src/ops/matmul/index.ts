@@ -1,17 +1,23 @@
 /** Matrix products. */
-import { checkBoolean } from '../../check';
-import { DTypeError, ShapeError } from '../../errors';
+import { checkBoolean, show } from '../../check';
+import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { FLOATS, PANEL, SLICE } from '../../runtime/wasm/params';
-import { contiguous, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
+import { address, codeOf, ELEMENTS_PER_MICROSECOND, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
-import { formatShape, sizeOf } from '../../tensor/shape';
+import { formatShape, type Shape, sizeOf } from '../../tensor/shape';
+import { tapeOf } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
+import { contiguous } from '../copy';
 import { type CommonAxis, commonAxes } from '../copy/axes';
 import type { ResultOptions } from '../float32';
-import type { Op } from '../op';
+import { mapItems } from '../map/core';
+import { Elementwise } from '../map/function';
+import type { Elements, Op } from '../op';
+import { sum } from '../reduce';
 import type { MatmulCall } from './call';
 import { DEPTH, GROUP, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated';
 
@@ -27,7 +33,7 @@ const op: Op<MatmulCall> = {
   name: 'matmul',
   reference: async () => (await import('./reference')).matmul,
   kernels,
-  wasm({ a, b, bias, out, axes }, { threads }) {
+  wasm({ a, b, bias, epilogue, out, axes }, { threads }) {
     const [rows, depth] = a.shape.slice(-2) as [number, number];
     const columns = b.shape.at(-1) as number;
     const batches = sizeOf(axes.map(({ extent }) => extent));
@@ -45,11 +51,12 @@ const op: Op<MatmulCall> = {
       packedA: ofA.matrices * panels * PANEL * depth * 4,
       packedB: ofB.matrices * slices * SLICE * depth * 4,
     };
-    const sides = {
-      a: { ...contiguous(a), lanes: rows, lane: a.strides.at(-2) as number, term: a.strides.at(-1) as number },
-      b: { ...contiguous(b), lanes: columns, lane: b.strides.at(-1) as number, term: b.strides.at(-2) as number },
-    };
-    return withMemory(bytes, ({ packedA, packedB }) => [
+    const factor = (x: Elements, lanes: number, lane: number, term: number, packed: number) => ({
+      ...{ address: address(x), dtype: codeOf(x.dtype), lanes, packed },
+      ...{ lane: x.strides.at(lane) as number, term: x.strides.at(term) as number },
+    });
+    const { program, work } = epilogue?.compiled ?? { work: 0 };
+    const plan = withMemory(bytes, ({ packedA, packedB }, addressOf) => [
       {
         phases: [
           { kernel: 'packPanels', tasks: ofA.matrices * blocks * Math.ceil(panels / GROUP) },
@@ -58,14 +65,22 @@ const op: Op<MatmulCall> = {
         ],
         params: [
           ...MatmulParams({
-            ...{ depth, a: { ...sides.a, packed: packedA }, b: { ...sides.b, packed: packedB }, axes: axes.length },
+            ...{
+              depth,
+              a: factor(a, rows, -2, -1, packedA),
+              b: factor(b, columns, -1, -2, packedB),
+              axes: axes.length,
+            },
             ...{ out, bias, biasStride: bias?.strides[0] ?? 0, ...tile },
+            program: program ? addressOf(program) : 0,
           }),
           ...[...ofA.axes, ...ofB.axes].flatMap(LeadingAxis),
+          ...(epilogue?.numbers ?? []),
         ],
-        microseconds: (2 * out.size * depth) / FLOPS_PER_MICROSECOND,
+        microseconds: (2 * out.size * depth) / FLOPS_PER_MICROSECOND + (out.size * work) / ELEMENTS_PER_MICROSECOND,
       },
     ]);
+    return program ? { ...plan, tables: [program] } : plan;
   },
   webgpu: async () => (await import('./webgpu')).planMatmul,
 };
@@ -89,43 +104,111 @@ export interface MatmulOptions extends ResultOptions {
   readonly transposeB?: boolean | undefined;
   /** [c], of the dtype of a and b, added to every row. */
   readonly bias?: Tensor | undefined;
+  /** Made by `elementwise`: applied to each element of the result, after the bias, before it is stored. */
+  readonly epilogue?: Elementwise | undefined;
 }
 
 /**
- * The matrix product a b + bias: a [..., r, k], b [..., k, c] -> [..., r, c]. Leading axes broadcast against each other.
+ * The matrix product a b + bias, each element as `epilogue` has it: a [..., r, k], b [..., k, c] -> [..., r, c]. Leading axes broadcast against each other.
  * f32, f16 or bf16 storage of any strides, f32 arithmetic and result.
  *
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {DTypeError} another dtype, or several
+ * @throws {ParameterError} an `epilogue` that `elementwise` did not make
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor<'f32'> {
-  checkOptions('matmul', options, ['transposeA', 'transposeB', 'bias', 'out', 'signal', 'onProgress']);
-  const { transposeA = false, transposeB = false, bias, out: given } = options;
+  checkOptions('matmul', options, ['transposeA', 'transposeB', 'bias', 'epilogue', 'out', 'signal', 'onProgress']);
+  const { transposeA = false, transposeB = false, bias, epilogue } = options;
   const inputs = bias === undefined ? { a, b } : { a, b, bias };
   checkInputs(inputs);
   checkControl(options);
   checkBoolean('transposeA', transposeA);
   checkBoolean('transposeB', transposeB);
-  const { lead, rows, inner, columns } = extents(a, b, transposeA, transposeB);
-  if (bias && (bias.rank !== 1 || bias.shape[0] !== columns))
-    throw new ShapeError(`bias must have shape [c] with c = ${columns}, got ${formatShape(bias.shape)}`);
-  if (transposeA) {
-    using turned = swapped(a);
-    return matmul(turned, b, { ...options, transposeA: false });
-  }
-  if (transposeB) {
-    using turned = swapped(b);
-    return matmul(a, turned, { ...options, transposeB: false });
-  }
-  // Rows that lie in memory as one and meet one b are one matrix.
-  const strides = a.strides.slice(0, -1);
-  const isOne = sizeOf(b.shape.slice(0, -2)) === 1 && commonAxes(a.shape.slice(0, -1), strides, strides).length === 1;
-  using left = isOne ? a.reshape([-1, inner]) : a.expand([...lead, rows, inner]);
-  using right = isOne ? b.reshape([inner, columns]) : b.expand([...lead, inner, columns]);
+  if (epilogue !== undefined && !(epilogue instanceof Elementwise))
+    throw new ParameterError(`epilogue must be made by elementwise(), got ${show(epilogue)}`);
+  checkExtents(a, b, bias, transposeA, transposeB);
+  using turnedA = transposeA ? swapped(a) : undefined;
+  using turnedB = transposeB ? swapped(b) : undefined;
+  const [left, right] = [turnedA ?? a, turnedB ?? b];
+  if (!epilogue || !tapeOf('matmul', inputs)) return product(left, right, bias, options, epilogue);
+  // Its gradient follows from what it is applied to, which is kept for it.
+  using plain = product(left, right, bias, options);
+  return applied(epilogue, plain, options);
+}
+
+/** Of factors that may differ in dtype, with r, k and c where they are by default. */
+function product(
+  a: Tensor,
+  b: Tensor,
+  bias: Tensor | undefined,
+  options: ResultOptions,
+  epilogue?: Elementwise,
+): Tensor<'f32'> {
+  const [leadA, leadB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
+  const lead = broadcastShape(leadA, leadB) as Shape;
+  const [rows, inner] = a.shape.slice(-2) as [number, number];
+  const columns = b.shape.at(-1) as number;
+  const isShared = sizeOf(leadB) === 1;
+  const flat = isShared ? flattened(a) : undefined;
+  const [left, right] = [flat ?? under(lead, a), flat ? under([], b) : under(lead, b)];
   const axes = commonAxes(left.shape.slice(0, -2), left.strides.slice(0, -2), right.strides.slice(0, -2));
-  const spec = { shape: [...lead, rows, columns], dtype: 'f32', given } as const;
-  const call = ({ out }: { out: Tensor }) => ({ a: left, b: right, bias, out, axes });
-  return compute(op, inputs, { out: spec }, call, options).out;
+  const spec = { shape: [...lead, rows, columns], dtype: 'f32', given: options.out } as const;
+  const call = ({ out }: { out: Tensor }) => ({ a: left, b: right, bias, epilogue, out, axes });
+  return compute(op, bias ? { a, b, bias } : { a, b }, { out: spec }, call, options, {
+    derivative: {
+      saves: ['a', 'b'],
+      gradients(saved, gradients, wanted, control) {
+        const [a, b, gradOut] = [saved.a, saved.b, gradients.out] as [Tensor, Tensor, Tensor];
+        const found: Record<string, Tensor> = {};
+        if (wanted.has('a')) found.a = summed(product(gradOut, swapped(b), undefined, control), a.shape);
+        if (wanted.has('b')) {
+          // Rows that meet one b are summed by one product.
+          const [x, y] = isShared
+            ? [(flat ? a : contiguous(a)).reshape([-1, inner]), gradOut.reshape([-1, columns])]
+            : [a, gradOut];
+          found.b = summed(product(swapped(x), y, undefined, control), b.shape);
+        }
+        if (wanted.has('bias')) found.bias = summed(gradOut, [columns]);
+        return found;
+      },
+    },
+  }).out;
+}
+
+/** The function of each element, recorded. */
+function applied({ fn, numbers }: Elementwise, x: Tensor, control: Control): Tensor<'f32'> {
+  const names = () => ({ inputs: ['x'], outs: ['out'] });
+  return mapItems(fn, [[x]], numbers, { names }, control)[0]?.[0] as Tensor<'f32'>;
+}
+
+/** x [..., r, c] with its leading axes broadcast. */
+function under(lead: Shape, { storage, dtype, shape, strides, offset }: Tensor): Elements {
+  const front = shape.length - 2 - lead.length;
+  const leading = lead.map((_, axis) => ((shape[front + axis] ?? 1) === 1 ? 0 : (strides[front + axis] as number)));
+  return {
+    ...{ storage, dtype, offset },
+    ...{ shape: [...lead, ...shape.slice(-2)], strides: [...leading, ...strides.slice(-2)] },
+  };
+}
+
+/** x [..., r, c] as one matrix, if its rows lie in memory as one. */
+function flattened({ storage, dtype, shape, strides, offset }: Tensor): Elements | undefined {
+  const ofRows = strides.slice(0, -1);
+  const [{ extent, from }, ...others] = commonAxes(shape.slice(0, -1), ofRows, ofRows) as [CommonAxis];
+  if (others.length > 0) return undefined;
+  return {
+    ...{ storage, dtype, offset },
+    ...{ shape: [extent, shape.at(-1) as number], strides: [from, strides.at(-1) as number] },
+  };
+}
+
+/** The gradient with respect to a tensor of `shape` from that to which it was broadcast. */
+function summed(gradient: Tensor, shape: Shape): Tensor {
+  const front = gradient.rank - shape.length;
+  const axes = [...gradient.shape.keys()].filter(
+    (axis) => axis < front || shape[axis - front] !== gradient.shape[axis],
+  );
+  return (axes.length > 0 ? sum(gradient, { axes }) : gradient).reshape(shape);
 }
 
 /** Throws unless the tensors share a runtime, are floats of one dtype, and not empty. */
@@ -141,32 +224,32 @@ function checkInputs(inputs: Readonly<Record<string, Tensor>>): void {
   }
 }
 
-/** What there is of leading axes, rows, terms and columns; throws unless they fit. */
-function extents(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean) {
-  const [letters, inB] = [transposeA ? '[..., k, r]' : '[..., r, k]', transposeB ? '[..., c, k]' : '[..., k, c]'];
-  if (a.rank < 2) throw new ShapeError(`a must have shape ${letters}, got ${formatShape(a.shape)}`);
-  const [rows, inner] = matrixOf(a, transposeA);
-  const [terms, columns] = matrixOf(b, transposeB);
-  if (b.rank < 2 || terms !== inner) {
+/** Throws unless the extents fit. */
+function checkExtents(a: Tensor, b: Tensor, bias: Tensor | undefined, transposeA: boolean, transposeB: boolean): void {
+  const [inA, inB] = [transposeA ? '[..., k, r]' : '[..., r, k]', transposeB ? '[..., c, k]' : '[..., k, c]'];
+  if (a.rank < 2) throw new ShapeError(`a must have shape ${inA}, got ${formatShape(a.shape)}`);
+  const inner = a.shape.at(transposeA ? -2 : -1) as number;
+  if (b.rank < 2 || b.shape.at(transposeB ? -1 : -2) !== inner) {
     const expected = `b must have shape ${inB} with k = ${inner} as in a ${formatShape(a.shape)}`;
     throw new ShapeError(`${expected}, got ${formatShape(b.shape)}`);
   }
-  const rank = Math.max(a.rank, b.rank);
-  const lead = Array.from({ length: rank - 2 }, (_, axis) => {
-    const [x, y] = [a, b].map(({ shape }) => shape[axis + shape.length - rank] ?? 1) as [number, number];
-    if (x !== y && x !== 1 && y !== 1) {
-      const expected = `b must have leading axes that broadcast with those of a ${formatShape(a.shape)}`;
-      throw new ShapeError(`${expected}, got ${formatShape(b.shape)}`);
-    }
-    return x === 1 ? y : x;
-  });
-  return { lead, rows, inner, columns };
+  if (!broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2))) {
+    const expected = `b must have leading axes that broadcast with those of a ${formatShape(a.shape)}`;
+    throw new ShapeError(`${expected}, got ${formatShape(b.shape)}`);
+  }
+  const columns = b.shape.at(transposeB ? -2 : -1) as number;
+  if (bias && (bias.rank !== 1 || bias.shape[0] !== columns))
+    throw new ShapeError(`bias must have shape [c] with c = ${columns}, got ${formatShape(bias.shape)}`);
 }
 
-/** The extents of a matrix. */
-function matrixOf({ shape }: Tensor, isTransposed: boolean): [number, number] {
-  const [first, second] = shape.slice(-2) as [number, number];
-  return isTransposed ? [second, first] : [first, second];
+/** The shape that both broadcast to, if there is one. */
+function broadcastShape(a: Shape, b: Shape): Shape | undefined {
+  const rank = Math.max(a.length, b.length);
+  const pairs = Array.from({ length: rank }, (_, axis) => [
+    a[axis - rank + a.length] ?? 1,
+    b[axis - rank + b.length] ?? 1,
+  ]) as [number, number][];
+  return pairs.every(([x, y]) => x === y || x === 1 || y === 1) ? pairs.map(([x, y]) => (x === 1 ? y : x)) : undefined;
 }
 
 /** With the last two axes in each other's place. */

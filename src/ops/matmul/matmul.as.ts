@@ -3,12 +3,17 @@ import { ADD, product, STORE } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { storeTransposed } from '../../runtime/wasm/assembly/vector.as';
 import { PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { firstInstruction, innerInstruction, pastInstruction, REGISTER_BYTES, run } from '../map/program.as';
 import { DEPTH, Factor, GROUP, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated.as';
 
 const TILE_BYTES: usize = <usize>(PANEL * SLICE * 4);
 const ROW_BYTES: usize = <usize>(TILE_SLICES * SLICE * 4);
-/** A tile of the result, [panels][slices][6][8], and a row. */
-export const SCRATCH_BYTES: usize = <usize>(TILE_PANELS * TILE_SLICES) * TILE_BYTES + ROW_BYTES;
+
+// Working memory: a tile of the result, [panels][slices][6][8], a row of it, and what the epilogue's program needs.
+const ROW: usize = <usize>(TILE_PANELS * TILE_SLICES) * TILE_BYTES;
+const POINTERS: usize = ROW + ROW_BYTES;
+const REGISTERS: usize = POINTERS + 16;
+export const SCRATCH_BYTES: usize = REGISTERS + REGISTER_BYTES;
 
 export function packPanels(params: usize, task: i32, scratch: usize): void {
   const p = changetype<MatmulParams>(params);
@@ -20,7 +25,7 @@ export function packSlices(params: usize, task: i32, scratch: usize): void {
   pack(p.b, leadingAxes(p, 1), p.axes, p.depth, SLICE, task, scratch);
 }
 
-/** Of a, the first factor, or b. */
+/** Of a, the first factor, or b; behind these lie the numbers of the epilogue. */
 // @ts-ignore: decorator
 @inline
 function leadingAxes(p: MatmulParams, factor: usize): usize {
@@ -189,12 +194,46 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
 
   const column = firstSlice * SLICE;
   const count = min(lastSlice * SLICE, columns) - column;
-  const buffer = scratch + <usize>(TILE_PANELS * TILE_SLICES) * TILE_BYTES;
-  const bias = p.bias ? loadRow(p.bias + <usize>column * p.biasStride * bytesOf(p.a.dtype), p.biasStride, p.a.dtype, count, buffer) : 0;
+  const width = lastSlice - firstSlice;
+  if (p.bias) {
+    const size = bytesOf(p.a.dtype);
+    const bias = loadRow(p.bias + <usize>column * p.biasStride * size, p.biasStride, p.a.dtype, count, scratch + ROW);
+    // Also what lies past the last column is read, and not used.
+    memory.copy(scratch + ROW, bias, <usize>count << 2);
+    for (let panel = firstPanel; panel < lastPanel; panel++) addBias(panelOf(scratch, panel - firstPanel), width, scratch + ROW);
+  }
+  if (p.program) {
+    const numbers = leadingAxes(p, 2);
+    const inner = innerInstruction(p.program);
+    const end = pastInstruction(p.program);
+    run(firstInstruction(p.program), inner, 1, numbers, 1, scratch + POINTERS, scratch + REGISTERS);
+    for (let panel = firstPanel; panel < lastPanel; panel++) {
+      const at = panelOf(scratch, panel - firstPanel);
+      i32.store(scratch + POINTERS, <i32>at);
+      i32.store(scratch + POINTERS, <i32>at, 4);
+      run(inner, end, width * <i32>(TILE_BYTES / 16), numbers, 1, scratch + POINTERS, scratch + REGISTERS);
+    }
+  }
   for (let row = firstPanel * PANEL; row < min(lastPanel * PANEL, rows); row++) {
-    const from = scratch + <usize>((row / PANEL - firstPanel) * TILE_SLICES) * TILE_BYTES + ((row % PANEL) << 5);
-    const to = p.out + ((<usize>batch * rows + row) * columns + column) * 4;
-    finishRow(from, bias, count, to);
+    const from = panelOf(scratch, row / PANEL - firstPanel) + ((row % PANEL) << 5);
+    storeRow(from, count, p.out + ((<usize>batch * rows + row) * columns + column) * 4);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function panelOf(tile: usize, panel: i32): usize {
+  return tile + <usize>(panel * TILE_SLICES) * TILE_BYTES;
+}
+
+function addBias(panel: usize, slices: i32, bias: usize): void {
+  for (let slice: i32 = 0; slice < slices; slice++, bias += 32) {
+    const left = v128.load(bias);
+    const right = v128.load(bias, 16);
+    for (const past = panel + TILE_BYTES; panel < past; panel += 32) {
+      v128.store(panel, f32x4.add(v128.load(panel), left));
+      v128.store(panel, f32x4.add(v128.load(panel, 16), right), 16);
+    }
   }
 }
 
@@ -209,26 +248,12 @@ function packedMatrix(axes: usize, count: i32, batch: i32): usize {
   return place;
 }
 
-/** A row of a tile, whose slices lie apart, plus the bias. */
-function finishRow(from: usize, bias: usize, count: i32, to: usize): void {
+/** A row of a tile, whose slices lie apart. */
+function storeRow(from: usize, count: i32, to: usize): void {
   let i: i32 = 0;
   for (; i + SLICE <= count; i += SLICE, from += TILE_BYTES, to += 32) {
-    let left = v128.load(from);
-    let right = v128.load(from, 16);
-    if (bias) {
-      left = f32x4.add(left, v128.load(bias));
-      right = f32x4.add(right, v128.load(bias, 16));
-      bias += 32;
-    }
-    v128.store(to, left);
-    v128.store(to, right, 16);
+    v128.store(to, v128.load(from));
+    v128.store(to, v128.load(from, 16), 16);
   }
-  for (; i < count; i++, from += 4, to += 4) {
-    let value = f32.load(from);
-    if (bias) {
-      value += f32.load(bias);
-      bias += 4;
-    }
-    f32.store(to, value);
-  }
+  memory.copy(to, from, <usize>(count - i) << 2);
 }

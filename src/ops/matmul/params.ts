@@ -21,10 +21,12 @@ export const Factor = struct({
 /** A leading axis as one factor has it: from a matrix to the next in elements and in packed matrices, both 0 if all are one. */
 export const LeadingAxis = struct({ extent: 'i32', stride: 'usize', matrices: 'i32' });
 
-/** Behind it lie the leading axes of a, then those of b. */
+/** Behind it lie the leading axes of a, those of b, and the numbers of the epilogue. */
 export const MatmulParams = struct({
   ...{ depth: 'i32', a: Factor, b: Factor, axes: 'i32' },
   ...{ out: 'tensor', bias: 'tensor', biasStride: 'usize' },
+  /** Of the epilogue, 0 without one. */
+  program: 'usize',
   /** Of a tile. */
   ...{ panels: 'i32', slices: 'i32' },
 });

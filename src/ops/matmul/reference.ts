@@ -1,8 +1,9 @@
+import { evaluateAll } from '../../expressions/evaluate';
 import type { Host } from '../op';
 import type { MatmulCall } from './call';
 
 /** In float64. */
-export function matmul({ a, b, bias, out }: MatmulCall, { numbers, store }: Host): void {
+export function matmul({ a, b, bias, epilogue, out }: MatmulCall, { numbers, store }: Host): void {
   const [left, right] = [numbers(a), numbers(b)];
   const added = bias && numbers(bias);
   const [rows, inner] = a.shape.slice(-2) as [number, number];
@@ -17,5 +18,7 @@ export function matmul({ a, b, bias, out }: MatmulCall, { numbers, store }: Host
     }
     if (added) for (let c = 0; c < columns; c++) row[c]! += added[c]!;
   }
-  store(out, result);
+  const valuesOf = (name: string) =>
+    name[0] === 'x' ? result : new Float64Array(out.size).fill(epilogue?.numbers[Number(name.slice(1))] as number);
+  store(out, epilogue ? (evaluateAll(epilogue.fn.results, out.size, valuesOf)[0] as Float64Array) : result);
 }

@@ -1,10 +1,16 @@
 /** Matrix products: workgroups take tiles of the result, lanes small blocks of a tile, through slices of the inner extent. */
 
 import { type Dispatch, type Kernel, type Region, variants } from '../../runtime/webgpu/kernel';
+import type { Code } from '../../runtime/webgpu/kernels/expressions';
+import { functions } from '../../runtime/webgpu/kernels/functions';
 import { sumOfParts } from '../../runtime/webgpu/kernels/parts';
 import type { Plan, Workspace } from '../../runtime/webgpu/queue';
 import { rowMajorStrides, type Shape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
+import type { MapCall } from '../map/call';
+import type { Elementwise } from '../map/function';
+import { codeOf, planMap } from '../map/webgpu';
+import type { Elements } from '../op';
 import type { MatmulCall } from './call';
 
 /** How a workgroup shares a tile: lanes in rows and columns, each with quads of rows and of columns. */
@@ -71,8 +77,15 @@ const lanesOf = ({ rowLanes, columnLanes }: Tile) => rowLanes * columnLanes;
 
 const repeat = <T>(count: number, of: (index: number) => T) => Array.from({ length: count }, (_, i) => of(i));
 
-/** A tile, how many leading axes the factors have, and whether there is a bias. */
-const productKernel = variants(({ tile, axes, isBiased }: { tile: Tile; axes: number; isBiased: boolean }): Kernel => {
+interface Variant {
+  readonly tile: Tile;
+  /** Leading ones. */
+  readonly axes: number;
+  readonly isBiased: boolean;
+  readonly epilogue: Pick<Code, 'functions' | 'text' | 'numbers'> | undefined;
+}
+
+const productKernel = variants(({ tile, axes, isBiased, epilogue }: Variant): Kernel => {
   const { rowLanes, columnLanes, rowQuads, columnQuads, depth } = tile;
   const lanes = lanesOf(tile);
   const rows = rowLanes * rowQuads;
@@ -105,8 +118,10 @@ const productKernel = variants(({ tile, axes, isBiased }: { tile: Tile; axes: nu
     numbers: {
       ...{ rows: 'u32', columns: 'u32', inner: 'u32', part: 'u32', parts: 'u32', across: 'u32', tiles: 'u32' },
       ...Object.fromEntries(repeat(axes, (axis) => [`extent_${axis}`, 'u32' as const])),
+      ...epilogue?.numbers,
     },
     body: `
+${epilogue ? `${functions(...epilogue.functions)}\n${epilogue.text}` : ''}
 var<workgroup> slice_a: array<vec4f, ${depth * pitch.a}>;
 var<workgroup> slice_b: array<vec4f, ${depth * pitch.b}>;
 
@@ -158,8 +173,9 @@ fn run(task: u32, lane: u32) {
 fn put(part: u32, batch: u32, row: u32, column: u32, values: vec4f) {
   if (row < numbers.rows && column < numbers.columns) {
     ${isBiased ? 'let bias = select(vec4f(0.0), load4_bias(at_bias(row, column)), part == 0);' : ''}
-    let at = at_out(part, batch, row, column);
-    store4_out(at, values${isBiased ? ' + bias' : ''}, numbers.columns - column);
+    let sum = values${isBiased ? ' + bias' : ''};
+    let done = ${epilogue ? `vec4f(${['x', 'y', 'z', 'w'].map((c) => `mapped(sum.${c})`).join(', ')})` : 'sum'};
+    store4_out(at_out(part, batch, row, column), done, numbers.columns - column);
   }
 }`,
   };
@@ -176,10 +192,10 @@ function transposed(x: Region): Region {
   return viewed(x, swap(x.shape), swap(x.strides));
 }
 
-export function planMatmul({ a, b, bias, out, axes }: MatmulCall, workspace: Workspace): Plan {
+export function planMatmul({ a, b, bias, epilogue, out, axes }: MatmulCall, workspace: Workspace): Plan {
   const extents = axes.map(({ extent }) => extent);
   const batches = sizeOf(extents);
-  const factor = (x: Tensor, strides: Shape) =>
+  const factor = (x: Elements, strides: Shape) =>
     viewed(x, [...extents, ...x.shape.slice(-2)], [...strides, ...x.strides.slice(-2)]);
   const froms = axes.map(({ from }) => from);
   const tos = axes.map(({ to }) => to);
@@ -205,21 +221,35 @@ export function planMatmul({ a, b, bias, out, axes }: MatmulCall, workspace: Wor
   const shape = [parts, batches, height, width];
   const result = viewed(partial ?? out, shape, rowMajorStrides(shape));
   const ofBias = bias && { bias: seen(viewed(bias, [height, width], [0, bias.strides[0] as number])) };
+  // Parts are summed before it, else each tile applies it.
+  const code = epilogue && !partial ? codeOf(epilogue.compiled, [out]) : undefined;
   const dispatches: Dispatch[] = [
     {
-      kernel: productKernel({ tile, axes: axes.length, isBiased: bias !== undefined }),
+      kernel: productKernel({
+        tile,
+        axes: axes.length,
+        isBiased: bias !== undefined,
+        epilogue: code && { functions: code.functions, text: code.text, numbers: code.numbers },
+      }),
       operands: { a: transposed(left), b: right, out: seen(result), ...ofBias },
       numbers: {
         ...{ rows, columns, inner, part, parts, across, tiles },
         ...Object.fromEntries(extents.map((extent, axis) => [`extent_${axis}`, extent])),
+        ...code?.values,
+        ...Object.fromEntries((code ? (epilogue?.numbers ?? []) : []).map((value, at) => [`c${at}`, value])),
       },
       tasks: batches * parts * tiles,
       operations: 2 * out.size * inner,
     },
   ];
   if (partial) dispatches.push(sumOfParts(partial, out));
+  if (epilogue && partial) dispatches.push(...planMap(inPlace(epilogue, out)).dispatches);
   return { dispatches };
 }
+
+const inPlace = ({ fn, compiled, numbers }: Elementwise, out: Tensor): MapCall => ({
+  ...{ function: fn, compiled, numbers, items: [{ inputs: [out], outs: [out] }] },
+});
 
 /** The tile that takes least time, by what its lanes compute, load and bring into the workgroup's memory. */
 function tileFor(

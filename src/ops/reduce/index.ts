@@ -1,6 +1,7 @@
 /** Reductions over any axes. Sums go by parts in a fixed order, so that errors grow with the logarithm of the count. */
 import { checkBoolean, show } from '../../check';
 import { ParameterError } from '../../errors';
+import { apply, constant } from '../../expressions/expression';
 import type { Control } from '../../runtime/backend';
 import { controlOf } from '../../runtime/turns';
 import type { KernelFiles } from '../../runtime/wasm/modules';
@@ -13,6 +14,8 @@ import { compute } from '../compute';
 import { contiguous } from '../copy';
 import { checkContiguous, checkFloat32 } from '../float32';
 import { multiply } from '../map';
+import { mapOne } from '../map/core';
+import { ElementwiseFunction, element, once } from '../map/function';
 import type { Op } from '../op';
 import { REDUCTIONS, type ReduceCall, type Reduction } from './call';
 import { COLUMNS, ReduceParams, ROWS, RUN } from './params.generated';
@@ -125,6 +128,7 @@ function reduce<D extends 'f32' | 'i32'>(operation: Reduction, x: Tensor, option
   return compute(op, { x: rows }, { out: spec }, make, controlOf(options, 1, 2), { derivative }).out;
 }
 
+/** Undefined where results are places. */
 function derivativeOf(operation: Reduction, shape: Shape, gone: readonly number[]): Derivative | undefined {
   const kept = shape.map((extent, axis) => (gone.includes(axis) ? 1 : extent));
   const along = (x: Tensor) => x.reshape(kept).expand(shape);
@@ -138,10 +142,43 @@ function derivativeOf(operation: Reduction, shape: Shape, gone: readonly number[
         gradients: (_, { out }) => ({ x: along(multiply(out as Tensor, (out as Tensor).runtime.tensor([share], []))) }),
       };
     }
+    case 'max':
+      return {
+        saves: ['x', 'out'],
+        gradients({ x, out }, { out: gradOut }) {
+          const isLargest = mapOne(largest(), { x: x as Tensor, out: (out as Tensor).reshape(kept) });
+          // Equal ones share it.
+          const count = sum(isLargest, { axes: gone, keepDims: true });
+          return { x: mapOne(share(), { isLargest, count, gradOut: (gradOut as Tensor).reshape(kept) }) };
+        },
+      };
+    case 'logSumExp':
+      return {
+        saves: ['x', 'out'],
+        gradients({ x, out }, { out: gradOut }) {
+          const [sums, gradients] = [(out as Tensor).reshape(kept), (gradOut as Tensor).reshape(kept)];
+          return { x: mapOne(weight(), { x: x as Tensor, out: sums, gradOut: gradients }) };
+        },
+      };
     default:
       return undefined;
   }
 }
+
+/** x = out; a share of c, of b elements, to those where a holds; c e^(a - b), also where both are -Infinity. */
+const [largest, share, weight] = [
+  once(() => new ElementwiseFunction('max', 2, [apply('equal', element(0), element(1))])),
+  once(() => {
+    const each = apply('divide', element(2), element(1));
+    return new ElementwiseFunction('max', 3, [apply('multiply', element(0), each)]);
+  }),
+  once(() => {
+    const power = apply('exp', apply('subtract', element(0), element(1)));
+    const isNone = apply('equal', element(0), constant(-Infinity));
+    const value = apply('select', isNone, constant(0), apply('multiply', power, element(2)));
+    return new ElementwiseFunction('logSumExp', 3, [value]);
+  }),
+];
 
 /** Axes of x in ascending order; throws unless they are its own, each once. */
 function goneAxes({ rank, shape }: Tensor, axes: ReduceOptions['axes']): number[] {

@@ -49,7 +49,7 @@ const WORDS: Readonly<Record<Reduction, Words>> = {
 };
 
 /** Sums of exponentials after a shift, the largest x but finite, so that infinities and NaN come out of the exponentials. */
-const EXPONENTIALS = `
+export const EXPONENTIALS = `
 const LARGEST = 0x1.fffffep127f;
 fn exponential_of(x: f32) -> vec2u {
   let shift = select(clamp(x, -LARGEST, LARGEST), -LARGEST, is_nan(x));

@@ -1,14 +1,20 @@
 /** The first elements of rows in order, and orders of whole rows. */
 import { checkBoolean, checkWhole } from '../../check';
 import { ShapeError } from '../../errors';
+import { apply } from '../../expressions/expression';
 import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { ELEMENTS_PER_MICROSECOND } from '../../runtime/wasm/plan';
+import { type Shape, sizeOf } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions } from '../check';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32 } from '../float32';
+import { mapOne } from '../map/core';
+import { ElementwiseFunction, element, once } from '../map/function';
 import type { Op } from '../op';
+import { scatterAdd } from '../scatter-add';
 import type { TopKCall } from './call';
 import { PICKED, TopKParams } from './params.generated';
 
@@ -78,8 +84,23 @@ export function topK(
   checkBoolean('largest', descending);
   const shape = [...x.shape.slice(0, -1), k];
   const results = { values: { shape, dtype: 'f32' }, indices: { shape, dtype: 'i32' } } as const;
-  return compute(op, { x }, results, (made) => ({ x, k, descending, ...made }), options);
+  const derivative: Derivative = {
+    saves: ['indices'],
+    gradients: (saved, gradients) => ({ x: toPlaces(gradients.values as Tensor, saved.indices as Tensor, x.shape) }),
+  };
+  return compute(op, { x }, results, (made) => ({ x, k, descending, ...made }), options, { derivative });
 }
+
+/** Values at the places that they come from in a tensor of zeros. */
+function toPlaces(values: Tensor, indices: Tensor, shape: Shape): Tensor {
+  const [columns, k] = [shape.at(-1) as number, indices.shape.at(-1) as number];
+  const starts = Int32Array.from({ length: indices.size / k }, (_, row) => row * columns);
+  const firsts = indices.runtime.tensor(starts, [starts.length, 1]);
+  const places = mapOne(plus(), { indices: indices.reshape([-1, k]), firsts });
+  return scatterAdd(values.reshape([-1, 1]), places.reshape([-1]), sizeOf(shape)).reshape(shape);
+}
+
+const plus = once(() => new ElementwiseFunction('topK', 2, [apply('add', element(0), element(1))]));
 
 /**
  * The places of the elements of each row in their order: x [..., c] f32 -> [..., c] i32; contiguous. Equal elements, as 0

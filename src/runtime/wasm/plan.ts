@@ -1,4 +1,5 @@
 /** Tensors as the kernels read them, and what plans of calls share. */
+import type { Elements } from '../../ops/op';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import type { Tensor } from '../../tensor/tensor';
 import type { HeapBuffer } from './heap';
@@ -19,21 +20,21 @@ export interface Machine {
   readonly threads: number;
 }
 
+/** Where the copy of a table lies. */
+type AddressOf = (table: Float32Array | Int32Array) => number;
+
 /** What runs a call: working memory by name, in bytes, and the jobs once it is there. */
 export interface Plan {
   readonly bytes?: Readonly<Record<string, number>>;
   /** What programs of scores read: a copy stays in the heap from call to call. */
   readonly tables?: readonly (Float32Array | Int32Array)[];
-  jobs(
-    addresses: Readonly<Record<string, number>>,
-    addressOf: (table: Float32Array | Int32Array) => number,
-  ): readonly Job[];
+  jobs(addresses: Readonly<Record<string, number>>, addressOf: AddressOf): readonly Job[];
 }
 
 /** A plan whose jobs get the addresses of working memory. */
 export function withMemory<Name extends string>(
   bytes: Readonly<Record<Name, number>>,
-  jobs: (addresses: Readonly<Record<Name, number>>) => readonly Job[],
+  jobs: (addresses: Readonly<Record<Name, number>>, addressOf: AddressOf) => readonly Job[],
 ): Plan {
   return { bytes, jobs };
 }
@@ -45,7 +46,7 @@ export function overElements(kernel: string, tasks: number, params: readonly num
 }
 
 /** Where the first element lies; 0 for no tensor. */
-export function address(x: Tensor | undefined): number {
+export function address(x: Elements | undefined): number {
   return x ? (x.storage.buffer as HeapBuffer).address + x.offset * bytesPerElement(x.dtype) : 0;
 }
 

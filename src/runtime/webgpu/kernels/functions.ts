@@ -15,6 +15,7 @@
  *   precise_erf(x)           4 units
  *   precise_sin(x), precise_cos(x)  to 1.5e-7, for any angle; NaN for infinities
  *   normal_share(x)          of a standard normal distribution below x, to 3e-7
+ *   wide_product(a, b)       of unsigned words, exactly: the high and the low word
  *   integer_power(x, n)      x^n, n from 0 on, by squaring: n / 2 units
  */
 
@@ -29,6 +30,7 @@ export type FunctionName =
   | 'precise_log'
   | 'precise_tanh'
   | 'precise_sigmoid'
+  | 'wide_product'
   | 'log_tail'
   | 'precise_log1p'
   | 'precise_softplus'
@@ -181,21 +183,23 @@ fn precise_sigmoid(x: f32) -> f32 {
   return select(1.0, t, x < 0.0) / (1.0 + t);
 }`,
   },
-  sine_of_quarter: {
-    needs: ['not_a_number'],
-    // sin r = r + r^3 (...) and cos r = 1 - r^2 / 2 + r^4 (...) on [-pi / 4, pi / 4].
+  wide_product: {
     text: `
-/// 2 / pi, its bits from the first after the point on.
-const TWO_OVER_PI = array<u32, 7>(
-  0xa2f9836e, 0x4e441529, 0xfc2757d1, 0xf534ddc0, 0xdb629599, 0x3c439041, 0xfe5163ab);
-
 /// The product's high and low word.
 fn wide_product(a: u32, b: u32) -> vec2u {
   let low = (a & 0xffff) * (b & 0xffff);
   let cross = (a >> 16) * (b & 0xffff) + (low >> 16);
   let other = (a & 0xffff) * (b >> 16) + (cross & 0xffff);
   return vec2u((a >> 16) * (b >> 16) + (cross >> 16) + (other >> 16), a * b);
-}
+}`,
+  },
+  sine_of_quarter: {
+    needs: ['not_a_number', 'wide_product'],
+    // sin r = r + r^3 (...) and cos r = 1 - r^2 / 2 + r^4 (...) on [-pi / 4, pi / 4].
+    text: `
+/// 2 / pi, its bits from the first after the point on.
+const TWO_OVER_PI = array<u32, 7>(
+  0xa2f9836e, 0x4e441529, 0xfc2757d1, 0xf534ddc0, 0xdb629599, 0x3c439041, 0xfe5163ab);
 
 fn bits_of_two_over_pi(at: u32) -> u32 {
   let word = at / 32;

@@ -1,0 +1,12 @@
+import { struct } from '../../runtime/wasm/struct';
+
+export { DISTRIBUTIONS } from './call';
+
+/** Numbers of a task, a multiple of those that are made together. */
+export const RUN = 8192;
+
+export const RandomParams = struct({
+  /** Of the seed, as unsigned numbers. */
+  ...{ low: 'usize', high: 'usize' },
+  ...{ distribution: 'i32', size: 'usize', out: 'tensor' },
+});
