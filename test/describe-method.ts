@@ -1,8 +1,10 @@
 /** What every method that computes attention must hold: forward and gradients as its reference says, on every backend. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { pullback } from '../src/index';
 import { largestOf } from '../src/measure/gate';
-import type { Method } from '../src/methods/define';
+import { type Method, type Specs, withGradients } from '../src/methods/define';
+import type { ParamsSchema } from '../src/methods/params';
 import { type HostTensor, hostTensor, toFloat64 } from '../src/tensor/host';
 import { normal } from '../src/tensor/random';
 import { sizeOf } from '../src/tensor/shape';
@@ -52,6 +54,20 @@ export function smallGradient(gradients: readonly HostTensor[]): number {
   return Math.max(...gradients.map((gradient) => largestOf(toFloat64(gradient)))) / 10;
 }
 
+/** What a method returns, and the gradients with respect to those of its inputs that have one, from that by `out`. */
+export function differentiated<Schema extends ParamsSchema, Shapes extends Specs>(
+  method: Method<Schema, Shapes>,
+  inputs: Readonly<Record<string, Tensor>>,
+  params: Parameters<typeof method.forward>[1],
+  gradOut: Tensor,
+): Record<'results' | 'gradients', Record<string, Tensor>> {
+  const { results, pull } = pullback(
+    (tracked) => method.forward({ ...inputs, ...tracked } as never, params),
+    withGradients(method, inputs),
+  );
+  return { results, gradients: pull({ out: gradOut }) as Record<string, Tensor> };
+}
+
 export function describeMethod(method: Method, cases: fc.Arbitrary<MethodCase>, numRuns = 40): void {
   describeOnBackends(`${method.name} as a method`, (runtime) => {
     test('forward and gradients agree with the reference', async () => {
@@ -67,14 +83,9 @@ export function describeMethod(method: Method, cases: fc.Arbitrary<MethodCase>, 
             const tensors = Object.fromEntries(
               Object.entries(host).map(([name, tensor]) => [name, runtime().fromHost(tensor as HostTensor<'f32'>)]),
             );
-            const results = method.forward(tensors, settings);
-            const grads = method.backward?.(
-              tensors,
-              results,
-              runtime().fromHost(gradOut as HostTensor<'f32'>),
-              settings,
-            );
-            const named = Object.entries(grads ?? {}).map(([name, tensor]) => [`grad_${name}`, tensor] as const);
+            const byOut = runtime().fromHost(gradOut as HostTensor<'f32'>);
+            const { results, gradients: found } = differentiated(method, tensors, settings, byOut);
+            const named = Object.entries(found).map(([name, tensor]) => [`grad_${name}`, tensor] as const);
             const actual: Record<string, Tensor> = { ...results, ...Object.fromEntries(named) };
             expect(Object.keys(actual).sort()).toEqual(Object.keys(expected).sort());
             const gradients = Object.keys(expected).filter((name) => name.startsWith('grad_'));

@@ -2,25 +2,27 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import {
   createRuntime,
+  crossEntropy,
   cumulativeSum,
   depthwiseConv,
   depthwiseConvBackward,
   focus,
   focusBackward,
   gather,
+  groupNorm,
   layerNorm,
   logSumExp,
   matmul,
   max,
   mean,
   multiply,
+  pullback,
   type Runtime,
   reluAttention,
   reluAttentionBackward,
   rmsNorm,
   rmsNormBackward,
   route,
-  routeBackward,
   softmax,
   sum,
   type Tensor,
@@ -70,7 +72,18 @@ export function describeLargeShapes(title: string): void {
         const y = runtime.random([3, c], { seed: 2 });
         const gain = runtime.random([c], { seed: 3 });
         const sums = [cumulativeSum(x), cumulativeSum(x, { reverse: true })];
-        return [softmax(x), layerNorm(x, { gain, bias: gain }), rmsNorm(x), rmsNormBackward(x, y), ...sums];
+        const targets = runtime.tensor(Int32Array.of(0, c - 1, 7), [3]);
+        const losses = crossEntropy(x, targets, { reduction: 'none' });
+        const groups = groupNorm(x, c % 3 === 0 ? 3 : 1, { gain });
+        return [
+          losses,
+          groups,
+          softmax(x),
+          layerNorm(x, { gain, bias: gain }),
+          rmsNorm(x),
+          rmsNormBackward(x, y),
+          ...sums,
+        ];
       }, 2e-5);
     });
 
@@ -88,13 +101,15 @@ export function describeLargeShapes(title: string): void {
       }, 2e-5);
     });
 
-    test.each([33, 300])('choices of %i', async (c) => {
+    test.each([33, 300])('choices of and from %i', async (c) => {
       await expectAgreement((runtime) => {
-        const x = runtime.random([70, c], { seed: 1 });
-        const bank = runtime.random([c], { seed: 2 });
-        const gradOut = runtime.random([70, 1], { seed: 3 });
-        const { gradLogits, gradBank } = routeBackward(x, bank, gradOut);
-        return [route(x, bank), gradLogits, gradBank];
+        const inputs = {
+          x: runtime.random([70, c], { seed: 1 }),
+          router: runtime.random([c, c], { seed: 2 }),
+          bank: runtime.random([c], { seed: 3 }),
+        };
+        const { results, pull } = pullback(({ x, router, bank }) => route(x, router, bank), inputs);
+        return [results, ...Object.values(pull(runtime.random([70, 1], { seed: 4 })))];
       }, 1e-5);
     });
 
@@ -115,11 +130,12 @@ export function describeLargeShapes(title: string): void {
         ),
         [3, 777],
       );
+      using rows = gpu.tensor([1, 0, 0, 0, 1, 0, 0, 0, 1], [3, 3]);
       using bank = gpu.tensor(
         Float32Array.from({ length: 777 }, (_, i) => i),
         [777],
       );
-      using out = route(logits, bank);
+      using out = route(rows, logits, bank);
       const host = await logits.read();
       const places = [0, 1, 2].map((r) => {
         const row = host.subarray(777 * r, 777 * (r + 1));

@@ -202,6 +202,45 @@ describe('run', () => {
     expect(Object.keys(readSafetensors(await readFile(out))).sort()).toEqual(['lse', 'out']);
   });
 
+  test('--grad gives the gradients of what has one', async () => {
+    const alibi_slopes = hostTensor(Float32Array.of(0.1, 0.2, 0.3, 0.4), [4]);
+    const documents = hostTensor(new Int32Array(10), [2, 5]);
+    const [, , g] = tensors.k.shape as [number, number, number];
+    const [k, v] = [tensors.k, tensors.v].map(({ data, shape: [, , , c] }) =>
+      hostTensor((data as Float32Array).slice(0, 10 * g * (c as number)), [2, 5, g, c as number]),
+    ) as [HostTensor, HostTensor];
+    const given = { q: tensors.q, k, v, alibi_slopes, documents };
+    const gradOut = hostTensor(normal(2 * 5 * 4 * 6, 9), [2, 5, 4, 6]);
+    const [input, out] = [await save('in', { ...given, grad_out: gradOut }), join(folder, 'out')];
+    const run = (file: string) => ['run', 'attention', '--in', file, '--out', out, '--grad', '--backend', 'reference'];
+    expect(await saccade(...run(input))).toMatchObject({ code: 0, stderr: '' });
+    const found = readSafetensors(await readFile(out));
+    const expected = exactAttention.reference(given, exactAttention.parse({}), gradOut);
+    expect(Object.keys(found).sort()).toEqual(Object.keys(expected).sort());
+    expect(Object.keys(found)).toContain('grad_alibi_slopes');
+    for (const [name, { data }] of Object.entries(found))
+      expectClose(data as Float32Array, expected[name]!.data as Float64Array, 1e-5);
+
+    await expectRefusal(
+      run(await save('wrong', { ...given, grad_out: tensors.q })),
+      'grad_out must have the shape [2, 5, 4, 6] of out, got [2, 5, 4, 3]',
+    );
+  });
+
+  test('--grad leaves out constants', async () => {
+    const one = (...shape: number[]) => hostTensor(new Float32Array(shape.reduce((a, b) => a * b)).fill(0.5), shape);
+    const x = one(1, 3, 1, 2);
+    const input = await save('in', { q: x, k: x, v: x, decay: one(1), grad_out: x });
+    const out = join(folder, 'out');
+    const { code } = await saccade(
+      ...['run', 'lightning-attention', '--in', input, '--out', out, '--grad', '--backend', 'reference'],
+    );
+    expect(code).toBe(0);
+    expect(Object.keys(readSafetensors(await readFile(out))).sort()).toEqual([
+      ...['grad_k', 'grad_q', 'grad_v', 'out', 'state'],
+    ]);
+  });
+
   test('says what the method warns of', async () => {
     const shape = [1, 40, 1, 64];
     const [q, k, v] = [1, 2, 3].map((seed) => hostTensor(normal(40 * 64, seed), shape)) as [

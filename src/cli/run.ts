@@ -1,8 +1,11 @@
 import { Command } from 'commander';
-import { ShapeError, UnsupportedError } from '../errors';
+import { ShapeError } from '../errors';
 import { writeSafetensors } from '../io';
+import { withGradients } from '../methods/define';
 import { findMethod } from '../methods/registry';
 import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
+import { controlOf } from '../runtime/turns';
+import { pullback } from '../tape';
 import type { HostTensor } from '../tensor/host';
 import { formatShape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
@@ -39,11 +42,10 @@ export function runCommand(): Command {
 async function runMethod(name: string, { in: input, out, params, grad, ...options }: RunOptions): Promise<void> {
   const method = findMethod(name);
   const settings = parseParams(method, params);
-  if (grad && !method.backward) throw new UnsupportedError(`${name} has no gradients: leave --grad out`);
   await checkWritable(out);
   const { [GRAD_OUT]: gradOut, ...inputs } = await readTensorsOf(method, input, {
     // One file serves with and without --grad.
-    [grad ? 'required' : 'optional']: method.backward ? [GRAD_OUT] : [],
+    [grad ? 'required' : 'optional']: [GRAD_OUT],
   });
   if (gradOut && !grad)
     process.stderr.write(`${GRAD_OUT} of ${printable(input)} is not used: --grad asks for gradients\n`);
@@ -53,12 +55,15 @@ async function runMethod(name: string, { in: input, out, params, grad, ...option
   const byOut = grad && gradOut && runtime.fromHost(gradOut);
   let warning: string | undefined;
   const results = await withProgress(name, async (control) => {
-    const forward = method.forward(tensors, settings, control);
     warning = await method.warning?.(tensors, settings, { signal: control.signal });
-    if (!byOut) return forward;
-    checkGradOut(byOut, forward.out as Tensor);
-    const grads = Object.entries(method.backward?.(tensors, forward, byOut, settings, control) ?? {});
-    return { ...forward, ...Object.fromEntries(grads.map(([key, tensor]) => [`grad_${key}`, tensor])) };
+    if (!byOut) return method.forward(tensors, settings, control);
+    const [there, back] = [controlOf(control, 0, 2), controlOf(control, 1, 2)];
+    const call = (tracked: Record<string, Tensor>) => method.forward({ ...tensors, ...tracked }, settings, there);
+    using recorded = pullback(call, withGradients(method, tensors));
+    const { results } = recorded;
+    checkGradOut(byOut, results.out as Tensor);
+    const gradients = Object.entries<Tensor>(recorded.pull({ out: byOut }, back));
+    return { ...results, ...Object.fromEntries(gradients.map(([key, tensor]) => [`grad_${key}`, tensor])) };
   });
   const outputs: Record<string, HostTensor> = {};
   for (const [key, tensor] of Object.entries(results)) outputs[key] = await tensor.toHost();

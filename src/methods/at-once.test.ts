@@ -1,6 +1,7 @@
 /** Passes of methods return tensors at once and read nothing, neither then nor later on account of them. */
 import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { createRuntime, Tensor } from '../index';
+import { differentiated } from '../../test/describe-method';
+import { createRuntime, pullback, Tensor } from '../index';
 import { uniform } from '../tensor/random';
 import { sizeOf } from '../tensor/shape';
 import type { Letters, Method } from './define';
@@ -124,15 +125,44 @@ describe.each(methods.map((method) => [method.name, method as Method] as const))
       [...required, ...Object.entries(optional)].map(([key, given]) => [key, input(key, given)]),
     );
     const parsed = method.parse(params ?? {});
-    const results = method.forward(inputs, parsed);
+    const gradOut = runtime.random(shapeOf(method.outputs.out as string));
+    const { results, gradients } = differentiated(method, inputs, parsed, gradOut);
     settled(results);
-    const gradOut = runtime.random((results.out as Tensor).shape);
-    const grads = method.backward?.(inputs, results, gradOut, parsed) ?? {};
-    settled(grads);
+    settled(gradients);
     await runtime.finish();
     for (const read of reads) expect(read).not.toHaveBeenCalled();
-    for (const tensor of [inputs, results, grads].flatMap(Object.values<Tensor>)) tensor.dispose();
+    for (const tensor of [inputs, results, gradients].flatMap(Object.values<Tensor>)) tensor.dispose();
     gradOut.dispose();
     expect(runtime.memory().live).toBe(live);
+  });
+});
+
+/** n = 512 and h = 4 heads of 32: inputs beside q, k and v, and the most calls of ops, forward and backward. */
+const MANY_OPS = {
+  'nats-linear': {
+    others: { g: [1, 512, 4], beta: [1, 512, 4], route: [1, 8, 4, 2], mix: [1, 512, 4, 2] },
+    most: [13, 31],
+  },
+  dydila: {
+    others: {
+      ...{ q_redundant: [1, 512, 4, 32], k_redundant: [1, 512, 4, 32] },
+      ...{ gamma: [4, 9], gamma_router: [4, 32, 9], lambda: [9], lambda_router: [2, 64, 9] },
+    },
+    most: [13, 27],
+  },
+};
+
+test.each(Object.entries(MANY_OPS))('%s makes few calls', (name, { others, most: [forward, backward] }) => {
+  runtime.scope(() => {
+    const shapes = { q: [1, 512, 4, 32], k: [1, 512, 4, 32], v: [1, 512, 4, 32], ...others };
+    const given = Object.fromEntries(Object.entries(shapes).map(([key, shape]) => [key, input(key, shape)]));
+    const method = methods.find((each) => each.name === name) as Method;
+    const calls = vi.spyOn(runtime, 'run');
+    const { pull } = pullback((tensors) => method.forward(tensors as never, method.parse({})), given);
+    expect(calls.mock.calls.length).toBeLessThanOrEqual(forward as number);
+    calls.mockClear();
+    pull({ out: given.q });
+    expect(calls.mock.calls.length).toBeLessThanOrEqual(backward as number);
+    calls.mockRestore();
   });
 });

@@ -109,6 +109,8 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   readonly optional?: Specs;
   /** Inputs that hold i32 numbers and have no gradient; the others hold floating-point numbers. */
   readonly integers?: readonly string[];
+  /** Inputs of floating-point numbers that have no gradient. */
+  readonly constants?: readonly string[];
   readonly outputs: Specs;
   readonly params: Schema;
   /** Whether no query sees a key after its own position. Default: what the param `causal` says, if there is one. */
@@ -125,12 +127,9 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
     params: valibot.InferOutput<Schema>,
     gradOut?: HostTensor,
   ): Record<string, HostTensor<'f64'>>;
-  /** On the tensors' own runtime. */
+  /** On the tensors' own runtime, by ops and views alone, so that a tape has its gradients. */
   forward(inputs: Inputs<Shapes>, params: valibot.InferOutput<Schema>, control?: Control): Record<string, Tensor>;
-  /**
-   * The gradients with respect to the inputs, by name, from what `forward` returned and the gradient with respect to
-   * `out`.
-   */
+  /** Goes with the last method that has one. */
   backward?(
     inputs: Inputs<Shapes>,
     results: Readonly<Record<string, Tensor>>,
@@ -172,15 +171,14 @@ export interface Method<Schema extends ParamsSchema = ParamsSchema, Shapes exten
 }
 
 /**
- * A method from its declaration. Its passes throw, with the name of what is wrong, unless every input, and backward the
- * gradient with respect to `out`, is a tensor (ParameterError), not disposed (DisposedError), and all are of one
- * runtime (ParameterError).
+ * A method from its declaration. Its forward pass throws, with the name of what is wrong, unless every input is a tensor
+ * (ParameterError), not disposed (DisposedError), and all are of one runtime (ParameterError).
  */
 export function defineMethod<const Schema extends ParamsSchema, const Shapes extends Specs>(
   spec: MethodSpec<Schema, Shapes>,
 ): Method<Schema, Shapes> {
   checkSpec(spec);
-  const { forward, backward, reference, cost, variants, mask, weights } = spec;
+  const { forward, reference, cost, variants, mask, weights } = spec;
   const names = [...Object.keys(spec.inputs), ...Object.keys(spec.optional ?? {})];
   const checkInputs = (inputs: object) =>
     checkKnown('inputs', inputs, names, (name) => `${spec.name} has no input '${name}'`);
@@ -192,20 +190,11 @@ export function defineMethod<const Schema extends ParamsSchema, const Shapes ext
       if (host !== undefined || Object.hasOwn(spec.inputs, name)) checkHost(name, host as HostTensor);
     }
   };
-  const resultsOf = (results: Readonly<Record<string, Tensor>>) => {
-    checkKnown('results', results, Object.keys(spec.outputs), (name) => `${spec.name} has no result '${name}'`);
-    return Object.fromEntries(Object.entries(results).filter(([, tensor]) => tensor !== undefined));
-  };
   const checkLetters = (letters: Letters<Shapes>) => {
     checkRecord('letters', letters);
     for (const [letter, extent] of Object.entries<number>(letters)) checkWhole(`letters ${letter}`, extent, 1);
   };
-  const check = (
-    inputs: Inputs<Shapes>,
-    params: unknown,
-    control: Control | undefined,
-    more: Readonly<Record<string, unknown>> = {},
-  ) => {
+  const check = (inputs: Inputs<Shapes>, params: unknown, control: Control | undefined) => {
     checkInputs(inputs);
     checkParams(params);
     if (control !== undefined) {
@@ -214,7 +203,7 @@ export function defineMethod<const Schema extends ParamsSchema, const Shapes ext
     }
     const required = Object.keys(spec.inputs).map((name) => [name, inputs[name]]);
     const given = Object.entries(inputs).filter(([, tensor]) => tensor !== undefined);
-    const tensors = { ...Object.fromEntries([...required, ...given]), ...more };
+    const tensors = Object.fromEntries([...required, ...given]);
     checkTensors(tensors);
     commonRuntime(tensors as Readonly<Record<string, Tensor>>);
   };
@@ -224,12 +213,6 @@ export function defineMethod<const Schema extends ParamsSchema, const Shapes ext
       check(inputs, params, control);
       return forward(inputs, params, control);
     },
-    ...(backward && {
-      backward(inputs, results, gradOut, params, control) {
-        check(inputs, params, control, { gradOut, ...resultsOf(results) });
-        return backward(inputs, results, gradOut, params, control);
-      },
-    }),
     reference(inputs, params, gradOut) {
       checkHosts(inputs);
       checkParams(params);
@@ -272,6 +255,17 @@ export function defineMethod<const Schema extends ParamsSchema, const Shapes ext
   };
 }
 
+/** Of the inputs of a method those that were given and have a gradient: what `pullback` is to differentiate with respect to. */
+export function withGradients(
+  { integers = [], constants = [] }: Pick<Method, 'integers' | 'constants'>,
+  inputs: Readonly<Record<string, Tensor | undefined>>,
+): Record<string, Tensor<'f32' | 'f16' | 'bf16'>> {
+  const none = [...integers, ...constants];
+  return Object.fromEntries(
+    Object.entries(inputs).flatMap(([name, tensor]) => (tensor && !none.includes(name) ? [[name, tensor]] : [])),
+  ) as Record<string, Tensor<'f32' | 'f16' | 'bf16'>>;
+}
+
 /** Throws a ParameterError unless a declaration has what follows from it. */
 function checkSpec(spec: object): void {
   checkRecord('spec', spec);
@@ -279,7 +273,7 @@ function checkSpec(spec: object): void {
   if (typeof name !== 'string') throw new ParameterError(`name of a method must be a string, got ${show(name)}`);
   for (const [what, value] of Object.entries({ inputs, outputs, params })) checkRecord(`${what} of ${name}`, value);
   for (const what of ['reference', 'forward', 'cost', 'variants']) checkFunction(`${what} of ${name}`, rest[what]);
-  for (const what of ['backward', 'mask', 'weights', 'isCausal', 'layer', 'experiment'])
+  for (const what of ['mask', 'weights', 'isCausal', 'layer', 'experiment'])
     if (rest[what] !== undefined) checkFunction(`${what} of ${name}`, rest[what]);
 }
 

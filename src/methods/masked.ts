@@ -3,7 +3,7 @@ import type * as valibot from 'valibot';
 import { DTypeError } from '../errors';
 import { area } from '../masks/area';
 import type { Mask } from '../masks/mask';
-import { attention, attentionBackward } from '../ops/attention';
+import { attention } from '../ops/attention';
 import {
   type Modifier,
   type RawScore,
@@ -11,7 +11,6 @@ import {
   softmaxAttention,
   softmaxAttentionBackward,
 } from '../ops/attention/softmax';
-import { checkTensors } from '../ops/check';
 import type { Score } from '../scores/score';
 import type { DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
@@ -42,6 +41,7 @@ type Description =
   | 'isCausal'
   | 'variants'
   | 'leads'
+  | 'layer'
   | 'experiment';
 
 interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs>
@@ -64,10 +64,9 @@ interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs>
   ): Modifier | undefined;
 }
 
-/** What a mask gives every method: the mask itself, whatever the settings, and gradients. */
+/** What a mask gives every method: the mask itself, whatever the settings. */
 export interface MaskedMethod<Schema extends ParamsSchema, Shapes extends Specs> extends Method<Schema, Shapes> {
   mask(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
-  backward: NonNullable<Method<Schema, Shapes>['backward']>;
 }
 
 const SEQUENCES = { q: 'b n h d', k: 'b m g d', v: 'b m g e' } as const;
@@ -95,12 +94,22 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
     };
     const small = pickGiven(tensors as Readonly<Record<string, Tensor | undefined>>, Object.keys(optional));
     const { scale } = params;
-    if (Object.keys(small).length === 0) return { ...make({}), scale };
+    const names = Object.keys(small);
+    if (names.length === 0) return { ...make({}), scale };
     problemOf(shapes, {});
     checkIntegers(small, integers);
-    const lengths = mapEntries(pickGiven(small, Object.keys(captured)), (_, { size }) => size);
-    const named = Object.fromEntries(Object.entries(lengths).map(([input, size]) => [captured[input] as string, size]));
-    return { scale, deferred: { tensors: small, settings: make, captured: named } };
+    // A tensor that is called as the array that holds its elements has the gradient of that array.
+    const called = (input: string) => captured[input] ?? input;
+    const lengths = names.filter((input) => captured[input]).map((input) => [called(input), small[input]?.size]);
+    return {
+      scale,
+      deferred: {
+        tensors: Object.fromEntries(names.map((input) => [called(input), small[input] as Tensor])),
+        settings: (host: Readonly<Record<string, HostTensor>>) =>
+          make(Object.fromEntries(names.map((input) => [input, host[called(input)] as HostTensor]))),
+        captured: Object.fromEntries(lengths) as Record<string, number>,
+      },
+    };
   }
 
   const flat = (x: Tensor): Tensor => (spatial ? x.reshape(flattened(x.shape)) : x.reshape(x.shape));
@@ -153,32 +162,6 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
         if (!spatial) return { out, lse };
         const shape = tensors.q.shape.slice(0, -1);
         return { out: out.reshape([...shape, v.shape[3] as number]), lse: lse.reshape(shape) };
-      });
-    },
-
-    backward(tensors, results, gradOut, params: Params, control) {
-      checkTensors({ out: results.out, lse: results.lse });
-      const settings = settingsOf(tensors, params);
-      const others = pickGiven(tensors as Readonly<Record<string, Tensor | undefined>>, Object.keys(captured));
-      return gradOut.runtime.scope(() => {
-        const [q, k, v] = [flat(tensors.q), flat(tensors.k), flat(tensors.v)];
-        const out = flat(results.out as Tensor);
-        const lse = (results.lse as Tensor<'f32'>).reshape(out.shape.slice(0, 3));
-        const { gradQ, gradK, gradV, gradCaptured } = attentionBackward(
-          q,
-          k,
-          v,
-          { out, lse, gradOut: flat(gradOut) },
-          { ...settings, ...control, captured: Object.keys(others).length > 0 },
-        );
-        return {
-          q: gradQ.reshape(tensors.q.shape),
-          k: gradK.reshape(tensors.k.shape),
-          v: gradV.reshape(tensors.v.shape),
-          ...mapEntries(others, (input, { shape }) =>
-            (gradCaptured[captured[input] as string] as Tensor).reshape(shape),
-          ),
-        };
       });
     },
 

@@ -2,7 +2,7 @@
 import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { ELEMENTS_PER_MICROSECOND } from '../../runtime/wasm/plan';
+import { ELEMENTS_PER_MICROSECOND, type Plan } from '../../runtime/wasm/plan';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import { hostTensor } from '../../tensor/host';
 import { formatShape } from '../../tensor/shape';
@@ -52,6 +52,25 @@ const op: Op<CopyCall> = {
   webgpu: async () => (await import('./webgpu')).planCopy,
 };
 
+const concatOp: Op<{ readonly copies: readonly CopyCall[] }> = {
+  name: 'concat',
+  kernels,
+  async reference() {
+    const { copy } = await import('./reference');
+    return ({ copies }, host) => {
+      for (const each of copies) copy(each, host);
+    };
+  },
+  wasm({ copies }, machine) {
+    const plans = copies.map((each) => op.wasm(each, machine) as Plan);
+    return { jobs: (...given) => plans.flatMap((plan) => plan.jobs(...given)) };
+  },
+  async webgpu() {
+    const { planCopy } = await import('./webgpu');
+    return ({ copies }, workspace) => ({ dispatches: copies.flatMap((each) => planCopy(each, workspace).dispatches) });
+  },
+};
+
 const codeOf = ({ dtype }: Tensor) => DTYPES.indexOf(dtype as CopyDType);
 
 /** The bits of a number as an element. */
@@ -86,17 +105,11 @@ export function cast<D extends CopyDType>(x: Tensor, dtype: D, options: ResultOp
 function copied<D extends DType>(x: Tensor, dtype: D, options: ResultOptions<D>): Tensor<D> {
   const spec = { shape: x.shape, dtype, given: options.out };
   const call = ({ out }: { out: Tensor }) => ({ x, out });
-  const derivative = x.dtype === dtype ? identity : inDType(x.dtype);
-  return compute(op, { x }, { out: spec }, call, options, { derivative }).out as Tensor<D>;
+  return compute(op, { x }, { out: spec }, call, options, { derivative: identity }).out as Tensor<D>;
 }
 
-/** The gradient is that with respect to the copy. */
+/** The gradient is that with respect to the copy, which the tape gives in the dtype of x. */
 const identity: Derivative = { saves: [], gradients: (_, { out }) => ({ x: out }) };
-
-const inDType = (dtype: DType): Derivative => ({
-  saves: [],
-  gradients: (_, { out }, __, control) => ({ x: copied(out as Tensor, dtype, control) }),
-});
 
 /** x as f32, itself if it is. */
 export function widened(x: Tensor): Tensor {
@@ -187,12 +200,12 @@ export function concat<D extends 'f32' | 'i32'>(parts: readonly Tensor<D>[], axi
   return runtime.scope(() => {
     const out = runtime.empty(whole, dtype);
     let first = 0;
-    for (const x of all) {
-      const past = first + (x.shape[axis] as number);
-      const place = out.slice(axis, first, past);
-      runtime.run(op, { make: () => ({ x, out: place }) }, [x], [place], {});
-      first = past;
-    }
+    const copies = all.map((x) => {
+      const place = out.slice(axis, first, first + (x.shape[axis] as number));
+      first += x.shape[axis] as number;
+      return { x, out: place };
+    });
+    runtime.run(concatOp, { make: () => ({ copies }) }, all, [out], {});
     if (tape) record('concat', tape, named, { out }, partsOf(named, axis));
     return out;
   });

@@ -20,6 +20,7 @@ import {
   addStack,
   advance,
   BETAS,
+  firstToken,
   KEY_STACK,
   KEYS,
   layOutColumns,
@@ -41,9 +42,10 @@ import {
   storeStack,
   storeTokens,
   substitute,
+  tokensFrom,
   UP,
 } from './chunk.as';
-import { keepRows, keepState, openStates, stateSlice, storeStates } from './states.as';
+import { addBefore, keepRows, keepState, openStates, stateSlice, storeBefore, storeStates } from './states.as';
 import { fetchRows, rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { LARGEST_HEAD, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { bytesOf, storeRow } from '../../runtime/wasm/assembly/storage.as';
@@ -60,31 +62,39 @@ export function deltaReverse(params: usize, task: i32, scratch: usize): void {
   const f = changetype<BackwardParams>(params);
   const p = f.problem;
   const h = p.h;
-  const length = p.length;
   const share = openTask(p, task, scratch);
   openStates(p, f.gradState, share);
   for (let chunk = p.chunks - 1; chunk >= 0; chunk--) {
     if (isAborted()) return;
-    const token = chunk * length;
-    const count = min(length, p.n - token);
+    const token = firstToken(p, chunk);
+    const count = tokensFrom(p, token);
     fetchRows(p.q, h, share.firstHead, share.pastHead, token, count, p.d, scratch + OWN);
     fetchRows(p.k, h, share.firstHead, share.pastHead, token, count, p.d, scratch + OWN);
     fetchRows(f.gradOut, h, share.firstHead, share.pastHead, token, count, p.e, scratch + OWN);
     for (let place = share.firstHead; place < share.pastHead; place++) {
-      reverseChunk(f, place, chunk, count, share, scratch);
+      reverseChunk(f, place, chunk, token, count, share, scratch);
+      addBefore(p, place, token, f.byStates, share);
+      storeBefore(p, place, token, f.totals, share);
     }
   }
   if (f.gradInitialState.address != 0) storeStates(p, f.gradInitialState.address, f.gradInitialState.dtype, share);
 }
 
-function reverseChunk(f: BackwardParams, place: i32, chunk: i32, count: i32, share: Share, scratch: usize): void {
+function reverseChunk(
+  f: BackwardParams,
+  place: i32,
+  chunk: i32,
+  token: i32,
+  count: i32,
+  share: Share,
+  scratch: usize,
+): void {
   const p = f.problem;
   const h = p.h;
   const d = p.d;
   const e = p.e;
   const batch = place / h;
   const head = place % h;
-  const token = chunk * p.length;
   const padded = sixes(count);
   const column = share.firstSlice * SLICE;
   const columns = min(share.pastSlice * SLICE, e) - column;
@@ -146,22 +156,28 @@ export function deltaGradients(params: usize, task: i32, scratch: usize): void {
   const chunk = task % chunks;
   const first = (task / chunks) * p.group;
   const past = min(p.heads, first + p.group);
-  const token = chunk * p.length;
-  const count = min(p.length, p.n - token);
+  const token = firstToken(p, chunk);
+  const count = tokensFrom(p, token);
   fetchRows(p.q, h, first, past, token, count, p.d, scratch + OWN);
   fetchRows(p.k, h, first, past, token, count, p.d, scratch + OWN);
   fetchRows(f.gradOut, h, first, past, token, count, p.e, scratch + OWN);
-  for (let place = first; place < past; place++) gradientsOfChunk(f, place, chunk, count, scratch);
+  for (let place = first; place < past; place++) gradientsOfChunk(f, place, chunk, token, count, scratch);
 }
 
-function gradientsOfChunk(f: BackwardParams, place: i32, chunk: i32, count: i32, scratch: usize): void {
+function gradientsOfChunk(
+  f: BackwardParams,
+  place: i32,
+  chunk: i32,
+  token: i32,
+  count: i32,
+  scratch: usize,
+): void {
   const p = f.problem;
   const h = p.h;
   const d = p.d;
   const e = p.e;
   const batch = place / h;
   const head = place % h;
-  const token = chunk * p.length;
   const padded = sixes(count);
 
   openGates(p, batch, head, token, count, padded, scratch);
@@ -191,7 +207,7 @@ function gradientsOfChunk(f: BackwardParams, place: i32, chunk: i32, count: i32,
   const firstRow = <usize>(batch * p.n + token) * <usize>h + <usize>head;
   storeTokens(scratch + BY_QUERIES, count, d, f.gradQ.address, f.gradQ.dtype, firstRow, h, d, 0);
   storeTokens(scratch + BY_KEYS, count, d, f.gradK.address, f.gradK.dtype, firstRow, h, d, 0);
-  storeGates(f, place, token, count, firstRow, scratch);
+  storeGates(f, place, chunk, token, count, firstRow, scratch);
 }
 
 /** Eight columns of the gradients with respect to queries and keys, which lie at `slice`, and their part of BY_LOGS. */
@@ -231,10 +247,18 @@ function joinKeys(keys: usize, rows: i32, slice: usize, scratch: usize): void {
 }
 
 /** The gradients with respect to g and beta of a chunk. */
-function storeGates(f: BackwardParams, place: i32, token: i32, count: i32, firstRow: usize, scratch: usize): void {
+function storeGates(
+  f: BackwardParams,
+  place: i32,
+  chunk: i32,
+  token: i32,
+  count: i32,
+  firstRow: usize,
+  scratch: usize,
+): void {
   const p = f.problem;
   const h = <usize>p.h;
-  const state = place * (p.chunks + 1) + token / p.length + 1;
+  const state = place * (p.chunks + 1) + chunk + 1;
   const states = f.states;
   const size = p.d * <i32>states.row;
   const gradState = rowAddress(f.gradStates, state, 0, 0);

@@ -14,27 +14,32 @@ export interface GatedDeltaRuleInputs {
   readonly beta: Tensor;
   readonly initialState?: Tensor | undefined;
   readonly scale: number;
+  /** Of `states`: the state before each so many tokens. */
+  readonly every?: number | undefined;
 }
 
-/** -> out [b,n,h,e], state [b,h,d,e] f32. */
+/** -> out [b,n,h,e], state [b,h,d,e] f32, and with `every` states [b,t,h,d,e] f32. */
 export interface GatedDeltaRuleCall extends GatedDeltaRuleInputs {
   readonly out: Tensor;
   readonly state: Tensor;
+  readonly states?: Tensor | undefined;
   readonly form: DeltaRuleForm;
 }
 
 /**
- * Gradients of a loss with respect to out and, perhaps, by the last state, of any strides -> those by the inputs, of
- * their shapes;
- * by the initial state only if there is one.
+ * Gradients of a loss with respect to out and, perhaps, the last state, of any strides, and with `every` with respect to
+ * states, f32 and contiguous -> those with respect to the inputs, of their shapes; to the initial state only if there is
+ * one. `totals`: to the states also by what follows them.
  */
 export interface GatedDeltaRuleBackwardCall extends GatedDeltaRuleInputs {
   readonly gradOut: Tensor;
   readonly gradState?: Tensor | undefined;
+  readonly gradStates?: Tensor | undefined;
   readonly gradQ: Tensor;
   readonly gradK: Tensor;
   readonly gradV: Tensor;
   readonly gradG: Tensor;
   readonly gradBeta: Tensor;
   readonly gradInitialState?: Tensor | undefined;
+  readonly totals?: Tensor | undefined;
 }

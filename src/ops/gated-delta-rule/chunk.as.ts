@@ -41,6 +41,17 @@ export function sixes(columns: i32): i32 {
   return ((columns + PANEL - 1) / PANEL) * PANEL;
 }
 
+/** The first token of a chunk. */
+export function firstToken(p: Problem, chunk: i32): i32 {
+  const chunks = (p.every + p.length - 1) / p.length;
+  return (chunk / chunks) * p.every + (chunk % chunks) * p.length;
+}
+
+/** How many tokens a chunk has. */
+export function tokensFrom(p: Problem, token: i32): i32 {
+  return min(p.length, min(p.n, token - (token % p.every) + p.every) - token);
+}
+
 /** A task's share: some heads, and of each some slices of value columns. */
 @unmanaged
 export class Share {

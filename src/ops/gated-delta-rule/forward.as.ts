@@ -13,6 +13,7 @@ import {
   advance,
   BETAS,
   DOWN,
+  firstToken,
   KEY_STACK,
   KEYS,
   loadSlices,
@@ -31,8 +32,9 @@ import {
   storeStack,
   storeTokens,
   substitute,
+  tokensFrom,
 } from './chunk.as';
-import { keepRows, keepState, openStates, stateSlice, storeStates } from './states.as';
+import { keepRows, keepState, openStates, stateSlice, storeBefore, storeStates } from './states.as';
 import { fetchRows, rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { F32, LARGEST_HEAD, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { exp } from '../../runtime/wasm/assembly/scalar.as';
@@ -56,23 +58,22 @@ export function deltaStates(params: usize, task: i32, scratch: usize): void {
 function runChunks(params: usize, task: i32, keep: bool, scratch: usize): void {
   const p = changetype<Problem>(params);
   const kept = changetype<BackwardParams>(params);
-  const n = p.n;
   const chunks = p.chunks;
-  const length = p.length;
   const share = openTask(p, task, scratch);
   openStates(p, p.initialState, share);
   for (let chunk: i32 = 0; chunk < chunks; chunk++) {
     // A task may take seconds.
     if (isAborted()) return;
-    const token = chunk * length;
-    const count = min(length, n - token);
+    const token = firstToken(p, chunk);
+    const count = tokensFrom(p, token);
     fetchRows(p.k, p.h, share.firstHead, share.pastHead, token, count, p.d, scratch + OWN);
     fetchRows(p.v, p.h, share.firstHead, share.pastHead, token, count, p.e, scratch + OWN);
     if (!keep) {
       fetchRows(p.q, p.h, share.firstHead, share.pastHead, token, count, p.d, scratch + OWN);
     }
     for (let place = share.firstHead; place < share.pastHead; place++) {
-      runChunk(params, place, chunk, count, share, keep, scratch);
+      if (!keep) storeBefore(p, place, token, changetype<ForwardParams>(params).states, share);
+      runChunk(params, place, chunk, token, count, share, keep, scratch);
     }
   }
   if (!keep) {
@@ -84,7 +85,16 @@ function runChunks(params: usize, task: i32, keep: bool, scratch: usize): void {
   }
 }
 
-function runChunk(params: usize, place: i32, chunk: i32, count: i32, share: Share, keep: bool, scratch: usize): void {
+function runChunk(
+  params: usize,
+  place: i32,
+  chunk: i32,
+  token: i32,
+  count: i32,
+  share: Share,
+  keep: bool,
+  scratch: usize,
+): void {
   const p = changetype<Problem>(params);
   const f = changetype<ForwardParams>(params);
   const kept = changetype<BackwardParams>(params);
@@ -93,7 +103,6 @@ function runChunk(params: usize, place: i32, chunk: i32, count: i32, share: Shar
   const e = p.e;
   const batch = place / h;
   const head = place % h;
-  const token = chunk * p.length;
   const padded = sixes(count);
   const decayed = openGates(p, batch, head, token, count, padded, scratch);
   openChunk(p, batch, head, token, count, padded, !keep, scratch);
@@ -170,6 +179,7 @@ export function deltaRecurrent(params: usize, task: i32, scratch: usize): void {
     const head = place % h;
     for (let token: i32 = 0; token < n; token++) {
       if (token % CHUNK == 0 && isAborted()) return;
+      storeBefore(p, place, token, f.states, share);
       const query = loadRow(rowAddress(q, batch, token, head), q.element, q.dtype, d, queryBuffer);
       const key = loadRow(rowAddress(k, batch, token, head), k.element, k.dtype, d, keyBuffer);
       const kept = <f32>exp(<f64>loadElement(rowAddress(g, batch, token, head), g.dtype));

@@ -151,6 +151,55 @@ describeOnBackends('gatedDeltaRule', (runtime) => {
     );
   });
 
+  test('states before every so many tokens agree with the recurrence, and gradients with respect to them', async () => {
+    const forms = fc.constantFrom('chunked', 'recurrent');
+    await fc.assert(
+      fc.asyncProperty(shapes, fc.integer({ min: 1, max: 60 }), forms, async (shape, every, form) => {
+        const problem = given(shape);
+        const scale = 1 / Math.sqrt(shape.d);
+        const expected = gatedDeltaRule(problem, scale, every);
+        const gradStates = random(expected.states.shape, 9);
+        const byStates = gatedDeltaRuleBackward(problem, { ...problem, gradStates }, scale, every);
+        await scoped(runtime(), async () => {
+          const [q, k, v, g, beta, initialState, gradOut, gradState] = INPUTS.map((name) =>
+            runtime().fromHost(problem[name]),
+          ) as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
+          const { states, out } = deltaRule(q, k, v, g, beta, { initialState, every, form: form as 'chunked' });
+          expect(relativeError(await states!.toHost(), expected.states)).toBeLessThan(5e-6);
+          expect(relativeError(await out.toHost(), expected.out)).toBeLessThan(5e-6);
+          const gradients = { gradOut, gradState, gradStates: runtime().fromHost(gradStates) };
+          const grads = deltaRuleBackward(q, k, v, g, beta, gradients, { initialState, every });
+          expect(Object.keys(grads).sort()).toEqual(Object.keys(byStates).sort());
+          for (const [name, grad] of Object.entries(grads)) {
+            const want = byStates[name as keyof typeof byStates];
+            const error = relativeError(await grad.toHost(), want, smallGradient(Object.values(byStates)));
+            expect(error, name).toBeLessThan(3e-5);
+          }
+        });
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  test('what lies before a token is where a call up to there ends', async () => {
+    const problem = given({ b: 2, n: 9, h: 2, d: 3, e: 4 });
+    await scoped(runtime(), async () => {
+      const [q, k, v, g, beta] = INPUTS.map((name) => runtime().fromHost(problem[name])) as [
+        Tensor,
+        Tensor,
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
+      const { states } = deltaRule(q, k, v, g, beta, { every: 4 });
+      expect(states!.shape).toEqual([2, 3, 2, 3, 4]);
+      const first = (x: Tensor) => x.slice(1, 0, 8);
+      const { state } = deltaRule(first(q), first(k), first(v), first(g), first(beta));
+      expectClose(await states!.slice(1, 0, 1).read(), new Float32Array(48), 0);
+      expectClose(await states!.slice(1, 2, 3).read(), await state.read(), 1e-6);
+    });
+  });
+
   test('sequences longer than what is computed at once', async () => {
     const problem = given({ b: 1, n: 8300, h: 1, d: 3, e: 2 }, 0.01);
     const scale = 1 / Math.sqrt(3);
@@ -522,6 +571,7 @@ describeOnBackends('what gatedDeltaRule refuses', (runtime) => {
     ],
     [{}, { scale: Number.NaN }, 'scale must be a finite number, got NaN'],
     [{}, { form: 'wy' }, "form must be one of chunked, recurrent, got 'wy'"],
+    [{}, { every: 0.5 }, 'every must be an integer >= 1, got 0.5'],
     [{}, { chunk: 3, form: 'chunked' }, "gatedDeltaRule has no option 'chunk'"],
   ] as const)('%#: %j', (change, options, message) => refuse(change as Partial<Problem>, options, message));
 
@@ -533,6 +583,7 @@ describeOnBackends('what gatedDeltaRule refuses', (runtime) => {
         deltaRuleBackward(q!, k!, v!, g!, beta!, gradients as { gradOut: Tensor });
       await expectRefusal(runtime(), start(undefined), 'gradients of gatedDeltaRuleBackward must be an object');
       await expectRefusal(runtime(), start({ gradOut, gradstate: v }), "gatedDeltaRuleBackward takes no 'gradstate'");
+      await expectRefusal(runtime(), start({ gradOut, gradStates: v }), 'gradStates needs every, as forward');
     });
   });
 

@@ -4,7 +4,7 @@
  * Sources: Yang, Kautz and Hatamizadeh 2024, Gated Delta Networks, arXiv 2412.06464; its chunked form: Yang et al. 2024,
  * Parallelizing Linear Transformers with the Delta Rule, arXiv 2406.06484.
  */
-import { show } from '../../check';
+import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
@@ -14,7 +14,7 @@ import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkGradients, checkOptions, checkTensors } from '../check';
 import { compute, type ResultSpec } from '../compute';
-import { zeros } from '../float32';
+import { checkContiguous, checkFloat32, zeros } from '../float32';
 import type { Expectation, Op } from '../op';
 import { DELTA_RULE_FORMS, type DeltaRuleForm, type GatedDeltaRuleBackwardCall, type GatedDeltaRuleCall } from './call';
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './wasm';
@@ -62,6 +62,8 @@ export interface GatedDeltaRuleSettings {
 }
 
 export interface GatedDeltaRuleOptions extends GatedDeltaRuleSettings, Control {
+  /** Also the states before every so many tokens, as `states`. */
+  readonly every?: number | undefined;
   /** `chunked` goes by chunks of tokens and matrix products, `recurrent` by tokens. Default: chunked from 8 tokens on. */
   readonly form?: DeltaRuleForm | undefined;
   /** Where to write: contiguous tensors that no input shares memory with. */
@@ -74,6 +76,8 @@ export interface GatedDeltaRuleResult {
   readonly out: Tensor;
   /** [b, h, d, e], f32: the state after the last token. */
   readonly state: Tensor<'f32'>;
+  /** [b, ceil(n / every), h, d, e], f32: the state before each `every` tokens, the initial one first. */
+  readonly states?: Tensor<'f32'>;
 }
 
 /** A loss's gradients with respect to what `gatedDeltaRule` returned. */
@@ -82,9 +86,14 @@ export interface GatedDeltaRuleGradients {
   readonly gradOut: Tensor;
   /** [b, h, d, e]; default: the loss does not depend on the last state. */
   readonly gradState?: Tensor | undefined;
+  /** [b, ceil(n / every), h, d, e], f32, contiguous; default: the loss does not depend on these states. */
+  readonly gradStates?: Tensor | undefined;
 }
 
-export interface GatedDeltaRuleBackwardOptions extends GatedDeltaRuleSettings, Control {}
+export interface GatedDeltaRuleBackwardOptions extends GatedDeltaRuleSettings, Control {
+  /** As forward. */
+  readonly every?: number | undefined;
+}
 
 /** Each of the shape and dtype of its input. */
 export interface GatedDeltaRuleBackwardResult {
@@ -95,6 +104,8 @@ export interface GatedDeltaRuleBackwardResult {
   readonly gradBeta: Tensor;
   /** Only if there was an initial state. */
   readonly gradInitialState?: Tensor;
+  /** Only with `every`: by the states, also through all that follows them; [b, ceil(n / every), h, d, e], f32. */
+  readonly gradStates?: Tensor<'f32'>;
 }
 
 export interface GatedDeltaRuleStepOptions extends Control {
@@ -136,27 +147,32 @@ export function gatedDeltaRule(
 ): GatedDeltaRuleResult {
   const tokens = { q, k, v, g, beta };
   checkTensors(tokens);
-  checkOptions('gatedDeltaRule', options, [...SETTINGS, ...CONTROL, 'form', 'out', 'state']);
+  checkOptions('gatedDeltaRule', options, [...SETTINGS, ...CONTROL, 'every', 'form', 'out', 'state']);
   const { b, n, h, d, e, scale, inputs } = checkProblem(tokens, options);
-  const { initialState, form = n < FEWEST_CHUNKED ? 'recurrent' : 'chunked' } = options;
+  const { initialState, every } = options;
+  const { form = Math.min(n, every ?? n) < FEWEST_CHUNKED ? 'recurrent' : 'chunked' } = options;
   if (!DELTA_RULE_FORMS.includes(form))
     throw new ParameterError(`form must be one of ${DELTA_RULE_FORMS.join(', ')}, got ${show(form)}`);
   const results = {
     out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
     state: { shape: [b, h, d, e], dtype: 'f32', given: options.state },
-  } as const;
-  const call = (computed: GatedDeltaRuleResult) => ({ ...tokens, initialState, ...computed, scale, form });
-  return compute(forward, inputs, results, call, options, { derivative: derivativeOf(scale) });
+    ...(every !== undefined && { states: { shape: [b, Math.ceil(n / every), h, d, e], dtype: 'f32' } }),
+  } as const satisfies Record<string, ResultSpec>;
+  const call = (computed: object): GatedDeltaRuleCall => ({
+    ...{ ...tokens, initialState, scale, every, form },
+    ...(computed as GatedDeltaRuleResult),
+  });
+  return compute(forward, inputs, results, call, options, { derivative: derivativeOf(scale, every) });
 }
 
-function derivativeOf(scale: number): Derivative {
+function derivativeOf(scale: number, every?: number): Derivative {
   return {
     saves: ['q', 'k', 'v', 'g', 'beta', 'initialState'],
-    gradients(saved, { out, state: gradState }, _, control) {
+    gradients(saved, { out, state: gradState, states: gradStates }, _, control) {
       const { q, k, v, g, beta, initialState } = saved as Readonly<Record<keyof Tokens | 'initialState', Tensor>>;
       const gradOut = out ?? zeros(q.runtime, v.shape);
-      const settings = { scale, initialState, ...control };
-      const grads = gatedDeltaRuleBackward(q, k, v, g, beta, { gradOut, gradState }, settings);
+      const settings = { scale, initialState, every, ...control };
+      const grads = gatedDeltaRuleBackward(q, k, v, g, beta, { gradOut, gradState, gradStates }, settings);
       const { gradQ, gradK, gradV, gradG, gradBeta, gradInitialState } = grads;
       return { q: gradQ, k: gradK, v: gradV, g: gradG, beta: gradBeta, initialState: gradInitialState };
     },
@@ -165,8 +181,8 @@ function derivativeOf(scale: number): Derivative {
 
 /**
  * Gradients of a loss with respect to the inputs of `gatedDeltaRule`, from those by its results; the settings must be
- * the same. The
- * states at the ends of chunks of 48 tokens are computed again and kept: O(n d e / 48) memory. The same bits whatever the number of threads.
+ * the same. The states at the ends of chunks of 48 tokens, or of `every`, if that is less, are computed again and kept:
+ * O(n d e / 48) memory. The same bits whatever the number of threads.
  *
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {ParameterError} as `gatedDeltaRule`
@@ -180,17 +196,28 @@ export function gatedDeltaRuleBackward(
   gradients: GatedDeltaRuleGradients,
   options: GatedDeltaRuleBackwardOptions = {},
 ): GatedDeltaRuleBackwardResult {
-  checkGradients('gatedDeltaRuleBackward', gradients, ['gradOut', 'gradState', 'out', 'state']);
-  const { gradOut, gradState } = gradients;
+  checkGradients('gatedDeltaRuleBackward', gradients, ['gradOut', 'gradState', 'gradStates', 'out', 'state', 'states']);
+  const { gradOut, gradState, gradStates } = gradients;
   const tokens = { q, k, v, g, beta };
-  const given = { gradOut, ...(gradState !== undefined && { gradState }) };
+  const given = {
+    gradOut,
+    ...(gradState !== undefined && { gradState }),
+    ...(gradStates !== undefined && { gradStates }),
+  };
   checkTensors({ ...tokens, ...given });
-  checkOptions('gatedDeltaRuleBackward', options, [...SETTINGS, ...CONTROL]);
+  checkOptions('gatedDeltaRuleBackward', options, [...SETTINGS, ...CONTROL, 'every']);
   const { b, n, h, d, e, scale, inputs } = checkProblem(tokens, options);
   checkShape('gradOut', gradOut, [b, n, h, e]);
   if (gradState) checkShape('gradState', gradState, [b, h, d, e]);
   for (const [name, tensor] of Object.entries(given)) checkStorage(name, tensor);
-  const { initialState } = options;
+  const { initialState, every } = options;
+  const times = [b, Math.ceil(n / (every ?? n)), h, d, e];
+  if (gradStates) {
+    if (every === undefined) throw new ParameterError('gradStates needs every, as forward');
+    checkShape('gradStates', gradStates, times);
+    checkFloat32('gatedDeltaRuleBackward', { gradStates }, {});
+    checkContiguous({ gradStates });
+  }
   const like = ({ shape, dtype }: Tensor): ResultSpec => ({ shape, dtype });
   const results = {
     gradQ: like(q),
@@ -199,15 +226,16 @@ export function gatedDeltaRuleBackward(
     gradG: like(g),
     gradBeta: like(beta),
     ...(initialState && { gradInitialState: like(initialState) }),
+    ...(every !== undefined && { totals: { shape: times, dtype: 'f32' } as const }),
   };
-  const computed: object = compute(
+  const { totals, ...computed } = compute<GatedDeltaRuleBackwardCall, Record<string, ResultSpec>>(
     backward,
     { ...inputs, ...given },
     results,
-    (grads) => ({ ...tokens, initialState, ...given, ...grads, scale }),
+    (grads) => ({ ...tokens, initialState, ...given, ...grads, scale, every }) as GatedDeltaRuleBackwardCall,
     options,
   );
-  return computed as GatedDeltaRuleBackwardResult;
+  return { ...computed, ...(totals && { gradStates: totals }) } as GatedDeltaRuleBackwardResult;
 }
 
 /**
@@ -252,7 +280,7 @@ type Letters = Record<'b' | 'n' | 'h' | 'd' | 'e', number>;
 /** The extents and scale of a problem, and its tensors; throws where they do not fit. */
 function checkProblem(
   tokens: Tokens,
-  options: GatedDeltaRuleSettings & Control,
+  options: GatedDeltaRuleBackwardOptions,
 ): Letters & { readonly scale: number; readonly inputs: Readonly<Record<string, Tensor>> } {
   checkControl(options);
   const { initialState } = options;
@@ -273,6 +301,7 @@ function checkProblem(
   const { scale = 1 / Math.sqrt(letters.d) } = options;
   if (typeof scale !== 'number' || !Number.isFinite(scale))
     throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
+  if (options.every !== undefined) checkWhole('every', options.every, 1);
   return { ...letters, scale, inputs };
 }
 

@@ -6,8 +6,8 @@ export const CHUNK = 48;
 
 export const Problem = struct({
   ...{ n: 'i32', h: 'i32', d: 'i32', e: 'i32', scale: 'f64', chunks: 'i32' },
-  /** Tokens of a chunk. */
-  length: 'i32',
+  /** Most tokens of a chunk, and after how many the next one starts anyway: where there are states to store. */
+  ...{ length: 'i32', every: 'i32' },
   /** Of all batches, and how many one task takes. */
   ...{ heads: 'i32', group: 'i32' },
   /** Parts of the value columns, each a task of its own. */
@@ -19,7 +19,8 @@ export const Problem = struct({
   initialState: Operand,
 });
 
-export const ForwardParams = struct({ problem: Problem, out: Contiguous, state: 'tensor' });
+/** `states` is address 0 where none are wanted. */
+export const ForwardParams = struct({ problem: Problem, out: Contiguous, state: 'tensor', states: 'tensor' });
 
 export const BackwardParams = struct({
   problem: Problem,
@@ -35,4 +36,6 @@ export const BackwardParams = struct({
   /** Where the gradients go; address 0: not wanted. */
   ...{ gradQ: Contiguous, gradK: Contiguous, gradV: Contiguous, gradG: Contiguous, gradBeta: Contiguous },
   gradInitialState: Contiguous,
+  /** By the states before every so many tokens, and these in all: [b, times, h, d, e] f32; address 0 for none. */
+  ...{ byStates: 'tensor', totals: 'tensor' },
 });

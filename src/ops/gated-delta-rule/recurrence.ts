@@ -22,26 +22,34 @@ export interface DeltaRuleGradients {
   readonly gradOut: HostTensor;
   /** [b,h,d,e]; default: the loss does not depend on the last state. */
   readonly gradState?: HostTensor | undefined;
+  /** [b,t,h,d,e]: by the states before every so many tokens; default: the loss does not depend on them. */
+  readonly gradStates?: HostTensor | undefined;
 }
 
 type Numbers = Float64Array;
-type Gradient = 'gradQ' | 'gradK' | 'gradV' | 'gradG' | 'gradBeta' | 'gradInitialState';
+type Gradient = 'gradQ' | 'gradK' | 'gradV' | 'gradG' | 'gradBeta' | 'gradInitialState' | 'gradStates';
 
 /** States are kept every so many tokens; those between are computed again. */
 const SEGMENT = 64;
 
 /**
  * For each token: S = e^g S; error = v - S^T k; S = S + k (beta error)^T; out = scale S^T q.
- * Returns out [b,n,h,e] and the last state [b,h,d,e].
+ * Returns out [b,n,h,e], the last state [b,h,d,e] and the states [b,t,h,d,e] before every so many tokens, default n.
  */
-export function gatedDeltaRule(inputs: DeltaRuleInputs, scale: number): Record<'out' | 'state', HostTensor<'f64'>> {
+export function gatedDeltaRule(
+  inputs: DeltaRuleInputs,
+  scale: number,
+  every = inputs.q.shape[1] as number,
+): Record<'out' | 'state' | 'states', HostTensor<'f64'>> {
   const { b, n, h, d, e } = extentsOf(inputs);
   const numbers = numbersOf(inputs);
   const out = zeros(inputs.v.shape);
   const state = zeros([b, h, d, e]);
+  const states = zeros([b, Math.ceil(n / every), h, d, e]);
   for (let place = 0; place < b * h; place++) {
     let current = matrix(numbers.initialState, place, d * e);
     for (let t = 0; t < n; t++) {
+      if (t % every === 0) states.data.set(current, placeOf(states, place, t / every));
       const token = tokenOf(inputs, numbers, place, t);
       current = step(current, token).state;
       const result = read(current, token.q, e).map((x) => scale * x);
@@ -49,14 +57,18 @@ export function gatedDeltaRule(inputs: DeltaRuleInputs, scale: number): Record<'
     }
     (state.data as Numbers).set(current, place * d * e);
   }
-  return { out, state };
+  return { out, state, states };
 }
 
-/** Gradients of a loss with respect to the inputs, from those by out and by the last state. */
+/**
+ * Gradients of a loss with respect to the inputs, from those by out and by states; and in all with respect to the states
+ * before every so many tokens.
+ */
 export function gatedDeltaRuleBackward(
   inputs: DeltaRuleInputs,
-  { gradOut, gradState }: DeltaRuleGradients,
+  { gradOut, gradState, gradStates }: DeltaRuleGradients,
   scale: number,
+  every = inputs.q.shape[1] as number,
 ): Record<Gradient, HostTensor<'f64'>> {
   const { b, n, h, d, e } = extentsOf(inputs);
   const numbers = numbersOf(inputs);
@@ -71,6 +83,8 @@ export function gatedDeltaRuleBackward(
     HostTensor<'f64'>,
   ];
   const gradInitialState = zeros([b, h, d, e]);
+  const totals = zeros([b, Math.ceil(n / every), h, d, e]);
+  if (gradStates) totals.data.set(toFloat64(gradStates));
   for (let place = 0; place < b * h; place++) {
     const kept = [matrix(numbers.initialState, place, d * e)];
     for (let t = 0; t + SEGMENT < n; t += SEGMENT) {
@@ -90,11 +104,17 @@ export function gatedDeltaRuleBackward(
         gradG.data[token.at] = grads.g;
         gradBeta.data[token.at] = grads.beta;
         gradNext = grads.state;
+        if (t % every > 0) continue;
+        const before = row(totals.data as Numbers, placeOf(totals, place, t / every) / (d * e), d * e);
+        before.forEach((x, i) => {
+          before[i] = x + (gradNext[i] as number);
+        });
+        gradNext = before.slice();
       }
     }
     gradInitialState.data.set(gradNext, place * d * e);
   }
-  return { gradQ, gradK, gradV, gradG, gradBeta, gradInitialState };
+  return { gradQ, gradK, gradV, gradG, gradBeta, gradInitialState, gradStates: totals };
 }
 
 interface Token {
@@ -204,6 +224,12 @@ function tokenOf(inputs: DeltaRuleInputs, { q, k, v, g, beta }: AllNumbers, plac
 
 function row(numbers: Numbers, at: number, length: number): Numbers {
   return numbers.subarray(at * length, (at + 1) * length);
+}
+
+/** Where in [b, t, h, d, e] the state of a head lies. */
+function placeOf({ shape }: HostTensor, place: number, at: number): number {
+  const [, periods, h, d, e] = shape as [number, number, number, number, number];
+  return ((Math.floor(place / h) * periods + at) * h + (place % h)) * d * e;
 }
 
 function matrix(numbers: Numbers | undefined, place: number, size: number): Numbers {

@@ -1,7 +1,7 @@
 /** States of the gated delta rule: slices of eight value columns, [d][8], which a task owns while it works. */
 import { loadSlices, Share, sixes, SLICE_ROWS, slicesOf, storeSlices } from './chunk.as';
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
-import { Operand, SLICE } from '../../runtime/wasm/params.generated.as';
+import { F32, Operand, SLICE } from '../../runtime/wasm/params.generated.as';
 import { bytesOf } from '../../runtime/wasm/assembly/storage.as';
 import { Problem } from './params.generated.as';
 
@@ -30,15 +30,44 @@ export function openStates(p: Problem, given: Operand, share: Share): void {
 
 /** A task's slices to their columns of a contiguous tensor [b, h, d, e]. */
 export function storeStates(p: Problem, to: usize, dtype: i32, share: Share): void {
+  for (let place = share.firstHead; place < share.pastHead; place++) storeState(p, place, place, to, dtype, share);
+}
+
+/** Those of one head to its columns of the matrix number `at` of a contiguous tensor. */
+function storeState(p: Problem, place: i32, at: i32, to: usize, dtype: i32, share: Share): void {
   const d = p.d;
   const e = p.e;
   const bytes = bytesOf(dtype);
-  for (let place = share.firstHead; place < share.pastHead; place++) {
-    for (let s = share.firstSlice; s < share.pastSlice; s++) {
-      const at = to + (<usize>(place * d) * <usize>e + <usize>(s * SLICE)) * bytes;
-      storeSlices(stateSlice(p, place, s), 0, d, min(SLICE, e - s * SLICE), at, <usize>e * bytes, dtype);
+  for (let s = share.firstSlice; s < share.pastSlice; s++) {
+    const columns = to + (<usize>(at * d) * <usize>e + <usize>(s * SLICE)) * bytes;
+    storeSlices(stateSlice(p, place, s), 0, d, min(SLICE, e - s * SLICE), columns, <usize>e * bytes, dtype);
+  }
+}
+
+/** The state of one head before the token, to its place in [b, times, h, d, e], if it is one of those wanted. */
+export function storeBefore(p: Problem, place: i32, token: i32, to: usize, share: Share): void {
+  if (to != 0 && token % p.every == 0) storeState(p, place, slotOf(p, place, token), to, F32, share);
+}
+
+/** Adds what lies in its place in [b, times, h, d, e] to the gradient with respect to the state before the token. */
+export function addBefore(p: Problem, place: i32, token: i32, from: usize, share: Share): void {
+  if (from == 0 || token % p.every != 0) return;
+  const e = p.e;
+  const matrix = from + ((<usize>(slotOf(p, place, token) * p.d) * <usize>e) << 2);
+  for (let s = share.firstSlice; s < share.pastSlice; s++) {
+    const columns = min(SLICE, e - s * SLICE);
+    let to = stateSlice(p, place, s);
+    let row = matrix + (<usize>(s * SLICE) << 2);
+    for (let r: i32 = 0; r < p.d; r++, to += 32, row += <usize>e << 2) {
+      for (let c: usize = 0; c < <usize>columns << 2; c += 4) f32.store(to + c, f32.load(to + c) + f32.load(row + c));
     }
   }
+}
+
+/** Which matrix of [b, times, h, d, e]. */
+function slotOf(p: Problem, place: i32, token: i32): i32 {
+  const times = (p.n + p.every - 1) / p.every;
+  return ((place / p.h) * times + token / p.every) * p.h + (place % p.h);
 }
 
 /** A slice to its columns of the states that are kept. */

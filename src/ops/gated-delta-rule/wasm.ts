@@ -24,7 +24,7 @@ const TASKS = 2;
 const LEAST_SLICES = 4;
 
 export function planGatedDeltaRule(call: GatedDeltaRuleCall, { threads }: Machine): Plan {
-  const { out, state, form } = call;
+  const { out, state, states, form } = call;
   const problem = problemOf(call, FORWARD_CHUNK, threads);
   const { tasks, tokens, d, e } = problem;
   const flops = form === 'chunked' ? 6 * d * e + 2 * FORWARD_CHUNK * (d + e) : 14 * d * e;
@@ -33,7 +33,7 @@ export function planGatedDeltaRule(call: GatedDeltaRuleCall, { threads }: Machin
     jobs: ({ work }) => [
       {
         phases: [{ kernel: form === 'chunked' ? 'deltaForward' : 'deltaRecurrent', tasks }],
-        params: ForwardParams({ problem: problem.params(work as number), out: contiguous(out), state }),
+        params: ForwardParams({ problem: problem.params(work as number), out: contiguous(out), state, states }),
         microseconds: (tokens * flops) / FLOPS_PER_MICROSECOND,
       },
     ],
@@ -41,7 +41,7 @@ export function planGatedDeltaRule(call: GatedDeltaRuleCall, { threads }: Machin
 }
 
 export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, { threads }: Machine): Plan {
-  const { gradOut, gradState, gradQ, gradK, gradV, gradG, gradBeta, gradInitialState } = call;
+  const { gradOut, gradState, gradStates, gradQ, gradK, gradV, gradG, gradBeta, gradInitialState, totals } = call;
   const problem = problemOf(call, BACKWARD_CHUNK, threads);
   const { heads, group, chunks, tasks, tokens, d, e } = problem;
   const width = Math.ceil(e / SLICE) * SLICE;
@@ -66,6 +66,7 @@ export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, { t
           ...{ gradQ: contiguous(gradQ), gradK: contiguous(gradK), gradV: contiguous(gradV) },
           ...{ gradG: contiguous(gradG), gradBeta: contiguous(gradBeta) },
           gradInitialState: gradInitialState ? contiguous(gradInitialState) : { address: 0, dtype: 0 },
+          ...{ byStates: gradStates, totals },
         }),
         microseconds: (tokens * (16 * d * e + 12 * BACKWARD_CHUNK * (d + e))) / FLOPS_PER_MICROSECOND,
       },
@@ -73,10 +74,12 @@ export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, { t
   };
 }
 
-function problemOf({ q, k, v, g, beta, scale, initialState }: GatedDeltaRuleInputs, length: number, threads: number) {
+function problemOf(inputs: GatedDeltaRuleInputs, length: number, threads: number) {
+  const { q, k, v, g, beta, scale, initialState } = inputs;
   const [b, n, h, d] = q.shape as [number, number, number, number];
+  const { every = n } = inputs;
   const e = v.shape[3] as number;
-  const chunks = Math.ceil(n / length);
+  const chunks = Math.floor(n / every) * Math.ceil(every / length) + Math.ceil((n % every) / length);
   const slices = Math.ceil(e / SLICE);
   const heads = b * h;
   const parts = Math.min(Math.ceil(slices / LEAST_SLICES), Math.ceil(TASKS / heads));
@@ -87,7 +90,7 @@ function problemOf({ q, k, v, g, beta, scale, initialState }: GatedDeltaRuleInpu
     tasks: Math.ceil(heads / group) * parts,
     workBytes: heads * slices * (Math.ceil(d / PANEL) * PANEL + length) * SLICE * 4,
     params: (work: number) => ({
-      ...{ n, h, d, e, scale, chunks, length, heads, group, parts, work },
+      ...{ n, h, d, e, scale, chunks, length, every, heads, group, parts, work },
       ...{ q: operand(q), k: operand(k), v: operand(v), g: gateOperand(g), beta: gateOperand(beta) },
       initialState: stateOperand(initialState),
     }),

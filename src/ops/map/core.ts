@@ -1,12 +1,13 @@
 /** Calls of functions of elements. */
 import { DTypeError, ParameterError } from '../../errors';
+import type { Value } from '../../expressions/typed';
 import type { Control } from '../../runtime/backend';
 import { address, codeOf, ELEMENTS_PER_MICROSECOND, F32, type Machine, type Plan } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
-import { sameShape } from '../../tensor/shape';
+import { type Shape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkOut, overlaps } from '../check';
+import { checkOut, checkOutsApart, overlaps } from '../check';
 import { compute, type ResultSpec } from '../compute';
 import type { ResultOptions } from '../float32';
 import type { Op } from '../op';
@@ -16,7 +17,7 @@ import { axesOf, broadcast, broadcastShape, repeatedAxes } from './broadcast';
 import type { Item, MapCall } from './call';
 import type { Compiled, Derived, ElementwiseFunction, Kind } from './function';
 import { add } from './index';
-import { MapItem, MapOperand, MapParams, MapTensor, RUN } from './params.generated';
+import { MapItem, MapParams, MapTensor, RUN } from './params.generated';
 
 const op: Op<MapCall> = {
   name: 'map',
@@ -29,57 +30,52 @@ const op: Op<MapCall> = {
   webgpu: async () => (await import('./webgpu')).planMap,
 };
 
-function planMap({ compiled, numbers, tensors, items }: MapCall, { memory }: Machine): Plan {
-  const { program, work, results } = compiled;
-  const [{ inputs }] = items as [Item];
-  let [tasks, elements] = [0, 0];
-  const described: number[] = [];
-  for (const { inputs, outs } of items) {
-    const [{ size, shape }] = outs as [Tensor];
-    tasks += Math.ceil(size / RUN);
-    elements += size;
-    const axes = axesOf(inputs, shape);
-    const bytes = 8 * (4 + 2 * (inputs.length + outs.length) + axes.length * (1 + inputs.length));
-    described.push(...MapItem({ pastTask: tasks, size, axes: axes.length, bytes }));
-    for (const x of inputs) described.push(...MapOperand({ address: address(x as Tensor), dtype: wordsOf(x.dtype) }));
-    for (const x of outs) described.push(...MapOperand({ address: address(x), dtype: wordsOf(x.dtype) }));
-    for (const { extent, strides } of axes) described.push(extent, ...strides);
-  }
-  const params = (programAt: number, itemsAt: number) =>
-    MapParams({
-      program: programAt,
-      inputs: inputs.length,
-      outs: results.length,
-      numbers: numbers.length,
-      tensors: tensors.length,
-      items: itemsAt,
-    });
-  const captured = tensors.flatMap((x) =>
-    MapTensor({ address: address(x), size: x.size, outside: x.dtype === 'f32' ? NAN_BITS : 0 }),
-  );
-  const given = [...numbers, ...captured];
-  const microseconds = (elements * Math.max(1, work)) / ELEMENTS_PER_MICROSECOND;
-  const phases = [{ kernel: 'map', tasks }];
-  if (items.length === 1) {
-    return {
-      jobs: (_, addressOf) => [
-        { phases, params: [...params(addressOf(program), 0), ...given, ...described], microseconds },
-      ],
-    };
-  }
+function planMap(call: MapCall, { memory }: Machine): Plan {
+  const { compiled, numbers, tensors, items } = call;
+  const isOne = items.length === 1;
+  const { params: described, tasks, elements } = describe(items);
+  const microseconds = (elements * Math.max(1, compiled.work)) / ELEMENTS_PER_MICROSECOND;
   return {
-    bytes: { items: 8 * described.length },
-    jobs({ items: at }, addressOf) {
-      new Float64Array(memory.buffer, at, described.length).set(described);
-      return [{ phases, params: [...params(addressOf(program), at as number), ...given], microseconds }];
+    ...(isOne ? {} : { bytes: { items: 8 * described.length } }),
+    jobs({ items: at = 0 }, addressOf) {
+      const [{ inputs, outs }] = items as [Item];
+      const program = addressOf(compiled.program);
+      const counts = {
+        ...{ inputs: inputs.length, outs: outs.length, numbers: numbers.length, tensors: tensors.length },
+      };
+      const params = MapParams({ program, ...counts, items: at });
+      for (const value of numbers) params.push(value);
+      for (const x of tensors)
+        params.push(...MapTensor({ address: address(x), size: x.size, outside: x.dtype === 'f32' ? NAN_BITS : 0 }));
+      if (isOne) for (const value of described) params.push(value);
+      else new Float64Array(memory.buffer, at, described.length).set(described);
+      return [{ phases: [{ kernel: 'map', tasks }], params, microseconds }];
     },
   };
 }
 
+const NAN_BITS = 0x7fc00000;
+
+/** The items as the kernel reads them. */
+function describe(items: readonly Item[]) {
+  const params: number[] = [];
+  let [tasks, elements] = [0, 0];
+  for (const { inputs, outs } of items) {
+    const { size, shape } = outs[0] as Tensor;
+    const axes = axesOf(inputs, shape);
+    tasks += Math.ceil(size / RUN);
+    elements += size;
+    const bytes = 8 * (4 + 2 * (inputs.length + outs.length) + axes.length * (1 + inputs.length));
+    params.push(...MapItem({ pastTask: tasks, size, axes: axes.length, bytes }));
+    for (const x of inputs) params.push(address(x as Tensor), wordsOf(x.dtype));
+    for (const x of outs) params.push(address(x), wordsOf(x.dtype));
+    for (const { extent, strides } of axes) params.push(extent, ...strides);
+  }
+  return { params, tasks, elements };
+}
+
 /** Words of 32 bits go by the code of f32. */
 const wordsOf = (dtype: DType) => (dtype === 'i32' ? F32 : codeOf(dtype));
-
-const NAN_BITS = 0x7fc00000;
 
 export interface ItemOptions {
   /** Of the results; by default that of the inputs. */
@@ -90,7 +86,7 @@ export interface ItemOptions {
   readonly outs?: readonly (readonly (Tensor | undefined)[])[] | undefined;
   /** What the function captured, by what messages call it: contiguous, f32 or i32. */
   readonly tensors?: Readonly<Record<string, Tensor>>;
-  /** Of the numbers; default: integers where these and all inputs are. */
+  /** Of the numbers; by default integers where these and all inputs are. */
   readonly numberKinds?: readonly Kind[];
 }
 
@@ -101,58 +97,60 @@ export function mapItems(
   fn: ElementwiseFunction,
   items: readonly (readonly Tensor[])[],
   numbers: readonly number[],
-  { dtype, names, outs, tensors: captured = {}, numberKinds }: ItemOptions,
+  { dtype, names, outs, tensors: captured = NOTHING, numberKinds }: ItemOptions,
   control: Control,
 ): readonly (readonly Tensor[])[] {
   const inputs: Record<string, Tensor> = { ...captured };
-  const capturedKinds = Object.values(captured).map(kindOf);
-  const specs: Record<string, ResultSpec> = {};
-  const written = new Map<string, Tensor>();
+  const ofTensors = Object.values(captured);
   const ofNumbers = numberKinds ?? kindsOfNumbers(numbers, items[0] as readonly Tensor[]);
+  const specs: Record<string, ResultSpec> = {};
+  const written: Record<string, ResultSpec> = {};
+  const over: Tensor[] = [];
   let compiled: Compiled | undefined;
-  for (const [at, tensors] of items.entries()) {
+  for (let at = 0; at < items.length; at++) {
+    const tensors = items[at] as readonly Tensor[];
     const called = names(at);
-    tensors.forEach((tensor, input) => {
-      inputs[called.inputs[input] as string] = tensor;
-    });
+    for (let input = 0; input < tensors.length; input++)
+      inputs[called.inputs[input] as string] = tensors[input] as Tensor;
     const common = commonDType(called.inputs, tensors, dtype);
-    const kinds = tensors.map(kindOf);
-    const resultKind = dtype === 'i32' ? 'integer' : dtype || kinds.includes('float') ? 'float' : undefined;
-    const forItem = fn.compiled(kinds, ofNumbers, resultKind, capturedKinds);
-    compiled ??= forItem;
-    if (forItem !== compiled)
+    const own = compiledFor(fn, tensors, ofNumbers, ofTensors, dtype);
+    compiled ??= own;
+    if (own !== compiled)
       throw new DTypeError(
-        `${called.inputs.join(', ')} must be floats or integers as those of the first item, got ${tensors.map((x) => x.dtype).join(', ')}`,
+        `${called.inputs.join(', ')} must be floats or integers as before them in their lists, got ${tensors.map((x) => x.dtype).join(', ')}`,
       );
     const shape = broadcastShape(called.inputs, tensors);
-    forItem.results.forEach(({ type }, result) => {
-      const name = called.outs[result] as string;
-      const resultType = dtype ?? (type === 'integer' ? 'i32' : common === 'i32' ? 'f32' : common);
+    for (let result = 0; result < own.results.length; result++) {
+      const isInteger = (own.results[result] as Value).type === 'integer';
       const given = outs?.[at]?.[result];
-      if (given && tensors.some((x) => isSameView(given, x))) written.set(name, given);
-      specs[name] = { shape, dtype: resultType as DType, given };
-    });
+      const spec = { shape, dtype: dtype ?? (common === 'i32' && !isInteger ? 'f32' : common), given };
+      const name = called.outs[result] as string;
+      if (given && tensors.some((x) => isSameView(given, x))) {
+        written[name] = spec;
+        over.push(given);
+      } else specs[name] = spec;
+    }
   }
-  if (written.size > 0) checkInPlace(written, specs, items, names, captured);
-  const fresh = Object.fromEntries(Object.entries(specs).filter(([name]) => !written.has(name)));
-  const call = (results: Record<string, Tensor>): MapCall => ({
+  if (over.length > 0) checkInPlace(written, specs, items, names, captured);
+  const resultsOf = (fresh: Record<string, Tensor>, at: number) =>
+    names(at).outs.map((name) => fresh[name] ?? (written[name]?.given as Tensor));
+  const call = (fresh: Record<string, Tensor>): MapCall => ({
     function: fn,
     compiled: compiled as Compiled,
     numbers,
-    tensors: Object.values(captured),
+    tensors: ofTensors,
     items: items.map((tensors, at) => {
-      const outs = names(at).outs.map((name) => (written.get(name) ?? results[name]) as Tensor);
-      const { shape } = outs[0] as Tensor;
-      return { inputs: tensors.map((x) => broadcast(x, shape)), outs };
+      const results = resultsOf(fresh, at);
+      const { shape } = results[0] as Tensor;
+      return { inputs: tensors.map((x) => broadcast(x, shape)), outs: results };
     }),
   });
-  const results = compute(op, inputs, fresh, call, control, {
-    written: [...written.values()],
-    derivative: derivativeOf(fn, items, numbers, ofNumbers, names, captured),
-  });
-  return items.map((_, at) => names(at).outs.map((name) => (written.get(name) ?? results[name]) as Tensor));
+  const derivative = derivativeOf(fn, items, numbers, ofNumbers, names, captured);
+  const fresh = compute(op, inputs, specs, call, control, { written: over, derivative });
+  return items.map((_, at) => resultsOf(fresh, at));
 }
 
+const NOTHING = {};
 const OUT = ['out'];
 
 /** The result of a function that has one, of f32 tensors by name. */
@@ -188,6 +186,22 @@ function kindsOfNumbers(numbers: readonly number[], inputs: readonly Tensor[]): 
   return numbers.map((x) => (areIntegers && Object.is(x | 0, x) ? 'integer' : 'float'));
 }
 
+/** The function for these inputs, numbers and captured tensors. */
+function compiledFor(
+  fn: ElementwiseFunction,
+  inputs: readonly Tensor[],
+  numbers: readonly Kind[],
+  tensors: readonly Tensor[],
+  dtype: DType | undefined,
+): Compiled {
+  // By far the most calls.
+  if (numbers.length === 0 && tensors.length === 0 && dtype !== 'i32' && !inputs.some((x) => x.dtype === 'i32'))
+    return fn.ofFloats;
+  const kinds = inputs.map(kindOf);
+  const results = dtype === 'i32' ? 'integer' : dtype || kinds.includes('float') ? 'float' : undefined;
+  return fn.compiled(kinds, numbers, results, tensors.map(kindOf));
+}
+
 const isSameView = (a: Tensor, b: Tensor) =>
   a.storage === b.storage &&
   a.offset === b.offset &&
@@ -197,37 +211,39 @@ const isSameView = (a: Tensor, b: Tensor) =>
 
 /** Throws unless each result that goes where an input of its item lies fits there and meets nothing else. */
 function checkInPlace(
-  written: ReadonlyMap<string, Tensor>,
-  specs: Readonly<Record<string, ResultSpec>>,
+  written: Readonly<Record<string, ResultSpec>>,
+  others: Readonly<Record<string, ResultSpec>>,
   items: readonly (readonly Tensor[])[],
   names: ItemOptions['names'],
   captured: Readonly<Record<string, Tensor>>,
 ): void {
-  for (const [at, _tensors] of items.entries()) {
+  const results = Object.entries({ ...others, ...written }).flatMap(([name, { given }]) =>
+    given ? [[name, given] as const] : [],
+  );
+  items.forEach((_, at) => {
     for (const name of names(at).outs) {
-      const out = written.get(name);
+      const { given: out, shape, dtype } = written[name] ?? {};
       if (!out) continue;
-      const { shape, dtype } = specs[name] as ResultSpec;
-      checkOut(name, out, shape, dtype, {});
-      for (const [other, inputs] of items.entries()) {
+      checkOut(name, out, shape as Shape, dtype as DType, {});
+      for (const [tensor, x] of Object.entries(captured))
+        if (overlaps(out, x)) throw new ParameterError(`${name} overlaps ${tensor}: pass a tensor of its own`);
+      items.forEach((inputs, other) => {
         inputs.forEach((x, input) => {
           if (overlaps(out, x) && !(other === at && isSameView(out, x)))
             throw new ParameterError(
               `${name} overlaps ${names(other).inputs[input]} otherwise than exactly: pass a tensor of its own`,
             );
         });
-      }
-      for (const [tensor, x] of Object.entries(captured)) {
-        if (overlaps(out, x)) throw new ParameterError(`${name} overlaps ${tensor}: pass a tensor of its own`);
-      }
-      for (const [other, { given }] of Object.entries(specs)) {
-        if (given && other !== name && overlaps(out, given))
-          throw new ParameterError(`${name} shares memory with ${other}: pass a tensor of its own`);
-      }
+      });
     }
-  }
+  });
+  checkOutsApart(results);
 }
 
+/**
+ * One map for all gradients with respect to the inputs of an item, and their sums over the axes along which one was repeated;
+ * for each place where a captured tensor is looked up, the map of its indices, that of its terms, and the sums of these.
+ */
 function derivativeOf(
   fn: ElementwiseFunction,
   items: readonly (readonly Tensor[])[],
@@ -236,14 +252,16 @@ function derivativeOf(
   names: ItemOptions['names'],
   captured: Readonly<Record<string, Tensor>>,
 ): Derivative {
+  const shapes = items.map((tensors) => tensors.map(({ shape }) => shape));
   const tensorNames = Object.keys(captured);
+  const tensorShapes = Object.values(captured).map(({ shape }) => shape);
   const placesOf = (wanted: ReadonlySet<string>, all: readonly string[]) =>
     all.flatMap((name, place) => (wanted.has(name) ? [place] : []));
   const gradientOf = (wanted: ReadonlySet<string>, item: number, results: readonly number[]) =>
     fn.gradient(placesOf(wanted, names(item).inputs), results, placesOf(wanted, tensorNames));
   return {
     saves: (wanted) =>
-      items.flatMap((_, at) => {
+      shapes.flatMap((_, at) => {
         const { elements, lookups } = gradientOf(wanted, at, [...fn.results.keys()]);
         return [elements, ...lookups.flatMap(({ index, term }) => [index, term])].flatMap(({ inputs, tensors }) => [
           ...inputs.map((input) => names(at).inputs[input] as string),
@@ -252,43 +270,45 @@ function derivativeOf(
       }),
     gradients(saved, gradients, wanted, control) {
       const found: Record<string, Tensor> = {};
-      for (const [at] of items.entries()) {
+      shapes.forEach((ofInputs, at) => {
         const { inputs, outs } = names(at);
         const present = outs.flatMap((name, out) => (gradients[name] ? [out] : []));
-        if (present.length === 0) continue;
-        const { same, elements, wanted: moved, lookups } = gradientOf(wanted, at, present);
-        const resultsOf = (derived: Derived, dtype: DType, own: readonly number[] = []): readonly Tensor[] => {
+        if (present.length === 0) return;
+        const resultsOf = (of: Derived, dtype: DType, own: readonly number[] = []): readonly Tensor[] => {
           const given = [
-            ...derived.inputs.map((input) => saved[inputs[input] as string] as Tensor),
-            ...derived.gradients.map((out) => gradients[outs[out] as string] as Tensor),
+            ...of.inputs.map((input) => saved[inputs[input] as string] as Tensor),
+            ...of.gradients.map((out) => gradients[outs[out] as string] as Tensor),
           ];
+          // What is the gradient of a result itself needs no map.
+          const passed = of.function.results.map((result) =>
+            'name' in result ? given[Number(result.name.slice(1))] : undefined,
+          );
+          if (!passed.includes(undefined)) return passed as Tensor[];
           const called = {
             inputs: given.map((_, each) => `x${each}`),
-            outs: derived.function.results.map((_, each) => `gradient ${each}`),
+            outs: passed.map((_, each) => `gradient ${each}`),
           };
-          const tensors = Object.fromEntries(
-            derived.tensors.map((tensor) => {
-              const name = tensorNames[tensor] as string;
-              return [name, saved[name] as Tensor];
-            }),
-          );
-          const kinds = [...own.map((): Kind => 'integer'), ...numberKinds];
-          const options = { dtype, names: () => called, tensors, numberKinds: kinds };
-          return mapItems(derived.function, [given], [...own, ...numbers], options, control)[0] as readonly Tensor[];
+          const options = {
+            ...{ dtype, names: () => called },
+            tensors: Object.fromEntries(
+              of.tensors.map((tensor) => [tensorNames[tensor], saved[tensorNames[tensor] as string] as Tensor]),
+            ),
+            numberKinds: [...own.map((): Kind => 'integer'), ...numberKinds],
+          };
+          const [mapped] = mapItems(of.function, [given], [...own, ...numbers], options, control);
+          return passed.map((each, result) => each ?? (mapped?.[result] as Tensor));
         };
-        const place = (input: number, result: Tensor) => {
-          const { shape } = (items[at] as readonly Tensor[])[input] as Tensor;
+        const { elements, wanted: ofWanted, lookups } = gradientOf(wanted, at, present);
+        const results = resultsOf(elements, 'f32');
+        ofWanted.forEach((input, each) => {
+          const shape = ofInputs[input] as Shape;
+          const result = results[each] as Tensor;
           const axes = repeatedAxes(shape, result.shape);
           found[inputs[input] as string] = axes.length > 0 ? sum(result, { axes }).reshape(shape) : result;
-        };
-        for (const { input, result } of same) place(input, gradients[outs[result] as string] as Tensor);
-        const results = moved.length > 0 ? resultsOf(elements, 'f32') : [];
-        moved.forEach((input, each) => {
-          place(input, results[each] as Tensor);
         });
         for (const { tensor, index, term } of lookups) {
-          const name = tensorNames[tensor] as string;
-          const { size, shape } = captured[name] as Tensor;
+          const [name, shape] = [tensorNames[tensor] as string, tensorShapes[tensor] as Shape];
+          const size = sizeOf(shape);
           const [terms] = resultsOf(term, 'f32') as [Tensor];
           const [indices] = resultsOf(index, 'i32', [size]) as [Tensor];
           if (terms.size === 0) continue;
@@ -298,7 +318,7 @@ function derivativeOf(
           const before = found[name];
           found[name] = before ? add(before, gradient, control) : gradient;
         }
-      }
+      });
       return found;
     },
   };

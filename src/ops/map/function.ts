@@ -47,9 +47,7 @@ export interface Derived {
 
 /** The gradients with respect to some inputs and captured tensors. */
 export interface Gradient {
-  /** Inputs whose gradient is that with respect to a result, as it is. */
-  readonly same: readonly { readonly input: number; readonly result: number }[];
-  /** Those that are neither that nor zero, in the order of `wanted`. */
+  /** Of the inputs `wanted`, whose gradients are not zero. */
   readonly elements: Derived;
   readonly wanted: readonly number[];
   /**
@@ -62,6 +60,7 @@ export interface Gradient {
 export class ElementwiseFunction {
   readonly #compiled = new Map<string, Compiled>();
   readonly #gradients = new Map<string, Gradient>();
+  #ofFloats: Compiled | undefined;
 
   /**
    * An expression of each result, of the elements x0, x1, ... of `inputs` tensors, and of the numbers c0, c1, ... and the
@@ -108,13 +107,10 @@ export class ElementwiseFunction {
     const expressions = results.map((result) => this.results[result] as Expression);
     const gradients = results.map((result) => element(this.inputs + result));
     const all = wanted.map((at) => ({ at, expression: gradientOf(expressions, gradients, `x${at}`) }));
-    const resultOf = ({ expression }: (typeof all)[number]) =>
-      'name' in expression && expression.name[0] === 'x' ? Number(expression.name.slice(1)) - this.inputs : -1;
-    const found = all.filter((each) => constantOf(each.expression) !== 0 && resultOf(each) < 0);
+    const found = all.filter(({ expression }) => constantOf(expression) !== 0);
     // An index has the shape of the results if it is also given a gradient with respect to one.
     const shapedLike = this.inputs + (results[0] as number);
     return {
-      same: all.filter((each) => resultOf(each) >= 0).map((each) => ({ input: each.at, result: resultOf(each) })),
       elements: this.#derived(found.map(({ expression }) => expression)),
       wanted: found.map(({ at }) => at),
       lookups: tensors.flatMap((tensor) =>
@@ -147,6 +143,12 @@ export class ElementwiseFunction {
       gradients: used.flatMap((at) => (at < this.inputs ? [] : [at - this.inputs])),
       tensors,
     };
+  }
+
+  /** For floats alone. */
+  get ofFloats(): Compiled {
+    this.#ofFloats ??= this.#compile({ x: new Array(this.inputs).fill('float'), c: [], t: [] }, 'float');
+    return this.#ofFloats;
   }
 
   #compile(kinds: Readonly<Record<'x' | 'c' | 't', readonly Kind[]>>, kind: Kind | undefined): Compiled {

@@ -3,7 +3,7 @@ import { BoundedMap } from '../../bounded-map';
 import { isRecord, show } from '../../check';
 import { DTypeError, ParameterError } from '../../errors';
 import { type Captured, type Parsed, parseAll, type Read, sourceOf } from '../../expressions/parse';
-import type { WORDS } from '../../expressions/words';
+import type { Words } from '../../expressions/words';
 import type { Control } from '../../runtime/backend';
 import type { DType } from '../../tensor/dtype';
 import { Tensor } from '../../tensor/tensor';
@@ -12,9 +12,6 @@ import { checkContiguous } from '../float32';
 import { mapItems } from './core';
 import { Elementwise, ElementwiseFunction } from './function';
 import { MOST_OPERANDS } from './params.generated';
-
-/** Functions that `Math` lacks, by which a function calls them. */
-export type Words = { readonly [Name in keyof typeof WORDS]: (x: number) => number };
 
 type Argument = Tensor | readonly Tensor[];
 type Elements<T extends readonly Argument[]> = { readonly [At in keyof T]: number };
@@ -80,7 +77,7 @@ export function map<const T extends readonly Argument[], const R extends Returne
 export function map(fn: (...args: never) => unknown, ...args: readonly unknown[]): unknown {
   const last = args.at(-1);
   const hasOptions = args.length > 0 && !(last instanceof Tensor) && !Array.isArray(last);
-  const options = (hasOptions ? last : {}) as MapOptions;
+  const options = (hasOptions && last !== undefined ? last : {}) as MapOptions;
   const tensors = (hasOptions ? args.slice(0, -1) : args) as readonly Argument[];
   checkOptions('map', options, ['captured', 'dtype', 'out', 'signal', 'onProgress']);
   checkControl(options);
@@ -89,29 +86,23 @@ export function map(fn: (...args: never) => unknown, ...args: readonly unknown[]
   if (dtype !== undefined && !['f32', 'f16', 'bf16', 'i32'].includes(dtype))
     throw new ParameterError(`dtype must be one of f32, f16, bf16, i32, got ${show(dtype)}`);
   const { parsed, numbers, tensors: read } = compiled(fn, tensors.length, captured, 'map');
-  const { form, parameters } = parsed;
-  const count = itemsOf(tensors);
+  const { form, parameters, outs } = parsed;
+  const count = itemsOf(tensors, parameters);
   const isList = count !== undefined;
-  const names = (item: number) => ({
+  const namesOf = (item: number) => ({
     inputs: tensors.map((each, at) => {
       const name = parameters[at] ?? `tensor ${at}`;
       return Array.isArray(each) ? `${name}[${item}]` : name;
     }),
-    outs: (form === 'one'
-      ? ['']
-      : form === 'array'
-        ? parsed.results.map((_, at) => `[${at}]`)
-        : form.map((name) => `.${name}`)
-    ).map((each) => `out${each}${isList ? `[${item}]` : ''}`),
+    outs: isList ? outs.map((name) => `${name}[${item}]`) : outs,
   });
-  const items = Array.from({ length: count ?? 1 }, (_, item) =>
-    tensors.map((each) => (Array.isArray(each) ? each[item] : each) as Tensor),
-  );
+  const called = Array.from({ length: count ?? 1 }, (_, item) => namesOf(item));
+  const names = (item: number) => called[item] as (typeof called)[number];
+  const items = called.map((_, item) => tensors.map((each) => (Array.isArray(each) ? each[item] : each) as Tensor));
   const all: Record<string, Tensor> = {};
   items.forEach((item, at) => {
-    const { inputs } = names(at);
     item.forEach((x, input) => {
-      all[inputs[input] as string] = x;
+      all[names(at).inputs[input] as string] = x;
     });
   });
   Object.assign(all, read);
@@ -142,7 +133,7 @@ export function elementwise<C extends Captured = Readonly<Record<string, never>>
   fn: (x: number, captured: C & Words) => Value,
   captured?: C,
 ): Elementwise {
-  const { parsed, numbers, tensors } = compiled(fn, 1, captured ?? {}, 'elementwise');
+  const { parsed, numbers, tensors } = compiled(fn, 1, captured === undefined ? {} : captured, 'elementwise');
   const [name] = Object.keys(tensors);
   if (name) throw new ParameterError(`elementwise takes no captured tensors, got ${name}: use map()`);
   if (parsed.form !== 'one')
@@ -151,6 +142,8 @@ export function elementwise<C extends Captured = Readonly<Record<string, never>>
 }
 
 interface Compiled extends Parsed {
+  /** What messages call the results. */
+  readonly outs: readonly string[];
   readonly function: ElementwiseFunction;
 }
 
@@ -159,7 +152,7 @@ const KEPT = 256;
 const bySource = new BoundedMap<string, { forms: Compiled[] }>(KEPT);
 const sources = new WeakMap<object, string>();
 
-/** What `fn` computes of so many tensors, and the numbers that it captured. */
+/** What `fn` computes of so many tensors, and what it captured. */
 function compiled(fn: unknown, tensors: number, captured: unknown, caller: string): { parsed: Compiled } & Given {
   const isFunction = typeof fn === 'function';
   const source = isFunction ? (sources.get(fn) ?? Function.prototype.toString.call(fn)) : '';
@@ -177,11 +170,14 @@ function compiled(fn: unknown, tensors: number, captured: unknown, caller: strin
   } as const;
   const all = parseAll(fn, captured as Captured, signature);
   const names = all.reads.flatMap(({ kind, path }) => (kind === 'tensor' ? [path.join('.')] : []));
-  if (tensors + names.length + all.results.length > MOST_OPERANDS)
+  const read = tensors + names.length;
+  if (read + all.results.length > MOST_OPERANDS)
     throw new ParameterError(
-      `map takes at most ${MOST_OPERANDS} tensors and results, got ${tensors + names.length} and ${all.results.length}`,
+      `map takes at most ${MOST_OPERANDS} tensors and results, got ${read} and ${all.results.length}`,
     );
-  const parsed = { ...all, function: new ElementwiseFunction('map', tensors, all.results, names) };
+  const { form, results } = all;
+  const outs = form === 'one' ? ['out'] : results.map((_, at) => (form === 'array' ? `out[${at}]` : `out.${form[at]}`));
+  const parsed = { ...all, outs, function: new ElementwiseFunction('map', tensors, results, names) };
   kept.forms = [parsed, ...kept.forms.slice(0, MOST_FORMS - 1)];
   return { parsed, ...(givenOf(all.reads, captured as Captured) as Given) };
 }
@@ -221,15 +217,17 @@ function checkCaptured(tensors: Readonly<Record<string, Tensor>>): void {
 }
 
 /** The length of all lists; undefined without one. */
-function itemsOf(tensors: readonly Argument[]): number | undefined {
-  let count: number | undefined;
-  for (const each of tensors) {
+function itemsOf(tensors: readonly Argument[], names: readonly string[]): number | undefined {
+  let first: readonly Tensor[] | undefined;
+  for (const [at, each] of tensors.entries()) {
     if (!Array.isArray(each)) continue;
-    count ??= each.length;
-    if (each.length !== count || count === 0)
-      throw new ParameterError(`lists of tensors must be of one length of at least 1, got ${count} and ${each.length}`);
+    first ??= each as readonly Tensor[];
+    if (each.length !== first.length || each.length === 0)
+      throw new ParameterError(
+        `lists of tensors must be of one length of at least 1, got ${each.length} in ${names[at] ?? `tensor ${at}`} and ${first.length} in the first`,
+      );
   }
-  return count;
+  return first?.length;
 }
 
 /** The tensors that the caller wants results in, by item and result. */

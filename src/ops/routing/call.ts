@@ -1,16 +1,23 @@
 import type { Tensor } from '../../tensor/tensor';
 
-/** The entry of bank [u] at the largest of each row of logits [r,u], the first of equal ones -> out [r]; f32, contiguous. */
+/**
+ * The entry of bank [u] at the largest of each row of logits, the first of equal ones -> out [r]. Logits are the products of
+ * rows of x [r,c], and of y [r,e] beside it if there is one, with the router [c + e,u]; f32, contiguous.
+ */
 export interface RouteCall {
-  readonly logits: Tensor;
+  readonly x: Tensor;
+  readonly y?: Tensor | undefined;
+  readonly router: Tensor;
   readonly bank: Tensor;
   readonly out: Tensor;
 }
 
-/** Straight through: by the logits as if out was the bank's mean under their softmax, by the bank as it is. */
-export interface RouteBackwardCall extends Pick<RouteCall, 'logits' | 'bank'> {
+/** Straight through: to the logits as if out was the bank's mean under their softmax, to the bank as it is. */
+export interface RouteBackwardCall extends Omit<RouteCall, 'out'> {
   readonly gradOut: Tensor;
-  readonly gradLogits: Tensor;
+  readonly gradX: Tensor;
+  readonly gradY?: Tensor | undefined;
+  readonly gradRouter: Tensor;
   readonly gradBank: Tensor;
 }
 

@@ -2,7 +2,7 @@
 import { ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { ELEMENTS_PER_MICROSECOND, overElements } from '../../runtime/wasm/plan';
+import { ELEMENTS_PER_MICROSECOND, overElements, withMemory } from '../../runtime/wasm/plan';
 import { formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
@@ -20,10 +20,16 @@ const routeOp: Op<RouteCall> = {
   name: 'route',
   reference: async () => (await import('./reference')).route,
   kernels,
-  wasm({ logits, bank, out }) {
-    const rows = out.size;
-    const params = RouteParams({ rows, choices: bank.size, logits, bank, out });
-    return overElements('route', Math.ceil(rows / ROWS), params, logits.size);
+  wasm(call) {
+    const { rows, bytes, params } = routeParams(call);
+    const phases = [
+      { kernel: 'routeColumns', tasks: 1 },
+      { kernel: 'route', tasks: Math.ceil(rows / ROWS) },
+    ];
+    const microseconds = (rows * call.router.size) / ELEMENTS_PER_MICROSECOND;
+    return withMemory(bytes, ({ columns }) => [
+      { phases, params: RouteParams({ route: params(columns), out: call.out }), microseconds },
+    ]);
   },
   webgpu: async () => (await import('./webgpu')).planRoute,
 };
@@ -32,18 +38,41 @@ const routeBackwardOp: Op<RouteBackwardCall> = {
   name: 'routeBackward',
   reference: async () => (await import('./reference')).routeBackward,
   kernels,
-  wasm({ logits, bank, gradOut, gradLogits, gradBank }) {
-    const [rows, choices] = [gradOut.size, bank.size];
+  wasm(call) {
+    const { bank, gradOut, gradX, gradY, gradRouter, gradBank } = call;
+    const { rows, bytes, params } = routeParams(call);
     const phases = [
-      { kernel: 'routeLogits', tasks: Math.ceil(rows / ROWS) },
-      { kernel: 'routeBank', tasks: choices },
-    ] as const;
-    const params = RouteBackwardParams({ rows, choices, logits, bank, gradOut, gradLogits, gradBank });
-    const microseconds = (logits.size * choices) / ELEMENTS_PER_MICROSECOND;
-    return { jobs: () => [{ phases, params, microseconds }] };
+      { kernel: 'routeColumns', tasks: 1 },
+      { kernel: 'routeRows', tasks: Math.ceil(rows / ROWS) },
+      { kernel: 'routeSums', tasks: bank.size },
+    ];
+    const microseconds = (3 * rows * call.router.size) / ELEMENTS_PER_MICROSECOND;
+    return withMemory(
+      { ...bytes, gradLogits: 4 * rows * bank.size, chosen: 4 * rows },
+      ({ columns, gradLogits, chosen }) => [
+        {
+          phases,
+          params: RouteBackwardParams({
+            ...{ route: params(columns), gradOut, gradX, gradY, gradRouter, gradBank, gradLogits, chosen },
+          }),
+          microseconds,
+        },
+      ],
+    );
   },
   webgpu: async () => (await import('./webgpu')).planRouteBackward,
 };
+
+function routeParams({ x, y, router, bank }: Omit<RouteCall, 'out'>) {
+  const width = x.shape.at(-1) as number;
+  const rows = x.size / width;
+  const more = (router.shape[0] as number) - width;
+  return {
+    rows,
+    bytes: { columns: 4 * router.size },
+    params: (columns: number) => ({ rows, choices: bank.size, width, more, x, y, router, bank, columns }),
+  };
+}
 
 const focusOp: Op<FocusCall> = {
   name: 'focus',
@@ -71,50 +100,74 @@ const focusBackwardOp: Op<FocusBackwardCall> = {
 };
 
 /**
- * For each row of logits the entry of the bank at its largest, the first of equal ones: logits [..., u], bank [u] ->
- * [..., 1], f32, contiguous.
+ * For each row of x the entry of the bank at the largest of its products with the router's columns, the first of equal ones:
+ * x [..., c], or two such tensors whose rows are taken side by side, router [c, u] for c columns together, bank [u] ->
+ * [..., 1], f32, contiguous. A choice has no gradient: to the products it is taken straight through, as if the result was
+ * the mean of the bank under their softmax.
  *
  * @throws {ShapeError} ranks or extents that do not fit, strided views
  */
-export function route(logits: Tensor, bank: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
-  checkFloat32('route', { logits, bank }, options);
-  checkContiguous({ logits, bank });
-  checkBank(logits, bank);
-  const spec = { shape: onePerRow(logits), dtype: 'f32', given: options.out } as const;
-  const call = ({ out }: { out: Tensor }) => ({ logits, bank, out });
-  const { out } = compute(routeOp, { logits, bank }, { out: spec }, call, options, {
+export function route(
+  x: Tensor | readonly [Tensor, Tensor],
+  router: Tensor,
+  bank: Tensor,
+  options: ResultOptions = {},
+): Tensor<'f32'> {
+  const rows: Readonly<Record<string, Tensor>> = Array.isArray(x) ? { 'x[0]': x[0], 'x[1]': x[1] } : { x: x as Tensor };
+  const inputs = { ...rows, router, bank };
+  checkFloat32('route', inputs, options);
+  checkContiguous(inputs);
+  const [first, second] = Object.values(rows) as [Tensor, Tensor?];
+  for (const name in rows) {
+    const { shape } = rows[name] as Tensor;
+    if (shape.length < 1) throw new ShapeError(`${name} must have shape [..., c], got ${formatShape(shape)}`);
+  }
+  if (second && !sameShape(onePerRow(first), onePerRow(second)))
+    throw new ShapeError(
+      `x[1] must have the shape of x[0] ${formatShape(first.shape)} but for the last extent, got ${formatShape(second.shape)}`,
+    );
+  const columns = (first.shape.at(-1) as number) + (second ? (second.shape.at(-1) as number) : 0);
+  if (router.rank !== 2 || router.shape[0] !== columns)
+    throw new ShapeError(
+      `router must have shape [c, u] with c = ${columns}, the columns of x, got ${formatShape(router.shape)}`,
+    );
+  if (bank.rank !== 1 || bank.size !== router.shape[1])
+    throw new ShapeError(
+      `bank must have shape [u] with u = ${router.shape[1]} as in router ${formatShape(router.shape)}, got ${formatShape(bank.shape)}`,
+    );
+  const spec = { shape: onePerRow(first), dtype: 'f32', given: options.out } as const;
+  const call = ({ out }: { out: Tensor }) => ({ x: first, y: second, router, bank, out });
+  const { out } = compute(routeOp, inputs, { out: spec }, call, options, {
     derivative: {
-      saves: ['logits', 'bank'],
+      saves: Object.keys(inputs),
       gradients(saved, gradients, _, control) {
-        const { logits, bank } = saved as Record<'logits' | 'bank', Tensor>;
-        const { gradLogits, gradBank } = routeBackward(logits, bank, gradients.out as Tensor, control);
-        return { logits: gradLogits, bank: gradBank };
+        const [byX, byY] = Object.keys(rows) as [string, string?];
+        const { router, bank } = saved as Record<string, Tensor>;
+        const forward = { x: saved[byX] as Tensor, y: byY === undefined ? undefined : saved[byY] };
+        const grads = routeBackward(
+          { ...forward, router: router as Tensor, bank: bank as Tensor, gradOut: gradients.out as Tensor },
+          control,
+        );
+        const { gradX, gradY, gradRouter, gradBank } = grads;
+        return { [byX]: gradX, ...(byY !== undefined && { [byY]: gradY }), router: gradRouter, bank: gradBank };
       },
     },
   });
   return out;
 }
 
-/**
- * Gradients of a loss from gradOut [..., 1], that by the result of `route`. A choice has none: by the logits it is taken
- * straight through, as if the result was the mean of the bank under their softmax.
- */
-export function routeBackward(
-  logits: Tensor,
-  bank: Tensor,
-  gradOut: Tensor,
-  options: Control = {},
-): Record<'gradLogits' | 'gradBank', Tensor<'f32'>> {
-  const inputs = { logits, bank, gradOut };
-  checkFloat32('routeBackward', inputs, options);
-  checkContiguous(inputs);
-  checkBank(logits, bank);
-  checkSame('gradOut', gradOut, onePerRow(logits));
+function routeBackward(
+  { x, y, router, bank, gradOut }: Omit<RouteCall, 'out'> & { readonly gradOut: Tensor },
+  control: Control,
+): Record<string, Tensor> {
+  const like = ({ shape }: Tensor) => ({ shape, dtype: 'f32' }) as const;
   const results = {
-    gradLogits: { shape: logits.shape, dtype: 'f32' },
-    gradBank: { shape: bank.shape, dtype: 'f32' },
-  } as const;
-  return compute(routeBackwardOp, inputs, results, (grads) => ({ ...inputs, ...grads }), options);
+    ...{ gradX: like(x), ...(y && { gradY: like(y) }) },
+    ...{ gradRouter: like(router), gradBank: like(bank) },
+  };
+  const inputs = { x, ...(y && { y }), router, bank, gradOut };
+  const call = (grads: object) => ({ ...inputs, ...grads }) as RouteBackwardCall;
+  return compute(routeBackwardOp, inputs, results, call, control);
 }
 
 /**
@@ -162,13 +215,6 @@ export function focusBackward(
 }
 
 const onePerRow = ({ shape }: Tensor): number[] => [...shape.slice(0, -1), 1];
-
-function checkBank(logits: Tensor, bank: Tensor): void {
-  if (bank.rank !== 1 || bank.size !== logits.shape.at(-1))
-    throw new ShapeError(
-      `bank must have shape [u] with u = ${logits.shape.at(-1)} as in logits ${formatShape(logits.shape)}, got ${formatShape(bank.shape)}`,
-    );
-}
 
 function checkSame(name: string, { shape }: Tensor, wanted: Shape): void {
   if (!sameShape(shape, wanted))

@@ -4,39 +4,65 @@ import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from 
 
 type Numbers = Float64Array;
 
-/** The place of the largest in each row, the first of equal ones. */
-function choices(logits: Numbers, count: number): number[] {
-  return Array.from({ length: logits.length / count }, (_, r) => {
-    const row = logits.subarray(r * count, (r + 1) * count);
-    return row.reduce((best, value, u) => (value > row[best]! ? u : best), 0);
-  });
-}
-
-export function route({ logits, bank, out }: RouteCall, { numbers, store }: Host): void {
-  const entries = numbers(bank);
+export function route(call: RouteCall, { numbers, store }: Host): void {
+  const bank = numbers(call.bank);
   store(
-    out,
-    Float64Array.from(choices(numbers(logits), entries.length), (choice) => entries[choice]!),
+    call.out,
+    Float64Array.from(logitsOf(call, numbers), (logits) => bank[largestOf(logits)]!),
   );
 }
 
 export function routeBackward(call: RouteBackwardCall, { numbers, store }: Host): void {
-  const [logits, bank, gradOut] = [numbers(call.logits), numbers(call.bank), numbers(call.gradOut)];
+  const [router, bank, gradOut] = [numbers(call.router), numbers(call.bank), numbers(call.gradOut)];
   const count = bank.length;
-  const [byLogits, byBank] = [new Float64Array(logits.length), new Float64Array(count)];
-  choices(logits, count).forEach((choice, r) => {
-    const row = logits.subarray(r * count, (r + 1) * count);
-    const weights = row.map((value) => Math.exp(value - row[choice]!));
+  const rows = rowsOf(call, numbers);
+  const byRows = rows.map((row) => new Float64Array(row.length));
+  const [byRouter, byBank] = [new Float64Array(router.length), new Float64Array(count)];
+  logitsOf(call, numbers).forEach((logits, r) => {
+    const choice = largestOf(logits);
+    const weights = logits.map((value) => Math.exp(value - logits[choice]!));
     const sum = weights.reduce((a, b) => a + b);
     const mean = dot(weights, bank) / sum;
     byBank[choice]! += gradOut[r]!;
     bank.forEach((entry, u) => {
-      byLogits[r * count + u] = (weights[u]! / sum) * (entry - mean) * gradOut[r]!;
+      const byLogit = (weights[u]! / sum) * (entry - mean) * gradOut[r]!;
+      rows[r]!.forEach((value, c) => {
+        byRows[r]![c]! += byLogit * router[c * count + u]!;
+        byRouter[c * count + u]! += byLogit * value;
+      });
     });
   });
-  store(call.gradLogits, byLogits);
+  const width = call.x.shape.at(-1) as number;
+  store(call.gradX, Float64Array.from(byRows.flatMap((row) => [...row.subarray(0, width)])));
+  if (call.gradY) store(call.gradY, Float64Array.from(byRows.flatMap((row) => [...row.subarray(width)])));
+  store(call.gradRouter, byRouter);
   store(call.gradBank, byBank);
 }
+
+type RouteInputs = Omit<RouteCall, 'out'>;
+
+/** Those of x and y side by side. */
+function rowsOf({ x, y, router }: RouteInputs, numbers: Host['numbers']): Numbers[] {
+  const width = x.shape.at(-1) as number;
+  const more = (router.shape[0] as number) - width;
+  const [left, right] = [numbers(x), y ? numbers(y) : new Float64Array(0)];
+  return Array.from({ length: left.length / width }, (_, r) =>
+    Float64Array.of(...left.subarray(r * width, (r + 1) * width), ...right.subarray(r * more, (r + 1) * more)),
+  );
+}
+
+function logitsOf(call: RouteInputs, numbers: Host['numbers']): Numbers[] {
+  const router = numbers(call.router);
+  const count = call.bank.size;
+  return rowsOf(call, numbers).map((row) =>
+    Float64Array.from({ length: count }, (_, u) =>
+      row.reduce((sum, value, c) => sum + value * router[c * count + u]!, 0),
+    ),
+  );
+}
+
+/** The place of the largest, the first of equal ones. */
+const largestOf = (row: Numbers): number => row.reduce((best, value, u) => (value > row[best]! ? u : best), 0);
 
 export function focus(call: FocusCall, { numbers, store }: Host): void {
   const [x, exponents] = [numbers(call.x), numbers(call.exponents)];

@@ -2,27 +2,61 @@
 import { exp, log } from '../../runtime/wasm/assembly/functions.as';
 import { exp as expOf } from '../../runtime/wasm/assembly/scalar.as';
 import { dot, largestLane, madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
-import { FocusBackwardParams, FocusParams, ROWS, RouteBackwardParams, RouteParams } from './params.generated.as';
+import { FocusBackwardParams, FocusParams, ROWS, Route, RouteBackwardParams, RouteParams } from './params.generated.as';
 
-export function route(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<RouteParams>(params);
+/** The columns of the router as rows. */
+export function routeColumns(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<Route>(params);
   const choices = p.choices;
-  const last = min((task + 1) * ROWS, p.rows);
-  for (let r = task * ROWS; r < last; r++) {
-    const choice = largestOf(p.logits + (<usize>(r * choices) << 2), choices);
-    f32.store(p.out + (<usize>r << 2), f32.load(p.bank + (<usize>choice << 2)));
+  let to = p.columns;
+  for (let u: i32 = 0; u < choices; u++) {
+    for (let c: i32 = 0; c < p.width + p.more; c++, to += 4) f32.store(to, f32.load(p.router + (<usize>(c * choices + u) << 2)));
   }
 }
 
-/** As if the choice were the softmax of the logits: p_u (bank_u - sum_j p_j bank_j) gradOut. */
-export function routeLogits(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<RouteBackwardParams>(params);
+export function route(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<RouteParams>(params);
+  const last = min((task + 1) * ROWS, p.route.rows);
+  for (let r = task * ROWS; r < last; r++) {
+    let choice: i32 = 0;
+    let most = logitOf(p.route, r, 0);
+    for (let u: i32 = 1; u < p.route.choices; u++) {
+      const logit = logitOf(p.route, r, u);
+      if (logit > most) {
+        most = logit;
+        choice = u;
+      }
+    }
+    f32.store(p.out + (<usize>r << 2), f32.load(p.route.bank + (<usize>choice << 2)));
+  }
+}
+
+function logitOf(p: Route, row: i32, u: i32): f32 {
+  const bytes = <usize>p.width << 2;
+  const rest = <usize>p.more << 2;
+  const column = p.columns + <usize>u * (bytes + rest);
+  const product = dot(p.x + <usize>row * bytes, column, bytes);
+  return rest == 0 ? product : product + dot(p.y + <usize>row * rest, column + bytes, rest);
+}
+
+/**
+ * As if the choice were the softmax of the logits: to these p_u (bank_u - sum_j p_j bank_j) gradOut, and from these to x and
+ * y.
+ */
+export function routeRows(params: usize, task: i32, scratch: usize): void {
+  const f = changetype<RouteBackwardParams>(params);
+  const p = f.route;
   const choices = p.choices;
+  const bytes = <usize>p.width << 2;
+  const rest = <usize>p.more << 2;
   const last = min((task + 1) * ROWS, p.rows);
   for (let r = task * ROWS; r < last; r++) {
-    const logits = p.logits + (<usize>(r * choices) << 2);
-    const to = p.gradLogits + (<usize>(r * choices) << 2);
-    const largest = f32.load(logits + (<usize>largestOf(logits, choices) << 2));
+    const row = <usize>r;
+    const logits = f.gradLogits + ((row * <usize>choices) << 2);
+    for (let u: i32 = 0; u < choices; u++) f32.store(logits + (<usize>u << 2), logitOf(p, r, u));
+    const choice = largestOf(logits, choices);
+    i32.store(f.chosen + (row << 2), choice);
+    const largest = f32.load(logits + (<usize>choice << 2));
     let sum: f64 = 0;
     let mean: f64 = 0;
     for (let u: i32 = 0; u < choices; u++) {
@@ -31,25 +65,40 @@ export function routeLogits(params: usize, task: i32, scratch: usize): void {
       mean += weight * <f64>f32.load(p.bank + (<usize>u << 2));
     }
     mean /= sum;
-    const factor = <f64>f32.load(p.gradOut + (<usize>r << 2)) / sum;
+    const factor = <f64>f32.load(f.gradOut + (row << 2)) / sum;
+    memory.fill(f.gradX + row * bytes, 0, bytes);
+    memory.fill(f.gradY + row * rest, 0, rest);
     for (let u: i32 = 0; u < choices; u++) {
-      const weight = expOf(<f64>f32.load(logits + (<usize>u << 2)) - <f64>largest);
-      const above = <f64>f32.load(p.bank + (<usize>u << 2)) - mean;
-      f32.store(to + (<usize>u << 2), <f32>(weight * factor * above));
+      const at = logits + (<usize>u << 2);
+      const weight = expOf(<f64>f32.load(at) - <f64>largest);
+      const gradLogit = <f32>(weight * factor * (<f64>f32.load(p.bank + (<usize>u << 2)) - mean));
+      f32.store(at, gradLogit);
+      const column = p.columns + <usize>u * (bytes + rest);
+      addScaled(f.gradX + row * bytes, column, gradLogit, bytes);
+      addScaled(f.gradY + row * rest, column + bytes, gradLogit, rest);
     }
   }
 }
 
-/** Sums of gradOut over the rows that chose an entry; a task is an entry. */
-export function routeBank(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<RouteBackwardParams>(params);
-  const choices = p.choices;
+/** Sums over all rows; a task is an entry of the bank, and a column of the router, which nobody needs any longer. */
+export function routeSums(params: usize, task: i32, scratch: usize): void {
+  const f = changetype<RouteBackwardParams>(params);
+  const p = f.route;
+  const choices = <usize>p.choices;
+  const bytes = <usize>p.width << 2;
+  const rest = <usize>p.more << 2;
+  const column = p.columns + <usize>task * (bytes + rest);
+  memory.fill(column, 0, bytes + rest);
   let sum: f64 = 0;
-  for (let r: i32 = 0; r < p.rows; r++) {
-    const choice = largestOf(p.logits + (<usize>(r * choices) << 2), choices);
-    if (choice == task) sum += <f64>f32.load(p.gradOut + (<usize>r << 2));
+  for (let row: usize = 0; row < <usize>p.rows; row++) {
+    if (i32.load(f.chosen + (row << 2)) == task) sum += <f64>f32.load(f.gradOut + (row << 2));
+    const gradLogit = f32.load(f.gradLogits + ((row * choices + <usize>task) << 2));
+    addScaled(column, p.x + row * bytes, gradLogit, bytes);
+    addScaled(column + bytes, p.y + row * rest, gradLogit, rest);
   }
-  f32.store(p.gradBank + (<usize>task << 2), <f32>sum);
+  f32.store(f.gradBank + (<usize>task << 2), <f32>sum);
+  for (let c: usize = 0; c < <usize>(p.width + p.more); c++)
+    f32.store(f.gradRouter + ((c * choices + <usize>task) << 2), f32.load(column + (c << 2)));
 }
 
 /** The place of the largest, the first of equal ones. */
@@ -59,6 +108,14 @@ function largestOf(values: usize, count: i32): i32 {
     if (f32.load(values + (<usize>u << 2)) > f32.load(values + (<usize>place << 2))) place = u;
   }
   return place;
+}
+
+/** to += factor x. */
+function addScaled(to: usize, x: usize, factor: f32, bytes: usize): void {
+  const factors = f32x4.splat(factor);
+  let at: usize = 0;
+  for (; at + 16 <= bytes; at += 16) v128.store(to + at, madd(factors, v128.load(x + at), v128.load(to + at)));
+  for (; at < bytes; at += 4) f32.store(to + at, f32.load(to + at) + factor * f32.load(x + at));
 }
 
 /** The exponent is at least 1. */

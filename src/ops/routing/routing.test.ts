@@ -3,8 +3,10 @@ import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
-import { focus, focusBackward, route, routeBackward } from '../../index';
+import { scoped } from '../../../test/scoped';
+import { focus, focusBackward, pullback, route, type Tensor } from '../../index';
 
+type Extent = fc.Arbitrary<number>;
 const leading = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 0, maxLength: 1 });
 const closeTo = (actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number) =>
   expectClose(
@@ -15,46 +17,97 @@ const closeTo = (actual: ArrayLike<number>, expected: ArrayLike<number>, toleran
 
 describeOnBackends('route', (runtime) => {
   test('takes the largest, the first of equal ones', async () => {
-    using logits = runtime().tensor([1, 3, 2, 5, 5, 4, -1, -2, -1], [3, 3]);
+    using x = runtime().tensor([1, 3, 2, 5, 5, 4, -1, -2, -1, Number.NaN, 1, 2, 0, Number.NaN, -1], [5, 3]);
+    using router = runtime().tensor([1, 0, 0, 0, 1, 0, 0, 0, 1], [3, 3]);
     using bank = runtime().tensor([10, 20, 30], [3]);
-    using out = await route(logits, bank);
-    expect(out.shape).toEqual([3, 1]);
-    expect([...(await out.read())]).toEqual([20, 10, 10]);
+    using out = route(x, router, bank);
+    expect(out.shape).toEqual([5, 1]);
+    // NaN in one product of a row is NaN in all.
+    expect([...(await out.read())]).toEqual([20, 10, 10, 10, 10]);
   });
 
-  test('has the gradient of the softmax by the logits and of the choice by the bank', async () => {
+  test('and its gradients agree with the definition, straight through, of one tensor or two side by side', async () => {
     await fc.assert(
-      fc.asyncProperty(leading, fc.integer({ min: 1, max: 9 }), async (shape, u) => {
-        using logits = runtime().random([...shape, u], { seed: u });
-        using bank = runtime().random([u], { seed: 2 });
-        using gradOut = runtime().random([...shape, 1], { seed: 3 });
-        const [scores, entries, weights] = await Promise.all([logits, bank, gradOut].map((x) => x.read()));
-        const grads = await routeBackward(logits, bank, gradOut);
-        using gradLogits = grads.gradLogits;
-        using gradBank = grads.gradBank;
-        const soft = (x: Float64Array) => rowsOf(x, u).map((row) => meanUnderSoftmax(row, entries!));
-        closeTo(await gradLogits.read(), numericGradient(soft, scores!, weights!), 1e-5);
-        for (const row of rowsOf(await gradLogits.read(), u)) {
-          expect(Math.abs(row.reduce((a, b) => a + b))).toBeLessThan(1e-5);
-        }
-        const sums = new Array<number>(u).fill(0);
-        rowsOf(scores!, u).forEach((row, r) => {
-          sums[row.indexOf(Math.max(...row))]! += weights![r]!;
-        });
-        closeTo(await gradBank.read(), sums, 1e-5);
-      }),
+      fc.asyncProperty(
+        leading,
+        ...([9, 40, 20].map((max) => fc.integer({ min: 1, max })) as [Extent, Extent, Extent]),
+        fc.boolean(),
+        async (shape, u, c, e, isPair) => {
+          await scoped(runtime(), async () => {
+            const random = (extents: readonly number[], seed: number) => runtime().random(extents, { seed });
+            const parts = [random([...shape, c], 1), ...(isPair ? [random([...shape, e], 2)] : [])];
+            const [router, bank] = [random([isPair ? c + e : c, u], 3), random([u], 4)];
+            const gradOut = random([...shape, 1], 5);
+            const { out, check } = guarded(runtime(), [...shape, 1]);
+            const x = (isPair ? parts : parts[0]) as Tensor;
+            expect(route(x, router, bank, { out })).toBe(out);
+            const [left, right, scores, entries, weights] = await Promise.all(
+              [parts[0]!, parts[1], router, bank, gradOut].map(async (y) => Array.from(y ? await y.read() : [])),
+            );
+            const rows = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+              rowsOf(a, c).map((row, r) => [...row, ...(rowsOf(b, e)[r] ?? [])]);
+            const logits = (rows: number[][], matrix: ArrayLike<number>) =>
+              rows.map((row) =>
+                Array.from({ length: u }, (_, j) => row.reduce((sum, y, i) => sum + y * matrix[i * u + j]!, 0)),
+              );
+            const choices = logits(rows(left!, right!), scores!).map((row) => row.indexOf(Math.max(...row)));
+            closeTo(
+              await out.read(),
+              choices.map((choice) => entries![choice]!),
+              1e-6,
+            );
+            await check();
+            const { pull } = pullback((t) => route(t.x, t.router, t.bank), { x, router, bank });
+            const grads = pull(gradOut);
+            const [gradX, gradY] = (isPair ? grads.x : [grads.x]) as unknown as [Tensor, Tensor?];
+            const soft = (a: ArrayLike<number>, b: ArrayLike<number>, matrix: ArrayLike<number>) =>
+              logits(rows(a, b), matrix).map((row) => meanUnderSoftmax(row, entries!));
+            closeTo(
+              await gradX.read(),
+              numericGradient((y) => soft(y, right!, scores!), left!, weights!),
+              1e-5,
+            );
+            if (gradY) {
+              closeTo(
+                await gradY.read(),
+                numericGradient((y) => soft(left!, y, scores!), right!, weights!),
+                1e-5,
+              );
+            }
+            closeTo(
+              await grads.router.read(),
+              numericGradient((y) => soft(left!, right!, y), scores!, weights!),
+              1e-5,
+            );
+            const sums = new Array<number>(u).fill(0);
+            choices.forEach((choice, r) => {
+              sums[choice]! += weights![r]!;
+            });
+            closeTo(await grads.bank.read(), sums, 1e-5);
+          });
+        },
+      ),
       { numRuns: 30 },
     );
   });
 
   test('refuses what does not fit, by name, and frees everything', async () => {
-    using logits = runtime().random([2, 3]);
+    using x = runtime().random([2, 3]);
+    using router = runtime().random([3, 2]);
+    using wide = runtime().random([5, 2]);
     using bank = runtime().random([2]);
     using three = runtime().random([3]);
     const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
-    await refuse(() => route(logits, bank), 'bank must have shape [u] with u = 3 as in logits [2, 3], got [2]');
-    await refuse(() => route(logits, logits), 'bank must have shape [u] with u = 3 as in logits [2, 3], got [2, 3]');
-    await refuse(() => routeBackward(logits, three, three), 'gradOut must have shape [2, 1], got [3]');
+    await refuse(() => route(x, router, three), 'bank must have shape [u] with u = 2 as in router [3, 2], got [3]');
+    await refuse(() => route(x, x, bank), 'router must have shape [c, u] with c = 3, the columns of x, got [2, 3]');
+    await refuse(
+      () => route([x, x], wide, bank),
+      'router must have shape [c, u] with c = 6, the columns of x, got [5, 2]',
+    );
+    await refuse(
+      () => route([x, router], wide, bank),
+      'x[1] must have the shape of x[0] [2, 3] but for the last extent, got [3, 2]',
+    );
   });
 });
 

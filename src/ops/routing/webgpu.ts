@@ -1,6 +1,7 @@
 /** Choices of one entry of a bank for each row, and powers of rows that keep their length. */
 
 import { flat, type Kernel, variants } from '../../runtime/webgpu/kernel';
+import { functions } from '../../runtime/webgpu/kernels/functions';
 import { reductions } from '../../runtime/webgpu/kernels/reductions';
 import { eachOf, overRows, READ, rowKernel, type Team, WRITE } from '../../runtime/webgpu/kernels/row-kernel';
 import type { Plan, Workspace } from '../../runtime/webgpu/queue';
@@ -8,109 +9,181 @@ import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from 
 
 type Over = (statements: string) => string;
 
-/** The first of the largest of a row of logits, that is `place`, and its number, `most_of_row`. */
-const choice = (over: Over) => `
-  var most = 0u;
-  ${over(`let ranks = ranks_of(load4_logits(i), c, count);
-    most = max(max(max(ranks.x, ranks.y), max(ranks.z, ranks.w)), most);`)}
-  most = largest_of(most);
-  // By what is left after a place, as only the largest can be asked for.
-  var left = 0u;
-  ${over(`let is_most = vec4u(vec4<bool>(ranks_of(load4_logits(i), c, count) == vec4u(most)));
-    let behind = is_most * (numbers.columns - c - vec4u(0, 1, 2, 3));
-    left = max(max(max(behind.x, behind.y), max(behind.z, behind.w)), left);`)}
-  let place = numbers.columns - largest_of(left);
-  let most_of_row = load_logits(row * numbers.columns + place);`;
+const LANES = 64;
+const ROUTE = { rows: 'u32', choices: 'u32', width: 'u32', more: 'u32' } as const;
+const ROWS_OF = { x: { access: 'read' }, y: { access: 'read' } } as const;
+const ROUTED = { ...ROWS_OF, router: { access: 'read' }, bank: { access: 'read' } } as const;
 
-/** NaN is chosen only where it comes first, since nothing is larger. */
-const RANKS = `
-fn rank_at(x: f32, u: u32) -> u32 {
-  if (is_nan(x)) { return select(1u, 0xffffffff, u == 0); }
-  return rank_of(select(x, 0.0, (bitcast<u32>(x) & 0x7fffffff) == 0));
-}
-fn ranks_of(x: vec4f, c: u32, count: u32) -> vec4u {
-  let ranks = vec4u(rank_at(x.x, c), rank_at(x.y, c + 1), rank_at(x.z, c + 2), rank_at(x.w, c + 3));
-  return select(vec4u(0), ranks, vec4u(0, 1, 2, 3) < vec4u(count));
+/** Of a row of x with that of y beside it. */
+const elementCode = `
+fn element_of(row: u32, c: u32) -> f32 {
+  if (c < numbers.width) { return load_x(row * numbers.width + c); }
+  return load_y(row * numbers.more + c - numbers.width);
 }`;
 
-const routeKernel = variants(
-  (team: Team): Kernel =>
-    rowKernel({
-      name: 'route',
-      team,
-      operands: { logits: READ, bank: { access: 'read' }, out: { access: 'write' } },
-      head: RANKS,
-      each: (over) => `${choice(over)}
-  if (member == 0) { store_out(row, load_bank(place)); }`,
-    }),
-);
-
-export function planRoute({ logits, bank, out }: RouteCall, workspace: Workspace): Plan {
-  return { dispatches: [overRows(routeKernel, bank.size, { logits, bank, out }, {}, workspace)] };
-}
-
-/** By the logits p_u (bank_u - sum_j p_j bank_j) gradOut, for their softmax p. */
-const routeLogitsKernel = variants(
-  (team: Team): Kernel =>
-    rowKernel({
-      name: 'gradient of route by logits',
-      team,
-      operands: {
-        ...{ logits: READ, bank: READ, gradOut: { access: 'read' } },
-        ...{ choices: { access: 'write' }, gradLogits: WRITE },
-      },
-      needs: ['precise_exp'],
-      head: `${RANKS}${eachOf('precise_exp')}`,
-      each: (over) => `${choice(over)}
-  if (member == 0) { store_choices(row, i32(place)); }
-  var sums = vec2f(0.0);
-  ${over(`let weights = kept(each_precise_exp(load4_logits(i) - most_of_row), count, 0.0);
-    sums += vec2f(total(weights), dot(weights, kept(load4_bank(c), count, 0.0)));`)}
-  sums = sum_of(sums);
-  let mean = sums.y / sums.x;
-  let factor = load_gradOut(row) / sums.x;
-  ${over(`let weights = each_precise_exp(load4_logits(i) - most_of_row);
-    store4_gradLogits(i, weights * factor * (load4_bank(c) - mean), count);`)}`,
-    }),
-);
-
-const BANK_LANES = 64;
-
-/** Sums of gradOut over the rows that chose an entry; a task is an entry. */
-const routeBankKernel = variants(
-  (subgroups: boolean): Kernel => ({
-    name: 'gradient of route by the bank',
-    invocations: BANK_LANES,
-    operands: { choices: { access: 'read' }, gradOut: { access: 'read' }, gradBank: { access: 'write' } },
-    numbers: { rows: 'u32' },
-    subgroups,
-    body: `
-${reductions({ invocations: BANK_LANES, subgroups })}
-fn run(task: u32, lane: u32) {
+/** NaN is chosen only where it comes first, since nothing is larger. */
+const routeCode = `
+${elementCode}
+fn logit_of(row: u32, u: u32) -> f32 {
   var sum = 0.0;
-  for (var row = lane; row < numbers.rows; row += ${BANK_LANES}) {
-    if (load_choices(row) == i32(task)) { sum += load_gradOut(row); }
+  for (var c = 0u; c < numbers.width + numbers.more; c++) {
+    sum = fma(element_of(row, c), load_router(c * numbers.choices + u), sum);
+  }
+  return sum;
+}
+fn exceeds(a: f32, b: f32) -> bool { return !is_nan(a) && !is_nan(b) && a > b; }`;
+
+const routeKernel: Kernel = {
+  name: 'route',
+  invocations: LANES,
+  operands: { ...ROUTED, out: { access: 'write' } },
+  numbers: ROUTE,
+  body: `${functions('is_nan')}${routeCode}
+fn run(task: u32, lane: u32) {
+  let row = task * ${LANES} + lane;
+  if (row >= numbers.rows) { return; }
+  var place = 0u;
+  var most = logit_of(row, 0);
+  for (var u = 1u; u < numbers.choices; u++) {
+    let logit = logit_of(row, u);
+    if (exceeds(logit, most)) { most = logit; place = u; }
+  }
+  store_out(row, load_bank(place));
+}`,
+};
+
+/** To the logits p_u (bank_u - sum_j p_j bank_j) gradOut, for their softmax p. */
+const routeLogitsKernel: Kernel = {
+  name: 'gradient of route with respect to logits',
+  invocations: LANES,
+  operands: {
+    ...{ ...ROUTED, gradOut: { access: 'read' } },
+    ...{ chosen: { access: 'write' }, gradLogits: { access: 'update' } },
+  },
+  numbers: ROUTE,
+  body: `${functions('is_nan', 'precise_exp')}${routeCode}
+fn run(task: u32, lane: u32) {
+  let row = task * ${LANES} + lane;
+  if (row >= numbers.rows) { return; }
+  let first = row * numbers.choices;
+  var place = 0u;
+  var most = logit_of(row, 0);
+  for (var u = 0u; u < numbers.choices; u++) {
+    let logit = logit_of(row, u);
+    store_gradLogits(first + u, logit);
+    if (exceeds(logit, most)) { most = logit; place = u; }
+  }
+  store_chosen(row, i32(place));
+  var sums = vec2f(0.0);
+  for (var u = 0u; u < numbers.choices; u++) {
+    let weight = precise_exp(load_gradLogits(first + u) - most);
+    sums += vec2f(weight, weight * load_bank(u));
+  }
+  let factor = load_gradOut(row) / sums.x;
+  for (var u = 0u; u < numbers.choices; u++) {
+    let weight = precise_exp(load_gradLogits(first + u) - most);
+    store_gradLogits(first + u, weight * factor * (load_bank(u) - sums.y / sums.x));
+  }
+}`,
+};
+
+/** Each element of x and y. */
+const routeRowsKernel: Kernel = {
+  name: 'gradient of route with respect to rows',
+  invocations: LANES,
+  operands: {
+    ...{ gradLogits: { access: 'read' }, router: { access: 'read' } },
+    ...{ gradX: { access: 'write' }, gradY: { access: 'write' } },
+  },
+  numbers: ROUTE,
+  body: `
+fn run(task: u32, lane: u32) {
+  let all = numbers.width + numbers.more;
+  let at = task * ${LANES} + lane;
+  if (at >= numbers.rows * all) { return; }
+  let row = at / all;
+  let c = at % all;
+  var sum = 0.0;
+  for (var u = 0u; u < numbers.choices; u++) {
+    sum = fma(load_gradLogits(row * numbers.choices + u), load_router(c * numbers.choices + u), sum);
+  }
+  if (c < numbers.width) { store_gradX(row * numbers.width + c, sum); }
+  else { store_gradY(row * numbers.more + c - numbers.width, sum); }
+}`,
+};
+
+/** Sums over all rows; a task is an element of the router, or an entry of the bank. */
+const routeSumsKernel = variants(
+  (subgroups: boolean): Kernel => ({
+    name: 'gradient of route with respect to router and bank',
+    invocations: LANES,
+    operands: {
+      ...{ ...ROWS_OF, gradOut: { access: 'read' }, chosen: { access: 'read' }, gradLogits: { access: 'read' } },
+      ...{ gradRouter: { access: 'write' }, gradBank: { access: 'write' } },
+    },
+    numbers: ROUTE,
+    subgroups,
+    body: `${elementCode}
+${reductions({ invocations: LANES, subgroups })}
+fn run(task: u32, lane: u32) {
+  let u = task % numbers.choices;
+  let c = task / numbers.choices;
+  let is_bank = c == numbers.width + numbers.more;
+  var sum = 0.0;
+  for (var row = lane; row < numbers.rows; row += ${LANES}) {
+    if (!is_bank) { sum = fma(element_of(row, c), load_gradLogits(row * numbers.choices + u), sum); }
+    else if (load_chosen(row) == i32(u)) { sum += load_gradOut(row); }
   }
   let all = sum_of_lanes(vec2f(sum, 0.0), lane).x;
-  if (lane == 0) { store_gradBank(task, all); }
+  if (lane > 0) { return; }
+  if (is_bank) { store_gradBank(u, all); } else { store_gradRouter(task, all); }
 }`,
   }),
 );
 
+/** What kernels of `route` read, x in the place of a y that there is not. */
+function routed({ x, y, router, bank }: Omit<RouteCall, 'out'>) {
+  const [width, choices] = [x.shape.at(-1) as number, bank.size];
+  const rows = x.size / width;
+  return {
+    operands: { x, y: y ?? x, router, bank },
+    numbers: { rows, choices, width, more: (router.shape[0] as number) - width },
+    operations: 2 * rows * router.size,
+  };
+}
+
+export function planRoute(call: RouteCall): Plan {
+  const { operands, numbers, operations } = routed(call);
+  const tasks = Math.ceil(numbers.rows / LANES);
+  return {
+    dispatches: [{ kernel: routeKernel, operands: { ...operands, out: flat(call.out) }, numbers, tasks, operations }],
+  };
+}
+
 export function planRouteBackward(call: RouteBackwardCall, workspace: Workspace): Plan {
-  const { logits, bank, gradLogits, gradBank } = call;
+  const { gradX, gradY = gradX, gradRouter, gradBank, router } = call;
+  const { operands, numbers, operations } = routed(call);
+  const { rows, choices } = numbers;
   const gradOut = flat(call.gradOut);
-  const rows = call.gradOut.size;
-  const choices = workspace.scratch([rows], 'i32');
+  const chosen = workspace.scratch([rows], 'i32');
+  const gradLogits = workspace.scratch([rows, choices]);
+  const elements = rows * (router.shape[0] as number);
   return {
     dispatches: [
-      overRows(routeLogitsKernel, bank.size, { logits, bank, gradOut, choices, gradLogits }, {}, workspace),
       {
-        kernel: routeBankKernel(workspace.device.subgroups),
-        operands: { choices, gradOut, gradBank },
-        numbers: { rows },
-        tasks: bank.size,
-        operations: 4 * rows * bank.size,
+        kernel: routeLogitsKernel,
+        operands: { ...operands, gradOut, chosen, gradLogits },
+        ...{ numbers, tasks: Math.ceil(rows / LANES), operations },
+      },
+      {
+        kernel: routeRowsKernel,
+        operands: { gradLogits, router, gradX, gradY },
+        ...{ numbers, tasks: Math.ceil(elements / LANES), operations },
+      },
+      {
+        kernel: routeSumsKernel(workspace.device.subgroups),
+        operands: { x: operands.x, y: operands.y, gradOut, chosen, gradLogits, gradRouter, gradBank },
+        ...{ numbers, tasks: router.size + choices, operations },
       },
     ],
   };

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
-import { describeMethod, sequences } from '../../../../test/describe-method';
+import { describeMethod, differentiated, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { numericGradient } from '../../../../test/numeric-gradient';
 import { scoped } from '../../../../test/scoped';
@@ -309,9 +309,8 @@ describeOnBackends('dydila', (runtime) => {
       for (const epsilon of [0.05, 0.3]) {
         const params = dydila.parse({ normalise: 'sum', lambda: 0.4, epsilon });
         const expected = dydila.reference(differential, params, gradOut);
-        const results = dydila.forward(tensors as never, params);
-        const grads = dydila.backward!(tensors as never, results, runtime().fromHost(gradOut), params);
-        for (const [name, tensor] of [['out', results.out!] as const, ...Object.entries(grads)]) {
+        const { results, gradients } = differentiated(dydila, tensors, params, runtime().fromHost(gradOut));
+        for (const [name, tensor] of [['out', results.out!] as const, ...Object.entries(gradients)]) {
           const want = expected[name === 'out' ? name : `grad_${name}`]!.data as Float64Array;
           expectClose(
             (await tensor.read()) as Float32Array,
@@ -334,10 +333,9 @@ describeOnBackends('dydila', (runtime) => {
     const before = runtime().memory().live;
     for (const normalise of ['none', 'sum']) {
       const params = dydila.parse({ normalise });
-      const results = dydila.forward(inputs, params);
-      const grads = dydila.backward!(inputs, results, q, params);
-      expect(Object.keys(grads).sort()).toEqual(Object.keys(inputs).sort());
-      for (const tensor of [...Object.values(results), ...Object.values(grads)]) tensor.dispose();
+      const { results, gradients } = differentiated(dydila, inputs, params, q);
+      expect(Object.keys(gradients).sort()).toEqual(Object.keys(inputs).sort());
+      for (const tensor of [...Object.values(results), ...Object.values(gradients)]) tensor.dispose();
       await runtime().finish();
       expect(runtime().memory().live).toBe(before);
     }

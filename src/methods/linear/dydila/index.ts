@@ -13,7 +13,8 @@ import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { float32 } from '../../schema';
 import { linearWeights } from '../../weights';
-import { backward, forward } from './attend';
+import { attend } from './attend';
+import { layer } from './layer';
 import { type DydilaInputs, focused, reference } from './reference';
 
 /** Beyond it a row is one-hot, and slopes would leave float32. */
@@ -85,13 +86,10 @@ export const dydila = defineMethod({
 
   forward(inputs: DydilaInputs<Tensor>, params, control = {}) {
     checkInputs(inputs);
-    return { out: forward(inputs, params, control) };
+    return { out: attend(inputs, params, control) };
   },
 
-  backward(inputs: DydilaInputs<Tensor>, _, gradOut, params, control = {}) {
-    checkInputs(inputs, gradOut);
-    return backward(inputs, gradOut, params, control);
-  },
+  layer,
 
   /** Of the settings without redundant queries and keys, banks and routers. */
   cost({ b, n, m, h, g, d, e }, { normalise }) {
@@ -122,8 +120,8 @@ function features(x: HostTensor, gamma: number): HostTensor<'f64'> {
   return hostTensor(data, x.shape, 'f64');
 }
 
-function checkInputs(inputs: DydilaInputs<Tensor>, gradOut?: Tensor): void {
-  const given: Record<string, Tensor> = { ...inputs, ...(gradOut && { gradOut }) };
+function checkInputs(inputs: DydilaInputs<Tensor>): void {
+  const given: Record<string, Tensor> = { ...inputs };
   checkFloat32(dydila.name, given, {});
   checkContiguous(given);
   checkShapes(inputs);

@@ -5,12 +5,13 @@
  * code, flash-linear-attention.
  */
 import * as valibot from 'valibot';
-import { gatedDeltaRule as deltaRule, gatedDeltaRuleBackward } from '../../../ops/gated-delta-rule';
+import { gatedDeltaRule as deltaRule } from '../../../ops/gated-delta-rule';
 import { DELTA_RULE_FORMS } from '../../../ops/gated-delta-rule/call';
 import { sizeOf } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { scale } from '../../schema';
+import { layer } from './layer';
 import { reference } from './reference';
 
 export const gatedDeltaRule = defineMethod({
@@ -36,30 +37,12 @@ export const gatedDeltaRule = defineMethod({
 
   forward(tensors, params, control) {
     const { q, k, v, g, beta } = tensors;
-    const { out, state } = deltaRule(q, k, v, g, beta, {
-      ...params,
-      ...control,
-      initialState: initialStateOf(tensors),
-    });
+    const { initial_state: initialState } = tensors as { readonly initial_state?: Tensor };
+    const { out, state } = deltaRule(q, k, v, g, beta, { ...params, ...control, initialState });
     return { out, state };
   },
 
-  backward(tensors, _, gradOut, params, control) {
-    const { q, k, v, g, beta } = tensors;
-    const { gradQ, gradK, gradV, gradG, gradBeta, gradInitialState } = gatedDeltaRuleBackward(
-      q,
-      k,
-      v,
-      g,
-      beta,
-      { gradOut },
-      { scale: params.scale, ...control, initialState: initialStateOf(tensors) },
-    );
-    return {
-      ...{ q: gradQ, k: gradK, v: gradV, g: gradG, beta: gradBeta },
-      ...(gradInitialState && { initial_state: gradInitialState }),
-    };
-  },
+  layer,
 
   cost({ b, n, h, d, e }) {
     const state = b * h * d * e;
@@ -75,7 +58,3 @@ export const gatedDeltaRule = defineMethod({
   variants: () => [{}],
   experiment: () => import('./experiment'),
 });
-
-function initialStateOf(tensors: object): Tensor | undefined {
-  return (tensors as { readonly initial_state?: Tensor }).initial_state;
-}

@@ -5,15 +5,14 @@
  */
 import * as valibot from 'valibot';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import { linearAttention, linearAttentionBackward, MOST_FEATURES } from '../../../ops/linear-attention';
-import { add } from '../../../ops/map';
+import { linearAttention, MOST_FEATURES } from '../../../ops/linear-attention';
 import type { Control } from '../../../runtime/backend';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { float32 } from '../../schema';
 import { pairWeights } from '../../weights';
-import { nothing, type Update, updateOf, zeros } from './advisor';
-import { type Features, featuresOf } from './features';
+import { nothing, type Update, updateOf } from './advisor';
+import { featuresOf } from './features';
 import { hostFeatures, reference } from './reference';
 import { checkInputs, drawn, type KernelAttentionParams, LENGTHS, type Named, NORMS, PARTS, UPDATES } from './settings';
 
@@ -114,36 +113,6 @@ export const kernelAttention = defineMethod({
 
   forward: (tensors, params, control = {}) => attend(tensors, params, control),
 
-  backward(tensors, _, gradOut, params, control = {}) {
-    const { v, advisor, directions } = tensors as Named<Tensor>;
-    return v.runtime.scope(() => {
-      const { queries, keys: features, pairs } = prepare(tensors, params, control);
-      const { keys, values, initial } = pairs;
-      const { signal } = control;
-      const settings = { ...settingsOf(params, initial), signal };
-      // Once more, for the denominators: those of `forward` are not among its results.
-      const results = params.part === 'layer' ? linearAttention(queries.phi, keys, values, settings) : undefined;
-      const { out, denominator } = results ?? {};
-      const grads = linearAttentionBackward(queries.phi, keys, values, { gradOut, out, denominator }, settings);
-      const gradPairs = pairs.backward({
-        keys: grads.gradK,
-        values: grads.gradV,
-        initial: grads.gradInitialState,
-      });
-      const gradQueries = queries.backward(grads.gradQ);
-      const gradKeys = features?.backward(gradPairs.keys);
-      const gradDirections =
-        gradKeys && directions ? add(gradQueries.directions, gradKeys.directions, { signal }) : gradQueries.directions;
-      return {
-        q: gradQueries.x,
-        k: gradKeys?.x ?? zeros(v.runtime, tensors.k.shape),
-        v: features ? gradPairs.values : zeros(v.runtime, v.shape),
-        ...(advisor && { advisor: gradPairs.initial as Tensor }),
-        ...(directions && { directions: gradDirections }),
-      };
-    });
-  },
-
   cost({ b, n, m, h, g, d, e }, { part, features: f = 10, update }) {
     // Projection, |x|^2 and two operations a feature.
     const feature = 2 * d * f + 2 * d + 2 * f;
@@ -192,13 +161,11 @@ export const kernelAttention = defineMethod({
 
 function attend(tensors: Named<Tensor>, params: KernelAttentionParams, control: Control): Record<string, Tensor> {
   return tensors.q.runtime.scope(() => {
-    const { queries, pairs } = prepare(tensors, params, control);
-    const { keys, values, initial } = pairs;
-    const { out, state } = linearAttention(queries.phi, keys, values, {
-      ...settingsOf(params, initial),
-      ...control,
-    });
-    return params.part === 'advisor' ? { out, advisor: state } : { out };
+    const { queries, keys, values, initial } = prepare(tensors, params, control);
+    const { part, epsilon } = params;
+    const settings = part === 'layer' ? { normalise: true, epsilon } : { initialState: initial };
+    const { out, state } = linearAttention(queries, keys, values, { ...settings, ...control });
+    return part === 'advisor' ? { out, advisor: state } : { out };
   });
 }
 
@@ -211,15 +178,12 @@ function shrinkage(sums: Float32Array, epsilon: number): string | undefined {
   return `the weights of ${share}% of the queries sum to less than ${LEAST_SUM}, those of all to ${mean.toPrecision(2)} on average, and outputs shrink as much, since epsilon ${epsilon} is large beside their shifted exponentials: pass a smaller one, such as 0`;
 }
 
-/** What the queries read, and how. */
-interface Prepared {
-  readonly queries: Features;
-  /** None where nothing is written. */
-  readonly keys: Features | undefined;
-  readonly pairs: Update;
-}
-
-function prepare(tensors: Named<Tensor>, params: KernelAttentionParams, control: Control): Prepared {
+/** The features of the queries, and what they read. */
+function prepare(
+  tensors: Named<Tensor>,
+  params: KernelAttentionParams,
+  control: Control,
+): Update & { readonly queries: Tensor } {
   const { q, k, v, advisor, directions: given } = tensors;
   const all = { q, k, v, ...(advisor && { advisor }), ...(given && { directions: given }) };
   checkFloat32(kernelAttention.name, all, {});
@@ -229,25 +193,14 @@ function prepare(tensors: Named<Tensor>, params: KernelAttentionParams, control:
   const d = q.shape[3] as number;
   const directions = given ?? drawnTensor(q, params, d);
   const queries = featuresOf(q, directions, { of: 'queries', norm }, control);
-  if (part === 'advisor' && update === 'frozen') {
-    const none = nothing(queries.phi, v.shape[3] as number);
-    const pairs = { ...none, initial: advisor, backward: unchanged };
-    return { queries, keys: undefined, pairs };
-  }
+  if (part === 'advisor' && update === 'frozen')
+    return { queries, ...nothing(queries, v.shape[3] as number), initial: advisor };
   const keys = featuresOf(k, directions, { of: 'keys', norm }, control);
-  const pairs =
-    part === 'layer'
-      ? { keys: keys.phi, values: v, initial: undefined, backward: unchanged }
-      : updateOf({ phi: keys.phi, v, advisor }, params, control);
-  return { queries, keys, pairs };
+  if (part === 'layer') return { queries, keys, values: v, initial: undefined };
+  return { queries, ...updateOf({ phi: keys, v, advisor }, params, control) };
 }
-
-const unchanged: Update['backward'] = (gradients) => gradients;
 
 function drawnTensor(q: Tensor, params: KernelAttentionParams, d: number): Tensor {
   const values = drawn(params, d);
   return q.runtime.tensor(values, [values.length / d, d]);
 }
-
-const settingsOf = ({ part, epsilon }: KernelAttentionParams, initialState: Tensor | undefined) =>
-  part === 'layer' ? { normalise: true, epsilon } : { initialState };

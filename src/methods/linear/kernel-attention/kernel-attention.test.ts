@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
-import { describeMethod, relativeError, sequences } from '../../../../test/describe-method';
+import { describeMethod, differentiated, relativeError, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { numericGradient } from '../../../../test/numeric-gradient';
 import { scoped } from '../../../../test/scoped';
@@ -305,9 +305,8 @@ describeOnBackends('kernel-attention', (runtime) => {
       for (const params of [{}, ...UPDATES.map((update) => ({ part: 'advisor' as const, update }))]) {
         const settings = kernelAttention.parse(params);
         const inputs = { q, k: q, v: q, directions, ...('part' in params && { advisor }) };
-        const results = kernelAttention.forward(inputs, settings);
-        const grads = kernelAttention.backward!(inputs, results, q, settings);
-        for (const tensor of [...Object.values(results), ...Object.values(grads)]) tensor.dispose();
+        const { results, gradients } = differentiated(kernelAttention, inputs, settings, q);
+        for (const tensor of [...Object.values(results), ...Object.values(gradients)]) tensor.dispose();
       }
     }
     await runtime().finish();
@@ -391,11 +390,10 @@ test.each([{}, { part: 'advisor', update: 'batch' }])('with 5000 features, %j', 
   await scoped(runtime, async () => {
     const [q, k, v, byOut] = [host.q, host.k, host.v, gradOut].map((x) => runtime.fromHost(x as HostTensor<'f32'>));
     const inputs = { q, k, v } as Record<'q' | 'k' | 'v', Tensor>;
-    const results = kernelAttention.forward(inputs, params);
-    const grads = kernelAttention.backward?.(inputs, results, byOut as Tensor, params) ?? {};
+    const { results, gradients } = differentiated(kernelAttention, inputs, params, byOut as Tensor);
     for (const [name, x] of Object.entries(results))
       expect(relativeError(await x.toHost(), expected[name] as HostTensor), name).toBeLessThan(3e-5);
-    for (const [name, x] of Object.entries(grads))
+    for (const [name, x] of Object.entries(gradients))
       expect(relativeError(await x.toHost(), expected[`grad_${name}`] as HostTensor), name).toBeLessThan(1e-4);
   });
 });

@@ -6,17 +6,15 @@
 import * as valibot from 'valibot';
 import { relu } from '../../../feature-maps';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
-import { add, multiply, reciprocal, relu as reluOf, step, subtract } from '../../../ops/map';
-import { sum } from '../../../ops/reduce';
-import type { Control } from '../../../runtime/backend';
+import { linearAttention } from '../../../ops/linear-attention';
+import { map } from '../../../ops/map/map';
 import { hostTensor, toFloat64 } from '../../../tensor/host';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { float32 } from '../../schema';
 import { linearWeights } from '../../weights';
-import { type L2vitInputs, type L2vitParams, reference } from './reference';
+import { type L2vitInputs, reference } from './reference';
 
 export const l2vit = defineMethod({
   name: 'l2vit',
@@ -52,43 +50,33 @@ export const l2vit = defineMethod({
   forward(inputs: L2vitInputs<Tensor>, params, control = {}) {
     checkInputs(inputs);
     return inputs.q.runtime.scope(() => {
-      const { ratios, factor, denominator } = attend(inputs, params, control);
-      const out = multiply(ratios, factor);
-      return { out, denominator: denominator.reshape(denominator.shape.slice(0, 3)) };
+      const { q, k, v, tau } = inputs;
+      const [b, n, h, d] = q.shape as [number, number, number, number];
+      const settings = { normalise: true, epsilon: GUARD, ...control };
+      const { out: means, denominator } = linearAttention(relu.forward(q), relu.forward(k), v, settings);
+      const sums = (denominator as Tensor).reshape([b, n, h, 1]);
+      const { minimum, scale = 1 / Math.sqrt(d) } = params;
+      const factors = tau ? tau.reshape([h, 1]) : q.runtime.tensor([scale], []);
+      // Where the sum is below the minimum, this is what divides.
+      const out = map(
+        (mean, sum, factor, { least }) => mean * factor * Math.min(sum / least, 1),
+        means,
+        sums,
+        factors,
+        {
+          captured: { least: Math.max(minimum, GUARD) },
+          ...control,
+        },
+      );
+      return { out, denominator: denominator as Tensor };
     });
   },
 
-  backward(inputs: L2vitInputs<Tensor>, _, gradOut, params, control = {}) {
-    const { q, k, v, tau } = inputs;
-    checkInputs({ ...inputs, gradOut });
-    return q.runtime.scope(() => {
-      const attended = attend(inputs, params, control);
-      const { phiQ, phiK, ratios, denominator, flatDenominator, share, factor, factors } = attended;
-      const gradRatios = multiply(gradOut, factor);
-      const gradFactor = sum(multiply(gradOut, ratios), { axes: [-1], keepDims: true });
-
-      // Through the share of the denominator in the larger of it and the minimum: its slope is 1 / minimum below that.
-      const { minimum } = params;
-      const slope = scalar(q, minimum > 0 ? 1 / Math.max(minimum, GUARD) : 0);
-      const below = step(subtract(scalarLike(denominator, minimum), denominator));
-      const byShare = multiply(multiply(gradFactor, factors), slope);
-      const gradDenominator = multiply(byShare, below);
-      const ones = q.runtime.tensor(new Float32Array(v.size / (v.shape[3] as number)).fill(1), onesOf(v));
-
-      const settings = { normalise: true, epsilon: GUARD, ...control };
-      const through = { gradOut: gradRatios, out: ratios, denominator: flatDenominator };
-      const main = linearAttentionBackward(phiQ, phiK, v, through, settings);
-      const beside = linearAttentionBackward(phiQ, phiK, ones, { gradOut: gradDenominator }, control);
-      const gradPhiQ = add(main.gradQ, beside.gradQ);
-      const gradPhiK = add(main.gradK, beside.gradK);
-      const grads: Record<string, Tensor> = {
-        q: relu.backward(q, gradPhiQ),
-        k: relu.backward(k, gradPhiK),
-        v: main.gradV,
-      };
-      if (tau) grads.tau = sum(multiply(gradFactor, share), { axes: [0, 1, 3] });
-      return grads;
-    });
+  layer({ heads, d }, { scale = 1 / Math.sqrt(d) }) {
+    return {
+      parameters: { tau: { shape: [heads], initial: { value: scale } } },
+      inputs: (_, __, parameters) => parameters,
+    };
   },
 
   cost({ b, n, m, h, g, d, e }) {
@@ -118,33 +106,7 @@ export const l2vit = defineMethod({
 /** Added to denominators, so that a row that meets no key gives zeros; far below any that counts. */
 const GUARD = 1e-30;
 
-/** Weighted means of the values, and the factor on each: tau denominator / max(denominator, minimum). */
-function attend({ q, k, v, tau }: L2vitInputs<Tensor>, { minimum, scale }: L2vitParams, control: Control) {
-  const [b, n, h, d] = q.shape as [number, number, number, number];
-  const phiQ = relu.forward(q);
-  const phiK = relu.forward(k);
-  const attended = linearAttention(phiQ, phiK, v, { normalise: true, epsilon: GUARD, ...control });
-  const { out: ratios, denominator: flatDenominator } = attended;
-  const denominator = (flatDenominator as Tensor<'f32'>).reshape([b, n, h, 1]);
-  const least = scalar(q, minimum);
-  const above = reluOf(subtract(denominator, least));
-  const divisor = add(above, scalar(q, Math.max(minimum, GUARD)));
-  const share = multiply(denominator, reciprocal(divisor));
-  const factors = tau
-    ? tau.reshape([h, 1])
-    : q.runtime.tensor(new Float32Array(h).fill(scale ?? 1 / Math.sqrt(d)), [h, 1]);
-  const factor = multiply(share, factors);
-  return { phiQ, phiK, ratios, denominator, flatDenominator: flatDenominator as Tensor, share, factor, factors };
-}
-
-const scalar = (like: Tensor, value: number): Tensor<'f32'> => like.runtime.tensor([value], []);
-
-const scalarLike = ({ runtime, shape, size }: Tensor, value: number): Tensor<'f32'> =>
-  runtime.tensor(new Float32Array(size).fill(value), shape);
-
-const onesOf = ({ shape }: Tensor): number[] => [...shape.slice(0, 3), 1];
-
-function checkInputs(inputs: L2vitInputs<Tensor> & { readonly gradOut?: Tensor }): void {
+function checkInputs(inputs: L2vitInputs<Tensor>): void {
   checkFloat32(l2vit.name, { ...inputs }, {});
   checkContiguous({ ...inputs });
   const { q, k, v, tau } = inputs;

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
-import { describeMethod, sequences } from '../../../../test/describe-method';
+import { describeMethod, differentiated, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { numericGradient } from '../../../../test/numeric-gradient';
 import { scoped } from '../../../../test/scoped';
@@ -133,8 +133,8 @@ describeOnBackends('l2vit', (runtime) => {
         const { out, denominator } = l2vit.forward({ q, k: q, v: q }, params);
         expectClose(((await out!.read()) as Float32Array).subarray(0, 12), new Array(12).fill(0), 0);
         expectClose((await denominator!.read()) as Float32Array, [0, 0, 0, 0, 6, 6, 6, 6], 1e-6);
-        const grads = l2vit.backward!({ q, k: q, v: q }, {}, gradOut, params);
-        for (const grad of Object.values(grads))
+        const { gradients } = differentiated(l2vit, { q, k: q, v: q }, params, gradOut);
+        for (const grad of Object.values(gradients))
           expect(((await grad.read()) as Float32Array).every(Number.isFinite)).toBe(true);
       }
     });
@@ -164,10 +164,9 @@ describeOnBackends('l2vit', (runtime) => {
     using q = runtime().random([1, 20, 2, 4]);
     using tau = runtime().random([2]);
     const before = runtime().memory().live;
-    const results = l2vit.forward({ q, k: q, v: q, tau } as never, l2vit.parse({}));
-    const grads = l2vit.backward!({ q, k: q, v: q, tau } as never, results, q, l2vit.parse({}));
-    expect(Object.keys(grads)).toEqual(['q', 'k', 'v', 'tau']);
-    for (const tensor of [...Object.values(results), ...Object.values(grads)]) tensor.dispose();
+    const { results, gradients } = differentiated(l2vit, { q, k: q, v: q, tau }, l2vit.parse({}), q);
+    expect(Object.keys(gradients)).toEqual(['q', 'k', 'v', 'tau']);
+    for (const tensor of [...Object.values(results), ...Object.values(gradients)]) tensor.dispose();
     await runtime().finish();
     expect(runtime().memory().live).toBe(before);
   });

@@ -3,8 +3,9 @@ import { describeOnBackends } from '../../../../test/backends';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { numericGradient } from '../../../../test/numeric-gradient';
 import { scoped } from '../../../../test/scoped';
+import { pullback } from '../../../tape';
 import type { Tensor } from '../../../tensor/tensor';
-import { type LocalConcentrationWeights, localConcentration, localConcentrationBackward } from './local-concentration';
+import { type LocalConcentrationWeights, localConcentration } from './local-concentration';
 import { type LcmNumbers, lcmReference } from './reference';
 
 const SHAPE = [2, 4, 3, 2] as const;
@@ -47,15 +48,17 @@ describeOnBackends('localConcentration', (runtime) => {
       const numbers = await numbersOf(weights);
       const [values, by] = [await x.read(), await gradOut.read()];
 
-      const { out } = localConcentration(x, weights, { statistics });
+      const call = (tracked: typeof inputs) => localConcentration(tracked.x, tracked.weights, { statistics }).out;
+      const inputs = { x, weights };
+      const { results: out, pull } = pullback(call, inputs);
       closeTo(await out.read(), lcmReference(values, SHAPE, numbers, given), 2e-5);
 
-      const grads = localConcentrationBackward(x, weights, gradOut, { statistics });
+      const grads = pull(gradOut);
       const byX = numericGradient((moved) => lcmReference(moved, SHAPE, numbers, given), values, by);
-      closeTo(await grads.x.read(), byX, 2e-4);
+      closeTo(await (grads.x as Tensor<'f32'>).read(), byX, 2e-4);
       for (const name of Object.keys(weights) as Name[]) {
         const moved = (data: Float64Array) => lcmReference(values, SHAPE, { ...numbers, [name]: data }, given);
-        closeTo(await grads[name].read(), numericGradient(moved, numbers[name], by), 2e-4);
+        closeTo(await (grads.weights[name] as Tensor<'f32'>).read(), numericGradient(moved, numbers[name], by), 2e-4);
       }
     });
   });
@@ -110,9 +113,8 @@ describeOnBackends('localConcentration', (runtime) => {
       const weights = weightsOf(3, 2);
       const x = runtime().random(SHAPE);
       const before = runtime().memory().live;
-      const results = localConcentration(x, weights);
-      const grads = localConcentrationBackward(x, weights, x);
-      for (const tensor of [...Object.values(results), ...Object.values(grads)]) tensor.dispose();
+      const { results, pull } = pullback((tracked) => localConcentration(tracked, weights), x);
+      for (const tensor of [...Object.values(results), pull({ out: x })]) tensor.dispose();
       await runtime().finish();
       expect(runtime().memory().live).toBe(before);
     });

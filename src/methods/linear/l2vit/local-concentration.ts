@@ -3,10 +3,10 @@
  * Source: Zheng 2025, arXiv 2501.16182, equations 6 and 7, and the author's code.
  */
 import { checkKnown } from '../../../check';
-import { batchNorm, batchNormBackward } from '../../../ops/batch-norm';
+import { batchNorm } from '../../../ops/batch-norm';
 import { checkOptions, checkTensors, commonRuntime } from '../../../ops/check';
-import { depthwiseConv, depthwiseConvBackward } from '../../../ops/depthwise-conv';
-import { gelu, unaryBackward } from '../../../ops/map';
+import { depthwiseConv } from '../../../ops/depthwise-conv';
+import { gelu } from '../../../ops/map';
 import type { Control } from '../../../runtime/backend';
 import type { Tensor } from '../../../tensor/tensor';
 
@@ -46,7 +46,7 @@ export function localConcentration(
   weights: LocalConcentrationWeights,
   options: LocalConcentrationOptions = {},
 ): LocalConcentrationResult {
-  checkInputs('localConcentration', { x }, weights, options);
+  checkInputs(x, weights, options);
   const { statistics, ...control } = options;
   const { first, firstBias, gain, bias, second, secondBias } = weights;
   return x.runtime.scope(() => {
@@ -58,51 +58,12 @@ export function localConcentration(
   });
 }
 
-/**
- * Gradients of a loss with respect to x and by each weight, by name, from gradOut, that by `out`; the options must be
- * the same.
- */
-export function localConcentrationBackward(
-  x: Tensor,
-  weights: LocalConcentrationWeights,
-  gradOut: Tensor,
-  settings: LocalConcentrationOptions = {},
-): Record<'x' | keyof LocalConcentrationWeights, Tensor<'f32'>> {
-  checkInputs('localConcentrationBackward', { x, gradOut }, weights, settings);
-  const { statistics, ...control } = settings;
-  const { first, firstBias, gain, bias, second } = weights;
-  return x.runtime.scope(() => {
-    const spread = depthwiseConv(x, first, { bias: firstBias, ...control });
-    const active = gelu(spread);
-    const options = { statistics, ...control };
-    const { out: normal } = batchNorm(active, gain, bias, options);
-    const late = depthwiseConvBackward(normal, second, gradOut, control);
-    const norm = batchNormBackward(active, gain, late.gradX, options);
-    const gradSpread = unaryBackward('gelu', spread, norm.gradX);
-    const early = depthwiseConvBackward(x, first, gradSpread, control);
-    return {
-      x: early.gradX,
-      first: early.gradWeight,
-      firstBias: early.gradBias,
-      gain: norm.gradGain,
-      bias: norm.gradBias,
-      second: late.gradWeight,
-      secondBias: late.gradBias,
-    };
-  });
-}
-
 const WEIGHTS = ['first', 'firstBias', 'gain', 'bias', 'second', 'secondBias'] as const;
 
-function checkInputs(
-  op: string,
-  inputs: Readonly<Record<'x', Tensor>> & Readonly<Record<string, Tensor>>,
-  weights: LocalConcentrationWeights,
-  options: LocalConcentrationOptions,
-): void {
-  checkKnown('weights', weights, WEIGHTS, (name) => `${op} has no weight '${name}'`);
-  const tensors = { ...inputs, ...Object.fromEntries(WEIGHTS.map((name) => [name, weights[name]])) };
+function checkInputs(x: Tensor, weights: LocalConcentrationWeights, options: LocalConcentrationOptions): void {
+  checkKnown('weights', weights, WEIGHTS, (name) => `localConcentration has no weight '${name}'`);
+  const tensors = { x, ...Object.fromEntries(WEIGHTS.map((name) => [name, weights[name]])) };
   checkTensors(tensors);
   commonRuntime(tensors);
-  checkOptions(op, options, ['statistics', 'signal', 'onProgress']);
+  checkOptions('localConcentration', options, ['statistics', 'signal', 'onProgress']);
 }

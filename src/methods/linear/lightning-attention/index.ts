@@ -5,7 +5,7 @@
  */
 import * as valibot from 'valibot';
 import { ParameterError } from '../../../errors';
-import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
+import { linearAttention } from '../../../ops/linear-attention';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
@@ -28,6 +28,7 @@ export const lightningAttention = defineMethod({
   },
   inputs: { q: 'b n h d', k: 'b n g d', v: 'b n g e' },
   optional: { decay: 'h', initial_state: 'b h d e' },
+  constants: ['decay'],
   outputs: { out: 'b n h e', state: 'b h d e' },
   params: valibot.strictObject({
     schedule: valibot.optional(
@@ -47,14 +48,6 @@ export const lightningAttention = defineMethod({
     const { q, k, v } = tensors;
     const { out, state } = linearAttention(q, k, v, { ...settingsOf(tensors, params), ...control });
     return { out, state };
-  },
-
-  backward(tensors, _, gradOut, params, control) {
-    const { q, k, v } = tensors;
-    const settings = settingsOf(tensors, params);
-    const grads = linearAttentionBackward(q, k, v, { gradOut }, { ...settings, ...control });
-    const { gradQ, gradK, gradV, gradInitialState } = grads;
-    return { q: gradQ, k: gradK, v: gradV, ...(gradInitialState && { initial_state: gradInitialState }) };
   },
 
   cost({ b, n, h, g, d, e }) {

@@ -1,17 +1,19 @@
 /**
  * The delta rule over chunks of which some are not kept. All tokens of a chunk start from the state before it; the state
  * behind it is that of a second pass in which the tokens of chunks that go to softmax attention write nothing. So the
- * states before all chunks come first, one after the other, and then all chunks are computed side by side.
+ * states before all chunks come first, and then all chunks are computed side by side.
  */
 
-import { concat, contiguous } from '../../../ops/copy';
+import { concat, contiguous, pad } from '../../../ops/copy';
+import { zeros } from '../../../ops/float32';
 import { gatedDeltaRule, gatedDeltaRuleBackward } from '../../../ops/gated-delta-rule';
-import { add, exp, multiply, subtract } from '../../../ops/map';
+import { add } from '../../../ops/map';
+import { map } from '../../../ops/map/map';
 import { sum } from '../../../ops/reduce';
 import type { Control } from '../../../runtime/backend';
-import type { Runtime } from '../../../runtime/runtime';
 import { controlOf } from '../../../runtime/turns';
-import { type Shape, sizeOf } from '../../../tensor/shape';
+import { withDerivative } from '../../../tape';
+import type { Shape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import type { Problem } from './problem';
 
@@ -23,6 +25,8 @@ export interface DeltaInputs {
   /** [b, n, h]. */
   readonly g: Tensor;
   readonly beta: Tensor;
+  /** [b, c, h]: 1 for the chunks that are kept, 0 for those that go to softmax attention. */
+  readonly kept: Tensor;
 }
 
 export interface DeltaSettings {
@@ -30,243 +34,158 @@ export interface DeltaSettings {
   readonly scale: number;
   /** Whether the state decays over chunks that are not kept. */
   readonly forget: boolean;
-  /** [b, c, h]: 1 for the chunks that are kept, 0 for those that go to softmax attention. */
-  readonly kept: Tensor<'f32'>;
+  /** Whether chunks that are not kept have a gradient with respect to their choice, too. */
+  readonly counterfactual: boolean;
+  readonly control: Control;
 }
 
 /** Chunks that the forward pass computes side by side, which bounds the states that it holds. */
 const SIDE_BY_SIDE = 32;
 
-/** [b, n, h, e]. */
-export function deltaForward(
-  inputs: DeltaInputs,
-  settings: DeltaSettings,
-  { signal, onProgress }: Control = {},
-): Tensor<'f32'> {
-  const { problem, scale } = settings;
-  const { b, n, h, d, e, chunk, chunks } = problem;
+/**
+ * [b, n, h, e]. Its gradient with respect to `kept` is that of what a chunk writes to the state, times a choice, which no tape
+ * would find.
+ */
+export function deltaRule({ q, k, v, g, beta, kept }: DeltaInputs, settings: DeltaSettings): Tensor {
+  return withDerivative(
+    (...[q, k, v, g, beta, kept]: Tensor[]) => deltaForward({ q, k, v, g, beta, kept } as DeltaInputs, settings),
+    ({ inputs: [q, k, v, g, beta, kept], gradients }) =>
+      deltaBackward({ q, k, v, g, beta, kept } as DeltaInputs, gradients as Tensor, settings),
+  )(q, k, v, g, beta, kept);
+}
+
+function deltaForward(inputs: DeltaInputs, settings: DeltaSettings): Tensor {
+  const { problem, scale, control } = settings;
+  const { b, n, h, e, chunk, chunks } = problem;
   const { runtime } = inputs.q;
-  return runtime.scope(() => {
-    const tokens = padded(withGates(inputs, settings), problem);
-    const groups = Math.ceil(chunks / SIDE_BY_SIDE);
-    const parts: Tensor<'f32'>[] = [];
-    let before: Tensor = zeros(runtime, [b, h, d, e]);
-    for (let group = 0; group < groups; group++) {
-      const [first, past] = [group * SIDE_BY_SIDE, Math.min(chunks, (group + 1) * SIDE_BY_SIDE)];
-      const made = runtime.scope(() => {
-        const states = [before];
-        for (let t = first; t < Math.min(past, chunks - 1); t++)
-          states.push(keptState(tokens, problem, t, states.at(-1) as Tensor, { signal }));
-        const { q, k, v, g, beta } = sideBySide(tokens, problem, first, past);
-        const initialState = joined(states.slice(0, past - first));
-        const control = controlOf({ signal, onProgress }, group, groups);
-        const { out } = gatedDeltaRule(q, k, v, g, beta, { scale, initialState, ...control });
-        return { out: out.reshape([b, (past - first) * chunk, h, e]) as Tensor<'f32'>, state: states.at(-1) as Tensor };
-      });
-      before = made.state;
-      parts.push(made.out);
-    }
-    return firstTokens(parts.length > 1 ? concat(parts, 1) : (parts[0] as Tensor<'f32'>), n);
-  });
+  const tokens = withGates(padded(inputs, problem), settings);
+  const groups = Math.ceil(chunks / SIDE_BY_SIDE);
+  const parts: Tensor<'f32'>[] = [];
+  let before: Tensor | undefined;
+  for (let group = 0; group < groups; group++) {
+    const [first, past] = [group * SIDE_BY_SIDE, Math.min(chunks, (group + 1) * SIDE_BY_SIDE)];
+    const made = runtime.scope(() => {
+      const part = mapped(tokens, (x) => x.slice(1, first * chunk, past * chunk));
+      const { states, state } = statesOf(part, problem, before);
+      const { q, k, v, g, beta } = mapped(part, (x) => sideBySide(x, problem));
+      const initialState = asBatches(states, problem);
+      const { out } = gatedDeltaRule(q, k, v, g, beta, { scale, initialState, ...controlOf(control, group, groups) });
+      return { out: out.reshape([b, (past - first) * chunk, h, e]) as Tensor<'f32'>, state };
+    });
+    before = made.state;
+    parts.push(made.out);
+  }
+  return firstTokens(parts.length > 1 ? concat(parts, 1) : (parts[0] as Tensor<'f32'>), n);
 }
 
-export interface DeltaGradients extends DeltaInputs {
-  /**
-   * [b, c, h]: with respect to the choices of the chunks that are kept; of all, if the counterfactual ones are wanted.
-   */
-  readonly choices: Tensor;
-}
-
-/** Gradients with respect to the inputs and the choices, from that with respect to the result. */
-export function deltaBackward(
-  inputs: DeltaInputs,
-  gradOut: Tensor,
-  settings: DeltaSettings & { readonly counterfactual: boolean },
-  { signal, onProgress }: Control = {},
-): DeltaGradients {
-  const { problem, scale } = settings;
+/** With respect to the inputs, in their order. */
+function deltaBackward(inputs: DeltaInputs, gradOut: Tensor, settings: DeltaSettings): Tensor[] {
+  const { problem, scale, forget } = settings;
   const { b, n, h, d, e, chunk, chunks } = problem;
-  const { runtime } = inputs.q;
-  return runtime.scope(() => {
-    const tokens = padded({ ...withGates(inputs, settings), gradOut }, problem);
-    const states: Tensor[] = [zeros(runtime, [b, h, d, e])];
-    for (let t = 0; t + 1 < chunks; t++) {
-      onProgress?.(t / (3 * chunks));
-      states.push(keptState(tokens, problem, t, states[t] as Tensor, { signal }));
-    }
-    const all = sideBySide(tokens, problem, 0, chunks);
-    const initialState = joined(states);
-    const within = gatedDeltaRuleBackward(
-      ...([all.q, all.k, all.v, all.g, all.beta, { gradOut: all.gradOut }] as const),
-      { scale, initialState, signal, onProgress: onProgress && ((share) => onProgress((1 + share) / 3)) },
-    );
-
-    // What later chunks make of the states, last chunk first: gradients with respect to the states behind each.
-    const gradStates = (within.gradInitialState as Tensor).reshape([b, chunks, h, d, e]);
-    const behind: Tensor[] = [];
-    const carried: Pick<Gradients, (typeof CARRIED)[number]>[] = [];
-    const nothing = zeros(runtime, [b, chunk, h, e]);
-    for (let t = chunks - 2; t >= 0; t--) {
-      const last = behind[0];
-      const carriedState = (last && carried[0]?.gradInitialState) as Tensor | undefined;
-      const own = at(gradStates, t + 1);
-      const gradState = carriedState ? add(own, carriedState) : own;
-      behind.unshift(gradState);
-      const { k, v, keptG, keptBeta } = chunkOf(tokens, problem, t);
-      carried.unshift(
-        gatedDeltaRuleBackward(
-          k,
-          k,
-          v,
-          keptG,
-          keptBeta,
-          { gradOut: nothing, gradState },
-          {
-            initialState: states[t] as Tensor,
-            ...controlOf(
-              { signal, onProgress: onProgress && ((share) => onProgress((2 + share) / 3)) },
-              chunks - 2 - t,
-              chunks,
-            ),
-          },
-        ),
-      );
-    }
-
-    const keptTokens = padded({ kept: tokensOf(settings.kept, problem) }, problem).kept;
-    const total = (name: (typeof CARRIED)[number], row: Shape, factor?: Tensor) => {
-      const own = (within[name] as Tensor).reshape([b, chunks * chunk, ...row]);
-      if (carried.length === 0) return firstTokens(own as Tensor<'f32'>, n);
-      const last = zeros(runtime, [b, chunk, ...row]);
-      const others = concat([...carried.map((grads) => grads[name] as Tensor<'f32'>), last], 1);
-      return firstTokens(add(own, factor ? multiply(others, factor) : others), n);
-    };
-    return {
-      q: firstTokens(within.gradQ.reshape([b, chunks * chunk, h, d]) as Tensor<'f32'>, n),
-      k: total('gradK', [h, d]),
-      v: total('gradV', [h, e]),
-      g: total('gradG', [h], settings.forget ? undefined : keptTokens),
-      beta: total('gradBeta', [h], keptTokens),
-      choices: choiceGradients(all, states, behind, settings, { signal }),
-    };
+  const tokens = withGates(padded({ ...inputs, gradOut }, problem), settings);
+  const { states } = statesOf(tokens, problem);
+  const all = mapped(tokens, (x) => sideBySide(x, problem));
+  const within = gatedDeltaRuleBackward(
+    ...([all.q, all.k, all.v, all.g, all.beta, { gradOut: all.gradOut }] as const),
+    { scale, initialState: asBatches(states, problem) },
+  );
+  // What later chunks make of the states.
+  const gradStates = (within.gradInitialState as Tensor).reshape(states.shape);
+  const nothing = states.runtime.tensor([0], []).expand(tokens.v.shape);
+  const { k, v, keptG, keptBeta } = tokens;
+  const through = gatedDeltaRuleBackward(...([k, k, v, keptG, keptBeta, { gradOut: nothing, gradStates }] as const), {
+    every: chunk,
   });
+  const kept = perChunk(inputs.kept, problem);
+  const total = (name: 'gradK' | 'gradV' | 'gradG' | 'gradBeta', row: Shape, isKept = false) => {
+    const [own, others] = [within[name], through[name]].map((x) => x.reshape([b, chunks, chunk, ...row])) as [
+      Tensor,
+      Tensor,
+    ];
+    const sums = isKept ? map((own, others, kept) => own + others * kept, own, others, kept) : add(own, others);
+    return firstTokens(sums.reshape([b, chunks * chunk, ...row]), n);
+  };
+  return [
+    firstTokens(within.gradQ.reshape([b, chunks * chunk, h, d]), n),
+    total('gradK', [h, d]),
+    total('gradV', [h, e]),
+    total('gradG', [h], !forget),
+    total('gradBeta', [h], true),
+    choiceGradients(all, states, through.gradStates as Tensor, inputs.kept, settings),
+  ];
 }
-
-type Gradients = ReturnType<typeof gatedDeltaRuleBackward>;
-const CARRIED = ['gradK', 'gradV', 'gradG', 'gradBeta', 'gradInitialState'] as const;
 
 /**
- * For each head of each chunk the sum of the gradient with respect to the state behind it times what the chunk writes,
- * which
- * is the state in which it ends, were it kept, less the decayed one before.
+ * For each head of each chunk the sum of the gradient with respect to the state behind it times what the chunk writes, which
+ * is the state in which it ends, were it kept, less the decayed one before: [b, c, h], 0 for the last.
  */
 function choiceGradients(
-  { k, v, g, beta }: DeltaInputs,
-  states: readonly Tensor[],
-  behind: readonly Tensor[],
-  { problem, forget, kept, counterfactual }: DeltaSettings & { readonly counterfactual: boolean },
-  control: Control,
+  { k, v, g, beta }: Omit<DeltaInputs, 'kept'>,
+  states: Tensor,
+  gradStates: Tensor,
+  kept: Tensor,
+  { problem, forget, counterfactual }: DeltaSettings,
 ): Tensor {
-  const { b, h, d, e, chunk, chunks } = problem;
-  const { runtime } = k;
-  if (behind.length === 0) return zeros(runtime, kept.shape);
-  const before = chunks - 1;
-  const rows = (x: Tensor) => x.reshape([b * before * h, d * e]);
-  const first = (x: Tensor) => contiguous(x.slice(1, 0, before));
-  // Where the chunk is kept, the state behind it is that in which it ends.
+  const { b, h, chunk, chunks } = problem;
+  if (chunks === 1) return zeros(k.runtime, kept.shape);
+  const first = (x: Tensor) => x.slice(1, 0, chunks - 1);
+  const next = (x: Tensor) => x.slice(1, 1, chunks);
+  // Where a chunk is kept, the state behind it is that in which it ends.
   const ends = counterfactual
-    ? first(
-        gatedDeltaRule(k, k, v, g, beta, { initialState: joined(states), ...control }).state.reshape([
-          b,
-          chunks,
-          h,
-          d,
-          e,
-        ]),
-      )
-    : joined(states.slice(1));
-  let starts = rows(joined(states.slice(0, before)));
-  if (forget) {
-    const logs = sum(first(g.reshape([b, chunks, chunk, h])), { axes: [2] });
-    starts = multiply(starts, exp(logs).reshape([b * before * h, 1]));
-  }
-  const slopes = sum(multiply(subtract(rows(ends), starts), rows(joined(behind))), { axes: [1] });
-  const all = concat([slopes.reshape([b, before, h]), zeros(runtime, [b, 1, h])], 1);
-  return counterfactual ? all : multiply(all, kept);
+    ? first(gatedDeltaRule(k, k, v, g, beta, { initialState: asBatches(states, problem) }).state.reshape(states.shape))
+    : next(states);
+  const logs = forget ? sum(g.reshape([b, chunks, chunk, h]), { axes: [2] }) : zeros(k.runtime, [b, chunks, h]);
+  const products = map(
+    (end, start, log, gradient) => (end - Math.exp(log) * start) * gradient,
+    ...[ends, first(states), first(logs).reshape([b, chunks - 1, h, 1, 1]), next(gradStates)],
+  );
+  const slopes = pad(sum(products, { axes: [3, 4] }), [none, [0, 1], none]);
+  return counterfactual ? slopes : map((slope, kept) => slope * kept, slopes, kept);
 }
 
-type Tokens = DeltaInputs & Readonly<Record<'keptG' | 'keptBeta', Tensor>>;
+type Tokens = Omit<DeltaInputs, 'kept'> & Readonly<Record<'keptG' | 'keptBeta', Tensor>>;
 
-/** With g and beta of the pass in which chunks that are not kept write nothing. */
-function withGates(inputs: DeltaInputs, { problem, kept, forget }: DeltaSettings): Tokens {
-  const factors = tokensOf(kept, problem);
-  const { g, beta } = inputs;
-  return { ...inputs, keptG: forget ? g : multiply(g, factors), keptBeta: multiply(beta, factors) };
+/** The states before chunks [b, c, h, d, e], and behind the last, of the pass in which only those kept write. */
+function statesOf({ k, v, keptG, keptBeta }: Tokens, { chunk }: Problem, initialState?: Tensor) {
+  const { states, state } = gatedDeltaRule(k, k, v, keptG, keptBeta, { every: chunk, initialState });
+  return { states: states as Tensor, state };
 }
 
-/** A number for each chunk, [b, c, h], as one for each of its tokens, [b, n, h]. */
-function tokensOf(x: Tensor, { b, n, h, chunk, chunks }: Problem): Tensor<'f32'> {
-  const expanded = contiguous(x.reshape([b, chunks, 1, h]).expand([b, chunks, chunk, h]));
-  return firstTokens(expanded.reshape([b, chunks * chunk, h]) as Tensor<'f32'>, n);
+/** Those of chunks as those of as many batches. */
+const asBatches = (states: Tensor, { h, d, e }: Problem) => states.reshape([-1, h, d, e]);
+
+/** With g and beta of the pass in which chunks that are not kept write nothing; chunks are whole. */
+function withGates<Inputs extends DeltaInputs>({ kept, ...tokens }: Inputs, { problem, forget }: DeltaSettings) {
+  const { b, h, chunk, chunks } = problem;
+  const times = (x: Tensor) =>
+    map((x, kept) => x * kept, x.reshape([b, chunks, chunk, h]), perChunk(kept, problem)).reshape(x.shape);
+  return { ...tokens, keptG: forget ? tokens.g : times(tokens.g), keptBeta: times(tokens.beta) };
 }
 
-/** The state behind a chunk. */
-function keptState(tokens: Tokens, problem: Problem, t: number, initialState: Tensor, control: Control): Tensor {
-  const { k, v, keptG, keptBeta } = chunkOf(tokens, problem, t);
-  const { out, state } = gatedDeltaRule(k, k, v, keptG, keptBeta, { initialState, ...control });
-  out.dispose();
-  return state;
-}
+/** A number for each chunk, for all of its tokens. */
+const perChunk = (x: Tensor, { b, h, chunks }: Problem) => x.reshape([b, chunks, 1, h]);
 
-/** Views of the tokens of one chunk. */
-function chunkOf<Name extends string>(tokens: Readonly<Record<Name, Tensor>>, { chunk }: Problem, t: number) {
-  return mapped(tokens, (x) => x.slice(1, t * chunk, (t + 1) * chunk));
-}
-
-/** The chunks `first` to `past` (exclusive) as batches of their own. */
-function sideBySide<Name extends string>(
-  tokens: Readonly<Record<Name, Tensor>>,
-  { chunk }: Problem,
-  first: number,
-  past: number,
-): Record<Name, Tensor> {
-  return mapped(tokens, (x) => {
-    const [b, , ...row] = x.shape as [number, number, ...number[]];
-    return contiguous(x.slice(1, first * chunk, past * chunk)).reshape([b * (past - first), chunk, ...row]);
-  });
+/** Chunks of tokens as batches of their own. */
+function sideBySide(x: Tensor, { chunk }: Problem): Tensor {
+  return inOrder(x).reshape([-1, chunk, ...x.shape.slice(2)]);
 }
 
 /** With tokens behind the last that write and read nothing, so that all chunks are whole. */
-function padded<Name extends string>(
-  tokens: Readonly<Record<Name, Tensor>>,
-  { n, chunk, chunks }: Problem,
-): Record<Name, Tensor> {
-  if (n === chunks * chunk) return tokens;
-  return mapped(tokens, (x) => {
-    const [b, , ...row] = x.shape as [number, number, ...number[]];
-    return concat([x as Tensor<'f32'>, zeros(x.runtime, [b, chunks * chunk - n, ...row])], 1);
-  });
+function padded<Inputs extends DeltaInputs>(inputs: Inputs, { n, chunk, chunks }: Problem): Inputs {
+  if (n === chunks * chunk) return inputs;
+  const { kept, ...tokens } = inputs;
+  const behind = (x: Tensor) => pad(x, [none, [0, chunks * chunk - n], ...x.shape.slice(2).map(() => none)]);
+  return { ...mapped(tokens as Readonly<Record<string, Tensor>>, behind), kept } as Inputs;
 }
 
-const firstTokens = (x: Tensor<'f32'>, n: number): Tensor<'f32'> =>
-  x.shape[1] === n ? x : contiguous(x.slice(1, 0, n));
+const none: [number, number] = [0, 0];
 
-/** States [b, h, d, e] of chunks, as those of b times as many batches. */
-function joined(states: readonly Tensor[]): Tensor {
-  const [b, ...state] = (states[0] as Tensor).shape as [number, ...number[]];
-  return concat(
-    states.map((x) => x.reshape([b, 1, ...state]) as Tensor<'f32'>),
-    1,
-  ).reshape([b * states.length, ...state]);
-}
+const firstTokens = (x: Tensor, n: number) => inOrder(x.slice(1, 0, n)) as Tensor<'f32'>;
 
-/** What belongs to one chunk of [b, c, ...]. */
-const at = (x: Tensor, t: number): Tensor =>
-  contiguous(x.slice(1, t, t + 1)).reshape([x.shape[0] as number, ...x.shape.slice(2)]);
+/** Copied only where it must be. */
+const inOrder = (x: Tensor) => (x.isContiguous ? x : contiguous(x));
 
-const zeros = (runtime: Runtime, shape: Shape): Tensor<'f32'> => runtime.tensor(new Float32Array(sizeOf(shape)), shape);
-
-function mapped<Name extends string>(tensors: Readonly<Record<Name, Tensor>>, map: (x: Tensor) => Tensor) {
+function mapped<Name extends string>(tensors: Readonly<Record<Name, Tensor>>, of: (x: Tensor) => Tensor) {
   const entries = Object.entries<Tensor>(tensors) as [Name, Tensor][];
-  return Object.fromEntries(entries.map(([name, x]) => [name, map(x)])) as Record<Name, Tensor>;
+  return Object.fromEntries(entries.map(([name, x]) => [name, of(x)])) as Record<Name, Tensor>;
 }

@@ -1,5 +1,6 @@
 /** What routing gains where it is known, and whether the search gradient knows it: nothing is trained. */
 import { attention } from '../../../ops/attention';
+import { pullback } from '../../../tape';
 import { uniformGenerator } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
 import { formatRatio } from '../../../text/format';
@@ -169,10 +170,9 @@ async function figuresOf(context: ExperimentContext, pairs: number): Promise<Fig
   const pull = async (counterfactual: boolean) => {
     const grad = await numbersOf(runtime, () => {
       const route = routeOf(runtime, needles, (sequence, chunk) => halves[sequence]?.[chunk] as boolean);
-      const results = natsLinear.forward({ ...inputs, route }, params, { signal });
       const settings = { ...params, counterfactual };
-      const gradOut = gradientOf(runtime, needles);
-      return natsLinear.backward?.({ ...inputs, route }, results, gradOut, settings, { signal }).route as Tensor;
+      const forward = (route: Tensor) => natsLinear.forward({ ...inputs, route }, settings, { signal });
+      return pullback(forward, route).pull({ out: gradientOf(runtime, needles) }, { signal });
     });
     return movedOut(grad, needles, halves);
   };

@@ -4,10 +4,10 @@
  * Source: Deng et al. 2026, arXiv 2602.03681; the definition is that of its code.
  */
 import { area } from '../../../masks/area';
-import { checkTensors } from '../../../ops/check';
 import type { HostTensor } from '../../../tensor/host';
 import { defineMethod } from '../../define';
-import { backward, forward } from './layer';
+import { forward } from './forward';
+import { layer } from './layer';
 import { params } from './params';
 import { INPUTS, OPTIONAL, problemOf } from './problem';
 import { reference } from './reference';
@@ -33,12 +33,8 @@ export const natsLinear = defineMethod({
     problemOf(Object.fromEntries(given), settings.chunk);
     return reference(inputs, settings, gradOut);
   },
-  forward: (tensors, settings, control) => ({ ...forward(tensors, settings, control) }),
-  backward(tensors, results, gradOut, settings, control) {
-    const { softmax, delta, lse } = results;
-    checkTensors({ softmax, delta, lse });
-    return backward(tensors, results as ReturnType<typeof forward>, gradOut, settings, control);
-  },
+  forward,
+  layer,
 
   /** With every other chunk in softmax attention: the true number is the route's. */
   cost({ b, n, h, d, e, a }, { chunk }) {

@@ -6,8 +6,8 @@
 import * as valibot from 'valibot';
 import { arcCosine, type FeatureMap, type FeatureOptions, positive } from '../../../feature-maps';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import { linearAttention, linearAttentionBackward, MOST_FEATURES } from '../../../ops/linear-attention';
-import { add, multiply } from '../../../ops/map';
+import { linearAttention, MOST_FEATURES } from '../../../ops/linear-attention';
+import { map } from '../../../ops/map/map';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
@@ -63,33 +63,14 @@ export const performer = defineMethod({
 
   reference,
 
-  forward({ q, k, v }, params, control = {}) {
-    const maps = mapsOf({ q, k, v }, params);
-    const { signal } = control;
-    using phiQ = maps.q.forward(q, { signal });
-    using phiK = maps.k.forward(k, { signal });
-    const { out, ...rest } = linearAttention(phiQ, phiK, v, { ...settingsOf(params), ...control });
-    for (const tensor of Object.values(rest)) tensor.dispose();
-    return { out };
-  },
-
-  backward({ q, k, v }, _, gradOut, params, { signal } = {}) {
-    const maps = mapsOf({ q, k, v }, params);
-    const settings = { ...settingsOf(params), signal };
-    using phiQ = maps.q.forward(q, { signal });
-    using phiK = maps.k.forward(k, { signal });
-    // Once more, for the denominators: those of `forward` are not among its results.
-    const results = linearAttention(phiQ, phiK, v, settings);
-    try {
-      const { out, denominator } = results;
-      const grads = linearAttentionBackward(phiQ, phiK, v, { gradOut, out, denominator }, settings);
-      using gradPhiQ = grads.gradQ;
-      using gradPhiK = grads.gradK;
-      const gradQ = maps.q.backward(q, gradPhiQ, { signal });
-      return { q: gradQ, k: maps.k.backward(k, gradPhiK, { signal }), v: grads.gradV };
-    } finally {
-      for (const tensor of Object.values(results)) tensor.dispose();
-    }
+  forward(inputs, params, control = {}) {
+    checkInputs(inputs);
+    return inputs.q.runtime.scope(() => {
+      const { q, k } = mapped(inputs, params, { signal: control.signal });
+      const { causal, epsilon } = params;
+      const { out } = linearAttention(q, k, inputs.v, { causal, epsilon, normalise: true, ...control });
+      return { out };
+    });
   },
 
   cost({ b, n, m, h, g, d, e }, params) {
@@ -111,56 +92,32 @@ export const performer = defineMethod({
   experiment: () => import('./experiment'),
 });
 
-const settingsOf = ({ causal, epsilon }: PerformerParams) => ({ causal, epsilon, normalise: true });
+type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
 
-/** The maps of queries and keys, which share their directions. Throws unless the inputs fit. */
-function mapsOf(
-  inputs: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
-  params: PerformerParams,
-): Record<'q' | 'k', FeatureMap> {
-  checkFloat32(performer.name, inputs, {});
-  checkContiguous({ q: inputs.q, k: inputs.k });
-  const { d } = bindShapes(performer.inputs, { q: inputs.q.shape, k: inputs.k.shape, v: inputs.v.shape });
-  const draw = drawOf(params, d as number);
-  const factors = factorsOf(params, d as number);
-  if (params.kernel === 'relu') {
-    const map = raised(arcCosine({ ...draw, degree: 1 }), FLOOR * Math.sqrt(2 / draw.features));
-    return { q: ofMultiples(factors.q, map), k: ofMultiples(factors.k, map) };
-  }
-  return {
-    q: ofMultiples(factors.q, positive({ ...draw, stabilise: 'rows' })),
-    k: ofMultiples(factors.k, positive({ ...draw, stabilise: 'heads' })),
-  };
+function checkInputs({ q, k, v }: Qkv): void {
+  checkFloat32(performer.name, { q, k, v }, {});
+  checkContiguous({ q, k });
+  bindShapes(performer.inputs, { q: q.shape, k: k.shape, v: v.shape });
 }
 
-/** phi(x) + by. */
-function raised(map: FeatureMap, by: number): FeatureMap {
-  return {
-    ...map,
-    forward(x, options = {}) {
-      using phi = map.forward(x, options);
-      using constant = x.runtime.tensor([by], []);
-      return add(phi, constant, options);
-    },
-  };
-}
-
-/** phi(factor x). */
-function ofMultiples(factor: number, map: FeatureMap): FeatureMap {
-  const times = (x: Tensor, options: FeatureOptions = {}) => {
-    using factors = x.runtime.tensor([factor], []);
-    return multiply(x, factors, options);
-  };
-  return {
-    ...map,
-    forward(x, options) {
-      using multiple = times(x, options);
-      return map.forward(multiple, options);
-    },
-    backward(x, gradPhi, options) {
-      using multiple = times(x, options);
-      using gradMultiple = map.backward(multiple, gradPhi, options);
-      return times(gradMultiple, options);
-    },
-  };
+/** The features of queries and keys, along the same directions. */
+function mapped({ q, k }: Qkv, params: PerformerParams, control: FeatureOptions): Record<'q' | 'k', Tensor> {
+  const d = q.shape[3] as number;
+  const draw = drawOf(params, d);
+  const factors = factorsOf(params, d);
+  const phi = (x: Tensor, factor: number, features: FeatureMap) =>
+    features.forward(
+      map((x, { factor }) => x * factor, x, { captured: { factor }, ...control }),
+      control,
+    );
+  if (params.kernel === 'softmax')
+    return {
+      q: phi(q, factors.q, positive({ ...draw, stabilise: 'rows' })),
+      k: phi(k, factors.k, positive({ ...draw, stabilise: 'heads' })),
+    };
+  const features = arcCosine({ ...draw, degree: 1 });
+  const floor = FLOOR * Math.sqrt(2 / draw.features);
+  const raised = (x: Tensor, factor: number) =>
+    map((phi, { floor }) => phi + floor, phi(x, factor, features), { captured: { floor }, ...control });
+  return { q: raised(q, factors.q), k: raised(k, factors.k) };
 }

@@ -8,13 +8,11 @@ import { ShapeError } from '../../../errors';
 import { elu, eluPlusOne, type FeatureMap, relu } from '../../../feature-maps';
 import { band } from '../../../masks/band';
 import { blocks } from '../../../masks/blocks';
-import { attention, attentionBackward } from '../../../ops/attention';
-import type { Values } from '../../../ops/compute';
+import { attention } from '../../../ops/attention';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import { linearAttention, linearAttentionBackward } from '../../../ops/linear-attention';
-import { add } from '../../../ops/map';
-import { rmsNorm, rmsNormBackward } from '../../../ops/norm';
-import { reluAttention, reluAttentionBackward } from '../../../ops/relu-attention';
+import { linearAttention } from '../../../ops/linear-attention';
+import { rmsNorm } from '../../../ops/norm';
+import { reluAttention } from '../../../ops/relu-attention';
 import type { Control } from '../../../runtime/backend';
 import { hostTensor } from '../../../tensor/host';
 import { bindShapes, formatShape } from '../../../tensor/shape';
@@ -22,9 +20,9 @@ import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { causal, count, float32 } from '../../schema';
 import { pairWeights } from '../../weights';
-import { type Encoded, encode } from './positions';
+import { encode } from './positions';
 import { features, keysOf, reference } from './reference';
-import { checkPositions, type Phi, POSITIONS, positionsOf, type TransnormerParams } from './settings';
+import { anglesOf, checkPositions, type Phi, POSITIONS, type TransnormerParams, type Turns } from './settings';
 
 export const transnormer = defineMethod({
   name: 'transnormer',
@@ -33,6 +31,7 @@ export const transnormer = defineMethod({
   paper: { title: 'The Devil in Linear Transformer', arxiv: '2210.10340', year: 2022 },
   inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
   optional: { theta: 't', reflection: 'd' },
+  constants: ['reflection'],
   outputs: { out: 'b n h e' },
   params: valibot.strictObject({
     attention: valibot.optional(
@@ -88,32 +87,23 @@ export const transnormer = defineMethod({
 
   forward(tensors, params, control = {}) {
     checkInputs(tensors, params);
-    return tensors.q.runtime.scope(() => {
-      const { q, k } = prepare(tensors, params, control);
-      const inputs = { q: q.x, k: k.x, v: tensors.v };
-      if (isSoftmax(params)) {
-        const { out, lse } = attention(q.x, k.x, tensors.v, { ...maskOf(params), ...control });
-        lse.dispose();
-        return { out };
-      }
-      const sums = sumsOf(inputs, params, control);
-      return { out: normalise(sums, params) };
+    const { attention: kind, block, causal, weights, epsilon } = params;
+    const { v, ...given } = tensors as Given;
+    return v.runtime.scope(() => {
+      const [q, k] = [prepared(given.q, given, params, control), prepared(given.k, given, params, control)];
+      if (kind === 'norm') return { out: normalised(linearAttention(q, k, v, { causal, ...control }).out, epsilon) };
+      if (weights === 'relu')
+        return { out: normalised(reluAttention(q, k, v, { block, causal, ...control }), epsilon) };
+      // Token i sees the keys of its own block.
+      const { out } = attention(q, k, v, { mask: blocks(block, band(0, 0)), causal, ...control });
+      return { out };
     });
   },
 
-  backward(tensors, _, gradOut, params, control = {}) {
-    checkInputs({ ...tensors, gradOut }, params);
-    return tensors.q.runtime.scope(() => {
-      const { q, k } = prepare(tensors, params, control);
-      const inputs = { q: q.x, k: k.x, v: tensors.v };
-      const grads = gradients(inputs, gradOut, params, control);
-      const { theta } = tensors as Given;
-      const gradTheta = theta && {
-        theta: add(q.gradTheta(grads.gradQ), k.gradTheta(grads.gradK)),
-      };
-      const byRows = { q: q.gradInput(grads.gradQ), k: k.gradInput(grads.gradK) };
-      return { ...byRows, v: grads.gradV, ...gradTheta };
-    });
+  layer({ d }, { positions }) {
+    if (positions === 'none') return { parameters: {}, inputs: () => ({}) };
+    const theta = { shape: [Math.floor(d / 2)], initial: { values: anglesOf(d) } };
+    return { parameters: { theta }, inputs: (_, __, parameters) => parameters };
   },
 
   cost({ b, n, m, h, g, d, e }, { attention: kind, causal, block, weights, positions }) {
@@ -169,80 +159,23 @@ export const transnormer = defineMethod({
 /** None for the identity. */
 const MAPS: Readonly<Record<Phi, FeatureMap | undefined>> = { '1+elu': eluPlusOne, elu, relu, identity: undefined };
 
-const isSoftmax = ({ attention: kind, weights }: TransnormerParams) => kind === 'diag' && weights === 'softmax';
-
-/** Token i sees the keys of its own block. */
-const maskOf = ({ block, causal }: TransnormerParams) => ({ mask: blocks(block, band(0, 0)), causal });
-
 type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
-type Given = Qkv & { readonly theta?: Tensor | undefined; readonly reflection?: Tensor | undefined };
+type Given = Qkv & Turns<Tensor>;
 
 /** Queries or keys as they are multiplied: mapped to features and turned by their positions. */
-interface Prepared extends Pick<Encoded, 'x' | 'gradTheta'> {
-  /** The gradient with respect to what was given, from that by `x`. */
-  gradInput(grad: Tensor): Tensor;
-}
-
-function prepare(
-  { q, k, theta, reflection }: Given,
-  params: TransnormerParams,
-  control: Control,
-): Record<'q' | 'k', Prepared> {
-  const given = { ...(theta && { theta }), ...(reflection && { reflection }) };
-  const d = q.shape[3] as number;
-  const positions = params.positions === 'none' ? undefined : (values: Values) => positionsOf(values, d, params);
+function prepared(x: Tensor, turns: Turns<Tensor>, params: TransnormerParams, { signal }: Control): Tensor {
   const map = params.attention === 'norm' ? MAPS[params.phi] : undefined;
-  const prepared = (x: Tensor): Prepared => {
-    const phi = map ? map.forward(x) : x;
-    const byPhi = (grad: Tensor) => (map ? map.backward(x, grad) : grad);
-    if (!positions) return { x: phi, gradInput: byPhi, gradTheta: (grad) => grad };
-    const encoded = encode(phi, { given, positions }, control);
-    return { ...encoded, gradInput: (grad) => byPhi(encoded.byRows(grad)) };
-  };
-  return { q: prepared(q), k: prepared(k) };
+  const phi = map ? map.forward(x, { signal }) : x;
+  return params.positions === 'none' ? phi : encode(phi, turns, params, { signal });
 }
 
-/** What the norm is taken of. */
-function sumsOf({ q, k, v }: Qkv, { attention: kind, block, causal }: TransnormerParams, control: Control): Tensor {
-  if (kind === 'diag') return reluAttention(q, k, v, { block, causal, ...control });
-  const { out, state } = linearAttention(q, k, v, { causal, ...control });
-  state.dispose();
-  return out;
-}
-
-/** By queries and keys as they are multiplied, and by values. What `forward` did not return is computed again. */
-function gradients(
-  inputs: Qkv,
-  gradOut: Tensor,
-  params: TransnormerParams,
-  control: Control,
-): Record<'gradQ' | 'gradK' | 'gradV', Tensor> {
-  const { q, k, v } = inputs;
-  const { attention: kind, block, causal } = params;
-  if (isSoftmax(params)) {
-    const results = attention(q, k, v, { ...maskOf(params), ...control });
-    const { gradQ, gradK, gradV } = attentionBackward(
-      ...([q, k, v, { ...results, gradOut }, { ...maskOf(params), ...control }] as const),
-    );
-    return { gradQ, gradK, gradV };
-  }
-  const sums = sumsOf(inputs, params, control);
-  const gradSums = normalise(sums, params, gradOut);
-  if (kind === 'diag') return reluAttentionBackward(q, k, v, gradSums, { block, causal, ...control });
-  return linearAttentionBackward(q, k, v, { gradOut: gradSums }, { causal, ...control });
-}
-
-/** SRMSNorm over the heads of a token side by side; with `gradOut` its gradient. */
-function normalise(sums: Tensor, { epsilon }: TransnormerParams, gradOut?: Tensor): Tensor {
+/** SRMSNorm over the heads of a token side by side. */
+function normalised(sums: Tensor, epsilon: number): Tensor {
   const [b, n, h, e] = sums.shape as [number, number, number, number];
-  const settings = { epsilon: 0, offset: epsilon };
-  using rows = sums.reshape([b * n, h * e]);
-  using gradRows = gradOut?.reshape([b * n, h * e]);
-  using result = gradRows ? rmsNormBackward(rows, gradRows, settings) : rmsNorm(rows, settings);
-  return result.reshape(sums.shape);
+  return rmsNorm(sums.reshape([b * n, h * e]), { epsilon: 0, offset: epsilon }).reshape(sums.shape);
 }
 
-function checkInputs(inputs: Given & { readonly gradOut?: Tensor }, params: TransnormerParams): void {
+function checkInputs(inputs: Given, params: TransnormerParams): void {
   const given: Record<string, Tensor> = Object.fromEntries(
     Object.entries<Tensor | undefined>(inputs).flatMap(([name, tensor]) => (tensor ? [[name, tensor]] : [])),
   );
@@ -255,7 +188,7 @@ type Shaped = { readonly shape: readonly number[] };
 
 /** Blocks, and what comes after a token, need queries and keys that are the same tokens. */
 function checkTokens(
-  inputs: Readonly<Record<'q' | 'k' | 'v', Shaped>> & Partial<Record<'theta' | 'reflection', Shaped | undefined>>,
+  inputs: Readonly<Record<'q' | 'k' | 'v', Shaped>> & Turns<Shaped>,
   params: TransnormerParams,
 ): void {
   const { q, k, v } = inputs;

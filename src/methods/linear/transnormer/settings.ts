@@ -29,10 +29,11 @@ export interface Positions {
   of(token: number): number;
 }
 
-type Given<T> = { readonly theta?: T | undefined; readonly reflection?: T | undefined };
+/** What positions are given by. */
+export type Turns<T> = { readonly theta?: T | undefined; readonly reflection?: T | undefined };
 
 /** Throws unless theta and reflection are wanted, and of the shapes that heads of d channels need. */
-export function checkPositions(given: Given<{ readonly shape: Shape }>, d: number, { positions }: TransnormerParams) {
+export function checkPositions(given: Turns<{ readonly shape: Shape }>, d: number, { positions }: TransnormerParams) {
   for (const [name, length] of [
     ['theta', Math.floor(d / 2)],
     ['reflection', d],
@@ -45,16 +46,19 @@ export function checkPositions(given: Given<{ readonly shape: Shape }>, d: numbe
   }
 }
 
-/** As the authors' code starts: angles 10000^(-2 j / d), and a random reflection. */
+/** From a position to the next, for each pair of channels: 10000^(-2 j / d), as in the authors' code. */
+export const anglesOf = (d: number) =>
+  Float32Array.from({ length: Math.floor(d / 2) }, (_, j) => 10_000 ** ((-2 * j) / d));
+
+/** As the authors' code starts, but for what is given, with a random reflection. */
 export function positionsOf(
-  { theta, reflection }: Given<HostTensor>,
+  { theta, reflection }: Turns<HostTensor>,
   d: number,
   { attention, block, seed }: TransnormerParams,
 ): Positions {
-  const angles = Float32Array.from({ length: Math.floor(d / 2) }, (_, j) => 10_000 ** ((-2 * j) / d));
   return {
     direction: reflection ? unitOf(reflection) : drawn(d, seed),
-    theta: theta ? toFloat64(theta) : angles,
+    theta: theta ? toFloat64(theta) : anglesOf(d),
     of: (token) => (attention === 'diag' ? token % block : token),
   };
 }

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
-import { describeMethod, sequences } from '../../../../test/describe-method';
+import { describeMethod, differentiated, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { numericGradient } from '../../../../test/numeric-gradient';
 import { scoped } from '../../../../test/scoped';
@@ -213,9 +213,8 @@ describeOnBackends('transnormer', (runtime) => {
     const before = runtime().memory().live;
     for (const params of [{}, { phi: 'identity' }, { attention: 'diag' }, { attention: 'diag', weights: 'relu' }]) {
       const settings = transnormer.parse(params);
-      const results = transnormer.forward({ q, k: q, v: q }, settings);
-      const grads = transnormer.backward!({ q, k: q, v: q }, results, gradOut, settings);
-      for (const tensor of [...Object.values(results), ...Object.values(grads)]) tensor.dispose();
+      const { results, gradients } = differentiated(transnormer, { q, k: q, v: q }, settings, gradOut);
+      for (const tensor of [...Object.values(results), ...Object.values(gradients)]) tensor.dispose();
       await runtime().finish();
       expect(runtime().memory().live).toBe(before);
     }

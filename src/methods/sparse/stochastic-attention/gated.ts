@@ -1,27 +1,24 @@
 /** out = gate_sa SA + gate_swa SWA: two attentions over the same q, k and v, one gate for each head and token of each. */
 import { ParameterError } from '../../../errors';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import { add, multiply } from '../../../ops/map';
+import { sigmoid } from '../../../ops/map';
+import { map } from '../../../ops/map/map';
 import { matmul } from '../../../ops/matmul';
-import { sum } from '../../../ops/reduce';
 import type { Control } from '../../../runtime/backend';
+import { controlOf } from '../../../runtime/turns';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
+import type { Layer, LayerParameter } from '../../define';
 
 type Tensors = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
-type Gates = Readonly<Partial<Record<'gate_sa' | 'gate_swa', Tensor>>>;
+type Gates = Readonly<Partial<Record<(typeof GATES)[number], Tensor>>>;
+
+const GATES = ['gate_sa', 'gate_swa'] as const;
 
 interface Path<Params> {
   readonly inputs: Readonly<Record<string, string>>;
   readonly optional?: Readonly<Record<string, string>>;
   forward(tensors: Tensors, params: Params, control?: Control): Record<string, Tensor>;
-  backward(
-    tensors: Tensors,
-    results: Readonly<Record<string, Tensor>>,
-    gradOut: Tensor,
-    params: Params,
-    control?: Control,
-  ): Record<string, Tensor>;
 }
 
 interface Paths<Params> {
@@ -43,89 +40,37 @@ export function gatedForward<Params>(
   { shuffled, sliding }: Paths<Params>,
   tensors: Tensors,
   params: Params,
-  { signal, onProgress }: Control = {},
+  control: Control = {},
 ): { out: Tensor; lse: Tensor } {
   const { gate_sa, gate_swa } = checkGates(tensors);
-  const half = (start: number): Control => ({ signal, onProgress: (share) => onProgress?.(start + share / 2) });
-  const sa = shuffled.forward(inputsOf(shuffled, tensors), params, half(0));
-  using lse = sa.lse as Tensor;
-  using outSa = sa.out as Tensor;
-  const swa = sliding.forward(inputsOf(sliding, tensors), params, half(0.5));
-  swa.lse?.dispose();
-  using outSwa = swa.out as Tensor;
-  using first = times(outSa, gate_sa);
-  using second = times(outSwa, gate_swa);
-  const out = add(first, second);
-  return { out, lse: lse.reshape(lse.shape) };
+  return tensors.q.runtime.scope(() => {
+    const sa = shuffled.forward(inputsOf(shuffled, tensors), params, controlOf(control, 0, 2));
+    const swa = sliding.forward(inputsOf(sliding, tensors), params, controlOf(control, 1, 2));
+    const untrained = tensors.q.runtime.tensor([UNTRAINED], []);
+    const [first, second] = [gate_sa, gate_swa].map((gate) => gate?.reshape([...gate.shape, 1]) ?? untrained);
+    const [a, b] = [sa.out, swa.out] as [Tensor, Tensor];
+    const out = map((a, first, b, second) => a * first + b * second, a, first as Tensor, b, second as Tensor);
+    return { out, lse: sa.lse as Tensor };
+  });
 }
 
-/** Both paths run again: what each gave alone is not among the results. */
-export function gatedBackward<Params>(
-  { shuffled, sliding }: Paths<Params>,
-  tensors: Tensors,
-  gradOut: Tensor,
-  params: Params,
-  { signal, onProgress }: Control = {},
-): Record<string, Tensor> {
-  const { gate_sa, gate_swa } = checkGates(tensors);
-  checkFloat32('stochastic-attention', { gradOut }, {});
-  checkContiguous({ gradOut });
-  const half = (start: number): Control => ({ signal, onProgress: (share) => onProgress?.(start + share / 2) });
-  const sa = pathBackward(shuffled, tensors, gate_sa, gradOut, params, half(0));
-  using _q = sa.q;
-  using _k = sa.k;
-  using _v = sa.v;
-  const swa = pathBackward(sliding, tensors, gate_swa, gradOut, params, half(0.5));
-  const sums: Record<string, Tensor> = {};
-  for (const name of ['q', 'k', 'v'] as const) {
-    using other = swa[name];
-    sums[name] = add(sa[name], other);
+/** Each gate a sigmoid of a projection of the tokens. */
+export function gateLayer(width: number, heads: number): Layer {
+  const parameters: Record<string, LayerParameter> = {};
+  for (const gate of GATES) {
+    parameters[`${gate}_proj.weight`] = { shape: [heads, width], initial: { deviation: 0.02 } };
+    parameters[`${gate}_proj.bias`] = { shape: [heads], initial: { value: 0 } };
   }
-  return { ...sums, ...(sa.gate && { gate_sa: sa.gate }), ...(swa.gate && { gate_swa: swa.gate }) };
-}
-
-interface PathGradients extends Record<'q' | 'k' | 'v', Tensor> {
-  readonly gate?: Tensor;
-}
-
-/** Gradients of one path, whose output is scaled by `gate`. */
-function pathBackward<Params>(
-  path: Path<Params>,
-  tensors: Tensors,
-  gate: Tensor | undefined,
-  gradOut: Tensor,
-  params: Params,
-  { signal, onProgress }: Control,
-): PathGradients {
-  const inputs = inputsOf(path, tensors);
-  const results = path.forward(inputs, params, { signal, onProgress: (share) => onProgress?.(share / 3) });
-  using out = results.out as Tensor;
-  using lse = results.lse as Tensor;
-  using byOut = times(gradOut, gate);
-  const grads = path.backward(inputs, { out, lse }, byOut, params, {
-    signal,
-    onProgress: (share) => onProgress?.((1 + 2 * share) / 3),
-  }) as Record<'q' | 'k' | 'v', Tensor>;
-  return { ...grads, ...(gate && { gate: rowSums(out, gradOut) }) };
-}
-
-/** x [b, n, h, e], each row times its number in gate [b, n, h]. */
-function times(x: Tensor, gate: Tensor | undefined): Tensor {
-  const e = x.shape[3] as number;
-  using same = x.runtime.tensor(new Float32Array(e).fill(gate ? 1 : UNTRAINED), [1, e]);
-  if (!gate) {
-    using row = same.reshape([e]);
-    return multiply(x, row);
-  }
-  using column = gate.reshape([...gate.shape, 1]);
-  using factors = matmul(column, same);
-  return multiply(x, factors);
-}
-
-/** Sums of a b along the last axis: [b, n, h] from [b, n, h, e]. */
-function rowSums(a: Tensor, b: Tensor): Tensor {
-  using products = multiply(a, b);
-  return sum(products, { axes: [-1] });
+  return {
+    parameters,
+    inputs(x, _, given, control) {
+      const gates = GATES.map((gate) => {
+        const [weight, bias] = [given[`${gate}_proj.weight`], given[`${gate}_proj.bias`]] as [Tensor, Tensor];
+        return [gate, sigmoid(matmul(x, weight, { transposeB: true, bias, ...control }), control)];
+      });
+      return Object.fromEntries(gates);
+    },
+  };
 }
 
 /** Neither path takes gates, and the window no permutation. */

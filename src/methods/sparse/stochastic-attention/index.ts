@@ -11,7 +11,7 @@ import { randomPermutation, type StochasticParams, stochastic } from '../../../m
 import { defineMethod } from '../../define';
 import { defineMaskedMethod } from '../../masked';
 import { causal, count, scale } from '../../schema';
-import { gatedBackward, gatedForward, refuseGates } from './gated';
+import { gatedForward, gateLayer, refuseGates } from './gated';
 import { gatedReference, sees } from './reference';
 
 const params = valibot.strictObject({
@@ -90,10 +90,7 @@ export const stochasticAttention = defineMethod({
     return shuffled.forward(tensors, params, control);
   },
 
-  backward(tensors, results, gradOut, params, control) {
-    if (params.gated) return gatedBackward({ shuffled, sliding }, tensors, gradOut, params, control);
-    return shuffled.backward(tensors, results, gradOut, params, control);
-  },
+  layer: ({ width, heads }, { gated }) => (gated ? gateLayer(width, heads) : { parameters: {}, inputs: () => ({}) }),
 
   cost(letters, params) {
     const alone = shuffled.cost(letters, params);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
-import { describeMethod, relativeError, sequences } from '../../../../test/describe-method';
+import { describeMethod, differentiated, relativeError, sequences } from '../../../../test/describe-method';
 import { scoped } from '../../../../test/scoped';
 import { DTypeError, ParameterError, ShapeError } from '../../../errors';
 import { oneHead } from '../../../masks/mask';
@@ -10,6 +10,7 @@ import { createRuntime, type Runtime } from '../../../runtime/runtime';
 import { type HostTensor, hostTensor } from '../../../tensor/host';
 import { normal, uniform } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';
+import type { Tensor } from '../../../tensor/tensor';
 import { problemOfLetters } from '../../define';
 import { exactAttention } from '../../dense/attention';
 import { stochasticAttention } from '.';
@@ -229,15 +230,9 @@ describeOnBackends('stochastic attention', (runtime) => {
       ]),
     );
     const settings = stochasticAttention.parse({ window: 5, gated: true });
-    const results = stochasticAttention.forward(tensors as never, settings);
-    const grads = stochasticAttention.backward!(tensors as never, results, tensors.v!, settings);
-    expect(Object.keys(grads)).toEqual(['q', 'k', 'v', 'gate_sa', 'gate_swa']);
-    for (const tensor of Object.values({
-      ...tensors,
-      ...Object.fromEntries(Object.entries(grads).map(([name, x]) => [`grad_${name}`, x])),
-      ...results,
-    }))
-      tensor.dispose();
+    const { results, gradients } = differentiated(stochasticAttention, tensors, settings, tensors.v!);
+    expect(Object.keys(gradients)).toEqual(['q', 'k', 'v', 'gate_sa', 'gate_swa']);
+    for (const tensor of [tensors, results, gradients].flatMap(Object.values<Tensor>)) tensor.dispose();
     await runtime().finish();
     expect(runtime().memory().live).toBe(live);
   });

@@ -30,7 +30,7 @@ import {
   statesKernel,
   TILE,
 } from './passes';
-import { copyStates, recurrent } from './small';
+import { addStates, copyStates, recurrent, statesBefore } from './small';
 
 /** States of a head that are kept at once. */
 const MOST_PLACES = 128;
@@ -38,13 +38,16 @@ const MOST_PLACES = 128;
 const ROUND_BYTES = 2 ** 26;
 
 export function planGatedDeltaRule(call: GatedDeltaRuleCall, workspace: Workspace): Plan {
-  const { q, initialState, out, state, form } = call;
+  const { q, out, state, states: wanted, form } = call;
   if (form === 'recurrent') return { dispatches: recurrent(call) };
   const problem = problemOf(call, FORWARD_PAIRS, workspace);
-  const { rounds, states, errors, e } = problem;
+  const { rounds, states, errors, e, every } = problem;
   return {
-    dispatches: rounds.flatMap((round) => [
-      copyStates(round.first > 0 ? slot(problem, states, problem.places) : initialState, slot(problem, states, 0)),
+    dispatches: rounds.flatMap((round, at) => [
+      opened(problem, rounds[at - 1]),
+      ...(wanted && round.first % every === 0
+        ? [copyStates(slot(problem, states, 0, e), statesBefore(wanted, round.first, every))]
+        : []),
       ...statesOf(problem, round),
       combine(problem, round, {
         state: { use: 'rows', states, shift: 0, rows: q, first: round.first, gate: 'query' },
@@ -57,9 +60,9 @@ export function planGatedDeltaRule(call: GatedDeltaRuleCall, workspace: Workspac
 }
 
 export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, workspace: Workspace): Plan {
-  const { initialState, gradState, gradInitialState } = call;
+  const { gradState, gradStates: given, gradInitialState, totals } = call;
   const problem = problemOf(call, BACKWARD_PAIRS, workspace);
-  const { b, h, d, e, rounds, states, made, places } = problem;
+  const { b, h, d, e, rounds, states, made, places, every } = problem;
   const gradStates = workspace.scratch(states.shape);
   const gradients = {
     ...{ states: gradStates, gradWrites: made(e), reading: made(d), writing: made(d) },
@@ -68,7 +71,7 @@ export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, wor
   // The states before rounds.
   const kept = rounds.map(() => workspace.scratch([b, h, d, e]));
   const forwards = rounds.flatMap((round, at) => [
-    copyStates(at > 0 ? slot(problem, states, places) : initialState, slot(problem, states, 0)),
+    opened(problem, rounds[at - 1]),
     copyStates(slot(problem, states, 0, e), kept[at] as Region),
     ...statesOf(problem, round),
   ]);
@@ -77,6 +80,12 @@ export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, wor
     ...(round.isLast ? [] : [copyStates(kept[at], slot(problem, states, 0)), ...statesOf(problem, round)]),
     copyStates(round.isLast ? gradState : slot(problem, gradStates, 0), slot(problem, gradStates, round.chunks)),
     ...gradientsOf(problem, round, call, gradients),
+    ...(given && round.first % every === 0
+      ? [addStates(statesBefore(given, round.first, every), slot(problem, gradStates, 0))]
+      : []),
+    ...(totals && round.first % every === 0
+      ? [copyStates(slot(problem, gradStates, 0, e), statesBefore(totals, round.first, every))]
+      : []),
   ]);
   const initial = gradInitialState ? [copyStates(slot(problem, gradStates, 0, e), gradInitialState)] : [];
   return { dispatches: [...forwards, ...backwards.reverse().flat(), ...initial] };
@@ -89,6 +98,7 @@ interface Problem extends GatedDeltaRuleInputs {
   readonly h: number;
   readonly d: number;
   readonly e: number;
+  readonly every: number;
   readonly places: number;
   readonly rounds: readonly Round[];
   /** Whether factors go through workgroup memory. */
@@ -111,25 +121,30 @@ interface Round {
   /** Its first token. */
   readonly first: number;
   readonly chunks: number;
+  /** Where its last chunk ends, at the latest. */
+  readonly past: number;
   readonly isLast: boolean;
 }
 
 function problemOf(inputs: GatedDeltaRuleInputs, kinds: number, workspace: Workspace): Problem {
   const [b, n, h, d] = inputs.q.shape as [number, number, number, number];
   const e = inputs.v.shape[3] as number;
+  const every = Math.min(n, inputs.every ?? n);
   const wide = Math.ceil(e / 4) * 4;
   const heads = b * h;
-  const chunks = Math.ceil(n / CHUNK);
+  const chunks = Math.ceil(every / CHUNK);
   const largest = Math.max(d * wide, kinds * CHUNK ** 2, CHUNK * Math.max(d, e));
   const most = Math.max(1, Math.min(MOST_PLACES, Math.floor(ROUND_BYTES / (heads * largest * 4))));
   const places = Math.min(chunks, most);
-  const rounds = Array.from({ length: Math.ceil(chunks / places) }, (_, at) => ({
-    ...{ first: at * places * CHUNK, chunks: Math.min(places, chunks - at * places) },
-    isLast: (at + 1) * places >= chunks,
-  }));
+  const rounds: Round[] = [];
+  for (let first = 0; first < n; ) {
+    const past = Math.min(n, first - (first % every) + every, first + places * CHUNK);
+    rounds.push({ first, past, chunks: Math.ceil((past - first) / CHUNK), isLast: past === n });
+    first = past;
+  }
   const made = (columns: number) => workspace.scratch([b, places * CHUNK, h, columns]);
   return {
-    ...{ ...inputs, b, n, h, d, e, places, rounds, kinds, made },
+    ...{ ...inputs, b, n, h, d, e, every, places, rounds, kinds, made },
     isStaged: !workspace.device.isSoftware,
     states: workspace.scratch([heads, places + 1, d, wide]),
     gates: workspace.scratch([heads, places, GATE_ROWS, CHUNK]),
@@ -145,8 +160,14 @@ function slot({ b, h, d, places }: Problem, states: Region, at: number, columns 
   return { ...states, shape: [b, h, d, columns], strides: [h * head, head, wide, 1], offset: at * d * wide };
 }
 
-const roundNumbers = ({ n, h, places, kinds, d, states, scale }: Problem, { first, chunks }: Round) => ({
-  ...{ n, h, first, chunks, places, kinds, d, e: states.shape[3] as number, scale },
+/** The state before a round, from the end of the last one, to the first slot. */
+function opened(problem: Problem, last: Round | undefined): Dispatch {
+  const { states, initialState } = problem;
+  return copyStates(last ? slot(problem, states, last.chunks) : initialState, slot(problem, states, 0));
+}
+
+const roundNumbers = ({ h, places, kinds, d, states, scale }: Problem, { first, past, chunks }: Round) => ({
+  ...{ n: past, h, first, chunks, places, kinds, d, e: states.shape[3] as number, scale },
 });
 
 /** From the state in the round's first slot: gates, matrices, errors, and the states in the other slots. */

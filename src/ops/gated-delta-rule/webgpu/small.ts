@@ -7,10 +7,13 @@ import type { GatedDeltaRuleCall } from '../call';
 const INVOCATIONS = 64;
 
 const copyKernel = variants(
-  ({ isZero }: { readonly isZero: boolean }): Kernel => ({
-    name: isZero ? 'delta zeros' : 'delta copy',
+  ({ what }: { readonly what: 'zeros' | 'copy' | 'add' }): Kernel => ({
+    name: `delta ${what}`,
     invocations: INVOCATIONS,
-    operands: { ...(!isZero && { x: { access: 'read', rank: 4 } }), out: { access: 'write', rank: 4 } },
+    operands: {
+      ...(what !== 'zeros' && { x: { access: 'read', rank: 4 } }),
+      out: { access: what === 'add' ? 'update' : 'write', rank: 4 },
+    },
     numbers: { h: 'u32', d: 'u32', e: 'u32', own: 'u32', size: 'u32' },
     body: `
 fn run(task: u32, lane: u32) {
@@ -21,18 +24,35 @@ fn run(task: u32, lane: u32) {
   let place = at / numbers.e / numbers.d;
   let batch = place / numbers.h;
   let head = place % numbers.h;
-  ${isZero ? 'let x = 0.0;' : 'let x = select(0.0, load_x(at_x(batch, head, row, min(column, numbers.own - 1))), column < numbers.own);'}
-  store_out(at_out(batch, head, row, column), x);
+  ${what === 'zeros' ? 'let x = 0.0;' : 'let x = select(0.0, load_x(at_x(batch, head, row, min(column, numbers.own - 1))), column < numbers.own);'}
+  let to = at_out(batch, head, row, column);
+  store_out(to, ${what === 'add' ? 'load_out(to) + x' : 'x'});
 }`,
   }),
 );
 
 /** States [b,h,d,columns] of any strides, zeros if undefined, to such of perhaps more columns, zeros, or fewer. */
 export function copyStates(x: Region | undefined, out: Region): Dispatch {
+  return onStates(x ? 'copy' : 'zeros', x, out);
+}
+
+/** Adds states to such of perhaps more columns. */
+export function addStates(x: Region, out: Region): Dispatch {
+  return onStates('add', x, out);
+}
+
+/** Of states [b,t,h,d,e] those before the token, as [b,h,d,e]. */
+export function statesBefore({ storage, dtype, shape, offset }: Region, token: number, every: number): Region {
+  const [b, times, h, d, e] = shape as [number, number, number, number, number];
+  const strides = [times * h * d * e, d * e, e, 1];
+  return { storage, dtype, shape: [b, h, d, e], strides, offset: offset + (token / every) * h * d * e };
+}
+
+function onStates(what: 'zeros' | 'copy' | 'add', x: Region | undefined, out: Region): Dispatch {
   const [b, h, d, e] = out.shape as [number, number, number, number];
   const size = b * h * d * e;
   return {
-    kernel: copyKernel({ isZero: !x }),
+    kernel: copyKernel({ what }),
     operands: { ...(x && { x }), out },
     numbers: { h, d, e, own: x ? (x.shape[3] as number) : e, size },
     tasks: Math.ceil(size / INVOCATIONS),
@@ -114,18 +134,24 @@ fn before(batch: u32, head: u32, token: u32, row: u32, column: u32) -> vec4f {
 );
 
 /** Results and last state, token by token; in parts of the tokens, since no task can be cut. */
-export function recurrent({ q, k, v, g, beta, initialState, out, state, scale }: GatedDeltaRuleCall): Dispatch[] {
+export function recurrent(call: GatedDeltaRuleCall): Dispatch[] {
+  const { q, k, v, g, beta, initialState, out, state, states, scale } = call;
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const e = v.shape[3] as number;
-  return Array.from({ length: Math.ceil(n / PART) }, (_, part) => {
-    const first = part * PART;
-    const past = Math.min(n, first + PART);
-    return {
+  const { every = n } = call;
+  const dispatches: Dispatch[] = [];
+  for (let first = 0, past: number; first < n; first = past) {
+    const isBefore = first % every === 0;
+    past = Math.min(n, first + PART, first - (first % every) + every);
+    if (states && isBefore)
+      dispatches.push(copyStates(first === 0 ? initialState : state, statesBefore(states, first, every)));
+    dispatches.push({
       kernel: recurrentKernel({ isStated: initialState !== undefined }),
       operands: { q, k, v, g, beta, ...(initialState && { initial: initialState }), state, out },
       numbers: { first, past, h, d, e, scale },
       tasks: b * h * Math.ceil(e / COLUMNS),
       operations: 10 * b * (past - first) * h * d * e,
-    };
-  });
+    });
+  }
+  return dispatches;
 }

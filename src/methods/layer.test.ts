@@ -1,0 +1,72 @@
+/** Methods as layers of a model: gradients reach the tokens, the projections and what a method asks for beside them. */
+import { expect, test } from 'vitest';
+import { PARAMS } from '../../test/method-params';
+import { expectGradients } from '../../test/tape-gradients';
+import { createRuntime, matmul, type Tensor } from '../index';
+import { hostTensor } from '../tensor/host';
+import { normal } from '../tensor/random';
+import { sizeOf } from '../tensor/shape';
+import type { LayerParameter, Method } from './define';
+import { methods } from './registry';
+
+const [N, WIDTH, HEADS, D] = [4, 3, 2, 3];
+const CONFIG = { width: WIDTH, heads: HEADS, keyHeads: HEADS, d: D, e: D, layer: 0, layers: 1 };
+
+/** Short queries and keys, so that random features of them are far from what keeps these in range. */
+const PROJECTION = { shape: [HEADS * D, WIDTH], initial: { deviation: 0.5 } };
+const PROJECTIONS = ['q_proj', 'k_proj', 'v_proj'];
+
+/** Settings, beside the defaults, with which a method asks for more. */
+const MORE: Readonly<Record<string, object>> = {
+  'stochastic-attention': { window: 2, gated: true },
+  transnormer: { positions: 'lrpe' },
+};
+
+/** Of inputs whose gradient is no derivative of the forward pass, by what its method's page says. */
+const ESTIMATES: Readonly<Record<string, readonly string[]>> = {};
+
+/** Coarse enough that steps of differences round nothing. */
+const coarse = (values: ArrayLike<number>) => Float32Array.from(values, (value) => Math.round(4096 * value) / 4096);
+
+function initial({ shape, initial }: LayerParameter, seed: number) {
+  const size = sizeOf(shape);
+  if ('value' in initial) return hostTensor(coarse(new Float32Array(size).fill(initial.value)), shape);
+  if ('values' in initial) return hostTensor(coarse(initial.values), shape);
+  return hostTensor(coarse(normal(size, seed).map((value) => initial.deviation * value)), shape);
+}
+
+const cases = methods.flatMap((method: Method) =>
+  [PARAMS[method.name] ?? {}, MORE[method.name]].flatMap((params) =>
+    params ? [[method.name, params, method] as const] : [],
+  ),
+);
+
+test.each(cases)('%s %j', async (name, given, method) => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+  const params = method.parse(given);
+  const space = method.inputs.q?.includes('...space') ? [2, N / 2] : [N];
+  const layer = method.layer?.(CONFIG, params);
+  const parameters = Object.entries(layer?.parameters ?? {}).map(([key, each], at) => [key, initial(each, at)]);
+  const gradients = await expectGradients(runtime, {
+    fn({ x, q_proj, k_proj, v_proj, ...others }) {
+      const project = (weight: Tensor) =>
+        matmul(x as Tensor, weight.permute([1, 0])).reshape([1, ...space, HEADS, D]) as Tensor;
+      const qkv = { q: project(q_proj!), k: project(k_proj!), v: project(v_proj!) };
+      const { out } = method.forward({ ...qkv, ...layer?.inputs(x!, qkv, others) } as never, params);
+      return { out };
+    },
+    inputs: {
+      x: [1, N, WIDTH],
+      ...Object.fromEntries(PROJECTIONS.map((key, at) => [key, initial(PROJECTION, at + 100)])),
+      ...Object.fromEntries(parameters),
+    },
+    except: ESTIMATES[name],
+  });
+  for (const [key, gradient] of Object.entries(gradients)) {
+    expect(gradient.every(Number.isFinite), key).toBe(true);
+    expect(
+      gradient.some((value) => value !== 0),
+      key,
+    ).toBe(true);
+  }
+});
