@@ -16,11 +16,9 @@ import { backward, viewOf } from './backward';
 /** The structure of `T` with the gradient with respect to each tensor of floating-point numbers. */
 export type Gradients<T> =
   T extends Tensor<infer D>
-    ? D extends 'f32' | 'f16' | 'bf16'
-      ? Tensor<D>
-      : DType extends D
-        ? Tensor
-        : undefined
+    ? [D] extends ['i32' | 'u8' | 'i8']
+      ? undefined
+      : Tensor<D>
     : T extends object
       ? { readonly [Name in keyof T]: Gradients<T[Name]> }
       : undefined;

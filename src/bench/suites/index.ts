@@ -6,6 +6,7 @@ import { chainSuite } from './chain';
 import { linearSuite } from './linear';
 import { memorySuite } from './memory';
 import { overheadSuite } from './overhead';
+import { primitivesSuite } from './primitives';
 import { scoresSuite } from './scores';
 import { shapesSuite } from './shapes';
 import { sparseSuite } from './sparse';
@@ -22,5 +23,6 @@ export const suites: readonly Suite[] = [
   memorySuite,
   overheadSuite,
   chainSuite,
+  primitivesSuite,
   buildsSuite,
 ];

@@ -7,7 +7,7 @@ import { checkFloat32 } from '../../../ops/float32';
 import { map } from '../../../ops/map/map';
 import { matmul } from '../../../ops/matmul';
 import { argmax, sum } from '../../../ops/reduce';
-import { softmax } from '../../../ops/rows';
+import { softmax } from '../../../ops/softmax';
 import { withDerivative } from '../../../tape';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
