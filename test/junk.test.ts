@@ -252,6 +252,11 @@ entry(
 const indices = leaf(keep(runtime.tensor([0, 1], [2], 'i32')));
 entry('gather', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.gather);
 entry('embedding', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.embedding);
+entry('map of a captured tensor', { table: tensor(3) }, (table: never) =>
+  saccade.map((i, { table }) => table[i] as number, indices.make() as Tensor, {
+    captured: { table } as { table: Tensor },
+  }),
+);
 const states = [1, 2].map(() => ({ out: random(3, 2), lse: random(3) }));
 const merged = { out: notGiven(leaf(keep(runtime.empty([3, 2])))), lse: notGiven(leaf(keep(runtime.empty([3])))) };
 entry('mergeStates', { parts: leaf(states), options: options({ ...merged, ...control }) }, saccade.mergeStates);

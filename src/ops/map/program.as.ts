@@ -58,11 +58,11 @@ function laneStep(operand: i32): usize {
 }
 
 /** The elements of a captured tensor at `vectors` times 4 indices. */
-function lookUp(tensor: usize, indices: usize, indexStep: usize, vectors: i32, out: usize): void {
+function lookUp(tensor: usize, indices: usize, vectors: i32, out: usize): void {
   const address = changetype<MapTensor>(tensor).address;
   const size = <u32>changetype<MapTensor>(tensor).size;
   const outside = changetype<MapTensor>(tensor).outside;
-  for (let vector: i32 = 0; vector < vectors; vector++, indices += indexStep, out += 16) {
+  for (let vector: i32 = 0; vector < vectors; vector++, indices += 16, out += 16) {
     for (let lane: usize = 0; lane < 16; lane += 4) {
       const at = <u32>i32.load(indices + lane);
       let word = outside;
@@ -108,7 +108,6 @@ export function run(
         lookUp(
           tensors + <usize>immediate * MapTensor.BYTES,
           addressOf(first, inputs, pointers, registers),
-          laneStep(first),
           laneStep(result) ? vectors : 1,
           out,
         );

@@ -74,7 +74,7 @@ fn lookup_t${at}(i: i32) -> ${type} {
       ...Object.fromEntries(tensors.map((_, at) => [`t${at}_size`, 'u32' as const])),
       ...code.numbers,
     },
-    body: `${functions('not_a_number', ...code.functions)}${lookups.join('')}\n${code.text}\n${overVectors(each)}`,
+    body: `${functions(...code.functions)}${lookups.join('')}\n${code.text}\n${overVectors(each)}`,
   };
 });
 

@@ -226,6 +226,8 @@ export class Writer {
         return type === 'float' ? `bitcast<f32>(${word})` : word;
       }
       case 'lookup':
+        // What it finds outside.
+        if (type === 'float') this.#functions.add('not_a_number');
         return `lookup_t${immediate}(${x})`;
       case 'select':
         return `select(${z}, ${y}, ${x})`;
