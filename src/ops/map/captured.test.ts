@@ -99,6 +99,7 @@ describeOnBackends('captured tensors of map', (runtime) => {
         twice: map((i, { table, of, step }) => table[of[i]! + step]! ** 2, i!, {
           captured: { table: table!, of: ids!, step: 1 },
         }),
+        listed: map((i, { table }) => 2 * table[i]!, [i!, ids!], { captured: { table: table! } })[1],
       }),
       inputs: {
         x: [2, 3],
