@@ -50,6 +50,7 @@ export {
   type UniversalSentenceEncoder,
 } from './models/universal-sentence-encoder';
 export * as nn from './nn';
+export { type LinearCrossEntropyOptions, linearCrossEntropy } from './nn/linear-cross-entropy';
 export {
   type AttentionBackwardOptions,
   type AttentionBackwardResult,
@@ -62,6 +63,7 @@ export {
 } from './ops/attention';
 export { type BatchNormOptions, type BatchNormResult, batchNorm, batchNormBackward } from './ops/batch-norm';
 export { cast, concat, contiguous, type PadOptions, pad } from './ops/copy';
+export { type CrossEntropyOptions, crossEntropy } from './ops/cross-entropy';
 export { type CumulativeSumOptions, cumulativeSum } from './ops/cumulative-sum';
 export {
   type DepthwiseConvBackwardOptions,

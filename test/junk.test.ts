@@ -133,6 +133,24 @@ entry(
   { x: lone(3, 2), options: options({ reverse: maybe(boolean()), ...result(3, 2) }) },
   saccade.cumulativeSum,
 );
+const loss: Slots = {
+  reduction: maybe(choice('none')),
+  ignore: maybe(integer(1)),
+  smoothing: maybe(leaf(0.5, '0')),
+  ...control,
+};
+const targets = leaf(keep(runtime.tensor([0, 1, 1], [3], 'i32')));
+const losses = { out: notGiven(leaf(keep(runtime.empty([3])))) };
+entry(
+  'crossEntropy',
+  { logits: tensor(3, 2), targets, options: options({ ...loss, ...losses }) },
+  saccade.crossEntropy,
+);
+entry(
+  'linearCrossEntropy',
+  { x: tensor(3, 2), weight: tensor(4, 2), targets, options: options({ ...loss, chunk: maybe(whole(2)) }) },
+  saccade.linearCrossEntropy,
+);
 entry('contiguous', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.contiguous);
 entry('cast', { x: lone(3, 2), dtype: choice('f32'), options: options(result(3, 2)) }, saccade.cast);
 const widths = leaf([
@@ -181,7 +199,11 @@ entry(
   { operation: choice('power'), x: tensor(3), gradOut: tensor(3), options: object({ exponent: few(2), ...result(3) }) },
   saccade.unaryBackward,
 );
-entry('softmax', { x: lone(3, 2), options: options({ axis: leaf(1, '0', '-1'), ...result(3, 2) }) }, saccade.softmax);
+entry(
+  'softmax',
+  { x: lone(3, 2), options: options({ axis: maybe(leaf(1, '0', '-1')), ...result(3, 2) }) },
+  saccade.softmax,
+);
 const { sum, mean, max, logSumExp, argmax } = saccade;
 const over: Slots = { axes: maybe(leaf([-1], 'array')), keepDims: maybe(boolean()), ...control };
 for (const [name, call] of Object.entries({ sum, mean, max, logSumExp, argmax })) {

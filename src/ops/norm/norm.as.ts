@@ -1,4 +1,5 @@
 /** Normalised groups of rows, and the gradients; a task is one group of the rows of a part. */
+import { sumOf } from '../../runtime/wasm/assembly/rows.as';
 import { dot, get, madd, put, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
 import { NormParams } from './params.generated.as';
 
@@ -185,27 +186,6 @@ function measure(p: NormParams, x: usize, pitch: usize): void {
   root = sqrt(squares / count + p.epsilon);
   const divisor = root + p.offset;
   factor = divisor > 0 ? 1 / divisor : divisor == divisor ? 0 : NaN;
-}
-
-function sumOf(x: usize, bytes: usize): f32 {
-  let sums = f32x4.splat(0);
-  let at: usize = 0;
-  if (bytes >= 64) {
-    // Four sums, so that none waits for the one before.
-    let second = sums;
-    let third = sums;
-    let fourth = sums;
-    for (; at + 64 <= bytes; at += 64) {
-      sums = f32x4.add(sums, v128.load(x + at));
-      second = f32x4.add(second, v128.load(x + at, 16));
-      third = f32x4.add(third, v128.load(x + at, 32));
-      fourth = f32x4.add(fourth, v128.load(x + at, 48));
-    }
-    sums = f32x4.add(f32x4.add(sums, second), f32x4.add(third, fourth));
-  }
-  for (; at + 16 <= bytes; at += 16) sums = f32x4.add(sums, v128.load(x + at));
-  for (; at < bytes; at += 4) sums = f32x4.add(sums, get(x + at, false));
-  return sumOfLanes(sums);
 }
 
 /** Sum of x - shift, and beside it that of the squares. */

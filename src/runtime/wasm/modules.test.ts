@@ -1,10 +1,11 @@
+import { globSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Heap } from './heap';
 import { type KernelFiles, Modules } from './modules';
-import { HEAP_BASE } from './schedule';
+import { CONTROL, CONTROL_LENGTH, HEAP_BASE, instantiate, PARAMS } from './schedule';
 
 const gather = new URL('../../ops/gather/gather.baseline.wasm', import.meta.url);
 const open = () => new Modules(new Heap(HEAP_BASE), 'baseline', 2);
@@ -73,4 +74,15 @@ test('what could not be loaded is tried again by the next call', async () => {
   await expect(modules.of(files)).rejects.toThrow('status 404');
   served.set('/late.wasm', await readFile(gather));
   expect(await modules.of(files)).toMatchObject({ names: ['gather'] });
+});
+
+test('the constants of all rooms lie between the control block and the params of the job at hand', () => {
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
+  const bytes = new Uint8Array(memory.buffer).fill(0xa5);
+  const files = globSync('src/ops/*/*.baseline.wasm');
+  expect(files.length).toBeGreaterThan(10);
+  for (const file of files) instantiate(new WebAssembly.Module(readFileSync(file)), memory);
+  const isUntouched = (begin: number, end: number) => bytes.subarray(begin, end).every((byte) => byte === 0xa5);
+  expect(isUntouched(0, CONTROL + 4 * CONTROL_LENGTH)).toBe(true);
+  expect(isUntouched(PARAMS, bytes.length)).toBe(true);
 });

@@ -1,8 +1,8 @@
 /** Functions of float32 vectors, accurate to two units in the last place, for any argument. */
 import { madd } from './vector.as';
 
-/** Where the constants lie, after those of vector.as.ts and for the same reason: 54 of them end before the params of jobs. */
-const CONSTANTS: usize = 1168;
+/** Where the constants lie, after those of vector.as.ts and for the same reason. */
+const CONSTANTS: usize = 768;
 
 // @ts-ignore: decorator
 @inline

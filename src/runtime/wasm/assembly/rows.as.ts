@@ -1,4 +1,4 @@
-/** Largest elements of rows, and exponentials below them. */
+/** Sums of rows, their largest elements, and exponentials below these. */
 import {
   C1,
   C2,
@@ -40,6 +40,27 @@ export function largest(x: usize, bytes: usize): f32 {
     odd = v128.or(odd, f32x4.ne(a, a));
   }
   return v128.any_true(odd) ? NaN : largestLane(first);
+}
+
+export function sumOf(x: usize, bytes: usize): f32 {
+  let sums = f32x4.splat(0);
+  let at: usize = 0;
+  if (bytes >= 64) {
+    // Four sums, so that none waits for the one before.
+    let second = sums;
+    let third = sums;
+    let fourth = sums;
+    for (; at + 64 <= bytes; at += 64) {
+      sums = f32x4.add(sums, v128.load(x + at));
+      second = f32x4.add(second, v128.load(x + at, 16));
+      third = f32x4.add(third, v128.load(x + at, 32));
+      fourth = f32x4.add(fourth, v128.load(x + at, 48));
+    }
+    sums = f32x4.add(f32x4.add(sums, second), f32x4.add(third, fourth));
+  }
+  for (; at + 16 <= bytes; at += 16) sums = f32x4.add(sums, v128.load(x + at));
+  for (; at < bytes; at += 4) sums = f32x4.add(sums, get(x + at, false));
+  return sumOfLanes(sums);
 }
 
 /** e^(x - shift) for x <= shift, 0 below 2^-100. Its errors grow with the distance, but less than it shrinks. */

@@ -5,7 +5,7 @@
  */
 
 /** Where the constants lie: the host keeps this page of the heap free. */
-const CONSTANTS: usize = 1024;
+const CONSTANTS: usize = 512;
 
 export const MAGIC: usize = CONSTANTS;
 export const C1: usize = CONSTANTS + 16;
