@@ -2,6 +2,7 @@ export { type CompareOptions, compare, type Qkv } from './compare/compare';
 export type { AttentionMaps, Comparison, ComparisonReport, Row } from './compare/comparison';
 export { decodeMap } from './compare/maps';
 export * from './errors';
+export type { Words } from './expressions/words';
 export * as featureMaps from './feature-maps';
 export {
   type FileBytes,
@@ -48,6 +49,7 @@ export {
   type UniversalSentenceEncoder,
 } from './models/universal-sentence-encoder';
 export * as nn from './nn';
+export { type LinearCrossEntropyOptions, linearCrossEntropy } from './nn/linear-cross-entropy';
 export {
   type AttentionBackwardOptions,
   type AttentionBackwardResult,
@@ -60,6 +62,7 @@ export {
 } from './ops/attention';
 export { type BatchNormOptions, type BatchNormResult, batchNorm, batchNormBackward } from './ops/batch-norm';
 export { cast, concat, contiguous, type PadOptions, pad } from './ops/copy';
+export { type CrossEntropyOptions, crossEntropy } from './ops/cross-entropy';
 export { type CumulativeSumOptions, cumulativeSum } from './ops/cumulative-sum';
 export {
   type DepthwiseConvBackwardOptions,
@@ -115,7 +118,7 @@ export {
   unaryBackward,
 } from './ops/map';
 export type { Elementwise } from './ops/map/function';
-export { elementwise, type MapOptions, type MapResult, map, type Words } from './ops/map/map';
+export { elementwise, type MapOptions, type MapResult, map } from './ops/map/map';
 export { type MatmulOptions, matmul } from './ops/matmul';
 export { type AttentionState, type MergeStatesOptions, mergeStates } from './ops/merge-states';
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';
@@ -123,8 +126,8 @@ export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
 export { focus, focusBackward, route } from './ops/routing';
-export { softmax } from './ops/rows';
 export { scatterAdd } from './ops/scatter-add';
+export { type SoftmaxOptions, softmax } from './ops/softmax';
 export { type ArgsortOptions, argsort, type TopKOptions, topK } from './ops/top-k';
 export type { BackendName, Control, MemoryReport } from './runtime/backend';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';

@@ -38,15 +38,9 @@ const from0 = (value: number) => leaf(value, '0', '3');
 const integer = (value: number) => leaf(value, '-1', '0', '3');
 const boolean = (value = true) => leaf(value, 'true');
 const choice = (value: unknown, ...takes: string[]) => leaf(value, ...takes);
+const RECORDS = [...EMPTY_OBJECTS, 'tensor of another runtime', 'disposed tensor', 'proxy of a tensor'];
 /** Whatever has properties may be captured; a function may use them or not. */
-const CAPTURED: Slot = leaf(
-  {},
-  'undefined',
-  ...EMPTY_OBJECTS,
-  'tensor of another runtime',
-  'disposed tensor',
-  'proxy of a tensor',
-);
+const CAPTURED: Slot = leaf({}, 'undefined', ...RECORDS);
 const text = (value: string) => leaf(value, 'text', 'empty text');
 const fn = (value: (...args: never[]) => unknown) => leaf(value, 'function');
 const tensor = (...shape: number[]) => leaf(random(...shape));
@@ -139,6 +133,24 @@ entry(
   { x: lone(3, 2), options: options({ reverse: maybe(boolean()), ...result(3, 2) }) },
   saccade.cumulativeSum,
 );
+const loss: Slots = {
+  reduction: maybe(choice('none')),
+  ignore: maybe(integer(1)),
+  smoothing: maybe(leaf(0.5, '0')),
+  ...control,
+};
+const targets = leaf(keep(runtime.tensor([0, 1, 1], [3], 'i32')));
+const losses = { out: notGiven(leaf(keep(runtime.empty([3])))) };
+entry(
+  'crossEntropy',
+  { logits: tensor(3, 2), targets, options: options({ ...loss, ...losses }) },
+  saccade.crossEntropy,
+);
+entry(
+  'linearCrossEntropy',
+  { x: tensor(3, 2), weight: tensor(4, 2), targets, options: options({ ...loss, chunk: maybe(whole(2)) }) },
+  saccade.linearCrossEntropy,
+);
 entry('contiguous', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.contiguous);
 entry('cast', { x: lone(3, 2), dtype: choice('f32'), options: options(result(3, 2)) }, saccade.cast);
 const widths = leaf([
@@ -155,6 +167,19 @@ entry(
   saccade.pad,
 );
 entry('concat', { parts: leaf([random(3, 2), random(3, 2)]), axis: leaf(1, '0') }, saccade.concat);
+entry(
+  'map',
+  {
+    fn: called(
+      'function',
+      fn((x: number) => x),
+    ),
+    x: lone(3, 2),
+    // What may be another tensor is called one.
+    options: called('tensor 1', options({ captured: maybe(CAPTURED), dtype: maybe(choice('f32')), ...result(3, 2) })),
+  },
+  saccade.map,
+);
 const picture = [1, 3, 3, 2];
 entry(
   'depthwiseConv',
@@ -187,13 +212,28 @@ entry(
   { operation: choice('power'), x: tensor(3), gradOut: tensor(3), options: object({ exponent: few(2), ...result(3) }) },
   saccade.unaryBackward,
 );
-entry('softmax', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.softmax);
+entry(
+  'softmax',
+  { x: lone(3, 2), options: options({ axis: maybe(leaf(1, '0', '-1')), ...result(3, 2) }) },
+  saccade.softmax,
+);
 const { sum, mean, max, logSumExp, argmax } = saccade;
 const over: Slots = { axes: maybe(leaf([-1], 'array')), keepDims: maybe(boolean()), ...control };
 for (const [name, call] of Object.entries({ sum, mean, max, logSumExp, argmax })) {
   const out = notGiven(leaf(keep(runtime.empty([3, 1], name === 'argmax' ? 'i32' : 'f32'))));
   entry(name, { x: lone(3, 2), options: options({ ...over, out }) }, call);
 }
+entry(
+  'elementwise',
+  {
+    fn: called(
+      'function',
+      fn((x: number) => x),
+    ),
+    captured: CAPTURED,
+  },
+  saccade.elementwise,
+);
 const turns = { transposeA: maybe(boolean()), transposeB: maybe(boolean()) };
 entry(
   'matmul',
@@ -674,10 +714,8 @@ entry('featureMaps.power', { exponent: few(2) }, featureMaps.power);
 const maps = { ...featureMaps, drawn: featureMaps.positive({ dimension: 2, features: 4 }) };
 for (const [name, map] of Object.entries(maps)) {
   if (typeof map === 'function') continue;
-  const width = name === 'drawn' ? 4 : 2;
   const signal = options({ signal: maybe(leaf(new AbortController().signal)) });
   entry(`featureMaps.${name}`, { x: lone(3, 2), options: signal }, map.forward);
-  entry(`featureMaps.${name} backward`, { x: tensor(3, 2), gradPhi: tensor(3, width), options: signal }, map.backward);
   entry(`featureMaps.${name} features`, { d: name === 'drawn' ? called('x', leaf(2)) : whole(2) }, map.features);
 }
 
@@ -716,66 +754,60 @@ entry('seaPositions', { extents: object({ b: few(1), m: few(2), g: few(1), width
 const { nn } = saccade;
 const seed = maybe(integer(1));
 const aRuntime = leaf(runtime);
-const glaExtents = object({ width: few(4), heads: leaf(2), decay: maybe(leaf([0.5, 0.5])), lrpe: maybe(boolean()) });
 const moduleControl = options({ signal: maybe(leaf(new AbortController().signal)) });
-const glu = object({ width: few(4), hidden: few(2) });
-const blockExtents = object({
-  width: leaf(4),
-  heads: leaf(2),
-  hidden: few(3),
-  layer: leaf(0, '0'),
-  layers: few(2),
-  schedule: maybe(choice('paper')),
-});
-const modules = {
-  GatedLinearAttention: nn.GatedLinearAttention.initial(runtime, { width: 4, heads: 2, lrpe: true }),
-  SimpleGlu: nn.SimpleGlu.initial(runtime, { width: 4, hidden: 2 }),
-  TransnormerBlock: nn.TransnormerBlock.initial(runtime, { width: 4, heads: 2, hidden: 3, layer: 0, layers: 2 }),
+const attentionConfig: Slots = {
+  method: maybe(choice('attention')),
+  params: called('param', maybe(leaf({}, ...EMPTY_OBJECTS))),
+  width: few(4),
+  heads: few(2),
+  keyHeads: maybe(leaf(1)),
+  d: maybe(few(2)),
+  e: maybe(few(2)),
+  grid: leaf(undefined, 'undefined'),
+  layer: maybe(from0(0)),
+  layers: maybe(few(4)),
 };
-for (const module of Object.values(modules))
-  for (const parameter of Object.values(module.parameters)) keep(parameter as Tensor);
-const layers = { GatedLinearAttention: glaExtents, SimpleGlu: glu, TransnormerBlock: blockExtents };
-for (const [name, module] of Object.entries(modules)) {
-  const layer = nn[name as keyof typeof modules] as Any;
-  const extents = layers[name as keyof typeof layers];
-  const parameters = called(
-    'has no parameter',
-    object(
-      Object.fromEntries(
-        Object.entries(module.parameters).map(([key, value]) => [
-          key,
-          called(key.split('.').at(-1) as string, key.endsWith('theta') ? maybe(leaf(value)) : leaf(value)),
-        ]),
-      ),
-    ),
-  );
-  const settings = object({ heads: leaf(2), decay: maybe(leaf([0.5, 0.5])) });
-  entry(`nn.${name}`, name === 'SimpleGlu' ? { parameters } : { parameters, settings }, (...args) => {
-    new layer(...args);
-  });
-  entry(`nn.${name}.shapes`, { extents }, (given) => layer.shapes(given));
-  entry(`nn.${name}.initial`, { runtime: aRuntime, extents, seed }, (...args) =>
-    Object.values(layer.initial(...args).parameters),
-  );
-  entry(`nn.${name} forward`, { x: tensor(1, 3, 4), control: moduleControl }, (...args: [Any, Any]) =>
-    module.forward(...args),
-  );
-  entry(
-    `nn.${name} backward`,
-    { x: tensor(1, 3, 4), gradOut: tensor(1, 3, 4), control: moduleControl },
-    (...args: [Any, Any, Any]) => module.backward(...args),
-  );
+const modules: Record<string, Slots> = {
+  attention: attentionConfig,
+  gatedLinearAttention: {
+    width: leaf(4),
+    heads: leaf(2),
+    decay: maybe(leaf([0.5, 0.5])),
+    lrpe: maybe(boolean()),
+  },
+  simpleGlu: { width: few(4), hidden: few(2) },
+  transnormerBlock: {
+    width: leaf(4),
+    heads: leaf(2),
+    hidden: few(3),
+    layer: from0(0),
+    layers: whole(4),
+    schedule: maybe(choice('paper')),
+  },
+};
+for (const [name, fields] of Object.entries(modules)) {
+  const make = nn[name as keyof typeof nn] as (config: Any) => saccade.nn.Module;
+  entry(`nn.${name}`, { config: object(fields) }, make);
+  const module = make(Object.fromEntries(Object.entries(fields).map(([key, slot]) => [key, slot.make()])));
+  const parameters = Object.entries(nn.initial(module, runtime)).map(([key, value]) => [key, leaf(keep(value))]);
+  const slots = { x: tensor(1, 3, 4), parameters: object(Object.fromEntries(parameters)), control: moduleControl };
+  entry(`nn.${name} forward`, slots, module.forward);
 }
-entry('nn.countParameters', { shapes: called('shape', leaf({ a: [2] }, ...EMPTY_OBJECTS)) }, nn.countParameters);
-entry('nn.lrpeAngles', { runtime: aRuntime, heads: few(2), channels: few(2) }, nn.lrpeAngles);
+const parameter = open({ shape: leaf([2], 'array'), initial: object({ deviation: finite(1) }) });
+const described = called('shape', { ...object({ weight: parameter }, ...EMPTY_OBJECTS), closed: false });
+const definition = open({ name: text('mine'), parameters: described, forward: fn(() => {}) });
+entry('nn.defineModule', { definition }, nn.defineModule);
+const module = open({ parameters: described });
+entry('nn.initial', { module, runtime: aRuntime, seed }, (...args: [Any, Any]) => Object.values(nn.initial(...args)));
+entry('nn.countParameters', { module }, nn.countParameters);
+const linearOptions = options({ bias: maybe(tensor(3)), signal: maybe(leaf(new AbortController().signal)) });
+entry('nn.linear', { x: tensor(3, 2), weight: tensor(3, 2), options: linearOptions }, nn.linear);
+const weights = { parameters: leaf({ 'a.weight': 1 }, ...RECORDS), prefix: text('a') };
+entry('nn.partOf', weights, nn.partOf);
+entry('nn.prefixed', weights, nn.prefixed);
+entry('nn.lrpeAngles', { channels: few(2) }, nn.lrpeAngles);
 entry('nn.lrpeFactors', { theta: lone(2, 2), n: few(3) }, nn.lrpeFactors);
-const factors = object({ cos: tensor(3, 2, 2), sin: tensor(3, 2, 2) });
-entry('nn.lrpe', { x: tensor(1, 3, 2, 2), factors }, nn.lrpe);
-entry(
-  'nn.lrpeBackward',
-  { x: tensor(1, 3, 2, 2), factors, grads: object({ cos: tensor(1, 3, 2, 2), sin: tensor(1, 3, 2, 2) }) },
-  nn.lrpeBackward,
-);
+entry('nn.lrpe', { x: tensor(1, 3, 2, 2), factors: object({ cos: tensor(3, 2, 2), sin: tensor(3, 2, 2) }) }, nn.lrpe);
 
 // The whole.
 const tokens = { q: tensor(1, 4, 2, 2), k: tensor(1, 4, 2, 2), v: tensor(1, 4, 2, 2) };

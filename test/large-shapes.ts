@@ -2,12 +2,14 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import {
   createRuntime,
+  crossEntropy,
   cumulativeSum,
   depthwiseConv,
   depthwiseConvBackward,
   focus,
   focusBackward,
   gather,
+  groupNorm,
   layerNorm,
   logSumExp,
   matmul,
@@ -70,7 +72,18 @@ export function describeLargeShapes(title: string): void {
         const y = runtime.random([3, c], { seed: 2 });
         const gain = runtime.random([c], { seed: 3 });
         const sums = [cumulativeSum(x), cumulativeSum(x, { reverse: true })];
-        return [softmax(x), layerNorm(x, { gain, bias: gain }), rmsNorm(x), rmsNormBackward(x, y), ...sums];
+        const targets = runtime.tensor(Int32Array.of(0, c - 1, 7), [3]);
+        const losses = crossEntropy(x, targets, { reduction: 'none' });
+        const groups = groupNorm(x, c % 3 === 0 ? 3 : 1, { gain });
+        return [
+          losses,
+          groups,
+          softmax(x),
+          layerNorm(x, { gain, bias: gain }),
+          rmsNorm(x),
+          rmsNormBackward(x, y),
+          ...sums,
+        ];
       }, 2e-5);
     });
 

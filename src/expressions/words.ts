@@ -26,3 +26,6 @@ export const WORDS = {
   eluPlusOne: (x) => apply('select', isPositive(x), apply('add', x, ONE), apply('exp', x)),
   step: (x) => apply('select', isPositive(x), ONE, ZERO),
 } satisfies Record<string, Word>;
+
+/** The same as a function that is compiled calls them. */
+export type Words = { readonly [Name in keyof typeof WORDS]: (x: number) => number };

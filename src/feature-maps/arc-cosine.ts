@@ -5,7 +5,7 @@ import { multiply, relu, step } from '../ops/map';
 import { checkRandomOptions, drawDirections, featuresDrawn, RANDOM_OPTIONS, type RandomFeatureOptions } from './draw';
 import { elementwise, power } from './elementwise';
 import { defineFeatureMap, type FeatureMap } from './feature-map';
-import { project, projectBackward } from './project';
+import { project } from './project';
 
 export interface ArcCosineOptions extends RandomFeatureOptions {
   /** n of the kernel: 0, 1 (default) or 2. */
@@ -33,17 +33,8 @@ export function arcCosine(options: ArcCosineOptions): FeatureMap {
     name: `arcCosine-${degree}`,
     features: featuresDrawn('arcCosine', options),
     forward(x, control) {
-      using along = project(x, directions, control);
-      using unscaled = shape.forward(along, control);
-      using scale = x.runtime.tensor([factor], []);
-      return multiply(unscaled, scale, control);
-    },
-    backward(x, gradPhi, control) {
-      using along = project(x, directions, control);
-      using gradAlong = shape.backward(along, gradPhi, control);
-      using scale = x.runtime.tensor([factor], []);
-      using scaled = multiply(gradAlong, scale, control);
-      return projectBackward(scaled, directions, control);
+      const unscaled = shape.forward(project(x, directions, control), control);
+      return multiply(unscaled, x.runtime.tensor([factor], []), control);
     },
   });
 }

@@ -24,24 +24,11 @@ export function power(exponent: number): FeatureMap {
   return defineFeatureMap({
     name: `power-${exponent}`,
     features: (d) => d,
-    forward(x, options) {
-      using positive = ops.relu(x, options);
-      return ops.power(positive, exponent, options);
-    },
-    backward(x, gradPhi, options) {
-      using positive = ops.relu(x, options);
-      using gradPositive = ops.unaryBackward('power', positive, gradPhi, { ...options, exponent });
-      return ops.unaryBackward('relu', x, gradPositive, options);
-    },
+    forward: (x, options) => ops.power(ops.relu(x, options), exponent, options),
   });
 }
 
 /** The map of an op and its name. */
-export function elementwise(name: ops.Unary, op: typeof ops.relu): FeatureMap {
-  return defineFeatureMap({
-    name,
-    features: (d) => d,
-    forward: op,
-    backward: (x, gradPhi, options) => ops.unaryBackward(name, x, gradPhi, options),
-  });
+export function elementwise(name: string, op: typeof ops.relu): FeatureMap {
+  return defineFeatureMap({ name, features: (d) => d, forward: op });
 }

@@ -7,7 +7,8 @@ import { ShapeError } from '../errors';
 import { checkOptions } from '../ops/check';
 import { checkContiguous, checkFloat32 } from '../ops/float32';
 import type { Control } from '../runtime/backend';
-import { formatShape, type Shape, sameShape } from '../tensor/shape';
+import { pullback } from '../tape';
+import { formatShape, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 
 export type FeatureOptions = Pick<Control, 'signal'>;
@@ -26,48 +27,35 @@ export interface FeatureMap {
   backward(x: Tensor, gradPhi: Tensor, options?: FeatureOptions): Tensor<'f32'>;
 }
 
-/** The same over rows: x [r, d], phi(x) [r, features(d)], already checked; `shape` is that of the x that was given. */
+/** The same over rows, in a scope: x [r, d], phi(x) [r, features(d)], already checked; `shape` is that of the x given. */
 interface Definition {
   readonly name: string;
   features(d: number): number;
   forward(x: Tensor, options: FeatureOptions, shape: Shape): Tensor<'f32'>;
-  backward(x: Tensor, gradPhi: Tensor, options: FeatureOptions, shape: Shape): Tensor<'f32'>;
 }
 
 /** A map from what it does to rows. */
-export function defineFeatureMap({ name, features, forward, backward }: Definition): FeatureMap {
-  /** The shape of phi(x). */
-  function check(tensors: { readonly x: Tensor; readonly gradPhi?: Tensor }, options: FeatureOptions): number[] {
-    checkOptions(name, options, ['signal']);
-    checkFloat32(name, { ...tensors }, options);
-    checkContiguous({ ...tensors });
-    const { x, gradPhi } = tensors;
-    if (x.rank < 1) throw new ShapeError(`x must have shape [..., d], got ${formatShape(x.shape)}`);
-    const shape = [...x.shape.slice(0, -1), features(x.shape.at(-1) as number)];
-    if (gradPhi && !sameShape(gradPhi.shape, shape))
-      throw new ShapeError(
-        `gradPhi must have the shape of the features ${formatShape(shape)}, got ${formatShape(gradPhi.shape)}`,
-      );
-    return shape;
-  }
-  return {
+export function defineFeatureMap({ name, features, forward }: Definition): FeatureMap {
+  const map: FeatureMap = {
     name,
     features(d) {
       checkWhole('d', d, 1);
       return features(d);
     },
     forward(x, options = {}) {
-      const shape = check({ x }, options);
-      using rows = x.reshape([-1, x.shape.at(-1) as number]);
-      using phi = forward(rows, options, x.shape);
-      return phi.reshape(shape);
+      checkOptions(name, options, ['signal']);
+      checkFloat32(name, { x }, options);
+      checkContiguous({ x });
+      if (x.rank < 1) throw new ShapeError(`x must have shape [..., d], got ${formatShape(x.shape)}`);
+      const d = x.shape.at(-1) as number;
+      const shape = [...x.shape.slice(0, -1), features(d)];
+      return x.runtime.scope(() => forward(x.reshape([-1, d]), options, x.shape).reshape(shape));
     },
-    backward(x, gradPhi, options = {}) {
-      const shape = check({ x, gradPhi }, options);
-      using rows = x.reshape([-1, x.shape.at(-1) as number]);
-      using gradRows = gradPhi.reshape([-1, shape.at(-1) as number]);
-      using gradX = backward(rows, gradRows, options, x.shape);
-      return gradX.reshape(x.shape);
+    backward(x, gradPhi, options) {
+      const { results, pull } = pullback((tracked: Tensor) => map.forward(tracked, options), x);
+      results.dispose();
+      return pull(gradPhi as Tensor<'f32'>, options) as Tensor<'f32'>;
     },
   };
+  return map;
 }

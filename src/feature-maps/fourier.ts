@@ -1,12 +1,11 @@
 import { show } from '../check';
 import { ParameterError } from '../errors';
 import { checkOptions } from '../ops/check';
-import { add, cos, multiply, unaryBackward } from '../ops/map';
+import { add, cos, multiply } from '../ops/map';
 import { uniform } from '../tensor/random';
-import type { Tensor } from '../tensor/tensor';
 import { checkRandomOptions, drawDirections, featuresDrawn, RANDOM_OPTIONS, type RandomFeatureOptions } from './draw';
-import { defineFeatureMap, type FeatureMap, type FeatureOptions } from './feature-map';
-import { project, projectBackward } from './project';
+import { defineFeatureMap, type FeatureMap } from './feature-map';
+import { project } from './project';
 
 export interface FourierOptions extends RandomFeatureOptions {
   /** s of the kernel. Default 1. */
@@ -40,26 +39,12 @@ export function fourier(options: FourierOptions): FeatureMap {
   const frequencies = directions.map((value) => value / bandwidth);
   const factor = Math.sqrt(2 / features);
 
-  function anglesOf(x: Tensor, control: FeatureOptions): Tensor<'f32'> {
-    using along = project(x, frequencies, control);
-    using phase = x.runtime.tensor(angles, [features]);
-    return add(along, phase, control);
-  }
   return defineFeatureMap({
     name: 'fourier',
     features: featuresDrawn('fourier', options),
     forward(x, control) {
-      using angle = anglesOf(x, control);
-      using cosine = cos(angle, control);
-      using scale = x.runtime.tensor([factor], []);
-      return multiply(cosine, scale, control);
-    },
-    backward(x, gradPhi, control) {
-      using angle = anglesOf(x, control);
-      using gradAngle = unaryBackward('cos', angle, gradPhi, control);
-      using scale = x.runtime.tensor([factor], []);
-      using scaled = multiply(gradAngle, scale, control);
-      return projectBackward(scaled, frequencies, control);
+      const angle = add(project(x, frequencies, control), x.runtime.tensor(angles, [features]), control);
+      return multiply(cos(angle, control), x.runtime.tensor([factor], []), control);
     },
   });
 }

@@ -2,13 +2,15 @@ import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { checkOptions } from '../ops/check';
 import { add, exp, multiply, subtract } from '../ops/map';
+import { matmul } from '../ops/matmul';
 import { max, sum } from '../ops/reduce';
+import { withDerivative } from '../tape';
 import { formatShape, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { checkRandomOptions, drawDirections, featuresDrawn, RANDOM_OPTIONS, type RandomFeatureOptions } from './draw';
 import { defineFeatureMap, type FeatureMap, type FeatureOptions } from './feature-map';
 import { largestOfHeads } from './heads';
-import { project, projectBackward } from './project';
+import { project } from './project';
 
 export interface PositiveOptions extends RandomFeatureOptions {
   /** Half as many directions w as features (an even number), each with its opposite -w, which vary less. Default false. */
@@ -16,8 +18,8 @@ export interface PositiveOptions extends RandomFeatureOptions {
   /**
    * Keeps exponents out of float32's overflow by a factor that makes the largest feature of each row ('rows'), of each
    * head of each batch ('heads', for x [..., tokens, heads, d]) or of the whole tensor ('all') m^-1/2. Normalised attention
-   * does not depend on such factors: of rows for queries, of heads for keys. `backward` takes the factor as a constant,
-   * which is exact for a loss that does not depend on it. Default 'none'.
+   * does not depend on such factors: of rows for queries, of heads for keys. Gradients take the factor as a constant, which
+   * is exact for a loss that does not depend on it. Default 'none'.
    */
   readonly stabilise?: 'none' | 'rows' | 'heads' | 'all' | undefined;
 }
@@ -47,55 +49,42 @@ export function positive(options: PositiveOptions): FeatureMap {
     ? withOpposites(drawDirections(features / 2, options))
     : drawDirections(features, options);
 
-  function forward(x: Tensor, control: FeatureOptions, shape: Shape): Tensor<'f32'> {
-    if (stabilise === 'heads' && shape.length < 3)
-      throw new ShapeError(`x must have shape [..., tokens, heads, d] with stabilise heads, got ${formatShape(shape)}`);
-    using along = project(x, directions, control);
-    using offsets = offsetsOf(x, along, control, shape);
-    using exponents = subtract(along, offsets, control);
-    return exp(exponents, control);
-  }
   /** What each row's exponents lose, [r, 1]: |x|^2 / 2, the largest exponent where it is taken out, and ln(m) / 2. */
   function offsetsOf(x: Tensor, along: Tensor, control: FeatureOptions, shape: Shape): Tensor<'f32'> {
-    using constant = x.runtime.tensor([Math.log(features) / 2], []);
-    if (stabilise === 'rows') {
-      using largest = max(along, { axes: [-1], keepDims: true, ...control });
-      return add(largest, constant, control);
-    }
-    using halves = halfSquares(x, control);
+    const constant = x.runtime.tensor([Math.log(features) / 2], []);
+    const ofRows = { axes: [-1], keepDims: true, ...control };
+    if (stabilise === 'rows') return add(max(along, ofRows), constant, control);
+    const squares = sum(multiply(x, x, control), ofRows);
+    const halves = multiply(squares, x.runtime.tensor([0.5], []), control);
     if (stabilise === 'none') return add(halves, constant, control);
-    using exponents = largestExponents(along, halves, control);
-    using largest = stabilise === 'heads' ? largestOfHeads(exponents, shape) : max(exponents, control);
-    using cost = add(halves, largest, control);
-    return add(cost, constant, control);
+    const exponents = subtract(max(along, ofRows), halves, control);
+    const largest = stabilise === 'heads' ? largestOfHeads(exponents, shape) : max(exponents, control);
+    return add(add(halves, largest, control), constant, control);
   }
   return defineFeatureMap({
     name: 'positive',
     features: featuresDrawn('positive', options),
-    forward,
-    backward(x, gradPhi, control, shape) {
-      using phi = forward(x, control, shape);
-      using gradExponents = multiply(phi, gradPhi, control);
-      using gradProjection = projectBackward(gradExponents, directions, control);
-      using sums = sum(gradExponents, { axes: [-1], keepDims: true, ...control });
-      using gradSquares = multiply(x, sums, control);
-      return subtract(gradProjection, gradSquares, control);
+    forward(x, control, shape) {
+      if (stabilise === 'heads' && shape.length < 3)
+        throw new ShapeError(
+          `x must have shape [..., tokens, heads, d] with stabilise heads, got ${formatShape(shape)}`,
+        );
+      // The gradient is that of unstabilised features times the factor; it needs x and phi(x), which are kept anyway.
+      const phi = withDerivative(
+        (x) => {
+          const along = project(x, directions, control);
+          return exp(subtract(along, offsetsOf(x, along, control, shape), control), control);
+        },
+        ({ inputs: [x], results, gradients }) => {
+          const byExponents = multiply(results, gradients as Tensor);
+          const byAlong = matmul(byExponents, x.runtime.tensor(directions, [features, x.shape[1] as number]));
+          const sums = sum(byExponents, { axes: [-1], keepDims: true });
+          return [subtract(byAlong, multiply(x, sums))];
+        },
+      );
+      return phi(x);
     },
   });
-}
-
-/** |x|^2 / 2 of each row: [r, d] -> [r, 1]. */
-function halfSquares(x: Tensor, control: FeatureOptions): Tensor<'f32'> {
-  using squares = multiply(x, x, control);
-  using sums = sum(squares, { axes: [-1], keepDims: true, ...control });
-  using half = x.runtime.tensor([0.5], []);
-  return multiply(sums, half, control);
-}
-
-/** The largest exponent along - halves of each row, [r, 1]. */
-function largestExponents(along: Tensor, halves: Tensor, control: FeatureOptions): Tensor<'f32'> {
-  using tops = max(along, { axes: [-1], keepDims: true, ...control });
-  return subtract(tops, halves, control);
 }
 
 function withOpposites(directions: Float32Array): Float32Array {

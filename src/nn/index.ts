@@ -1,17 +1,18 @@
-/** Layers of networks, with their parameters, forward and backward passes. */
-export {
-  GatedLinearAttention,
-  type GatedLinearAttentionExtents,
-  type GatedLinearAttentionSettings,
-} from './gated-linear-attention';
-export { type LrpeFactors, lrpe, lrpeAngles, lrpeBackward, lrpeFactors } from './lrpe';
+/** Modules of networks: functions of their input and of parameters, whose gradients follow by the tape. */
+export type { LayerParameter } from '../methods/define';
+export { type AttentionConfig, attention } from './attention';
+export { type GatedLinearAttentionConfig, gatedLinearAttention } from './gated-linear-attention';
+export { type LinearOptions, linear } from './linear';
+export { type LrpeFactors, lrpe, lrpeAngles, lrpeFactors } from './lrpe';
 export {
   countParameters,
+  defineModule,
+  initial,
   type Module,
   type ModuleControl,
-  type ModuleGradients,
-  type ParameterShapes,
   type Parameters,
+  partOf,
+  prefixed,
 } from './module';
-export { SimpleGlu } from './simple-glu';
-export { TransnormerBlock, type TransnormerExtents } from './transnormer-block';
+export { type SimpleGluConfig, simpleGlu } from './simple-glu';
+export { type TransnormerConfig, transnormerBlock } from './transnormer-block';

@@ -1,135 +1,147 @@
 /**
- * What a layer of a network is: parameters, a forward pass, and a backward pass that needs the input alone. Nothing is
- * kept between the two: the backward pass computes again what it needs of the forward one, so that the memory of a deep
- * network is that of one layer and the inputs of all.
+ * What a module of a network is: a function of its input and of its parameters, which it describes and does not hold.
+ * Gradients follow by the tape.
  */
-import { checkKnown, checkRecord, checkWhole, show } from '../check';
+import { checkFunction, checkKnown, checkNumbers, checkRecord, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
-import { checkControl, checkTensors, commonRuntime } from '../ops/check';
-import { matmul } from '../ops/matmul';
+import type { LayerParameter } from '../methods/define';
+import { checkFloat32 } from '../ops/float32';
 import type { Control } from '../runtime/backend';
 import { Runtime } from '../runtime/runtime';
 import { normal } from '../tensor/random';
-import { checkShape, formatShape, type Shape, sameShape, sizeOf } from '../tensor/shape';
+import { checkShape, formatShape, sameShape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-
-export interface Module {
-  /** By name, f32. They belong to whoever made them. */
-  readonly parameters: Parameters;
-  /** [b, n, D] -> [b, n, D]. */
-  forward(x: Tensor, control?: ModuleControl): Tensor;
-  /** From the input of the forward pass and the gradient with respect to its result. */
-  backward(x: Tensor, gradOut: Tensor, control?: ModuleControl): ModuleGradients;
-}
 
 /** Progress is for whoever runs many modules to tell. */
 export type ModuleControl = Pick<Control, 'signal'>;
 
+/** What a module has parameters of, by name. */
+type Described = Readonly<Record<string, LayerParameter>>;
+
+/** By name. */
 export type Parameters = Readonly<Record<string, Tensor>>;
-export type ParameterShapes = Readonly<Record<string, Shape>>;
 
-export interface ModuleGradients {
-  readonly x: Tensor;
-  /** By the parameters, under their names. */
-  readonly parameters: Parameters;
+export interface Module {
+  readonly name: string;
+  /** Under the names of checkpoints; those of a part begin with its name and a dot. */
+  readonly parameters: Described;
+  /**
+   * Of x and parameters that are as `parameters` says, all f32.
+   *
+   * @throws {ParameterError | ShapeError} a parameter that is missing, unknown or of another shape
+   */
+  forward(x: Tensor, parameters: Parameters, control?: ModuleControl): Tensor<'f32'>;
 }
 
-/** How many numbers parameters of these shapes are. */
-export function countParameters(shapes: ParameterShapes): number {
-  checkRecord('shapes', shapes);
-  for (const [name, shape] of Object.entries(shapes)) checkShape(`shape of ${name}`, shape);
-  return Object.values(shapes).reduce((sum, shape) => sum + sizeOf(shape), 0);
+/** The same, on parameters that were checked, and in a scope. */
+interface Definition<P extends Described> {
+  readonly name: string;
+  readonly parameters: P;
+  forward(x: Tensor, parameters: { readonly [Name in keyof P]: Tensor }, control: ModuleControl): Tensor<'f32'>;
 }
 
-/** Standard normal numbers times `deviation`, each parameter with a seed of its own. */
-export function randomParameters<Name extends string>(
-  runtime: Runtime,
-  shapes: Readonly<Record<Name, Shape>>,
-  seed: number,
-  deviation: number,
-): Record<Name, Tensor> {
-  checkRuntime(runtime);
+/** A module from what it computes with ops, whose calls check and free for it. */
+export function defineModule<const P extends Described>(definition: Definition<P>): Module {
+  checkRecord('definition', definition);
+  const { name, parameters, forward } = definition;
+  if (typeof name !== 'string') throw new ParameterError(`name of a module must be a string, got ${show(name)}`);
+  checkFunction(`forward of ${name}`, forward);
+  const described = parametersOf(definition);
+  return {
+    name,
+    parameters,
+    forward(x, given, control = {}) {
+      checkKnown('parameters', given, Object.keys(parameters), (unknown) => `${name} has no parameter '${unknown}'`);
+      for (const [each] of described)
+        if (given[each] === undefined) throw new ParameterError(`${name} needs a parameter '${each}'`);
+      checkKnown('control', control, ['signal'], (unknown) => `control has no '${unknown}'`);
+      checkFloat32(name, { x, ...given }, control);
+      for (const [each, { shape }] of described) {
+        const tensor = given[each] as Tensor;
+        if (!sameShape(tensor.shape, shape))
+          throw new ShapeError(`${each} must have shape ${formatShape(shape)}, got ${formatShape(tensor.shape)}`);
+      }
+      return x.runtime.scope(() => forward(x, given as { readonly [Name in keyof P]: Tensor }, control));
+    },
+  };
+}
+
+/** The parameters that training of a module starts from, random ones each with a seed of its own. */
+export function initial(module: Module, runtime: Runtime, seed = 0): Record<string, Tensor<'f32'>> {
+  checkRecord('module', module);
+  const described = parametersOf(module);
+  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   if (!Number.isSafeInteger(seed)) throw new ParameterError(`seed must be an integer, got ${show(seed)}`);
-  const entries = Object.entries<Shape>(shapes).map(([name, shape], at) => {
-    const values = normal(sizeOf(shape), seed + at).map((value) => deviation * value);
-    return [name, runtime.tensor(values, shape)] as const;
+  return runtime.scope(() => {
+    const entries = described.map(([name, { shape, initial }], at) => {
+      const size = sizeOf(shape);
+      return [name, runtime.tensor(startOf(initial, size, seed + at), shape)] as const;
+    });
+    return Object.fromEntries(entries);
   });
-  return Object.fromEntries(entries) as Record<Name, Tensor>;
 }
 
-/** The parameters whose names begin with `prefix` and a dot, without it. */
-export function partOf(parameters: Parameters, prefix: string): Parameters {
+function startOf(initial: LayerParameter['initial'], size: number, seed: number): Float32Array {
+  if ('values' in initial) return Float32Array.from(initial.values);
+  if ('value' in initial) return new Float32Array(size).fill(initial.value);
+  return normal(size, seed).map((value) => initial.deviation * value);
+}
+
+/** How many numbers the parameters of a module are. */
+export function countParameters(module: Module): number {
+  checkRecord('module', module);
+  return parametersOf(module).reduce((sum, [, { shape }]) => sum + sizeOf(shape), 0);
+}
+
+/** What a module has parameters of, checked. */
+function parametersOf({ parameters }: Pick<Module, 'parameters'>): [string, LayerParameter][] {
+  checkRecord('parameters of a module', parameters);
+  const described = Object.entries(parameters);
+  for (const [name, parameter] of described) {
+    checkRecord(name, parameter);
+    const { shape, initial } = parameter;
+    checkShape(`shape of ${name}`, shape);
+    const what = `initial of ${name}`;
+    checkKnown(what, initial, ['deviation', 'value', 'values'], (unknown) => `${what} has no '${unknown}'`);
+    const [start, ...others] = Object.entries<number | ArrayLike<number>>(initial);
+    if (!start || others.length > 0)
+      throw new ParameterError(`${what} must be one of deviation, value and values, got ${show(initial)}`);
+    const [kind, value] = start;
+    const values = kind === 'values' ? (value as ArrayLike<number>) : [value as number];
+    checkNumbers(`${kind} of ${name}`, values, 'finite', Number.isFinite);
+    if (kind === 'values' && values.length !== sizeOf(shape))
+      throw new ShapeError(
+        `values of ${name} must be ${sizeOf(shape)}, those of ${formatShape(shape)}, got ${values.length}`,
+      );
+  }
+  return described;
+}
+
+/** The extents b and n of x [b, n, width]; throws unless it has that shape. */
+export function checkTokens({ shape }: Tensor, width: number): [b: number, n: number] {
+  if (shape.length === 3 && shape[2] === width) return [shape[0] as number, shape[1] as number];
+  throw new ShapeError(`x must have shape [b, n, ${width}], got ${formatShape(shape)}`);
+}
+
+/** A matrix [out, in] whose training starts from normal numbers of deviation 0.02. */
+export function matrix(out: number, into: number): LayerParameter {
+  return { shape: [out, into], initial: { deviation: 0.02 } };
+}
+
+/** Those of what is named whose names begin with `prefix` and a dot, without it. */
+export function partOf<T>(parameters: Readonly<Record<string, T>>, prefix: string): Record<string, T> {
+  checkPrefix(parameters, prefix);
   const entries = Object.entries(parameters).filter(([name]) => name.startsWith(`${prefix}.`));
-  return Object.fromEntries(entries.map(([name, tensor]) => [name.slice(prefix.length + 1), tensor]));
+  return Object.fromEntries(entries.map(([name, value]) => [name.slice(prefix.length + 1), value]));
 }
 
-/** The same parameters under names that begin with `prefix` and a dot. */
-export function prefixed<T>(prefix: string, parameters: Readonly<Record<string, T>>): Record<string, T> {
+/** The same under names that begin with `prefix` and a dot. */
+export function prefixed<T>(parameters: Readonly<Record<string, T>>, prefix: string): Record<string, T> {
+  checkPrefix(parameters, prefix);
   return Object.fromEntries(Object.entries(parameters).map(([name, value]) => [`${prefix}.${name}`, value]));
 }
 
-/** Throws a ParameterError unless all of these parameters are there, and no others. */
-export function checkNames(
-  module: string,
-  parameters: Parameters,
-  names: readonly string[],
-  optional: readonly string[] = [],
-): void {
+function checkPrefix(parameters: object, prefix: string): void {
   checkRecord('parameters', parameters);
-  for (const name of Object.keys(parameters)) {
-    if (![...names, ...optional].includes(name))
-      throw new ParameterError(`${module} has no parameter '${name}': expected ${names.join(', ')}`);
-  }
-  const given = Object.entries(parameters).filter(([, tensor]) => tensor !== undefined);
-  checkTensors(Object.fromEntries(given));
-  for (const [name, tensor] of given) tensor.assertUsable(name);
-  for (const name of names) {
-    if (!parameters[name])
-      throw new ParameterError(`${module} needs a parameter '${name}': expected ${names.join(', ')}`);
-  }
-}
-
-/** Throws a ParameterError unless `runtime` is one. */
-export function checkRuntime(runtime: Runtime): void {
-  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
-}
-
-/** Throws a ParameterError unless `extents` have integers >= 1 under the names in `whole`, and no names but those and `others`. */
-export function checkExtents<Name extends string>(
-  extents: Readonly<Record<Name, number>>,
-  whole: readonly Name[],
-  others: readonly string[] = [],
-): void {
-  checkKnown('extents', extents, [...whole, ...others], (name) => `extents have no '${name}'`);
-  for (const name of whole) checkWhole(name, extents[name], 1);
-}
-
-/** Throws unless the inputs of a pass are tensors and its control is one. */
-export function checkPass(
-  { parameters }: Module,
-  inputs: { readonly x: Tensor; readonly gradOut?: Tensor },
-  control: ModuleControl,
-): void {
-  checkTensors({ ...inputs });
-  commonRuntime({ ...inputs, ...parameters });
-  const { x, gradOut } = inputs;
-  if (gradOut && !sameShape(gradOut.shape, x.shape))
-    throw new ShapeError(`gradOut must have the shape of x ${formatShape(x.shape)}, got ${formatShape(gradOut.shape)}`);
-  checkKnown('control', control, ['signal'], (name) => `control has no '${name}'`);
-  checkControl(control);
-}
-
-/** Gradients of `matmul(x, weight)`, x [..., D] and weight [D, F], from that by its result. */
-export function matmulBackward(
-  x: Tensor,
-  weight: Tensor,
-  gradOut: Tensor,
-  control: ModuleControl = {},
-): Record<'x' | 'weight', Tensor> {
-  using transposed = weight.permute([1, 0]);
-  using rows = x.reshape([-1, weight.shape[0] as number]);
-  using columns = rows.permute([1, 0]);
-  using byRows = gradOut.reshape([-1, weight.shape[1] as number]);
-  const byWeight = matmul(columns, byRows, control);
-  return { x: matmul(gradOut, transposed, control), weight: byWeight };
+  if (typeof prefix !== 'string') throw new ParameterError(`prefix must be a string, got ${show(prefix)}`);
 }

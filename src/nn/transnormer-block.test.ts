@@ -1,17 +1,18 @@
 import { describe, expect, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { relativeError } from '../../test/describe-method';
-import { expectRefusal } from '../../test/expect';
 import { scoped } from '../../test/scoped';
+import { releasedDecays } from '../methods/linear/lightning-attention/schedules';
+import { pullback } from '../tape';
 import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
 import { normal } from '../tensor/random';
 import { sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import { GatedLinearAttention } from './gated-linear-attention';
+import { gatedLinearAttention } from './gated-linear-attention';
 import { lrpe, lrpeAngles, lrpeFactors } from './lrpe';
-import { countParameters, type Module } from './module';
-import { SimpleGlu } from './simple-glu';
-import { TransnormerBlock } from './transnormer-block';
+import { countParameters, initial, type Module } from './module';
+import { simpleGlu } from './simple-glu';
+import { transnormerBlock } from './transnormer-block';
 
 type Matrix = number[][];
 type Weights = Readonly<Record<string, Float64Array>>;
@@ -19,12 +20,12 @@ type Weights = Readonly<Record<string, Float64Array>>;
 const silu = (x: number) => x / (1 + Math.exp(-x));
 const at = (x: ArrayLike<number>, i: number) => x[i] as number;
 
-/** x w for w [x's width, columns]. */
-function times(x: Matrix, w: Float64Array): Matrix {
+/** x w^T for w [columns, x's width], whose rows begin at `from`. */
+function times(x: Matrix, w: Float64Array, from = 0, columns?: number): Matrix {
   return x.map((row) => {
-    const columns = w.length / row.length;
-    return Array.from({ length: columns }, (_, c) =>
-      row.reduce((sum, value, r) => sum + value * at(w, r * columns + c), 0),
+    const count = columns ?? w.length / row.length;
+    return Array.from({ length: count }, (_, c) =>
+      row.reduce((sum, value, r) => sum + value * at(w, (from + c) * row.length + r), 0),
     );
   });
 }
@@ -40,20 +41,22 @@ const rms = (x: Matrix): Matrix =>
 
 /** The sum over the pairs of tokens, as the definition says: decay^(t - s) times the sum of q_j k_j cos(theta_j (t - s)). */
 function gla(x: Matrix, w: Weights, heads: number, decay: readonly number[]): Matrix {
-  const [q, k, v, u] = ['q', 'k', 'v', 'u'].map((name) => times(x, w[name] as Float64Array)) as [
+  const all = (x[0] as number[]).length;
+  const [q, k, v, u] = [0, 1, 2, 3].map((i) => times(x, w['qkvu_proj.weight'] as Float64Array, i * all, all)) as [
     Matrix,
     Matrix,
     Matrix,
     Matrix,
   ];
-  const width = (v[0] as number[]).length / heads;
+  const theta = w['lrpe.theta'];
+  const width = all / heads;
   const out = v.map((row) => row.map(() => 0));
   for (let t = 0; t < x.length; t++) {
     for (let s = 0; s <= t; s++) {
       for (let h = 0; h < heads; h++) {
         let score = 0;
         for (let c = h * width; c < (h + 1) * width; c++) {
-          const turn = w.theta ? Math.cos(at(w.theta, c) * (t - s)) : 1;
+          const turn = theta ? Math.cos(at(theta, c) * (t - s)) : 1;
           score += silu(at(q[t] as number[], c)) * silu(at(k[s] as number[], c)) * turn;
         }
         score *= at(decay, h) ** (t - s);
@@ -64,13 +67,16 @@ function gla(x: Matrix, w: Weights, heads: number, decay: readonly number[]): Ma
   }
   return times(
     zip(rms(out), u, (a, b) => a * b),
-    w.o as Float64Array,
+    w['out_proj.weight'] as Float64Array,
   );
 }
 
 function sglu(x: Matrix, w: Weights): Matrix {
-  const product = zip(times(x, w.v as Float64Array), times(x, w.u as Float64Array), (a, b) => a * b);
-  return times(product, w.o as Float64Array);
+  const [first, second, last] = ['l1', 'l2', 'l3'].map((name) => w[`${name}.weight`]) as Float64Array[];
+  return times(
+    zip(times(x, first!), times(x, second!), (a, b) => a * b),
+    last!,
+  );
 }
 
 const part = (w: Weights, prefix: string): Weights =>
@@ -80,8 +86,8 @@ const part = (w: Weights, prefix: string): Weights =>
 
 function block(x: Matrix, w: Weights, heads: number, decay: readonly number[]): Matrix {
   const sum = (a: Matrix, b: Matrix) => zip(a, b, (p, q) => p + q);
-  const between = sum(x, gla(rms(x), part(w, 'mixer.'), heads, decay));
-  return sum(between, sglu(rms(between), part(w, 'channels.')));
+  const between = sum(x, gla(rms(x), part(w, 'token_mixer.'), heads, decay));
+  return sum(between, sglu(rms(between), part(w, 'channel_mixer.')));
 }
 
 const [b, n, width, heads, hidden] = [2, 7, 6, 2, 5];
@@ -97,30 +103,21 @@ function random(shape: readonly number[], seed: number, factor = 1): HostTensor<
 
 interface Case {
   readonly title: string;
-  readonly shapes: Readonly<Record<string, readonly number[]>>;
-  readonly make: (parameters: Readonly<Record<string, Tensor>>) => Module;
+  readonly module: Module;
   readonly definition: (x: Matrix, weights: Weights) => Matrix;
 }
 
-const extents = { width, heads, hidden, layers: 3 };
 const cases: readonly Case[] = [
-  {
-    title: 'SGLU',
-    shapes: SimpleGlu.shapes({ width, hidden }),
-    make: (parameters) => new SimpleGlu(parameters),
-    definition: sglu,
-  },
+  { title: 'SGLU', module: simpleGlu({ width, hidden }), definition: sglu },
   ...[false, true].map((turned) => ({
     title: turned ? 'GLA with LRPE' : 'GLA',
-    shapes: GatedLinearAttention.shapes({ width, heads, lrpe: turned }),
-    make: (parameters: Readonly<Record<string, Tensor>>) => new GatedLinearAttention(parameters, { heads, decay }),
+    module: gatedLinearAttention({ width, heads, decay, lrpe: turned }),
     definition: (x: Matrix, w: Weights) => gla(x, w, heads, decay),
   })),
   ...[0, 1].map((layer) => ({
     title: layer === 0 ? 'the first block' : 'a later block',
-    shapes: TransnormerBlock.shapes({ ...extents, layer }),
-    make: (parameters: Readonly<Record<string, Tensor>>) => new TransnormerBlock(parameters, { heads, decay }),
-    definition: (x: Matrix, w: Weights) => block(x, w, heads, decay),
+    module: transnormerBlock({ width, heads, hidden, layer, layers: 3 }),
+    definition: (x: Matrix, w: Weights) => block(x, w, heads, releasedDecays(heads, { layer, layers: 3 })),
   })),
 ];
 
@@ -154,31 +151,26 @@ const f32 = (host: HostTensor) =>
   hostTensor(Float32Array.from(toFloat64(host)), host.shape, 'f32') as HostTensor<'f32'>;
 
 describe.each(cases)('$title', (each) => {
-  const names = Object.keys(each.shapes);
-  const host = Object.fromEntries(names.map((name, i) => [name, random(each.shapes[name] as number[], i + 2, 0.6)]));
+  const shapes = Object.entries(each.module.parameters);
+  const host = Object.fromEntries(shapes.map(([name, { shape }], i) => [name, random(shape, i + 2, 0.6)]));
   const x = random(shape, 1);
   const gradOut = random(shape, 99);
   const wanted = expected(each, { ...host, x }, gradOut);
 
-  describeOnBackends('forward and backward', (runtime) => {
+  describeOnBackends('forward and gradients', (runtime) => {
     test('agree with the definition and its differences, and keep nothing', async () => {
       const { live } = runtime().memory();
-      const parameters = Object.fromEntries(names.map((name) => [name, runtime().fromHost(f32(host[name]!))]));
-      const [input, byOut] = [runtime().fromHost(f32(x)), runtime().fromHost(f32(gradOut))];
-      const module = each.make(parameters);
-      expect(Object.keys(module.parameters).sort()).toEqual([...names].sort());
-      const held = runtime().memory().live;
-      const out = module.forward(input);
-      expect(relativeError(await out.toHost(), wanted.out)).toBeLessThan(1e-5);
-      const grads = module.backward(input, byOut);
-      expect(Object.keys(grads.parameters).sort()).toEqual([...names].sort());
-      for (const [name, gradient] of Object.entries({ ...grads.parameters, x: grads.x })) {
-        expect(relativeError(await gradient.toHost(), wanted.grads[name]!), name).toBeLessThan(3e-5);
-        gradient.dispose();
-      }
-      out.dispose();
-      expect(runtime().memory().live).toBe(held);
-      for (const tensor of [...Object.values(parameters), input, byOut]) tensor.dispose();
+      await scoped(runtime(), async () => {
+        const parameters = Object.fromEntries(shapes.map(([name]) => [name, runtime().fromHost(f32(host[name]!))]));
+        const inputs = { x: runtime().fromHost(f32(x)), parameters };
+        const byOut = runtime().fromHost(f32(gradOut));
+        const { results, pull } = pullback(({ x, parameters }) => each.module.forward(x, parameters), inputs);
+        expect(relativeError(await results.toHost(), wanted.out)).toBeLessThan(1e-5);
+        const gradients = pull(byOut);
+        for (const [name, gradient] of Object.entries({ ...gradients.parameters, x: gradients.x })) {
+          expect(relativeError(await gradient.toHost(), wanted.grads[name]!), name).toBeLessThan(3e-5);
+        }
+      });
       expect(runtime().memory().live).toBe(live);
     });
   });
@@ -187,7 +179,7 @@ describe.each(cases)('$title', (each) => {
 describeOnBackends('TransNormerLLM', (runtime) => {
   test('the product of turned queries and keys depends on the distance alone', async () => {
     await scoped(runtime(), async () => {
-      const theta = lrpeAngles(runtime(), 1, 4);
+      const theta = runtime().tensor(lrpeAngles(4), [1, 4]);
       const [q, k] = [random([4], 1), random([4], 2)];
       const everywhere = ({ data }: HostTensor<'f64'>) =>
         runtime().tensor(
@@ -217,50 +209,45 @@ describeOnBackends('TransNormerLLM', (runtime) => {
 
   test('the length of v does not matter to the mixer, and the future does not to the block', async () => {
     await scoped(runtime(), async () => {
-      const gla = GatedLinearAttention.initial(runtime(), { width: 8, heads: 2, decay: [1, 0.5] }, 3);
-      const large = async (x: Tensor) =>
-        runtime().tensor(
-          ((await x.read()) as Float32Array).map((value) => 100 * value),
-          x.shape,
-        );
-      const { q, k, v } = gla.parameters;
-      // Large enough to outweigh the epsilon of the norm.
-      const larger = { q: await large(q), k: await large(k), v: await large(v) };
-      const base = new GatedLinearAttention({ ...gla.parameters, ...larger }, gla.settings);
-      const scaled = new GatedLinearAttention({ ...base.parameters, v: await large(larger.v) }, gla.settings);
+      const gla = gatedLinearAttention({ width: 8, heads: 2, decay: [1, 0.5] });
+      const { 'qkvu_proj.weight': weight, ...others } = initial(gla, runtime(), 3);
+      const values = await weight!.read();
       const x = runtime().random([1, 12, 8], { seed: 4 });
-      const [one, other] = [base.forward(x), scaled.forward(x)];
-      expect(relativeError(await one.toHost(), await other.toHost())).toBeLessThan(1e-4);
+      // The rows of v are the third eight; all are large enough to outweigh the epsilon of the norm.
+      const forward = (factor: number) => {
+        const scaled = values.map((value, i) => 100 * value * (i >= 128 && i < 192 ? factor : 1));
+        return gla.forward(x, { ...others, 'qkvu_proj.weight': runtime().tensor(scaled, [32, 8]) });
+      };
+      expect(relativeError(await forward(1).toHost(), await forward(100).toHost())).toBeLessThan(1e-4);
 
-      const model = TransnormerBlock.initial(runtime(), { width: 8, heads: 2, hidden: 22, layer: 0, layers: 2 });
+      const model = transnormerBlock({ width: 8, heads: 2, hidden: 22, layer: 0, layers: 2 });
+      const parameters = initial(model, runtime());
       const changed = runtime().tensor(
         (await x.read()).map((value, i) => (i < 5 * 8 ? value : -value)),
         x.shape,
       );
-      const [before, after] = [await model.forward(x).read(), await model.forward(changed).read()];
+      const [before, after] = [
+        await model.forward(x, parameters).read(),
+        await model.forward(changed, parameters).read(),
+      ];
       expect([...before.subarray(0, 40)]).toEqual([...after.subarray(0, 40)]);
       expect([...before.subarray(40)]).not.toEqual([...after.subarray(40)]);
     });
   });
+});
 
-  test('refuses what does not fit, by name', async () => {
-    await scoped(runtime(), async () => {
-      const glu = SimpleGlu.initial(runtime(), { width: 4, hidden: 6 });
-      const { v, u, o } = glu.parameters;
-      expect(() => new SimpleGlu({ v, u })).toThrow("SimpleGlu needs a parameter 'o': expected v, u, o");
-      expect(() => new SimpleGlu({ v, u, o, w: o })).toThrow("SimpleGlu has no parameter 'w'");
-      expect(() => new SimpleGlu({ v, u, o: v })).toThrow('o must have shape [F, D] with F = 6');
-      const gla = GatedLinearAttention.initial(runtime(), { width: 4, heads: 2, lrpe: true });
-      const make = (settings: object, more: object = {}) =>
-        new GatedLinearAttention({ ...gla.parameters, ...more }, settings as { heads: number });
-      expect(() => make({ heads: 3 })).toThrow('heads must divide the width 4, got 3');
-      expect(() => make({ heads: 2 }, { theta: v })).toThrow('theta must have shape [2, 2], got [4, 6]');
-      const [narrow, flat] = [runtime().random([1, 3, 5]), runtime().random([3, 4])];
-      await expectRefusal(runtime(), () => gla.forward(narrow), 'must have shape [D, D] with D = 5');
-      await expectRefusal(runtime(), () => gla.forward(flat), 'x must have shape [b, n, D], got [3, 4]');
-      expect(() => make({ heads: 2, decay: [0.5] })).toThrow('decay must have one number');
-    });
-  });
+test('settings that are none are refused by name', () => {
+  const gla = (more: object) => () => gatedLinearAttention({ width: 4, heads: 2, ...more });
+  expect(gla({ heads: 3 })).toThrow('heads must divide the width 4, got 3');
+  expect(gla({ decay: [0.5] })).toThrow('decay must have one number for each of the 2 heads, got 1');
+  expect(gla({ decay: [0.5, 2] })).toThrow('decay must be numbers in (0, 1], got 2 at element 1');
+  expect(gla({ lrpe: 1 })).toThrow('lrpe must be true or false, got 1');
+  expect(() => simpleGlu({ width: 4, hidden: 0 })).toThrow('hidden must be an integer >= 1, got 0');
+  const block = (more: object) => () =>
+    transnormerBlock({ width: 4, heads: 2, hidden: 3, layer: 0, layers: 2, ...more });
+  expect(block({ layer: 2 })).toThrow('layer must be an integer from 0 to 1, got 2');
+  expect(block({ schedule: 'none' })).toThrow("schedule must be one of paper, released, got 'none'");
+  expect(block({ depth: 2 })).toThrow("config has no 'depth': expected width, heads, hidden");
 });
 
 describe('parameters', () => {
@@ -268,7 +255,7 @@ describe('parameters', () => {
 
   test('are 5 D^2 + 3 D F a block, and those of the released models', () => {
     const count = (layer: number, extents = blocks(24, 1024, 2816)) =>
-      countParameters(TransnormerBlock.shapes({ ...extents, layer }));
+      countParameters(transnormerBlock({ ...extents, layer }));
     expect(count(1)).toBe(5 * 1024 ** 2 + 3 * 1024 * 2816);
     // The first block has an angle for each channel.
     expect(count(0) - count(1)).toBe(1024);

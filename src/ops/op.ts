@@ -43,6 +43,8 @@ export interface Expectation {
   readonly most: number;
   /** What their magnitude is at least; default 0. */
   readonly magnitude?: number;
+  /** Of integers: one that is right wherever it lies. */
+  readonly except?: number | undefined;
   /** The error for an element that is not, by its value and its place in row-major order. */
   error(value: number, place: number): Error;
 }

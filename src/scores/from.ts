@@ -1,9 +1,10 @@
 import { type Captured, parse, sourceOf } from '../expressions/parse';
+import type { Words } from '../expressions/words';
 import { named, type Score } from './score';
 
 /**
  * The score of query q and key k, in batch b and query head h, from `score`, which is q.k times the scale. `captured`
- * also has n and m, the numbers of queries and keys.
+ * also has n and m, the numbers of queries and keys, and functions that `Math` lacks, such as `sigmoid`.
  */
 export type ScoreFunction<C extends Captured> = (
   score: number,
@@ -11,7 +12,7 @@ export type ScoreFunction<C extends Captured> = (
   h: number,
   q: number,
   k: number,
-  captured: C & { readonly n: number; readonly m: number },
+  captured: C & Words & { readonly n: number; readonly m: number },
 ) => number;
 
 /**

@@ -105,17 +105,11 @@ export function cast<D extends CopyDType>(x: Tensor, dtype: D, options: ResultOp
 function copied<D extends DType>(x: Tensor, dtype: D, options: ResultOptions<D>): Tensor<D> {
   const spec = { shape: x.shape, dtype, given: options.out };
   const call = ({ out }: { out: Tensor }) => ({ x, out });
-  const derivative = x.dtype === dtype ? identity : inDType(x.dtype);
-  return compute(op, { x }, { out: spec }, call, options, { derivative }).out as Tensor<D>;
+  return compute(op, { x }, { out: spec }, call, options, { derivative: identity }).out as Tensor<D>;
 }
 
-/** The gradient is that with respect to the copy. */
+/** The gradient is that with respect to the copy, which the tape gives in the dtype of x. */
 const identity: Derivative = { saves: [], gradients: (_, { out }) => ({ x: out }) };
-
-const inDType = (dtype: DType): Derivative => ({
-  saves: [],
-  gradients: (_, { out }, __, control) => ({ x: copied(out as Tensor, dtype, control) }),
-});
 
 /** x as f32, itself if it is. */
 export function widened(x: Tensor): Tensor {

@@ -1,5 +1,5 @@
 import { ShapeError } from '../../errors';
-import { formatShape, type Shape, sameShape } from '../../tensor/shape';
+import { formatShape, type Shape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import type { Elements } from '../op';
 
@@ -47,7 +47,12 @@ export interface Axis {
 }
 
 /** The axes of views of one shape, at least one, where neighbours that all step through as one are one. */
-export function axesOf(views: readonly Elements[], shape: Shape): readonly Axis[] {
+export function axesOf(
+  views: readonly (Elements & { readonly isContiguous?: boolean })[],
+  shape: Shape,
+): readonly Axis[] {
+  // Those of one shape that lie in order, most often.
+  if (views.every(({ isContiguous }) => isContiguous)) return [{ extent: sizeOf(shape), strides: views.map(() => 1) }];
   const axes: Axis[] = [];
   shape.forEach((extent, axis) => {
     if (extent === 1) return;

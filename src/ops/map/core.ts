@@ -1,12 +1,13 @@
 /** Calls of functions of elements. */
 import { DTypeError, ParameterError } from '../../errors';
+import type { Value } from '../../expressions/typed';
 import type { Control } from '../../runtime/backend';
 import { address, codeOf, ELEMENTS_PER_MICROSECOND, F32, type Machine, type Plan } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
-import { sameShape } from '../../tensor/shape';
+import { type Shape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkOut, overlaps } from '../check';
+import { checkOut, checkOutsApart, overlaps } from '../check';
 import { compute, type ResultSpec } from '../compute';
 import type { ResultOptions } from '../float32';
 import type { Op } from '../op';
@@ -14,7 +15,7 @@ import { sum } from '../reduce';
 import { axesOf, broadcast, broadcastShape, repeatedAxes } from './broadcast';
 import type { Item, MapCall } from './call';
 import type { Compiled, ElementwiseFunction, Kind } from './function';
-import { MapItem, MapOperand, MapParams, RUN } from './params.generated';
+import { MapItem, MapParams, RUN } from './params.generated';
 
 const op: Op<MapCall> = {
   name: 'map',
@@ -27,46 +28,42 @@ const op: Op<MapCall> = {
   webgpu: async () => (await import('./webgpu')).planMap,
 };
 
-function planMap({ compiled, numbers, items }: MapCall, { memory }: Machine): Plan {
-  const { program, work, results } = compiled;
-  const [{ inputs }] = items as [Item];
-  let [tasks, elements] = [0, 0];
-  const described: number[] = [];
-  for (const { inputs, outs } of items) {
-    const [{ size, shape }] = outs as [Tensor];
-    tasks += Math.ceil(size / RUN);
-    elements += size;
-    const axes = axesOf(inputs, shape);
-    const bytes = 8 * (4 + 2 * (inputs.length + outs.length) + axes.length * (1 + inputs.length));
-    described.push(...MapItem({ pastTask: tasks, size, axes: axes.length, bytes }));
-    for (const x of inputs) described.push(...MapOperand({ address: address(x as Tensor), dtype: wordsOf(x.dtype) }));
-    for (const x of outs) described.push(...MapOperand({ address: address(x), dtype: wordsOf(x.dtype) }));
-    for (const { extent, strides } of axes) described.push(extent, ...strides);
-  }
-  const params = (programAt: number, itemsAt: number) =>
-    MapParams({
-      program: programAt,
-      inputs: inputs.length,
-      outs: results.length,
-      numbers: numbers.length,
-      items: itemsAt,
-    });
-  const microseconds = (elements * Math.max(1, work)) / ELEMENTS_PER_MICROSECOND;
-  const phases = [{ kernel: 'map', tasks }];
-  if (items.length === 1) {
-    return {
-      jobs: (_, addressOf) => [
-        { phases, params: [...params(addressOf(program), 0), ...numbers, ...described], microseconds },
-      ],
-    };
-  }
+function planMap(call: MapCall, { memory }: Machine): Plan {
+  const { compiled, numbers, items } = call;
+  const isOne = items.length === 1;
+  const { params: described, tasks, elements } = describe(items);
+  const microseconds = (elements * Math.max(1, compiled.work)) / ELEMENTS_PER_MICROSECOND;
   return {
-    bytes: { items: 8 * described.length },
-    jobs({ items: at }, addressOf) {
-      new Float64Array(memory.buffer, at, described.length).set(described);
-      return [{ phases, params: [...params(addressOf(program), at as number), ...numbers], microseconds }];
+    ...(isOne ? {} : { bytes: { items: 8 * described.length } }),
+    jobs({ items: at = 0 }, addressOf) {
+      const [{ inputs, outs }] = items as [Item];
+      const program = addressOf(compiled.program);
+      const counts = { inputs: inputs.length, outs: outs.length, numbers: numbers.length };
+      const params = MapParams({ program, ...counts, items: at });
+      for (const value of numbers) params.push(value);
+      if (isOne) for (const value of described) params.push(value);
+      else new Float64Array(memory.buffer, at, described.length).set(described);
+      return [{ phases: [{ kernel: 'map', tasks }], params, microseconds }];
     },
   };
+}
+
+/** The items as the kernel reads them. */
+function describe(items: readonly Item[]) {
+  const params: number[] = [];
+  let [tasks, elements] = [0, 0];
+  for (const { inputs, outs } of items) {
+    const { size, shape } = outs[0] as Tensor;
+    const axes = axesOf(inputs, shape);
+    tasks += Math.ceil(size / RUN);
+    elements += size;
+    const bytes = 8 * (4 + 2 * (inputs.length + outs.length) + axes.length * (1 + inputs.length));
+    params.push(...MapItem({ pastTask: tasks, size, axes: axes.length, bytes }));
+    for (const x of inputs) params.push(address(x as Tensor), wordsOf(x.dtype));
+    for (const x of outs) params.push(address(x), wordsOf(x.dtype));
+    for (const { extent, strides } of axes) params.push(extent, ...strides);
+  }
+  return { params, tasks, elements };
 }
 
 /** Words of 32 bits go by the code of f32. */
@@ -93,46 +90,49 @@ export function mapItems(
 ): readonly (readonly Tensor[])[] {
   const inputs: Record<string, Tensor> = {};
   const specs: Record<string, ResultSpec> = {};
-  const written = new Map<string, Tensor>();
+  const written: Record<string, ResultSpec> = {};
+  const over: Tensor[] = [];
   let compiled: Compiled | undefined;
-  for (const [at, tensors] of items.entries()) {
+  for (let at = 0; at < items.length; at++) {
+    const tensors = items[at] as readonly Tensor[];
     const called = names(at);
-    tensors.forEach((tensor, input) => {
-      inputs[called.inputs[input] as string] = tensor;
-    });
+    for (let input = 0; input < tensors.length; input++)
+      inputs[called.inputs[input] as string] = tensors[input] as Tensor;
     const common = commonDType(called.inputs, tensors, dtype);
-    const forItem = compiledFor(fn, tensors, numbers, dtype);
-    compiled ??= forItem;
-    if (forItem !== compiled)
+    const own = compiledFor(fn, tensors, numbers, dtype);
+    compiled ??= own;
+    if (own !== compiled)
       throw new DTypeError(
-        `${called.inputs.join(', ')} must be floats or integers as those of the first item, got ${tensors.map((x) => x.dtype).join(', ')}`,
+        `${called.inputs.join(', ')} must be floats or integers as before them in their lists, got ${tensors.map((x) => x.dtype).join(', ')}`,
       );
     const shape = broadcastShape(called.inputs, tensors);
-    forItem.results.forEach(({ type }, result) => {
-      const name = called.outs[result] as string;
-      const resultType = dtype ?? (type === 'integer' ? 'i32' : common === 'i32' ? 'f32' : common);
+    for (let result = 0; result < own.results.length; result++) {
+      const isInteger = (own.results[result] as Value).type === 'integer';
       const given = outs?.[at]?.[result];
-      if (given && tensors.some((x) => isSameView(given, x))) written.set(name, given);
-      specs[name] = { shape, dtype: resultType as DType, given };
-    });
+      const spec = { shape, dtype: dtype ?? (common === 'i32' && !isInteger ? 'f32' : common), given };
+      const name = called.outs[result] as string;
+      if (given && tensors.some((x) => isSameView(given, x))) {
+        written[name] = spec;
+        over.push(given);
+      } else specs[name] = spec;
+    }
   }
-  if (written.size > 0) checkInPlace(written, specs, items, names);
-  const fresh = Object.fromEntries(Object.entries(specs).filter(([name]) => !written.has(name)));
-  const call = (results: Record<string, Tensor>): MapCall => ({
+  if (over.length > 0) checkInPlace(written, specs, items, names);
+  const resultsOf = (fresh: Record<string, Tensor>, at: number) =>
+    names(at).outs.map((name) => fresh[name] ?? (written[name]?.given as Tensor));
+  const call = (fresh: Record<string, Tensor>): MapCall => ({
     function: fn,
     compiled: compiled as Compiled,
     numbers,
     items: items.map((tensors, at) => {
-      const outs = names(at).outs.map((name) => (written.get(name) ?? results[name]) as Tensor);
-      const { shape } = outs[0] as Tensor;
-      return { inputs: tensors.map((x) => broadcast(x, shape)), outs };
+      const results = resultsOf(fresh, at);
+      const { shape } = results[0] as Tensor;
+      return { inputs: tensors.map((x) => broadcast(x, shape)), outs: results };
     }),
   });
-  const results = compute(op, inputs, fresh, call, control, {
-    written: [...written.values()],
-    derivative: derivativeOf(fn, items, numbers, names),
-  });
-  return items.map((_, at) => names(at).outs.map((name) => (written.get(name) ?? results[name]) as Tensor));
+  const derivative = derivativeOf(fn, items, numbers, names);
+  const fresh = compute(op, inputs, specs, call, control, { written: over, derivative });
+  return items.map((_, at) => resultsOf(fresh, at));
 }
 
 const OUT = ['out'];
@@ -169,6 +169,8 @@ function compiledFor(
   numbers: readonly number[],
   dtype: DType | undefined,
 ): Compiled {
+  // By far the most calls.
+  if (numbers.length === 0 && dtype !== 'i32' && !tensors.some((x) => x.dtype === 'i32')) return fn.ofFloats;
   const kinds = tensors.map((x): Kind => (x.dtype === 'i32' ? 'integer' : 'float'));
   const areIntegers = !kinds.includes('float');
   const ofNumbers = numbers.map((x): Kind => (areIntegers && Object.is(x | 0, x) ? 'integer' : 'float'));
@@ -185,76 +187,77 @@ const isSameView = (a: Tensor, b: Tensor) =>
 
 /** Throws unless each result that goes where an input of its item lies fits there and meets nothing else. */
 function checkInPlace(
-  written: ReadonlyMap<string, Tensor>,
-  specs: Readonly<Record<string, ResultSpec>>,
+  written: Readonly<Record<string, ResultSpec>>,
+  others: Readonly<Record<string, ResultSpec>>,
   items: readonly (readonly Tensor[])[],
   names: ItemOptions['names'],
 ): void {
-  for (const [at, _tensors] of items.entries()) {
+  const results = Object.entries({ ...others, ...written }).flatMap(([name, { given }]) =>
+    given ? [[name, given] as const] : [],
+  );
+  items.forEach((_, at) => {
     for (const name of names(at).outs) {
-      const out = written.get(name);
+      const { given: out, shape, dtype } = written[name] ?? {};
       if (!out) continue;
-      const { shape, dtype } = specs[name] as ResultSpec;
-      checkOut(name, out, shape, dtype, {});
-      for (const [other, inputs] of items.entries()) {
+      checkOut(name, out, shape as Shape, dtype as DType, {});
+      items.forEach((inputs, other) => {
         inputs.forEach((x, input) => {
           if (overlaps(out, x) && !(other === at && isSameView(out, x)))
             throw new ParameterError(
               `${name} overlaps ${names(other).inputs[input]} otherwise than exactly: pass a tensor of its own`,
             );
         });
-      }
-      for (const [other, { given }] of Object.entries(specs)) {
-        if (given && other !== name && overlaps(out, given))
-          throw new ParameterError(`${name} shares memory with ${other}: pass a tensor of its own`);
-      }
+      });
     }
-  }
+  });
+  checkOutsApart(results);
 }
 
+/** One map for all gradients of an item, and their sums over the axes along which an input was repeated. */
 function derivativeOf(
   fn: ElementwiseFunction,
   items: readonly (readonly Tensor[])[],
   numbers: readonly number[],
   names: ItemOptions['names'],
 ): Derivative {
+  const shapes = items.map((tensors) => tensors.map(({ shape }) => shape));
   const inputsOf = (wanted: ReadonlySet<string>, item: number) =>
     names(item).inputs.flatMap((name, input) => (wanted.has(name) ? [input] : []));
   return {
     saves: (wanted) =>
-      items.flatMap((_, at) => {
+      shapes.flatMap((_, at) => {
         const { inputs } = fn.gradient(inputsOf(wanted, at), [...fn.results.keys()]);
         return inputs.map((input) => names(at).inputs[input] as string);
       }),
     gradients(saved, gradients, wanted, control) {
       const found: Record<string, Tensor> = {};
-      for (const [at] of items.entries()) {
+      shapes.forEach((ofInputs, at) => {
         const { inputs, outs } = names(at);
         const ofItem = inputsOf(wanted, at);
         const present = outs.flatMap((name, out) => (gradients[name] ? [out] : []));
-        if (ofItem.length === 0 || present.length === 0) continue;
-        const gradient = fn.gradient(ofItem, present);
+        const { function: map, ...of } = fn.gradient(ofItem, present);
+        if (of.wanted.length === 0) return;
         const given = [
-          ...gradient.inputs.map((input) => saved[inputs[input] as string] as Tensor),
-          ...gradient.gradients.map((out) => gradients[outs[out] as string] as Tensor),
+          ...of.inputs.map((input) => saved[inputs[input] as string] as Tensor),
+          ...of.gradients.map((out) => gradients[outs[out] as string] as Tensor),
         ];
+        // What is the gradient of a result itself needs no map.
+        const passed = map.results.map((result) =>
+          'name' in result ? given[Number(result.name.slice(1))] : undefined,
+        );
         const called = {
           inputs: given.map((_, each) => `x${each}`),
-          outs: gradient.wanted.map((each) => `gradient ${each}`),
+          outs: of.wanted.map((each) => `gradient ${each}`),
         };
         const options = { dtype: 'f32', names: () => called } as const;
-        const [results] =
-          gradient.wanted.length > 0 ? mapItems(gradient.function, [given], numbers, options, control) : [[]];
-        const place = (input: number, result: Tensor) => {
-          const { shape } = (items[at] as readonly Tensor[])[input] as Tensor;
+        const [mapped] = passed.includes(undefined) ? mapItems(map, [given], numbers, options, control) : [passed];
+        of.wanted.forEach((input, each) => {
+          const shape = ofInputs[input] as Shape;
+          const result = (passed[each] ?? mapped?.[each]) as Tensor;
           const axes = repeatedAxes(shape, result.shape);
           found[inputs[input] as string] = axes.length > 0 ? sum(result, { axes }).reshape(shape) : result;
-        };
-        for (const { input, result } of gradient.same) place(input, gradients[outs[result] as string] as Tensor);
-        gradient.wanted.forEach((input, each) => {
-          place(input, results?.[each] as Tensor);
         });
-      }
+      });
       return found;
     },
   };

@@ -31,9 +31,7 @@ const SLOW = /^(exp|log|tanh|cos|sin|expm1|log1p|sigmoid|sigmoidSlope|softplus|e
 
 /** The gradients with respect to some inputs, and what they follow from: inputs, and gradients with respect to results. */
 export interface Gradient {
-  /** Inputs whose gradient is that with respect to a result, as it is. */
-  readonly same: readonly { readonly input: number; readonly result: number }[];
-  /** Those that are neither that nor zero, in the order of `wanted`. */
+  /** Those that are not zero, in the order of `wanted`. */
   readonly function: ElementwiseFunction;
   readonly wanted: readonly number[];
   readonly inputs: readonly number[];
@@ -43,6 +41,7 @@ export interface Gradient {
 export class ElementwiseFunction {
   readonly #compiled = new Map<string, Compiled>();
   readonly #gradients = new Map<string, Gradient>();
+  #ofFloats: Compiled | undefined;
 
   /**
    * An expression of each result, of the elements x0, x1, ... of `inputs` tensors and the numbers c0, c1, ... of a call;
@@ -88,14 +87,11 @@ export class ElementwiseFunction {
         `x${at}`,
       ),
     }));
-    const resultOf = ({ expression }: (typeof all)[number]) =>
-      'name' in expression && expression.name[0] === 'x' ? Number(expression.name.slice(1)) - this.inputs : -1;
-    const found = all.filter((each) => constantOf(each.expression) !== 0 && resultOf(each) < 0);
+    const found = all.filter(({ expression }) => constantOf(expression) !== 0);
     const names = [...new Set(found.flatMap(({ expression }) => [...inputsOf(expression)]))];
     const used = names.flatMap((name) => (name[0] === 'x' ? [Number(name.slice(1))] : [])).sort((a, b) => a - b);
     const renumbered = Object.fromEntries(used.map((from, to) => [`x${from}`, element(to)]));
     return {
-      same: all.filter((each) => resultOf(each) >= 0).map((each) => ({ input: each.at, result: resultOf(each) })),
       function: new ElementwiseFunction(
         `the derivative of ${this.name}`,
         used.length,
@@ -105,6 +101,12 @@ export class ElementwiseFunction {
       inputs: used.filter((at) => at < this.inputs),
       gradients: used.flatMap((at) => (at < this.inputs ? [] : [at - this.inputs])),
     };
+  }
+
+  /** For floats alone. */
+  get ofFloats(): Compiled {
+    this.#ofFloats ??= this.#compile(new Array(this.inputs).fill('float'), [], 'float');
+    return this.#ofFloats;
   }
 
   #compile(inputs: readonly Kind[], numbers: readonly Kind[], kind: Kind | undefined): Compiled {

@@ -3,7 +3,7 @@
  * cache, one instruction at a time. Tensors of 32-bit numbers that lie side by side are read and written where they are, all
  * others by way of working memory. A task is a run of elements of one item.
  */
-import { loadRow, bytesOf, storeRow } from '../../runtime/wasm/assembly/storage.as';
+import { bytesOf, loadElement, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { F32 } from '../../runtime/wasm/params.generated.as';
 import { BLOCK } from '../../expressions/params.generated.as';
 import { LONG_ROW, MapItem, MapOperand, MapParams, MOST_OPERANDS, RUN } from './params.generated.as';
@@ -104,18 +104,27 @@ function loadInput(
   const pointer = scratch + (<usize>input << 2);
   let to = bufferOf(input, scratch);
   i32.store(pointer, <i32>to);
+  // The rows of the last axis but one follow each other by its stride; where it ends, all indices are worked out anew.
+  const next = last - step;
+  const hasRows = last > axes;
+  const rowStride = hasRows ? strideOf(next, input) << shift : 0;
+  let rows: usize = 0;
+  let from: usize = 0;
+  let inRow = at % row;
   while (count > 0) {
-    const inRow = at % row;
-    // What stays is the same in all rows.
-    const piece = stride == 0 && axes == last ? count : min(count, row - inRow);
-    let place = inRow * stride;
-    let rest = at / row;
-    for (let axis = last - step; axis >= axes; axis -= step) {
-      const extent = extentOf(axis);
-      place += (rest % extent) * strideOf(axis, input);
-      rest /= extent;
+    if (rows == 0) {
+      let place = inRow * stride;
+      let rest = at / row;
+      if (hasRows) rows = extentOf(next) - (rest % extentOf(next));
+      for (let axis = next; axis >= axes; axis -= step) {
+        const extent = extentOf(axis);
+        place += (rest % extent) * strideOf(axis, input);
+        rest /= extent;
+      }
+      from = operand.address + (place << shift);
     }
-    const from = operand.address + (place << shift);
+    // What stays is the same beyond the end.
+    const piece = hasRows || stride != 0 ? min(count, row - inRow) : count;
     if (dtype == F32 && stride == 1) {
       if (piece == count && to == bufferOf(input, scratch)) {
         i32.store(pointer, <i32>from);
@@ -127,6 +136,9 @@ function loadInput(
     to += piece << 2;
     at += piece;
     count -= piece;
+    from += rowStride - ((inRow * stride) << shift);
+    inRow = 0;
+    rows--;
   }
 }
 
@@ -142,8 +154,7 @@ function copyWords(from: usize, to: usize, count: usize): void {
 // @ts-ignore: decorator
 @inline
 function fill(from: usize, dtype: i32, to: usize, count: usize): void {
-  loadRow(from, 2, dtype, 1, to);
-  const value = v128.load32_splat(to);
+  const value = f32x4.splat(loadElement(from, dtype));
   let i: usize = 0;
   for (; i + 4 <= count; i += 4) v128.store(to + (i << 2), value);
   for (; i < count; i++) v128.store32_lane(to + (i << 2), value, 0);

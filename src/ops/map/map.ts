@@ -3,7 +3,7 @@ import { BoundedMap } from '../../bounded-map';
 import { isRecord, show } from '../../check';
 import { ParameterError } from '../../errors';
 import { type Captured, type Parsed, parseAll, type Read, sourceOf } from '../../expressions/parse';
-import type { WORDS } from '../../expressions/words';
+import type { Words } from '../../expressions/words';
 import type { Control } from '../../runtime/backend';
 import type { DType } from '../../tensor/dtype';
 import { Tensor } from '../../tensor/tensor';
@@ -11,9 +11,6 @@ import { checkControl, checkOptions, checkTensors, commonRuntime } from '../chec
 import { mapItems } from './core';
 import { Elementwise, ElementwiseFunction } from './function';
 import { MOST_OPERANDS } from './params.generated';
-
-/** Functions that `Math` lacks, by which a function calls them. */
-export type Words = { readonly [Name in keyof typeof WORDS]: (x: number) => number };
 
 type Argument = Tensor | readonly Tensor[];
 type Elements<T extends readonly Argument[]> = { readonly [At in keyof T]: number };
@@ -66,7 +63,7 @@ export function map<const T extends readonly Argument[], const R extends Returne
 export function map(fn: (...args: never) => unknown, ...args: readonly unknown[]): unknown {
   const last = args.at(-1);
   const hasOptions = args.length > 0 && !(last instanceof Tensor) && !Array.isArray(last);
-  const options = (hasOptions ? last : {}) as MapOptions;
+  const options = (hasOptions && last !== undefined ? last : {}) as MapOptions;
   const tensors = (hasOptions ? args.slice(0, -1) : args) as readonly Argument[];
   checkOptions('map', options, ['captured', 'dtype', 'out', 'signal', 'onProgress']);
   checkControl(options);
@@ -75,29 +72,23 @@ export function map(fn: (...args: never) => unknown, ...args: readonly unknown[]
   if (dtype !== undefined && !['f32', 'f16', 'bf16', 'i32'].includes(dtype))
     throw new ParameterError(`dtype must be one of f32, f16, bf16, i32, got ${show(dtype)}`);
   const { parsed, numbers } = compiled(fn, tensors.length, captured, 'map');
-  const { form, parameters } = parsed;
-  const count = itemsOf(tensors);
+  const { form, parameters, outs } = parsed;
+  const count = itemsOf(tensors, parameters);
   const isList = count !== undefined;
-  const names = (item: number) => ({
+  const namesOf = (item: number) => ({
     inputs: tensors.map((each, at) => {
       const name = parameters[at] ?? `tensor ${at}`;
       return Array.isArray(each) ? `${name}[${item}]` : name;
     }),
-    outs: (form === 'one'
-      ? ['']
-      : form === 'array'
-        ? parsed.results.map((_, at) => `[${at}]`)
-        : form.map((name) => `.${name}`)
-    ).map((each) => `out${each}${isList ? `[${item}]` : ''}`),
+    outs: isList ? outs.map((name) => `${name}[${item}]`) : outs,
   });
-  const items = Array.from({ length: count ?? 1 }, (_, item) =>
-    tensors.map((each) => (Array.isArray(each) ? each[item] : each) as Tensor),
-  );
+  const called = Array.from({ length: count ?? 1 }, (_, item) => namesOf(item));
+  const names = (item: number) => called[item] as (typeof called)[number];
+  const items = called.map((_, item) => tensors.map((each) => (Array.isArray(each) ? each[item] : each) as Tensor));
   const all: Record<string, Tensor> = {};
   items.forEach((item, at) => {
-    const { inputs } = names(at);
     item.forEach((x, input) => {
-      all[inputs[input] as string] = x;
+      all[names(at).inputs[input] as string] = x;
     });
   });
   checkTensors(all);
@@ -126,13 +117,15 @@ export function elementwise<C extends Captured = Readonly<Record<string, never>>
   fn: (x: number, captured: C & Words) => Value,
   captured?: C,
 ): Elementwise {
-  const { parsed, numbers } = compiled(fn, 1, captured ?? {}, 'elementwise');
+  const { parsed, numbers } = compiled(fn, 1, captured === undefined ? {} : captured, 'elementwise');
   if (parsed.form !== 'one')
     throw new ParameterError(`elementwise takes a function with one result, got ${sourceOf(fn)}`);
   return new Elementwise(parsed.function, numbers);
 }
 
 interface Compiled extends Parsed {
+  /** What messages call the results. */
+  readonly outs: readonly string[];
   readonly function: ElementwiseFunction;
 }
 
@@ -167,7 +160,9 @@ function compiled(
     throw new ParameterError(
       `map takes at most ${MOST_OPERANDS} tensors and results, got ${tensors} and ${all.results.length}`,
     );
-  const parsed = { ...all, function: new ElementwiseFunction('map', tensors, all.results) };
+  const { form, results } = all;
+  const outs = form === 'one' ? ['out'] : results.map((_, at) => (form === 'array' ? `out[${at}]` : `out.${form[at]}`));
+  const parsed = { ...all, outs, function: new ElementwiseFunction('map', tensors, all.results) };
   kept.forms = [parsed, ...kept.forms.slice(0, MOST_FORMS - 1)];
   return { parsed, numbers: all.reads.flatMap(({ kind, value }) => (kind === 'number' ? [value as number] : [])) };
 }
@@ -188,15 +183,17 @@ function numbersOf(reads: readonly Read[], captured: Captured): number[] | undef
 }
 
 /** The length of all lists; undefined without one. */
-function itemsOf(tensors: readonly Argument[]): number | undefined {
-  let count: number | undefined;
-  for (const each of tensors) {
+function itemsOf(tensors: readonly Argument[], names: readonly string[]): number | undefined {
+  let first: readonly Tensor[] | undefined;
+  for (const [at, each] of tensors.entries()) {
     if (!Array.isArray(each)) continue;
-    count ??= each.length;
-    if (each.length !== count || count === 0)
-      throw new ParameterError(`lists of tensors must be of one length of at least 1, got ${count} and ${each.length}`);
+    first ??= each as readonly Tensor[];
+    if (each.length !== first.length || each.length === 0)
+      throw new ParameterError(
+        `lists of tensors must be of one length of at least 1, got ${each.length} in ${names[at] ?? `tensor ${at}`} and ${first.length} in the first`,
+      );
   }
-  return count;
+  return first?.length;
 }
 
 /** The tensors that the caller wants results in, by item and result. */

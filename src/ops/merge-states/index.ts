@@ -54,11 +54,14 @@ export interface AttentionState<D extends DType = DType> {
   readonly lse: Tensor<'f32'>;
 }
 
+/** Whose params fit where a job has its own. */
+const MOST_PARTS = 128;
+
 export interface MergeStatesOptions<D extends DType = DType> extends Control, Partial<AttentionState<D>> {}
 
 /**
- * The softmax over all keys from softmaxes over parts of them, such as `attention` gives with `out` and `lse`: any number
- * of parts out [..., e], f32, f16 or bf16, and lse [...], f32, contiguous -> both, of the same shapes and dtypes. A part
+ * The softmax over all keys from softmaxes over parts of them, such as `attention` gives with `out` and `lse`: up to
+ * 128 parts out [..., e], f32, f16 or bf16, and lse [...], f32, contiguous -> both, of the same shapes and dtypes. A part
  * whose lse is -Infinity counts nothing, whatever its out; where all are, out is 0 and lse -Infinity.
  *
  * @throws {ShapeError} shapes that differ, strided or empty ones
@@ -68,8 +71,8 @@ export function mergeStates<D extends DType>(
   parts: readonly AttentionState<D>[],
   options: MergeStatesOptions<D> = {},
 ): AttentionState<D> {
-  if (!Array.isArray(parts) || parts.length === 0 || !Array.from(parts).every(isRecord))
-    throw new ParameterError(`parts must be an array of at least one { out, lse }, got ${show(parts)}`);
+  if (!Array.isArray(parts) || parts.length === 0 || parts.length > MOST_PARTS || !Array.from(parts).every(isRecord))
+    throw new ParameterError(`parts must be an array of 1 to ${MOST_PARTS} { out, lse }, got ${show(parts)}`);
   const states = parts.map(({ out, lse }) => ({ out, lse }) as AttentionState<D>);
   const inputs = named(states);
   checkTensors(inputs);

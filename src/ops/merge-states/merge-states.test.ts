@@ -104,7 +104,7 @@ describeOnBackends('mergeStates', (runtime) => {
   test('agrees with the definition for any number of parts, and writes nothing beside its results', async () => {
     const extent = fc.integer({ min: 1, max: 9 });
     const dtypes = fc.constantFrom('f32' as const, 'f32' as const, 'f16' as const, 'bf16' as const);
-    const counts = fc.constantFrom(1, 2, 5, 9);
+    const counts = fc.constantFrom(1, 2, 5, 128);
     const columns = fc.constantFrom(1, 3, 64, 301);
     await fc.assert(
       fc.asyncProperty(counts, extent, extent, columns, dtypes, async (count, n, h, e, dtype) => {
@@ -178,11 +178,8 @@ describeOnBackends('mergeStates', (runtime) => {
           const differences = outs[at]!.map((value, i) => value - total.out[i]!).subarray(row * 301, (row + 1) * 301);
           return share === 0 ? 0 : share * differences.reduce((sum, value) => sum + value, 0);
         });
-        expectClose(
-          await out.read(),
-          shares.flatMap((share) => new Array<number>(301).fill(share)),
-          1e-5,
-        );
+        const expected = shares.flatMap((share) => new Array<number>(301).fill(share));
+        expectClose(toFloat64(await out.toHost()), expected, 1e-3);
         // What was merged has been rounded to 16 bits.
         expectClose(await lse.read(), sums, 0.1);
       }
@@ -200,10 +197,11 @@ describeOnBackends('mergeStates', (runtime) => {
         runtime().empty([0, 3]),
       ];
       const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
-      const list = 'parts must be an array of at least one { out, lse }, got';
+      const list = 'parts must be an array of 1 to 128 { out, lse }, got';
       const part = { out, lse };
       const whole = runtime().empty([2, 3], 'i32') as never;
       await refuse(() => mergeStates([]), `${list} []`);
+      await refuse(() => mergeStates(new Array(129).fill(part)), `${list} an array of 129`);
       await refuse(() => mergeStates(part as never), `${list} an object`);
       await refuse(() => mergeStates([part, 3 as never]), list);
       await refuse(() => mergeStates([{ out } as never]), 'parts[0].lse must be a Tensor, got undefined');

@@ -1,11 +1,14 @@
 /** Normalised groups of rows, and the gradients; a task is one group of the rows of a part. */
-import { get, madd, put, sumAround, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
+import { sumOf } from '../../runtime/wasm/assembly/rows.as';
+import { dot, get, madd, put, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
 import { NormParams } from './params.generated.as';
 
 /** Of the group that a thread is at. */
 let mean: f32 = 0;
 let root: f64 = 0;
 let factor: f64 = 0;
+/** What `sumAround` finds beside its sum. */
+let squaresAround: f32 = 0;
 
 export function norm(params: usize, task: i32, scratch: usize): void {
   const p = changetype<NormParams>(params);
@@ -20,22 +23,58 @@ export function norm(params: usize, task: i32, scratch: usize): void {
     const start = <usize>r * p.runs * pitch + group;
     measure(p, p.x + start, pitch);
     for (let run: usize = 0; run < p.runs; run++) {
-      const x = p.x + start + run * pitch;
-      const out = p.out + start + run * pitch;
-      let at: usize = 0;
-      for (; at + 16 <= bytes; at += 16) normalise(x, gain, bias, out, at, true);
-      for (; at < bytes; at += 4) normalise(x, gain, bias, out, at, false);
+      const at = start + run * pitch;
+      normalise(p.x + at, gain, bias, p.out + at, bytes);
     }
   }
 }
 
+function normalise(x: usize, gain: usize, bias: usize, out: usize, bytes: usize): void {
+  if (gain == 0 && bias == 0) normaliseBy(false, false, x, gain, bias, out, bytes);
+  else if (bias == 0) normaliseBy(true, false, x, gain, bias, out, bytes);
+  else if (gain == 0) normaliseBy(false, true, x, gain, bias, out, bytes);
+  else normaliseBy(true, true, x, gain, bias, out, bytes);
+}
+
 // @ts-ignore: decorator
 @inline
-function normalise(x: usize, gain: usize, bias: usize, out: usize, at: usize, whole: bool): void {
-  let y = f32x4.mul(f32x4.sub(get(x + at, whole), f32x4.splat(mean)), f32x4.splat(<f32>factor));
-  if (gain != 0) y = f32x4.mul(y, get(gain + at, whole));
-  if (bias != 0) y = f32x4.add(y, get(bias + at, whole));
-  put(out + at, y, whole);
+function normaliseBy(
+  hasGain: bool,
+  hasBias: bool,
+  x: usize,
+  gain: usize,
+  bias: usize,
+  out: usize,
+  bytes: usize,
+): void {
+  const mean4 = f32x4.splat(mean);
+  const factor4 = f32x4.splat(<f32>factor);
+  let at: usize = 0;
+  for (; at + 32 <= bytes; at += 32) {
+    affine(hasGain, hasBias, x + at, gain + at, bias + at, out + at, mean4, factor4, true);
+    affine(hasGain, hasBias, x + at + 16, gain + at + 16, bias + at + 16, out + at + 16, mean4, factor4, true);
+  }
+  for (; at < bytes; at += 4) affine(hasGain, hasBias, x + at, gain + at, bias + at, out + at, mean4, factor4, false);
+}
+
+// @ts-ignore: decorator
+@inline
+function affine(
+  hasGain: bool,
+  hasBias: bool,
+  x: usize,
+  gain: usize,
+  bias: usize,
+  out: usize,
+  mean: v128,
+  factor: v128,
+  whole: bool,
+): void {
+  let y = f32x4.mul(f32x4.sub(get(x, whole), mean), factor);
+  if (hasGain && hasBias) y = madd(y, get(gain, whole), get(bias, whole));
+  else if (hasGain) y = f32x4.mul(y, get(gain, whole));
+  else if (hasBias) y = f32x4.add(y, get(bias, whole));
+  put(out, y, whole);
 }
 
 export function normGradient(params: usize, task: i32, scratch: usize): void {
@@ -124,20 +163,53 @@ function pull(
 /** Finds mean, root and factor of the group whose first run lies at x, and the next ones `pitch` bytes apart. */
 function measure(p: NormParams, x: usize, pitch: usize): void {
   const count = <f64>(p.runs * p.columns);
+  const bytes = p.columns << 2;
+  const end = x + p.runs * pitch;
+  let squares: f64 = 0;
   mean = 0;
   if (p.centred) {
-    // The rounding of the first sum is found by the second, so that equal elements become zeros.
-    mean = <f32>(sumOfRuns(p, x, pitch, false) / count);
-    mean += <f32>(sumOfRuns(p, x, pitch, false) / count);
+    let sum: f64 = 0;
+    for (let run = x; run < end; run += pitch) sum += <f64>sumOf(run, bytes);
+    mean = <f32>(sum / count);
+    // Its own rounding is found beside the squares, so that equal elements become zeros.
+    let rest: f64 = 0;
+    for (let run = x; run < end; run += pitch) {
+      rest += <f64>sumAround(run, bytes, mean);
+      squares += <f64>squaresAround;
+    }
+    rest /= count;
+    mean += <f32>rest;
+    squares = max(squares - rest * rest * count, 0);
+  } else {
+    for (let run = x; run < end; run += pitch) squares += <f64>dot(run, run, bytes);
   }
-  root = sqrt(sumOfRuns(p, x, pitch, true) / count + p.epsilon);
+  root = sqrt(squares / count + p.epsilon);
   const divisor = root + p.offset;
   factor = divisor > 0 ? 1 / divisor : divisor == divisor ? 0 : NaN;
 }
 
-/** Sum of what the elements are above the mean found so far, or of its square. */
-function sumOfRuns(p: NormParams, x: usize, pitch: usize, squared: bool): f64 {
-  let sum: f64 = 0;
-  for (let run: usize = 0; run < p.runs; run++) sum += <f64>sumAround(x + run * pitch, p.columns, mean, squared);
+/** Sum of x - shift, and beside it that of the squares. */
+function sumAround(x: usize, bytes: usize, shift: f32): f32 {
+  const shift4 = f32x4.splat(shift);
+  let sums = f32x4.splat(0);
+  let others = sums;
+  let squares = sums;
+  let otherSquares = sums;
+  let at: usize = 0;
+  for (; at + 32 <= bytes; at += 32) {
+    const a = f32x4.sub(v128.load(x + at), shift4);
+    const b = f32x4.sub(v128.load(x + at, 16), shift4);
+    sums = f32x4.add(sums, a);
+    others = f32x4.add(others, b);
+    squares = madd(a, a, squares);
+    otherSquares = madd(b, b, otherSquares);
+  }
+  let sum = sumOfLanes(f32x4.add(sums, others));
+  squaresAround = sumOfLanes(f32x4.add(squares, otherSquares));
+  for (; at < bytes; at += 4) {
+    const y = f32.load(x + at) - shift;
+    sum += y;
+    squaresAround += y * y;
+  }
   return sum;
 }

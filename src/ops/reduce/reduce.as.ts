@@ -4,7 +4,8 @@
  * side by side, each with states of its own, which are joined by halves.
  */
 import { exp, log } from '../../runtime/wasm/assembly/functions.as';
-import { exp2Clamped, get, put } from '../../runtime/wasm/assembly/vector.as';
+import { weight } from '../../runtime/wasm/assembly/rows.as';
+import { get, put } from '../../runtime/wasm/assembly/vector.as';
 import {
   ARGMAX,
   COLUMNS,
@@ -24,7 +25,6 @@ export const SCRATCH_BYTES: usize = 2 * STATES;
 const SIDE_BY_SIDE: usize = 64;
 
 const LOWEST: f32 = -3.4028234663852886e38;
-const LOG2E: f32 = 1.4426950408889634;
 
 export function reduce(params: usize, task: i32, scratch: usize): void {
   const p = changetype<ReduceParams>(params);
@@ -192,13 +192,6 @@ function join(operation: i32, to: usize, from: usize, whole: bool): void {
   } else {
     put(to, f32x4.add(a, b), whole);
   }
-}
-
-/** e^(x - shift) for x <= shift. Its errors grow with the distance, but less than it shrinks. */
-// @ts-ignore: decorator
-@inline
-function weight(x: v128, shift: v128): v128 {
-  return exp2Clamped(f32x4.mul(f32x4.sub(x, shift), f32x4.splat(LOG2E)));
 }
 
 /** Where x is larger than the largest so far, or the first NaN. */

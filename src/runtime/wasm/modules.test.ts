@@ -1,10 +1,11 @@
+import { globSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Heap } from './heap';
 import { type KernelFiles, Modules } from './modules';
-import { HEAP_BASE } from './schedule';
+import { HEAP_BASE, instantiate, PARAMS } from './schedule';
 
 const gather = new URL('../../ops/gather/gather.baseline.wasm', import.meta.url);
 const open = () => new Modules(new Heap(HEAP_BASE), 'baseline', 2);
@@ -52,6 +53,20 @@ test('a room has working memory for all threads, apart from the bytes of its mod
   expect(scratchBytes).toBe(64 * 6 * 8 * 4);
   expect(new Uint8Array(heap.memory.buffer, address, length)).toEqual(new Uint8Array(await readFile(url)));
   expect([address + length <= scratch, scratch + 3 * scratchBytes <= heap.take(1)]).toEqual([true, true]);
+});
+
+test('modules put their constants before the params of the job at hand, which a worker meets them in', () => {
+  const files = globSync('src/ops/*/*.wasm');
+  expect(files.length).toBeGreaterThan(20);
+  for (const file of files) {
+    const { memory } = new Heap(HEAP_BASE);
+    const rest = new Uint8Array(memory.buffer, PARAMS).fill(99);
+    instantiate(new WebAssembly.Module(readFileSync(file)), memory);
+    expect(
+      rest.every((byte) => byte === 99),
+      file,
+    ).toBe(true);
+  }
 });
 
 test.each([

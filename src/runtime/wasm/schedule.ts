@@ -41,8 +41,8 @@ export function instantiate(
 
 /** Byte addresses in the lowest page; the kernels' constants lie between them (vector.as.ts). */
 export const CONTROL = 64;
-export const PARAMS = 2048;
-export const HEAP_BASE = 4096;
+export const PARAMS = 3072;
+export const HEAP_BASE = 8192;
 
 /** Numbers of float64 params that a job may have. */
 export const MAX_PARAMS = (HEAP_BASE - PARAMS) / 8;

@@ -16,7 +16,12 @@ const kernelFor = variants(
     numbers: {
       size: 'u32',
       ...Object.fromEntries(Array.from({ length: rank }, (_, axis) => [`extent${axis}`, 'u32' as const])),
-      ...{ least: isInteger ? 'i32' : 'f32', most: isInteger ? 'i32' : 'f32', magnitude: 'f32' },
+      ...{
+        least: isInteger ? 'i32' : 'f32',
+        most: isInteger ? 'i32' : 'f32',
+        magnitude: 'f32',
+        ...(isInteger && { except: 'i32' as const }),
+      },
     },
     body: `
 var<workgroup> lowest: atomic<u32>;
@@ -29,6 +34,7 @@ fn element(place: u32) -> ${isInteger ? 'i32' : 'f32'} {
 }
 fn fails(x: ${isInteger ? 'i32' : 'f32'}) -> bool {
   ${isInteger ? '' : 'if ((bitcast<u32>(x) & 0x7fffffff) > 0x7f800000) { return true; }'}
+  ${isInteger ? 'if (x == numbers.except) { return false; }' : ''}
   return x < numbers.least || x > numbers.most${isInteger ? '' : ' || (bitcast<u32>(x) & 0x7fffffff) < bitcast<u32>(numbers.magnitude)'};
 }
 fn run(task: u32, lane: u32) {
@@ -57,7 +63,7 @@ export interface Look {
 }
 
 export function lookAt(expectation: Expectation, workspace: Workspace): Look {
-  const { tensor, least, most, magnitude = 0 } = expectation;
+  const { tensor, least, most, magnitude = 0, except = least } = expectation;
   const { shape, size, dtype } = tensor;
   const tasks = Math.ceil(size / RUN);
   const [places, values] = [workspace.scratch([tasks], 'i32'), workspace.scratch([tasks])];
@@ -75,7 +81,7 @@ export function lookAt(expectation: Expectation, workspace: Workspace): Look {
       numbers: {
         size,
         ...Object.fromEntries(x.shape.map((extent, axis) => [`extent${axis}`, extent])),
-        ...(isInteger ? { least, most } : { least: bound(least), most: bound(most) }),
+        ...(isInteger ? { least, most, except } : { least: bound(least), most: bound(most) }),
         magnitude,
       },
       tasks,

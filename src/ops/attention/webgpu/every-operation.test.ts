@@ -12,7 +12,7 @@ import { scoreCode } from './score';
 
 // Integers and fractions, so that what is rounded and what is not are both compiled.
 const score = scores.from(
-  (s, b, h, q, k, { table, n, m }) => {
+  (s, b, h, q, k, { table, n, m, sigmoid, softplus, erf, rsqrt, gelu }) => {
     const near = Math.max(0, Math.min(15, q - k + 8));
     const bits = ((near & 7) | (k ^ q) | (~near >> 1) | (near << 2)) + ((q - k) >>> 3) / 2 ** 30 + ((q - 9) >>> 30);
     const quotients = Math.floor((q - 5) / (k + 1)) + Math.ceil((q - 5) / (k + 1)) + (((q - 5) / (k + 1)) | 0);
@@ -20,15 +20,18 @@ const score = scores.from(
     const rounded = Math.floor(s) + Math.ceil(s) + Math.trunc(s) + Math.round(s) + Math.sign(s) - Math.abs(s);
     const powers = 2 ** (-h - s / 8) + (s % 0.75) - Math.sqrt(1 + s * s) + Math.log(2 + s * s) + Math.exp(-s * s);
     const waves = Math.tanh(s) + Math.cos(s) + Math.sin(s) + Math.min(s, 0.5) - Math.max(s, -0.5);
+    const more =
+      Math.expm1(-s * s) + Math.log1p(s * s) + sigmoid(s) + softplus(s) + erf(s) + rsqrt(1 + s * s) + gelu(s);
     const chosen = (q < k && !(s <= 0.25)) || (k === b && n <= m) ? s : (table[near] as number);
-    return (bits + quotients + wholes + rounded + powers + waves + chosen) / 64;
+    return (bits + quotients + wholes + rounded + powers + waves + more + chosen) / 64;
   },
   { table: Float32Array.from({ length: 16 }, (_, i) => Math.sin(i)) },
 );
 const extent = { b: 1, n: 9, m: 11, h: 2, g: 1 };
 
 test('it has every operation and helper, whose names begin with score_ or are those of functions', () => {
-  const used = new Set(stepsOf(score.expression).map(({ node }) => node.operation));
+  const steps = [score.expression, score.derivative].flatMap(stepsOf);
+  const used = new Set(steps.map(({ node }) => node.operation));
   expect(Object.keys(OPERATIONS).filter((operation) => !used.has(operation as keyof typeof OPERATIONS))).toEqual([]);
   const { shader } = scoreCode(score, extent, 'tables');
   const helpers = declaredIn(shader.text).filter((name) => !/^modified(_slope)?$|^table_(index|factor)\d+$/.test(name));

@@ -7,15 +7,16 @@
 /** Where the constants lie: the host keeps this page of the heap free. */
 const CONSTANTS: usize = 1024;
 
-const MAGIC: usize = CONSTANTS;
-const C1: usize = CONSTANTS + 16;
-const C2: usize = CONSTANTS + 32;
-const C3: usize = CONSTANTS + 48;
-const C4: usize = CONSTANTS + 64;
-const C5: usize = CONSTANTS + 80;
-const ONE: usize = CONSTANTS + 96;
-const LOWEST: usize = CONSTANTS + 112;
+export const MAGIC: usize = CONSTANTS;
+export const C1: usize = CONSTANTS + 16;
+export const C2: usize = CONSTANTS + 32;
+export const C3: usize = CONSTANTS + 48;
+export const C4: usize = CONSTANTS + 64;
+export const C5: usize = CONSTANTS + 80;
+export const ONE: usize = CONSTANTS + 96;
+export const LOWEST: usize = CONSTANTS + 112;
 const LANE_BITS: usize = CONSTANTS + 128;
+export const LOG2E: usize = CONSTANTS + 144;
 
 // 1.5 * 2^23: adding it rounds to an integer, which then stands in the low bits.
 v128.store(MAGIC, f32x4.splat(12582912));
@@ -28,6 +29,7 @@ v128.store(C5, f32x4.splat(0.0013264727108193619));
 v128.store(ONE, f32x4.splat(1));
 v128.store(LOWEST, f32x4.splat(-100));
 v128.store(LANE_BITS, i32x4(1, 2, 4, 8));
+v128.store(LOG2E, f32x4.splat(1.4426950408889634));
 
 /** a * b + c, fused where the build has it. */
 // @ts-ignore: decorator
@@ -119,45 +121,6 @@ export function get(place: usize, whole: bool): v128 {
 export function put(place: usize, x: v128, whole: bool): void {
   if (whole) v128.store(place, x);
   else v128.store32_lane(place, x, 0);
-}
-
-/** Sum of x - shift, or of its square. */
-export function sumAround(x: usize, count: usize, shift: f32, squared: bool): f32 {
-  return squared ? sumOfTerms(x, count << 2, shift, true) : sumOfTerms(x, count << 2, shift, false);
-}
-
-// @ts-ignore: decorator
-@inline
-function sumOfTerms(x: usize, bytes: usize, shift: f32, squared: bool): f32 {
-  let sums = f32x4.splat(0);
-  let at: usize = 0;
-  if (bytes >= 64) {
-    // Four sums, so that none waits for the one before.
-    let second = sums;
-    let third = sums;
-    let fourth = sums;
-    for (; at + 64 <= bytes; at += 64) {
-      sums = withTerm(sums, v128.load(x + at), shift, squared);
-      second = withTerm(second, v128.load(x + at, 16), shift, squared);
-      third = withTerm(third, v128.load(x + at, 32), shift, squared);
-      fourth = withTerm(fourth, v128.load(x + at, 48), shift, squared);
-    }
-    sums = f32x4.add(f32x4.add(sums, second), f32x4.add(third, fourth));
-  }
-  for (; at + 16 <= bytes; at += 16) sums = withTerm(sums, v128.load(x + at), shift, squared);
-  let sum = sumOfLanes(sums);
-  for (; at < bytes; at += 4) {
-    const y = f32.load(x + at) - shift;
-    sum += squared ? y * y : y;
-  }
-  return sum;
-}
-
-// @ts-ignore: decorator
-@inline
-function withTerm(sum: v128, x: v128, shift: f32, squared: bool): v128 {
-  const y = f32x4.sub(x, f32x4.splat(shift));
-  return squared ? madd(y, y, sum) : f32x4.add(sum, y);
 }
 
 /** Sum of the products of two rows. */

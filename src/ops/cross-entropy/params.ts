@@ -1,0 +1,14 @@
+import { struct } from '../../runtime/wasm/struct';
+
+/** No target that may be: what is ignored if nothing is. */
+export const NONE = -1;
+
+export const CrossEntropyParams = struct({
+  /** Rows in all, and of a task. */
+  ...{ rows: 'i32', together: 'i32', classes: 'i32' },
+  /** `NONE` where none is. */
+  ...{ ignore: 'i32', smoothing: 'f64' },
+  ...{ logits: 'tensor', targets: 'tensor', losses: 'tensor', lse: 'tensor' },
+  /** Of the gradient, and of the mean. */
+  ...{ gradLosses: 'tensor', gradLogits: 'tensor', out: 'tensor', share: 'tensor' },
+});

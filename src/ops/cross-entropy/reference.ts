@@ -1,0 +1,47 @@
+/** In float64. Targets outside the classes count as the nearest: the fault is told by the op. */
+import type { Host } from '../op';
+import type { CrossEntropy, CrossEntropyCall, CrossEntropyGradientCall, MeanLossCall } from './call';
+
+export function crossEntropy(call: CrossEntropyCall, { numbers, store }: Host): void {
+  const { logits, classes, smoothing } = call;
+  const values = numbers(logits);
+  const targets = targetsOf(call, numbers(call.targets));
+  const lse = new Float64Array(targets.length);
+  const losses = new Float64Array(targets.length);
+  targets.forEach((target, r) => {
+    const row = values.subarray(r * classes, (r + 1) * classes);
+    const largest = row.reduce((a, b) => Math.max(a, b));
+    lse[r] = largest + Math.log(row.reduce((sum, x) => sum + Math.exp(x - largest), 0));
+    if (target === undefined) return;
+    const mean = smoothing > 0 ? smoothing * (row.reduce((a, b) => a + b) / classes) : 0;
+    losses[r] = lse[r]! - (1 - smoothing) * row[target]! - mean;
+  });
+  store(call.lse, lse);
+  store(call.losses, losses);
+}
+
+export function crossEntropyGradient(call: CrossEntropyGradientCall, { numbers, store }: Host): void {
+  const { classes, smoothing } = call;
+  const [values, lse, grads] = [numbers(call.logits), numbers(call.lse), numbers(call.gradLosses)];
+  targetsOf(call, numbers(call.targets)).forEach((target, r) => {
+    for (let c = 0; c < classes; c++) {
+      const at = r * classes + c;
+      const wanted = smoothing / classes + (c === target ? 1 - smoothing : 0);
+      values[at] = target === undefined ? 0 : (Math.exp(values[at]! - lse[r]!) - wanted) * grads[r]!;
+    }
+  });
+  store(call.gradLogits, values);
+}
+
+export function meanLoss({ losses, targets, ignore, out, share }: MeanLossCall, { numbers, store }: Host): void {
+  const values = numbers(losses);
+  const kept = values.filter((_, r) => numbers(targets)[r] !== ignore);
+  const part = kept.length > 0 ? 1 / kept.length : 0;
+  store(share, Float64Array.of(part));
+  store(out, Float64Array.of(kept.reduce((sum, loss) => sum + loss, 0) * part));
+}
+
+/** Undefined where ignored. */
+function targetsOf({ classes, ignore }: CrossEntropy, targets: Float64Array): (number | undefined)[] {
+  return Array.from(targets, (target) => (target === ignore ? undefined : Math.max(0, Math.min(classes - 1, target))));
+}

@@ -1,0 +1,13 @@
+import { struct } from '../../runtime/wasm/struct';
+
+/** Columns of a task at most. */
+export const COLUMNS = 1024;
+
+export const SoftmaxParams = struct({
+  ...{ rows: 'i32', n: 'usize', inner: 'usize' },
+  /** Rows of a task where inner is 1; else columns of a task, and tasks that share them. */
+  ...{ together: 'usize', blocks: 'usize' },
+  ...{ x: 'tensor', out: 'tensor' },
+  /** Of the gradient. */
+  ...{ gradOut: 'tensor', gradX: 'tensor' },
+});
