@@ -60,7 +60,7 @@ export {
   attention,
   attentionBackward,
 } from './ops/attention';
-export { type BatchNormOptions, type BatchNormResult, batchNorm, batchNormBackward } from './ops/batch-norm';
+export { type BatchNormOptions, type BatchNormResult, batchNorm } from './ops/batch-norm';
 export { cast, concat, contiguous, type PadOptions, pad } from './ops/copy';
 export { type CrossEntropyOptions, crossEntropy } from './ops/cross-entropy';
 export { type CumulativeSumOptions, cumulativeSum } from './ops/cumulative-sum';
@@ -114,8 +114,6 @@ export {
   step,
   subtract,
   tanh,
-  type UnaryBackwardOptions,
-  unaryBackward,
 } from './ops/map';
 export type { Elementwise } from './ops/map/function';
 export { type CapturedValues, elementwise, type MapOptions, type MapResult, map } from './ops/map/map';

@@ -117,11 +117,6 @@ const statistics: Slots = { mean: leaf(filled(1, 2)), variance: leaf(filled(1, 2
 const norm = options({ statistics: maybe(object(statistics)), epsilon: maybe(atLeast0(1)), ...control });
 const xgb: Slots = { x: tensor(3, 2), gain: tensor(2), bias: tensor(2) };
 entry('batchNorm', { ...xgb, options: norm }, saccade.batchNorm);
-entry(
-  'batchNormBackward',
-  { x: tensor(3, 2), gain: tensor(2), gradOut: tensor(3, 2), options: norm },
-  saccade.batchNormBackward,
-);
 const layer: Slots = { gain: maybe(tensor(2)), bias: maybe(tensor(2)), epsilon: maybe(atLeast0(1)), ...result(3, 2) };
 entry('layerNorm', { x: lone(3, 2), options: options(layer) }, saccade.layerNorm);
 entry('groupNorm', { x: lone(3, 2), groups: leaf(2), options: options(layer) }, saccade.groupNorm);
@@ -207,11 +202,6 @@ entry('power', { x: lone(3), exponent: few(2), options: options(result(3)) }, sa
 const { add, subtract, multiply } = saccade;
 for (const [name, call] of Object.entries({ add, subtract, multiply }))
   entry(name, { a: tensor(3), b: tensor(3), options: options(result(3)) }, call);
-entry(
-  'unaryBackward',
-  { operation: choice('power'), x: tensor(3), gradOut: tensor(3), options: object({ exponent: few(2), ...result(3) }) },
-  saccade.unaryBackward,
-);
 entry(
   'softmax',
   { x: lone(3, 2), options: options({ axis: maybe(leaf(1, '0', '-1')), ...result(3, 2) }) },

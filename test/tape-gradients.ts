@@ -14,8 +14,8 @@ export interface GradientCase {
   readonly inputs: Readonly<Record<string, HostTensor | readonly number[]>>;
   /** Of the largest magnitude of a gradient, or of 1; default 2e-4. */
   readonly tolerance?: number;
-  /** Inputs whose gradient is meant to be another than the derivative. */
-  readonly except?: readonly string[] | undefined;
+  /** Whether the gradient with respect to an input is meant to be another than the derivative. */
+  except?(input: string): boolean;
 }
 
 /** Exact in float32, as is each moved by it. */
@@ -37,7 +37,7 @@ export async function expectGradients(runtime: Runtime, example: GradientCase): 
     for (const [name, wanted] of Object.entries(expected)) {
       const actual = await (gradients[name] as Tensor<'f32'>).read();
       found[name] = actual;
-      if (example.except?.includes(name)) continue;
+      if (example.except?.(name)) continue;
       const largest = wanted.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
       const worst = wanted.reduce((most, value, at) => Math.max(most, Math.abs(value - (actual[at] as number))), 0);
       expect(worst / largest, `the gradient with respect to ${name}`).toBeLessThan(example.tolerance ?? 2e-4);

@@ -191,7 +191,11 @@ const weightsOf = (d: number) => normal(d * COLUMNS, 5).map((value) => value / M
 const biasOf = () => normal(COLUMNS, 6);
 const gradientsOf = (n: number) => normal(n * COLUMNS, 7);
 
-function expectedRows(rows: readonly number[], columns: number, valueAt: (row: number, column: number) => number): Expected[] {
+function expectedRows(
+  rows: readonly number[],
+  columns: number,
+  valueAt: (row: number, column: number) => number,
+): Expected[] {
   const known = rows.map((row) => ({
     at: row * columns,
     numbers: Float64Array.from({ length: columns }, (_, column) => valueAt(row, column)),

@@ -7,7 +7,6 @@ import { ShapeError } from '../errors';
 import { checkOptions } from '../ops/check';
 import { checkContiguous, checkFloat32 } from '../ops/float32';
 import type { Control } from '../runtime/backend';
-import { pullback } from '../tape';
 import { formatShape, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 
@@ -23,8 +22,6 @@ export interface FeatureMap {
   features(d: number): number;
   /** x [..., d] -> phi(x) [..., features(d)]; both f32 and contiguous. */
   forward(x: Tensor, options?: FeatureOptions): Tensor<'f32'>;
-  /** The gradient of a loss with respect to x, from x and the gradient with respect to phi(x); f32 and contiguous. */
-  backward(x: Tensor, gradPhi: Tensor, options?: FeatureOptions): Tensor<'f32'>;
 }
 
 /** The same over rows, in a scope: x [r, d], phi(x) [r, features(d)], already checked; `shape` is that of the x given. */
@@ -36,7 +33,7 @@ interface Definition {
 
 /** A map from what it does to rows. */
 export function defineFeatureMap({ name, features, forward }: Definition): FeatureMap {
-  const map: FeatureMap = {
+  return {
     name,
     features(d) {
       checkWhole('d', d, 1);
@@ -51,11 +48,5 @@ export function defineFeatureMap({ name, features, forward }: Definition): Featu
       const shape = [...x.shape.slice(0, -1), features(d)];
       return x.runtime.scope(() => forward(x.reshape([-1, d]), options, x.shape).reshape(shape));
     },
-    backward(x, gradPhi, options) {
-      const { results, pull } = pullback((tracked: Tensor) => map.forward(tracked, options), x);
-      results.dispose();
-      return pull(gradPhi as Tensor<'f32'>, options) as Tensor<'f32'>;
-    },
   };
-  return map;
 }

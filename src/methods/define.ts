@@ -129,14 +129,6 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   ): Record<string, HostTensor<'f64'>>;
   /** On the tensors' own runtime, by ops and views alone, so that a tape has its gradients. */
   forward(inputs: Inputs<Shapes>, params: valibot.InferOutput<Schema>, control?: Control): Record<string, Tensor>;
-  /** Goes with the last method that has one. */
-  backward?(
-    inputs: Inputs<Shapes>,
-    results: Readonly<Record<string, Tensor>>,
-    gradOut: Tensor,
-    params: valibot.InferOutput<Schema>,
-    control?: Control,
-  ): Record<string, Tensor>;
   cost(letters: Letters<Shapes>, params: valibot.InferOutput<Schema>): Cost;
   /** What a model needs beside q, k and v, for methods that take more. */
   layer?(config: LayerConfig, params: valibot.InferOutput<Schema>): Layer;

@@ -8,7 +8,7 @@ import { checkOptions, checkTensors } from '../check';
 import { contiguous } from '../copy';
 import { checkContiguous, checkFloat32 } from '../float32';
 import { add, multiply, rsqrt, subtract } from '../map';
-import { mean as meanOf, sum } from '../reduce';
+import { mean as meanOf } from '../reduce';
 
 export interface BatchNormOptions extends Control {
   /** Both [c], such as running averages; default: those of the batch, through which gradients then pass. */
@@ -38,28 +38,7 @@ export function batchNorm(x: Tensor, gain: Tensor, bias: Tensor, options: BatchN
   });
 }
 
-/** Gradients of a loss from gradOut, that by `out` of `batchNorm`; the options must be the same. */
-export function batchNormBackward(
-  x: Tensor,
-  gain: Tensor,
-  gradOut: Tensor,
-  options: BatchNormOptions = {},
-): Record<'gradX' | 'gradGain' | 'gradBias', Tensor<'f32'>> {
-  checkProblem('batchNormBackward', { x, gain, gradOut }, options);
-  return x.runtime.scope(() => {
-    const { normal, factor } = normalise(x, options);
-    const gradBias = sum(gradOut, places(x));
-    const gradGain = sum(multiply(gradOut, normal), places(x));
-    const gradNormal = multiply(gradOut, gain);
-    if (options.statistics) return { gradX: multiply(gradNormal, factor), gradGain, gradBias };
-    // The batch's own mean and variance move along: what lies in their directions has no effect.
-    const centred = subtract(gradNormal, meanOf(gradNormal, places(x)));
-    const straight = subtract(centred, multiply(normal, meanOf(multiply(gradNormal, normal), places(x))));
-    return { gradX: multiply(straight, factor), gradGain, gradBias };
-  });
-}
-
-/** x with mean 0 and variance 1, the statistics, and 1 / sqrt(variance + epsilon). */
+/** x with mean 0 and variance 1, and the statistics. */
 function normalise(x: Tensor, { statistics, epsilon = 1e-5 }: BatchNormOptions) {
   const mean = statistics ? contiguous(statistics.mean as Tensor<'f32'>) : meanOf(x, places(x));
   const centred = subtract(x, mean);
@@ -67,7 +46,7 @@ function normalise(x: Tensor, { statistics, epsilon = 1e-5 }: BatchNormOptions) 
     ? contiguous(statistics.variance as Tensor<'f32'>)
     : meanOf(multiply(centred, centred), places(x));
   const factor = rsqrt(add(variance, x.runtime.tensor([epsilon], [])));
-  return { normal: multiply(centred, factor), factor, mean, variance };
+  return { normal: multiply(centred, factor), mean, variance };
 }
 
 /** All axes but that of the channels. */
@@ -92,7 +71,7 @@ function checkProblem(
   const { x } = inputs;
   if (x.rank < 1) throw new ShapeError(`x must have shape [..., c], got ${formatShape(x.shape)}`);
   for (const [name, { shape }] of Object.entries(tensors)) {
-    const wanted = name === 'x' || name === 'gradOut' ? x.shape : x.shape.slice(-1);
+    const wanted = name === 'x' ? x.shape : x.shape.slice(-1);
     if (!sameShape(shape, wanted))
       throw new ShapeError(
         `${name} must have shape ${formatShape(wanted)} for x ${formatShape(x.shape)}, got ${formatShape(shape)}`,

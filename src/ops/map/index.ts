@@ -4,11 +4,9 @@
  * results of `gelu` at x < 0 lose digits as x^2 grows and those of `silu` where the sigmoid is a denormal.
  */
 import { show } from '../../check';
-import { ParameterError, ShapeError } from '../../errors';
-import { derivativeOf } from '../../expressions/differentiate';
+import { ParameterError } from '../../errors';
 import { apply, constant, type Expression } from '../../expressions/expression';
 import { WORDS } from '../../expressions/words';
-import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkFloat32, type ResultOptions } from '../float32';
 import { mapOne } from './core';
@@ -108,38 +106,6 @@ export function rsqrt(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
 /** x^exponent for every element of x, of any sign; the exponent is an integer from 1 to 64. */
 export function power(x: Tensor, exponent: number, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('power', x, options, exponent);
-}
-
-export interface UnaryBackwardOptions extends ResultOptions {
-  /** Of `power`. */
-  readonly exponent?: number | undefined;
-}
-
-/**
- * gradOut f'(x), elementwise: the gradient with respect to x of a loss whose gradient with respect to f(x) is gradOut,
- * for the function of this
- * name. gradOut has the shape of x. At 0 the derivative of relu and step is 0; that of step is 0 everywhere.
- *
- * @throws {ShapeError} shapes that differ
- * @throws {ParameterError} an unknown name; an exponent that is missing, out of range or not of `power`
- */
-export function unaryBackward(
-  operation: Unary,
-  x: Tensor,
-  gradOut: Tensor,
-  options: UnaryBackwardOptions = {},
-): Tensor<'f32'> {
-  const known = [...Object.keys(UNARY), 'power'];
-  if (!known.includes(operation))
-    throw new ParameterError(`operation must be one of ${known.join(', ')}, got ${show(operation)}`);
-  checkFloat32('unaryBackward', { x, gradOut }, options, ['exponent']);
-  if (!sameShape(x.shape, gradOut.shape))
-    throw new ShapeError(`gradOut must have the shape of x ${formatShape(x.shape)}, got ${formatShape(gradOut.shape)}`);
-  const checked = checkExponent(operation, options.exponent);
-  const fn = functionOf(`derivative of ${operation} ${checked}`, 2, () =>
-    apply('multiply', derivativeOf(expressionOf(operation, checked), 'x0'), Y),
-  );
-  return mapOne(fn, { x, gradOut }, options);
 }
 
 /**

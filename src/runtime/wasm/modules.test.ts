@@ -50,7 +50,9 @@ test('a room has working memory for all threads, apart from the bytes of its mod
   const heap = new Heap(HEAP_BASE);
   const url = new URL('../../ops/matmul/matmul.baseline.wasm', import.meta.url);
   const { address, length, scratch, scratchBytes } = await new Modules(heap, 'baseline', 2).of(filesAt(() => url));
-  expect(scratchBytes).toBe(64 * 6 * 8 * 4);
+  const told = instantiate(new WebAssembly.Module(await readFile(url)), heap.memory);
+  expect(scratchBytes).toBe(told.scratchBytes);
+  expect(scratchBytes).toBeGreaterThan(0);
   expect(new Uint8Array(heap.memory.buffer, address, length)).toEqual(new Uint8Array(await readFile(url)));
   expect([address + length <= scratch, scratch + 3 * scratchBytes <= heap.take(1)]).toEqual([true, true]);
 });

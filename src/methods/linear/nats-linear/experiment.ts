@@ -172,7 +172,7 @@ async function figuresOf(context: ExperimentContext, pairs: number): Promise<Fig
       const route = routeOf(runtime, needles, (sequence, chunk) => halves[sequence]?.[chunk] as boolean);
       const settings = { ...params, counterfactual };
       const forward = (route: Tensor) => natsLinear.forward({ ...inputs, route }, settings, { signal });
-      return pullback(forward, route).pull({ out: gradientOf(runtime, needles) }, { signal });
+      return pullback(forward, route).pull({ out: gradientOf(runtime, needles) }, { signal }) as Tensor;
     });
     return movedOut(grad, needles, halves);
   };

@@ -1,7 +1,7 @@
 /** Functions of float32 vectors, accurate to two units in the last place, for any argument. */
 import { madd } from './vector.as';
 
-/** Where the constants lie, after those of vector.as.ts and for the same reason: at most 48, as params follow. */
+/** Where the constants lie, after those of vector.as.ts and for the same reason: the params follow. */
 const CONSTANTS: usize = 1280;
 
 // @ts-ignore: decorator
