@@ -117,47 +117,54 @@ function reduce<D extends 'f32' | 'i32'>(operation: Reduction, x: Tensor, option
   const [outer, inner] = [sizeOf(x.shape.slice(0, first)), sizeOf(x.shape.slice(last + 1))];
   if (outer * n * inner === x.size) {
     const make = ({ out }: { out: Tensor }) => ({ operation, x, out, outer, n, inner });
-    const derivative = derivativeOf(operation, x.shape, gone);
+    const derivative = derivativeOf(operation, 'x', x.shape, gone);
     return compute(op, { x }, { out: spec }, make, options, { derivative }).out;
   }
   // Axes with others between them come together behind those that stay.
   using turned = x.permute([...left, ...gone]);
   using rows = contiguous(turned, controlOf(options, 0, 2));
   const make = ({ out }: { out: Tensor }) => ({ operation, x: rows, out, outer: x.size / n, n, inner: 1 });
-  const derivative = derivativeOf(operation, rows.shape, [...rows.shape.keys()].slice(left.length));
-  return compute(op, { x: rows }, { out: spec }, make, controlOf(options, 1, 2), { derivative }).out;
+  const derivative = derivativeOf(operation, 'rows', rows.shape, [...rows.shape.keys()].slice(left.length));
+  return compute(op, { x, rows }, { out: spec }, make, controlOf(options, 1, 2), { derivative }).out;
 }
 
-/** Undefined where results are places. */
-function derivativeOf(operation: Reduction, shape: Shape, gone: readonly number[]): Derivative | undefined {
+/** With respect to the input that is reduced; undefined where results are places. */
+function derivativeOf(
+  operation: Reduction,
+  input: 'x' | 'rows',
+  shape: Shape,
+  gone: readonly number[],
+): Derivative | undefined {
   const kept = shape.map((extent, axis) => (gone.includes(axis) ? 1 : extent));
   const along = (x: Tensor) => x.reshape(kept).expand(shape);
   switch (operation) {
     case 'sum':
-      return { saves: [], gradients: (_, { out }) => ({ x: along(out as Tensor) }) };
+      return { saves: [], gradients: (_, { out }) => ({ [input]: along(out as Tensor) }) };
     case 'mean': {
       const share = sizeOf(kept) / sizeOf(shape);
       return {
         saves: [],
-        gradients: (_, { out }) => ({ x: along(multiply(out as Tensor, (out as Tensor).runtime.tensor([share], []))) }),
+        gradients: (_, { out }) => ({
+          [input]: along(multiply(out as Tensor, (out as Tensor).runtime.tensor([share], []))),
+        }),
       };
     }
     case 'max':
       return {
-        saves: ['x', 'out'],
-        gradients({ x, out }, { out: gradOut }) {
+        saves: [input, 'out'],
+        gradients({ [input]: x, out }, { out: gradOut }) {
           const isLargest = mapOne(largest(), { x: x as Tensor, out: (out as Tensor).reshape(kept) });
           // Equal ones share it.
           const count = sum(isLargest, { axes: gone, keepDims: true });
-          return { x: mapOne(share(), { isLargest, count, gradOut: (gradOut as Tensor).reshape(kept) }) };
+          return { [input]: mapOne(share(), { isLargest, count, gradOut: (gradOut as Tensor).reshape(kept) }) };
         },
       };
     case 'logSumExp':
       return {
-        saves: ['x', 'out'],
-        gradients({ x, out }, { out: gradOut }) {
+        saves: [input, 'out'],
+        gradients({ [input]: x, out }, { out: gradOut }) {
           const [sums, gradients] = [(out as Tensor).reshape(kept), (gradOut as Tensor).reshape(kept)];
-          return { x: mapOne(weight(), { x: x as Tensor, out: sums, gradOut: gradients }) };
+          return { [input]: mapOne(weight(), { x: x as Tensor, out: sums, gradOut: gradients }) };
         },
       };
     default:
