@@ -88,7 +88,8 @@ export function withDerivative<Inputs extends readonly Tensor[], Results>(
         throw new ParameterError(
           `derivative of withDerivative() must return an array of ${inputs.length} gradients, got ${show(found)}`,
         );
-      return Object.fromEntries(found.map((gradient, at) => [`[${at}]`, gradient]));
+      // What it returns may be the caller's to keep.
+      return Object.fromEntries(found.map((gradient, at) => [`[${at}]`, constant(gradient)]));
     });
 }
 

@@ -1,4 +1,5 @@
 /** The backward pass over a tape: from the last step to the first, each variable's gradient summed before it is used. */
+import { show } from '../check';
 import { ShapeError } from '../errors';
 import { cast, concat, contiguous } from '../ops/copy';
 import { zeros } from '../ops/float32';
@@ -81,7 +82,7 @@ function gradientsOf(
     const { shape } = inputs[input] as Variable;
     if (!(gradient instanceof Tensor && sameShape(gradient.shape, shape)))
       throw new ShapeError(
-        `the gradient of ${name} with respect to ${input} must be a tensor of shape ${formatShape(shape)}, got ${formatShape((gradient as Tensor).shape)}`,
+        `the gradient of ${name} with respect to ${input} must be a tensor of shape ${formatShape(shape)}, got ${gradient instanceof Tensor ? formatShape(gradient.shape) : show(gradient)}`,
       );
     results[input] = used.includes(gradient) ? viewOf(gradient) : gradient;
     used.push(gradient);

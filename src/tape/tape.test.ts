@@ -132,7 +132,7 @@ describeOnBackends('differentiate', (runtime) => {
       const x = vector(-1, 2);
       const scaled = withDerivative(
         (a: Tensor, b: Tensor) => ({ product: multiply(a, b) }),
-        ({ inputs: [a], results, gradients }) => [multiply(results.product, gradients.product as Tensor), a],
+        ({ results, gradients }) => [multiply(results.product, gradients.product as Tensor), x],
       );
       const { gradients } = differentiate(
         (p) => {
@@ -146,6 +146,8 @@ describeOnBackends('differentiate', (runtime) => {
       expect(await gradients.y.read()).toEqual(Float32Array.of(1, 1));
       expect(await gradients.a.read()).toEqual(Float32Array.of(1, 4));
       expect(await gradients.b.read()).toEqual(Float32Array.of(-1, 2));
+      gradients.b.dispose();
+      expect(await x.read()).toEqual(Float32Array.of(-1, 2));
     }));
 
   test('what it refuses, by name, and frees', () =>
@@ -181,6 +183,10 @@ describeOnBackends('differentiate', (runtime) => {
         [
           () => differentiate((y) => sum(withDerivative(relu as (y: Tensor) => Tensor, () => [sum(x)])(y)), x),
           'the gradient of withDerivative() with respect to [0] must be a tensor of shape [2], got []',
+        ],
+        [
+          () => differentiate((y) => sum(withDerivative(relu as (y: Tensor) => Tensor, () => [3 as never])(y)), x),
+          'must be a tensor of shape [2], got 3',
         ],
         [() => pull(x), 'gradients must have the shape [] of the result, got [2]'],
         [() => pull(3 as never), 'gradients must be a Tensor, got 3'],
