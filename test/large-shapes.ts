@@ -110,7 +110,8 @@ export function describeLargeShapes(title: string): void {
         };
         const { results, pull } = pullback(({ x, router, bank }) => route(x, router, bank), inputs);
         return [results, ...Object.values(pull(runtime.random([70, 1], { seed: 4 })))];
-      }, 1e-5);
+        // Logits of some tens have a rounding of 4e-6, and the largest gradients are ten times their mean.
+      }, 1e-4);
     });
 
     test.each([33, 300, 4099])('powers of %i', async (c) => {
