@@ -103,15 +103,16 @@ export function describeLargeShapes(title: string): void {
 
     test.each([33, 300])('choices of and from %i', async (c) => {
       await expectAgreement((runtime) => {
+        // Long rows would make logits of some tens, of whose exponentials float32 has lost digits.
+        const share = runtime.tensor([1 / Math.sqrt(c)], []);
         const inputs = {
-          x: runtime.random([70, c], { seed: 1 }),
+          x: multiply(runtime.random([70, c], { seed: 1 }), share),
           router: runtime.random([c, c], { seed: 2 }),
           bank: runtime.random([c], { seed: 3 }),
         };
         const { results, pull } = pullback(({ x, router, bank }) => route(x, router, bank), inputs);
         return [results, ...Object.values(pull(runtime.random([70, 1], { seed: 4 })))];
-        // Logits of some tens have a rounding of 4e-6, and the largest gradients are ten times their mean.
-      }, 1e-4);
+      }, 2e-5);
     });
 
     test.each([33, 300, 4099])('powers of %i', async (c) => {
