@@ -10,9 +10,9 @@ const root = resolve(import.meta.dirname, '..');
 const tsc = join(root, 'node_modules/typescript/bin/tsc');
 const run = (args: readonly string[], cwd: string) => promisify(execFile)(process.execPath, [tsc, ...args], { cwd });
 
-/** What the second program goes on with: the first one's tensors, and the gradient of a loss. */
+/** What later programs go on with: the first one's runtime and tensors, and the gradient of a loss. */
 const BEFORE =
-  "import type { Tensor } from 'saccade';\ndeclare const q: Tensor, k: Tensor, v: Tensor, gradOut: Tensor;\n";
+  "import type { Runtime, Tensor } from 'saccade';\ndeclare const runtime: Runtime;\ndeclare const q: Tensor, k: Tensor, v: Tensor, gradOut: Tensor;\n";
 
 test("the README's programs compile under tsc --init", async () => {
   const readme = await readFile(join(root, 'README.md'), 'utf8');

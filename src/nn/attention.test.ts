@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { relativeError } from '../../test/describe-method';
 import { expectRefusal } from '../../test/expect';
+import { PARAMS } from '../../test/method-params';
 import { scoped } from '../../test/scoped';
 import { expectGradients } from '../../test/tape-gradients';
 import { findMethod, methods } from '../methods/registry';
@@ -20,7 +21,9 @@ const cases: readonly (readonly [name: string, config: AttentionConfig])[] = [
   ['tokens on a grid', { width, heads: 2, grid: [2, 3], ...neighborhood }],
   ...methods
     .filter(({ layer }) => layer)
-    .map(({ name }) => [`the layer of ${name}`, { width, heads: 2, method: name }] as const),
+    .map(
+      ({ name }) => [`the layer of ${name}`, { width, heads: 2, method: name, params: { ...PARAMS[name] } }] as const,
+    ),
 ];
 
 /** x w^T in float64, of rows of any number. */

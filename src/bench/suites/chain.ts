@@ -37,10 +37,11 @@ export const chainSuite: Suite = {
     const { only, simd, repeats, limit } = options;
     const measurement = new Measurement(runtimes, repeats, { ...PATIENCE, limit: 1000 * limit, ...patience });
     for (const threads of THREADS) {
-      const kinds = KINDS.filter(
-        (kind) => !('beside' in kind) || only.length === 0 || only.includes(nameOf(kind.name, threads)),
-      );
-      if (only.length > 0 && !kinds.some(({ name }) => only.includes(nameOf(name, threads)))) continue;
+      const asked = KINDS.filter(({ name }) => only.length === 0 || only.includes(nameOf(name, threads)));
+      // And what those are beside.
+      const besides = asked.flatMap((kind) => ('beside' in kind ? [kind.beside as number] : []));
+      const kinds = KINDS.filter((kind, at) => asked.includes(kind) || besides.includes(at));
+      if (kinds.length === 0) continue;
       const contender = saccade(runtimes, runtimeOptions({ threads, simd }));
       const entries: Entry[] = kinds.map(({ operation }) => ({
         contender,

@@ -11,7 +11,7 @@ import { compute } from '../compute';
 import { widened } from '../copy';
 import { checkContiguous, type ResultOptions } from '../float32';
 import type { Op } from '../op';
-import { scatterAdd } from '../scatter-add';
+import { addRows } from '../scatter-add/core';
 import type { GatherCall } from './call';
 import { GatherParams, ROWS } from './params.generated';
 
@@ -63,7 +63,7 @@ function gathered<D extends DType>(table: Tensor, indices: Tensor, dtype: D, opt
   const derivative: Derivative = {
     saves: ['indices'],
     gradients: (saved, { out: gradOut }, _, control) => ({
-      table: scatterAdd(widened(gradOut as Tensor), saved.indices as Tensor, rows, control),
+      table: addRows(widened(gradOut as Tensor), saved.indices as Tensor, rows, control),
     }),
   };
   return compute(op, { table, indices }, { out: spec }, call, options, { derivative }).out as Tensor<D>;

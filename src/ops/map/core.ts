@@ -1,5 +1,6 @@
 /** Calls of functions of elements. */
 import { DTypeError, ParameterError } from '../../errors';
+import { apply } from '../../expressions/expression';
 import type { Value } from '../../expressions/typed';
 import type { Control } from '../../runtime/backend';
 import { address, codeOf, ELEMENTS_PER_MICROSECOND, F32, type Machine, type Plan } from '../../runtime/wasm/plan';
@@ -11,12 +12,11 @@ import { checkOut, checkOutsApart, overlaps } from '../check';
 import { compute, type ResultSpec } from '../compute';
 import type { ResultOptions } from '../float32';
 import type { Op } from '../op';
-import { sum } from '../reduce';
-import { scatterAdd } from '../scatter-add';
+import { reduce } from '../reduce/core';
+import { addRows } from '../scatter-add/core';
 import { axesOf, broadcast, broadcastShape, repeatedAxes } from './broadcast';
 import type { Item, MapCall } from './call';
-import type { Compiled, Derived, ElementwiseFunction, Kind } from './function';
-import { add } from './index';
+import { type Compiled, type Derived, ElementwiseFunction, element, type Kind, once } from './function';
 import { MapItem, MapParams, MapTensor, RUN } from './params.generated';
 
 const op: Op<MapCall> = {
@@ -149,6 +149,8 @@ export function mapItems(
   const fresh = compute(op, inputs, specs, call, control, { written: over, derivative });
   return items.map((_, at) => resultsOf(fresh, at));
 }
+
+const plus = once(() => new ElementwiseFunction('add', 2, [apply('add', element(0), element(1))]));
 
 const NOTHING = {};
 const OUT = ['out'];
@@ -304,7 +306,7 @@ function derivativeOf(
           const shape = ofInputs[input] as Shape;
           const result = results[each] as Tensor;
           const axes = repeatedAxes(shape, result.shape);
-          found[inputs[input] as string] = axes.length > 0 ? sum(result, { axes }).reshape(shape) : result;
+          found[inputs[input] as string] = axes.length > 0 ? reduce('sum', result, { axes }).reshape(shape) : result;
         });
         for (const { tensor, index, term } of lookups) {
           const [name, shape] = [tensorNames[tensor] as string, tensorShapes[tensor] as Shape];
@@ -313,10 +315,10 @@ function derivativeOf(
           const [indices] = resultsOf(index, 'i32', [size]) as [Tensor];
           if (terms.size === 0) continue;
           // A row more, for indices outside.
-          const sums = scatterAdd(terms.reshape([terms.size, 1]), indices.reshape([terms.size]), size + 1, control);
+          const sums = addRows(terms.reshape([terms.size, 1]), indices.reshape([terms.size]), size + 1, control);
           const gradient = sums.slice(0, 0, size).reshape(shape);
           const before = found[name];
-          found[name] = before ? add(before, gradient, control) : gradient;
+          found[name] = before ? mapOne(plus(), { before, gradient }, control) : gradient;
         }
       });
       return found;

@@ -14,7 +14,7 @@ import { checkContiguous, checkFloat32 } from '../float32';
 import { mapOne } from '../map/core';
 import { ElementwiseFunction, element, once } from '../map/function';
 import type { Op } from '../op';
-import { scatterAdd } from '../scatter-add';
+import { addRows } from '../scatter-add/core';
 import type { TopKCall } from './call';
 import { PICKED, TopKParams } from './params.generated';
 
@@ -97,7 +97,7 @@ function toPlaces(values: Tensor, indices: Tensor, shape: Shape): Tensor {
   const starts = Int32Array.from({ length: indices.size / k }, (_, row) => row * columns);
   const firsts = indices.runtime.tensor(starts, [starts.length, 1]);
   const places = mapOne(plus(), { indices: indices.reshape([-1, k]), firsts });
-  return scatterAdd(values.reshape([-1, 1]), places.reshape([-1]), sizeOf(shape)).reshape(shape);
+  return addRows(values.reshape([-1, 1]), places.reshape([-1]), sizeOf(shape)).reshape(shape);
 }
 
 const plus = once(() => new ElementwiseFunction('topK', 2, [apply('add', element(0), element(1))]));

@@ -12,7 +12,8 @@ export function reference(
 ): Record<string, HostTensor<'f64'>> {
   const inputs = { ...tokens, initialState };
   const factor = scale ?? 1 / Math.sqrt(tokens.q.shape[3] as number);
-  const results = gatedDeltaRule(inputs, factor);
+  const { out, state } = gatedDeltaRule(inputs, factor);
+  const results = { out, state };
   if (!gradOut) return results;
   const grads = gatedDeltaRuleBackward(inputs, { gradOut }, factor);
   return {

@@ -75,7 +75,7 @@ export const l2vit = defineMethod({
   layer({ heads, d }, { scale = 1 / Math.sqrt(d) }) {
     return {
       parameters: { tau: { shape: [heads], initial: { value: scale } } },
-      inputs: (_, __, parameters) => parameters,
+      inputs: (_, __, { tau }) => ({ tau: tau as Tensor }),
     };
   },
 

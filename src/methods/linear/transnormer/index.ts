@@ -103,7 +103,7 @@ export const transnormer = defineMethod({
   layer({ d }, { positions }) {
     if (positions === 'none') return { parameters: {}, inputs: () => ({}) };
     const theta = { shape: [Math.floor(d / 2)], initial: { values: anglesOf(d) } };
-    return { parameters: { theta }, inputs: (_, __, parameters) => parameters };
+    return { parameters: { theta }, inputs: (_, __, parameters) => ({ theta: parameters.theta as Tensor }) };
   },
 
   cost({ b, n, m, h, g, d, e }, { attention: kind, causal, block, weights, positions }) {
