@@ -145,7 +145,8 @@ export function mapItems(
       return { inputs: tensors.map((x) => broadcast(x, shape)), outs: results };
     }),
   });
-  const derivative = derivativeOf(fn, items, numbers, ofNumbers, names, captured);
+  const isTracked = Object.values(inputs).some(({ variable }) => variable);
+  const derivative = isTracked ? derivativeOf(fn, items, numbers, ofNumbers, names, captured) : undefined;
   const fresh = compute(op, inputs, specs, call, control, { written: over, derivative });
   return items.map((_, at) => resultsOf(fresh, at));
 }
@@ -161,9 +162,30 @@ export function mapOne(
   inputs: Readonly<Record<string, Tensor>>,
   options: ResultOptions = {},
 ): Tensor<'f32'> {
-  const names = { inputs: Object.keys(inputs), outs: OUT };
-  const results = mapItems(fn, [Object.values(inputs)], [], { names: () => names, outs: [[options.out]] }, options);
-  return results[0]?.[0] as Tensor<'f32'>;
+  const [called, tensors] = [Object.keys(inputs), Object.values(inputs)];
+  const names = () => ({ inputs: called, outs: OUT });
+  const { out: given } = options;
+  let [isPlain, isTracked] = [true, false];
+  for (const x of tensors) {
+    if (x.dtype !== 'f32' || x.storage === given?.storage) isPlain = false;
+    if (x.variable) isTracked = true;
+  }
+  if (!isPlain) return mapItems(fn, [tensors], [], { names, outs: [[given]] }, options)[0]?.[0] as Tensor<'f32'>;
+  // Most calls are small ones of floats, whose time is that of what comes before kernels.
+  const shape = broadcastShape(called, tensors);
+  const call = ({ out }: { out: Tensor }): MapCall => ({
+    ...{ function: fn, compiled: fn.ofFloats, numbers: [], tensors: [] },
+    items: [{ inputs: tensors.map((x) => broadcast(x, shape)), outs: [out] }],
+  });
+  const derivative = isTracked ? derivativeOf(fn, [tensors], [], [], names, NOTHING) : undefined;
+  return compute(
+    op,
+    inputs,
+    { out: { shape, dtype: 'f32', given } },
+    call,
+    options,
+    derivative ? { derivative } : undefined,
+  ).out as Tensor<'f32'>;
 }
 
 /** That of the inputs of an item, or the one that is asked for. */
