@@ -50,7 +50,7 @@ export function planDecode(
   { b, n, h, g: keyHeads, d, e }: Letters,
   { k, v }: Pick<Numbers, 'k' | 'v'>,
   rows: readonly DecodeRow[],
-  { memory, threads }: Machine,
+  { memory }: Machine,
   pages?: Paged,
 ): Plan {
   const seen = segmentsOf(rows, h);
