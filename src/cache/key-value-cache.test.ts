@@ -10,9 +10,9 @@ import {
   type KeyValueCache,
   type KeyValueCacheOptions,
   type Runtime,
-  scores,
   type Tensor,
 } from '../index';
+import * as scores from '../scores';
 import { normal } from '../tensor/random';
 
 const [ROWS, HEADS, D, E, LONGEST] = [2, 2, 6, 5, 512];
