@@ -7,18 +7,18 @@ import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import { type Band, band, full } from '../../masks/band';
 import { checkMask } from '../../masks/check';
 import { and } from '../../masks/combine';
-import type { Extent, Mask } from '../../masks/mask';
+import type { Mask } from '../../masks/mask';
 import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { LARGEST_HEAD } from '../../runtime/wasm/params';
-import { checkScore, type Score, tablesOf } from '../../scores/score';
+import { checkScore, partsOf, type Score } from '../../scores/score';
 import type { HostTensor } from '../../tensor/host';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkGradients, checkOptions, checkTensors } from '../check';
 import { compute, type ResultSpec, type Values } from '../compute';
-import { zeros } from '../float32';
+import { checkContiguous, zeros } from '../float32';
 import type { Op } from '../op';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { planAttention, planAttentionBackward } from './wasm';
@@ -54,23 +54,18 @@ export interface AttentionSettings {
   readonly window?: readonly [left: number, right: number] | undefined;
   /** Any other mask; a key must be seen by all that are given. */
   readonly mask?: Mask | undefined;
-  /** What changes the scaled scores before the softmax, such as `scores.softcap(30)`. */
+  /** What changes the scaled scores before the softmax, such as `scores.softcap(30)`. Tensors that it captured are inputs. */
   readonly score?: Score | undefined;
-  /** Mask and score that follow from the elements of tensors: in the place of `mask` and `score`. */
-  readonly deferred?: DeferredSettings | undefined;
+  /** A mask that follows from the elements of tensors: in the place of `mask`. */
+  readonly deferred?: DeferredMask | undefined;
 }
 
-/** Settings that are made in the turn of the call, once the tensors that they follow from are computed. */
-export interface DeferredSettings {
+/** A mask that is made in the turn of the call, once the tensors that it follows from are computed. */
+export interface DeferredMask {
   /** Few elements: where they are in a device's memory, they are copied to the host's. */
   readonly tensors: Readonly<Record<string, Tensor>>;
   /** What it throws is a fault of the results. */
-  settings(values: Readonly<Record<string, HostTensor>>): Pick<AttentionSettings, 'mask' | 'score'>;
-  /**
-   * The arrays that the score captures, by name, and how many numbers each has; needed if their gradients are. One that is
-   * called as a tensor holds its elements, in their order, so that its gradient is the tensor's.
-   */
-  readonly captured?: Readonly<Record<string, number>> | undefined;
+  mask(values: Readonly<Record<string, HostTensor>>): Mask;
 }
 
 export interface AttentionOptions extends AttentionSettings, Control {
@@ -97,7 +92,7 @@ export interface AttentionGradients {
 }
 
 export interface AttentionBackwardOptions extends AttentionSettings, Control {
-  /** Whether the gradients with respect to the arrays that `score` captured are wanted too. Default false. */
+  /** Whether the gradients with respect to the arrays and tensors that `score` captured are wanted too. Default false. */
   readonly captured?: boolean | undefined;
 }
 
@@ -107,8 +102,8 @@ export interface AttentionBackwardResult {
   readonly gradK: Tensor;
   readonly gradV: Tensor;
   /**
-   * By the arrays that `score` captured, by name, flat; empty unless asked for. Of arrays of one name, which composed
-   * modifiers may have, the second is `name_2`, and so on.
+   * By the arrays that `score` captured, flat, and the tensors, in their shapes, by name; empty unless asked for. Of those
+   * of one name, which composed modifiers may have, the second is `name_2`, and so on.
    */
   readonly gradCaptured: Readonly<Record<string, Tensor<'f32'>>>;
 }
@@ -131,34 +126,38 @@ const STORAGE = ['f32', 'f16', 'bf16'];
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): AttentionResult {
   checkTensors({ q, k, v });
   checkOptions('attention', options, [...SETTINGS, ...CONTROL, 'out', 'lse']);
-  const { b, n, h, e, scale, settings, known } = checkProblem({ q, k, v }, options);
+  const { b, n, h, e, scale, settings, known, captured } = checkProblem({ q, k, v }, options);
   const results = {
     out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
     lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
   } as const;
   const call = ({ out, lse }: AttentionResult, values: Values) => ({ q, k, v, out, lse, scale, ...settings(values) });
-  return compute(forward, { q, k, v }, results, call, options, { known, derivative: derivativeOf(options, known) });
+  const derivative = derivativeOf(options, Object.keys(known), Object.keys(captured));
+  return compute(forward, { q, k, v, ...captured }, results, call, options, { known, derivative });
 }
 
+/** `known` and `captured` are the names of inputs that mask and score follow from. */
 function derivativeOf(
   { scale, causal, window, mask, score, deferred }: AttentionSettings,
-  known: Readonly<Record<string, Tensor>>,
+  known: readonly string[],
+  captured: readonly string[],
 ): Derivative {
-  const settings = { scale, causal, window, mask, score };
   return {
-    saves: ['q', 'k', 'v', 'out', 'lse', ...Object.keys(known)],
+    saves: ['q', 'k', 'v', 'out', 'lse', ...known, ...captured],
     gradients(saved, { out: gradOut, lse: gradLse }, wanted, control) {
-      const { q, k, v, out, lse, ...tensors } = saved as Readonly<Record<'q' | 'k' | 'v' | 'out' | 'lse', Tensor>>;
+      const { q, k, v, out, lse } = saved as Readonly<Record<'q' | 'k' | 'v' | 'out' | 'lse', Tensor>>;
       const results = { out, lse, gradLse, gradOut: gradOut ?? zeros(q.runtime, out.shape) } as AttentionGradients;
+      const tensors = Object.fromEntries(known.map((name) => [name, saved[name] as Tensor]));
       const { gradQ, gradK, gradV, gradCaptured } = attentionBackward(q, k, v, results, {
-        ...{ ...settings, deferred: deferred && { ...deferred, tensors }, ...control },
-        captured: Object.keys(tensors).some((name) => wanted.has(name)),
+        ...{ scale, causal, window, mask, ...control },
+        score: score && withTensors(score, (at) => saved[captured[at] as string] as Tensor),
+        deferred: deferred && { ...deferred, tensors },
+        captured: captured.some((name) => wanted.has(name)),
       });
-      const shaped = Object.entries<Tensor>(tensors).map(([name, { shape }]) => [
-        name,
-        gradCaptured[name]?.reshape(shape),
-      ]);
-      return { q: gradQ, k: gradK, v: gradV, ...Object.fromEntries(shaped) };
+      const ofTensors = (score ? partsOf(score) : []).flatMap(({ name, table }) =>
+        typeof table === 'string' ? [[captured[Number(table.slice(1))], gradCaptured[name]]] : [],
+      );
+      return { q: gradQ, k: gradK, v: gradV, ...Object.fromEntries(ofTensors) };
     },
   };
 }
@@ -184,7 +183,7 @@ export function attentionBackward(
   const given = { out, lse, gradOut, ...(gradLse !== undefined && { gradLse }) };
   checkTensors({ q, k, v, ...given });
   checkOptions('attentionBackward', options, [...SETTINGS, ...CONTROL, 'captured']);
-  const { b, n, h, e, scale, settings, known } = checkProblem({ q, k, v }, options);
+  const { b, n, h, e, scale, settings, known, captured: tensors } = checkProblem({ q, k, v }, options);
   for (const [name, tensor] of Object.entries(given)) {
     const isLse = name.endsWith('se');
     const shape = isLse ? [b, n, h] : [b, n, h, e];
@@ -196,21 +195,21 @@ export function attentionBackward(
       );
     checkStorage(name, tensor);
   }
-  const { score, deferred, captured = false } = options;
+  const { score, captured = false } = options;
   if (typeof captured !== 'boolean') throw new ParameterError(`captured must be true or false, got ${show(captured)}`);
-  const tables = captured ? [...lengthsOf(score), ...Object.entries(deferred?.captured ?? {})] : [];
-  const elements = tables.reduce((sum, [, length]) => sum + length, 0);
+  const parts = captured && score ? partsOf(score) : [];
+  const elements = parts.reduce((sum, { length }) => sum + length, 0);
   const results = {
     gradQ: { shape: q.shape, dtype: q.dtype },
     gradK: { shape: k.shape, dtype: k.dtype },
     gradV: { shape: v.shape, dtype: v.dtype },
-    ...(tables.length > 0 && { gradTables: { shape: [elements], dtype: 'f32' } }),
+    ...(parts.length > 0 && { gradTables: { shape: [elements], dtype: 'f32' } }),
   } as const satisfies Record<string, ResultSpec>;
   const computed: Record<string, Tensor> = compute(
     backward,
-    { q, k, v, ...given },
+    { q, k, v, ...given, ...tensors },
     results,
-    (grads, values) => ({ q, k, v, ...given, ...grads, scale, ...settings(values, tables) }),
+    (grads, values) => ({ q, k, v, ...given, ...grads, scale, ...settings(values) }),
     options,
     { known },
   );
@@ -218,24 +217,29 @@ export function attentionBackward(
     readonly gradTables?: Tensor<'f32'>;
   };
   const gradCaptured: Record<string, Tensor<'f32'>> = {};
-  let first = 0;
-  for (const [name, length] of tables) {
-    gradCaptured[unusedName(name, gradCaptured)] = (gradTables as Tensor<'f32'>).slice(0, first, first + length);
-    first += length;
+  for (const { name, tensor, first, length } of parts) {
+    using flat = (gradTables as Tensor<'f32'>).slice(0, first, first + length);
+    gradCaptured[name] = flat.reshape(tensor ? tensor.shape : [length]);
   }
   gradTables?.dispose();
   return { gradQ, gradK, gradV, gradCaptured };
 }
 
-/** The arrays that a score captures, by name, with their lengths. */
-function lengthsOf(score: Score | undefined): [name: string, length: number][] {
-  return score ? tablesOf(score).map(({ name, values }) => [name, values.length]) : [];
-}
+const withTensors = (score: Score, tensorAt: (at: number) => Tensor): Score => ({
+  ...score,
+  tensors: score.tensors.map(({ name }, at) => ({ name, tensor: tensorAt(at) })),
+});
 
-function unusedName(name: string, used: object): string {
-  let unused = name;
-  for (let count = 2; Object.hasOwn(used, unused); count++) unused = `${name}_${count}`;
-  return unused;
+/** The tensors that a score captured, by what messages call them; of equal names the second is `captured.name_2`. */
+function tensorsOf(score: Score | undefined): Record<string, Tensor> {
+  const tensors: Record<string, Tensor> = {};
+  for (const { name, tensor } of score?.tensors ?? []) {
+    let unused = `captured.${name}`;
+    for (let count = 2; Object.hasOwn(tensors, unused); count++) unused = `captured.${name}_${count}`;
+    tensors[unused] = tensor;
+  }
+  checkContiguous(tensors);
+  return tensors;
 }
 
 type Letters = Record<'b' | 'n' | 'm' | 'h' | 'd' | 'e', number>;
@@ -266,42 +270,30 @@ function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, op
   const { scale = 1 / Math.sqrt(d) } = options;
   if (typeof scale !== 'number' || !Number.isFinite(scale))
     throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
-  const { deferred, ...given } = options;
+  const { deferred, mask, ...given } = options;
   const extent = { b, n, m, h, g };
-  if (deferred === undefined) {
-    const made = checkSettings(given, extent);
-    return { ...letters, scale, known: {}, settings: () => made };
+  const { score } = given;
+  if (score !== undefined) {
+    checkScore('score', score);
+    score.check?.(extent);
   }
-  for (const name of ['mask', 'score'] as const)
-    if (given[name] !== undefined) throw new ParameterError(`${name} is among the deferred settings: leave it out`);
-  checkKnown(
-    'deferred',
-    deferred,
-    ['tensors', 'settings', 'captured'],
-    (name) => `deferred settings have no '${name}'`,
-  );
+  const captured = tensorsOf(score);
+  const withMask = (mask: Mask | undefined) => {
+    const made = maskOf({ ...given, mask });
+    made.check?.(extent);
+    return { mask: made, score };
+  };
+  if (deferred === undefined) {
+    const made = withMask(mask);
+    return { ...letters, scale, captured, known: {}, settings: () => made };
+  }
+  if (mask !== undefined) throw new ParameterError('mask is deferred: leave it out');
+  checkKnown('deferred', deferred, ['tensors', 'mask'], (name) => `a deferred mask has no '${name}'`);
   checkRecord('tensors of deferred', deferred.tensors);
   checkTensors(deferred.tensors);
-  checkFunction('settings of deferred', deferred.settings);
-  const settings = (values: Values, tables: readonly (readonly [name: string, length: number])[] = []) => {
-    const made = checkSettings({ ...given, ...deferred.settings(values) }, extent);
-    if (tables.length > 0 && show(tables) !== show(lengthsOf(made.score)))
-      throw new ParameterError(`captured of deferred must be ${show(lengthsOf(made.score))}, got ${show(tables)}`);
-    return made;
-  };
-  return { ...letters, scale, known: deferred.tensors, settings };
-}
-
-/** Mask and score of a call of these extents. */
-function checkSettings(
-  settings: AttentionSettings,
-  extent: Extent,
-): { readonly mask: Mask; readonly score: Score | undefined } {
-  const { score } = settings;
-  const mask = maskOf(settings);
-  if (score !== undefined) checkScore('score', score);
-  for (const part of [mask, score]) part?.check?.(extent);
-  return { mask, score };
+  checkFunction('mask of deferred', deferred.mask);
+  const settings = (values: Values) => withMask(deferred.mask(values));
+  return { ...letters, scale, captured, known: deferred.tensors, settings };
 }
 
 function checkStorage(name: string, { dtype }: Tensor): void {
