@@ -31,13 +31,12 @@ import { WORDS } from './words';
 export type Captured = Readonly<Record<string, unknown>>;
 
 /** What was captured as the function sees it: elements of tensors are read by index. */
-export type CapturedValues<C> = {
-  readonly [Name in keyof C]: C[Name] extends Tensor
-    ? C[Name] & { readonly [index: number]: number }
-    : C[Name] extends object
-      ? CapturedValues<C[Name]>
-      : C[Name];
-};
+export type CapturedValues<C> = { readonly [Name in keyof C]: CapturedValue<C[Name]> };
+type CapturedValue<V> = V extends Tensor
+  ? V & { readonly [index: number]: number }
+  : V extends object
+    ? CapturedValues<V>
+    : V;
 
 export interface Signature {
   /** What the caller called, such as `masks.from`: opens every message. */
