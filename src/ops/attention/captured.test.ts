@@ -33,12 +33,10 @@ const qkv = {
 const [short, each] = [randomOf(7, 7), randomOf(8, b, h, 3)];
 const ids = Int32Array.from({ length: m }, (_, k) => k % 3);
 
-/** Two tensors or arrays, an index outside, one that an element tells, an array and a number: one shader for all tests. */
+/** Two tensors or arrays, an array and a number: one shader for all tests, as a GPU in software compiles for long. */
 const scoreOf = (short: Tensor | Float32Array, each: Tensor | Float32Array) =>
   scores.from(
-    (s, b, h, q, k, { short, of, ids, slope }) =>
-      s * (q % 9 < 7 ? short[q % 9]! : 0.5) -
-      slope * of.each[(b * 4 + h) * 3 + ((ids[k]! + (Math.min(6, Math.abs(short[q % 7]!)) | 0)) % 3)]!,
+    (s, b, h, q, k, { short, of, ids, slope }) => s * short[q % 7]! - slope * of.each[(b * 4 + h) * 3 + ids[k]!]!,
     { short, of: { each }, ids, slope: 0.3 },
   );
 

@@ -3,14 +3,16 @@ import { evaluate, type Fixed } from '../../expressions/evaluate';
 import type { Mask } from '../../masks/mask';
 import { placesOf, type Score } from '../../scores/score';
 import type { Tensor } from '../../tensor/tensor';
+import { rowsOf, Slabs } from '../cache/reference';
 import type { Host } from '../op';
+import type { CachedCall } from './cached';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { type Modifier, type RawScore, type Sees, softmaxAttention, softmaxAttentionBackward } from './softmax';
 
 export function forward(call: AttentionCall, { tensor, numbers, store }: Host): void {
   const { q, k, v, out, lse, scale, mask, score } = call;
   const inputs = { q: tensor(q), k: tensor(k), v: tensor(v) };
-  const modifier = score && modifierOf(score, fixedOf(score, call, numbers));
+  const modifier = score && modifierOf(score, fixedOf(score, q, k, numbers));
   const result = softmaxAttention(inputs, scale, seesOf(mask, q, k), modifier);
   store(out, result.out.data);
   store(lse, result.lse.data);
@@ -19,7 +21,7 @@ export function forward(call: AttentionCall, { tensor, numbers, store }: Host): 
 export function backward(call: AttentionBackwardCall, { tensor, numbers, store }: Host): void {
   const { q, k, v, gradOut, gradLse, gradQ, gradK, gradV, gradTables, scale, mask, score } = call;
   const inputs = { q: tensor(q), k: tensor(k), v: tensor(v), gradOut: tensor(gradOut) };
-  const fixed = score && fixedOf(score, call, numbers);
+  const fixed = score && fixedOf(score, q, k, numbers);
   const tables = fixed && gradTables ? new TableGradients(score, gradTables.size, fixed) : undefined;
   const result = softmaxAttentionBackward(
     { ...inputs, ...(gradLse && { gradLse: tensor(gradLse) }) },
@@ -43,7 +45,9 @@ function seesOf(mask: Mask, q: Tensor, k: Tensor): Sees {
 /** What is the same for all pairs. */
 type OfCall = Omit<Fixed, 'h' | 'b'>;
 
-const fixedOf = ({ numbers, tensors }: Score, { q, k }: AttentionCall, read: Host['numbers']): OfCall => ({
+type Shaped = Pick<Tensor, 'shape'>;
+
+const fixedOf = ({ numbers, tensors }: Score, q: Shaped, k: Shaped, read: Host['numbers']): OfCall => ({
   ...{ n: q.shape[1] as number, m: k.shape[1] as number },
   ...{ numbers, tensors: tensors.map(({ tensor }) => read(tensor)) },
 });
@@ -77,4 +81,31 @@ class TableGradients {
       this.sums[first + at] = (this.sums[first + at] as number) + gradient * evaluate(factor, i, j, fixed, score);
     }
   };
+}
+
+export function cached({ q, out, lse, scale, layout, rows, counts, mask, score }: CachedCall, host: Host): void {
+  const { heads: g, d, e } = layout;
+  const [, n, h] = q.shape as [number, number, number];
+  const slabs = new Slabs(host);
+  const queries = host.numbers(q);
+  const [outs, sums] = [new Float64Array(out.size), new Float64Array(lse.size).fill(Number.NEGATIVE_INFINITY)];
+  for (const [batch, { length: m, pages }] of rows.entries()) {
+    const count = counts[batch] as number;
+    if (count === 0) continue;
+    const numbers = (shape: readonly number[], data: Float64Array) => ({ dtype: 'f64', shape, data }) as const;
+    const from = batch * n * h;
+    const inputs = {
+      q: numbers([1, count, h, d], queries.slice(from * d, (from + count * h) * d)),
+      k: numbers([1, m, g, d], rowsOf(slabs, layout, pages, 0, m)),
+      v: numbers([1, m, g, e], rowsOf(slabs, layout, pages, 1, m)),
+    };
+    const place = { b: 1, n: count, m, h, g, batch: 0 };
+    const sees: Sees = (i, j, head) => mask.sees(i, j, { ...place, head });
+    const modifier = score && modifierOf(score, fixedOf(score, inputs.q, inputs.k, host.numbers));
+    const result = softmaxAttention(inputs, scale, sees, modifier);
+    outs.set(result.out.data, from * e);
+    sums.set(result.lse.data, from);
+  }
+  host.store(out, outs);
+  host.store(lse, sums);
 }

@@ -1,5 +1,5 @@
 /** A score modifier as the attention kernels take it: its program, that of its derivative, and what they read. */
-import type { Expression } from '../../expressions/expression';
+import { type Expression, input, substitute } from '../../expressions/expression';
 import { HEADER_LENGTH, INSTRUCTION_LENGTH, INSTRUCTIONS } from '../../expressions/params';
 import { compileProgram, type Program } from '../../expressions/program';
 import type { Extent } from '../../masks/mask';
@@ -15,7 +15,7 @@ const TABLE_LENGTH = 2;
 type Table = Program['tables'][number];
 
 /** A program with the numbers of a call, and the tensors that it captured behind its own tables. */
-interface ScoreProgram {
+export interface ScoreProgram {
   readonly code: Int32Array;
   readonly tables: readonly (Table | Tensor)[];
 }
@@ -54,6 +54,19 @@ function programOf(
   }
   return { code, tables: [...program.tables, ...tensors.map(({ tensor }) => tensor)] };
 }
+
+/** The program of a modifier for lanes of keys and rows of queries, with which decoding computes; none without one. */
+export function keyProgram(score: Score | undefined, { b, n, m, h, g }: Extent): ScoreProgram | undefined {
+  if (!score) return undefined;
+  let turned = turnedExpressions.get(score.expression);
+  if (!turned) {
+    turned = substitute(score.expression, { q: input('k'), k: input('q'), n: input('m'), m: input('n') });
+    turnedExpressions.set(score.expression, turned);
+  }
+  return programOf(score, turned, { b, n: m, m: n, h, g });
+}
+
+const turnedExpressions = new WeakMap<Expression, Expression>();
 
 /** Where a modifier reads what it captured: programs of the index and of how the score changes with the element. */
 export interface TablePlace {
