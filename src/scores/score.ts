@@ -200,8 +200,10 @@ function captured(name: string, values: ArrayLike<number> | Tensor, index: Expre
 
 /** Throws unless kernels can look up elements of these. */
 export function checkCaptured(tensors: readonly CapturedTensor[]): void {
-  for (const { name, tensor } of tensors)
+  for (const { name, tensor } of tensors) {
+    tensor.assertUsable(`captured.${name}`);
     if (tensor.dtype !== 'f32') throw new DTypeError(`captured.${name} must be f32, got ${tensor.dtype}`);
+  }
 }
 
 const NOTHING: Given = { numbers: [], tensors: [] };
