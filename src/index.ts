@@ -12,6 +12,7 @@ export { type CompareOptions, compare, type Qkv } from './compare/compare';
 export type { AttentionMaps, Comparison, ComparisonReport, Row } from './compare/comparison';
 export { decodeMap } from './compare/maps';
 export * from './errors';
+export type { CapturedValues } from './expressions/parse';
 export type { Words } from './expressions/words';
 export * as featureMaps from './feature-maps';
 export {
@@ -129,7 +130,7 @@ export {
   tanh,
 } from './ops/map';
 export type { Elementwise } from './ops/map/function';
-export { type CapturedValues, elementwise, type MapOptions, type MapResult, map } from './ops/map/map';
+export { elementwise, type MapOptions, type MapResult, map } from './ops/map/map';
 export { type MatmulOptions, matmul } from './ops/matmul';
 export { type AttentionState, type MergeStatesOptions, mergeStates } from './ops/merge-states';
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';

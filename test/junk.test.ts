@@ -669,7 +669,11 @@ const { scores } = saccade;
 const table = open({ dtype: choice('f32'), shape: leaf([1, 3]), data: leaf(new Float32Array(3)) });
 entry('scores.additiveBias', { table }, scores.additiveBias);
 entry('scores.relativeBias', { table }, scores.relativeBias);
-entry('scores.alibi', { slopes: leaf([0.5, 0.25], 'array', 'float64', 'uint8') }, scores.alibi);
+entry(
+  'scores.alibi',
+  { slopes: leaf([0.5, 0.25], 'array', 'float64', 'uint8', 'tensor of another runtime') },
+  scores.alibi,
+);
 entry('scores.compose', { score: aScore }, (score) => scores.compose(score, saccade.scores.softcap(2)));
 entry(
   'scores.from',
