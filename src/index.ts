@@ -60,6 +60,7 @@ export {
   attention,
   attentionBackward,
 } from './ops/attention';
+export type { Regions, Selection } from './ops/attention/selection';
 export { type BatchNormOptions, type BatchNormResult, batchNorm } from './ops/batch-norm';
 export { cast, concat, contiguous, type PadOptions, pad } from './ops/copy';
 export { type CrossEntropyOptions, crossEntropy } from './ops/cross-entropy';

@@ -8,7 +8,7 @@ import { BoundedMap } from '../bounded-map';
 import { ParameterError } from '../errors';
 import { queriesFrom } from '../masks/area';
 import { type KeyWords, keyWords, wordsOf } from '../masks/key-words';
-import { type Extent, type Intervals, type Mask, type Place, placesOf } from '../masks/mask';
+import { type Extent, type Intervals, type Mask, type Place, placesOf, type Tiles } from '../masks/mask';
 import type { Steps } from './turns';
 
 /** Numbers of a run: first panel, one past the last, pattern. */
@@ -24,7 +24,7 @@ export interface Cut {
    * Numbers that follow a pattern's words, from these: with and without the bits of queries that do not exist, and the
    * bits of those that do.
    */
-  readonly trailer?: (full: readonly number[], words: readonly number[], valid: number) => readonly number[];
+  readonly trailer?: (full: Int32Array, words: Int32Array, valid: number) => readonly number[];
 }
 
 export interface BlockMap {
@@ -105,17 +105,16 @@ class Building<Value> {
   }
 }
 
-/** An extent as a key. */
-export const extentKey = ({ b, n, m, h, g }: Extent) => [b, n, m, h, g].join();
-
 /** Tiles that are like earlier ones, in a step. */
 const ALIKE = 64;
 
 export function* buildBlockMap(mask: Mask, extent: Extent, cut: Cut): Steps<BlockMap> {
-  const arrangement = mask.arrange?.(extent);
-  const tiles = Math.ceil((arrangement?.queries.length ?? extent.n) / cut.queries);
-  const panels = Math.ceil((arrangement?.keys.length ?? extent.m) / cut.keys);
-  const builder = new Builder(mask.name, arrangement?.keys.length ?? extent.m, cut);
+  const tiled = mask.tiles?.(extent, cut.queries);
+  const arrangement = tiled ? undefined : mask.arrange?.(extent);
+  const { queries, keys } = tiled ?? arrangement ?? {};
+  const tiles = Math.ceil((queries?.length ?? extent.n) / cut.queries);
+  const panels = Math.ceil((keys?.length ?? extent.m) / cut.keys);
+  const builder = new Builder(mask.name, keys?.length ?? extent.m, cut);
   const maps = new Int32Array(extent.b * extent.h);
   const order: number[] = [];
   const work: number[] = [];
@@ -137,7 +136,8 @@ export function* buildBlockMap(mask: Mask, extent: Extent, cut: Cut): Steps<Bloc
           yield (at + tile / tiles) / maps.length;
         }
         alike++;
-        if (arrangement) {
+        if (tiled) builder.addTile(tiled, tile, place, Math.min(cut.queries, extent.n - from));
+        else if (arrangement) {
           const queries = arrangement.queries.subarray(from, from + cut.queries);
           const words = arrangement.words(from, queries.length, place);
           builder.addWords(
@@ -159,19 +159,17 @@ export function* buildBlockMap(mask: Mask, extent: Extent, cut: Cut): Steps<Bloc
     maps,
     order: Int32Array.from(order),
     tileRuns: Int32Array.from(builder.tileRuns),
-    runs: Int32Array.from(builder.runs),
+    runs: builder.runs.all(),
     patterns: Int32Array.from(builder.patterns.numbers),
-    ...(arrangement && {
-      queries: padded(arrangement.queries, tiles * cut.queries),
-      keys: padded(arrangement.keys, panels * cut.keys),
-    }),
+    ...(queries && { queries: padded(queries, tiles * cut.queries) }),
+    ...(keys && { keys: padded(keys, panels * cut.keys) }),
     visited: maps.reduce((sum, map) => sum + (work[map] as number), 0),
   };
 }
 
 /** Adds tiles one after the other. */
 class Builder {
-  readonly runs: number[] = [];
+  readonly runs = new Runs();
   readonly tileRuns: number[] = [];
   readonly patterns: Patterns;
   /** Panels of each tile. */
@@ -180,6 +178,13 @@ class Builder {
   readonly #period: number;
   /** What the last tiles of a period saw, by tile modulo the period. */
   readonly #earlier: Seen[];
+  /** Of the tile at hand: its first run, its panels so far and the queries that exist. */
+  #first = 0;
+  #panels = 0;
+  #valid = 0;
+  /** The panel of which words are gathered, -1 for none, and these. */
+  #open = -1;
+  readonly #words: Int32Array;
 
   constructor(
     readonly name: string,
@@ -188,6 +193,7 @@ class Builder {
     readonly cut: Cut,
   ) {
     this.patterns = new Patterns(cut);
+    this.#words = new Int32Array(cut.keys);
     this.#period = cut.keys / commonDivisor(cut.queries, cut.keys);
     this.#earlier = Array.from({ length: this.#period }, () => ({ rows: [], lowest: 0, highest: 0, slid: 0 }));
   }
@@ -203,7 +209,7 @@ class Builder {
     // Intervals that touch neither end nor pass the last key one period further on: nothing new to ask for.
     if (follows && slides && earlier.lowest > 0 && earlier.highest + slid <= place.m) {
       earlier.slid = slid;
-      this.#repeat(step / keys);
+      this.#repeat(this.#period, step / keys);
       return false;
     }
     const queries = queriesFrom(first, count);
@@ -213,8 +219,8 @@ class Builder {
       return true;
     }
     const byQuery = queries.map((i) => intervals(i, place));
-    if (follows && sameRows(byQuery, earlier.rows, earlier.slid)) this.#repeat(0);
-    else if (follows && sameRows(byQuery, earlier.rows, slid)) this.#repeat(step / keys);
+    if (follows && sameRows(byQuery, earlier.rows, earlier.slid)) this.#repeat(this.#period, 0);
+    else if (follows && sameRows(byQuery, earlier.rows, slid)) this.#repeat(this.#period, step / keys);
     else this.addWords(wordsOf(byQuery), all);
     earlier.rows = byQuery;
     // A query that sees nothing lies beyond an end.
@@ -235,65 +241,118 @@ class Builder {
   /** A tile whose queries with a bit in `valid` exist and see what `words` says, in key slots. */
   addWords({ starts, words }: KeyWords, valid: number): void {
     this.#checkKeys(starts[0] ?? 0, starts.at(-1) ?? 0);
-    const from = this.runs.length;
-    const size = this.cut.keys;
-    const partial = new Array<number>(size).fill(0);
-    let open = -1;
-    let work = 0;
-    const add = (panel: number, past: number, pattern: number) => {
-      work += past - panel;
-      const last = this.runs.length - RUN_LENGTH;
-      if (last >= from && this.runs[last + 1] === panel && this.runs[last + 2] === pattern) this.runs[last + 1] = past;
-      else this.runs.push(panel, past, pattern);
-    };
-    const close = () => {
-      if (open >= 0) add(open, open + 1, this.patterns.indexOf(partial, valid));
-      open = -1;
-    };
-    for (let at = 0; at + 1 < starts.length; at++) {
-      const word = words[at] as number;
-      if (word === 0) continue;
-      const end = starts[at + 1] as number;
-      for (let key = starts[at] as number; key < end; ) {
-        const panel = Math.floor(key / size);
-        if (key % size === 0 && end - key >= size) {
-          close();
-          const past = Math.floor(end / size);
-          add(panel, past, this.patterns.indexOf(partial.fill(word), valid));
-          key = past * size;
-          continue;
-        }
-        if (panel !== open) {
-          close();
-          open = panel;
-          partial.fill(0);
-        }
-        partial[key % size] = word;
-        key++;
-      }
-    }
-    close();
-    this.tileRuns.push(from / RUN_LENGTH, (this.runs.length - from) / RUN_LENGTH);
-    this.work.push(work);
+    this.#begin(valid);
+    for (let at = 0; at + 1 < starts.length; at++)
+      this.addKeys(starts[at] as number, starts[at + 1] as number, words[at] as number);
+    this.#end();
   }
 
-  /** The tile one period earlier once more, its panels moved by `panels`. */
-  #repeat(panels: number): void {
-    const first = this.tileRuns.at(-2 * this.#period) as number;
-    const count = this.tileRuns.at(1 - 2 * this.#period) as number;
-    this.work.push(this.work.at(-this.#period) as number);
-    if (panels === 0) {
-      this.tileRuns.push(first, count);
+  /** A tile of `count` queries that tells what it sees. */
+  addTile(tiles: Tiles, tile: number, place: Place, count: number): void {
+    this.#begin(maskOf(count, () => true));
+    if (tiles.see(tile, place, this)) this.#end();
+    else this.#repeat(1, 0);
+  }
+
+  #begin(valid: number): void {
+    this.#first = this.runs.count;
+    this.#panels = 0;
+    this.#valid = valid;
+  }
+
+  #end(): void {
+    this.#close();
+    this.tileRuns.push(this.#first, this.runs.count - this.#first);
+    this.work.push(this.#panels);
+  }
+
+  /** Key slots behind those that were added, all of which are seen by the queries of `word`. */
+  addKeys(start: number, end: number, word: number): void {
+    if (word === 0) return;
+    const size = this.cut.keys;
+    for (let key = start; key < end; ) {
+      const panel = Math.floor(key / size);
+      const within = key - panel * size;
+      if (within === 0 && end - key >= size) {
+        this.#close();
+        const past = Math.floor(end / size);
+        this.#push(panel, past, this.patterns.indexOf(this.#words.fill(word), this.#valid));
+        key = past * size;
+        continue;
+      }
+      if (panel !== this.#open) {
+        this.#close();
+        this.#open = panel;
+        this.#words.fill(0);
+      }
+      const past = Math.min(size, within + end - key);
+      this.#words.fill(word, within, past);
+      key += past - within;
+    }
+  }
+
+  #close(): void {
+    if (this.#open >= 0) this.#push(this.#open, this.#open + 1, this.patterns.indexOf(this.#words, this.#valid));
+    this.#open = -1;
+  }
+
+  #push(panel: number, past: number, pattern: number): void {
+    this.#panels += past - panel;
+    this.runs.push(panel, past, pattern, this.#first);
+  }
+
+  /** The tile so many earlier once more, its panels moved by `panels`. */
+  #repeat(tiles: number, panels: number): void {
+    const first = this.tileRuns.at(-2 * tiles) as number;
+    const count = this.tileRuns.at(1 - 2 * tiles) as number;
+    this.work.push(this.work.at(-tiles) as number);
+    this.tileRuns.push(panels === 0 ? first : this.runs.count, count);
+    if (panels > 0) this.runs.repeat(first, count, panels);
+  }
+}
+
+/** A list of runs that grows. */
+class Runs {
+  count = 0;
+  #numbers = new Int32Array(RUN_LENGTH * 256);
+
+  /** Adds a run, or makes the last one longer if that is from `first` on and looks alike. */
+  push(panel: number, past: number, pattern: number, first: number): void {
+    const last = (this.count - 1) * RUN_LENGTH;
+    if (this.count > first && this.#numbers[last + 1] === panel && this.#numbers[last + 2] === pattern) {
+      this.#numbers[last + 1] = past;
       return;
     }
-    this.tileRuns.push(this.runs.length / RUN_LENGTH, count);
+    this.#grow(1);
+    const at = this.count++ * RUN_LENGTH;
+    this.#numbers[at] = panel;
+    this.#numbers[at + 1] = past;
+    this.#numbers[at + 2] = pattern;
+  }
+
+  /** Adds `count` runs from `first` on once more, `moved` panels further on. */
+  repeat(first: number, count: number, moved: number): void {
+    this.#grow(count);
+    const numbers = this.#numbers;
+    const ahead = (this.count - first) * RUN_LENGTH;
     for (let at = first * RUN_LENGTH; at < (first + count) * RUN_LENGTH; at += RUN_LENGTH) {
-      this.runs.push(
-        (this.runs[at] as number) + panels,
-        (this.runs[at + 1] as number) + panels,
-        this.runs[at + 2] as number,
-      );
+      numbers[at + ahead] = (numbers[at] as number) + moved;
+      numbers[at + ahead + 1] = (numbers[at + 1] as number) + moved;
+      numbers[at + ahead + 2] = numbers[at + 2] as number;
     }
+    this.count += count;
+  }
+
+  all(): Int32Array {
+    return this.#numbers.subarray(0, this.count * RUN_LENGTH);
+  }
+
+  #grow(more: number): void {
+    const length = (this.count + more) * RUN_LENGTH;
+    if (length <= this.#numbers.length) return;
+    const numbers = new Int32Array(2 * length);
+    numbers.set(this.#numbers);
+    this.#numbers = numbers;
   }
 }
 
@@ -305,6 +364,8 @@ interface Seen {
   slid: number;
 }
 
+const RECENT = 256;
+
 /** The patterns that occur, each once. */
 class Patterns {
   readonly numbers: number[] = [];
@@ -314,23 +375,40 @@ class Patterns {
   #count = 0;
   /** By hash, the patterns with that hash. */
   #found = new Map<number, number[]>();
+  /** By a part of the hash, the last pattern that was asked for: its number, the queries that exist and its words. */
+  readonly #recent: Int32Array;
 
   constructor({ queries, keys, trailer }: Cut) {
     this.#all = maskOf(queries, () => true);
     this.#trailer = trailer;
-    this.indexOf(new Array(keys).fill(this.#all), this.#all);
+    this.#recent = new Int32Array(RECENT * (keys + 2));
+    this.indexOf(new Int32Array(keys).fill(this.#all), this.#all);
     this.#length = this.numbers.length;
   }
 
   /** The pattern of a panel's words; queries that do not exist see everything, so that a tile's rest can be full. */
-  indexOf(words: readonly number[], valid: number): number {
+  indexOf(words: Int32Array, valid: number): number {
+    // Most panels look like one that was met a short while ago.
+    const length = words.length + 2;
+    const memo = (hashOf(words) & (RECENT - 1)) * length;
+    const recent = this.#recent;
+    let same = recent[memo + 1] === valid;
+    for (let at = 0; same && at < words.length; at++) same = recent[memo + 2 + at] === words[at];
+    if (same) return recent[memo] as number;
+    const index = this.#find(words, valid);
+    recent[memo] = index;
+    recent[memo + 1] = valid;
+    recent.set(words, memo + 2);
+    return index;
+  }
+
+  #find(words: Int32Array, valid: number): number {
     const spare = this.#all & ~valid;
-    let hash = 0;
-    for (const word of words) hash = (Math.imul(hash, 0x9e3779b1) ^ (word | spare)) | 0;
-    const candidates = this.#found.get(hash) ?? [];
-    const numbers = words.map((word) => word | spare);
+    const full = words.map((word) => word | spare);
+    const hash = hashOf(full);
     // Whose queries exist may matter too: a short tile's pattern is then not that of a whole one with equal words.
-    if (this.#trailer) numbers.push(...this.#trailer(numbers, words, valid));
+    const numbers = [...full, ...(this.#trailer?.(full, words, valid) ?? [])];
+    const candidates = this.#found.get(hash) ?? [];
     for (const candidate of candidates) {
       if (numbers.every((number, at) => this.numbers[candidate * this.#length + at] === number)) return candidate;
     }
@@ -340,6 +418,12 @@ class Patterns {
     this.#found.set(hash, candidates);
     return index;
   }
+}
+
+function hashOf(words: Int32Array): number {
+  let hash = 0;
+  for (let at = 0; at < words.length; at++) hash = (Math.imul(hash, 0x9e3779b1) ^ (words[at] as number)) | 0;
+  return hash ^ (hash >>> 15);
 }
 
 /** The bits below `count` that `has` admits. */
@@ -354,10 +438,16 @@ function maskOf(count: number, has: (bit: number) => boolean): number {
  * last ones are short, so that threads end together. The later of alike first, as causal masks have more there; tiles
  * near each other, which see the same keys, stay so.
  */
-export function byWork(panels: readonly number[]): number[] {
-  const most = panels.reduce((larger, count) => Math.max(larger, count), 1);
-  const halvings = panels.map((count) => Math.floor(Math.log2(most / Math.max(1, count))));
-  return panels.map((_, tile) => tile).sort((a, b) => (halvings[a] as number) - (halvings[b] as number) || b - a);
+export function byWork(panels: ArrayLike<number>): number[] {
+  let most = 1;
+  for (let tile = 0; tile < panels.length; tile++) most = Math.max(most, panels[tile] as number);
+  const byHalvings: number[][] = [];
+  for (let tile = panels.length - 1; tile >= 0; tile--) {
+    const halvings = Math.floor(Math.log2(most / Math.max(1, panels[tile] as number)));
+    byHalvings[halvings] ??= [];
+    byHalvings[halvings].push(tile);
+  }
+  return byHalvings.flat();
 }
 
 /** Slots followed by empty ones. */

@@ -21,6 +21,7 @@ import { compute, type ResultSpec, type Values } from '../compute';
 import { zeros } from '../float32';
 import type { Op } from '../op';
 import type { AttentionBackwardCall, AttentionCall } from './call';
+import { checkSelection, type Selection, selectionOf } from './selection';
 import { planAttention, planAttentionBackward } from './wasm';
 
 const kernels: KernelFiles = {
@@ -54,6 +55,8 @@ export interface AttentionSettings {
   readonly window?: readonly [left: number, right: number] | undefined;
   /** Any other mask; a key must be seen by all that are given. */
   readonly mask?: Mask | undefined;
+  /** Which blocks of keys each block of queries sees, as a tensor that another op computed; beside the masks. */
+  readonly selection?: Selection | undefined;
   /** What changes the scaled scores before the softmax, such as `scores.softcap(30)`. */
   readonly score?: Score | undefined;
   /** Mask and score that follow from the elements of tensors: in the place of `mask` and `score`. */
@@ -113,7 +116,7 @@ export interface AttentionBackwardResult {
   readonly gradCaptured: Readonly<Record<string, Tensor<'f32'>>>;
 }
 
-const SETTINGS = ['scale', 'causal', 'window', 'mask', 'score', 'deferred'];
+const SETTINGS = ['scale', 'causal', 'window', 'mask', 'selection', 'score', 'deferred'];
 const CONTROL = ['signal', 'onProgress'];
 const STORAGE = ['f32', 'f16', 'bf16'];
 
@@ -141,7 +144,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
 }
 
 function derivativeOf(
-  { scale, causal, window, mask, score, deferred }: AttentionSettings,
+  { scale, causal, window, mask, selection, score, deferred }: AttentionSettings,
   known: Readonly<Record<string, Tensor>>,
 ): Derivative {
   const settings = { scale, causal, window, mask, score };
@@ -152,6 +155,7 @@ function derivativeOf(
       const results = { out, lse, gradLse, gradOut: gradOut ?? zeros(q.runtime, out.shape) } as AttentionGradients;
       const { gradQ, gradK, gradV, gradCaptured } = attentionBackward(q, k, v, results, {
         ...{ ...settings, deferred: deferred && { ...deferred, tensors }, ...control },
+        selection: selection && selectionOf(selection, tensors),
         captured: Object.keys(tensors).some((name) => wanted.has(name)),
       });
       const shaped = Object.entries<Tensor>(tensors).map(([name, { shape }]) => [
@@ -266,11 +270,15 @@ function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, op
   const { scale = 1 / Math.sqrt(d) } = options;
   if (typeof scale !== 'number' || !Number.isFinite(scale))
     throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
-  const { deferred, ...given } = options;
+  const { deferred, selection, ...given } = options;
   const extent = { b, n, m, h, g };
+  const selected = selection === undefined ? undefined : checkSelection(selection, extent);
+  const select = (made: ReturnType<typeof checkSettings>, values: Values) =>
+    selected ? { ...made, mask: selected.narrow(made.mask, values) } : made;
   if (deferred === undefined) {
     const made = checkSettings(given, extent);
-    return { ...letters, scale, known: {}, settings: () => made };
+    const settings = (values: Values) => select(made, values);
+    return { ...letters, scale, known: { ...selected?.tensors }, settings };
   }
   for (const name of ['mask', 'score'] as const)
     if (given[name] !== undefined) throw new ParameterError(`${name} is among the deferred settings: leave it out`);
@@ -287,9 +295,9 @@ function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, op
     const made = checkSettings({ ...given, ...deferred.settings(values) }, extent);
     if (tables.length > 0 && show(tables) !== show(lengthsOf(made.score)))
       throw new ParameterError(`captured of deferred must be ${show(lengthsOf(made.score))}, got ${show(tables)}`);
-    return made;
+    return select(made, values);
   };
-  return { ...letters, scale, known: deferred.tensors, settings };
+  return { ...letters, scale, known: { ...deferred.tensors, ...selected?.tensors }, settings };
 }
 
 /** Mask and score of a call of these extents. */
