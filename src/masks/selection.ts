@@ -32,12 +32,10 @@ export interface Selected {
 /** Blocks of `size` tokens, of which the last may be short. */
 export function blocksOf(tokens: number, size: number): Blocks {
   const count = Math.ceil(tokens / size);
-  return {
-    count,
-    of: new Int32Array(tokens).map((_, token) => Math.floor(token / size)),
-    starts: new Int32Array(count + 1).map((_, block) => Math.min(block * size, tokens)),
-    name: `${size}`,
-  };
+  const starts = new Int32Array(count + 1).map((_, block) => Math.min(block * size, tokens));
+  const of = new Int32Array(tokens);
+  for (let block = 0; block < count; block++) of.fill(block, starts[block], starts[block + 1]);
+  return { count, of, starts, name: `${size}` };
 }
 
 /** Regions of a row-major grid, in row-major order, and their tokens likewise; the last along an axis may be short. */

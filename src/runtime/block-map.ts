@@ -6,6 +6,7 @@
 
 import { BoundedMap } from '../bounded-map';
 import { ParameterError } from '../errors';
+import { IntegerList } from '../integer-list';
 import { queriesFrom } from '../masks/area';
 import { type KeyWords, keyWords, wordsOf } from '../masks/key-words';
 import { type Extent, type Intervals, type Mask, type Place, placesOf, type Tiles } from '../masks/mask';
@@ -20,11 +21,8 @@ export interface Cut {
   readonly queries: number;
   /** Keys of a panel. */
   readonly keys: number;
-  /**
-   * Numbers that follow a pattern's words, from these: with and without the bits of queries that do not exist, and the
-   * bits of those that do.
-   */
-  readonly trailer?: (full: Int32Array, words: Int32Array, valid: number) => readonly number[];
+  /** Numbers that follow a pattern's words, which are `words`: `valid` has the bits of queries that exist, the others see all. */
+  readonly trailer?: (words: Int32Array, valid: number) => readonly number[];
 }
 
 export interface BlockMap {
@@ -160,7 +158,7 @@ export function* buildBlockMap(mask: Mask, extent: Extent, cut: Cut): Steps<Bloc
     order: Int32Array.from(order),
     tileRuns: Int32Array.from(builder.tileRuns),
     runs: builder.runs.all(),
-    patterns: Int32Array.from(builder.patterns.numbers),
+    patterns: builder.patterns.numbers.all(),
     ...(queries && { queries: padded(queries, tiles * cut.queries) }),
     ...(keys && { keys: padded(keys, panels * cut.keys) }),
     visited: maps.reduce((sum, map) => sum + (work[map] as number), 0),
@@ -169,7 +167,7 @@ export function* buildBlockMap(mask: Mask, extent: Extent, cut: Cut): Steps<Bloc
 
 /** Adds tiles one after the other. */
 class Builder {
-  readonly runs = new Runs();
+  readonly runs = new IntegerList();
   readonly tileRuns: number[] = [];
   readonly patterns: Patterns;
   /** Panels of each tile. */
@@ -178,7 +176,7 @@ class Builder {
   readonly #period: number;
   /** What the last tiles of a period saw, by tile modulo the period. */
   readonly #earlier: Seen[];
-  /** Of the tile at hand: its first run, its panels so far and the queries that exist. */
+  /** Of the tile at hand: where its runs begin, its panels so far and the queries that exist. */
   #first = 0;
   #panels = 0;
   #valid = 0;
@@ -255,14 +253,14 @@ class Builder {
   }
 
   #begin(valid: number): void {
-    this.#first = this.runs.count;
+    this.#first = this.runs.length;
     this.#panels = 0;
     this.#valid = valid;
   }
 
   #end(): void {
     this.#close();
-    this.tileRuns.push(this.#first, this.runs.count - this.#first);
+    this.tileRuns.push(this.#first / RUN_LENGTH, (this.runs.length - this.#first) / RUN_LENGTH);
     this.work.push(this.#panels);
   }
 
@@ -276,19 +274,25 @@ class Builder {
       if (within === 0 && end - key >= size) {
         this.#close();
         const past = Math.floor(end / size);
-        this.#push(panel, past, this.patterns.indexOf(this.#words.fill(word), this.#valid));
+        this.#fill(word, 0, size);
+        this.#push(panel, past, this.patterns.indexOf(this.#words, this.#valid));
         key = past * size;
         continue;
       }
       if (panel !== this.#open) {
         this.#close();
         this.#open = panel;
-        this.#words.fill(0);
+        this.#fill(0, 0, size);
       }
       const past = Math.min(size, within + end - key);
-      this.#words.fill(word, within, past);
+      this.#fill(word, within, past);
       key += past - within;
     }
+  }
+
+  /** As the array's own method does, which takes longer for so few. */
+  #fill(word: number, first: number, past: number): void {
+    for (let at = first; at < past; at++) this.#words[at] = word;
   }
 
   #close(): void {
@@ -296,9 +300,19 @@ class Builder {
     this.#open = -1;
   }
 
+  /** Adds a run, or makes the tile's last one longer if that ends here and looks alike. */
   #push(panel: number, past: number, pattern: number): void {
     this.#panels += past - panel;
-    this.runs.push(panel, past, pattern, this.#first);
+    const runs = this.runs.reserve(RUN_LENGTH);
+    const at = this.runs.length;
+    if (at > this.#first && runs[at - 2] === panel && runs[at - 1] === pattern) {
+      runs[at - 2] = past;
+      return;
+    }
+    runs[at] = panel;
+    runs[at + 1] = past;
+    runs[at + 2] = pattern;
+    this.runs.length += RUN_LENGTH;
   }
 
   /** The tile so many earlier once more, its panels moved by `panels`. */
@@ -306,53 +320,17 @@ class Builder {
     const first = this.tileRuns.at(-2 * tiles) as number;
     const count = this.tileRuns.at(1 - 2 * tiles) as number;
     this.work.push(this.work.at(-tiles) as number);
-    this.tileRuns.push(panels === 0 ? first : this.runs.count, count);
-    if (panels > 0) this.runs.repeat(first, count, panels);
-  }
-}
-
-/** A list of runs that grows. */
-class Runs {
-  count = 0;
-  #numbers = new Int32Array(RUN_LENGTH * 256);
-
-  /** Adds a run, or makes the last one longer if that is from `first` on and looks alike. */
-  push(panel: number, past: number, pattern: number, first: number): void {
-    const last = (this.count - 1) * RUN_LENGTH;
-    if (this.count > first && this.#numbers[last + 1] === panel && this.#numbers[last + 2] === pattern) {
-      this.#numbers[last + 1] = past;
+    if (panels === 0) {
+      this.tileRuns.push(first, count);
       return;
     }
-    this.#grow(1);
-    const at = this.count++ * RUN_LENGTH;
-    this.#numbers[at] = panel;
-    this.#numbers[at + 1] = past;
-    this.#numbers[at + 2] = pattern;
-  }
-
-  /** Adds `count` runs from `first` on once more, `moved` panels further on. */
-  repeat(first: number, count: number, moved: number): void {
-    this.#grow(count);
-    const numbers = this.#numbers;
-    const ahead = (this.count - first) * RUN_LENGTH;
+    this.tileRuns.push(this.runs.length / RUN_LENGTH, count);
+    const runs = this.runs.reserve(count * RUN_LENGTH);
     for (let at = first * RUN_LENGTH; at < (first + count) * RUN_LENGTH; at += RUN_LENGTH) {
-      numbers[at + ahead] = (numbers[at] as number) + moved;
-      numbers[at + ahead + 1] = (numbers[at + 1] as number) + moved;
-      numbers[at + ahead + 2] = numbers[at + 2] as number;
+      runs[this.runs.length++] = (runs[at] as number) + panels;
+      runs[this.runs.length++] = (runs[at + 1] as number) + panels;
+      runs[this.runs.length++] = runs[at + 2] as number;
     }
-    this.count += count;
-  }
-
-  all(): Int32Array {
-    return this.#numbers.subarray(0, this.count * RUN_LENGTH);
-  }
-
-  #grow(more: number): void {
-    const length = (this.count + more) * RUN_LENGTH;
-    if (length <= this.#numbers.length) return;
-    const numbers = new Int32Array(2 * length);
-    numbers.set(this.#numbers);
-    this.#numbers = numbers;
   }
 }
 
@@ -364,66 +342,77 @@ interface Seen {
   slid: number;
 }
 
-const RECENT = 256;
-
 /** The patterns that occur, each once. */
 class Patterns {
-  readonly numbers: number[] = [];
+  readonly numbers = new IntegerList();
   readonly #all: number;
   readonly #trailer: Cut['trailer'];
-  #length = 0;
+  /** Numbers of a pattern, and how many of them are words. */
+  readonly #length: number;
+  readonly #words: number;
   #count = 0;
-  /** By hash, the patterns with that hash. */
-  #found = new Map<number, number[]>();
-  /** By a part of the hash, the last pattern that was asked for: its number, the queries that exist and its words. */
-  readonly #recent: Int32Array;
+  /** Of each pattern the queries that exist, if that matters. */
+  readonly #valid = new IntegerList();
+  /** Patterns by their hash, or behind it: -1 for none. */
+  #table = new Int32Array(256).fill(-1);
 
   constructor({ queries, keys, trailer }: Cut) {
     this.#all = maskOf(queries, () => true);
     this.#trailer = trailer;
-    this.#recent = new Int32Array(RECENT * (keys + 2));
-    this.indexOf(new Int32Array(keys).fill(this.#all), this.#all);
-    this.#length = this.numbers.length;
+    const full = new Int32Array(keys).fill(this.#all);
+    this.#words = keys;
+    this.#length = keys + (trailer?.(full, this.#all).length ?? 0);
+    this.indexOf(full, this.#all);
   }
 
   /** The pattern of a panel's words; queries that do not exist see everything, so that a tile's rest can be full. */
   indexOf(words: Int32Array, valid: number): number {
-    // Most panels look like one that was met a short while ago.
-    const length = words.length + 2;
-    const memo = (hashOf(words) & (RECENT - 1)) * length;
-    const recent = this.#recent;
-    let same = recent[memo + 1] === valid;
-    for (let at = 0; same && at < words.length; at++) same = recent[memo + 2 + at] === words[at];
-    if (same) return recent[memo] as number;
-    const index = this.#find(words, valid);
-    recent[memo] = index;
-    recent[memo + 1] = valid;
-    recent.set(words, memo + 2);
-    return index;
+    const spare = this.#all & ~valid;
+    // Whose queries exist may matter too: a short tile's pattern is then not that of a whole one with equal words.
+    const key = this.#trailer ? valid : this.#all;
+    let hash = key;
+    for (let at = 0; at < words.length; at++) hash = mixed(hash, (words[at] as number) | spare);
+    const numbers = this.numbers.reserve(this.#length);
+    const valids = this.#valid.reserve(1);
+    const table = this.#table;
+    let place = hash & (table.length - 1);
+    for (; table[place] !== -1; place = (place + 1) & (table.length - 1)) {
+      const pattern = table[place] as number;
+      let isSame = valids[pattern] === key;
+      for (let at = 0; isSame && at < words.length; at++)
+        isSame = numbers[pattern * this.#length + at] === ((words[at] as number) | spare);
+      if (isSame) return pattern;
+    }
+    const pattern = this.#count++;
+    table[place] = pattern;
+    valids[pattern] = key;
+    const { length } = this.numbers;
+    for (let at = 0; at < words.length; at++) numbers[length + at] = (words[at] as number) | spare;
+    const more = this.#trailer?.(numbers.subarray(length, length + words.length), valid) ?? [];
+    for (let at = 0; at < more.length; at++) numbers[length + words.length + at] = more[at] as number;
+    this.numbers.length += this.#length;
+    this.#valid.length++;
+    if (2 * this.#count > table.length) this.#grow();
+    return pattern;
   }
 
-  #find(words: Int32Array, valid: number): number {
-    const spare = this.#all & ~valid;
-    const full = words.map((word) => word | spare);
-    const hash = hashOf(full);
-    // Whose queries exist may matter too: a short tile's pattern is then not that of a whole one with equal words.
-    const numbers = [...full, ...(this.#trailer?.(full, words, valid) ?? [])];
-    const candidates = this.#found.get(hash) ?? [];
-    for (const candidate of candidates) {
-      if (numbers.every((number, at) => this.numbers[candidate * this.#length + at] === number)) return candidate;
+  #grow(): void {
+    const table = new Int32Array(4 * this.#table.length).fill(-1);
+    const [numbers, valids] = [this.numbers.all(), this.#valid.all()];
+    for (let pattern = 0; pattern < this.#count; pattern++) {
+      let hash = valids[pattern] as number;
+      for (let at = 0; at < this.#words; at++) hash = mixed(hash, numbers[pattern * this.#length + at] as number);
+      let place = hash & (table.length - 1);
+      while (table[place] !== -1) place = (place + 1) & (table.length - 1);
+      table[place] = pattern;
     }
-    const index = this.#count++;
-    this.numbers.push(...numbers);
-    candidates.push(index);
-    this.#found.set(hash, candidates);
-    return index;
+    this.#table = table;
   }
 }
 
-function hashOf(words: Int32Array): number {
-  let hash = 0;
-  for (let at = 0; at < words.length; at++) hash = (Math.imul(hash, 0x9e3779b1) ^ (words[at] as number)) | 0;
-  return hash ^ (hash >>> 15);
+function mixed(hash: number, word: number): number {
+  const product = Math.imul(hash ^ word, 0x9e3779b1);
+  return product ^ (product >>> 15);
 }
 
 /** The bits below `count` that `has` admits. */

@@ -8,7 +8,7 @@ import { FULL, SEEN, SEEN_BY_GROUP } from './params';
 const CUT: Cut = {
   queries: TILE,
   keys: PANEL,
-  trailer: (full, words, valid) => [flagsOf(full, words, valid), 0],
+  trailer: (words, valid) => [flagsOf(words, valid), 0],
 };
 
 const kept = keptByMask<BlockMap>();
@@ -45,9 +45,12 @@ export function writeBlockMap(map: BlockMap, memory: WebAssembly.Memory, address
 
 const PARTS = ['maps', 'order', 'tileRuns', 'runs', 'patterns', 'queries', 'keys'] as const;
 
-function flagsOf(full: Int32Array, words: Int32Array, valid: number): number {
-  const every = full.reduce((all, word) => all & word, -1);
-  const some = words.reduce((any, word) => any | word, 0) & valid;
+function flagsOf(words: Int32Array, valid: number): number {
+  let [every, some] = [-1, 0];
+  for (let key = 0; key < words.length; key++) {
+    every &= words[key] as number;
+    some |= (words[key] as number) & valid;
+  }
   let flags = 0;
   for (let s = 0; s < TILE / SLICE; s++) {
     const slice = (2 ** SLICE - 1) << (s * SLICE);
