@@ -125,8 +125,8 @@ const STORAGE = ['f32', 'f16', 'bf16'];
  *
  * q [b,n,h,d], k [b,m,g,d], v [b,m,g,e]; g divides h and query head i uses key/value head floor(i * g / h); d and e
  * are from 1 to 256; f32, f16 or bf16 storage, f32 arithmetic. Never holds n x m numbers, skips the tiles that no
- * query sees. A query that sees no key, or whose scores all become -Infinity by the modifier, gives zeros and
- * lse = -Infinity.
+ * query sees; a `selection` says tile by tile at each call which those are. A query that sees no key, or whose scores all become -Infinity by the modifier, gives zeros and
+ * lse = -Infinity. A block of a selection that there is not is a fault of the results.
  *
  * @throws {ShapeError} ranks or extents that do not fit, heads that do not divide
  * @throws {ParameterError} an unknown or ill-typed option
