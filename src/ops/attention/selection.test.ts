@@ -177,6 +177,7 @@ describeOnBackends('selections', (runtime) => {
     await expectExact(runtime(), { ...grids, settings: {} });
     await expectExact(runtime(), { ...grids, settings: { causal: true } });
     await expectExact(runtime(), { ...fixed, m: 50, queries, keys: 7, settings: { mask: masks.strided(3) } });
+    await expectExact(runtime(), { ...grids, n: 12, queries: 3, settings: { window: [40, 2] } });
   });
 
   test('follow from what other ops compute, on the tape too', async () => {
