@@ -164,26 +164,19 @@ class SelectedTiles implements Tiles {
   }
 
   /** Hands out what is marked and what the mask sees too, and clears the marks. */
-  #addMarked({ starts: changes, words: seen }: KeyWords, taker: SeenKeys): void {
+  #addMarked(seen: KeyWords, taker: SeenKeys): void {
     const { words, touched } = this.#marks;
     const { starts } = this.selected.keys;
     let change = 0;
     // Neighbours that look alike are handed out together.
     let [start, end, word] = [0, 0, 0];
-    const hand = () => {
-      while (change + 1 < changes.length && (changes[change + 1] as number) <= start) change++;
-      for (let at = change; at < changes.length && (changes[at] as number) < end; at++) {
-        const from = Math.max(start, changes[at] as number);
-        taker.addKeys(from, Math.min(end, changes[at + 1] ?? end), word & (seen[at] as number));
-      }
-    };
     for (let at = 0; at < touched.length; at++) {
       for (let rest = touched[at] as number; rest !== 0; rest &= rest - 1) {
         const block = 32 * at + 31 - Math.clz32(rest & -rest);
         const marked = words[block] as number;
         words[block] = 0;
         if (starts[block] !== end || marked !== word) {
-          if (word !== 0) hand();
+          change = addBoth(taker, start, end, word, seen, change);
           start = starts[block] as number;
           word = marked;
         }
@@ -191,7 +184,7 @@ class SelectedTiles implements Tiles {
       }
       touched[at] = 0;
     }
-    if (word !== 0) hand();
+    addBoth(taker, start, end, word, seen, change);
   }
 
   #seenByMask(tile: number, first: number, past: number, place: Place): KeyWords {
@@ -204,6 +197,24 @@ class SelectedTiles implements Tiles {
     );
     return tiles[tile];
   }
+}
+
+/** Adds the keys of a word as far as `seen` has them, from its change at or before them on; returns that of the last key. */
+function addBoth(
+  taker: SeenKeys,
+  start: number,
+  end: number,
+  word: number,
+  { starts, words }: KeyWords,
+  change: number,
+): number {
+  let at = change;
+  for (; at < starts.length && (starts[at] as number) < end; at++) {
+    const from = Math.max(start, starts[at] as number);
+    const past = Math.min(end, starts[at + 1] ?? end);
+    if (from < past) taker.addKeys(from, past, word & (words[at] as number));
+  }
+  return Math.max(0, at - 1);
 }
 
 const known = new WeakMap<Mask, BoundedMap<string, Map<number | string, KeyWords[]>>>();

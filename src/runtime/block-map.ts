@@ -274,8 +274,8 @@ class Builder {
       if (within === 0 && end - key >= size) {
         this.#close();
         const past = Math.floor(end / size);
-        this.#fill(word, 0, size);
-        this.#push(panel, past, this.patterns.indexOf(this.#words, this.#valid));
+        if (word !== this.patterns.all) this.#fill(word, 0, size);
+        this.#push(panel, past, word === this.patterns.all ? 0 : this.patterns.indexOf(this.#words, this.#valid));
         key = past * size;
         continue;
       }
@@ -345,7 +345,8 @@ interface Seen {
 /** The patterns that occur, each once. */
 class Patterns {
   readonly numbers = new IntegerList();
-  readonly #all: number;
+  /** The word that all queries of a tile see: of pattern 0. */
+  readonly all: number;
   readonly #trailer: Cut['trailer'];
   /** Numbers of a pattern, and how many of them are words. */
   readonly #length: number;
@@ -357,19 +358,19 @@ class Patterns {
   #table = new Int32Array(256).fill(-1);
 
   constructor({ queries, keys, trailer }: Cut) {
-    this.#all = maskOf(queries, () => true);
+    this.all = maskOf(queries, () => true);
     this.#trailer = trailer;
-    const full = new Int32Array(keys).fill(this.#all);
+    const full = new Int32Array(keys).fill(this.all);
     this.#words = keys;
-    this.#length = keys + (trailer?.(full, this.#all).length ?? 0);
-    this.indexOf(full, this.#all);
+    this.#length = keys + (trailer?.(full, this.all).length ?? 0);
+    this.indexOf(full, this.all);
   }
 
   /** The pattern of a panel's words; queries that do not exist see everything, so that a tile's rest can be full. */
   indexOf(words: Int32Array, valid: number): number {
-    const spare = this.#all & ~valid;
+    const spare = this.all & ~valid;
     // Whose queries exist may matter too: a short tile's pattern is then not that of a whole one with equal words.
-    const key = this.#trailer ? valid : this.#all;
+    const key = this.#trailer ? valid : this.all;
     let hash = key;
     for (let at = 0; at < words.length; at++) hash = mixed(hash, (words[at] as number) | spare);
     const numbers = this.numbers.reserve(this.#length);

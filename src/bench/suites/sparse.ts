@@ -29,8 +29,11 @@ const BESIDE_NATIVE = [powerMask, s2Mask];
 /** Of the time of native dense attention. */
 /** Rows of a selection of blocks beside the same blocks as a mask: the baseline, and the selection. */
 const SELECTIONS = [
-  { name: 'selection', beside: 'blocks', passes: [undefined, selectedForward] },
-  { name: 'selection-backward', beside: 'blocks-backward', passes: [backward, selectedBackward] },
+  { name: 'selection', beside: 'blocks', what: CHOSEN_LABEL, passes: [undefined, selectedForward] },
+  {
+    ...{ name: 'selection-backward', beside: 'blocks-backward', what: `gradients by ${CHOSEN_LABEL}` },
+    passes: [backward, selectedBackward],
+  },
 ] as const;
 const SELECTION_GOAL: Goal = { measure: 'ratio', atMost: 1.05 };
 const NATIVE_GOAL: Goal = { measure: 'ratio', atMost: 1 / 5 };
@@ -108,13 +111,13 @@ function besideDense(
 /** Blocks that are known when the call is, beside the same blocks as a mask, forward and backward. */
 function selections(context: Context, options: BenchOptions, extents: Pick<Problem, 'n' | 'h'>): PlannedRow[][] {
   const mask = chosenMask(extents.n, extents.h);
-  return SELECTIONS.map(({ name, beside, passes }) => {
+  return SELECTIONS.map(({ name, beside, what, passes }) => {
     const [known, selected] = passes.map((operation) =>
       ownRow(context, options, { ...extents, d: D, mask, ...(operation && { operation }) }),
     ) as [PlannedRow, PlannedRow];
     return [
-      { ...known, name: beside, label: `${CHOSEN_LABEL}, as a mask`, goal: undefined },
-      { ...selected, name, label: `${CHOSEN_LABEL}, as a tensor`, goal: SELECTION_GOAL },
+      { ...known, name: beside, label: `${what}, as a mask`, goal: undefined },
+      { ...selected, name, label: `${what}, as a tensor`, goal: SELECTION_GOAL },
     ];
   });
 }
