@@ -72,6 +72,7 @@ export {
   attentionBackward,
   type CachedAttentionOptions,
 } from './ops/attention';
+export type { Regions, Selection } from './ops/attention/selection';
 export { type BatchNormOptions, type BatchNormResult, batchNorm } from './ops/batch-norm';
 export type { CacheLayer, CacheLayerOptions } from './ops/cache/layer';
 export type { CacheDType } from './ops/cache/layout';

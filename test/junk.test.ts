@@ -89,6 +89,16 @@ const attentionSettings: Slots = {
   causal: maybe(boolean()),
   window: maybe(leaf([1, 1])),
   mask: maybe(aMask),
+  selection: maybe(
+    object({
+      lists: leaf(keep(runtime.tensor([0, -1], [1, 1, 1, 2], 'i32'))),
+      flags: notGiven(leaf(undefined)),
+      queryBlock: few(3),
+      keyBlock: few(3),
+      queryGrid: notGiven(leaf(undefined)),
+      keyGrid: notGiven(leaf(undefined)),
+    }),
+  ),
   score: maybe(aScore),
 };
 entry(

@@ -27,6 +27,7 @@ import type { Op } from '../op';
 import { type CachedCall, planCached } from './cached';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { FEW_QUERIES } from './decode';
+import { checkSelection, type Selection, selectionOf } from './selection';
 import { planAttention, planAttentionBackward } from './wasm';
 
 const kernels: KernelFiles = {
@@ -68,6 +69,8 @@ export interface AttentionSettings {
   readonly window?: readonly [left: number, right: number] | undefined;
   /** Any other mask; a key must be seen by all that are given. */
   readonly mask?: Mask | undefined;
+  /** Which blocks of keys each block of queries sees, as a tensor that another op computed; beside the masks. */
+  readonly selection?: Selection | undefined;
   /** What changes the scaled scores before the softmax, such as `scores.softcap(30)`. Tensors that it captured are inputs. */
   readonly score?: Score | undefined;
   /** A mask that follows from the elements of tensors: in the place of `mask`. */
@@ -127,7 +130,7 @@ export interface AttentionBackwardResult {
   readonly gradCaptured: Readonly<Record<string, Tensor<'f32'>>>;
 }
 
-const SETTINGS = ['scale', 'causal', 'window', 'mask', 'score', 'deferred'];
+const SETTINGS = ['scale', 'causal', 'window', 'mask', 'selection', 'score', 'deferred'];
 const CONTROL = ['signal', 'onProgress'];
 const STORAGE = ['f32', 'f16', 'bf16'];
 
@@ -148,7 +151,7 @@ export function attention(q: Tensor, cache: CacheLayer, options?: CachedAttentio
  * q [b,n,h,d], k [b,m,g,d], v [b,m,g,e]; g divides h and query head i uses key/value head floor(i * g / h); d and e
  * are from 1 to 256; f32, f16 or bf16 storage, f32 arithmetic. Never holds n x m numbers, skips the tiles that no
  * query sees. A query that sees no key, or whose scores all become -Infinity by the modifier, gives zeros and
- * lse = -Infinity.
+ * lse = -Infinity. A block of a selection that there is not is a fault of the results.
  *
  * @throws {ShapeError} ranks or extents that do not fit, heads that do not divide
  * @throws {ParameterError} an unknown or ill-typed option
@@ -275,7 +278,7 @@ function fill(out: Tensor, value: number): void {
 
 /** `known` and `captured` are the names of inputs that mask and score follow from. */
 function derivativeOf(
-  { scale, causal, window, mask, score, deferred }: AttentionSettings,
+  { scale, causal, window, mask, selection, score, deferred }: AttentionSettings,
   known: readonly string[],
   captured: readonly string[],
 ): Derivative {
@@ -287,6 +290,7 @@ function derivativeOf(
       const tensors = Object.fromEntries(known.map((name) => [name, saved[name] as Tensor]));
       const { gradQ, gradK, gradV, gradCaptured } = attentionBackward(q, k, v, results, {
         ...{ scale, causal, window, mask, ...control },
+        selection: selection && selectionOf(selection, tensors),
         score: score && withTensors(score, (at) => saved[captured[at] as string] as Tensor),
         deferred: deferred && { ...deferred, tensors },
         captured: captured.some((name) => wanted.has(name)),
@@ -404,20 +408,24 @@ function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, op
   }
   for (const [name, tensor] of Object.entries({ q, k, v })) checkStorage(name, tensor);
   const scale = checkScale(options.scale, d);
-  const { deferred, ...given } = options;
+  const { deferred, selection, ...given } = options;
   const extent = { b, n, m, h, g };
   const captured = tensorsOf(given.score);
+  const selected = selection === undefined ? undefined : checkSelection(selection, extent);
+  const select = (made: ReturnType<typeof checkSettings>, values: Values) =>
+    selected ? { ...made, mask: selected.narrow(made.mask, values) } : made;
   if (deferred === undefined) {
     const made = checkSettings(given, extent);
-    return { ...letters, scale, captured, known: {}, settings: () => made };
+    const settings = (values: Values) => select(made, values);
+    return { ...letters, scale, captured, known: { ...selected?.tensors }, settings };
   }
   if (given.mask !== undefined) throw new ParameterError('mask is deferred: leave it out');
   checkKnown('deferred', deferred, ['tensors', 'mask'], (name) => `a deferred mask has no '${name}'`);
   checkRecord('tensors of deferred', deferred.tensors);
   checkTensors(deferred.tensors);
   checkFunction('mask of deferred', deferred.mask);
-  const settings = (values: Values) => checkSettings({ ...given, mask: deferred.mask(values) }, extent);
-  return { ...letters, scale, captured, known: deferred.tensors, settings };
+  const settings = (values: Values) => select(checkSettings({ ...given, mask: deferred.mask(values) }, extent), values);
+  return { ...letters, scale, captured, known: { ...deferred.tensors, ...selected?.tensors }, settings };
 }
 
 function checkHeads(g: number, what: string, { shape }: Tensor): void {
