@@ -61,7 +61,7 @@ export function planDecode(
   const programs = [...new Set(rows.flatMap(({ program }) => program ?? []))];
   const most = seen.lists.reduce((most, { keys }) => Math.max(most, keys), 0);
   const splits = Math.max(1, Math.ceil(most / SPLIT_KEYS));
-  // Plain tensors are read through as they lie: all heads of some keys, and then of the next, where heads see alike.
+  // What lies side by side is read through: all heads of some keys, and then of the next, where heads see alike.
   const g = isAlike(seen.maps, h / keyHeads) ? keyHeads : h;
   const groups = Math.ceil(((h / g) * n) / 4);
   const headsOfTask =

@@ -91,7 +91,7 @@ export interface AttentionOptions extends AttentionSettings, Control {
   readonly lse?: Tensor<'f32'> | undefined;
 }
 
-export interface CachedAttentionOptions extends Omit<AttentionOptions, 'deferred'> {
+export interface CachedAttentionOptions extends Omit<AttentionOptions, 'deferred' | 'selection'> {
   /** Of each row, how many of its last tokens are queries: the first ones of q. Default: as many as q has. */
   readonly counts?: readonly number[] | undefined;
 }
