@@ -123,6 +123,7 @@ export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, r
 export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
+export { type RopeOptions, type RopeScaling, type RopeSettings, rope } from './ops/rope';
 export { focus, focusBackward, route } from './ops/routing';
 export { scatterAdd } from './ops/scatter-add';
 export { type SoftmaxOptions, softmax } from './ops/softmax';

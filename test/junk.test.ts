@@ -128,6 +128,22 @@ entry(
   { x: lone(3, 2), options: options({ reverse: maybe(boolean()), ...result(3, 2) }) },
   saccade.cumulativeSum,
 );
+const scaling: Slots = {
+  type: choice('yarn'),
+  factor: above0(2),
+  originalLength: whole(8),
+  betaFast: maybe(above0(32)),
+  betaSlow: maybe(above0(1)),
+  attentionFactor: maybe(above0(1)),
+};
+const turning: Slots = {
+  positions: maybe(leaf(keep(runtime.tensor([0, 1, 2], [3], 'i32')))),
+  theta: maybe(above0(100)),
+  layout: maybe(choice('half')),
+  dimensions: maybe(leaf(2)),
+  scaling: maybe(object(scaling)),
+};
+entry('rope', { x: lone(3, 1, 4), options: options({ ...turning, ...result(3, 1, 4) }) }, saccade.rope);
 const loss: Slots = {
   reduction: maybe(choice('none')),
   ignore: maybe(integer(1)),
