@@ -35,7 +35,7 @@ export function rope(params: usize, task: i32, scratch: usize): void {
       const row = loadRow(from, element, dtype, columns, to);
       if (interleaved) turnNeighbours(row, to, pairs, cosines, sines);
       else turnHalves(row, to, pairs, cosines, sines);
-      if (row != to) memory.copy(to + (<usize>turned << 2), row + (<usize>turned << 2), <usize>(columns - turned) << 2);
+      if (row != to && turned < columns) memory.copy(to + (<usize>turned << 2), row + (<usize>turned << 2), <usize>(columns - turned) << 2);
       if (!direct) storeRow(buffer, out, dtype, columns);
       from += x.head * bytes;
       out += <usize>columns * bytes;
@@ -54,46 +54,30 @@ function anglesOf(
   sines: usize,
 ): void {
   const at = f64x2.splat(<f64>position);
+  // Adding it rounds to an integer, which then stands in the low bits.
+  const magic = f64x2.splat(6755399441055744);
+  const quarter = f32x4.splat(1.5707964);
   const cosine4 = f32x4.splat(<f32>cosine);
   const sine4 = f32x4.splat(<f32>sine);
+  const one = i32x4.splat(1);
+  const two = i32x4.splat(2);
   // The last four may reach past the pairs, into what nobody reads.
   for (let j: usize = 0; j < <usize>pairs; j += 4) {
     const low = f64x2.mul(at, v128.load(quarters + (j << 3)));
     const high = f64x2.mul(at, v128.load(quarters + (j << 3), 16));
-    const wholeLow = f64x2.nearest(low);
-    const wholeHigh = f64x2.nearest(high);
-    const rest = f32x4.mul(
-      v128.shuffle<f32>(
-        f32x4.demote_f64x2_zero(f64x2.sub(low, wholeLow)),
-        f32x4.demote_f64x2_zero(f64x2.sub(high, wholeHigh)),
-        0,
-        1,
-        4,
-        5,
-      ),
-      f32x4.splat(1.5707964),
-    );
-    const quadrant = v128.shuffle<i32>(
-      i32x4.trunc_sat_f64x2_s_zero(wholeLow),
-      i32x4.trunc_sat_f64x2_s_zero(wholeHigh),
-      0,
-        1,
-        4,
-        5,
-    );
+    const wholeLow = f64x2.add(low, magic);
+    const wholeHigh = f64x2.add(high, magic);
+    const restLow = f32x4.demote_f64x2_zero(f64x2.sub(low, f64x2.sub(wholeLow, magic)));
+    const restHigh = f32x4.demote_f64x2_zero(f64x2.sub(high, f64x2.sub(wholeHigh, magic)));
+    const rest = f32x4.mul(v128.shuffle<f32>(restLow, restHigh, 0, 1, 4, 5), quarter);
+    const quadrant = v128.shuffle<i32>(wholeLow, wholeHigh, 0, 2, 4, 6);
     const s = sineOfRest(rest);
     const c = cosineOfRest(rest);
-    const odd = i32x4.ne(v128.and(quadrant, i32x4.splat(1)), i32x4.splat(0));
-    const next = i32x4.add(quadrant, i32x4.splat(1));
-    const sign = i32x4.splat(2);
-    v128.store(
-      cosines + (j << 2),
-      f32x4.mul(cosine4, v128.xor(v128.bitselect(s, c, odd), i32x4.shl(v128.and(next, sign), 30))),
-    );
-    v128.store(
-      sines + (j << 2),
-      f32x4.mul(sine4, v128.xor(v128.bitselect(c, s, odd), i32x4.shl(v128.and(quadrant, sign), 30))),
-    );
+    const odd = i32x4.eq(v128.and(quadrant, one), one);
+    const cosineSign = i32x4.shl(v128.and(i32x4.add(quadrant, one), two), 30);
+    const sineSign = i32x4.shl(v128.and(quadrant, two), 30);
+    v128.store(cosines + (j << 2), f32x4.mul(cosine4, v128.xor(v128.bitselect(s, c, odd), cosineSign)));
+    v128.store(sines + (j << 2), f32x4.mul(sine4, v128.xor(v128.bitselect(c, s, odd), sineSign)));
   }
 }
 
@@ -106,7 +90,7 @@ function turnHalves(x: usize, out: usize, pairs: i32, cosines: usize, sines: usi
     const b = v128.load(x + half + at);
     const c = v128.load(cosines + at);
     const s = v128.load(sines + at);
-    v128.store(out + at, madd(a, c, f32x4.neg(f32x4.mul(b, s))));
+    v128.store(out + at, f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)));
     v128.store(out + half + at, madd(b, c, f32x4.mul(a, s)));
   }
   for (; at < half; at += 4) turnPair(x + at, x + half + at, out + at, out + half + at, cosines + at, sines + at);
@@ -115,15 +99,18 @@ function turnHalves(x: usize, out: usize, pairs: i32, cosines: usize, sines: usi
 /** Pairs of elements 2 j and 2 j + 1. */
 function turnNeighbours(x: usize, out: usize, pairs: i32, cosines: usize, sines: usize): void {
   const half = <usize>pairs << 2;
-  const signs = i32x4(<i32>0x80000000, 0, <i32>0x80000000, 0);
   let at: usize = 0;
-  for (; at + 8 <= half; at += 8) {
-    const two = v128.load(x + (at << 1));
-    const others = v128.shuffle<f32>(two, two, 1, 0, 3, 2);
-    const c = v128.load64_zero(cosines + at);
-    const s = v128.load64_zero(sines + at);
-    const turned = v128.xor(f32x4.mul(others, v128.shuffle<f32>(s, s, 0, 0, 1, 1)), signs);
-    v128.store(out + (at << 1), madd(two, v128.shuffle<f32>(c, c, 0, 0, 1, 1), turned));
+  for (; at + 16 <= half; at += 16) {
+    const first = v128.load(x + (at << 1));
+    const second = v128.load(x + (at << 1), 16);
+    const a = v128.shuffle<f32>(first, second, 0, 2, 4, 6);
+    const b = v128.shuffle<f32>(first, second, 1, 3, 5, 7);
+    const c = v128.load(cosines + at);
+    const s = v128.load(sines + at);
+    const turnedA = f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s));
+    const turnedB = madd(b, c, f32x4.mul(a, s));
+    v128.store(out + (at << 1), v128.shuffle<f32>(turnedA, turnedB, 0, 4, 1, 5));
+    v128.store(out + (at << 1), v128.shuffle<f32>(turnedA, turnedB, 2, 6, 3, 7), 16);
   }
   for (; at < half; at += 4) {
     const a = x + (at << 1);
