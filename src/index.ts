@@ -1,6 +1,7 @@
 export { type CompareOptions, compare, type Qkv } from './compare/compare';
 export type { AttentionMaps, Comparison, ComparisonReport, Row } from './compare/comparison';
 export { decodeMap } from './compare/maps';
+export { type HostArray, type SdpaLayout, type SdpaOptions, type SdpaResult, sdpa } from './conventions/sdpa';
 export * from './errors';
 export type { Words } from './expressions/words';
 export * as featureMaps from './feature-maps';

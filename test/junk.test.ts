@@ -113,6 +113,23 @@ entry(
   },
   saccade.attentionBackward,
 );
+const sdpaOptions: Slots = {
+  layout: choice('bnhd'),
+  attn_mask: maybe(leaf({ data: new Uint8Array(3), shape: [3] })),
+  is_causal: maybe(boolean()),
+  dropout_p: maybe(leaf(0, '0')),
+  scale: maybe(finite(1)),
+  enable_gqa: maybe(boolean()),
+  num_heads: maybe(leaf(2)),
+  kv_num_heads: maybe(leaf(1)),
+  unidirectional: maybe(leaf(1, 'true', '0')),
+  local_window_size: maybe(leaf(2, '-1', '3')),
+  softcap: maybe(atLeast0(1)),
+  attention_bias: maybe(leaf({ data: new Float32Array(3), shape: [3] })),
+  runtime: maybe(leaf(runtime)),
+  ...control,
+};
+entry('sdpa', { ...qkv, options: object(sdpaOptions) }, saccade.sdpa);
 const statistics: Slots = { mean: leaf(filled(1, 2)), variance: leaf(filled(1, 2)) };
 const norm = options({ statistics: maybe(object(statistics)), epsilon: maybe(atLeast0(1)), ...control });
 const xgb: Slots = { x: tensor(3, 2), gain: tensor(2), bias: tensor(2) };
@@ -684,6 +701,8 @@ entry('masks.strided', { stride: whole(2) }, masks.strided);
 const { scores } = saccade;
 const table = open({ dtype: choice('f32'), shape: leaf([1, 3]), data: leaf(new Float32Array(3)) });
 entry('scores.additiveBias', { table }, scores.additiveBias);
+const seenTable = open({ dtype: choice('u8'), shape: leaf([1, 3]), data: leaf(new Uint8Array(3), 'uint8') });
+entry('masks.fromTable', { table: seenTable }, masks.fromTable);
 entry('scores.relativeBias', { table }, scores.relativeBias);
 entry('scores.alibi', { slopes: leaf([0.5, 0.25], 'array', 'float64', 'uint8') }, scores.alibi);
 entry('scores.compose', { score: aScore }, (score) => scores.compose(score, saccade.scores.softcap(2)));
