@@ -784,6 +784,36 @@ entry('seaPositions', { extents: object({ b: few(1), m: few(2), g: few(1), width
 const { nn } = saccade;
 const seed = maybe(integer(1));
 const aRuntime = leaf(runtime);
+// What is in a tensor of another library is that library's.
+const foreign = leaf({
+  type: 'float32',
+  dims: [3],
+  dtype: 'float32',
+  shape: [3],
+  location: 'cpu',
+  data: new Float32Array(3),
+});
+const waiting = async () => new Float32Array(3);
+const awaited = leaf({ dtype: 'float32', shape: [3], data: waiting, dataToGPU: waiting, ref: { data: waiting } });
+const gpuOption = options({ gpu: maybe(leaf(false)) });
+entry('adapters.fromOnnxruntime', { runtime: aRuntime, x: foreign }, saccade.adapters.fromOnnxruntime);
+entry(
+  'adapters.toOnnxruntime',
+  { ort: leaf({ Tensor: class {} }), x: lone(3), options: gpuOption },
+  saccade.adapters.toOnnxruntime,
+);
+entry(
+  'adapters.fromTensorFlow',
+  { runtime: aRuntime, x: awaited, options: gpuOption },
+  saccade.adapters.fromTensorFlow,
+);
+entry(
+  'adapters.toTensorFlow',
+  { tf: leaf({ tensor: () => 0 }), x: lone(3), options: gpuOption },
+  saccade.adapters.toTensorFlow,
+);
+entry('adapters.fromJax', { runtime: aRuntime, x: awaited, options: gpuOption }, saccade.adapters.fromJax);
+entry('adapters.toJax', { numpy: leaf({ array: () => 0 }), x: lone(3) }, saccade.adapters.toJax);
 const moduleControl = options({ signal: maybe(leaf(new AbortController().signal)) });
 const attentionConfig: Slots = {
   method: maybe(choice('attention')),
