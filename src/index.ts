@@ -1,4 +1,10 @@
 export * as adapters from './adapters';
+export {
+  type AppendOptions,
+  createKeyValueCache,
+  type KeyValueCache,
+  type KeyValueCacheOptions,
+} from './cache';
 export { type CompareOptions, compare, type Qkv } from './compare/compare';
 export type { AttentionMaps, Comparison, ComparisonReport, Row } from './compare/comparison';
 export { decodeMap } from './compare/maps';
@@ -61,8 +67,11 @@ export {
   type AttentionSettings,
   attention,
   attentionBackward,
+  type CachedAttentionOptions,
 } from './ops/attention';
 export { type BatchNormOptions, type BatchNormResult, batchNorm } from './ops/batch-norm';
+export type { CacheLayer, CacheLayerOptions } from './ops/cache/layer';
+export type { CacheDType } from './ops/cache/layout';
 export { cast, concat, contiguous, type PadOptions, pad } from './ops/copy';
 export { type CrossEntropyOptions, crossEntropy } from './ops/cross-entropy';
 export { type CumulativeSumOptions, cumulativeSum } from './ops/cumulative-sum';

@@ -16,11 +16,17 @@ import type { HostTensor } from '../../tensor/host';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkControl, checkGradients, checkOptions, checkTensors } from '../check';
+import { readCache } from '../cache';
+import { CacheLayer, checkCounts } from '../cache/layer';
+import { type CachedRow, slabsOf } from '../cache/layout';
+import { checkControl, checkGradients, checkOptions, checkOut, checkTensors } from '../check';
 import { compute, type ResultSpec, type Values } from '../compute';
+import { contiguous } from '../copy';
 import { zeros } from '../float32';
 import type { Op } from '../op';
+import { type CachedCall, planCached } from './cached';
 import type { AttentionBackwardCall, AttentionCall } from './call';
+import { FEW_QUERIES } from './decode';
 import { planAttention, planAttentionBackward } from './wasm';
 
 const kernels: KernelFiles = {
@@ -42,6 +48,14 @@ export const backward: Op<AttentionBackwardCall> = {
   kernels,
   wasm: planAttentionBackward,
   webgpu: async () => (await import('./webgpu/backward')).planAttentionBackward,
+};
+
+const cached: Op<CachedCall> = {
+  name: 'attention',
+  reference: async () => (await import('./reference')).cached,
+  kernels,
+  wasm: planCached,
+  webgpu: async () => (await import('../cache/webgpu')).planRead,
 };
 
 /** Which scores count, and what they are scaled by: the same for the forward and the backward pass. */
@@ -77,6 +91,11 @@ export interface AttentionOptions extends AttentionSettings, Control {
   /** Where to write: contiguous tensors that no input shares memory with, nor one the place of the other. */
   readonly out?: Tensor | undefined;
   readonly lse?: Tensor<'f32'> | undefined;
+}
+
+export interface CachedAttentionOptions extends Omit<AttentionOptions, 'deferred'> {
+  /** Of each row, how many of its last tokens are queries: the first ones of q. Default: as many as q has. */
+  readonly counts?: readonly number[] | undefined;
 }
 
 export interface AttentionResult {
@@ -118,6 +137,17 @@ const CONTROL = ['signal', 'onProgress'];
 const STORAGE = ['f32', 'f16', 'bf16'];
 
 /**
+ * Attention of the last tokens of each row to what a layer of a key-value cache holds of them, their own keys and values
+ * among it: q [rows,n,h,d], of which the first `counts[r]` are the last tokens of row r; what is behind them gives zeros and
+ * lse = -Infinity. Causal unless said otherwise, within the layer's window; masks and scores see each row by itself, with its
+ * queries from 0 to counts[r] - 1 and its keys at their absolute positions. Few queries read keys and values where they lie.
+ * Has no derivative.
+ *
+ * @throws {ShapeError} ranks, extents or heads that do not fit
+ * @throws {ParameterError} counts that do not fit, tokens that see evicted ones, a cache of another runtime
+ */
+export function attention(q: Tensor, cache: CacheLayer, options?: CachedAttentionOptions): AttentionResult;
+/**
  * softmax(scale * q k^T, over the keys each query may see) v.
  *
  * q [b,n,h,d], k [b,m,g,d], v [b,m,g,e]; g divides h and query head i uses key/value head floor(i * g / h); d and e
@@ -128,7 +158,19 @@ const STORAGE = ['f32', 'f16', 'bf16'];
  * @throws {ShapeError} ranks or extents that do not fit, heads that do not divide
  * @throws {ParameterError} an unknown or ill-typed option
  */
-export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): AttentionResult {
+export function attention(q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions): AttentionResult;
+export function attention(
+  q: Tensor,
+  k: Tensor | CacheLayer,
+  v?: Tensor | CachedAttentionOptions,
+  options?: AttentionOptions,
+): AttentionResult {
+  return k instanceof CacheLayer
+    ? attentionToCache(q, k, v as CachedAttentionOptions)
+    : attentionTo(q, k, v as Tensor, options);
+}
+
+function attentionTo(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): AttentionResult {
   checkTensors({ q, k, v });
   checkOptions('attention', options, [...SETTINGS, ...CONTROL, 'out', 'lse']);
   const { b, n, h, e, scale, settings, known } = checkProblem({ q, k, v }, options);
@@ -138,6 +180,100 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   } as const;
   const call = ({ out, lse }: AttentionResult, values: Values) => ({ q, k, v, out, lse, scale, ...settings(values) });
   return compute(forward, { q, k, v }, results, call, options, { known, derivative: derivativeOf(options, known) });
+}
+
+function attentionToCache(q: Tensor, layer: CacheLayer, options: CachedAttentionOptions = {}): AttentionResult {
+  checkTensors({ q });
+  checkOptions('attention', options, [
+    'scale',
+    'causal',
+    'window',
+    'mask',
+    'score',
+    'counts',
+    ...CONTROL,
+    'out',
+    'lse',
+  ]);
+  checkControl(options);
+  const { runtime, layout, rows } = layer;
+  q.assertUsable('q');
+  if (q.runtime !== runtime)
+    throw new ParameterError('q lives on another runtime than the cache: make both with the same runtime');
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const { heads: g, e } = layout;
+  if (q.rank !== 4 || b !== rows.length || d !== layout.d)
+    throw new ShapeError(
+      `q must have shape [${rows.length}, n, h, ${layout.d}] for this cache, got ${formatShape(q.shape)}`,
+    );
+  checkHeads(g, 'the cache', q);
+  checkStorage('q', q);
+  const counts = checkCounts(options.counts, b, n);
+  layer.assertHeld(rows, counts);
+  const { causal = true, mask, score } = options;
+  const scale = checkScale(options.scale, d);
+  const seen = [layer.mask, mask].filter((one) => one !== undefined);
+  const settings = { causal, window: options.window, score };
+  for (const [batch, { length }] of rows.entries())
+    checkSettings({ ...settings, mask }, { b: 1, n: counts[batch] as number, m: length, h, g });
+  const whole = maskOf({ ...settings, mask: seen.length > 1 ? and(...seen) : seen[0] });
+  const results = {
+    out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
+    lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
+  } as const;
+  if (n <= FEW_QUERIES && !whole.arrange) {
+    const call = ({ out, lse }: AttentionResult) => ({ q, out, lse, scale, layout, rows, counts, mask: whole, score });
+    return compute(cached, { q, ...slabsOf(rows) }, results, call, options);
+  }
+  return attentionToCopies(q, layer, rows, counts, { scale, mask: whole, score }, options);
+}
+
+/** Row by row, with a copy of its keys and values, which costs little beside many queries. */
+function attentionToCopies(
+  q: Tensor,
+  layer: CacheLayer,
+  rows: readonly CachedRow[],
+  counts: readonly number[],
+  settings: AttentionSettings,
+  { out: givenOut, lse: givenLse, signal, onProgress }: CachedAttentionOptions,
+): AttentionResult {
+  const { runtime, dtype } = q;
+  const [b, n, h] = q.shape as [number, number, number];
+  const shape = [b, n, h, layer.layout.e];
+  if (givenOut) checkOut('out', givenOut, shape, dtype, { q });
+  if (givenLse) checkOut('lse', givenLse, [b, n, h], 'f32', { q });
+  return runtime.scope(() => {
+    const out = givenOut ?? runtime.empty(shape, dtype);
+    const lse = givenLse ?? runtime.empty([b, n, h]);
+    const part = (x: Tensor, row: number, from: number, past: number) => x.slice(0, row, row + 1).slice(1, from, past);
+    for (const [row, { length, pages }] of rows.entries()) {
+      const count = counts[row] as number;
+      if (count < n) {
+        fill(part(out, row, count, n), 0);
+        fill(part(lse, row, count, n), Number.NEGATIVE_INFINITY);
+      }
+      if (count === 0) continue;
+      const { k, v } = readCache(layer, pages, length, { signal });
+      attentionTo(part(q, row, 0, count), k, v, {
+        ...settings,
+        ...{ out: part(out, row, 0, count), lse: part(lse, row, 0, count) as Tensor<'f32'>, signal },
+        onProgress: onProgress && ((share) => onProgress((row + share) / b)),
+      });
+      k.dispose();
+      v.dispose();
+    }
+    return { out, lse: lse as Tensor<'f32'> };
+  });
+}
+
+/** Writes a number everywhere; one that is not 0 needs f32. */
+function fill(out: Tensor, value: number): void {
+  const { runtime, dtype, shape } = out;
+  const one =
+    dtype === 'f32'
+      ? runtime.tensor(Float32Array.of(value), [1])
+      : runtime.tensor(new Uint16Array(1), [1], dtype as 'f16');
+  contiguous(one.expand(shape) as Tensor, { out });
 }
 
 function derivativeOf(
@@ -249,10 +385,7 @@ function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, op
   ) as Letters;
   const { b, n, m, h, d, e } = letters;
   const g = k.shape[2] as number;
-  if (h % g !== 0)
-    throw new ShapeError(
-      `the ${g} heads of k ${formatShape(k.shape)} must divide the ${h} heads of q ${formatShape(q.shape)}`,
-    );
+  checkHeads(g, `k ${formatShape(k.shape)}`, q);
   for (const [letter, tensor, extent] of [
     ['d', q, d],
     ['e', v, e],
@@ -263,9 +396,7 @@ function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, op
       );
   }
   for (const [name, tensor] of Object.entries({ q, k, v })) checkStorage(name, tensor);
-  const { scale = 1 / Math.sqrt(d) } = options;
-  if (typeof scale !== 'number' || !Number.isFinite(scale))
-    throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
+  const scale = checkScale(options.scale, d);
   const { deferred, ...given } = options;
   const extent = { b, n, m, h, g };
   if (deferred === undefined) {
@@ -290,6 +421,18 @@ function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, op
     return made;
   };
   return { ...letters, scale, known: deferred.tensors, settings };
+}
+
+function checkHeads(g: number, what: string, { shape }: Tensor): void {
+  if ((shape[2] as number) % g !== 0)
+    throw new ShapeError(`the ${g} heads of ${what} must divide the ${shape[2]} heads of q ${formatShape(shape)}`);
+}
+
+function checkScale(scale: number | undefined, d: number): number {
+  if (scale === undefined) return 1 / Math.sqrt(d);
+  if (typeof scale !== 'number' || !Number.isFinite(scale))
+    throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
+  return scale;
 }
 
 /** Mask and score of a call of these extents. */

@@ -72,6 +72,35 @@ export const Place = struct({
 });
 export const PLACE_BYTES = 8 * Object.keys(Place).length;
 
+/** Keys that decoding takes at once: scores against four queries, and rows of keys and values, stay in a thread's first cache. */
+export const DECODE_KEYS = 48;
+/** Numbers of decoding's rows, lists and segments. */
+export const DECODE_ROW_LENGTH = 3;
+export const DECODE_LIST_LENGTH = 3;
+export const DECODE_SEGMENT_LENGTH = 3;
+
+/** Attention of few queries, which reads keys and values where they lie. */
+export const DecodeParams = struct({
+  /** g are the groups of query heads that go together: those of a key/value head or, where these see differently, each. */
+  ...{ b: 'i32', n: 'i32', h: 'i32', g: 'i32', d: 'i32', e: 'i32', keyHeads: 'i32', scale: 'f64' },
+  ...{ q: Operand, k: Operand, v: Operand, out: Contiguous, lse: 'tensor' },
+  /**
+   * Of a cache: addresses of its pages [b][pagesOfRow], each of `pageRows` keys and values; 0 for plain tensors. k and v
+   * then say where rows lie within a page, and the scales of 8-bit ones f32 [keyHeads][pageRows] from these bytes on.
+   */
+  ...{ pages: 'usize', pagesOfRow: 'i32', pageRows: 'i32', keyScales: 'usize', valueScales: 'usize' },
+  /** Of each batch how many queries it has, and the score's program and tables, 0 for none. */
+  rows: 'usize',
+  /** Of each head of each batch a list: its first segment, one past its last, and the keys in them. */
+  ...{ maps: 'usize', lists: 'usize' },
+  /** First key, one past the last, and which six words say who sees them, -1 where all queries do. */
+  ...{ segments: 'usize', words: 'usize' },
+  /** Queries [b][g][groups of 4][columns of 4][4][4]; sums [b][g][splits][groups] of what `Part` says. */
+  ...{ queries: 'usize', parts: 'usize' },
+  /** Splits of the longest list, of `splitKeys` keys; groups that a task takes. */
+  ...{ splits: 'i32', splitKeys: 'i32', headsOfTask: 'i32' },
+});
+
 /** A program over one tile of queries and `count` keys. */
 export const ModifyParams = struct({
   ...{ program: 'usize', tables: 'usize', scores: 'usize', out: 'usize', queries: 'usize', keys: 'usize' },

@@ -4,7 +4,9 @@ import type { Table } from '../../expressions/expression';
 import type { Mask } from '../../masks/mask';
 import { type Score, tablesOf } from '../../scores/score';
 import type { Tensor } from '../../tensor/tensor';
+import { rowsOf, Slabs } from '../cache/reference';
 import type { Host } from '../op';
+import type { CachedCall } from './cached';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { type Modifier, type RawScore, type Sees, softmaxAttention, softmaxAttentionBackward } from './softmax';
 
@@ -39,7 +41,11 @@ function seesOf(mask: Mask, q: Tensor, k: Tensor): Sees {
   return (i, j, head, batch) => mask.sees(i, j, { b, n, m, h, g, batch, head });
 }
 
-function modifierOf(score: Score | undefined, q: Tensor, k: Tensor): Modifier | undefined {
+function modifierOf(
+  score: Score | undefined,
+  q: Pick<Tensor, 'shape'>,
+  k: Pick<Tensor, 'shape'>,
+): Modifier | undefined {
   if (!score) return undefined;
   const fixed = { n: q.shape[1] as number, m: k.shape[1] as number };
   return {
@@ -75,4 +81,30 @@ class TableGradients {
       this.sums[element] = (this.sums[element] as number) + gradient * evaluate(factor, i, j, fixed, score);
     }
   };
+}
+
+export function cached({ q, out, lse, scale, layout, rows, counts, mask, score }: CachedCall, host: Host): void {
+  const { heads: g, d, e } = layout;
+  const [, n, h] = q.shape as [number, number, number];
+  const slabs = new Slabs(host);
+  const queries = host.numbers(q);
+  const [outs, sums] = [new Float64Array(out.size), new Float64Array(lse.size).fill(Number.NEGATIVE_INFINITY)];
+  for (const [batch, { length: m, pages }] of rows.entries()) {
+    const count = counts[batch] as number;
+    if (count === 0) continue;
+    const numbers = (shape: readonly number[], data: Float64Array) => ({ dtype: 'f64', shape, data }) as const;
+    const from = batch * n * h;
+    const inputs = {
+      q: numbers([1, count, h, d], queries.slice(from * d, (from + count * h) * d)),
+      k: numbers([1, m, g, d], rowsOf(slabs, layout, pages, 0, m)),
+      v: numbers([1, m, g, e], rowsOf(slabs, layout, pages, 1, m)),
+    };
+    const place = { b: 1, n: count, m, h, g, batch: 0 };
+    const sees: Sees = (i, j, head) => mask.sees(i, j, { ...place, head });
+    const result = softmaxAttention(inputs, scale, sees, modifierOf(score, inputs.q, inputs.k));
+    outs.set(result.out.data, from * e);
+    sums.set(result.lse.data, from);
+  }
+  host.store(out, outs);
+  host.store(lse, sums);
 }

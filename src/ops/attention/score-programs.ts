@@ -1,4 +1,5 @@
 /** A score modifier as the attention kernels take it: its program, that of its derivative, and what they read. */
+import { type Expression, input, substitute } from '../../expressions/expression';
 import { compileProgram, type Program } from '../../expressions/program';
 import type { Extent } from '../../masks/mask';
 import { type Score, tablesOf } from '../../scores/score';
@@ -13,6 +14,19 @@ export function scorePrograms(score: Score | undefined, extent: Extent): Program
   if (!score) return [];
   return [score.expression, score.derivative].map((expression) => compileProgram(score.name, expression, extent));
 }
+
+/** The program of a modifier for lanes of keys and rows of queries, with which decoding computes; none without one. */
+export function keyProgram(score: Score | undefined, { b, n, m, h, g }: Extent): Program | undefined {
+  if (!score) return undefined;
+  let turned = turnedExpressions.get(score);
+  if (!turned) {
+    turned = substitute(score.expression, { q: input('k'), k: input('q'), n: input('m'), m: input('n') });
+    turnedExpressions.set(score, turned);
+  }
+  return compileProgram(score.name, turned, { b, n: m, m: n, h, g });
+}
+
+const turnedExpressions = new WeakMap<Score, Expression>();
 
 /** Where a modifier reads a captured table: programs of the index and of how the score changes with the element. */
 export interface TablePlace {

@@ -12,6 +12,7 @@ import {
 } from '../../runtime/wasm/plan';
 import type { Job } from '../../runtime/wasm/pool';
 import type { AttentionBackwardCall, AttentionCall } from './call';
+import { FEW_QUERIES, planDecode } from './decode';
 import {
   BackwardParams,
   BLOCK_PANELS,
@@ -23,6 +24,7 @@ import {
 } from './params.generated';
 import {
   type AddressOf,
+  keyProgram,
   scoreProgramBytes,
   scorePrograms,
   tablePlaces,
@@ -50,11 +52,17 @@ const MOST_TILES = 64;
 /** Sums for the gradients with respect to captured arrays: with more bytes, fewer threads. */
 const TABLE_SUMS_BYTES = 2 ** 26;
 
-export function* planAttention(call: AttentionCall, { memory, threads }: Machine): Steps<Plan> {
+export function* planAttention(call: AttentionCall, machine: Machine): Steps<Plan> {
+  const { memory, threads } = machine;
   const { q, k, v, out, lse, scale, score } = call;
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
   const map = yield* blockMapSteps(call.mask, { b, n, m, h, g });
+  if (n <= FEW_QUERIES && !map.queries) {
+    const program = keyProgram(score, { b, n, m, h, g });
+    const rows = Array.from({ length: b }, (_, at) => ({ queries: n, keys: m, map, first: at * h, program }));
+    return planDecode(call, { b, n, h, g, d, e }, { k: operand(k), v: operand(v) }, rows, machine);
+  }
   const modifier = scorePrograms(score, { b, n, m, h, g });
   const slots = map.panels * PANEL;
   const cut = cutAttention(map, { b, h, g, d, e }, threads);

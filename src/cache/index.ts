@@ -1,0 +1,6 @@
+export {
+  type AppendOptions,
+  createKeyValueCache,
+  type KeyValueCache,
+  type KeyValueCacheOptions,
+} from './key-value-cache';

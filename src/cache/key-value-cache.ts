@@ -1,0 +1,329 @@
+/** Keys and values of tokens that were seen, for decoders that go on from them. */
+import { checkChoice, checkOptions, checkWhole, show } from '../check';
+import { DisposedError, DTypeError, ParameterError, ShapeError } from '../errors';
+import { append } from '../ops/cache';
+import { CacheLayer, type CacheLayerOptions, checkCounts } from '../ops/cache/layer';
+import { type CacheDType, type PageLayout, pageLayout } from '../ops/cache/layout';
+import { PAGE_ROWS, STORAGE } from '../ops/cache/params';
+import { checkControl, checkTensors, commonRuntime } from '../ops/check';
+import type { Control } from '../runtime/backend';
+import { Runtime } from '../runtime/runtime';
+import { LARGEST_HEAD } from '../runtime/wasm/params';
+import { formatShape } from '../tensor/shape';
+import { disposeKey, type Tensor } from '../tensor/tensor';
+import { PagePool, type SharedPage } from './pool';
+
+export interface KeyValueCacheOptions extends CacheLayerOptions {
+  /** How many layers there are, all with the window and the sinks of the cache; or each one's own. */
+  readonly layers: number | readonly CacheLayerOptions[];
+  /** Sequences that are decoded side by side. Default 1. */
+  readonly rows?: number | undefined;
+  /** Key/value heads. */
+  readonly heads: number;
+  /** Columns of a key, to 256. */
+  readonly d: number;
+  /** Columns of a value, to 256; default d. */
+  readonly e?: number | undefined;
+  /** How rows are stored; `i8` has a scale for each row of a head. Default f32. */
+  readonly dtype?: CacheDType | undefined;
+  /** The most tokens that a layer holds of a row; evicted ones do not count. */
+  readonly capacity: number;
+}
+
+export interface AppendOptions extends Control {
+  /** Of each row, how many of the tokens are its: the first ones. Default: all. */
+  readonly counts?: readonly number[] | undefined;
+}
+
+const OPTIONS = ['layers', 'rows', 'heads', 'd', 'e', 'dtype', 'capacity', 'window', 'sinks'];
+/** Tokens behind a window that are kept at least, so that steps on trial can be taken back. */
+const SLACK = PAGE_ROWS;
+
+/** A row of a layer; pages by the positions of their tokens. */
+interface Row {
+  length: number;
+  pages: (SharedPage | undefined)[];
+}
+
+/**
+ * Keys and values of the tokens of some sequences, by layer, in pages of 32 tokens: memory follows the tokens held, and
+ * nothing is copied as it grows. `attention(q, cache.layer(i), { counts })` reads them where they lie; it and everything
+ * else is a call in its turn, and a cache changes at once. Positions stay absolute when a window's past is evicted.
+ *
+ * An append whose k or v turn out to be at fault leaves the memory that it wrote to at fault.
+ *
+ * @throws {ParameterError} options that do not fit
+ */
+export function createKeyValueCache(runtime: Runtime, options: KeyValueCacheOptions): KeyValueCache {
+  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
+  checkOptions('createKeyValueCache', options, OPTIONS);
+  const { layers, rows = 1, heads, d, e = d, dtype = 'f32', capacity, window, sinks } = options;
+  checkWhole('rows', rows, 1);
+  checkWhole('heads', heads, 1);
+  checkWhole('d', d, 1, LARGEST_HEAD);
+  checkWhole('e', e, 1, LARGEST_HEAD);
+  checkChoice('dtype', dtype, STORAGE);
+  checkWhole('capacity', capacity, 1);
+  if (!Array.isArray(layers)) checkWhole('layers', layers as number, 1);
+  const given = Array.isArray(layers) ? layers : Array.from({ length: layers as number }, () => ({ window, sinks }));
+  if (given.length === 0) throw new ParameterError('layers must be one at least, got an empty list');
+  if (Array.isArray(layers) && (window ?? sinks) !== undefined)
+    throw new ParameterError('window and sinks are said by layer or for all layers, not both');
+  for (const [at, layer] of given.entries()) checkLayer(layer, `layer ${at}`);
+  const layout = pageLayout(dtype, heads, d, e);
+  const pool = new PagePool(runtime, layout.bytes);
+  const empty = given.map(() => Array.from({ length: rows }, (): Row => ({ length: 0, pages: [] })));
+  return new KeyValueCache({ runtime, dtype, layout, capacity, layers: given, pool }, empty);
+}
+
+function checkLayer(layer: CacheLayerOptions, name: string): void {
+  checkOptions(name, layer, ['window', 'sinks']);
+  const { window, sinks } = layer;
+  if (window !== undefined) checkWhole(`window of ${name}`, window, 1);
+  if (sinks !== undefined) checkWhole(`sinks of ${name}`, sinks, 0);
+  if (sinks && window === undefined)
+    throw new ParameterError(`sinks of ${name} go with a window: all tokens are kept without one`);
+}
+
+/** What a cache and its forks have in common. */
+interface Shared {
+  readonly runtime: Runtime;
+  readonly dtype: CacheDType;
+  readonly layout: PageLayout;
+  readonly capacity: number;
+  readonly layers: readonly CacheLayerOptions[];
+  readonly pool: PagePool;
+}
+
+export class KeyValueCache {
+  readonly #shared: Shared;
+  /** By layer and row. */
+  readonly #rows: Row[][];
+  #disposed = false;
+
+  /** Made by `createKeyValueCache` and `fork`. */
+  constructor(shared: Shared, rows: Row[][]) {
+    this.#shared = shared;
+    this.#rows = rows;
+  }
+
+  get runtime(): Runtime {
+    return this.#shared.runtime;
+  }
+
+  /** Layers. */
+  get layers(): number {
+    return this.#rows.length;
+  }
+
+  /** Tokens of each row that all layers have, evicted ones among them: the position of the next. */
+  get lengths(): number[] {
+    this.#assertUsable('lengths');
+    const [first = []] = this.#rows;
+    return first.map((_, row) => Math.min(...this.#rows.map((rows) => (rows[row] as Row).length)));
+  }
+
+  /** Bytes of memory that the cache takes together with the forks that it shares pages with. */
+  get bytes(): number {
+    this.#assertUsable('bytes');
+    return this.#shared.pool.bytes;
+  }
+
+  /** A layer as an operand: what it holds when an op is called. */
+  layer(index: number): CacheLayer {
+    this.#assertUsable('layer()');
+    this.#layerRows(index);
+    const { runtime, dtype, layout, layers } = this.#shared;
+    return new CacheLayer(runtime, dtype, layout, layers[index] as CacheLayerOptions, () => {
+      this.#assertUsable('layer()');
+      return this.#layerRows(index);
+    });
+  }
+
+  /**
+   * Appends tokens to the rows of a layer: k [rows, n, heads, d] and v [rows, n, heads, e], f32, f16 or bf16, of which the
+   * first `counts[r]` are row r's. What the layer's window no longer reaches is evicted.
+   *
+   * @throws {ShapeError} extents, counts that do not fit
+   * @throws {ParameterError} tokens beyond the capacity, a layer that there is not
+   */
+  append(layer: number, k: Tensor, v: Tensor, options: AppendOptions = {}): void {
+    this.#assertUsable('append()');
+    const rows = this.#layerRows(layer);
+    const { runtime, layout, capacity, pool } = this.#shared;
+    checkTensors({ k, v });
+    if (commonRuntime({ k, v }) !== runtime)
+      throw new ParameterError('k and v live on another runtime than the cache: make both with the same runtime');
+    checkOptions('append', options, ['counts', 'signal', 'onProgress']);
+    checkControl(options);
+    const n = k.shape[1] ?? 0;
+    const { heads, d, e } = layout;
+    for (const [name, x, columns] of [
+      ['k', k, d],
+      ['v', v, e],
+    ] as const) {
+      const expected = [rows.length, n, heads, columns];
+      if (x.rank !== 4 || expected.some((extent, axis) => extent !== x.shape[axis]))
+        throw new ShapeError(
+          `${name} must have shape ${formatShape(expected)}, as the cache has ${rows.length} rows and ${heads} heads of ${columns}, got ${formatShape(x.shape)}`,
+        );
+      if (x.dtype !== 'f32' && x.dtype !== 'f16' && x.dtype !== 'bf16')
+        throw new DTypeError(`${name} must be f32, f16 or bf16, got ${x.dtype}`);
+    }
+    const counts = checkCounts(options.counts, rows.length, n);
+    for (const [at, row] of rows.entries()) {
+      const tokens = this.#held(layer, row.length) + (counts[at] as number);
+      if (tokens > capacity)
+        throw new ParameterError(
+          `row ${at} of layer ${layer} would hold ${tokens} tokens, more than the capacity of ${capacity}`,
+        );
+    }
+    // New pages, and copies of those that others share and that are written to.
+    const plans = rows.map((row, at) => {
+      const past = row.length + (counts[at] as number);
+      const last = row.pages[Math.floor(row.length / PAGE_ROWS)];
+      const isShared = past > row.length && last !== undefined && last.owners > 1;
+      return { past, isShared, fresh: Math.ceil(past / PAGE_ROWS) - row.pages.length };
+    });
+    const taken = pool.take(plans.reduce((sum, { isShared, fresh }) => sum + Number(isShared) + fresh, 0));
+    const spare = [...taken];
+    const next = rows.map((row, at) => {
+      const { isShared, fresh } = plans[at] as (typeof plans)[number];
+      const pages = [...row.pages, ...spare.splice(0, fresh)];
+      if (isShared) pages[Math.floor(row.length / PAGE_ROWS)] = spare.pop();
+      return pages;
+    });
+    const copies: { from: SharedPage; to: SharedPage }[] = [];
+    const writes = rows.flatMap((row, batch) => {
+      const pages = next[batch] as Row['pages'];
+      const { past, isShared } = plans[batch] as (typeof plans)[number];
+      const current = Math.floor(row.length / PAGE_ROWS);
+      if (isShared) copies.push({ from: row.pages[current] as SharedPage, to: pages[current] as SharedPage });
+      const own = [];
+      for (let at = row.length; at < past; ) {
+        const end = Math.min(past, (Math.floor(at / PAGE_ROWS) + 1) * PAGE_ROWS);
+        const page = pages[Math.floor(at / PAGE_ROWS)] as SharedPage;
+        own.push({ batch, token: at - row.length, count: end - at, page, row: at % PAGE_ROWS });
+        at = end;
+      }
+      return own;
+    });
+    try {
+      if (writes.length > 0) append({ k, v, layout, writes, copies }, options);
+    } catch (error) {
+      for (const page of taken) pool.release(page);
+      throw error;
+    }
+    for (const { from } of copies) pool.release(from);
+    for (const [at, row] of rows.entries()) {
+      row.pages = next[at] as Row['pages'];
+      // What the queries of these tokens see is there until the next.
+      this.#evict(layer, row);
+      row.length += counts[at] as number;
+    }
+  }
+
+  /**
+   * Takes tokens back: of each row the first `lengths[r]` stay, in all layers.
+   *
+   * @throws {ParameterError} more tokens than there are, or so few that queries would need evicted ones
+   */
+  truncate(lengths: number | readonly number[]): void {
+    this.#assertUsable('truncate()');
+    const count = (this.#rows[0] as Row[]).length;
+    const wanted = typeof lengths === 'number' ? new Array<number>(count).fill(lengths) : lengths;
+    if (!Array.isArray(wanted) || wanted.length !== count)
+      throw new ParameterError(`lengths must be a number for each of ${count} rows, got ${show(lengths)}`);
+    for (const [at, length] of wanted.entries()) {
+      checkWhole(`lengths[${at}]`, length, 0);
+      for (const [layer, rows] of this.#rows.entries()) {
+        const row = rows[at] as Row;
+        if (length > row.length)
+          throw new ParameterError(
+            `lengths[${at}] must be at most ${row.length}, the tokens of layer ${layer}, got ${length}`,
+          );
+        const evicted = this.#firstKept(layer, length);
+        const gone = row.pages.findIndex(
+          (page, index) => !page && index * PAGE_ROWS < length && (index + 1) * PAGE_ROWS > evicted,
+        );
+        if (gone >= 0 && length < row.length)
+          throw new ParameterError(
+            `lengths[${at}] = ${length}: a query there needs tokens that layer ${layer} evicted: its window reaches back from ${row.length}`,
+          );
+      }
+    }
+    for (const rows of this.#rows) {
+      for (const [at, row] of rows.entries()) {
+        row.length = wanted[at] as number;
+        for (const page of row.pages.splice(Math.ceil(row.length / PAGE_ROWS)))
+          if (page) this.#shared.pool.release(page);
+      }
+    }
+  }
+
+  /**
+   * A cache whose row i goes on from row `rows[i]` of this one. Pages are shared until one of the caches writes to them.
+   */
+  fork(rows: readonly number[]): KeyValueCache {
+    this.#assertUsable('fork()');
+    const count = (this.#rows[0] as Row[]).length;
+    if (!Array.isArray(rows) || rows.length === 0)
+      throw new ParameterError(`rows of fork() must be a list of rows, got ${show(rows)}`);
+    for (const [at, row] of rows.entries()) checkWhole(`rows[${at}]`, row, 0, count - 1);
+    const { pool } = this.#shared;
+    return new KeyValueCache(
+      this.#shared,
+      this.#rows.map((all) =>
+        rows.map((from) => {
+          const { length, pages } = all[from] as Row;
+          return { length, pages: pages.map((page) => page && pool.share(page)) };
+        }),
+      ),
+    );
+  }
+
+  /** Gives its pages back. Disposing twice is harmless. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const rows of this.#rows)
+      for (const row of rows) for (const page of row.pages.splice(0)) if (page) this.#shared.pool.release(page);
+  }
+
+  [disposeKey](): void {
+    this.dispose();
+  }
+
+  /** The first token behind the sinks that a query at `length` may see. */
+  #firstKept(layer: number, length: number): number {
+    const { window } = this.#shared.layers[layer] as CacheLayerOptions;
+    return window === undefined ? 0 : Math.max(0, length + 1 - window);
+  }
+
+  /** Tokens of a row of that length that the next query may see. */
+  #held(layer: number, length: number): number {
+    const { window, sinks: first = 0 } = this.#shared.layers[layer] as CacheLayerOptions;
+    return window === undefined ? length : Math.min(length, window - 1 + first);
+  }
+
+  #evict(layer: number, row: Row): void {
+    const { window, sinks: first = 0 } = this.#shared.layers[layer] as CacheLayerOptions;
+    if (window === undefined) return;
+    const past = Math.floor((this.#firstKept(layer, row.length) - SLACK) / PAGE_ROWS);
+    for (let at = Math.ceil(first / PAGE_ROWS); at < past; at++) {
+      const page = row.pages[at];
+      if (page) this.#shared.pool.release(page);
+      row.pages[at] = undefined;
+    }
+  }
+
+  #layerRows(layer: number): Row[] {
+    checkWhole('layer', layer, 0, this.#rows.length - 1);
+    return this.#rows[layer] as Row[];
+  }
+
+  #assertUsable(use: string): void {
+    if (this.#disposed) throw new DisposedError(`${use}: the key-value cache was disposed`);
+    this.#shared.runtime.assertUsable(use);
+  }
+}

@@ -1,0 +1,83 @@
+/** Pages of caches, in slabs that come and go with what is held. */
+import type { Page, Slab } from '../ops/cache/layout';
+import type { Runtime } from '../runtime/runtime';
+
+/** Of a slab: what any device binds at once. */
+const MOST_SLAB_BYTES = 2 ** 27;
+/** A new slab has a share of the pages that are held: memory follows these, and slabs are few. */
+const GROWTH = 8;
+
+interface PooledSlab extends Slab {
+  readonly free: number[];
+  readonly pages: number;
+}
+
+/** A page and how many rows of caches hold it. */
+export interface SharedPage extends Page {
+  readonly slab: PooledSlab;
+  owners: number;
+}
+
+export class PagePool {
+  readonly #slabs = new Set<PooledSlab>();
+  #held = 0;
+
+  constructor(
+    readonly runtime: Runtime,
+    readonly pageBytes: number,
+  ) {}
+
+  /** Bytes of the slabs. */
+  get bytes(): number {
+    return [...this.#slabs].reduce((sum, { pages }) => sum + pages * this.pageBytes, 0);
+  }
+
+  /** So many pages, each with one owner; all or none. */
+  take(count: number): SharedPage[] {
+    const taken: SharedPage[] = [];
+    try {
+      for (const slab of this.#slabs) while (taken.length < count && slab.free.length > 0) taken.push(this.#from(slab));
+      while (taken.length < count) {
+        const slab = this.#grow(count - taken.length);
+        while (taken.length < count && slab.free.length > 0) taken.push(this.#from(slab));
+      }
+      return taken;
+    } catch (error) {
+      for (const page of taken) this.release(page);
+      throw error;
+    }
+  }
+
+  share(page: SharedPage): SharedPage {
+    page.owners++;
+    return page;
+  }
+
+  /** For one owner: a page without any is free, a slab without pages goes. Calls that read it have been made before. */
+  release(page: SharedPage): void {
+    if (--page.owners > 0) return;
+    const { slab } = page;
+    slab.free.push(page.at);
+    this.#held--;
+    if (slab.free.length < slab.pages) return;
+    this.#slabs.delete(slab);
+    slab.memory.dispose();
+  }
+
+  #from(slab: PooledSlab): SharedPage {
+    this.#held++;
+    return { slab, at: slab.free.pop() as number, owners: 1 };
+  }
+
+  #grow(needed: number): PooledSlab {
+    const { runtime, pageBytes } = this;
+    const most = Math.max(1, Math.floor(MOST_SLAB_BYTES / pageBytes));
+    const pages = Math.min(most, Math.max(needed, Math.ceil(this.#held / GROWTH)));
+    const memory = runtime.empty([(pages * pageBytes) / 4], 'i32');
+    // A cache outlives the scope in which tokens happen to be appended.
+    runtime.disown(memory);
+    const slab = { memory, pages, free: Array.from({ length: pages }, (_, at) => (pages - 1 - at) * pageBytes) };
+    this.#slabs.add(slab);
+    return slab;
+  }
+}

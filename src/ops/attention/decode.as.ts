@@ -1,0 +1,667 @@
+/**
+ * Attention of few queries and many keys, as in decoding: keys and values are read once, where they lie.
+ *
+ * The query heads that share a key/value head are rows against its keys, in groups of four. `decodeQueries` lays them out;
+ * a task of `decode` takes a split of the keys, whose bounds do not depend on the threads, in blocks of 48: scores [keys][4],
+ * weights in their place, then the weighted values; `decodeMerge` joins the splits. Rows that met what float32 cannot do
+ * (huge, infinite or NaN scores or values) are computed anew in float64, so that such values propagate as they should.
+ */
+import { CHUNK, ROW_BYTES } from '../../expressions/params.generated.as';
+import { loadRow, loadElement, bytesOf, storeRow } from '../../runtime/wasm/assembly/storage.as';
+import { exp, log } from '../../runtime/wasm/assembly/scalar.as';
+import { UNSEEN } from '../../runtime/wasm/assembly/product.as';
+import { exp2Clamped, larger, madd } from '../../runtime/wasm/assembly/vector.as';
+import { BF16, F16, F32, LARGEST_HEAD, Operand, PANEL, TILE } from '../../runtime/wasm/params.generated.as';
+import { I8 } from '../cache/params.generated.as';
+import { DECODE_KEYS, DECODE_LIST_LENGTH, DECODE_ROW_LENGTH, DECODE_SEGMENT_LENGTH, DecodeParams } from './params.generated.as';
+import { beginTile, Block, PROGRAM_SCRATCH, runProgram } from './program.as';
+
+const NO_MAXIMUM: f32 = -1e30;
+/** Beyond it scores and outputs are left to float64. */
+const ORDINARY: f32 = 1e29;
+const LN2: f64 = 0.6931471805599453;
+const LOG2E: f64 = 1.4426950408889634;
+
+/** Behind the sums of a group: of its four rows the maxima, the sums, and whether they are exceptional. */
+const MAXIMA: usize = 0;
+const SUMS: usize = 16;
+const EXCEPTIONAL: usize = 32;
+const STATE_BYTES: usize = 48;
+
+// One worker's working memory.
+const SCORES: usize = 0; // [48 + 2][4]
+const ADDRESSES: usize = SCORES + <usize>(DECODE_KEYS + 2) * 16; // of a key's row and of its values', [48][2]
+const SCALES: usize = ADDRESSES + <usize>DECODE_KEYS * 8; // [2][48]
+const KEY_ROWS: usize = SCALES + <usize>DECODE_KEYS * 8; // [48][256], where rows are copied
+const VALUE_ROWS: usize = KEY_ROWS + <usize>(DECODE_KEYS * LARGEST_HEAD * 4);
+const SINK: usize = VALUE_ROWS + <usize>(DECODE_KEYS * LARGEST_HEAD * 4);
+const KEY_NUMBERS: usize = SINK + 16; // [24] i32
+const QUERY_NUMBERS: usize = KEY_NUMBERS + ROW_BYTES; // [n] i32, in chunks
+const MODIFIED: usize = QUERY_NUMBERS + CHUNK * 4; // [12 queries][24 keys]
+const BLOCK: usize = (MODIFIED + CHUNK * ROW_BYTES + 15) & ~15;
+const PROGRAM: usize = (BLOCK + offsetof<Block>() + 15) & ~15;
+const DOUBLES: usize = (PROGRAM + PROGRAM_SCRATCH + 15) & ~15; // [256] f64
+export const DECODE_BYTES: usize = DOUBLES + LARGEST_HEAD * 8;
+
+// @ts-ignore: decorator
+@inline
+function fours(columns: i32): i32 {
+  return (columns + 3) >> 2;
+}
+
+/** Rows against a key/value head, and their groups of four. */
+// @ts-ignore: decorator
+@inline
+function groupsOf(p: DecodeParams): i32 {
+  return fours((p.h / p.g) * p.n);
+}
+
+// @ts-ignore: decorator
+@inline
+function partBytes(p: DecodeParams): usize {
+  return <usize>fours(p.e) * 64 + STATE_BYTES;
+}
+
+// @ts-ignore: decorator
+@inline
+function queriesAt(p: DecodeParams, bg: i32): usize {
+  return p.queries + <usize>(bg * groupsOf(p)) * (<usize>fours(p.d) * 64);
+}
+
+/** The sums of a key/value head and a split. */
+// @ts-ignore: decorator
+@inline
+function partAt(p: DecodeParams, bg: i32, split: i32): usize {
+  return p.parts + <usize>(bg * p.splits + split) * <usize>groupsOf(p) * partBytes(p);
+}
+
+// @ts-ignore: decorator
+@inline
+function rowOf(p: DecodeParams, batch: i32): usize {
+  return p.rows + <usize>(batch * DECODE_ROW_LENGTH * 4);
+}
+
+// @ts-ignore: decorator
+@inline
+function listOf(p: DecodeParams, batch: i32, head: i32): usize {
+  const list = i32.load(p.maps + (<usize>(batch * p.h + head) << 2));
+  return p.lists + <usize>(list * DECODE_LIST_LENGTH * 4);
+}
+
+// @ts-ignore: decorator
+@inline
+function segmentAt(p: DecodeParams, at: i32): usize {
+  return p.segments + <usize>(at * DECODE_SEGMENT_LENGTH * 4);
+}
+
+// @ts-ignore: decorator
+@inline
+function elementBytes(dtype: i32): usize {
+  return dtype == I8 ? 1 : bytesOf(dtype);
+}
+
+/** The key/value head of a group. */
+// @ts-ignore: decorator
+@inline
+function keyHead(p: DecodeParams, group: i32): i32 {
+  return (group * p.keyHeads) / p.g;
+}
+
+/** Where row `key` of a group's head lies. */
+// @ts-ignore: decorator
+@inline
+function keyRow(p: DecodeParams, x: Operand, batch: i32, key: i32, group: i32): usize {
+  const head = keyHead(p, group);
+  if (p.pages == 0)
+    return x.address + (<usize>batch * x.batch + <usize>key * x.row + <usize>head * x.head) * bytesOf(x.dtype);
+  const rows = p.pageRows;
+  const page = <usize>i32.load(p.pages + (<usize>(batch * p.pagesOfRow + key / rows) << 2));
+  return page + x.address + (<usize>(key % rows) * x.row + <usize>head * x.head) * elementBytes(x.dtype);
+}
+
+/** The scale of row `key` of a group's head in a cache; `scales` are bytes within a page. */
+// @ts-ignore: decorator
+@inline
+function scaleOf(p: DecodeParams, scales: usize, batch: i32, key: i32, group: i32): f32 {
+  const head = keyHead(p, group);
+  const rows = p.pageRows;
+  const page = <usize>i32.load(p.pages + (<usize>(batch * p.pagesOfRow + key / rows) << 2));
+  return f32.load(page + scales + (<usize>(head * rows + (key % rows)) << 2));
+}
+
+/** The queries of a key/value head as groups of four rows, scaled: [columns of 4][row][4 columns]. */
+export function decodeQueries(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<DecodeParams>(params);
+  const g = p.g;
+  const d = p.d;
+  const n = p.n;
+  const q = p.q;
+  const shared = p.h / g;
+  const batch = task / g;
+  const head = (task % g) * shared;
+  const row = rowOf(p, batch);
+  const factor = f32x4.splat(<f32>(i32.load(row, 4) ? p.scale : p.scale * LOG2E));
+  const count = i32.load(row);
+  const groupBytes = <usize>fours(d) * 64;
+  const to = queriesAt(p, task);
+  memory.fill(to, 0, <usize>groupsOf(p) * groupBytes);
+  const buffer = scratch + KEY_ROWS;
+  for (let r: i32 = 0; r < shared * n; r++) {
+    if (r % n >= count) continue;
+    const at = q.address + (<usize>batch * q.batch + <usize>(r % n) * q.row + <usize>(head + r / n) * q.head) * bytesOf(q.dtype);
+    const from = loadRow(at, q.element, q.dtype, d, buffer);
+    let place = to + <usize>(r >> 2) * groupBytes + (<usize>(r & 3) << 4);
+    let c: i32 = 0;
+    for (; c + 4 <= d; c += 4, place += 64) v128.store(place, f32x4.mul(v128.load(from + (<usize>c << 2)), factor));
+    for (; c < d; c++, place += 4) f32.store(place, f32.load(from + (<usize>c << 2)) * f32x4.extract_lane(factor, 0));
+  }
+}
+
+/** A split of the keys of some key/value heads. */
+export function decode(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<DecodeParams>(params);
+  const g = p.g;
+  const shared = p.h / g;
+  const heads = p.headsOfTask;
+  const ranges = (g + heads - 1) / heads;
+  const split = task % p.splits;
+  const batch = task / p.splits / ranges;
+  const first = ((task / p.splits) % ranges) * heads;
+  const past = min(first + heads, g);
+  const list = listOf(p, batch, first * shared);
+  let skip = split * p.splitKeys;
+  let left = min(p.splitKeys, i32.load(list, 8) - skip);
+  if (left <= 0) return;
+  for (let head = first; head < past; head++) open(p, partAt(p, batch * g + head, split));
+  for (let at = i32.load(list); left > 0; at++) {
+    const segment = segmentAt(p, at);
+    const keys = i32.load(segment, 4) - i32.load(segment);
+    if (skip >= keys) {
+      skip -= keys;
+      continue;
+    }
+    let key = i32.load(segment) + skip;
+    skip = 0;
+    const end = min(i32.load(segment, 4), key + left);
+    left -= end - key;
+    const words = i32.load(segment, 8);
+    for (; key < end; ) {
+      const count = min(DECODE_KEYS, end - key);
+      for (let head = first; head < past; head++)
+        addKeys(p, batch, head, key, count, words, partAt(p, batch * g + head, split), scratch);
+      key += count;
+    }
+  }
+}
+
+/** Begins the sums of a key/value head. */
+function open(p: DecodeParams, part: usize): void {
+  const bytes = partBytes(p);
+  memory.fill(part, 0, <usize>groupsOf(p) * bytes);
+  for (const end = part + <usize>groupsOf(p) * bytes; part < end; part += bytes)
+    v128.store(part + bytes - STATE_BYTES + MAXIMA, f32x4.splat(NO_MAXIMUM));
+}
+
+/** Adds `count` keys from `key` on to the sums of a head. */
+function addKeys(p: DecodeParams, batch: i32, head: i32, key: i32, count: i32, words: i32, part: usize, scratch: usize): void {
+  const groups = groupsOf(p);
+  const bytes = partBytes(p);
+  const columns = fours(p.e);
+  const kind = placeRows(p, p.k, p.d, batch, head, key, count, groups, scratch + ADDRESSES, scratch + KEY_ROWS);
+  const valueKind = placeRows(p, p.v, p.e, batch, head, key, count, groups, scratch + ADDRESSES + 4, scratch + VALUE_ROWS);
+  const isInteger = p.k.dtype == I8;
+  if (isInteger) {
+    for (let j: i32 = 0; j < count; j++) {
+      const at = scratch + SCALES + (<usize>j << 2);
+      f32.store(at, scaleOf(p, p.keyScales, batch, key + j, head));
+      f32.store(at, scaleOf(p, p.valueScales, batch, key + j, head), DECODE_KEYS * 4);
+    }
+  }
+  const program = i32.load(rowOf(p, batch), 4);
+  const step = <usize>fours(p.d) * 64;
+  let queries = queriesAt(p, batch * p.g + head);
+  for (let group: i32 = 0; group < groups; group++, queries += step, part += bytes) {
+    const state = part + <usize>columns * 64;
+    if (kind == F32) scoreRows(queries, step, count, F32, scratch);
+    else if (kind == BF16) scoreRows(queries, step, count, BF16, scratch);
+    else if (kind == F16) scoreRows(queries, step, count, F16, scratch);
+    else scoreRows(queries, step, count, I8, scratch);
+    if (isInteger) scaleScores(count, scratch + SCALES, scratch);
+    if (program) modifyScores(p, batch, head, group, key, count, scratch);
+    if (words >= 0) hideUnseen(p, group, key, count, words, scratch);
+    weigh(count, columns, part, state, scratch);
+    if (isInteger) scaleScores(count, scratch + SCALES + DECODE_KEYS * 4, scratch);
+    if (valueKind == F32) addValues(columns, count, part, F32, scratch);
+    else if (valueKind == BF16) addValues(columns, count, part, BF16, scratch);
+    else if (valueKind == F16) addValues(columns, count, part, F16, scratch);
+    else addValues(columns, count, part, I8, scratch);
+  }
+}
+
+/**
+ * Writes where each row lies, every 8 bytes from `addresses` on, and returns how they are to be read: rows that are not
+ * whole vectors side by side, and those that many queries convert again and again, are copied as float32.
+ */
+function placeRows(
+  p: DecodeParams,
+  x: Operand,
+  length: i32,
+  batch: i32,
+  head: i32,
+  key: i32,
+  count: i32,
+  groups: i32,
+  addresses: usize,
+  rows: usize,
+): i32 {
+  const dtype = x.dtype;
+  const element = x.element;
+  const isCopied = element != 1 || (p.pages == 0 && length % 4 != 0) || (dtype != F32 && groups > 2);
+  const columns = fours(length);
+  const bytes = <usize>columns << 4;
+  for (let j: i32 = 0; j < count; j++, addresses += 8) {
+    let at = keyRow(p, x, batch, key + j, head);
+    if (isCopied) {
+      if (length % 4 != 0) v128.store(rows + bytes - 16, f32x4.splat(0));
+      if (dtype == I8) widenI8(at, columns, rows);
+      else {
+        const from = loadRow(at, element, dtype, length, rows);
+        if (from != rows) memory.copy(rows, from, <usize>length << 2);
+      }
+      at = rows;
+      rows += bytes;
+    }
+    store<usize>(addresses, at);
+  }
+  return isCopied ? F32 : dtype;
+}
+
+function widenI8(from: usize, columns: i32, to: usize): void {
+  for (let c: i32 = 0; c < columns; c++) v128.store(to + (<usize>c << 4), four(from + (<usize>c << 2), I8));
+}
+
+/** Four columns in float32; `dtype` is a constant. */
+// @ts-ignore: decorator
+@inline
+function four(at: usize, dtype: i32): v128 {
+  if (dtype == F32) return v128.load(at);
+  if (dtype == BF16) return i32x4.shl(v128.load16x4_u(at), 16);
+  if (dtype == I8) return f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(v128.load32_zero(at))));
+  return widen(at);
+}
+
+/** Half to single: the fields moved, then times 2^112, which mends exponent and subnormals; infinities and NaN become NaN. */
+// @ts-ignore: decorator
+@inline
+function widen(at: usize): v128 {
+  const fields = v128.and(i32x4.shl(v128.load16x4_s(at), 13), i32x4.splat(0x8fffe000));
+  return f32x4.mul(fields, i32x4.splat(0x77800000));
+}
+
+// @ts-ignore: decorator
+@inline
+function columnBytes(dtype: i32): usize {
+  return dtype == F32 ? 16 : dtype == I8 ? 4 : 8;
+}
+
+/** Scores of four queries against the keys at `ADDRESSES`, three at a time. */
+// @ts-ignore: decorator
+@inline
+function scoreRows(queries: usize, bytes: usize, count: i32, dtype: i32, scratch: usize): void {
+  const past = queries + bytes;
+  const last = scratch + ADDRESSES + (<usize>(count - 1) << 3);
+  let to = scratch + SCORES;
+  for (let at = scratch + ADDRESSES; at <= last; at += 24, to += 48) {
+    let k0 = load<usize>(at);
+    let k1 = load<usize>(min(at + 8, last));
+    let k2 = load<usize>(min(at + 16, last));
+    let a0 = f32x4.splat(0);
+    let a1 = a0;
+    let a2 = a0;
+    let b0 = a0;
+    let b1 = a0;
+    let b2 = a0;
+    let c0 = a0;
+    let c1 = a0;
+    let c2 = a0;
+    let d0 = a0;
+    let d1 = a0;
+    let d2 = a0;
+    for (let q = queries; q < past; q += 64) {
+      const x0 = four(k0, dtype);
+      const x1 = four(k1, dtype);
+      const x2 = four(k2, dtype);
+      let y = v128.load(q);
+      a0 = madd(y, x0, a0);
+      a1 = madd(y, x1, a1);
+      a2 = madd(y, x2, a2);
+      y = v128.load(q, 16);
+      b0 = madd(y, x0, b0);
+      b1 = madd(y, x1, b1);
+      b2 = madd(y, x2, b2);
+      y = v128.load(q, 32);
+      c0 = madd(y, x0, c0);
+      c1 = madd(y, x1, c1);
+      c2 = madd(y, x2, c2);
+      y = v128.load(q, 48);
+      d0 = madd(y, x0, d0);
+      d1 = madd(y, x1, d1);
+      d2 = madd(y, x2, d2);
+      k0 += columnBytes(dtype);
+      k1 += columnBytes(dtype);
+      k2 += columnBytes(dtype);
+    }
+    v128.store(to, fourSums(a0, b0, c0, d0));
+    v128.store(to, fourSums(a1, b1, c1, d1), 16);
+    v128.store(to, fourSums(a2, b2, c2, d2), 32);
+  }
+}
+
+/** The sum of each vector's lanes. */
+// @ts-ignore: decorator
+@inline
+function fourSums(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
+  const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 4, 1, 5), v128.shuffle<f32>(c, d, 2, 6, 3, 7));
+  return f32x4.add(v128.shuffle<f32>(ab, cd, 0, 1, 4, 5), v128.shuffle<f32>(ab, cd, 2, 3, 6, 7));
+}
+
+/** Each key's numbers times its scale. */
+function scaleScores(count: i32, scales: usize, scratch: usize): void {
+  for (let j: i32 = 0; j < count; j++) {
+    const at = scratch + SCORES + (<usize>j << 4);
+    v128.store(at, f32x4.mul(v128.load(at), v128.load32_splat(scales + (<usize>j << 2))));
+  }
+}
+
+/** Keys whose bit is not set in their word are hidden from that query. */
+function hideUnseen(p: DecodeParams, group: i32, key: i32, count: i32, words: i32, scratch: usize): void {
+  const n = p.n;
+  for (let j: i32 = 0; j < count; j++) {
+    const word = i32.load(p.words + (<usize>(words * PANEL + ((key + j) % PANEL)) << 2));
+    for (let r: i32 = 0; r < 4; r++) {
+      if (!((word >> ((group * 4 + r) % n)) & 1)) f32.store(scratch + SCORES + (<usize>(j * 4 + r) << 2), UNSEEN);
+    }
+  }
+}
+
+/** What the row's program makes of the scores: its lanes are keys, its rows the queries of a head. */
+function modifyScores(p: DecodeParams, batch: i32, head: i32, group: i32, key: i32, count: i32, scratch: usize): void {
+  const row = rowOf(p, batch);
+  const program = i32.load(row, 4);
+  const block = changetype<Block>(scratch + BLOCK);
+  const n = p.n;
+  const shared = p.h / p.g;
+  block.queries = scratch + KEY_NUMBERS;
+  block.keys = scratch + QUERY_NUMBERS;
+  block.scores = scratch + MODIFIED;
+  block.out = scratch + MODIFIED;
+  block.batch = batch;
+  block.tables = i32.load(row, 8);
+  block.scratch = scratch + PROGRAM;
+  for (let first: i32 = 0; first < count; first += TILE) {
+    const keys = min(TILE, count - first);
+    for (let j: i32 = 0; j < TILE; j++) i32.store(scratch + KEY_NUMBERS + (<usize>j << 2), key + first + min(j, keys - 1));
+    // Rows of one head after the other.
+    for (let r: i32 = 0; r < 4; ) {
+      const at = group * 4 + r;
+      if (at >= shared * n) break;
+      const rows = min(4 - r, n - (at % n));
+      block.head = head * shared + at / n;
+      block.rows = rows;
+      for (let i: i32 = 0; i < rows; i++) {
+        i32.store(scratch + QUERY_NUMBERS + (<usize>i << 2), (at % n) + i);
+        for (let j: i32 = 0; j < keys; j++)
+          f32.store(scratch + MODIFIED + <usize>i * ROW_BYTES + (<usize>j << 2), f32.load(scratch + SCORES + (<usize>((first + j) * 4 + r + i) << 2)));
+      }
+      beginTile(program, block);
+      runProgram(program, block);
+      for (let i: i32 = 0; i < rows; i++) {
+        for (let j: i32 = 0; j < keys; j++)
+          f32.store(scratch + SCORES + (<usize>((first + j) * 4 + r + i) << 2), <f32>LOG2E * f32.load(scratch + MODIFIED + <usize>i * ROW_BYTES + (<usize>j << 2)));
+      }
+      r += rows;
+    }
+  }
+}
+
+/** Scores to weights 2^(score - maximum) in their place, with their sums; what was summed before shrinks as maxima move. */
+function weigh(count: i32, columns: i32, part: usize, state: usize, scratch: usize): void {
+  const scores = scratch + SCORES;
+  const end = scores + (<usize>count << 4);
+  const old = v128.load(state, MAXIMA);
+  let maxima = old;
+  let exceptional = v128.load(state, EXCEPTIONAL);
+  for (let at = scores; at < end; at += 16) {
+    const x = v128.load(at);
+    maxima = larger(maxima, x);
+    // NaN is not less either.
+    const isOrdinary = f32x4.lt(f32x4.abs(x), f32x4.splat(ORDINARY));
+    const isHidden = v128.or(f32x4.eq(x, f32x4.splat(UNSEEN)), f32x4.eq(x, f32x4.splat(-Infinity)));
+    exceptional = v128.or(exceptional, v128.not(v128.or(isOrdinary, isHidden)));
+  }
+  v128.store(state, exceptional, EXCEPTIONAL);
+  let sum = v128.load(state, SUMS);
+  if (v128.any_true(f32x4.gt(maxima, old))) {
+    const factor = exp2Clamped(f32x4.sub(old, maxima));
+    v128.store(state, maxima, MAXIMA);
+    sum = f32x4.mul(sum, factor);
+    const f0 = v128.shuffle<f32>(factor, factor, 0, 0, 0, 0);
+    const f1 = v128.shuffle<f32>(factor, factor, 1, 1, 1, 1);
+    const f2 = v128.shuffle<f32>(factor, factor, 2, 2, 2, 2);
+    const f3 = v128.shuffle<f32>(factor, factor, 3, 3, 3, 3);
+    for (const past = part + <usize>columns * 64; part < past; part += 64) {
+      v128.store(part, f32x4.mul(v128.load(part), f0));
+      v128.store(part, f32x4.mul(v128.load(part, 16), f1), 16);
+      v128.store(part, f32x4.mul(v128.load(part, 32), f2), 32);
+      v128.store(part, f32x4.mul(v128.load(part, 48), f3), 48);
+    }
+  }
+  for (let at = scores; at < end; at += 16) {
+    const weight = exp2Clamped(f32x4.sub(v128.load(at), maxima));
+    v128.store(at, weight);
+    sum = f32x4.add(sum, weight);
+  }
+  v128.store(state, sum, SUMS);
+}
+
+/** Adds the weighted values at `ADDRESSES` to the sums, twelve columns at a time. */
+// @ts-ignore: decorator
+@inline
+function addValues(columns: i32, count: i32, part: usize, dtype: i32, scratch: usize): void {
+  let c: i32 = 0;
+  for (; c + 3 <= columns; c += 3) addColumns(3, c, count, part, dtype, scratch);
+  if (columns - c == 2) addColumns(2, c, count, part, dtype, scratch);
+  else if (columns - c == 1) addColumns(1, c, count, part, dtype, scratch);
+}
+
+// @ts-ignore: decorator
+@inline
+function addColumns(width: i32, c: i32, count: i32, part: usize, dtype: i32, scratch: usize): void {
+  const sums = part + <usize>c * 64;
+  const offset = <usize>c * columnBytes(dtype);
+  const zero = f32x4.splat(0);
+  let a0 = v128.load(sums);
+  let a1 = v128.load(sums, 16);
+  let a2 = v128.load(sums, 32);
+  let a3 = v128.load(sums, 48);
+  let b0 = width > 1 ? v128.load(sums, 64) : zero;
+  let b1 = width > 1 ? v128.load(sums, 80) : zero;
+  let b2 = width > 1 ? v128.load(sums, 96) : zero;
+  let b3 = width > 1 ? v128.load(sums, 112) : zero;
+  let c0 = width > 2 ? v128.load(sums, 128) : zero;
+  let c1 = width > 2 ? v128.load(sums, 144) : zero;
+  let c2 = width > 2 ? v128.load(sums, 160) : zero;
+  let c3 = width > 2 ? v128.load(sums, 176) : zero;
+  let weights = scratch + SCORES;
+  let address = scratch + ADDRESSES + 4;
+  for (const end = weights + (<usize>count << 4); weights < end; weights += 16, address += 8) {
+    const at = load<usize>(address) + offset;
+    const x = four(at, dtype);
+    const y = width > 1 ? four(at + columnBytes(dtype), dtype) : zero;
+    const z = width > 2 ? four(at + 2 * columnBytes(dtype), dtype) : zero;
+    let w = v128.load32_splat(weights);
+    a0 = madd(w, x, a0);
+    if (width > 1) b0 = madd(w, y, b0);
+    if (width > 2) c0 = madd(w, z, c0);
+    w = v128.load32_splat(weights, 4);
+    a1 = madd(w, x, a1);
+    if (width > 1) b1 = madd(w, y, b1);
+    if (width > 2) c1 = madd(w, z, c1);
+    w = v128.load32_splat(weights, 8);
+    a2 = madd(w, x, a2);
+    if (width > 1) b2 = madd(w, y, b2);
+    if (width > 2) c2 = madd(w, z, c2);
+    w = v128.load32_splat(weights, 12);
+    a3 = madd(w, x, a3);
+    if (width > 1) b3 = madd(w, y, b3);
+    if (width > 2) c3 = madd(w, z, c3);
+  }
+  v128.store(sums, a0);
+  v128.store(sums, a1, 16);
+  v128.store(sums, a2, 32);
+  v128.store(sums, a3, 48);
+  if (width > 1) {
+    v128.store(sums, b0, 64);
+    v128.store(sums, b1, 80);
+    v128.store(sums, b2, 96);
+    v128.store(sums, b3, 112);
+  }
+  if (width > 2) {
+    v128.store(sums, c0, 128);
+    v128.store(sums, c1, 144);
+    v128.store(sums, c2, 160);
+    v128.store(sums, c3, 176);
+  }
+}
+
+/** The results of a query head of a batch, from its splits. */
+export function decodeMerge(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<DecodeParams>(params);
+  const g = p.g;
+  const h = p.h;
+  const n = p.n;
+  const e = p.e;
+  const shared = h / g;
+  const batch = task / h;
+  const head = task % h;
+  const list = listOf(p, batch, head);
+  const keys = i32.load(list, 8);
+  const splits = (keys + p.splitKeys - 1) / p.splitKeys;
+  const queries = i32.load(rowOf(p, batch));
+  const columns = fours(e);
+  const bytes = partBytes(p);
+  const splitBytes = <usize>groupsOf(p) * bytes;
+  const row = scratch + KEY_ROWS;
+  const dtype = p.out.dtype;
+  for (let i: i32 = 0; i < n; i++) {
+    const r = (head % shared) * n + i;
+    const at = (<usize>(batch * n) + <usize>i) * <usize>h + <usize>head;
+    const out = p.out.address + at * <usize>e * bytesOf(dtype);
+    const lse = p.lse + (at << 2);
+    const lane = <usize>(r & 3) << 2;
+    let maximum = NO_MAXIMUM;
+    let sum: f32 = 0;
+    let isExceptional = false;
+    memory.fill(row, 0, <usize>columns << 4);
+    const first = partAt(p, batch * g + head / shared, 0) + <usize>(r >> 2) * bytes;
+    const pastSplits = i < queries ? first + <usize>splits * splitBytes : first;
+    for (let part = first; part < pastSplits; part += splitBytes) {
+      const state = part + <usize>columns * 64 + lane;
+      maximum = max(maximum, f32.load(state, MAXIMA));
+      if (i32.load(state, EXCEPTIONAL)) isExceptional = true;
+    }
+    for (let part = first; part < pastSplits; part += splitBytes) {
+      const state = part + <usize>columns * 64 + lane;
+      const factor = exp2Clamped(f32x4.splat(f32.load(state, MAXIMA) - maximum));
+      sum += f32x4.extract_lane(factor, 0) * f32.load(state, SUMS);
+      let sums = part + (lane << 2);
+      for (let c: i32 = 0; c < columns; c++, sums += 64) {
+        const place = row + (<usize>c << 4);
+        v128.store(place, madd(factor, v128.load(sums), v128.load(place)));
+      }
+    }
+    const inverse = f32x4.splat(sum > 0 ? 1 / sum : 0);
+    let isOrdinary = i32x4.splat(-1);
+    for (let c: i32 = 0; c < columns; c++) {
+      const place = row + (<usize>c << 4);
+      const x = v128.load(place);
+      isOrdinary = v128.and(isOrdinary, f32x4.lt(f32x4.abs(x), f32x4.splat(ORDINARY)));
+      v128.store(place, f32x4.mul(x, inverse));
+    }
+    if (isExceptional || !i32x4.all_true(isOrdinary)) {
+      exceptionalRow(p, batch, head, i, out, lse, scratch);
+      continue;
+    }
+    storeRow(row, out, dtype, e);
+    f32.store(lse, sum > 0 ? <f32>(<f64>maximum * LN2 + log(<f64>sum)) : -Infinity);
+  }
+}
+
+/** One query in float64, in the order of the definition; infinities and NaN take their course. */
+function exceptionalRow(p: DecodeParams, batch: i32, head: i32, i: i32, out: usize, lse: usize, scratch: usize): void {
+  const e = p.e;
+  const shared = p.h / p.g;
+  const r = (head % shared) * p.n + i;
+  const group = head / shared;
+  const list = listOf(p, batch, head);
+  const program = i32.load(rowOf(p, batch), 4);
+  const sums = scratch + DOUBLES;
+  memory.fill(sums, 0, <usize>e << 3);
+  let largest: f64 = -Infinity;
+  let total: f64 = 0;
+  let seesAny = false;
+  // Twice over the keys: first for the largest score, then for the sums.
+  for (let pass: i32 = 0; pass < 2; pass++) {
+    for (let at = i32.load(list); at < i32.load(list, 4); at++) {
+      const segment = segmentAt(p, at);
+      const words = i32.load(segment, 8);
+      for (let key = i32.load(segment); key < i32.load(segment, 4); key++) {
+        if (words >= 0 && !((i32.load(p.words + (<usize>(words * PANEL + (key % PANEL)) << 2)) >> i) & 1)) continue;
+        let score = p.scale * dot(p, batch, head, i, key);
+        if (program) {
+          f32.store(scratch + SCORES + (<usize>(r & 3) << 2), <f32>score);
+          modifyScores(p, batch, group, r >> 2, key, 1, scratch);
+          score = <f64>f32.load(scratch + SCORES + (<usize>(r & 3) << 2)) / LOG2E;
+          // A modifier hides keys by -Infinity, and whatever their values are.
+          if (score == -Infinity) continue;
+        }
+        if (pass == 0) {
+          largest = max(largest, score);
+          seesAny = true;
+          continue;
+        }
+        const weight = exp(score - largest);
+        total += weight;
+        const value = keyRow(p, p.v, batch, key, group);
+        for (let c: i32 = 0; c < e; c++) {
+          const sum = sums + (<usize>c << 3);
+          f64.store(sum, f64.load(sum) + weight * elementOf(p, p.v, p.valueScales, value, c, batch, key, group));
+        }
+      }
+    }
+  }
+  const row = scratch + KEY_ROWS;
+  for (let c: i32 = 0; c < e; c++) f32.store(row + (<usize>c << 2), seesAny ? <f32>(f64.load(sums + (<usize>c << 3)) / total) : 0);
+  storeRow(row, out, p.out.dtype, e);
+  f32.store(lse, seesAny ? <f32>(largest + log(total)) : -Infinity);
+}
+
+/** Column `c` of the row at `row`. */
+function elementOf(p: DecodeParams, x: Operand, scales: usize, row: usize, c: i32, batch: i32, key: i32, head: i32): f64 {
+  if (x.dtype == I8) return <f64>load<i8>(row + <usize>c) * <f64>scaleOf(p, scales, batch, key, head);
+  return <f64>loadElement(row + <usize>c * x.element * bytesOf(x.dtype), x.dtype);
+}
+
+function dot(p: DecodeParams, batch: i32, head: i32, i: i32, key: i32): f64 {
+  const q = p.q;
+  const group = head / (p.h / p.g);
+  const query = q.address + (<usize>batch * q.batch + <usize>i * q.row + <usize>head * q.head) * bytesOf(q.dtype);
+  const row = keyRow(p, p.k, batch, key, group);
+  let sum: f64 = 0;
+  for (let c: i32 = 0; c < p.d; c++) {
+    const x = <f64>loadElement(query + <usize>c * q.element * bytesOf(q.dtype), q.dtype);
+    sum += x * elementOf(p, p.k, p.keyScales, row, c, batch, key, group);
+  }
+  return sum;
+}

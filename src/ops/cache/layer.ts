@@ -1,0 +1,74 @@
+import { checkWhole, show } from '../../check';
+import { ParameterError } from '../../errors';
+import { band } from '../../masks/band';
+import { or } from '../../masks/combine';
+import { sinks } from '../../masks/first';
+import type { Mask } from '../../masks/mask';
+import type { Runtime } from '../../runtime/runtime';
+import type { CacheDType, CachedRow, PageLayout } from './layout';
+import { PAGE_ROWS } from './params';
+
+/** What a layer keeps of the past. */
+export interface CacheLayerOptions {
+  /** Each query sees so many tokens, its own the last; what none can see any more is evicted. Default: all are kept. */
+  readonly window?: number | undefined;
+  /** Beside a window, the first tokens, which are seen by all and kept. Default 0. */
+  readonly sinks?: number | undefined;
+}
+
+/** One layer of a key-value cache, which ops take in the place of keys and values: what it holds when they are called. */
+export class CacheLayer {
+  /** Made by `layer()` of a cache. */
+  constructor(
+    readonly runtime: Runtime,
+    readonly dtype: CacheDType,
+    readonly layout: PageLayout,
+    readonly options: CacheLayerOptions,
+    private readonly current: () => readonly CachedRow[],
+  ) {}
+
+  /** What it holds of each row now. */
+  get rows(): readonly CachedRow[] {
+    return this.current().map(({ length, pages }) => ({ length, pages: [...pages] }));
+  }
+
+  /** Tokens of each row, evicted ones among them: the position of the next. */
+  get lengths(): number[] {
+    return this.current().map(({ length }) => length);
+  }
+
+  /** Which tokens queries may see by its window, if it has one. */
+  get mask(): Mask | undefined {
+    const { window, sinks: first = 0 } = this.options;
+    if (window === undefined) return undefined;
+    const near = band(window - 1, -1);
+    return first > 0 ? or(near, sinks(first)) : near;
+  }
+
+  /** Throws unless all is there that the last `counts[r]` tokens of each row see by its window. */
+  assertHeld(rows: readonly CachedRow[], counts: readonly number[]): void {
+    const { window, sinks: first = 0 } = this.options;
+    for (const [at, { length, pages }] of rows.entries()) {
+      const count = counts[at] as number;
+      if (count > length)
+        throw new ParameterError(`counts[${at}] must be at most ${length}, the tokens of that row, got ${count}`);
+      const from = Math.max(first, length - count + 1 - (window ?? length));
+      const gone = pages.findIndex(
+        (page, index) => !page && (index + 1) * PAGE_ROWS > from && index * PAGE_ROWS < length,
+      );
+      if (gone >= 0 && count > 0)
+        throw new ParameterError(
+          `counts[${at}] = ${count}: the first of these tokens sees some that were evicted before: attend to what was appended last`,
+        );
+    }
+  }
+}
+
+/** Tokens of each row among the `n` that are given. */
+export function checkCounts(counts: readonly number[] | undefined, rows: number, n: number): readonly number[] {
+  if (counts === undefined) return new Array<number>(rows).fill(n);
+  if (!Array.isArray(counts) || counts.length !== rows)
+    throw new ParameterError(`counts must be a number for each of ${rows} rows, got ${show(counts)}`);
+  for (const [at, count] of counts.entries()) checkWhole(`counts[${at}]`, count, 0, n);
+  return counts;
+}
