@@ -2,7 +2,14 @@
 import type { Program } from '../../expressions/program';
 import { type BlockMap, RUN_LENGTH } from '../../runtime/block-map';
 import { PANEL } from '../../runtime/wasm/params';
-import { contiguous, FLOPS_PER_MICROSECOND, type Machine, operand, type Plan } from '../../runtime/wasm/plan';
+import {
+  BYTES_PER_MICROSECOND,
+  contiguous,
+  FLOPS_PER_MICROSECOND,
+  type Machine,
+  operand,
+  type Plan,
+} from '../../runtime/wasm/plan';
 import type { Values } from '../../runtime/wasm/struct';
 import type { AttentionCall } from './call';
 import type { DecodeParams as declared } from './params';
@@ -17,8 +24,6 @@ const SPLIT_KEYS = 8 * DECODE_KEYS;
 const STATE_FLOATS = 12;
 /** Sums of the heads that a task takes, at most: they stay in a thread's own cache. */
 const MOST_SUMS = 2 ** 14;
-/** Rough speed at which a thread reads memory. */
-const BYTES_PER_MICROSECOND = 15_000;
 
 /** What the queries of a batch see, and what changes their scores. */
 export interface DecodeRow {

@@ -13,6 +13,9 @@ export const FLOPS_PER_MICROSECOND = 40_000;
 /** Rough speed of one thread in elements that it passes over. */
 export const ELEMENTS_PER_MICROSECOND = 500;
 
+/** Rough speed at which a thread reads memory. */
+export const BYTES_PER_MICROSECOND = 15_000;
+
 /** What a plan may depend on. */
 export interface Machine {
   readonly memory: WebAssembly.Memory;
