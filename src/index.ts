@@ -2,8 +2,12 @@ export * as adapters from './adapters';
 export {
   type AppendOptions,
   createKeyValueCache,
+  createRecurrentCache,
   type KeyValueCache,
   type KeyValueCacheOptions,
+  type RecurrentCache,
+  type RecurrentCacheOptions,
+  type RecurrentLayer,
 } from './cache';
 export { type CompareOptions, compare, type Qkv } from './compare/compare';
 export type { AttentionMaps, Comparison, ComparisonReport, Row } from './compare/comparison';
