@@ -14,6 +14,7 @@ export type { AttentionMaps, Comparison, ComparisonReport, Row } from './compare
 export { decodeMap } from './compare/maps';
 export { type HostArray, type SdpaLayout, type SdpaOptions, type SdpaResult, sdpa } from './conventions/sdpa';
 export * from './errors';
+export type { CapturedValues } from './expressions/parse';
 export type { Words } from './expressions/words';
 export * as featureMaps from './feature-maps';
 export {
@@ -73,6 +74,7 @@ export {
   attentionBackward,
   type CachedAttentionOptions,
 } from './ops/attention';
+export type { Regions, Selection } from './ops/attention/selection';
 export { type BatchNormOptions, type BatchNormResult, batchNorm } from './ops/batch-norm';
 export type { CacheLayer, CacheLayerOptions } from './ops/cache/layer';
 export type { CacheDType } from './ops/cache/layout';
@@ -131,7 +133,7 @@ export {
   tanh,
 } from './ops/map';
 export type { Elementwise } from './ops/map/function';
-export { type CapturedValues, elementwise, type MapOptions, type MapResult, map } from './ops/map/map';
+export { elementwise, type MapOptions, type MapResult, map } from './ops/map/map';
 export { type MatmulOptions, matmul } from './ops/matmul';
 export { type AttentionState, type MergeStatesOptions, mergeStates } from './ops/merge-states';
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';

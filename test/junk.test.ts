@@ -89,6 +89,16 @@ const attentionSettings: Slots = {
   causal: maybe(boolean()),
   window: maybe(leaf([1, 1])),
   mask: maybe(aMask),
+  selection: maybe(
+    object({
+      lists: leaf(keep(runtime.tensor([0, -1], [1, 1, 1, 2], 'i32'))),
+      flags: notGiven(leaf(undefined)),
+      queryBlock: few(3),
+      keyBlock: few(3),
+      queryGrid: notGiven(leaf(undefined)),
+      keyGrid: notGiven(leaf(undefined)),
+    }),
+  ),
   score: maybe(aScore),
 };
 entry(
@@ -704,7 +714,11 @@ entry('scores.additiveBias', { table }, scores.additiveBias);
 const seenTable = open({ dtype: choice('u8'), shape: leaf([1, 3]), data: leaf(new Uint8Array(3), 'uint8') });
 entry('masks.fromTable', { table: seenTable }, masks.fromTable);
 entry('scores.relativeBias', { table }, scores.relativeBias);
-entry('scores.alibi', { slopes: leaf([0.5, 0.25], 'array', 'float64', 'uint8') }, scores.alibi);
+entry(
+  'scores.alibi',
+  { slopes: leaf([0.5, 0.25], 'array', 'float64', 'uint8', 'tensor of another runtime') },
+  scores.alibi,
+);
 entry('scores.compose', { score: aScore }, (score) => scores.compose(score, saccade.scores.softcap(2)));
 entry(
   'scores.from',

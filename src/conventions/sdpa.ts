@@ -7,6 +7,8 @@ import { fromTable } from '../masks/from-table';
 import { interned, type Mask } from '../masks/mask';
 import { type AttentionSettings, attention } from '../ops/attention';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
+import type { Values } from '../ops/compute';
+import { cast } from '../ops/copy';
 import type { Control } from '../runtime/backend';
 import { defaultRuntime, Runtime } from '../runtime/runtime';
 import { additiveBias, compose, softcap } from '../scores/score';
@@ -215,22 +217,14 @@ function settingsOf(options: SdpaOptions, q: Tensor, shape: Shape): AttentionSet
   if (isAdded && bias) throw new ParameterError('attn_mask and attention_bias are both added to the scores: give one');
   const added = isAdded ? mask : bias;
   const seen = isAdded ? undefined : mask;
-  const make = (values: Readonly<Record<string, HostTensor>>) => {
-    const all = [...masks, ...(seen ? [fromTable(inFour(values.seen ?? (seen as HostTensor)))] : [])];
-    const scores = [
-      ...(cap === 0 ? [] : [softcap(cap)]),
-      ...(added ? [additiveBias(inFour(values.table ?? (added as HostTensor)))] : []),
-    ];
-    return { ...(all.length > 0 && { mask: and(...all) }), ...(scores.length > 0 && { score: compose(...scores) }) };
-  };
-  const tensors = {
-    ...(added instanceof Tensor && { table: added }),
-    ...(seen instanceof Tensor && { seen }),
-  };
-  if (Object.keys(tensors).length === 0) return make({});
-  // The bias of a call is called `table`, so that its gradient is that tensor's.
-  const captured = added instanceof Tensor ? { table: added.size } : undefined;
-  return { deferred: { tensors, settings: make, captured } };
+  const scores = [...(cap === 0 ? [] : [softcap(cap)]), ...(added ? [additiveBias(biasOf(added))] : [])];
+  const score = scores.length > 0 ? { score: compose(...scores) } : {};
+  if (seen instanceof Tensor) {
+    const mask = (values: Values) => and(...masks, fromTable(inFour(values.seen as HostTensor)));
+    return { ...score, deferred: { tensors: { seen }, mask } };
+  }
+  if (seen) masks.push(fromTable(inFour(seen)));
+  return { ...score, ...(masks.length > 0 && { mask: and(...masks) }) };
 }
 
 /** A mask as given, which fits scores of this shape. */
@@ -248,4 +242,11 @@ function tableOf(name: string, given: Tensor | HostArray, q: Tensor, shape: Shap
   );
 }
 
-const inFour = (table: HostTensor): HostTensor => ({ ...table, shape: [1, 1, 1, 1, ...table.shape].slice(-4) });
+const fourAxes = (shape: Shape) => [1, 1, 1, 1, ...shape].slice(-4);
+const inFour = (table: HostTensor): HostTensor => ({ ...table, shape: fourAxes(table.shape) });
+
+/** As scores take one: a tensor contiguous and in f32. */
+function biasOf(table: Tensor | HostTensor): Tensor | HostTensor {
+  if (!(table instanceof Tensor)) return inFour(table);
+  return (table.dtype === 'f32' && table.isContiguous ? table : cast(table, 'f32')).reshape(fourAxes(table.shape));
+}
