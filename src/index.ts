@@ -1,3 +1,4 @@
+export * as adapters from './adapters';
 export {
   type AppendOptions,
   createKeyValueCache,
@@ -11,6 +12,7 @@ export {
 export { type CompareOptions, compare, type Qkv } from './compare/compare';
 export type { AttentionMaps, Comparison, ComparisonReport, Row } from './compare/comparison';
 export { decodeMap } from './compare/maps';
+export { type HostArray, type SdpaLayout, type SdpaOptions, type SdpaResult, sdpa } from './conventions/sdpa';
 export * from './errors';
 export type { CapturedValues } from './expressions/parse';
 export type { Words } from './expressions/words';
@@ -138,6 +140,7 @@ export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, r
 export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
+export { type RopeOptions, type RopeScaling, type RopeSettings, rope } from './ops/rope';
 export { focus, focusBackward, route } from './ops/routing';
 export { scatterAdd } from './ops/scatter-add';
 export { type SoftmaxOptions, softmax } from './ops/softmax';

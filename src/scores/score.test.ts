@@ -74,6 +74,10 @@ test('additive bias, shared or not', () => {
   const shared = additiveBias(hostTensor(values.slice(0, 15), [3, 5]));
   expectEverywhere(shared.expression, (s, _b, _h, q, k) => s + at(0, 0, q, k));
   check(shared, { b: 7, h: 9 });
+  const rows = additiveBias(hostTensor(values.slice(0, 6), [2, 3, 1]));
+  expectEverywhere(rows.expression, (s, _b, h, q) => s + (3 * h + q) * (3 * h + q));
+  check(rows, { m: 8 });
+  expectEverywhere(additiveBias(hostTensor([5], [1, 1])).expression, (s) => s + 5);
   expect(() => check(shared, { n: 4 })).toThrow(
     'additiveBias needs a table [4, 5], [2, 4, 5] or [2, 2, 4, 5], got [3, 5]',
   );

@@ -126,10 +126,10 @@ export function relativeBias(table: HostTensor | Tensor): Score {
 }
 
 /**
- * score + table[b, h, q, k], from a table [n, m], [h, n, m] or [b, h, n, m]; batches and heads of extent 1 are shared. A
- * tensor, f32, is an input of the calls. A host tensor is copied: what becomes of it later changes nothing. Runtimes that
- * compute with it keep a copy of their own, in float32, from the first call on for as long as the score can be reached:
- * call after call make it once.
+ * score + table[b, h, q, k], from a table [n, m], [h, n, m] or [b, h, n, m]; axes of extent 1 are shared. A tensor, f32, is
+ * an input of the calls. A host tensor is copied: what becomes of it later changes nothing. Runtimes that compute with it
+ * keep a copy of their own, in float32, from the first call on for as long as the score can be reached: call after call
+ * make it once.
  */
 export function additiveBias(table: HostTensor | Tensor): Score {
   if (!(table instanceof Tensor)) checkHost('table', table);
@@ -140,15 +140,19 @@ export function additiveBias(table: HostTensor | Tensor): Score {
     );
   }
   const [batches, heads, rows, columns] = [1, 1, ...table.shape].slice(-4) as [number, number, number, number];
-  const times = (name: InputName, step: number) => apply('multiply', input(name), constant(step));
-  const index = sum(
-    times('b', batches === 1 ? 0 : heads * rows * columns),
-    times('h', heads === 1 ? 0 : rows * columns),
-    times('q', columns),
-    input('k'),
-  );
+  const axes: readonly (readonly [name: InputName, extent: number, step: number])[] = [
+    ['b', batches, heads * rows * columns],
+    ['h', heads, rows * columns],
+    ['q', rows, columns],
+    ['k', columns, 1],
+  ];
+  const terms = axes
+    .filter(([, extent]) => extent !== 1)
+    .map(([name, , step]) => (step === 1 ? input(name) : apply('multiply', input(name), constant(step))));
+  const index = terms.length > 0 ? sum(...terms) : constant(0);
   return plus(`additive bias ${formatShape(table.shape)}`, table, index, ({ b, h, n, m }) => {
-    if ((batches === 1 || batches === b) && (heads === 1 || heads === h) && rows === n && columns === m) return;
+    const fits = (extent: number, whole: number) => extent === 1 || extent === whole;
+    if (fits(batches, b) && fits(heads, h) && fits(rows, n) && fits(columns, m)) return;
     throw new ShapeError(
       `additiveBias needs a table [${n}, ${m}], [${h}, ${n}, ${m}] or [${b}, ${h}, ${n}, ${m}], got ${formatShape(table.shape)}`,
     );
