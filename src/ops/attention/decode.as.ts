@@ -186,7 +186,9 @@ export function decode(params: usize, task: i32, scratch: usize): void {
     left -= end - key;
     const words = i32.load(segment, 8);
     for (; key < end; ) {
-      const count = min(DECODE_KEYS, end - key);
+      // Within a page, whose heads lie one behind the other.
+      const most = p.pages ? p.pageRows - (key % p.pageRows) : DECODE_KEYS;
+      const count = min(most, end - key);
       for (let head = first; head < past; head++)
         addKeys(p, batch, head, key, count, words, partAt(p, batch * g + head, split), scratch);
       key += count;

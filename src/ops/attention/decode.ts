@@ -1,5 +1,4 @@
 /** Plans of attention of few queries, for the kernels of decode.as.ts. */
-import type { Program } from '../../expressions/program';
 import { type BlockMap, RUN_LENGTH } from '../../runtime/block-map';
 import { PANEL } from '../../runtime/wasm/params';
 import {
@@ -14,7 +13,7 @@ import type { Values } from '../../runtime/wasm/struct';
 import type { AttentionCall } from './call';
 import type { DecodeParams as declared } from './params';
 import { DECODE_KEYS, DecodeParams, PATTERN_LENGTH } from './params.generated';
-import { scoreProgramBytes, tablesRead, writeScorePrograms } from './score-programs';
+import { type ScoreProgram, scoreProgramBytes, tablesRead, writeScorePrograms } from './score-programs';
 
 /** Queries of a head, at most: beyond it keys and values are better packed. */
 export const FEW_QUERIES = 16;
@@ -33,7 +32,7 @@ export interface DecodeRow {
   readonly map: BlockMap;
   /** Its first head in `map.maps`. */
   readonly first: number;
-  readonly program?: Program | undefined;
+  readonly program?: ScoreProgram | undefined;
 }
 
 /** Where rows of keys and values lie in pages: what the kernels' params say of it. */
@@ -62,7 +61,7 @@ export function planDecode(
   const programs = [...new Set(rows.flatMap(({ program }) => program ?? []))];
   const most = seen.lists.reduce((most, { keys }) => Math.max(most, keys), 0);
   const splits = Math.max(1, Math.ceil(most / SPLIT_KEYS));
-  // Plain tensors are read through as they lie: all heads of some keys, and then of the next, where heads see alike.
+  // What lies side by side is read through: all heads of some keys, and then of the next, where heads see alike.
   const g = isAlike(seen.maps, h / keyHeads) ? keyHeads : h;
   const groups = Math.ceil(((h / g) * n) / 4);
   const headsOfTask =

@@ -363,16 +363,29 @@ function sineOfQuarter(x: v128, quarters: i32): v128 {
     5,
   );
   const quadrant = i32x4.add(whole, i32x4.splat(quarters));
+  const odd = i32x4.ne(v128.and(quadrant, i32x4.splat(1)), i32x4.splat(0));
+  const size = v128.bitselect(cosineOfRest(r), sineOfRest(r), odd);
+  return v128.xor(size, i32x4.shl(v128.and(quadrant, i32x4.splat(2)), 30));
+}
+
+/** The sine of an angle of at most pi / 4. */
+// @ts-ignore: decorator
+@inline
+export function sineOfRest(r: v128): v128 {
   const square = f32x4.mul(r, r);
   let sine = madd(constant(SIN), square, constant(SIN + 1));
   sine = madd(sine, square, constant(SIN + 2));
-  sine = madd(f32x4.mul(sine, square), r, r);
+  return madd(f32x4.mul(sine, square), r, r);
+}
+
+/** And its cosine. */
+// @ts-ignore: decorator
+@inline
+export function cosineOfRest(r: v128): v128 {
+  const square = f32x4.mul(r, r);
   let cosine = madd(constant(COS), square, constant(COS + 1));
   cosine = madd(cosine, square, constant(COS + 2));
-  cosine = madd(f32x4.mul(cosine, square), square, madd(square, constant(MINUS_HALF), constant(ONE)));
-  const odd = i32x4.ne(v128.and(quadrant, i32x4.splat(1)), i32x4.splat(0));
-  const size = v128.bitselect(cosine, sine, odd);
-  return v128.xor(size, i32x4.shl(v128.and(quadrant, i32x4.splat(2)), 30));
+  return madd(f32x4.mul(cosine, square), square, madd(square, constant(MINUS_HALF), constant(ONE)));
 }
 
 // @ts-ignore: decorator
