@@ -6,6 +6,7 @@ import { build, createLogger, preview } from 'vite';
 import type { RuntimeOptions } from '../src/index';
 import { CHROMIUM } from './chromium';
 import type { Agreement, agreement } from './consumer/agreement';
+import type { Firefox } from './firefox';
 
 /** The headers that make a page cross-origin isolated, which is what threads in a browser need. */
 export const ISOLATION = {
@@ -84,6 +85,23 @@ export async function agreementInPage(
     return { report, isolated: await page.evaluate(() => crossOriginIsolated), errors };
   } finally {
     await page.close();
+    await server.close();
+  }
+}
+
+/** The same in Firefox, in the page itself. */
+export async function agreementInFirefox(
+  firefox: Firefox,
+  outDir: string,
+  headers: Record<string, string>,
+  options: RuntimeOptions = {},
+): Promise<{ report: Agreement; errors: string[] }> {
+  const server = await preview({ configFile: false, build: { outDir }, preview: { port: 0, headers } });
+  try {
+    const url = server.resolvedUrls?.local[0] as string;
+    const { value, errors } = await firefox.evaluate<Agreement>(url, `agreement(${JSON.stringify(options)})`);
+    return { report: value, errors };
+  } finally {
     await server.close();
   }
 }
