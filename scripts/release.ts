@@ -16,7 +16,7 @@ const heading = `## [${version}]`;
 if (!readFileSync(`${cwd}/CHANGELOG.md`, 'utf8').includes(`\n${heading}`)) refuse(`CHANGELOG.md has no "${heading}"`);
 if (!git('tag', '--points-at', 'HEAD').split('\n').includes(`v${version}`)) refuse(`the commit has no tag v${version}`);
 try {
-  execFileSync('.ci/run', { cwd, stdio: 'inherit' });
+  execFileSync(`${cwd}/.ci/run`, { cwd, stdio: 'inherit' });
 } catch {
   refuse('.ci/run fails');
 }

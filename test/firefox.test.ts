@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { FIREFOX, Firefox } from './firefox';
+import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import { FIREFOX, type Firefox, launchFirefox } from './firefox';
 import { agreementInFirefox, bundlePage, ISOLATION } from './page';
 
 const has = existsSync(FIREFOX);
@@ -15,7 +15,7 @@ beforeAll(async () => {
   outDir = await mkdtemp(join(tmpdir(), 'saccade-firefox-page-'));
   if (!has) return;
   expect(await bundlePage(resolve(import.meta.dirname, 'consumer'), outDir)).toEqual([]);
-  firefox = await Firefox.launch();
+  firefox = await launchFirefox();
 });
 
 afterAll(async () => {
@@ -32,6 +32,14 @@ test.each([
   const { report, errors } = await agreementInFirefox(firefox, outDir, headers);
   expect(errors).toEqual([]);
   expect(report.explain).toMatch(threads);
+  expect(report.worst).toBeLessThan(1e-5);
+  expect(report.leaked).toBe(0);
+});
+
+test.skipIf(!inject('hasGpu'))('so it does on the GPU', async () => {
+  const { report, errors } = await agreementInFirefox(firefox, outDir, {}, { backend: 'webgpu' });
+  expect(errors).toEqual([]);
+  expect(report.explain).toContain('backend: webgpu');
   expect(report.worst).toBeLessThan(1e-5);
   expect(report.leaked).toBe(0);
 });

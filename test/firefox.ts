@@ -2,103 +2,102 @@
  * The machine's own Firefox, driven over WebDriver BiDi by the few commands that a check needs: Playwright asks for some
  * that Firefox's extended support release does not know. Source: https://www.w3.org/TR/webdriver-bidi/
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 export const FIREFOX = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
 
-interface Waiting {
-  resolve(result: never): void;
-  reject(error: Error): void;
+export interface Firefox {
+  readonly version: string;
+  /** What a JavaScript expression gives in a new page at `url`, awaited, and the errors that the page logged. */
+  evaluate<T>(url: string, expression: string): Promise<{ value: T; errors: string[] }>;
+  close(): Promise<void>;
 }
 
-export class Firefox {
-  readonly #waiting = new Map<number, Waiting>();
-  #errors: string[] = [];
-  #id = 0;
+interface Evaluation {
+  readonly result?: { readonly value: string };
+  readonly exceptionDetails?: { readonly text: string };
+}
 
-  private constructor(
-    readonly process: ChildProcess,
-    readonly profile: string,
-    readonly socket: WebSocket,
-  ) {
-    socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
-    socket.onclose = () => {
-      for (const { reject } of this.#waiting.values()) reject(new Error('Firefox has closed the connection'));
-    };
-  }
+/** A headless one with a profile of its own, and with WebGPU, in software too, which it has switched off on Linux. */
+export async function launchFirefox(): Promise<Firefox> {
+  const profile = await mkdtemp(join(tmpdir(), 'saccade-firefox-'));
+  const preferences = ['dom.webgpu.enabled', 'gfx.webgpu.ignore-blocklist'].map(
+    (name) => `user_pref('${name}', true);`,
+  );
+  await writeFile(join(profile, 'user.js'), preferences.join('\n'));
+  const args = ['--headless', '--no-remote', '--profile', profile, '--remote-debugging-port', '0'];
+  const child = spawn(FIREFOX, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const { send, errors } = await connect(`${await addressOf(child.stderr)}/session`);
+  const { capabilities } = await send<{ capabilities: { browserVersion: string } }>('session.new', {
+    capabilities: {},
+  });
+  await send('session.subscribe', { events: ['log.entryAdded'] });
 
-  /** A headless one with a profile of its own. */
-  static async launch(): Promise<Firefox> {
-    const profile = await mkdtemp(join(tmpdir(), 'saccade-firefox-'));
-    const args = ['--headless', '--no-remote', '--profile', profile, '--remote-debugging-port', '0'];
-    const process = spawn(FIREFOX, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-    const lines: string[] = [];
-    let address: string | undefined;
-    for await (const line of createInterface({ input: process.stderr })) {
-      lines.push(line);
-      address = /^WebDriver BiDi listening on (ws:\S+)/.exec(line)?.[1];
-      if (address) break;
-    }
-    process.stderr.resume();
-    if (!address) throw new Error(`Firefox does not start:\n${lines.join('\n')}`);
-    const socket = new WebSocket(`${address}/session`);
-    await once(socket, 'open');
-    const firefox = new Firefox(process, profile, socket);
-    await firefox.#send('session.new', { capabilities: {} });
-    await firefox.#send('session.subscribe', { events: ['log.entryAdded'] });
-    return firefox;
-  }
-
-  /** What the JavaScript `expression` gives in a new page at `url`, awaited, and the errors that the page logged. */
-  async evaluate<T>(url: string, expression: string): Promise<{ value: T; errors: string[] }> {
-    this.#errors = [];
-    const { context } = await this.#send<{ context: string }>('browsingContext.create', { type: 'tab' });
+  async function evaluate<T>(url: string, expression: string): Promise<{ value: T; errors: string[] }> {
+    const { context } = await send<{ context: string }>('browsingContext.create', { type: 'tab' });
     try {
-      await this.#send('browsingContext.navigate', { context, url, wait: 'complete' });
-      const { result, exceptionDetails } = await this.#send<{
-        result?: { value: string };
-        exceptionDetails?: { text: string };
-      }>('script.evaluate', {
+      await send('browsingContext.navigate', { context, url, wait: 'complete' });
+      const { result, exceptionDetails } = await send<Evaluation>('script.evaluate', {
         expression: `(async () => JSON.stringify(await (${expression})))()`,
         target: { context },
         awaitPromise: true,
       });
       if (!result) throw new Error(exceptionDetails?.text);
-      return { value: JSON.parse(result.value), errors: this.#errors };
+      return { value: JSON.parse(result.value), errors: errors.splice(0) };
     } finally {
-      await this.#send('browsingContext.close', { context });
+      await send('browsingContext.close', { context });
     }
   }
 
-  async close(): Promise<void> {
-    const exited = once(this.process, 'exit');
-    await this.#send('browser.close', {});
+  async function close(): Promise<void> {
+    const exited = once(child, 'exit');
+    await send('browser.close', {});
     await exited;
-    await rm(this.profile, { recursive: true, force: true });
+    await rm(profile, { recursive: true, force: true });
   }
+  return { version: capabilities.browserVersion, evaluate, close };
+}
 
-  #send<T>(method: string, params: object): Promise<T> {
+/** Where a Firefox that starts says it listens. */
+async function addressOf(stderr: NodeJS.ReadableStream): Promise<string> {
+  const lines: string[] = [];
+  for await (const line of createInterface({ input: stderr })) {
+    lines.push(line);
+    const [, address] = /^WebDriver BiDi listening on (ws:\S+)/.exec(line) ?? [];
+    if (!address) continue;
+    stderr.resume();
+    return address;
+  }
+  throw new Error(`Firefox does not start:\n${lines.join('\n')}`);
+}
+
+/** Commands, whose answers come in any order, and the errors that pages have logged. */
+async function connect(address: string) {
+  const socket = new WebSocket(address);
+  const waiting = new Map<number, { resolve(result: never): void; reject(error: Error): void }>();
+  const errors: string[] = [];
+  let last = 0;
+  socket.onmessage = ({ data }) => {
+    const { type, id, result, message, params } = JSON.parse(data);
+    if (type === 'event' && params.level === 'error') errors.push(params.text);
+    if (type === 'success') waiting.get(id)?.resolve(result as never);
+    if (type === 'error') waiting.get(id)?.reject(new Error(message));
+    waiting.delete(id);
+  };
+  socket.onclose = () => {
+    for (const { reject } of waiting.values()) reject(new Error('Firefox has closed the connection'));
+  };
+  await once(socket, 'open');
+  function send<T>(method: string, params: object): Promise<T> {
     return new Promise((resolve, reject) => {
-      const id = ++this.#id;
-      this.#waiting.set(id, { resolve, reject });
-      this.socket.send(JSON.stringify({ id, method, params }));
+      waiting.set(++last, { resolve, reject });
+      socket.send(JSON.stringify({ id: last, method, params }));
     });
   }
-
-  #receive(message: { id?: number; type: string; result: never; message: string; params: never }): void {
-    if (message.type === 'event') {
-      const { level, text } = message.params as { level: string; text: string };
-      if (level === 'error') this.#errors.push(text);
-      return;
-    }
-    const waiting = this.#waiting.get(message.id as number);
-    this.#waiting.delete(message.id as number);
-    if (message.type === 'success') waiting?.resolve(message.result);
-    else waiting?.reject(new Error(message.message));
-  }
+  return { send, errors };
 }

@@ -4,7 +4,7 @@ import { type Browser, chromium } from 'playwright-core';
 import ts from 'typescript';
 import { build, createLogger, preview } from 'vite';
 import type { RuntimeOptions } from '../src/index';
-import { CHROMIUM } from './chromium';
+import { CHROMIUM } from './chromium.ts';
 import type { Agreement, agreement } from './consumer/agreement';
 import type { Firefox } from './firefox';
 
