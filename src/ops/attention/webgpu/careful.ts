@@ -103,68 +103,58 @@ fn seen_key(place: Place, run: Run, start: u32, step: u32, r: u32, at: u32) -> i
   return key_at(panel * PANEL + at % PANEL);
 }
 
-fn slots_of(run: Run, start: u32, step: u32) -> u32 {
-  return select(0u, (run.past - start + step - 1) / step * PANEL, start < run.past);
-}
-
 fn careful_sums(place: Place, span: Span, query: u32, r: u32, first: u32, step: u32, lane: u32) -> Sums {
   var kind = 0u;
   var most = vec2f(LOWEST);
-  var before = 0u;
-  for (var i = span.first; i < span.past; i++) {
-    let run = run_at(i);
-    let start = first_panel(run, before, first, step);
-    before += run.past - run.first;
-    for (var at = lane; at < slots_of(run, start, step); at += ${INVOCATIONS}u) {
-      let key = seen_key(place, run, start, step, r, at);
-      if (key < 0) { continue; }
-      let score = score_of(place, query, key);
-      kind |= score.kind;
-      if ((score.kind & FINITE) != 0) { most.x = max(most.x, score.size); }
-      if ((score.kind & BEYOND) != 0) { most.y = max(most.y, score.size); }
-    }
-  }
-  workgroupBarrier();
-  kinds[lane] = kind;
-  partial[lane] = most;
-  workgroupBarrier();
-  for (var other = 0u; other < ${INVOCATIONS}; other++) {
-    kind |= kinds[other];
-    most = max(most, partial[other]);
-  }
-
   var sum = 0.0;
   var x = vec4f();
   var smaller = vec4f();
-  before = 0u;
-  for (var i = span.first; i < span.past; i++) {
-    let run = run_at(i);
-    let start = first_panel(run, before, first, step);
-    let slots = slots_of(run, start, step);
-    before += run.past - run.first;
-    for (var at = 0u; at < slots; at += ${INVOCATIONS}u) {
-      var key = seen_key(place, run, start, step, r, at + lane);
-      var weight = 0.0;
-      if (key >= 0) {
-        let score = score_of(place, query, key);
+  // What scores there are, then their weights: in one loop, since compilers copy what it calls.
+  for (var phase = 0u; phase < 2; phase++) {
+    var before = 0u;
+    for (var i = span.first; i < span.past; i++) {
+      let run = run_at(i);
+      let start = first_panel(run, before, first, step);
+      let slots = select(0u, (run.past - start + step - 1) / step * PANEL, start < run.past);
+      before += run.past - run.first;
+      for (var at = 0u; at < slots; at += ${INVOCATIONS}u) {
+        var key = seen_key(place, run, start, step, r, at + lane);
+        var score = Score();
+        if (key >= 0) { score = score_of(place, query, key); }
+        if (phase == 0) {
+          kind |= score.kind;
+          if ((score.kind & FINITE) != 0) { most.x = max(most.x, score.size); }
+          if ((score.kind & BEYOND) != 0) { most.y = max(most.y, score.size); }
+          continue;
+        }
         ${isModified ? '// A modifier hides keys by -infinity, and whatever their values are.\n        if (score.kind == SEEN) { key = -1; }' : ''}
+        var weight = 0.0;
         if (is_beyond(kind, most)) { weight = select(0.0, 1.0, (score.kind & BEYOND) != 0 && is_most(score.size, most.y)); }
         else if ((score.kind & FINITE) != 0) { weight = careful_weight(score.size - most.x); }
-      }
-      sum += weight;
-      workgroupBarrier();
-      careful_weights[lane] = weight;
-      careful_keys[lane] = key;
-      workgroupBarrier();
-      if (4 * lane < numbers.e) {
-        for (var other = 0u; other < ${INVOCATIONS}; other++) {
-          let seen = careful_keys[other];
-          if (seen < 0) { continue; }
-          let value = value_vector(place, base_of(place, u32(seen) / PANEL), seen, 4 * lane);
-          x += careful_weights[other] * value;
-          smaller += careful_weights[other] * (value * SMALLER);
+        sum += weight;
+        workgroupBarrier();
+        careful_weights[lane] = weight;
+        careful_keys[lane] = key;
+        workgroupBarrier();
+        if (4 * lane < numbers.e) {
+          for (var other = 0u; other < ${INVOCATIONS}; other++) {
+            let seen = careful_keys[other];
+            if (seen < 0) { continue; }
+            let value = value_vector(place, base_of(place, u32(seen) / PANEL), seen, 4 * lane);
+            x += careful_weights[other] * value;
+            smaller += careful_weights[other] * (value * SMALLER);
+          }
         }
       }
+    }
+    if (phase > 0) { break; }
+    workgroupBarrier();
+    kinds[lane] = kind;
+    partial[lane] = most;
+    workgroupBarrier();
+    for (var other = 0u; other < ${INVOCATIONS}; other++) {
+      kind |= kinds[other];
+      most = max(most, partial[other]);
     }
   }
   workgroupBarrier();
