@@ -214,12 +214,16 @@ fn run(task: u32, lane: u32) {
   ${everyRow((r) => `sums[${r * QUADS} + lane] = o${r};`)}
   if (four < ROWS) { weights[lane] = sum; }
   workgroupBarrier();
-  ${everyRow(
-    (r) => `
-  o${r} = vec4f();
-  for (var other = quad; other < numbers.key_groups * numbers.quads; other += numbers.quads) { o${r} += sums[${r * QUADS} + other]; }
-  if (has_special(o${r}) && row_of(rows, ${r}).query >= 0) { atomicOr(&marks, ${1 << r}u); }`,
-  )}
+  if (key_group == 0) {
+    for (var r = 0u; r < ROWS; r++) {
+      var outputs = vec4f();
+      for (var other = quad; other < numbers.key_groups * numbers.quads; other += numbers.quads) {
+        outputs += sums[r * ${QUADS} + other];
+      }
+      sums[r * ${QUADS} + quad] = outputs;
+      if (has_special(outputs) && row_of(rows, r).query >= 0) { atomicOr(&marks, 1u << r); }
+    }
+  }
   var total = 0.0;
   if (four < ROWS && turn == 0) {
     for (var c = 0u; c < ${FOURS}; c++) { total += dot(weights[lane + c], vec4f(1)); }
@@ -239,20 +243,19 @@ fn run(task: u32, lane: u32) {
     store_parts(at + 2, select(0.0, f32(SEEN | FINITE), total > 0.0));
     store_parts(at + 3, LOWEST);
   }
-  ${everyRow(
-    (r) => `
-  if (key_group == 0 && (bits & ${1 << r}) == 0) {
-    let at = part_at(task / numbers.splits, part, ${r}) + 4 * quad;
-    for (var c = 0u; c < 4; c++) { store_parts(at + c, o${r}[c]); }
-  }`,
-  )}
   for (var r = 0u; r < ROWS; r++) {
-    if (((bits >> r) & 1) == 0) { continue; }
+    let at = part_at(task / numbers.splits, part, r);
+    if (((bits >> r) & 1) == 0) {
+      if (key_group == 0) {
+        let outputs = sums[r * ${QUADS} + quad];
+        for (var c = 0u; c < 4; c++) { store_parts(at + 4 * quad + c, outputs[c]); }
+      }
+      continue;
+    }
     let row = row_of(rows, r);
     var careful = place;
     careful.head = row.head;
     let all = careful_sums(careful, span, u32(row.query), row.slot, split, numbers.splits, lane);
-    let at = part_at(task / numbers.splits, part, r);
     if (lane < numbers.quads) {
       for (var c = 0u; c < 4; c++) {
         store_parts(at + 4 * lane + c, all.x[c]);
