@@ -1,7 +1,7 @@
 import { defineConfig, type Rolldown } from 'tsdown';
 
 /** Namespaces of the public API, which are entries of their own too. */
-const NAMESPACES = ['feature-maps', 'masks', 'nn', 'scores'];
+const NAMESPACES = ['adapters', 'feature-maps', 'masks', 'nn', 'scores'];
 const library = ['src/index.ts', ...NAMESPACES.map((name) => `src/${name}/index.ts`)];
 
 /**

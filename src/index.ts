@@ -1,13 +1,20 @@
+export * as adapters from './adapters';
 export {
   type AppendOptions,
   createKeyValueCache,
+  createRecurrentCache,
   type KeyValueCache,
   type KeyValueCacheOptions,
+  type RecurrentCache,
+  type RecurrentCacheOptions,
+  type RecurrentLayer,
 } from './cache';
 export { type CompareOptions, compare, type Qkv } from './compare/compare';
 export type { AttentionMaps, Comparison, ComparisonReport, Row } from './compare/comparison';
 export { decodeMap } from './compare/maps';
+export { type HostArray, type SdpaLayout, type SdpaOptions, type SdpaResult, sdpa } from './conventions/sdpa';
 export * from './errors';
+export type { CapturedValues } from './expressions/parse';
 export type { Words } from './expressions/words';
 export * as featureMaps from './feature-maps';
 export {
@@ -67,6 +74,7 @@ export {
   attentionBackward,
   type CachedAttentionOptions,
 } from './ops/attention';
+export type { Regions, Selection } from './ops/attention/selection';
 export { type BatchNormOptions, type BatchNormResult, batchNorm } from './ops/batch-norm';
 export type { CacheLayer, CacheLayerOptions } from './ops/cache/layer';
 export type { CacheDType } from './ops/cache/layout';
@@ -125,13 +133,14 @@ export {
   tanh,
 } from './ops/map';
 export type { Elementwise } from './ops/map/function';
-export { type CapturedValues, elementwise, type MapOptions, type MapResult, map } from './ops/map/map';
+export { elementwise, type MapOptions, type MapResult, map } from './ops/map/map';
 export { type MatmulOptions, matmul } from './ops/matmul';
 export { type AttentionState, type MergeStatesOptions, mergeStates } from './ops/merge-states';
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';
 export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
+export { type RopeOptions, type RopeScaling, type RopeSettings, rope } from './ops/rope';
 export { focus, focusBackward, route } from './ops/routing';
 export { scatterAdd } from './ops/scatter-add';
 export { type SoftmaxOptions, softmax } from './ops/softmax';

@@ -89,6 +89,16 @@ const attentionSettings: Slots = {
   causal: maybe(boolean()),
   window: maybe(leaf([1, 1])),
   mask: maybe(aMask),
+  selection: maybe(
+    object({
+      lists: leaf(keep(runtime.tensor([0, -1], [1, 1, 1, 2], 'i32'))),
+      flags: notGiven(leaf(undefined)),
+      queryBlock: few(3),
+      keyBlock: few(3),
+      queryGrid: notGiven(leaf(undefined)),
+      keyGrid: notGiven(leaf(undefined)),
+    }),
+  ),
   score: maybe(aScore),
 };
 entry(
@@ -113,6 +123,23 @@ entry(
   },
   saccade.attentionBackward,
 );
+const sdpaOptions: Slots = {
+  layout: choice('bnhd'),
+  attn_mask: maybe(leaf({ data: new Uint8Array(3), shape: [3] })),
+  is_causal: maybe(boolean()),
+  dropout_p: maybe(leaf(0, '0')),
+  scale: maybe(finite(1)),
+  enable_gqa: maybe(boolean()),
+  num_heads: maybe(leaf(2)),
+  kv_num_heads: maybe(leaf(1)),
+  unidirectional: maybe(leaf(1, 'true', '0')),
+  local_window_size: maybe(leaf(2, '-1', '3')),
+  softcap: maybe(atLeast0(1)),
+  attention_bias: maybe(leaf({ data: new Float32Array(3), shape: [3] })),
+  runtime: maybe(leaf(runtime)),
+  ...control,
+};
+entry('sdpa', { ...qkv, options: object(sdpaOptions) }, saccade.sdpa);
 const statistics: Slots = { mean: leaf(filled(1, 2)), variance: leaf(filled(1, 2)) };
 const norm = options({ statistics: maybe(object(statistics)), epsilon: maybe(atLeast0(1)), ...control });
 const xgb: Slots = { x: tensor(3, 2), gain: tensor(2), bias: tensor(2) };
@@ -128,6 +155,22 @@ entry(
   { x: lone(3, 2), options: options({ reverse: maybe(boolean()), ...result(3, 2) }) },
   saccade.cumulativeSum,
 );
+const scaling: Slots = {
+  type: choice('yarn'),
+  factor: above0(2),
+  originalLength: whole(8),
+  betaFast: maybe(above0(32)),
+  betaSlow: maybe(above0(1)),
+  attentionFactor: maybe(above0(1)),
+};
+const turning: Slots = {
+  positions: maybe(leaf(keep(runtime.tensor([0, 1, 2], [3], 'i32')))),
+  theta: maybe(above0(100)),
+  layout: maybe(choice('half')),
+  dimensions: maybe(leaf(2)),
+  scaling: maybe(object(scaling)),
+};
+entry('rope', { x: lone(3, 1, 4), options: options({ ...turning, ...result(3, 1, 4) }) }, saccade.rope);
 const loss: Slots = {
   reduction: maybe(choice('none')),
   ignore: maybe(integer(1)),
@@ -668,8 +711,14 @@ entry('masks.strided', { stride: whole(2) }, masks.strided);
 const { scores } = saccade;
 const table = open({ dtype: choice('f32'), shape: leaf([1, 3]), data: leaf(new Float32Array(3)) });
 entry('scores.additiveBias', { table }, scores.additiveBias);
+const seenTable = open({ dtype: choice('u8'), shape: leaf([1, 3]), data: leaf(new Uint8Array(3), 'uint8') });
+entry('masks.fromTable', { table: seenTable }, masks.fromTable);
 entry('scores.relativeBias', { table }, scores.relativeBias);
-entry('scores.alibi', { slopes: leaf([0.5, 0.25], 'array', 'float64', 'uint8') }, scores.alibi);
+entry(
+  'scores.alibi',
+  { slopes: leaf([0.5, 0.25], 'array', 'float64', 'uint8', 'tensor of another runtime') },
+  scores.alibi,
+);
 entry('scores.compose', { score: aScore }, (score) => scores.compose(score, saccade.scores.softcap(2)));
 entry(
   'scores.from',
@@ -749,6 +798,36 @@ entry('seaPositions', { extents: object({ b: few(1), m: few(2), g: few(1), width
 const { nn } = saccade;
 const seed = maybe(integer(1));
 const aRuntime = leaf(runtime);
+// What is in a tensor of another library is that library's.
+const foreign = leaf({
+  type: 'float32',
+  dims: [3],
+  dtype: 'float32',
+  shape: [3],
+  location: 'cpu',
+  data: new Float32Array(3),
+});
+const waiting = async () => new Float32Array(3);
+const awaited = leaf({ dtype: 'float32', shape: [3], data: waiting, dataToGPU: waiting, ref: { data: waiting } });
+const gpuOption = options({ gpu: maybe(leaf(false)) });
+entry('adapters.fromOnnxruntime', { runtime: aRuntime, x: foreign }, saccade.adapters.fromOnnxruntime);
+entry(
+  'adapters.toOnnxruntime',
+  { ort: leaf({ Tensor: class {} }), x: lone(3), options: gpuOption },
+  saccade.adapters.toOnnxruntime,
+);
+entry(
+  'adapters.fromTensorFlow',
+  { runtime: aRuntime, x: awaited, options: gpuOption },
+  saccade.adapters.fromTensorFlow,
+);
+entry(
+  'adapters.toTensorFlow',
+  { tf: leaf({ tensor: () => 0 }), x: lone(3), options: gpuOption },
+  saccade.adapters.toTensorFlow,
+);
+entry('adapters.fromJax', { runtime: aRuntime, x: awaited, options: gpuOption }, saccade.adapters.fromJax);
+entry('adapters.toJax', { numpy: leaf({ array: () => 0 }), x: lone(3) }, saccade.adapters.toJax);
 const moduleControl = options({ signal: maybe(leaf(new AbortController().signal)) });
 const attentionConfig: Slots = {
   method: maybe(choice('attention')),

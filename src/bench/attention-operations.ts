@@ -1,8 +1,9 @@
 /** Exact attention under a problem's mask, and its gradients. */
 import { area } from '../masks/area';
-import { attention, attentionBackward } from '../ops/attention';
+import { type AttentionSettings, attention, attentionBackward } from '../ops/attention';
 import type { Runtime } from '../runtime/runtime';
 import { convert, type HostTensor, hostTensor } from '../tensor/host';
+import { tensorsIn } from '../tensor/structure';
 import type { Tensor } from '../tensor/tensor';
 import type { Task } from './contender';
 import { expectedGradients, expectedResult } from './expected';
@@ -12,32 +13,37 @@ import { extentOf, type Problem } from './problem';
 /** Only the pairs that the mask lets through count. */
 const pairs = (problem: Problem) => area(problem.mask, extentOf(problem));
 
-const forward: Operation = {
-  name: 'attention',
+/** What a problem's mask says, in the form in which attention takes it. */
+type MakeSettings = (runtime: Runtime, problem: Problem) => AttentionSettings;
+
+const byMask: MakeSettings = (_, { mask }) => ({ mask });
+
+export const forwardBy = (settingsOf: MakeSettings, name = 'attention'): Operation => ({
+  name,
   growth: 2,
   flops: (problem) => 4 * problem.d * pairs(problem),
   size: ({ n, h, d }) => n * h * d,
   bytes: ({ n, h, g = h, d, dtype }) => bytesOf(dtype) * 2 * n * (h + g) * d + 4 * n * h,
   expected: expectedResult,
   open(runtime, task) {
-    const { mask } = task.problem;
+    const settings = settingsOf(runtime, task.problem);
     const { q, k, v, out, lse } = operandsOf(runtime, task);
     return {
-      call: (control) => void attention(q, k, v, { mask, out, lse, ...control }),
+      call: (control) => void attention(q, k, v, { ...settings, out, lse, ...control }),
       readOne() {
         using flat = out.reshape([-1]);
         using first = flat.slice(0, 0, 1);
         return first.read();
       },
       result: async () => convert((await out.toHost()) as HostTensor, 'f32').data,
-      tensors: [q, k, v, out, lse],
+      tensors: [q, k, v, out, lse, ...tensorsIn(settings.selection)],
     };
   },
-};
+});
 
 /** The gradients with respect to q, k and v one after the other; five products a pair. */
-export const backward: Operation = {
-  name: 'attention backward',
+export const backwardBy = (settingsOf: MakeSettings, name = 'attention backward'): Operation => ({
+  name,
   growth: 2,
   takesGradient: true,
   flops: (problem) => 10 * problem.d * pairs(problem),
@@ -45,16 +51,16 @@ export const backward: Operation = {
   bytes: ({ n, h, g = h, d, dtype }) => bytesOf(dtype) * n * (4 * h + 4 * g) * d + 4 * n * h,
   expected: expectedGradients,
   open(runtime, task) {
-    const { mask } = task.problem;
+    const settings = settingsOf(runtime, task.problem);
     const { q, k, v, out, lse } = operandsOf(runtime, task);
     const gradOut = runtime.tensor(task.inputs.gradOut, q.shape, 'f32');
-    attention(q, k, v, { mask, out, lse });
+    attention(q, k, v, { ...settings, out, lse });
     const grads: Tensor[] = [];
-    const held = [q, k, v, out, lse, gradOut];
+    const held = [q, k, v, out, lse, gradOut, ...tensorsIn(settings.selection)];
     return {
       call(control) {
         for (const last of grads.splice(0)) last.dispose();
-        const { gradQ, gradK, gradV } = attentionBackward(q, k, v, { out, lse, gradOut }, { mask, ...control });
+        const { gradQ, gradK, gradV } = attentionBackward(q, k, v, { out, lse, gradOut }, { ...settings, ...control });
         grads.push(gradQ, gradK, gradV);
       },
       async result() {
@@ -71,7 +77,10 @@ export const backward: Operation = {
       },
     };
   },
-};
+});
+
+const forward = forwardBy(byMask);
+export const backward = backwardBy(byMask);
 
 /** What a problem computes: exact attention, unless it says otherwise. */
 export const operationOf = ({ operation = forward }: Problem): Operation => operation;

@@ -31,5 +31,5 @@ interface Call {
   readOne?(): Promise<unknown>;
   result(): Promise<Float32Array>;
   /** What is held, also between calls. */
-  readonly tensors: readonly Tensor[];
+  readonly tensors: readonly Pick<Tensor, 'dispose'>[];
 }

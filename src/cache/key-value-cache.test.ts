@@ -1,10 +1,21 @@
 import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
-import { expectClose, expectRefusal } from '../../test/expect';
-import { attention, createKeyValueCache, type KeyValueCache, masks, type Runtime, scores, type Tensor } from '../index';
+import { expectClose } from '../../test/expect';
+import { scoped } from '../../test/scoped';
+import {
+  attention,
+  type CachedAttentionOptions,
+  createKeyValueCache,
+  createRuntime,
+  type KeyValueCache,
+  type KeyValueCacheOptions,
+  type Runtime,
+  scores,
+  type Tensor,
+} from '../index';
 import { normal } from '../tensor/random';
 
-const [ROWS, HEADS, D, E] = [2, 2, 6, 5];
+const [ROWS, HEADS, D, E, LONGEST] = [2, 2, 6, 5, 512];
 const TOLERANCE = { f32: 2e-5, f16: 3e-3, bf16: 2e-2, i8: 3e-2 } as const;
 
 /** Tokens by position, the same whenever they are appended. */
@@ -15,85 +26,74 @@ function tokens(
   columns: number,
   heads: number,
   seed: number,
+  origins: readonly number[] = from.map((_, row) => row),
 ): Tensor {
-  const all = normal(ROWS * 1024 * heads * columns, seed);
+  const all = normal(ROWS * LONGEST * heads * columns, seed);
   const data = from.flatMap((first, row) => {
-    const at = (row * 1024 + first) * heads * columns;
+    const at = ((origins[row] as number) * LONGEST + first) * heads * columns;
     return Array.from(all.subarray(at, at + n * heads * columns));
   });
   return runtime.tensor(Float32Array.from(data), [from.length, n, heads, columns]);
 }
 
-function appendTokens(cache: KeyValueCache, layer: number, counts: readonly number[]): void {
+function appendTokens(
+  cache: KeyValueCache,
+  layer: number,
+  counts: readonly number[],
+  origins?: readonly number[],
+): void {
   const from = cache.layer(layer).lengths;
   const n = Math.max(...counts);
-  const [k, v] = [tokens(cache.runtime, from, n, D, HEADS, 1), tokens(cache.runtime, from, n, E, HEADS, 2)];
+  const of = (columns: number, seed: number) => tokens(cache.runtime, from, n, columns, HEADS, seed, origins);
+  const [k, v] = [of(D, 1), of(E, 2)];
   cache.append(layer, k, v, { counts });
   k.dispose();
   v.dispose();
 }
 
 /** What plain attention gives for the last `counts[r]` tokens of each row. */
-async function expectAttention(
+const expectAttention = (...given: Parameters<typeof compareAttention>) =>
+  scoped(given[0].runtime, () => compareAttention(...given));
+
+async function compareAttention(
   cache: KeyValueCache,
   layer: number,
   counts: readonly number[],
-  options: Parameters<typeof attention>[3] = {},
+  options: CachedAttentionOptions = {},
   tolerance = 2e-5,
+  origins: readonly number[] = counts.map((_, row) => row),
 ): Promise<void> {
   const { runtime } = cache;
   const lengths = cache.layer(layer).lengths;
   const n = Math.max(...counts);
   const h = 2 * HEADS;
-  const q = tokens(
-    runtime,
-    lengths.map((length, row) => length - (counts[row] as number)),
-    n,
-    D,
-    h,
-    3,
-  );
-  const { out, lse } = attention(q, cache.layer(layer), {
-    ...options,
-    mask: undefined,
-    counts,
-    ...(options.score && { score: options.score }),
-  } as never);
+  const first = lengths.map((length, row) => length - (counts[row] as number));
+  const q = tokens(runtime, first, n, D, h, 3, origins);
+  const { out, lse } = attention(q, cache.layer(layer), { ...options, counts });
   const [outs, lses] = [(await out.read()) as Float32Array, await lse.read()];
+  const mask = cache.layer(layer).mask;
   for (const [row, length] of lengths.entries()) {
     const count = counts[row] as number;
-    const rest = outs.subarray((row * n + count) * h * E, (row + 1) * n * h * E);
-    expect(rest.every((x) => x === 0)).toBe(true);
-    expect(lses.subarray((row * n + count) * h, (row + 1) * n * h).every((x) => x === -Infinity)).toBe(true);
+    const [from, end, past] = [row * n * h, (row * n + count) * h, (row + 1) * n * h];
+    expect(outs.subarray(end * E, past * E).every((x) => x === 0)).toBe(true);
+    expect(lses.subarray(end, past).every((x) => x === Number.NEGATIVE_INFINITY)).toBe(true);
     if (count === 0) continue;
-    const from = lengths.map(() => 0);
-    const part = (x: Tensor) => x.slice(0, row, row + 1);
-    const expected = attention(
-      part(q).slice(1, 0, count),
-      part(tokens(runtime, from, length, D, HEADS, 1)),
-      part(tokens(runtime, from, length, E, HEADS, 2)),
-      { causal: true, ...options },
-    );
-    expectClose(
-      outs.subarray(row * n * h * E, (row * n + count) * h * E),
-      (await expected.out.read()) as Float32Array,
-      4 * tolerance,
-    );
-    expectClose(lses.subarray(row * n * h, (row * n + count) * h), await expected.lse.read(), 4 * tolerance);
+    // The same tokens as those of the row that it came from.
+    const whole = (columns: number, seed: number) =>
+      tokens(runtime, [0], length, columns, HEADS, seed, [origins[row] as number]);
+    const queries = q.slice(0, row, row + 1).slice(1, 0, count);
+    const plain = attention(queries, whole(D, 1), whole(E, 2), { causal: true, ...(mask && { mask }), ...options });
+    expectClose(outs.subarray(from * E, end * E), (await plain.out.read()) as Float32Array, 4 * tolerance);
+    expectClose(lses.subarray(from, end), await plain.lse.read(), 4 * tolerance);
   }
 }
 
+const open = (runtime: Runtime, options: Partial<KeyValueCacheOptions> = {}) =>
+  createKeyValueCache(runtime, { layers: 2, rows: ROWS, heads: HEADS, d: D, e: E, capacity: 600, ...options });
+
 describeOnBackends('a key-value cache', (runtime) => {
   test.each(['f32', 'f16', 'bf16', 'i8'] as const)('in %s decodes as attention over all tokens', async (dtype) => {
-    const cache = createKeyValueCache(runtime(), {
-      layers: 2,
-      rows: ROWS,
-      heads: HEADS,
-      d: D,
-      e: E,
-      dtype,
-      capacity: 600,
-    });
+    const cache = open(runtime(), { dtype });
     appendTokens(cache, 0, [40, 19]);
     await expectAttention(cache, 0, [40, 19], {}, TOLERANCE[dtype]);
     appendTokens(cache, 1, [3, 0]);
@@ -114,5 +114,100 @@ describeOnBackends('a key-value cache', (runtime) => {
     await expectAttention(cache, 0, [1, 1], { score: scores.alibi(slopes) }, TOLERANCE[dtype]);
     await expectAttention(cache, 0, [9, 4], { score: scores.alibi(slopes), window: [30, -1] }, TOLERANCE[dtype]);
     cache.dispose();
+  });
+
+  test('takes tokens back, and forks share what they have in common', async () => {
+    const before = runtime().memory().live;
+    const cache = open(runtime(), { layers: 1 });
+    appendTokens(cache, 0, [70, 45]);
+    cache.truncate([66, 33]);
+    appendTokens(cache, 0, [2, 4]);
+    await expectAttention(cache, 0, [2, 4]);
+    const bytes = cache.bytes;
+    const beams = cache.fork([1, 0, 1]);
+    expect(beams.bytes).toBe(bytes);
+    expect(beams.lengths).toEqual([37, 68, 37]);
+    // Each writes to a page of its own from here on.
+    appendTokens(beams, 0, [3, 1, 2], [1, 0, 1]);
+    appendTokens(cache, 0, [5, 5]);
+    await expectAttention(beams, 0, [3, 1, 2], {}, 2e-5, [1, 0, 1]);
+    await expectAttention(cache, 0, [5, 5]);
+    cache.dispose();
+    cache.dispose();
+    appendTokens(beams, 0, [1, 1, 30], [1, 0, 1]);
+    await expectAttention(beams, 0, [1, 1, 30], {}, 2e-5, [1, 0, 1]);
+    beams.dispose();
+    await runtime().finish();
+    expect(runtime().memory().live).toBe(before);
+  });
+
+  test('evicts what a window no longer reaches, at absolute positions, and keeps the sinks', async () => {
+    const cache = open(runtime(), { layers: [{ window: 20, sinks: 3 }, {}], rows: 1, capacity: 100 });
+    for (const count of [50, 1, 1, 30, 1, 40, 1, 12, 1]) {
+      appendTokens(cache, 0, [count]);
+      await expectAttention(cache, 0, [count], { score: scores.alibi([0.5, 0.25, 0.1, 0]) });
+    }
+    expect(cache.layer(0).lengths).toEqual([137]);
+    expect(cache.layer(0).rows[0]?.pages.map(Boolean)).toEqual([true, false, true, true, true]);
+    cache.dispose();
+  });
+
+  test('refuses what does not fit, and is as it was before', async () => {
+    const cache = open(runtime(), { layers: [{}, { window: 4 }], rows: 2, capacity: 40 });
+    const zeros = (...shape: number[]) => runtime().tensor(new Float32Array(shape.reduce((a, b) => a * b)), shape);
+    const [k, v, q] = [zeros(2, 8, HEADS, D), zeros(2, 8, HEADS, E), zeros(2, 8, HEADS, D)];
+    for (let at = 0; at < 4; at++) for (const layer of [0, 1]) cache.append(layer, k, v);
+    const held = () => [cache.bytes, ...[0, 1].flatMap((layer) => cache.layer(layer).lengths)];
+    const before = held();
+    const refusals: readonly [() => unknown, string][] = [
+      [() => cache.append(0, k, v, { counts: [3, 9] }), 'counts[1] must be an integer from 0 to 8, got 9'],
+      [() => cache.append(0, k, v, { counts: [3] }), 'counts must be a number for each of 2 rows, got [3]'],
+      [
+        () => [cache.append(0, k, v), cache.append(0, k, v)],
+        'row 0 of layer 0 would hold 48 tokens, more than the capacity of 40',
+      ],
+      [() => cache.append(2, k, v), 'layer must be an integer from 0 to 1, got 2'],
+      [
+        () => cache.append(0, v, v),
+        'k must have shape [2, 8, 2, 6], as the cache has 2 rows and 2 heads of 6, got [2, 8, 2, 5]',
+      ],
+      [() => cache.append(0, k.slice(2, 0, 1), v), 'k must have shape [2, 8, 2, 6]'],
+      [() => cache.truncate([33, 0]), 'lengths[0] must be at most 32, the tokens of layer 0, got 33'],
+      [() => cache.truncate([32]), 'lengths must be a number for each of 2 rows, got [32]'],
+      [() => cache.fork([0, 2]), 'rows[1] must be an integer from 0 to 1, got 2'],
+      [() => attention(q, cache.layer(0), { counts: [-1, 0] }), 'counts[0] must be an integer from 0 to 8, got -1'],
+      [
+        () => attention(zeros(1, 1, HEADS, D), cache.layer(0)),
+        'q must have shape [2, n, h, 6] for this cache, got [1, 1, 2, 6]',
+      ],
+      [
+        () => attention(zeros(2, 1, 3, D), cache.layer(0)),
+        'the 2 heads of the cache must divide the 3 heads of q [2, 1, 3, 6]',
+      ],
+      [() => open(runtime(), { window: 0 }), 'window of layer 0 must be an integer >= 1, got 0'],
+      [() => open(runtime(), { sinks: 2 }), 'sinks of layer 0 go with a window'],
+      [() => open(runtime(), { dtype: 'i32' as 'i8' }), "dtype must be one of f32, f16, bf16, i8, got 'i32'"],
+      [() => open(runtime(), { capacity: 0 }), 'capacity must be an integer >= 1, got 0'],
+    ];
+    for (const [call, message] of refusals) {
+      await expect(async () => call(), message).rejects.toThrow(message);
+      cache.truncate(32);
+      expect(held()).toEqual(before);
+    }
+    const long = open(runtime(), { layers: [{ window: 4 }], rows: 1, capacity: 40 });
+    for (let at = 0; at < 20; at++) long.append(0, k.slice(0, 0, 1), v.slice(0, 0, 1));
+    expect(() => long.truncate(90)).toThrow('lengths[0] = 90: a query there needs tokens that layer 0 evicted');
+    expect(() => attention(zeros(1, 99, HEADS, D), long.layer(0))).toThrow(
+      'counts[0] = 99: the first of these tokens sees some',
+    );
+    const other = await createRuntime({ backend: 'reference' });
+    const foreign = other.tensor(new Float32Array(2 * HEADS * D), [2, 1, HEADS, D]);
+    expect(() => attention(foreign, cache.layer(0))).toThrow('q lives on another runtime than the cache');
+    other.dispose();
+    const layer = cache.layer(0);
+    cache.dispose();
+    for (const use of [() => cache.fork([0]), () => cache.append(0, k, v), () => attention(q, layer)])
+      expect(use).toThrow('the key-value cache was disposed');
+    long.dispose();
   });
 });

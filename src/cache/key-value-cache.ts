@@ -269,7 +269,7 @@ export class KeyValueCache {
     const count = (this.#rows[0] as Row[]).length;
     if (!Array.isArray(rows) || rows.length === 0)
       throw new ParameterError(`rows of fork() must be a list of rows, got ${show(rows)}`);
-    rows.forEach((row, at) => checkWhole(`rows[${at}]`, row, 0, count - 1));
+    for (const [at, row] of rows.entries()) checkWhole(`rows[${at}]`, row, 0, count - 1);
     const { pool } = this.#shared;
     return new KeyValueCache(
       this.#shared,

@@ -1,10 +1,18 @@
 /** Derivatives of number expressions. Where a function jumps or bends, it is that of the piece a value lies on. */
-import { apply, constant, constantOf, type Expression, type InputName, type Table } from './expression';
+import {
+  apply,
+  constant,
+  constantOf,
+  type Expression,
+  type InputName,
+  type Table,
+  type TensorName,
+} from './expression';
 import { stepsOf } from './steps';
 
-/** How an expression changes with an element of a captured array: at `index`, by `factor`. */
+/** How an expression changes with an element of a captured array or tensor: at `index`, by `factor`. */
 export interface TableDerivative {
-  readonly table: Table;
+  readonly table: Table | TensorName;
   readonly index: Expression;
   readonly factor: Expression;
 }
@@ -29,9 +37,12 @@ export function gradientOf(
  * Its derivatives with respect to the elements it reads, one for each place where it reads; those that are 0 left out.
  */
 export function tableDerivatives(expression: Expression): readonly TableDerivative[] {
-  return readDerivatives(expression, (node) => 'table' in node).flatMap(({ node, factor }) =>
-    'table' in node ? [{ table: node.table, index: node.args[0], factor }] : [],
-  );
+  const isRead = (node: Expression) => 'table' in node || node.operation === 'lookup';
+  return readDerivatives(expression, isRead).map(({ node, factor }) => {
+    if ('table' in node) return { table: node.table, index: node.args[0], factor };
+    const [tensor, index] = node.args as [Expression & { readonly name: TensorName }, Expression];
+    return { table: tensor.name, index, factor };
+  });
 }
 
 /**

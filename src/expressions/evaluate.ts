@@ -3,11 +3,14 @@ import type { Expression, InputName } from './expression';
 import { OPERATIONS } from './operations';
 import { stepsOf, stepsOfAll } from './steps';
 
-/** What is the same for all pairs of a head. */
-export type Fixed = Readonly<Record<'b' | 'h' | 'n' | 'm', number>>;
+/** What is the same for all pairs of a head: with what was captured, the numbers c0, ... and the tensors t0, .... */
+export interface Fixed extends Readonly<Record<'b' | 'h' | 'n' | 'm', number>> {
+  readonly numbers?: readonly number[];
+  readonly tensors?: readonly Float64Array[];
+}
 
 /** One element for each step, as operations take arrays. */
-const memories = new WeakMap<Expression, readonly Float64Array[]>();
+const memories = new WeakMap<Expression, Float64Array[]>();
 
 /** The value at one point; booleans are 0 and 1. */
 export function evaluate(expression: Expression, q: number, k: number, fixed: Fixed, score = Number.NaN): number {
@@ -23,7 +26,9 @@ export function evaluate(expression: Expression, q: number, k: number, fixed: Fi
     if ('value' in node) out[0] = node.value;
     else if ('name' in node) {
       const { name } = node;
-      out[0] = name === 'q' ? q : name === 'k' ? k : name === 'score' ? score : fixed[name as keyof Fixed];
+      if (name[0] === 't') values[at] = fixed.tensors![Number(name.slice(1))]!;
+      else if (name[0] === 'c') out[0] = fixed.numbers![Number(name.slice(1))]!;
+      else out[0] = name === 'q' ? q : name === 'k' ? k : name === 'score' ? score : fixed[name as 'b'];
     } else {
       const x = values[args[0]!]!;
       if ('table' in node) out[0] = node.table.values[x[0]!] ?? Number.NaN;

@@ -8,10 +8,11 @@ type Kind = 'number' | 'boolean';
 
 /**
  * What a function is given: over pairs of queries and keys the score, batch, query head, query, key, and the numbers of
- * queries and keys; over elements those of the tensors x0, x1, ..., and the captured numbers c0, c1, ... and tensors
+ * queries and keys; over elements those of the tensors x0, x1, ...; and the captured numbers c0, c1, ... and tensors
  * t0, t1, ... of a call, which are looked up by index.
  */
-export type InputName = PairInput | `x${number}` | `c${number}` | `t${number}`;
+export type InputName = PairInput | `x${number}` | `c${number}` | TensorName;
+export type TensorName = `t${number}`;
 type PairInput = 'score' | 'b' | 'h' | 'q' | 'k' | 'n' | 'm';
 
 /** A captured array, copied when the function was compiled. An index outside it reads NaN. */

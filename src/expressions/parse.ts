@@ -11,6 +11,7 @@ import { type Node, type Options, parseExpressionAt } from 'acorn';
 import { isRecord, show } from '../check';
 import { ParameterError } from '../errors';
 import { Tensor } from '../tensor/tensor';
+import { exactNumbers } from './exact';
 import {
   apply,
   constant,
@@ -19,6 +20,7 @@ import {
   type InputName,
   input,
   read,
+  substitute,
   type Table,
   tableOf,
 } from './expression';
@@ -28,13 +30,23 @@ import { WORDS } from './words';
 /** What a function may capture: scalars, flat arrays, tensors, and objects of those, such as `data` and `shape`. */
 export type Captured = Readonly<Record<string, unknown>>;
 
+/** What was captured as the function sees it: elements of tensors are read by index. */
+export type CapturedValues<C> = { readonly [Name in keyof C]: CapturedValue<C[Name]> };
+type CapturedValue<V> = V extends Tensor
+  ? V & { readonly [index: number]: number }
+  : V extends object
+    ? CapturedValues<V>
+    : V;
+
 export interface Signature {
   /** What the caller called, such as `masks.from`: opens every message. */
   readonly caller: string;
   /** The parameters before the captured one. */
   readonly parameters: readonly InputName[];
   readonly returns: 'number' | 'boolean';
-  /** Whether captured numbers and tensors are inputs, c0, c1, ... and t0, t1, ..., and results may be several. */
+  /** Whether captured numbers and tensors are inputs, c0, c1, ... and t0, t1, .... */
+  readonly hasInputs?: boolean;
+  /** Whether it is of elements, and results may be several. */
   readonly isMap?: boolean;
 }
 
@@ -51,8 +63,8 @@ export interface Parsed {
 
 export interface Read {
   readonly path: readonly string[];
-  /** Numbers and tensors are those of each call, all else is part of what was compiled. */
-  readonly kind: 'number' | 'tensor' | 'value';
+  /** Numbers and tensors are those of each call, all else is part of what was compiled: arrays by their elements. */
+  readonly kind: 'number' | 'tensor' | 'array' | 'value';
   /** Of a tensor, its dtype. */
   readonly value: unknown;
 }
@@ -206,16 +218,35 @@ class Compiler {
     const scope = this.#parameters(fn.params);
     const value =
       fn.body.type === 'BlockStatement' ? this.#block(fn.body.body, scope, fn.body) : this.#visit(fn.body, scope);
-    const parsed = { parameters: this.#names, reads: [...this.#reads.values()] };
-    if (value instanceof Several) return { ...parsed, results: value.results, form: value.form };
-    const scalar = this.#scalar(value, fn.body);
-    const result = this.signature.isMap ? asNumber(scalar) : scalar;
-    if (result.kind === returns) return { ...parsed, results: [result], form: 'one' };
+    // Of one that is a captured value, what it reads is noted only here.
+    const scalar = value instanceof Several ? undefined : this.#scalar(value, fn.body);
+    const results = scalar ? [this.signature.isMap ? asNumber(scalar) : scalar] : (value as Several).results;
+    const [result] = results as [Expression];
+    const form = value instanceof Several ? value.form : 'one';
+    if (form !== 'one' || result.kind === returns)
+      return { parameters: this.#names, ...this.#withValues(results), form };
     const remedy =
       returns === 'boolean' ? "compare it, e.g. 'x !== 0'" : "choose by it, e.g. 'condition ? score : -Infinity'";
     throw new ParameterError(
       `${this.signature.caller}: the function must return a ${returns}, it returns a ${result.kind}: ${remedy}`,
     );
+  }
+
+  /** Of pairs, numbers whose very value counts are constants, so that integers are exact. */
+  #withValues(results: readonly Expression[]): Pick<Parsed, 'results' | 'reads'> {
+    const exact: ReadonlySet<InputName> = this.signature.isMap ? new Set() : exactNumbers(results);
+    const replacements: Partial<Record<InputName, Expression>> = {};
+    let inputs = 0;
+    for (const [path, found] of this.#numbers) {
+      const { name } = found as { name: InputName };
+      const value = (this.#reads.get(path) as Read).value as number;
+      if (exact.has(name)) this.#note(path, 'value', value);
+      replacements[name] = exact.has(name) ? constant(value) : input(`c${inputs++}`);
+    }
+    return {
+      results: exact.size > 0 ? results.map((result) => substitute(result, replacements)) : results,
+      reads: [...this.#reads.values()],
+    };
   }
 
   /** The function as an expression: in parentheses, or as the method of an object that shorthand methods are. */
@@ -416,7 +447,10 @@ class Compiler {
     const inner = Object(value)[name];
     if (inner !== undefined)
       return new Outer(inner, path ? `${path}.${name}` : name, isOfTensor || value instanceof Tensor);
-    if (path === '' && !this.signature.isMap && (name === 'n' || name === 'm')) return input(name);
+    if (path === '' && !this.signature.isMap && (name === 'n' || name === 'm')) {
+      this.#note(name, 'value', undefined);
+      return input(name);
+    }
     if (path === '' && Object.hasOwn(WORDS, name)) {
       this.#note(name, 'value', undefined);
       return new Outer(WORDS[name as keyof typeof WORDS], name);
@@ -425,7 +459,9 @@ class Compiler {
   }
 
   #element(array: Outer, index: Expression, node: Node): Value {
-    if (this.signature.isMap) return this.#elementOfInput(array, index, node);
+    const { isMap, hasInputs } = this.signature;
+    if (isMap || (hasInputs && (array.isOfTensor || array.value instanceof Tensor)))
+      return this.#elementOfInput(array, index, node);
     const table = this.#table(array, node);
     // Even at a constant index: it may be asked how the result changes with that element.
     const element = read(table, index);
@@ -463,6 +499,7 @@ class Compiler {
       const remedy = type === 'object' ? 'flatten it' : type === 'bigint' ? 'convert it to numbers' : 'pass numbers';
       throw this.#refusal(node, `'${name}', whose element ${i} is no ${kind === 'boolean' ? kind : 'number'},`, remedy);
     }
+    this.#note(path, 'array', value);
     const table = tableOf(name, elements as ArrayLike<number | boolean>);
     this.#tables.set(value, table);
     return table;
@@ -578,7 +615,7 @@ class Compiler {
     if (value instanceof Several) throw this.#unknown(node);
     if (!(value instanceof Outer)) return value;
     const { value: inner, path } = value;
-    if (typeof inner === 'number' && this.signature.isMap && !value.isOfTensor)
+    if (typeof inner === 'number' && this.signature.hasInputs && !value.isOfTensor)
       return this.#capturedNumber(inner, path);
     if (typeof inner === 'number' || typeof inner === 'boolean') {
       this.#note(path, 'value', inner);

@@ -22,14 +22,15 @@ const known = new WeakMap<Expression, BoundedMap<string, Program>>();
 
 /**
  * The program of a number expression for problems of that extent; its results are float32, or int32 for an expression
- * that is an index. A ParameterError, which calls the function `name`, tells what cannot be had: integers for bits or
- * indices that may leave 32 bits, or too many values at once.
+ * that is an index. A ParameterError, which calls the function `name` and captured tensors as `tensors` says, tells what
+ * cannot be had: integers for bits or indices that may leave 32 bits, or too many values at once.
  */
 export function compileProgram(
   name: string,
   expression: Expression,
   extent: Extent,
   results: 'float' | 'integer' = 'float',
+  tensors: readonly string[] = [],
 ): Program {
   let programs = known.get(expression);
   if (!programs) {
@@ -38,7 +39,7 @@ export function compileProgram(
   }
   const { b, h, n, m } = extent;
   return programs.get([b, h, n, m, results].join(), () => {
-    const { value, tables } = typedValue(name, expression, extent, results);
+    const { value, tables } = typedValue(name, expression, extent, results, tensors);
     return { code: assemble(`score "${name}"`, [value], TILES), tables };
   });
 }

@@ -57,7 +57,8 @@ export function rangesOfSteps(steps: readonly Step[], box: Box, wraps = false): 
 /** Of one step, from those of the steps before it. */
 function rangeOf({ node, args }: Step, ranges: readonly Range[], box: Box): Range {
   if ('value' in node) return exactly(node.value);
-  if ('name' in node) return box[node.name] as Range;
+  // What was captured may be anything.
+  if ('name' in node) return box[node.name] ?? ANYTHING;
   const x = ranges[args[0] as number] as Range;
   if ('table' in node) return ofElements(node.table, x);
   const y = ranges[args[1] ?? (args[0] as number)] as Range;

@@ -88,7 +88,7 @@ export class Tile {
       const { name } = node;
       if (name === 'q') for (let r = 0; r < count; r++) out[r] = this.#queries[r] as number;
       else if (name === 'k') for (let c = 0; c < count; c++) out[c] = this.#firstKey + c;
-      else out[0] = name === 'score' ? Number.NaN : this.#fixed[name as keyof Fixed];
+      else out[0] = name === 'score' ? Number.NaN : this.#fixed[name as 'b'];
     } else if ('table' in node) {
       const index = this.#as(args[0] as number, shape);
       const { values } = node.table;

@@ -43,16 +43,18 @@ export interface Inputs {
 
 /**
  * A score's expression for problems of that extent, and the tables that its `read`s number. Its result is float32, or
- * int32 for an expression that is an index. A ParameterError, which calls the score `name`, tells what cannot be had:
- * integers that may leave 32 bits, or that float32 would round, where they must be exact.
+ * int32 for an expression that is an index. A ParameterError, which calls the score `name` and captured tensors as
+ * `tensors` says, tells what cannot be had: integers that may leave 32 bits, or that float32 would round, where they must
+ * be exact.
  */
 export function typedValue(
   name: string,
   expression: Expression,
   extent: Extent,
   results: 'float' | 'integer' = 'float',
+  tensors: readonly string[] = [],
 ): { readonly value: Value; readonly tables: readonly (Float32Array | Int32Array)[] } {
-  const compiler = new Compiler(`score "${name}"`, [expression], pairInputs(extent));
+  const compiler = new Compiler(`score "${name}"`, [expression], { ...pairInputs(extent), tensors });
   return { value: compiler.result(0, results), tables: compiler.tables };
 }
 
@@ -83,6 +85,8 @@ function pairInputs({ b, h, n, m }: Extent): Inputs {
     },
     valueOf(name) {
       if (name === 'score') return { type: 'float', dimensions: LANES | ROWS };
+      if (name[0] === 't') return { type: 'float', dimensions: 0, place: Number(name.slice(1)) };
+      if (name[0] === 'c') return emit('number', 'float', [], Number(name.slice(1)));
       // Not one with a captured number that happens to be equal, so that the values of all extents are alike.
       if (name === 'n') return emit('constant', 'integer', [], n);
       if (name === 'm') return emit('constant', 'integer', [], m);

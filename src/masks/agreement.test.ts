@@ -16,6 +16,7 @@ import {
   documents,
   firstQueries,
   fromSlices,
+  fromTable,
   full,
   globalSliding,
   type KeyWords,
@@ -76,6 +77,16 @@ const interleavedDocuments: fc.Arbitrary<Case> = fc
     ),
   )
   .map(([ids, extent, batches]) => ({ mask: documents(Int32Array.from(ids), batches), extent }));
+
+const tables: fc.Arbitrary<Case> = fc
+  .tuple(oddExtent, fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }), whole(0, 1000))
+  .map(([extent, shared, seed]) => {
+    const { b, h, n, m } = extent;
+    const shape = [b, h, n, m].map((length, axis) => (shared[axis] ? 1 : length));
+    const size = shape.reduce((product, length) => product * length, 1);
+    const data = Uint8Array.from({ length: size }, (_, at) => (((at + seed) * 2654435761) & 256 ? 2 : 0));
+    return { mask: fromTable({ dtype: 'u8', shape, data }), extent };
+  });
 
 const chosen: fc.Arbitrary<Case> = fc
   .record({ batches: whole(1, 2), heads: whole(1, 2), repeat: whole(1, 2), tokens: whole(1, 40), chunk: whole(1, 9) })
@@ -210,6 +221,7 @@ const cases: Record<string, fc.Arbitrary<Case>> = {
   'neighborhood on 2 axes': onGrid(2, 200),
   'neighborhood on 3 axes': onGrid(3, 250),
   'chosen chunks': chosen,
+  'from a table': tables,
   stochastic: fc
     .record({
       ...{ n: whole(1, 70), window: whole(1, 80), seed: whole(0, 1000) },

@@ -11,6 +11,7 @@ export { documentIds, documents } from './documents';
 export { firstQueries, prefix, sinks } from './first';
 export { type FlashMaskColumns, flashMaskColumns } from './flashmask';
 export { from, type MaskFunction } from './from';
+export { fromTable } from './from-table';
 export { globalSliding } from './global-sliding';
 export { KeyWords } from './key-words';
 export { LONGCA_MASKS, type LongCaMask, type LongCaParams } from './longca';

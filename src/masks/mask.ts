@@ -19,6 +19,9 @@ export interface Extent {
   readonly g: number;
 }
 
+/** An extent as a key. */
+export const extentKey = ({ b, n, m, h, g }: Extent) => [b, n, m, h, g].join();
+
 /** One query head of one batch. */
 export interface Place extends Extent {
   readonly batch: number;
@@ -43,6 +46,8 @@ export interface Mask {
   variant?(place: Place): number | string;
   /** An order of queries and keys in which fewer tiles are partial, for masks that gain by one. */
   arrange?(extent: Extent): Arrangement;
+  /** What tiles of `size` queries see, for masks of a single call, of which nothing is kept. */
+  tiles?(extent: Extent, size: number): Tiles;
   /** Throws a ShapeError if the mask does not fit the problem. */
   check?(extent: Extent): void;
 }
@@ -55,6 +60,23 @@ export interface Arrangement {
   readonly keys: Int32Array;
   /** The key slots that the queries in `count` (at most 32) slots from `first` see. */
   words(first: number, count: number, place: Place): KeyWords;
+}
+
+/** Tiles of queries that tell what they see. */
+export interface Tiles {
+  /** The query and the key in each slot; absent where slots are queries and keys themselves. */
+  readonly queries?: Int32Array | undefined;
+  readonly keys?: Int32Array | undefined;
+  /**
+   * Adds what the queries in a tile's slots see. Tiles come one after the other; false, and nothing is added, if this one
+   * sees what the one before it does.
+   */
+  see(tile: number, place: Place, seen: SeenKeys): boolean;
+}
+
+/** Takes runs of key slots in their order, and a word whose bit r says whether the tile's query r sees them. */
+export interface SeenKeys {
+  addKeys(start: number, end: number, word: number): void;
 }
 
 const KEPT = 256;

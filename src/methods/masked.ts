@@ -51,9 +51,9 @@ interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs>
   readonly integers?: readonly string[];
   mask(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
   /** What changes the scores, if anything does. */
-  score?(params: valibot.InferOutput<Schema>, inputs: Readonly<Record<string, HostTensor>>): Score | undefined;
-  /** Of inputs that `score` captured and that have gradients: what the modifier calls them. */
-  readonly captured?: Readonly<Record<string, string>>;
+  score?(params: valibot.InferOutput<Schema>, inputs: Readonly<Record<string, Tensor | undefined>>): Score | undefined;
+  /** Inputs that `score` captures, which have gradients. */
+  readonly captured?: readonly string[];
   /** The definition of the mask, for the reference: shares no code with `mask`. */
   sees(params: valibot.InferOutput<Schema>, problem: MaskProblem): Sees;
   /** The definition of what changes the scores, for the reference. */
@@ -75,7 +75,7 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
   spec: MaskedSpec<Schema, Shapes>,
 ): MaskedMethod<Schema, Shapes> {
   type Params = valibot.InferOutput<Schema> & { readonly scale?: number | undefined };
-  const { optional = {}, integers = [], captured = {} } = spec;
+  const { optional = {}, integers = [], captured = [] } = spec;
   const inputs = (spec.inputs ?? SEQUENCES) as Shapes;
   const spatial = inputs.q.includes('...space');
 
@@ -87,29 +87,16 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
 
   /** The settings of the op: mask and scores follow from the params and the small inputs. */
   function settingsOf(tensors: Inputs<Shapes>, params: Params) {
-    const shapes = shapesOf(tensors);
-    const make = (host: Readonly<Record<string, HostTensor>>) => {
-      const problem = problemOf(shapes, integersOf(host, integers));
-      return { mask: spec.mask(params, problem), score: spec.score?.(params, host) };
-    };
-    const small = pickGiven(tensors as Readonly<Record<string, Tensor | undefined>>, Object.keys(optional));
-    const { scale } = params;
-    const names = Object.keys(small);
-    if (names.length === 0) return { ...make({}), scale };
+    const given = tensors as Readonly<Record<string, Tensor | undefined>>;
+    const shapes = shapesOf(given);
+    const mask = (host: Readonly<Record<string, HostTensor>>) =>
+      spec.mask(params, problemOf(shapes, integersOf(host, integers)));
     problemOf(shapes, {});
-    checkIntegers(small, integers);
-    // A tensor that is called as the array that holds its elements has the gradient of that array.
-    const called = (input: string) => captured[input] ?? input;
-    const lengths = names.filter((input) => captured[input]).map((input) => [called(input), small[input]?.size]);
-    return {
-      scale,
-      deferred: {
-        tensors: Object.fromEntries(names.map((input) => [called(input), small[input] as Tensor])),
-        settings: (host: Readonly<Record<string, HostTensor>>) =>
-          make(Object.fromEntries(names.map((input) => [input, host[called(input)] as HostTensor]))),
-        captured: Object.fromEntries(lengths) as Record<string, number>,
-      },
-    };
+    const settings = { scale: params.scale, score: spec.score?.(params, given) };
+    const known = pickGiven(given, integers);
+    if (Object.keys(known).length === 0) return { ...settings, mask: mask({}) };
+    checkIntegers(known, integers);
+    return { ...settings, deferred: { tensors: known, mask } };
   }
 
   const flat = (x: Tensor): Tensor => (spatial ? x.reshape(flattened(x.shape)) : x.reshape(x.shape));
@@ -134,7 +121,7 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
       const results = { out: { ...out, shape: [...shape, e] }, lse: { ...lse, shape } };
       if (!gradOut) return results;
       const rowsOfGradient = { ...gradOut, shape: out.shape };
-      const sums = mapValues(pickGiven(given, Object.keys(captured)), ({ shape }) => zerosOf(shape));
+      const sums = mapValues(pickGiven(given, captured), ({ shape }) => zerosOf(shape));
       const { elements } = modifier ?? {};
       const onScore =
         elements &&
@@ -155,8 +142,8 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
     },
 
     forward(tensors, params: Params, control) {
-      const settings = settingsOf(tensors, params);
       return tensors.q.runtime.scope(() => {
+        const settings = settingsOf(tensors, params);
         const [q, k, v] = [flat(tensors.q), flat(tensors.k), flat(tensors.v)];
         const { out, lse } = attention(q, k, v, { ...settings, ...control });
         if (!spatial) return { out, lse };

@@ -6,9 +6,10 @@
 
 import { BoundedMap } from '../bounded-map';
 import { ParameterError } from '../errors';
+import { IntegerList } from '../integer-list';
 import { queriesFrom } from '../masks/area';
 import { type KeyWords, keyWords, wordsOf } from '../masks/key-words';
-import { type Extent, type Intervals, type Mask, type Place, placesOf } from '../masks/mask';
+import { type Extent, type Intervals, type Mask, type Place, placesOf, type Tiles } from '../masks/mask';
 import type { Steps } from './turns';
 
 /** Numbers of a run: first panel, one past the last, pattern. */
@@ -20,11 +21,8 @@ export interface Cut {
   readonly queries: number;
   /** Keys of a panel. */
   readonly keys: number;
-  /**
-   * Numbers that follow a pattern's words, from these: with and without the bits of queries that do not exist, and the
-   * bits of those that do.
-   */
-  readonly trailer?: (full: readonly number[], words: readonly number[], valid: number) => readonly number[];
+  /** Numbers that follow a pattern's words, which are `words`: `valid` has the bits of queries that exist, the others see all. */
+  readonly trailer?: (words: Int32Array, valid: number) => readonly number[];
 }
 
 export interface BlockMap {
@@ -105,17 +103,16 @@ class Building<Value> {
   }
 }
 
-/** An extent as a key. */
-export const extentKey = ({ b, n, m, h, g }: Extent) => [b, n, m, h, g].join();
-
 /** Tiles that are like earlier ones, in a step. */
 const ALIKE = 64;
 
 export function* buildBlockMap(mask: Mask, extent: Extent, cut: Cut): Steps<BlockMap> {
-  const arrangement = mask.arrange?.(extent);
-  const tiles = Math.ceil((arrangement?.queries.length ?? extent.n) / cut.queries);
-  const panels = Math.ceil((arrangement?.keys.length ?? extent.m) / cut.keys);
-  const builder = new Builder(mask.name, arrangement?.keys.length ?? extent.m, cut);
+  const tiled = mask.tiles?.(extent, cut.queries);
+  const arrangement = tiled ? undefined : mask.arrange?.(extent);
+  const { queries, keys } = tiled ?? arrangement ?? {};
+  const tiles = Math.ceil((queries?.length ?? extent.n) / cut.queries);
+  const panels = Math.ceil((keys?.length ?? extent.m) / cut.keys);
+  const builder = new Builder(mask.name, keys?.length ?? extent.m, cut);
   const maps = new Int32Array(extent.b * extent.h);
   const order: number[] = [];
   const work: number[] = [];
@@ -137,7 +134,8 @@ export function* buildBlockMap(mask: Mask, extent: Extent, cut: Cut): Steps<Bloc
           yield (at + tile / tiles) / maps.length;
         }
         alike++;
-        if (arrangement) {
+        if (tiled) builder.addTile(tiled, tile, place, Math.min(cut.queries, extent.n - from));
+        else if (arrangement) {
           const queries = arrangement.queries.subarray(from, from + cut.queries);
           const words = arrangement.words(from, queries.length, place);
           builder.addWords(
@@ -159,19 +157,17 @@ export function* buildBlockMap(mask: Mask, extent: Extent, cut: Cut): Steps<Bloc
     maps,
     order: Int32Array.from(order),
     tileRuns: Int32Array.from(builder.tileRuns),
-    runs: Int32Array.from(builder.runs),
-    patterns: Int32Array.from(builder.patterns.numbers),
-    ...(arrangement && {
-      queries: padded(arrangement.queries, tiles * cut.queries),
-      keys: padded(arrangement.keys, panels * cut.keys),
-    }),
+    runs: builder.runs.all(),
+    patterns: builder.patterns.numbers.all(),
+    ...(queries && { queries: padded(queries, tiles * cut.queries) }),
+    ...(keys && { keys: padded(keys, panels * cut.keys) }),
     visited: maps.reduce((sum, map) => sum + (work[map] as number), 0),
   };
 }
 
 /** Adds tiles one after the other. */
 class Builder {
-  readonly runs: number[] = [];
+  readonly runs = new IntegerList();
   readonly tileRuns: number[] = [];
   readonly patterns: Patterns;
   /** Panels of each tile. */
@@ -180,6 +176,13 @@ class Builder {
   readonly #period: number;
   /** What the last tiles of a period saw, by tile modulo the period. */
   readonly #earlier: Seen[];
+  /** Of the tile at hand: where its runs begin, its panels so far and the queries that exist. */
+  #first = 0;
+  #panels = 0;
+  #valid = 0;
+  /** The panel of which words are gathered, -1 for none, and these. */
+  #open = -1;
+  readonly #words: Int32Array;
 
   constructor(
     readonly name: string,
@@ -188,6 +191,7 @@ class Builder {
     readonly cut: Cut,
   ) {
     this.patterns = new Patterns(cut);
+    this.#words = new Int32Array(cut.keys);
     this.#period = cut.keys / commonDivisor(cut.queries, cut.keys);
     this.#earlier = Array.from({ length: this.#period }, () => ({ rows: [], lowest: 0, highest: 0, slid: 0 }));
   }
@@ -203,7 +207,7 @@ class Builder {
     // Intervals that touch neither end nor pass the last key one period further on: nothing new to ask for.
     if (follows && slides && earlier.lowest > 0 && earlier.highest + slid <= place.m) {
       earlier.slid = slid;
-      this.#repeat(step / keys);
+      this.#repeat(this.#period, step / keys);
       return false;
     }
     const queries = queriesFrom(first, count);
@@ -213,8 +217,8 @@ class Builder {
       return true;
     }
     const byQuery = queries.map((i) => intervals(i, place));
-    if (follows && sameRows(byQuery, earlier.rows, earlier.slid)) this.#repeat(0);
-    else if (follows && sameRows(byQuery, earlier.rows, slid)) this.#repeat(step / keys);
+    if (follows && sameRows(byQuery, earlier.rows, earlier.slid)) this.#repeat(this.#period, 0);
+    else if (follows && sameRows(byQuery, earlier.rows, slid)) this.#repeat(this.#period, step / keys);
     else this.addWords(wordsOf(byQuery), all);
     earlier.rows = byQuery;
     // A query that sees nothing lies beyond an end.
@@ -235,64 +239,97 @@ class Builder {
   /** A tile whose queries with a bit in `valid` exist and see what `words` says, in key slots. */
   addWords({ starts, words }: KeyWords, valid: number): void {
     this.#checkKeys(starts[0] ?? 0, starts.at(-1) ?? 0);
-    const from = this.runs.length;
-    const size = this.cut.keys;
-    const partial = new Array<number>(size).fill(0);
-    let open = -1;
-    let work = 0;
-    const add = (panel: number, past: number, pattern: number) => {
-      work += past - panel;
-      const last = this.runs.length - RUN_LENGTH;
-      if (last >= from && this.runs[last + 1] === panel && this.runs[last + 2] === pattern) this.runs[last + 1] = past;
-      else this.runs.push(panel, past, pattern);
-    };
-    const close = () => {
-      if (open >= 0) add(open, open + 1, this.patterns.indexOf(partial, valid));
-      open = -1;
-    };
-    for (let at = 0; at + 1 < starts.length; at++) {
-      const word = words[at] as number;
-      if (word === 0) continue;
-      const end = starts[at + 1] as number;
-      for (let key = starts[at] as number; key < end; ) {
-        const panel = Math.floor(key / size);
-        if (key % size === 0 && end - key >= size) {
-          close();
-          const past = Math.floor(end / size);
-          add(panel, past, this.patterns.indexOf(partial.fill(word), valid));
-          key = past * size;
-          continue;
-        }
-        if (panel !== open) {
-          close();
-          open = panel;
-          partial.fill(0);
-        }
-        partial[key % size] = word;
-        key++;
-      }
-    }
-    close();
-    this.tileRuns.push(from / RUN_LENGTH, (this.runs.length - from) / RUN_LENGTH);
-    this.work.push(work);
+    this.#begin(valid);
+    for (let at = 0; at + 1 < starts.length; at++)
+      this.addKeys(starts[at] as number, starts[at + 1] as number, words[at] as number);
+    this.#end();
   }
 
-  /** The tile one period earlier once more, its panels moved by `panels`. */
-  #repeat(panels: number): void {
-    const first = this.tileRuns.at(-2 * this.#period) as number;
-    const count = this.tileRuns.at(1 - 2 * this.#period) as number;
-    this.work.push(this.work.at(-this.#period) as number);
+  /** A tile of `count` queries that tells what it sees. */
+  addTile(tiles: Tiles, tile: number, place: Place, count: number): void {
+    this.#begin(maskOf(count, () => true));
+    if (tiles.see(tile, place, this)) this.#end();
+    else this.#repeat(1, 0);
+  }
+
+  #begin(valid: number): void {
+    this.#first = this.runs.length;
+    this.#panels = 0;
+    this.#valid = valid;
+  }
+
+  #end(): void {
+    this.#close();
+    this.tileRuns.push(this.#first / RUN_LENGTH, (this.runs.length - this.#first) / RUN_LENGTH);
+    this.work.push(this.#panels);
+  }
+
+  /** Key slots behind those that were added, all of which are seen by the queries of `word`. */
+  addKeys(start: number, end: number, word: number): void {
+    if (word === 0) return;
+    const size = this.cut.keys;
+    for (let key = start; key < end; ) {
+      const panel = Math.floor(key / size);
+      const within = key - panel * size;
+      if (within === 0 && end - key >= size) {
+        this.#close();
+        const past = Math.floor(end / size);
+        if (word !== this.patterns.all) this.#fill(word, 0, size);
+        this.#push(panel, past, word === this.patterns.all ? 0 : this.patterns.indexOf(this.#words, this.#valid));
+        key = past * size;
+        continue;
+      }
+      if (panel !== this.#open) {
+        this.#close();
+        this.#open = panel;
+        this.#fill(0, 0, size);
+      }
+      const past = Math.min(size, within + end - key);
+      this.#fill(word, within, past);
+      key += past - within;
+    }
+  }
+
+  /** As the array's own method does, which takes longer for so few. */
+  #fill(word: number, first: number, past: number): void {
+    for (let at = first; at < past; at++) this.#words[at] = word;
+  }
+
+  #close(): void {
+    if (this.#open >= 0) this.#push(this.#open, this.#open + 1, this.patterns.indexOf(this.#words, this.#valid));
+    this.#open = -1;
+  }
+
+  /** Adds a run, or makes the tile's last one longer if that ends here and looks alike. */
+  #push(panel: number, past: number, pattern: number): void {
+    this.#panels += past - panel;
+    const runs = this.runs.reserve(RUN_LENGTH);
+    const at = this.runs.length;
+    if (at > this.#first && runs[at - 2] === panel && runs[at - 1] === pattern) {
+      runs[at - 2] = past;
+      return;
+    }
+    runs[at] = panel;
+    runs[at + 1] = past;
+    runs[at + 2] = pattern;
+    this.runs.length += RUN_LENGTH;
+  }
+
+  /** The tile so many earlier once more, its panels moved by `panels`. */
+  #repeat(tiles: number, panels: number): void {
+    const first = this.tileRuns.at(-2 * tiles) as number;
+    const count = this.tileRuns.at(1 - 2 * tiles) as number;
+    this.work.push(this.work.at(-tiles) as number);
     if (panels === 0) {
       this.tileRuns.push(first, count);
       return;
     }
     this.tileRuns.push(this.runs.length / RUN_LENGTH, count);
+    const runs = this.runs.reserve(count * RUN_LENGTH);
     for (let at = first * RUN_LENGTH; at < (first + count) * RUN_LENGTH; at += RUN_LENGTH) {
-      this.runs.push(
-        (this.runs[at] as number) + panels,
-        (this.runs[at + 1] as number) + panels,
-        this.runs[at + 2] as number,
-      );
+      runs[this.runs.length++] = (runs[at] as number) + panels;
+      runs[this.runs.length++] = (runs[at + 1] as number) + panels;
+      runs[this.runs.length++] = runs[at + 2] as number;
     }
   }
 }
@@ -307,39 +344,76 @@ interface Seen {
 
 /** The patterns that occur, each once. */
 class Patterns {
-  readonly numbers: number[] = [];
-  readonly #all: number;
+  readonly numbers = new IntegerList();
+  /** The word that all queries of a tile see: of pattern 0. */
+  readonly all: number;
   readonly #trailer: Cut['trailer'];
-  #length = 0;
+  /** Numbers of a pattern, and how many of them are words. */
+  readonly #length: number;
+  readonly #words: number;
   #count = 0;
-  /** By hash, the patterns with that hash. */
-  #found = new Map<number, number[]>();
+  /** Of each pattern the queries that exist, if that matters. */
+  readonly #valid = new IntegerList();
+  /** Patterns by their hash, or behind it: -1 for none. */
+  #table = new Int32Array(256).fill(-1);
 
   constructor({ queries, keys, trailer }: Cut) {
-    this.#all = maskOf(queries, () => true);
+    this.all = maskOf(queries, () => true);
     this.#trailer = trailer;
-    this.indexOf(new Array(keys).fill(this.#all), this.#all);
-    this.#length = this.numbers.length;
+    const full = new Int32Array(keys).fill(this.all);
+    this.#words = keys;
+    this.#length = keys + (trailer?.(full, this.all).length ?? 0);
+    this.indexOf(full, this.all);
   }
 
   /** The pattern of a panel's words; queries that do not exist see everything, so that a tile's rest can be full. */
-  indexOf(words: readonly number[], valid: number): number {
-    const spare = this.#all & ~valid;
-    let hash = 0;
-    for (const word of words) hash = (Math.imul(hash, 0x9e3779b1) ^ (word | spare)) | 0;
-    const candidates = this.#found.get(hash) ?? [];
-    const numbers = words.map((word) => word | spare);
+  indexOf(words: Int32Array, valid: number): number {
+    const spare = this.all & ~valid;
     // Whose queries exist may matter too: a short tile's pattern is then not that of a whole one with equal words.
-    if (this.#trailer) numbers.push(...this.#trailer(numbers, words, valid));
-    for (const candidate of candidates) {
-      if (numbers.every((number, at) => this.numbers[candidate * this.#length + at] === number)) return candidate;
+    const key = this.#trailer ? valid : this.all;
+    let hash = key;
+    for (let at = 0; at < words.length; at++) hash = mixed(hash, (words[at] as number) | spare);
+    const numbers = this.numbers.reserve(this.#length);
+    const valids = this.#valid.reserve(1);
+    const table = this.#table;
+    let place = hash & (table.length - 1);
+    for (; table[place] !== -1; place = (place + 1) & (table.length - 1)) {
+      const pattern = table[place] as number;
+      let isSame = valids[pattern] === key;
+      for (let at = 0; isSame && at < words.length; at++)
+        isSame = numbers[pattern * this.#length + at] === ((words[at] as number) | spare);
+      if (isSame) return pattern;
     }
-    const index = this.#count++;
-    this.numbers.push(...numbers);
-    candidates.push(index);
-    this.#found.set(hash, candidates);
-    return index;
+    const pattern = this.#count++;
+    table[place] = pattern;
+    valids[pattern] = key;
+    const { length } = this.numbers;
+    for (let at = 0; at < words.length; at++) numbers[length + at] = (words[at] as number) | spare;
+    const more = this.#trailer?.(numbers.subarray(length, length + words.length), valid) ?? [];
+    for (let at = 0; at < more.length; at++) numbers[length + words.length + at] = more[at] as number;
+    this.numbers.length += this.#length;
+    this.#valid.length++;
+    if (2 * this.#count > table.length) this.#grow();
+    return pattern;
   }
+
+  #grow(): void {
+    const table = new Int32Array(4 * this.#table.length).fill(-1);
+    const [numbers, valids] = [this.numbers.all(), this.#valid.all()];
+    for (let pattern = 0; pattern < this.#count; pattern++) {
+      let hash = valids[pattern] as number;
+      for (let at = 0; at < this.#words; at++) hash = mixed(hash, numbers[pattern * this.#length + at] as number);
+      let place = hash & (table.length - 1);
+      while (table[place] !== -1) place = (place + 1) & (table.length - 1);
+      table[place] = pattern;
+    }
+    this.#table = table;
+  }
+}
+
+function mixed(hash: number, word: number): number {
+  const product = Math.imul(hash ^ word, 0x9e3779b1);
+  return product ^ (product >>> 15);
 }
 
 /** The bits below `count` that `has` admits. */
@@ -354,10 +428,16 @@ function maskOf(count: number, has: (bit: number) => boolean): number {
  * last ones are short, so that threads end together. The later of alike first, as causal masks have more there; tiles
  * near each other, which see the same keys, stay so.
  */
-export function byWork(panels: readonly number[]): number[] {
-  const most = panels.reduce((larger, count) => Math.max(larger, count), 1);
-  const halvings = panels.map((count) => Math.floor(Math.log2(most / Math.max(1, count))));
-  return panels.map((_, tile) => tile).sort((a, b) => (halvings[a] as number) - (halvings[b] as number) || b - a);
+export function byWork(panels: ArrayLike<number>): number[] {
+  let most = 1;
+  for (let tile = 0; tile < panels.length; tile++) most = Math.max(most, panels[tile] as number);
+  const byHalvings: number[][] = [];
+  for (let tile = panels.length - 1; tile >= 0; tile--) {
+    const halvings = Math.floor(Math.log2(most / Math.max(1, panels[tile] as number)));
+    byHalvings[halvings] ??= [];
+    byHalvings[halvings].push(tile);
+  }
+  return byHalvings.flat();
 }
 
 /** Slots followed by empty ones. */

@@ -139,7 +139,7 @@ export class Runtime {
           `${name} must not wait, got a promise: call ops without await, which return their tensors at once, and read after the scope; where work must wait, dispose by hand (using, dispose())`,
         );
       }
-      for (const tensor of tensorsIn(result)) if (owned.delete(tensor)) this.#scopes.at(-2)?.add(tensor);
+      for (const tensor of tensorsIn(result)) if (owned.delete(tensor)) putUnder(this.#scopes.at(-2), tensor);
       return result;
     } finally {
       this.#scopes.pop();
@@ -149,7 +149,7 @@ export class Runtime {
 
   /** Puts a new tensor under the innermost open scope. */
   own(tensor: Tensor): void {
-    this.#scopes.at(-1)?.add(tensor);
+    putUnder(this.#scopes.at(-1), tensor);
   }
 
   disown(tensor: Tensor): void {
@@ -294,6 +294,11 @@ export class Runtime {
   [disposeKey](): void {
     this.dispose();
   }
+}
+
+function putUnder(scope: Set<Tensor> | undefined, tensor: Tensor): void {
+  if (scope) scope.add(tensor);
+  else tensor.leaveToCollector();
 }
 
 /** Makes a call in its turn, when the elements of tensors are known that it follows from. */

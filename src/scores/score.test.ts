@@ -1,11 +1,12 @@
 import { expect, test } from 'vitest';
 import { evaluate } from '../expressions/evaluate';
-import type { Expression } from '../expressions/expression';
+import type { Expression, Table } from '../expressions/expression';
 import { compileProgram } from '../expressions/program';
+import { createRuntime } from '../index';
 import type { Extent } from '../masks/mask';
 import { type HostTensor, hostTensor } from '../tensor/host';
 import { from } from './from';
-import { additiveBias, alibi, compose, relativeBias, type Score, softcap } from './score';
+import { additiveBias, alibi, compose, partsOf, relativeBias, type Score, softcap } from './score';
 
 const extent: Extent = { b: 2, n: 3, m: 5, h: 2, g: 1 };
 
@@ -73,6 +74,10 @@ test('additive bias, shared or not', () => {
   const shared = additiveBias(hostTensor(values.slice(0, 15), [3, 5]));
   expectEverywhere(shared.expression, (s, _b, _h, q, k) => s + at(0, 0, q, k));
   check(shared, { b: 7, h: 9 });
+  const rows = additiveBias(hostTensor(values.slice(0, 6), [2, 3, 1]));
+  expectEverywhere(rows.expression, (s, _b, h, q) => s + (3 * h + q) * (3 * h + q));
+  check(rows, { m: 8 });
+  expectEverywhere(additiveBias(hostTensor([5], [1, 1])).expression, (s) => s + 5);
   expect(() => check(shared, { n: 4 })).toThrow(
     'additiveBias needs a table [4, 5], [2, 4, 5] or [2, 2, 4, 5], got [3, 5]',
   );
@@ -82,17 +87,51 @@ test('additive bias, shared or not', () => {
 test('float32 tables are copied as they are, halves without loss, and what becomes of them later changes nothing', () => {
   const values = Float32Array.from({ length: 8 * 130 }, (_, i) => Math.sin(i));
   const score = additiveBias(hostTensor(values, [8, 130]));
-  const [{ table }] = score.tables as [(typeof score.tables)[0]];
+  const valuesOf = ({ tables: [place] }: Score) => (place as { readonly table: Table }).table.values;
   const expected = values.slice();
   values.fill(7);
-  expect(table.values).toEqual(expected);
+  expect(valuesOf(score)).toEqual(expected);
   // The kernels read the very array.
   const { tables } = compileProgram('bias', score.expression, { ...extent, n: 8, m: 130 });
-  expect(tables[0]).toBe(table.values);
+  expect(tables[0]).toBe(valuesOf(score));
   const halves = additiveBias(hostTensor(Uint16Array.of(0x3c00, 0xc000), [1, 2], 'f16'));
-  expect(halves.tables[0]?.table.values).toEqual(Float32Array.of(1, -2));
+  expect(valuesOf(halves)).toEqual(Float32Array.of(1, -2));
   const integers = from((s, _b, _h, _q, k, { x }) => s + (x[k] as number), { x: Int32Array.of(2 ** 31 - 1) });
-  expect(integers.tables[0]?.table.values).toEqual(Float64Array.of(2 ** 31 - 1));
+  expect(valuesOf(integers)).toEqual(Float64Array.of(2 ** 31 - 1));
+});
+
+test('tensors in the place of arrays, composed: read in the same places', async () => {
+  using runtime = await createRuntime({ backend: 'reference' });
+  const [slopes, table, bias] = [
+    [0.5, 0.25],
+    Float32Array.from({ length: 18 }, (_, i) => i * i),
+    Float32Array.from({ length: 15 }, (_, i) => Math.cos(i)),
+  ] as const;
+  const arrays = compose(
+    alibi(slopes),
+    relativeBias(hostTensor(table, [2, 9])),
+    additiveBias(hostTensor(bias, [3, 5])),
+  );
+  const [x, y, z] = [runtime.tensor(slopes, [2]), runtime.tensor(table, [2, 9]), runtime.tensor(bias, [3, 5])];
+  const score = compose(softcap(1e9), alibi(x), relativeBias(y), additiveBias(z));
+  expect(score.tensors.map(({ tensor }) => tensor)).toEqual([x, y, z]);
+  expect(partsOf(score).map(({ name, first, length }) => [name, first, length])).toEqual([
+    ['slopes', 0, 2],
+    ['table', 2, 18],
+    ['table_2', 20, 15],
+  ]);
+  const tensors = [slopes, table, bias].map((values) => Float64Array.from(values));
+  for (const [h, q, k] of [
+    [0, 0, 0],
+    [1, 2, 4],
+    [1, 0, 3],
+  ] as const) {
+    const fixed = { b: 1, h, n: 3, m: 5, tensors };
+    expect(evaluate(score.expression, q, k, fixed, 2)).toBeCloseTo(evaluate(arrays.expression, q, k, fixed, 2), 6);
+  }
+  expect(() => check(alibi(y))).toThrow('alibi needs a slope for each of 2 heads, got 18');
+  expect(() => check(additiveBias(y))).toThrow('additiveBias needs a table [3, 5]');
+  for (const each of [x, y, z]) each.dispose();
 });
 
 test('what is no table or no score is refused', () => {

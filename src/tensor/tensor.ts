@@ -87,6 +87,7 @@ export class Tensor<D extends DType = DType> {
   variable: Variable | undefined;
   #disposed = false;
   #endedWithScope = false;
+  #isLeftToCollector = false;
 
   /** Tensors are made by a runtime, by ops and by views; this constructor takes over one reference of `storage`. */
   constructor(
@@ -101,7 +102,6 @@ export class Tensor<D extends DType = DType> {
     this.runtime = storage.runtime;
     this.size = sizeOf(shape);
     this.isContiguous = isContiguous(shape, strides);
-    forgotten.register(this, storage, this);
     this.runtime.own(this);
   }
 
@@ -272,9 +272,16 @@ export class Tensor<D extends DType = DType> {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    forgotten.unregister(this);
+    if (this.#isLeftToCollector) forgotten.unregister(this);
     this.runtime.disown(this);
     this.storage.release();
+  }
+
+  /** Once it is in no scope: where it is forgotten, the collector finds it. */
+  leaveToCollector(): void {
+    if (this.#isLeftToCollector) return;
+    this.#isLeftToCollector = true;
+    forgotten.register(this, this.storage, this);
   }
 
   /** What a scope does at its end. */

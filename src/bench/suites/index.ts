@@ -3,6 +3,7 @@ import { attentionSuite } from './attention';
 import { backwardSuite } from './backward';
 import { buildsSuite } from './builds';
 import { chainSuite } from './chain';
+import { decodeSuite } from './decode';
 import { linearSuite } from './linear';
 import { memorySuite } from './memory';
 import { overheadSuite } from './overhead';
@@ -23,6 +24,7 @@ export const suites: readonly Suite[] = [
   memorySuite,
   overheadSuite,
   chainSuite,
+  decodeSuite,
   primitivesSuite,
   buildsSuite,
 ];

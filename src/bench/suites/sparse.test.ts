@@ -64,6 +64,18 @@ test('every mask of sequences gives right results, at lengths that divide nothin
   }
 });
 
+test('a selection is measured beside the same blocks as a mask, forward and backward', async () => {
+  const only = ['selection', 'selection-backward'];
+  const { rows } = await runSuite(sparseSuite, { ...TINY, n: [200], heads: 2, only }, onReference());
+  expect(rows.map(({ name, status }) => `${name} ${status}`)).toEqual([
+    ...['blocks ok', 'selection ok', 'blocks-backward ok', 'selection-backward ok'],
+  ]);
+  for (const { name, goal, measures } of rows) {
+    expect(goal).toEqual(only.includes(name) ? { measure: 'ratio', atMost: 1.05 } : undefined);
+    expect(measures.error).toBeLessThan(1e-6);
+  }
+});
+
 test('heads may share keys and values', async () => {
   const { rows } = await sparse(['s2-grouped']);
   expect(rows.map(({ name, n, h, g }) => [name, n, h, g])).toEqual([

@@ -3,6 +3,8 @@ import { full } from '../../masks/band';
 import { WrongResultError } from '../../measure/gate';
 import { summarise } from '../../measure/statistics';
 import { blockMap, blockMapBytes } from '../../ops/attention/wasm-map';
+import { backward } from '../attention-operations';
+import { CHOSEN_LABEL, chosenMask, selectedBackward, selectedForward } from '../chosen-blocks';
 import { checkBlockMap, timeBlockMap } from '../map-building';
 import { PATIENCE } from '../measure';
 import { type BenchOptions, commandLine } from '../options';
@@ -25,6 +27,15 @@ const NATIVE = [
 /** What is measured beside native dense attention, over twice the tokens. */
 const BESIDE_NATIVE = [powerMask, s2Mask];
 /** Of the time of native dense attention. */
+/** Rows of a selection of blocks beside the same blocks as a mask: the baseline, and the selection. */
+const SELECTIONS = [
+  { name: 'selection', beside: 'blocks', what: CHOSEN_LABEL, passes: [undefined, selectedForward] },
+  {
+    ...{ name: 'selection-backward', beside: 'blocks-backward', what: `gradients by ${CHOSEN_LABEL}` },
+    passes: [backward, selectedBackward],
+  },
+] as const;
+const SELECTION_GOAL: Goal = { measure: 'ratio', atMost: 1.05 };
 const NATIVE_GOAL: Goal = { measure: 'ratio', atMost: 1 / 5 };
 
 const attentionRows = timedSuite({
@@ -41,12 +52,14 @@ const attentionRows = timedSuite({
     only: [],
   },
   measures: ['time', 'spread', 'rounds', 'visited', 'ratio', 'efficiency', 'rate', 'peakShare', 'memory', 'error'],
-  ratio: 'time over that of dense attention of the same extents, which is the first of the rows measured in turns',
+  ratio:
+    'time over that of the first of the rows measured in turns: dense attention of the same extents or, of a selection, the same blocks as a mask',
   ratioOf: 'time',
   names: () => [
     DENSE,
     ...[...sequenceMasks(D).flat(), ...gridMasks().flatMap(({ masks }) => masks)].map(({ mask }) => mask.name),
     GROUPED,
+    ...SELECTIONS.flatMap(({ name, beside }) => [beside, name]),
     ...MAPS.map(({ name }) => name),
     ...NATIVE.flatMap(({ name }) => [name, ...BESIDE_NATIVE.map(({ mask }) => nameBeside(name, mask.name))]),
   ],
@@ -56,6 +69,7 @@ const attentionRows = timedSuite({
     const groups = options.n.flatMap((n) => [
       ...sequenceMasks(n).map((masks) => besideDense(context, options, { n, h }, masks)),
       groupedHeads(context, options, n),
+      ...selections(context, options, { n, h }),
       ...(peers ? NATIVE.map((native) => besideNative(native, peers, { context, options, n })) : []),
     ]);
     const grids = gridMasks().map(({ n, part = 1, masks }) =>
@@ -92,6 +106,20 @@ function besideDense(
       return { ...row, label, goal: goal ?? row.goal };
     }),
   ];
+}
+
+/** Blocks that are known when the call is, beside the same blocks as a mask, forward and backward. */
+function selections(context: Context, options: BenchOptions, extents: Pick<Problem, 'n' | 'h'>): PlannedRow[][] {
+  const mask = chosenMask(extents.n, extents.h);
+  return SELECTIONS.map(({ name, beside, what, passes }) => {
+    const [known, selected] = passes.map((operation) =>
+      ownRow(context, options, { ...extents, d: D, mask, ...(operation && { operation }) }),
+    ) as [PlannedRow, PlannedRow];
+    return [
+      { ...known, name: beside, label: `${what}, as a mask`, goal: undefined },
+      { ...selected, name, label: `${what}, as a tensor`, goal: SELECTION_GOAL },
+    ];
+  });
 }
 
 /** S2 with as many query heads to a key/value head as in Phi-3-small; half as long, since dense attention takes its time. */

@@ -18,7 +18,7 @@ import {
 import { band, causal, full } from '../../masks/band';
 import { KeyWords } from '../../masks/key-words';
 import { type Mask, oneHead } from '../../masks/mask';
-import { type Score, tablesOf } from '../../scores/score';
+import { partsOf, type Score } from '../../scores/score';
 import { type HostTensor, hostTensor, toFloat64 } from '../../tensor/host';
 import { normal } from '../../tensor/random';
 import { softmaxAttention, softmaxAttentionBackward } from './softmax';
@@ -232,7 +232,7 @@ describeOnBackends('score modifiers', (runtime) => {
       for (const grad of NAMES) await check(grads[grad], expected[grad], grad);
       expect(Object.keys(grads.gradCaptured)).toEqual(Object.keys(expected.gradCaptured));
       expect(Object.values(grads.gradCaptured).map(({ size }) => size)).toEqual(
-        tablesOf(score).map(({ values }) => values.length),
+        partsOf(score).map(({ length }) => length),
       );
       for (const [array, grad] of Object.entries(grads.gradCaptured))
         await check(grad, expected.gradCaptured[array] as Tensor, array);

@@ -1,13 +1,19 @@
 /** Plans of attention of few queries, for the kernels of decode.as.ts. */
-import type { Program } from '../../expressions/program';
 import { type BlockMap, RUN_LENGTH } from '../../runtime/block-map';
 import { PANEL } from '../../runtime/wasm/params';
-import { contiguous, FLOPS_PER_MICROSECOND, type Machine, operand, type Plan } from '../../runtime/wasm/plan';
+import {
+  BYTES_PER_MICROSECOND,
+  contiguous,
+  FLOPS_PER_MICROSECOND,
+  type Machine,
+  operand,
+  type Plan,
+} from '../../runtime/wasm/plan';
 import type { Values } from '../../runtime/wasm/struct';
 import type { AttentionCall } from './call';
 import type { DecodeParams as declared } from './params';
 import { DECODE_KEYS, DecodeParams, PATTERN_LENGTH } from './params.generated';
-import { scoreProgramBytes, tablesRead, writeScorePrograms } from './score-programs';
+import { type ScoreProgram, scoreProgramBytes, tablesRead, writeScorePrograms } from './score-programs';
 
 /** Queries of a head, at most: beyond it keys and values are better packed. */
 export const FEW_QUERIES = 16;
@@ -17,8 +23,6 @@ const SPLIT_KEYS = 8 * DECODE_KEYS;
 const STATE_FLOATS = 12;
 /** Sums of the heads that a task takes, at most: they stay in a thread's own cache. */
 const MOST_SUMS = 2 ** 14;
-/** Rough speed at which a thread reads memory. */
-const BYTES_PER_MICROSECOND = 15_000;
 
 /** What the queries of a batch see, and what changes their scores. */
 export interface DecodeRow {
@@ -28,7 +32,7 @@ export interface DecodeRow {
   readonly map: BlockMap;
   /** Its first head in `map.maps`. */
   readonly first: number;
-  readonly program?: Program | undefined;
+  readonly program?: ScoreProgram | undefined;
 }
 
 /** Where rows of keys and values lie in pages: what the kernels' params say of it. */
@@ -50,14 +54,14 @@ export function planDecode(
   { b, n, h, g: keyHeads, d, e }: Letters,
   { k, v }: Pick<Numbers, 'k' | 'v'>,
   rows: readonly DecodeRow[],
-  { memory, threads }: Machine,
+  { memory }: Machine,
   pages?: Paged,
 ): Plan {
   const seen = segmentsOf(rows, h);
   const programs = [...new Set(rows.flatMap(({ program }) => program ?? []))];
   const most = seen.lists.reduce((most, { keys }) => Math.max(most, keys), 0);
   const splits = Math.max(1, Math.ceil(most / SPLIT_KEYS));
-  // Plain tensors are read through as they lie: all heads of some keys, and then of the next, where heads see alike.
+  // What lies side by side is read through: all heads of some keys, and then of the next, where heads see alike.
   const g = isAlike(seen.maps, h / keyHeads) ? keyHeads : h;
   const groups = Math.ceil(((h / g) * n) / 4);
   const headsOfTask =

@@ -11,7 +11,7 @@ import type { Extent, Mask } from '../../masks/mask';
 import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { LARGEST_HEAD } from '../../runtime/wasm/params';
-import { checkScore, type Score, tablesOf } from '../../scores/score';
+import { checkScore, partsOf, type Score } from '../../scores/score';
 import type { HostTensor } from '../../tensor/host';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
@@ -22,11 +22,12 @@ import { type CachedRow, slabsOf } from '../cache/layout';
 import { checkControl, checkGradients, checkOptions, checkOut, checkTensors } from '../check';
 import { compute, type ResultSpec, type Values } from '../compute';
 import { contiguous } from '../copy';
-import { zeros } from '../float32';
+import { checkContiguous, zeros } from '../float32';
 import type { Op } from '../op';
 import { type CachedCall, planCached } from './cached';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { FEW_QUERIES } from './decode';
+import { checkSelection, type Selection, selectionOf } from './selection';
 import { planAttention, planAttentionBackward } from './wasm';
 
 const kernels: KernelFiles = {
@@ -68,23 +69,20 @@ export interface AttentionSettings {
   readonly window?: readonly [left: number, right: number] | undefined;
   /** Any other mask; a key must be seen by all that are given. */
   readonly mask?: Mask | undefined;
-  /** What changes the scaled scores before the softmax, such as `scores.softcap(30)`. */
+  /** Which blocks of keys each block of queries sees, as a tensor that another op computed; beside the masks. */
+  readonly selection?: Selection | undefined;
+  /** What changes the scaled scores before the softmax, such as `scores.softcap(30)`. Tensors that it captured are inputs. */
   readonly score?: Score | undefined;
-  /** Mask and score that follow from the elements of tensors: in the place of `mask` and `score`. */
-  readonly deferred?: DeferredSettings | undefined;
+  /** A mask that follows from the elements of tensors: in the place of `mask`. */
+  readonly deferred?: DeferredMask | undefined;
 }
 
-/** Settings that are made in the turn of the call, once the tensors that they follow from are computed. */
-export interface DeferredSettings {
+/** A mask that is made in the turn of the call, once the tensors that it follows from are computed. */
+export interface DeferredMask {
   /** Few elements: where they are in a device's memory, they are copied to the host's. */
   readonly tensors: Readonly<Record<string, Tensor>>;
   /** What it throws is a fault of the results. */
-  settings(values: Readonly<Record<string, HostTensor>>): Pick<AttentionSettings, 'mask' | 'score'>;
-  /**
-   * The arrays that the score captures, by name, and how many numbers each has; needed if their gradients are. One that is
-   * called as a tensor holds its elements, in their order, so that its gradient is the tensor's.
-   */
-  readonly captured?: Readonly<Record<string, number>> | undefined;
+  mask(values: Readonly<Record<string, HostTensor>>): Mask;
 }
 
 export interface AttentionOptions extends AttentionSettings, Control {
@@ -93,7 +91,7 @@ export interface AttentionOptions extends AttentionSettings, Control {
   readonly lse?: Tensor<'f32'> | undefined;
 }
 
-export interface CachedAttentionOptions extends Omit<AttentionOptions, 'deferred'> {
+export interface CachedAttentionOptions extends Omit<AttentionOptions, 'deferred' | 'selection'> {
   /** Of each row, how many of its last tokens are queries: the first ones of q. Default: as many as q has. */
   readonly counts?: readonly number[] | undefined;
 }
@@ -116,7 +114,7 @@ export interface AttentionGradients {
 }
 
 export interface AttentionBackwardOptions extends AttentionSettings, Control {
-  /** Whether the gradients with respect to the arrays that `score` captured are wanted too. Default false. */
+  /** Whether the gradients with respect to the arrays and tensors that `score` captured are wanted too. Default false. */
   readonly captured?: boolean | undefined;
 }
 
@@ -126,13 +124,13 @@ export interface AttentionBackwardResult {
   readonly gradK: Tensor;
   readonly gradV: Tensor;
   /**
-   * By the arrays that `score` captured, by name, flat; empty unless asked for. Of arrays of one name, which composed
-   * modifiers may have, the second is `name_2`, and so on.
+   * By the arrays that `score` captured, flat, and the tensors, in their shapes, by name; empty unless asked for. Of those
+   * of one name, which composed modifiers may have, the second is `name_2`, and so on.
    */
   readonly gradCaptured: Readonly<Record<string, Tensor<'f32'>>>;
 }
 
-const SETTINGS = ['scale', 'causal', 'window', 'mask', 'score', 'deferred'];
+const SETTINGS = ['scale', 'causal', 'window', 'mask', 'selection', 'score', 'deferred'];
 const CONTROL = ['signal', 'onProgress'];
 const STORAGE = ['f32', 'f16', 'bf16'];
 
@@ -153,7 +151,7 @@ export function attention(q: Tensor, cache: CacheLayer, options?: CachedAttentio
  * q [b,n,h,d], k [b,m,g,d], v [b,m,g,e]; g divides h and query head i uses key/value head floor(i * g / h); d and e
  * are from 1 to 256; f32, f16 or bf16 storage, f32 arithmetic. Never holds n x m numbers, skips the tiles that no
  * query sees. A query that sees no key, or whose scores all become -Infinity by the modifier, gives zeros and
- * lse = -Infinity.
+ * lse = -Infinity. A block of a selection that there is not is a fault of the results.
  *
  * @throws {ShapeError} ranks or extents that do not fit, heads that do not divide
  * @throws {ParameterError} an unknown or ill-typed option
@@ -173,13 +171,14 @@ export function attention(
 function attentionTo(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): AttentionResult {
   checkTensors({ q, k, v });
   checkOptions('attention', options, [...SETTINGS, ...CONTROL, 'out', 'lse']);
-  const { b, n, h, e, scale, settings, known } = checkProblem({ q, k, v }, options);
+  const { b, n, h, e, scale, settings, known, captured } = checkProblem({ q, k, v }, options);
   const results = {
     out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
     lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
   } as const;
   const call = ({ out, lse }: AttentionResult, values: Values) => ({ q, k, v, out, lse, scale, ...settings(values) });
-  return compute(forward, { q, k, v }, results, call, options, { known, derivative: derivativeOf(options, known) });
+  const derivative = derivativeOf(options, Object.keys(known), Object.keys(captured));
+  return compute(forward, { q, k, v, ...captured }, results, call, options, { known, derivative });
 }
 
 function attentionToCache(q: Tensor, layer: CacheLayer, options: CachedAttentionOptions = {}): AttentionResult {
@@ -216,6 +215,7 @@ function attentionToCache(q: Tensor, layer: CacheLayer, options: CachedAttention
   const settings = { causal, window: options.window, score };
   for (const [batch, { length }] of rows.entries())
     checkSettings({ ...settings, mask }, { b: 1, n: counts[batch] as number, m: length, h, g });
+  const captured = tensorsOf(score);
   const whole = maskOf({ ...settings, mask: seen.length > 1 ? and(...seen) : seen[0] });
   const results = {
     out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
@@ -223,7 +223,7 @@ function attentionToCache(q: Tensor, layer: CacheLayer, options: CachedAttention
   } as const;
   if (n <= FEW_QUERIES && !whole.arrange) {
     const call = ({ out, lse }: AttentionResult) => ({ q, out, lse, scale, layout, rows, counts, mask: whole, score });
-    return compute(cached, { q, ...slabsOf(rows) }, results, call, options);
+    return compute(cached, { q, ...slabsOf(rows), ...captured }, results, call, options);
   }
   return attentionToCopies(q, layer, rows, counts, { scale, mask: whole, score }, options);
 }
@@ -276,25 +276,29 @@ function fill(out: Tensor, value: number): void {
   contiguous(one.expand(shape) as Tensor, { out });
 }
 
+/** `known` and `captured` are the names of inputs that mask and score follow from. */
 function derivativeOf(
-  { scale, causal, window, mask, score, deferred }: AttentionSettings,
-  known: Readonly<Record<string, Tensor>>,
+  { scale, causal, window, mask, selection, score, deferred }: AttentionSettings,
+  known: readonly string[],
+  captured: readonly string[],
 ): Derivative {
-  const settings = { scale, causal, window, mask, score };
   return {
-    saves: ['q', 'k', 'v', 'out', 'lse', ...Object.keys(known)],
+    saves: ['q', 'k', 'v', 'out', 'lse', ...known, ...captured],
     gradients(saved, { out: gradOut, lse: gradLse }, wanted, control) {
-      const { q, k, v, out, lse, ...tensors } = saved as Readonly<Record<'q' | 'k' | 'v' | 'out' | 'lse', Tensor>>;
+      const { q, k, v, out, lse } = saved as Readonly<Record<'q' | 'k' | 'v' | 'out' | 'lse', Tensor>>;
       const results = { out, lse, gradLse, gradOut: gradOut ?? zeros(q.runtime, out.shape) } as AttentionGradients;
+      const tensors = Object.fromEntries(known.map((name) => [name, saved[name] as Tensor]));
       const { gradQ, gradK, gradV, gradCaptured } = attentionBackward(q, k, v, results, {
-        ...{ ...settings, deferred: deferred && { ...deferred, tensors }, ...control },
-        captured: Object.keys(tensors).some((name) => wanted.has(name)),
+        ...{ scale, causal, window, mask, ...control },
+        selection: selection && selectionOf(selection, tensors),
+        score: score && withTensors(score, (at) => saved[captured[at] as string] as Tensor),
+        deferred: deferred && { ...deferred, tensors },
+        captured: captured.some((name) => wanted.has(name)),
       });
-      const shaped = Object.entries<Tensor>(tensors).map(([name, { shape }]) => [
-        name,
-        gradCaptured[name]?.reshape(shape),
-      ]);
-      return { q: gradQ, k: gradK, v: gradV, ...Object.fromEntries(shaped) };
+      const ofTensors = (score ? partsOf(score) : []).flatMap(({ name, table }) =>
+        typeof table === 'string' ? [[captured[Number(table.slice(1))], gradCaptured[name]]] : [],
+      );
+      return { q: gradQ, k: gradK, v: gradV, ...Object.fromEntries(ofTensors) };
     },
   };
 }
@@ -320,7 +324,7 @@ export function attentionBackward(
   const given = { out, lse, gradOut, ...(gradLse !== undefined && { gradLse }) };
   checkTensors({ q, k, v, ...given });
   checkOptions('attentionBackward', options, [...SETTINGS, ...CONTROL, 'captured']);
-  const { b, n, h, e, scale, settings, known } = checkProblem({ q, k, v }, options);
+  const { b, n, h, e, scale, settings, known, captured: tensors } = checkProblem({ q, k, v }, options);
   for (const [name, tensor] of Object.entries(given)) {
     const isLse = name.endsWith('se');
     const shape = isLse ? [b, n, h] : [b, n, h, e];
@@ -332,21 +336,21 @@ export function attentionBackward(
       );
     checkStorage(name, tensor);
   }
-  const { score, deferred, captured = false } = options;
+  const { score, captured = false } = options;
   if (typeof captured !== 'boolean') throw new ParameterError(`captured must be true or false, got ${show(captured)}`);
-  const tables = captured ? [...lengthsOf(score), ...Object.entries(deferred?.captured ?? {})] : [];
-  const elements = tables.reduce((sum, [, length]) => sum + length, 0);
+  const parts = captured && score ? partsOf(score) : [];
+  const elements = parts.reduce((sum, { length }) => sum + length, 0);
   const results = {
     gradQ: { shape: q.shape, dtype: q.dtype },
     gradK: { shape: k.shape, dtype: k.dtype },
     gradV: { shape: v.shape, dtype: v.dtype },
-    ...(tables.length > 0 && { gradTables: { shape: [elements], dtype: 'f32' } }),
+    ...(parts.length > 0 && { gradTables: { shape: [elements], dtype: 'f32' } }),
   } as const satisfies Record<string, ResultSpec>;
   const computed: Record<string, Tensor> = compute(
     backward,
-    { q, k, v, ...given },
+    { q, k, v, ...given, ...tensors },
     results,
-    (grads, values) => ({ q, k, v, ...given, ...grads, scale, ...settings(values, tables) }),
+    (grads, values) => ({ q, k, v, ...given, ...grads, scale, ...settings(values) }),
     options,
     { known },
   );
@@ -354,24 +358,31 @@ export function attentionBackward(
     readonly gradTables?: Tensor<'f32'>;
   };
   const gradCaptured: Record<string, Tensor<'f32'>> = {};
-  let first = 0;
-  for (const [name, length] of tables) {
-    gradCaptured[unusedName(name, gradCaptured)] = (gradTables as Tensor<'f32'>).slice(0, first, first + length);
-    first += length;
+  for (const { name, tensor, first, length } of parts) {
+    using flat = (gradTables as Tensor<'f32'>).slice(0, first, first + length);
+    gradCaptured[name] = flat.reshape(tensor ? tensor.shape : [length]);
   }
   gradTables?.dispose();
   return { gradQ, gradK, gradV, gradCaptured };
 }
 
-/** The arrays that a score captures, by name, with their lengths. */
-function lengthsOf(score: Score | undefined): [name: string, length: number][] {
-  return score ? tablesOf(score).map(({ name, values }) => [name, values.length]) : [];
-}
+const withTensors = (score: Score, tensorAt: (at: number) => Tensor): Score => ({
+  ...score,
+  tensors: score.tensors.map(({ name }, at) => ({ name, tensor: tensorAt(at) })),
+});
 
-function unusedName(name: string, used: object): string {
-  let unused = name;
-  for (let count = 2; Object.hasOwn(used, unused); count++) unused = `${name}_${count}`;
-  return unused;
+/** The tensors that a score captured, by what messages call them; of equal names the second is `captured.name_2`. */
+function tensorsOf(score: Score | undefined): Record<string, Tensor> {
+  if (score === undefined) return {};
+  checkScore('score', score);
+  const tensors: Record<string, Tensor> = {};
+  for (const { name, tensor } of score.tensors) {
+    let unused = `captured.${name}`;
+    for (let count = 2; Object.hasOwn(tensors, unused); count++) unused = `captured.${name}_${count}`;
+    tensors[unused] = tensor;
+  }
+  checkContiguous(tensors);
+  return tensors;
 }
 
 type Letters = Record<'b' | 'n' | 'm' | 'h' | 'd' | 'e', number>;
@@ -397,30 +408,24 @@ function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, op
   }
   for (const [name, tensor] of Object.entries({ q, k, v })) checkStorage(name, tensor);
   const scale = checkScale(options.scale, d);
-  const { deferred, ...given } = options;
+  const { deferred, selection, ...given } = options;
   const extent = { b, n, m, h, g };
+  const captured = tensorsOf(given.score);
+  const selected = selection === undefined ? undefined : checkSelection(selection, extent);
+  const select = (made: ReturnType<typeof checkSettings>, values: Values) =>
+    selected ? { ...made, mask: selected.narrow(made.mask, values) } : made;
   if (deferred === undefined) {
     const made = checkSettings(given, extent);
-    return { ...letters, scale, known: {}, settings: () => made };
+    const settings = (values: Values) => select(made, values);
+    return { ...letters, scale, captured, known: { ...selected?.tensors }, settings };
   }
-  for (const name of ['mask', 'score'] as const)
-    if (given[name] !== undefined) throw new ParameterError(`${name} is among the deferred settings: leave it out`);
-  checkKnown(
-    'deferred',
-    deferred,
-    ['tensors', 'settings', 'captured'],
-    (name) => `deferred settings have no '${name}'`,
-  );
+  if (given.mask !== undefined) throw new ParameterError('mask is deferred: leave it out');
+  checkKnown('deferred', deferred, ['tensors', 'mask'], (name) => `a deferred mask has no '${name}'`);
   checkRecord('tensors of deferred', deferred.tensors);
   checkTensors(deferred.tensors);
-  checkFunction('settings of deferred', deferred.settings);
-  const settings = (values: Values, tables: readonly (readonly [name: string, length: number])[] = []) => {
-    const made = checkSettings({ ...given, ...deferred.settings(values) }, extent);
-    if (tables.length > 0 && show(tables) !== show(lengthsOf(made.score)))
-      throw new ParameterError(`captured of deferred must be ${show(lengthsOf(made.score))}, got ${show(tables)}`);
-    return made;
-  };
-  return { ...letters, scale, known: deferred.tensors, settings };
+  checkFunction('mask of deferred', deferred.mask);
+  const settings = (values: Values) => select(checkSettings({ ...given, mask: deferred.mask(values) }, extent), values);
+  return { ...letters, scale, captured, known: { ...deferred.tensors, ...selected?.tensors }, settings };
 }
 
 function checkHeads(g: number, what: string, { shape }: Tensor): void {

@@ -1,8 +1,7 @@
 /** A call of attention, and of its gradients, in float64. */
-import { evaluate } from '../../expressions/evaluate';
-import type { Table } from '../../expressions/expression';
+import { evaluate, type Fixed } from '../../expressions/evaluate';
 import type { Mask } from '../../masks/mask';
-import { type Score, tablesOf } from '../../scores/score';
+import { placesOf, type Score } from '../../scores/score';
 import type { Tensor } from '../../tensor/tensor';
 import { rowsOf, Slabs } from '../cache/reference';
 import type { Host } from '../op';
@@ -10,23 +9,25 @@ import type { CachedCall } from './cached';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { type Modifier, type RawScore, type Sees, softmaxAttention, softmaxAttentionBackward } from './softmax';
 
-export function forward({ q, k, v, out, lse, scale, mask, score }: AttentionCall, { tensor, store }: Host): void {
+export function forward(call: AttentionCall, { tensor, numbers, store }: Host): void {
+  const { q, k, v, out, lse, scale, mask, score } = call;
   const inputs = { q: tensor(q), k: tensor(k), v: tensor(v) };
-  const result = softmaxAttention(inputs, scale, seesOf(mask, q, k), modifierOf(score, q, k));
+  const modifier = score && modifierOf(score, fixedOf(score, q, k, numbers));
+  const result = softmaxAttention(inputs, scale, seesOf(mask, q, k), modifier);
   store(out, result.out.data);
   store(lse, result.lse.data);
 }
 
-export function backward(call: AttentionBackwardCall, { tensor, store }: Host): void {
+export function backward(call: AttentionBackwardCall, { tensor, numbers, store }: Host): void {
   const { q, k, v, gradOut, gradLse, gradQ, gradK, gradV, gradTables, scale, mask, score } = call;
   const inputs = { q: tensor(q), k: tensor(k), v: tensor(v), gradOut: tensor(gradOut) };
-  const tables =
-    score && gradTables ? new TableGradients(score, q.shape[1] as number, k.shape[1] as number) : undefined;
+  const fixed = score && fixedOf(score, q, k, numbers);
+  const tables = fixed && gradTables ? new TableGradients(score, gradTables.size, fixed) : undefined;
   const result = softmaxAttentionBackward(
     { ...inputs, ...(gradLse && { gradLse: tensor(gradLse) }) },
     scale,
     seesOf(mask, q, k),
-    modifierOf(score, q, k),
+    fixed && modifierOf(score, fixed),
     tables?.add,
   );
   store(gradQ, result.gradQ.data);
@@ -41,44 +42,43 @@ function seesOf(mask: Mask, q: Tensor, k: Tensor): Sees {
   return (i, j, head, batch) => mask.sees(i, j, { b, n, m, h, g, batch, head });
 }
 
-function modifierOf(
-  score: Score | undefined,
-  q: Pick<Tensor, 'shape'>,
-  k: Pick<Tensor, 'shape'>,
-): Modifier | undefined {
-  if (!score) return undefined;
-  const fixed = { n: q.shape[1] as number, m: k.shape[1] as number };
+/** What is the same for all pairs. */
+type OfCall = Omit<Fixed, 'h' | 'b'>;
+
+type Shaped = Pick<Tensor, 'shape'>;
+
+const fixedOf = ({ numbers, tensors }: Score, q: Shaped, k: Shaped, read: Host['numbers']): OfCall => ({
+  ...{ n: q.shape[1] as number, m: k.shape[1] as number },
+  ...{ numbers, tensors: tensors.map(({ tensor }) => read(tensor)) },
+});
+
+function modifierOf(score: Score, fixed: OfCall): Modifier {
   return {
     value: (old, i, j, h, b) => evaluate(score.expression, i, j, { ...fixed, h, b }, old),
     slope: (old, i, j, h, b) => evaluate(score.derivative, i, j, { ...fixed, h, b }, old),
   };
 }
 
-/** Sums of the gradients with respect to the elements of captured arrays, one array after the other. */
+/** Sums of the gradients with respect to the elements of what was captured, one array or tensor after the other. */
 class TableGradients {
   readonly sums: Float64Array;
-  readonly #first = new Map<Table, number>();
+  readonly #places: ReturnType<typeof placesOf>;
 
   constructor(
-    readonly score: Score,
-    readonly n: number,
-    readonly m: number,
+    score: Score,
+    elements: number,
+    readonly fixed: OfCall,
   ) {
-    let elements = 0;
-    for (const table of tablesOf(score)) {
-      this.#first.set(table, elements);
-      elements += table.values.length;
-    }
     this.sums = new Float64Array(elements);
+    this.#places = placesOf(score);
   }
 
   readonly add = ({ score, i, j, head: h, batch: b }: RawScore, gradient: number): void => {
-    const fixed = { n: this.n, m: this.m, h, b };
-    for (const { table, index, factor } of this.score.tables) {
+    const fixed = { ...this.fixed, h, b };
+    for (const { index, factor, first, length } of this.#places) {
       const at = evaluate(index, i, j, fixed, score);
-      if (!(at >= 0 && at < table.values.length)) continue;
-      const element = (this.#first.get(table) as number) + at;
-      this.sums[element] = (this.sums[element] as number) + gradient * evaluate(factor, i, j, fixed, score);
+      if (!(at >= 0 && at < length)) continue;
+      this.sums[first + at] = (this.sums[first + at] as number) + gradient * evaluate(factor, i, j, fixed, score);
     }
   };
 }
@@ -101,7 +101,8 @@ export function cached({ q, out, lse, scale, layout, rows, counts, mask, score }
     };
     const place = { b: 1, n: count, m, h, g, batch: 0 };
     const sees: Sees = (i, j, head) => mask.sees(i, j, { ...place, head });
-    const result = softmaxAttention(inputs, scale, sees, modifierOf(score, inputs.q, inputs.k));
+    const modifier = score && modifierOf(score, fixedOf(score, inputs.q, inputs.k, host.numbers));
+    const result = softmaxAttention(inputs, scale, sees, modifier);
     outs.set(result.out.data, from * e);
     sums.set(result.lse.data, from);
   }

@@ -1,55 +1,94 @@
 /** A score modifier as the attention kernels take it: its program, that of its derivative, and what they read. */
 import { type Expression, input, substitute } from '../../expressions/expression';
+import { HEADER_LENGTH, INSTRUCTION_LENGTH, INSTRUCTIONS } from '../../expressions/params';
 import { compileProgram, type Program } from '../../expressions/program';
 import type { Extent } from '../../masks/mask';
-import { type Score, tablesOf } from '../../scores/score';
+import { address } from '../../runtime/wasm/plan';
+import { placesOf, type Score } from '../../scores/score';
+import { Tensor } from '../../tensor/tensor';
 import { PLACE_BYTES, Place } from './params.generated';
 
 /** What lies at 16-byte aligned addresses: a program's code, and where its tables lie. */
 const ALIGNMENT = 16;
 const TABLE_LENGTH = 2;
 
+type Table = Program['tables'][number];
+
+/** A program with the numbers of a call, and the tensors that it captured behind its own tables. */
+export interface ScoreProgram {
+  readonly code: Int32Array;
+  readonly tables: readonly (Table | Tensor)[];
+}
+
 /** The programs of a modifier for these extents: none without one. */
-export function scorePrograms(score: Score | undefined, extent: Extent): Program[] {
+export function scorePrograms(score: Score | undefined, extent: Extent): ScoreProgram[] {
   if (!score) return [];
-  return [score.expression, score.derivative].map((expression) => compileProgram(score.name, expression, extent));
+  return [score.expression, score.derivative].map((expression) => programOf(score, expression, extent));
+}
+
+const [CONSTANT, NUMBER, READ, LOOKUP] = ['constant', 'number', 'read', 'lookup'].map((name) =>
+  INSTRUCTIONS.indexOf(name),
+) as [number, number, number, number];
+
+function programOf(
+  { name, numbers, tensors }: Score,
+  expression: Expression,
+  extent: Extent,
+  results?: 'integer',
+): ScoreProgram {
+  const names = tensors.map((each) => each.name);
+  const program = compileProgram(name, expression, extent, results, names);
+  if (numbers.length === 0 && tensors.length === 0) return program;
+  const code = program.code.slice();
+  const bits = new Int32Array(Float32Array.from(numbers).buffer);
+  for (let at = HEADER_LENGTH; at < code.length; at += INSTRUCTION_LENGTH) {
+    const immediate = at + INSTRUCTION_LENGTH - 1;
+    const place = code[immediate] as number;
+    if (code[at] === NUMBER) {
+      code[at] = CONSTANT;
+      code[immediate] = bits[place] as number;
+    } else if (code[at] === LOOKUP) {
+      code[at] = READ;
+      code[immediate] = program.tables.length + place;
+    }
+  }
+  return { code, tables: [...program.tables, ...tensors.map(({ tensor }) => tensor)] };
 }
 
 /** The program of a modifier for lanes of keys and rows of queries, with which decoding computes; none without one. */
-export function keyProgram(score: Score | undefined, { b, n, m, h, g }: Extent): Program | undefined {
+export function keyProgram(score: Score | undefined, { b, n, m, h, g }: Extent): ScoreProgram | undefined {
   if (!score) return undefined;
-  let turned = turnedExpressions.get(score);
+  let turned = turnedExpressions.get(score.expression);
   if (!turned) {
     turned = substitute(score.expression, { q: input('k'), k: input('q'), n: input('m'), m: input('n') });
-    turnedExpressions.set(score, turned);
+    turnedExpressions.set(score.expression, turned);
   }
-  return compileProgram(score.name, turned, { b, n: m, m: n, h, g });
+  return programOf(score, turned, { b, n: m, m: n, h, g });
 }
 
-const turnedExpressions = new WeakMap<Score, Expression>();
+const turnedExpressions = new WeakMap<Expression, Expression>();
 
-/** Where a modifier reads a captured table: programs of the index and of how the score changes with the element. */
+/** Where a modifier reads what it captured: programs of the index and of how the score changes with the element. */
 export interface TablePlace {
-  readonly programs: readonly [index: Program, factor: Program];
-  /** Of the table, among the elements of all. */
+  readonly programs: readonly [index: ScoreProgram, factor: ScoreProgram];
+  /** Of the array or tensor, among the elements of all. */
   readonly first: number;
   readonly length: number;
 }
 
 export function tablePlaces(score: Score, extent: Extent): TablePlace[] {
-  const tables = tablesOf(score);
-  return score.tables.map(({ table, index, factor }) => ({
-    programs: [compileProgram(score.name, index, extent, 'integer'), compileProgram(score.name, factor, extent)],
-    first: tables.slice(0, tables.indexOf(table)).reduce((sum, { values }) => sum + values.length, 0),
-    length: table.values.length,
+  return placesOf(score).map(({ index, factor, first, length }) => ({
+    programs: [programOf(score, index, extent, 'integer'), programOf(score, factor, extent)],
+    ...{ first, length },
   }));
 }
 
-/** The tables that programs read. */
-export const tablesRead = (programs: readonly Program[]) => programs.flatMap(({ tables }) => tables);
+/** The tables that programs read, beside tensors. */
+export const tablesRead = (programs: readonly ScoreProgram[]) =>
+  programs.flatMap(({ tables }) => tables.filter((table) => !(table instanceof Tensor)) as Table[]);
 
 /** Where a table lies in the heap (kept-tables.ts). */
-export type AddressOf = (table: Program['tables'][number]) => number;
+export type AddressOf = (table: Table) => number;
 
 /** Bytes that `writeTablePlaces` writes. */
 export function tablePlacesBytes(places: readonly TablePlace[]): number {
@@ -75,20 +114,20 @@ export function writeTablePlaces(
 }
 
 /** Bytes that `writeScorePrograms` writes. */
-export function scoreProgramBytes(programs: readonly Program[]): number {
+export function scoreProgramBytes(programs: readonly ScoreProgram[]): number {
   return programs
     .flatMap(({ code, tables }) => [code.byteLength, tables.length * TABLE_LENGTH * 4])
     .reduce((sum, bytes) => sum + aligned(bytes), 0);
 }
 
-/** Writes the programs to `address` in the heap; returns their part of the kernels' params. */
+/** Writes the programs from `first` on in the heap; returns their part of the kernels' params. */
 export function writeScorePrograms(
-  programs: readonly Program[],
+  programs: readonly ScoreProgram[],
   memory: WebAssembly.Memory,
-  address: number,
+  first: number,
   addressOf: AddressOf,
 ): Record<'program' | 'tables' | 'derivative' | 'derivativeTables', number> {
-  let next = address;
+  let next = first;
   const put = (numbers: Int32Array): number => {
     const at = next;
     new Int32Array(memory.buffer, at, numbers.length).set(numbers);
@@ -97,7 +136,13 @@ export function writeScorePrograms(
   };
   const [program = 0, tables = 0, derivative = 0, derivativeTables = 0] = programs.flatMap(({ code, tables }) => [
     put(code),
-    put(Int32Array.from(tables.flatMap((table) => [addressOf(table), table.length]))),
+    put(
+      Int32Array.from(
+        tables.flatMap((table) =>
+          table instanceof Tensor ? [address(table), table.size] : [addressOf(table), table.length],
+        ),
+      ),
+    ),
   ]);
   return { program, tables, derivative, derivativeTables };
 }

@@ -1,6 +1,6 @@
 /** The block maps of the wasm kernels: tiles of 24 queries, panels of six keys, and where they lie in the heap. */
-import type { Extent, Mask } from '../../masks/mask';
-import { type BlockMap, buildBlockMap, type Cut, extentKey, keptByMask } from '../../runtime/block-map';
+import { type Extent, extentKey, type Mask } from '../../masks/mask';
+import { type BlockMap, buildBlockMap, type Cut, keptByMask } from '../../runtime/block-map';
 import { atOnce, type Steps } from '../../runtime/turns';
 import { PANEL, SLICE, TILE } from '../../runtime/wasm/params';
 import { FULL, SEEN, SEEN_BY_GROUP } from './params';
@@ -8,13 +8,14 @@ import { FULL, SEEN, SEEN_BY_GROUP } from './params';
 const CUT: Cut = {
   queries: TILE,
   keys: PANEL,
-  trailer: (full, words, valid) => [flagsOf(full, words, valid), 0],
+  trailer: (words, valid) => [flagsOf(words, valid), 0],
 };
 
 const kept = keptByMask<BlockMap>();
 
-/** The block map of a mask at these extents; worked out once for each mask and extents. */
+/** The block map of a mask at these extents; worked out once for each mask and extents, but for masks of a single call. */
 export function blockMapSteps(mask: Mask, extent: Extent): Steps<BlockMap> {
+  if (mask.tiles) return buildBlockMap(mask, extent, CUT);
   return kept(mask, extentKey(extent), () => buildBlockMap(mask, extent, CUT));
 }
 
@@ -44,9 +45,12 @@ export function writeBlockMap(map: BlockMap, memory: WebAssembly.Memory, address
 
 const PARTS = ['maps', 'order', 'tileRuns', 'runs', 'patterns', 'queries', 'keys'] as const;
 
-function flagsOf(full: readonly number[], words: readonly number[], valid: number): number {
-  const every = full.reduce((all, word) => all & word, -1);
-  const some = words.reduce((any, word) => any | word, 0) & valid;
+function flagsOf(words: Int32Array, valid: number): number {
+  let [every, some] = [-1, 0];
+  for (let key = 0; key < words.length; key++) {
+    every &= words[key] as number;
+    some |= (words[key] as number) & valid;
+  }
   let flags = 0;
   for (let s = 0; s < TILE / SLICE; s++) {
     const slice = (2 ** SLICE - 1) << (s * SLICE);

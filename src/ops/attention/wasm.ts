@@ -58,7 +58,7 @@ export function* planAttention(call: AttentionCall, machine: Machine): Steps<Pla
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
   const map = yield* blockMapSteps(call.mask, { b, n, m, h, g });
-  if (n <= FEW_QUERIES && !map.queries) {
+  if (n <= FEW_QUERIES && !map.queries && !map.keys) {
     const program = keyProgram(score, { b, n, m, h, g });
     const rows = Array.from({ length: b }, (_, at) => ({ queries: n, keys: m, map, first: at * h, program }));
     return planDecode(call, { b, n, h, g, d, e }, { k: operand(k), v: operand(v) }, rows, machine);

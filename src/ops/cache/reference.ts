@@ -3,9 +3,9 @@ import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from '../../tensor/f
 import type { Host } from '../op';
 import type { AppendCall, ReadCall } from './call';
 import type { Page, PageLayout, Slab } from './layout';
-import { PAGE_ROWS } from './params';
+import { PAGE_ROWS, STORAGE } from './params';
 
-const [F32, F16, BF16] = [0, 1, 2];
+const [F32, F16, BF16, I8] = STORAGE.keys();
 
 export function append({ k, v, layout, writes, copies }: AppendCall, host: Host): void {
   const slabs = new Slabs(host);
@@ -104,16 +104,14 @@ function writeRow(
 ): void {
   const place = head * PAGE_ROWS + row;
   const at = (size: number, c: number) => page.at + part.from + (place * part.padded + c) * size;
-  if (dtype === F32) x.forEach((value, c) => view.setFloat32(at(4, c), value, true));
-  else if (dtype === F16) x.forEach((value, c) => view.setUint16(at(2, c), toFloat16(value), true));
-  else if (dtype === BF16) x.forEach((value, c) => view.setUint16(at(2, c), toBfloat16(value), true));
-  else {
-    const largest = x.reduce((most, value) => (Math.abs(value) <= most ? most : Math.abs(value)), 0);
-    const scale = Number.isFinite(largest) ? Math.fround(largest / 127) : Number.NaN;
-    view.setFloat32(page.at + part.scales + 4 * place, scale, true);
-    x.forEach((value, c) => {
-      view.setInt8(at(1, c), scale > 0 ? Math.max(-127, Math.min(127, Math.round(value / scale))) : 0);
-    });
+  const largest = x.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const scale = Number.isFinite(largest) ? Math.fround(largest / 127) : Number.NaN;
+  if (dtype === I8) view.setFloat32(page.at + part.scales + 4 * place, scale, true);
+  for (const [c, value] of x.entries()) {
+    if (dtype === F32) view.setFloat32(at(4, c), value, true);
+    else if (dtype === F16) view.setUint16(at(2, c), toFloat16(value), true);
+    else if (dtype === BF16) view.setUint16(at(2, c), toBfloat16(value), true);
+    else view.setInt8(at(1, c), scale > 0 ? Math.max(-127, Math.min(127, Math.round(value / scale))) : 0);
   }
 }
 

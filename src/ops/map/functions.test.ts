@@ -137,6 +137,18 @@ describeOnBackends('functions of elements', (runtime) => {
       );
     });
 
+    test(`${name} of an element has the same bits whatever lies beside it`, async () => {
+      const values = Float32Array.from({ length: 40 }, (_, i) => (i - 20) / 3);
+      const besides = Float32Array.from({ length: 80 }, (_, i) =>
+        i % 2 === 0 ? values[i / 2]! : special[i % special.length]!,
+      );
+      using x = runtime().tensor(values, [values.length]);
+      using mixed = runtime().tensor(besides, [besides.length]);
+      using out = await operation(x);
+      using outOfMixed = await operation(mixed);
+      expect((await outOfMixed.read()).filter((_, i) => i % 2 === 0)).toEqual(await out.read());
+    });
+
     test(`${name} and its derivative are right at zeros, denormals, large numbers, infinities and NaN`, async () => {
       // Angles of which float32 says nothing are left out.
       const periodic = name === 'sin' || name === 'cos';

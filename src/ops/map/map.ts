@@ -1,8 +1,8 @@
 /** Functions of elements, written as ordinary ones. */
-import { BoundedMap } from '../../bounded-map';
 import { isRecord, show } from '../../check';
 import { DTypeError, ParameterError } from '../../errors';
-import { type Captured, type Parsed, parseAll, type Read, sourceOf } from '../../expressions/parse';
+import { Forms } from '../../expressions/forms';
+import { type Captured, type CapturedValues, type Parsed, parseAll, sourceOf } from '../../expressions/parse';
 import type { Words } from '../../expressions/words';
 import type { Control } from '../../runtime/backend';
 import type { DType } from '../../tensor/dtype';
@@ -18,15 +18,6 @@ type Elements<T extends readonly Argument[]> = { readonly [At in keyof T]: numbe
 type Value = number | boolean;
 /** What a function may return: a number, or several in an array or object literal. */
 type Returned = Value | readonly Value[] | Readonly<Record<string, Value>>;
-
-/** What was captured as the function sees it: elements of tensors are read by index. */
-export type CapturedValues<C> = {
-  readonly [Name in keyof C]: C[Name] extends Tensor
-    ? C[Name] & { readonly [index: number]: number }
-    : C[Name] extends object
-      ? CapturedValues<C[Name]>
-      : C[Name];
-};
 
 /** A tensor, or where some argument is a list, a list of them. */
 type ResultOf<T extends readonly Argument[]> = Extract<T[number], readonly Tensor[]> extends never ? Tensor : Tensor[];
@@ -147,66 +138,36 @@ interface Compiled extends Parsed {
   readonly function: ElementwiseFunction;
 }
 
-/** Functions whose compiled forms are kept, by source; closures made anew have the same. */
-const KEPT = 256;
-const bySource = new BoundedMap<string, { forms: Compiled[] }>(KEPT);
-const sources = new WeakMap<object, string>();
+const forms = new Forms<Compiled>();
 
 /** What `fn` computes of so many tensors, and what it captured. */
-function compiled(fn: unknown, tensors: number, captured: unknown, caller: string): { parsed: Compiled } & Given {
-  const isFunction = typeof fn === 'function';
-  const source = isFunction ? (sources.get(fn) ?? Function.prototype.toString.call(fn)) : '';
-  if (isFunction) sources.set(fn, source);
-  const kept = bySource.get(`${tensors} ${source}`, () => ({ forms: [] }));
-  for (const parsed of isRecord(captured) ? kept.forms : []) {
-    const given = givenOf(parsed.reads, captured as Captured);
-    if (given) return { parsed, ...given };
-  }
+function compiled(fn: unknown, tensors: number, captured: unknown, caller: string) {
   const signature = {
     caller,
     parameters: Array.from({ length: tensors }, (_, at) => `x${at}` as const),
     returns: 'number',
+    hasInputs: true,
     isMap: true,
   } as const;
-  const all = parseAll(fn, captured as Captured, signature);
-  const names = all.reads.flatMap(({ kind, path }) => (kind === 'tensor' ? [path.join('.')] : []));
-  const read = tensors + names.length;
-  if (read + all.results.length > MOST_OPERANDS)
-    throw new ParameterError(
-      `map takes at most ${MOST_OPERANDS} tensors and results, got ${read} and ${all.results.length}`,
-    );
-  const { form, results } = all;
-  const outs = form === 'one' ? ['out'] : results.map((_, at) => (form === 'array' ? `out[${at}]` : `out.${form[at]}`));
-  const parsed = { ...all, outs, function: new ElementwiseFunction('map', tensors, results, names) };
-  kept.forms = [parsed, ...kept.forms.slice(0, MOST_FORMS - 1)];
-  return { parsed, ...(givenOf(all.reads, captured as Captured) as Given) };
-}
-
-/** Of one source, by what it captured. */
-const MOST_FORMS = 8;
-
-/** What a call has of its own: captured numbers, and captured tensors by what messages call them. */
-interface Given {
-  readonly numbers: readonly number[];
-  readonly tensors: Readonly<Record<string, Tensor>>;
-}
-
-/** Nothing where other values were captured than those that were compiled. */
-function givenOf(reads: readonly Read[], captured: Captured): Given | undefined {
-  const numbers: number[] = [];
-  const tensors: Record<string, Tensor> = {};
-  for (const { path, kind, value } of reads) {
-    let found: unknown = captured;
-    for (const name of path) found = Object(found)[name];
-    if (kind === 'number') {
-      if (typeof found !== 'number') return undefined;
-      numbers.push(found);
-    } else if (kind === 'tensor') {
-      if (!(found instanceof Tensor && found.dtype === value)) return undefined;
-      tensors[`captured.${path.join('.')}`] = found;
-    } else if (!Object.is(found, value)) return undefined;
-  }
-  return { numbers, tensors };
+  const make = (): Compiled => {
+    const all = parseAll(fn, captured as Captured, signature);
+    const names = all.reads.flatMap(({ kind, path }) => (kind === 'tensor' ? [path.join('.')] : []));
+    const read = tensors + names.length;
+    if (read + all.results.length > MOST_OPERANDS)
+      throw new ParameterError(
+        `map takes at most ${MOST_OPERANDS} tensors and results, got ${read} and ${all.results.length}`,
+      );
+    const { form, results } = all;
+    const outs =
+      form === 'one' ? ['out'] : results.map((_, at) => (form === 'array' ? `out[${at}]` : `out.${form[at]}`));
+    return { ...all, outs, function: new ElementwiseFunction('map', tensors, results, names) };
+  };
+  const { form, numbers, tensors: read } = forms.of(fn, tensors, captured as Captured, make);
+  return {
+    parsed: form,
+    numbers,
+    tensors: Object.fromEntries(read.map(({ name, tensor }) => [`captured.${name}`, tensor])),
+  };
 }
 
 /** Throws unless kernels can look up elements of these. */

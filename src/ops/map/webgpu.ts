@@ -1,7 +1,7 @@
 /** Functions of elements in WGSL: four at a time where rows allow it, else one by one. */
 import type { Value } from '../../expressions/typed';
 import { type Dispatch, flat, type Kernel, variants } from '../../runtime/webgpu/kernel';
-import { type Code, Writer } from '../../runtime/webgpu/kernels/expressions';
+import { type Code, tensorOperands, tensorSizes, tensorsCode, Writer } from '../../runtime/webgpu/kernels/expressions';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import { overVectors, VECTOR_INVOCATIONS, vectorTasks } from '../../runtime/webgpu/kernels/vectors';
 import type { Plan } from '../../runtime/webgpu/queue';
@@ -52,13 +52,7 @@ const kernelFor = variants(({ name, code, inputs, results, tensors, axes, takesV
         let r = ${call('')};
         ${out.map((each, at) => `store_${each}(e, r${field(at)});`).join('\n        ')}
       }`;
-  const lookups = tensors.map(
-    (type, at) => `
-fn lookup_t${at}(i: i32) -> ${type} {
-  if (u32(i) < numbers.t${at}_size) { return load_t${at}(u32(i)); }
-  return ${type === 'f32' ? 'not_a_number()' : '0'};
-}`,
-  );
+  const captured = tensorsCode(tensors);
   const vector = takesVectors ? { vector: true } : {};
   return {
     name,
@@ -66,15 +60,15 @@ fn lookup_t${at}(i: i32) -> ${type} {
     operands: {
       ...Object.fromEntries(x.map((each) => [each, { access: 'read', rank: axes, ...vector } as const])),
       ...Object.fromEntries(out.map((each) => [each, { access: 'write', ...vector } as const])),
-      ...Object.fromEntries(tensors.map((_, at) => [`t${at}`, { access: 'read' } as const])),
+      ...captured.operands,
     },
     numbers: {
       size: 'u32',
       ...Object.fromEntries(Array.from({ length: axes - 1 }, (_, axis) => [`extent${axis + 1}`, 'u32' as const])),
-      ...Object.fromEntries(tensors.map((_, at) => [`t${at}_size`, 'u32' as const])),
+      ...captured.numbers,
       ...code.numbers,
     },
-    body: `${functions(...code.functions)}${lookups.join('')}\n${code.text}\n${overVectors(each)}`,
+    body: `${functions(...captured.functions, ...code.functions)}${captured.text}\n${code.text}\n${overVectors(each)}`,
   };
 });
 
@@ -128,12 +122,12 @@ function dispatchOf({ function: { name }, compiled, numbers, tensors }: MapCall,
     operands: {
       ...Object.fromEntries(regions),
       ...Object.fromEntries(outs.map((out, at) => [`out${at}`, flat(out)])),
-      ...Object.fromEntries(tensors.map((x, at) => [`t${at}`, flat(x)])),
+      ...tensorOperands(tensors),
     },
     numbers: {
       size,
       ...Object.fromEntries(axes.slice(1).map(({ extent }, axis) => [`extent${axis + 1}`, extent])),
-      ...Object.fromEntries(tensors.map(({ size }, at) => [`t${at}_size`, size])),
+      ...tensorSizes(tensors),
       ...code.values,
       ...Object.fromEntries(numbers.map((value, at) => [`c${at}`, value])),
     },

@@ -4,7 +4,7 @@ import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
 import { FLOATS, PANEL, SLICE } from '../../runtime/wasm/params';
-import { address, codeOf, ELEMENTS_PER_MICROSECOND, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
+import { ELEMENTS_PER_MICROSECOND, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import { formatShape, type Shape, sizeOf } from '../../tensor/shape';
 import { tapeOf } from '../../tensor/tape';
@@ -19,6 +19,7 @@ import { Elementwise } from '../map/function';
 import type { Elements, Op } from '../op';
 import { sum } from '../reduce';
 import type { MatmulCall } from './call';
+import { factor, isFewRows, planFewRows } from './few-rows';
 import { DEPTH, GROUP, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated';
 
 const kernels: KernelFiles = {
@@ -33,7 +34,9 @@ const op: Op<MatmulCall> = {
   name: 'matmul',
   reference: async () => (await import('./reference')).matmul,
   kernels,
-  wasm({ a, b, bias, epilogue, out, axes }, { threads }) {
+  wasm(call, { threads }) {
+    if (isFewRows(call)) return planFewRows(call);
+    const { a, b, bias, epilogue, out, axes } = call;
     const [rows, depth] = a.shape.slice(-2) as [number, number];
     const columns = b.shape.at(-1) as number;
     const batches = sizeOf(axes.map(({ extent }) => extent));
@@ -51,10 +54,6 @@ const op: Op<MatmulCall> = {
       packedA: ofA.matrices * panels * PANEL * depth * 4,
       packedB: ofB.matrices * slices * SLICE * depth * 4,
     };
-    const factor = (x: Elements, lanes: number, lane: number, term: number, packed: number) => ({
-      ...{ address: address(x), dtype: codeOf(x.dtype), lanes, packed },
-      ...{ lane: x.strides.at(lane) as number, term: x.strides.at(term) as number },
-    });
     const { program, work } = epilogue?.compiled ?? { work: 0 };
     const plan = withMemory(bytes, ({ packedA, packedB }, addressOf) => [
       {

@@ -4,6 +4,7 @@ import { bytesOf, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { storeTransposed } from '../../runtime/wasm/assembly/vector.as';
 import { PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { firstInstruction, innerInstruction, pastInstruction, REGISTER_BYTES, run } from '../map/program.as';
+import { FEW_ROWS_BYTES } from './few-rows.as';
 import { DEPTH, Factor, GROUP, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated.as';
 
 const TILE_BYTES: usize = <usize>(PANEL * SLICE * 4);
@@ -13,7 +14,9 @@ const ROW_BYTES: usize = <usize>(TILE_SLICES * SLICE * 4);
 const ROW: usize = <usize>(TILE_PANELS * TILE_SLICES) * TILE_BYTES;
 const POINTERS: usize = ROW + ROW_BYTES;
 const REGISTERS: usize = POINTERS + 16;
-export const SCRATCH_BYTES: usize = REGISTERS + REGISTER_BYTES;
+export const SCRATCH_BYTES: usize = max(REGISTERS + REGISTER_BYTES, FEW_ROWS_BYTES);
+
+export { fewRowsAcross, fewRowsAlong, fewRowsFinish, fewRowsOfA } from './few-rows.as';
 
 export function packPanels(params: usize, task: i32, scratch: usize): void {
   const p = changetype<MatmulParams>(params);

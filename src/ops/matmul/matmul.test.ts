@@ -56,6 +56,9 @@ describeOnBackends('matmul', (runtime) => {
       [7, 515, 9],
       [1, 3, 257],
       [129, 2, 1],
+      [3, 130, 2051],
+      [5, 70, 515],
+      [16, 67, 30],
     ] as const) {
       for (const layout of ['row-major', 'transposed']) {
         using a = laidOut(layout, [r, k], 3);
@@ -99,6 +102,19 @@ describeOnBackends('matmul', (runtime) => {
       // Each way for operands to lie is a shader of its own.
       { numRuns: runtime().backend.name === 'webgpu' ? 6 : 60 },
     );
+  });
+
+  test.each(['f16', 'bf16'] as const)('multiplies few rows by weights in %s', async (dtype) => {
+    await scoped(runtime(), async () => {
+      for (const rows of [1, 2, 7]) {
+        for (const transposeB of [false, true]) {
+          const a = runtime().random([rows, 133], { seed: 7, dtype });
+          const b = runtime().random(transposeB ? [50, 133] : [133, 50], { seed: 8, dtype });
+          const bias = runtime().random([50], { seed: 9, dtype });
+          await expectProduct(matmul(a, b, { transposeB, bias }), { a, b, bias }, [false, transposeB, true, false]);
+        }
+      }
+    });
   });
 
   test('applies a function of each element, with what it captured', async () => {

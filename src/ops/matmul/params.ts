@@ -30,3 +30,19 @@ export const MatmulParams = struct({
   /** Of a tile. */
   ...{ panels: 'i32', slices: 'i32' },
 });
+
+/** Rows of a product whose b is read where it lies, at most. */
+export const MOST_ROWS = 16;
+/** Elements of b that are converted at once, at most, and columns that are finished at once. */
+export const LONGEST_STRIP = 2048;
+export const FINISHED = 512;
+
+/** Behind it lie the numbers of the epilogue. */
+export const FewRowsParams = struct({
+  ...{ depth: 'i32', a: Factor, b: Factor },
+  ...{ out: 'tensor', bias: 'tensor', biasStride: 'usize', program: 'usize' },
+  /** a in float32 [rows][depth]; sums [splits][rows][columns]. */
+  ...{ left: 'usize', parts: 'usize', splits: 'i32' },
+  /** Terms of a split, and columns that a task takes. */
+  ...{ terms: 'i32', strip: 'i32' },
+});

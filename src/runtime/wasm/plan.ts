@@ -13,6 +13,9 @@ export const FLOPS_PER_MICROSECOND = 40_000;
 /** Rough speed of one thread in elements that it passes over. */
 export const ELEMENTS_PER_MICROSECOND = 500;
 
+/** Rough speed at which a thread reads memory. */
+export const BYTES_PER_MICROSECOND = 15_000;
+
 /** What a plan may depend on. */
 export interface Machine {
   readonly memory: WebAssembly.Memory;
@@ -61,9 +64,9 @@ export const codeOf = (dtype: DType) => (FLOATS as readonly DType[]).indexOf(dty
 /** The kernels' number for f32. */
 export const F32 = codeOf('f32');
 
-/** A tensor [batch, row, head, element] of floats. */
-export function operand(x: Tensor): Values<typeof Operand> {
-  const [batch, row, head, element] = x.strides as [number, number, number, number];
+/** A tensor [batch, row, head, element] of floats, by these strides. */
+export function operand(x: Tensor, strides = x.strides): Values<typeof Operand> {
+  const [batch, row, head, element] = strides as [number, number, number, number];
   return { ...contiguous(x), batch, row, head, element };
 }
 

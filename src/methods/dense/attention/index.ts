@@ -11,7 +11,6 @@ import { prefix as prefixMask, sinks as sinksMask } from '../../../masks/first';
 import type { Mask } from '../../../masks/mask';
 import { bandOf } from '../../../ops/attention';
 import { alibi, compose, softcap as softcapScore } from '../../../scores/score';
-import { toFloat64 } from '../../../tensor/host';
 import { defineMaskedMethod } from '../../masked';
 import { causal, count, float32, scale } from '../../schema';
 import { modifier, sees } from './reference';
@@ -59,11 +58,11 @@ export const exactAttention = defineMaskedMethod({
   },
 
   score({ softcap }, { alibi_slopes: slopes }) {
-    const parts = [...(softcap ? [softcapScore(softcap)] : []), ...(slopes ? [alibi(toFloat64(slopes))] : [])];
+    const parts = [...(softcap ? [softcapScore(softcap)] : []), ...(slopes ? [alibi(slopes)] : [])];
     return parts.length > 1 ? compose(...parts) : parts[0];
   },
 
-  captured: { alibi_slopes: 'slopes' },
+  captured: ['alibi_slopes'],
 
   sees,
   modifier,

@@ -1,7 +1,7 @@
 /** Softmax attention to the chunks that go to it, and causally to the own one. */
 import { chosenChunks } from '../../../masks/chosen-chunks';
 import type { Mask } from '../../../masks/mask';
-import { type AttentionResult, attention, attentionBackward, type DeferredSettings } from '../../../ops/attention';
+import { type AttentionResult, attention, attentionBackward, type DeferredMask } from '../../../ops/attention';
 import { zeros } from '../../../ops/float32';
 import { map } from '../../../ops/map/map';
 import { sum } from '../../../ops/reduce';
@@ -56,14 +56,13 @@ export function routedMask(chosen: Uint8Array, problem: Problem, own = true): Ma
 }
 
 /** The mask of the chunks that are not kept, with the own one, or of those that are, without it. */
-function deferred(problem: Problem, kept: Tensor, seen: 'chosen' | 'kept', score?: Score): DeferredSettings {
+function deferred(problem: Problem, kept: Tensor, seen: 'chosen' | 'kept'): DeferredMask {
   return {
     tensors: { kept },
-    settings({ kept: choices }) {
+    mask({ kept: choices }) {
       const sees = Uint8Array.from(toFloat64(choices as HostTensor), (x) => Number((x === 1) === (seen === 'kept')));
-      return { mask: routedMask(sees, problem, seen === 'chosen'), score };
+      return routedMask(sees, problem, seen === 'chosen');
     },
-    ...(score && { captured: { choice: problem.b * problem.a * problem.chunks } }),
   };
 }
 
@@ -80,14 +79,14 @@ function softmaxGradients(
   { problem, scale, counterfactual }: SoftmaxSettings,
 ): Tensor[] {
   const { b, a, h, chunks } = problem;
-  const score = choiceScore(problem);
+  const score = choiceScore(problem, zeros(q.runtime, [b, a, chunks]));
   const backward = (seen: 'chosen' | 'kept', results: AttentionResult, { gradOut, gradLse }: Gradients) =>
     attentionBackward(
       q,
       k,
       v,
       { ...results, gradOut, gradLse },
-      { scale, deferred: deferred(problem, kept, seen, score), captured: true },
+      { scale, score, deferred: deferred(problem, kept, seen), captured: true },
     );
   /** Sums over the heads that share a choice, of [b, a, c], as [b, c, h]. */
   const sums = (choice: Tensor) => sum(choice.reshape([b, h, a / h, chunks]), { axes: [2] }).permute([0, 2, 1]);
@@ -115,13 +114,13 @@ function softmaxGradients(
   return [gradQ, gradK, gradV, map((seen, unseen) => -seen - unseen, seen, unseen)];
 }
 
-/** log z beside the scores of later queries, for every head and chunk; at z = 1 its gradient is that of z. */
-function choiceScore({ b, a, chunk, chunks }: Problem): Score {
+/** log z [b, a, c] beside the scores of later queries, for every head and chunk; at z = 1 its gradient is that of z. */
+function choiceScore({ a, chunk, chunks }: Problem, choice: Tensor): Score {
   return from(
     (score, b, h, q, k, { choice, heads, chunk, chunks }) =>
       Math.floor(q / chunk) === Math.floor(k / chunk)
         ? score
         : score + (choice[(b * heads + h) * chunks + Math.floor(k / chunk)] as number),
-    { choice: new Float64Array(b * a * chunks), heads: a, chunk, chunks },
+    { choice, heads: a, chunk, chunks },
   );
 }

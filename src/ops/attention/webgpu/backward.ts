@@ -28,8 +28,8 @@ const SIDES = [
 
 const backwardRowsKernels = variants(backwardRowsKernel);
 
-/** Tensors of a kernel that has both gradients of keys, and a score's tables. */
-const MOST_BINDINGS = 9;
+/** Tensors of a kernel that has both gradients of keys, beside the score's. */
+const BINDINGS = 8;
 
 const ROWS_INVOCATIONS = 64;
 
@@ -90,7 +90,7 @@ export function* planAttentionBackward(call: AttentionBackwardCall, workspace: W
   const { attention } = sizesOf(device);
   const sizes = attention.find(({ below = Number.POSITIVE_INFINITY }) => operations < below) as AttentionSizes;
   const { maxStorageBuffersPerShaderStage: bindings } = device.gpu.limits;
-  const isCrowded = code.tables.length > 0 && bindings < MOST_BINDINGS;
+  const isCrowded = BINDINGS + Object.keys(code.shader.operands).length > bindings;
   const kernels = SIDES.flatMap(([own, gradients]) => {
     const found: GradientsKernel[] =
       'rows' in sizes && sizes.below && !isCrowded

@@ -3,7 +3,6 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { expectClose } from '../../../../test/expect';
 import { inOrder } from '../../../../test/in-order';
 import { ARITHMETIC, EXTREMES, functionOf, randomSources } from '../../../../test/random-functions';
-import { derivativeOf, tableDerivatives } from '../../../expressions/differentiate';
 import { evaluate } from '../../../expressions/evaluate';
 import type { Expression } from '../../../expressions/expression';
 import { OPERATIONS } from '../../../expressions/operations';
@@ -15,21 +14,14 @@ import { type Kernel, type Region, variants } from '../../../runtime/webgpu/kern
 import { functions } from '../../../runtime/webgpu/kernels/functions';
 import { Memory } from '../../../runtime/webgpu/memory';
 import { Queue } from '../../../runtime/webgpu/queue';
-import { alibi, compose, type Score, softcap } from '../../../scores/score';
+import { alibi, compose, named, type Score, softcap } from '../../../scores/score';
 import { type ScoreShader, scoreCode, scoreOperands } from './score';
 
 const extent = { b: 2, n: 60, m: 50, h: 4, g: 2 };
 const place = { b: 1, h: 3 };
 const SCORE = { caller: 'scores.from', parameters: ['score', 'b', 'h', 'q', 'k'], returns: 'number' } as const;
-const compile = (source: string, captured: Captured = {}): Score => {
-  const expression = parse(functionOf('s, b, h, q, k, c', source), captured, SCORE);
-  return {
-    name: 'test',
-    expression,
-    derivative: derivativeOf(expression, 'score'),
-    tables: tableDerivatives(expression),
-  };
-};
+const compile = (source: string, captured: Captured = {}): Score =>
+  named('test', parse(functionOf('s, b, h, q, k, c', source), captured, SCORE));
 
 /** For each element the new score, the slope and, if tables are read, the first place's index and factor. */
 const kernelOf = variants((score: ScoreShader): Kernel => {

@@ -2,12 +2,13 @@
  * Score modifiers in WGSL.
  *
  * `scoreCode` gives what a kernel with a modifier needs. A kernel puts `shader` into its variant (equal shaders are equal
- * pipelines: captured numbers and extents are numbers of the dispatch and no part of it), and in its body calls
+ * pipelines: captured numbers and extents are numbers of the dispatch, captured tensors operands, and no part of it), and
+ * in its body calls
  *
  *   modified(score, b, h, q, k)         the new score, of a scaled score, its batch, query head, query and key (u32)
  *   modified_slope(score, b, h, q, k)   d new score / d score: for 'gradients' and 'tables'
  *   table_index0(..), table_factor0(..) for 'tables', and so on for each of `shader.places`: an element of a captured
- *                                       table that the new score changes with (i32; outside of it there is none), and how
+ *                                       table or tensor that the new score changes with (i32; outside there is none), and how
  *
  *   const code = scoreCode(call.score, extent, 'gradients');
  *   const kernel = kernelFor({ .., score: code.shader });   // { operands: { .., ...score.operands },
@@ -21,13 +22,21 @@
  */
 
 import { BoundedMap } from '../../../bounded-map';
+import type { Expression } from '../../../expressions/expression';
 import { typedValue } from '../../../expressions/typed';
 import type { Extent } from '../../../masks/mask';
 import type { Kernel, OperandSpec, Region } from '../../../runtime/webgpu/kernel';
-import { type Words, Writer } from '../../../runtime/webgpu/kernels/expressions';
+import {
+  tensorOperands,
+  tensorSizes,
+  tensorsCode,
+  type Words,
+  Writer,
+} from '../../../runtime/webgpu/kernels/expressions';
 import type { FunctionName } from '../../../runtime/webgpu/kernels/functions';
 import type { Workspace } from '../../../runtime/webgpu/queue';
-import { type Score, tablesOf } from '../../../scores/score';
+import type { Score } from '../../../scores/score';
+import type { Tensor } from '../../../tensor/tensor';
 
 /** What a pipeline depends on; plain data. */
 export interface ScoreShader {
@@ -38,7 +47,7 @@ export interface ScoreShader {
   readonly text: string;
   readonly operands: Readonly<Record<string, OperandSpec>>;
   readonly numbers: NonNullable<Kernel['numbers']>;
-  /** How many places read captured tables. */
+  /** How many places read captured tables and tensors. */
   readonly places: number;
 }
 
@@ -46,9 +55,8 @@ export interface ScoreShader {
 export interface ScoreCode {
   readonly shader: ScoreShader;
   readonly numbers: Readonly<Record<string, number>>;
-  /** Of each place, where its table lies among the elements of all tables that change the score. */
-  readonly places: readonly { readonly first: number; readonly length: number }[];
   readonly tables: readonly Words[];
+  readonly tensors: readonly Tensor[];
   readonly owner: object;
 }
 
@@ -64,31 +72,37 @@ fn modified_slope(score: f32, b: u32, h: u32, q: u32, k: u32) -> f32 { return 1.
   numbers: {},
   places: 0,
 };
-const NO_SCORE: ScoreCode = { shader: PLAIN, numbers: {}, places: [], tables: [], owner: PLAIN };
+const NO_SCORE: ScoreCode = { shader: PLAIN, numbers: {}, tables: [], tensors: [], owner: PLAIN };
 
 /** Problems for which the code of a modifier is kept. */
 const KEPT = 16;
-const known = new WeakMap<Score, BoundedMap<string, ScoreCode>>();
+const known = new WeakMap<Expression, BoundedMap<string, ScoreCode>>();
 
 /** The code of a modifier for problems of that extent; a ParameterError for what 32 bits cannot hold. */
 export function scoreCode(score: Score | undefined, extent: Extent, purpose: Purpose): ScoreCode {
   if (!score) return NO_SCORE;
-  const codes = known.get(score) ?? new BoundedMap<string, ScoreCode>(KEPT);
-  known.set(score, codes);
+  const codes = known.get(score.expression) ?? new BoundedMap<string, ScoreCode>(KEPT);
+  known.set(score.expression, codes);
   const { b, h, n, m } = extent;
-  return codes.get([b, h, n, m, purpose].join(), () => write(score, extent, purpose));
+  const code = codes.get([b, h, n, m, purpose].join(), () => write(score, extent, purpose));
+  if (score.numbers.length === 0 && score.tensors.length === 0) return code;
+  const tensors = score.tensors.map(({ tensor }) => tensor);
+  const numbers = Object.fromEntries(score.numbers.map((value, at) => [`c${at}`, value]));
+  return { ...code, tensors, numbers: { ...code.numbers, ...numbers, ...tensorSizes(tensors) } };
 }
 
 /** The operands of its shader. */
-export function scoreOperands({ tables, owner }: ScoreCode, workspace: Workspace): Record<string, Region> {
-  if (tables.length === 0) return {};
-  return { score_tables: workspace.keep(owner, tables.map(nameOf).join(), () => joined(tables)) };
+export function scoreOperands({ tables, tensors, owner }: ScoreCode, workspace: Workspace): Record<string, Region> {
+  const operands = tensorOperands(tensors);
+  if (tables.length === 0) return operands;
+  return { ...operands, score_tables: workspace.keep(owner, tables.map(nameOf).join(), () => joined(tables)) };
 }
 
 function write(score: Score, extent: Extent, purpose: Purpose): ScoreCode {
   const writer = new Writer();
-  const add = (name: string, expression: Score['expression'], results?: 'integer') => {
-    const { value, tables } = typedValue(score.name, expression, extent, results);
+  const names = score.tensors.map(({ name }) => name);
+  const add = (name: string, expression: Expression, results?: 'integer') => {
+    const { value, tables } = typedValue(score.name, expression, extent, results, names);
     writer.add(name, [value], { parameters: 'score: f32, b: u32, h: u32, q: u32, k: u32', inputs: ['score'], tables });
   };
   add('modified', score.expression);
@@ -98,20 +112,17 @@ function write(score: Score, extent: Extent, purpose: Purpose): ScoreCode {
     add(`table_index${at}`, index, 'integer');
     add(`table_factor${at}`, factor);
   });
-  const all = tablesOf(score);
   const { functions, text, numbers, values, tables } = writer.code();
+  const captured = tensorsCode(names.map(() => 'f32'));
   return {
     shader: {
-      ...{ modifies: true, functions, text, numbers, places: places.length },
-      operands: tables.length > 0 ? { score_tables: { access: 'read' } } : {},
+      ...{ modifies: true, functions: [...captured.functions, ...functions], places: places.length },
+      text: `${captured.text}${text}`,
+      operands: { ...captured.operands, ...(tables.length > 0 && { score_tables: { access: 'read' } as const }) },
+      numbers: { ...captured.numbers, ...numbers },
     },
     numbers: values,
-    places: places.map(({ table }) => ({
-      first: all.slice(0, all.indexOf(table)).reduce((sum, { values }) => sum + values.length, 0),
-      length: table.values.length,
-    })),
-    tables,
-    owner: score,
+    ...{ tables, tensors: [], owner: score.expression },
   };
 }
 

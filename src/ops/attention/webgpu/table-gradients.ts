@@ -1,5 +1,5 @@
 /**
- * Gradients with respect to the tables that a score modifier captured, without atomic operations and in a fixed order.
+ * Gradients with respect to the tables and tensors that a score modifier captured, without atomic operations and in a fixed order.
  *
  * Which element a pair of query and key touches is any function of the pair. A workgroup takes tiles of pairs one after
  * the other, writes what each pair adds and where to workgroup memory, and its lanes go through all of it, each adding
@@ -8,7 +8,6 @@
  * leave too few workgroups, they are split, and each split has a copy of the table, summed in order at the end.
  */
 
-import type { TableDerivative } from '../../../expressions/differentiate';
 import { anyScore, integers, rangesOf } from '../../../expressions/ranges';
 import type { Extent } from '../../../masks/mask';
 import type { Steps } from '../../../runtime/turns';
@@ -17,6 +16,7 @@ import { type Dispatch, type Kernel, type Region, variants } from '../../../runt
 import { HIDDEN_ZERO, LANES, strideOf } from '../../../runtime/webgpu/kernels/product';
 import { tilesOf } from '../../../runtime/webgpu/kernels/tiles';
 import type { Workspace } from '../../../runtime/webgpu/queue';
+import { placesOf } from '../../../scores/score';
 import type { AttentionBackwardCall } from '../call';
 import { cutOf, OTHERS, type Pairs, pairsKernel, visitCode } from './pairs';
 import { type ScoreShader, scoreCode, scoreOperands } from './score';
@@ -31,6 +31,8 @@ const COPIES = 2 ** 24;
 const ENOUGH = { software: 8, hardware: 512 };
 /** For so many tiles it is not worked out which meet. */
 const MOST_TILES = 2 ** 14;
+
+type Place = ReturnType<typeof placesOf>[number];
 
 interface Variant {
   readonly score: ScoreShader;
@@ -149,9 +151,9 @@ export function* planTables(
   const shared = { ...given, map: tilesOf(map, workspace), ...scoreOperands(code, workspace) };
   const dispatches = [overElements(clearKernel, { x: gradTables }, gradTables.size)];
   const tiles = { owners: map.owners, isArranged: mask.arrange !== undefined };
-  code.places.forEach(({ first, length }, place) => {
+  placesOf(score).forEach(({ index, first, length }, place) => {
     if (length === 0) return;
-    const { parts, copies } = partsOf(score.tables[place] as TableDerivative, extent, tiles, workspace.device);
+    const { parts, copies } = partsOf({ index, length }, extent, tiles, workspace.device);
     const result: Region = { ...gradTables, shape: [length], strides: [1], offset: gradTables.offset + first };
     const target = copies === 1 ? result : workspace.scratch([copies, length]);
     if (copies > 1) dispatches.push(overElements(clearKernel, { x: target }, copies * length));
@@ -197,7 +199,7 @@ interface Tiles {
 
 /** Tiles that may touch the same elements are of one part, or have different copies. */
 function partsOf(
-  { table, index }: TableDerivative,
+  { index, length: elements }: Pick<Place, 'index' | 'length'>,
   extent: Extent,
   tiles: Tiles,
   { isSoftware }: Device,
@@ -205,7 +207,7 @@ function partsOf(
   const groups = apart(index, extent, tiles);
   const wanted = Math.ceil(ENOUGH[isSoftware ? 'software' : 'hardware'] / groups.length);
   const most = groups.reduce((largest, { length }) => Math.max(largest, length), 1);
-  const copies = Math.max(1, Math.min(wanted, most, Math.floor(COPIES / table.values.length)));
+  const copies = Math.max(1, Math.min(wanted, most, Math.floor(COPIES / elements)));
   const parts = groups.flatMap((items) => {
     const size = Math.ceil(items.length / copies);
     return Array.from({ length: Math.ceil(items.length / size) }, (_, copy) => ({
@@ -216,11 +218,7 @@ function partsOf(
 }
 
 /** All tiles, in groups of which no two touch the same element. */
-function apart(
-  index: TableDerivative['index'],
-  extent: Extent,
-  { owners, isArranged }: Tiles,
-): readonly (readonly Item[])[] {
+function apart(index: Place['index'], extent: Extent, { owners, isArranged }: Tiles): readonly (readonly Item[])[] {
   const { b, n, m, h } = extent;
   const all: { readonly item: Item; readonly low: number; readonly high: number }[] = [];
   const isWorkedOut = b * h * owners <= MOST_TILES && m > 0;

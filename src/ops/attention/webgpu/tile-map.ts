@@ -6,16 +6,8 @@
  * runs. Both sides share patterns: bit r of word c of part p says whether query 32 p + r of the tile sees key c of the
  * panel.
  */
-import type { Extent, Mask } from '../../../masks/mask';
-import {
-  type BlockMap,
-  buildBlockMap,
-  byWork,
-  extentKey,
-  keptByMask,
-  padded,
-  RUN_LENGTH,
-} from '../../../runtime/block-map';
+import { type Extent, extentKey, type Mask } from '../../../masks/mask';
+import { type BlockMap, buildBlockMap, byWork, keptByMask, padded, RUN_LENGTH } from '../../../runtime/block-map';
 import { partOf, type Steps } from '../../../runtime/turns';
 
 /** Queries of a tile and keys of a panel: 1 to 32 queries, or a multiple of 32. */
@@ -37,6 +29,8 @@ export interface TileMap {
   readonly visited: number;
   /** The most of them that one owner has. */
   readonly most: number;
+  /** Whether it is of a single call. */
+  readonly isPassing: boolean;
   /** All of it, as kernels/tiles.ts reads it. */
   readonly words: Int32Array;
   /** Where in it the parts begin, and extents. */
@@ -52,8 +46,9 @@ const TILES_OF_STEP = 16;
 
 const kept = keptByMask<TileMap>();
 
-/** The map of a mask at these extents, worked out once for each. */
+/** The map of a mask at these extents, worked out once for each, but for masks of a single call. */
 export function tileMap(mask: Mask, extent: Extent, cut: TileCut, side: Side = 'queries'): Steps<TileMap> {
+  if (mask.tiles) return build(mask, extent, cut, side);
   const key = [extentKey(extent), cut.queries, cut.keys, side].join();
   return kept(mask, key, () => build(mask, extent, cut, side));
 }
@@ -93,6 +88,7 @@ function* build(mask: Mask, extent: Extent, cut: TileCut, side: Side): Steps<Til
   const work = Array.from({ length: count }, (_, at) => sum(lists.work.slice(at * owners, (at + 1) * owners)));
   return {
     ...{ cut, parts, owners, words },
+    isPassing: mask.tiles !== undefined,
     visited: map.maps.reduce((total, at) => total + (work[at] as number), 0),
     most: lists.work.reduce((most, others) => Math.max(most, others), 0),
     numbers: {

@@ -1,5 +1,8 @@
-/** Functions of float32 vectors, accurate to two units in the last place, for any argument. */
-import { madd } from './vector.as';
+/**
+ * Functions of float32 vectors, accurate to two units in the last place, for any argument. Most are exponentials at heart,
+ * which cost less where results are known to be normal: `small` says that no lane of x is larger than the function's reach.
+ */
+import { MAGIC, madd } from './vector.as';
 
 /** Where the constants lie, after those of vector.as.ts and for the same reason: the params follow. */
 const CONSTANTS: usize = 1280;
@@ -11,28 +14,63 @@ function constant(place: usize): v128 {
 }
 
 const ONE: usize = 0;
-const LOG2E: usize = 1;
-/** ln 2 in two parts, the first exact in 11 bits. */
-const LN2_HIGH: usize = 2;
-const LN2_LOW: usize = 3;
-const EXP: usize = 4;
-const LOG: usize = 10;
-const TANH: usize = 19;
-const SIN: usize = 28;
-const COS: usize = 31;
-const TAIL: usize = 34;
+const TWO: usize = 1;
+const HALF: usize = 2;
+const MINUS_HALF: usize = 3;
+/** The bit of the sign, and the others. */
+const SIGN: usize = 4;
+const SIZE: usize = 5;
+const INFINITE: usize = 6;
+const ROOT_HALF: usize = 7;
+const LOG2E: usize = 8;
+/** -ln 2 in two parts, the first exact in 9 bits. */
+const LN2_HIGH: usize = 9;
+const LN2_LOW: usize = 10;
+const EXP: usize = 11;
+const EXP_MOST: usize = 16;
+const EXP_LEAST: usize = 17;
+const EXP_MAGIC: usize = 18;
+const EXP_NEAR: usize = 19;
+const LOG: usize = 20;
+const LOG_NORMAL: usize = 29;
+const LOG_SCALE: usize = 30;
+const LOG_BELOW: usize = 31;
+const LOG_ABOVE: usize = 32;
+const TANH: usize = 33;
+const TANH_NEAR: usize = 38;
+const SIN: usize = 39;
+const COS: usize = 42;
+const TAIL: usize = 45;
+const ERF: usize = 55;
+const REACH: usize = 65;
+
+/** Beyond these an exponential may leave the normal numbers: of its own argument, or of one that tanh and erf make of theirs. */
+export const EXP_REACH: usize = REACH;
+export const TANH_REACH: usize = REACH + 1;
 
 put(ONE, 1);
+put(TWO, 2);
+put(HALF, 0.5);
+put(MINUS_HALF, -0.5);
+put(SIGN, -0.0);
+v128.store(CONSTANTS + (SIZE << 4), i32x4.splat(0x7fffffff));
+put(INFINITE, Infinity);
+put(ROOT_HALF, 0.7071067811865475);
 put(LOG2E, 1.4426950408889634);
-put(LN2_HIGH, 0.693359375);
-put(LN2_LOW, -2.1219444e-4);
-// e^r = 1 + r + r^2 (...) on [-ln 2 / 2, ln 2 / 2].
-put(EXP, 1.98756915e-4);
-put(EXP + 1, 1.3981999507e-3);
-put(EXP + 2, 8.3334519073e-3);
-put(EXP + 3, 4.1665795894e-2);
-put(EXP + 4, 1.6666665459e-1);
-put(EXP + 5, 5.0000001201e-1);
+put(LN2_HIGH, -0.693359375);
+put(LN2_LOW, 2.1219444e-4);
+// e^r = 1 + r + r^2 (...) on [-ln 2 / 2, ln 2 / 2], largest relative error 3.1e-9.
+put(EXP, 1.38146366e-3);
+put(EXP + 1, 8.36872216e-3);
+put(EXP + 2, 4.1668389e-2);
+put(EXP + 3, 1.66665211e-1);
+put(EXP + 4, 4.9999994e-1);
+// Past these every result is infinite or 0.
+put(EXP_MOST, 89);
+put(EXP_LEAST, -104);
+// As MAGIC, with twice the bias of exponents in the low bits.
+put(EXP_MAGIC, 12583166);
+put(EXP_NEAR, 0.34);
 // log(1 + m) = m - m^2 / 2 + m^3 (...) for 1 + m from the root of a half to that of 2.
 put(LOG, 7.0376836292e-2);
 put(LOG + 1, -1.151461031e-1);
@@ -43,16 +81,17 @@ put(LOG + 5, -1.6668057665e-1);
 put(LOG + 6, 2.0000714765e-1);
 put(LOG + 7, -2.4999993993e-1);
 put(LOG + 8, 3.3333331174e-1);
-// tanh x = x + x^3 (...) for |x| below 0.625; beyond 20 it is 1.
+put(LOG_NORMAL, 1.17549435e-38);
+put(LOG_SCALE, 8388608);
+put(LOG_BELOW, -0.29);
+put(LOG_ABOVE, 0.41);
+// tanh x = x + x^3 (...) for |x| below 0.625.
 put(TANH, -5.70498872745e-3);
 put(TANH + 1, 2.06390887954e-2);
 put(TANH + 2, -5.37397155531e-2);
 put(TANH + 3, 1.33314422036e-1);
 put(TANH + 4, -3.33332819422e-1);
-put(TANH + 5, 0.625);
-put(TANH + 6, 20);
-put(TANH + 7, 2);
-put(TANH + 8, -0.0);
+put(TANH_NEAR, 0.625);
 // sin r = r + r^3 (...) and cos r = 1 - r^2 / 2 + r^4 (...) on [-pi / 4, pi / 4].
 put(SIN, -1.9515295891e-4);
 put(SIN + 1, 8.3321608736e-3);
@@ -70,63 +109,96 @@ put(TAIL + 6, 0.09678418);
 put(TAIL + 7, 0.37409196);
 put(TAIL + 8, 1.00002368);
 put(TAIL + 9, -1.26551223);
+// 2 / root pi times (-1)^i / (i! (2 i + 1)), from i = 9 down.
+put(ERF, -1.6365844691e-7);
+put(ERF + 1, 1.6462114365e-6);
+put(ERF + 2, -1.4925650358e-5);
+put(ERF + 3, 1.2055332982e-4);
+put(ERF + 4, -8.5483270234e-4);
+put(ERF + 5, 5.2239776254e-3);
+put(ERF + 6, -2.6866170645e-2);
+put(ERF + 7, 1.1283791671e-1);
+put(ERF + 8, -3.7612638903e-1);
+put(ERF + 9, 1.1283791671);
+put(EXP_REACH, 87);
+put(TANH_REACH, 9);
 
 function put(place: usize, value: f32): void {
   v128.store(CONSTANTS + (place << 4), f32x4.splat(value));
 }
 
-/** e^r - 1 of what is left of x after n ln 2. */
+/** Whether no lane is larger than a reach; NaN is. */
 // @ts-ignore: decorator
 @inline
-function growthOfRest(x: v128, n: v128): v128 {
-  const r = f32x4.sub(f32x4.sub(x, f32x4.mul(n, constant(LN2_HIGH))), f32x4.mul(n, constant(LN2_LOW)));
+export function areSmall(x: v128, y: v128, reach: usize): bool {
+  // Floats without a sign are in the order of their bits.
+  const larger = i32x4.max_s(v128.and(x, constant(SIZE)), v128.and(y, constant(SIZE)));
+  return !v128.any_true(i32x4.gt_s(larger, constant(reach)));
+}
+
+/** What e^r has beyond 1 + r, over r^2. */
+// @ts-ignore: decorator
+@inline
+function expTail(r: v128): v128 {
   let y = madd(constant(EXP), r, constant(EXP + 1));
   y = madd(y, r, constant(EXP + 2));
   y = madd(y, r, constant(EXP + 3));
-  y = madd(y, r, constant(EXP + 4));
-  y = madd(y, r, constant(EXP + 5));
-  return madd(y, f32x4.mul(r, r), r);
+  return madd(y, r, constant(EXP + 4));
 }
 
+/** e^(x - n ln 2), for the nearest n. */
 // @ts-ignore: decorator
 @inline
 function expOfRest(x: v128, n: v128): v128 {
-  return f32x4.add(growthOfRest(x, n), constant(ONE));
+  const r = madd(n, constant(LN2_LOW), madd(n, constant(LN2_HIGH), x));
+  return madd(madd(expTail(r), r, constant(ONE)), r, constant(ONE));
 }
 
 /** e^x; infinity above the range, 0 and denormals below. */
 // @ts-ignore: decorator
 @inline
-export function exp(x: v128): v128 {
-  // Past these every result is infinite or 0; min and max propagate NaN.
-  const bounded = f32x4.max(f32x4.min(x, f32x4.splat(89)), f32x4.splat(-104));
-  const n = f32x4.nearest(f32x4.mul(bounded, constant(LOG2E)));
-  const y = expOfRest(bounded, n);
-  // Two steps: 2^n alone may be outside the range where the result is not. NaN lanes have any n and stay NaN.
-  const whole = i32x4.trunc_sat_f32x4_s(n);
-  const half = i32x4.shr_s(whole, 1);
-  return f32x4.mul(f32x4.mul(y, powerOfTwo(half)), powerOfTwo(i32x4.sub(whole, half)));
+export function exp(x: v128, small: bool = false): v128 {
+  if (small) {
+    const rounded = madd(x, constant(LOG2E), v128.load(MAGIC));
+    return i32x4.add(expOfRest(x, f32x4.sub(rounded, v128.load(MAGIC))), i32x4.shl(rounded, 23));
+  }
+  // In this order NaN stays.
+  const bounded = f32x4.pmax(f32x4.pmin(x, constant(EXP_MOST)), constant(EXP_LEAST));
+  const rounded = madd(bounded, constant(LOG2E), constant(EXP_MAGIC));
+  const y = expOfRest(bounded, f32x4.sub(rounded, constant(EXP_MAGIC)));
+  // Two steps: 2^n alone may be outside the range where the result is not.
+  const half = i32x4.shr_u(rounded, 1);
+  return f32x4.mul(f32x4.mul(y, i32x4.shl(half, 23)), i32x4.shl(i32x4.sub(rounded, half), 23));
 }
 
 /** e^x - 1, whose digits near 0 the difference would lose. */
 // @ts-ignore: decorator
 @inline
-export function expMinusOne(x: v128): v128 {
-  const near = growthOfRest(x, f32x4.splat(0));
-  const far = f32x4.sub(exp(x), constant(ONE));
-  return v128.bitselect(near, far, f32x4.lt(f32x4.abs(x), f32x4.splat(0.34)));
+export function expMinusOne(x: v128, small: bool = false): v128 {
+  const near = madd(expTail(x), f32x4.mul(x, x), x);
+  const far = f32x4.sub(exp(x, small), constant(ONE));
+  return v128.bitselect(near, far, f32x4.lt(f32x4.abs(x), constant(EXP_NEAR)));
 }
 
+/** The exponent of x over the root of a half: that of what lies from there to the root of 2 is 0. */
 // @ts-ignore: decorator
 @inline
-function powerOfTwo(n: v128): v128 {
-  return i32x4.shl(i32x4.add(n, i32x4.splat(127)), 23);
+function exponentOf(x: v128): v128 {
+  return i32x4.shr_s(i32x4.sub(x, constant(ROOT_HALF)), 23);
 }
 
-/** What log(1 + m) has beyond m - m^2 / 2. */
+/** What is left of x after this exponent, less 1. */
 // @ts-ignore: decorator
 @inline
-function logTail(m: v128, square: v128): v128 {
+function mantissaOf(x: v128, exponent: v128): v128 {
+  return f32x4.sub(i32x4.sub(x, i32x4.shl(exponent, 23)), constant(ONE));
+}
+
+/** log(1 + m) + e ln 2. */
+// @ts-ignore: decorator
+@inline
+function logOfParts(m: v128, e: v128): v128 {
+  const square = f32x4.mul(m, m);
   let y = madd(constant(LOG), m, constant(LOG + 1));
   y = madd(y, m, constant(LOG + 2));
   y = madd(y, m, constant(LOG + 3));
@@ -135,57 +207,55 @@ function logTail(m: v128, square: v128): v128 {
   y = madd(y, m, constant(LOG + 6));
   y = madd(y, m, constant(LOG + 7));
   y = madd(y, m, constant(LOG + 8));
-  return f32x4.mul(f32x4.mul(y, m), square);
+  y = f32x4.sub(f32x4.mul(f32x4.mul(y, m), square), f32x4.mul(e, constant(LN2_LOW)));
+  y = madd(square, constant(MINUS_HALF), y);
+  return f32x4.sub(f32x4.add(m, y), f32x4.mul(e, constant(LN2_HIGH)));
+}
+
+/** y, but where x is 0, infinite or NaN. */
+// @ts-ignore: decorator
+@inline
+function logAtEnds(x: v128, y: v128): v128 {
+  const zero = f32x4.splat(0);
+  y = v128.bitselect(f32x4.neg(constant(INFINITE)), y, f32x4.eq(x, zero));
+  y = v128.bitselect(x, y, f32x4.eq(x, constant(INFINITE)));
+  return v128.or(y, v128.not(f32x4.ge(x, zero)));
 }
 
 /** Natural logarithm: -infinity of 0, NaN below. */
 // @ts-ignore: decorator
 @inline
 export function log(x: v128): v128 {
-  const tiny = f32x4.lt(x, f32x4.splat(1.17549435e-38));
-  const scaled = v128.bitselect(f32x4.mul(x, f32x4.splat(8388608)), x, tiny);
-  let exponent = i32x4.sub(i32x4.shr_u(scaled, 23), i32x4.splat(126));
-  exponent = i32x4.sub(exponent, v128.and(tiny, i32x4.splat(23)));
-  // The mantissa in [0.5, 1), doubled where it is below the root of a half.
-  let m = v128.or(v128.and(scaled, i32x4.splat(0x007fffff)), f32x4.splat(0.5));
-  const low = f32x4.lt(m, f32x4.splat(0.7071067811865475));
-  exponent = i32x4.add(exponent, low);
-  m = f32x4.sub(f32x4.add(m, v128.and(m, low)), constant(ONE));
-  const e = f32x4.convert_i32x4_s(exponent);
-  const square = f32x4.mul(m, m);
-  let y = madd(e, constant(LN2_LOW), logTail(m, square));
-  y = madd(square, f32x4.splat(-0.5), y);
-  y = madd(e, constant(LN2_HIGH), f32x4.add(m, y));
-  const zero = f32x4.splat(0);
-  y = v128.bitselect(f32x4.splat(-Infinity), y, f32x4.eq(x, zero));
-  y = v128.bitselect(x, y, f32x4.eq(x, f32x4.splat(Infinity)));
-  return v128.bitselect(y, f32x4.splat(NaN), f32x4.ge(x, zero));
+  const tiny = f32x4.lt(x, constant(LOG_NORMAL));
+  const scaled = v128.bitselect(f32x4.mul(x, constant(LOG_SCALE)), x, tiny);
+  const exponent = exponentOf(scaled);
+  const e = f32x4.convert_i32x4_s(i32x4.sub(exponent, v128.and(tiny, i32x4.splat(23))));
+  return logAtEnds(x, logOfParts(mantissaOf(scaled, exponent), e));
 }
 
 /** log(1 + x), whose digits near 0 the sum would lose; 3 units. */
 // @ts-ignore: decorator
 @inline
 export function logOnePlus(x: v128): v128 {
-  const square = f32x4.mul(x, x);
-  const near = f32x4.add(x, madd(square, f32x4.splat(-0.5), logTail(x, square)));
-  const far = log(f32x4.add(x, constant(ONE)));
-  const isNear = v128.and(f32x4.gt(x, f32x4.splat(-0.29)), f32x4.lt(x, f32x4.splat(0.41)));
-  return v128.bitselect(near, far, isNear);
+  const sum = f32x4.add(x, constant(ONE));
+  const exponent = exponentOf(sum);
+  const isNear = v128.and(f32x4.gt(x, constant(LOG_BELOW)), f32x4.lt(x, constant(LOG_ABOVE)));
+  const m = v128.bitselect(x, mantissaOf(sum, exponent), isNear);
+  return logAtEnds(sum, logOfParts(m, f32x4.convert_i32x4_s(v128.andnot(exponent, isNear))));
 }
 
 /** log(1 + e^x); 4 units. */
 // @ts-ignore: decorator
 @inline
-export function softplus(x: v128): v128 {
-  const rest = logOnePlus(exp(f32x4.neg(f32x4.abs(x))));
-  return f32x4.add(f32x4.max(x, f32x4.splat(0)), rest);
+export function softplus(x: v128, small: bool = false): v128 {
+  return f32x4.add(f32x4.max(x, f32x4.splat(0)), logOnePlus(exp(v128.or(x, constant(SIGN)), small)));
 }
 
 /** 1 / (1 + e^-x), by e^-|x|: that of -x would be infinite before the result is 0. */
 // @ts-ignore: decorator
 @inline
-export function sigmoid(x: v128): v128 {
-  const t = exp(f32x4.neg(f32x4.abs(x)));
+export function sigmoid(x: v128, small: bool = false): v128 {
+  const t = exp(v128.or(x, constant(SIGN)), small);
   const isBelow = f32x4.lt(x, f32x4.splat(0));
   return f32x4.div(v128.bitselect(t, constant(ONE), isBelow), f32x4.add(constant(ONE), t));
 }
@@ -193,8 +263,8 @@ export function sigmoid(x: v128): v128 {
 /** The derivative of sigmoid: the same on both sides of 0, without the difference 1 - y. */
 // @ts-ignore: decorator
 @inline
-export function sigmoidSlope(x: v128): v128 {
-  const t = exp(f32x4.neg(f32x4.abs(x)));
+export function sigmoidSlope(x: v128, small: bool = false): v128 {
+  const t = exp(v128.or(x, constant(SIGN)), small);
   const whole = f32x4.add(constant(ONE), t);
   return f32x4.div(t, f32x4.mul(whole, whole));
 }
@@ -202,39 +272,45 @@ export function sigmoidSlope(x: v128): v128 {
 /** Half of erfc(z), for z >= 0, by a fit of log(erfc) with a relative error below 1.2e-7 (Press et al., Numerical Recipes, section 6.2). */
 // @ts-ignore: decorator
 @inline
-function normalTail(z: v128): v128 {
-  const t = f32x4.div(constant(ONE), madd(z, f32x4.splat(0.5), constant(ONE)));
+function normalTail(z: v128, small: bool): v128 {
+  const t = f32x4.div(constant(ONE), madd(z, constant(HALF), constant(ONE)));
   let y = madd(constant(TAIL), t, constant(TAIL + 1));
-  for (let at: usize = 2; at < 10; at++) y = madd(y, t, constant(TAIL + at));
-  return f32x4.mul(f32x4.mul(t, f32x4.splat(0.5)), exp(f32x4.sub(y, f32x4.mul(z, z))));
+  y = madd(y, t, constant(TAIL + 2));
+  y = madd(y, t, constant(TAIL + 3));
+  y = madd(y, t, constant(TAIL + 4));
+  y = madd(y, t, constant(TAIL + 5));
+  y = madd(y, t, constant(TAIL + 6));
+  y = madd(y, t, constant(TAIL + 7));
+  y = madd(y, t, constant(TAIL + 8));
+  y = madd(y, t, constant(TAIL + 9));
+  return f32x4.mul(f32x4.mul(t, constant(HALF)), exp(f32x4.sub(y, f32x4.mul(z, z)), small));
 }
 
 /** The share of a standard normal distribution below x. */
 // @ts-ignore: decorator
 @inline
-export function normalShare(x: v128): v128 {
-  const tail = normalTail(f32x4.mul(f32x4.abs(x), f32x4.splat(0.7071067811865476)));
+export function normalShare(x: v128, small: bool = false): v128 {
+  const tail = normalTail(f32x4.mul(f32x4.abs(x), constant(ROOT_HALF)), small);
   return v128.bitselect(f32x4.sub(constant(ONE), tail), tail, f32x4.ge(x, f32x4.splat(0)));
 }
 
 /** The error function: its series near 0; 4 units. */
 // @ts-ignore: decorator
 @inline
-export function erf(x: v128): v128 {
-  const sign = v128.and(x, constant(TANH + 8));
+export function erf(x: v128, small: bool = false): v128 {
+  const sign = v128.and(x, constant(SIGN));
   const size = v128.xor(x, sign);
   const square = f32x4.mul(x, x);
-  // 2 / root pi times (-1)^i / (i! (2 i + 1)), from i = 9 down.
-  let near = madd(f32x4.splat(-1.6365844691e-7), square, f32x4.splat(1.6462114365e-6));
-  near = madd(near, square, f32x4.splat(-1.4925650358e-5));
-  near = madd(near, square, f32x4.splat(1.2055332982e-4));
-  near = madd(near, square, f32x4.splat(-8.5483270234e-4));
-  near = madd(near, square, f32x4.splat(5.2239776254e-3));
-  near = madd(near, square, f32x4.splat(-2.6866170645e-2));
-  near = madd(near, square, f32x4.splat(1.1283791671e-1));
-  near = madd(near, square, f32x4.splat(-3.7612638903e-1));
-  near = madd(near, square, f32x4.splat(1.1283791671));
-  const tail = normalTail(size);
+  let near = madd(constant(ERF), square, constant(ERF + 1));
+  near = madd(near, square, constant(ERF + 2));
+  near = madd(near, square, constant(ERF + 3));
+  near = madd(near, square, constant(ERF + 4));
+  near = madd(near, square, constant(ERF + 5));
+  near = madd(near, square, constant(ERF + 6));
+  near = madd(near, square, constant(ERF + 7));
+  near = madd(near, square, constant(ERF + 8));
+  near = madd(near, square, constant(ERF + 9));
+  const tail = normalTail(size, small);
   const far = f32x4.sub(constant(ONE), f32x4.add(tail, tail));
   return v128.bitselect(f32x4.mul(near, x), v128.or(far, sign), f32x4.lt(size, constant(ONE)));
 }
@@ -242,21 +318,18 @@ export function erf(x: v128): v128 {
 /** 1 - 2 / (e^2|x| + 1), and a polynomial near 0, where that loses digits. */
 // @ts-ignore: decorator
 @inline
-export function tanh(x: v128): v128 {
-  const sign = v128.and(x, constant(TANH + 8));
+export function tanh(x: v128, small: bool = false): v128 {
+  const sign = v128.and(x, constant(SIGN));
   const size = v128.xor(x, sign);
-  const two = constant(TANH + 7);
-  const twice = f32x4.mul(f32x4.min(size, constant(TANH + 6)), two);
-  const n = f32x4.nearest(f32x4.mul(twice, constant(LOG2E)));
-  const y = i32x4.add(expOfRest(twice, n), i32x4.shl(i32x4.trunc_sat_f32x4_s(n), 23));
-  const far = f32x4.sub(constant(ONE), f32x4.div(two, f32x4.add(y, constant(ONE))));
+  const y = exp(f32x4.add(size, size), small);
+  const far = f32x4.sub(constant(ONE), f32x4.div(constant(TWO), f32x4.add(y, constant(ONE))));
   const square = f32x4.mul(x, x);
   let near = madd(constant(TANH), square, constant(TANH + 1));
   near = madd(near, square, constant(TANH + 2));
   near = madd(near, square, constant(TANH + 3));
   near = madd(near, square, constant(TANH + 4));
   near = madd(f32x4.mul(near, square), x, x);
-  return v128.bitselect(near, v128.or(far, sign), f32x4.lt(size, constant(TANH + 5)));
+  return v128.bitselect(near, v128.or(far, sign), f32x4.lt(size, constant(TANH_NEAR)));
 }
 
 /** Accurate to 2e-7 where |x| <= 1e9; NaN for infinities. */
@@ -290,16 +363,29 @@ function sineOfQuarter(x: v128, quarters: i32): v128 {
     5,
   );
   const quadrant = i32x4.add(whole, i32x4.splat(quarters));
+  const odd = i32x4.ne(v128.and(quadrant, i32x4.splat(1)), i32x4.splat(0));
+  const size = v128.bitselect(cosineOfRest(r), sineOfRest(r), odd);
+  return v128.xor(size, i32x4.shl(v128.and(quadrant, i32x4.splat(2)), 30));
+}
+
+/** The sine of an angle of at most pi / 4. */
+// @ts-ignore: decorator
+@inline
+export function sineOfRest(r: v128): v128 {
   const square = f32x4.mul(r, r);
   let sine = madd(constant(SIN), square, constant(SIN + 1));
   sine = madd(sine, square, constant(SIN + 2));
-  sine = madd(f32x4.mul(sine, square), r, r);
+  return madd(f32x4.mul(sine, square), r, r);
+}
+
+/** And its cosine. */
+// @ts-ignore: decorator
+@inline
+export function cosineOfRest(r: v128): v128 {
+  const square = f32x4.mul(r, r);
   let cosine = madd(constant(COS), square, constant(COS + 1));
   cosine = madd(cosine, square, constant(COS + 2));
-  cosine = madd(f32x4.mul(cosine, square), square, madd(square, f32x4.splat(-0.5), constant(ONE)));
-  const odd = i32x4.ne(v128.and(quadrant, i32x4.splat(1)), i32x4.splat(0));
-  const size = v128.bitselect(cosine, sine, odd);
-  return v128.xor(size, i32x4.shl(v128.and(quadrant, i32x4.splat(2)), 30));
+  return madd(f32x4.mul(cosine, square), square, madd(square, constant(MINUS_HALF), constant(ONE)));
 }
 
 // @ts-ignore: decorator

@@ -2,7 +2,10 @@
  * The operations of expressions, as interpreters of their programs apply them to blocks of rows of vectors: float32, int32, or
  * masks. Addresses come with the bytes from one row to the next and from one vector to the next, 0 where there is but one.
  */
-import { cos, erf, exp, expMinusOne, log, logOnePlus, normalShare, sigmoid, sigmoidSlope, sin, softplus, tanh } from './functions.as';
+import {
+  areSmall, cos, erf, EXP_REACH, exp, expMinusOne, log, logOnePlus, normalShare, sigmoid, sigmoidSlope, sin, softplus,
+  TANH_REACH, tanh,
+} from './functions.as';
 import { cos as cosOf, power, sin as sinOf } from './scalar.as';
 import {
   ABS, ADD, AND, CEIL, COPY, COS, DIVIDE, DIVIDE_CEIL, DIVIDE_FLOOR, DIVIDE_TRUNC, EQUAL, ERF, EXP, EXPM1, FLOOR,
@@ -33,6 +36,12 @@ export function operate(
   cr: usize,
   cl: usize,
 ): void {
+  // Rows that follow each other are one.
+  const n = <usize>vectors;
+  if (or == n * ol && ar == n * al && br == n * bl && cr == n * cl) {
+    vectors *= rows;
+    rows = 1;
+  }
   switch (operation) {
     case SELECT:
       select(rows, vectors, out, or, ol, a, ar, al, b, br, bl, c, cr, cl);
@@ -74,13 +83,13 @@ export function operate(
       unary(SQRT, rows, vectors, out, or, ol, a, ar, al);
       break;
     case EXP:
-      unary(EXP, rows, vectors, out, or, ol, a, ar, al);
+      exponential<Exp>(rows, vectors, out, or, ol, a, ar, al);
       break;
     case LOG:
       unary(LOG, rows, vectors, out, or, ol, a, ar, al);
       break;
     case TANH:
-      unary(TANH, rows, vectors, out, or, ol, a, ar, al);
+      exponential<Tanh>(rows, vectors, out, or, ol, a, ar, al);
       break;
     case INTEGER_NEGATIVE:
       unary(INTEGER_NEGATIVE, rows, vectors, out, or, ol, a, ar, al);
@@ -98,25 +107,25 @@ export function operate(
       unary(SIN, rows, vectors, out, or, ol, a, ar, al);
       break;
     case EXPM1:
-      unary(EXPM1, rows, vectors, out, or, ol, a, ar, al);
+      exponential<ExpMinusOne>(rows, vectors, out, or, ol, a, ar, al);
       break;
     case LOG1P:
       unary(LOG1P, rows, vectors, out, or, ol, a, ar, al);
       break;
     case SIGMOID:
-      unary(SIGMOID, rows, vectors, out, or, ol, a, ar, al);
+      exponential<Sigmoid>(rows, vectors, out, or, ol, a, ar, al);
       break;
     case SIGMOID_SLOPE:
-      unary(SIGMOID_SLOPE, rows, vectors, out, or, ol, a, ar, al);
+      exponential<SigmoidSlope>(rows, vectors, out, or, ol, a, ar, al);
       break;
     case SOFTPLUS:
-      unary(SOFTPLUS, rows, vectors, out, or, ol, a, ar, al);
+      exponential<Softplus>(rows, vectors, out, or, ol, a, ar, al);
       break;
     case ERF:
-      unary(ERF, rows, vectors, out, or, ol, a, ar, al);
+      exponential<Erf>(rows, vectors, out, or, ol, a, ar, al);
       break;
     case NORMAL_SHARE:
-      unary(NORMAL_SHARE, rows, vectors, out, or, ol, a, ar, al);
+      exponential<NormalShare>(rows, vectors, out, or, ol, a, ar, al);
       break;
     case RSQRT:
       unary(RSQRT, rows, vectors, out, or, ol, a, ar, al);
@@ -131,22 +140,22 @@ export function operate(
       binary(XOR, rows, vectors, out, or, ol, a, ar, al, b, br, bl);
       break;
     case ADD:
-      binary(ADD, rows, vectors, out, or, ol, a, ar, al, b, br, bl);
+      arithmetic(ADD, rows, vectors, out, or, ol, a, ar, al, b, br, bl);
       break;
     case SUBTRACT:
-      binary(SUBTRACT, rows, vectors, out, or, ol, a, ar, al, b, br, bl);
+      arithmetic(SUBTRACT, rows, vectors, out, or, ol, a, ar, al, b, br, bl);
       break;
     case MULTIPLY:
-      binary(MULTIPLY, rows, vectors, out, or, ol, a, ar, al, b, br, bl);
+      arithmetic(MULTIPLY, rows, vectors, out, or, ol, a, ar, al, b, br, bl);
       break;
     case DIVIDE:
-      binary(DIVIDE, rows, vectors, out, or, ol, a, ar, al, b, br, bl);
+      arithmetic(DIVIDE, rows, vectors, out, or, ol, a, ar, al, b, br, bl);
       break;
     case MIN:
-      binary(MIN, rows, vectors, out, or, ol, a, ar, al, b, br, bl);
+      arithmetic(MIN, rows, vectors, out, or, ol, a, ar, al, b, br, bl);
       break;
     case MAX:
-      binary(MAX, rows, vectors, out, or, ol, a, ar, al, b, br, bl);
+      arithmetic(MAX, rows, vectors, out, or, ol, a, ar, al, b, br, bl);
       break;
     case LESS:
       binary(LESS, rows, vectors, out, or, ol, a, ar, al, b, br, bl);
@@ -254,16 +263,8 @@ function one(operation: i32, x: v128): v128 {
   if (operation == TRUNC) return f32x4.trunc(x);
   if (operation == ROUND) return round(x);
   if (operation == SQRT) return f32x4.sqrt(x);
-  if (operation == EXP) return exp(x);
   if (operation == LOG) return log(x);
-  if (operation == TANH) return tanh(x);
-  if (operation == EXPM1) return expMinusOne(x);
   if (operation == LOG1P) return logOnePlus(x);
-  if (operation == SIGMOID) return sigmoid(x);
-  if (operation == SIGMOID_SLOPE) return sigmoidSlope(x);
-  if (operation == SOFTPLUS) return softplus(x);
-  if (operation == ERF) return erf(x);
-  if (operation == NORMAL_SHARE) return normalShare(x);
   if (operation == RSQRT) return f32x4.div(f32x4.splat(1), f32x4.sqrt(x));
   if (operation == INTEGER_NEGATIVE) return i32x4.neg(x);
   if (operation == INTEGER_ABS) return i32x4.abs(x);
@@ -271,6 +272,246 @@ function one(operation: i32, x: v128): v128 {
   if (operation == COS) return angular(COS, x);
   if (operation == SIN) return angular(SIN, x);
   return x;
+}
+
+/** Functions with an exponential, by their types, so that the loop over each is a function of its own. */
+@unmanaged
+class Exp {
+  // @ts-ignore: decorator
+  @inline
+  of(x: v128, small: bool): v128 {
+    return exp(x, small);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  reach(): usize {
+    return EXP_REACH;
+  }
+}
+
+@unmanaged
+class ExpMinusOne {
+  // @ts-ignore: decorator
+  @inline
+  of(x: v128, small: bool): v128 {
+    return expMinusOne(x, small);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  reach(): usize {
+    return EXP_REACH;
+  }
+}
+
+@unmanaged
+class Sigmoid {
+  // @ts-ignore: decorator
+  @inline
+  of(x: v128, small: bool): v128 {
+    return sigmoid(x, small);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  reach(): usize {
+    return EXP_REACH;
+  }
+}
+
+@unmanaged
+class SigmoidSlope {
+  // @ts-ignore: decorator
+  @inline
+  of(x: v128, small: bool): v128 {
+    return sigmoidSlope(x, small);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  reach(): usize {
+    return EXP_REACH;
+  }
+}
+
+@unmanaged
+class Softplus {
+  // @ts-ignore: decorator
+  @inline
+  of(x: v128, small: bool): v128 {
+    return softplus(x, small);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  reach(): usize {
+    return EXP_REACH;
+  }
+}
+
+@unmanaged
+class Tanh {
+  // @ts-ignore: decorator
+  @inline
+  of(x: v128, small: bool): v128 {
+    return tanh(x, small);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  reach(): usize {
+    return TANH_REACH;
+  }
+}
+
+@unmanaged
+class Erf {
+  // @ts-ignore: decorator
+  @inline
+  of(x: v128, small: bool): v128 {
+    return erf(x, small);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  reach(): usize {
+    return TANH_REACH;
+  }
+}
+
+@unmanaged
+class NormalShare {
+  // @ts-ignore: decorator
+  @inline
+  of(x: v128, small: bool): v128 {
+    return normalShare(x, small);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  reach(): usize {
+    return TANH_REACH;
+  }
+}
+
+function exponential<F>(
+  rows: i32,
+  vectors: i32,
+  out: usize,
+  outRow: usize,
+  outLane: usize,
+  a: usize,
+  aRow: usize,
+  aLane: usize,
+): void {
+  const f = changetype<F>(0);
+  for (let r: i32 = 0; r < rows; r++) {
+    let to = out;
+    let x = a;
+    let left = vectors;
+    while (left > 0) {
+      let first = v128.load(x);
+      if (left > 1) {
+        // Two at a time share the constants.
+        let second = v128.load(x + aLane);
+        if (areSmall(first, second, f.reach())) {
+          first = f.of(first, true);
+          second = f.of(second, true);
+          v128.store(to, first);
+          v128.store(to + outLane, second);
+          to += 2 * outLane;
+          x += 2 * aLane;
+          left -= 2;
+          continue;
+        }
+      }
+      v128.store(to, f.of(first, false));
+      to += outLane;
+      x += aLane;
+      left--;
+    }
+    out += outRow;
+    a += aRow;
+  }
+}
+
+/** What most programs consist of, four vectors at a time, in a loop for each way in which an operand repeats. */
+// @ts-ignore: decorator
+@inline
+function arithmetic(
+  operation: i32,
+  rows: i32,
+  vectors: i32,
+  out: usize,
+  outRow: usize,
+  outLane: usize,
+  a: usize,
+  aRow: usize,
+  aLane: usize,
+  b: usize,
+  bRow: usize,
+  bLane: usize,
+): void {
+  for (let r: i32 = 0; r < rows; r++) {
+    let to = out;
+    let x = a;
+    let y = b;
+    let left = vectors;
+    if (aLane && bLane) {
+      for (; left >= 4; left -= 4, to += 64, x += 64, y += 64) {
+        const first = ofFloats(operation, v128.load(x), v128.load(y));
+        const second = ofFloats(operation, v128.load(x, 16), v128.load(y, 16));
+        const third = ofFloats(operation, v128.load(x, 32), v128.load(y, 32));
+        storeFour(to, first, second, third, ofFloats(operation, v128.load(x, 48), v128.load(y, 48)));
+      }
+    } else if (aLane) {
+      const repeated = v128.load(y);
+      for (; left >= 4; left -= 4, to += 64, x += 64) {
+        const first = ofFloats(operation, v128.load(x), repeated);
+        const second = ofFloats(operation, v128.load(x, 16), repeated);
+        const third = ofFloats(operation, v128.load(x, 32), repeated);
+        storeFour(to, first, second, third, ofFloats(operation, v128.load(x, 48), repeated));
+      }
+    } else if (bLane) {
+      const repeated = v128.load(x);
+      for (; left >= 4; left -= 4, to += 64, y += 64) {
+        const first = ofFloats(operation, repeated, v128.load(y));
+        const second = ofFloats(operation, repeated, v128.load(y, 16));
+        const third = ofFloats(operation, repeated, v128.load(y, 32));
+        storeFour(to, first, second, third, ofFloats(operation, repeated, v128.load(y, 48)));
+      }
+    }
+    for (; left > 0; left--) {
+      v128.store(to, ofFloats(operation, v128.load(x), v128.load(y)));
+      to += outLane;
+      x += aLane;
+      y += bLane;
+    }
+    out += outRow;
+    a += aRow;
+    b += bRow;
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function storeFour(to: usize, first: v128, second: v128, third: v128, fourth: v128): void {
+  v128.store(to, first);
+  v128.store(to, second, 16);
+  v128.store(to, third, 32);
+  v128.store(to, fourth, 48);
+}
+
+// @ts-ignore: decorator
+@inline
+function ofFloats(operation: i32, x: v128, y: v128): v128 {
+  if (operation == ADD) return f32x4.add(x, y);
+  if (operation == SUBTRACT) return f32x4.sub(x, y);
+  if (operation == MULTIPLY) return f32x4.mul(x, y);
+  if (operation == DIVIDE) return f32x4.div(x, y);
+  if (operation == MIN) return f32x4.min(x, y);
+  return f32x4.max(x, y);
 }
 
 // @ts-ignore: decorator
@@ -311,12 +552,6 @@ function two(operation: i32, x: v128, y: v128): v128 {
   if (operation == AND) return v128.and(x, y);
   if (operation == OR) return v128.or(x, y);
   if (operation == XOR) return v128.xor(x, y);
-  if (operation == ADD) return f32x4.add(x, y);
-  if (operation == SUBTRACT) return f32x4.sub(x, y);
-  if (operation == MULTIPLY) return f32x4.mul(x, y);
-  if (operation == DIVIDE) return f32x4.div(x, y);
-  if (operation == MIN) return f32x4.min(x, y);
-  if (operation == MAX) return f32x4.max(x, y);
   if (operation == LESS) return f32x4.lt(x, y);
   if (operation == LESS_OR_EQUAL) return f32x4.le(x, y);
   if (operation == EQUAL) return f32x4.eq(x, y);
@@ -463,11 +698,13 @@ function pair(operation: i32, x: i32, y: i32): i32 {
 
 /** In float64 where an angle is too large for vectors. */
 function angular(operation: i32, x: v128): v128 {
-  if (!v128.any_true(f32x4.gt(f32x4.abs(x), f32x4.splat(1e9)))) return operation == COS ? cos(x) : sin(x);
+  const large = f32x4.gt(f32x4.abs(x), f32x4.splat(1e9));
+  const y = operation == COS ? cos(x) : sin(x);
+  if (!v128.any_true(large)) return y;
   const a = f32x4.splat(angle(operation, f32x4.extract_lane(x, 0)));
   const b = f32x4.replace_lane(a, 1, angle(operation, f32x4.extract_lane(x, 1)));
   const c = f32x4.replace_lane(b, 2, angle(operation, f32x4.extract_lane(x, 2)));
-  return f32x4.replace_lane(c, 3, angle(operation, f32x4.extract_lane(x, 3)));
+  return v128.bitselect(f32x4.replace_lane(c, 3, angle(operation, f32x4.extract_lane(x, 3))), y, large);
 }
 
 function angle(operation: i32, x: f32): f32 {

@@ -37,10 +37,17 @@ export function storeRow(source: usize, to: usize, dtype: i32, count: i32): void
     memory.copy(to, source, <usize>count << 2);
     return;
   }
-  for (let i: i32 = 0; i < count; i++, source += 4, to += 2) {
-    const bits = load<u32>(source);
-    store<u16>(to, <u16>(dtype == F16 ? narrowF16(bits) : narrowBF16(bits)));
-  }
+  let i: i32 = 0;
+  for (; i + 4 <= count; i += 4, source += 16, to += 8) v128.store64_lane(to, narrow(v128.load(source), dtype), 0);
+  for (; i < count; i++, source += 4, to += 2) v128.store16_lane(to, narrow(v128.load32_zero(source), dtype), 0);
+}
+
+/** Four floats in 16 bits each, to nearest even. */
+// @ts-ignore: decorator
+@inline
+function narrow(x: v128, dtype: i32): v128 {
+  const bits = dtype == F16 ? narrowF16(x) : narrowBF16(x);
+  return i16x8.narrow_i32x4_u(bits, bits);
 }
 
 // Half to single: move the fields, then multiply by 2^112, which mends the exponent and the subnormals alike.
@@ -56,26 +63,31 @@ function widenF16(bits: v128): v128 {
   return v128.or(sign, v128.bitselect(special, finite, isSpecial));
 }
 
-function narrowF16(bits: u32): u32 {
-  const sign = (bits >> 16) & 0x8000;
-  const magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) return sign | 0x7e00;
-  if (magnitude >= 0x47800000) return sign | 0x7c00;
-  if (magnitude >= 0x38800000) return sign | roundShift(magnitude - 0x38000000, 13);
-  if (magnitude < 0x33000000) return sign;
-  return sign | roundShift((magnitude & 0x7fffff) | 0x800000, 126 - (magnitude >> 23));
+// @ts-ignore: decorator
+@inline
+function narrowF16(bits: v128): v128 {
+  const magnitude = v128.and(bits, i32x4.splat(0x7fffffff));
+  const sign = v128.and(i32x4.shr_u(bits, 16), i32x4.splat(0x8000));
+  const normal = roundShift(i32x4.sub(magnitude, i32x4.splat(0x38000000)), 13);
+  // Half is 2^23 of the smallest subnormals, so that adding it rounds to one of these.
+  const subnormal = i32x4.sub(f32x4.add(magnitude, f32x4.splat(0.5)), i32x4.splat(0x3f000000));
+  const finite = v128.bitselect(normal, subnormal, i32x4.gt_s(magnitude, i32x4.splat(0x387fffff)));
+  const special = v128.bitselect(i32x4.splat(0x7e00), i32x4.splat(0x7c00), i32x4.gt_s(magnitude, i32x4.splat(0x7f800000)));
+  return v128.or(sign, v128.bitselect(special, finite, i32x4.gt_s(magnitude, i32x4.splat(0x477fffff))));
 }
 
-function narrowBF16(bits: u32): u32 {
-  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >> 16) | 0x40;
-  return roundShift(bits, 16);
+// @ts-ignore: decorator
+@inline
+function narrowBF16(bits: v128): v128 {
+  const isNaN = i32x4.gt_s(v128.and(bits, i32x4.splat(0x7fffffff)), i32x4.splat(0x7f800000));
+  const quiet = v128.or(i32x4.shr_u(bits, 16), i32x4.splat(0x40));
+  return v128.bitselect(quiet, roundShift(bits, 16), isNaN);
 }
 
 /** bits / 2^shift, to nearest even. */
 // @ts-ignore: decorator
 @inline
-function roundShift(bits: u32, shift: u32): u32 {
-  const odd = (bits >> shift) & 1;
-  const half = (<u64>1 << (shift - 1)) - 1;
-  return <u32>((<u64>bits + half + odd) >> shift);
+function roundShift(bits: v128, shift: i32): v128 {
+  const odd = v128.and(i32x4.shr_u(bits, shift), i32x4.splat(1));
+  return i32x4.shr_u(i32x4.add(bits, i32x4.add(odd, i32x4.splat((1 << (shift - 1)) - 1))), shift);
 }

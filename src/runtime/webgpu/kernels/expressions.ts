@@ -1,10 +1,11 @@
 /**
  * Expressions in WGSL. Values are f32, or i32 where they are integers throughout (expressions/typed.ts); what is rounded is
  * rounded after each operation. Bits, remainders, comparisons, zeros, infinities and NaN are JavaScript's. All tables are
- * one operand of 32-bit words, `score_tables`. Captured tensors t0, ... are looked up by functions of the kernel, `lookup_t0(i)`.
+ * one operand of 32-bit words, `score_tables`; captured tensors are operands t0, ... of their own (`tensorsCode`).
  */
 import { type Instruction, orderOf, type Value } from '../../../expressions/typed';
-import type { Kernel } from '../kernel';
+import { sizeOf } from '../../../tensor/shape';
+import { flat, type Kernel, type Region } from '../kernel';
 import type { FunctionName } from './functions';
 import { POWER, POWER_NEEDS, REMAINDER } from './power';
 
@@ -19,6 +20,29 @@ export interface Code {
   readonly values: Readonly<Record<string, number>>;
   readonly tables: readonly Words[];
 }
+
+/** What a kernel needs in which expressions look up captured tensors t0, ... of these types. */
+export function tensorsCode(types: readonly ('f32' | 'i32')[]) {
+  const each = <T>(of: (name: string, type: 'f32' | 'i32') => T) => types.map((type, at) => of(`t${at}`, type));
+  return {
+    operands: Object.fromEntries(each((name) => [name, { access: 'read' } as const])),
+    numbers: Object.fromEntries(each((name) => [`${name}_size`, 'u32' as const])),
+    functions: types.includes('f32') ? (['not_a_number'] as const) : [],
+    text: each(
+      (name, type) => `
+fn lookup_${name}(i: i32) -> ${type} {
+  if (u32(i) < numbers.${name}_size) { return load_${name}(u32(i)); }
+  return ${type === 'f32' ? 'not_a_number()' : '0'};
+}`,
+    ).join(''),
+  };
+}
+
+/** Their operands and numbers of a dispatch. */
+export const tensorOperands = (tensors: readonly Region[]): Record<string, Region> =>
+  Object.fromEntries(tensors.map((x, at) => [`t${at}`, flat(x)]));
+export const tensorSizes = (tensors: readonly Region[]): Record<string, number> =>
+  Object.fromEntries(tensors.map(({ shape }, at) => [`t${at}_size`, sizeOf(shape)]));
 
 /** Numbers of a dispatch at most; further ones are written into the text. */
 const MOST_NUMBERS = 40;
@@ -226,8 +250,6 @@ export class Writer {
         return type === 'float' ? `bitcast<f32>(${word})` : word;
       }
       case 'lookup':
-        // What it finds outside.
-        if (type === 'float') this.#functions.add('not_a_number');
         return `lookup_t${immediate}(${x})`;
       case 'select':
         return `select(${z}, ${y}, ${x})`;

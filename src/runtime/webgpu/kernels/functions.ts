@@ -37,6 +37,8 @@ export type FunctionName =
   | 'sigmoid_slope'
   | 'normal_tail'
   | 'precise_erf'
+  | 'sine_of_rest'
+  | 'cosine_of_rest'
   | 'sine_of_quarter'
   | 'precise_sin'
   | 'precise_cos'
@@ -193,9 +195,28 @@ fn wide_product(a: u32, b: u32) -> vec2u {
   return vec2u((a >> 16) * (b >> 16) + (cross >> 16) + (other >> 16), a * b);
 }`,
   },
+  sine_of_rest: {
+    text: `
+/// On [-pi / 4, pi / 4]: r + r^3 (...).
+fn sine_of_rest(r: f32) -> f32 {
+  let square = r * r;
+  var sine = fma(-1.9515295891e-4, square, 8.3321608736e-3);
+  sine = fma(sine, square, -1.6666654611e-1);
+  return select(fma(sine * square, r, r), r, r == 0.0);
+}`,
+  },
+  cosine_of_rest: {
+    text: `
+/// On [-pi / 4, pi / 4]: 1 - r^2 / 2 + r^4 (...).
+fn cosine_of_rest(r: f32) -> f32 {
+  let square = r * r;
+  var cosine = fma(2.443315711809948e-5, square, -1.388731625493765e-3);
+  cosine = fma(cosine, square, 4.166664568298827e-2);
+  return fma(cosine * square, square, fma(square, -0.5, 1.0));
+}`,
+  },
   sine_of_quarter: {
-    needs: ['not_a_number', 'wide_product'],
-    // sin r = r + r^3 (...) and cos r = 1 - r^2 / 2 + r^4 (...) on [-pi / 4, pi / 4].
+    needs: ['not_a_number', 'wide_product', 'sine_of_rest', 'cosine_of_rest'],
     text: `
 /// 2 / pi, its bits from the first after the point on.
 const TWO_OVER_PI = array<u32, 7>(
@@ -247,14 +268,7 @@ fn sine_of_quarter(x: f32, quarters: u32) -> f32 {
     }
     quadrant += whole;
   }
-  let square = r * r;
-  var sine = fma(-1.9515295891e-4, square, 8.3321608736e-3);
-  sine = fma(sine, square, -1.6666654611e-1);
-  sine = select(fma(sine * square, r, r), r, r == 0.0);
-  var cosine = fma(2.443315711809948e-5, square, -1.388731625493765e-3);
-  cosine = fma(cosine, square, 4.166664568298827e-2);
-  cosine = fma(cosine * square, square, fma(square, -0.5, 1.0));
-  let size = select(sine, cosine, (quadrant & 1) == 1);
+  let size = select(sine_of_rest(r), cosine_of_rest(r), (quadrant & 1) == 1);
   let value = select(size, -size, (quadrant & 2) == 2);
   return select(value, not_a_number(), (bits & 0x7fffffff) >= 0x7f800000);
 }`,

@@ -34,9 +34,15 @@ export const TILES = {
   } satisfies Kernel['numbers'] as NonNullable<Kernel['numbers']>,
 };
 
+/** Where the words of maps of a single call lie. */
+const passing = new WeakMap<TileMap, Region>();
+
 /** The map's words on the device, for the operand `map`. */
 export function tilesOf(map: TileMap, workspace: Workspace): Region {
-  return workspace.keep(map, 'words', () => map.words);
+  if (!map.isPassing) return workspace.keep(map, 'words', () => map.words);
+  const region = passing.get(map) ?? workspace.upload(map.words);
+  passing.set(map, region);
+  return region;
 }
 
 /** For the head of a body. */

@@ -1,0 +1,5 @@
+/** Tensors of other libraries, taken over and handed back. */
+export type { AdapterOptions } from './foreign';
+export { fromJax, type JaxArray, type JaxNumpy, toJax } from './jax';
+export { fromOnnxruntime, type Onnxruntime, type OnnxruntimeTensor, toOnnxruntime } from './onnxruntime';
+export { fromTensorFlow, type TensorFlow, type TensorFlowTensor, toTensorFlow } from './tensorflow';

@@ -1,0 +1,102 @@
+import { expect, test } from 'vitest';
+import { describeOnBackends } from '../../test/backends';
+import { expectClose } from '../../test/expect';
+import { scoped } from '../../test/scoped';
+import { createRecurrentCache, findMethod, type Method, type Runtime, type Tensor } from '../index';
+import { normal } from '../tensor/random';
+import { sizeOf } from '../tensor/shape';
+
+const [ROWS, N, H, D, E] = [2, 30, 2, 4, 3];
+
+/** Inputs of whole sequences, and a part of the rows' own. */
+function sequences(runtime: Runtime, method: Method) {
+  const of = (name: string, letters: string): Tensor => {
+    const extents: Record<string, number> = { b: ROWS, n: N, h: H, g: H, d: D, e: E };
+    const shape = letters.split(' ').map((letter) => extents[letter] as number);
+    const numbers = normal(sizeOf(shape), name.length + (name.codePointAt(0) as number));
+    // Logarithms of decays are not positive.
+    return runtime.tensor(name === 'g' ? numbers.map((value) => -Math.abs(value)) : numbers, shape);
+  };
+  return Object.fromEntries(
+    Object.entries(method.inputs as Record<string, string>).map(([name, all]) => [name, of(name, all)]),
+  );
+}
+
+/** From each row the tokens from `from[r]` on, `n` of them. */
+function tokens(x: Tensor, from: readonly number[], n: number, numbers: Float32Array): Tensor {
+  const [, , ...rest] = x.shape;
+  const width = rest.reduce((a, b) => a * b, 1);
+  const data = from.flatMap((first, row) => {
+    const at = (row * N + Math.min(first, N - n)) * width;
+    return Array.from(numbers.subarray(at, at + n * width));
+  });
+  return x.runtime.tensor(Float32Array.from(data), [from.length, n, ...rest]);
+}
+
+describeOnBackends('a recurrent cache', (runtime) => {
+  test.each(['lightning-attention', 'gated-delta-rule'])('of %s reads what whole sequences do', async (name) => {
+    await scoped(runtime(), async () => {
+      const method = findMethod(name) as Method;
+      const reference = runtime();
+      const params = name === 'lightning-attention' ? { schedule: 'paper' } : {};
+      using cache = createRecurrentCache(reference, { layers: [{ method, params }], rows: ROWS, history: 2 });
+      const inputs = sequences(reference, method);
+      const numbers = Object.fromEntries(
+        await Promise.all(Object.entries(inputs).map(async ([key, x]) => [key, (await x.read()) as Float32Array])),
+      );
+      const whole = (await (
+        method.forward(inputs as never, method.parse(params) as never).out as Tensor
+      ).read()) as Float32Array;
+      const append = async (counts: readonly number[]) => {
+        const from = cache.lengths;
+        const n = Math.max(...counts);
+        const given = Object.fromEntries(
+          Object.entries(inputs).map(([key, x]) => [key, tokens(x, from, n, numbers[key] as Float32Array)]),
+        );
+        const out = (await cache.append(0, given, { counts }).read()) as Float32Array;
+        for (const [row, count] of counts.entries()) {
+          const at = (row * N + (from[row] as number)) * H * E;
+          expectClose(
+            out.subarray(row * n * H * E, (row * n + count) * H * E),
+            whole.subarray(at, at + count * H * E),
+            1e-4,
+          );
+          expect(out.subarray((row * n + count) * H * E, (row + 1) * n * H * E).every((x) => x === 0)).toBe(true);
+        }
+      };
+      await append([5, 5]);
+      await append([1, 1]);
+      await append([3, 0]);
+      expect(cache.lengths).toEqual([9, 6]);
+      const bytes = cache.bytes;
+      expect(bytes).toBe(3 * ROWS * H * D * E * 4);
+      cache.truncate([6, 6]);
+      await append([2, 7]);
+      using fork = cache.fork([1, 0, 1]);
+      expect(fork.lengths).toEqual([13, 8, 13]);
+      await append([1, 1]);
+      expect(() => cache.truncate([1, 1])).toThrow(
+        'lengths must be 0 or those of layer 0 at a state that is kept, [6, 6] or [8, 13] or [9, 14], got [1, 1]',
+      );
+      cache.truncate(0);
+      await append([4, 4]);
+    });
+  });
+
+  test('refuses methods without a state, and what does not fit', async () => {
+    const method = findMethod('lightning-attention') as Method;
+    expect(() =>
+      createRecurrentCache(runtime(), { layers: [{ method: findMethod('power-attention') as Method }] }),
+    ).toThrow(
+      "method of layer 0 must take initial_state and give state, such as lightning-attention, got 'power-attention'",
+    );
+    expect(() => createRecurrentCache(runtime(), { layers: [] })).toThrow('layers must be one at least');
+    using cache = createRecurrentCache(runtime(), { layers: [{ method }] });
+    using x = runtime().tensor(new Float32Array(8), [2, 1, 2, 2]);
+    expect(() => cache.append(0, { q: x, k: x, v: x })).toThrow('q must have 1 rows as the cache, got [2, 1, 2, 2]');
+    expect(() => cache.append(1, { q: x, k: x, v: x })).toThrow('layer must be an integer from 0 to 0, got 1');
+    expect(() => cache.fork([1])).toThrow('rows[0] must be an integer from 0 to 0, got 1');
+    cache.dispose();
+    expect(() => cache.fork([0])).toThrow('the recurrent cache was disposed');
+  });
+});

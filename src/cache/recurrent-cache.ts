@@ -1,0 +1,260 @@
+/** States of recurrent methods behind the interface of a key-value cache, so that layers of both kinds decode side by side. */
+import { checkArray, checkOptions, checkWhole, show } from '../check';
+import { DisposedError, ParameterError, ShapeError } from '../errors';
+import type { Method } from '../methods/define';
+import { checkCounts } from '../ops/cache/layer';
+import { checkControl, checkTensors, commonRuntime } from '../ops/check';
+import { concat, pad } from '../ops/copy';
+import { zeros } from '../ops/float32';
+import { gather } from '../ops/gather';
+import { Runtime } from '../runtime/runtime';
+import { formatShape } from '../tensor/shape';
+import { disposeKey, type Tensor } from '../tensor/tensor';
+import type { AppendOptions } from './key-value-cache';
+
+/** A layer: a method that takes `initial_state` and gives `state`, such as `findMethod('gated-delta-rule')`. */
+export interface RecurrentLayer {
+  readonly method: Method;
+  /** Default: the method's. */
+  readonly params?: unknown;
+}
+
+export interface RecurrentCacheOptions {
+  readonly layers: readonly RecurrentLayer[];
+  /** Sequences that are decoded side by side. Default 1. */
+  readonly rows?: number | undefined;
+  /** States before the last appends that are kept, so that these can be taken back. Default 1. */
+  readonly history?: number | undefined;
+}
+
+interface Moment {
+  readonly lengths: readonly number[];
+  /** None before the first token. */
+  readonly state: Tensor | undefined;
+}
+
+interface Layer {
+  readonly method: Method;
+  readonly params: object;
+  /** The last is what is now. */
+  moments: Moment[];
+}
+
+/**
+ * The states of some layers, each of a fixed size whatever the number of tokens. Where a key-value cache has attention
+ * read what was appended, `append` here returns what the tokens read.
+ *
+ * @throws {ParameterError} a method without a state, options that do not fit
+ */
+export function createRecurrentCache(runtime: Runtime, options: RecurrentCacheOptions): RecurrentCache {
+  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
+  checkOptions('createRecurrentCache', options, ['layers', 'rows', 'history']);
+  const { layers, rows = 1, history = 1 } = options;
+  checkWhole('rows', rows, 1);
+  checkWhole('history', history, 0);
+  checkArray('layers', layers);
+  if (layers.length === 0) throw new ParameterError('layers must be one at least, got an empty list');
+  const made = layers.map((layer, at): Layer => {
+    checkOptions(`layer ${at}`, layer, ['method', 'params']);
+    const { method, params = {} } = layer;
+    const hasState = method?.optional && 'initial_state' in method.optional && 'state' in method.outputs;
+    if (!hasState)
+      throw new ParameterError(
+        `method of layer ${at} must take initial_state and give state, such as lightning-attention, got ${show(method?.name ?? method)}`,
+      );
+    const none = { lengths: new Array<number>(rows).fill(0), state: undefined };
+    return { method, params: method.parse(params), moments: [none] };
+  });
+  return new RecurrentCache(runtime, history, made);
+}
+
+export class RecurrentCache {
+  #disposed = false;
+
+  /** Made by `createRecurrentCache` and `fork`. */
+  constructor(
+    readonly runtime: Runtime,
+    private readonly history: number,
+    private readonly all: readonly Layer[],
+  ) {}
+
+  get layers(): number {
+    return this.all.length;
+  }
+
+  /** Tokens of each row that all layers have: the position of the next. */
+  get lengths(): number[] {
+    this.#assertUsable('lengths');
+    const [first, ...others] = this.all.map((layer) => now(layer).lengths) as [readonly number[], ...number[][]];
+    return first.map((length, row) => Math.min(length, ...others.map((lengths) => lengths[row] as number)));
+  }
+
+  /** Bytes of the states, those that are kept of before among them. */
+  get bytes(): number {
+    this.#assertUsable('bytes');
+    const states = new Set(this.all.flatMap(({ moments }) => moments.flatMap(({ state }) => state ?? [])));
+    return [...states].reduce((sum, { size }) => sum + 4 * size, 0);
+  }
+
+  /**
+   * Appends tokens to the rows of a layer: the method's inputs, [rows, n, ...] each, of which the first `counts[r]` are row
+   * r's. Returns what they read, zeros behind `counts[r]`.
+   *
+   * @throws {ShapeError} inputs of another number of rows
+   * @throws {ParameterError} a layer that there is not, counts that do not fit
+   */
+  append(index: number, inputs: Readonly<Record<string, Tensor>>, options: AppendOptions = {}): Tensor {
+    this.#assertUsable('append()');
+    const layer = this.#layer(index);
+    checkTensors(inputs);
+    if (commonRuntime(inputs) !== this.runtime)
+      throw new ParameterError('the inputs live on another runtime than the cache: make both with the same runtime');
+    checkOptions('append', options, ['counts', 'signal', 'onProgress']);
+    checkControl(options);
+    const { lengths, state } = now(layer);
+    const { shape } = inputs.q as Tensor;
+    if (shape[0] !== lengths.length)
+      throw new ShapeError(`q must have ${lengths.length} rows as the cache, got ${formatShape(shape)}`);
+    const n = shape[1] as number;
+    const counts = checkCounts(options.counts, lengths.length, n);
+    const { out, state: next } = this.runtime.scope(() => advance(layer, inputs, state, counts, n, options));
+    if (next !== state) {
+      if (next) this.runtime.disown(next);
+      layer.moments.push({ lengths: lengths.map((length, row) => length + (counts[row] as number)), state: next });
+      this.#forget(layer, this.history + 1);
+    }
+    return out;
+  }
+
+  /**
+   * Takes tokens back, in all layers: to 0, to what is there, or to what was there before one of the last appends.
+   *
+   * @throws {ParameterError} other lengths: a state does not tell what it was before
+   */
+  truncate(lengths: number | readonly number[]): void {
+    this.#assertUsable('truncate()');
+    const wanted =
+      typeof lengths === 'number' ? (this.all[0] as Layer).moments[0]?.lengths.map(() => lengths) : lengths;
+    checkArray('lengths', wanted);
+    const isWanted = (moment: Moment) => String(moment.lengths) === String(wanted);
+    const places = this.all.map(({ moments }) => moments.findLastIndex(isWanted));
+    const isEmpty = (wanted as readonly number[]).every((length) => length === 0);
+    const missing = places.indexOf(-1);
+    if (missing >= 0 && !isEmpty) {
+      const known = (this.all[missing] as Layer).moments.map((moment) => show(moment.lengths));
+      throw new ParameterError(
+        `lengths must be 0 or those of layer ${missing} at a state that is kept, ${known.join(' or ')}, got ${show(wanted)}`,
+      );
+    }
+    for (const [at, layer] of this.all.entries()) {
+      const none = { lengths: now(layer).lengths.map(() => 0), state: undefined };
+      const kept = layer.moments.slice(0, (places[at] as number) + 1);
+      const dropped = layer.moments.slice(kept.length);
+      layer.moments = kept.length > 0 ? kept : [none];
+      disposeOf(dropped, layer.moments);
+    }
+  }
+
+  /** A cache whose row i goes on from row `rows[i]` of this one; states are copied. */
+  fork(rows: readonly number[]): RecurrentCache {
+    this.#assertUsable('fork()');
+    checkArray('rows', rows);
+    const count = now(this.all[0] as Layer).lengths.length;
+    if (rows.length === 0) throw new ParameterError('rows of fork() must be one at least, got an empty list');
+    for (const [at, row] of rows.entries()) checkWhole(`rows[${at}]`, row, 0, count - 1);
+    const layers = this.all.map(({ method, params, moments }): Layer => {
+      const { lengths, state } = moments.at(-1) as Moment;
+      const taken = state && this.runtime.scope(() => pick(state, rows));
+      if (taken) this.runtime.disown(taken);
+      return { method, params, moments: [{ lengths: rows.map((row) => lengths[row] as number), state: taken }] };
+    });
+    return new RecurrentCache(this.runtime, this.history, layers);
+  }
+
+  /** Frees the states. Disposing twice is harmless. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const layer of this.all) disposeOf(layer.moments, []);
+  }
+
+  [disposeKey](): void {
+    this.dispose();
+  }
+
+  #forget(layer: Layer, most: number): void {
+    const dropped = layer.moments.slice(0, -most);
+    layer.moments = layer.moments.slice(-most);
+    disposeOf(dropped, layer.moments);
+  }
+
+  #layer(index: number): Layer {
+    checkWhole('layer', index, 0, this.all.length - 1);
+    return this.all[index] as Layer;
+  }
+
+  #assertUsable(use: string): void {
+    if (this.#disposed) throw new DisposedError(`${use}: the recurrent cache was disposed`);
+    this.runtime.assertUsable(use);
+  }
+}
+
+const now = ({ moments }: Layer): Moment => moments.at(-1) as Moment;
+
+function disposeOf(moments: readonly Moment[], kept: readonly Moment[]): void {
+  const states = new Set(kept.map(({ state }) => state));
+  for (const { state } of moments) if (!states.has(state)) state?.dispose();
+}
+
+/** Some rows of a state [rows, ...]. */
+function pick(state: Tensor, rows: readonly number[]): Tensor {
+  const [, ...rest] = state.shape;
+  const indices = state.runtime.tensor(Int32Array.from(rows), [rows.length], 'i32');
+  return gather(state.reshape([state.shape[0] as number, -1]), indices).reshape([rows.length, ...rest]);
+}
+
+/** What the tokens read, and the state behind them; rows of different counts are computed one by one. */
+function advance(
+  { method, params }: Layer,
+  inputs: Readonly<Record<string, Tensor>>,
+  state: Tensor | undefined,
+  counts: readonly number[],
+  n: number,
+  control: AppendOptions,
+): { readonly out: Tensor; readonly state: Tensor | undefined } {
+  const { signal } = control;
+  const forward = (given: Readonly<Record<string, Tensor>>, before: Tensor | undefined) =>
+    method.forward({ ...given, ...(before && { initial_state: before }) } as never, params as never, {
+      signal,
+    }) as Record<'out' | 'state', Tensor>;
+  if (n > 0 && counts.every((count) => count === n)) {
+    const { out, state: next } = forward(inputs, state);
+    return { out, state: next };
+  }
+  if (counts.every((count) => count === 0))
+    throw new ParameterError('counts must have a token for one row at least, got 0 for all');
+  const parts = counts.map((count, row) => {
+    const before = state?.slice(0, row, row + 1);
+    if (count === 0) return { state: before, out: undefined };
+    const own = Object.entries(inputs).map(([name, x]) => [name, rowOf(method, name, x, row, count)]);
+    const { out, state: after } = forward(Object.fromEntries(own), before);
+    const behind = out.shape.map((_, axis): [number, number] => [0, axis === 1 ? n - count : 0]);
+    return { out: pad(out as Tensor<'f32'>, behind), state: after };
+  });
+  const joined = (name: 'out' | 'state') => {
+    const [{ shape, runtime }] = parts.flatMap((part) => part[name] ?? []) as [Tensor];
+    return concat(
+      parts.map((part) => (part[name] ?? zeros(runtime, shape)) as Tensor<'f32'>),
+      0,
+    );
+  };
+  return { out: joined('out'), state: joined('state') };
+}
+
+/** The first `count` tokens of a row of an input; of those that rows share, all. */
+function rowOf(method: Method, name: string, x: Tensor, row: number, count: number): Tensor {
+  const letters = ((method.inputs as Record<string, string>)[name] ?? method.optional?.[name] ?? '').split(' ');
+  const [batch, tokens] = [letters.indexOf('b'), letters.indexOf('n')];
+  const own = batch >= 0 ? x.slice(batch, row, row + 1) : x;
+  return tokens >= 0 ? own.slice(tokens, 0, count) : own;
+}

@@ -1,0 +1,64 @@
+/** What functions were compiled into, kept by their source: closures made anew have the same. */
+import { BoundedMap } from '../bounded-map';
+import { isRecord } from '../check';
+import { Tensor } from '../tensor/tensor';
+import type { Captured, Read } from './parse';
+
+/** What a call has of its own: captured numbers c0, c1, ... and tensors t0, t1, ... with what the function calls them. */
+export interface Given {
+  readonly numbers: readonly number[];
+  readonly tensors: readonly CapturedTensor[];
+}
+
+export interface CapturedTensor {
+  readonly name: string;
+  readonly tensor: Tensor;
+}
+
+/** Functions whose forms are kept. */
+const KEPT = 256;
+/** Of one source, by what it captured. */
+const MOST_FORMS = 8;
+
+const sources = new WeakMap<object, string>();
+
+export class Forms<Form extends { readonly reads: readonly Read[] }> {
+  readonly #bySource = new BoundedMap<string, { forms: Form[] }>(KEPT);
+
+  /** The form of `fn` for what it captured, made if it is not there, and what this call has of its own; `key` tells calls apart. */
+  of(fn: unknown, key: string | number, captured: Captured, make: () => Form): { readonly form: Form } & Given {
+    if (typeof fn !== 'function' || !isRecord(captured)) {
+      const form = make();
+      return { form, ...(givenOf(form.reads, captured) as Given) };
+    }
+    const source = sources.get(fn) ?? Function.prototype.toString.call(fn);
+    sources.set(fn, source);
+    const kept = this.#bySource.get(`${key} ${source}`, () => ({ forms: [] }));
+    for (const form of kept.forms) {
+      const given = givenOf(form.reads, captured);
+      if (given) return { form, ...given };
+    }
+    const form = make();
+    // What holds a copy of an array holds what is in it now.
+    if (form.reads.every(({ kind }) => kind !== 'array')) kept.forms = [form, ...kept.forms.slice(0, MOST_FORMS - 1)];
+    return { form, ...(givenOf(form.reads, captured) as Given) };
+  }
+}
+
+/** Nothing where other values were captured than those that were compiled. */
+function givenOf(reads: readonly Read[], captured: Captured): Given | undefined {
+  const numbers: number[] = [];
+  const tensors: CapturedTensor[] = [];
+  for (const { path, kind, value } of reads) {
+    let found: unknown = captured;
+    for (const name of path) found = Object(found)[name];
+    if (kind === 'number') {
+      if (typeof found !== 'number') return undefined;
+      numbers.push(found);
+    } else if (kind === 'tensor') {
+      if (!(found instanceof Tensor && found.dtype === value)) return undefined;
+      tensors.push({ name: path.join('.'), tensor: found });
+    } else if (kind === 'value' && !Object.is(found, value)) return undefined;
+  }
+  return { numbers, tensors };
+}

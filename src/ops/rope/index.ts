@@ -1,0 +1,127 @@
+/** Rotary position embeddings. */
+import { checkKnown, checkWhole } from '../../check';
+import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import type { KernelFiles } from '../../runtime/wasm/modules';
+import { FLOATS } from '../../runtime/wasm/params';
+import { contiguous, operand, overElements } from '../../runtime/wasm/plan';
+import type { DType } from '../../tensor/dtype';
+import { formatShape, sameShape } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
+import { Tensor } from '../../tensor/tensor';
+import { checkControl, checkOptions, checkTensors, commonRuntime, overlaps } from '../check';
+import { compute } from '../compute';
+import { checkContiguous, type ResultOptions } from '../float32';
+import type { Op } from '../op';
+import type { RopeCall } from './call';
+import { RopeParams } from './params.generated';
+import { type RopeSettings, type Rotation, rotationOf, SETTINGS } from './rotation';
+
+export type { RopeScaling, RopeSettings } from './rotation';
+
+const kernels: KernelFiles = {
+  relaxed: () => new URL('./rope.relaxed.wasm', import.meta.url),
+  baseline: () => new URL('./rope.baseline.wasm', import.meta.url),
+};
+
+/** Elements of a task, about. */
+const TASK = 8192;
+
+const op: Op<RopeCall> = {
+  name: 'rope',
+  reference: async () => (await import('./reference')).rope,
+  kernels,
+  wasm({ x, out, positions, offset, rotation, isInverse }) {
+    const [n, h, d] = x.shape.slice(-3) as [number, number, number];
+    const rows = x.size / (h * d);
+    const rowsOfTask = Math.ceil(TASK / (h * d));
+    const { quarters, isInterleaved, amplitude } = rotation;
+    const strides = x.rank === 3 ? [0, ...x.strides] : x.strides;
+    const params = RopeParams({
+      ...{ rows, rowsOfBatch: n, rowsOfTask, heads: h, columns: d, pairs: quarters.length, interleaved: isInterleaved },
+      ...{ x: operand(x, strides), out: contiguous(out) },
+      ...{ positions, places: positions?.size ?? 1, offset },
+      ...{ cosine: amplitude, sine: isInverse ? -amplitude : amplitude },
+    });
+    return overElements('rope', Math.ceil(rows / rowsOfTask), [...params, ...quarters], x.size);
+  },
+  webgpu: async () => (await import('./webgpu')).planRope,
+};
+
+export interface RopeOptions<D extends DType = DType> extends RopeSettings, Omit<ResultOptions<D>, 'out'> {
+  /**
+   * Of the rows of x: i32, [n] or [b, n], or the first of consecutive ones; any integers that i32 holds, also negative
+   * ones. Default: from 0 on.
+   */
+  readonly positions?: Tensor | { readonly offset: number } | undefined;
+  /** Where to write: a contiguous tensor of the shape and dtype of x, which may be x itself. */
+  readonly out?: Tensor<D> | undefined;
+}
+
+/**
+ * Rotary position embeddings: x [b, n, h, d] or [n, h, d] of queries or keys, f32, f16 or bf16, any strides -> the same
+ * shape and dtype, contiguous. Pair j of each head is turned by position times frequency j, so that the product of a query
+ * and a key depends on the distance of their positions; what is not turned is passed through. Angles are exact to 1e-7 at
+ * any position up to 10^7. With YaRN what is turned is also multiplied by its attention factor. The gradient is turned back.
+ *
+ * @throws {ShapeError} another rank, positions of another shape
+ * @throws {DTypeError} x that holds no floats, positions that are not i32
+ * @throws {ParameterError} a setting that is unknown or out of range, an odd number of dimensions
+ */
+export function rope<D extends DType>(x: Tensor<D>, options: RopeOptions<D> = {}): Tensor<D> {
+  checkTensors({ x });
+  checkOptions('rope', options, [...SETTINGS, 'positions', 'out', 'signal', 'onProgress']);
+  checkControl(options);
+  if (!(FLOATS as readonly DType[]).includes(x.dtype))
+    throw new DTypeError(`x must be ${FLOATS.join(', ')}, got ${x.dtype}`);
+  if ((x.rank !== 3 && x.rank !== 4) || x.size === 0)
+    throw new ShapeError(`x must have shape [b, n, h, d] or [n, h, d] and not be empty, got ${formatShape(x.shape)}`);
+  const rotation = rotationOf(options, x.shape.at(-1) as number);
+  return turned(x, placesOf(x, options.positions), rotation, false, options);
+}
+
+/** Where the rows are. */
+type Places = Pick<RopeCall, 'positions' | 'offset'>;
+
+function placesOf(x: Tensor, given: RopeOptions['positions']): Places {
+  if (given === undefined) return { positions: undefined, offset: 0 };
+  const n = x.shape.at(-3) as number;
+  if (!(given instanceof Tensor)) {
+    checkKnown('positions', given, ['offset'], (name) => `positions have no '${name}'`);
+    checkWhole('offset of positions', given.offset, -(2 ** 31), 2 ** 31 - n);
+    return { positions: undefined, offset: given.offset };
+  }
+  commonRuntime({ x, positions: given });
+  if (given.dtype !== 'i32') throw new DTypeError(`positions must be i32, got ${given.dtype}`);
+  checkContiguous({ positions: given });
+  const shapes = [[n], ...(x.rank === 4 ? [[x.shape[0] as number, n]] : [])];
+  if (!shapes.some((shape) => sameShape(shape, given.shape)))
+    throw new ShapeError(
+      `positions must have shape ${shapes.map(formatShape).join(' or ')}, got ${formatShape(given.shape)}`,
+    );
+  return { positions: given, offset: 0 };
+}
+
+function turned<D extends DType>(
+  x: Tensor<D>,
+  { positions, offset }: Places,
+  rotation: Rotation,
+  isInverse: boolean,
+  options: Omit<ResultOptions<D>, 'out'> & { readonly out?: Tensor<D> | undefined },
+): Tensor<D> {
+  const inputs = { x, ...(positions && { positions }) };
+  const call = (out: Tensor) => ({ x, out, positions, offset, rotation, isInverse });
+  if (options.out === x) {
+    checkContiguous({ x });
+    if (positions && overlaps(x, positions)) throw new ParameterError('positions share memory with out');
+    compute(op, inputs, {}, () => call(x), options, { written: [x] });
+    return x;
+  }
+  const derivative: Derivative = {
+    saves: ['positions'],
+    gradients: ({ positions }, { out }, _, control) => ({
+      x: turned(out as Tensor, { positions, offset }, rotation, !isInverse, control),
+    }),
+  };
+  const spec = { shape: x.shape, dtype: x.dtype, given: options.out };
+  return compute(op, inputs, { out: spec }, ({ out }) => call(out), options, { derivative }).out as Tensor<D>;
+}

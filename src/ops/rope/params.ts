@@ -1,0 +1,14 @@
+import { Contiguous, Operand } from '../../runtime/wasm/params';
+import { struct } from '../../runtime/wasm/struct';
+
+/** After the params: quarter turns a position, for each pair. */
+export const RopeParams = struct({
+  /** Rows are of a batch; those of all heads are turned alike. */
+  ...{ rows: 'i32', rowsOfBatch: 'i32', rowsOfTask: 'i32' },
+  ...{ heads: 'i32', columns: 'i32', pairs: 'i32', interleaved: 'bool' },
+  ...{ x: Operand, out: Contiguous },
+  /** Of each row, or of those of a batch, which all have them; else they follow from the offset. */
+  ...{ positions: 'tensor', places: 'i32', offset: 'i32' },
+  /** What cosines and sines are multiplied by. */
+  ...{ cosine: 'f64', sine: 'f64' },
+});

@@ -1,0 +1,22 @@
+import type { Host } from '../op';
+import type { RopeCall } from './call';
+
+/** Pair by pair. */
+export function rope({ x, out, positions, offset, rotation, isInverse }: RopeCall, { numbers, store }: Host): void {
+  const { quarters, isInterleaved, amplitude } = rotation;
+  const [n, h, d] = x.shape.slice(-3) as [number, number, number];
+  const values = numbers(x).slice();
+  const places = positions && numbers(positions);
+  for (let first = 0; first < values.length; first += d) {
+    const row = Math.floor(first / (h * d));
+    const position = places ? places[row % places.length]! : offset + (row % n);
+    quarters.forEach((quarter, j) => {
+      const angle = ((position * quarter) % 4) * (Math.PI / 2) * (isInverse ? -1 : 1);
+      const [a, b] = isInterleaved ? [first + 2 * j, first + 2 * j + 1] : [first + j, first + j + quarters.length];
+      const [s, t] = [values[a]!, values[b]!];
+      values[a] = amplitude * (s * Math.cos(angle) - t * Math.sin(angle));
+      values[b] = amplitude * (t * Math.cos(angle) + s * Math.sin(angle));
+    });
+  }
+  store(out, values);
+}

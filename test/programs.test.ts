@@ -1,0 +1,67 @@
+/** The programs of the pages: typed as a new project checks them, with the settings that `tsc --init` writes, and run. */
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+const root = resolve(import.meta.dirname, '..');
+const tsc = join(root, 'node_modules/typescript/bin/tsc');
+const node = (args: readonly string[]) => promisify(execFile)(process.execPath, args, { cwd: project });
+
+let project: string;
+beforeAll(async () => {
+  project = await mkdtemp(join(tmpdir(), 'saccade-programs-'));
+  await mkdir(join(project, 'node_modules'));
+  await symlink(root, join(project, 'node_modules/saccade'));
+  await writeFile(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
+  await node([tsc, '--init']);
+});
+afterAll(() => rm(project, { recursive: true, force: true }));
+
+async function programsOf(page: string): Promise<string[]> {
+  const text = await readFile(join(root, page), 'utf8');
+  const programs = [...text.matchAll(/```[jt]s\n([\s\S]*?)```/g)].map(([, program]) => program as string);
+  expect(programs.length).toBeGreaterThan(1);
+  return programs;
+}
+
+async function expectTyped(name: string, programs: readonly string[]): Promise<void> {
+  const files = programs.map((_, at) => `${name}-${at}.ts`);
+  await Promise.all(programs.map((program, at) => writeFile(join(project, files[at] as string), program)));
+  await writeFile(join(project, `${name}.json`), JSON.stringify({ extends: './tsconfig.json', files }));
+  const { stdout } = await node([tsc, '--noEmit', '-p', `${name}.json`]).catch((error: { stdout: string }) => error);
+  expect(stdout).toBe('');
+}
+
+/** What later programs go on with: the first one's runtime and tensors, and the gradient of a loss. */
+const BEFORE =
+  "import type { Runtime, Tensor } from 'saccade';\ndeclare const runtime: Runtime;\ndeclare const q: Tensor, k: Tensor, v: Tensor, gradOut: Tensor;\n";
+
+test("the README's programs compile under tsc --init", async () => {
+  const programs = await programsOf('README.md');
+  const needsMore = (program: string) => !/const \w*\bq\b|runtime = /.test(program);
+  await expectTyped(
+    'readme',
+    programs.map((program) => (needsMore(program) ? BEFORE + program : program)),
+  );
+});
+
+test('those of the page for who comes from elsewhere compile too, and run', async () => {
+  const [before, ...programs] = await programsOf('docs/coming-from.md');
+  const whole = programs.map((program) => before + program);
+  await expectTyped('coming-from', whole);
+  const all = whole.map((_, at) => `await import('./coming-from-${at}.ts');`);
+  await writeFile(join(project, 'all.mjs'), [...all, 'process.exit(0);'].join('\n'));
+  const { stdout } = await node(['all.mjs']);
+  expect(stdout.trim().split('\n')).toEqual([
+    '[ 1, 8, 256, 64 ] 131072 [ 1, 8, 256 ]',
+    '[ 1, 256, 8, 64 ]',
+    '[ 1, 16, 512 ]',
+    expect.stringMatching(/^Float32Array\(1\) \[ \S+ \] \[ 1, 256, 8, 64 \]$/),
+    '[ 1, 256, 8, 64 ] [ 1, 256, 8 ]',
+    '[ 1, 256, 8, 64 ] [ 1, 8, 64, 64 ]',
+    '[ 1, 256, 8, 64 ] [ 1, 16, 16, 8, 64 ]',
+  ]);
+});
