@@ -56,7 +56,7 @@ const cached: Op<CachedCall> = {
   reference: async () => (await import('./reference')).cached,
   kernels,
   wasm: planCached,
-  webgpu: async () => (await import('../cache/webgpu')).planRead,
+  webgpu: async () => (await import('./webgpu/cached')).planCached,
 };
 
 /** Which scores count, and what they are scaled by: the same for the forward and the backward pass. */
