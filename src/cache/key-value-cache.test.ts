@@ -11,9 +11,9 @@ import {
   type KeyValueCacheOptions,
   type Runtime,
   rope,
-  scores,
   type Tensor,
 } from '../index';
+import * as scores from '../scores';
 import { normal } from '../tensor/random';
 
 const [ROWS, HEADS, D, E, LONGEST] = [2, 2, 6, 5, 512];

@@ -104,8 +104,7 @@ export function turned<D extends DType>(
 ): Tensor<D> {
   const [rows, n] = x.shape as [number, number];
   const [offset] = first as [number];
-  if (first.every((position) => position === offset))
-    return rope(x, { ...settings, signal, positions: { offset } });
+  if (first.every((position) => position === offset)) return rope(x, { ...settings, signal, positions: { offset } });
   const places = Int32Array.from({ length: rows * n }, (_, at) => (first[Math.floor(at / n)] as number) + (at % n));
   using positions = x.runtime.tensor(places, [rows, n], 'i32');
   return rope(x, { ...settings, signal, positions });
