@@ -1,12 +1,12 @@
 /** Keys and values of tokens that were seen, for decoders that go on from them. */
-import { checkChoice, checkOptions, checkWhole, show } from '../check';
+import { checkChoice, checkKnown, checkOptions, checkWhole, show } from '../check';
 import { DisposedError, DTypeError, ParameterError, ShapeError } from '../errors';
 import { append } from '../ops/cache';
 import { CacheLayer, type CacheLayerOptions, type CacheRope, checkCounts, turned } from '../ops/cache/layer';
 import { type CacheDType, type PageLayout, pageLayout } from '../ops/cache/layout';
 import { PAGE_ROWS, STORAGE } from '../ops/cache/params';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
-import { rotationOf } from '../ops/rope/rotation';
+import { rotationOf, SETTINGS } from '../ops/rope/rotation';
 import type { Control } from '../runtime/backend';
 import { Runtime } from '../runtime/runtime';
 import { LARGEST_HEAD } from '../runtime/wasm/params';
@@ -68,6 +68,7 @@ export function createKeyValueCache(runtime: Runtime, options: KeyValueCacheOpti
   checkChoice('dtype', dtype, STORAGE);
   checkWhole('capacity', capacity, 1);
   if (rope !== undefined) {
+    checkKnown('rope', rope, [...SETTINGS, 'apply'], (name) => `rope has no option '${name}'`);
     const { apply, ...settings } = rope;
     checkChoice('apply of rope', apply, ['append', 'read']);
     rotationOf(settings, d);
@@ -77,7 +78,7 @@ export function createKeyValueCache(runtime: Runtime, options: KeyValueCacheOpti
   if (given.length === 0) throw new ParameterError('layers must be one at least, got an empty list');
   if (Array.isArray(layers) && (window ?? sinks) !== undefined)
     throw new ParameterError('window and sinks are said by layer or for all layers, not both');
-  for (const [at, layer] of given.entries()) checkLayer(layer, `layer ${at}`);
+  for (const [at, layer] of given.entries()) checkLayer(layer, `layers[${at}]`);
   const layout = pageLayout(dtype, heads, d, e);
   const pool = new PagePool(runtime, layout.bytes);
   const empty = given.map(() => Array.from({ length: rows }, (): Row => ({ length: 0, pages: [] })));

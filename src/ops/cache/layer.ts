@@ -1,5 +1,5 @@
 import { checkOptions, checkWhole, show } from '../../check';
-import { ParameterError } from '../../errors';
+import { ParameterError, ShapeError } from '../../errors';
 import { band } from '../../masks/band';
 import { or } from '../../masks/combine';
 import { sinks } from '../../masks/first';
@@ -7,6 +7,7 @@ import type { Mask } from '../../masks/mask';
 import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
 import type { DType } from '../../tensor/dtype';
+import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkTensors } from '../check';
 import { type RopeSettings, rope } from '../rope';
@@ -59,7 +60,14 @@ export class CacheLayer {
     if (!this.rope) throw new ParameterError('rotate() needs a cache with the option rope');
     checkTensors({ q });
     checkOptions('rotate', options, ['counts']);
+    q.assertUsable('q');
+    if (q.runtime !== this.runtime)
+      throw new ParameterError('q lives on another runtime than the cache: make both with the same runtime');
     const { lengths } = this;
+    if (q.rank !== 4 || q.shape[0] !== lengths.length)
+      throw new ShapeError(
+        `q must have shape [${lengths.length}, n, h, d] for this cache, got ${formatShape(q.shape)}`,
+      );
     const counts = checkCounts(options.counts, lengths.length, q.shape[1] ?? 0);
     return turned(
       q,
