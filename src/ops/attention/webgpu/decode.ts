@@ -11,6 +11,7 @@
  */
 
 import { type Dispatch, type Kernel, variants } from '../../../runtime/webgpu/kernel';
+import { HIDDEN_ZERO } from '../../../runtime/webgpu/kernels/product';
 import { each } from '../../../runtime/webgpu/kernels/text';
 import type { Workspace } from '../../../runtime/webgpu/queue';
 import { sizesOf } from '../../../runtime/webgpu/sizes';
@@ -169,7 +170,7 @@ fn run(task: u32, lane: u32) {
           isModified
             ? `
         let key = vec4u(max(${keysFrom('4 * turn')}, vec4i()));
-        for (var c = 0u; c < 4; c++) {
+        for (var c = ${HIDDEN_ZERO}; c < 4; c++) {
           score[c] = ${Math.LOG2E} * modified(score[c], masked_batch(place.batch), own.head, u32(max(own.query, 0)), key[c]);
         }`
             : ''
