@@ -1,4 +1,3 @@
-export * as adapters from './adapters';
 export {
   type AppendOptions,
   createKeyValueCache,
@@ -16,18 +15,6 @@ export { type HostArray, type SdpaLayout, type SdpaOptions, type SdpaResult, sdp
 export * from './errors';
 export type { CapturedValues } from './expressions/parse';
 export type { Words } from './expressions/words';
-export * as featureMaps from './feature-maps';
-export {
-  type FileBytes,
-  type ReadNpzOptions,
-  readNpy,
-  readNpz,
-  readSafetensors,
-  writeNpy,
-  writeNpz,
-  writeSafetensors,
-} from './io';
-export * as masks from './masks';
 export {
   type Cost,
   defineMethod,
@@ -38,31 +25,7 @@ export {
   type MethodSpec,
   type Paper,
 } from './methods/define';
-export {
-  type DynamicProjectionInputs,
-  dynamicProjection,
-} from './methods/linear/dydila/dynamic-projection';
-export {
-  type LocalConcentrationOptions,
-  type LocalConcentrationResult,
-  type LocalConcentrationWeights,
-  localConcentration,
-} from './methods/linear/l2vit/local-concentration';
-export {
-  type LayerPlace,
-  lightningDecays,
-  type Schedule as LightningSchedule,
-} from './methods/linear/lightning-attention/schedules';
-export { seaPositions } from './methods/linear/performer/sea';
 export { findMethod, methods } from './methods/registry';
-export {
-  type AttentionInputs,
-  loadUniversalSentenceEncoder,
-  type ModelFiles,
-  type UniversalSentenceEncoder,
-} from './models/universal-sentence-encoder';
-export * as nn from './nn';
-export { type LinearCrossEntropyOptions, linearCrossEntropy } from './nn/linear-cross-entropy';
 export {
   type AttentionBackwardOptions,
   type AttentionBackwardResult,
@@ -76,7 +39,7 @@ export {
 } from './ops/attention';
 export type { Regions, Selection } from './ops/attention/selection';
 export { type BatchNormOptions, type BatchNormResult, batchNorm } from './ops/batch-norm';
-export type { CacheLayer, CacheLayerOptions } from './ops/cache/layer';
+export type { CacheLayer, CacheLayerOptions, CacheRope } from './ops/cache/layer';
 export type { CacheDType } from './ops/cache/layout';
 export { cast, concat, contiguous, type PadOptions, pad } from './ops/copy';
 export { type CrossEntropyOptions, crossEntropy } from './ops/cross-entropy';
@@ -148,17 +111,6 @@ export { type ArgsortOptions, argsort, type TopKOptions, topK } from './ops/top-
 export type { BackendName, Control, MemoryReport } from './runtime/backend';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';
 export type { GpuBufferLike, GpuDeviceLike, GpuOptions, GpuSizes } from './runtime/webgpu/adapter';
-export * as scores from './scores';
-export {
-  endToEndSpeedup,
-  type GnaSimulation,
-  type GnaTiles,
-  simulateGna,
-} from './simulate/gna';
-export { type PublishedRow, publishedRows } from './simulate/published';
-export { expectedRandomField, type KeysOf, keysOfMask, type ReachOptions, receptiveField } from './simulate/reach';
-export { sweepStrides } from './simulate/strides';
-export { type TileMenu, tilesOfMenu } from './simulate/tile-menus';
 export {
   type DerivativeContext,
   differentiate,

@@ -1,7 +1,15 @@
 /** Every public function with junk in each argument and option: an error that names it, or one of the acceptances below. */
 import { afterAll, expect, test } from 'vitest';
+import * as adapters from '../src/adapters';
+import * as featureMaps from '../src/feature-maps';
 import type { HostTensor, Tensor } from '../src/index';
 import * as saccade from '../src/index';
+import * as io from '../src/io';
+import * as masks from '../src/masks';
+import * as models from '../src/models';
+import * as nn from '../src/nn';
+import * as scores from '../src/scores';
+import * as simulate from '../src/simulate';
 import { type Entry, junkOf, type Slot, type Slots, sweep } from './junk';
 
 const runtime = await saccade.createRuntime({ backend: 'reference' });
@@ -58,8 +66,8 @@ const control: Slots = {
 const result = (...shape: number[]): Slots => ({ out: notGiven(leaf(keep(runtime.empty(shape)))), ...control });
 const host = (...shape: number[]): HostTensor =>
   saccade.hostTensor(new Float32Array(shape.reduce((a, b) => a * b, 1)), shape);
-const aMask = leaf(saccade.masks.causal());
-const aScore = leaf(saccade.scores.softcap(3));
+const aMask = leaf(masks.causal());
+const aScore = leaf(scores.softcap(3));
 const place: Slots = {
   b: whole(1),
   n: few(3),
@@ -185,9 +193,9 @@ entry(
   saccade.crossEntropy,
 );
 entry(
-  'linearCrossEntropy',
+  'nn.linearCrossEntropy',
   { x: tensor(3, 2), weight: tensor(4, 2), targets, options: options({ ...loss, chunk: maybe(whole(2)) }) },
-  saccade.linearCrossEntropy,
+  nn.linearCrossEntropy,
 );
 entry('contiguous', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.contiguous);
 entry('cast', { x: lone(3, 2), dtype: choice('f32'), options: options(result(3, 2)) }, saccade.cast);
@@ -443,9 +451,9 @@ entry(
   saccade.gatedDeltaRuleStep,
 );
 entry(
-  'dynamicProjection',
+  'nn.dynamicProjection',
   { inputs: object({ x: tensor(1, 3, 2), router: tensor(2, 2), bank: tensor(2, 2, 2) }) },
-  saccade.dynamicProjection,
+  nn.dynamicProjection,
 );
 const concentration = object({
   first: tensor(3, 3, 2),
@@ -457,9 +465,9 @@ const concentration = object({
 });
 const running = options({ statistics: maybe(object(statistics)), ...control });
 entry(
-  'localConcentration',
+  'nn.localConcentration',
   { x: tensor(...picture), weights: concentration, options: running },
-  saccade.localConcentration,
+  nn.localConcentration,
 );
 
 // Runtimes and tensors.
@@ -540,39 +548,38 @@ entry(
 
 // Files.
 const file = (bytes: Uint8Array) => leaf(bytes);
-entry('readNpy', { file: called('npy', file(saccade.writeNpy(host(2)))) }, saccade.readNpy);
+entry('io.readNpy', { file: called('npy', file(io.writeNpy(host(2)))) }, io.readNpy);
 entry(
-  'readNpz',
+  'io.readNpz',
   {
-    file: called('npz', file(saccade.writeNpz({ a: host(2) }))),
+    file: called('npz', file(io.writeNpz({ a: host(2) }))),
     options: options({ maxBytes: maybe(leaf(1000, 'Infinity')) }),
   },
-  saccade.readNpz,
+  io.readNpz,
 );
 entry(
-  'readSafetensors',
-  { file: called('safetensors', file(saccade.writeSafetensors({ a: host(2) }))) },
-  saccade.readSafetensors,
+  'io.readSafetensors',
+  { file: called('safetensors', file(io.writeSafetensors({ a: host(2) }))) },
+  io.readSafetensors,
 );
-entry('writeNpy', { tensor: leaf(host(2)) }, saccade.writeNpy);
+entry('io.writeNpy', { tensor: leaf(host(2)) }, io.writeNpy);
 entry(
-  'writeNpz',
+  'io.writeNpz',
   {
     tensors: called("'storage'", leaf({ a: host(2) }, ...EMPTY_OBJECTS)),
     options: options({ compress: maybe(boolean()) }),
   },
-  saccade.writeNpz,
+  io.writeNpz,
 );
 entry(
-  'writeSafetensors',
+  'io.writeSafetensors',
   { tensors: called("'storage'", leaf({ a: host(2) }, ...EMPTY_OBJECTS)) },
-  saccade.writeSafetensors,
+  io.writeSafetensors,
 );
 entry('decodeMap', { head: leaf('AAA=', 'empty text') }, saccade.decodeMap);
 
 // Masks.
 const lengths = leaf([2, 1]);
-const { masks } = saccade;
 entry('masks.area', { mask: aMask, extent: open(extent) }, masks.area);
 entry('masks.band', { left: leaf(1, '-1', '0', '3'), right: leaf(1, '-1', '0', '3') }, masks.band);
 entry('masks.causal', {}, masks.causal);
@@ -708,7 +715,6 @@ entry(
 entry('masks.strided', { stride: whole(2) }, masks.strided);
 
 // Scores.
-const { scores } = saccade;
 const table = open({ dtype: choice('f32'), shape: leaf([1, 3]), data: leaf(new Float32Array(3)) });
 entry('scores.additiveBias', { table }, scores.additiveBias);
 const seenTable = open({ dtype: choice('u8'), shape: leaf([1, 3]), data: leaf(new Uint8Array(3), 'uint8') });
@@ -719,7 +725,7 @@ entry(
   { slopes: leaf([0.5, 0.25], 'array', 'float64', 'uint8', 'tensor of another runtime') },
   scores.alibi,
 );
-entry('scores.compose', { score: aScore }, (score) => scores.compose(score, saccade.scores.softcap(2)));
+entry('scores.compose', { score: aScore }, (score) => scores.compose(score, scores.softcap(2)));
 entry(
   'scores.from',
   {
@@ -734,7 +740,6 @@ entry(
 entry('scores.softcap', { c: called('softcap', above0(2)) }, scores.softcap);
 
 // Feature maps.
-const { featureMaps } = saccade;
 const drawn: Slots = {
   dimension: few(2),
   features: few(4),
@@ -767,35 +772,38 @@ for (const [name, map] of Object.entries(maps)) {
 const setting = open({ ...neighborhoodFields, dilation: maybe(leaf(1)) });
 const sweepSetting = open(Object.fromEntries(Object.entries(neighborhoodFields).filter(([name]) => name !== 'stride')));
 const tiles = open({ queryTile: leaf([2, 2]), keyTile: leaf([2, 2]), tiling: maybe(choice('static')) });
-entry('simulateGna', { setting: called('params', setting), tiles }, saccade.simulateGna);
+entry('simulate.simulateGna', { setting: called('params', setting), tiles }, simulate.simulateGna);
 entry(
-  'endToEndSpeedup',
+  'simulate.endToEndSpeedup',
   { speedup: leaf(2, '1.5', '3', 'Infinity'), attentionShare: leaf(0.5, '0') },
-  saccade.endToEndSpeedup,
+  simulate.endToEndSpeedup,
 );
-entry('publishedRows', {}, () => saccade.publishedRows.length);
-entry('sweepStrides', { setting: sweepSetting, tiles }, saccade.sweepStrides);
-entry('tilesOfMenu', { menu: choice('hopper'), rank: called('grid', leaf(2, '3')) }, saccade.tilesOfMenu);
-entry('expectedRandomField', { size: few(8), window: leaf(2, '3'), layers: few(2) }, saccade.expectedRandomField);
-entry('keysOfMask', { mask: aMask, extent: open(extent) }, saccade.keysOfMask);
+entry('simulate.publishedRows', {}, () => simulate.publishedRows.length);
+entry('simulate.sweepStrides', { setting: sweepSetting, tiles }, simulate.sweepStrides);
+entry('simulate.tilesOfMenu', { menu: choice('hopper'), rank: called('grid', leaf(2, '3')) }, simulate.tilesOfMenu);
 entry(
-  'receptiveField',
+  'simulate.expectedRandomField',
+  { size: few(8), window: leaf(2, '3'), layers: few(2) },
+  simulate.expectedRandomField,
+);
+entry('simulate.keysOfMask', { mask: aMask, extent: open(extent) }, simulate.keysOfMask);
+entry(
+  'simulate.receptiveField',
   {
     keysOf: leaf((_: number, query: number) => [0, query + 1]),
     size: few(4),
     options: object({ query: maybe(leaf(2, '0', '3')), layers: few(2), changes: maybe(boolean()) }),
   },
-  saccade.receptiveField,
+  simulate.receptiveField,
 );
 entry(
-  'lightningDecays',
+  'nn.lightningDecays',
   { schedule: choice('paper'), heads: few(2), place: open({ layer: leaf(0, '0'), layers: few(1) }) },
-  saccade.lightningDecays,
+  nn.lightningDecays,
 );
-entry('seaPositions', { extents: object({ b: few(1), m: few(2), g: few(1), width: few(2) }) }, saccade.seaPositions);
+entry('nn.seaPositions', { extents: object({ b: few(1), m: few(2), g: few(1), width: few(2) }) }, nn.seaPositions);
 
 // Networks.
-const { nn } = saccade;
 const seed = maybe(integer(1));
 const aRuntime = leaf(runtime);
 // What is in a tensor of another library is that library's.
@@ -810,24 +818,20 @@ const foreign = leaf({
 const waiting = async () => new Float32Array(3);
 const awaited = leaf({ dtype: 'float32', shape: [3], data: waiting, dataToGPU: waiting, ref: { data: waiting } });
 const gpuOption = options({ gpu: maybe(leaf(false)) });
-entry('adapters.fromOnnxruntime', { runtime: aRuntime, x: foreign }, saccade.adapters.fromOnnxruntime);
+entry('adapters.fromOnnxruntime', { runtime: aRuntime, x: foreign }, adapters.fromOnnxruntime);
 entry(
   'adapters.toOnnxruntime',
   { ort: leaf({ Tensor: class {} }), x: lone(3), options: gpuOption },
-  saccade.adapters.toOnnxruntime,
+  adapters.toOnnxruntime,
 );
-entry(
-  'adapters.fromTensorFlow',
-  { runtime: aRuntime, x: awaited, options: gpuOption },
-  saccade.adapters.fromTensorFlow,
-);
+entry('adapters.fromTensorFlow', { runtime: aRuntime, x: awaited, options: gpuOption }, adapters.fromTensorFlow);
 entry(
   'adapters.toTensorFlow',
   { tf: leaf({ tensor: () => 0 }), x: lone(3), options: gpuOption },
-  saccade.adapters.toTensorFlow,
+  adapters.toTensorFlow,
 );
-entry('adapters.fromJax', { runtime: aRuntime, x: awaited, options: gpuOption }, saccade.adapters.fromJax);
-entry('adapters.toJax', { numpy: leaf({ array: () => 0 }), x: lone(3) }, saccade.adapters.toJax);
+entry('adapters.fromJax', { runtime: aRuntime, x: awaited, options: gpuOption }, adapters.fromJax);
+entry('adapters.toJax', { numpy: leaf({ array: () => 0 }), x: lone(3) }, adapters.toJax);
 const moduleControl = options({ signal: maybe(leaf(new AbortController().signal)) });
 const attentionConfig: Slots = {
   method: maybe(choice('attention')),
@@ -860,7 +864,7 @@ const modules: Record<string, Slots> = {
   },
 };
 for (const [name, fields] of Object.entries(modules)) {
-  const make = nn[name as keyof typeof nn] as (config: Any) => saccade.nn.Module;
+  const make = { ...nn }[name as keyof typeof nn] as (config: Any) => nn.Module;
   entry(`nn.${name}`, { config: object(fields) }, make);
   const module = make(Object.fromEntries(Object.entries(fields).map(([key, slot]) => [key, slot.make()])));
   const parameters = Object.entries(nn.initial(module, runtime)).map(([key, value]) => [key, leaf(keep(value))]);
@@ -893,10 +897,10 @@ const comparison: Slots = {
 };
 entry('compare', { inputs: object(tokens), options: options(comparison) }, saccade.compare);
 entry(
-  'loadUniversalSentenceEncoder',
+  'models.loadUniversalSentenceEncoder',
   { runtime: aRuntime, source: called('model.json', leaf(undefined, 'undefined')) },
   async (...args: [Any, Any]) => {
-    if (args[0] !== runtime || args[1] !== undefined) await saccade.loadUniversalSentenceEncoder(...args);
+    if (args[0] !== runtime || args[1] !== undefined) await models.loadUniversalSentenceEncoder(...args);
   },
 );
 const { name: _, ...declared } = saccade.findMethod('attention');
@@ -999,11 +1003,13 @@ const OTHERS: Record<string, string> = {
 };
 
 test('every export has an entry', () => {
-  const names = Object.entries(saccade).flatMap(([name, value]) => {
-    if (typeof value === 'function' && value.prototype instanceof Error) return [];
-    const isNamespace = Object.prototype.toString.call(value) === '[object Module]';
-    return isNamespace ? Object.keys(value).map((inner) => `${name}.${inner}`) : [name];
-  });
+  const rooms = { adapters, featureMaps, io, masks, models, nn, scores, simulate };
+  const names = [
+    ...Object.entries(saccade)
+      .filter(([, value]) => !(typeof value === 'function' && value.prototype instanceof Error))
+      .map(([name]) => name),
+    ...Object.entries(rooms).flatMap(([room, exports]) => Object.keys(exports).map((name) => `${room}.${name}`)),
+  ];
   expect(names.filter((name) => !(name in entries) && !(name in OTHERS))).toEqual([]);
 });
 

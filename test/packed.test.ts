@@ -2,45 +2,73 @@
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, watch } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Browser } from 'playwright-core';
-import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { attention, createRuntime, type Tensor } from '../src/index';
 import { readSafetensors, writeSafetensors } from '../src/io';
 import type { Agreement } from './consumer/agreement';
-import { agreementInPage, bundlePage, ISOLATION, launchChromium } from './page';
+import { agreementInPage, bundlePage, ISOLATION, launchChromium, writeConsumer } from './page';
 
 const root = resolve(import.meta.dirname, '..');
 const bin = 'node_modules/.bin/saccade';
 let project: string;
+let paths: string[];
 
 beforeAll(async () => {
   project = await mkdtemp(join(tmpdir(), 'saccade-packed-'));
   const packed = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', project], root);
-  const [{ filename }] = JSON.parse(packed.stdout) as [{ filename: string }];
+  const [{ filename, files }] = JSON.parse(packed.stdout) as [{ filename: string; files: { path: string }[] }];
+  paths = files.map(({ path }) => path);
   await writeFile(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
   await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', filename]);
 
-  const source = await readFile(join(root, 'test/consumer/agreement.ts'), 'utf8');
-  const consumer = source.replace('../../src/index', 'saccade');
-  const main = `import { agreement } from './agreement.js';
-    console.log(JSON.stringify(await agreement(JSON.parse(process.argv[2]))));`;
-  await writeFile(join(project, 'agreement.ts'), consumer);
-  await writeFile(join(project, 'agreement.js'), ts.transpile(consumer, { target: ts.ScriptTarget.ES2022 }));
-  await writeFile(join(project, 'main.js'), main);
-  const gpu = await readFile(join(root, 'test/consumer/gpu.ts'), 'utf8');
-  await writeFile(join(project, 'gpu.ts'), gpu.replace('../../src/index', 'saccade'));
-  const worker = await readFile(join(root, 'test/consumer/worker.ts'), 'utf8');
-  await writeFile(join(project, 'worker.ts'), worker.replace('../../src/index', 'saccade'));
-  await copyFile(join(root, 'test/consumer/index.html'), join(project, 'index.html'));
+  await writeConsumer(project);
 }, 120_000);
 
 afterAll(() => rm(project, { recursive: true, force: true }));
+
+describe('the package', () => {
+  test('holds what is built and what says what it is, and runs nothing when it is installed', async () => {
+    const others = paths.filter((path) => !/^(dist\/.*\.(mjs|d\.mts|wasm)|peers\/[\w-]+\.(json|mjs|py))$/.test(path));
+    expect(others.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']);
+    const { exports, bin, scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+    const named = Object.values({ ...exports, ...bin }).flatMap((entry) => Object.values(entry as object | string));
+    for (const path of named.filter((path) => path.length > 1)) expect(paths).toContain(path.replace(/^\.\//, ''));
+    const whenInstalled = [
+      'preinstall',
+      'install',
+      'postinstall',
+      'prepublish',
+      'preprepare',
+      'prepare',
+      'postprepare',
+    ];
+    expect(Object.keys(scripts).filter((name) => whenInstalled.includes(name))).toEqual([]);
+  });
+
+  test('gives by each subpath what its room exports, and by none what another gives', async () => {
+    const { exports } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+    const subpaths = Object.keys(exports).filter((name) => name !== './package.json');
+    const program = `const names = {};
+      for (const name of process.argv.slice(2)) names[name] = Object.keys(await import('saccade' + name.slice(1)));
+      console.log(JSON.stringify(names));`;
+    await writeFile(join(project, 'names.js'), program);
+    const { stdout } = await run(process.execPath, ['names.js', ...subpaths]);
+    const names = JSON.parse(stdout) as Record<string, string[]>;
+    for (const name of subpaths) {
+      const room = await import(resolve(root, 'src', name, 'index.ts'));
+      expect(names[name]?.sort()).toEqual(Object.keys(room).sort());
+      expect(names[name]?.length).toBeGreaterThan(0);
+    }
+    for (const one of ['io', 'models', 'simulate', 'adapters'])
+      expect(names['.']!.filter((name) => names[`./${one}`]!.includes(name))).toEqual([]);
+  });
+});
 
 describe('in Node', () => {
   test('two threads agree with the reference', async () => {

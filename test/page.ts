@@ -1,8 +1,12 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { type Browser, chromium } from 'playwright-core';
+import ts from 'typescript';
 import { build, createLogger, preview } from 'vite';
 import type { RuntimeOptions } from '../src/index';
 import { CHROMIUM } from './chromium';
 import type { Agreement, agreement } from './consumer/agreement';
+import type { Firefox } from './firefox';
 
 /** The headers that make a page cross-origin isolated, which is what threads in a browser need. */
 export const ISOLATION = {
@@ -13,6 +17,26 @@ export const ISOLATION = {
 /** A headless Chromium of the machine's own; playwright-core downloads none. */
 export function launchChromium(): Promise<Browser> {
   return chromium.launch(CHROMIUM);
+}
+
+/**
+ * Writes the consumer into a project that has the package: its page, its sources, and `main.js`, which takes a runtime's
+ * options and prints what `agreement` found.
+ */
+export async function writeConsumer(project: string): Promise<void> {
+  const folder = resolve(import.meta.dirname, 'consumer');
+  for (const name of await readdir(folder)) {
+    const text = await readFile(join(folder, name), 'utf8');
+    const source = text.replaceAll(/'\.\.\/\.\.\/src\/([\w-]+)'/g, (_, room) =>
+      room === 'index' ? "'saccade'" : `'saccade/${room}'`,
+    );
+    await writeFile(join(project, name), source);
+    if (name !== 'agreement.ts') continue;
+    await writeFile(join(project, 'agreement.js'), ts.transpile(source, { target: ts.ScriptTarget.ES2022 }));
+  }
+  const main = `import { agreement } from './agreement.js';
+    console.log(JSON.stringify(await agreement(JSON.parse(process.argv[2]))));`;
+  await writeFile(join(project, 'main.js'), main);
 }
 
 /**
@@ -61,6 +85,23 @@ export async function agreementInPage(
     return { report, isolated: await page.evaluate(() => crossOriginIsolated), errors };
   } finally {
     await page.close();
+    await server.close();
+  }
+}
+
+/** The same in Firefox, in the page itself. */
+export async function agreementInFirefox(
+  firefox: Firefox,
+  outDir: string,
+  headers: Record<string, string>,
+  options: RuntimeOptions = {},
+): Promise<{ report: Agreement; errors: string[] }> {
+  const server = await preview({ configFile: false, build: { outDir }, preview: { port: 0, headers } });
+  try {
+    const url = server.resolvedUrls?.local[0] as string;
+    const { value, errors } = await firefox.evaluate<Agreement>(url, `agreement(${JSON.stringify(options)})`);
+    return { report: value, errors };
+  } finally {
     await server.close();
   }
 }

@@ -1,17 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { anyHostTensor } from '../../test/host-tensors';
-import {
-  type HostTensor,
-  hostTensor,
-  ParseError,
-  readNpy,
-  readNpz,
-  readSafetensors,
-  writeNpy,
-  writeNpz,
-  writeSafetensors,
-} from '../index';
+import { type HostTensor, hostTensor, ParseError } from '../index';
+import { readNpy, readNpz, readSafetensors, writeNpy, writeNpz, writeSafetensors } from './index';
 
 const dtypes = ['f32', 'f16', 'f64', 'i32', 'i64', 'u8', 'i8'] as const;
 const tensors = fc.dictionary(fc.string({ minLength: 1 }), anyHostTensor(dtypes), { maxKeys: 3 });

@@ -2,16 +2,8 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { anyHostTensor, bitsOf } from '../../test/host-tensors';
-import {
-  convert,
-  DTypeError,
-  type HostTensor,
-  hostTensor,
-  ParameterError,
-  ParseError,
-  readNpy,
-  writeNpy,
-} from '../index';
+import { convert, DTypeError, type HostTensor, hostTensor, ParameterError, ParseError } from '../index';
+import { readNpy, writeNpy } from './index';
 
 const fixture = (name: string) =>
   new Uint8Array(readFileSync(new URL(`../../test/fixtures/${name}.npy`, import.meta.url)));

@@ -3,8 +3,9 @@ import fc from 'fast-check';
 import { Inflate, zipSync } from 'fflate';
 import { describe, expect, test, vi } from 'vitest';
 import { anyHostTensor, bitsOf } from '../../test/host-tensors';
-import { type HostTensor, hostTensor, ParameterError, ParseError, readNpz, writeNpy, writeNpz } from '../index';
+import { type HostTensor, hostTensor, ParameterError, ParseError } from '../index';
 import { normal } from '../tensor/random';
+import { readNpz, writeNpy, writeNpz } from './index';
 
 const fixture = (name: string) =>
   new Uint8Array(readFileSync(new URL(`../../test/fixtures/${name}.npz`, import.meta.url)));

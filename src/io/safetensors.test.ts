@@ -1,20 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { anyHostTensor, bitsOf } from '../../test/host-tensors';
-import {
-  DTypeError,
-  type HostTensor,
-  hostTensor,
-  ParameterError,
-  ParseError,
-  readNpy,
-  readNpz,
-  readSafetensors,
-  ShapeError,
-  writeNpy,
-  writeNpz,
-  writeSafetensors,
-} from '../index';
+import { DTypeError, type HostTensor, hostTensor, ParameterError, ParseError, ShapeError } from '../index';
+import { readNpy, readNpz, readSafetensors, writeNpy, writeNpz, writeSafetensors } from './index';
 
 /** A safetensors file with this header, as text or as JSON. */
 function file(header: string | object, dataBytes = 0): Uint8Array {

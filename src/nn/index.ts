@@ -1,8 +1,22 @@
 /** Modules of networks: functions of their input and of parameters, whose gradients follow by the tape. */
 export type { LayerParameter } from '../methods/define';
+export { type DynamicProjectionInputs, dynamicProjection } from '../methods/linear/dydila/dynamic-projection';
+export {
+  type LocalConcentrationOptions,
+  type LocalConcentrationResult,
+  type LocalConcentrationWeights,
+  localConcentration,
+} from '../methods/linear/l2vit/local-concentration';
+export {
+  type LayerPlace,
+  lightningDecays,
+  type Schedule as LightningSchedule,
+} from '../methods/linear/lightning-attention/schedules';
+export { seaPositions } from '../methods/linear/performer/sea';
 export { type AttentionConfig, attention } from './attention';
 export { type GatedLinearAttentionConfig, gatedLinearAttention } from './gated-linear-attention';
 export { type LinearOptions, linear } from './linear';
+export { type LinearCrossEntropyOptions, linearCrossEntropy } from './linear-cross-entropy';
 export { type LrpeFactors, lrpe, lrpeAngles, lrpeFactors } from './lrpe';
 export {
   countParameters,

@@ -18,7 +18,6 @@ import {
   gelu,
   linearAttention,
   logSumExp,
-  masks,
   max,
   mean,
   multiply,
@@ -28,7 +27,6 @@ import {
   reluAttention,
   rsqrt,
   scatterAdd,
-  scores,
   sigmoid,
   silu,
   sin,
@@ -38,6 +36,8 @@ import {
   tanh,
   topK,
 } from '../index';
+import * as masks from '../masks';
+import * as scores from '../scores';
 import { hostTensor } from '../tensor/host';
 
 const QKV = { q: [1, 5, 2, 3], k: [1, 5, 1, 3], v: [1, 5, 1, 2] };

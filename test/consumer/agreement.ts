@@ -1,15 +1,18 @@
 /**
  * A program that uses the library as a stranger does. The tests run it from source in a page, and from the packed
- * package in Node, through a bundler and through the type checker; there `saccade` takes the place of the path below.
+ * package in Node, through a bundler and through the type checker; there `saccade` takes the place of the paths below.
  */
 import * as saccade from '../../src/index';
+import * as masks from '../../src/masks';
+
+type Tensor = saccade.Tensor;
 
 const CASES = [
   { q: [1, 1, 1, 1], k: [1, 1, 1, 1], e: 1, options: {} },
   { q: [1, 5, 2, 3], k: [1, 7, 1, 3], e: 9, options: { causal: true } },
   { q: [2, 37, 4, 40], k: [2, 53, 2, 40], e: 24, options: { causal: true } },
   { q: [1, 131, 3, 80], k: [1, 129, 3, 80], e: 128, options: {} },
-  { q: [1, 200, 2, 64], k: [1, 200, 2, 64], e: 64, options: { window: [9, 4] } },
+  { q: [1, 200, 2, 64], k: [1, 200, 2, 64], e: 64, options: { mask: masks.band(9, 4) } },
   // Enough work to wake the threads.
   { q: [1, 611, 4, 72], k: [1, 611, 2, 72], e: 72, options: { causal: true } },
   { q: [1, 65, 1, 7], k: [1, 30, 1, 7], e: 5, options: { window: [3, 0], scale: 0.7 } },
@@ -24,34 +27,57 @@ export interface Agreement {
   readonly leaked: number;
 }
 
-/** Compares attention on a runtime made with `options` with the reference, on shapes that fit no tile. */
+/** Compares attention, its gradients and a decoding step on a runtime with the reference, on shapes that fit no tile. */
 export async function agreement(options: saccade.RuntimeOptions): Promise<Agreement> {
   const runtime = await saccade.createRuntime(options);
   const reference = await saccade.createRuntime({ backend: 'reference' });
   let worst = 0;
   for (const { q, k, e, options } of CASES) {
-    const inputs = [q, k, [...k.slice(0, 3), e]].map((shape, seed) => reference.random(shape, { seed }));
-    const expected = await attend(reference, inputs, options);
-    const actual = await attend(runtime, inputs, options);
-    worst = Math.max(worst, difference(actual.out, expected.out), difference(actual.lse, expected.lse));
+    const shapes = [q, k, [...k.slice(0, 3), e]];
+    const expected = await attend(reference, shapes, options);
+    const actual = await attend(runtime, shapes, options);
+    for (const [at, values] of expected.entries()) worst = Math.max(worst, difference(actual[at]!, values));
   }
+  // Caches are not on WebGPU yet.
+  if (options.backend !== 'webgpu') worst = Math.max(worst, difference(await decode(runtime), await decode(reference)));
   const report = { explain: runtime.explain(), cases: CASES.length, worst, leaked: runtime.memory().live };
   runtime.dispose();
   reference.dispose();
   return report;
 }
 
+/** Results and gradients of attention. */
 async function attend(
   runtime: saccade.Runtime,
-  inputs: readonly saccade.Tensor[],
+  shapes: readonly (readonly number[])[],
   options: saccade.AttentionOptions,
-): Promise<{ out: Float32Array; lse: Float32Array }> {
-  const hosts = await Promise.all(inputs.map((input) => input.toHost()));
-  const [q, k, v] = hosts.map((host) => runtime.fromHost(host)) as [saccade.Tensor, saccade.Tensor, saccade.Tensor];
-  const { out, lse } = saccade.attention(q, k, v, options);
-  const result = { out: (await out.read()) as Float32Array, lse: await lse.read() };
-  for (const tensor of [q, k, v, out, lse]) tensor.dispose();
-  return result;
+): Promise<Float32Array[]> {
+  const [q, k, v] = shapes.map((shape, seed) => runtime.random(shape, { seed })) as [Tensor, Tensor, Tensor];
+  const { results, pull } = saccade.pullback((x) => saccade.attention(x.q, x.k, x.v, options), { q, k, v });
+  const gradients = pull({ out: results.out });
+  const tensors = [results.out, results.lse, gradients.q, gradients.k, gradients.v];
+  const values = await Promise.all(tensors.map((tensor) => tensor.read() as Promise<Float32Array>));
+  for (const tensor of [q, k, v, ...tensors]) tensor.dispose();
+  return values;
+}
+
+/** A prompt of 40 tokens and one token after it, from a cache. */
+async function decode(runtime: saccade.Runtime): Promise<Float32Array> {
+  const cache = saccade.createKeyValueCache(runtime, { layers: 1, heads: 2, d: 24, capacity: 64 });
+  let values = new Float32Array();
+  for (const n of [40, 1]) {
+    const [q, k, v] = [4, 2, 2].map((heads, seed) => runtime.random([1, n, heads, 24], { seed: seed + n })) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    cache.append(0, k, v);
+    const { out, lse } = saccade.attention(q, cache.layer(0));
+    values = (await out.read()) as Float32Array<ArrayBuffer>;
+    for (const tensor of [q, k, v, out, lse]) tensor.dispose();
+  }
+  cache.dispose();
+  return values;
 }
 
 function difference(actual: Float32Array, expected: Float32Array): number {

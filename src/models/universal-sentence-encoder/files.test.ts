@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { afterEach, expect, test, vi } from 'vitest';
 import { expectRefusal } from '../../../test/expect';
 import { MODEL_FOLDER } from '../../../test/use-lite-oracle';
-import { createRuntime, loadUniversalSentenceEncoder } from '../../index';
+import { createRuntime } from '../../index';
+import { loadUniversalSentenceEncoder } from '..';
 import { type ModelFiles, readModel } from './files';
 
 interface Weight {

@@ -4,7 +4,9 @@ import { describeOnBackends } from '../../../test/backends';
 import { expectClose, expectRefusal } from '../../../test/expect';
 import { chapter, sentencesOfMobyDick } from '../../../test/moby-dick';
 import { loadOracle, MODEL_FOLDER, type Oracle } from '../../../test/use-lite-oracle';
-import { attention, createRuntime, loadUniversalSentenceEncoder, readSafetensors } from '../../index';
+import { attention, createRuntime } from '../../index';
+import { readSafetensors } from '../../io';
+import { loadUniversalSentenceEncoder } from '..';
 import type { UniversalSentenceEncoder } from './index';
 
 const WIDTH = 512;

@@ -10,14 +10,14 @@ import {
   attention,
   attentionBackward,
   createRuntime,
-  masks,
   type Runtime,
-  scores,
   type Tensor,
 } from '../../index';
+import * as masks from '../../masks';
 import { band, causal, full } from '../../masks/band';
 import { KeyWords } from '../../masks/key-words';
 import { type Mask, oneHead } from '../../masks/mask';
+import * as scores from '../../scores';
 import { partsOf, type Score } from '../../scores/score';
 import { type HostTensor, hostTensor, toFloat64 } from '../../tensor/host';
 import { normal } from '../../tensor/random';

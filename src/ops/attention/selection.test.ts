@@ -10,16 +10,16 @@ import {
   attentionBackward,
   differentiate,
   gather,
-  masks,
   type Regions,
   type Runtime,
   type Selection,
-  scores,
   sum,
   type Tensor,
   topK,
 } from '../../index';
+import * as masks from '../../masks';
 import type { Extent, Mask } from '../../masks/mask';
+import * as scores from '../../scores';
 import { uniform } from '../../tensor/random';
 import { bandOf } from '.';
 import { softmaxAttention, softmaxAttentionBackward } from './softmax';

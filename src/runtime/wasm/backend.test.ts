@@ -7,13 +7,13 @@ import {
   attentionBackward,
   type Control,
   createRuntime,
-  masks,
   matmul,
   type Runtime,
   type RuntimeOptions,
-  scores,
 } from '../../index';
 import type { TileShapes } from '../../masks';
+import * as masks from '../../masks';
+import * as scores from '../../scores';
 import { hostTensor } from '../../tensor/host';
 import { normal } from '../../tensor/random';
 

@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest';
-import { attention, attentionBackward, createRuntime, scores, type Tensor } from '../../index';
+import { attention, attentionBackward, createRuntime, type Tensor } from '../../index';
 import { HEAP_BASE } from '../../runtime/wasm/schedule';
+import * as scores from '../../scores';
 import { hostTensor } from '../../tensor/host';
 import { normal } from '../../tensor/random';
 import { Heap } from './heap';

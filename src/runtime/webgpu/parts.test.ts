@@ -9,12 +9,12 @@ import {
   gatedDeltaRuleBackward,
   linearAttention,
   linearAttentionBackward,
-  masks,
   matmul,
   multiply,
   type Runtime,
   type Tensor,
 } from '../../index';
+import * as masks from '../../masks';
 import type { AttentionSizes } from './sizes';
 
 /** Bytes of a binding, so that the larger tensors below have two or three parts. */

@@ -9,14 +9,14 @@ import {
   attention,
   attentionBackward,
   createRuntime,
-  masks,
   type Runtime,
-  scores,
   type Tensor,
 } from '../../../index';
+import * as masks from '../../../masks';
 import { full } from '../../../masks/band';
 import { clear, factorIn, multiply, stage } from '../../../runtime/webgpu/kernels/product';
 import type { AttentionSizes } from '../../../runtime/webgpu/sizes';
+import * as scores from '../../../scores';
 import { convert, hostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { backward } from '..';

@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { expectClose } from '../../../../test/expect';
 import { callersDevice } from '../../../../test/gpu-device';
 import type { KeyValueCache } from '../../../cache';
-import { attention, createKeyValueCache, createRuntime, masks, type Runtime, scores } from '../../../index';
+import { attention, createKeyValueCache, createRuntime, type Runtime, scores } from '../../../index';
+import * as masks from '../../../masks';
+import * as scores from '../../../scores';
 
 const [HEADS, SHARED, D, E] = [2, 3, 7, 5];
 /** Of scores in the hundreds. */

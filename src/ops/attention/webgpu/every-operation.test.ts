@@ -3,11 +3,12 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { scoped } from '../../../../test/scoped';
 import { OPERATIONS } from '../../../expressions/operations';
 import { stepsOf } from '../../../expressions/steps';
-import { attention, attentionBackward, createRuntime, type Runtime, scores, type Tensor } from '../../../index';
+import { attention, attentionBackward, createRuntime, type Runtime, type Tensor } from '../../../index';
 import { declaredIn } from '../../../runtime/webgpu/kernel';
 import { HELPERS } from '../../../runtime/webgpu/kernels/expressions';
 import { functions } from '../../../runtime/webgpu/kernels/functions';
 import type { AttentionSizes } from '../../../runtime/webgpu/sizes';
+import * as scores from '../../../scores';
 import { scoreCode } from './score';
 
 // Integers and fractions, so that what is rounded and what is not are both compiled.

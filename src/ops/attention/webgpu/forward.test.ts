@@ -2,9 +2,11 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { expectClose, guarded } from '../../../../test/expect';
 import { callersDevice, strongDevice } from '../../../../test/gpu-device';
-import { type AttentionOptions, attention, createRuntime, masks, type Runtime, scores } from '../../../index';
+import { type AttentionOptions, attention, createRuntime, type Runtime } from '../../../index';
+import * as masks from '../../../masks';
 import { tilesCode } from '../../../runtime/webgpu/kernels/tiles';
 import type { AttentionSizes } from '../../../runtime/webgpu/sizes';
+import * as scores from '../../../scores';
 
 interface Case {
   /** [b, n, m, h, g, d, e] */
