@@ -11,6 +11,7 @@
  */
 
 import { type Dispatch, type Kernel, variants } from '../../../runtime/webgpu/kernel';
+import { HIDDEN_ZERO } from '../../../runtime/webgpu/kernels/product';
 import { each } from '../../../runtime/webgpu/kernels/text';
 import type { Workspace } from '../../../runtime/webgpu/queue';
 import { sizesOf } from '../../../runtime/webgpu/sizes';
@@ -54,10 +55,13 @@ const NUMBERS: NonNullable<Kernel['numbers']> = {
 
 const sourceOf = ({ pages }: DecodeVariant) => (pages ? pagesSource(pages) : TENSORS);
 
-/** Of each row of a part its outputs and those times 2^-69, then the maximum and the sum of scores, their kinds, the largest beyond. */
-const HEAD = ({ rows }: DecodeVariant) => `
+/**
+ * The rows of a task, and where their parts lie: of each row of a part its outputs and those times 2^-69, then the maximum of
+ * its scores, the sum of their exponentials, their kinds, and the largest that overflows (careful.ts).
+ */
+const rowsCode = ({ rows }: DecodeVariant) => `
 const ROWS = ${rows}u;
-/// Whose maximum is in units of 1 and not of ln 2, and which has outputs times 2^-69 too.
+/// The kind of a part that was done with care: its maximum is in units of 1 and not of ln 2, its outputs are there times 2^-69 too.
 const CAREFUL = 32u;
 const LN2 = ${Math.LN2};
 
@@ -102,7 +106,7 @@ const partKernel = variants((variant: DecodeVariant): Kernel => {
 ${source.batches}
 ${source.text}
 ${carefulCode(isModified)}
-${HEAD(variant)}
+${rowsCode(variant)}
 var<workgroup> queries: array<vec4f, ROWS * ${QUADS}>;
 /// Of four keys and a row the sums of every eighth vector's products; at last the outputs of all invocations.
 var<workgroup> sums: array<vec4f, ROWS * ${QUADS}>;
@@ -169,7 +173,7 @@ fn run(task: u32, lane: u32) {
           isModified
             ? `
         let key = vec4u(max(${keysFrom('4 * turn')}, vec4i()));
-        for (var c = 0u; c < 4; c++) {
+        for (var c = ${HIDDEN_ZERO}; c < 4; c++) {
           score[c] = ${Math.LOG2E} * modified(score[c], masked_batch(place.batch), own.head, u32(max(own.query, 0)), key[c]);
         }`
             : ''
@@ -286,7 +290,7 @@ const mergeKernel = variants((variant: DecodeVariant): Kernel => {
     body: `
 ${source.batches}
 ${resultCode(variant.isModified)}
-${HEAD(variant)}
+${rowsCode(variant)}
 fn four_of(at: u32) -> vec4f {
   return vec4f(load_parts(at), load_parts(at + 1), load_parts(at + 2), load_parts(at + 3));
 }
@@ -422,7 +426,7 @@ export function decode(
     ),
     merge: attentionDispatch(mergeKernel(variant), call, map, score, workspace, {
       operands: shared,
-      numbers: { ...common, ...slabs[0]?.numbers },
+      numbers: common,
       tasks: tasks * rows,
       operations: tasks * rows * partsOfRow * (4 * e + 8),
     }),
