@@ -39,7 +39,7 @@ export {
 } from './ops/attention';
 export type { Regions, Selection } from './ops/attention/selection';
 export { type BatchNormOptions, type BatchNormResult, batchNorm } from './ops/batch-norm';
-export type { CacheLayer, CacheLayerOptions } from './ops/cache/layer';
+export type { CacheLayer, CacheLayerOptions, CacheRope } from './ops/cache/layer';
 export type { CacheDType } from './ops/cache/layout';
 export { cast, concat, contiguous, type PadOptions, pad } from './ops/copy';
 export { type CrossEntropyOptions, crossEntropy } from './ops/cross-entropy';

@@ -179,6 +179,78 @@ const turning: Slots = {
   scaling: maybe(object(scaling)),
 };
 entry('rope', { x: lone(3, 1, 4), options: options({ ...turning, ...result(3, 1, 4) }) }, saccade.rope);
+const cacheTurns: Slots = { theta: maybe(above0(100)), layout: maybe(choice('half')), apply: maybe(choice('read')) };
+const cacheOptions: Slots = {
+  layers: whole(1),
+  rows: maybe(whole(1)),
+  heads: whole(1),
+  d: few(4),
+  e: maybe(few(2)),
+  dtype: maybe(choice('f16')),
+  capacity: whole(9),
+  window: maybe(whole(2)),
+  sinks: maybe(from0(1)),
+  rope: maybe(object(cacheTurns, ...EMPTY_OBJECTS)),
+};
+entry('createKeyValueCache', { runtime: leaf(runtime), options: object(cacheOptions) }, saccade.createKeyValueCache);
+const counts = { counts: maybe(leaf([1])) };
+const cached = (use: (cache: saccade.KeyValueCache, ...args: Any[]) => unknown, ...[first]: Any[]) => {
+  using cache = saccade.createKeyValueCache(runtime, { layers: 1, heads: 1, d: 4, capacity: 9, rope: {} });
+  using start = runtime.random([1, 2, 1, 4]);
+  cache.append(0, start, start);
+  return use(cache, ...first);
+};
+const onCache =
+  (use: (cache: saccade.KeyValueCache, ...args: Any[]) => unknown) =>
+  (...args: Any[]) =>
+    cached(use, args);
+const token = tensor(1, 1, 1, 4);
+entry(
+  'KeyValueCache.append',
+  { layer: leaf(0, '0'), k: token, v: token, options: options({ ...counts, ...control }) },
+  onCache((cache, ...args) => cache.append(...(args as [0, Tensor, Tensor]))),
+);
+entry(
+  'KeyValueCache.truncate',
+  { lengths: leaf(1, '0') },
+  onCache((cache, lengths) => cache.truncate(lengths)),
+);
+entry(
+  'KeyValueCache.fork',
+  { rows: leaf([0]) },
+  onCache((cache, rows) => cache.fork(rows).dispose()),
+);
+entry(
+  'KeyValueCache.layer',
+  { layer: leaf(0, '0') },
+  onCache((cache, layer) => void cache.layer(layer)),
+);
+entry(
+  'attention to a cache',
+  {
+    q: token,
+    options: options({ scale: maybe(finite(1)), causal: maybe(boolean()), mask: maybe(aMask), ...counts, ...control }),
+  },
+  onCache((cache, q, given) => saccade.attention(q, cache.layer(0), given)),
+);
+entry(
+  'rotate',
+  { q: token, options: options(counts) },
+  onCache((cache, q, given) => cache.layer(0).rotate(q, given)),
+);
+const lightning = saccade.findMethod('lightning-attention');
+entry(
+  'createRecurrentCache',
+  {
+    runtime: leaf(runtime),
+    options: object({
+      layers: leaf([{ method: lightning }]),
+      rows: maybe(whole(1)),
+      history: maybe(from0(1)),
+    }),
+  },
+  saccade.createRecurrentCache,
+);
 const loss: Slots = {
   reduction: maybe(choice('none')),
   ignore: maybe(integer(1)),

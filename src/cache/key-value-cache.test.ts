@@ -10,6 +10,7 @@ import {
   type KeyValueCache,
   type KeyValueCacheOptions,
   type Runtime,
+  rope,
   type Tensor,
 } from '../index';
 import * as scores from '../scores';
@@ -152,6 +153,42 @@ describeOnBackends('a key-value cache', (runtime) => {
     cache.dispose();
   });
 
+  test('turns keys by their positions, as they are appended or read', async () => {
+    await scoped(runtime(), async () => {
+      const settings = { theta: 100, layout: 'interleaved', dimensions: 4 } as const;
+      const [n, length] = [3, 41];
+      const of = (columns: number, seed: number, from: number, heads = HEADS) =>
+        tokens(runtime(), [from], length - from, columns, heads, seed);
+      const turn = (x: Tensor, offset: number) => rope(x, { ...settings, positions: { offset } });
+      const [k, v, q] = [of(D, 1, 0), of(E, 2, 0), of(D, 3, length - n)];
+      const expected = attention(turn(q, length - n), turn(k, 0), v, { causal: true });
+      for (const apply of ['append', 'read'] as const) {
+        using cache = open(runtime(), { layers: 1, rows: 2, rope: { ...settings, apply } });
+        // The second row is four tokens behind.
+        for (const [from, count] of [
+          [0, 36],
+          [36, 5],
+        ] as const) {
+          const two = (columns: number, seed: number) =>
+            tokens(runtime(), [from, Math.max(0, from - 4)], count, columns, HEADS, seed, [0, 0]);
+          cache.append(0, two(D, 1), two(E, 2), { counts: [count, from === 0 ? 32 : count] });
+        }
+        const both = tokens(runtime(), [length - n, length - 4 - n], n, D, HEADS, 3, [0, 0]);
+        const { out } = attention(cache.layer(0).rotate(both), cache.layer(0));
+        const rows = (await out.read()) as Float32Array;
+        expectClose(rows.subarray(0, n * HEADS * E), (await expected.out.read()) as Float32Array, 1e-4);
+        expect(rows.every(Number.isFinite)).toBe(true);
+      }
+    });
+    expect(() => open(runtime(), { rope: { dimensions: 3 } })).toThrow('dimensions');
+    expect(() => open(runtime(), { rope: { apply: 'never' as 'read' } })).toThrow(
+      "apply of rope must be one of append, read, got 'never'",
+    );
+    using plain = open(runtime());
+    using q = runtime().tensor(new Float32Array(ROWS * HEADS * D), [ROWS, 1, HEADS, D]);
+    expect(() => plain.layer(0).rotate(q)).toThrow('rotate() needs a cache with the option rope');
+  });
+
   test('refuses what does not fit, and is as it was before', async () => {
     const cache = open(runtime(), { layers: [{}, { window: 4 }], rows: 2, capacity: 40 });
     const zeros = (...shape: number[]) => runtime().tensor(new Float32Array(shape.reduce((a, b) => a * b)), shape);
@@ -184,8 +221,8 @@ describeOnBackends('a key-value cache', (runtime) => {
         () => attention(zeros(2, 1, 3, D), cache.layer(0)),
         'the 2 heads of the cache must divide the 3 heads of q [2, 1, 3, 6]',
       ],
-      [() => open(runtime(), { window: 0 }), 'window of layer 0 must be an integer >= 1, got 0'],
-      [() => open(runtime(), { sinks: 2 }), 'sinks of layer 0 go with a window'],
+      [() => open(runtime(), { window: 0 }), 'window of layers[0] must be an integer >= 1, got 0'],
+      [() => open(runtime(), { sinks: 2 }), 'sinks of layers[0] go with a window'],
       [() => open(runtime(), { dtype: 'i32' as 'i8' }), "dtype must be one of f32, f16, bf16, i8, got 'i32'"],
       [() => open(runtime(), { capacity: 0 }), 'capacity must be an integer >= 1, got 0'],
     ];

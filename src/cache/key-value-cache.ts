@@ -1,11 +1,12 @@
 /** Keys and values of tokens that were seen, for decoders that go on from them. */
-import { checkChoice, checkOptions, checkWhole, show } from '../check';
+import { checkChoice, checkKnown, checkOptions, checkWhole, show } from '../check';
 import { DisposedError, DTypeError, ParameterError, ShapeError } from '../errors';
 import { append } from '../ops/cache';
-import { CacheLayer, type CacheLayerOptions, checkCounts } from '../ops/cache/layer';
+import { CacheLayer, type CacheLayerOptions, type CacheRope, checkCounts, turned } from '../ops/cache/layer';
 import { type CacheDType, type PageLayout, pageLayout } from '../ops/cache/layout';
 import { PAGE_ROWS, STORAGE } from '../ops/cache/params';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
+import { rotationOf, SETTINGS } from '../ops/rope/rotation';
 import type { Control } from '../runtime/backend';
 import { Runtime } from '../runtime/runtime';
 import { LARGEST_HEAD } from '../runtime/wasm/params';
@@ -26,6 +27,8 @@ export interface KeyValueCacheOptions extends CacheLayerOptions {
   readonly e?: number | undefined;
   /** How rows are stored; `i8` has a scale for each row of a head. Default f32. */
   readonly dtype?: CacheDType | undefined;
+  /** Rotary position embeddings of keys; queries are turned by `layer(i).rotate(q)`. Default: none. */
+  readonly rope?: CacheRope | undefined;
   /** The most tokens that a layer holds of a row; evicted ones do not count. */
   readonly capacity: number;
 }
@@ -35,7 +38,7 @@ export interface AppendOptions extends Control {
   readonly counts?: readonly number[] | undefined;
 }
 
-const OPTIONS = ['layers', 'rows', 'heads', 'd', 'e', 'dtype', 'capacity', 'window', 'sinks'];
+const OPTIONS = ['layers', 'rows', 'heads', 'd', 'e', 'dtype', 'capacity', 'window', 'sinks', 'rope'];
 /** Tokens behind a window that are kept at least, so that steps on trial can be taken back. */
 const SLACK = PAGE_ROWS;
 
@@ -57,23 +60,29 @@ interface Row {
 export function createKeyValueCache(runtime: Runtime, options: KeyValueCacheOptions): KeyValueCache {
   if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   checkOptions('createKeyValueCache', options, OPTIONS);
-  const { layers, rows = 1, heads, d, e = d, dtype = 'f32', capacity, window, sinks } = options;
+  const { layers, rows = 1, heads, d, e = d, dtype = 'f32', capacity, window, sinks, rope } = options;
   checkWhole('rows', rows, 1);
   checkWhole('heads', heads, 1);
   checkWhole('d', d, 1, LARGEST_HEAD);
   checkWhole('e', e, 1, LARGEST_HEAD);
   checkChoice('dtype', dtype, STORAGE);
   checkWhole('capacity', capacity, 1);
+  if (rope !== undefined) {
+    checkKnown('rope', rope, [...SETTINGS, 'apply'], (name) => `rope has no option '${name}'`);
+    const { apply, ...settings } = rope;
+    checkChoice('apply of rope', apply, ['append', 'read']);
+    rotationOf(settings, d);
+  }
   if (!Array.isArray(layers)) checkWhole('layers', layers as number, 1);
   const given = Array.isArray(layers) ? layers : Array.from({ length: layers as number }, () => ({ window, sinks }));
   if (given.length === 0) throw new ParameterError('layers must be one at least, got an empty list');
   if (Array.isArray(layers) && (window ?? sinks) !== undefined)
     throw new ParameterError('window and sinks are said by layer or for all layers, not both');
-  for (const [at, layer] of given.entries()) checkLayer(layer, `layer ${at}`);
+  for (const [at, layer] of given.entries()) checkLayer(layer, `layers[${at}]`);
   const layout = pageLayout(dtype, heads, d, e);
   const pool = new PagePool(runtime, layout.bytes);
   const empty = given.map(() => Array.from({ length: rows }, (): Row => ({ length: 0, pages: [] })));
-  return new KeyValueCache({ runtime, dtype, layout, capacity, layers: given, pool }, empty);
+  return new KeyValueCache({ runtime, dtype, layout, capacity, layers: given, rope, pool }, empty);
 }
 
 function checkLayer(layer: CacheLayerOptions, name: string): void {
@@ -92,6 +101,7 @@ interface Shared {
   readonly layout: PageLayout;
   readonly capacity: number;
   readonly layers: readonly CacheLayerOptions[];
+  readonly rope: CacheRope | undefined;
   readonly pool: PagePool;
 }
 
@@ -133,8 +143,8 @@ export class KeyValueCache {
   layer(index: number): CacheLayer {
     this.#assertUsable('layer()');
     this.#layerRows(index);
-    const { runtime, dtype, layout, layers } = this.#shared;
-    return new CacheLayer(runtime, dtype, layout, layers[index] as CacheLayerOptions, () => {
+    const { runtime, dtype, layout, layers, rope } = this.#shared;
+    return new CacheLayer(runtime, dtype, layout, layers[index] as CacheLayerOptions, rope, () => {
       this.#assertUsable('layer()');
       return this.#layerRows(index);
     });
@@ -150,7 +160,7 @@ export class KeyValueCache {
   append(layer: number, k: Tensor, v: Tensor, options: AppendOptions = {}): void {
     this.#assertUsable('append()');
     const rows = this.#layerRows(layer);
-    const { runtime, layout, capacity, pool } = this.#shared;
+    const { runtime, layout, capacity, rope, pool } = this.#shared;
     checkTensors({ k, v });
     if (commonRuntime({ k, v }) !== runtime)
       throw new ParameterError('k and v live on another runtime than the cache: make both with the same runtime');
@@ -209,7 +219,12 @@ export class KeyValueCache {
       return own;
     });
     try {
-      if (writes.length > 0) append({ k, v, layout, writes, copies }, options);
+      const isTurned = rope !== undefined && rope.apply !== 'read';
+      if (writes.length > 0)
+        runtime.scope(() => {
+          const first = rows.map(({ length }) => length);
+          append({ k: isTurned ? turned(k, first, rope, options) : k, v, layout, writes, copies }, options);
+        });
     } catch (error) {
       for (const page of taken) pool.release(page);
       throw error;

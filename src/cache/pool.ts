@@ -2,10 +2,10 @@
 import type { Page, Slab } from '../ops/cache/layout';
 import type { Runtime } from '../runtime/runtime';
 
-/** Of a slab: what any device binds at once. */
+/** Of a slab, where the backend does not say what it binds at once. */
 const MOST_SLAB_BYTES = 2 ** 27;
-/** A new slab has a share of the pages that are held: memory follows these, and slabs are few. */
-const GROWTH = 8;
+/** The part of the pages held that a new slab has: memory follows these. Where slabs are bound, each costs a dispatch. */
+const GROWTH = { bound: 1, addressed: 1 / 8 };
 
 interface PooledSlab extends Slab {
   readonly free: number[];
@@ -71,8 +71,10 @@ export class PagePool {
 
   #grow(needed: number): PooledSlab {
     const { runtime, pageBytes } = this;
-    const most = Math.max(1, Math.floor(MOST_SLAB_BYTES / pageBytes));
-    const pages = Math.min(most, Math.max(needed, Math.ceil(this.#held / GROWTH)));
+    const { mostBound } = runtime.backend;
+    const most = Math.max(1, Math.floor((mostBound ?? MOST_SLAB_BYTES) / pageBytes));
+    const growth = mostBound === undefined ? GROWTH.addressed : GROWTH.bound;
+    const pages = Math.min(most, Math.max(needed, Math.ceil(this.#held * growth)));
     const memory = runtime.empty([(pages * pageBytes) / 4], 'i32');
     // A cache outlives the scope in which tokens happen to be appended.
     runtime.disown(memory);

@@ -88,7 +88,7 @@ describeOnBackends('a recurrent cache', (runtime) => {
     expect(() =>
       createRecurrentCache(runtime(), { layers: [{ method: findMethod('power-attention') as Method }] }),
     ).toThrow(
-      "method of layer 0 must take initial_state and give state, such as lightning-attention, got 'power-attention'",
+      "method of layers[0] must take initial_state and give state, such as lightning-attention, got 'power-attention'",
     );
     expect(() => createRecurrentCache(runtime(), { layers: [] })).toThrow('layers must be one at least');
     using cache = createRecurrentCache(runtime(), { layers: [{ method }] });

@@ -54,13 +54,13 @@ export function createRecurrentCache(runtime: Runtime, options: RecurrentCacheOp
   checkWhole('history', history, 0);
   checkArray('layers', layers);
   if (layers.length === 0) throw new ParameterError('layers must be one at least, got an empty list');
-  const made = layers.map((layer, at): Layer => {
-    checkOptions(`layer ${at}`, layer, ['method', 'params']);
+  const made = Array.from(layers, (layer, at): Layer => {
+    checkOptions(`layers[${at}]`, layer, ['method', 'params']);
     const { method, params = {} } = layer;
     const hasState = method?.optional && 'initial_state' in method.optional && 'state' in method.outputs;
     if (!hasState)
       throw new ParameterError(
-        `method of layer ${at} must take initial_state and give state, such as lightning-attention, got ${show(method?.name ?? method)}`,
+        `method of layers[${at}] must take initial_state and give state, such as lightning-attention, got ${show(method?.name ?? method)}`,
       );
     const none = { lengths: new Array<number>(rows).fill(0), state: undefined };
     return { method, params: method.parse(params), moments: [none] };

@@ -69,6 +69,9 @@ export interface Backend {
   /** Whether it computes on a GPU that the processor imitates, on backends that compute on GPUs. */
   readonly isSoftware?: boolean;
 
+  /** Bytes of a buffer that kernels bind at once, on backends where they bind buffers. */
+  readonly mostBound?: number;
+
   /** Resolves when all kernels called so far are done, on backends where they may outlast their calls. */
   finish?(): Promise<void>;
   memory(): MemoryReport;

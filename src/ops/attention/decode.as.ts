@@ -30,11 +30,10 @@ const STATE_BYTES: usize = 48;
 
 // One worker's working memory.
 const SCORES: usize = 0; // [48 + 2][4]
-const ADDRESSES: usize = SCORES + <usize>(DECODE_KEYS + 2) * 16; // of a key's row and of its values', [48][2]
-const SCALES: usize = ADDRESSES + <usize>DECODE_KEYS * 8; // [2][48]
-const KEY_ROWS: usize = SCALES + <usize>DECODE_KEYS * 8; // [48][256], where rows are copied
+const KEY_ROWS: usize = SCORES + <usize>(DECODE_KEYS + 2) * 16; // [48][256], where rows are copied
 const VALUE_ROWS: usize = KEY_ROWS + <usize>(DECODE_KEYS * LARGEST_HEAD * 4);
-const SINK: usize = VALUE_ROWS + <usize>(DECODE_KEYS * LARGEST_HEAD * 4);
+const FETCHED: usize = VALUE_ROWS + <usize>(DECODE_KEYS * LARGEST_HEAD * 4); // where keys and values are fetched from next: two each
+const SINK: usize = FETCHED + 16;
 const KEY_NUMBERS: usize = SINK + 16; // [24] i32
 const QUERY_NUMBERS: usize = KEY_NUMBERS + ROW_BYTES; // [n] i32, in chunks
 const MODIFIED: usize = QUERY_NUMBERS + CHUNK * 4; // [12 queries][24 keys]
@@ -119,14 +118,13 @@ function keyRow(p: DecodeParams, x: Operand, batch: i32, key: i32, group: i32): 
   return page + x.address + (<usize>(key % rows) * x.row + <usize>head * x.head) * elementBytes(x.dtype);
 }
 
-/** The scale of row `key` of a group's head in a cache; `scales` are bytes within a page. */
+/** Where the scale of row `key` of a group's head in a cache lies; `scales` are bytes within a page. */
 // @ts-ignore: decorator
 @inline
-function scaleOf(p: DecodeParams, scales: usize, batch: i32, key: i32, group: i32): f32 {
-  const head = keyHead(p, group);
+function scaleAt(p: DecodeParams, scales: usize, batch: i32, key: i32, group: i32): usize {
   const rows = p.pageRows;
   const page = <usize>i32.load(p.pages + (<usize>(batch * p.pagesOfRow + key / rows) << 2));
-  return f32.load(page + scales + (<usize>(head * rows + (key % rows)) << 2));
+  return page + scales + (<usize>(keyHead(p, group) * rows + (key % rows)) << 2);
 }
 
 /** The queries of a key/value head as groups of four rows, scaled: [columns of 4][row][4 columns]. */
@@ -186,13 +184,47 @@ export function decode(params: usize, task: i32, scratch: usize): void {
     left -= end - key;
     const words = i32.load(segment, 8);
     for (; key < end; ) {
-      // Within a page, whose heads lie one behind the other.
-      const most = p.pages ? p.pageRows - (key % p.pageRows) : DECODE_KEYS;
-      const count = min(most, end - key);
-      for (let head = first; head < past; head++)
+      const count = blockOf(p, key, end);
+      const next = key + count;
+      const fetched = next < end ? blockOf(p, next, end) : 0;
+      for (let head = first; head < past; head++) {
+        planFetch(p, batch, first, past, head, next, fetched, scratch + FETCHED);
         addKeys(p, batch, head, key, count, words, partAt(p, batch * g + head, split), scratch);
-      key += count;
+      }
+      key = next;
     }
+  }
+}
+
+/** Keys that are taken at once from `key` on: of a cache within a page, whose heads lie one behind the other. */
+// @ts-ignore: decorator
+@inline
+function blockOf(p: DecodeParams, key: i32, end: i32): i32 {
+  return min(p.pages ? p.pageRows - (key % p.pageRows) : DECODE_KEYS, end - key);
+}
+
+/**
+ * While a head is computed, its share of the next block is brought into the cache, in the order of memory: writes where keys
+ * begin and end, and values. Nothing where heads do not fill their rows.
+ */
+function planFetch(p: DecodeParams, batch: i32, first: i32, past: i32, head: i32, key: i32, count: i32, to: usize): void {
+  const sink = to + 16;
+  for (let which: usize = 0; which < 2; which++) {
+    const x = which == 0 ? p.k : p.v;
+    const columns = which == 0 ? p.d : p.e;
+    let from = sink;
+    let end = sink;
+    const isFilled = p.pages != 0 || (x.element == 1 && x.head == <usize>columns && x.row == <usize>(columns * (past - first)));
+    if (count > 0 && isFilled) {
+      const size = elementBytes(x.dtype);
+      const begin = keyRow(p, x, batch, key, p.pages ? head : first);
+      const bytes = <usize>count * x.row * size;
+      const share = p.pages ? bytes : bytes / <usize>(past - first);
+      from = p.pages ? begin : begin + <usize>(head - first) * share;
+      end = from + (share - 8 & ~63);
+    }
+    store<usize>(to + (which << 3), from);
+    store<usize>(to + (which << 3), end, 4);
   }
 }
 
@@ -204,78 +236,74 @@ function open(p: DecodeParams, part: usize): void {
     v128.store(part + bytes - STATE_BYTES + MAXIMA, f32x4.splat(NO_MAXIMUM));
 }
 
-/** Adds `count` keys from `key` on to the sums of a head. */
+/** Adds `count` keys from `key` on, which lie evenly, to the sums of a head. */
 function addKeys(p: DecodeParams, batch: i32, head: i32, key: i32, count: i32, words: i32, part: usize, scratch: usize): void {
   const groups = groupsOf(p);
   const bytes = partBytes(p);
   const columns = fours(p.e);
-  const kind = placeRows(p, p.k, p.d, batch, head, key, count, groups, scratch + ADDRESSES, scratch + KEY_ROWS);
-  const valueKind = placeRows(p, p.v, p.e, batch, head, key, count, groups, scratch + ADDRESSES + 4, scratch + VALUE_ROWS);
-  const isInteger = p.k.dtype == I8;
-  if (isInteger) {
-    for (let j: i32 = 0; j < count; j++) {
-      const at = scratch + SCALES + (<usize>j << 2);
-      f32.store(at, scaleOf(p, p.keyScales, batch, key + j, head));
-      f32.store(at, scaleOf(p, p.valueScales, batch, key + j, head), DECODE_KEYS * 4);
-    }
+  const isKeyCopied = isCopied(p, p.k, p.d, groups);
+  const isValueCopied = isCopied(p, p.v, p.e, groups);
+  let keys = keyRow(p, p.k, batch, key, head);
+  let values = keyRow(p, p.v, batch, key, head);
+  let keyStep = p.k.row * elementBytes(p.k.dtype);
+  let valueStep = p.v.row * elementBytes(p.v.dtype);
+  if (isKeyCopied) {
+    copyRows(p.k, p.d, keys, keyStep, count, scratch + KEY_ROWS);
+    keys = scratch + KEY_ROWS;
+    keyStep = <usize>fours(p.d) << 4;
   }
+  if (isValueCopied) {
+    copyRows(p.v, p.e, values, valueStep, count, scratch + VALUE_ROWS);
+    values = scratch + VALUE_ROWS;
+    valueStep = <usize>columns << 4;
+  }
+  const keyType = isKeyCopied ? F32 : p.k.dtype;
+  const valueType = isValueCopied ? F32 : p.v.dtype;
+  const isInteger = p.k.dtype == I8;
+  const keyScales = isInteger ? scaleAt(p, p.keyScales, batch, key, head) : 0;
+  const valueScales = isInteger ? scaleAt(p, p.valueScales, batch, key, head) : 0;
   const program = i32.load(rowOf(p, batch), 4);
   const step = <usize>fours(p.d) * 64;
   let queries = queriesAt(p, batch * p.g + head);
   for (let group: i32 = 0; group < groups; group++, queries += step, part += bytes) {
     const state = part + <usize>columns * 64;
-    if (kind == F32) scoreRows(queries, step, count, F32, scratch);
-    else if (kind == BF16) scoreRows(queries, step, count, BF16, scratch);
-    else if (kind == F16) scoreRows(queries, step, count, F16, scratch);
-    else scoreRows(queries, step, count, I8, scratch);
-    if (isInteger) scaleScores(count, scratch + SCALES, scratch);
+    if (keyType == F32) scoreRows(queries, step, keys, keyStep, count, F32, scratch);
+    else if (keyType == BF16) scoreRows(queries, step, keys, keyStep, count, BF16, scratch);
+    else if (keyType == F16) scoreRows(queries, step, keys, keyStep, count, F16, scratch);
+    else scoreRows(queries, step, keys, keyStep, count, I8, scratch);
+    if (isInteger) scaleScores(count, keyScales, scratch);
     if (program) modifyScores(p, batch, head, group, key, count, scratch);
     if (words >= 0) hideUnseen(p, group, key, count, words, scratch);
     weigh(count, columns, part, state, scratch);
-    if (isInteger) scaleScores(count, scratch + SCALES + DECODE_KEYS * 4, scratch);
-    if (valueKind == F32) addValues(columns, count, part, F32, scratch);
-    else if (valueKind == BF16) addValues(columns, count, part, BF16, scratch);
-    else if (valueKind == F16) addValues(columns, count, part, F16, scratch);
-    else addValues(columns, count, part, I8, scratch);
+    if (isInteger) scaleScores(count, valueScales, scratch);
+    if (valueType == F32) addValues(columns, values, valueStep, count, part, F32, scratch);
+    else if (valueType == BF16) addValues(columns, values, valueStep, count, part, BF16, scratch);
+    else if (valueType == F16) addValues(columns, values, valueStep, count, part, F16, scratch);
+    else addValues(columns, values, valueStep, count, part, I8, scratch);
   }
 }
 
-/**
- * Writes where each row lies, every 8 bytes from `addresses` on, and returns how they are to be read: rows that are not
- * whole vectors side by side, and those that many queries convert again and again, are copied as float32.
- */
-function placeRows(
-  p: DecodeParams,
-  x: Operand,
-  length: i32,
-  batch: i32,
-  head: i32,
-  key: i32,
-  count: i32,
-  groups: i32,
-  addresses: usize,
-  rows: usize,
-): i32 {
+/** Whether rows are copied as float32: those that are not whole vectors side by side, and those that many queries would convert. */
+// @ts-ignore: decorator
+@inline
+function isCopied(p: DecodeParams, x: Operand, columns: i32, groups: i32): bool {
+  return x.element != 1 || (p.pages == 0 && columns % 4 != 0) || (x.dtype != F32 && groups > 2);
+}
+
+/** Rows as float32, padded with zeros to whole vectors. */
+function copyRows(x: Operand, length: i32, from: usize, step: usize, count: i32, to: usize): void {
   const dtype = x.dtype;
   const element = x.element;
-  const isCopied = element != 1 || (p.pages == 0 && length % 4 != 0) || (dtype != F32 && groups > 2);
   const columns = fours(length);
   const bytes = <usize>columns << 4;
-  for (let j: i32 = 0; j < count; j++, addresses += 8) {
-    let at = keyRow(p, x, batch, key + j, head);
-    if (isCopied) {
-      if (length % 4 != 0) v128.store(rows + bytes - 16, f32x4.splat(0));
-      if (dtype == I8) widenI8(at, columns, rows);
-      else {
-        const from = loadRow(at, element, dtype, length, rows);
-        if (from != rows) memory.copy(rows, from, <usize>length << 2);
-      }
-      at = rows;
-      rows += bytes;
+  for (let j: i32 = 0; j < count; j++, from += step, to += bytes) {
+    if (length % 4 != 0) v128.store(to + bytes - 16, f32x4.splat(0));
+    if (dtype == I8) widenI8(from, columns, to);
+    else {
+      const row = loadRow(from, element, dtype, length, to);
+      if (row != to) memory.copy(to, row, <usize>length << 2);
     }
-    store<usize>(addresses, at);
   }
-  return isCopied ? F32 : dtype;
 }
 
 function widenI8(from: usize, columns: i32, to: usize): void {
@@ -306,17 +334,20 @@ function columnBytes(dtype: i32): usize {
   return dtype == F32 ? 16 : dtype == I8 ? 4 : 8;
 }
 
-/** Scores of four queries against the keys at `ADDRESSES`, three at a time. */
+/** Scores of four queries against `count` keys, three at a time. */
 // @ts-ignore: decorator
 @inline
-function scoreRows(queries: usize, bytes: usize, count: i32, dtype: i32, scratch: usize): void {
+function scoreRows(queries: usize, bytes: usize, keys: usize, step: usize, count: i32, dtype: i32, scratch: usize): void {
   const past = queries + bytes;
-  const last = scratch + ADDRESSES + (<usize>(count - 1) << 3);
+  const last = keys + <usize>(count - 1) * step;
   let to = scratch + SCORES;
-  for (let at = scratch + ADDRESSES; at <= last; at += 24, to += 48) {
-    let k0 = load<usize>(at);
-    let k1 = load<usize>(min(at + 8, last));
-    let k2 = load<usize>(min(at + 16, last));
+  let fetched = load<usize>(scratch + FETCHED);
+  const end = load<usize>(scratch + FETCHED, 4);
+  let sink: i64 = 0;
+  for (let at = keys; at <= last; at += 3 * step, to += 48) {
+    let k0 = at;
+    let k1 = min(at + step, last);
+    let k2 = min(at + 2 * step, last);
     let a0 = f32x4.splat(0);
     let a1 = a0;
     let a2 = a0;
@@ -352,11 +383,15 @@ function scoreRows(queries: usize, bytes: usize, count: i32, dtype: i32, scratch
       k0 += columnBytes(dtype);
       k1 += columnBytes(dtype);
       k2 += columnBytes(dtype);
+      sink ^= i64.load(fetched);
+      fetched = min(fetched + 64, end);
     }
     v128.store(to, fourSums(a0, b0, c0, d0));
     v128.store(to, fourSums(a1, b1, c1, d1), 16);
     v128.store(to, fourSums(a2, b2, c2, d2), 32);
   }
+  i64.store(scratch + SINK, sink);
+  store<usize>(scratch + FETCHED, fetched);
 }
 
 /** The sum of each vector's lanes. */
@@ -467,21 +502,33 @@ function weigh(count: i32, columns: i32, part: usize, state: usize, scratch: usi
   v128.store(state, sum, SUMS);
 }
 
-/** Adds the weighted values at `ADDRESSES` to the sums, twelve columns at a time. */
+/** Adds the weighted values to the sums, twelve columns at a time. */
 // @ts-ignore: decorator
 @inline
-function addValues(columns: i32, count: i32, part: usize, dtype: i32, scratch: usize): void {
+function addValues(columns: i32, values: usize, step: usize, count: i32, part: usize, dtype: i32, scratch: usize): void {
   let c: i32 = 0;
-  for (; c + 3 <= columns; c += 3) addColumns(3, c, count, part, dtype, scratch);
-  if (columns - c == 2) addColumns(2, c, count, part, dtype, scratch);
-  else if (columns - c == 1) addColumns(1, c, count, part, dtype, scratch);
+  for (; c + 3 <= columns; c += 3) addColumns(3, c, values, step, count, part, dtype, scratch);
+  if (columns - c == 2) addColumns(2, c, values, step, count, part, dtype, scratch);
+  else if (columns - c == 1) addColumns(1, c, values, step, count, part, dtype, scratch);
 }
 
 // @ts-ignore: decorator
 @inline
-function addColumns(width: i32, c: i32, count: i32, part: usize, dtype: i32, scratch: usize): void {
+function addColumns(
+  width: i32,
+  c: i32,
+  values: usize,
+  step: usize,
+  count: i32,
+  part: usize,
+  dtype: i32,
+  scratch: usize,
+): void {
   const sums = part + <usize>c * 64;
-  const offset = <usize>c * columnBytes(dtype);
+  let at = values + <usize>c * columnBytes(dtype);
+  let fetched = load<usize>(scratch + FETCHED, 8);
+  const endOfFetch = load<usize>(scratch + FETCHED, 12);
+  let sink: i64 = 0;
   const zero = f32x4.splat(0);
   let a0 = v128.load(sums);
   let a1 = v128.load(sums, 16);
@@ -496,9 +543,7 @@ function addColumns(width: i32, c: i32, count: i32, part: usize, dtype: i32, scr
   let c2 = width > 2 ? v128.load(sums, 160) : zero;
   let c3 = width > 2 ? v128.load(sums, 176) : zero;
   let weights = scratch + SCORES;
-  let address = scratch + ADDRESSES + 4;
-  for (const end = weights + (<usize>count << 4); weights < end; weights += 16, address += 8) {
-    const at = load<usize>(address) + offset;
+  for (const end = weights + (<usize>count << 4); weights < end; weights += 16, at += step) {
     const x = four(at, dtype);
     const y = width > 1 ? four(at + columnBytes(dtype), dtype) : zero;
     const z = width > 2 ? four(at + 2 * columnBytes(dtype), dtype) : zero;
@@ -518,7 +563,11 @@ function addColumns(width: i32, c: i32, count: i32, part: usize, dtype: i32, scr
     a3 = madd(w, x, a3);
     if (width > 1) b3 = madd(w, y, b3);
     if (width > 2) c3 = madd(w, z, c3);
+    sink ^= i64.load(fetched);
+    fetched = min(fetched + 64, endOfFetch);
   }
+  i64.store(scratch + SINK, sink);
+  store<usize>(scratch + FETCHED, fetched, 8);
   v128.store(sums, a0);
   v128.store(sums, a1, 16);
   v128.store(sums, a2, 32);
@@ -651,7 +700,7 @@ function exceptionalRow(p: DecodeParams, batch: i32, head: i32, i: i32, out: usi
 
 /** Column `c` of the row at `row`. */
 function elementOf(p: DecodeParams, x: Operand, scales: usize, row: usize, c: i32, batch: i32, key: i32, head: i32): f64 {
-  if (x.dtype == I8) return <f64>load<i8>(row + <usize>c) * <f64>scaleOf(p, scales, batch, key, head);
+  if (x.dtype == I8) return <f64>load<i8>(row + <usize>c) * <f64>f32.load(scaleAt(p, scales, batch, key, head));
   return <f64>loadElement(row + <usize>c * x.element * bytesOf(x.dtype), x.dtype);
 }
 

@@ -17,7 +17,7 @@ import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { readCache } from '../cache';
-import { CacheLayer, checkCounts } from '../cache/layer';
+import { CacheLayer, checkCounts, turned } from '../cache/layer';
 import { type CachedRow, slabsOf } from '../cache/layout';
 import { checkControl, checkGradients, checkOptions, checkOut, checkTensors } from '../check';
 import { compute, type ResultSpec, type Values } from '../compute';
@@ -56,7 +56,7 @@ const cached: Op<CachedCall> = {
   reference: async () => (await import('./reference')).cached,
   kernels,
   wasm: planCached,
-  webgpu: async () => (await import('../cache/webgpu')).planRead,
+  webgpu: async () => (await import('./webgpu/cached')).planCached,
 };
 
 /** Which scores count, and what they are scaled by: the same for the forward and the backward pass. */
@@ -221,7 +221,7 @@ function attentionToCache(q: Tensor, layer: CacheLayer, options: CachedAttention
     out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
     lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
   } as const;
-  if (n <= FEW_QUERIES && !whole.arrange) {
+  if (n <= FEW_QUERIES && !whole.arrange && layer.rope?.apply !== 'read') {
     const call = ({ out, lse }: AttentionResult) => ({ q, out, lse, scale, layout, rows, counts, mask: whole, score });
     return compute(cached, { q, ...slabsOf(rows), ...captured }, results, call, options);
   }
@@ -253,14 +253,14 @@ function attentionToCopies(
         fill(part(lse, row, count, n), Number.NEGATIVE_INFINITY);
       }
       if (count === 0) continue;
-      const { k, v } = readCache(layer, pages, length, { signal });
+      const { k: stored, v } = readCache(layer, pages, length, { signal });
+      const k = layer.rope?.apply === 'read' ? turned(stored, [0], layer.rope, { signal }) : stored;
       attentionTo(part(q, row, 0, count), k, v, {
         ...settings,
         ...{ out: part(out, row, 0, count), lse: part(lse, row, 0, count) as Tensor<'f32'>, signal },
         onProgress: onProgress && ((share) => onProgress((row + share) / b)),
       });
-      k.dispose();
-      v.dispose();
+      for (const copy of [stored, k, v]) copy.dispose();
     }
     return { out, lse: lse as Tensor<'f32'> };
   });

@@ -1,10 +1,16 @@
-import { checkWhole, show } from '../../check';
-import { ParameterError } from '../../errors';
+import { checkOptions, checkWhole, show } from '../../check';
+import { ParameterError, ShapeError } from '../../errors';
 import { band } from '../../masks/band';
 import { or } from '../../masks/combine';
 import { sinks } from '../../masks/first';
 import type { Mask } from '../../masks/mask';
+import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
+import type { DType } from '../../tensor/dtype';
+import { formatShape } from '../../tensor/shape';
+import type { Tensor } from '../../tensor/tensor';
+import { checkTensors } from '../check';
+import { type RopeSettings, rope } from '../rope';
 import type { CacheDType, CachedRow, PageLayout } from './layout';
 import { PAGE_ROWS } from './params';
 
@@ -16,6 +22,12 @@ export interface CacheLayerOptions {
   readonly sinks?: number | undefined;
 }
 
+/** How keys are turned by their positions, and when: as they are appended, or each time they are read. */
+export interface CacheRope extends RopeSettings {
+  /** Default: `append`. Reading copies the keys at each call; what is stored then are keys as they came. */
+  readonly apply?: 'append' | 'read' | undefined;
+}
+
 /** One layer of a key-value cache, which ops take in the place of keys and values: what it holds when they are called. */
 export class CacheLayer {
   /** Made by `layer()` of a cache. */
@@ -24,6 +36,7 @@ export class CacheLayer {
     readonly dtype: CacheDType,
     readonly layout: PageLayout,
     readonly options: CacheLayerOptions,
+    readonly rope: CacheRope | undefined,
     private readonly current: () => readonly CachedRow[],
   ) {}
 
@@ -35,6 +48,32 @@ export class CacheLayer {
   /** Tokens of each row, evicted ones among them: the position of the next. */
   get lengths(): number[] {
     return this.current().map(({ length }) => length);
+  }
+
+  /**
+   * Queries turned as the keys are, for caches with `rope`: q [rows, n, h, d], whose first `counts[r]` are the last tokens
+   * of row r, that is once their keys are appended.
+   *
+   * @throws {ParameterError} counts that do not fit, a cache without `rope`
+   */
+  rotate<D extends DType>(q: Tensor<D>, options: { readonly counts?: readonly number[] | undefined } = {}): Tensor<D> {
+    if (!this.rope) throw new ParameterError('rotate() needs a cache with the option rope');
+    checkTensors({ q });
+    checkOptions('rotate', options, ['counts']);
+    q.assertUsable('q');
+    if (q.runtime !== this.runtime)
+      throw new ParameterError('q lives on another runtime than the cache: make both with the same runtime');
+    const { lengths } = this;
+    if (q.rank !== 4 || q.shape[0] !== lengths.length)
+      throw new ShapeError(
+        `q must have shape [${lengths.length}, n, h, d] for this cache, got ${formatShape(q.shape)}`,
+      );
+    const counts = checkCounts(options.counts, lengths.length, q.shape[1] ?? 0);
+    return turned(
+      q,
+      lengths.map((length, row) => length - (counts[row] as number)),
+      this.rope,
+    );
   }
 
   /** Which tokens queries may see by its window, if it has one. */
@@ -62,6 +101,21 @@ export class CacheLayer {
         );
     }
   }
+}
+
+/** Tokens [rows, n, heads, d] turned by their positions, which begin at `first[r]` in row r. */
+export function turned<D extends DType>(
+  x: Tensor<D>,
+  first: readonly number[],
+  { apply: _, ...settings }: CacheRope,
+  { signal }: Control = {},
+): Tensor<D> {
+  const [rows, n] = x.shape as [number, number];
+  const [offset] = first as [number];
+  if (first.every((position) => position === offset)) return rope(x, { ...settings, signal, positions: { offset } });
+  const places = Int32Array.from({ length: rows * n }, (_, at) => (first[Math.floor(at / n)] as number) + (at % n));
+  using positions = x.runtime.tensor(places, [rows, n], 'i32');
+  return rope(x, { ...settings, signal, positions });
 }
 
 /** Tokens of each row among the `n` that are given. */

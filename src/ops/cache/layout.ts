@@ -24,6 +24,8 @@ export function pageLayout(dtype: CacheDType, heads: number, d: number, e: numbe
   };
 }
 
+export const dtypeOf = ({ dtype }: PageLayout) => STORAGE[dtype] as CacheDType;
+
 /** Memory for some pages. */
 export interface Slab {
   /** The bits of whatever rows hold. */

@@ -8,6 +8,7 @@ import { loaded, type Pause } from '../order';
 import type { Steps } from '../turns';
 import type { GpuBufferLike, GpuOptions } from './adapter';
 import { Device } from './device';
+import { partBytes } from './kernel';
 import { type GpuBuffer, Memory } from './memory';
 import { type Plan, Queue, type Workspace } from './queue';
 
@@ -55,6 +56,10 @@ export class WebGpuBackend implements Backend {
 
   get isSoftware(): boolean {
     return this.#device.isSoftware;
+  }
+
+  get mostBound(): number {
+    return partBytes(this.#device.gpu);
   }
 
   finish(): Promise<void> {

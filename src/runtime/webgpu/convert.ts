@@ -22,6 +22,13 @@ fn rounded(value: f32) -> u32 {
 }`,
 };
 
+/** `rounded(f32)`, the bits of the nearest number in a dtype. */
+export const rounding = (dtype: 'f16' | 'bf16') => `
+fn shifted(x: u32, shift: u32) -> u32 {
+  return (x + (1u << (shift - 1)) - 1 + ((x >> shift) & 1)) >> shift;
+}
+${ROUND[dtype]}`;
+
 const INVOCATIONS = 64;
 
 /** A thread a word of two elements: what else is in the first and the last word stays. */
@@ -32,10 +39,7 @@ const kernelFor = variants(
     operands: { x: { access: 'read' }, words: { access: 'update' } },
     numbers: { begin: 'u32', end: 'u32', count: 'u32' },
     body: `
-fn shifted(x: u32, shift: u32) -> u32 {
-  return (x + (1u << (shift - 1)) - 1 + ((x >> shift) & 1)) >> shift;
-}
-${ROUND[dtype]}
+${rounding(dtype)}
 fn run(task: u32, lane: u32) {
   let word = task * ${INVOCATIONS} + lane;
   if (word >= numbers.count) { return; }

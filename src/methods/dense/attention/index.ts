@@ -10,6 +10,7 @@ import { documents as documentsMask } from '../../../masks/documents';
 import { prefix as prefixMask, sinks as sinksMask } from '../../../masks/first';
 import type { Mask } from '../../../masks/mask';
 import { bandOf } from '../../../ops/attention';
+import { widened } from '../../../ops/copy';
 import { alibi, compose, softcap as softcapScore } from '../../../scores/score';
 import { defineMaskedMethod } from '../../masked';
 import { causal, count, float32, scale } from '../../schema';
@@ -58,7 +59,7 @@ export const exactAttention = defineMaskedMethod({
   },
 
   score({ softcap }, { alibi_slopes: slopes }) {
-    const parts = [...(softcap ? [softcapScore(softcap)] : []), ...(slopes ? [alibi(slopes)] : [])];
+    const parts = [...(softcap ? [softcapScore(softcap)] : []), ...(slopes ? [alibi(widened(slopes))] : [])];
     return parts.length > 1 ? compose(...parts) : parts[0];
   },
 

@@ -116,21 +116,24 @@ fn store_columns(place: Place, query: u32, c: u32, x: vec4f) {
 
 const LEAST = 2 ** -126;
 
+/** A call, the keys and values of which may be what `more` gives a kernel in the place of tensors. */
+export type Attended = Pick<AttentionCall, 'q' | 'out' | 'lse' | 'scale' | 'score'> & Partial<AttentionCall>;
+
 /** The dispatch of a kernel for a call: a task for each tile of each head unless `more` says otherwise. */
 export function attentionDispatch(
   kernel: Kernel,
-  { q, k, v, out, lse, scale: asked, score: modifier }: AttentionCall,
+  { q, k, v, out, lse, scale: asked, score: modifier }: Attended,
   map: TileMap,
   score: ScoreCode,
   workspace: Workspace,
   more: Partial<Omit<Dispatch, 'kernel'>> = {},
 ): Dispatch {
   const [b, , h, d] = q.shape as [number, number, number, number];
-  const [, , g, e] = v.shape as [number, number, number, number];
+  const e = out.shape[3] as number;
   // Numbers below f32's would make 0 of it, and NaN of infinite products.
   const scale = asked === 0 ? 0 : Math.sign(asked) * Math.max(Math.abs(asked), LEAST);
   const all: Record<string, Region> = {
-    ...{ q, k, v, out, lse, map: tilesOf(map, workspace) },
+    ...{ q, ...(k && v && { k, v }), out, lse, map: tilesOf(map, workspace) },
     ...scoreOperands(score, workspace),
     ...more.operands,
   };
@@ -138,7 +141,14 @@ export function attentionDispatch(
     kernel,
     operands: Object.fromEntries(Object.keys(kernel.operands).map((name) => [name, all[name] as Region])),
     numbers: {
-      ...{ h, repeat: h / g, d, e, scale, factor: modifier ? scale : scale * Math.LOG2E },
+      ...{
+        h,
+        d,
+        e,
+        ...(k && { repeat: h / (k.shape[2] as number) }),
+        scale,
+        factor: modifier ? scale : scale * Math.LOG2E,
+      },
       ...{ ...map.numbers, ...score.numbers, ...more.numbers },
     },
     tasks: more.tasks ?? b * h * map.owners,

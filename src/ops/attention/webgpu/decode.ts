@@ -1,224 +1,434 @@
 /**
- * Attention of few queries and many keys, as in decoding: what a tile of queries sees is split over workgroups, each of
- * which leaves its outputs, not yet divided, with the maximum and the sum of its scores; a second kernel merges them.
+ * Attention of few queries and many keys, as in decoding, from tensors or from the pages of a cache. The heads that share a
+ * key/value head share its reads: their queries are the rows of a task, whose keys are split over workgroups, panel by
+ * panel in turn. Each leaves its outputs, not yet divided, with the maximum and the sum of its scores; a second kernel
+ * merges them.
  *
- * An invocation multiplies four columns of a key that it shares with its neighbours, so loads are of whole rows; the
- * products of a key are added up by one invocation each. For the values an invocation has four columns and some of the keys.
+ * Of a panel of 32 keys eight invocations multiply four keys, and one has the weights of a row's four keys. For the values
+ * an invocation has four columns, and some of the keys.
+ *
+ * A part whose numbers are not finite is done again with care (careful.ts) by the same workgroup.
  */
 
 import { type Dispatch, type Kernel, variants } from '../../../runtime/webgpu/kernel';
+import { HIDDEN_ZERO } from '../../../runtime/webgpu/kernels/product';
 import { each } from '../../../runtime/webgpu/kernels/text';
 import type { Workspace } from '../../../runtime/webgpu/queue';
-import type { AttentionCall } from '../call';
-import { type AttentionVariant, attentionDispatch, attentionKernel, INPUTS, RESULTS } from './common';
+import { sizesOf } from '../../../runtime/webgpu/sizes';
+import type { CacheDType } from '../../cache/layout';
+import { carefulCode, INVOCATIONS, resultCode } from './careful';
+import { type Attended, type AttentionVariant, attentionDispatch, attentionKernel, INPUTS, RESULTS } from './common';
 import type { ScoreCode } from './score';
+import { pagesSource, TENSORS } from './sources';
 import type { TileCut, TileMap } from './tile-map';
 
-const INVOCATIONS = 64;
-/** Keys of a panel. */
-const KEYS = 32;
+/** How few queries are cut: tiles of more than there are, and panels that are pages. */
+export const DECODE_CUT: TileCut = { queries: 16, keys: 32 };
 /** Of a part at least so many panels. */
 const PANELS = 4;
-/** Queries of a tile: pipelines are few. */
-const TILES = [1, 4, 8];
+/** Rows of a task: pipelines are few. */
+const ROWS = [1, 4, 8];
 
-/** Vectors of a row. */
+/** Vectors of a row, at most. */
 const QUADS = 64;
+/** Vectors of keys in a panel, and invocations that multiply these. */
+const FOURS = 8;
 
 /** Workgroup memory of a kernel. */
-const bytesOf = (queries: number) => 4 * (4 * queries * QUADS + KEYS * QUADS + queries * KEYS + 4 * INVOCATIONS);
+const bytesOf = (rows: number) => 4 * (rows * (8 * QUADS + 8 * FOURS + 1) + 5 * INVOCATIONS + 2);
 
-/** How few queries are cut, with so much workgroup memory. */
-export function decodeCut(n: number, most: number): TileCut {
-  const fitting = TILES.filter((queries) => bytesOf(queries) <= most);
-  return { queries: fitting.find((queries) => n <= queries) ?? (fitting.at(-1) as number), keys: KEYS };
+interface DecodeVariant extends AttentionVariant {
+  readonly rows: number;
+  /** How the pages of a cache are stored, if there is one. */
+  readonly pages?: CacheDType | undefined;
 }
 
-/** Parts of the keys; vectors of outputs, rounded up to a power of two; and how many invocations share each of these. */
-const NUMBERS = { splits: 'u32', quads: 'u32', key_groups: 'u32' } as const;
+/**
+ * Of a key/value head: how many query heads share a task and how many such there are of a batch, how many slots each has
+ * of a tile, and in how many tasks these rows are. Parts of the keys, those of all dispatches, and the first of this one;
+ * vectors of outputs, rounded up to a power of two, and how many invocations share each of these.
+ */
+const NUMBERS: NonNullable<Kernel['numbers']> = {
+  ...{ repeat: 'u32', together: 'u32', groups: 'u32', width: 'u32', chunks: 'u32' },
+  ...{ splits: 'u32', parts_of_row: 'u32', first_part: 'u32', quads: 'u32', key_groups: 'u32' },
+};
 
-const partKernel = variants((variant: AttentionVariant): Kernel => {
-  const rows = variant.cut.queries;
+const sourceOf = ({ pages }: DecodeVariant) => (pages ? pagesSource(pages) : TENSORS);
+
+/**
+ * The rows of a task, and where their parts lie: of each row of a part its outputs and those times 2^-69, then the maximum of
+ * its scores, the sum of their exponentials, their kinds, and the largest that overflows (careful.ts).
+ */
+const rowsCode = ({ rows }: DecodeVariant) => `
+const ROWS = ${rows}u;
+/// The kind of a part that was done with care: its maximum is in units of 1 and not of ln 2, its outputs are there times 2^-69 too.
+const CAREFUL = 32u;
+const LN2 = ${Math.LN2};
+
+/// The rows of a task: their place but for the head, which is the first, and the first row of those that share the keys.
+struct Rows { place: Place, first: u32 }
+/// Without a query if there is no such row, or none in its slot of the tile.
+struct Row { head: u32, slot: u32, query: i32, is_there: bool }
+
+fn rows_of(task: u32) -> Rows {
+  let at = task / numbers.chunks / numbers.map_owners;
+  let batch = batch_at(at / numbers.groups);
+  let head = at % numbers.groups * numbers.together;
+  let row = masked_batch(batch) * numbers.h + head;
+  let tile = owner_of(row, task / numbers.chunks % numbers.map_owners);
+  return Rows(Place(batch, head, head / numbers.repeat, row, tile), task % numbers.chunks * ROWS);
+}
+fn row_of(rows: Rows, r: u32) -> Row {
+  let at = rows.first + r;
+  let slot = at % numbers.width;
+  let is_there = at < numbers.together * numbers.width;
+  return Row(
+    rows.place.head + at / numbers.width, slot, select(-1, query_at(rows.place.tile * TILE + slot), is_there), is_there);
+}
+fn part_length() -> u32 { return 8 * numbers.quads + 4; }
+fn part_at(task: u32, part: u32, r: u32) -> u32 {
+  return ((task * numbers.parts_of_row + part) * ROWS + r) * part_length();
+}`;
+
+const partKernel = variants((variant: DecodeVariant): Kernel => {
+  const { rows, isModified } = variant;
+  const source = sourceOf(variant);
   const everyRow = (line: (r: number) => string) => each(rows, line);
+  const keysFrom = (first: string) => `vec4i(${each(4, (i) => `key_at(panel * PANEL + ${first} + ${i})`, ', ')})`;
   return attentionKernel({
     name: 'attention, a part of the keys',
     invocations: INVOCATIONS,
     variant,
-    operands: { ...INPUTS, parts: { access: 'write' } },
-    numbers: NUMBERS,
+    operands: { q: INPUTS.q as Kernel['operands'][string], ...source.operands, parts: { access: 'write' } },
+    numbers: { ...NUMBERS, ...source.numbers },
+    needs: ['precise_exp'],
     body: `
-var<workgroup> queries: array<vec4f, TILE * 64>;
-/// Of each key the products of its columns, four in one.
-var<workgroup> products: array<f32, PANEL * 64>;
-var<workgroup> scores: array<f32, TILE * PANEL>;
-var<workgroup> shared_outputs: array<vec4f, ${INVOCATIONS}>;
+${source.batches}
+${source.text}
+${carefulCode(isModified)}
+${rowsCode(variant)}
+var<workgroup> queries: array<vec4f, ROWS * ${QUADS}>;
+/// Of four keys and a row the sums of every eighth vector's products; at last the outputs of all invocations.
+var<workgroup> sums: array<vec4f, ROWS * ${QUADS}>;
+var<workgroup> scores: array<vec4f, ROWS * ${FOURS}>;
+var<workgroup> weights: array<vec4f, ROWS * ${FOURS}>;
+var<workgroup> fades: array<f32, ROWS>;
+/// A bit for each row that is to be done with care.
+var<workgroup> marks: atomic<u32>;
+var<workgroup> marked: u32;
 
 fn run(task: u32, lane: u32) {
   let split = task % numbers.splits;
-  let place = place_of(task / numbers.splits);
+  let rows = rows_of(task / numbers.splits);
+  let place = rows.place;
   let span = span_of(place.row, place.tile);
-  let first = span.others * split / numbers.splits;
-  let past = span.others * (split + 1) / numbers.splits;
   let depth = (numbers.d + 3) / 4;
-  for (var at = lane; at < TILE * depth; at += ${INVOCATIONS}) {
-    let query = query_at(place.tile * TILE + at / depth);
+  for (var at = lane; at < ROWS * depth; at += ${INVOCATIONS}) {
+    let row = row_of(rows, at / depth);
     let c = at % depth * 4;
     var x = vec4f();
-    if (query >= 0) { x = kept(load4_q(at_q(place.batch, u32(query), place.head, c)), numbers.d - c) * numbers.factor; }
-    queries[at / depth * 64 + at % depth] = x;
+    if (row.query >= 0) { x = kept(load4_q(at_q(place.batch, u32(row.query), row.head, c)), numbers.d - c) * numbers.factor; }
+    queries[at / depth * ${QUADS} + at % depth] = x;
   }
+  workgroupBarrier();
+  let four = lane / ${FOURS};
+  let turn = lane % ${FOURS};
+  // Of the weights row \`four\` is this invocation's, and keys \`turn\`.
+  let own = row_of(rows, four);
+  var top = LOWEST;
+  var sum = vec4f();
   let quad = lane % numbers.quads;
   let key_group = lane / numbers.quads;
-  ${everyRow((r) => `var top${r} = LOWEST; var sum${r} = 0.0; var o${r} = vec4f();`)}
+  ${everyRow((r) => `var o${r} = vec4f();`)}
+  var panels = 0u;
   // Panels of the span before the run.
   var before = 0u;
   for (var i = span.first; i < span.past; i++) {
     let run = run_at(i);
-    let begin = run.first + max(first, before) - before;
-    let end = min(run.past, run.first + max(past, before) - before);
+    let first = first_panel(run, before, split, numbers.splits);
     before += run.past - run.first;
-    for (var panel = begin; panel < end; panel++) {
-      for (var r = 0u; r < TILE; r++) {
-        workgroupBarrier();
-        for (var at = lane; at < PANEL * depth; at += ${INVOCATIONS}) {
-          let key = key_at(panel * PANEL + at / depth);
-          let c = at % depth * 4;
-          let x = kept(load4_k(at_k(place.batch, u32(max(key, 0)), place.key_head, c)), numbers.d - c);
-          products[at / depth * 64 + at % depth] = dot(x, queries[r * 64 + at % depth]);
+    for (var panel = first; panel < run.past; panel += numbers.splits) {
+      let base = base_of(place, panel);
+      if (base < 0) { continue; }
+      panels++;
+      {
+        let key = ${keysFrom('4 * four')};
+        ${everyRow((r) => `var s${r} = vec4f();`)}
+        for (var c = turn; c < depth; c += ${FOURS}) {
+          ${each(4, (i) => `let x${i} = key_vector(place, base, key[${i}], 4 * c);`)}
+          ${everyRow(
+            (r) => `{
+            let y = queries[${r * QUADS} + c];
+            s${r} += vec4f(${each(4, (i) => `dot(x${i}, y)`, ', ')});
+          }`,
+          )}
         }
-        workgroupBarrier();
-        if (lane < PANEL) {
-          var score = 0.0;
-          for (var c = 0u; c < depth; c++) { score += products[lane * 64 + c]; }
-          ${
-            variant.isModified
-              ? `
-          let query = u32(max(query_at(place.tile * TILE + r), 0));
-          let key = u32(max(key_at(panel * PANEL + lane), 0));
-          score = ${Math.LOG2E} * modified(score, place.batch, place.head, query, key);`
-              : ''
-          }
-          if (!run.is_full) {
-            let word = seen_word(pattern_of(run, 0), lane) >> r;
-            score = select(-numbers.infinity, score, (word & 1) == 1);
-          }
-          scores[r * PANEL + lane] = score;
-        }
+        ${everyRow((r) => `sums[(turn * ROWS + ${r}) * ${FOURS} + four] = s${r};`)}
       }
       workgroupBarrier();
-      ${everyRow(
-        (r) => `
-      var next${r} = top${r};
-      for (var c = 0u; c < PANEL; c++) { next${r} = max(next${r}, scores[${r} * PANEL + c]); }
-      let fade${r} = exp2(top${r} - next${r});
-      top${r} = next${r};
-      sum${r} *= fade${r};
-      o${r} *= fade${r};`,
-      )}
-      for (var c = 0u; c < PANEL; c++) {
-        ${everyRow((r) => `sum${r} += exp2(scores[${r} * PANEL + c] - top${r});`)}
+      var score = vec4f();
+      if (four < ROWS) {
+        for (var c = 0u; c < ${FOURS}; c++) { score += sums[c * ROWS * ${FOURS} + lane]; }
+        ${
+          isModified
+            ? `
+        let key = vec4u(max(${keysFrom('4 * turn')}, vec4i()));
+        for (var c = ${HIDDEN_ZERO}; c < 4; c++) {
+          score[c] = ${Math.LOG2E} * modified(score[c], masked_batch(place.batch), own.head, u32(max(own.query, 0)), key[c]);
+        }`
+            : ''
+        }
+        if (!run.is_full) {
+          let pattern = pattern_of(run, 0);
+          for (var c = 0u; c < 4; c++) {
+            let word = seen_word(pattern, 4 * turn + c) >> own.slot;
+            score[c] = select(-numbers.infinity, score[c], (word & 1) == 1);
+          }
+        }
+        scores[lane] = score;
       }
-      if (4 * quad < numbers.e && key_group < numbers.key_groups) {
-        for (var c = key_group; c < PANEL; c += numbers.key_groups) {
-          let key = key_at(panel * PANEL + c);
-          let value = kept(load4_v(at_v(place.batch, u32(max(key, 0)), place.key_head, 4 * quad)), numbers.e - 4 * quad);
-          ${everyRow((r) => `o${r} = fma(vec4f(exp2(scores[${r} * PANEL + c] - top${r})), value, o${r});`)}
+      workgroupBarrier();
+      if (four < ROWS) {
+        var next = top;
+        for (var c = 0u; c < ${FOURS}; c++) { next = max(next, largest(scores[four * ${FOURS} + c])); }
+        let fade = exp2(top - next);
+        let weight = exp2(score - next);
+        sum = fma(sum, vec4f(fade), weight);
+        top = next;
+        weights[lane] = weight;
+        if (turn == 0) { fades[four] = fade; }
+      }
+      workgroupBarrier();
+      ${everyRow((r) => `o${r} *= fades[${r}];`)}
+      if (4 * quad < numbers.e) {
+        for (var k = key_group; k < ${FOURS}; k += numbers.key_groups) {
+          let key = ${keysFrom('4 * k')};
+          ${each(4, (i) => `let x${i} = value_vector(place, base, key[${i}], 4 * quad);`)}
+          ${everyRow(
+            (r) => `{
+            let w = weights[${r * FOURS} + k];
+            ${each(4, (i) => `o${r} = fma(vec4f(w[${i}]), x${i}, o${r});`)}
+          }`,
+          )}
         }
       }
     }
   }
-  // Of each row its outputs, then the maximum and the sum of its scores.
-  let length = 4 * numbers.quads + 2;
-  ${everyRow(
-    (r) => `{
-    workgroupBarrier();
-    shared_outputs[lane] = o${r};
-    workgroupBarrier();
-    let at = (task * TILE + ${r}) * length;
-    if (key_group == 0) {
-      var total = vec4f();
-      for (var other = 0u; other < numbers.key_groups; other++) { total += shared_outputs[other * numbers.quads + quad]; }
-      for (var c = 0u; c < 4; c++) { store_parts(at + 4 * quad + c, total[c]); }
+  workgroupBarrier();
+  ${everyRow((r) => `sums[${r * QUADS} + lane] = o${r};`)}
+  if (four < ROWS) { weights[lane] = sum; }
+  workgroupBarrier();
+  if (key_group == 0) {
+    for (var r = 0u; r < ROWS; r++) {
+      var outputs = vec4f();
+      for (var other = quad; other < numbers.key_groups * numbers.quads; other += numbers.quads) {
+        outputs += sums[r * ${QUADS} + other];
+      }
+      sums[r * ${QUADS} + quad] = outputs;
+      if (has_special(outputs) && row_of(rows, r).query >= 0) { atomicOr(&marks, 1u << r); }
+    }
+  }
+  var total = 0.0;
+  if (four < ROWS && turn == 0) {
+    for (var c = 0u; c < ${FOURS}; c++) { total += dot(weights[lane + c], vec4f(1)); }
+    // A row that sees nothing, or one whose scores are all -infinity.
+    ${isModified ? 'let is_unclear = false;' : 'let is_unclear = total == 0.0;'}
+    if ((special(total) || special(top) || is_unclear) && own.query >= 0) { atomicOr(&marks, 1u << four); }
+  }
+  workgroupBarrier();
+  if (lane == 0) { marked = select(atomicLoad(&marks), 0, panels == 0); }
+  let bits = workgroupUniformLoad(&marked);
+  let part = numbers.first_part + split;
+  let states = 8 * numbers.quads;
+  if (four < ROWS && turn == 0 && ((bits >> four) & 1) == 0) {
+    let at = part_at(task / numbers.splits, part, four) + states;
+    store_parts(at, top);
+    store_parts(at + 1, total);
+    store_parts(at + 2, select(0.0, f32(SEEN | FINITE), total > 0.0));
+    store_parts(at + 3, LOWEST);
+  }
+  for (var r = 0u; r < ROWS; r++) {
+    let at = part_at(task / numbers.splits, part, r);
+    if (((bits >> r) & 1) == 0) {
+      if (key_group == 0) {
+        let outputs = sums[r * ${QUADS} + quad];
+        for (var c = 0u; c < 4; c++) { store_parts(at + 4 * quad + c, outputs[c]); }
+      }
+      continue;
+    }
+    let row = row_of(rows, r);
+    var careful = place;
+    careful.head = row.head;
+    let all = careful_sums(careful, span, u32(row.query), row.slot, split, numbers.splits, lane);
+    if (lane < numbers.quads) {
+      for (var c = 0u; c < 4; c++) {
+        store_parts(at + 4 * lane + c, all.x[c]);
+        store_parts(at + 4 * (numbers.quads + lane) + c, all.smaller[c]);
+      }
     }
     if (lane == 0) {
-      store_parts(at + length - 2, top${r});
-      store_parts(at + length - 1, sum${r});
+      store_parts(at + states, all.most.x);
+      store_parts(at + states + 1, all.sum);
+      store_parts(at + states + 2, f32(all.kind | CAREFUL));
+      store_parts(at + states + 3, all.most.y);
     }
-  }`,
-  )}
+  }
 }`,
   });
 });
 
-const mergeKernel = variants(
-  (variant: AttentionVariant): Kernel =>
-    attentionKernel({
-      name: 'attention, parts of the keys merged',
-      invocations: INVOCATIONS,
-      variant,
-      operands: { parts: { access: 'read' }, ...RESULTS },
-      numbers: NUMBERS,
-      body: `
-var<workgroup> bad: array<u32, ${INVOCATIONS}>;
+const mergeKernel = variants((variant: DecodeVariant): Kernel => {
+  const source = sourceOf(variant);
+  const { pages } = source.operands;
+  return attentionKernel({
+    name: 'attention, parts of the keys merged',
+    invocations: INVOCATIONS,
+    variant,
+    operands: { parts: { access: 'read' }, ...(pages && { pages }), ...RESULTS },
+    numbers: { ...NUMBERS, ...source.numbers },
+    needs: ['precise_exp'],
+    body: `
+${source.batches}
+${resultCode(variant.isModified)}
+${rowsCode(variant)}
+fn four_of(at: u32) -> vec4f {
+  return vec4f(load_parts(at), load_parts(at + 1), load_parts(at + 2), load_parts(at + 3));
+}
+/// The maximum of a part, in units of ln 2 unless some are not.
+fn top_of(at: u32, is_careful: bool) -> f32 {
+  let is_plain = (u32(load_parts(at + 2)) & CAREFUL) == 0;
+  return load_parts(at) * select(1.0, LN2, is_careful && is_plain);
+}
 
 fn run(task: u32, lane: u32) {
-  let place = place_of(task / TILE);
-  let r = task % TILE;
-  let slot = query_at(place.tile * TILE + r);
-  let others = span_of(place.row, place.tile).others;
-  let length = 4 * numbers.quads + 2;
-  let first = (task / TILE * numbers.splits * TILE + r) * length;
-  let step = TILE * length;
-  var top = LOWEST;
-  for (var split = 0u; split < numbers.splits; split++) { top = max(top, load_parts(first + split * step + length - 2)); }
+  let r = task % ROWS;
+  let rows = rows_of(task / ROWS);
+  let row = row_of(rows, r);
+  ${
+    // Of a cache's rows some have fewer queries than there are slots: the others see nothing.
+    variant.pages
+      ? `
+  if (!row.is_there) { return; }
+  let query = row.slot;
+  let parts = select(0u, numbers.parts_of_row, row.query >= 0);`
+      : `
+  if (row.query < 0) { return; }
+  let query = u32(row.query);
+  let parts = numbers.parts_of_row;`
+  }
+  let states = 8 * numbers.quads;
+  var kind = 0u;
+  var most = vec2f(LOWEST);
+  for (var part = 0u; part < parts; part++) {
+    let at = part_at(task / ROWS, part, r) + states;
+    kind |= u32(load_parts(at + 2));
+    most.y = max(most.y, load_parts(at + 3));
+  }
+  let is_careful = (kind & CAREFUL) != 0;
+  kind &= ~CAREFUL;
+  for (var part = 0u; part < parts; part++) {
+    most.x = max(most.x, top_of(part_at(task / ROWS, part, r) + states, is_careful));
+  }
   var sum = 0.0;
   var x = vec4f();
-  for (var split = 0u; split < numbers.splits; split++) {
-    let at = first + split * step;
-    let weight = exp2(load_parts(at + length - 2) - top);
-    sum += weight * load_parts(at + length - 1);
-    if (lane < numbers.quads) {
-      let c = at + 4 * lane;
-      x += weight * vec4f(load_parts(c), load_parts(c + 1), load_parts(c + 2), load_parts(c + 3));
+  var smaller = vec4f();
+  for (var part = 0u; part < parts; part++) {
+    let at = part_at(task / ROWS, part, r);
+    let own = u32(load_parts(at + states + 2));
+    let fall = top_of(at + states, is_careful) - most.x;
+    var weight = exp2(fall);
+    if (is_careful) {
+      weight = select(0.0, careful_weight(fall), (own & FINITE) != 0);
+      if (is_beyond(kind, most)) { weight = select(0.0, 1.0, (own & BEYOND) != 0 && is_most(load_parts(at + states + 3), most.y)); }
     }
+    sum += weight * load_parts(at + states + 1);
+    if (lane >= numbers.quads) { continue; }
+    let values = four_of(at + 4 * lane);
+    x += weight * values;
+    if ((own & CAREFUL) == 0) { smaller += weight * (values * SMALLER); }
+    else { smaller += weight * four_of(at + 4 * (numbers.quads + lane)); }
   }
-  bad[lane] = select(0u, 1u, has_special(x));
-  workgroupBarrier();
-  var is_bad = 0u;
-  for (var other = 0u; other < ${INVOCATIONS}; other++) { is_bad |= bad[other]; }
-  if (is_bad != 0) { sum = not_a_number(); }
-  if (slot < 0) { return; }
-  let share = finish_row(place, u32(slot), top, sum, others, lane == 0);
-  if (lane < numbers.quads) { store_columns(place, u32(slot), 4 * lane, x * share); }
+  if (!is_careful) { most.x *= LN2; }
+  let result = careful_result(Sums(kind, most, sum, x, smaller));
+  var place = rows.place;
+  place.head = row.head;
+  store_columns(place, query, 4 * lane, result.x);
+  if (lane == 0) { store_lse(at_lse(place.batch, query, place.head), result.lse); }
 }`,
-    }),
-);
+  });
+});
 
-/** The dispatches of a call with the map of its `decodeCut`, of about `workgroups` workgroups. */
-export function decode(
-  call: AttentionCall,
-  map: TileMap,
-  variant: AttentionVariant,
-  score: ScoreCode,
-  workspace: Workspace,
-  workgroups: number,
-): Dispatch[] {
-  const [b, , h] = call.q.shape as [number, number, number];
-  const e = call.v.shape[3] as number;
-  const tiles = b * h * map.owners;
-  const rows = tiles * map.cut.queries;
-  const splits = Math.max(1, Math.min(Math.ceil(workgroups / tiles), Math.floor(map.most / PANELS)));
-  const quads = 2 ** Math.ceil(Math.log2(Math.ceil(e / 4)));
-  const more = {
-    operands: { parts: workspace.scratch([rows * splits * (4 * quads + 2)]) },
-    numbers: { splits, quads, key_groups: INVOCATIONS / quads },
+/** Rows of a call that see alike. */
+export interface Decoded {
+  readonly call: Attended;
+  /** How many of its batches. */
+  readonly batches: number;
+  /** Key/value heads. */
+  readonly g: number;
+  /** Of `DECODE_CUT`. */
+  readonly map: TileMap;
+  readonly score: ScoreCode;
+  /** Slots of a tile that queries may be in. */
+  readonly width: number;
+  /** Where keys and values are, if in pages: of all slabs, and for each of them. */
+  readonly pages?: {
+    readonly dtype: CacheDType;
+    readonly shared: Inputs;
+    readonly slabs: readonly Inputs[];
   };
-  return [
-    attentionDispatch(partKernel(variant), call, map, score, workspace, { ...more, tasks: tiles * splits }),
-    attentionDispatch(mergeKernel(variant), call, map, score, workspace, {
-      ...more,
-      tasks: rows,
-      operations: rows * splits * (2 * e + 4),
+}
+
+type Inputs = Pick<Dispatch, 'operands' | 'numbers'>;
+
+const NOTHING: Inputs = { operands: {}, numbers: {} };
+
+/** A dispatch for each slab, and the one that merges what they leave. */
+export function decode(
+  { call, batches, g, map, score, width, pages }: Decoded,
+  workspace: Workspace,
+): { readonly parts: Dispatch[]; readonly merge: Dispatch } {
+  const { device } = workspace;
+  const [, , h, d] = call.q.shape as [number, number, number, number];
+  const e = call.out.shape[3] as number;
+  const repeat = h / g;
+  const maps = map.words.subarray(0, pages ? h : batches * h);
+  const together = maps.every((list, at) => list === maps[at - (at % repeat)]) ? repeat : 1;
+  const fitting = ROWS.filter((rows) => bytesOf(rows) <= device.gpu.limits.maxComputeWorkgroupStorageSize);
+  const rows = fitting.find((rows) => together * width <= rows) ?? (fitting.at(-1) as number);
+  const chunks = Math.ceil((together * width) / rows);
+  const groups = h / together;
+  const tasks = batches * groups * map.owners * chunks;
+  const splits = Math.max(1, Math.min(Math.ceil(sizesOf(device).workgroups / tasks), Math.floor(map.most / PANELS)));
+  const quads = 2 ** Math.ceil(Math.log2(Math.ceil(e / 4)));
+  const variant: DecodeVariant = {
+    ...{ cut: map.cut, score: score.shader, isModified: call.score !== undefined },
+    ...{ rows, pages: pages?.dtype },
+  };
+  const { operands, numbers } = pages?.shared ?? NOTHING;
+  const slabs = pages?.slabs ?? [NOTHING];
+  const partsOfRow = splits * slabs.length;
+  const shared = {
+    ...{ parts: workspace.scratch([Math.max(1, tasks * partsOfRow * rows * (8 * quads + 4))]), ...operands },
+  };
+  const common = {
+    ...{ repeat, together, groups, width, chunks, splits, quads, key_groups: INVOCATIONS / quads },
+    ...{ parts_of_row: partsOfRow, first_part: 0, ...numbers },
+  };
+  const panels = (map.visited / together) * chunks * (pages ? batches : 1);
+  return {
+    parts: slabs.map((slab, at) =>
+      attentionDispatch(partKernel(variant), call, map, score, workspace, {
+        operands: { ...shared, ...slab.operands },
+        numbers: { ...common, ...slab.numbers, first_part: at * splits },
+        tasks: tasks * splits,
+        operations: 2 * (d + e) * panels * rows * DECODE_CUT.keys,
+      }),
+    ),
+    merge: attentionDispatch(mergeKernel(variant), call, map, score, workspace, {
+      operands: shared,
+      numbers: common,
+      tasks: tasks * rows,
+      operations: tasks * rows * partsOfRow * (4 * e + 8),
     }),
-  ];
+  };
 }

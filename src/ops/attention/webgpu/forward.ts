@@ -7,7 +7,7 @@ import { type AttentionSizes, type RowsSizes, sizesOf, type TiledSizes } from '.
 import type { AttentionCall } from '../call';
 import { carefulKernel } from './careful';
 import { type AttentionVariant, attentionDispatch } from './common';
-import { decode, decodeCut } from './decode';
+import { DECODE_CUT, decode } from './decode';
 import { rowsCut, rowsKernel } from './rows';
 import { scoreCode } from './score';
 import { type TileCut, tileMap } from './tile-map';
@@ -44,7 +44,7 @@ export function* planAttention(call: AttentionCall, workspace: Workspace): Steps
   const [, m, g, e] = call.v.shape as [number, number, number, number];
   const extent = { b, n, m, h, g };
   const { device } = workspace;
-  const { attention, workgroups } = sizesOf(device);
+  const { attention } = sizesOf(device);
   const { maxComputeWorkgroupStorageSize } = device.gpu.limits;
   const score = scoreCode(call.score, extent, 'scores');
   const withMap = function* (cut: TileCut) {
@@ -55,8 +55,10 @@ export function* planAttention(call: AttentionCall, workspace: Workspace): Steps
     return { map, variant, careful };
   };
   if (n <= FEW) {
-    const { map, variant, careful } = yield* withMap(decodeCut(n, maxComputeWorkgroupStorageSize));
-    return { dispatches: [...decode(call, map, variant, score, workspace, workgroups), careful] };
+    const map = yield* tileMap(call.mask, extent, DECODE_CUT);
+    const width = call.mask.arrange ? DECODE_CUT.queries : n;
+    const { parts, merge } = decode({ call, batches: b, g, map, score, width }, workspace);
+    return { dispatches: [...parts, merge] };
   }
   const operations = 2 * (d + e) * b * h * n * m;
   const sizes = attention.find(({ below = Number.POSITIVE_INFINITY }) => operations < below) as AttentionSizes;
