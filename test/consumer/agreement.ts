@@ -38,8 +38,7 @@ export async function agreement(options: saccade.RuntimeOptions): Promise<Agreem
     const actual = await attend(runtime, shapes, options);
     for (const [at, values] of expected.entries()) worst = Math.max(worst, difference(actual[at]!, values));
   }
-  // Caches are not on WebGPU yet.
-  if (options.backend !== 'webgpu') worst = Math.max(worst, difference(await decode(runtime), await decode(reference)));
+  worst = Math.max(worst, difference(await decode(runtime), await decode(reference)));
   const report = { explain: runtime.explain(), cases: CASES.length, worst, leaked: runtime.memory().live };
   runtime.dispose();
   reference.dispose();
