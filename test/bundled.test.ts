@@ -77,7 +77,14 @@ test('Rollup', () =>
 test('esbuild', () =>
   expectSmallPage(async (outdir) => {
     const entryPoints = [join(project, 'page.js')];
-    const { warnings } = await build({ entryPoints, bundle: true, minify: true, format: 'esm', outdir });
+    const { warnings } = await build({
+      entryPoints,
+      bundle: true,
+      minify: true,
+      format: 'esm',
+      splitting: true,
+      outdir,
+    });
     await copyKernels(outdir);
     return warnings.map(({ text }) => text);
   }));

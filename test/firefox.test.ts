@@ -7,13 +7,14 @@ import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
 import { FIREFOX, type Firefox, launchFirefox } from './firefox';
 import { agreementInFirefox, bundlePage, ISOLATION } from './page';
 
-const has = existsSync(FIREFOX);
+const missing = existsSync(FIREFOX) ? '' : `no Firefox at ${FIREFOX}: apt-get install firefox-esr, or set FIREFOX`;
 let firefox: Firefox;
 let outDir: string;
 
 beforeAll(async () => {
   outDir = await mkdtemp(join(tmpdir(), 'saccade-firefox-page-'));
-  if (!has) return;
+  if (missing && process.env.CI) throw new Error(missing);
+  if (missing) return;
   expect(await bundlePage(resolve(import.meta.dirname, 'consumer'), outDir)).toEqual([]);
   firefox = await launchFirefox();
 });
@@ -23,7 +24,7 @@ afterAll(async () => {
   await rm(outDir, { recursive: true, force: true });
 });
 
-beforeEach(({ skip }) => skip(!has, `there is no Firefox at ${FIREFOX}: apt-get install firefox-esr, or set FIREFOX`));
+beforeEach(({ skip }) => skip(missing !== '', missing));
 
 test.each([
   { isolated: true, headers: ISOLATION, threads: /^threads: \d+ \(one per core, on Web Workers\)$/m },
