@@ -1,5 +1,6 @@
 /** Rows of keys and values into pages and out of them, on a GPU: a dispatch for each slab. */
 
+import { groupBy } from '../../group-by';
 import { rounding } from '../../runtime/webgpu/convert';
 import { type Dispatch, type Kernel, type OperandSpec, type Region, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
@@ -173,8 +174,8 @@ export function planAppend({ k, v, layout, writes, copies }: AppendCall, workspa
   const words = layout.bytes / WORD_BYTES;
   const parts = Math.ceil(words / COPIED_WORDS);
   const dispatches: Dispatch[] = [];
-  for (const [from, ofSource] of Map.groupBy(copies, (copy) => copy.from.slab)) {
-    for (const [to, pairs] of Map.groupBy(ofSource, (copy) => copy.to.slab)) {
+  for (const [from, ofSource] of groupBy(copies, (copy) => copy.from.slab)) {
+    for (const [to, pairs] of groupBy(ofSource, (copy) => copy.to.slab)) {
       const places = pairs.flatMap((pair) => [pageIndex(pair.from, layout), pageIndex(pair.to, layout)]);
       dispatches.push({
         kernel: copyKernel,
@@ -186,7 +187,7 @@ export function planAppend({ k, v, layout, writes, copies }: AppendCall, workspa
     }
   }
   const { heads, d, e } = layout;
-  for (const [slab, own] of Map.groupBy(writes, ({ page }) => page.slab)) {
+  for (const [slab, own] of groupBy(writes, ({ page }) => page.slab)) {
     const numbers = own.flatMap(({ batch, token, count, page, row }) => [
       ...[batch, token, count, pageIndex(page, layout), row],
     ]);
@@ -244,7 +245,7 @@ export function planRead({ layout, pages, k, v }: ReadCall, workspace: Workspace
   const { heads, d, e } = layout;
   // What is gone is written beside the pages of any slab; the last page never is.
   const last = pages.at(-1)?.slab;
-  const bySlab = Map.groupBy(pages.entries(), ([, page]) => page?.slab ?? last);
+  const bySlab = groupBy(pages.entries(), ([, page]) => page?.slab ?? last);
   return {
     dispatches: [...bySlab].map(([slab, own]) => ({
       kernel: readKernel(dtypeOf(layout)),

@@ -5,6 +5,7 @@ import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import { scoped } from '../../../test/scoped';
 import { show } from '../../check';
+import { groupBy } from '../../group-by';
 import {
   createRuntime,
   groupNorm,
@@ -235,7 +236,7 @@ function defined(
   const ofBatch = x.length / (shape[0] as number);
   const groupOf = (at: number) =>
     groups ? Math.floor(at / ofBatch) * groups + Math.floor((at % c) / (c / groups)) : Math.floor(at / c);
-  const members = Map.groupBy(Array.from(x).keys(), groupOf);
+  const members = groupBy(Array.from(x).keys(), groupOf);
   const out = new Float64Array(x.length);
   for (const places of members.values()) {
     const mean = centred ? places.reduce((sum, at) => sum + x[at]!, 0) / places.length : 0;

@@ -4,6 +4,7 @@ import { describeOnBackends } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import { scoped } from '../../../test/scoped';
+import { groupBy } from '../../group-by';
 import { contiguous, pullback, softmax } from '../../index';
 
 const shapes = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 0, maxLength: 2 });
@@ -111,7 +112,7 @@ function defined(x: ArrayLike<number>, shape: readonly number[], axis: number): 
   const n = shape[axis] as number;
   const rowOf = (at: number) => Math.floor(at / (inner * n)) * inner + (at % inner);
   const out = new Float64Array(x.length);
-  for (const places of Map.groupBy(out.keys(), rowOf).values()) {
+  for (const places of groupBy(out.keys(), rowOf).values()) {
     const largest = places.reduce((most, at) => Math.max(most, x[at] as number), Number.NEGATIVE_INFINITY);
     for (const at of places) out[at] = Math.exp((x[at] as number) - largest);
     const sum = places.reduce((total, at) => total + (out[at] as number), 0);

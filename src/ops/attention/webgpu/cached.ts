@@ -1,4 +1,5 @@
 /** Attention of few queries of each row to what a layer of a cache holds of it: dispatches for rows of equal extents together. */
+import { groupBy } from '../../../group-by';
 import type { Steps } from '../../../runtime/turns';
 import type { Plan, Workspace } from '../../../runtime/webgpu/queue';
 import { type CachedRow, dtypeOf, type Slab } from '../../cache/layout';
@@ -13,7 +14,7 @@ export function* planCached(call: CachedCall, workspace: Workspace): Steps<Plan>
   const [, width, h] = q.shape as [number, number, number];
   const g = layout.heads;
   const slabs = slabPages(rows, layout.bytes);
-  const alike = Map.groupBy(rows.keys(), (batch) => `${rows[batch]?.length} ${counts[batch]}`);
+  const alike = groupBy(rows.keys(), (batch) => `${rows[batch]?.length} ${counts[batch]}`);
   const pagesOfRow = Math.max(1, ...rows.map(({ pages }) => pages.length));
   const table = new Int32Array(rows.length * (1 + pagesOfRow)).fill(-1);
   table.set([...alike.values()].flat());
