@@ -219,12 +219,9 @@ export class KeyValueCache {
       return own;
     });
     try {
-      const isTurned = rope !== undefined && rope.apply !== 'read';
-      if (writes.length > 0)
-        runtime.scope(() => {
-          const first = rows.map(({ length }) => length);
-          append({ k: isTurned ? turned(k, first, rope, options) : k, v, layout, writes, copies }, options);
-        });
+      const first = rows.map(({ length }) => length);
+      using own = rope && rope.apply !== 'read' && n > 0 ? turned(k, first, rope, options) : undefined;
+      if (writes.length > 0) append({ k: own ?? k, v, layout, writes, copies }, options);
     } catch (error) {
       for (const page of taken) pool.release(page);
       throw error;

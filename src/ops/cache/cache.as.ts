@@ -46,10 +46,12 @@ function writeRows(
   const heads = page.heads;
   const element = x.element;
   const type = x.dtype;
+  const headStep = x.head * bytesOf(type);
+  const rowStep = x.row * bytesOf(type);
   for (let head: i32 = 0; head < heads; head++) {
-    let source = from + <usize>head * x.head * bytesOf(type);
+    let source = from + <usize>head * headStep;
     let place = to + <usize>(head * PAGE_ROWS + row) * bytes;
-    for (let r: i32 = 0; r < count; r++, source += x.row * bytesOf(type), place += bytes) {
+    for (let r: i32 = 0; r < count; r++, source += rowStep, place += bytes) {
       const values = loadRow(source, element, type, columns, buffer);
       if (isPadded) memory.fill(place, 0, bytes);
       if (dtype == I8) f32.store(scales + (<usize>(head * PAGE_ROWS + row + r) << 2), narrowI8(values, columns, place));
