@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import type { BenchReport, BenchRow, MeasureName } from '../src/bench/report';
+import { groupBy } from '../src/group-by';
 import { formatMachine, type Machine } from '../src/machine';
 import { describeParams } from '../src/methods/params';
 import { methods } from '../src/methods/registry';
@@ -96,7 +97,7 @@ function sparseSection(runs: readonly BenchReport[]): string {
       status === 'ok' && visited !== undefined && ratio !== undefined && !rivals.has(n),
   );
   // Dense attention is measured with each group of masks anew.
-  const groups = Map.groupBy(compared, ({ name, label, n }) => `${name} ${label} ${n}`);
+  const groups = groupBy(compared, ({ name, label, n }) => `${name} ${label} ${n}`);
   const shown = [...groups.values()].map(([row]) => row as BenchRow);
   const cells = [
     ['mask', 'n', 'tiles visited', 'time', 'of dense', 'share of peak'],
@@ -144,7 +145,7 @@ function attentionSection(runs: readonly BenchReport[]): string {
   const shown = rows.filter(({ d }) => d === HEAD_DIMENSION);
   const names = [...new Set(shown.map(({ name }) => name))];
   const labels = names.map((name) => shown.find((row) => row.name === name)?.label as string);
-  const problems = Map.groupBy(shown, ({ mask, n }) => `${mask} ${n}`);
+  const problems = groupBy(shown, ({ mask, n }) => `${mask} ${n}`);
   const cells = [
     ['mask', 'n', ...labels],
     ...[...problems].map(([problem, group]) => [
