@@ -267,20 +267,54 @@ function addKeys(p: DecodeParams, batch: i32, head: i32, key: i32, count: i32, w
   let queries = queriesAt(p, batch * p.g + head);
   for (let group: i32 = 0; group < groups; group++, queries += step, part += bytes) {
     const state = part + <usize>columns * 64;
-    if (keyType == F32) scoreRows(queries, step, keys, keyStep, count, F32, scratch);
-    else if (keyType == BF16) scoreRows(queries, step, keys, keyStep, count, BF16, scratch);
-    else if (keyType == F16) scoreRows(queries, step, keys, keyStep, count, F16, scratch);
-    else scoreRows(queries, step, keys, keyStep, count, I8, scratch);
+    if (keyType == F32) scoresF32(queries, step, keys, keyStep, count, scratch);
+    else if (keyType == BF16) scoresBF16(queries, step, keys, keyStep, count, scratch);
+    else if (keyType == F16) scoresF16(queries, step, keys, keyStep, count, scratch);
+    else scoresI8(queries, step, keys, keyStep, count, scratch);
     if (isInteger) scaleScores(count, keyScales, scratch);
     if (program) modifyScores(p, batch, head, group, key, count, scratch);
     if (words >= 0) hideUnseen(p, group, key, count, words, scratch);
     weigh(count, columns, part, state, scratch);
     if (isInteger) scaleScores(count, valueScales, scratch);
-    if (valueType == F32) addValues(columns, values, valueStep, count, part, F32, scratch);
-    else if (valueType == BF16) addValues(columns, values, valueStep, count, part, BF16, scratch);
-    else if (valueType == F16) addValues(columns, values, valueStep, count, part, F16, scratch);
-    else addValues(columns, values, valueStep, count, part, I8, scratch);
+    if (valueType == F32) addF32(columns, values, valueStep, count, part, scratch);
+    else if (valueType == BF16) addBF16(columns, values, valueStep, count, part, scratch);
+    else if (valueType == F16) addF16(columns, values, valueStep, count, part, scratch);
+    else addI8(columns, values, valueStep, count, part, scratch);
   }
+}
+
+// Functions of their own, since the optimiser folds branches that differ by a constant into one that looks at it each time.
+
+function scoresF32(queries: usize, bytes: usize, keys: usize, step: usize, count: i32, scratch: usize): void {
+  scoreRows(queries, bytes, keys, step, count, F32, scratch);
+}
+
+function addF32(columns: i32, values: usize, step: usize, count: i32, part: usize, scratch: usize): void {
+  addValues(columns, values, step, count, part, F32, scratch);
+}
+
+function scoresBF16(queries: usize, bytes: usize, keys: usize, step: usize, count: i32, scratch: usize): void {
+  scoreRows(queries, bytes, keys, step, count, BF16, scratch);
+}
+
+function addBF16(columns: i32, values: usize, step: usize, count: i32, part: usize, scratch: usize): void {
+  addValues(columns, values, step, count, part, BF16, scratch);
+}
+
+function scoresF16(queries: usize, bytes: usize, keys: usize, step: usize, count: i32, scratch: usize): void {
+  scoreRows(queries, bytes, keys, step, count, F16, scratch);
+}
+
+function addF16(columns: i32, values: usize, step: usize, count: i32, part: usize, scratch: usize): void {
+  addValues(columns, values, step, count, part, F16, scratch);
+}
+
+function scoresI8(queries: usize, bytes: usize, keys: usize, step: usize, count: i32, scratch: usize): void {
+  scoreRows(queries, bytes, keys, step, count, I8, scratch);
+}
+
+function addI8(columns: i32, values: usize, step: usize, count: i32, part: usize, scratch: usize): void {
+  addValues(columns, values, step, count, part, I8, scratch);
 }
 
 /** Whether rows are copied as float32: those that are not whole vectors side by side, and those that many queries would convert. */

@@ -60,16 +60,50 @@ export function fewRowsAcross(params: usize, task: i32, scratch: usize): void {
       if (width == 2) second = loadRow(from + next, 1, dtype, count, scratch + SECOND);
     }
     if (width == 2) {
-      if (dtype == BF16 && !isConverted) addPair(first, second, vectors, count, rows, at, aStep, sums, step, BF16);
-      else addPair(first, second, vectors, count, rows, at, aStep, sums, step, F32);
+      if (dtype == BF16 && !isConverted) addPairBF16(first, second, vectors, count, rows, at, aStep, sums, step);
+      else addPairF32(first, second, vectors, count, rows, at, aStep, sums, step);
     } else {
-      if (dtype == BF16 && !isConverted) addOne(first, vectors, count, rows, at, aStep, sums, step, BF16);
-      else addOne(first, vectors, count, rows, at, aStep, sums, step, F32);
+      if (dtype == BF16 && !isConverted) addOneBF16(first, vectors, count, rows, at, aStep, sums, step);
+      else addOneF32(first, vectors, count, rows, at, aStep, sums, step);
     }
     k += width;
     at += <usize>width << 2;
     from += <usize>width * next;
   }
+}
+
+// Functions of their own, since the optimiser folds two branches that differ by a constant into one that looks at it each time.
+
+function addPairF32(b0: usize, b1: usize, vectors: i32, count: i32, rows: i32, a: usize, aStep: usize, sums: usize, step: usize): void {
+  addPair(b0, b1, vectors, count, rows, a, aStep, sums, step, F32);
+}
+
+function addPairBF16(b0: usize, b1: usize, vectors: i32, count: i32, rows: i32, a: usize, aStep: usize, sums: usize, step: usize): void {
+  addPair(b0, b1, vectors, count, rows, a, aStep, sums, step, BF16);
+}
+
+function addOneF32(b: usize, vectors: i32, count: i32, rows: i32, a: usize, aStep: usize, sums: usize, step: usize): void {
+  addOne(b, vectors, count, rows, a, aStep, sums, step, F32);
+}
+
+function addOneBF16(b: usize, vectors: i32, count: i32, rows: i32, a: usize, aStep: usize, sums: usize, step: usize): void {
+  addOne(b, vectors, count, rows, a, aStep, sums, step, BF16);
+}
+
+function fourDotsF32(a: usize, aStep: usize, b: usize, count: i32): v128 {
+  return fourDots(a, aStep, b, count, F32);
+}
+
+function fourDotsBF16(a: usize, aStep: usize, b: usize, count: i32): v128 {
+  return fourDots(a, aStep, b, count, BF16);
+}
+
+function oneDotF32(a: usize, b: usize, count: i32): f32 {
+  return oneDot(a, b, count, F32);
+}
+
+function oneDotBF16(a: usize, b: usize, count: i32): f32 {
+  return oneDot(a, b, count, BF16);
 }
 
 /** Four elements, or one; `dtype` is a constant. */
@@ -187,14 +221,14 @@ export function fewRowsAlong(params: usize, task: i32, scratch: usize): void {
     let r: i32 = 0;
     if (dtype == F32 || dtype == BF16) {
       for (; r + 4 <= rows; r += 4, a += 4 * aStep, to += <usize>columns << 4) {
-        const sums = dtype == F32 ? fourDots(a, aStep, from, depth, F32) : fourDots(a, aStep, from, depth, BF16);
+        const sums = dtype == F32 ? fourDotsF32(a, aStep, from, depth) : fourDotsBF16(a, aStep, from, depth);
         f32.store(to, f32x4.extract_lane(sums, 0));
         f32.store(to + (<usize>columns << 2), f32x4.extract_lane(sums, 1));
         f32.store(to + (<usize>columns << 3), f32x4.extract_lane(sums, 2));
         f32.store(to + <usize>columns * 12, f32x4.extract_lane(sums, 3));
       }
       for (; r < rows; r++, a += aStep, to += <usize>columns << 2)
-        f32.store(to, dtype == F32 ? oneDot(a, from, depth, F32) : oneDot(a, from, depth, BF16));
+        f32.store(to, dtype == F32 ? oneDotF32(a, from, depth) : oneDotBF16(a, from, depth));
       continue;
     }
     for (; r < rows; r++, to += <usize>columns << 2) f32.store(to, 0);
@@ -204,7 +238,7 @@ export function fewRowsAlong(params: usize, task: i32, scratch: usize): void {
       to = p.parts + (<usize>column << 2);
       a = p.left + (<usize>k << 2);
       for (r = 0; r < rows; r++, a += aStep, to += <usize>columns << 2)
-        f32.store(to, f32.load(to) + oneDot(a, strip, terms, F32));
+        f32.store(to, f32.load(to) + oneDotF32(a, strip, terms));
     }
   }
 }

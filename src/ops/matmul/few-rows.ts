@@ -15,7 +15,8 @@ import { FewRowsParams, FINISHED, LONGEST_STRIP, MOST_ROWS } from './params.gene
 
 /** One matrix times few rows, whose columns or whose terms lie side by side. */
 export function isFewRows({ a, b, axes }: MatmulCall): boolean {
-  return axes.length === 0 && (a.shape.at(-2) as number) <= MOST_ROWS && b.strides.slice(-2).includes(1);
+  const isOne = axes.every(({ extent }) => extent === 1);
+  return isOne && (a.shape.at(-2) as number) <= MOST_ROWS && b.strides.slice(-2).includes(1);
 }
 
 /** Terms of a split where rows are few: the sums of columns stay in the first cache, and every thread reads on. */
