@@ -1,29 +1,72 @@
 /**
  * Products of few rows, as in decoding: b is read once, where it lies, as fast as memory gives it. Where its columns lie
  * side by side, a task adds up some terms of some columns, and `fewRowsFinish` the sums of such; where its terms do, a task
- * takes some columns whole.
+ * takes some columns whole. From four rows on columns are taken in blocks that fit the first cache, through the micro-kernel.
  */
-import { loadRow, bytesOf } from '../../runtime/wasm/assembly/storage.as';
+import { ADD, product, STORE } from '../../runtime/wasm/assembly/product.as';
+import { bytesOf, loadElement, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
-import { BF16, F32 } from '../../runtime/wasm/params.generated.as';
+import { BF16, F32, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { firstInstruction, innerInstruction, pastInstruction, REGISTER_BYTES, run } from '../map/program.as';
-import { FewRowsParams, FINISHED, LONGEST_STRIP } from './params.generated.as';
+import { BLOCK_COLUMNS, BLOCK_TERMS, FewRowsParams, FINISHED, LONGEST_STRIP } from './params.generated.as';
 
-// Working memory: a strip of b in float32, a strip of the result, and what the epilogue's program needs.
+// Working memory: strips of b in float32, then also one of the result, and what the epilogue's program needs.
 const STRIP: usize = 0;
 const SECOND: usize = STRIP + <usize>LONGEST_STRIP * 4;
-const POINTERS: usize = SECOND + <usize>LONGEST_STRIP * 4;
+const POINTERS: usize = max(SECOND + <usize>LONGEST_STRIP * 4, <usize>(BLOCK_TERMS * BLOCK_COLUMNS * 4));
 const REGISTERS: usize = POINTERS + 16;
 export const FEW_ROWS_BYTES: usize = REGISTERS + REGISTER_BYTES;
 
-/** Rows of a in float32, side by side. */
+/** A row of a in float32: side by side with the others or, for the micro-kernel, as one of six [terms][6]. */
 export function fewRowsOfA(params: usize, task: i32, scratch: usize): void {
   const p = changetype<FewRowsParams>(params);
   const a = p.a;
-  const from = a.address + <usize>task * a.lane * bytesOf(a.dtype);
-  const to = p.left + (<usize>(task * p.depth) << 2);
-  const row = loadRow(from, a.term, a.dtype, p.depth, to);
-  if (row != to) memory.copy(to, row, <usize>p.depth << 2);
+  const depth = p.depth;
+  const step = a.term * bytesOf(a.dtype);
+  let from = a.address + <usize>task * a.lane * bytesOf(a.dtype);
+  let to = p.left + (<usize>(task * depth) << 2);
+  let next: usize = 4;
+  if (p.isPaneled) {
+    to = p.left + <usize>(task / PANEL) * <usize>(depth * PANEL * 4) + (<usize>(task % PANEL) << 2);
+    next = PANEL * 4;
+  }
+  for (let k: i32 = 0; k < depth; k++, from += step, to += next)
+    f32.store(to, task < a.lanes ? loadElement(from, a.dtype) : 0);
+}
+
+/** All terms of some columns: of b blocks of 32 terms by 256 columns go into the first cache, in the order of memory. */
+export function fewRowsByPanels(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<FewRowsParams>(params);
+  const depth = p.depth;
+  const columns = p.b.lanes;
+  const first = task * BLOCK_COLUMNS;
+  const count = min(BLOCK_COLUMNS, columns - first);
+  const slices = (count + SLICE - 1) / SLICE;
+  const panels = (p.a.lanes + PANEL - 1) / PANEL;
+  const b = p.b;
+  const dtype = b.dtype;
+  const step = b.term * bytesOf(dtype);
+  const pitch = <usize>p.pitch << 2;
+  let from = b.address + <usize>first * bytesOf(dtype);
+  const sums = p.parts + (<usize>first << 2);
+  for (let k: i32 = 0; k < depth; k += BLOCK_TERMS) {
+    const terms = min(BLOCK_TERMS, depth - k);
+    let to = scratch + STRIP;
+    for (let term: i32 = 0; term < terms; term++, from += step, to += BLOCK_COLUMNS * 4) {
+      if (count % SLICE != 0) memory.fill(to + (<usize>(slices - 1) << 5), 0, 32);
+      const row = loadRow(from, 1, dtype, count, to);
+      if (row != to) memory.copy(to, row, <usize>count << 2);
+    }
+    for (let panel: i32 = 0; panel < panels; panel++) {
+      const left = p.left + (<usize>panel * depth + <usize>k) * <usize>(PANEL * 4);
+      let c = sums + <usize>(panel * PANEL) * pitch;
+      let right = scratch + STRIP;
+      for (let slice: i32 = 0; slice < slices; slice++, right += 32, c += 32) {
+        if (k == 0) product(left, PANEL * 4, false, right, terms, c, pitch, STORE, 0, BLOCK_COLUMNS * 4);
+        else product(left, PANEL * 4, false, right, terms, c, pitch, ADD, 0, BLOCK_COLUMNS * 4);
+      }
+    }
+  }
 }
 
 /** Some terms of some columns, whose elements lie side by side. */
@@ -47,8 +90,7 @@ export function fewRowsAcross(params: usize, task: i32, scratch: usize): void {
   const vectors = count & ~3;
   const a = p.left + (<usize>term << 2);
   const aStep = <usize>p.depth << 2;
-  // Rows that are converted again and again, and what few machines convert at once, are converted beforehand.
-  const isConverted = dtype != F32 && (dtype != BF16 || rows > 4);
+  const isConverted = dtype != F32 && dtype != BF16;
   const pairs = rows > 1;
   let at = a;
   for (let k = term; k < past; ) {
@@ -141,7 +183,7 @@ function addOne(b: usize, vectors: i32, count: i32, rows: i32, a: usize, aStep: 
   }
 }
 
-/** sums[r] += a[r][0] b0 + a[r][1] b1, four rows at a time. */
+/** sums[r] += a[r][0] b0 + a[r][1] b1. */
 // @ts-ignore: decorator
 @inline
 function addPair(
@@ -157,39 +199,7 @@ function addPair(
   dtype: i32,
 ): void {
   const size: usize = dtype == BF16 ? 2 : 4;
-  let r: i32 = 0;
-  for (; r + 4 <= rows; r += 4, a += 4 * aStep, sums += 4 * step) {
-    const x0 = v128.load32_splat(a);
-    const y0 = v128.load32_splat(a, 4);
-    const x1 = v128.load32_splat(a + aStep);
-    const y1 = v128.load32_splat(a + aStep, 4);
-    const x2 = v128.load32_splat(a + 2 * aStep);
-    const y2 = v128.load32_splat(a + 2 * aStep, 4);
-    const x3 = v128.load32_splat(a + 3 * aStep);
-    const y3 = v128.load32_splat(a + 3 * aStep, 4);
-    let s0 = sums;
-    let s1 = sums + step;
-    let s2 = sums + 2 * step;
-    let s3 = sums + 3 * step;
-    let at: usize = 0;
-    for (const end = sums + (<usize>vectors << 2); s0 < end; s0 += 16, s1 += 16, s2 += 16, s3 += 16, at += 4 * size) {
-      const u = four(b0 + at, dtype);
-      const v = four(b1 + at, dtype);
-      v128.store(s0, madd(y0, v, madd(x0, u, v128.load(s0))));
-      v128.store(s1, madd(y1, v, madd(x1, u, v128.load(s1))));
-      v128.store(s2, madd(y2, v, madd(x2, u, v128.load(s2))));
-      v128.store(s3, madd(y3, v, madd(x3, u, v128.load(s3))));
-    }
-    for (let c = vectors; c < count; c++, s0 += 4, s1 += 4, s2 += 4, s3 += 4, at += size) {
-      const u = one(b0 + at, dtype);
-      const v = one(b1 + at, dtype);
-      f32.store(s0, f32.load(s0) + u * f32.load(a) + v * f32.load(a, 4));
-      f32.store(s1, f32.load(s1) + u * f32.load(a + aStep) + v * f32.load(a + aStep, 4));
-      f32.store(s2, f32.load(s2) + u * f32.load(a + 2 * aStep) + v * f32.load(a + 2 * aStep, 4));
-      f32.store(s3, f32.load(s3) + u * f32.load(a + 3 * aStep) + v * f32.load(a + 3 * aStep, 4));
-    }
-  }
-  for (; r < rows; r++, a += aStep, sums += step) {
+  for (let r: i32 = 0; r < rows; r++, a += aStep, sums += step) {
     const x = v128.load32_splat(a);
     const y = v128.load32_splat(a, 4);
     let to = sums;
@@ -320,8 +330,9 @@ export function fewRowsFinish(params: usize, task: i32, scratch: usize): void {
   const count = min(FINISHED, columns - column);
   const bytes = <usize>count << 2;
   const sums = scratch + STRIP;
-  const step = <usize>(rows * columns) << 2;
-  const first = p.parts + (<usize>(row * columns + column) << 2);
+  const pitch = p.pitch;
+  const step = <usize>(rows * pitch) << 2;
+  const first = p.parts + (<usize>(row * pitch + column) << 2);
   memory.copy(sums, first, bytes);
   for (let split: i32 = 1; split < p.splits; split++) addTo(sums, first + <usize>split * step, count);
   if (p.bias) {

@@ -16,7 +16,7 @@ const POINTERS: usize = ROW + ROW_BYTES;
 const REGISTERS: usize = POINTERS + 16;
 export const SCRATCH_BYTES: usize = max(REGISTERS + REGISTER_BYTES, FEW_ROWS_BYTES);
 
-export { fewRowsAcross, fewRowsAlong, fewRowsFinish, fewRowsOfA } from './few-rows.as';
+export { fewRowsAcross, fewRowsAlong, fewRowsByPanels, fewRowsFinish, fewRowsOfA } from './few-rows.as';
 
 export function packPanels(params: usize, task: i32, scratch: usize): void {
   const p = changetype<MatmulParams>(params);

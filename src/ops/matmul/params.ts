@@ -36,13 +36,16 @@ export const MOST_ROWS = 16;
 /** Elements of b that are converted at once, at most, and columns that are finished at once. */
 export const LONGEST_STRIP = 2048;
 export const FINISHED = 512;
+/** A block of b that the micro-kernel reads from the first cache: terms by columns. */
+export const BLOCK_TERMS = 32;
+export const BLOCK_COLUMNS = 256;
 
 /** Behind it lie the numbers of the epilogue. */
 export const FewRowsParams = struct({
   ...{ depth: 'i32', a: Factor, b: Factor },
   ...{ out: 'tensor', bias: 'tensor', biasStride: 'usize', program: 'usize' },
-  /** a in float32 [rows][depth]; sums [splits][rows][columns]. */
-  ...{ left: 'usize', parts: 'usize', splits: 'i32' },
+  /** a in float32 [rows][depth], or in panels [depth][6]; sums [splits][rows][pitch]. */
+  ...{ left: 'usize', isPaneled: 'bool', parts: 'usize', splits: 'i32', pitch: 'i32' },
   /** Terms of a split, and columns that a task takes. */
   ...{ terms: 'i32', strip: 'i32' },
 });
