@@ -102,10 +102,10 @@ export function fewRowsAcross(params: usize, task: i32, scratch: usize): void {
       if (width == 2) second = loadRow(from + next, 1, dtype, count, scratch + SECOND);
     }
     if (width == 2) {
-      if (dtype == BF16 && !isConverted) addPairBF16(first, second, vectors, count, rows, at, aStep, sums, step);
+      if (dtype == BF16) addPairBF16(first, second, vectors, count, rows, at, aStep, sums, step);
       else addPairF32(first, second, vectors, count, rows, at, aStep, sums, step);
     } else {
-      if (dtype == BF16 && !isConverted) addOneBF16(first, vectors, count, rows, at, aStep, sums, step);
+      if (dtype == BF16) addOneBF16(first, vectors, count, rows, at, aStep, sums, step);
       else addOneF32(first, vectors, count, rows, at, aStep, sums, step);
     }
     k += width;
