@@ -117,6 +117,29 @@ describeOnBackends('a key-value cache', (runtime) => {
     cache.dispose();
   });
 
+  test.each(['f16', 'i8'] as const)('in %s holds infinity and NaN', async (dtype) => {
+    await scoped(runtime(), async () => {
+      using cache = open(runtime(), { layers: 1, rows: 1, dtype });
+      const numbers = (length: number, at: number, value: number) =>
+        Float32Array.from({ length }, (_, i) => (i === at ? value : 0.5));
+      const token = (columns: number, at: number, value: number) =>
+        runtime().tensor(numbers(HEADS * columns, at, value), [1, 1, HEADS, columns]);
+      cache.append(0, token(D, -1, 0), token(E, E - 1, Number.POSITIVE_INFINITY));
+      cache.append(0, token(D, -1, 0), token(E, -1, 0));
+      const first = (await attention(token(D, -1, 0), cache.layer(0)).out.read()) as Float32Array;
+      // Of 8 bits the whole row is not a number, of 16 the one column.
+      expect(first.subarray(0, E - 1).every((x) => (dtype === 'i8' ? Number.isNaN(x) : Math.abs(x - 0.5) < 1e-3))).toBe(
+        true,
+      );
+      expect(Number.isFinite(first[E - 1])).toBe(false);
+      expect(first.subarray(E).every((x) => Math.abs(x - 0.5) < 0.01)).toBe(true);
+      cache.append(0, token(D, D - 1, Number.NaN), token(E, -1, 0));
+      const second = (await attention(token(D, -1, 0), cache.layer(0)).out.read()) as Float32Array;
+      expect(second.subarray(0, E).every(Number.isNaN)).toBe(true);
+      expect(second.subarray(E).every((x) => Math.abs(x - 0.5) < 0.01)).toBe(true);
+    });
+  });
+
   test('takes tokens back, and forks share what they have in common', async () => {
     const before = runtime().memory().live;
     const cache = open(runtime(), { layers: 1 });

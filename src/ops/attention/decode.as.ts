@@ -241,12 +241,12 @@ function addKeys(p: DecodeParams, batch: i32, head: i32, key: i32, count: i32, w
   const groups = groupsOf(p);
   const bytes = partBytes(p);
   const columns = fours(p.e);
-  const isKeyCopied = isCopied(p, p.k, p.d, groups);
-  const isValueCopied = isCopied(p, p.v, p.e, groups);
   let keys = keyRow(p, p.k, batch, key, head);
   let values = keyRow(p, p.v, batch, key, head);
   let keyStep = p.k.row * elementBytes(p.k.dtype);
   let valueStep = p.v.row * elementBytes(p.v.dtype);
+  const isKeyCopied = isCopied(p, p.k, p.d, groups) || hasSpecials(p.k, fours(p.d) << 2, keys, keyStep, count);
+  const isValueCopied = isCopied(p, p.v, p.e, groups) || hasSpecials(p.v, columns << 2, values, valueStep, count);
   if (isKeyCopied) {
     copyRows(p.k, p.d, keys, keyStep, count, scratch + KEY_ROWS);
     keys = scratch + KEY_ROWS;
@@ -324,6 +324,20 @@ function isCopied(p: DecodeParams, x: Operand, columns: i32, groups: i32): bool 
   return x.element != 1 || (p.pages == 0 && columns % 4 != 0) || (x.dtype != F32 && groups > 2);
 }
 
+/** Whether there is an infinity or NaN among halves, which `widen` would make ordinary numbers of. */
+function hasSpecials(x: Operand, columns: i32, from: usize, step: usize, count: i32): bool {
+  if (x.dtype != F16) return false;
+  let largest = i16x8.splat(0);
+  const magnitude = i16x8.splat(0x7fff);
+  for (let j: i32 = 0; j < count; j++, from += step) {
+    let at = from;
+    let c: i32 = 0;
+    for (; c + 8 <= columns; c += 8, at += 16) largest = i16x8.max_u(largest, v128.and(v128.load(at), magnitude));
+    if (c < columns) largest = i16x8.max_u(largest, v128.and(v128.load64_zero(at), magnitude));
+  }
+  return v128.any_true(i16x8.gt_u(largest, i16x8.splat(0x7bff)));
+}
+
 /** Rows as float32, padded with zeros to whole vectors. */
 function copyRows(x: Operand, length: i32, from: usize, step: usize, count: i32, to: usize): void {
   const dtype = x.dtype;
@@ -354,7 +368,7 @@ function four(at: usize, dtype: i32): v128 {
   return widen(at);
 }
 
-/** Half to single: the fields moved, then times 2^112, which mends exponent and subnormals; infinities and NaN become NaN. */
+/** Half to single: the fields moved, then times 2^112, which mends exponent and subnormals; of numbers. */
 // @ts-ignore: decorator
 @inline
 function widen(at: usize): v128 {

@@ -96,7 +96,7 @@ describe.runIf(inject('hasGpu'))('beyond a binding of a GPU', { timeout: COMPILI
   test.each<[string, number, Compute, AttentionSizes[]?]>([
     ['attention and its gradients, by the kernels of this device', MANY, exact],
     ['attention and its gradients, by tiles', MANY, exact, TILED],
-    ['attention of few queries', 8, decoded],
+    ['attention of few queries', MANY, decoded],
     ['linear attention and its gradients', 8, linear],
     ['the gated delta rule and its gradients', MANY, delta],
     ['a matrix product', 8, product],
