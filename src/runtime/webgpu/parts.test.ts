@@ -96,7 +96,7 @@ describe.runIf(inject('hasGpu'))('beyond a binding of a GPU', { timeout: COMPILI
   test.each<[string, number, Compute, AttentionSizes[]?]>([
     ['attention and its gradients, by the kernels of this device', MANY, exact],
     ['attention and its gradients, by tiles', MANY, exact, TILED],
-    ['attention of few queries', MANY, decoded],
+    ['attention of few queries', 8, decoded],
     ['linear attention and its gradients', 8, linear],
     ['the gated delta rule and its gradients', MANY, delta],
     ['a matrix product', 8, product],
@@ -124,7 +124,7 @@ describe.runIf(inject('hasGpu'))('beyond a binding of a GPU', { timeout: COMPILI
       const error = got.reduce((most, x, i) => Math.max(most, Math.abs(x - (want[i] as number))), 0);
       expect(error / largest, `result ${at}`).toBeLessThan(2e-5);
     }
-    expect(parts).toBeGreaterThan(2);
+    expect(parts).toBeGreaterThan(1);
     runtime.dispose();
     device.destroy();
   });
