@@ -12,7 +12,14 @@ import {
 import type { Values } from '../../runtime/wasm/struct';
 import type { AttentionCall } from './call';
 import type { DecodeParams as declared } from './params';
-import { DECODE_KEYS, DecodeParams, PATTERN_LENGTH } from './params.generated';
+import {
+  DECODE_KEYS,
+  DECODE_LIST_LENGTH,
+  DECODE_ROW_LENGTH,
+  DECODE_SEGMENT_LENGTH,
+  DecodeParams,
+  PATTERN_LENGTH,
+} from './params.generated';
 import { type ScoreProgram, scoreProgramBytes, tablesRead, writeScorePrograms } from './score-programs';
 
 /** Queries of a head, at most: beyond it keys and values are better packed. */
@@ -68,9 +75,9 @@ export function planDecode(
     pages || !isAlike(seen.maps, h) ? 1 : Math.min(g, Math.max(1, Math.floor(MOST_SUMS / (groups * e))));
   const ints = (numbers: number) => Math.max(4, 4 * numbers);
   const bytes = {
-    rows: ints(b * 3),
+    rows: ints(b * DECODE_ROW_LENGTH),
     maps: ints(b * h),
-    lists: ints(seen.lists.length * 3),
+    lists: ints(seen.lists.length * DECODE_LIST_LENGTH),
     segments: ints(seen.segments.length),
     words: ints(seen.words.length),
     pages: ints(pages?.addresses.length ?? 0),
@@ -175,7 +182,7 @@ function addList(
   words: number,
   segments: number[],
 ): List {
-  const first = segments.length / 3;
+  const first = segments.length / DECODE_SEGMENT_LENGTH;
   let seen = 0;
   const [run, count] = tiles === 0 ? [0, 0] : (tileRuns.subarray(map * tiles * 2) as unknown as [number, number]);
   for (let at = run; at < run + count; at++) {
@@ -184,5 +191,5 @@ function addList(
     segments.push(panel * PANEL, end, pattern === 0 ? -1 : words + pattern);
     seen += end - panel * PANEL;
   }
-  return { first, past: segments.length / 3, keys: seen };
+  return { first, past: segments.length / DECODE_SEGMENT_LENGTH, keys: seen };
 }

@@ -95,7 +95,10 @@ export const DecodeParams = struct({
   ...{ maps: 'usize', lists: 'usize' },
   /** First key, one past the last, and which six words say who sees them, -1 where all queries do. */
   ...{ segments: 'usize', words: 'usize' },
-  /** Queries [b][g][groups of 4][columns of 4][4][4]; sums [b][g][splits][groups] of what `Part` says. */
+  /**
+   * Queries [b][g][groups of 4 rows][columns of 4][4 rows][4]; sums [b][g][splits][groups of 4 rows], each the weighted values
+   * laid out alike, then of its rows the maxima, the sums of weights, and whether float32 does not do.
+   */
   ...{ queries: 'usize', parts: 'usize' },
   /** Splits of the longest list, of `splitKeys` keys; groups that a task takes. */
   ...{ splits: 'i32', splitKeys: 'i32', headsOfTask: 'i32' },

@@ -224,7 +224,6 @@ export function fewRowsAlong(params: usize, task: i32, scratch: usize): void {
   const step = b.lane * bytesOf(dtype);
   const aStep = <usize>depth << 2;
   let from = b.address + <usize>first * step;
-  // Rows longer than working memory are taken in pieces.
   for (let column = first; column < past; column++, from += step) {
     let to = p.parts + (<usize>column << 2);
     let a = p.left;
@@ -242,6 +241,7 @@ export function fewRowsAlong(params: usize, task: i32, scratch: usize): void {
       continue;
     }
     for (; r < rows; r++, to += <usize>columns << 2) f32.store(to, 0);
+    // What is converted is taken in pieces that fit working memory.
     for (let k: i32 = 0; k < depth; k += LONGEST_STRIP) {
       const terms = min(LONGEST_STRIP, depth - k);
       const strip = loadRow(from + <usize>k * bytesOf(dtype), 1, dtype, terms, scratch + STRIP);
