@@ -3,7 +3,7 @@
  * more products a pair than attention, on the same keys and values. Zuo et al. 2026, arXiv 2605.29157.
  * Letters: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension.
  */
-import { ShapeError, UnsupportedError } from '../../errors';
+import { ShapeError } from '../../errors';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
@@ -26,16 +26,12 @@ import { compute } from '../compute';
 import { zeros } from '../float32';
 import type { Op } from '../op';
 
-const onGpu = async (): Promise<never> => {
-  throw new UnsupportedError('parallax does not run on webgpu yet: use the backend wasm');
-};
-
 const forward: Op<AttentionCall> = {
   name: 'parallax',
   reference: async () => (await import('./reference')).forward,
   kernels,
   wasm: planAttention,
-  webgpu: onGpu,
+  webgpu: async () => (await import('./webgpu')).planParallax,
 };
 
 const backward: Op<AttentionBackwardCall> = {
@@ -43,7 +39,7 @@ const backward: Op<AttentionBackwardCall> = {
   reference: async () => (await import('./reference')).backward,
   kernels,
   wasm: planAttentionBackward,
-  webgpu: onGpu,
+  webgpu: async () => (await import('../attention/webgpu/backward')).planAttentionBackward,
 };
 
 const cached: Op<CachedCall> = {
@@ -51,7 +47,7 @@ const cached: Op<CachedCall> = {
   reference: async () => (await import('./reference')).cached,
   kernels,
   wasm: planCached,
-  webgpu: onGpu,
+  webgpu: async () => (await import('../attention/webgpu/cached')).planCached,
 };
 
 type Settings = Pick<AttentionSettings, 'scale' | 'causal' | 'window' | 'mask'>;
