@@ -167,7 +167,12 @@ function product(
           const [x, y] = isShared
             ? [(flat ? a : contiguous(a)).reshape([-1, inner]), gradOut.reshape([-1, columns])]
             : [a, gradOut];
-          found.b = summed(product(swapped(x), y, undefined, control), b.shape);
+          // The gradient of a b that was transposed lies as b does, so that nothing is copied when it is turned back.
+          const isTurned = isShared && b.strides.at(-1) !== 1;
+          const gradB = isTurned
+            ? swapped(product(swapped(y), x, undefined, control))
+            : product(swapped(x), y, undefined, control);
+          found.b = summed(gradB, b.shape);
         }
         if (wanted.has('bias')) found.bias = summed(gradOut, [columns]);
         return found;
