@@ -140,7 +140,13 @@ export function localLinearAttention(
   return compute(forward, inputs, results, (computed) => ({ ...problem, ...computed }), options, { derivative });
 }
 
-function derivativeOf({ ridgeRows: _rows, signal: _signal, onProgress: _progress, out: _out, ...settings }: LocalLinearOptions): Derivative {
+function derivativeOf({
+  ridgeRows: _rows,
+  signal: _signal,
+  onProgress: _progress,
+  out: _out,
+  ...settings
+}: LocalLinearOptions): Derivative {
   return {
     saves: ['q', 'k', 'v', 'ridgeRows', 'lse', 'solution'],
     gradients(saved, { out, ...others }, _, control) {
@@ -226,7 +232,9 @@ function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, op
     throw new ParameterError('ridge is given by row in ridgeRows: leave it out');
   const { ridge = 10, scale = 1 / Math.sqrt(d) } = options;
   if (!(ridge === 0 || (typeof ridge === 'number' && ridge >= SMALLEST && ridge <= LARGEST)))
-    throw new ParameterError(`ridge must be 0 or a number from 1.18e-38 to 3.4e38, as float32 holds, got ${show(ridge)}`);
+    throw new ParameterError(
+      `ridge must be 0 or a number from 1.18e-38 to 3.4e38, as float32 holds, got ${show(ridge)}`,
+    );
   if (typeof scale !== 'number' || !Number.isFinite(scale))
     throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
   for (const [name, value] of Object.entries({ causal, stopGradRidge: stopGradRidge ?? false }))

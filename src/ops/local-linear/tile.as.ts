@@ -532,7 +532,7 @@ export function solve(p: Problem, scratch: usize): void {
   const keys = sqrt(largestOf(p, t.group, 0));
   for (let r: usize = 0; r < <usize>t.rows << 2; r += 4) {
     const size = f32.load(scratch + AUX2 + r);
-    if (!p.direct && size > 0) f32.store(scratch + RESIDUALS + r, sqrt(f32.load(scratch + NORMS + r) / size));
+    if (!p.direct && size > 0 && f32.load(scratch + INVERSES + r) > 0) f32.store(scratch + RESIDUALS + r, sqrt(f32.load(scratch + NORMS + r) / size));
     const residual = f32.load(scratch + RESIDUALS + r);
     const isLost = residual != residual || !(sqrt(f32.load(scratch + AUX + r)) * keys * EPSILON <= LARGEST_ERROR);
     if (isLost) f32.store(scratch + RESIDUALS + r, Infinity);
