@@ -35,10 +35,10 @@ const ROWS: OperandSpec = { access: 'read', rank: 4, vector: true };
 const WRITE: OperandSpec = { access: 'write' };
 const UPDATE: OperandSpec = { access: 'update' };
 
-const EXTENTS = {
+const EXTENTS: NonNullable<Kernel['numbers']> = {
   ...{ n: 'u32', m: 'u32', h: 'u32', d: 'u32', stride: 'u32', rows: 'u32', tiles: 'u32', first_place: 'u32' },
   ...{ first_row: 'u32', causal: 'u32', key_heads: 'u32' },
-} as const;
+};
 
 /** Where a tile of the chunk at hand is, and what its rows see. */
 const PLACES = `
@@ -63,7 +63,17 @@ fn vector_of(tile: Tile, columns: u32, c: u32) -> u32 { return (tile.at * column
 fn is_number(x: f32) -> bool { return (bitcast<u32>(x) & 0x7f800000) != 0x7f800000; }`;
 
 /** What a kernel knows of a row of each system, one after the other in its buffer. */
-const STATE = ['norm', 'first_norm', 'active', 'iterations', 'shift', 'mean_product', 'error_shift', 'factor_shift', 'constant'] as const;
+const STATE = [
+  'norm',
+  'first_norm',
+  'active',
+  'iterations',
+  'shift',
+  'mean_product',
+  'error_shift',
+  'factor_shift',
+  'constant',
+] as const;
 const STATES = STATE.map(
   (name, at) => `
 fn ${name}_at(row: u32) -> u32 { return ${at} * numbers.rows + row; }`,
@@ -603,20 +613,23 @@ fn run(task: u32, lane: u32) {
 };
 
 /** The gradient of a tile of keys or values gets what a chunk of rows gives: sums of numbers of pairs times rows. */
-const keysKernel = variants(
-  ({ ofKeys, isStaged }: { ofKeys: boolean; isStaged: boolean }): Kernel => {
-    const terms = ofKeys
-      ? ([['scores', 'q', '* numbers.scale'], ['errors', 'first', '* -1.0'], ['factors', 'second', '* -1.0']] as const)
-      : ([['factors', 'grad', '']] as const);
-    const operands: Record<string, OperandSpec> = { out: { access: 'update', rank: 4, vector: true } };
-    for (const [pairs, rows] of terms) Object.assign(operands, { [pairs]: READ4, [rows]: ROWS });
-    const numbers = Object.assign({}, ...terms.map(([, rows]) => rowsNumbers(rows)));
-    return {
-      name: `local linear attention: gradient of ${ofKeys ? 'keys' : 'values'}`,
-      invocations: LANES,
-      operands,
-      numbers: { ...EXTENTS, ...numbers, columns: 'u32', blocks: 'u32', key_tiles: 'u32', scale: 'f32', is_first: 'u32' },
-      body: `
+const keysKernel = variants(({ ofKeys, isStaged }: { ofKeys: boolean; isStaged: boolean }): Kernel => {
+  const terms = ofKeys
+    ? ([
+        ['scores', 'q', '* numbers.scale'],
+        ['errors', 'first', '* -1.0'],
+        ['factors', 'second', '* -1.0'],
+      ] as const)
+    : ([['factors', 'grad', '']] as const);
+  const operands: Record<string, OperandSpec> = { out: { access: 'update', rank: 4, vector: true } };
+  for (const [pairs, rows] of terms) Object.assign(operands, { [pairs]: READ4, [rows]: ROWS });
+  const numbers = Object.assign({}, ...terms.map(([, rows]) => rowsNumbers(rows)));
+  return {
+    name: `local linear attention: gradient of ${ofKeys ? 'keys' : 'values'}`,
+    invocations: LANES,
+    operands,
+    numbers: { ...EXTENTS, ...numbers, columns: 'u32', blocks: 'u32', key_tiles: 'u32', scale: 'f32', is_first: 'u32' },
+    body: `
 ${PLACES}
 ${terms.map(([, rows]) => quadsCode(rows)).join('\n')}
 ${memoryOf(BLOCK, isStaged)}
@@ -634,7 +647,9 @@ fn run(task: u32, lane: u32) {
           'sum',
           BLOCK,
           `${TILE}u`,
-          { quad: (term, key) => `load4_${pairs}(pair_of(tile, ${term}, first_key + ${key}))${factor}` } satisfies Source,
+          {
+            quad: (term, key) => `load4_${pairs}(pair_of(tile, ${term}, first_key + ${key}))${factor}`,
+          } satisfies Source,
           {
             quad: (term, column) =>
               `quad_${rows}(tile.batch, tile.first + ${term}, tile.first + ${term} < numbers.n, tile.head, first_column + ${column})`,
@@ -661,37 +676,212 @@ fn run(task: u32, lane: u32) {
   }`,
   )}
 }`,
+  };
+});
+
+/** Memory of the rows under way, the chunks these are cut into, and the passes over a chunk that both directions share. */
+function chunked(call: LocalLinearProblem, workspace: Workspace) {
+  const { q, k, v, ridge, ridgeRows, causal, solver, tolerance, maxIterations } = call;
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const [, m, g, e] = v.shape as [number, number, number, number];
+  const keyTiles = Math.ceil(m / TILE);
+  const keyChunks = Math.ceil(m / CHUNK);
+  const stride = keyTiles * TILE;
+  const most = Math.max(1, Math.floor(MOST_PAIRS / (stride * TILE)));
+  const tiles = Math.min(Math.ceil(n / TILE), most);
+  const places = Math.min(b * h, Math.max(1, Math.floor(most / tiles)));
+  const all = places * tiles;
+  const rows = all * TILE;
+  const isStaged = !workspace.device.isSoftware;
+  const vector = (columns: number) => workspace.scratch([rows * columns]);
+  const pairs = () => workspace.scratch([rows * stride]);
+  const live = workspace.scratch([all]);
+  const state = workspace.scratch([STATE.length * rows]);
+  const [largest, bad] = [workspace.scratch([b * g * keyChunks]), workspace.scratch([b * g * keyChunks * e])];
+  const [means, image] = [vector(d), vector(d)];
+  const solving = { right: vector(d), solution: vector(d), direction: vector(d) };
+  const ridges = { ridges: ridgeRows ?? { ...largest, shape: [1, 1, 1], strides: [1, 1, 1] } };
+  const ofRidge = { ridge, has_rows: Number(ridgeRows !== undefined) };
+  const iterations = solver === 'direct' ? Math.max(maxIterations, 2 * d) : maxIterations;
+  const extremes: Dispatch = {
+    kernel: extremesKernel,
+    operands: { k, v, largest, bad },
+    numbers: { m, d, e, key_heads: g, chunks: keyChunks },
+    tasks: b * g * keyChunks,
+    operations: b * g * m * (2 * d + e),
+  };
+
+  /** Dispatches over the rows from one on of the heads from one on. */
+  const passesOver = (firstPlace: number, firstRow: number) => {
+    const held = Math.min(places, b * h - firstPlace) * tiles;
+    const extents = {
+      ...{ n, m, h, d, stride, rows: held * TILE, tiles, first_place: firstPlace, first_row: firstRow },
+      ...{ causal: Number(causal), key_heads: g },
     };
-  },
-);
+    const pass = (
+      kernel: Kernel,
+      operands: Readonly<Record<string, Region>>,
+      tasks: number,
+      numbers: Readonly<Record<string, number>>,
+      operations: number,
+    ): Dispatch => ({ kernel, operands, numbers: { ...extents, ...numbers }, tasks, operations });
+    const ofPairs = (
+      finish: Finish,
+      vector: Region,
+      y: Region,
+      pairs: Region,
+      { factor = 1, weights }: { factor?: number; weights?: Region } = {},
+    ) => {
+      const columns = y.shape[3] as number;
+      const numbers = { ...rowsValues('y', y), columns, key_tiles: keyTiles, factor };
+      const operands = { vector, y, live, pairs, ...(weights && { weights, state }) };
+      return pass(pairsKernel({ finish, isStaged }), operands, held * keyTiles, numbers, 2 * held * TILE * m * columns);
+    };
+    const sum = (to: Sum, pairs: Region, y: Region, outputs: Readonly<Record<string, Region>>) => {
+      const columns = y.shape[3] as number;
+      const blocks = Math.ceil(columns / 32);
+      const numbers = { ...rowsValues('y', y), columns, blocks, chunks: keyChunks };
+      const operands = { pairs, y, live, ...outputs };
+      return pass(sumKernel({ to, isStaged }), operands, held * blocks, numbers, 2 * held * TILE * m * columns);
+    };
+    return {
+      ...{ firstPlace, held, pass, ofPairs, sum },
+      /** A work group for each tile. */
+      overTiles: (
+        kernel: Kernel,
+        operands: Readonly<Record<string, Region>>,
+        numbers: Readonly<Record<string, number>> = {},
+      ) => pass(kernel, operands, held, numbers, held * TILE * (d + e) * 4),
+      overRows: (kernel: Kernel, operands: Readonly<Record<string, Region>>) =>
+        pass(kernel, operands, held * TILE, {}, held * TILE * m * 20),
+      /** From right sides, or forward from queries, to solutions. */
+      solve: (weights: Region, pairs: Region, start: Kernel, queries: Readonly<Record<string, Region>>) => {
+        const operands = { ...solving, means, state, live };
+        const iteration = [
+          ofPairs('weighed', solving.direction, k, pairs, { weights }),
+          sum('vector', pairs, k, { vector: image }),
+          pass(stepKernel, { ...operands, ...ridges, image }, held, { ...ofRidge, tolerance }, held * TILE * d * 10),
+        ];
+        return [
+          pass(
+            start,
+            { ...operands, ...queries },
+            held,
+            queries.q ? rowsValues('q', queries.q) : {},
+            held * TILE * d * 8,
+          ),
+          ...Array.from({ length: iterations }, () => iteration).flat(),
+        ];
+      },
+    };
+  };
+  const chunks: ReturnType<typeof passesOver>[] = [];
+  for (let place = 0; place < b * h; place += places) {
+    for (let row = 0; row < n; row += tiles * TILE) chunks.push(passesOver(place, row));
+  }
+  return {
+    ...{
+      b,
+      n,
+      m,
+      h,
+      g,
+      d,
+      e,
+      keyTiles,
+      keyChunks,
+      isStaged,
+      vector,
+      pairs,
+      live,
+      state,
+      largest,
+      bad,
+      means,
+      image,
+      solving,
+    },
+    ...{ ridges, ofRidge, extremes, chunks },
+  };
+}
 
 export function planLocalLinear(call: LocalLinearCall, workspace: Workspace): Plan {
-  const { q, k, v, out, lse, solution, residual, iterations } = call;
-  const chunked = chunksOf(call, workspace);
-  const { d, e, isStaged, vectors, scratchPairs, tilesOf } = chunked;
-  const [weights, pairs] = [scratchPairs(), scratchPairs()];
-  const work = vectors(d);
-  const dispatches: Dispatch[] = [chunked.extremes];
-  for (const chunk of chunked.chunks) {
-    const { tiles, rows, at } = chunk;
-    const operands = { means: work.means, state: chunked.state, live: chunked.live };
-    dispatches.push(
-      at(loadKernel, { x: q, vector: work.direction, live: chunked.live }, tiles, rowsValues('x', q), tiles * TILE * d),
-      chunk.pairs('scores', work.direction, k, weights, call.scale),
-      at(softmaxKernel, { weights, lse }, rows, {}, rows * chunked.m * 20),
-      chunk.sum(weights, k, work.means),
-      at(startKernel(true), { ...work.solving, ...operands, q }, tiles, rowsValues('q', q), rows * d * 8),
-      ...chunk.iterate(weights, pairs, work),
-      at(solutionKernel, { ...operands, vector: work.solving.solution, largest: chunked.largest, solution, residual, iterations }, tiles, { chunks: chunked.keyChunks }, rows * d * 4),
-      chunk.pairs('weighed', work.solving.solution, k, pairs, 1, weights),
-      at(
-        sumKernel({ to: 'out', isStaged }),
-        { pairs, y: v, live: chunked.live, out, bad: chunked.bad },
-        tiles * Math.ceil(e / 32),
-        { ...rowsValues('y', v), columns: e, blocks: Math.ceil(e / 32), chunks: chunked.keyChunks },
-        2 * rows * chunked.m * e,
+  const { q, k, v, out, lse, solution, residual, iterations, scale } = call;
+  const { vector, pairs, chunks, extremes, live, state, largest, bad, means, solving, keyChunks, d } = chunked(
+    call,
+    workspace,
+  );
+  const [weights, products, queries] = [pairs(), pairs(), vector(d)];
+  const dispatches = chunks.flatMap(({ overTiles, overRows, ofPairs, sum, solve }) => [
+    overTiles(loadKernel, { x: q, vector: queries, live }, rowsValues('x', q)),
+    ofPairs('scores', queries, k, weights, { factor: scale }),
+    overRows(softmaxKernel, { weights, lse }),
+    sum('vector', weights, k, { vector: means }),
+    ...solve(weights, products, startKernel(true), { q }),
+    overTiles(
+      solutionKernel,
+      { ...{ means, vector: solving.solution, state, live, largest }, ...{ solution, residual, iterations } },
+      { chunks: keyChunks },
+    ),
+    ofPairs('weighed', solving.solution, k, products, { weights }),
+    sum('out', products, v, { out, bad }),
+  ]);
+  return { dispatches: [extremes, ...dispatches] };
+}
+
+export function planLocalLinearBackward(call: LocalLinearBackwardCall, workspace: Workspace): Plan {
+  const { q, k, v, gradOut, solution, gradQ, gradK, gradV, gradRidgeRows, residual, scale, stopGradRidge } = call;
+  const made = chunked(call, workspace);
+  const { b, n, h, g, d, e, vector, pairs, chunks, extremes, live, state, largest, means, image, solving } = made;
+  const { ridges, ofRidge, keyChunks, keyTiles, isStaged, m } = made;
+  const [weights, products, bySecond, byFirst] = [pairs(), pairs(), pairs(), pairs()];
+  const [rows, first, lse] = [vector(Math.max(d, e)), vector(d), workspace.scratch([b * n * h])];
+  const second = workspace.scratch([b, n, h, d]);
+  const byRidge = gradRidgeRows ?? workspace.scratch([b * n * h]);
+  const dispatches = chunks.flatMap(({ overTiles, overRows, ofPairs, sum, solve, pass, held }, at) => {
+    const toKeys = (
+      ofKeys: boolean,
+      out: Region,
+      operands: Readonly<Record<string, Region>>,
+      ofRows: Readonly<Record<string, Region>>,
+    ) => {
+      const columns = ofKeys ? d : e;
+      const blocks = Math.ceil(columns / 32);
+      const numbers = Object.assign({}, ...Object.entries(ofRows).map(([name, x]) => rowsValues(name, x)));
+      return pass(
+        keysKernel({ ofKeys, isStaged }),
+        { out, ...operands, ...ofRows },
+        b * g * keyTiles * blocks,
+        { ...numbers, columns, blocks, key_tiles: keyTiles, scale, is_first: Number(at === 0) },
+        2 * held * TILE * m * columns * (ofKeys ? 3 : 1),
+      );
+    };
+    return [
+      overTiles(loadKernel, { x: q, vector: rows, live }, rowsValues('x', q)),
+      ofPairs('scores', rows, k, weights, { factor: scale }),
+      overRows(softmaxKernel, { weights, lse }),
+      sum('vector', weights, k, { vector: means }),
+      overTiles(loadKernel, { x: gradOut, vector: rows, live }, rowsValues('x', gradOut)),
+      ofPairs('plain', rows, v, products),
+      overRows(differencesKernel, { weights, products, differences: bySecond, state }),
+      sum('vector', bySecond, k, { vector: solving.right }),
+      ...solve(weights, bySecond, startKernel(false), {}),
+      overTiles(
+        secondKernel,
+        {
+          ...{ means, vector: solving.solution, first: solution, state, live, largest, ...ridges },
+          ...{ second, by_ridge: byRidge, residual, first_vector: first },
+        },
+        { ...ofRidge, chunks: keyChunks, counts: Number(!stopGradRidge) },
       ),
-    );
-  }
-  return { dispatches };
+      ofPairs('plain', solving.solution, k, bySecond),
+      ofPairs('plain', first, k, byFirst),
+      overRows(combineKernel, { weights, products, by_second: bySecond, by_first: byFirst, state }),
+      sum('vector', bySecond, k, { vector: image }),
+      overTiles(queriesKernel, { sums: image, vector: solving.solution, out: gradQ }, { scale }),
+      toKeys(true, gradK, { scores: bySecond, errors: products, factors: weights }, { q, first: solution, second }),
+      toKeys(false, gradV, { factors: weights }, { grad: gradOut }),
+    ];
+  });
+  return { dispatches: [extremes, ...dispatches] };
 }
