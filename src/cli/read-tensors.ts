@@ -38,7 +38,8 @@ export async function readTensorsOf(
   return found as Record<string, HostTensor<DType>>;
 }
 
-async function readTensors(path: string): Promise<Record<string, HostTensor>> {
+/** The tensors of a safetensors file. */
+export async function readTensors(path: string): Promise<Record<string, HostTensor>> {
   const bytes = await readBytes(path);
   try {
     return readSafetensors(bytes);

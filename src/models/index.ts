@@ -1,4 +1,16 @@
-/** Whole models, with trained weights. */
+/** Whole models. */
+export {
+  createDecoder,
+  type Decoder,
+  type DecoderAttention,
+  type DecoderCache,
+  type DecoderCacheOptions,
+  type DecoderConfig,
+  type DecoderControl,
+  type DecoderLossOptions,
+  type DecoderOptions,
+  type LayerAttention,
+} from './decoder';
 export {
   type AttentionInputs,
   loadUniversalSentenceEncoder,

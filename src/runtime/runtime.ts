@@ -38,6 +38,8 @@ export class Runtime {
   #untold: Fault[] = [];
   /** Calls of which it is not known yet whether they have a fault though their turn is over. */
   readonly #unsettled = new Set<Work>();
+  /** Whom `watch` tells of calls. */
+  #onCall: ((op: string, outputs: readonly Tensor[]) => void) | undefined;
   #disposed = false;
 
   constructor(readonly backend: Backend) {}
@@ -172,18 +174,32 @@ export class Runtime {
     const held: Storage[] = [];
     let sources = NONE;
     let rests = NONE;
+    let bytes = 0;
     for (const { storage } of inputs) {
       held.push(storage.hold());
       if (isOpen(storage.work)) sources = [...sources, storage.work];
     }
     for (const { storage, size, dtype } of outputs) {
       held.push(storage.hold());
+      const own = size * bytesPerElement(dtype);
+      bytes += own;
       // What is left of what was in an output's memory keeps its faults.
-      if (isOpen(storage.work) && size * bytesPerElement(dtype) < storage.buffer.bytes)
-        rests = [...rests, storage.work];
+      if (isOpen(storage.work) && own < storage.buffer.bytes) rests = [...rests, storage.work];
     }
     for (const { storage } of outputs) storage.work = work;
-    this.#order.take(this.#turn(op, call, { work, sources, rests, held }, control));
+    this.#order.take(this.#turn(op, call, { work, sources, rests, held }, control), bytes);
+    this.#onCall?.(op.name, outputs);
+  }
+
+  /** Runs `work` and tells of each call of an op that it makes: which, and what it writes, perhaps later. */
+  watch<T>(onCall: (op: string, outputs: readonly Tensor[]) => void, work: () => T): T {
+    const before = this.#onCall;
+    this.#onCall = onCall;
+    try {
+      return work();
+    } finally {
+      this.#onCall = before;
+    }
   }
 
   *#turn<Call>(op: Op<Call>, call: CallOf<Call>, { work, sources, rests, held }: CallInTurn, control: Control): Turn {

@@ -94,6 +94,13 @@ export function fewRowsAcross(params: usize, task: i32, scratch: usize): void {
   const pairs = rows > 1;
   let at = a;
   for (let k = term; k < past; ) {
+    if (dtype == BF16 && rows < 3 && k + 4 <= past) {
+      addFourBF16(from, next, vectors, count, rows, at, aStep, sums, step);
+      k += 4;
+      at += 16;
+      from += 4 * next;
+      continue;
+    }
     const width = pairs && k + 1 < past ? 2 : 1;
     let first = from;
     let second = from + next;
@@ -208,6 +215,29 @@ function addPair(
       v128.store(to, madd(y, four(b1 + at, dtype), madd(x, four(b0 + at, dtype), v128.load(to))));
     for (let c = vectors; c < count; c++, to += 4, at += size)
       f32.store(to, f32.load(to) + one(b0 + at, dtype) * f32.load(a) + one(b1 + at, dtype) * f32.load(a, 4));
+  }
+}
+
+/** Four terms of b in bfloat16, so that sums, which are as long as two of them, are read and written once for all. */
+function addFourBF16(b: usize, next: usize, vectors: i32, count: i32, rows: i32, a: usize, aStep: usize, sums: usize, step: usize): void {
+  for (let r: i32 = 0; r < rows; r++, a += aStep, sums += step) {
+    const x = v128.load32_splat(a);
+    const y = v128.load32_splat(a, 4);
+    const z = v128.load32_splat(a, 8);
+    const w = v128.load32_splat(a, 12);
+    let b0 = b;
+    let b1 = b + next;
+    let b2 = b1 + next;
+    let b3 = b2 + next;
+    let to = sums;
+    for (const end = sums + (<usize>vectors << 2); to < end; to += 16, b0 += 8, b1 += 8, b2 += 8, b3 += 8) {
+      const s = madd(y, four(b1, BF16), madd(x, four(b0, BF16), v128.load(to)));
+      v128.store(to, madd(w, four(b3, BF16), madd(z, four(b2, BF16), s)));
+    }
+    for (let c = vectors; c < count; c++, to += 4, b0 += 2, b1 += 2, b2 += 2, b3 += 2) {
+      const s = f32.load(to) + one(b0, BF16) * f32.load(a) + one(b1, BF16) * f32.load(a, 4);
+      f32.store(to, s + one(b2, BF16) * f32.load(a, 8) + one(b3, BF16) * f32.load(a, 12));
+    }
   }
 }
 
