@@ -406,6 +406,32 @@ entry(
   saccade.focusBackward,
 );
 
+const localLinearSettings: Slots = {
+  ridge: maybe(leaf(1, '0', '1.5', '3')),
+  ridgeRows: notGiven(leaf(filled(1, ...q.slice(0, 3)))),
+  causal: maybe(boolean()),
+  scale: maybe(finite(1)),
+  solver: maybe(choice('direct')),
+  tolerance: maybe(leaf(0.5)),
+  maxIterations: maybe(whole(2)),
+  stopGradRidge: maybe(boolean()),
+  ...control,
+};
+entry(
+  'localLinearAttention',
+  { ...qkv, options: options({ ...localLinearSettings, out: notGiven(leaf(keep(runtime.empty([1, 3, 2, 2])))) }) },
+  saccade.localLinearAttention,
+);
+entry(
+  'localLinearAttentionBackward',
+  {
+    ...qkv,
+    gradients: object({ gradOut: tensor(...q), lse: leaf(filled(1, 1, 3, 2)), solution: tensor(...q) }),
+    options: options(localLinearSettings),
+  },
+  saccade.localLinearAttentionBackward,
+);
+
 const positive3 = { q: leaf(filled(1, ...q)), k: leaf(filled(1, ...k)), v: tensor(...v) };
 const [stateShape, sumShape] = [
   [1, 2, 2, 2],
