@@ -77,6 +77,15 @@ export {
   linearAttentionStep,
 } from './ops/linear-attention';
 export {
+  type LocalLinearBackwardResult,
+  type LocalLinearGradients,
+  type LocalLinearOptions,
+  type LocalLinearResult,
+  type LocalLinearSettings,
+  localLinearAttention,
+  localLinearAttentionBackward,
+} from './ops/local-linear';
+export {
   add,
   cos,
   elu,

@@ -1,4 +1,14 @@
-/** Whole models, with trained weights. */
+/** Whole models. */
+export {
+  createDecoder,
+  type Decoder,
+  type DecoderAttention,
+  type DecoderConfig,
+  type DecoderControl,
+  type DecoderLossOptions,
+  type DecoderOptions,
+  type LayerAttention,
+} from './decoder';
 export {
   type AttentionInputs,
   loadUniversalSentenceEncoder,

@@ -3,13 +3,27 @@
  * a projection of its result.
  * Letters: b batch, n tokens, h query heads, g key/value heads, d head dimension, e value dimension.
  */
-import { checkKnown, checkNumbers, checkWhole, show } from '../check';
+import { checkBoolean, checkKnown, checkNumbers, checkWhole, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
+import type { Method } from '../methods/define';
 import { findMethod } from '../methods/registry';
+import { type RopeOptions, type RopeSettings, rope as turn } from '../ops/rope';
+import { rotationOf, SETTINGS } from '../ops/rope/rotation';
 import { sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { linear } from './linear';
-import { checkTokens, defineModule, type Module, matrix } from './module';
+import {
+  checkTokens,
+  type Definition,
+  type Described,
+  defineModule,
+  type Module,
+  type ModuleControl,
+  partOf,
+  prefixed,
+  projection,
+} from './module';
+import { norm } from './norm';
 
 export interface AttentionConfig {
   /** Of a registered method; default 'attention', which is exact. */
@@ -24,6 +38,12 @@ export interface AttentionConfig {
   /** Of queries and keys, and of values; default: the width over the query heads, and what d is. */
   readonly d?: number | undefined;
   readonly e?: number | undefined;
+  /** Which projections have biases: of queries, keys and values, and of the result; default: none. */
+  readonly bias?: { readonly qkv?: boolean | undefined; readonly out?: boolean | undefined } | undefined;
+  /** Queries and keys of each head are normalised by their root mean squares, as in Qwen3, under the root `epsilon`. */
+  readonly qkNorm?: { readonly epsilon?: number | undefined } | undefined;
+  /** Rotary position embeddings of queries and keys, behind their norms; default: none. */
+  readonly rope?: RopeSettings | undefined;
   /** Extents of the grid, row-major, that the tokens of spatial methods lie on. */
   readonly grid?: readonly number[] | undefined;
   /** Which layer of how many, from 0: parameters of methods may start by it. Default: the only one. */
@@ -31,15 +51,39 @@ export interface AttentionConfig {
   readonly layers?: number | undefined;
 }
 
-const NAMES = ['method', 'params', 'width', 'heads', 'keyHeads', 'd', 'e', 'grid', 'layer', 'layers'];
+const NAMES = [
+  ...['method', 'params', 'width', 'heads', 'keyHeads', 'd', 'e', 'bias', 'qkNorm', 'rope', 'grid', 'layer', 'layers'],
+];
+
+/** For tokens that go on from others: where they are, and what the method gives for its inputs, at these tokens. */
+export interface AttentionContext extends ModuleControl {
+  readonly positions?: RopeOptions['positions'];
+  readonly attend?: ((inputs: Readonly<Record<string, Tensor>>) => Tensor) | undefined;
+}
+
+/** A definition whose tokens may go on from others. */
+export interface AttentionLayer extends Definition<Described> {
+  readonly method: Method;
+  readonly params: object;
+  /** Heads of keys and values, and their extents. */
+  readonly keyHeads: number;
+  readonly d: number;
+  readonly e: number;
+  forward(x: Tensor, parameters: Readonly<Record<string, Tensor>>, context: AttentionContext): Tensor<'f32'>;
+}
 
 /**
  * x [b, n, width] -> [b, n, width]. Parameters: `q_proj.weight` [h d, width], `k_proj.weight` [g d, width],
- * `v_proj.weight` [g e, width], `o_proj.weight` [width, h e], and those of the method's layer.
+ * `v_proj.weight` [g e, width], `o_proj.weight` [width, h e], their biases, `q_norm.weight` and `k_norm.weight` [d], and
+ * those of the method's layer.
  *
  * @throws {ParameterError} a setting that is unknown, out of range, or nothing that the method can be used with
  */
 export function attention(config: AttentionConfig): Module {
+  return defineModule(attentionLayer(config));
+}
+
+export function attentionLayer(config: AttentionConfig): AttentionLayer {
   checkKnown('config', config, NAMES, (name) => `config has no '${name}'`);
   const {
     method: name = 'attention',
@@ -47,6 +91,9 @@ export function attention(config: AttentionConfig): Module {
     width,
     heads,
     keyHeads = heads,
+    bias = {},
+    qkNorm,
+    rope,
     grid,
     layer = 0,
     layers = 1,
@@ -62,36 +109,59 @@ export function attention(config: AttentionConfig): Module {
   checkWhole('d', d, 1);
   checkWhole('e', e, 1);
   if (heads % keyHeads !== 0) throw new ParameterError(`keyHeads must divide the heads ${heads}, got ${keyHeads}`);
-  if (keyHeads !== heads && method.inputs.k?.split(' ').includes('h'))
+  if (keyHeads !== heads && !groupsHeads(method))
     throw new ParameterError(`keyHeads of ${name} must be as many as heads, ${heads}, got ${keyHeads}`);
+  checkKnown('bias', bias, ['qkv', 'out'], (unknown) => `bias has no '${unknown}'`);
+  for (const [each, value] of Object.entries(bias)) checkBoolean(`${each} of bias`, value);
+  if (qkNorm !== undefined) checkKnown('qkNorm', qkNorm, ['epsilon'], (unknown) => `qkNorm has no '${unknown}'`);
+  const normed = qkNorm && norm({ width: d, ...qkNorm });
+  if (rope !== undefined) {
+    checkKnown('rope', rope, SETTINGS, (unknown) => `rope has no option '${unknown}'`);
+    rotationOf(rope, d);
+  }
   checkGrid(name, method.inputs.q as string, grid);
+  const missing = Object.keys(method.inputs).filter((each) => !['q', 'k', 'v'].includes(each));
+  if (missing.length > 0 && !method.layer)
+    throw new ParameterError(`method ${name} takes ${missing.join(', ')}, which a layer has no projections for`);
   const extra = method.layer?.({ width, heads, keyHeads, d, e, layer, layers }, params);
-  return defineModule({
+  const { qkv = false, out: ofOut = false } = bias;
+  return {
     name: `attention by ${name}`,
     parameters: {
-      'q_proj.weight': matrix(heads * d, width),
-      'k_proj.weight': matrix(keyHeads * d, width),
-      'v_proj.weight': matrix(keyHeads * e, width),
-      'o_proj.weight': matrix(width, heads * e),
+      ...projection('q_proj', heads * d, width, qkv),
+      ...projection('k_proj', keyHeads * d, width, qkv),
+      ...projection('v_proj', keyHeads * e, width, qkv),
+      ...projection('o_proj', width, heads * e, ofOut),
+      ...(normed && { ...prefixed(normed.parameters, 'q_norm'), ...prefixed(normed.parameters, 'k_norm') }),
       ...extra?.parameters,
     },
-    forward(x, parameters, control) {
+    ...{ method, params, keyHeads, d, e },
+    forward(x, parameters, { signal, positions, attend }) {
       const [b, n] = checkTokens(x, width);
       if (grid && n !== sizeOf(grid))
         throw new ShapeError(`x must have ${sizeOf(grid)} tokens, those of the grid ${show(grid)}, got ${n}`);
-      const project = (weight: Tensor, count: number, size: number) =>
-        linear(x, weight, control).reshape([b, ...(grid ?? [n]), count, size]);
-      const projections = {
-        q: project(parameters['q_proj.weight'], heads, d),
-        k: project(parameters['k_proj.weight'], keyHeads, d),
-        v: project(parameters['v_proj.weight'], keyHeads, e),
+      const apply = (name: string, from: Tensor) =>
+        linear(from, parameters[`${name}.weight`] as Tensor, { bias: parameters[`${name}.bias`], signal });
+      const shape = (count: number, size: number) => [b, ...(grid ?? [n]), count, size];
+      const compared = (of: 'q' | 'k', count: number) => {
+        const plain = apply(`${of}_proj`, x).reshape([b, n, count, d]);
+        const scaled = normed ? normed.forward(plain, partOf(parameters, `${of}_norm`), { signal }) : plain;
+        return (rope ? turn(scaled, { ...rope, positions, signal }) : scaled).reshape(shape(count, d));
       };
-      const others = extra?.inputs(x, projections, parameters, control);
-      const { out } = method.forward({ ...projections, ...others }, params, control);
-      return linear((out as Tensor).reshape([b, n, heads * e]), parameters['o_proj.weight'], control);
+      const projections = {
+        q: compared('q', heads),
+        k: compared('k', keyHeads),
+        v: apply('v_proj', x).reshape(shape(keyHeads, e)),
+      };
+      const inputs = { ...projections, ...extra?.inputs(x, projections, parameters, { signal }) };
+      const out = attend ? attend(inputs) : (method.forward(inputs, params, { signal }).out as Tensor);
+      return apply('o_proj', out.reshape([b, n, heads * e]));
     },
-  });
+  };
 }
+
+/** Whether several query heads may share a head of keys and values. */
+export const groupsHeads = ({ inputs }: Method): boolean => !inputs.k?.split(' ').includes('h');
 
 /** Throws unless there is a grid where the method, whose queries have the shape `letters`, is a spatial one, and only there. */
 function checkGrid(name: string, letters: string, grid: readonly number[] | undefined): void {

@@ -13,11 +13,13 @@ export {
   type Schedule as LightningSchedule,
 } from '../methods/linear/lightning-attention/schedules';
 export { seaPositions } from '../methods/linear/performer/sea';
+export type { Activation } from './activation';
 export { type AttentionConfig, attention } from './attention';
 export { type GatedLinearAttentionConfig, gatedLinearAttention } from './gated-linear-attention';
 export { type LinearOptions, linear } from './linear';
 export { type LinearCrossEntropyOptions, linearCrossEntropy } from './linear-cross-entropy';
 export { type LrpeFactors, lrpe, lrpeAngles, lrpeFactors } from './lrpe';
+export { type GluConfig, glu, type MlpConfig, mlp, type SimpleGluConfig, simpleGlu } from './mlp';
 export {
   countParameters,
   defineModule,
@@ -28,5 +30,5 @@ export {
   partOf,
   prefixed,
 } from './module';
-export { type SimpleGluConfig, simpleGlu } from './simple-glu';
+export { type NormConfig, norm } from './norm';
 export { type TransnormerConfig, transnormerBlock } from './transnormer-block';

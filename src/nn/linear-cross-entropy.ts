@@ -5,6 +5,7 @@ import {
   type CrossEntropyOptions,
   checkLossOptions,
   checkTargets,
+  crossEntropy,
   gradientOf,
   lossesOf,
   meanLoss,
@@ -29,8 +30,8 @@ const FEWEST_ROWS = 64;
 
 /**
  * `crossEntropy` of the logits x weight^T, which are there for a few rows at a time only: x [n, d], weight [classes, d],
- * both f32, targets [n] i32 -> [], or [n] without a reduction. The backward pass computes the logits again, since to keep
- * gradients from the forward pass would take as much memory as weight, whether they are wanted or not.
+ * both f32, targets [n] i32 -> [], or [n] without a reduction. The backward pass computes the logits of several chunks again,
+ * since to keep gradients from the forward pass would take as much memory as weight, whether they are wanted or not.
  *
  * @throws {ShapeError} shapes that do not fit, strided views; a target that is no class and not ignored
  * @throws {DTypeError} x or weight that are not f32, targets that are not i32
@@ -60,8 +61,14 @@ export function linearCrossEntropy(
     smoothing,
   } = options;
   checkWhole('chunk', chunk, 1);
+  if (n <= chunk) {
+    const { chunk: _, ...others } = options;
+    return x.runtime.scope(() =>
+      crossEntropy(matmul(x, weight, { transposeB: true, signal: options.signal }), targets, others),
+    );
+  }
 
-  const settings: Settings = { chunk: Math.min(chunk, n), ignore, smoothing };
+  const settings: Settings = { chunk, ignore, smoothing };
   return x.runtime.scope(() => {
     const forward = (x: Tensor, weight: Tensor, targets: Tensor) =>
       lossesOfAll({ x, weight, targets }, settings, options);

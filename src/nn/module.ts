@@ -16,7 +16,7 @@ import type { Tensor } from '../tensor/tensor';
 export type ModuleControl = Pick<Control, 'signal'>;
 
 /** What a module has parameters of, by name. */
-type Described = Readonly<Record<string, LayerParameter>>;
+export type Described = Readonly<Record<string, LayerParameter>>;
 
 /** By name. */
 export type Parameters = Readonly<Record<string, Tensor>>;
@@ -34,7 +34,7 @@ export interface Module {
 }
 
 /** The same, on parameters that were checked, and in a scope. */
-interface Definition<P extends Described> {
+export interface Definition<P extends Described> {
   readonly name: string;
   readonly parameters: P;
   forward(x: Tensor, parameters: { readonly [Name in keyof P]: Tensor }, control: ModuleControl): Tensor<'f32'>;
@@ -67,7 +67,7 @@ export function defineModule<const P extends Described>(definition: Definition<P
 }
 
 /** The parameters that training of a module starts from, random ones each with a seed of its own. */
-export function initial(module: Module, runtime: Runtime, seed = 0): Record<string, Tensor<'f32'>> {
+export function initial(module: Pick<Module, 'parameters'>, runtime: Runtime, seed = 0): Record<string, Tensor<'f32'>> {
   checkRecord('module', module);
   const described = parametersOf(module);
   if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
@@ -126,6 +126,12 @@ export function checkTokens({ shape }: Tensor, width: number): [b: number, n: nu
 /** A matrix [out, in] whose training starts from normal numbers of deviation 0.02. */
 export function matrix(out: number, into: number): LayerParameter {
   return { shape: [out, into], initial: { deviation: 0.02 } };
+}
+
+/** The weight [out, in] of a projection of that name, and its bias, which starts at 0, if it has one. */
+export function projection(name: string, out: number, into: number, bias: boolean): Record<string, LayerParameter> {
+  const weight = { [`${name}.weight`]: matrix(out, into) };
+  return bias ? { ...weight, [`${name}.bias`]: { shape: [out], initial: { value: 0 } } } : weight;
 }
 
 /** Those of what is named whose names begin with `prefix` and a dot, without it. */

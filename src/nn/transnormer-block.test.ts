@@ -10,8 +10,8 @@ import { sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { gatedLinearAttention } from './gated-linear-attention';
 import { lrpe, lrpeAngles, lrpeFactors } from './lrpe';
+import { simpleGlu } from './mlp';
 import { countParameters, initial, type Module } from './module';
-import { simpleGlu } from './simple-glu';
 import { transnormerBlock } from './transnormer-block';
 
 type Matrix = number[][];

@@ -8,8 +8,8 @@ import { lightningDecays, type Schedule } from '../methods/linear/lightning-atte
 import { add } from '../ops/map';
 import { rmsNorm } from '../ops/norm';
 import { gatedLinearAttention } from './gated-linear-attention';
+import { simpleGlu } from './mlp';
 import { defineModule, type Module, partOf, prefixed } from './module';
-import { simpleGlu } from './simple-glu';
 
 export interface TransnormerConfig {
   readonly width: number;

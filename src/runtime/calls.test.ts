@@ -293,6 +293,25 @@ test('long calls without an end are computed in order while the calling thread w
   for (const read of reads) expect(await read).toEqual(expected);
 });
 
+test('a chain of large results that wait for their turns takes the memory of some', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+  using x = runtime.random([1, 700, 4, 64], { seed: 1 });
+  using one = runtime.tensor([1], [1]);
+  let sum = runtime.tensor(new Float32Array(2 ** 20), [2 ** 20]);
+  await outcomeOf(attention(x, x, x));
+  const before = outcomeOf(attention(x, x, x));
+  runtime.backend.resetPeak();
+  for (let call = 0; call < 60; call++) {
+    const next = add(sum, one);
+    sum.dispose();
+    sum = next;
+  }
+  expect((await sum.read()).every((value) => value === 60)).toBe(true);
+  expect(runtime.memory().peak).toBeLessThan(100 * 2 ** 20);
+  sum.dispose();
+  await before;
+});
+
 test('too many calls behind what nobody can wait for are one clear error', async () => {
   using runtime = await createRuntime({ backend: 'reference' });
   using one = runtime.tensor([1], [1]);

@@ -15,6 +15,8 @@ export type Turn = Generator<Pause, void, void>;
 
 /** Turns that may wait; beyond it the calling thread makes room, so that calls without an end stay in bounded memory. */
 const MOST_WAITING = 4096;
+/** And bytes that their results take, since what a chain of calls frees is held until its turn. */
+const MOST_BYTES_WAITING = 2 ** 26;
 /** And where it cannot wait for what is under way. */
 const MOST_WAITING_BLOCKED = 100_000;
 /** How long turns follow one another before others in this thread have theirs. */
@@ -51,12 +53,19 @@ export class Order {
   #current: Turn | undefined;
   #pause: Pause | undefined;
   #waiting: Turn[] = [];
+  /** Of each that waits, and of all. */
+  #bytesOf: number[] = [];
+  #bytes = 0;
   /** The next in `#waiting`, whose front is cut off now and then. */
   #next = 0;
 
-  take(turn: Turn): void {
-    if (this.#current) this.#waiting.push(turn);
-    else {
+  /** `bytes` are those of its results. */
+  take(turn: Turn, bytes = 0): void {
+    if (this.#current) {
+      this.#waiting.push(turn);
+      this.#bytesOf.push(bytes);
+      this.#bytes += bytes;
+    } else {
       this.#current = turn;
       this.#go(turn.next());
     }
@@ -73,12 +82,17 @@ export class Order {
    * @throws {BackendError} far too many, for something that the calling thread cannot wait for
    */
   makeRoom(): void {
-    if (this.#length < MOST_WAITING) return;
-    while (this.#length > MOST_WAITING / 2 && this.#pause?.block?.()) this.#end(this.#pause, (turn) => turn.next());
+    if (!this.#isAbove(1)) return;
+    while (this.#isAbove(1 / 2) && this.#pause?.block?.()) this.#end(this.#pause, (turn) => turn.next());
     if (this.#length >= MOST_WAITING_BLOCKED)
       throw new BackendError(
         `${this.#length} calls are waiting, more than a runtime keeps: await finish() or a read() now and then`,
       );
+  }
+
+  /** Whether more than this share of what may wait does. */
+  #isAbove(share: number): boolean {
+    return this.#length >= share * MOST_WAITING || this.#bytes > share * MOST_BYTES_WAITING;
   }
 
   get #length(): number {
@@ -120,9 +134,11 @@ export class Order {
   }
 
   #shift(): Turn | undefined {
+    this.#bytes -= this.#bytesOf[this.#next] ?? 0;
     const turn = this.#waiting[this.#next++];
     if (!turn || this.#next === MOST_WAITING) {
       this.#waiting = this.#waiting.slice(this.#next);
+      this.#bytesOf = this.#bytesOf.slice(this.#next);
       this.#next = 0;
     }
     return turn;

@@ -174,18 +174,20 @@ export class Runtime {
     const held: Storage[] = [];
     let sources = NONE;
     let rests = NONE;
+    let bytes = 0;
     for (const { storage } of inputs) {
       held.push(storage.hold());
       if (isOpen(storage.work)) sources = [...sources, storage.work];
     }
     for (const { storage, size, dtype } of outputs) {
       held.push(storage.hold());
+      const own = size * bytesPerElement(dtype);
+      bytes += own;
       // What is left of what was in an output's memory keeps its faults.
-      if (isOpen(storage.work) && size * bytesPerElement(dtype) < storage.buffer.bytes)
-        rests = [...rests, storage.work];
+      if (isOpen(storage.work) && own < storage.buffer.bytes) rests = [...rests, storage.work];
     }
     for (const { storage } of outputs) storage.work = work;
-    this.#order.take(this.#turn(op, call, { work, sources, rests, held }, control));
+    this.#order.take(this.#turn(op, call, { work, sources, rests, held }, control), bytes);
     this.#onCall?.(op.name, outputs);
   }
 

@@ -36,9 +36,10 @@ export function backward(
     for (let at = steps.length - 1; at >= 0; at--) {
       control.signal?.throwIfAborted();
       const step = steps[at] as Step;
-      const gradients = takeAll(step.results);
+      const { derivative } = step;
+      // Axes in another order are put back without a copy.
+      const gradients = takeAll(step.results, typeof derivative === 'object' && derivative.kind === 'permute');
       if (gradients) {
-        const { derivative } = step;
         const found =
           typeof derivative === 'object'
             ? gradientOfView(step.inputs.x as Variable, derivative, gradients.x as Tensor)
@@ -53,7 +54,7 @@ export function backward(
       letGoOf(step);
     }
     control.onProgress?.(1);
-    return leaves.map(take);
+    return leaves.map((leaf) => take(leaf));
   });
 }
 
@@ -112,11 +113,14 @@ function addTo(variable: Variable, gradient: Tensor): void {
   variable.sum = variable.sum ? added(variable.sum, gradient) : gradient;
 }
 
-/** The gradients with respect to variables that there are, contiguous, which leave the variables; undefined for none. */
-function takeAll(variables: Readonly<Record<string, Variable>>): Record<string, Tensor> | undefined {
+/** The gradients with respect to variables that there are, contiguous or not, which leave the variables; undefined for none. */
+function takeAll(
+  variables: Readonly<Record<string, Variable>>,
+  isStrided: boolean,
+): Record<string, Tensor> | undefined {
   let some: Record<string, Tensor> | undefined;
   for (const name in variables) {
-    const gradient = take(variables[name] as Variable);
+    const gradient = take(variables[name] as Variable, isStrided);
     if (!gradient) continue;
     some ??= {};
     some[name] = gradient;
@@ -124,12 +128,12 @@ function takeAll(variables: Readonly<Record<string, Variable>>): Record<string, 
   return some;
 }
 
-function take(variable: Variable): Tensor | undefined {
+function take(variable: Variable, isStrided = false): Tensor | undefined {
   if (variable.parts) for (const parts of groupsOf(variable.parts)) addTo(variable, together(variable.shape, parts));
   const { sum } = variable;
   variable.sum = undefined;
   variable.parts = undefined;
-  if (!sum || sum.isContiguous) return sum;
+  if (!sum || isStrided || sum.isContiguous) return sum;
   const copy = contiguous(sum);
   sum.dispose();
   return copy;

@@ -15,7 +15,7 @@ export const STORE_MAX: i32 = 2;
 export const STORE_EXP: i32 = 3;
 /** c = 2^(products - aux[8]) */
 export const STORE_EXP_LESS: i32 = 4;
-/** c = c * (products - aux[8]) */
+/** c = factors * (products - aux[8]); the factors lie as c does, and are c unless they are given */
 export const TIMES_LESS: i32 = 5;
 /** c = products * aux[6][8], each of whose rows begins one number before the last: a part of a Toeplitz matrix */
 export const STORE_TIMES: i32 = 6;
@@ -65,6 +65,7 @@ export function product(
   bPanel: usize = 0,
   seen: usize = 0,
   bit: i32 = 0,
+  factors: usize = c,
 ): void {
   const firstA = a;
   const firstB = b;
@@ -187,12 +188,12 @@ export function product(
     y5 = f32x4.sub(y5, right);
   }
   const auxStep: usize = finish == STORE_TIMES ? <usize>-4 : 4;
-  finishRow(c, x0, y0, finish, aux);
-  finishRow(c + cStep, x1, y1, finish, aux + auxStep);
-  finishRow(c + 2 * cStep, x2, y2, finish, aux + 2 * auxStep);
-  finishRow(c + 3 * cStep, x3, y3, finish, aux + 3 * auxStep);
-  finishRow(c + 4 * cStep, x4, y4, finish, aux + 4 * auxStep);
-  finishRow(c + 5 * cStep, x5, y5, finish, aux + 5 * auxStep);
+  finishRow(c, x0, y0, finish, aux, factors);
+  finishRow(c + cStep, x1, y1, finish, aux + auxStep, factors + cStep);
+  finishRow(c + 2 * cStep, x2, y2, finish, aux + 2 * auxStep, factors + 2 * cStep);
+  finishRow(c + 3 * cStep, x3, y3, finish, aux + 3 * auxStep, factors + 3 * cStep);
+  finishRow(c + 4 * cStep, x4, y4, finish, aux + 4 * auxStep, factors + 4 * cStep);
+  finishRow(c + 5 * cStep, x5, y5, finish, aux + 5 * auxStep, factors + 5 * cStep);
 }
 
 /** Scores [6 keys][8 queries] in rows of a tile, by STORE_EXP or STORE_MAX, of what is seen. */
@@ -233,7 +234,7 @@ function isSeen(words: usize, row: usize, bit: i32): v128 {
 
 // @ts-ignore: decorator
 @inline
-function finishRow(c: usize, x: v128, y: v128, finish: i32, aux: usize): void {
+function finishRow(c: usize, x: v128, y: v128, finish: i32, aux: usize, factors: usize): void {
   if (finish == ADD) {
     x = f32x4.add(v128.load(c), x);
     y = f32x4.add(v128.load(c, 16), y);
@@ -243,8 +244,8 @@ function finishRow(c: usize, x: v128, y: v128, finish: i32, aux: usize): void {
     y = exp2Clamped(y);
   }
   if (finish == TIMES_LESS) {
-    x = f32x4.mul(v128.load(c), x);
-    y = f32x4.mul(v128.load(c, 16), y);
+    x = f32x4.mul(v128.load(factors), x);
+    y = f32x4.mul(v128.load(factors, 16), y);
   }
   if (finish == STORE_TIMES) {
     x = f32x4.mul(x, v128.load(aux));

@@ -1,0 +1,170 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { describeOnBackends } from '../../../test/backends';
+import { relativeError } from '../../../test/describe-method';
+import { expectRefusal } from '../../../test/expect';
+import configs from '../../../test/fixtures/decoder.json';
+import { scoped } from '../../../test/scoped';
+import { readSafetensors } from '../../io';
+import { partOf } from '../../nn/module';
+import { differentiate } from '../../tape';
+import { type HostTensor, hostTensor } from '../../tensor/host';
+import type { Tensor } from '../../tensor/tensor';
+import { createDecoder, type DecoderAttention } from '.';
+
+const fixture = readSafetensors(
+  readFileSync(new URL('../../../test/fixtures/decoder.safetensors', import.meta.url)),
+) as Record<string, HostTensor<'f32' | 'i32'>>;
+/** What PyTorch gave for a configuration. */
+const given = (name: string) => {
+  const of = (part: string) => fixture[`${name}/${part}`]!;
+  const all = (part: string) =>
+    Object.fromEntries(
+      Object.entries(fixture).flatMap(([key, host]) => {
+        const prefix = `${name}/${part}/`;
+        return key.startsWith(prefix) ? [[key.slice(prefix.length), host]] : [];
+      }),
+    );
+  return {
+    tokens: of('tokens'),
+    targets: of('targets'),
+    logits: of('logits'),
+    loss: of('loss'),
+    weights: all('weights'),
+    gradients: all('gradients'),
+  };
+};
+const names = Object.keys(configs) as (keyof typeof configs)[];
+
+const tiny = { ...configs.llama, vocab_size: 7, hidden_size: 8, intermediate_size: 6, num_hidden_layers: 2 };
+
+describeOnBackends('decoder', (runtime) => {
+  test.each(names)('%s: logits, loss and gradients are those of PyTorch', (name) =>
+    scoped(runtime(), async () => {
+      const wanted = given(name);
+      const decoder = createDecoder(configs[name]);
+      const parameters = decoder.load(runtime(), wanted.weights);
+      const [tokens, targets] = [runtime().fromHost(wanted.tokens), runtime().fromHost(wanted.targets)];
+      expect(relativeError(await decoder.forward(parameters, tokens).toHost(), wanted.logits)).toBeLessThan(1e-5);
+      for (const options of [{}, { recompute: true, chunk: 3 }]) {
+        const { loss, gradients } = differentiate((p) => decoder.loss(p, tokens, targets, options), parameters);
+        expect((await loss.read())[0]).toBeCloseTo(wanted.loss.data[0] as number, 5);
+        for (const [key, gradient] of Object.entries(gradients))
+          expect(relativeError(await gradient.toHost(), wanted.gradients[key]!), key).toBeLessThan(3e-5);
+      }
+    }),
+  );
+
+  test('nothing is kept but the loss and the gradients', async () => {
+    const { live } = runtime().memory();
+    await scoped(runtime(), async () => {
+      const decoder = createDecoder(tiny);
+      const parameters = decoder.initialize(runtime(), { seed: 1 });
+      const tokens = runtime().tensor([1, 2, 3, 4], [1, 4], 'i32');
+      for (const value of Object.values(differentiate((p) => decoder.loss(p, tokens, tokens), parameters).gradients))
+        value.dispose();
+    });
+    await runtime().finish();
+    expect(runtime().memory().live).toBe(live);
+  });
+
+  test('what does not fit is refused by name', () =>
+    scoped(runtime(), async () => {
+      const decoder = createDecoder(tiny);
+      const parameters = decoder.initialize(runtime());
+      const tokens = runtime().tensor([1, 2, 3], [1, 3], 'i32');
+      const { 'model.norm.weight': last, ...others } = parameters as Record<string, Tensor>;
+      const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
+      await refuse(() => decoder.forward(others, tokens), "decoder needs a parameter 'model.norm.weight'");
+      await refuse(() => decoder.forward({ ...parameters, bias: last! }, tokens), "decoder has no parameter 'bias'");
+      const row = tokens.reshape([3]);
+      await refuse(() => decoder.forward(parameters, row), 'tokens must have shape [b, n] and not be empty, got [3]');
+      await refuse(() => decoder.forward(parameters, last!), 'tokens must be i32, got f32');
+      const less = tokens.slice(1, 0, 2);
+      await refuse(
+        () => decoder.loss(parameters, tokens, less),
+        'targets must have the shape [1, 3] of tokens, got [1, 2]',
+      );
+      const large = runtime().tensor([1, 7, 3], [1, 3], 'i32');
+      await refuse(() => decoder.forward(parameters, large), 'indices must be from 0 to 6, got 7 at element 1');
+    }));
+});
+
+/** Any method, in all layers or with others. */
+const choices: readonly (readonly [string, DecoderAttention])[] = [
+  ['power-attention', 'power-attention'],
+  ['a hybrid', [{ method: 'gated-delta-rule', rope: false }, 'attention']],
+  ['lightning-attention', { method: 'lightning-attention', params: { schedule: 'released' } }],
+];
+
+describeOnBackends('decoder by other methods', (runtime) => {
+  test.each(choices)('%s: tokens do not see later ones', (_, attention) =>
+    scoped(runtime(), async () => {
+      const decoder = createDecoder(tiny, { attention });
+      const parameters = decoder.initialize(runtime(), { seed: 3 });
+      const logits = (tokens: number[]) =>
+        decoder.forward(parameters, runtime().tensor(tokens, [1, tokens.length], 'i32')).read();
+      const [before, after] = [await logits([1, 2, 3, 4, 5]), await logits([1, 2, 3, 6, 0])];
+      expect(before.subarray(0, 21)).toEqual(after.subarray(0, 21));
+      expect(before.subarray(21)).not.toEqual(after.subarray(21));
+    }),
+  );
+});
+
+describe('createDecoder', () => {
+  test('has the parameters of a configuration', () => {
+    const { parameters } = createDecoder(configs.qwen3);
+    expect(Object.fromEntries(Object.entries(parameters).map(([name, { shape }]) => [name, shape]))).toEqual(
+      Object.fromEntries(Object.entries(given('qwen3').weights).map(([name, { shape }]) => [name, shape])),
+    );
+    expect(partOf(parameters, 'model.layers.0')['mlp.up_proj.weight']?.initial).toEqual({ deviation: 0.02 });
+  });
+
+  test('refuses configurations by name', () => {
+    const make = (more: object) => () => createDecoder({ ...tiny, ...more });
+    expect(make({ model_type: 'gpt2' })).toThrow(
+      "model_type of config must be one of llama, mistral, qwen2, qwen3, got 'gpt2'",
+    );
+    expect(make({ hidden_size: undefined })).toThrow('hidden_size of config must be an integer >= 1, got undefined');
+    expect(make({ num_key_value_heads: 3 })).toThrow('num_key_value_heads of config must be a divisor of num_att');
+    expect(make({ hidden_act: 'gelu_new' })).toThrow('hidden_act of config must be one of silu, gelu, relu');
+    expect(make({ rope_scaling: { type: 'dynamic' } })).toThrow('rope_type of config must be one of default, linear');
+    expect(make({ quantization_config: {} })).toThrow(
+      'config has quantization_config an object, which is not supported',
+    );
+    expect(make({ model_type: 'qwen3', layer_types: ['full_attention'] })).toThrow('layer_types of config must be one');
+    expect(make({ rms_norm_eps: -1 })).toThrow('rms_norm_eps of config must be a finite number >= 0, got -1');
+  });
+
+  test('refuses methods that a decoder cannot use, and says where', () => {
+    const make = (attention: unknown) => () => createDecoder(tiny, { attention: attention as DecoderAttention });
+    expect(make('dydila')).toThrow('attention of layer 0: dydila lets tokens see later ones');
+    expect(make(['attention', { method: 'attention', params: { causal: false } }])).toThrow('attention of layer 1');
+    expect(make({ method: 'neighborhood-attention', params: { window: 3 } })).toThrow('is of tokens on a grid');
+    expect(make(['attention'])).toThrow('attention must be one for each of 2 layers, got 1');
+    expect(make('none')).toThrow('method must be one of attention');
+    expect(make({ method: 'attention', params: { window: 1 } })).toThrow('param window of attention');
+  });
+
+  test('takes a list of names that checkpoints have, and names what is amiss in others', async () => {
+    const { createRuntime } = await import('../../index');
+    using runtime = await createRuntime({ backend: 'reference' });
+    const decoder = createDecoder(configs.qwen3);
+    const { weights } = given('qwen3');
+    const renamed = Object.fromEntries(
+      Object.entries(weights).map(([name, host]) => [name.replace('model.', 'module.'), host]),
+    );
+    const buffers = {
+      'lm_head.weight': weights['model.embed_tokens.weight']!,
+      'layers.0.rotary_emb.inv_freq': weights['model.norm.weight']!,
+    };
+    expect(Object.keys(decoder.load(runtime, { ...renamed, ...buffers }))).toEqual(Object.keys(decoder.parameters));
+    const { 'model.norm.weight': _, ...others } = weights;
+    expect(() => decoder.load(runtime, others)).toThrow('weights have no tensor model.norm.weight');
+    expect(() => decoder.load(runtime, { ...weights, 'h.0': weights['model.norm.weight']! })).toThrow(
+      "weights have a tensor 'h.0' too many",
+    );
+    const wrong = { ...weights, 'model.norm.weight': hostTensor(new Float32Array(4), [4]) };
+    expect(() => decoder.load(runtime, wrong)).toThrow('model.norm.weight must have shape [16], got [4]');
+  });
+});

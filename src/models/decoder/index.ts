@@ -1,0 +1,193 @@
+/**
+ * Decoders of the Llama family, trained and run with any causal method as their attention: RMSNorm, rotary positions, heads
+ * that share keys and values, SwiGLU, and in Qwen 3 norms of queries and keys. Parameters have Hugging Face's names.
+ * Letters: b batch, n tokens.
+ * Source: Touvron et al. 2023, Llama, arXiv 2302.13971; Qwen 3, arXiv 2505.09388; the layouts of Hugging Face's checkpoints.
+ */
+import { checkBoolean, checkKnown, checkOptions, checkRecord } from '../../check';
+import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import { linear } from '../../nn/linear';
+import { type LinearCrossEntropyOptions, linearCrossEntropy } from '../../nn/linear-cross-entropy';
+import { type Described, initial, type ModuleControl, type Parameters, partOf, prefixed } from '../../nn/module';
+import { norm } from '../../nn/norm';
+import { checkControl, checkTensors, commonRuntime } from '../../ops/check';
+import { embedding } from '../../ops/gather';
+import type { Runtime } from '../../runtime/runtime';
+import { recompute } from '../../tape';
+import { convert, type HostTensor } from '../../tensor/host';
+import { formatShape, sameShape } from '../../tensor/shape';
+import type { Tensor } from '../../tensor/tensor';
+import { type DecoderConfig, readConfig } from './config';
+import { type DecoderAttention, layersOf } from './layers';
+
+export type { DecoderConfig } from './config';
+export type { DecoderAttention, LayerAttention } from './layers';
+
+export interface DecoderOptions {
+  /** A causal method for all layers, or a list with one for each; default: exact attention, as the configuration says. */
+  readonly attention?: DecoderAttention | undefined;
+}
+
+export interface DecoderControl extends ModuleControl {
+  /** Whether the tape keeps the input of each layer alone and computes the rest once more; default false. */
+  readonly recompute?: boolean | undefined;
+}
+
+export interface DecoderLossOptions extends DecoderControl, Pick<LinearCrossEntropyOptions, 'chunk' | 'ignore'> {}
+
+export interface Decoder {
+  /** What it has parameters of, by Hugging Face's names, matrices [out, in], and what training starts from. */
+  readonly parameters: Described;
+  /** Parameters to train from. */
+  initialize(runtime: Runtime, options?: { readonly seed?: number | undefined }): Record<string, Tensor<'f32'>>;
+  /**
+   * Parameters from a file in safetensors or PyTorch's, as f32. Names may lack `model.` or begin with `module.`; a head that
+   * is tied, and buffers of rotary frequencies, are passed over.
+   *
+   * @throws {ParameterError | ShapeError} tensors that are missing, unexpected or of another shape, by their names
+   */
+  load(runtime: Runtime, file: Readonly<Record<string, HostTensor>>): Record<string, Tensor<'f32'>>;
+  /**
+   * The logits of the token behind each: tokens [b, n] i32 -> [b, n, vocabulary]. Gradients with respect to the parameters
+   * follow by the tape.
+   *
+   * @throws {ParameterError | ShapeError} a parameter that is missing, unknown or of another shape
+   */
+  forward(parameters: Parameters, tokens: Tensor, options?: DecoderControl): Tensor<'f32'>;
+  /** The mean cross entropy of tokens [b, n] and the targets behind them, [b, n] i32, a few rows of logits at a time -> []. */
+  loss(parameters: Parameters, tokens: Tensor, targets: Tensor, options?: DecoderLossOptions): Tensor<'f32'>;
+}
+
+const EMBEDDING = 'model.embed_tokens.weight';
+const HEAD = 'lm_head.weight';
+const CONTROL = ['recompute', 'signal'];
+
+/**
+ * A decoder as a Hugging Face `config.json` says: `model_type` llama, mistral, qwen2 or qwen3.
+ *
+ * @throws {ParameterError} a configuration that is not known, a method that a decoder cannot use
+ */
+export function createDecoder(config: DecoderConfig, options: DecoderOptions = {}): Decoder {
+  const extents = readConfig(config);
+  checkOptions('createDecoder', options, ['attention']);
+  const layers = layersOf(extents, options.attention);
+  const { vocabulary, width, epsilon, isTied, deviation } = extents;
+  const last = norm({ width, epsilon });
+  const table = { shape: [vocabulary, width], initial: { deviation } };
+  const parameters: Described = Object.fromEntries(
+    Object.entries({
+      [EMBEDDING]: table,
+      ...Object.assign({}, ...layers.map((layer, at) => prefixed(layer.parameters, nameOf(at)))),
+      ...prefixed(last.parameters, 'model.norm'),
+      ...(!isTied && { [HEAD]: table }),
+    } as Described).map(([name, { shape, initial }]) => [
+      name,
+      { shape, initial: 'deviation' in initial && shape.length === 2 ? { deviation } : initial },
+    ]),
+  );
+
+  /** What is behind the last norm, [b, n, width]. */
+  function hidden(given: Parameters, tokens: Tensor, { recompute: again = false, signal }: DecoderControl): Tensor {
+    return layers.reduce<Tensor>(
+      (h, layer, at) => {
+        const own = partOf(given, nameOf(at));
+        const call = (h: Tensor, own: Parameters) => layer.forward(h, own, { signal });
+        return again ? recompute(call, h, own) : call(h, own);
+      },
+      embedding(given[EMBEDDING] as Tensor, tokens, { signal }),
+    );
+  }
+  const normed = (given: Parameters, h: Tensor, { signal }: ModuleControl) =>
+    last.forward(h, partOf(given, 'model.norm'), { signal });
+  const head = (given: Parameters) => given[isTied ? EMBEDDING : HEAD] as Tensor;
+
+  function check(name: string, given: Parameters, tokens: Readonly<Record<string, Tensor>>, options: DecoderControl) {
+    checkControl(options);
+    checkBoolean('recompute', options.recompute);
+    checkKnown('parameters', given, Object.keys(parameters), (unknown) => `${name} has no parameter '${unknown}'`);
+    for (const [each, { shape }] of Object.entries(parameters)) {
+      const tensor = given[each];
+      if (tensor === undefined) throw new ParameterError(`${name} needs a parameter '${each}'`);
+      checkTensors({ [each]: tensor });
+      if (tensor.dtype !== 'f32') throw new DTypeError(`${each} must be f32, got ${tensor.dtype}`);
+      if (!sameShape(tensor.shape, shape))
+        throw new ShapeError(`${each} must have shape ${formatShape(shape)}, got ${formatShape(tensor.shape)}`);
+    }
+    checkTensors(tokens);
+    commonRuntime({ ...given, ...tokens });
+    const [first] = Object.values(tokens) as [Tensor];
+    for (const [each, { dtype, shape, rank, size }] of Object.entries(tokens)) {
+      if (dtype !== 'i32') throw new DTypeError(`${each} must be i32, got ${dtype}`);
+      if (rank !== 2 || size === 0)
+        throw new ShapeError(`${each} must have shape [b, n] and not be empty, got ${formatShape(shape)}`);
+      if (!sameShape(shape, first.shape))
+        throw new ShapeError(
+          `${each} must have the shape ${formatShape(first.shape)} of tokens, got ${formatShape(shape)}`,
+        );
+    }
+  }
+
+  return {
+    parameters,
+    initialize(runtime, options = {}) {
+      checkOptions('initialize', options, ['seed']);
+      return initial({ parameters }, runtime, options.seed);
+    },
+    load: (runtime, file) => load(runtime, parameters, file),
+    forward(given, tokens, options = {}) {
+      checkOptions('forward', options, CONTROL);
+      check('decoder', given, { tokens }, options);
+      const { signal } = options;
+      return tokens.runtime.scope(() =>
+        linear(normed(given, hidden(given, tokens, options), options), head(given), { signal }),
+      );
+    },
+    loss(given, tokens, targets, options = {}) {
+      checkOptions('loss', options, [...CONTROL, 'chunk', 'ignore']);
+      check('decoder', given, { tokens, targets }, options);
+      const { chunk, ignore, signal } = options;
+      return tokens.runtime.scope(() => {
+        const rows = normed(given, hidden(given, tokens, options), options).reshape([tokens.size, width]);
+        return linearCrossEntropy(rows, head(given), targets.reshape([tokens.size]), { chunk, ignore, signal });
+      });
+    },
+  };
+}
+
+const nameOf = (layer: number) => `model.layers.${layer}`;
+
+/** What checkpoints hold beside parameters: buffers that follow from the configuration. */
+const BUFFERS = /\.rotary_emb\.inv_freq$/;
+
+function load(
+  runtime: Runtime,
+  parameters: Described,
+  file: Readonly<Record<string, HostTensor>>,
+): Record<string, Tensor<'f32'>> {
+  checkRecord('file', file);
+  const known = (name: string) => Object.hasOwn(parameters, name);
+  const found = new Map<string, HostTensor>();
+  for (const [name, host] of Object.entries(file)) {
+    if (BUFFERS.test(name) || (name.endsWith(HEAD) && !known(HEAD))) continue;
+    const bare = name.replace(/^module\./, '');
+    const own = [name, bare, `model.${bare}`, bare.replace(/^model\./, '')].find(known);
+    if (own === undefined) throw new ParameterError(`weights have a tensor '${name}' too many`);
+    if (found.has(own)) throw new ParameterError(`weights have ${own} twice, also as '${name}'`);
+    found.set(own, host);
+  }
+  const missing = Object.keys(parameters).filter((name) => !found.has(name));
+  if (missing.length > 0)
+    throw new ParameterError(
+      `weights have no tensor ${missing.slice(0, 3).join(', ')}${missing.length > 3 ? `, and ${missing.length - 3} more` : ''}`,
+    );
+  for (const [name, { shape }] of Object.entries(parameters)) {
+    const host = found.get(name) as HostTensor;
+    if (!sameShape(host.shape, shape))
+      throw new ShapeError(`${name} must have shape ${formatShape(shape)}, got ${formatShape(host.shape)}`);
+  }
+  return runtime.scope(() =>
+    Object.fromEntries(
+      Object.keys(parameters).map((name) => [name, runtime.fromHost(convert(found.get(name) as HostTensor, 'f32'))]),
+    ),
+  );
+}

@@ -1,0 +1,106 @@
+/** The layers of a decoder: attention by any causal method between norms and residual sums, and a gated feed-forward network. */
+import { checkBoolean, checkKnown, isRecord, show } from '../../check';
+import { ParameterError } from '../../errors';
+import type { Method } from '../../methods/define';
+import { findMethod } from '../../methods/registry';
+import { type AttentionContext, type AttentionLayer, attentionLayer, groupsHeads } from '../../nn/attention';
+import { glu } from '../../nn/mlp';
+import { type Described, type Parameters, partOf, prefixed } from '../../nn/module';
+import { norm } from '../../nn/norm';
+import { add } from '../../ops/map';
+import type { Tensor } from '../../tensor/tensor';
+import type { Extents } from './config';
+
+/** A registered method by its name, with its params. */
+export interface LayerAttention {
+  readonly method: string;
+  /** As the method parses them; `causal` is true, and a schedule by layers knows the layer, unless they say otherwise. */
+  readonly params?: Readonly<Record<string, unknown>> | undefined;
+  /** Whether queries and keys are turned by their positions, as the configuration says; default true. */
+  readonly rope?: boolean | undefined;
+}
+
+/** For all layers, or for each. */
+export type DecoderAttention = string | LayerAttention | readonly (string | LayerAttention)[];
+
+export interface DecoderLayer {
+  readonly attention: AttentionLayer;
+  /** By their names within the layer. */
+  readonly parameters: Described;
+  /** h [b, n, width] -> the same shape. */
+  forward(h: Tensor, parameters: Parameters, context: AttentionContext): Tensor<'f32'>;
+}
+
+/** @throws {ParameterError} a method that is unknown or that a decoder cannot use, and where */
+export function layersOf(extents: Extents, attention: DecoderAttention | undefined): DecoderLayer[] {
+  const { layers, windows } = extents;
+  if (Array.isArray(attention) && attention.length !== layers)
+    throw new ParameterError(`attention must be one for each of ${layers} layers, got ${attention.length}`);
+  return windows.map((window, layer) => {
+    const usual = { method: 'attention', params: window === undefined ? {} : { window: [window - 1, 0] } };
+    const given = (Array.isArray(attention) ? attention[layer] : attention) ?? usual;
+    return layerOf(extents, typeof given === 'string' ? { method: given } : given, layer);
+  });
+}
+
+function layerOf(extents: Extents, given: LayerAttention, layer: number): DecoderLayer {
+  const { width, hidden, layers, heads, keyHeads, d, epsilon, activation, bias, hasQkNorm, rope } = extents;
+  const where = `attention of layer ${layer}`;
+  checkKnown(where, given, ['method', 'params', 'rope'], (name) => `${where} has no '${name}'`);
+  checkBoolean(`rope of ${where}`, given.rope);
+  const method = findMethod(given.method);
+  const attention = attentionLayer({
+    method: method.name,
+    params: checkedParams(method, given.params ?? {}, { layer, layers }, where),
+    ...{ width, heads, d, layer, layers },
+    // A method without groups has keys and values for each query head.
+    keyHeads: groupsHeads(method) ? keyHeads : heads,
+    bias: { qkv: bias.qkv, out: bias.out },
+    qkNorm: hasQkNorm ? { epsilon } : undefined,
+    rope: given.rope === false ? undefined : rope,
+  });
+  const before = norm({ width, epsilon });
+  const feedForward = glu({ width, hidden, activation, bias: bias.mlp });
+  return {
+    attention,
+    parameters: {
+      ...prefixed(before.parameters, 'input_layernorm'),
+      ...prefixed(attention.parameters, 'self_attn'),
+      ...prefixed(before.parameters, 'post_attention_layernorm'),
+      ...prefixed(feedForward.parameters, 'mlp'),
+    },
+    forward: (h, parameters, context) =>
+      h.runtime.scope(() => {
+        const control = { signal: context.signal };
+        const part = (name: string) => partOf(parameters, name);
+        const attended = attention.forward(
+          before.forward(h, part('input_layernorm'), control),
+          part('self_attn'),
+          context,
+        );
+        const between = add(h, attended);
+        const normed = before.forward(between, part('post_attention_layernorm'), control);
+        return add(between, feedForward.forward(normed, part('mlp'), control));
+      }),
+  };
+}
+
+/** The params of a method that a decoder can use: on sequences, and causal. */
+function checkedParams(
+  method: Method,
+  given: Readonly<Record<string, unknown>>,
+  place: { readonly layer: number; readonly layers: number },
+  where: string,
+): Readonly<Record<string, unknown>> {
+  if (!isRecord(given)) throw new ParameterError(`params of ${where} must be an object, got ${show(given)}`);
+  if (method.inputs.q?.includes('...space'))
+    throw new ParameterError(`${where}: ${method.name} is of tokens on a grid, which those of a decoder are not`);
+  const usual = Object.entries({ causal: true, ...place }).filter(([name]) =>
+    Object.hasOwn(method.params.entries, name),
+  );
+  const params = { ...Object.fromEntries(usual), ...given };
+  const parsed = method.parse(params) as { readonly causal?: unknown };
+  if (!(method.isCausal ? method.isCausal(parsed) : parsed.causal))
+    throw new ParameterError(`${where}: ${method.name} lets tokens see later ones, which those of a decoder must not`);
+  return params;
+}

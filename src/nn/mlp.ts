@@ -1,0 +1,103 @@
+/** Feed-forward networks: two projections with an activation between them, or three of which one is a gate. */
+import { checkBoolean, checkChoice, checkKnown, checkWhole, show } from '../check';
+import { ParameterError } from '../errors';
+import type { Tensor } from '../tensor/tensor';
+import { ACTIVATIONS, type Activation, activate, gated } from './activation';
+import { linear } from './linear';
+import { defineModule, type Module, type ModuleControl, type Parameters, projection } from './module';
+
+interface FeedForwardConfig<Names> {
+  readonly width: number;
+  /** Width within. */
+  readonly hidden: number;
+  readonly activation?: Activation | undefined;
+  /** Whether the projections have biases; default false. */
+  readonly bias?: boolean | undefined;
+  /** What checkpoints call the projections. */
+  readonly names?: Names | undefined;
+}
+
+/** Activation `gelu` by default, names `fc1` and `fc2`. */
+export type MlpConfig = FeedForwardConfig<readonly [first: string, second: string]>;
+
+/** Activation `silu` by default, names `gate_proj`, `up_proj` and `down_proj`. */
+export type GluConfig = FeedForwardConfig<readonly [gate: string, up: string, down: string]>;
+
+export type SimpleGluConfig = Pick<GluConfig, 'width' | 'hidden'>;
+
+/**
+ * fc2(activation(fc1 x)): x [..., n, width] -> the same shape. Parameters: `fc1.weight` [hidden, width], `fc2.weight`
+ * [width, hidden] and their biases.
+ *
+ * @throws {ParameterError} a setting that is unknown or out of range
+ */
+export function mlp(config: MlpConfig): Module {
+  const {
+    names: [first, second],
+    activation,
+    parameters,
+  } = checked(config, ['fc1', 'fc2'], 'gelu');
+  return defineModule({
+    name: 'mlp',
+    parameters,
+    forward: (x, given, control) =>
+      project(second, activate(activation, project(first, x, given, control), control), given, control),
+  });
+}
+
+/**
+ * down(activation(gate x) up(x)), the gated linear unit, which is SwiGLU with `silu`: x [..., n, width] -> the same shape.
+ * Parameters: `gate_proj.weight` and `up_proj.weight` [hidden, width], `down_proj.weight` [width, hidden], and biases.
+ * Source: Shazeer 2020, arXiv 2002.05202.
+ *
+ * @throws {ParameterError} a setting that is unknown or out of range
+ */
+export function glu(config: GluConfig): Module {
+  const {
+    names: [gate, up, down],
+    activation,
+    parameters,
+  } = checked(config, ['gate_proj', 'up_proj', 'down_proj'], 'silu');
+  return defineModule({
+    name: 'glu',
+    parameters,
+    forward(x, given, control) {
+      const [opened, values] = [project(gate, x, given, control), project(up, x, given, control)];
+      return project(down, gated(activation, opened, values, control), given, control);
+    },
+  });
+}
+
+/**
+ * SGLU of TransNormerLLM, without an activation, under its names: `l1.weight`, `l2.weight` [hidden, width], `l3.weight`
+ * [width, hidden].
+ *
+ * @throws {ParameterError} a setting that is unknown or out of range
+ */
+export function simpleGlu(config: SimpleGluConfig): Module {
+  checkKnown('config', config, ['width', 'hidden'], (name) => `config has no '${name}'`);
+  return glu({ ...config, activation: 'none', names: ['l1', 'l2', 'l3'] });
+}
+
+function project(name: string, x: Tensor, parameters: Parameters, control: ModuleControl): Tensor<'f32'> {
+  return linear(x, parameters[`${name}.weight`] as Tensor, { bias: parameters[`${name}.bias`], ...control });
+}
+
+/** With defaults, and the parameters, of which the last projection's leads back to the width. */
+function checked<Names extends readonly string[]>(config: FeedForwardConfig<Names>, usual: Names, common: Activation) {
+  const known = ['width', 'hidden', 'activation', 'bias', 'names'];
+  checkKnown('config', config, known, (name) => `config has no '${name}'`);
+  const { width, hidden, activation = common, bias = false, names = usual } = config;
+  checkWhole('width', width, 1);
+  checkWhole('hidden', hidden, 1);
+  checkChoice('activation', activation, ACTIVATIONS);
+  checkBoolean('bias', bias);
+  const isList = Array.isArray(names) && names.length === usual.length && new Set(names).size === usual.length;
+  if (!isList || names.some((name) => typeof name !== 'string'))
+    throw new ParameterError(`names must be ${usual.length} different strings, got ${show(names)}`);
+  const parameters = names.map((name, at) => {
+    const [out, into] = at < names.length - 1 ? [hidden, width] : [width, hidden];
+    return projection(name, out, into, bias);
+  });
+  return { names, activation, parameters: Object.assign({}, ...parameters) as ReturnType<typeof projection> };
+}
