@@ -86,7 +86,7 @@ describeOnBackends('localLinearAttention', (runtime) => {
           expectClose(got, numbers, numbers.map((x) => 2e-4 * (1 + Math.abs(x))));
         }
         const byRidge = numericGradient(([x]) => centred(problem, { ...options, ridge: x! }, queries!, keys!, values!).out, [ridge], weights!, 1e-5);
-        const sum = (await grads.gradRidgeRows!.read()).reduce((total, x) => total + x, 0);
+        const sum = ((await grads.gradRidgeRows!.read()) as Float32Array).reduce((total, x) => total + x, 0);
         expect(sum).toBeCloseTo(byRidge[0]!, 3);
         for (const x of [q, k, v, gradOut, ridgeRows, ...Object.values(result), ...Object.values(grads)]) x.dispose();
       }),
