@@ -19,6 +19,8 @@ export type Family = keyof typeof FAMILIES;
 export interface SeedPaper {
   /** Of its picture and its place in the list. */
   readonly id: string;
+  /** What the list calls it. */
+  readonly name: string;
   readonly arxiv: string;
   readonly title: string;
   readonly year: number;
@@ -42,6 +44,7 @@ export interface SeedPaper {
 export const papers: readonly SeedPaper[] = [
   {
     id: 'faster-neighborhood-attention',
+    name: 'Neighborhood attention',
     arxiv: '2403.04690',
     title: 'Faster Neighborhood Attention: Reducing the O(n^2) Cost of Self Attention at the Threadblock Level',
     year: 2024,
@@ -56,6 +59,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'generalized-neighborhood-attention',
+    name: 'Generalized neighborhood attention',
     arxiv: '2504.16922',
     title: 'Generalized Neighborhood Attention: Multi-dimensional Sparse Attention at the Speed of Light',
     year: 2025,
@@ -70,6 +74,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 's2-attention',
+    name: 'S2-Attention',
     arxiv: '2407.17678',
     title: 'Efficient LLM Training and Serving with Heterogeneous Context Sharding among Attention Heads',
     year: 2024,
@@ -84,6 +89,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'stochastic-attention',
+    name: 'Stochastic attention',
     arxiv: '2604.00754',
     title: 'Stochastic Attention: Connectome-Inspired Randomized Routing for Expressive Linear-Time Attention',
     year: 2026,
@@ -98,6 +104,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'power-attention',
+    name: 'PowerAttention',
     arxiv: '2503.03588',
     title: 'PowerAttention: Exponentially Scaling of Receptive Fields for Effective Sparse Attention',
     year: 2025,
@@ -112,6 +119,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'longca-bench',
+    name: 'LongCA-bench',
     arxiv: '2510.17896',
     title: 'Long-Context Attention Benchmark: From Kernel Efficiency to Distributed Context Parallelism',
     year: 2025,
@@ -127,6 +135,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'biformer',
+    name: 'BiFormer',
     arxiv: '2303.08810',
     title: 'BiFormer: Vision Transformer with Bi-Level Routing Attention',
     year: 2023,
@@ -142,6 +151,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'sale',
+    name: 'SALE',
     arxiv: '2505.24179',
     title: 'SALE : Low-bit Estimation for Efficient Sparse Attention in Long-context LLM Prefilling',
     year: 2025,
@@ -156,6 +166,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'deltallm',
+    name: 'DeltaLLM',
     arxiv: '2507.19608',
     title: 'DeltaLLM: A Training-Free Framework Exploiting Temporal Sparsity for Efficient Edge LLM Inference',
     year: 2025,
@@ -170,6 +181,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'retrieval-attention',
+    name: 'RetrievalAttention',
     arxiv: '2409.10516',
     title: 'RetrievalAttention: Accelerating Long-Context LLM Inference via Vector Retrieval',
     year: 2024,
@@ -184,6 +196,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'landmark-attention',
+    name: 'Landmark attention',
     arxiv: '2305.16300',
     title: 'Landmark Attention: Random-Access Infinite Context Length for Transformers',
     year: 2023,
@@ -198,6 +211,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'sea',
+    name: 'SEA',
     arxiv: '2310.01777',
     title: 'SEA: Sparse Linear Attention with Estimated Attention Mask',
     year: 2023,
@@ -212,6 +226,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'as-vit',
+    name: 'AS-ViT',
     arxiv: '2209.13802',
     title: 'Adaptive Sparse ViT: Towards Learnable Adaptive Token Pruning by Fully Exploiting Self-Attention',
     year: 2022,
@@ -227,6 +242,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'sd-rpn',
+    name: 'SD-RPN',
     arxiv: '2509.16944',
     title: 'Catching the Details: Self-Distilled RoI Predictors for Fine-Grained MLLM Perception',
     year: 2025,
@@ -241,6 +257,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'optiprune',
+    name: 'OptiPrune',
     arxiv: '2507.00789',
     title: 'OptiPrune: Boosting Prompt-Image Consistency with Attention-Guided Noise and Dynamic Token Selection',
     year: 2025,
@@ -254,6 +271,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'lightning-attention',
+    name: 'Lightning attention',
     arxiv: '2405.17381',
     title: 'Various Lengths, Constant Speed: Efficient Language Modeling with Lightning Attention',
     year: 2024,
@@ -267,6 +285,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'transnormer',
+    name: 'TransNormer',
     arxiv: '2210.10340',
     title: 'The Devil in Linear Transformer',
     year: 2022,
@@ -280,6 +299,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'l2vit',
+    name: 'L2ViT',
     arxiv: '2501.16182',
     title: 'The Linear Attention Resurrection in Vision Transformer',
     year: 2025,
@@ -295,6 +315,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'dydila',
+    name: 'DyDiLA',
     arxiv: '2601.13683',
     title:
       'Dynamic Differential Linear Attention: Enhancing Linear Diffusion Transformer for High-Quality Image Generation',
@@ -310,6 +331,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'nats-linear',
+    name: 'NAtS-L',
     arxiv: '2602.03681',
     title: 'Neural Attention Search Linear: Towards Adaptive Token-Level Hybrid Attention Models',
     year: 2026,
@@ -324,6 +346,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'c3d-ad',
+    name: 'C3D-AD',
     arxiv: '2508.01311',
     title: 'C3D-AD: Toward Continual 3D Anomaly Detection via Kernel Attention with Learnable Advisor',
     year: 2025,
@@ -338,6 +361,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'local-linear-attention',
+    name: 'Local linear attention',
     arxiv: '2510.01450',
     title: 'Local Linear Attention: An Optimal Interpolation of Linear and Softmax Attention For Test-Time Regression',
     year: 2025,
@@ -352,6 +376,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'parallax',
+    name: 'Parallax',
     arxiv: '2605.29157',
     title: 'Parallax: Parameterized Local Linear Attention for Language Modeling',
     year: 2026,
@@ -366,6 +391,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'van',
+    name: 'VAN',
     arxiv: '2202.09741',
     title: 'Visual Attention Network',
     year: 2022,
@@ -380,6 +406,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'bevanet',
+    name: 'BEVANet',
     arxiv: '2508.07300',
     title: 'BEVANet: Bilateral Efficient Visual Attention Network for Real-Time Semantic Segmentation',
     year: 2025,
@@ -394,6 +421,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'unireplknet',
+    name: 'UniRepLKNet',
     arxiv: '2311.15599',
     title:
       'UniRepLKNet: A Universal Perception Large-Kernel ConvNet for Audio, Video, Point Cloud, Time-Series and Image Recognition',
@@ -410,6 +438,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'scaling-up-your-kernels',
+    name: 'Scaling Up Your Kernels',
     arxiv: '2410.08049',
     title: 'Scaling Up Your Kernels: Large Kernel Design in ConvNets towards Universal Representations',
     year: 2024,
@@ -424,6 +453,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'random-feature-attention',
+    name: 'Random-feature attention',
     arxiv: '2307.11353',
     title: 'What can a Single Attention Layer Learn? A Study Through the Random Features Lens',
     year: 2023,
@@ -438,6 +468,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'snnk',
+    name: 'SNNK',
     arxiv: '2310.13225',
     title: 'Scalable Neural Network Kernels',
     year: 2023,
@@ -452,6 +483,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'more-is-better',
+    name: 'More is Better',
     arxiv: '2311.14646',
     title:
       'More is Better in Modern Machine Learning: when Infinite Overparameterization is Optimal and Overfitting is Obligatory',
@@ -467,6 +499,7 @@ export const papers: readonly SeedPaper[] = [
   },
   {
     id: 'generative-kernel-continual-learning',
+    name: 'Generative kernel continual learning',
     arxiv: '2112.13410',
     title: 'Generative Kernel Continual learning',
     year: 2021,

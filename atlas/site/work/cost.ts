@@ -1,0 +1,34 @@
+import type { Cost } from '../../../src/methods/define';
+import type { TaskControl } from '../answer';
+import { isSpatial } from '../problem';
+import { LENGTHS } from '../constants';
+import { type Setting, settle } from './setting';
+
+/** Of one method, at each length; undefined where its setting does not fit. */
+export interface CostLine {
+  readonly method: string;
+  readonly costs: readonly (Cost | undefined)[];
+}
+
+/** Costs of methods as their settings say, at every length; a grid is as square as it can be. */
+export async function costSeries({ settings }: { readonly settings: readonly Setting[] }, { signal }: TaskControl): Promise<CostLine[]> {
+  const lines: CostLine[] = [];
+  for (const setting of settings) {
+    const { method } = settle(setting);
+    const costs: (Cost | undefined)[] = [];
+    for (const [at, n] of LENGTHS.entries()) {
+      // Counting takes time for some masks: let the page ask for something else in between.
+      await new Promise((resolve) => setTimeout(resolve));
+      signal?.throwIfAborted();
+      const rows = 2 ** Math.floor((6 + at) / 2);
+      const { params, letters } = settle({ ...setting, tokens: isSpatial(method) ? [rows, n / rows] : [n] });
+      try {
+        costs.push(method.cost(letters, params));
+      } catch {
+        costs.push(undefined);
+      }
+    }
+    lines.push({ method: setting.method, costs });
+  }
+  return lines;
+}
