@@ -63,8 +63,18 @@ export default {
     target: 'es2023',
     chunkSizeWarningLimit: 2000,
     rolldownOptions: {
-      input: { ...Object.fromEntries([...made.keys()].map((path) => [relative(root, path).replace('/index.html', '').replaceAll(/[/.]/g, '-'), path])), 'service-worker': resolve(root, 'site/service-worker.ts') },
-      output: { entryFileNames: ({ name }) => (name === 'service-worker' ? 'service-worker.js' : 'assets/[name]-[hash].js') },
+      input: {
+        ...Object.fromEntries(
+          [...made.keys()].map((path) => [
+            relative(root, path).replace('/index.html', '').replaceAll(/[/.]/g, '-'),
+            path,
+          ]),
+        ),
+        'service-worker': resolve(root, 'site/service-worker.ts'),
+      },
+      output: {
+        entryFileNames: ({ name }) => (name === 'service-worker' ? 'service-worker.js' : 'assets/[name]-[hash].js'),
+      },
       checks: { pluginTimings: false },
     },
   },

@@ -56,7 +56,8 @@ export function indexPage(): Html {
   <caption class="hidden">The thirty-one papers: what each does, costs and reaches, and what works today</caption>
   <thead><tr><th class="col-glyph"><span class="hidden">Picture</span></th><th>Paper</th><th class="col-cost">Cost for <i>n</i> tokens</th><th class="col-reach">Reach</th><th class="col-training">Training</th><th class="col-works"><abbr title="runs on the CPU">CPU</abbr></th><th class="col-works"><abbr title="runs on the GPU">GPU</abbr></th><th class="col-works"><abbr title="has gradients">Grad</abbr></th><th class="col-claims">Claims</th></tr></thead>
   ${(Object.entries(FAMILIES) as [Family, string][]).map(
-    ([family, key]) => html`<tbody data-family="${slug(family)}"><tr class="family"><th colspan="9" scope="rowgroup"><h2>${capital(family)}</h2> <p>${key}</p></th></tr>${rows.filter(({ paper }) => paper.family === family).map(({ paper, standing }) => row(paper, standing))}</tbody>`,
+    ([family, key]) =>
+      html`<tbody data-family="${slug(family)}"><tr class="family"><th colspan="9" scope="rowgroup"><h2>${capital(family)}</h2> <p>${key}</p></th></tr>${rows.filter(({ paper }) => paper.family === family).map(({ paper, standing }) => row(paper, standing))}</tbody>`,
   )}
 </table>
 <p class="nothing quiet" id="nothing" hidden>No paper has all of these words: take one away, or a filter.</p>
@@ -81,8 +82,13 @@ function plate(): Html[] {
     });
     const glyphs = families.flatMap((family) =>
       family === 'exact'
-        ? [html`<li data-family="exact" data-name="Exact attention" data-idea="Every token sees every token: what all others are measured against." data-reading="Queries down, keys across: 64 tokens, every pair seen."><a href="methods/attention/index.html" aria-label="Exact attention">${glyphBox('exact')}</a></li>`]
-        : of(family).map((paper) => html`<li data-id="${paper.id}" data-family="${slug(family)}" data-name="${paper.name}" data-idea="${paper.summary}" data-reading="${reading(paper)}"><a href="#${paper.id}" aria-label="${paper.name}">${glyphBox(paper.id)}</a></li>`),
+        ? [
+            html`<li data-family="exact" data-name="Exact attention" data-idea="Every token sees every token: what all others are measured against." data-reading="Queries down, keys across: 64 tokens, every pair seen."><a href="methods/attention/index.html" aria-label="Exact attention">${glyphBox('exact')}</a></li>`,
+          ]
+        : of(family).map(
+            (paper) =>
+              html`<li data-id="${paper.id}" data-family="${slug(family)}" data-name="${paper.name}" data-idea="${paper.summary}" data-reading="${reading(paper)}"><a href="#${paper.id}" aria-label="${paper.name}">${glyphBox(paper.id)}</a></li>`,
+          ),
     );
     return at ? [...glyphs, ...labels] : [...labels, ...glyphs];
   });
@@ -96,7 +102,9 @@ function row(paper: SeedPaper, standing: Standing): Html {
   const { id, arxiv, name, title, authors, year, family, summary, order, cost, training } = paper;
   const { present, missing, works, verdicts } = standing;
   const [first] = present;
-  const heading = first ? html`<a class="name" href="methods/${first.name}/index.html">${name}</a>` : html`<span class="name">${name}</span>`;
+  const heading = first
+    ? html`<a class="name" href="methods/${first.name}/index.html">${name}</a>`
+    : html`<span class="name">${name}</span>`;
   const links = present.map((method) => html`<li><a href="methods/${method.name}/index.html">${method.name}</a></li>`);
   const gap = missing.length > 0 && html`<li data-missing class="missing">missing: ${missing.join(', ')}</li>`;
   const mark = html`<b class="mark ${works}" role="img" aria-label="${WORKS[works]}" title="${WORKS[works]}"></b>`;
@@ -104,7 +112,7 @@ function row(paper: SeedPaper, standing: Standing): Html {
   const curves = first && costCurve(first);
   return html`<tr class="method" id="${id}" data-paper="${arxiv}" data-cost="${cost}" data-training="${training}" data-works="${works}">
 <td class="glyph-cell">${glyphBox(id)}</td>
-<th scope="row" class="what">${heading}<cite>${title}<span> ${authors && `${authors} `}${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="idea">${summary}</p><ul class="parts">${links}${gap}</ul></th>
+<th scope="row" class="what">${heading}<cite>${title}<span> ${authors && `${authors} `}${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="idea">${summary}</p>${(links.length > 1 || gap) && html`<ul class="parts">${links.length > 1 && links}${gap}</ul>`}</th>
 <td class="cost" data-label="Cost"><div><span class="o">${/^[a-z] |^n/.test(order) ? `O(${order})` : order}</span>${curves}</div></td>
 <td class="reach" data-label="Reach">${family === 'fixed masks' && id !== 'longca-bench' && id !== 's2-attention' ? bars(id) : html`<span class="none">–</span>`}</td>
 <td class="training">${training === 'none' ? '–' : training}</td>
@@ -133,7 +141,9 @@ export function verdictMark(verdict: Verdict): Html {
 }
 
 export function verdictMarks(verdicts: readonly Verdict[]): Html {
-  const said = [...new Set(verdicts)].map((each) => `${verdicts.filter((verdict) => verdict === each).length} ${each}`).join(', ');
+  const said = [...new Set(verdicts)]
+    .map((each) => `${verdicts.filter((verdict) => verdict === each).length} ${each}`)
+    .join(', ');
   return html`<span class="verdicts" role="img" aria-label="${said}" title="${said}">${verdicts.map(verdictMark)}</span>`;
 }
 
@@ -144,24 +154,30 @@ function costCurve(method: Method): Html {
   const params = method.parse(sampleParams(method, sampleSizes(method)));
   const point = (of: Method, settings: never, exponent: number) => {
     const n = 2 ** exponent;
-    const tokens = sampleSizes(of).tokens.length === 2 ? [2 ** Math.ceil(exponent / 2), 2 ** Math.floor(exponent / 2)] : [n];
+    const tokens =
+      sampleSizes(of).tokens.length === 2 ? [2 ** Math.ceil(exponent / 2), 2 ** Math.floor(exponent / 2)] : [n];
     const { flops } = of.cost(lettersOf(of, { tokens, heads: 1, dimension: 64 }), settings);
     const [x, y] = [((exponent - 8) / 8) * width, height - ((Math.log2(flops) - 19) / 22) * height];
     return `${x.toFixed(1)} ${y.toFixed(1)}`;
   };
   const line = (of: Method, settings: never) =>
-    `M${[8, 9, 10, 11, 12, 13, 14, 15, 16].flatMap((exponent) => {
-      try {
-        return [point(of, settings, exponent)];
-      } catch {
-        return []; // the setting does not fit so short a sequence
-      }
-    }).join('L')}`;
+    `M${[8, 9, 10, 11, 12, 13, 14, 15, 16]
+      .flatMap((exponent) => {
+        try {
+          return [point(of, settings, exponent)];
+        } catch {
+          return []; // the setting does not fit so short a sequence
+        }
+      })
+      .join('L')}`;
   return html`<svg class="curve" preserveAspectRatio="none" viewBox="0 0 ${width} ${height}" aria-hidden="true"><path class="frame" d="M0 0V${height}H${width}"/><path class="exact" d="${line(exact, exact.parse({}) as never)}"/><path class="own" d="${line(method, params as never)}"/></svg><small>${settingOf(method)}</small>`;
 }
 
 /** The setting of the curve, in a few words. */
 function settingOf(method: Method): string {
   const entries = Object.entries(sampleParams(method, sampleSizes(method))).slice(0, 2);
-  return entries.map(([key, value]) => `${key} ${Array.isArray(value) ? value.join(' × ') : value}`).join(', ') || 'as by default';
+  return (
+    entries.map(([key, value]) => `${key} ${Array.isArray(value) ? value.join(' × ') : value}`).join(', ') ||
+    'as by default'
+  );
 }

@@ -1,5 +1,5 @@
 /** What every page has around its content. */
-import { Html, html } from './html';
+import { type Html, html } from './html';
 import { placeOf } from './sprite';
 
 export interface Page {
@@ -24,7 +24,10 @@ export function glyphBox(id: string, label?: string): Html {
   return html`<span class="glyph" style="${placeOf(id)}" ${named}></span>`;
 }
 
-export function layout({ title, description, up, script, current, family, body }: Page, pages: ReadonlySet<string>): string {
+export function layout(
+  { title, description, up, script, current, family, body }: Page,
+  pages: ReadonlySet<string>,
+): string {
   const links = Object.entries(LINKS).filter(([, path]) => pages.has(path));
   const page = html`<!doctype html>
 <html lang="en">
@@ -50,7 +53,6 @@ export function layout({ title, description, up, script, current, family, body }
 <main id="main">
 ${body}
 </main>
-<p class="notice" id="notice" role="status" hidden></p>
 </div>
 </body>
 </html>

@@ -30,7 +30,9 @@ function markedWith(link: (target: string) => string | undefined): Marked {
     },
     renderer: ({ text }: { text?: string }) => {
       const set = katex.renderToString(text as string, { displayMode: level === 'block', output: 'htmlAndMathml' });
-      return level === 'block' ? `<div class="formula" tabindex="0" role="region" aria-label="formula">${set}</div>` : set;
+      return level === 'block'
+        ? `<div class="formula" tabindex="0" role="region" aria-label="formula">${set}</div>`
+        : set;
     },
   });
   return new Marked({
@@ -52,7 +54,8 @@ function markedWith(link: (target: string) => string | undefined): Marked {
         const rows = token.rows.map((cells) => row(cells, 'td')).join('');
         return `<div class="scroll" tabindex="0" role="region" aria-label="table"><table class="table plain">${head}<tbody>${rows}</tbody></table></div>`;
       },
-      code: ({ text }) => `<div class="code"><pre tabindex="0"><code>${text.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`)}</code></pre></div>`,
+      code: ({ text }) =>
+        `<div class="code"><pre tabindex="0"><code>${text.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`)}</code></pre></div>`,
     },
   });
 }

@@ -1,11 +1,11 @@
 /** The page of a method, from its README, its registry entry and its stored run. */
 import { readFileSync } from 'node:fs';
 import { basename, dirname, relative, resolve } from 'node:path';
-import type { Method } from '../../src/methods/define';
-import { paramsJsonSchema } from '../../src/methods/params';
-import { papers } from '../../src/methods/papers';
-import { methods } from '../../src/methods/registry';
 import { formatMachine } from '../../src/machine';
+import type { Method } from '../../src/methods/define';
+import { papers } from '../../src/methods/papers';
+import { paramsJsonSchema } from '../../src/methods/params';
+import { methods } from '../../src/methods/registry';
 import { reproductionNotes } from '../../src/report/reproduction';
 import { isSpatial, sampleParams, sampleSizes } from '../site/problem';
 import { Html, html } from './html';
@@ -31,18 +31,24 @@ function glyphOf(method: Method): string | undefined {
   return papers.find(({ arxiv }) => arxiv === method.paper?.arxiv)?.id;
 }
 
-export const titleOf = (method: Method) => readFileSync(resolve(folderOf(method.name), 'README.md'), 'utf8').split('\n', 1)[0].replace('# ', '');
+export const titleOf = (method: Method) =>
+  readFileSync(resolve(folderOf(method.name), 'README.md'), 'utf8')
+    .split('\n', 1)[0]
+    .replace('# ', '');
 
 export function methodPage(method: Method): Html {
   const { name, paper, summary } = method;
   const sizes = sampleSizes(method);
   const masked = method.mask !== undefined;
   const data: PageData = { name, spatial: isSpatial(method), masked, sizes, params: sampleParams(method, sizes) };
-  const needsLayer = Object.keys(method.inputs).some((input) => !['q', 'k', 'v'].includes(input)) && method.layer !== undefined;
+  const needsLayer =
+    Object.keys(method.inputs).some((input) => !['q', 'k', 'v'].includes(input)) && method.layer !== undefined;
   const own = glyphOf(method);
   const run = runs.get(name);
   const folder = folderOf(name);
-  const [intro, ...sections] = sectionsOf(readFileSync(resolve(folder, 'README.md'), 'utf8'), (target) => linkFrom(folder, target));
+  const [intro, ...sections] = sectionsOf(readFileSync(resolve(folder, 'README.md'), 'utf8'), (target) =>
+    linkFrom(folder, target),
+  );
   const authors = papers.find(({ arxiv }) => arxiv === paper?.arxiv)?.authors;
   return html`
 <script type="application/json" id="method"${needsLayer && html` data-layer`}>${new Html(JSON.stringify(data).replaceAll('<', '\\u003c'))}</script>
@@ -113,7 +119,9 @@ function field(name: string, { type, enum: choices, description = '', default: p
   if (type === 'boolean' && preset !== undefined)
     return html`<div class="param"><label class="tick check" for="${id}">${name} <input type="checkbox" ${common} data-preset="${JSON.stringify(preset)}"></label>${help}</div>`;
   if (choices || type === 'boolean') {
-    const options = (choices ?? ['true', 'false']).map((choice) => html`<option${choice === preset && html` selected`}>${choice}</option>`);
+    const options = (choices ?? ['true', 'false']).map(
+      (choice) => html`<option${choice === preset && html` selected`}>${choice}</option>`,
+    );
     return html`<div class="param"><label for="${id}">${name}</label><select ${common} data-type="${type}"${preset !== undefined && html` data-preset="${String(preset)}"`}>${preset === undefined && html`<option value="">by itself</option>`}${options}</select>${help}</div>`;
   }
   const isNumber = type === 'integer' || type === 'number';
@@ -135,7 +143,10 @@ function maskFigure(name: string): Html {
 
 function claims(name: string): Html {
   const run = runs.get(name)!;
-  const rows = run.findings.map(({ claim, source, measured, verdict }) => html`<tr><td>${claim}<small>${source}</small></td><td data-label="measured:">${measured}</td><td class="verdict-cell">${verdictMark(verdict)}${verdict}</td></tr>`);
+  const rows = run.findings.map(
+    ({ claim, source, measured, verdict }) =>
+      html`<tr><td>${claim}<small>${source}</small></td><td data-label="measured:">${measured}</td><td class="verdict-cell">${verdictMark(verdict)}${verdict}</td></tr>`,
+  );
   return html`<section class="section" id="claims"><h2>Claimed and measured<small>${run.title}</small></h2><div><table class="table"><thead><tr><th>The paper claims</th><th>Measured here</th><th>Verdict</th></tr></thead><tbody>${rows}</tbody></table>
   <details class="caption"><summary>What the verdicts rest on</summary><ul>${reproductionNotes(run).map((note) => html`<li>${note}</li>`)}</ul></details>
   <p class="caption">${formatMachine(run.machine)}. Repeat it: <code>npx saccade reproduce ${name}</code>.</p></div></section>`;
@@ -144,7 +155,9 @@ function claims(name: string): Html {
 function neighbours(method: Method): Html {
   const at = methods.indexOf(method);
   const link = (other: Method | undefined, word: string) =>
-    other ? html`<a href="../${other.name}/index.html"><span class="quiet">${word} <strong>${titleOf(other)}</strong></span></a>` : html`<span></span>`;
+    other
+      ? html`<a href="../${other.name}/index.html"><span class="quiet">${word} <strong>${titleOf(other)}</strong></span></a>`
+      : html`<span></span>`;
   return html`<nav class="next" aria-label="Neighbours">${link(methods[at - 1], 'before')}${link(methods[at + 1], 'after')}</nav>`;
 }
 
@@ -152,8 +165,8 @@ function neighbours(method: Method): Html {
 function linkFrom(folder: string, target: string): string | undefined {
   const [path, hash = ''] = target.split('#');
   const name = basename(dirname(resolve(folder, path)));
-  if (path.endsWith('README.md') && methods.some((method) => method.name === name)) return `../${name}/index.html${hash && `#${hash}`}`;
+  if (path.endsWith('README.md') && methods.some((method) => method.name === name))
+    return `../${name}/index.html${hash && `#${hash}`}`;
   if (relative(ROOT, resolve(folder, path)).startsWith('docs/reproduce')) return '#claims';
   return undefined;
 }
-

@@ -10,7 +10,8 @@ export function pages(): Map<string, string> {
   const all = new Map<string, Omit<Page, 'up'>>();
   all.set('index.html', {
     title: 'Saccade atlas: thirty-one papers on efficient attention and kernel methods',
-    description: 'Every paper on one page, every method live in the browser: masks, reach, cost, and what was measured.',
+    description:
+      'Every paper on one page, every method live in the browser: masks, reach, cost, and what was measured.',
     script: 'list-page.ts',
     current: 'Methods',
     body: indexPage(),
@@ -26,7 +27,9 @@ export function pages(): Map<string, string> {
     });
   }
   const paths = new Set(all.keys());
-  return new Map([...all].map(([path, page]) => [path, layout({ ...page, up: '../'.repeat(path.split('/').length - 1) }, paths)]));
+  return new Map(
+    [...all].map(([path, page]) => [path, layout({ ...page, up: '../'.repeat(path.split('/').length - 1) }, paths)]),
+  );
 }
 
 /** An entry for each method and one for each stored run, the newest first. Atom wants absolute names: URNs. */
@@ -36,7 +39,13 @@ export function feed(): string {
     `<entry><id>urn:saccade:${id}</id><title>${escapeHtml(title)}</title><link href="${path}"/><updated>${updated}</updated><summary>${escapeHtml(summary)}</summary></entry>`;
   const results = [...runs.values()].map((run) => ({
     updated: run.machine.date,
-    text: entry(`run:${run.method}`, `${run.method}: ${run.findings.length} claims measured`, `methods/${run.method}/index.html#claims`, run.machine.date, run.title),
+    text: entry(
+      `run:${run.method}`,
+      `${run.method}: ${run.findings.length} claims measured`,
+      `methods/${run.method}/index.html#claims`,
+      run.machine.date,
+      run.title,
+    ),
   }));
   const added = methods.map(({ name, summary }) => {
     const updated = runs.get(name)?.machine.date ?? began;
@@ -49,4 +58,3 @@ ${entries.map(({ text }) => text).join('\n')}
 </feed>
 `;
 }
-

@@ -39,6 +39,8 @@ export function sprite(): Uint8Array {
 export function placeOf(id: string): string {
   const at = IDS.indexOf(id);
   const signed = SIGNED.indexOf(id);
-  const place = (name: string, index: number) => `--${name}x:${index % COLUMNS};--${name}y:${Math.floor(index / COLUMNS)}`;
-  return [place('', at), ...(signed < 0 ? [] : [place('n', SIGNED_FROM + signed)])].join(';');
+  const share = (index: number, count: number) => `${((100 * index) / (count - 1)).toFixed(3)}%`;
+  const place = (name: string, index: number) =>
+    `--${name}:${share(index % COLUMNS, COLUMNS)} ${share(Math.floor(index / COLUMNS), ROWS)}`;
+  return [place('stencil', at), ...(signed < 0 ? [] : [place('black', SIGNED_FROM + signed)])].join(';');
 }

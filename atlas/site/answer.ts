@@ -2,7 +2,7 @@
 import type { Control } from '../../src/runtime/backend';
 
 /** What a page asks of its worker: a task by name with its arguments, or to cancel an earlier one. */
-export interface Question {
+interface Question {
   readonly id: number;
   readonly task?: string;
   readonly input?: unknown;

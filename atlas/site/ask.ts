@@ -22,7 +22,11 @@ export class Helper {
   readonly #waiting = new Map<number, Waiting>();
   #next = 0;
 
-  ask<Name extends keyof Tasks>(task: Name, input: Input<Name>, { signal, onProgress }: AskOptions = {}): Promise<Result<Name>> {
+  ask<Name extends keyof Tasks>(
+    task: Name,
+    input: Input<Name>,
+    { signal, onProgress }: AskOptions = {},
+  ): Promise<Result<Name>> {
     const id = this.#next++;
     const worker = this.#start();
     return new Promise((resolve, reject) => {

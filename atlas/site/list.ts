@@ -49,7 +49,8 @@ function restore(): void {
   query.value = state.get('q') ?? '';
   family.value = state.get('family') ?? '';
   if (family.selectedIndex < 0) family.value = '';
-  for (const box of $$<HTMLInputElement>('[type=checkbox]', finder)) box.checked = state.getAll(box.name).includes(box.value);
+  for (const box of $$<HTMLInputElement>('[type=checkbox]', finder))
+    box.checked = state.getAll(box.name).includes(box.value);
   filter();
 }
 

@@ -1,6 +1,7 @@
 /** A picture of a mask in tiles of cells, like a map: sharp from the whole down to single pairs. */
-import { ink, onTheme } from './page';
+
 import { TILE } from './constants';
+import { ink, onTheme } from './page';
 
 /** What is looked at: the pair in the upper left corner, and pixels of the screen for each token. */
 interface View {
@@ -26,7 +27,7 @@ export class MaskView {
   #pair: readonly [number, number] = [0, 0];
   #isDue = false;
   /** Settles when every tile in view is there. */
-  #whenWhole: (() => void) | undefined;
+  #whenWhole: PromiseWithResolvers<void> | undefined;
 
   constructor(canvas: HTMLCanvasElement, onMove: () => void) {
     this.#canvas = canvas;
@@ -52,10 +53,9 @@ export class MaskView {
     this.#pictures.clear();
     this.#waiting.clear();
     if (!isSame) this.whole();
-    return new Promise((resolve) => {
-      this.#whenWhole = resolve;
-      this.draw();
-    });
+    this.#whenWhole = Promise.withResolvers<void>();
+    this.draw();
+    return this.#whenWhole.promise;
   }
 
   whole(): void {
@@ -66,7 +66,10 @@ export class MaskView {
   /** Larger or smaller by a factor, around a point in pixels of the canvas. */
   zoom(factor: number, x = this.#canvas.width / 2, y = this.#canvas.height / 2): void {
     const least = this.#canvas.width / this.#tokens;
-    const scale = Math.min(Math.max(least, LARGEST_SCALE * devicePixelRatio), Math.max(least, this.#view.scale * factor));
+    const scale = Math.min(
+      Math.max(least, LARGEST_SCALE * devicePixelRatio),
+      Math.max(least, this.#view.scale * factor),
+    );
     const { top, left, scale: before } = this.#view;
     this.#view = { top: top + y / before - y / scale, left: left + x / before - x / scale, scale };
     this.#changed();
@@ -151,7 +154,7 @@ export class MaskView {
     }
     this.#paintPair();
     if (isWhole) {
-      this.#whenWhole?.();
+      this.#whenWhole?.resolve();
       this.#whenWhole = undefined;
     }
   }
@@ -223,8 +226,7 @@ export class MaskView {
         this.#shares.set(key, shares);
         this.draw();
       },
-      // What is wrong has been told where the mask was asked for.
-      () => undefined,
+      (error) => this.#whenWhole?.reject(error),
     );
   }
 }

@@ -1,12 +1,13 @@
 /** The page of a method: one setting, and parts that follow it. */
-import type { PageData } from '../build/method-page';
+
 import { formatPercent, formatRatio, formatTime, significant } from '../../src/text/format';
+import type { PageData } from '../build/method-page';
 import { Helper, latest } from './ask';
+import { LENGTHS } from './constants';
 import { MaskView } from './mask-view';
 import { $, $$, ink, onTheme } from './page';
 import { canvasPng, saves, svgPng, svgText } from './save';
 import { SettingForm } from './setting-form';
-import { LENGTHS } from './constants';
 import type { RunProgress, RunResult } from './work/run';
 import type { Setting } from './work/setting';
 
@@ -47,18 +48,32 @@ const grouped = (n: number) => n.toLocaleString('en');
 function writeCode(): void {
   void live('code', async (box) => {
     const { method, tokens, heads, dimension, params } = form.setting();
-    const given = Object.keys(params).length > 0 ? JSON.stringify(params).replace(/"(\w+)":/g, ' $1: ').replaceAll(',', ', ').replace(/}$/, ' }').replaceAll(/, {2}/g, ', ') : '{}';
+    const given =
+      Object.keys(params).length > 0
+        ? JSON.stringify(params)
+            .replace(/"(\w+)":/g, ' $1: ')
+            .replaceAll(',', ', ')
+            .replace(/}$/, ' }')
+            .replaceAll(/, {2}/g, ', ')
+        : '{}';
     const needsMore = $('#method').dataset.layer !== undefined;
     const shape = `[1, ${tokens.join(', ')}, ${heads}, ${dimension}]`;
-    $('[data-code]', box).textContent = needsMore ? layerCode(method, shape, tokens[0], heads, dimension, given) : plainCode(method, shape, given);
+    $('[data-code]', box).textContent = needsMore
+      ? layerCode(method, shape, tokens[0], heads, dimension, given)
+      : plainCode(method, shape, given);
     const command = box.querySelector('[data-command]');
     const sizes = data.spatial ? `--grid ${tokens.join('x')}` : `--size ${tokens[0]}`;
-    if (command) command.textContent = `npx saccade mask ${method} ${sizes} --heads ${heads} --params '${JSON.stringify(params)}'`;
+    if (command)
+      command.textContent = `npx saccade mask ${method} ${sizes} --heads ${heads} --params '${JSON.stringify(params)}'`;
     return undefined;
   });
 }
 
-const plainCode = (method: string, shape: string, params: string) => `import { createRuntime, findMethod } from 'saccade';
+const plainCode = (
+  method: string,
+  shape: string,
+  params: string,
+) => `import { createRuntime, findMethod } from 'saccade';
 
 const runtime = await createRuntime();
 const [q, k, v] = [1, 2, 3].map((seed) => runtime.random(${shape}, { seed }));
@@ -67,7 +82,14 @@ const { out } = method.forward({ q, k, v }, method.parse(${params}));
 console.log(out.shape, await out.read());
 runtime.dispose();`;
 
-const layerCode = (method: string, shape: string, n: number, heads: number, d: number, params: string) => `import { createRuntime, findMethod } from 'saccade';
+const layerCode = (
+  method: string,
+  shape: string,
+  n: number,
+  heads: number,
+  d: number,
+  params: string,
+) => `import { createRuntime, findMethod } from 'saccade';
 import { initial } from 'saccade/nn';
 
 const runtime = await createRuntime();
@@ -98,6 +120,12 @@ for (const button of $$('[data-copy]')) {
 
 /** Plots come with the first of them. */
 const plots = () => import('./plots');
+let showPicture: () => void = () => undefined;
+const shown = data.masked
+  ? new Promise<void>((resolve) => {
+      showPicture = resolve;
+    })
+  : Promise.resolve();
 
 const countCost = latest(() =>
   live('cost', async (box) => {
@@ -105,16 +133,32 @@ const countCost = latest(() =>
     const metric = $<HTMLSelectElement>('[data-metric]', box).value as 'flops' | 'bytes' | 'state';
     const beside = $<HTMLSelectElement>('[data-beside]', box).value;
     const sample = (method: string): Setting => ({ ...setting, method, params: {} });
-    const settings = [sample('attention'), ...(beside ? [sample(beside)] : []), ...(data.name === 'attention' ? [] : [setting])];
+    const settings = [
+      sample('attention'),
+      ...(beside ? [sample(beside)] : []),
+      ...(data.name === 'attention' ? [] : [setting]),
+    ];
     if (data.name === 'attention') settings.splice(0, 1, setting);
     const [lines, { costPlot, written }] = await Promise.all([counter.ask('costSeries', { settings }), plots()]);
-    const drawing = () => costPlot($('[data-plot]', box).clientWidth || 320, { lengths: LENGTHS, lines, metric, own: data.name, now: count(setting) });
+    const drawing = () =>
+      costPlot($('[data-plot]', box).clientWidth || 320, {
+        lengths: LENGTHS,
+        lines,
+        metric,
+        own: data.name,
+        now: count(setting),
+      });
     draw(box, `${data.name}-cost`, drawing, { setting, lengths: LENGTHS, lines });
     const own = lines.find(({ method }) => method === data.name)!;
     const near = LENGTHS.reduce((best, n, at) => (n <= count(setting) && own.costs[at] ? at : best), 0);
-    const [mine, exact] = [own, lines.find(({ method }) => method === 'attention')!].map(({ costs }) => costs[near]?.[metric]);
+    const [mine, exact] = [own, lines.find(({ method }) => method === 'attention')!].map(
+      ({ costs }) => costs[near]?.[metric],
+    );
     if (mine === undefined || exact === undefined) return 'The setting fits none of the lengths shown.';
-    const ratio = data.name === 'attention' || metric === 'state' || mine === 0 ? '' : `, ${formatRatio(exact / mine)} less than exact attention`;
+    const ratio =
+      data.name === 'attention' || metric === 'state' || mine === 0
+        ? ''
+        : `, ${formatRatio(exact / mine)} less than exact attention`;
     return `At ${grouped(LENGTHS[near])} tokens ${written(metric, mine)}${ratio.replace('less', exact >= mine ? 'less' : 'of')}.`;
   }),
 );
@@ -138,8 +182,15 @@ addEventListener('resize', () => {
 
 // ---- Mask and reach
 
-let pair: [number, number] = [0, 0];
+let pair = firstPair();
 const mask = data.masked ? startMask() : undefined;
+
+/** A pair worth a look: a late query, and a key a quarter of the way. */
+function firstPair(): [number, number] {
+  const { tokens, spatial } = { tokens: data.sizes.tokens, spatial: data.spatial };
+  const n = tokens.reduce((size, extent) => size * extent, 1);
+  return spatial ? [Math.floor(n / 2 + tokens[1] / 2), Math.floor(n / 4)] : [Math.floor(0.9 * n), Math.floor(n / 4)];
+}
 
 function startMask() {
   const canvas = $<HTMLCanvasElement>('#cells canvas');
@@ -151,14 +202,25 @@ function startMask() {
     const { top, left, span } = view.view;
     const edge = (from: number) => [Math.floor(from), Math.min(tokens - 1, Math.ceil(from + span) - 1)];
     const [[firstRow, lastRow], [firstColumn, lastColumn]] = [edge(top), edge(left)];
-    for (const [name, value] of Object.entries({ top: firstRow, bottom: lastRow, left: firstColumn, right: lastColumn })) $(`[data-${name}]`).textContent = grouped(value);
+    for (const [name, value] of Object.entries({
+      top: firstRow,
+      bottom: lastRow,
+      left: firstColumn,
+      right: lastColumn,
+    }))
+      $(`[data-${name}]`).textContent = grouped(value);
     $('#field').style.setProperty('--cells', String(Math.min(16, Math.max(2, lastColumn - firstColumn + 1))));
   }
 
   const say = latest(async () => {
     try {
       const [i, j] = pair;
-      const { sentence, keys } = await counter.ask('pairInWords', { setting: form.setting(), head: Number(headField.value), i, j });
+      const { sentence, keys } = await counter.ask('pairInWords', {
+        setting: form.setting(),
+        head: Number(headField.value),
+        i,
+        j,
+      });
       $('#said').textContent = `${sentence}; this query sees ${grouped(keys)} of ${grouped(tokens)} keys.`;
     } catch {
       $('#said').textContent = '–';
@@ -174,7 +236,8 @@ function startMask() {
     say();
     if (moved) countReach();
   }
-  for (const field of [iField, jField]) field.addEventListener('input', () => point(Number(iField.value), Number(jField.value)));
+  for (const field of [iField, jField])
+    field.addEventListener('input', () => point(Number(iField.value), Number(jField.value)));
 
   const at = ({ clientX, clientY }: { clientX: number; clientY: number }) => {
     const { left, top } = canvas.getBoundingClientRect();
@@ -212,14 +275,24 @@ function startMask() {
   canvas.addEventListener('dblclick', (event) => view.zoom(2, ...at(event)));
   canvas.addEventListener('keydown', (event) => {
     const step = event.shiftKey ? 16 : 1;
-    const moves: Record<string, readonly [number, number]> = { ArrowUp: [-step, 0], ArrowDown: [step, 0], ArrowLeft: [0, -step], ArrowRight: [0, step] };
+    const moves: Record<string, readonly [number, number]> = {
+      ArrowUp: [-step, 0],
+      ArrowDown: [step, 0],
+      ArrowLeft: [0, -step],
+      ArrowRight: [0, step],
+    };
     if (event.key === '+' || event.key === '=') view.zoom(2);
     else if (event.key === '-') view.zoom(0.5);
     else if (moves[event.key]) point(pair[0] + moves[event.key][0], pair[1] + moves[event.key][1]);
     else return;
     event.preventDefault();
   });
-  const zooms: Record<string, () => void> = { in: () => view.zoom(2), out: () => view.zoom(0.5), all: () => view.whole(), cells: () => view.cells() };
+  const zooms: Record<string, () => void> = {
+    in: () => view.zoom(2),
+    out: () => view.zoom(0.5),
+    all: () => view.whole(),
+    cells: () => view.cells(),
+  };
   for (const button of $$('[data-zoom]')) button.addEventListener('click', zooms[button.dataset.zoom!]);
   headField.addEventListener('input', () => show());
 
@@ -229,17 +302,16 @@ function startMask() {
       const head = Math.max(0, Math.min(setting.heads - 1, Math.floor(Number(headField.value)) || 0));
       headField.max = String(setting.heads - 1);
       const { name, tokens: found, pairs } = await counter.ask('maskInWords', { setting, head });
-      if (found !== tokens) {
-        tokens = found;
-        const last = data.spatial ? Math.floor(found / 2 + setting.tokens[1] / 2) : Math.floor(0.9 * found);
-        pair = [last, Math.floor(last / 4)];
-      }
+      tokens = found;
       sayEdges();
       await view.show(found, (level, row, column) => counter.ask('maskTile', { setting, head, level, row, column }));
       point(...pair);
-      saves($('[data-saves]', box), `${data.name}-mask`, { png: () => canvasPng(canvas), json: () => ({ setting, head, mask: name, pairs, view: view.view }) });
+      saves($('[data-saves]', box), `${data.name}-mask`, {
+        png: () => canvasPng(canvas),
+        json: () => ({ setting, head, mask: name, pairs, view: view.view }),
+      });
       return `${name}: ${grouped(pairs)} of ${grouped(found * found)} pairs seen (${formatPercent(pairs / found ** 2)}). Click the picture to zoom with the wheel; drag to move.`;
-    }),
+    }).then(showPicture),
   );
   return show;
 }
@@ -249,8 +321,15 @@ const countReach = latest(async () => {
   await live('reach', async (box) => {
     const setting = form.setting();
     const [query, tokens] = [Math.min(pair[0], count(setting) - 1), count(setting)];
-    const [{ counts, layers }, { reachPlot }] = await Promise.all([counter.ask('reachThrough', { setting, query, layers: LAYERS }), plots()]);
-    draw(box, `${data.name}-reach`, () => reachPlot($('[data-plot]', box).clientWidth || 320, counts, tokens, LAYERS), { setting, query, counts });
+    const [{ counts, layers }, { reachPlot }] = await Promise.all([
+      counter.ask('reachThrough', { setting, query, layers: LAYERS }),
+      plots(),
+    ]);
+    draw(box, `${data.name}-reach`, () => reachPlot($('[data-plot]', box).clientWidth || 320, counts, tokens, LAYERS), {
+      setting,
+      query,
+      counts,
+    });
     drawStrips(query, counts, layers);
     const last = counts.at(-1)!;
     const all = last === tokens ? 'everything' : `${grouped(last)} of ${grouped(tokens)} tokens`;
@@ -297,17 +376,27 @@ function fill(rows: readonly RunResult[]): void {
     .map((backend) => {
       const row: Partial<RunResult> = rows.find((each) => each.backend === backend) ?? {};
       const { time, exact, speedup, error, checked } = row;
-      const cells = [time && formatTime(time), exact && formatTime(exact), speedup && formatRatio(speedup), error !== undefined ? `${significant(error)} at ${checked} tokens` : undefined];
+      const cells = [
+        time && formatTime(time),
+        exact && formatTime(exact),
+        speedup && formatRatio(speedup),
+        error !== undefined ? `${significant(error)} at ${checked} tokens` : undefined,
+      ];
       return `<tr data-backend="${backend}" data-error="${error ?? ''}"><td>${NAMES[backend]}</td>${cells.map((text) => cell(text || undefined)).join('')}</tr>`;
     })
     .join('');
   const notes = $('[data-notes]', runBox);
-  notes.replaceChildren(...rows.map(({ backend, failure, explain }) => {
-    const line = document.createElement('span');
-    line.textContent = `${NAMES[backend]}: ${failure ?? explain?.split('\n').slice(1, 3).join('; ')}. `;
-    return line;
-  }));
-  if (!crossOriginIsolated) notes.append('This page is not isolated, so WebAssembly computes on one thread: load the page once more, and its service worker isolates it where the host allows that.');
+  notes.replaceChildren(
+    ...rows.map(({ backend, failure, explain }) => {
+      const line = document.createElement('span');
+      line.textContent = `${NAMES[backend]}: ${failure ?? explain?.split('\n').slice(1, 3).join('; ')}. `;
+      return line;
+    }),
+  );
+  if (!crossOriginIsolated)
+    notes.append(
+      'This page is not isolated, so WebAssembly computes on one thread: load the page once more, and its service worker isolates it where the host allows that.',
+    );
 }
 
 start.addEventListener('click', async () => {
@@ -341,9 +430,12 @@ function changed(): void {
   } catch (error) {
     form.complain(sentence(error));
   }
-  mask?.();
-  countReach();
-  countCost();
   writeCode();
+  mask?.();
+  // The picture first: the plots come with more script.
+  void shown.then(() => {
+    countReach();
+    countCost();
+  });
 }
 changed();

@@ -3,8 +3,11 @@ const root = document.documentElement;
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const listeners: (() => void)[] = [];
 
-export const $ = <E extends Element = HTMLElement>(selector: string, within: ParentNode = document) => within.querySelector<E>(selector)!;
-export const $$ = <E extends Element = HTMLElement>(selector: string, within: ParentNode = document) => [...within.querySelectorAll<E>(selector)];
+export const $ = <E extends Element = HTMLElement>(selector: string, within: ParentNode = document) =>
+  within.querySelector<E>(selector)!;
+export const $$ = <E extends Element = HTMLElement>(selector: string, within: ParentNode = document) => [
+  ...within.querySelectorAll<E>(selector),
+];
 
 const isDark = () => (root.dataset.theme ? root.dataset.theme === 'dark' : dark.matches);
 
@@ -16,16 +19,11 @@ export function onTheme(listener: () => void): void {
 export function ink(property: string, within: Element = document.body): [number, number, number] {
   const probe = within.appendChild(document.createElement('span'));
   probe.style.color = `var(${property})`;
-  const [red, green, blue] = getComputedStyle(probe).color.match(/[\d.]+/g)!.map(Number);
+  const [red, green, blue] = getComputedStyle(probe)
+    .color.match(/[\d.]+/g)!
+    .map(Number);
   probe.remove();
   return [red, green, blue];
-}
-
-/** One sentence at the end of the page that stays until there is another. */
-export function notice(sentence: string): void {
-  const box = $('#notice');
-  box.textContent = sentence;
-  box.hidden = false;
 }
 
 const button = $('.theme');

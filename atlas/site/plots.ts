@@ -15,7 +15,8 @@ export interface CostPlot {
 const STYLE = { background: 'none', overflow: 'visible', fontFamily: 'inherit', fontSize: '12.5px' };
 const short = (n: number) => (n >= 1024 ? `${n / 1024}K` : String(n));
 
-export const written = (metric: CostPlot['metric'], value: number) => (metric === 'flops' ? formatFlops(value) : formatBytes(value));
+export const written = (metric: CostPlot['metric'], value: number) =>
+  metric === 'flops' ? formatFlops(value) : formatBytes(value);
 
 interface CostPoint {
   readonly method: string;
@@ -43,10 +44,28 @@ export function costPlot(width: number, { lengths, lines, metric, own, now }: Co
     marks: [
       axisX({ ticks: [64, 512, 4096, 32768], tickFormat: short, label: 'tokens', tickSize: 4 }),
       axisY({ ticks: 5, tickFormat: (value: number) => written(metric, value), label: null, tickSize: 0 }),
-      line(points, { x: 'n', y: 'value', z: 'method', stroke: (point) => (point.method === own ? 'var(--family)' : 'var(--quiet)'), strokeWidth: (point) => (point.method === own ? 2.6 : 1.5) }),
-      text(spread(ends), { x: 'n', y: 'value', text: 'method', dx: 8, dy: 0, textAnchor: 'start', fill: (point: CostPoint) => (point.method === own ? 'var(--family)' : 'var(--quiet)'), fontWeight: (point: CostPoint) => (point.method === own ? 700 : 400) } as never),
+      line(points, {
+        x: 'n',
+        y: 'value',
+        z: 'method',
+        stroke: (point) => (point.method === own ? 'var(--family)' : 'var(--quiet)'),
+        strokeWidth: (point) => (point.method === own ? 2.6 : 1.5),
+      }),
+      text(spread(ends), {
+        x: 'n',
+        y: 'value',
+        text: 'method',
+        dx: 8,
+        dy: 0,
+        textAnchor: 'start',
+        fill: (point: CostPoint) => (point.method === own ? 'var(--family)' : 'var(--quiet)'),
+        fontWeight: (point: CostPoint) => (point.method === own ? 700 : 400),
+      } as never),
       ruleX([now], { stroke: 'var(--hand)' }),
-      dot(points.filter(({ n }) => n === now), { x: 'n', y: 'value', r: 4, fill: 'var(--hand)', stroke: 'var(--paper)' }),
+      dot(
+        points.filter(({ n }) => n === now),
+        { x: 'n', y: 'value', r: 4, fill: 'var(--hand)', stroke: 'var(--paper)' },
+      ),
     ],
   }) as SVGSVGElement;
 }
@@ -60,7 +79,10 @@ function spread<P extends { readonly value: number }>(ends: readonly P[]): P[] {
 }
 
 export function reachPlot(width: number, counts: readonly number[], tokens: number, layers: number): SVGSVGElement {
-  const points = Array.from({ length: layers }, (_, at) => ({ layer: at + 1, share: (counts[at] ?? counts.at(-1)!) / tokens }));
+  const points = Array.from({ length: layers }, (_, at) => ({
+    layer: at + 1,
+    share: (counts[at] ?? counts.at(-1)!) / tokens,
+  }));
   return plot({
     width,
     height: 200,

@@ -14,7 +14,11 @@ export function isSpatial({ inputs }: Method): boolean {
 }
 
 export function sampleSizes(method: Method): Sizes {
-  return { tokens: isSpatial(method) ? [24, 24] : [1024], heads: method.name === 's2-attention' ? 8 : 1, dimension: 64 };
+  return {
+    tokens: isSpatial(method) ? [24, 24] : [1024],
+    heads: method.name === 's2-attention' ? 8 : 1,
+    dimension: 64,
+  };
 }
 
 /** Every letter that methods of attention use. */

@@ -35,7 +35,10 @@ export function svgText(svg: SVGSVGElement): string {
   const copy = svg.cloneNode(true) as SVGSVGElement;
   copy.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
   const style = getComputedStyle(svg);
-  copy.setAttribute('style', `color:${style.color};background:${getComputedStyle(document.documentElement).backgroundColor};font:${style.font}`);
+  copy.setAttribute(
+    'style',
+    `color:${style.color};background:${getComputedStyle(document.documentElement).backgroundColor};font:${style.font}`,
+  );
   const [theirs, ours] = [svg.querySelectorAll('*'), copy.querySelectorAll('*')];
   theirs.forEach((element, at) => {
     const { stroke, fill } = getComputedStyle(element);

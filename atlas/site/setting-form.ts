@@ -52,7 +52,10 @@ export class SettingForm {
     const { name, spatial } = this.#data;
     const tokens = (spatial ? ['rows', 'columns'] : ['tokens']).map((size) => this.#size(size, MOST_TOKENS));
     const count = tokens.reduce((product, extent) => product * extent, 1);
-    if (count > MOST_TOKENS) throw new Error(`There may be at most ${MOST_TOKENS.toLocaleString('en')} tokens, got ${count.toLocaleString('en')}.`);
+    if (count > MOST_TOKENS)
+      throw new Error(
+        `There may be at most ${MOST_TOKENS.toLocaleString('en')} tokens, got ${count.toLocaleString('en')}.`,
+      );
     return {
       method: name,
       tokens,
@@ -70,19 +73,24 @@ export class SettingForm {
     const { value } = $<HTMLInputElement>(`#${name}`, this.#form);
     const number = Number(value);
     if (Number.isInteger(number) && number >= 1 && number <= most && value !== '') return number;
-    throw new Error(`${name} must be a whole number from 1 to ${most.toLocaleString('en')}, got ${value || 'nothing'}.`);
+    throw new Error(
+      `${name} must be a whole number from 1 to ${most.toLocaleString('en')}, got ${value || 'nothing'}.`,
+    );
   }
 
   #params(): Record<string, unknown> {
-    return Object.fromEntries(this.#fields.flatMap((field) => {
-      const value = valueOf(field);
-      return value === undefined ? [] : [[field.name, value]];
-    }));
+    return Object.fromEntries(
+      this.#fields.flatMap((field) => {
+        const value = said(field);
+        return value === undefined ? [] : [[field.name, value]];
+      }),
+    );
   }
 
   #write({ tokens, heads, dimension }: Sizes, params: Readonly<Record<string, unknown>>): void {
     const sizes = this.#data.spatial ? { rows: tokens[0], columns: tokens[1] } : { tokens: tokens[0] };
-    for (const [name, value] of Object.entries({ ...sizes, heads, dimension })) $<HTMLInputElement>(`#${name}`, this.#form).value = String(value);
+    for (const [name, value] of Object.entries({ ...sizes, heads, dimension }))
+      $<HTMLInputElement>(`#${name}`, this.#form).value = String(value);
     for (const field of this.#fields) put(field, params[field.name]);
   }
 
@@ -96,7 +104,7 @@ export class SettingForm {
       if (value !== String(first)) state.set(name, value);
     }
     for (const field of this.#fields) {
-      const text = JSON.stringify(valueOf(field)) ?? '';
+      const text = JSON.stringify(said(field)) ?? '';
       if (text !== (JSON.stringify(params[field.name]) ?? '')) state.set(field.name, text);
     }
     history.replaceState(null, '', state.size > 0 ? `#?${state}` : location.pathname + location.search);
@@ -123,11 +131,16 @@ function parsed(text: string): unknown {
 }
 
 /** What a field says of its param; undefined where the default is left to stand. */
-function valueOf(field: Field): unknown {
+function said(field: Field): unknown {
   if (field instanceof HTMLInputElement && field.type === 'checkbox')
     return JSON.stringify(field.checked) === field.dataset.preset ? undefined : field.checked;
   if (field.value === '') return field instanceof HTMLInputElement && field.validity.badInput ? 'no number' : undefined;
-  if (field instanceof HTMLSelectElement) return field.dataset.type === 'boolean' ? field.value === 'true' : field.value === field.dataset.preset ? undefined : field.value;
+  if (field instanceof HTMLSelectElement)
+    return field.dataset.type === 'boolean'
+      ? field.value === 'true'
+      : field.value === field.dataset.preset
+        ? undefined
+        : field.value;
   return parsed(field.value);
 }
 

@@ -1,7 +1,7 @@
 import type { Cost } from '../../../src/methods/define';
 import type { TaskControl } from '../answer';
-import { isSpatial } from '../problem';
 import { LENGTHS } from '../constants';
+import { isSpatial } from '../problem';
 import { type Setting, settle } from './setting';
 
 /** Of one method, at each length; undefined where its setting does not fit. */
@@ -11,7 +11,10 @@ export interface CostLine {
 }
 
 /** Costs of methods as their settings say, at every length; a grid is as square as it can be. */
-export async function costSeries({ settings }: { readonly settings: readonly Setting[] }, { signal }: TaskControl): Promise<CostLine[]> {
+export async function costSeries(
+  { settings }: { readonly settings: readonly Setting[] },
+  { signal }: TaskControl,
+): Promise<CostLine[]> {
   const lines: CostLine[] = [];
   for (const setting of settings) {
     const { method } = settle(setting);

@@ -66,7 +66,17 @@ export interface PairInWords {
 }
 
 /** Whether query i sees key j, and why. */
-export function pairInWords({ setting, head, i, j }: { readonly setting: Setting; readonly head: number; readonly i: number; readonly j: number }): PairInWords {
+export function pairInWords({
+  setting,
+  head,
+  i,
+  j,
+}: {
+  readonly setting: Setting;
+  readonly head: number;
+  readonly i: number;
+  readonly j: number;
+}): PairInWords {
   const { mask, place } = maskAt(setting, head);
   const grid = setting.tokens;
   const seen = mask.sees(i, j, place);

@@ -2,7 +2,7 @@ import { keysOfMask, receptiveField } from '../../../src/simulate/reach';
 import { maskAt, type Setting } from './setting';
 
 /** So that the slowest mask takes about a second. */
-export const MOST_TOKENS = 8192;
+const MOST_TOKENS = 8192;
 
 export interface Reach {
   /** How many tokens are reached through one layer, two, ... */
@@ -12,10 +12,20 @@ export interface Reach {
 }
 
 /** What a token reaches, by any head. */
-export function reachThrough({ setting, query, layers }: { readonly setting: Setting; readonly query: number; readonly layers: number }): Reach {
+export function reachThrough({
+  setting,
+  query,
+  layers,
+}: {
+  readonly setting: Setting;
+  readonly query: number;
+  readonly layers: number;
+}): Reach {
   const { mask, place } = maskAt(setting, 0);
   if (place.n > MOST_TOKENS)
-    throw new Error(`Reach is counted up to ${MOST_TOKENS.toLocaleString('en')} tokens: choose fewer than ${place.n.toLocaleString('en')}.`);
+    throw new Error(
+      `Reach is counted up to ${MOST_TOKENS.toLocaleString('en')} tokens: choose fewer than ${place.n.toLocaleString('en')}.`,
+    );
   const keysOf = keysOfMask(mask, place);
   const reached = new Uint8Array(place.n);
   const counts = receptiveField(

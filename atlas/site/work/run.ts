@@ -9,7 +9,7 @@ import { type HostTensor, toFloat64 } from '../../../src/tensor/host';
 import type { Tensor } from '../../../src/tensor/tensor';
 import { formatBytes } from '../../../src/text/format';
 import type { TaskControl } from '../answer';
-import { lettersOf, sampleParams, sampleSizes } from '../problem';
+import { lettersOf } from '../problem';
 import { type Setting, settle } from './setting';
 
 export interface RunResult {
@@ -42,12 +42,17 @@ const PLAN = { seconds: 1.5, least: 3, most: 25 };
 const MOST_CHECKED = 2 ** 26;
 
 /** Runs a method on every backend here: its time, that of exact attention, and its error against the reference. */
-export async function runHere({ setting }: { readonly setting: Setting }, { signal, report }: TaskControl): Promise<RunResult[]> {
+export async function runHere(
+  { setting }: { readonly setting: Setting },
+  { signal, report }: TaskControl,
+): Promise<RunResult[]> {
   const { method, params, letters } = settle(setting);
   const { bytes } = method.cost(letters, params);
   // Inputs and results, those of exact attention, and what is computed in between.
   if (4 * bytes > MOST_BYTES)
-    throw new Error(`This would take about ${formatBytes(4 * bytes)} of memory, more than the ${formatBytes(MOST_BYTES)} that a page may take: choose fewer tokens or heads.`);
+    throw new Error(
+      `This would take about ${formatBytes(4 * bytes)} of memory, more than the ${formatBytes(MOST_BYTES)} that a page may take: choose fewer tokens or heads.`,
+    );
   const rows: RunResult[] = [];
   for (const backend of BACKENDS) {
     const said = (what: string) => report({ said: `${backend}: ${what}`, rows } satisfies RunProgress);
@@ -104,7 +109,8 @@ async function errorOf(runtime: Runtime, setting: Setting, signal: AbortSignal |
 }
 
 function shortened(setting: Setting): Setting {
-  const pairs = ({ tokens, heads, dimension }: Setting) => tokens.reduce((size, extent) => size * extent, 1) ** 2 * heads * dimension;
+  const pairs = ({ tokens, heads, dimension }: Setting) =>
+    tokens.reduce((size, extent) => size * extent, 1) ** 2 * heads * dimension;
   let smaller = setting;
   while (pairs(smaller) > MOST_CHECKED && Math.min(...smaller.tokens) > 16)
     smaller = { ...smaller, tokens: smaller.tokens.map((extent) => Math.ceil(extent / 2)) };
@@ -124,13 +130,19 @@ function inputsOf(runtime: Runtime, method: Method, setting: Setting): Record<st
   const { tokens, heads, dimension } = setting;
   const n = tokens.reduce((size, extent) => size * extent, 1);
   const letters: Readonly<Record<string, number>> = lettersOf(method, setting);
-  const shape = (spec: string) => spec.split(' ').flatMap((letter) => (letter === '...space' ? tokens : letters[letter]));
+  const shape = (spec: string) =>
+    spec.split(' ').flatMap((letter) => (letter === '...space' ? tokens : letters[letter]));
   return runtime.scope(() => {
     const given = Object.entries(method.inputs).filter(([, spec]) => !shape(spec).includes(undefined as never));
-    const random = Object.fromEntries(given.map(([name, spec], at) => [name, runtime.random(shape(spec), { seed: at + 1 })]));
+    const random = Object.fromEntries(
+      given.map(([name, spec], at) => [name, runtime.random(shape(spec), { seed: at + 1 })]),
+    );
     if (!method.layer) return random;
     const width = heads * dimension;
-    const layer = method.layer({ width, heads, keyHeads: heads, d: dimension, e: dimension, layer: 0, layers: 1 }, params);
+    const layer = method.layer(
+      { width, heads, keyHeads: heads, d: dimension, e: dimension, layer: 0, layers: 1 },
+      params,
+    );
     const x = runtime.random([1, n, width], { seed: 9 });
     return { ...random, ...layer.inputs(x, random as never, initial(layer, runtime)) };
   });
@@ -142,10 +154,4 @@ function flattened(x: Tensor | undefined): Tensor | undefined {
   const [b, ...rest] = x.shape;
   const [h, c] = rest.slice(-2);
   return x.reshape([b, rest.slice(0, -2).reduce((size, extent) => size * extent, 1), h, c]);
-}
-
-/** The setting with which a page begins. */
-export function sampleSetting(method: Method): Setting {
-  const sizes = sampleSizes(method);
-  return { method: method.name, ...sizes, params: sampleParams(method, sizes) };
 }
