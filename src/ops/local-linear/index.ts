@@ -207,7 +207,14 @@ export function localLinearAttentionBackward(
 /** The problem of a call, its tensors and extents; throws where they do not fit. */
 function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, options: LocalLinearSettings & Control) {
   checkControl(options);
-  const { ridgeRows, causal = false, solver = 'cg', tolerance = 1e-6, maxIterations = 32, stopGradRidge = false } = options;
+  const {
+    ridgeRows,
+    causal = false,
+    solver = 'cg',
+    tolerance = 1e-6,
+    maxIterations = 32,
+    stopGradRidge = false,
+  } = options;
   if (ridgeRows !== undefined) checkTensors({ ridgeRows });
   const inputs: Readonly<Record<string, Tensor>> = { q, k, v, ...(ridgeRows && { ridgeRows }) };
   const letters = bindShapes(
