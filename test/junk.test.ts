@@ -1049,6 +1049,20 @@ entry(
   train.train,
 );
 
+const someText = leaf('a b', 'text');
+entry('train.characterTokenizer', { text: someText }, train.characterTokenizer);
+entry('train.bytePairTokenizer', { text: someText, size: leaf(300) }, train.bytePairTokenizer);
+const { file: vocabulary } = train.characterTokenizer('a');
+entry('train.tokenizerOf', { file: leaf(vocabulary) }, train.tokenizerOf);
+entry(
+  'train.windows',
+  {
+    tokens: leaf(new Int32Array(99)),
+    options: object({ length: whole(2), batch: whole(2), seed: maybe(from0(1)), validation: maybe(leaf(0.1, '0')) }),
+  },
+  train.windows,
+);
+
 // The whole.
 const tokens = { q: tensor(1, 4, 2, 2), k: tensor(1, 4, 2, 2), v: tensor(1, 4, 2, 2) };
 const comparison: Slots = {

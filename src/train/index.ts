@@ -11,4 +11,6 @@ export {
   warmupStableDecay,
 } from './schedule';
 export { type SgdOptions, sgd } from './sgd';
+export { bytePairTokenizer, characterTokenizer, type Tokenizer, type TokenizerFile, tokenizerOf } from './tokenizer';
 export { type CheckpointOptions, type TrainingStep, type TrainOptions, train, type ValidateOptions } from './train';
+export { type Windows, type WindowsOptions, windows } from './windows';
