@@ -10,6 +10,8 @@ import * as models from '../src/models';
 import * as nn from '../src/nn';
 import * as scores from '../src/scores';
 import * as simulate from '../src/simulate';
+import * as train from '../src/train';
+import { writeCheckpoint } from '../src/train/checkpoint';
 import { type Entry, junkOf, type Slot, type Slots, sweep } from './junk';
 
 const runtime = await saccade.createRuntime({ backend: 'reference' });
@@ -404,6 +406,32 @@ entry(
   saccade.focusBackward,
 );
 
+const localLinearSettings: Slots = {
+  ridge: maybe(leaf(1, '0', '1.5', '3')),
+  ridgeRows: notGiven(leaf(filled(1, ...q.slice(0, 3)))),
+  causal: maybe(boolean()),
+  scale: maybe(finite(1)),
+  solver: maybe(choice('direct')),
+  tolerance: maybe(leaf(0.5)),
+  maxIterations: maybe(whole(2)),
+  stopGradRidge: maybe(boolean()),
+  ...control,
+};
+entry(
+  'localLinearAttention',
+  { ...qkv, options: options({ ...localLinearSettings, out: notGiven(leaf(keep(runtime.empty([1, 3, 2, 2])))) }) },
+  saccade.localLinearAttention,
+);
+entry(
+  'localLinearAttentionBackward',
+  {
+    ...qkv,
+    gradients: object({ gradOut: tensor(...q), lse: leaf(filled(1, 1, 3, 2)), solution: tensor(...q) }),
+    options: options(localLinearSettings),
+  },
+  saccade.localLinearAttentionBackward,
+);
+
 const positive3 = { q: leaf(filled(1, ...q)), k: leaf(filled(1, ...k)), v: tensor(...v) };
 const [stateShape, sumShape] = [
   [1, 2, 2, 2],
@@ -644,8 +672,16 @@ entry(
   io.writeNpz,
 );
 entry(
+  'io.readSafetensorsMetadata',
+  { file: called('safetensors', file(io.writeSafetensors({ a: host(2) }))) },
+  io.readSafetensorsMetadata,
+);
+entry(
   'io.writeSafetensors',
-  { tensors: called("'storage'", leaf({ a: host(2) }, ...EMPTY_OBJECTS)) },
+  {
+    tensors: called("'storage'", leaf({ a: host(2) }, ...EMPTY_OBJECTS)),
+    options: options({ metadata: maybe(leaf({ a: 'b' }, ...RECORDS)) }),
+  },
   io.writeSafetensors,
 );
 entry('decodeMap', { head: leaf('AAA=', 'empty text') }, saccade.decodeMap);
@@ -971,6 +1007,74 @@ entry('nn.lrpeAngles', { channels: few(2) }, nn.lrpeAngles);
 entry('nn.lrpeFactors', { theta: lone(2, 2), n: few(3) }, nn.lrpeFactors);
 entry('nn.lrpe', { x: tensor(1, 3, 2, 2), factors: object({ cos: tensor(3, 2, 2), sin: tensor(3, 2, 2) }) }, nn.lrpe);
 
+// Training.
+const trained = { w: filled(1, 2, 2) };
+const decayed: Slots = { learningRate: maybe(atLeast0(0.1)), weightDecay: maybe(atLeast0(0.1)) };
+const heavy: Slots = { ...decayed, momentum: maybe(leaf(0.5, '0')) };
+const adaptive: Slots = { ...decayed, betas: maybe(leaf([0.9, 0.99], 'float64')), epsilon: maybe(atLeast0(1)) };
+const optimizers: Record<string, Slots> = {
+  adamw: adaptive,
+  sgd: { ...heavy, nesterov: maybe(boolean()) },
+  muon: { ...heavy, adamw: maybe(options(adaptive)), only: maybe(fn(() => true)) },
+};
+for (const [name, fields] of Object.entries(optimizers)) {
+  const make = { ...train }[name as keyof typeof train] as (parameters: Any, options?: Any) => train.Optimizer;
+  const parameters = leaf(trained);
+  entry(`train.${name}`, { parameters, options: options(fields) }, (...args: [Any, Any]) => make(...args).dispose());
+  const optimizer = make(trained);
+  for (const each of Object.values(optimizer.state)) keep(each);
+  const moving: Slots = {
+    gradients: called('gradient', object({ w: tensor(2, 2) })),
+    options: options({ scale: maybe(atLeast0(0.5)), rate: maybe(atLeast0(0.5)) }),
+  };
+  entry(`train.${name} step`, moving, (...args: [Any, Any]) => optimizer.step(...args));
+}
+entry('train.globalNorm', { gradients: leaf(trained, 'tensor of another runtime') }, train.globalNorm);
+const course: Slots = { steps: whole(9), warmup: maybe(from0(2)), floor: maybe(leaf(0.5, '0')) };
+entry('train.warmupCosine', { options: object(course) }, train.warmupCosine);
+entry('train.warmupStableDecay', { options: object({ ...course, decay: from0(3) }) }, train.warmupStableDecay);
+const checkpoint = writeCheckpoint({
+  ...{ steps: 0, settings: {}, parameters: { w: host(2) }, state: {} },
+  history: { losses: [], gradientNorms: [], validation: [] },
+});
+entry('train.readCheckpoint', { file: called('safetensors', file(checkpoint)) }, train.readCheckpoint);
+const every = whole(1);
+const drawn2 = fn(() => undefined);
+entry(
+  'train.train',
+  {
+    options: object({
+      parameters: leaf(trained),
+      optimizer: leaf(train.sgd(trained, { learningRate: 0 })),
+      loss: fn(({ w }: Any) => saccade.sum(w)),
+      batches: drawn2,
+      steps: leaf(1, '3'),
+      schedule: maybe(fn(() => 1)),
+      clip: maybe(leaf(1, '1.5', '3', 'Infinity')),
+      accumulate: maybe(whole(1)),
+      validate: maybe(object({ every, count: every, batches: drawn2 })),
+      checkpoint: maybe(object({ every, save: fn(() => undefined), settings: maybe(leaf({ seed: 1 }, ...RECORDS)) })),
+      signal: maybe(leaf(new AbortController().signal)),
+      onStep: maybe(fn(() => undefined)),
+    }),
+  },
+  train.train,
+);
+
+const someText = leaf('a b', 'text');
+entry('train.characterTokenizer', { text: someText }, train.characterTokenizer);
+entry('train.bytePairTokenizer', { text: someText, size: leaf(300) }, train.bytePairTokenizer);
+const { file: vocabulary } = train.characterTokenizer('a');
+entry('train.tokenizerOf', { file: leaf(vocabulary) }, train.tokenizerOf);
+entry(
+  'train.windows',
+  {
+    tokens: leaf(new Int32Array(99)),
+    options: object({ length: whole(2), batch: whole(2), seed: maybe(from0(1)), validation: maybe(leaf(0.1, '0')) }),
+  },
+  train.windows,
+);
+
 // The whole.
 const tokens = { q: tensor(1, 4, 2, 2), k: tensor(1, 4, 2, 2), v: tensor(1, 4, 2, 2) };
 const comparison: Slots = {
@@ -1158,7 +1262,7 @@ const OTHERS: Record<string, string> = {
 };
 
 test('every export has an entry', () => {
-  const rooms = { adapters, featureMaps, io, masks, models, nn, scores, simulate };
+  const rooms = { adapters, featureMaps, io, masks, models, nn, scores, simulate, train };
   const names = [
     ...Object.entries(saccade)
       .filter(([, value]) => !(typeof value === 'function' && value.prototype instanceof Error))

@@ -2,4 +2,9 @@
 export type { FileBytes } from './bytes';
 export { readNpy, writeNpy } from './npy';
 export { type ReadNpzOptions, readNpz, writeNpz } from './npz';
-export { readSafetensors, writeSafetensors } from './safetensors';
+export {
+  readSafetensors,
+  readSafetensorsMetadata,
+  type WriteSafetensorsOptions,
+  writeSafetensors,
+} from './safetensors';

@@ -2,7 +2,15 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { anyHostTensor, bitsOf } from '../../test/host-tensors';
 import { DTypeError, type HostTensor, hostTensor, ParameterError, ParseError, ShapeError } from '../index';
-import { readNpy, readNpz, readSafetensors, writeNpy, writeNpz, writeSafetensors } from './index';
+import {
+  readNpy,
+  readNpz,
+  readSafetensors,
+  readSafetensorsMetadata,
+  writeNpy,
+  writeNpz,
+  writeSafetensors,
+} from './index';
 
 /** A safetensors file with this header, as text or as JSON. */
 function file(header: string | object, dataBytes = 0): Uint8Array {
@@ -38,9 +46,17 @@ describe('reading', () => {
     expect(readSafetensors(bytes)).toEqual({ a: hostTensor(Int8Array.of(5, -1), [2]) });
   });
 
-  test('metadata is left out, white space and any order of fields are fine', () => {
+  test('metadata is read by itself, white space and any order of fields are fine', () => {
     const header = ` "__metadata__" : {"format":"pt", "a": "b"},\n"x":{"data_offsets":[0,4],"shape":[ ],"dtype":"F32"} `;
     expect(readSafetensors(file(`{${header}}  `, 4))).toEqual({ x: hostTensor([0], []) });
+    expect(readSafetensorsMetadata(file(`{${header}}  `, 4))).toEqual({ format: 'pt', a: 'b' });
+    const metadata = { 'é "': '\n\u2028', '': '' };
+    const written = writeSafetensors({ a: hostTensor([1], [1]) }, { metadata });
+    expect(readSafetensorsMetadata(written)).toEqual(metadata);
+    expect(readSafetensors(written)).toEqual({ a: hostTensor([1], [1]) });
+    expect(() => writeSafetensors({}, { metadata: { a: '\ud800' } })).toThrow(
+      "metadata must be Unicode by name, got '\\ud800' of 'a'",
+    );
   });
 
   test('no tensors, scalars and empty tensors', () => {

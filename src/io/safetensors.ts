@@ -2,6 +2,7 @@
  * Hugging Face's tensor files: the header's length (8 bytes), a JSON header with dtype, shape and place of every
  * tensor, then the elements. Format: https://github.com/huggingface/safetensors
  */
+import { checkOptions, checkRecord, show } from '../check';
 import { ParameterError, ParseError } from '../errors';
 import { bytesPerElement, type HostDType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
@@ -46,13 +47,13 @@ interface Entry {
 }
 
 /**
- * The tensors of a `.safetensors` file by name, in the header's order; `__metadata__` is checked and left out.
+ * The tensors of a `.safetensors` file by name, in the header's order; its `__metadata__` is what `readSafetensorsMetadata` gives.
  * Elements share the memory of `file` where they can. Throws a ParseError that says what is wrong with the file.
  */
 export function readSafetensors(file: FileBytes): Record<string, HostTensor> {
   const bytes = fileBytes(file, FORMAT);
   const { text, end } = headerText(bytes);
-  const entries = parseHeader(text);
+  const { entries } = parseHeader(text);
   checkLayout(entries, bytes.length - end);
   return Object.fromEntries(
     entries.map(({ name, dtype, shape, begin }) => [
@@ -62,11 +63,30 @@ export function readSafetensors(file: FileBytes): Record<string, HostTensor> {
   );
 }
 
+/** What a `.safetensors` file says of itself, its `__metadata__`: texts by name. Throws as `readSafetensors`. */
+export function readSafetensorsMetadata(file: FileBytes): Record<string, string> {
+  return parseHeader(headerText(fileBytes(file, FORMAT)).text).metadata;
+}
+
+export interface WriteSafetensorsOptions {
+  /** Texts by name, in the place that the format has for them; default: none. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+}
+
 /**
  * A `.safetensors` file of `tensors`. They are ordered by element size, then by name: every tensor lies aligned, and
  * the same tensors give the same bytes.
  */
-export function writeSafetensors(tensors: Readonly<Record<string, HostTensor>>): Uint8Array {
+export function writeSafetensors(
+  tensors: Readonly<Record<string, HostTensor>>,
+  options: WriteSafetensorsOptions = {},
+): Uint8Array {
+  checkOptions('writeSafetensors', options, ['metadata']);
+  const { metadata = {} } = options;
+  checkRecord('metadata', metadata);
+  for (const [name, value] of Object.entries(metadata))
+    if (typeof value !== 'string' || !isUnicode(name + value))
+      throw new ParameterError(`metadata must be Unicode by name, got ${show(value)} of ${show(name)}`);
   const entries = checkTensors(tensors).sort(
     ([a, { dtype: first }], [b, { dtype: second }]) =>
       bytesPerElement(second) - bytesPerElement(first) || (a < b ? -1 : 1),
@@ -78,6 +98,7 @@ export function writeSafetensors(tensors: Readonly<Record<string, HostTensor>>):
     offset += data.byteLength;
     return `${JSON.stringify(name)}:${JSON.stringify(place)}`;
   });
+  if (Object.keys(metadata).length > 0) fields.unshift(`"${METADATA}":${JSON.stringify(metadata)}`);
   const header = new TextEncoder().encode(`{${fields.join(',')}}`);
   const start = Math.ceil((8 + header.length) / ALIGNMENT) * ALIGNMENT;
   if (start - 8 > MAX_HEADER_BYTES)
@@ -113,15 +134,16 @@ function headerText(bytes: Uint8Array): { text: string; end: number } {
   }
 }
 
-function parseHeader(text: string): Entry[] {
+function parseHeader(text: string): { entries: Entry[]; metadata: Record<string, string> } {
   const scanner = new Scanner(text, FORMAT, false);
   const entries: Entry[] = [];
+  const metadata: [string, string][] = [];
   members(scanner, 'the header', (name) => {
-    if (name === METADATA) members(scanner, METADATA, () => parseString(scanner));
+    if (name === METADATA) members(scanner, METADATA, (key) => metadata.push([key, parseString(scanner)]));
     else entries.push(parseEntry(scanner, name));
   });
   scanner.end();
-  return entries;
+  return { entries, metadata: Object.fromEntries(metadata) };
 }
 
 function parseEntry(scanner: Scanner, name: string): Entry {

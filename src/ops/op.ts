@@ -45,6 +45,12 @@ export interface Expectation {
   readonly magnitude?: number;
   /** Of integers: one that is right wherever it lies. */
   readonly except?: number | undefined;
-  /** The error for an element that is not, by its value and its place in row-major order. */
-  error(value: number, place: number): Error;
+  /** The error for the first element that is not, by its value and its place in row-major order, and for all of them. */
+  error(value: number, place: number, all: Failures): Error;
+}
+
+/** Of the elements of a tensor that are not as expected, how many there are and their largest magnitude. */
+interface Failures {
+  readonly count: number;
+  readonly largest: number;
 }

@@ -72,6 +72,9 @@ export interface Backend {
   /** Bytes of a buffer that kernels bind at once, on backends where they bind buffers. */
   readonly mostBound?: number;
 
+  /** Bytes that it can hold, on backends that know. */
+  readonly mostBytes?: number;
+
   /** Resolves when all kernels called so far are done, on backends where they may outlast their calls. */
   finish?(): Promise<void>;
   memory(): MemoryReport;

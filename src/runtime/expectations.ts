@@ -7,12 +7,16 @@ export function checkExpectations<Call>(op: Op<Call>, call: Call, numbers: (x: T
   for (const { tensor, least, most, magnitude = 0, except, error } of op.faults?.(call) ?? []) {
     const values = numbers(tensor);
     const { length } = values;
-    let at = 0;
+    let first = -1;
+    let count = 0;
+    let largest = 0;
     // A plain loop: a function for each number would take several times as long.
-    for (let x: number; at < length; at++) {
+    for (let at = 0, x: number; at < length; at++) {
       x = values[at] as number;
-      if (!(x >= least && x <= most && Math.abs(x) >= magnitude) && x !== except) break;
+      if ((x >= least && x <= most && Math.abs(x) >= magnitude) || x === except) continue;
+      if (count++ === 0) first = at;
+      largest = Math.max(largest, Math.abs(x));
     }
-    if (at < length) throw error(values[at] as number, at);
+    if (count > 0) throw error(values[first] as number, first, { count, largest });
   }
 }

@@ -38,6 +38,8 @@ export class Runtime {
   #untold: Fault[] = [];
   /** Calls of which it is not known yet whether they have a fault though their turn is over. */
   readonly #unsettled = new Set<Work>();
+  /** Whom `watch` tells of calls. */
+  #onCall: ((op: string, outputs: readonly Tensor[]) => void) | undefined;
   #disposed = false;
 
   constructor(readonly backend: Backend) {}
@@ -186,6 +188,18 @@ export class Runtime {
     }
     for (const { storage } of outputs) storage.work = work;
     this.#order.take(this.#turn(op, call, { work, sources, rests, held }, control), bytes);
+    this.#onCall?.(op.name, outputs);
+  }
+
+  /** Runs `work` and tells of each call of an op that it makes: which, and what it writes, perhaps later. */
+  watch<T>(onCall: (op: string, outputs: readonly Tensor[]) => void, work: () => T): T {
+    const before = this.#onCall;
+    this.#onCall = onCall;
+    try {
+      return work();
+    } finally {
+      this.#onCall = before;
+    }
   }
 
   *#turn<Call>(op: Op<Call>, call: CallOf<Call>, { work, sources, rests, held }: CallInTurn, control: Control): Turn {

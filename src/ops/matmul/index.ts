@@ -49,7 +49,9 @@ const op: Op<MatmulCall> = {
       else tile.slices /= 2;
     }
     const [ofA, ofB] = [packing(axes, 'from'), packing(axes, 'to')];
-    const blocks = Math.ceil(depth / DEPTH);
+    // Blocks of terms alike.
+    const terms = Math.ceil(depth / Math.ceil(depth / DEPTH));
+    const blocks = Math.ceil(depth / terms);
     const bytes = {
       packedA: ofA.matrices * panels * PANEL * depth * 4,
       packedB: ofB.matrices * slices * SLICE * depth * 4,
@@ -70,7 +72,7 @@ const op: Op<MatmulCall> = {
               b: factor(b, columns, -1, -2, packedB),
               axes: axes.length,
             },
-            ...{ out, bias, biasStride: bias?.strides[0] ?? 0, ...tile },
+            ...{ out, bias, biasStride: bias?.strides[0] ?? 0, terms, ...tile },
             program: program ? addressOf(program) : 0,
           }),
           ...[...ofA.axes, ...ofB.axes].flatMap(LeadingAxis),

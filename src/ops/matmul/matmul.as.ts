@@ -20,12 +20,12 @@ export { fewRowsAcross, fewRowsAlong, fewRowsByPanels, fewRowsFinish, fewRowsOfA
 
 export function packPanels(params: usize, task: i32, scratch: usize): void {
   const p = changetype<MatmulParams>(params);
-  pack(p.a, leadingAxes(p, 0), p.axes, p.depth, PANEL, task, scratch);
+  pack(p.a, leadingAxes(p, 0), p.axes, p.depth, p.terms, PANEL, task, scratch);
 }
 
 export function packSlices(params: usize, task: i32, scratch: usize): void {
   const p = changetype<MatmulParams>(params);
-  pack(p.b, leadingAxes(p, 1), p.axes, p.depth, SLICE, task, scratch);
+  pack(p.b, leadingAxes(p, 1), p.axes, p.depth, p.terms, SLICE, task, scratch);
 }
 
 /** Of a, the first factor, or b; behind these lie the numbers of the epilogue. */
@@ -44,13 +44,13 @@ function strips(lanes: i32, width: i32): i32 {
 /** Some strips of `width` lanes, zero past the last lane, of one block of terms: a packed matrix is [blocks][strips][terms][width]. */
 // @ts-ignore: decorator
 @inline
-function pack(x: Factor, axes: usize, count: i32, depth: i32, width: i32, task: i32, scratch: usize): void {
+function pack(x: Factor, axes: usize, count: i32, depth: i32, most: i32, width: i32, task: i32, scratch: usize): void {
   const all = strips(x.lanes, width);
   const groups = strips(all, GROUP);
-  const blocks = strips(depth, DEPTH);
+  const blocks = strips(depth, most);
   const matrix = task / (groups * blocks);
-  const first = ((task / groups) % blocks) * DEPTH;
-  const terms = min(DEPTH, depth - first);
+  const first = ((task / groups) % blocks) * most;
+  const terms = min(most, depth - first);
   const strip = (task % groups) * GROUP;
   const lanes = min(GROUP * width, x.lanes - strip * width);
   const size = bytesOf(x.dtype);
@@ -182,8 +182,8 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
   const a = p.a.packed + packedMatrix(leadingAxes(p, 0), p.axes, batch) * <usize>(panels * PANEL * 4) * depth;
   const b = p.b.packed + packedMatrix(leadingAxes(p, 1), p.axes, batch) * <usize>(slices * SLICE * 4) * depth;
 
-  for (let first: i32 = 0; first < depth; first += DEPTH) {
-    const terms = min(DEPTH, depth - first);
+  for (let first: i32 = 0; first < depth; first += p.terms) {
+    const terms = min(p.terms, depth - first);
     for (let slice = firstSlice; slice < lastSlice; slice++) {
       const right = b + (<usize>first * slices + <usize>slice * terms) * <usize>(SLICE * 4);
       for (let panel = firstPanel; panel < lastPanel; panel++) {

@@ -4,8 +4,8 @@ import { struct } from '../../runtime/wasm/struct';
 export const TILE_PANELS = 16;
 export const TILE_SLICES = 16;
 
-/** Terms that are summed at a time: a panel and a slice of so many stay in the first-level cache. */
-export const DEPTH = 256;
+/** Terms that are summed at a time, at most: a panel and a slice of so many stay in the first-level cache. */
+export const DEPTH = 384;
 
 /** Panels or slices that a task packs. */
 export const GROUP = 8;
@@ -27,6 +27,8 @@ export const MatmulParams = struct({
   ...{ out: 'tensor', bias: 'tensor', biasStride: 'usize' },
   /** Of the epilogue, 0 without one. */
   program: 'usize',
+  /** Terms that are summed at a time. */
+  terms: 'i32',
   /** Of a tile. */
   ...{ panels: 'i32', slices: 'i32' },
 });

@@ -72,6 +72,10 @@ export class WasmBackend implements Backend {
     ]);
   }
 
+  get mostBytes(): number {
+    return this.heap.maximumBytes;
+  }
+
   allocate(bytes: number): Buffer {
     return this.heap.allocate(bytes);
   }

@@ -4,6 +4,8 @@ import { type Dispatch, type Kernel, type Region, variants } from './kernel';
 import type { Workspace } from './queue';
 
 const LANES = 64;
+/** Numbers that a task tells: its first failing element, how many fail and their largest magnitude. */
+const TOLD = 3;
 /** Elements of a task: each lane looks at every 64th. */
 const RUN = 64 * LANES;
 const LARGEST_F32 = 3.4028234663852886e38;
@@ -25,6 +27,8 @@ const kernelFor = variants(
     },
     body: `
 var<workgroup> lowest: atomic<u32>;
+var<workgroup> count: atomic<u32>;
+var<workgroup> largest: atomic<u32>;
 fn element(place: u32) -> ${isInteger ? 'i32' : 'f32'} {
   var rest = place;
   ${Array.from({ length: rank }, (_, at) => rank - 1 - at)
@@ -38,23 +42,34 @@ fn fails(x: ${isInteger ? 'i32' : 'f32'}) -> bool {
   return x < numbers.least || x > numbers.most${isInteger ? '' : ' || (bitcast<u32>(x) & 0x7fffffff) < bitcast<u32>(numbers.magnitude)'};
 }
 fn run(task: u32, lane: u32) {
-  if (lane == 0) { atomicStore(&lowest, 0xffffffff); }
+  if (lane == 0) {
+    atomicStore(&lowest, 0xffffffff);
+    atomicStore(&count, 0);
+    atomicStore(&largest, 0);
+  }
   workgroupBarrier();
   let end = min((task + 1) * ${RUN}u, numbers.size);
   for (var place = task * ${RUN}u + lane; place < end; place += ${LANES}u) {
-    if (fails(element(place))) { atomicMin(&lowest, place); break; }
+    let x = element(place);
+    if (!fails(x)) { continue; }
+    atomicMin(&lowest, place);
+    atomicAdd(&count, 1);
+    // Magnitudes order as their bits do.
+    atomicMax(&largest, bitcast<u32>(f32(x)) & 0x7fffffff);
   }
   workgroupBarrier();
   if (lane == 0) {
     let place = atomicLoad(&lowest);
     store_places(task, bitcast<i32>(place));
-    store_values(task, select(0.0, f32(element(min(place, numbers.size - 1))), place != 0xffffffff));
+    store_values(${TOLD} * task, select(0.0, f32(element(min(place, numbers.size - 1))), place != 0xffffffff));
+    store_values(${TOLD} * task + 1, f32(atomicLoad(&count)));
+    store_values(${TOLD} * task + 2, bitcast<f32>(atomicLoad(&largest)));
   }
 }`,
   }),
 );
 
-/** What looks at an expectation, and where it writes the place, -1 for none, and the value of each task. */
+/** What looks at an expectation, and where it writes the place, -1 for none, and what each task tells. */
 export interface Look {
   readonly expectation: Expectation;
   readonly dispatch: Dispatch;
@@ -66,7 +81,7 @@ export function lookAt(expectation: Expectation, workspace: Workspace): Look {
   const { tensor, least, most, magnitude = 0, except = least } = expectation;
   const { shape, size, dtype } = tensor;
   const tasks = Math.ceil(size / RUN);
-  const [places, values] = [workspace.scratch([tasks], 'i32'), workspace.scratch([tasks])];
+  const [places, values] = [workspace.scratch([tasks], 'i32'), workspace.scratch([TOLD * tasks])];
   // A scalar is a row of one.
   const x: Region = shape.length > 0 ? tensor : { ...regionOf(tensor), shape: [1], strides: [1] };
   const rank = x.shape.length;
@@ -97,5 +112,11 @@ const regionOf = ({ storage, dtype, offset }: Region) => ({ storage, dtype, offs
 /** Throws the expectation's error if a task has found an element that does not meet it. */
 export function checkLook({ expectation }: Look, places: Int32Array, values: Float32Array): void {
   const at = places.findIndex((place) => place !== -1);
-  if (at !== -1) throw expectation.error(values[at] as number, (places[at] as number) >>> 0);
+  if (at === -1) return;
+  const told = Array.from(places, (_, task) => values.subarray(TOLD * task, TOLD * (task + 1)));
+  const [value] = told[at] as Float32Array;
+  throw expectation.error(value as number, (places[at] as number) >>> 0, {
+    count: told.reduce((sum, [, count]) => sum + (count as number), 0),
+    largest: told.reduce((most, [, , largest]) => Math.max(most, largest as number), 0),
+  });
 }

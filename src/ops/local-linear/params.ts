@@ -1,0 +1,36 @@
+import { Contiguous, Operand } from '../../runtime/wasm/params';
+import { struct } from '../../runtime/wasm/struct';
+
+/** Panels in a block: 168 keys, whose numbers for 24 queries fill 16 KiB. */
+export const BLOCK_PANELS = 28;
+/** Panels of queries in a block of the keys' gradients, which has four numbers for each pair. */
+export const QUERY_PANELS = 12;
+/** Numbers that the keys' gradients need of each query: its log-sum-exp in powers of two, and what belongs to its two factors and its ridge. */
+export const ROW_LENGTH = 4;
+
+export const Problem = struct({
+  ...{ n: 'i32', m: 'i32', h: 'i32', g: 'i32', d: 'i32', e: 'i32', causal: 'bool', scale: 'f64' },
+  /** The same for all rows, unless there is one for each. */
+  ...{ ridge: 'f64', ridgeRows: Operand, direct: 'bool', tolerance: 'f64', maxIterations: 'i32' },
+  ...{ q: Operand, k: Operand, v: Operand },
+  /** Of each key/value head: keys in panels [d][6 keys] and, six columns at a time, [m][6]; 0 where no kernel needs them. */
+  ...{ keyPanels: 'usize', keySixes: 'usize', valuePanels: 'usize', valueSixes: 'usize', keySlices: 'usize' },
+  /** Of each chunk of panels, the largest squared norm of a key and magnitude of a value. */
+  extremes: 'usize',
+  /** Memory of the tiles under way, and which parts of it are taken. */
+  ...{ locks: 'usize', slots: 'i32', work: 'usize', slotBytes: 'usize' },
+});
+
+export const ForwardParams = struct({
+  ...{ problem: Problem, out: Contiguous, lse: 'tensor', solution: 'tensor', residual: 'tensor', iterations: 'tensor' },
+});
+
+export const BackwardParams = struct({
+  ...{ problem: Problem, gradOut: Operand, solution: Operand, lse: 'tensor', stopGradRidge: 'bool' },
+  ...{ gradQ: Contiguous, gradK: Contiguous, gradV: Contiguous, gradRidge: Contiguous, residual: 'tensor' },
+  /** The second solution, as the first lies, and [b][n][h] of `ROW_LENGTH` numbers. */
+  ...{ second: Operand, rows: 'usize' },
+  /** Of each head: queries, solutions and gradients in panels and six columns at a time. */
+  ...{ queryPanels: 'usize', firstPanels: 'usize', secondPanels: 'usize', gradientPanels: 'usize' },
+  ...{ querySixes: 'usize', firstSixes: 'usize', secondSixes: 'usize', gradientSixes: 'usize' },
+});

@@ -1,0 +1,614 @@
+/**
+ * A tile of 24 rows of one head: its weights, what it sums over keys, and its systems.
+ *
+ * Numbers of pairs lie [keys][24 rows], vectors of rows [3 slices][columns, in sixes][8 rows], so that all that is done row by
+ * row is vertical, and each product takes what the one before gave: a vector of rows times panels of keys gives numbers of
+ * pairs, and keys, six columns at a time, times these give a vector of rows.
+ */
+import { log } from '../../runtime/wasm/assembly/scalar.as';
+import { isAborted } from '../../runtime/wasm/assembly/control.as';
+import { LAYOUT_BYTES, layOutPanels, layOutSlices, layOutTile, PANEL_SLICE_BYTES, rowAddress, rowBytes } from '../../runtime/wasm/assembly/layout.as';
+import { ADD, product, seenProduct, STORE, STORE_EXP_LESS, STORE_MAX, TIMES_LESS } from '../../runtime/wasm/assembly/product.as';
+import { bytesOf, loadElement, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
+import { exp2Clamped, largestLane, madd, seenLanes, storeTransposed } from '../../runtime/wasm/assembly/vector.as';
+import { CHUNK_PANELS, LARGEST_HEAD, Operand, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
+import { BLOCK_PANELS, Problem } from './params.generated.as';
+import { solveDirectly } from './direct.as';
+
+/** Bytes from one key's numbers to the next, and from a panel's. */
+export const ROW: usize = <usize>TILE * 4;
+export const PANEL_ROWS: usize = <usize>PANEL * ROW;
+/** Bytes of six columns of a row. */
+export const SIX: usize = <usize>PANEL * 4;
+export const LOG2E: f64 = 1.4426950408889634;
+const LN2: f64 = 0.6931471805599453;
+/** Squared norms up to which sums and products of what follows from keys and queries stay finite, and likewise values. */
+const ORDINARY_NORM: f32 = 1e12;
+const ORDINARY_VALUE: f32 = 1e28;
+const ORDINARY_SCORE: f64 = 1e28;
+const NO_MAXIMUM: f32 = -1e30;
+/** No key's score is as large: no weight. */
+const NO_WEIGHT: f32 = 1e30;
+/** Rounding a solution so much larger than the keys are small would leave no digit of the weights right. */
+const LARGEST_ERROR: f32 = 0.0625;
+const EPSILON: f32 = 1.1920929e-7;
+
+/** Of the largest head, and as much as the last transposed columns read beyond. */
+const VECTOR_BYTES: usize = <usize>(TILE * (LARGEST_HEAD + PANEL) * 4);
+
+// One worker's working memory; vectors of rows,
+export const QUERIES: usize = 0;
+export const MEANS: usize = QUERIES + VECTOR_BYTES; // weighted, of the keys
+export const RIGHT: usize = MEANS + VECTOR_BYTES; // the right side of the systems, then what is left of it
+export const SOLUTION: usize = RIGHT + VECTOR_BYTES;
+const DIRECTION: usize = SOLUTION + VECTOR_BYTES;
+export const IMAGE: usize = DIRECTION + VECTOR_BYTES; // of the direction under the matrix; also scaled queries
+export const RESULT: usize = IMAGE + VECTOR_BYTES;
+export const FIRST: usize = RESULT + VECTOR_BYTES; // the solution of the forward pass, and a gradient, backward
+// numbers of a block of pairs,
+export const BLOCK: usize = FIRST + VECTOR_BYTES;
+const BLOCK_BYTES: usize = <usize>BLOCK_PANELS * PANEL_ROWS;
+export const SECOND_BLOCK: usize = BLOCK + BLOCK_BYTES;
+export const LAYOUT: usize = SECOND_BLOCK + BLOCK_BYTES;
+const LAYOUT_END: usize = (LAYOUT + LAYOUT_BYTES + 63) & ~63;
+// a number of each row,
+const MAXIMA: usize = LAYOUT_END;
+export const INVERSES: usize = MAXIMA + ROW; // of the sums of weights
+export const SHIFTS: usize = INVERSES + ROW;
+export const RIDGES: usize = SHIFTS + ROW;
+const NORMS: usize = RIDGES + ROW; // squared, of what is left of the right side
+const TARGETS: usize = NORMS + ROW; // below which it is solved
+const ACTIVE: usize = TARGETS + ROW; // all ones where it is not
+export const ITERATIONS: usize = ACTIVE + ROW;
+export const RESIDUALS: usize = ITERATIONS + ROW;
+export const AUX: usize = RESIDUALS + ROW;
+const AUX2: usize = AUX + ROW;
+// six words that say who sees a panel's keys, four rows side by side, and what is known of the tile.
+const SEEN: usize = AUX2 + ROW;
+export const STATE: usize = SEEN + 32;
+const ROWS_OUT: usize = STATE + 64;
+const ROW_OUT: usize = <usize>(LARGEST_HEAD + PANEL) * 4;
+export const TILE_BYTES: usize = (ROWS_OUT + 4 * ROW_OUT + 63) & ~63;
+
+/** A tile under way. */
+@unmanaged
+export class Tile {
+  batch: i32;
+  head: i32;
+  /** Its key/value head among those of all batches. */
+  group: i32;
+  first: i32;
+  rows: i32;
+  /** Rows of the tensor that has them, and its heads. */
+  length: i32;
+  heads: i32;
+  /** Panels that some row sees, and from the first on, all do. */
+  panels: i32;
+  fullPanels: i32;
+  /** Addresses: weights [keys][24], twice as many numbers in all backward, and a matrix for a direct solver. */
+  weights: usize;
+  matrix: usize;
+  /** Slices of eight rows that have work left, a bit each. */
+  live: i32;
+}
+
+// @ts-ignore: decorator
+@inline
+export function sixes(columns: i32): i32 {
+  return (columns + PANEL - 1) / PANEL;
+}
+
+// @ts-ignore: decorator
+@inline
+export function panelsOf(rows: i32): i32 {
+  return (rows + PANEL - 1) / PANEL;
+}
+
+/** Bytes from one slice of eight rows of a vector to the next. */
+// @ts-ignore: decorator
+@inline
+export function sliceBytes(columns: i32): usize {
+  return <usize>(sixes(columns) * PANEL) << 5;
+}
+
+// @ts-ignore: decorator
+@inline
+export function vectorBytes(columns: i32): usize {
+  return <usize>(TILE / SLICE) * sliceBytes(columns);
+}
+
+/** A place for a tile's weights that no other tile has. */
+export function take(p: Problem): i32 {
+  const locks = p.locks;
+  const slots = p.slots;
+  let slot: i32 = 0;
+  while (atomic.cmpxchg<i32>(locks + (<usize>slot << 2), 0, 1) != 0) slot = (slot + 1) % slots;
+  return slot;
+}
+
+export function giveBack(p: Problem, slot: i32): void {
+  atomic.store<i32>(p.locks + (<usize>slot << 2), 0);
+}
+
+/** Keys and values of one chunk of one key/value head in the layouts that are wanted, and the extremes of the chunk. */
+export function packKeysValues(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<Problem>(params);
+  const m = p.m;
+  const panels = panelsOf(m);
+  const chunks = (panels + CHUNK_PANELS - 1) / CHUNK_PANELS;
+  const group = task / chunks;
+  const batch = group / p.g;
+  const head = group % p.g;
+  const first = (task % chunks) * CHUNK_PANELS;
+  const past = min(first + CHUNK_PANELS, panels);
+  const k = p.k;
+  const v = p.v;
+  const d = p.d;
+  const e = p.e;
+  const layout = scratch + LAYOUT;
+  const norm = layOutPanels(k, batch, head, 0, m, d, first, past, panelsAt(p.keyPanels, group, panels, d), layout);
+  layOutSixes(k, batch, head, m, d, first, past, sixesAt(p.keySixes, group, panels, d), panels, scratch);
+  let value: f32 = 0;
+  if (p.valueSixes) value = layOutSixes(v, batch, head, m, e, first, past, sixesAt(p.valueSixes, group, panels, e), panels, scratch);
+  if (p.valuePanels) layOutPanels(v, batch, head, 0, m, e, first, past, panelsAt(p.valuePanels, group, panels, e), layout);
+  if (p.keySlices) {
+    const bytes = <usize>panels * PANEL_SLICE_BYTES;
+    const to = p.keySlices + <usize>(group * ((d + SLICE - 1) / SLICE)) * bytes;
+    layOutSlices(k, batch, head, 0, m, d, first, past, to, bytes, PANEL_SLICE_BYTES, layout);
+  }
+  f32.store(p.extremes + (<usize>task << 3), norm);
+  f32.store(p.extremes + (<usize>task << 3), value, 4);
+}
+
+/** Where the panels of a head begin. */
+// @ts-ignore: decorator
+@inline
+export function panelsAt(base: usize, head: i32, panels: i32, columns: i32): usize {
+  return base + <usize>(head * panels) * <usize>(columns * PANEL * 4);
+}
+
+/** Where the sixes of a head begin. */
+// @ts-ignore: decorator
+@inline
+export function sixesAt(base: usize, head: i32, panels: i32, columns: i32): usize {
+  return base + <usize>(head * panels) * (<usize>(sixes(columns) * PANEL) * SIX);
+}
+
+/**
+ * The rows of one head in the panels `first` to `past` as [sixes of columns][rows][6] at `to`, padded with zeros. Returns
+ * the largest magnitude, NaN if there is one.
+ */
+export function layOutSixes(
+  x: Operand,
+  batch: i32,
+  head: i32,
+  rows: i32,
+  columns: i32,
+  first: i32,
+  past: i32,
+  to: usize,
+  panels: i32,
+  scratch: usize,
+): f32 {
+  const sixBytes = <usize>(panels * PANEL) * SIX;
+  const row0 = rowAddress(x, batch, 0, head);
+  const step = rowBytes(x);
+  const stride = x.element;
+  const dtype = x.dtype;
+  const buffer = scratch + ROWS_OUT;
+  let largest = f32x4.splat(0);
+  memory.fill(buffer, 0, ROW_OUT);
+  for (let row = first * PANEL; row < past * PANEL; row++) {
+    if (row < rows) {
+      const at = loadRow(row0 + <usize>row * step, stride, dtype, columns, buffer);
+      if (at != buffer) memory.copy(buffer, at, <usize>columns << 2);
+    } else memory.fill(buffer, 0, <usize>columns << 2);
+    let six = to + <usize>row * SIX;
+    for (let c: usize = 0; c < <usize>columns << 2; c += SIX, six += sixBytes) {
+      const left = v128.load(buffer + c);
+      const right = v128.load64_zero(buffer + c, 16);
+      v128.store(six, left);
+      v128.store64_lane(six, right, 0, 16);
+      largest = f32x4.max(largest, f32x4.max(f32x4.abs(left), f32x4.abs(right)));
+    }
+  }
+  return largestLane(largest);
+}
+
+/**
+ * Tile `index` of a head `place` among those of all batches: queries, ridges and the part of the keys that it sees. Returns
+ * whether float32 does for it.
+ */
+export function openTile(p: Problem, place: i32, index: i32, slot: i32, scratch: usize): bool {
+  const t = changetype<Tile>(scratch + STATE);
+  const n = p.n;
+  const m = p.m;
+  const h = p.h;
+  const d = p.d;
+  const causal = p.causal;
+  t.batch = place / h;
+  t.head = place % h;
+  t.group = t.batch * p.g + t.head / (h / p.g);
+  t.first = index * TILE;
+  t.rows = min(TILE, n - t.first);
+  t.length = n;
+  t.heads = h;
+  const firstSees = causal ? max(0, min(m, t.first + m - n + 1)) : m;
+  const lastSees = causal ? max(0, min(m, t.first + t.rows + m - n)) : m;
+  t.panels = panelsOf(lastSees);
+  t.fullPanels = firstSees / PANEL;
+  t.weights = p.work + <usize>slot * p.slotBytes;
+  t.matrix = t.weights + p.slotBytes - (p.direct ? matrixBytes(d) : 0);
+  t.live = (1 << ((t.rows + SLICE - 1) / SLICE)) - 1;
+
+  const norm = loadVector(p.q, d, 1, scratch + QUERIES, scratch);
+  const ridges = p.ridgeRows;
+  const address = ridges.address;
+  const ridge = <f32>p.ridge;
+  for (let r: i32 = 0; r < TILE; r++) {
+    let own = ridge;
+    if (address && r < t.rows) own = loadElement(rowAddress(ridges, t.batch, t.first + r, t.head), ridges.dtype);
+    f32.store(scratch + RIDGES + (r << 2), own);
+  }
+  const norms = largestOf(p, t.group, 0);
+  const score = abs(p.scale) * LOG2E * sqrt(<f64>norm * <f64>norms);
+  return norm <= ORDINARY_NORM && norms <= ORDINARY_NORM && score <= ORDINARY_SCORE && largestOf(p, t.group, 4) <= ORDINARY_VALUE;
+}
+
+export function matrixBytes(d: i32): usize {
+  return sliceBytes(d) * <usize>((d + SLICE - 1) / SLICE);
+}
+
+/** Of a key/value head's chunks: squared norms of keys at 0, magnitudes of values at 4; NaN if there is one. */
+function largestOf(p: Problem, group: i32, offset: usize): f32 {
+  const chunks = (panelsOf(p.m) + CHUNK_PANELS - 1) / CHUNK_PANELS;
+  let largest: f32 = 0;
+  for (let at: i32 = 0; at < chunks; at++) {
+    largest = max(largest, f32.load(p.extremes + offset + (<usize>(group * chunks + at) << 3)));
+  }
+  return largest;
+}
+
+/** The rows of a tile of x [b, n, h, columns], times `factor`, as a vector; returns their largest squared norm. */
+export function loadVector(x: Operand, columns: i32, factor: f32, to: usize, scratch: usize): f32 {
+  const t = changetype<Tile>(scratch + STATE);
+  const rows = t.first + t.rows;
+  let largest: f32 = 0;
+  for (let s: i32 = 0; s < TILE / SLICE; s++, to += sliceBytes(columns)) {
+    memory.fill(to, 0, sliceBytes(columns));
+    const first = t.first + s * SLICE;
+    largest = max(largest, layOutTile(x, t.batch, t.head, 0, rows, columns, first, SLICE, factor, to, scratch + LAYOUT));
+  }
+  return largest;
+}
+
+/** A vector as rows of a contiguous tensor [b, n, h, columns], times a factor for each row. */
+export function storeVector(from: usize, columns: i32, factors: usize, out: usize, dtype: i32, scratch: usize): void {
+  const t = changetype<Tile>(scratch + STATE);
+  const bytes = <usize>columns * bytesOf(dtype);
+  const rows = scratch + ROWS_OUT;
+  for (let r: i32 = 0; r < t.rows; r += 4) {
+    const factor = v128.load(factors + (r << 2));
+    let at = from + <usize>(r / SLICE) * sliceBytes(columns) + (<usize>(r & 4) << 2);
+    for (let c: i32 = 0; c < columns; c += 4, at += 128) {
+      storeTransposed(
+        f32x4.mul(factor, v128.load(at)),
+        f32x4.mul(factor, v128.load(at, 32)),
+        f32x4.mul(factor, v128.load(at, 64)),
+        f32x4.mul(factor, v128.load(at, 96)),
+        rows + (<usize>c << 2),
+        ROW_OUT,
+      );
+    }
+    for (let x: i32 = 0; x < min(4, t.rows - r); x++) {
+      storeRow(rows + <usize>x * ROW_OUT, out + rowIndex(t, r + x) * bytes, dtype, columns);
+    }
+  }
+}
+
+/** A number of each row to a tensor [b, n, h]. */
+export function storeNumbers(from: usize, out: usize, dtype: i32, scratch: usize): void {
+  const t = changetype<Tile>(scratch + STATE);
+  for (let r: i32 = 0; r < t.rows; r++) storeRow(from + (r << 2), out + rowIndex(t, r) * bytesOf(dtype), dtype, 1);
+}
+
+/** Where a row of a tile is in [b, n, h]. */
+// @ts-ignore: decorator
+@inline
+export function rowIndex(t: Tile, r: i32): usize {
+  return (<usize>t.batch * <usize>t.length + <usize>(t.first + r)) * <usize>t.heads + <usize>t.head;
+}
+
+/** Which rows see the keys of a panel, as six words at SEEN; 0 where all of them do. */
+function whoSees(p: Problem, t: Tile, panel: i32, scratch: usize): usize {
+  if (panel < t.fullPanels) return 0;
+  const m = p.m;
+  const before = p.causal ? t.first + m - p.n : m;
+  for (let x: i32 = 0; x < PANEL; x++) {
+    const key = panel * PANEL + x;
+    const skipped = max(0, key - before);
+    i32.store(scratch + SEEN + (x << 2), key < m && skipped < TILE ? -1 << skipped : 0);
+  }
+  return scratch + SEEN;
+}
+
+/** Weights e^(score - largest) of all keys, 0 for those not seen; the inverses of their sums; and log-sum-exps to `lses`. */
+export function weigh(p: Problem, lses: usize, scratch: usize): void {
+  const t = changetype<Tile>(scratch + STATE);
+  const d = p.d;
+  const slices = (t.rows + SLICE - 1) / SLICE;
+  const step = sliceBytes(d);
+  scaleQueries(p, scratch);
+  const panels = panelsAt(p.keyPanels, t.group, panelsOf(p.m), d);
+  for (let at: usize = 0; at < ROW; at += 16) v128.store(scratch + MAXIMA + at, f32x4.splat(NO_MAXIMUM));
+  let row = t.weights;
+  for (let panel: i32 = 0; panel < t.panels; panel++, row += PANEL_ROWS) {
+    const seen = whoSees(p, t, panel, scratch);
+    const keys = panels + <usize>panel * <usize>(d * PANEL * 4);
+    for (let s: i32 = 0; s < slices; s++) {
+      const lane = <usize>s << 5;
+      scoreProduct(keys, scratch + IMAGE + <usize>s * step, d, row + lane, scratch + MAXIMA + lane, seen, s * SLICE);
+    }
+  }
+  for (let lane: usize = 0; lane < <usize>slices << 5; lane += 16) {
+    const most = v128.load(scratch + MAXIMA + lane);
+    let sum = f32x4.splat(0);
+    let at = t.weights + lane;
+    for (const end = t.weights + <usize>t.panels * PANEL_ROWS; at < end; at += ROW) {
+      const weight = exp2Clamped(f32x4.sub(v128.load(at), most));
+      v128.store(at, weight);
+      sum = f32x4.add(sum, weight);
+    }
+    const sees = f32x4.gt(sum, f32x4.splat(0));
+    v128.store(scratch + INVERSES + lane, v128.and(f32x4.div(f32x4.splat(1), sum), sees));
+    v128.store(lses + lane, sum);
+  }
+  for (let r: usize = 0; r < <usize>t.rows << 2; r += 4) {
+    const sum = f32.load(lses + r);
+    const lse = <f64>f32.load(scratch + MAXIMA + r) * LN2 + log(<f64>sum);
+    f32.store(lses + r, sum > 0 ? <f32>lse : -Infinity);
+  }
+}
+
+/** Weights again, which sum to 1, from the log-sum-exps at AUX. */
+export function weighAgain(p: Problem, scratch: usize): void {
+  const t = changetype<Tile>(scratch + STATE);
+  const d = p.d;
+  const slices = (t.rows + SLICE - 1) / SLICE;
+  const step = sliceBytes(d);
+  scaleQueries(p, scratch);
+  for (let r: i32 = 0; r < TILE; r++) {
+    const lse = r < t.rows ? f32.load(scratch + AUX + (r << 2)) : -Infinity;
+    f32.store(scratch + AUX + (r << 2), lse == -Infinity ? NO_WEIGHT : <f32>(<f64>lse * LOG2E));
+    f32.store(scratch + INVERSES + (r << 2), lse == -Infinity ? 0 : 1);
+  }
+  const panels = panelsAt(p.keyPanels, t.group, panelsOf(p.m), d);
+  let row = t.weights;
+  for (let panel: i32 = 0; panel < t.panels; panel++, row += PANEL_ROWS) {
+    const seen = whoSees(p, t, panel, scratch);
+    const keys = panels + <usize>panel * <usize>(d * PANEL * 4);
+    for (let s: i32 = 0; s < slices; s++) {
+      const lane = <usize>s << 5;
+      weightProduct(keys, scratch + IMAGE + <usize>s * step, d, row + lane, scratch + AUX + lane);
+      if (!seen) continue;
+      for (let x: usize = 0; x < <usize>PANEL; x++) {
+        const weights = row + lane + x * ROW;
+        const bits = i32.load(seen + (x << 2)) >> (s * SLICE);
+        v128.store(weights, v128.and(v128.load(weights), seenLanes(bits)));
+        v128.store(weights, v128.and(v128.load(weights, 16), seenLanes(bits >> 4)), 16);
+      }
+    }
+  }
+}
+
+/** Queries times what makes their scores powers of two, at IMAGE. */
+function scaleQueries(p: Problem, scratch: usize): void {
+  const factor = f32x4.splat(<f32>(p.scale * LOG2E));
+  const bytes = vectorBytes(p.d);
+  for (let at: usize = 0; at < bytes; at += 16) {
+    v128.store(scratch + IMAGE + at, f32x4.mul(factor, v128.load(scratch + QUERIES + at)));
+  }
+}
+
+// The micro-kernel as functions: its code is long, and a call costs little beside it.
+
+function scoreProduct(keys: usize, queries: usize, d: i32, scores: usize, most: usize, seen: usize, bit: i32): void {
+  seenProduct(keys, queries, d, scores, STORE_MAX, most, seen, bit);
+}
+
+function weightProduct(keys: usize, queries: usize, d: i32, weights: usize, lses: usize): void {
+  product(keys, 24, false, queries, d, weights, ROW, STORE_EXP_LESS, lses);
+}
+
+export function storeProduct(keys: usize, rows: usize, columns: i32, pairs: usize): void {
+  product(keys, 24, false, rows, columns, pairs, ROW, STORE, 0);
+}
+
+function weighedProduct(keys: usize, rows: usize, d: i32, pairs: usize, shifts: usize, weights: usize): void {
+  product(keys, 24, false, rows, d, pairs, ROW, TIMES_LESS, shifts, 32, 0, 0, 0, 0, 0, weights);
+}
+
+function addSixes(sixes: usize, pairs: usize, count: i32, to: usize): void {
+  product(sixes, SIX, false, pairs, count, to, 32, ADD, 0, ROW);
+}
+
+/** A vector += numbers of pairs times rows [sixes of columns][rows][6], over `count` of these, for the live slices. */
+export function addRows(pairs: usize, from: usize, sixBytes: usize, count: i32, columns: i32, to: usize, live: i32): void {
+  const groups = sixes(columns);
+  for (let s: i32 = 0; s < TILE / SLICE; s++, to += sliceBytes(columns)) {
+    if (!((live >> s) & 1)) continue;
+    for (let x: i32 = 0; x < groups; x++) {
+      addSixes(from + <usize>x * sixBytes, pairs + (<usize>s << 5), count, to + <usize>x * (<usize>PANEL << 5));
+    }
+  }
+}
+
+/** The weighted sums of keys, a vector at `to`. */
+export function sumKeys(p: Problem, to: usize, scratch: usize): void {
+  const t = changetype<Tile>(scratch + STATE);
+  const all = panelsOf(p.m);
+  const keys = sixesAt(p.keySixes, t.group, all, p.d);
+  memory.fill(to, 0, vectorBytes(p.d));
+  for (let first: i32 = 0; first < t.panels; first += BLOCK_PANELS) {
+    const count = min(BLOCK_PANELS, t.panels - first) * PANEL;
+    const from = <usize>(first * PANEL);
+    addRows(t.weights + from * ROW, keys + from * SIX, <usize>(all * PANEL) * SIX, count, p.d, to, t.live);
+  }
+}
+
+/** Numbers of a block of pairs: weights times (key . vector - shift of the row), for the live slices. */
+export function weighProducts(p: Problem, first: i32, count: i32, vector: usize, scratch: usize): void {
+  const t = changetype<Tile>(scratch + STATE);
+  const d = p.d;
+  const live = t.live;
+  const step = sliceBytes(d);
+  const panelBytes = <usize>(d * PANEL * 4);
+  let keys = panelsAt(p.keyPanels, t.group, panelsOf(p.m), d) + <usize>first * panelBytes;
+  let weights = t.weights + <usize>first * PANEL_ROWS;
+  let pairs = scratch + BLOCK;
+  for (let panel: i32 = 0; panel < count; panel++, keys += panelBytes, weights += PANEL_ROWS, pairs += PANEL_ROWS) {
+    for (let s: i32 = 0; s < TILE / SLICE; s++) {
+      if (!((live >> s) & 1)) continue;
+      const lane = <usize>s << 5;
+      weighedProduct(keys, vector + <usize>s * step, d, pairs + lane, scratch + SHIFTS + lane, weights + lane);
+    }
+  }
+}
+
+/** Of each row the product of two vectors of d columns, to `to`. */
+export function dots(a: usize, b: usize, d: i32, to: usize): void {
+  const step = sliceBytes(d);
+  for (let lane: usize = 0; lane < ROW; lane += 16) {
+    const slice = (lane >> 5) * step + (lane & 16);
+    let sum = f32x4.splat(0);
+    for (let at = slice, end = slice + (<usize>d << 5); at < end; at += 32) sum = madd(v128.load(a + at), v128.load(b + at), sum);
+    v128.store(to + lane, sum);
+  }
+}
+
+/** Means - queries, the right side of the forward pass's systems, from sums at MEANS, which become means. */
+export function meansLessQueries(p: Problem, scratch: usize): void {
+  const step = sliceBytes(p.d);
+  for (let lane: usize = 0; lane < ROW; lane += 16) {
+    const inverse = v128.load(scratch + INVERSES + lane);
+    const slice = scratch + (lane >> 5) * step + (lane & 16);
+    for (let at = slice, end = slice + step; at < end; at += 32) {
+      const mean = f32x4.mul(inverse, v128.load(at, MEANS));
+      v128.store(at, mean, MEANS);
+      v128.store(at, f32x4.sub(mean, v128.load(at, QUERIES)), RIGHT);
+    }
+  }
+}
+
+/**
+ * Solves (covariance of the keys under the weights + ridge) x = right side for each row; says how many iterations that took
+ * and what is left, relative to the right side: Infinity where the system is singular in float32.
+ */
+export function solve(p: Problem, scratch: usize): void {
+  const t = changetype<Tile>(scratch + STATE);
+  const d = p.d;
+  const live = t.live;
+  const right = scratch + RIGHT;
+  const solution = scratch + SOLUTION;
+  memory.fill(solution, 0, vectorBytes(d));
+  memory.fill(scratch + ITERATIONS, 0, ROW);
+  memory.fill(scratch + RESIDUALS, 0, ROW);
+  dots(right, right, d, scratch + NORMS);
+  // Rows that see no key, or whose right side is 0, have nothing to solve.
+  for (let lane: usize = 0; lane < ROW; lane += 16) {
+    const sees = f32x4.gt(v128.load(scratch + INVERSES + lane), f32x4.splat(0));
+    v128.store(scratch + ACTIVE + lane, v128.and(sees, f32x4.gt(v128.load(scratch + NORMS + lane), f32x4.splat(0))));
+  }
+  for (let r: i32 = t.rows; r < TILE; r++) i32.store(scratch + ACTIVE + (r << 2), 0);
+  memory.copy(scratch + AUX2, scratch + NORMS, ROW);
+  if (p.direct) {
+    for (let r: i32 = 0; r < t.rows; r++) {
+      if (i32.load(scratch + ACTIVE + (r << 2))) solveDirectly(p, r, scratch);
+    }
+  } else iterate(p, scratch);
+
+  // What rounding the solution may do to weights, which are its products with keys.
+  dots(solution, solution, d, scratch + AUX);
+  const keys = sqrt(largestOf(p, t.group, 0));
+  for (let r: usize = 0; r < <usize>t.rows << 2; r += 4) {
+    const size = f32.load(scratch + AUX2 + r);
+    if (!p.direct && size > 0 && f32.load(scratch + INVERSES + r) > 0) f32.store(scratch + RESIDUALS + r, sqrt(f32.load(scratch + NORMS + r) / size));
+    const residual = f32.load(scratch + RESIDUALS + r);
+    const isLost = residual != residual || !(sqrt(f32.load(scratch + AUX + r)) * keys * EPSILON <= LARGEST_ERROR);
+    if (isLost) f32.store(scratch + RESIDUALS + r, Infinity);
+  }
+  t.live = live;
+}
+
+/** Conjugate gradients of all rows together; those that are solved take no part, and slices of solved ones no time. */
+function iterate(p: Problem, scratch: usize): void {
+  const t = changetype<Tile>(scratch + STATE);
+  const d = p.d;
+  const all = panelsOf(p.m);
+  const keys = sixesAt(p.keySixes, t.group, all, d);
+  const step = sliceBytes(d);
+  const tolerance = f32x4.splat(<f32>(p.tolerance * p.tolerance));
+  memory.copy(scratch + DIRECTION, scratch + RIGHT, vectorBytes(d));
+  for (let lane: usize = 0; lane < ROW; lane += 16) {
+    v128.store(scratch + TARGETS + lane, f32x4.mul(tolerance, v128.load(scratch + NORMS + lane)));
+  }
+  for (let iteration: i32 = 0; iteration < p.maxIterations && !isAborted(); iteration++) {
+    t.live = liveSlices(scratch);
+    if (t.live == 0) return;
+    dots(scratch + MEANS, scratch + DIRECTION, d, scratch + SHIFTS);
+    memory.fill(scratch + IMAGE, 0, vectorBytes(d));
+    for (let first: i32 = 0; first < t.panels; first += BLOCK_PANELS) {
+      const count = min(BLOCK_PANELS, t.panels - first);
+      weighProducts(p, first, count, scratch + DIRECTION, scratch);
+      const from = keys + <usize>(first * PANEL) * SIX;
+      addRows(scratch + BLOCK, from, <usize>(all * PANEL) * SIX, count * PANEL, d, scratch + IMAGE, t.live);
+    }
+    for (let lane: usize = 0; lane < ROW; lane += 16) {
+      if ((t.live >> <i32>(lane >> 5)) & 1) advance(lane, (lane >> 5) * step + (lane & 16), d, scratch);
+    }
+  }
+}
+
+function liveSlices(scratch: usize): i32 {
+  let live: i32 = 0;
+  for (let s: i32 = 0; s < TILE / SLICE; s++) {
+    const active = scratch + ACTIVE + (<usize>s << 5);
+    if (v128.any_true(v128.or(v128.load(active), v128.load(active, 16)))) live |= 1 << s;
+  }
+  return live;
+}
+
+/** One step of four rows. */
+function advance(lane: usize, slice: usize, d: i32, scratch: usize): void {
+  const inverse = v128.load(scratch + INVERSES + lane);
+  const ridge = v128.load(scratch + RIDGES + lane);
+  const first = scratch + slice;
+  const end = first + (<usize>d << 5);
+  let curvature = f32x4.splat(0);
+  for (let at = first; at < end; at += 32) {
+    const direction = v128.load(at, DIRECTION);
+    const image = madd(ridge, direction, f32x4.mul(inverse, v128.load(at, IMAGE)));
+    v128.store(at, image, IMAGE);
+    curvature = madd(direction, image, curvature);
+  }
+  // Where rounding leaves no curvature there is no way on.
+  const active = v128.and(v128.load(scratch + ACTIVE + lane), f32x4.gt(curvature, f32x4.splat(0)));
+  const before = v128.load(scratch + NORMS + lane);
+  const alpha = v128.and(f32x4.div(before, curvature), active);
+  let norm = f32x4.splat(0);
+  for (let at = first; at < end; at += 32) {
+    v128.store(at, madd(alpha, v128.load(at, DIRECTION), v128.load(at, SOLUTION)), SOLUTION);
+    const left = f32x4.sub(v128.load(at, RIGHT), f32x4.mul(alpha, v128.load(at, IMAGE)));
+    v128.store(at, left, RIGHT);
+    norm = madd(left, left, norm);
+  }
+  const one = v128.and(f32x4.splat(1), active);
+  v128.store(scratch + ITERATIONS + lane, f32x4.add(v128.load(scratch + ITERATIONS + lane), one));
+  v128.store(scratch + NORMS + lane, norm);
+  const goesOn = v128.and(active, f32x4.gt(norm, v128.load(scratch + TARGETS + lane)));
+  v128.store(scratch + ACTIVE + lane, goesOn);
+  const beta = f32x4.div(norm, before);
+  for (let at = first; at < end; at += 32) {
+    v128.store(at, v128.and(madd(beta, v128.load(at, DIRECTION), v128.load(at, RIGHT)), goesOn), DIRECTION);
+  }
+}

@@ -1,0 +1,16 @@
+/** Training: optimisers, schedules of their learning rate, checkpoints, and the loop that all of these are for. */
+export { type AdamwOptions, adamw } from './adamw';
+export { type Checkpoint, readCheckpoint, type TrainingHistory, type TrainingSettings } from './checkpoint';
+export { type MuonOptions, muon } from './muon';
+export { globalNorm, type Optimizer, type StepOptions } from './optimizer';
+export {
+  type Schedule,
+  type WarmupCosineOptions,
+  type WarmupStableDecayOptions,
+  warmupCosine,
+  warmupStableDecay,
+} from './schedule';
+export { type SgdOptions, sgd } from './sgd';
+export { bytePairTokenizer, characterTokenizer, type Tokenizer, type TokenizerFile, tokenizerOf } from './tokenizer';
+export { type CheckpointOptions, type TrainingStep, type TrainOptions, train, type ValidateOptions } from './train';
+export { type Windows, type WindowsOptions, windows } from './windows';
