@@ -14,9 +14,9 @@ import { norm } from '../../nn/norm';
 import { checkControl, checkTensors, commonRuntime } from '../../ops/check';
 import { contiguous } from '../../ops/copy';
 import { embedding } from '../../ops/gather';
-import type { Runtime } from '../../runtime/runtime';
+import { Runtime } from '../../runtime/runtime';
 import { recompute } from '../../tape';
-import { convert, type HostTensor } from '../../tensor/host';
+import { checkHost, convert, type HostTensor } from '../../tensor/host';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { DecoderCache, type DecoderCacheOptions } from './cache';
@@ -72,7 +72,7 @@ export interface Decoder {
    *
    * @throws {ParameterError} tokens beyond the capacity of the cache
    */
-  step(parameters: Parameters, tokens: Tensor, cache: DecoderCache, control?: ModuleControl): Tensor<'f32'>;
+  step(parameters: Parameters, tokens: Tensor, cache: DecoderCache, options?: ModuleControl): Tensor<'f32'>;
 }
 
 const EMBEDDING = 'model.embed_tokens.weight';
@@ -179,9 +179,9 @@ export function createDecoder(config: DecoderConfig, options: DecoderOptions = {
       });
     },
     cache: (runtime, options) => new DecoderCache(runtime, attentions, options),
-    step(given, tokens, cache, control = {}) {
-      checkOptions('step', control, ['signal']);
-      check('decoder', given, { tokens }, control);
+    step(given, tokens, cache, options = {}) {
+      checkOptions('step', options, ['signal']);
+      check('decoder', given, { tokens }, options);
       if (!(cache instanceof DecoderCache))
         throw new ParameterError(`cache must be made by cache(), got ${show(cache)}`);
       const { runtime, shape } = tokens;
@@ -189,10 +189,10 @@ export function createDecoder(config: DecoderConfig, options: DecoderOptions = {
       const [rows, n] = shape as [number, number];
       if (rows !== cache.rows)
         throw new ShapeError(`tokens must have ${cache.rows} rows as the cache, got ${formatShape(shape)}`);
-      return cache.advance(n, control.signal, (contextOf) =>
+      return cache.advance(n, options.signal, (contextOf) =>
         runtime.scope(() => {
-          const last = contiguous(hidden(given, tokens, control, contextOf).slice(1, n - 1, n)) as Tensor;
-          return linear(normed(given, last.reshape([rows, width]), control), head(given), control);
+          const last = contiguous(hidden(given, tokens, options, contextOf).slice(1, n - 1, n)) as Tensor;
+          return linear(normed(given, last.reshape([rows, width]), options), head(given), options);
         }),
       );
     },
@@ -209,6 +209,7 @@ function load(
   parameters: Described,
   file: Readonly<Record<string, HostTensor>>,
 ): Record<string, Tensor<'f32'>> {
+  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   checkRecord('file', file);
   const known = (name: string) => Object.hasOwn(parameters, name);
   const found = new Map<string, HostTensor>();
@@ -218,6 +219,7 @@ function load(
     const own = [name, bare, `model.${bare}`, bare.replace(/^model\./, '')].find(known);
     if (own === undefined) throw new ParameterError(`weights have a tensor '${name}' too many`);
     if (found.has(own)) throw new ParameterError(`weights have ${own} twice, also as '${name}'`);
+    checkHost(own, host);
     found.set(own, host);
   }
   const missing = Object.keys(parameters).filter((name) => !found.has(name));
