@@ -11,4 +11,19 @@ export {
   warmupStableDecay,
 } from './schedule';
 export { type SgdOptions, sgd } from './sgd';
+export {
+  type AssociativeRecallOptions,
+  associativeRecall,
+  type CopyOptions,
+  copy,
+  type Examples,
+  IGNORED,
+  inContextRegression,
+  type NeedleOptions,
+  needle,
+  type RegressionOptions,
+  type StateTrackingOptions,
+  stateTracking,
+  type Task,
+} from './tasks';
 export { type CheckpointOptions, type TrainingStep, type TrainOptions, train, type ValidateOptions } from './train';
