@@ -4,8 +4,9 @@
  * Letters: b batch, n tokens.
  * Source: Touvron et al. 2023, Llama, arXiv 2302.13971; Qwen 3, arXiv 2505.09388; the layouts of Hugging Face's checkpoints.
  */
-import { checkBoolean, checkKnown, checkOptions, checkRecord, show } from '../../check';
+import { checkBoolean, checkKnown, checkOptions, checkRecord, checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import type { Method } from '../../methods/define';
 import type { AttentionContext } from '../../nn/attention';
 import { linear } from '../../nn/linear';
 import { type LinearCrossEntropyOptions, linearCrossEntropy } from '../../nn/linear-cross-entropy';
@@ -17,7 +18,7 @@ import { embedding } from '../../ops/gather';
 import { Runtime } from '../../runtime/runtime';
 import { recompute } from '../../tape';
 import { checkHost, convert, type HostTensor } from '../../tensor/host';
-import { formatShape, sameShape } from '../../tensor/shape';
+import { formatShape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { DecoderCache, type DecoderCacheOptions } from './cache';
 import { type DecoderConfig, readConfig } from './config';
@@ -58,6 +59,8 @@ export interface Decoder {
    * @throws {ParameterError | ShapeError} a parameter that is missing, unknown or of another shape
    */
   forward(parameters: Parameters, tokens: Tensor, options?: DecoderControl): Tensor<'f32'>;
+  /** Multiplications and additions of products and attention, forward, for b sequences of n tokens; a backward pass has twice as many. */
+  flops(b: number, n: number): number;
   /** The mean cross entropy of tokens [b, n] and the targets behind them, [b, n] i32, a few rows of logits at a time -> []. */
   loss(parameters: Parameters, tokens: Tensor, targets: Tensor, options?: DecoderLossOptions): Tensor<'f32'>;
   /**
@@ -157,6 +160,18 @@ export function createDecoder(config: DecoderConfig, options: DecoderOptions = {
       return initial({ parameters }, runtime, options.seed);
     },
     load: (runtime, file) => load(runtime, parameters, file),
+    flops(b, n) {
+      checkWhole('b', b, 1);
+      checkWhole('n', n, 1);
+      const matrices = Object.entries(parameters).filter(
+        ([name, { shape }]) => shape.length === 2 && (isTied || name !== EMBEDDING),
+      );
+      const weights = matrices.reduce((sum, [, { shape }]) => sum + sizeOf(shape), 0);
+      const attention = layers.map(({ attention: { method, params, keyHeads: g, d, e } }) =>
+        method.cost({ b, n, m: n, h: extents.heads, g, d, e }, params as ReturnType<Method['parse']>),
+      );
+      return attention.reduce((sum, { flops }) => sum + flops, 2 * weights * b * n);
+    },
     forward(given, tokens, options = {}) {
       checkOptions('forward', options, CONTROL);
       check('decoder', given, { tokens }, options);
