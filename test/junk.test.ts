@@ -119,6 +119,15 @@ entry(
   },
   saccade.attention,
 );
+const { selection: _selection, score: _score, ...maskSettings } = attentionSettings;
+entry(
+  'parallax',
+  {
+    ...{ q: tensor(...q), r: tensor(...q), k: tensor(...k), v: tensor(...v) },
+    options: options({ ...maskSettings, ...result(...q), lse: notGiven(leaf(keep(runtime.empty([1, 3, 2])))) }),
+  },
+  saccade.parallax,
+);
 entry(
   'attentionBackward',
   {
@@ -234,6 +243,14 @@ entry(
     options: options({ scale: maybe(finite(1)), causal: maybe(boolean()), mask: maybe(aMask), ...counts, ...control }),
   },
   onCache((cache, q, given) => saccade.attention(q, cache.layer(0), given)),
+);
+entry(
+  'parallax to a cache',
+  {
+    ...{ q: token, r: token },
+    options: options({ scale: maybe(finite(1)), causal: maybe(boolean()), mask: maybe(aMask), ...counts, ...control }),
+  },
+  onCache((cache, q, r, given) => saccade.parallax(q, r, cache.layer(0), given)),
 );
 entry(
   'rotate',

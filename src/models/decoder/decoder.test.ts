@@ -93,6 +93,7 @@ describeOnBackends('decoder', (runtime) => {
 /** Any method, in all layers or with others. */
 const choices: readonly (readonly [string, DecoderAttention])[] = [
   ['power-attention', 'power-attention'],
+  ['parallax', [{ method: 'parallax', params: { window: 3 } }, 'parallax']],
   ['a hybrid', [{ method: 'gated-delta-rule', rope: false }, 'attention']],
   ['lightning-attention', { method: 'lightning-attention', params: { schedule: 'released' } }],
 ];
