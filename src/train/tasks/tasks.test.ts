@@ -77,7 +77,7 @@ test.each(all)('$name: tokens are of the vocabulary, and seeds give sequences of
   const [first, again, other] = [rowsOf(task, 20, 7), rowsOf(task, 20, 7), rowsOf(task, 20, 2 ** 31 + 7)];
   expect(first).toEqual(again);
   const long = (rows: typeof first) => new Set(rows.map(({ tokens }) => tokens.join()));
-  if (task.length >= 20) expect(long(first).isDisjointFrom(long(other))).toBe(true);
+  if (task.length >= 20) expect([...long(first)].some((row) => long(other).has(row))).toBe(false);
   for (const { tokens, targets } of [...first, ...other]) {
     const isToken = (value: number) => value >= 0 && value < task.vocabulary;
     expect(tokens.every(isToken) && targets.every((target) => target === IGNORED || isToken(target))).toBe(true);
