@@ -12,6 +12,7 @@ import { natsLinear } from './linear/nats-linear';
 import { performer } from './linear/performer';
 import { transnormer } from './linear/transnormer';
 import { localLinearAttention } from './local-linear/local-linear-attention';
+import { parallax } from './local-linear/parallax';
 import { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 import { neighborhoodAttention } from './sparse/neighborhood-attention';
 import { powerAttention } from './sparse/power-attention';
@@ -34,6 +35,7 @@ export const methods: readonly Method[] = [
   l2vit,
   dydila,
   localLinearAttention,
+  parallax,
 ];
 
 /** The method of that name; a ParameterError lists the known names. */
