@@ -43,13 +43,16 @@ export function paramsOption(): Option {
   return new Option('--params <json>', 'params of the method, such as \'{"causal": true}\'');
 }
 
-/** The method's params out of what `--params` was given. */
-export function parseParams(method: Method, json = '{}'): ReturnType<Method['parse']> {
-  let params: unknown;
+/** What `--params` was given. */
+export function parseJson(json = '{}'): Record<string, unknown> {
   try {
-    params = JSON.parse(json);
+    return JSON.parse(json);
   } catch {
     throw new ParameterError(`--params must be JSON, such as '{"causal": true}', got '${json}'`);
   }
-  return method.parse(params);
+}
+
+/** The method's params out of what `--params` was given. */
+export function parseParams(method: Method, json: string | undefined): ReturnType<Method['parse']> {
+  return method.parse(parseJson(json));
 }

@@ -1,18 +1,20 @@
 import { Command } from 'commander';
-import { ShapeError } from '../errors';
+import { ParameterError, ShapeError } from '../errors';
 import { writeSafetensors } from '../io';
 import { withGradients } from '../methods/define';
 import { findMethod } from '../methods/registry';
-import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
+import { type Model, models } from '../models/registry';
+import { createRuntime, type Runtime, type RuntimeOptions } from '../runtime/runtime';
 import { controlOf } from '../runtime/turns';
 import { pullback } from '../tape';
+import type { DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import { formatShape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { printable } from '../text/printable';
-import { backendOption, paramsOption, parseParams, threadsOption } from './options';
+import { backendOption, paramsOption, parseJson, parseParams, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
-import { readTensorsOf } from './read-tensors';
+import { readTensors, readTensorsOf } from './read-tensors';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 
 interface RunOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
@@ -20,27 +22,60 @@ interface RunOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly out: string;
   readonly params?: string;
   readonly grad?: true;
+  readonly weights?: string;
+  readonly seed?: number;
 }
+
+const EXAMPLES = `
+Examples:
+  $ saccade run attention --in qkv.safetensors --out result.safetensors
+  $ saccade run decoder --weights model.safetensors --in tokens.safetensors \\
+      --out logits.safetensors --params '{"config": {"model_type": "llama", ...}}'`;
 
 /** In the input file, what `--grad` starts from. */
 const GRAD_OUT = 'grad_out';
 
 export function runCommand(): Command {
   return new Command('run')
-    .description('run a method on the tensors of a file')
-    .argument('<method>')
+    .description('run a method or a model on the tensors of a file')
+    .argument('<method>', `a method, or one of the models: ${models.map(({ name }) => name).join(', ')}`)
     .requiredOption('--in <file>', 'safetensors file that holds the inputs by name')
     .requiredOption('--out <file>', 'safetensors file for the outputs; it appears whole or not at all')
     .addOption(paramsOption())
     .option('--grad', 'also compute gradients, from grad_out in the input file')
+    .option('--weights <file>', 'of a model: safetensors file of its parameters')
+    .option('--seed <number>', 'of a model: makes random parameters; default: 0', wholeNumber(0, 2 ** 31 - 1))
     .addOption(backendOption())
     .addOption(threadsOption())
-    .addHelpText('after', `\nExample:\n  $ saccade run attention --in qkv.safetensors --out result.safetensors`)
-    .action(runMethod);
+    .addHelpText('after', EXAMPLES)
+    .action((name: string, options: RunOptions) => {
+      const model = models.find((each) => each.name === name);
+      return model ? runModel(model, options) : runMethod(name, options);
+    });
 }
 
-async function runMethod(name: string, { in: input, out, params, grad, ...options }: RunOptions): Promise<void> {
+async function runModel(model: Model, { in: input, out, params, grad, weights, seed, ...options }: RunOptions) {
+  if (grad) throw new ParameterError(`--grad is of methods: ${model.name} is a model`);
+  if (weights !== undefined && seed !== undefined)
+    throw new ParameterError('--seed makes weights: leave --weights out');
+  const made = model.create(parseJson(params));
+  await checkWritable(out);
+  const inputs = await readTensorsOf(model, input);
+  const file = weights === undefined ? undefined : await readTensors(weights);
+  using runtime = await createRuntime(options);
+  const parameters = file ? made.load(runtime, file) : made.initialize(runtime, { seed: seed ?? 0 });
+  const tensors = onRuntime(runtime, inputs);
+  const results = await withProgress(model.name, async ({ signal }) => made.run(parameters, tensors, { signal }));
+  await writeResults(out, results);
+}
+
+async function runMethod(
+  name: string,
+  { in: input, out, params, grad, weights, seed, ...options }: RunOptions,
+): Promise<void> {
   const method = findMethod(name);
+  if ((weights ?? seed) !== undefined)
+    throw new ParameterError(`--weights and --seed are of models: ${name} is a method`);
   const settings = parseParams(method, params);
   await checkWritable(out);
   const { [GRAD_OUT]: gradOut, ...inputs } = await readTensorsOf(method, input, {
@@ -51,7 +86,7 @@ async function runMethod(name: string, { in: input, out, params, grad, ...option
     process.stderr.write(`${GRAD_OUT} of ${printable(input)} is not used: --grad asks for gradients\n`);
 
   using runtime = await createRuntime(options);
-  const tensors = Object.fromEntries(Object.entries(inputs).map(([key, host]) => [key, runtime.fromHost(host)]));
+  const tensors = onRuntime(runtime, inputs);
   const byOut = grad && gradOut && runtime.fromHost(gradOut);
   let warning: string | undefined;
   const results = await withProgress(name, async (control) => {
@@ -65,11 +100,20 @@ async function runMethod(name: string, { in: input, out, params, grad, ...option
     const gradients = Object.entries<Tensor>(recorded.pull({ out: byOut }, back));
     return { ...results, ...Object.fromEntries(gradients.map(([key, tensor]) => [`grad_${key}`, tensor])) };
   });
+  await writeResults(out, results, warning && `${name}: ${warning}`);
+}
+
+function onRuntime(runtime: Runtime, hosts: Readonly<Record<string, HostTensor<DType>>>): Record<string, Tensor> {
+  return Object.fromEntries(Object.entries(hosts).map(([key, host]) => [key, runtime.fromHost(host)]));
+}
+
+/** Reads the results, writes them, and says what they are. */
+async function writeResults(out: string, results: Readonly<Record<string, Tensor>>, warning?: string): Promise<void> {
   const outputs: Record<string, HostTensor> = {};
   for (const [key, tensor] of Object.entries(results)) outputs[key] = await tensor.toHost();
   await writeFileAtomic(out, writeSafetensors(outputs));
 
-  if (warning !== undefined) process.stderr.write(`${name}: ${warning}\n`);
+  if (warning !== undefined) process.stderr.write(`${warning}\n`);
   const written = Object.entries(outputs).map(([key, { dtype, shape }]) => `${key} ${formatShape(shape)} ${dtype}`);
   await say(`${printable(out)}: ${written.join(', ')}`, out);
 }

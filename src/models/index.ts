@@ -3,6 +3,8 @@ export {
   createDecoder,
   type Decoder,
   type DecoderAttention,
+  type DecoderCache,
+  type DecoderCacheOptions,
   type DecoderConfig,
   type DecoderControl,
   type DecoderLossOptions,

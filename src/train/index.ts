@@ -26,4 +26,6 @@ export {
   stateTracking,
   type Task,
 } from './tasks';
+export { bytePairTokenizer, characterTokenizer, type Tokenizer, type TokenizerFile, tokenizerOf } from './tokenizer';
 export { type CheckpointOptions, type TrainingStep, type TrainOptions, train, type ValidateOptions } from './train';
+export { type Windows, type WindowsOptions, windows } from './windows';

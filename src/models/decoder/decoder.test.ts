@@ -93,11 +93,43 @@ describeOnBackends('decoder', (runtime) => {
 /** Any method, in all layers or with others. */
 const choices: readonly (readonly [string, DecoderAttention])[] = [
   ['power-attention', 'power-attention'],
+  ['parallax', [{ method: 'parallax', params: { window: 3 } }, 'parallax']],
+  ['local-linear-attention', { method: 'local-linear-attention', params: { ridge: 1 } }],
   ['a hybrid', [{ method: 'gated-delta-rule', rope: false }, 'attention']],
   ['lightning-attention', { method: 'lightning-attention', params: { schedule: 'released' } }],
 ];
 
 describeOnBackends('decoder by other methods', (runtime) => {
+  test.each([
+    ['exact attention', 'attention'],
+    ['a window with sinks', { method: 'attention', params: { window: [2, 0], sinks: 1, softcap: 5 } }],
+    ...choices,
+  ] as const)('%s: a prompt and steps give what all tokens at once do', (_, attention) =>
+    scoped(runtime(), async () => {
+      const decoder = createDecoder(tiny, { attention: attention as DecoderAttention });
+      const parameters = decoder.initialize(runtime(), { seed: 5 });
+      const all = runtime().tensor([1, 2, 3, 4, 5, 6, 0, 2, 1, 3, 5, 4], [2, 6], 'i32');
+      const wanted = decoder.forward(parameters, all);
+      using cache = decoder.cache(runtime(), { rows: 2, capacity: 6 });
+      for (const [from, past] of [
+        [0, 3],
+        [3, 4],
+        [4, 6],
+      ] as const) {
+        const logits = await decoder.step(parameters, all.slice(1, from, past), cache).toHost();
+        const expected = await wanted
+          .slice(1, past - 1, past)
+          .reshape([2, 7])
+          .toHost();
+        expect(relativeError(logits, expected)).toBeLessThan(1e-5);
+      }
+      expect(cache.length).toBe(6);
+      const more = all.slice(1, 0, 1);
+      const refusal = 'a row would have 7 tokens, more than the capacity 6 of the cache';
+      await expectRefusal(runtime(), () => decoder.step(parameters, more, cache), refusal);
+    }),
+  );
+
   test.each(choices)('%s: tokens do not see later ones', (_, attention) =>
     scoped(runtime(), async () => {
       const decoder = createDecoder(tiny, { attention });

@@ -4,23 +4,27 @@
  * Letters: b batch, n tokens.
  * Source: Touvron et al. 2023, Llama, arXiv 2302.13971; Qwen 3, arXiv 2505.09388; the layouts of Hugging Face's checkpoints.
  */
-import { checkBoolean, checkKnown, checkOptions, checkRecord, checkWhole } from '../../check';
+import { checkBoolean, checkKnown, checkOptions, checkRecord, checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Method } from '../../methods/define';
+import type { AttentionContext } from '../../nn/attention';
 import { linear } from '../../nn/linear';
 import { type LinearCrossEntropyOptions, linearCrossEntropy } from '../../nn/linear-cross-entropy';
 import { type Described, initial, type ModuleControl, type Parameters, partOf, prefixed } from '../../nn/module';
 import { norm } from '../../nn/norm';
 import { checkControl, checkTensors, commonRuntime } from '../../ops/check';
+import { contiguous } from '../../ops/copy';
 import { embedding } from '../../ops/gather';
-import type { Runtime } from '../../runtime/runtime';
+import { Runtime } from '../../runtime/runtime';
 import { recompute } from '../../tape';
-import { convert, type HostTensor } from '../../tensor/host';
+import { checkHost, convert, type HostTensor } from '../../tensor/host';
 import { formatShape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
+import { DecoderCache, type DecoderCacheOptions } from './cache';
 import { type DecoderConfig, readConfig } from './config';
 import { type DecoderAttention, layersOf } from './layers';
 
+export { DecoderCache, type DecoderCacheOptions } from './cache';
 export type { DecoderConfig } from './config';
 export type { DecoderAttention, LayerAttention } from './layers';
 
@@ -59,6 +63,19 @@ export interface Decoder {
   flops(b: number, n: number): number;
   /** The mean cross entropy of tokens [b, n] and the targets behind them, [b, n] i32, a few rows of logits at a time -> []. */
   loss(parameters: Parameters, tokens: Tensor, targets: Tensor, options?: DecoderLossOptions): Tensor<'f32'>;
+  /**
+   * What `step` goes on from, empty.
+   *
+   * @throws {ParameterError} a method that cannot go on from tokens that it has seen
+   */
+  cache(runtime: Runtime, options: DecoderCacheOptions): DecoderCache;
+  /**
+   * The logits of the token behind the last: tokens [rows, n] i32, a prompt or the next of each row, which the cache has from
+   * then on -> [rows, vocabulary]. As `forward` of all tokens so far would have them.
+   *
+   * @throws {ParameterError} tokens beyond the capacity of the cache
+   */
+  step(parameters: Parameters, tokens: Tensor, cache: DecoderCache, options?: ModuleControl): Tensor<'f32'>;
 }
 
 const EMBEDDING = 'model.embed_tokens.weight';
@@ -74,6 +91,7 @@ export function createDecoder(config: DecoderConfig, options: DecoderOptions = {
   const extents = readConfig(config);
   checkOptions('createDecoder', options, ['attention']);
   const layers = layersOf(extents, options.attention);
+  const attentions = layers.map(({ attention }) => attention);
   const { vocabulary, width, epsilon, isTied, deviation } = extents;
   const last = norm({ width, epsilon });
   const table = { shape: [vocabulary, width], initial: { deviation } };
@@ -89,15 +107,20 @@ export function createDecoder(config: DecoderConfig, options: DecoderOptions = {
     ]),
   );
 
-  /** What is behind the last norm, [b, n, width]. */
-  function hidden(given: Parameters, tokens: Tensor, { recompute: again = false, signal }: DecoderControl): Tensor {
+  /** What the last norm takes, [b, n, width]. */
+  function hidden(
+    given: Parameters,
+    tokens: Tensor,
+    { recompute: again = false, signal }: DecoderControl,
+    contextOf: (layer: number) => AttentionContext = () => ({ signal }),
+  ): Tensor {
     return layers.reduce<Tensor>(
       (h, layer, at) => {
         const own = partOf(given, nameOf(at));
-        const call = (h: Tensor, own: Parameters) => layer.forward(h, own, { signal });
+        const call = (h: Tensor, own: Parameters) => layer.forward(h, own, contextOf(at));
         return again ? recompute(call, h, own) : call(h, own);
       },
-      embedding(given[EMBEDDING] as Tensor, tokens, { signal }),
+      embedding(given[EMBEDDING] as Tensor, contiguous(tokens), { signal }),
     );
   }
   const normed = (given: Parameters, h: Tensor, { signal }: ModuleControl) =>
@@ -163,8 +186,30 @@ export function createDecoder(config: DecoderConfig, options: DecoderOptions = {
       const { chunk, ignore, signal } = options;
       return tokens.runtime.scope(() => {
         const rows = normed(given, hidden(given, tokens, options), options).reshape([tokens.size, width]);
-        return linearCrossEntropy(rows, head(given), targets.reshape([tokens.size]), { chunk, ignore, signal });
+        return linearCrossEntropy(rows, head(given), contiguous(targets).reshape([tokens.size]), {
+          chunk,
+          ignore,
+          signal,
+        });
       });
+    },
+    cache: (runtime, options) => new DecoderCache(runtime, attentions, options),
+    step(given, tokens, cache, options = {}) {
+      checkOptions('step', options, ['signal']);
+      check('decoder', given, { tokens }, options);
+      if (!(cache instanceof DecoderCache))
+        throw new ParameterError(`cache must be made by cache(), got ${show(cache)}`);
+      const { runtime, shape } = tokens;
+      if (cache.runtime !== runtime) throw new ParameterError('tokens live on another runtime than the cache');
+      const [rows, n] = shape as [number, number];
+      if (rows !== cache.rows)
+        throw new ShapeError(`tokens must have ${cache.rows} rows as the cache, got ${formatShape(shape)}`);
+      return cache.advance(n, options.signal, (contextOf) =>
+        runtime.scope(() => {
+          const last = contiguous(hidden(given, tokens, options, contextOf).slice(1, n - 1, n)) as Tensor;
+          return linear(normed(given, last.reshape([rows, width]), options), head(given), options);
+        }),
+      );
     },
   };
 }
@@ -179,6 +224,7 @@ function load(
   parameters: Described,
   file: Readonly<Record<string, HostTensor>>,
 ): Record<string, Tensor<'f32'>> {
+  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   checkRecord('file', file);
   const known = (name: string) => Object.hasOwn(parameters, name);
   const found = new Map<string, HostTensor>();
@@ -188,6 +234,7 @@ function load(
     const own = [name, bare, `model.${bare}`, bare.replace(/^model\./, '')].find(known);
     if (own === undefined) throw new ParameterError(`weights have a tensor '${name}' too many`);
     if (found.has(own)) throw new ParameterError(`weights have ${own} twice, also as '${name}'`);
+    checkHost(own, host);
     found.set(own, host);
   }
   const missing = Object.keys(parameters).filter((name) => !found.has(name));

@@ -1,0 +1,68 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expectRefusal, saccade } from '../../test/command-line';
+import { relativeError } from '../../test/describe-method';
+import configs from '../../test/fixtures/decoder.json';
+import { readSafetensors, writeSafetensors } from '../io';
+import { type HostTensor, hostTensor } from '../tensor/host';
+
+const fixture = readSafetensors(
+  await readFile(new URL('../../test/fixtures/decoder.safetensors', import.meta.url)),
+) as Record<string, HostTensor>;
+const weightsOf = (name: string) => {
+  const prefix = `${name}/weights/`;
+  const own = Object.entries(fixture).filter(([key]) => key.startsWith(prefix));
+  return Object.fromEntries(own.map(([key, host]) => [key.slice(prefix.length), host]));
+};
+
+let folder: string;
+const at = (name: string) => join(folder, name);
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'saccade-'));
+  await writeFile(at('weights'), writeSafetensors(weightsOf('qwen3')));
+  await writeFile(at('tokens'), writeSafetensors({ tokens: fixture['qwen3/tokens']! }));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const params = JSON.stringify({ config: configs.qwen3 });
+const command = () => ['run', 'decoder', '--in', at('tokens'), '--out', at('out'), '--params', params];
+
+test('run decoder gives the logits of the weights', async () => {
+  const { code, stdout, stderr } = await saccade(...command(), '--weights', at('weights'));
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(stdout).toBe(`${at('out')}: logits [2, 7, 11] f32\n`);
+  const { logits } = readSafetensors(await readFile(at('out')));
+  expect(relativeError(logits!, fixture['qwen3/logits']!)).toBeLessThan(1e-5);
+});
+
+test('run decoder without weights makes random ones, the same for a seed', async () => {
+  const logits = async (seed: string) => {
+    expect(await saccade(...command(), '--seed', seed)).toMatchObject({ code: 0 });
+    return readSafetensors(await readFile(at('out'))).logits;
+  };
+  const first = await logits('1');
+  expect(await logits('1')).toEqual(first);
+  expect(await logits('2')).not.toEqual(first);
+});
+
+test('run decoder refuses what does not fit in a line, and writes nothing', async () => {
+  await rm(at('out'), { force: true });
+  const { 'model.norm.weight': _, ...others } = weightsOf('qwen3');
+  await writeFile(at('short'), writeSafetensors(others));
+  const given = (...more: string[]) => [...command(), ...more];
+  await expectRefusal(given('--weights', at('short')), 'weights have no tensor model.norm.weight');
+  await expectRefusal(given('--weights', at('weights'), '--seed', '1'), '--seed makes weights: leave --weights out');
+  await expectRefusal(given('--grad'), '--grad is of methods: decoder is a model');
+  await expectRefusal(given('--params', '{}'), 'config must be an object, got undefined');
+  await expectRefusal(
+    given('--params', '{"configs": {}}'),
+    "decoder has no param 'configs': expected config, attention",
+  );
+  await expectRefusal(given('--params', '[]'), 'params of decoder must be an object, got []');
+  await writeFile(at('large'), writeSafetensors({ tokens: hostTensor(Int32Array.of(1, 11), [1, 2], 'i32') }));
+  await expectRefusal(given('--in', at('large')), 'indices must be from 0 to 10, got 11 at element 1 of indices');
+  await expectRefusal(['run', 'attention', ...command().slice(2), '--seed', '1'], '--weights and --seed are of models');
+  expect(await readdir(folder)).not.toContain('out');
+});
