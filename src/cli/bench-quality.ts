@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { courses, findCourse, lastTask } from '../bench/quality/courses';
 import {
   QUALITY_COLUMNS,
+  QUALITY_TEXTS,
   type QualityReport,
   type QualityRun,
   qualityFailures,
@@ -37,8 +38,6 @@ export const QUALITY = {
 };
 const DEFAULT_METHODS = ['attention', 'gated-delta-rule'];
 const WIDTH = 100;
-/** Columns of text; the others are figures. */
-const TEXTS = ['task', 'method'];
 
 export function qualityCommand(): Command {
   const names = courses.map(({ name }) => name);
@@ -148,7 +147,7 @@ function textOf(report: QualityReport, files: readonly string[]): string {
 
 function tableOf(report: QualityReport): string {
   const columns = QUALITY_COLUMNS.map(
-    ([header]) => ({ header, align: TEXTS.includes(header) ? 'left' : 'right' }) as const,
+    ([header], at) => ({ header, align: at < QUALITY_TEXTS ? 'left' : 'right' }) as const,
   );
   return formatTable(columns, qualityRows(report));
 }
