@@ -11,6 +11,7 @@ import { lightningAttention } from './linear/lightning-attention';
 import { natsLinear } from './linear/nats-linear';
 import { performer } from './linear/performer';
 import { transnormer } from './linear/transnormer';
+import { localLinearAttention } from './local-linear/local-linear-attention';
 import { parallax } from './local-linear/parallax';
 import { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 import { neighborhoodAttention } from './sparse/neighborhood-attention';
@@ -33,6 +34,7 @@ export const methods: readonly Method[] = [
   transnormer,
   l2vit,
   dydila,
+  localLinearAttention,
   parallax,
 ];
 
