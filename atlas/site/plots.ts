@@ -1,5 +1,5 @@
 /** The plots of a method's page. */
-import { axisX, axisY, dot, line, plot, ruleX, text } from '@observablehq/plot';
+import { axisX, axisY, dot, line, type PlotOptions, plot, ruleX, text } from '@observablehq/plot';
 import { formatBytes, formatFlops } from '../../src/text/format';
 import type { CostLine } from './work/cost';
 
@@ -18,6 +18,15 @@ const short = (n: number) => (n >= 1024 ? `${n / 1024}K` : String(n));
 export const written = (metric: CostPlot['metric'], value: number) =>
   metric === 'flops' ? formatFlops(value) : formatBytes(value);
 
+/** A plot is one picture to a screen reader; what it says stands below it. */
+function named(label: string, options: PlotOptions): SVGSVGElement {
+  const svg = plot(options) as SVGSVGElement;
+  for (const part of svg.querySelectorAll('[aria-label]')) part.removeAttribute('aria-label');
+  svg.setAttribute('role', 'img');
+  svg.setAttribute('aria-label', label);
+  return svg;
+}
+
 interface CostPoint {
   readonly method: string;
   readonly n: number;
@@ -32,7 +41,7 @@ export function costPlot(width: number, { lengths, lines, metric, own, now }: Co
     }),
   );
   const ends = lines.flatMap(({ method }) => points.filter((point) => point.method === method).slice(-1));
-  return plot({
+  return named('Cost against length', {
     width,
     height: 232,
     marginLeft: 62,
@@ -67,7 +76,7 @@ export function costPlot(width: number, { lengths, lines, metric, own, now }: Co
         { x: 'n', y: 'value', r: 4, fill: 'var(--hand)', stroke: 'var(--paper)' },
       ),
     ],
-  }) as SVGSVGElement;
+  });
 }
 
 /** Labels at the ends of lines, far enough apart on a logarithmic axis. */
@@ -83,7 +92,7 @@ export function reachPlot(width: number, counts: readonly number[], tokens: numb
     layer: at + 1,
     share: (counts[at] ?? counts.at(-1)!) / tokens,
   }));
-  return plot({
+  return named('Reach by layer', {
     width,
     height: 200,
     marginLeft: 62,
@@ -98,5 +107,5 @@ export function reachPlot(width: number, counts: readonly number[], tokens: numb
       line(points, { x: 'layer', y: 'share', stroke: 'var(--family)', strokeWidth: 2.6 }),
       dot(points, { x: 'layer', y: 'share', r: 3, fill: 'var(--family)' }),
     ],
-  }) as SVGSVGElement;
+  });
 }

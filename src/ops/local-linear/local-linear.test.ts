@@ -277,6 +277,17 @@ describeOnBackends('localLinearAttention', (runtime) => {
     expectAlike(await scaled(runtime()), await scaled(truth), 1e-5);
   });
 
+  test('goes on from keys and values that were there before, as if all had come at once', async () => {
+    const { q, k, v } = inputsOf(runtime(), { ...LARGE, n: 50, g: 2 });
+    const { out } = await of(q, k, v, { causal: true, ridge: 1 });
+    for (const first of [49, 20]) {
+      using last = q.slice(1, first, 50);
+      const step = await of(last, k, v, { causal: true, ridge: 1 });
+      expectClose(step.out!, out!.subarray(first * 2 * 5), 1e-5);
+    }
+    for (const x of [q, k, v]) x.dispose();
+  });
+
   test('gives zeros to queries that see no key', async () => {
     using q = runtime().random([1, 5, 1, 2], { seed: 1 });
     using k = runtime().random([1, 3, 1, 2], { seed: 2 });

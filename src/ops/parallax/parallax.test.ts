@@ -20,7 +20,7 @@ import { type HostTensor, hostTensor } from '../../tensor/host';
 import { normal } from '../../tensor/random';
 import { sizeOf } from '../../tensor/shape';
 import { bandOf } from '../attention';
-import { parallaxAttention, parallaxAttentionBackward } from './reference';
+import { parallaxAttention, parallaxAttentionBackward } from './softmax';
 
 type Shapes = Readonly<Record<'b' | 'n' | 'm' | 'h' | 'g' | 'd' | 'e', number>>;
 type Host = Readonly<Record<'q' | 'r' | 'k' | 'v', HostTensor<'f32'>>>;
