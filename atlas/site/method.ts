@@ -155,13 +155,16 @@ const countCost = latest(() =>
       ({ costs }) => costs[near]?.[metric],
     );
     if (mine === undefined || exact === undefined) return 'The setting fits none of the lengths shown.';
-    const ratio =
-      data.name === 'attention' || metric === 'state' || mine === 0
-        ? ''
-        : `, ${formatRatio(exact / mine)} less than exact attention`;
-    return `At ${grouped(LENGTHS[near])} tokens ${written(metric, mine)}${ratio.replace('less', exact >= mine ? 'less' : 'of')}.`;
+    return `At ${grouped(LENGTHS[near] as number)} tokens ${written(metric, mine)}${data.name === 'attention' ? '' : besideExact(mine, exact)}.`;
   }),
 );
+function besideExact(mine: number, exact: number): string {
+  if (exact === 0) return ', of which exact attention has none';
+  if (mine > 0.95 * exact && mine < 1.05 * exact) return ', about as much as exact attention';
+  return mine < exact
+    ? `, ${formatRatio(exact / mine)} less than exact attention`
+    : `, ${formatRatio(mine / exact)} as much as exact attention`;
+}
 for (const choice of $$('[data-metric], [data-beside]')) choice.addEventListener('change', countCost);
 
 /** Puts a drawing into a part, anew in another theme or width, and lets it be saved. */
