@@ -333,7 +333,7 @@ const countReach = latest(async () => {
       query,
       counts,
     });
-    drawStrips(query, counts, layers);
+    (data.spatial ? drawGrid : drawStrips)(query, counts, layers, setting.tokens);
     const last = counts.at(-1)!;
     const all = last === tokens ? 'everything' : `${grouped(last)} of ${grouped(tokens)} tokens`;
     return `Query ${grouped(query)} reaches ${grouped(counts[0])} tokens in one layer and ${all} through ${counts.length}${counts.length < LAYERS && last < tokens ? '; more layers add nothing' : ''}.`;
@@ -362,6 +362,40 @@ function drawStrips(query: number, counts: readonly number[], layers: Uint8Array
   };
   paint();
   repaint = paint;
+}
+/** On a grid: the tokens where they lie, the query among them; what takes more layers is fainter. */
+function drawGrid(query: number, _: readonly number[], layers: Uint8Array, [rows, columns]: readonly number[]): void {
+  const box = $('#strips');
+  if (!box.querySelector('.grid')) {
+    box.innerHTML =
+      '<div class="heading">Where they lie: what the query sees, and, fainter, what it reaches through more layers</div><canvas class="grid"></canvas>';
+    $('canvas', box).addEventListener('pointermove', ({ offsetX, offsetY, currentTarget }) => {
+      const canvas = currentTarget as HTMLCanvasElement;
+      const token = (at: number, side: number, count: number) =>
+        Math.min(count - 1, Math.max(0, Math.floor((at / side) * count)));
+      const i =
+        token(offsetY, canvas.clientHeight, canvas.height) * canvas.width +
+        token(offsetX, canvas.clientWidth, canvas.width);
+      $<HTMLInputElement>('#i').value = String(i);
+      $('#i').dispatchEvent(new Event('input', { bubbles: true }));
+    });
+  }
+  const canvas = $<HTMLCanvasElement>('canvas', box);
+  repaint = () => {
+    [canvas.width, canvas.height] = [columns!, rows!];
+    const context = canvas.getContext('2d')!;
+    const image = context.createImageData(columns!, rows!);
+    const [family, hand] = [ink('--family'), ink('--hand')];
+    for (const [token, layer] of layers.entries()) {
+      const colour = token === query ? hand : family;
+      image.data.set(
+        [...colour, token === query ? 255 : layer === 0 ? 0 : Math.round(255 / (1 + 0.9 * (layer - 1)))],
+        4 * token,
+      );
+    }
+    context.putImageData(image, 0, 0);
+  };
+  repaint();
 }
 let repaint = () => {};
 onTheme(() => repaint());

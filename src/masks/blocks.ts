@@ -1,6 +1,6 @@
 import { causal } from './band';
 import { checkMask, checkWhole } from './check';
-import { internedOver, traitsOf } from './combine';
+import { internedOver, reasons, traitsOf } from './combine';
 import { pushRun } from './intervals';
 import { KeyWords } from './key-words';
 import type { Extent, Mask } from './mask';
@@ -19,6 +19,10 @@ export function blocks(size: number, mask: Mask): Mask {
   return internedOver([mask], name, () => ({
     name,
     sees: (i, j, place) => mask.sees(query(i, place), Math.floor(j / size), inBlocks(place, size)),
+    because: (i, j, place) =>
+      reasons(mask, query(i, place), Math.floor(j / size), inBlocks(place, size)).map(
+        (reason) => `${reason} of blocks of ${size}`,
+      ),
     ...(intervals && {
       intervals(i, place) {
         const runs: number[] = [];

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { reasons } from './combine';
 import {
   and,
   band,
@@ -13,6 +14,7 @@ import {
   not,
   oneHead,
   or,
+  powersOfTwo,
   prefix,
   type Slice,
   s2Blocks,
@@ -217,4 +219,16 @@ describe('FlashMask', () => {
     expect(flashMaskColumns(wordsOnly(full()), oneHead(4, 4)).lts).toEqual(new Int32Array(4).fill(4));
     expect(() => flashMaskColumns(stochastic({ permutation, window: 2 }), oneHead(4, 4))).not.toThrow();
   });
+});
+
+test('the parts of a combination to which it is due that a pair is seen, or is not, are named', () => {
+  const mask = and(causal(), blocks(4, or(band(1, 0), powersOfTwo())));
+  const place = oneHead(64, 64);
+  const of = (i: number, j: number) => [mask.sees(i, j, place), ...reasons(mask, i, j, place)];
+  const [near, powers] = ['causal window 1 of blocks of 4', 'powers of two of blocks of 4'];
+  expect(of(3, 9)).toEqual([false, 'causal', near, powers]);
+  expect(of(9, 11)).toEqual([false, 'causal']);
+  expect(of(40, 8)).toEqual([true, 'causal', powers]);
+  expect(of(40, 12)).toEqual([false, near, powers]);
+  expect(reasons(not(mask), 3, 9, place)).toEqual([not(mask).name]);
 });

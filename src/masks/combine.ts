@@ -66,6 +66,10 @@ function combine(masks: readonly Mask[], { name: word, sees, keys, words }: Junc
   return internedOver(masks, name, () => ({
     name,
     sees,
+    because(i, j, place) {
+      const seen = sees(i, j, place);
+      return masks.filter((mask) => mask.sees(i, j, place) === seen).flatMap((mask) => reasons(mask, i, j, place));
+    },
     ...(masks.every((mask) => mask.intervals)
       ? {
           intervals: (i: number, place: Place) =>
@@ -79,6 +83,11 @@ function combine(masks: readonly Mask[], { name: word, sees, keys, words }: Junc
     ...(masks.every((mask) => mask.slides) && { slides: true }),
     ...traitsOf(masks),
   }));
+}
+
+/** Names of the masks to which it is due that query i sees key j, or does not. */
+export function reasons(mask: Mask, i: number, j: number, place: Place): readonly string[] {
+  return mask.because?.(i, j, place) ?? [mask.name];
 }
 
 /** The variants and the check of all operands. */

@@ -48,6 +48,8 @@ export interface Mask {
   arrange?(extent: Extent): Arrangement;
   /** What tiles of `size` queries see, for masks of a single call, of which nothing is kept. */
   tiles?(extent: Extent, size: number): Tiles;
+  /** To which of its parts it is due that query i sees key j, or does not, by name; default: to all of it. */
+  because?(i: number, j: number, place: Place): readonly string[];
   /** Throws a ShapeError if the mask does not fit the problem. */
   check?(extent: Extent): void;
 }

@@ -1,4 +1,5 @@
 import { areaAt, queriesFrom } from '../../../src/masks/area';
+import { reasons } from '../../../src/masks/combine';
 import { keyWords, ones } from '../../../src/masks/key-words';
 import { TILE } from '../constants';
 import { maskAt, type Setting } from './setting';
@@ -81,7 +82,15 @@ export function pairInWords({
   const grid = setting.tokens;
   const seen = mask.sees(i, j, place);
   const keys = keyWords(mask, [i], place).count();
-  return { seen, keys, sentence: `${seen ? 'seen' : 'not seen'}, ${distance(i - j)}` };
+  return { seen, keys, sentence: `${seen ? 'seen' : 'not seen'}, ${distance(i - j)}${because()}` };
+
+  /** By what it is seen; of what is not seen by what it is hidden, or that nothing shows it. */
+  function because(): string {
+    const parts = reasons(mask, i, j, place);
+    if (parts[0] === mask.name) return '';
+    if (seen) return `: ${parts.filter((part) => part !== 'causal' || parts.length === 1).join(', ')}`;
+    return parts.includes('causal') ? ': causal' : `: neither ${parts.join(' nor ')}`;
+  }
 
   function distance(back: number): string {
     if (grid.length === 2) {
