@@ -207,6 +207,40 @@ describe('every page of a method', () => {
   });
 });
 
+test('a method is chosen for what one needs, and the address says what that was', async () => {
+  const context = await browser.newContext({ serviceWorkers: 'block' });
+  const { page, complaints } = await open(context, 'choose/index.html');
+  await settled(page);
+  const first = () => page.textContent('#ranked li .name');
+  expect(await first()).toBe('gated-delta-rule');
+  await page.uncheck('#training');
+  await page.waitForFunction(() => !document.querySelector('#ranked')?.textContent?.includes('gated-delta-rule'));
+  const [address, chosen] = [page.url(), await first()];
+  expect(await grave(page)).toEqual([]);
+  await page.goto('about:blank');
+  await page.goto(address);
+  await settled(page);
+  expect(await first()).toBe(chosen);
+  await page.goto('about:blank');
+  await page.goto(`${url}choose/index.html#?tokens=-1&device=abacus`);
+  expect(await settled(page)).toEqual({ choose: 'error' });
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
+test('the guide is the project\u2019s documents', async () => {
+  const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 360, height: 800 } });
+  for (const path of ['guide/index.html', 'guide/coming-from/index.html', 'guide/platforms/index.html']) {
+    const { page, complaints } = await open(context, path);
+    expect(await page.locator('.prose').count()).toBeGreaterThan(0);
+    expect(await grave(page)).toEqual([]);
+    expect(await tooWide(page)).toEqual([]);
+    expect(complaints).toEqual([]);
+    await page.close();
+  }
+  await context.close();
+});
+
 test('what was visited works without the server, and is isolated where headers were not', async () => {
   const bare = await serve({});
   const context = await browser.newContext();

@@ -19,6 +19,13 @@ export function sectionsOf(text: string, link: (target: string) => string | unde
   });
 }
 
+/** The id of a heading, as on GitHub. */
+export const anchor = (title: string) =>
+  title
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+    .replaceAll(' ', '-');
+
 function markedWith(link: (target: string) => string | undefined): Marked {
   const formula = (name: string, level: 'block' | 'inline', pattern: RegExp) => ({
     name,
@@ -45,6 +52,9 @@ function markedWith(link: (target: string) => string | undefined): Marked {
         const text = this.parser.parseInline(tokens);
         const target = /^(https?:|#)/.test(href) ? href : link(href);
         return target === undefined ? text : `<a href="${target}">${text}</a>`;
+      },
+      heading({ depth, tokens, text }) {
+        return `<h${depth} id="${anchor(text)}">${this.parser.parseInline(tokens)}</h${depth}>`;
       },
       image: () => '',
       table(token) {

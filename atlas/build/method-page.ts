@@ -1,6 +1,6 @@
 /** The page of a method, from its README, its registry entry and its stored run. */
 import { readFileSync } from 'node:fs';
-import { basename, dirname, relative, resolve } from 'node:path';
+import { relative, resolve } from 'node:path';
 import { formatMachine } from '../../src/machine';
 import type { Method } from '../../src/methods/define';
 import { papers } from '../../src/methods/papers';
@@ -8,6 +8,7 @@ import { paramsJsonSchema } from '../../src/methods/params';
 import { methods } from '../../src/methods/registry';
 import { reproductionNotes } from '../../src/report/reproduction';
 import { isSpatial, sampleParams, sampleSizes } from '../site/problem';
+import { addressOf } from './guide';
 import { Html, html } from './html';
 import { verdictMark, verdictMarks } from './index-page';
 import { glyphBox } from './layout';
@@ -47,7 +48,7 @@ export function methodPage(method: Method): Html {
   const run = runs.get(name);
   const folder = folderOf(name);
   const [intro, ...sections] = sectionsOf(readFileSync(resolve(folder, 'README.md'), 'utf8'), (target) =>
-    linkFrom(folder, target),
+    addressOf(target, `methods/${name}/index.html`, relative(ROOT, resolve(folder, 'README.md'))),
   );
   const authors = papers.find(({ arxiv }) => arxiv === paper?.arxiv)?.authors;
   return html`
@@ -159,14 +160,4 @@ function neighbours(method: Method): Html {
       ? html`<a href="../${other.name}/index.html"><span class="quiet">${word} <strong>${titleOf(other)}</strong></span></a>`
       : html`<span></span>`;
   return html`<nav class="next" aria-label="Neighbours">${link(methods[at - 1], 'before')}${link(methods[at + 1], 'after')}</nav>`;
-}
-
-/** Where a relative link of a README leads in the atlas. */
-function linkFrom(folder: string, target: string): string | undefined {
-  const [path, hash = ''] = target.split('#');
-  const name = basename(dirname(resolve(folder, path)));
-  if (path.endsWith('README.md') && methods.some((method) => method.name === name))
-    return `../${name}/index.html${hash && `#${hash}`}`;
-  if (relative(ROOT, resolve(folder, path)).startsWith('docs/reproduce')) return '#claims';
-  return undefined;
 }

@@ -1,5 +1,7 @@
 /** Every page of the site by its path, and the feed. */
 import { methods } from '../../src/methods/registry';
+import { choosePage } from './choose-page';
+import { guidePage, guides, guideTitle } from './guide';
 import { escapeHtml } from './html';
 import { indexPage } from './index-page';
 import { layout, type Page } from './layout';
@@ -16,6 +18,22 @@ export function pages(): Map<string, string> {
     current: 'Methods',
     body: indexPage(),
   });
+  all.set('choose/index.html', {
+    title: 'Choose attention, Saccade atlas',
+    description: 'Which attention for your length, device and model: ranked, each with its reason.',
+    script: 'choose-page.ts',
+    current: 'Choose',
+    body: choosePage(),
+  });
+  for (const [path, file] of guides) {
+    all.set(path, {
+      title: `${guideTitle(file)}, Saccade atlas`,
+      description: `How to use Saccade: ${guideTitle(file)}.`,
+      script: 'text-page.ts',
+      current: 'Guide',
+      body: guidePage(path, file),
+    });
+  }
   for (const method of methods) {
     all.set(`methods/${method.name}/index.html`, {
       title: `${titleOf(method)}, Saccade atlas`,

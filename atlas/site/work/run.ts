@@ -43,7 +43,7 @@ const MOST_CHECKED = 2 ** 26;
 
 /** Runs a method on every backend here: its time, that of exact attention, and its error against the reference. */
 export async function runHere(
-  { setting }: { readonly setting: Setting },
+  { setting, backends = BACKENDS }: { readonly setting: Setting; readonly backends?: readonly BackendName[] },
   { signal, report }: TaskControl,
 ): Promise<RunResult[]> {
   const { method, params, letters } = settle(setting);
@@ -54,7 +54,7 @@ export async function runHere(
       `This would take about ${formatBytes(4 * bytes)} of memory, more than the ${formatBytes(MOST_BYTES)} that a page may take: choose fewer tokens or heads.`,
     );
   const rows: RunResult[] = [];
-  for (const backend of BACKENDS) {
+  for (const backend of backends) {
     const said = (what: string) => report({ said: `${backend}: ${what}`, rows } satisfies RunProgress);
     said('starting');
     try {

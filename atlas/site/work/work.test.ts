@@ -5,6 +5,7 @@ import { methods } from '../../../src/methods/registry';
 import { keysOfMask, receptiveField } from '../../../src/simulate/reach';
 import { TILE } from '../constants';
 import { isSpatial, sampleParams, sampleSizes } from '../problem';
+import { chooseFrom } from './choose';
 import { costSeries } from './cost';
 import { maskInWords, maskTile, pairInWords } from './mask';
 import { reachThrough } from './reach';
@@ -97,4 +98,38 @@ test('costs are those of the methods, at every length', async () => {
     const { params, letters } = settle(setting);
     expect(costs[3], name).toEqual(method.cost(letters, params));
   }
+});
+
+describe('choosing', () => {
+  const wish = { tokens: 4096, dimension: 32, causal: true, training: true, grid: false };
+  const names = (choices: Awaited<ReturnType<typeof chooseFrom>>, refused = false) =>
+    choices.filter((choice) => (choice.refused !== undefined) === refused).map(({ setting }) => setting.method);
+
+  test('ranks by the operations that methods count, and says why others are left out', async () => {
+    const choices = await chooseFrom({ wish }, control);
+    expect(choices).toHaveLength(methods.length);
+    const chosen = choices.filter(({ refused }) => refused === undefined);
+    expect(chosen.map(({ flops }) => flops)).toEqual(chosen.map(({ flops }) => flops).toSorted((a, b) => a - b));
+    for (const { setting, flops } of chosen) {
+      const { method, params, letters } = settle(setting);
+      expect(flops, setting.method).toBe(method.cost(letters, params).flops);
+      expect(method.isCausal?.(params) ?? (params as { causal?: boolean }).causal, setting.method).toBe(true);
+    }
+    const exact = chosen.find(({ setting }) => setting.method === 'attention')!;
+    expect(exact.gain).toBeCloseTo(1);
+    expect(choices.find(({ setting }) => setting.method === 'l2vit')?.refused).toBe('it has no causal form');
+  });
+
+  test('without training leaves what needs it, and what a layer must learn inputs for', async () => {
+    const chosen = names(await chooseFrom({ wish: { ...wish, training: false } }, control));
+    expect(chosen).toContain('attention');
+    for (const name of ['power-attention', 'lightning-attention', 'gated-delta-rule', 'nats-linear'])
+      expect(chosen).not.toContain(name);
+  });
+
+  test('takes spatial methods for grids alone', async () => {
+    expect(names(await chooseFrom({ wish }, control))).not.toContain('neighborhood-attention');
+    const onGrid = names(await chooseFrom({ wish: { ...wish, causal: false, grid: true } }, control));
+    expect(onGrid[0] && onGrid).toContain('neighborhood-attention');
+  });
 });

@@ -1,0 +1,91 @@
+import type { Method } from '../../../src/methods/define';
+import { papers } from '../../../src/methods/papers';
+import { describeParams } from '../../../src/methods/params';
+import { methods } from '../../../src/methods/registry';
+import type { TaskControl } from '../answer';
+import { isSpatial, lettersOf } from '../problem';
+import type { Setting } from './setting';
+
+export interface Wish {
+  readonly tokens: number;
+  readonly dimension: number;
+  readonly causal: boolean;
+  /** Whether a model can be trained, or trained further, with what is chosen. */
+  readonly training: boolean;
+  /** Whether tokens lie on a grid, as those of a picture do. */
+  readonly grid: boolean;
+}
+
+export interface Choice {
+  readonly setting: Setting;
+  /** Operations of one head, and how many times as many exact attention takes. */
+  readonly flops: number;
+  readonly gain: number;
+  /** Bytes that a head keeps for the next token. */
+  readonly kept: number;
+  /** Why not, for those that are left out. */
+  readonly refused?: string;
+  /** What a layer must compute besides q, k and v. */
+  readonly besides: readonly string[];
+  readonly training: string;
+}
+
+/** All methods: those that fit first, by their operations, then the others with the reason. */
+export async function chooseFrom({ wish }: { readonly wish: Wish }, { signal }: TaskControl): Promise<Choice[]> {
+  const choices: Choice[] = [];
+  for (const method of methods) {
+    // Counting takes time for some masks.
+    await new Promise((resolve) => setTimeout(resolve));
+    signal?.throwIfAborted();
+    choices.push(judged(method, wish));
+  }
+  const rank = ({ refused, flops }: Choice) => (refused ? Number.POSITIVE_INFINITY : flops);
+  return choices.sort((a, b) => (rank(a) === rank(b) ? 0 : rank(a) - rank(b)));
+}
+
+function judged(method: Method, wish: Wish): Choice {
+  const side = Math.round(Math.sqrt(wish.tokens));
+  const spatial = isSpatial(method);
+  const tokens = spatial ? (wish.grid ? [side, side] : [side, Math.ceil(wish.tokens / side)]) : [wish.tokens];
+  const sizes = { tokens, heads: 1, dimension: wish.dimension };
+  const letters = lettersOf(method, sizes);
+  const params = fitting(method, letters, wish.causal);
+  const setting = { method: method.name, ...sizes, params: params ?? {} };
+  const besides = Object.keys(method.inputs).filter((input) => !['q', 'k', 'v'].includes(input));
+  // Weights of what a layer computes besides are learned.
+  const training = besides.length > 0 ? 'needed' : trainingOf(method);
+  const exact = wish.tokens * (wish.causal ? (wish.tokens + 1) / 2 : wish.tokens) * 4 * wish.dimension;
+  const none = { setting, flops: 0, gain: 0, kept: 0, besides, training };
+  if (!params) return { ...none, refused: wish.causal ? 'it has no causal form' : 'it is causal only' };
+  if (spatial && !wish.grid) return { ...none, refused: 'it is for tokens on a grid' };
+  if (training === 'needed' && !wish.training) return { ...none, refused: 'a model must be trained with it' };
+  const { flops, state } = method.cost(letters, method.parse(params) as never);
+  return { ...none, flops, gain: exact / flops, kept: state || 8 * wish.tokens * wish.dimension };
+}
+
+/** The first setting worth comparing that is causal, or is not, as wished. */
+function fitting(
+  method: Method,
+  letters: ReturnType<typeof lettersOf>,
+  causal: boolean,
+): Record<string, unknown> | undefined {
+  const own = describeParams(method.params).some(
+    ({ name, type }) => name === 'causal' && type.includes('true or false'),
+  );
+  const variants = method.variants(letters) as Record<string, unknown>[];
+  const candidates = [
+    ...variants,
+    ...(variants.length === 0 ? [{}] : []),
+    ...(own && causal ? [{ ...variants[0], causal }] : []),
+  ];
+  const isCausal = (params: object) => {
+    const parsed = method.parse(params) as { readonly causal?: unknown };
+    return method.isCausal?.(parsed as never) ?? parsed.causal === true;
+  };
+  return candidates.find((params) => isCausal(params) === causal);
+}
+
+function trainingOf(method: Method): string {
+  const paper = papers.find(({ arxiv }) => arxiv === method.paper?.arxiv);
+  return paper?.training ?? (method.needsTraining ? 'needed' : 'not needed');
+}
