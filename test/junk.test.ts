@@ -1055,6 +1055,40 @@ const checkpoint = writeCheckpoint({
   history: { losses: [], gradientNorms: [], validation: [] },
 });
 entry('train.readCheckpoint', { file: called('safetensors', file(checkpoint)) }, train.readCheckpoint);
+const sizes: Record<string, readonly (readonly [string, number])[]> = {
+  associativeRecall: [
+    ['length', 16],
+    ['pairs', 3],
+    ['keys', 5],
+  ],
+  needle: [
+    ['length', 9],
+    ['needles', 2],
+    ['symbols', 4],
+  ],
+  copy: [
+    ['length', 6],
+    ['symbols', 3],
+  ],
+  stateTracking: [
+    ['length', 4],
+    ['items', 3],
+  ],
+  inContextRegression: [
+    ['length', 9],
+    ['inputs', 2],
+    ['bins', 4],
+    ['answers', 3],
+  ],
+};
+for (const [name, fields] of Object.entries(sizes)) {
+  const make = { ...train }[name as 'copy'];
+  const given = Object.fromEntries(fields.map(([field, value]) => [field, maybe(whole(value))]));
+  entry(`train.${name}`, { options: options(given) }, (...args: [Any]) => make(...args));
+  entry(`train.${name} examples`, { count: whole(2), seed: integer(1) }, (...args: [Any, Any]) =>
+    make().examples(...args),
+  );
+}
 const every = whole(1);
 const drawn2 = fn(() => undefined);
 entry(
@@ -1276,6 +1310,7 @@ const OTHERS: Record<string, string> = {
   tuneWebGpu: 'needs a GPU: src/tune/tune.test.ts',
   'Runtime.fromGpuBuffer': 'needs a GPU: src/runtime/webgpu/memory.test.ts',
   Tensor: 'made by a runtime; its methods are above',
+  'train.IGNORED': 'a number',
 };
 
 test('every export has an entry', () => {

@@ -1,10 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { styleText } from 'node:util';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { courses, findCourse, lastTask } from '../bench/quality/courses';
 import {
   QUALITY_COLUMNS,
+  QUALITY_TEXTS,
   type QualityReport,
   type QualityRun,
   qualityFailures,
@@ -12,6 +13,7 @@ import {
 } from '../bench/quality/report';
 import { plansOf, type QualityOptions, runQuality, type Store, settingOf } from '../bench/quality/run';
 import { INCOMPLETE } from '../bench/report';
+import { isRecord } from '../check';
 import { describeMachine, formatMachine } from '../machine';
 import { findMethod } from '../methods/registry';
 import { htmlPage } from '../report/page';
@@ -36,14 +38,13 @@ export const QUALITY = {
 };
 const DEFAULT_METHODS = ['attention', 'gated-delta-rule'];
 const WIDTH = 100;
-/** Columns of text; the others are figures. */
-const TEXTS = ['task', 'method'];
 
 export function qualityCommand(): Command {
   const names = courses.map(({ name }) => name);
   return new Command(QUALITY.name)
     .description(QUALITY.summary)
     .option('--methods <names>', 'causal methods, separated by commas', parseMethods, DEFAULT_METHODS)
+    .option('--params <json>', 'params of methods, such as \'{"stochastic-attention": {"window": 32}}\'', parseRecord)
     .option('--tasks <names>', `of ${names.join(', ')}`, parseTasks, names)
     .option('--seeds <count>', 'trainings of each method on each task', wholeNumber(1, 1000), 1)
     .option('--steps <count>', 'of a training; default: as the task has it', wholeNumber(1, 2 ** 30))
@@ -124,9 +125,10 @@ async function storeOf(folder: string): Promise<Store> {
   };
 }
 
-function commandOf({ methods, tasks, seeds, steps, width, layers, heads }: QualityOptions): string {
+function commandOf({ methods, params, tasks, seeds, steps, width, layers, heads }: QualityOptions): string {
   const sizes = { seeds, ...(steps !== undefined && { steps }), width, layers, heads };
-  const flags = Object.entries({ methods: methods.join(), tasks: tasks.join(), ...sizes });
+  const own = params && { params: `'${JSON.stringify(params)}'` };
+  const flags = Object.entries({ methods: methods.join(), ...own, tasks: tasks.join(), ...sizes });
   return ['saccade bench quality', ...flags.map(([name, value]) => `--${name} ${value}`)].join(' ');
 }
 
@@ -145,9 +147,19 @@ function textOf(report: QualityReport, files: readonly string[]): string {
 
 function tableOf(report: QualityReport): string {
   const columns = QUALITY_COLUMNS.map(
-    ([header]) => ({ header, align: TEXTS.includes(header) ? 'left' : 'right' }) as const,
+    ([header], at) => ({ header, align: at < QUALITY_TEXTS ? 'left' : 'right' }) as const,
   );
   return formatTable(columns, qualityRows(report));
+}
+
+function parseRecord(json: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(json);
+    if (isRecord(value)) return value;
+  } catch {
+    // Told below.
+  }
+  throw new InvalidArgumentError('It must be a JSON object.');
 }
 
 const parseMethods = (names: string): string[] => namesOf(names).map((name) => findMethod(name).name);

@@ -1,6 +1,7 @@
 /** What `saccade bench quality` shows in the browser. */
 import {
   QUALITY_COLUMNS,
+  QUALITY_TEXTS,
   type QualityReport,
   qualityFailures,
   qualityRows,
@@ -13,8 +14,13 @@ import { findingsFigure } from './findings-figure';
 
 export function qualityView(report: QualityReport): readonly Child[] {
   const { machine, runtime, setting, command, complete, tasks, runs } = report;
-  const header = QUALITY_COLUMNS.map(([name, help]) => element('th', { scope: 'col', title: help || undefined }, name));
-  const rows = qualityRows(report).map((cells) => element('tr', {}, ...cells.map((cell) => element('td', {}, cell))));
+  const kind = (at: number) => (at < QUALITY_TEXTS ? undefined : 'number');
+  const header = QUALITY_COLUMNS.map(([name, help], at) =>
+    element('th', { scope: 'col', class: kind(at), title: help || undefined }, name),
+  );
+  const rows = qualityRows(report).map((cells) =>
+    element('tr', {}, ...cells.map((cell, at) => element('td', { class: kind(at) }, cell))),
+  );
   const failures = qualityFailures(report);
   const list = (items: readonly string[]) => element('ul', {}, ...items.map((item) => element('li', {}, item)));
   return [

@@ -20,62 +20,54 @@ export interface Course {
   readonly stages: readonly [Stage, ...Stage[]];
 }
 
-const RECALL = { keys: 128 };
-
 export const courses: readonly Course[] = [
   {
     name: 'associative-recall',
     summary: '64 pairs of keys and values, then every key: its value (MQAR)',
-    steps: 1500,
+    steps: 800,
     stages: [
-      { task: associativeRecall({ ...RECALL, length: 32 }), batch: 128, share: 0.5 },
-      { task: associativeRecall({ ...RECALL, length: 64 }), batch: 64, share: 0.2 },
-      { task: associativeRecall({ ...RECALL, length: 128 }), batch: 32, share: 0.15 },
-      { task: associativeRecall({ ...RECALL, length: 256 }), batch: 16, share: 0.15 },
+      { task: associativeRecall({ length: 16 }), batch: 64, share: 0.6 },
+      { task: associativeRecall({ length: 64 }), batch: 32, share: 0.15 },
+      { task: associativeRecall({ length: 256 }), batch: 16, share: 0.25 },
     ],
   },
   {
     name: 'needle',
-    summary: 'four marked tokens among 252 others: which they were',
-    steps: 1500,
+    summary: 'four marked tokens, anywhere among 252: which they were',
+    steps: 1000,
     stages: [
-      { task: needle({ length: 32 }), batch: 128, share: 0.6 },
-      { task: needle({ length: 256 }), batch: 16, share: 0.4 },
+      { task: needle({ length: 16 }), batch: 64, share: 0.6 },
+      { task: needle({ length: 64 }), batch: 32, share: 0.15 },
+      { task: needle({ length: 256 }), batch: 16, share: 0.25 },
     ],
   },
   {
     name: 'copy',
     summary: '64 random tokens once more',
-    steps: 1000,
+    steps: 800,
     stages: [
-      { task: copy({ length: 32 }), batch: 64, share: 0.5 },
-      { task: copy({ length: 128 }), batch: 32, share: 0.5 },
+      { task: copy({ length: 16 }), batch: 64, share: 0.5 },
+      { task: copy({ length: 64 }), batch: 32, share: 0.2 },
+      { task: copy({ length: 128 }), batch: 16, share: 0.3 },
     ],
   },
   {
     name: 'in-context-regression',
-    summary: 'values of a linear function of two inputs, as intervals, from 42 points of it',
-    steps: 1500,
-    stages: [{ task: inContextRegression(), batch: 32, share: 1 }],
+    summary: 'values of a linear function of two inputs, as one of eight intervals, from the points before',
+    steps: 800,
+    stages: [{ task: inContextRegression(), batch: 16, share: 1 }],
   },
-  {
-    name: 'state-tracking-s3',
-    summary: 'the product of 64 permutations of three, at each of them',
-    steps: 1500,
-    stages: [
-      { task: stateTracking({ length: 16 }), batch: 64, share: 0.4 },
-      { task: stateTracking(), batch: 32, share: 0.6 },
-    ],
-  },
-  {
-    name: 'state-tracking-s5',
-    summary: 'the product of 64 permutations of five, at each of them',
-    steps: 1500,
-    stages: [
-      { task: stateTracking({ length: 16, items: 5 }), batch: 64, share: 0.4 },
-      { task: stateTracking({ items: 5 }), batch: 32, share: 0.6 },
-    ],
-  },
+  ...[3, 5].map(
+    (items): Course => ({
+      name: `state-tracking-s${items}`,
+      summary: `the product of 64 permutations of ${items}, at each of them`,
+      steps: 800,
+      stages: [
+        { task: stateTracking({ length: 16, items }), batch: 64, share: 0.5 },
+        { task: stateTracking({ items }), batch: 32, share: 0.5 },
+      ],
+    }),
+  ),
 ];
 
 /** The course of that name; a ParameterError lists the known names. */

@@ -60,6 +60,9 @@ export const QUALITY_COLUMNS = [
   ['time', 'of a training, the mean'],
 ] as const;
 
+/** Of these, the first so many are texts; the others are figures. */
+export const QUALITY_TEXTS = 2;
+
 /** A row for each task and method. */
 export function qualityRows({ tasks, runs }: Pick<QualityReport, 'tasks' | 'runs'>): string[][] {
   return groupsOf({ tasks, runs }).map(({ task, method, group }) => {

@@ -1,7 +1,7 @@
 /** Trains decoders by different methods on tasks whose answers are known, and tells how many they learn to give. */
-import { show } from '../../check';
+import { checkKnown, show } from '../../check';
 import { ParameterError, ParseError, SaccadeError } from '../../errors';
-import { createDecoder, type Decoder } from '../../models/decoder';
+import { createDecoder, type Decoder, type LayerAttention } from '../../models/decoder';
 import { argmax } from '../../ops/reduce';
 import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
@@ -15,6 +15,8 @@ import type { QualityRun } from './report';
 
 export interface QualityOptions {
   readonly methods: readonly string[];
+  /** Of methods, by their names. */
+  readonly params?: Readonly<Record<string, unknown>> | undefined;
   readonly tasks: readonly string[];
   /** Trainings of each method on each task. */
   readonly seeds: number;
@@ -84,13 +86,21 @@ export async function runQuality(options: QualityOptions, context: QualityContex
 }
 
 /** Throws unless a decoder can use every method, on every task. */
-export function plansOf({ methods, tasks, seeds, steps, ...size }: QualityOptions): Plan[] {
+export function plansOf({ methods, params = {}, tasks, seeds, steps, ...size }: QualityOptions): Plan[] {
+  checkKnown('params', params, methods, (name) => `params has '${name}', which is not trained`);
   return tasks.map(findCourse).flatMap((course) =>
     methods.flatMap((method) => {
       const config = configOf(lastTask(course).vocabulary, size);
-      const decoder = createDecoder(config, { attention: method });
+      const own = params[method] as LayerAttention['params'];
+      const decoder = createDecoder(config, { attention: { method, params: own } });
       const total = steps ?? course.steps;
-      const settings = { task: JSON.stringify(course.stages), method, steps: total, ...size };
+      const settings = {
+        task: JSON.stringify(course.stages),
+        method,
+        params: JSON.stringify(own ?? {}),
+        steps: total,
+        ...size,
+      };
       return Array.from({ length: seeds }, (_, at) => ({
         ...{ course, method, decoder, steps: total },
         seed: at + 1,
@@ -105,14 +115,17 @@ export function settingOf({ width, layers, heads, seeds }: QualityOptions): stri
   return `Decoders of ${layers} layers of ${width} with ${heads} heads, of Qwen 3's kind, with biases; AdamW at ${LEARNING_RATE}, falling by a cosine after ${100 * WARMUP}% of the steps, gradients up to a norm of ${CLIP}; ${seeds === 1 ? 'one training' : `${seeds} trainings`} of each.`;
 }
 
-/** Of Qwen 3's kind, which learns fast: norms of queries and keys, and biases by which heads find neighbours. */
+/**
+ * Of Qwen 3's kind, with biases: norms of queries and keys let heads choose from the first step on, and biases find the token before.
+ * Larger weights to start from would drown what a token is in what it attends to.
+ */
 function configOf(vocabulary: number, { width, layers, heads }: Pick<QualityOptions, 'width' | 'layers' | 'heads'>) {
   if (width % (2 * heads) !== 0)
     throw new ParameterError(`width must be a multiple of twice the heads, ${2 * heads}, got ${width}`);
   return {
     ...{ model_type: 'qwen3', vocab_size: vocabulary, hidden_size: width, intermediate_size: 2 * width },
     ...{ num_hidden_layers: layers, num_attention_heads: heads, head_dim: width / heads, attention_bias: true },
-    ...{ tie_word_embeddings: true, initializer_range: 1 / Math.sqrt(width) },
+    ...{ tie_word_embeddings: true, initializer_range: 0.02 },
   };
 }
 

@@ -510,8 +510,8 @@ const secondKernel: Kernel = {
   name: 'local linear attention: second solutions',
   invocations: TILE,
   operands: {
-    ...{ means: READ, vector: READ, first: READ, state: UPDATE, live: WRITE, largest: READ, ridges: RIDGES },
-    ...{ second: WRITE, by_ridge: WRITE, residual: WRITE, first_vector: WRITE },
+    ...{ means: READ, vector: READ, first: READ, state: UPDATE, largest: READ, ridges: RIDGES },
+    ...{ by_ridge: WRITE, residual: WRITE },
   },
   numbers: { ...EXTENTS, ...RIDGE_NUMBERS, chunks: 'u32', counts: 'f32' },
   body: `
@@ -531,18 +531,15 @@ fn run(task: u32, lane: u32) {
   for (var c = 0u; c < numbers.d; c++) {
     let at = vector_of(tile, numbers.d, c) + lane;
     let u = load_vector(at);
-    let r = select(0.0, load_first(min(to, numbers.n * numbers.h * (tile.batch + 1) - 1) * numbers.d + c), i < numbers.n);
-    store_first_vector(at, r);
+    let r = load_first(at);
     of_first = fma(load_means(at), r, of_first);
     of_second = fma(load_means(at), u, of_second);
     by_ridge = fma(u, r, by_ridge);
     size = fma(u, u, size);
-    if (i < numbers.n) { store_second(to * numbers.d + c, u); }
   }
   store_state(error_shift_at(row), load_state(mean_product_at(row)) - of_second);
   store_state(factor_shift_at(row), of_first);
   store_state(constant_at(row), numbers.counts * ridge_of(tile, i) * by_ridge);
-  if (lane == 0) { store_live(tile.at, 1.0); }
   if (i < numbers.n) {
     store_by_ridge(to, by_ridge);
     store_residual(to, residual_of(tile, row, size));
@@ -573,11 +570,11 @@ fn run(task: u32, lane: u32) {
 }`,
 };
 
-/** A vector of rows into a tensor: scale times sums, plus another vector. */
+/** Vectors of rows into tensors: scale times sums, plus another vector; and that by itself. */
 const queriesKernel: Kernel = {
   name: 'local linear attention: gradient of queries',
   invocations: TILE,
-  operands: { sums: READ, vector: READ, out: WRITE },
+  operands: { sums: READ, vector: READ, out: WRITE, second: WRITE },
   numbers: { ...EXTENTS, scale: 'f32' },
   body: `
 ${PLACES}
@@ -589,6 +586,7 @@ fn run(task: u32, lane: u32) {
   for (var c = 0u; c < numbers.d; c++) {
     let at = vector_of(tile, numbers.d, c) + lane;
     store_out(to + c, fma(numbers.scale, load_sums(at), load_vector(at)));
+    store_second(to + c, load_vector(at));
   }
 }`,
 };
@@ -866,11 +864,12 @@ export function planLocalLinearBackward(call: LocalLinearBackwardCall, workspace
       overRows(differencesKernel, { weights, products, differences: bySecond, state }),
       sum('vector', bySecond, k, { vector: solving.right }),
       ...solve(weights, bySecond, startKernel(false), {}),
+      overTiles(loadKernel, { x: solution, vector: first, live }, rowsValues('x', solution)),
       overTiles(
         secondKernel,
         {
-          ...{ means, vector: solving.solution, first: solution, state, live, largest, ...ridges },
-          ...{ second, by_ridge: byRidge, residual, first_vector: first },
+          ...{ means, vector: solving.solution, first, state, largest, ...ridges },
+          ...{ by_ridge: byRidge, residual },
         },
         { ...ofRidge, chunks: keyChunks, counts: Number(!stopGradRidge) },
       ),
@@ -878,7 +877,7 @@ export function planLocalLinearBackward(call: LocalLinearBackwardCall, workspace
       ofPairs('plain', first, k, byFirst),
       overRows(combineKernel, { weights, products, by_second: bySecond, by_first: byFirst, state }),
       sum('vector', bySecond, k, { vector: image }),
-      overTiles(queriesKernel, { sums: image, vector: solving.solution, out: gradQ }, { scale }),
+      overTiles(queriesKernel, { sums: image, vector: solving.solution, out: gradQ, second }, { scale }),
       toKeys(true, gradK, { scores: bySecond, errors: products, factors: weights }, { q, first: solution, second }),
       toKeys(false, gradV, { factors: weights }, { grad: gradOut }),
     ];
