@@ -21,10 +21,16 @@ interface Setting {
   /** Beside wasm it computes on the processor, beside webgpu on the GPU that CUDA or ROCm has, if there is one. */
   readonly backend: BenchBackend;
   readonly threads: number;
+  /** Of the folder; default: that of attention. */
+  readonly script?: string;
 }
 
 /** `folder` is where `pytorch.py` is. SACCADE_PYTHON names another Python than `python3`. */
-export function pytorch(name: PyTorchName, folder: string, { backend, threads }: Setting): Contender {
+export function pytorch(
+  name: PyTorchName,
+  folder: string,
+  { backend, threads, script = 'pytorch.py' }: Setting,
+): Contender {
   const { dtype } = PYTORCH[name];
   return {
     name,
@@ -32,7 +38,7 @@ export function pytorch(name: PyTorchName, folder: string, { backend, threads }:
       const python = process.env.SACCADE_PYTHON || 'python3';
       // Its threads share the work already; those of OpenBLAS beside them only wait for each other.
       const env = { OPENBLAS_NUM_THREADS: '1', ...process.env };
-      const child = new PeerProcess(spawn(python, [join(folder, 'pytorch.py')], { env, stdio: 'pipe' }));
+      const child = new PeerProcess(spawn(python, [join(folder, script)], { env, stdio: 'pipe' }));
       const setting = { backend, threads, dtype, limit: memoryLimit() };
       return openPeer(child, task, setting, signal).catch((error) => {
         if (error.code !== 'ENOENT' && error.code !== 'EACCES') throw error;

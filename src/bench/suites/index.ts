@@ -12,6 +12,7 @@ import { scoresSuite } from './scores';
 import { shapesSuite } from './shapes';
 import { sparseSuite } from './sparse';
 import { threadsSuite } from './threads';
+import { trainSuite } from './train';
 
 export const suites: readonly Suite[] = [
   attentionSuite,
@@ -25,6 +26,7 @@ export const suites: readonly Suite[] = [
   overheadSuite,
   chainSuite,
   decodeSuite,
+  trainSuite,
   primitivesSuite,
   buildsSuite,
 ];
