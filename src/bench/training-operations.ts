@@ -104,7 +104,7 @@ export function tapeAndUpdate(training: Training & { readonly optimizer: AdamwSe
     name: 'tape and update, adamw',
     flops: () => 0,
     size: (problem) => first(problem).length,
-    bytes: (problem) => 32 * countOf(problem, training),
+    bytes: (problem) => 16 * countOf(problem, training),
     expected(problem) {
       const { learningRate, epsilon, weightDecay } = settings;
       const numbers = Float64Array.from(

@@ -17,8 +17,9 @@ export const TRAININGS = {
 } as const satisfies Readonly<Record<string, Training & Pick<Problem, 'n' | 'h' | 'd'>>>;
 export type TrainingName = keyof typeof TRAININGS;
 
-/** A step of it as what is computed. */
-export function problemOfTraining(name: TrainingName): Problem {
+/** A step of it as what is computed, of which the first `steps` are checked. */
+export function problemOfTraining(name: TrainingName, steps: number = TRAININGS[name].steps): Problem {
   const { n, h, d } = TRAININGS[name];
-  return { n, h, d, mask: MASKS.causal, operation: trainingStep(TRAININGS[name], LOSSES[name]) };
+  const operation = trainingStep({ ...TRAININGS[name], steps }, LOSSES[name].slice(0, steps));
+  return { n, h, d, mask: MASKS.causal, operation };
 }

@@ -133,7 +133,7 @@ function pages(host: BrowserHost, { peers }: Context, { threads, simd }: BenchOp
 
 async function processRow(context: Context, options: BenchOptions, name: keyof typeof PROCESSES): Promise<BenchRow> {
   const { label, training, goal } = PROCESSES[name];
-  const problem = problemOfTraining(training);
+  const problem = problemOfTraining(training, 2);
   const measures = await measuresOfProcess(context, options, problem);
   const command = commandLine(trainSuite.name, { ...options, inProcess: false }, trainSuite.defaults);
   return { name, label, ...rowOf(problem), threads: options.threads, status: 'ok', measures, goal, command };
