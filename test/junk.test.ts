@@ -119,6 +119,15 @@ entry(
   },
   saccade.attention,
 );
+const { selection: _selection, score: _score, ...maskSettings } = attentionSettings;
+entry(
+  'parallax',
+  {
+    ...{ q: tensor(...q), r: tensor(...q), k: tensor(...k), v: tensor(...v) },
+    options: options({ ...maskSettings, ...result(...q), lse: notGiven(leaf(keep(runtime.empty([1, 3, 2])))) }),
+  },
+  saccade.parallax,
+);
 entry(
   'attentionBackward',
   {
@@ -234,6 +243,14 @@ entry(
     options: options({ scale: maybe(finite(1)), causal: maybe(boolean()), mask: maybe(aMask), ...counts, ...control }),
   },
   onCache((cache, q, given) => saccade.attention(q, cache.layer(0), given)),
+);
+entry(
+  'parallax to a cache',
+  {
+    ...{ q: token, r: token },
+    options: options({ scale: maybe(finite(1)), causal: maybe(boolean()), mask: maybe(aMask), ...counts, ...control }),
+  },
+  onCache((cache, q, r, given) => saccade.parallax(q, r, cache.layer(0), given)),
 );
 entry(
   'rotate',
@@ -404,6 +421,32 @@ entry(
   'focusBackward',
   { x: tensor(3, 2), exponents: leaf(filled(2, 3, 1)), gradOut: tensor(3, 2), options: options(control) },
   saccade.focusBackward,
+);
+
+const localLinearSettings: Slots = {
+  ridge: maybe(leaf(1, '0', '1.5', '3')),
+  ridgeRows: notGiven(leaf(filled(1, ...q.slice(0, 3)))),
+  causal: maybe(boolean()),
+  scale: maybe(finite(1)),
+  solver: maybe(choice('direct')),
+  tolerance: maybe(leaf(0.5)),
+  maxIterations: maybe(whole(2)),
+  stopGradRidge: maybe(boolean()),
+  ...control,
+};
+entry(
+  'localLinearAttention',
+  { ...qkv, options: options({ ...localLinearSettings, out: notGiven(leaf(keep(runtime.empty([1, 3, 2, 2])))) }) },
+  saccade.localLinearAttention,
+);
+entry(
+  'localLinearAttentionBackward',
+  {
+    ...qkv,
+    gradients: object({ gradOut: tensor(...q), lse: leaf(filled(1, 1, 3, 2)), solution: tensor(...q) }),
+    options: options(localLinearSettings),
+  },
+  saccade.localLinearAttentionBackward,
 );
 
 const positive3 = { q: leaf(filled(1, ...q)), k: leaf(filled(1, ...k)), v: tensor(...v) };
@@ -923,12 +966,24 @@ const attentionConfig: Slots = {
   keyHeads: maybe(leaf(1)),
   d: maybe(few(2)),
   e: maybe(few(2)),
+  bias: maybe(object({ qkv: maybe(boolean()), out: maybe(boolean()) }, ...EMPTY_OBJECTS)),
+  qkNorm: maybe(object({ epsilon: maybe(atLeast0(1)) }, ...EMPTY_OBJECTS)),
+  rope: maybe(object({ theta: maybe(above0(100)), layout: maybe(choice('half')) }, ...EMPTY_OBJECTS)),
   grid: leaf(undefined, 'undefined'),
   layer: maybe(from0(0)),
   layers: maybe(few(4)),
 };
+const feedForward: Slots = {
+  width: few(4),
+  hidden: few(2),
+  activation: maybe(choice('relu')),
+  bias: maybe(boolean(false)),
+};
 const modules: Record<string, Slots> = {
   attention: attentionConfig,
+  norm: { kind: maybe(choice('rms')), width: few(4), epsilon: maybe(atLeast0(1)) },
+  mlp: { ...feedForward, names: maybe(leaf(['a', 'b'])) },
+  glu: { ...feedForward, names: maybe(leaf(['a', 'b', 'c'])) },
   gatedLinearAttention: {
     width: leaf(4),
     heads: leaf(2),
@@ -1000,6 +1055,40 @@ const checkpoint = writeCheckpoint({
   history: { losses: [], gradientNorms: [], validation: [] },
 });
 entry('train.readCheckpoint', { file: called('safetensors', file(checkpoint)) }, train.readCheckpoint);
+const sizes: Record<string, readonly (readonly [string, number])[]> = {
+  associativeRecall: [
+    ['length', 16],
+    ['pairs', 3],
+    ['keys', 5],
+  ],
+  needle: [
+    ['length', 9],
+    ['needles', 2],
+    ['symbols', 4],
+  ],
+  copy: [
+    ['length', 6],
+    ['symbols', 3],
+  ],
+  stateTracking: [
+    ['length', 4],
+    ['items', 3],
+  ],
+  inContextRegression: [
+    ['length', 9],
+    ['inputs', 2],
+    ['bins', 4],
+    ['answers', 3],
+  ],
+};
+for (const [name, fields] of Object.entries(sizes)) {
+  const make = { ...train }[name as 'copy'];
+  const given = Object.fromEntries(fields.map(([field, value]) => [field, maybe(whole(value))]));
+  entry(`train.${name}`, { options: options(given) }, (...args: [Any]) => make(...args));
+  entry(`train.${name} examples`, { count: whole(2), seed: integer(1) }, (...args: [Any, Any]) =>
+    make().examples(...args),
+  );
+}
 const every = whole(1);
 const drawn2 = fn(() => undefined);
 entry(
@@ -1023,6 +1112,20 @@ entry(
   train.train,
 );
 
+const someText = leaf('a b', 'text');
+entry('train.characterTokenizer', { text: someText }, train.characterTokenizer);
+entry('train.bytePairTokenizer', { text: someText, size: leaf(300) }, train.bytePairTokenizer);
+const { file: vocabulary } = train.characterTokenizer('a');
+entry('train.tokenizerOf', { file: leaf(vocabulary) }, train.tokenizerOf);
+entry(
+  'train.windows',
+  {
+    tokens: leaf(new Int32Array(99)),
+    options: object({ length: whole(2), batch: whole(2), seed: maybe(from0(1)), validation: maybe(leaf(0.1, '0')) }),
+  },
+  train.windows,
+);
+
 // The whole.
 const tokens = { q: tensor(1, 4, 2, 2), k: tensor(1, 4, 2, 2), v: tensor(1, 4, 2, 2) };
 const comparison: Slots = {
@@ -1037,6 +1140,77 @@ entry(
   { runtime: aRuntime, source: called('model.json', leaf(undefined, 'undefined')) },
   async (...args: [Any, Any]) => {
     if (args[0] !== runtime || args[1] !== undefined) await models.loadUniversalSentenceEncoder(...args);
+  },
+);
+const none = (slot: Slot): Slot => ({ ...maybe(slot), takes: [...slot.takes, 'undefined', 'null'] });
+const decoderConfig: Slots = {
+  model_type: choice('qwen3'),
+  vocab_size: few(5),
+  hidden_size: few(4),
+  intermediate_size: few(3),
+  num_hidden_layers: whole(1),
+  num_attention_heads: few(2),
+  num_key_value_heads: none(leaf(1)),
+  head_dim: none(leaf(2)),
+  hidden_act: none(choice('silu')),
+  rms_norm_eps: none(atLeast0(1)),
+  rope_theta: none(above0(100)),
+  rope_scaling: called('rope_parameters', none(leaf({ rope_type: 'default' }, ...RECORDS))),
+  tie_word_embeddings: none(boolean()),
+  attention_bias: none(boolean(false)),
+  mlp_bias: none(boolean(false)),
+  use_sliding_window: none(boolean(false)),
+  max_window_layers: none(from0(0)),
+  layer_types: none(leaf(['sliding_attention'])),
+  sliding_window: none(whole(2)),
+  initializer_range: none(atLeast0(1)),
+};
+const attentionChoice = maybe(leaf('attention'));
+entry(
+  'models.createDecoder',
+  { config: open(decoderConfig), options: options({ attention: called('method', attentionChoice) }) },
+  models.createDecoder,
+);
+const decoder = models.createDecoder(
+  Object.fromEntries(Object.entries(decoderConfig).map(([key, slot]) => [key, slot.make()])),
+);
+const initialized = Object.values(decoder.initialize(runtime)).map(keep);
+const decoderParameters = object(
+  Object.fromEntries(Object.keys(decoder.parameters).map((key, at) => [key, leaf(initialized[at])])),
+);
+const ids = leaf(keep(runtime.tensor([1, 2, 3], [1, 3], 'i32')));
+const signal = maybe(leaf(new AbortController().signal));
+const decoding: Slots = { recompute: maybe(boolean(false)), signal };
+entry(
+  'Decoder.initialize',
+  { runtime: aRuntime, options: options({ seed: maybe(integer(1)) }) },
+  (...args: [Any, Any]) => Object.values(decoder.initialize(...args)),
+);
+const stored = Object.entries(decoder.parameters).map(([key, { shape }]) => [key, leaf(host(...shape))]);
+entry(
+  'Decoder.load',
+  { runtime: aRuntime, file: called('weights', object(Object.fromEntries(stored))) },
+  (...args: [Any, Any]) => Object.values(decoder.load(...args)),
+);
+entry('Decoder.forward', { parameters: decoderParameters, tokens: ids, options: options(decoding) }, decoder.forward);
+entry(
+  'Decoder.loss',
+  {
+    parameters: decoderParameters,
+    tokens: ids,
+    targets: ids,
+    options: options({ ...decoding, chunk: maybe(few(2)), ignore: maybe(integer(1)) }),
+  },
+  decoder.loss,
+);
+const decoderCache: Slots = { rows: maybe(whole(1)), capacity: whole(9), dtype: maybe(choice('f16')) };
+entry('Decoder.cache', { runtime: leaf(runtime), options: object(decoderCache) }, decoder.cache);
+entry(
+  'Decoder.step',
+  { parameters: decoderParameters, tokens: ids, cache: leaf(undefined, 'undefined'), options: options({ signal }) },
+  (parameters, tokens, given, options) => {
+    using cache = decoder.cache(runtime, { capacity: 9 });
+    return decoder.step(parameters, tokens, given === undefined ? cache : given, options);
   },
 );
 const { name: _, ...declared } = saccade.findMethod('attention');
@@ -1136,6 +1310,7 @@ const OTHERS: Record<string, string> = {
   tuneWebGpu: 'needs a GPU: src/tune/tune.test.ts',
   'Runtime.fromGpuBuffer': 'needs a GPU: src/runtime/webgpu/memory.test.ts',
   Tensor: 'made by a runtime; its methods are above',
+  'train.IGNORED': 'a number',
 };
 
 test('every export has an entry', () => {

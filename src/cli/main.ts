@@ -12,6 +12,7 @@ import { maskCommand } from './mask';
 import { reproduceCommand } from './reproduce';
 import { runCommand } from './run';
 import { simulateCommand } from './simulate';
+import { trainCommand } from './train';
 import { tuneCommand } from './tune';
 
 const EXIT = { done: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
@@ -44,6 +45,7 @@ export function program(): Command {
     simulateCommand(),
     benchCommand(),
     reproduceCommand(),
+    trainCommand(),
     tuneCommand(),
     doctorCommand(),
   ];

@@ -1,12 +1,14 @@
 import { closeSync, constants, createReadStream, openSync, readSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { Socket } from 'node:net';
+import type { NamedText } from '../compare/inputs';
 import { DTypeError, ParameterError, ParseError } from '../errors';
 import { readSafetensors } from '../io';
 import type { Method } from '../methods/define';
 import { DTYPES, type DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import { formatBytes } from '../text/format';
+import { printable } from '../text/printable';
 
 /** What Node reads into one buffer. */
 const LARGEST = 2 ** 31 - 1;
@@ -73,6 +75,19 @@ export async function readBytes(path: string, most = LARGEST): Promise<Uint8Arra
   }
   if (size === 0 && stats.isFIFO()) throw refuse('it is a pipe that nobody writes to');
   return Buffer.concat(parts);
+}
+
+/** Of a text or a picture. */
+export const MOST_BYTES = 2 ** 28;
+
+/** A text in UTF-8. */
+export async function readText(path: string): Promise<NamedText> {
+  const bytes = await readBytes(path, MOST_BYTES);
+  try {
+    return { name: printable(path), text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
+  } catch {
+    throw new ParseError(`${path} is not text in UTF-8`);
+  }
 }
 
 /** What comes out of a pipe until its writers are gone; without any it ends at once, rather than waiting for one. */

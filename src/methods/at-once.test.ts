@@ -39,6 +39,7 @@ const SETTINGS: Readonly<Record<string, readonly Setting[]>> = {
     { params: { schedule: 'paper', layers: 2 } },
     { inputs: { decay: [h], initial_state: state } },
   ],
+  'local-linear-attention': [{ params: { solver: 'direct' }, inputs: { ridge_rows: [b, n, h] } }],
   'gated-delta-rule': [{ params: { form: 'recurrent' } }, { inputs: { initial_state: state } }],
   'nats-linear': [
     { params: { chunk: 4 } },

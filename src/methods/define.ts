@@ -84,6 +84,8 @@ export interface LayerParameter {
 export interface Layer {
   /** By name, as checkpoints have them, such as `beta_proj.weight`. */
   readonly parameters: Readonly<Record<string, LayerParameter>>;
+  /** Inputs of the shape of q that are projected, normalised and turned as q is, by `r_proj.weight` and so on for r. */
+  readonly queries?: readonly string[];
   /**
    * The method's inputs from those of the layer: x [b, n, width] and its projections, in the shapes of the method; what is
    * given back under these names takes their place. On ops only, so that gradients follow.

@@ -45,18 +45,20 @@ test.each(cases)('%s %j', async (_, given, method) => {
   const params = method.parse(given);
   const space = method.inputs.q?.includes('...space') ? [2, N / 2] : [N];
   const layer = method.layer?.(CONFIG, params);
+  const queries = (layer?.queries ?? []).map((each) => `${each}_proj`);
   const parameters = Object.entries(layer?.parameters ?? {}).map(([key, each], at) => [key, initial(each, at)]);
   const gradients = await expectGradients(runtime, {
     fn({ x, q_proj, k_proj, v_proj, ...others }) {
       const project = (weight: Tensor) =>
         matmul(x as Tensor, weight.permute([1, 0])).reshape([1, ...space, HEADS, D]) as Tensor;
       const qkv = { q: project(q_proj!), k: project(k_proj!), v: project(v_proj!) };
-      const { out } = method.forward({ ...qkv, ...layer?.inputs(x!, qkv, others) } as never, params);
+      const more = Object.fromEntries(queries.map((each) => [each.slice(0, -5), project(others[each]!)]));
+      const { out } = method.forward({ ...qkv, ...more, ...layer?.inputs(x!, qkv, others) } as never, params);
       return { out };
     },
     inputs: {
       x: [1, N, WIDTH],
-      ...Object.fromEntries(PROJECTIONS.map((key, at) => [key, initial(PROJECTION, at + 100)])),
+      ...Object.fromEntries([...PROJECTIONS, ...queries].map((key, at) => [key, initial(PROJECTION, at + 100)])),
       ...Object.fromEntries(parameters),
     },
     except: (key) => OF_CHOICES.test(key),

@@ -11,6 +11,8 @@ import { lightningAttention } from './linear/lightning-attention';
 import { natsLinear } from './linear/nats-linear';
 import { performer } from './linear/performer';
 import { transnormer } from './linear/transnormer';
+import { localLinearAttention } from './local-linear/local-linear-attention';
+import { parallax } from './local-linear/parallax';
 import { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 import { neighborhoodAttention } from './sparse/neighborhood-attention';
 import { powerAttention } from './sparse/power-attention';
@@ -32,6 +34,8 @@ export const methods: readonly Method[] = [
   transnormer,
   l2vit,
   dydila,
+  localLinearAttention,
+  parallax,
 ];
 
 /** The method of that name; a ParameterError lists the known names. */

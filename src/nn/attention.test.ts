@@ -62,7 +62,10 @@ describeOnBackends('multi-head attention', (runtime) => {
       const tensors = { q: runtime().fromHost(qkv.q), k: runtime().fromHost(qkv.k), v: runtime().fromHost(qkv.v) };
       const layer = method.layer?.({ width, heads, keyHeads, d, e, layer: 0, layers: 1 }, params);
       const others = Object.entries(layer?.inputs(x, tensors, parameters) ?? {});
-      const hosts = await Promise.all(others.map(async ([name, each]) => [name, await each.toHost()] as const));
+      const hosts = await Promise.all([
+        ...others.map(async ([name, each]) => [name, await each.toHost()] as const),
+        ...(layer?.queries ?? []).map(async (name) => [name, await project(name, heads, d)] as const),
+      ]);
       const { out } = method.reference({ ...qkv, ...Object.fromEntries(hosts) }, params);
       const rows = { ...(out as HostTensor), shape: [b, 6, heads * e] } as HostTensor;
       const expected = times(rows, await weight('o'));

@@ -75,7 +75,7 @@ export interface AttentionLayer extends Definition<Described> {
 /**
  * x [b, n, width] -> [b, n, width]. Parameters: `q_proj.weight` [h d, width], `k_proj.weight` [g d, width],
  * `v_proj.weight` [g e, width], `o_proj.weight` [width, h e], their biases, `q_norm.weight` and `k_norm.weight` [d], and
- * those of the method's layer.
+ * those of the method's layer, with as many for its further queries as for q.
  *
  * @throws {ParameterError} a setting that is unknown, out of range, or nothing that the method can be used with
  */
@@ -125,6 +125,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     throw new ParameterError(`method ${name} takes ${missing.join(', ')}, which a layer has no projections for`);
   const extra = method.layer?.({ width, heads, keyHeads, d, e, layer, layers }, params);
   const { qkv = false, out: ofOut = false } = bias;
+  const queries = extra?.queries ?? [];
   return {
     name: `attention by ${name}`,
     parameters: {
@@ -132,7 +133,9 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
       ...projection('k_proj', keyHeads * d, width, qkv),
       ...projection('v_proj', keyHeads * e, width, qkv),
       ...projection('o_proj', width, heads * e, ofOut),
-      ...(normed && { ...prefixed(normed.parameters, 'q_norm'), ...prefixed(normed.parameters, 'k_norm') }),
+      ...Object.assign({}, ...queries.map((each) => projection(`${each}_proj`, heads * d, width, qkv))),
+      ...(normed &&
+        Object.assign({}, ...['q', 'k', ...queries].map((each) => prefixed(normed.parameters, `${each}_norm`)))),
       ...extra?.parameters,
     },
     ...{ method, params, keyHeads, d, e },
@@ -143,7 +146,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
       const apply = (name: string, from: Tensor) =>
         linear(from, parameters[`${name}.weight`] as Tensor, { bias: parameters[`${name}.bias`], signal });
       const shape = (count: number, size: number) => [b, ...(grid ?? [n]), count, size];
-      const compared = (of: 'q' | 'k', count: number) => {
+      const compared = (of: string, count: number) => {
         const plain = apply(`${of}_proj`, x).reshape([b, n, count, d]);
         const scaled = normed ? normed.forward(plain, partOf(parameters, `${of}_norm`), { signal }) : plain;
         return (rope ? turn(scaled, { ...rope, positions, signal }) : scaled).reshape(shape(count, d));
@@ -153,7 +156,8 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
         k: compared('k', keyHeads),
         v: apply('v_proj', x).reshape(shape(keyHeads, e)),
       };
-      const inputs = { ...projections, ...extra?.inputs(x, projections, parameters, { signal }) };
+      const others = Object.fromEntries(queries.map((each) => [each, compared(each, heads)]));
+      const inputs = { ...projections, ...others, ...extra?.inputs(x, projections, parameters, { signal }) };
       const out = attend ? attend(inputs) : (method.forward(inputs, params, { signal }).out as Tensor);
       return apply('o_proj', out.reshape([b, n, heads * e]));
     },

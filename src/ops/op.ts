@@ -50,7 +50,7 @@ export interface Expectation {
 }
 
 /** Of the elements of a tensor that are not as expected, how many there are and their largest magnitude. */
-export interface Failures {
+interface Failures {
   readonly count: number;
   readonly largest: number;
 }

@@ -5,6 +5,7 @@ import { compareView } from './compare-view';
 import type { Child } from './dom';
 import { element } from './dom';
 import type { Page } from './page';
+import { qualityView } from './quality-view';
 import { reproduceView } from './reproduce-view';
 
 /** A view turns the page's data into its content, under the title. */
@@ -12,6 +13,7 @@ import { reproduceView } from './reproduce-view';
 const views: Record<string, (data: any) => readonly Child[]> = {
   bench: benchView,
   compare: compareView,
+  quality: qualityView,
   reproduce: reproduceView,
 };
 

@@ -22,6 +22,7 @@ import {
   mean,
   multiply,
   pad,
+  parallax,
   power,
   reciprocal,
   reluAttention,
@@ -61,6 +62,10 @@ const CASES: Readonly<Record<string, GradientCase>> = {
       expanded: contiguous(x!.reshape([3, 1, 4]).expand([2, 3, 2, 4])),
     }),
     inputs: { x: [3, 4] },
+  },
+  parallax: {
+    fn: ({ q, r, k, v }) => ({ ...parallax(q!, r!, k!, v!, { causal: true }) }),
+    inputs: { ...QKV, r: QKV.q },
   },
   concat: { fn: ({ x, y }) => concat([x as Tensor<'f32'>, y as Tensor<'f32'>], 1), inputs: { x: [2, 3], y: [2, 1] } },
   pad: {

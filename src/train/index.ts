@@ -11,4 +11,21 @@ export {
   warmupStableDecay,
 } from './schedule';
 export { type SgdOptions, sgd } from './sgd';
+export {
+  type AssociativeRecallOptions,
+  associativeRecall,
+  type CopyOptions,
+  copy,
+  type Examples,
+  IGNORED,
+  inContextRegression,
+  type NeedleOptions,
+  needle,
+  type RegressionOptions,
+  type StateTrackingOptions,
+  stateTracking,
+  type Task,
+} from './tasks';
+export { bytePairTokenizer, characterTokenizer, type Tokenizer, type TokenizerFile, tokenizerOf } from './tokenizer';
 export { type CheckpointOptions, type TrainingStep, type TrainOptions, train, type ValidateOptions } from './train';
+export { type Windows, type WindowsOptions, windows } from './windows';

@@ -4,6 +4,7 @@
  */
 import * as saccade from '../../src/index';
 import * as masks from '../../src/masks';
+import { adamw, train } from '../../src/train';
 
 type Tensor = saccade.Tensor;
 
@@ -27,7 +28,7 @@ export interface Agreement {
   readonly leaked: number;
 }
 
-/** Compares attention, its gradients and a decoding step on a runtime with the reference, on shapes that fit no tile. */
+/** Compares attention, its gradients, a decoding step and some steps of training on a runtime with the reference, on shapes that fit no tile. */
 export async function agreement(options: saccade.RuntimeOptions): Promise<Agreement> {
   const runtime = await saccade.createRuntime(options);
   const reference = await saccade.createRuntime({ backend: 'reference' });
@@ -39,6 +40,7 @@ export async function agreement(options: saccade.RuntimeOptions): Promise<Agreem
     for (const [at, values] of expected.entries()) worst = Math.max(worst, difference(actual[at]!, values));
   }
   worst = Math.max(worst, difference(await decode(runtime), await decode(reference)));
+  worst = Math.max(worst, difference(await learn(runtime), await learn(reference)));
   const report = { explain: runtime.explain(), cases: CASES.length, worst, leaked: runtime.memory().live };
   runtime.dispose();
   reference.dispose();
@@ -57,6 +59,28 @@ async function attend(
   const tensors = [results.out, results.lse, gradients.q, gradients.k, gradients.v];
   const values = await Promise.all(tensors.map((tensor) => tensor.read() as Promise<Float32Array>));
   for (const tensor of [q, k, v, ...tensors]) tensor.dispose();
+  return values;
+}
+
+/** What a layer has learned when it is told to stop after the third step. */
+async function learn(runtime: saccade.Runtime): Promise<Float32Array> {
+  const parameters = { weight: runtime.random([40, 30], { seed: 1 }) };
+  const optimizer = adamw(parameters, { learningRate: 0.1 });
+  const stop = new AbortController();
+  const training = train({
+    ...{ parameters, optimizer, steps: 9, signal: stop.signal },
+    batches: (index) => runtime.random([50, 40], { seed: index }),
+    loss: ({ weight }, x) => saccade.mean(saccade.map((y) => (y - 1) * (y - 1), saccade.matmul(x, weight as Tensor))),
+    onStep: ({ step }) => {
+      if (step === 3) stop.abort(new Error('enough'));
+    },
+  });
+  await training.catch((error) => {
+    if (error.message !== 'enough') throw error;
+  });
+  const values = await parameters.weight.read();
+  optimizer.dispose();
+  parameters.weight.dispose();
   return values;
 }
 

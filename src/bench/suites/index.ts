@@ -5,6 +5,7 @@ import { buildsSuite } from './builds';
 import { chainSuite } from './chain';
 import { decodeSuite } from './decode';
 import { linearSuite } from './linear';
+import { localLinearSuite } from './local-linear';
 import { memorySuite } from './memory';
 import { overheadSuite } from './overhead';
 import { primitivesSuite } from './primitives';
@@ -19,6 +20,7 @@ export const suites: readonly Suite[] = [
   sparseSuite,
   backwardSuite,
   linearSuite,
+  localLinearSuite,
   shapesSuite,
   scoresSuite,
   threadsSuite,

@@ -7,6 +7,7 @@ import type { AttentionContext, AttentionLayer } from '../../nn/attention';
 import { attention } from '../../ops/attention';
 import type { CacheDType } from '../../ops/cache/layout';
 import { concat } from '../../ops/copy';
+import { parallax } from '../../ops/parallax';
 import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
 import { softcap as softcapScore } from '../../scores/score';
@@ -21,11 +22,11 @@ export interface DecoderCacheOptions {
   readonly dtype?: CacheDType | undefined;
 }
 
-/** Of exact attention what a key-value cache has options for. */
+/** Of exact attention, and of Parallax, what a key-value cache has options for. */
 interface ExactParams {
-  readonly window: readonly [number, number];
-  readonly sinks: number;
-  readonly prefix: number;
+  readonly window?: readonly [number, number] | number;
+  readonly sinks?: number;
+  readonly prefix?: number;
   readonly softcap?: number;
   readonly scale?: number;
 }
@@ -36,7 +37,7 @@ type Inputs = Readonly<Record<string, Tensor>>;
 type Attend = (inputs: Inputs, control: Pick<Control, 'signal'>) => Tensor;
 
 /**
- * Keys and values for exact attention, states for recurrent methods; of others the inputs of all tokens, from which each
+ * Keys and values for exact attention and Parallax, states for recurrent methods; of others the inputs of all tokens, from which each
  * step computes anew. After a step that failed or was cancelled it is of no use.
  */
 export class DecoderCache {
@@ -68,8 +69,9 @@ export class DecoderCache {
       createKeyValueCache(runtime, {
         ...{ rows, capacity, dtype, heads: first.keyHeads, d: first.d, e: first.e },
         layers: exact.map(({ params }) => {
-          const { window, sinks } = params as ExactParams;
-          return window[0] < 0 ? {} : { window: window[0] + 1, sinks };
+          const { window = 0, sinks } = params as ExactParams;
+          const keys = typeof window === 'number' ? window : window[0] + 1;
+          return keys === 0 ? {} : { window: keys, sinks };
         }),
       });
     const states =
@@ -139,8 +141,9 @@ export class DecoderCache {
   #exactly(keys: KeyValueCache, at: number, { params }: AttentionLayer): Attend {
     const { softcap, scale } = params as ExactParams;
     const score = softcap === undefined ? undefined : softcapScore(softcap);
-    return ({ q, k, v }, control) => {
+    return ({ q, r, k, v }, control) => {
       keys.append(at, k as Tensor, v as Tensor, control);
+      if (r) return parallax(q as Tensor, r, keys.layer(at), { scale, ...control }).out;
       return attention(q as Tensor, keys.layer(at), { scale, score, ...control }).out;
     };
   }
@@ -177,7 +180,7 @@ function disposeAll(inputs: Inputs): void {
 }
 
 const isExact = ({ method, params }: AttentionLayer) =>
-  method.name === 'attention' && (params as ExactParams).prefix === 0;
+  method.name === 'parallax' || (method.name === 'attention' && (params as ExactParams).prefix === 0);
 
 const hasState = ({ optional, outputs }: Method) => optional?.initial_state !== undefined && 'state' in outputs;
 

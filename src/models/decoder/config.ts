@@ -7,6 +7,7 @@ import { ParameterError } from '../../errors';
 import { ACTIVATIONS, type Activation } from '../../nn/activation';
 import type { RopeScaling, RopeSettings } from '../../ops/rope';
 import { rotationOf } from '../../ops/rope/rotation';
+import { LARGEST_HEAD } from '../../runtime/wasm/params';
 
 /** As parsed from a file, under its names. */
 export type DecoderConfig = Readonly<Record<string, unknown>>;
@@ -76,6 +77,7 @@ export function readConfig(config: DecoderConfig): Extents {
   if (type !== 'qwen3' && config.head_dim === undefined && width % heads !== 0)
     throw refusal('num_attention_heads', `a divisor of hidden_size ${width} where there is no head_dim`, heads);
   const d = whole('head_dim', type === 'qwen3' ? 128 : width / heads);
+  if (d % 2 !== 0 || d > LARGEST_HEAD) throw refusal('head_dim', `an even integer up to ${LARGEST_HEAD}`, d);
   const activation = given<Activation>('hidden_act', 'silu');
   checkChoice('hidden_act of config', activation, ACTIVATIONS);
   const isBiased = flag('attention_bias');
@@ -111,10 +113,10 @@ function ropeOf(config: DecoderConfig, d: number): RopeSettings {
   const given = config.rope_parameters ?? config.rope_scaling ?? {};
   checkRecord('rope_parameters of config', given);
   const parameters = given as Readonly<Record<string, unknown>>;
-  const rope = {
-    theta: (parameters.rope_theta ?? config.rope_theta ?? 10_000) as number,
-    scaling: scalingOf(parameters, config),
-  };
+  const theta = (parameters.rope_theta ?? config.rope_theta ?? 10_000) as number;
+  if (!(typeof theta === 'number' && theta >= 1 && Number.isFinite(theta)))
+    throw refusal('rope_theta', 'a number >= 1', theta);
+  const rope = { theta, scaling: scalingOf(parameters, config) };
   rotationOf(rope, d);
   return rope;
 }

@@ -93,6 +93,8 @@ describeOnBackends('decoder', (runtime) => {
 /** Any method, in all layers or with others. */
 const choices: readonly (readonly [string, DecoderAttention])[] = [
   ['power-attention', 'power-attention'],
+  ['parallax', [{ method: 'parallax', params: { window: 3 } }, 'parallax']],
+  ['local-linear-attention', { method: 'local-linear-attention', params: { ridge: 1 } }],
   ['a hybrid', [{ method: 'gated-delta-rule', rope: false }, 'attention']],
   ['lightning-attention', { method: 'lightning-attention', params: { schedule: 'released' } }],
 ];

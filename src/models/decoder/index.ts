@@ -4,8 +4,9 @@
  * Letters: b batch, n tokens.
  * Source: Touvron et al. 2023, Llama, arXiv 2302.13971; Qwen 3, arXiv 2505.09388; the layouts of Hugging Face's checkpoints.
  */
-import { checkBoolean, checkKnown, checkOptions, checkRecord, show } from '../../check';
+import { checkBoolean, checkKnown, checkOptions, checkRecord, checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import type { Method } from '../../methods/define';
 import type { AttentionContext } from '../../nn/attention';
 import { linear } from '../../nn/linear';
 import { type LinearCrossEntropyOptions, linearCrossEntropy } from '../../nn/linear-cross-entropy';
@@ -14,10 +15,10 @@ import { norm } from '../../nn/norm';
 import { checkControl, checkTensors, commonRuntime } from '../../ops/check';
 import { contiguous } from '../../ops/copy';
 import { embedding } from '../../ops/gather';
-import type { Runtime } from '../../runtime/runtime';
+import { Runtime } from '../../runtime/runtime';
 import { recompute } from '../../tape';
-import { convert, type HostTensor } from '../../tensor/host';
-import { formatShape, sameShape } from '../../tensor/shape';
+import { checkHost, convert, type HostTensor } from '../../tensor/host';
+import { formatShape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { DecoderCache, type DecoderCacheOptions } from './cache';
 import { type DecoderConfig, readConfig } from './config';
@@ -58,6 +59,8 @@ export interface Decoder {
    * @throws {ParameterError | ShapeError} a parameter that is missing, unknown or of another shape
    */
   forward(parameters: Parameters, tokens: Tensor, options?: DecoderControl): Tensor<'f32'>;
+  /** Multiplications and additions of products and attention, forward, for b sequences of n tokens; a backward pass has twice as many. */
+  flops(b: number, n: number): number;
   /** The mean cross entropy of tokens [b, n] and the targets behind them, [b, n] i32, a few rows of logits at a time -> []. */
   loss(parameters: Parameters, tokens: Tensor, targets: Tensor, options?: DecoderLossOptions): Tensor<'f32'>;
   /**
@@ -72,7 +75,7 @@ export interface Decoder {
    *
    * @throws {ParameterError} tokens beyond the capacity of the cache
    */
-  step(parameters: Parameters, tokens: Tensor, cache: DecoderCache, control?: ModuleControl): Tensor<'f32'>;
+  step(parameters: Parameters, tokens: Tensor, cache: DecoderCache, options?: ModuleControl): Tensor<'f32'>;
 }
 
 const EMBEDDING = 'model.embed_tokens.weight';
@@ -157,6 +160,18 @@ export function createDecoder(config: DecoderConfig, options: DecoderOptions = {
       return initial({ parameters }, runtime, options.seed);
     },
     load: (runtime, file) => load(runtime, parameters, file),
+    flops(b, n) {
+      checkWhole('b', b, 1);
+      checkWhole('n', n, 1);
+      const matrices = Object.entries(parameters).filter(
+        ([name, { shape }]) => shape.length === 2 && (isTied || name !== EMBEDDING),
+      );
+      const weights = matrices.reduce((sum, [, { shape }]) => sum + sizeOf(shape), 0);
+      const attention = layers.map(({ attention: { method, params, keyHeads: g, d, e } }) =>
+        method.cost({ b, n, m: n, h: extents.heads, g, d, e }, params as ReturnType<Method['parse']>),
+      );
+      return attention.reduce((sum, { flops }) => sum + flops, 2 * weights * b * n);
+    },
     forward(given, tokens, options = {}) {
       checkOptions('forward', options, CONTROL);
       check('decoder', given, { tokens }, options);
@@ -179,9 +194,9 @@ export function createDecoder(config: DecoderConfig, options: DecoderOptions = {
       });
     },
     cache: (runtime, options) => new DecoderCache(runtime, attentions, options),
-    step(given, tokens, cache, control = {}) {
-      checkOptions('step', control, ['signal']);
-      check('decoder', given, { tokens }, control);
+    step(given, tokens, cache, options = {}) {
+      checkOptions('step', options, ['signal']);
+      check('decoder', given, { tokens }, options);
       if (!(cache instanceof DecoderCache))
         throw new ParameterError(`cache must be made by cache(), got ${show(cache)}`);
       const { runtime, shape } = tokens;
@@ -189,10 +204,10 @@ export function createDecoder(config: DecoderConfig, options: DecoderOptions = {
       const [rows, n] = shape as [number, number];
       if (rows !== cache.rows)
         throw new ShapeError(`tokens must have ${cache.rows} rows as the cache, got ${formatShape(shape)}`);
-      return cache.advance(n, control.signal, (contextOf) =>
+      return cache.advance(n, options.signal, (contextOf) =>
         runtime.scope(() => {
-          const last = contiguous(hidden(given, tokens, control, contextOf).slice(1, n - 1, n)) as Tensor;
-          return linear(normed(given, last.reshape([rows, width]), control), head(given), control);
+          const last = contiguous(hidden(given, tokens, options, contextOf).slice(1, n - 1, n)) as Tensor;
+          return linear(normed(given, last.reshape([rows, width]), options), head(given), options);
         }),
       );
     },
@@ -209,6 +224,7 @@ function load(
   parameters: Described,
   file: Readonly<Record<string, HostTensor>>,
 ): Record<string, Tensor<'f32'>> {
+  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   checkRecord('file', file);
   const known = (name: string) => Object.hasOwn(parameters, name);
   const found = new Map<string, HostTensor>();
@@ -218,6 +234,7 @@ function load(
     const own = [name, bare, `model.${bare}`, bare.replace(/^model\./, '')].find(known);
     if (own === undefined) throw new ParameterError(`weights have a tensor '${name}' too many`);
     if (found.has(own)) throw new ParameterError(`weights have ${own} twice, also as '${name}'`);
+    checkHost(own, host);
     found.set(own, host);
   }
   const missing = Object.keys(parameters).filter((name) => !found.has(name));

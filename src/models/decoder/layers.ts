@@ -38,7 +38,7 @@ export function layersOf(extents: Extents, attention: DecoderAttention | undefin
     throw new ParameterError(`attention must be one for each of ${layers} layers, got ${attention.length}`);
   return windows.map((window, layer) => {
     const usual = { method: 'attention', params: window === undefined ? {} : { window: [window - 1, 0] } };
-    const given = (Array.isArray(attention) ? attention[layer] : attention) ?? usual;
+    const given = Array.isArray(attention) ? attention[layer] : attention === undefined ? usual : attention;
     return layerOf(extents, typeof given === 'string' ? { method: given } : given, layer);
   });
 }

@@ -6,6 +6,10 @@
  * scores' gradient in their place; from that the keys' and the queries'. Nobody else adds to the gradients of its keys.
  * Those of the queries come from every part of the keys: each part has its own sums, which `backwardReduce` adds up in
  * order. The parts depend on the shapes only, so the bits do not depend on the number of threads.
+ *
+ * Of Parallax, whose weights are w = p (1 + level - r . key), with level the mean of r . key under p: the values' gradient
+ * is from w; with a = gradOut . value and b its mean under p, the scores' is p (b - gradOut . out) + w (a - b), and that of
+ * the products with r is p (b - a). Eight products a pair.
  */
 import { flagsOf, isFull, isSeen, isSeenByGroup, keyIn, patternAt, queryIn, Segment, SEGMENT_BYTES } from './blocks.as';
 import { BackwardParams, Place, PLACE_BYTES, Problem, TABLE_RUN } from './params.generated.as';
@@ -18,9 +22,9 @@ import {
   PANEL_SLICE_BYTES,
   rowAddress,
 } from '../../runtime/wasm/assembly/layout.as';
-import { CHUNK_PANELS, LARGEST_HEAD, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
+import { CHUNK_PANELS, Contiguous, LARGEST_HEAD, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
 import { modify, MODIFIER_BYTES, openModifier, writeKeys } from './modifier.as';
-import { ACROSS, ADD, product, STORE, STORE_EXP_LESS, TIMES_LESS } from '../../runtime/wasm/assembly/product.as';
+import { ACROSS, ADD, product, STORE, STORE_EXP_LESS, STORE_TILTED, TILT_GRADIENTS, TIMES_LESS } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { exp2Clamped, madd, seenLanes, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
 
@@ -113,7 +117,14 @@ const MODIFIERS: usize = HALF_SLOPES + <usize>(BLOCK_PANELS * PANEL * TILE * 4);
 const TABLE_MODIFIER: usize = MODIFIERS + 4 * MODIFIER_BYTES;
 const RAW: usize = TABLE_MODIFIER + MODIFIER_BYTES; // [168 keys][48]: scores before they are modified
 const RAW_BYTES: usize = <usize>BLOCK_PANELS * PANEL_ROWS;
-export const BACKWARD_BYTES: usize = RAW + RAW_BYTES;
+// Of Parallax: r twice as the queries, its gradient's sums, and the tilted weights, then the gradient of r's products.
+const PROBES: usize = RAW + RAW_BYTES; // [6 slices][d][8]
+const PROBE_ROWS: usize = PROBES + PAIR * LARGEST_HEAD * 4; // [slices of d][48][8]
+const PROBE_SUMS: usize = PROBE_ROWS + PAIR * LARGEST_HEAD * 4; // [slices of d][48][8]
+const TILTED: usize = PROBE_SUMS + PAIR * LARGEST_HEAD * 4; // [168 keys][48]
+const LEVELS: usize = TILTED + <usize>BLOCK_PANELS * PANEL_ROWS; // [48]: 1 + level
+const MEANS: usize = LEVELS + ROW; // [48]: b, then what TILT_GRADIENTS takes: scale (b - gradOut . out), and scale
+export const BACKWARD_BYTES: usize = MEANS + 3 * ROW;
 
 /** One part of the keys of one head; or, where tables have gradients, one group of such parts, in order. */
 export function attentionBackward(params: usize, task: i32, scratch: usize): void {
@@ -156,38 +167,55 @@ function backwardPart(f: BackwardParams, task: i32, sumsOfTables: usize, scratch
   const keyPanels = panelsAt(f.keyPanels, bg, panels, d);
   const valuePanels = panelsAt(f.valuePanels, bg, panels, e);
 
+  const isTilted = p.r.address != 0;
   const heads = h / g;
   const firstHead = (bg % g) * heads;
   for (let head = firstHead; head < firstHead + heads; head++) {
     const place = batch * h + head;
     const map = i32.load(p.maps + (<usize>place << 2));
-    const sumsQ = f.sumsQ + (<usize>(part * p.b * p.h + place) * <usize>(tiles * TILE * d) << 2);
+    const sums = <usize>(part * p.b * p.h + place) * <usize>(tiles * TILE * d) << 2;
     for (let tile: i32 = 0; tile < tiles; tile += 2) {
       // A part may take seconds.
       if (isAborted()) return;
       const walk = changetype<PairWalk>(scratch + WALK);
       startPair(walk, p, map, tile, first, past);
       memory.fill(scratch + SUMS, 0, <usize>(slicesOf(d) * SLICE) * ROW);
+      if (isTilted) memory.fill(scratch + PROBE_SUMS, 0, <usize>(slicesOf(d) * SLICE) * ROW);
       let segments = takePairs(walk, p, scratch + SEGMENTS);
       if (segments > 0) layOutPair(f, batch, head, tile, scratch);
       while (segments > 0) {
+        if (isTilted) {
+          weigh(p, keyPanels, d, segments, scratch, STORE_EXP_LESS);
+          tilt(p, keyPanels, d, segments, scratch);
+          addToKeys(sumsV, sliceBytes, slicesOf(e), segments, TILTED, GRADIENT_ROWS, scratch);
+          tiltGradients(p, valuePanels, e, segments, scratch);
+          addToKeys(sumsK, sliceBytes, slicesOf(d), segments, WEIGHTS, QUERY_ROWS, scratch);
+          addToKeys(sumsK, sliceBytes, slicesOf(d), segments, TILTED, PROBE_ROWS, scratch);
+          addToQueries(p, keySlices, sliceBytes, slicesOf(d), segments, WEIGHTS, SUMS, scratch);
+          addToQueries(p, keySlices, sliceBytes, slicesOf(d), segments, TILTED, PROBE_SUMS, scratch);
+          segments = takePairs(walk, p, scratch + SEGMENTS);
+          continue;
+        }
         if (p.program != 0) {
           weigh(p, keyPanels, d, segments, scratch, STORE);
           if (sumsOfTables) memory.copy(scratch + RAW, scratch + WEIGHTS, RAW_BYTES);
           modifyPair(p, min(2, tiles - tile), segments, scratch);
         } else weigh(p, keyPanels, d, segments, scratch, STORE_EXP_LESS);
-        addToKeys(sumsV, sliceBytes, slicesOf(e), segments, scratch + GRADIENT_ROWS, scratch);
+        addToKeys(sumsV, sliceBytes, slicesOf(e), segments, WEIGHTS, GRADIENT_ROWS, scratch);
         scoreGradients(p, valuePanels, e, segments, scratch);
         if (sumsOfTables) addToTables(f, batch, head, tile, segments, sumsOfTables, scratch);
         if (p.program != 0) timesSlopes(segments, scratch);
-        addToKeys(sumsK, sliceBytes, slicesOf(d), segments, scratch + QUERY_ROWS, scratch);
-        addToQueries(p, keySlices, sliceBytes, slicesOf(d), segments, scratch);
+        addToKeys(sumsK, sliceBytes, slicesOf(d), segments, WEIGHTS, QUERY_ROWS, scratch);
+        addToQueries(p, keySlices, sliceBytes, slicesOf(d), segments, WEIGHTS, SUMS, scratch);
         segments = takePairs(walk, p, scratch + SEGMENTS);
       }
-      storeSums(d, min(2, tiles - tile) * TILE, sumsQ + (<usize>(tile * TILE * d) << 2), scratch);
+      const rows = min(2, tiles - tile) * TILE;
+      const place = sums + (<usize>(tile * TILE * d) << 2);
+      storeSums(d, rows, scratch + SUMS, f.sumsQ + place, scratch);
+      if (isTilted) storeSums(d, rows, scratch + PROBE_SUMS, f.sumsR + place, scratch);
     }
   }
-  const scale = <f32>p.scale;
+  const scale: f32 = isTilted ? 1 : <f32>p.scale;
   storeKeys(p, batch, bg % g, d, first, past, sumsK, sliceBytes, scale, f.gradK.address, f.gradK.dtype, scratch);
   storeKeys(p, batch, bg % g, e, first, past, sumsV, sliceBytes, 1, f.gradV.address, f.gradV.dtype, scratch);
 }
@@ -258,7 +286,9 @@ function layOutPair(f: BackwardParams, batch: i32, head: i32, tile: i32, scratch
   const order = p.queries;
   const tiles = min(2, p.tiles - tile);
   const q = p.q;
+  const r = p.r;
   const out = f.out;
+  const mean = f.mean;
   const gradOut = f.gradOut;
   const program = p.program;
   const factor = <f32>p.scale * (program ? 1 : LOG2E);
@@ -267,6 +297,10 @@ function layOutPair(f: BackwardParams, batch: i32, head: i32, tile: i32, scratch
     memory.fill(scratch + GRADIENTS, 0, <usize>e * ROW);
     memory.fill(scratch + QUERY_ROWS, 0, <usize>(slicesOf(d) * SLICE) * ROW);
     memory.fill(scratch + GRADIENT_ROWS, 0, <usize>(slicesOf(e) * SLICE) * ROW);
+    if (r.address) {
+      memory.fill(scratch + PROBES, 0, <usize>d * ROW);
+      memory.fill(scratch + PROBE_ROWS, 0, <usize>(slicesOf(d) * SLICE) * ROW);
+    }
   }
   for (let t: i32 = 0; t < tiles; t++) {
     const first = (tile + t) * TILE;
@@ -274,6 +308,10 @@ function layOutPair(f: BackwardParams, batch: i32, head: i32, tile: i32, scratch
     const gradients = scratch + GRADIENTS + <usize>(t * TILE * e * 4);
     layOutTile(q, batch, head, order, n, d, first, TILE, factor, queries, scratch + LAYOUT);
     layOutTile(gradOut, batch, head, order, n, e, first, TILE, 1, gradients, scratch + LAYOUT);
+    if (r.address) {
+      const probes = scratch + PROBES + <usize>(t * TILE * d * 4);
+      layOutTile(r, batch, head, order, n, d, first, TILE, 1, probes, scratch + LAYOUT);
+    }
     if (program) {
       const modifier = modifierOf(t, scratch);
       openModifier(p, program, p.tables, batch, head, first, modifier);
@@ -286,13 +324,21 @@ function layOutPair(f: BackwardParams, batch: i32, head: i32, tile: i32, scratch
   const back = <usize>slot << 5;
   const rows = scratch + QUERY_ROWS - back;
   layOutSlices(q, batch, head, order, n, d, panel, past, rows, 8 * ROW, PANEL_SLICE_BYTES, scratch + LAYOUT);
+  if (r.address) {
+    const probes = scratch + PROBE_ROWS - back;
+    layOutSlices(r, batch, head, order, n, d, panel, past, probes, 8 * ROW, PANEL_SLICE_BYTES, scratch + LAYOUT);
+  }
   const gradients = scratch + GRADIENT_ROWS - back;
   layOutSlices(gradOut, batch, head, order, n, e, panel, past, gradients, 8 * ROW, PANEL_SLICE_BYTES, scratch + LAYOUT);
 
-  for (let r: i32 = 0; r < PAIR; r++) {
-    const query = r < tiles * TILE ? queryIn(p, slot + r) : -1;
+  const scale = <f32>p.scale;
+  for (let row: i32 = 0; row < PAIR; row++) {
+    const query = row < tiles * TILE ? queryIn(p, slot + row) : -1;
+    const lane = scratch + (<usize>row << 2);
     let lse = NO_WEIGHT;
     let delta: f32 = 0;
+    let level: f32 = 0;
+    let average: f32 = 0;
     if (query >= 0) {
       const at = (<usize>batch * <usize>p.n + <usize>query) * <usize>p.h + <usize>head;
       const own = f32.load(f.lse + (at << 2));
@@ -305,9 +351,22 @@ function layOutPair(f: BackwardParams, batch: i32, head: i32, tile: i32, scratch
         e,
       );
       if (f.gradLse != 0) delta -= f32.load(f.gradLse + (at << 2));
+      if (r.address) {
+        level = f32.load(f.level + (at << 2));
+        average = dot(
+          rowAddress(mean, batch, query, head),
+          loadRow(b, gradOut.element, gradOut.dtype, e, scratch + LAYOUT),
+          e,
+        );
+      }
     }
-    f32.store(scratch + LSES + (r << 2), lse);
-    f32.store(scratch + DELTAS + (r << 2), delta);
+    f32.store(lane, lse, LSES);
+    f32.store(lane, delta, DELTAS);
+    if (!r.address) continue;
+    f32.store(lane, 1 + level, LEVELS);
+    f32.store(lane, average, MEANS);
+    f32.store(lane, scale * (average - delta), MEANS + ROW);
+    f32.store(lane, scale, MEANS + 2 * ROW);
   }
 }
 
@@ -495,9 +554,61 @@ function scoreGradients(p: Problem, values: usize, e: i32, segments: i32, scratc
   }
 }
 
-/** sums[keys] += weights rows, over the queries of the tiles that see a panel. */
-function addToKeys(sums: usize, sliceBytes: usize, slices: i32, segments: i32, rows: usize, scratch: usize): void {
-  let weights = scratch + WEIGHTS;
+/** Of Parallax: the tilted weights of a block. */
+function tilt(p: Problem, keys: usize, d: i32, segments: i32, scratch: usize): void {
+  const panelBytes = <usize>(d * PANEL * 4);
+  let row: usize = scratch;
+  for (let at: i32 = 0; at < segments; at++) {
+    const segment = changetype<PairSegment>(scratch + SEGMENTS + <usize>at * PAIR_SEGMENT_BYTES);
+    for (let x = segment.first; x < segment.past; x++, row += PANEL_ROWS) {
+      const panel = keys + <usize>x * panelBytes;
+      for (let s: i32 = 0; s < PAIR / SLICE; s++) {
+        const index = s < TILE / SLICE ? segment.left : segment.right;
+        if (index < 0) continue;
+        const lane = <usize>s << 5;
+        const to = row + TILTED + lane;
+        if (isSeen(flagsOf(patternAt(p, index)), s % (TILE / SLICE))) {
+          const probes = scratch + PROBES + <usize>s * (<usize>d << 5);
+          const weights = row + WEIGHTS + lane;
+          product(panel, 24, false, probes, d, to, ROW, STORE_TILTED, scratch + LEVELS + lane, 32, 0, 0, 0, 0, 0, weights);
+        } else fillZeros(to);
+      }
+    }
+  }
+}
+
+/** Of Parallax: from the weights to the gradients of the scores, and from the tilted ones to those of the products with r. */
+function tiltGradients(p: Problem, values: usize, e: i32, segments: i32, scratch: usize): void {
+  const panelBytes = <usize>(e * PANEL * 4);
+  let row: usize = scratch;
+  for (let at: i32 = 0; at < segments; at++) {
+    const segment = changetype<PairSegment>(scratch + SEGMENTS + <usize>at * PAIR_SEGMENT_BYTES);
+    for (let x = segment.first; x < segment.past; x++, row += PANEL_ROWS) {
+      const panel = values + <usize>x * panelBytes;
+      for (let s: i32 = 0; s < PAIR / SLICE; s++) {
+        const index = s < TILE / SLICE ? segment.left : segment.right;
+        if (index < 0 || !isSeen(flagsOf(patternAt(p, index)), s % (TILE / SLICE))) continue;
+        const lane = <usize>s << 5;
+        const gradients = scratch + GRADIENTS + <usize>s * (<usize>e << 5);
+        const tilted = row + TILTED + lane;
+        product(panel, 24, false, gradients, e, row + WEIGHTS + lane, ROW, TILT_GRADIENTS, scratch + MEANS + lane, 32, 0, 0, 0, 0, 0, tilted);
+      }
+    }
+  }
+}
+
+/** sums[keys] += weights rows, over the queries of the tiles that see a panel; weights and rows lie in working memory. */
+function addToKeys(
+  sums: usize,
+  sliceBytes: usize,
+  slices: i32,
+  segments: i32,
+  block: usize,
+  rows: usize,
+  scratch: usize,
+): void {
+  let weights = scratch + block;
+  rows += scratch;
   for (let at: i32 = 0; at < segments; at++) {
     const segment = changetype<PairSegment>(scratch + SEGMENTS + <usize>at * PAIR_SEGMENT_BYTES);
     const skipped = segment.left < 0 ? TILE : 0;
@@ -520,9 +631,18 @@ function addProducts(weights: usize, rows: usize, depth: i32, to: usize, keys: i
 }
 
 /** sums[queries] += gradients^T keys, six queries at a time, over the stretches of keys that they see. */
-function addToQueries(p: Problem, keys: usize, sliceBytes: usize, slices: i32, segments: i32, scratch: usize): void {
+function addToQueries(
+  p: Problem,
+  keys: usize,
+  sliceBytes: usize,
+  slices: i32,
+  segments: i32,
+  block: usize,
+  sums: usize,
+  scratch: usize,
+): void {
   for (let group: i32 = 0; group < GROUPS; group++) {
-    const column = scratch + WEIGHTS + <usize>(group * PANEL * 4);
+    const column = scratch + block + <usize>(group * PANEL * 4);
     let offset: i32 = 0;
     let first: i32 = -1;
     let count: i32 = 0;
@@ -543,7 +663,7 @@ function addToQueries(p: Problem, keys: usize, sliceBytes: usize, slices: i32, s
       if (count > 0) {
         const weights = column + <usize>(offset - count) * ROW;
         let from = keys + (<usize>first << 5);
-        let to = scratch + SUMS + <usize>(group * PANEL * 32);
+        let to = scratch + sums + <usize>(group * PANEL * 32);
         for (let s: i32 = 0; s < slices; s++, from += sliceBytes, to += 8 * ROW) {
           product(weights, ROW, false, from, count, to, 32, ADD, 0);
         }
@@ -563,9 +683,9 @@ function addToQueries(p: Problem, keys: usize, sliceBytes: usize, slices: i32, s
 }
 
 /** The sums of a pair of tiles, [slices][48][8], as rows of d. */
-function storeSums(d: i32, rows: i32, to: usize, scratch: usize): void {
+function storeSums(d: i32, rows: i32, sums: usize, to: usize, scratch: usize): void {
   for (let r: i32 = 0; r < rows; r++, to += <usize>d << 2) {
-    rowOfSlices(scratch + SUMS + (<usize>r << 5), 8 * ROW, d, 1, scratch + LAYOUT);
+    rowOfSlices(sums + (<usize>r << 5), 8 * ROW, d, 1, scratch + LAYOUT);
     memory.copy(to, scratch + LAYOUT, <usize>d << 2);
   }
 }
@@ -604,19 +724,29 @@ function storeKeys(
   }
 }
 
-/** One tile of the queries' gradient: the sums of all parts, in order. */
+/** One tile of the queries' gradient, and of r's: the sums of all parts, in order. */
 export function backwardReduce(params: usize, task: i32, scratch: usize): void {
   const f = changetype<BackwardParams>(params);
+  const p = f.problem;
+  if (p.r.address == 0) {
+    reduce(f, task, f.sumsQ, f.gradQ, <f32>p.scale, scratch);
+    return;
+  }
+  reduce(f, task, f.sumsQ, f.gradQ, 1, scratch);
+  reduce(f, task, f.sumsR, f.gradR, 1, scratch);
+}
+
+function reduce(f: BackwardParams, task: i32, sums: usize, gradient: Contiguous, factor: f32, scratch: usize): void {
   const p = f.problem;
   const d = p.d;
   const tiles = p.tiles;
   const place = task / tiles;
   const slot = (task % tiles) * TILE;
   const part = <usize>(p.b * p.h) * <usize>(tiles * TILE * d) << 2;
-  const dtype = f.gradQ.dtype;
-  const scale = f32x4.splat(<f32>p.scale);
+  const dtype = gradient.dtype;
+  const scale = f32x4.splat(factor);
   const row = scratch + LAYOUT;
-  let sums = f.sumsQ + (<usize>(place * tiles * TILE + slot) * <usize>d << 2);
+  sums += <usize>(place * tiles * TILE + slot) * <usize>d << 2;
   for (let r: i32 = 0; r < TILE; r++, sums += <usize>d << 2) {
     const query = queryIn(p, slot + r);
     if (query < 0) continue;
@@ -627,7 +757,7 @@ export function backwardReduce(params: usize, task: i32, scratch: usize): void {
       v128.store(row + at, f32x4.mul(sum, scale));
     }
     const at = (<usize>(place / p.h) * <usize>p.n + <usize>query) * <usize>p.h + <usize>(place % p.h);
-    storeRow(row, f.gradQ.address + at * <usize>d * bytesOf(dtype), dtype, d);
+    storeRow(row, gradient.address + at * <usize>d * bytesOf(dtype), dtype, d);
   }
 }
 

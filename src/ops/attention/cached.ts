@@ -7,6 +7,7 @@ import type { Tensor } from '../../tensor/tensor';
 import { addressOf } from '../cache';
 import type { CachedRow, PageLayout } from '../cache/layout';
 import { PAGE_ROWS } from '../cache/params';
+import type { Probe } from './call';
 import { planDecode } from './decode';
 import { keyProgram } from './score-programs';
 import { blockMapSteps } from './wasm-map';
@@ -23,6 +24,7 @@ export interface CachedCall {
   /** Over the tokens of a row, whatever is evicted. */
   readonly mask: Mask;
   readonly score?: Score | undefined;
+  readonly probe?: Probe | undefined;
 }
 
 export function* planCached(call: CachedCall, machine: Machine): Steps<Plan> {

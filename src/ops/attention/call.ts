@@ -13,6 +13,18 @@ export interface AttentionCall {
   readonly mask: Mask;
   /** What changes the scores before the softmax. */
   readonly score?: Score | undefined;
+  /** Of Parallax, which has no score. */
+  readonly probe?: Probe | undefined;
+}
+
+/**
+ * What Parallax (ops/parallax) adds: r, as q, whose products with the keys tilt the weights p to p (1 + level - r k^T). Results
+ * if wanted: mean [b,n,h,e] f32, p v, and level [b,n,h] f32, the mean of r k^T under p.
+ */
+export interface Probe {
+  readonly r: Tensor;
+  readonly mean?: Tensor | undefined;
+  readonly level?: Tensor | undefined;
 }
 
 /**
@@ -28,4 +40,5 @@ export interface AttentionBackwardCall extends AttentionCall {
   readonly gradK: Tensor;
   readonly gradV: Tensor;
   readonly gradTables?: Tensor | undefined;
+  readonly probe?: Readonly<Record<'r' | 'mean' | 'level' | 'gradR', Tensor>> | undefined;
 }

@@ -5,9 +5,12 @@
  * a task of `decode` takes a split of the keys, whose bounds do not depend on the threads, in blocks of 48: scores [keys][4],
  * weights in their place, then the weighted values; `decodeMerge` joins the splits. Rows that met what float32 cannot do
  * (huge, infinite or NaN scores or values) are computed anew in float64, so that such values propagate as they should.
+ *
+ * Of Parallax a group is two rows of q, then those of r: the weights of r's rows are those of q's times r's products.
  */
 import { CHUNK, ROW_BYTES } from '../../expressions/params.generated.as';
 import { loadRow, loadElement, bytesOf, storeRow } from '../../runtime/wasm/assembly/storage.as';
+import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { exp, log } from '../../runtime/wasm/assembly/scalar.as';
 import { UNSEEN } from '../../runtime/wasm/assembly/product.as';
 import { exp2Clamped, larger, madd } from '../../runtime/wasm/assembly/vector.as';
@@ -52,7 +55,15 @@ function fours(columns: i32): i32 {
 // @ts-ignore: decorator
 @inline
 function groupsOf(p: DecodeParams): i32 {
-  return fours((p.h / p.g) * p.n);
+  const rows = rowsOfGroup(p);
+  return ((p.h / p.g) * p.n + rows - 1) / rows;
+}
+
+/** Rows of q in a group. */
+// @ts-ignore: decorator
+@inline
+function rowsOfGroup(p: DecodeParams): i32 {
+  return p.r.address ? 2 : 4;
 }
 
 // @ts-ignore: decorator
@@ -138,21 +149,27 @@ export function decodeQueries(params: usize, task: i32, scratch: usize): void {
   const batch = task / g;
   const head = (task % g) * shared;
   const row = rowOf(p, batch);
-  const factor = f32x4.splat(<f32>(i32.load(row, 4) ? p.scale : p.scale * LOG2E));
+  const factor = <f32>(i32.load(row, 4) ? p.scale : p.scale * LOG2E);
   const count = i32.load(row);
   const groupBytes = <usize>fours(d) * 64;
+  const rows = rowsOfGroup(p);
   const to = queriesAt(p, task);
   memory.fill(to, 0, <usize>groupsOf(p) * groupBytes);
-  const buffer = scratch + KEY_ROWS;
   for (let r: i32 = 0; r < shared * n; r++) {
     if (r % n >= count) continue;
-    const at = q.address + (<usize>batch * q.batch + <usize>(r % n) * q.row + <usize>(head + r / n) * q.head) * bytesOf(q.dtype);
-    const from = loadRow(at, q.element, q.dtype, d, buffer);
-    let place = to + <usize>(r >> 2) * groupBytes + (<usize>(r & 3) << 4);
-    let c: i32 = 0;
-    for (; c + 4 <= d; c += 4, place += 64) v128.store(place, f32x4.mul(v128.load(from + (<usize>c << 2)), factor));
-    for (; c < d; c++, place += 4) f32.store(place, f32.load(from + (<usize>c << 2)) * f32x4.extract_lane(factor, 0));
+    const place = to + <usize>(r / rows) * groupBytes + (<usize>(r % rows) << 4);
+    layOutQuery(q, batch, r % n, head + r / n, d, factor, place, scratch + KEY_ROWS);
+    if (p.r.address) layOutQuery(p.r, batch, r % n, head + r / n, d, 1, place + 32, scratch + KEY_ROWS);
   }
+}
+
+/** A row times a factor, four columns every 64 bytes. */
+function layOutQuery(x: Operand, batch: i32, row: i32, head: i32, d: i32, factor: f32, to: usize, buffer: usize): void {
+  const from = loadRow(rowAddress(x, batch, row, head), x.element, x.dtype, d, buffer);
+  const factors = f32x4.splat(factor);
+  let c: i32 = 0;
+  for (; c + 4 <= d; c += 4, to += 64) v128.store(to, f32x4.mul(v128.load(from + (<usize>c << 2)), factors));
+  for (; c < d; c++, to += 4) f32.store(to, f32.load(from + (<usize>c << 2)) * factor);
 }
 
 /** A split of the keys of some key/value heads. */
@@ -274,7 +291,8 @@ function addKeys(p: DecodeParams, batch: i32, head: i32, key: i32, count: i32, w
     if (isInteger) scaleScores(count, keyScales, scratch);
     if (program) modifyScores(p, batch, head, group, key, count, scratch);
     if (words >= 0) hideUnseen(p, group, key, count, words, scratch);
-    weigh(count, columns, part, state, scratch);
+    if (p.r.address) weighTilted(count, columns, part, state, scratch);
+    else weighPlain(count, columns, part, state, scratch);
     if (isInteger) scaleScores(count, valueScales, scratch);
     if (valueType == F32) addF32(columns, values, valueStep, count, part, scratch);
     else if (valueType == BF16) addBF16(columns, values, valueStep, count, part, scratch);
@@ -462,10 +480,11 @@ function scaleScores(count: i32, scales: usize, scratch: usize): void {
 /** Keys whose bit is not set in their word are hidden from that query. */
 function hideUnseen(p: DecodeParams, group: i32, key: i32, count: i32, words: i32, scratch: usize): void {
   const n = p.n;
+  const rows = rowsOfGroup(p);
   for (let j: i32 = 0; j < count; j++) {
     const word = i32.load(p.words + (<usize>(words * PANEL + ((key + j) % PANEL)) << 2));
-    for (let r: i32 = 0; r < 4; r++) {
-      if (!((word >> ((group * 4 + r) % n)) & 1)) f32.store(scratch + SCORES + (<usize>(j * 4 + r) << 2), UNSEEN);
+    for (let r: i32 = 0; r < rows; r++) {
+      if (!((word >> ((group * rows + r) % n)) & 1)) f32.store(scratch + SCORES + (<usize>(j * 4 + r) << 2), UNSEEN);
     }
   }
 }
@@ -510,8 +529,18 @@ function modifyScores(p: DecodeParams, batch: i32, head: i32, group: i32, key: i
   }
 }
 
+function weighPlain(count: i32, columns: i32, part: usize, state: usize, scratch: usize): void {
+  weigh(count, columns, part, state, false, scratch);
+}
+
+function weighTilted(count: i32, columns: i32, part: usize, state: usize, scratch: usize): void {
+  weigh(count, columns, part, state, true, scratch);
+}
+
 /** Scores to weights 2^(score - maximum) in their place, with their sums; what was summed before shrinks as maxima move. */
-function weigh(count: i32, columns: i32, part: usize, state: usize, scratch: usize): void {
+// @ts-ignore: decorator
+@inline
+function weigh(count: i32, columns: i32, part: usize, state: usize, isTilted: bool, scratch: usize): void {
   const scores = scratch + SCORES;
   const end = scores + (<usize>count << 4);
   const old = v128.load(state, MAXIMA);
@@ -519,10 +548,11 @@ function weigh(count: i32, columns: i32, part: usize, state: usize, scratch: usi
   let exceptional = v128.load(state, EXCEPTIONAL);
   for (let at = scores; at < end; at += 16) {
     const x = v128.load(at);
-    maxima = larger(maxima, x);
+    maxima = larger(maxima, isTilted ? v128.shuffle<f32>(x, x, 0, 1, 0, 1) : x);
     // NaN is not less either.
     const isOrdinary = f32x4.lt(f32x4.abs(x), f32x4.splat(ORDINARY));
-    const isHidden = v128.or(f32x4.eq(x, f32x4.splat(UNSEEN)), f32x4.eq(x, f32x4.splat(-Infinity)));
+    let isHidden = v128.or(f32x4.eq(x, f32x4.splat(UNSEEN)), f32x4.eq(x, f32x4.splat(-Infinity)));
+    if (isTilted) isHidden = v128.and(isHidden, i64x2(-1, 0));
     exceptional = v128.or(exceptional, v128.not(v128.or(isOrdinary, isHidden)));
   }
   v128.store(state, exceptional, EXCEPTIONAL);
@@ -543,7 +573,10 @@ function weigh(count: i32, columns: i32, part: usize, state: usize, scratch: usi
     }
   }
   for (let at = scores; at < end; at += 16) {
-    const weight = exp2Clamped(f32x4.sub(v128.load(at), maxima));
+    const score = v128.load(at);
+    const own = isTilted ? v128.shuffle<f32>(score, score, 0, 1, 0, 1) : score;
+    let weight = exp2Clamped(f32x4.sub(own, maxima));
+    if (isTilted) weight = f32x4.mul(weight, v128.shuffle<f32>(score, f32x4.splat(1), 4, 5, 2, 3));
     v128.store(at, weight);
     sum = f32x4.add(sum, weight);
   }
@@ -653,71 +686,111 @@ export function decodeMerge(params: usize, task: i32, scratch: usize): void {
   const splitBytes = <usize>groupsOf(p) * bytes;
   const row = scratch + KEY_ROWS;
   const dtype = p.out.dtype;
+  const tilted = scratch + VALUE_ROWS;
+  const isTilted = p.r.address != 0;
+  const rows = rowsOfGroup(p);
   for (let i: i32 = 0; i < n; i++) {
     const r = (head % shared) * n + i;
     const at = (<usize>(batch * n) + <usize>i) * <usize>h + <usize>head;
-    const out = p.out.address + at * <usize>e * bytesOf(dtype);
-    const lse = p.lse + (at << 2);
-    const lane = <usize>(r & 3) << 2;
+    const lane = <usize>(r % rows) << 2;
+    const first = partAt(p, batch * g + head / shared, 0) + <usize>(r / rows) * bytes;
+    const past = i < queries ? first + <usize>splits * splitBytes : first;
     let maximum = NO_MAXIMUM;
-    let sum: f32 = 0;
     let isExceptional = false;
-    memory.fill(row, 0, <usize>columns << 4);
-    const first = partAt(p, batch * g + head / shared, 0) + <usize>(r >> 2) * bytes;
-    const pastSplits = i < queries ? first + <usize>splits * splitBytes : first;
-    for (let part = first; part < pastSplits; part += splitBytes) {
+    for (let part = first; part < past; part += splitBytes) {
       const state = part + <usize>columns * 64 + lane;
       maximum = max(maximum, f32.load(state, MAXIMA));
-      if (i32.load(state, EXCEPTIONAL)) isExceptional = true;
+      if (i32.load(state, EXCEPTIONAL) || (isTilted && i32.load(state + 8, EXCEPTIONAL))) isExceptional = true;
     }
-    for (let part = first; part < pastSplits; part += splitBytes) {
-      const state = part + <usize>columns * 64 + lane;
-      const factor = exp2Clamped(f32x4.splat(f32.load(state, MAXIMA) - maximum));
-      sum += f32x4.extract_lane(factor, 0) * f32.load(state, SUMS);
-      let sums = part + (lane << 2);
-      for (let c: i32 = 0; c < columns; c++, sums += 64) {
-        const place = row + (<usize>c << 4);
-        v128.store(place, madd(factor, v128.load(sums), v128.load(place)));
-      }
+    const sum = mergeRow(first, past, splitBytes, columns, lane, maximum, row);
+    const inverse: f32 = sum > 0 ? 1 / sum : 0;
+    let isOrdinary = scaleRow(row, columns, inverse);
+    let level: f32 = 0;
+    if (isTilted) {
+      level = inverse * mergeRow(first, past, splitBytes, columns, lane + 8, maximum, tilted);
+      isOrdinary &= scaleRow(tilted, columns, inverse);
     }
-    const inverse = f32x4.splat(sum > 0 ? 1 / sum : 0);
-    let isOrdinary = i32x4.splat(-1);
-    for (let c: i32 = 0; c < columns; c++) {
-      const place = row + (<usize>c << 4);
-      const x = v128.load(place);
-      isOrdinary = v128.and(isOrdinary, f32x4.lt(f32x4.abs(x), f32x4.splat(ORDINARY)));
-      v128.store(place, f32x4.mul(x, inverse));
-    }
-    if (isExceptional || !i32x4.all_true(isOrdinary)) {
-      exceptionalRow(p, batch, head, i, out, lse, scratch);
+    if (isExceptional || !isOrdinary) {
+      exceptionalRow(p, batch, head, i, at, scratch);
       continue;
     }
-    storeRow(row, out, dtype, e);
-    f32.store(lse, sum > 0 ? <f32>(<f64>maximum * LN2 + log(<f64>sum)) : -Infinity);
+    f32.store(p.lse + (at << 2), sum > 0 ? <f32>(<f64>maximum * LN2 + log(<f64>sum)) : -Infinity);
+    if (isTilted) {
+      storeMeans(p, at, row, level);
+      for (let c: usize = 0; c < <usize>columns << 4; c += 16)
+        v128.store(row + c, f32x4.sub(f32x4.mul(v128.load(row + c), f32x4.splat(1 + level)), v128.load(tilted + c)));
+    }
+    storeRow(row, p.out.address + at * <usize>e * bytesOf(dtype), dtype, e);
   }
 }
 
+/** Adds up a row's splits under a common maximum, to [columns of 4][4]; returns the sum of its weights. */
+function mergeRow(first: usize, past: usize, step: usize, columns: i32, lane: usize, maximum: f32, row: usize): f32 {
+  let sum: f32 = 0;
+  memory.fill(row, 0, <usize>columns << 4);
+  for (let part = first; part < past; part += step) {
+    // The maxima of r's rows are those of q's.
+    const state = part + <usize>columns * 64 + lane;
+    const factor = exp2Clamped(f32x4.splat(f32.load(state, MAXIMA) - maximum));
+    sum += f32x4.extract_lane(factor, 0) * f32.load(state, SUMS);
+    let sums = part + (lane << 2);
+    for (let c: i32 = 0; c < columns; c++, sums += 64) {
+      const place = row + (<usize>c << 4);
+      v128.store(place, madd(factor, v128.load(sums), v128.load(place)));
+    }
+  }
+  return sum;
+}
+
+/** A row times a factor; whether float32 did for it. */
+function scaleRow(row: usize, columns: i32, factor: f32): bool {
+  let isOrdinary = i32x4.splat(-1);
+  for (const past = row + (<usize>columns << 4); row < past; row += 16) {
+    const x = v128.load(row);
+    isOrdinary = v128.and(isOrdinary, f32x4.lt(f32x4.abs(x), f32x4.splat(ORDINARY)));
+    v128.store(row, f32x4.mul(x, f32x4.splat(factor)));
+  }
+  return i32x4.all_true(isOrdinary);
+}
+
+/** What the backward pass wants of a row, if there is to be one. */
+function storeMeans(p: DecodeParams, at: usize, row: usize, level: f32): void {
+  if (!p.mean) return;
+  storeRow(row, p.mean + at * (<usize>p.e << 2), F32, p.e);
+  f32.store(p.level + (at << 2), level);
+}
+
 /** One query in float64, in the order of the definition; infinities and NaN take their course. */
-function exceptionalRow(p: DecodeParams, batch: i32, head: i32, i: i32, out: usize, lse: usize, scratch: usize): void {
+function exceptionalRow(p: DecodeParams, batch: i32, head: i32, i: i32, at: usize, scratch: usize): void {
   const e = p.e;
   const shared = p.h / p.g;
   const r = (head % shared) * p.n + i;
   const group = head / shared;
   const list = listOf(p, batch, head);
   const program = i32.load(rowOf(p, batch), 4);
+  const isTilted = p.r.address != 0;
   const sums = scratch + DOUBLES;
+  const row = scratch + KEY_ROWS;
   memory.fill(sums, 0, <usize>e << 3);
   let largest: f64 = -Infinity;
   let total: f64 = 0;
+  let level: f64 = 0;
   let seesAny = false;
-  // Twice over the keys: first for the largest score, then for the sums.
-  for (let pass: i32 = 0; pass < 2; pass++) {
+  // Twice over the keys: first for the largest score, then for the sums; of Parallax once more, for the tilted ones.
+  const passes = isTilted ? 3 : 2;
+  for (let pass: i32 = 0; pass < passes; pass++) {
+    if (pass == 2) {
+      level = seesAny ? level / total : 0;
+      divideSums(sums, seesAny ? total : 1, e, row);
+      storeMeans(p, at, row, <f32>level);
+      memory.fill(sums, 0, <usize>e << 3);
+    }
     for (let at = i32.load(list); at < i32.load(list, 4); at++) {
       const segment = segmentAt(p, at);
       const words = i32.load(segment, 8);
       for (let key = i32.load(segment); key < i32.load(segment, 4); key++) {
         if (words >= 0 && !((i32.load(p.words + (<usize>(words * PANEL + (key % PANEL)) << 2)) >> i) & 1)) continue;
-        let score = p.scale * dot(p, batch, head, i, key);
+        let score = p.scale * dot(p, p.q, batch, head, i, key);
         if (program) {
           f32.store(scratch + SCORES + (<usize>(r & 3) << 2), <f32>score);
           modifyScores(p, batch, group, r >> 2, key, 1, scratch);
@@ -730,8 +803,13 @@ function exceptionalRow(p: DecodeParams, batch: i32, head: i32, i: i32, out: usi
           seesAny = true;
           continue;
         }
-        const weight = exp(score - largest);
-        total += weight;
+        let weight = exp(score - largest);
+        if (pass == 1) total += weight;
+        if (isTilted) {
+          const product = dot(p, p.r, batch, head, i, key);
+          if (pass == 1) level += weight * product;
+          else weight *= 1 + level - product;
+        }
         const value = keyRow(p, p.v, batch, key, group);
         for (let c: i32 = 0; c < e; c++) {
           const sum = sums + (<usize>c << 3);
@@ -740,10 +818,14 @@ function exceptionalRow(p: DecodeParams, batch: i32, head: i32, i: i32, out: usi
       }
     }
   }
-  const row = scratch + KEY_ROWS;
-  for (let c: i32 = 0; c < e; c++) f32.store(row + (<usize>c << 2), seesAny ? <f32>(f64.load(sums + (<usize>c << 3)) / total) : 0);
-  storeRow(row, out, p.out.dtype, e);
-  f32.store(lse, seesAny ? <f32>(largest + log(total)) : -Infinity);
+  divideSums(sums, seesAny ? total : 1, e, row);
+  const dtype = p.out.dtype;
+  storeRow(row, p.out.address + at * <usize>e * bytesOf(dtype), dtype, e);
+  f32.store(p.lse + (at << 2), seesAny ? <f32>(largest + log(total)) : -Infinity);
+}
+
+function divideSums(sums: usize, total: f64, e: i32, to: usize): void {
+  for (let c: i32 = 0; c < e; c++) f32.store(to + (<usize>c << 2), <f32>(f64.load(sums + (<usize>c << 3)) / total));
 }
 
 /** Column `c` of the row at `row`. */
@@ -752,10 +834,10 @@ function elementOf(p: DecodeParams, x: Operand, scales: usize, row: usize, c: i3
   return <f64>loadElement(row + <usize>c * x.element * bytesOf(x.dtype), x.dtype);
 }
 
-function dot(p: DecodeParams, batch: i32, head: i32, i: i32, key: i32): f64 {
-  const q = p.q;
+/** Of a query's row of q or r and a key. */
+function dot(p: DecodeParams, q: Operand, batch: i32, head: i32, i: i32, key: i32): f64 {
   const group = head / (p.h / p.g);
-  const query = q.address + (<usize>batch * q.batch + <usize>i * q.row + <usize>head * q.head) * bytesOf(q.dtype);
+  const query = rowAddress(q, batch, i, head);
   const row = keyRow(p, p.k, batch, key, group);
   let sum: f64 = 0;
   for (let c: i32 = 0; c < p.d; c++) {

@@ -6,6 +6,7 @@ import {
   contiguous,
   FLOPS_PER_MICROSECOND,
   type Machine,
+  NO_OPERAND,
   operand,
   type Plan,
 } from '../../runtime/wasm/plan';
@@ -57,7 +58,7 @@ const BYTES = [4, 2, 2, 1];
 
 /** The plan of a call whose rows see at most `FEW_QUERIES` queries' keys, of a map without an order of its own. */
 export function planDecode(
-  { q, out, lse, scale }: Pick<AttentionCall, 'q' | 'out' | 'lse' | 'scale'>,
+  { q, out, lse, scale, probe }: Pick<AttentionCall, 'q' | 'out' | 'lse' | 'scale' | 'probe'>,
   { b, n, h, g: keyHeads, d, e }: Letters,
   { k, v }: Pick<Numbers, 'k' | 'v'>,
   rows: readonly DecodeRow[],
@@ -70,7 +71,8 @@ export function planDecode(
   const splits = Math.max(1, Math.ceil(most / SPLIT_KEYS));
   // What lies side by side is read through: all heads of some keys, and then of the next, where heads see alike.
   const g = isAlike(seen.maps, h / keyHeads) ? keyHeads : h;
-  const groups = Math.ceil(((h / g) * n) / 4);
+  // Of Parallax two rows of q, and r's beside them.
+  const groups = Math.ceil(((h / g) * n) / (probe ? 2 : 4));
   const headsOfTask =
     pages || !isAlike(seen.maps, h) ? 1 : Math.min(g, Math.max(1, Math.floor(MOST_SUMS / (groups * e))));
   const ints = (numbers: number) => Math.max(4, 4 * numbers);
@@ -122,6 +124,7 @@ export function planDecode(
           ],
           params: DecodeParams({
             ...{ b, n, h, g, d, e, keyHeads, scale, q: operand(q), k, v, out: contiguous(out), lse },
+            ...{ r: probe ? operand(probe.r) : NO_OPERAND, mean: probe?.mean, level: probe?.level },
             ...{ pagesOfRow: 0, pageRows: 0, keyScales: 0, valueScales: 0, ...pages?.numbers },
             ...(at as Record<keyof typeof bytes, number>),
             pages: pages ? (at.pages as number) : 0,

@@ -43,9 +43,9 @@ import {
 import { CHUNK_PANELS, F32, LARGEST_HEAD, Operand, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
 import { modify, MODIFIER_BYTES, openModifier, writeKeys } from './modifier.as';
 import { exp, log } from '../../runtime/wasm/assembly/scalar.as';
-import { addStretches, product, seenProduct, STORE, STORE_EXP, STORE_MAX, STRETCH_BYTES, UNSEEN } from '../../runtime/wasm/assembly/product.as';
+import { addStretches, product, seenProduct, STORE, STORE_EXP, STORE_MAX, STRETCH_BYTES, tiltedProduct, UNSEEN } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadElement, storeRow } from '../../runtime/wasm/assembly/storage.as';
-import { exp2Clamped, larger, seenLanes } from '../../runtime/wasm/assembly/vector.as';
+import { exp2Clamped, larger, madd, seenLanes } from '../../runtime/wasm/assembly/vector.as';
 
 const SMALL_SCORE: f32 = 60;
 const SMALL_VALUE: f32 = 1e12;
@@ -130,7 +130,8 @@ const SEGMENTS: usize = BLOCK + TILE * 4;
 const STRETCHES: usize = SEGMENTS + <usize>BLOCK_PANELS * SEGMENT_BYTES;
 const KEYS: usize = (STRETCHES + STRETCHES_BYTES + 15) & ~15; // [336] i32: the keys of the block at hand
 const SINGLE: usize = KEYS + <usize>(BLOCK_PANELS * PANEL * 4); // [24]: one key's scores
-const FETCHED: usize = SINGLE + TILE * 4; // a byte for each panel; many panels share one, which matters little
+const TILTED: usize = SINGLE + TILE * 4; // [336 keys][24]: weights times the products of keys with r
+const FETCHED: usize = TILTED + <usize>(BLOCK_PANELS * PANEL * TILE * 4); // a byte for each panel; many panels share one, which matters little
 const FETCHED_BYTES: i32 = 8192;
 const TILES: usize = (FETCHED + <usize>FETCHED_BYTES + 63) & ~63;
 // and what each has to itself.
@@ -141,7 +142,11 @@ const SUMS: usize = MAXIMA + TILE * 4; // [24]
 const STATE: usize = SUMS + TILE * 4;
 const WALK: usize = STATE + 16;
 const MODIFIER: usize = WALK + 16;
-const TILE_BYTES: usize = (MODIFIER + MODIFIER_BYTES + 63) & ~63;
+// Of Parallax, alike: r, the sums of tilted values, and those of the tilted weights.
+const PROBES: usize = (MODIFIER + MODIFIER_BYTES + 15) & ~15;
+const TILTED_RESULT: usize = PROBES + TILE * LARGEST_HEAD * 4;
+const TILTED_SUMS: usize = TILTED_RESULT + TILE * LARGEST_HEAD * 4;
+const TILE_BYTES: usize = (TILTED_SUMS + TILE * 4 + 63) & ~63;
 /** Keys and then values of one head, where the task packs them: in the place of tiles that would go together. */
 const PACKED: usize = TILES + TILE_BYTES;
 export const FORWARD_BYTES: usize = max(TILES + <usize>MOST_TOGETHER * TILE_BYTES, PACKED + <usize>PACKED_BYTES + 64);
@@ -284,12 +289,21 @@ function openTile(f: ForwardParams, place: i32, tile: i32, own: usize, scratch: 
   const factor = <f32>(program ? p.scale : p.scale * LOG2E);
   const norm = layOutTile(q, batch, head, order, n, d, first, state.rows, factor, own + QUERIES, scratch + LAYOUT);
   const bound: f32 = sqrt(norm) * sqrt(keyNorm);
+  // What the largest value is multiplied with.
+  let tilt: f32 = 1;
+  if (p.r.address) {
+    const squared = layOutTile(p.r, batch, head, order, n, d, first, state.rows, 1, own + PROBES, scratch + LAYOUT);
+    const product: f32 = sqrt(squared) * sqrt(keyNorm);
+    tilt = product > 1 || product != product ? product : 1;
+    memory.fill(own + TILTED_SUMS, 0, TILE * 4);
+    memory.fill(own + TILTED_RESULT, 0, <usize>(slicesOf(p) * SLICE * TILE * 4));
+  }
   if (program) openModifier(p, program, p.tables, batch, head, first, own + MODIFIER);
-  if (!(bound <= ORDINARY_SCORE && largestValue <= ORDINARY_VALUE)) {
+  if (!(bound <= ORDINARY_SCORE && tilt <= ORDINARY_VALUE && largestValue * tilt <= ORDINARY_VALUE)) {
     exceptionalTile(f, place, own, scratch);
     return;
   }
-  state.isSmall = !program && bound <= SMALL_SCORE && largestValue <= SMALL_VALUE;
+  state.isSmall = !program && bound <= SMALL_SCORE && tilt <= SMALL_VALUE && largestValue * tilt <= SMALL_VALUE;
   fill(own + MAXIMA, state.isSmall ? 0 : NO_MAXIMUM);
   memory.fill(own + SUMS, 0, TILE * 4);
   memory.fill(own + RESULT, 0, <usize>(slicesOf(p) * SLICE * TILE * 4));
@@ -327,11 +341,39 @@ function addKeys(f: ForwardParams, place: i32, pastPanel: i32, own: usize, scrat
           return;
         }
       } else scoreBlock(p, keys, d, segments, rows, own, scratch, STORE_MAX);
-      rescale(rows, slices, own, scratch);
+      rescale(rows, slices, p.r.address != 0, own, scratch);
       exponentiate(taken * PANEL, rows, own, scratch);
     }
     findStretches(p, scratch + SEGMENTS, segments, scratch + STRETCHES);
-    weighValues(values, sliceStep(f, panels), panelStep(f, slices), slices, rows, own, scratch);
+    const slice = sliceStep(f, panels);
+    const panel = panelStep(f, slices);
+    weighValues(values, slice, panel, slices, rows, scratch + SCORES, own + RESULT, scratch);
+    if (p.r.address) {
+      tiltBlock(p, keys, d, segments, rows, own, scratch);
+      weighValues(values, slice, panel, slices, rows, scratch + TILTED, own + TILTED_RESULT, scratch);
+    }
+  }
+}
+
+/** Weights of a block times the products of its keys with r, and their sums. */
+function tiltBlock(p: Problem, keys: usize, d: i32, segments: i32, rows: i32, own: usize, scratch: usize): void {
+  const panelBytes = <usize>(d * PANEL * 4);
+  let offset: usize = 0;
+  for (let at: i32 = 0; at < segments; at++) {
+    const segment = changetype<Segment>(scratch + SEGMENTS + <usize>at * SEGMENT_BYTES);
+    const flags = flagsOf(patternAt(p, segment.pattern));
+    let panel = keys + <usize>segment.first * panelBytes;
+    for (const past = keys + <usize>segment.past * panelBytes; panel < past; panel += panelBytes) {
+      for (let s: i32 = 0; s * SLICE < rows; s++) {
+        const probes = own + PROBES + <usize>s * (<usize>d << 5);
+        const lane = <usize>s << 5;
+        const to = scratch + TILTED + offset + lane;
+        const weights = scratch + SCORES + offset + lane;
+        if (isSeen(flags, s)) tiltedProduct(panel, probes, d, to, own + TILTED_SUMS + lane, weights);
+        else fillScores(to, 0);
+      }
+      offset += PANEL * TILE * 4;
+    }
   }
 }
 
@@ -473,7 +515,7 @@ function addSums(own: usize, scratch: usize): void {
 }
 
 /** Takes the block's maxima into the running ones; where a maximum moved, shrinks what was summed under the old one. */
-function rescale(rows: i32, slices: i32, own: usize, scratch: usize): void {
+function rescale(rows: i32, slices: i32, isTilted: bool, own: usize, scratch: usize): void {
   for (let row: i32 = 0; row < rows; row += 4) {
     const lane = <usize>row << 2;
     const old = v128.load(own + MAXIMA + lane);
@@ -482,18 +524,25 @@ function rescale(rows: i32, slices: i32, own: usize, scratch: usize): void {
     const factor = exp2Clamped(f32x4.sub(old, maximum));
     v128.store(own + MAXIMA + lane, maximum);
     v128.store(own + SUMS + lane, f32x4.mul(v128.load(own + SUMS + lane), factor));
+    scaleRows(own + RESULT + <usize>(row * SLICE * 4), slices, factor);
+    if (!isTilted) continue;
+    v128.store(own + TILTED_SUMS + lane, f32x4.mul(v128.load(own + TILTED_SUMS + lane), factor));
+    scaleRows(own + TILTED_RESULT + <usize>(row * SLICE * 4), slices, factor);
+  }
+}
+
+/** Four rows of sums, [slices][24][8], times a factor each. */
+function scaleRows(result: usize, slices: i32, factor: v128): void {
     const f0 = v128.shuffle<f32>(factor, factor, 0, 0, 0, 0);
     const f1 = v128.shuffle<f32>(factor, factor, 1, 1, 1, 1);
     const f2 = v128.shuffle<f32>(factor, factor, 2, 2, 2, 2);
     const f3 = v128.shuffle<f32>(factor, factor, 3, 3, 3, 3);
-    let result = own + RESULT + <usize>(row * SLICE * 4);
     for (let s: i32 = 0; s < slices; s++, result += TILE * SLICE * 4) {
       scaleRow(result, f0);
       scaleRow(result + 32, f1);
       scaleRow(result + 64, f2);
       scaleRow(result + 96, f3);
     }
-  }
 }
 
 // @ts-ignore: decorator
@@ -526,24 +575,24 @@ function exponentiate(keys: i32, rows: i32, own: usize, scratch: usize): void {
   }
 }
 
-/** result += weights^T values for a block; six queries at a time, over the stretches of keys they see. */
+/** result += weights^T values for a block of weights [keys][24]; six queries at a time, over the stretches of keys they see. */
 function weighValues(
   values: usize,
   sliceBytes: usize,
   panelBytes: usize,
   slices: i32,
   rows: i32,
-  own: usize,
+  block: usize,
+  result: usize,
   scratch: usize,
 ): void {
-  let result = own + RESULT;
   for (let s: i32 = 0; s < slices; s++, values += sliceBytes, result += TILE * SLICE * 4) {
     for (let group: i32 = 0; group * PANEL < rows; group++) {
       const list = stretchesOf(scratch + STRETCHES, group);
       const first = list + 4;
       const past = first + <usize>i32.load(list) * STRETCH_BYTES;
       if (first == past) continue;
-      const weights = scratch + SCORES + <usize>(group * PANEL * 4);
+      const weights = block + <usize>(group * PANEL * 4);
       const to = result + <usize>(group * PANEL * SLICE * 4);
       addStretches(weights, values, panelBytes, first, past, to);
     }
@@ -600,16 +649,40 @@ function storeTile(f: ForwardParams, place: i32, own: usize, scratch: usize): vo
     const out = outs + at * rowBytes;
     const row = dtype == F32 && e % SLICE == 0 ? out : scratch + LAYOUT;
     const sum = f32.load(own + SUMS + (r << 2));
-    const inverse = f32x4.splat(sum > 0 ? 1 / sum : 0);
-    let result = own + RESULT + (<usize>r << 5);
-    for (let s: i32 = 0; s < slices; s++, result += TILE * SLICE * 4) {
-      v128.store(row + (s << 5), f32x4.mul(v128.load(result), inverse));
-      v128.store(row + (s << 5), f32x4.mul(v128.load(result, 16), inverse), 16);
+    const inverse: f32 = sum > 0 ? 1 / sum : 0;
+    const result = own + RESULT + (<usize>r << 5);
+    if (p.r.address == 0) rowOfSlices(result, slices, inverse, row);
+    else {
+      const level = f32.load(own + TILTED_SUMS + (r << 2)) * inverse;
+      rowOfSlices(result, slices, inverse, scratch + LAYOUT);
+      storeRow(scratch + LAYOUT, f.mean + at * (<usize>e << 2), F32, e);
+      f32.store(f.level + (at << 2), level);
+      rowOfSlices(result, slices, inverse * (1 + level), row);
+      addSlices(own + TILTED_RESULT + (<usize>r << 5), slices, -inverse, row);
     }
     if (row != out) storeRow(row, out, dtype, e);
     const maximum = <f64>f32.load(own + MAXIMA + (r << 2));
     const lse = sum > 0 ? <f32>(maximum * LN2 + log(<f64>sum)) : -Infinity;
     f32.store(lses + (at << 2), lse);
+  }
+}
+
+/** Eight columns of each slice [24][8] side by side, times a factor. */
+// @ts-ignore: decorator
+@inline
+function rowOfSlices(from: usize, slices: i32, factor: f32, to: usize): void {
+  const scale = f32x4.splat(factor);
+  for (let s: i32 = 0; s < slices; s++, from += TILE * SLICE * 4, to += 32) {
+    v128.store(to, f32x4.mul(v128.load(from), scale));
+    v128.store(to, f32x4.mul(v128.load(from, 16), scale), 16);
+  }
+}
+
+function addSlices(from: usize, slices: i32, factor: f32, to: usize): void {
+  const scale = f32x4.splat(factor);
+  for (let s: i32 = 0; s < slices; s++, from += TILE * SLICE * 4, to += 32) {
+    v128.store(to, madd(v128.load(from), scale, v128.load(to)));
+    v128.store(to, madd(v128.load(from, 16), scale, v128.load(to, 16)), 16);
   }
 }
 
@@ -644,14 +717,27 @@ function exceptionalRow(f: ForwardParams, place: i32, r: i32, own: usize, scratc
   const sums = own + RESULT;
   memory.fill(sums, 0, <usize>e << 3);
 
-  // Twice over the keys: first for the largest score, then for the sums.
+  // Twice over the keys: first for the largest score, then for the sums; of Parallax once more, for the tilted ones.
+  const isTilted = p.r.address != 0;
+  const probe = isTilted ? rowAddress(p.r, batch, i, head) : 0;
+  const at = (<usize>batch * <usize>p.n + <usize>i) * <usize>h + <usize>head;
+  const row = scratch + LAYOUT;
+  let level: f64 = 0;
   const tileRuns = p.tileRuns + (<usize>(mapOf(p, place) * p.tiles + tile) << 3);
   const runs = p.runs + <usize>i32.load(tileRuns) * SEGMENT_BYTES;
   const pastRuns = runs + <usize>i32.load(tileRuns, 4) * SEGMENT_BYTES;
   let largest: f64 = -Infinity;
   let total: f64 = 0;
   let seesAny = false;
-  for (let pass: i32 = 0; pass < 2; pass++) {
+  const passes = isTilted ? 3 : 2;
+  for (let pass: i32 = 0; pass < passes; pass++) {
+    if (pass == 2) {
+      level /= total;
+      f32.store(f.level + (at << 2), seesAny ? <f32>level : 0);
+      for (let c: i32 = 0; c < e; c++) f32.store(row + (c << 2), seesAny ? <f32>(f64.load(sums + (c << 3)) / total) : 0);
+      storeRow(row, f.mean + at * (<usize>e << 2), F32, e);
+      memory.fill(sums, 0, <usize>e << 3);
+    }
     for (let at = runs; at < pastRuns; at += SEGMENT_BYTES) {
       const run = changetype<Segment>(at);
       const pattern = patternAt(p, run.pattern);
@@ -672,8 +758,13 @@ function exceptionalRow(f: ForwardParams, place: i32, r: i32, own: usize, scratc
           seesAny = true;
           continue;
         }
-        const weight = exp(score - largest);
-        total += weight;
+        let weight = exp(score - largest);
+        if (pass == 1) total += weight;
+        if (isTilted) {
+          const product = dot(p.r, probe, k, rowAddress(k, batch, j, group), d);
+          if (pass == 1) level += weight * product;
+          else weight *= 1 + level - product;
+        }
         let value = rowAddress(v, batch, j, group);
         for (let c: i32 = 0; c < e; c++, value += v.element * bytesOf(v.dtype)) {
           const sum = sums + (c << 3);
@@ -684,8 +775,6 @@ function exceptionalRow(f: ForwardParams, place: i32, r: i32, own: usize, scratc
   }
 
   const dtype = f.out.dtype;
-  const at = (<usize>batch * <usize>p.n + <usize>i) * <usize>h + <usize>head;
-  const row = scratch + LAYOUT;
   for (let c: i32 = 0; c < e; c++) f32.store(row + (c << 2), seesAny ? <f32>(f64.load(sums + (c << 3)) / total) : 0);
   storeRow(row, f.out.address + at * <usize>e * bytesOf(dtype), dtype, e);
   f32.store(f.lse + (at << 2), seesAny ? <f32>(largest + log(total)) : -Infinity);

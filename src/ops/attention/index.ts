@@ -30,7 +30,7 @@ import { FEW_QUERIES } from './decode';
 import { checkSelection, type Selection, selectionOf } from './selection';
 import { planAttention, planAttentionBackward } from './wasm';
 
-const kernels: KernelFiles = {
+export const kernels: KernelFiles = {
   relaxed: () => new URL('./attention.relaxed.wasm', import.meta.url),
   baseline: () => new URL('./attention.baseline.wasm', import.meta.url),
 };
@@ -164,7 +164,7 @@ export function attention(
   options?: AttentionOptions,
 ): AttentionResult {
   return k instanceof CacheLayer
-    ? attentionToCache(q, k, v as CachedAttentionOptions)
+    ? attentionToCache(q, k, v as CachedAttentionOptions, { op: cached })
     : attentionTo(q, k, v as Tensor, options);
 }
 
@@ -181,19 +181,23 @@ function attentionTo(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions 
   return compute(forward, { q, k, v, ...captured }, results, call, options, { known, derivative });
 }
 
-function attentionToCache(q: Tensor, layer: CacheLayer, options: CachedAttentionOptions = {}): AttentionResult {
+/** What of a call to a cache is another's: of Parallax r, and the function that takes copies. */
+interface ToCache {
+  readonly op: Op<CachedCall>;
+  readonly r?: Tensor;
+  readonly parallax?: (q: Tensor, r: Tensor, k: Tensor, v: Tensor, options: Omit<AttentionOptions, 'score'>) => unknown;
+}
+
+/** `attention` to a cache, or another op like it. */
+export function attentionToCache(
+  q: Tensor,
+  layer: CacheLayer,
+  options: CachedAttentionOptions = {},
+  of: ToCache,
+): AttentionResult {
   checkTensors({ q });
-  checkOptions('attention', options, [
-    'scale',
-    'causal',
-    'window',
-    'mask',
-    'score',
-    'counts',
-    ...CONTROL,
-    'out',
-    'lse',
-  ]);
+  const known = ['scale', 'causal', 'window', 'mask', 'counts', ...CONTROL, 'out', 'lse'];
+  checkOptions(of.op.name, options, of.r ? known : [...known, 'score']);
   checkControl(options);
   const { runtime, layout, rows } = layer;
   q.assertUsable('q');
@@ -221,11 +225,16 @@ function attentionToCache(q: Tensor, layer: CacheLayer, options: CachedAttention
     out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
     lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
   } as const;
-  if (n <= FEW_QUERIES && !whole.arrange && layer.rope?.apply !== 'read') {
-    const call = ({ out, lse }: AttentionResult) => ({ q, out, lse, scale, layout, rows, counts, mask: whole, score });
-    return compute(cached, { q, ...slabsOf(rows), ...captured }, results, call, options);
+  // Of Parallax a GPU has no kernel that reads pages.
+  const readsPages = !of.r || runtime.backend.name !== 'webgpu';
+  if (n <= FEW_QUERIES && readsPages && !whole.arrange && layer.rope?.apply !== 'read') {
+    const probe = of.r && { r: of.r };
+    const call = ({ out, lse }: AttentionResult) => ({
+      ...{ q, out, lse, scale, layout, rows, counts, mask: whole, score, probe },
+    });
+    return compute(of.op, { q, ...(of.r && { r: of.r }), ...slabsOf(rows), ...captured }, results, call, options);
   }
-  return attentionToCopies(q, layer, rows, counts, { scale, mask: whole, score }, options);
+  return attentionToCopies(q, layer, rows, counts, { scale, mask: whole, score }, options, of);
 }
 
 /** Row by row, with a copy of its keys and values, which costs little beside many queries. */
@@ -236,12 +245,14 @@ function attentionToCopies(
   counts: readonly number[],
   settings: AttentionSettings,
   { out: givenOut, lse: givenLse, signal, onProgress }: CachedAttentionOptions,
+  { r, parallax }: ToCache,
 ): AttentionResult {
   const { runtime, dtype } = q;
   const [b, n, h] = q.shape as [number, number, number];
   const shape = [b, n, h, layer.layout.e];
-  if (givenOut) checkOut('out', givenOut, shape, dtype, { q });
-  if (givenLse) checkOut('lse', givenLse, [b, n, h], 'f32', { q });
+  const inputs = { q, ...(r && { r }) };
+  if (givenOut) checkOut('out', givenOut, shape, dtype, inputs);
+  if (givenLse) checkOut('lse', givenLse, [b, n, h], 'f32', inputs);
   return runtime.scope(() => {
     const out = givenOut ?? runtime.empty(shape, dtype);
     const lse = givenLse ?? runtime.empty([b, n, h]);
@@ -255,11 +266,15 @@ function attentionToCopies(
       if (count === 0) continue;
       const { k: stored, v } = readCache(layer, pages, length, { signal });
       const k = layer.rope?.apply === 'read' ? turned(stored, [0], layer.rope, { signal }) : stored;
-      attentionTo(part(q, row, 0, count), k, v, {
-        ...settings,
+      const { score, ...others } = settings;
+      const own = {
+        ...others,
         ...{ out: part(out, row, 0, count), lse: part(lse, row, 0, count) as Tensor<'f32'>, signal },
-        onProgress: onProgress && ((share) => onProgress((row + share) / b)),
-      });
+        onProgress: onProgress && ((share: number) => onProgress((row + share) / b)),
+      };
+      const queries = part(q, row, 0, count);
+      if (r && parallax) parallax(queries, part(r, row, 0, count), k, v, own);
+      else attentionTo(queries, k, v, { ...own, score });
       for (const copy of [stored, k, v]) copy.dispose();
     }
     return { out, lse: lse as Tensor<'f32'> };
@@ -388,7 +403,10 @@ function tensorsOf(score: Score | undefined): Record<string, Tensor> {
 type Letters = Record<'b' | 'n' | 'm' | 'h' | 'd' | 'e', number>;
 
 /** The extents and scale of a problem, and its settings, once what they follow from is known; throws where inputs or settings do not fit. */
-function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, options: AttentionSettings & Control) {
+export function checkProblem(
+  { q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
+  options: AttentionSettings & Control,
+) {
   checkControl(options);
   const letters = bindShapes(
     { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
@@ -452,7 +470,7 @@ function checkSettings(
   return { mask, score };
 }
 
-function checkStorage(name: string, { dtype }: Tensor): void {
+export function checkStorage(name: string, { dtype }: Tensor): void {
   if (!STORAGE.includes(dtype)) throw new DTypeError(`${name} must be one of ${STORAGE.join(', ')}, got ${dtype}`);
 }
 

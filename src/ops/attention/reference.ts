@@ -2,6 +2,7 @@
 import { evaluate, type Fixed } from '../../expressions/evaluate';
 import type { Mask } from '../../masks/mask';
 import { placesOf, type Score } from '../../scores/score';
+import type { HostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import { rowsOf, Slabs } from '../cache/reference';
 import type { Host } from '../op';
@@ -36,7 +37,7 @@ export function backward(call: AttentionBackwardCall, { tensor, numbers, store }
   if (tables && gradTables) store(gradTables, tables.sums);
 }
 
-function seesOf(mask: Mask, q: Tensor, k: Tensor): Sees {
+export function seesOf(mask: Mask, q: Tensor, k: Tensor): Sees {
   const [b, n, h] = q.shape as [number, number, number];
   const [, m, g] = k.shape as [number, number, number];
   return (i, j, head, batch) => mask.sees(i, j, { b, n, m, h, g, batch, head });
@@ -83,26 +84,44 @@ class TableGradients {
   };
 }
 
-export function cached({ q, out, lse, scale, layout, rows, counts, mask, score }: CachedCall, host: Host): void {
+export function cached({ scale, score, ...call }: CachedCall, host: Host): void {
+  eachCachedRow(call, host, ({ q, k, v, sees }) => {
+    const modifier = score && modifierOf(score, fixedOf(score, q, k, host.numbers));
+    return softmaxAttention({ q, k, v }, scale, sees, modifier);
+  });
+}
+
+/** What the queries of a row of a cache attend to. */
+export interface CachedInputs extends Record<'q' | 'k' | 'v', HostTensor<'f64'>> {
+  readonly sees: Sees;
+  /** Of a tensor as q what belongs to the same queries. */
+  queriesOf(x: Tensor): HostTensor<'f64'>;
+}
+
+/** Stores what `attend` makes of each row of a cache; queries that there are not give zeros and -Infinity. */
+export function eachCachedRow(
+  { q, out, lse, layout, rows, counts, mask }: Omit<CachedCall, 'scale' | 'score'>,
+  host: Host,
+  attend: (inputs: CachedInputs) => { readonly out: HostTensor<'f64'>; readonly lse: HostTensor<'f64'> },
+): void {
   const { heads: g, d, e } = layout;
   const [, n, h] = q.shape as [number, number, number];
   const slabs = new Slabs(host);
-  const queries = host.numbers(q);
   const [outs, sums] = [new Float64Array(out.size), new Float64Array(lse.size).fill(Number.NEGATIVE_INFINITY)];
   for (const [batch, { length: m, pages }] of rows.entries()) {
     const count = counts[batch] as number;
     if (count === 0) continue;
     const numbers = (shape: readonly number[], data: Float64Array) => ({ dtype: 'f64', shape, data }) as const;
     const from = batch * n * h;
-    const inputs = {
-      q: numbers([1, count, h, d], queries.slice(from * d, (from + count * h) * d)),
+    const queriesOf = (x: Tensor) => numbers([1, count, h, d], host.numbers(x).slice(from * d, (from + count * h) * d));
+    const place = { b: 1, n: count, m, h, g, batch: 0 };
+    const result = attend({
+      q: queriesOf(q),
       k: numbers([1, m, g, d], rowsOf(slabs, layout, pages, 0, m)),
       v: numbers([1, m, g, e], rowsOf(slabs, layout, pages, 1, m)),
-    };
-    const place = { b: 1, n: count, m, h, g, batch: 0 };
-    const sees: Sees = (i, j, head) => mask.sees(i, j, { ...place, head });
-    const modifier = score && modifierOf(score, fixedOf(score, inputs.q, inputs.k, host.numbers));
-    const result = softmaxAttention(inputs, scale, sees, modifier);
+      sees: (i, j, head) => mask.sees(i, j, { ...place, head }),
+      queriesOf,
+    });
     outs.set(result.out.data, from * e);
     sums.set(result.lse.data, from);
   }

@@ -19,7 +19,7 @@ interface InputElement {
   readonly factor: number;
 }
 
-interface Qkv {
+export interface Qkv {
   readonly q: HostTensor;
   readonly k: HostTensor;
   readonly v: HostTensor;
@@ -41,7 +41,7 @@ export function softmaxAttention(
   const values = toFloat64(v);
   const out = zeros([b, n, h, e]);
   const lse = zeros([b, n, h]);
-  for (const row of rowsOf({ q, k, v }, scale, sees, modifier)) {
+  for (const row of softmaxRows({ q, k }, scale, sees, modifier)) {
     lse.data[row.at] = row.lse;
     row.keys.forEach((key, at) => {
       for (let c = 0; c < e; c++)
@@ -68,7 +68,7 @@ export function softmaxAttentionBackward(
   const [queries, keys, values, byOut] = [q, k, v, gradOut].map(toFloat64) as [Numbers, Numbers, Numbers, Numbers];
   const byLse = gradLse && toFloat64(gradLse);
   const [gradQ, gradK, gradV] = [zeros(q.shape), zeros(k.shape), zeros(v.shape)];
-  for (const row of rowsOf({ q, k, v }, scale, sees, modifier)) {
+  for (const row of softmaxRows({ q, k }, scale, sees, modifier)) {
     // gradOut . value for each key; its mean under the weights is out . gradOut.
     const products = row.keys.map((key) => dot(byOut, row.at * e, values, key * e, e));
     const mean = products.reduce((sum, product, at) => sum + (row.weights[at] as number) * product, 0);
@@ -110,7 +110,12 @@ interface Row {
   readonly lse: number;
 }
 
-function* rowsOf({ q, k }: Qkv, scale: number, sees: Sees, modifier?: Modifier): Generator<Row> {
+export function* softmaxRows(
+  { q, k }: Pick<Qkv, 'q' | 'k'>,
+  scale: number,
+  sees: Sees,
+  modifier?: Modifier,
+): Generator<Row> {
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g] = k.shape as [number, number, number];
   const [queries, keyNumbers] = [toFloat64(q), toFloat64(k)];
@@ -145,16 +150,16 @@ function* rowsOf({ q, k }: Qkv, scale: number, sees: Sees, modifier?: Modifier):
   }
 }
 
-function dot(a: Numbers, fromA: number, b: Numbers, fromB: number, count: number): number {
+export function dot(a: Numbers, fromA: number, b: Numbers, fromB: number, count: number): number {
   let sum = 0;
   for (let c = 0; c < count; c++) sum += (a[fromA + c] as number) * (b[fromB + c] as number);
   return sum;
 }
 
-function zeros(shape: readonly number[]): HostTensor<'f64'> {
+export function zeros(shape: readonly number[]): HostTensor<'f64'> {
   return { dtype: 'f64', shape, data: new Float64Array(shape.reduce((a, extent) => a * extent, 1)) };
 }
 
-function add({ data }: HostTensor<'f64'>, at: number, value: number): void {
+export function add({ data }: HostTensor<'f64'>, at: number, value: number): void {
   (data as Float64Array)[at] = ((data as Float64Array)[at] as number) + value;
 }

@@ -7,6 +7,7 @@ import {
   FLOPS_PER_MICROSECOND,
   headsOfTask,
   type Machine,
+  NO_OPERAND,
   operand,
   type Plan,
 } from '../../runtime/wasm/plan';
@@ -54,7 +55,7 @@ const TABLE_SUMS_BYTES = 2 ** 26;
 
 export function* planAttention(call: AttentionCall, machine: Machine): Steps<Plan> {
   const { memory, threads } = machine;
-  const { q, k, v, out, lse, scale, score } = call;
+  const { q, k, v, out, lse, scale, score, probe } = call;
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
   const map = yield* blockMapSteps(call.mask, { b, n, m, h, g });
@@ -86,21 +87,22 @@ export function* planAttention(call: AttentionCall, machine: Machine): Steps<Pla
         params: ForwardParams({
           problem: {
             ...{ b, n, m, h, g, d, e, scale, q: operand(q), k: operand(k), v: operand(v) },
+            r: probe ? operand(probe.r) : NO_OPERAND,
             ...writeBlockMap(map, memory, at),
             ...writeScorePrograms(modifier, memory, programs, addressOf),
           },
-          ...{ out: contiguous(out), lse, extremes },
+          ...{ out: contiguous(out), lse, mean: probe?.mean, level: probe?.level, extremes },
           ...(cut.packsItself ? { packedKeys: 0, packedValues: 0 } : { packedKeys: keys, packedValues: values }),
           ...cut,
         }),
-        microseconds: (2 * (d + e) * map.visited * TILE * PANEL) / FLOPS_PER_MICROSECOND,
+        microseconds: ((probe ? 2 : 1) * 2 * (d + e) * map.visited * TILE * PANEL) / FLOPS_PER_MICROSECOND,
       },
     ];
   });
 }
 
 export function* planAttentionBackward(call: AttentionBackwardCall, { memory }: Machine): Steps<Plan> {
-  const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, gradTables, scale, score } = call;
+  const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, gradTables, scale, score, probe } = call;
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
   const map = yield* blockMapSteps(call.mask, { b, n, m, h, g });
@@ -118,6 +120,7 @@ export function* planAttentionBackward(call: AttentionBackwardCall, { memory }: 
     keySlices: b * g * slots * columnsOfK * 4,
     valuePanels: b * g * slots * e * 4,
     sumsQ: (parts * b * h * map.tiles * TILE * d + 4) * 4,
+    sumsR: probe ? (parts * b * h * map.tiles * TILE * d + 4) * 4 : 0,
     sumsK: b * g * slots * columnsOfK * 4,
     sumsV: b * g * slots * columnsOfV * 4,
     places: tablePlacesBytes(places),
@@ -137,14 +140,17 @@ export function* planAttentionBackward(call: AttentionBackwardCall, { memory }: 
         params: BackwardParams({
           problem: {
             ...{ b, n, m, h, g, d, e, scale, q: operand(q), k: operand(k), v: operand(v) },
+            r: probe ? operand(probe.r) : NO_OPERAND,
             ...writeBlockMap(map, memory, at),
             ...writeScorePrograms(modifier, memory, programs, addressOf),
           },
           ...{ ...work, out: operand(out), gradOut: operand(gradOut), lse, gradLse, gradTables },
+          ...{ mean: probe ? operand(probe.mean) : NO_OPERAND, level: probe?.level },
+          gradR: probe ? contiguous(probe.gradR) : NO_OPERAND,
           ...{ gradQ: contiguous(gradQ), gradK: contiguous(gradK), gradV: contiguous(gradV) },
           ...{ parts, placeCount: places.length, elements, groups },
         }),
-        microseconds: ((6 * d + 4 * e) * map.visited * TILE * PANEL) / FLOPS_PER_MICROSECOND,
+        microseconds: ((probe ? 12 * d + 4 * e : 6 * d + 4 * e) * map.visited * TILE * PANEL) / FLOPS_PER_MICROSECOND,
       },
     ];
   });

@@ -70,7 +70,7 @@ function forwardTile(f: ForwardParams, scratch: usize): void {
     addRows(scratch + BLOCK, from, <usize>(all * PANEL) * SIX, count * PANEL, e, scratch + RESULT, t.live);
   }
   for (let at: usize = 0; at < ROW; at += 16) {
-    v128.store(scratch + AUX + at, f32x4.neg(v128.load(scratch + INVERSES + at)));
+    v128.store(scratch + AUX + at, f32x4.sub(f32x4.splat(0), v128.load(scratch + INVERSES + at)));
     v128.store(scratch + SHIFTS + at, one);
   }
   storeVector(scratch + RESULT, e, scratch + AUX, f.out.address, f.out.dtype, scratch);

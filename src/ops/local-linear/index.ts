@@ -140,7 +140,13 @@ export function localLinearAttention(
   return compute(forward, inputs, results, (computed) => ({ ...problem, ...computed }), options, { derivative });
 }
 
-function derivativeOf({ ridgeRows: _rows, signal: _signal, onProgress: _progress, out: _out, ...settings }: LocalLinearOptions): Derivative {
+function derivativeOf({
+  ridgeRows: _rows,
+  signal: _signal,
+  onProgress: _progress,
+  out: _out,
+  ...settings
+}: LocalLinearOptions): Derivative {
   return {
     saves: ['q', 'k', 'v', 'ridgeRows', 'lse', 'solution'],
     gradients(saved, { out, ...others }, _, control) {
@@ -176,7 +182,7 @@ export function localLinearAttentionBackward(
   const given = { lse, solution, gradOut };
   checkTensors({ q, k, v, ...given });
   checkOptions('localLinearAttentionBackward', options, [...SETTINGS, ...CONTROL]);
-  const { problem, inputs, b, n, h, d, e } = checkProblem({ q, k, v }, options);
+  const { problem, inputs, stopGradRidge, b, n, h, d, e } = checkProblem({ q, k, v }, options);
   const shapes = { lse: [b, n, h], solution: [b, n, h, d], gradOut: [b, n, h, e] };
   for (const [name, shape] of Object.entries(shapes)) {
     const { shape: own, dtype, isContiguous, strides } = given[name as keyof typeof given];
@@ -192,7 +198,6 @@ export function localLinearAttentionBackward(
     ...{ gradQ: like(q), gradK: like(k), gradV: like(v), residual: { shape: [b, n, h], dtype: 'f32' } },
     ...(ridgeRows && { gradRidgeRows: like(ridgeRows) }),
   };
-  const { stopGradRidge = false } = options;
   const call = (computed: object) => ({ ...problem, ...given, ...computed, stopGradRidge }) as LocalLinearBackwardCall;
   const { residual, ...grads } = compute(backward, { ...inputs, ...given }, results, call, options);
   residual?.dispose();
@@ -202,7 +207,14 @@ export function localLinearAttentionBackward(
 /** The problem of a call, its tensors and extents; throws where they do not fit. */
 function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, options: LocalLinearSettings & Control) {
   checkControl(options);
-  const { ridgeRows, causal = false, solver = 'cg', tolerance = 1e-6, maxIterations = 32, stopGradRidge } = options;
+  const {
+    ridgeRows,
+    causal = false,
+    solver = 'cg',
+    tolerance = 1e-6,
+    maxIterations = 32,
+    stopGradRidge = false,
+  } = options;
   if (ridgeRows !== undefined) checkTensors({ ridgeRows });
   const inputs: Readonly<Record<string, Tensor>> = { q, k, v, ...(ridgeRows && { ridgeRows }) };
   const letters = bindShapes(
@@ -226,10 +238,12 @@ function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, op
     throw new ParameterError('ridge is given by row in ridgeRows: leave it out');
   const { ridge = 10, scale = 1 / Math.sqrt(d) } = options;
   if (!(ridge === 0 || (typeof ridge === 'number' && ridge >= SMALLEST && ridge <= LARGEST)))
-    throw new ParameterError(`ridge must be 0 or a number from 1.18e-38 to 3.4e38, as float32 holds, got ${show(ridge)}`);
+    throw new ParameterError(
+      `ridge must be 0 or a number from 1.18e-38 to 3.4e38, as float32 holds, got ${show(ridge)}`,
+    );
   if (typeof scale !== 'number' || !Number.isFinite(scale))
     throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
-  for (const [name, value] of Object.entries({ causal, stopGradRidge: stopGradRidge ?? false }))
+  for (const [name, value] of Object.entries({ causal, stopGradRidge }))
     if (typeof value !== 'boolean') throw new ParameterError(`${name} must be true or false, got ${show(value)}`);
   if (!SOLVERS.includes(solver))
     throw new ParameterError(`solver must be one of ${SOLVERS.join(', ')}, got ${show(solver)}`);
@@ -239,7 +253,7 @@ function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, op
   const problem: LocalLinearProblem = {
     ...{ q, k, v, ridge, ridgeRows, causal, scale, solver, tolerance, maxIterations },
   };
-  return { ...letters, problem, inputs };
+  return { ...letters, problem, inputs, stopGradRidge };
 }
 
 function checkStorage(name: string, { dtype }: Tensor): void {

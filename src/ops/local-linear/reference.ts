@@ -1,181 +1,28 @@
-/** Local linear attention and its gradients in float64, in the shifted form: keys from the query, weights not normalised. */
+/** Calls of local linear attention in float64. */
 import type { Host } from '../op';
 import type { LocalLinearBackwardCall, LocalLinearCall, LocalLinearProblem } from './call';
-
-type Numbers = Float64Array;
+import { localLinear, localLinearBackward, type RegressionInputs } from './regression';
 
 export function forward(call: LocalLinearCall, host: Host): void {
   const { out, lse, solution, residual, iterations } = call;
-  const e = call.v.shape[3] as number;
-  const d = call.q.shape[3] as number;
-  const values = host.numbers(call.v);
-  const [outs, solutions] = [new Float64Array(out.size), new Float64Array(solution.size)];
-  const lses = new Float64Array(lse.size).fill(Number.NEGATIVE_INFINITY);
-  const residuals = new Float64Array(residual.size);
-  for (const row of rowsOf(call, host)) {
-    const { at, keys, weights, zs, mu, omega, rho, delta } = row;
-    keys.forEach((key, j) => {
-      const weight = (weights[j]! * (1 - dot(zs[j]!, rho))) / delta;
-      for (let c = 0; c < e; c++) outs[at * e + c]! += weight * values[key * e + c]!;
-    });
-    // The same system from the mean of the keys.
-    const factor = omega / (omega - dot(mu, rho));
-    for (let c = 0; c < d; c++) solutions[at * d + c] = factor * rho[c]!;
-    lses[at] = row.lse;
-    residuals[at] = row.isSingular ? Number.POSITIVE_INFINITY : 0;
-  }
-  host.store(out, outs);
-  host.store(lse, lses);
-  host.store(solution, solutions);
-  host.store(residual, residuals);
+  const result = localLinear(inputsOf(call, host), call);
+  host.store(out, result.out.data);
+  host.store(lse, result.lse.data);
+  host.store(solution, result.solution.data);
+  host.store(residual, result.residual.data);
   host.store(iterations, new Float64Array(iterations.size));
 }
 
 export function backward(call: LocalLinearBackwardCall, host: Host): void {
-  const { gradOut, gradQ, gradK, gradV, gradRidgeRows, residual, scale, stopGradRidge } = call;
-  const d = call.q.shape[3] as number;
-  const e = call.v.shape[3] as number;
-  const [queries, keyNumbers, values, byOut] = [call.q, call.k, call.v, gradOut].map(host.numbers) as [
-    Numbers,
-    Numbers,
-    Numbers,
-    Numbers,
-  ];
-  const [gradsQ, gradsK, gradsV] = [gradQ, gradK, gradV].map(({ size }) => new Float64Array(size)) as [
-    Numbers,
-    Numbers,
-    Numbers,
-  ];
-  const gradsRidge = new Float64Array(residual.size);
-  const residuals = new Float64Array(residual.size);
-  for (const { at, keys, weights, zs, omega, rho, delta, ridge, solve, isSingular } of rowsOf(call, host)) {
-    const q = queries.subarray(at * d, (at + 1) * d);
-    const g = byOut.subarray(at * e, (at + 1) * e);
-    const products = keys.map((key) => dot(g, values.subarray(key * e, (key + 1) * e)));
-    const reaches = zs.map((z) => dot(z, rho));
-    const shares = keys.map((_, j) => (weights[j]! * (1 - reaches[j]!)) / delta);
-    const beta = keys.reduce((sum, _, j) => sum + products[j]! * shares[j]!, 0) / delta;
-    const pulls = keys.map((_, j) => (products[j]! * weights[j]!) / delta);
-    const u = solve(sumOf(pulls, zs, d));
-    const dm = rho.map((x, c) => 2 * beta * x - u[c]!);
-    const a = rho.map((x, c) => beta * x - u[c]!);
-    const byOmega = stopGradRidge ? 0 : ridge * dot(a, rho);
-    keys.forEach((key, j) => {
-      const z = zs[j]!;
-      const [w, zr, za] = [weights[j]!, reaches[j]!, dot(z, a)];
-      const byWeight = (products[j]! * (1 - zr)) / delta - beta + dot(z, dm) - za * zr - byOmega;
-      const byScore = w * byWeight;
-      for (let c = 0; c < d; c++) {
-        const byZ = -pulls[j]! * rho[c]! + w * (dm[c]! - zr * a[c]! - za * rho[c]!);
-        gradsK[key * d + c]! += scale * byScore * q[c]! + byZ;
-        gradsQ[at * d + c]! += scale * byScore * keyNumbers[key * d + c]! - byZ;
-      }
-      for (let c = 0; c < e; c++) gradsV[key * e + c]! += shares[j]! * g[c]!;
-    });
-    gradsRidge[at] = -omega * dot(a, rho);
-    residuals[at] = isSingular ? Number.POSITIVE_INFINITY : 0;
-  }
-  host.store(gradQ, gradsQ);
-  host.store(gradK, gradsK);
-  host.store(gradV, gradsV);
-  if (gradRidgeRows) host.store(gradRidgeRows, gradsRidge);
-  host.store(residual, residuals);
+  const { gradOut, gradQ, gradK, gradV, gradRidgeRows, residual, stopGradRidge } = call;
+  const result = localLinearBackward(inputsOf(call, host), host.tensor(gradOut), call, stopGradRidge);
+  host.store(gradQ, result.gradQ.data);
+  host.store(gradK, result.gradK.data);
+  host.store(gradV, result.gradV.data);
+  if (gradRidgeRows) host.store(gradRidgeRows, result.gradRidgeRows.data);
+  host.store(residual, result.residual.data);
 }
 
-/** A query that sees a key: its row in [b, n, h], the rows in [b, m, g] of these keys, and the regression at it. */
-interface Row {
-  readonly at: number;
-  readonly keys: readonly number[];
-  /** e^(score - largest). */
-  readonly weights: readonly number[];
-  readonly lse: number;
-  /** Keys less the query, their weighted sum, and the sum of the weights. */
-  readonly zs: readonly Numbers[];
-  readonly mu: Numbers;
-  readonly omega: number;
-  readonly ridge: number;
-  /** Of the system (sum w z z^T + ridge omega) rho = mu; what of a value counts by its key's distance. */
-  readonly rho: Numbers;
-  readonly delta: number;
-  readonly isSingular: boolean;
-  solve(right: Numbers): Numbers;
-}
-
-function* rowsOf(problem: LocalLinearProblem, { numbers }: Host): Generator<Row> {
-  const { q, k, causal, scale, ridgeRows } = problem;
-  const [b, n, h, d] = q.shape as [number, number, number, number];
-  const [, m, g] = k.shape as [number, number, number];
-  const [queries, keyNumbers] = [numbers(q), numbers(k)];
-  const ridges = ridgeRows && numbers(ridgeRows);
-  for (let at = 0; at < b * n * h; at++) {
-    const [batch, i, head] = [Math.floor(at / (n * h)), Math.floor(at / h) % n, at % h];
-    const seen = causal ? Math.max(0, i + m - n + 1) : m;
-    if (seen === 0) continue;
-    const group = Math.floor((head * g) / h);
-    const query = queries.subarray(at * d, (at + 1) * d);
-    const keys = Array.from({ length: Math.min(m, seen) }, (_, j) => (batch * m + j) * g + group);
-    const rows = keys.map((key) => keyNumbers.subarray(key * d, (key + 1) * d));
-    const scores = rows.map((key) => scale * dot(query, key));
-    const largest = scores.reduce((most, score) => Math.max(most, score), Number.NEGATIVE_INFINITY);
-    const weights = scores.map((score) => Math.exp(score - largest));
-    const omega = weights.reduce((sum, weight) => sum + weight, 0);
-    const ridge = ridges?.[at] ?? problem.ridge;
-    const zs = rows.map((key) => key.map((x, c) => x - query[c]!));
-    const mu = sumOf(weights, zs, d);
-    const { solve, isSingular } = factorize(weights, zs, ridge * omega, d);
-    const rho = solve(mu);
-    const delta = omega - dot(mu, rho);
-    const lse = largest + Math.log(omega);
-    // Without a ridge, keys that do not span the space leave no weight at all to the value at the query.
-    const isLost = isSingular || Math.abs(delta) <= 1e-12 * omega;
-    yield { at, keys, weights, lse, zs, mu, omega, ridge, rho, delta, isSingular: isLost, solve };
-  }
-}
-
-/** LU factors, with pivots, of sum w z z^T + ridge. */
-function factorize(weights: readonly number[], zs: readonly Numbers[], ridge: number, d: number) {
-  const matrix = Array.from({ length: d }, (_, r) => new Float64Array(d).fill(ridge, r, r + 1));
-  zs.forEach((z, j) => {
-    for (let r = 0; r < d; r++) for (let c = 0; c < d; c++) matrix[r]![c]! += weights[j]! * z[r]! * z[c]!;
-  });
-  const size = matrix.reduce((most, row) => Math.max(most, ...row.map(Math.abs)), 0);
-  const order = Array.from({ length: d }, (_, r) => r);
-  let isSingular = false;
-  for (let c = 0; c < d; c++) {
-    for (let r = c + 1; r < d; r++) {
-      if (Math.abs(matrix[r]![c]!) <= Math.abs(matrix[c]![c]!)) continue;
-      [matrix[c], matrix[r]] = [matrix[r]!, matrix[c]!];
-      [order[c], order[r]] = [order[r]!, order[c]!];
-    }
-    if (Math.abs(matrix[c]![c]!) <= d * 2 ** -52 * size) isSingular = true;
-    for (let r = c + 1; r < d; r++) {
-      const factor = matrix[r]![c]! / matrix[c]![c]!;
-      matrix[r]![c] = factor;
-      for (let x = c + 1; x < d; x++) matrix[r]![x]! -= factor * matrix[c]![x]!;
-    }
-  }
-  const solve = (right: Numbers): Numbers => {
-    const x = Float64Array.from(order, (from) => right[from]!);
-    for (let r = 0; r < d; r++) for (let c = 0; c < r; c++) x[r]! -= matrix[r]![c]! * x[c]!;
-    for (let r = d - 1; r >= 0; r--) {
-      for (let c = r + 1; c < d; c++) x[r]! -= matrix[r]![c]! * x[c]!;
-      x[r]! /= matrix[r]![r]!;
-    }
-    return x;
-  };
-  return { solve, isSingular };
-}
-
-function dot(a: Numbers, b: Numbers): number {
-  let sum = 0;
-  for (let c = 0; c < a.length; c++) sum += a[c]! * b[c]!;
-  return sum;
-}
-
-function sumOf(factors: readonly number[], rows: readonly Numbers[], d: number): Numbers {
-  const sum = new Float64Array(d);
-  rows.forEach((row, j) => {
-    for (let c = 0; c < d; c++) sum[c]! += factors[j]! * row[c]!;
-  });
-  return sum;
+function inputsOf({ q, k, v, ridgeRows }: LocalLinearProblem, { tensor }: Host): RegressionInputs {
+  return { q: tensor(q), k: tensor(k), v: tensor(v), ridgeRows: ridgeRows && tensor(ridgeRows) };
 }

@@ -34,14 +34,14 @@ const LARGEST_ERROR: f32 = 0.0625;
 const EPSILON: f32 = 1.1920929e-7;
 
 /** Of the largest head, and as much as the last transposed columns read beyond. */
-export const VECTOR_BYTES: usize = <usize>(TILE * (LARGEST_HEAD + PANEL) * 4);
+const VECTOR_BYTES: usize = <usize>(TILE * (LARGEST_HEAD + PANEL) * 4);
 
 // One worker's working memory; vectors of rows,
 export const QUERIES: usize = 0;
 export const MEANS: usize = QUERIES + VECTOR_BYTES; // weighted, of the keys
 export const RIGHT: usize = MEANS + VECTOR_BYTES; // the right side of the systems, then what is left of it
 export const SOLUTION: usize = RIGHT + VECTOR_BYTES;
-export const DIRECTION: usize = SOLUTION + VECTOR_BYTES;
+const DIRECTION: usize = SOLUTION + VECTOR_BYTES;
 export const IMAGE: usize = DIRECTION + VECTOR_BYTES; // of the direction under the matrix; also scaled queries
 export const RESULT: usize = IMAGE + VECTOR_BYTES;
 export const FIRST: usize = RESULT + VECTOR_BYTES; // the solution of the forward pass, and a gradient, backward
@@ -52,17 +52,17 @@ export const SECOND_BLOCK: usize = BLOCK + BLOCK_BYTES;
 export const LAYOUT: usize = SECOND_BLOCK + BLOCK_BYTES;
 const LAYOUT_END: usize = (LAYOUT + LAYOUT_BYTES + 63) & ~63;
 // a number of each row,
-export const MAXIMA: usize = LAYOUT_END;
+const MAXIMA: usize = LAYOUT_END;
 export const INVERSES: usize = MAXIMA + ROW; // of the sums of weights
 export const SHIFTS: usize = INVERSES + ROW;
 export const RIDGES: usize = SHIFTS + ROW;
-export const NORMS: usize = RIDGES + ROW; // squared, of what is left of the right side
-export const TARGETS: usize = NORMS + ROW; // below which it is solved
-export const ACTIVE: usize = TARGETS + ROW; // all ones where it is not
+const NORMS: usize = RIDGES + ROW; // squared, of what is left of the right side
+const TARGETS: usize = NORMS + ROW; // below which it is solved
+const ACTIVE: usize = TARGETS + ROW; // all ones where it is not
 export const ITERATIONS: usize = ACTIVE + ROW;
 export const RESIDUALS: usize = ITERATIONS + ROW;
 export const AUX: usize = RESIDUALS + ROW;
-export const AUX2: usize = AUX + ROW;
+const AUX2: usize = AUX + ROW;
 // six words that say who sees a panel's keys, four rows side by side, and what is known of the tile.
 const SEEN: usize = AUX2 + ROW;
 export const STATE: usize = SEEN + 32;
@@ -532,7 +532,7 @@ export function solve(p: Problem, scratch: usize): void {
   const keys = sqrt(largestOf(p, t.group, 0));
   for (let r: usize = 0; r < <usize>t.rows << 2; r += 4) {
     const size = f32.load(scratch + AUX2 + r);
-    if (!p.direct && size > 0) f32.store(scratch + RESIDUALS + r, sqrt(f32.load(scratch + NORMS + r) / size));
+    if (!p.direct && size > 0 && f32.load(scratch + INVERSES + r) > 0) f32.store(scratch + RESIDUALS + r, sqrt(f32.load(scratch + NORMS + r) / size));
     const residual = f32.load(scratch + RESIDUALS + r);
     const isLost = residual != residual || !(sqrt(f32.load(scratch + AUX + r)) * keys * EPSILON <= LARGEST_ERROR);
     if (isLost) f32.store(scratch + RESIDUALS + r, Infinity);

@@ -21,7 +21,7 @@ const chunksOf = (rows: number) => Math.ceil(Math.ceil(rows / PANEL) / CHUNK_PAN
 
 export function planLocalLinear(call: LocalLinearCall, { memory, threads }: Machine): Plan {
   const { out, lse, solution, residual, iterations } = call;
-  const { b, h, g, n, m, d, e, keys, bytes, problemAt, flops } = problemOf(call, threads, 1);
+  const { b, h, g, n, m, e, keys, bytes, problemAt, flops } = problemOf(call, threads, 1);
   return withMemory({ ...bytes, valueSixes: keys * inSixes(e) * 4 }, (at) => {
     new Int32Array(memory.buffer, at.locks, threads).fill(0);
     return [
@@ -91,7 +91,14 @@ function problemOf(call: LocalLinearProblem, threads: number, numbers: number) {
   return {
     ...{ b, h, g, n, m, d, e, keys, bytes },
     flops: b * h * n * m * (direct ? d * d : 4 * USUAL_ITERATIONS * d),
-    problemAt: ({ keyPanels, keySixes, keySlices, extremes, locks, work }: Readonly<Record<keyof typeof bytes, number>>) => ({
+    problemAt: ({
+      keyPanels,
+      keySixes,
+      keySlices,
+      extremes,
+      locks,
+      work,
+    }: Readonly<Record<keyof typeof bytes, number>>) => ({
       ...{ n, m, h, g, d, e, causal, scale, ridge, direct, tolerance, maxIterations },
       ...{ ridgeRows: ridgeRows ? rowsOf(ridgeRows) : NO_OPERAND, q: operand(q), k: operand(k), v: operand(v) },
       ...{ keyPanels, keySixes, keySlices: direct ? keySlices : 0, extremes, locks, slots: threads, work, slotBytes },

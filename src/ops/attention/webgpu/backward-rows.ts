@@ -24,15 +24,36 @@ export const rowsCutOf = (own: Pairs['own']): TileCut =>
 
 export interface BackwardRowsVariant {
   readonly own: Pairs['own'];
+  readonly tilt?: Pairs['tilt'];
   readonly score: ScoreShader;
   /** Columns that there is room for. */
   readonly d: number;
   readonly e: number;
 }
 
+const UNTILTED = `
+        let weights = plain;
+        let by_scores = select(weights * (products - delta) * slopes, vec4f(), weights == vec4f());`;
+
+const TILTED = {
+  forward: 'let weights = select(vec4f(), plain * probes, is_seen);',
+  gradients: `
+        let weights = select(plain * (level - probes), vec4f(), plain == vec4f());
+        let fall = products - mean;
+        let by_scores = select(numbers.scale * (plain * (mean - delta) + weights * fall), vec4f(), plain == vec4f());
+        let by_probes = select(-plain * fall, vec4f(), plain == vec4f());`,
+};
+
+/** What the owners of a side have: of Parallax gradR too, or in its forward pass what `tilted` and `level` are (backward-tiled.ts). */
+const resultsOf = ({ own, tilt }: Pick<Pairs, 'own' | 'tilt'>): readonly string[] => {
+  if (own === 'keys') return ['grad_v', 'grad_k'];
+  return tilt === 'forward' ? ['tilted'] : tilt ? ['grad_q', 'grad_r'] : ['grad_q'];
+};
+
 /** gradK and gradV of keys, or gradQ of queries. */
-export function backwardRowsKernel({ own, score, d, e }: BackwardRowsVariant): Kernel {
+export function backwardRowsKernel({ own, tilt, score, d, e }: BackwardRowsVariant): Kernel {
   const ofKeys = own === 'keys';
+  const [isForward, hasGradients] = [tilt === 'forward', tilt === 'gradients'];
   const [mine, others] = [ownSide({ own }), otherSide({ own })];
   const everyOther = (line: (j: number) => string) => each(BLOCK, line);
   const pair = (query: string, key: string) => `batch, head, u32(max(${query}, 0)), u32(max(${key}, 0))`;
@@ -49,7 +70,13 @@ export function backwardRowsKernel({ own, score, d, e }: BackwardRowsVariant): K
   const products = (memory: string, product: string) => `
           let y = ${memory}[c / 4];
           ${everyOther((j) => `${product}[${j}] = fma(y.x, x${j}.x, fma(y.y, x${j}.y, fma(y.z, x${j}.z, fma(y.w, x${j}.w, ${product}[${j}]))));`)}`;
-  const rowOf = (query: string) => `2 * ((batch * numbers.n + u32(max(${query}, 0))) * numbers.h + head)`;
+  const rowOf = (query: string) =>
+    `${isForward ? 1 : tilt ? 4 : 2} * ((batch * numbers.n + u32(max(${query}, 0))) * numbers.h + head)`;
+  /** A number of rows: of the four others, or of one. */
+  const ofRows = (name: string, at: number, query?: string) => {
+    const number = (query: string) => `load_rows(${rowOf(query)} + ${at})`;
+    return `let ${name} = vec4f(${query ? number(query) : each(BLOCK, (j) => number(`others[${j}]`), ', ')}); `;
+  };
   const store = (name: string, memory: string, head: string, extent: 'd' | 'e') => `
     for (var c = 0u; c < numbers.${extent}; c += 4) {
       store4_${name}(at_${name}(batch, row, ${head}, c), ${memory}[c / 4], numbers.${extent} - c);
@@ -60,10 +87,14 @@ export function backwardRowsKernel({ own, score, d, e }: BackwardRowsVariant): K
     invocations: LANES,
     ...pairsOperands(
       score,
-      Object.fromEntries(
-        (ofKeys ? ['grad_v', 'grad_k'] : ['grad_q']).map((name) => [name, { access: 'write', rank: 4, vector: true }]),
-      ),
+      {
+        ...Object.fromEntries(
+          resultsOf({ own, tilt }).map((name) => [name, { access: 'write', rank: 4, vector: true } as const]),
+        ),
+        ...(isForward && { level: { access: 'write', rank: 3 } as const }),
+      },
       { b: 'u32' },
+      tilt,
     ),
     body: `
 ${functions(...score.functions)}
@@ -81,31 +112,41 @@ fn run(task: u32, lane: u32) {
   let token = ${mine.slot}(owner * ${LANES} + lane);
   let row = u32(max(token, 0));
   var own_scores: array<vec4f, ${d / 4}>;
-  var own_weights: array<vec4f, ${e / 4}>;
-  var sums_d: array<vec4f, ${d / 4}>;
-  ${ofKeys ? `var sums_e: array<vec4f, ${e / 4}>;` : ''}
+  ${isForward ? 'var level = 0.0;' : `var own_weights: array<vec4f, ${e / 4}>; var sums_d: array<vec4f, ${d / 4}>;`}
+  ${tilt && !ofKeys ? `var own_probes: array<vec4f, ${d / 4}>;` : ''}
+  ${hasGradients && !ofKeys ? `var sums_r: array<vec4f, ${d / 4}>;` : ''}
+  ${ofKeys || isForward ? `var sums_e: array<vec4f, ${e / 4}>;` : ''}
   for (var head = first_head; head < first_head + heads; head++) {
     if (head == first_head) {
       for (var c = 0u; c < numbers.d; c += 4) {
         own_scores[c / 4] = kept(load4_${mine.scores}(at_${mine.scores}(batch, row, ${mine.head}, c)), numbers.d - c);
       }
-      for (var c = 0u; c < numbers.e; c += 4) {
+      ${tilt && !ofKeys ? 'for (var c = 0u; c < numbers.d; c += 4) { own_probes[c / 4] = kept(load4_r(at_r(batch, row, head, c)), numbers.d - c); }' : ''}
+      ${
+        isForward
+          ? ''
+          : `for (var c = 0u; c < numbers.e; c += 4) {
         own_weights[c / 4] = kept(load4_${mine.weights}(at_${mine.weights}(batch, row, ${mine.head}, c)), numbers.e - c);
+      }`
       }
     }
-    ${ofKeys ? '' : `let lse = vec4f(load_rows(${rowOf('token')})); let delta = vec4f(load_rows(${rowOf('token')} + 1));`}
+    ${ofKeys ? '' : ofRows('lse', 0, 'token')} ${isForward || ofKeys ? '' : ofRows('delta', 1, 'token')}
+    ${hasGradients && !ofKeys ? ofRows('level', 2, 'token') + ofRows('mean', 3, 'token') : ''}
     let span = span_of(batch * numbers.h + head, owner);
     for (var at_run = span.first; at_run < span.past; at_run++) {
       let run = run_at(at_run);
       let pattern = pattern_of(run, 0);
       for (var first = ${OTHERS} * run.first; first < ${OTHERS} * run.past; first += ${BLOCK}) {
         let others = vec4i(${each(BLOCK, (j) => `${others.slot}(first + ${j})`, ', ')});
+        ${tilt && ofKeys ? everyOther((j) => `let r_at${j} = at_r(batch, u32(max(others[${j}], 0)), head, 0);`) : ''}
         ${everyOther((j) => `let s_at${j} = at_${others.scores}(batch, u32(max(others[${j}], 0)), ${others.head}, 0); let w_at${j} = at_${others.weights}(batch, u32(max(others[${j}], 0)), ${others.head}, 0);`)}
-        ${ofKeys ? `let lse = vec4f(${each(BLOCK, (j) => `load_rows(${rowOf(`others[${j}]`)})`, ', ')}); let delta = vec4f(${each(BLOCK, (j) => `load_rows(${rowOf(`others[${j}]`)} + 1)`, ', ')});` : ''}
+        ${ofKeys ? ofRows('lse', 0) + ofRows('delta', 1) : ''} ${hasGradients && ofKeys ? ofRows('level', 2) + ofRows('mean', 3) : ''}
+        ${tilt ? 'var probes = vec4f();' : ''}
         var scores = vec4f();
         var products = vec4f();
-        ${columns(others.scores, 's_at', 'd', products('own_scores', 'scores'))}
-        ${columns(others.weights, 'w_at', 'e', products('own_weights', 'products'))}
+        ${columns(others.scores, 's_at', 'd', `{ ${products('own_scores', 'scores')} } ${tilt && !ofKeys ? products('own_probes', 'probes') : ''}`)}
+        ${tilt && ofKeys ? columns('r', 'r_at', 'd', products('own_scores', 'probes')) : ''}
+        ${isForward ? '' : columns(others.weights, 'w_at', 'e', products('own_weights', 'products'))}
         scores *= numbers.scale;
         var slopes = vec4f(numbers.scale);
         ${
@@ -127,16 +168,20 @@ fn run(task: u32, lane: u32) {
               : `is_seen &= ((vec4u(${each(BLOCK, (j) => `seen_word(pattern, at + ${j})`, ', ')}) >> vec4u(lane)) & vec4u(1)) != vec4u();`
           }
         }
-        let z = scores - lse;
-        let weights = select(vec4f(), select(exp(z), vec4f(), z < vec4f(-87.0)), is_seen);
-        let by_scores = select(weights * (products - delta) * slopes, vec4f(), weights == vec4f());
-        ${ofKeys ? columns(others.weights, 'w_at', 'e', sums('sums_e', 'weights')) : ''}
-        ${columns(others.scores, 's_at', 'd', sums('sums_d', 'by_scores'))}
+        let z = scores - ${isForward ? 'select(lse, vec4f(3e38), lse < vec4f(-3e38))' : 'lse'};
+        let plain = select(vec4f(), select(exp(z), vec4f(), z < vec4f(-87.0)), is_seen);
+        ${tilt ? TILTED[tilt] : UNTILTED}
+        ${ofKeys || isForward ? columns(others.weights, 'w_at', 'e', sums('sums_e', 'weights')) : ''}
+        ${isForward ? 'level += dot(weights, vec4f(1));' : columns(others.scores, 's_at', 'd', `{ ${sums('sums_d', 'by_scores')} } ${hasGradients && !ofKeys ? sums('sums_r', 'by_probes') : ''}`)}
+        ${hasGradients && ofKeys ? columns('r', 'r_at', 'd', sums('sums_d', 'by_probes')) : ''}
       }
     }
   }
   if (token >= 0) {
-    ${ofKeys ? store('grad_v', 'sums_e', 'key_head', 'e') + store('grad_k', 'sums_d', 'key_head', 'd') : store('grad_q', 'sums_d', 'first_head', 'd')}
+    ${ofKeys ? store('grad_v', 'sums_e', 'key_head', 'e') + store('grad_k', 'sums_d', 'key_head', 'd') : ''}
+    ${isForward ? `${store('tilted', 'sums_e', 'first_head', 'e')} store_level(at_level(batch, row, first_head), level);` : ''}
+    ${ofKeys || isForward ? '' : store('grad_q', 'sums_d', 'first_head', 'd')}
+    ${hasGradients && !ofKeys ? store('grad_r', 'sums_r', 'first_head', 'd') : ''}
   }
 }`,
   };

@@ -19,7 +19,8 @@ import { cutOf, OTHERS, otherSide, ownSide, type Pairs, pairsKernel, type Use, v
 import type { ScoreShader } from './score';
 import type { TileCut } from './tile-map';
 
-export type Gradient = 'grad_q' | 'grad_k' | 'grad_v';
+/** `tilted` is none: of Parallax's forward pass the values weighted by weights times products with r. */
+export type Gradient = 'grad_q' | 'grad_r' | 'grad_k' | 'grad_v' | 'tilted';
 
 /** Blocks of 64 columns, or one of 32. */
 interface Columns {
@@ -37,22 +38,43 @@ const vectorsOf = (columns: readonly Columns[]) =>
 const MOST_VECTORS = 32;
 
 /** What a gradient is the product of: the weights or their gradients, and rows of the other side as in that phase. */
-const PRODUCTS = {
-  grad_q: { left: 'by_score', phase: 0, extent: 'd' },
-  grad_k: { left: 'by_score', phase: 0, extent: 'd' },
-  grad_v: { left: 'weight', phase: 1, extent: 'e' },
-} as const;
+interface Term {
+  readonly left: 'weight' | 'by_score' | 'by_probe';
+  readonly phase: 0 | 1 | 2;
+}
+const EXTENTS = { grad_q: 'd', grad_r: 'd', grad_k: 'd', grad_v: 'e', tilted: 'e' } as const;
+const BY_SCORE: Term = { left: 'by_score', phase: 0 };
+const BY_PROBE: Term = { left: 'by_probe', phase: 2 };
+const WEIGHT: Term = { left: 'weight', phase: 1 };
+const termsOf = (gradient: Gradient, tilt: Pairs['tilt']): readonly Term[] =>
+  ({
+    grad_q: [BY_SCORE],
+    grad_r: [BY_PROBE],
+    grad_k: tilt ? [BY_SCORE, BY_PROBE] : [BY_SCORE],
+    grad_v: [WEIGHT],
+    tilted: [WEIGHT],
+  })[gradient];
 
 interface Variant {
   readonly own: 'queries' | 'keys';
   readonly halves: Halves;
   readonly wanted: readonly { readonly gradient: Gradient; readonly columns: Columns }[];
+  readonly tilt?: Pairs['tilt'];
   readonly score: ScoreShader;
   readonly isSoftware: boolean;
 }
 
+/** Of Parallax's forward pass: adds the weights of a tile, four own rows a lane. */
+const LEVELS = (halves: Halves) => `
+    workgroupBarrier();
+    if (lane < ${8 * halves}u) {
+      for (var r = 0u; r < ${OTHERS}u; r++) { level += weights[r * ${strideOf(halves)} + lane]; }
+    }`;
+
 const gradientsKernel = variants(({ wanted, ...variant }: Variant): Kernel => {
-  const pairs: Pairs = { ...variant, gradients: wanted.some(({ gradient }) => PRODUCTS[gradient].left === 'by_score') };
+  const { tilt } = variant;
+  const terms = wanted.flatMap(({ gradient }) => termsOf(gradient, tilt).map((term) => ({ gradient, ...term })));
+  const pairs: Pairs = { ...variant, gradients: terms.some(({ left }) => left !== 'weight') };
   const { own, halves, isSoftware } = pairs;
   const [mine, other] = [ownSide(pairs), otherSide(pairs)];
   const sums = wanted.flatMap(({ gradient, columns }) =>
@@ -61,11 +83,8 @@ const gradientsKernel = variants(({ wanted, ...variant }: Variant): Kernel => {
       block: { rows: halves, columns: columns.halves } satisfies Block,
     })),
   );
-  const factor = ({ gradient }: { readonly gradient: Gradient }) => PRODUCTS[gradient].left;
   const keep = (from: string) => `weights[r * ${strideOf(halves)} + quad] = ${from};`;
-  const [firstWanted, second] = wanted as [(typeof wanted)[0], (typeof wanted)[0]?];
-  const product = ({ gradient }: { readonly gradient: Gradient }) => {
-    const { phase } = PRODUCTS[gradient];
+  const product = ({ gradient, phase }: (typeof terms)[number]) => {
     return `
     for (var half = 0u; half < ${OTHERS}u; half += ${TERMS}u) {
       ${sums
@@ -80,24 +99,32 @@ const gradientsKernel = variants(({ wanted, ...variant }: Variant): Kernel => {
         .join('\n')}
     }`;
   };
-  // Of two products the second one's factor waits in the place of the gradients.
+  // Of several products the later ones' factors wait in the place of the gradients and the scores.
+  const waiting = (at: number) => `${['gradients', 'scores'][at - 1]}[i]`;
   const use: Use = {
-    quad: keep(factor(firstWanted)) + (second ? ` gradients[i] = ${factor(second)};` : ''),
-    tile: second
-      ? `${product(firstWanted)}
+    quad: terms.map(({ left }, at) => (at === 0 ? keep(left) : `${waiting(at)} = ${left};`)).join(' '),
+    tile: terms
+      .map((term, at) =>
+        at === 0
+          ? `${tilt === 'forward' ? LEVELS(halves) : ''}${product(term)}`
+          : `
     workgroupBarrier();
     for (var i = ${isSoftware ? HIDDEN_ZERO : '0u'}; i < ${4 * halves}; i++) {
       let r = 4 * (lane / 8) + i / ${halves};
       let quad = lane % 8 + 8 * (i % ${halves});
-      ${keep('gradients[i]')}
+      ${keep(waiting(at))}
     }
-    ${product(second)}`
-      : product(firstWanted),
+    ${product(term)}`,
+      )
+      .join(''),
   };
   const groups = own === 'keys' ? '(numbers.h / numbers.repeat)' : 'numbers.h';
   return pairsKernel(pairs, {
     name: `attention backward, ${wanted.map(({ gradient }) => gradient).join(' and ')}`,
-    operands: Object.fromEntries(wanted.map(({ gradient }) => [gradient, { access: 'write', rank: 4, vector: true }])),
+    operands: {
+      ...Object.fromEntries(wanted.map(({ gradient }) => [gradient, { access: 'write', rank: 4, vector: true }])),
+      ...(tilt === 'forward' && { level: { access: 'write', rank: 3 } as const }),
+    },
     numbers: { b: 'u32' },
     body: `
 fn run(task: u32, lane: u32) {
@@ -109,9 +136,21 @@ fn run(task: u32, lane: u32) {
   let key_head = first_head / numbers.repeat;
   let owner = owner_of(batch * numbers.h + first_head, task / (numbers.b * ${groups}));
   ${sums.map(({ name, block }) => clear(name, block)).join('\n')}
+  ${tilt === 'forward' ? 'var level = vec4f();' : ''}
   for (var head = first_head; head < first_head + heads; head++) {
     let row = batch * numbers.h + head;
     ${visitCode(pairs, use)}
+  }
+  ${
+    tilt === 'forward'
+      ? `
+  if (lane < ${8 * halves}u) {
+    for (var r = 0u; r < 4; r++) {
+      let query = query_at(owner * ${32 * halves}u + 4 * lane + r);
+      if (query >= 0) { store_level(at_level(batch, u32(query), first_head), level[r]); }
+    }
+  }`
+      : ''
   }
   ${sums
     .map(
@@ -122,9 +161,9 @@ fn run(task: u32, lane: u32) {
       let r = i / ${columns};
       let token = ${mine.slot}(owner * ${32 * halves}u + r / 4 * 32 + 4 * (lane / 8) + r % 4);
       let column = ${first}u + i % ${columns} * 32 + 4 * (lane % 8);
-      if (token >= 0 && column < numbers.${PRODUCTS[gradient].extent}) {
+      if (token >= 0 && column < numbers.${EXTENTS[gradient]}) {
         let at = at_${gradient}(batch, u32(token), ${own === 'keys' ? 'key_head' : 'first_head'}, column);
-        store4_${gradient}(at, quads[i], numbers.${PRODUCTS[gradient].extent} - column);
+        store4_${gradient}(at, quads[i], numbers.${EXTENTS[gradient]} - column);
       }
     }
   }`,
@@ -151,12 +190,13 @@ export function tiledGradients(
   extents: Readonly<Record<'d' | 'e', number>>,
   score: ScoreShader,
   about: About,
+  tilt?: Pairs['tilt'],
 ): GradientsKernel[] {
-  const wanted = gradients.map((gradient) => ({ gradient, columns: columnsOf(extents[PRODUCTS[gradient].extent]) }));
+  const wanted = gradients.map((gradient) => ({ gradient, columns: columnsOf(extents[EXTENTS[gradient]]) }));
   const vectors = vectorsOf(wanted.map(({ columns }) => columns));
   if ((vectors > MOST_VECTORS || about.isCrowded) && gradients.length > 1)
-    return gradients.flatMap((gradient) => tiledGradients(own, [gradient], extents, score, about));
+    return gradients.flatMap((gradient) => tiledGradients(own, [gradient], extents, score, about, tilt));
   const halves = 2 * vectors > MOST_VECTORS ? 1 : 2;
-  const kernel = gradientsKernel({ own, halves, wanted, score, isSoftware: about.isSoftware });
+  const kernel = gradientsKernel({ own, halves, wanted, score, isSoftware: about.isSoftware, ...(tilt && { tilt }) });
   return [{ kernel, cut: cutOf({ own, halves }), gradients }];
 }

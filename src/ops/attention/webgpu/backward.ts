@@ -25,17 +25,24 @@ const SIDES = [
   ['keys', ['grad_v', 'grad_k']],
   ['queries', ['grad_q']],
 ] as const;
+const TILTED_SIDES = [
+  ['keys', ['grad_v', 'grad_k']],
+  ['queries', ['grad_q', 'grad_r']],
+] as const;
 
-const backwardRowsKernels = variants(backwardRowsKernel);
+export const rowsGradients = variants(backwardRowsKernel);
 
 /** Tensors of a kernel that has both gradients of keys, beside the score's. */
 const BINDINGS = 8;
 
 const ROWS_INVOCATIONS = 64;
 
-/** Of each row of [b, n, h]: lse, and its sum of out gradOut, minus gradLse. */
+/**
+ * Of each row of [b, n, h]: lse, and its sum of out gradOut, minus gradLse; of Parallax then 1 + level and its sum of mean
+ * gradOut.
+ */
 const rowsKernel = variants(
-  (hasGradLse: boolean): Kernel => ({
+  ({ hasGradLse, isTilted }: Readonly<Record<'hasGradLse' | 'isTilted', boolean>>): Kernel => ({
     name: 'attention backward, rows',
     invocations: ROWS_INVOCATIONS,
     operands: {
@@ -43,6 +50,7 @@ const rowsKernel = variants(
       grad_out: { access: 'read', rank: 4, vector: true },
       lse: { access: 'read' },
       ...(hasGradLse && { grad_lse: { access: 'read' } as const }),
+      ...(isTilted && ({ level: { access: 'read' }, mean: { access: 'read', rank: 4, vector: true } } as const)),
       rows: { access: 'write' },
     },
     numbers: { n: 'u32', h: 'u32', e: 'u32', count: 'u32' },
@@ -54,65 +62,81 @@ fn run(task: u32, lane: u32) {
   let query = row / numbers.h % numbers.n;
   let head = row % numbers.h;
   var sum = vec4f();
+  ${isTilted ? 'var average = vec4f();' : ''}
   for (var c = 0u; c < numbers.e; c += 4) {
-    let x = load4_out(at_out(batch, query, head, c)) * load4_grad_out(at_grad_out(batch, query, head, c));
-    sum += select(vec4f(), x, vec4u(c) + vec4u(0, 1, 2, 3) < vec4u(numbers.e));
+    let is_there = vec4u(c) + vec4u(0, 1, 2, 3) < vec4u(numbers.e);
+    let gradient = load4_grad_out(at_grad_out(batch, query, head, c));
+    sum += select(vec4f(), load4_out(at_out(batch, query, head, c)) * gradient, is_there);
+    ${isTilted ? 'average += select(vec4f(), load4_mean(at_mean(batch, query, head, c)) * gradient, is_there);' : ''}
   }
   // Of a row that sees nothing every weight is to be 0.
   let lse = load_lse(row);
-  store_rows(2 * row, select(lse, 3e38, lse < -3e38));
-  store_rows(2 * row + 1, sum.x + sum.y + sum.z + sum.w${hasGradLse ? ' - load_grad_lse(row)' : ''});
+  let at = ${isTilted ? 4 : 2} * row;
+  ${isTilted ? 'store_rows(at + 2, 1 + load_level(row)); store_rows(at + 3, average.x + average.y + average.z + average.w);' : ''}
+  store_rows(at, select(lse, 3e38, lse < -3e38));
+  store_rows(at + 1, sum.x + sum.y + sum.z + sum.w${hasGradLse ? ' - load_grad_lse(row)' : ''});
 }`,
   }),
 );
 
 export function* planAttentionBackward(call: AttentionBackwardCall, workspace: Workspace): Steps<Plan> {
-  const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, mask, score } = call;
+  const { q, k, v, out, lse, gradOut, gradLse, gradQ, gradK, gradV, mask, score, probe } = call;
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
   const extent = { b, n, m, h, g };
   const { device } = workspace;
-  const rows = workspace.scratch([b, n, h, 2]);
+  const rows = workspace.scratch([b, n, h, probe ? 4 : 2]);
   const code = scoreCode(score, extent, 'gradients');
-  const given = { q, k, v, grad_out: gradOut, rows };
+  const given = { q, k, v, grad_out: gradOut, rows, ...(probe && { r: probe.r }) };
   const dispatches: Dispatch[] = [
     {
-      kernel: rowsKernel(gradLse !== undefined),
-      operands: { out, grad_out: gradOut, lse, ...(gradLse && { grad_lse: gradLse }), rows },
+      kernel: rowsKernel({ hasGradLse: gradLse !== undefined, isTilted: probe !== undefined }),
+      operands: {
+        ...{ out, grad_out: gradOut, lse, ...(gradLse && { grad_lse: gradLse }), rows },
+        ...(probe && { level: probe.level, mean: probe.mean }),
+      },
       numbers: { n, h, e, count: b * n * h },
       tasks: Math.ceil((b * n * h) / ROWS_INVOCATIONS),
       operations: 2 * b * n * h * e,
     },
   ];
-  const results: Record<Gradient, Region> = { grad_q: gradQ, grad_k: gradK, grad_v: gradV };
+  const results: Partial<Record<Gradient, Region>> = {
+    ...{ grad_q: gradQ, grad_k: gradK, grad_v: gradV },
+    ...(probe && { grad_r: probe.gradR }),
+  };
   // Where the forward pass takes rows so as to compile little, so does this one.
   const operations = 2 * (d + e) * b * h * n * m;
   const { attention } = sizesOf(device);
   const sizes = attention.find(({ below = Number.POSITIVE_INFINITY }) => operations < below) as AttentionSizes;
   const { maxStorageBuffersPerShaderStage: bindings } = device.gpu.limits;
-  const isCrowded = BINDINGS + Object.keys(code.shader.operands).length > bindings;
-  const kernels = SIDES.flatMap(([own, gradients]) => {
-    const found: GradientsKernel[] =
-      'rows' in sizes && sizes.below && !isCrowded
-        ? [
-            {
-              ...{ gradients, cut: rowsCutOf(own) },
-              kernel: backwardRowsKernels({ own, score: code.shader, ...widthsOf(sizes, d, e) }),
-            },
-          ]
-        : tiledGradients(own, gradients, { d, e }, code.shader, { isSoftware: device.isSoftware, isCrowded });
+  const isCrowded = BINDINGS + (probe ? 1 : 0) + Object.keys(code.shader.operands).length > bindings;
+  const about = { isSoftware: device.isSoftware, isCrowded };
+  // Of Parallax always, since with a third product the other kernels compile for too long in software.
+  const byRows = 'rows' in sizes && (probe || (sizes.below && !isCrowded));
+  const tilt = probe && ('gradients' as const);
+  const kernels = (probe ? TILTED_SIDES : SIDES).flatMap(([own, gradients]) => {
+    const found: GradientsKernel[] = byRows
+      ? [
+          {
+            gradients,
+            cut: rowsCutOf(own),
+            kernel: rowsGradients({ own, tilt, score: code.shader, ...widthsOf(sizes, d, e) }),
+          },
+        ]
+      : tiledGradients(own, gradients, { d, e }, code.shader, about, tilt);
     return found.map((kernel) => ({ own, ...kernel }));
   });
   // One more for the tables.
   const maps = kernels.length + 1;
   for (const [at, { own, kernel, cut, gradients }] of kernels.entries()) {
     const map = yield* partOf(tileMap(mask, extent, cut, own), at, maps);
-    const products = d + e + gradients.reduce((sum, gradient) => sum + (gradient === 'grad_v' ? e : d), 0);
+    const products =
+      (probe ? 2 : 1) * d + e + gradients.reduce((sum, gradient) => sum + (gradient === 'grad_v' ? e : d), 0);
     dispatches.push({
       kernel,
       operands: {
         ...{ ...given, map: tilesOf(map, workspace), ...scoreOperands(code, workspace) },
-        ...Object.fromEntries(gradients.map((gradient) => [gradient, results[gradient]])),
+        ...Object.fromEntries(gradients.map((gradient) => [gradient, results[gradient] as Region])),
       },
       numbers: { ...{ b, n, h, repeat: h / g, d, e, scale: call.scale }, ...map.numbers, ...code.numbers },
       tasks: b * (own === 'keys' ? g : h) * map.owners,

@@ -36,6 +36,8 @@ export interface Pairs {
   readonly halves: Halves;
   /** Whether gradients with respect to the scores are wanted, beside the weights. */
   readonly gradients: boolean;
+  /** Of Parallax: with its gradients, or in its forward pass, which wants the weights times the products of r and keys. */
+  readonly tilt?: 'gradients' | 'forward' | undefined;
   readonly score: ScoreShader;
   /** Whether code should be short rather than unrolled, for a device that compiles for long. */
   readonly isSoftware: boolean;
@@ -45,10 +47,10 @@ export interface Pairs {
 export const cutOf = ({ own, halves }: Pick<Pairs, 'own' | 'halves'>): TileCut =>
   own === 'keys' ? { queries: OTHERS, keys: 32 * halves } : { queries: 32 * halves, keys: OTHERS };
 
-/** A side's slots and tensors. */
+/** A side's slots and tensors; the other side's rows are multiplied with r by those of `probes`. */
 const SIDES = {
-  keys: { name: 'key', slot: 'key_at', head: 'key_head', scores: 'k', weights: 'v' },
-  queries: { name: 'query', slot: 'query_at', head: 'head', scores: 'q', weights: 'grad_out' },
+  keys: { name: 'key', slot: 'key_at', head: 'key_head', scores: 'k', weights: 'v', probes: 'k' },
+  queries: { name: 'query', slot: 'query_at', head: 'head', scores: 'q', weights: 'grad_out', probes: 'r' },
 } as const;
 
 export const ownSide = ({ own }: Pick<Pairs, 'own'>) => SIDES[own];
@@ -56,15 +58,19 @@ export const otherSide = ({ own }: Pick<Pairs, 'own'>) => SIDES[own === 'keys' ?
 
 const range = (count: number) => Array.from({ length: count }, (_, at) => at);
 
-/** Four columns of a row, from a multiple of 4 on, and zeros where there is none: in phase 0 of q or k, else of gradOut or v. */
-const vectorCode = ({ name, scores, weights }: (typeof SIDES)['keys' | 'queries']) => `
+/**
+ * Four columns of a row, from a multiple of 4 on, and zeros where there is none: in phase 0 of q or k, in phase 1 of gradOut or
+ * v, in phase 2 of r or k.
+ */
+const vectorCode = ({ tilt }: Pairs, { name, scores, weights, probes }: (typeof SIDES)['keys' | 'queries']) => `
 fn ${name}_vector(phase: u32, batch: u32, token: i32, head: u32, column: u32) -> vec4f {
-  let extent = select(numbers.e, numbers.d, phase == 0);
+  let extent = select(numbers.d, numbers.e, phase == 1);
   let row = u32(max(token, 0));
   let near = select(column, 0, column >= extent);
   var x: vec4f;
-  if (phase == 0) { x = load4_${scores}(at_${scores}(batch, row, head, near)); }
-  else { x = load4_${weights}(at_${weights}(batch, row, head, near)); }
+  ${tilt && probes !== scores ? `if (phase == 2) { x = load4_${probes}(at_${probes}(batch, row, head, near)); } else` : ''}
+  ${tilt === 'forward' && weights === 'grad_out' ? '' : `if (phase == 1) { x = load4_${weights}(at_${weights}(batch, row, head, near)); } else`}
+  { x = load4_${scores}(at_${scores}(batch, row, head, near)); }
   return select(vec4f(), x, vec4<bool>(token >= 0) & (vec4u(column) + vec4u(0, 1, 2, 3) < vec4u(extent)));
 }`;
 
@@ -75,9 +81,16 @@ export const pairsOperands = (
   score: ScoreShader,
   operands: Kernel['operands'],
   numbers: NonNullable<Kernel['numbers']>,
+  tilt?: Pairs['tilt'],
 ): Pick<Kernel, 'operands' | 'numbers'> => ({
   operands: {
-    ...{ q: operand, k: operand, v: operand, grad_out: operand },
+    ...{
+      q: operand,
+      k: operand,
+      v: operand,
+      ...(tilt !== 'forward' && { grad_out: operand }),
+      ...(tilt && { r: operand }),
+    },
     ...{ rows: { access: 'read' }, map: TILES.operand },
     ...score.operands,
     ...operands,
@@ -99,7 +112,7 @@ export function pairsKernel(
   return {
     name,
     invocations: LANES,
-    ...pairsOperands(score, operands, numbers),
+    ...pairsOperands(score, operands, numbers, pairs.tilt),
     body: `
 ${functions(...score.functions)}
 ${score.modifies ? score.text : ''}
@@ -111,8 +124,9 @@ var<workgroup> weights: array<vec4f, ${OTHERS * strideOf(pairs.halves)}>;
 /// Of the queries' side.
 var<workgroup> row_lse: array<f32, 64>;
 var<workgroup> row_delta: array<f32, 64>;
-${vectorCode(SIDES.keys)}
-${vectorCode(SIDES.queries)}
+${pairs.tilt === 'gradients' ? 'var<workgroup> row_level: array<f32, 64>;\nvar<workgroup> row_mean: array<f32, 64>;' : ''}
+${vectorCode(pairs, SIDES.keys)}
+${vectorCode(pairs, SIDES.queries)}
 ${body}`,
   };
 }
@@ -120,24 +134,24 @@ ${body}`,
 /** Where loops start that a GPU wants unrolled; short code is what a device wants that compiles for long. */
 const startOf = ({ isSoftware }: Pairs) => (isSoftware ? HIDDEN_ZERO : '0u');
 
-/**
- * The products of the sides' rows, staged by 16 columns: first scores, to s, then gradients with respect to weights, to
- * t.
- */
+/** The products of the sides' rows, staged by 16 columns: scores, to s, products with r, to u, gradients with respect to weights, to t. */
 function products(pairs: Pairs): string {
-  const { halves, gradients } = pairs;
+  const { halves, gradients, tilt } = pairs;
   const [own, other] = [ownSide(pairs), otherSide(pairs)];
   const block: Block = { rows: 1, columns: halves };
-  const [s, t] = [sumsOf('s', block), sumsOf('t', block)];
+  const [s, t, u] = [sumsOf('s', block), sumsOf('t', block), sumsOf('u', block)];
+  // The last one stays in t.
+  const phases = [0, ...(tilt ? [2] : []), ...(gradients ? [1] : [])];
   const row =
     ({ slot, head, name }: typeof own, first: string) =>
     (at: string, term: string) =>
       `${name}_vector(phase, batch, ${slot}(${first} + ${at}), ${head}, first + ${term})`;
   return `
-    ${clear('s', block)} ${clear('t', block)}
-    for (var phase = ${startOf(pairs)}; phase < ${gradients ? 2 : 1}; phase++) {
+    ${clear('s', block)} ${clear('t', block)} ${tilt ? clear('u', block) : ''}
+    for (var step = ${startOf(pairs)}; step < ${phases.length}; step++) {
+      let phase = ${phases.length === 3 ? 'select(3 - step, 0, step == 0)' : tilt ? '2 * step' : 'step'};
       ${t.map((sum) => `${sum} = vec4f();`).join(' ')}
-      let depth = select(numbers.e, numbers.d, phase == 0);
+      let depth = select(numbers.d, numbers.e, phase == 1);
       for (var first = 0u; first < depth; first += ${TERMS}u) {
         workgroupBarrier();
         ${stageTransposed(factorIn('others', 1), 1, startOf(pairs), row(other, `tile * ${OTHERS}u`))}
@@ -146,6 +160,7 @@ function products(pairs: Pairs): string {
         ${multiply('t', block, factorIn('others', 1), factorIn('staged', halves))}
       }
       if (phase == 0) { ${s.map((sum, at) => `${sum} = ${t[at]};`).join(' ')} }
+      ${tilt ? `if (phase == 2) { ${u.map((sum, at) => `${sum} = ${t[at]};`).join(' ')} }` : ''}
     }`;
 }
 
@@ -154,7 +169,8 @@ export interface Use {
   /**
    * For each of a lane's quads i of pairs: other row `r` of the tile, own rows `4 * quad` to + 3, the weights `weight`, the
    * gradients with respect to the modified scores `gradient` and by the scaled ones `by_score`, and the scaled scores
-   * `score`.
+   * `score`. Of Parallax `weight` is tilted, and `by_probe` the gradient with respect to the product with r; or, forward,
+   * `weight` is that times the product.
    */
   readonly quad: string;
   /** After all quads of a tile. */
@@ -166,16 +182,18 @@ export interface Use {
  * tiles of the other side.
  */
 export function visitCode(pairs: Pairs, use: Use): string {
-  const { own, halves, score, gradients } = pairs;
+  const { own, halves, score, gradients, tilt } = pairs;
   const block: Block = { rows: 1, columns: halves };
   const quads = 4 * halves;
   const four = (text: (i: number) => string) => `(${range(4).map(text).join(', ')})`;
   const rowsFrom = (first: string, count: number) => `
     if (lane < ${count}u) {
       let query = query_at(${first} + lane);
-      let at = 2 * ((batch * numbers.n + u32(max(query, 0))) * numbers.h + head);
-      row_lse[lane] = select(3e38, load_rows(at), query >= 0);
-      row_delta[lane] = load_rows(at + 1);
+      let at = ${tilt === 'forward' ? 1 : tilt ? 4 : 2} * ((batch * numbers.n + u32(max(query, 0))) * numbers.h + head);
+      let lse = load_rows(at);
+      row_lse[lane] = select(3e38, lse, query >= 0${tilt === 'forward' ? ' && !(lse < -3e38)' : ''});
+      ${tilt === 'forward' ? '' : 'row_delta[lane] = load_rows(at + 1);'}
+      ${tilt === 'gradients' ? 'row_level[lane] = load_rows(at + 2); row_mean[lane] = load_rows(at + 3);' : ''}
     }`;
   const ofRows = (name: string) =>
     own === 'keys' ? `vec4f(${name}[r])` : `vec4f${four((i) => `${name}[4 * quad + ${i}]`)}`;
@@ -189,6 +207,7 @@ for (var at_run = span.first; at_run < span.past; at_run++) {
     ${products(pairs)}
     var scores = array<vec4f, ${quads}>(${sumsOf('s', block).join(', ')});
     var gradients = array<vec4f, ${quads}>(${sumsOf('t', block).join(', ')});
+    ${tilt ? `var probes = array<vec4f, ${quads}>(${sumsOf('u', block).join(', ')});` : ''}
     for (var i = ${startOf(pairs)}; i < ${quads}; i++) {
       let r = 4 * (lane / 8) + i / ${halves};
       let quad = lane % 8 + 8 * (i % ${halves});
@@ -206,9 +225,19 @@ for (var at_run = span.first; at_run < span.past; at_run++) {
       ${score.modifies ? modifyCode(pairs) : 'let modified_score = score;'}
       let z = modified_score - ${ofRows('row_lse')};
       let is_seen = (vec4u(bits) & vec4u(1, 2, 4, 8)) != vec4u();
-      let weight = select(vec4f(), select(exp(z), vec4f(), z < vec4f(-87.0)), is_seen);
+      let ${tilt ? 'plain' : 'weight'} = select(vec4f(), select(exp(z), vec4f(), z < vec4f(-87.0)), is_seen);
+      ${tilt === 'forward' ? 'let weight = select(vec4f(), plain * probes[i], is_seen);' : ''}
       ${
-        gradients
+        tilt === 'gradients'
+          ? `
+      let weight = select(plain * (${ofRows('row_level')} - probes[i]), vec4f(), plain == vec4f());
+      let fall = gradients[i] - ${ofRows('row_mean')};
+      let by_score = select(numbers.scale * (plain * (${ofRows('row_mean')} - ${ofRows('row_delta')}) + weight * fall), vec4f(), plain == vec4f());
+      let by_probe = select(-plain * fall, vec4f(), plain == vec4f());`
+          : ''
+      }
+      ${
+        gradients && !tilt
           ? `
       let gradient = select(weight * (gradients[i] - ${ofRows('row_delta')}), vec4f(), weight == vec4f());
       let by_score = select(gradient * numbers.scale${score.modifies ? ' * slope' : ''}, vec4f(), weight == vec4f());`

@@ -23,6 +23,12 @@ export const STORE_TIMES: i32 = 6;
 export const DECAY_ADD: i32 = 7;
 /** c += aux[6] * products, a factor for each row */
 export const ADD_TIMES: i32 = 8;
+/** c = products * factors; aux[8] += each column */
+export const STORE_WEIGHTED: i32 = 9;
+/** c = factors * (aux[8] - products) */
+export const STORE_TILTED: i32 = 10;
+/** With x = products - aux[8], and aux a row of three, [3][48]: c = aux[1] * c + aux[2] * x * factors, factors = -c * x */
+export const TILT_GRADIENTS: i32 = 11;
 
 /** Bytes between the six numbers of a row of a that lies across: one for each of 48 queries. */
 export const ACROSS: usize = 192;
@@ -45,7 +51,7 @@ export const UNSEEN: f32 = -3e38;
  *
  * With `stretches` the rows are those from there up to `pastStretches`, at least one, in the place of `depth` rows, and
  * panels of b lie `bPanel` apart. With `seen`, STORE_EXP and STORE_MAX leave out what six words there say by their bits
- * from `bit` on, a word for each row.
+ * from `bit` on, a word for each row. `factors` is a second [6][8] that some finishes take, laid out as c is.
  */
 // @ts-ignore: decorator
 @inline
@@ -118,6 +124,20 @@ export function product(
     stretches += STRETCH_BYTES;
     if (stretches == pastStretches) break;
   }
+  if (finish == STORE_WEIGHTED) {
+    x0 = f32x4.mul(x0, v128.load(factors));
+    y0 = f32x4.mul(y0, v128.load(factors, 16));
+    x1 = f32x4.mul(x1, v128.load(factors + cStep));
+    y1 = f32x4.mul(y1, v128.load(factors + cStep, 16));
+    x2 = f32x4.mul(x2, v128.load(factors + 2 * cStep));
+    y2 = f32x4.mul(y2, v128.load(factors + 2 * cStep, 16));
+    x3 = f32x4.mul(x3, v128.load(factors + 3 * cStep));
+    y3 = f32x4.mul(y3, v128.load(factors + 3 * cStep, 16));
+    x4 = f32x4.mul(x4, v128.load(factors + 4 * cStep));
+    y4 = f32x4.mul(y4, v128.load(factors + 4 * cStep, 16));
+    x5 = f32x4.mul(x5, v128.load(factors + 5 * cStep));
+    y5 = f32x4.mul(y5, v128.load(factors + 5 * cStep, 16));
+  }
   if (finish == STORE_EXP) {
     x0 = exp2(x0);
     y0 = exp2(y0);
@@ -145,6 +165,8 @@ export function product(
       x5 = v128.and(x5, isSeen(seen, 5, bit));
       y5 = v128.and(y5, isSeen(seen, 5, bit + 4));
     }
+  }
+  if (finish == STORE_EXP || finish == STORE_WEIGHTED) {
     const left = f32x4.add(f32x4.add(f32x4.add(x0, x1), f32x4.add(x2, x3)), f32x4.add(x4, x5));
     const right = f32x4.add(f32x4.add(f32x4.add(y0, y1), f32x4.add(y2, y3)), f32x4.add(y4, y5));
     v128.store(aux, f32x4.add(v128.load(aux), left));
@@ -171,7 +193,7 @@ export function product(
     v128.store(aux, larger(v128.load(aux), left));
     v128.store(aux, larger(v128.load(aux, 16), right), 16);
   }
-  if (finish == STORE_EXP_LESS || finish == TIMES_LESS) {
+  if (finish == STORE_EXP_LESS || finish == TIMES_LESS || finish == TILT_GRADIENTS || finish == STORE_TILTED) {
     const left = v128.load(aux);
     const right = v128.load(aux, 16);
     x0 = f32x4.sub(x0, left);
@@ -187,7 +209,7 @@ export function product(
     x5 = f32x4.sub(x5, left);
     y5 = f32x4.sub(y5, right);
   }
-  const auxStep: usize = finish == STORE_TIMES ? <usize>-4 : 4;
+  const auxStep: usize = finish == STORE_TIMES ? <usize>-4 : finish == TILT_GRADIENTS ? 0 : 4;
   finishRow(c, x0, y0, finish, aux, factors);
   finishRow(c + cStep, x1, y1, finish, aux + auxStep, factors + cStep);
   finishRow(c + 2 * cStep, x2, y2, finish, aux + 2 * auxStep, factors + 2 * cStep);
@@ -210,6 +232,13 @@ export function seenProduct(
   bit: i32,
 ): void {
   product(keys, 24, false, queries, depth, scores, 96, finish, aux, 32, 0, 0, 0, seen, bit);
+}
+
+/** Scores [6 keys][8 queries] of a second query times the weights of the first, in rows of a tile; sums += their columns. */
+// @ts-ignore: decorator
+@inline
+export function tiltedProduct(keys: usize, queries: usize, depth: i32, to: usize, sums: usize, weights: usize): void {
+  product(keys, 24, false, queries, depth, to, 96, STORE_WEIGHTED, sums, 32, 0, 0, 0, 0, 0, weights);
 }
 
 /** Sums [6 queries][8 columns] += weights in rows of a tile, times values, over some stretches of keys. */
@@ -260,6 +289,21 @@ function finishRow(c: usize, x: v128, y: v128, finish: i32, aux: usize, factors:
     const factor = v128.load32_splat(aux);
     x = madd(factor, x, v128.load(c));
     y = madd(factor, y, v128.load(c, 16));
+  }
+  if (finish == STORE_TILTED) {
+    // x is the products less aux.
+    x = f32x4.neg(f32x4.mul(v128.load(factors), x));
+    y = f32x4.neg(f32x4.mul(v128.load(factors, 16), y));
+  }
+  if (finish == TILT_GRADIENTS) {
+    const left = v128.load(c);
+    const right = v128.load(c, 16);
+    const a = f32x4.mul(v128.load(factors), f32x4.mul(x, v128.load(aux, 2 * ACROSS)));
+    const b = f32x4.mul(v128.load(factors, 16), f32x4.mul(y, v128.load(aux, 2 * ACROSS + 16)));
+    v128.store(factors, f32x4.neg(f32x4.mul(left, x)));
+    v128.store(factors, f32x4.neg(f32x4.mul(right, y)), 16);
+    x = madd(left, v128.load(aux, ACROSS), a);
+    y = madd(right, v128.load(aux, ACROSS + 16), b);
   }
   v128.store(c, x);
   v128.store(c, y, 16);

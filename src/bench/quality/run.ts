@@ -1,0 +1,263 @@
+/** Trains decoders by different methods on tasks whose answers are known, and tells how many they learn to give. */
+import { checkKnown, show } from '../../check';
+import { ParameterError, ParseError, SaccadeError } from '../../errors';
+import { createDecoder, type Decoder, type LayerAttention } from '../../models/decoder';
+import { argmax } from '../../ops/reduce';
+import type { Control } from '../../runtime/backend';
+import type { Runtime } from '../../runtime/runtime';
+import { sizeOf } from '../../tensor/shape';
+import type { Tensor } from '../../tensor/tensor';
+import { significant } from '../../text/format';
+import { adamw, type TrainingSettings, train, warmupCosine } from '../../train';
+import { type Examples, IGNORED, type Task } from '../../train/tasks';
+import { type Course, findCourse, lastTask, stageAt } from './courses';
+import type { QualityRun } from './report';
+
+export interface QualityOptions {
+  readonly methods: readonly string[];
+  /** Of methods, by their names. */
+  readonly params?: Readonly<Record<string, unknown>> | undefined;
+  readonly tasks: readonly string[];
+  /** Trainings of each method on each task. */
+  readonly seeds: number;
+  /** Of a training; default: as the task has it. */
+  readonly steps?: number | undefined;
+  readonly width: number;
+  readonly layers: number;
+  readonly heads: number;
+}
+
+/** Where what was found is kept, so that a benchmark goes on where it ended. */
+export interface Store {
+  read(name: string): Promise<Uint8Array | undefined>;
+  write(name: string, data: Uint8Array | string): Promise<void>;
+}
+
+export interface QualityContext {
+  readonly runtime: Runtime;
+  readonly store?: Store | undefined;
+  readonly signal?: Control['signal'];
+  /** Also told what is being trained, and how far it is. */
+  readonly onProgress?: ((share: number, what: string) => void) | undefined;
+  readonly onRun?: ((run: QualityRun) => void | Promise<void>) | undefined;
+}
+
+/** Of AdamW. */
+const LEARNING_RATE = 0.003;
+const WEIGHT_DECAY = 0.01;
+const CLIP = 1;
+/** Of the steps, those in which the learning rate grows. */
+const WARMUP = 0.05;
+/** Times a training is validated, and kept. */
+const CHECKS = 20;
+/** Sequences of a batch that is not learned from, and such batches: few as it learns, more in the end. */
+const VALIDATION = { batch: 32, often: 2, last: 16 };
+/** Sequences to learn from have seeds below it, within a training; those of validation are the same for all. */
+const VALIDATION_SEED = 2 ** 31;
+
+/** What a run follows from. */
+interface Plan {
+  readonly course: Course;
+  readonly method: string;
+  readonly seed: number;
+  readonly steps: number;
+  readonly decoder: Decoder;
+  readonly settings: TrainingSettings;
+}
+
+/**
+ * Every method on every task, seed by seed.
+ *
+ * @throws {ParameterError} a method that a decoder cannot use, before anything is trained; a store of other settings
+ */
+export async function runQuality(options: QualityOptions, context: QualityContext): Promise<QualityRun[]> {
+  const plans = plansOf(options);
+  const runs: QualityRun[] = [];
+  for (const [at, plan] of plans.entries()) {
+    const name = `${plan.course.name} by ${plan.method}${options.seeds > 1 ? `, seed ${plan.seed}` : ''}`;
+    const run = await runOf(plan, {
+      ...context,
+      onProgress: (share, what) => context.onProgress?.((at + share) / plans.length, `${name}: ${what}`),
+    });
+    runs.push(run);
+    await context.onRun?.(run);
+  }
+  return runs;
+}
+
+/** Throws unless a decoder can use every method, on every task. */
+export function plansOf({ methods, params = {}, tasks, seeds, steps, ...size }: QualityOptions): Plan[] {
+  checkKnown('params', params, methods, (name) => `params has '${name}', which is not trained`);
+  return tasks.map(findCourse).flatMap((course) =>
+    methods.flatMap((method) => {
+      const config = configOf(lastTask(course).vocabulary, size);
+      const own = params[method] as LayerAttention['params'];
+      const decoder = createDecoder(config, { attention: { method, params: own } });
+      const total = steps ?? course.steps;
+      const settings = {
+        task: JSON.stringify(course.stages),
+        method,
+        params: JSON.stringify(own ?? {}),
+        steps: total,
+        ...size,
+      };
+      return Array.from({ length: seeds }, (_, at) => ({
+        ...{ course, method, decoder, steps: total },
+        seed: at + 1,
+        settings: { ...settings, seed: at + 1 },
+      }));
+    }),
+  );
+}
+
+/** The model and how it is trained, in words. */
+export function settingOf({ width, layers, heads, seeds }: QualityOptions): string {
+  return `Decoders of ${layers} layers of ${width} with ${heads} heads, of Qwen 3's kind, with biases; AdamW at ${LEARNING_RATE}, falling by a cosine after ${100 * WARMUP}% of the steps, gradients up to a norm of ${CLIP}; ${seeds === 1 ? 'one training' : `${seeds} trainings`} of each.`;
+}
+
+/**
+ * Of Qwen 3's kind, with biases: norms of queries and keys let heads choose from the first step on, and biases find the token before.
+ * Larger weights to start from would drown what a token is in what it attends to.
+ */
+function configOf(vocabulary: number, { width, layers, heads }: Pick<QualityOptions, 'width' | 'layers' | 'heads'>) {
+  if (width % (2 * heads) !== 0)
+    throw new ParameterError(`width must be a multiple of twice the heads, ${2 * heads}, got ${width}`);
+  return {
+    ...{ model_type: 'qwen3', vocab_size: vocabulary, hidden_size: width, intermediate_size: 2 * width },
+    ...{ num_hidden_layers: layers, num_attention_heads: heads, head_dim: width / heads, attention_bias: true },
+    ...{ tie_word_embeddings: true, initializer_range: 0.02 },
+  };
+}
+
+/** What a store holds of a run: so far, or in the end. */
+interface Kept {
+  readonly settings: TrainingSettings;
+  readonly milliseconds: number;
+  readonly run?: QualityRun | undefined;
+}
+
+async function runOf(plan: Plan, { runtime, store, signal, onProgress }: QualityContext): Promise<QualityRun> {
+  const { course, method, seed, steps, decoder, settings } = plan;
+  const name = `${course.name}-${method}-${seed}`;
+  const kept = await keptOf(store, name, settings);
+  if (kept?.run) return kept.run;
+  const resume = kept && (await store?.read(`${name}.safetensors`));
+  const start = performance.now() - (kept?.milliseconds ?? 0);
+  const keep = (run?: QualityRun) =>
+    store?.write(`${name}.json`, `${JSON.stringify({ settings, milliseconds: performance.now() - start, run })}\n`);
+
+  const parameters = decoder.initialize(runtime, { seed });
+  using optimizer = adamw(parameters, { learningRate: LEARNING_RATE, weightDecay: WEIGHT_DECAY });
+  const task = lastTask(course);
+  const common = {
+    ...{ task: course.name, method, seed },
+    parameters: Object.values(decoder.parameters).reduce((sum, { shape }) => sum + sizeOf(shape), 0),
+    flops: flopsOf(plan),
+  };
+  const ended = async (more: Pick<QualityRun, 'accuracy' | 'reason' | 'losses'>) => {
+    const run = { ...common, milliseconds: performance.now() - start, ...more };
+    await keep(run);
+    return run;
+  };
+  try {
+    const { validation } = await train<Batch>({
+      ...{ parameters, optimizer, steps, signal, resume },
+      loss: (weights, { tokens, targets }) => decoder.loss(weights, tokens, targets, { ignore: IGNORED }),
+      batches(step) {
+        const { task, batch } = stageAt(course, step, steps);
+        return batchOf(runtime, task.examples(batch, seed * 2 ** 32 + step));
+      },
+      schedule: warmupCosine({ steps, warmup: Math.floor(WARMUP * steps) }),
+      clip: CLIP,
+      validate: {
+        every: Math.ceil(steps / CHECKS),
+        count: VALIDATION.often,
+        batches: (at) => batchOf(runtime, validationOf(task, at)),
+      },
+      ...(store && {
+        checkpoint: {
+          every: Math.ceil(steps / CHECKS),
+          settings,
+          async save(which, file) {
+            if (which !== 'last') return;
+            await store.write(`${name}.safetensors`, file);
+            await keep();
+          },
+        },
+      }),
+      onStep: ({ step, loss }) => onProgress?.(step / steps, `step ${step} of ${steps}, loss ${significant(loss)}`),
+    });
+    const accuracy = await accuracyOf(decoder, parameters, task, { signal });
+    return await ended({ accuracy, losses: validation });
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (!(error instanceof SaccadeError) || error instanceof ParameterError) throw error;
+    return await ended({ reason: error.message, losses: [] });
+  } finally {
+    for (const each of Object.values(parameters)) each.dispose();
+  }
+}
+
+/** What a store holds of a run of these settings. */
+async function keptOf(store: Store | undefined, name: string, settings: TrainingSettings): Promise<Kept | undefined> {
+  const bytes = await store?.read(`${name}.json`);
+  if (!bytes) return undefined;
+  let kept: Kept;
+  try {
+    kept = JSON.parse(new TextDecoder().decode(bytes));
+    if (typeof kept.settings !== 'object') throw new Error('no settings');
+  } catch {
+    throw new ParseError(`${name}.json is no file of bench quality`);
+  }
+  for (const [each, wanted] of Object.entries(settings)) {
+    const had = kept.settings[each];
+    if (had !== wanted)
+      throw new ParameterError(`${name}.json is of a training with ${each} ${show(had)}, expected ${show(wanted)}`);
+  }
+  return kept;
+}
+
+/** Of a whole training. */
+function flopsOf({ course, decoder, steps }: Plan): number {
+  let sum = 0;
+  for (let step = 0; step < steps; step++) {
+    const { task, batch } = stageAt(course, step, steps);
+    sum += 3 * decoder.flops(batch, task.length);
+  }
+  return sum;
+}
+
+interface Batch {
+  readonly tokens: Tensor;
+  readonly targets: Tensor;
+}
+
+const batchOf = (runtime: Runtime, { tokens, targets }: Examples): Batch => ({
+  tokens: runtime.fromHost(tokens),
+  targets: runtime.fromHost(targets),
+});
+
+const validationOf = (task: Task, at: number): Examples => task.examples(VALIDATION.batch, VALIDATION_SEED + at);
+
+/** The share of answers that are the most probable token. */
+async function accuracyOf(
+  decoder: Decoder,
+  parameters: Readonly<Record<string, Tensor<'f32'>>>,
+  task: Task,
+  { signal }: Pick<Control, 'signal'>,
+): Promise<number> {
+  let [right, asked] = [0, 0];
+  for (let at = 0; at < VALIDATION.last; at++) {
+    const { tokens: host, targets } = validationOf(task, at);
+    const { runtime } = Object.values(parameters)[0] as Tensor;
+    using tokens = runtime.fromHost(host);
+    using answers = runtime.scope(() => argmax(decoder.forward(parameters, tokens, { signal }), { axes: [2] }));
+    const given = await answers.read();
+    targets.data.forEach((target, place) => {
+      if (target === IGNORED) return;
+      asked++;
+      if (given[place] === target) right++;
+    });
+  }
+  return right / asked;
+}

@@ -1,0 +1,167 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { styleText } from 'node:util';
+import { Command, InvalidArgumentError } from 'commander';
+import { courses, findCourse, lastTask } from '../bench/quality/courses';
+import {
+  QUALITY_COLUMNS,
+  QUALITY_TEXTS,
+  type QualityReport,
+  type QualityRun,
+  qualityFailures,
+  qualityRows,
+} from '../bench/quality/report';
+import { plansOf, type QualityOptions, runQuality, type Store, settingOf } from '../bench/quality/run';
+import { INCOMPLETE } from '../bench/report';
+import { isRecord } from '../check';
+import { describeMachine, formatMachine } from '../machine';
+import { findMethod } from '../methods/registry';
+import { htmlPage } from '../report/page';
+import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
+import { printable } from '../text/printable';
+import { formatTable } from '../text/table';
+import { backendOption, threadsOption, wholeNumber } from './options';
+import { withProgress } from './progress';
+import { readBytes } from './read-tensors';
+import { wrap } from './wrap';
+import { checkWritable, say, writeFileAtomic } from './write-file';
+
+interface Options extends QualityOptions, Pick<RuntimeOptions, 'backend' | 'threads'> {
+  readonly resume?: string;
+  readonly json?: string;
+  readonly html?: string;
+}
+
+export const QUALITY = {
+  name: 'quality',
+  summary: 'what small decoders by different methods learn: recall, retrieval, copying, regression, state tracking',
+};
+const DEFAULT_METHODS = ['attention', 'gated-delta-rule'];
+const WIDTH = 100;
+
+export function qualityCommand(): Command {
+  const names = courses.map(({ name }) => name);
+  return new Command(QUALITY.name)
+    .description(QUALITY.summary)
+    .option('--methods <names>', 'causal methods, separated by commas', parseMethods, DEFAULT_METHODS)
+    .option('--params <json>', 'params of methods, such as \'{"stochastic-attention": {"window": 32}}\'', parseRecord)
+    .option('--tasks <names>', `of ${names.join(', ')}`, parseTasks, names)
+    .option('--seeds <count>', 'trainings of each method on each task', wholeNumber(1, 1000), 1)
+    .option('--steps <count>', 'of a training; default: as the task has it', wholeNumber(1, 2 ** 30))
+    .option('--width <numbers>', 'of the decoder', wholeNumber(4, 4096), 64)
+    .option('--layers <count>', 'of the decoder', wholeNumber(1, 64), 2)
+    .option('--heads <count>', 'of each layer', wholeNumber(1, 64), 2)
+    .option('--resume <folder>', 'keep what was trained here, and go on from what is there')
+    .option('--json <file>', 'write every training as JSON')
+    .option('--html <file>', 'write a page with plots')
+    .addOption(backendOption())
+    .addOption(threadsOption())
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ saccade bench quality --methods attention,power-attention --tasks associative-recall --seeds 3 --resume quality --html quality.html',
+    )
+    .action(benchQuality);
+}
+
+async function benchQuality({ resume, json, html, backend, threads, ...options }: Options): Promise<void> {
+  const files = [json, html].filter((path) => path !== undefined);
+  for (const path of files) await checkWritable(path);
+  plansOf(options);
+  const store = resume === undefined ? undefined : await storeOf(resume);
+  using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
+  const machine = await describeMachine();
+  const runs: QualityRun[] = [];
+  const report = (complete: boolean): QualityReport => ({
+    format: 'saccade quality',
+    version: 1,
+    command: commandOf(options),
+    machine,
+    runtime: runtime.backend.explain(),
+    setting: settingOf(options),
+    tasks: options.tasks.map(findCourse).map((course) => {
+      const { length, chance } = lastTask(course);
+      return { name: course.name, summary: course.summary, length, steps: options.steps ?? course.steps, chance };
+    }),
+    complete,
+    runs: [...runs],
+  });
+  const write = async (found: QualityReport) => {
+    if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(found, undefined, 2)}\n`);
+    if (html !== undefined)
+      await writeFileAtomic(html, htmlPage({ title: 'saccade bench quality', view: 'quality', data: found }));
+  };
+  let isComplete = false;
+  try {
+    await withProgress('bench quality', async (control, show) => {
+      await runQuality(options, {
+        ...{ runtime, store, ...control },
+        onRun(run) {
+          runs.push(run);
+          show(tableOf(report(false)));
+        },
+      });
+    });
+    isComplete = true;
+  } finally {
+    // What was trained before an interrupt or a failure is worth seeing too.
+    if (runs.length > 0) {
+      await write(report(isComplete));
+      await say(textOf(report(isComplete), files), ...files);
+    }
+  }
+}
+
+/** Files in a folder, which is made if it is not there. */
+async function storeOf(folder: string): Promise<Store> {
+  await mkdir(folder, { recursive: true });
+  await checkWritable(join(folder, 'run.json'));
+  return {
+    read: (name) =>
+      readBytes(join(folder, name)).catch((error) => {
+        if (error.code === 'ENOENT') return undefined;
+        throw error;
+      }),
+    write: (name, data) => writeFileAtomic(join(folder, name), data),
+  };
+}
+
+function commandOf({ methods, params, tasks, seeds, steps, width, layers, heads }: QualityOptions): string {
+  const sizes = { seeds, ...(steps !== undefined && { steps }), width, layers, heads };
+  const own = params && { params: `'${JSON.stringify(params)}'` };
+  const flags = Object.entries({ methods: methods.join(), ...own, tasks: tasks.join(), ...sizes });
+  return ['saccade bench quality', ...flags.map(([name, value]) => `--${name} ${value}`)].join(' ');
+}
+
+function textOf(report: QualityReport, files: readonly string[]): string {
+  const dim = (text: string) => styleText('dim', wrap(text, WIDTH));
+  return [
+    tableOf(report),
+    '',
+    ...(report.complete ? [] : [INCOMPLETE]),
+    ...qualityFailures(report).map((text) => wrap(text, WIDTH)),
+    dim(report.setting),
+    dim(`${formatMachine(report.machine)}; ${report.runtime.join('; ')}.`),
+    ...files.map((path) => `Written: ${printable(path)}`),
+  ].join('\n');
+}
+
+function tableOf(report: QualityReport): string {
+  const columns = QUALITY_COLUMNS.map(
+    ([header], at) => ({ header, align: at < QUALITY_TEXTS ? 'left' : 'right' }) as const,
+  );
+  return formatTable(columns, qualityRows(report));
+}
+
+function parseRecord(json: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(json);
+    if (isRecord(value)) return value;
+  } catch {
+    // Told below.
+  }
+  throw new InvalidArgumentError('It must be a JSON object.');
+}
+
+const parseMethods = (names: string): string[] => namesOf(names).map((name) => findMethod(name).name);
+const parseTasks = (names: string): string[] => namesOf(names).map((name) => findCourse(name).name);
+const namesOf = (names: string): string[] => [...new Set(names.split(',').map((name) => name.trim()))];

@@ -1,0 +1,242 @@
+/** What `saccade train` is asked to do, as a model, its data and its optimiser. */
+import { createHash } from 'node:crypto';
+import { isRecord, show } from '../check';
+import { mobyDick } from '../compare/inputs';
+import { DTypeError, ParameterError, ShapeError } from '../errors';
+import { findMethod } from '../methods/registry';
+import { createDecoder, type Decoder, type DecoderConfig } from '../models';
+import type { Runtime, RuntimeOptions } from '../runtime/runtime';
+import type { HostTensor } from '../tensor/host';
+import { formatShape, sizeOf } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
+import { printable } from '../text/printable';
+import {
+  adamw,
+  bytePairTokenizer,
+  characterTokenizer,
+  muon,
+  type Optimizer,
+  type Schedule,
+  sgd,
+  type Tokenizer,
+  type TrainingSettings,
+  type ValidateOptions,
+  warmupCosine,
+  windows,
+} from '../train';
+import { readBytes, readTensors, readTensorsOf, readText } from './read-tensors';
+
+export interface TrainOptions extends Pick<RuntimeOptions, 'backend' | 'threads'>, Partial<TextOptions> {
+  readonly config?: string;
+  readonly weights?: string;
+  readonly tokens?: string;
+  readonly out: string;
+  readonly resume?: true;
+}
+
+/** What the course of a training on a text follows from, and its checkpoints remember. */
+export interface TextOptions {
+  readonly method: string;
+  readonly params: string;
+  /** A file; without one Moby Dick. */
+  readonly text?: string;
+  readonly vocabulary: string;
+  readonly steps: number;
+  readonly length: number;
+  readonly batch: number;
+  readonly layers: number;
+  readonly width: number;
+  readonly heads: number;
+  readonly optimizer: string;
+  readonly every: number;
+  readonly seed: number;
+}
+
+export const DEFAULTS: TextOptions = {
+  ...{ method: 'attention', params: '{}', vocabulary: 'characters' },
+  ...{ steps: 1000, length: 128, batch: 16, layers: 4, width: 128, heads: 4 },
+  optimizer: '{"name": "adamw", "learningRate": 0.003, "weightDecay": 0.1, "clip": 1}',
+  ...{ every: 100, seed: 0 },
+};
+export const OF_FILES = ['config', 'weights', 'tokens'] as const;
+/** Of steps, those in which the learning rate grows. */
+const WARMUP = 0.05;
+const MOST_VALIDATION_BATCHES = 8;
+export const SAMPLE = { count: 80, temperature: 0.8, prompt: 8 };
+
+interface Batch {
+  readonly tokens: Tensor;
+  readonly targets: Tensor;
+}
+
+export interface Plan {
+  readonly title: string;
+  readonly config: DecoderConfig;
+  readonly decoder: Decoder;
+  readonly parameters: Record<string, Tensor>;
+  readonly optimizer: ReturnType<typeof parseOptimizer>;
+  readonly schedule?: Schedule;
+  readonly steps: number;
+  readonly every: number;
+  readonly batches: (index: number) => Batch;
+  readonly validate?: ValidateOptions<Batch>;
+  readonly settings: TrainingSettings;
+  /** Of a batch: operations of the model's products and attention, forward and backward. */
+  readonly flops: number;
+  readonly tokensOfBatch: number;
+  readonly tokenizer?: Tokenizer;
+  readonly sampling?: { readonly prompt: Int32Array; readonly length: number; readonly seed: number };
+}
+
+/** Nothing is chosen here: the decoder, where it starts, what it learns in which order and how are given. */
+export async function planOfFiles(runtime: Runtime, options: TrainOptions): Promise<Plan> {
+  for (const name of [...OF_FILES, 'optimizer'] as const)
+    if (options[name] === undefined)
+      throw new ParameterError(
+        `--${name} must be given too: --config, --weights, --tokens and --optimizer go together`,
+      );
+  const {
+    config: path,
+    weights,
+    tokens: source,
+    optimizer,
+    every = DEFAULTS.every,
+  } = options as Required<TrainOptions>;
+  const config = parseJson(path, new TextDecoder().decode(await readBytes(path))) as DecoderConfig;
+  const decoder = createDecoder(config);
+  const { tokens } = await readTensorsOf({ name: 'train', inputs: { tokens: '' } }, source);
+  const { dtype, shape, data } = tokens as HostTensor<'i32'>;
+  if (dtype !== 'i32') throw new DTypeError(`tokens must be i32, got ${dtype}`);
+  const [steps = 0, b = 0, width = 0] = shape;
+  if (shape.length !== 3 || steps < 1 || b < 1 || width < 2)
+    throw new ShapeError(`tokens must have shape [steps, b, n + 1], got ${formatShape(shape)}`);
+  return {
+    title: `Training on ${printable(source)}`,
+    ...{ config, decoder, steps, every },
+    parameters: decoder.load(runtime, await readTensors(weights)),
+    optimizer: parseOptimizer(optimizer),
+    batches: (step) =>
+      batchOf(runtime, { dtype, shape: [b, width], data: data.subarray(step * b * width, (step + 1) * b * width) }),
+    settings: { config: hashOf(JSON.stringify(config)), tokens: hashOf(data), numbers: optimizer },
+    flops: flopsOf(config, decoder, 'attention', {}, b, width - 1),
+    tokensOfBatch: b * (width - 1),
+  };
+}
+
+export async function planOfText(runtime: Runtime, given: TrainOptions, remembered: TrainingSettings): Promise<Plan> {
+  const chosen = Object.keys({ ...DEFAULTS, text: '' }).flatMap((name) =>
+    [given, remembered]
+      .flatMap((from) => (name in from ? [[name, (from as Record<string, unknown>)[name]]] : []))
+      .slice(0, 1),
+  );
+  const options: TextOptions = { ...DEFAULTS, ...Object.fromEntries(chosen) };
+  const { method: name, vocabulary, steps, length, batch, every, seed } = options;
+  const optimizer = parseOptimizer(options.optimizer);
+  const params = parseJson('--params', options.params);
+  const { name: title, text } = options.text === undefined ? await mobyDick() : await readText(options.text);
+  if (text === '') throw new ParameterError(`${title} holds no text`);
+  const tokenizer =
+    vocabulary === 'characters' ? characterTokenizer(text) : bytePairTokenizer(text, Number(vocabulary));
+  const tokens = tokenizer.encode(text);
+  const data = windows(tokens, { length, batch, seed });
+  const config = configOf(options, tokenizer.size);
+  const decoder = createDecoder(config, { attention: { method: name, params } });
+  const toBatch = (host: HostTensor<'i32'>) => batchOf(runtime, host);
+  return {
+    title: `${title}, learned with ${name}`,
+    ...{ config, decoder, steps, every, tokenizer, optimizer },
+    parameters: decoder.initialize(runtime, { seed }),
+    schedule: warmupCosine({ steps, warmup: Math.ceil(WARMUP * steps), floor: 0.1 }),
+    batches: (index) => toBatch(data.batches(index)),
+    validate: {
+      every,
+      count: Math.min(data.validation.count, MOST_VALIDATION_BATCHES),
+      batches: (index) => toBatch(data.validation.batches(index)),
+    },
+    settings: { ...options, hash: hashOf(text) },
+    flops: flopsOf(config, decoder, name, params, batch, length),
+    tokensOfBatch: batch * length,
+    sampling: { prompt: tokens.slice(-length - 1).slice(0, SAMPLE.prompt), length, seed },
+  };
+}
+
+/** A small Llama. */
+function configOf({ length, layers, width, heads }: TextOptions, vocabulary: number): DecoderConfig {
+  if (width % (2 * heads) !== 0)
+    throw new ParameterError(`--width must be a multiple of twice the heads, ${2 * heads}, got ${width}`);
+  return {
+    ...{ model_type: 'llama', architectures: ['LlamaForCausalLM'], vocab_size: vocabulary, hidden_size: width },
+    // Two thirds of the usual four times the width, since the network has three matrices.
+    intermediate_size: 16 * Math.ceil(width / 6),
+    ...{ num_hidden_layers: layers, num_attention_heads: heads, num_key_value_heads: heads },
+    ...{ max_position_embeddings: length, rms_norm_eps: 1e-5, rope_theta: 10_000, hidden_act: 'silu' },
+    ...{ tie_word_embeddings: true, initializer_range: 0.02, attention_bias: false, mlp_bias: false },
+  };
+}
+
+/** The first n of each row of [b, n + 1] and the last n. */
+function batchOf(runtime: Runtime, { shape, data }: HostTensor<'i32'>): Batch {
+  const [b, width] = shape as [number, number];
+  const part = (from: number, past: number) => {
+    const all = new Int32Array(b * (width - 1));
+    for (let row = 0; row < b; row++) all.set(data.subarray(row * width + from, row * width + past), row * (width - 1));
+    return runtime.tensor(all, [b, width - 1], 'i32');
+  };
+  return { tokens: part(0, width - 1), targets: part(1, width) };
+}
+
+function flopsOf(
+  config: DecoderConfig,
+  { parameters }: Decoder,
+  method: string,
+  params: object,
+  b: number,
+  n: number,
+): number {
+  const { hidden_size: width, num_attention_heads: h, num_hidden_layers: layers } = config as Record<string, number>;
+  const d = (config.head_dim ?? (width as number) / (h as number)) as number;
+  const isProduct = (name: string) => !name.includes('embed_tokens') || config.tie_word_embeddings === true;
+  const weights = Object.entries(parameters).reduce(
+    (sum, [name, { shape }]) => sum + (shape.length === 2 && isProduct(name) ? sizeOf(shape) : 0),
+    0,
+  );
+  const found = findMethod(method);
+  const usual = Object.entries({ causal: true, layer: 0, layers }).filter(([name]) => name in found.params.entries);
+  const letters = { b, n, m: n, h, g: h, d, e: d } as Parameters<typeof found.cost>[0];
+  const attention = found.cost(letters, found.parse({ ...Object.fromEntries(usual), ...params })).flops;
+  return 3 * (2 * weights * b * n + (layers as number) * attention);
+}
+
+const OPTIMIZERS: Readonly<Record<string, (parameters: Record<string, Tensor>, options: object) => Optimizer>> = {
+  adamw,
+  sgd,
+  muon: (parameters, options) => muon(parameters, { ...options, only: (name) => name.startsWith('model.layers.') }),
+};
+
+/** What `--optimizer` says. */
+function parseOptimizer(text: string): {
+  make: (parameters: Record<string, Tensor>) => Optimizer;
+  clip: number | undefined;
+} {
+  const given = parseJson('--optimizer', text);
+  const { name, clip, ...options } = given as Record<string, unknown>;
+  const make = Object.hasOwn(OPTIMIZERS, String(name)) ? OPTIMIZERS[String(name)] : undefined;
+  if (!make)
+    throw new ParameterError(
+      `name of --optimizer must be one of ${Object.keys(OPTIMIZERS).join(', ')}, got ${show(name)}`,
+    );
+  return { make: (parameters) => make(parameters, options), clip: clip as number | undefined };
+}
+
+function parseJson(what: string, text: string): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // Told below.
+  }
+  if (!isRecord(value)) throw new ParameterError(`${what} must be a JSON object, got ${show(text)}`);
+  return value;
+}
+
+const hashOf = (data: string | Int32Array) => createHash('sha256').update(data).digest('hex');

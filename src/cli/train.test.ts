@@ -1,0 +1,154 @@
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expectRefusal, saccade } from '../../test/command-line';
+import { expectClose } from '../../test/expect';
+import configs from '../../test/fixtures/decoder.json';
+import published from '../../test/fixtures/training.json';
+import { readSafetensors, readSafetensorsMetadata, writeSafetensors } from '../io';
+import { hostTensor } from '../tensor/host';
+import { readCheckpoint, tokenizerOf } from '../train';
+
+let folder: string;
+const at = (...names: string[]) => join(folder, ...names);
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'saccade-train-'));
+  await writeFile(at('text.txt'), 'the whale, the white whale and the sea. '.repeat(40));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const jsonOf = async (...names: string[]) => JSON.parse(await readFile(at(...names), 'utf8'));
+const SMALL = ['--length', '16', '--batch', '2', '--layers', '1', '--width', '16', '--heads', '2', '--threads', '1'];
+const onText = (out: string, ...more: string[]) => [
+  'train',
+  '--text',
+  at('text.txt'),
+  '--out',
+  at(out),
+  ...SMALL,
+  ...more,
+];
+
+/** The files of a step-for-step training, and the arguments that name them. */
+async function filesOf({ model, shape, tokens, optimizer }: (typeof published)[number]): Promise<string[]> {
+  const fixture = readSafetensors(await readFile(new URL('../../test/fixtures/decoder.safetensors', import.meta.url)));
+  const prefix = `${model}/weights/`;
+  const weights = Object.entries(fixture).flatMap(([name, host]) =>
+    name.startsWith(prefix) ? [[name.slice(prefix.length), host] as const] : [],
+  );
+  await writeFile(at('weights.safetensors'), writeSafetensors(Object.fromEntries(weights)));
+  await writeFile(at('tokens.safetensors'), writeSafetensors({ tokens: hostTensor(Int32Array.from(tokens), shape) }));
+  await writeFile(at('config.json'), JSON.stringify(configs[model as keyof typeof configs]));
+  const of = { config: 'config.json', weights: 'weights.safetensors', tokens: 'tokens.safetensors' };
+  return [
+    ...['train', '--threads', '1', '--optimizer', JSON.stringify(optimizer)],
+    ...Object.entries(of).flatMap(([name, file]) => [`--${name}`, at(file)]),
+  ];
+}
+
+test.each(published)('step for step as PyTorch trains: $model by $optimizer.name', async (each) => {
+  const { code, stderr } = await saccade(...(await filesOf(each)), '--out', at('files'));
+  expect([code, stderr]).toEqual([0, '']);
+  const { losses, gradientNorms } = await jsonOf('files', 'log.json');
+  expectClose(losses, each.losses, 2e-5);
+  expectClose(gradientNorms, each.gradientNorms, 1e-4);
+  const file = await readFile(at('files', 'model.safetensors'));
+  const weights = readSafetensors(file);
+  expect(Object.keys(weights).sort()).toEqual(Object.keys(each.head).sort());
+  expect(readSafetensorsMetadata(file)).toEqual({ format: 'pt' });
+  for (const [name, values] of Object.entries(each.head))
+    expectClose([...weights[name]!.data.slice(0, 4)] as number[], values, 1e-4);
+  expect(await jsonOf('files', 'config.json')).toEqual(configs[each.model as keyof typeof configs]);
+});
+
+test('learns a text with any causal method, and writes what others can read', async () => {
+  const { code, stdout } = await saccade(
+    ...onText(
+      'text',
+      '--method',
+      'power-attention',
+      '--params',
+      '{"block": 4, "window": 2}',
+      '--steps',
+      '30',
+      '--every',
+      '10',
+    ),
+  );
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/text\.txt, learned with power-attention\n.*│/);
+  expect(stdout).toMatch(/30 steps: loss \S+, of validation \S+\n“.{80,}”\nWritten: /s);
+  const { losses, validation } = await jsonOf('text', 'log.json');
+  expect(losses.length).toBe(30);
+  expect(validation.map(({ steps }: { steps: number }) => steps)).toEqual([10, 20, 30]);
+  expect(losses[29]).toBeLessThan(0.9 * losses[0]);
+  expect(validation[2].loss).toBeLessThan(validation[0].loss);
+  const tokenizer = tokenizerOf(await jsonOf('text', 'tokenizer.json'));
+  expect(tokenizer.decode(tokenizer.encode('the whale'))).toBe('the whale');
+  expect((await jsonOf('text', 'config.json')).vocab_size).toBe(tokenizer.size);
+  expect(await readFile(at('text', 'loss.svg'), 'utf8')).toMatch(/^<svg [\s\S]*<polyline points="\d/);
+});
+
+test('goes on with what the checkpoint remembers, and refuses another course', async () => {
+  const args = ['--steps', '4', '--every', '2', '--vocabulary', '270', '--optimizer', '{"name": "sgd"}'];
+  await saccade(...onText('whole', ...args));
+  const whole = await readFile(at('whole', 'last.safetensors'));
+  expect((await saccade('train', '--resume', '--out', at('whole'))).code).toBe(0);
+  expect(await readFile(at('whole', 'last.safetensors'))).toEqual(whole);
+  expect(readCheckpoint(whole)).toMatchObject({ steps: 4, settings: { batch: 2, vocabulary: '270' } });
+  await expectRefusal(
+    ['train', '--resume', '--out', at('whole'), '--batch', '3'],
+    'settings.batch of the checkpoint is 2, that of this training 3',
+  );
+  await writeFile(at('other.txt'), 'another text, of as many letters '.repeat(40));
+  await expectRefusal(
+    ['train', '--resume', '--out', at('whole'), '--text', at('other.txt')],
+    'settings.text of the checkpoint is',
+  );
+});
+
+test('refuses what cannot be learned, by name', async () => {
+  await writeFile(at('empty.txt'), '');
+  await writeFile(at('latin1.txt'), Uint8Array.of(0x61, 0xe9, 0x61));
+  await writeFile(at('short.txt'), 'too short');
+  const refuse = (message: string, ...more: string[]) =>
+    expectRefusal(['train', '--out', at('none'), ...more], message);
+  await refuse('empty.txt holds no text', '--text', at('empty.txt'));
+  await refuse('latin1.txt is not text in UTF-8', '--text', at('latin1.txt'));
+  await refuse('tokens must be at least', '--text', at('short.txt'), '--length', '8');
+  await refuse(
+    'lets tokens see later ones',
+    '--text',
+    at('text.txt'),
+    '--length',
+    '8',
+    '--params',
+    '{"causal": false}',
+  );
+  await refuse("must be a JSON object, got '{'", '--text', at('text.txt'), '--optimizer', '{');
+  await refuse("name of --optimizer must be one of adamw, sgd, muon, got 'adam'", '--optimizer', '{"name": "adam"}');
+  await refuse(
+    'learningRate must be a finite number >= 0, got null',
+    ...['--text', at('text.txt'), ...SMALL],
+    '--optimizer',
+    '{"name": "sgd", "learningRate": null}',
+  );
+  await refuse('--weights must be given too', '--config', at('config.json'), '--tokens', at('tokens.safetensors'));
+  await refuse("option '--config <file>' cannot be used with option '--text <file>'", '--config', 'a', '--text', 'b');
+  await refuse('cannot read', '--resume');
+  const files = await filesOf(published[0]!);
+  await writeFile(at('tokens.safetensors'), writeSafetensors({ tokens: hostTensor(Int32Array.of(1, 2), [2]) }));
+  await expectRefusal([...files, '--out', at('none')], 'tokens must have shape [steps, b, n + 1], got [2]');
+});
+
+test('a full disk ends it, and the checkpoint before stays', async () => {
+  await mkdir(at('full'));
+  await symlink('/dev/full', at('full', 'last.safetensors'));
+  const { code, stderr } = await saccade(...onText('full', '--steps', '2', '--every', '1'));
+  expect([code, stderr]).toEqual([
+    2,
+    `saccade: cannot write '${at('full', 'last.safetensors')}': no space left on device\n`,
+  ]);
+  expect(readCheckpoint(await readFile(at('full', 'best.safetensors'))).steps).toBe(1);
+});

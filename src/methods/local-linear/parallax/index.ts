@@ -1,0 +1,56 @@
+/**
+ * Parallax, parameterized local linear attention: softmax attention less the covariance of values and keys under its weights,
+ * times a learned r of each query in the place of the one that local linear attention solves for.
+ * Source: Zuo et al. 2026, arXiv 2605.29157; that r's scores are not scaled, and the layer, as in the authors' code.
+ */
+import * as valibot from 'valibot';
+import { area } from '../../../masks/area';
+import { bandOf } from '../../../ops/attention';
+import { parallax as attend } from '../../../ops/parallax';
+import { defineMethod } from '../../define';
+import { causal, count, scale } from '../../schema';
+import { reference } from './reference';
+
+interface Seen {
+  readonly causal: boolean;
+  readonly window?: number | undefined;
+}
+
+const seen = ({ causal, window }: Seen) => (window === undefined ? { causal } : { window: [window - 1, 0] as const });
+
+export const parallax = defineMethod({
+  name: 'parallax',
+  family: 'local-linear',
+  summary: 'softmax attention that subtracts the covariance of values and keys times a learned vector',
+  paper: {
+    title: 'Parallax: Parameterized Local Linear Attention for Language Modeling',
+    arxiv: '2605.29157',
+    year: 2026,
+  },
+  inputs: { q: 'b n h d', r: 'b n h d', k: 'b m g d', v: 'b m g e' },
+  outputs: { out: 'b n h e' },
+  params: valibot.strictObject({
+    causal,
+    window: valibot.optional(count('keys that a query sees, its own the last; else all, or those that causal says', 1)),
+    scale,
+  }),
+  isCausal: ({ causal, window }) => causal || window !== undefined,
+
+  reference,
+
+  forward({ q, r, k, v }, { scale, ...params }, control) {
+    return q.runtime.scope(() => ({ out: attend(q, r, k, v, { ...seen(params), scale, ...control }).out }));
+  },
+
+  // Queries of its own in all but name: a layer projects, normalises and turns r as q.
+  layer: () => ({ parameters: {}, queries: ['r'], inputs: () => ({}) }),
+
+  cost(letters, params) {
+    const { b, n, m, h, g, d, e } = letters as Record<'b' | 'n' | 'm' | 'h' | 'g' | 'd' | 'e', number>;
+    const pairs = area(bandOf(seen(params)), { b, n, m, h, g });
+    return { flops: 4 * (d + e) * pairs, bytes: 4 * b * (n * h * (2 * d + e) + m * g * (d + e)), state: 0 };
+  },
+
+  variants: () => [{ causal: true }, {}, { window: 256 }],
+  experiment: () => import('./experiment'),
+});

@@ -1,0 +1,56 @@
+/** Texts by a decoder, token by token. */
+
+import type { Parameters } from '../../nn';
+import type { Runtime } from '../../runtime/runtime';
+import { uniformGenerator } from '../../tensor/random';
+import type { Decoder } from '.';
+
+export interface SampleOptions {
+  /** Tokens to add. */
+  readonly count: number;
+  /** Tokens that the decoder sees at once: earlier ones are forgotten. */
+  readonly length: number;
+  /** What logits are divided by before one is drawn. */
+  readonly temperature: number;
+  readonly seed: number;
+}
+
+/**
+ * Tokens that follow `prompt`, drawn one after the other. Each is a whole forward pass of `length` tokens, so that any method will
+ * do: what comes behind the last token does not count, as all are causal.
+ */
+export async function sampleTokens(
+  decoder: Decoder,
+  runtime: Runtime,
+  parameters: Parameters,
+  prompt: ArrayLike<number>,
+  { count, length, temperature, seed }: SampleOptions,
+): Promise<number[]> {
+  const tokens = Array.from(prompt);
+  const uniform = uniformGenerator(seed);
+  for (let added = 0; added < count; added++) {
+    const seen = tokens.slice(-length);
+    const at = seen.length - 1;
+    using logits = runtime.scope(() => {
+      const row = runtime.tensor(
+        Int32Array.from({ length }, (_, at) => seen[at] ?? 0),
+        [1, length],
+        'i32',
+      );
+      return decoder.forward(parameters, row).slice(1, at, at + 1);
+    });
+    tokens.push(drawn(await logits.read(), temperature, uniform()));
+  }
+  return tokens.slice(-count);
+}
+
+function drawn(logits: Float32Array, temperature: number, uniform: number): number {
+  const most = logits.reduce((a, b) => Math.max(a, b));
+  const weights = Array.from(logits, (logit) => Math.exp((logit - most) / temperature));
+  let rest = uniform * weights.reduce((sum, weight) => sum + weight, 0);
+  const found = weights.findIndex((weight) => {
+    rest -= weight;
+    return rest < 0;
+  });
+  return found < 0 ? weights.length - 1 : found;
+}

@@ -1,0 +1,7 @@
+/** Tasks whose answers are known, on which models by different methods are trained and compared. */
+export { type AssociativeRecallOptions, associativeRecall } from './associative-recall';
+export { type CopyOptions, copy } from './copy';
+export { type NeedleOptions, needle } from './needle';
+export { inContextRegression, type RegressionOptions } from './regression';
+export { type StateTrackingOptions, stateTracking } from './state-tracking';
+export { type Examples, IGNORED, type Task } from './task';
