@@ -65,7 +65,7 @@ export function trainingStep(training: Training, losses: readonly number[]): Ope
     },
     open(runtime, { problem }) {
       const decoder = decoderOf(problem, training);
-      const parameters = decoder.load(runtime, weightsOf(problem, training));
+      const parameters = decoder.initialize(runtime);
       const optimizer = optimizerOf(parameters, settings);
       const tokens = tokensOf(problem, training);
       const found: number[] = [];
@@ -115,8 +115,7 @@ export function tapeAndUpdate(training: Training & { readonly optimizer: AdamwSe
     },
     open(runtime, { problem }) {
       const decoder = decoderOf(problem, training);
-      const weights = weightsOf(problem, training);
-      const [parameters, gradients] = [decoder.load(runtime, weights), decoder.load(runtime, weights)];
+      const [parameters, gradients] = [decoder.initialize(runtime), decoder.initialize(runtime)];
       const optimizer = optimizerOf(parameters, settings);
       const batch = batchOf(runtime, tokensOf(problem, training), 0);
       let updated: Promise<Float32Array> | undefined;
@@ -179,6 +178,7 @@ function configOf({ h, d }: Problem, { layers, hidden, vocabulary }: Training) {
 
 const decoderOf = (problem: Problem, training: Training) => createDecoder(configOf(problem, training));
 
+/** What `initialize` starts from. */
 function weightsOf(problem: Problem, training: Training): Record<string, HostTensor<'f32'>> {
   const entries = Object.entries(decoderOf(problem, training).parameters);
   return Object.fromEntries(
