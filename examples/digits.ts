@@ -13,7 +13,7 @@ const side = 28;
 
 /** Pictures of each digit, of which the last tenth is kept for the test. */
 const digits = Array.from({ length: 10 }, (_, label) => {
-  const { raw, length } = mnist[label];
+  const { raw, length } = mnist[label]!;
   return Array.from({ length }, (_, at) => ({ label, pixels: raw.slice(at * side ** 2, (at + 1) * side ** 2) }));
 });
 const learned = digits.flatMap((all) => all.slice(0, Math.floor(0.9 * all.length)));
@@ -88,7 +88,9 @@ await train({
       2,
     ),
   loss: (p, { x, labels }) => crossEntropy(network.forward(x, p), labels),
-  onStep: ({ step, loss }) => step % 100 === 0 && console.log(`step ${step}: loss ${loss.toFixed(3)}`),
+  onStep: ({ step, loss }) => {
+    if (step % 100 === 0) console.log(`step ${step}: loss ${loss.toFixed(3)}`);
+  },
 });
 
 let right = 0;

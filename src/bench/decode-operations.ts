@@ -16,20 +16,20 @@ import type { Operation } from './operation';
 import type { Inputs, Problem } from './problem';
 
 /** Query heads for each key/value head of a problem. */
-const SHARED = 4;
+export const SHARED = 4;
 /** So many bytes are read before the same come again: what was read last is in no cache. */
 const FAR = 2 ** 28;
 
 const slopes = (h: number) => Array.from({ length: h }, (_, head) => 2 ** (-8 * ((head + 1) / h)));
 
 /** So many copies that they do not stay in a cache; each call takes the next. */
-function inTurns<T>(bytes: number, make: () => T): { readonly all: readonly T[]; next(): T } {
+export function inTurns<T>(bytes: number, make: () => T): { readonly all: readonly T[]; next(): T } {
   const all = Array.from({ length: Math.max(1, Math.ceil(FAR / bytes)) }, make);
   let calls = 0;
   return { all, next: () => all[calls++ % all.length] as T };
 }
 
-const keyBytes = ({ n, h, d }: Problem) => 2 * n * h * d * 4;
+export const keyBytes = ({ n, h, d }: Problem) => 2 * n * h * d * 4;
 
 /** Sums of all keys and values. */
 export const readOfKeys: Operation = {
@@ -135,9 +135,9 @@ export function decoding({ name, dtype, queries = 1, window, isSloped }: Decodin
 }
 
 /** The first numbers of the problem's queries. */
-const queriesOf = ({ h, d }: Problem, { q }: Inputs, queries: number) => q.subarray(0, queries * SHARED * h * d);
+export const queriesOf = ({ h, d }: Problem, { q }: Inputs, queries: number) => q.subarray(0, queries * SHARED * h * d);
 
-function cacheOf(runtime: Runtime, { n, h, d }: Problem, { k, v }: Inputs, dtype: CacheDType): KeyValueCache {
+export function cacheOf(runtime: Runtime, { n, h, d }: Problem, { k, v }: Inputs, dtype: CacheDType): KeyValueCache {
   const cache = createKeyValueCache(runtime, { layers: 1, heads: h, d, dtype, capacity: n });
   using keys = runtime.tensor(k, [1, n, h, d]);
   using values = runtime.tensor(v, [1, n, h, d]);

@@ -32,6 +32,7 @@ const QUICK: Readonly<Record<string, readonly string[]>> = {
   transnormer: [identity, yes, no, yes, yes, untested, partly],
   l2vit: [yes, yes, identity],
   dydila: [yes, yes, partly, yes],
+  parallax: [yes, yes, yes, yes, identity, untested, untested],
   'local-linear-attention': [yes, yes, identity, untested],
 };
 

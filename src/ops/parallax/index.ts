@@ -4,6 +4,7 @@
  * Letters: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension.
  */
 import { ShapeError } from '../../errors';
+import type { Control } from '../../runtime/backend';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
@@ -92,56 +93,74 @@ export function parallax(
   const inputs = { q, r, k, v: v as Tensor };
   checkTensors(inputs);
   checkOptions('parallax', options, ['scale', 'causal', 'window', 'mask', 'signal', 'onProgress', 'out', 'lse']);
-  const { b, n, h, e, scale, settings } = checkProblem(inputs, options);
+  const { mean, level, ...result } = parallaxWithMeans(inputs, options);
+  // Only the tape keeps them.
+  mean.dispose();
+  level.dispose();
+  return result;
+}
+
+/** What the backward pass starts from: what the forward pass returned and kept, and a loss's gradients. */
+interface Given extends Record<'q' | 'r' | 'k' | 'v' | 'out' | 'lse' | 'mean' | 'level' | 'gradOut', Tensor> {
+  readonly gradLse?: Tensor | undefined;
+}
+
+/** Gradients with respect to q, r, k and v. */
+export function parallaxBackward(
+  { gradLse, ...given }: Given,
+  options: Settings,
+  control: Control,
+): Record<'q' | 'r' | 'k' | 'v', Tensor> {
+  const { q, r, k, v, mean, level } = given;
+  const { scale, settings } = checkProblem({ q, k, v }, options);
+  const specs = {
+    gradQ: { shape: q.shape, dtype: q.dtype },
+    gradR: { shape: r.shape, dtype: r.dtype },
+    gradK: { shape: k.shape, dtype: k.dtype },
+    gradV: { shape: v.shape, dtype: v.dtype },
+  };
+  const { gradQ, gradR, gradK, gradV } = compute(
+    backward,
+    { ...given, ...(gradLse && { gradLse }) },
+    specs,
+    ({ gradR, ...grads }, values) => ({
+      ...{ ...given, gradLse, ...grads, scale, ...settings(values) },
+      probe: { r, mean, level, gradR },
+    }),
+    control,
+  );
+  return { q: gradQ, r: gradR, k: gradK, v: gradV };
+}
+
+/** `parallax`, and what its backward pass keeps beside the results. */
+export function parallaxWithMeans(
+  { q, r, k, v }: Record<'q' | 'r' | 'k' | 'v', Tensor>,
+  options: ParallaxOptions,
+): AttentionResult & Record<'mean' | 'level', Tensor<'f32'>> {
+  const { b, n, h, e, scale, settings } = checkProblem({ q, k, v }, options);
   const results = {
     out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
     lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
     mean: { shape: [b, n, h, e], dtype: 'f32' },
     level: { shape: [b, n, h], dtype: 'f32' },
   } as const;
-  const { mean, level, ...result } = compute(
-    forward,
-    { ...inputs },
-    results,
-    ({ out, lse, mean, level }, values) => ({
-      ...{ q, k, v: inputs.v, out, lse, scale, ...settings(values), probe: { r, mean, level } },
-    }),
-    options,
-    { derivative: derivativeOf(options) },
-  );
-  // Only the tape keeps them.
-  mean.dispose();
-  level.dispose();
-  return result as AttentionResult;
-}
-
-function derivativeOf({ scale: given, causal, window, mask }: Settings): Derivative {
-  return {
+  const { scale: given, causal, window, mask } = options;
+  const derivative: Derivative = {
     saves: ['q', 'r', 'k', 'v', 'out', 'lse', 'mean', 'level'],
-    gradients(saved, gradients, _, control) {
-      const { q, r, k, v, out, lse, mean, level } = saved as Readonly<
-        Record<'q' | 'r' | 'k' | 'v' | 'out' | 'lse' | 'mean' | 'level', Tensor>
-      >;
-      const { lse: gradLse, out: gradOut = zeros(q.runtime, out.shape) } = gradients;
-      const { scale, settings } = checkProblem({ q, k, v }, { scale: given, causal, window, mask });
-      const inputs = { q, r, k, v, out, lse, mean, level, gradOut, ...(gradLse && { gradLse }) };
-      const specs = {
-        gradQ: { shape: q.shape, dtype: q.dtype },
-        gradR: { shape: r.shape, dtype: r.dtype },
-        gradK: { shape: k.shape, dtype: k.dtype },
-        gradV: { shape: v.shape, dtype: v.dtype },
-      };
-      const { gradQ, gradR, gradK, gradV } = compute(
-        backward,
-        inputs,
-        specs,
-        ({ gradR, ...grads }, values) => ({
-          ...{ q, k, v, out, lse, gradOut, gradLse, ...grads, scale, ...settings(values) },
-          probe: { r, mean, level, gradR },
-        }),
-        control,
-      );
-      return { q: gradQ, r: gradR, k: gradK, v: gradV };
+    gradients(saved, { out, lse: gradLse }, _, control) {
+      const all = saved as unknown as Omit<Given, 'gradOut'>;
+      const gradOut = out ?? zeros(all.q.runtime, all.out.shape);
+      return { ...parallaxBackward({ ...all, gradOut, gradLse }, { scale: given, causal, window, mask }, control) };
     },
   };
+  return compute(
+    forward,
+    { q, r, k, v },
+    results,
+    ({ out, lse, mean, level }, values) => ({
+      ...{ q, k, v, out, lse, scale, ...settings(values), probe: { r, mean, level } },
+    }),
+    options,
+    { derivative },
+  );
 }
