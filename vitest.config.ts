@@ -7,7 +7,7 @@ const node = {
   extends: true as const,
   test: {
     name: 'node',
-    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'atlas/**/*.test.ts'],
     globalSetup: ['test/gpu.ts'],
   },
 };

@@ -1,0 +1,647 @@
+/**
+ * The glyphs: one picture of 64 x 64 cells for each paper, computed from the definition of the method, never drawn.
+ * A glyph is 4096 numbers from -1 to 1, row by row: 0 is paper, 1 full ink, and negative numbers are drawn in black. Where
+ * a method has queries and keys, rows are queries and columns keys. Toy data are seeded.
+ */
+import { LONGCA_MASKS, type Mask, neighborhood, power, randomPermutation, s2, stochastic } from '../../src/masks';
+
+type Vector = number[];
+
+/** Cells of a side. */
+export const N = 64;
+/** Ink of a pair that is reached in one, two and three layers. */
+const HOPS = [0, 1, 0.44, 0.17];
+
+// ---- Helpers
+
+/** A small seeded generator of numbers from 0 to 1. */
+function uniform(seed: number) {
+  let a = (seed * 2654435761) >>> 0;
+  return () => {
+    a = (a + 0x6d2b79f5) | 0;
+    let t = Math.imul(a ^ (a >>> 15), 1 | a);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+function normal(seed: number) {
+  const next = uniform(seed);
+  return () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
+}
+
+function grid(value: (i: number, j: number) => number): Float32Array {
+  const out = new Float32Array(N * N);
+  for (let i = 0; i < N; i++) for (let j = 0; j < N; j++) out[i * N + j] = value(i, j);
+  return out;
+}
+
+const dot = (a: Vector, b: Vector) => a.reduce((sum, x, c) => sum + x * b[c], 0);
+const clamp = (x: number, low: number, high: number) => Math.min(high, Math.max(low, x));
+
+/** In how many layers each pair is reached, up to three; layers may differ. */
+function hops(...layers: Uint8Array[][]): Float32Array {
+  const out = new Float32Array(N * N);
+  for (let i = 0; i < N; i++) {
+    let front = [i];
+    for (let layer = 1; layer <= 3; layer++) {
+      const mask = layers[layer - 1] ?? layers[0];
+      const next = Array.from({ length: N }, (_, j) => j).filter((j) => front.some((k) => mask[k][j] === 1));
+      for (const j of next) out[i * N + j] ||= HOPS[layer];
+      front = next;
+    }
+  }
+  return out;
+}
+
+/** Each row divided by its largest entry, then brought out a little. */
+function rowsToInk(weights: Float32Array, gamma = 0.75): Float32Array {
+  const out = new Float32Array(N * N);
+  for (let i = 0; i < N; i++) {
+    const row = weights.subarray(i * N, (i + 1) * N);
+    const most = row.reduce((m, x) => Math.max(m, Math.abs(x)), 1e-12);
+    row.forEach((x, j) => {
+      out[i * N + j] = Math.sign(x) * (Math.abs(x) / most) ** gamma;
+    });
+  }
+  return out;
+}
+
+// ---- Toy data: vectors that drift from token to token and return to a few topics
+
+const topics = (() => {
+  const draw = normal(7);
+  return Array.from({ length: 5 }, () => Array.from({ length: 16 }, draw));
+})();
+const topicOf = Int8Array.from({ length: N }, (_, i) => [0, 1, 2, 0, 3, 1, 4, 2, 0, 3][Math.floor(i / 6.5)]);
+
+function sequence(seed: number, noise: number): Vector[] {
+  const draw = normal(seed);
+  const drift = Array.from({ length: 16 }, draw);
+  return Array.from({ length: N }, (_, i) => {
+    for (let c = 0; c < 16; c++) drift[c] = 0.86 * drift[c] + 0.5 * draw();
+    return topics[topicOf[i]].map((x, c) => x + noise * drift[c]);
+  });
+}
+const queries = sequence(11, 0.75);
+const keys = sequence(13, 0.75);
+const score = (i: number, j: number) => dot(queries[i], keys[j]) / 4;
+
+/** A smooth picture of side x side vectors: a few soft discs on a ground. */
+function picture(side: number): Vector[] {
+  const draw = normal(29);
+  const discs = [
+    [0.3, 0.34, 0.22],
+    [0.7, 0.28, 0.15],
+    [0.62, 0.72, 0.24],
+    [0.15, 0.82, 0.16],
+  ];
+  return Array.from({ length: side * side }, (_, t) => {
+    const [y, x] = [(Math.floor(t / side) + 0.5) / side, ((t % side) + 0.5) / side];
+    const parts = discs.map(([cx, cy, r]) => Math.exp(-(((x - cx) ** 2 + (y - cy) ** 2) / r ** 2) * 1.6));
+    return [...parts.map((p) => 2 * p), 0.8 - Math.max(...parts), 0.12 * draw(), 0.12 * draw()];
+  });
+}
+
+// ---- Fixed masks: those of the library
+
+/** The cells of a mask of so many queries and keys, of one head of `h`. */
+function cells(mask: Mask, size = N, head = 0, h = 1): Uint8Array[] {
+  const place = { b: 1, n: size, m: size, h, g: h, batch: 0, head };
+  return Array.from({ length: size }, (_, i) =>
+    Uint8Array.from({ length: size }, (_, j) => (mask.sees(i, j, place) ? 1 : 0)),
+  );
+}
+
+function shardedHeads() {
+  const heads = [0, 1, 2, 3].map((head) =>
+    cells(s2({ block: 2, localBlocks: 3, verticalStride: 4, headStep: 1 }), N, head, 4),
+  );
+  const sees = (head: number, i: number, j: number) => heads[head][i][j] === 1;
+  return grid((i, j) => (sees(1, i, j) ? 1 : sees(3, i, j) ? HOPS[2] : sees(0, i, j) || sees(2, i, j) ? HOPS[3] : 0));
+}
+
+/** The benchmark's twelve static masks on 14 tokens, and two block-sparse ones, as a sheet of small pictures. */
+function sheet() {
+  const T = 14;
+  const next = uniform(3);
+  const kept = Array.from({ length: 49 }, () => next() < 0.4);
+  const edges = [0, 1, 4, 6, 7, 10, 13, 14];
+  const part = (t: number) => edges.findIndex((edge) => edge > t) - 1;
+  const statics = LONGCA_MASKS.map(({ mask }) =>
+    cells(mask({ tokens: T, lengths: [4, 6, 4], window: 2, prefix: 5, block: 2 }), T),
+  );
+  return grid((y, x) => {
+    const [row, column] = [Math.floor((y - 1) / 16), Math.floor((x - 1) / 16)];
+    const [q, k] = [y - 1 - row * 16, x - 1 - column * 16];
+    const at = row * 4 + column;
+    if (y < 1 || x < 1 || q >= T || k >= T || at >= statics.length + 2) return 0;
+    const seen =
+      at < statics.length
+        ? statics[at][q][k] === 1
+        : at === statics.length
+          ? kept[Math.floor(q / 2) * 7 + Math.floor(k / 2)]
+          : kept[48 - part(q) * 7 - part(k)];
+    return seen ? 1 : 0.1;
+  });
+}
+
+// ---- Keys chosen by the data (toy data)
+
+function routed() {
+  const image = picture(8);
+  const region = (t: number) => Math.floor(t / 4);
+  // Tokens region by region: 16 regions of 2 x 2 tokens.
+  const place = Array.from({ length: N }, (_, t) => {
+    const [r, inner] = [region(t), t % 4];
+    return (Math.floor(r / 4) * 2 + Math.floor(inner / 2)) * 8 + (r % 4) * 2 + (inner % 2);
+  });
+  const mean = Array.from({ length: 16 }, (_, r) =>
+    image[0].map((_, c) => [0, 1, 2, 3].reduce((s, t) => s + image[place[r * 4 + t]][c], 0) / 4),
+  );
+  const chosen = mean.map(
+    (a) =>
+      new Set(
+        mean
+          .map((b, r) => [dot(a, b), r])
+          .sort((x, y) => y[0] - x[0])
+          .slice(0, 4)
+          .map(([, r]) => r),
+      ),
+  );
+  return grid((i, j) => (chosen[region(i)].has(region(j)) ? 1 : 0));
+}
+
+function sale() {
+  const quantise = (v: Vector) => {
+    const most = Math.max(...v.map(Math.abs));
+    return v.map((x) => (Math.round((x / most) * 7) * most) / 7);
+  };
+  const [q4, k4] = [queries.map(quantise), keys.map(quantise)];
+  const [rows, columns, sink, local] = [4, 2, 2, 8];
+  const reserved = (i: number, j: number) => j < sink || Math.floor(i / rows) * rows - j < local;
+  const keep = new Set<string>();
+  for (let i = 0; i < N; i++) {
+    let total = 0;
+    for (let j = 0; j <= i; j++) if (reserved(i, j)) total += Math.exp(score(i, j));
+    for (let j = 0; j <= i; j++)
+      if (!reserved(i, j) && Math.exp(dot(q4[i], k4[j]) / 4) / total > 0.15)
+        keep.add(`${Math.floor(i / rows)} ${Math.floor(j / columns)}`);
+  }
+  return grid((i, j) =>
+    j > i ? 0 : reserved(i, j) || keep.has(`${Math.floor(i / rows)} ${Math.floor(j / columns)}`) ? 1 : HOPS[3],
+  );
+}
+
+function delta() {
+  const threshold = 0.6;
+  const last = keys[0].slice();
+  const changed = keys.map((key, j) => {
+    let count = 0;
+    key.forEach((x, c) => {
+      if (j === 0 || Math.abs(x - last[c]) > threshold) {
+        last[c] = x;
+        count++;
+      }
+    });
+    return count / key.length;
+  });
+  return grid((i, j) => (j > i ? 0 : Math.floor(i / 8) === Math.floor(j / 8) ? 1 : 0.06 + 0.5 * changed[j] ** 1.6));
+}
+
+function retrieved() {
+  const [first, recent, top] = [3, 9, 7];
+  const found = queries.map((_, i) => {
+    const far: [number, number][] = [];
+    for (let j = first; j <= i - recent; j++) far.push([score(i, j), j]);
+    return new Set(
+      far
+        .sort((a, b) => b[0] - a[0])
+        .slice(0, top)
+        .map(([, j]) => j),
+    );
+  });
+  return grid((i, j) => (j > i ? 0 : j < first || i - j < recent || found[i].has(j) ? 1 : 0));
+}
+
+function landmarks() {
+  const block = 8;
+  const chosen = queries.map((_, i) => {
+    const earlier: [number, number][] = [];
+    for (let b = 0; b < Math.floor(i / block); b++) earlier.push([score(i, b * block + block - 1), b]);
+    return new Set(
+      earlier
+        .sort((a, b) => b[0] - a[0])
+        .slice(0, 2)
+        .map(([, b]) => b),
+    );
+  });
+  return grid((i, j) => {
+    if (j > i) return 0;
+    const b = Math.floor(j / block);
+    if (b === Math.floor(i / block)) return 1;
+    if (j % block === block - 1) return HOPS[2];
+    return chosen[i].has(b) ? 1 : 0.05;
+  });
+}
+
+/** SEA: a map of fixed width is stretched over the keys of each row; the best cells are kept. */
+function sea() {
+  const [width, keep] = [12, 4];
+  const out = new Float32Array(N * N);
+  for (let i = 0; i < N; i++) {
+    const cellOf = (j: number) => Math.min(width - 1, Math.floor(((j + 0.5) / (i + 1)) * width));
+    const cells = Array.from({ length: width }, () => [0, 0]);
+    for (let t = 0; t <= i; t++) {
+      cells[cellOf(t)][0] += Math.exp(0.55 * score(i, t));
+      cells[cellOf(t)][1]++;
+    }
+    const values = cells.map(([sum, count]) => (count ? sum / count : -1));
+    for (let j = 0; j <= i; j++) {
+      const rank = values.filter((v) => v > values[cellOf(j)]).length;
+      out[i * N + j] = rank < keep || i < keep ? 1 : 0.07 + 0.2 * (1 - rank / width);
+    }
+  }
+  return out;
+}
+
+// ---- Tokens pruned or picked (toy data)
+
+function pruned() {
+  const image = picture(8);
+  const salience = image.map((v) => Math.max(...v.slice(0, 4)) + 0.1 * v[5]);
+  const order = salience
+    .map((s, t) => [s, t])
+    .sort((a, b) => b[0] - a[0])
+    .map(([, t]) => t);
+  const rank = new Int8Array(N);
+  order.forEach((t, at) => {
+    rank[t] = at;
+  });
+  // Three thresholds leave 64, 42, 27 and 18 tokens.
+  const stage = (t: number) => (rank[t] < 18 ? 3 : rank[t] < 27 ? 2 : rank[t] < 42 ? 1 : 0);
+  return grid((i, j) => [0.06, HOPS[3], HOPS[2], 1][Math.min(stage(i), stage(j))]);
+}
+
+/** A map over 16 x 16 tokens of a picture, its region of interest outlined. */
+function region() {
+  const draw = uniform(17);
+  const noise = Array.from({ length: 256 }, draw);
+  const at = (y: number, x: number) => {
+    const blob =
+      Math.exp(-(((x - 10.2) / 2.3) ** 2 + ((y - 6.4) / 1.7) ** 2)) +
+      0.62 * Math.exp(-(((x - 7.6) / 1.4) ** 2 + ((y - 7.8) / 1.2) ** 2));
+    return blob + 0.1 * noise[y * 16 + x];
+  };
+  let [top, bottom, left, right] = [16, 0, 16, 0];
+  for (let y = 0; y < 16; y++)
+    for (let x = 0; x < 16; x++)
+      if (at(y, x) > 0.22)
+        [top, bottom, left, right] = [Math.min(top, y), Math.max(bottom, y), Math.min(left, x), Math.max(right, x)];
+  return grid((i, j) => {
+    const onX = j === left * 4 - 2 || j === right * 4 + 5;
+    const onY = i === top * 4 - 2 || i === bottom * 4 + 5;
+    const inX = j >= left * 4 - 2 && j <= right * 4 + 5;
+    const inY = i >= top * 4 - 2 && i <= bottom * 4 + 5;
+    if ((onX && inY) || (onY && inX)) return 1;
+    if (i % 4 === 3 || j % 4 === 3) return 0;
+    return Math.min(1, 0.1 + at(Math.floor(i / 4), Math.floor(j / 4)) ** 0.9);
+  });
+}
+
+/** SimPrune: in patches of 2 x 2 tokens one is the base; those most like a base are dropped, half of all. */
+function similar() {
+  const image = picture(16);
+  const unit = image.map((v) => v.map((x) => x / Math.sqrt(dot(v, v))));
+  const cosine = (a: number, b: number) => dot(unit[a], unit[b]);
+  const noise = normal(5);
+  const overall = unit.map((a) => unit.reduce((s, b) => s + dot(a, b), 0) / 256 + 0.1 * noise());
+  const base = new Set<number>();
+  for (let y = 0; y < 16; y += 2)
+    for (let x = 0; x < 16; x += 2)
+      base.add([0, 1, 16, 17].map((o) => y * 16 + x + o).reduce((a, b) => (overall[b] > overall[a] ? b : a)));
+  const others = unit.map((_, t) => t).filter((t) => !base.has(t));
+  const likeness = others.map((t) => [Math.max(...[...base].map((b) => cosine(t, b))), t]).sort((a, b) => b[0] - a[0]);
+  const dropped = new Set(likeness.slice(0, 128).map(([, t]) => t));
+  return grid((i, j) => {
+    if (i % 4 === 3 || j % 4 === 3) return 0;
+    const t = Math.floor(i / 4) * 16 + Math.floor(j / 4);
+    return base.has(t) ? 1 : dropped.has(t) ? 0.1 : HOPS[2];
+  });
+}
+
+// ---- Linear and recurrent: weights as they would be if pairs were stored
+
+const decaying = (slope: number) => grid((i, j) => (j > i ? 0 : Math.exp(-slope * (i - j))));
+
+const elu1 = (v: Vector) => v.map((x) => (x > 0 ? 1 + x : Math.exp(x)));
+const relu = (v: Vector) => v.map((x) => Math.max(0, x));
+
+function twoHalves() {
+  const [q, k] = [queries.map(elu1), keys.map(elu1)];
+  const linear = rowsToInk(
+    grid((i, j) => (j > i ? 0 : dot(q[i], k[j]))),
+    1.6,
+  );
+  return grid((i, j) => (j <= i && Math.floor(i / 8) === Math.floor(j / 8) ? 1 : 0.5 * linear[i * N + j]));
+}
+
+function windowsAndAll() {
+  const inWindow = (i: number, j: number) =>
+    Math.floor(i / 32) === Math.floor(j / 32) && Math.floor((i % 8) / 4) === Math.floor((j % 8) / 4);
+  const [q, k] = [queries.map(relu), keys.map(relu)];
+  const linear = rowsToInk(
+    grid((i, j) => dot(q[i], k[j])),
+    1.5,
+  );
+  return grid((i, j) => (inWindow(i, j) ? 0.8 : 0.46 * linear[i * N + j]));
+}
+
+/** Powers that keep their length, less a share of the features of the mean token. */
+function differential() {
+  const focus = (v: Vector) => {
+    const positive = relu(v);
+    const length = Math.sqrt(dot(positive, positive)) || 1;
+    const raised = positive.map((x) => (x / length) ** 3);
+    const norm = Math.sqrt(dot(raised, raised)) || 1;
+    return raised.map((x) => (x / norm) * length);
+  };
+  const mean = (vs: Vector[]) => vs[0].map((_, c) => vs.reduce((s, v) => s + v[c], 0) / vs.length);
+  const [q, k] = [queries.map(focus), keys.map(focus)];
+  const [mq, mk] = [mean(q), mean(k)];
+  const less = (v: Vector, m: Vector) => v.map((x, c) => x - 0.5 * m[c]);
+  const [dq, dk] = [q.map((v) => less(v, mq)), k.map((v) => less(v, mk))];
+  return rowsToInk(
+    grid((i, j) => dot(dq[i], dk[j])),
+    1,
+  );
+}
+
+function hybrid() {
+  const chunk = 8;
+  const softmax = new Set([0, 3, 5]);
+  return grid((i, j) => {
+    if (j > i) return 0;
+    const [a, b] = [Math.floor(i / chunk), Math.floor(j / chunk)];
+    return a === b || softmax.has(b) ? 1 : 0.62 * Math.exp(-0.05 * (i - j));
+  });
+}
+
+/** Ten positive random features: a matrix of rank ten in the place of exp(q k). */
+function fewFeatures() {
+  const draw = normal(41);
+  const directions = Array.from({ length: 10 }, () => Array.from({ length: 16 }, draw));
+  const features = (v: Vector) => {
+    const small = v.map((x) => x / 2.6);
+    return directions.map((w) => Math.exp(dot(w, small) - dot(small, small) / 2));
+  };
+  const [q, k] = [queries.map(features), keys.map(features)];
+  return rowsToInk(
+    grid((i, j) => dot(q[i], k[j])),
+    0.8,
+  );
+}
+
+// ---- Local linear: weights may be negative
+
+/** The weights of a local line fitted at each token to those before it. */
+function localLine() {
+  const [width, ridge] = [9, 0.02];
+  return rowsToInk(
+    grid((i, j) => {
+      if (j > i) return 0;
+      let [s0, s1, s2] = [0, 0, 0];
+      for (let t = 0; t <= i; t++) {
+        const z = (t - i) / width;
+        const w = Math.exp(-z * z);
+        s0 += w;
+        s1 += w * z;
+        s2 += w * z * z;
+      }
+      s2 += ridge * s0;
+      const z = (j - i) / width;
+      return (Math.exp(-z * z) * (1 - (z * s1) / s2)) / (s0 - (s1 * s1) / s2);
+    }),
+    0.6,
+  );
+}
+
+/** Softmax weights, each times 1 + mean t - t for the probe t = r k. */
+function probed() {
+  const draw = normal(53);
+  const turn = Array.from({ length: 16 }, () => Array.from({ length: 16 }, () => 0.07 * draw()));
+  const out = new Float32Array(N * N);
+  for (let i = 0; i < N; i++) {
+    const r = turn.map((row) => dot(row, queries[i]));
+    const weights = keys.map((_, j) => (j > i ? 0 : Math.exp(0.8 * score(i, j))));
+    const total = weights.reduce((a, b) => a + b);
+    const t = keys.map((key) => dot(r, key));
+    const mean = weights.reduce((s, w, j) => s + (w / total) * t[j], 0);
+    weights.forEach((w, j) => {
+      out[i * N + j] = (w / total) * (1 + mean - t[j]);
+    });
+  }
+  return rowsToInk(out, 0.55);
+}
+
+// ---- Large kernels: what one pixel gathers; two cells for each offset, from -15 to 15, and a margin
+
+function plane(paths: (y: number, x: number) => number) {
+  let most = 0;
+  const values = grid((i, j) => {
+    const v = paths(Math.floor((i - 1) / 2) - 15, Math.floor((j - 1) / 2) - 15);
+    most = Math.max(most, v);
+    return v;
+  });
+  return values.map((v) => (v ? 0.12 + 0.88 * (v / most) ** 0.9 : 0));
+}
+/** In how many ways an offset is a sum of a box tap and a comb tap. */
+const boxComb = (offset: number, box: number, taps: number, dilation: number) => {
+  let count = 0;
+  for (let t = -(taps - 1) / 2; t <= (taps - 1) / 2; t++) if (Math.abs(offset - t * dilation) <= (box - 1) / 2) count++;
+  return count;
+};
+const van = () => plane((y, x) => boxComb(y, 5, 7, 3) * boxComb(x, 5, 7, 3));
+const strips = () =>
+  plane((y, x) => {
+    const inBox = (o: number) => Math.abs(o) <= 2;
+    return (inBox(y) && inBox(x) ? 1 : 0) + (inBox(y) ? boxComb(x, 5, 7, 3) : 0) + (inBox(x) ? boxComb(y, 5, 7, 3) : 0);
+  });
+const reparam = () => {
+  const branches = [
+    [13, 1],
+    [5, 1],
+    [7, 2],
+    [3, 3],
+    [3, 4],
+    [3, 5],
+  ];
+  const on = (o: number, k: number, r: number) => Math.abs(o) <= ((k - 1) / 2) * r && o % r === 0;
+  return plane((y, x) => branches.reduce((count, [k, r]) => count + (on(y, k, r) && on(x, k, r) ? 1 : 0), 0));
+};
+const nested = () => {
+  const sizes = [31, 21, 13, 9, 5, 3];
+  return plane((y, x) =>
+    sizes.reduce((count, k) => count + (Math.max(Math.abs(y), Math.abs(x)) <= (k - 1) / 2 ? 1 : 0), 0),
+  );
+};
+
+// ---- Kernel methods
+
+/** 64 frozen random heads, one a row, over keys once round a circle; sorted by where they look. */
+function randomHeads() {
+  const draw = normal(61);
+  const heads = Array.from({ length: N }, () => {
+    const w = Array.from({ length: 9 }, () => draw() / 2);
+    const x0 = [1, 0, 1];
+    const v = [0, 1, 2].map((c) => x0.reduce((s, x, r) => s + x * w[r * 3 + c], 0));
+    return v;
+  }).sort((a, b) => Math.atan2(a[1], a[0]) - Math.atan2(b[1], b[0]));
+  return rowsToInk(
+    grid((i, j) => {
+      const angle = ((j + 0.5) / N) * 2 * Math.PI - Math.PI;
+      return Math.max(0, heads[i][0] * Math.cos(angle) + heads[i][1] * Math.sin(angle) + heads[i][2]);
+    }),
+    0.9,
+  );
+}
+
+/** Above the diagonal the kernel of ReLU features itself, below it its estimate from 24 random features. */
+function kernelAndEstimate() {
+  const draw = normal(71);
+  const features = 24;
+  const g = Array.from({ length: features }, () => [draw(), draw()]);
+  const at = (t: number) => [Math.cos((t / N) * 2 * Math.PI), Math.sin((t / N) * 2 * Math.PI)];
+  const phi = Array.from({ length: N }, (_, t) => g.map((w) => Math.max(0, dot(w, at(t)))));
+  return grid((i, j) => {
+    if (i === j) return 0;
+    const angle = Math.acos(clamp(dot(at(i), at(j)), -1, 1));
+    const exact = (Math.sin(angle) + (Math.PI - angle) * Math.cos(angle)) / Math.PI;
+    const estimate = (2 * dot(phi[i], phi[j])) / features;
+    return Math.min(1, 0.96 * (j > i ? exact : estimate));
+  });
+}
+
+/** Test risk of random-feature regression, samples to the right and features down, ridge at its best; from the closed form. */
+function risk() {
+  const size = 18;
+  const bins: Vector[] = [];
+  for (let low = 1; low < 40000; low = Math.max(low + 1, Math.floor(low * 1.16))) {
+    const high = Math.max(low + 1, Math.floor(low * 1.16));
+    const middle = Math.sqrt(low * (high - 1) || low);
+    bins.push([high - low, middle ** -1.5, middle ** -1.5]);
+  }
+  const noise = 0.5;
+  const test = (n: number, k: number, ridge: number) => {
+    const sum = (g: number) => bins.reduce((s, [count, l]) => s + (count * l) / (l + g), 0);
+    let [low, high] = [-24, 8];
+    for (let step = 0; step < 34; step++) {
+      const g = Math.exp((low + high) / 2);
+      const S = sum(g);
+      if (S >= Math.min(n, k) || ((n - S) * (k - S) * g) / k < ridge) low = Math.log(g);
+      else high = Math.log(g);
+    }
+    const gamma = Math.exp(high);
+    const z = sum(gamma);
+    const q = bins.reduce((s, [count, l]) => s + count * (l / (l + gamma)) ** 2, 0);
+    const kappa = ((k - z) * gamma) / k;
+    const E0 = 1 / (1 - (q * (k - 2 * z) + z * z) / (n * (k - q)));
+    const bias = bins.reduce(
+      (s, [count, l, v]) => s + count * v * (1 - l / (l + gamma) - ((kappa * l) / (l + gamma) ** 2) * (k / (k - q))),
+      0,
+    );
+    return E0 * (bias + noise);
+  };
+  const table = new Float32Array(size * size);
+  for (let y = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) {
+      const [n, k] = [10 ** (0.6 + (3 * x) / (size - 1)), 10 ** (0.6 + (3 * y) / (size - 1))];
+      let best = Infinity;
+      for (let r = -3; r <= 2; r++) {
+        const e = test(n, k, 10 ** r);
+        if (e > 0 && e < best) best = e;
+      }
+      table[y * size + x] = best;
+    }
+  }
+  const [least, most] = [Math.min(...table), Math.max(...table)];
+  // Ten steps, like contour lines on a map.
+  return grid((i, j) => {
+    const [y, x] = [(i / (N - 1)) * (size - 1), (j / (N - 1)) * (size - 1)];
+    const [y0, x0] = [Math.min(size - 2, Math.floor(y)), Math.min(size - 2, Math.floor(x))];
+    const [fy, fx] = [y - y0, x - x0];
+    const v =
+      (1 - fy) * ((1 - fx) * table[y0 * size + x0] + fx * table[y0 * size + x0 + 1]) +
+      fy * ((1 - fx) * table[(y0 + 1) * size + x0] + fx * table[(y0 + 1) * size + x0 + 1]);
+    return Math.floor(((v - least) / (most - least)) ** 0.8 * 9.999) / 9;
+  });
+}
+
+/** One kernel for each of four tasks, none between them; two classes of eight samples in each. */
+function tasks() {
+  const draw = normal(83);
+  const samples = Array.from({ length: N }, (_, t) => {
+    const [task, label] = [Math.floor(t / 16), Math.floor(t / 8) % 2];
+    return Array.from({ length: 6 }, (_, c) => (c === label ? 1.6 : 0) + (c === 2 + task ? 1 : 0) + 0.55 * draw());
+  });
+  return grid((i, j) => {
+    if (Math.floor(i / 16) !== Math.floor(j / 16)) return 0;
+    const distance = samples[i].reduce((s, x, c) => s + Math.abs(x - samples[j][c]), 0);
+    return Math.exp(-0.25 * distance) ** 0.62;
+  });
+}
+
+/** Three orders of the tokens, one a layer. */
+const shuffled = [1, 2, 3].map((seed) => cells(stochastic({ permutation: randomPermutation(N, seed), window: 4 })));
+
+const GLYPHS: Readonly<Record<string, () => Float32Array>> = {
+  exact: () => grid(() => 1),
+  'faster-neighborhood-attention': () => hops(cells(neighborhood({ grid: [8, 8], window: 3 }))),
+  'generalized-neighborhood-attention': () => hops(cells(neighborhood({ grid: [8, 8], window: 4, stride: [2, 4] }))),
+  's2-attention': shardedHeads,
+  'stochastic-attention': () => hops(...shuffled),
+  'power-attention': () => hops(cells(power({ block: 1, window: 2, sink: 1 }))),
+  'longca-bench': sheet,
+  biformer: routed,
+  sale,
+  deltallm: delta,
+  'retrieval-attention': retrieved,
+  'landmark-attention': landmarks,
+  sea,
+  'as-vit': pruned,
+  'sd-rpn': region,
+  optiprune: similar,
+  'lightning-attention': () => decaying(1 / 16),
+  transnormer: twoHalves,
+  l2vit: windowsAndAll,
+  dydila: differential,
+  'nats-linear': hybrid,
+  'c3d-ad': fewFeatures,
+  'local-linear-attention': localLine,
+  parallax: probed,
+  van,
+  bevanet: strips,
+  unireplknet: reparam,
+  'scaling-up-your-kernels': nested,
+  'random-feature-attention': randomHeads,
+  snnk: kernelAndEstimate,
+  'more-is-better': risk,
+  'generative-kernel-continual-learning': tasks,
+};
+
+const made = new Map<string, Float32Array>();
+
+/** The glyph of a paper by its id, or `exact`; undefined for one that has none. */
+export function glyph(id: string): Float32Array | undefined {
+  if (!made.has(id) && GLYPHS[id]) made.set(id, GLYPHS[id]());
+  return made.get(id);
+}
+
+/** Share of the pairs that may be seen at all which are reached in one, two and three layers. */
+export function reachOfGlyph(id: string, causal: boolean): number[] {
+  const values = glyph(id)!;
+  const possible = causal ? (N * (N + 1)) / 2 : N * N;
+  return [1, 2, 3].map(
+    (layers) => values.reduce((sum, value) => sum + (value >= HOPS[layers] - 1e-6 ? 1 : 0), 0) / possible,
+  );
+}

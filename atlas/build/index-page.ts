@@ -1,0 +1,183 @@
+/** The list of papers. */
+import type { Method } from '../../src/methods/define';
+import type { Verdict } from '../../src/methods/experiment';
+import { FAMILIES, type Family, papers, type SeedPaper } from '../../src/methods/papers';
+import { methods } from '../../src/methods/registry';
+import { lettersOf, sampleParams, sampleSizes } from '../site/problem';
+import { reachOfGlyph } from './glyphs';
+import { type Html, html } from './html';
+import { glyphBox, slug } from './layout';
+import { reading } from './readings';
+import { type Standing, standingOf, type Works } from './standing';
+
+/** The plate of all glyphs: families above, families below. */
+const PLATE: readonly (readonly (Family | 'exact')[])[] = [
+  ['exact', 'fixed masks', 'chosen keys', 'pruned tokens'],
+  ['linear and recurrent', 'local linear', 'large kernels', 'kernel methods'],
+];
+const WORKS: Readonly<Record<Works, string>> = { yes: 'yes', part: 'in part', no: 'not yet' };
+
+const rows = papers.map((paper) => ({ paper, standing: standingOf(paper) }));
+
+export function indexPage(): Html {
+  const working = rows.filter(({ standing }) => standing.works === 'yes').length;
+  const claims = rows.reduce((count, { standing }) => count + standing.verdicts.length, 0);
+  const sample = papers.find(({ id }) => id === 'power-attention')!;
+  return html`
+<section class="intro">
+  <div>
+    <h1>What does a token see?</h1>
+    <p class="lede">Thirty-one papers on efficient attention and kernel methods, <span class="whole">thirty-one</span> answers. Each that runs has a page that runs in your browser: change it, measure it, hold it against its claims.</p>
+    <p class="standing-of-all"><span><b>${working}</b> of 31 run today, on CPU and GPU, with gradients</span><span><b>${claims}</b> claims measured</span><a href="feed.xml" data-plain>Atom feed</a></p>
+  </div>
+  <div class="loupe" id="loupe" data-family="${slug(sample.family)}">
+    <figure class="lens"><span class="across">keys →</span><span class="down">queries →</span>${glyphBox(sample.id, `Picture of ${sample.name}`)}</figure>
+    <div><strong>${sample.name}</strong><p class="idea">${sample.summary}</p><p class="reading">${reading(sample)}</p></div>
+  </div>
+</section>
+<div class="neatline" aria-hidden="true"></div>
+<nav aria-label="All papers, by picture"><ul class="plate" id="plate">${plate()}</ul></nav>
+<div class="neatline" aria-hidden="true"></div>
+<form class="finder" role="search" data-live="search" data-state="done">
+  <div class="ask">
+    <svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="8" cy="8" r="6"/><path d="m12.5 12.5 6 6"/></svg>
+    <label class="hidden" for="query">Search the papers</label>
+    <input id="query" type="search" autocomplete="off" spellcheck="false" placeholder="my model forgets early tokens at 100k context">
+  </div>
+  <div class="filters">
+    ${ticks('cost', 'Cost', { linear: 'linear', between: 'between', quadratic: 'quadratic', other: 'not by length' })}
+    ${ticks('training', 'Training', { 'not needed': 'not needed', needed: 'needed' })}
+    ${ticks('device', 'Here', { cpu: 'CPU', gpu: 'GPU', gradients: 'gradients' })}
+    <label class="pick">Family <select id="family"><option value="">all</option>${Object.keys(FAMILIES).map((family) => html`<option value="${slug(family)}">${family}</option>`)}</select></label>
+    <output class="count number" id="count">31 of 31</output>
+  </div>
+</form>
+<table class="guide" id="guide">
+  <caption class="hidden">The thirty-one papers: what each does, costs and reaches, and what works today</caption>
+  <thead><tr><th class="col-glyph"><span class="hidden">Picture</span></th><th>Paper</th><th class="col-cost">Cost for <i>n</i> tokens</th><th class="col-reach">Reach</th><th class="col-training">Training</th><th class="col-works"><abbr title="runs on the CPU">CPU</abbr></th><th class="col-works"><abbr title="runs on the GPU">GPU</abbr></th><th class="col-works"><abbr title="has gradients">Grad</abbr></th><th class="col-claims">Claims</th></tr></thead>
+  ${(Object.entries(FAMILIES) as [Family, string][]).map(
+    ([family, key]) =>
+      html`<tbody data-family="${slug(family)}"><tr class="family"><th colspan="9" scope="rowgroup"><h2>${capital(family)}</h2> <p>${key}</p></th></tr>${rows.filter(({ paper }) => paper.family === family).map(({ paper, standing }) => row(paper, standing))}</tbody>`,
+  )}
+</table>
+<p class="nothing quiet" id="nothing" hidden>No paper has all of these words: take one away, or a filter.</p>
+<aside class="legend" aria-label="Signs">
+  <span><b class="mark yes"></b>works</span><span><b class="mark part"></b>in part</span><span><b class="mark no"></b>not yet</span>
+  <span><b class="verdict reproduced"></b>claim reproduced</span><span><b class="verdict partly"></b>partly</span><span><b class="verdict"></b>not reproduced</span><span><b class="verdict open"></b>not tested, or undecided</span>
+  <p>Curves: operations of one head of 64 numbers against <i>n</i> from 2<sup>8</sup> to 2<sup>16</sup>, both axes logarithmic, as the library counts them at the setting named; dashed is exact attention. Bars: share of the pairs in the picture that are reached in one, two and three layers.</p>
+</aside>`;
+}
+
+const capital = (text: string) => text[0].toUpperCase() + text.slice(1);
+
+function plate(): Html[] {
+  const of = (family: Family | 'exact') => papers.filter((paper) => paper.family === family);
+  return PLATE.flatMap((families, at) => {
+    let column = 1;
+    const labels = families.map((family) => {
+      const count = Math.max(1, of(family).length);
+      const start = column;
+      column += count;
+      return html`<li class="family ${at ? 'below' : 'above'}" data-family="${slug(family)}" style="grid-row:${at ? 4 : 1};grid-column:${start}/span ${count}">${capital(family)}</li>`;
+    });
+    const glyphs = families.flatMap((family) =>
+      family === 'exact'
+        ? [
+            html`<li data-family="exact" data-name="Exact attention" data-idea="Every token sees every token: what all others are measured against." data-reading="Queries down, keys across: 64 tokens, every pair seen."><a href="methods/attention/index.html" aria-label="Exact attention">${glyphBox('exact')}</a></li>`,
+          ]
+        : of(family).map(
+            (paper) =>
+              html`<li data-id="${paper.id}" data-family="${slug(family)}" data-name="${paper.name}" data-idea="${paper.summary}" data-reading="${reading(paper)}"><a href="#${paper.id}" aria-label="${paper.name}">${glyphBox(paper.id)}</a></li>`,
+          ),
+    );
+    return at ? [...glyphs, ...labels] : [...labels, ...glyphs];
+  });
+}
+
+function ticks(name: string, legend: string, options: Readonly<Record<string, string>>): Html {
+  return html`<fieldset><legend>${legend}</legend>${Object.entries(options).map(([value, label]) => html`<label class="tick"><input type="checkbox" name="${name}" value="${value}">${label}</label>`)}</fieldset>`;
+}
+
+function row(paper: SeedPaper, standing: Standing): Html {
+  const { id, arxiv, name, title, authors, year, family, summary, order, cost, training } = paper;
+  const { present, missing, works, verdicts } = standing;
+  const [first] = present;
+  const heading = first
+    ? html`<a class="name" href="methods/${first.name}/index.html">${name}</a>`
+    : html`<span class="name">${name}</span>`;
+  const links = present.map((method) => html`<li><a href="methods/${method.name}/index.html">${method.name}</a></li>`);
+  const gap = missing.length > 0 && html`<li data-missing class="missing">missing: ${missing.join(', ')}</li>`;
+  const mark = html`<b class="mark ${works}" role="img" aria-label="${WORKS[works]}" title="${WORKS[works]}"></b>`;
+  const cells = ['CPU', 'GPU', 'Grad'].map((label) => html`<td class="works" data-label="${label}">${mark}</td>`);
+  const curves = first && costCurve(first);
+  return html`<tr class="method" id="${id}" data-paper="${arxiv}" data-cost="${cost}" data-training="${training}" data-works="${works}">
+<td class="glyph-cell">${glyphBox(id)}</td>
+<th scope="row" class="what">${heading}<cite>${title}<span> ${authors && `${authors} `}${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="idea">${summary}</p>${(links.length > 1 || gap) && html`<ul class="parts">${links.length > 1 && links}${gap}</ul>`}</th>
+<td class="cost" data-label="Cost"><div><span class="o">${/^[a-z] |^n/.test(order) ? `O(${order})` : order}</span>${curves}</div></td>
+<td class="reach" data-label="Reach">${family === 'fixed masks' && id !== 'longca-bench' && id !== 's2-attention' ? bars(id) : html`<span class="none">–</span>`}</td>
+<td class="training">${training === 'none' ? '–' : training}</td>
+${cells}
+<td class="claims" data-label="Claims">${verdicts.length > 0 ? verdictMarks(verdicts) : html`<span class="none">–</span>`}</td></tr>`;
+}
+
+function bars(id: string): Html {
+  const shares = reachOfGlyph(id, id === 'power-attention');
+  const percent = shares.map((share) => `${Math.round(100 * share)}%`);
+  return html`<div class="bars" role="img" aria-label="${percent.join(', ')} of the pairs in one, two, three layers">${shares.map((share) => html`<i style="--share:${share.toFixed(3)}"></i>`)}<span>${percent[2]} in<br>3 layers</span></div>`;
+}
+
+const SIGN: Readonly<Record<Verdict, string>> = {
+  reproduced: 'reproduced',
+  'holds by construction': 'reproduced',
+  partly: 'partly',
+  'not reproduced': '',
+  'not tested here': 'open',
+  undecided: 'open',
+  refused: 'open',
+};
+
+export function verdictMark(verdict: Verdict): Html {
+  return html`<b class="verdict ${SIGN[verdict]}" aria-hidden="true"></b>`;
+}
+
+export function verdictMarks(verdicts: readonly Verdict[]): Html {
+  const said = [...new Set(verdicts)]
+    .map((each) => `${verdicts.filter((verdict) => verdict === each).length} ${each}`)
+    .join(', ');
+  return html`<span class="verdicts" role="img" aria-label="${said}" title="${said}">${verdicts.map(verdictMark)}</span>`;
+}
+
+/** Operations against the length: the same axes everywhere, so that slopes compare. */
+function costCurve(method: Method): Html {
+  const [width, height] = [72, 44];
+  const exact = methods.find(({ name }) => name === 'attention')!;
+  const params = method.parse(sampleParams(method, sampleSizes(method)));
+  const point = (of: Method, settings: never, exponent: number) => {
+    const n = 2 ** exponent;
+    const tokens =
+      sampleSizes(of).tokens.length === 2 ? [2 ** Math.ceil(exponent / 2), 2 ** Math.floor(exponent / 2)] : [n];
+    const { flops } = of.cost(lettersOf(of, { tokens, heads: 1, dimension: 64 }), settings);
+    const [x, y] = [((exponent - 8) / 8) * width, height - ((Math.log2(flops) - 19) / 22) * height];
+    return `${x.toFixed(1)} ${y.toFixed(1)}`;
+  };
+  const line = (of: Method, settings: never) =>
+    `M${[8, 9, 10, 11, 12, 13, 14, 15, 16]
+      .flatMap((exponent) => {
+        try {
+          return [point(of, settings, exponent)];
+        } catch {
+          return []; // the setting does not fit so short a sequence
+        }
+      })
+      .join('L')}`;
+  return html`<svg class="curve" preserveAspectRatio="none" viewBox="0 0 ${width} ${height}" aria-hidden="true"><path class="frame" d="M0 0V${height}H${width}"/><path class="exact" d="${line(exact, exact.parse({}) as never)}"/><path class="own" d="${line(method, params as never)}"/></svg><small>${settingOf(method)}</small>`;
+}
+
+/** The setting of the curve, in a few words. */
+function settingOf(method: Method): string {
+  const entries = Object.entries(sampleParams(method, sampleSizes(method))).slice(0, 2);
+  return (
+    entries.map(([key, value]) => `${key} ${Array.isArray(value) ? value.join(' × ') : value}`).join(', ') ||
+    'as by default'
+  );
+}

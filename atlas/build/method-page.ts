@@ -1,0 +1,172 @@
+/** The page of a method, from its README, its registry entry and its stored run. */
+import { readFileSync } from 'node:fs';
+import { basename, dirname, relative, resolve } from 'node:path';
+import { formatMachine } from '../../src/machine';
+import type { Method } from '../../src/methods/define';
+import { papers } from '../../src/methods/papers';
+import { paramsJsonSchema } from '../../src/methods/params';
+import { methods } from '../../src/methods/registry';
+import { reproductionNotes } from '../../src/report/reproduction';
+import { isSpatial, sampleParams, sampleSizes } from '../site/problem';
+import { Html, html } from './html';
+import { verdictMark, verdictMarks } from './index-page';
+import { glyphBox } from './layout';
+import { sectionsOf } from './markdown';
+import { folderOf, paperOf, ROOT, runs } from './standing';
+
+/** What the page's script must know of the method. */
+export interface PageData {
+  readonly name: string;
+  readonly spatial: boolean;
+  readonly masked: boolean;
+  readonly sizes: ReturnType<typeof sampleSizes>;
+  readonly params: Readonly<Record<string, unknown>>;
+}
+
+export const familyOf = (name: string) => (name === 'attention' ? 'exact' : paperOf(name).family);
+
+/** The glyph of the method's own paper, if it has one. */
+function glyphOf(method: Method): string | undefined {
+  if (method.name === 'attention') return 'exact';
+  return papers.find(({ arxiv }) => arxiv === method.paper?.arxiv)?.id;
+}
+
+export const titleOf = (method: Method) =>
+  readFileSync(resolve(folderOf(method.name), 'README.md'), 'utf8')
+    .split('\n', 1)[0]
+    .replace('# ', '');
+
+export function methodPage(method: Method): Html {
+  const { name, paper, summary } = method;
+  const sizes = sampleSizes(method);
+  const masked = method.mask !== undefined;
+  const data: PageData = { name, spatial: isSpatial(method), masked, sizes, params: sampleParams(method, sizes) };
+  const needsLayer =
+    Object.keys(method.inputs).some((input) => !['q', 'k', 'v'].includes(input)) && method.layer !== undefined;
+  const own = glyphOf(method);
+  const run = runs.get(name);
+  const folder = folderOf(name);
+  const [intro, ...sections] = sectionsOf(readFileSync(resolve(folder, 'README.md'), 'utf8'), (target) =>
+    linkFrom(folder, target),
+  );
+  const authors = papers.find(({ arxiv }) => arxiv === paper?.arxiv)?.authors;
+  return html`
+<script type="application/json" id="method"${needsLayer && html` data-layer`}>${new Html(JSON.stringify(data).replaceAll('<', '\\u003c'))}</script>
+<div class="title">
+  ${own ? glyphBox(own) : html`<span></span>`}
+  <div><h1>${titleOf(method)}</h1>${paper && html`<cite>${paper.title} <span>${authors && `${authors} `}${paper.year}, <a href="https://arxiv.org/abs/${paper.arxiv}">arXiv ${paper.arxiv}</a></span></cite>`}</div>
+  <div class="aside">
+    <p class="crumbs"><a href="../../index.html#${paperOf(name).id}">${familyOf(name)}</a></p>
+    <dl class="standing"><dt>runs on</dt><dd><b class="mark yes" role="img" aria-label="yes"></b>CPU <b class="mark yes" role="img" aria-label="yes"></b>GPU <b class="mark yes" role="img" aria-label="yes"></b>gradients</dd>
+    ${run && html`<dt>claims</dt><dd><a href="#claims">${verdictMarks(run.findings.map(({ verdict }) => verdict))}</a></dd>`}</dl>
+  </div>
+</div>
+<section class="bench${masked ? '' : ' maskless'}" id="bench" aria-label="The method, live">
+  ${form(method, data)}
+  ${masked && maskFigure(name)}
+  <div class="plots">
+    <figure data-live="cost" data-state="idle"><figcaption class="figure-title"><h3>Cost against length</h3><span class="saves" data-saves></span></figcaption>
+      <div class="choices"><label>of <select data-metric><option value="flops">operations</option><option value="bytes">inputs and outputs</option><option value="state">state between calls</option></select></label> <label>beside <select data-beside><option value="">exact attention alone</option>${methods.filter((other) => other !== method && other.name !== 'attention').map((other) => html`<option>${other.name}</option>`)}</select></label></div>
+      <div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>
+    ${masked && html`<figure data-live="reach" data-state="idle"><figcaption class="figure-title"><h3>Reach by layer</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>`}
+  </div>
+</section>
+<section class="section"><h2>Run it here<small>In this page, on this device</small></h2>
+  <div data-live="run" data-state="idle"><p class="actions"><button class="run" type="button" data-run>Run</button> <button class="run" type="button" data-cancel hidden>Cancel</button> <span data-said role="status" class="quiet">with the sizes and params above, on normal random numbers</span></p>
+  <div class="scroll" tabindex="0" role="region" aria-label="Results"><table class="table plain"><thead><tr><th>Backend</th><th>${name}</th><th>exact attention</th><th>speed-up</th><th>largest error</th></tr></thead><tbody><tr><td>WebAssembly</td><td>–</td><td>–</td><td>–</td><td>–</td></tr><tr><td>WebGPU</td><td>–</td><td>–</td><td>–</td><td>–</td></tr></tbody></table></div>
+  <p class="caption" data-notes></p></div>
+</section>
+<section class="section"><h2>Code<small>With the params chosen above</small></h2>
+  <div data-live="code" data-state="idle"><div class="code"><pre tabindex="0"><code data-code></code></pre><button type="button" data-copy>copy</button></div>${masked && html`<div class="code"><pre tabindex="0"><code data-command></code></pre><button type="button" data-copy>copy</button></div>`}<p class="caption" data-said role="status"></p></div>
+</section>
+<section class="section"><h2>What it is</h2><div class="prose"><p class="lede">${summary[0].toUpperCase()}${summary.slice(1)}.</p>${intro.body}</div></section>
+${run && claims(name)}
+${sections.map(({ title, body }) => !(/claimed/.test(title) && stripped(body) === '') && html`<section class="section"><h2>${/claimed/.test(title) ? 'Notes on what was measured' : title}</h2><div class="prose">${body}</div></section>`)}
+${neighbours(method)}`;
+}
+
+const stripped = ({ text }: Html) => text.replace(/<[^>]*>/g, '').trim();
+
+function form(method: Method, { sizes, spatial }: PageData): Html {
+  const size = (name: string, label: string, value: number, help: string) =>
+    html`<div class="param"><label for="${name}">${label}</label><input id="${name}" name="${name}" type="number" min="1" value="${value}" aria-describedby="${name}-help"><p id="${name}-help">${help}</p></div>`;
+  const extents = spatial
+    ? [size('rows', 'rows', sizes.tokens[0], 'of tokens'), size('columns', 'columns', sizes.tokens[1], 'of tokens')]
+    : [size('tokens', 'tokens', sizes.tokens[0], 'length of the sequence')];
+  const { properties = {} } = paramsJsonSchema(method.params);
+  return html`<form aria-label="Sizes and params" novalidate>
+    ${extents}
+    <div class="pair">${size('heads', 'heads', sizes.heads, 'of queries')}${size('dimension', 'dimension', sizes.dimension, 'of a head')}</div>
+    ${Object.entries(properties).map(([name, property]) => field(name, property as Property))}
+    <p class="wrong" id="wrong" role="alert"></p>
+    <p class="actions"><button type="button" data-reset>as at first</button> <button type="button" data-link>copy link</button></p>
+  </form>`;
+}
+
+interface Property {
+  readonly type?: string;
+  readonly enum?: readonly string[];
+  readonly anyOf?: unknown;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly minimum?: number;
+}
+
+function field(name: string, { type, enum: choices, description = '', default: preset, minimum }: Property): Html {
+  const id = `param-${name}`;
+  const help = html`<p id="${id}-help">${description}</p>`;
+  const common = html`id="${id}" name="${name}" data-param aria-describedby="${id}-help"`;
+  if (type === 'boolean' && preset !== undefined)
+    return html`<div class="param"><label class="tick check" for="${id}">${name} <input type="checkbox" ${common} data-preset="${JSON.stringify(preset)}"></label>${help}</div>`;
+  if (choices || type === 'boolean') {
+    const options = (choices ?? ['true', 'false']).map(
+      (choice) => html`<option${choice === preset && html` selected`}>${choice}</option>`,
+    );
+    return html`<div class="param"><label for="${id}">${name}</label><select ${common} data-type="${type}"${preset !== undefined && html` data-preset="${String(preset)}"`}>${preset === undefined && html`<option value="">by itself</option>`}${options}</select>${help}</div>`;
+  }
+  const isNumber = type === 'integer' || type === 'number';
+  return html`<div class="param"><label for="${id}">${name}</label><input ${common} type="${isNumber ? 'number' : 'text'}"${isNumber && html` step="${type === 'integer' ? 1 : 'any'}"`}${minimum !== undefined && html` min="${minimum}"`} placeholder="${preset === undefined ? 'by itself' : JSON.stringify(preset)}">${help}</div>`;
+}
+
+function maskFigure(name: string): Html {
+  return html`<div class="mask">
+    <p class="readout">From query <input id="i" type="number" min="0" value="0" aria-label="query"> to key <input id="j" type="number" min="0" value="0" aria-label="key">: <output id="said" for="i j"></output></p>
+    <figure data-live="mask" data-state="idle">
+      <div class="field" id="field"><div class="across"><span data-left>0</span><span>keys →</span><span data-right></span></div><div class="down"><span data-top>0</span><span>queries →</span><span data-bottom></span></div><div class="north"></div><div class="west"></div>
+      <div class="cells" id="cells"><canvas tabindex="0" role="img" aria-label="The mask of ${name}: queries down, keys across. Arrow keys move the pair, plus and minus zoom."></canvas></div></div>
+      <figcaption class="figure-title"><span class="zoom"><button type="button" data-zoom="in" aria-label="larger">+</button><button type="button" data-zoom="out" aria-label="smaller">−</button><button type="button" data-zoom="all">whole</button><button type="button" data-zoom="cells">cells</button><label>head <input id="head" type="number" min="0" value="0"></label></span><span class="saves" data-saves></span></figcaption>
+      <p class="caption" data-said role="status"></p>
+    </figure>
+    <div class="strips" id="strips" aria-hidden="true"></div>
+  </div>`;
+}
+
+function claims(name: string): Html {
+  const run = runs.get(name)!;
+  const rows = run.findings.map(
+    ({ claim, source, measured, verdict }) =>
+      html`<tr><td>${claim}<small>${source}</small></td><td data-label="measured:">${measured}</td><td class="verdict-cell">${verdictMark(verdict)}${verdict}</td></tr>`,
+  );
+  return html`<section class="section" id="claims"><h2>Claimed and measured<small>${run.title}</small></h2><div><table class="table"><thead><tr><th>The paper claims</th><th>Measured here</th><th>Verdict</th></tr></thead><tbody>${rows}</tbody></table>
+  <details class="caption"><summary>What the verdicts rest on</summary><ul>${reproductionNotes(run).map((note) => html`<li>${note}</li>`)}</ul></details>
+  <p class="caption">${formatMachine(run.machine)}. Repeat it: <code>npx saccade reproduce ${name}</code>.</p></div></section>`;
+}
+
+function neighbours(method: Method): Html {
+  const at = methods.indexOf(method);
+  const link = (other: Method | undefined, word: string) =>
+    other
+      ? html`<a href="../${other.name}/index.html"><span class="quiet">${word} <strong>${titleOf(other)}</strong></span></a>`
+      : html`<span></span>`;
+  return html`<nav class="next" aria-label="Neighbours">${link(methods[at - 1], 'before')}${link(methods[at + 1], 'after')}</nav>`;
+}
+
+/** Where a relative link of a README leads in the atlas. */
+function linkFrom(folder: string, target: string): string | undefined {
+  const [path, hash = ''] = target.split('#');
+  const name = basename(dirname(resolve(folder, path)));
+  if (path.endsWith('README.md') && methods.some((method) => method.name === name))
+    return `../${name}/index.html${hash && `#${hash}`}`;
+  if (relative(ROOT, resolve(folder, path)).startsWith('docs/reproduce')) return '#claims';
+  return undefined;
+}

@@ -1,0 +1,60 @@
+/** Every page of the site by its path, and the feed. */
+import { methods } from '../../src/methods/registry';
+import { escapeHtml } from './html';
+import { indexPage } from './index-page';
+import { layout, type Page } from './layout';
+import { familyOf, methodPage, titleOf } from './method-page';
+import { runs } from './standing';
+
+export function pages(): Map<string, string> {
+  const all = new Map<string, Omit<Page, 'up'>>();
+  all.set('index.html', {
+    title: 'Saccade atlas: thirty-one papers on efficient attention and kernel methods',
+    description:
+      'Every paper on one page, every method live in the browser: masks, reach, cost, and what was measured.',
+    script: 'list-page.ts',
+    current: 'Methods',
+    body: indexPage(),
+  });
+  for (const method of methods) {
+    all.set(`methods/${method.name}/index.html`, {
+      title: `${titleOf(method)}, Saccade atlas`,
+      description: `${method.name}: ${method.summary}`,
+      script: 'method-page.ts',
+      current: 'Methods',
+      family: familyOf(method.name),
+      body: methodPage(method),
+    });
+  }
+  const paths = new Set(all.keys());
+  return new Map(
+    [...all].map(([path, page]) => [path, layout({ ...page, up: '../'.repeat(path.split('/').length - 1) }, paths)]),
+  );
+}
+
+/** An entry for each method and one for each stored run, the newest first. Atom wants absolute names: URNs. */
+export function feed(): string {
+  const began = '2026-11-01T00:00:00Z';
+  const entry = (id: string, title: string, path: string, updated: string, summary: string) =>
+    `<entry><id>urn:saccade:${id}</id><title>${escapeHtml(title)}</title><link href="${path}"/><updated>${updated}</updated><summary>${escapeHtml(summary)}</summary></entry>`;
+  const results = [...runs.values()].map((run) => ({
+    updated: run.machine.date,
+    text: entry(
+      `run:${run.method}`,
+      `${run.method}: ${run.findings.length} claims measured`,
+      `methods/${run.method}/index.html#claims`,
+      run.machine.date,
+      run.title,
+    ),
+  }));
+  const added = methods.map(({ name, summary }) => {
+    const updated = runs.get(name)?.machine.date ?? began;
+    return { updated, text: entry(`method:${name}`, name, `methods/${name}/index.html`, updated, summary) };
+  });
+  const entries = [...added, ...results].sort((a, b) => b.updated.localeCompare(a.updated));
+  return `<?xml version="1.0" encoding="utf-8"?>
+<feed xmlns="http://www.w3.org/2005/Atom"><id>urn:saccade:atlas</id><title>Saccade atlas</title><subtitle>Methods added and results stored</subtitle><author><name>Saccade</name></author><link rel="self" href="feed.xml"/><updated>${entries[0].updated}</updated>
+${entries.map(({ text }) => text).join('\n')}
+</feed>
+`;
+}

@@ -1,0 +1,46 @@
+/**
+ * All glyphs in one picture whose opacity is the ink, so that it serves every theme as a mask: the positive numbers of all
+ * glyphs, eight in a row, and below them the negative ones of those that have some.
+ */
+import { encode } from 'fast-png';
+import { papers } from '../../src/methods/papers';
+import { glyph, N } from './glyphs';
+
+const COLUMNS = 8;
+/** So that the picture is small: more shades nobody sees. */
+const SHADES = 24;
+
+const IDS = ['exact', ...papers.map(({ id }) => id)];
+const SIGNED = IDS.filter((id) => glyph(id)?.some((value) => value < 0));
+const SIGNED_FROM = Math.ceil(IDS.length / COLUMNS) * COLUMNS;
+
+/** Rows of glyphs in the picture. */
+const ROWS = Math.ceil((SIGNED_FROM + SIGNED.length) / COLUMNS);
+
+export function sprite(): Uint8Array {
+  const [width, height] = [COLUMNS * N, ROWS * N];
+  const data = new Uint8Array(2 * width * height);
+  const put = (place: number, inkOf: (value: number) => number, id: string) =>
+    glyph(id)?.forEach((value, cell) => {
+      const x = (place % COLUMNS) * N + (cell % N);
+      const y = Math.floor(place / COLUMNS) * N + Math.floor(cell / N);
+      data[2 * (y * width + x) + 1] = Math.round((255 / SHADES) * Math.round(SHADES * Math.max(0, inkOf(value))));
+    });
+  IDS.forEach((id, at) => {
+    put(at, (value) => value, id);
+  });
+  SIGNED.forEach((id, at) => {
+    put(SIGNED_FROM + at, (value) => -value, id);
+  });
+  return encode({ width, height, data, channels: 2, depth: 8 }, { zlib: { level: 9 } });
+}
+
+/** Where a glyph lies, as custom properties of the element that shows it. */
+export function placeOf(id: string): string {
+  const at = IDS.indexOf(id);
+  const signed = SIGNED.indexOf(id);
+  const share = (index: number, count: number) => `${((100 * index) / (count - 1)).toFixed(3)}%`;
+  const place = (name: string, index: number) =>
+    `--${name}:${share(index % COLUMNS, COLUMNS)} ${share(Math.floor(index / COLUMNS), ROWS)}`;
+  return [place('stencil', at), ...(signed < 0 ? [] : [place('black', SIGNED_FROM + signed)])].join(';');
+}

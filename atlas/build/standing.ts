@@ -1,0 +1,62 @@
+/** What works today, from the registries and the stored runs. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Method } from '../../src/methods/define';
+import type { Verdict } from '../../src/methods/experiment';
+import { papers, type SeedPaper } from '../../src/methods/papers';
+import { methods } from '../../src/methods/registry';
+import { models } from '../../src/models/registry';
+import type { Reproduction } from '../../src/report/reproduction';
+
+export const ROOT = process.cwd().endsWith('/atlas') ? resolve('..') : process.cwd();
+
+/** Stored runs by method. */
+export const runs: ReadonlyMap<string, Reproduction> = new Map(
+  readdirSync(resolve(ROOT, 'docs/reproduce'))
+    .filter((file) => file.endsWith('.json'))
+    .map((file) => {
+      const run = JSON.parse(readFileSync(resolve(ROOT, 'docs/reproduce', file), 'utf8')) as Reproduction;
+      return [run.method, run];
+    }),
+);
+
+export type Works = 'yes' | 'part' | 'no';
+
+export interface Standing {
+  readonly present: readonly Method[];
+  /** What is missing, a phrase each. */
+  readonly missing: readonly string[];
+  readonly works: Works;
+  readonly verdicts: readonly Verdict[];
+}
+
+export function standingOf({ methods: names, models: wanted = [], lacking }: SeedPaper): Standing {
+  const present = methods.filter(({ name }) => names.includes(name));
+  const known: readonly string[] = [...methods, ...models].map(({ name }) => name);
+  const missing = [
+    ...names.filter((name) => !known.includes(name)).map((name) => `the method ${name}`),
+    ...wanted.filter((name) => !known.includes(name)).map((name) => `the model ${name}`),
+    ...(lacking ? [lacking] : []),
+  ];
+  return {
+    present,
+    missing,
+    works: present.length === 0 ? 'no' : missing.length > 0 ? 'part' : 'yes',
+    verdicts: present.flatMap(({ name }) => runs.get(name)?.findings.map(({ verdict }) => verdict) ?? []),
+  };
+}
+
+/** The paper of the list that names a method. */
+export function paperOf(name: string): SeedPaper {
+  return papers.find((paper) => paper.methods.includes(name))!;
+}
+
+/** The folder of a method, in which its README lies. */
+export function folderOf(name: string): string {
+  const root = resolve(ROOT, 'src/methods');
+  const families = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  for (const { name: family } of families) {
+    if (readdirSync(resolve(root, family)).includes(name)) return resolve(root, family, name);
+  }
+  throw new Error(`no folder of ${name} below src/methods`);
+}

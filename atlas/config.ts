@@ -1,0 +1,81 @@
+/** The site: pages made from registry, READMEs and stored runs, their scripts, and a service worker that keeps them all. */
+import { createHash } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { relative, resolve } from 'node:path';
+import type { InlineConfig, Plugin } from 'vite';
+import { feed, pages } from './build/pages';
+import { sprite } from './build/sprite';
+import { ROOT } from './build/standing';
+
+const root = resolve(ROOT, 'atlas');
+const made = new Map([...pages()].map(([path, text]) => [resolve(root, path), text]));
+const SPRITE = resolve(root, 'site/glyphs.generated.png');
+mkdirSync(resolve(root, 'site'), { recursive: true });
+writeFileSync(SPRITE, sprite());
+
+/** What a page isolated from others needs, and so threads. */
+const headers = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
+
+/** Pages that are no files. */
+const generated: Plugin = {
+  name: 'atlas-pages',
+  enforce: 'pre',
+  resolveId: (id) => (made.has(id) ? id : undefined),
+  load: (id) => made.get(id),
+  transform: {
+    filter: { id: /katex\.css/ },
+    // Every browser that runs the site reads woff2.
+    handler: (code) => code.replace(/,\s*url\([^)]*\.woff\) format\([^)]*\),\s*url\([^)]*\.ttf\) format\([^)]*\)/g, ''),
+  },
+};
+
+/** The feed, and in the service worker the files that it keeps. */
+const kept: Plugin = {
+  name: 'atlas-kept-files',
+  enforce: 'post',
+  generateBundle(_, bundle) {
+    this.emitFile({ type: 'asset', fileName: 'feed.xml', source: feed() });
+    const worker = bundle['service-worker.js'];
+    if (worker?.type !== 'chunk') throw new Error('the service worker was not built');
+    const files = [...Object.keys(bundle).filter((name) => name !== 'service-worker.js'), 'feed.xml'].sort();
+    const hash = createHash('sha256');
+    for (const name of files) {
+      const file = bundle[name];
+      hash.update(name).update(file ? (file.type === 'chunk' ? file.code : file.source) : feed());
+    }
+    const constants = `const FILES=${JSON.stringify(files)};const VERSION=${JSON.stringify(hash.digest('hex').slice(0, 12))};`;
+    worker.code = constants + worker.code;
+  },
+};
+
+export default {
+  configFile: false,
+  root,
+  base: './',
+  logLevel: 'warn',
+  plugins: [generated, kept],
+  worker: { format: 'es' },
+  server: { headers },
+  preview: { headers, port: 4317 },
+  build: {
+    outDir: resolve(root, 'dist'),
+    emptyOutDir: true,
+    target: 'es2023',
+    chunkSizeWarningLimit: 2000,
+    rolldownOptions: {
+      input: {
+        ...Object.fromEntries(
+          [...made.keys()].map((path) => [
+            relative(root, path).replace('/index.html', '').replaceAll(/[/.]/g, '-'),
+            path,
+          ]),
+        ),
+        'service-worker': resolve(root, 'site/service-worker.ts'),
+      },
+      output: {
+        entryFileNames: ({ name }) => (name === 'service-worker' ? 'service-worker.js' : 'assets/[name]-[hash].js'),
+      },
+      checks: { pluginTimings: false },
+    },
+  },
+} satisfies InlineConfig;

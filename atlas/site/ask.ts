@@ -1,0 +1,80 @@
+/** Asks a worker, which starts with the first question. */
+import type { Answer } from './answer';
+import type { Tasks } from './worker';
+
+type Input<Name extends keyof Tasks> = Parameters<Tasks[Name]>[0];
+type Result<Name extends keyof Tasks> = Awaited<ReturnType<Tasks[Name]>>;
+
+export interface AskOptions {
+  readonly signal?: AbortSignal;
+  /** Of what has been found so far. */
+  onProgress?(found: unknown): void;
+}
+
+interface Waiting {
+  resolve(result: unknown): void;
+  reject(reason: Error): void;
+  onProgress: AskOptions['onProgress'];
+}
+
+export class Helper {
+  #worker: Worker | undefined;
+  readonly #waiting = new Map<number, Waiting>();
+  #next = 0;
+
+  ask<Name extends keyof Tasks>(
+    task: Name,
+    input: Input<Name>,
+    { signal, onProgress }: AskOptions = {},
+  ): Promise<Result<Name>> {
+    const id = this.#next++;
+    const worker = this.#start();
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve: resolve as Waiting['resolve'], reject, onProgress });
+      signal?.addEventListener('abort', () => worker.postMessage({ id, cancel: true }));
+      worker.postMessage({ id, task, input });
+    });
+  }
+
+  #start(): Worker {
+    if (this.#worker) return this.#worker;
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
+    worker.addEventListener('message', ({ data }: MessageEvent<Answer>) => {
+      const waiting = this.#waiting.get(data.id);
+      if ('progress' in data) return waiting?.onProgress?.(data.progress);
+      this.#waiting.delete(data.id);
+      if ('error' in data) waiting?.reject(new Error(data.error));
+      else waiting?.resolve(data.done);
+    });
+    // A worker that cannot start, or that is gone, is told to all who wait, and started anew by the next question.
+    worker.addEventListener('error', (event) => {
+      event.preventDefault();
+      const reason = event.message || 'its script could not be loaded';
+      for (const { reject } of this.#waiting.values()) reject(new Error(`the page's worker stopped: ${reason}`));
+      this.#waiting.clear();
+      worker.terminate();
+      this.#worker = undefined;
+    });
+    this.#worker = worker;
+    return worker;
+  }
+}
+
+/** Runs the newest of what is asked for, one at a time: what came between is left out. */
+export function latest(work: () => Promise<void>): () => void {
+  let [isBusy, isStale] = [false, false];
+  const run = async () => {
+    if (isBusy) {
+      isStale = true;
+      return;
+    }
+    isBusy = true;
+    await work();
+    isBusy = false;
+    if (isStale) {
+      isStale = false;
+      void run();
+    }
+  };
+  return () => void run();
+}

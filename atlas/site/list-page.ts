@@ -1,0 +1,2 @@
+import './page';
+import './list';

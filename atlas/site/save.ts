@@ -1,0 +1,65 @@
+/** Saves a picture or a plot: as it is, and with its data. */
+export interface Saved {
+  readonly svg?: () => string;
+  readonly png: () => Promise<Blob>;
+  readonly json: () => unknown;
+}
+
+/** Buttons that save what `of` gives, under this name. */
+export function saves(box: HTMLElement, name: string, { svg, png, json }: Saved): void {
+  const kinds: [string, () => Promise<Blob> | Blob][] = [
+    ...(svg ? [['SVG', () => new Blob([svg()], { type: 'image/svg+xml' })] as [string, () => Blob]] : []),
+    ['PNG', png],
+    ['JSON', () => new Blob([JSON.stringify(json(), null, 2)], { type: 'application/json' })],
+  ];
+  box.replaceChildren(
+    ...kinds.map(([kind, make]) => {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.textContent = kind;
+      button.title = `save as ${kind}`;
+      button.addEventListener('click', async () => {
+        const link = document.createElement('a');
+        link.href = URL.createObjectURL(await make());
+        link.download = `${name}.${kind.toLowerCase()}`;
+        link.click();
+        setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+      });
+      return button;
+    }),
+  );
+}
+
+/** A drawing in SVG by itself, with the colours it has here. */
+export function svgText(svg: SVGSVGElement): string {
+  const copy = svg.cloneNode(true) as SVGSVGElement;
+  copy.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
+  const style = getComputedStyle(svg);
+  copy.setAttribute(
+    'style',
+    `color:${style.color};background:${getComputedStyle(document.documentElement).backgroundColor};font:${style.font}`,
+  );
+  const [theirs, ours] = [svg.querySelectorAll('*'), copy.querySelectorAll('*')];
+  theirs.forEach((element, at) => {
+    const { stroke, fill } = getComputedStyle(element);
+    if (element.hasAttribute('stroke')) ours[at].setAttribute('stroke', stroke);
+    if (element.hasAttribute('fill')) ours[at].setAttribute('fill', fill);
+  });
+  return copy.outerHTML;
+}
+
+export async function svgPng(svg: SVGSVGElement): Promise<Blob> {
+  const image = new Image();
+  image.src = `data:image/svg+xml,${encodeURIComponent(svgText(svg))}`;
+  await image.decode();
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [2 * svg.clientWidth, 2 * svg.clientHeight];
+  canvas.getContext('2d')!.drawImage(image, 0, 0, canvas.width, canvas.height);
+  return canvasPng(canvas);
+}
+
+export function canvasPng(canvas: HTMLCanvasElement): Promise<Blob> {
+  return new Promise((resolve, reject) =>
+    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error('the picture is too large to be saved')))),
+  );
+}

@@ -1,0 +1,154 @@
+/** The form of sizes and params, the setting that it says, and the link that restores it. */
+import type { PageData } from '../build/method-page';
+import { $, $$ } from './page';
+import type { Sizes } from './problem';
+import type { Setting } from './work/setting';
+
+/** So that counting takes no more than seconds. */
+const MOST_TOKENS = 65_536;
+const MOST_HEADS = 64;
+const MOST_DIMENSION = 1024;
+
+type Field = HTMLInputElement | HTMLSelectElement;
+
+export class SettingForm {
+  readonly #form = $<HTMLFormElement>('.bench form');
+  readonly #fields = $$<Field>('[data-param]', this.#form);
+  readonly #data: PageData;
+
+  constructor(data: PageData, onChange: () => void) {
+    this.#data = data;
+    this.#write(data.sizes, data.params);
+    this.#restore();
+    this.#form.addEventListener('submit', (event) => event.preventDefault());
+    this.#form.addEventListener('input', () => {
+      this.#remember();
+      onChange();
+    });
+    addEventListener('hashchange', () => {
+      this.#restore();
+      onChange();
+    });
+    $('[data-reset]', this.#form).addEventListener('click', () => {
+      this.#write(data.sizes, data.params);
+      this.#remember();
+      onChange();
+    });
+    const link = $('[data-link]', this.#form);
+    link.addEventListener('click', async () => {
+      this.#remember();
+      link.textContent = await navigator.clipboard.writeText(location.href).then(
+        () => 'copied',
+        () => 'it stands in the address',
+      );
+      setTimeout(() => {
+        link.textContent = 'copy link';
+      }, 2000);
+    });
+  }
+
+  /** What the form says; throws a sentence for sizes that are none. */
+  setting(): Setting {
+    const { name, spatial } = this.#data;
+    const tokens = (spatial ? ['rows', 'columns'] : ['tokens']).map((size) => this.#size(size, MOST_TOKENS));
+    const count = tokens.reduce((product, extent) => product * extent, 1);
+    if (count > MOST_TOKENS)
+      throw new Error(
+        `There may be at most ${MOST_TOKENS.toLocaleString('en')} tokens, got ${count.toLocaleString('en')}.`,
+      );
+    return {
+      method: name,
+      tokens,
+      heads: this.#size('heads', MOST_HEADS),
+      dimension: this.#size('dimension', MOST_DIMENSION),
+      params: this.#params(),
+    };
+  }
+
+  complain(sentence: string): void {
+    $('#wrong').textContent = sentence;
+  }
+
+  #size(name: string, most: number): number {
+    const { value } = $<HTMLInputElement>(`#${name}`, this.#form);
+    const number = Number(value);
+    if (Number.isInteger(number) && number >= 1 && number <= most && value !== '') return number;
+    throw new Error(
+      `${name} must be a whole number from 1 to ${most.toLocaleString('en')}, got ${value || 'nothing'}.`,
+    );
+  }
+
+  #params(): Record<string, unknown> {
+    return Object.fromEntries(
+      this.#fields.flatMap((field) => {
+        const value = said(field);
+        return value === undefined ? [] : [[field.name, value]];
+      }),
+    );
+  }
+
+  #write({ tokens, heads, dimension }: Sizes, params: Readonly<Record<string, unknown>>): void {
+    const sizes = this.#data.spatial ? { rows: tokens[0], columns: tokens[1] } : { tokens: tokens[0] };
+    for (const [name, value] of Object.entries({ ...sizes, heads, dimension }))
+      $<HTMLInputElement>(`#${name}`, this.#form).value = String(value);
+    for (const field of this.#fields) put(field, params[field.name]);
+  }
+
+  /** Only what differs from how the page begins. */
+  #remember(): void {
+    const state = new URLSearchParams();
+    const { sizes, params, spatial } = this.#data;
+    const begins = spatial ? { rows: sizes.tokens[0], columns: sizes.tokens[1] } : { tokens: sizes.tokens[0] };
+    for (const [name, first] of Object.entries({ ...begins, heads: sizes.heads, dimension: sizes.dimension })) {
+      const { value } = $<HTMLInputElement>(`#${name}`, this.#form);
+      if (value !== String(first)) state.set(name, value);
+    }
+    for (const field of this.#fields) {
+      const text = JSON.stringify(said(field)) ?? '';
+      if (text !== (JSON.stringify(params[field.name]) ?? '')) state.set(field.name, text);
+    }
+    history.replaceState(null, '', state.size > 0 ? `#?${state}` : location.pathname + location.search);
+  }
+
+  #restore(): void {
+    if (!location.hash.startsWith('#?')) return;
+    this.#write(this.#data.sizes, this.#data.params);
+    for (const [name, text] of new URLSearchParams(location.hash.slice(2))) {
+      const size = this.#form.querySelector<HTMLInputElement>(`#${CSS.escape(name)}:not([data-param])`);
+      const field = this.#fields.find((each) => each.name === name);
+      if (field) put(field, parsed(text));
+      else if (size instanceof HTMLInputElement) size.value = text;
+    }
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return text === '' ? undefined : JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** What a field says of its param; undefined where the default is left to stand. */
+function said(field: Field): unknown {
+  if (field instanceof HTMLInputElement && field.type === 'checkbox')
+    return JSON.stringify(field.checked) === field.dataset.preset ? undefined : field.checked;
+  if (field.value === '') return field instanceof HTMLInputElement && field.validity.badInput ? 'no number' : undefined;
+  if (field instanceof HTMLSelectElement)
+    return field.dataset.type === 'boolean'
+      ? field.value === 'true'
+      : field.value === field.dataset.preset
+        ? undefined
+        : field.value;
+  return parsed(field.value);
+}
+
+function put(field: Field, value: unknown): void {
+  if (field instanceof HTMLInputElement && field.type === 'checkbox')
+    field.checked = typeof value === 'boolean' ? value : field.dataset.preset === 'true';
+  else if (field instanceof HTMLSelectElement) {
+    field.value = value === undefined ? (field.dataset.preset ?? '') : String(value);
+    if (field.selectedIndex < 0) field.selectedIndex = 0;
+  } else field.value = value === undefined ? '' : typeof value === 'string' ? value : JSON.stringify(value);
+}

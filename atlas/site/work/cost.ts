@@ -1,0 +1,47 @@
+import type { Cost } from '../../../src/methods/define';
+import type { TaskControl } from '../answer';
+import { LENGTHS } from '../constants';
+import { isSpatial } from '../problem';
+import { type Setting, settle } from './setting';
+
+/** Milliseconds that counting at one length may take, for the next to be tried. */
+const PATIENCE = 150;
+
+/** Of one method, at each length; undefined where its setting does not fit, and where counting would take too long. */
+export interface CostLine {
+  readonly method: string;
+  readonly costs: readonly (Cost | undefined)[];
+}
+
+/** Costs of methods as their settings say, at every length; a grid is as square as it can be. */
+export async function costSeries(
+  { settings }: { readonly settings: readonly Setting[] },
+  { signal }: TaskControl,
+): Promise<CostLine[]> {
+  const lines: CostLine[] = [];
+  for (const setting of settings) {
+    const { method } = settle(setting);
+    const costs: (Cost | undefined)[] = [];
+    let took = 0;
+    for (const [at, n] of LENGTHS.entries()) {
+      // Counting takes time for some masks: let the page ask for something else in between.
+      await new Promise((resolve) => setTimeout(resolve));
+      signal?.throwIfAborted();
+      if (took > PATIENCE) {
+        costs.push(undefined);
+        continue;
+      }
+      const start = performance.now();
+      const rows = 2 ** Math.floor((6 + at) / 2);
+      const { params, letters } = settle({ ...setting, tokens: isSpatial(method) ? [rows, n / rows] : [n] });
+      try {
+        costs.push(method.cost(letters, params));
+      } catch {
+        costs.push(undefined);
+      }
+      took = performance.now() - start;
+    }
+    lines.push({ method: setting.method, costs });
+  }
+  return lines;
+}

@@ -1,0 +1,94 @@
+import { areaAt, queriesFrom } from '../../../src/masks/area';
+import { keyWords, ones } from '../../../src/masks/key-words';
+import { TILE } from '../constants';
+import { maskAt, type Setting } from './setting';
+
+export interface MaskInWords {
+  readonly name: string;
+  readonly tokens: number;
+  readonly heads: number;
+  /** Pairs that the head sees. */
+  readonly pairs: number;
+}
+
+export function maskInWords({ setting, head }: { readonly setting: Setting; readonly head: number }): MaskInWords {
+  const { mask, place } = maskAt(setting, head);
+  return { name: mask.name, tokens: place.n, heads: place.h, pairs: areaAt(mask, place) };
+}
+
+export interface TilePlace {
+  readonly setting: Setting;
+  readonly head: number;
+  /** Cells are of 2^level x 2^level pairs. */
+  readonly level: number;
+  readonly row: number;
+  readonly column: number;
+}
+
+/** The share of the pairs of each cell that is seen, from 0 to 255, row by row; cells beyond the ends have none. */
+export function maskTile({ setting, head, level, row, column }: TilePlace): Uint8Array {
+  const { mask, place } = maskAt(setting, head);
+  const { n, m } = place;
+  const pairs = 2 ** level;
+  const [top, left] = [row * TILE * pairs, column * TILE * pairs];
+  const [bottom, right] = [Math.min(n, top + TILE * pairs), Math.min(m, left + TILE * pairs)];
+  const counts = new Float64Array(TILE * TILE);
+  const rowsAtOnce = Math.min(32, pairs);
+  for (let i = top; i < bottom; i += 32) {
+    const { starts, words } = keyWords(mask, queriesFrom(i, Math.min(32, bottom - i)), place);
+    for (let at = 0; at + 1 < starts.length; at++) {
+      const [start, end, word] = [Math.max(left, starts[at]), Math.min(right, starts[at + 1]), words[at]];
+      if (start >= end || word === 0) continue;
+      for (let r = 0; r < 32; r += rowsAtOnce) {
+        const seen = ones(rowsAtOnce === 32 ? word : (word >>> r) & (2 ** rowsAtOnce - 1));
+        if (seen === 0) continue;
+        const y = Math.floor((i + r - top) / pairs) * TILE;
+        for (let x = Math.floor((start - left) / pairs); left + x * pairs < end; x++) {
+          const from = left + x * pairs;
+          counts[y + x] += seen * (Math.min(end, from + pairs) - Math.max(start, from));
+        }
+      }
+    }
+  }
+  const share = (count: number, cell: number) => {
+    const [y, x] = [Math.floor(cell / TILE), cell % TILE];
+    const area = Math.min(pairs, n - top - y * pairs) * Math.min(pairs, m - left - x * pairs);
+    return count === 0 ? 0 : Math.max(1, Math.round((255 * count) / area));
+  };
+  return Uint8Array.from(counts, share);
+}
+
+export interface PairInWords {
+  readonly seen: boolean;
+  /** How many keys the query sees. */
+  readonly keys: number;
+  readonly sentence: string;
+}
+
+/** Whether query i sees key j, and why. */
+export function pairInWords({
+  setting,
+  head,
+  i,
+  j,
+}: {
+  readonly setting: Setting;
+  readonly head: number;
+  readonly i: number;
+  readonly j: number;
+}): PairInWords {
+  const { mask, place } = maskAt(setting, head);
+  const grid = setting.tokens;
+  const seen = mask.sees(i, j, place);
+  const keys = keyWords(mask, [i], place).count();
+  return { seen, keys, sentence: `${seen ? 'seen' : 'not seen'}, ${distance(i - j)}` };
+
+  function distance(back: number): string {
+    if (grid.length === 2) {
+      const [down, across] = [Math.floor(i / grid[1]) - Math.floor(j / grid[1]), (i % grid[1]) - (j % grid[1])];
+      return `${Math.abs(down)} rows ${down < 0 ? 'below' : 'above'} and ${Math.abs(across)} columns ${across < 0 ? 'to the right' : 'to the left'}`;
+    }
+    if (back === 0) return 'its own place';
+    return back > 0 ? `${back} before it` : `${-back} after it`;
+  }
+}

@@ -1,0 +1,25 @@
+/** What a page's form says, as the library takes it. */
+import type { Mask, Place } from '../../../src/masks/mask';
+import { problemOfLetters } from '../../../src/methods/define';
+import { findMethod } from '../../../src/methods/registry';
+import { lettersOf, type Sizes } from '../problem';
+
+export interface Setting extends Sizes {
+  readonly method: string;
+  readonly params: Readonly<Record<string, unknown>>;
+}
+
+export function settle({ method: name, params, ...sizes }: Setting) {
+  const method = findMethod(name);
+  return { method, params: method.parse(params) as never, letters: lettersOf(method, sizes) };
+}
+
+/** The mask of one head. */
+export function maskAt(setting: Setting, head: number): { readonly mask: Mask; readonly place: Place } {
+  const { method, params, letters } = settle(setting);
+  const problem = problemOfLetters(letters as Readonly<Record<string, number>>);
+  const mask = method.mask?.(params, problem);
+  if (!mask) throw new Error(`With these params ${method.name} is no mask.`);
+  mask.check?.(problem);
+  return { mask, place: { ...problem, batch: 0, head: Math.min(head, problem.h - 1) } };
+}

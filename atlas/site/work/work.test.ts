@@ -1,0 +1,100 @@
+/** What pages show is what the library says. */
+import { describe, expect, test } from 'vitest';
+import { area } from '../../../src/masks/area';
+import { methods } from '../../../src/methods/registry';
+import { keysOfMask, receptiveField } from '../../../src/simulate/reach';
+import { TILE } from '../constants';
+import { isSpatial, sampleParams, sampleSizes } from '../problem';
+import { costSeries } from './cost';
+import { maskInWords, maskTile, pairInWords } from './mask';
+import { reachThrough } from './reach';
+import { maskAt, type Setting, settle } from './setting';
+
+const control = { signal: undefined, report: () => undefined };
+const settingOf = (name: string, change: Partial<Setting> = {}): Setting => {
+  const method = methods.find((each) => each.name === name)!;
+  const sizes = sampleSizes(method);
+  return { method: name, ...sizes, params: sampleParams(method, sizes), ...change };
+};
+const masked = methods.filter(({ mask }) => mask).map(({ name }) => name);
+
+describe.each(masked)('the mask of %s', (name) => {
+  const spatial = name.includes('neighborhood');
+  const setting = settingOf(name, { tokens: spatial ? [13, 23] : [300], heads: 2 });
+  const { mask, place } = maskAt(setting, 1);
+
+  test('is counted by the library', () => {
+    const { pairs, tokens, name: words } = maskInWords({ setting, head: 1 });
+    expect(pairs).toBe(area(mask, { ...place, b: 1, h: 1, g: 1 }));
+    expect([tokens, words]).toEqual([place.n, mask.name]);
+    let seen = 0;
+    for (let i = 0; i < place.n; i++) for (let j = 0; j < place.m; j++) if (mask.sees(i, j, place)) seen++;
+    expect(pairs).toBe(seen);
+  });
+
+  test.each([0, 1, 3, 6])('has tiles of cells of 2^%i tokens that tell the share seen', (level) => {
+    const pairs = 2 ** level;
+    const last = Math.floor((place.n - 1) / (TILE * pairs));
+    const tile = maskTile({ setting, head: 1, level, row: last, column: last });
+    const first = last * TILE * pairs;
+    for (let y = 0; y < TILE; y++) {
+      for (let x = 0; x < TILE; x++) {
+        let [seen, all] = [0, 0];
+        for (let i = first + y * pairs; i < Math.min(place.n, first + (y + 1) * pairs); i++) {
+          for (let j = first + x * pairs; j < Math.min(place.n, first + (x + 1) * pairs); j++) {
+            all++;
+            if (mask.sees(i, j, place)) seen++;
+          }
+        }
+        const expected = seen === 0 ? 0 : Math.max(1, Math.round((255 * seen) / all));
+        if (tile[y * TILE + x] !== expected) expect([y, x, tile[y * TILE + x]]).toEqual([y, x, expected]);
+      }
+    }
+  });
+
+  test('says of a pair whether it is seen', () => {
+    for (const [i, j] of [
+      [0, 0],
+      [100, 3],
+      [3, 100],
+      [250, 249],
+    ]) {
+      const found = pairInWords({ setting, head: 1, i, j });
+      expect(found.seen).toBe(mask.sees(i, j, place));
+      expect(found.sentence).toMatch(found.seen ? /^seen/ : /^not seen/);
+    }
+  });
+
+  test('reaches what the simulator says', () => {
+    const query = place.n - 2;
+    const { counts, layers } = reachThrough({ setting, query, layers: 4 });
+    expect(counts).toEqual(receptiveField(keysOfMask(mask, place), place.n, { query, layers: 4 }));
+    expect(layers.filter((layer) => layer > 0)).toHaveLength(counts.at(-1)!);
+    expect(layers.filter((layer) => layer === 1)).toHaveLength(counts[0]);
+  });
+});
+
+test('what cannot be drawn or counted is a sentence', () => {
+  expect(() =>
+    maskInWords({ setting: settingOf('stochastic-attention', { params: { window: 4, gated: true } }), head: 0 }),
+  ).toThrow('With these params stochastic-attention is no mask.');
+  expect(() => maskInWords({ setting: settingOf('power-attention', { params: { block: -1 } }), head: 0 })).toThrow(
+    /param block of power-attention: expected integer >= 1, got -1/,
+  );
+  expect(() =>
+    reachThrough({ setting: settingOf('power-attention', { tokens: [9000] }), query: 0, layers: 1 }),
+  ).toThrow('Reach is counted up to 8,192 tokens: choose fewer than 9,000.');
+});
+
+test('costs are those of the methods, at every length', async () => {
+  const settings = methods.map(({ name }) => settingOf(name));
+  for (const { method: name, costs } of await costSeries({ settings }, control)) {
+    const counted = costs.flatMap((cost) => cost?.flops ?? []);
+    expect(counted.length, name).toBeGreaterThan(3);
+    expect(counted, name).toEqual(counted.toSorted((a, b) => a - b));
+    const method = methods.find((each) => each.name === name)!;
+    const setting = settingOf(name, { tokens: isSpatial(method) ? [16, 32] : [512] });
+    const { params, letters } = settle(setting);
+    expect(costs[3], name).toEqual(method.cost(letters, params));
+  }
+});

@@ -1,0 +1,15 @@
+/** Builds the atlas into atlas/dist, and with `serve` shows it on a port of this machine. */
+import { resolve } from 'node:path';
+import { build, type InlineConfig, preview, runnerImport } from 'vite';
+
+/** What the atlas is built by: made from the library's source, so Vite has to load it. */
+export async function atlasConfig(): Promise<InlineConfig> {
+  const { module } = await runnerImport<{ default: InlineConfig }>(resolve(import.meta.dirname, '../atlas/config.ts'));
+  return module.default;
+}
+
+if (import.meta.main) {
+  const config = await atlasConfig();
+  await build(config);
+  if (process.argv[2] === 'serve') (await preview(config)).printUrls();
+}
