@@ -3,8 +3,8 @@
  * gets { id, value } or { id, error } back. A peer module exports
  *   open({ threads })            loads it; resolves to { threads, prepare }, with the threads it really uses
  *   prepare({ q, k, v, ... })    its own tensors, in the layout it prefers; resolves to { run, result }
- *   run()                        one attention call; resolves when the result is complete
- *   result()                     the last call's result as float32 [n, h, d]
+ *   run()                        one call; resolves when the result is complete
+ *   result()                     the last call's result as float32, of attention [n, h, d]
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
@@ -21,13 +21,11 @@ const answers = {
     peer = await open({ threads });
     return { threads: peer.threads };
   },
-  /** `inputs` is a file of q, k and v, each [n, h, d] float32; the mask is [left, right], -1 for unbounded. */
-  async prepare({ inputs, n, h, d, left, right }) {
-    const bytes = readFileSync(inputs);
-    const size = n * h * d;
-    const [q, k, v] = [0, 1, 2].map((i) => new Float32Array(bytes.buffer, bytes.byteOffset + 4 * i * size, size));
+  /** `inputs` is a safetensors file: for attention of q, k and v, whose mask is [left, right], -1 for unbounded. */
+  async prepare({ inputs, ...settings }) {
+    const numbers = readNumbers(inputs);
     memoryAtStart = { now: process.memoryUsage.rss(), peak: peakMemory() };
-    call = await peer.prepare({ q, k, v, n, h, d, left, right });
+    call = await peer.prepare({ ...numbers, ...settings });
   },
   async run({ calls }) {
     const start = performance.now();
@@ -64,6 +62,27 @@ new Worker(
   }, 50);`,
   { eval: true },
 ).unref();
+
+/** The numbers of a safetensors file's tensors, by name. */
+function readNumbers(path) {
+  const bytes = readFileSync(path);
+  const start = 8 + Number(bytes.readBigUInt64LE());
+  const places = Object.entries(JSON.parse(bytes.toString('utf8', 8, start)));
+  return Object.fromEntries(
+    places.map(
+      ([
+        name,
+        {
+          dtype,
+          data_offsets: [from, to],
+        },
+      ]) => {
+        const Numbers = { F32: Float32Array, I32: Int32Array }[dtype];
+        return [name, new Numbers(bytes.buffer, bytes.byteOffset + start + from, (to - from) / 4)];
+      },
+    ),
+  );
+}
 
 /** The high-water mark of this process; on Linux `maxRSS` would also count what the parent held when it forked. */
 function peakMemory() {

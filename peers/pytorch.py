@@ -1,5 +1,6 @@
 """PyTorch's scaled_dot_product_attention: answers the questions that `host.mjs` answers, in lines of JSON."""
 import json
+import math
 import os
 import re
 import sys
@@ -28,7 +29,7 @@ def answer_open(backend, threads, dtype, limit):
         )
     peer.on_gpu = backend == "webgpu" and torch.cuda.is_available()
     peer.device = torch.device("cuda" if peer.on_gpu else "cpu")
-    peer.dtype = {"f32": torch.float32, "f16": torch.float16}[dtype]
+    peer.dtype = {"f64": torch.float64, "f32": torch.float32, "f16": torch.float16}[dtype]
     # Products in f32 as such: no TF32 on tensor cores.
     torch.set_float32_matmul_precision("highest")
     label = f"PyTorch {torch.__version__.split('+')[0]}"
@@ -40,11 +41,12 @@ def answer_open(backend, threads, dtype, limit):
 
 
 def answer_prepare(inputs, n, h, d, left, right):
-    """`inputs` is a file of q, k and v, each [n, h, d] float32; the mask is [left, right], -1 for unbounded."""
+    """`inputs` is a safetensors file of q, k and v, each [n, h, d]; the mask is [left, right], -1 for unbounded."""
     peer.shape = (n, h, d)
     peer.memory_before = process_memory()
-    numbers = torch.from_file(inputs, size=3 * n * h * d).view(3, 1, n, h, d)
-    peer.qkv = [rows.transpose(1, 2).contiguous().to(peer.device, peer.dtype) for rows in numbers]
+    tensors = read_tensors(inputs)
+    rows = [tensors[name].unsqueeze(0).transpose(1, 2) for name in "qkv"]
+    peer.qkv = [each.contiguous().to(peer.device, peer.dtype) for each in rows]
     if (left, right) == (-1, -1):
         peer.mask = {}
     elif (left, right) == (-1, 0):
@@ -86,6 +88,20 @@ def answer_memory():
     return (now["VmHWM"] if now["VmHWM"] > before["VmHWM"] else now["VmRSS"]) - before["VmRSS"]
 
 
+def read_tensors(path):
+    """The tensors of a safetensors file, by name."""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        numbers = bytearray(file.read())
+    kinds = {"F32": torch.float32, "I32": torch.int32}
+    return {
+        name: torch.frombuffer(
+            numbers, dtype=kinds[place["dtype"]], offset=place["data_offsets"][0], count=math.prod(place["shape"])
+        ).view(place["shape"])
+        for name, place in header.items()
+    }
+
+
 def finish():
     """Waits for a GPU."""
     if peer.on_gpu:
@@ -111,7 +127,8 @@ def limit_memory(limit):
         pass
 
 
-def main():
+def serve(answers):
+    """Answers each question of the input by the function of that name."""
     # Whatever else is printed must not pass for an answer.
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -119,10 +136,18 @@ def main():
         asked = json.loads(line)
         reply = {"id": asked.pop("id")}
         try:
-            reply["value"] = globals()[f"answer_{asked.pop('question')}"](**asked)
+            reply["value"] = answers[asked.pop("question")](**asked)
         except Exception as error:
             reply["error"] = str(error) or type(error).__name__
         print(json.dumps(reply), file=replies, flush=True)
 
 
-main()
+ANSWERS = {
+    "open": answer_open,
+    "prepare": answer_prepare,
+    "run": answer_run,
+    "result": answer_result,
+    "memory": answer_memory,
+}
+if __name__ == "__main__":
+    serve(ANSWERS)

@@ -16,6 +16,7 @@ import {
   max,
   mean,
   multiply,
+  parallax,
   pullback,
   type Runtime,
   reluAttention,
@@ -99,6 +100,15 @@ export function describeLargeShapes(title: string): void {
         const x = runtime.random(shape, { seed: 1 });
         return [sum(x, { axes }), mean(x, { axes }), max(x, { axes }), logSumExp(x, { axes })];
       }, 2e-5);
+    });
+
+    test('Parallax, and its gradients', async () => {
+      await expectAgreement((runtime) => {
+        const random = (seed: number, heads: number) => runtime.random([1, 70, heads, 12], { seed });
+        const inputs = { q: random(1, 2), r: random(2, 2), k: random(3, 1), v: random(4, 1) };
+        const { results, pull } = pullback(({ q, r, k, v }) => parallax(q, r, k, v, { causal: true }), inputs);
+        return [results.out as Tensor<'f32'>, ...Object.values(pull({ out: random(5, 2) }))] as Results;
+      }, 1e-4);
     });
 
     test.each([33, 300])('choices of and from %i', async (c) => {

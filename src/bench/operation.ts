@@ -3,6 +3,7 @@ import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 import type { Tensor } from '../tensor/tensor';
 import type { Task } from './contender';
+import type { Given } from './given';
 import type { Inputs, Problem } from './problem';
 
 /** What a problem computes, with h heads of d features and d value columns. */
@@ -21,6 +22,8 @@ export interface Operation {
   bytes(problem: Problem): number;
   /** What the first call should give, or some of it. */
   expected(problem: Problem, inputs: Inputs): readonly Expected[];
+  /** What peers are given in the place of attention's q, k and v; operations without it are not for peers. */
+  given?(problem: Problem): Given;
   open(runtime: Runtime, task: Task): Call;
 }
 

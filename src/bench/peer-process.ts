@@ -4,10 +4,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { freemem, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { UnsupportedError } from '../errors';
-import type { Band } from '../masks/band';
+import { writeSafetensors } from '../io';
 import type { Session, Task } from './contender';
-import type { Problem } from './problem';
+import { givenOf } from './given';
 
 /** Of the memory that is free, the share that a peer may take before it is stopped. */
 const MEMORY_SHARE = 0.75;
@@ -106,7 +105,7 @@ export class PeerProcess {
 /** Makes a peer ready for calls on a task; `setting` is what it is asked for. The process ends with the session. */
 export async function openPeer(
   process: PeerProcess,
-  { problem, inputs }: Task,
+  task: Task,
   setting: object,
   signal: AbortSignal,
 ): Promise<Session> {
@@ -114,13 +113,9 @@ export async function openPeer(
     const { threads, label } = await process.ask<Pick<Session, 'threads' | 'label'>>('open', setting, signal);
     // By files: cheaper for the child than messages of 100 MB.
     await withFile(async (path) => {
-      const { n, h, d } = problem;
-      const arrays = [inputs.q, inputs.k, inputs.v];
-      await writeFile(
-        path,
-        arrays.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)),
-      );
-      await process.ask('prepare', { inputs: path, n, h, d, ...reachOf(problem) }, signal);
+      const { tensors, settings } = givenOf(task);
+      await writeFile(path, writeSafetensors(tensors));
+      await process.ask('prepare', { inputs: path, ...settings }, signal);
     });
     return {
       threads,
@@ -140,15 +135,6 @@ export async function openPeer(
   }
 }
 
-/** How peers are told the mask. */
-function reachOf({ mask, h, g = h, operation }: Problem): Pick<Band, 'left' | 'right'> {
-  if (!('left' in mask && 'right' in mask) || g !== h || operation) {
-    throw new UnsupportedError(`peers are asked for forward passes of bands on equal heads only, got ${mask.name}`);
-  }
-  const { left, right } = mask as Band;
-  return { left, right };
-}
-
 /** The last line of an error's text that says what happened, without the stack and what Node adds. */
 function lastLine(stderr: string): string | undefined {
   const lines = stderr.split('\n').map((line) => line.trim());
@@ -159,7 +145,7 @@ function lastLine(stderr: string): string | undefined {
 async function withFile<T>(work: (path: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'saccade-bench-'));
   try {
-    return await work(join(folder, 'numbers.f32'));
+    return await work(join(folder, 'numbers'));
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

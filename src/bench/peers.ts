@@ -71,8 +71,8 @@ export async function installPeers(say: (line: string) => void, signal?: AbortSi
   return folder;
 }
 
-/** A peer as a contender; `folder` is where the peers are installed. */
-export function peer(name: PeerName, folder: string, threads: number): Contender {
+/** A peer as a contender: a module of `folder`, which is where the peers are installed. */
+export function peer(name: string, folder: string, threads: number): Contender {
   return {
     name,
     open: async (task, signal) => openPeer(startHost(folder, name), task, { threads }, signal),
@@ -80,7 +80,7 @@ export function peer(name: PeerName, folder: string, threads: number): Contender
 }
 
 /** Runs `host.mjs` in the peers' folder. */
-function startHost(folder: string, name: PeerName): PeerProcess {
+function startHost(folder: string, name: string): PeerProcess {
   const child = fork(join(folder, 'host.mjs'), [name, String(memoryLimit())], {
     cwd: folder,
     execArgv: [],

@@ -47,7 +47,7 @@ test('it is told the problem, the threads and the dtype, and says what it is', a
       if (asked.question === 'memory') return { value: null };
       if (asked.question === 'run') return { value: asked.calls };
       if (asked.question === 'prepare') {
-        globalThis.inputs = require('node:fs').readFileSync(asked.inputs);
+        globalThis.inputs = require('node:fs').readFileSync(asked.inputs).subarray(-4 * 3 * 6 * 2 * 4);
         globalThis.numbers = [asked.n, asked.h, asked.d, asked.left, asked.right];
       }
       if (asked.question === 'result') {
@@ -62,7 +62,7 @@ test('it is told the problem, the threads and the dtype, and says what it is', a
   expect(await session.time(3, signal)).toBe(3);
   expect(await session.memory(signal)).toBeUndefined();
   const { q, k, v } = inputsOf({ ...PROBLEM, dtype: 'f16' });
-  expect([...(await session.result(signal))]).toEqual([6, 2, 4, -1, 0, ...q, ...k, ...v]);
+  expect([...(await session.result(signal))]).toEqual([6, 2, 4, -1, 0, ...k, ...q, ...v]);
   session.close();
   await expect(async () => session.time(1, signal)).rejects.toThrow('its process ended with SIGKILL');
 });

@@ -1,5 +1,6 @@
 /** PyTorch, of the machine's own Python: the one peer that no package manager of Node's can install. */
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { UnsupportedError } from '../errors';
 import type { Contender } from './contender';
@@ -21,18 +22,32 @@ interface Setting {
   /** Beside wasm it computes on the processor, beside webgpu on the GPU that CUDA or ROCm has, if there is one. */
   readonly backend: BenchBackend;
   readonly threads: number;
+  /** Of the folder; default: that of attention. */
+  readonly script?: string;
+}
+
+/**
+ * Its threads share the work already; those of OpenBLAS beside them only wait for each other. So products take PyTorch's, if the
+ * build of OpenBLAS on OpenMP lies where Debian puts it, else one thread.
+ */
+function threadsOfProducts(): Readonly<Record<string, string>> {
+  const openMp = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/openblas-openmp`;
+  return existsSync(openMp) ? { LD_LIBRARY_PATH: openMp } : { OPENBLAS_NUM_THREADS: '1' };
 }
 
 /** `folder` is where `pytorch.py` is. SACCADE_PYTHON names another Python than `python3`. */
-export function pytorch(name: PyTorchName, folder: string, { backend, threads }: Setting): Contender {
+export function pytorch(
+  name: PyTorchName,
+  folder: string,
+  { backend, threads, script = 'pytorch.py' }: Setting,
+): Contender {
   const { dtype } = PYTORCH[name];
   return {
     name,
     async open(task, signal) {
       const python = process.env.SACCADE_PYTHON || 'python3';
-      // Its threads share the work already; those of OpenBLAS beside them only wait for each other.
-      const env = { OPENBLAS_NUM_THREADS: '1', ...process.env };
-      const child = new PeerProcess(spawn(python, [join(folder, 'pytorch.py')], { env, stdio: 'pipe' }));
+      const env = { PYTHONDONTWRITEBYTECODE: '1', ...threadsOfProducts(), ...process.env };
+      const child = new PeerProcess(spawn(python, [join(folder, script)], { env, stdio: 'pipe' }));
       const setting = { backend, threads, dtype, limit: memoryLimit() };
       return openPeer(child, task, setting, signal).catch((error) => {
         if (error.code !== 'ENOENT' && error.code !== 'EACCES') throw error;

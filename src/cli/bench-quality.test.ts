@@ -24,7 +24,7 @@ test('trains, writes what it found and goes on from it', async () => {
     const report = await read();
     expect(report).toMatchObject({ format: 'saccade quality', complete: true, tasks: [{ steps: 2, length: 64 }] });
     expect(report.command).toBe(
-      `saccade bench quality --methods attention,stochastic-attention --params '{"stochastic-attention":{"window":8}}' --tasks state-tracking-s3 --seeds 1 --steps 2 --width 8 --layers 1 --heads 2`,
+      `saccade bench quality --methods attention,stochastic-attention --params '{"stochastic-attention":{"window":8}}' --tasks state-tracking-s3 --seeds 1 --steps 2 --width 8 --layers 1 --heads 1`,
     );
     expect(await readFile(html!, 'utf8')).toContain('"view":"quality"');
     expect((await readdir(kept!)).sort()).toEqual(
@@ -46,6 +46,6 @@ test.each([
   [['--seeds', '0'], 'It must be a whole number from 1 to 1000'],
   [['--params', '[1]'], 'It must be a JSON object'],
   [['--params', '{"performer": {}}'], "params has 'performer', which is not trained"],
-  [['--width', '10'], 'width must be a multiple of twice the heads, 4, got 10'],
+  [['--width', '9'], 'width must be a multiple of twice the heads, 2, got 9'],
   [['--json', ''], 'the path of the file to write must not be empty'],
 ])('%j is refused', (words, message) => expectRefusal(['bench', 'quality', ...words], message));

@@ -50,7 +50,7 @@ export function qualityCommand(): Command {
     .option('--steps <count>', 'of a training; default: as the task has it', wholeNumber(1, 2 ** 30))
     .option('--width <numbers>', 'of the decoder', wholeNumber(4, 4096), 64)
     .option('--layers <count>', 'of the decoder', wholeNumber(1, 64), 2)
-    .option('--heads <count>', 'of each layer', wholeNumber(1, 64), 2)
+    .option('--heads <count>', 'of each layer', wholeNumber(1, 64), 1)
     .option('--resume <folder>', 'keep what was trained here, and go on from what is there')
     .option('--json <file>', 'write every training as JSON')
     .option('--html <file>', 'write a page with plots')

@@ -3,11 +3,10 @@ import { createHash } from 'node:crypto';
 import { isRecord, show } from '../check';
 import { mobyDick } from '../compare/inputs';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
-import { findMethod } from '../methods/registry';
 import { createDecoder, type Decoder, type DecoderConfig } from '../models';
 import type { Runtime, RuntimeOptions } from '../runtime/runtime';
 import type { HostTensor } from '../tensor/host';
-import { formatShape, sizeOf } from '../tensor/shape';
+import { formatShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { printable } from '../text/printable';
 import {
@@ -118,7 +117,7 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
     batches: (step) =>
       batchOf(runtime, { dtype, shape: [b, width], data: data.subarray(step * b * width, (step + 1) * b * width) }),
     settings: { config: hashOf(JSON.stringify(config)), tokens: hashOf(data), numbers: optimizer },
-    flops: flopsOf(config, decoder, 'attention', {}, b, width - 1),
+    flops: 3 * decoder.flops(b, width - 1),
     tokensOfBatch: b * (width - 1),
   };
 }
@@ -154,7 +153,7 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
       batches: (index) => toBatch(data.validation.batches(index)),
     },
     settings: { ...options, hash: hashOf(text) },
-    flops: flopsOf(config, decoder, name, params, batch, length),
+    flops: 3 * decoder.flops(batch, length),
     tokensOfBatch: batch * length,
     sampling: { prompt: tokens.slice(-length - 1).slice(0, SAMPLE.prompt), length, seed },
   };
@@ -183,28 +182,6 @@ function batchOf(runtime: Runtime, { shape, data }: HostTensor<'i32'>): Batch {
     return runtime.tensor(all, [b, width - 1], 'i32');
   };
   return { tokens: part(0, width - 1), targets: part(1, width) };
-}
-
-function flopsOf(
-  config: DecoderConfig,
-  { parameters }: Decoder,
-  method: string,
-  params: object,
-  b: number,
-  n: number,
-): number {
-  const { hidden_size: width, num_attention_heads: h, num_hidden_layers: layers } = config as Record<string, number>;
-  const d = (config.head_dim ?? (width as number) / (h as number)) as number;
-  const isProduct = (name: string) => !name.includes('embed_tokens') || config.tie_word_embeddings === true;
-  const weights = Object.entries(parameters).reduce(
-    (sum, [name, { shape }]) => sum + (shape.length === 2 && isProduct(name) ? sizeOf(shape) : 0),
-    0,
-  );
-  const found = findMethod(method);
-  const usual = Object.entries({ causal: true, layer: 0, layers }).filter(([name]) => name in found.params.entries);
-  const letters = { b, n, m: n, h, g: h, d, e: d } as Parameters<typeof found.cost>[0];
-  const attention = found.cost(letters, found.parse({ ...Object.fromEntries(usual), ...params })).flops;
-  return 3 * (2 * weights * b * n + (layers as number) * attention);
 }
 
 const OPTIMIZERS: Readonly<Record<string, (parameters: Record<string, Tensor>, options: object) => Optimizer>> = {

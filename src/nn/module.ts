@@ -81,7 +81,8 @@ export function initial(module: Pick<Module, 'parameters'>, runtime: Runtime, se
   });
 }
 
-function startOf(initial: LayerParameter['initial'], size: number, seed: number): Float32Array {
+/** The `size` numbers that a parameter starts from. */
+export function startOf(initial: LayerParameter['initial'], size: number, seed: number): Float32Array {
   if ('values' in initial) return Float32Array.from(initial.values);
   if ('value' in initial) return new Float32Array(size).fill(initial.value);
   return normal(size, seed).map((value) => initial.deviation * value);

@@ -3,9 +3,11 @@ import { describeMachine } from '../../machine';
 import { createRuntime, type RuntimeOptions } from '../../runtime/runtime';
 import { describeAdapter, isSoftware } from '../../runtime/webgpu/adapter';
 import type { Session } from '../contender';
+import { givenOf } from '../given';
 import { type Inputs, inputsOf, MASKS, type Problem } from '../problem';
 import { Runtimes, runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
+import { problemOfTraining } from '../trainings';
 import { watchGpu } from './gpu-failures';
 import type { Answer, Opening, PageFacts, Question, QuestionName } from './protocol';
 
@@ -25,8 +27,8 @@ const answers: Partial<Record<QuestionName, (ask: never) => unknown>> = {
   describe,
   async open(opening: Opening) {
     say(`${opening.peer ?? 'saccade'} on ${opening.backend}, n = ${opening.problem.n}, ${opening.problem.mask}`);
-    const { n, h, d, mask } = opening.problem;
-    const problem: Problem = { n, h, d, mask: MASKS[mask] };
+    const { training, problem: asked } = opening;
+    const problem: Problem = training ? problemOfTraining(training) : { ...asked, mask: MASKS[asked.mask] };
     const inputs = inputsOf(problem);
     session = await (opening.peer === undefined ? openSaccade : openPeer)(opening, problem, inputs);
     return { threads: session.threads };
@@ -81,15 +83,12 @@ function openSaccade({ backend, threads, simd }: Opening, problem: Problem, inpu
   return saccade(new Runtimes(), options, { readsBack }).open({ problem, inputs }, never);
 }
 
-async function openPeer(
-  { peer, backend, threads }: Opening,
-  { n, h, d, mask }: Problem,
-  { q, k, v }: Inputs,
-): Promise<Session> {
+async function openPeer({ peer, backend, threads }: Opening, problem: Problem, inputs: Inputs): Promise<Session> {
   const { open } = (await import(/* @vite-ignore */ `/peers/${peer}.mjs`)) as Peer;
-  const { left, right } = mask as (typeof MASKS)[keyof typeof MASKS];
   const opened = await open({ threads, backend });
-  const call = await opened.prepare({ q, k, v, n, h, d, left, right });
+  const { tensors, settings } = givenOf({ problem, inputs });
+  const numbers = Object.fromEntries(Object.entries(tensors).map(([name, { data }]) => [name, data]));
+  const call = await opened.prepare({ ...numbers, ...settings });
   return {
     threads: opened.threads,
     async time(calls) {

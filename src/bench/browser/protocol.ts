@@ -3,6 +3,7 @@ import type { Machine } from '../../machine';
 import type { RuntimeOptions } from '../../runtime/runtime';
 import type { BenchBackend } from '../options';
 import type { MaskName } from '../problem';
+import type { TrainingName } from '../trainings';
 
 /** What a page is asked to make ready: Saccade or a peer, and a problem, whose inputs it makes itself. */
 export interface Opening {
@@ -12,6 +13,8 @@ export interface Opening {
   readonly threads: number;
   /** Which build of Saccade's wasm kernels; default: the runtime's choice. */
   readonly simd?: RuntimeOptions['simd'] | undefined;
+  /** Of which a step is the problem, in the place of attention. */
+  readonly training?: TrainingName | undefined;
   readonly problem: { readonly n: number; readonly h: number; readonly d: number; readonly mask: MaskName };
 }
 

@@ -8,7 +8,7 @@ import type { Runtime } from '../../runtime/runtime';
 import { sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { significant } from '../../text/format';
-import { adamw, type TrainingSettings, train, warmupCosine } from '../../train';
+import { muon, type TrainingSettings, train, warmupCosine } from '../../train';
 import { type Examples, IGNORED, type Task } from '../../train/tasks';
 import { type Course, findCourse, lastTask, stageAt } from './courses';
 import type { QualityRun } from './report';
@@ -42,9 +42,9 @@ export interface QualityContext {
   readonly onRun?: ((run: QualityRun) => void | Promise<void>) | undefined;
 }
 
-/** Of AdamW. */
-const LEARNING_RATE = 0.003;
-const WEIGHT_DECAY = 0.01;
+/** Of Muon, by which heads find what to attend to where AdamW may stay on a plateau, and of AdamW for the rest. */
+const LEARNING_RATE = 0.01;
+const ADAMW = { learningRate: 0.003, weightDecay: 0.01 };
 const CLIP = 1;
 /** Of the steps, those in which the learning rate grows. */
 const WARMUP = 0.05;
@@ -112,7 +112,7 @@ export function plansOf({ methods, params = {}, tasks, seeds, steps, ...size }: 
 
 /** The model and how it is trained, in words. */
 export function settingOf({ width, layers, heads, seeds }: QualityOptions): string {
-  return `Decoders of ${layers} layers of ${width} with ${heads} heads, of Qwen 3's kind, with biases; AdamW at ${LEARNING_RATE}, falling by a cosine after ${100 * WARMUP}% of the steps, gradients up to a norm of ${CLIP}; ${seeds === 1 ? 'one training' : `${seeds} trainings`} of each.`;
+  return `Decoders of ${layers} layers of ${width} with ${heads === 1 ? 'one head' : `${heads} heads`}, of Qwen 3's kind, with biases; Muon at ${LEARNING_RATE} and AdamW at ${ADAMW.learningRate}, falling by a cosine after ${100 * WARMUP}% of the steps, gradients up to a norm of ${CLIP}; ${seeds === 1 ? 'one training' : `${seeds} trainings`} of each.`;
 }
 
 /**
@@ -147,7 +147,7 @@ async function runOf(plan: Plan, { runtime, store, signal, onProgress }: Quality
     store?.write(`${name}.json`, `${JSON.stringify({ settings, milliseconds: performance.now() - start, run })}\n`);
 
   const parameters = decoder.initialize(runtime, { seed });
-  using optimizer = adamw(parameters, { learningRate: LEARNING_RATE, weightDecay: WEIGHT_DECAY });
+  using optimizer = muon(parameters, { learningRate: LEARNING_RATE, adamw: ADAMW });
   const task = lastTask(course);
   const common = {
     ...{ task: course.name, method, seed },

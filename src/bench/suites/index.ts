@@ -13,6 +13,7 @@ import { scoresSuite } from './scores';
 import { shapesSuite } from './shapes';
 import { sparseSuite } from './sparse';
 import { threadsSuite } from './threads';
+import { trainSuite } from './train';
 
 export const suites: readonly Suite[] = [
   attentionSuite,
@@ -27,6 +28,7 @@ export const suites: readonly Suite[] = [
   overheadSuite,
   chainSuite,
   decodeSuite,
+  trainSuite,
   primitivesSuite,
   buildsSuite,
 ];

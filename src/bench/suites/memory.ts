@@ -31,13 +31,32 @@ export const memorySuite: Suite = {
   async *run(context, options) {
     for (const problem of problemsOf(options)) {
       const own = { ...options, ...optionsOf(problem) };
-      yield [options.inProcess ? await measureHere(context, own, problem) : await measureInChild(context, own)];
+      yield options.inProcess
+        ? [await measureHere(context, own, problem)]
+        : await rowsOfChild(context, own, memorySuite);
     }
   },
 };
 
-async function measureHere({ runtimes, signal }: Context, options: BenchOptions, problem: Problem): Promise<BenchRow> {
-  const { threads } = options;
+async function measureHere(context: Context, options: BenchOptions, problem: Problem): Promise<BenchRow> {
+  return {
+    name: NAME,
+    label: 'Saccade',
+    ...rowOf(problem),
+    threads: options.threads,
+    status: 'ok',
+    measures: await measuresOfProcess(context, options, problem),
+    goal: GOAL,
+    command: commandLine(memorySuite.name, { ...options, inProcess: false }, memorySuite.defaults),
+  };
+}
+
+/** Of a first call in this process, of which nothing else was asked before. */
+export async function measuresOfProcess(
+  { runtimes, signal }: Context,
+  options: BenchOptions,
+  problem: Problem,
+): Promise<BenchRow['measures']> {
   const inputs = inputsOf(problem);
   const control = signal ?? new AbortController().signal;
   const session = await saccade(runtimes, runtimeOptions(options)).open({ problem, inputs }, control);
@@ -47,33 +66,27 @@ async function measureHere({ runtimes, signal }: Context, options: BenchOptions,
     const memory = await session.memory(control);
     const error = gateOf(problem, inputs)(await session.result(control));
     return {
-      name: NAME,
-      label: 'Saccade',
-      ...rowOf(problem),
-      threads,
-      status: 'ok',
-      measures: {
-        residentSet,
-        ...(memory !== undefined && { memory }),
-        time,
-        rate: flopsOf(problem) / time / 1e6,
-        error,
-      },
-      goal: GOAL,
-      command: commandLine(memorySuite.name, { ...options, inProcess: false }, memorySuite.defaults),
+      residentSet,
+      ...(memory !== undefined && { memory }),
+      time,
+      rate: flopsOf(problem) / time / 1e6,
+      error,
     };
   } finally {
     session.close();
   }
 }
 
-/** Runs this very command line in a fresh process. */
-async function measureInChild({ signal }: Context, options: BenchOptions): Promise<BenchRow> {
-  const words = commandLine(memorySuite.name, { ...options, inProcess: true }, memorySuite.defaults)
+/** The rows that a fresh process reports under these options. */
+export async function rowsOfChild(
+  { signal }: Context,
+  options: BenchOptions,
+  { name, defaults }: Pick<Suite, 'name' | 'defaults'>,
+): Promise<readonly BenchRow[]> {
+  const words = commandLine(name, { ...options, inProcess: true }, defaults)
     .split(' ')
     .slice(1);
-  const { rows } = await reportInChild(process.argv[1] as string, words, signal);
-  return rows[0] as BenchRow;
+  return (await reportInChild(process.argv[1] as string, words, signal)).rows;
 }
 
 /** The most memory this process has held, in bytes. Linux's `maxRSS` would also count what the parent held. */

@@ -144,6 +144,17 @@ describeOnBackends('decoder by other methods', (runtime) => {
 });
 
 describe('createDecoder', () => {
+  test('counts the operations of a forward pass', () => {
+    // Projections 2 x 8 x 8 and what is smaller by grouping, three of 8 x 6, the head 7 x 8, and attention to what comes before.
+    const { num_attention_heads: h, num_key_value_heads: g } = tiny;
+    const d = 8 / h;
+    const layer = 2 * 64 + 2 * 8 * g * d + 3 * 48;
+    const [b, n] = [3, 5];
+    const attention = 4 * d * h * b * ((n * (n + 1)) / 2);
+    expect(createDecoder(tiny).flops(b, n)).toBe(2 * (2 * layer + 56) * b * n + 2 * attention);
+    expect(() => createDecoder(tiny).flops(0, 1)).toThrow('b must be an integer >= 1, got 0');
+  });
+
   test('has the parameters of a configuration', () => {
     const { parameters } = createDecoder(configs.qwen3);
     expect(Object.fromEntries(Object.entries(parameters).map(([name, { shape }]) => [name, shape]))).toEqual(

@@ -111,8 +111,8 @@ export function* planAttentionBackward(call: AttentionBackwardCall, workspace: W
   const { maxStorageBuffersPerShaderStage: bindings } = device.gpu.limits;
   const isCrowded = BINDINGS + (probe ? 1 : 0) + Object.keys(code.shader.operands).length > bindings;
   const about = { isSoftware: device.isSoftware, isCrowded };
-  // Of Parallax always, since with a third product the other kernels compile for too long in software.
-  const byRows = 'rows' in sizes && (probe || (sizes.below && !isCrowded));
+  // Of Parallax whatever the size, since with a third product the other kernels compile for long in software.
+  const byRows = 'rows' in sizes && !isCrowded && (probe || sizes.below);
   const tilt = probe && ('gradients' as const);
   const kernels = (probe ? TILTED_SIDES : SIDES).flatMap(([own, gradients]) => {
     const found: GradientsKernel[] = byRows

@@ -1,0 +1,140 @@
+import { availableParallelism } from 'node:os';
+import { inPage } from '../browser/contender';
+import type { BrowserHost } from '../browser/host';
+import type { Contender } from '../contender';
+import { type BenchOptions, commandLine } from '../options';
+import { peer } from '../peers';
+import { type Problem, rowOf } from '../problem';
+import { pytorch } from '../pytorch';
+import type { BenchRow, Goal } from '../report';
+import { runtimeOptions } from '../runtimes';
+import { saccade } from '../saccade';
+import { type Context, type PlannedRow, type Suite, timedSuite } from '../suite';
+import { memoryBound, tapeAndUpdate } from '../training-operations';
+import { problemOfTraining, TRAININGS } from '../trainings';
+import { measuresOfProcess, rowsOfChild } from './memory';
+
+const STEP = problemOfTraining('adamw');
+
+/** How many times faster Saccade is. */
+const times = (least: number): Goal => ({ measure: 'ratio', atLeast: least });
+
+/** Modules of `peers/` here and in a page, and what is expected of Saccade beside them. */
+const PEERS = [
+  {
+    ...{ name: 'jax-js', label: 'jax-js', how: 'jit of valueAndGrad, but for the rows of the embedding' },
+    ...{ here: 'jax-js-training', inPage: 'jax-js-training', goals: { here: times(3.3), inPage: times(1.9) } },
+  },
+  {
+    ...{ name: 'tfjs', label: 'TensorFlow.js', how: 'WebAssembly: gradients written out' },
+    ...{ here: 'tfjs-training', inPage: 'tfjs-training-page', goals: { here: times(4.5), inPage: times(4.5) } },
+  },
+] as const;
+
+/** Of a process of its own, which takes one step. */
+const PROCESSES = {
+  memory: {
+    label: 'held by a step',
+    training: 'adamw',
+    goal: { measure: 'memory', atMost: memoryBound(STEP, TRAININGS.adamw) },
+  },
+  process: { label: 'process of a step', training: 'adamw', goal: { measure: 'residentSet', atMost: 700e6 } },
+  long: {
+    label: 'process of a step, 8192 tokens, recomputed',
+    training: 'long',
+    goal: { measure: 'residentSet', atMost: 1e9 },
+  },
+} as const satisfies Record<string, { label: string; training: keyof typeof TRAININGS; goal: Goal }>;
+const PROCESS_NAMES = Object.keys(PROCESSES) as (keyof typeof PROCESSES)[];
+
+const PAGE_ROWS = ['step-wasm', ...PEERS.map(({ name }) => `${name}-wasm`)];
+const HERE_ROWS = ['step', 'muon', 'overhead', ...PEERS.map(({ name }) => name), 'pytorch'];
+
+const timed = timedSuite({
+  name: 'train',
+  summary: 'a training step of a decoder of 10M parameters: its speed, what tape and optimiser take, memory, and peers',
+  defaults: {
+    threads: availableParallelism(),
+    simd: undefined,
+    repeats: 5,
+    limit: 600,
+    peers: false,
+    browser: false,
+    only: [],
+    inProcess: false,
+  },
+  measures: ['time', 'spread', 'rounds', 'rate', 'peakShare', 'memory', 'residentSet', 'ratio', 'error'],
+  ratio:
+    'time over that of the step with AdamW, in a browser of that in a page: of peers how many times faster Saccade is',
+  ratioOf: 'time',
+  names: ({ browser }) => (browser ? PAGE_ROWS : [...HERE_ROWS, ...PROCESS_NAMES]),
+  groups: (context, options) => [context.browser ? pages(context.browser, context, options) : steps(context, options)],
+});
+
+/** The steps in turns, then a process for each row that is about one. */
+export const trainSuite: Suite = {
+  ...timed,
+  async *run(context, options) {
+    const { only, inProcess, browser } = options;
+    if (!inProcess) yield* timed.run(context, options);
+    if (browser) return;
+    for (const name of PROCESS_NAMES) {
+      if (only.length > 0 && !only.includes(name)) continue;
+      const own = { ...options, peers: false, only: [name] };
+      yield inProcess ? [await processRow(context, own, name)] : await rowsOfChild(context, own, trainSuite);
+    }
+  },
+};
+
+function steps({ runtimes, peers }: Context, { threads, simd }: BenchOptions): PlannedRow[] {
+  const own = saccade(runtimes, runtimeOptions({ threads, simd }));
+  const row = (name: string, label: string, contender: Contender = own, problem: Problem = STEP) => ({
+    ...{ name, label, contender, problem, simd },
+  });
+  const overhead: Problem = { ...STEP, operation: tapeAndUpdate(TRAININGS.adamw) };
+  return [
+    { ...row('step', 'step with AdamW'), goal: { measure: 'peakShare', atLeast: 0.7 } },
+    row('muon', 'step with Muon', own, problemOfTraining('muon')),
+    { ...row('overhead', 'tape and AdamW alone', own, overhead), goal: { measure: 'ratio', atMost: 0.05 } },
+    ...(peers === undefined
+      ? []
+      : [
+          ...PEERS.map(({ name, label, how, here, goals }) => ({
+            ...row(name, label, peer(here, peers, threads)),
+            ...{ how, goal: goals.here },
+          })),
+          {
+            ...row(
+              'pytorch',
+              'PyTorch',
+              pytorch('pytorch', peers, { backend: 'wasm', threads, script: 'pytorch_training.py' }),
+            ),
+            how: 'native code: autograd and its fused AdamW',
+          },
+        ]),
+  ];
+}
+
+function pages(host: BrowserHost, { peers }: Context, { threads, simd }: BenchOptions): PlannedRow[] {
+  const row = (name: string, label: string, module?: string): PlannedRow => ({
+    ...{ name, label, problem: STEP, hasPeak: false },
+    contender: inPage(host, name, { peer: module, backend: 'wasm', threads, simd, training: 'adamw' }),
+  });
+  return [
+    row('step-wasm', 'step with AdamW'),
+    ...(peers === undefined
+      ? []
+      : PEERS.map(({ name, label, how, inPage, goals }) => ({
+          ...row(`${name}-wasm`, label, inPage),
+          ...{ how, goal: goals.inPage },
+        }))),
+  ];
+}
+
+async function processRow(context: Context, options: BenchOptions, name: keyof typeof PROCESSES): Promise<BenchRow> {
+  const { label, training, goal } = PROCESSES[name];
+  const problem = problemOfTraining(training, 2);
+  const measures = await measuresOfProcess(context, options, problem);
+  const command = commandLine(trainSuite.name, { ...options, inProcess: false }, trainSuite.defaults);
+  return { name, label, ...rowOf(problem), threads: options.threads, status: 'ok', measures, goal, command };
+}
