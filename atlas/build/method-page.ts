@@ -22,6 +22,8 @@ export interface PageData {
   readonly masked: boolean;
   readonly sizes: ReturnType<typeof sampleSizes>;
   readonly params: Readonly<Record<string, unknown>>;
+  /** The inputs whose numbers are drawn: q, k, v, and what is projected as q is. */
+  readonly given: readonly string[];
 }
 
 export const familyOf = (name: string) => (name === 'attention' ? 'exact' : paperOf(name).family);
@@ -41,9 +43,13 @@ export function methodPage(method: Method): Html {
   const { name, paper, summary } = method;
   const sizes = sampleSizes(method);
   const masked = method.mask !== undefined;
-  const data: PageData = { name, spatial: isSpatial(method), masked, sizes, params: sampleParams(method, sizes) };
-  const needsLayer =
-    Object.keys(method.inputs).some((input) => !['q', 'k', 'v'].includes(input)) && method.layer !== undefined;
+  const params = sampleParams(method, sizes);
+  const { heads, dimension: d } = sizes;
+  const config = { width: heads * d, heads, keyHeads: heads, d, e: d, layer: 0, layers: 1 };
+  const { queries = [] } = method.layer?.(config, method.parse(params)) ?? {};
+  const given = ['q', 'k', 'v', ...queries];
+  const data: PageData = { name, spatial: isSpatial(method), masked, sizes, params, given };
+  const needsLayer = method.layer !== undefined && Object.keys(method.inputs).some((input) => !given.includes(input));
   const own = glyphOf(method);
   const run = runs.get(name);
   const folder = folderOf(name);

@@ -76,9 +76,9 @@ const plainCode = (
 ) => `import { createRuntime, findMethod } from 'saccade';
 
 const runtime = await createRuntime();
-const [q, k, v] = [1, 2, 3].map((seed) => runtime.random(${shape}, { seed }));
+const [${data.given.join(', ')}] = [${data.given.map((_, at) => at + 1).join(', ')}].map((seed) => runtime.random(${shape}, { seed }));
 const method = findMethod('${method}');
-const { out } = method.forward({ q, k, v }, method.parse(${params}));
+const { out } = method.forward({ ${data.given.join(', ')} }, method.parse(${params}));
 console.log(out.shape, await out.read());
 runtime.dispose();`;
 
