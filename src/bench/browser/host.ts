@@ -101,17 +101,30 @@ async function describe(open: BrowserHost['open'], runtime: RuntimeOptions, sign
   }
 }
 
+/** What the scripts of a page import by name. */
+const IMPORTED = ['acorn', 'valibot', '@valibot/to-json-schema'];
+
 /** The library as it is built, what it imports by name, and the peers. */
 async function whatIsServed(peers: string | undefined): Promise<Served> {
   const saccade = join(packageRoot(), 'dist');
   await access(join(saccade, 'bench/browser/page.mjs')).catch(() => {
     throw new UnsupportedError('--browser needs the built library: npm run build');
   });
-  const acorn = fileURLToPath(import.meta.resolve('acorn'));
   const imports = peers === undefined ? {} : JSON.parse(await readFile(join(peers, 'imports.json'), 'utf8'));
+  const packages = IMPORTED.map((name) => {
+    const file = fileURLToPath(import.meta.resolve(name));
+    return { name, file, folder: name.replaceAll(/\W+/g, '-') };
+  });
   return {
-    folders: { saccade, acorn: dirname(acorn), ...(peers !== undefined && { peers }) },
-    imports: { acorn: `/acorn/${basename(acorn)}`, ...imports },
+    folders: {
+      saccade,
+      ...Object.fromEntries(packages.map(({ folder, file }) => [folder, dirname(file)])),
+      ...(peers !== undefined && { peers }),
+    },
+    imports: {
+      ...Object.fromEntries(packages.map(({ name, folder, file }) => [name, `/${folder}/${basename(file)}`])),
+      ...imports,
+    },
   };
 }
 
