@@ -24,7 +24,7 @@ export const courses: readonly Course[] = [
   {
     name: 'associative-recall',
     summary: '64 pairs of keys and values, then every key: its value (MQAR)',
-    steps: 1600,
+    steps: 3000,
     stages: [
       { task: associativeRecall({ length: 16 }), batch: 64, share: 0.6 },
       { task: associativeRecall({ length: 64 }), batch: 32, share: 0.15 },
