@@ -3,8 +3,8 @@ import './page';
 import { formatBytes, formatFlops, formatRatio, formatTime } from '../../src/text/format';
 import { Helper, latest } from './ask';
 import { $, $$ } from './page';
-import type { Choice, Wish } from './work/choose';
-import type { RunResult } from './work/run';
+import type { Choice, Wish } from './tasks/choose';
+import type { RunResult } from './tasks/run';
 
 const [counter, runner] = [new Helper(), new Helper()];
 const verdicts = JSON.parse($('#verdicts').textContent!) as Record<string, string>;

@@ -8,8 +8,8 @@ import { MaskView } from './mask-view';
 import { $, $$, ink, onTheme } from './page';
 import { canvasPng, saves, svgPng, svgText } from './save';
 import { SettingForm } from './setting-form';
-import type { RunProgress, RunResult } from './work/run';
-import type { Setting } from './work/setting';
+import type { RunProgress, RunResult } from './tasks/run';
+import type { Setting } from './tasks/setting';
 
 const data = JSON.parse($('#method').textContent!) as PageData;
 /** One helper draws and counts, the other runs, so that a long run holds up no picture. */

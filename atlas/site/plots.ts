@@ -1,7 +1,7 @@
 /** The plots of a method's page. */
 import { axisX, axisY, dot, line, type PlotOptions, plot, ruleX, text } from '@observablehq/plot';
 import { formatBytes, formatFlops } from '../../src/text/format';
-import type { CostLine } from './work/cost';
+import type { CostLine } from './tasks/cost';
 
 export interface CostPlot {
   readonly lengths: readonly number[];

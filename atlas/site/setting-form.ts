@@ -2,7 +2,7 @@
 import type { PageData } from '../build/method-page';
 import { $, $$ } from './page';
 import type { Sizes } from './problem';
-import type { Setting } from './work/setting';
+import type { Setting } from './tasks/setting';
 
 /** So that counting takes no more than seconds. */
 const MOST_TOKENS = 65_536;

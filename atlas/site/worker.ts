@@ -1,10 +1,10 @@
 /** The page's hands: what takes time is done here, so that the page never freezes. */
 import { answers } from './answer';
-import { chooseFrom } from './work/choose';
-import { costSeries } from './work/cost';
-import { maskInWords, maskTile, pairInWords } from './work/mask';
-import { reachThrough } from './work/reach';
-import { runHere } from './work/run';
+import { chooseFrom } from './tasks/choose';
+import { costSeries } from './tasks/cost';
+import { maskInWords, maskTile, pairInWords } from './tasks/mask';
+import { reachThrough } from './tasks/reach';
+import { runHere } from './tasks/run';
 
 const tasks = { maskInWords, maskTile, pairInWords, reachThrough, costSeries, chooseFrom, runHere };
 export type Tasks = typeof tasks;

@@ -13,7 +13,7 @@ import type { AttentionCall, Probe } from '../attention/call';
 import { rowsGradients } from '../attention/webgpu/backward';
 import { rowsCutOf } from '../attention/webgpu/backward-rows';
 import { type GradientsKernel, tiledGradients } from '../attention/webgpu/backward-tiled';
-import { carefulCode, INVOCATIONS } from '../attention/webgpu/careful';
+import { carefulCode, INVOCATIONS, markNaN } from '../attention/webgpu/careful';
 import { type AttentionVariant, attentionDispatch, attentionKernel, INPUTS } from '../attention/webgpu/common';
 import { planAttention, widthsOf } from '../attention/webgpu/forward';
 import { type ScoreShader, scoreCode } from '../attention/webgpu/score';
@@ -147,18 +147,7 @@ fn run(task: u32, lane: u32) {
   let place = place_of(task);
   let span = span_of(place.row, place.tile);
   if (span.others == 0) { return; }
-  for (var r = lane; r < TILE; r += ${INVOCATIONS}u) {
-    let query = query_at(place.tile * TILE + r);
-    marks[r] = 0;
-    if (query >= 0) { marks[r] = select(0u, 1u, is_nan(load_level(at_level(place.batch, u32(query), place.head)))); }
-  }
-  workgroupBarrier();
-  if (lane == 0) {
-    var marked = 0u;
-    for (var r = 0u; r < TILE; r++) { marked += marks[r]; }
-    count = marked;
-  }
-  if (workgroupUniformLoad(&count) == 0) { return; }
+  ${markNaN('load_level(at_level(place.batch, u32(query), place.head))')}
   for (var r = 0u; r < TILE; r++) {
     if (workgroupUniformLoad(&marks[r]) == 0) { continue; }
     let query = u32(query_at(place.tile * TILE + r));

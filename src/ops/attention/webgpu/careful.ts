@@ -1,3 +1,17 @@
+/** Marks the rows of a tile of which `value` is NaN, in `marks`, and ends where there are none. */
+export const markNaN = (value: string): string => `for (var r = lane; r < TILE; r += ${INVOCATIONS}u) {
+    let query = query_at(place.tile * TILE + r);
+    marks[r] = 0;
+    if (query >= 0) { marks[r] = select(0u, 1u, is_nan(${value})); }
+  }
+  workgroupBarrier();
+  if (lane == 0) {
+    var marked = 0u;
+    for (var r = 0u; r < TILE; r++) { marked += marks[r]; }
+    count = marked;
+  }
+  if (workgroupUniformLoad(&count) == 0) { return; }`;
+
 /**
  * Attention as in the definition, whatever its numbers: infinities, NaN and overflow take their course, and what a query does
  * not see has no part in it. For rows of which a fast kernel found that it cannot tell: `carefulKernel` takes those that one
@@ -185,18 +199,7 @@ fn run(task: u32, lane: u32) {
   let place = place_of(task);
   let span = span_of(place.row, place.tile);
   if (span.others == 0) { return; }
-  for (var r = lane; r < TILE; r += ${INVOCATIONS}u) {
-    let query = query_at(place.tile * TILE + r);
-    marks[r] = 0;
-    if (query >= 0) { marks[r] = select(0u, 1u, is_nan(load_lse(at_lse(place.batch, u32(query), place.head)))); }
-  }
-  workgroupBarrier();
-  if (lane == 0) {
-    var marked = 0u;
-    for (var r = 0u; r < TILE; r++) { marked += marks[r]; }
-    count = marked;
-  }
-  if (workgroupUniformLoad(&count) == 0) { return; }
+  ${markNaN('load_lse(at_lse(place.batch, u32(query), place.head))')}
   for (var r = 0u; r < TILE; r++) {
     if (workgroupUniformLoad(&marks[r]) == 1) {
       let query = u32(query_at(place.tile * TILE + r));
