@@ -43,15 +43,16 @@ export function costPlot(width: number, { lengths, lines, metric, own, now }: Co
   const ends = lines.flatMap(({ method }) => points.filter((point) => point.method === method).slice(-1));
   return named('Cost against length', {
     width,
-    height: 232,
+    height: 244,
     marginLeft: 62,
     marginRight: 8,
     marginTop: 20,
+    marginBottom: 42,
     style: STYLE,
     x: { type: 'log', base: 2, domain: [lengths[0], lengths.at(-1)!] },
     y: { type: 'log', grid: true },
     marks: [
-      axisX({ ticks: [64, 512, 4096, 32768], tickFormat: short, label: 'tokens', tickSize: 4 }),
+      axisX({ ticks: [64, 512, 4096, 32768], tickFormat: short, label: 'tokens', labelOffset: 38, tickSize: 4 }),
       axisY({ ticks: 5, tickFormat: (value: number) => written(metric, value), label: null, tickSize: 0 }),
       line(points, {
         x: 'n',
@@ -94,15 +95,16 @@ export function reachPlot(width: number, counts: readonly number[], tokens: numb
   }));
   return named('Reach by layer', {
     width,
-    height: 200,
+    height: 212,
     marginLeft: 62,
     marginRight: 24,
     marginTop: 20,
+    marginBottom: 42,
     style: STYLE,
     x: { domain: [1, layers] },
     y: { domain: [0, 1], grid: true },
     marks: [
-      axisX({ ticks: layers, tickFormat: 'd', label: 'layers', tickSize: 4 }),
+      axisX({ ticks: layers, tickFormat: 'd', label: 'layers', labelOffset: 38, tickSize: 4 }),
       axisY({ ticks: 5, tickFormat: '%', label: null, tickSize: 0 }),
       line(points, { x: 'layer', y: 'share', stroke: 'var(--family)', strokeWidth: 2.6 }),
       dot(points, { x: 'layer', y: 'share', r: 3, fill: 'var(--family)' }),
