@@ -8,13 +8,18 @@ import type { Setting } from './tasks/setting';
 const MOST_TOKENS = 65_536;
 const MOST_HEADS = 64;
 const MOST_DIMENSION = 1024;
+/** Milliseconds from a change to the address that says so. */
+const PAUSE = 400;
 
 type Field = HTMLInputElement | HTMLSelectElement;
 
 export class SettingForm {
   readonly #form = $<HTMLFormElement>('.bench form');
   readonly #fields = $$<Field>('[data-param]', this.#form);
+  /** How parts show the setting, by fields outside the form. */
+  readonly #shown = $$<Field>('[data-kept]');
   readonly #data: PageData;
+  #due: ReturnType<typeof setTimeout> | undefined;
 
   constructor(data: PageData, onChange: () => void) {
     this.#data = data;
@@ -22,16 +27,17 @@ export class SettingForm {
     this.#restore();
     this.#form.addEventListener('submit', (event) => event.preventDefault());
     this.#form.addEventListener('input', () => {
-      this.#remember();
+      this.remember();
       onChange();
     });
+    for (const field of this.#shown) field.addEventListener('input', () => this.remember());
     addEventListener('hashchange', () => {
       this.#restore();
       onChange();
     });
     $('[data-reset]', this.#form).addEventListener('click', () => {
       this.#write(data.sizes, data.params);
-      this.#remember();
+      this.remember();
       onChange();
     });
     const link = $('[data-link]', this.#form);
@@ -65,6 +71,11 @@ export class SettingForm {
     };
   }
 
+  /** Puts it into the address, soon: browsers allow few changes a second. */
+  remember(): void {
+    this.#due ??= setTimeout(() => this.#remember(), PAUSE);
+  }
+
   complain(sentence: string): void {
     $('#wrong').textContent = sentence;
   }
@@ -92,10 +103,13 @@ export class SettingForm {
     for (const [name, value] of Object.entries({ ...sizes, heads, dimension }))
       $<HTMLInputElement>(`#${name}`, this.#form).value = String(value);
     for (const field of this.#fields) put(field, params[field.name]);
+    for (const field of this.#shown) show(field, []);
   }
 
   /** Only what differs from how the page begins. */
   #remember(): void {
+    clearTimeout(this.#due);
+    this.#due = undefined;
     const state = new URLSearchParams();
     const { sizes, params, spatial } = this.#data;
     const begins = spatial ? { rows: sizes.tokens[0], columns: sizes.tokens[1] } : { tokens: sizes.tokens[0] };
@@ -107,19 +121,37 @@ export class SettingForm {
       const text = JSON.stringify(said(field)) ?? '';
       if (text !== (JSON.stringify(params[field.name]) ?? '')) state.set(field.name, text);
     }
+    for (const field of this.#shown) if (isChanged(field)) state.append(field.name, field.value);
     history.replaceState(null, '', state.size > 0 ? `#?${state}` : location.pathname + location.search);
   }
 
   #restore(): void {
     if (!location.hash.startsWith('#?')) return;
     this.#write(this.#data.sizes, this.#data.params);
-    for (const [name, text] of new URLSearchParams(location.hash.slice(2))) {
+    const state = new URLSearchParams(location.hash.slice(2));
+    for (const field of this.#shown) show(field, state.getAll(field.name));
+    for (const [name, text] of state) {
       const size = this.#form.querySelector<HTMLInputElement>(`#${CSS.escape(name)}:not([data-param])`);
       const field = this.#fields.find((each) => each.name === name);
       if (field) put(field, parsed(text));
       else if (size instanceof HTMLInputElement) size.value = text;
     }
   }
+}
+
+const isTick = (field: Field) => field instanceof HTMLInputElement && field.type === 'checkbox';
+/** How the page begins, whatever a browser has kept of it. */
+const firstOf = (field: Field) => (field instanceof HTMLSelectElement ? field.options[0].value : field.defaultValue);
+
+/** Whether a field outside the form says something else than at first. */
+const isChanged = (field: Field) =>
+  isTick(field) ? (field as HTMLInputElement).checked : field.value !== firstOf(field);
+
+/** What the address says of a field outside the form. */
+function show(field: Field, values: readonly string[]): void {
+  if (isTick(field)) (field as HTMLInputElement).checked = values.includes(field.value);
+  else field.value = values[0] ?? firstOf(field);
+  if (field.value === '') field.value = firstOf(field);
 }
 
 function parsed(text: string): unknown {

@@ -5,8 +5,21 @@ import { costSeries } from './tasks/cost';
 import { maskInWords, maskTile, pairInWords } from './tasks/mask';
 import { reachThrough } from './tasks/reach';
 import { runHere } from './tasks/run';
+import { weightInWords, weightsInWords, weightsOfQuery, weightsTile } from './tasks/weights';
 
-const tasks = { maskInWords, maskTile, pairInWords, reachThrough, costSeries, chooseFrom, runHere };
+const tasks = {
+  maskInWords,
+  maskTile,
+  pairInWords,
+  reachThrough,
+  costSeries,
+  chooseFrom,
+  runHere,
+  weightsInWords,
+  weightsTile,
+  weightInWords,
+  weightsOfQuery,
+};
 export type Tasks = typeof tasks;
 
 answers(tasks);

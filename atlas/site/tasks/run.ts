@@ -125,7 +125,7 @@ function shortened(setting: Setting): Setting {
 }
 
 /** Normal numbers; what a model would compute besides q, k and v comes from a layer with the weights that training starts from. */
-function inputsOf(runtime: Runtime, method: Method, setting: Setting): Record<string, Tensor> {
+export function inputsOf(runtime: Runtime, method: Method, setting: Setting): Record<string, Tensor> {
   const { params } = settle(setting);
   const { tokens, heads, dimension } = setting;
   const n = tokens.reduce((size, extent) => size * extent, 1);
