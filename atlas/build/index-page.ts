@@ -8,7 +8,7 @@ import { reachOfGlyph } from './glyphs';
 import { type Html, html } from './html';
 import { glyphBox, slug } from './layout';
 import { reading } from './readings';
-import { type Standing, standingOf, type Works } from './standing';
+import { type Standing, standingOf, type Working, type Works } from './standing';
 
 /** The plate of all glyphs: families above, families below. */
 const PLATE: readonly (readonly (Family | 'exact')[])[] = [
@@ -20,7 +20,7 @@ const WORKS: Readonly<Record<Works, string>> = { yes: 'yes', part: 'in part', no
 const rows = papers.map((paper) => ({ paper, standing: standingOf(paper) }));
 
 export function indexPage(): Html {
-  const working = rows.filter(({ standing }) => standing.works === 'yes').length;
+  const working = rows.filter(({ standing }) => standing.works.CPU === 'yes').length;
   const claims = rows.reduce((count, { standing }) => count + standing.verdicts.length, 0);
   const sample = papers.find(({ id }) => id === 'power-attention')!;
   return html`
@@ -47,7 +47,7 @@ export function indexPage(): Html {
   <div class="filters">
     ${ticks('cost', 'Cost', { linear: 'linear', between: 'between', quadratic: 'quadratic', other: 'not by length' })}
     ${ticks('training', 'Training', { 'not needed': 'not needed', needed: 'needed' })}
-    ${ticks('device', 'Here', { cpu: 'CPU', gpu: 'GPU', gradients: 'gradients' })}
+    ${ticks('device', 'Here', { CPU: 'CPU', GPU: 'GPU', gradients: 'gradients' })}
     <label class="pick">Family <select id="family"><option value="">all</option>${Object.keys(FAMILIES).map((family) => html`<option value="${slug(family)}">${family}</option>`)}</select></label>
     <output class="count number" id="count">31 of 31</output>
   </div>
@@ -107,10 +107,9 @@ function row(paper: SeedPaper, standing: Standing): Html {
     : html`<span class="name">${name}</span>`;
   const links = present.map((method) => html`<li><a href="methods/${method.name}/index.html">${method.name}</a></li>`);
   const gap = missing.length > 0 && html`<li data-missing class="missing">missing: ${missing.join(', ')}</li>`;
-  const mark = html`<b class="mark ${works}" role="img" aria-label="${WORKS[works]}" title="${WORKS[works]}"></b>`;
-  const cells = ['CPU', 'GPU', 'Grad'].map((label) => html`<td class="works" data-label="${label}">${mark}</td>`);
+  const cells = Object.entries(works).map(([what, how]) => html`<td class="works" data-label="${what}">${workMark(how)}</td>`);
   const curves = first && costCurve(first);
-  return html`<tr class="method" id="${id}" data-paper="${arxiv}" data-cost="${cost}" data-training="${training}" data-works="${works}">
+  return html`<tr class="method" id="${id}" data-paper="${arxiv}" data-cost="${cost}" data-training="${training}" data-works="${Object.keys(works).filter((what) => works[what as keyof Working] !== 'no').join(' ')}">
 <td class="glyph-cell">${glyphBox(id)}</td>
 <th scope="row" class="what">${heading}<cite>${title}<span> ${authors && `${authors} `}${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="idea">${summary}</p>${(links.length > 1 || gap) && html`<ul class="parts">${links.length > 1 && links}${gap}</ul>`}</th>
 <td class="cost" data-label="Cost"><div><span class="o">${/^[a-z] |^n/.test(order) ? `O(${order})` : order}</span>${curves}</div></td>
@@ -118,6 +117,10 @@ function row(paper: SeedPaper, standing: Standing): Html {
 <td class="training">${training === 'none' ? '–' : training}</td>
 ${cells}
 <td class="claims" data-label="Claims">${verdicts.length > 0 ? verdictMarks(verdicts) : html`<span class="none">–</span>`}</td></tr>`;
+}
+
+export function workMark(works: Works): Html {
+  return html`<b class="mark ${works}" role="img" aria-label="${WORKS[works]}" title="${WORKS[works]}"></b>`;
 }
 
 function bars(id: string): Html {

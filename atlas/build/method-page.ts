@@ -10,10 +10,10 @@ import { reproductionNotes } from '../../src/report/reproduction';
 import { isSpatial, sampleParams, sampleSizes } from '../site/problem';
 import { addressOf } from './guide';
 import { Html, html } from './html';
-import { verdictMark, verdictMarks } from './index-page';
+import { verdictMark, verdictMarks, workMark } from './index-page';
 import { glyphBox } from './layout';
 import { sectionsOf } from './markdown';
-import { folderOf, paperOf, ROOT, runs } from './standing';
+import { folderOf, paperOf, ROOT, runs, workingOf } from './standing';
 
 /** What the page's script must know of the method. */
 export interface PageData {
@@ -64,7 +64,7 @@ export function methodPage(method: Method): Html {
   <div><h1>${titleOf(method)}</h1>${paper && html`<cite>${paper.title} <span>${authors && `${authors} `}${paper.year}, <a href="https://arxiv.org/abs/${paper.arxiv}">arXiv ${paper.arxiv}</a></span></cite>`}</div>
   <div class="aside">
     <p class="crumbs"><a href="../../index.html#${paperOf(name).id}">${familyOf(name)}</a></p>
-    <dl class="standing"><dt>runs on</dt><dd><b class="mark yes" role="img" aria-label="yes"></b>CPU <b class="mark yes" role="img" aria-label="yes"></b>GPU <b class="mark yes" role="img" aria-label="yes"></b>gradients</dd>
+    <dl class="standing"><dt>runs on</dt><dd>${Object.entries(workingOf([method])).map(([what, how]) => html`${workMark(how)}${what} `)}</dd>
     ${run && html`<dt>claims</dt><dd><a href="#claims">${verdictMarks(run.findings.map(({ verdict }) => verdict))}</a></dd>`}</dl>
   </div>
 </div>

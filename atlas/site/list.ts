@@ -18,7 +18,7 @@ function filter(): void {
       words.every((word) => texts.get(row)!.includes(word)) &&
       (costs.length === 0 || costs.includes(cost!)) &&
       (trainings.length === 0 || trainings.includes(training === 'either way' ? 'not needed' : training!)) &&
-      (devices.length === 0 || works !== 'no') &&
+      devices.every((device) => works!.split(' ').includes(device)) &&
       (family.value === '' || row.parentElement!.dataset.family === family.value)
     );
   };
