@@ -107,9 +107,15 @@ function row(paper: SeedPaper, standing: Standing): Html {
     : html`<span class="name">${name}</span>`;
   const links = present.map((method) => html`<li><a href="methods/${method.name}/index.html">${method.name}</a></li>`);
   const gap = missing.length > 0 && html`<li data-missing class="missing">missing: ${missing.join(', ')}</li>`;
-  const cells = Object.entries(works).map(([what, how]) => html`<td class="works" data-label="${what}">${workMark(how)}</td>`);
+  const cells = Object.entries(works).map(
+    ([what, how]) => html`<td class="works" data-label="${what}">${workMark(how)}</td>`,
+  );
   const curves = first && costCurve(first);
-  return html`<tr class="method" id="${id}" data-paper="${arxiv}" data-cost="${cost}" data-training="${training}" data-works="${Object.keys(works).filter((what) => works[what as keyof Working] !== 'no').join(' ')}">
+  return html`<tr class="method" id="${id}" data-paper="${arxiv}" data-cost="${cost}" data-training="${training}" data-works="${Object.keys(
+    works,
+  )
+    .filter((what) => works[what as keyof Working] !== 'no')
+    .join(' ')}">
 <td class="glyph-cell">${glyphBox(id)}</td>
 <th scope="row" class="what">${heading}<cite>${title}<span> ${authors && `${authors} `}${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="idea">${summary}</p>${(links.length > 1 || gap) && html`<ul class="parts">${links.length > 1 && links}${gap}</ul>`}</th>
 <td class="cost" data-label="Cost"><div><span class="o">${/^[a-z] |^n/.test(order) ? `O(${order})` : order}</span>${curves}</div></td>
