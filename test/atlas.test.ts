@@ -141,6 +141,66 @@ describe('the list', () => {
   });
 });
 
+describe('search by meaning', () => {
+  const question = 'my model forgets early tokens at 100k context';
+  const done = `${live('search')}[data-state=done]`;
+  const shown = (page: Page) => page.$$eval('tr.method:not([hidden])', (rows) => rows.map(({ id }) => id));
+  const MODELS = /\/models\//;
+
+  test('ranks by the encoder on this page, filters what it ranked, and fetches the model once', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    let fetched = 0;
+    context.on('request', (request) => MODELS.test(request.url()) && fetched++);
+    const { page, complaints } = await open(context, 'index.html');
+    await page.fill('input[type=search]', question);
+    expect([await shown(page), fetched]).toEqual([[], 0]);
+    await page.getByLabel('by meaning').check();
+    await page.waitForSelector('.likeness');
+    const order = await shown(page);
+    expect(order).toHaveLength(31);
+    expect(order.slice(0, 5)).toEqual(expect.arrayContaining(['landmark-attention', 'power-attention']));
+    const cosines = (await page.locator('.likeness').allTextContents()).map(Number.parseFloat);
+    expect(cosines).toEqual([...cosines].sort((a, b) => b - a));
+    await page.selectOption('#family', 'chosen-keys');
+    await page.waitForSelector(done);
+    const chosen = papers.filter(({ family }) => family === 'chosen keys').map(({ id }) => id);
+    expect(await shown(page)).toEqual(order.filter((id) => chosen.includes(id)));
+    expect(await grave(page)).toEqual([]);
+    const address = page.url();
+    await page.goto('about:blank');
+    await page.goto(address);
+    await page.waitForSelector('.likeness');
+    expect((await shown(page))[0]).toBe('landmark-attention');
+    expect(fetched).toBe(9);
+    await page.getByLabel('by words').check();
+    expect(await page.locator('.likeness').count()).toBe(0);
+    await page.fill('input[type=search]', '');
+    await page.selectOption('#family', '');
+    expect(await shown(page)).toEqual(papers.map(({ id }) => id));
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+
+  test('can be cancelled, and says when there is no model; words go on', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const page = await context.newPage();
+    await context.route(MODELS, () => undefined);
+    await page.goto(`${url}index.html#?${new URLSearchParams({ q: question, by: 'meaning' })}`);
+    await page.click('.finder [data-cancel]');
+    await page.waitForSelector(done);
+    expect(await page.isChecked('[value=words]')).toBe(true);
+    await context.unrouteAll({ behavior: 'ignoreErrors' });
+    await context.route(MODELS, (route) => route.abort());
+    await page.getByLabel('by meaning').check();
+    await page.waitForSelector(`${live('search')}[data-state=error]`);
+    expect(await page.textContent('.finder [data-said]')).toMatch(/encoder could not be loaded: .+ answers to words/);
+    await page.fill('input[type=search]', 'diffusion');
+    expect(await shown(page)).toContain('dydila');
+    expect(page.url()).not.toContain('meaning');
+    await context.close();
+  });
+});
+
 describe('every page of a method', () => {
   test.each(methods.map(({ name }) => name))('%s', async (name) => {
     const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 1280, height: 800 } });
@@ -287,15 +347,53 @@ test('links lead somewhere, and the feed is one', async () => {
       if (hash) expect(ids.get(target), `${file}: ${href}`).toContain(hash);
     }
   }
-  const feed = await readFile(join(DIST, 'feed.xml'), 'utf8');
-  for (const { name } of methods) expect(feed).toContain(`<id>urn:saccade:method:${name}</id>`);
+});
+
+test('the feed has what Atom requires, and an entry for each method', async () => {
   const page = await browser.newPage();
-  const parsed = await page.evaluate((xml) => {
-    const document = new DOMParser().parseFromString(xml, 'application/xml');
-    return [document.querySelector('parsererror')?.textContent, document.documentElement.namespaceURI];
-  }, feed);
-  expect(parsed).toEqual([undefined, 'http://www.w3.org/2005/Atom']);
+  const { names, feed, entries } = await page.evaluate(
+    (xml) => {
+      const document = new DOMParser().parseFromString(xml, 'application/xml');
+      const parts = (of: Element) =>
+        Array.from(of.children, (part) => ({
+          name: part.localName,
+          text: part.textContent as string,
+          href: part.getAttribute('href'),
+        }));
+      return {
+        names: Array.from(document.querySelectorAll('*'), ({ namespaceURI }) => namespaceURI),
+        feed: parts(document.documentElement),
+        entries: Array.from(document.querySelectorAll('feed > entry'), parts),
+      };
+    },
+    await readFile(join(DIST, 'feed.xml'), 'utf8'),
+  );
   await page.close();
+  expect(new Set(names)).toEqual(new Set(['http://www.w3.org/2005/Atom']));
+  const exists = new Set(await readdir(DIST, { recursive: true }));
+  const read = (parts: typeof feed) => {
+    const one = (name: string) => {
+      const found = parts.filter((part) => part.name === name);
+      expect(found, name).toHaveLength(1);
+      expect(found[0]?.text, name).not.toBe('');
+      return found[0]?.text as string;
+    };
+    for (const { href } of parts.filter(({ name }) => name === 'link')) expect(exists).toContain(href?.split('#')[0]);
+    expect(one('title')).not.toContain('<');
+    expect(one('updated')).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/);
+    return { id: one('id'), updated: one('updated'), links: parts.filter(({ name }) => name === 'link').length };
+  };
+  // An author for all of them, and where to read each.
+  expect(feed.filter(({ name, text }) => name === 'author' && text !== '')).toHaveLength(1);
+  const all = [feed, ...entries].map(read);
+  for (const { id, links } of all) {
+    expect(id).toMatch(/^urn:[a-z]+:[\w:-]+$/);
+    expect(links).toBeGreaterThan(0);
+  }
+  expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);
+  const updates = all.map(({ updated }) => updated);
+  expect(updates).toEqual([...updates].sort().reverse());
+  for (const { name } of methods) expect(all.map(({ id }) => id)).toContain(`urn:saccade:method:${name}`);
 });
 
 describe('real q, k and v', () => {
