@@ -3,10 +3,11 @@ import { answers } from './answer';
 import { chooseFrom } from './tasks/choose';
 import { costSeries } from './tasks/cost';
 import { maskInWords, maskTile, pairInWords } from './tasks/mask';
+import { rankByMeaning } from './tasks/meaning';
 import { reachThrough } from './tasks/reach';
 import { runHere } from './tasks/run';
 
-const tasks = { maskInWords, maskTile, pairInWords, reachThrough, costSeries, chooseFrom, runHere };
+const tasks = { maskInWords, maskTile, pairInWords, reachThrough, costSeries, chooseFrom, runHere, rankByMeaning };
 export type Tasks = typeof tasks;
 
 answers(tasks);

@@ -24,7 +24,8 @@ export interface SeedPaper {
   readonly arxiv: string;
   readonly title: string;
   readonly year: number;
-  readonly authors?: string;
+  /** Their names, or how many there are where that is all we know. */
+  readonly authors: string;
   readonly family: Family;
   /** Operations by the number n of tokens, inside O(), or in words. */
   readonly order: string;
@@ -33,6 +34,8 @@ export interface SeedPaper {
   /** Whether a model must be trained with it; `none` where there is no model. */
   readonly training: 'needed' | 'not needed' | 'either way' | 'none';
   readonly summary: string;
+  /** Problems that lead to it, in the words of those who have them: the atlas searches them by meaning. */
+  readonly problems: readonly string[];
   /** Names in the registry of methods, present or to come. */
   readonly methods: readonly string[];
   /** Names in the registry of models, present or to come. */
@@ -55,6 +58,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Each token of a line, picture or video attends to the window of tokens nearest to it. Near a border the window is moved in, not cut, so that every token reads equally many.',
+    problems: [
+      'A high-resolution picture or a video makes attention too slow, and what a pixel needs is near it.',
+      'A sliding window over two or three dimensions, local as a convolution.',
+    ],
     methods: ['neighborhood-attention'],
   },
   {
@@ -70,6 +77,11 @@ export const papers: readonly SeedPaper[] = [
     training: 'not needed',
     summary:
       'Neighbouring queries share one window, so that windows line up with the tiles in which a kernel computes and little work in a tile is wasted.',
+    problems: [
+      'A sliding window saves operations on paper, but the GPU is hardly faster, since it computes whole tiles.',
+      'A diffusion transformer takes too long to generate a video, and shall not be trained again.',
+      'Anything between sliding windows and the fixed windows of Swin.',
+    ],
     methods: ['generalized-neighborhood-attention'],
   },
   {
@@ -85,6 +97,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Every head keeps the blocks nearby and a share of its own of the far ones; together the heads hold the whole context.',
+    problems: [
+      'Serving a long context, the cache of keys and values does not fit into memory.',
+      'A language model is to be trained with sparse attention, each head on another part of the context.',
+    ],
     methods: ['s2-attention'],
   },
   {
@@ -100,6 +116,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'either way',
     summary:
       'A sliding window over tokens in a random order. A few layers, each shuffled anew, connect every token with every other one; gates can add the ordinary window.',
+    problems: [
+      'With a sliding window, distant tokens meet only after many layers.',
+      'Random connections, as between neurons of a brain, give every token the whole sequence in linear time.',
+    ],
     methods: ['stochastic-attention'],
   },
   {
@@ -115,6 +135,11 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'A block of tokens sees the blocks nearby, the first one, and those 1, 2, 4, 8 and so on away: a few layers lead anywhere in the past.',
+    problems: [
+      'With a sliding window a language model loses what stood at the beginning of a long text.',
+      'Information from anywhere in a long context must reach the last token within a few layers.',
+      'Sparse attention for very long contexts, without holes.',
+    ],
     methods: ['power-attention'],
   },
   {
@@ -130,6 +155,11 @@ export const papers: readonly SeedPaper[] = [
     training: 'none',
     summary:
       'One benchmark for attention kernels under fourteen masks, and for five ways to spread a long sequence over devices. The masks run here as masks of exact attention.',
+    problems: [
+      'Which attention kernel is fastest for a mask and a length?',
+      'A sequence of many documents, packed together, must not attend across their borders.',
+      'Training on a sequence too long for one GPU, spread over several.',
+    ],
     methods: ['attention'],
     lacking: 'the five ways to spread a sequence over devices',
   },
@@ -146,6 +176,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Regions of a picture first find the few regions that are most like them; their tokens then attend exactly, but only within these.',
+    problems: [
+      'Detecting and segmenting objects with a vision transformer that looks only at the regions that matter.',
+      'Sparse attention on images that follows their content, where windows are fixed.',
+    ],
     methods: ['bilevel-routing-attention'],
     models: ['biformer'],
   },
@@ -162,6 +196,11 @@ export const papers: readonly SeedPaper[] = [
     training: 'not needed',
     summary:
       'Scores every pair of a long prompt in four bits first, then computes exactly only the blocks in which some pair matters.',
+    problems: [
+      'Reading a long prompt takes too long before the first word is answered.',
+      'At inference most keys matter little: skip them, without training.',
+      'Estimate attention scores cheaply, from quantized queries and keys.',
+    ],
     methods: ['sale'],
   },
   {
@@ -177,6 +216,11 @@ export const papers: readonly SeedPaper[] = [
     training: 'not needed',
     summary:
       'Keys change little from one token to the next: only what changed is multiplied, and scores are summed up again. Nearby keys stay exact.',
+    problems: [
+      'A language model is to run on a phone or another small device.',
+      'Neighbouring keys are nearly the same, and are multiplied again and again.',
+      'Fewer multiplications at inference, without training.',
+    ],
     methods: ['deltallm'],
   },
   {
@@ -192,6 +236,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'not needed',
     summary:
       'Old keys wait in an index of nearest neighbours that queries of the prompt have built; each new token fetches the few that it needs.',
+    problems: [
+      "Generating text from a very long context, the keys and values do not fit into the GPU's memory.",
+      'Each new token needs few of the old keys: find them by vector search, without training.',
+    ],
     methods: ['retrieval-attention'],
   },
   {
@@ -207,6 +255,11 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'One landmark token stands for each block of the past. Attention to the landmark opens its block, so that far text is read only where it is wanted.',
+    problems: [
+      'A language model forgets what was said long ago, since its context is too short.',
+      'Look up passages from anywhere in an endless text, a book or a conversation.',
+      'A context many times longer than the one a model was trained with.',
+    ],
     methods: ['landmark-attention'],
   },
   {
@@ -222,6 +275,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'A linear pass guesses a narrow map of where attention would go; exact attention is then computed at its best places only. The guess comes from Performer, which runs here.',
+    problems: [
+      'A trained transformer costs too much on long inputs and shall be made linear by distillation.',
+      'Guess which entries of the attention matrix will be large before they are computed, and still show the attention map.',
+    ],
     methods: ['performer', 'sea'],
   },
   {
@@ -237,6 +294,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Drops the patches that the class token overlooks, as many as learned thresholds say: simple pictures keep fewer.',
+    problems: [
+      'A vision transformer is too slow, and many patches show only background: drop them.',
+      'Easy images should take less computation than difficult ones.',
+    ],
     methods: ['adaptive-token-pruning'],
     models: ['deit'],
   },
@@ -253,6 +314,11 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       "Learns from a model's own attention where in a picture the answer to a question lies, and looks there once more, closer.",
+    problems: [
+      'A multimodal language model overlooks small details in a large picture.',
+      'Find the region of an image that a question is about, and zoom in.',
+      'Cross-attention maps of a model as labels, without annotation.',
+    ],
     methods: ['roi-labels', 'roi-boxes'],
   },
   {
@@ -261,12 +327,18 @@ export const papers: readonly SeedPaper[] = [
     arxiv: '2507.00789',
     title: 'OptiPrune: Boosting Prompt-Image Consistency with Attention-Guided Noise and Dynamic Token Selection',
     year: 2025,
+    authors: 'one author',
     family: 'pruned tokens',
     order: 'n²',
     cost: 'quadratic',
     training: 'not needed',
     summary:
       'Steers the first noise of a diffusion model until attention finds every subject of the prompt, and skips tokens that are like others nearby.',
+    problems: [
+      'Text-to-image generation leaves out a subject of the prompt, or mixes two up.',
+      'Stable Diffusion is slow: many tokens of the image are alike.',
+      'Attention maps of the subjects of a prompt guide the image that is generated.',
+    ],
     methods: ['simprune-attention', 'subject-scores'],
   },
   {
@@ -275,12 +347,18 @@ export const papers: readonly SeedPaper[] = [
     arxiv: '2405.17381',
     title: 'Various Lengths, Constant Speed: Efficient Language Modeling with Lightning Attention',
     year: 2024,
+    authors: '6 authors',
     family: 'linear and recurrent',
     order: 'n d²',
     cost: 'linear',
     training: 'needed',
     summary:
       'The past is one matrix a head that fades at a fixed rate, so that every token costs the same, however long the text.',
+    problems: [
+      'Training a language model should be as fast on long sequences as on short ones.',
+      'Generating text in constant memory: a state in the place of a cache that grows.',
+      'Linear attention with decay, causal.',
+    ],
     methods: ['lightning-attention'],
   },
   {
@@ -289,12 +367,17 @@ export const papers: readonly SeedPaper[] = [
     arxiv: '2210.10340',
     title: 'The Devil in Linear Transformer',
     year: 2022,
+    authors: '7 authors',
     family: 'linear and recurrent',
     order: 'n d²',
     cost: 'linear',
     training: 'needed',
     summary:
       'Linear attention with a norm in the place of its denominator, which made gradients unbounded; early layers attend exactly within blocks.',
+    problems: [
+      'Training with linear attention is unstable: gradients explode.',
+      'Linear attention dilutes over a long sequence and neglects what is near.',
+    ],
     methods: ['transnormer'],
   },
   {
@@ -310,6 +393,11 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Linear attention over a whole picture, by turns with small windows and with a convolution that sharpens what linear weights blur.',
+    problems: [
+      'A backbone for high-resolution images that sees the whole picture at linear cost.',
+      'Linear attention is less accurate than softmax on images: it is not sharp enough.',
+      'Image classification and segmentation, windows by turns with global attention.',
+    ],
     methods: ['l2vit'],
     models: ['l2vit'],
   },
@@ -327,6 +415,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Linear attention for diffusion models, sharpened by powers that each token picks, less what all queries and keys have in common.',
+    problems: [
+      'Generating images with a diffusion transformer is too slow at high resolution.',
+      'Linear attention over-smooths: all its weights look the same.',
+    ],
     methods: ['dydila'],
   },
   {
@@ -342,6 +434,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'A router sends each chunk of tokens either to exact attention or into a state that a gated delta rule keeps; every query reads both.',
+    problems: [
+      'Some tokens of a long context must be recalled exactly, the rest can be compressed.',
+      'A hybrid of softmax attention and a recurrent layer that learns which token needs which.',
+    ],
     methods: ['nats-linear', 'gated-delta-rule'],
   },
   {
@@ -357,6 +453,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Finds defects in point clouds with attention over a few random features, and with a memory that learns new kinds of objects task by task.',
+    problems: [
+      'Detect defects of industrial products in 3D scans.',
+      'New classes of objects come over time, and old ones must not be forgotten.',
+    ],
     methods: ['kernel-attention', 'point-groups'],
   },
   {
@@ -372,6 +472,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Attention as regression: it fits a line around each query where softmax fits a constant. That costs more and errs less where keys end.',
+    problems: [
+      'Learning in context: attention should be better at regression and at associative recall than softmax.',
+      'More accurate attention, even at a higher cost.',
+    ],
     methods: ['local-linear-attention'],
   },
   {
@@ -387,6 +491,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Local linear attention in which a learned probe takes the place of the solver: softmax with a correction, at about twice the work.',
+    problems: [
+      'A language model should become better with the same parameters, by improving softmax attention itself.',
+      'Decoding waits for memory, so that more arithmetic for each key is free.',
+    ],
     methods: ['parallax'],
   },
   {
@@ -401,6 +509,10 @@ export const papers: readonly SeedPaper[] = [
     cost: 'linear',
     training: 'needed',
     summary: 'A large convolution, made of three cheap ones, gates its own input. There are no queries, keys or pairs.',
+    problems: [
+      'A convolutional backbone for image classification and segmentation in the place of self-attention.',
+      'Long-range dependencies in images without queries and keys.',
+    ],
     methods: ['large-kernel-attention'],
     models: ['van'],
   },
@@ -410,12 +522,17 @@ export const papers: readonly SeedPaper[] = [
     arxiv: '2508.07300',
     title: 'BEVANet: Bilateral Efficient Visual Attention Network for Real-Time Semantic Segmentation',
     year: 2025,
+    authors: '5 authors',
     family: 'large kernels',
     order: 'n',
     cost: 'linear',
     training: 'needed',
     summary:
       'Dilated strips across and down a picture, weighed anew at each place, in a network of two branches that segments street scenes in real time.',
+    problems: [
+      'Segment street scenes in real time, as a car that drives itself must.',
+      'Semantic segmentation with sharp contours at many frames a second.',
+    ],
     methods: ['sdlska'],
     models: ['bevanet'],
   },
@@ -433,6 +550,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Trains large kernels beside dilated small ones, which fold into one kernel once training is over. One network sees, hears and forecasts.',
+    problems: [
+      'One architecture for images, audio, video, point clouds and time series.',
+      'Branches that help in training are merged into one convolution for inference.',
+    ],
     methods: ['dilated-reparam-conv'],
     models: ['unireplknet'],
   },
@@ -449,6 +570,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Rules by which few large kernels do better than many small ones, and a convolution that lets one modality be the kernel over another.',
+    problems: [
+      'How to design a convolutional network with very large kernels that competes with transformers.',
+      'Fuse text, audio or video into image features by convolution.',
+    ],
     methods: ['asymmetric-conv-fusion'],
   },
   {
@@ -464,6 +589,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'What one layer of attention can learn while its queries and keys stay random: functions that average over keys, from few samples.',
+    problems: [
+      'What can attention learn in theory, and from how many samples?',
+      'Generalization bounds for a layer whose queries and keys are random and frozen.',
+    ],
     methods: ['random-feature-attention'],
   },
   {
@@ -479,6 +608,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Splits a layer into a map of its inputs and a map of its weights that meet in one dot product, by random features of its activation.',
+    problems: [
+      'Make the feed-forward layers of a network smaller, or fine-tune it by small adapters.',
+      "Approximate a layer's activation by random features.",
+    ],
     methods: ['snnk'],
   },
   {
@@ -495,6 +628,10 @@ export const papers: readonly SeedPaper[] = [
     training: 'none',
     summary:
       'A formula for the risk of regression on random features. With the ridge at its best, more features and more samples never hurt.',
+    problems: [
+      'Do more parameters and more data always help? Overfitting and the ridge that is best.',
+      'Predict the test error of kernel regression before anything is trained.',
+    ],
     methods: ['random-feature-risk'],
   },
   {
@@ -510,6 +647,7 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'A generative model recalls samples of earlier tasks, from which kernel machines are fitted, so that no sample need be kept.',
+    problems: ['Learn one task after another without forgetting the earlier ones and without storing their samples.'],
     methods: ['kernel-ridge'],
   },
 ];
