@@ -138,10 +138,13 @@ async function timesOf(
   backend.resetPeak();
   const before = backend.memory().live;
   const onProgress = (share: number) => report(`the first call, ${formatPercent(share)}`);
-  const estimates = [
-    await timeCalls(runtime, () => free(method.forward(inputs as never, params, { signal, onProgress }))),
-  ];
+  let results: Readonly<Record<string, Tensor>> = {};
+  const first = () => {
+    results = method.forward(inputs as never, params, { signal, onProgress });
+  };
+  const estimates = [await timeCalls(runtime, first)];
   const memory = backend.memory().peak - before;
+  free(results);
   const calls = [call];
   if (inputs.q && method !== exact) {
     const wait = (estimates[0] * exact.cost(letters, exactParams).flops) / flops;
