@@ -1,43 +1,21 @@
 /** The page of a method: one setting, and parts that follow it. */
 
-import { formatPercent, formatRatio, formatTime, significant } from '../../src/text/format';
+import { formatPercent, formatRatio } from '../../src/text/format';
 import type { PageData } from '../build/method-page';
 import { Helper, latest } from './ask';
 import { LENGTHS } from './constants';
+import { live, part, sentence } from './live';
 import { MaskView } from './mask-view';
 import { $, $$, ink, onTheme } from './page';
+import { startRun } from './run-part';
 import { canvasPng, saves, svgPng, svgText } from './save';
 import { SettingForm } from './setting-form';
-import type { RunProgress, RunResult } from './tasks/run';
 import type { Setting } from './tasks/setting';
 
 const data = JSON.parse($('#method').textContent!) as PageData;
 /** One helper draws and counts, the other runs, so that a long run holds up no picture. */
 const [counter, runner] = [new Helper(), new Helper()];
 const LAYERS = 8;
-
-type Part = 'mask' | 'reach' | 'cost' | 'run' | 'code';
-const part = (name: Part) => document.querySelector<HTMLElement>(`[data-live="${name}"]`);
-
-/** Does the work of a part: what goes wrong becomes its sentence, and the last good picture stays, faded. */
-async function live(name: Part, work: (box: HTMLElement) => Promise<string | undefined>): Promise<void> {
-  const box = part(name)!;
-  const said = $('[data-said]', box);
-  box.dataset.state = 'running';
-  try {
-    said.textContent = (await work(box)) ?? '';
-    box.dataset.state = 'done';
-  } catch (error) {
-    said.textContent = sentence(error);
-    box.dataset.state = 'error';
-  }
-}
-
-function sentence(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  const capital = /^(param|method) /.test(text) ? text : text[0].toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
-}
 
 const form = new SettingForm(data, changed);
 const count = (setting: Setting) => setting.tokens.reduce((size, extent) => size * extent, 1);
@@ -400,63 +378,7 @@ function drawGrid(query: number, _: readonly number[], layers: Uint8Array, [rows
 let repaint = () => {};
 onTheme(() => repaint());
 
-// ---- Run
-
-const NAMES = { wasm: 'WebAssembly', webgpu: 'WebGPU', reference: 'reference' };
-const runBox = part('run')!;
-const [start, stop] = [$<HTMLButtonElement>('[data-run]', runBox), $<HTMLButtonElement>('[data-cancel]', runBox)];
-let running: AbortController | undefined;
-
-function fill(rows: readonly RunResult[]): void {
-  const cell = (text: string | undefined) => `<td>${text ?? '–'}</td>`;
-  $('tbody', runBox).innerHTML = (['wasm', 'webgpu'] as const)
-    .map((backend) => {
-      const row: Partial<RunResult> = rows.find((each) => each.backend === backend) ?? {};
-      const { time, exact, speedup, error, checked } = row;
-      const cells = [
-        time && formatTime(time),
-        exact && formatTime(exact),
-        speedup && formatRatio(speedup),
-        error !== undefined ? `${significant(error)} at ${checked} tokens` : undefined,
-      ];
-      return `<tr data-backend="${backend}" data-error="${error ?? ''}"><td>${NAMES[backend]}</td>${cells.map((text) => cell(text || undefined)).join('')}</tr>`;
-    })
-    .join('');
-  const notes = $('[data-notes]', runBox);
-  notes.replaceChildren(
-    ...rows.map(({ backend, failure, explain }) => {
-      const line = document.createElement('span');
-      line.textContent = `${NAMES[backend]}: ${failure ?? explain?.split('\n').slice(1, 3).join('; ')}. `;
-      return line;
-    }),
-  );
-  if (!crossOriginIsolated)
-    notes.append(
-      'This page is not isolated, so WebAssembly computes on one thread: load the page once more, and its service worker isolates it where the host allows that.',
-    );
-}
-
-start.addEventListener('click', async () => {
-  running?.abort();
-  running = new AbortController();
-  const { signal } = running;
-  stop.hidden = false;
-  start.disabled = true;
-  await live('run', async (box) => {
-    const onProgress = (found: unknown) => {
-      const { said, rows } = found as RunProgress;
-      $('[data-said]', box).textContent = `${said} …`;
-      fill(rows);
-    };
-    const rows = await runner.ask('runHere', { setting: form.setting() }, { signal, onProgress });
-    fill(rows);
-    if (rows.every(({ failure }) => failure)) throw new Error(rows.map(({ failure }) => failure).join(' '));
-    return 'Times are medians of several calls; the error is against float64, as a share of the largest result.';
-  });
-  stop.hidden = true;
-  start.disabled = false;
-});
-stop.addEventListener('click', () => running?.abort());
+startRun(runner, () => form.setting());
 
 // ---- All together
 
