@@ -7,13 +7,14 @@ import { papers } from '../../src/methods/papers';
 import { paramsJsonSchema } from '../../src/methods/params';
 import { methods } from '../../src/methods/registry';
 import { reproductionNotes } from '../../src/report/reproduction';
-import { isSpatial, sampleParams, sampleSizes } from '../site/problem';
+import { isSpatial, REAL_NUMBERS, sampleParams, sampleSizes } from '../site/problem';
 import { addressOf } from './guide';
 import { Html, html } from './html';
-import { verdictMark, verdictMarks } from './index-page';
+import { verdictMark, verdictMarks, workMark } from './index-page';
 import { glyphBox } from './layout';
 import { sectionsOf } from './markdown';
-import { folderOf, paperOf, ROOT, runs } from './standing';
+import { ENCODER_BYTES } from './meanings';
+import { folderOf, paperOf, ROOT, runs, workingOf } from './standing';
 
 /** What the page's script must know of the method. */
 export interface PageData {
@@ -68,7 +69,7 @@ export function methodPage(method: Method): Html {
   <div><h1>${titleOf(method)}</h1>${paper && html`<cite>${paper.title} <span>${authors && `${authors} `}${paper.year}, <a href="https://arxiv.org/abs/${paper.arxiv}">arXiv ${paper.arxiv}</a></span></cite>`}</div>
   <div class="aside">
     <p class="crumbs"><a href="../../index.html#${paperOf(name).id}">${familyOf(name)}</a></p>
-    <dl class="standing"><dt>runs on</dt><dd><b class="mark yes" role="img" aria-label="yes"></b>CPU <b class="mark yes" role="img" aria-label="yes"></b>GPU <b class="mark yes" role="img" aria-label="yes"></b>gradients</dd>
+    <dl class="standing"><dt>runs on</dt><dd>${Object.entries(workingOf([method])).map(([what, how]) => html`${workMark(how)}${what} `)}</dd>
     ${run && html`<dt>claims</dt><dd><a href="#claims">${verdictMarks(run.findings.map(({ verdict }) => verdict))}</a></dd>`}</dl>
   </div>
 </div>
@@ -83,11 +84,7 @@ export function methodPage(method: Method): Html {
     ${masked && html`<figure data-live="reach" data-state="idle"><figcaption class="figure-title"><h3>Reach by layer</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>`}
   </div>
 </section>
-<section class="section"><h2>Run it here<small>In this page, on this device</small></h2>
-  <div data-live="run" data-state="idle"><p class="actions"><button class="run" type="button" data-run>Run</button> <button class="run" type="button" data-cancel hidden>Cancel</button> <span data-said role="status" class="quiet">with the sizes and params above, on normal random numbers</span></p>
-  <div class="scroll" tabindex="0" role="region" aria-label="Results"><table class="table plain"><thead><tr><th>Backend</th><th>${name}</th><th>exact attention</th><th>speed-up</th><th>largest error</th></tr></thead><tbody><tr><td>WebAssembly</td><td>–</td><td>–</td><td>–</td><td>–</td></tr><tr><td>WebGPU</td><td>–</td><td>–</td><td>–</td><td>–</td></tr></tbody></table></div>
-  <p class="caption" data-notes></p></div>
-</section>
+${runSection(method, data)}
 <section class="section"><h2>Code<small>With the params chosen above</small></h2>
   <div data-live="code" data-state="idle"><div class="code"><pre tabindex="0"><code data-code></code></pre><button type="button" data-copy>copy</button></div>${masked && html`<div class="code"><pre tabindex="0"><code data-command></code></pre><button type="button" data-copy>copy</button></div>`}<p class="caption" data-said role="status"></p></div>
 </section>
@@ -106,7 +103,7 @@ function form(method: Method, { sizes, spatial }: PageData): Html {
     ? [size('rows', 'rows', sizes.tokens[0], 'of tokens'), size('columns', 'columns', sizes.tokens[1], 'of tokens')]
     : [size('tokens', 'tokens', sizes.tokens[0], 'length of the sequence')];
   const { properties = {} } = paramsJsonSchema(method.params);
-  return html`<form aria-label="Sizes and params" novalidate>
+  return html`<form id="setting" aria-label="Sizes and params" novalidate>
     ${extents}
     <div class="pair">${size('heads', 'heads', sizes.heads, 'of queries')}${size('dimension', 'dimension', sizes.dimension, 'of a head')}</div>
     ${Object.entries(properties).map(([name, property]) => field(name, property as Property))}
@@ -138,6 +135,32 @@ function field(name: string, { type, enum: choices, description = '', default: p
   }
   const isNumber = type === 'integer' || type === 'number';
   return html`<div class="param"><label for="${id}">${name}</label><input ${common} type="${isNumber ? 'number' : 'text'}"${isNumber && html` step="${type === 'integer' ? 1 : 'any'}"`}${minimum !== undefined && html` min="${minimum}"`} placeholder="${preset === undefined ? 'by itself' : JSON.stringify(preset)}">${help}</div>`;
+}
+
+function runSection({ name, inputs }: Method, { spatial }: PageData): Html {
+  const columns = [name, 'rate', 'memory', 'exact attention', 'speed-up', 'largest error'];
+  const empty = ['WebAssembly', 'WebGPU'].map(
+    (backend) => html`<tr><td>${backend}</td>${columns.map(() => html`<td>–</td>`)}</tr>`,
+  );
+  return html`<section class="section"><h2>Run it here<small>In this page, on this device</small></h2>
+  <div data-live="run" data-state="idle">
+  ${inputs.q && numbersChoice(spatial)}
+  <p class="actions"><button class="run" type="button" data-run>Run</button> <button class="run" type="button" data-cancel hidden>Cancel</button> <span data-said role="status" class="quiet">with the sizes and params above</span></p>
+  <div class="scroll" tabindex="0" role="region" aria-label="Results"><table class="table plain"><thead><tr><th>Backend</th>${columns.map((column) => html`<th>${column}</th>`)}</tr></thead><tbody>${empty}</tbody></table></div>
+  <p class="caption" data-notes></p></div>
+</section>`;
+}
+
+/** Where q, k and v come from. */
+function numbersChoice(spatial: boolean): Html {
+  const real = Object.entries(REAL_NUMBERS).filter(([, numbers]) => numbers.spatial === spatial);
+  const option = ([value, { heads, dimension }]: (typeof real)[number]) =>
+    html`<option value="${value}">${spatial ? 'a photograph' : `a text, ${value} of a sentence encoder`}: ${heads} heads of ${dimension}</option>`;
+  const source = spatial
+    ? 'Patches of a photograph of the French Alps as queries, keys and values of image filters.'
+    : `A text through the Universal Sentence Encoder (${Math.round(ENCODER_BYTES / 1e6)} MB, loaded once), whose heads take the place of those above.`;
+  const own = html`<label>your text <textarea form="setting" name="text" rows="2" maxlength="20000" placeholder="else the beginning of Moby Dick"></textarea></label>`;
+  return html`<div class="numbers"><label>q, k and v from <select form="setting" name="numbers" aria-describedby="numbers-help"><option value="normal">normal random numbers</option>${real.map(option)}</select></label>${!spatial && own}<p class="caption" id="numbers-help">${source}</p></div>`;
 }
 
 /** A pair worth a look: a late query, and a key a quarter of the way, or, of weights, not far from it. */

@@ -1,5 +1,6 @@
 /** What the parts of a method's page have in common: a state each, the setting that they follow, plots that can be saved. */
 import type { PageData } from '../build/method-page';
+import { Cancelled } from './ask';
 import { $ } from './page';
 import { saves, svgPng, svgText } from './save';
 import type { SettingForm } from './setting-form';
@@ -23,7 +24,7 @@ export async function live(name: string, work: (box: HTMLElement) => Promise<str
     box.dataset.state = 'done';
   } catch (error) {
     said.textContent = sentence(error);
-    box.dataset.state = 'error';
+    box.dataset.state = error instanceof Cancelled ? 'idle' : 'error';
   }
 }
 

@@ -1,16 +1,15 @@
 /** The page of a method: one setting, and parts that follow it. */
 
-import { formatRatio, formatTime, significant } from '../../src/text/format';
 import type { PageData } from '../build/method-page';
 import { Helper } from './ask';
 import { startCost } from './cost-part';
-import { live, part, sentence } from './live';
+import { live, sentence } from './live';
 import { $, $$ } from './page';
 import { startPicture } from './picture-part';
 import { startReach } from './reach-part';
 import { startRelief } from './relief-part';
+import { startRun } from './run-part';
 import { SettingForm } from './setting-form';
-import type { RunProgress, RunResult } from './tasks/run';
 
 const data = JSON.parse($('#method').textContent!) as PageData;
 /** One helper draws and counts, one runs, so that a long run holds up no picture; beside masks another one computes weights. */
@@ -91,63 +90,7 @@ for (const button of $$('[data-copy]')) {
   });
 }
 
-// ---- Run
-
-const NAMES = { wasm: 'WebAssembly', webgpu: 'WebGPU', reference: 'reference' };
-const runBox = part('run')!;
-const [start, stop] = [$<HTMLButtonElement>('[data-run]', runBox), $<HTMLButtonElement>('[data-cancel]', runBox)];
-let running: AbortController | undefined;
-
-function fill(rows: readonly RunResult[]): void {
-  const cell = (text: string | undefined) => `<td>${text ?? '–'}</td>`;
-  $('tbody', runBox).innerHTML = (['wasm', 'webgpu'] as const)
-    .map((backend) => {
-      const row: Partial<RunResult> = rows.find((each) => each.backend === backend) ?? {};
-      const { time, exact, speedup, error, checked } = row;
-      const cells = [
-        time && formatTime(time),
-        exact && formatTime(exact),
-        speedup && formatRatio(speedup),
-        error !== undefined ? `${significant(error)} at ${checked} tokens` : undefined,
-      ];
-      return `<tr data-backend="${backend}" data-error="${error ?? ''}"><td>${NAMES[backend]}</td>${cells.map((text) => cell(text || undefined)).join('')}</tr>`;
-    })
-    .join('');
-  const notes = $('[data-notes]', runBox);
-  notes.replaceChildren(
-    ...rows.map(({ backend, failure, explain }) => {
-      const line = document.createElement('span');
-      line.textContent = `${NAMES[backend]}: ${failure ?? explain?.split('\n').slice(1, 3).join('; ')}. `;
-      return line;
-    }),
-  );
-  if (!crossOriginIsolated)
-    notes.append(
-      'This page is not isolated, so WebAssembly computes on one thread: load the page once more, and its service worker isolates it where the host allows that.',
-    );
-}
-
-start.addEventListener('click', async () => {
-  running?.abort();
-  running = new AbortController();
-  const { signal } = running;
-  stop.hidden = false;
-  start.disabled = true;
-  await live('run', async (box) => {
-    const onProgress = (found: unknown) => {
-      const { said, rows } = found as RunProgress;
-      $('[data-said]', box).textContent = `${said} …`;
-      fill(rows);
-    };
-    const rows = await runner.ask('runHere', { setting: form.setting() }, { signal, onProgress });
-    fill(rows);
-    if (rows.every(({ failure }) => failure)) throw new Error(rows.map(({ failure }) => failure).join(' '));
-    return 'Times are medians of several calls; the error is against float64, as a share of the largest result.';
-  });
-  stop.hidden = true;
-  start.disabled = false;
-});
-stop.addEventListener('click', () => running?.abort());
+startRun(runner, () => form.setting());
 
 // ---- All together
 

@@ -41,7 +41,7 @@ button.addEventListener('click', () => {
   try {
     localStorage.setItem('theme', root.dataset.theme);
   } catch {
-    // Storage is forbidden: the theme lasts as long as the page.
+    tell('The browser keeps no settings of this site: the theme lasts as long as the page.');
   }
   change();
 });
@@ -53,9 +53,25 @@ function change(): void {
 }
 say();
 
-addEventListener('load', () => {
-  if (!('serviceWorker' in navigator)) return;
-  navigator.serviceWorker.register(new URL(`${root.dataset.up}service-worker.js`, location.href)).catch(() => {
-    // Private windows and other hosts than https forbid it: the page works, but not offline.
-  });
+/** While work goes on the button that began it waits, without losing the focus, and the one that ends it is there. */
+export function markBusy(start: HTMLElement, stop: HTMLElement, isBusy: boolean): void {
+  if (!isBusy && document.activeElement === stop) start.focus({ preventScroll: true });
+  start.setAttribute('aria-disabled', String(isBusy));
+  stop.hidden = !isBusy;
+}
+
+/** Says at the end of the page what is missing here. */
+function tell(sentence: string): void {
+  const notes = $('#notes');
+  if (!notes.textContent.includes(sentence)) notes.append(`${sentence} `);
+}
+
+addEventListener('load', async () => {
+  try {
+    // Private windows, full storage and other hosts than https forbid it.
+    await navigator.serviceWorker.register(new URL(`${root.dataset.up}service-worker.js`, location.href));
+    await navigator.serviceWorker.ready;
+    if ((await caches.keys()).some((name) => name.startsWith('saccade atlas'))) return;
+  } catch {}
+  tell('The browser keeps nothing of this site (storage is full or forbidden): it works, but not without the network.');
 });

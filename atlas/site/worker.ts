@@ -3,6 +3,7 @@ import { answers } from './answer';
 import { chooseFrom } from './tasks/choose';
 import { costSeries } from './tasks/cost';
 import { maskInWords, maskTile, pairInWords } from './tasks/mask';
+import { rankByMeaning } from './tasks/meaning';
 import { reachThrough } from './tasks/reach';
 import { runHere } from './tasks/run';
 import { weightInWords, weightsInWords, weightsOfQuery, weightsTile } from './tasks/weights';
@@ -15,6 +16,7 @@ const tasks = {
   costSeries,
   chooseFrom,
   runHere,
+  rankByMeaning,
   weightsInWords,
   weightsTile,
   weightInWords,

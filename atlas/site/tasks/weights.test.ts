@@ -21,7 +21,7 @@ function settingOf(name: string, change: Partial<Setting> = {}): Setting {
 async function referenceOf(setting: Setting, output: string, names: (name: string) => boolean) {
   const { method, params } = settle(setting);
   using runtime = await createRuntime({ backend: 'wasm' });
-  const inputs = Object.entries(inputsOf(runtime, method, setting)).filter(([name]) => names(name));
+  const inputs = Object.entries(inputsOf(runtime, setting)).filter(([name]) => names(name));
   const host = Object.fromEntries(
     await Promise.all(inputs.map(async ([name, tensor]) => [name, await tensor.toHost()] as const)),
   ) as Record<string, HostTensor>;

@@ -8,7 +8,7 @@ import { formatBytes, significant } from '../../../src/text/format';
 import type { TaskControl } from '../answer';
 import { TILE } from '../constants';
 import { distance } from './mask';
-import { inputsOf } from './run';
+import { inputsOf, withNumbers } from './run';
 import { type Setting, settle } from './setting';
 
 const MOST_TOKENS = 2048;
@@ -156,8 +156,9 @@ function extremesOf({ tokens, data }: Weights, at: (i: number, j: number) => num
   return { largest, smallest: Math.min(smallest, largest), negative, rows, nan };
 }
 
-async function weightsOf(setting: Setting, signal: AbortSignal | undefined): Promise<Weights> {
-  const { method, params } = settle(setting);
+async function weightsOf(asked: Setting, signal: AbortSignal | undefined): Promise<Weights> {
+  const { method, params } = settle(asked);
+  const { setting, real } = await withNumbers(asked, { signal });
   const tokens = setting.tokens.reduce((size, extent) => size * extent, 1);
   if (tokens > MOST_TOKENS)
     throw new Error(
@@ -170,7 +171,7 @@ async function weightsOf(setting: Setting, signal: AbortSignal | undefined): Pro
     );
   runtime ??= createRuntime({ backend: 'wasm' });
   const started = await runtime;
-  const all = inputsOf(started, method, setting);
+  const all = inputsOf(started, setting, real);
   try {
     const { v } = all;
     if (!v) throw new Error(`${method.name} takes no values to be weighed.`);
