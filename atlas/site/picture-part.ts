@@ -158,7 +158,16 @@ export function startPicture(
 
   async function showWeights(): Promise<string> {
     const of = { setting: form.setting(), head: head() };
-    const found = await weigher.ask('weightsInWords', of);
+    const stop = $<HTMLButtonElement>('[data-stop]');
+    const onProgress = (said: unknown) => {
+      $('[data-said]', canvas.closest('figure')!).textContent = `${said} …`;
+      stop.hidden = false;
+    };
+    asking = new AbortController();
+    stop.onclick = () => asking.abort();
+    const found = await weigher.ask('weightsInWords', of, { signal: asking.signal, onProgress }).finally(() => {
+      stop.hidden = true;
+    });
     tokens = found.tokens;
     const name = (scaleChoice?.value ?? 'log') as ScaleName;
     const scale = scaleOf(name, found);
@@ -181,6 +190,7 @@ export function startPicture(
     return `Computed by the library on the numbers that a run takes: each column is its output for a value of 1 on that key alone. Summed with these weights, the values of the sample give ${output === 'out' ? 'its output' : `its output ${output}`} to within ${significant(error)} of the largest${exact}.${rows}`;
   }
 
+  let asking = new AbortController();
   let repaint = () => {};
   onTheme(() => repaint());
 
@@ -208,6 +218,8 @@ export function startPicture(
   const shown = Promise.withResolvers<void>();
   for (const each of [headField, choice, scaleChoice]) each?.addEventListener('input', show);
   return () => {
+    // Nobody waits for weights of another setting.
+    asking.abort();
     show();
     return shown.promise;
   };
