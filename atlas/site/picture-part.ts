@@ -217,10 +217,13 @@ export function startPicture(
 function paintLegend(scale: Scale, negative: boolean): void {
   const legend = $('#legend');
   const [none, all] = scale.ends;
-  $('[data-below]', legend).textContent = negative ? `−${all}` : '';
-  $('[data-none]', legend).textContent = none === '0' || !negative ? none : `±${none}`;
-  $('[data-all]', legend).textContent = all;
-  legend.classList.toggle('signed', negative);
+  const said = {
+    'left-end': negative ? `-${all}` : none,
+    'right-end': all,
+    middle: negative ? none : '',
+    unit: scale.unit ?? '',
+  };
+  for (const [place, text] of Object.entries(said)) $(`[data-${place}]`, legend).textContent = text;
   const canvas = $<HTMLCanvasElement>('canvas', legend);
   canvas.width = 256;
   const context = canvas.getContext('2d')!;

@@ -177,7 +177,7 @@ describeOnBackends('localLinearAttention', (runtime) => {
       {
         numRuns: 10,
         examples: (['cg', 'direct'] as const).map((solver) => [
-          { ...LARGE, d: solver === 'direct' ? 20 : LARGE.d },
+          solver === 'direct' ? { ...LARGE, m: 90, d: 20 } : LARGE,
           { causal: true, scale: 0.5, solver, stopGradRidge: false },
         ]),
       },
