@@ -156,8 +156,8 @@ describe('search by meaning', () => {
     const { page, complaints } = await open(context, 'index.html');
     await page.fill('input[type=search]', question);
     expect([await shown(page), fetched]).toEqual([[], 0]);
-    await page.getByLabel('by meaning').check();
-    await page.waitForSelector('.likeness');
+    await page.getByLabel('by meaning').click();
+    await page.waitForSelector('.likeness', { state: 'attached' });
     const order = await shown(page);
     expect(order).toHaveLength(31);
     expect(order.slice(0, 5)).toEqual(expect.arrayContaining(['landmark-attention', 'power-attention']));
@@ -171,8 +171,8 @@ describe('search by meaning', () => {
     const address = page.url();
     await page.goto('about:blank');
     await page.goto(address);
-    await page.waitForSelector('.likeness');
-    expect((await shown(page))[0]).toBe('landmark-attention');
+    await page.waitForSelector('.likeness', { state: 'attached' });
+    expect(await shown(page)).toEqual(order.filter((id) => chosen.includes(id)));
     expect(fetched).toBe(9);
     await page.getByLabel('by words').check();
     expect(await page.locator('.likeness').count()).toBe(0);
@@ -193,7 +193,7 @@ describe('search by meaning', () => {
     expect(await page.isChecked('[value=words]')).toBe(true);
     await context.unrouteAll({ behavior: 'ignoreErrors' });
     await context.route(MODELS, (route) => route.abort());
-    await page.getByLabel('by meaning').check();
+    await page.getByLabel('by meaning').click();
     await page.waitForSelector(`${live('search')}[data-state=error]`);
     expect(await page.textContent('.finder [data-said]')).toMatch(/encoder could not be loaded: .+ answers to words/);
     await page.fill('input[type=search]', 'diffusion');
@@ -394,10 +394,12 @@ test('what was visited works without the server, and is isolated where headers w
   const page = await context.newPage();
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(error.message));
-  const address = `${bare.resolvedUrls?.local[0]}methods/power-attention/index.html#?tokens=64`;
-  await page.goto(address);
+  const site = bare.resolvedUrls?.local[0];
+  await page.goto(`${site}index.html#?q=long+context&by=meaning`);
   expect(await page.evaluate(() => crossOriginIsolated)).toBe(false);
+  await page.waitForSelector('.likeness');
   await page.evaluate(() => navigator.serviceWorker.ready);
+  await page.goto(`${site}methods/power-attention/index.html#?tokens=64`);
   await bare.close();
   await page.reload();
   expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
@@ -405,7 +407,9 @@ test('what was visited works without the server, and is isolated where headers w
   await page.waitForSelector(`${live('run')}[data-state=done]`);
   expect(await page.getAttribute('[data-backend=wasm]', 'data-error')).toMatch(/e-/);
   await page.click('.wordmark');
-  await page.waitForSelector('[data-paper]');
+  await page.getByLabel('by meaning').check();
+  await page.fill('input[type=search]', 'long context');
+  await page.waitForSelector('.likeness');
   expect(errors).toEqual([]);
   await context.close();
 });

@@ -87,6 +87,7 @@ const loading = $('#loading');
 const said = $('[data-said]', loading);
 const stop = $<HTMLButtonElement>('[data-cancel]', loading);
 let asking: AbortController | undefined;
+let isLoaded = false;
 
 function say(sentence: string, isGoing = false): void {
   said.textContent = sentence;
@@ -101,19 +102,22 @@ const rankAll = latest(async () => {
   finder.dataset.state = 'running';
   const onProgress = (share: unknown) =>
     say(`The sentence encoder is loading: ${Math.floor(100 * (share as number))}% of ${said.dataset.size}.`, true);
+  if (!isLoaded) onProgress(0);
   try {
     const question = query.value.trim();
     const found = await helper.ask('rankByMeaning', { question }, { signal, onProgress });
+    isLoaded = true;
     say(question ? '' : 'The sentence encoder is there: ask in a sentence of your own.');
     arrange(question && byMeaning.checked ? found : undefined);
     filter();
     finder.dataset.state = 'done';
   } catch (error) {
+    const sentence = `The sentence encoder could not be loaded: ${(error as Error).message}. The list answers to words.`;
+    say(signal.aborted ? '' : sentence);
+    const state = signal.aborted ? 'done' : 'error';
     byWords.checked = true;
     search();
-    if (signal.aborted) return say('');
-    say(`The sentence encoder could not be loaded: ${(error as Error).message}. The list answers to words.`);
-    finder.dataset.state = 'error';
+    finder.dataset.state = state;
   }
 });
 stop.addEventListener('click', () => {
