@@ -28,7 +28,10 @@ export function choosePage(): Html {
     }),
   );
   const times = stored.flatMap(({ machine: { cpu, cores }, gpu, times }) =>
-    times.map((time) => ({ ...time, machine: time.backend === 'webgpu' ? gpu : `${cpu}, ${cores} cores` })),
+    times.map((time) => ({
+      ...time,
+      machine: time.backend === 'webgpu' ? gpu : `${cpu.replaceAll(/\(\w+\)/g, '')}, ${cores} cores`,
+    })),
   );
   return html`
 <script type="application/json" id="times">${new Html(JSON.stringify(times).replaceAll('<', '\\u003c'))}</script>
