@@ -48,7 +48,7 @@ function item({ setting }: Choice, lead: string, reasons: string): HTMLElement {
   anchor.textContent = setting.method;
   const details = document.createElement('small');
   details.textContent = reasons;
-  line.append(anchor, ` ${lead}`, details);
+  line.append(anchor, `: ${lead}.`, details);
   return line;
 }
 
