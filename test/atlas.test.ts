@@ -253,7 +253,7 @@ describe('every page of a method', () => {
 
   test('saves what it shows, and its numbers are those of the library', async () => {
     const context = await browser.newContext({ serviceWorkers: 'block' });
-    const { page, complaints } = await open(context, 'methods/neighborhood-attention/index.html');
+    const { page, complaints } = await open(context, 'methods/neighborhood-attention/index.html#?rows=12&columns=16');
     await settled(page);
     const saved = async (part: string, kind: string) => {
       const [download] = await Promise.all([
@@ -274,9 +274,9 @@ describe('every page of a method', () => {
         else expect(file.toString()).toMatch(/^<svg .*<\/svg>$/s);
       }
     const json = async (part: string) => JSON.parse((await saved(part, 'JSON')).toString());
-    const { setting, head, pairs, cells } = await json('mask');
+    const { setting, head, side, cells } = await json('mask');
     const { mask, place } = maskAt(setting, head);
-    expect([pairs, cells.length]).toEqual([1, place.n]);
+    expect([side, cells.length]).toEqual([1, place.n]);
     for (const [i, row] of cells.entries())
       expect(row).toEqual(row.map((_: number, j: number) => (mask.sees(i, j, place) ? 1 : 0)));
     const { query, counts } = await json('reach');

@@ -163,14 +163,16 @@ function numbersChoice(spatial: boolean): Html {
   return html`<div class="numbers"><label>q, k and v from <select form="setting" name="numbers" aria-describedby="numbers-help"><option value="normal">normal random numbers</option>${real.map(option)}</select></label>${!spatial && own}<p class="caption" id="numbers-help">${source}</p></div>`;
 }
 
-/** A pair worth a look: a late query, and a key a quarter of the way. */
-function firstPair({ sizes: { tokens }, spatial }: PageData): [number, number] {
+/** A pair worth a look: a late query, and a key a quarter of the way, or, of weights, not far from it. */
+function firstPair({ sizes: { tokens }, spatial, masked }: PageData): [number, number] {
   const n = tokens.reduce((size, extent) => size * extent, 1);
-  return [spatial ? Math.floor((n + tokens[1]) / 2) : Math.floor(0.9 * n), Math.floor(n / 4)];
+  const query = Math.floor(spatial ? (n + tokens[1]) / 2 : 0.9 * n);
+  return [query, Math.floor(masked ? n / 4 : 0.95 * query)];
 }
 
-function picture({ name, masked, weighed, spatial, ...sizes }: PageData): Html {
-  const [i, j] = firstPair({ name, masked, weighed, spatial, ...sizes });
+function picture(data: PageData): Html {
+  const { name, masked, weighed, spatial } = data;
+  const [i, j] = firstPair(data);
   const shows = masked ? (weighed ? 'The mask or the weights' : 'The mask') : 'The weights';
   const kind =
     masked &&
@@ -185,7 +187,7 @@ function picture({ name, masked, weighed, spatial, ...sizes }: PageData): Html {
       <div class="choices">${kind}${inks}<input id="view" name="view" hidden aria-label="view" data-kept></div>
       <div class="field" id="field"><div class="across"><span data-left>0</span><span>keys →</span><span data-right></span></div><div class="down"><span data-top>0</span><span>queries →</span><span data-bottom></span></div><div class="north"></div><div class="west"></div>
       <div class="cells" id="cells"><canvas tabindex="0" role="img" aria-label="${shows} of ${name}: queries down, keys across. Arrow keys move the pair, plus and minus zoom."></canvas></div></div>
-      ${weighed && html`<div class="scale" id="legend" data-weights${masked && html` hidden`}><span data-below></span><span data-none></span><canvas height="1" aria-hidden="true"></canvas><span data-all></span></div>`}
+      ${weighed && html`<div class="scale" id="legend" data-weights${masked && html` hidden`}><span data-left-end></span><canvas height="1" aria-hidden="true"></canvas><span><span data-right-end></span> <span data-unit></span></span><span data-middle></span></div>`}
       <figcaption class="figure-title"><span class="zoom"><button type="button" data-zoom="in" aria-label="larger">+</button><button type="button" data-zoom="out" aria-label="smaller">−</button><button type="button" data-zoom="all">whole</button><button type="button" data-zoom="cells">cells</button><label>head <input id="head" name="head" type="number" min="0" value="0" data-kept></label></span><span class="saves" data-saves></span></figcaption>
       <p class="caption" data-said role="status"></p>
     </figure>

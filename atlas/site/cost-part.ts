@@ -26,7 +26,12 @@ export function startCost({ data, form }: MethodPage, counter: Helper): () => vo
         ({ costs }) => costs[near]?.[metric],
       );
       if (mine === undefined || exact === undefined) return 'The setting fits none of the lengths shown.';
-      return `At ${grouped(LENGTHS[near])} tokens ${written(metric, mine)}${data.name === 'attention' ? '' : besideExact(mine, exact)}.`;
+      const absent = lines.filter(({ costs }) => costs.every((cost) => !cost?.[metric])).map(({ method }) => method);
+      const missing =
+        absent.length > 0 && beside.length > 0
+          ? ` Not shown, since they have none or fit no length: ${absent.join(', ')}.`
+          : '';
+      return `At ${grouped(LENGTHS[near])} tokens ${written(metric, mine)}${data.name === 'attention' ? '' : besideExact(mine, exact)}.${missing}`;
     }),
   );
   for (const choice of $$('[name=metric], [name=beside]')) choice.addEventListener('change', update);

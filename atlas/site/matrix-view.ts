@@ -138,7 +138,7 @@ export class MatrixView {
         return tile?.cells[(y % TILE) * TILE + (x % TILE)];
       }),
     );
-    return { pairs, query: cell(top) * pairs, key: cell(left) * pairs, rows };
+    return { side: pairs, query: cell(top) * pairs, key: cell(left) * pairs, rows };
   }
 
   draw(): void {

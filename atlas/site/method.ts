@@ -12,8 +12,9 @@ import { startRun } from './run-part';
 import { SettingForm } from './setting-form';
 
 const data = JSON.parse($('#method').textContent!) as PageData;
-/** One helper draws and counts, one computes weights, one runs, so that what takes long holds up no picture. */
-const [counter, weigher, runner] = [new Helper(), new Helper(), new Helper()];
+/** One helper draws and counts, one runs, so that a long run holds up no picture; beside masks another one computes weights. */
+const [counter, runner] = [new Helper(), new Helper()];
+const weigher = data.masked ? new Helper() : counter;
 const form = new SettingForm(data, changed);
 
 // ---- Code

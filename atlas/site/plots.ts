@@ -1,5 +1,5 @@
 /** The plots of a method's page. */
-import { axisX, axisY, dot, line, type PlotOptions, plot, ruleX, text } from '@observablehq/plot';
+import { axisX, axisY, dot, gridY, line, type PlotOptions, plot, ruleX, text } from '@observablehq/plot';
 import { formatBytes, formatFlops } from '../../src/text/format';
 import type { CostLine } from './tasks/cost';
 
@@ -61,20 +61,21 @@ export function costPlot(width: number, { lengths, lines, metric, own, now }: Co
     return { stroke: `var(${inks[at % inks.length]})`, strokeWidth: 1.5, strokeDasharray };
   };
   const ends = lines.flatMap(({ method }) => points.filter((point) => point.method === method).slice(-1));
-  const logs = points.map(({ value }) => Math.log10(value));
-  const decades = Math.max(...logs) - Math.min(...logs) || 1;
-  const apart = 10 ** ((decades * labelHeight) / (height - marginTop - marginBottom));
+  const values = points.map(({ value }) => value);
+  const domain = [Math.min(...values) / 1.5, Math.max(...values) * 1.5];
+  const apart = (domain[1] / domain[0]) ** (labelHeight / (height - marginTop - marginBottom));
   return named('Cost against length', {
     width,
     height,
-    marginLeft: 62,
+    marginLeft: 72,
     marginRight: 8,
     marginTop,
     marginBottom,
     style: STYLE,
     x: { type: 'log', base: 2, domain: [lengths[0], lengths.at(-1)!] },
-    y: { type: 'log', grid: true },
+    y: { type: 'log', base: metric === 'flops' ? 10 : 2, domain: values.length > 0 ? domain : [1, 2] },
     marks: [
+      gridY({ ticks: 5 }),
       axisX({ ticks: [64, 512, 4096, 32768], tickFormat: short, label: 'tokens', labelOffset: 38, tickSize: 4 }),
       axisY({ ticks: 5, tickFormat: (value: number) => written(metric, value), label: null, tickSize: 0 }),
       ruleX([now], { stroke: 'var(--hand)' }),
@@ -125,7 +126,7 @@ export function reachPlot(width: number, counts: readonly number[], tokens: numb
   return named('Reach by layer', {
     width,
     height: 212,
-    marginLeft: 62,
+    marginLeft: 72,
     marginRight: 24,
     marginTop: 20,
     marginBottom: 42,

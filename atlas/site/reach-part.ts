@@ -1,6 +1,6 @@
 /** What a query reaches, layer by layer: as a plot, and, for sequences, as strips of tokens. */
 import { type Helper, latest } from './ask';
-import { LAYERS } from './constants';
+import { APART, LAYERS } from './constants';
 import { count, draw, grouped, live, type MethodPage, part, plots } from './live';
 import { $, $$, ink, onTheme } from './page';
 import { canvasPng, saves } from './save';
@@ -9,32 +9,34 @@ export function startReach({ data, form }: MethodPage, counter: Helper, query: (
   if (!part('reach')) return () => undefined;
   let repaint = () => {};
   onTheme(() => repaint());
-  return latest(() =>
-    live('reach', async (box) => {
-      const setting = form.setting();
-      const [from, tokens] = [Math.min(query(), count(setting) - 1), count(setting)];
-      const [{ counts, layers }, { reachPlot }] = await Promise.all([
-        counter.ask('reachThrough', { setting, query: from, layers: LAYERS }),
-        plots(),
-      ]);
-      const found = { setting, query: from, counts };
-      draw(box, `${data.name}-reach`, (width) => reachPlot(width, counts, tokens, LAYERS), found);
-      if (!data.spatial) {
-        const shown = counts.slice(0, MOST_STRIPS);
-        const strips = $('#strips');
-        $('[data-heading]', strips).textContent =
-          `What query ${grouped(from)} reaches, layer by layer, of ${grouped(tokens)}`;
-        repaint = () => paintStrips(strips, shown, layers);
-        repaint();
-        saves($('[data-saves]', strips), `${data.name}-strips`, {
-          png: () => canvasPng(together($$<HTMLCanvasElement>('canvas', strips))),
-          json: () => ({ ...found, layers: [...layers] }),
-        });
-      }
-      const last = counts.at(-1)!;
-      const all = last === tokens ? 'everything' : `${grouped(last)} of ${grouped(tokens)} tokens`;
-      return `Query ${grouped(from)} reaches ${grouped(counts[0])} tokens in one layer and ${all} through ${counts.length}${counts.length < LAYERS && last < tokens ? '; more layers add nothing' : ''}.`;
-    }),
+  return latest(
+    () =>
+      live('reach', async (box) => {
+        const setting = form.setting();
+        const [from, tokens] = [Math.min(query(), count(setting) - 1), count(setting)];
+        const [{ counts, layers }, { reachPlot }] = await Promise.all([
+          counter.ask('reachThrough', { setting, query: from, layers: LAYERS }),
+          plots(),
+        ]);
+        const found = { setting, query: from, counts };
+        draw(box, `${data.name}-reach`, (width) => reachPlot(width, counts, tokens, LAYERS), found);
+        if (!data.spatial) {
+          const shown = counts.slice(0, MOST_STRIPS);
+          const strips = $('#strips');
+          $('[data-heading]', strips).textContent =
+            `What query ${grouped(from)} reaches, layer by layer, of ${grouped(tokens)}`;
+          repaint = () => paintStrips(strips, shown, layers);
+          repaint();
+          saves($('[data-saves]', strips), `${data.name}-strips`, {
+            png: () => canvasPng(together($$<HTMLCanvasElement>('canvas', strips))),
+            json: () => ({ ...found, layers: [...layers] }),
+          });
+        }
+        const last = counts.at(-1)!;
+        const all = last === tokens ? 'everything' : `${grouped(last)} of ${grouped(tokens)} tokens`;
+        return `Query ${grouped(from)} reaches ${grouped(counts[0])} tokens in one layer and ${all} through ${counts.length}${counts.length < LAYERS && last < tokens ? '; more layers add nothing' : ''}.`;
+      }),
+    APART,
   );
 }
 

@@ -1,7 +1,7 @@
 /** Tokens on their grid, seen from above or in relief: how high a token stands says what the query has of it. */
 import { significant } from '../../src/text/format';
 import { type Helper, latest } from './ask';
-import { LAYERS } from './constants';
+import { APART, LAYERS } from './constants';
 import { count, grouped, live, type MethodPage, part } from './live';
 import { $, $$, type Colour, ink, onTheme } from './page';
 import { canvasPng, saves } from './save';
@@ -35,6 +35,8 @@ const FLAT: Turn = { around: 0, above: 90 };
 const MOST = 64;
 const HEIGHT = 0.32;
 const ASPECT = 0.66;
+/** Width of a character of the names, about. */
+const CHARACTER = 7;
 
 export function startRelief(
   { data, form }: MethodPage,
@@ -92,7 +94,7 @@ export function startRelief(
     context.fillStyle = `rgb(${ink('--quiet').join(' ')})`;
     context.font = `12.5px ${getComputedStyle(canvas).fontFamily}`;
     for (const { text, x, y, anchor } of namesOf(grid, turn(), width)) {
-      context.textAlign = anchor === 'start' ? 'left' : 'right';
+      context.textAlign = anchor as CanvasTextAlign;
       context.fillText(text, x, y);
     }
   }
@@ -149,57 +151,63 @@ export function startRelief(
   for (const button of $$('[data-turn]', box))
     button.addEventListener('click', () => turnTo(button.dataset.turn === 'flat' ? FLAT : RELIEF));
 
-  const update = latest(() =>
-    live('relief', async () => {
-      const setting = form.setting();
-      const [rows, columns] = setting.tokens;
-      const [from, tokens] = [Math.min(query(), count(setting) - 1), count(setting)];
-      const place = (token: number) =>
-        `row ${grouped(Math.floor(token / columns))}, column ${grouped(token % columns)}`;
-      const found = await (heightField.value === 'weights' ? byWeights() : byLayers());
-      const block = Math.ceil(Math.max(rows, columns) / MOST);
-      const { heights } = found;
-      grid = { rows, columns, block, heights: blocks(heights, columns, block), query: blockAt(from, columns, block) };
-      describe = (token) => `${place(token)}: ${found.describe(token)}`;
-      paint();
-      saves($('[data-saves]', box), `${data.name}-grid`, {
-        svg: () => svgOf(canvas.clientWidth),
-        png: () => canvasPng(canvas),
-        json: () => ({ setting, query: from, height: heightField.value, rows, columns, values: [...found.values] }),
-      });
-      return `From query ${grouped(from)}, ${place(from)}: ${found.said}.${block > 1 ? ` A block is the highest of ${block} × ${block} tokens.` : ''}`;
+  const update = latest(
+    () =>
+      live('relief', async () => {
+        const setting = form.setting();
+        const [rows, columns] = setting.tokens;
+        const [from, tokens] = [Math.min(query(), count(setting) - 1), count(setting)];
+        const place = (token: number) =>
+          `row ${grouped(Math.floor(token / columns))}, column ${grouped(token % columns)}`;
+        const found = await (heightField.value === 'weights' ? byWeights() : byLayers());
+        const block = Math.ceil(Math.max(rows, columns) / MOST);
+        const { heights } = found;
+        grid = { rows, columns, block, heights: blocks(heights, columns, block), query: blockAt(from, columns, block) };
+        describe = (token) => `${place(token)}: ${found.describe(token)}`;
+        paint();
+        saves($('[data-saves]', box), `${data.name}-grid`, {
+          svg: () => svgOf(canvas.clientWidth),
+          png: () => canvasPng(canvas),
+          json: () => ({ setting, query: from, height: heightField.value, rows, columns, values: [...found.values] }),
+        });
+        return `From query ${grouped(from)}, ${place(from)}: ${found.said}.${block > 1 ? ` A block is the highest of ${block} × ${block} tokens.` : ''}`;
 
-      /** What is seen stands highest, what takes more layers is lower. */
-      async function byLayers() {
-        const { counts, layers } = await helpers.counter.ask('reachThrough', { setting, query: from, layers: LAYERS });
-        const most = counts.length;
-        const of = (n: number, at: number) => `${grouped(n)} in ${at + 1}`;
-        return {
-          values: layers,
-          heights: Float32Array.from(layers, (layer) => (layer === 0 ? 0 : (most + 1 - layer) / most)),
-          describe: (token: number) =>
-            layers[token] === 0
-              ? 'not reached'
-              : layers[token] === 1
-                ? 'seen'
-                : `reached through ${layers[token]} layers`,
-          said: `${counts.map(of).join(', ')} ${most === 1 ? 'layer' : 'layers'}, of ${grouped(tokens)} tokens; the fewer layers, the higher`,
-        };
-      }
+        /** What is seen stands highest, what takes more layers is lower. */
+        async function byLayers() {
+          const { counts, layers } = await helpers.counter.ask('reachThrough', {
+            setting,
+            query: from,
+            layers: LAYERS,
+          });
+          const most = counts.length;
+          const of = (n: number, at: number) => `${grouped(n)} in ${at + 1}`;
+          return {
+            values: layers,
+            heights: Float32Array.from(layers, (layer) => (layer === 0 ? 0 : (most + 1 - layer) / most)),
+            describe: (token: number) =>
+              layers[token] === 0
+                ? 'not reached'
+                : layers[token] === 1
+                  ? 'seen'
+                  : `reached through ${layers[token]} layers`,
+            said: `${counts.map(of).join(', ')} ${most === 1 ? 'layer' : 'layers'}, of ${grouped(tokens)} tokens; the fewer layers, the higher`,
+          };
+        }
 
-      async function byWeights() {
-        const head = Math.max(0, Math.min(setting.heads - 1, Math.floor(Number(headField.value)) || 0));
-        const values = await helpers.weigher.ask('weightsOfQuery', { setting, head, query: from });
-        const largest = values.reduce((best, value, at) => (Math.abs(value) > Math.abs(values[best]) ? at : best), 0);
-        const unit = Math.abs(values[largest]) || 1;
-        return {
-          values,
-          heights: values.map((value) => value / unit),
-          describe: (token: number) => `weight ${significant(values[token])}`,
-          said: `its weights on values, as heights; the largest, ${significant(values[largest])}, is at ${place(largest)}`,
-        };
-      }
-    }),
+        async function byWeights() {
+          const head = Math.max(0, Math.min(setting.heads - 1, Math.floor(Number(headField.value)) || 0));
+          const values = await helpers.weigher.ask('weightsOfQuery', { setting, head, query: from });
+          const largest = values.reduce((best, value, at) => (Math.abs(value) > Math.abs(values[best]) ? at : best), 0);
+          const unit = Math.abs(values[largest]) || 1;
+          return {
+            values,
+            heights: values.map((value) => value / unit),
+            describe: (token: number) => `weight ${significant(values[token])}`,
+            said: `its weights on values, as heights; the largest, ${significant(values[largest])}, is at ${place(largest)}`,
+          };
+        }
+      }),
+    APART,
   );
   heightField.addEventListener('input', update);
   headField.addEventListener('input', update);
@@ -238,13 +246,14 @@ function projection({ rows, columns, block }: Grid, { around, above }: Turn, wid
   const [down, across] = [rows, columns].map((extent) => Math.ceil(extent / block));
   const [turn, tilt] = [around, above].map((degrees) => (degrees * Math.PI) / 180);
   const [sin, cos] = [Math.sin(turn), Math.cos(turn)];
-  const diagonal = Math.hypot(down, across);
   const top = HEIGHT * Math.max(down, across);
   const height = width * ASPECT;
-  const margin = 24;
+  // Room for what stands at the corners.
+  const [roomX, roomY] = [2 * Math.min(72, width / 7), 48];
+  const extent = (a: number, b: number) => Math.abs(a) * across + Math.abs(b) * down;
   const scale = Math.min(
-    (width - 2 * margin) / diagonal,
-    (height - 2 * margin) / (diagonal * Math.sin(tilt) + top * Math.cos(tilt)),
+    (width - roomX) / extent(cos, sin),
+    (height - roomY) / (extent(sin, cos) * Math.sin(tilt) + top * Math.cos(tilt)),
   );
   const middle = height / 2 + (scale * top * Math.cos(tilt)) / 2;
   /** How near a point is. */
@@ -298,18 +307,26 @@ function facesOf(grid: Grid, turn: Turn, width: number): Face[] {
 /** What stands at the ends of the axes: where rows and columns begin and where they lead. */
 function namesOf(grid: Grid, turn: Turn, width: number) {
   const { down, across, place } = projection(grid, turn, width);
-  const corner = (x: number, y: number) => place((x * across) / 2, (y * down) / 2, 0);
+  const [middleX, middleY] = place(0, 0, 0);
+  /** On top of what stands there, which would hide it. */
+  const corner = (x: number, y: number) => {
+    const height = grid.heights[(y > 0 ? down - 1 : 0) * across + (x > 0 ? across - 1 : 0)];
+    return place((x * across) / 2, (y * down) / 2, Math.abs(height) || 0);
+  };
   return [
     { text: '0', at: corner(-1, -1) },
     { text: `column ${grid.columns - 1}`, at: corner(1, -1) },
     { text: `row ${grid.rows - 1}`, at: corner(-1, 1) },
   ].map(({ text, at: [x, y] }) => {
-    const isLeft = x < width / 2;
+    const isLeft = x < middleX;
+    const [from, room] = isLeft ? [x - 6, x - 6] : [x + 6, width - x - 6];
+    // Where there is no room beside the corner, above or below it.
+    const isNarrow = room < CHARACTER * text.length;
     return {
       text,
-      x: Math.min(width - 2, Math.max(2, x + (isLeft ? 4 : -4))),
-      y: y + (y < (width * ASPECT) / 2 ? -6 : 15),
-      anchor: isLeft ? 'start' : 'end',
+      x: isNarrow ? (isLeft ? 0 : width) : from,
+      y: y < middleY ? y - 3 : y + 14,
+      anchor: isLeft === isNarrow ? 'start' : 'end',
     };
   });
 }

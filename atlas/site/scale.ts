@@ -3,14 +3,14 @@ import { significant } from '../../src/text/format';
 import { TILE } from './constants';
 import { ink } from './page';
 
-export const SCALES = ['log', 'linear', 'row'] as const;
-export type ScaleName = (typeof SCALES)[number];
+export type ScaleName = 'log' | 'linear' | 'row';
 
 export interface Scale {
   /** From -1 to 1: how much ink a weight gets. */
   share(weight: number): number;
-  /** What the ends of the legend say: no ink and all. */
+  /** What the ends of the legend say, no ink and all, and in what. */
   readonly ends: readonly [string, string];
+  readonly unit?: string;
 }
 
 /** Decades below the largest beyond which a logarithmic scale tells no difference. */
@@ -22,7 +22,7 @@ export function scaleOf(
   name: ScaleName,
   { largest, smallest }: { readonly largest: number; readonly smallest: number },
 ): Scale {
-  if (name === 'row') return { share: (weight) => weight, ends: ['0', 'the largest of its query'] };
+  if (name === 'row') return { share: (weight) => weight, ends: ['0', '1'], unit: 'of each query’s largest' };
   const most = largest || 1;
   if (name === 'linear') return { share: (weight) => weight / most, ends: ['0', significant(largest)] };
   const least = Math.max(smallest, most * 10 ** -DECADES);
@@ -31,7 +31,7 @@ export function scaleOf(
     Math.sign(weight) * Math.min(1, Math.max(1e-9, 1 - Math.log(most / Math.abs(weight)) / range));
   return {
     share: (weight) => (weight === 0 ? 0 : share(weight)),
-    ends: [`${smallest < least ? 'up to ' : ''}${significant(least)}`, significant(largest)],
+    ends: [`${smallest < least ? '≤ ' : ''}${significant(least)}`, significant(largest)],
   };
 }
 
