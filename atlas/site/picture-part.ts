@@ -178,7 +178,7 @@ export function startPicture(
         ? ''
         : ` ${grouped(nan.length)} queries, hatched, have weights that are no numbers (${nan.slice(0, 5).map(grouped).join(', ')}${nan.length > 5 ? ', …' : ''}).`;
     const exact = scaled ? `, each row up to a factor, since ${data.name} normalises it` : '';
-    return `What the library makes of unit values. Sums of values so weighted are ${output === 'out' ? 'its output' : `its output ${output}`} to ${significant(error)} of the largest${exact}.${rows}`;
+    return `Computed by the library on the numbers that a run takes: each column is its output for a value of 1 on that key alone. Summed with these weights, the values of the sample give ${output === 'out' ? 'its output' : `its output ${output}`} to within ${significant(error)} of the largest${exact}.${rows}`;
   }
 
   let repaint = () => {};

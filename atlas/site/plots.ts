@@ -67,7 +67,7 @@ export function costPlot(width: number, { lengths, lines, metric, own, now }: Co
   return named('Cost against length', {
     width,
     height,
-    marginLeft: 62,
+    marginLeft: 72,
     marginRight: 8,
     marginTop,
     marginBottom,
@@ -126,7 +126,7 @@ export function reachPlot(width: number, counts: readonly number[], tokens: numb
   return named('Reach by layer', {
     width,
     height: 212,
-    marginLeft: 62,
+    marginLeft: 72,
     marginRight: 24,
     marginTop: 20,
     marginBottom: 42,

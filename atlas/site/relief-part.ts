@@ -308,7 +308,11 @@ function facesOf(grid: Grid, turn: Turn, width: number): Face[] {
 function namesOf(grid: Grid, turn: Turn, width: number) {
   const { down, across, place } = projection(grid, turn, width);
   const [middleX, middleY] = place(0, 0, 0);
-  const corner = (x: number, y: number) => place((x * across) / 2, (y * down) / 2, 0);
+  /** On top of what stands there, which would hide it. */
+  const corner = (x: number, y: number) => {
+    const height = grid.heights[(y > 0 ? down - 1 : 0) * across + (x > 0 ? across - 1 : 0)];
+    return place((x * across) / 2, (y * down) / 2, Math.abs(height) || 0);
+  };
   return [
     { text: '0', at: corner(-1, -1) },
     { text: `column ${grid.columns - 1}`, at: corner(1, -1) },
