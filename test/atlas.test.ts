@@ -9,9 +9,11 @@ import axe from 'axe-core';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { build, type PreviewServer, preview } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { maskAt } from '../atlas/site/tasks/setting';
 import { atlasConfig } from '../scripts/atlas.ts';
 import { methods } from '../src/index';
 import { papers } from '../src/methods/papers';
+import { keysOfMask, receptiveField } from '../src/simulate/reach';
 import { FIREFOX, launchFirefox } from './firefox';
 import { ISOLATION, launchChromium } from './page';
 
@@ -206,8 +208,10 @@ describe('every page of a method', () => {
     const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 1280, height: 800 } });
     const { page, complaints } = await open(context, `methods/${name}/index.html`);
     const states = await settled(page);
-    const masked = methods.find((method) => method.name === name)?.mask ? { mask: 'done', reach: 'done' } : {};
-    expect(states).toEqual({ ...masked, cost: 'done', run: 'idle', code: 'done' });
+    const { mask, inputs } = methods.find((method) => method.name === name)!;
+    const pictures = mask ? { mask: 'done', reach: 'done' } : { weights: 'done' };
+    const onGrid = inputs.q?.includes('...space') ? { relief: 'done' } : {};
+    expect(states).toEqual({ ...pictures, ...onGrid, cost: 'done', run: 'idle', code: 'done' });
     expect(await grave(page)).toEqual([]);
     await page.setViewportSize({ width: 360, height: 800 });
     await page.waitForTimeout(100);
@@ -244,6 +248,87 @@ describe('every page of a method', () => {
       });
       expect((await run).stdout, name).toMatch(/^\[ 1, /);
     }
+    await context.close();
+  });
+
+  test('saves what it shows, and its numbers are those of the library', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const { page, complaints } = await open(context, 'methods/neighborhood-attention/index.html#?rows=12&columns=16');
+    await settled(page);
+    const saved = async (part: string, kind: string) => {
+      const [download] = await Promise.all([
+        page.waitForEvent('download'),
+        page.click(`${live(part)} [data-saves] button:text("${kind}")`),
+      ]);
+      return readFile(await download.path());
+    };
+    for (const [part, kinds] of Object.entries({
+      mask: ['PNG'],
+      reach: ['SVG', 'PNG'],
+      cost: ['SVG', 'PNG'],
+      relief: ['SVG', 'PNG'],
+    }))
+      for (const kind of kinds) {
+        const file = await saved(part, kind);
+        if (kind === 'PNG') expect(file.subarray(1, 4).toString()).toBe('PNG');
+        else expect(file.toString()).toMatch(/^<svg .*<\/svg>$/s);
+      }
+    const json = async (part: string) => JSON.parse((await saved(part, 'JSON')).toString());
+    const { setting, head, side, cells } = await json('mask');
+    const { mask, place } = maskAt(setting, head);
+    expect([side, cells.length]).toEqual([1, place.n]);
+    for (const [i, row] of cells.entries())
+      expect(row).toEqual(row.map((_: number, j: number) => (mask.sees(i, j, place) ? 1 : 0)));
+    const { query, counts } = await json('reach');
+    expect(counts).toEqual(receptiveField(keysOfMask(mask, place), place.n, { query, layers: 8 }));
+    const { values } = await json('relief');
+    expect(values.filter((layer: number) => layer === 1)).toHaveLength(counts[0]);
+    await page.selectOption('#picture', 'weights');
+    await page.waitForSelector(`${live('mask')}[data-state=done] #legend:not([hidden])`);
+    const { cells: weights } = await json('mask');
+    for (const [i, row] of weights.entries()) {
+      expect(row.map((weight: number) => weight > 0)).toEqual(cells[i].map((seen: number) => seen === 1));
+      expect(row.reduce((sum: number, weight: number) => sum + weight, 0)).toBeCloseTo(1, 4);
+    }
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+
+  test('puts what is looked at into the address, which restores it', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const { page, complaints } = await open(
+      context,
+      'methods/neighborhood-attention/index.html#?heads=2&head=7&view=a+b&turn=x',
+    );
+    await settled(page);
+    await page.fill('#head', '1');
+    await page.fill('#i', '77');
+    await page.selectOption('#picture', 'weights');
+    await page.selectOption('#ink', 'linear');
+    await page.selectOption('#height', 'weights');
+    await page.selectOption('[name=metric]', 'bytes');
+    await page.click('.beside summary');
+    await page.check('[name=beside][value=performer]');
+    await page.focus(`${live('relief')} canvas`);
+    await page.keyboard.press('ArrowUp');
+    await page.click('[data-zoom=cells]');
+    const names = ['head', 'i', 'picture', 'ink', 'height', 'metric', 'beside', 'turn', 'view'];
+    await page.waitForFunction(
+      (all) => all.every((name) => new URLSearchParams(location.hash.slice(2)).has(name)),
+      names,
+    );
+    const state = () =>
+      page.$$eval('[data-kept]', (fields) =>
+        (fields as HTMLInputElement[]).map(({ name, value, checked }) => [name, value, checked]),
+      );
+    const [before, address] = [await state(), page.url()];
+    await page.goto('about:blank');
+    await page.goto(address);
+    await settled(page);
+    expect(await state()).toEqual(before);
+    expect(await page.textContent('#said')).toMatch(/weight/);
+    expect(await page.textContent('[data-beside]')).toBe('exact attention, performer');
+    expect(complaints).toEqual([]);
     await context.close();
   });
 
@@ -400,17 +485,13 @@ test('the feed has what Atom requires, and an entry for each method', async () =
   for (const { name } of methods) expect(all.map(({ id }) => id)).toContain(`urn:saccade:method:${name}`);
 });
 
-describe('real q, k and v', () => {
-  test.each([
-    ['power-attention', '#?tokens=64&block=8&numbers=layer+0', 'The first 64 tokens of Moby Dick through layer 0'],
+test('runs take q, k and v of a text or a photograph', async () => {
+  const context = await browser.newContext({ serviceWorkers: 'block' });
+  for (const [name, hash, inputs] of [
+    ['power-attention', '#?tokens=64&block=8&numbers=layer+0', /^The first 64 tokens of Moby Dick through layer 0/],
     ['gated-delta-rule', '#?numbers=layer+1&text=Call+me+Ishmael.', /^All \d tokens of the text .* beta: by a layer/],
-    [
-      'neighborhood-attention',
-      '#?rows=8&columns=9&window=3&numbers=picture',
-      'a photograph of the French Alps as 8 × 9',
-    ],
-  ])('%s runs on them', async (name, hash, inputs) => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
+    ['neighborhood-attention', '#?rows=8&columns=9&window=3&numbers=picture', /photograph of the French Alps as 8 × 9/],
+  ] as const) {
     const { page, complaints } = await open(context, `methods/${name}/index.html${hash}`);
     await page.click('[data-run]');
     await page.waitForSelector(`${live('run')}[data-state=done]`);
@@ -418,8 +499,9 @@ describe('real q, k and v', () => {
     expect(Number(await page.getAttribute('[data-backend=wasm]', 'data-error'))).toBeLessThan(1e-4);
     expect(await page.inputValue('#heads')).toBe('4');
     expect(complaints).toEqual([]);
-    await context.close();
-  });
+    await page.close();
+  }
+  await context.close();
 });
 
 describe('what goes wrong is a sentence, and the rest goes on', () => {
@@ -433,7 +515,10 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
   }
 
   /** Does something to the workers of a page as soon as they are there. */
-  const inWorkers = (page: Page, work: () => void) => page.on('worker', (worker) => void worker.evaluate(work));
+  const inWorkers = (page: Page, work: () => void) => {
+    // Those of its threads come and go.
+    page.on('worker', (worker) => void worker.evaluate(work).catch(() => undefined));
+  };
 
   test('sizes beyond memory', async () => {
     const context = await browser.newContext({ serviceWorkers: 'block' });
@@ -601,8 +686,8 @@ test('a method\u2019s page is worked by keys alone', async () => {
   expect(missed).toEqual([]);
   await page.focus('#cells canvas');
   const key = Number(await page.inputValue('#j'));
-  await page.keyboard.press('ArrowRight');
-  expect(await page.inputValue('#j')).toBe(String(key + 1));
+  await page.keyboard.press('ArrowLeft');
+  expect(await page.inputValue('#j')).toBe(String(key - 1));
   await page.focus('[data-run]');
   await page.keyboard.press('Enter');
   await page.waitForSelector(`${live('run')}[data-state=done]`);

@@ -84,8 +84,8 @@ export class Helper {
   }
 }
 
-/** Runs the newest of what is asked for, one at a time: what came between is left out. */
-export function latest(work: () => Promise<void>): () => void {
+/** Runs the newest of what is asked for, one at a time, so many milliseconds apart: what came between is left out. */
+export function latest(work: () => Promise<void>, apart = 0): () => void {
   let [isBusy, isStale] = [false, false];
   const run = async () => {
     if (isBusy) {
@@ -94,6 +94,7 @@ export function latest(work: () => Promise<void>): () => void {
     }
     isBusy = true;
     await work();
+    if (apart > 0) await new Promise((resolve) => setTimeout(resolve, apart));
     isBusy = false;
     if (isStale) {
       isStale = false;

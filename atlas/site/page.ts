@@ -15,14 +15,20 @@ export function onTheme(listener: () => void): void {
   listeners.push(listener);
 }
 
-/** A custom property's colour as red, green and blue, in the theme at hand. */
-export function ink(property: string, within: Element = document.body): [number, number, number] {
-  const probe = within.appendChild(document.createElement('span'));
+export type Colour = readonly [red: number, green: number, blue: number];
+const inks = new Map<string, Colour>();
+
+/** A custom property's colour in the theme at hand. */
+export function ink(property: string): Colour {
+  const known = inks.get(property);
+  if (known) return known;
+  const probe = document.body.appendChild(document.createElement('span'));
   probe.style.color = `var(${property})`;
   const [red, green, blue] = getComputedStyle(probe)
     .color.match(/[\d.]+/g)!
     .map(Number);
   probe.remove();
+  inks.set(property, [red, green, blue]);
   return [red, green, blue];
 }
 
@@ -41,6 +47,7 @@ button.addEventListener('click', () => {
 });
 dark.addEventListener('change', change);
 function change(): void {
+  inks.clear();
   say();
   for (const listener of listeners) listener();
 }

@@ -8,6 +8,8 @@ import type { Setting } from './tasks/setting';
 const MOST_TOKENS = 65_536;
 const MOST_HEADS = 64;
 const MOST_DIMENSION = 1024;
+/** Milliseconds from a change to the address that says so. */
+const PAUSE = 400;
 
 type Field = HTMLInputElement | HTMLSelectElement;
 type PlainField = Field | HTMLTextAreaElement;
@@ -19,7 +21,10 @@ export class SettingForm {
   readonly #plain = ([...this.#form.elements] as PlainField[]).filter(
     ({ name, dataset }) => name && dataset.param === undefined,
   );
+  /** How parts show the setting, by fields outside the form. */
+  readonly #shown = $$<Field>('[data-kept]');
   readonly #data: PageData;
+  #due: ReturnType<typeof setTimeout> | undefined;
 
   constructor(data: PageData, onChange: () => void) {
     this.#data = data;
@@ -29,16 +34,17 @@ export class SettingForm {
     document.addEventListener('input', ({ target }) => {
       if ((target as PlainField).form !== this.#form) return;
       this.#fix();
-      this.#remember();
+      this.remember();
       onChange();
     });
+    for (const field of this.#shown) field.addEventListener('input', () => this.remember());
     addEventListener('hashchange', () => {
       this.#restore();
       onChange();
     });
     $('[data-reset]', this.#form).addEventListener('click', () => {
       this.#reset();
-      this.#remember();
+      this.remember();
       onChange();
     });
     const link = $('[data-link]', this.#form);
@@ -74,6 +80,11 @@ export class SettingForm {
     };
   }
 
+  /** Puts it into the address, soon: browsers allow few changes a second. */
+  remember(): void {
+    this.#due ??= setTimeout(() => this.#remember(), PAUSE);
+  }
+
   complain(sentence: string): void {
     $('#wrong').textContent = sentence;
   }
@@ -99,6 +110,7 @@ export class SettingForm {
   #reset(): void {
     for (const field of this.#plain) field.value = firstOf(field);
     for (const field of this.#fields) put(field, this.#data.params[field.name]);
+    for (const field of this.#shown) show(field, []);
     this.#fix();
   }
 
@@ -115,19 +127,24 @@ export class SettingForm {
 
   /** Only what differs from how the page begins. */
   #remember(): void {
+    clearTimeout(this.#due);
+    this.#due = undefined;
     const state = new URLSearchParams();
     for (const field of this.#plain) if (field.value !== firstOf(field)) state.set(field.name, field.value);
     for (const field of this.#fields) {
       const text = JSON.stringify(said(field)) ?? '';
       if (text !== (JSON.stringify(this.#data.params[field.name]) ?? '')) state.set(field.name, text);
     }
+    for (const field of this.#shown) if (isChanged(field)) state.append(field.name, field.value);
     history.replaceState(null, '', state.size > 0 ? `#?${state}` : location.pathname + location.search);
   }
 
   #restore(): void {
     if (!location.hash.startsWith('#?')) return;
     this.#reset();
-    for (const [name, text] of new URLSearchParams(location.hash.slice(2))) {
+    const state = new URLSearchParams(location.hash.slice(2));
+    for (const field of this.#shown) show(field, state.getAll(field.name));
+    for (const [name, text] of state) {
       const field = this.#fields.find((each) => each.name === name);
       const plain = this.#plain.find((each) => each.name === name);
       if (field) put(field, parsed(text));
@@ -141,9 +158,21 @@ export class SettingForm {
 const isReal = (numbers: string | undefined): numbers is RealNumbers =>
   numbers !== undefined && Object.hasOwn(REAL_NUMBERS, numbers);
 
+const isTick = (field: Field) => field instanceof HTMLInputElement && field.type === 'checkbox';
 /** How the page begins, whatever a browser has kept of it. */
 const firstOf = (field: PlainField) =>
   field instanceof HTMLSelectElement ? field.options[0].value : field.defaultValue;
+
+/** Whether a field outside the form says something else than at first. */
+const isChanged = (field: Field) =>
+  isTick(field) ? (field as HTMLInputElement).checked : field.value !== firstOf(field);
+
+/** What the address says of a field outside the form. */
+function show(field: Field, values: readonly string[]): void {
+  if (isTick(field)) (field as HTMLInputElement).checked = values.includes(field.value);
+  else field.value = values[0] ?? firstOf(field);
+  if (field.value === '') field.value = firstOf(field);
+}
 
 function parsed(text: string): unknown {
   try {

@@ -6,8 +6,22 @@ import { maskInWords, maskTile, pairInWords } from './tasks/mask';
 import { rankByMeaning } from './tasks/meaning';
 import { reachThrough } from './tasks/reach';
 import { runHere } from './tasks/run';
+import { weightInWords, weightsInWords, weightsOfQuery, weightsTile } from './tasks/weights';
 
-const tasks = { maskInWords, maskTile, pairInWords, reachThrough, costSeries, chooseFrom, runHere, rankByMeaning };
+const tasks = {
+  maskInWords,
+  maskTile,
+  pairInWords,
+  reachThrough,
+  costSeries,
+  chooseFrom,
+  runHere,
+  rankByMeaning,
+  weightsInWords,
+  weightsTile,
+  weightInWords,
+  weightsOfQuery,
+};
 export type Tasks = typeof tasks;
 
 answers(tasks);

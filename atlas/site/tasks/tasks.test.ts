@@ -34,10 +34,10 @@ describe.each(masked)('the mask of %s', (name) => {
     expect(pairs).toBe(seen);
   });
 
-  test.each([0, 1, 3, 6])('has tiles of cells of 2^%i tokens that tell the share seen', (level) => {
+  test.each([0, 1, 3, 6])('has tiles of cells of 2^%i tokens that tell the share seen', async (level) => {
     const pairs = 2 ** level;
     const last = Math.floor((place.n - 1) / (TILE * pairs));
-    const tile = maskTile({ setting, head: 1, level, row: last, column: last });
+    const tile = await maskTile({ setting, head: 1, level, row: last, column: last }, control);
     const first = last * TILE * pairs;
     for (let y = 0; y < TILE; y++) {
       for (let x = 0; x < TILE; x++) {
@@ -88,17 +88,19 @@ test('what cannot be drawn or counted is a sentence', () => {
   ).toThrow('Reach is counted up to 8,192 tokens: choose fewer than 9,000.');
 });
 
-test('costs are those of the methods, at every length', async () => {
-  const settings = methods.map(({ name }) => settingOf(name));
-  for (const { method: name, costs } of await costSeries({ settings }, control)) {
+test.each(methods.map(({ name }) => name))('costs of %s stand beside those of others, at every length', async (own) => {
+  const method = methods.find(({ name }) => name === own)!;
+  const lines = await costSeries({ setting: settingOf(own), beside: ['stochastic-attention'] }, control);
+  const names = [...(own === 'attention' ? [] : ['attention']), 'stochastic-attention', own];
+  expect(lines.map((line) => line.method)).toEqual(names);
+  for (const { method: name, costs } of lines) {
     const counted = costs.flatMap((cost) => cost?.flops ?? []);
     expect(counted.length, name).toBeGreaterThan(3);
     expect(counted, name).toEqual(counted.toSorted((a, b) => a - b));
-    const method = methods.find((each) => each.name === name)!;
-    const setting = settingOf(name, { tokens: isSpatial(method) ? [16, 32] : [512] });
-    const { params, letters } = settle(setting);
-    expect(costs[3], name).toEqual(method.cost(letters, params));
   }
+  const setting = settingOf(own, { tokens: isSpatial(method) ? [16, 32] : [512] });
+  const { params, letters } = settle(setting);
+  expect(lines.at(-1)!.costs[3]).toEqual(method.cost(letters, params));
 });
 
 describe('choosing', () => {
