@@ -15,6 +15,9 @@ const ranked = $('#ranked');
 
 const chosen = (name: string) => $$<HTMLInputElement>(`[name="${name}"]:checked`, finder).map(({ value }) => value);
 
+/** How many of the nearest stand out on the plate. */
+const NEAR = 10;
+
 /** All papers by meaning, the nearest first; undefined while words decide. */
 let order: readonly Likeness[] | undefined;
 
@@ -31,11 +34,12 @@ function filter(): void {
       (family.value === '' || row.dataset.family === family.value)
     );
   };
+  const near = order?.slice(0, NEAR).map(({ id }) => id);
   let count = 0;
   for (const row of rows) {
     row.hidden = !isShown(row);
     if (!row.hidden) count++;
-    $(`#plate [data-id="${row.id}"]`).classList.toggle('out', row.hidden);
+    $(`#plate [data-id="${row.id}"]`).classList.toggle('out', row.hidden || near?.includes(row.id) === false);
   }
   for (const body of bodies) body.hidden = $$('tr.method:not([hidden])', body).length === 0;
   $('#count').textContent = `${count} of ${rows.length}`;
@@ -75,7 +79,8 @@ function likeness(row: HTMLElement, cosine: number, text: string): HTMLElement {
   line.className = 'likeness';
   const bar = document.createElement('i');
   bar.style.setProperty('--share', String(Math.max(0, cosine)));
-  line.append(bar, `${cosine.toFixed(2)} ${text} `);
+  // Its summary stands above already.
+  line.append(bar, `${cosine.toFixed(2)} ${text === $('.idea', row).textContent ? '' : `${text} `}`);
   const kin = document.createElement('span');
   kin.textContent = row.dataset.family!.replaceAll('-', ' ');
   line.append(kin);
