@@ -29,6 +29,12 @@ const generated: Plugin = {
   },
 };
 
+/** The package says that its modules do nothing by themselves; examples do. */
+const examples: Plugin = {
+  name: 'atlas-examples',
+  transform: { filter: { id: /\/examples\/[^/]*$/ }, handler: (code) => ({ code, moduleSideEffects: true }) },
+};
+
 /** The feed, and in the service worker the files that it keeps. */
 const kept: Plugin = {
   name: 'atlas-kept-files',
@@ -54,7 +60,17 @@ export default {
   base: './',
   logLevel: 'warn',
   plugins: [generated, kept],
-  worker: { format: 'es' },
+  // Examples import the library as its users do.
+  resolve: {
+    alias: [
+      { find: /^saccade$/, replacement: resolve(ROOT, 'src/index.ts') },
+      { find: /^saccade\/(.*)$/, replacement: resolve(ROOT, 'src/$1/index.ts') },
+    ],
+  },
+  worker: {
+    format: 'es',
+    plugins: () => [examples],
+  },
   server: { headers },
   preview: { headers, port: 4317 },
   build: {

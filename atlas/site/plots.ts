@@ -12,14 +12,14 @@ export interface CostPlot {
   readonly now: number;
 }
 
-const STYLE = { background: 'none', overflow: 'visible', fontFamily: 'inherit', fontSize: '12.5px' };
+export const STYLE = { background: 'none', overflow: 'visible', fontFamily: 'inherit', fontSize: '12.5px' };
 const short = (n: number) => (n >= 1024 ? `${n / 1024}K` : String(n));
 
 export const written = (metric: CostPlot['metric'], value: number) =>
   metric === 'flops' ? formatFlops(value) : formatBytes(value);
 
 /** A plot is one picture to a screen reader; what it says stands below it. */
-function named(label: string, options: PlotOptions): SVGSVGElement {
+export function named(label: string, options: PlotOptions): SVGSVGElement {
   const svg = plot(options) as SVGSVGElement;
   for (const part of svg.querySelectorAll('[aria-label]')) part.removeAttribute('aria-label');
   svg.setAttribute('role', 'img');
@@ -81,10 +81,10 @@ export function costPlot(width: number, { lengths, lines, metric, own, now }: Co
 }
 
 /** Labels at the ends of lines, far enough apart on a logarithmic axis. */
-function spread<P extends { readonly value: number }>(ends: readonly P[]): P[] {
+export function spread<P extends { readonly value: number }>(ends: readonly P[], apart = 3): P[] {
   const sorted = ends.toSorted((a, b) => a.value - b.value);
   const placed: P[] = [];
-  for (const end of sorted) placed.push({ ...end, value: Math.max(end.value, (placed.at(-1)?.value ?? 0) * 3) });
+  for (const end of sorted) placed.push({ ...end, value: Math.max(end.value, (placed.at(-1)?.value ?? 0) * apart) });
   return placed;
 }
 
