@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import type { InlineConfig, Plugin } from 'vite';
+import { ENCODER_BYTES, meanings } from './build/meanings';
 import { feed, pages } from './build/pages';
 import { sprite } from './build/sprite';
 import { ROOT } from './build/standing';
@@ -12,6 +13,7 @@ const made = new Map([...pages()].map(([path, text]) => [resolve(root, path), te
 const SPRITE = resolve(root, 'site/glyphs.generated.png');
 mkdirSync(resolve(root, 'site'), { recursive: true });
 writeFileSync(SPRITE, sprite());
+writeFileSync(resolve(root, 'site/meanings.generated.json'), await meanings());
 
 /** What a page isolated from others needs, and so threads. */
 const headers = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
@@ -35,6 +37,9 @@ const examples: Plugin = {
   transform: { filter: { id: /\/examples\/[^/]*$/ }, handler: (code) => ({ code, moduleSideEffects: true }) },
 };
 
+/** Files of models lie apart: only who uses a model fetches and keeps it. */
+const MODELS = 'models/';
+
 /** The feed, and in the service worker the files that it keeps. */
 const kept: Plugin = {
   name: 'atlas-kept-files',
@@ -43,7 +48,8 @@ const kept: Plugin = {
     this.emitFile({ type: 'asset', fileName: 'feed.xml', source: feed() });
     const worker = bundle['service-worker.js'];
     if (worker?.type !== 'chunk') throw new Error('the service worker was not built');
-    const files = [...Object.keys(bundle).filter((name) => name !== 'service-worker.js'), 'feed.xml'].sort();
+    const isKept = (name: string) => name !== 'service-worker.js' && !name.startsWith(MODELS);
+    const files = [...Object.keys(bundle).filter(isKept), 'feed.xml'].sort();
     const hash = createHash('sha256');
     for (const name of files) {
       const file = bundle[name];
@@ -67,9 +73,16 @@ export default {
       { find: /^saccade\/(.*)$/, replacement: resolve(ROOT, 'src/$1/index.ts') },
     ],
   },
+  define: { ENCODER_BYTES },
   worker: {
     format: 'es',
     plugins: () => [examples],
+    rolldownOptions: {
+      output: {
+        assetFileNames: ({ originalFileNames }) =>
+          `${originalFileNames.some((name) => name.includes('/model-')) ? MODELS : 'assets/'}[name]-[hash][extname]`,
+      },
+    },
   },
   server: { headers },
   preview: { headers, port: 4317 },

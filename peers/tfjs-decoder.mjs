@@ -101,7 +101,8 @@ export function prepareWith(tf, { config, optimizer, shapes, ...numbers }) {
     }
     const [last, backNorm] = norm(x, 'model.norm.weight');
     const [logits, backHead] = linear(last, EMBEDDING);
-    const chosen = tf.oneHot(tf.tensor1d(targets, 'int32'), vocabulary, 1, 0, 'float32');
+    // Its WebAssembly writes integers, whatever type is asked for.
+    const chosen = tf.cast(tf.oneHot(tf.tensor1d(targets, 'int32'), vocabulary, 1, 0, 'int32'), 'float32');
     const loss = tf.mean(tf.sub(tf.logSumExp(logits, -1), tf.sum(tf.mul(logits, chosen), -1)));
     const start = backNorm(backHead(tf.div(tf.sub(tf.softmax(logits), chosen), b * n)));
     return { loss, gradients, gradRows: backs.reduce((dy, back) => back(dy), start) };

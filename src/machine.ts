@@ -56,3 +56,13 @@ export function formatMachine({ cpu, cores, memoryGiB, platform, runtime, saccad
   ];
   return facts.filter(Boolean).join(', ');
 }
+
+/** What a machine's stored run is called: by its processor and cores, such as amd-epyc-2-cores.json. */
+export function machineFile({ cpu, cores }: Machine): string {
+  const words =
+    cpu
+      .toLowerCase()
+      .replace(/\((r|tm|c)\)/g, '')
+      .match(/[a-z0-9]+/g) ?? [];
+  return `${[...words, cores, cores === 1 ? 'core' : 'cores'].join('-')}.json`;
+}

@@ -1,5 +1,6 @@
 /** The atlas as it is built: every page in Chromium, with and without the server, by eye, hand and screen reader. */
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -8,10 +9,13 @@ import axe from 'axe-core';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { build, type PreviewServer, preview } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { maskAt } from '../atlas/site/tasks/setting';
 import { atlasConfig } from '../scripts/atlas.ts';
 import { methods } from '../src/index';
 import { papers } from '../src/methods/papers';
+import { keysOfMask, receptiveField } from '../src/simulate/reach';
 import { printedBy } from './examples';
+import { FIREFOX, launchFirefox } from './firefox';
 import { ISOLATION, launchChromium } from './page';
 
 const ROOT = resolve(import.meta.dirname, '..');
@@ -140,13 +144,75 @@ describe('the list', () => {
   });
 });
 
+describe('search by meaning', () => {
+  const question = 'my model forgets early tokens at 100k context';
+  const done = `${live('search')}[data-state=done]`;
+  const shown = (page: Page) => page.$$eval('tr.method:not([hidden])', (rows) => rows.map(({ id }) => id));
+  const MODELS = /\/models\//;
+
+  test('ranks by the encoder on this page, filters what it ranked, and fetches the model once', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    let fetched = 0;
+    context.on('request', (request) => MODELS.test(request.url()) && fetched++);
+    const { page, complaints } = await open(context, 'index.html');
+    await page.fill('input[type=search]', question);
+    expect([await shown(page), fetched]).toEqual([[], 0]);
+    await page.getByLabel('by meaning').check();
+    await page.waitForSelector('.likeness');
+    const order = await shown(page);
+    expect(order).toHaveLength(31);
+    expect(order.slice(0, 5)).toEqual(expect.arrayContaining(['landmark-attention', 'power-attention']));
+    const cosines = (await page.locator('.likeness').allTextContents()).map(Number.parseFloat);
+    expect(cosines).toEqual([...cosines].sort((a, b) => b - a));
+    await page.selectOption('#family', 'chosen-keys');
+    await page.waitForSelector(done);
+    const chosen = papers.filter(({ family }) => family === 'chosen keys').map(({ id }) => id);
+    expect(await shown(page)).toEqual(order.filter((id) => chosen.includes(id)));
+    expect(await grave(page)).toEqual([]);
+    const address = page.url();
+    await page.goto('about:blank');
+    await page.goto(address);
+    await page.waitForSelector('.likeness');
+    expect((await shown(page))[0]).toBe('landmark-attention');
+    expect(fetched).toBe(9);
+    await page.getByLabel('by words').check();
+    expect(await page.locator('.likeness').count()).toBe(0);
+    await page.fill('input[type=search]', '');
+    await page.selectOption('#family', '');
+    expect(await shown(page)).toEqual(papers.map(({ id }) => id));
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+
+  test('can be cancelled, and says when there is no model; words go on', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const page = await context.newPage();
+    await context.route(MODELS, () => undefined);
+    await page.goto(`${url}index.html#?${new URLSearchParams({ q: question, by: 'meaning' })}`);
+    await page.click('.finder [data-cancel]');
+    await page.waitForSelector(done);
+    expect(await page.isChecked('[value=words]')).toBe(true);
+    await context.unrouteAll({ behavior: 'ignoreErrors' });
+    await context.route(MODELS, (route) => route.abort());
+    await page.getByLabel('by meaning').check();
+    await page.waitForSelector(`${live('search')}[data-state=error]`);
+    expect(await page.textContent('.finder [data-said]')).toMatch(/encoder could not be loaded: .+ answers to words/);
+    await page.fill('input[type=search]', 'diffusion');
+    expect(await shown(page)).toContain('dydila');
+    expect(page.url()).not.toContain('meaning');
+    await context.close();
+  });
+});
+
 describe('every page of a method', () => {
   test.each(methods.map(({ name }) => name))('%s', async (name) => {
     const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 1280, height: 800 } });
     const { page, complaints } = await open(context, `methods/${name}/index.html`);
     const states = await settled(page);
-    const masked = methods.find((method) => method.name === name)?.mask ? { mask: 'done', reach: 'done' } : {};
-    expect(states).toEqual({ ...masked, cost: 'done', run: 'idle', code: 'done' });
+    const { mask, inputs } = methods.find((method) => method.name === name)!;
+    const pictures = mask ? { mask: 'done', reach: 'done' } : { weights: 'done' };
+    const onGrid = inputs.q?.includes('...space') ? { relief: 'done' } : {};
+    expect(states).toEqual({ ...pictures, ...onGrid, cost: 'done', run: 'idle', code: 'done' });
     expect(await grave(page)).toEqual([]);
     await page.setViewportSize({ width: 360, height: 800 });
     await page.waitForTimeout(100);
@@ -183,6 +249,87 @@ describe('every page of a method', () => {
       });
       expect((await run).stdout, name).toMatch(/^\[ 1, /);
     }
+    await context.close();
+  });
+
+  test('saves what it shows, and its numbers are those of the library', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const { page, complaints } = await open(context, 'methods/neighborhood-attention/index.html#?rows=12&columns=16');
+    await settled(page);
+    const saved = async (part: string, kind: string) => {
+      const [download] = await Promise.all([
+        page.waitForEvent('download'),
+        page.click(`${live(part)} [data-saves] button:text("${kind}")`),
+      ]);
+      return readFile(await download.path());
+    };
+    for (const [part, kinds] of Object.entries({
+      mask: ['PNG'],
+      reach: ['SVG', 'PNG'],
+      cost: ['SVG', 'PNG'],
+      relief: ['SVG', 'PNG'],
+    }))
+      for (const kind of kinds) {
+        const file = await saved(part, kind);
+        if (kind === 'PNG') expect(file.subarray(1, 4).toString()).toBe('PNG');
+        else expect(file.toString()).toMatch(/^<svg .*<\/svg>$/s);
+      }
+    const json = async (part: string) => JSON.parse((await saved(part, 'JSON')).toString());
+    const { setting, head, side, cells } = await json('mask');
+    const { mask, place } = maskAt(setting, head);
+    expect([side, cells.length]).toEqual([1, place.n]);
+    for (const [i, row] of cells.entries())
+      expect(row).toEqual(row.map((_: number, j: number) => (mask.sees(i, j, place) ? 1 : 0)));
+    const { query, counts } = await json('reach');
+    expect(counts).toEqual(receptiveField(keysOfMask(mask, place), place.n, { query, layers: 8 }));
+    const { values } = await json('relief');
+    expect(values.filter((layer: number) => layer === 1)).toHaveLength(counts[0]);
+    await page.selectOption('#picture', 'weights');
+    await page.waitForSelector(`${live('mask')}[data-state=done] #legend:not([hidden])`);
+    const { cells: weights } = await json('mask');
+    for (const [i, row] of weights.entries()) {
+      expect(row.map((weight: number) => weight > 0)).toEqual(cells[i].map((seen: number) => seen === 1));
+      expect(row.reduce((sum: number, weight: number) => sum + weight, 0)).toBeCloseTo(1, 4);
+    }
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+
+  test('puts what is looked at into the address, which restores it', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const { page, complaints } = await open(
+      context,
+      'methods/neighborhood-attention/index.html#?heads=2&head=7&view=a+b&turn=x',
+    );
+    await settled(page);
+    await page.fill('#head', '1');
+    await page.fill('#i', '77');
+    await page.selectOption('#picture', 'weights');
+    await page.selectOption('#ink', 'linear');
+    await page.selectOption('#height', 'weights');
+    await page.selectOption('[name=metric]', 'bytes');
+    await page.click('.beside summary');
+    await page.check('[name=beside][value=performer]');
+    await page.focus(`${live('relief')} canvas`);
+    await page.keyboard.press('ArrowUp');
+    await page.click('[data-zoom=cells]');
+    const names = ['head', 'i', 'picture', 'ink', 'height', 'metric', 'beside', 'turn', 'view'];
+    await page.waitForFunction(
+      (all) => all.every((name) => new URLSearchParams(location.hash.slice(2)).has(name)),
+      names,
+    );
+    const state = () =>
+      page.$$eval('[data-kept]', (fields) =>
+        (fields as HTMLInputElement[]).map(({ name, value, checked }) => [name, value, checked]),
+      );
+    const [before, address] = [await state(), page.url()];
+    await page.goto('about:blank');
+    await page.goto(address);
+    await settled(page);
+    expect(await state()).toEqual(before);
+    expect(await page.textContent('#said')).toMatch(/weight/);
+    expect(await page.textContent('[data-beside]')).toBe('exact attention, performer');
+    expect(complaints).toEqual([]);
     await context.close();
   });
 
@@ -343,13 +490,297 @@ test('links lead somewhere, and the feed is one', async () => {
       if (hash) expect(ids.get(target), `${file}: ${href}`).toContain(hash);
     }
   }
-  const feed = await readFile(join(DIST, 'feed.xml'), 'utf8');
-  for (const { name } of methods) expect(feed).toContain(`<id>urn:saccade:method:${name}</id>`);
+});
+
+test('the feed has what Atom requires, and an entry for each method', async () => {
   const page = await browser.newPage();
-  const parsed = await page.evaluate((xml) => {
-    const document = new DOMParser().parseFromString(xml, 'application/xml');
-    return [document.querySelector('parsererror')?.textContent, document.documentElement.namespaceURI];
-  }, feed);
-  expect(parsed).toEqual([undefined, 'http://www.w3.org/2005/Atom']);
+  const { names, feed, entries } = await page.evaluate(
+    (xml) => {
+      const document = new DOMParser().parseFromString(xml, 'application/xml');
+      const parts = (of: Element) =>
+        Array.from(of.children, (part) => ({
+          name: part.localName,
+          text: part.textContent as string,
+          href: part.getAttribute('href'),
+        }));
+      return {
+        names: Array.from(document.querySelectorAll('*'), ({ namespaceURI }) => namespaceURI),
+        feed: parts(document.documentElement),
+        entries: Array.from(document.querySelectorAll('feed > entry'), parts),
+      };
+    },
+    await readFile(join(DIST, 'feed.xml'), 'utf8'),
+  );
   await page.close();
+  expect(new Set(names)).toEqual(new Set(['http://www.w3.org/2005/Atom']));
+  const exists = new Set(await readdir(DIST, { recursive: true }));
+  const read = (parts: typeof feed) => {
+    const one = (name: string) => {
+      const found = parts.filter((part) => part.name === name);
+      expect(found, name).toHaveLength(1);
+      expect(found[0]?.text, name).not.toBe('');
+      return found[0]?.text as string;
+    };
+    for (const { href } of parts.filter(({ name }) => name === 'link')) expect(exists).toContain(href?.split('#')[0]);
+    expect(one('title')).not.toContain('<');
+    expect(one('updated')).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/);
+    return { id: one('id'), updated: one('updated'), links: parts.filter(({ name }) => name === 'link').length };
+  };
+  // An author for all of them, and where to read each.
+  expect(feed.filter(({ name, text }) => name === 'author' && text !== '')).toHaveLength(1);
+  const all = [feed, ...entries].map(read);
+  for (const { id, links } of all) {
+    expect(id).toMatch(/^urn:[a-z]+:[\w:-]+$/);
+    expect(links).toBeGreaterThan(0);
+  }
+  expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);
+  const updates = all.map(({ updated }) => updated);
+  expect(updates).toEqual([...updates].sort().reverse());
+  for (const { name } of methods) expect(all.map(({ id }) => id)).toContain(`urn:saccade:method:${name}`);
+});
+
+describe('real q, k and v', () => {
+  test.each([
+    ['power-attention', '#?tokens=64&block=8&numbers=layer+0', 'The first 64 tokens of Moby Dick through layer 0'],
+    ['gated-delta-rule', '#?numbers=layer+1&text=Call+me+Ishmael.', /^All \d tokens of the text .* beta: by a layer/],
+    [
+      'neighborhood-attention',
+      '#?rows=8&columns=9&window=3&numbers=picture',
+      'a photograph of the French Alps as 8 × 9',
+    ],
+  ])('%s runs on them', async (name, hash, inputs) => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const { page, complaints } = await open(context, `methods/${name}/index.html${hash}`);
+    await page.click('[data-run]');
+    await page.waitForSelector(`${live('run')}[data-state=done]`);
+    expect(await page.textContent(`${live('run')} [data-said]`)).toMatch(inputs);
+    expect(Number(await page.getAttribute('[data-backend=wasm]', 'data-error'))).toBeLessThan(1e-4);
+    expect(await page.inputValue('#heads')).toBe('4');
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+});
+
+describe('what goes wrong is a sentence, and the rest goes on', () => {
+  const SMALL = 'methods/power-attention/index.html#?tokens=64&block=8&dimension=16';
+  const notes = (page: Page) => page.textContent(`${live('run')} [data-notes]`);
+  const errorOf = (page: Page, backend: string) => page.getAttribute(`[data-backend=${backend}]`, 'data-error');
+
+  async function run(page: Page): Promise<void> {
+    await page.click('[data-run]');
+    await page.waitForSelector(`${live('run')}:is([data-state=done], [data-state=error])`);
+  }
+
+  /** Does something to the workers of a page as soon as they are there. */
+  const inWorkers = (page: Page, work: () => void) => page.on('worker', (worker) => void worker.evaluate(work));
+
+  test('sizes beyond memory', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const { page, complaints } = await open(context, 'methods/attention/index.html#?tokens=65536&heads=64');
+    await run(page);
+    expect(await page.textContent(`${live('run')} [data-said]`)).toMatch(
+      /about .* GiB of memory, more than the 2.00 GiB/,
+    );
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+
+  test('kernels that cannot be loaded', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    await context.route('**/*.wasm', (route) => route.abort());
+    const { page } = await open(context, SMALL);
+    await run(page);
+    expect(await notes(page)).toContain('WebAssembly: kernels cannot be loaded');
+    expect(await errorOf(page, 'webgpu')).toMatch(/e-/);
+    await context.unroute('**/*.wasm');
+    await run(page);
+    expect(await errorOf(page, 'wasm')).toMatch(/e-/);
+    await context.close();
+  });
+
+  test("a worker's script that cannot be loaded", async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    await context.route('**/worker-*.js', (route) => route.abort());
+    const { page } = await open(context, SMALL);
+    expect(await settled(page)).toMatchObject({ mask: 'error', reach: 'error', cost: 'error', code: 'done' });
+    await run(page);
+    expect(await page.textContent(`${live('run')} [data-said]`)).toContain('script could not be loaded');
+    await context.close();
+  });
+
+  test('a GPU that is lost, or not there', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const { page } = await open(context, SMALL);
+    inWorkers(page, () => {
+      const { requestDevice } = GPUAdapter.prototype;
+      GPUAdapter.prototype.requestDevice = async function (this: GPUAdapter, ...args) {
+        GPUAdapter.prototype.requestDevice = requestDevice;
+        const device = await requestDevice.apply(this, args);
+        setTimeout(() => device.destroy());
+        return device;
+      };
+    });
+    await run(page);
+    expect(await notes(page)).toContain('WebGPU: the GPU device was lost');
+    expect(await errorOf(page, 'wasm')).toMatch(/e-/);
+    await run(page);
+    expect(await errorOf(page, 'webgpu')).toMatch(/e-/);
+    await page.close();
+
+    const { page: without } = await open(context, SMALL);
+    inWorkers(without, () => Object.defineProperty(navigator, 'gpu', { value: undefined }));
+    await run(without);
+    expect(await notes(without)).toMatch(/WebGPU: .*(no|not) /);
+    expect(await errorOf(without, 'wasm')).toMatch(/e-/);
+    await context.close();
+  });
+
+  test('storage that is full or forbidden, and a host without headers', async () => {
+    const bare = await serve({});
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    const errors: string[] = [];
+    page.on('pageerror', (error) => errors.push(error.message));
+    const { origin } = new URL(bare.resolvedUrls?.local[0] as string);
+    const session = await context.newCDPSession(page);
+    await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 1000 });
+    await page.addInitScript(() =>
+      Object.defineProperty(globalThis, 'localStorage', {
+        get: () => {
+          throw new DOMException('denied', 'SecurityError');
+        },
+      }),
+    );
+    await page.goto(`${bare.resolvedUrls?.local[0]}${SMALL}`);
+    await page.waitForFunction(() => /storage is full/.test(document.querySelector('#notes')?.textContent ?? ''));
+    await run(page);
+    expect(await notes(page)).toContain('not isolated');
+    await page.click('.theme');
+    expect(await page.textContent('#notes')).toContain('the theme lasts as long as the page');
+    await page.reload();
+    expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
+    await run(page);
+    expect(await errorOf(page, 'wasm')).toMatch(/e-/);
+    expect(errors).toEqual([]);
+    await context.close();
+    await bare.close();
+  });
+
+  test('a page that was left in the background amid a run', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const { page, complaints } = await open(context, SMALL);
+    const session = await context.newCDPSession(page);
+    await page.click('[data-run]');
+    await session.send('Page.setWebLifecycleState', { state: 'frozen' });
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await session.send('Page.setWebLifecycleState', { state: 'active' });
+    await page.waitForSelector(`${live('run')}[data-state=done]`);
+    await run(page);
+    expect(await errorOf(page, 'wasm')).toMatch(/e-/);
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+
+  test('work that is called off, even amid a loop that hears nothing', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    for (const [name, hash] of [
+      ['attention', '#?tokens=16384&heads=8'],
+      // No smaller grid has the window, so the reference computes it whole.
+      ['neighborhood-attention', '#?rows=64&columns=64&window=63'],
+    ]) {
+      const { page, complaints } = await open(context, `methods/${name}/index.html${hash}`);
+      await page.click('[data-run]');
+      await page.waitForFunction(() =>
+        /checking|first call/.test(document.querySelector('[data-live=run]')?.textContent ?? ''),
+      );
+      await page.click('[data-live=run] [data-cancel]');
+      await page.waitForSelector(`${live('run')}[data-state=idle]`);
+      expect(await page.textContent(`${live('run')} [data-said]`)).toBe('Cancelled.');
+      await page.goto(
+        `${url}methods/${name}/index.html#?${name === 'attention' ? 'tokens=64' : 'rows=8&columns=8&window=3'}`,
+      );
+      await run(page);
+      expect(await errorOf(page, 'wasm')).toMatch(/e-/);
+      expect(complaints).toEqual([]);
+      await page.close();
+    }
+    await context.close();
+  });
+});
+
+test('a method\u2019s page is worked by keys alone', async () => {
+  const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 1280, height: 800 } });
+  const { page } = await open(context, 'methods/power-attention/index.html#?tokens=256&dimension=16');
+  await settled(page);
+  await page.evaluate(() => Object.assign(globalThis, { walked: [] }));
+  const unseen: string[] = [];
+  for (let at = 0; at < 200; at++) {
+    await page.keyboard.press('Tab');
+    const left = await page.evaluate(() => {
+      const { activeElement: now } = document;
+      const { walked: before } = globalThis as unknown as { walked: Element[] };
+      if (!now || now === document.body || before.includes(now)) return 'all';
+      const isBehind =
+        before.at(-1) && !(before.at(-1)!.compareDocumentPosition(now) & Node.DOCUMENT_POSITION_FOLLOWING);
+      before.push(now);
+      const { outlineStyle, boxShadow } = getComputedStyle(now);
+      const isSeen = (outlineStyle !== 'none' || boxShadow !== 'none') && now.getBoundingClientRect().width > 0;
+      return isSeen && !isBehind ? '' : now.outerHTML.slice(0, 120);
+    });
+    if (left === 'all') break;
+    if (left) unseen.push(left);
+  }
+  expect(unseen).toEqual([]);
+  const missed = await page.evaluate(() => {
+    const { walked: all } = globalThis as unknown as { walked: Element[] };
+    return Array.from(document.querySelectorAll<HTMLElement>('a[href], button, input, select, textarea, summary'))
+      .filter((element) => element.checkVisibility() && !element.matches(':disabled') && !all.includes(element))
+      .map((element) => element.outerHTML.slice(0, 120));
+  });
+  expect(missed).toEqual([]);
+  await page.focus('#cells canvas');
+  const key = Number(await page.inputValue('#j'));
+  await page.keyboard.press('ArrowRight');
+  expect(await page.inputValue('#j')).toBe(String(key + 1));
+  await page.focus('[data-run]');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector(`${live('run')}[data-state=done]`);
+  expect(await page.evaluate(() => document.activeElement?.matches('[data-run]'))).toBe(true);
+  await context.close();
+});
+
+test('Firefox shows the list, a method and its run, and the choice', async ({ skip }) => {
+  const isMissing = !existsSync(FIREFOX);
+  if (isMissing && process.env.CI) throw new Error(`no Firefox at ${FIREFOX}`);
+  skip(isMissing, `no Firefox at ${FIREFOX}: apt-get install firefox-esr, or set FIREFOX`);
+  const firefox = await launchFirefox();
+  /** What a page holds once its parts have come to an end. */
+  const shown = (path: string, work: string, ends: string) =>
+    firefox.evaluate<Record<string, string>>(
+      url + path,
+      `(async () => {
+        const parts = () => [...document.querySelectorAll('[data-live]')];
+        const until = async (is) => { while (!is()) await new Promise((resolve) => setTimeout(resolve, 50)); };
+        await until(() => parts().every(({ dataset: { live, state } }) => live === 'run' || ['done', 'error'].includes(state)));
+        ${work}
+        await until(() => ${ends});
+        return Object.fromEntries(parts().map(({ dataset, textContent }) => [dataset.live, dataset.state + ' ' + textContent]));
+      })()`,
+    );
+  try {
+    const list = await shown('index.html', '', "document.querySelectorAll('[data-paper]').length === 31");
+    expect(list.value.search).toMatch(/^done/);
+    const method = await shown(
+      'methods/power-attention/index.html#?tokens=256&dimension=16',
+      "document.querySelector('[data-run]').click();",
+      "['done', 'error'].includes(document.querySelector('[data-live=run]').dataset.state)",
+    );
+    for (const part of ['mask', 'reach', 'cost', 'code', 'run']) expect(method.value[part]).toMatch(/^done/);
+    expect(method.value.run).toMatch(/WebAssembly.*e-\d+ at 256 tokens/);
+    const choice = await shown('choose/index.html', '', 'true');
+    expect(choice.value.choose).toMatch(/^done[\s\S]*as fast as exact attention/);
+    expect([list, method, choice].flatMap(({ errors }) => errors)).toEqual([]);
+  } finally {
+    await firefox.close();
+  }
 });

@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import type { BenchReport, BenchRow, MeasureName } from '../src/bench/report';
 import { groupBy } from '../src/group-by';
-import { formatMachine, type Machine } from '../src/machine';
+import { formatMachine, machineFile } from '../src/machine';
 import { describeParams } from '../src/methods/params';
 import { methods } from '../src/methods/registry';
 import { formatPercent, formatRatio, formatTime } from '../src/text/format';
@@ -43,7 +43,7 @@ test.each(await readdir(`${root}/docs/bench`))('the runs of bench %s are whole a
   const runs = await runsOf(suite);
   expect(runs.map(({ complete }) => complete)).toEqual(runs.map(() => true));
   expect((await readdir(`${root}/docs/bench/${suite}`)).sort()).toEqual(
-    runs.map(({ machine }) => fileOf(machine)).sort(),
+    runs.map(({ machine }) => machineFile(machine)).sort(),
   );
 });
 
@@ -57,7 +57,7 @@ test('ratios are a range over the machines, times those of the newest run', () =
   expect(cell(run('2', 10, 1.9), run('1', 20, 1.9))).toBe('10.0 ms (1.90×)');
   expect(cell(run('2', 10, 1.9), run('1', 20, 2.7, 'failed'))).toBe('10.0 ms (1.90×)');
   expect(cell(run('2', 10, 1.9, 'too slow'), run('1', 20, 2.7))).toBe('too slow');
-  expect(fileOf(run('2', 1, 1).machine)).toBe('x-y-2-cores.json');
+  expect(machineFile(run('2', 1, 1).machine)).toBe('x-y-2-cores.json');
 });
 
 /** The runs of a suite, one for each machine, the newest first: its times are shown. */
@@ -68,16 +68,6 @@ async function runsOf(suite: string): Promise<BenchReport[]> {
     files.map(async (file) => JSON.parse(await readFile(`${folder}/${file}`, 'utf8')) as BenchReport),
   );
   return runs.sort((a, b) => b.machine.date.localeCompare(a.machine.date));
-}
-
-/** What a machine's run is called: by its processor and cores, such as amd-epyc-2-cores.json. */
-function fileOf({ cpu, cores }: Machine): string {
-  const words =
-    cpu
-      .toLowerCase()
-      .replace(/\((r|tm|c)\)/g, '')
-      .match(/[a-z0-9]+/g) ?? [];
-  return `${[...words, cores, cores === 1 ? 'core' : 'cores'].join('-')}.json`;
 }
 
 function methodsSection(): string {

@@ -1,6 +1,24 @@
 /** Which method for a length, a device and a model. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { formatMachine, type Machine } from '../../src/machine';
+import type { MethodTime } from '../site/method-time';
 import { Html, html } from './html';
-import { runs } from './standing';
+import { ROOT, runs } from './standing';
+
+/** Where times of methods are stored, by `scripts/measure-methods.ts`. */
+export const TIMES = resolve(ROOT, 'docs/times');
+
+export interface StoredTimes {
+  readonly machine: Machine;
+  readonly gpu?: string;
+  readonly times: readonly MethodTime[];
+}
+
+/** The newest first. */
+const stored = readdirSync(TIMES)
+  .map((file) => JSON.parse(readFileSync(resolve(TIMES, file), 'utf8')) as StoredTimes)
+  .sort((a, b) => b.machine.date.localeCompare(a.machine.date));
 
 export function choosePage(): Html {
   const verdicts = Object.fromEntries(
@@ -9,9 +27,13 @@ export function choosePage(): Html {
       return [name, `${held} of ${findings.length} claims hold here`];
     }),
   );
+  const times = stored.flatMap(({ machine: { cpu, cores }, gpu, times }) =>
+    times.map((time) => ({ ...time, machine: time.backend === 'webgpu' ? gpu : `${cpu}, ${cores} cores` })),
+  );
   return html`
+<script type="application/json" id="times">${new Html(JSON.stringify(times).replaceAll('<', '\\u003c'))}</script>
 <script type="application/json" id="verdicts">${new Html(JSON.stringify(verdicts))}</script>
-<div class="title plain"><div><h1>Which attention?</h1><p class="lede">Every method that runs here, ranked by the operations it takes at your length. What a setting does not fit stands below, with the reason.</p></div></div>
+<div class="title plain"><div><h1>Which attention?</h1><p class="lede">Every method that runs here, ranked by how fast it should be beside exact attention: by the operations that it takes at your length and by what was measured, in stored runs and here. What a setting does not fit stands below, with the reason.</p></div></div>
 <section class="bench maskless" aria-label="What you need">
   <form aria-label="What you need" id="wish" novalidate>
     <div class="param"><label for="tokens">tokens</label><input id="tokens" name="tokens" type="number" min="1" max="65536" value="8192" aria-describedby="tokens-help"><p id="tokens-help">length of the sequence, up to 65,536</p></div>
@@ -24,6 +46,7 @@ export function choosePage(): Html {
   <div class="plots" data-live="choose" data-state="idle">
     <p class="actions"><button type="button" class="run" data-measure>Measure the first three here</button> <button type="button" class="run" data-cancel hidden>Cancel</button> <span class="quiet" data-said role="status"></span></p>
     <ol class="choices-ranked" id="ranked"></ol>
+    <p class="caption">A speed is the measured one times how much the operations gain from there to your length. Stored runs: ${stored.map(({ machine }) => html`${formatMachine(machine)}. `)}Repeat them: <code>node scripts/measure-methods.ts wasm</code>, or <code>webgpu</code>.</p>
     <h3 id="others-title">Left out</h3><ul class="left-out" id="others"></ul>
   </div>
 </section>`;

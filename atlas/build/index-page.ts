@@ -7,8 +7,9 @@ import { lettersOf, sampleParams, sampleSizes } from '../site/problem';
 import { reachOfGlyph } from './glyphs';
 import { type Html, html } from './html';
 import { glyphBox, slug } from './layout';
+import { ENCODER_BYTES } from './meanings';
 import { reading } from './readings';
-import { type Standing, standingOf, type Works } from './standing';
+import { type Standing, standingOf, type Working, type Works } from './standing';
 
 /** The plate of all glyphs: families above, families below. */
 const PLATE: readonly (readonly (Family | 'exact')[])[] = [
@@ -20,9 +21,10 @@ const WORKS: Readonly<Record<Works, string>> = { yes: 'yes', part: 'in part', no
 const rows = papers.map((paper) => ({ paper, standing: standingOf(paper) }));
 
 export function indexPage(): Html {
-  const working = rows.filter(({ standing }) => standing.works === 'yes').length;
+  const working = rows.filter(({ standing }) => standing.works.CPU === 'yes').length;
   const claims = rows.reduce((count, { standing }) => count + standing.verdicts.length, 0);
   const sample = papers.find(({ id }) => id === 'power-attention')!;
+  const size = `${Math.round(ENCODER_BYTES / 1e6)} MB`;
   return html`
 <section class="intro">
   <div>
@@ -38,16 +40,21 @@ export function indexPage(): Html {
 <div class="neatline" aria-hidden="true"></div>
 <nav aria-label="All papers, by picture"><ul class="plate" id="plate">${plate()}</ul></nav>
 <div class="neatline" aria-hidden="true"></div>
-<form class="finder" role="search" data-live="search" data-state="done">
+<form class="finder" role="search" autocomplete="off" data-live="search" data-state="done">
   <div class="ask">
     <svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="8" cy="8" r="6"/><path d="m12.5 12.5 6 6"/></svg>
     <label class="hidden" for="query">Search the papers</label>
-    <input id="query" type="search" autocomplete="off" spellcheck="false" placeholder="my model forgets early tokens at 100k context">
+    <input id="query" type="search" spellcheck="false" placeholder="my model forgets early tokens at 100k context">
+    <div class="how" role="radiogroup" aria-label="Search by">
+      <label class="tick"><input type="radio" name="by" value="words" checked>by words</label>
+      <label class="tick"><input type="radio" name="by" value="meaning">by meaning <small>${size}, once</small></label>
+    </div>
   </div>
+  <div class="actions" id="loading" hidden><p class="quiet" data-said data-size="${size}" role="status"></p><button type="button" data-cancel>cancel</button></div>
   <div class="filters">
     ${ticks('cost', 'Cost', { linear: 'linear', between: 'between', quadratic: 'quadratic', other: 'not by length' })}
     ${ticks('training', 'Training', { 'not needed': 'not needed', needed: 'needed' })}
-    ${ticks('device', 'Here', { cpu: 'CPU', gpu: 'GPU', gradients: 'gradients' })}
+    ${ticks('device', 'Here', { CPU: 'CPU', GPU: 'GPU', gradients: 'gradients' })}
     <label class="pick">Family <select id="family"><option value="">all</option>${Object.keys(FAMILIES).map((family) => html`<option value="${slug(family)}">${family}</option>`)}</select></label>
     <output class="count number" id="count">31 of 31</output>
   </div>
@@ -55,6 +62,7 @@ export function indexPage(): Html {
 <table class="guide" id="guide">
   <caption class="hidden">The thirty-one papers: what each does, costs and reaches, and what works today</caption>
   <thead><tr><th class="col-glyph"><span class="hidden">Picture</span></th><th>Paper</th><th class="col-cost">Cost for <i>n</i> tokens</th><th class="col-reach">Reach</th><th class="col-training">Training</th><th class="col-works"><abbr title="runs on the CPU">CPU</abbr></th><th class="col-works"><abbr title="runs on the GPU">GPU</abbr></th><th class="col-works"><abbr title="has gradients">Grad</abbr></th><th class="col-claims">Claims</th></tr></thead>
+  <tbody id="ranked" hidden><tr class="family"><th colspan="9" scope="rowgroup"><h2>Nearest in meaning</h2> <p>The number is the cosine between your question and the sentence below it, at most 1.</p></th></tr></tbody>
   ${(Object.entries(FAMILIES) as [Family, string][]).map(
     ([family, key]) =>
       html`<tbody data-family="${slug(family)}"><tr class="family"><th colspan="9" scope="rowgroup"><h2>${capital(family)}</h2> <p>${key}</p></th></tr>${rows.filter(({ paper }) => paper.family === family).map(({ paper, standing }) => row(paper, standing))}</tbody>`,
@@ -107,17 +115,26 @@ function row(paper: SeedPaper, standing: Standing): Html {
     : html`<span class="name">${name}</span>`;
   const links = present.map((method) => html`<li><a href="methods/${method.name}/index.html">${method.name}</a></li>`);
   const gap = missing.length > 0 && html`<li data-missing class="missing">missing: ${missing.join(', ')}</li>`;
-  const mark = html`<b class="mark ${works}" role="img" aria-label="${WORKS[works]}" title="${WORKS[works]}"></b>`;
-  const cells = ['CPU', 'GPU', 'Grad'].map((label) => html`<td class="works" data-label="${label}">${mark}</td>`);
+  const cells = Object.entries(works).map(
+    ([what, how]) => html`<td class="works" data-label="${what}">${workMark(how)}</td>`,
+  );
   const curves = first && costCurve(first);
-  return html`<tr class="method" id="${id}" data-paper="${arxiv}" data-cost="${cost}" data-training="${training}" data-works="${works}">
+  return html`<tr class="method" id="${id}" data-family="${slug(family)}" data-paper="${arxiv}" data-cost="${cost}" data-training="${training}" data-works="${Object.keys(
+    works,
+  )
+    .filter((what) => works[what as keyof Working] !== 'no')
+    .join(' ')}">
 <td class="glyph-cell">${glyphBox(id)}</td>
-<th scope="row" class="what">${heading}<cite>${title}<span> ${authors && `${authors} `}${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="idea">${summary}</p>${(links.length > 1 || gap) && html`<ul class="parts">${links.length > 1 && links}${gap}</ul>`}</th>
+<th scope="row" class="what">${heading}<cite>${title}<span> ${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="idea">${summary}</p>${(links.length > 1 || gap) && html`<ul class="parts">${links.length > 1 && links}${gap}</ul>`}</th>
 <td class="cost" data-label="Cost"><div><span class="o">${/^[a-z] |^n/.test(order) ? `O(${order})` : order}</span>${curves}</div></td>
 <td class="reach" data-label="Reach">${family === 'fixed masks' && id !== 'longca-bench' && id !== 's2-attention' ? bars(id) : html`<span class="none">–</span>`}</td>
 <td class="training">${training === 'none' ? '–' : training}</td>
 ${cells}
 <td class="claims" data-label="Claims">${verdicts.length > 0 ? verdictMarks(verdicts) : html`<span class="none">–</span>`}</td></tr>`;
+}
+
+export function workMark(works: Works): Html {
+  return html`<b class="mark ${works}" role="img" aria-label="${WORKS[works]}" title="${WORKS[works]}"></b>`;
 }
 
 function bars(id: string): Html {

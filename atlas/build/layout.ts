@@ -59,6 +59,7 @@ export function layout(
 <main id="main">
 ${body}
 </main>
+<footer class="notes quiet" id="notes" role="status"></footer>
 </div>
 </body>
 </html>

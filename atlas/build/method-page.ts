@@ -7,19 +7,22 @@ import { papers } from '../../src/methods/papers';
 import { paramsJsonSchema } from '../../src/methods/params';
 import { methods } from '../../src/methods/registry';
 import { reproductionNotes } from '../../src/report/reproduction';
-import { isSpatial, sampleParams, sampleSizes } from '../site/problem';
+import { isSpatial, REAL_NUMBERS, sampleParams, sampleSizes } from '../site/problem';
 import { addressOf } from './guide';
 import { Html, html } from './html';
-import { verdictMark, verdictMarks } from './index-page';
+import { verdictMark, verdictMarks, workMark } from './index-page';
 import { glyphBox } from './layout';
 import { sectionsOf } from './markdown';
-import { folderOf, paperOf, ROOT, runs } from './standing';
+import { ENCODER_BYTES } from './meanings';
+import { folderOf, paperOf, ROOT, runs, workingOf } from './standing';
 
 /** What the page's script must know of the method. */
 export interface PageData {
   readonly name: string;
   readonly spatial: boolean;
   readonly masked: boolean;
+  /** Whether its output may be a sum of values, each with a weight. */
+  readonly weighed: boolean;
   readonly sizes: ReturnType<typeof sampleSizes>;
   readonly params: Readonly<Record<string, unknown>>;
   /** The inputs whose numbers are drawn: q, k, v, and what is projected as q is. */
@@ -43,12 +46,14 @@ export function methodPage(method: Method): Html {
   const { name, paper, summary } = method;
   const sizes = sampleSizes(method);
   const masked = method.mask !== undefined;
+  const weighed = 'v' in method.inputs && 'out' in method.outputs;
+  const pictured = masked || weighed;
   const params = sampleParams(method, sizes);
   const { heads, dimension: d } = sizes;
   const config = { width: heads * d, heads, keyHeads: heads, d, e: d, layer: 0, layers: 1 };
   const { queries = [] } = method.layer?.(config, method.parse(params)) ?? {};
   const given = ['q', 'k', 'v', ...queries];
-  const data: PageData = { name, spatial: isSpatial(method), masked, sizes, params, given };
+  const data: PageData = { name, spatial: isSpatial(method), masked, weighed, sizes, params, given };
   const needsLayer = method.layer !== undefined && Object.keys(method.inputs).some((input) => !given.includes(input));
   const own = glyphOf(method);
   const run = runs.get(name);
@@ -64,25 +69,22 @@ export function methodPage(method: Method): Html {
   <div><h1>${titleOf(method)}</h1>${paper && html`<cite>${paper.title} <span>${authors && `${authors} `}${paper.year}, <a href="https://arxiv.org/abs/${paper.arxiv}">arXiv ${paper.arxiv}</a></span></cite>`}</div>
   <div class="aside">
     <p class="crumbs"><a href="../../index.html#${paperOf(name).id}">${familyOf(name)}</a></p>
-    <dl class="standing"><dt>runs on</dt><dd><b class="mark yes" role="img" aria-label="yes"></b>CPU <b class="mark yes" role="img" aria-label="yes"></b>GPU <b class="mark yes" role="img" aria-label="yes"></b>gradients</dd>
+    <dl class="standing"><dt>runs on</dt><dd>${Object.entries(workingOf([method])).map(([what, how]) => html`${workMark(how)}${what} `)}</dd>
     ${run && html`<dt>claims</dt><dd><a href="#claims">${verdictMarks(run.findings.map(({ verdict }) => verdict))}</a></dd>`}</dl>
   </div>
 </div>
-<section class="bench${masked ? '' : ' maskless'}" id="bench" aria-label="The method, live">
+<section class="bench${pictured ? '' : ' unpictured'}" id="bench" aria-label="The method, live">
   ${form(method, data)}
-  ${masked && maskFigure(name)}
+  ${pictured && picture(data)}
   <div class="plots">
     <figure data-live="cost" data-state="idle"><figcaption class="figure-title"><h3>Cost against length</h3><span class="saves" data-saves></span></figcaption>
-      <div class="choices"><label>of <select data-metric><option value="flops">operations</option><option value="bytes">inputs and outputs</option><option value="state">state between calls</option></select></label> <label>beside <select data-beside><option value="">exact attention alone</option>${methods.filter((other) => other !== method && other.name !== 'attention').map((other) => html`<option>${other.name}</option>`)}</select></label></div>
+      <div class="choices"><label>of <select name="metric" data-kept><option value="flops">operations</option><option value="bytes">inputs and outputs</option><option value="state">state between calls</option></select></label></div>
+      <details class="choices beside"><summary>beside <span data-beside>exact attention</span></summary><fieldset><legend class="hidden">Other methods, as their pages begin</legend>${methods.filter((other) => other !== method && other.name !== 'attention').map((other) => html`<label class="tick"><input type="checkbox" name="beside" value="${other.name}" data-kept> ${other.name}</label>`)}</fieldset></details>
       <div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>
     ${masked && html`<figure data-live="reach" data-state="idle"><figcaption class="figure-title"><h3>Reach by layer</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>`}
   </div>
 </section>
-<section class="section"><h2>Run it here<small>In this page, on this device</small></h2>
-  <div data-live="run" data-state="idle"><p class="actions"><button class="run" type="button" data-run>Run</button> <button class="run" type="button" data-cancel hidden>Cancel</button> <span data-said role="status" class="quiet">with the sizes and params above, on normal random numbers</span></p>
-  <div class="scroll" tabindex="0" role="region" aria-label="Results"><table class="table plain"><thead><tr><th>Backend</th><th>${name}</th><th>exact attention</th><th>speed-up</th><th>largest error</th></tr></thead><tbody><tr><td>WebAssembly</td><td>–</td><td>–</td><td>–</td><td>–</td></tr><tr><td>WebGPU</td><td>–</td><td>–</td><td>–</td><td>–</td></tr></tbody></table></div>
-  <p class="caption" data-notes></p></div>
-</section>
+${runSection(method, data)}
 <section class="section"><h2>Code<small>With the params chosen above</small></h2>
   <div data-live="code" data-state="idle"><div class="code"><pre tabindex="0"><code data-code></code></pre><button type="button" data-copy>copy</button></div>${masked && html`<div class="code"><pre tabindex="0"><code data-command></code></pre><button type="button" data-copy>copy</button></div>`}<p class="caption" data-said role="status"></p></div>
 </section>
@@ -101,7 +103,7 @@ function form(method: Method, { sizes, spatial }: PageData): Html {
     ? [size('rows', 'rows', sizes.tokens[0], 'of tokens'), size('columns', 'columns', sizes.tokens[1], 'of tokens')]
     : [size('tokens', 'tokens', sizes.tokens[0], 'length of the sequence')];
   const { properties = {} } = paramsJsonSchema(method.params);
-  return html`<form aria-label="Sizes and params" novalidate>
+  return html`<form id="setting" aria-label="Sizes and params" novalidate>
     ${extents}
     <div class="pair">${size('heads', 'heads', sizes.heads, 'of queries')}${size('dimension', 'dimension', sizes.dimension, 'of a head')}</div>
     ${Object.entries(properties).map(([name, property]) => field(name, property as Property))}
@@ -135,17 +137,77 @@ function field(name: string, { type, enum: choices, description = '', default: p
   return html`<div class="param"><label for="${id}">${name}</label><input ${common} type="${isNumber ? 'number' : 'text'}"${isNumber && html` step="${type === 'integer' ? 1 : 'any'}"`}${minimum !== undefined && html` min="${minimum}"`} placeholder="${preset === undefined ? 'by itself' : JSON.stringify(preset)}">${help}</div>`;
 }
 
-function maskFigure(name: string): Html {
+function runSection({ name, inputs }: Method, { spatial }: PageData): Html {
+  const columns = [name, 'rate', 'memory', 'exact attention', 'speed-up', 'largest error'];
+  const empty = ['WebAssembly', 'WebGPU'].map(
+    (backend) => html`<tr><td>${backend}</td>${columns.map(() => html`<td>–</td>`)}</tr>`,
+  );
+  return html`<section class="section"><h2>Run it here<small>In this page, on this device</small></h2>
+  <div data-live="run" data-state="idle">
+  ${inputs.q && numbersChoice(spatial)}
+  <p class="actions"><button class="run" type="button" data-run>Run</button> <button class="run" type="button" data-cancel hidden>Cancel</button> <span data-said role="status" class="quiet">with the sizes and params above</span></p>
+  <div class="scroll" tabindex="0" role="region" aria-label="Results"><table class="table plain"><thead><tr><th>Backend</th>${columns.map((column) => html`<th>${column}</th>`)}</tr></thead><tbody>${empty}</tbody></table></div>
+  <p class="caption" data-notes></p></div>
+</section>`;
+}
+
+/** Where q, k and v come from. */
+function numbersChoice(spatial: boolean): Html {
+  const real = Object.entries(REAL_NUMBERS).filter(([, numbers]) => numbers.spatial === spatial);
+  const option = ([value, { heads, dimension }]: (typeof real)[number]) =>
+    html`<option value="${value}">${spatial ? 'a photograph' : `a text, ${value} of a sentence encoder`}: ${heads} heads of ${dimension}</option>`;
+  const source = spatial
+    ? 'Patches of a photograph of the French Alps as queries, keys and values of image filters.'
+    : `A text through the Universal Sentence Encoder (${Math.round(ENCODER_BYTES / 1e6)} MB, loaded once), whose heads take the place of those above.`;
+  const own = html`<label>your text <textarea form="setting" name="text" rows="2" maxlength="20000" placeholder="else the beginning of Moby Dick"></textarea></label>`;
+  return html`<div class="numbers"><label>q, k and v from <select form="setting" name="numbers" aria-describedby="numbers-help"><option value="normal">normal random numbers</option>${real.map(option)}</select></label>${!spatial && own}<p class="caption" id="numbers-help">${source}</p></div>`;
+}
+
+/** A pair worth a look: a late query, and a key a quarter of the way, or, of weights, not far from it. */
+function firstPair({ sizes: { tokens }, spatial, masked }: PageData): [number, number] {
+  const n = tokens.reduce((size, extent) => size * extent, 1);
+  const query = Math.floor(spatial ? (n + tokens[1]) / 2 : 0.9 * n);
+  return [query, Math.floor(masked ? n / 4 : 0.95 * query)];
+}
+
+function picture(data: PageData): Html {
+  const { name, masked, weighed, spatial } = data;
+  const [i, j] = firstPair(data);
+  const shows = masked ? (weighed ? 'The mask or the weights' : 'The mask') : 'The weights';
+  const kind =
+    masked &&
+    weighed &&
+    html`<label>picture <select id="picture" name="picture" data-kept><option value="mask">mask: what is seen</option><option value="weights">weights on the sample</option></select></label>`;
+  const inks =
+    weighed &&
+    html`<label data-weights${masked && html` hidden`}>ink <select id="ink" name="ink" data-kept><option value="log">logarithmic</option><option value="linear">linear</option><option value="row">linear, query by query</option></select></label>`;
   return html`<div class="mask">
-    <p class="readout">From query <input id="i" type="number" min="0" value="0" aria-label="query"> to key <input id="j" type="number" min="0" value="0" aria-label="key">: <output id="said" for="i j"></output></p>
-    <figure data-live="mask" data-state="idle">
+    <p class="readout">From query <input id="i" name="i" type="number" min="0" value="${i}" aria-label="query" data-kept> to key <input id="j" name="j" type="number" min="0" value="${j}" aria-label="key" data-kept>: <output id="said" for="i j"></output></p>
+    <figure data-live="${masked ? 'mask' : 'weights'}" data-state="idle">
+      <div class="choices">${kind}${inks}<input id="view" name="view" hidden aria-label="view" data-kept></div>
       <div class="field" id="field"><div class="across"><span data-left>0</span><span>keys →</span><span data-right></span></div><div class="down"><span data-top>0</span><span>queries →</span><span data-bottom></span></div><div class="north"></div><div class="west"></div>
-      <div class="cells" id="cells"><canvas tabindex="0" role="img" aria-label="The mask of ${name}: queries down, keys across. Arrow keys move the pair, plus and minus zoom."></canvas></div></div>
-      <figcaption class="figure-title"><span class="zoom"><button type="button" data-zoom="in" aria-label="larger">+</button><button type="button" data-zoom="out" aria-label="smaller">−</button><button type="button" data-zoom="all">whole</button><button type="button" data-zoom="cells">cells</button><label>head <input id="head" type="number" min="0" value="0"></label></span><span class="saves" data-saves></span></figcaption>
+      <div class="cells" id="cells"><canvas tabindex="0" role="img" aria-label="${shows} of ${name}: queries down, keys across. Arrow keys move the pair, plus and minus zoom."></canvas></div></div>
+      ${weighed && html`<div class="scale" id="legend" data-weights${masked && html` hidden`}><span data-left-end></span><canvas height="1" aria-hidden="true"></canvas><span><span data-right-end></span> <span data-unit></span></span><span data-middle></span></div>`}
+      <figcaption class="figure-title"><span class="zoom"><button type="button" data-zoom="in" aria-label="larger">+</button><button type="button" data-zoom="out" aria-label="smaller">−</button><button type="button" data-zoom="all">whole</button><button type="button" data-zoom="cells">cells</button><label>head <input id="head" name="head" type="number" min="0" value="0" data-kept></label></span><span class="saves" data-saves></span></figcaption>
       <p class="caption" data-said role="status"></p>
     </figure>
-    <div class="strips" id="strips" aria-hidden="true"></div>
+    ${masked && !spatial && html`<div class="strips" id="strips"><div class="heading figure-title"><span data-heading></span><span class="saves" data-saves></span></div><div class="rows" data-strips aria-hidden="true"></div></div>`}
+    ${spatial && relief(name, masked, weighed)}
   </div>`;
+}
+
+/** Tokens on their grid, in two and three dimensions. */
+function relief(name: string, masked: boolean, weighed: boolean): Html {
+  const heights = [
+    masked && html`<option value="layers">layers until reached</option>`,
+    weighed && html`<option value="weights">weights</option>`,
+  ];
+  return html`<figure class="relief" data-live="relief" data-state="idle">
+    <figcaption class="figure-title"><h3>On the grid</h3><span class="saves" data-saves></span></figcaption>
+    <div class="choices"><label>height <select id="height" name="height" data-kept>${heights}</select></label> <span class="zoom"><button type="button" data-turn="relief">in relief</button><button type="button" data-turn="flat">from above</button></span><span data-pointed></span><input id="turn" name="turn" hidden aria-label="turn" data-kept></div>
+    <canvas tabindex="0" role="img" aria-label="What the query of ${name} has of each token, on the grid. Arrow keys turn it; a click takes another query."></canvas>
+    <p class="caption" data-said role="status"></p>
+  </figure>`;
 }
 
 function claims(name: string): Html {

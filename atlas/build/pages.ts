@@ -98,7 +98,7 @@ export function feed(): string {
   });
   const entries = [...added, ...results].sort((a, b) => b.updated.localeCompare(a.updated));
   return `<?xml version="1.0" encoding="utf-8"?>
-<feed xmlns="http://www.w3.org/2005/Atom"><id>urn:saccade:atlas</id><title>Saccade atlas</title><subtitle>Methods added and results stored</subtitle><author><name>Saccade</name></author><link rel="self" href="feed.xml"/><updated>${entries[0].updated}</updated>
+<feed xmlns="http://www.w3.org/2005/Atom"><id>urn:saccade:atlas</id><title>Saccade atlas</title><subtitle>Methods added and results stored</subtitle><author><name>Saccade</name></author><link rel="self" href="feed.xml"/><link href="index.html"/><updated>${entries[0].updated}</updated>
 ${entries.map(({ text }) => text).join('\n')}
 </feed>
 `;

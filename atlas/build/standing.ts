@@ -22,11 +22,14 @@ export const runs: ReadonlyMap<string, Reproduction> = new Map(
 
 export type Works = 'yes' | 'part' | 'no';
 
+/** What works of a method or paper. */
+export type Working = Readonly<Record<'CPU' | 'GPU' | 'gradients', Works>>;
+
 export interface Standing {
   readonly present: readonly Method[];
   /** What is missing, a phrase each. */
   readonly missing: readonly string[];
-  readonly works: Works;
+  readonly works: Working;
   readonly verdicts: readonly Verdict[];
 }
 
@@ -41,9 +44,19 @@ export function standingOf({ methods: names, models: wanted = [], lacking }: See
   return {
     present,
     missing,
-    works: present.length === 0 ? 'no' : missing.length > 0 ? 'part' : 'yes',
+    works: workingOf(present, missing.length > 0),
     verdicts: present.flatMap(({ name }) => runs.get(name)?.findings.map(({ verdict }) => verdict) ?? []),
   };
+}
+
+/**
+ * A method is computed by ops, each of which must have kernels for both devices (`src/ops/op.ts`); whether it has
+ * gradients it says itself.
+ */
+export function workingOf(present: readonly Method[], isPart = false): Working {
+  const of = (working: readonly Method[]) =>
+    working.length === 0 ? 'no' : isPart || working.length < present.length ? 'part' : 'yes';
+  return { CPU: of(present), GPU: of(present), gradients: of(present.filter(({ gradient }) => gradient !== false)) };
 }
 
 /** The paper of the list that names a method. */

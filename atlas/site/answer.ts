@@ -35,7 +35,7 @@ export function answers(tasks: Readonly<Record<string, Task>>): void {
         signal: control.signal,
         report: (progress) => answer({ progress }),
       });
-      answer({ done }, done instanceof Uint8Array ? [done.buffer] : []);
+      answer({ done }, ArrayBuffer.isView(done) ? [done.buffer] : []);
     } catch (error) {
       answer({ error: error instanceof Error ? error.message : String(error) });
     } finally {

@@ -11,7 +11,16 @@ export interface AskOptions {
   onProgress?(found: unknown): void;
 }
 
+/** What a question that is called off ends with. */
+export class Cancelled extends Error {
+  override message = 'cancelled';
+}
+
+/** Milliseconds in which a worker should hear that a question is called off. */
+const PATIENCE = 1000;
+
 interface Waiting {
+  readonly question: object;
   resolve(result: unknown): void;
   reject(reason: Error): void;
   onProgress: AskOptions['onProgress'];
@@ -28,12 +37,27 @@ export class Helper {
     { signal, onProgress }: AskOptions = {},
   ): Promise<Result<Name>> {
     const id = this.#next++;
-    const worker = this.#start();
+    const question = { id, task, input };
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve: resolve as Waiting['resolve'], reject, onProgress });
-      signal?.addEventListener('abort', () => worker.postMessage({ id, cancel: true }));
-      worker.postMessage({ id, task, input });
+      this.#waiting.set(id, { question, resolve: resolve as Waiting['resolve'], reject, onProgress });
+      this.#start().postMessage(question);
+      signal?.addEventListener('abort', () => this.#cancel(id), { once: true });
     });
+  }
+
+  /** A worker amid a long loop hears nothing: it is ended, and another one is asked what it still owed. */
+  #cancel(id: number): void {
+    const waiting = this.#waiting.get(id);
+    if (!waiting) return;
+    waiting.reject(new Cancelled());
+    this.#waiting.set(id, { ...waiting, onProgress: undefined });
+    this.#worker?.postMessage({ id, cancel: true });
+    setTimeout(() => {
+      if (!this.#waiting.delete(id)) return;
+      this.#worker?.terminate();
+      this.#worker = undefined;
+      for (const { question } of this.#waiting.values()) this.#start().postMessage(question);
+    }, PATIENCE);
   }
 
   #start(): Worker {
@@ -60,8 +84,8 @@ export class Helper {
   }
 }
 
-/** Runs the newest of what is asked for, one at a time: what came between is left out. */
-export function latest(work: () => Promise<void>): () => void {
+/** Runs the newest of what is asked for, one at a time, so many milliseconds apart: what came between is left out. */
+export function latest(work: () => Promise<void>, apart = 0): () => void {
   let [isBusy, isStale] = [false, false];
   const run = async () => {
     if (isBusy) {
@@ -70,6 +94,7 @@ export function latest(work: () => Promise<void>): () => void {
     }
     isBusy = true;
     await work();
+    if (apart > 0) await new Promise((resolve) => setTimeout(resolve, apart));
     isBusy = false;
     if (isStale) {
       isStale = false;

@@ -7,7 +7,7 @@ import { named, STYLE, spread } from './plots';
 interface BenchPlot {
   readonly title: string;
   readonly said: string;
-  draw(rows: readonly BenchRow[], width: number): SVGSVGElement;
+  picture(rows: readonly BenchRow[], width: number): SVGSVGElement;
 }
 
 const isOurs = (label: string) => label.startsWith('Saccade');
@@ -21,7 +21,7 @@ const HALO = { stroke: 'var(--paper)', strokeWidth: 4 };
 const speed: BenchPlot = {
   title: 'Speed by length',
   said: 'Useful operations a nanosecond (GF/s): only the pairs that the mask lets through count, so that more is faster whatever the mask. Both axes are logarithmic.',
-  draw(rows, width) {
+  picture(rows, width) {
     const points = rows.flatMap(({ label, mask, d, n, measures: { rate, time = 0 } }) =>
       rate === undefined ? [] : [{ label, panel: `${mask}, d = ${d}`, n, value: rate, time }],
     );
@@ -100,7 +100,7 @@ const SHARES = [0.05, 0.1, 0.2, 0.5, 1];
 const tiles: BenchPlot = {
   title: 'Time by tiles visited',
   said: 'On the dashed line time goes with the tiles that a mask visits; above it tiles cost more than those of dense attention. Both axes are logarithmic.',
-  draw(rows, width) {
+  picture(rows, width) {
     // Where there are rivals, the ratio is to theirs.
     const rivals = new Set(rows.filter(({ how }) => how !== undefined).map(({ n }) => n));
     const points = rows.flatMap(({ name, label, n, status, measures: { visited, ratio, time = 0 } }) =>

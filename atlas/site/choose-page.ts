@@ -1,19 +1,24 @@
-/** Which method for a length, a device and a model: ranked by cost, with what was measured, here too. */
+/** Which method for a length, a device and a model: ranked by cost and by what was measured, stored and here. */
 import './page';
 import { formatBytes, formatFlops, formatRatio, formatTime } from '../../src/text/format';
-import { Helper, latest } from './ask';
-import { $, $$ } from './page';
+import { type AskOptions, Cancelled, Helper, latest } from './ask';
+import { type MethodTime, timesOf } from './method-time';
+import { $, $$, markBusy } from './page';
 import type { Choice, Wish } from './tasks/choose';
-import type { RunResult } from './tasks/run';
+import type { RunProgress } from './tasks/run';
 
 const [counter, runner] = [new Helper(), new Helper()];
 const verdicts = JSON.parse($('#verdicts').textContent!) as Record<string, string>;
+/** Stored runs, then what is measured here. */
+const times = JSON.parse($('#times').textContent!) as MethodTime[];
 const form = $<HTMLFormElement>('#wish');
 const box = $('[data-live="choose"]');
 const said = $('[data-said]', box);
 const [measure, stop] = [$<HTMLButtonElement>('[data-measure]'), $<HTMLButtonElement>('[data-cancel]')];
 /** So that a measurement takes seconds. */
 const MEASURED_TOKENS = 2048;
+const DEVICES = { wasm: 'CPU', webgpu: 'GPU', reference: 'reference' };
+const grouped = (n: number) => n.toLocaleString('en');
 let ranked: Choice[] = [];
 
 function wishOf(): Wish {
@@ -21,9 +26,7 @@ function wishOf(): Wish {
     const { value } = $<HTMLInputElement>(`#${name}`);
     const number = Number(value);
     if (!Number.isInteger(number) || number < 1 || number > most)
-      throw new Error(
-        `${name} must be a whole number from 1 to ${most.toLocaleString('en')}, got ${value || 'nothing'}.`,
-      );
+      throw new Error(`${name} must be a whole number from 1 to ${grouped(most)}, got ${value || 'nothing'}.`);
     return number;
   };
   const is = (name: string) => $<HTMLInputElement>(`#${name}`).checked;
@@ -33,97 +36,122 @@ function wishOf(): Wish {
     causal: is('causal'),
     training: is('training'),
     grid: is('grid'),
+    device: $<HTMLSelectElement>('#device').value as Wish['device'],
   };
 }
 
-const item = (...parts: (Node | string)[]) => {
+function item(choice: Choice, reason: string): HTMLElement {
   const line = document.createElement('li');
-  line.append(...parts);
-  return line;
-};
-function link({ setting }: Choice): HTMLAnchorElement {
   const anchor = document.createElement('a');
-  anchor.href = `../methods/${setting.method}/index.html`;
+  anchor.href = `../methods/${choice.setting.method}/index.html`;
   anchor.className = 'name';
-  anchor.textContent = setting.method;
-  return anchor;
+  anchor.textContent = choice.setting.method;
+  line.append(anchor, `: ${reason}.`);
+  return line;
 }
 
-function reason({ flops, gain, kept, besides, training, setting }: Choice): string {
+function reason({ flops, gain, speedup, measured, kept, besides, training, setting }: Choice): string {
   const much =
     gain > 1.05
-      ? `${formatRatio(gain)} less than exact attention`
+      ? `${formatRatio(gain)} fewer than exact attention`
       : gain < 0.95
-        ? `${formatRatio(1 / gain)} as much as exact attention`
-        : 'as much as exact attention';
+        ? `${formatRatio(1 / gain)} as many as exact attention`
+        : 'as many as exact attention';
   const params = Object.entries(setting.params)
     .map(([name, value]) => `${name} ${JSON.stringify(value)}`)
     .join(', ');
+  const isExact = setting.method === 'attention' && Math.abs(gain - 1) < 0.05;
   return [
+    isExact ? 'what the others are measured against' : `about ${formatRatio(speedup)} as fast as exact attention`,
     `${formatFlops(flops)} a head, ${much}${params && ` (${params})`}`,
+    measured && evidence(measured),
+    !measured && !isExact && 'counted, not measured',
     `keeps ${formatBytes(kept)} for the next token`,
-    training === 'needed'
-      ? 'a model must be trained with it'
-      : training === 'either way'
-        ? 'without training or with it'
-        : '',
-    besides.length > 0 ? `a layer computes ${besides.join(', ')} too` : '',
-    verdicts[setting.method] ?? '',
+    training === 'needed' && 'a model must be trained with it',
+    training === 'either way' && 'without training or with it',
+    besides.length > 0 && `a layer computes ${besides.join(', ')} too`,
+    verdicts[setting.method],
   ]
     .filter(Boolean)
     .join('; ');
 }
 
-const choose = latest(async () => {
+function evidence({ time, speedup, tokens, dimension, backend, machine = 'here' }: MethodTime): string {
+  const size = `${grouped(tokens)} tokens of ${dimension} numbers`;
+  return `measured ${machine === 'here' ? machine : `on ${machine}`}: ${formatTime(time)} on the ${DEVICES[backend]} at ${size}, ${formatRatio(speedup)} as fast as exact attention`;
+}
+
+/** Shows what goes on, with its button to end it; what goes wrong becomes a sentence. */
+async function during(work: (control: AskOptions) => Promise<string>): Promise<void> {
+  const control = new AbortController();
+  going?.abort();
+  going = control;
   box.dataset.state = 'running';
+  markBusy(measure, stop, true);
   try {
-    const wish = wishOf();
-    const choices = await counter.ask('chooseFrom', { wish });
-    ranked = choices.filter(({ refused }) => !refused);
-    const others = choices.filter(({ refused }) => refused);
-    $('#ranked').replaceChildren(...ranked.map((choice) => item(link(choice), `: ${reason(choice)}.`)));
-    $('#others').replaceChildren(...others.map((choice) => item(link(choice), `: ${choice.refused}.`)));
-    $('#others-title').hidden = others.length === 0;
-    said.textContent = `At ${wish.tokens.toLocaleString('en')} tokens; operations are counted, not measured.`;
+    said.textContent = await work({ signal: control.signal });
     box.dataset.state = 'done';
   } catch (error) {
-    said.textContent = error instanceof Error ? error.message : String(error);
-    box.dataset.state = 'error';
+    if (going !== control) return;
+    const text = error instanceof Error ? error.message : String(error);
+    said.textContent = error instanceof Cancelled ? 'Cancelled.' : text;
+    box.dataset.state = error instanceof Cancelled ? 'idle' : 'error';
   }
-  history.replaceState(null, '', `#?${new URLSearchParams([...new FormData(form)] as [string, string][])}`);
+  if (going === control) going = undefined;
+  if (!going) markBusy(measure, stop, false);
+}
+let going: AbortController | undefined;
+stop.addEventListener('click', () => going?.abort());
+
+async function rank(control: AskOptions): Promise<string> {
+  const wish = wishOf();
+  const choices = await counter.ask(
+    'chooseFrom',
+    { wish, times },
+    {
+      ...control,
+      onProgress: (method) => {
+        said.textContent = `counting ${method} …`;
+      },
+    },
+  );
+  ranked = choices.filter(({ refused }) => !refused);
+  const others = choices.filter(({ refused }) => refused);
+  $('#ranked').replaceChildren(...ranked.map((choice) => item(choice, reason(choice))));
+  $('#others').replaceChildren(...others.map((choice) => item(choice, choice.refused!)));
+  $('#others-title').hidden = others.length === 0;
+  const isMissing = wish.device === 'webgpu' && !('gpu' in navigator);
+  return `At ${grouped(wish.tokens)} tokens on the ${DEVICES[wish.device]}.${isMissing ? ' This browser has no WebGPU, so nothing can be measured on the GPU here.' : ''}`;
+}
+const choose = latest(() => during(rank));
+
+measure.addEventListener('click', () => {
+  if (going) return;
+  void during(async (control) => {
+    const wish = wishOf();
+    const isDone = ({ measured, setting }: Choice) =>
+      setting.method === 'attention' || (measured && measured.machine === undefined);
+    const next = ranked.filter((choice) => !isDone(choice)).slice(0, 3);
+    const smaller = { ...wish, tokens: Math.min(MEASURED_TOKENS, wish.tokens) };
+    const choices = await counter.ask('chooseFrom', { wish: smaller, times: [] }, control);
+    for (const { setting } of next.map(
+      (choice) => choices.find((other) => other.setting.method === choice.setting.method)!,
+    )) {
+      const onProgress = (found: unknown) => {
+        said.textContent = `measuring ${setting.method}: ${(found as RunProgress).said} …`;
+      };
+      const { rows } = await runner.ask('runHere', { setting, backends: [wish.device] }, { ...control, onProgress });
+      const { failure } = rows[0];
+      if (failure) throw new Error(failure);
+      times.push(...timesOf(setting, wish.causal, rows));
+    }
+    return `${await rank(control)} What was measured here counts in the place of stored runs.`;
+  });
 });
 
-let measuring: AbortController | undefined;
-measure.addEventListener('click', async () => {
-  measuring = new AbortController();
-  const { signal } = measuring;
-  [measure.disabled, stop.hidden] = [true, false];
-  const backend = $<HTMLSelectElement>('#device').value as 'wasm' | 'webgpu';
-  try {
-    for (const [at, { setting }] of ranked.slice(0, 3).entries()) {
-      const tokens =
-        setting.tokens.length === 1
-          ? [Math.min(MEASURED_TOKENS, setting.tokens[0])]
-          : setting.tokens.map((extent) => Math.min(48, extent));
-      said.textContent = `measuring ${setting.method} …`;
-      const [row] = (await runner.ask(
-        'runHere',
-        { setting: { ...setting, tokens }, backends: [backend] },
-        { signal },
-      )) as RunResult[];
-      const length = tokens.reduce((size, extent) => size * extent, 1).toLocaleString('en');
-      const found =
-        row.failure ??
-        `here ${formatTime(row.time!)} at ${length} tokens${row.speedup ? `, ${formatRatio(row.speedup)} as fast as exact attention` : ''}`;
-      $$('li', $('#ranked'))[at]?.append(` ${found}.`);
-    }
-    said.textContent = 'Measured in this page, on one head; the order is still that of the operations.';
-  } catch (error) {
-    said.textContent = error instanceof Error ? error.message : String(error);
-  }
-  [measure.disabled, stop.hidden] = [false, true];
-});
-stop.addEventListener('click', () => measuring?.abort());
+function remember(): void {
+  history.replaceState(null, '', `#?${new URLSearchParams([...new FormData(form)] as [string, string][])}`);
+}
 
 function restore(): void {
   if (!location.hash.startsWith('#?')) return;
@@ -136,6 +164,14 @@ function restore(): void {
 }
 
 form.addEventListener('submit', (event) => event.preventDefault());
-form.addEventListener('input', choose);
+form.addEventListener('input', () => {
+  remember();
+  going?.abort();
+  choose();
+});
+addEventListener('hashchange', () => {
+  restore();
+  choose();
+});
 restore();
 choose();

@@ -1,5 +1,11 @@
 /** Cells along a side of a tile. */
 export const TILE = 256;
 
+/** Through how many layers reach is counted. */
+export const LAYERS = 8;
+
 /** Lengths at which costs are counted: from 64 tokens to 65,536, twice as many each time. */
 export const LENGTHS = Array.from({ length: 11 }, (_, at) => 2 ** (6 + at));
+
+/** Milliseconds between drawings that follow the pointer from query to query, so that the pointer itself does not stutter. */
+export const APART = 50;

@@ -1,29 +1,31 @@
 /** Examples that run in the page on a press of a button. */
 import type { ExampleNews } from './example-worker';
-import { $, $$ } from './page';
+import { sentence } from './live';
+import { $, $$, markBusy } from './page';
 
 for (const box of $$('[data-live="example"]')) {
-  const [run, cancel] = [$<HTMLButtonElement>('[data-run]', box), $<HTMLButtonElement>('[data-cancel]', box)];
-  const [said, output] = [$('[data-said]', box), $('[data-output]', box)];
+  const [run, cancel, said, output] = ['run', 'cancel', 'said', 'output'].map((name) => $(`[data-${name}]`, box));
   let worker: Worker | undefined;
 
-  function end(state: 'done' | 'error', sentence: string): void {
+  function end(state: 'done' | 'error' | 'idle', words: string): void {
     worker?.terminate();
+    worker = undefined;
     box.dataset.state = state;
-    said.textContent = sentence;
-    [run.disabled, cancel.hidden] = [false, true];
+    said.textContent = words;
+    markBusy(run, cancel, false);
   }
 
   run.addEventListener('click', () => {
+    if (worker) return;
     const start = performance.now();
     box.dataset.state = 'running';
-    [run.disabled, cancel.hidden] = [true, false];
+    markBusy(run, cancel, true);
     [said.textContent, output.textContent, output.hidden] = ['running …', '', false];
     worker = new Worker(new URL('./example-worker.ts', import.meta.url), { type: 'module' });
     worker.addEventListener('message', ({ data }: MessageEvent<ExampleNews>) => {
-      if (data === 'done') end('done', `done, after ${((performance.now() - start) / 1000).toFixed(1)} s`);
+      if (data === 'done') end('done', `Done, after ${((performance.now() - start) / 1000).toFixed(1)} s.`);
       else if ('line' in data) output.textContent += `${data.line}\n`;
-      else end('error', `It failed: ${data.error}`);
+      else end('error', sentence(data.error));
     });
     worker.addEventListener('error', (event) => {
       event.preventDefault();
@@ -31,5 +33,5 @@ for (const box of $$('[data-live="example"]')) {
     });
     worker.postMessage(box.dataset.example);
   });
-  cancel.addEventListener('click', () => end('error', 'Cancelled.'));
+  cancel.addEventListener('click', () => end('idle', 'Cancelled.'));
 }

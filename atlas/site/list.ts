@@ -1,16 +1,25 @@
-/** The list of papers: search by words, filters, and the loupe over the plate of glyphs. */
+/** The list of papers: search by words or by meaning, filters, and the loupe over the plate of glyphs. */
+import { Helper, latest } from './ask';
 import { $, $$ } from './page';
+import type { Likeness } from './tasks/meaning';
 
 const rows = $$<HTMLTableRowElement>('tr.method');
+const bodies = $$<HTMLTableSectionElement>('.guide tbody');
+const homes = rows.map((row) => row.parentElement!);
 const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase().replace(/\s+/g, ' ')]));
 const finder = $<HTMLFormElement>('.finder');
 const query = $<HTMLInputElement>('#query');
 const family = $<HTMLSelectElement>('#family');
+const [byWords, byMeaning] = ['words', 'meaning'].map((value) => $<HTMLInputElement>(`[name=by][value=${value}]`));
+const ranked = $('#ranked');
 
 const chosen = (name: string) => $$<HTMLInputElement>(`[name="${name}"]:checked`, finder).map(({ value }) => value);
 
+/** All papers by meaning, the nearest first; undefined while words decide. */
+let order: readonly Likeness[] | undefined;
+
 function filter(): void {
-  const words = query.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = order ? [] : query.value.toLowerCase().split(/\s+/).filter(Boolean);
   const [costs, trainings, devices] = ['cost', 'training', 'device'].map(chosen);
   const isShown = (row: HTMLTableRowElement) => {
     const { cost, training, works } = row.dataset;
@@ -18,8 +27,8 @@ function filter(): void {
       words.every((word) => texts.get(row)!.includes(word)) &&
       (costs.length === 0 || costs.includes(cost!)) &&
       (trainings.length === 0 || trainings.includes(training === 'either way' ? 'not needed' : training!)) &&
-      (devices.length === 0 || works !== 'no') &&
-      (family.value === '' || row.parentElement!.dataset.family === family.value)
+      devices.every((device) => works!.split(' ').includes(device)) &&
+      (family.value === '' || row.dataset.family === family.value)
     );
   };
   let count = 0;
@@ -28,16 +37,94 @@ function filter(): void {
     if (!row.hidden) count++;
     $(`#plate [data-id="${row.id}"]`).classList.toggle('out', row.hidden);
   }
-  for (const body of $$('.guide tbody')) body.hidden = $$('tr.method:not([hidden])', body).length === 0;
+  for (const body of bodies) body.hidden = $$('tr.method:not([hidden])', body).length === 0;
   $('#count').textContent = `${count} of ${rows.length}`;
   $('#nothing').hidden = count > 0;
-  finder.dataset.state = 'done';
-  remember();
 }
+
+function search(): void {
+  if (!byMeaning.checked) {
+    asking?.abort();
+    arrange(undefined);
+  }
+  filter();
+  remember();
+  if (byMeaning.checked) rankAll();
+  else finder.dataset.state = 'done';
+}
+
+/** Puts the rows in an order by meaning, or back to their families. */
+function arrange(by: readonly Likeness[] | undefined): void {
+  for (const line of $$('.likeness')) line.remove();
+  if (by) {
+    for (const { id, cosine, text } of by) {
+      const row = document.getElementById(id)!;
+      $('.what', row).append(likeness(row, cosine, text));
+      ranked.append(row);
+    }
+  } else if (order) {
+    rows.forEach((row, at) => {
+      homes[at].append(row);
+    });
+  }
+  order = by;
+}
+
+function likeness(row: HTMLElement, cosine: number, text: string): HTMLElement {
+  const line = document.createElement('p');
+  line.className = 'likeness';
+  const bar = document.createElement('i');
+  bar.style.setProperty('--share', String(Math.max(0, cosine)));
+  line.append(bar, `${cosine.toFixed(2)} ${text} `);
+  const kin = document.createElement('span');
+  kin.textContent = row.dataset.family!.replaceAll('-', ' ');
+  line.append(kin);
+  return line;
+}
+
+const helper = new Helper();
+const loading = $('#loading');
+const said = $('[data-said]', loading);
+const stop = $<HTMLButtonElement>('[data-cancel]', loading);
+let asking: AbortController | undefined;
+
+function say(sentence: string, isGoing = false): void {
+  said.textContent = sentence;
+  loading.hidden = sentence === '';
+  stop.hidden = !isGoing;
+}
+
+const rankAll = latest(async () => {
+  if (!byMeaning.checked) return;
+  asking = new AbortController();
+  const { signal } = asking;
+  finder.dataset.state = 'running';
+  const onProgress = (share: unknown) =>
+    say(`The sentence encoder is loading: ${Math.floor(100 * (share as number))}% of ${said.dataset.size}.`, true);
+  try {
+    const question = query.value.trim();
+    const found = await helper.ask('rankByMeaning', { question }, { signal, onProgress });
+    say(question ? '' : 'The sentence encoder is there: ask in a sentence of your own.');
+    arrange(question && byMeaning.checked ? found : undefined);
+    filter();
+    finder.dataset.state = 'done';
+  } catch (error) {
+    byWords.checked = true;
+    search();
+    if (signal.aborted) return say('');
+    say(`The sentence encoder could not be loaded: ${(error as Error).message}. The list answers to words.`);
+    finder.dataset.state = 'error';
+  }
+});
+stop.addEventListener('click', () => {
+  query.focus();
+  asking?.abort();
+});
 
 /** The address restores what was searched for. */
 function remember(): void {
   const state = new URLSearchParams(query.value ? { q: query.value } : {});
+  if (byMeaning.checked) state.set('by', 'meaning');
   for (const name of ['cost', 'training', 'device']) for (const value of chosen(name)) state.append(name, value);
   if (family.value) state.set('family', family.value);
   history.replaceState(null, '', state.size > 0 ? `#?${state}` : location.pathname + location.search);
@@ -51,7 +138,8 @@ function restore(): void {
   if (family.selectedIndex < 0) family.value = '';
   for (const box of $$<HTMLInputElement>('[type=checkbox]', finder))
     box.checked = state.getAll(box.name).includes(box.value);
-  filter();
+  (state.get('by') === 'meaning' ? byMeaning : byWords).checked = true;
+  search();
 }
 
 const loupe = $('#loupe');
@@ -77,6 +165,6 @@ $('#guide').addEventListener('pointerover', ({ target }) => {
 });
 
 finder.addEventListener('submit', (event) => event.preventDefault());
-finder.addEventListener('input', filter);
+finder.addEventListener('input', search);
 addEventListener('hashchange', restore);
 restore();

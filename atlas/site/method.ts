@@ -1,47 +1,21 @@
 /** The page of a method: one setting, and parts that follow it. */
 
-import { formatPercent, formatRatio, formatTime, significant } from '../../src/text/format';
 import type { PageData } from '../build/method-page';
-import { Helper, latest } from './ask';
-import { LENGTHS } from './constants';
-import { MaskView } from './mask-view';
-import { $, $$, ink, onTheme } from './page';
-import { canvasPng, saves, svgPng, svgText } from './save';
+import { Helper } from './ask';
+import { startCost } from './cost-part';
+import { live, sentence } from './live';
+import { $, $$ } from './page';
+import { startPicture } from './picture-part';
+import { startReach } from './reach-part';
+import { startRelief } from './relief-part';
+import { startRun } from './run-part';
 import { SettingForm } from './setting-form';
-import type { RunProgress, RunResult } from './tasks/run';
-import type { Setting } from './tasks/setting';
 
 const data = JSON.parse($('#method').textContent!) as PageData;
-/** One helper draws and counts, the other runs, so that a long run holds up no picture. */
+/** One helper draws and counts, one runs, so that a long run holds up no picture; beside masks another one computes weights. */
 const [counter, runner] = [new Helper(), new Helper()];
-const LAYERS = 8;
-
-type Part = 'mask' | 'reach' | 'cost' | 'run' | 'code';
-const part = (name: Part) => document.querySelector<HTMLElement>(`[data-live="${name}"]`);
-
-/** Does the work of a part: what goes wrong becomes its sentence, and the last good picture stays, faded. */
-async function live(name: Part, work: (box: HTMLElement) => Promise<string | undefined>): Promise<void> {
-  const box = part(name)!;
-  const said = $('[data-said]', box);
-  box.dataset.state = 'running';
-  try {
-    said.textContent = (await work(box)) ?? '';
-    box.dataset.state = 'done';
-  } catch (error) {
-    said.textContent = sentence(error);
-    box.dataset.state = 'error';
-  }
-}
-
-function sentence(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  const capital = /^(param|method) /.test(text) ? text : text[0].toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
-}
-
+const weigher = data.masked ? new Helper() : counter;
 const form = new SettingForm(data, changed);
-const count = (setting: Setting) => setting.tokens.reduce((size, extent) => size * extent, 1);
-const grouped = (n: number) => n.toLocaleString('en');
 
 // ---- Code
 
@@ -116,349 +90,22 @@ for (const button of $$('[data-copy]')) {
   });
 }
 
-// ---- Cost
-
-/** Plots come with the first of them. */
-const plots = () => import('./plots');
-let showPicture: () => void = () => undefined;
-const shown = data.masked
-  ? new Promise<void>((resolve) => {
-      showPicture = resolve;
-    })
-  : Promise.resolve();
-
-const countCost = latest(() =>
-  live('cost', async (box) => {
-    const setting = form.setting();
-    const metric = $<HTMLSelectElement>('[data-metric]', box).value as 'flops' | 'bytes' | 'state';
-    const beside = $<HTMLSelectElement>('[data-beside]', box).value;
-    const sample = (method: string): Setting => ({ ...setting, method, params: {} });
-    const settings = [
-      sample('attention'),
-      ...(beside ? [sample(beside)] : []),
-      ...(data.name === 'attention' ? [] : [setting]),
-    ];
-    if (data.name === 'attention') settings.splice(0, 1, setting);
-    const [lines, { costPlot, written }] = await Promise.all([counter.ask('costSeries', { settings }), plots()]);
-    const drawing = () =>
-      costPlot($('[data-plot]', box).clientWidth || 320, {
-        lengths: LENGTHS,
-        lines,
-        metric,
-        own: data.name,
-        now: count(setting),
-      });
-    draw(box, `${data.name}-cost`, drawing, { setting, lengths: LENGTHS, lines });
-    const own = lines.find(({ method }) => method === data.name)!;
-    const near = LENGTHS.reduce((best, n, at) => (n <= count(setting) && own.costs[at] ? at : best), 0);
-    const [mine, exact] = [own, lines.find(({ method }) => method === 'attention')!].map(
-      ({ costs }) => costs[near]?.[metric],
-    );
-    if (mine === undefined || exact === undefined) return 'The setting fits none of the lengths shown.';
-    return `At ${grouped(LENGTHS[near] as number)} tokens ${written(metric, mine)}${data.name === 'attention' ? '' : besideExact(mine, exact)}.`;
-  }),
-);
-function besideExact(mine: number, exact: number): string {
-  if (exact === 0) return ', of which exact attention has none';
-  if (mine > 0.95 * exact && mine < 1.05 * exact) return ', about as much as exact attention';
-  return mine < exact
-    ? `, ${formatRatio(exact / mine)} less than exact attention`
-    : `, ${formatRatio(mine / exact)} as much as exact attention`;
-}
-for (const choice of $$('[data-metric], [data-beside]')) choice.addEventListener('change', countCost);
-
-/** Puts a drawing into a part, anew in another theme or width, and lets it be saved. */
-function draw(box: HTMLElement, name: string, drawing: () => SVGSVGElement, json: object): void {
-  const place = $('[data-plot]', box);
-  place.replaceChildren(drawing());
-  const svg = () => $<SVGSVGElement>('svg', place);
-  saves($('[data-saves]', box), name, { svg: () => svgText(svg()), png: () => svgPng(svg()), json: () => json });
-  redraw.set(box, () => place.replaceChildren(drawing()));
-}
-const redraw = new Map<HTMLElement, () => void>();
-let width = innerWidth;
-addEventListener('resize', () => {
-  if (width === innerWidth) return;
-  width = innerWidth;
-  for (const again of redraw.values()) again();
-});
-
-// ---- Mask and reach
-
-let pair = firstPair();
-const mask = data.masked ? startMask() : undefined;
-
-/** A pair worth a look: a late query, and a key a quarter of the way. */
-function firstPair(): [number, number] {
-  const { tokens, spatial } = { tokens: data.sizes.tokens, spatial: data.spatial };
-  const n = tokens.reduce((size, extent) => size * extent, 1);
-  return spatial ? [Math.floor(n / 2 + tokens[1] / 2), Math.floor(n / 4)] : [Math.floor(0.9 * n), Math.floor(n / 4)];
-}
-
-function startMask() {
-  const canvas = $<HTMLCanvasElement>('#cells canvas');
-  const [iField, jField, headField] = ['i', 'j', 'head'].map((id) => $<HTMLInputElement>(`#${id}`));
-  const view = new MaskView(canvas, sayEdges);
-  let tokens = 1;
-
-  function sayEdges(): void {
-    const { top, left, span } = view.view;
-    const edge = (from: number) => [Math.floor(from), Math.min(tokens - 1, Math.ceil(from + span) - 1)];
-    const [[firstRow, lastRow], [firstColumn, lastColumn]] = [edge(top), edge(left)];
-    for (const [name, value] of Object.entries({
-      top: firstRow,
-      bottom: lastRow,
-      left: firstColumn,
-      right: lastColumn,
-    }))
-      $(`[data-${name}]`).textContent = grouped(value);
-    $('#field').style.setProperty('--cells', String(Math.min(16, Math.max(2, lastColumn - firstColumn + 1))));
-  }
-
-  const say = latest(async () => {
-    try {
-      const [i, j] = pair;
-      const { sentence, keys } = await counter.ask('pairInWords', {
-        setting: form.setting(),
-        head: Number(headField.value),
-        i,
-        j,
-      });
-      $('#said').textContent = `${sentence}; this query sees ${grouped(keys)} of ${grouped(tokens)} keys.`;
-    } catch {
-      $('#said').textContent = '–';
-    }
-  });
-
-  function point(i: number, j: number): void {
-    const inside = (at: number) => Math.min(tokens - 1, Math.max(0, Math.round(at) || 0));
-    const moved = inside(i) !== pair[0];
-    pair = [inside(i), inside(j)];
-    [iField.value, jField.value] = pair.map(String);
-    view.point(pair);
-    say();
-    if (moved) countReach();
-  }
-  for (const field of [iField, jField])
-    field.addEventListener('input', () => point(Number(iField.value), Number(jField.value)));
-
-  const at = ({ clientX, clientY }: { clientX: number; clientY: number }) => {
-    const { left, top } = canvas.getBoundingClientRect();
-    return [(clientX - left) * devicePixelRatio, (clientY - top) * devicePixelRatio] as const;
-  };
-  let held: readonly [number, number] | undefined;
-  canvas.addEventListener('pointerdown', (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    held = at(event);
-    point(...view.pairAt(...held));
-  });
-  canvas.addEventListener('pointermove', (event) => {
-    const now = at(event);
-    if (!held) {
-      if (event.pointerType === 'mouse') point(...view.pairAt(...now));
-      return;
-    }
-    view.pan(now[0] - held[0], now[1] - held[1]);
-    held = now;
-  });
-  for (const end of ['pointerup', 'pointercancel'] as const)
-    canvas.addEventListener(end, () => {
-      held = undefined;
-    });
-  canvas.addEventListener(
-    'wheel',
-    (event) => {
-      // The page scrolls where there is nothing to enlarge or when nobody has pointed at the picture.
-      if (!event.ctrlKey && document.activeElement !== canvas) return;
-      event.preventDefault();
-      view.zoom(2 ** (-event.deltaY / 200), ...at(event));
-    },
-    { passive: false },
-  );
-  canvas.addEventListener('dblclick', (event) => view.zoom(2, ...at(event)));
-  canvas.addEventListener('keydown', (event) => {
-    const step = event.shiftKey ? 16 : 1;
-    const moves: Record<string, readonly [number, number]> = {
-      ArrowUp: [-step, 0],
-      ArrowDown: [step, 0],
-      ArrowLeft: [0, -step],
-      ArrowRight: [0, step],
-    };
-    if (event.key === '+' || event.key === '=') view.zoom(2);
-    else if (event.key === '-') view.zoom(0.5);
-    else if (moves[event.key]) point(pair[0] + moves[event.key][0], pair[1] + moves[event.key][1]);
-    else return;
-    event.preventDefault();
-  });
-  const zooms: Record<string, () => void> = {
-    in: () => view.zoom(2),
-    out: () => view.zoom(0.5),
-    all: () => view.whole(),
-    cells: () => view.cells(),
-  };
-  for (const button of $$('[data-zoom]')) button.addEventListener('click', zooms[button.dataset.zoom!]);
-  headField.addEventListener('input', () => show());
-
-  const show = latest(() =>
-    live('mask', async (box) => {
-      const setting = form.setting();
-      const head = Math.max(0, Math.min(setting.heads - 1, Math.floor(Number(headField.value)) || 0));
-      headField.max = String(setting.heads - 1);
-      const { name, tokens: found, pairs } = await counter.ask('maskInWords', { setting, head });
-      tokens = found;
-      sayEdges();
-      await view.show(found, (level, row, column) => counter.ask('maskTile', { setting, head, level, row, column }));
-      point(...pair);
-      saves($('[data-saves]', box), `${data.name}-mask`, {
-        png: () => canvasPng(canvas),
-        json: () => ({ setting, head, mask: name, pairs, view: view.view }),
-      });
-      return `${name}: ${grouped(pairs)} of ${grouped(found * found)} pairs seen (${formatPercent(pairs / found ** 2)}). Click the picture to zoom with the wheel; drag to move.`;
-    }).then(showPicture),
-  );
-  return show;
-}
-
-const countReach = latest(async () => {
-  if (!part('reach')) return;
-  await live('reach', async (box) => {
-    const setting = form.setting();
-    const [query, tokens] = [Math.min(pair[0], count(setting) - 1), count(setting)];
-    const [{ counts, layers }, { reachPlot }] = await Promise.all([
-      counter.ask('reachThrough', { setting, query, layers: LAYERS }),
-      plots(),
-    ]);
-    draw(box, `${data.name}-reach`, () => reachPlot($('[data-plot]', box).clientWidth || 320, counts, tokens, LAYERS), {
-      setting,
-      query,
-      counts,
-    });
-    (data.spatial ? drawGrid : drawStrips)(query, counts, layers, setting.tokens);
-    const last = counts.at(-1)!;
-    const all = last === tokens ? 'everything' : `${grouped(last)} of ${grouped(tokens)} tokens`;
-    return `Query ${grouped(query)} reaches ${grouped(counts[0])} tokens in one layer and ${all} through ${counts.length}${counts.length < LAYERS && last < tokens ? '; more layers add nothing' : ''}.`;
-  });
-});
-
-/** What the query reaches, layer by layer: what is new in full ink. */
-function drawStrips(query: number, counts: readonly number[], layers: Uint8Array): void {
-  const box = $('#strips');
-  const shown = counts.slice(0, 6);
-  box.innerHTML = `<div class="heading">What query ${query} reaches, layer by layer</div><div class="of">of ${layers.length}</div>${shown.map((reached, at) => `<label>${at + 1}</label><div class="strip"><canvas height="1"></canvas></div><span class="count">${reached}</span>`).join('')}`;
-  const paint = () => {
-    const [red, green, blue] = ink('--family');
-    for (const [at, canvas] of $$<HTMLCanvasElement>('canvas', box).entries()) {
-      canvas.width = Math.min(layers.length, 2048);
-      const context = canvas.getContext('2d')!;
-      const image = context.createImageData(canvas.width, 1);
-      for (const [token, layer] of layers.entries()) {
-        if (layer === 0 || layer > at + 1) continue;
-        const x = Math.floor((token * canvas.width) / layers.length);
-        const opacity = layer === at + 1 ? 255 : 92;
-        image.data.set([red, green, blue, Math.max(opacity, image.data[4 * x + 3])], 4 * x);
-      }
-      context.putImageData(image, 0, 0);
-    }
-  };
-  paint();
-  repaint = paint;
-}
-/** On a grid: the tokens where they lie, the query among them; what takes more layers is fainter. */
-function drawGrid(query: number, _: readonly number[], layers: Uint8Array, [rows, columns]: readonly number[]): void {
-  const box = $('#strips');
-  if (!box.querySelector('.grid')) {
-    box.innerHTML =
-      '<div class="heading">Where they lie: what the query sees, and, fainter, what it reaches through more layers</div><canvas class="grid"></canvas>';
-    $('canvas', box).addEventListener('pointermove', ({ offsetX, offsetY, currentTarget }) => {
-      const canvas = currentTarget as HTMLCanvasElement;
-      const token = (at: number, side: number, count: number) =>
-        Math.min(count - 1, Math.max(0, Math.floor((at / side) * count)));
-      const i =
-        token(offsetY, canvas.clientHeight, canvas.height) * canvas.width +
-        token(offsetX, canvas.clientWidth, canvas.width);
-      $<HTMLInputElement>('#i').value = String(i);
-      $('#i').dispatchEvent(new Event('input', { bubbles: true }));
-    });
-  }
-  const canvas = $<HTMLCanvasElement>('canvas', box);
-  repaint = () => {
-    [canvas.width, canvas.height] = [columns!, rows!];
-    const context = canvas.getContext('2d')!;
-    const image = context.createImageData(columns!, rows!);
-    const [family, hand] = [ink('--family'), ink('--hand')];
-    for (const [token, layer] of layers.entries()) {
-      const colour = token === query ? hand : family;
-      image.data.set(
-        [...colour, token === query ? 255 : layer === 0 ? 0 : Math.round(255 / (1 + 0.9 * (layer - 1)))],
-        4 * token,
-      );
-    }
-    context.putImageData(image, 0, 0);
-  };
-  repaint();
-}
-let repaint = () => {};
-onTheme(() => repaint());
-
-// ---- Run
-
-const NAMES = { wasm: 'WebAssembly', webgpu: 'WebGPU', reference: 'reference' };
-const runBox = part('run')!;
-const [start, stop] = [$<HTMLButtonElement>('[data-run]', runBox), $<HTMLButtonElement>('[data-cancel]', runBox)];
-let running: AbortController | undefined;
-
-function fill(rows: readonly RunResult[]): void {
-  const cell = (text: string | undefined) => `<td>${text ?? '–'}</td>`;
-  $('tbody', runBox).innerHTML = (['wasm', 'webgpu'] as const)
-    .map((backend) => {
-      const row: Partial<RunResult> = rows.find((each) => each.backend === backend) ?? {};
-      const { time, exact, speedup, error, checked } = row;
-      const cells = [
-        time && formatTime(time),
-        exact && formatTime(exact),
-        speedup && formatRatio(speedup),
-        error !== undefined ? `${significant(error)} at ${checked} tokens` : undefined,
-      ];
-      return `<tr data-backend="${backend}" data-error="${error ?? ''}"><td>${NAMES[backend]}</td>${cells.map((text) => cell(text || undefined)).join('')}</tr>`;
-    })
-    .join('');
-  const notes = $('[data-notes]', runBox);
-  notes.replaceChildren(
-    ...rows.map(({ backend, failure, explain }) => {
-      const line = document.createElement('span');
-      line.textContent = `${NAMES[backend]}: ${failure ?? explain?.split('\n').slice(1, 3).join('; ')}. `;
-      return line;
-    }),
-  );
-  if (!crossOriginIsolated)
-    notes.append(
-      'This page is not isolated, so WebAssembly computes on one thread: load the page once more, and its service worker isolates it where the host allows that.',
-    );
-}
-
-start.addEventListener('click', async () => {
-  running?.abort();
-  running = new AbortController();
-  const { signal } = running;
-  stop.hidden = false;
-  start.disabled = true;
-  await live('run', async (box) => {
-    const onProgress = (found: unknown) => {
-      const { said, rows } = found as RunProgress;
-      $('[data-said]', box).textContent = `${said} …`;
-      fill(rows);
-    };
-    const rows = await runner.ask('runHere', { setting: form.setting() }, { signal, onProgress });
-    fill(rows);
-    if (rows.every(({ failure }) => failure)) throw new Error(rows.map(({ failure }) => failure).join(' '));
-    return 'Times are medians of several calls; the error is against float64, as a share of the largest result.';
-  });
-  stop.hidden = true;
-  start.disabled = false;
-});
-stop.addEventListener('click', () => running?.abort());
+startRun(runner, () => form.setting());
 
 // ---- All together
+
+const page = { data, form };
+const query = () => Number($<HTMLInputElement>('#i')?.value ?? 0);
+const updateReach = startReach(page, counter, query);
+const updateRelief = startRelief(page, { counter, weigher }, query);
+const updateCost = startCost(page, counter);
+const showPicture =
+  data.masked || data.weighed
+    ? startPicture(page, { counter, weigher }, () => {
+        updateReach();
+        updateRelief();
+      })
+    : async () => undefined;
 
 function changed(): void {
   try {
@@ -468,11 +115,11 @@ function changed(): void {
     form.complain(sentence(error));
   }
   writeCode();
-  mask?.();
   // The picture first: the plots come with more script.
-  void shown.then(() => {
-    countReach();
-    countCost();
+  void showPicture().then(() => {
+    updateReach();
+    updateRelief();
+    updateCost();
   });
 }
 changed();

@@ -15,14 +15,20 @@ export function onTheme(listener: () => void): void {
   listeners.push(listener);
 }
 
-/** A custom property's colour as red, green and blue, in the theme at hand. */
-export function ink(property: string, within: Element = document.body): [number, number, number] {
-  const probe = within.appendChild(document.createElement('span'));
+export type Colour = readonly [red: number, green: number, blue: number];
+const inks = new Map<string, Colour>();
+
+/** A custom property's colour in the theme at hand. */
+export function ink(property: string): Colour {
+  const known = inks.get(property);
+  if (known) return known;
+  const probe = document.body.appendChild(document.createElement('span'));
   probe.style.color = `var(${property})`;
   const [red, green, blue] = getComputedStyle(probe)
     .color.match(/[\d.]+/g)!
     .map(Number);
   probe.remove();
+  inks.set(property, [red, green, blue]);
   return [red, green, blue];
 }
 
@@ -35,20 +41,37 @@ button.addEventListener('click', () => {
   try {
     localStorage.setItem('theme', root.dataset.theme);
   } catch {
-    // Storage is forbidden: the theme lasts as long as the page.
+    tell('The browser keeps no settings of this site: the theme lasts as long as the page.');
   }
   change();
 });
 dark.addEventListener('change', change);
 function change(): void {
+  inks.clear();
   say();
   for (const listener of listeners) listener();
 }
 say();
 
-addEventListener('load', () => {
-  if (!('serviceWorker' in navigator)) return;
-  navigator.serviceWorker.register(new URL(`${root.dataset.up}service-worker.js`, location.href)).catch(() => {
-    // Private windows and other hosts than https forbid it: the page works, but not offline.
-  });
+/** While work goes on the button that began it waits, without losing the focus, and the one that ends it is there. */
+export function markBusy(start: HTMLElement, stop: HTMLElement, isBusy: boolean): void {
+  if (!isBusy && document.activeElement === stop) start.focus({ preventScroll: true });
+  start.setAttribute('aria-disabled', String(isBusy));
+  stop.hidden = !isBusy;
+}
+
+/** Says at the end of the page what is missing here. */
+function tell(sentence: string): void {
+  const notes = $('#notes');
+  if (!notes.textContent.includes(sentence)) notes.append(`${sentence} `);
+}
+
+addEventListener('load', async () => {
+  try {
+    // Private windows, full storage and other hosts than https forbid it.
+    await navigator.serviceWorker.register(new URL(`${root.dataset.up}service-worker.js`, location.href));
+    await navigator.serviceWorker.ready;
+    if ((await caches.keys()).some((name) => name.startsWith('saccade atlas'))) return;
+  } catch {}
+  tell('The browser keeps nothing of this site (storage is full or forbidden): it works, but not without the network.');
 });

@@ -1,12 +1,14 @@
 /** The plots of a method's page. */
-import { axisX, axisY, dot, line, type PlotOptions, plot, ruleX, text } from '@observablehq/plot';
+import { axisX, axisY, dot, gridY, line, type PlotOptions, plot, ruleX, text } from '@observablehq/plot';
 import { formatBytes, formatFlops } from '../../src/text/format';
 import type { CostLine } from './tasks/cost';
+
+export type Metric = 'flops' | 'bytes' | 'state';
 
 export interface CostPlot {
   readonly lengths: readonly number[];
   readonly lines: readonly CostLine[];
-  readonly metric: 'flops' | 'bytes' | 'state';
+  readonly metric: Metric;
   readonly own: string;
   /** Tokens at hand. */
   readonly now: number;
@@ -15,7 +17,7 @@ export interface CostPlot {
 export const STYLE = { background: 'none', overflow: 'visible', fontFamily: 'inherit', fontSize: '12.5px' };
 const short = (n: number) => (n >= 1024 ? `${n / 1024}K` : String(n));
 
-export const written = (metric: CostPlot['metric'], value: number) =>
+export const written = (metric: Metric, value: number) =>
   metric === 'flops' ? formatFlops(value) : formatBytes(value);
 
 /** A plot is one picture to a screen reader; what it says stands below it. */
@@ -33,6 +35,10 @@ interface CostPoint {
   readonly value: number;
 }
 
+/** Lines of other methods: inks of families, then the same dashed. */
+const INKS = ['fixed', 'kernel', 'conv', 'chosen', 'linear'];
+const DASHES = ['', '7 3', '2 3', '8 3 2 3'];
+
 export function costPlot(width: number, { lengths, lines, metric, own, now }: CostPlot): SVGSVGElement {
   const points: CostPoint[] = lines.flatMap(({ method, costs }) =>
     lengths.flatMap((n, at) => {
@@ -40,52 +46,76 @@ export function costPlot(width: number, { lengths, lines, metric, own, now }: Co
       return value ? [{ method, n, value }] : [];
     }),
   );
+  const [marginTop, marginBottom, labelHeight] = [20, 42, 14];
+  const height = 244 + labelHeight * Math.max(0, lines.length - 4);
+  const family = getComputedStyle(document.body).getPropertyValue('--family').trim();
+  const inks = INKS.map((name) => `--ink-${name}`).filter(
+    (name) => getComputedStyle(document.body).getPropertyValue(name).trim() !== family,
+  );
+  const others = lines.map(({ method }) => method).filter((method) => method !== own && method !== 'attention');
+  const styleOf = (method: string) => {
+    if (method === own) return { stroke: 'var(--family)', strokeWidth: 2.6 };
+    if (method === 'attention') return { stroke: 'var(--quiet)', strokeWidth: 1.5 };
+    const at = others.indexOf(method);
+    const strokeDasharray = DASHES[Math.floor(at / inks.length) % DASHES.length];
+    return { stroke: `var(${inks[at % inks.length]})`, strokeWidth: 1.5, strokeDasharray };
+  };
   const ends = lines.flatMap(({ method }) => points.filter((point) => point.method === method).slice(-1));
+  const values = points.map(({ value }) => value);
+  const domain = [Math.min(...values) / 1.5, Math.max(...values) * 1.5];
+  const apart = (domain[1] / domain[0]) ** (labelHeight / (height - marginTop - marginBottom));
   return named('Cost against length', {
     width,
-    height: 244,
+    height,
     marginLeft: 62,
     marginRight: 8,
-    marginTop: 20,
-    marginBottom: 42,
+    marginTop,
+    marginBottom,
     style: STYLE,
     x: { type: 'log', base: 2, domain: [lengths[0], lengths.at(-1)!] },
-    y: { type: 'log', grid: true },
+    y: { type: 'log', base: metric === 'flops' ? 10 : 2, domain: values.length > 0 ? domain : [1, 2] },
     marks: [
+      gridY({ ticks: 5 }),
       axisX({ ticks: [64, 512, 4096, 32768], tickFormat: short, label: 'tokens', labelOffset: 38, tickSize: 4 }),
       axisY({ ticks: 5, tickFormat: (value: number) => written(metric, value), label: null, tickSize: 0 }),
-      line(points, {
-        x: 'n',
-        y: 'value',
-        z: 'method',
-        stroke: (point) => (point.method === own ? 'var(--family)' : 'var(--quiet)'),
-        strokeWidth: (point) => (point.method === own ? 2.6 : 1.5),
-      }),
-      text(spread(ends), {
-        x: 'n',
-        y: 'value',
-        text: 'method',
-        dx: -4,
-        dy: -9,
-        textAnchor: 'end',
-        fill: (point: CostPoint) => (point.method === own ? 'var(--family)' : 'var(--quiet)'),
-        fontWeight: (point: CostPoint) => (point.method === own ? 700 : 400),
-      } as never),
       ruleX([now], { stroke: 'var(--hand)' }),
+      ...lines.map(({ method }) =>
+        line(
+          points.filter((point) => point.method === method),
+          { x: 'n', y: 'value', ...styleOf(method) },
+        ),
+      ),
       dot(
         points.filter(({ n }) => n === now),
         { x: 'n', y: 'value', r: 4, fill: 'var(--hand)', stroke: 'var(--paper)' },
+      ),
+      ...spread(ends, apart).map((end) =>
+        text([end], {
+          x: 'n',
+          y: 'value',
+          text: 'method',
+          dx: -4,
+          dy: -9,
+          textAnchor: 'end',
+          fill: styleOf(end.method).stroke,
+          stroke: 'var(--paper)',
+          strokeWidth: 4,
+          fontWeight: end.method === own ? 700 : 400,
+        }),
       ),
     ],
   });
 }
 
-/** Labels at the ends of lines, far enough apart on a logarithmic axis. */
-export function spread<P extends { readonly value: number }>(ends: readonly P[], apart = 3): P[] {
+/** Labels at the ends of lines, apart by a factor: upwards, then from the highest line down where they rose above it. */
+export function spread<P extends { readonly value: number }>(ends: readonly P[], apart: number): P[] {
   const sorted = ends.toSorted((a, b) => a.value - b.value);
-  const placed: P[] = [];
-  for (const end of sorted) placed.push({ ...end, value: Math.max(end.value, (placed.at(-1)?.value ?? 0) * apart) });
-  return placed;
+  const highest = sorted.at(-1)?.value ?? 1;
+  const values = sorted.map(({ value }) => value);
+  for (let at = 1; at < values.length; at++) values[at] = Math.max(values[at], values[at - 1] * apart);
+  for (let [at, most] = [values.length - 1, highest]; at >= 0 && values[at] > most; at--, most /= apart)
+    values[at] = most;
+  return sorted.map((end, at) => ({ ...end, value: values[at] }));
 }
 
 export function reachPlot(width: number, counts: readonly number[], tokens: number, layers: number): SVGSVGElement {

@@ -32,3 +32,14 @@ export function lettersOf(method: Method, { tokens, heads, dimension }: Sizes): 
 export function sampleParams(method: Method, sizes: Sizes): Readonly<Record<string, unknown>> {
   return (method.variants(lettersOf(method, sizes))[0] ?? {}) as Readonly<Record<string, unknown>>;
 }
+
+/**
+ * Where real q, k and v come from, as `saccade compare` makes them, and the heads that they have: the layers of the sentence
+ * encoder, through which a text goes, and patches of a photograph, for methods on grids.
+ */
+export const REAL_NUMBERS = {
+  'layer 0': { heads: 4, dimension: 64, spatial: false },
+  'layer 1': { heads: 4, dimension: 128, spatial: false },
+  picture: { heads: 4, dimension: 30, spatial: true },
+} as const;
+export type RealNumbers = keyof typeof REAL_NUMBERS;

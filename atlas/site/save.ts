@@ -10,7 +10,7 @@ export function saves(box: HTMLElement, name: string, { svg, png, json }: Saved)
   const kinds: [string, () => Promise<Blob> | Blob][] = [
     ...(svg ? [['SVG', () => new Blob([svg()], { type: 'image/svg+xml' })] as [string, () => Blob]] : []),
     ['PNG', png],
-    ['JSON', () => new Blob([JSON.stringify(json(), null, 2)], { type: 'application/json' })],
+    ['JSON', () => new Blob([JSON.stringify(json())], { type: 'application/json' })],
   ];
   box.replaceChildren(
     ...kinds.map(([kind, make]) => {

@@ -26,7 +26,8 @@ const ISOLATION = {
 
 addEventListener('install', (event) => {
   const keep = async () => (await caches.open(NAME)).addAll(FILES);
-  (event as LifeEvent).waitUntil(keep());
+  // Full or forbidden storage: the site comes from the network then, and is isolated all the same.
+  (event as LifeEvent).waitUntil(keep().catch(() => caches.delete(NAME).catch(() => false)));
 });
 
 addEventListener('activate', (event) => {
@@ -35,7 +36,7 @@ addEventListener('activate', (event) => {
     const old = names.filter((name) => name.startsWith(KIND) && name !== NAME);
     await Promise.all(old.map((name) => caches.delete(name)));
   };
-  (event as LifeEvent).waitUntil(forget());
+  (event as LifeEvent).waitUntil(forget().catch(() => undefined));
 });
 
 addEventListener('fetch', (event) => {
@@ -47,10 +48,20 @@ addEventListener('fetch', (event) => {
 async function answer(request: Request): Promise<Response> {
   const address = new URL(request.url);
   if (address.pathname.endsWith('/')) address.pathname += 'index.html';
-  const response = (await caches.match(address, { ignoreSearch: true, cacheName: NAME })) ?? (await fetch(request));
+  const kept = await caches.match(address, { ignoreSearch: true, cacheName: NAME }).catch(() => undefined);
+  const response = kept ?? (await fetched(request));
   // An opaque redirect is the browser's to follow.
   if (response.status === 0) return response;
   const headers = new Headers(response.headers);
   for (const [name, value] of Object.entries(ISOLATION)) headers.set(name, value);
   return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
+}
+
+async function fetched(request: Request): Promise<Response> {
+  try {
+    return await fetch(request);
+  } catch (error) {
+    if (request.mode !== 'navigate') throw error;
+    return new Response('This page is not kept on this device, and the network does not answer.', { status: 504 });
+  }
 }

@@ -1,37 +1,50 @@
 /** The form of sizes and params, the setting that it says, and the link that restores it. */
 import type { PageData } from '../build/method-page';
 import { $, $$ } from './page';
-import type { Sizes } from './problem';
+import { REAL_NUMBERS, type RealNumbers } from './problem';
 import type { Setting } from './tasks/setting';
 
 /** So that counting takes no more than seconds. */
 const MOST_TOKENS = 65_536;
 const MOST_HEADS = 64;
 const MOST_DIMENSION = 1024;
+/** Milliseconds from a change to the address that says so. */
+const PAUSE = 400;
 
 type Field = HTMLInputElement | HTMLSelectElement;
+type PlainField = Field | HTMLTextAreaElement;
 
 export class SettingForm {
   readonly #form = $<HTMLFormElement>('.bench form');
   readonly #fields = $$<Field>('[data-param]', this.#form);
+  /** Sizes, and what the method is run on, which may stand elsewhere in the page. */
+  readonly #plain = ([...this.#form.elements] as PlainField[]).filter(
+    ({ name, dataset }) => name && dataset.param === undefined,
+  );
+  /** How parts show the setting, by fields outside the form. */
+  readonly #shown = $$<Field>('[data-kept]');
   readonly #data: PageData;
+  #due: ReturnType<typeof setTimeout> | undefined;
 
   constructor(data: PageData, onChange: () => void) {
     this.#data = data;
-    this.#write(data.sizes, data.params);
+    this.#reset();
     this.#restore();
     this.#form.addEventListener('submit', (event) => event.preventDefault());
-    this.#form.addEventListener('input', () => {
-      this.#remember();
+    document.addEventListener('input', ({ target }) => {
+      if ((target as PlainField).form !== this.#form) return;
+      this.#fix();
+      this.remember();
       onChange();
     });
+    for (const field of this.#shown) field.addEventListener('input', () => this.remember());
     addEventListener('hashchange', () => {
       this.#restore();
       onChange();
     });
     $('[data-reset]', this.#form).addEventListener('click', () => {
-      this.#write(data.sizes, data.params);
-      this.#remember();
+      this.#reset();
+      this.remember();
       onChange();
     });
     const link = $('[data-link]', this.#form);
@@ -56,13 +69,20 @@ export class SettingForm {
       throw new Error(
         `There may be at most ${MOST_TOKENS.toLocaleString('en')} tokens, got ${count.toLocaleString('en')}.`,
       );
+    const [numbers, text] = ['numbers', 'text'].map((field) => this.#plain.find((each) => each.name === field)?.value);
     return {
       method: name,
       tokens,
       heads: this.#size('heads', MOST_HEADS),
       dimension: this.#size('dimension', MOST_DIMENSION),
       params: this.#params(),
+      ...(isReal(numbers) && { numbers, ...(text?.trim() && { text }) }),
     };
+  }
+
+  /** Puts it into the address, soon: browsers allow few changes a second. */
+  remember(): void {
+    this.#due ??= setTimeout(() => this.#remember(), PAUSE);
   }
 
   complain(sentence: string): void {
@@ -87,39 +107,71 @@ export class SettingForm {
     );
   }
 
-  #write({ tokens, heads, dimension }: Sizes, params: Readonly<Record<string, unknown>>): void {
-    const sizes = this.#data.spatial ? { rows: tokens[0], columns: tokens[1] } : { tokens: tokens[0] };
-    for (const [name, value] of Object.entries({ ...sizes, heads, dimension }))
-      $<HTMLInputElement>(`#${name}`, this.#form).value = String(value);
-    for (const field of this.#fields) put(field, params[field.name]);
+  #reset(): void {
+    for (const field of this.#plain) field.value = firstOf(field);
+    for (const field of this.#fields) put(field, this.#data.params[field.name]);
+    for (const field of this.#shown) show(field, []);
+    this.#fix();
+  }
+
+  /** Real numbers have heads of their own. */
+  #fix(): void {
+    const numbers = this.#plain.find(({ name }) => name === 'numbers')?.value;
+    const real = isReal(numbers) ? REAL_NUMBERS[numbers] : undefined;
+    for (const name of ['heads', 'dimension'] as const) {
+      const field = $<HTMLInputElement>(`#${name}`, this.#form);
+      field.disabled = real !== undefined;
+      if (real) field.value = String(real[name]);
+    }
   }
 
   /** Only what differs from how the page begins. */
   #remember(): void {
+    clearTimeout(this.#due);
+    this.#due = undefined;
     const state = new URLSearchParams();
-    const { sizes, params, spatial } = this.#data;
-    const begins = spatial ? { rows: sizes.tokens[0], columns: sizes.tokens[1] } : { tokens: sizes.tokens[0] };
-    for (const [name, first] of Object.entries({ ...begins, heads: sizes.heads, dimension: sizes.dimension })) {
-      const { value } = $<HTMLInputElement>(`#${name}`, this.#form);
-      if (value !== String(first)) state.set(name, value);
-    }
+    for (const field of this.#plain) if (field.value !== firstOf(field)) state.set(field.name, field.value);
     for (const field of this.#fields) {
       const text = JSON.stringify(said(field)) ?? '';
-      if (text !== (JSON.stringify(params[field.name]) ?? '')) state.set(field.name, text);
+      if (text !== (JSON.stringify(this.#data.params[field.name]) ?? '')) state.set(field.name, text);
     }
+    for (const field of this.#shown) if (isChanged(field)) state.append(field.name, field.value);
     history.replaceState(null, '', state.size > 0 ? `#?${state}` : location.pathname + location.search);
   }
 
   #restore(): void {
     if (!location.hash.startsWith('#?')) return;
-    this.#write(this.#data.sizes, this.#data.params);
-    for (const [name, text] of new URLSearchParams(location.hash.slice(2))) {
-      const size = this.#form.querySelector<HTMLInputElement>(`#${CSS.escape(name)}:not([data-param])`);
+    this.#reset();
+    const state = new URLSearchParams(location.hash.slice(2));
+    for (const field of this.#shown) show(field, state.getAll(field.name));
+    for (const [name, text] of state) {
       const field = this.#fields.find((each) => each.name === name);
+      const plain = this.#plain.find((each) => each.name === name);
       if (field) put(field, parsed(text));
-      else if (size instanceof HTMLInputElement) size.value = text;
+      else if (plain) plain.value = text;
+      if (plain instanceof HTMLSelectElement && plain.selectedIndex < 0) plain.value = firstOf(plain);
     }
+    this.#fix();
   }
+}
+
+const isReal = (numbers: string | undefined): numbers is RealNumbers =>
+  numbers !== undefined && Object.hasOwn(REAL_NUMBERS, numbers);
+
+const isTick = (field: Field) => field instanceof HTMLInputElement && field.type === 'checkbox';
+/** How the page begins, whatever a browser has kept of it. */
+const firstOf = (field: PlainField) =>
+  field instanceof HTMLSelectElement ? field.options[0].value : field.defaultValue;
+
+/** Whether a field outside the form says something else than at first. */
+const isChanged = (field: Field) =>
+  isTick(field) ? (field as HTMLInputElement).checked : field.value !== firstOf(field);
+
+/** What the address says of a field outside the form. */
+function show(field: Field, values: readonly string[]): void {
+  if (isTick(field)) (field as HTMLInputElement).checked = values.includes(field.value);
+  else field.value = values[0] ?? firstOf(field);
+  if (field.value === '') field.value = firstOf(field);
 }
 
 function parsed(text: string): unknown {

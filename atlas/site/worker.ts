@@ -3,10 +3,25 @@ import { answers } from './answer';
 import { chooseFrom } from './tasks/choose';
 import { costSeries } from './tasks/cost';
 import { maskInWords, maskTile, pairInWords } from './tasks/mask';
+import { rankByMeaning } from './tasks/meaning';
 import { reachThrough } from './tasks/reach';
 import { runHere } from './tasks/run';
+import { weightInWords, weightsInWords, weightsOfQuery, weightsTile } from './tasks/weights';
 
-const tasks = { maskInWords, maskTile, pairInWords, reachThrough, costSeries, chooseFrom, runHere };
+const tasks = {
+  maskInWords,
+  maskTile,
+  pairInWords,
+  reachThrough,
+  costSeries,
+  chooseFrom,
+  runHere,
+  rankByMeaning,
+  weightsInWords,
+  weightsTile,
+  weightInWords,
+  weightsOfQuery,
+};
 export type Tasks = typeof tasks;
 
 answers(tasks);

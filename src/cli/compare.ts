@@ -10,6 +10,7 @@ import { ParameterError } from '../errors';
 import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
 import { methods as allMethods, findMethod } from '../methods/registry';
+import { loadUniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import { comparisonHtml } from '../report/comparison-page';
 import { leftOutNote, trainingNote, warningsOf } from '../report/notes';
 import type { Control } from '../runtime/backend';
@@ -130,7 +131,8 @@ async function readInputs(runtime: Runtime, options: CompareOptions, { signal }:
   if (grid) throw new ParameterError('--grid is for the patches of a picture: expected --image too');
   if (path === undefined) {
     const named = text === undefined ? await mobyDick() : await readText(text);
-    return textInputs(runtime, named, { length, layer }, { signal });
+    using encoder = await loadUniversalSentenceEncoder(runtime);
+    return textInputs(encoder, named, { length, layer }, { signal });
   }
   // Without what is optional for exact attention: other methods would not heed it.
   const host = await readTensorsOf({ name: 'compare', inputs: findMethod('attention').inputs }, path);

@@ -15,8 +15,21 @@ export function listCommand(): Command {
     });
 }
 
-function describe({ name, family, summary, paper, inputs, optional, integers, outputs, params }: Method) {
-  return { name, family, summary, paper, inputs, optional, integers, outputs, params: paramsJsonSchema(params) };
+function describe(method: Method) {
+  const { name, family, summary, paper, inputs, optional, integers, outputs, params } = method;
+  const gradient = method.gradient !== false;
+  return {
+    name,
+    family,
+    summary,
+    paper,
+    inputs,
+    optional,
+    integers,
+    outputs,
+    gradient,
+    params: paramsJsonSchema(params),
+  };
 }
 
 function table(listed: readonly Method[]): string {
@@ -24,7 +37,7 @@ function table(listed: readonly Method[]): string {
   return formatTable(columns, listed.map(row));
 }
 
-function row({ name, family, paper, inputs, optional = {}, params }: Method): string[] {
+function row({ name, family, paper, inputs, optional = {}, gradient, params }: Method): string[] {
   const source = paper ? [`arXiv ${paper.arxiv}`, styleText('dim', String(paper.year))] : [];
   const show = (specs: Method['inputs']) => Object.entries(specs).map(([input, letters]) => `${input} [${letters}]`);
   const tensors = [...show(inputs), ...show(optional).map((text) => styleText('dim', `${text} optional`))];
@@ -33,7 +46,11 @@ function row({ name, family, paper, inputs, optional = {}, params }: Method): st
     return [`${param}: ${type}`, ...(required ? [] : [styleText('dim', `  ${fallback}`)])];
   });
   return [
-    [styleText('cyan', name), styleText('dim', family)].join('\n'),
+    [
+      styleText('cyan', name),
+      styleText('dim', family),
+      ...(gradient === false ? [styleText('dim', 'no gradient')] : []),
+    ].join('\n'),
     source.join('\n'),
     tensors.join('\n'),
     settings.join('\n'),

@@ -101,6 +101,7 @@ describe('list', () => {
       name: 'attention',
       inputs: { q: 'b n h d' },
       outputs: { lse: 'b n h' },
+      gradient: true,
       params: { type: 'object', properties: { causal: { type: 'boolean', default: false } } },
     });
   });

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { oneHead } from '../masks/mask';
 import { defineMethod, type Method, problemOfLetters } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
+import { parallax } from '../methods/local-linear/parallax';
 import { neighborhoodAttention } from '../methods/sparse/neighborhood-attention';
 import { stochasticAttention } from '../methods/sparse/stochastic-attention';
 import { contiguous } from '../ops/copy';
@@ -319,6 +320,18 @@ describe('methods', () => {
     const oneKey = await compare(inputs, { ...QUICK, methods: [trained(0)] });
     expect(findRow(oneKey, 'trained').entropy?.mean).toBe(0);
     expect(runtime.memory().live).toBe(live);
+  });
+
+  test('one whose layer projects more than q has q in its place, and is checked with it', async () => {
+    const inputs = randomInputs({ n: 9, m: 9, h: 4, g: 2, d: 4, e: 3 });
+    const { rows } = await compare(inputs, { ...QUICK, methods: [parallax] });
+    const found = rows.filter(({ method }) => method === 'parallax');
+    expect(found.map(({ causal }) => causal)).toEqual([false, true, true]);
+    for (const { error, exactness, speedup } of found) {
+      expect(error).toBeUndefined();
+      expect(exactness).toBeLessThan(1e-5);
+      expect(speedup).toBeGreaterThan(0);
+    }
   });
 
   test('exact attention says by its entropy how it spreads, full and causal', async () => {

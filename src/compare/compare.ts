@@ -18,6 +18,7 @@ import {
   checkComparable,
   contendersAt,
   disposeAll,
+  inputsOf,
   isComparable,
   isSpatial,
   type Results,
@@ -189,9 +190,9 @@ async function measureOnce(
       part(control, at / contenders.length, (at + 0.5) / contenders.length),
     );
     if (method.needsTraining) {
-      const weights = method.weights?.({ ...host }, method.parse(params), queries);
+      const weights = method.weights?.(inputsOf(method, host), method.parse(params), queries);
       const exactness = await checkFirstTokens(contender, views, { signal: control.signal });
-      const warning = await method.warning?.({ ...views }, method.parse(params), { signal: control.signal });
+      const warning = await method.warning?.(inputsOf(method, views), method.parse(params), { signal: control.signal });
       measured.push({
         ...cost,
         exactness,
@@ -227,10 +228,10 @@ async function measureOnce(
 }
 
 /** Whether q, k and v of these extents are as the method takes them: some take no more keys than queries, say. */
-function fits({ inputs }: Method, { b, n, m, h, g, d, e }: Comparison['extents']): boolean {
+function fits(method: Method, { b, n, m, h, g, d, e }: Comparison['extents']): boolean {
   try {
-    const specs = Object.entries(inputs).map(([name, spec]) => [name, spec.replace('...space', 'n')]);
-    bindShapes(Object.fromEntries(specs), { q: [b, n, h, d], k: [b, m, g, d], v: [b, m, g, e] });
+    const specs = Object.entries(method.inputs).map(([name, spec]) => [name, spec.replace('...space', 'n')]);
+    bindShapes(Object.fromEntries(specs), inputsOf(method, { q: [b, n, h, d], k: [b, m, g, d], v: [b, m, g, e] }));
     return true;
   } catch (error) {
     if (error instanceof ShapeError) return false;

@@ -39,10 +39,26 @@ export function disposeAll(results: Results<Tensor>): void {
   for (const tensor of Object.values(results)) tensor.dispose();
 }
 
-/** Whether a method computes attention from q, k and v alone, and so can be compared with the exact one. */
-export function isComparable({ inputs, outputs, needsTraining = false }: Method): boolean {
+/** Whether a method computes attention from q, k, v and what stands in for the rest, and so can be compared with the exact one. */
+export function isComparable(method: Method): boolean {
+  const { outputs, needsTraining = false } = method;
   const returns = needsTraining ? 'out' in outputs : Object.keys(outputs).join() === 'out,lse';
-  return Object.keys(inputs).join() === 'q,k,v' && returns;
+  return inputsBeyond(method).length === 0 && returns;
+}
+
+/**
+ * Inputs beside q that a model projects as it projects q, such as Parallax's r: q itself stands in for them, since what
+ * is told of methods that need training is what they cost, and their kernels' errors.
+ */
+function standIns<T>({ layer, parse, needsTraining }: Method, q: T): Record<string, T> {
+  if (!needsTraining || !layer) return {};
+  const one = { width: 1, heads: 1, keyHeads: 1, d: 1, e: 1, layer: 0, layers: 1 };
+  return Object.fromEntries((layer(one, parse({})).queries ?? []).map((name) => [name, q]));
+}
+
+/** The inputs of a comparable method, of tensors or of their numbers. */
+export function inputsOf<T>(method: Method, qkv: Readonly<Record<'q' | 'k' | 'v', T>>): Record<string, T> {
+  return { ...qkv, ...standIns(method, qkv.q) };
 }
 
 /** Whether q, k and v of a method have spatial axes. */
@@ -69,9 +85,10 @@ export function checkComparable(method: Method): void {
   );
 }
 
-/** What a method cannot do without, beside q, k and v. */
-export function inputsBeyond({ inputs }: Method): string[] {
-  return Object.keys(inputs).filter((name) => !['q', 'k', 'v'].includes(name));
+/** What a method cannot do without, and only a model has. */
+export function inputsBeyond(method: Method): string[] {
+  const known = inputsOf(method, { q: 0, k: 0, v: 0 });
+  return Object.keys(method.inputs).filter((name) => !(name in known));
 }
 
 /** A contender whose cost is not counted yet. */
@@ -158,7 +175,8 @@ function candidate(method: Method, given: Record<string, unknown>, letters: Lett
     spatial: isSpatial(method),
     ...(mask && { mask }),
     ...(params.scale !== undefined && { scale: params.scale }),
-    forward: (inputs, control) => method.forward(inputs, params, control) as unknown as Results<Tensor>,
+    forward: (inputs, control) =>
+      method.forward(inputsOf(method, inputs as never), params, control) as unknown as Results<Tensor>,
   };
 }
 

@@ -4,7 +4,7 @@ import type { Control } from '../runtime/backend';
 import { type HostTensor, toFloat64 } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 import type { Qkv } from './compare';
-import { type Contender, disposeAll } from './contenders';
+import { type Contender, disposeAll, inputsOf } from './contenders';
 
 /** How many of the first tokens: two chunks, or blocks, of most methods. */
 const TOKENS = 96;
@@ -25,7 +25,9 @@ export async function checkFirstTokens(
   const results = forward({ q: queries, k: keys, v: values }, control);
   try {
     const host = { q: await queries.toHost(), k: await keys.toHost(), v: await values.toHost() };
-    const { out: expected } = method.reference(host, method.parse(params)) as { readonly out: HostTensor<'f64'> };
+    const { out: expected } = method.reference(inputsOf(method, host), method.parse(params)) as {
+      readonly out: HostTensor<'f64'>;
+    };
     const known = [{ at: 0, numbers: expected.data }];
     const expectation = { known, largest: largestOf(expected.data), of: 'largest result' };
     return checkResult(label, toFloat64(await results.out.toHost()), [expectation], results.out.dtype);

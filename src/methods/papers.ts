@@ -24,7 +24,8 @@ export interface SeedPaper {
   readonly arxiv: string;
   readonly title: string;
   readonly year: number;
-  readonly authors?: string;
+  /** Their names, or how many there are where that is all we know. */
+  readonly authors: string;
   readonly family: Family;
   /** Operations by the number n of tokens, inside O(), or in words. */
   readonly order: string;
@@ -33,6 +34,8 @@ export interface SeedPaper {
   /** Whether a model must be trained with it; `none` where there is no model. */
   readonly training: 'needed' | 'not needed' | 'either way' | 'none';
   readonly summary: string;
+  /** Problems that lead to it, in the words of those who have them: the atlas searches them by meaning. */
+  readonly problems: readonly string[];
   /** Names in the registry of methods, present or to come. */
   readonly methods: readonly string[];
   /** Names in the registry of models, present or to come. */
@@ -55,6 +58,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Each token of a line, picture or video attends to the window of tokens nearest to it. Near a border the window is moved in, not cut, so that every token reads equally many.',
+    problems: [
+      'Local attention over images: each pixel attends to its neighbours.',
+      'Sliding-window attention on a video or a volume, in two or three dimensions.',
+      'High-resolution pictures make self-attention too slow, and what a pixel needs is near it.',
+      'A vision transformer with local windows, like a convolution.',
+    ],
     methods: ['neighborhood-attention'],
   },
   {
@@ -70,6 +79,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'not needed',
     summary:
       'Neighbouring queries share one window, so that windows line up with the tiles in which a kernel computes and little work in a tile is wasted.',
+    problems: [
+      'Make video generation with a diffusion transformer faster, without training it again.',
+      'Sliding windows save operations on paper, but the GPU is hardly faster.',
+      'A choice between sliding windows and the blocked windows of the Swin transformer.',
+      'How large a stride and a tile make sparse local attention fast on hardware?',
+    ],
     methods: ['generalized-neighborhood-attention'],
   },
   {
@@ -85,6 +100,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Every head keeps the blocks nearby and a share of its own of the far ones; together the heads hold the whole context.',
+    problems: [
+      'The KV cache of a long context does not fit into memory while a language model is served.',
+      'Train a language model with sparse attention, where each head keeps another part of the context.',
+      'Reduce the memory that keys and values take.',
+      'Faster training and serving of large language models with long contexts.',
+    ],
     methods: ['s2-attention'],
   },
   {
@@ -100,6 +121,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'either way',
     summary:
       'A sliding window over tokens in a random order. A few layers, each shuffled anew, connect every token with every other one; gates can add the ordinary window.',
+    problems: [
+      'With a sliding window, distant tokens meet only after many layers: reach the whole sequence sooner.',
+      'Random connections inspired by the brain of a fly, a small-world network.',
+      'Attention in linear time by shuffling the tokens.',
+      'Make the receptive field grow faster with depth, at the cost of a sliding window.',
+    ],
     methods: ['stochastic-attention'],
   },
   {
@@ -115,6 +142,13 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'A block of tokens sees the blocks nearby, the first one, and those 1, 2, 4, 8 and so on away: a few layers lead anywhere in the past.',
+    problems: [
+      'My language model loses the beginning of a long text.',
+      'A long context of a hundred thousand tokens: early information must still reach the last token.',
+      'With sliding-window attention a model forgets what came early.',
+      'The receptive field should grow exponentially with the number of layers.',
+      'Sparse attention for long contexts that leaves no holes.',
+    ],
     methods: ['power-attention'],
   },
   {
@@ -130,6 +164,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'none',
     summary:
       'One benchmark for attention kernels under fourteen masks, and for five ways to spread a long sequence over devices. The masks run here as masks of exact attention.',
+    problems: [
+      'Benchmark: which attention kernel is fastest for my mask and my length?',
+      'Compare the speed of attention implementations on one or many GPUs.',
+      'Train on sequences too long for one device: context parallelism, ring attention.',
+      'Pack many documents into one sequence without attention between them: document masks.',
+    ],
     methods: ['attention'],
     lacking: 'the five ways to spread a sequence over devices',
   },
@@ -146,6 +186,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Regions of a picture first find the few regions that are most like them; their tokens then attend exactly, but only within these.',
+    problems: [
+      'Object detection and image segmentation with a vision transformer that looks only at relevant regions.',
+      'Sparse attention on images that depends on their content, where windows are fixed.',
+      'A vision backbone with dynamic, query-aware attention.',
+      'Choose the most similar regions of an image, then attend within them.',
+    ],
     methods: ['bilevel-routing-attention'],
     models: ['biformer'],
   },
@@ -162,6 +208,13 @@ export const papers: readonly SeedPaper[] = [
     training: 'not needed',
     summary:
       'Scores every pair of a long prompt in four bits first, then computes exactly only the blocks in which some pair matters.',
+    problems: [
+      'Reading a long prompt takes too long: speed up prefill.',
+      'Skip keys that do not matter at inference, without training.',
+      'Long documents make a language model slow to answer.',
+      'Estimate attention scores cheaply with low-bit, quantized queries and keys.',
+      'Which blocks of the attention matrix can be left out?',
+    ],
     methods: ['sale'],
   },
   {
@@ -177,6 +230,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'not needed',
     summary:
       'Keys change little from one token to the next: only what changed is multiplied, and scores are summed up again. Nearby keys stay exact.',
+    problems: [
+      'Run a language model on a phone or another small edge device.',
+      'Save energy and multiplications at inference, without training.',
+      'Neighbouring keys are nearly the same: do not multiply them again.',
+      'Faster inference on hardware without a large GPU.',
+    ],
     methods: ['deltallm'],
   },
   {
@@ -192,6 +251,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'not needed',
     summary:
       'Old keys wait in an index of nearest neighbours that queries of the prompt have built; each new token fetches the few that it needs.',
+    problems: [
+      'The KV cache is too large for the memory of my GPU: keep it on the CPU.',
+      'Approximate nearest-neighbour search over the keys, a vector index.',
+      'Each new token needs few of the old keys: retrieve them, without training.',
+      'Decode from a context of a hundred thousand tokens on one consumer GPU.',
+    ],
     methods: ['retrieval-attention'],
   },
   {
@@ -207,6 +272,13 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'One landmark token stands for each block of the past. Attention to the landmark opens its block, so that far text is read only where it is wanted.',
+    problems: [
+      'My language model forgets what was said early in a long conversation.',
+      'Find information anywhere in a long document, an endless text or a book.',
+      'A context window much longer than the one a model was trained with.',
+      'Access any earlier token of a long context, at random.',
+      'A memory of the past for transformers that does not fade.',
+    ],
     methods: ['landmark-attention'],
   },
   {
@@ -222,6 +294,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'A linear pass guesses a narrow map of where attention would go; exact attention is then computed at its best places only. The guess comes from Performer, which runs here.',
+    problems: [
+      'Distil a trained transformer into one of linear cost.',
+      'Predict which entries of the attention matrix will be large before they are computed.',
+      'Linear cost, and the attention map can still be shown and interpreted.',
+      'Approximate softmax attention with random features, as the Performer does.',
+    ],
     methods: ['performer', 'sea'],
   },
   {
@@ -237,6 +315,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Drops the patches that the class token overlooks, as many as learned thresholds say: simple pictures keep fewer.',
+    problems: [
+      'Token pruning: drop tokens of a vision transformer that do not matter.',
+      'My vision transformer is too slow, and many patches show only background.',
+      'Easy images should take less computation than difficult ones.',
+      'Which image patches can be removed without losing accuracy?',
+    ],
     methods: ['adaptive-token-pruning'],
     models: ['deit'],
   },
@@ -253,6 +337,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       "Learns from a model's own attention where in a picture the answer to a question lies, and looks there once more, closer.",
+    problems: [
+      'A multimodal language model overlooks small details and small text in an image.',
+      'Find the region of an image that a question is about, crop it and zoom in.',
+      'Visual question answering about high-resolution photographs.',
+      "Learn from a model's own attention maps as labels, without annotation.",
+    ],
     methods: ['roi-labels', 'roi-boxes'],
   },
   {
@@ -261,12 +351,19 @@ export const papers: readonly SeedPaper[] = [
     arxiv: '2507.00789',
     title: 'OptiPrune: Boosting Prompt-Image Consistency with Attention-Guided Noise and Dynamic Token Selection',
     year: 2025,
+    authors: 'one author',
     family: 'pruned tokens',
     order: 'n²',
     cost: 'quadratic',
     training: 'not needed',
     summary:
       'Steers the first noise of a diffusion model until attention finds every subject of the prompt, and skips tokens that are like others nearby.',
+    problems: [
+      'Text-to-image generation leaves out an object or a subject of the prompt.',
+      'The generated image does not match the prompt: two subjects are mixed up.',
+      'Make Stable Diffusion faster by merging or pruning similar image tokens.',
+      'Image generation guided by attention maps of the subjects.',
+    ],
     methods: ['simprune-attention', 'subject-scores'],
   },
   {
@@ -275,12 +372,20 @@ export const papers: readonly SeedPaper[] = [
     arxiv: '2405.17381',
     title: 'Various Lengths, Constant Speed: Efficient Language Modeling with Lightning Attention',
     year: 2024,
+    authors: '6 authors',
     family: 'linear and recurrent',
     order: 'n d²',
     cost: 'linear',
     training: 'needed',
     summary:
       'The past is one matrix a head that fades at a fixed rate, so that every token costs the same, however long the text.',
+    problems: [
+      'Linear attention for language models in constant memory.',
+      'Train a language model on long sequences as fast as on short ones.',
+      'Generate text with a state of fixed size in the place of a KV cache that grows.',
+      'The speed of training should not depend on the length of the sequence.',
+      'Causal linear attention with exponential decay, like a recurrent network.',
+    ],
     methods: ['lightning-attention'],
   },
   {
@@ -289,12 +394,19 @@ export const papers: readonly SeedPaper[] = [
     arxiv: '2210.10340',
     title: 'The Devil in Linear Transformer',
     year: 2022,
+    authors: '7 authors',
     family: 'linear and recurrent',
     order: 'n d²',
     cost: 'linear',
     training: 'needed',
     summary:
       'Linear attention with a norm in the place of its denominator, which made gradients unbounded; early layers attend exactly within blocks.',
+    problems: [
+      'Training a linear transformer is unstable: it diverges, its gradients explode.',
+      'Linear attention dilutes over a long sequence and neglects neighbouring tokens.',
+      'What should normalize linear attention in the place of the denominator?',
+      'Linear attention is worse than softmax in language modelling: why?',
+    ],
     methods: ['transnormer'],
   },
   {
@@ -310,6 +422,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Linear attention over a whole picture, by turns with small windows and with a convolution that sharpens what linear weights blur.',
+    problems: [
+      'A vision transformer of linear cost for high-resolution images.',
+      'Image classification, detection and segmentation with windows and global attention by turns.',
+      'Linear attention is less accurate than softmax on images: it is not concentrated enough.',
+      'An alternative to the Swin transformer that sees the whole image.',
+    ],
     methods: ['l2vit'],
     models: ['l2vit'],
   },
@@ -327,6 +445,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Linear attention for diffusion models, sharpened by powers that each token picks, less what all queries and keys have in common.',
+    problems: [
+      'High-resolution image generation with a linear diffusion transformer.',
+      'Generating images with a diffusion transformer is too slow.',
+      'Linear attention over-smooths: all weights look alike and images get blurred.',
+      'Differential attention: subtract what all tokens have in common.',
+    ],
     methods: ['dydila'],
   },
   {
@@ -342,6 +466,13 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'A router sends each chunk of tokens either to exact attention or into a state that a gated delta rule keeps; every query reads both.',
+    problems: [
+      'A hybrid model of softmax attention and a recurrent layer or state space model.',
+      'Some tokens must be recalled exactly, the rest can be compressed into a state.',
+      'Mix linear attention with full attention, chosen for each token.',
+      'A recurrent memory that overwrites old values: the delta rule, DeltaNet, Mamba.',
+      'Long contexts with less memory, without losing what must be looked up.',
+    ],
     methods: ['nats-linear', 'gated-delta-rule'],
   },
   {
@@ -357,6 +488,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Finds defects in point clouds with attention over a few random features, and with a memory that learns new kinds of objects task by task.',
+    problems: [
+      'Detect anomalies and defects in point clouds, 3D scans of industrial products.',
+      'Continual learning of new kinds of objects, without forgetting the old ones.',
+      'Quality inspection in a factory.',
+      'Attention with few random features for thousands of points.',
+    ],
     methods: ['kernel-attention', 'point-groups'],
   },
   {
@@ -372,6 +509,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Attention as regression: it fits a line around each query where softmax fits a constant. That costs more and errs less where keys end.',
+    problems: [
+      'In-context learning and associative recall that is better than softmax attention.',
+      'Attention as regression at test time, a local linear fit.',
+      'More accurate attention, even if it costs more computation.',
+      'Bias and variance of attention as a kernel smoother.',
+    ],
     methods: ['local-linear-attention'],
   },
   {
@@ -387,6 +530,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Local linear attention in which a learned probe takes the place of the solver: softmax with a correction, at about twice the work.',
+    problems: [
+      'A better language model with the same number of parameters: improve softmax attention itself.',
+      'Pretraining large language models with a stronger attention.',
+      'Decoding is limited by memory bandwidth: use the idle arithmetic.',
+      'A correction to softmax attention that is learned.',
+    ],
     methods: ['parallax'],
   },
   {
@@ -401,6 +550,12 @@ export const papers: readonly SeedPaper[] = [
     cost: 'linear',
     training: 'needed',
     summary: 'A large convolution, made of three cheap ones, gates its own input. There are no queries, keys or pairs.',
+    problems: [
+      'A convolutional backbone for images in the place of self-attention.',
+      'Image classification, object detection and segmentation without a transformer.',
+      'Long-range dependencies in images by large convolutions at linear cost.',
+      'An attention mechanism for vision without queries and keys.',
+    ],
     methods: ['large-kernel-attention'],
     models: ['van'],
   },
@@ -410,12 +565,19 @@ export const papers: readonly SeedPaper[] = [
     arxiv: '2508.07300',
     title: 'BEVANet: Bilateral Efficient Visual Attention Network for Real-Time Semantic Segmentation',
     year: 2025,
+    authors: '5 authors',
     family: 'large kernels',
     order: 'n',
     cost: 'linear',
     training: 'needed',
     summary:
       'Dilated strips across and down a picture, weighed anew at each place, in a network of two branches that segments street scenes in real time.',
+    problems: [
+      'Semantic segmentation of road scenes in real time.',
+      'Autonomous driving: segment the street at many frames a second.',
+      'Segmentation with sharp boundaries on an embedded GPU.',
+      'A fast two-branch network for dense prediction.',
+    ],
     methods: ['sdlska'],
     models: ['bevanet'],
   },
@@ -433,6 +595,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Trains large kernels beside dilated small ones, which fold into one kernel once training is over. One network sees, hears and forecasts.',
+    problems: [
+      'One convolutional network for images, audio, video, point clouds and time series.',
+      'Time series forecasting, such as the weather.',
+      'Audio and speech recognition with a convolutional network.',
+      'Structural re-parameterization: fold parallel convolutions into one for inference.',
+    ],
     methods: ['dilated-reparam-conv'],
     models: ['unireplknet'],
   },
@@ -449,6 +617,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Rules by which few large kernels do better than many small ones, and a convolution that lets one modality be the kernel over another.',
+    problems: [
+      'Design a convolutional network with very large kernels, as an alternative to transformers.',
+      'How large should convolution kernels be?',
+      'Fuse text, audio or video into image features by convolution.',
+      'Multimodal learning with convolutional networks.',
+    ],
     methods: ['asymmetric-conv-fusion'],
   },
   {
@@ -464,6 +638,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'What one layer of attention can learn while its queries and keys stay random: functions that average over keys, from few samples.',
+    problems: [
+      'Theory of attention: what can a layer learn, and from how many samples?',
+      'Generalization bounds and sample complexity of transformers.',
+      'Attention with random, frozen queries and keys.',
+      'Does attention learn better than a fully connected network?',
+    ],
     methods: ['random-feature-attention'],
   },
   {
@@ -479,6 +659,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'Splits a layer into a map of its inputs and a map of its weights that meet in one dot product, by random features of its activation.',
+    problems: [
+      'Compress the feed-forward layers of a network, its MLP.',
+      'Parameter-efficient fine-tuning with small adapters.',
+      'Replace a fully connected layer by random features of a kernel.',
+      'Approximate an activation function by a dot product.',
+    ],
     methods: ['snnk'],
   },
   {
@@ -495,6 +681,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'none',
     summary:
       'A formula for the risk of regression on random features. With the ridge at its best, more features and more samples never hurt.',
+    problems: [
+      'Do more parameters and more data always help? Overparameterization and overfitting in theory.',
+      'Double descent, benign overfitting and the optimal ridge.',
+      'Predict the test error of kernel regression before training.',
+      'Scaling laws of model size and data.',
+    ],
     methods: ['random-feature-risk'],
   },
   {
@@ -510,6 +702,12 @@ export const papers: readonly SeedPaper[] = [
     training: 'needed',
     summary:
       'A generative model recalls samples of earlier tasks, from which kernel machines are fitted, so that no sample need be kept.',
+    problems: [
+      'Continual learning: one task after another without catastrophic forgetting.',
+      'Learn new classes without storing old samples in a replay buffer.',
+      'A generative model, a variational autoencoder, replays earlier tasks.',
+      'Classification with kernel ridge regression for each task.',
+    ],
     methods: ['kernel-ridge'],
   },
 ];

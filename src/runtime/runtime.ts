@@ -226,7 +226,7 @@ export class Runtime {
     } finally {
       for (const storage of held) storage.letGo();
     }
-    if (answer || [...sources, ...rests].some(({ isSettled }) => !isSettled))
+    if (answer || sources.some(isPending) || rests.some(isPending))
       void this.#settleLater({ work, sources, rests }, fault, answer);
     else work.settle(fault ?? faultIn(rests));
   }
@@ -340,6 +340,8 @@ const NONE: readonly Work[] = [];
 function isOpen(work: Work | undefined): work is Work {
   return work !== undefined && !(work.isSettled && !work.fault);
 }
+
+const isPending = ({ isSettled }: Work) => !isSettled;
 
 const NO_BYTES = new Uint8Array(0);
 /** Faults of which nobody asks are forgotten beyond it, the latest first. */

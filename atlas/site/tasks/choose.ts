@@ -2,7 +2,10 @@ import type { Method } from '../../../src/methods/define';
 import { papers } from '../../../src/methods/papers';
 import { describeParams } from '../../../src/methods/params';
 import { methods } from '../../../src/methods/registry';
+import { nextTurn } from '../../../src/next-turn';
+import type { BackendName } from '../../../src/runtime/backend';
 import type { TaskControl } from '../answer';
+import type { MethodTime } from '../method-time';
 import { isSpatial, lettersOf } from '../problem';
 import type { Setting } from './setting';
 
@@ -14,6 +17,7 @@ export interface Wish {
   readonly training: boolean;
   /** Whether tokens lie on a grid, as those of a picture do. */
   readonly grid: boolean;
+  readonly device: BackendName;
 }
 
 export interface Choice {
@@ -21,6 +25,9 @@ export interface Choice {
   /** Operations of one head, and how many times as many exact attention takes. */
   readonly flops: number;
   readonly gain: number;
+  /** How many times as fast as exact attention it should be: by what was measured, if anything was, and what is counted. */
+  readonly speedup: number;
+  readonly measured?: MethodTime;
   /** Bytes that a head keeps for the next token. */
   readonly kept: number;
   /** Why not, for those that are left out. */
@@ -30,17 +37,43 @@ export interface Choice {
   readonly training: string;
 }
 
-/** All methods: those that fit first, by their operations, then the others with the reason. */
-export async function chooseFrom({ wish }: { readonly wish: Wish }, { signal }: TaskControl): Promise<Choice[]> {
+/** All methods: those that fit first, by how fast they should be, then the others with the reason. */
+export async function chooseFrom(
+  { wish, times }: { readonly wish: Wish; readonly times: readonly MethodTime[] },
+  { signal, report }: TaskControl,
+): Promise<Choice[]> {
   const choices: Choice[] = [];
   for (const method of methods) {
     // Counting takes time for some masks.
-    await new Promise((resolve) => setTimeout(resolve));
+    await nextTurn();
     signal?.throwIfAborted();
-    choices.push(judged(method, wish));
+    report(method.name);
+    const choice = judged(method, wish);
+    choices.push(choice.refused ? choice : expected(choice, method, wish, times));
   }
-  const rank = ({ refused, flops }: Choice) => (refused ? Number.POSITIVE_INFINITY : flops);
-  return choices.sort((a, b) => (rank(a) === rank(b) ? 0 : rank(a) - rank(b)));
+  const rank = ({ refused, speedup }: Choice) => (refused ? 0 : speedup);
+  return choices.sort((a, b) => rank(b) - rank(a));
+}
+
+/**
+ * A method takes so many operations fewer than exact attention and is so many times as fast where it was measured: what
+ * its operations cost is taken to be the same at other lengths.
+ */
+function expected(choice: Choice, method: Method, wish: Wish, times: readonly MethodTime[]): Choice {
+  const measured = nearest(method, wish, times);
+  if (!measured) return choice;
+  const there = judged(method, { ...wish, tokens: measured.tokens, dimension: measured.dimension });
+  return { ...choice, measured, speedup: (choice.gain * measured.speedup) / there.gain };
+}
+
+/** What was measured here, else a stored run, of the nearest length. */
+function nearest({ name }: Method, { tokens, dimension, causal, device }: Wish, times: readonly MethodTime[]) {
+  const all = times.filter((time) => time.method === name && time.causal === causal && time.backend === device);
+  const here = all.filter((time) => time.machine === undefined && time.dimension === dimension);
+  const distance = (time: MethodTime) => Math.abs(Math.log(time.tokens / tokens));
+  return (here.length > 0 ? here : all.filter(({ machine }) => machine !== undefined)).sort(
+    (a, b) => distance(a) - distance(b),
+  )[0];
 }
 
 function judged(method: Method, wish: Wish): Choice {
@@ -55,12 +88,13 @@ function judged(method: Method, wish: Wish): Choice {
   // Weights of what a layer computes besides are learned.
   const training = besides.length > 0 ? 'needed' : trainingOf(method);
   const exact = wish.tokens * (wish.causal ? (wish.tokens + 1) / 2 : wish.tokens) * 4 * wish.dimension;
-  const none = { setting, flops: 0, gain: 0, kept: 0, besides, training };
+  const none = { setting, flops: 0, gain: 0, speedup: 0, kept: 0, besides, training };
   if (!params) return { ...none, refused: wish.causal ? 'it has no causal form' : 'it is causal only' };
   if (spatial && !wish.grid) return { ...none, refused: 'it is for tokens on a grid' };
   if (training === 'needed' && !wish.training) return { ...none, refused: 'a model must be trained with it' };
   const { flops, state } = method.cost(letters, method.parse(params) as never);
-  return { ...none, flops, gain: exact / flops, kept: state || 8 * wish.tokens * wish.dimension };
+  const gain = exact / flops;
+  return { ...none, flops, gain, speedup: gain, kept: state || 8 * wish.tokens * wish.dimension };
 }
 
 /** The first setting worth comparing that is causal, or is not, as wished. */

@@ -1,7 +1,8 @@
 import type { Cost } from '../../../src/methods/define';
+import { findMethod } from '../../../src/methods/registry';
 import type { TaskControl } from '../answer';
 import { LENGTHS } from '../constants';
-import { isSpatial } from '../problem';
+import { isSpatial, sampleParams, sampleSizes } from '../problem';
 import { type Setting, settle } from './setting';
 
 /** Milliseconds that counting at one length may take, for the next to be tried. */
@@ -13,11 +14,22 @@ export interface CostLine {
   readonly costs: readonly (Cost | undefined)[];
 }
 
-/** Costs of methods as their settings say, at every length; a grid is as square as it can be. */
+/**
+ * Costs at every length of exact attention, of others as their pages begin, and of a setting, the last; a grid is as square
+ * as it can be.
+ */
 export async function costSeries(
-  { settings }: { readonly settings: readonly Setting[] },
+  { setting, beside }: { readonly setting: Setting; readonly beside: readonly string[] },
   { signal }: TaskControl,
 ): Promise<CostLine[]> {
+  const { method: own, params } = settle(setting);
+  const causal = own.isCausal?.(params) ?? (params as { readonly causal?: boolean }).causal ?? false;
+  const sample = (name: string): Setting => {
+    const method = findMethod(name);
+    return { ...setting, method: name, params: sampleParams(method, sampleSizes(method)) };
+  };
+  const exact = { ...setting, method: 'attention', params: { causal } };
+  const settings = [...(own.name === 'attention' ? [] : [exact]), ...beside.map(sample), setting];
   const lines: CostLine[] = [];
   for (const setting of settings) {
     const { method } = settle(setting);

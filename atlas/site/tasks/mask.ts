@@ -79,10 +79,9 @@ export function pairInWords({
   readonly j: number;
 }): PairInWords {
   const { mask, place } = maskAt(setting, head);
-  const grid = setting.tokens;
   const seen = mask.sees(i, j, place);
   const keys = keyWords(mask, [i], place).count();
-  return { seen, keys, sentence: `${seen ? 'seen' : 'not seen'}, ${distance(i - j)}${because()}` };
+  return { seen, keys, sentence: `${seen ? 'seen' : 'not seen'}, ${distance(setting.tokens, i, j)}${because()}` };
 
   /** By what it is seen; of what is not seen by what it is hidden, or that nothing shows it. */
   function because(): string {
@@ -91,13 +90,15 @@ export function pairInWords({
     if (seen) return `: ${parts.filter((part) => part !== 'causal' || parts.length === 1).join(', ')}`;
     return parts.includes('causal') ? ': causal' : `: neither ${parts.join(' nor ')}`;
   }
+}
 
-  function distance(back: number): string {
-    if (grid.length === 2) {
-      const [down, across] = [Math.floor(i / grid[1]) - Math.floor(j / grid[1]), (i % grid[1]) - (j % grid[1])];
-      return `${Math.abs(down)} rows ${down < 0 ? 'below' : 'above'} and ${Math.abs(across)} columns ${across < 0 ? 'to the right' : 'to the left'}`;
-    }
-    if (back === 0) return 'its own place';
-    return back > 0 ? `${back} before it` : `${-back} after it`;
+/** From query i to key j, in a sequence or on a grid. */
+export function distance(tokens: readonly number[], i: number, j: number): string {
+  if (i === j) return 'its own place';
+  if (tokens.length === 2) {
+    const columns = tokens[1];
+    const [down, across] = [Math.floor(i / columns) - Math.floor(j / columns), (i % columns) - (j % columns)];
+    return `${Math.abs(down)} rows ${down < 0 ? 'below' : 'above'} and ${Math.abs(across)} columns ${across < 0 ? 'to the right' : 'to the left'}`;
   }
+  return j < i ? `${i - j} before it` : `${j - i} after it`;
 }

@@ -1,15 +1,14 @@
 import { pairedRatio, summarise } from '../../../src/measure/statistics';
-import { timeInterleaved } from '../../../src/measure/timing';
-import type { Method } from '../../../src/methods/define';
+import { timeCalls, timeInterleaved } from '../../../src/measure/timing';
 import { findMethod } from '../../../src/methods/registry';
 import { initial } from '../../../src/nn/module';
-import type { BackendName } from '../../../src/runtime/backend';
+import type { BackendName, Control } from '../../../src/runtime/backend';
 import { createRuntime, type Runtime } from '../../../src/runtime/runtime';
 import { type HostTensor, toFloat64 } from '../../../src/tensor/host';
 import type { Tensor } from '../../../src/tensor/tensor';
-import { formatBytes } from '../../../src/text/format';
+import { formatBytes, formatPercent, formatTime } from '../../../src/text/format';
 import type { TaskControl } from '../answer';
-import { lettersOf } from '../problem';
+import { type RealQkv, realInputs } from './real';
 import { type Setting, settle } from './setting';
 
 export interface RunResult {
@@ -19,18 +18,29 @@ export interface RunResult {
   readonly exact?: number;
   /** How many times as fast as exact attention. */
   readonly speedup?: number;
+  /** Useful operations a second. */
+  readonly rate?: number;
+  /** Most bytes that a call held beside its inputs: its results and its working memory. */
+  readonly memory?: number;
   /** The largest error against float64, over the largest result; and of how many tokens. */
   readonly error?: number;
   readonly checked?: number;
   /** What the runtime chose, a fact a line. */
   readonly explain?: string;
+  /** What else is to be known of the figures, a sentence each. */
+  readonly remarks?: readonly string[];
   /** Why there is nothing else. */
   readonly failure?: string;
 }
 
-export interface RunProgress {
-  readonly said: string;
+export interface RunReport {
+  /** What was computed on, in words. */
+  readonly inputs: string;
   readonly rows: readonly RunResult[];
+}
+
+export interface RunProgress extends Pick<RunReport, 'rows'> {
+  readonly said: string;
 }
 
 const BACKENDS: readonly BackendName[] = ['wasm', 'webgpu'];
@@ -38,66 +48,138 @@ const BACKENDS: readonly BackendName[] = ['wasm', 'webgpu'];
 const MOST_BYTES = 2 ** 31;
 /** Rounds of a time, and the seconds they may take. */
 const PLAN = { seconds: 1.5, least: 3, most: 25 };
-/** Products of the reference, which computes in plain loops. */
-const MOST_CHECKED = 2 ** 26;
+/** Milliseconds that a call of exact attention may take. */
+const PATIENCE = 10_000;
+/** Products that the reference should take, which computes in plain loops; and may, where a setting fits no fewer tokens. */
+const CHECKED = 2 ** 26;
+const MOST_CHECKED = 2 ** 32;
+
+export interface RunOptions {
+  readonly setting: Setting;
+  readonly backends?: readonly BackendName[];
+}
 
 /** Runs a method on every backend here: its time, that of exact attention, and its error against the reference. */
 export async function runHere(
-  { setting, backends = BACKENDS }: { readonly setting: Setting; readonly backends?: readonly BackendName[] },
+  { setting: asked, backends = BACKENDS }: RunOptions,
   { signal, report }: TaskControl,
-): Promise<RunResult[]> {
-  const { method, params, letters } = settle(setting);
-  const { bytes } = method.cost(letters, params);
-  // Inputs and results, those of exact attention, and what is computed in between.
-  if (4 * bytes > MOST_BYTES)
-    throw new Error(
-      `This would take about ${formatBytes(4 * bytes)} of memory, more than the ${formatBytes(MOST_BYTES)} that a page may take: choose fewer tokens or heads.`,
-    );
+): Promise<RunReport> {
   const rows: RunResult[] = [];
+  const say = (what: string) => report({ said: what, rows } satisfies RunProgress);
+  const bytes = bytesOf(asked);
+  if (bytes > MOST_BYTES)
+    throw new Error(
+      `This would take about ${formatBytes(bytes)} of memory, more than the ${formatBytes(MOST_BYTES)} that a page may take: choose fewer tokens or heads.`,
+    );
+  const control = { signal, onProgress: (share: number) => say(`loading the encoder, ${formatPercent(share)}`) };
+  const { setting, real } = await withNumbers(asked, control);
+  const smaller = shortened(setting);
+  const fewer = smaller === setting ? real : smaller && (await withNumbers(smaller, control)).real;
   for (const backend of backends) {
-    const said = (what: string) => report({ said: `${backend}: ${what}`, rows } satisfies RunProgress);
-    said('starting');
+    const tell = (what: string) => say(`${backend}: ${what}`);
+    tell('starting');
     try {
       using runtime = await createRuntime({ backend });
-      const checked = await errorOf(runtime, setting, signal);
-      said('measuring');
-      rows.push({ backend, ...checked, ...(await timesOf(runtime, setting, signal)), explain: runtime.explain() });
+      tell('checking');
+      const checked = smaller && (await errorOf(runtime, smaller, fewer, signal));
+      rows.push({ backend, ...checked, ...(await timesOf(runtime, setting, real, { signal, report: tell })) });
     } catch (error) {
       signal?.throwIfAborted();
       rows.push({ backend, failure: error instanceof Error ? error.message : String(error) });
     }
   }
-  return rows;
+  return { inputs: described(setting, real), rows };
 }
 
-async function timesOf(runtime: Runtime, setting: Setting, signal: AbortSignal | undefined) {
-  const { method, params } = settle(setting);
-  const inputs = inputsOf(runtime, method, setting);
+/** The setting's real numbers, if it has some, and the setting as they have it: a text may be shorter than was asked for. */
+export async function withNumbers(
+  setting: Setting,
+  control: Control,
+): Promise<{ readonly setting: Setting; readonly real?: RealQkv }> {
+  if (!setting.numbers) return { setting };
+  const real = await realInputs(setting, control);
+  return { setting: setting.tokens.length === 1 ? { ...setting, tokens: [real.host.q.shape[1]] } : setting, real };
+}
+
+function described(setting: Setting, real: RealQkv | undefined): string {
+  if (!real) return 'Normal random numbers.';
+  const { inputs } = settle(setting).method;
+  const besides = Object.keys(inputs).filter((name) => !['q', 'k', 'v'].includes(name));
+  const layer = `${besides.join(', ')}: by a layer with the weights that training starts from, of normal random numbers.`;
+  return besides.length > 0 ? `${real.description} ${layer}` : real.description;
+}
+
+/** Inputs and results, those of exact attention, and what is computed in between; the states of an encoder, too. */
+function bytesOf(setting: Setting): number {
+  const { method, params, letters } = settle(setting);
+  const states = setting.numbers?.startsWith('layer') ? 64 * 1024 * setting.tokens[0] : 0;
+  return 4 * method.cost(letters, params).bytes + states;
+}
+
+async function timesOf(
+  runtime: Runtime,
+  setting: Setting,
+  real: RealQkv | undefined,
+  { signal, report }: { readonly signal: AbortSignal | undefined; report(what: string): void },
+) {
+  const { method, params, letters } = settle(setting);
+  const inputs = inputsOf(runtime, setting, real);
+  const { flops } = method.cost(
+    { ...letters, ...(inputs.v && { e: inputs.v.shape.at(-1) }) } as typeof letters,
+    params,
+  );
   const exact = findMethod('attention');
   const exactParams = exact.parse({ causal: method.isCausal?.(params) ?? false }) as never;
   const flat = Object.fromEntries(['q', 'k', 'v'].map((name) => [name, flattened(inputs[name])]));
   const free = (results: Readonly<Record<string, Tensor>>) => {
     for (const tensor of Object.values(results)) tensor.dispose();
   };
-  const calls = [() => free(method.forward(inputs as never, params, { signal }))];
-  if (inputs.q && method !== exact) calls.push(() => free(exact.forward(flat as never, exactParams, { signal })));
-  const estimates: number[] = [];
-  for (const call of calls) {
-    const start = performance.now();
-    call();
-    await runtime.finish();
-    estimates.push(performance.now() - start);
+  const call = () => free(method.forward(inputs as never, params, { signal }));
+  const callExact = () => free(exact.forward(flat as never, exactParams, { signal }));
+  const remarks: string[] = [];
+  const warning = await method.warning?.(inputs as never, params, { signal });
+  if (warning) remarks.push(`${warning}.`.replace(/\.\.$/, '.'));
+
+  const { backend } = runtime;
+  backend.resetPeak();
+  const before = backend.memory().live;
+  const onProgress = (share: number) => report(`the first call, ${formatPercent(share)}`);
+  let results: Readonly<Record<string, Tensor>> = {};
+  const first = () => {
+    results = method.forward(inputs as never, params, { signal, onProgress });
+  };
+  const estimates = [await timeCalls(runtime, first)];
+  const memory = backend.memory().peak - before;
+  free(results);
+  const calls = [call];
+  if (inputs.q && method !== exact) {
+    const wait = (estimates[0] * exact.cost(letters, exactParams).flops) / flops;
+    if (wait > PATIENCE)
+      remarks.push(`Exact attention, which would take about ${formatTime(wait)} a call, was left out.`);
+    else {
+      report('exact attention');
+      estimates.push(await timeCalls(runtime, callExact));
+      calls.push(callExact);
+    }
   }
-  const [own, other] = await timeInterleaved(runtime, calls, estimates, PLAN, { signal });
+  const [own, other] = await timeInterleaved(runtime, calls, estimates, PLAN, {
+    signal,
+    onProgress: (share) => report(`measuring, ${formatPercent(share)}`),
+  });
   const time = summarise(own).median;
-  return other ? { time, exact: summarise(other).median, speedup: pairedRatio(other, own) } : { time };
+  return {
+    time,
+    rate: (1000 * flops) / time,
+    memory,
+    explain: runtime.explain(),
+    remarks,
+    ...(other && { exact: summarise(other).median, speedup: pairedRatio(other, own) }),
+  };
 }
 
-/** On fewer tokens, since the reference takes its time. */
-async function errorOf(runtime: Runtime, setting: Setting, signal: AbortSignal | undefined) {
-  const smaller = shortened(setting);
-  const { method, params, letters } = settle(smaller);
-  const inputs = inputsOf(runtime, method, smaller);
+async function errorOf(runtime: Runtime, setting: Setting, real: RealQkv | undefined, signal: AbortSignal | undefined) {
+  const { method, params } = settle(setting);
+  const inputs = inputsOf(runtime, setting, real);
   const entries = Object.entries(inputs).map(async ([name, tensor]) => [name, await tensor.toHost()] as const);
   const host = Object.fromEntries(await Promise.all(entries)) as Record<string, HostTensor>;
   const { out } = method.forward(inputs as never, params, { signal });
@@ -105,46 +187,53 @@ async function errorOf(runtime: Runtime, setting: Setting, signal: AbortSignal |
   out.dispose();
   const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   const error = want.reduce((worst, value, at) => Math.max(worst, Math.abs(value - got[at])), 0);
-  return { error: error / (largest || 1), checked: (letters as { n: number }).n };
+  return { error: error / (largest || 1), checked: tokensOf(setting) };
 }
 
-function shortened(setting: Setting): Setting {
-  const pairs = ({ tokens, heads, dimension }: Setting) =>
-    tokens.reduce((size, extent) => size * extent, 1) ** 2 * heads * dimension;
+const tokensOf = ({ tokens }: Setting) => tokens.reduce((size, extent) => size * extent, 1);
+
+/** On fewer tokens, since the reference takes its time; undefined where a setting asks for so many that it would never end. */
+function shortened(setting: Setting): Setting | undefined {
+  const products = (of: Setting) => tokensOf(of) ** 2 * of.heads * of.dimension;
   let smaller = setting;
-  while (pairs(smaller) > MOST_CHECKED && Math.min(...smaller.tokens) > 16)
-    smaller = { ...smaller, tokens: smaller.tokens.map((extent) => Math.ceil(extent / 2)) };
-  // A setting may ask for so many tokens: then all are computed.
-  try {
-    const { method, params } = settle(smaller);
-    method.cost(lettersOf(method, smaller), params);
-    return smaller;
-  } catch {
-    return setting;
+  while (products(smaller) > CHECKED && Math.min(...smaller.tokens) > 16) {
+    const next = { ...smaller, tokens: smaller.tokens.map((extent) => Math.ceil(extent / 2)) };
+    try {
+      const { method, params, letters } = settle(next);
+      method.cost(letters, params);
+      smaller = next;
+    } catch {
+      break;
+    }
   }
+  return products(smaller) > MOST_CHECKED ? undefined : smaller;
 }
 
-/** Normal numbers; what a model would compute besides q, k and v comes from a layer with the weights that training starts from. */
-function inputsOf(runtime: Runtime, method: Method, setting: Setting): Record<string, Tensor> {
-  const { params } = settle(setting);
+/**
+ * Real q, k and v or normal numbers; what a model would compute besides comes from a layer with the weights that training
+ * starts from.
+ */
+export function inputsOf(runtime: Runtime, setting: Setting, real?: RealQkv): Record<string, Tensor> {
+  const { method, params, letters } = settle(setting);
   const { tokens, heads, dimension } = setting;
-  const n = tokens.reduce((size, extent) => size * extent, 1);
-  const letters: Readonly<Record<string, number>> = lettersOf(method, setting);
   const shape = (spec: string) =>
-    spec.split(' ').flatMap((letter) => (letter === '...space' ? tokens : letters[letter]));
+    spec.split(' ').flatMap((letter) => (letter === '...space' ? tokens : (letters as Record<string, number>)[letter]));
   return runtime.scope(() => {
-    const given = Object.entries(method.inputs).filter(([, spec]) => !shape(spec).includes(undefined as never));
-    const random = Object.fromEntries(
-      given.map(([name, spec], at) => [name, runtime.random(shape(spec), { seed: at + 1 })]),
+    const known = Object.entries(method.inputs).filter(([, spec]) => !shape(spec).includes(undefined as never));
+    const given = Object.fromEntries(
+      known.map(([name, spec], at) => {
+        const host = real?.host[name as keyof RealQkv['host']];
+        return [name, host ? runtime.fromHost(host) : runtime.random(shape(spec), { seed: at + 1 })];
+      }),
     );
-    if (!method.layer) return random;
+    if (!method.layer) return given;
     const width = heads * dimension;
     const layer = method.layer(
       { width, heads, keyHeads: heads, d: dimension, e: dimension, layer: 0, layers: 1 },
       params,
     );
-    const x = runtime.random([1, n, width], { seed: 9 });
-    return { ...random, ...layer.inputs(x, random as never, initial(layer, runtime)) };
+    const x = runtime.random([1, tokensOf(setting), width], { seed: 9 });
+    return { ...given, ...layer.inputs(x, given as never, initial(layer, runtime)) };
   });
 }
 

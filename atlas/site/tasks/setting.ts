@@ -2,11 +2,15 @@
 import type { Mask, Place } from '../../../src/masks/mask';
 import { problemOfLetters } from '../../../src/methods/define';
 import { findMethod } from '../../../src/methods/registry';
-import { lettersOf, type Sizes } from '../problem';
+import { lettersOf, type RealNumbers, type Sizes } from '../problem';
 
 export interface Setting extends Sizes {
   readonly method: string;
   readonly params: Readonly<Record<string, unknown>>;
+  /** Default: normal random numbers. */
+  readonly numbers?: RealNumbers;
+  /** What goes through the encoder; default: a novel. */
+  readonly text?: string;
 }
 
 export function settle({ method: name, params, ...sizes }: Setting) {

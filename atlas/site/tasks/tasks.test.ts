@@ -4,8 +4,9 @@ import { area } from '../../../src/masks/area';
 import { methods } from '../../../src/methods/registry';
 import { keysOfMask, receptiveField } from '../../../src/simulate/reach';
 import { TILE } from '../constants';
+import type { MethodTime } from '../method-time';
 import { isSpatial, sampleParams, sampleSizes } from '../problem';
-import { chooseFrom } from './choose';
+import { chooseFrom, type Wish } from './choose';
 import { costSeries } from './cost';
 import { maskInWords, maskTile, pairInWords } from './mask';
 import { reachThrough } from './reach';
@@ -87,26 +88,30 @@ test('what cannot be drawn or counted is a sentence', () => {
   ).toThrow('Reach is counted up to 8,192 tokens: choose fewer than 9,000.');
 });
 
-test('costs are those of the methods, at every length', async () => {
-  const settings = methods.map(({ name }) => settingOf(name));
-  for (const { method: name, costs } of await costSeries({ settings }, control)) {
+test.each(methods.map(({ name }) => name))('costs of %s stand beside those of others, at every length', async (own) => {
+  const method = methods.find(({ name }) => name === own)!;
+  const lines = await costSeries({ setting: settingOf(own), beside: ['stochastic-attention'] }, control);
+  const names = [...(own === 'attention' ? [] : ['attention']), 'stochastic-attention', own];
+  expect(lines.map((line) => line.method)).toEqual(names);
+  for (const { method: name, costs } of lines) {
     const counted = costs.flatMap((cost) => cost?.flops ?? []);
     expect(counted.length, name).toBeGreaterThan(3);
     expect(counted, name).toEqual(counted.toSorted((a, b) => a - b));
-    const method = methods.find((each) => each.name === name)!;
-    const setting = settingOf(name, { tokens: isSpatial(method) ? [16, 32] : [512] });
-    const { params, letters } = settle(setting);
-    expect(costs[3], name).toEqual(method.cost(letters, params));
   }
+  const setting = settingOf(own, { tokens: isSpatial(method) ? [16, 32] : [512] });
+  const { params, letters } = settle(setting);
+  expect(lines.at(-1)!.costs[3]).toEqual(method.cost(letters, params));
 });
 
 describe('choosing', () => {
-  const wish = { tokens: 4096, dimension: 32, causal: true, training: true, grid: false };
+  const wish = { tokens: 4096, dimension: 32, causal: true, training: true, grid: false, device: 'wasm' } as const;
+  const choicesFor = (change: Partial<Wish> = {}, times: readonly MethodTime[] = []) =>
+    chooseFrom({ wish: { ...wish, ...change }, times }, control);
   const names = (choices: Awaited<ReturnType<typeof chooseFrom>>, refused = false) =>
     choices.filter((choice) => (choice.refused !== undefined) === refused).map(({ setting }) => setting.method);
 
   test('ranks by the operations that methods count, and says why others are left out', async () => {
-    const choices = await chooseFrom({ wish }, control);
+    const choices = await choicesFor();
     expect(choices).toHaveLength(methods.length);
     const chosen = choices.filter(({ refused }) => refused === undefined);
     expect(chosen.map(({ flops }) => flops)).toEqual(chosen.map(({ flops }) => flops).toSorted((a, b) => a - b));
@@ -121,15 +126,39 @@ describe('choosing', () => {
   });
 
   test('without training leaves what needs it, and what a layer must learn inputs for', async () => {
-    const chosen = names(await chooseFrom({ wish: { ...wish, training: false } }, control));
+    const chosen = names(await choicesFor({ training: false }));
     expect(chosen).toContain('attention');
     for (const name of ['power-attention', 'lightning-attention', 'gated-delta-rule', 'nats-linear'])
       expect(chosen).not.toContain(name);
   });
 
   test('takes spatial methods for grids alone', async () => {
-    expect(names(await chooseFrom({ wish }, control))).not.toContain('neighborhood-attention');
-    const onGrid = names(await chooseFrom({ wish: { ...wish, causal: false, grid: true } }, control));
+    expect(names(await choicesFor())).not.toContain('neighborhood-attention');
+    const onGrid = names(await choicesFor({ causal: false, grid: true }));
     expect(onGrid[0] && onGrid).toContain('neighborhood-attention');
+  });
+
+  test('goes by what was measured on the device, here before elsewhere, and by operations from there on', async () => {
+    const counted = await choicesFor();
+    const [first] = names(counted);
+    const time = (speedup: number, change: Partial<MethodTime> = {}): MethodTime => ({
+      ...{ method: first, causal: true, tokens: 4096, dimension: 32, backend: 'wasm', time: 1, speedup },
+      ...{ machine: 'a machine', ...change },
+    });
+    const of = (choices: typeof counted) => choices.find(({ setting }) => setting.method === first)!;
+    const gain = async (tokens: number) => of(await choicesFor({ tokens })).gain;
+
+    const measured = await choicesFor({}, [time(0.5)]);
+    expect(of(measured)).toMatchObject({ speedup: 0.5, measured: { machine: 'a machine' } });
+    expect(names(measured)[0]).not.toBe(first);
+    expect(names(await choicesFor({ device: 'webgpu' }, [time(0.5)]))).toEqual(names(counted));
+    expect(names(await choicesFor({}, [time(0.5, { causal: false })]))).toEqual(names(counted));
+
+    const here = time(3, { machine: undefined } as object);
+    expect(of(await choicesFor({}, [time(0.5), here])).speedup).toBe(3);
+    const near = time(2, { tokens: 1024 });
+    expect(of(await choicesFor({}, [near, time(7, { tokens: 64 })])).speedup).toBeCloseTo(
+      (2 * (await gain(4096))) / (await gain(1024)),
+    );
   });
 });

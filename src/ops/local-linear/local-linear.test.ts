@@ -174,7 +174,13 @@ describeOnBackends('localLinearAttention', (runtime) => {
       fc.asyncProperty(problems, settings, async (problem, options) => {
         expectAlike(await outcome(runtime(), problem, options), await outcome(truth, problem, options), 1e-4);
       }),
-      { numRuns: 12, examples: [[LARGE, { causal: true, scale: 0.5, solver: 'cg', stopGradRidge: false }]] },
+      {
+        numRuns: 10,
+        examples: (['cg', 'direct'] as const).map((solver) => [
+          solver === 'direct' ? { ...LARGE, m: 90, d: 20 } : LARGE,
+          { causal: true, scale: 0.5, solver, stopGradRidge: false },
+        ]),
+      },
     );
   });
 

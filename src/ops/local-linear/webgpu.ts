@@ -1,10 +1,10 @@
 /**
  * Local linear attention on a GPU, some heads and rows at a time: numbers of their pairs, [heads][rows][keys], lie in working
  * memory, and products of blocks go over them. Vectors of rows lie [tiles][columns][32 rows], so that a lane has a row of its
- * own where systems are solved; tiles whose systems are solved take no part in further iterations.
- *
- * Systems are solved by conjugate gradients whatever the solver is: `direct` only allows more iterations.
+ * own where systems are solved; tiles whose systems are solved take no part in further iterations. Directly, a workgroup
+ * has the matrix of one row.
  */
+import { LARGEST_HEAD } from '../../runtime/wasm/params';
 import { type Dispatch, type Kernel, type OperandSpec, type Region, variants } from '../../runtime/webgpu/kernel';
 import {
   accumulate,
@@ -428,6 +428,99 @@ fn run(task: u32, lane: u32) {
 }`,
 };
 
+/** Of a row the lower half of the keys' covariance and the ridge, its Cholesky factor in its place, and the solution. */
+const directKernel: Kernel = {
+  name: 'local linear attention: Cholesky factors',
+  invocations: LANES,
+  operands: {
+    ...{ weights: READ, k: ROWS, means: READ, right: READ, ridges: RIDGES },
+    ...{ matrix: UPDATE, solution: UPDATE, state: UPDATE },
+  },
+  numbers: { ...EXTENTS, ...RIDGE_NUMBERS, ...rowsNumbers('k') },
+  body: `
+${PLACES}
+${STATES}
+${RIDGE}
+${elementsCode('k')}
+var<workgroup> x: array<f32, ${LARGEST_HEAD}>;
+var<workgroup> diagonal: array<f32, ${LARGEST_HEAD}>;
+var<workgroup> is_active: f32;
+var<workgroup> pivot: f32;
+fn barrier() { storageBarrier(); workgroupBarrier(); }
+fn run(task: u32, lane: u32) {
+  if (lane == 0) { is_active = load_state(active_at(task)); }
+  if (workgroupUniformLoad(&is_active) == 0.0) { return; }
+  let tile = tile_of(task / ${TILE});
+  let own = task % ${TILE};
+  let i = tile.first + own;
+  let d = numbers.d;
+  let entry = task * (d * (d + 1) / 2);
+  let ridge = ridge_of(tile, i);
+  let seen = seen_by(i);
+  for (var a = lane / 16; a < d; a += ${LANES / 16}) {
+    let mean = load_means(vector_of(tile, d, a) + own);
+    for (var c = lane % 16; c <= a; c += 16) {
+      let other = load_means(vector_of(tile, d, c) + own);
+      var sum = 0.0;
+      for (var key = 0u; key < seen; key++) {
+        let w = load_weights(pair_of(tile, own, key));
+        // A weight of 0 takes nothing, not even what is no number.
+        if (w == 0.0) { continue; }
+        let left = element_k(tile.batch, key, true, tile.head, a) - mean;
+        sum = fma(w * left, element_k(tile.batch, key, true, tile.head, c) - other, sum);
+      }
+      if (a == c) {
+        sum += ridge;
+        diagonal[a] = sum;
+      }
+      store_matrix(entry + a * (a + 1) / 2 + c, sum);
+    }
+  }
+  for (var c = lane; c < d; c += ${LANES}) { x[c] = load_right(vector_of(tile, d, c) + own); }
+  barrier();
+  for (var c = 0u; c < d; c++) {
+    if (lane == 0) {
+      let found = load_matrix(entry + c * (c + 1) / 2 + c);
+      pivot = select(0.0, sqrt(found), found > f32(d) * 1.1920929e-7 * diagonal[c]);
+    }
+    let root = workgroupUniformLoad(&pivot);
+    // A pivot that rounding may have made.
+    if (root == 0.0) {
+      if (lane == 0) { store_state(norm_at(task), numbers.infinity); }
+      return;
+    }
+    for (var a = c + lane; a < d; a += ${LANES}) {
+      let at = entry + a * (a + 1) / 2 + c;
+      store_matrix(at, select(load_matrix(at) / root, root, a == c));
+    }
+    barrier();
+    for (var a = c + 1 + lane / 16; a < d; a += ${LANES / 16}) {
+      let row = entry + a * (a + 1) / 2;
+      let factor = load_matrix(row + c);
+      for (var b = c + 1 + lane % 16; b <= a; b += 16) {
+        store_matrix(row + b, fma(-factor, load_matrix(entry + b * (b + 1) / 2 + c), load_matrix(row + b)));
+      }
+    }
+    if (lane == 0) { x[c] /= root; }
+    barrier();
+    let value = x[c];
+    for (var a = c + 1 + lane; a < d; a += ${LANES}) { x[a] = fma(-value, load_matrix(entry + a * (a + 1) / 2 + c), x[a]); }
+  }
+  for (var past = d; past > 0; past--) {
+    let c = past - 1;
+    let row = entry + c * (c + 1) / 2;
+    workgroupBarrier();
+    if (lane == 0) { x[c] /= load_matrix(row + c); }
+    workgroupBarrier();
+    let value = x[c];
+    for (var b = lane; b < c; b += ${LANES}) { x[b] = fma(-value, load_matrix(row + b), x[b]); }
+  }
+  workgroupBarrier();
+  for (var c = lane; c < d; c += ${LANES}) { store_solution(vector_of(tile, d, c) + own, x[c]); }
+  if (lane == 0) { store_state(norm_at(task), 0.0); }
+}`,
+};
+
 /** How well a tile's systems were solved: Infinity where rounding the solution leaves no digit of the weights. */
 const RESIDUAL = `
 fn residual_of(tile: Tile, row: u32, size: f32) -> f32 {
@@ -685,7 +778,8 @@ function chunked(call: LocalLinearProblem, workspace: Workspace) {
   const keyTiles = Math.ceil(m / TILE);
   const keyChunks = Math.ceil(m / CHUNK);
   const stride = keyTiles * TILE;
-  const most = Math.max(1, Math.floor(MOST_PAIRS / (stride * TILE)));
+  const matrix = solver === 'direct' ? (d * (d + 1)) / 2 : 0;
+  const most = Math.max(1, Math.floor(MOST_PAIRS / (Math.max(stride, matrix) * TILE)));
   const tiles = Math.min(Math.ceil(n / TILE), most);
   const places = Math.min(b * h, Math.max(1, Math.floor(most / tiles)));
   const all = places * tiles;
@@ -700,7 +794,7 @@ function chunked(call: LocalLinearProblem, workspace: Workspace) {
   const solving = { right: vector(d), solution: vector(d), direction: vector(d) };
   const ridges = { ridges: ridgeRows ?? { ...largest, shape: [1, 1, 1], strides: [1, 1, 1] } };
   const ofRidge = { ridge, has_rows: Number(ridgeRows !== undefined) };
-  const iterations = solver === 'direct' ? Math.max(maxIterations, 2 * d) : maxIterations;
+  const matrices = matrix > 0 ? workspace.scratch([rows * matrix]) : undefined;
   const extremes: Dispatch = {
     kernel: extremesKernel,
     operands: { k, v, largest, bad },
@@ -755,21 +849,20 @@ function chunked(call: LocalLinearProblem, workspace: Workspace) {
       /** From right sides, or forward from queries, to solutions. */
       solve: (weights: Region, pairs: Region, start: Kernel, queries: Readonly<Record<string, Region>>) => {
         const operands = { ...solving, means, state, live };
+        const numbers = queries.q ? rowsValues('q', queries.q) : {};
+        const started = pass(start, { ...operands, ...queries }, held, numbers, held * TILE * d * 8);
+        if (matrices) {
+          const { right, solution } = solving;
+          const own = { weights, k, means, right, solution, state, matrix: matrices, ...ridges };
+          const operations = held * TILE * (m * d * (d + 1) + d ** 3 / 3);
+          return [started, pass(directKernel, own, held * TILE, { ...ofRidge, ...rowsValues('k', k) }, operations)];
+        }
         const iteration = [
           ofPairs('weighed', solving.direction, k, pairs, { weights }),
           sum('vector', pairs, k, { vector: image }),
           pass(stepKernel, { ...operands, ...ridges, image }, held, { ...ofRidge, tolerance }, held * TILE * d * 10),
         ];
-        return [
-          pass(
-            start,
-            { ...operands, ...queries },
-            held,
-            queries.q ? rowsValues('q', queries.q) : {},
-            held * TILE * d * 8,
-          ),
-          ...Array.from({ length: iterations }, () => iteration).flat(),
-        ];
+        return [started, ...Array.from({ length: maxIterations }, () => iteration).flat()];
       },
     };
   };

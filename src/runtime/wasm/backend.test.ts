@@ -134,7 +134,8 @@ test('heads of short sequences come out the same whether their task packs them o
   expect(two).toEqual(one);
   expect(four.numbers).toEqual(one.numbers);
   expectClose(one.numbers, (await run({ backend: 'reference' })).numbers, 1e-5);
-  expect(four.peak - one.peak).toBe(8 * 4 * 48 * (12 + 16) * 4);
+  // Pieces of working memory are whole cache lines.
+  expect(Math.abs(four.peak - one.peak - 8 * 4 * 48 * (12 + 16) * 4)).toBeLessThan(256);
 });
 
 test('a query whose scores outgrow float32 leaves those of the next tile as they are', async () => {

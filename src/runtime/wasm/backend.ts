@@ -8,7 +8,7 @@ import type { Backend, Buffer, Control, MemoryReport } from '../backend';
 import { checkExpectations } from '../expectations';
 import { type Pause, until } from '../order';
 import { controlOf, inTurns } from '../turns';
-import { Heap, type HeapBuffer } from './heap';
+import { Heap, type HeapBuffer, sizeInHeap } from './heap';
 import { KeptTables } from './kept-tables';
 import { type KernelFiles, Modules } from './modules';
 import type { Machine, Plan } from './plan';
@@ -137,20 +137,24 @@ export class WasmBackend implements Backend {
     { bytes = {}, tables = [], jobs }: Plan,
     control: Control,
   ): Generator<Pause, void, void> {
-    const buffers: HeapBuffer[] = [];
+    let buffer: HeapBuffer | undefined;
     this.#tables.begin(tables);
     try {
       const addresses: Record<string, number> = {};
+      let size = 0;
       for (const name in bytes) {
-        const buffer = this.heap.allocate(bytes[name] as number);
-        buffers.push(buffer);
-        addresses[name] = buffer.address;
+        addresses[name] = size;
+        size += sizeInHeap(bytes[name] as number);
+      }
+      if (size > 0) {
+        buffer = this.heap.allocate(size);
+        for (const name in bytes) addresses[name] = (addresses[name] as number) + buffer.address;
       }
       const planned = jobs(addresses, (table) => this.#tables.addressOf(table));
       for (let index = 0; index < planned.length; index++)
         yield* this.pool.run(module as Module, planned[index] as Job, controlOf(control, index, planned.length));
     } finally {
-      for (const buffer of buffers) this.heap.release(buffer);
+      if (buffer) this.heap.release(buffer);
       this.#tables.end(tables);
     }
   }

@@ -144,7 +144,8 @@ export class Heap {
   }
 }
 
-const sizeInHeap = (bytes: number): number => Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
+/** What so many bytes take, whole cache lines. */
+export const sizeInHeap = (bytes: number): number => Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
 
 function reserve(initial: number): [WebAssembly.Memory, number] {
   let reason: unknown;

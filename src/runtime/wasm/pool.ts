@@ -18,7 +18,6 @@ import {
   progress,
   publish,
   waitForWorkers,
-  work,
   workAsCaller,
   workersHaveLeft,
 } from './schedule';
@@ -118,20 +117,25 @@ export class Pool {
 
   *run(module: Module, job: Job, control: Control): Generator<Pause, void, void> {
     this.check(control.signal);
-    // Workers that have just been at a job are still awake.
-    const followsAnother = this.#mayWait && performance.now() - this.#lastEnded < AWAKE_MILLISECONDS;
-    const isSmall = job.microseconds < (followsAnother ? TINY_JOB_MICROSECONDS : SMALL_JOB_MICROSECONDS);
+    const isTiny = job.microseconds < TINY_JOB_MICROSECONDS;
+    const isSmall = isTiny || (job.microseconds < SMALL_JOB_MICROSECONDS && !this.#areAwake());
     if (this.threads > 0 && !isSmall) this.#running ??= yield* until(this.#startThreads());
     this.#params.set(job.params);
-    publish(this.#control, module, job.phases);
-    if (isSmall) work(() => module, this.#control);
+    if (isSmall) runHere(module, job.phases);
     else if (this.threads === 0) yield* this.#runInTurns(module, job, control);
-    else if (this.#mayWait && job.microseconds < SHORT_JOB_MICROSECONDS * this.threads)
-      yield* this.#runTogether(module);
-    else yield* this.#runOnThreads(control);
-    if (this.threads > 0) this.#lastEnded = performance.now();
+    else {
+      publish(this.#control, module, job.phases);
+      if (this.#mayWait && job.microseconds < SHORT_JOB_MICROSECONDS * this.threads) yield* this.#runTogether(module);
+      else yield* this.#runOnThreads(control);
+    }
+    if (this.threads > 0 && !isTiny) this.#lastEnded = performance.now();
     control.signal?.throwIfAborted();
     control.onProgress?.(1);
+  }
+
+  /** Workers that have just been at a job are still awake. */
+  #areAwake(): boolean {
+    return this.#mayWait && performance.now() - this.#lastEnded < AWAKE_MILLISECONDS;
   }
 
   *#runInTurns(module: Module, { phases }: Job, { signal, onProgress }: Control): Generator<Pause, void, void> {
@@ -243,6 +247,14 @@ export class Pool {
     for (const thread of threads) thread.onDeath = () => {};
     const pending = this.#pending;
     this.#ended = Promise.all(threads.map((thread) => thread.terminate())).then(() => pending?.reject(error));
+  }
+}
+
+/** A job that the calling thread does by itself, at once. */
+function runHere(module: Module, phases: readonly Phase[]): void {
+  for (const { kernel, tasks } of phases) {
+    const run = module.kernels[numberOf(module, kernel)] as Kernel;
+    for (let task = 0; task < tasks; task++) run(PARAMS, task, module.scratch);
   }
 }
 

@@ -34,6 +34,7 @@ export const parallax = defineMethod({
     window: valibot.optional(count('keys that a query sees, its own the last; else all, or those that causal says', 1)),
     scale,
   }),
+  needsTraining: true,
   isCausal: ({ causal, window }) => causal || window !== undefined,
 
   reference,

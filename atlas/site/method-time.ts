@@ -1,0 +1,32 @@
+import type { BackendName } from '../../src/runtime/backend';
+import type { RunResult } from './tasks/run';
+import type { Setting } from './tasks/setting';
+
+/** How fast a method was beside exact attention on the same numbers. */
+export interface MethodTime {
+  readonly method: string;
+  readonly causal: boolean;
+  readonly tokens: number;
+  readonly dimension: number;
+  readonly backend: BackendName;
+  /** Milliseconds of a call. */
+  readonly time: number;
+  /** How many times as fast as exact attention. */
+  readonly speedup: number;
+  /** Of stored runs. */
+  readonly machine?: string;
+}
+
+/** What a run tells of it; nothing of backends that failed, and of exact attention itself. */
+export function timesOf(
+  { method, tokens, dimension }: Setting,
+  causal: boolean,
+  rows: readonly RunResult[],
+): MethodTime[] {
+  const count = tokens.reduce((product, extent) => product * extent, 1);
+  return rows.flatMap(({ backend, time, speedup }) =>
+    time !== undefined && speedup !== undefined
+      ? [{ method, causal, tokens: count, dimension, backend, time, speedup }]
+      : [],
+  );
+}

@@ -1,0 +1,10 @@
+/**
+ * Measures methods beside exact attention, all or those named, and stores it in docs/times/ under the machine's name, where
+ * the atlas finds it: node scripts/measure-methods.ts wasm|webgpu [METHOD...]
+ * Times want a quiet machine; it takes some three minutes.
+ */
+import { resolve } from 'node:path';
+import { runnerImport } from 'vite';
+
+await runnerImport(resolve(import.meta.dirname, '../atlas/measure.ts'));
+process.exit();
