@@ -14,6 +14,7 @@ import { atlasConfig } from '../scripts/atlas.ts';
 import { methods } from '../src/index';
 import { papers } from '../src/methods/papers';
 import { keysOfMask, receptiveField } from '../src/simulate/reach';
+import { printedBy } from './examples';
 import { FIREFOX, launchFirefox } from './firefox';
 import { ISOLATION, launchChromium } from './page';
 
@@ -156,8 +157,8 @@ describe('search by meaning', () => {
     const { page, complaints } = await open(context, 'index.html');
     await page.fill('input[type=search]', question);
     expect([await shown(page), fetched]).toEqual([[], 0]);
-    await page.getByLabel('by meaning').check();
-    await page.waitForSelector('.likeness');
+    await page.getByLabel('by meaning').click();
+    await page.waitForSelector('.likeness', { state: 'attached' });
     const order = await shown(page);
     expect(order).toHaveLength(31);
     expect(order.slice(0, 5)).toEqual(expect.arrayContaining(['landmark-attention', 'power-attention']));
@@ -171,8 +172,8 @@ describe('search by meaning', () => {
     const address = page.url();
     await page.goto('about:blank');
     await page.goto(address);
-    await page.waitForSelector('.likeness');
-    expect((await shown(page))[0]).toBe('landmark-attention');
+    await page.waitForSelector('.likeness', { state: 'attached' });
+    expect(await shown(page)).toEqual(order.filter((id) => chosen.includes(id)));
     expect(fetched).toBe(9);
     await page.getByLabel('by words').check();
     expect(await page.locator('.likeness').count()).toBe(0);
@@ -193,7 +194,7 @@ describe('search by meaning', () => {
     expect(await page.isChecked('[value=words]')).toBe(true);
     await context.unrouteAll({ behavior: 'ignoreErrors' });
     await context.route(MODELS, (route) => route.abort());
-    await page.getByLabel('by meaning').check();
+    await page.getByLabel('by meaning').click();
     await page.waitForSelector(`${live('search')}[data-state=error]`);
     expect(await page.textContent('.finder [data-said]')).toMatch(/encoder could not be loaded: .+ answers to words/);
     await page.fill('input[type=search]', 'diffusion');
@@ -375,17 +376,74 @@ test('a method is chosen for what one needs, and the address says what that was'
   await context.close();
 });
 
-test('the guide is the project\u2019s documents', async () => {
-  const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 360, height: 800 } });
-  for (const path of ['guide/index.html', 'guide/coming-from/index.html', 'guide/platforms/index.html']) {
-    const { page, complaints } = await open(context, path);
-    expect(await page.locator('.prose').count()).toBeGreaterThan(0);
-    expect(await grave(page)).toEqual([]);
-    expect(await tooWide(page)).toEqual([]);
+describe('the documentation', () => {
+  test.each(['guide', 'guide/coming-from', 'guide/nn', 'guide/platforms', 'api', 'api/masks', 'benchmarks/sparse'])(
+    '%s can be read, on a telephone too',
+    async (path) => {
+      const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 360, height: 800 } });
+      const { page, complaints } = await open(context, `${path}/index.html`);
+      expect(await grave(page)).toEqual([]);
+      expect(await tooWide(page)).toEqual([]);
+      expect(complaints).toEqual([]);
+      await context.close();
+    },
+  );
+
+  test('examples run as they stand, and print in the page what they print in Node', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const { page, complaints } = await open(context, 'guide/examples/index.html');
+    const names = await page.$$eval(live('example'), (all) => all.map((box) => (box as HTMLElement).dataset.example));
+    const files = (await readdir(join(ROOT, 'examples'))).filter((file) => file !== 'digits.ts');
+    expect(names.map((name) => `${name}.ts`)).toEqual(files);
+    for (const name of names) {
+      const box = page.locator(`[data-example="${name}"]`);
+      const source = await readFile(join(ROOT, `examples/${name}.ts`), 'utf8');
+      expect(await box.locator('code').textContent()).toBe(source.trim());
+      await box.locator('[data-run]').click();
+      await page.waitForSelector(`[data-example="${name}"]:is([data-state=done], [data-state=error])`);
+      expect(await box.locator('[data-output]').textContent(), name).toBe(printedBy(source));
+    }
     expect(complaints).toEqual([]);
-    await page.close();
-  }
-  await context.close();
+    await context.close();
+  });
+
+  test('every export has its entry, and is found by its name', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const { page, complaints } = await open(context, 'api/index.html');
+    const { exports } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
+    for (const key of Object.keys(exports).filter((key) => !key.endsWith('.json'))) {
+      const names = Object.keys(await import(join(ROOT, 'src', key, 'index.ts')));
+      const text = await readFile(join(DIST, 'api', key === '.' ? 'saccade' : key, 'index.html'), 'utf8');
+      for (const name of names) expect(text, `${key} ${name}`).toContain(`id="${name}"`);
+    }
+    await page.fill('input[type=search]', 'linearattention step');
+    const shown = await page.$$eval('[data-name]:not([hidden])', (all) =>
+      all.map((item) => (item as HTMLElement).dataset.name),
+    );
+    expect(shown.sort()).toEqual(['linearAttentionStep', 'LinearAttentionStepOptions'].sort());
+    await page.click('[data-name]:not([hidden]) a');
+    expect(await page.textContent('.entry:target')).toContain('state');
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+
+  test('stored benchmarks have their rows and plots', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    for (const suite of ['attention', 'sparse']) {
+      const { page, complaints } = await open(context, `benchmarks/${suite}/index.html`);
+      await settled(page);
+      const files = await readdir(join(ROOT, 'docs/bench', suite));
+      const runs = await Promise.all(
+        files.map(async (file) => JSON.parse(await readFile(join(ROOT, 'docs/bench', suite, file), 'utf8'))),
+      );
+      const rows = runs.reduce((sum, run) => sum + run.rows.length, 0);
+      expect(await page.locator('.dense tbody tr').count()).toBe(rows);
+      expect(await page.locator('[data-plot] svg').count()).toBe(runs.length);
+      expect(complaints).toEqual([]);
+      await page.close();
+    }
+    await context.close();
+  });
 });
 
 test('what was visited works without the server, and is isolated where headers were not', async () => {
@@ -394,10 +452,12 @@ test('what was visited works without the server, and is isolated where headers w
   const page = await context.newPage();
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(error.message));
-  const address = `${bare.resolvedUrls?.local[0]}methods/power-attention/index.html#?tokens=64`;
-  await page.goto(address);
+  const site = bare.resolvedUrls?.local[0];
+  await page.goto(`${site}index.html#?q=long+context&by=meaning`);
   expect(await page.evaluate(() => crossOriginIsolated)).toBe(false);
+  await page.waitForSelector('.likeness');
   await page.evaluate(() => navigator.serviceWorker.ready);
+  await page.goto(`${site}methods/power-attention/index.html#?tokens=64`);
   await bare.close();
   await page.reload();
   expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
@@ -405,7 +465,9 @@ test('what was visited works without the server, and is isolated where headers w
   await page.waitForSelector(`${live('run')}[data-state=done]`);
   expect(await page.getAttribute('[data-backend=wasm]', 'data-error')).toMatch(/e-/);
   await page.click('.wordmark');
-  await page.waitForSelector('[data-paper]');
+  await page.getByLabel('by meaning').check();
+  await page.fill('input[type=search]', 'long context');
+  await page.waitForSelector('.likeness');
   expect(errors).toEqual([]);
   await context.close();
 });
@@ -481,17 +543,13 @@ test('the feed has what Atom requires, and an entry for each method', async () =
   for (const { name } of methods) expect(all.map(({ id }) => id)).toContain(`urn:saccade:method:${name}`);
 });
 
-describe('real q, k and v', () => {
-  test.each([
-    ['power-attention', '#?tokens=64&block=8&numbers=layer+0', 'The first 64 tokens of Moby Dick through layer 0'],
+test('runs take q, k and v of a text or a photograph', async () => {
+  const context = await browser.newContext({ serviceWorkers: 'block' });
+  for (const [name, hash, inputs] of [
+    ['power-attention', '#?tokens=64&block=8&numbers=layer+0', /^The first 64 tokens of Moby Dick through layer 0/],
     ['gated-delta-rule', '#?numbers=layer+1&text=Call+me+Ishmael.', /^All \d tokens of the text .* beta: by a layer/],
-    [
-      'neighborhood-attention',
-      '#?rows=8&columns=9&window=3&numbers=picture',
-      'a photograph of the French Alps as 8 × 9',
-    ],
-  ])('%s runs on them', async (name, hash, inputs) => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
+    ['neighborhood-attention', '#?rows=8&columns=9&window=3&numbers=picture', /photograph of the French Alps as 8 × 9/],
+  ] as const) {
     const { page, complaints } = await open(context, `methods/${name}/index.html${hash}`);
     await page.click('[data-run]');
     await page.waitForSelector(`${live('run')}[data-state=done]`);
@@ -499,8 +557,9 @@ describe('real q, k and v', () => {
     expect(Number(await page.getAttribute('[data-backend=wasm]', 'data-error'))).toBeLessThan(1e-4);
     expect(await page.inputValue('#heads')).toBe('4');
     expect(complaints).toEqual([]);
-    await context.close();
-  });
+    await page.close();
+  }
+  await context.close();
 });
 
 describe('what goes wrong is a sentence, and the rest goes on', () => {
@@ -514,7 +573,10 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
   }
 
   /** Does something to the workers of a page as soon as they are there. */
-  const inWorkers = (page: Page, work: () => void) => page.on('worker', (worker) => void worker.evaluate(work));
+  const inWorkers = (page: Page, work: () => void) => {
+    // Those of its threads come and go.
+    page.on('worker', (worker) => void worker.evaluate(work).catch(() => undefined));
+  };
 
   test('sizes beyond memory', async () => {
     const context = await browser.newContext({ serviceWorkers: 'block' });
@@ -682,8 +744,8 @@ test('a method\u2019s page is worked by keys alone', async () => {
   expect(missed).toEqual([]);
   await page.focus('#cells canvas');
   const key = Number(await page.inputValue('#j'));
-  await page.keyboard.press('ArrowRight');
-  expect(await page.inputValue('#j')).toBe(String(key + 1));
+  await page.keyboard.press('ArrowLeft');
+  expect(await page.inputValue('#j')).toBe(String(key - 1));
   await page.focus('[data-run]');
   await page.keyboard.press('Enter');
   await page.waitForSelector(`${live('run')}[data-state=done]`);

@@ -28,13 +28,19 @@ export function choosePage(): Html {
     }),
   );
   const times = stored.flatMap(({ machine: { cpu, cores }, gpu, times }) =>
-    times.map((time) => ({ ...time, machine: time.backend === 'webgpu' ? gpu : `${cpu}, ${cores} cores` })),
+    times.map((time) => ({
+      ...time,
+      machine:
+        time.backend === 'webgpu'
+          ? gpu?.replace(/ \(software.*/, ', in software')
+          : `${cpu.replaceAll(/\(\w+\)/g, '')}, ${cores} cores`,
+    })),
   );
   return html`
 <script type="application/json" id="times">${new Html(JSON.stringify(times).replaceAll('<', '\\u003c'))}</script>
 <script type="application/json" id="verdicts">${new Html(JSON.stringify(verdicts))}</script>
 <div class="title plain"><div><h1>Which attention?</h1><p class="lede">Every method that runs here, ranked by how fast it should be beside exact attention: by the operations that it takes at your length and by what was measured, in stored runs and here. What a setting does not fit stands below, with the reason.</p></div></div>
-<section class="bench maskless" aria-label="What you need">
+<section class="bench unpictured" aria-label="What you need">
   <form aria-label="What you need" id="wish" novalidate>
     <div class="param"><label for="tokens">tokens</label><input id="tokens" name="tokens" type="number" min="1" max="65536" value="8192" aria-describedby="tokens-help"><p id="tokens-help">length of the sequence, up to 65,536</p></div>
     <div class="param"><label for="dimension">dimension</label><input id="dimension" name="dimension" type="number" min="1" max="1024" value="64" aria-describedby="dimension-help"><p id="dimension-help">of a head</p></div>
@@ -45,9 +51,9 @@ export function choosePage(): Html {
   </form>
   <div class="plots" data-live="choose" data-state="idle">
     <p class="actions"><button type="button" class="run" data-measure>Measure the first three here</button> <button type="button" class="run" data-cancel hidden>Cancel</button> <span class="quiet" data-said role="status"></span></p>
-    <ol class="choices-ranked" id="ranked"></ol>
+    <div class="answer"><ol class="choices-ranked" id="ranked"></ol>
     <p class="caption">A speed is the measured one times how much the operations gain from there to your length. Stored runs: ${stored.map(({ machine }) => html`${formatMachine(machine)}. `)}Repeat them: <code>node scripts/measure-methods.ts wasm</code>, or <code>webgpu</code>.</p>
-    <h3 id="others-title">Left out</h3><ul class="left-out" id="others"></ul>
+    <h3 id="others-title" hidden>Left out</h3><ul class="left-out" id="others"></ul></div>
   </div>
 </section>`;
 }

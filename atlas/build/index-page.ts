@@ -18,6 +18,9 @@ const PLATE: readonly (readonly (Family | 'exact')[])[] = [
 ];
 const WORKS: Readonly<Record<Works, string>> = { yes: 'yes', part: 'in part', no: 'not yet' };
 
+/** Heads of columns. */
+const SHORT: Readonly<Record<keyof Working, string>> = { CPU: 'CPU', GPU: 'GPU', gradients: 'Grad' };
+
 const rows = papers.map((paper) => ({ paper, standing: standingOf(paper) }));
 
 export function indexPage(): Html {
@@ -62,7 +65,7 @@ export function indexPage(): Html {
 <table class="guide" id="guide">
   <caption class="hidden">The thirty-one papers: what each does, costs and reaches, and what works today</caption>
   <thead><tr><th class="col-glyph"><span class="hidden">Picture</span></th><th>Paper</th><th class="col-cost">Cost for <i>n</i> tokens</th><th class="col-reach">Reach</th><th class="col-training">Training</th><th class="col-works"><abbr title="runs on the CPU">CPU</abbr></th><th class="col-works"><abbr title="runs on the GPU">GPU</abbr></th><th class="col-works"><abbr title="has gradients">Grad</abbr></th><th class="col-claims">Claims</th></tr></thead>
-  <tbody id="ranked" hidden><tr class="family"><th colspan="9" scope="rowgroup"><h2>Nearest in meaning</h2> <p>The number is the cosine between your question and the sentence below it, at most 1.</p></th></tr></tbody>
+  <tbody id="ranked" hidden><tr class="family"><th colspan="9" scope="rowgroup"><h2>Nearest in meaning</h2> <p>Best first: the cosine between your question and what is said of the paper, 1 at most. The nearest ten stand out above.</p></th></tr></tbody>
   ${(Object.entries(FAMILIES) as [Family, string][]).map(
     ([family, key]) =>
       html`<tbody data-family="${slug(family)}"><tr class="family"><th colspan="9" scope="rowgroup"><h2>${capital(family)}</h2> <p>${key}</p></th></tr>${rows.filter(({ paper }) => paper.family === family).map(({ paper, standing }) => row(paper, standing))}</tbody>`,
@@ -116,7 +119,7 @@ function row(paper: SeedPaper, standing: Standing): Html {
   const links = present.map((method) => html`<li><a href="methods/${method.name}/index.html">${method.name}</a></li>`);
   const gap = missing.length > 0 && html`<li data-missing class="missing">missing: ${missing.join(', ')}</li>`;
   const cells = Object.entries(works).map(
-    ([what, how]) => html`<td class="works" data-label="${what}">${workMark(how)}</td>`,
+    ([what, how]) => html`<td class="works" data-label="${SHORT[what as keyof Working]}">${workMark(how)}</td>`,
   );
   const curves = first && costCurve(first);
   return html`<tr class="method" id="${id}" data-family="${slug(family)}" data-paper="${arxiv}" data-cost="${cost}" data-training="${training}" data-works="${Object.keys(

@@ -184,11 +184,11 @@ function picture(data: PageData): Html {
   return html`<div class="mask">
     <p class="readout">From query <input id="i" name="i" type="number" min="0" value="${i}" aria-label="query" data-kept> to key <input id="j" name="j" type="number" min="0" value="${j}" aria-label="key" data-kept>: <output id="said" for="i j"></output></p>
     <figure data-live="${masked ? 'mask' : 'weights'}" data-state="idle">
-      <div class="choices">${kind}${inks}<button class="run" type="button" data-stop hidden>Cancel</button><input id="view" name="view" hidden aria-label="view" data-kept></div>
+      <div class="choices">${kind}${inks}<input id="view" name="view" hidden aria-label="view" data-kept></div>
       <div class="field" id="field"><div class="across"><span data-left>0</span><span>keys →</span><span data-right></span></div><div class="down"><span data-top>0</span><span>queries →</span><span data-bottom></span></div><div class="north"></div><div class="west"></div>
       <div class="cells" id="cells"><canvas tabindex="0" role="img" aria-label="${shows} of ${name}: queries down, keys across. Arrow keys move the pair, plus and minus zoom."></canvas></div></div>
       ${weighed && html`<div class="scale" id="legend" data-weights${masked && html` hidden`}><span data-left-end></span><canvas height="1" aria-hidden="true"></canvas><span><span data-right-end></span> <span data-unit></span></span><span data-middle></span></div>`}
-      <figcaption class="figure-title"><span class="zoom"><button type="button" data-zoom="in" aria-label="larger">+</button><button type="button" data-zoom="out" aria-label="smaller">−</button><button type="button" data-zoom="all">whole</button><button type="button" data-zoom="cells">cells</button><label>head <input id="head" name="head" type="number" min="0" value="0" data-kept></label></span><span class="saves" data-saves></span></figcaption>
+      <figcaption class="figure-title"><span class="zoom"><button type="button" data-zoom="in" aria-label="larger">+</button><button type="button" data-zoom="out" aria-label="smaller">−</button><button type="button" data-zoom="all">whole</button><button type="button" data-zoom="cells">cells</button><label>head <input id="head" name="head" type="number" min="0" value="0" data-kept></label><button type="button" data-cancel hidden>cancel</button></span><span class="saves" data-saves></span></figcaption>
       <p class="caption" data-said role="status"></p>
     </figure>
     ${masked && !spatial && html`<div class="strips" id="strips"><div class="heading figure-title"><span data-heading></span><span class="saves" data-saves></span></div><div class="rows" data-strips aria-hidden="true"></div></div>`}

@@ -40,17 +40,25 @@ function wishOf(): Wish {
   };
 }
 
-function item(choice: Choice, reason: string): HTMLElement {
+function item({ setting }: Choice, lead: string, reasons: string): HTMLElement {
   const line = document.createElement('li');
   const anchor = document.createElement('a');
-  anchor.href = `../methods/${choice.setting.method}/index.html`;
+  anchor.href = `../methods/${setting.method}/index.html`;
   anchor.className = 'name';
-  anchor.textContent = choice.setting.method;
-  line.append(anchor, `: ${reason}.`);
+  anchor.textContent = setting.method;
+  const details = document.createElement('small');
+  details.textContent = reasons;
+  line.append(anchor, `: ${lead}.`, details);
   return line;
 }
 
-function reason({ flops, gain, speedup, measured, kept, besides, training, setting }: Choice): string {
+/** How fast it should be, in a few words. */
+function lead({ speedup, measured, setting }: Choice): string {
+  if (setting.method === 'attention') return 'what the others are measured against';
+  return `about ${formatRatio(speedup)} as fast as exact attention${measured ? '' : ', as counted, not measured'}`;
+}
+
+function reasons({ flops, gain, measured, kept, besides, training, setting }: Choice): string {
   const much =
     gain > 1.05
       ? `${formatRatio(gain)} fewer than exact attention`
@@ -58,27 +66,24 @@ function reason({ flops, gain, speedup, measured, kept, besides, training, setti
         ? `${formatRatio(1 / gain)} as many as exact attention`
         : 'as many as exact attention';
   const params = Object.entries(setting.params)
-    .map(([name, value]) => `${name} ${JSON.stringify(value)}`)
+    .map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join(', ');
-  const isExact = setting.method === 'attention' && Math.abs(gain - 1) < 0.05;
-  return [
-    isExact ? 'what the others are measured against' : `about ${formatRatio(speedup)} as fast as exact attention`,
-    `${formatFlops(flops)} a head, ${much}${params && ` (${params})`}`,
+  const facts = [
     measured && evidence(measured),
-    !measured && !isExact && 'counted, not measured',
-    `keeps ${formatBytes(kept)} for the next token`,
+    `${formatFlops(flops)} a head, ${much}${params && ` (${params})`}`,
+    `${formatBytes(kept)} kept for the next token`,
     training === 'needed' && 'a model must be trained with it',
     training === 'either way' && 'without training or with it',
     besides.length > 0 && `a layer computes ${besides.join(', ')} too`,
     verdicts[setting.method],
-  ]
-    .filter(Boolean)
-    .join('; ');
+  ].filter(Boolean);
+  const text = facts.join('; ');
+  return `${text[0].toUpperCase()}${text.slice(1)}.`;
 }
 
-function evidence({ time, speedup, tokens, dimension, backend, machine = 'here' }: MethodTime): string {
-  const size = `${grouped(tokens)} tokens of ${dimension} numbers`;
-  return `measured ${machine === 'here' ? machine : `on ${machine}`}: ${formatTime(time)} on the ${DEVICES[backend]} at ${size}, ${formatRatio(speedup)} as fast as exact attention`;
+function evidence({ time, speedup, tokens, dimension, backend, machine }: MethodTime): string {
+  const where = machine === undefined ? `here on the ${DEVICES[backend]}` : `on ${machine}`;
+  return `measured ${where}: ${formatRatio(speedup)} as fast as exact attention, ${formatTime(time)} at ${grouped(tokens)} tokens of ${dimension} numbers`;
 }
 
 /** Shows what goes on, with its button to end it; what goes wrong becomes a sentence. */
@@ -117,8 +122,8 @@ async function rank(control: AskOptions): Promise<string> {
   );
   ranked = choices.filter(({ refused }) => !refused);
   const others = choices.filter(({ refused }) => refused);
-  $('#ranked').replaceChildren(...ranked.map((choice) => item(choice, reason(choice))));
-  $('#others').replaceChildren(...others.map((choice) => item(choice, choice.refused!)));
+  $('#ranked').replaceChildren(...ranked.map((choice) => item(choice, lead(choice), reasons(choice))));
+  $('#others').replaceChildren(...others.map((choice) => item(choice, choice.refused!, '')));
   $('#others-title').hidden = others.length === 0;
   const isMissing = wish.device === 'webgpu' && !('gpu' in navigator);
   return `At ${grouped(wish.tokens)} tokens on the ${DEVICES[wish.device]}.${isMissing ? ' This browser has no WebGPU, so nothing can be measured on the GPU here.' : ''}`;

@@ -15,6 +15,9 @@ const ranked = $('#ranked');
 
 const chosen = (name: string) => $$<HTMLInputElement>(`[name="${name}"]:checked`, finder).map(({ value }) => value);
 
+/** How many of the nearest stand out on the plate. */
+const NEAR = 10;
+
 /** All papers by meaning, the nearest first; undefined while words decide. */
 let order: readonly Likeness[] | undefined;
 
@@ -31,11 +34,12 @@ function filter(): void {
       (family.value === '' || row.dataset.family === family.value)
     );
   };
+  const near = order?.slice(0, NEAR).map(({ id }) => id);
   let count = 0;
   for (const row of rows) {
     row.hidden = !isShown(row);
     if (!row.hidden) count++;
-    $(`#plate [data-id="${row.id}"]`).classList.toggle('out', row.hidden);
+    $(`#plate [data-id="${row.id}"]`).classList.toggle('out', row.hidden || near?.includes(row.id) === false);
   }
   for (const body of bodies) body.hidden = $$('tr.method:not([hidden])', body).length === 0;
   $('#count').textContent = `${count} of ${rows.length}`;
@@ -75,7 +79,8 @@ function likeness(row: HTMLElement, cosine: number, text: string): HTMLElement {
   line.className = 'likeness';
   const bar = document.createElement('i');
   bar.style.setProperty('--share', String(Math.max(0, cosine)));
-  line.append(bar, `${cosine.toFixed(2)} ${text} `);
+  // Its summary stands above already.
+  line.append(bar, `${cosine.toFixed(2)} ${text === $('.idea', row).textContent ? '' : `${text} `}`);
   const kin = document.createElement('span');
   kin.textContent = row.dataset.family!.replaceAll('-', ' ');
   line.append(kin);
@@ -87,6 +92,7 @@ const loading = $('#loading');
 const said = $('[data-said]', loading);
 const stop = $<HTMLButtonElement>('[data-cancel]', loading);
 let asking: AbortController | undefined;
+let isLoaded = false;
 
 function say(sentence: string, isGoing = false): void {
   said.textContent = sentence;
@@ -101,19 +107,22 @@ const rankAll = latest(async () => {
   finder.dataset.state = 'running';
   const onProgress = (share: unknown) =>
     say(`The sentence encoder is loading: ${Math.floor(100 * (share as number))}% of ${said.dataset.size}.`, true);
+  if (!isLoaded) onProgress(0);
   try {
     const question = query.value.trim();
     const found = await helper.ask('rankByMeaning', { question }, { signal, onProgress });
+    isLoaded = true;
     say(question ? '' : 'The sentence encoder is there: ask in a sentence of your own.');
     arrange(question && byMeaning.checked ? found : undefined);
     filter();
     finder.dataset.state = 'done';
   } catch (error) {
+    const sentence = `The sentence encoder could not be loaded: ${(error as Error).message}. The list answers to words.`;
+    say(signal.aborted ? '' : sentence);
+    const state = signal.aborted ? 'done' : 'error';
     byWords.checked = true;
     search();
-    if (signal.aborted) return say('');
-    say(`The sentence encoder could not be loaded: ${(error as Error).message}. The list answers to words.`);
-    finder.dataset.state = 'error';
+    finder.dataset.state = state;
   }
 });
 stop.addEventListener('click', () => {

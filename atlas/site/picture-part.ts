@@ -18,6 +18,7 @@ export function startPicture(
   const [iField, jField, headField, viewField] = ['i', 'j', 'head', 'view'].map(field);
   const choice = document.querySelector<HTMLSelectElement>('#picture');
   const scaleChoice = document.querySelector<HTMLSelectElement>('#ink');
+  const stop = $<HTMLButtonElement>('[data-cancel]', canvas.closest('figure')!);
   const isOfWeights = () => !data.masked || choice?.value === 'weights';
   const view = new MatrixView(canvas, sayEdges);
   let tokens = data.sizes.tokens.reduce((size, extent) => size * extent, 1);
@@ -140,34 +141,38 @@ export function startPicture(
     point(Number(iField.value), Number(jField.value));
   }
 
-  async function showMask(): Promise<string> {
+  /** What takes its time says how far it is, and can be called off. */
+  function tell(box: HTMLElement, said: string): void {
+    stop.hidden = false;
+    $('[data-said]', box).textContent = `${said} …`;
+  }
+
+  async function showMask(box: HTMLElement, signal: AbortSignal): Promise<string> {
     const of = { setting: form.setting(), head: head() };
-    const { name, tokens: found, pairs } = await counter.ask('maskInWords', of);
+    const { name, tokens: found, pairs } = await counter.ask('maskInWords', of, { signal });
     tokens = found;
+    /** The share that is counted of each tile that takes its time. */
+    const shares = new Map<string, number>();
+    const load = (level: number, row: number, column: number) => {
+      const onProgress = (share: unknown) => {
+        shares.set(`${level} ${row} ${column}`, share as number);
+        const all = [...shares.values()].reduce((sum, each) => sum + each, 0) / shares.size;
+        tell(box, `counting pairs, ${formatPercent(all)}`);
+      };
+      return counter.ask('maskTile', { ...of, level, row, column }, { signal, onProgress });
+    };
     const paint = (cells: Cells, pixels: Uint32Array) => paintShares(cells, pixels);
-    const whole = view.show({
-      tokens,
-      paint,
-      load: (level, row, column) => counter.ask('maskTile', { ...of, level, row, column }),
-    });
+    const whole = view.show({ tokens, paint, load });
     restore();
     await whole;
     canSave({ ...of, mask: name, pairs }, (share) => share / 255);
     return `${name}: ${grouped(pairs)} of ${grouped(tokens ** 2)} pairs seen (${formatPercent(pairs / tokens ** 2)}).`;
   }
 
-  async function showWeights(): Promise<string> {
+  async function showWeights(box: HTMLElement, signal: AbortSignal): Promise<string> {
     const of = { setting: form.setting(), head: head() };
-    const stop = $<HTMLButtonElement>('[data-stop]');
-    const onProgress = (said: unknown) => {
-      $('[data-said]', canvas.closest('figure')!).textContent = `${said} …`;
-      stop.hidden = false;
-    };
-    asking = new AbortController();
-    stop.onclick = () => asking.abort();
-    const found = await weigher.ask('weightsInWords', of, { signal: asking.signal, onProgress }).finally(() => {
-      stop.hidden = true;
-    });
+    const onProgress = (said: unknown) => tell(box, said as string);
+    const found = await weigher.ask('weightsInWords', of, { signal, onProgress });
     tokens = found.tokens;
     const name = (scaleChoice?.value ?? 'log') as ScaleName;
     const scale = scaleOf(name, found);
@@ -190,7 +195,6 @@ export function startPicture(
     return `Computed by the library on the numbers that a run takes: each column is its output for a value of 1 on that key alone. Summed with these weights, the values of the sample give ${output === 'out' ? 'its output' : `its output ${output}`} to within ${significant(error)} of the largest${exact}.${rows}`;
   }
 
-  let asking = new AbortController();
   let repaint = () => {};
   onTheme(() => repaint());
 
@@ -212,14 +216,23 @@ export function startPicture(
     live(data.masked ? 'mask' : 'weights', async (box) => {
       headField.max = String(form.setting().heads - 1);
       for (const each of $$('[data-weights]', box.parentElement!)) each.hidden = !isOfWeights();
-      return isOfWeights() ? showWeights() : showMask();
+      showing = new AbortController();
+      const { signal } = showing;
+      return (isOfWeights() ? showWeights(box, signal) : showMask(box, signal)).finally(() => {
+        stop.hidden = true;
+      });
     }).then(shown.resolve),
   );
+  /** What is shown now; another setting calls it off. */
+  let showing: AbortController | undefined;
+  stop.addEventListener('click', () => {
+    canvas.focus({ preventScroll: true });
+    showing?.abort();
+  });
   const shown = Promise.withResolvers<void>();
   for (const each of [headField, choice, scaleChoice]) each?.addEventListener('input', show);
   return () => {
-    // Nobody waits for weights of another setting.
-    asking.abort();
+    showing?.abort();
     show();
     return shown.promise;
   };

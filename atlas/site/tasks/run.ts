@@ -47,7 +47,7 @@ const BACKENDS: readonly BackendName[] = ['wasm', 'webgpu'];
 /** Bytes that a run may take. */
 const MOST_BYTES = 2 ** 31;
 /** Rounds of a time, and the seconds they may take. */
-const PLAN = { seconds: 1.5, least: 3, most: 25 };
+const PLAN = { seconds: 1, least: 3, most: 25 };
 /** Milliseconds that a call of exact attention may take. */
 const PATIENCE = 10_000;
 /** Products that the reference should take, which computes in plain loops; and may, where a setting fits no fewer tokens. */

@@ -34,10 +34,10 @@ describe.each(masked)('the mask of %s', (name) => {
     expect(pairs).toBe(seen);
   });
 
-  test.each([0, 1, 3, 6])('has tiles of cells of 2^%i tokens that tell the share seen', (level) => {
+  test.each([0, 1, 3, 6])('has tiles of cells of 2^%i tokens that tell the share seen', async (level) => {
     const pairs = 2 ** level;
     const last = Math.floor((place.n - 1) / (TILE * pairs));
-    const tile = maskTile({ setting, head: 1, level, row: last, column: last });
+    const tile = await maskTile({ setting, head: 1, level, row: last, column: last }, control);
     const first = last * TILE * pairs;
     for (let y = 0; y < TILE; y++) {
       for (let x = 0; x < TILE; x++) {
