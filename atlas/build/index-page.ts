@@ -59,7 +59,7 @@ export function indexPage(): Html {
     ${ticks('training', 'Training', { 'not needed': 'not needed', needed: 'needed' })}
     ${ticks('device', 'Here', { CPU: 'CPU', GPU: 'GPU', gradients: 'gradients' })}
     <label class="pick">Family <select id="family"><option value="">all</option>${Object.keys(FAMILIES).map((family) => html`<option value="${slug(family)}">${family}</option>`)}</select></label>
-    <output class="count number" id="count">31 of 31</output>
+    <output class="count number" id="count">31 of 31</output><output class="hidden" id="first"></output>
   </div>
 </form>
 <table class="guide" id="guide">
