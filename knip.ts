@@ -15,6 +15,9 @@ export default {
       ],
       project: ['src/**/*.ts', 'test/**/*.ts', 'scripts/**/*.ts', 'examples/*.ts', '*.config.ts'],
     },
-    atlas: { entry: ['{config,measure}.ts', 'site/*-page.ts', 'site/{worker,service-worker}.ts'], project: ['**/*.ts'] },
+    atlas: {
+      entry: ['{config,measure}.ts', 'site/*-page.ts', 'site/{worker,example-worker,service-worker}.ts'],
+      project: ['**/*.ts'],
+    },
   },
 } satisfies KnipConfig;

@@ -31,6 +31,12 @@ const generated: Plugin = {
   },
 };
 
+/** The package says that its modules do nothing by themselves; examples do. */
+const examples: Plugin = {
+  name: 'atlas-examples',
+  transform: { filter: { id: /\/examples\/[^/]*$/ }, handler: (code) => ({ code, moduleSideEffects: true }) },
+};
+
 /** Files of models lie apart: only who uses a model fetches and keeps it. */
 const MODELS = 'models/';
 
@@ -60,9 +66,17 @@ export default {
   base: './',
   logLevel: 'warn',
   plugins: [generated, kept],
+  // Examples import the library as its users do.
+  resolve: {
+    alias: [
+      { find: /^saccade$/, replacement: resolve(ROOT, 'src/index.ts') },
+      { find: /^saccade\/(.*)$/, replacement: resolve(ROOT, 'src/$1/index.ts') },
+    ],
+  },
   define: { ENCODER_BYTES },
   worker: {
     format: 'es',
+    plugins: () => [examples],
     rolldownOptions: {
       output: {
         assetFileNames: ({ originalFileNames }) =>

@@ -61,11 +61,11 @@ const line = (cells: readonly string[]) =>
 const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
 const text = `# Where it runs
 
-Saccade ${version} on ${process.platform} ${process.arch}, ${new Date().toISOString().slice(0, 10)}. Everywhere, attention under several masks, its gradients and decoding from a cache agree with the float64 reference, and no memory stays allocated. Pages are cross-origin isolated; others compute on one thread.
+Saccade ${version} on ${process.platform} ${process.arch}, ${new Date().toISOString().slice(0, 10)}. Each ran one program, in browsers as a page bundled by Vite, in a window without a screen: attention under several masks, its gradients and decoding from a cache, on the CPU and on the GPU, agree with the float64 reference, and no memory stays allocated. Pages are cross-origin isolated; others compute on one thread.
 
 ${[head, widths.map((width) => '-'.repeat(width)), ...rows].map(line).join('\n')}
 
-In Node, WebGPU is that of the package \`webgpu\`; in Chromium on Linux it wants \`--enable-unsafe-webgpu\`, in Firefox \`dom.webgpu.enabled\`. The machine has two cores and no GPU: adapters compute in software. By \`npx node scripts/platforms.ts\`.
+In Node, WebGPU is that of the package \`webgpu\`; in Chromium on Linux it wants \`--enable-unsafe-webgpu\`, in Firefox \`dom.webgpu.enabled\`. The machine has two cores and no GPU: adapters compute in software. By \`npx node scripts/platforms.ts\`. Other systems, Safari and telephones were not tested; where WebAssembly has SIMD, the library is meant to run.
 `;
 await writeFile(join(root, 'docs/platforms.md'), text);
 console.log(text);

@@ -14,6 +14,7 @@ import { atlasConfig } from '../scripts/atlas.ts';
 import { methods } from '../src/index';
 import { papers } from '../src/methods/papers';
 import { keysOfMask, receptiveField } from '../src/simulate/reach';
+import { printedBy } from './examples';
 import { FIREFOX, launchFirefox } from './firefox';
 import { ISOLATION, launchChromium } from './page';
 
@@ -375,17 +376,74 @@ test('a method is chosen for what one needs, and the address says what that was'
   await context.close();
 });
 
-test('the guide is the project\u2019s documents', async () => {
-  const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 360, height: 800 } });
-  for (const path of ['guide/index.html', 'guide/coming-from/index.html', 'guide/platforms/index.html']) {
-    const { page, complaints } = await open(context, path);
-    expect(await page.locator('.prose').count()).toBeGreaterThan(0);
-    expect(await grave(page)).toEqual([]);
-    expect(await tooWide(page)).toEqual([]);
+describe('the documentation', () => {
+  test.each(['guide', 'guide/coming-from', 'guide/nn', 'guide/platforms', 'api', 'api/masks', 'benchmarks/sparse'])(
+    '%s can be read, on a telephone too',
+    async (path) => {
+      const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 360, height: 800 } });
+      const { page, complaints } = await open(context, `${path}/index.html`);
+      expect(await grave(page)).toEqual([]);
+      expect(await tooWide(page)).toEqual([]);
+      expect(complaints).toEqual([]);
+      await context.close();
+    },
+  );
+
+  test('examples run as they stand, and print in the page what they print in Node', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const { page, complaints } = await open(context, 'guide/examples/index.html');
+    const names = await page.$$eval(live('example'), (all) => all.map((box) => (box as HTMLElement).dataset.example));
+    const files = (await readdir(join(ROOT, 'examples'))).filter((file) => file !== 'digits.ts');
+    expect(names.map((name) => `${name}.ts`)).toEqual(files);
+    for (const name of names) {
+      const box = page.locator(`[data-example="${name}"]`);
+      const source = await readFile(join(ROOT, `examples/${name}.ts`), 'utf8');
+      expect(await box.locator('code').textContent()).toBe(source.trim());
+      await box.locator('[data-run]').click();
+      await page.waitForSelector(`[data-example="${name}"]:is([data-state=done], [data-state=error])`);
+      expect(await box.locator('[data-output]').textContent(), name).toBe(printedBy(source));
+    }
     expect(complaints).toEqual([]);
-    await page.close();
-  }
-  await context.close();
+    await context.close();
+  });
+
+  test('every export has its entry, and is found by its name', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const { page, complaints } = await open(context, 'api/index.html');
+    const { exports } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
+    for (const key of Object.keys(exports).filter((key) => !key.endsWith('.json'))) {
+      const names = Object.keys(await import(join(ROOT, 'src', key, 'index.ts')));
+      const text = await readFile(join(DIST, 'api', key === '.' ? 'saccade' : key, 'index.html'), 'utf8');
+      for (const name of names) expect(text, `${key} ${name}`).toContain(`id="${name}"`);
+    }
+    await page.fill('input[type=search]', 'linearattention step');
+    const shown = await page.$$eval('[data-name]:not([hidden])', (all) =>
+      all.map((item) => (item as HTMLElement).dataset.name),
+    );
+    expect(shown.sort()).toEqual(['linearAttentionStep', 'LinearAttentionStepOptions'].sort());
+    await page.click('[data-name]:not([hidden]) a');
+    expect(await page.textContent('.entry:target')).toContain('state');
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+
+  test('stored benchmarks have their rows and plots', async () => {
+    const context = await browser.newContext({ serviceWorkers: 'block' });
+    for (const suite of ['attention', 'sparse']) {
+      const { page, complaints } = await open(context, `benchmarks/${suite}/index.html`);
+      await settled(page);
+      const files = await readdir(join(ROOT, 'docs/bench', suite));
+      const runs = await Promise.all(
+        files.map(async (file) => JSON.parse(await readFile(join(ROOT, 'docs/bench', suite, file), 'utf8'))),
+      );
+      const rows = runs.reduce((sum, run) => sum + run.rows.length, 0);
+      expect(await page.locator('.dense tbody tr').count()).toBe(rows);
+      expect(await page.locator('[data-plot] svg').count()).toBe(runs.length);
+      expect(complaints).toEqual([]);
+      await page.close();
+    }
+    await context.close();
+  });
 });
 
 test('what was visited works without the server, and is isolated where headers were not', async () => {

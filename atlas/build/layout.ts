@@ -10,12 +10,18 @@ export interface Page {
   /** The script of the page, below `site/`. */
   readonly script: string;
   /** Which of the links above is the page's. */
-  readonly current: 'Methods' | 'Choose' | 'Guide' | 'API';
+  readonly current: keyof typeof LINKS;
   readonly family?: string;
   readonly body: Html;
 }
 
-const LINKS = { Methods: 'index.html', Choose: 'choose/index.html', Guide: 'guide/index.html' } as const;
+const LINKS = {
+  Methods: 'index.html',
+  Choose: 'choose/index.html',
+  Guide: 'guide/index.html',
+  API: 'api/index.html',
+  Benchmarks: 'benchmarks/index.html',
+} as const;
 
 export const slug = (text: string) => text.replaceAll(' ', '-');
 

@@ -19,6 +19,15 @@ export function sectionsOf(text: string, link: (target: string) => string | unde
   });
 }
 
+/** A docstring; `address` gives where code leads that is the name of an export. */
+export function markdown(text: string, address: (name: string) => string | undefined): Html {
+  const linked = text.replace(/`(\w+)(\(\))?`/g, (code, name) => {
+    const target = address(name);
+    return target ? `[${code}](${target})` : code;
+  });
+  return new Html(markedWith((target) => target).parse(linked) as string);
+}
+
 /** The id of a heading, as on GitHub. */
 export const anchor = (title: string) =>
   title

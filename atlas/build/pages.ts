@@ -1,7 +1,9 @@
 /** Every page of the site by its path, and the feed. */
 import { methods } from '../../src/methods/registry';
+import { apiPages } from './api';
+import { benchIndex, benchPages } from './bench-page';
 import { choosePage } from './choose-page';
-import { guidePage, guides, guideTitle } from './guide';
+import { guidePages } from './guide';
 import { escapeHtml } from './html';
 import { indexPage } from './index-page';
 import { layout, type Page } from './layout';
@@ -25,13 +27,38 @@ export function pages(): Map<string, string> {
     current: 'Choose',
     body: choosePage(),
   });
-  for (const [path, file] of guides) {
+  for (const { path, title, body } of guidePages()) {
     all.set(path, {
-      title: `${guideTitle(file)}, Saccade atlas`,
-      description: `How to use Saccade: ${guideTitle(file)}.`,
+      title: `${title}, Saccade atlas`,
+      description: `How to use Saccade: ${title}.`,
       script: 'text-page.ts',
       current: 'Guide',
-      body: guidePage(path, file),
+      body,
+    });
+  }
+  for (const { path, title, body } of apiPages()) {
+    all.set(path, {
+      title: `${title}, Saccade atlas`,
+      description: `What ${title} has: functions, classes and types, with their shapes, options and errors.`,
+      script: 'api-page.ts',
+      current: 'API',
+      body,
+    });
+  }
+  all.set('benchmarks/index.html', {
+    title: 'Benchmarks, Saccade atlas',
+    description: 'Stored benchmark runs: what was measured, on which machine, and the command that repeats it.',
+    script: 'text-page.ts',
+    current: 'Benchmarks',
+    body: benchIndex(),
+  });
+  for (const { suite, body } of benchPages()) {
+    all.set(`benchmarks/${suite}/index.html`, {
+      title: `Benchmark ${suite}, Saccade atlas`,
+      description: `The stored runs of saccade bench ${suite}.`,
+      script: 'bench-page.ts',
+      current: 'Benchmarks',
+      body,
     });
   }
   for (const method of methods) {

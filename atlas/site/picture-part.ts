@@ -18,6 +18,7 @@ export function startPicture(
   const [iField, jField, headField, viewField] = ['i', 'j', 'head', 'view'].map(field);
   const choice = document.querySelector<HTMLSelectElement>('#picture');
   const scaleChoice = document.querySelector<HTMLSelectElement>('#ink');
+  const stop = $<HTMLButtonElement>('[data-cancel]', canvas.closest('figure')!);
   const isOfWeights = () => !data.masked || choice?.value === 'weights';
   const view = new MatrixView(canvas, sayEdges);
   let tokens = data.sizes.tokens.reduce((size, extent) => size * extent, 1);
@@ -140,25 +141,34 @@ export function startPicture(
     point(Number(iField.value), Number(jField.value));
   }
 
-  async function showMask(): Promise<string> {
+  async function showMask(box: HTMLElement, signal: AbortSignal): Promise<string> {
     const of = { setting: form.setting(), head: head() };
-    const { name, tokens: found, pairs } = await counter.ask('maskInWords', of);
+    const { name, tokens: found, pairs } = await counter.ask('maskInWords', of, { signal });
     tokens = found;
+    /** The share that is counted of each tile that takes its time. */
+    const shares = new Map<string, number>();
+    const tell = (share: number) => {
+      stop.hidden = false;
+      $('[data-said]', box).textContent = `counting pairs, ${formatPercent(share)} …`;
+    };
+    const load = (level: number, row: number, column: number) => {
+      const onProgress = (share: unknown) => {
+        shares.set(`${level} ${row} ${column}`, share as number);
+        tell([...shares.values()].reduce((sum, each) => sum + each, 0) / shares.size);
+      };
+      return counter.ask('maskTile', { ...of, level, row, column }, { signal, onProgress });
+    };
     const paint = (cells: Cells, pixels: Uint32Array) => paintShares(cells, pixels);
-    const whole = view.show({
-      tokens,
-      paint,
-      load: (level, row, column) => counter.ask('maskTile', { ...of, level, row, column }),
-    });
+    const whole = view.show({ tokens, paint, load });
     restore();
     await whole;
     canSave({ ...of, mask: name, pairs }, (share) => share / 255);
     return `${name}: ${grouped(pairs)} of ${grouped(tokens ** 2)} pairs seen (${formatPercent(pairs / tokens ** 2)}).`;
   }
 
-  async function showWeights(): Promise<string> {
+  async function showWeights(signal: AbortSignal): Promise<string> {
     const of = { setting: form.setting(), head: head() };
-    const found = await weigher.ask('weightsInWords', of);
+    const found = await weigher.ask('weightsInWords', of, { signal });
     tokens = found.tokens;
     const name = (scaleChoice?.value ?? 'log') as ScaleName;
     const scale = scaleOf(name, found);
@@ -202,12 +212,23 @@ export function startPicture(
     live(data.masked ? 'mask' : 'weights', async (box) => {
       headField.max = String(form.setting().heads - 1);
       for (const each of $$('[data-weights]', box.parentElement!)) each.hidden = !isOfWeights();
-      return isOfWeights() ? showWeights() : showMask();
+      showing = new AbortController();
+      const { signal } = showing;
+      return (isOfWeights() ? showWeights(signal) : showMask(box, signal)).finally(() => {
+        stop.hidden = true;
+      });
     }).then(shown.resolve),
   );
+  /** What is shown now; another setting calls it off. */
+  let showing: AbortController | undefined;
+  stop.addEventListener('click', () => {
+    canvas.focus({ preventScroll: true });
+    showing?.abort();
+  });
   const shown = Promise.withResolvers<void>();
   for (const each of [headField, choice, scaleChoice]) each?.addEventListener('input', show);
   return () => {
+    showing?.abort();
     show();
     return shown.promise;
   };

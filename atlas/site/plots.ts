@@ -14,14 +14,14 @@ export interface CostPlot {
   readonly now: number;
 }
 
-const STYLE = { background: 'none', overflow: 'visible', fontFamily: 'inherit', fontSize: '12.5px' };
+export const STYLE = { background: 'none', overflow: 'visible', fontFamily: 'inherit', fontSize: '12.5px' };
 const short = (n: number) => (n >= 1024 ? `${n / 1024}K` : String(n));
 
 export const written = (metric: Metric, value: number) =>
   metric === 'flops' ? formatFlops(value) : formatBytes(value);
 
 /** A plot is one picture to a screen reader; what it says stands below it. */
-function named(label: string, options: PlotOptions): SVGSVGElement {
+export function named(label: string, options: PlotOptions): SVGSVGElement {
   const svg = plot(options) as SVGSVGElement;
   for (const part of svg.querySelectorAll('[aria-label]')) part.removeAttribute('aria-label');
   svg.setAttribute('role', 'img');
@@ -108,7 +108,7 @@ export function costPlot(width: number, { lengths, lines, metric, own, now }: Co
 }
 
 /** Labels at the ends of lines, apart by a factor: upwards, then from the highest line down where they rose above it. */
-function spread<P extends { readonly value: number }>(ends: readonly P[], apart: number): P[] {
+export function spread<P extends { readonly value: number }>(ends: readonly P[], apart: number): P[] {
   const sorted = ends.toSorted((a, b) => a.value - b.value);
   const highest = sorted.at(-1)?.value ?? 1;
   const values = sorted.map(({ value }) => value);

@@ -105,6 +105,7 @@ interface Shared {
   readonly pool: PagePool;
 }
 
+/** Keys and values of tokens by layer, in pages; made by `createKeyValueCache`. */
 export class KeyValueCache {
   readonly #shared: Shared;
   /** By layer and row. */

@@ -68,6 +68,7 @@ export function createRecurrentCache(runtime: Runtime, options: RecurrentCacheOp
   return new RecurrentCache(runtime, history, made);
 }
 
+/** States by layer, each of a fixed size; made by `createRecurrentCache`. */
 export class RecurrentCache {
   #disposed = false;
 

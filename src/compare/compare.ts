@@ -45,6 +45,7 @@ export interface CompareOptions extends Control {
   readonly onRow?: ((row: Row) => void) | undefined;
 }
 
+/** Queries [b, n, h, d], keys [b, m, g, d] and values [b, m, g, e]; a grid may stand in the place of n and of m. */
 export interface Qkv {
   readonly q: Tensor;
   readonly k: Tensor;

@@ -4,6 +4,7 @@ import type { Summary } from '../measure/statistics';
 import type { DType } from '../tensor/dtype';
 import type { Recommendation } from './recommend';
 
+/** What was compared and found: the JSON of `saccade compare`. */
 export interface Comparison {
   /** Extents: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension. */
   readonly extents: Readonly<Record<'b' | 'n' | 'm' | 'h' | 'g' | 'd' | 'e', number>>;
@@ -104,6 +105,7 @@ export interface Distance {
   readonly cosine: number;
 }
 
+/** Where each head looks, in bins of queries and keys. */
 export interface AttentionMaps {
   /** Queries and keys are binned: how many bins, and how many of them a bin holds (the last may hold fewer). */
   readonly queryBins: number;

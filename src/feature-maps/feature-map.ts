@@ -10,8 +10,10 @@ import type { Control } from '../runtime/backend';
 import { formatShape, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 
+/** To cancel a call. */
 export type FeatureOptions = Pick<Control, 'signal'>;
 
+/** Features of rows: phi, of which phi(q) . phi(k) takes the place of a kernel of q and k. */
 export interface FeatureMap {
   readonly name: string;
   /**

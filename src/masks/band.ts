@@ -11,6 +11,10 @@ export interface Band extends Mask {
   readonly right: number;
 }
 
+/**
+ * The keys from i - left to i + right for query i, both ends within; -1 leaves a side unbounded. Where there are m
+ * keys and n queries, i is i + m - n: the last query stands at the last key.
+ */
 export function band(left: number, right: number): Band {
   checkReach('left', left);
   checkReach('right', right);

@@ -4,6 +4,7 @@ import { checkTokens, checkWhole } from './check';
 import { joinIntervals, pushRun } from './intervals';
 import type { Intervals, Mask, Place } from './mask';
 
+/** Which chunks of tokens are chosen, by batch and head. */
 export interface ChosenChunks {
   /** Tokens of a chunk; the last one may be short. */
   readonly chunk: number;

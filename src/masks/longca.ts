@@ -29,6 +29,7 @@ export interface LongCaParams {
   readonly block: number;
 }
 
+/** A mask of the benchmark by its name. */
 export interface LongCaMask {
   readonly name: string;
   mask(params: LongCaParams): Mask;
@@ -130,6 +131,7 @@ const DEFINITIONS: readonly LongCaMask[] = [
   },
 ];
 
+/** The twelve masks of the LongCA benchmark (arXiv 2510.17896), as masks and as slices. */
 export const LONGCA_MASKS: readonly LongCaMask[] = DEFINITIONS.map(({ name, mask, slices }) => ({
   name,
   mask: (params) => mask(checked(params)),

@@ -31,6 +31,7 @@ export interface Place extends Extent {
 /** Sorted, disjoint, non-empty runs of keys, flat: start, one past the end, start, ... */
 export type Intervals = readonly number[];
 
+/** Which keys each query sees, in several forms that agree. */
 export interface Mask {
   /** What it is and with which params, such as `causal window 255`. */
   readonly name: string;

@@ -9,6 +9,7 @@ import { groupLength, groupWindow, type NeighborhoodAxis } from './neighborhood-
 
 export type Three<Value> = readonly [outer: Value, middle: Value, inner: Value];
 
+/** Extents of the tiles of queries and of keys along each axis of a grid. */
 export interface TileShapes<Shape extends readonly number[] = readonly number[]> {
   readonly queries: Shape;
   readonly keys: Shape;

@@ -11,6 +11,7 @@ import { joinIntervals, runsOf } from './intervals';
 import { KeyWords, wordsOf } from './key-words';
 import type { Arrangement, Intervals, Mask } from './mask';
 
+/** A window over tokens in another order. */
 export interface StochasticParams {
   /** The token in each slot: every token once; a plain or typed array. */
   readonly permutation: ArrayLike<number>;

@@ -12,6 +12,7 @@ import type { Tensor } from '../tensor/tensor';
 import type { Experiment } from './experiment';
 import { describeParams, type ParamsSchema } from './params';
 
+/** Where a method was published. */
 export interface Paper {
   readonly title: string;
   readonly arxiv: string;
@@ -98,6 +99,7 @@ export interface Layer {
   ): Readonly<Record<string, Tensor>>;
 }
 
+/** The declaration of a method: inputs and outputs in letters, params as a schema, reference, forward pass and cost. */
 export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = Specs> {
   readonly name: string;
   readonly family: string;
@@ -160,6 +162,7 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   experiment?(): Promise<{ readonly experiment: Experiment }>;
 }
 
+/** A method that is registered or was made by `defineMethod`. */
 export interface Method<Schema extends ParamsSchema = ParamsSchema, Shapes extends Specs = Specs>
   extends MethodSpec<Schema, Shapes> {
   /** Checks params from outside and fills in the defaults; a ParameterError names the one that is wrong. */

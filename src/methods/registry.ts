@@ -19,6 +19,7 @@ import { powerAttention } from './sparse/power-attention';
 import { s2Attention } from './sparse/s2-attention';
 import { stochasticAttention } from './sparse/stochastic-attention';
 
+/** All methods of the library. */
 export const methods: readonly Method[] = [
   exactAttention,
   neighborhoodAttention,

@@ -21,6 +21,7 @@ export type Described = Readonly<Record<string, LayerParameter>>;
 /** By name. */
 export type Parameters = Readonly<Record<string, Tensor>>;
 
+/** A function of x and of parameters, which it describes and does not hold. */
 export interface Module {
   readonly name: string;
   /** Under the names of checkpoints; those of a part begin with its name and a dot. */

@@ -21,6 +21,7 @@ import type { Pause } from './order';
 import type { GpuBufferLike } from './webgpu/adapter';
 
 export const BACKENDS = ['reference', 'wasm', 'webgpu'] as const;
+/** Float64 in plain loops, WebAssembly, or a GPU by WebGPU. */
 export type BackendName = (typeof BACKENDS)[number];
 
 /** Memory on a backend. */
@@ -28,6 +29,7 @@ export interface Buffer {
   readonly bytes: number;
 }
 
+/** What a runtime's tensors and kernels take of memory. */
 export interface MemoryReport {
   /** Bytes that tensors hold now. */
   readonly live: number;

@@ -20,6 +20,7 @@ import { checkHost, type HostTensor, toFloats } from '../tensor/host';
 import { formatShape } from '../tensor/shape';
 import { Tensor } from '../tensor/tensor';
 
+/** A change of scores before the softmax, made by the functions of `saccade/scores`. */
 export interface Score extends Given {
   /** What it is and with which params, such as `softcap 30`. */
   readonly name: string;

@@ -20,6 +20,7 @@ export interface GnaTiles {
   readonly tiling?: Tiling;
 }
 
+/** Tiles that a kernel of neighborhood attention visits, and the speed-up that they bound. */
 export interface GnaSimulation {
   readonly grid: readonly number[];
   readonly window: readonly number[];

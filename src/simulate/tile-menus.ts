@@ -6,6 +6,7 @@ import type { GnaTiles } from './gna';
 
 export const TILE_MENUS = ['saccade', 'blackwell', 'hopper', 'flex'] as const;
 
+/** Whose tiles: Saccade's on the CPU, NATTEN's on Blackwell or Hopper, or FlexAttention's. */
 export type TileMenu = (typeof TILE_MENUS)[number];
 
 /** Queries and keys of the forward tiles of NATTEN's kernels, Hopper's at head dimension 128, by the grid's rank. */

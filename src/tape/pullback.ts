@@ -30,6 +30,7 @@ export type SomeGradients<T> = T extends Tensor
     ? { readonly [Name in keyof T]?: SomeGradients<T[Name]> }
     : undefined;
 
+/** What `pullback` returns: the results, and the way back from their gradients to those of the inputs. */
 export interface Pullback<Inputs, Results> {
   /** What the function returned, which no tape tracks. They are the caller's, or their scope's, to dispose. */
   readonly results: Results;

@@ -3,7 +3,9 @@
  * which live only in host memory. f16 and bf16 are stored as their 16 bits.
  */
 export const DTYPES = ['f32', 'f16', 'bf16', 'i32', 'u8', 'i8'] as const;
+/** Element types of tensors. */
 export type DType = (typeof DTYPES)[number];
+/** Element types of arrays in host memory, such as files hold. */
 export type HostDType = DType | 'f64' | 'i64';
 
 interface ArrayOf {

@@ -1,6 +1,7 @@
 import { show } from '../check';
 import { ShapeError } from '../errors';
 
+/** The extent of each axis, the last one's elements next to each other. */
 export type Shape = readonly number[];
 
 /** Axes that a message shows: hostile files claim thousands. */

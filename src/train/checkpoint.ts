@@ -24,6 +24,7 @@ export interface TrainingHistory {
 /** What must be the same where training goes on: seeds, what the data are, numbers of the optimiser, and what else one likes. */
 export type TrainingSettings = Readonly<Record<string, string | number | boolean>>;
 
+/** What the file of a checkpoint holds. */
 export interface Checkpoint {
   /** That were taken: from them follow the place in the data and in the schedule. */
   readonly steps: number;

@@ -20,6 +20,7 @@ export interface StepOptions {
   readonly rate?: number | undefined;
 }
 
+/** Updates parameters in place by their gradients. */
 export interface Optimizer {
   readonly name: 'adamw' | 'sgd' | 'muon';
   /** Steps that were taken; to be set where training resumes. */

@@ -6,6 +6,7 @@ import { ParameterError } from '../errors';
 /** What `tokenizer.json` holds, as Hugging Face's libraries read and write it. */
 export type TokenizerFile = Readonly<Record<string, unknown>>;
 
+/** A vocabulary, and texts in its numbers. */
 export interface Tokenizer {
   /** How many tokens there are. */
   readonly size: number;

@@ -17,6 +17,7 @@ export interface WindowsOptions {
   readonly validation?: number | undefined;
 }
 
+/** Batches to learn from and batches kept for validation. */
 export interface Windows {
   /**
    * The batch of a number, from 0, [b, n + 1] i32: inputs are the first n of each row, targets the last n. Each pass over the

@@ -33,6 +33,7 @@ export interface TunedCandidate {
   readonly ratio?: number;
 }
 
+/** What `tuneWebGpu` found. */
 export interface TuneReport {
   /** Adapter and driver. */
   readonly device: string;

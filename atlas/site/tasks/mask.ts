@@ -1,6 +1,8 @@
 import { areaAt, queriesFrom } from '../../../src/masks/area';
 import { reasons } from '../../../src/masks/combine';
 import { keyWords, ones } from '../../../src/masks/key-words';
+import { nextTurn } from '../../../src/next-turn';
+import type { TaskControl } from '../answer';
 import { TILE } from '../constants';
 import { maskAt, type Setting } from './setting';
 
@@ -26,8 +28,14 @@ export interface TilePlace {
   readonly column: number;
 }
 
+/** Milliseconds of counting between two pauses, in which other questions are answered. */
+const TURN = 50;
+
 /** The share of the pairs of each cell that is seen, from 0 to 255, row by row; cells beyond the ends have none. */
-export function maskTile({ setting, head, level, row, column }: TilePlace): Uint8Array {
+export async function maskTile(
+  { setting, head, level, row, column }: TilePlace,
+  { signal, report }: TaskControl,
+): Promise<Uint8Array> {
   const { mask, place } = maskAt(setting, head);
   const { n, m } = place;
   const pairs = 2 ** level;
@@ -35,7 +43,14 @@ export function maskTile({ setting, head, level, row, column }: TilePlace): Uint
   const [bottom, right] = [Math.min(n, top + TILE * pairs), Math.min(m, left + TILE * pairs)];
   const counts = new Float64Array(TILE * TILE);
   const rowsAtOnce = Math.min(32, pairs);
+  let began = performance.now();
   for (let i = top; i < bottom; i += 32) {
+    if (performance.now() > began + TURN) {
+      report((i - top) / (bottom - top));
+      await nextTurn();
+      signal?.throwIfAborted();
+      began = performance.now();
+    }
     const { starts, words } = keyWords(mask, queriesFrom(i, Math.min(32, bottom - i)), place);
     for (let at = 0; at + 1 < starts.length; at++) {
       const [start, end, word] = [Math.max(left, starts[at]), Math.min(right, starts[at + 1]), words[at]];

@@ -40,6 +40,7 @@ export interface DecoderControl extends ModuleControl {
 
 export interface DecoderLossOptions extends DecoderControl, Pick<LinearCrossEntropyOptions, 'chunk' | 'ignore'> {}
 
+/** A language model as a function of its parameters, which the caller holds. */
 export interface Decoder {
   /** What it has parameters of, by Hugging Face's names, matrices [out, in], and what training starts from. */
   readonly parameters: Described;

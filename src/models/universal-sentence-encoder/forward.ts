@@ -9,6 +9,7 @@ import type { Runtime } from '../../runtime/runtime';
 import type { Tensor } from '../../tensor/tensor';
 import { type Dense, EMBEDDING_WIDTH, type Layer, type Norm, type Weights } from './weights';
 
+/** Queries, keys and values of a layer of the encoder. */
 export interface AttentionInputs {
   /** All three [1, n, HEADS, width / HEADS], contiguous; the scores' factor is the usual 1 / sqrt(d). */
   readonly q: Tensor<'f32'>;

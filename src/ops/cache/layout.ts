@@ -3,6 +3,7 @@ import type { Values } from '../../runtime/wasm/struct';
 import type { Tensor } from '../../tensor/tensor';
 import { type Page as declared, PAGE_ROWS, STORAGE } from './params';
 
+/** How a cache stores rows; i8 has a scale for each row of a head. */
 export type CacheDType = (typeof STORAGE)[number];
 
 /** Where things lie in a page (params.ts). */

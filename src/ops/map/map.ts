@@ -21,6 +21,9 @@ type Returned = Value | readonly Value[] | Readonly<Record<string, Value>>;
 
 /** A tensor, or where some argument is a list, a list of them. */
 type ResultOf<T extends readonly Argument[]> = Extract<T[number], readonly Tensor[]> extends never ? Tensor : Tensor[];
+/**
+ * What `map` returns: a tensor for a number, for several an array or object of them; lists where an argument is one.
+ */
 export type MapResult<R extends Returned, T extends readonly Argument[]> = R extends Value
   ? ResultOf<T>
   : { -readonly [Name in keyof R]: ResultOf<T> };

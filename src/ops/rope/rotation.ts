@@ -8,6 +8,10 @@ import { checkChoice, checkKnown, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
 import { LARGEST_HEAD } from '../../runtime/wasm/params';
 
+/**
+ * How frequencies are scaled for longer contexts than a model was trained with, as `rope_scaling` of config.json
+ * says.
+ */
 export type RopeScaling =
   | { readonly type: 'linear'; readonly factor: number }
   | {

@@ -6,6 +6,7 @@ import { uniformGenerator } from '../../tensor/random';
 /** The target of tokens at which nothing is asked. */
 export const IGNORED = -100;
 
+/** Sequences and their answers. */
 export interface Examples {
   /** [b, n] i32. */
   readonly tokens: HostTensor<'i32'>;
@@ -13,6 +14,7 @@ export interface Examples {
   readonly targets: HostTensor<'i32'>;
 }
 
+/** A task whose answers are known, by which methods are told apart. */
 export interface Task {
   readonly name: string;
   /** Tokens are from 0 to below it. */

@@ -7,6 +7,7 @@ import { checkRecord, checkWhole, show } from '../../../check';
 import { ParameterError } from '../../../errors';
 
 export const SCHEDULES = ['paper', 'released'] as const;
+/** Decays as the paper says, or as in the released code. */
 export type Schedule = (typeof SCHEDULES)[number];
 
 /** Which layer of how many, counted from 0. */

@@ -1,0 +1,102 @@
+/** The pages of stored benchmark runs: one for each folder of docs/bench. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import {
+  type BenchReport,
+  type BenchRow,
+  formatGoal,
+  formatRejections,
+  MEASURES,
+  type MeasureName,
+  reaches,
+} from '../../src/bench/report';
+import { formatMachine } from '../../src/machine';
+import type { PLOTS } from '../site/bench-plots';
+import { Html, html } from './html';
+import { ROOT } from './standing';
+
+const folder = resolve(ROOT, 'docs/bench');
+
+/** Runs by suite, one for each machine, the newest first. */
+const suites: ReadonlyMap<string, readonly BenchReport[]> = new Map(
+  readdirSync(folder).map((suite) => {
+    const files = readdirSync(resolve(folder, suite));
+    const runs = files.map((file) => JSON.parse(readFileSync(resolve(folder, suite, file), 'utf8')) as BenchReport);
+    return [suite, runs.sort((a, b) => b.machine.date.localeCompare(a.machine.date))];
+  }),
+);
+
+export const benchPages = () => [...suites].map(([suite, runs]) => ({ suite, body: benchPage(suite, runs) }));
+
+const links = (up: string, current?: string) =>
+  html`<nav class="side" aria-label="Benchmarks"><ul class="contents"><li><a href="${up}index.html"${current === undefined && html` aria-current="page"`}>All</a></li>${[...suites.keys()].map((suite) => html`<li><a href="${up}${suite}/index.html"${suite === current && html` aria-current="page"`}>${suite}</a></li>`)}</ul></nav>`;
+
+const sentence = (text: string) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+
+export function benchIndex(): Html {
+  const rows = [...suites].map(
+    ([suite, runs]) =>
+      html`<h2><a href="${suite}/index.html">${suite}</a></h2><p>${sentence(runs[0].summary)}</p><ul>${runs.map(({ machine, rows }) => html`<li>${formatMachine(machine)}: ${rows.length} rows</li>`)}</ul>`,
+  );
+  return html`<div class="title plain"><h1>Benchmarks</h1></div>
+<div class="document">${links('')}<div class="prose"><p>Runs that are stored in the repository, as they were measured. Contenders of a problem run in turns, and every result was checked against the float64 reference before its time counted; what did not pass says so in the place of a time. Each page has the command that measures the run again on your machine.</p>${rows}</div></div>`;
+}
+
+function benchPage(suite: string, runs: readonly BenchReport[]): Html {
+  return html`<div class="title plain"><h1>${suite}</h1><p class="lede">${sentence(runs[0].summary)}</p></div>
+<div class="document">${links('../', suite)}<div class="wide">${runs.map((run, at) => runSection(run, `run-${at}`))}</div></div>`;
+}
+
+function runSection(run: BenchReport, id: string): Html {
+  const { machine, runtime, notes = [], command, rows } = run;
+  const ways = new Map(rows.flatMap(({ label, how }) => (how ? [[label, how]] : [])));
+  const plot = plotOf(rows);
+  const facts = [
+    ...formatRejections(rows).map((rejection) => `Not measured: ${rejection}`),
+    ...[...ways].map(([label, how]) => `${label}: ${how}`),
+    ...run.measures.map((measure) => `${MEASURES[measure].header}: ${meaning(run, measure)}`),
+  ];
+  return html`<section class="run-of-bench"><h2>${machine.cpu}, ${machine.cores} cores</h2>
+<p class="caption">${formatMachine(machine)}. ${runtime.join('; ')}.</p>
+${notes.map((note) => html`<p><strong>${note}</strong></p>`)}
+<div class="code"><pre tabindex="0"><code>npx ${command}</code></pre></div>
+<script type="application/json" id="${id}">${new Html(JSON.stringify(run).replaceAll('<', '\\u003c'))}</script>
+${plot && html`<figure data-live="bench" data-state="idle" data-of="${id}" data-kind="${plot}"><figcaption class="figure-title"><h3></h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said></p></figure>`}
+<div class="scroll" tabindex="0" role="region" aria-label="Rows">${table(run)}</div>
+<details class="caption"><summary>What the columns mean, and what was not measured</summary><ul>${facts.map((fact) => html`<li>${fact}</li>`)}</ul></details></section>`;
+}
+
+/** Which plot the rows have the numbers for. */
+function plotOf(rows: readonly BenchRow[]): keyof typeof PLOTS | undefined {
+  const lengths = Map.groupBy(rows, ({ mask }) => mask).values();
+  if ([...lengths].every((group) => new Set(group.map(({ n }) => n)).size > 1)) return 'speed';
+  const compared = rows.filter(({ measures: { visited, ratio } }) => visited !== undefined && ratio !== undefined);
+  return compared.length > 2 ? 'tiles' : undefined;
+}
+
+const meaning = ({ ratio }: BenchReport, measure: MeasureName) =>
+  measure === 'ratio' && ratio ? ratio : MEASURES[measure].help;
+
+function table({ rows, measures }: BenchReport): Html {
+  const withGoal = rows.some(({ goal }) => goal);
+  const heads = ['n', 'd', 'mask', 'what', 'threads', ...measures.map((measure) => MEASURES[measure].header)];
+  const body = rows.map((row, at) => {
+    const above = rows[at - 1];
+    const isSame = above && above.n === row.n && above.d === row.d && above.mask === row.mask;
+    const problem = isSame ? ['', '', ''] : [row.n, row.d, row.mask];
+    const cells = measures.map((measure, index) => cell(row, measure, index === 0));
+    return html`<tr${!isSame && html` class="first"`}>${problem.map((value) => html`<td>${value}</td>`)}<td>${row.label}</td><td>${row.threads ?? ''}</td>${cells}${withGoal && html`<td>${goal(row)}</td>`}</tr>`;
+  });
+  return html`<table class="table plain dense"><thead><tr>${heads.map((head) => html`<th>${head}</th>`)}${withGoal && html`<th>goal</th>`}</tr></thead><tbody>${body}</tbody></table>`;
+}
+
+function cell({ status, measures }: BenchRow, measure: MeasureName, isFirst: boolean): Html {
+  const value = measures[measure];
+  if (value !== undefined) return html`<td class="number">${MEASURES[measure].format(value)}</td>`;
+  return html`<td>${isFirst && status !== 'ok' && html`<strong>${status}</strong>`}</td>`;
+}
+
+function goal(row: BenchRow): string {
+  if (!row.goal) return '';
+  return `${formatGoal(row.goal)}: ${reaches(row, row.goal) ? 'reached' : 'not reached'}`;
+}

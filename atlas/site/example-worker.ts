@@ -1,0 +1,17 @@
+/** Runs one example, which ends with it: a worker of its own each time, so that it begins anew. */
+const examples = import.meta.glob(['../../examples/*.ts', '!../../examples/digits.ts']);
+
+/** What a running example tells its page. */
+export type ExampleNews = { readonly line: string } | { readonly error: string } | 'done';
+
+const tell = (news: ExampleNews) => postMessage(news);
+
+addEventListener('message', async ({ data: name }: MessageEvent<string>) => {
+  console.log = (...parts: unknown[]) => tell({ line: parts.join(' ') });
+  try {
+    await examples[`../../examples/${name}.ts`]!();
+    tell('done');
+  } catch (error) {
+    tell({ error: error instanceof Error ? error.message : String(error) });
+  }
+});
