@@ -35,6 +35,7 @@ const FLAT: Turn = { around: 0, above: 90 };
 const MOST = 64;
 const HEIGHT = 0.32;
 const ASPECT = 0.66;
+const INKS = ['--plate', '--family', '--opposite', '--hand', '--ink', '--shade'];
 /** Width of a character of the names, about. */
 const CHARACTER = 7;
 
@@ -262,46 +263,74 @@ function projection({ rows, columns, block }: Grid, { around, above }: Turn, wid
     width / 2 + scale * (x * cos - y * sin),
     middle + scale * (near(x, y) * Math.sin(tilt) - z * top * Math.cos(tilt)),
   ];
-  return { down, across, sin, cos, near, place };
+  return { down, across, sin, cos, place };
 }
 
-/** Of each block the top and the two sides that are seen, the farthest first. */
+/** Of each block the top and what is seen of two sides, the farthest first. */
 function facesOf(grid: Grid, turn: Turn, width: number): Face[] {
-  const { down, across, sin, cos, near, place } = projection(grid, turn, width);
-  const [plate, above, below, hand, ground] = ['--plate', '--family', '--opposite', '--hand', '--ink'].map(ink);
-  const middle = (block: number) =>
-    [(block % across) + 0.5 - across / 2, Math.floor(block / across) + 0.5 - down / 2] as const;
-  const order = [...grid.heights.keys()].sort((a, b) => near(...middle(a)) - near(...middle(b)));
-  return order.flatMap((block) => {
-    const height = grid.heights[block];
-    const z = Number.isNaN(height) ? 0 : Math.abs(height);
-    const colour =
-      block === grid.query
-        ? hand
-        : Number.isNaN(height)
-          ? ground
-          : mixed(plate, height < 0 ? below : above, z === 0 ? 0 : 0.2 + 0.8 * z);
-    const [x, y] = middle(block);
-    const [w, e, n, s] = [x - 0.47, x + 0.47, y - 0.47, y + 0.47];
-    const side = (from: readonly [number, number], to: readonly [number, number], shade: number): Face => ({
-      points: [place(...from, 0), place(...to, 0), place(...to, z), place(...from, z)],
-      colour: css(mixed(colour, ink('--shade'), shade)),
-      block,
-    });
-    const sides =
-      z === 0 || turn.above === 90
-        ? []
-        : [
-            ...(Math.abs(sin) > 1e-9 ? [sin > 0 ? side([e, n], [e, s], 0.4) : side([w, n], [w, s], 0.4)] : []),
-            ...(Math.abs(cos) > 1e-9 ? [cos > 0 ? side([w, s], [e, s], 0.22) : side([w, n], [e, n], 0.22)] : []),
-          ];
-    const top = {
-      points: [place(w, n, z), place(e, n, z), place(e, s, z), place(w, s, z)],
-      colour: css(colour),
-      block,
-    };
-    return [...sides, top];
-  });
+  const { down, across, sin, cos, place } = projection(grid, turn, width);
+  const [plate, above, below, hand, ground, shade] = INKS.map(ink);
+  const heightAt = (row: number, column: number) =>
+    row < 0 || row >= down || column < 0 || column >= across ? 0 : Math.abs(grid.heights[row * across + column]) || 0;
+  const towards = (count: number, nearer: number) =>
+    Array.from({ length: count }, (_, at) => (nearer < 0 ? count - 1 - at : at));
+  const columns = towards(across, sin);
+  return towards(down, cos).flatMap((row) =>
+    columns.flatMap((column) => {
+      const block = row * across + column;
+      const [height, z] = [grid.heights[block], heightAt(row, column)];
+      const inked = mixed(plate, height < 0 ? below : above, z === 0 ? 0 : 0.2 + 0.8 * z);
+      const colour = block === grid.query ? hand : Number.isNaN(height) ? ground : inked;
+      const [x, y] = [column + 0.5 - across / 2, row + 0.5 - down / 2];
+      const [w, e, n, s] = [x - 0.47, x + 0.47, y - 0.47, y + 0.47];
+      const face = (points: readonly (readonly [number, number, number])[], dark: number): Face => ({
+        points: points.map((point) => place(...point)),
+        colour: css(mixed(colour, shade, dark)),
+        block,
+      });
+      const faces = [];
+      // Of a side what stands out above the neighbour.
+      const [eastern, southern] = [sin > 0 ? e : w, cos > 0 ? s : n];
+      const besideX = heightAt(row, column + Math.sign(sin));
+      if (Math.abs(sin) > 1e-9 && besideX < z)
+        faces.push(
+          face(
+            [
+              [eastern, n, besideX],
+              [eastern, s, besideX],
+              [eastern, s, z],
+              [eastern, n, z],
+            ],
+            0.4,
+          ),
+        );
+      const besideY = heightAt(row + Math.sign(cos), column);
+      if (Math.abs(cos) > 1e-9 && besideY < z)
+        faces.push(
+          face(
+            [
+              [w, southern, besideY],
+              [e, southern, besideY],
+              [e, southern, z],
+              [w, southern, z],
+            ],
+            0.22,
+          ),
+        );
+      return [
+        ...faces,
+        face(
+          [
+            [w, n, z],
+            [e, n, z],
+            [e, s, z],
+            [w, s, z],
+          ],
+          0,
+        ),
+      ];
+    }),
+  );
 }
 
 /** What stands at the ends of the axes: where rows and columns begin and where they lead. */
