@@ -50,7 +50,7 @@ export function indexPage(): Html {
     <input id="query" type="search" spellcheck="false" placeholder="my model forgets early tokens at 100k context">
     <div class="how" role="radiogroup" aria-label="Search by">
       <label class="tick"><input type="radio" name="by" value="words" checked>by words</label>
-      <label class="tick"><input type="radio" name="by" value="meaning">by meaning <small>${size}, once</small></label>
+      <label class="tick"><input type="radio" id="by-meaning" name="by" value="meaning">by meaning <small>${size}, once</small></label>
     </div>
   </div>
   <div class="actions" id="loading" hidden><p class="quiet" data-said data-size="${size}" role="status"></p><button type="button" data-cancel>cancel</button></div>
@@ -59,7 +59,7 @@ export function indexPage(): Html {
     ${ticks('training', 'Training', { 'not needed': 'not needed', needed: 'needed' })}
     ${ticks('device', 'Here', { CPU: 'CPU', GPU: 'GPU', gradients: 'gradients' })}
     <label class="pick">Family <select id="family"><option value="">all</option>${Object.keys(FAMILIES).map((family) => html`<option value="${slug(family)}">${family}</option>`)}</select></label>
-    <output class="count number" id="count">31 of 31</output>
+    <output class="count number" id="count">31 of 31</output><output class="hidden" id="first"></output>
   </div>
 </form>
 <table class="guide" id="guide">
@@ -71,7 +71,7 @@ export function indexPage(): Html {
       html`<tbody data-family="${slug(family)}"><tr class="family"><th colspan="9" scope="rowgroup"><h2>${capital(family)}</h2> <p>${key}</p></th></tr>${rows.filter(({ paper }) => paper.family === family).map(({ paper, standing }) => row(paper, standing))}</tbody>`,
   )}
 </table>
-<p class="nothing quiet" id="nothing" hidden>No paper has all of these words: take one away, or a filter.</p>
+<p class="nothing quiet" id="nothing" hidden>No paper has all of this: take a word away, or a filter, or <label for="by-meaning">search by meaning</label>.</p>
 <aside class="legend" aria-label="Signs">
   <span><b class="mark yes"></b>works</span><span><b class="mark part"></b>in part</span><span><b class="mark no"></b>not yet</span>
   <span><b class="verdict reproduced"></b>claim reproduced</span><span><b class="verdict partly"></b>partly</span><span><b class="verdict"></b>not reproduced</span><span><b class="verdict open"></b>not tested, or undecided</span>

@@ -43,6 +43,8 @@ function filter(): void {
   }
   for (const body of bodies) body.hidden = $$('tr.method:not([hidden])', body).length === 0;
   $('#count').textContent = `${count} of ${rows.length}`;
+  $('#first').textContent =
+    order && count > 0 ? `${$('tr.method:not([hidden]) .name', ranked).textContent} is nearest` : '';
   $('#nothing').hidden = count > 0;
 }
 

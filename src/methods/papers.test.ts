@@ -13,6 +13,8 @@ describe.each(papers.map((paper) => [paper.id, paper] as const))('%s', (_, paper
   test('has what the list shows of it', () => {
     expect(paper.arxiv).toMatch(/^\d{4}\.\d{5}$/);
     expect(paper.summary).toMatch(/^[A-Z].{60,}\.$/);
+    expect(paper.authors).toMatch(/^\S/);
+    expect(paper.problems.length).toBeGreaterThan(2);
     expect(paper.methods.length).toBeGreaterThan(0);
   });
 });
