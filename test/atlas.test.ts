@@ -698,7 +698,7 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
   test('work that is called off, even amid a loop that hears nothing', async () => {
     const context = await browser.newContext({ serviceWorkers: 'block' });
     for (const [name, hash] of [
-      ['attention', '#?tokens=16384&heads=8'],
+      ['attention', '#?tokens=8192&heads=4'],
       // No smaller grid has the window, so the reference computes it whole.
       ['neighborhood-attention', '#?rows=64&columns=64&window=63'],
     ]) {
