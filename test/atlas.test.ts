@@ -573,7 +573,7 @@ test('runs take q, k and v of a text or a photograph', async () => {
 });
 
 describe('what goes wrong is a sentence, and the rest goes on', () => {
-  const SMALL = 'methods/power-attention/index.html#?tokens=64&block=8&dimension=16';
+  const SMALL = 'methods/power-attention/index.html#?tokens=64&block=8&dimension=16&numbers=nonsense&text=%00';
   const notes = (page: Page) => page.textContent(`${live('run')} [data-notes]`);
   const errorOf = (page: Page, backend: string) => page.getAttribute(`[data-backend=${backend}]`, 'data-error');
 
@@ -691,6 +691,7 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
     await page.waitForSelector(`${live('run')}[data-state=done]`);
     await run(page);
     expect(await errorOf(page, 'wasm')).toMatch(/e-/);
+    expect(await page.textContent(`${live('run')} [data-said]`)).toContain('Normal random numbers');
     expect(complaints).toEqual([]);
     await context.close();
   });
