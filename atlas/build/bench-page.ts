@@ -17,13 +17,19 @@ import { ROOT } from './standing';
 
 const folder = resolve(ROOT, 'docs/bench');
 
-/** Runs by suite, one for each machine, the newest first. */
+/** The runs of a suite, one for each machine, the newest first. */
+function runsOf(suite: string): BenchReport[] {
+  const files = readdirSync(resolve(folder, suite));
+  const all = files.map((file) => JSON.parse(readFileSync(resolve(folder, suite, file), 'utf8')) as BenchReport);
+  return all
+    .filter(({ format }) => format === 'saccade bench')
+    .sort((a, b) => b.machine.date.localeCompare(a.machine.date));
+}
+
 const suites: ReadonlyMap<string, readonly BenchReport[]> = new Map(
-  readdirSync(folder).map((suite) => {
-    const files = readdirSync(resolve(folder, suite));
-    const runs = files.map((file) => JSON.parse(readFileSync(resolve(folder, suite, file), 'utf8')) as BenchReport);
-    return [suite, runs.sort((a, b) => b.machine.date.localeCompare(a.machine.date))];
-  }),
+  readdirSync(folder)
+    .map((suite) => [suite, runsOf(suite)] as const)
+    .filter(([, runs]) => runs.length > 0),
 );
 
 export const benchPages = () => [...suites].map(([suite, runs]) => ({ suite, body: benchPage(suite, runs) }));

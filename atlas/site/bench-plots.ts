@@ -10,11 +10,14 @@ interface BenchPlot {
   picture(rows: readonly BenchRow[], width: number): SVGSVGElement;
 }
 
-const isOurs = (label: string) => label.startsWith('Saccade');
-const ROOM_FOR_LABELS = 150;
 const NARROW = 800;
 const HEIGHT = 320;
-const POWERS = [0.01, 0.1, 1, 10, 100, 1000];
+/** Pixels of a letter, and how many marks of an axis a panel has room for. */
+const LETTER = 7;
+const ROOM_FOR_MARK = 42;
+const RATES = [-2, -1, 0, 1, 2, 3].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
+/** Of rates over more than this, powers of ten will do. */
+const WIDE_RANGE = 50;
 /** Of labels over lines. */
 const HALO = { stroke: 'var(--paper)', strokeWidth: 4 };
 
@@ -22,18 +25,31 @@ const speed: BenchPlot = {
   title: 'Speed by length',
   said: 'Useful operations a nanosecond (GF/s): only the pairs that the mask lets through count, so that more is faster whatever the mask. Both axes are logarithmic.',
   picture(rows, width) {
-    const points = rows.flatMap(({ label, mask, d, n, measures: { rate, time = 0 } }) =>
-      rate === undefined ? [] : [{ label, panel: `${mask}, d = ${d}`, n, value: rate, time }],
-    );
+    const points = rows
+      .flatMap(({ label, mask, d, n, measures: { rate, time = 0 } }) =>
+        rate === undefined ? [] : [{ label, panel: `${mask}, d = ${d}`, n, value: rate, time }],
+      )
+      .sort((a, b) => a.n - b.n);
+    const hasRivals = points.some(({ label }) => label.startsWith('Saccade'));
+    const isOurs = (label: string) => !hasRivals || label.startsWith('Saccade');
     const panels = [...new Set(points.map(({ panel }) => panel))];
     const lengths = [...new Set(points.map(({ n }) => n))].sort((a, b) => a - b);
     const rates = points.map(({ value }) => value);
-    const domain = [Math.min(...rates) / 1.5, Math.max(...rates) * 3] as const;
-    const ticks = POWERS.filter((power) => power > domain[0] && power < domain[1]);
+    const domain = [Math.min(...rates) / 1.5, Math.max(...rates) * 1.5] as const;
+    const isWide = domain[1] / domain[0] > WIDE_RANGE;
+    const ticks = RATES.filter(
+      (rate) => rate > domain[0] && rate < domain[1] && (!isWide || Number.isInteger(Math.log10(rate))),
+    );
     const side = width < NARROW ? 'fy' : 'fx';
+    const panelWidth = (side === 'fx' ? width / panels.length : width) - 60;
+    const roomForLabels = Math.min(
+      0.5 * panelWidth,
+      20 + LETTER * Math.max(...points.map(({ label }) => label.length)),
+    );
+    const every = Math.ceil(lengths.length / Math.floor((panelWidth - roomForLabels) / ROOM_FOR_MARK));
     const place = { x: 'n', y: 'value', [side]: 'panel' };
     // A line of text, as a factor on the logarithmic axis.
-    const apart = (domain[1] / domain[0]) ** (15 / (HEIGHT - 60));
+    const apart = (domain[1] / domain[0]) ** (15 / (HEIGHT - 76));
     const ends = panels.flatMap((panel) => {
       const here = points.filter((point) => point.panel === panel);
       const lines = Map.groupBy(here, ({ label }) => label);
@@ -44,17 +60,31 @@ const speed: BenchPlot = {
     });
     return named('Speed by length', {
       width,
-      height: side === 'fx' ? HEIGHT : 40 + 280 * panels.length,
+      height: side === 'fx' ? HEIGHT : 76 + (HEIGHT - 76) * panels.length,
       marginLeft: 44,
       marginRight: 8,
+      marginTop: 34,
       marginBottom: 42,
       style: STYLE,
-      x: { type: 'log', base: 2, domain: [lengths[0], lengths.at(-1)!], insetLeft: 12, insetRight: ROOM_FOR_LABELS },
+      x: { type: 'log', base: 2, domain: [lengths[0], lengths.at(-1)!], insetLeft: 12, insetRight: roomForLabels },
       y: { type: 'log', domain },
-      [side]: { label: null, domain: panels },
+      [side]: { axis: null, domain: panels },
       marks: [
         frame({ stroke: 'var(--rule)' }),
-        axisX({ ticks: lengths, tickFormat: String, label: 'tokens', labelOffset: 38, tickSize: 4 }),
+        text(panels, {
+          [side]: (panel: string) => panel,
+          text: (panel) => panel,
+          frameAnchor: 'top-left',
+          dx: 8,
+          dy: -16,
+        }),
+        axisX({
+          ticks: lengths.filter((_, at) => at % every === 0),
+          tickFormat: String,
+          label: 'tokens',
+          labelOffset: 38,
+          tickSize: 4,
+        }),
         axisY({ ticks, tickFormat: String, label: 'GF/s', tickSize: 0 }),
         gridY(ticks),
         line(points, {
@@ -70,7 +100,7 @@ const speed: BenchPlot = {
             {
               ...{ ...place, text: 'label', dx: 8, textAnchor: 'start' },
               ...HALO,
-              ...(ours ? { fill: 'var(--ink)', fontWeight: 700 } : { fill: 'var(--quiet)' }),
+              ...(ours ? { fill: 'var(--ink)', fontWeight: hasRivals ? 700 : 400 } : { fill: 'var(--quiet)' }),
             },
           ),
         ),

@@ -14,10 +14,13 @@ export function startCost({ data, form }: MethodPage, counter: Helper): () => vo
       const metric = $<HTMLSelectElement>('[name=metric]', box).value as Metric;
       const beside = others.filter(({ checked }) => checked).map(({ value }) => value);
       $('[data-beside]', box).textContent = ['exact attention', ...beside].join(', ');
-      const [lines, { costPlot, written }] = await Promise.all([
+      const [lines, { costPlot, lineStyles, written }] = await Promise.all([
         counter.ask('costSeries', { setting, beside }),
         plots(),
       ]);
+      const styleOf = lineStyles(['attention', ...beside], data.name);
+      for (const { checked, value, parentElement } of others)
+        parentElement!.style.setProperty('--family', checked ? styleOf(value).stroke : '');
       const plot = { lengths: LENGTHS, lines, metric, own: data.name, now: count(setting) };
       draw(box, `${data.name}-cost`, (width) => costPlot(width, plot), { setting, lengths: LENGTHS, lines });
       const own = lines.find(({ method }) => method === data.name)!;

@@ -117,6 +117,7 @@ function changed(): void {
   writeCode();
   // The picture first: the plots come with more script.
   void showPicture().then(() => {
+    $('.bench').dataset.stands = '';
     updateReach();
     updateRelief();
     updateCost();

@@ -141,20 +141,23 @@ export function startPicture(
     point(Number(iField.value), Number(jField.value));
   }
 
+  /** What takes its time says how far it is, and can be called off. */
+  function tell(box: HTMLElement, said: string): void {
+    stop.hidden = false;
+    $('[data-said]', box).textContent = `${said} …`;
+  }
+
   async function showMask(box: HTMLElement, signal: AbortSignal): Promise<string> {
     const of = { setting: form.setting(), head: head() };
     const { name, tokens: found, pairs } = await counter.ask('maskInWords', of, { signal });
     tokens = found;
     /** The share that is counted of each tile that takes its time. */
     const shares = new Map<string, number>();
-    const tell = (share: number) => {
-      stop.hidden = false;
-      $('[data-said]', box).textContent = `counting pairs, ${formatPercent(share)} …`;
-    };
     const load = (level: number, row: number, column: number) => {
       const onProgress = (share: unknown) => {
         shares.set(`${level} ${row} ${column}`, share as number);
-        tell([...shares.values()].reduce((sum, each) => sum + each, 0) / shares.size);
+        const all = [...shares.values()].reduce((sum, each) => sum + each, 0) / shares.size;
+        tell(box, `counting pairs, ${formatPercent(all)}`);
       };
       return counter.ask('maskTile', { ...of, level, row, column }, { signal, onProgress });
     };
@@ -166,9 +169,10 @@ export function startPicture(
     return `${name}: ${grouped(pairs)} of ${grouped(tokens ** 2)} pairs seen (${formatPercent(pairs / tokens ** 2)}).`;
   }
 
-  async function showWeights(signal: AbortSignal): Promise<string> {
+  async function showWeights(box: HTMLElement, signal: AbortSignal): Promise<string> {
     const of = { setting: form.setting(), head: head() };
-    const found = await weigher.ask('weightsInWords', of, { signal });
+    const onProgress = (said: unknown) => tell(box, said as string);
+    const found = await weigher.ask('weightsInWords', of, { signal, onProgress });
     tokens = found.tokens;
     const name = (scaleChoice?.value ?? 'log') as ScaleName;
     const scale = scaleOf(name, found);
@@ -214,7 +218,7 @@ export function startPicture(
       for (const each of $$('[data-weights]', box.parentElement!)) each.hidden = !isOfWeights();
       showing = new AbortController();
       const { signal } = showing;
-      return (isOfWeights() ? showWeights(signal) : showMask(box, signal)).finally(() => {
+      return (isOfWeights() ? showWeights(box, signal) : showMask(box, signal)).finally(() => {
         stop.hidden = true;
       });
     }).then(shown.resolve),

@@ -39,6 +39,21 @@ interface CostPoint {
 const INKS = ['fixed', 'kernel', 'conv', 'chosen', 'linear'];
 const DASHES = ['', '7 3', '2 3', '8 3 2 3'];
 
+/** How the line of each method is drawn. */
+export function lineStyles(methods: readonly string[], own: string) {
+  const colours = getComputedStyle(document.body);
+  const family = colours.getPropertyValue('--family');
+  const inks = INKS.map((name) => `--ink-${name}`).filter((ink) => colours.getPropertyValue(ink) !== family);
+  const others = methods.filter((method) => method !== own && method !== 'attention');
+  return (method: string) => {
+    if (method === own) return { stroke: 'var(--family)', strokeWidth: 2.6 };
+    if (method === 'attention') return { stroke: 'var(--quiet)', strokeWidth: 1.5 };
+    const at = others.indexOf(method);
+    const strokeDasharray = DASHES[Math.floor(at / inks.length) % DASHES.length];
+    return { stroke: `var(${inks[at % inks.length]})`, strokeWidth: 1.5, strokeDasharray };
+  };
+}
+
 export function costPlot(width: number, { lengths, lines, metric, own, now }: CostPlot): SVGSVGElement {
   const points: CostPoint[] = lines.flatMap(({ method, costs }) =>
     lengths.flatMap((n, at) => {
@@ -48,18 +63,10 @@ export function costPlot(width: number, { lengths, lines, metric, own, now }: Co
   );
   const [marginTop, marginBottom, labelHeight] = [20, 42, 14];
   const height = 244 + labelHeight * Math.max(0, lines.length - 4);
-  const family = getComputedStyle(document.body).getPropertyValue('--family').trim();
-  const inks = INKS.map((name) => `--ink-${name}`).filter(
-    (name) => getComputedStyle(document.body).getPropertyValue(name).trim() !== family,
+  const styleOf = lineStyles(
+    lines.map(({ method }) => method),
+    own,
   );
-  const others = lines.map(({ method }) => method).filter((method) => method !== own && method !== 'attention');
-  const styleOf = (method: string) => {
-    if (method === own) return { stroke: 'var(--family)', strokeWidth: 2.6 };
-    if (method === 'attention') return { stroke: 'var(--quiet)', strokeWidth: 1.5 };
-    const at = others.indexOf(method);
-    const strokeDasharray = DASHES[Math.floor(at / inks.length) % DASHES.length];
-    return { stroke: `var(${inks[at % inks.length]})`, strokeWidth: 1.5, strokeDasharray };
-  };
   const ends = lines.flatMap(({ method }) => points.filter((point) => point.method === method).slice(-1));
   const values = points.map(({ value }) => value);
   const domain = [Math.min(...values) / 1.5, Math.max(...values) * 1.5];
@@ -67,7 +74,7 @@ export function costPlot(width: number, { lengths, lines, metric, own, now }: Co
   return named('Cost against length', {
     width,
     height,
-    marginLeft: 72,
+    marginLeft: 80,
     marginRight: 8,
     marginTop,
     marginBottom,
@@ -126,7 +133,7 @@ export function reachPlot(width: number, counts: readonly number[], tokens: numb
   return named('Reach by layer', {
     width,
     height: 212,
-    marginLeft: 72,
+    marginLeft: 80,
     marginRight: 24,
     marginTop: 20,
     marginBottom: 42,

@@ -15,7 +15,8 @@ export function isSpatial({ inputs }: Method): boolean {
 
 export function sampleSizes(method: Method): Sizes {
   return {
-    tokens: isSpatial(method) ? [24, 24] : [1024],
+    // Weights, which take longer than masks, are seen one by one.
+    tokens: isSpatial(method) ? [24, 24] : [method.mask ? 1024 : 512],
     heads: method.name === 's2-attention' ? 8 : 1,
     dimension: 64,
   };

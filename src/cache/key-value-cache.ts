@@ -200,6 +200,8 @@ export class KeyValueCache {
     const spare = [...taken];
     const next = rows.map((row, at) => {
       const { isShared, fresh } = plans[at] as (typeof plans)[number];
+      // Most tokens go to pages that are there.
+      if (fresh <= 0 && !isShared) return row.pages;
       const pages = [...row.pages, ...spare.splice(0, fresh)];
       if (isShared) pages[Math.floor(row.length / PAGE_ROWS)] = spare.pop();
       return pages;

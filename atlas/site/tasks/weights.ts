@@ -4,7 +4,7 @@
  */
 import { createRuntime, type Runtime } from '../../../src/runtime/runtime';
 import type { Tensor } from '../../../src/tensor/tensor';
-import { formatBytes, significant } from '../../../src/text/format';
+import { formatBytes, formatPercent, significant } from '../../../src/text/format';
 import type { TaskControl } from '../answer';
 import { TILE } from '../constants';
 import { distance } from './mask';
@@ -53,8 +53,8 @@ interface Head {
   readonly head: number;
 }
 
-export async function weightsInWords({ setting, head }: Head, { signal }: TaskControl): Promise<WeightsInWords> {
-  const { weights, extremes } = await headOf({ setting, head }, signal);
+export async function weightsInWords({ setting, head }: Head, control: TaskControl): Promise<WeightsInWords> {
+  const { weights, extremes } = await headOf({ setting, head }, control);
   const { tokens, output, error, scaled } = weights;
   const { rows: _, ...rest } = extremes;
   return { tokens, output, error, scaled, ...rest };
@@ -115,13 +115,18 @@ export async function weightsOfQuery({ query, ...of }: Head & { readonly query: 
 
 let runtime: Promise<Runtime> | undefined;
 let kept:
-  | { readonly of: string; readonly weights: Promise<Weights>; readonly extremes: Map<number, Extremes> }
+  | {
+      readonly of: string;
+      readonly weights: Promise<Weights>;
+      readonly extremes: Map<number, Extremes>;
+      readonly control: TaskControl | undefined;
+    }
   | undefined;
 
-async function headOf({ setting, head }: Head, signal?: AbortSignal) {
+async function headOf({ setting, head }: Head, control?: TaskControl) {
   const of = JSON.stringify(setting);
-  if (kept?.of !== of) {
-    kept = { of, weights: weightsOf(setting, signal), extremes: new Map() };
+  if (kept?.of !== of || kept.control?.signal?.aborted) {
+    kept = { of, weights: weightsOf(setting, control), extremes: new Map(), control };
     // What failed is tried anew.
     const failed = kept;
     failed.weights.catch(() => {
@@ -156,9 +161,10 @@ function extremesOf({ tokens, data }: Weights, at: (i: number, j: number) => num
   return { largest, smallest: Math.min(smallest, largest), negative, rows, nan };
 }
 
-async function weightsOf(asked: Setting, signal: AbortSignal | undefined): Promise<Weights> {
+async function weightsOf(asked: Setting, { signal, report }: Partial<TaskControl> = {}): Promise<Weights> {
   const { method, params } = settle(asked);
-  const { setting, real } = await withNumbers(asked, { signal });
+  const onProgress = (share: number) => report?.(`loading the encoder, ${formatPercent(share)}`);
+  const { setting, real } = await withNumbers(asked, { signal, onProgress });
   const tokens = setting.tokens.reduce((size, extent) => size * extent, 1);
   if (tokens > MOST_TOKENS)
     throw new Error(
@@ -188,6 +194,9 @@ async function weightsOf(asked: Setting, signal: AbortSignal | undefined): Promi
     let inputs: Readonly<Record<string, Tensor>> = all;
     const found = names.map(() => ({ data: new Float32Array(tokens ** 2 * heads), sums: [] as Float32Array[] }));
     for (let first = 0; first < tokens; first += KEYS) {
+      report?.(`computing weights, ${formatPercent(first / tokens)}`);
+      // To hear that it is called off.
+      await new Promise((resolve) => setTimeout(resolve));
       signal?.throwIfAborted();
       using unit = started.tensor(unitValues(tokens, heads, first), shape);
       const outputs = await outputsFor(unit, inputs).catch((error) => {
