@@ -772,7 +772,7 @@ test('Firefox shows the list, a method and its run, and the choice', async ({ sk
       })()`,
     );
   try {
-    const list = await shown('index.html', '', "document.querySelectorAll('[data-paper]').length === 31");
+    const list = await shown('index.html#?q=long+context&by=meaning', '', "document.querySelector('.likeness')");
     expect(list.value.search).toMatch(/^done/);
     const method = await shown(
       'methods/power-attention/index.html#?tokens=256&dimension=16',
