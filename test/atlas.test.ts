@@ -210,7 +210,7 @@ describe('every page of a method', () => {
     const { page, complaints } = await open(context, `methods/${name}/index.html`);
     const states = await settled(page);
     const { mask, inputs } = methods.find((method) => method.name === name)!;
-    const pictures = mask ? { mask: 'done', reach: 'done' } : { weights: 'done' };
+    const pictures = mask ? { mask: 'done', reach: 'done' } : { weights: 'done', within: 'done' };
     const onGrid = inputs.q?.includes('...space') ? { relief: 'done' } : {};
     expect(states).toEqual({ ...pictures, ...onGrid, cost: 'done', run: 'idle', code: 'done' });
     expect(await grave(page)).toEqual([]);
