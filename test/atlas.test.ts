@@ -372,6 +372,16 @@ test('a method is chosen for what one needs, and the address says what that was'
   await page.goto('about:blank');
   await page.goto(`${url}choose/index.html#?tokens=-1&device=abacus`);
   expect(await settled(page)).toEqual({ choose: 'error' });
+  // Elsewhere, then here, where it counts for more.
+  await page.goto('about:blank');
+  await page.goto(`${url}choose/index.html#?tokens=128&dimension=16&device=wasm&causal=on&training=on`);
+  await settled(page);
+  expect(await page.textContent('#ranked')).toMatch(/Measured on .* cores: /);
+  await page.click('[data-measure]');
+  await page.waitForSelector(`${live('choose')}[data-state=done]:has([data-cancel][hidden])`);
+  expect((await page.textContent('#ranked'))?.match(/Measured here on the CPU/g)).toHaveLength(3);
+  await page.selectOption('#device', 'webgpu');
+  await page.waitForFunction(() => !/on the CPU/.test(document.querySelector('.answer, #ranked')?.textContent ?? ''));
   expect(complaints).toEqual([]);
   await context.close();
 });
@@ -688,7 +698,7 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
   test('work that is called off, even amid a loop that hears nothing', async () => {
     const context = await browser.newContext({ serviceWorkers: 'block' });
     for (const [name, hash] of [
-      ['attention', '#?tokens=16384&heads=8'],
+      ['attention', '#?tokens=8192&heads=4'],
       // No smaller grid has the window, so the reference computes it whole.
       ['neighborhood-attention', '#?rows=64&columns=64&window=63'],
     ]) {
