@@ -64,8 +64,8 @@ export function methodPage(method: Method): Html {
   const authors = papers.find(({ arxiv }) => arxiv === paper?.arxiv)?.authors;
   return html`
 <script type="application/json" id="method"${needsLayer && html` data-layer`}>${new Html(JSON.stringify(data).replaceAll('<', '\\u003c'))}</script>
-<div class="title">
-  ${own ? glyphBox(own) : html`<span></span>`}
+<div class="title${own ? '' : ' bare'}">
+  ${own && glyphBox(own)}
   <div><h1>${titleOf(method)}</h1>${paper && html`<cite>${paper.title} <span>${authors && `${authors} `}${paper.year}, <a href="https://arxiv.org/abs/${paper.arxiv}">arXiv ${paper.arxiv}</a></span></cite>`}</div>
   <div class="aside">
     <p class="crumbs"><a href="../../index.html#${paperOf(name).id}">${familyOf(name)}</a></p>
