@@ -210,7 +210,7 @@ describe('every page of a method', () => {
     const { page, complaints } = await open(context, `methods/${name}/index.html`);
     const states = await settled(page);
     const { mask, inputs } = methods.find((method) => method.name === name)!;
-    const pictures = mask ? { mask: 'done', reach: 'done' } : { weights: 'done' };
+    const pictures = mask ? { mask: 'done', reach: 'done' } : { weights: 'done', within: 'done' };
     const onGrid = inputs.q?.includes('...space') ? { relief: 'done' } : {};
     expect(states).toEqual({ ...pictures, ...onGrid, cost: 'done', run: 'idle', code: 'done' });
     expect(await grave(page)).toEqual([]);
@@ -783,7 +783,7 @@ test('Firefox shows the list, a method and its run, and the choice', async ({ sk
       })()`,
     );
   try {
-    const list = await shown('index.html', '', "document.querySelectorAll('[data-paper]').length === 31");
+    const list = await shown('index.html#?q=long+context&by=meaning', '', "document.querySelector('.likeness')");
     expect(list.value.search).toMatch(/^done/);
     const method = await shown(
       'methods/power-attention/index.html#?tokens=256&dimension=16',

@@ -223,10 +223,10 @@ class EntryPage {
   }
 }
 
-/** A function's is that of its first signature that has one; what only repeats an interface that is extended is none. */
+/** A function's is that of its last signature that has one, the most general; what only repeats an interface that is extended is none. */
 function commentOf(declaration: DeclarationReflection): Comment | undefined {
   const { comment, signatures = [], getSignature, extendedTypes = [] } = declaration;
-  const found = comment ?? getSignature?.comment ?? signatures.find((signature) => signature.comment)?.comment;
+  const found = comment ?? getSignature?.comment ?? signatures.findLast((signature) => signature.comment)?.comment;
   const isOfParent = extendedTypes.some(
     (type) => type instanceof ReferenceType && textOf(type.reflection?.comment) === textOf(found),
   );

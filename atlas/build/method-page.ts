@@ -82,6 +82,7 @@ export function methodPage(method: Method): Html {
       <details class="choices beside"><summary>beside <span data-beside>exact attention</span></summary><fieldset><legend class="hidden">Other methods, as their pages begin</legend>${methods.filter((other) => other !== method && other.name !== 'attention').map((other) => html`<label class="tick"><input type="checkbox" name="beside" value="${other.name}" data-kept> ${other.name}</label>`)}</fieldset></details>
       <div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>
     ${masked && html`<figure data-live="reach" data-state="idle"><figcaption class="figure-title"><h3>Reach by layer</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>`}
+    ${weighed && !masked && !data.spatial && html`<figure data-live="within" data-state="idle"><figcaption class="figure-title"><h3>Weight by distance</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>`}
   </div>
 </section>
 ${runSection(method, data)}

@@ -10,6 +10,7 @@ import { startReach } from './reach-part';
 import { startRelief } from './relief-part';
 import { startRun } from './run-part';
 import { SettingForm } from './setting-form';
+import { startWithin } from './within-part';
 
 const data = JSON.parse($('#method').textContent!) as PageData;
 /** One helper draws and counts, one runs, so that a long run holds up no picture; beside masks another one computes weights. */
@@ -99,6 +100,7 @@ const query = () => Number($<HTMLInputElement>('#i')?.value ?? 0);
 const updateReach = startReach(page, counter, query);
 const updateRelief = startRelief(page, { counter, weigher }, query);
 const updateCost = startCost(page, counter);
+const updateWithin = startWithin(page, weigher);
 const showPicture =
   data.masked || data.weighed
     ? startPicture(page, { counter, weigher }, () => {
@@ -121,6 +123,7 @@ function changed(): void {
     updateReach();
     updateRelief();
     updateCost();
+    updateWithin();
   });
 }
 changed();

@@ -1,7 +1,7 @@
 /** The picture of a method: which keys its mask shows to each query, or how much a query takes of each value. */
 import { formatPercent, significant } from '../../src/text/format';
 import { type Helper, latest } from './ask';
-import { grouped, live, type MethodPage } from './live';
+import { grouped, headOf, live, type MethodPage } from './live';
 import { type Cells, MatrixView } from './matrix-view';
 import { $, $$, onTheme } from './page';
 import { canvasPng, saves } from './save';
@@ -57,9 +57,7 @@ export function startPicture(
     }
   });
 
-  function head(): number {
-    return Math.max(0, Math.min(form.setting().heads - 1, Math.floor(Number(headField.value)) || 0));
-  }
+  const head = () => headOf(headField, form.setting());
 
   function point(i: number, j: number): void {
     const inside = (at: number) => Math.min(tokens - 1, Math.max(0, Math.round(at) || 0));
@@ -200,7 +198,7 @@ export function startPicture(
 
   function canSave(said: object, written: (cell: number) => number): void {
     saves($('[data-saves]', canvas.closest('figure')!), `${data.name}-${isOfWeights() ? 'weights' : 'mask'}`, {
-      png: () => canvasPng(canvas),
+      png: () => canvasPng(canvas, '--plate'),
       json: () => {
         const { rows, ...place } = view.drawn();
         return {

@@ -2,6 +2,7 @@
 import { axisX, axisY, dot, gridY, line, type PlotOptions, plot, ruleX, text } from '@observablehq/plot';
 import { formatBytes, formatFlops } from '../../src/text/format';
 import type { CostLine } from './tasks/cost';
+import type { WeightsWithin } from './tasks/weights';
 
 export type Metric = 'flops' | 'bytes' | 'state';
 
@@ -145,6 +146,33 @@ export function reachPlot(width: number, counts: readonly number[], tokens: numb
       axisY({ ticks: 5, tickFormat: '%', label: null, tickSize: 0 }),
       line(points, { x: 'layer', y: 'share', stroke: 'var(--family)', strokeWidth: 2.6 }),
       dot(points, { x: 'layer', y: 'share', r: 3, fill: 'var(--family)' }),
+    ],
+  });
+}
+
+export function withinPlot(width: number, { shares, alike }: WeightsWithin): SVGSVGElement {
+  const points = (values: Float64Array) => Array.from(values, (share, at) => ({ tokens: at + 1, share }));
+  const end = { x: 'tokens', y: 'share', dy: -9, textAnchor: 'end', stroke: 'var(--paper)', strokeWidth: 4 } as const;
+  const label = (values: Float64Array) =>
+    points(values)
+      .slice(Math.floor(values.length / 3))
+      .slice(0, 1);
+  return named('Weight by distance', {
+    width,
+    height: 212,
+    marginLeft: 80,
+    marginRight: 24,
+    marginTop: 20,
+    marginBottom: 42,
+    style: STYLE,
+    x: { type: 'log', base: 2, domain: [1, shares.length] },
+    y: { domain: [0, 1], grid: true },
+    marks: [
+      axisX({ ticks: 5, tickFormat: short, label: 'nearer than so many tokens', labelOffset: 38, tickSize: 4 }),
+      axisY({ ticks: 5, tickFormat: '%', label: null, tickSize: 0 }),
+      line(points(alike), { x: 'tokens', y: 'share', stroke: 'var(--quiet)', strokeWidth: 1.5 }),
+      line(points(shares), { x: 'tokens', y: 'share', stroke: 'var(--family)', strokeWidth: 2.6 }),
+      text(label(alike), { ...end, text: () => 'all alike', fill: 'var(--quiet)' }),
     ],
   });
 }

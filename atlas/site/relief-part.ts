@@ -2,7 +2,7 @@
 import { significant } from '../../src/text/format';
 import { type Helper, latest } from './ask';
 import { APART, LAYERS } from './constants';
-import { count, grouped, live, type MethodPage, part } from './live';
+import { count, grouped, headOf, live, type MethodPage, part } from './live';
 import { $, $$, type Colour, ink, onTheme } from './page';
 import { canvasPng, saves } from './save';
 
@@ -195,7 +195,7 @@ export function startRelief(
         }
 
         async function byWeights() {
-          const head = Math.max(0, Math.min(setting.heads - 1, Math.floor(Number(headField.value)) || 0));
+          const head = headOf(headField, setting);
           const values = await helpers.weigher.ask('weightsOfQuery', { setting, head, query: from });
           const largest = values.reduce((best, value, at) => (Math.abs(value) > Math.abs(values[best]) ? at : best), 0);
           const unit = Math.abs(values[largest]) || 1;

@@ -1,4 +1,6 @@
 /** Saves a picture or a plot: as it is, and with its data. */
+import { ink } from './page';
+
 export interface Saved {
   readonly svg?: () => string;
   readonly png: () => Promise<Blob>;
@@ -58,8 +60,15 @@ export async function svgPng(svg: SVGSVGElement): Promise<Blob> {
   return canvasPng(canvas);
 }
 
-export function canvasPng(canvas: HTMLCanvasElement): Promise<Blob> {
+/** On the ground that it has in the page, which a canvas lets through. */
+export function canvasPng(canvas: HTMLCanvasElement, ground = '--paper'): Promise<Blob> {
+  const copy = document.createElement('canvas');
+  [copy.width, copy.height] = [canvas.width, canvas.height];
+  const context = copy.getContext('2d')!;
+  context.fillStyle = `rgb(${ink(ground).join(' ')})`;
+  context.fillRect(0, 0, copy.width, copy.height);
+  context.drawImage(canvas, 0, 0);
   return new Promise((resolve, reject) =>
-    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error('the picture is too large to be saved')))),
+    copy.toBlob((blob) => (blob ? resolve(blob) : reject(new Error('the picture is too large to be saved')))),
   );
 }

@@ -6,7 +6,7 @@ import { maskInWords, maskTile, pairInWords } from './tasks/mask';
 import { rankByMeaning } from './tasks/meaning';
 import { reachThrough } from './tasks/reach';
 import { runHere } from './tasks/run';
-import { weightInWords, weightsInWords, weightsOfQuery, weightsTile } from './tasks/weights';
+import { weightInWords, weightsInWords, weightsOfQuery, weightsTile, weightsWithin } from './tasks/weights';
 
 const tasks = {
   maskInWords,
@@ -21,6 +21,7 @@ const tasks = {
   weightsTile,
   weightInWords,
   weightsOfQuery,
+  weightsWithin,
 };
 export type Tasks = typeof tasks;
 

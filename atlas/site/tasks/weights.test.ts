@@ -7,7 +7,7 @@ import { TILE } from '../constants';
 import { isSpatial, sampleParams } from '../problem';
 import { inputsOf } from './run';
 import { maskAt, type Setting, settle } from './setting';
-import { weightInWords, weightsInWords, weightsOfQuery, weightsTile } from './weights';
+import { weightInWords, weightsInWords, weightsOfQuery, weightsTile, weightsWithin } from './weights';
 
 const control = { signal: undefined, report: () => undefined };
 const head = 1;
@@ -83,6 +83,19 @@ test('of cells are the largest of their pairs, with its sign, or its share of th
       const largest = pairs.reduce((best, each) => (Math.abs(each) > Math.abs(best) ? each : best), 0);
       expect(tile[y * TILE + x]).toBeCloseTo(largest, 6);
     }
+  }
+});
+
+test('lie near a query or not: the shares within distances, whatever their sign', async () => {
+  const setting = settingOf('gated-delta-rule', { tokens: [40] });
+  const { shares, alike } = await weightsWithin({ setting, head });
+  const rows = await Promise.all(Array.from({ length: 40 }, (_, query) => weightsOfQuery({ setting, head, query })));
+  const sum = (values: ArrayLike<number>) => Array.from(values, Math.abs).reduce((total, each) => total + each, 0);
+  for (const tokens of [1, 7, 40]) {
+    const near = rows.map((row, i) => sum(row.slice(Math.max(0, i - tokens + 1), i + tokens)) / sum(row));
+    expect(shares[tokens - 1]).toBeCloseTo(sum(near) / 40, 6);
+    const even = rows.map((_, i) => Math.min(tokens, i + 1) / (i + 1));
+    expect(alike[tokens - 1]).toBeCloseTo(sum(even) / 40, 6);
   }
 });
 

@@ -111,6 +111,42 @@ export async function weightsOfQuery({ query, ...of }: Head & { readonly query: 
   return weights.data.slice(at(query, 0), at(query, weights.tokens));
 }
 
+export interface WeightsWithin {
+  /** Of 1, 2, ... tokens: the share of a query's weight on keys nearer than that, the mean over queries. */
+  readonly shares: Float64Array;
+  /** The same if all keys, or all that are not after the query, weighed alike. */
+  readonly alike: Float64Array;
+}
+
+/** How near a query's weight lies, whatever its sign. */
+export async function weightsWithin(of: Head): Promise<WeightsWithin> {
+  const { weights, at } = await headOf(of);
+  const { tokens, data } = weights;
+  const [shares, alike] = [new Float64Array(tokens), new Float64Array(tokens)];
+  let [isCausal, queries] = [true, 0];
+  for (let i = 0; i < tokens; i++) {
+    const row = data.subarray(at(i, 0), at(i, tokens)).map(Math.abs);
+    const total = row.reduce((sum, weight) => sum + weight, 0);
+    // Queries without weight, or whose weights are no numbers, say nothing.
+    if (!(total > 0 && total < Number.POSITIVE_INFINITY)) continue;
+    queries++;
+    for (let j = 0; j < tokens; j++) shares[Math.abs(i - j)] += row[j] / total;
+    if (row.subarray(i + 1).some((weight) => weight > 0)) isCausal = false;
+  }
+  for (let i = 0; i < tokens; i++) {
+    const keys = isCausal ? i + 1 : tokens;
+    for (let j = 0; j < keys; j++) alike[Math.abs(i - j)] += 1 / keys;
+  }
+  const summed = (parts: Float64Array, rows: number) => {
+    let sum = 0;
+    return parts.map((part) => {
+      sum += part / (rows || 1);
+      return sum;
+    });
+  };
+  return { shares: summed(shares, queries), alike: summed(alike, tokens) };
+}
+
 // ---- Weights of the setting at hand, computed once
 
 let runtime: Promise<Runtime> | undefined;

@@ -1,0 +1,23 @@
+/** How near the weight of queries lies: what reach is for methods without a mask. */
+import { type Helper, latest } from './ask';
+import { draw, grouped, headOf, live, type MethodPage, part, plots } from './live';
+import { $ } from './page';
+
+export function startWithin({ data, form }: MethodPage, weigher: Helper): () => void {
+  if (!part('within')) return () => undefined;
+  const headField = $<HTMLInputElement>('#head');
+  const update = latest(() =>
+    live('within', async (box) => {
+      const setting = form.setting();
+      const head = headOf(headField, setting);
+      const [found, { withinPlot }] = await Promise.all([weigher.ask('weightsWithin', { setting, head }), plots()]);
+      const { shares, alike } = found;
+      const json = { setting, head, shares: [...shares], alike: [...alike] };
+      draw(box, `${data.name}-weight-by-distance`, (width) => withinPlot(width, found), json);
+      const tokensOf = (share: number) => grouped(shares.findIndex((each) => each >= share - 1e-9) + 1);
+      return `On average half of a query’s weight, by magnitude, lies on keys nearer than ${tokensOf(0.5)} tokens, and nine tenths nearer than ${tokensOf(0.9)}.`;
+    }),
+  );
+  headField.addEventListener('input', update);
+  return update;
+}
