@@ -372,6 +372,7 @@ test('a method is chosen for what one needs, and the address says what that was'
   await page.goto('about:blank');
   await page.goto(`${url}choose/index.html#?tokens=-1&device=abacus`);
   expect(await settled(page)).toEqual({ choose: 'error' });
+  expect(await grave(page)).toEqual([]);
   // Elsewhere, then here, where it counts for more.
   await page.goto('about:blank');
   await page.goto(`${url}choose/index.html#?tokens=128&dimension=16&device=wasm&causal=on&training=on`);
