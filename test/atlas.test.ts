@@ -372,6 +372,17 @@ test('a method is chosen for what one needs, and the address says what that was'
   await page.goto('about:blank');
   await page.goto(`${url}choose/index.html#?tokens=-1&device=abacus`);
   expect(await settled(page)).toEqual({ choose: 'error' });
+  expect(await grave(page)).toEqual([]);
+  // Elsewhere, then here, where it counts for more.
+  await page.goto('about:blank');
+  await page.goto(`${url}choose/index.html#?tokens=128&dimension=16&device=wasm&causal=on&training=on`);
+  await settled(page);
+  expect(await page.textContent('#ranked')).toMatch(/Measured on .* cores: /);
+  await page.click('[data-measure]');
+  await page.waitForSelector(`${live('choose')}[data-state=done]:has([data-cancel][hidden])`);
+  expect((await page.textContent('#ranked'))?.match(/Measured here on the CPU/g)).toHaveLength(3);
+  await page.selectOption('#device', 'webgpu');
+  await page.waitForFunction(() => !/on the CPU/.test(document.querySelector('.answer, #ranked')?.textContent ?? ''));
   expect(complaints).toEqual([]);
   await context.close();
 });
@@ -563,7 +574,7 @@ test('runs take q, k and v of a text or a photograph', async () => {
 });
 
 describe('what goes wrong is a sentence, and the rest goes on', () => {
-  const SMALL = 'methods/power-attention/index.html#?tokens=64&block=8&dimension=16';
+  const SMALL = 'methods/power-attention/index.html#?tokens=64&block=8&dimension=16&numbers=nonsense&text=%00';
   const notes = (page: Page) => page.textContent(`${live('run')} [data-notes]`);
   const errorOf = (page: Page, backend: string) => page.getAttribute(`[data-backend=${backend}]`, 'data-error');
 
@@ -681,6 +692,7 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
     await page.waitForSelector(`${live('run')}[data-state=done]`);
     await run(page);
     expect(await errorOf(page, 'wasm')).toMatch(/e-/);
+    expect(await page.textContent(`${live('run')} [data-said]`)).toContain('Normal random numbers');
     expect(complaints).toEqual([]);
     await context.close();
   });
@@ -688,7 +700,7 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
   test('work that is called off, even amid a loop that hears nothing', async () => {
     const context = await browser.newContext({ serviceWorkers: 'block' });
     for (const [name, hash] of [
-      ['attention', '#?tokens=16384&heads=8'],
+      ['attention', '#?tokens=8192&heads=4'],
       // No smaller grid has the window, so the reference computes it whole.
       ['neighborhood-attention', '#?rows=64&columns=64&window=63'],
     ]) {
@@ -772,7 +784,7 @@ test('Firefox shows the list, a method and its run, and the choice', async ({ sk
       })()`,
     );
   try {
-    const list = await shown('index.html', '', "document.querySelectorAll('[data-paper]').length === 31");
+    const list = await shown('index.html#?q=long+context&by=meaning', '', "document.querySelector('.likeness')");
     expect(list.value.search).toMatch(/^done/);
     const method = await shown(
       'methods/power-attention/index.html#?tokens=256&dimension=16',

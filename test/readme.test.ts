@@ -47,6 +47,15 @@ test.each(await readdir(`${root}/docs/bench`))('the runs of bench %s are whole a
   );
 });
 
+test('times of methods are kept by machine, and of methods that there are', async () => {
+  const known = methods.map(({ name }) => name);
+  for (const file of await readdir(`${root}/docs/times`)) {
+    const { machine, times } = JSON.parse(await readFile(`${root}/docs/times/${file}`, 'utf8'));
+    expect(file).toBe(machineFile(machine));
+    for (const { method, speedup } of times) expect([known.includes(method), speedup > 0]).toEqual([true, true]);
+  }
+});
+
 test('ratios are a range over the machines, times those of the newest run', () => {
   const run = (date: string, time: number, ratio: number, status: BenchRow['status'] = 'ok') => {
     const row = { name: 'a', n: 1, status, measures: { time, ratio } };

@@ -95,6 +95,20 @@ export function apiPages() {
   ];
 }
 
+/** Names of options, properties and methods. */
+const memberNames = new Set(
+  entries.flatMap(({ items }) =>
+    items.flatMap(({ declaration }) => declaration.children?.map(({ name }) => name) ?? []),
+  ),
+);
+
+/** Where the entry of a name is, seen from a page, if it can be nothing else: one entry point alone has it, and no member. */
+export function apiAddress(name: string, page: string): string | undefined {
+  if (memberNames.has(name)) return undefined;
+  const [entry, ...others] = entries.filter(({ items }) => items.some((item) => item.name === name));
+  return entry && others.length === 0 ? `${relative(dirname(page), entry.path)}#${name}` : undefined;
+}
+
 const search = html`<form role="search" class="find"><label class="hidden" for="query">Search names</label><input id="query" type="search" autocomplete="off" spellcheck="false" placeholder="search names"><output class="quiet number" id="count"></output></form>`;
 
 function side(page: string, names: Html | false): Html {
@@ -223,10 +237,10 @@ class EntryPage {
   }
 }
 
-/** A function's is that of its first signature that has one; what only repeats an interface that is extended is none. */
+/** A function's is that of its last signature that has one, the most general; what only repeats an interface that is extended is none. */
 function commentOf(declaration: DeclarationReflection): Comment | undefined {
   const { comment, signatures = [], getSignature, extendedTypes = [] } = declaration;
-  const found = comment ?? getSignature?.comment ?? signatures.find((signature) => signature.comment)?.comment;
+  const found = comment ?? getSignature?.comment ?? signatures.findLast((signature) => signature.comment)?.comment;
   const isOfParent = extendedTypes.some(
     (type) => type instanceof ReferenceType && textOf(type.reflection?.comment) === textOf(found),
   );

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, relative, resolve } from 'node:path';
 import { methods } from '../../src/methods/registry';
+import { apiAddress } from './api';
 import { exampleBox, examples } from './examples';
 import { type Html, html } from './html';
 import { anchor, sectionsOf } from './markdown';
@@ -43,7 +44,11 @@ const all = [...documents, { path: EXAMPLES, title: 'Examples' }];
 
 export function guidePages(): GuidePage[] {
   const pages = documents.map(({ path, file, text, title }) => {
-    const [intro, ...sections] = sectionsOf(withExamples(text), (target) => addressOf(target, path, file));
+    const [intro, ...sections] = sectionsOf(
+      withExamples(text),
+      (target) => addressOf(target, path, file),
+      (name) => apiAddress(name, path),
+    );
     return page(path, title, intro.body, sections);
   });
   const sections = examples.map(({ name, source }) => ({ title: name, body: exampleBox({ name, source }) }));

@@ -1,7 +1,7 @@
 /** READMEs and guides as HTML, with formulas set by KaTeX at build, so that pages need none of its script. */
 import katex from 'katex';
-import { Marked } from 'marked';
-import { Html } from './html';
+import { Marked, type Tokens } from 'marked';
+import { escapeHtml, Html } from './html';
 
 /** A part of a document under a heading of the second level; the first, without a title, is what comes before. */
 export interface Section {
@@ -9,9 +9,12 @@ export interface Section {
   readonly body: Html;
 }
 
-/** Sections of a document; `link` gives the address that a relative link becomes, or undefined for none. */
-export function sectionsOf(text: string, link: (target: string) => string | undefined): Section[] {
-  const marked = markedWith(link);
+/** Where something leads; undefined for nowhere. */
+type Address = (target: string) => string | undefined;
+
+/** Sections of a document: `link` gives where its relative links lead, `address` where code does that is a name. */
+export function sectionsOf(text: string, link: Address, address: Address = () => undefined): Section[] {
+  const marked = markedWith(link, address);
   const body = text.replace(/^# .*\n/, '').replace(/<!-- reproduce -->[\s\S]*?<!-- end -->/, '');
   return body.split(/^## /m).map((part, at) => {
     const [title = '', ...lines] = at === 0 ? ['', part] : part.split('\n');
@@ -19,13 +22,9 @@ export function sectionsOf(text: string, link: (target: string) => string | unde
   });
 }
 
-/** A docstring; `address` gives where code leads that is the name of an export. */
-export function markdown(text: string, address: (name: string) => string | undefined): Html {
-  const linked = text.replace(/`(\w+)(\(\))?`/g, (code, name) => {
-    const target = address(name);
-    return target ? `[${code}](${target})` : code;
-  });
-  return new Html(markedWith((target) => target).parse(linked) as string);
+/** A docstring. */
+export function markdown(text: string, address: Address): Html {
+  return new Html(markedWith((target) => target, address).parse(text) as string);
 }
 
 /** The id of a heading, as on GitHub. */
@@ -35,7 +34,7 @@ export const anchor = (title: string) =>
     .replace(/[^\p{L}\p{N}\s_-]/gu, '')
     .replaceAll(' ', '-');
 
-function markedWith(link: (target: string) => string | undefined): Marked {
+function markedWith(link: Address, address: Address): Marked {
   const formula = (name: string, level: 'block' | 'inline', pattern: RegExp) => ({
     name,
     level,
@@ -58,9 +57,16 @@ function markedWith(link: (target: string) => string | undefined): Marked {
     ] as never,
     renderer: {
       link({ href, tokens }) {
-        const text = this.parser.parseInline(tokens);
+        const text = this.parser.parseInline(tokens.map((token) => ({ ...token, isInLink: true })));
         const target = /^(https?:|#)/.test(href) ? href : link(href);
         return target === undefined ? text : `<a href="${target}">${text}</a>`;
+      },
+      codespan(token) {
+        const { text, isInLink } = token as Tokens.Codespan & { isInLink?: true };
+        const [, name] = /^(\w+)(?:\(.*\))?$/.exec(text) ?? [];
+        const target = isInLink || !name ? undefined : address(name);
+        const code = `<code>${escapeHtml(text)}</code>`;
+        return target ? `<a href="${target}">${code}</a>` : code;
       },
       heading({ depth, tokens, text }) {
         return `<h${depth} id="${anchor(text)}">${this.parser.parseInline(tokens)}</h${depth}>`;

@@ -159,7 +159,7 @@ function numbersChoice(spatial: boolean): Html {
     html`<option value="${value}">${spatial ? 'a photograph' : `a text, ${value} of a sentence encoder`}: ${heads} heads of ${dimension}</option>`;
   const source = spatial
     ? 'Patches of a photograph of the French Alps as queries, keys and values of image filters.'
-    : `A text through the Universal Sentence Encoder (${Math.round(ENCODER_BYTES / 1e6)} MB, loaded once), whose heads take the place of those above.`;
+    : `A text goes through the Universal Sentence Encoder (${Math.round(ENCODER_BYTES / 1e6)} MB, loaded once), whose heads take the place of those above.`;
   const own = html`<label>your text <textarea form="setting" name="text" rows="2" maxlength="20000" placeholder="else the beginning of Moby Dick"></textarea></label>`;
   return html`<div class="numbers"><label>q, k and v from <select form="setting" name="numbers" aria-describedby="numbers-help"><option value="normal">normal random numbers</option>${real.map(option)}</select></label>${!spatial && own}<p class="caption" id="numbers-help">${source}</p></div>`;
 }

@@ -29,6 +29,8 @@ interface Waiting {
 export class Helper {
   #worker: Worker | undefined;
   readonly #waiting = new Map<number, Waiting>();
+  /** Questions that were called off, until the worker says so. */
+  readonly #unheard = new Set<number>();
   #next = 0;
 
   ask<Name extends keyof Tasks>(
@@ -36,6 +38,7 @@ export class Helper {
     input: Input<Name>,
     { signal, onProgress }: AskOptions = {},
   ): Promise<Result<Name>> {
+    if (signal?.aborted) return Promise.reject(new Cancelled());
     const id = this.#next++;
     const question = { id, task, input };
     return new Promise((resolve, reject) => {
@@ -49,15 +52,21 @@ export class Helper {
   #cancel(id: number): void {
     const waiting = this.#waiting.get(id);
     if (!waiting) return;
+    this.#waiting.delete(id);
+    this.#unheard.add(id);
     waiting.reject(new Cancelled());
-    this.#waiting.set(id, { ...waiting, onProgress: undefined });
     this.#worker?.postMessage({ id, cancel: true });
     setTimeout(() => {
-      if (!this.#waiting.delete(id)) return;
-      this.#worker?.terminate();
-      this.#worker = undefined;
+      if (!this.#unheard.has(id)) return;
+      this.#end();
       for (const { question } of this.#waiting.values()) this.#start().postMessage(question);
     }, PATIENCE);
+  }
+
+  #end(): void {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+    this.#unheard.clear();
   }
 
   #start(): Worker {
@@ -67,6 +76,7 @@ export class Helper {
       const waiting = this.#waiting.get(data.id);
       if ('progress' in data) return waiting?.onProgress?.(data.progress);
       this.#waiting.delete(data.id);
+      this.#unheard.delete(data.id);
       if ('error' in data) waiting?.reject(new Error(data.error));
       else waiting?.resolve(data.done);
     });
@@ -76,8 +86,7 @@ export class Helper {
       const reason = event.message || 'its script could not be loaded';
       for (const { reject } of this.#waiting.values()) reject(new Error(`the page's worker stopped: ${reason}`));
       this.#waiting.clear();
-      worker.terminate();
-      this.#worker = undefined;
+      this.#end();
     });
     this.#worker = worker;
     return worker;

@@ -1,12 +1,8 @@
-/**
- * Element types. A tensor holds one of `DType`; files and the float64 reference also know `f64` and `i64`,
- * which live only in host memory. f16 and bf16 are stored as their 16 bits.
- */
-export const DTYPES = ['f32', 'f16', 'bf16', 'i32', 'u8', 'i8'] as const;
-/** Element types of tensors. */
-export type DType = (typeof DTYPES)[number];
-/** Element types of arrays in host memory, such as files hold. */
+/** Element types of tensors; f16 and bf16 are stored as their 16 bits. */
+export type DType = 'f32' | 'f16' | 'bf16' | 'i32' | 'u8' | 'i8';
+/** Element types of arrays in host memory, such as files hold and the float64 reference takes. */
 export type HostDType = DType | 'f64' | 'i64';
+export const DTYPES: readonly DType[] = ['f32', 'f16', 'bf16', 'i32', 'u8', 'i8'];
 
 interface ArrayOf {
   f32: Float32Array;

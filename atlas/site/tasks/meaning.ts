@@ -23,9 +23,9 @@ export async function rankByMeaning(
   { signal, report }: TaskControl,
 ): Promise<Likeness[]> {
   const [encoder, known] = await Promise.all([loadEncoder({ signal, onProgress: report }), loadMeanings()]);
-  if (question === '') return [];
-  using embedded = await encoder.embed([question], { signal });
-  return rank(await embedded.read(), known);
+  // With no question a word is embedded, so that the first question finds kernels that have run before.
+  using embedded = await encoder.embed([question || 'attention'], { signal });
+  return question === '' ? [] : rank(await embedded.read(), known);
 }
 
 let loading: Promise<readonly Known[]> | undefined;

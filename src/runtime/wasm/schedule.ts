@@ -150,7 +150,7 @@ export function waitForWorkers(control: Int32Array, maySleep: boolean): boolean 
 }
 
 /** One thread's share of the published job; returns when all phases are over or the job was aborted. If it fails, it aborts. */
-export function work(share: () => Share, control: Int32Array): void {
+function work(share: () => Share, control: Int32Array): void {
   try {
     takeTasks(share(), control);
   } catch (error) {
