@@ -7,22 +7,25 @@ export interface Saved {
   readonly json: () => unknown;
 }
 
-/** Buttons that save what `of` gives, under this name. */
-export function saves(box: HTMLElement, name: string, { svg, png, json }: Saved): void {
-  const kinds: [string, () => Promise<Blob> | Blob][] = [
-    ...(svg ? [['SVG', () => new Blob([svg()], { type: 'image/svg+xml' })] as [string, () => Blob]] : []),
-    ['PNG', png],
-    ['JSON', () => new Blob([JSON.stringify(json())], { type: 'application/json' })],
-  ];
+/** What the buttons of a box save; they stay as it changes, lest one goes from under a hand. */
+const shown = new WeakMap<HTMLElement, { readonly name: string; readonly saved: Saved }>();
+
+/** Buttons that save what `saved` gives, under this name. */
+export function saves(box: HTMLElement, name: string, saved: Saved): void {
+  const isNew = !shown.has(box);
+  shown.set(box, { name, saved });
+  if (!isNew) return;
+  const kinds = saved.svg ? ['SVG', 'PNG', 'JSON'] : ['PNG', 'JSON'];
   box.replaceChildren(
-    ...kinds.map(([kind, make]) => {
+    ...kinds.map((kind) => {
       const button = document.createElement('button');
       button.type = 'button';
       button.textContent = kind;
       button.title = `save as ${kind}`;
       button.addEventListener('click', async () => {
+        const { name, saved } = shown.get(box)!;
         const link = document.createElement('a');
-        link.href = URL.createObjectURL(await make());
+        link.href = URL.createObjectURL(await blobOf(saved, kind));
         link.download = `${name}.${kind.toLowerCase()}`;
         link.click();
         setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
@@ -30,6 +33,13 @@ export function saves(box: HTMLElement, name: string, { svg, png, json }: Saved)
       return button;
     }),
   );
+}
+
+function blobOf({ svg, png, json }: Saved, kind: string): Blob | Promise<Blob> {
+  if (kind === 'PNG') return png();
+  return kind === 'SVG'
+    ? new Blob([svg!()], { type: 'image/svg+xml' })
+    : new Blob([JSON.stringify(json())], { type: 'application/json' });
 }
 
 /** A drawing in SVG by itself, with the colours it has here. */
