@@ -126,19 +126,17 @@ export function spread<P extends { readonly value: number }>(ends: readonly P[],
   return sorted.map((end, at) => ({ ...end, value: values[at] }));
 }
 
+/** Of plots of shares. */
+const FRAME = { height: 212, marginLeft: 80, marginRight: 24, marginTop: 20, marginBottom: 42, style: STYLE } as const;
+
 export function reachPlot(width: number, counts: readonly number[], tokens: number, layers: number): SVGSVGElement {
   const points = Array.from({ length: layers }, (_, at) => ({
     layer: at + 1,
     share: (counts[at] ?? counts.at(-1)!) / tokens,
   }));
   return named('Reach by layer', {
+    ...FRAME,
     width,
-    height: 212,
-    marginLeft: 80,
-    marginRight: 24,
-    marginTop: 20,
-    marginBottom: 42,
-    style: STYLE,
     x: { domain: [1, layers] },
     y: { domain: [0, 1], grid: true },
     marks: [
@@ -158,13 +156,8 @@ export function withinPlot(width: number, { shares, alike }: WeightsWithin): SVG
       .slice(Math.floor(values.length / 3))
       .slice(0, 1);
   return named('Weight by distance', {
+    ...FRAME,
     width,
-    height: 212,
-    marginLeft: 80,
-    marginRight: 24,
-    marginTop: 20,
-    marginBottom: 42,
-    style: STYLE,
     x: { type: 'log', base: 2, domain: [1, shares.length] },
     y: { domain: [0, 1], grid: true },
     marks: [
