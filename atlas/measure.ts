@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describeMachine, machineFile } from '../src/machine';
+import { methods } from '../src/methods/registry';
 import type { BackendName } from '../src/runtime/backend';
 import { formatRatio, formatTime } from '../src/text/format';
 import { type StoredTimes, TIMES } from './build/choose-page';
@@ -16,6 +17,12 @@ const CONTROL = { signal: undefined, report: () => undefined };
 
 // Run as it is imported, since what imports modules by Vite's means imports none later on.
 const [backend, ...names] = process.argv.slice(2) as [BackendName, ...string[]];
+const wrong = names.find((name) => !methods.some((method) => method.name === name));
+if (!['wasm', 'webgpu'].includes(backend) || wrong !== undefined) {
+  const expected = wrong === undefined ? 'the backend, wasm or webgpu, first' : 'methods of the registry';
+  console.error(`expected ${expected}, got ${wrong ?? backend ?? 'nothing'}`);
+  process.exit(1);
+}
 const machine = await describeMachine();
 const file = resolve(TIMES, machineFile(machine));
 for (const causal of [false, true]) {

@@ -52,7 +52,7 @@ export function choosePage(): Html {
   <div class="plots" data-live="choose" data-state="idle">
     <p class="actions"><button type="button" class="run" data-measure>Measure the first three here</button> <button type="button" class="run" data-cancel hidden>Cancel</button> <span class="quiet" data-said role="status"></span></p>
     <div class="answer"><ol class="choices-ranked" id="ranked"></ol>
-    <p class="caption">A speed is the measured one times how much the operations gain from there to your length. Stored runs: ${stored.map(({ machine }) => html`${formatMachine(machine)}. `)}Repeat them: <code>node scripts/measure-methods.ts wasm</code>, or <code>webgpu</code>.</p>
+    <p class="caption">A speed is the measured one times how much the operations gain from there to your length. Stored runs: ${stored.map(({ machine }) => html`${formatMachine(machine)}. `)}Repeat them: <code>npx node scripts/measure-methods.ts wasm</code>, or <code>webgpu</code>.</p>
     <h3 id="others-title" hidden>Left out</h3><ul class="left-out" id="others"></ul></div>
   </div>
 </section>`;
