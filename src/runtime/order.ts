@@ -19,8 +19,8 @@ const MOST_WAITING = 4096;
 const MOST_BYTES_WAITING = 2 ** 26;
 /** And where it cannot wait for what is under way. */
 const MOST_WAITING_BLOCKED = 100_000;
-/** How long turns follow one another before others in this thread have theirs. */
-const TURN_MILLISECONDS = 50;
+/** How long work goes on before others of this thread have a turn: half of what a page has for a frame. */
+export const TURN_MILLISECONDS = 8;
 
 /** A pause in which others of this thread have a turn. */
 export const othersTurn = (): Pause => ({ promise: nextTurn(), block: () => true });

@@ -1,12 +1,9 @@
 /** Long work on the calling thread, in steps: others have their turn in between, and a call can be cancelled there. */
 import type { Control } from './backend';
-import { othersTurn, type Pause } from './order';
+import { othersTurn, type Pause, TURN_MILLISECONDS } from './order';
 
 /** Work that stops after each step to say which share of it is done, from 0 to 1. */
 export type Steps<Value> = Generator<number, Value, void>;
-
-/** How long steps go on before others have a turn: half of what a page has for a frame. */
-const STEPS_MILLISECONDS = 8;
 
 /** Works `steps` off at once. */
 export function atOnce<Value>(steps: Steps<Value>): Value {
@@ -40,7 +37,7 @@ export function* inTurns<Value>(
 }
 
 function oneTurn<Value>(steps: Steps<Value>): IteratorResult<number, Value> {
-  const end = performance.now() + STEPS_MILLISECONDS;
+  const end = performance.now() + TURN_MILLISECONDS;
   for (;;) {
     const step = steps.next();
     if (step.done || performance.now() >= end) return step;

@@ -19,7 +19,7 @@ export class Modules {
     private readonly threads: number,
   ) {}
 
-  /** A room's module: in Node at once, in a page soon, if it is still to be loaded. @throws {BackendError} it cannot be had */
+  /** A room's module: soon if it is still to be loaded by a page, else at once. @throws {BackendError} it cannot be had */
   of(files: KernelFiles): Module | Promise<Module> {
     let module = this.#modules.get(files);
     if (!module) {
@@ -41,11 +41,8 @@ export class Modules {
     try {
       const url = files[this.build]();
       place = `from ${url}`;
-      const fs = url.protocol === 'file:' && globalThis.process?.getBuiltinModule?.('node:fs');
-      if (fs) {
-        const bytes = new Uint8Array(fs.readFileSync(url));
-        return this.#opened(bytes, new WebAssembly.Module(bytes));
-      }
+      const bytes = read(url);
+      if (bytes) return this.#opened(bytes, new WebAssembly.Module(bytes));
       return fetched(url)
         .then(async (bytes) => {
           const module = this.#opened(bytes, await WebAssembly.compile(bytes));
@@ -66,6 +63,20 @@ export class Modules {
     const scratch = this.heap.take((this.threads + 1) * instance.scratchBytes);
     return { ...instance, address, length: bytes.length, scratch };
   }
+}
+
+/** A file for which the calling thread may wait: in Node, and in the workers of a page. */
+function read(url: URL): Uint8Array<ArrayBuffer> | undefined {
+  const fs = url.protocol === 'file:' && globalThis.process?.getBuiltinModule?.('node:fs');
+  if (fs) return new Uint8Array(fs.readFileSync(url));
+  const mayWait = typeof document === 'undefined' && typeof XMLHttpRequest !== 'undefined';
+  if (!mayWait || url.protocol === 'data:') return undefined;
+  const request = new XMLHttpRequest();
+  request.open('GET', url, false);
+  request.responseType = 'arraybuffer';
+  request.send();
+  if (request.status !== 200) throw new Error(`status ${request.status}`);
+  return new Uint8Array(request.response);
 }
 
 async function fetched(url: URL): Promise<Uint8Array<ArrayBuffer>> {

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { inOrder } from '../../../test/in-order';
 import { apply } from '../../expressions/expression';
 import { ElementwiseFunction, element } from '../../ops/map/function';
@@ -44,49 +44,69 @@ function squaring(length: number, microseconds: number, at = NUMBERS): Job {
   return { phases: [phase, phase], params, microseconds };
 }
 
+/** As the own thread of a page has it, which must not sleep. */
+const AwakePool = await (async () => {
+  vi.resetModules();
+  const wait = vi.spyOn(Atomics, 'wait').mockImplementation(() => {
+    throw new TypeError('Atomics.wait cannot be called in this context');
+  });
+  const { Pool: AwakePool } = await import('./pool');
+  wait.mockRestore();
+  return AwakePool;
+})();
+const CALLERS = [
+  ['a thread that may sleep', Pool],
+  ["a page's own thread", AwakePool],
+] as const;
+
 const pools: Pool[] = [];
 afterEach(() => {
   for (const pool of pools.splice(0)) pool.dispose();
 });
 
 /** Runs jobs one after the other on so many threads. */
-async function open(threads: number): Promise<(module: Module, job: Job, control?: Control) => Promise<void>> {
-  const pool = new Pool(threads, heap.memory);
+async function open(
+  threads: number,
+  Opened = Pool,
+): Promise<(module: Module, job: Job, control?: Control) => Promise<void>> {
+  const pool = new Opened(threads, heap.memory);
   pools.push(pool);
   await pool.start();
   const run = inOrder();
   return (module, job, control = {}) => run(pool.run(module, job, control));
 }
 
-test.each([0, 1, 2, 3])('jobs of all lengths one after another, %i threads', async (threads) => {
-  const run = await open(threads);
-  const lengths = Object.values(MICROSECONDS);
-  for (let round = 0; round < 1200; round++) {
-    const length = 1 + ((round * 7919) % LENGTH);
-    numbers.fill(3);
-    await run(maps, squaring(length, lengths[(round ^ (round >> 2)) % lengths.length] as number));
-    expect(numbers.subarray(0, length).every((x) => x === 81)).toBe(true);
-    expect(numbers.subarray(length).every((x) => x === 3)).toBe(true);
-    // Between jobs of one room those of another.
-    if (round % 7 === 0) {
-      const microseconds = lengths[round % lengths.length] as number;
-      await run(peak, { phases: [{ kernel: 'peak', tasks: 2 }], params: [9, 0.5], microseconds });
+describe.each(CALLERS)('%s', (_, Pool) => {
+  test.each([0, 1, 2, 3])('jobs of all lengths one after another, %i threads', async (threads) => {
+    const run = await open(threads, Pool);
+    const lengths = Object.values(MICROSECONDS);
+    for (let round = 0; round < 1200; round++) {
+      const length = 1 + ((round * 7919) % LENGTH);
+      numbers.fill(3);
+      await run(maps, squaring(length, lengths[(round ^ (round >> 2)) % lengths.length] as number));
+      expect(numbers.subarray(0, length).every((x) => x === 81)).toBe(true);
+      expect(numbers.subarray(length).every((x) => x === 3)).toBe(true);
+      // Between jobs of one room those of another.
+      if (round % 7 === 0) {
+        const microseconds = lengths[round % lengths.length] as number;
+        await run(peak, { phases: [{ kernel: 'peak', tasks: 2 }], params: [9, 0.5], microseconds });
+      }
+      // Workers fall asleep, or nearly.
+      if (round % 50 < 5) await new Promise((resolve) => setTimeout(resolve, round % 3));
     }
-    // Workers fall asleep, or nearly.
-    if (round % 50 < 5) await new Promise((resolve) => setTimeout(resolve, round % 3));
-  }
-});
+  });
 
-describe.each([1, 2, 3])('a kernel that fails, %i threads', (threads) => {
-  test.each(['together', 'byWorkers'] as const)('%s', async (length) => {
-    const run = await open(threads);
-    const outside = 2 ** 32 - LENGTH;
-    const failing = run(maps, squaring(LENGTH, MICROSECONDS[length], outside));
-    const next = run(maps, squaring(LENGTH, MICROSECONDS[length]));
-    numbers.fill(2);
-    await expect(failing).rejects.toThrow(/(the calling thread failed|a worker thread died): .*out of bounds/);
-    await next;
-    expect(numbers.every((x) => x === 16)).toBe(true);
+  describe.each([1, 2, 3])('a kernel that fails, %i threads', (threads) => {
+    test.each(['together', 'byWorkers'] as const)('%s', async (length) => {
+      const run = await open(threads, Pool);
+      const outside = 2 ** 32 - LENGTH;
+      const failing = run(maps, squaring(LENGTH, MICROSECONDS[length], outside));
+      const next = run(maps, squaring(LENGTH, MICROSECONDS[length]));
+      numbers.fill(2);
+      await expect(failing).rejects.toThrow(/(the calling thread failed|a worker thread died): .*out of bounds/);
+      await next;
+      expect(numbers.every((x) => x === 16)).toBe(true);
+    });
   });
 });
 
@@ -115,20 +135,49 @@ test('workers that cannot compile a module from the heap say so, and the next ca
   expect(numbers.every((x) => x === 81)).toBe(true);
 });
 
-test('news of the end of a job that the caller has waited for does not end the next one', async () => {
-  const pool = new Pool(2, heap.memory);
+test.each(CALLERS)(
+  '%s: news of the end of a job that the caller has waited for does not end the next one',
+  async (_, Pool) => {
+    const pool = new Pool(2, heap.memory);
+    pools.push(pool);
+    await pool.start();
+    const first = pool.run(maps, squaring(LENGTH, MICROSECONDS.byWorkers), {});
+    numbers.fill(2);
+    expect((first.next().value as Pause).block?.()).toBe(true);
+    expect(first.next().done).toBe(true);
+    const next = pool.run(
+      peak,
+      { phases: [{ kernel: 'peak', tasks: 20 }], params: PeakParams({ rounds: 3e6, factor: 0.5 }), microseconds: 1e6 },
+      {},
+    );
+    await (next.next().value as Pause).promise;
+    expect(workersHaveLeft(new Int32Array(heap.memory.buffer, CONTROL, CONTROL_LENGTH))).toBe(true);
+    expect(next.next().done).toBe(true);
+  },
+);
+
+test("a page's own thread that waits takes a share of the job, and says if it fails there", async () => {
+  const pool = new AwakePool(1, heap.memory);
   pools.push(pool);
   await pool.start();
-  const first = pool.run(maps, squaring(LENGTH, MICROSECONDS.byWorkers), {});
-  numbers.fill(2);
-  expect((first.next().value as Pause).block?.()).toBe(true);
-  expect(first.next().done).toBe(true);
-  const next = pool.run(
-    peak,
-    { phases: [{ kernel: 'peak', tasks: 20 }], params: PeakParams({ rounds: 3e6, factor: 0.5 }), microseconds: 1e6 },
-    {},
-  );
-  await (next.next().value as Pause).promise;
-  expect(workersHaveLeft(new Int32Array(heap.memory.buffer, CONTROL, CONTROL_LENGTH))).toBe(true);
-  expect(next.next().done).toBe(true);
+  const params = PeakParams({ rounds: 3e6, factor: 0.5 });
+  const long: Job = { phases: [{ kernel: 'peak', tasks: 20 }], params, microseconds: 1e6 };
+  const own = vi.fn();
+  const counted: Module = {
+    ...peak,
+    kernels: peak.kernels.map(
+      (kernel) =>
+        (...given) =>
+          own(kernel(...given)),
+    ),
+  };
+  const waited = pool.run(counted, long, {});
+  expect((waited.next().value as Pause).block?.()).toBe(true);
+  expect(own).toHaveBeenCalled();
+  expect(waited.next().done).toBe(true);
+
+  const failing = pool.run({ ...peak, kernels: peak.kernels.map(() => never) }, long, {});
+  const { promise, block } = failing.next().value as Pause;
+  expect(block?.()).toBe(false);
+  await expect(promise).rejects.toThrow('the calling thread failed: Error: not this build');
 });

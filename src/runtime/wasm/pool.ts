@@ -1,13 +1,12 @@
 /** Runs one job at a time: on worker threads, or on the calling thread where there are none or the job is small. */
 import { BackendError, DisposedError } from '../../errors';
 import type { Control } from '../backend';
-import { othersTurn, type Pause, until } from '../order';
+import { othersTurn, type Pause, TURN_MILLISECONDS, until } from '../order';
 import {
   ABORT,
   CONTROL,
   CONTROL_LENGTH,
   callWorkers,
-  EPOCH,
   type Kernel,
   MAX_PARAMS,
   type Module,
@@ -38,10 +37,8 @@ const SMALL_JOB_MICROSECONDS = 400;
 const TINY_JOB_MICROSECONDS = 60;
 /** For how long after a job workers are likely to be awake. */
 const AWAKE_MILLISECONDS = 0.3;
-/** Below this on each thread, the calling thread works with the others where it may wait for them. */
+/** Below this on each thread, the calling thread works with the others. */
 const SHORT_JOB_MICROSECONDS = 4000;
-/** How long the calling thread works before it lets others have a turn. */
-const TURN_MILLISECONDS = 50;
 const PROGRESS_MILLISECONDS = 50;
 const START_MILLISECONDS = 10_000;
 
@@ -86,7 +83,6 @@ export class Pool {
   #ended: Promise<unknown> = Promise.resolve();
   #lastEnded = 0;
   #disposed = false;
-  readonly #mayWait: boolean;
 
   /** `threads` workers; 0 leaves everything to the calling thread. */
   constructor(
@@ -95,7 +91,6 @@ export class Pool {
   ) {
     this.#control = new Int32Array(memory.buffer, CONTROL, CONTROL_LENGTH);
     this.#params = new Float64Array(memory.buffer, PARAMS, MAX_PARAMS);
-    this.#mayWait = mayWait(this.#control);
   }
 
   /** Starts the workers ahead of the first job; rejects with a BackendError if they do not come up. */
@@ -125,8 +120,8 @@ export class Pool {
     else if (this.threads === 0) yield* this.#runInTurns(module, job, control);
     else {
       publish(this.#control, module, job.phases);
-      if (this.#mayWait && job.microseconds < SHORT_JOB_MICROSECONDS * this.threads) yield* this.#runTogether(module);
-      else yield* this.#runOnThreads(control);
+      if (job.microseconds < SHORT_JOB_MICROSECONDS * this.threads) yield* this.#runTogether(module);
+      else yield* this.#runOnThreads(module, control);
     }
     if (this.threads > 0 && !isTiny) this.#lastEnded = performance.now();
     control.signal?.throwIfAborted();
@@ -135,7 +130,7 @@ export class Pool {
 
   /** Workers that have just been at a job are still awake. */
   #areAwake(): boolean {
-    return this.#mayWait && performance.now() - this.#lastEnded < AWAKE_MILLISECONDS;
+    return performance.now() - this.#lastEnded < AWAKE_MILLISECONDS;
   }
 
   *#runInTurns(module: Module, { phases }: Job, { signal, onProgress }: Control): Generator<Pause, void, void> {
@@ -154,12 +149,12 @@ export class Pool {
     }
   }
 
-  *#runOnThreads({ signal, onProgress }: Control): Generator<Pause, void, void> {
+  *#runOnThreads(module: Module, { signal, onProgress }: Control): Generator<Pause, void, void> {
     const abort = () => Atomics.store(this.#control, ABORT, 1);
     const timer = onProgress && setInterval(() => onProgress(progress(this.#control)), PROGRESS_MILLISECONDS);
     signal?.addEventListener('abort', abort);
     try {
-      yield* this.#untilDone(() => callWorkers(this.#control, false));
+      yield* this.#untilDone(module, () => callWorkers(this.#control, false));
     } finally {
       signal?.removeEventListener('abort', abort);
       clearInterval(timer);
@@ -176,25 +171,35 @@ export class Pool {
       failure = error;
     }
     // If it was a worker that failed, the news of it is still to come.
-    yield* this.#untilDone(() => {
-      if (failure)
-        this.#stop(new BackendError(`the calling thread failed: ${failure}; the next call starts new threads`));
-    });
+    yield* this.#untilDone(module, () => failure && this.#failHere(failure));
   }
 
   /** Until the job that `begin` begins is done or a thread fails; meanwhile the threads keep the process alive. */
-  *#untilDone(begin: () => void): Generator<Pause, void, void> {
+  *#untilDone(module: Module, begin: () => void): Generator<Pause, void, void> {
     for (const thread of this.#running ?? []) thread.hold(true);
     try {
       const promise = new Promise<void>((resolve, reject) => {
         this.#pending = { resolve, reject };
         begin();
       });
-      yield { promise, block: () => waitForWorkers(this.#control, this.#mayWait) };
+      yield { promise, block: () => this.#block(module) };
     } finally {
       this.#pending = undefined;
       for (const thread of this.#running ?? []) thread.hold(false);
     }
+  }
+
+  #block(module: Module): boolean {
+    try {
+      return waitForWorkers(module, this.#control);
+    } catch (error) {
+      this.#failHere(error);
+      return false;
+    }
+  }
+
+  #failHere(error: unknown): void {
+    this.#stop(new BackendError(`the calling thread failed: ${error}; the next call starts new threads`));
   }
 
   async #startThreads(): Promise<Thread[]> {
@@ -255,16 +260,6 @@ function runHere(module: Module, phases: readonly Phase[]): void {
   for (const { kernel, tasks } of phases) {
     const run = module.kernels[numberOf(module, kernel)] as Kernel;
     for (let task = 0; task < tasks; task++) run(PARAMS, task, module.scratch);
-  }
-}
-
-/** Pages must not wait for other threads on their own. */
-function mayWait(control: Int32Array): boolean {
-  try {
-    Atomics.wait(control, EPOCH, 0, 0);
-    return true;
-  } catch {
-    return false;
   }
 }
 

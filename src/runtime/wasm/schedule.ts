@@ -142,11 +142,12 @@ export function workAsCaller(share: Share, control: Int32Array): boolean {
 /** Whether all workers have left the job that they were called for. */
 export const workersHaveLeft = (control: Int32Array): boolean => Atomics.load(control, GATE) === CLOSED;
 
-/** Waits, where it may not sleep without, until all workers have left the published job: true; or it was aborted: false. */
-export function waitForWorkers(control: Int32Array, maySleep: boolean): boolean {
-  if (maySleep) return reaches(control, GATE, CLOSED);
-  while (!workersHaveLeft(control) && !Atomics.load(control, ABORT));
-  return workersHaveLeft(control);
+/**
+ * Waits until all workers have left the published job: true; or it was aborted: false. A thread that may not sleep would hold
+ * up one of theirs, so it takes a share too.
+ */
+export function waitForWorkers(share: Share, control: Int32Array): boolean {
+  return (!MAY_SLEEP && workAsWorker(() => share, control)) || reaches(control, GATE, CLOSED);
 }
 
 /** One thread's share of the published job; returns when all phases are over or the job was aborted. If it fails, it aborts. */
@@ -183,7 +184,19 @@ function reaches(control: Int32Array, at: number, value: number): boolean {
     if (now === value) return true;
     if (Atomics.load(control, ABORT)) return false;
     // With a time limit: an abort does not notify.
-    Atomics.wait(control, at, now, 20);
+    if (MAY_SLEEP) Atomics.wait(control, at, now, 20);
+  }
+}
+
+/** A page's own thread may not, and waits awake. */
+const MAY_SLEEP = maySleep();
+
+function maySleep(): boolean {
+  try {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1);
+    return true;
+  } catch {
+    return false;
   }
 }
 
