@@ -27,7 +27,7 @@ const kernels: KernelFiles = {
   baseline: () => new URL('./matmul.baseline.wasm', import.meta.url),
 };
 
-/** Tiles that there are for each thread, at least, where sizes allow it. */
+/** Tiles that there are for each thread, at least, where sizes allow it. Which there are changes no bits. */
 const TILES_PER_THREAD = 4;
 
 const op: Op<MatmulCall> = {
@@ -39,43 +39,27 @@ const op: Op<MatmulCall> = {
     const { a, b, bias, epilogue, out, axes } = call;
     const [rows, depth] = a.shape.slice(-2) as [number, number];
     const columns = b.shape.at(-1) as number;
-    const batches = sizeOf(axes.map(({ extent }) => extent));
     const [panels, slices] = [Math.ceil(rows / PANEL), Math.ceil(columns / SLICE)];
-    const tile = { panels: TILE_PANELS, slices: TILE_SLICES };
-    const tiles = () => batches * Math.ceil(panels / tile.panels) * Math.ceil(slices / tile.slices);
-    // Which tiles there are changes no bits.
-    while (tiles() < TILES_PER_THREAD * threads && tile.panels + tile.slices > 2) {
-      if (tile.panels > tile.slices) tile.panels /= 2;
-      else tile.slices /= 2;
-    }
-    const [ofA, ofB] = [packing(axes, 'from'), packing(axes, 'to')];
+    const batches = sizeOf(axes.map(({ extent }) => extent));
+    const tile = tileOf(panels, slices, batches, threads);
+    const leading = leadingAxes(axes);
     // Blocks of terms alike.
     const terms = Math.ceil(depth / Math.ceil(depth / DEPTH));
     const blocks = Math.ceil(depth / terms);
-    const bytes = {
-      packedA: ofA.matrices * panels * PANEL * depth * 4,
-      packedB: ofB.matrices * slices * SLICE * depth * 4,
-    };
     const { program, work } = epilogue?.compiled ?? { work: 0 };
-    const plan = withMemory(bytes, ({ packedA, packedB }, addressOf) => [
+    const plan = withMemory({ packed: leading.packed * slices * SLICE * depth * 4 }, ({ packed }, addressOf) => [
       {
         phases: [
-          { kernel: 'packPanels', tasks: ofA.matrices * blocks * Math.ceil(panels / GROUP) },
-          { kernel: 'packSlices', tasks: ofB.matrices * blocks * Math.ceil(slices / GROUP) },
-          { kernel: 'matmul', tasks: tiles() },
+          { kernel: 'packSlices', tasks: leading.packed * blocks * Math.ceil(slices / GROUP) },
+          { kernel: 'matmul', tasks: batches * tile.count },
         ],
         params: [
           ...MatmulParams({
-            ...{
-              depth,
-              a: factor(a, rows, -2, -1, packedA),
-              b: factor(b, columns, -1, -2, packedB),
-              axes: axes.length,
-            },
-            ...{ out, bias, biasStride: bias?.strides[0] ?? 0, terms, ...tile },
+            ...{ depth, a: factor(a, rows, -2, -1), b: factor(b, columns, -1, -2), packed, axes: axes.length },
+            ...{ out, bias, biasStride: bias?.strides[0] ?? 0, terms, panels: tile.panels, slices: tile.slices },
             program: program ? addressOf(program) : 0,
           }),
-          ...[...ofA.axes, ...ofB.axes].flatMap(LeadingAxis),
+          ...leading.axes.flatMap(LeadingAxis),
           ...(epilogue?.numbers ?? []),
         ],
         microseconds: (2 * out.size * depth) / FLOPS_PER_MICROSECOND + (out.size * work) / ELEMENTS_PER_MICROSECOND,
@@ -86,16 +70,31 @@ const op: Op<MatmulCall> = {
   webgpu: async () => (await import('./webgpu')).planMatmul,
 };
 
-/** How many matrices a factor has, and its leading axes, with the step of each in packed ones. */
-function packing(axes: readonly CommonAxis[], factor: 'from' | 'to') {
-  let matrices = 1;
-  const own = [...axes].reverse().map(({ extent, [factor]: stride }) => {
-    const isOne = stride === 0;
-    const axis = { extent, stride, matrices: isOne ? 0 : matrices };
-    if (!isOne) matrices *= extent;
+/**
+ * Panels and slices of a tile, and how many tiles there are of a matrix: as large as threads leave them, since each packs its
+ * panels of a and reads its slices of b again, of which packing costs about twice as much.
+ */
+function tileOf(panels: number, slices: number, batches: number, threads: number) {
+  const area = (batches * panels * slices) / (TILES_PER_THREAD * threads);
+  const fewest = Math.ceil(panels / clamp(Math.sqrt(area / 2), TILE_PANELS));
+  const across = Math.ceil(slices / clamp((area * fewest) / panels, TILE_SLICES));
+  // So that the last tiles end together.
+  const down = (fewest * across * batches) % threads === 0 ? fewest : Math.ceil(fewest / threads) * threads;
+  const tile = { panels: Math.ceil(panels / down), slices: Math.ceil(slices / across) };
+  return { ...tile, count: Math.ceil(panels / tile.panels) * Math.ceil(slices / tile.slices) };
+}
+
+const clamp = (x: number, most: number) => Math.min(most, Math.max(1, x));
+
+/** The leading axes, and how many matrices b has. */
+function leadingAxes(axes: readonly CommonAxis[]) {
+  let packed = 1;
+  const own = [...axes].reverse().map(({ extent, from, to }) => {
+    const axis = { extent, a: from, b: to, packed: to === 0 ? 0 : packed };
+    if (to !== 0) packed *= extent;
     return axis;
   });
-  return { matrices, axes: own.reverse() };
+  return { packed, axes: own.reverse() };
 }
 
 export interface MatmulOptions extends ResultOptions {

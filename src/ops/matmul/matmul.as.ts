@@ -1,4 +1,7 @@
-/** Products of matrices: both packed for the micro-kernel, in blocks of terms, and computed in tiles of the result. */
+/**
+ * Products of matrices in tiles of the result, in blocks of terms: b is packed for the micro-kernel by tasks of their own, and
+ * the rows of a by each tile that needs them, so that they are still in the second-level cache.
+ */
 import { ADD, product, STORE } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { storeTransposed } from '../../runtime/wasm/assembly/vector.as';
@@ -9,30 +12,43 @@ import { DEPTH, Factor, GROUP, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLIC
 
 const TILE_BYTES: usize = <usize>(PANEL * SLICE * 4);
 const ROW_BYTES: usize = <usize>(TILE_SLICES * SLICE * 4);
+/** Of a lane in float32. */
+const TERMS_BYTES: usize = <usize>(DEPTH * 4);
 
-// Working memory: a tile of the result, [panels][slices][6][8], a row of it, and what the epilogue's program needs.
+// Working memory: a tile of the result, [panels][slices][6][8], a row of it, lanes to be packed, the panels of a, and what the
+// epilogue's program needs.
 const ROW: usize = <usize>(TILE_PANELS * TILE_SLICES) * TILE_BYTES;
-const POINTERS: usize = ROW + ROW_BYTES;
+const LANES: usize = ROW + ROW_BYTES;
+const PANELS: usize = LANES + 5 * TERMS_BYTES;
+const POINTERS: usize = PANELS + <usize>(TILE_PANELS * PANEL) * TERMS_BYTES;
 const REGISTERS: usize = POINTERS + 16;
 export const SCRATCH_BYTES: usize = max(REGISTERS + REGISTER_BYTES, FEW_ROWS_BYTES);
 
 export { fewRowsAcross, fewRowsAlong, fewRowsByPanels, fewRowsFinish, fewRowsOfA } from './few-rows.as';
 
-export function packPanels(params: usize, task: i32, scratch: usize): void {
-  const p = changetype<MatmulParams>(params);
-  pack(p.a, leadingAxes(p, 0), p.axes, p.depth, p.terms, PANEL, task, scratch);
-}
-
+/** Some slices of one block of terms: a packed matrix is [blocks][slices][terms][8]. */
 export function packSlices(params: usize, task: i32, scratch: usize): void {
   const p = changetype<MatmulParams>(params);
-  pack(p.b, leadingAxes(p, 1), p.axes, p.depth, p.terms, SLICE, task, scratch);
+  const all = strips(p.b.lanes, SLICE);
+  const groups = strips(all, GROUP);
+  const blocks = strips(p.depth, p.terms);
+  const matrix = task / (groups * blocks);
+  const first = ((task / groups) % blocks) * p.terms;
+  const terms = min(p.terms, p.depth - first);
+  const slice = (task % groups) * GROUP;
+  let place: usize = 0;
+  for (let i: i32 = 0; i < p.axes; i++) {
+    const axis = leadingAxis(p, i);
+    if (axis.packed) place += <usize>((matrix / axis.packed) % axis.extent) * axis.b;
+  }
+  const elements = (<usize>matrix * p.depth + first) * all + <usize>slice * terms;
+  pack(p.b, place, slice, min(slice + GROUP, all), first, terms, SLICE, p.packed + elements * (SLICE * 4), scratch + LANES);
 }
 
-/** Of a, the first factor, or b; behind these lie the numbers of the epilogue. */
 // @ts-ignore: decorator
 @inline
-function leadingAxes(p: MatmulParams, factor: usize): usize {
-  return changetype<usize>(p) + MatmulParams.BYTES + factor * <usize>p.axes * LeadingAxis.BYTES;
+function leadingAxis(p: MatmulParams, axis: i32): LeadingAxis {
+  return changetype<LeadingAxis>(changetype<usize>(p) + MatmulParams.BYTES + <usize>axis * LeadingAxis.BYTES);
 }
 
 // @ts-ignore: decorator
@@ -41,28 +57,29 @@ function strips(lanes: i32, width: i32): i32 {
   return (lanes + width - 1) / width;
 }
 
-/** Some strips of `width` lanes, zero past the last lane, of one block of terms: a packed matrix is [blocks][strips][terms][width]. */
+/**
+ * Strips of `width` lanes, at most `GROUP`, of the matrix at an element of x, as [strips][terms][width], zero past the last
+ * lane. `width` is a constant.
+ */
 // @ts-ignore: decorator
 @inline
-function pack(x: Factor, axes: usize, count: i32, depth: i32, most: i32, width: i32, task: i32, scratch: usize): void {
-  const all = strips(x.lanes, width);
-  const groups = strips(all, GROUP);
-  const blocks = strips(depth, most);
-  const matrix = task / (groups * blocks);
-  const first = ((task / groups) % blocks) * most;
-  const terms = min(most, depth - first);
-  const strip = (task % groups) * GROUP;
-  const lanes = min(GROUP * width, x.lanes - strip * width);
+function pack(
+  x: Factor,
+  matrix: usize,
+  strip: i32,
+  pastStrip: i32,
+  first: i32,
+  terms: i32,
+  width: i32,
+  to: usize,
+  buffer: usize,
+): void {
+  const lane = strip * width;
+  const lanes = min(pastStrip * width, x.lanes) - lane;
   const size = bytesOf(x.dtype);
-  let source = x.address + (<usize>(strip * width) * x.lane + <usize>first * x.term) * size;
-  for (let i: i32 = 0; i < count; i++, axes += LeadingAxis.BYTES) {
-    const axis = changetype<LeadingAxis>(axes);
-    if (axis.matrices) source += <usize>((matrix / axis.matrices) % axis.extent) * axis.stride * size;
-  }
-  const elements = (<usize>matrix * depth + first) * all + <usize>strip * terms;
-  const to = x.packed + elements * width * 4;
-  if (x.lane == 1 && x.term != 1) packAcross(source, x.term * size, x.dtype, lanes, width, terms, to, scratch);
-  else packAlong(source, x.lane * size, x.term, x.dtype, lanes, width, terms, to, scratch);
+  const source = x.address + (matrix + <usize>lane * x.lane + <usize>first * x.term) * size;
+  if (x.lane == 1 && x.term != 1) packAcross(source, x.term * size, x.dtype, lanes, width, terms, to, buffer);
+  else packAlong(source, x.lane * size, x.term, x.dtype, lanes, width, terms, to, buffer);
 }
 
 /** Lanes lie side by side in memory. */
@@ -110,21 +127,20 @@ function packAlong(
   to: usize,
   buffer: usize,
 ): void {
-  const row = <usize>DEPTH << 2;
-  const zeros = buffer + 4 * row;
-  memory.fill(zeros, 0, row);
+  const zeros = buffer + 4 * TERMS_BYTES;
+  memory.fill(zeros, 0, TERMS_BYTES);
   for (let lane: i32 = 0; lane < lanes; lane += width, to += terms * width * 4) {
     for (let four: i32 = 0; four < width; four += 4) {
       const at = lane + four;
       const from = source + <usize>at * step;
       const r0 = at < lanes ? loadRow(from, stride, dtype, terms, buffer) : zeros;
-      const r1 = at + 1 < lanes ? loadRow(from + step, stride, dtype, terms, buffer + row) : zeros;
+      const r1 = at + 1 < lanes ? loadRow(from + step, stride, dtype, terms, buffer + TERMS_BYTES) : zeros;
       if (width - four < 4) {
         interleave(r0, r1, terms, to + (four << 2));
         continue;
       }
-      const r2 = at + 2 < lanes ? loadRow(from + 2 * step, stride, dtype, terms, buffer + 2 * row) : zeros;
-      const r3 = at + 3 < lanes ? loadRow(from + 3 * step, stride, dtype, terms, buffer + 3 * row) : zeros;
+      const r2 = at + 2 < lanes ? loadRow(from + 2 * step, stride, dtype, terms, buffer + 2 * TERMS_BYTES) : zeros;
+      const r3 = at + 3 < lanes ? loadRow(from + 3 * step, stride, dtype, terms, buffer + 3 * TERMS_BYTES) : zeros;
       transpose(r0, r1, r2, r3, terms, to + (four << 2), width * 4);
     }
   }
@@ -179,18 +195,39 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
   const firstSlice = (task % across) * p.slices;
   const lastPanel = min(firstPanel + p.panels, panels);
   const lastSlice = min(firstSlice + p.slices, slices);
-  const a = p.a.packed + packedMatrix(leadingAxes(p, 0), p.axes, batch) * <usize>(panels * PANEL * 4) * depth;
-  const b = p.b.packed + packedMatrix(leadingAxes(p, 1), p.axes, batch) * <usize>(slices * SLICE * 4) * depth;
+  let a: usize = 0;
+  let matrix: i32 = 0;
+  let place = batch;
+  for (let i = p.axes - 1; i >= 0; i--) {
+    const axis = leadingAxis(p, i);
+    a += <usize>(place % axis.extent) * axis.a;
+    matrix += (place % axis.extent) * axis.packed;
+    place /= axis.extent;
+  }
+  const b = p.packed + <usize>matrix * <usize>(slices * SLICE * 4) * depth;
+  const packed = scratch + PANELS;
+  const out = p.out + <usize>batch * <usize>(rows * columns * 4);
+  const rowBytes = <usize>columns << 2;
+  const isPlain = !p.bias && !p.program;
+  const wholePanels = rows / PANEL;
+  const wholeSlices = columns / SLICE;
 
   for (let first: i32 = 0; first < depth; first += p.terms) {
     const terms = min(p.terms, depth - first);
+    const panelBytes = <usize>(terms * PANEL * 4);
+    for (let panel = firstPanel, to = packed; panel < lastPanel; panel += GROUP, to += GROUP * panelBytes)
+      pack(p.a, a, panel, min(panel + GROUP, lastPanel), first, terms, PANEL, to, scratch + LANES);
     for (let slice = firstSlice; slice < lastSlice; slice++) {
       const right = b + (<usize>first * slices + <usize>slice * terms) * <usize>(SLICE * 4);
-      for (let panel = firstPanel; panel < lastPanel; panel++) {
-        const left = a + (<usize>first * panels + <usize>panel * terms) * <usize>(PANEL * 4);
-        const sums = scratch + <usize>((panel - firstPanel) * TILE_SLICES + slice - firstSlice) * TILE_BYTES;
-        if (first == 0) product(left, PANEL * 4, false, right, terms, sums, 32, STORE, 0);
-        else product(left, PANEL * 4, false, right, terms, sums, 32, ADD, 0);
+      let left = packed;
+      for (let panel = firstPanel; panel < lastPanel; panel++, left += panelBytes) {
+        const isOut = isPlain && panel < wholePanels && slice < wholeSlices;
+        const sums = isOut
+          ? out + <usize>panel * (PANEL * rowBytes) + <usize>(slice * SLICE * 4)
+          : panelOf(scratch, panel - firstPanel) + <usize>(slice - firstSlice) * TILE_BYTES;
+        const step: usize = isOut ? rowBytes : 32;
+        if (first == 0) product(left, PANEL * 4, false, right, terms, sums, step, STORE, 0);
+        else product(left, PANEL * 4, false, right, terms, sums, step, ADD, 0);
       }
     }
   }
@@ -206,7 +243,7 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
     for (let panel = firstPanel; panel < lastPanel; panel++) addBias(panelOf(scratch, panel - firstPanel), width, scratch + ROW);
   }
   if (p.program) {
-    const numbers = leadingAxes(p, 2);
+    const numbers = changetype<usize>(leadingAxis(p, p.axes));
     const inner = innerInstruction(p.program);
     const end = pastInstruction(p.program);
     run(firstInstruction(p.program), inner, 1, numbers, 0, 1, scratch + POINTERS, scratch + REGISTERS);
@@ -218,8 +255,10 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
     }
   }
   for (let row = firstPanel * PANEL; row < min(lastPanel * PANEL, rows); row++) {
-    const from = panelOf(scratch, row / PANEL - firstPanel) + ((row % PANEL) << 5);
-    storeRow(from, count, p.out + ((<usize>batch * rows + row) * columns + column) * 4);
+    const panel = row / PANEL;
+    const skip = isPlain && panel < wholePanels ? min(wholeSlices, lastSlice) - firstSlice : 0;
+    const from = panelOf(scratch, panel - firstPanel) + ((row % PANEL) << 5) + <usize>skip * TILE_BYTES;
+    storeRow(from, count - skip * SLICE, out + <usize>row * rowBytes + (<usize>(column + skip * SLICE) << 2));
   }
 }
 
@@ -238,17 +277,6 @@ function addBias(panel: usize, slices: i32, bias: usize): void {
       v128.store(panel, f32x4.add(v128.load(panel, 16), right), 16);
     }
   }
-}
-
-/** The place of the packed matrix that a matrix of the result is a product of. */
-function packedMatrix(axes: usize, count: i32, batch: i32): usize {
-  let place: i32 = 0;
-  for (let each = axes + (count - 1) * LeadingAxis.BYTES; each >= axes; each -= LeadingAxis.BYTES) {
-    const axis = changetype<LeadingAxis>(each);
-    place += (batch % axis.extent) * axis.matrices;
-    batch /= axis.extent;
-  }
-  return place;
 }
 
 /** A row of a tile, whose slices lie apart. */
