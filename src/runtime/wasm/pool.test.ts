@@ -156,6 +156,37 @@ test.each(CALLERS)(
   },
 );
 
+test('while the calling thread waits it works at the jobs that follow, and only then', async () => {
+  const pool = new Pool(1, heap.memory);
+  pools.push(pool);
+  await pool.start();
+  const long: Job = {
+    phases: [{ kernel: 'peak', tasks: 4 }],
+    params: PeakParams({ rounds: 1e6, factor: 0.5 }),
+    microseconds: 50_000,
+  };
+  const own = vi.fn();
+  const counted: Module = {
+    ...peak,
+    kernels: peak.kernels.map(
+      (kernel) =>
+        (...given) =>
+          own(kernel(...given)),
+    ),
+  };
+  const first = pool.run(counted, long, {});
+  expect((first.next().value as Pause).block?.()).toBe(true);
+  expect(first.next().done).toBe(true);
+  expect(own).not.toHaveBeenCalled();
+  expect(pool.run(counted, long, {}).next().done).toBe(true);
+  expect(own).toHaveBeenCalledTimes(4);
+  await undefined;
+  const later = pool.run(counted, long, {});
+  await (later.next().value as Pause).promise;
+  expect(later.next().done).toBe(true);
+  expect(own).toHaveBeenCalledTimes(4);
+});
+
 test("a page's own thread that waits takes a share of the job, and says if it fails there", async () => {
   const pool = new AwakePool(1, heap.memory);
   pools.push(pool);

@@ -39,6 +39,8 @@ const TINY_JOB_MICROSECONDS = 60;
 const AWAKE_MILLISECONDS = 0.3;
 /** Below this on each thread, the calling thread works with the others. */
 const SHORT_JOB_MICROSECONDS = 4000;
+/** And below this one that waits for room, which it would not have sooner without. */
+const WAITED_JOB_MICROSECONDS = 100_000;
 const PROGRESS_MILLISECONDS = 50;
 const START_MILLISECONDS = 10_000;
 
@@ -83,6 +85,8 @@ export class Pool {
   #ended: Promise<unknown> = Promise.resolve();
   #lastEnded = 0;
   #disposed = false;
+  /** Until what it does now ends, the calling thread waits for room and may as well work for it. */
+  #callerWaits = false;
 
   /** `threads` workers; 0 leaves everything to the calling thread. */
   constructor(
@@ -120,7 +124,8 @@ export class Pool {
     else if (this.threads === 0) yield* this.#runInTurns(module, job, control);
     else {
       publish(this.#control, module, job.phases);
-      if (job.microseconds < SHORT_JOB_MICROSECONDS * this.threads) yield* this.#runTogether(module);
+      const most = this.#callerWaits ? WAITED_JOB_MICROSECONDS : SHORT_JOB_MICROSECONDS;
+      if (job.microseconds < most * this.threads) yield* this.#runTogether(module);
       else yield* this.#runOnThreads(module, control);
     }
     if (this.threads > 0 && !isTiny) this.#lastEnded = performance.now();
@@ -190,6 +195,10 @@ export class Pool {
   }
 
   #block(module: Module): boolean {
+    this.#callerWaits = true;
+    queueMicrotask(() => {
+      this.#callerWaits = false;
+    });
     try {
       return waitForWorkers(module, this.#control);
     } catch (error) {
