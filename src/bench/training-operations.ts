@@ -5,7 +5,7 @@ import { causal } from '../masks/band';
 import { largestOf } from '../measure/gate';
 import { createDecoder } from '../models/decoder';
 import type { Parameters } from '../nn';
-import { startOf } from '../nn/module';
+import { fillStart } from '../nn/module';
 import type { Runtime } from '../runtime/runtime';
 import { differentiate } from '../tape';
 import { type HostTensor, hostTensor } from '../tensor/host';
@@ -182,10 +182,11 @@ const decoderOf = (problem: Problem, training: Training) => createDecoder(config
 function weightsOf(problem: Problem, training: Training): Record<string, HostTensor<'f32'>> {
   const entries = Object.entries(decoderOf(problem, training).parameters);
   return Object.fromEntries(
-    entries.map(([name, { shape, initial }], at) => [
-      name,
-      hostTensor(startOf(initial, sizeOf(shape), at), shape, 'f32'),
-    ]),
+    entries.map(([name, { shape, initial }], at) => {
+      const values = new Float32Array(sizeOf(shape));
+      fillStart(values, initial, at);
+      return [name, hostTensor(values, shape, 'f32')];
+    }),
   );
 }
 

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { isRecord, show } from '../check';
 import { mobyDick } from '../compare/inputs';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
-import { createDecoder, type Decoder, type DecoderConfig } from '../models';
+import { createDecoder, type Decoder, type DecoderAttention, type DecoderConfig } from '../models';
 import type { Runtime, RuntimeOptions } from '../runtime/runtime';
 import type { HostTensor } from '../tensor/host';
 import { formatShape } from '../tensor/shape';
@@ -101,7 +101,7 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
     optimizer,
     every = DEFAULTS.every,
   } = options as Required<TrainOptions>;
-  const config = parseJson(path, new TextDecoder().decode(await readBytes(path))) as DecoderConfig;
+  const config = parseRecord(path, new TextDecoder().decode(await readBytes(path))) as DecoderConfig;
   const decoder = createDecoder(config);
   const { tokens } = await readTensorsOf({ name: 'train', inputs: { tokens: '' } }, source);
   const { dtype, shape, data } = tokens as HostTensor<'i32'>;
@@ -129,9 +129,9 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
       .slice(0, 1),
   );
   const options: TextOptions = { ...DEFAULTS, ...Object.fromEntries(chosen) };
-  const { method: name, vocabulary, steps, length, batch, every, seed } = options;
+  const { vocabulary, steps, length, batch, every, seed } = options;
   const optimizer = parseOptimizer(options.optimizer);
-  const params = parseJson('--params', options.params);
+  const attention = attentionOf(options);
   const { name: title, text } = options.text === undefined ? await mobyDick() : await readText(options.text);
   if (text === '') throw new ParameterError(`${title} holds no text`);
   const tokenizer =
@@ -139,10 +139,10 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
   const tokens = tokenizer.encode(text);
   const data = windows(tokens, { length, batch, seed });
   const config = configOf(options, tokenizer.size);
-  const decoder = createDecoder(config, { attention: { method: name, params } });
+  const decoder = createDecoder(config, { attention });
   const toBatch = (host: HostTensor<'i32'>) => batchOf(runtime, host);
   return {
-    title: `${title}, learned with ${name}`,
+    title: `${title}, learned with ${options.method}`,
     ...{ config, decoder, steps, every, tokenizer, optimizer },
     parameters: decoder.initialize(runtime, { seed }),
     schedule: warmupCosine({ steps, warmup: Math.ceil(WARMUP * steps), floor: 0.1 }),
@@ -157,6 +157,23 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
     tokensOfBatch: batch * length,
     sampling: { prompt: tokens.slice(-length - 1).slice(0, SAMPLE.prompt), length, seed },
   };
+}
+
+/** One method for all layers, or several in turn, each with params of its own. */
+function attentionOf({ method, params, layers }: TextOptions): DecoderAttention {
+  const names = method.split(',');
+  if (names.length === 1) return { method, params: parseRecord('--params', params) };
+  if (names.length > layers)
+    throw new ParameterError(`--method must name at most as many as --layers, ${layers}, got ${names.length}`);
+  const given = params === DEFAULTS.params ? names.map(() => ({})) : parseJson(params);
+  if (!Array.isArray(given) || given.length !== names.length || !given.every(isRecord))
+    throw new ParameterError(
+      `--params must be a JSON array of ${names.length} objects, one for each of --method, got ${show(params)}`,
+    );
+  return Array.from({ length: layers }, (_, layer) => {
+    const turn = layer % names.length;
+    return { method: names[turn] as string, params: given[turn] };
+  });
 }
 
 /** A small Llama. */
@@ -195,7 +212,7 @@ function parseOptimizer(text: string): {
   make: (parameters: Record<string, Tensor>) => Optimizer;
   clip: number | undefined;
 } {
-  const given = parseJson('--optimizer', text);
+  const given = parseRecord('--optimizer', text);
   const { name, clip, ...options } = given as Record<string, unknown>;
   const make = Object.hasOwn(OPTIMIZERS, String(name)) ? OPTIMIZERS[String(name)] : undefined;
   if (!make)
@@ -205,13 +222,17 @@ function parseOptimizer(text: string): {
   return { make: (parameters) => make(parameters, options), clip: clip as number | undefined };
 }
 
-function parseJson(what: string, text: string): Readonly<Record<string, unknown>> {
-  let value: unknown;
+/** Undefined if it is not JSON. */
+function parseJson(text: string): unknown {
   try {
-    value = JSON.parse(text);
+    return JSON.parse(text);
   } catch {
-    // Told below.
+    return undefined;
   }
+}
+
+function parseRecord(what: string, text: string): Readonly<Record<string, unknown>> {
+  const value = parseJson(text);
   if (!isRecord(value)) throw new ParameterError(`${what} must be a JSON object, got ${show(text)}`);
   return value;
 }

@@ -91,7 +91,8 @@ test('learns a text with any causal method, and writes what others can read', as
 });
 
 test('goes on with what the checkpoint remembers, and refuses another course', async () => {
-  const args = ['--steps', '4', '--every', '2', '--vocabulary', '270', '--optimizer', '{"name": "sgd"}'];
+  const hybrid = ['--layers', '2', '--method', 'lightning-attention,attention', '--params', '[{}, {"window": [3, 0]}]'];
+  const args = ['--steps', '4', '--every', '2', '--vocabulary', '270', '--optimizer', '{"name": "sgd"}', ...hybrid];
   await saccade(...onText('whole', ...args));
   const whole = await readFile(at('whole', 'last.safetensors'));
   expect((await saccade('train', '--resume', '--out', at('whole'))).code).toBe(0);
@@ -126,6 +127,12 @@ test('refuses what cannot be learned, by name', async () => {
     '--params',
     '{"causal": false}',
   );
+  const refuseMethods = (message: string, methods: string, params = '{}') =>
+    refuse(message, '--text', at('text.txt'), ...SMALL, '--layers', '2', '--method', methods, '--params', params);
+  await refuseMethods('--method must name at most as many as --layers, 2, got 3', 'attention,parallax,attention');
+  await refuseMethods("parallax, got 'window'", 'attention,window');
+  await refuseMethods('--params must be a JSON array of 2 objects', 'attention,attention', '{"window": [3, 0]}');
+  await refuseMethods('--params must be a JSON array of 2 objects', 'attention,attention', '[{}]');
   await refuse("must be a JSON object, got '{'", '--text', at('text.txt'), '--optimizer', '{');
   await refuse("name of --optimizer must be one of adamw, sgd, muon, got 'adam'", '--optimizer', '{"name": "adam"}');
   await refuse(

@@ -41,7 +41,7 @@ export function trainCommand(): Command {
     .description('train a decoder whose attention is any causal method')
     .option('--out <folder>', 'where checkpoints and results go', 'trained')
     .option('--resume', 'go on from the last checkpoint in the folder')
-    .option('--method <name>', 'the attention; default: exact attention')
+    .option('--method <names>', 'the attention, or several by commas, which layers take in turn; default: attention')
     .addOption(paramsOption())
     .option('--text <file>', 'text to learn, in UTF-8; default: Moby Dick')
     .option('--vocabulary <size>', "'characters', or how many byte-pair tokens; default: characters", parseVocabulary)
@@ -61,7 +61,7 @@ export function trainCommand(): Command {
     .addOption(threadsOption())
     .addHelpText(
       'after',
-      `\nExamples:\n  $ saccade train --method power-attention --params '{"block": 16, "window": 2}' --text notes.txt\n  $ saccade train --resume\n  $ saccade train --config config.json --weights start.safetensors --tokens tokens.safetensors --optimizer '{"name": "adamw"}' --out trained`,
+      `\nExamples:\n  $ saccade train --method power-attention --params '{"block": 16, "window": 2}' --text notes.txt\n  $ saccade train --method lightning-attention,attention --params '[{}, {"window": [63, 0]}]'\n  $ saccade train --resume\n  $ saccade train --config config.json --weights start.safetensors --tokens tokens.safetensors --optimizer '{"name": "adamw"}' --out trained`,
     )
     .action(runTraining);
 }

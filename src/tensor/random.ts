@@ -23,15 +23,20 @@ export function uniformGenerator(seed: number): () => number {
 
 /** `length` standard normal numbers (Box-Muller). */
 export function normal(length: number, seed: number): Float32Array {
-  const uniform = uniformGenerator(seed);
   const values = new Float32Array(length);
-  for (let i = 0; i < length; i += 2) {
+  fillNormal(values, seed);
+  return values;
+}
+
+/** The same, where there is room for them. */
+export function fillNormal(values: Float32Array, seed: number): void {
+  const uniform = uniformGenerator(seed);
+  for (let i = 0; i < values.length; i += 2) {
     const radius = Math.sqrt(-2 * Math.log(1 - uniform()));
     const angle = 2 * Math.PI * uniform();
     values[i] = radius * Math.cos(angle);
-    if (i + 1 < length) values[i + 1] = radius * Math.sin(angle);
+    if (i + 1 < values.length) values[i + 1] = radius * Math.sin(angle);
   }
-  return values;
 }
 
 /** `length` numbers uniform in [low, high). */
