@@ -206,8 +206,8 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
   }
   const b = p.packed + <usize>matrix * <usize>(slices * SLICE * 4) * depth;
   const packed = scratch + PANELS;
-  const out = p.out + <usize>batch * <usize>(rows * columns * 4);
   const rowBytes = <usize>columns << 2;
+  const out = p.out + <usize>batch * <usize>rows * rowBytes;
   const isPlain = !p.bias && !p.program;
   const wholePanels = rows / PANEL;
   const wholeSlices = columns / SLICE;
