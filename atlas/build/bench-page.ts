@@ -62,7 +62,7 @@ function runSection(run: BenchReport, id: string): Html {
     ...[...ways].map(([label, how]) => `${label}: ${how}`),
     ...run.measures.map((measure) => `${MEASURES[measure].header}: ${meaning(run, measure)}`),
   ];
-  return html`<section class="run-of-bench"><h2>${machine.cpu}, ${machine.cores} cores</h2>
+  return html`<section class="run-of-bench"><h2>${machine.cpu}, ${machine.cores} cores, ${machine.runtime.split(' ')[0]}</h2>
 <p class="caption">${formatMachine(machine)}. ${runtime.join('; ')}.</p>
 ${notes.map((note) => html`<p><strong>${note}</strong></p>`)}
 <div class="code"><pre tabindex="0"><code>npx ${command}</code></pre></div>
@@ -74,8 +74,9 @@ ${plot && html`<figure data-live="bench" data-state="idle" data-of="${id}" data-
 
 /** Which plot the rows have the numbers for. */
 function plotOf(rows: readonly BenchRow[]): keyof typeof PLOTS | undefined {
-  const lengths = Map.groupBy(rows, ({ mask }) => mask).values();
-  if ([...lengths].every((group) => new Set(group.map(({ n }) => n)).size > 1)) return 'speed';
+  const masks = [...Map.groupBy(rows, ({ mask }) => mask).values()];
+  const isLine = (of: readonly BenchRow[]) => new Set(of.map(({ n }) => n)).size > 1;
+  if (masks.every((group) => [...Map.groupBy(group, ({ label }) => label).values()].some(isLine))) return 'speed';
   const compared = rows.filter(({ measures: { visited, ratio } }) => visited !== undefined && ratio !== undefined);
   return compared.length > 2 ? 'tiles' : undefined;
 }

@@ -124,7 +124,7 @@ export interface BenchReport {
   /** What the runtime is: backend, threads, kernels; one fact a line. */
   readonly runtime: readonly string[];
   /** What a reader must know before comparing the rows; one sentence or two each. */
-  readonly notes?: readonly string[];
+  readonly notes?: readonly string[] | undefined;
   readonly command: string;
   /** False while rows are still to come, and for good if the benchmark was interrupted then. */
   readonly complete: boolean;

@@ -40,7 +40,10 @@ export async function runSuite(
   const { browser } = context;
   const settings = runtimeOptions(options);
   const gpu = options.backend === 'webgpu' ? { isSoftware: await runtimes.isSoftware(settings) } : undefined;
-  const notes = gpu ? [...(gpu.isSoftware ? [IN_SOFTWARE] : []), ON_GPU] : browser?.notes;
+  const notesOf = (rows: readonly BenchRow[]) => {
+    if (gpu) return [...(gpu.isSoftware ? [IN_SOFTWARE] : []), ON_GPU];
+    return rows.some(({ name }) => name.endsWith('-webgpu')) ? browser?.notes : undefined;
+  };
   const report = async (complete: boolean): Promise<BenchReport> => ({
     format: 'saccade bench',
     version: 1,
@@ -50,7 +53,7 @@ export async function runSuite(
     ...(suite.ratio !== undefined && { ratio: suite.ratio }),
     machine: browser?.machine ?? (await describeMachine()),
     runtime: browser?.facts ?? (await runtimes.explain(settings)),
-    ...(notes && { notes }),
+    notes: notesOf(rows),
     command: commandLine(suite.name, options, suite.defaults),
     complete,
     rows: [...rows],

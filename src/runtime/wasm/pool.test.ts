@@ -59,19 +59,40 @@ const CALLERS = [
   ["a page's own thread", AwakePool],
 ] as const;
 
+/** Long enough that a thread comes to it late. */
+const LONG: Job = {
+  phases: [{ kernel: 'peak', tasks: 20 }],
+  params: PeakParams({ rounds: 3e6, factor: 0.5 }),
+  microseconds: 1e6,
+};
+
+/** The room of that job; calls `own` for each task that the calling thread takes. */
+const telling = (own: () => void): Module => ({
+  ...peak,
+  kernels: peak.kernels.map((kernel) => (...given) => {
+    own();
+    kernel(...given);
+  }),
+});
+
 const pools: Pool[] = [];
 afterEach(() => {
   for (const pool of pools.splice(0)) pool.dispose();
 });
+
+async function started(threads: number, Started = Pool): Promise<Pool> {
+  const pool = new Started(threads, heap.memory);
+  pools.push(pool);
+  await pool.start();
+  return pool;
+}
 
 /** Runs jobs one after the other on so many threads. */
 async function open(
   threads: number,
   Opened = Pool,
 ): Promise<(module: Module, job: Job, control?: Control) => Promise<void>> {
-  const pool = new Opened(threads, heap.memory);
-  pools.push(pool);
-  await pool.start();
+  const pool = await started(threads, Opened);
   const run = inOrder();
   return (module, job, control = {}) => run(pool.run(module, job, control));
 }
@@ -115,11 +136,7 @@ test('a job for workers, from a caller that has just worked itself, leaves the c
   await run(maps, squaring(RUN, MICROSECONDS.together));
   let turns = 0;
   const timer = setInterval(() => turns++, 1);
-  await run(peak, {
-    phases: [{ kernel: 'peak', tasks: 20 }],
-    params: PeakParams({ rounds: 3e6, factor: 0.5 }),
-    microseconds: 1e6,
-  });
+  await run(peak, LONG);
   clearInterval(timer);
   expect(turns).toBeGreaterThan(2);
 });
@@ -138,18 +155,12 @@ test('workers that cannot compile a module from the heap say so, and the next ca
 test.each(CALLERS)(
   '%s: news of the end of a job that the caller has waited for does not end the next one',
   async (_, Pool) => {
-    const pool = new Pool(2, heap.memory);
-    pools.push(pool);
-    await pool.start();
+    const pool = await started(2, Pool);
     const first = pool.run(maps, squaring(LENGTH, MICROSECONDS.byWorkers), {});
     numbers.fill(2);
     expect((first.next().value as Pause).block?.()).toBe(true);
     expect(first.next().done).toBe(true);
-    const next = pool.run(
-      peak,
-      { phases: [{ kernel: 'peak', tasks: 20 }], params: PeakParams({ rounds: 3e6, factor: 0.5 }), microseconds: 1e6 },
-      {},
-    );
+    const next = pool.run(peak, LONG, {});
     await (next.next().value as Pause).promise;
     expect(workersHaveLeft(new Int32Array(heap.memory.buffer, CONTROL, CONTROL_LENGTH))).toBe(true);
     expect(next.next().done).toBe(true);
@@ -157,57 +168,33 @@ test.each(CALLERS)(
 );
 
 test('while the calling thread waits it works at the jobs that follow, and only then', async () => {
-  const pool = new Pool(1, heap.memory);
-  pools.push(pool);
-  await pool.start();
-  const long: Job = {
-    phases: [{ kernel: 'peak', tasks: 4 }],
-    params: PeakParams({ rounds: 1e6, factor: 0.5 }),
-    microseconds: 50_000,
-  };
+  const pool = await started(1);
+  const long = { ...LONG, microseconds: 50_000 };
   const own = vi.fn();
-  const counted: Module = {
-    ...peak,
-    kernels: peak.kernels.map(
-      (kernel) =>
-        (...given) =>
-          own(kernel(...given)),
-    ),
-  };
+  const counted = telling(own);
   const first = pool.run(counted, long, {});
   expect((first.next().value as Pause).block?.()).toBe(true);
   expect(first.next().done).toBe(true);
   expect(own).not.toHaveBeenCalled();
   expect(pool.run(counted, long, {}).next().done).toBe(true);
-  expect(own).toHaveBeenCalledTimes(4);
+  expect(own).toHaveBeenCalledTimes(20);
   await undefined;
   const later = pool.run(counted, long, {});
   await (later.next().value as Pause).promise;
   expect(later.next().done).toBe(true);
-  expect(own).toHaveBeenCalledTimes(4);
+  expect(own).toHaveBeenCalledTimes(20);
 });
 
 test("a page's own thread that waits takes a share of the job, and says if it fails there", async () => {
-  const pool = new AwakePool(1, heap.memory);
-  pools.push(pool);
-  await pool.start();
-  const params = PeakParams({ rounds: 3e6, factor: 0.5 });
-  const long: Job = { phases: [{ kernel: 'peak', tasks: 20 }], params, microseconds: 1e6 };
+  const pool = await started(1, AwakePool);
   const own = vi.fn();
-  const counted: Module = {
-    ...peak,
-    kernels: peak.kernels.map(
-      (kernel) =>
-        (...given) =>
-          own(kernel(...given)),
-    ),
-  };
-  const waited = pool.run(counted, long, {});
+  const counted = telling(own);
+  const waited = pool.run(counted, LONG, {});
   expect((waited.next().value as Pause).block?.()).toBe(true);
   expect(own).toHaveBeenCalled();
   expect(waited.next().done).toBe(true);
 
-  const failing = pool.run({ ...peak, kernels: peak.kernels.map(() => never) }, long, {});
+  const failing = pool.run({ ...peak, kernels: peak.kernels.map(() => never) }, LONG, {});
   const { promise, block } = failing.next().value as Pause;
   expect(block?.()).toBe(false);
   await expect(promise).rejects.toThrow('the calling thread failed: Error: not this build');
