@@ -20,6 +20,7 @@ test('the tables in the README are those of docs/bench and of the registry', asy
     'bench attention': attentionSection(await runsOf('attention')),
     'bench sparse': sparseSection(await runsOf('sparse')),
     'bench browser': browserSection(await runsOf('browser')),
+    'bench train': trainSection(await runsOf('train'), await runsOf('train-browser')),
     methods: methodsSection(),
   };
   const current = Object.entries(sections).reduce(
@@ -170,6 +171,20 @@ function browserSection(runs: readonly BenchReport[]): string {
     ]),
   ];
   return `${markdownTable(cells)}\n\n${notesOf(runs)}`;
+}
+
+/** A row for each contender, in Node and in a page. */
+function trainSection(here: readonly BenchReport[], inPages: readonly BenchReport[]): string {
+  const contenders = { step: 'Saccade', 'jax-js': 'jax-js', tfjs: 'TensorFlow.js', pytorch: 'PyTorch' };
+  const cells = [
+    ['', 'Node', 'Chromium'],
+    ...Object.entries(contenders).map(([name, label]) => [
+      label,
+      timeCell(here, (row) => row.name === name, name !== 'step'),
+      timeCell(inPages, (row) => row.name === `${name}-wasm`, name !== 'step'),
+    ]),
+  ];
+  return `${markdownTable(cells)}\n\n${notesOf(here)}\n\n${notesOf(inPages)}`;
 }
 
 /** The time in the newest run, if it has the row, and for rivals its ratio to the baseline over all runs. */
