@@ -197,12 +197,12 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
   const lastSlice = min(firstSlice + p.slices, slices);
   let a: usize = 0;
   let matrix: i32 = 0;
-  let place = batch;
+  let index = batch;
   for (let i = p.axes - 1; i >= 0; i--) {
     const axis = leadingAxis(p, i);
-    a += <usize>(place % axis.extent) * axis.a;
-    matrix += (place % axis.extent) * axis.packed;
-    place /= axis.extent;
+    a += <usize>(index % axis.extent) * axis.a;
+    matrix += (index % axis.extent) * axis.packed;
+    index /= axis.extent;
   }
   const b = p.packed + <usize>matrix * <usize>(slices * SLICE * 4) * depth;
   const packed = scratch + PANELS;
