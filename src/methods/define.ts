@@ -119,7 +119,7 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   readonly gradient?: false;
   readonly outputs: Specs;
   readonly params: Schema;
-  /** Whether no query sees a key after its own position. Default: what the param `causal` says, if there is one. */
+  /** Whether nothing after a query's own position has a part in its result. Default: what the param `causal` says, if there is one. */
   isCausal?(params: valibot.InferOutput<Schema>): boolean;
   /** The mask, for methods that are one; undefined for settings that are none. */
   mask?(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask | undefined;

@@ -2,6 +2,8 @@
 import type * as valibot from 'valibot';
 import { DTypeError } from '../errors';
 import { area } from '../masks/area';
+import { causal } from '../masks/band';
+import { and } from '../masks/combine';
 import type { Mask } from '../masks/mask';
 import { attention } from '../ops/attention';
 import {
@@ -69,6 +71,9 @@ export interface MaskedMethod<Schema extends ParamsSchema, Shapes extends Specs>
   mask(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
 }
 
+/** Tokens of the sequence at which a mask is asked whether a query sees later keys. */
+const ASKED = 256;
+
 const SEQUENCES = { q: 'b n h d', k: 'b m g d', v: 'b m g e' } as const;
 
 export function defineMaskedMethod<const Schema extends ParamsSchema, const Shapes extends QkvSpecs = typeof SEQUENCES>(
@@ -102,6 +107,14 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
   const flat = (x: Tensor): Tensor => (spatial ? x.reshape(flattened(x.shape)) : x.reshape(x.shape));
 
   const method = defineMethod<Schema, Shapes>({
+    // Several params may decide it together, so the mask is asked; on a grid a method says what later means.
+    ...(!spatial && {
+      isCausal(params: Params) {
+        const problem = problemOfLetters({ n: ASKED, m: ASKED });
+        const mask = spec.mask(params, problem);
+        return area(mask, problem) === area(and(mask, causal()), problem);
+      },
+    }),
     ...spec,
     inputs,
     outputs: spatial ? { out: 'b ...space h e', lse: 'b ...space h' } : { out: 'b n h e', lse: 'b n h' },

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { relativeError } from '../../test/describe-method';
 import { expectRefusal } from '../../test/expect';
@@ -91,6 +91,15 @@ describeOnBackends('multi-head attention', (runtime) => {
       const grid = attention({ ...{ width, heads: 2, grid: [3, 3] }, ...neighborhood });
       await expectRefusal(runtime(), () => grid.forward(x, parameters), 'x must have 9 tokens');
     }));
+});
+
+test('a method whose layer has a parameter of the name of another is refused', () => {
+  const parallax = findMethod('parallax');
+  const layer = () => ({ parameters: { 'q_norm.weight': { shape: [2], initial: { value: 1 } } }, inputs: () => ({}) });
+  const config = { width: 4, heads: 2, qkNorm: {}, method: 'parallax' };
+  vi.spyOn(parallax, 'layer').mockImplementation(layer);
+  expect(() => attention(config)).toThrow("the layer of method parallax has a parameter 'q_norm.weight', which any");
+  vi.restoreAllMocks();
 });
 
 test('settings that are none are refused by name', () => {

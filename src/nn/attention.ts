@@ -126,18 +126,21 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
   const extra = method.layer?.({ width, heads, keyHeads, d, e, layer, layers }, params);
   const { qkv = false, out: ofOut = false } = bias;
   const queries = extra?.queries ?? [];
+  const own: Described = {
+    ...projection('q_proj', heads * d, width, qkv),
+    ...projection('k_proj', keyHeads * d, width, qkv),
+    ...projection('v_proj', keyHeads * e, width, qkv),
+    ...projection('o_proj', width, heads * e, ofOut),
+    ...Object.assign({}, ...queries.map((each) => projection(`${each}_proj`, heads * d, width, qkv))),
+    ...(normed &&
+      Object.assign({}, ...['q', 'k', ...queries].map((each) => prefixed(normed.parameters, `${each}_norm`)))),
+  };
+  const twice = Object.keys(extra?.parameters ?? {}).find((each) => Object.hasOwn(own, each));
+  if (twice !== undefined)
+    throw new ParameterError(`the layer of method ${name} has a parameter '${twice}', which any attention has`);
   return {
     name: `attention by ${name}`,
-    parameters: {
-      ...projection('q_proj', heads * d, width, qkv),
-      ...projection('k_proj', keyHeads * d, width, qkv),
-      ...projection('v_proj', keyHeads * e, width, qkv),
-      ...projection('o_proj', width, heads * e, ofOut),
-      ...Object.assign({}, ...queries.map((each) => projection(`${each}_proj`, heads * d, width, qkv))),
-      ...(normed &&
-        Object.assign({}, ...['q', 'k', ...queries].map((each) => prefixed(normed.parameters, `${each}_norm`)))),
-      ...extra?.parameters,
-    },
+    parameters: { ...own, ...extra?.parameters },
     ...{ method, params, keyHeads, d, e },
     forward(x, parameters, { signal, positions, attend }) {
       const [b, n] = checkTokens(x, width);

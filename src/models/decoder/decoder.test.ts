@@ -1,16 +1,20 @@
 import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { relativeError } from '../../../test/describe-method';
 import { expectRefusal } from '../../../test/expect';
 import configs from '../../../test/fixtures/decoder.json';
+import { PARAMS } from '../../../test/method-params';
 import { scoped } from '../../../test/scoped';
+import { concat, createRuntime, type Runtime } from '../../index';
 import { readSafetensors } from '../../io';
-import { partOf } from '../../nn/module';
+import { methods } from '../../methods/registry';
+import { attention as attentionModule } from '../../nn/attention';
+import { initial, partOf } from '../../nn/module';
 import { differentiate } from '../../tape';
 import { type HostTensor, hostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
-import { createDecoder, type DecoderAttention } from '.';
+import { createDecoder, type DecoderAttention, type LayerAttention } from '.';
 
 const fixture = readSafetensors(
   readFileSync(new URL('../../../test/fixtures/decoder.safetensors', import.meta.url)),
@@ -143,6 +147,108 @@ describeOnBackends('decoder by other methods', (runtime) => {
   );
 });
 
+/** In the place of the defaults, settings of methods that let tokens see later ones, or might seem to. */
+const SETTINGS: Readonly<Record<string, readonly object[]>> = {
+  attention: [
+    ...[{ prefix: 4 }, { prefix: 1 }, { causal: false }, { window: [3, 3] }, { window: [3, 0], sinks: 1, prefix: 2 }],
+    ...[
+      { causal: false, window: [3, 0] },
+      { causal: false, window: [2, 0], sinks: 3 },
+    ],
+  ],
+  's2-attention': [{ block: 2, localBlocks: 2 }, ...[{ block: 2, localBlocks: 1, positions: 'relative' }]],
+  'power-attention': [{ block: 2, window: 2 }],
+  'stochastic-attention': [true, false].flatMap((causal) => [
+    ...[
+      { window: 3, causal },
+      { window: 3, causal, gated: true },
+      { window: 3, causal, clamped: true },
+    ],
+    ...(causal ? [{ window: 3, causal, strict: true }] : []),
+  ]),
+  'nats-linear': [{ chunk: 2 }],
+  performer: [{}, { epsilon: 0.1 }, { epsilon: 0.1, kernel: 'relu' }, { causal: false }],
+  transnormer: [
+    {},
+    { attention: 'diag', block: 4 },
+    { attention: 'diag', block: 4, causal: false },
+    { positions: 'lrpe' },
+  ],
+  'local-linear-attention': [{ ridge: 1 }, { ridge: 1, causal: false }],
+  parallax: [{}, { window: 3 }, { window: 3, causal: false }, { causal: false }],
+};
+
+describe('methods of a decoder', () => {
+  let runtime: Runtime;
+  beforeAll(async () => {
+    runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  });
+  afterAll(() => runtime.dispose());
+  const onSequences = methods.filter(({ inputs }) => !inputs.q?.includes('...space'));
+  /** Undefined for what a decoder refuses. */
+  const decoderOf = (config: object, attention: LayerAttention) => {
+    try {
+      return createDecoder({ ...tiny, ...config }, { attention });
+    } catch (error) {
+      expect(String(error)).toContain(`${attention.method} lets tokens see later ones`);
+      return undefined;
+    }
+  };
+
+  test('are those, and only those, by which tokens see no later ones', () =>
+    scoped(runtime, async () => {
+      const [n, width] = [8, 8];
+      const [x, y] = [runtime.random([1, n, width], { seed: 1 }), runtime.random([1, n, width], { seed: 2 })];
+      const changed = [1, 3, n - 1].map(
+        (at) => [at, concat([x.slice(1, 0, at), y.slice(1, at, n)] as Tensor<'f32'>[], 1)] as const,
+      );
+      const taken = new Map<string, boolean>();
+      for (const { name, params: schema } of onSequences)
+        for (const given of SETTINGS[name] ?? [{}]) {
+          const params = { ...('causal' in schema.entries && { causal: true }), ...given };
+          const layer = attentionModule({ width, heads: 2, method: name, params });
+          const parameters = initial(layer, runtime, 3);
+          // Large enough that one token counts.
+          for (const each of ['q', 'k', 'v', 'o'])
+            parameters[`${each}_proj.weight`] = runtime.random([width, width], { seed: each.charCodeAt(0) });
+          const outputs = (tokens: Tensor, at: number) => layer.forward(tokens, parameters).slice(1, 0, at).toHost();
+          const differences = changed.map(async ([at, other]) =>
+            relativeError(await outputs(other, at), await outputs(x, at)),
+          );
+          const difference = Math.max(...(await Promise.all(differences)));
+          const label = `${name} ${JSON.stringify(given)}`;
+          taken.set(label, decoderOf({}, { method: name, params: given as LayerAttention['params'] }) !== undefined);
+          expect(difference < 1e-5, label).toBe(taken.get(label));
+          expect(difference < 1e-5 || difference > 1e-3, `${label} ${difference}`).toBe(true);
+        }
+      expect([...taken.values()].filter(Boolean).length).toBeGreaterThan(15);
+    }));
+
+  test('have parameters of other names than the layers of every architecture, and take a step in each', () =>
+    scoped(runtime, async () => {
+      const tokens = runtime.tensor([1, 2, 3, 4, 5, 6], [2, 3], 'i32');
+      const bias = { attention_bias: true, head_dim: 4 };
+      let steps = 0;
+      for (const model_type of ['llama', 'mistral', 'qwen2', 'qwen3'])
+        for (const { name } of onSequences) {
+          const decoder = decoderOf(
+            { model_type, num_hidden_layers: 1, ...bias },
+            { method: name, params: PARAMS[name] as LayerAttention['params'] },
+          );
+          if (!decoder) continue;
+          await scoped(runtime, async () => {
+            const parameters = decoder.initialize(runtime, { seed: 1 });
+            const { loss, gradients } = differentiate((p) => decoder.loss(p, tokens, tokens), parameters);
+            expect((await loss.read())[0], `${model_type} ${name}`).toBeCloseTo(Math.log(7), 1);
+            expect(Object.keys(gradients)).toEqual(Object.keys(decoder.parameters));
+            await Promise.all(Object.values(gradients).map((each) => each.read()));
+          });
+          steps++;
+        }
+      expect(steps).toBe(4 * 11);
+    }));
+});
+
 describe('createDecoder', () => {
   test('counts the operations of a forward pass', () => {
     // Projections 2 x 8 x 8 and what is smaller by grouping, three of 8 x 6, the head 7 x 8, and attention to what comes before.
@@ -182,7 +288,13 @@ describe('createDecoder', () => {
   test('refuses methods that a decoder cannot use, and says where', () => {
     const make = (attention: unknown) => () => createDecoder(tiny, { attention: attention as DecoderAttention });
     expect(make('dydila')).toThrow('attention of layer 0: dydila lets tokens see later ones');
-    expect(make(['attention', { method: 'attention', params: { causal: false } }])).toThrow('attention of layer 1');
+    expect(make(['attention', { method: 'attention', params: { causal: false } }])).toThrow(
+      'attention of layer 1: attention lets tokens see later ones by its param causal, false, which those of a decoder',
+    );
+    expect(make({ method: 'attention', params: { window: [3, 0], prefix: 4 } })).toThrow('by its param prefix, 4,');
+    expect(make({ method: 's2-attention', params: { positions: 'relative' } })).toThrow("by its param positions, 'rel");
+    const performer = { method: 'performer', params: { epsilon: 0.1 } };
+    expect(make(performer)).toThrow('by its param epsilon, 0.1, which');
     expect(make({ method: 'neighborhood-attention', params: { window: 3 } })).toThrow('is of tokens on a grid');
     expect(make(['attention'])).toThrow('attention must be one for each of 2 layers, got 1');
     expect(make('none')).toThrow('method must be one of attention');
@@ -190,7 +302,6 @@ describe('createDecoder', () => {
   });
 
   test('takes a list of names that checkpoints have, and names what is amiss in others', async () => {
-    const { createRuntime } = await import('../../index');
     using runtime = await createRuntime({ backend: 'reference' });
     const decoder = createDecoder(configs.qwen3);
     const { weights } = given('qwen3');

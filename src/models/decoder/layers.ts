@@ -1,4 +1,5 @@
 /** The layers of a decoder: attention by any causal method between norms and residual sums, and a gated feed-forward network. */
+import { is } from 'valibot';
 import { checkBoolean, checkKnown, isRecord, show } from '../../check';
 import { ParameterError } from '../../errors';
 import type { Method } from '../../methods/define';
@@ -99,8 +100,19 @@ function checkedParams(
     Object.hasOwn(method.params.entries, name),
   );
   const params = { ...Object.fromEntries(usual), ...given };
+  if (isCausal(method, params)) return params;
+  const cause = Object.keys(given).find((name) => {
+    const others = Object.fromEntries([...usual, ...Object.entries(given).filter(([each]) => each !== name)]);
+    return is(method.params, others) && isCausal(method, others);
+  });
+  const by = cause === undefined ? '' : ` by its param ${cause}, ${show(given[cause])}`;
+  throw new ParameterError(
+    `${where}: ${method.name} lets tokens see later ones${by}, which those of a decoder must not`,
+  );
+}
+
+/** Whether tokens see none after them. */
+function isCausal(method: Method, params: Readonly<Record<string, unknown>>): boolean {
   const parsed = method.parse(params) as { readonly causal?: unknown };
-  if (!(method.isCausal ? method.isCausal(parsed) : parsed.causal))
-    throw new ParameterError(`${where}: ${method.name} lets tokens see later ones, which those of a decoder must not`);
-  return params;
+  return method.isCausal ? method.isCausal(parsed) : parsed.causal === true;
 }

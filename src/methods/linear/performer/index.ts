@@ -61,6 +61,9 @@ export const performer = defineMethod({
     scale,
   }),
 
+  // Features of softmax are scaled by the longest key of all tokens, which cancels out unless something is added.
+  isCausal: ({ causal, kernel, epsilon }) => causal && (kernel === 'relu' || epsilon === 0),
+
   reference,
 
   forward(inputs, params, control = {}) {
