@@ -36,6 +36,17 @@ function kindOf(value: object): string {
   return Object.prototype.toString.call(value).slice(8, -1);
 }
 
+/** The name of a part: `a.b`, `a[0]` or `a["b.c"]`, never the same for two parts of one whole. */
+export function partName(whole: string, key: string | number): string {
+  if (typeof key === 'number') return `${whole}[${key}]`;
+  return /^[A-Za-z_$][\w$]*$/.test(key) ? `${whole}.${key}` : `${whole}[${JSON.stringify(key)}]`;
+}
+
+/** The name of what lies at a path, such as `tree.parents`; other paths have other names. */
+export function pathName(path: readonly string[]): string {
+  return path.reduce(partName, '').replace(/^\./, '');
+}
+
 /** Whether it is an object with names, such as options. */
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && kindOf(value) === 'Object';

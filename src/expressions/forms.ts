@@ -1,6 +1,6 @@
 /** What functions were compiled into, kept by their source: closures made anew have the same. */
 import { BoundedMap } from '../bounded-map';
-import { isRecord } from '../check';
+import { isRecord, pathName } from '../check';
 import { Tensor } from '../tensor/tensor';
 import type { Captured, Read } from './parse';
 
@@ -14,6 +14,9 @@ export interface CapturedTensor {
   readonly name: string;
   readonly tensor: Tensor;
 }
+
+/** What messages call a captured tensor. */
+export const messageName = (name: string) => (name.startsWith('[') ? `captured${name}` : `captured.${name}`);
 
 /** Functions whose forms are kept. */
 const KEPT = 256;
@@ -57,7 +60,7 @@ function givenOf(reads: readonly Read[], captured: Captured): Given | undefined 
       numbers.push(found);
     } else if (kind === 'tensor') {
       if (!(found instanceof Tensor && found.dtype === value)) return undefined;
-      tensors.push({ name: path.join('.'), tensor: found });
+      tensors.push({ name: pathName(path), tensor: found });
     } else if (kind === 'value' && !Object.is(found, value)) return undefined;
   }
   return { numbers, tensors };

@@ -8,7 +8,7 @@
 
 import type * as js from 'acorn';
 import { type Node, type Options, parseExpressionAt } from 'acorn';
-import { isRecord, show } from '../check';
+import { isRecord, pathName, show } from '../check';
 import { ParameterError } from '../errors';
 import { Tensor } from '../tensor/tensor';
 import { exactNumbers } from './exact';
@@ -69,14 +69,19 @@ export interface Read {
   readonly value: unknown;
 }
 
-/** A captured value that is not yet an expression, and what the function calls it. */
+/** A captured value that is not yet an expression, and where it lies in what was captured. */
 class Outer {
   constructor(
     readonly value: unknown,
-    readonly path: string,
+    readonly path: readonly string[],
     /** Whether it is a part of a tensor, such as its shape. */
     readonly isOfTensor = false,
   ) {}
+
+  /** What the function calls it. */
+  get name(): string {
+    return pathName(this.path) || 'captured';
+  }
 }
 
 /** Results in an array or object literal. */
@@ -237,9 +242,9 @@ class Compiler {
     const exact: ReadonlySet<InputName> = this.signature.isMap ? new Set() : exactNumbers(results);
     const replacements: Partial<Record<InputName, Expression>> = {};
     let inputs = 0;
-    for (const [path, found] of this.#numbers) {
+    for (const [called, found] of this.#numbers) {
       const { name } = found as { name: InputName };
-      const value = (this.#reads.get(path) as Read).value as number;
+      const { path, value } = this.#reads.get(called) as Read & { readonly value: number };
       if (exact.has(name)) this.#note(path, 'value', value);
       replacements[name] = exact.has(name) ? constant(value) : input(`c${inputs++}`);
     }
@@ -272,10 +277,11 @@ class Compiler {
     const scope = new Map<string, Value>();
     params.forEach((param, at) => {
       if (at < parameters.length) {
-        if (param.type !== 'Identifier') throw this.#refusal(param, 'this parameter', 'give it a plain name');
+        const isPlain = param.type === 'Identifier' && param.name !== '__proto__' && !scope.has(param.name);
+        if (!isPlain) throw this.#refusal(param, 'this parameter', 'give it a plain name of its own');
         scope.set(param.name, input(parameters[at] as InputName));
         this.#names.push(param.name);
-      } else if (at === parameters.length) this.#bind(param, new Outer(this.captured, ''), scope);
+      } else if (at === parameters.length) this.#bind(param, new Outer(this.captured, []), scope);
       else throw this.#refusal(param, 'this parameter', `the function is given ${parameters.join(', ')} and captured`);
     });
     return scope;
@@ -443,19 +449,20 @@ class Compiler {
   }
 
   /** A named property of what was captured; n and m are there unless the caller captured others by these names. */
-  #property({ value, path, isOfTensor }: Outer, name: string, node: Node): Value {
+  #property(outer: Outer, name: string, node: Node): Value {
+    const { value, path, isOfTensor } = outer;
     const inner = Object(value)[name];
-    if (inner !== undefined)
-      return new Outer(inner, path ? `${path}.${name}` : name, isOfTensor || value instanceof Tensor);
-    if (path === '' && !this.signature.isMap && (name === 'n' || name === 'm')) {
-      this.#note(name, 'value', undefined);
+    const inside = [...path, name];
+    if (inner !== undefined) return new Outer(inner, inside, isOfTensor || value instanceof Tensor);
+    if (path.length === 0 && !this.signature.isMap && (name === 'n' || name === 'm')) {
+      this.#note(inside, 'value', undefined);
       return input(name);
     }
-    if (path === '' && Object.hasOwn(WORDS, name)) {
-      this.#note(name, 'value', undefined);
-      return new Outer(WORDS[name as keyof typeof WORDS], name);
+    if (path.length === 0 && Object.hasOwn(WORDS, name)) {
+      this.#note(inside, 'value', undefined);
+      return new Outer(WORDS[name as keyof typeof WORDS], inside);
     }
-    throw this.#refusal(node, `${path || 'captured'} without '${name}'`, `pass it, { ${name} }`);
+    throw this.#refusal(node, `${outer.name} without '${name}'`, `pass it, { ${name} }`);
   }
 
   #element(array: Outer, index: Expression, node: Node): Value {
@@ -469,24 +476,23 @@ class Compiler {
   }
 
   #elementOfInput(outer: Outer, index: Expression, node: Node): Value {
-    const { value, path } = outer;
+    const { value, path, name } = outer;
     if (!(value instanceof Tensor)) {
       const at = constantOf(index);
       if (at !== undefined) return this.#property(outer, `${at}`, node);
-      throw this.#refusal(node, `an element of '${path}', which is no tensor,`, 'capture a tensor');
+      throw this.#refusal(node, `an element of '${name}', which is no tensor,`, 'capture a tensor');
     }
-    const tensor = this.#tensors.get(path) ?? input(`t${this.#tensors.size}`);
-    this.#tensors.set(path, tensor);
+    const tensor = this.#tensors.get(name) ?? input(`t${this.#tensors.size}`);
+    this.#tensors.set(name, tensor);
     this.#note(path, 'tensor', value.dtype);
     const found = apply('lookup', tensor, index);
     // Of integers the kernels read 0 where the index is outside.
     return value.dtype === 'i32' ? apply('bitOr', found, constant(0)) : found;
   }
 
-  #table({ value, path }: Outer, node: Node): Table {
+  #table({ value, path, name }: Outer, node: Node): Table {
     const found = this.#tables.get(value);
     if (found) return found;
-    const name = path || 'captured';
     const isArray = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
     if (!isArray) throw this.#refusal(node, `an element of '${name}', which is no array,`, 'pass a flat array');
     const elements = value as ArrayLike<unknown>;
@@ -614,9 +620,9 @@ class Compiler {
   #scalar(value: Value, node: Node): Expression {
     if (value instanceof Several) throw this.#unknown(node);
     if (!(value instanceof Outer)) return value;
-    const { value: inner, path } = value;
+    const { value: inner, path, name } = value;
     if (typeof inner === 'number' && this.signature.hasInputs && !value.isOfTensor)
-      return this.#capturedNumber(inner, path);
+      return this.#capturedNumber(inner, value);
     if (typeof inner === 'number' || typeof inner === 'boolean') {
       this.#note(path, 'value', inner);
       return constant(inner);
@@ -624,18 +630,18 @@ class Compiler {
     const array = Array.isArray(inner) || ArrayBuffer.isView(inner);
     const what = array ? 'an array' : typeof inner === 'object' ? 'an object' : `a ${typeof inner}`;
     const remedy = array ? 'index it' : 'capture numbers, booleans and flat arrays';
-    throw this.#refusal(node, `'${path || 'captured'}', which is ${what},`, remedy);
+    throw this.#refusal(node, `'${name}', which is ${what},`, remedy);
   }
 
-  #capturedNumber(value: number, path: string): Expression {
-    const found = this.#numbers.get(path) ?? input(`c${this.#numbers.size}`);
-    this.#numbers.set(path, found);
+  #capturedNumber(value: number, { path, name }: Outer): Expression {
+    const found = this.#numbers.get(name) ?? input(`c${this.#numbers.size}`);
+    this.#numbers.set(name, found);
     this.#note(path, 'number', value);
     return found;
   }
 
-  #note(path: string, kind: Read['kind'], value: unknown): void {
-    this.#reads.set(path, { path: path.split('.'), kind, value });
+  #note(path: readonly string[], kind: Read['kind'], value: unknown): void {
+    this.#reads.set(pathName(path), { path, kind, value });
   }
 
   #unknown(node: Node): ParameterError {

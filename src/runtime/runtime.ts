@@ -122,8 +122,8 @@ export class Runtime {
   }
 
   /**
-   * Runs `work`, which does not wait, and disposes every tensor made meanwhile except those it returns (alone, or in arrays
-   * and plain objects, however deep), which pass to the enclosing scope.
+   * Runs `work`, which does not wait, and disposes every tensor made meanwhile except those it returns (alone, or in a tree
+   * of arrays and plain objects), which pass to the enclosing scope.
    *
    * @throws {SaccadeError} work that returns a promise: what it does later would be in no scope
    */
@@ -141,7 +141,8 @@ export class Runtime {
           `${name} must not wait, got a promise: call ops without await, which return their tensors at once, and read after the scope; where work must wait, dispose by hand (using, dispose())`,
         );
       }
-      for (const tensor of tensorsIn(result)) if (owned.delete(tensor)) putUnder(this.#scopes.at(-2), tensor);
+      for (const tensor of tensorsIn(result, `what ${name} returns`))
+        if (owned.delete(tensor)) putUnder(this.#scopes.at(-2), tensor);
       return result;
     } finally {
       this.#scopes.pop();

@@ -14,7 +14,7 @@ import {
   type TensorName,
   tableOf,
 } from '../expressions/expression';
-import type { CapturedTensor, Given } from '../expressions/forms';
+import { type CapturedTensor, type Given, messageName } from '../expressions/forms';
 import type { Extent } from '../masks/mask';
 import { checkHost, type HostTensor, toFloats } from '../tensor/host';
 import { formatShape } from '../tensor/shape';
@@ -206,8 +206,8 @@ function captured(name: string, values: ArrayLike<number> | Tensor, index: Expre
 /** Throws unless kernels can look up elements of these. */
 export function checkCaptured(tensors: readonly CapturedTensor[]): void {
   for (const { name, tensor } of tensors) {
-    tensor.assertUsable(`captured.${name}`);
-    if (tensor.dtype !== 'f32') throw new DTypeError(`captured.${name} must be f32, got ${tensor.dtype}`);
+    tensor.assertUsable(messageName(name));
+    if (tensor.dtype !== 'f32') throw new DTypeError(`${messageName(name)} must be f32, got ${tensor.dtype}`);
   }
 }
 

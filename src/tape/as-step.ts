@@ -4,7 +4,7 @@ import { ParameterError, ShapeError, UnsupportedError } from '../errors';
 import { checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
 import { formatShape, sameShape } from '../tensor/shape';
-import { mapLeaves } from '../tensor/structure';
+import { mapLeaves, tensorsIn } from '../tensor/structure';
 import { record, tapeOf } from '../tensor/tape';
 import { Tensor } from '../tensor/tensor';
 import { viewOf } from './backward';
@@ -109,13 +109,17 @@ function asStep<Inputs extends readonly unknown[], Results>(
 ): Results {
   const given = leavesOf(inputs);
   const tape = tapeOf(name, given);
-  const call = () => fn(...(mapLeaves(inputs, constant) as unknown as Inputs));
-  const results = tape ? commonRuntime(given).scope(call, `fn of ${name}`) : fn(...inputs);
+  const checked = (results: Results) => {
+    for (const { variable } of tensorsIn(results, `what fn of ${name} returns`))
+      if (variable)
+        throw new UnsupportedError(`fn of ${name} uses a tracked tensor that is not among its inputs: pass it as one`);
+    return results;
+  };
+  if (!tape) return checked(fn(...inputs));
+  // Results are tensors of their own, since what fn returns may be the caller's.
+  const call = () => mapLeaves(checked(fn(...mapLeaves(inputs, constant))), constant);
+  const results = commonRuntime(given).scope(call, `fn of ${name}`);
   const made = leavesOf(results, RESULT);
-  for (const path in made)
-    if ((made[path] as Tensor).variable)
-      throw new UnsupportedError(`fn of ${name} uses a tracked tensor that is not among its inputs: pass it as one`);
-  if (!tape) return results;
   record(name, tape, given, made, {
     saves: [...Object.keys(given), ...(keepsResults ? Object.keys(made) : [])],
     gradients: (saved, gradients, wanted, control) =>
@@ -144,5 +148,5 @@ function leavesOf(value: unknown, prefix = ''): Record<string, Tensor> {
 }
 
 function withLeaves<T>(value: T, leaves: Readonly<Record<string, Tensor>>, prefix = ''): T {
-  return mapLeaves(value, (leaf, path) => leaves[prefix + path] ?? leaf) as T;
+  return mapLeaves(value, (leaf, path) => leaves[prefix + path] ?? leaf);
 }

@@ -1,6 +1,6 @@
 /** The backward pass over a tape: from the last step to the first, each variable's gradient summed before it is used. */
 import { show } from '../check';
-import { ShapeError } from '../errors';
+import { DTypeError, ParameterError, ShapeError } from '../errors';
 import { cast, concat, contiguous } from '../ops/copy';
 import { zeros } from '../ops/float32';
 import { add } from '../ops/map';
@@ -8,7 +8,7 @@ import { sum } from '../ops/reduce';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 import { controlOf } from '../runtime/turns';
-import type { DType } from '../tensor/dtype';
+import { type DType, isFloat } from '../tensor/dtype';
 import { formatShape, type Shape, sameShape } from '../tensor/shape';
 import {
   type Derivative,
@@ -43,7 +43,7 @@ export function backward(
         const found =
           typeof derivative === 'object'
             ? gradientOfView(step.inputs.x as Variable, derivative, gradients.x as Tensor)
-            : runtime.scope(() => gradientsOf(step, derivative, gradients, partOf(control, at, steps.length)));
+            : runtime.scope(() => gradientsOf(runtime, step, derivative, gradients, partOf(control, at, steps.length)));
         const taken = Object.values(found);
         for (const name in found) addTo(step.inputs[name] as Variable, found[name] as Tensor);
         for (const name in gradients) {
@@ -67,6 +67,7 @@ const NO_CONTROL: Control = {};
 
 /** With respect to the inputs of a step, each a tensor of its own. */
 function gradientsOf(
+  runtime: Runtime,
   { name, inputs, wanted, saved }: Step,
   derivative: Derivative['gradients'],
   gradients: Readonly<Record<string, Tensor>>,
@@ -84,6 +85,14 @@ function gradientsOf(
     if (!(gradient instanceof Tensor && sameShape(gradient.shape, shape)))
       throw new ShapeError(
         `the gradient of ${name} with respect to ${input} must be a tensor of shape ${formatShape(shape)}, got ${gradient instanceof Tensor ? formatShape(gradient.shape) : show(gradient)}`,
+      );
+    if (gradient.runtime !== runtime)
+      throw new ParameterError(
+        `the gradient of ${name} with respect to ${input} lives on another runtime than its input`,
+      );
+    if (!isFloat(gradient.dtype))
+      throw new DTypeError(
+        `the gradient of ${name} with respect to ${input} must be of floating-point numbers, got ${gradient.dtype}`,
       );
     results[input] = used.includes(gradient) ? viewOf(gradient) : gradient;
     used.push(gradient);

@@ -47,7 +47,7 @@ export interface Pullback<Inputs, Results> {
 }
 
 /**
- * Calls `fn` on `inputs`, arrays and plain objects of tensors however deep, and keeps what its gradients need. `fn` gets the
+ * Calls `fn` on `inputs`, a tree of arrays and plain objects of tensors, and keeps what its gradients need. `fn` gets the
  * same structure with tensors that are tracked, calls ops on them, and returns tensors, alone or in a structure. It does not
  * wait. Numbers and other values among the inputs are handed through; i32 tensors too, and neither has a gradient.
  *
@@ -119,13 +119,14 @@ function recorded<Inputs, Results>(
         leaves.push(variable);
         return view;
       });
-      return mapLeaves(fn(tracked as Inputs), (leaf) => {
+      const untracked = (leaf: unknown) => {
         if (!(leaf instanceof Tensor)) return leaf;
         leaf.assertUsable(`a result of ${what}`);
         const view = viewOf(leaf);
         if (leaf.variable?.tape === tape) found.set(view, leaf.variable);
         return view;
-      });
+      };
+      return mapLeaves(fn(tracked as Inputs), untracked, `what ${what} returns`);
     }, what) as Results;
     if (tensorsIn(results).length === 0)
       throw new ParameterError(`${what} must return tensors, alone or in arrays and objects, got ${show(results)}`);
@@ -173,9 +174,10 @@ function checkControlOnly(control: Control): void {
 /** The runtime of the tensors among the inputs. */
 function checkInputs(name: string, inputs: unknown): Runtime {
   const tensors: Record<string, Tensor> = {};
-  mapLeaves(inputs, (leaf, path) => {
+  const collect = (leaf: unknown, path: string) => {
     if (leaf instanceof Tensor) tensors[`inputs${path}`] = leaf;
-  });
+  };
+  mapLeaves(inputs, collect, `inputs of ${name}`);
   if (Object.keys(tensors).length === 0)
     throw new ParameterError(`inputs of ${name} must be tensors, alone or in arrays and objects, got ${show(inputs)}`);
   for (const [path, { variable }] of Object.entries(tensors))

@@ -150,9 +150,32 @@ describeOnBackends('differentiate', (runtime) => {
       expect(await x.read()).toEqual(Float32Array.of(-1, 2));
     }));
 
-  test('what it refuses, by name, and frees', () =>
+  test('structures whose names have dots, and a constant that recompute() returns', () =>
     leavingNothing(runtime(), async () => {
-      const [x, disposed] = [vector(1, 2), vector(1)];
+      const inputs = { a: { b: vector(2) }, 'a.b': vector(3), c: [vector(5)], 'c[0]': vector(7) };
+      const constant = vector(11);
+      const block = ({ a, 'a.b': dotted, c: [first], 'c[0]': bracketed }: typeof inputs) => ({
+        product: multiply(multiply(a.b, dotted), multiply(first!, bracketed)),
+        constant,
+      });
+      const { gradients } = differentiate((p) => {
+        const { product, constant } = recompute(block, p);
+        return multiply(product, constant);
+      }, inputs);
+      const all = [gradients.a.b, gradients['a.b'], gradients.c[0]!, gradients['c[0]']];
+      expect(await Promise.all(all.map(async (each) => (await each.read())[0]))).toEqual(
+        [2, 3, 5, 7].map((value) => (11 * 2 * 3 * 5 * 7) / value),
+      );
+      expect(await add(constant, constant).read()).toEqual(Float32Array.of(22));
+    }));
+
+  test('what it refuses, by name, and frees', async () => {
+    using other = await createRuntime({ backend: 'reference' });
+    const foreign = other.tensor([1, 2], [2]);
+    const endless: Record<string, unknown> = {};
+    endless.itself = endless;
+    return leavingNothing(runtime(), async () => {
+      const [x, disposed, bits] = [vector(1, 2), vector(1), runtime().tensor(Int32Array.of(1, 2), [2])];
       disposed.dispose();
       const loss = (y: Tensor) => sum(multiply(y, y));
       using named = pullback((y) => ({ y: loss(y) }), x);
@@ -188,6 +211,23 @@ describeOnBackends('differentiate', (runtime) => {
           () => differentiate((y) => sum(withDerivative(relu as (y: Tensor) => Tensor, () => [3 as never])(y)), x),
           'must be a tensor of shape [2], got 3',
         ],
+        [
+          () => differentiate((y) => sum(withDerivative(relu as (y: Tensor) => Tensor, () => [foreign])(y)), x),
+          'the gradient of withDerivative() with respect to [0] lives on another runtime than its input',
+        ],
+        [
+          () => differentiate((y) => sum(withDerivative(relu as (y: Tensor) => Tensor, () => [bits])(y)), x),
+          'the gradient of withDerivative() with respect to [0] must be of floating-point numbers, got i32',
+        ],
+        [() => differentiate(loss, { endless } as never), 'inputs of differentiate() must be a tree'],
+        [
+          () => differentiate((y) => [loss(y), endless] as never, x),
+          'what fn of differentiate() returns must be a tree',
+        ],
+        [
+          () => differentiate((y) => recompute((_: Tensor) => endless as never, y), x),
+          'what fn of recompute() returns must be',
+        ],
         [() => pull(x), 'gradients must have the shape [] of the result, got [2]'],
         [() => pull(3 as never), 'gradients must be a Tensor, got 3'],
         [() => named.pull({ z: x } as never), "gradients: there is no result 'z'"],
@@ -198,7 +238,8 @@ describeOnBackends('differentiate', (runtime) => {
       // What it refused it did not use up.
       using one = runtime().tensor([1], results.shape);
       expect(await pull(one).read()).toEqual(Float32Array.of(2, 4));
-    }));
+    });
+  });
 });
 
 test('the same bits on any number of threads', async () => {

@@ -1,17 +1,50 @@
-/** Tensors in arrays and plain objects, however deep, which are trees. */
+/** Tensors in arrays and plain objects, which are trees. */
+import { partName } from '../check';
+import { ParameterError } from '../errors';
 import { Tensor } from './tensor';
 
-export function tensorsIn(value: unknown): Tensor[] {
-  if (value instanceof Tensor) return [value];
-  return isBranch(value) ? Object.values(value).flatMap(tensorsIn) : [];
+/** Levels of a tree: what goes through one does so by recursion. */
+const DEEPEST = 500;
+
+/** `what` is what messages call the value. */
+export function tensorsIn(value: unknown, what?: string): Tensor[] {
+  const tensors: Tensor[] = [];
+  mapLeaves(
+    value,
+    (leaf) => {
+      if (leaf instanceof Tensor) tensors.push(leaf);
+    },
+    what,
+  );
+  return tensors;
 }
 
-/** The same tree with what `map` gives for each leaf, a tensor or any other value, by its path such as `.layers[0].q`. */
-export function mapLeaves(value: unknown, map: (leaf: unknown, path: string) => unknown, path = ''): unknown {
-  if (Array.isArray(value)) return value.map((each, at) => mapLeaves(each, map, `${path}[${at}]`));
-  if (!isBranch(value)) return map(value, path);
-  const entries = Object.entries(value).map(([key, each]) => [key, mapLeaves(each, map, `${path}.${key}`)]);
-  return Object.fromEntries(entries);
+/**
+ * The same tree with what `map` gives for each leaf, a tensor or any other value, by its path such as `.layers[0].q`, which
+ * no two leaves share; `what` is what messages call the value.
+ *
+ * @throws {ParameterError} arrays and objects that hold themselves, or more than 500 levels of them
+ */
+export function mapLeaves<T>(
+  value: T,
+  map: (leaf: unknown, path: string) => unknown,
+  what = 'a structure of tensors',
+): T {
+  const above: object[] = [];
+  const visit = (value: unknown, path: string): unknown => {
+    if (!isBranch(value)) return map(value, path);
+    if (above.includes(value))
+      throw new ParameterError(`${what} must be a tree of arrays and objects: ${path} is one that it lies in`);
+    if (above.length === DEEPEST)
+      throw new ParameterError(`${what} must be arrays and objects of at most ${DEEPEST} levels, got more`);
+    above.push(value);
+    const mapped = Array.isArray(value)
+      ? value.map((each, at) => visit(each, partName(path, at)))
+      : Object.fromEntries(Object.entries(value).map(([key, each]) => [key, visit(each, partName(path, key))]));
+    above.pop();
+    return mapped;
+  };
+  return visit(value, '') as T;
 }
 
 function isBranch(value: unknown): value is object {

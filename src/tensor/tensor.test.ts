@@ -392,6 +392,26 @@ describeOnBackends('scope', (runtime) => {
     expect(live()).toBe(0);
   });
 
+  test('refuses results without an end, frees what was made, and takes what lies in several places', () => {
+    const { live } = runtime().memory();
+    const endless: unknown[] = [];
+    endless.push(1, { endless });
+    let deep: unknown = 1;
+    for (let level = 0; level < 20_000; level++) deep = [deep];
+    for (const [result, message] of [
+      [
+        endless,
+        'what work of scope() returns must be a tree of arrays and objects: [1].endless is one that it lies in',
+      ],
+      [deep, 'what work of scope() returns must be arrays and objects of at most 500 levels, got more'],
+    ] as const)
+      expect(() => runtime().scope(() => [made(1), result][1])).toThrow(message);
+    const twice = [made(2)];
+    runtime().scope(() => [twice, { twice }]);
+    for (const each of twice) each.dispose();
+    expect(runtime().memory().live).toBe(live);
+  });
+
   test('what an inner scope returns passes to the outer one', () => {
     let inner: Tensor | undefined;
     let early: Tensor | undefined;

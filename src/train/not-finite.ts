@@ -20,7 +20,7 @@ export async function firstNotFinite(
     if (isFloat(tensor.dtype)) looks.push(tensor.toHost().then((host) => ({ name, holds: worstOf(toFloats(host)) })));
   };
   mapLeaves(inputs, (leaf, path) => {
-    if (leaf instanceof Tensor) look(path.slice(1), leaf);
+    if (leaf instanceof Tensor) look(path.replace(/^\./, ''), leaf);
   });
   let calls = 0;
   runtime.watch(

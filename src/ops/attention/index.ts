@@ -4,6 +4,7 @@
  */
 import { checkFunction, checkKnown, checkRecord, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import { messageName } from '../../expressions/forms';
 import { type Band, band, full } from '../../masks/band';
 import { checkMask } from '../../masks/check';
 import { and } from '../../masks/combine';
@@ -392,8 +393,9 @@ function tensorsOf(score: Score | undefined): Record<string, Tensor> {
   checkScore('score', score);
   const tensors: Record<string, Tensor> = {};
   for (const { name, tensor } of score.tensors) {
-    let unused = `captured.${name}`;
-    for (let count = 2; Object.hasOwn(tensors, unused); count++) unused = `captured.${name}_${count}`;
+    const called = messageName(name);
+    let unused = called;
+    for (let count = 2; Object.hasOwn(tensors, unused); count++) unused = `${called}_${count}`;
     tensors[unused] = tensor;
   }
   checkContiguous(tensors);

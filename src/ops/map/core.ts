@@ -294,6 +294,11 @@ function derivativeOf(
       }),
     gradients(saved, gradients, wanted, control) {
       const found: Record<string, Tensor> = {};
+      // What items share, or lookups, has a gradient from each.
+      const addTo = (name: string, gradient: Tensor) => {
+        const before = found[name];
+        found[name] = before ? mapOne(plus(), { before, gradient }, control) : gradient;
+      };
       shapes.forEach((ofInputs, at) => {
         const { inputs, outs } = names(at);
         const present = outs.flatMap((name, out) => (gradients[name] ? [out] : []));
@@ -332,7 +337,7 @@ function derivativeOf(
           const shape = ofInputs[input] as Shape;
           const result = results[each] as Tensor;
           const axes = repeatedAxes(shape, result.shape);
-          found[inputs[input] as string] = axes.length > 0 ? reduce('sum', result, { axes }).reshape(shape) : result;
+          addTo(inputs[input] as string, axes.length > 0 ? reduce('sum', result, { axes }).reshape(shape) : result);
         });
         for (const { tensor, index, term } of lookups) {
           const [name, shape] = [tensorNames[tensor] as string, tensorShapes[tensor] as Shape];
@@ -342,9 +347,7 @@ function derivativeOf(
           if (terms.size === 0) continue;
           // A row more, for indices outside.
           const sums = addRows(terms.reshape([terms.size, 1]), indices.reshape([terms.size]), size + 1, control);
-          const gradient = sums.slice(0, 0, size).reshape(shape);
-          const before = found[name];
-          found[name] = before ? mapOne(plus(), { before, gradient }, control) : gradient;
+          addTo(name, sums.slice(0, 0, size).reshape(shape));
         }
       });
       return found;

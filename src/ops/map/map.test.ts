@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
-import { createRuntime, differentiate, map, multiply, type Runtime, sum, type Tensor } from '../../index';
+import { add, createRuntime, differentiate, map, multiply, type Runtime, sum, type Tensor } from '../../index';
 
 const read = async (x: Tensor) => [...(await x.read())];
 
@@ -225,6 +225,37 @@ describeOnBackends('map', (runtime) => {
       }
     }));
 
+  test('what several items share has the gradients of all of them', () =>
+    scoped(runtime(), async () => {
+      const parameters = {
+        ...{ a: runtime().tensor([1, 2], [2]), b: runtime().tensor([3, 4, 5], [3]) },
+        ...{ l: runtime().tensor([0.5], [1]), x: runtime().tensor([2, -3], [2]) },
+      };
+      const { gradients } = differentiate(({ a, b, l, x }) => {
+        const shared = map((x, y) => x * y, [a, b], l);
+        const same = map((x, y) => x * y, [x, a, x], x);
+        return [...shared, ...same].map((each) => sum(each)).reduce((total, each) => add(total, each));
+      }, parameters);
+      expect(await read(gradients.l)).toEqual([15]);
+      expect(await read(gradients.a)).toEqual([2.5, -2.5]);
+      expect(await read(gradients.x)).toEqual([2 * 2 * 2 + 1, 2 * 2 * -3 + 2]);
+    }));
+
+  test('captured names with dots are names', async () => {
+    using x = runtime().tensor([1], [1]);
+    const captured = { 'a.b': 5, a: { b: 7 }, t: { u: x }, 't.u': runtime().tensor([3], [1]) };
+    using sums = map((x, c) => x + 10 * c['a.b'] + 100 * c.a.b + 1000 * c['t.u'][0]! + 10000 * c.t.u[0]!, x, {
+      captured,
+    });
+    captured['t.u'].dispose();
+    expect(await read(sums)).toEqual([13751]);
+    await expectRefusal(
+      runtime(),
+      () => map((x, c) => x + c['t.u'][0]!, x, { captured }),
+      'captured["t.u"]: the tensor of shape [1] was disposed',
+    );
+  });
+
   test('refuses what it cannot compute, by name, and frees everything', async () => {
     using x = runtime().random([2, 3]);
     using y = runtime().random([4]);
@@ -274,6 +305,14 @@ describeOnBackends('map', (runtime) => {
     );
     await refuse(() => map((x, { w }) => x + w, x, { captured: { w: x as never } }), "'w', which is an object,");
     await refuse(() => map(() => 1), 'map needs a tensor after the function');
+    await refuse(
+      () => map(new Function(`return (x) => ${'('.repeat(1200)}x${')'.repeat(1200)}`)(), x),
+      "map: the function's source cannot be parsed",
+    );
+    await refuse(
+      () => map(new Function('return function (x, x) { return x; }')(), x, x),
+      'map: this parameter at 1:14 cannot be compiled: give it a plain name of its own',
+    );
     await refuse(() => map((x) => -x, 3 as never), 'options of map must be an object, got 3');
   });
 });

@@ -1,7 +1,7 @@
 /** Functions of elements, written as ordinary ones. */
-import { isRecord, show } from '../../check';
+import { isRecord, pathName, show } from '../../check';
 import { DTypeError, ParameterError } from '../../errors';
-import { Forms } from '../../expressions/forms';
+import { Forms, messageName } from '../../expressions/forms';
 import { type Captured, type CapturedValues, type Parsed, parseAll, sourceOf } from '../../expressions/parse';
 import type { Words } from '../../expressions/words';
 import type { Control } from '../../runtime/backend';
@@ -154,7 +154,7 @@ function compiled(fn: unknown, tensors: number, captured: unknown, caller: strin
   } as const;
   const make = (): Compiled => {
     const all = parseAll(fn, captured as Captured, signature);
-    const names = all.reads.flatMap(({ kind, path }) => (kind === 'tensor' ? [path.join('.')] : []));
+    const names = all.reads.flatMap(({ kind, path }) => (kind === 'tensor' ? [pathName(path)] : []));
     const read = tensors + names.length;
     if (read + all.results.length > MOST_OPERANDS)
       throw new ParameterError(
@@ -169,7 +169,7 @@ function compiled(fn: unknown, tensors: number, captured: unknown, caller: strin
   return {
     parsed: form,
     numbers,
-    tensors: Object.fromEntries(read.map(({ name, tensor }) => [`captured.${name}`, tensor])),
+    tensors: Object.fromEntries(read.map(({ name, tensor }) => [messageName(name), tensor])),
   };
 }
 
