@@ -1,8 +1,10 @@
-import { expect, test } from 'vitest';
+import { setImmediate } from 'node:timers/promises';
+import { expect, inject, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { expectClose } from '../../test/expect';
 import { createRuntime, map, matmul, mean, type Runtime, subtract, sum, type Tensor } from '../index';
 import { writeSafetensors } from '../io';
+import { uniformGenerator } from '../tensor/random';
 import { writeCheckpoint } from './checkpoint';
 import { adamw, muon, type Optimizer, readCheckpoint, sgd, type TrainOptions, train, warmupCosine } from './index';
 
@@ -153,6 +155,76 @@ describeOnBackends('training', (runtime) => {
   });
 });
 
+test('ended at a hundred random moments it keeps every step that was taken, and goes on to the same bits', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  const uniform = uniformGenerator(inject('seed'));
+  const upTo = (most: number) => Math.floor(most * uniform());
+
+  /** Trains on from what is kept, and ends at the moment of that number, or within the turns after it; whether it came that far. */
+  async function isEnded(kept: Record<string, Uint8Array>, moment: number): Promise<boolean> {
+    const { dispose, ...own } = problem(runtime, adamw);
+    const controller = new AbortController();
+    const stopped = new Error('stopped');
+    const abort = async () => {
+      for (let turns = upTo(8); turns > 0; turns--) await (uniform() < 0.2 ? setImmediate() : undefined);
+      controller.abort(stopped);
+    };
+    let moments = 0;
+    const passing = async () => {
+      if (++moments === moment) void abort();
+      await undefined;
+    };
+    const during = async <T>(make: () => T) => {
+      await passing();
+      const made = make();
+      await passing();
+      return made;
+    };
+    const training = train<Batch>({
+      ...own,
+      ...{ steps: 4, clip: 0.5, accumulate: 2, signal: controller.signal, resume: kept.last },
+      batches: (index) => during(() => own.batches(index)),
+      loss(parameters, batch) {
+        void passing();
+        return own.loss(parameters, batch);
+      },
+      validate: { every: 2, count: 2, batches: (index) => during(() => own.batches(100 + index)) },
+      checkpoint: {
+        every: 3,
+        save: (name, file, steps) =>
+          during(() => {
+            expect(readCheckpoint(file).steps).toBe(steps);
+            kept[name] = file;
+          }),
+      },
+      async onStep() {
+        await during(() => {});
+        controller.signal.throwIfAborted();
+      },
+    });
+    const reason = await training.then(
+      () => undefined,
+      (error) => error,
+    );
+    const { steps } = own.optimizer;
+    dispose();
+    expect([undefined, stopped]).toContain(reason);
+    expect(kept.last ? readCheckpoint(kept.last).steps : 0).toBe(steps);
+    return reason !== undefined;
+  }
+
+  const whole: Record<string, Uint8Array> = {};
+  await isEnded(whole, 0);
+  const { live } = runtime.memory();
+  for (let ends = 0; ends < 100; ) {
+    const kept: Record<string, Uint8Array> = {};
+    while (await isEnded(kept, 1 + upTo(30))) ends++;
+    expect(kept).toEqual(whole);
+  }
+  await runtime.finish();
+  expect(runtime.memory().live).toBe(live);
+});
+
 test('any number of threads leaves the same files', async () => {
   const found: Record<string, Uint8Array>[] = [];
   for (const threads of [1, 3]) {
@@ -201,6 +273,10 @@ test('checkpoints: what they hold comes back, and others are refused by name', a
 
   const full = Object.assign(new Error('no space left'), { code: 'ENOSPC' });
   const fails = () => Promise.reject(full);
-  await expect(train<Batch>({ ...own, steps: 3, checkpoint: { every: 1, save: fails } })).rejects.toBe(full);
+  const onFull = { ...own, steps: 3, checkpoint: { every: 1, save: fails } };
+  await expect(train<Batch>({ ...onFull, checkpoint: { ...onFull.checkpoint, settings }, resume: file })).rejects.toBe(
+    full,
+  );
+  await expect(train<Batch>(onFull)).rejects.toThrow('optimizer has taken 3 steps, of which checkpoints would have no');
   dispose();
 });

@@ -44,7 +44,7 @@ export interface TrainOptions<Batch> {
   readonly checkpoint?: CheckpointOptions | undefined;
   /** The file of a checkpoint to go on from. */
   readonly resume?: FileBytes | undefined;
-  /** Ends the training within a step, after a last checkpoint, and rejects with its reason. */
+  /** Ends the training wherever it is, after a checkpoint of the steps that were taken, and rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
   /** Is told of each step; the training waits for what it returns. */
   readonly onStep?: ((step: TrainingStep) => void | Promise<void>) | undefined;
@@ -57,10 +57,10 @@ export interface ValidateOptions<Batch> {
 }
 
 export interface CheckpointOptions {
-  /** After every so many steps, and after the last. */
+  /** After every so many steps, after the last, and where the training ends before it, for whatever reason. */
   readonly every: number;
-  /** Keeps a file, in the place of the one of that name before: the last, or that of the least validation loss. */
-  readonly save: (name: 'last' | 'best', file: Uint8Array) => void | Promise<void>;
+  /** Keeps a file, in the place of the one of that name before: the last, or that of the least validation loss, after `steps`. */
+  readonly save: (name: 'last' | 'best', file: Uint8Array, steps: number) => void | Promise<void>;
   /** Without which a training could not go on as if uninterrupted; one that resumes must have the same. */
   readonly settings?: TrainingSettings | undefined;
 }
@@ -106,41 +106,71 @@ export async function train<Batch>(options: TrainOptions<Batch>): Promise<Traini
     for (const name of ['losses', 'gradientNorms'] as const) history[name].push(...found.history[name]);
     history.validation.push(...found.history.validation);
   }
-  const save = async (name: 'last' | 'best') => {
-    if (!checkpoint) return;
-    const [ofParameters, state] = [await hostsOf(parameters), await hostsOf(optimizer.state)];
-    await checkpoint.save(
-      name,
-      writeCheckpoint({ steps: optimizer.steps, settings, history, parameters: ofParameters, state }),
-    );
-  };
-
   const first = optimizer.steps;
-  while (optimizer.steps < steps) {
-    const start = performance.now();
-    const at = optimizer.steps;
-    const step = await gradientsOf(at).catch(async (error) => {
-      if (signal?.aborted) await save('last');
-      throw error;
-    });
-    const scale = Math.min(1, clip / step.norm) / accumulate;
-    optimizer.step(step.gradients, { scale, rate: schedule?.(at) });
-    disposeAll(step.gradients);
-    history.losses.push(step.loss);
-    history.gradientNorms.push(step.norm);
-    const isLast = optimizer.steps === steps;
-    let validation: number | undefined;
-    if (validate && (optimizer.steps % validate.every === 0 || isLast)) {
-      validation = await validationLoss(validate);
-      const isBest = history.validation.every(({ loss }) => (validation as number) < loss);
-      history.validation.push({ steps: optimizer.steps, loss: validation });
-      if (isBest) await save('best');
+  /** Steps that the last checkpoint has. */
+  let kept = first;
+
+  try {
+    // What ended within a validation goes on with it.
+    if (resume !== undefined && (await validated()) !== undefined) await save('last');
+    while (optimizer.steps < steps) {
+      const start = performance.now();
+      const { loss, gradientNorm } = await take(optimizer.steps);
+      const validation = await validated();
+      if (checkpoint && isDue(checkpoint.every)) await save('last');
+      const milliseconds = performance.now() - start;
+      await onStep?.({ step: optimizer.steps, loss, gradientNorm, milliseconds, validation });
     }
-    if (checkpoint && (optimizer.steps % checkpoint.every === 0 || isLast)) await save('last');
-    const milliseconds = performance.now() - start;
-    await onStep?.({ step: optimizer.steps, loss: step.loss, gradientNorm: step.norm, milliseconds, validation });
+  } catch (error) {
+    const taken = history.losses.length;
+    if (taken > kept && taken === optimizer.steps)
+      await save('last').catch((fault) => {
+        throw signal?.aborted ? fault : error;
+      });
+    throw error;
   }
   return history;
+
+  function isDue(every: number): boolean {
+    return optimizer.steps % every === 0 || optimizer.steps === steps;
+  }
+
+  async function save(name: 'last' | 'best'): Promise<void> {
+    if (!checkpoint) return;
+    const [ofParameters, state] = [await hostsOf(parameters), await hostsOf(optimizer.state)];
+    const file = writeCheckpoint({ steps: optimizer.steps, settings, history, parameters: ofParameters, state });
+    await checkpoint.save(name, file, optimizer.steps);
+    if (name === 'last') kept = optimizer.steps;
+  }
+
+  /** Step `at`, from 0. */
+  async function take(at: number): Promise<Pick<TrainingStep, 'loss' | 'gradientNorm'>> {
+    const { gradients, loss, norm } = await gradientsOf(at);
+    try {
+      optimizer.step(gradients, { scale: Math.min(1, clip / norm) / accumulate, rate: schedule?.(at) });
+    } finally {
+      disposeAll(gradients);
+    }
+    history.losses.push(loss);
+    history.gradientNorms.push(norm);
+    return { loss, gradientNorm: norm };
+  }
+
+  /** The validation loss, where it is due and not known; it is known once the best parameters are kept. */
+  async function validated(): Promise<number | undefined> {
+    const { steps: at } = optimizer;
+    const { validation } = history;
+    if (!validate || at === 0 || !isDue(validate.every) || validation.at(-1)?.steps === at) return undefined;
+    const loss = await validationLoss(validate);
+    const isBest = validation.every((before) => loss < before.loss);
+    validation.push({ steps: at, loss });
+    if (isBest)
+      await save('best').catch((error) => {
+        validation.pop();
+        throw error;
+      });
+    return loss;
+  }
 
   /** The sum of the gradients of a step's batches, the norm of their mean, and the mean loss. */
   async function gradientsOf(step: number) {
@@ -199,10 +229,12 @@ export async function train<Batch>(options: TrainOptions<Batch>): Promise<Traini
     for (let at = 0; at < count; at++) {
       signal?.throwIfAborted();
       const batch = await batches(at);
-      using value = runtime.scope(() => loss(parameters, batch));
-      const read = value.read();
-      disposeAll(batch);
-      sum += (await read)[0] as number;
+      try {
+        using value = runtime.scope(() => loss(parameters, batch));
+        sum += (await value.read())[0] as number;
+      } finally {
+        disposeAll(batch);
+      }
     }
     return sum / count;
   }
@@ -221,6 +253,7 @@ function checkAll<Batch>(options: TrainOptions<Batch>): Runtime {
     accumulate,
     validate,
     checkpoint,
+    resume,
     signal,
     onStep,
   } = options;
@@ -245,6 +278,10 @@ function checkAll<Batch>(options: TrainOptions<Batch>): Runtime {
     checkWhole('every', checkpoint.every, 1);
     checkFunction('save', checkpoint.save);
     if (checkpoint.settings !== undefined) checkSettings(checkpoint.settings);
+    if (resume === undefined && optimizer.steps > 0)
+      throw new ParameterError(
+        `optimizer has taken ${optimizer.steps} steps, of which checkpoints would have no losses: give the one to resume from`,
+      );
   }
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw new ParameterError(`signal must be an AbortSignal, got ${show(signal)}`);
