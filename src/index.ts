@@ -9,7 +9,7 @@ export {
   type RecurrentLayer,
 } from './cache';
 export { type CompareOptions, compare, type Qkv } from './compare/compare';
-export type { AttentionMaps, Comparison, ComparisonReport, Row } from './compare/comparison';
+export type { AttentionMaps, Comparison, ComparisonReport, FailedRow, MeasuredRow, Row } from './compare/comparison';
 export { decodeMap } from './compare/maps';
 export { type HostArray, type SdpaLayout, type SdpaOptions, type SdpaResult, sdpa } from './conventions/sdpa';
 export * from './errors';

@@ -4,10 +4,13 @@ import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { encode } from 'fast-png';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import type { ComparisonReport } from '../compare/comparison';
+import type { ComparisonReport, MeasuredRow } from '../compare/comparison';
+import { BackendError } from '../errors';
 import { writeSafetensors } from '../io';
+import { findMethod } from '../methods/registry';
 import { normal } from '../tensor/random';
 import { compareCommand, summary } from './compare';
+import { main } from './main';
 import { wrap } from './wrap';
 
 let folder: string;
@@ -40,7 +43,8 @@ test('measures the tensors of a file, prints a table that fits and writes what i
   const [json, html] = [join(folder, 'report.json'), join(folder, 'report.html')];
   const printed = await run('--in', qkv, '--json', json, '--html', html, '--max-error', '0.9');
   const lines = printed.split('\n');
-  const wide = lines.filter((line) => line.length > 100 && !line.includes(folder));
+  // Commands are to be copied.
+  const wide = lines.filter((line) => line.length > 100 && !line.includes(folder) && !line.startsWith('  npx'));
   expect(wide).toEqual([]);
   expect(lines.slice(-3)).toEqual([`Written: ${html}`, `Written: ${json}`, '']);
   expect(lines.join(' ')).toContain(
@@ -93,7 +97,7 @@ test('says of methods that need training why they have no error, and how their a
   const print = (rows: ComparisonReport['rows']) => stripVTControlCharacters(summary({ ...report, rows }, []));
   expect(print(report.rows)).not.toMatch(/entropy|training/);
 
-  const { error: _, mass: __, ...cost } = report.rows[1]!;
+  const { error: _, mass: __, ...cost } = report.rows[1] as MeasuredRow;
   const entropies = [{ mean: 4.5, heads: [4, 5] }, undefined];
   const untrained = entropies.map((entropy, at) => ({ ...cost, label: `linear ${at}`, ...(entropy && { entropy }) }));
   const lines = print([...report.rows, ...untrained]).split('\n');
@@ -108,9 +112,32 @@ test('says what a method warns of', async () => {
   const json = join(folder, 'warned.json');
   await run('--in', qkv, '--json', json, '--methods', 'attention');
   const report = JSON.parse(await readFile(json, 'utf8')) as ComparisonReport;
-  const rows = report.rows.map((row, at) => (at === 1 ? { ...row, label: 'linear', warning: 'outputs shrink' } : row));
+  const warned = { ...(report.rows[1] as MeasuredRow), label: 'linear', warning: 'outputs shrink' };
+  const rows = report.rows.map((row, at) => (at === 1 ? warned : row));
   const print = (rows: ComparisonReport['rows']) => stripVTControlCharacters(summary({ ...report, rows }, []));
   expect(print(rows).split('\n')).toContain('linear: outputs shrink.');
+});
+
+test('says what failed in its row, and ends with exit code 1 after all was written', async () => {
+  const [json, html] = [join(folder, 'failed.json'), join(folder, 'failed.html')];
+  const forward = vi.spyOn(findMethod('s2-attention'), 'forward').mockImplementation(() => {
+    throw new BackendError(`out of ${'memory '.repeat(20)}`);
+  });
+  const shown = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+  const complaint = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  const words = ['--in', qkv, '--methods', 'attention,s2-attention', '--backend', 'reference'];
+  expect(await main(['compare', ...words, '--json', json, '--html', html])).toBe(1);
+  const printed = stripVTControlCharacters(String(shown.mock.calls.at(-1)?.[0]));
+  const said = String(complaint.mock.calls.at(-1)?.[0]);
+  for (const spy of [forward, shown, complaint]) spy.mockRestore();
+
+  const report = JSON.parse(await readFile(json, 'utf8')) as ComparisonReport;
+  const failed = report.rows.filter((row) => row.failed !== undefined);
+  expect(new Set(failed.map(({ method }) => method))).toEqual(new Set(['s2-attention']));
+  expect(said).toMatch(new RegExp(`^saccade: ${failed.length} of ${report.rows.length} variants failed: s2 `));
+  expect(printed.split('\n').find((line) => line.startsWith('s2 '))).toMatch(/^s2 .* failed: out of memory memory/);
+  expect(printed).toContain('For full attention, ');
+  expect(await readFile(html, 'utf8')).toContain('failed');
 });
 
 test('compares on the patches of a picture, with methods for grids and without causal ones', async () => {

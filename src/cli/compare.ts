@@ -1,11 +1,12 @@
 import { styleText } from 'node:util';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { compare } from '../compare/compare';
-import { type ComparisonReport, hasError, type Row } from '../compare/comparison';
+import { type ComparisonReport, isMeasured, needsTraining, type Row } from '../compare/comparison';
 import { checkComparable, inputsBeyond } from '../compare/contenders';
 import { alps, imageInputs, type NamedPicture } from '../compare/image-inputs';
 import { type DescribedInputs, mobyDick, textInputs } from '../compare/inputs';
 import { decodePicture } from '../compare/picture';
+import type { Use } from '../compare/use';
 import { ParameterError } from '../errors';
 import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
@@ -22,6 +23,7 @@ import type { Tensor } from '../tensor/tensor';
 import { formatPercent, formatRatio, significant } from '../text/format';
 import { printable } from '../text/printable';
 import { type Column, formatTable } from '../text/table';
+import { failIfAny, WITH_FAILURES } from './failures';
 import { backendOption, extents, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { MOST_BYTES, readBytes, readTensorsOf, readText } from './read-tensors';
@@ -88,7 +90,8 @@ export function compareCommand(): Command {
     .addOption(threadsOption())
     .addHelpText(
       'after',
-      '\nExamples:\n  $ saccade compare --text notes.txt --length 2048 --html report.html\n  $ saccade compare --image photo.jpg --grid 48x64 --html report.html\n  $ saccade compare --in qkv.safetensors --methods attention,s2-attention\n  $ saccade compare --methods all',
+      '\nExamples:\n  $ saccade compare --text notes.txt --length 2048 --html report.html\n  $ saccade compare --image photo.jpg --grid 48x64 --html report.html\n  $ saccade compare --in qkv.safetensors --methods attention,s2-attention\n  $ saccade compare --methods all' +
+        WITH_FAILURES,
     )
     .action(runComparison);
 }
@@ -121,6 +124,11 @@ async function runComparison(options: CompareOptions): Promise<void> {
   if (html !== undefined) await writeFileAtomic(html, comparisonHtml(report, picture));
   if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
   await say(summary(report, files, Array.isArray(methods) ? undefined : notComparable()), ...files);
+  failIfAny(
+    report.rows.filter((row) => !isMeasured(row)).map(({ label }) => label),
+    report.rows.length,
+    'variants',
+  );
 }
 
 async function readInputs(runtime: Runtime, options: CompareOptions, { signal }: Control): Promise<DescribedInputs> {
@@ -166,6 +174,7 @@ export function summary(report: ComparisonReport, files: readonly string[], apar
     ...warningsOf(report).flatMap((warning) => [styleText('yellow', wrap(warning, WIDTH)), '']),
     ...notes.flatMap((note) => [dim(note), '']),
     styleText('green', wrap(recommendation.text, WIDTH)),
+    ...recommendation.uses.flatMap(howToUse),
     dim(`★ marks ${recommendation.rule}.`),
     '',
     dim(`${formatMachine(machine)}; ${runtime.join('; ')}.`),
@@ -173,8 +182,15 @@ export function summary(report: ComparisonReport, files: readonly string[], apar
   ].join('\n');
 }
 
+/** A chosen row in words, with where to read of it and what to type, which is not wrapped so that it can be copied. */
+function howToUse({ label, method, pages, code, command }: Use): string[] {
+  const words = wrap(`${label} is ${method} (${pages.join(', ')}).`, WIDTH);
+  const typed = [code, ...(command === undefined ? [] : [command])];
+  return [words, ...typed.flatMap((text) => ['', ...text.split('\n').map((line) => `  ${line}`)]), ''];
+}
+
 function tableOf(rows: readonly Row[], picks: readonly (string | undefined)[] = []): string {
-  const columns = COLUMNS.filter(({ header }) => header !== ENTROPY || !rows.every(hasError));
+  const columns = COLUMNS.filter(({ header }) => header !== ENTROPY || rows.some(needsTraining));
   return formatTable(
     columns,
     rows.map((row) => cells(row, columns, picks.includes(row.label))),
@@ -188,8 +204,8 @@ interface TableColumn extends Column {
 const ENTROPY = 'entropy';
 const COLUMNS: readonly TableColumn[] = [
   { header: 'attention', cell: ({ label }) => label },
-  figures('ms', ({ time }) => significant(time.median)),
-  figures('speed-up', ({ speedup }) => formatRatio(speedup)),
+  figures('ms', ({ time }) => (time ? significant(time.median) : '')),
+  figures('speed-up', ({ speedup }) => (speedup === undefined ? '' : formatRatio(speedup))),
   figures('error', ({ baseline, error }) => (baseline ? '' : error ? formatPercent(error.relativeL2) : '–')),
   figures(ENTROPY, ({ entropy, error }) => (entropy ? significant(entropy.mean) : error ? '' : '–')),
   figures('kept', ({ baseline, mass }) => (baseline || !mass ? '' : formatPercent(mass.mean))),
@@ -197,7 +213,7 @@ const COLUMNS: readonly TableColumn[] = [
     baseline || !mass ? '' : percentRange(mass.heads.map(({ mean }) => mean)),
   ),
   figures('visited', ({ visited }) => (visited === undefined ? '' : formatPercent(visited))),
-  figures('MiB', ({ memory }) => significant(memory / 2 ** 20)),
+  figures('MiB', ({ memory }) => (memory === undefined ? '' : significant(memory / 2 ** 20))),
 ];
 
 function figures(header: string, cell: (row: Row) => string): TableColumn {
@@ -205,11 +221,22 @@ function figures(header: string, cell: (row: Row) => string): TableColumn {
 }
 
 function cells(row: Row, columns: readonly TableColumn[], picked: boolean): string[] {
+  if (!isMeasured(row)) {
+    const reason = wrap(`failed: ${row.failed}`, WIDTH - LABEL_WIDTH);
+    return [wrap(row.label, LABEL_WIDTH), styledLines('red', reason)];
+  }
   const [label, ...rest] = columns.map(({ cell }) => cell(row)) as [string, ...string[]];
   const texts = [wrap(picked ? `${label} ★` : label, LABEL_WIDTH), ...rest];
   const style = picked ? 'green' : row.baseline ? 'bold' : undefined;
-  const styled = (line: string) => (style ? styleText(style, line) : line);
-  return texts.map((text) => text.split('\n').map(styled).join('\n'));
+  return texts.map((text) => (style ? styledLines(style, text) : text));
+}
+
+/** Each line by itself, since cells of a table are laid out line by line. */
+function styledLines(style: 'green' | 'bold' | 'red', text: string): string {
+  return text
+    .split('\n')
+    .map((line) => styleText(style, line))
+    .join('\n');
 }
 
 /** Such as 12–97%: the least and the largest of some shares. */

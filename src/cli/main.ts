@@ -7,6 +7,7 @@ import { printable } from '../text/printable';
 import { benchCommand } from './bench';
 import { compareCommand } from './compare';
 import { doctorCommand } from './doctor';
+import { WithFailuresError } from './failures';
 import { listCommand } from './list';
 import { maskCommand } from './mask';
 import { reproduceCommand } from './reproduce';
@@ -75,6 +76,7 @@ function describeFailure(error: Error & { code?: string }): { message: string; c
   }
   if (error instanceof SaccadeError) return { message: oneLine(error.message), code: EXIT.badInput };
   if (isSystemError(error)) return { message: oneLine(systemMessage(error)), code: EXIT.badInput };
+  if (error instanceof WithFailuresError) return { message: oneLine(error.message), code: EXIT.failed };
   if (error.name === 'AbortError') return { message: oneLine('interrupted'), code: EXIT.interrupted };
   return { message: printable(error.stack ?? String(error)), code: EXIT.failed };
 }

@@ -1,5 +1,6 @@
 import * as valibot from 'valibot';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { BackendError } from '../errors';
 import { oneHead } from '../masks/mask';
 import { defineMethod, type Method, problemOfLetters } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
@@ -7,12 +8,13 @@ import { parallax } from '../methods/local-linear/parallax';
 import { neighborhoodAttention } from '../methods/sparse/neighborhood-attention';
 import { stochasticAttention } from '../methods/sparse/stochastic-attention';
 import { contiguous } from '../ops/copy';
+import { gather } from '../ops/gather';
 import { multiply } from '../ops/map';
 import { createRuntime, type Runtime } from '../runtime/runtime';
 import { hostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 import { compare, type Qkv } from './compare';
-import { type Comparison, hasError, type Row } from './comparison';
+import { type Comparison, hasError, isMeasured, type MeasuredRow, type Row } from './comparison';
 import { contendersAt } from './contenders';
 import { decodeMap } from './maps';
 
@@ -72,8 +74,8 @@ function flattened({ q, k, v }: Qkv): Qkv {
   return { q: flat(q), k: flat(k), v: flat(v) };
 }
 
-function findRow({ rows }: Comparison, label: string): Row {
-  const row = rows.find((candidate) => candidate.label === label);
+function findRow({ rows }: Comparison, label: string): MeasuredRow {
+  const row = rows.filter(isMeasured).find((candidate) => candidate.label === label);
   if (!row) throw new Error(`no row '${label}' among ${rows.map((candidate) => candidate.label)}`);
   return row;
 }
@@ -151,7 +153,7 @@ test('a baseline comes before its variants, once, and differs from itself by not
   }
   expect(rows[0]).toMatchObject({ visited: 1, mass: { mean: 1 }, flops: 4 * 20 * 20 * 4 });
   expect(new Set(rows.map((row) => row.label)).size).toBe(rows.length);
-  for (const row of rows) {
+  for (const row of rows.filter(isMeasured)) {
     expect(row.time.min).toBeLessThanOrEqual(row.time.median);
     expect(row.time.median).toBeLessThanOrEqual(row.time.max);
     if (row.mass) expect(row.exactness).toBeLessThan(1e-6);
@@ -209,7 +211,7 @@ test('rows are given as each is measured, complete but for their times', async (
   });
   const timeless = ({ time: _, speedup: __, memory: ___, ...row }: Row) => row;
   expect(given.map(timeless)).toEqual(rows.map(timeless));
-  for (const { time } of given) expect(time.repeats).toBe(1);
+  for (const { time } of given) expect(time?.repeats).toBe(1);
 });
 
 test('values of all zeros lose nothing', async () => {
@@ -349,28 +351,86 @@ describe('methods', () => {
     }
   });
 
-  test('one that needs training and whose kernel is wrong gets no speed', async () => {
-    const inputs = randomInputs({ n: 8, m: 8, h: 2, g: 2, d: 4, e: 4 });
-    await expect(async () => compare(inputs, { ...QUICK, methods: [trained(1, 1.01)] })).rejects.toThrow(
-      /trained differs from the float64 reference by .* of the largest result.*: its speed is not reported/,
-    );
+  const wrong = defineMethod({
+    ...copy,
+    name: 'wrong',
+    params: anything,
+    mask: (_, problem) => exactAttention.mask!(exactAttention.parse({ window: [1, 1] }), problem),
+    forward: (inputs) => exactAttention.forward(inputs as unknown as Qkv, exactAttention.parse({ window: [2, 1] })),
+    variants: () => [{}],
   });
+  const outOfMemory = (): never => {
+    throw new BackendError('out of memory');
+  };
 
-  test('a mask whose kernel is wrong gets no speed', async () => {
-    const wrong = defineMethod({
-      ...copy,
-      name: 'wrong',
-      params: anything,
-      mask: (_, problem) => exactAttention.mask!(exactAttention.parse({ window: [1, 1] }), problem),
-      forward: (inputs) => exactAttention.forward(inputs as unknown as Qkv, exactAttention.parse({ window: [2, 1] })),
-      variants: () => [{}],
-    });
+  test('one that fails costs its own row, which says why, and is not recommended', async () => {
     const inputs = randomInputs({ n: 8, m: 8, h: 2, g: 2, d: 4, e: 4 });
     const { live } = runtime.memory();
-    await expect(async () => compare(inputs, { ...QUICK, methods: [wrong] })).rejects.toThrow(
-      /wrong differs from the float64 reference by .*: its speed is not reported/,
-    );
+    let calls = 0;
+    const given: Row[] = [];
+    const failing: Record<string, Method> = {
+      wrong,
+      trained: trained(1, 1.01),
+      thrown: { ...wrong, name: 'thrown', forward: outOfMemory },
+      costly: { ...wrong, name: 'costly', cost: outOfMemory },
+      various: { ...wrong, name: 'various', variants: outOfMemory },
+      // Its second call.
+      later: {
+        ...exactAttention,
+        name: 'later',
+        variants: () => [{ window: [1, 1] }],
+        forward: (inputs: Qkv, params: never) =>
+          calls++ > 0 ? outOfMemory() : exactAttention.forward(inputs as never, params),
+      } as unknown as Method,
+      // A fault of its result, and of others that are read by none.
+      faulty: {
+        ...wrong,
+        name: 'faulty',
+        forward: ({ q }) => {
+          const indices = [1, 2].map(() => runtime.tensor(new Int32Array([999]), [1]));
+          const [out, other] = indices.map((index) => gather(q!.reshape([-1, 4]), index));
+          for (const tensor of [other!, ...indices]) tensor.dispose();
+          return { out: out!, lse: runtime.empty([1]) };
+        },
+      },
+    };
+    const whole = await compare(inputs, { ...QUICK, methods: [exactAttention] });
+    const comparison = await compare(inputs, {
+      ...QUICK,
+      methods: [exactAttention, ...Object.values(failing)],
+      onRow: (row) => given.push(row),
+    });
+    const found = comparison.rows.flatMap(({ label, failed }) => (failed === undefined ? [] : [[label, failed]]));
+    expect(Object.fromEntries(found)).toEqual({
+      wrong: expect.stringMatching(/^wrong differs from the float64 reference by .*: its speed is not reported$/),
+      trained: expect.stringMatching(/^trained differs from .* of the largest result.*: its speed is not reported$/),
+      thrown: 'out of memory',
+      costly: 'out of memory',
+      various: 'out of memory',
+      'later window 1x1': 'out of memory',
+      faulty: expect.stringContaining('999'),
+    });
+    const labels = ({ rows }: Comparison) => rows.filter(isMeasured).map(({ label, error }) => [label, error]);
+    expect(labels(comparison)).toEqual(labels(whole));
+    expect(given.map(({ label }) => label)).toEqual(comparison.rows.map(({ label }) => label));
+    expect(Object.keys(failing)).not.toContain(comparison.recommendation.full);
+    expect(JSON.parse(JSON.stringify(comparison))).toEqual(comparison);
+    await runtime.finish();
     expect(runtime.memory().live).toBe(live);
+  });
+
+  test('where exact attention fails, others have a time, and no speed-up or error', async () => {
+    const inputs = randomInputs({ n: 8, m: 8, h: 2, g: 2, d: 4, e: 4 });
+    // Exact attention alone asks for no window.
+    const forward = vi.spyOn(exactAttention, 'forward').mockImplementationOnce(outOfMemory);
+    const { rows, recommendation } = await compare(inputs, EXACT);
+    forward.mockRestore();
+    expect(rows[0]).toMatchObject({ label: 'exact full', failed: 'out of memory' });
+    for (const row of rows.slice(1)) {
+      expect(row.time?.median).toBeGreaterThan(0);
+      expect([row.speedup, row.error].map((value) => value !== undefined)).toEqual([row.causal, row.causal]);
+    }
+    expect(recommendation.text).toContain('For full attention, nothing is recommended');
   });
 });
 

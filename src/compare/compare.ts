@@ -5,14 +5,17 @@ import { checkAttention, type HostQkv, spreadOver } from '../measure/gate';
 import { type Summary, summarise } from '../measure/statistics';
 import { timeCalls, timeInterleaved } from '../measure/timing';
 import type { Method } from '../methods/define';
+import { exactAttention } from '../methods/dense/attention';
 import { methods as allMethods } from '../methods/registry';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
+import { guard } from '../runtime/guard';
 import type { Runtime } from '../runtime/runtime';
 import { type HostTensor, hostTensor, pickRows, toFloat64 } from '../tensor/host';
 import { bindShapes, formatShape, gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import type { Comparison, Row } from './comparison';
+import { reasonOf } from '../text/reason';
+import type { Comparison, FailedRow, MeasuredRow, Row } from './comparison';
 import {
   type Contender,
   checkComparable,
@@ -59,13 +62,13 @@ const QUERIES = 12;
 /**
  * Measures the variants of `methods` on q [b,n,h,d], k [b,m,g,d], v [b,m,g,e] beside exact full and exact causal
  * attention. With spatial axes, q [b,...space,h,d], k [b,...space,g,d], v [b,...space,g,e], the baseline is exact full
- * attention over the tokens of the grid, and causal variants are left out. No mask is timed before its result agrees
+ * attention over the tokens of the grid, and causal variants are left out. A variant that fails costs its own row, which
+ * says why, whatever failed: its call, its memory, its result beside the reference. No mask is timed before its result agrees
  * with the float64 reference; n x m numbers are never held. Methods that need training are checked too, on the first
  * tokens, have an entropy in the place of an error, and get sequences in f32.
  *
  * @throws {ShapeError} q, k and v that do not fit together
  * @throws {ParameterError} a value that is not finite, an unknown or wrong option, a method that cannot be compared
- * @throws {BackendError} a kernel whose result is wrong
  */
 export async function compare(inputs: Qkv, options: CompareOptions = {}): Promise<Comparison> {
   checkKnown('inputs', inputs, ['q', 'k', 'v'], (name) => `compare has no input '${name}'`);
@@ -113,18 +116,44 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   using plain = plainOf(runtime, host);
   const viewsOf = ({ spatial, method }: Contender): Qkv =>
     spatial ? { q, k, v } : method.needsTraining ? plain.inputs() : flat;
-  const control = forwards(options);
-  const measured = await measureOnce(contenders, viewsOf, host, part(control, 0, 0.5), onRow);
+  const guarded = guard(forwards(options));
+  const { control } = guarded;
+  /** What a contender says in the place of figures; what ends the comparison, and is no contender's fault, is thrown. */
+  const failureOf = async (error: unknown): Promise<Failure> => {
+    guarded.check();
+    // Other faults of the same call would be told of the next one.
+    await runtime.finish().catch(() => {});
+    return { failed: reasonOf(error) };
+  };
+  const outcomes: Outcome[] = [];
+  const baselines: Baselines = new Map();
+  for (const [at, contender] of contenders.entries()) {
+    const own = part(control, (0.5 * at) / contenders.length, (0.5 * (at + 1)) / contenders.length);
+    outcomes.push(await measureOnce(contender, viewsOf(contender), { host, baselines }, own).catch(failureOf));
+    guarded.check();
+    onRow?.(rowsOf(contenders, outcomes, outcomes.map(firstTime)).at(-1) as Row);
+  }
+  const running = [...contenders.keys()].filter((at) => !('failed' in (outcomes[at] as Outcome)));
   const samples = await timeInterleaved(
     runtime,
-    contenders.map(
-      (contender) => () => disposeAll(contender.forward({ ...viewsOf(contender) }, { signal: options.signal })),
-    ),
-    measured.map(({ estimate }) => estimate),
-    { seconds, least: 1, most: 15 },
+    running.map((at) => () => {
+      const contender = contenders[at] as Contender;
+      disposeAll(contender.forward({ ...viewsOf(contender) }, { signal: control.signal }));
+    }),
+    running.map((at) => (outcomes[at] as Measured).estimate),
+    {
+      ...{ seconds, least: 1, most: 15 },
+      onFailure: async (at, error) => {
+        outcomes[running[at] as number] = await failureOf(error);
+      },
+    },
     part(control, 0.5, 0.9),
   );
-  const rows = rowsOf(contenders, measured, samples.map(summarise));
+  guarded.check();
+  const times = contenders.map((_, at) => samples[running.indexOf(at)]).map((found) => found && summarise(found));
+  const rows = rowsOf(contenders, outcomes, times);
+  const maps = await attentionMaps(flatQ, flatK, part(control, 0.9, 1));
+  guarded.check();
   return {
     extents,
     ...(isGrid && { grid }),
@@ -132,26 +161,29 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
     runtime: runtime.backend.explain(),
     rows,
     ...(given === undefined && { leftOut }),
-    maps: await attentionMaps(flatQ, flatK, part(control, 0.9, 1)),
+    maps,
     ...(grid.length === 2 && { glances: glances(host.q, host.k, grid as [number, number]) }),
-    recommendation: recommend(rows, maxError),
+    recommendation: recommend(rows, maxError, [exactAttention, ...methods]),
   };
 }
 
-/** The rows of those contenders that are measured so far; a baseline comes before its variants. */
-function rowsOf(contenders: readonly Contender[], measured: readonly Measured[], times: readonly Summary[]): Row[] {
-  return measured.map(({ estimate: _, ...quality }, at): Row => {
+/** The rows of the first contenders, those with an outcome; a baseline comes before its variants. */
+function rowsOf(
+  contenders: readonly Contender[],
+  outcomes: readonly Outcome[],
+  times: readonly (Summary | undefined)[],
+): Row[] {
+  return outcomes.map((outcome, at): Row => {
     const { method, params, label, causal, baseline, flops, visited } = contenders[at] as Contender;
+    const variant = { method: method.name, params, label, causal, baseline };
+    if ('failed' in outcome) return { ...variant, ...outcome };
+    const { estimate: _, ...quality } = outcome;
     const time = times[at] as Summary;
-    const exact = times[contenders.findIndex((base) => base.baseline && base.causal === causal)] as Summary;
+    const exact = times[contenders.findIndex((base) => base.baseline && base.causal === causal)];
     return {
-      method: method.name,
-      params,
-      label,
-      causal,
-      baseline,
+      ...variant,
       time,
-      speedup: exact.median / time.median,
+      ...(exact && { speedup: exact.median / time.median }),
       flops,
       ...(visited !== undefined && { visited }),
       ...quality,
@@ -160,71 +192,53 @@ function rowsOf(contenders: readonly Contender[], measured: readonly Measured[],
 }
 
 /** What one call of a contender shows: everything but its time. */
-interface Measured extends Pick<Row, 'memory' | 'error' | 'mass' | 'entropy' | 'exactness' | 'warning'> {
+interface Measured extends Pick<MeasuredRow, 'memory' | 'error' | 'mass' | 'entropy' | 'exactness' | 'warning'> {
   /** Milliseconds of this first call. */
   readonly estimate: number;
 }
+type Failure = Pick<FailedRow, 'failed'>;
+type Outcome = Measured | Failure;
+
+const firstTime = (outcome: Outcome) => ('failed' in outcome ? undefined : summarise([outcome.estimate]));
+
+/** What exact attention gave, by use: full or causal. */
+type Baselines = Map<boolean, Required<Results<HostTensor>>>;
 
 /**
- * Runs each contender once, a baseline before its variants, and compares its results with the reference and, unless it
+ * Runs a contender once, a baseline before its variants, and compares its results with the reference and, unless it
  * needs training, with its baseline.
  */
 async function measureOnce(
-  contenders: readonly Contender[],
-  viewsOf: (contender: Contender) => Qkv,
-  host: HostQkv,
+  contender: Contender,
+  views: Qkv,
+  { host, baselines }: { readonly host: HostQkv; readonly baselines: Baselines },
   control: Control,
-  onRow: CompareOptions['onRow'],
-): Promise<Measured[]> {
-  const baselines = new Map<boolean, Required<Results<HostTensor>>>();
+): Promise<Measured> {
+  const { method, params, causal, baseline, mask, label } = contender;
+  const { scale = 1 / Math.sqrt(host.q.shape[3] as number) } = contender;
   const n = host.q.shape[1] as number;
   const queries = spreadOver(n, QUERIES);
-  const measured: Measured[] = [];
-  for (const [at, contender] of contenders.entries()) {
-    const { method, params, causal, baseline, mask, label } = contender;
-    const { scale = 1 / Math.sqrt(host.q.shape[3] as number) } = contender;
-    const views = viewsOf(contender);
-    const { results, ...cost } = await runOnce(
-      contender,
-      views,
-      part(control, at / contenders.length, (at + 0.5) / contenders.length),
-    );
-    if (method.needsTraining) {
-      const weights = method.weights?.(inputsOf(method, host), method.parse(params), queries);
-      const exactness = await checkFirstTokens(contender, views, { signal: control.signal });
-      const warning = await method.warning?.(inputsOf(method, views), method.parse(params), { signal: control.signal });
-      measured.push({
-        ...cost,
-        exactness,
-        ...(weights && { entropy: entropyOf(weights) }),
-        ...(warning && { warning }),
-      });
-    } else {
-      const { out, lse } = results as Required<Results<HostTensor>>;
-      if (baseline) baselines.set(causal, { out: inFloat64(out), lse: inFloat64(lse) });
-      const exact = baselines.get(causal) as Required<Results<HostTensor>>;
-      measured.push({
-        ...cost,
-        ...(mask && {
-          exactness: checkAttention(label, host, out, mask, scale),
-          mass: massKept(lse, exact.lse),
-          ...(baseline && {
-            entropy: entropyOf(softmaxWeights({ ...host, q: pickRows(host.q, queries) }, { mask, scale, queries, n })),
-          }),
-        }),
-        error: outputError(out, exact.out),
-      });
-    }
-    control.onProgress?.((at + 1) / contenders.length);
-    onRow?.(
-      rowsOf(
-        contenders,
-        measured,
-        measured.map(({ estimate }) => summarise([estimate])),
-      ).at(-1) as Row,
-    );
+  const { results, ...cost } = await runOnce(contender, views, part(control, 0, 0.5));
+  if (method.needsTraining) {
+    const weights = method.weights?.(inputsOf(method, host), method.parse(params), queries);
+    const exactness = await checkFirstTokens(contender, views, { signal: control.signal });
+    const warning = await method.warning?.(inputsOf(method, views), method.parse(params), { signal: control.signal });
+    return { ...cost, exactness, ...(weights && { entropy: entropyOf(weights) }), ...(warning && { warning }) };
   }
-  return measured;
+  const { out, lse } = results as Required<Results<HostTensor>>;
+  const exactness = mask && checkAttention(label, host, out, mask, scale);
+  if (baseline) baselines.set(causal, { out: inFloat64(out), lse: inFloat64(lse) });
+  const exact = baselines.get(causal);
+  return {
+    ...cost,
+    ...(exactness !== undefined && { exactness }),
+    ...(mask && exact && { mass: massKept(lse, exact.lse) }),
+    ...(mask &&
+      baseline && {
+        entropy: entropyOf(softmaxWeights({ ...host, q: pickRows(host.q, queries) }, { mask, scale, queries, n })),
+      }),
+    ...(exact && { error: outputError(out, exact.out) }),
+  };
 }
 
 /** Whether q, k and v of these extents are as the method takes them: some take no more keys than queries, say. */

@@ -31,8 +31,11 @@ export interface LeftOut {
   readonly methods: readonly string[];
 }
 
-/** One variant, measured. */
-export interface Row {
+/** One variant: measured, or why not. */
+export type Row = MeasuredRow | FailedRow;
+
+/** What was to be measured. */
+interface Variant {
   /** Name of the method in the registry. */
   readonly method: string;
   /** Its params as a user may give them. */
@@ -43,10 +46,14 @@ export interface Row {
   readonly causal: boolean;
   /** Whether this is the baseline itself. */
   readonly baseline: boolean;
+}
+
+export interface MeasuredRow extends Variant {
+  readonly failed?: undefined;
   /** Milliseconds of one call, over repeats that alternate with those of the other rows. */
   readonly time: Summary;
-  /** Median time of the baseline over that of this row. */
-  readonly speedup: number;
+  /** Median time of the baseline over that of this row; none where the baseline failed. */
+  readonly speedup?: number;
   /** Most bytes that one call held beside its inputs: its results and its working memory. */
   readonly memory: number;
   /** Multiplications and additions of one call. */
@@ -55,7 +62,7 @@ export interface Row {
   readonly visited?: number;
   /** Exact softmax probability, under the baseline, of the keys that a query keeps. Methods that are a mask have it. */
   readonly mass?: Mass;
-  /** Methods that need training have none: until then it would mean nothing. */
+  /** Methods that need training have none: until then it would mean nothing. Nor is there one where the baseline failed. */
   readonly error?: OutputError;
   /** Baselines have it, and methods that need training and whose weights are not negative. */
   readonly entropy?: Entropy;
@@ -69,11 +76,28 @@ export interface Row {
   readonly warning?: string;
 }
 
+/** A row without figures: its result was wrong, its call failed, or it does not take such inputs. */
+export interface FailedRow
+  extends Variant,
+    Partial<Record<Exclude<keyof MeasuredRow, keyof Variant | 'failed'>, undefined>> {
+  /** Why, in a line. */
+  readonly failed: string;
+}
+
+export function isMeasured(row: Row): row is MeasuredRow {
+  return row.failed === undefined;
+}
+
 /** A row that is compared with the baseline by its output. */
-export type RowWithError = Row & { readonly error: OutputError };
+export type RowWithError = MeasuredRow & { readonly error: OutputError; readonly speedup: number };
 
 export function hasError(row: Row): row is RowWithError {
   return row.error !== undefined;
+}
+
+/** Whether an error would mean nothing for a measured row, as its method needs training. */
+export function needsTraining(row: Row): row is MeasuredRow {
+  return isMeasured(row) && row.speedup !== undefined && !hasError(row);
 }
 
 export interface Mass {

@@ -112,14 +112,17 @@ export function contendersAt(
     baselines.some((base) => base.method === method && sameParams(method, base.params, params));
   const onGrid = gridOf(letters).length > 0;
   const isUsable = ({ causal }: Candidate) => !(onGrid && causal);
-  const variants = methods.flatMap((method) =>
-    withShortLabels(
-      method
-        .variants(letters)
-        .filter((params) => !isBaseline(method, params))
-        .map((params) => candidate(method, params, letters, false)),
-    ).filter(isUsable),
-  );
+  const variantsOf = (method: Method): Candidate[] => {
+    try {
+      const others = method.variants(letters).filter((params) => !isBaseline(method, params));
+      return withShortLabels(others.map((params) => candidate(method, params, letters, false)));
+    } catch (error) {
+      return [
+        failing({ method, params: {}, label: shortName(method), causal: false, spatial: isSpatial(method) }, error),
+      ];
+    }
+  };
+  const variants = methods.flatMap((method) => variantsOf(method).filter(isUsable));
   const chosen = choice === 'usual' ? usual(variants) : variants;
   const isIn = (method: Method) => [...baselines, ...chosen].some((each) => each.method === method);
   const all = [...baselines.filter(isUsable), ...chosen].map((each) => withCost(each, letters));
@@ -180,11 +183,28 @@ function candidate(method: Method, given: Record<string, unknown>, letters: Lett
   };
 }
 
+/** A candidate that fails as soon as it is called, so that what its method threw before costs its own row alone. */
+function failing(candidate: Omit<Candidate, 'baseline' | 'forward'>, error: unknown): Candidate {
+  return {
+    baseline: false,
+    ...candidate,
+    forward() {
+      throw error;
+    },
+  };
+}
+
 function withCost(candidate: Candidate, letters: Letters): Contender {
   const { method, params } = candidate;
-  const { flops, visited } = method.cost(letters, method.parse(params));
-  return { ...candidate, flops, ...(visited !== undefined && { visited }) };
+  try {
+    const { flops, visited } = method.cost(letters, method.parse(params));
+    return { ...candidate, flops, ...(visited !== undefined && { visited }) };
+  } catch (error) {
+    return { ...failing(candidate, error), flops: 0 };
+  }
 }
+
+const shortName = ({ name, short }: Method): string => short ?? name.replace(/-attention$/, '');
 
 /**
  * Variants of one method, each called by the method's short name and the params in which it differs from the others of
@@ -200,7 +220,7 @@ function withShortLabels(variants: readonly Candidate[]): Candidate[] {
     const settings = Object.entries(params).flatMap(([name, value]) =>
       isShared(name) ? [] : settingText(name, value),
     );
-    return [method.short ?? method.name.replace(/-attention$/, ''), ...settings].join(' ');
+    return [shortName(method), ...settings].join(' ');
   });
   const isTwice = (label: string) => labels.indexOf(label) !== labels.lastIndexOf(label);
   return variants.map((variant, at) => {

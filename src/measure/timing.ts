@@ -11,6 +11,8 @@ export interface TimingPlan {
   readonly seconds: number;
   readonly least: number;
   readonly most: number;
+  /** Gets what a call failed with, which then has no more turns; by default that is thrown. */
+  readonly onFailure?: (at: number, error: unknown) => Promise<void>;
 }
 
 /** One sample lasts at least this many milliseconds, so that the clock's steps do not matter. */
@@ -46,18 +48,26 @@ export async function timeInterleaved(
   runtime: Finishing,
   calls: readonly (() => void)[],
   estimates: readonly number[],
-  { seconds, least, most }: TimingPlan,
+  { seconds, least, most, onFailure }: TimingPlan,
   { signal, onProgress }: Control,
 ): Promise<number[][]> {
   const samples: number[][] = calls.map(() => []);
   const begin = performance.now();
   const elapsed = () => (performance.now() - begin) / 1000;
   const isLate = (round: number) => round >= least && elapsed() >= seconds;
+  const failed = new Set<number>();
   for (let round = 0; round < most && !isLate(round); round++) {
     for (const [at, call] of calls.entries()) {
       signal?.throwIfAborted();
       if (isLate(round)) break;
-      samples[at]?.push(await timeCalls(runtime, call, callsFor(SAMPLE, estimates[at] as number)));
+      if (failed.has(at)) continue;
+      try {
+        samples[at]?.push(await timeCalls(runtime, call, callsFor(SAMPLE, estimates[at] as number)));
+      } catch (error) {
+        if (!onFailure) throw error;
+        failed.add(at);
+        await onFailure(at, error);
+      }
       const rounds = round + (at + 1) / calls.length;
       onProgress?.(Math.max(rounds / most, Math.min(1, rounds / least, elapsed() / seconds)));
     }

@@ -5,9 +5,11 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { launchChromium } from '../../test/page';
 import { compare } from '../compare/compare';
-import type { ComparisonReport } from '../compare/comparison';
+import { type ComparisonReport, isMeasured, type MeasuredRow } from '../compare/comparison';
 import { imageInputs } from '../compare/image-inputs';
+import { useOf } from '../compare/use';
 import { describeMachine } from '../machine';
+import { exactAttention } from '../methods/dense/attention';
 import { createRuntime } from '../runtime/runtime';
 import { uniform } from '../tensor/random';
 import { formatPercent } from '../text/format';
@@ -23,7 +25,20 @@ beforeAll(async () => {
   const [q, k, v] = [1, 2, 3].map((seed) => runtime.random([1, 40, 3, 8], { seed })) as [never, never, never];
   const comparison = await compare({ q, k, v }, { seconds: 0 });
   const machine = await describeMachine();
-  report = { format: 'saccade compare', version: 1, machine, input: 'Random numbers.', ...comparison };
+  const [exact] = comparison.rows as [MeasuredRow];
+  const failed = {
+    method: 'parallax',
+    params: {},
+    label: 'parallax',
+    causal: false,
+    baseline: false,
+    failed: 'it is wrong',
+  };
+  report = {
+    ...{ format: 'saccade compare', version: 1, machine, input: 'Random numbers.', ...comparison },
+    rows: [...comparison.rows, failed],
+    recommendation: { ...comparison.recommendation, uses: [useOf(exact, exactAttention)] },
+  };
   await writeFile(join(folder, 'report.html'), comparisonHtml(report));
 
   const [rows, columns] = [9, 12];
@@ -71,6 +86,10 @@ describe.each([
       const { page, complaints } = await open(width, scheme);
       expect(await page.textContent('.verdict')).toBe(report.recommendation.text);
       expect(await labels(page)).toEqual(report.rows.map(({ label }) => label));
+      const [use] = report.recommendation.uses;
+      const typed = await page.$$eval('.use pre', (blocks) => blocks.map(({ textContent }) => textContent));
+      expect(typed).toEqual([use?.code, use?.command]);
+      expect(await page.$eval('tr.failed', ({ textContent }) => textContent)).toBe('parallaxfailed: it is wrong');
       expect(await page.$$eval('canvas', (canvases) => canvases.length)).toBe(3);
       expect(await page.textContent('main')).toContain('Rows without an error are of methods that need training');
       const masks = report.rows.filter(({ mass }) => mass);
@@ -102,12 +121,13 @@ describe.each([
 
 test('a column sorts up, then down', async () => {
   const { page } = await open(1280, 'light');
-  const byTime = [...report.rows].sort((a, b) => a.time.median - b.time.median).map(({ label }) => label);
+  const measured = report.rows.filter(isMeasured).sort((a, b) => a.time.median - b.time.median);
+  const byTime = measured.map(({ label }) => label);
   await page.click('th:nth-child(2) button');
-  expect(await labels(page)).toEqual(byTime);
+  expect(await labels(page)).toEqual([...byTime, 'parallax']);
   expect(await page.getAttribute('th:nth-child(2)', 'aria-sort')).toBe('ascending');
   await page.click('th:nth-child(2) button');
-  expect(await labels(page)).toEqual(byTime.reverse());
+  expect(await labels(page)).toEqual([...byTime.reverse(), 'parallax']);
   await page.close();
 });
 

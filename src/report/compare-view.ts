@@ -1,5 +1,14 @@
 /** What `saccade compare` shows in the browser. */
-import { type ComparisonReport, type Glances, hasError, type Row, type RowWithError } from '../compare/comparison';
+import {
+  type ComparisonReport,
+  type Glances,
+  hasError,
+  isMeasured,
+  needsTraining,
+  type Row,
+  type RowWithError,
+} from '../compare/comparison';
+import type { Use } from '../compare/use';
 import { formatMachine } from '../machine';
 import {
   formatBytes,
@@ -27,6 +36,7 @@ export function compareView({ report, pictures, photograph }: ComparisonPage): r
     element('p', {}, input),
     element('p', { class: 'muted' }, `${formatMachine(machine)}; ${runtime.join('; ')}.`),
     element('p', { class: 'verdict' }, recommendation.text),
+    ...recommendation.uses.map(howToUse),
     element('p', { class: 'muted' }, `The rule: ${recommendation.rule}.`),
     ...(variants.length > 0 ? [tradeOff(report)] : []),
     section(
@@ -36,6 +46,7 @@ export function compareView({ report, pictures, photograph }: ComparisonPage): r
         columns,
         rows,
         rowClass(report),
+        ({ failed }) => (failed === undefined ? undefined : `failed: ${failed}`),
       ),
       ...notes.map((note) => element('p', {}, note)),
       ...warningsOf(report).map((warning) => element('p', {}, element('strong', {}, warning))),
@@ -80,7 +91,27 @@ function tradeOff(report: ComparisonReport): HTMLElement {
 }
 
 function rowClass({ recommendation: { full, causal } }: ComparisonReport): (row: Row) => string | undefined {
-  return ({ label, baseline }) => (baseline ? 'exact' : label === full || label === causal ? 'pick' : undefined);
+  return ({ label, baseline, failed }) => {
+    if (failed !== undefined) return 'failed';
+    return baseline ? 'exact' : label === full || label === causal ? 'pick' : undefined;
+  };
+}
+
+/** A chosen row in words, with where to read of it and what to type. */
+function howToUse({ label, method, pages, code, command }: Use): HTMLElement {
+  const typed = [code, ...(command === undefined ? [] : [command])];
+  return element(
+    'div',
+    { class: 'use' },
+    element(
+      'p',
+      {},
+      element('strong', {}, label),
+      ` is ${method}. `,
+      element('span', { class: 'muted' }, pages.join(', ')),
+    ),
+    ...typed.map((text) => element('pre', {}, element('code', {}, text))),
+  );
 }
 
 function headTables(variants: readonly RowWithError[]): HTMLElement {
@@ -130,19 +161,21 @@ const columns: readonly SortableColumn<Row>[] = [
   {
     header: 'Time',
     help: 'Median of one call; point at a cell for the spread',
-    value: (row) => row.time.median,
+    value: (row) => row.time?.median,
     cell: ({ time }) =>
-      element(
-        'span',
-        { title: `${formatTime(time.min)} to ${formatTime(time.max)} in ${time.repeats} repeats` },
-        formatTime(time.median),
-      ),
+      time
+        ? element(
+            'span',
+            { title: `${formatTime(time.min)} to ${formatTime(time.max)} in ${calls(time.repeats)}` },
+            formatTime(time.median),
+          )
+        : '–',
   },
   {
     header: 'Speed-up',
     help: 'Over exact full or exact causal attention',
     value: (row) => row.speedup,
-    cell: (row) => formatRatio(row.speedup),
+    cell: (row) => (row.speedup === undefined ? '–' : formatRatio(row.speedup)),
   },
   {
     header: 'Error',
@@ -184,13 +217,13 @@ const columns: readonly SortableColumn<Row>[] = [
     header: 'Work',
     help: 'Multiplications and additions of one call',
     value: (row) => row.flops,
-    cell: (row) => formatFlops(row.flops),
+    cell: (row) => (row.flops === undefined ? '–' : formatFlops(row.flops)),
   },
   {
     header: 'Memory',
     help: 'Results and working memory of one call',
     value: (row) => row.memory,
-    cell: (row) => formatBytes(row.memory),
+    cell: (row) => (row.memory === undefined ? '–' : formatBytes(row.memory)),
   },
 ];
 
@@ -201,21 +234,29 @@ function picture([label, svg]: [string, string]): HTMLElement {
   return figure;
 }
 
+const calls = (count: number) => (count === 1 ? 'one call' : `${count} calls`);
+
 function explanation({ rows }: ComparisonReport): Child[] {
-  const worst = Math.max(...rows.map((row) => row.exactness ?? 0));
-  const repeats = rows.map(({ time }) => time.repeats);
-  const [fewest, most] = [Math.min(...repeats), Math.max(...repeats)];
-  const trained = rows.every(hasError) ? '' : ', that of every method that needs training on the first tokens';
+  const measured = rows.filter(isMeasured);
+  const worst = Math.max(0, ...measured.map((row) => row.exactness ?? 0));
+  const counts = measured.map(({ time }) => time.repeats);
+  const [fewest, most] = [Math.min(...counts), Math.max(...counts)];
+  const trained = rows.some(needsTraining) ? ', that of every method that needs training on the first tokens' : '';
+  const failed = measured.length < rows.length ? ' What failed has no figures.' : '';
+  const times =
+    most === 1
+      ? 'Times are of one call each.'
+      : `Times are medians of ${fewest === most ? '' : `${fewest} to `}${most} repeats that alternate between the variants.`;
   return [
     element(
       'p',
       {},
-      `Before anything was timed, the result of every mask was checked against plain loops in float64 on a few queries${trained}: the largest difference was ${significant(worst)} of the largest value.`,
+      `Before anything was timed, the result of every mask was checked against plain loops in float64 on a few queries${trained}: the largest difference was ${significant(worst)} of the largest value.${failed}`,
     ),
     element(
       'p',
       {},
-      `Times are medians of ${fewest === most ? most : `${fewest} to ${most}`} repeats that alternate between the variants. Memory is the most that one call held beside its inputs. Attention kept is the exact softmax probability, under the baseline, of the keys that a mask keeps. Error is the Euclidean distance from the output of exact attention (full or causal, as the variant is) over that output's norm.`,
+      `${times} Memory is the most that one call held beside its inputs. Attention kept is the exact softmax probability, under the baseline, of the keys that a mask keeps. Error is the Euclidean distance from the output of exact attention (full or causal, as the variant is) over that output's norm.`,
     ),
   ];
 }

@@ -1,4 +1,4 @@
-import type { ComparisonReport, Row } from '../compare/comparison';
+import { type ComparisonReport, isMeasured, type Row } from '../compare/comparison';
 import { lettersAt } from '../compare/contenders';
 import type { Picture } from '../compare/picture';
 import { maskSvg } from '../masks/picture';
@@ -24,7 +24,7 @@ export interface Photograph {
 
 /** The comparison as one self-contained page. */
 export function comparisonHtml(report: ComparisonReport, picture?: Picture): string {
-  const pictures = report.rows.flatMap((row) => {
+  const pictures = report.rows.filter(isMeasured).flatMap((row) => {
     const svg = pictureOf(row, report);
     return svg ? [[row.label, svg]] : [];
   });

@@ -1,5 +1,5 @@
 /** What a comparison says beside its rows. */
-import { type ComparisonReport, hasError } from '../compare/comparison';
+import { type ComparisonReport, needsTraining } from '../compare/comparison';
 import { significant } from '../text/format';
 
 /** What methods say of their own results on these inputs. */
@@ -9,7 +9,7 @@ export function warningsOf({ rows }: Pick<ComparisonReport, 'rows'>): string[] {
 
 /** Why some rows have no error, and what they have instead; undefined where all have one. */
 export function trainingNote({ rows, extents: { m } }: Pick<ComparisonReport, 'rows' | 'extents'>): string | undefined {
-  const untrained = rows.filter((row) => !hasError(row));
+  const untrained = rows.filter(needsTraining);
   if (untrained.length === 0) return undefined;
   const negative = untrained.some(({ entropy }) => !entropy) ? '; – where weights are negative' : '';
   return [

@@ -11,25 +11,31 @@ export interface SortableColumn<Row> {
   cell?(row: Row): Child;
 }
 
-/** Rows come in the order given; `rowClass` names the style of a row. */
+/**
+ * Rows come in the order given; `rowClass` names the style of a row, `instead` is what stands in the place of all its cells
+ * but the first.
+ */
 export function sortableTable<Row>(
   caption: string,
   columns: readonly SortableColumn<Row>[],
   rows: readonly Row[],
   rowClass: (row: Row) => string | undefined = () => undefined,
+  instead: (row: Row) => Child | undefined = () => undefined,
 ): HTMLElement {
   const headers = columns.map((column) => {
     const button = element('button', { type: 'button', title: column.help }, column.header);
     return element('th', { scope: 'col', class: alignment(column, rows) }, button);
   });
-  const lines = rows.map((row) => ({
-    row,
-    line: element(
-      'tr',
-      { class: rowClass(row) },
-      ...columns.map((column) => element('td', { class: alignment(column, rows) }, show(column, row))),
-    ),
-  }));
+  const cell = (column: SortableColumn<Row>, row: Row) =>
+    element('td', { class: alignment(column, rows) }, show(column, row));
+  const lines = rows.map((row) => {
+    const text = instead(row);
+    const cells =
+      text === undefined
+        ? columns.map((column) => cell(column, row))
+        : [...columns.slice(0, 1).map((column) => cell(column, row)), spanning(text, columns.length - 1)];
+    return { row, line: element('tr', { class: rowClass(row) }, ...cells) };
+  });
 
   headers.forEach((header, at) => {
     header.firstElementChild?.addEventListener('click', () => {
@@ -47,6 +53,8 @@ export function sortableTable<Row>(
     lines.map(({ line }) => line),
   );
 }
+
+const spanning = (text: Child, columns: number) => element('td', { colspan: columns, class: 'instead' }, text);
 
 function show<Row>(column: SortableColumn<Row>, row: Row): Child {
   return column.cell?.(row) ?? String(column.value(row) ?? '–');

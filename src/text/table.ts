@@ -11,16 +11,17 @@ const GAP = '  ';
 
 /**
  * Rows under a header, columns as wide as their widest cell. A cell may hold several lines and ANSI colours, which
- * take no width. Ends without a newline.
+ * take no width. Where a row has fewer cells than there are columns, its last one reaches over the rest. Ends without a newline.
  */
 export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
-  const table = rows.map((row) => columns.map((_, at) => (row[at] ?? '').split('\n')));
+  const table = rows.map((row) => row.map((cell) => cell.split('\n')));
+  const reaches = (row: readonly unknown[], at: number) => at === row.length - 1 && row.length < columns.length;
   const widths = columns.map(({ header }, at) =>
-    Math.max(widthOf(header), ...table.flatMap((row) => (row[at] as string[]).map(widthOf))),
+    Math.max(widthOf(header), ...table.flatMap((row) => (reaches(row, at) ? [] : (row[at] ?? []).map(widthOf)))),
   );
   const line = (cells: readonly string[]) =>
-    columns
-      .map(({ align }, at) => pad(cells[at] ?? '', widths[at] as number, align))
+    cells
+      .map((cell, at) => (reaches(cells, at) ? cell : pad(cell, widths[at] as number, columns[at]?.align)))
       .join(GAP)
       .trimEnd();
   const body = table.flatMap((row) => {

@@ -1,0 +1,63 @@
+/** How to use a variant that was measured: what stands beside the figures of a recommendation. */
+import type { Method } from '../methods/define';
+import { methods as registry } from '../methods/registry';
+import type { Row } from './comparison';
+
+export interface Use {
+  /** The row's. */
+  readonly label: string;
+  /** The method in words: its name and what it computes. */
+  readonly method: string;
+  /** Where to read of it: its page in the repository, for methods of the registry, and its paper. */
+  readonly pages: readonly string[];
+  /** Lines of JavaScript that compute it from q, k and v. */
+  readonly code: string;
+  /** A command that does so for a file, for methods of the registry. */
+  readonly command?: string;
+}
+
+/** `method` is the row's. */
+export function useOf({ label, params }: Pick<Row, 'label' | 'params'>, method: Method): Use {
+  const { name, summary, family, paper } = method;
+  const isKnown = registry.includes(method);
+  return {
+    label,
+    method: `${name}: ${summary}`,
+    pages: [
+      ...(isKnown ? [`src/methods/${family}/${name}/README.md`] : []),
+      ...(paper ? [`arxiv.org/abs/${paper.arxiv}`] : []),
+    ],
+    code: codeOf(name, params),
+    ...(isKnown && { command: commandOf(name, params) }),
+  };
+}
+
+/** Params of exact attention that are options of `attention`, which needs no method. */
+const OF_ATTENTION = ['causal', 'window', 'scale'];
+
+function codeOf(name: string, params: Row['params']): string {
+  const names = Object.keys(params);
+  const settings = names.length > 0 ? literal(params) : '';
+  if (name === 'attention' && names.every((param) => OF_ATTENTION.includes(param))) {
+    const args = ['q, k, v', settings].filter(Boolean).join(', ');
+    return `import { attention } from 'saccade';\nconst { out } = attention(${args});`;
+  }
+  return [
+    "import { findMethod } from 'saccade';",
+    `const method = findMethod('${name}');`,
+    `const { out } = method.forward({ q, k, v }, method.parse(${settings || '{}'}));`,
+  ].join('\n');
+}
+
+function commandOf(name: string, params: Row['params']): string {
+  const given = Object.keys(params).length > 0 ? ` --params '${JSON.stringify(params)}'` : '';
+  return `npx saccade run ${name} --in qkv.safetensors --out result.safetensors${given}`;
+}
+
+/** As it is written in JavaScript, where names of params need no quotes. */
+function literal(params: Row['params']): string {
+  const entries = Object.entries(params).map(
+    ([name, value]) => `${name}: ${JSON.stringify(value).replaceAll(',', ', ')}`,
+  );
+  return `{ ${entries.join(', ')} }`;
+}
