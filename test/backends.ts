@@ -1,7 +1,7 @@
-/** The runtimes on which one test body runs. */
+/** The runtimes on which one test body runs: on the CPU in the project `node`, on a GPU in `gpu` and `chromium`. */
 import { afterAll, beforeAll, describe, inject } from 'vitest';
 import { createRuntime, type Runtime, type RuntimeOptions } from '../src/index';
-import { strongDevice } from './gpu-device';
+import { asOnHardware, strongDevice } from './gpu-device';
 
 type Variant = readonly [name: string, options: RuntimeOptions];
 
@@ -12,25 +12,22 @@ const ON_CPU: readonly Variant[] = [
   ['wasm baseline, 2 threads', { backend: 'wasm', simd: 'baseline', threads: 2 }],
 ];
 
-const isPage = 'document' in globalThis;
+const onGpu = inject('onGpu');
 
-/** One for all variants in a page, so that its slow compiler meets a kernel once. */
-const device = isPage ? await strongDevice() : undefined;
+/** One for all tests, so that a slow compiler meets a kernel once. */
+const device = onGpu && inject('hasGpu') ? await strongDevice() : undefined;
 
-const ON_GPU: readonly Variant[] = [
-  ['webgpu', { backend: 'webgpu', webgpu: { device } }],
-  ['webgpu without subgroups', { backend: 'webgpu', webgpu: { device, subgroups: false } }],
-  ...inject('subgroupSizes').map(
-    (subgroups): Variant => [`webgpu, subgroups of ${subgroups}`, { backend: 'webgpu', webgpu: { device, subgroups } }],
-  ),
-];
+/** With subgroups in Node, without them in a page: software is slow, and one of each covers both. */
+const GPU_VARIANTS: readonly (readonly [name: string, subgroups?: boolean | number])[] =
+  'document' in globalThis
+    ? [['webgpu without subgroups', false]]
+    : [['webgpu'], ...inject('subgroupSizes').map((size) => [`webgpu, subgroups of ${size}`, size] as const)];
 
-/** In a page the GPU's alone: what runs on the CPU is the same there. */
-const BACKENDS = [...(isPage ? [] : ON_CPU), ...(inject('hasGpu') ? ON_GPU : [])];
+const onDevice = (device: GPUDevice): Variant[] =>
+  GPU_VARIANTS.map(([name, subgroups]) => [name, { backend: 'webgpu', webgpu: { device, subgroups } }]);
 
-/** Describes `body` once for every backend, with a runtime that lives as long as its tests. */
-export function describeOnBackends(title: string, body: (runtime: () => Runtime) => void): void {
-  describe.each(BACKENDS)(`${title} on %s`, (_, options) => {
+function describeEach(variants: readonly Variant[], title: string, body: (runtime: () => Runtime) => void): void {
+  describe.each(variants)(`${title} on %s`, (_, options) => {
     let runtime: Runtime;
     beforeAll(async () => {
       runtime = await createRuntime(options);
@@ -39,3 +36,16 @@ export function describeOnBackends(title: string, body: (runtime: () => Runtime)
     body(() => runtime);
   });
 }
+
+/** Describes `body` once for every backend, with a runtime that lives as long as its tests. */
+export function describeOnBackends(title: string, body: (runtime: () => Runtime) => void): void {
+  describeEach(onGpu ? (device ? onDevice(device) : []) : ON_CPU, title, body);
+}
+
+/** Describes `body` for GPUs alone, by the kernels that one in hardware would have, whatever is at hand. */
+export function describeAsOnHardware(title: string, body: (runtime: () => Runtime) => void): void {
+  describeEach(device ? onDevice(asOnHardware(device)) : [], title, body);
+}
+
+/** Random cases of a test on backends: `count` on the CPU; fewer on a GPU in software, where most want a kernel of their own. */
+export const randomCases = (count: number) => ({ numRuns: onGpu ? Math.ceil(count / 6) : count });

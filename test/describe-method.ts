@@ -9,7 +9,7 @@ import { type HostTensor, hostTensor, toFloat64 } from '../src/tensor/host';
 import { normal } from '../src/tensor/random';
 import { sizeOf } from '../src/tensor/shape';
 import type { Tensor } from '../src/tensor/tensor';
-import { describeOnBackends } from './backends';
+import { describeOnBackends, randomCases } from './backends';
 import { scoped } from './scoped';
 
 /** One problem: the shapes of q, k and v, the params as a user gives them, and the other inputs. */
@@ -98,7 +98,7 @@ export function describeMethod(method: Method, cases: fc.Arbitrary<MethodCase>, 
             }
           });
         }),
-        { numRuns },
+        randomCases(numRuns),
       );
     });
   });

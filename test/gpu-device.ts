@@ -20,6 +20,12 @@ export async function strongDevice(): Promise<GPUDevice> {
   return (await openDevice({})).device;
 }
 
+/** A device that does not say that it is software, so that it gets the kernels of hardware. */
+export function asOnHardware(device: GPUDevice): GPUDevice {
+  const unnamed = { description: 'as on hardware', architecture: '', isFallbackAdapter: false };
+  return disguised(device, { adapterInfo: disguised(device.adapterInfo, unnamed) });
+}
+
 /** A device with other limits than its own. */
 export function limited(device: GPUDevice, limits: Partial<GPUSupportedLimits>): GPUDevice {
   return disguised(device, { limits: disguised(device.limits, limits) });

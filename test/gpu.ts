@@ -6,8 +6,10 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** Of random cases. */
     seed: number;
-    /** Whether tests of the webgpu backend run. */
+    /** Whether there is a GPU, if only one in software. */
     hasGpu: boolean;
+    /** Whether the project tests on a GPU what another one tests on the CPU. */
+    onGpu: boolean;
     /** Of subgroups, where the adapter lets kernels choose. */
     subgroupSizes: number[];
   }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { describeOnBackends } from '../../test/backends';
+import { describeOnBackends, randomCases } from '../../test/backends';
 import { expectClose, expectRefusal } from '../../test/expect';
 import { pullback } from '../tape';
 import { normal, uniform } from '../tensor/random';
@@ -72,7 +72,7 @@ describeOnBackends('feature maps', (runtime) => {
           gradX.dispose();
           expect(runtime().memory().live).toBe(live);
         }),
-        { numRuns: 15 },
+        randomCases(15),
       );
     });
   }

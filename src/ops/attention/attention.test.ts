@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
 import { type AttentionOptions, attention, createRuntime, type DType, type Runtime, type Tensor } from '../../index';
@@ -123,7 +123,7 @@ describeOnBackends('attention', (runtime) => {
         for (const tensor of Object.values(inputs)) tensor.dispose();
         expect(runtime().memory().live).toBe(before);
       }),
-      { numRuns: 60 },
+      randomCases(60),
     );
   });
 
@@ -235,7 +235,7 @@ describeOnBackends('attention', (runtime) => {
         await expectExact(runtime(), inputs as unknown as Inputs, given);
         for (const tensor of Object.values(inputs)) tensor.dispose();
       }),
-      { numRuns: 60 },
+      randomCases(60),
     );
   });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { relativeError, smallGradient } from '../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
@@ -133,7 +133,7 @@ describeOnBackends('attentionBackward', (runtime) => {
             );
         },
       ),
-      { numRuns: 40 },
+      randomCases(40),
     );
   });
 

@@ -182,7 +182,7 @@ describe('another number or tensor', () => {
     expect(shader(of(table, 2))).toBe(shader(of(other, 0.5)));
   });
 
-  test.runIf(inject('hasGpu'))('compiles no pipeline', async () => {
+  test.runIf(inject('hasGpu'))('compiles no pipeline on a GPU', async () => {
     const gpu = await strongDevice();
     let pipelines = 0;
     const createComputePipelineAsync = (descriptor: GPUComputePipelineDescriptor) => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { relativeError, smallGradient } from '../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
@@ -166,7 +166,7 @@ describeOnBackends('selections', (runtime) => {
   test('agree with the definition on odd shapes, per head and batch, beside other masks, forward and backward', async () => {
     await fc.assert(
       fc.asyncProperty(cases, (problem) => expectExact(runtime(), problem)),
-      { numRuns: 15 },
+      randomCases(15),
     );
   });
 

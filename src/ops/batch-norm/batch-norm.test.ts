@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import { scoped } from '../../../test/scoped';
@@ -66,7 +66,7 @@ describeOnBackends('batchNorm', (runtime) => {
         });
         expect(runtime().memory().live).toBe(live);
       }),
-      { numRuns: 15 },
+      randomCases(15),
     );
   });
 

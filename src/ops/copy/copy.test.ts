@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectRefusal, guarded } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
 import {
@@ -64,7 +64,7 @@ describeOnBackends('contiguous', (runtime) => {
         });
         expect(runtime().memory().live).toBe(live);
       }),
-      { numRuns: 60 },
+      randomCases(60),
     );
   });
 
@@ -135,7 +135,7 @@ describeOnBackends('cast', (runtime) => {
         });
         expect(runtime().memory().live).toBe(live);
       }),
-      { numRuns: 60 },
+      randomCases(60),
     );
   });
 
@@ -276,7 +276,7 @@ describeOnBackends('pad', (runtime) => {
           expect(runtime().memory().live).toBe(live);
         },
       ),
-      { numRuns: 60 },
+      randomCases(60),
     );
   });
 
@@ -399,7 +399,7 @@ describeOnBackends('concat', (runtime) => {
           expect(runtime().memory().live).toBe(live);
         },
       ),
-      { numRuns: 60 },
+      randomCases(60),
     );
   });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import { scoped } from '../../../test/scoped';
@@ -71,7 +71,7 @@ describeOnBackends('crossEntropy', (runtime) => {
           });
         },
       ),
-      { numRuns: 30 },
+      randomCases(30),
     );
   });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { cumulativeSum } from '../../index';
 
@@ -26,7 +26,7 @@ describeOnBackends('cumulativeSum', (runtime) => {
         out.dispose();
         await check();
       }),
-      { numRuns: 30 },
+      randomCases(30),
     );
   });
 

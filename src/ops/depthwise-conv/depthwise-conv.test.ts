@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import { scoped } from '../../../test/scoped';
@@ -66,7 +66,7 @@ describeOnBackends('depthwiseConv', (runtime) => {
           numericGradient((y) => definition(pixels!, kernels!, y), biases!, weights!, 0.5),
         );
       }),
-      { numRuns: 20 },
+      randomCases(20),
     );
   });
 

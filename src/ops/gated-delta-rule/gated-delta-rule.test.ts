@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { relativeError, smallGradient } from '../../../test/describe-method';
 import { expectClose, expectRefusal, guarded, outcomeOf } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
@@ -118,7 +118,7 @@ describeOnBackends('gatedDeltaRule', (runtime) => {
         expect(relativeError(actual.out, expected.out)).toBeLessThan(5e-6);
         expect(relativeError(actual.state, expected.state)).toBeLessThan(5e-6);
       }),
-      { numRuns: 60 },
+      randomCases(60),
     );
   });
 
@@ -147,7 +147,7 @@ describeOnBackends('gatedDeltaRule', (runtime) => {
             name,
           ).toBeLessThan(3e-5);
       }),
-      { numRuns: 40 },
+      randomCases(40),
     );
   });
 
@@ -177,7 +177,7 @@ describeOnBackends('gatedDeltaRule', (runtime) => {
           }
         });
       }),
-      { numRuns: 25 },
+      randomCases(25),
     );
   });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectRefusal, guarded } from '../../../test/expect';
 import { createRuntime, type DType, embedding, gather } from '../../index';
 import { toFloat64 } from '../../tensor/host';
@@ -29,7 +29,7 @@ describeOnBackends('gather', (runtime) => {
         out.dispose();
         await check();
       }),
-      { numRuns: 30 },
+      randomCases(30),
     );
   });
 

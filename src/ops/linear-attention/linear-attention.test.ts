@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { relativeError, smallGradient } from '../../../test/describe-method';
 import { expectClose, expectRefusal, guarded, outcomeOf } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
@@ -130,7 +130,7 @@ describeOnBackends('linearAttention', (runtime) => {
   test('agrees with the recurrence, forward and backward, whatever the settings', async () => {
     await fc.assert(
       fc.asyncProperty(cases, (c) => agrees(runtime(), c)),
-      { numRuns: 60 },
+      randomCases(60),
     );
   });
 

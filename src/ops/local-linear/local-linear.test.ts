@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import {
@@ -136,7 +136,7 @@ describe('the reference', () => {
           expectClose(grads[name]!, numericGradient(of, inputs[input]!, weights, 1e-5), 1e-4);
         }
       }),
-      { numRuns: 10 },
+      randomCases(10),
     );
   });
 
@@ -175,7 +175,7 @@ describeOnBackends('localLinearAttention', (runtime) => {
         expectAlike(await outcome(runtime(), problem, options), await outcome(truth, problem, options), 1e-4);
       }),
       {
-        numRuns: 10,
+        ...randomCases(10),
         examples: [
           [LARGE, { causal: true, scale: 0.5, solver: 'cg', stopGradRidge: false }],
           [

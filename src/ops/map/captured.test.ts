@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectRefusal, guarded } from '../../../test/expect';
 import { expectGradients } from '../../../test/tape-gradients';
 import { elementwise, map, pullback, type Tensor } from '../../index';
@@ -74,7 +74,7 @@ describeOnBackends('captured tensors of map', (runtime) => {
           await check();
         },
       ),
-      { numRuns: 20 },
+      randomCases(20),
     );
   });
 

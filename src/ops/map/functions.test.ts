@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import type { Runtime } from '../../index';
 import {
@@ -133,7 +133,7 @@ describeOnBackends('functions of elements', (runtime) => {
           out.dispose();
           await check();
         }),
-        { numRuns: 30 },
+        randomCases(30),
       );
     });
 
@@ -227,7 +227,7 @@ describeOnBackends('functions of elements', (runtime) => {
           out.dispose();
           await check();
         }),
-        { numRuns: 30 },
+        randomCases(30),
       );
     });
   }
@@ -245,7 +245,7 @@ describeOnBackends('functions of elements', (runtime) => {
         out.dispose();
         await check();
       }),
-      { numRuns: 30 },
+      randomCases(30),
     );
   });
 

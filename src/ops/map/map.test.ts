@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
 import { add, createRuntime, differentiate, map, multiply, type Runtime, sum, type Tensor } from '../../index';
@@ -84,7 +84,7 @@ describeOnBackends('map', (runtime) => {
           expect(runtime().memory().live).toBe(live);
         },
       ),
-      { numRuns: 25 },
+      randomCases(25),
     ));
 
   test('takes rows longer and shorter than blocks, and 16-bit floats', () =>

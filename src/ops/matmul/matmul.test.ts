@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
 import { expectGradients, type GradientCase } from '../../../test/tape-gradients';
@@ -45,7 +45,7 @@ describeOnBackends('matmul', (runtime) => {
         out.dispose();
         await check();
       }),
-      { numRuns: 40 },
+      randomCases(40),
     );
   });
 
@@ -99,8 +99,7 @@ describeOnBackends('matmul', (runtime) => {
           expect(runtime().memory().live).toBe(live);
         },
       ),
-      // Each way for operands to lie is a shader of its own.
-      { numRuns: runtime().backend.name === 'webgpu' ? 6 : 60 },
+      randomCases(60),
     );
   });
 

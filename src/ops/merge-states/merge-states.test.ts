@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
 import { expectGradients, type GradientCase } from '../../../test/tape-gradients';
@@ -125,7 +125,7 @@ describeOnBackends('mergeStates', (runtime) => {
           }
         });
       }),
-      { numRuns: 15 },
+      randomCases(15),
     );
   });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import { scoped } from '../../../test/scoped';
@@ -68,7 +68,7 @@ describeOnBackends('norms', (runtime) => {
       fc.asyncProperty(problems, async (problem) => {
         await scoped(runtime(), () => expectDefinition(runtime(), problem));
       }),
-      { numRuns: 30 },
+      randomCases(30),
     );
   });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { relativeError, smallGradient } from '../../../test/describe-method';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
@@ -92,7 +92,7 @@ describeOnBackends('parallax', (runtime) => {
         await expectExact(runtime(), randomInputs(s), given);
         expect(runtime().memory().live).toBe(before);
       }),
-      { numRuns: 25 },
+      randomCases(25),
     );
   });
 
@@ -236,7 +236,7 @@ describeOnBackends('parallax', (runtime) => {
           }
         });
       }),
-      { numRuns: 20 },
+      randomCases(20),
     );
   });
 

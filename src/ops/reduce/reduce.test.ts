@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import { scoped } from '../../../test/scoped';
@@ -114,7 +114,7 @@ describeOnBackends('reductions', (runtime) => {
         using x = runtime().random(shape, { seed: n });
         await expectDefinitions(runtime(), x, axes, keepDims);
       }),
-      { numRuns: 30 },
+      randomCases(30),
     );
   });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import { reluAttention, reluAttentionBackward } from '../../index';
@@ -73,7 +73,7 @@ describeOnBackends('reluAttention', (runtime) => {
         close(await gradK.read(), numeric[1]!);
         close(await gradV.read(), numeric[2]!);
       }),
-      { numRuns: 15 },
+      randomCases(15),
     );
   });
 

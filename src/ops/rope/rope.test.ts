@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import published from '../../../test/fixtures/rope.json';
 import { expectGradients } from '../../../test/tape-gradients';
@@ -59,7 +59,7 @@ describeOnBackends('rope', (runtime) => {
           await check();
         },
       ),
-      { numRuns: 40 },
+      randomCases(40),
     );
   });
 

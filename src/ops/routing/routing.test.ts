@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import { scoped } from '../../../test/scoped';
@@ -87,7 +87,7 @@ describeOnBackends('route', (runtime) => {
           });
         },
       ),
-      { numRuns: 30 },
+      randomCases(30),
     );
   });
 
@@ -166,7 +166,7 @@ describeOnBackends('focus', (runtime) => {
         const byExponents = numericGradient((y) => defined(values, y), powers, weights);
         closeTo(await gradExponents.read(), byExponents, 5e-5);
       }),
-      { numRuns: 30 },
+      randomCases(30),
     );
   });
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { randomCases } from '../../../../test/backends';
 import { expectClose } from '../../../../test/expect';
 import { inOrder } from '../../../../test/in-order';
 import { ARITHMETIC, EXTREMES, functionOf, randomSources } from '../../../../test/random-functions';
@@ -180,7 +181,7 @@ describe.runIf(inject('hasGpu'))('score modifiers on WebGPU', () => {
         );
         compared++;
       }),
-      { numRuns: 60 },
+      randomCases(60),
     );
     expect(compared).toBeGreaterThan(30);
   }, 60_000);

@@ -1,6 +1,6 @@
 /** Linear attention and the gated delta rule by the kernels that a GPU would have, whatever is at hand. */
-import { expect, test, vi } from 'vitest';
-import { describeOnBackends } from '../../../../test/backends';
+import { expect, test } from 'vitest';
+import { describeAsOnHardware } from '../../../../test/backends';
 import { relativeError } from '../../../../test/describe-method';
 import { guarded } from '../../../../test/expect';
 import { scoped } from '../../../../test/scoped';
@@ -18,11 +18,6 @@ import * as rule from '../../gated-delta-rule/recurrence';
 import * as linear from '../recurrence';
 import { prefixKernel } from './passes';
 
-vi.mock('../../../runtime/webgpu/adapter', async (original) => ({
-  ...(await original<typeof import('../../../runtime/webgpu/adapter')>()),
-  isSoftware: () => false,
-}));
-
 function random(shape: readonly number[], seed: number, map: (x: number) => number = (x) => x) {
   return hostTensor(normal(sizeOf(shape), seed).map(map) as Float32Array, shape, 'f32') as HostTensor<'f32'>;
 }
@@ -35,7 +30,7 @@ async function expectEach(actual: object, expected: Readonly<Record<string, Host
 // More than a chunk, and more than a tile of either width, one of which is of whole vectors.
 const [b, n, h, d, e] = [1, 77, 2, 66, 68];
 
-describeOnBackends('as on hardware', (runtime) => {
+describeAsOnHardware('linear attention', (runtime) => {
   test.each([
     { causal: true, decay: [0.9, 1] },
     { causal: false, decay: [1, 1] },
