@@ -1,5 +1,6 @@
 /** What every page has around its content. */
-import { type Html, html } from './html';
+import { Html, html } from './html';
+import { POLICY, THEME_SCRIPT } from './policy';
 import { placeOf } from './sprite';
 
 export interface Page {
@@ -36,16 +37,17 @@ export function layout(
 ): string {
   const links = Object.entries(LINKS).filter(([, path]) => pages.has(path));
   const page = html`<!doctype html>
-<html lang="en">
+<html lang="en" data-up="${up}">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${new Html(POLICY)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${title}</title>
 <meta name="description" content="${description}">
 <link rel="stylesheet" href="/site/style.css">
 <link rel="icon" href="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath d='M0 0v16h16z' fill='%230a6a8a'/%3E%3C/svg%3E">
 <link rel="alternate" type="application/atom+xml" title="Saccade atlas" href="${up}feed.xml" data-plain>
-<script>document.documentElement.dataset.up = '${up}'; try { const theme = localStorage.getItem('theme'); if (theme) document.documentElement.dataset.theme = theme } catch {}</script>
+<script>${new Html(THEME_SCRIPT)}</script>
 <script type="module" src="/site/${script}"></script>
 </head>
 <body${family && html` data-family="${slug(family)}"`}>

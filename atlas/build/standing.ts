@@ -8,7 +8,7 @@ import { methods } from '../../src/methods/registry';
 import { models } from '../../src/models/registry';
 import type { Reproduction } from '../../src/report/reproduction';
 
-export const ROOT = process.cwd().endsWith('/atlas') ? resolve('..') : process.cwd();
+export const ROOT = resolve(import.meta.dirname, '../..');
 
 /** Stored runs by method. */
 export const runs: ReadonlyMap<string, Reproduction> = new Map(

@@ -6,9 +6,11 @@ import { maskInWords, maskTile, pairInWords } from './tasks/mask';
 import { rankByMeaning } from './tasks/meaning';
 import { reachThrough } from './tasks/reach';
 import { runHere } from './tasks/run';
+import { checkSetting } from './tasks/setting';
 import { weightInWords, weightsInWords, weightsOfQuery, weightsTile, weightsWithin } from './tasks/weights';
 
 const tasks = {
+  checkSetting,
   maskInWords,
   maskTile,
   pairInWords,

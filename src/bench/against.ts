@@ -9,7 +9,7 @@ import type { Control } from '../runtime/backend';
 import { formatRatio } from '../text/format';
 import { type Column, formatTable } from '../text/table';
 import { reportInChild } from './child';
-import { type BenchOptions, commandLine } from './options';
+import { type BenchOptions, commandWords } from './options';
 import { type BenchReport, type BenchRow, formatProblem } from './report';
 import type { Suite } from './suite';
 
@@ -63,7 +63,7 @@ export async function runAgainst(
   { against, run, signal, onProgress }: Control & { readonly against: string; readonly run: Runner },
 ): Promise<AgainstReport> {
   const repeats = (count: number) => ('repeats' in suite.defaults ? { repeats: count } : {});
-  const planned = await run('this', wordsOf(commandLine(suite.name, { ...options, ...repeats(1) }, suite.defaults)));
+  const planned = await run('this', commandWords(suite.name, { ...options, ...repeats(1) }, suite.defaults));
   const rows: AgainstRow[] = [];
   for (const [at, row] of planned.rows.entries()) {
     signal?.throwIfAborted();

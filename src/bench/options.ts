@@ -1,5 +1,6 @@
 /** The settings of a benchmark, and the command line that repeats it. */
 import type { RuntimeOptions } from '../runtime/runtime';
+import { shellCommand } from '../text/shell';
 import type { MaskName } from './problem';
 
 /** Where Saccade computes, and those peers that have a choice. */
@@ -31,16 +32,23 @@ export interface BenchOptions {
   readonly inProcess: boolean;
 }
 
+type Described = [suite: string, options: Partial<BenchOptions>, defaults: Partial<BenchOptions>];
+
+/** The command that runs a suite with these options, as it is typed. */
+export function commandLine(...described: Described): string {
+  return shellCommand(['saccade', ...commandWords(...described)]);
+}
+
 /**
- * The command that runs `suite` with `options`. Those that the suite does not take, because it has no defaults for them,
- * and those that are as by default are left out.
+ * Its words behind the program's name. Options that the suite does not take, because it has no defaults for them, and those
+ * that are as by default are left out.
  */
-export function commandLine(suite: string, options: Partial<BenchOptions>, defaults: Partial<BenchOptions>): string {
+export function commandWords(...[suite, options, defaults]: Described): string[] {
   const flags = (Object.keys(defaults) as (keyof BenchOptions)[]).flatMap((name) => {
     const value = options[name];
     if (value === undefined || String(value) === String(defaults[name])) return [];
     const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
     return value === true ? [flag] : [flag, String(value)];
   });
-  return ['saccade', 'bench', suite, ...flags].join(' ');
+  return ['bench', suite, ...flags];
 }

@@ -19,6 +19,7 @@ import { findMethod } from '../methods/registry';
 import { htmlPage } from '../report/page';
 import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
 import { printable } from '../text/printable';
+import { shellCommand } from '../text/shell';
 import { formatTable } from '../text/table';
 import { backendOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
@@ -127,9 +128,14 @@ async function storeOf(folder: string): Promise<Store> {
 
 function commandOf({ methods, params, tasks, seeds, steps, width, layers, heads }: QualityOptions): string {
   const sizes = { seeds, ...(steps !== undefined && { steps }), width, layers, heads };
-  const own = params && { params: `'${JSON.stringify(params)}'` };
+  const own = params && { params: JSON.stringify(params) };
   const flags = Object.entries({ methods: methods.join(), ...own, tasks: tasks.join(), ...sizes });
-  return ['saccade bench quality', ...flags.map(([name, value]) => `--${name} ${value}`)].join(' ');
+  return shellCommand([
+    'saccade',
+    'bench',
+    'quality',
+    ...flags.flatMap(([name, value]) => [`--${name}`, String(value)]),
+  ]);
 }
 
 function textOf(report: QualityReport, files: readonly string[]): string {

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { expect, test, vi } from 'vitest';
-import { type BenchOptions, commandLine } from '../bench/options';
+import { type BenchOptions, commandLine, commandWords } from '../bench/options';
 import { INCOMPLETE } from '../bench/report';
 import { suites } from '../bench/suites';
 import { benchCommand } from './bench';
@@ -40,8 +40,10 @@ test.each(suites)('the command of a row of $name gives its options back', async 
   const taken = Object.keys(suite.defaults) as (keyof BenchOptions)[];
   const expected = { ...options, ...Object.fromEntries(taken.map((name) => [name, changed[name]])) };
   for (const wanted of [options, expected]) {
-    const [, ...words] = commandLine(suite.name, wanted, suite.defaults).split(' ');
-    expect(await parse(words)).toEqual({ suite: suite.name, options: wanted });
+    expect(await parse(commandWords(suite.name, wanted, suite.defaults))).toEqual({
+      suite: suite.name,
+      options: wanted,
+    });
   }
 });
 

@@ -10,6 +10,7 @@ import { type Reproduction, reproductionNotes, reproductionRows, reproductionSet
 import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
 import { significant } from '../text/format';
 import { printable } from '../text/printable';
+import { shellCommand } from '../text/shell';
 import { formatTable } from '../text/table';
 import { backendOption, threadsOption } from './options';
 import { withProgress } from './progress';
@@ -76,7 +77,7 @@ async function reproduce(name: string, { json, html, quick, ...options }: Reprod
   const report: Reproduction = {
     format: 'saccade reproduce',
     version: 2,
-    command: `saccade reproduce ${name}${quick ? ' --quick' : ''}`,
+    command: shellCommand(['saccade', 'reproduce', name, ...(quick ? ['--quick'] : [])]),
     machine,
     runtime: runtime.backend.explain(),
     method: name,

@@ -15,6 +15,9 @@ import { uniform } from '../tensor/random';
 import { formatPercent } from '../text/format';
 import { comparisonHtml } from './comparison-page';
 
+/** What a file may be called. */
+const HOSTILE = '</script><img src="x" onerror="alert(1)">';
+
 let folder: string;
 let browser: Browser;
 let report: ComparisonReport;
@@ -35,7 +38,7 @@ beforeAll(async () => {
     failed: 'it is wrong',
   };
   report = {
-    ...{ format: 'saccade compare', version: 1, machine, input: 'Random numbers.', ...comparison },
+    ...{ format: 'saccade compare', version: 1, machine, input: HOSTILE, ...comparison },
     rows: [...comparison.rows, failed],
     recommendation: { ...comparison.recommendation, uses: [useOf(exact, exactAttention)] },
   };
@@ -85,6 +88,7 @@ describe.each([
     async (scheme) => {
       const { page, complaints } = await open(width, scheme);
       expect(await page.textContent('.verdict')).toBe(report.recommendation.text);
+      expect(await page.textContent('main > p')).toBe(HOSTILE);
       expect(await labels(page)).toEqual(report.rows.map(({ label }) => label));
       const [use] = report.recommendation.uses;
       const typed = await page.$$eval('.use pre', (blocks) => blocks.map(({ textContent }) => textContent));

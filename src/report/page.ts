@@ -1,5 +1,5 @@
 /** A report as one file: its script, style and data are inlined, and a content policy keeps it off the network. */
-import { script, style } from './app.generated';
+import { script, scriptHash, style } from './app.generated';
 
 export interface Page {
   readonly title: string;
@@ -11,7 +11,7 @@ export interface Page {
 
 /** The page as HTML. It opens from disk, follows the reader's light or dark setting and prints. */
 export function htmlPage({ title, view, data }: Page): string {
-  const policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:";
+  const policy = `default-src 'none'; script-src '${scriptHash}'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'`;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -27,9 +27,7 @@ ${style}
 <body>
 <main id="app"><noscript>This report is drawn by its own script: allow scripts for this file.</noscript></main>
 <script type="application/json" id="report">${escapeJson({ title, view, data })}</script>
-<script>
-${script}
-</script>
+<script>${script}</script>
 </body>
 </html>
 `;

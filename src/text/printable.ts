@@ -1,5 +1,5 @@
 /** Control characters but line breaks and tabs, and what reverses the order of text on a terminal. */
-const HARMFUL = /[^\P{Cc}\n\t]|[\u2028\u2029]|\p{Bidi_Control}/gu;
+export const HARMFUL = /[^\P{Cc}\n\t]|[\u2028\u2029]|\p{Bidi_Control}/gu;
 
 /** `text` as a terminal shows it harmlessly, whatever names from files or callers it holds: with such characters escaped. */
 export function printable(text: string): string {

@@ -18,6 +18,11 @@ export function settle({ method: name, params, ...sizes }: Setting) {
   return { method, params: method.parse(params) as never, letters: lettersOf(method, sizes) };
 }
 
+/** Throws what is wrong with its params, if anything is. */
+export function checkSetting(setting: Setting): void {
+  settle(setting);
+}
+
 /** The mask of one head. */
 export function maskAt(setting: Setting, head: number): { readonly mask: Mask; readonly place: Place } {
   const { method, params, letters } = settle(setting);

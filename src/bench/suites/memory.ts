@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { flopsOf } from '../attention-operations';
 import { reportInChild } from '../child';
 import { gateOf } from '../gate';
-import { type BenchOptions, commandLine } from '../options';
+import { type BenchOptions, commandLine, commandWords } from '../options';
 import { inputsOf, optionsOf, type Problem, problemsOf, rowOf } from '../problem';
 import type { BenchRow } from '../report';
 import { runtimeOptions } from '../runtimes';
@@ -83,9 +83,7 @@ export async function rowsOfChild(
   options: BenchOptions,
   { name, defaults }: Pick<Suite, 'name' | 'defaults'>,
 ): Promise<readonly BenchRow[]> {
-  const words = commandLine(name, { ...options, inProcess: true }, defaults)
-    .split(' ')
-    .slice(1);
+  const words = commandWords(name, { ...options, inProcess: true }, defaults);
   return (await reportInChild(process.argv[1] as string, words, signal)).rows;
 }
 

@@ -1,0 +1,20 @@
+/** Commands as a user may copy them into a terminal, whatever their words hold. */
+import { HARMFUL } from './printable';
+
+/** Words that mean to every shell what they say. */
+const PLAIN = /^[\w+,./:@-]+$/;
+
+/** A command of these words for a POSIX shell: each is quoted where it has to be, so that it is taken for itself. */
+export function shellCommand(words: readonly string[]): string {
+  return words.map((word) => (PLAIN.test(word) ? word : quoted(word))).join(' ');
+}
+
+/** A terminal would act on some characters before any shell saw that they are quoted: these are spelt out. */
+function quoted(word: string): string {
+  const spelt = (character: string) => `'"$(printf '${octal(character)}')"'`;
+  return `'${word.replaceAll("'", `'\\''`).replace(HARMFUL, spelt).replaceAll('\t', spelt)}'`;
+}
+
+function octal(character: string): string {
+  return Array.from(new TextEncoder().encode(character), (byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');
+}
