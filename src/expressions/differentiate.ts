@@ -1,4 +1,7 @@
-/** Derivatives of number expressions. Where a function jumps or bends, it is that of the piece a value lies on. */
+/**
+ * Derivatives of number expressions. Where a function jumps or bends, it is that of the piece a value lies on; of two equal
+ * numbers `min` and `max` have that of the first.
+ */
 import {
   apply,
   constant,
@@ -101,10 +104,11 @@ function ofOperation(node: Expression, values: readonly Expression[], changes: r
       return divide(add(dx, negative(multiply(node, dy))), y);
     case 'remainder':
       return add(dx, negative(multiply(isZero(dy) ? ZERO : apply('trunc', apply('divide', x, y)), dy)));
-    case 'power': {
-      const base = isZero(dx) ? ZERO : multiply(multiply(y, apply('power', x, apply('subtract', y, ONE))), dx);
-      return add(base, isZero(dy) ? ZERO : multiply(multiply(node, apply('log', x)), dy));
-    }
+    case 'power':
+      return add(
+        isZero(dx) ? ZERO : multiply(slopeByBase(x, y), dx),
+        isZero(dy) ? ZERO : multiply(slopeByExponent(node, x, y), dy),
+      );
     case 'min':
       return select(apply('less', y, x), dy, dx);
     case 'max':
@@ -148,6 +152,21 @@ function ofOperation(node: Expression, values: readonly Expression[], changes: r
       // Roundings, bits and what is looked up: constant but for their jumps.
       return ZERO;
   }
+}
+
+/** y x^(y - 1), and 0 where y is, also at x = 0. */
+function slopeByBase(x: Expression, y: Expression): Expression {
+  const slope = multiply(y, apply('power', x, apply('subtract', y, ONE)));
+  return constantOf(y) === undefined ? apply('select', apply('equal', y, ZERO), ZERO, slope) : slope;
+}
+
+/** x^y log x, and its limit 0 where x^y is 0 and the logarithm infinite; at x = y = 0 it is 0 as well. */
+function slopeByExponent(power: Expression, x: Expression, y: Expression): Expression {
+  const slope = multiply(power, apply('log', x));
+  const base = constantOf(x) ?? 0;
+  if (base > 0 && base < Number.POSITIVE_INFINITY) return slope;
+  const atOrigin = apply('and', apply('equal', x, ZERO), apply('equal', y, ZERO));
+  return apply('select', apply('or', apply('equal', power, ZERO), atOrigin), ZERO, slope);
 }
 
 /** height e^(rate x^2) */
