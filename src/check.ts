@@ -1,5 +1,5 @@
 /** Checks of plain values: each says what was expected and what came, whatever came. */
-import { ParameterError } from './errors';
+import { ParameterError, SaccadeError } from './errors';
 
 const LONGEST_SHOWN = 60;
 
@@ -83,6 +83,16 @@ export function checkKnown(
 /** Throws a ParameterError unless `value` is a function. */
 export function checkFunction(what: string, value: unknown): void {
   if (typeof value !== 'function') throw new ParameterError(`${what} must be a function, got ${show(value)}`);
+}
+
+/**
+ * Throws a SaccadeError if what a function that must not wait returned is a promise, whose rejection nobody else would hear of;
+ * `remedy` ends the message.
+ */
+export function checkNoPromise(what: string, returned: unknown, remedy = ''): void {
+  if (typeof (returned as { then?: unknown } | null | undefined)?.then !== 'function') return;
+  Promise.resolve(returned).catch(() => undefined);
+  throw new SaccadeError(`${what} must not wait, got a promise${remedy}`);
 }
 
 /** Throws a ParameterError unless `value` is true, false or, where it may be left out, undefined. */

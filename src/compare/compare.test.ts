@@ -535,9 +535,16 @@ test('what onProgress throws ends the comparison, which leaves nothing behind', 
     const onProgress = (share: number) => {
       if (share > from) throw new RangeError('deaf');
     };
-    await expect(async () => compare(inputs, { ...QUICK, onProgress })).rejects.toThrow('deaf');
-    expect(runtime.memory().live).toBe(live);
+    for (const each of [onProgress, async (share: number) => onProgress(share)]) {
+      await expect(async () => compare(inputs, { ...QUICK, onProgress: each })).rejects.toThrow('deaf');
+      expect(runtime.memory().live).toBe(live);
+      await runtime.finish();
+    }
   }
+  const onRow = async () => {
+    throw new RangeError('deaf');
+  };
+  await expect(compare(inputs, { ...QUICK, onRow })).rejects.toThrow('deaf');
 });
 
 test('progress goes from nothing to everything', async () => {

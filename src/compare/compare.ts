@@ -9,7 +9,7 @@ import { exactAttention } from '../methods/dense/attention';
 import { methods as allMethods } from '../methods/registry';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
-import { guard } from '../runtime/guard';
+import { reporting } from '../runtime/guard';
 import type { Runtime } from '../runtime/runtime';
 import { type HostTensor, hostTensor, pickRows, toFloat64 } from '../tensor/host';
 import { bindShapes, formatShape, gridOf } from '../tensor/shape';
@@ -44,7 +44,10 @@ export interface CompareOptions extends Control {
   readonly maxError?: number | undefined;
   /** Seconds to spend on timing; each variant is called twice, however long that takes. Default 3. */
   readonly seconds?: number | undefined;
-  /** Gets each row as soon as its variant was called once, in order: its time is that of this call. */
+  /**
+   * Gets each row as soon as its variant was called once, in order: its time is that of this call. The comparison waits for what
+   * it returns.
+   */
   readonly onRow?: ((row: Row) => void) | undefined;
 }
 
@@ -77,6 +80,10 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   const runtime = commonRuntime({ q, k, v });
   checkOptions('compare', options, OPTION_NAMES);
   checkControl(options);
+  return reporting(runtime, options, (own) => compareOn(runtime, { q, k, v }, own));
+}
+
+async function compareOn(runtime: Runtime, { q, k, v }: Qkv, options: CompareOptions): Promise<Comparison> {
   const isGrid = q.rank > 4;
   const { maxError = 0.1, seconds = 3, onRow } = options;
   if (onRow !== undefined) checkFunction('onRow', onRow);
@@ -116,11 +123,10 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   using plain = plainOf(runtime, host);
   const viewsOf = ({ spatial, method }: Contender): Qkv =>
     spatial ? { q, k, v } : method.needsTraining ? plain.inputs() : flat;
-  const guarded = guard(forwards(options));
-  const { control } = guarded;
+  const control = forwards(options);
   /** What a contender says in the place of figures; what ends the comparison, and is no contender's fault, is thrown. */
   const failureOf = async (error: unknown): Promise<Failure> => {
-    guarded.check();
+    control.signal?.throwIfAborted();
     // Other faults of the same call would be told of the next one.
     await runtime.finish().catch(() => {});
     return { failed: reasonOf(error) };
@@ -130,8 +136,8 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
   for (const [at, contender] of contenders.entries()) {
     const own = part(control, (0.5 * at) / contenders.length, (0.5 * (at + 1)) / contenders.length);
     outcomes.push(await measureOnce(contender, viewsOf(contender), { host, baselines }, own).catch(failureOf));
-    guarded.check();
-    onRow?.(rowsOf(contenders, outcomes, outcomes.map(firstTime)).at(-1) as Row);
+    control.signal?.throwIfAborted();
+    await onRow?.(rowsOf(contenders, outcomes, outcomes.map(firstTime)).at(-1) as Row);
   }
   const running = [...contenders.keys()].filter((at) => !('failed' in (outcomes[at] as Outcome)));
   const samples = await timeInterleaved(
@@ -149,11 +155,11 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
     },
     part(control, 0.5, 0.9),
   );
-  guarded.check();
+  control.signal?.throwIfAborted();
   const times = contenders.map((_, at) => samples[running.indexOf(at)]).map((found) => found && summarise(found));
   const rows = rowsOf(contenders, outcomes, times);
   const maps = await attentionMaps(flatQ, flatK, part(control, 0.9, 1));
-  guarded.check();
+  control.signal?.throwIfAborted();
   return {
     extents,
     ...(isGrid && { grid }),

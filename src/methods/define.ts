@@ -1,6 +1,15 @@
 /** What a method is: one declaration from which the CLI, the tests, the benchmarks and the pages follow. */
 import * as valibot from 'valibot';
-import { checkFunction, checkKnown, checkNumbers, checkRecord, checkWhole, isRecord, show } from '../check';
+import {
+  checkFunction,
+  checkKnown,
+  checkNoPromise,
+  checkNumbers,
+  checkRecord,
+  checkWhole,
+  isRecord,
+  show,
+} from '../check';
 import { ParameterError, UnsupportedError } from '../errors';
 import { checkExtent } from '../masks/check';
 import type { Extent, Mask } from '../masks/mask';
@@ -210,7 +219,9 @@ export function defineMethod<const Schema extends ParamsSchema, const Shapes ext
     ...spec,
     forward(inputs, params, control) {
       check(inputs, params, control);
-      return forward(inputs, params, control);
+      const results = forward(inputs, params, control);
+      checkNoPromise(`forward of ${spec.name}`, results);
+      return results;
     },
     reference(inputs, params, gradOut) {
       checkHosts(inputs);

@@ -8,6 +8,7 @@
 
 import type { Estimate } from '../measure/statistics';
 import type { Control } from '../runtime/backend';
+import { reporting } from '../runtime/guard';
 import type { Runtime } from '../runtime/runtime';
 import { significant } from '../text/format';
 
@@ -132,7 +133,7 @@ export function defineExperiment<C extends Claims>({
     title,
     claims,
     async run(context) {
-      const measurements: Readonly<Record<string, Measurement>> = await measure(context);
+      const measurements: Readonly<Record<string, Measurement>> = await reporting(context.runtime, context, measure);
       return Object.entries(claims).map(([name, claim]) =>
         findingOf(claim, measurements[name] as Measurement, context.quick),
       );

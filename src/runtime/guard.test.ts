@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
-import { matmul } from '../index';
+import { differentiate, matmul, multiply, straightThrough, sum, type Tensor, withDerivative } from '../index';
 import { guard } from './guard';
 
 const deaf = new RangeError('deaf');
@@ -19,6 +19,53 @@ describeOnBackends('a call whose onProgress throws', (runtime) => {
     await expect(product(throws)).rejects.toBe(deaf);
     expect(runtime().memory().live).toBe(live);
     expect([...(await product())]).toEqual([7, 10, 15, 22]);
+  });
+
+  test('a backward pass ends with that, is told once, and leaks nothing', async () => {
+    using x = runtime().tensor([1, 2], [2]);
+    const loss = (y: Tensor) => sum(multiply(y, y));
+    await runtime().finish();
+    const { live } = runtime().memory();
+    for (const last of [false, true]) {
+      const throws = (share: number) => {
+        if (!last || share === 1) throw deaf;
+      };
+      const outcome = (async () => {
+        const { loss: value, gradients } = differentiate(loss, x, { onProgress: throws });
+        value.dispose();
+        using gradient = gradients;
+        return await gradient.read();
+      })();
+      await expect(outcome).rejects.toBe(deaf);
+      await runtime().finish();
+      expect(runtime().memory().live).toBe(live);
+    }
+    const rejects = async () => {
+      throw deaf;
+    };
+    const { loss: value, gradients } = differentiate(loss, x, { onProgress: rejects });
+    // It may be too late to end anything.
+    await Promise.allSettled([gradients.read(), value.read()]);
+    for (const each of [value, gradients]) each.dispose();
+    await runtime().finish();
+  });
+});
+
+describeOnBackends('a function that is not to wait', (runtime) => {
+  test('and rejects is refused, by name, and nobody else hears of it', async () => {
+    using x = runtime().tensor([1, 2], [2]);
+    const rejects = (async () => {
+      throw deaf;
+    }) as never;
+    const plain = (y: Tensor) => multiply(y, y);
+    for (const [call, what] of [
+      [() => runtime().scope(rejects), 'work of scope()'],
+      [() => straightThrough(rejects, x), 'fn of straightThrough()'],
+      [() => withDerivative(rejects, () => [])(x as never), 'fn of withDerivative()'],
+      [() => differentiate((y) => sum(withDerivative(plain, rejects)(y)), x), 'derivative of withDerivative()'],
+    ] as const)
+      expect(call).toThrow(`${what} must not wait, got a promise`);
+    await runtime().finish();
   });
 });
 

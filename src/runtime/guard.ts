@@ -1,8 +1,15 @@
 import type { Control } from './backend';
+import type { Runtime } from './runtime';
+
+/** What `onProgress` is told: the share of the work done, from 0 to 1, and of long work what is being done. */
+interface Reported {
+  readonly signal?: Control['signal'];
+  readonly onProgress?: ((share: number, what?: string) => void) | undefined;
+}
 
 /** A control whose `onProgress` never throws. */
 export interface Guarded {
-  readonly control: Control;
+  readonly control: Reported;
   /** Throws what ends the call: the signal's reason, or what the caller's `onProgress` threw or its promise rejected with. */
   check(): void;
 }
@@ -13,7 +20,7 @@ const UNGUARDED: Guarded = { control: {}, check() {} };
  * What the caller's `onProgress` throws, or a promise that it returns rejects with meanwhile, ends the work as an abort
  * would. From a timer it would end the process.
  */
-export function guard(control: Control): Guarded {
+export function guard(control: Reported): Guarded {
   const { signal, onProgress } = control;
   if (!onProgress) return signal ? { control, check: () => signal.throwIfAborted() } : UNGUARDED;
   const failure = new AbortController();
@@ -22,10 +29,10 @@ export function guard(control: Control): Guarded {
   return {
     control: {
       signal: all,
-      onProgress(share) {
+      onProgress(...progress) {
         if (failure.signal.aborted) return;
         try {
-          Promise.resolve(onProgress(share)).catch(fail);
+          Promise.resolve(onProgress(...progress)).catch(fail);
         } catch (error) {
           fail(error);
         }
@@ -33,4 +40,34 @@ export function guard(control: Control): Guarded {
     },
     check: () => all.throwIfAborted(),
   };
+}
+
+/**
+ * Work of several calls that tells how far it is; it may wait, and then gives no tensors. What the caller's `onProgress` throws,
+ * or rejects with meanwhile, ends it and is told by it alone, though calls end with it too.
+ */
+export function reporting<Own extends Reported, Result>(
+  runtime: Pick<Runtime, 'tell'>,
+  control: Own,
+  work: (control: Own) => Result,
+): Result {
+  const { control: guarded, check } = guard(control);
+  const tell = (error: unknown) => {
+    throw runtime.tell(error);
+  };
+  const onProgress = (share: number, what?: string) => {
+    guarded.onProgress?.(share, what);
+    check();
+  };
+  try {
+    const result = work({ ...control, ...guarded, ...(control.onProgress && { onProgress }) });
+    if (!(result instanceof Promise)) return result;
+    const checked = (value: unknown) => {
+      check();
+      return value;
+    };
+    return result.then(checked).catch(tell) as Result;
+  } catch (error) {
+    return tell(error);
+  }
 }

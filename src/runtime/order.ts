@@ -77,13 +77,19 @@ export class Order {
     else work();
   }
 
-  /**
-   * Before a turn is taken: waits where too many are ahead.
-   * @throws {BackendError} far too many, for something that the calling thread cannot wait for
-   */
+  /** Before a turn is taken: waits where too many are ahead, if the calling thread can. */
   makeRoom(): void {
     if (!this.#isAbove(1)) return;
     while (this.#isAbove(1 / 2) && this.#pause?.block?.()) this.#end(this.#pause, (turn) => turn.next());
+  }
+
+  /**
+   * The same before the turn of a call, of which there may be no end; what waits for calls is always let in.
+   * @throws {BackendError} far too many, for something that the calling thread cannot wait for
+   */
+  makeRoomForCall(): void {
+    if (!this.#isAbove(1)) return;
+    this.makeRoom();
     if (this.#length >= MOST_WAITING_BLOCKED)
       throw new BackendError(
         `${this.#length} calls are waiting, more than a runtime keeps: await finish() or a read() now and then`,

@@ -1,5 +1,5 @@
-import { checkChoice, checkFunction, checkOptions, checkWhole, show } from '../check';
-import { DisposedError, DTypeError, ParameterError, SaccadeError, UnsupportedError } from '../errors';
+import { checkChoice, checkFunction, checkNoPromise, checkOptions, checkWhole, show } from '../check';
+import { DisposedError, DTypeError, ParameterError, UnsupportedError } from '../errors';
 import type { Op } from '../ops/op';
 import { bytesPerElement, DTYPES, type DType } from '../tensor/dtype';
 import { checkHost, convert, type HostTensor, hostTensor, type Numbers } from '../tensor/host';
@@ -36,6 +36,8 @@ export class Runtime {
   readonly #scopes: Set<Tensor>[] = [];
   /** Faults in the order in which they came up, of which nobody has been told. */
   #untold: Fault[] = [];
+  /** Errors that somebody has been told of, which other faults may have too: what ends several calls is one. */
+  readonly #told = new WeakSet<object>();
   /** Calls of which it is not known yet whether they have a fault though their turn is over. */
   readonly #unsettled = new Set<Work>();
   /** Whom `watch` tells of calls. */
@@ -134,13 +136,11 @@ export class Runtime {
     this.#scopes.push(owned);
     try {
       const result = work();
-      if (isPromise(result)) {
-        // Nobody else will hear of it.
-        Promise.resolve(result).catch(() => undefined);
-        throw new SaccadeError(
-          `${name} must not wait, got a promise: call ops without await, which return their tensors at once, and read after the scope; where work must wait, dispose by hand (using, dispose())`,
-        );
-      }
+      checkNoPromise(
+        name,
+        result,
+        ': call ops without await, which return their tensors at once, and read after the scope; where work must wait, dispose by hand (using, dispose())',
+      );
       for (const tensor of tensorsIn(result, `what ${name} returns`))
         if (owned.delete(tensor)) putUnder(this.#scopes.at(-2), tensor);
       return result;
@@ -170,7 +170,7 @@ export class Runtime {
     outputs: readonly Tensor[],
     control: Control,
   ): void {
-    this.#order.makeRoom();
+    this.#order.makeRoomForCall();
     const work = new Work();
     const held: Storage[] = [];
     let sources = NONE;
@@ -247,8 +247,15 @@ export class Runtime {
     work.settle(fault ?? faultIn(sources) ?? (own && this.#faultOf(own.error)) ?? faultIn(rests));
   }
 
+  /** That somebody is being told of an error: `finish()` tells of no fault with it. Returns it, to be thrown. */
+  tell(error: unknown): unknown {
+    for (const fault of this.#untold) if (Object.is(fault.error, error)) fault.told = true;
+    if (typeof error === 'object' && error !== null) this.#told.add(error);
+    return error;
+  }
+
   #faultOf(error: unknown): Fault {
-    const fault = { error, told: false };
+    const fault = { error, told: this.#told.has(error as object) };
     this.#untold = this.#untold.filter(({ told }) => !told).slice(0, MOST_UNTOLD - 1);
     this.#untold.push(fault);
     return fault;
@@ -269,7 +276,7 @@ export class Runtime {
       });
     });
     if (work && !work.isSettled) await work.settled;
-    if (work?.fault) throw tell(work.fault);
+    if (work?.fault) throw this.tell(work.fault.error);
     return bytes;
   }
 
@@ -284,7 +291,7 @@ export class Runtime {
     await this.backend.finish?.();
     await Promise.all([...this.#unsettled].map(({ settled }) => settled));
     const [first] = this.#untold.splice(0).filter(({ told }) => !told);
-    if (first) throw tell(first);
+    if (first) throw this.tell(first.error);
   }
 
   /** Live and peak bytes. */
@@ -349,15 +356,6 @@ const NO_BYTES = new Uint8Array(0);
 const MOST_UNTOLD = 1000;
 
 const faultIn = (works: readonly Work[]): Fault | undefined => works.find(({ fault }) => fault)?.fault;
-
-function tell(fault: Fault): unknown {
-  fault.told = true;
-  return fault.error;
-}
-
-function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
-}
 
 function checkElements(shape: Shape, dtype: DType): void {
   checkShape('shape', shape);

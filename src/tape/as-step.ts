@@ -1,5 +1,5 @@
 /** Functions of tensors that a tape records as one step. */
-import { checkFunction, show } from '../check';
+import { checkFunction, checkNoPromise, show } from '../check';
 import { ParameterError, ShapeError, UnsupportedError } from '../errors';
 import { checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
@@ -28,6 +28,7 @@ export function straightThrough(fn: (x: Tensor) => Tensor, x: Tensor): Tensor {
   checkTensors({ x });
   const call = (plain: Tensor) => {
     const result = fn(plain);
+    checkNoPromise('fn of straightThrough()', result);
     checkTensors({ 'the result of straightThrough()': result });
     if (!sameShape(result.shape, x.shape))
       throw new ShapeError(
@@ -84,6 +85,7 @@ export function withDerivative<Inputs extends readonly Tensor[], Results>(
   return (...inputs) =>
     asStep('withDerivative()', fn, inputs, true, (context) => {
       const found = derivative(context);
+      checkNoPromise('derivative of withDerivative()', found);
       if (!Array.isArray(found) || found.length !== inputs.length)
         throw new ParameterError(
           `derivative of withDerivative() must return an array of ${inputs.length} gradients, got ${show(found)}`,
@@ -110,6 +112,7 @@ function asStep<Inputs extends readonly unknown[], Results>(
   const given = leavesOf(inputs);
   const tape = tapeOf(name, given);
   const checked = (results: Results) => {
+    checkNoPromise(`fn of ${name}`, results);
     for (const { variable } of tensorsIn(results, `what fn of ${name} returns`))
       if (variable)
         throw new UnsupportedError(`fn of ${name} uses a tracked tensor that is not among its inputs: pass it as one`);

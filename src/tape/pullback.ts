@@ -5,6 +5,7 @@ import { checkControl, checkTensors, commonRuntime } from '../ops/check';
 import { cast } from '../ops/copy';
 import { zeros } from '../ops/float32';
 import type { Control } from '../runtime/backend';
+import { reporting } from '../runtime/guard';
 import type { Runtime } from '../runtime/runtime';
 import { type DType, isFloat } from '../tensor/dtype';
 import { formatShape, sameShape } from '../tensor/shape';
@@ -138,7 +139,7 @@ function recorded<Inputs, Results>(
           throw new ParameterError(`pull() was called before, or what it needs was disposed: call ${name} anew`);
         const seeds = seedsOf(results, gradients, found);
         try {
-          const sums = backward(runtime, tape, seeds, leaves, control);
+          const sums = reporting(runtime, control, (own) => backward(runtime, tape, seeds, leaves, own));
           return runtime.scope(() => {
             let at = 0;
             return mapLeaves(inputs, (leaf) => {

@@ -262,6 +262,10 @@ test('checkpoints: what they hold comes back, and others are refused by name', a
     checkpoint: { every: 1, save, settings: { seed: 4 } },
   });
   await refuse('settings.accumulate of the checkpoint is 1, that of this training 2', { accumulate: 2 });
+  const rejects = async () => {
+    throw new Error('nobody hears it');
+  };
+  await refuse('schedule must not wait, got a promise', { schedule: rejects as never });
   using small = runtime.random([5, 5]);
   const parameters = { first: small, second: own.parameters.second };
   using optimizer = adamw(parameters);

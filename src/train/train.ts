@@ -1,5 +1,5 @@
 /** The loop of training. */
-import { checkFunction, checkOptions, checkWhole, show } from '../check';
+import { checkFunction, checkNoPromise, checkOptions, checkWhole, show } from '../check';
 import { ParameterError, SaccadeError } from '../errors';
 import type { FileBytes } from '../io/bytes';
 import type { Parameters } from '../nn';
@@ -145,9 +145,11 @@ export async function train<Batch>(options: TrainOptions<Batch>): Promise<Traini
 
   /** Step `at`, from 0. */
   async function take(at: number): Promise<Pick<TrainingStep, 'loss' | 'gradientNorm'>> {
+    const rate = schedule?.(at);
+    checkNoPromise('schedule', rate);
     const { gradients, loss, norm } = await gradientsOf(at);
     try {
-      optimizer.step(gradients, { scale: Math.min(1, clip / norm) / accumulate, rate: schedule?.(at) });
+      optimizer.step(gradients, { scale: Math.min(1, clip / norm) / accumulate, rate });
     } finally {
       disposeAll(gradients);
     }

@@ -9,6 +9,7 @@ import { checkControl, checkOptions } from '../../ops/check';
 import { tanh } from '../../ops/map';
 import { mean } from '../../ops/reduce';
 import type { Control } from '../../runtime/backend';
+import { reporting } from '../../runtime/guard';
 import { Runtime } from '../../runtime/runtime';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
 import { type ModelFiles, readModel } from './files';
@@ -55,14 +56,16 @@ export class UniversalSentenceEncoder {
     const { runtime } = this;
     const lists = sentences.map((text) => this.tokenise(text).slice(0, LONGEST_SENTENCE));
     const rows = new Float32Array(lists.length * WIDTH);
-    for (let start = 0; start < lists.length; ) {
-      const end = endOfPass(lists, start);
-      using activations = this.#pass(weights, lists.slice(start, end), { signal: control.signal });
-      // One pass after the other, so that the memory of one is enough.
-      rows.set(await activations.read(), start * WIDTH);
-      control.onProgress?.(end / lists.length);
-      start = end;
-    }
+    await reporting(runtime, control, async ({ signal, onProgress }) => {
+      for (let start = 0; start < lists.length; ) {
+        const end = endOfPass(lists, start);
+        using activations = this.#pass(weights, lists.slice(start, end), { signal });
+        // One pass after the other, so that the memory of one is enough.
+        rows.set(await activations.read(), start * WIDTH);
+        onProgress?.(end / lists.length);
+        start = end;
+      }
+    });
     return runtime.tensor(scaleToLengthOne(rows), [lists.length, WIDTH]);
   }
 
