@@ -38,6 +38,13 @@ test("a page's own worker computes on threads and beside them", async () => {
   expect(report.leaked).toBe(0);
 });
 
+test('whenever workers of a page end, results are right or say so, and later calls work', async () => {
+  const { report, errors } = await agreementInPage(browser, outDir, ISOLATION, { threads: 2 }, undefined, 'killed');
+  expect(errors).toEqual([]);
+  expect(report).toMatchObject({ worst: 0, leaked: 0 });
+  expect(report.cases).toBeGreaterThan(0);
+});
+
 test('a page that is not isolated computes on one thread and says why', async () => {
   const { report, isolated, errors } = await agreementInPage(browser, outDir, {});
   expect(errors).toEqual([]);

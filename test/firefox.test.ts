@@ -37,6 +37,13 @@ test.each([
   expect(report.leaked).toBe(0);
 });
 
+test('whenever its workers end, results are right or say so, and later calls work', async () => {
+  const { report, errors } = await agreementInFirefox(firefox, outDir, ISOLATION, { threads: 2 }, 'killed');
+  expect(errors).toEqual([]);
+  expect(report).toMatchObject({ worst: 0, leaked: 0 });
+  expect(report.cases).toBeGreaterThan(0);
+});
+
 test.skipIf(!inject('hasGpu'))('so it does on the GPU', async () => {
   const { report, errors } = await agreementInFirefox(firefox, outDir, {}, { backend: 'webgpu' });
   expect(errors).toEqual([]);

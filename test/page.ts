@@ -59,7 +59,7 @@ export async function bundlePage(root: string, outDir: string): Promise<string[]
 }
 
 /**
- * Serves a bundled page with `headers` and runs its agreement check with `options`, in the page itself or in a worker of
+ * Serves a bundled page with `headers` and runs one of its checks with `options`, that of agreement also in a worker of
  * its own; whatever the page logs as an error comes too.
  */
 export async function agreementInPage(
@@ -68,7 +68,7 @@ export async function agreementInPage(
   headers: Record<string, string>,
   options: RuntimeOptions = {},
   beforeLoad: () => void = () => undefined,
-  check: 'agreement' | 'agreementInWorker' = 'agreement',
+  check: 'agreement' | 'agreementInWorker' | 'killed' = 'agreement',
 ): Promise<{ report: Agreement; isolated: boolean; errors: string[] }> {
   const server = await preview({ configFile: false, build: { outDir }, preview: { port: 0, headers } });
   const page = await browser.newPage();
@@ -89,17 +89,18 @@ export async function agreementInPage(
   }
 }
 
-/** The same in Firefox, in the page itself. */
+/** The same in Firefox. */
 export async function agreementInFirefox(
   firefox: Firefox,
   outDir: string,
   headers: Record<string, string>,
   options: RuntimeOptions = {},
+  check: 'agreement' | 'killed' = 'agreement',
 ): Promise<{ report: Agreement; errors: string[] }> {
   const server = await preview({ configFile: false, build: { outDir }, preview: { port: 0, headers } });
   try {
     const url = server.resolvedUrls?.local[0] as string;
-    const { value, errors } = await firefox.evaluate<Agreement>(url, `agreement(${JSON.stringify(options)})`);
+    const { value, errors } = await firefox.evaluate<Agreement>(url, `${check}(${JSON.stringify(options)})`);
     return { report: value, errors };
   } finally {
     await server.close();

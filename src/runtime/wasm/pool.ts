@@ -13,6 +13,7 @@ import {
   mainPhase,
   numberOf,
   PARAMS,
+  Patience,
   type Phase,
   progress,
   publish,
@@ -41,6 +42,8 @@ const AWAKE_MILLISECONDS = 0.3;
 const SHORT_JOB_MICROSECONDS = 4000;
 /** And below this one that waits for room, which it would not have sooner without. */
 const WAITED_JOB_MICROSECONDS = 100_000;
+/** How long the calling thread waits for workers that get on with nothing: so long, and times what a task is said to take. */
+const PATIENCE = { milliseconds: 250, tasks: 4 };
 const PROGRESS_MILLISECONDS = 50;
 const START_MILLISECONDS = 10_000;
 
@@ -124,9 +127,10 @@ export class Pool {
     else if (this.threads === 0) yield* this.#runInTurns(module, job, control);
     else {
       publish(this.#control, module, job.phases);
+      const patience = new Patience(this.#control, PATIENCE.milliseconds + PATIENCE.tasks * millisecondsOfTask(job));
       const most = this.#callerWaits ? WAITED_JOB_MICROSECONDS : SHORT_JOB_MICROSECONDS;
-      if (job.microseconds < most * this.threads) yield* this.#runTogether(module);
-      else yield* this.#runOnThreads(module, control);
+      if (job.microseconds < most * this.threads) yield* this.#runTogether(module, patience);
+      else yield* this.#runOnThreads(module, control, patience);
     }
     if (this.threads > 0 && !isTiny) this.#lastEnded = performance.now();
     control.signal?.throwIfAborted();
@@ -154,12 +158,12 @@ export class Pool {
     }
   }
 
-  *#runOnThreads(module: Module, { signal, onProgress }: Control): Generator<Pause, void, void> {
+  *#runOnThreads(module: Module, { signal, onProgress }: Control, patience: Patience): Generator<Pause, void, void> {
     const abort = () => Atomics.store(this.#control, ABORT, 1);
     const timer = onProgress && setInterval(() => onProgress(progress(this.#control)), PROGRESS_MILLISECONDS);
     signal?.addEventListener('abort', abort);
     try {
-      yield* this.#untilDone(module, () => callWorkers(this.#control, false));
+      yield* this.#untilDone(module, patience, () => callWorkers(this.#control, false));
     } finally {
       signal?.removeEventListener('abort', abort);
       clearInterval(timer);
@@ -167,40 +171,42 @@ export class Pool {
   }
 
   /** With the calling thread in the first worker's place, so that nobody need wake it or be told of the end. */
-  *#runTogether(module: Module): Generator<Pause, void, void> {
+  *#runTogether(module: Module, patience: Patience): Generator<Pause, void, void> {
     callWorkers(this.#control, true);
     let failure: unknown;
     try {
-      if (workAsCaller(module, this.#control)) return;
+      if (workAsCaller(module, this.#control, patience)) return;
     } catch (error) {
       failure = error;
     }
-    // If it was a worker that failed, the news of it is still to come.
-    yield* this.#untilDone(module, () => failure && this.#failHere(failure));
+    // If it was a worker that failed or ended, the news of it is still to come.
+    yield* this.#untilDone(module, patience, () => failure && this.#failHere(failure));
   }
 
   /** Until the job that `begin` begins is done or a thread fails; meanwhile the threads keep the process alive. */
-  *#untilDone(module: Module, begin: () => void): Generator<Pause, void, void> {
+  *#untilDone(module: Module, patience: Patience, begin: () => void): Generator<Pause, void, void> {
     for (const thread of this.#running ?? []) thread.hold(true);
     try {
       const promise = new Promise<void>((resolve, reject) => {
         this.#pending = { resolve, reject };
         begin();
       });
-      yield { promise, block: () => this.#block(module) };
+      yield { promise, block: () => this.#block(module, patience) };
     } finally {
       this.#pending = undefined;
       for (const thread of this.#running ?? []) thread.hold(false);
     }
   }
 
-  #block(module: Module): boolean {
+  #block(module: Module, patience: Patience): boolean {
+    // Where threads were stopped, what they left behind is no end.
+    if (!this.#running || !patience.lasts()) return false;
     this.#callerWaits = true;
     queueMicrotask(() => {
       this.#callerWaits = false;
     });
     try {
-      return waitForWorkers(module, this.#control);
+      return waitForWorkers(module, this.#control, patience);
     } catch (error) {
       this.#failHere(error);
       return false;
@@ -217,12 +223,13 @@ export class Pool {
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
       while (threads.length < this.threads) threads.push(open());
-      await Promise.race([
-        Promise.all(threads.map((thread, index) => this.#startThread(thread, index))),
-        new Promise((_, reject) => {
-          timer = setTimeout(reject, START_MILLISECONDS, 'they did not answer');
-        }),
-      ]);
+      const started = threads.map((thread, index) => this.#startThread(thread, index));
+      // Of those too that were ready before the others.
+      const failed = new Promise((_, reject) => {
+        for (const thread of threads) thread.onDeath = reject;
+        timer = setTimeout(reject, START_MILLISECONDS, 'they did not answer');
+      });
+      await Promise.race([Promise.all(started), failed]);
     } catch (reason) {
       await Promise.all(threads.map((thread) => thread.terminate()));
       throw new BackendError(`worker threads could not be started: ${reason}`);
@@ -246,9 +253,8 @@ export class Pool {
   }
 
   #startThread(thread: Thread, index: number): Promise<void> {
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       thread.onMessage = () => resolve();
-      thread.onDeath = reject;
       thread.send({ memory: this.memory, index });
     });
   }
@@ -258,10 +264,17 @@ export class Pool {
     const threads = this.#running ?? [];
     this.#running = undefined;
     Atomics.store(this.#control, ABORT, 1);
-    for (const thread of threads) thread.onDeath = () => {};
+    // Those that leave because of that have not done the job.
+    for (const thread of threads) thread.onMessage = thread.onDeath = () => {};
     const pending = this.#pending;
-    this.#ended = Promise.all(threads.map((thread) => thread.terminate())).then(() => pending?.reject(error));
+    const ends = threads.map((thread) => thread.terminate());
+    this.#ended = Promise.all([this.#ended, ...ends]).then(() => pending?.reject(error));
   }
+}
+
+/** About how long a thread is at a task of a job, most of whose time goes by in one phase. */
+function millisecondsOfTask({ phases, microseconds }: Job): number {
+  return microseconds / 1000 / Math.max(1, phases[mainPhase(phases)]?.tasks ?? 1);
 }
 
 /** A job that the calling thread does by itself, at once. */
@@ -297,15 +310,22 @@ function openNode({ Worker }: typeof import('node:worker_threads')): Thread {
 function openWeb(): Thread {
   const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
   const worker = newWorker(url);
+  const lock = globalThis.navigator.locks && crypto.randomUUID();
+  let end: Promise<unknown> | undefined;
   const thread: Thread = {
-    send: (message) => worker.postMessage(message),
+    send: (message) => worker.postMessage({ ...message, lock }),
     onMessage: () => {},
     onDeath: () => {},
     hold: () => {},
-    terminate: async () => worker.terminate(),
+    terminate: async () => {
+      worker.terminate();
+      await end;
+    },
   };
   worker.onmessage = ({ data }) => {
     URL.revokeObjectURL(url);
+    // No event tells of the end of a worker, but its lock is free then.
+    if (lock) end ??= navigator.locks.request(lock, () => thread.onDeath('it was ended')).catch(() => {});
     thread.onMessage(data);
   };
   worker.onerror = (event) => {

@@ -118,71 +118,118 @@ export function callWorkers(control: Int32Array, callerWorks: boolean): void {
   }
 }
 
-/** A worker's share of the published job; true if it leaves as the last of all threads. */
-export function workAsWorker(share: () => Share, control: Int32Array): boolean {
+/**
+ * How long the calling thread waits for others. That a thread has ended it hears from an event, and none comes while it
+ * waits; so it does only as long as they get on with the job.
+ */
+export class Patience {
+  #taken = -1;
+  #ends = 0;
+
+  /** For the published job, whose threads take a task each so many milliseconds at least. */
+  constructor(
+    private readonly control: Int32Array,
+    private readonly milliseconds: number,
+  ) {}
+
+  /** False where no task has been taken for too long, until one is. */
+  lasts(): boolean {
+    const now = performance.now();
+    const taken = tasksTaken(this.control);
+    if (taken !== this.#taken) {
+      this.#taken = taken;
+      this.#ends = now + this.milliseconds;
+    }
+    return now < this.#ends;
+  }
+}
+
+/** One thread's share of the published job; true if it leaves as the last of all. */
+export function workAsWorker(share: () => Share, control: Int32Array, patience?: Patience): boolean {
   let inside: number;
   do {
     inside = Atomics.load(control, GATE);
     if (inside >= CLOSED) return false;
   } while (Atomics.compareExchange(control, GATE, inside, inside + 1) !== inside);
-  work(share, control);
-  Atomics.or(control, GATE, CLOSED);
-  const left = Atomics.sub(control, GATE, 1) - 1;
-  Atomics.notify(control, GATE);
-  return left === CLOSED;
+  return leave(control, work(share, control, patience));
 }
 
-/** The calling thread's share, until the workers have left too; false if the job was aborted. */
-export function workAsCaller(share: Share, control: Int32Array): boolean {
-  work(() => share, control);
-  Atomics.or(control, GATE, CLOSED);
-  return reaches(control, GATE, CLOSED + 1) && Atomics.load(control, ABORT) === 0;
+/**
+ * The calling thread's share, until the workers have left too: true. False if the job was aborted or patience ends: whoever
+ * leaves last tells of the end, or an event does.
+ */
+export function workAsCaller(share: Share, control: Int32Array, patience: Patience): boolean {
+  const isOver = work(() => share, control, patience);
+  if (isOver) Atomics.or(control, GATE, CLOSED);
+  const isLast = (isOver && reaches(control, GATE, CLOSED + 1, patience)) || leave(control, isOver);
+  return isLast && Atomics.load(control, ABORT) === 0;
 }
 
 /** Whether all workers have left the job that they were called for. */
 export const workersHaveLeft = (control: Int32Array): boolean => Atomics.load(control, GATE) === CLOSED;
 
 /**
- * Waits until all workers have left the published job: true; or it was aborted: false. A thread that may not sleep would hold
- * up one of theirs, so it takes a share too.
+ * Waits until all workers have left the published job: true; or it was aborted or patience ends: false. A thread that may not
+ * sleep would hold up one of theirs, so it takes a share too.
  */
-export function waitForWorkers(share: Share, control: Int32Array): boolean {
-  return (!MAY_SLEEP && workAsWorker(() => share, control)) || reaches(control, GATE, CLOSED);
+export function waitForWorkers(share: Share, control: Int32Array, patience: Patience): boolean {
+  return (!MAY_SLEEP && workAsWorker(() => share, control, patience)) || reaches(control, GATE, CLOSED, patience);
 }
 
-/** One thread's share of the published job; returns when all phases are over or the job was aborted. If it fails, it aborts. */
-function work(share: () => Share, control: Int32Array): void {
+/** A thread that knows the job to be over closes it for others as it leaves; true if it is the last. */
+function leave(control: Int32Array, isOver: boolean): boolean {
+  if (isOver) Atomics.or(control, GATE, CLOSED);
+  const left = Atomics.sub(control, GATE, 1) - 1;
+  Atomics.notify(control, GATE);
+  return left === CLOSED;
+}
+
+/**
+ * Takes tasks of the published job until all phases are over or it was aborted: true; or patience ends: false. If it fails,
+ * it aborts the job and never leaves it.
+ */
+function work(share: () => Share, control: Int32Array, patience: Patience | undefined): boolean {
   try {
-    takeTasks(share(), control);
+    return takeTasks(share(), control, patience);
   } catch (error) {
     Atomics.store(control, ABORT, 1);
     throw error;
   }
 }
 
-function takeTasks({ kernels, scratch }: Share, control: Int32Array): void {
-  const phases = control[PHASES] as number;
-  for (let at = FIRST_PHASE; at < FIRST_PHASE + phases * PHASE_SIZE; at += PHASE_SIZE) {
+function takeTasks({ kernels, scratch }: Share, control: Int32Array, patience: Patience | undefined): boolean {
+  const past = pastPhases(control);
+  for (let at = FIRST_PHASE; at < past; at += PHASE_SIZE) {
     const kernel = kernels[control[at + KERNEL] as number] as Kernel;
     const tasks = control[at + TASKS] as number;
     for (;;) {
       const task = Atomics.add(control, at + NEXT, 1);
       if (task >= tasks) break;
-      if (Atomics.load(control, ABORT)) return;
+      if (Atomics.load(control, ABORT)) return true;
       kernel(PARAMS, task, scratch);
       if (Atomics.add(control, at + DONE, 1) + 1 === tasks) Atomics.notify(control, at + DONE);
     }
-    if (!reaches(control, at + DONE, tasks)) return;
+    if (!reaches(control, at + DONE, tasks, patience)) return Atomics.load(control, ABORT) !== 0;
   }
+  return true;
 }
 
-/** Waits until a counter has come to `value`: true; or until the job is aborted: false. */
-function reaches(control: Int32Array, at: number, value: number): boolean {
+const pastPhases = (control: Int32Array): number => FIRST_PHASE + (control[PHASES] as number) * PHASE_SIZE;
+
+/** Rises as threads get on with the job. */
+function tasksTaken(control: Int32Array): number {
+  let taken = 0;
+  for (let at = FIRST_PHASE; at < pastPhases(control); at += PHASE_SIZE) taken += Atomics.load(control, at + NEXT);
+  return taken;
+}
+
+/** Waits until a counter has come to `value`: true; or until the job is aborted or patience ends: false. */
+function reaches(control: Int32Array, at: number, value: number, patience: Patience | undefined): boolean {
   spin(control, at, value);
   for (;;) {
     const now = Atomics.load(control, at);
     if (now === value) return true;
-    if (Atomics.load(control, ABORT)) return false;
+    if (Atomics.load(control, ABORT) || patience?.lasts() === false) return false;
     // With a time limit: an abort does not notify.
     if (MAY_SLEEP) Atomics.wait(control, at, now, 20);
   }

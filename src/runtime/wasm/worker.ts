@@ -15,6 +15,8 @@ import {
 export interface WorkerStart {
   readonly memory: WebAssembly.Memory;
   readonly index: number;
+  /** In a page, the name of a lock that the thread holds until it ends, whatever ends it. */
+  readonly lock?: string | undefined;
 }
 
 interface Port {
@@ -27,7 +29,18 @@ const node = globalThis.process?.getBuiltinModule?.('node:worker_threads');
 if (node?.parentPort) node.parentPort.once('message', start);
 else (globalThis as unknown as Port).addEventListener('message', ({ data }) => start(data));
 
-function start({ memory, index }: WorkerStart): void {
+function start({ memory, index, lock }: WorkerStart): void {
+  const work = () => serve(memory, index);
+  const hold = () => {
+    // A task of its own, since only what these throw is an error of the worker.
+    setTimeout(work);
+    return new Promise<never>(() => {});
+  };
+  if (lock) navigator.locks.request(lock, hold).catch(hold);
+  else work();
+}
+
+function serve(memory: WebAssembly.Memory, index: number): void {
   const port = (node?.parentPort ?? globalThis) as Port;
   const control = new Int32Array(memory.buffer, CONTROL, CONTROL_LENGTH);
   const at = index === 0 ? EPOCH_OF_FIRST : EPOCH;
