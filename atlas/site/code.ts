@@ -1,6 +1,5 @@
 /** The program and the command of a setting, as they may be copied whatever its params hold. */
-import { isRecord } from '../../src/check';
-import { printable } from '../../src/text/printable';
+import { literal } from '../../src/text/literal';
 import { shellCommand } from '../../src/text/shell';
 import type { PageData } from '../build/method-page';
 import type { Setting } from './tasks/setting';
@@ -47,14 +46,3 @@ runtime.dispose();`;
 }
 
 const shapeOf = ({ tokens, heads, dimension }: Setting) => `[1, ${[...tokens, heads, dimension].join(', ')}]`;
-
-/** What JSON can hold, as one writes it in a program. */
-export function literal(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(literal).join(', ')}]`;
-  if (!isRecord(value)) return printable(JSON.stringify(value));
-  const entries = Object.entries(value).map(([name, each]) => `${nameOf(name)}: ${literal(each)}`);
-  return entries.length > 0 ? `{ ${entries.join(', ')} }` : '{}';
-}
-
-/** `__proto__` is no name like others, even in quotes. */
-const nameOf = (name: string) => (/^[a-z]\w*$/i.test(name) ? name : `[${literal(name)}]`);

@@ -1,6 +1,8 @@
 /** How to use a variant that was measured: what stands beside the figures of a recommendation. */
 import type { Method } from '../methods/define';
 import { methods as registry } from '../methods/registry';
+import { literal } from '../text/literal';
+import { shellCommand } from '../text/shell';
 import type { Row } from './comparison';
 
 export interface Use {
@@ -50,14 +52,7 @@ function codeOf(name: string, params: Row['params']): string {
 }
 
 function commandOf(name: string, params: Row['params']): string {
-  const given = Object.keys(params).length > 0 ? ` --params '${JSON.stringify(params)}'` : '';
-  return `npx saccade run ${name} --in qkv.safetensors --out result.safetensors${given}`;
-}
-
-/** As it is written in JavaScript, where names of params need no quotes. */
-function literal(params: Row['params']): string {
-  const entries = Object.entries(params).map(
-    ([name, value]) => `${name}: ${JSON.stringify(value).replaceAll(',', ', ')}`,
-  );
-  return `{ ${entries.join(', ')} }`;
+  const given = Object.keys(params).length > 0 ? ['--params', JSON.stringify(params)] : [];
+  const files = ['--in', 'qkv.safetensors', '--out', 'result.safetensors'];
+  return shellCommand(['npx', 'saccade', 'run', name, ...files, ...given]);
 }

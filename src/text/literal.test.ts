@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { literal } from './code';
+import { literal } from './literal';
 
 test('a literal is written as one would', () => {
   expect(literal({})).toBe('{}');
