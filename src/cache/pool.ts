@@ -77,7 +77,7 @@ export class PagePool {
     const pages = Math.min(most, Math.max(needed, Math.ceil(this.#held * growth)));
     const memory = runtime.empty([(pages * pageBytes) / 4], 'i32');
     // A cache outlives the scope in which tokens happen to be appended.
-    runtime.disown(memory);
+    runtime.keepBeyondScopes(memory);
     const slab = { memory, pages, free: Array.from({ length: pages }, (_, at) => (pages - 1 - at) * pageBytes) };
     this.#slabs.add(slab);
     return slab;

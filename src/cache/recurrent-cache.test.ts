@@ -49,7 +49,7 @@ describeOnBackends('a recurrent cache', (runtime) => {
       ).read()) as Float32Array;
       const append = async (counts: readonly number[]) => {
         const from = cache.lengths;
-        const n = Math.max(...counts);
+        const n = Math.max(1, ...counts);
         const given = Object.fromEntries(
           Object.entries(inputs).map(([key, x]) => [key, tokens(x, from, n, numbers[key] as Float32Array)]),
         );
@@ -64,9 +64,11 @@ describeOnBackends('a recurrent cache', (runtime) => {
           expect(out.subarray((row * n + count) * H * E, (row + 1) * n * H * E).every((x) => x === 0)).toBe(true);
         }
       };
+      await append([0, 0]);
       await append([5, 5]);
       await append([1, 1]);
       await append([3, 0]);
+      await append([0, 0]);
       expect(cache.lengths).toEqual([9, 6]);
       const bytes = cache.bytes;
       expect(bytes).toBe(3 * ROWS * H * D * E * 4);

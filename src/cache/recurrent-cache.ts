@@ -8,7 +8,7 @@ import { concat, pad } from '../ops/copy';
 import { zeros } from '../ops/float32';
 import { gather } from '../ops/gather';
 import { Runtime } from '../runtime/runtime';
-import { formatShape } from '../tensor/shape';
+import { bindShapes, formatShape } from '../tensor/shape';
 import { disposeKey, type Tensor } from '../tensor/tensor';
 import type { AppendOptions } from './key-value-cache';
 
@@ -120,7 +120,7 @@ export class RecurrentCache {
     const counts = checkCounts(options.counts, lengths.length, n);
     const { out, state: next } = this.runtime.scope(() => advance(layer, inputs, state, counts, n, options));
     if (next !== state) {
-      if (next) this.runtime.disown(next);
+      if (next) this.runtime.keepBeyondScopes(next);
       layer.moments.push({ lengths: lengths.map((length, row) => length + (counts[row] as number)), state: next });
       this.#forget(layer, this.history + 1);
     }
@@ -166,7 +166,7 @@ export class RecurrentCache {
     const layers = this.all.map(({ method, params, moments }): Layer => {
       const { lengths, state } = moments.at(-1) as Moment;
       const taken = state && this.runtime.scope(() => pick(state, rows));
-      if (taken) this.runtime.disown(taken);
+      if (taken) this.runtime.keepBeyondScopes(taken);
       return { method, params, moments: [{ lengths: rows.map((row) => lengths[row] as number), state: taken }] };
     });
     return new RecurrentCache(this.runtime, this.history, layers);
@@ -232,8 +232,7 @@ function advance(
     const { out, state: next } = forward(inputs, state);
     return { out, state: next };
   }
-  if (counts.every((count) => count === 0))
-    throw new ParameterError('counts must have a token for one row at least, got 0 for all');
+  if (counts.every((count) => count === 0)) return { out: nothingRead(method, inputs), state };
   const parts = counts.map((count, row) => {
     const before = state?.slice(0, row, row + 1);
     if (count === 0) return { state: before, out: undefined };
@@ -252,9 +251,24 @@ function advance(
   return { out: joined('out'), state: joined('state') };
 }
 
+/** What no tokens read: zeros in the shape of the method's result. */
+function nothingRead(method: Method, inputs: Readonly<Record<string, Tensor>>): Tensor {
+  checkTensors(Object.fromEntries(Object.keys(method.inputs).map((name) => [name, inputs[name]])));
+  const given = Object.entries(inputs);
+  const extents = bindShapes(
+    Object.fromEntries(given.map(([name]) => [name, lettersOf(method, name).join(' ')])),
+    Object.fromEntries(given.map(([name, { shape }]) => [name, shape])),
+  );
+  const shape = (method.outputs.out as string).split(' ').map((letter) => extents[letter] as number);
+  return zeros((inputs.q as Tensor).runtime, shape);
+}
+
+const lettersOf = (method: Method, name: string): string[] =>
+  ((method.inputs as Record<string, string>)[name] ?? method.optional?.[name] ?? '').split(' ');
+
 /** The first `count` tokens of a row of an input; of those that rows share, all. */
 function rowOf(method: Method, name: string, x: Tensor, row: number, count: number): Tensor {
-  const letters = ((method.inputs as Record<string, string>)[name] ?? method.optional?.[name] ?? '').split(' ');
+  const letters = lettersOf(method, name);
   const [batch, tokens] = [letters.indexOf('b'), letters.indexOf('n')];
   const own = batch >= 0 ? x.slice(batch, row, row + 1) : x;
   return tokens >= 0 ? own.slice(tokens, 0, count) : own;

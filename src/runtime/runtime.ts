@@ -159,6 +159,12 @@ export class Runtime {
     for (const owned of this.#scopes) owned.delete(tensor);
   }
 
+  /** For what outlives the scope in which it happens to be made: a tensor that its holder disposes, or the collector finds. */
+  keepBeyondScopes(tensor: Tensor): void {
+    this.disown(tensor);
+    tensor.leaveToCollector();
+  }
+
   /**
    * For ops: calls one whose arguments are checked, at once if nothing is ahead of it. What keeps it from its results, or
    * its device finds in them, is a fault of these and of all that is computed from them.

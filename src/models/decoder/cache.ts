@@ -156,7 +156,7 @@ export class DecoderCache {
         const axis = tokenAxis(method, name);
         if (axis === undefined) continue;
         const whole = concat([...(before?.[name] ? [before[name]] : []), x] as Tensor<'f32'>[], axis);
-        this.runtime.disown(whole);
+        this.runtime.keepBeyondScopes(whole);
         all[name] = whole;
       }
       this.#inputs[at] = Object.fromEntries(
