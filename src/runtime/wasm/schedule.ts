@@ -123,22 +123,24 @@ export function callWorkers(control: Int32Array, callerWorks: boolean): void {
  * waits; so it does only as long as they get on with the job.
  */
 export class Patience {
+  readonly #control: Int32Array;
+  readonly #milliseconds: number;
   #taken = -1;
   #ends = 0;
 
   /** For the published job, whose threads take a task each so many milliseconds at least. */
-  constructor(
-    private readonly control: Int32Array,
-    private readonly milliseconds: number,
-  ) {}
+  constructor(control: Int32Array, milliseconds: number) {
+    this.#control = control;
+    this.#milliseconds = milliseconds;
+  }
 
   /** False where no task has been taken for too long, until one is. */
   lasts(): boolean {
     const now = performance.now();
-    const taken = tasksTaken(this.control);
+    const taken = tasksTaken(this.#control);
     if (taken !== this.#taken) {
       this.#taken = taken;
-      this.#ends = now + this.milliseconds;
+      this.#ends = now + this.#milliseconds;
     }
     return now < this.#ends;
   }
