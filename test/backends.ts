@@ -47,5 +47,9 @@ export function describeAsOnHardware(title: string, body: (runtime: () => Runtim
   describeEach(device ? onDevice(asOnHardware(device)) : [], title, body);
 }
 
+/** The cases of a test on backends: all on the CPU, on a GPU in software the first, which are to reach all of its kernels. */
+export const fewOnGpu = <T>(cases: readonly T[], count: number): readonly T[] =>
+  onGpu ? cases.slice(0, count) : cases;
+
 /** Random cases of a test on backends: `count` on the CPU; fewer on a GPU in software, where most want a kernel of their own. */
 export const randomCases = (count: number) => ({ numRuns: onGpu ? Math.ceil(count / 6) : count });

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { describeOnBackends } from '../../../test/backends';
+import { describeOnBackends, fewOnGpu } from '../../../test/backends';
 import { relativeError } from '../../../test/describe-method';
 import { expectRefusal } from '../../../test/expect';
 import configs from '../../../test/fixtures/decoder.json';
@@ -43,7 +43,7 @@ const names = Object.keys(configs) as (keyof typeof configs)[];
 const tiny = { ...configs.llama, vocab_size: 7, hidden_size: 8, intermediate_size: 6, num_hidden_layers: 2 };
 
 describeOnBackends('decoder', (runtime) => {
-  test.each(names)('%s: logits, loss and gradients are those of PyTorch', (name) =>
+  test.each(fewOnGpu(names, 1))('%s: logits, loss and gradients are those of PyTorch', (name) =>
     scoped(runtime(), async () => {
       const wanted = given(name);
       const decoder = createDecoder(configs[name]);
@@ -104,11 +104,12 @@ const choices: readonly (readonly [string, DecoderAttention])[] = [
 ];
 
 describeOnBackends('decoder by other methods', (runtime) => {
-  test.each([
-    ['exact attention', 'attention'],
+  const all = [
     ['a window with sinks', { method: 'attention', params: { window: [2, 0], sinks: 1, softcap: 5 } }],
+    ['exact attention', 'attention'],
     ...choices,
-  ] as const)('%s: a prompt and steps give what all tokens at once do', (_, attention) =>
+  ] as const;
+  test.each(fewOnGpu(all, 1))('%s: a prompt and steps give what all tokens at once do', (_, attention) =>
     scoped(runtime(), async () => {
       const decoder = createDecoder(tiny, { attention: attention as DecoderAttention });
       const parameters = decoder.initialize(runtime(), { seed: 5 });
@@ -134,7 +135,7 @@ describeOnBackends('decoder by other methods', (runtime) => {
     }),
   );
 
-  test.each(choices)('%s: tokens do not see later ones', (_, attention) =>
+  test.each(fewOnGpu(choices, 1))('%s: tokens do not see later ones', (_, attention) =>
     scoped(runtime(), async () => {
       const decoder = createDecoder(tiny, { attention });
       const parameters = decoder.initialize(runtime(), { seed: 3 });

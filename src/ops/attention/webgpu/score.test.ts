@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { randomCases } from '../../../../test/backends';
 import { expectClose } from '../../../../test/expect';
 import { inOrder } from '../../../../test/in-order';
 import { ARITHMETIC, EXTREMES, functionOf, randomSources } from '../../../../test/random-functions';
@@ -181,9 +180,9 @@ describe.runIf(inject('hasGpu'))('score modifiers on WebGPU', () => {
         );
         compared++;
       }),
-      randomCases(60),
+      { numRuns: 12 },
     );
-    expect(compared).toBeGreaterThan(30);
+    expect(compared).toBeGreaterThan(5);
   }, 60_000);
 
   const some = [
