@@ -1,7 +1,7 @@
-/** Training that is killed goes on as if it had not been: the built command line, in processes of its own. */
+/** Training that is ended goes on as if it had not been: the built command line, in processes of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -18,48 +18,74 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 const STEPS = 30;
+const SETTINGS = [
+  ...['--text', 'text.txt', '--steps', String(STEPS), '--every', '4', '--vocabulary', '300'],
+  ...['--length', '24', '--batch', '3', '--layers', '2', '--width', '24', '--heads', '2'],
+  ...['--optimizer', '{"name": "muon", "clip": 1}'],
+];
+/** What the shell tells of a process that a signal ended, once it has been heard. */
+const CODES = { SIGINT: 130, SIGTERM: 143, SIGKILL: null } as const;
+const SIGNALS = Object.keys(CODES) as (keyof typeof CODES)[];
+/** So many processes that are ended: SACCADE_ENDS asks for more, as over night. */
+const ENDS = Number(process.env.SACCADE_ENDS ?? 3);
 
 function training(out: string, threads: number, ...more: string[]): ChildProcess {
-  const given = ['--out', join(folder, out), '--threads', String(threads), ...more];
-  return spawn(process.execPath, [bin, 'train', ...given], { stdio: 'ignore' });
+  const given = ['--out', out, '--threads', String(threads), ...more];
+  return spawn(process.execPath, [bin, 'train', ...given], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
-test('killed at any time, on another number of threads, it leaves the same files', async () => {
-  const settings = [
-    ...['--text', join(folder, 'text.txt'), '--steps', String(STEPS), '--every', '1', '--vocabulary', '300'],
-    ...['--length', '24', '--batch', '3', '--layers', '2', '--width', '24', '--heads', '2'],
-    ...['--optimizer', '{"name": "muon", "clip": 1}'],
-  ];
-  expect(await once(training('whole', 1, ...settings), 'exit')).toEqual([0, null]);
+/** Files of a folder, but for what a killed process left. */
+const filesOf = async (out: string) =>
+  (await readdir(join(folder, out))).filter((name) => !name.startsWith('.')).sort();
+const isLocked = async (out: string) =>
+  (await readdir(join(folder, out)).catch(() => [])).some((name) => name.endsWith('.lock'));
+
+async function untilLocked(child: ChildProcess, out: string): Promise<void> {
+  while (child.exitCode === null && !(await isLocked(out))) await setTimeout(5);
+}
+
+test('ended by a signal at any time, it keeps what it says, and on any number of threads leaves the same files', async () => {
+  const whole = training('whole', 1, ...SETTINGS);
+  await untilLocked(whole, 'whole');
+  const start = performance.now();
+  expect(await once(whole, 'exit')).toEqual([0, null]);
+  const usual = performance.now() - start;
 
   const uniform = uniformGenerator(inject('seed'));
-  const last = join(folder, 'killed', 'last.safetensors');
-  let arguments_ = settings;
-  let kills = 0;
-  for (let done = 0; done < STEPS; ) {
-    const child = training('killed', 1 + (kills % 2), ...arguments_);
-    const exit = once(child, 'exit');
-    // Some steps further, and then at any moment of one.
-    const until = done + 1 + Math.floor(uniform() * 15);
-    const isThere = async () => (await stat(last).catch(() => undefined)) && readCheckpoint(await readFile(last)).steps;
-    while (child.exitCode === null && ((await isThere()) ?? 0) < until) await setTimeout(5);
-    await setTimeout(20 * uniform());
-    child.kill('SIGKILL');
-    await exit;
-    done = (await isThere()) ?? 0;
-    arguments_ = ['--resume'];
-    kills++;
+  let ends = 0;
+  for (let round = 0; ends < ENDS; round++) {
+    const out = `ended-${round}`;
+    const last = () => readFile(join(folder, out, 'last.safetensors')).catch(() => undefined);
+    for (let isOver = false; !isOver; ) {
+      const words = (await last()) ? ['--resume'] : SETTINGS;
+      if (words === SETTINGS) await rm(join(folder, out), { recursive: true, force: true });
+      const child = training(out, 1 + (ends % 2), ...words);
+      let told = '';
+      child.stderr?.on('data', (data) => {
+        told += data;
+      });
+      const closed = once(child, 'close');
+      await untilLocked(child, out);
+      await setTimeout(usual * uniform());
+      const signal = SIGNALS[ends % SIGNALS.length] as keyof typeof CODES;
+      child.kill(signal);
+      const [code, by] = await closed;
+      isOver = code === 0;
+      if (isOver) continue;
+      ends++;
+      // Before it listens it ends as processes do.
+      if (by !== null) expect(by).toBe(signal);
+      else {
+        expect(code, told).toBe(CODES[signal]);
+        const file = await last();
+        expect(told).toContain(file ? `kept up to step ${readCheckpoint(file).steps}: ` : 'no step was kept');
+      }
+    }
+    expect(await filesOf(out)).toEqual(await filesOf('whole'));
+    for (const name of await filesOf('whole'))
+      expect((await readFile(join(folder, out, name))).equals(await readFile(join(folder, 'whole', name))), name).toBe(
+        true,
+      );
+    expect((await readdir(join(folder, out))).filter((name) => name.startsWith('.'))).toEqual([]);
   }
-  expect(await once(training('killed', 2, '--resume'), 'exit')).toEqual([0, null]);
-  expect(kills).toBeGreaterThan(0);
-  for (const file of ['model', 'last', 'best'])
-    expect(
-      (await readFile(join(folder, 'killed', `${file}.safetensors`))).equals(
-        await readFile(join(folder, 'whole', `${file}.safetensors`)),
-      ),
-    ).toBe(true);
-  for (const file of ['log.json', 'config.json', 'tokenizer.json', 'loss.svg'])
-    expect(await readFile(join(folder, 'killed', file), 'utf8')).toBe(
-      await readFile(join(folder, 'whole', file), 'utf8'),
-    );
 });

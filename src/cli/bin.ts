@@ -8,4 +8,7 @@ process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
   process.exit(2);
 });
 
+// Nobody reads it any more, as when a terminal closes: what is at work still keeps what it has.
+process.stderr.on('error', () => {});
+
 process.exitCode = await main(process.argv.slice(2));

@@ -1,4 +1,5 @@
 /** The command line: its commands, and what a failure looks like from outside. */
+import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json';
@@ -10,13 +11,15 @@ import { doctorCommand } from './doctor';
 import { WithFailuresError } from './failures';
 import { listCommand } from './list';
 import { maskCommand } from './mask';
+import { Interrupted } from './progress';
 import { reproduceCommand } from './reproduce';
 import { runCommand } from './run';
 import { simulateCommand } from './simulate';
 import { trainCommand } from './train';
 import { tuneCommand } from './tune';
 
-const EXIT = { done: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
+/** What a signal ended has 128 and its number. */
+const EXIT = { done: 0, failed: 1, badInput: 2, interrupted: 128 } as const;
 
 const LONGEST_LINE = 1000;
 
@@ -77,7 +80,10 @@ function describeFailure(error: Error & { code?: string }): { message: string; c
   if (error instanceof SaccadeError) return { message: oneLine(error.message), code: EXIT.badInput };
   if (isSystemError(error)) return { message: oneLine(systemMessage(error)), code: EXIT.badInput };
   if (error instanceof WithFailuresError) return { message: oneLine(error.message), code: EXIT.failed };
-  if (error.name === 'AbortError') return { message: oneLine('interrupted'), code: EXIT.interrupted };
+  if (error.name === 'AbortError') {
+    const by = error instanceof Interrupted ? error.by : 'SIGINT';
+    return { message: oneLine('interrupted'), code: EXIT.interrupted + constants.signals[by] };
+  }
   return { message: printable(error.stack ?? String(error)), code: EXIT.failed };
 }
 

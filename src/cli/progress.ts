@@ -14,9 +14,22 @@ type Show = (text: string) => void;
 /** Where stderr is no terminal, a line tells of the progress this often, in milliseconds. */
 const LINE_EVERY = 10_000;
 
+/** That ask a process to end: Ctrl-C, whatever manages it, a terminal that closes. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Why work was aborted. */
+export class Interrupted extends Error {
+  override name = 'AbortError';
+
+  constructor(readonly by: (typeof SIGNALS)[number]) {
+    super('interrupted');
+  }
+}
+
 /**
- * Runs `work` with a progress bar on stderr, or with a line now and then if that is no terminal. Ctrl-C aborts the
- * signal, and then this rejects with its reason, an AbortError; a second Ctrl-C ends the process at once.
+ * Runs `work` with a progress bar on stderr, or with a line now and then if that is no terminal. Ctrl-C, or another signal
+ * that asks the process to end, aborts the work, and then this rejects with an AbortError; the same signal once more ends the
+ * process at once.
  */
 export async function withProgress<T>(
   label: string,
@@ -24,10 +37,10 @@ export async function withProgress<T>(
 ): Promise<T> {
   const controller = new AbortController();
   const { signal } = controller;
-  const interrupt = () => controller.abort();
+  const interrupts = SIGNALS.map((by) => [by, () => controller.abort(new Interrupted(by))] as const);
   const bar = process.stderr.isTTY ? newBar() : undefined;
   const onProgress = bar ? (share: number, what = '') => bar.update(share, { what }) : lines(label);
-  process.once('SIGINT', interrupt);
+  for (const [by, interrupt] of interrupts) process.once(by, interrupt);
   bar?.start(1, 0, { label, what: '' });
   const preview = newPreview();
   try {
@@ -37,7 +50,7 @@ export async function withProgress<T>(
   } finally {
     bar?.stop();
     preview.clear();
-    process.off('SIGINT', interrupt);
+    for (const [by, interrupt] of interrupts) process.off(by, interrupt);
   }
 }
 

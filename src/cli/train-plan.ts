@@ -1,9 +1,11 @@
 /** What `saccade train` is asked to do, as a model, its data and its optimiser. */
 import { createHash } from 'node:crypto';
+import { InvalidArgumentError } from 'commander';
 import { isRecord, show } from '../check';
 import { mobyDick } from '../compare/inputs';
-import { DTypeError, ParameterError, ShapeError } from '../errors';
+import { DTypeError, ParameterError, ParseError, ShapeError } from '../errors';
 import { createDecoder, type Decoder, type DecoderAttention, type DecoderConfig } from '../models';
+import { MOST_LAYERS } from '../models/decoder/config';
 import type { Runtime, RuntimeOptions } from '../runtime/runtime';
 import type { HostTensor } from '../tensor/host';
 import { formatShape } from '../tensor/shape';
@@ -23,6 +25,7 @@ import {
   warmupCosine,
   windows,
 } from '../train';
+import { wholeNumber } from './options';
 import { readBytes, readTensors, readTensorsOf, readText } from './read-tensors';
 
 export interface TrainOptions extends Pick<RuntimeOptions, 'backend' | 'threads'>, Partial<TextOptions> {
@@ -57,7 +60,18 @@ export const DEFAULTS: TextOptions = {
   optimizer: '{"name": "adamw", "learningRate": 0.003, "weightDecay": 0.1, "clip": 1}',
   ...{ every: 100, seed: 0 },
 };
+/** How options of a training on a text are taken, as they are given and as a checkpoint remembers them. */
+export const TAKEN = {
+  ...{ method: String, params: String, text: String, vocabulary: parseVocabulary },
+  ...{ steps: wholeNumber(1, 1e9), length: wholeNumber(1, 2 ** 20), batch: wholeNumber(1, 2 ** 20) },
+  ...{ layers: wholeNumber(1, MOST_LAYERS), width: wholeNumber(1, 2 ** 16), heads: wholeNumber(1, 1024) },
+  ...{ optimizer: String, every: wholeNumber(1, 1e9), seed: wholeNumber(0, 2 ** 31) },
+} satisfies Record<keyof TextOptions, (text: string) => TextOptions[keyof TextOptions]>;
+
 export const OF_FILES = ['config', 'weights', 'tokens'] as const;
+const FILES_TOGETHER = '--config, --weights, --tokens and --optimizer';
+/** Of a config.json. */
+const MOST_CONFIG_BYTES = 2 ** 20;
 /** Of steps, those in which the learning rate grows. */
 const WARMUP = 0.05;
 const MOST_VALIDATION_BATCHES = 8;
@@ -91,9 +105,7 @@ export interface Plan {
 export async function planOfFiles(runtime: Runtime, options: TrainOptions): Promise<Plan> {
   for (const name of [...OF_FILES, 'optimizer'] as const)
     if (options[name] === undefined)
-      throw new ParameterError(
-        `--${name} must be given too: --config, --weights, --tokens and --optimizer go together`,
-      );
+      throw new ParameterError(`--${name} must be given too: ${FILES_TOGETHER} go together`);
   const {
     config: path,
     weights,
@@ -101,7 +113,7 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
     optimizer,
     every = DEFAULTS.every,
   } = options as Required<TrainOptions>;
-  const config = parseRecord(path, new TextDecoder().decode(await readBytes(path))) as DecoderConfig;
+  const config = parseRecord(path, new TextDecoder().decode(await readBytes(path, MOST_CONFIG_BYTES))) as DecoderConfig;
   const decoder = createDecoder(config);
   const { tokens } = await readTensorsOf({ name: 'train', inputs: { tokens: '' } }, source);
   const { dtype, shape, data } = tokens as HostTensor<'i32'>;
@@ -123,7 +135,8 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
 }
 
 export async function planOfText(runtime: Runtime, given: TrainOptions, remembered: TrainingSettings): Promise<Plan> {
-  const chosen = Object.keys({ ...DEFAULTS, text: '' }).flatMap((name) =>
+  checkRemembered(remembered);
+  const chosen = Object.keys(TAKEN).flatMap((name) =>
     [given, remembered]
       .flatMap((from) => (name in from ? [[name, (from as Record<string, unknown>)[name]]] : []))
       .slice(0, 1),
@@ -157,6 +170,28 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
     tokensOfBatch: batch * length,
     sampling: { prompt: tokens.slice(-length - 1).slice(0, SAMPLE.prompt), length, seed },
   };
+}
+
+/** Throws unless options of a checkpoint are such as could be given. */
+function checkRemembered(settings: TrainingSettings): void {
+  if ('tokens' in settings)
+    throw new ParameterError(`the checkpoint is of a training on files: give ${FILES_TOGETHER} again`);
+  for (const [name, take] of Object.entries(TAKEN)) {
+    const value = settings[name];
+    if (value === undefined) continue;
+    try {
+      if (take(String(value)) === value) continue;
+    } catch (error) {
+      if (!(error instanceof InvalidArgumentError)) throw error;
+    }
+    throw new ParseError(`checkpoint: its ${name} cannot be ${show(value)}: the file was altered`);
+  }
+}
+
+function parseVocabulary(text: string): string {
+  const size = Number(text);
+  if (text === 'characters' || (/^\d+$/.test(text) && size >= 256 && size <= 65_536)) return text;
+  throw new InvalidArgumentError("It must be 'characters' or a whole number from 256 to 65536.");
 }
 
 /** One method for all layers, or several in turn, each with params of its own. */

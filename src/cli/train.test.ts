@@ -1,13 +1,16 @@
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { spawnSync } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { setImmediate } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { expectRefusal, saccade } from '../../test/command-line';
 import { expectClose } from '../../test/expect';
 import configs from '../../test/fixtures/decoder.json';
 import published from '../../test/fixtures/training.json';
 import { readSafetensors, readSafetensorsMetadata, writeSafetensors } from '../io';
 import { hostTensor } from '../tensor/host';
+import { uniformGenerator } from '../tensor/random';
 import { readCheckpoint, tokenizerOf } from '../train';
 
 let folder: string;
@@ -48,18 +51,19 @@ async function filesOf({ model, shape, tokens, optimizer }: (typeof published)[n
 }
 
 test.each(published)('step for step as PyTorch trains: $model by $optimizer.name', async (each) => {
-  const { code, stderr } = await saccade(...(await filesOf(each)), '--out', at('files'));
+  const out = `${each.model}-${each.optimizer.name}`;
+  const { code, stderr } = await saccade(...(await filesOf(each)), '--out', at(out));
   expect([code, stderr]).toEqual([0, '']);
-  const { losses, gradientNorms } = await jsonOf('files', 'log.json');
+  const { losses, gradientNorms } = await jsonOf(out, 'log.json');
   expectClose(losses, each.losses, 2e-5);
   expectClose(gradientNorms, each.gradientNorms, 1e-4);
-  const file = await readFile(at('files', 'model.safetensors'));
+  const file = await readFile(at(out, 'model.safetensors'));
   const weights = readSafetensors(file);
   expect(Object.keys(weights).sort()).toEqual(Object.keys(each.head).sort());
   expect(readSafetensorsMetadata(file)).toEqual({ format: 'pt' });
   for (const [name, values] of Object.entries(each.head))
     expectClose([...weights[name]!.data.slice(0, 4)] as number[], values, 1e-4);
-  expect(await jsonOf('files', 'config.json')).toEqual(configs[each.model as keyof typeof configs]);
+  expect(await jsonOf(out, 'config.json')).toEqual(configs[each.model as keyof typeof configs]);
 });
 
 test('learns a text with any causal method, and writes what others can read', async () => {
@@ -109,6 +113,92 @@ test('goes on with what the checkpoint remembers, and refuses another course', a
   );
 });
 
+/** What a folder holds, and when it was written. */
+async function contents(...names: string[]): Promise<unknown> {
+  const files = await readdir(at(...names));
+  return Promise.all(
+    files.sort().map(async (name) => {
+      const path = at(...names, name);
+      return [name, (await stat(path)).mtimeMs, (await readFile(path)).toString('base64')];
+    }),
+  );
+}
+
+test('what is refused has changed nothing, and of processes only one writes to a folder', async () => {
+  const args = ['--steps', '3', '--every', '2'];
+  expect((await saccade(...onText('kept', ...args))).code).toBe(0);
+  const [host, gone] = [hostname().replace(/[^\w-]+/g, '-'), spawnSync(process.execPath, ['-v']).pid];
+  const before = await contents('kept');
+  const refuse = async (message: string, words: readonly string[]) => {
+    await expectRefusal(words, message);
+    expect(await contents('kept')).toEqual(before);
+  };
+  const resume = ['train', '--resume', '--out', at('kept')];
+  await writeFile(at('other.txt'), 'another text, of other letters '.repeat(40));
+  await refuse('settings.width of the checkpoint is 16, that of this training 32', [...resume, '--width', '32']);
+  await refuse('settings.text of the checkpoint is', [...resume, '--text', at('other.txt')]);
+  await refuse('holds last.safetensors already: --resume goes on with that', onText('kept', ...args));
+  await expectRefusal(['train', '--out', at('a', 'b'), '--text', at('none.txt')], 'cannot read');
+  await expect(stat(at('a'))).rejects.toMatchObject({ code: 'ENOENT' });
+
+  // The process around this one runs, another host cannot be asked, and what has ended does not count.
+  for (const [lock, name] of [
+    [`.saccade.${process.ppid}@${host}.lock`, `process ${process.ppid} of ${host} does`],
+    ['.saccade.1@elsewhere.lock', 'process 1 of elsewhere does; wait for it or, if it is gone, delete'],
+  ] as const) {
+    await writeFile(at('kept', lock), '');
+    await expectRefusal(resume, name);
+    await rm(at('kept', lock));
+  }
+  expect(await contents('kept')).toEqual(before);
+  for (const left of [
+    `.saccade.${gone}@${host}.lock`,
+    `.last.0a1b.${gone}@${host}.tmp`,
+    `.best.2c3d.${process.pid}@${host}.tmp`,
+  ])
+    await writeFile(at('kept', left), 'half');
+  const first = saccade(...resume);
+  await expectRefusal(resume, 'this process does already');
+  expect((await first).code).toBe(0);
+  expect(((await contents('kept')) as unknown[][]).map(([name]) => name)).toEqual(
+    (before as unknown[][]).map(([name]) => name),
+  );
+});
+
+test('what is interrupted says what checkpoint there is, and goes on to the same bits', async () => {
+  const args = ['--steps', '12', '--every', '5', '--vocabulary', '260'];
+  await saccade(...onText('uninterrupted', ...args));
+  const uniform = uniformGenerator(inject('seed'));
+  const others = process.listenerCount('SIGTERM');
+  let [words, interrupts] = [onText('interrupted', ...args), 0];
+  for (;;) {
+    let isOver = false;
+    const running = saccade(...words).finally(() => {
+      isOver = true;
+    });
+    // Once it listens, turns of the event loop tell where it is.
+    for (let turns = 1 + Math.floor(80 * uniform()); turns > 0 && !isOver; await setImmediate())
+      if (process.listenerCount('SIGTERM') > others) turns--;
+    if (!isOver) process.emit('SIGTERM');
+    const { code, stderr } = await running;
+    const file = await readFile(at('interrupted', 'last.safetensors')).catch(() => undefined);
+    if (code === 0) break;
+    expect(code).toBe(143);
+    const told = file
+      ? `kept up to step ${readCheckpoint(file).steps}: --resume goes on from there`
+      : 'no step was kept';
+    expect(stderr).toContain(told);
+    interrupts++;
+    if (file) words = ['train', '--resume', '--out', at('interrupted')];
+  }
+  expect((await readdir(at('interrupted'))).sort()).toEqual((await readdir(at('uninterrupted'))).sort());
+  for (const name of await readdir(at('uninterrupted')))
+    expect((await readFile(at('interrupted', name))).equals(await readFile(at('uninterrupted', name))), name).toBe(
+      true,
+    );
+  expect(interrupts).toBeGreaterThan(0);
+});
+
 test('refuses what cannot be learned, by name', async () => {
   await writeFile(at('empty.txt'), '');
   await writeFile(at('latin1.txt'), Uint8Array.of(0x61, 0xe9, 0x61));
@@ -155,7 +245,7 @@ test('a full disk ends it, and the checkpoint before stays', async () => {
   const { code, stderr } = await saccade(...onText('full', '--steps', '2', '--every', '1'));
   expect([code, stderr]).toEqual([
     2,
-    `saccade: cannot write '${at('full', 'last.safetensors')}': no space left on device\n`,
+    `no step was kept: there is no checkpoint\nsaccade: cannot write '${at('full', 'last.safetensors')}': no space left on device\n`,
   ]);
   expect(readCheckpoint(await readFile(at('full', 'best.safetensors'))).steps).toBe(1);
 });

@@ -1,6 +1,7 @@
-import { mkdir } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
+import { ParameterError, ParseError } from '../errors';
 import { writeSafetensors } from '../io';
 import { peakRate } from '../measure/peak';
 import { sampleTokens } from '../models/decoder/sample';
@@ -11,26 +12,21 @@ import type { Tensor } from '../tensor/tensor';
 import { curveText } from '../text/curve';
 import { formatPercent, significant } from '../text/format';
 import { printable } from '../text/printable';
-import { readCheckpoint, type TrainingHistory, type TrainingStep, train } from '../train';
-import { backendOption, paramsOption, threadsOption, wholeNumber } from './options';
+import { type Checkpoint, readCheckpoint, type TrainingHistory, type TrainingStep, train } from '../train';
+import { lockFolder } from './lock-folder';
+import { backendOption, paramsOption, threadsOption } from './options';
 import { withProgress } from './progress';
 import { readBytes } from './read-tensors';
-import { DEFAULTS, OF_FILES, type Plan, planOfFiles, planOfText, SAMPLE, type TrainOptions } from './train-plan';
-import { say, writeFileAtomic } from './write-file';
+import { DEFAULTS, OF_FILES, type Plan, planOfFiles, planOfText, SAMPLE, TAKEN, type TrainOptions } from './train-plan';
+import { isStream, say, writeFileAtomic } from './write-file';
 
-/** That only texts have a use for. */
-const OF_TEXTS = [
-  'method',
-  'params',
-  'text',
-  'vocabulary',
-  'steps',
-  'length',
-  'batch',
-  'layers',
-  'width',
-  'heads',
-  'seed',
+/** That only texts have a use for: `every` and `optimizer` are for files too. */
+const OF_TEXTS = Object.keys(TAKEN).filter((name) => name !== 'every' && name !== 'optimizer');
+const LAST = 'last.safetensors';
+/** What a training leaves in its folder. */
+const FILES = [
+  ...[LAST, 'best.safetensors', 'model.safetensors'],
+  ...['config.json', 'tokenizer.json', 'log.json', 'loss.svg'],
 ];
 /** Of the curve in the terminal. */
 const [COLUMNS, LINES] = [70, 8];
@@ -44,16 +40,16 @@ export function trainCommand(): Command {
     .option('--method <names>', 'the attention, or several by commas, which layers take in turn; default: attention')
     .addOption(paramsOption())
     .option('--text <file>', 'text to learn, in UTF-8; default: Moby Dick')
-    .option('--vocabulary <size>', "'characters', or how many byte-pair tokens; default: characters", parseVocabulary)
-    .option('--steps <count>', `batches to learn from; default: ${steps}`, wholeNumber(1, 1e9))
-    .option('--length <tokens>', `tokens that it sees at once; default: ${length}`, wholeNumber(1, 2 ** 20))
-    .option('--batch <rows>', `texts of that length in a batch; default: ${batch}`, wholeNumber(1, 2 ** 20))
-    .option('--layers <count>', `default: ${layers}`, wholeNumber(1, 1024))
-    .option('--width <numbers>', `of each token in a layer; default: ${width}`, wholeNumber(1, 2 ** 16))
-    .option('--heads <count>', `of each layer; default: ${heads}`, wholeNumber(1, 1024))
-    .option('--seed <number>', `of weights, order and samples; default: ${seed}`, wholeNumber(0, 2 ** 31))
+    .option('--vocabulary <size>', "'characters', or how many byte-pair tokens; default: characters", TAKEN.vocabulary)
+    .option('--steps <count>', `batches to learn from; default: ${steps}`, TAKEN.steps)
+    .option('--length <tokens>', `tokens that it sees at once; default: ${length}`, TAKEN.length)
+    .option('--batch <rows>', `texts of that length in a batch; default: ${batch}`, TAKEN.batch)
+    .option('--layers <count>', `default: ${layers}`, TAKEN.layers)
+    .option('--width <numbers>', `of each token in a layer; default: ${width}`, TAKEN.width)
+    .option('--heads <count>', `of each layer; default: ${heads}`, TAKEN.heads)
+    .option('--seed <number>', `of weights, order and samples; default: ${seed}`, TAKEN.seed)
     .option('--optimizer <json>', 'adamw, sgd or muon with its numbers, and clip')
-    .option('--every <steps>', `between checkpoints; default: ${every}`, wholeNumber(1, 1e9))
+    .option('--every <steps>', `between checkpoints; default: ${every}`, TAKEN.every)
     .addOption(new Option('--config <file>', 'with --tokens: the decoder, as a config.json').conflicts(OF_TEXTS))
     .addOption(new Option('--weights <file>', 'with --tokens: what it starts from').conflicts(OF_TEXTS))
     .addOption(new Option('--tokens <file>', 'tokens [steps, b, n + 1] to learn, in order').conflicts(OF_TEXTS))
@@ -68,54 +64,92 @@ export function trainCommand(): Command {
 
 async function runTraining(options: TrainOptions): Promise<void> {
   const { out, resume: resumes, backend, threads } = options;
-  const resume = resumes && (await readBytes(join(out, 'last.safetensors')));
+  using _ = lockFolder(out);
+  const resume = resumes ? await readBytes(join(out, LAST)) : undefined;
+  if (!resumes) await checkNoTraining(out);
+  const found = resume && checkpointOf(out, resume);
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const plan = OF_FILES.some((name) => options[name] !== undefined)
     ? await planOfFiles(runtime, options)
-    : await planOfText(runtime, options, resume ? readCheckpoint(resume).settings : {});
+    : await planOfText(runtime, options, found?.settings ?? {});
   const { decoder, parameters, config, tokenizer, settings } = plan;
   const { make, clip } = plan.optimizer;
   using optimizer = make(parameters);
-  await mkdir(out, { recursive: true });
   const write = (name: string, data: Uint8Array | string) => writeFileAtomic(join(out, name), data);
-  if (tokenizer) await write('tokenizer.json', json(tokenizer.file));
-  await write('config.json', json(config));
+  let [hasBegun, isDescribed] = [false, false];
+  /** Says beside the first checkpoint what its tensors are. */
+  const describe = async () => {
+    if (isDescribed) return;
+    isDescribed = true;
+    if (tokenizer) await write('tokenizer.json', json(tokenizer.file));
+    await write('config.json', json(config));
+  };
 
-  let last: TrainingStep | undefined;
+  const course: number[] = [...(found?.history.losses ?? [])];
+  let kept = course.length;
   let sample = '';
   const told = newFigures(plan, await peakRate(runtime));
-  const history = await withProgress('training', async ({ signal, onProgress }, showText) => {
-    const course: number[] = resume ? [...readCheckpoint(resume).history.losses] : [];
-    return train({
+  const history = await withProgress('training', ({ signal, onProgress }, showText) =>
+    train({
       ...{ parameters, optimizer, clip, signal, resume },
       ...{ steps: plan.steps, batches: plan.batches, schedule: plan.schedule, validate: plan.validate },
       loss: (weights, { tokens, targets }) => decoder.loss(weights, tokens, targets),
       checkpoint: {
         every: plan.every,
         settings,
-        save: (name, file) => write(`${name}.safetensors`, file),
+        async save(name, file, steps) {
+          hasBegun = true;
+          await write(`${name}.safetensors`, file);
+          if (name === 'last') kept = steps;
+          await describe();
+        },
       },
       async onStep(step) {
-        last = step;
+        hasBegun = true;
         course.push(step.loss);
-        if (tokenizer && step.validation !== undefined) sample = await sampleOf(plan, runtime, step.step);
         onProgress(step.step / plan.steps, told(step));
+        if (tokenizer && step.validation !== undefined) sample = await sampleOf(plan, runtime, step.step, signal);
         showText([curveText(course, COLUMNS, LINES), ...(sample ? [quoted(sample)] : [])].join('\n'));
       },
-    }).catch((error) => {
-      if (signal.aborted && last)
-        process.stderr.write(`stopped after step ${last.step}: --resume goes on from there\n`);
-      throw error;
-    });
+    }),
+  ).catch((error) => {
+    if (hasBegun || error.name === 'AbortError') process.stderr.write(`${whatIsKept(kept)}\n`);
+    throw error;
   });
 
   const weights: Record<string, HostTensor> = {};
   for (const name in parameters) weights[name] = await (parameters[name] as Tensor).toHost();
+  await describe();
   await write('model.safetensors', writeSafetensors(weights, { metadata: { format: 'pt' } }));
   const { losses, gradientNorms, validation } = history;
   await write('log.json', json({ losses, gradientNorms, ...(plan.validate && { validation }) }));
   await write('loss.svg', lossSvg(plan.title, history));
   await say(summary(plan.title, history, sample, out));
+}
+
+/** Throws where a folder holds what a training would replace; streams stay what they are. */
+async function checkNoTraining(folder: string): Promise<void> {
+  for (const name of FILES) {
+    const path = join(folder, name);
+    if (!existsSync(path) || (await isStream(path))) continue;
+    const remedy = name === LAST ? '--resume goes on with that training' : 'delete it';
+    throw new ParameterError(`'${folder}' holds ${name} already: ${remedy}, or name another folder by --out`);
+  }
+}
+
+function checkpointOf(folder: string, file: Uint8Array): Checkpoint {
+  try {
+    return readCheckpoint(file);
+  } catch (error) {
+    if (error instanceof ParseError) throw new ParseError(`${join(folder, LAST)}: ${error.message}`);
+    throw error;
+  }
+}
+
+function whatIsKept(steps: number): string {
+  return steps > 0
+    ? `kept up to step ${steps}: --resume goes on from there`
+    : 'no step was kept: there is no checkpoint';
 }
 
 /** What the progress bar tells beside the share of the steps. */
@@ -137,16 +171,13 @@ async function sampleOf(
   { decoder, parameters, tokenizer, sampling }: Plan,
   runtime: Runtime,
   step: number,
+  signal: AbortSignal,
 ): Promise<string> {
   if (!tokenizer || !sampling) return '';
   const { prompt, length, seed } = sampling;
   const { count, temperature } = SAMPLE;
-  const added = await sampleTokens(decoder, runtime, parameters, prompt, {
-    count,
-    length,
-    temperature,
-    seed: seed + step,
-  });
+  const own = { count, length, temperature, seed: seed + step, signal };
+  const added = await sampleTokens(decoder, runtime, parameters, prompt, own);
   return tokenizer.decode([...prompt, ...added]);
 }
 
@@ -162,12 +193,6 @@ function summary(title: string, { losses, validation }: TrainingHistory, sample:
     ...(sample ? [quoted(sample)] : []),
     `Written: ${printable(out)}`,
   ].join('\n');
-}
-
-function parseVocabulary(text: string): string {
-  const size = Number(text);
-  if (text === 'characters' || (/^\d+$/.test(text) && size >= 256 && size <= 65_536)) return text;
-  throw new InvalidArgumentError("It must be 'characters' or a whole number from 256 to 65536.");
 }
 
 const json = (value: unknown) => `${JSON.stringify(value, undefined, 2)}\n`;

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { constants, fstatSync } from 'node:fs';
-import { access, open, readlink, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { access, open, readlink, realpath, rename, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
 import { ParameterError } from '../errors';
+import { claim, ownedIn, ownPath, release } from './owner';
 
 /** Throws unless `path` can be written to: better known before the work than after it. */
 export async function checkWritable(path: string): Promise<void> {
@@ -29,9 +30,11 @@ export async function writeFileAtomic(path: string, data: Uint8Array | string): 
     if (present && !present.isFile()) return writeFile(path, data);
 
     const target = await destination(path);
-    const temporary = join(dirname(target), `.${basename(target)}.${randomUUID()}.tmp`);
-    const file = await open(temporary, 'wx', present?.mode);
+    removeLeftBehind(dirname(target));
+    const temporary = ownPath(dirname(target), `${basename(target).slice(0, 40)}.${randomUUID().slice(0, 8)}`, 'tmp');
+    claim(temporary);
     try {
+      const file = await open(temporary, 'wx', present?.mode);
       try {
         await file.writeFile(data);
         await file.sync();
@@ -39,9 +42,8 @@ export async function writeFileAtomic(path: string, data: Uint8Array | string): 
         await file.close();
       }
       await rename(temporary, target);
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw error;
+    } finally {
+      release(temporary);
     }
   });
 }
@@ -57,6 +59,15 @@ export async function say(text: string, ...written: readonly (string | undefined
   const paths = written.filter((path) => path !== undefined);
   const isTaken = (await Promise.all(paths.map(isStdout))).includes(true);
   (isTaken ? process.stderr : process.stdout).write(`${text}\n`);
+}
+
+/** What killed writes left, which need not concern this one. */
+function removeLeftBehind(folder: string): void {
+  try {
+    ownedIn(folder, 'tmp');
+  } catch {
+    // It is somebody else's, or the folder's names cannot be read.
+  }
 }
 
 async function isStdout(path: string): Promise<boolean> {

@@ -65,21 +65,27 @@ export function readCheckpoint(file: FileBytes): Checkpoint {
   if (format !== FORMAT) throw new ParseError('checkpoint: the file holds tensors, but is none that training wrote');
   if (version !== VERSION)
     throw new ParseError(`checkpoint: expected version ${VERSION}, got ${show(version)}: another Saccade wrote it`);
+  const altered = (what: string) => new ParseError(`checkpoint: ${what}: the file was altered`);
   const tensors = readSafetensors(file);
-  const numbers = (name: string) => [...((tensors[name]?.data ?? []) as Float64Array)];
-  const validation = numbers('validation');
   const steps = Number(metadata.steps);
   const settings = parsed(metadata.settings);
-  const [losses, gradientNorms] = [numbers('losses'), numbers('gradientNorms')];
-  if (!(settings && losses.length === steps && gradientNorms.length === steps))
-    throw new ParseError(`checkpoint: steps, settings and history do not belong together: the file was altered`);
+  if (!settings) throw altered('its settings are none');
+  const numbers = (name: string, shape: readonly number[]): Float64Array => {
+    const found = tensors[name];
+    if (found?.dtype !== 'f64' || !sameShape(found.shape, shape))
+      throw altered(`${name} must be f64 of shape ${formatShape(shape)}, as its ${steps} steps say`);
+    return found.data as Float64Array;
+  };
+  const [losses, gradientNorms] = [numbers('losses', [steps]), numbers('gradientNorms', [steps])];
+  const count = tensors.validation?.shape[0] ?? 0;
+  const validation = numbers('validation', [count, 2]);
   return {
     steps,
     settings,
     history: {
-      losses,
-      gradientNorms,
-      validation: Array.from({ length: validation.length / 2 }, (_, at) => ({
+      losses: [...losses],
+      gradientNorms: [...gradientNorms],
+      validation: Array.from({ length: count }, (_, at) => ({
         steps: validation[2 * at] as number,
         loss: validation[2 * at + 1] as number,
       })),
@@ -92,7 +98,8 @@ export function readCheckpoint(file: FileBytes): Checkpoint {
 function parsed(settings = ''): TrainingSettings | undefined {
   try {
     const value = JSON.parse(settings);
-    return isRecord(value) ? (value as TrainingSettings) : undefined;
+    checkSettings(value);
+    return value;
   } catch {
     return undefined;
   }

@@ -2,6 +2,7 @@
 import { checkFunction, checkNoPromise, checkOptions, checkWhole, show } from '../check';
 import { ParameterError, SaccadeError } from '../errors';
 import type { FileBytes } from '../io/bytes';
+import { nextTurn } from '../next-turn';
 import type { Parameters } from '../nn';
 import { map } from '../ops/map/map';
 import type { Runtime } from '../runtime/runtime';
@@ -131,6 +132,12 @@ export async function train<Batch>(options: TrainOptions<Batch>): Promise<Traini
   }
   return history;
 
+  /** Small calls are over at once, so that without this no event would be handled, nor an abort heard. */
+  async function listen(): Promise<void> {
+    await nextTurn();
+    signal?.throwIfAborted();
+  }
+
   function isDue(every: number): boolean {
     return optimizer.steps % every === 0 || optimizer.steps === steps;
   }
@@ -180,7 +187,7 @@ export async function train<Batch>(options: TrainOptions<Batch>): Promise<Traini
     let sum = 0;
     try {
       for (let each = 0; each < accumulate; each++) {
-        signal?.throwIfAborted();
+        await listen();
         const number = step * accumulate + each;
         const batch = await batches(number);
         try {
@@ -229,7 +236,7 @@ export async function train<Batch>(options: TrainOptions<Batch>): Promise<Traini
   async function validationLoss({ count, batches }: ValidateOptions<Batch>): Promise<number> {
     let sum = 0;
     for (let at = 0; at < count; at++) {
-      signal?.throwIfAborted();
+      await listen();
       const batch = await batches(at);
       try {
         using value = runtime.scope(() => loss(parameters, batch));

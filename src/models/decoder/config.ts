@@ -34,6 +34,9 @@ export interface Extents {
   readonly deviation: number;
 }
 
+/** More than any published model has, and few enough to be described at once. */
+export const MOST_LAYERS = 1024;
+
 const TYPES = ['llama', 'mistral', 'qwen2', 'qwen3'] as const;
 /** Settings that other models have, and the values with which they say nothing. */
 const REFUSED: Readonly<Record<string, unknown>> = {
@@ -53,9 +56,9 @@ export function readConfig(config: DecoderConfig): Extents {
     if ((config[name] ?? harmless) !== harmless)
       throw new ParameterError(`config has ${name} ${show(config[name])}, which is not supported`);
   const given = <T>(name: string, usual: T) => (config[name] ?? usual) as T;
-  const whole = (name: string, usual?: number, least = 1) => {
+  const whole = (name: string, usual?: number, least = 1, most?: number) => {
     const value = given(name, usual) as number;
-    checkWhole(`${name} of config`, value, least);
+    checkWhole(`${name} of config`, value, least, most);
     return value;
   };
   const flag = (name: string, usual = false) => {
@@ -70,7 +73,8 @@ export function readConfig(config: DecoderConfig): Extents {
     return value;
   };
 
-  const [width, layers, heads] = [whole('hidden_size'), whole('num_hidden_layers'), whole('num_attention_heads')];
+  const layers = whole('num_hidden_layers', undefined, 1, MOST_LAYERS);
+  const [width, heads] = [whole('hidden_size'), whole('num_attention_heads')];
   const keyHeads = whole('num_key_value_heads', heads);
   if (heads % keyHeads !== 0)
     throw refusal('num_key_value_heads', `a divisor of num_attention_heads ${heads}`, keyHeads);

@@ -13,6 +13,7 @@ export interface SampleOptions {
   /** What logits are divided by before one is drawn. */
   readonly temperature: number;
   readonly seed: number;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -24,11 +25,12 @@ export async function sampleTokens(
   runtime: Runtime,
   parameters: Parameters,
   prompt: ArrayLike<number>,
-  { count, length, temperature, seed }: SampleOptions,
+  { count, length, temperature, seed, signal }: SampleOptions,
 ): Promise<number[]> {
   const tokens = Array.from(prompt);
   const uniform = uniformGenerator(seed);
   for (let added = 0; added < count; added++) {
+    signal?.throwIfAborted();
     const seen = tokens.slice(-length);
     const at = seen.length - 1;
     using logits = runtime.scope(() => {
@@ -37,7 +39,7 @@ export async function sampleTokens(
         [1, length],
         'i32',
       );
-      return decoder.forward(parameters, row).slice(1, at, at + 1);
+      return decoder.forward(parameters, row, { signal }).slice(1, at, at + 1);
     });
     tokens.push(drawn(await logits.read(), temperature, uniform()));
   }
