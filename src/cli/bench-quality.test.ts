@@ -32,8 +32,13 @@ test('trains, writes what it found and goes on from it', async () => {
         ['json', 'safetensors'].map((kind) => `state-tracking-s3-${method}-1.${kind}`),
       ),
     );
-    await saccade(...words);
+    const again = saccade(...words);
+    await expectRefusal(words, 'this process does already');
+    await again;
     expect((await read()).runs).toEqual(report.runs);
+    const before = await Promise.all([json!, html!].map((path) => readFile(path)));
+    await expectRefusal([...words, '--width', '4'], 'is of a training with width 8, expected 4');
+    expect(await Promise.all([json!, html!].map((path) => readFile(path)))).toEqual(before);
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { styleText } from 'node:util';
 import { Command, InvalidArgumentError } from 'commander';
@@ -21,9 +20,10 @@ import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
 import { printable } from '../text/printable';
 import { shellCommand } from '../text/shell';
 import { formatTable } from '../text/table';
+import { lockFolder } from './lock-folder';
 import { backendOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
-import { readBytes } from './read-tensors';
+import { MOST_SETTINGS, readBytes } from './read-tensors';
 import { wrap } from './wrap';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 
@@ -68,7 +68,8 @@ async function benchQuality({ resume, json, html, backend, threads, ...options }
   const files = [json, html].filter((path) => path !== undefined);
   for (const path of files) await checkWritable(path);
   plansOf(options);
-  const store = resume === undefined ? undefined : await storeOf(resume);
+  using _ = resume === undefined ? null : lockFolder(resume);
+  const store = resume === undefined ? undefined : storeOf(resume);
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const machine = await describeMachine();
   const runs: QualityRun[] = [];
@@ -112,13 +113,10 @@ async function benchQuality({ resume, json, html, backend, threads, ...options }
   }
 }
 
-/** Files in a folder, which is made if it is not there. */
-async function storeOf(folder: string): Promise<Store> {
-  await mkdir(folder, { recursive: true });
-  await checkWritable(join(folder, 'run.json'));
+function storeOf(folder: string): Store {
   return {
     read: (name) =>
-      readBytes(join(folder, name)).catch((error) => {
+      readBytes(join(folder, name), name.endsWith('.json') ? MOST_SETTINGS : undefined).catch((error) => {
         if (error.code === 'ENOENT') return undefined;
         throw error;
       }),

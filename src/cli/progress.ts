@@ -20,9 +20,11 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /** Why work was aborted. */
 export class Interrupted extends Error {
   override name = 'AbortError';
+  readonly by: (typeof SIGNALS)[number];
 
-  constructor(readonly by: (typeof SIGNALS)[number]) {
+  constructor(by: (typeof SIGNALS)[number]) {
     super('interrupted');
+    this.by = by;
   }
 }
 

@@ -80,6 +80,9 @@ export async function readBytes(path: string, most = LARGEST): Promise<Uint8Arra
 /** Of a text or a picture. */
 export const MOST_BYTES = 2 ** 28;
 
+/** Of settings in JSON. */
+export const MOST_SETTINGS = 2 ** 20;
+
 /** A text in UTF-8. */
 export async function readText(path: string): Promise<NamedText> {
   const bytes = await readBytes(path, MOST_BYTES);

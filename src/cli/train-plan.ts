@@ -26,7 +26,7 @@ import {
   windows,
 } from '../train';
 import { wholeNumber } from './options';
-import { readBytes, readTensors, readTensorsOf, readText } from './read-tensors';
+import { MOST_SETTINGS, readBytes, readTensors, readTensorsOf, readText } from './read-tensors';
 
 export interface TrainOptions extends Pick<RuntimeOptions, 'backend' | 'threads'>, Partial<TextOptions> {
   readonly config?: string;
@@ -70,8 +70,6 @@ export const TAKEN = {
 
 export const OF_FILES = ['config', 'weights', 'tokens'] as const;
 const FILES_TOGETHER = '--config, --weights, --tokens and --optimizer';
-/** Of a config.json. */
-const MOST_CONFIG_BYTES = 2 ** 20;
 /** Of steps, those in which the learning rate grows. */
 const WARMUP = 0.05;
 const MOST_VALIDATION_BATCHES = 8;
@@ -113,7 +111,7 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
     optimizer,
     every = DEFAULTS.every,
   } = options as Required<TrainOptions>;
-  const config = parseRecord(path, new TextDecoder().decode(await readBytes(path, MOST_CONFIG_BYTES))) as DecoderConfig;
+  const config = parseRecord(path, new TextDecoder().decode(await readBytes(path, MOST_SETTINGS))) as DecoderConfig;
   const decoder = createDecoder(config);
   const { tokens } = await readTensorsOf({ name: 'train', inputs: { tokens: '' } }, source);
   const { dtype, shape, data } = tokens as HostTensor<'i32'>;

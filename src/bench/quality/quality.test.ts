@@ -112,8 +112,15 @@ test('what cannot be trained or goes on from another benchmark is refused by nam
     const store = storeOf();
     await runQuality(one, { runtime, store });
     await refuse({ steps: 5 }, 'state-tracking-s3-attention-1.json is of a training with steps 4, expected 5', store);
-    await store.write('state-tracking-s3-attention-1.json', '{');
-    await refuse({}, 'state-tracking-s3-attention-1.json is no file of bench quality', store);
+    // Nor is another trained first.
+    const before = new Map(store.files);
+    const both = { methods: ['gated-delta-rule', 'attention'], seeds: 2, steps: 5 };
+    await refuse(both, 'state-tracking-s3-attention-1.json is of a training with steps 4, expected 5', store);
+    expect(store.files).toEqual(before);
+    for (const other of ['{', 'null', '{"settings": null}', '{"settings": {}, "milliseconds": 1, "run": 5}']) {
+      await store.write('state-tracking-s3-attention-1.json', other);
+      await refuse({}, 'state-tracking-s3-attention-1.json is no file of bench quality', store);
+    }
   }));
 
 test.each(courses)('$name: its stages make up the whole and share a vocabulary', (course) => {

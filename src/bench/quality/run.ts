@@ -1,5 +1,5 @@
 /** Trains decoders by different methods on tasks whose answers are known, and tells how many they learn to give. */
-import { checkKnown, show } from '../../check';
+import { checkKnown, isRecord, show } from '../../check';
 import { ParameterError, ParseError, SaccadeError } from '../../errors';
 import { createDecoder, type Decoder, type LayerAttention } from '../../models/decoder';
 import { argmax } from '../../ops/reduce';
@@ -72,6 +72,8 @@ interface Plan {
  */
 export async function runQuality(options: QualityOptions, context: QualityContext): Promise<QualityRun[]> {
   const plans = plansOf(options);
+  // What cannot go on is told before anything is trained.
+  for (const plan of plans) await keptOf(context.store, plan);
   const runs: QualityRun[] = [];
   for (const [at, plan] of plans.entries()) {
     const name = `${plan.course.name} by ${plan.method}${options.seeds > 1 ? `, seed ${plan.seed}` : ''}`;
@@ -138,8 +140,8 @@ interface Kept {
 
 async function runOf(plan: Plan, { runtime, store, signal, onProgress }: QualityContext): Promise<QualityRun> {
   const { course, method, seed, steps, decoder, settings } = plan;
-  const name = `${course.name}-${method}-${seed}`;
-  const kept = await keptOf(store, name, settings);
+  const name = nameOf(plan);
+  const kept = await keptOf(store, plan);
   if (kept?.run) return kept.run;
   const resume = kept && (await store?.read(`${name}.safetensors`));
   const start = performance.now() - (kept?.milliseconds ?? 0);
@@ -198,14 +200,19 @@ async function runOf(plan: Plan, { runtime, store, signal, onProgress }: Quality
   }
 }
 
+/** Of the files of a run. */
+const nameOf = ({ course, method, seed }: Plan) => `${course.name}-${method}-${seed}`;
+
 /** What a store holds of a run of these settings. */
-async function keptOf(store: Store | undefined, name: string, settings: TrainingSettings): Promise<Kept | undefined> {
+async function keptOf(store: Store | undefined, plan: Plan): Promise<Kept | undefined> {
+  const { settings } = plan;
+  const name = nameOf(plan);
   const bytes = await store?.read(`${name}.json`);
   if (!bytes) return undefined;
   let kept: Kept;
   try {
     kept = JSON.parse(new TextDecoder().decode(bytes));
-    if (typeof kept.settings !== 'object') throw new Error('no settings');
+    if (!isKept(kept)) throw new Error('something else');
   } catch {
     throw new ParseError(`${name}.json is no file of bench quality`);
   }
@@ -215,6 +222,14 @@ async function keptOf(store: Store | undefined, name: string, settings: Training
       throw new ParameterError(`${name}.json is of a training with ${each} ${show(had)}, expected ${show(wanted)}`);
   }
   return kept;
+}
+
+function isKept({ settings, milliseconds, run }: Partial<Record<keyof Kept, unknown>>): boolean {
+  return isRecord(settings) && Number.isFinite(milliseconds) && (run === undefined || isRun(run));
+}
+
+function isRun(run: unknown): boolean {
+  return isRecord(run) && Array.isArray(run.losses) && run.losses.every(isRecord) && Number.isFinite(run.milliseconds);
 }
 
 /** Of a whole training. */
