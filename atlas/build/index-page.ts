@@ -154,6 +154,7 @@ const SIGN: Readonly<Record<Verdict, string>> = {
   'not tested here': 'open',
   undecided: 'open',
   refused: 'open',
+  'not measured': 'open',
 };
 
 export function verdictMark(verdict: Verdict): Html {

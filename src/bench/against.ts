@@ -8,7 +8,7 @@ import { type Summary, summarise } from '../measure/statistics';
 import type { Control } from '../runtime/backend';
 import { formatRatio } from '../text/format';
 import { type Column, formatTable } from '../text/table';
-import { reportInChild } from './child';
+import { lastLine, reportInChild } from './child';
 import { type BenchOptions, commandWords } from './options';
 import { type BenchReport, type BenchRow, formatProblem } from './report';
 import type { Suite } from './suite';
@@ -115,11 +115,6 @@ async function compareRow(
 const keyOf = ({ name, n, h, g = h, d, mask }: Problem) => JSON.stringify([name, n, h, g, d, mask]);
 
 const wordsOf = (command: string) => command.split(' ').slice(1);
-
-/** Of a command that failed what it said last. */
-function lastLine(error: Error & { readonly stderr?: string }): string {
-  return (error.stderr?.trim() || error.message).split('\n').at(-1) as string;
-}
 
 /** The report as text: a table, what could not be compared, and which rows are slower or faster. */
 export function formatAgainst({ rows, machine, against }: AgainstReport): string {

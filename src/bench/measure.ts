@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { WrongResultError } from '../measure/gate';
 import { callsFor, rotated } from '../measure/timing';
 import type { Control } from '../runtime/backend';
-
 import type { RuntimeOptions } from '../runtime/runtime';
+import { reasonOf } from '../text/reason';
 import { operationOf } from './attention-operations';
 import type { Contender, Session, Task } from './contender';
 import { type Gate, gateOf } from './gate';
@@ -94,7 +94,7 @@ export class Measurement {
       } catch (error) {
         signal.throwIfAborted();
         const threads = running.get(entry)?.session.threads;
-        outcomes.set(entry, { ...this.#explain(error as Error), ...(threads !== undefined && { threads }) });
+        outcomes.set(entry, { ...rejection(error), ...(threads !== undefined && { threads }) });
         running.get(entry)?.session.close();
         running.delete(entry);
       }
@@ -180,11 +180,12 @@ export class Measurement {
       throw error;
     }
   }
+}
 
-  #explain(error: Error): Rejected {
-    const status = error instanceof TooSlowError ? 'too slow' : error instanceof WrongResultError ? 'wrong' : 'failed';
-    return { status, reason: error.message.replace(/\s+/g, ' ').trim() };
-  }
+/** What a row says that a fault has cost its figures. */
+export function rejection(error: unknown): Rejected {
+  const status = error instanceof TooSlowError ? 'too slow' : error instanceof WrongResultError ? 'wrong' : 'failed';
+  return { status, reason: reasonOf(error) };
 }
 
 /** The runtime whose multiply-add peak a session is compared with. */

@@ -134,6 +134,18 @@ test('the memory and overhead suites measure what they promise', async () => {
   expect(overhead.rows[1]?.measures).toEqual({ heapGrowth: expect.any(Number), liveGrowth: 0 });
 });
 
+test('rows of the memory and overhead suites that fail say why', async () => {
+  const options: BenchOptions = { ...TINY, n: [4], masks: ['full'] };
+  const runtimes = () => new Runtimes(() => Promise.reject(new Error('no memory\nis left')));
+  for (const suite of [memorySuite, overheadSuite]) {
+    const explain = vi.spyOn(Runtimes.prototype, 'explain').mockResolvedValue([]);
+    const { rows } = await runSuite(suite, options, { runtimes: runtimes() });
+    explain.mockRestore();
+    expect(rows.map(({ status, reason }) => [status, reason])).toEqual(rows.map(() => ['failed', 'no memory is left']));
+    expect(rows).toHaveLength(suite.names(options).length);
+  }
+});
+
 test('a goal is reached only by a row that was measured', () => {
   const row = { name: 'a', label: 'a', n: 1, h: 1, d: 1, mask: 'full', command: '', status: 'ok' as const };
   expect(reaches({ ...row, measures: { ratio: 2 } }, { measure: 'ratio', atLeast: 2 })).toBe(true);

@@ -4,7 +4,7 @@ import { pairedRatio, summarise } from '../measure/statistics';
 import type { Control } from '../runtime/backend';
 import { flopsOf, operationOf } from './attention-operations';
 import type { BrowserHost } from './browser/host';
-import { type Entry, Measurement, type Outcome, PATIENCE, type Patience, type Timed } from './measure';
+import { type Entry, Measurement, type Outcome, PATIENCE, type Patience, rejection, type Timed } from './measure';
 import { type BenchOptions, commandLine } from './options';
 import { type Problem, rowOf } from './problem';
 import { type BenchRow, formatProblem, type Goal, type MeasureName } from './report';
@@ -158,4 +158,17 @@ function memoryMeasures(memory: number, problem: Problem): Partial<Record<Measur
 /** Work done a nanosecond, by round: of FLOPs useful GF/s. */
 function rates({ times }: Timed, work: number): number[] {
   return times.map((ms) => work / ms / 1e6);
+}
+
+/** What `measure` gives, or why a row has no figures: an abort is no such reason. */
+export async function attempted(
+  measure: () => Promise<BenchRow['measures']>,
+  signal: AbortSignal | undefined,
+): Promise<Pick<BenchRow, 'status' | 'reason' | 'measures'>> {
+  try {
+    return { status: 'ok', measures: await measure() };
+  } catch (error) {
+    signal?.throwIfAborted();
+    return { ...rejection(error), measures: {} };
+  }
 }

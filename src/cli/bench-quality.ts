@@ -20,6 +20,7 @@ import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
 import { printable } from '../text/printable';
 import { shellCommand } from '../text/shell';
 import { formatTable } from '../text/table';
+import { failIfAny } from './failures';
 import { lockFolder } from './lock-folder';
 import { backendOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
@@ -111,6 +112,12 @@ async function benchQuality({ resume, json, html, backend, threads, ...options }
       await say(textOf(report(isComplete), files), ...files);
     }
   }
+  const failed = runs.filter(({ reason }) => reason !== undefined);
+  failIfAny(
+    failed.map(({ task, method, seed }) => `${task} by ${method}, seed ${seed}`),
+    runs.length,
+    'trainings',
+  );
 }
 
 function storeOf(folder: string): Store {

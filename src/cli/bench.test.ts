@@ -1,12 +1,16 @@
 import { Command } from 'commander';
 import { expect, test, vi } from 'vitest';
+import { gateOf } from '../bench/gate';
 import { type BenchOptions, commandLine, commandWords } from '../bench/options';
-import { INCOMPLETE } from '../bench/report';
+import { type BenchReport, INCOMPLETE } from '../bench/report';
 import { suites } from '../bench/suites';
+import { WrongResultError } from '../measure/gate';
 import { benchCommand } from './bench';
+import { main } from './main';
 import { writeFileAtomic } from './write-file';
 
 vi.mock('./write-file', { spy: true });
+vi.mock('../bench/gate', { spy: true });
 
 /** What the command line makes of `words`: the suite's name and its options. */
 async function parse(words: readonly string[]): Promise<{ suite: string; options: BenchOptions }> {
@@ -87,6 +91,27 @@ test('an interrupt keeps and shows what was measured before it', async () => {
   expect(others).toEqual([]);
   expect(path).toBe('bench.json');
   expect(JSON.parse(json)).toMatchObject({ complete: false, rows: [{ n: 4, status: 'ok' }] });
+});
+
+test('what is wrong costs its own rows, and exit code 1 once all is written', async () => {
+  const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+  const complaint = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  vi.mocked(writeFileAtomic).mockReset().mockResolvedValue();
+  vi.mocked(gateOf).mockImplementationOnce(() => () => {
+    throw new WrongResultError('it is wrong');
+  });
+  const words = 'attention --n 4,6 --d 4 --masks full --heads 1 --threads 1 --repeats 1 --json bench.json';
+  expect(await main(['bench', ...words.split(' ')])).toBe(1);
+  const [text, said] = [write, complaint].map(({ mock }) => String(mock.calls.at(-1)?.[0])) as [string, string];
+  for (const spy of [write, complaint]) spy.mockRestore();
+  const { complete, rows } = JSON.parse(vi.mocked(writeFileAtomic).mock.calls.at(-1)?.[1] as string) as BenchReport;
+  expect(complete).toBe(true);
+  expect(rows.map(({ n, status, reason }) => [n, status, reason])).toEqual([
+    [4, 'wrong', 'it is wrong'],
+    [6, 'ok', undefined],
+  ]);
+  expect(text).toContain('Saccade, n = 4, d = 4, full: wrong: it is wrong');
+  expect(said).toBe('saccade: 1 of 2 rows failed: Saccade (n = 4, d = 4, full)\n');
 });
 
 test('without a suite it lists them', async () => {

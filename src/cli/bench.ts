@@ -7,7 +7,7 @@ import { BENCH_BACKENDS, type BenchOptions } from '../bench/options';
 import { installPeers, PEER_NAMES, peersSource } from '../bench/peers';
 import { MASK_NAMES } from '../bench/problem';
 import { PYTORCH_NAMES } from '../bench/pytorch';
-import type { BenchReport } from '../bench/report';
+import { type BenchReport, formatProblem } from '../bench/report';
 import { checkOptions, runSuite } from '../bench/run';
 import { runtimeOptions } from '../bench/runtimes';
 import type { Suite } from '../bench/suite';
@@ -17,6 +17,7 @@ import { ParameterError, UnsupportedError } from '../errors';
 import { htmlPage } from '../report/page';
 import { formatTable } from '../text/table';
 import { QUALITY, qualityCommand } from './bench-quality';
+import { failIfAny, WITH_FAILURES } from './failures';
 import { wholeNumber } from './options';
 import { withProgress } from './progress';
 import { checkWritable, isStream, say, writeFileAtomic } from './write-file';
@@ -58,6 +59,7 @@ export function benchCommand(
       child.copyInheritedSettings(parent);
     })
     .addHelpText('after', '\nExample:\n  $ saccade bench attention --peers --n 1024 --masks causal --html bench.html')
+    .addHelpText('afterAll', WITH_FAILURES)
     .action((name: string | undefined) => {
       if (name !== undefined) {
         throw new ParameterError(`suite must be one of ${known.map((suite) => suite.name).join(', ')}, got '${name}'`);
@@ -112,6 +114,14 @@ async function bench(suite: Suite, options: BenchOptions, extras: Extras): Promi
       await say(formatReport(latest), json, html);
     }
   }
+  const { rows } = latest as BenchReport;
+  // How long to wait is the caller's choice: what takes longer has not failed.
+  const failed = rows.filter(({ status }) => status === 'wrong' || status === 'failed');
+  failIfAny(
+    failed.map(({ label, ...row }) => `${label} (${formatProblem(row)})`),
+    rows.length,
+    'rows',
+  );
 }
 
 async function benchAgainst(

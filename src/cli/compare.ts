@@ -90,9 +90,9 @@ export function compareCommand(): Command {
     .addOption(threadsOption())
     .addHelpText(
       'after',
-      '\nExamples:\n  $ saccade compare --text notes.txt --length 2048 --html report.html\n  $ saccade compare --image photo.jpg --grid 48x64 --html report.html\n  $ saccade compare --in qkv.safetensors --methods attention,s2-attention\n  $ saccade compare --methods all' +
-        WITH_FAILURES,
+      '\nExamples:\n  $ saccade compare --text notes.txt --length 2048 --html report.html\n  $ saccade compare --image photo.jpg --grid 48x64 --html report.html\n  $ saccade compare --in qkv.safetensors --methods attention,s2-attention\n  $ saccade compare --methods all',
     )
+    .addHelpText('after', WITH_FAILURES)
     .action(runComparison);
 }
 

@@ -3,7 +3,7 @@ export class WithFailuresError extends Error {}
 
 /** For the help of commands that measure one thing after the other. */
 export const WITH_FAILURES =
-  '\n\nWhat fails costs its own row or claim, which says why. Exit code: 0 all was measured, 1 some of it failed, 2 bad input.';
+  '\nWhat fails costs its own row or claim, which says why. Exit code: 0 all was measured, 1 some of it failed, 2 bad input.';
 
 /** Throws a WithFailuresError, for exit code 1, unless none of the `total` things, such as variants, failed. */
 export function failIfAny(failed: readonly string[], total: number, things: string): void {

@@ -1,9 +1,11 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { expectRefusal, saccade } from '../../test/command-line';
-import { methods } from '../methods/registry';
+import { defineExperiment } from '../methods/experiment';
+import { findMethod, methods } from '../methods/registry';
+import { main } from './main';
 
 test('without a method lists those that have an experiment', async () => {
   const { code, stdout } = await saccade('reproduce');
@@ -69,6 +71,26 @@ test.each(methods.filter(({ experiment }) => experiment).map(({ name }) => name)
     }
   },
 );
+
+test('a measurement that fails costs its claims, and exit code 1 once all is written', async () => {
+  const claim = { claim: 'So it is.', source: 'paper', criteria: {} };
+  const experiment = defineExperiment({
+    ...{ title: 'faults', claims: { first: claim, second: claim } },
+    measure: {
+      first: async () => Promise.reject(new Error('no memory is left')),
+      second: () => ({ measured: 'it holds', values: {} }),
+    },
+  });
+  vi.spyOn(findMethod('l2vit'), 'experiment').mockResolvedValue({ experiment });
+  const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+  const complaint = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  expect(await main(['reproduce', 'l2vit', '--backend', 'reference'])).toBe(1);
+  const [text, said] = [write, complaint].map(({ mock }) => String(mock.calls.at(-1)?.[0])) as [string, string];
+  vi.restoreAllMocks();
+  expect(text).toMatch(/not measured: no memory is left +.*not measured/);
+  expect(text).toContain('it holds');
+  expect(said).toBe('saccade: 1 of 2 claims failed: claim 1\n');
+});
 
 test.each([
   [['attention'], 'attention has no experiment to reproduce: choose one of '],

@@ -12,6 +12,7 @@ import { significant } from '../text/format';
 import { printable } from '../text/printable';
 import { shellCommand } from '../text/shell';
 import { formatTable } from '../text/table';
+import { failIfAny, WITH_FAILURES } from './failures';
 import { backendOption, threadsOption } from './options';
 import { withProgress } from './progress';
 import { wrap } from './wrap';
@@ -30,6 +31,7 @@ const COLOURS = {
   undecided: 'yellow',
   'not reproduced': 'red',
   refused: 'red',
+  'not measured': 'red',
   'not tested here': 'dim',
 } as const satisfies Record<Verdict, string>;
 const [CLAIM_WIDTH, MEASURED_WIDTH, TEXT_WIDTH] = [48, 36, 100];
@@ -44,6 +46,7 @@ export function reproduceCommand(): Command {
     .addOption(backendOption())
     .addOption(threadsOption())
     .addHelpText('after', '\nExample:\n  $ saccade reproduce power-attention --json power.json')
+    .addHelpText('after', WITH_FAILURES)
     .action((name: string | undefined, options: ReproduceOptions) =>
       name === undefined ? listExperiments(options) : reproduce(name, options),
     );
@@ -90,6 +93,8 @@ async function reproduce(name: string, { json, html, quick, ...options }: Reprod
   if (html !== undefined)
     await writeFileAtomic(html, htmlPage({ title: `saccade reproduce ${name}`, view: 'reproduce', data: report }));
   await say(reportText(report, files), ...files);
+  const failed = findings.flatMap(({ verdict }, at) => (verdict === 'not measured' ? [`claim ${at + 1}`] : []));
+  failIfAny(failed, findings.length, 'claims');
 }
 
 function withExperiment(): Method[] {

@@ -1,6 +1,14 @@
-import { describe, expect, test } from 'vitest';
-import { createRuntime } from '../index';
-import { type Claim, type Criterion, defineExperiment, type ExperimentContext, judge, type Range } from './experiment';
+import { describe, expect, test, vi } from 'vitest';
+import { createRuntime, gather } from '../index';
+import {
+  type Claim,
+  type Criterion,
+  defineExperiment,
+  type ExperimentContext,
+  judge,
+  type Range,
+  together,
+} from './experiment';
 import { methods } from './registry';
 
 const criterion: Criterion = { what: 'a figure', expected: [1, 2], partly: [0.5, 2], plausible: [0, 3] };
@@ -51,15 +59,64 @@ test('a quick run judges no times', async () => {
   const experiment = defineExperiment({
     title: 'times and counts',
     claims: { counted: claim, timed: { ...claim, timed: true } },
-    measure: async () => ({
-      counted: { measured: '1', values: { figure: 1 } },
-      timed: { measured: '1 ms', values: { figure: 1 } },
-    }),
+    measure: {
+      counted: () => ({ measured: '1', values: { figure: 1 } }),
+      timed: async () => ({ measured: '1 ms', values: { figure: 1 } }),
+    },
   });
   const verdicts = async (quick: boolean) =>
     (await experiment.run({ quick } as ExperimentContext)).map(({ verdict }) => verdict);
   expect(await verdicts(true)).toEqual(['reproduced', 'not tested here']);
   expect(await verdicts(false)).toEqual(['reproduced', 'reproduced']);
+});
+
+test('a measurement that fails costs its claims, and no others', async () => {
+  using runtime = await createRuntime({ backend: 'reference' });
+  const measure = vi.fn(async () => {
+    const [table, index] = [runtime.empty([2, 1]), runtime.tensor(new Int32Array([7]), [1])];
+    // Two calls with a fault of their own, of which one is read.
+    gather(table, index);
+    await gather(table, index).read();
+    return { one: { measured: '1', values: { figure: 1 } }, two: { measured: '2', values: { figure: 1 } } };
+  });
+  const experiment = defineExperiment({
+    title: 'faults',
+    claims: { one: claim, after: claim, two: claim, before: claim },
+    measure: {
+      before: () => ({ measured: '0', values: { figure: 1 } }),
+      ...together(['one', 'two'], measure),
+      after: async () => {
+        await runtime.finish();
+        return { measured: '3', values: { figure: 0.4 } };
+      },
+    },
+  });
+  const findings = await experiment.run({ runtime });
+  expect(findings.map(({ verdict }) => verdict)).toEqual([
+    'not measured',
+    'not reproduced',
+    'not measured',
+    'reproduced',
+  ]);
+  expect(findings[0]?.measured).toMatch(/^not measured: indices must be from 0 to 1, got 7/);
+  expect(measure).toHaveBeenCalledOnce();
+
+  const signal = AbortSignal.abort();
+  await expect(async () => experiment.run({ runtime, signal })).rejects.toThrow('abort');
+  const told = defineExperiment({
+    ...{ title: 'told', claims: { one: claim } },
+    measure: {
+      one({ onProgress }) {
+        onProgress?.(0.5, 'half');
+        return { measured: '1', values: { figure: 1 } };
+      },
+    },
+  });
+  const onProgress = vi.fn((): void => {
+    throw new RangeError('deaf');
+  });
+  await expect(async () => told.run({ runtime, onProgress })).rejects.toThrow('deaf');
+  expect(onProgress).toHaveBeenCalledWith(0.5, 'half');
 });
 
 /** Every claim of every method. */

@@ -11,6 +11,7 @@ import type { Control } from '../runtime/backend';
 import { reporting } from '../runtime/guard';
 import type { Runtime } from '../runtime/runtime';
 import { significant } from '../text/format';
+import { reasonOf } from '../text/reason';
 
 export type Verdict =
   | 'reproduced'
@@ -22,7 +23,9 @@ export type Verdict =
   /** The interval of a figure lies on both sides of a limit. */
   | 'undecided'
   /** A figure that cannot be: what was measured is no evidence. */
-  | 'refused';
+  | 'refused'
+  /** What was to measure it failed. */
+  | 'not measured';
 
 /** Both ends belong to it, and both are finite. */
 export type Range = readonly [low: number, high: number];
@@ -114,12 +117,17 @@ export interface Experiment {
   run(context: ExperimentContext): Promise<Finding[]>;
 }
 
-/** A measurement for each claim, or for some. */
-export type Measurements<C extends Claims, Names extends keyof C = keyof C> = {
+/** A measurement for each of some claims. */
+export type Measurements<C extends Claims, Names extends keyof C> = {
   readonly [Name in Names]: Measurement<C[Name]>;
 };
 
-/** An experiment of claims and what measures them. */
+type Measure<M> = (context: ExperimentContext) => M | Promise<M>;
+
+/**
+ * An experiment of claims and what measures each, in the order in which it is done. A measurement that fails costs its
+ * claims, which say why, and no others.
+ */
 export function defineExperiment<C extends Claims>({
   title,
   claims,
@@ -127,23 +135,58 @@ export function defineExperiment<C extends Claims>({
 }: {
   readonly title: string;
   readonly claims: C;
-  measure(context: ExperimentContext): Promise<Measurements<C>>;
+  readonly measure: { readonly [Name in keyof C]: Measure<Measurement<C[Name]>> };
 }): Experiment {
   return {
     title,
     claims,
     async run(context) {
-      const measurements: Readonly<Record<string, Measurement>> = await reporting(context.runtime, context, measure);
-      return Object.entries(claims).map(([name, claim]) =>
-        findingOf(claim, measurements[name] as Measurement, context.quick),
-      );
+      return reporting(context.runtime, context, async (own) => {
+        const findings = new Map<string, Finding>();
+        for (const [name, by] of Object.entries(measure as Record<string, Measure<Measurement>>))
+          findings.set(name, findingOf(claims[name] as Claim, await attempt(by, own), context.quick));
+        return Object.keys(claims).map((name) => findings.get(name) as Finding);
+      });
     },
   };
 }
 
-function findingOf(claim: Claim, { values, ...measurement }: Measurement, quick = false): Finding {
+/** What `measure` gives, or why it gives nothing; what ends the experiment is thrown. */
+async function attempt(
+  measure: Measure<Measurement>,
+  context: ExperimentContext,
+): Promise<Measurement | { readonly failed: string }> {
+  try {
+    return await measure(context);
+  } catch (error) {
+    context.signal?.throwIfAborted();
+    // Other faults of the same calls would be told of the next measurement.
+    await context.runtime.finish().catch(() => {});
+    return { failed: reasonOf(error) };
+  }
+}
+
+/** A measurement that serves several claims, made once for a run. */
+export function together<M extends object, const Names extends readonly (keyof M)[]>(
+  names: Names,
+  measure: Measure<M>,
+): { readonly [Name in Names[number]]: Measure<M[Name]> } {
+  const made = new WeakMap<ExperimentContext, Promise<M>>();
+  const once = (context: ExperimentContext) => {
+    const found = made.get(context) ?? (async () => measure(context))();
+    made.set(context, found);
+    return found;
+  };
+  const entries = names.map((name) => [name, async (context: ExperimentContext) => (await once(context))[name]]);
+  return Object.fromEntries(entries);
+}
+
+function findingOf(claim: Claim, found: Measurement | { readonly failed: string }, quick = false): Finding {
   const { claim: text, source, untested } = claim;
   const common = { claim: text, source, ...(untested !== undefined && { untested }) };
+  if ('failed' in found)
+    return { ...common, measured: `not measured: ${found.failed}`, judgements: [], verdict: 'not measured' };
+  const { values, ...measurement } = found;
   if (quick && claim.timed) return { ...common, ...measurement, judgements: [], verdict: 'not tested here' };
   return { ...common, ...measurement, ...judge(claim, values) };
 }

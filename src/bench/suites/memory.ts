@@ -1,14 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { flopsOf } from '../attention-operations';
-import { reportInChild } from '../child';
+import { lastLine, reportInChild } from '../child';
 import { gateOf } from '../gate';
+import { rejection } from '../measure';
 import { type BenchOptions, commandLine, commandWords } from '../options';
 import { inputsOf, optionsOf, type Problem, problemsOf, rowOf } from '../problem';
 import type { BenchRow } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
-import type { Context, Suite } from '../suite';
+import { attempted, type Context, type Suite } from '../suite';
 
 const NAME = 'saccade';
 const GOAL = { measure: 'residentSet', atMost: 300e6 } as const;
@@ -31,28 +32,39 @@ export const memorySuite: Suite = {
   async *run(context, options) {
     for (const problem of problemsOf(options)) {
       const own = { ...options, ...optionsOf(problem) };
-      yield options.inProcess
-        ? [await measureHere(context, own, problem)]
-        : await rowsOfChild(context, own, memorySuite);
+      const row = {
+        ...{ name: NAME, label: 'Saccade', ...rowOf(problem), threads: options.threads, goal: GOAL },
+        command: commandLine(memorySuite.name, { ...own, inProcess: false }, memorySuite.defaults),
+      };
+      yield [await rowOfProcess(context, { row, options: own, suite: memorySuite, problem })];
     }
   },
 };
 
-async function measureHere(context: Context, options: BenchOptions, problem: Problem): Promise<BenchRow> {
-  return {
-    name: NAME,
-    label: 'Saccade',
-    ...rowOf(problem),
-    threads: options.threads,
-    status: 'ok',
-    measures: await measuresOfProcess(context, options, problem),
-    goal: GOAL,
-    command: commandLine(memorySuite.name, { ...options, inProcess: false }, memorySuite.defaults),
-  };
+interface ProcessRow {
+  /** The row but for what is measured. */
+  readonly row: Omit<BenchRow, 'status' | 'measures'>;
+  readonly options: BenchOptions;
+  readonly suite: Pick<Suite, 'name' | 'defaults'>;
+  readonly problem: Problem;
+}
+
+/** A row about a process: this one, or a fresh one that runs the suite under these options. */
+export async function rowOfProcess(context: Context, { row, options, suite, problem }: ProcessRow): Promise<BenchRow> {
+  const { signal } = context;
+  if (options.inProcess)
+    return { ...row, ...(await attempted(() => measuresOfProcess(context, options, problem), signal)) };
+  const words = commandWords(suite.name, { ...options, inProcess: true }, suite.defaults);
+  try {
+    return (await reportInChild(process.argv[1] as string, words, signal)).rows[0] as BenchRow;
+  } catch (error) {
+    signal?.throwIfAborted();
+    return { ...row, ...rejection(lastLine(error as Error)), measures: {} };
+  }
 }
 
 /** Of a first call in this process, of which nothing else was asked before. */
-export async function measuresOfProcess(
+async function measuresOfProcess(
   { runtimes, signal }: Context,
   options: BenchOptions,
   problem: Problem,
@@ -75,16 +87,6 @@ export async function measuresOfProcess(
   } finally {
     session.close();
   }
-}
-
-/** The rows that a fresh process reports under these options. */
-export async function rowsOfChild(
-  { signal }: Context,
-  options: BenchOptions,
-  { name, defaults }: Pick<Suite, 'name' | 'defaults'>,
-): Promise<readonly BenchRow[]> {
-  const words = commandWords(name, { ...options, inProcess: true }, defaults);
-  return (await reportInChild(process.argv[1] as string, words, signal)).rows;
 }
 
 /** The most memory this process has held, in bytes. Linux's `maxRSS` would also count what the parent held. */

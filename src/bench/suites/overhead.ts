@@ -11,7 +11,10 @@ import { inputsOf, optionsOf, type Problem, problemsOf, rowOf } from '../problem
 import type { BenchRow, Goal } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
-import type { Context, Suite } from '../suite';
+import { attempted, type Context, type Suite } from '../suite';
+
+/** What a row measures in a session whose result is right but for `error`. */
+type Measure = (session: Session, error: number) => Promise<BenchRow['measures']>;
 
 const WARM_UP = 2000;
 const CALLS_PER_ROUND = 200;
@@ -46,40 +49,50 @@ async function measureProblem(context: Context, options: BenchOptions, problem: 
   const { threads, only, calls, repeats } = options;
   const settings = runtimeOptions(options);
   const inputs = inputsOf(problem);
-  const session = await saccade(runtimes, settings).open({ problem, inputs }, signal);
-  const row = (name: string, label: string, measures: BenchRow['measures'], goal: Goal): BenchRow => {
+  const rows: BenchRow[] = [];
+  const add = async (name: string, label: string, goal: Goal, measure: Measure) => {
+    if (only.length > 0 && !only.includes(name)) return;
     const narrow = { ...optionsOf(problem), only: [name] };
     const command = commandLine(overheadSuite.name, { ...options, ...narrow }, overheadSuite.defaults);
-    return { name, label, ...rowOf(problem), threads, status: 'ok', measures, goal, command };
+    rows.push({
+      name,
+      label,
+      ...rowOf(problem),
+      threads,
+      goal,
+      command,
+      ...(await attempted(() => warm(measure), signal)),
+    });
   };
-  try {
-    await session.time(WARM_UP, signal);
-    const error = gateOf(problem, inputs)(await session.result(signal));
-    const rows: BenchRow[] = [];
-    if (only.length === 0 || only.includes('call')) {
-      const times: number[] = [];
-      const overheads: number[] = [];
-      for (let round = 0; round < repeats; round++) {
-        const time = await session.time(CALLS_PER_ROUND, signal);
-        times.push(time);
-        const peak = await runtimes.peak(settings);
-        if (peak !== undefined) overheads.push(time - flopsOf(problem) / peak / 1e6);
-      }
-      const { median: time, spread } = summarise(times);
-      const overhead = overheads.length > 0 && { overhead: summarise(overheads).median };
-      rows.push(row('call', 'one call', { time, spread, error, ...overhead }, OVERHEAD));
+  /** In a session whose first calls are over. */
+  const warm = async (measure: Measure) => {
+    const session = await saccade(runtimes, settings).open({ problem, inputs }, signal);
+    try {
+      await session.time(WARM_UP, signal);
+      const error = gateOf(problem, inputs)(await session.result(signal));
+      return await measure(session, error);
+    } finally {
+      session.close();
     }
-    if (only.length === 0 || only.includes('growth')) {
-      const live = (await runtimes.get(settings)).memory().live;
-      const heapGrowth = await growth(session, calls, { signal, onProgress });
-      const liveGrowth = (await runtimes.get(settings)).memory().live - live;
-      const goal: Goal = { measure: 'heapGrowth', atMost: calls };
-      rows.push(row('growth', `after ${calls} calls`, { heapGrowth, liveGrowth }, goal));
+  };
+  await add('call', 'one call', OVERHEAD, async (session, error) => {
+    const times: number[] = [];
+    const overheads: number[] = [];
+    for (let round = 0; round < repeats; round++) {
+      const time = await session.time(CALLS_PER_ROUND, signal);
+      times.push(time);
+      const peak = await runtimes.peak(settings);
+      if (peak !== undefined) overheads.push(time - flopsOf(problem) / peak / 1e6);
     }
-    return rows;
-  } finally {
-    session.close();
-  }
+    const { median: time, spread } = summarise(times);
+    return { time, spread, error, ...(overheads.length > 0 && { overhead: summarise(overheads).median }) };
+  });
+  await add('growth', `after ${calls} calls`, { measure: 'heapGrowth', atMost: calls }, async (session) => {
+    const live = (await runtimes.get(settings)).memory().live;
+    const heapGrowth = await growth(session, calls, { signal, onProgress });
+    return { heapGrowth, liveGrowth: (await runtimes.get(settings)).memory().live - live };
+  });
+  return rows;
 }
 
 /** Bytes of JavaScript heap that `calls` calls leave after a collection. */

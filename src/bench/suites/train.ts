@@ -12,7 +12,7 @@ import { saccade } from '../saccade';
 import { type Context, type PlannedRow, type Suite, timedSuite } from '../suite';
 import { memoryBound, tapeAndUpdate } from '../training-operations';
 import { problemOfTraining, TRAININGS } from '../trainings';
-import { measuresOfProcess, rowsOfChild } from './memory';
+import { rowOfProcess } from './memory';
 
 const STEP = problemOfTraining('adamw');
 
@@ -80,8 +80,7 @@ export const trainSuite: Suite = {
     if (browser) return;
     for (const name of PROCESS_NAMES) {
       if (only.length > 0 && !only.includes(name)) continue;
-      const own = { ...options, peers: false, only: [name] };
-      yield inProcess ? [await processRow(context, own, name)] : await rowsOfChild(context, own, trainSuite);
+      yield [await processRow(context, { ...options, peers: false, only: [name] }, name)];
     }
   },
 };
@@ -131,10 +130,10 @@ function pages(host: BrowserHost, { peers }: Context, { threads, simd }: BenchOp
   ];
 }
 
-async function processRow(context: Context, options: BenchOptions, name: keyof typeof PROCESSES): Promise<BenchRow> {
+function processRow(context: Context, options: BenchOptions, name: keyof typeof PROCESSES): Promise<BenchRow> {
   const { label, training, goal } = PROCESSES[name];
   const problem = problemOfTraining(training, 2);
-  const measures = await measuresOfProcess(context, options, problem);
   const command = commandLine(trainSuite.name, { ...options, inProcess: false }, trainSuite.defaults);
-  return { name, label, ...rowOf(problem), threads: options.threads, status: 'ok', measures, goal, command };
+  const row = { name, label, ...rowOf(problem), threads: options.threads, goal, command };
+  return rowOfProcess(context, { row, options, suite: trainSuite, problem });
 }

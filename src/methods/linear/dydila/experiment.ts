@@ -8,6 +8,7 @@ import {
   type ExperimentContext,
   type Measurement,
   type Measurements,
+  together,
 } from '../../experiment';
 import { CLUSTERS, clusteredTokens, DIMENSION, productOf, rowEntropy, TOKENS } from '../clusters';
 import { focused } from './reference';
@@ -73,9 +74,7 @@ const claims = {
 export const experiment = defineExperiment({
   title: 'spread of the weights by exponent and by share of redundant features; likeness of features',
   claims,
-  async measure(context) {
-    return { ...(await spreads(context)), likeness: likeness(context) };
-  },
+  measure: { ...together(['smoother', 'kernel', 'difference'], spreads), likeness },
 });
 
 /** The least fall, or the largest rise, from one value to the next. */

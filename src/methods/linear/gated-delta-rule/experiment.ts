@@ -13,6 +13,7 @@ import {
   linearIn,
   type Measurements,
   SHARE,
+  together,
 } from '../../experiment';
 import { held } from '../../held';
 import { medians, overRounds, timeRounds } from '../../rounds';
@@ -85,9 +86,7 @@ const claims = {
 export const experiment = defineExperiment({
   title: 'pairs recalled beside linear and softmax attention; chunked against recurrent form',
   claims,
-  async measure(context) {
-    return { ...(await recalls(context)), ...(await speeds(context)) };
-  },
+  measure: { ...together(['recall', 'replaces'], recalls), ...together(['forms', 'faster', 'linear'], speeds) },
 });
 
 async function recalls({

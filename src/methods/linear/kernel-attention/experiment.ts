@@ -16,6 +16,7 @@ import {
   type Measurements,
   type Series,
   SHARE,
+  together,
 } from '../../experiment';
 import { held, numbersOf } from '../../held';
 import { medians, overRounds, timeRounds } from '../../rounds';
@@ -102,22 +103,16 @@ const claims = {
 export const experiment = defineExperiment({
   title: 'error of the weights by the features, what the advisor recalls of four tasks, when its update diverges, time',
   claims,
-  async measure(context) {
-    const { onProgress } = context;
-    onProgress?.(0, 'errors of the weights');
-    const errors = await estimates(context);
-    onProgress?.(0.3, 'recall of four tasks');
-    const recall = await recalls(context);
-    onProgress?.(0.6, 'repeated updates');
-    return { ...errors, recall, growth: await growth(context), speed: await speed(context) };
-  },
+  measure: { ...together(['features', 'lengths'], estimates), recall: recalls, growth, speed },
 });
 
 async function estimates({
   runtime,
   signal,
+  onProgress,
   quick = false,
 }: ExperimentContext): Promise<Measurements<typeof claims, 'features' | 'lengths'>> {
+  onProgress?.(0, 'errors of the weights');
   const draws = quick ? 2 : 10;
   const found: Record<'once' | 'twice', number[][]> = { once: [], twice: [] };
   for (const size of SIZES) {
@@ -179,8 +174,10 @@ const ARMS = [
 async function recalls({
   runtime,
   signal,
+  onProgress,
   quick = false,
 }: ExperimentContext): Promise<Measurement<typeof claims.recall>> {
+  onProgress?.(0.3, 'recall of four tasks');
   const widths = [10, 64, 256];
   const seeds = quick ? 1 : 5;
   const last: number[][] = [];
@@ -275,8 +272,10 @@ function updated(
 async function growth({
   runtime,
   signal,
+  onProgress,
   quick = false,
 }: ExperimentContext): Promise<Measurement<typeof claims.growth>> {
+  onProgress?.(0.6, 'repeated updates');
   const lengths = quick ? [8, 16] : [32, 128, 512];
   const beta = 0.1;
   const updates = ['batch', 'mean', 'tokens'] as const;

@@ -47,9 +47,7 @@ const claims = {
 export const experiment = defineExperiment({
   title: 'spread of the weights beside softmax, denominators below the minimum, reach of the local module',
   claims,
-  async measure(context) {
-    return { spread: await spread(context), below: await below(context), reach: await reach(context) };
-  },
+  measure: { spread, below, reach },
 });
 
 async function spread({

@@ -11,6 +11,7 @@ import {
   type ExperimentContext,
   type Measurement,
   type Measurements,
+  together,
 } from '../../experiment';
 import { held } from '../../held';
 import { medians, overRounds, timeRounds } from '../../rounds';
@@ -65,7 +66,7 @@ const claims = {
 export const experiment = defineExperiment({
   title: 'time for a token and memory by length; crossover with exact causal attention',
   claims,
-  measure: async (context) => ({ ...(await byLength(context)), crossover: await crossover(context) }),
+  measure: { ...together(['speed', 'memory'], byLength), crossover },
 });
 
 type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;

@@ -11,6 +11,7 @@ import {
   type Measurement,
   type Measurements,
   SHARE,
+  together,
 } from '../../experiment';
 import { held, numbersOf } from '../../held';
 import { medians, overRounds, timeRounds } from '../../rounds';
@@ -112,15 +113,7 @@ const claims = {
 export const experiment = defineExperiment({
   title: 'recall of needles by route, where the search gradient would send the chunks, and time beside dense attention',
   claims,
-  async measure(context) {
-    const byPairs: Figures[] = [];
-    for (const [at, pairs] of PAIRS.entries()) {
-      context.signal?.throwIfAborted();
-      context.onProgress?.((COUNTING * at) / PAIRS.length, `${pairs} pairs`);
-      byPairs.push(await figuresOf(context, pairs));
-    }
-    return { ...recalls(byPairs, sequencesOf(context)), speed: await speed(context) };
-  },
+  measure: { ...together(['needles', 'choice', 'search', 'locks'], recalls), speed },
 });
 
 interface Figures {
@@ -208,15 +201,20 @@ function movedOut(
   return [share(counts.true), share(counts.false)];
 }
 
-function recalls(
-  byPairs: readonly Figures[],
-  sequences: number,
-): Measurements<typeof claims, 'needles' | 'choice' | 'search' | 'locks'> {
+async function recalls(
+  context: ExperimentContext,
+): Promise<Measurements<typeof claims, 'needles' | 'choice' | 'search' | 'locks'>> {
+  const byPairs: Figures[] = [];
+  for (const [at, pairs] of PAIRS.entries()) {
+    context.signal?.throwIfAborted();
+    context.onProgress?.((COUNTING * at) / PAIRS.length, `${pairs} pairs`);
+    byPairs.push(await figuresOf(context, pairs));
+  }
   const of = (name: 'oracle' | 'attended' | 'random' | 'softmax' | 'delta' | 'kept') =>
     byPairs.map((figures) => figures[name]);
   const list = (values: readonly number[]) => values.map((value) => value.toFixed(2)).join(', ');
   const pulls = (name: 'pulled' | 'partial', which: 0 | 1) => byPairs.map((figures) => figures[name][which]);
-  const setting = `${sequences} sequences of random keys and values of norm 1, d = ${DIMENSION}, chunks of ${CHUNK}; the pairs of one chunk in ${SPARSITY}, at least of one, are asked for at the end. beta = 1, g = ${LOG_DECAY}, softmax of ${SHARPNESS} times the cosine, both branches with equal weights. Recalled is what comes nearest, of all values, to the right one.`;
+  const setting = `${sequencesOf(context)} sequences of random keys and values of norm 1, d = ${DIMENSION}, chunks of ${CHUNK}; the pairs of one chunk in ${SPARSITY}, at least of one, are asked for at the end. beta = 1, g = ${LOG_DECAY}, softmax of ${SHARPNESS} times the cosine, both branches with equal weights. Recalled is what comes nearest, of all values, to the right one.`;
   return {
     needles: {
       measured: `${list(of('attended'))} of ${PAIRS.join(', ')} pairs, ${list(of('oracle'))} after the branches are joined, with ${list(of('kept'))} of the keys and values kept; full attention ${list(of('softmax'))}; the delta rule alone ${list(of('delta'))}`,

@@ -16,6 +16,7 @@ import {
   type Measurements,
   type Series,
   SHARE,
+  together,
 } from '../../experiment';
 import { held, numbersOf } from '../../held';
 import { medians, overRounds, timeRounds } from '../../rounds';
@@ -140,10 +141,7 @@ export const experiment = defineExperiment({
   title:
     'error of the attention weights, the mass of keys chosen by them and by compressed maps, and time beside exact attention',
   claims,
-  async measure(context) {
-    const cells = await estimates(context);
-    return { ...errors(cells), chosen: chosen(cells), compressed: compressed(), speed: await speed(context) };
-  },
+  measure: { ...together(['convergence', 'orthogonal', 'untrained', 'chosen'], weights), compressed, speed },
 });
 
 /** Medians over draws at one size of q and k and one number of features. */
@@ -156,6 +154,13 @@ interface Cell {
   /** Exact mass of the keys with the largest estimated weights, orthogonal directions, and of the best keys. */
   readonly mass: number;
   readonly best: number;
+}
+
+async function weights(
+  context: ExperimentContext,
+): Promise<Measurements<typeof claims, 'convergence' | 'orthogonal' | 'untrained' | 'chosen'>> {
+  const cells = await estimates(context);
+  return { ...errors(cells), chosen: chosen(cells) };
 }
 
 async function estimates({ runtime, signal, onProgress, quick = false }: ExperimentContext): Promise<Cell[]> {

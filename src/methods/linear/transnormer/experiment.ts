@@ -12,6 +12,7 @@ import {
   type ExperimentContext,
   type Measurement,
   type Measurements,
+  together,
 } from '../../experiment';
 import { ARMS, gradientDeviation } from './gradient-deviation';
 import { normalisedGradient } from './reference';
@@ -118,24 +119,9 @@ const claims = {
 export const experiment = defineExperiment({
   title: 'gradients with respect to the scores as the inputs shrink, and how far attention is diluted',
   claims,
-  async measure({ quick = false, signal, onProgress }) {
-    const seeds = quick ? 3 : 20;
-    const largest = Object.fromEntries(NAMES.map((name) => [name, [] as number[]])) as Record<Kernel, number[]>;
-    for (const [at, scale] of SCALES.entries()) {
-      for (const name of NAMES) {
-        signal?.throwIfAborted();
-        onProgress?.((0.3 * at) / SCALES.length, `${name} at scale ${scale}`);
-        const found = Array.from({ length: seeds }, (_, seed) => largestGradient(name, scale, seed));
-        largest[name].push(found.reduce((sum, value) => sum + value, 0) / seeds);
-        await nextTurn();
-      }
-    }
-    const trained = await deviations({ quick, signal, onProgress });
-    onProgress?.(1);
-    return {
-      ...{ witness: witness(), ...gradients(largest, seeds), bound: bound(seeds), dilution: dilution() },
-      deviations: trained,
-    };
+  measure: {
+    ...together(['unbounded', 'elu', 'bounded'], gradients),
+    ...{ witness, bound, dilution, deviations },
   },
 });
 
@@ -160,10 +146,23 @@ function witness(): Measurement<typeof claims.witness> {
   };
 }
 
-function gradients(
-  largest: Readonly<Record<Kernel, readonly number[]>>,
-  seeds: number,
-): Measurements<typeof claims, 'unbounded' | 'elu' | 'bounded'> {
+/** Random scores that the figures of gradients are means, or the most, of. */
+const seedsOf = ({ quick = false }: ExperimentContext): number => (quick ? 3 : 20);
+
+async function gradients(
+  context: ExperimentContext,
+): Promise<Measurements<typeof claims, 'unbounded' | 'elu' | 'bounded'>> {
+  const seeds = seedsOf(context);
+  const largest = Object.fromEntries(NAMES.map((name) => [name, [] as number[]])) as Record<Kernel, number[]>;
+  for (const [at, scale] of SCALES.entries()) {
+    for (const name of NAMES) {
+      context.signal?.throwIfAborted();
+      context.onProgress?.((0.3 * at) / SCALES.length, `${name} at scale ${scale}`);
+      const found = Array.from({ length: seeds }, (_, seed) => largestGradient(name, scale, seed));
+      largest[name].push(found.reduce((sum, value) => sum + value, 0) / seeds);
+      await nextTurn();
+    }
+  }
   const at = (name: Kernel, scale: number) => largest[name][scale] as number;
   const figures = (name: Kernel) => `${name} ${largest[name].map((value) => significant(value)).join(', ')}`;
   const last = SCALES.length - 1;
@@ -198,7 +197,8 @@ function gradients(
  * |dL/ds| <= 3 c1 c2 d / (2 sqrt(epsilon)), with the epsilon under the root as the paper has it: in random draws, and
  * where it is largest, with sums of zero, and gradients along the values.
  */
-function bound(seeds: number): Measurement<typeof claims.bound> {
+function bound(context: ExperimentContext): Measurement<typeof claims.bound> {
+  const seeds = seedsOf(context);
   const epsilon = 1e-4;
   const boundOf = (c1: number, c2: number, d: number) => (3 * c1 * c2 * d) / (2 * Math.sqrt(epsilon));
   let random = 0;
@@ -237,7 +237,7 @@ async function deviations({
   quick = false,
   signal,
   onProgress,
-}: Omit<ExperimentContext, 'runtime'>): Promise<Measurement<typeof claims.deviations>> {
+}: ExperimentContext): Promise<Measurement<typeof claims.deviations>> {
   const [steps, seeds] = quick ? [5, 1] : [200, 3];
   const found: Record<string, number> = {};
   for (const [at, [name, attend]] of Object.entries(ARMS).entries()) {

@@ -3,7 +3,7 @@
 import { attention } from '../../../ops/attention';
 import { parallax } from '../../../ops/parallax';
 import { formatRatio, formatTime, significant } from '../../../text/format';
-import { type Claims, defineExperiment, type ExperimentContext, type Measurements } from '../../experiment';
+import { type Claims, defineExperiment, type ExperimentContext, type Measurements, together } from '../../experiment';
 import { held, numbersOf } from '../../held';
 import { medians, overRounds, timeRounds } from '../../rounds';
 import { type Moments, momentsOf, regressions, solve } from './regression';
@@ -94,12 +94,10 @@ const claims = {
 export const experiment = defineExperiment({
   title: 'linear regression in context, the probe learned in closed form; time beside attention',
   claims,
-  async measure(context) {
-    return {
-      ...(await regression(context)),
-      ...(await times(context)),
-      models: { measured: 'no language model was trained', values: {} },
-    };
+  measure: {
+    ...together(['regression', 'solved', 'strength', 'sharp', 'softmax'], regression),
+    ...together(['cost'], times),
+    models: () => ({ measured: 'no language model was trained', values: {} }),
   },
 });
 

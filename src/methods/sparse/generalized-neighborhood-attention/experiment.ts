@@ -19,6 +19,7 @@ import {
   type Measurements,
   OF_POSSIBLE,
   SHARE,
+  together,
 } from '../../experiment';
 import { numbersOf } from '../../held';
 import { medians, overRounds, type Rounds } from '../../rounds';
@@ -145,15 +146,7 @@ const claims = {
 export const experiment = defineExperiment({
   title: 'speed-up by stride, beside the bounds that follow from the tiles computed',
   claims,
-  async measure(context) {
-    return {
-      published: published(),
-      ...(await strides(context)),
-      staircase: await staircase(context),
-      chosenTiles: await chosenTiles(context),
-      accuracy: await accuracy(context),
-    };
-  },
+  measure: { published, ...together(['tilesTell', 'blockSparse'], strides), staircase, chosenTiles, accuracy },
 });
 
 function published(): Measurement<typeof claims.published> {

@@ -78,14 +78,7 @@ const claims = {
 export const experiment = defineExperiment({
   title: 'time by the size of the grid, and what the shape of tiles adds to the work',
   claims,
-  async measure(context) {
-    return {
-      overhead: overhead(),
-      scaling: await scaling(context),
-      shapes: await shapes(context),
-      memory: await memory(context),
-    };
-  },
+  measure: { overhead, scaling, shapes, memory },
 });
 
 /** Executed over useful pairs of an inner tile of 64 queries with the keys of its halo, as derived from the paper. */

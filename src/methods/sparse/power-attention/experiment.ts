@@ -14,6 +14,7 @@ import {
   OF_POSSIBLE,
   type Series,
   SHARE,
+  together,
 } from '../../experiment';
 import { type CausalTimes, type MaskSpeed, timeBesideCausal } from '../../mask-speed';
 import { overRounds } from '../../rounds';
@@ -113,8 +114,10 @@ const claims = {
 export const experiment = defineExperiment({
   title: 'reach by layer of power-of-two distances and of four baselines; time beside dense causal attention',
   claims,
-  async measure(context) {
-    return { ...reaches(), sparsity: sparsity(), ...(await speeds(context)) };
+  measure: {
+    ...together(['powers', 'propagation', 'sliding', 'dilated', 'firstLayer'], reaches),
+    sparsity,
+    ...together(['speed', 'cost'], speeds),
   },
 });
 

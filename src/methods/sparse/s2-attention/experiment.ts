@@ -95,15 +95,7 @@ const claims = {
 export const experiment = defineExperiment({
   title: 'the union of the shards of all heads, their density, and time beside dense causal attention',
   claims,
-  async measure(context) {
-    return {
-      union: union(),
-      phases: phases(),
-      density: density(context),
-      cache: cache(),
-      speed: await speed(context),
-    };
-  },
+  measure: { union, phases, density, cache, speed },
 });
 
 /** Of the pairs of blocks in the past, the share that some head sees. */

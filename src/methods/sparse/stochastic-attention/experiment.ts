@@ -101,26 +101,26 @@ const claims = {
   },
 } as const satisfies Claims;
 
+const PARTS = ['reach', 'causal reach', 'mixing', 'error', 'speed'] as const;
+
+/** Tells that a part begins. */
+function telling<M>(part: (typeof PARTS)[number], measure: (context: ExperimentContext) => M) {
+  return (context: ExperimentContext): M => {
+    context.signal?.throwIfAborted();
+    context.onProgress?.(PARTS.indexOf(part) / PARTS.length, part);
+    return measure(context);
+  };
+}
+
 export const experiment = defineExperiment({
   title: 'how far random windows reach, how fast they mix, how near they come to dense attention, and at what speed',
   claims,
-  async measure(context) {
-    const { signal, onProgress } = context;
-    const parts = ['reach', 'causal reach', 'mixing', 'error', 'speed'] as const;
-    const begin = (part: (typeof parts)[number]) => {
-      signal?.throwIfAborted();
-      onProgress?.(parts.indexOf(part) / parts.length, part);
-      return context;
-    };
-    const results = {
-      reach: circularReach(begin('reach')),
-      causalReach: causalReach(begin('causal reach')),
-      mixing: await mixing(begin('mixing')),
-      estimate: await estimate(begin('error')),
-      speed: await speed(begin('speed')),
-    };
-    onProgress?.(1);
-    return results;
+  measure: {
+    reach: telling('reach', circularReach),
+    causalReach: telling('causal reach', causalReach),
+    mixing: telling('mixing', mixing),
+    estimate: telling('error', estimate),
+    speed: telling('speed', speed),
   },
 });
 
