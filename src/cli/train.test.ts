@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -11,7 +11,8 @@ import published from '../../test/fixtures/training.json';
 import { readSafetensors, readSafetensorsMetadata, writeSafetensors } from '../io';
 import { hostTensor } from '../tensor/host';
 import { uniformGenerator } from '../tensor/random';
-import { readCheckpoint, tokenizerOf } from '../train';
+import { readCheckpoint, type TrainingSettings, tokenizerOf } from '../train';
+import { writeCheckpoint } from '../train/checkpoint';
 
 let folder: string;
 const at = (...names: string[]) => join(folder, ...names);
@@ -197,6 +198,29 @@ test('what is interrupted says what checkpoint there is, and goes on to the same
       true,
     );
   expect(interrupts).toBeGreaterThan(0);
+});
+
+test('what a checkpoint remembers is taken as it could be given, and files are read as far as they may be large', async () => {
+  await saccade(...onText('altered', '--steps', '1'));
+  const last = at('altered', 'last.safetensors');
+  const checkpoint = readCheckpoint(await readFile(last));
+  const refuse = async (settings: TrainingSettings, message: string) => {
+    await writeFile(last, writeCheckpoint({ ...checkpoint, settings: { ...checkpoint.settings, ...settings } }));
+    await expectRefusal(['train', '--resume', '--out', at('altered')], message);
+  };
+  await refuse({ layers: 1e6 }, 'checkpoint: its layers cannot be 1000000: the file was altered');
+  await refuse({ text: 5 }, 'checkpoint: its text cannot be 5');
+  await refuse({ method: 5 }, 'checkpoint: its method cannot be 5');
+  await refuse({ width: '16' }, "checkpoint: its width cannot be '16'");
+  await refuse({ vocabulary: 'words' }, "checkpoint: its vocabulary cannot be 'words'");
+  await refuse({ tokens: 'hash' }, 'the checkpoint is of a training on files: give --config, --weights, --tokens');
+  await refuse({ width: 65_536, layers: 1024, heads: 1024 }, 'parameters need 192 TiB beside the');
+  await writeFile(last, 'no checkpoint');
+  await expectRefusal(['train', '--resume', '--out', at('altered')], 'last.safetensors: safetensors');
+
+  const files = await filesOf(published[0]!);
+  await truncate(at('config.json'), 2 ** 31);
+  await expectRefusal([...files, '--out', at('none')], "config.json': expected at most 1.00 MiB, got 2.00 GiB");
 });
 
 test('refuses what cannot be learned, by name', async () => {

@@ -11,6 +11,7 @@ import { Runtime } from '../runtime/runtime';
 import { fillNormal } from '../tensor/random';
 import { checkShape, formatShape, sameShape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
+import { formatBytes } from '../text/format';
 
 /** Progress is for whoever runs many modules to tell. */
 export type ModuleControl = Pick<Control, 'signal'>;
@@ -74,7 +75,7 @@ export function initial(module: Pick<Module, 'parameters'>, runtime: Runtime, se
   if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   if (!Number.isSafeInteger(seed)) throw new ParameterError(`seed must be an integer, got ${show(seed)}`);
   // One for all: what is left behind for the collector counts in the process as long as a step runs.
-  const room = new Float32Array(Math.max(0, ...described.map(([, { shape }]) => sizeOf(shape))));
+  const room = roomFor(runtime, described);
   return runtime.scope(() => {
     const entries = described.map(([name, { shape, initial }], at) => {
       const values = room.subarray(0, sizeOf(shape));
@@ -83,6 +84,22 @@ export function initial(module: Pick<Module, 'parameters'>, runtime: Runtime, se
     });
     return Object.fromEntries(entries);
   });
+}
+
+/** Numbers for the largest parameter; throws unless there is memory for all of them, which are f32. */
+function roomFor(runtime: Runtime, described: readonly [string, LayerParameter][]): Float32Array {
+  const sizes = described.map(([, { shape }]) => sizeOf(shape));
+  const bytes = 4 * sizes.reduce((sum, size) => sum + size, 0);
+  const { mostBytes = Number.POSITIVE_INFINITY } = runtime.backend;
+  const { live } = runtime.memory();
+  try {
+    if (live + bytes <= mostBytes) return new Float32Array(Math.max(0, ...sizes));
+  } catch {
+    // No array is as large.
+  }
+  throw new ParameterError(
+    `parameters need ${formatBytes(bytes)} beside the ${formatBytes(live)} that are held: more than there is`,
+  );
 }
 
 /** What a parameter starts from. */

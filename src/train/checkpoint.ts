@@ -10,6 +10,7 @@ import { type HostTensor, hostTensor } from '../tensor/host';
 import { formatShape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import type { Optimizer } from './optimizer';
+import { PARAMETERS, STATE } from './parameters-in';
 
 /** What was measured at each step, and now and then. */
 export interface TrainingHistory {
@@ -37,7 +38,6 @@ export interface Checkpoint {
 
 const FORMAT = 'saccade training';
 const VERSION = '1';
-const [PARAMETERS, STATE] = ['parameters', 'optimizer'];
 
 /** The file of a checkpoint; the same one gives the same bytes. */
 export function writeCheckpoint({ steps, settings, history, parameters, state }: Checkpoint): Uint8Array {

@@ -1,9 +1,12 @@
 import { setImmediate } from 'node:timers/promises';
+import fc from 'fast-check';
 import { expect, inject, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { expectClose } from '../../test/expect';
+import { ParseError } from '../errors';
 import { createRuntime, map, matmul, mean, type Runtime, subtract, sum, type Tensor } from '../index';
-import { writeSafetensors } from '../io';
+import { readSafetensors, readSafetensorsMetadata, writeSafetensors } from '../io';
+import { type HostTensor, hostTensor } from '../tensor/host';
 import { uniformGenerator } from '../tensor/random';
 import { writeCheckpoint } from './checkpoint';
 import { adamw, muon, type Optimizer, readCheckpoint, sgd, type TrainOptions, train, warmupCosine } from './index';
@@ -243,6 +246,49 @@ test('a batch for which there is no room is refused before the first step, with 
     loss: ({ w }, x) => mean(map((w, x) => w * x, w!, x)),
   });
   await expect(training).rejects.toThrow(/a step on one of the batches needs about (9\.31|18\.6|27\.9) GiB/);
+});
+
+test('checkpoints that were altered are refused by name, or read as they are', async () => {
+  using runtime = await createRuntime({ backend: 'reference' });
+  const { kept, save } = files();
+  const { dispose, ...own } = problem(runtime, adamw);
+  const validate = { every: 1, count: 1, batches: own.batches };
+  await train<Batch>({ ...own, steps: 2, validate, checkpoint: { every: 1, save } });
+  const file = kept.last!;
+  const [tensors, metadata] = [readSafetensors(file), readSafetensorsMetadata(file)];
+  const refuse = (message: string, more: Record<string, HostTensor | undefined>, said: Record<string, string> = {}) => {
+    const given = Object.entries({ ...tensors, ...more }).flatMap(([name, host]) => (host ? [[name, host]] : []));
+    const altered = writeSafetensors(Object.fromEntries(given), { metadata: { ...metadata, ...said } });
+    expect(() => readCheckpoint(altered)).toThrow(message);
+  };
+  const ofSteps = (name: string) =>
+    `checkpoint: ${name} must be f64 of shape [2], as its 2 steps say: the file was alt`;
+  refuse(ofSteps('losses'), { losses: hostTensor(BigInt64Array.of(1n, 2n), [2]) });
+  refuse(ofSteps('losses'), { losses: hostTensor([1, 2], [2], 'f16') });
+  refuse(ofSteps('gradientNorms'), { gradientNorms: hostTensor([1, 2, 3], [3], 'f64') });
+  refuse(ofSteps('gradientNorms'), { gradientNorms: undefined });
+  refuse('checkpoint: validation must be f64 of shape [3, 2]', { validation: hostTensor([1, 2, 3], [3], 'f64') });
+  refuse('checkpoint: losses must be f64 of shape [1000000], as its 1000000 steps say', {}, { steps: '1e6' });
+  for (const settings of ['{', '5', '{"seed": {}}', '{"seed": null}'])
+    refuse('checkpoint: its settings are none', {}, { settings });
+
+  const header = 8 + Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
+  const changes = fc.array(fc.tuple(fc.nat({ max: header - 1 }), fc.nat({ max: 255 })), { minLength: 1, maxLength: 4 });
+  fc.assert(
+    fc.property(changes, (changes) => {
+      const bytes = file.slice();
+      for (const [at, value] of changes) bytes[at] = value;
+      try {
+        const { steps, history } = readCheckpoint(bytes);
+        expect([history.losses.length, history.gradientNorms.length]).toEqual([steps, steps]);
+        expect([...history.losses, ...history.gradientNorms].every((each) => typeof each === 'number')).toBe(true);
+      } catch (error) {
+        if (!(error instanceof ParseError)) throw error;
+      }
+    }),
+    { numRuns: 1000, seed: inject('seed') },
+  );
+  dispose();
 });
 
 test('checkpoints: what they hold comes back, and others are refused by name', async () => {

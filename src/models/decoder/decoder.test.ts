@@ -14,6 +14,7 @@ import { initial, partOf } from '../../nn/module';
 import { differentiate } from '../../tape';
 import { type HostTensor, hostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
+import { writeCheckpoint } from '../../train/checkpoint';
 import { createDecoder, type DecoderAttention, type LayerAttention } from '.';
 
 const fixture = readSafetensors(
@@ -277,6 +278,9 @@ describe('createDecoder', () => {
     );
     expect(make({ hidden_size: undefined })).toThrow('hidden_size of config must be an integer >= 1, got undefined');
     expect(make({ num_key_value_heads: 3 })).toThrow('num_key_value_heads of config must be a divisor of num_att');
+    expect(make({ num_hidden_layers: 1e9 })).toThrow(
+      'num_hidden_layers of config must be an integer from 1 to 1024, got 1000000000',
+    );
     expect(make({ hidden_act: 'gelu_new' })).toThrow('hidden_act of config must be one of silu, gelu, relu');
     expect(make({ rope_scaling: { type: 'dynamic' } })).toThrow('rope_type of config must be one of default, linear');
     expect(make({ quantization_config: {} })).toThrow(
@@ -314,6 +318,18 @@ describe('createDecoder', () => {
       'layers.0.rotary_emb.inv_freq': weights['model.norm.weight']!,
     };
     expect(Object.keys(decoder.load(runtime, { ...renamed, ...buffers }))).toEqual(Object.keys(decoder.parameters));
+    const history = { losses: [1], gradientNorms: [1], validation: [] };
+    const checkpoint = readSafetensors(
+      writeCheckpoint({
+        steps: 1,
+        settings: {},
+        history,
+        parameters: weights,
+        state: { 'model.norm.weight.mean': weights['model.norm.weight']! },
+      }),
+    );
+    const loaded = decoder.load(runtime, checkpoint);
+    expect((await loaded['model.norm.weight']!.toHost()).data).toEqual(weights['model.norm.weight']!.data);
     const { 'model.norm.weight': _, ...others } = weights;
     expect(() => decoder.load(runtime, others)).toThrow('weights have no tensor model.norm.weight');
     expect(() => decoder.load(runtime, { ...weights, 'h.0': weights['model.norm.weight']! })).toThrow(

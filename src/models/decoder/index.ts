@@ -20,6 +20,7 @@ import { recompute } from '../../tape';
 import { checkHost, convert, type HostTensor } from '../../tensor/host';
 import { formatShape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
+import { parametersIn } from '../../train/parameters-in';
 import { DecoderCache, type DecoderCacheOptions } from './cache';
 import { type DecoderConfig, readConfig } from './config';
 import { type DecoderAttention, layersOf } from './layers';
@@ -47,8 +48,9 @@ export interface Decoder {
   /** Parameters to train from. */
   initialize(runtime: Runtime, options?: { readonly seed?: number | undefined }): Record<string, Tensor<'f32'>>;
   /**
-   * Parameters from a file in safetensors or PyTorch's, as f32. Names may lack `model.` or begin with `module.`; a head that
-   * is tied, and buffers of rotary frequencies, are passed over.
+   * Parameters from the tensors of a file, as f32: what `readSafetensors` gives for weights or for the checkpoint of a training,
+   * of which it takes the parameters. Names may lack `model.` or begin with `module.`; a head that is tied, and buffers of
+   * rotary frequencies, are passed over.
    *
    * @throws {ParameterError | ShapeError} tensors that are missing, unexpected or of another shape, by their names
    */
@@ -229,7 +231,7 @@ function load(
   checkRecord('file', file);
   const known = (name: string) => Object.hasOwn(parameters, name);
   const found = new Map<string, HostTensor>();
-  for (const [name, host] of Object.entries(file)) {
+  for (const [name, host] of Object.entries(parametersIn(file))) {
     if (BUFFERS.test(name) || (name.endsWith(HEAD) && !known(HEAD))) continue;
     const bare = name.replace(/^module\./, '');
     const own = [name, bare, `model.${bare}`, bare.replace(/^model\./, '')].find(known);
