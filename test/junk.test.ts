@@ -443,7 +443,7 @@ entry(
   'localLinearAttentionBackward',
   {
     ...qkv,
-    gradients: object({ gradOut: tensor(...q), lse: leaf(filled(1, 1, 3, 2)), solution: tensor(...q) }),
+    gradients: object({ gradOut: tensor(...q), lse: maybe(leaf(filled(1, 1, 3, 2))), solution: tensor(...q) }),
     options: options(localLinearSettings),
   },
   saccade.localLinearAttentionBackward,

@@ -13,18 +13,25 @@ import { exp2Clamped, seenLanes } from '../../runtime/wasm/assembly/vector.as';
 import { CHUNK_PANELS, F32, Operand, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
 import { BackwardParams, BLOCK_PANELS, Problem, QUERY_PANELS, ROW_LENGTH } from './params.generated.as';
 import {
+  addKeys,
   addRows,
   AUX,
+  beginSums,
   BLOCK,
+  COMMON,
   dots,
+  endSums,
+  findCommon,
   FIRST,
   giveBack,
-  IMAGE,
   INVERSES,
+  isLive,
   LAYOUT,
   layOutSixes,
   loadVector,
   LOG2E,
+  MAXIMA,
+  meanNumbers,
   MEANS,
   openTile,
   PANEL_ROWS,
@@ -37,7 +44,6 @@ import {
   RIGHT,
   ROW,
   rowIndex,
-  SECOND_BLOCK,
   SIX,
   sixesAt,
   sliceBytes,
@@ -51,20 +57,18 @@ import {
   take,
   Tile,
   TILE_BYTES,
+  timesRows,
   vectorBytes,
-  weighAgain,
+  weigh,
 } from './tile.as';
 
 // Behind a tile's working memory, a number of each row:
-const ERROR_SHIFTS: usize = TILE_BYTES; // mean(g . v), then what E lacks of g . v - k . u
-const FACTOR_SHIFTS: usize = ERROR_SHIFTS + ROW; // F + k . r
+const ERROR_SHIFTS: usize = TILE_BYTES; // means of g . v, then of g . v - k . u
+const FACTOR_SHIFTS: usize = ERROR_SHIFTS + ROW; // means of k . r
 const BY_RIDGE: usize = FACTOR_SHIFTS + ROW; // u . r
 const CONSTANTS: usize = BY_RIDGE + ROW; // l u . r
 const ONES: usize = CONSTANTS + ROW;
-const LSES: usize = ONES + ROW;
-export const BACKWARD_BYTES: usize = (LSES + ROW + 63) & ~63;
-
-const NO_WEIGHT: f32 = 1e30;
+export const BACKWARD_BYTES: usize = (ONES + ROW + 63) & ~63;
 
 /** A tile of 24 rows: the gradients by queries and ridges, and what those by keys and values need of each row. */
 export function localLinearRows(params: usize, task: i32, scratch: usize): void {
@@ -82,51 +86,49 @@ function backwardTile(f: BackwardParams, scratch: usize): void {
   const p = f.problem;
   const d = p.d;
   const all = panelsOf(p.m);
-  const keys = sixesAt(p.keySixes, t.group, all, d);
-  const sixBytes = <usize>(all * PANEL) * SIX;
   const products = t.weights + <usize>all * PANEL_ROWS;
-  for (let r: i32 = 0; r < t.rows; r++) {
-    const lse = f32.load(f.lse + (rowIndex(t, r) << 2));
-    f32.store(scratch + AUX + (r << 2), lse);
-    f32.store(scratch + LSES + (r << 2), lse == -Infinity ? NO_WEIGHT : <f32>(<f64>lse * LOG2E));
-  }
-  weighAgain(p, scratch);
+  const factors = products + <usize>all * PANEL_ROWS;
+  weigh(p, scratch);
   sumKeys(p, scratch + MEANS, scratch);
   loadVector(f.gradOut, p.e, 1, scratch + RESULT, scratch);
-  timesValues(p, t, products, scratch);
-  meanProducts(t, products, scratch + ERROR_SHIFTS);
+  timesRows(t, panelsAt(p.valuePanels, t.group, all, p.e), p.e, scratch + RESULT, products);
+  meanNumbers(t, products, scratch + ERROR_SHIFTS);
 
   // The right side: the covariance of g . v and the keys.
-  memory.fill(scratch + RIGHT, 0, vectorBytes(d));
+  beginSums(scratch + RIGHT, d, scratch);
   for (let first: i32 = 0; first < t.panels; first += BLOCK_PANELS) {
     const count = min(BLOCK_PANELS, t.panels - first) * PANEL;
     const from = <usize>(first * PANEL);
     weighDifferences(t, products, from, count, scratch);
-    addRows(scratch + BLOCK, keys + from * SIX, sixBytes, count, d, scratch + RIGHT, t.live);
+    addKeys(p, from, count, scratch + RIGHT, scratch);
   }
+  endSums(scratch + RIGHT, d, scratch);
   solve(p, scratch);
 
   loadVector(f.solution, d, 1, scratch + FIRST, scratch);
-  dots(scratch + MEANS, scratch + SOLUTION, d, scratch + AUX);
-  dots(scratch + MEANS, scratch + FIRST, d, scratch + FACTOR_SHIFTS);
+  const keys = panelsAt(p.keyPanels, t.group, all, d);
+  timesRows(t, keys, d, scratch + SOLUTION, factors);
+  subtract(t, products, factors);
+  meanNumbers(t, products, scratch + ERROR_SHIFTS);
+  timesRows(t, keys, d, scratch + FIRST, factors);
+  meanNumbers(t, factors, scratch + FACTOR_SHIFTS);
   dots(scratch + SOLUTION, scratch + FIRST, d, scratch + BY_RIDGE);
   const one = f32x4.splat(1);
   const counts = f32x4.splat(f.stopGradRidge ? 0 : 1);
   for (let lane: usize = 0; lane < ROW; lane += 16) {
     const at = scratch + lane;
-    v128.store(at, f32x4.sub(v128.load(at, ERROR_SHIFTS), v128.load(at, AUX)), ERROR_SHIFTS);
-    v128.store(at, f32x4.add(v128.load(at, FACTOR_SHIFTS), one), FACTOR_SHIFTS);
     v128.store(at, f32x4.mul(counts, f32x4.mul(v128.load(at, RIDGES), v128.load(at, BY_RIDGE))), CONSTANTS);
     v128.store(at, one, ONES);
   }
-  memory.fill(scratch + RESULT, 0, vectorBytes(d));
+  beginSums(scratch + RESULT, d, scratch);
   for (let first: i32 = 0; first < t.panels; first += BLOCK_PANELS) {
-    const panels = min(BLOCK_PANELS, t.panels - first);
+    const count = min(BLOCK_PANELS, t.panels - first) * PANEL;
     const from = <usize>(first * PANEL);
-    timesKeys(p, t, first, panels, scratch);
-    scoreGradients(t, products, from, panels * PANEL, scratch);
-    addRows(scratch + BLOCK, keys + from * SIX, sixBytes, panels * PANEL, d, scratch + RESULT, t.live);
+    scoreGradients(t, products, factors, from, count, scratch);
+    addKeys(p, from, count, scratch + RESULT, scratch);
   }
+  endSums(scratch + RESULT, d, scratch);
+  if (f.stopGradRidge) addRidge(d, scratch);
   const scale = f32x4.splat(<f32>p.scale);
   for (let at = scratch; at < scratch + vectorBytes(d); at += 16) {
     v128.store(at, f32x4.add(v128.load(at, SOLUTION), f32x4.mul(scale, v128.load(at, RESULT))), RESULT);
@@ -138,38 +140,11 @@ function backwardTile(f: BackwardParams, scratch: usize): void {
   for (let r: i32 = 0; r < t.rows; r++) {
     const at = scratch + (<usize>r << 2);
     const row = f.rows + rowIndex(t, r) * <usize>(ROW_LENGTH * 4);
-    f32.store(row, f32.load(at, LSES));
+    f32.store(row, f32.load(at, MAXIMA));
     f32.store(row, f32.load(at, ERROR_SHIFTS), 4);
     f32.store(row, f32.load(at, FACTOR_SHIFTS), 8);
     f32.store(row, f32.load(at, CONSTANTS), 12);
-  }
-}
-
-/** g . v of all pairs, from gradients at RESULT. */
-function timesValues(p: Problem, t: Tile, products: usize, scratch: usize): void {
-  const e = p.e;
-  const panelBytes = <usize>(e * PANEL * 4);
-  let values = panelsAt(p.valuePanels, t.group, panelsOf(p.m), e);
-  for (let panel: i32 = 0; panel < t.panels; panel++, values += panelBytes, products += PANEL_ROWS) {
-    for (let s: i32 = 0; s < TILE / SLICE; s++) {
-      if (!((t.live >> s) & 1)) continue;
-      storeProduct(values, scratch + RESULT + <usize>s * sliceBytes(e), e, products + (<usize>s << 5));
-    }
-  }
-}
-
-/** Means of the products of each row under its weights. */
-function meanProducts(t: Tile, products: usize, to: usize): void {
-  const bytes = <usize>t.panels * PANEL_ROWS;
-  const weights = t.weights;
-  for (let lane: usize = 0; lane < ROW; lane += 16) {
-    let sum = f32x4.splat(0);
-    if ((t.live >> <i32>(lane >> 5)) & 1) {
-      for (let at = lane; at < bytes; at += ROW) {
-        sum = f32x4.add(sum, f32x4.mul(v128.load(weights + at), v128.load(products + at)));
-      }
-    }
-    v128.store(to + lane, sum);
+    f32.store(row, f32.load(at, INVERSES), 16);
   }
 }
 
@@ -179,6 +154,7 @@ function weighDifferences(t: Tile, products: usize, from: usize, count: i32, scr
   products += from * ROW;
   const bytes = <usize>count * ROW;
   for (let lane: usize = 0; lane < ROW; lane += 16) {
+    if (!isLive(t, lane)) continue;
     const mean = v128.load(scratch + ERROR_SHIFTS + lane);
     for (let at = lane; at < bytes; at += ROW) {
       v128.store(scratch + BLOCK + at, f32x4.mul(v128.load(weights + at), f32x4.sub(v128.load(products + at), mean)));
@@ -186,35 +162,41 @@ function weighDifferences(t: Tile, products: usize, from: usize, count: i32, scr
   }
 }
 
-/** Of a block, k . u at BLOCK and k . r at SECOND_BLOCK. */
-function timesKeys(p: Problem, t: Tile, first: i32, count: i32, scratch: usize): void {
-  const d = p.d;
-  const panelBytes = <usize>(d * PANEL * 4);
-  let keys = panelsAt(p.keyPanels, t.group, panelsOf(p.m), d) + <usize>first * panelBytes;
-  let pairs = scratch;
-  for (let panel: i32 = 0; panel < count; panel++, keys += panelBytes, pairs += PANEL_ROWS) {
-    for (let s: i32 = 0; s < TILE / SLICE; s++) {
-      if (!((t.live >> s) & 1)) continue;
-      const vector = scratch + <usize>s * sliceBytes(d);
-      const lane = <usize>s << 5;
-      storeProduct(keys, vector + SOLUTION, d, pairs + BLOCK + lane);
-      storeProduct(keys, vector + FIRST, d, pairs + SECOND_BLOCK + lane);
+/** With the ridge taken as a constant dS adds up to -l u . r, not to 0: as much of the keys' means. */
+function addRidge(d: i32, scratch: usize): void {
+  const step = sliceBytes(d);
+  for (let lane: usize = 0; lane < ROW; lane += 16) {
+    const sum = f32x4.neg(f32x4.mul(v128.load(scratch + RIDGES + lane), v128.load(scratch + BY_RIDGE + lane)));
+    const slice = scratch + (lane >> 5) * step + (lane & 16);
+    let common = scratch + COMMON;
+    for (let at = slice, end = slice + (<usize>d << 5); at < end; at += 32, common += 4) {
+      const mean = f32x4.add(v128.load(at, MEANS), v128.load32_splat(common));
+      v128.store(at, f32x4.add(v128.load(at, RESULT), f32x4.mul(sum, mean)), RESULT);
     }
   }
 }
 
+/** Numbers of all pairs less others. */
+function subtract(t: Tile, from: usize, others: usize): void {
+  const bytes = <usize>t.panels * PANEL_ROWS;
+  for (let at: usize = 0; at < bytes; at += 16) v128.store(from + at, f32x4.sub(v128.load(from + at), v128.load(others + at)));
+}
+
 /** Of a block, p (E F + l u . r) at BLOCK. */
-function scoreGradients(t: Tile, products: usize, from: usize, count: i32, scratch: usize): void {
+function scoreGradients(t: Tile, products: usize, factors: usize, from: usize, count: i32, scratch: usize): void {
   const weights = t.weights + from * ROW;
   products += from * ROW;
+  factors += from * ROW;
   const bytes = <usize>count * ROW;
+  const one = f32x4.splat(1);
   for (let lane: usize = 0; lane < ROW; lane += 16) {
+    if (!isLive(t, lane)) continue;
     const errorShift = v128.load(scratch + ERROR_SHIFTS + lane);
     const factorShift = v128.load(scratch + FACTOR_SHIFTS + lane);
     const constant = v128.load(scratch + CONSTANTS + lane);
     for (let at = lane; at < bytes; at += ROW) {
-      const error = f32x4.sub(f32x4.sub(v128.load(products + at), v128.load(scratch + BLOCK + at)), errorShift);
-      const factor = f32x4.sub(factorShift, v128.load(scratch + SECOND_BLOCK + at));
+      const error = f32x4.sub(v128.load(products + at), errorShift);
+      const factor = f32x4.add(one, f32x4.sub(factorShift, v128.load(factors + at)));
       const gradient = f32x4.add(f32x4.mul(error, factor), constant);
       v128.store(scratch + BLOCK + at, f32x4.mul(v128.load(weights + at), gradient));
     }
@@ -230,6 +212,13 @@ export function packRows(params: usize, task: i32, scratch: usize): void {
   const place = task / chunks;
   const first = (task % chunks) * CHUNK_PANELS;
   packBoth(p, p.q, p.d, place, first, f.queryPanels, f.querySixes, scratch);
+  // As `scaleQueries` does, so that the scores are the same to the bit.
+  const panelBytes = <usize>(p.d * PANEL * 4);
+  let query = panelsAt(f.queryPanels, place, panels, p.d) + <usize>first * panelBytes;
+  const factor = f32x4.splat(<f32>(p.scale * LOG2E));
+  for (const end = query + <usize>min(CHUNK_PANELS, panels - first) * panelBytes; query < end; query += 8) {
+    v128.store64_lane(query, f32x4.mul(factor, v128.load64_zero(query)), 0);
+  }
   packBoth(p, f.solution, p.d, place, first, f.firstPanels, f.firstSixes, scratch);
   packBoth(p, f.second, p.d, place, first, f.secondPanels, f.secondSixes, scratch);
   packBoth(p, f.gradOut, p.e, place, first, f.gradientPanels, f.gradientSixes, scratch);
@@ -247,7 +236,6 @@ function packBoth(p: Problem, x: Operand, columns: i32, place: i32, first: i32, 
 
 // Of a tile of keys, in the places of vectors of rows:
 const KEYS: usize = QUERIES;
-const SCALED_KEYS: usize = IMAGE;
 const VALUES: usize = FIRST;
 const GRAD_K: usize = RIGHT;
 const GRAD_V: usize = MEANS;
@@ -277,7 +265,8 @@ export function localLinearKeys(params: usize, task: i32, scratch: usize): void 
   t.heads = p.g;
   t.live = (1 << ((t.rows + SLICE - 1) / SLICE)) - 1;
   loadVector(p.k, d, 1, scratch + KEYS, scratch);
-  loadVector(p.k, d, <f32>(p.scale * LOG2E), scratch + SCALED_KEYS, scratch);
+  findCommon(p, t.batch, t.head, scratch + COMMON, scratch);
+  lessCommon(d, scratch);
   loadVector(p.v, e, 1, scratch + VALUES, scratch);
   memory.fill(scratch + GRAD_K, 0, vectorBytes(d));
   memory.fill(scratch + GRAD_V, 0, vectorBytes(e));
@@ -292,7 +281,7 @@ export function localLinearKeys(params: usize, task: i32, scratch: usize): void 
       if (isAborted()) return;
       const count = min(QUERY_PANELS, panels - first);
       const from = <usize>(first * PANEL) * SIX;
-      timesPanels(t, panelsAt(f.queryPanels, own, panels, d), first, count, d, SCALED_KEYS, SCORES, scratch);
+      timesPanels(t, panelsAt(f.queryPanels, own, panels, d), first, count, d, KEYS, SCORES, scratch);
       timesPanels(t, panelsAt(f.gradientPanels, own, panels, e), first, count, e, VALUES, ERRORS, scratch);
       timesPanels(t, panelsAt(f.secondPanels, own, panels, d), first, count, d, KEYS, BY_SECOND, scratch);
       timesPanels(t, panelsAt(f.firstPanels, own, panels, d), first, count, d, KEYS, FACTORS, scratch);
@@ -309,6 +298,19 @@ export function localLinearKeys(params: usize, task: i32, scratch: usize): void 
   }
   storeVector(scratch + GRAD_K, d, scratch + AUX, f.gradK.address, f.gradK.dtype, scratch);
   storeVector(scratch + GRAD_V, e, scratch + ONES, f.gradV.address, f.gradV.dtype, scratch);
+}
+
+/** Keys less what they have in common, as they are packed. */
+function lessCommon(d: i32, scratch: usize): void {
+  const step = sliceBytes(d);
+  for (let s: i32 = 0; s < TILE / SLICE; s++) {
+    let common = scratch + COMMON;
+    for (let at = scratch + KEYS + <usize>s * step, end = at + (<usize>d << 5); at < end; at += 32, common += 4) {
+      const x = v128.load32_splat(common);
+      v128.store(at, f32x4.sub(v128.load(at), x));
+      v128.store(at, f32x4.sub(v128.load(at, 16), x), 16);
+    }
+  }
 }
 
 function timesPanels(t: Tile, from: usize, first: i32, count: i32, columns: i32, vector: usize, pairs: usize, scratch: usize): void {
@@ -335,6 +337,7 @@ function pairGradients(f: BackwardParams, t: Tile, head: i32, first: i32, count:
   const causal = p.causal;
   const before = p.m - n - t.first + 1;
   const scale = f32x4.splat(<f32>-p.scale);
+  const one = f32x4.splat(1);
   const rows = f.rows + ((<usize>t.batch * <usize>n + <usize>first) * h + <usize>head) * <usize>(ROW_LENGTH * 4);
   for (let r: i32 = 0; r < count; r++) {
     const own = rows + <usize>r * h * <usize>(ROW_LENGTH * 4);
@@ -348,15 +351,17 @@ function pairGradients(f: BackwardParams, t: Tile, head: i32, first: i32, count:
       memory.fill(at + FACTORS, 0, ROW);
       continue;
     }
-    const lse = v128.load32_splat(own);
+    const most = v128.load32_splat(own);
+    const largest = v128.load32_splat(own, 16);
     const errorShift = v128.load32_splat(own, 4);
     const factorShift = v128.load32_splat(own, 8);
     const constant = v128.load32_splat(own, 12);
     let at = scratch + <usize>r * ROW;
     for (let key: i32 = 0; key < TILE; key += 4, at += 16) {
-      const weight = v128.and(exp2Clamped(f32x4.sub(v128.load(at, SCORES), lse)), seenLanes(bits >> key));
+      const share = exp2Clamped(f32x4.sub(v128.load(at, SCORES), most));
+      const weight = v128.and(f32x4.mul(largest, share), seenLanes(bits >> key));
       const error = f32x4.sub(f32x4.sub(v128.load(at, ERRORS), v128.load(at, BY_SECOND)), errorShift);
-      const factor = f32x4.mul(weight, f32x4.sub(factorShift, v128.load(at, FACTORS)));
+      const factor = f32x4.mul(weight, f32x4.add(one, f32x4.sub(factorShift, v128.load(at, FACTORS))));
       const gradient = f32x4.add(f32x4.mul(factor, error), f32x4.mul(weight, constant));
       v128.store(at, f32x4.mul(scale, gradient), SCORES);
       v128.store(at, f32x4.mul(weight, error), ERRORS);

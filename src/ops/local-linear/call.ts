@@ -4,6 +4,12 @@ export const SOLVERS = ['cg', 'direct'] as const;
 /** How the system of a row is solved: by conjugate gradients, or as a matrix of d x d numbers by its Cholesky factor. */
 export type LocalLinearSolver = (typeof SOLVERS)[number];
 
+/**
+ * How far below the tolerance the backward pass goes on if it can: gradients take what is left of the second systems times
+ * solutions of the first, which may be large.
+ */
+export const SECOND_TOLERANCE = 0.1;
+
 /** q [b,n,h,d], k [b,m,g,d], v [b,m,g,e] of any strides. */
 export interface LocalLinearProblem {
   readonly q: Tensor;
@@ -31,7 +37,6 @@ export interface LocalLinearCall extends LocalLinearProblem {
 /** What the forward pass returned and gradOut -> gradients, and the residual [b,n,h] of the second system of each row. */
 export interface LocalLinearBackwardCall extends LocalLinearProblem {
   readonly stopGradRidge: boolean;
-  readonly lse: Tensor;
   readonly solution: Tensor;
   readonly gradOut: Tensor;
   readonly gradQ: Tensor;

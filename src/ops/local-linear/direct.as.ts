@@ -2,9 +2,9 @@
 import { PANEL_SLICE_BYTES } from '../../runtime/wasm/assembly/layout.as';
 import { ADD, product } from '../../runtime/wasm/assembly/product.as';
 import { dot } from '../../runtime/wasm/assembly/vector.as';
-import { PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { LARGEST_HEAD, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { BLOCK_PANELS, Problem } from './params.generated.as';
-import { BLOCK, INVERSES, LAYOUT, matrixBytes, MEANS, panelsOf, RESIDUALS, RIDGES, RIGHT, ROW, SIX, sixes, sixesAt, sliceBytes, SOLUTION, STATE, Tile } from './tile.as';
+import { BLOCK, DIRECTION, LAYOUT, matrixBytes, MEANS, panelsOf, RESIDUALS, RIDGES, RIGHT, ROW, SIX, sixes, sixesAt, sliceBytes, SOLUTION, STATE, Tile } from './tile.as';
 
 const EPSILON: f32 = 1.1920929e-7;
 
@@ -15,6 +15,7 @@ export function solveDirectly(p: Problem, r: i32, scratch: usize): void {
   const rowBytes = <usize>((d + SLICE - 1) / SLICE) << 5;
   const vector = scratch + <usize>(r / SLICE) * sliceBytes(d) + (<usize>(r % SLICE) << 2);
   sumMatrix(p, t, r, rowBytes, vector, scratch);
+  centreMatrix(t.matrix, d, rowBytes, vector, scratch);
   if (!factorize(t.matrix, d, rowBytes, f32.load(scratch + RIDGES + (r << 2)))) {
     f32.store(scratch + RESIDUALS + (r << 2), Infinity);
     return;
@@ -44,8 +45,8 @@ function sumMatrix(p: Problem, t: Tile, r: i32, rowBytes: usize, vector: usize, 
   const sixBytes = <usize>(all * PANEL) * SIX;
   const bytes = <usize>all * PANEL_SLICE_BYTES;
   const slices = p.keySlices + <usize>(t.group * ((d + SLICE - 1) / SLICE)) * bytes;
-  const inverse = f32.load(scratch + INVERSES + (r << 2));
   memory.fill(t.matrix, 0, matrixBytes(d));
+  memory.fill(scratch + DIRECTION, 0, <usize>(LARGEST_HEAD + PANEL) << 2);
   for (let first: i32 = 0; first < t.panels; first += BLOCK_PANELS) {
     const count = min(BLOCK_PANELS, t.panels - first) * PANEL;
     const from = <usize>(first * PANEL);
@@ -56,17 +57,35 @@ function sumMatrix(p: Problem, t: Tile, r: i32, rowBytes: usize, vector: usize, 
       let weight = t.weights + from * ROW + (<usize>r << 2);
       let key = keys + <usize>six * sixBytes + from * SIX;
       let to = scratch + BLOCK;
+      let leftSum = f32x4.splat(0);
+      let rightSum = leftSum;
       for (let j: i32 = 0; j < count; j++, weight += ROW, key += SIX, to += SIX) {
-        const w = f32x4.splat(inverse * f32.load(weight));
-        v128.store(to, f32x4.mul(w, f32x4.sub(v128.load(key), left)));
-        v128.store64_lane(to, f32x4.mul(w, f32x4.sub(v128.load64_zero(key, 16), right)), 0, 16);
+        const w = v128.load32_splat(weight);
+        const x = f32x4.mul(w, f32x4.sub(v128.load(key), left));
+        const y = f32x4.mul(w, f32x4.sub(v128.load64_zero(key, 16), right));
+        v128.store(to, x);
+        v128.store64_lane(to, y, 0, 16);
+        leftSum = f32x4.add(leftSum, x);
+        rightSum = f32x4.add(rightSum, y);
       }
+      const sum = scratch + DIRECTION + <usize>six * SIX;
+      v128.store(sum, f32x4.add(v128.load(sum), leftSum));
+      v128.store64_lane(sum, f32x4.add(v128.load64_zero(sum, 16), rightSum), 0, 16);
       const last = (six * PANEL + PANEL - 1) / SLICE;
       const rows = t.matrix + <usize>(six * PANEL) * rowBytes;
       for (let s: i32 = 0; s <= min(last, (d - 1) / SLICE); s++) {
         addOuter(scratch + BLOCK, slices + <usize>s * bytes + (from << 5), count, rows + (<usize>s << 5), rowBytes);
       }
     }
+  }
+}
+
+/** Less what the weighted distances of the keys from their mean add up to, and should not, times the mean. */
+function centreMatrix(matrix: usize, d: i32, rowBytes: usize, vector: usize, scratch: usize): void {
+  let row = matrix;
+  for (let i: usize = 0; i < <usize>d << 2; i += 4, row += rowBytes) {
+    const sum = f32.load(scratch + DIRECTION + i);
+    for (let c: usize = 0; c <= i; c += 4) f32.store(row + c, f32.load(row + c) - sum * f32.load(vector + (c << 3), MEANS));
   }
 }
 

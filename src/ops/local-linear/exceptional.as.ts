@@ -1,13 +1,16 @@
 /**
- * Rows of a tile whose inputs are huge, infinite or NaN, in float64 and in the order of the definition: such values take
- * their course, and only in rows that have or see them. Systems are solved by conjugate gradients whatever the solver.
+ * Rows whose inputs are huge, infinite or NaN, or whose systems float32 does not solve, in float64 and in the order of the
+ * definition: such values take their course, and only in rows that have or see them. Systems are solved by conjugate gradients
+ * whatever the solver.
  */
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { exp, log } from '../../runtime/wasm/assembly/scalar.as';
 import { bytesOf, loadElement, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { F32, LARGEST_HEAD, Operand } from '../../runtime/wasm/params.generated.as';
 import { ForwardParams, Problem } from './params.generated.as';
-import { MEANS, RESULT, RIDGES, rowIndex, STATE, Tile } from './tile.as';
+import { LARGEST_ERROR, MEANS, RESULT, RIDGES, rowIndex, STATE, Tile } from './tile.as';
+
+const EPSILON: f64 = 2.220446049250313e-16;
 
 // Vectors of float64 numbers, in the place of those of 24 rows.
 const BYTES: usize = LARGEST_HEAD * 8;
@@ -24,7 +27,7 @@ export function exceptionalTile(f: ForwardParams, scratch: usize): void {
   for (let r: i32 = 0; r < t.rows; r++) exceptionalRow(f, t, r, scratch);
 }
 
-function exceptionalRow(f: ForwardParams, t: Tile, r: i32, scratch: usize): void {
+export function exceptionalRow(f: ForwardParams, t: Tile, r: i32, scratch: usize): void {
   const p = f.problem;
   const d = p.d;
   const e = p.e;
@@ -52,7 +55,7 @@ function exceptionalRow(f: ForwardParams, t: Tile, r: i32, scratch: usize): void
   }
   for (let j: usize = 0; j < <usize>seen << 3; j += 8) f64.store(weights + j, f64.load(weights + j) / total);
   for (let j: i32 = 0; j < seen; j++) {
-    add(p.k, rowAddress(p.k, t.batch, j, head), f64.load(weights + (<usize>j << 3)), d, scratch + MEAN);
+    add(p.k, rowAddress(p.k, t.batch, j, head), 0, f64.load(weights + (<usize>j << 3)), d, scratch + MEAN);
   }
   let residual: f64 = 0;
   let iterations: i32 = 0;
@@ -73,11 +76,16 @@ function exceptionalRow(f: ForwardParams, t: Tile, r: i32, scratch: usize): void
     }
     if (!isNumber) for (let c: i32 = 0; c < d; c++) f64.store(scratch + SOLUTION + (c << 3), NaN);
     else if (first > 0) residual = sqrt(norm / first);
-    const shift = dot(scratch + MEAN, scratch + SOLUTION, d) + 1;
+    let keys: f64 = 0;
     for (let j: i32 = 0; j < seen; j++) {
-      const weight = f64.load(weights + (<usize>j << 3)) * (shift - times(p.k, rowAddress(p.k, t.batch, j, head), scratch + SOLUTION, d));
-      add(p.v, rowAddress(p.v, t.batch, j, head), weight, e, scratch + OUT);
+      const key = rowAddress(p.k, t.batch, j, head);
+      const weight = f64.load(weights + (<usize>j << 3)) * (1 - times(p.k, key, scratch + MEAN, scratch + SOLUTION, d));
+      add(p.v, rowAddress(p.v, t.batch, j, head), 0, weight, e, scratch + OUT);
+      keys = max(keys, squares(p.k, key, d));
     }
+    // As in float32; a single key that counts is the mean, and nothing is rounded.
+    const rounded = total == 1 ? 0 : sqrt(keys * dot(scratch + SOLUTION, scratch + SOLUTION, d)) * EPSILON;
+    if (isNumber && rounded > LARGEST_ERROR) residual = Infinity;
   }
   const at = rowIndex(t, r);
   storeFloats(scratch + OUT, e, f.out.address + at * <usize>e * bytesOf(f.out.dtype), f.out.dtype, scratch);
@@ -92,13 +100,16 @@ function advance(p: Problem, t: Tile, head: i32, seen: i32, norm: f64, ridge: f6
   const d = p.d;
   const direction = scratch + DIRECTION;
   const image = scratch + IMAGE;
-  const shift = dot(scratch + MEAN, direction, d);
   for (let c: usize = 0; c < <usize>d << 3; c += 8) f64.store(image + c, ridge * f64.load(direction + c));
   for (let j: i32 = 0; j < seen; j++) {
     const key = rowAddress(p.k, t.batch, j, head);
-    add(p.k, key, f64.load(t.weights + (<usize>j << 3)) * (times(p.k, key, direction, d) - shift), d, image);
+    const product = times(p.k, key, scratch + MEAN, direction, d);
+    add(p.k, key, scratch + MEAN, f64.load(t.weights + (<usize>j << 3)) * product, d, image);
   }
-  const alpha = norm / dot(direction, image, d);
+  const curvature = dot(direction, image, d);
+  // Where rounding leaves no curvature there is no way on.
+  if (!(curvature > 0)) return norm;
+  const alpha = norm / curvature;
   for (let c: usize = 0; c < <usize>d << 3; c += 8) {
     f64.store(scratch + SOLUTION + c, f64.load(scratch + SOLUTION + c) + alpha * f64.load(direction + c));
     f64.store(scratch + LEFT + c, f64.load(scratch + LEFT + c) - alpha * f64.load(image + c));
@@ -122,15 +133,25 @@ function dot(a: usize, b: usize, d: i32): f64 {
   return sum;
 }
 
-function times(x: Operand, row: usize, vector: usize, d: i32): f64 {
+function squares(x: Operand, row: usize, d: i32): f64 {
   let sum: f64 = 0;
-  for (let c: i32 = 0; c < d; c++) sum += <f64>element(x, row, c) * f64.load(vector + (c << 3));
+  for (let c: i32 = 0; c < d; c++) sum += <f64>element(x, row, c) * <f64>element(x, row, c);
   return sum;
 }
 
-/** to += factor row */
-function add(x: Operand, row: usize, factor: f64, columns: i32, to: usize): void {
-  for (let c: i32 = 0; c < columns; c++, to += 8) f64.store(to, f64.load(to) + factor * <f64>element(x, row, c));
+/** (row - mean) . vector */
+function times(x: Operand, row: usize, mean: usize, vector: usize, d: i32): f64 {
+  let sum: f64 = 0;
+  for (let c: i32 = 0; c < d; c++) sum += (<f64>element(x, row, c) - f64.load(mean + (c << 3))) * f64.load(vector + (c << 3));
+  return sum;
+}
+
+/** to += factor (row - mean), without a mean if that is 0 */
+function add(x: Operand, row: usize, mean: usize, factor: f64, columns: i32, to: usize): void {
+  for (let c: i32 = 0; c < columns; c++) {
+    const number = <f64>element(x, row, c) - (mean ? f64.load(mean + (c << 3)) : 0);
+    f64.store(to + (c << 3), f64.load(to + (c << 3)) + factor * number);
+  }
 }
 
 function storeFloats(from: usize, columns: i32, to: usize, dtype: i32, scratch: usize): void {

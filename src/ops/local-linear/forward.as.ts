@@ -1,18 +1,21 @@
 /** Local linear attention of a tile of rows: weights, means, systems, and the sum of the values. */
 import { F32, PANEL, TILE } from '../../runtime/wasm/params.generated.as';
-import { exceptionalTile } from './exceptional.as';
+import { exceptionalRow, exceptionalTile } from './exceptional.as';
 import { BLOCK_PANELS, ForwardParams } from './params.generated.as';
 import {
   addRows,
   AUX,
   BLOCK,
-  dots,
   giveBack,
-  INVERSES,
+  isLive,
   ITERATIONS,
+  logSumExps,
   MEANS,
+  meanNumbers,
   meansLessQueries,
   openTile,
+  PANEL_ROWS,
+  panelsAt,
   panelsOf,
   RESIDUALS,
   RESULT,
@@ -29,9 +32,9 @@ import {
   sumKeys,
   take,
   Tile,
+  timesRows,
   vectorBytes,
   weigh,
-  weighProducts,
 } from './tile.as';
 
 export function localLinear(params: usize, task: i32, scratch: usize): void {
@@ -50,31 +53,47 @@ function forwardTile(f: ForwardParams, scratch: usize): void {
   const p = f.problem;
   const d = p.d;
   const e = p.e;
-  weigh(p, scratch + AUX, scratch);
+  weigh(p, scratch);
+  logSumExps(p, scratch + AUX, scratch);
   storeNumbers(scratch + AUX, f.lse, F32, scratch);
   sumKeys(p, scratch + MEANS, scratch);
   meansLessQueries(p, scratch);
   solve(p, scratch);
 
-  // weight (1 - (key - mean) . solution), negated.
-  dots(scratch + MEANS, scratch + SOLUTION, d, scratch + SHIFTS);
-  const one = f32x4.splat(1);
-  for (let at = scratch + SHIFTS; at < scratch + SHIFTS + ROW; at += 16) v128.store(at, f32x4.add(v128.load(at), one));
   const all = panelsOf(p.m);
+  const products = t.weights + <usize>all * PANEL_ROWS;
+  timesRows(t, panelsAt(p.keyPanels, t.group, all, d), d, scratch + SOLUTION, products);
+  meanNumbers(t, products, scratch + SHIFTS);
   const values = sixesAt(p.valueSixes, t.group, all, e);
   memory.fill(scratch + RESULT, 0, vectorBytes(e));
   for (let first: i32 = 0; first < t.panels; first += BLOCK_PANELS) {
-    const count = min(BLOCK_PANELS, t.panels - first);
-    weighProducts(p, first, count, scratch + SOLUTION, scratch);
-    const from = values + <usize>(first * PANEL) * SIX;
-    addRows(scratch + BLOCK, from, <usize>(all * PANEL) * SIX, count * PANEL, e, scratch + RESULT, t.live);
+    const count = min(BLOCK_PANELS, t.panels - first) * PANEL;
+    const from = <usize>(first * PANEL);
+    weighFactors(t, products, from, count, scratch);
+    addRows(scratch + BLOCK, values + from * SIX, <usize>(all * PANEL) * SIX, count, e, scratch + RESULT, t.live);
   }
-  for (let at: usize = 0; at < ROW; at += 16) {
-    v128.store(scratch + AUX + at, f32x4.sub(f32x4.splat(0), v128.load(scratch + INVERSES + at)));
-    v128.store(scratch + SHIFTS + at, one);
-  }
+  for (let at: usize = 0; at < ROW; at += 16) v128.store(scratch + AUX + at, f32x4.splat(1));
   storeVector(scratch + RESULT, e, scratch + AUX, f.out.address, f.out.dtype, scratch);
-  storeVector(scratch + SOLUTION, d, scratch + SHIFTS, f.solution, F32, scratch);
+  storeVector(scratch + SOLUTION, d, scratch + AUX, f.solution, F32, scratch);
   storeNumbers(scratch + RESIDUALS, f.residual, F32, scratch);
   storeNumbers(scratch + ITERATIONS, f.iterations, F32, scratch);
+  for (let r: i32 = 0; r < t.rows; r++) {
+    if (f32.load(scratch + RESIDUALS + (r << 2)) == Infinity) exceptionalRow(f, t, r, scratch);
+  }
+}
+
+/** Of a block, weights times 1 - (key - mean) . solution, at BLOCK. */
+function weighFactors(t: Tile, products: usize, from: usize, count: i32, scratch: usize): void {
+  const weights = t.weights + from * ROW;
+  products += from * ROW;
+  const bytes = <usize>count * ROW;
+  const one = f32x4.splat(1);
+  for (let lane: usize = 0; lane < ROW; lane += 16) {
+    if (!isLive(t, lane)) continue;
+    const shift = v128.load(scratch + SHIFTS + lane);
+    for (let at = lane; at < bytes; at += ROW) {
+      const factor = f32x4.add(one, f32x4.sub(shift, v128.load(products + at)));
+      v128.store(scratch + BLOCK + at, f32x4.mul(v128.load(weights + at), factor));
+    }
+  }
 }

@@ -91,8 +91,9 @@ export interface LocalLinearResult {
   readonly iterations: Tensor<'f32'>;
 }
 
-/** What the forward pass returned, and a loss's gradient with respect to `out`. */
-export interface LocalLinearGradients extends Pick<LocalLinearResult, 'lse' | 'solution'> {
+/** What the forward pass returned, of which `lse` may be left out, and a loss's gradient with respect to `out`. */
+export interface LocalLinearGradients extends Pick<LocalLinearResult, 'solution'> {
+  readonly lse?: LocalLinearResult['lse'] | undefined;
   /** [b, n, h, e]. */
   readonly gradOut: Tensor;
 }
@@ -116,8 +117,8 @@ const CONTROL = ['signal', 'onProgress'];
  *
  * q [b,n,h,d], k [b,m,g,d], v [b,m,g,e]; g divides h and query head i uses key/value head floor(i * g / h); d and e are
  * from 1 to 256; f32, f16 or bf16 storage, f32 arithmetic. Never holds n x m numbers. A query that sees no key gives zeros.
- * Weights may be negative; rounding puts an error of about 1e-7 |key| |solution| on them, so that small ridges want keys that
- * span the space. A row whose system is singular in float32, or not solved within `maxIterations`, is a fault of the results.
+ * Weights may be negative; rounding puts an error of about 1e-7 |key| |solution| on them, keys less what they have in common,
+ * so that small ridges want keys that span the space. A row whose system is singular in float32, or not solved within `maxIterations`, is a fault of the results.
  *
  * @throws {ShapeError} ranks or extents that do not fit, heads that do not divide
  * @throws {ParameterError} an unknown or ill-typed option, a ridge below 0 or that float32 does not hold
@@ -148,15 +149,15 @@ function derivativeOf({
   ...settings
 }: LocalLinearOptions): Derivative {
   return {
-    saves: ['q', 'k', 'v', 'ridgeRows', 'lse', 'solution'],
+    saves: ['q', 'k', 'v', 'ridgeRows', 'solution'],
     gradients(saved, { out, ...others }, _, control) {
       const other = Object.entries(others).find(([, gradient]) => gradient)?.[0];
       if (other) throw new UnsupportedError(`'${other}' of localLinearAttention has no gradient: only out has`);
       const { q, k, v, ridgeRows } = saved as Record<'q' | 'k' | 'v', Tensor> & { readonly ridgeRows?: Tensor };
-      const { lse, solution } = saved as unknown as LocalLinearResult;
+      const { solution } = saved as unknown as LocalLinearResult;
       const gradOut = out ?? zeros(q.runtime, [...q.shape.slice(0, 3), v.shape[3] as number]);
       const options = { ...settings, ridgeRows, ...control };
-      const grads = localLinearAttentionBackward(q, k, v, { lse, solution, gradOut }, options);
+      const grads = localLinearAttentionBackward(q, k, v, { solution, gradOut }, options);
       return { q: grads.gradQ, k: grads.gradK, v: grads.gradV, ridgeRows: grads.gradRidgeRows };
     },
   };
@@ -179,27 +180,28 @@ export function localLinearAttentionBackward(
 ): LocalLinearBackwardResult {
   checkGradients('localLinearAttentionBackward', gradients, ['gradOut', 'lse', 'solution']);
   const { lse, solution, gradOut } = gradients;
-  const given = { lse, solution, gradOut };
-  checkTensors({ q, k, v, ...given });
+  const results = { solution, ...(lse !== undefined && { lse }) };
+  checkTensors({ q, k, v, gradOut, ...results });
   checkOptions('localLinearAttentionBackward', options, [...SETTINGS, ...CONTROL]);
   const { problem, inputs, stopGradRidge, b, n, h, d, e } = checkProblem({ q, k, v }, options);
   const shapes = { lse: [b, n, h], solution: [b, n, h, d], gradOut: [b, n, h, e] };
-  for (const [name, shape] of Object.entries(shapes)) {
-    const { shape: own, dtype, isContiguous, strides } = given[name as keyof typeof given];
-    if (!sameShape(own, shape))
-      throw new ShapeError(`${name} must have shape ${formatShape(shape)}, got ${formatShape(own)}`);
+  for (const [name, { shape, dtype, isContiguous, strides }] of Object.entries({ ...results, gradOut })) {
+    const expected = shapes[name as keyof typeof shapes];
+    if (!sameShape(shape, expected))
+      throw new ShapeError(`${name} must have shape ${formatShape(expected)}, got ${formatShape(shape)}`);
     if (name !== 'gradOut' && (dtype !== 'f32' || !isContiguous))
       throw new DTypeError(`${name} must be contiguous f32, got ${dtype}, strides ${formatShape(strides)}`);
   }
   checkStorage('gradOut', gradOut);
   const like = ({ shape, dtype }: Tensor): ResultSpec => ({ shape, dtype });
   const { ridgeRows } = options;
-  const results: Record<string, ResultSpec> = {
+  const specs: Record<string, ResultSpec> = {
     ...{ gradQ: like(q), gradK: like(k), gradV: like(v), residual: { shape: [b, n, h], dtype: 'f32' } },
     ...(ridgeRows && { gradRidgeRows: like(ridgeRows) }),
   };
+  const given = { solution, gradOut };
   const call = (computed: object) => ({ ...problem, ...given, ...computed, stopGradRidge }) as LocalLinearBackwardCall;
-  const { residual, ...grads } = compute(backward, { ...inputs, ...given }, results, call, options);
+  const { residual, ...grads } = compute(backward, { ...inputs, ...given }, specs, call, options);
   residual?.dispose();
   return grads as unknown as LocalLinearBackwardResult;
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { describeOnBackends, randomCases } from '../../../test/backends';
+import { centredLocalLinear as centred, type LocalLinearExtents as Problem } from '../../../test/centred-local-linear';
 import { expectClose, expectRefusal } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import {
@@ -16,16 +17,6 @@ import {
   sum,
   type Tensor,
 } from '../../index';
-
-interface Problem {
-  readonly b: number;
-  readonly n: number;
-  readonly m: number;
-  readonly g: number;
-  readonly h: number;
-  readonly d: number;
-  readonly e: number;
-}
 
 const problems = fc
   .record({
@@ -60,6 +51,101 @@ function ridgesOf(runtime: Runtime, { b, n, h }: Problem): Tensor<'f32'> {
     Float32Array.from({ length: b * n * h }, (_, at) => 0.1 + (at % 5) / 2),
     [b, n, h],
   );
+}
+
+/** How far queries and keys spread, about what, and how sharp the weights are. */
+interface Spread {
+  readonly deviation: number;
+  readonly offset: number;
+  readonly ridge: number;
+  readonly scale: number;
+  readonly solver: 'cg' | 'direct';
+  readonly isOnGpu: boolean;
+}
+
+/** Problems of a spread; more of them, or with more columns, make a sweep. */
+const SPREAD_OUT: Problem = { b: 4, n: 30, m: 30, g: 1, h: 1, d: 8, e: 5 };
+const spreads = [0.5, 1, 2, 4, 8].flatMap((deviation, at) => {
+  const scale = 1 / Math.sqrt(SPREAD_OUT.d);
+  const of = (ridge: number, others: Partial<Spread> = {}): Spread => ({
+    ...{ deviation, offset: 0, ridge, scale, solver: at % 2 === 0 ? 'direct' : 'cg', isOnGpu: false },
+    ...others,
+  });
+  const all = [of(0.1, { isOnGpu: deviation === 8 }), of(1, { isOnGpu: deviation === 4 }), of(10), of(100)];
+  if (deviation !== 1) return all;
+  return [
+    ...all,
+    of(0.1, { offset: 100, scale: 0 }),
+    of(1, { offset: 1000, scale: 0, isOnGpu: true }),
+    of(10, { offset: 1000 }),
+  ];
+});
+
+interface Errors {
+  readonly forward: number;
+  readonly backward: number;
+}
+
+/** What a spread's problems are, what they give, and how far the centred form in float32 is from that. */
+async function spreadOut(spread: Spread) {
+  let made = madeSpreads.get(spread);
+  if (!made) {
+    const { deviation, offset, ridge } = spread;
+    const problem = SPREAD_OUT;
+    const { q, k, v } = await read(inputsOf(truth, problem));
+    using gradOut = truth.random([problem.b, problem.n, problem.h, problem.e], { seed: 4 });
+    const moved = (x: Float32Array) => x.map((y) => offset + deviation * y);
+    const inputs = {
+      ...{ q: moved(q!), k: moved(k!), v: v!, gradOut: await gradOut.read() },
+      ridge: new Float32Array(problem.b * problem.n * problem.h).fill(ridge),
+    };
+    const expected = await ofSpread(truth, spread, inputs, {});
+    const rounded = centred(problem, { scale: spread.scale, causal: true }, inputs, Math.fround);
+    made = { inputs, expected, least: errorsOf(rounded, expected) };
+    madeSpreads.set(spread, made);
+  }
+  return made;
+}
+const madeSpreads = new Map<
+  Spread,
+  { inputs: Record<string, Float32Array>; expected: Record<string, Float32Array>; least: Errors }
+>();
+
+/** Results and gradients of a spread's problems, under causal attention. */
+function ofSpread(
+  runtime: Runtime,
+  { scale }: Spread,
+  inputs: Readonly<Record<string, Float32Array>>,
+  settings: LocalLinearSettings,
+) {
+  const { b, n, m, g, h, d, e } = SPREAD_OUT;
+  const shapes = { q: [b, n, h, d], k: [b, m, g, d], v: [b, m, g, e], gradOut: [b, n, h, e], ridge: [b, n, h] };
+  return read(
+    runtime.scope(() => {
+      const of = (name: keyof typeof shapes) => runtime.tensor(inputs[name]!, shapes[name]);
+      const [q, k, v, gradOut] = [of('q'), of('k'), of('v'), of('gradOut')];
+      const options = { ...settings, ridgeRows: of('ridge'), scale, causal: true };
+      const { out, lse, solution } = localLinearAttention(q, k, v, options);
+      return { out, ...localLinearAttentionBackward(q, k, v, { lse, solution, gradOut }, options) };
+    }),
+  );
+}
+
+/** The largest errors of results and of gradients, each over the largest number of its tensor. */
+function errorsOf(
+  got: Readonly<Record<string, ArrayLike<number>>>,
+  expected: Readonly<Record<string, Float32Array>>,
+): Errors {
+  const errorOf = (name: string) => {
+    const numbers = expected[name]!;
+    const [worst, largest] = numbers.reduce(
+      ([worst, largest], x, at) => [Math.max(worst, Math.abs(got[name]![at]! - x)), Math.max(largest, Math.abs(x))],
+      [0, 0],
+    );
+    return worst / (largest || 1);
+  };
+  const gradients = ['gradQ', 'gradK', 'gradV', 'gradRidgeRows'];
+  return { forward: errorOf('out'), backward: Math.max(...gradients.map(errorOf)) };
 }
 
 /** The numbers of tensors, which are disposed. */
@@ -128,7 +214,11 @@ describe('the reference', () => {
         const inputs = await read({ ...inputsOf(truth, problem), ridge: ridgesOf(truth, problem) });
         const { out, lse, solution, ...grads } = await outcome(truth, problem, options);
         const expected = centred(problem, options, inputs);
-        expectAlike({ out, lse, solution } as never, expected as never, 1e-5);
+        expectAlike(
+          { out, lse, solution } as never,
+          { out: expected.out, lse: expected.lse, solution: expected.solution } as never,
+          1e-5,
+        );
         using random4 = truth.random([...[problem.b, problem.n, problem.h], problem.e], { seed: 4 });
         const weights = await random4.read();
         for (const [name, input] of Object.entries({ gradQ: 'q', gradK: 'k', gradV: 'v', gradRidgeRows: 'ridge' })) {
@@ -187,12 +277,22 @@ describeOnBackends('localLinearAttention', (runtime) => {
     );
   });
 
-  test.for([10, 1, 0.1])('is right to 1e-5 with a ridge of %d', async (ridge) => {
-    const problem = { b: 1, n: 70, m: 70, g: 1, h: 1, d: 32, e: 32 };
-    const options = { ridge, ridgeRows: undefined };
-    const { out } = await outcome(runtime(), problem, options);
-    expectClose(out!, (await outcome(truth, problem, options)).out!, 1e-5);
-  });
+  test.for(spreads)(
+    'errs at most four times the centred form in float32: deviation $deviation, offset $offset, ridge $ridge, scale $scale',
+    async (spread) => {
+      const isOnGpu = runtime().backend.name === 'webgpu';
+      if (isReference() || (isOnGpu && !spread.isOnGpu)) return;
+      const { inputs, expected, least } = await spreadOut(spread);
+      for (const solver of isOnGpu ? [spread.solver] : (['cg', 'direct'] as const)) {
+        const got = await ofSpread(runtime(), spread, inputs, { solver, maxIterations: 40 });
+        const error = errorsOf(got, expected);
+        expect(error.forward, solver).toBeLessThan(4 * least.forward + 1e-6);
+        expect(error.backward, solver).toBeLessThan(4 * least.backward + 1e-6);
+        if (spread.ridge >= 1 && spread.deviation <= 4 && spread.offset === 0)
+          expect(error.backward, solver).toBeLessThan(1e-4);
+      }
+    },
+  );
 
   test('gives the line through three values where nothing is penalised', async () => {
     using q = runtime().tensor([3], [1, 1, 1, 1]);
@@ -205,7 +305,8 @@ describeOnBackends('localLinearAttention', (runtime) => {
   });
 
   test('is exact on affine maps almost without a ridge, and softmax attention with a large one', async () => {
-    const { q, k } = inputsOf(runtime(), { ...LARGE, d: 3 });
+    const { q, k, v: random } = inputsOf(runtime(), { ...LARGE, d: 3 });
+    random.dispose();
     const keys = await k.read();
     const affine = (x: ArrayLike<number>, at: number) => 2 * x[at]! - x[at + 1]! + 0.5 * x[at + 2]! + 1;
     using v = runtime().tensor(
@@ -286,6 +387,39 @@ describeOnBackends('localLinearAttention', (runtime) => {
     expectAlike(await scaled(runtime()), await scaled(truth), 1e-5);
   });
 
+  test.for([1e3, 1e5, 1e8])(
+    'has the value of one key where scores of the size of %d squared leave the others none',
+    async (size) => {
+      if (isReference()) return;
+      const { q, k, v } = await read(inputsOf(truth, LARGE));
+      const inputs = { q: q!.map((x) => size * x), k: k!.map((x) => size * x), v: v! };
+      const { out: expected } = centred(LARGE, {}, { ...inputs, ridge: new Float32Array(60).fill(10) });
+      for (const solver of ['cg', 'direct'] as const) {
+        const { out } = await read(
+          runtime().scope(() => {
+            const queries = runtime().tensor(inputs.q, [1, 30, 2, 9]);
+            const keys = runtime().tensor(inputs.k, [1, 50, 1, 9]);
+            return {
+              out: localLinearAttention(queries, keys, runtime().tensor(inputs.v, [1, 50, 1, 5]), { solver }).out,
+            };
+          }),
+        );
+        expectClose(out!, expected, 1e-5);
+      }
+    },
+  );
+
+  test('is softmax attention with the largest ridge that float32 holds', async () => {
+    const { q, k, v } = inputsOf(runtime(), LARGE);
+    using gradOut = runtime().random([1, 30, 2, 5], { seed: 4 });
+    const softmax = await read({ ...attention(q, k, v) });
+    const { lse, solution, out, ...others } = localLinearAttention(q, k, v, { ridge: 3.4e38 });
+    const gradients = localLinearAttentionBackward(q, k, v, { lse, solution, gradOut }, { ridge: 3.4e38 });
+    expectClose((await read({ out })).out!, softmax.out!, 1e-6);
+    await read({ lse, solution, ...others, ...gradients });
+    for (const x of [q, k, v]) x.dispose();
+  });
+
   test('goes on from keys and values that were there before, as if all had come at once', async () => {
     const { q, k, v } = inputsOf(runtime(), { ...LARGE, n: 50, g: 2 });
     const { out } = await of(q, k, v, { causal: true, ridge: 1 });
@@ -361,68 +495,3 @@ describeOnBackends('localLinearAttention', (runtime) => {
     );
   });
 });
-
-/** The centred form: from the means under the weights, as a parallax whose probe is the solution. */
-function centred(
-  { b, n, m, g, h, d, e }: Problem,
-  { causal = false, scale = 1 / Math.sqrt(d) }: LocalLinearSettings,
-  inputs: Readonly<Record<string, ArrayLike<number>>>,
-) {
-  const { q, k, v, ridge } = inputs as Record<'q' | 'k' | 'v' | 'ridge', ArrayLike<number>>;
-  const out = new Float64Array(b * n * h * e);
-  const solution = new Float64Array(b * n * h * d);
-  const lse = new Float64Array(b * n * h);
-  for (let at = 0; at < b * n * h; at++) {
-    const [head, i, batch] = [at % h, Math.floor(at / h) % n, Math.floor(at / (n * h))];
-    const query = Array.from({ length: d }, (_, c) => q[at * d + c]!);
-    const seen = causal ? i + m - n + 1 : m;
-    const places = Array.from({ length: seen }, (_, j) => (batch * m + j) * g + Math.floor((head * g) / h));
-    const keys = places.map((place) => Array.from({ length: d }, (_, c) => k[place * d + c]!));
-    const values = places.map((place) => Array.from({ length: e }, (_, c) => v[place * e + c]!));
-    const scores = keys.map((key) => scale * dot(key, query));
-    const largest = Math.max(...scores);
-    const total = scores.reduce((sum, score) => sum + Math.exp(score - largest), 0);
-    const p = scores.map((score) => Math.exp(score - largest) / total);
-    lse[at] = largest + Math.log(total);
-    const mean = Array.from({ length: d }, (_, c) => keys.reduce((sum, key, j) => sum + p[j]! * key[c]!, 0));
-    const x = keys.map((key) => key.map((y, c) => y - mean[c]!));
-    const matrix = Array.from({ length: d }, (_, r) =>
-      Array.from({ length: d }, (_, c) =>
-        x.reduce((sum, y, j) => sum + p[j]! * y[r]! * y[c]!, r === c ? ridge[at]! : 0),
-      ),
-    );
-    const r = solved(
-      matrix,
-      mean.map((y, c) => y - query[c]!),
-    );
-    solution.set(r, at * d);
-    values.forEach((value, j) => {
-      const weight = p[j]! * (1 - dot(x[j]!, r));
-      value.forEach((y, c) => {
-        out[at * e + c]! += weight * y;
-      });
-    });
-  }
-  return { out, lse, solution };
-}
-
-const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, c) => sum + x * b[c]!, 0);
-
-/** Gauss and Jordan, for positive definite matrices. */
-function solved(matrix: readonly (readonly number[])[], right: readonly number[]): number[] {
-  const rows = matrix.map((row, r) => [...row, right[r]!]);
-  rows.forEach((row, c) => {
-    const pivot = row[c]!;
-    row.forEach((x, at) => {
-      row[at] = x / pivot;
-    });
-    rows.forEach((other, r) => {
-      const factor = other[c]!;
-      if (r !== c)
-        row.forEach((x, at) => {
-          other[at]! -= factor * x;
-        });
-    });
-  });
-  return rows.map((row) => row.at(-1)!);
-}

@@ -5,8 +5,8 @@ import { struct } from '../../runtime/wasm/struct';
 export const BLOCK_PANELS = 28;
 /** Panels of queries in a block of the keys' gradients, which has four numbers for each pair. */
 export const QUERY_PANELS = 12;
-/** Numbers that the keys' gradients need of each query: its log-sum-exp in powers of two, and what belongs to its two factors and its ridge. */
-export const ROW_LENGTH = 4;
+/** Numbers that the keys' gradients need of each query: its largest score, what belongs to its two factors and its ridge, its largest weight. */
+export const ROW_LENGTH = 5;
 
 export const Problem = struct({
   ...{ n: 'i32', m: 'i32', h: 'i32', g: 'i32', d: 'i32', e: 'i32', causal: 'bool', scale: 'f64' },
@@ -26,7 +26,7 @@ export const ForwardParams = struct({
 });
 
 export const BackwardParams = struct({
-  ...{ problem: Problem, gradOut: Operand, solution: Operand, lse: 'tensor', stopGradRidge: 'bool' },
+  ...{ problem: Problem, gradOut: Operand, solution: Operand, stopGradRidge: 'bool' },
   ...{ gradQ: Contiguous, gradK: Contiguous, gradV: Contiguous, gradRidge: Contiguous, residual: 'tensor' },
   /** The second solution, as the first lies, and [b][n][h] of `ROW_LENGTH` numbers. */
   ...{ second: Operand, rows: 'usize' },

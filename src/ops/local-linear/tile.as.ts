@@ -8,10 +8,10 @@
 import { log } from '../../runtime/wasm/assembly/scalar.as';
 import { isAborted } from '../../runtime/wasm/assembly/control.as';
 import { LAYOUT_BYTES, layOutPanels, layOutSlices, layOutTile, PANEL_SLICE_BYTES, rowAddress, rowBytes } from '../../runtime/wasm/assembly/layout.as';
-import { ADD, product, seenProduct, STORE, STORE_EXP_LESS, STORE_MAX, TIMES_LESS } from '../../runtime/wasm/assembly/product.as';
+import { ADD, product, seenProduct, STORE, STORE_MAX, TIMES_LESS } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadElement, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { exp2Clamped, largestLane, madd, seenLanes, storeTransposed } from '../../runtime/wasm/assembly/vector.as';
-import { CHUNK_PANELS, LARGEST_HEAD, Operand, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
+import { CHUNK_PANELS, F32, LARGEST_HEAD, Operand, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
 import { BLOCK_PANELS, Problem } from './params.generated.as';
 import { solveDirectly } from './direct.as';
 
@@ -27,33 +27,33 @@ const ORDINARY_NORM: f32 = 1e12;
 const ORDINARY_VALUE: f32 = 1e28;
 const ORDINARY_SCORE: f64 = 1e28;
 const NO_MAXIMUM: f32 = -1e30;
-/** No key's score is as large: no weight. */
-const NO_WEIGHT: f32 = 1e30;
 /** Rounding a solution so much larger than the keys are small would leave no digit of the weights right. */
-const LARGEST_ERROR: f32 = 0.0625;
+export const LARGEST_ERROR: f32 = 0.0625;
 const EPSILON: f32 = 1.1920929e-7;
 
 /** Of the largest head, and as much as the last transposed columns read beyond. */
 const VECTOR_BYTES: usize = <usize>(TILE * (LARGEST_HEAD + PANEL) * 4);
+
+/** Keys that tell what all have in common. */
+const SAMPLES: i32 = 16;
 
 // One worker's working memory; vectors of rows,
 export const QUERIES: usize = 0;
 export const MEANS: usize = QUERIES + VECTOR_BYTES; // weighted, of the keys
 export const RIGHT: usize = MEANS + VECTOR_BYTES; // the right side of the systems, then what is left of it
 export const SOLUTION: usize = RIGHT + VECTOR_BYTES;
-const DIRECTION: usize = SOLUTION + VECTOR_BYTES;
+export const DIRECTION: usize = SOLUTION + VECTOR_BYTES;
 export const IMAGE: usize = DIRECTION + VECTOR_BYTES; // of the direction under the matrix; also scaled queries
 export const RESULT: usize = IMAGE + VECTOR_BYTES;
 export const FIRST: usize = RESULT + VECTOR_BYTES; // the solution of the forward pass, and a gradient, backward
-// numbers of a block of pairs,
+const CHUNK_ROWS: usize = QUERIES; // while keys are packed, in the place of all these
+// numbers of a block of pairs, twice as many where keys' gradients have four of each,
 export const BLOCK: usize = FIRST + VECTOR_BYTES;
-const BLOCK_BYTES: usize = <usize>BLOCK_PANELS * PANEL_ROWS;
-export const SECOND_BLOCK: usize = BLOCK + BLOCK_BYTES;
-export const LAYOUT: usize = SECOND_BLOCK + BLOCK_BYTES;
+export const LAYOUT: usize = BLOCK + 2 * <usize>BLOCK_PANELS * PANEL_ROWS;
 const LAYOUT_END: usize = (LAYOUT + LAYOUT_BYTES + 63) & ~63;
 // a number of each row,
-const MAXIMA: usize = LAYOUT_END;
-export const INVERSES: usize = MAXIMA + ROW; // of the sums of weights
+export const MAXIMA: usize = LAYOUT_END;
+export const INVERSES: usize = MAXIMA + ROW; // of the sums of e^(score - largest): the largest weights
 export const SHIFTS: usize = INVERSES + ROW;
 export const RIDGES: usize = SHIFTS + ROW;
 const NORMS: usize = RIDGES + ROW; // squared, of what is left of the right side
@@ -63,10 +63,15 @@ export const ITERATIONS: usize = ACTIVE + ROW;
 export const RESIDUALS: usize = ITERATIONS + ROW;
 export const AUX: usize = RESIDUALS + ROW;
 const AUX2: usize = AUX + ROW;
-// six words that say who sees a panel's keys, four rows side by side, and what is known of the tile.
-const SEEN: usize = AUX2 + ROW;
+const TOTALS: usize = AUX2 + ROW; // of the numbers of pairs that were added
+const SCALES: usize = TOTALS + ROW; // of the right sides
+const SHRINKS: usize = SCALES + ROW; // of the systems
+// six words that say who sees a panel's keys, what is known of the tile, what keys have in common, and rows under way.
+const SEEN: usize = SHRINKS + ROW;
 export const STATE: usize = SEEN + 32;
-const ROWS_OUT: usize = STATE + 64;
+export const COMMON: usize = STATE + 64;
+const OPERAND: usize = COMMON + <usize>(LARGEST_HEAD * 4);
+const ROWS_OUT: usize = OPERAND + 64;
 const ROW_OUT: usize = <usize>(LARGEST_HEAD + PANEL) * 4;
 export const TILE_BYTES: usize = (ROWS_OUT + 4 * ROW_OUT + 63) & ~63;
 
@@ -85,7 +90,7 @@ export class Tile {
   /** Panels that some row sees, and from the first on, all do. */
   panels: i32;
   fullPanels: i32;
-  /** Addresses: weights [keys][24], twice as many numbers in all backward, and a matrix for a direct solver. */
+  /** Addresses: weights [keys][24], other numbers of pairs behind them, and a matrix for a direct solver. */
   weights: usize;
   matrix: usize;
   /** Slices of eight rows that have work left, a bit each. */
@@ -130,7 +135,10 @@ export function giveBack(p: Problem, slot: i32): void {
   atomic.store<i32>(p.locks + (<usize>slot << 2), 0);
 }
 
-/** Keys and values of one chunk of one key/value head in the layouts that are wanted, and the extremes of the chunk. */
+/**
+ * Keys, less what they have in common, and values of one chunk of one key/value head in the layouts that are wanted, and the
+ * extremes of the chunk.
+ */
 export function packKeysValues(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
   const m = p.m;
@@ -141,23 +149,92 @@ export function packKeysValues(params: usize, task: i32, scratch: usize): void {
   const head = group % p.g;
   const first = (task % chunks) * CHUNK_PANELS;
   const past = min(first + CHUNK_PANELS, panels);
-  const k = p.k;
   const v = p.v;
   const d = p.d;
   const e = p.e;
   const layout = scratch + LAYOUT;
-  const norm = layOutPanels(k, batch, head, 0, m, d, first, past, panelsAt(p.keyPanels, group, panels, d), layout);
-  layOutSixes(k, batch, head, m, d, first, past, sixesAt(p.keySixes, group, panels, d), panels, scratch);
+  const count = past - first;
+  const row = <usize>(first * PANEL);
+  const rows = min(m, past * PANEL) - first * PANEL;
+  const k = distances(p, batch, head, first * PANEL, rows, scratch);
+  const norm = layOutPanels(k, 0, 0, 0, rows, d, 0, count, panelsAt(p.keyPanels, group, panels, d) + row * (<usize>d << 2), layout);
+  layOutSixes(k, 0, 0, rows, d, 0, count, sixesAt(p.keySixes, group, panels, d) + row * SIX, panels, scratch);
   let value: f32 = 0;
   if (p.valueSixes) value = layOutSixes(v, batch, head, m, e, first, past, sixesAt(p.valueSixes, group, panels, e), panels, scratch);
   if (p.valuePanels) layOutPanels(v, batch, head, 0, m, e, first, past, panelsAt(p.valuePanels, group, panels, e), layout);
   if (p.keySlices) {
     const bytes = <usize>panels * PANEL_SLICE_BYTES;
-    const to = p.keySlices + <usize>(group * ((d + SLICE - 1) / SLICE)) * bytes;
-    layOutSlices(k, batch, head, 0, m, d, first, past, to, bytes, PANEL_SLICE_BYTES, layout);
+    const to = p.keySlices + <usize>(group * ((d + SLICE - 1) / SLICE)) * bytes + (row << 5);
+    layOutSlices(k, 0, 0, 0, rows, d, 0, count, to, bytes, PANEL_SLICE_BYTES, layout);
   }
   f32.store(p.extremes + (<usize>task << 3), norm);
   f32.store(p.extremes + (<usize>task << 3), value, 4);
+}
+
+/** Some rows of keys less what they have in common, as an operand of one head: a copy only if that is anything. */
+function distances(p: Problem, batch: i32, head: i32, first: i32, rows: i32, scratch: usize): Operand {
+  const k = p.k;
+  const common = scratch + COMMON;
+  const row0 = rowAddress(k, batch, first, head);
+  if (!findCommon(p, batch, head, common, scratch)) return operandAt(row0, k.dtype, k.row, k.element, scratch);
+  const d = p.d;
+  const bytes = <usize>d << 2;
+  const step = rowBytes(k);
+  const stride = k.element;
+  const dtype = k.dtype;
+  let to = scratch + CHUNK_ROWS;
+  for (let row: i32 = 0; row < rows; row++, to += bytes) {
+    const at = loadRow(row0 + <usize>row * step, stride, dtype, d, to);
+    for (let c: usize = 0; c < bytes; c += 4) f32.store(to + c, f32.load(at + c) - f32.load(common + c));
+  }
+  return operandAt(scratch + CHUNK_ROWS, F32, d, 1, scratch);
+}
+
+function operandAt(address: usize, dtype: i32, row: usize, element: usize, scratch: usize): Operand {
+  const operand = scratch + OPERAND;
+  memory.fill(operand, 0, Operand.BYTES);
+  f64.store(operand, <f64>address);
+  f64.store(operand, <f64>dtype, 8);
+  f64.store(operand, <f64>row, 24);
+  f64.store(operand, <f64>element, 40);
+  return changetype<Operand>(operand);
+}
+
+/**
+ * What the keys of a head have in common: of some of them, by columns, the number nearest to 0 if all have one sign, else 0.
+ * Means, distances from these and, but for a constant of each row, scores are those of keys less any vector; without what is
+ * common their rounding follows the keys' spread. Keys that spread about 0 stay as they are. Returns whether there is anything.
+ */
+export function findCommon(p: Problem, batch: i32, head: i32, to: usize, scratch: usize): bool {
+  const k = p.k;
+  const d = p.d;
+  const bytes = <usize>d << 2;
+  const least = scratch + ROWS_OUT;
+  const most = least + ROW_OUT;
+  for (let x: i32 = 0; x < SAMPLES; x++) {
+    const row = rowAddress(k, batch, <i32>((<i64>x * <i64>(p.m - 1)) / (SAMPLES - 1)), head);
+    const at = loadRow(row, k.element, k.dtype, d, to);
+    if (x == 0) {
+      memory.copy(least, at, bytes);
+      memory.copy(most, at, bytes);
+    }
+    let c: usize = 0;
+    for (; c + 16 <= bytes; c += 16) {
+      v128.store(least + c, f32x4.min(v128.load(at + c), v128.load(least + c)));
+      v128.store(most + c, f32x4.max(v128.load(at + c), v128.load(most + c)));
+    }
+    for (; c < bytes; c += 4) {
+      f32.store(least + c, min(f32.load(at + c), f32.load(least + c)));
+      f32.store(most + c, max(f32.load(at + c), f32.load(most + c)));
+    }
+  }
+  let isAny = false;
+  for (let c: usize = 0; c < bytes; c += 4) {
+    const common = max<f32>(0, f32.load(least + c)) + min<f32>(0, f32.load(most + c));
+    f32.store(to + c, common);
+    if (common != 0) isAny = true;
+  }
+  return isAny;
 }
 
 /** Where the panels of a head begin. */
@@ -242,6 +319,7 @@ export function openTile(p: Problem, place: i32, index: i32, slot: i32, scratch:
   t.live = (1 << ((t.rows + SLICE - 1) / SLICE)) - 1;
 
   const norm = loadVector(p.q, d, 1, scratch + QUERIES, scratch);
+  findCommon(p, t.batch, t.group % p.g, scratch + COMMON, scratch);
   const ridges = p.ridgeRows;
   const address = ridges.address;
   const ridge = <f32>p.ridge;
@@ -332,8 +410,11 @@ function whoSees(p: Problem, t: Tile, panel: i32, scratch: usize): usize {
   return scratch + SEEN;
 }
 
-/** Weights e^(score - largest) of all keys, 0 for those not seen; the inverses of their sums; and log-sum-exps to `lses`. */
-export function weigh(p: Problem, lses: usize, scratch: usize): void {
+/**
+ * Weights of all keys that sum to 1, 0 for those not seen; at MAXIMA the largest scores, in powers of two, and at INVERSES the
+ * largest weights, 0 for rows that see no key.
+ */
+export function weigh(p: Problem, scratch: usize): void {
   const t = changetype<Tile>(scratch + STATE);
   const d = p.d;
   const slices = (t.rows + SLICE - 1) / SLICE;
@@ -352,52 +433,30 @@ export function weigh(p: Problem, lses: usize, scratch: usize): void {
   }
   for (let lane: usize = 0; lane < <usize>slices << 5; lane += 16) {
     const most = v128.load(scratch + MAXIMA + lane);
+    const end = t.weights + <usize>t.panels * PANEL_ROWS;
     let sum = f32x4.splat(0);
-    let at = t.weights + lane;
-    for (const end = t.weights + <usize>t.panels * PANEL_ROWS; at < end; at += ROW) {
+    for (let at = t.weights + lane; at < end; at += ROW) {
       const weight = exp2Clamped(f32x4.sub(v128.load(at), most));
       v128.store(at, weight);
       sum = f32x4.add(sum, weight);
     }
-    const sees = f32x4.gt(sum, f32x4.splat(0));
-    v128.store(scratch + INVERSES + lane, v128.and(f32x4.div(f32x4.splat(1), sum), sees));
-    v128.store(lses + lane, sum);
-  }
-  for (let r: usize = 0; r < <usize>t.rows << 2; r += 4) {
-    const sum = f32.load(lses + r);
-    const lse = <f64>f32.load(scratch + MAXIMA + r) * LN2 + log(<f64>sum);
-    f32.store(lses + r, sum > 0 ? <f32>lse : -Infinity);
+    const inverse = v128.and(f32x4.div(f32x4.splat(1), sum), f32x4.gt(sum, f32x4.splat(0)));
+    for (let at = t.weights + lane; at < end; at += ROW) v128.store(at, f32x4.mul(inverse, v128.load(at)));
+    v128.store(scratch + INVERSES + lane, inverse);
   }
 }
 
-/** Weights again, which sum to 1, from the log-sum-exps at AUX. */
-export function weighAgain(p: Problem, scratch: usize): void {
+/** Log-sum-exps of the scores, to `to`. */
+export function logSumExps(p: Problem, to: usize, scratch: usize): void {
   const t = changetype<Tile>(scratch + STATE);
-  const d = p.d;
-  const slices = (t.rows + SLICE - 1) / SLICE;
-  const step = sliceBytes(d);
-  scaleQueries(p, scratch);
-  for (let r: i32 = 0; r < TILE; r++) {
-    const lse = r < t.rows ? f32.load(scratch + AUX + (r << 2)) : -Infinity;
-    f32.store(scratch + AUX + (r << 2), lse == -Infinity ? NO_WEIGHT : <f32>(<f64>lse * LOG2E));
-    f32.store(scratch + INVERSES + (r << 2), lse == -Infinity ? 0 : 1);
-  }
-  const panels = panelsAt(p.keyPanels, t.group, panelsOf(p.m), d);
-  let row = t.weights;
-  for (let panel: i32 = 0; panel < t.panels; panel++, row += PANEL_ROWS) {
-    const seen = whoSees(p, t, panel, scratch);
-    const keys = panels + <usize>panel * <usize>(d * PANEL * 4);
-    for (let s: i32 = 0; s < slices; s++) {
-      const lane = <usize>s << 5;
-      weightProduct(keys, scratch + IMAGE + <usize>s * step, d, row + lane, scratch + AUX + lane);
-      if (!seen) continue;
-      for (let x: usize = 0; x < <usize>PANEL; x++) {
-        const weights = row + lane + x * ROW;
-        const bits = i32.load(seen + (x << 2)) >> (s * SLICE);
-        v128.store(weights, v128.and(v128.load(weights), seenLanes(bits)));
-        v128.store(weights, v128.and(v128.load(weights, 16), seenLanes(bits >> 4)), 16);
-      }
-    }
+  for (let r: i32 = 0; r < t.rows; r++) {
+    const row = scratch + (<usize>r << 2);
+    const query = scratch + QUERIES + <usize>(r / SLICE) * sliceBytes(p.d) + (<usize>(r % SLICE) << 2);
+    let common: f64 = 0;
+    for (let c: usize = 0; c < <usize>p.d << 2; c += 4) common += <f64>f32.load(query + (c << 3)) * <f64>f32.load(scratch + COMMON + c);
+    const inverse = f32.load(row, INVERSES);
+    const lse = p.scale * common + <f64>f32.load(row, MAXIMA) * LN2 - log(<f64>inverse);
+    f32.store(to + (<usize>r << 2), inverse > 0 ? <f32>lse : -Infinity);
   }
 }
 
@@ -416,10 +475,6 @@ function scoreProduct(keys: usize, queries: usize, d: i32, scores: usize, most: 
   seenProduct(keys, queries, d, scores, STORE_MAX, most, seen, bit);
 }
 
-function weightProduct(keys: usize, queries: usize, d: i32, weights: usize, lses: usize): void {
-  product(keys, 24, false, queries, d, weights, ROW, STORE_EXP_LESS, lses);
-}
-
 export function storeProduct(keys: usize, rows: usize, columns: i32, pairs: usize): void {
   product(keys, 24, false, rows, columns, pairs, ROW, STORE, 0);
 }
@@ -432,6 +487,13 @@ function addSixes(sixes: usize, pairs: usize, count: i32, to: usize): void {
   product(sixes, SIX, false, pairs, count, to, 32, ADD, 0, ROW);
 }
 
+/** Whether the slice of a lane's four rows has work left. */
+// @ts-ignore: decorator
+@inline
+export function isLive(t: Tile, lane: usize): bool {
+  return ((t.live >> <i32>(lane >> 5)) & 1) != 0;
+}
+
 /** A vector += numbers of pairs times rows [sixes of columns][rows][6], over `count` of these, for the live slices. */
 export function addRows(pairs: usize, from: usize, sixBytes: usize, count: i32, columns: i32, to: usize, live: i32): void {
   const groups = sixes(columns);
@@ -439,6 +501,51 @@ export function addRows(pairs: usize, from: usize, sixBytes: usize, count: i32, 
     if (!((live >> s) & 1)) continue;
     for (let x: i32 = 0; x < groups; x++) {
       addSixes(from + <usize>x * sixBytes, pairs + (<usize>s << 5), count, to + <usize>x * (<usize>PANEL << 5));
+    }
+  }
+}
+
+// Sums over keys of numbers that add up to 0, rounded, would keep a share of the keys' mean. They are ended without it.
+
+/** A vector of such sums begins. */
+export function beginSums(to: usize, d: i32, scratch: usize): void {
+  memory.fill(to, 0, vectorBytes(d));
+  memory.fill(scratch + TOTALS, 0, ROW);
+}
+
+/** The sums += numbers of a block of pairs, at BLOCK, times their keys, `count` of them from key `from` on. */
+export function addKeys(p: Problem, from: usize, count: i32, to: usize, scratch: usize): void {
+  const t = changetype<Tile>(scratch + STATE);
+  const all = panelsOf(p.m);
+  const keys = sixesAt(p.keySixes, t.group, all, p.d);
+  addRows(scratch + BLOCK, keys + from * SIX, <usize>(all * PANEL) * SIX, count, p.d, to, t.live);
+  const bytes = <usize>count * ROW;
+  for (let slice: usize = 0; slice < ROW; slice += 32) {
+    if (!isLive(t, slice)) continue;
+    // Two keys at a time, so that no addition waits for the one before.
+    let left = v128.load(scratch + TOTALS + slice);
+    let right = v128.load(scratch + TOTALS + slice, 16);
+    let nextLeft = f32x4.splat(0);
+    let nextRight = nextLeft;
+    for (let at = scratch + BLOCK + slice, end = at + bytes; at < end; at += 2 * ROW) {
+      left = f32x4.add(left, v128.load(at));
+      right = f32x4.add(right, v128.load(at, 16));
+      nextLeft = f32x4.add(nextLeft, v128.load(at + ROW));
+      nextRight = f32x4.add(nextRight, v128.load(at + ROW, 16));
+    }
+    v128.store(scratch + TOTALS + slice, f32x4.add(left, nextLeft));
+    v128.store(scratch + TOTALS + slice, f32x4.add(right, nextRight), 16);
+  }
+}
+
+/** Less the means times what the numbers of pairs add up to: the sums with keys from their means. */
+export function endSums(to: usize, d: i32, scratch: usize): void {
+  const step = sliceBytes(d);
+  for (let lane: usize = 0; lane < ROW; lane += 16) {
+    const total = f32x4.neg(v128.load(scratch + TOTALS + lane));
+    const slice = (lane >> 5) * step + (lane & 16);
+    for (let at = slice, end = slice + step; at < end; at += 32) {
+      v128.store(to + at, madd(total, v128.load(scratch + MEANS + at), v128.load(to + at)));
     }
   }
 }
@@ -456,8 +563,40 @@ export function sumKeys(p: Problem, to: usize, scratch: usize): void {
   }
 }
 
+/** Numbers of all pairs from a vector of rows, and panels of keys or values. */
+export function timesRows(t: Tile, panels: usize, columns: i32, vector: usize, to: usize): void {
+  const step = sliceBytes(columns);
+  for (let panel: i32 = 0; panel < t.panels; panel++, panels += <usize>(columns * PANEL * 4), to += PANEL_ROWS) {
+    for (let s: i32 = 0; s < TILE / SLICE; s++) {
+      if ((t.live >> s) & 1) storeProduct(panels, vector + <usize>s * step, columns, to + (<usize>s << 5));
+    }
+  }
+}
+
+/** Means of the numbers of each row's pairs under its weights. */
+export function meanNumbers(t: Tile, numbers: usize, to: usize): void {
+  const bytes = <usize>t.panels * PANEL_ROWS;
+  for (let slice: usize = 0; slice < ROW; slice += 32) {
+    let left = f32x4.splat(0);
+    let right = left;
+    let nextLeft = left;
+    let nextRight = left;
+    let weight = t.weights + slice;
+    if (isLive(t, slice)) {
+      for (let at = numbers + slice, end = at + bytes; at < end; at += 2 * ROW, weight += 2 * ROW) {
+        left = madd(v128.load(weight), v128.load(at), left);
+        right = madd(v128.load(weight, 16), v128.load(at, 16), right);
+        nextLeft = madd(v128.load(weight + ROW), v128.load(at + ROW), nextLeft);
+        nextRight = madd(v128.load(weight + ROW, 16), v128.load(at + ROW, 16), nextRight);
+      }
+    }
+    v128.store(to + slice, f32x4.add(left, nextLeft));
+    v128.store(to + slice, f32x4.add(right, nextRight), 16);
+  }
+}
+
 /** Numbers of a block of pairs: weights times (key . vector - shift of the row), for the live slices. */
-export function weighProducts(p: Problem, first: i32, count: i32, vector: usize, scratch: usize): void {
+function weighProducts(p: Problem, first: i32, count: i32, vector: usize, scratch: usize): void {
   const t = changetype<Tile>(scratch + STATE);
   const d = p.d;
   const live = t.live;
@@ -486,16 +625,15 @@ export function dots(a: usize, b: usize, d: i32, to: usize): void {
   }
 }
 
-/** Means - queries, the right side of the forward pass's systems, from sums at MEANS, which become means. */
+/** Means - queries, the right side of the forward pass's systems, from these. */
 export function meansLessQueries(p: Problem, scratch: usize): void {
   const step = sliceBytes(p.d);
   for (let lane: usize = 0; lane < ROW; lane += 16) {
-    const inverse = v128.load(scratch + INVERSES + lane);
     const slice = scratch + (lane >> 5) * step + (lane & 16);
-    for (let at = slice, end = slice + step; at < end; at += 32) {
-      const mean = f32x4.mul(inverse, v128.load(at, MEANS));
-      v128.store(at, mean, MEANS);
-      v128.store(at, f32x4.sub(mean, v128.load(at, QUERIES)), RIGHT);
+    let common = scratch + COMMON;
+    for (let at = slice, end = slice + (<usize>p.d << 5); at < end; at += 32, common += 4) {
+      const query = f32x4.sub(v128.load(at, QUERIES), v128.load32_splat(common));
+      v128.store(at, f32x4.sub(v128.load(at, MEANS), query), RIGHT);
     }
   }
 }
@@ -510,6 +648,8 @@ export function solve(p: Problem, scratch: usize): void {
   const live = t.live;
   const right = scratch + RIGHT;
   const solution = scratch + SOLUTION;
+  // The squares of small ones would be lost.
+  shrinkVector(right, d, scratch + SCALES);
   memory.fill(solution, 0, vectorBytes(d));
   memory.fill(scratch + ITERATIONS, 0, ROW);
   memory.fill(scratch + RESIDUALS, 0, ROW);
@@ -527,6 +667,8 @@ export function solve(p: Problem, scratch: usize): void {
     }
   } else iterate(p, scratch);
 
+  scaleVector(solution, d, scratch + SCALES);
+
   // What rounding the solution may do to weights, which are its products with keys.
   dots(solution, solution, d, scratch + AUX);
   const keys = sqrt(largestOf(p, t.group, 0));
@@ -534,38 +676,68 @@ export function solve(p: Problem, scratch: usize): void {
     const size = f32.load(scratch + AUX2 + r);
     if (!p.direct && size > 0 && f32.load(scratch + INVERSES + r) > 0) f32.store(scratch + RESIDUALS + r, sqrt(f32.load(scratch + NORMS + r) / size));
     const residual = f32.load(scratch + RESIDUALS + r);
-    const isLost = residual != residual || !(sqrt(f32.load(scratch + AUX + r)) * keys * EPSILON <= LARGEST_ERROR);
+    // A single key that counts is the mean, and nothing is rounded.
+    const rounded: f32 = f32.load(scratch + INVERSES + r) == 1 ? 0 : sqrt(f32.load(scratch + AUX + r)) * keys * EPSILON;
+    const isLost = residual != residual || !(rounded <= LARGEST_ERROR);
     if (isLost) f32.store(scratch + RESIDUALS + r, Infinity);
   }
   t.live = live;
 }
 
-/** Conjugate gradients of all rows together; those that are solved take no part, and slices of solved ones no time. */
+/**
+ * Conjugate gradients of all rows together; those that are solved take no part, and slices of solved ones no time. Ridges above
+ * 1 divide their systems, so that nothing overflows, and scale the solutions.
+ */
 function iterate(p: Problem, scratch: usize): void {
   const t = changetype<Tile>(scratch + STATE);
   const d = p.d;
-  const all = panelsOf(p.m);
-  const keys = sixesAt(p.keySixes, t.group, all, d);
   const step = sliceBytes(d);
   const tolerance = f32x4.splat(<f32>(p.tolerance * p.tolerance));
+  const one = f32x4.splat(1);
   memory.copy(scratch + DIRECTION, scratch + RIGHT, vectorBytes(d));
   for (let lane: usize = 0; lane < ROW; lane += 16) {
     v128.store(scratch + TARGETS + lane, f32x4.mul(tolerance, v128.load(scratch + NORMS + lane)));
+    v128.store(scratch + SHRINKS + lane, f32x4.div(one, f32x4.max(one, v128.load(scratch + RIDGES + lane))));
   }
   for (let iteration: i32 = 0; iteration < p.maxIterations && !isAborted(); iteration++) {
     t.live = liveSlices(scratch);
-    if (t.live == 0) return;
+    if (t.live == 0) break;
     dots(scratch + MEANS, scratch + DIRECTION, d, scratch + SHIFTS);
-    memory.fill(scratch + IMAGE, 0, vectorBytes(d));
+    beginSums(scratch + IMAGE, d, scratch);
     for (let first: i32 = 0; first < t.panels; first += BLOCK_PANELS) {
       const count = min(BLOCK_PANELS, t.panels - first);
       weighProducts(p, first, count, scratch + DIRECTION, scratch);
-      const from = keys + <usize>(first * PANEL) * SIX;
-      addRows(scratch + BLOCK, from, <usize>(all * PANEL) * SIX, count * PANEL, d, scratch + IMAGE, t.live);
+      addKeys(p, <usize>(first * PANEL), count * PANEL, scratch + IMAGE, scratch);
     }
+    endSums(scratch + IMAGE, d, scratch);
     for (let lane: usize = 0; lane < ROW; lane += 16) {
-      if ((t.live >> <i32>(lane >> 5)) & 1) advance(lane, (lane >> 5) * step + (lane & 16), d, scratch);
+      if (isLive(t, lane)) advance(lane, (lane >> 5) * step + (lane & 16), d, scratch);
     }
+  }
+  scaleVector(scratch + SOLUTION, d, scratch + SHRINKS);
+}
+
+/** Divides a vector's rows by their largest magnitudes, which go to `to`; a row of zeros stays. */
+function shrinkVector(vector: usize, d: i32, to: usize): void {
+  const step = sliceBytes(d);
+  for (let lane: usize = 0; lane < ROW; lane += 16) {
+    const slice = vector + (lane >> 5) * step + (lane & 16);
+    const end = slice + (<usize>d << 5);
+    let largest = f32x4.splat(0);
+    for (let at = slice; at < end; at += 32) largest = f32x4.max(largest, f32x4.abs(v128.load(at)));
+    const divisor = v128.bitselect(f32x4.splat(1), largest, f32x4.eq(largest, f32x4.splat(0)));
+    for (let at = slice; at < end; at += 32) v128.store(at, f32x4.div(v128.load(at), divisor));
+    v128.store(to + lane, divisor);
+  }
+}
+
+/** A vector times a number of each row. */
+function scaleVector(vector: usize, d: i32, factors: usize): void {
+  const step = sliceBytes(d);
+  for (let lane: usize = 0; lane < ROW; lane += 16) {
+    const slice = vector + (lane >> 5) * step + (lane & 16);
+    const factor = v128.load(factors + lane);
+    for (let at = slice, end = slice + (<usize>d << 5); at < end; at += 32) v128.store(at, f32x4.mul(factor, v128.load(at)));
   }
 }
 
@@ -580,14 +752,14 @@ function liveSlices(scratch: usize): i32 {
 
 /** One step of four rows. */
 function advance(lane: usize, slice: usize, d: i32, scratch: usize): void {
-  const inverse = v128.load(scratch + INVERSES + lane);
-  const ridge = v128.load(scratch + RIDGES + lane);
+  const shrink = v128.load(scratch + SHRINKS + lane);
+  const ridge = f32x4.mul(shrink, v128.load(scratch + RIDGES + lane));
   const first = scratch + slice;
   const end = first + (<usize>d << 5);
   let curvature = f32x4.splat(0);
   for (let at = first; at < end; at += 32) {
     const direction = v128.load(at, DIRECTION);
-    const image = madd(ridge, direction, f32x4.mul(inverse, v128.load(at, IMAGE)));
+    const image = madd(ridge, direction, f32x4.mul(shrink, v128.load(at, IMAGE)));
     v128.store(at, image, IMAGE);
     curvature = madd(direction, image, curvature);
   }

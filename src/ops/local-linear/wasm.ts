@@ -10,7 +10,7 @@ import {
   withMemory,
 } from '../../runtime/wasm/plan';
 import type { Tensor } from '../../tensor/tensor';
-import type { LocalLinearBackwardCall, LocalLinearCall, LocalLinearProblem } from './call';
+import { type LocalLinearBackwardCall, type LocalLinearCall, type LocalLinearProblem, SECOND_TOLERANCE } from './call';
 import { BackwardParams, ForwardParams, ROW_LENGTH } from './params.generated';
 
 /** What a solver may take, for the time of a call: iterations of conjugate gradients. */
@@ -21,7 +21,7 @@ const chunksOf = (rows: number) => Math.ceil(Math.ceil(rows / PANEL) / CHUNK_PAN
 
 export function planLocalLinear(call: LocalLinearCall, { memory, threads }: Machine): Plan {
   const { out, lse, solution, residual, iterations } = call;
-  const { b, h, g, n, m, e, keys, bytes, problemAt, flops } = problemOf(call, threads, 1);
+  const { b, h, g, n, m, e, keys, bytes, problemAt, flops } = problemOf(call, threads, 2);
   return withMemory({ ...bytes, valueSixes: keys * inSixes(e) * 4 }, (at) => {
     new Int32Array(memory.buffer, at.locks, threads).fill(0);
     return [
@@ -41,9 +41,10 @@ export function planLocalLinear(call: LocalLinearCall, { memory, threads }: Mach
 }
 
 export function planLocalLinearBackward(call: LocalLinearBackwardCall, { memory, threads }: Machine): Plan {
-  const { gradOut, solution, lse, stopGradRidge, gradQ, gradK, gradV, gradRidgeRows, residual } = call;
-  const { b, h, g, n, m, d, e, keys, bytes, problemAt, flops } = problemOf(call, threads, 2);
+  const { gradOut, solution, stopGradRidge, gradQ, gradK, gradV, gradRidgeRows, residual } = call;
+  const { b, h, g, n, m, d, e, keys, bytes, problemAt, flops } = problemOf(call, threads, 3);
   const rows = b * h * inSixes(n) * 4;
+  const tolerance = call.tolerance * SECOND_TOLERANCE;
   const [ofD, ofE] = [rows * d, rows * e];
   const [sixesOfD, sixesOfE] = [rows * inSixes(d), rows * inSixes(e)];
   const scratch = {
@@ -63,8 +64,8 @@ export function planLocalLinearBackward(call: LocalLinearBackwardCall, { memory,
         ],
         params: BackwardParams({
           ...at,
-          problem: { ...problemAt(at), valuePanels: at.valuePanels, valueSixes: 0 },
-          ...{ gradOut: operand(gradOut), solution: operand(solution), lse, stopGradRidge, residual },
+          problem: { ...problemAt(at), tolerance, valuePanels: at.valuePanels, valueSixes: 0 },
+          ...{ gradOut: operand(gradOut), solution: operand(solution), stopGradRidge, residual },
           ...{ gradQ: contiguous(gradQ), gradK: contiguous(gradK), gradV: contiguous(gradV) },
           gradRidge: gradRidgeRows ? contiguous(gradRidgeRows) : { address: 0, dtype: 0 },
           second: { address: at.second, dtype: 0, batch: n * h * d, row: h * d, head: d, element: 1 },

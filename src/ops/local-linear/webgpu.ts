@@ -19,7 +19,7 @@ import {
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import { clear, LANES } from '../../runtime/webgpu/kernels/product';
 import type { Plan, Workspace } from '../../runtime/webgpu/queue';
-import type { LocalLinearBackwardCall, LocalLinearCall, LocalLinearProblem } from './call';
+import { type LocalLinearBackwardCall, type LocalLinearCall, type LocalLinearProblem, SECOND_TOLERANCE } from './call';
 
 /** Rows and keys of a tile. */
 const TILE = 32;
@@ -68,32 +68,28 @@ const STATE = [
   'first_norm',
   'active',
   'iterations',
-  'shift',
-  'mean_product',
-  'error_shift',
-  'factor_shift',
+  'shrink',
+  'scale',
+  'lse',
+  'is_single',
+  'total',
   'constant',
+  'sum',
 ] as const;
 const STATES = STATE.map(
   (name, at) => `
 fn ${name}_at(row: u32) -> u32 { return ${at} * numbers.rows + row; }`,
 ).join('');
 
-type Finish = 'scores' | 'plain' | 'weighed';
-
 /** Numbers of pairs from a vector of rows, and keys or values: of a tile of either. */
 const pairsKernel = variants(
-  ({ finish, isStaged }: { finish: Finish; isStaged: boolean }): Kernel => ({
-    name: `local linear attention: ${finish} numbers of pairs`,
+  (isStaged: boolean): Kernel => ({
+    name: 'local linear attention: numbers of pairs',
     invocations: LANES,
-    operands: {
-      ...{ vector: READ4, y: ROWS, live: READ, pairs: { access: 'write', vector: true } },
-      ...(finish === 'weighed' && { weights: READ4, state: READ }),
-    },
+    operands: { vector: READ4, y: ROWS, live: READ, pairs: { access: 'write', vector: true } },
     numbers: { ...EXTENTS, ...rowsNumbers('y'), columns: 'u32', key_tiles: 'u32', factor: 'f32' },
     body: `
 ${PLACES}
-${STATES}
 ${elementsCode('y')}
 ${memoryOf(BLOCK, isStaged)}
 fn of_vector(tile: Tile, c: u32, row: u32) -> vec4f {
@@ -119,18 +115,7 @@ fn run(task: u32, lane: u32) {
     'sum',
     BLOCK,
     isStaged,
-    (row, column, quad) => `{
-    let numbers_of_pairs = ${quad};
-    let at = pair_of(tile, ${row}, first_key + ${column});
-    ${
-      finish === 'weighed'
-        ? `let w = load4_weights(at);
-    let shift = load_state(shift_at(tile.at * ${TILE} + ${row}));
-    // A weight of 0 takes nothing, not even what is no number.
-    store4_pairs(at, select(w * (numbers_of_pairs - shift), vec4f(), w == vec4f()), 4);`
-        : 'store4_pairs(at, numbers.factor * numbers_of_pairs, 4);'
-    }
-  }`,
+    (row, column, quad) => `store4_pairs(pair_of(tile, ${row}, first_key + ${column}), numbers.factor * ${quad}, 4);`,
   )}
 }`,
   }),
@@ -138,7 +123,7 @@ fn run(task: u32, lane: u32) {
 
 type Sum = 'vector' | 'out';
 
-/** Sums over keys of numbers of pairs times rows of keys or values: a vector of rows, or the negated result. */
+/** Sums over keys of numbers of pairs times rows of keys or values: a vector of rows, or the result. */
 const sumKernel = variants(
   ({ to, isStaged }: { to: Sum; isStaged: boolean }): Kernel => ({
     name: `local linear attention: sums to ${to}`,
@@ -201,7 +186,7 @@ fn run(task: u32, lane: u32) {
     }`
         : `let i = tile.first + ${row};
     if (i < numbers.n && column_of_quad < numbers.columns) {
-      var result = -sums;
+      var result = sums;
       let seen = seen_by(i);
       for (var c = 0u; c < 4; c++) {
         if (sees_bad(tile, seen, column_of_quad + c)) { result[c] = not_a_number(); }
@@ -216,23 +201,50 @@ fn run(task: u32, lane: u32) {
   }),
 );
 
-/** Of some keys of a head: their largest squared norm, and the first at which a value of each column is no number. */
-const extremesKernel: Kernel = {
-  name: 'local linear attention: extremes',
+/** Keys that tell what all have in common (tile.as.ts says why). */
+const SAMPLES = 16;
+
+/**
+ * Of some keys of a head: themselves less what all have in common, their largest squared norm then, and the first at which a
+ * value of each column is no number.
+ */
+const chunkKernel: Kernel = {
+  name: 'local linear attention: keys and extremes',
   invocations: CHUNK,
-  operands: { k: { access: 'read', rank: 4 }, v: { access: 'read', rank: 4 }, largest: WRITE, bad: WRITE },
+  operands: {
+    ...{ k: { access: 'read', rank: 4 }, v: { access: 'read', rank: 4 } },
+    ...{ keys: WRITE, common: WRITE, largest: WRITE, bad: WRITE },
+  },
   numbers: { m: 'u32', d: 'u32', e: 'u32', key_heads: 'u32', chunks: 'u32' },
   body: `
 var<workgroup> norms: array<f32, ${CHUNK}>;
+var<workgroup> shared_part: array<f32, ${LARGEST_HEAD}>;
 fn run(task: u32, lane: u32) {
   let group = task / numbers.chunks;
   let batch = group / numbers.key_heads;
   let head = group % numbers.key_heads;
   let first = task % numbers.chunks * ${CHUNK};
+  for (var c = lane; c < numbers.d; c += ${CHUNK}) {
+    var least = load_k(at_k(batch, 0, head, c));
+    var most = least;
+    for (var i = 1u; i < ${SAMPLES}; i++) {
+      let x = load_k(at_k(batch, i * (numbers.m - 1) / ${SAMPLES - 1}, head, c));
+      least = min(least, x);
+      most = max(most, x);
+    }
+    let part = max(0.0, least) + min(0.0, most);
+    shared_part[c] = part;
+    if (first == 0) { store_common(group * numbers.d + c, part); }
+  }
+  workgroupBarrier();
   let key = first + lane;
   var norm = 0.0;
   if (key < numbers.m) {
-    for (var c = 0u; c < numbers.d; c++) { let x = load_k(at_k(batch, key, head, c)); norm = fma(x, x, norm); }
+    for (var c = 0u; c < numbers.d; c++) {
+      let x = load_k(at_k(batch, key, head, c)) - shared_part[c];
+      store_keys(((batch * numbers.m + key) * numbers.key_heads + head) * numbers.d + c, x);
+      norm = fma(x, x, norm);
+    }
   }
   norms[lane] = norm;
   workgroupBarrier();
@@ -275,15 +287,16 @@ fn largest_of(x: f32, lane: u32) -> f32 {
   return parts[0];
 }`;
 
-/** Weights of a row that sum to 1, in the place of its scores, and its log-sum-exp. */
+/** Weights of a row that sum to 1, in the place of its scores, its log-sum-exp, and whether one of them is all. */
 const softmaxKernel: Kernel = {
   name: 'local linear attention: weights',
   invocations: LANES,
-  operands: { weights: UPDATE, lse: WRITE },
+  operands: { weights: UPDATE, state: UPDATE },
   numbers: EXTENTS,
   body: `
 ${functions('precise_exp', 'precise_log', 'not_a_number')}
 ${PLACES}
+${STATES}
 ${REDUCE}
 fn run(task: u32, lane: u32) {
   let tile = tile_of(task / ${TILE});
@@ -306,67 +319,22 @@ fn run(task: u32, lane: u32) {
     if (key < seen) { weight = select(precise_exp(load_weights(first + key) - most) / sum, not_a_number(), odd > 0.0); }
     store_weights(first + key, weight);
   }
-  if (lane == 0 && i < numbers.n) {
-    let lse = select(most + precise_log(sum), -numbers.infinity, seen == 0);
-    store_lse((tile.batch * numbers.n + i) * numbers.h + tile.head, select(lse, not_a_number(), odd > 0.0));
+  if (lane == 0) {
+    store_state(lse_at(task), select(most + precise_log(sum), not_a_number(), odd > 0.0));
+    store_state(is_single_at(task), f32(sum == 1.0));
   }
 }`,
 };
 
 const VECTORS = { means: READ, right: UPDATE, solution: UPDATE, direction: UPDATE } as const;
 
-/** Whether a tile has systems left to solve, and the mean of the keys along each row's direction. */
+/** Whether a tile has systems left to solve. */
 const NEXT = `
   if (lane == 0) { atomicStore(&left, 0); }
   workgroupBarrier();
   if (goes_on) { atomicStore(&left, 1); }
   workgroupBarrier();
-  if (lane == 0) { store_live(tile.at, f32(atomicLoad(&left))); }
-  var shift = 0.0;
-  for (var c = 0u; c < numbers.d; c++) {
-    let at = vector_of(tile, numbers.d, c) + lane;
-    shift = fma(load_means(at), load_direction(at), shift);
-  }
-  store_state(shift_at(row), shift);`;
-
-/** Conjugate gradients begin: forward from the mean of the keys less the query. */
-const startKernel = variants(
-  (isForward: boolean): Kernel => ({
-    name: `local linear attention: systems ${isForward ? 'forward' : 'backward'}`,
-    invocations: TILE,
-    operands: { ...VECTORS, state: UPDATE, live: WRITE, ...(isForward && { q: ROWS }) },
-    numbers: { ...EXTENTS, ...(isForward && rowsNumbers('q')) },
-    body: `
-${PLACES}
-${STATES}
-${isForward ? elementsCode('q') : ''}
-var<workgroup> left: atomic<u32>;
-fn run(task: u32, lane: u32) {
-  let tile = tile_of(task);
-  let row = task * ${TILE} + lane;
-  let i = tile.first + lane;
-  var norm = 0.0;
-  for (var c = 0u; c < numbers.d; c++) {
-    let at = vector_of(tile, numbers.d, c) + lane;
-    ${
-      isForward
-        ? `let right = load_means(at) - element_q(tile.batch, i, i < numbers.n, tile.head, c);
-    store_right(at, right);`
-        : 'let right = load_right(at);'
-    }
-    store_solution(at, 0.0);
-    store_direction(at, right);
-    norm = fma(right, right, norm);
-  }
-  let goes_on = seen_by(i) > 0 && norm > 0.0;
-  store_state(norm_at(row), norm);
-  store_state(first_norm_at(row), norm);
-  store_state(active_at(row), f32(goes_on));
-  store_state(iterations_at(row), 0.0);
-  ${NEXT}
-}`,
-  }),
-);
+  if (lane == 0) { store_live(tile.at, f32(atomicLoad(&left))); }`;
 
 const RIDGE = `
 fn ridge_of(tile: Tile, i: u32) -> f32 {
@@ -376,11 +344,83 @@ fn ridge_of(tile: Tile, i: u32) -> f32 {
 const RIDGES: OperandSpec = { access: 'read', rank: 3 };
 const RIDGE_NUMBERS = { ridge: 'f32', has_rows: 'u32' } as const;
 
-/** One step of conjugate gradients, from the weighted sums of the keys' products with the direction. */
+/**
+ * Systems begin: forward from the mean of the keys less the query, backward from sums with keys from their mean. Right sides
+ * are divided by their largest number, since squares of small ones would be lost, and for conjugate gradients systems by
+ * ridges above 1, so that nothing overflows.
+ */
+const startKernel = variants(
+  (isForward: boolean): Kernel => ({
+    name: `local linear attention: systems ${isForward ? 'forward' : 'backward'}`,
+    invocations: TILE,
+    operands: {
+      ...{ ...VECTORS, state: UPDATE, live: WRITE, ridges: RIDGES },
+      ...(isForward && { q: ROWS, common: READ, lse: WRITE }),
+    },
+    numbers: { ...EXTENTS, ...RIDGE_NUMBERS, direct: 'u32', ...(isForward && { ...rowsNumbers('q'), scale: 'f32' }) },
+    body: `
+${functions('not_a_number')}
+${PLACES}
+${STATES}
+${RIDGE}
+${isForward ? elementsCode('q') : ''}
+var<workgroup> left: atomic<u32>;
+fn run(task: u32, lane: u32) {
+  let tile = tile_of(task);
+  let row = task * ${TILE} + lane;
+  let i = tile.first + lane;
+  var largest = 0.0;
+  ${isForward ? 'var score = 0.0;' : ''}
+  for (var c = 0u; c < numbers.d; c++) {
+    let at = vector_of(tile, numbers.d, c) + lane;
+    ${
+      isForward
+        ? `let part = load_common(tile.group * numbers.d + c);
+    let query = element_q(tile.batch, i, i < numbers.n, tile.head, c);
+    let right = load_means(at) - (query - part);
+    score = fma(query, part, score);`
+        : 'let right = fma(-load_state(total_at(row)), load_means(at), load_right(at));'
+    }
+    store_right(at, right);
+    largest = max(largest, abs(right));
+  }
+  if (largest == 0.0) { largest = 1.0; }
+  var norm = 0.0;
+  for (var c = 0u; c < numbers.d; c++) {
+    let at = vector_of(tile, numbers.d, c) + lane;
+    let right = load_right(at) / largest;
+    store_right(at, right);
+    store_solution(at, 0.0);
+    store_direction(at, right);
+    norm = fma(right, right, norm);
+  }
+  let shrink = select(1.0 / max(1.0, ridge_of(tile, i)), 1.0, numbers.direct != 0);
+  let goes_on = seen_by(i) > 0 && norm > 0.0;
+  store_state(norm_at(row), norm);
+  store_state(first_norm_at(row), norm);
+  store_state(active_at(row), f32(goes_on));
+  store_state(iterations_at(row), 0.0);
+  store_state(shrink_at(row), shrink);
+  store_state(scale_at(row), largest * shrink);
+  ${
+    isForward
+      ? `if (i < numbers.n) {
+    let lse = load_state(lse_at(row));
+    let of_sums = select(not_a_number(), fma(numbers.scale, score, lse), is_number(lse));
+    store_lse((tile.batch * numbers.n + i) * numbers.h + tile.head, select(of_sums, -numbers.infinity, seen_by(i) == 0));
+  }`
+      : ''
+  }
+  ${NEXT}
+}`,
+  }),
+);
+
+/** One step of conjugate gradients, from the weighted sums of the keys' products with the direction and what these add up to. */
 const stepKernel: Kernel = {
   name: 'local linear attention: conjugate gradients',
   invocations: TILE,
-  operands: { ...VECTORS, image: READ, state: UPDATE, live: UPDATE, ridges: RIDGES },
+  operands: { ...VECTORS, image: UPDATE, state: UPDATE, live: UPDATE, ridges: RIDGES },
   numbers: { ...EXTENTS, ...RIDGE_NUMBERS, tolerance: 'f32' },
   body: `
 ${PLACES}
@@ -393,12 +433,16 @@ fn run(task: u32, lane: u32) {
   if (workgroupUniformLoad(&is_live) == 0.0) { return; }
   let tile = tile_of(task);
   let row = task * ${TILE} + lane;
-  let ridge = ridge_of(tile, tile.first + lane);
+  let shrink = load_state(shrink_at(row));
+  let ridge = shrink * ridge_of(tile, tile.first + lane);
+  let total = load_state(total_at(row));
   var curvature = 0.0;
   for (var c = 0u; c < numbers.d; c++) {
     let at = vector_of(tile, numbers.d, c) + lane;
     let direction = load_direction(at);
-    curvature = fma(direction, fma(ridge, direction, load_image(at)), curvature);
+    let image = fma(ridge, direction, shrink * fma(-total, load_means(at), load_image(at)));
+    store_image(at, image);
+    curvature = fma(direction, image, curvature);
   }
   let before = load_state(norm_at(row));
   // Where rounding leaves no curvature there is no way on.
@@ -411,7 +455,7 @@ fn run(task: u32, lane: u32) {
       let at = vector_of(tile, numbers.d, c) + lane;
       let direction = load_direction(at);
       store_solution(at, fma(alpha, direction, load_solution(at)));
-      let rest = load_right(at) - alpha * fma(ridge, direction, load_image(at));
+      let rest = load_right(at) - alpha * load_image(at);
       store_right(at, rest);
       norm = fma(rest, rest, norm);
     }
@@ -533,16 +577,18 @@ fn residual_of(tile: Tile, row: u32, size: f32) -> f32 {
     if (is_number(norm)) { keys = max(keys, norm); }
   }
   let residual = sqrt(load_state(norm_at(row)) / first);
-  let is_right = is_number(residual) && sqrt(size) * sqrt(keys) * 1.1920929e-7 <= 0.0625;
+  // A single key that counts is the mean, and nothing is rounded.
+  let is_single = load_state(is_single_at(row)) > 0.0;
+  let is_right = is_number(residual) && (is_single || sqrt(size) * sqrt(keys) * 1.1920929e-7 <= 0.0625);
   return select(numbers.infinity, residual, is_right);
 }`;
 
-/** What a row's system came to; its shift becomes that of the weights' factors. */
+/** What a row's system came to. */
 const solutionKernel: Kernel = {
   name: 'local linear attention: solutions',
   invocations: TILE,
   operands: {
-    ...{ means: READ, vector: READ, state: UPDATE, live: WRITE, largest: READ },
+    ...{ vector: UPDATE, state: READ, live: WRITE, largest: READ },
     ...{ solution: WRITE, residual: WRITE, iterations: WRITE },
   },
   numbers: { ...EXTENTS, chunks: 'u32' },
@@ -557,16 +603,15 @@ fn run(task: u32, lane: u32) {
   let i = tile.first + lane;
   let to = (tile.batch * numbers.n + i) * numbers.h + tile.head;
   let is_solvable = is_number(load_state(first_norm_at(row)));
-  var shift = 1.0;
+  let scale = load_state(scale_at(row));
   var size = 0.0;
   for (var c = 0u; c < numbers.d; c++) {
     let at = vector_of(tile, numbers.d, c) + lane;
-    let x = load_vector(at);
-    shift = fma(load_means(at), x, shift);
+    let x = scale * load_vector(at);
+    store_vector(at, x);
     size = fma(x, x, size);
     if (i < numbers.n) { store_solution(to * numbers.d + c, select(not_a_number(), x, is_solvable)); }
   }
-  store_state(shift_at(row), shift);
   if (lane == 0) { store_live(tile.at, 1.0); }
   if (i < numbers.n) {
     store_residual(to, residual_of(tile, row, size));
@@ -575,35 +620,57 @@ fn run(task: u32, lane: u32) {
 }`,
 };
 
-/** Of a row: the mean of its products with the values, and the weights times what they differ from it. */
-const differencesKernel: Kernel = {
-  name: 'local linear attention: covariance',
-  invocations: LANES,
-  operands: { weights: READ, products: READ, differences: WRITE, state: UPDATE },
-  numbers: EXTENTS,
-  body: `
+/**
+ * Of a row's pairs: weights times what their numbers differ from their mean, and what that adds up to, or weights times 1 less
+ * these differences.
+ */
+const centreKernel = variants(
+  (isFactor: boolean): Kernel => ({
+    name: `local linear attention: ${isFactor ? 'factors' : 'differences'} of pairs`,
+    invocations: LANES,
+    operands: { weights: READ, products: READ, pairs: WRITE, live: READ, ...(!isFactor && { state: UPDATE }) },
+    numbers: EXTENTS,
+    body: `
 ${PLACES}
 ${STATES}
 ${REDUCE}
+var<workgroup> is_live: f32;
 fn run(task: u32, lane: u32) {
   let tile = tile_of(task / ${TILE});
+  if (lane == 0) { is_live = load_live(tile.at); }
+  if (workgroupUniformLoad(&is_live) == 0.0) { return; }
   let first = pair_of(tile, task % ${TILE}, 0);
   var sum = 0.0;
-  for (var key = lane; key < tile.past; key += ${LANES}) { sum = fma(load_weights(first + key), load_products(first + key), sum); }
-  let mean = sum_of(sum, lane);
   for (var key = lane; key < tile.past; key += ${LANES}) {
-    store_differences(first + key, load_weights(first + key) * (load_products(first + key) - mean));
+    let w = load_weights(first + key);
+    // A weight of 0 takes nothing, not even what is no number.
+    if (w != 0.0) { sum = fma(w, load_products(first + key), sum); }
   }
-  if (lane == 0) { store_state(mean_product_at(task), mean); }
+  let mean = sum_of(sum, lane);
+  var total = 0.0;
+  for (var key = lane; key < tile.past; key += ${LANES}) {
+    let w = load_weights(first + key);
+    let difference = load_products(first + key) - mean;
+    let number = select(w * ${isFactor ? '(1.0 - difference)' : 'difference'}, 0.0, w == 0.0);
+    store_pairs(first + key, number);
+    total += number;
+  }
+  ${
+    isFactor
+      ? ''
+      : `total = sum_of(total, lane);
+  if (lane == 0) { store_state(total_at(task), total); }`
+  }
 }`,
-};
+  }),
+);
 
 /** After the second system: what the gradients need of each row, and the gradient by its ridge. */
 const secondKernel: Kernel = {
   name: 'local linear attention: second solutions',
   invocations: TILE,
   operands: {
-    ...{ means: READ, vector: READ, first: READ, state: UPDATE, largest: READ, ridges: RIDGES },
+    ...{ vector: UPDATE, first: READ, state: UPDATE, largest: READ, ridges: RIDGES },
     ...{ by_ridge: WRITE, residual: WRITE },
   },
   numbers: { ...EXTENTS, ...RIDGE_NUMBERS, chunks: 'u32', counts: 'f32' },
@@ -617,22 +684,20 @@ fn run(task: u32, lane: u32) {
   let row = task * ${TILE} + lane;
   let i = tile.first + lane;
   let to = (tile.batch * numbers.n + i) * numbers.h + tile.head;
-  var of_first = 1.0;
-  var of_second = 0.0;
+  let scale = load_state(scale_at(row));
   var by_ridge = 0.0;
   var size = 0.0;
   for (var c = 0u; c < numbers.d; c++) {
     let at = vector_of(tile, numbers.d, c) + lane;
-    let u = load_vector(at);
-    let r = load_first(at);
-    of_first = fma(load_means(at), r, of_first);
-    of_second = fma(load_means(at), u, of_second);
-    by_ridge = fma(u, r, by_ridge);
+    let u = scale * load_vector(at);
+    store_vector(at, u);
+    by_ridge = fma(u, load_first(at), by_ridge);
     size = fma(u, u, size);
   }
-  store_state(error_shift_at(row), load_state(mean_product_at(row)) - of_second);
-  store_state(factor_shift_at(row), of_first);
-  store_state(constant_at(row), numbers.counts * ridge_of(tile, i) * by_ridge);
+  let of_ridge = ridge_of(tile, i) * by_ridge;
+  store_state(constant_at(row), numbers.counts * of_ridge);
+  // Without what the ridge takes, the scores' gradients add up to this, with it to 0.
+  store_state(sum_at(row), (numbers.counts - 1.0) * of_ridge);
   if (i < numbers.n) {
     store_by_ridge(to, by_ridge);
     store_residual(to, residual_of(tile, row, size));
@@ -640,45 +705,66 @@ fn run(task: u32, lane: u32) {
 }`,
 };
 
-/** Of a row's pairs, from products: the scores' gradient, p E and p F (backward.as.ts has the formulas). */
+/** Of a row's pairs, from products: the scores' gradient and what it adds up to, p E and p F (backward.as.ts has the formulas). */
 const combineKernel: Kernel = {
   name: 'local linear attention: gradients of pairs',
   invocations: LANES,
-  operands: { weights: UPDATE, products: UPDATE, by_second: UPDATE, by_first: READ, state: READ },
+  operands: { weights: UPDATE, products: UPDATE, by_second: UPDATE, by_first: READ, state: UPDATE },
   numbers: EXTENTS,
   body: `
 ${PLACES}
 ${STATES}
+${REDUCE}
 fn run(task: u32, lane: u32) {
   let tile = tile_of(task / ${TILE});
   let first = pair_of(tile, task % ${TILE}, 0);
+  var error_mean = 0.0;
+  var factor_mean = 0.0;
   for (var at = first + lane; at < first + tile.past; at += ${LANES}) {
     let w = load_weights(at);
-    let error = load_products(at) - load_by_second(at) - load_state(error_shift_at(task));
-    let factor = load_state(factor_shift_at(task)) - load_by_first(at);
+    error_mean = fma(w, load_products(at) - load_by_second(at), error_mean);
+    factor_mean = fma(w, load_by_first(at), factor_mean);
+  }
+  error_mean = sum_of(error_mean, lane);
+  factor_mean = sum_of(factor_mean, lane);
+  let constant = load_state(constant_at(task));
+  var total = 0.0;
+  for (var at = first + lane; at < first + tile.past; at += ${LANES}) {
+    let w = load_weights(at);
+    let error = load_products(at) - load_by_second(at) - error_mean;
+    let factor = 1.0 + (factor_mean - load_by_first(at));
+    let by_score = w * fma(error, factor, constant);
     store_weights(at, w * factor);
     store_products(at, w * error);
-    store_by_second(at, w * fma(error, factor, load_state(constant_at(task))));
+    store_by_second(at, by_score);
+    total += by_score;
   }
+  total = sum_of(total, lane);
+  if (lane == 0) { store_state(total_at(task), total); }
 }`,
 };
 
-/** Vectors of rows into tensors: scale times sums, plus another vector; and that by itself. */
+/** Vectors of rows into tensors: scale times sums with keys from their means, plus another vector; and that by itself. */
 const queriesKernel: Kernel = {
   name: 'local linear attention: gradient of queries',
   invocations: TILE,
-  operands: { sums: READ, vector: READ, out: WRITE, second: WRITE },
+  operands: { sums: READ, vector: READ, means: READ, common: READ, state: READ, out: WRITE, second: WRITE },
   numbers: { ...EXTENTS, scale: 'f32' },
   body: `
 ${PLACES}
+${STATES}
 fn run(task: u32, lane: u32) {
   let tile = tile_of(task);
   let i = tile.first + lane;
   if (i >= numbers.n) { return; }
   let to = ((tile.batch * numbers.n + i) * numbers.h + tile.head) * numbers.d;
+  let total = load_state(total_at(task * ${TILE} + lane));
+  let expected = load_state(sum_at(task * ${TILE} + lane));
   for (var c = 0u; c < numbers.d; c++) {
     let at = vector_of(tile, numbers.d, c) + lane;
-    store_out(to + c, fma(numbers.scale, load_sums(at), load_vector(at)));
+    let mean = load_means(at);
+    let sum = fma(-total, mean, load_sums(at)) + expected * (mean + load_common(tile.group * numbers.d + c));
+    store_out(to + c, fma(numbers.scale, sum, load_vector(at)));
     store_second(to + c, load_vector(at));
   }
 }`,
@@ -771,8 +857,8 @@ fn run(task: u32, lane: u32) {
 });
 
 /** Memory of the rows under way, the chunks these are cut into, and the passes over a chunk that both directions share. */
-function chunked(call: LocalLinearProblem, workspace: Workspace) {
-  const { q, k, v, ridge, ridgeRows, causal, solver, tolerance, maxIterations } = call;
+function chunked(call: LocalLinearProblem, tolerance: number, workspace: Workspace) {
+  const { q, k, v, ridge, ridgeRows, causal, solver, maxIterations } = call;
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
   const keyTiles = Math.ceil(m / TILE);
@@ -790,14 +876,15 @@ function chunked(call: LocalLinearProblem, workspace: Workspace) {
   const live = workspace.scratch([all]);
   const state = workspace.scratch([STATE.length * rows]);
   const [largest, bad] = [workspace.scratch([b * g * keyChunks]), workspace.scratch([b * g * keyChunks * e])];
+  const [keys, common] = [workspace.scratch([b, m, g, d]), workspace.scratch([b * g * d])];
   const [means, image] = [vector(d), vector(d)];
   const solving = { right: vector(d), solution: vector(d), direction: vector(d) };
   const ridges = { ridges: ridgeRows ?? { ...largest, shape: [1, 1, 1], strides: [1, 1, 1] } };
   const ofRidge = { ridge, has_rows: Number(ridgeRows !== undefined) };
   const matrices = matrix > 0 ? workspace.scratch([rows * matrix]) : undefined;
   const extremes: Dispatch = {
-    kernel: extremesKernel,
-    operands: { k, v, largest, bad },
+    kernel: chunkKernel,
+    operands: { k, v, keys, common, largest, bad },
     numbers: { m, d, e, key_heads: g, chunks: keyChunks },
     tasks: b * g * keyChunks,
     operations: b * g * m * (2 * d + e),
@@ -817,17 +904,11 @@ function chunked(call: LocalLinearProblem, workspace: Workspace) {
       numbers: Readonly<Record<string, number>>,
       operations: number,
     ): Dispatch => ({ kernel, operands, numbers: { ...extents, ...numbers }, tasks, operations });
-    const ofPairs = (
-      finish: Finish,
-      vector: Region,
-      y: Region,
-      pairs: Region,
-      { factor = 1, weights }: { factor?: number; weights?: Region } = {},
-    ) => {
+    const ofPairs = (vector: Region, y: Region, pairs: Region, factor = 1) => {
       const columns = y.shape[3] as number;
       const numbers = { ...rowsValues('y', y), columns, key_tiles: keyTiles, factor };
-      const operands = { vector, y, live, pairs, ...(weights && { weights, state }) };
-      return pass(pairsKernel({ finish, isStaged }), operands, held * keyTiles, numbers, 2 * held * TILE * m * columns);
+      const operands = { vector, y, live, pairs };
+      return pass(pairsKernel(isStaged), operands, held * keyTiles, numbers, 2 * held * TILE * m * columns);
     };
     const sum = (to: Sum, pairs: Region, y: Region, outputs: Readonly<Record<string, Region>>) => {
       const columns = y.shape[3] as number;
@@ -836,30 +917,44 @@ function chunked(call: LocalLinearProblem, workspace: Workspace) {
       const operands = { pairs, y, live, ...outputs };
       return pass(sumKernel({ to, isStaged }), operands, held * blocks, numbers, 2 * held * TILE * m * columns);
     };
+    const overRows = (kernel: Kernel, operands: Readonly<Record<string, Region>>) =>
+      pass(kernel, operands, held * TILE, {}, held * TILE * m * 20);
     return {
-      ...{ firstPlace, held, pass, ofPairs, sum },
+      ...{ held, pass, ofPairs, sum, overRows },
       /** A work group for each tile. */
       overTiles: (
         kernel: Kernel,
         operands: Readonly<Record<string, Region>>,
         numbers: Readonly<Record<string, number>> = {},
       ) => pass(kernel, operands, held, numbers, held * TILE * (d + e) * 4),
-      overRows: (kernel: Kernel, operands: Readonly<Record<string, Region>>) =>
-        pass(kernel, operands, held * TILE, {}, held * TILE * m * 20),
       /** From right sides, or forward from queries, to solutions. */
-      solve: (weights: Region, pairs: Region, start: Kernel, queries: Readonly<Record<string, Region>>) => {
+      solve: (
+        weights: Region,
+        products: Region,
+        pairs: Region,
+        start: Kernel,
+        forward: Readonly<Record<string, Region>>,
+        numbers: Readonly<Record<string, number>>,
+      ) => {
         const operands = { ...solving, means, state, live };
-        const numbers = queries.q ? rowsValues('q', queries.q) : {};
-        const started = pass(start, { ...operands, ...queries }, held, numbers, held * TILE * d * 8);
+        const own = { ...operands, ...ridges, ...forward };
+        const started = pass(
+          start,
+          own,
+          held,
+          { ...numbers, ...ofRidge, direct: Number(solver === 'direct') },
+          held * TILE * d * 8,
+        );
         if (matrices) {
           const { right, solution } = solving;
-          const own = { weights, k, means, right, solution, state, matrix: matrices, ...ridges };
+          const own = { weights, k: keys, means, right, solution, state, matrix: matrices, ...ridges };
           const operations = held * TILE * (m * d * (d + 1) + d ** 3 / 3);
-          return [started, pass(directKernel, own, held * TILE, { ...ofRidge, ...rowsValues('k', k) }, operations)];
+          return [started, pass(directKernel, own, held * TILE, { ...ofRidge, ...rowsValues('k', keys) }, operations)];
         }
         const iteration = [
-          ofPairs('weighed', solving.direction, k, pairs, { weights }),
-          sum('vector', pairs, k, { vector: image }),
+          ofPairs(solving.direction, keys, products),
+          overRows(centreKernel(false), { weights, products, pairs, live, state }),
+          sum('vector', pairs, keys, { vector: image }),
           pass(stepKernel, { ...operands, ...ridges, image }, held, { ...ofRidge, tolerance }, held * TILE * d * 10),
         ];
         return [started, ...Array.from({ length: maxIterations }, () => iteration).flat()];
@@ -891,42 +986,43 @@ function chunked(call: LocalLinearProblem, workspace: Workspace) {
       means,
       image,
       solving,
+      keys,
+      common,
     },
     ...{ ridges, ofRidge, extremes, chunks },
   };
 }
 
 export function planLocalLinear(call: LocalLinearCall, workspace: Workspace): Plan {
-  const { q, k, v, out, lse, solution, residual, iterations, scale } = call;
-  const { vector, pairs, chunks, extremes, live, state, largest, bad, means, solving, keyChunks, d } = chunked(
-    call,
-    workspace,
-  );
-  const [weights, products, queries] = [pairs(), pairs(), vector(d)];
+  const { q, v, out, lse, solution, residual, iterations, scale, tolerance } = call;
+  const { vector, pairs, chunks, extremes, live, state, largest, bad, means, solving, keys, common, keyChunks, d } =
+    chunked(call, tolerance, workspace);
+  const [weights, products, factors, queries] = [pairs(), pairs(), pairs(), vector(d)];
   const dispatches = chunks.flatMap(({ overTiles, overRows, ofPairs, sum, solve }) => [
     overTiles(loadKernel, { x: q, vector: queries, live }, rowsValues('x', q)),
-    ofPairs('scores', queries, k, weights, { factor: scale }),
-    overRows(softmaxKernel, { weights, lse }),
-    sum('vector', weights, k, { vector: means }),
-    ...solve(weights, products, startKernel(true), { q }),
+    ofPairs(queries, keys, weights, scale),
+    overRows(softmaxKernel, { weights, state }),
+    sum('vector', weights, keys, { vector: means }),
+    ...solve(weights, products, factors, startKernel(true), { q, common, lse }, { ...rowsValues('q', q), scale }),
     overTiles(
       solutionKernel,
-      { ...{ means, vector: solving.solution, state, live, largest }, ...{ solution, residual, iterations } },
+      { ...{ vector: solving.solution, state, live, largest }, ...{ solution, residual, iterations } },
       { chunks: keyChunks },
     ),
-    ofPairs('weighed', solving.solution, k, products, { weights }),
-    sum('out', products, v, { out, bad }),
+    ofPairs(solving.solution, keys, products),
+    overRows(centreKernel(true), { weights, products, pairs: factors, live }),
+    sum('out', factors, v, { out, bad }),
   ]);
   return { dispatches: [extremes, ...dispatches] };
 }
 
 export function planLocalLinearBackward(call: LocalLinearBackwardCall, workspace: Workspace): Plan {
-  const { q, k, v, gradOut, solution, gradQ, gradK, gradV, gradRidgeRows, residual, scale, stopGradRidge } = call;
-  const made = chunked(call, workspace);
+  const { q, v, gradOut, solution, gradQ, gradK, gradV, gradRidgeRows, residual, scale, stopGradRidge } = call;
+  const made = chunked(call, call.tolerance * SECOND_TOLERANCE, workspace);
   const { b, n, h, g, d, e, vector, pairs, chunks, extremes, live, state, largest, means, image, solving } = made;
-  const { ridges, ofRidge, keyChunks, keyTiles, isStaged, m } = made;
+  const { ridges, ofRidge, keyChunks, keyTiles, isStaged, m, keys, common } = made;
   const [weights, products, bySecond, byFirst] = [pairs(), pairs(), pairs(), pairs()];
-  const [rows, first, lse] = [vector(Math.max(d, e)), vector(d), workspace.scratch([b * n * h])];
+  const [rows, first] = [vector(Math.max(d, e)), vector(d)];
   const second = workspace.scratch([b, n, h, d]);
   const byRidge = gradRidgeRows ?? workspace.scratch([b * n * h]);
   const dispatches = chunks.flatMap(({ overTiles, overRows, ofPairs, sum, solve, pass, held }, at) => {
@@ -949,28 +1045,32 @@ export function planLocalLinearBackward(call: LocalLinearBackwardCall, workspace
     };
     return [
       overTiles(loadKernel, { x: q, vector: rows, live }, rowsValues('x', q)),
-      ofPairs('scores', rows, k, weights, { factor: scale }),
-      overRows(softmaxKernel, { weights, lse }),
-      sum('vector', weights, k, { vector: means }),
+      ofPairs(rows, keys, weights, scale),
+      overRows(softmaxKernel, { weights, state }),
+      sum('vector', weights, keys, { vector: means }),
       overTiles(loadKernel, { x: gradOut, vector: rows, live }, rowsValues('x', gradOut)),
-      ofPairs('plain', rows, v, products),
-      overRows(differencesKernel, { weights, products, differences: bySecond, state }),
-      sum('vector', bySecond, k, { vector: solving.right }),
-      ...solve(weights, bySecond, startKernel(false), {}),
+      ofPairs(rows, v, products),
+      overRows(centreKernel(false), { weights, products, pairs: bySecond, live, state }),
+      sum('vector', bySecond, keys, { vector: solving.right }),
+      ...solve(weights, byFirst, bySecond, startKernel(false), {}, {}),
       overTiles(loadKernel, { x: solution, vector: first, live }, rowsValues('x', solution)),
       overTiles(
         secondKernel,
         {
-          ...{ means, vector: solving.solution, first, state, largest, ...ridges },
+          ...{ vector: solving.solution, first, state, largest, ...ridges },
           ...{ by_ridge: byRidge, residual },
         },
         { ...ofRidge, chunks: keyChunks, counts: Number(!stopGradRidge) },
       ),
-      ofPairs('plain', solving.solution, k, bySecond),
-      ofPairs('plain', first, k, byFirst),
+      ofPairs(solving.solution, keys, bySecond),
+      ofPairs(first, keys, byFirst),
       overRows(combineKernel, { weights, products, by_second: bySecond, by_first: byFirst, state }),
-      sum('vector', bySecond, k, { vector: image }),
-      overTiles(queriesKernel, { sums: image, vector: solving.solution, out: gradQ, second }, { scale }),
+      sum('vector', bySecond, keys, { vector: image }),
+      overTiles(
+        queriesKernel,
+        { ...{ sums: image, vector: solving.solution, means, common, state }, ...{ out: gradQ, second } },
+        { scale },
+      ),
       toKeys(true, gradK, { scores: bySecond, errors: products, factors: weights }, { q, first: solution, second }),
       toKeys(false, gradV, { factors: weights }, { grad: gradOut }),
     ];
