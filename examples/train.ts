@@ -1,5 +1,6 @@
 // A small Llama learns a line of text by AdamW, with the gated delta rule and exact attention in turns, and goes on with it.
 import { argmax, contiguous, createRuntime } from 'saccade';
+import { exactAttention, gatedDeltaRule } from 'saccade/methods';
 import { createDecoder } from 'saccade/models';
 import { adamw, characterTokenizer, train, warmupCosine, windows } from 'saccade/train';
 
@@ -13,7 +14,7 @@ const config = {
   ...{ model_type: 'llama', vocab_size: tokenizer.size, hidden_size: 48, intermediate_size: 96 },
   ...{ num_hidden_layers: 2, num_attention_heads: 4, tie_word_embeddings: true },
 };
-const decoder = createDecoder(config, { attention: ['gated-delta-rule', 'attention'] });
+const decoder = createDecoder(config, { attention: [gatedDeltaRule, exactAttention] });
 const parameters = decoder.initialize(runtime, { seed: 1 });
 using optimizer = adamw(parameters, { learningRate: 0.01 });
 

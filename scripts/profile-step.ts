@@ -1,6 +1,6 @@
 /**
  * Where the time and the memory of a decoder's training step go, by op and shape, of what is built:
- * node scripts/profile-step.ts [--config JSON] [--attention JSON] [--batch 8] [--tokens 256] [--steps 5] [--recompute]
+ * node scripts/profile-step.ts [--config JSON] [--method NAME] [--params JSON] [--batch 8] [--tokens 256] [--steps 5] [--recompute]
  * An op's time is from the start of its turn to the end. The multiply-add peak is measured before each step.
  */
 import { performance } from 'node:perf_hooks';
@@ -10,7 +10,8 @@ import { formatTable } from '../src/text/table.ts';
 const text = { type: 'string' } as const;
 const options = {
   config: text,
-  attention: text,
+  method: text,
+  params: text,
   batch: text,
   tokens: text,
   steps: text,
@@ -24,7 +25,7 @@ const config = {
   ...JSON.parse(values.config ?? '{}'),
 };
 const dist = new URL('../dist/', import.meta.url).href;
-const { createRuntime, differentiate } = await import(`${dist}index.mjs`);
+const { createRuntime, differentiate, findMethod } = await import(`${dist}index.mjs`);
 const { createDecoder } = await import(`${dist}models/index.mjs`);
 const { multiplyAdds } = await import(`${dist}ops/peak/index.mjs`);
 
@@ -52,7 +53,9 @@ function describe(name: string, call: Call): { key: string; flops: number } {
 
 const [b, n, count] = [Number(batch), Number(length), Number(steps)];
 using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
-const decoder = createDecoder(config, { attention: values.attention && JSON.parse(values.attention) });
+const decoder = createDecoder(config, {
+  attention: values.method && { method: findMethod(values.method), params: JSON.parse(values.params ?? '{}') },
+});
 const parameters = decoder.initialize(runtime, { seed: 1 });
 const draw = () => Int32Array.from({ length: b * n }, () => Math.floor(config.vocab_size * Math.random()));
 const [tokens, targets] = [draw(), draw()].map((ids) => runtime.tensor(ids, [b, n], 'i32'));

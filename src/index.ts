@@ -16,15 +16,18 @@ export * from './errors';
 export type { CapturedValues } from './expressions/parse';
 export type { Words } from './expressions/words';
 export {
+  type CachedDecoding,
   type Cost,
   defineMethod,
   type Layer,
   type LayerConfig,
   type LayerParameter,
   type Method,
+  type MethodOf,
   type MethodSpec,
   type Paper,
 } from './methods/define';
+export { defineMaskedMethod, type MaskedMethod, type MaskedSpec } from './methods/masked';
 export { findMethod, methods } from './methods/registry';
 export {
   type AttentionBackwardOptions,

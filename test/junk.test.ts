@@ -6,6 +6,7 @@ import type { HostTensor, Tensor } from '../src/index';
 import * as saccade from '../src/index';
 import * as io from '../src/io';
 import * as masks from '../src/masks';
+import * as library from '../src/methods';
 import * as models from '../src/models';
 import * as nn from '../src/nn';
 import * as scores from '../src/scores';
@@ -959,7 +960,7 @@ entry('adapters.fromJax', { runtime: aRuntime, x: awaited, options: gpuOption },
 entry('adapters.toJax', { numpy: leaf({ array: () => 0 }), x: lone(3) }, adapters.toJax);
 const moduleControl = options({ signal: maybe(leaf(new AbortController().signal)) });
 const attentionConfig: Slots = {
-  method: maybe(choice('attention')),
+  method: maybe(leaf(library.exactAttention)),
   params: called('param', maybe(leaf({}, ...EMPTY_OBJECTS))),
   width: few(4),
   heads: few(2),
@@ -1165,7 +1166,7 @@ const decoderConfig: Slots = {
   sliding_window: none(whole(2)),
   initializer_range: none(atLeast0(1)),
 };
-const attentionChoice = maybe(leaf('attention'));
+const attentionChoice = maybe(leaf(library.exactAttention));
 entry(
   'models.createDecoder',
   { config: open(decoderConfig), options: options({ attention: called('method', attentionChoice) }) },
@@ -1213,6 +1214,8 @@ entry(
     return decoder.step(parameters, tokens, given === undefined ? cache : given, options);
   },
 );
+/** Objects with names, too. */
+const TENSORS = ['tensor of another runtime', 'disposed tensor', 'proxy of a tensor'];
 const { name: _, ...declared } = saccade.findMethod('attention');
 const declaration = Object.fromEntries(
   Object.entries({ name: 'mine', ...declared }).map(([key, value]) => [key, leaf(value)]),
@@ -1230,7 +1233,7 @@ entry(
             : key === 'params' || key === 'inputs' || key === 'outputs'
               ? called(key, {
                   ...(declaration[key] as Slot),
-                  takes: [...EMPTY_OBJECTS, 'tensor of another runtime', 'disposed tensor', 'proxy of a tensor'],
+                  takes: [...EMPTY_OBJECTS, ...TENSORS],
                 })
               : { ...(declaration[key] as Slot), takes: ['function'] },
         ]),
@@ -1238,6 +1241,22 @@ entry(
     ),
   },
   saccade.defineMethod,
+);
+const functionSlot = (value: unknown): Slot => ({ ...leaf(value), takes: ['function'] });
+entry(
+  'defineMaskedMethod',
+  {
+    spec: open({
+      name: text('mine'),
+      params: { ...leaf(declared.params), takes: [...EMPTY_OBJECTS, ...TENSORS] },
+      mask: functionSlot(declared.mask),
+      sees: functionSlot(() => () => true),
+      variants: functionSlot(declared.variants),
+      modifier: maybe(functionSlot(undefined)),
+      score: maybe(functionSlot(undefined)),
+    }),
+  },
+  saccade.defineMaskedMethod as Any,
 );
 
 // Methods.
@@ -1278,7 +1297,7 @@ for (const method of saccade.methods) {
   const slots = (values: object) =>
     object(Object.fromEntries(Object.entries(values).map(([key, value]) => [key, leaf(value)])));
   /** What `parse` gave: that it is an object is all that is checked again. */
-  const parsed = leaf(params, ...EMPTY_OBJECTS, 'tensor of another runtime', 'disposed tensor', 'proxy of a tensor');
+  const parsed = leaf(params, ...EMPTY_OBJECTS, ...TENSORS);
   const maybeControl = options(control);
   entry(`methods ${name} parse`, { params: called('param', leaf({}, ...EMPTY_OBJECTS)) }, (given) => {
     try {
@@ -1307,6 +1326,7 @@ await runtime.finish();
 /** Exports that are data, classes of errors, or checked elsewhere, and why. */
 const OTHERS: Record<string, string> = {
   methods: 'their functions are above',
+  ...Object.fromEntries(Object.keys(library).map((name) => [`methods.${name}`, 'its functions are above'])),
   tuneWebGpu: 'needs a GPU: src/tune/tune.test.ts',
   'Runtime.fromGpuBuffer': 'needs a GPU: src/runtime/webgpu/memory.test.ts',
   Tensor: 'made by a runtime; its methods are above',
@@ -1314,7 +1334,7 @@ const OTHERS: Record<string, string> = {
 };
 
 test('every export has an entry', () => {
-  const rooms = { adapters, featureMaps, io, masks, models, nn, scores, simulate, train };
+  const rooms = { adapters, featureMaps, io, masks, methods: library, models, nn, scores, simulate, train };
   const names = [
     ...Object.entries(saccade)
       .filter(([, value]) => !(typeof value === 'function' && value.prototype instanceof Error))

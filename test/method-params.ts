@@ -1,5 +1,5 @@
 /** Params of methods where there are no defaults. */
-export const PARAMS: Readonly<Record<string, object>> = {
+export const PARAMS: Readonly<Record<string, Record<string, unknown>>> = {
   'neighborhood-attention': { window: 2 },
   'generalized-neighborhood-attention': { window: 2 },
   'stochastic-attention': { window: 2 },

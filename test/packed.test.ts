@@ -129,7 +129,7 @@ describe('types', () => {
     };
     await writeFile(
       join(project, 'tsconfig.json'),
-      JSON.stringify({ compilerOptions, files: ['agreement.ts', 'gpu.ts'] }),
+      JSON.stringify({ compilerOptions, files: ['agreement.ts', 'gpu.ts', 'methods.ts'] }),
     );
     const { stdout } = await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.']);
     expect(stdout).toBe('');
@@ -185,6 +185,33 @@ describe('the command line', () => {
     const written = readSafetensors(await readFile(join(project, 'small.out.safetensors')));
     const { out, lse } = attention(q, k, v, { causal: true });
     expect(written).toEqual({ out: await out.toHost(), lse: await lse.toHost() });
+  });
+
+  test("a module's own method is compared and trained with, and a checkpoint asks for it again", async () => {
+    const own = `import { defineMaskedMethod } from 'saccade';
+      import * as masks from 'saccade/masks';
+      import * as valibot from 'valibot';
+      export default defineMaskedMethod({
+        name: 'near', family: 'mine', summary: 'a window',
+        params: valibot.strictObject({ window: valibot.optional(valibot.number(), 4) }),
+        mask: ({ window }) => masks.band(window, 0),
+        sees: ({ window }) => (i, j) => j <= i && i - j <= window,
+        variants: () => [{}],
+      });`;
+    await writeFile(join(project, 'near.mjs'), own);
+    await run(bin, ['compare', '--in', 'small.safetensors', '--methods', './near.mjs', '--html', 'near.html']);
+    expect(await readFile(join(project, 'near.html'), 'utf8')).toContain('near');
+
+    await writeFile(join(project, 'text.txt'), 'the eye jumps from word to word. '.repeat(40));
+    const size = ['--steps', '1', '--length', '16', '--batch', '1', '--layers', '1', '--width', '8', '--heads', '1'];
+    const train = ['train', '--text', 'text.txt', '--out', 'near', ...size];
+    await run(bin, [...train, '--method', './near.mjs', '--params', '{"window": 2}']);
+    const failure = await run(bin, ['train', '--out', 'near', '--resume']).catch((error) => error);
+    expect(failure.stderr).toBe(
+      "saccade: the training is by 'near', which is no method of the library: give its module again, by --method\n",
+    );
+    const { stdout } = await run(bin, ['train', '--out', 'near', '--resume', '--method', './near.mjs']);
+    expect(stdout).toContain('learned with near');
   });
 
   test('bad input is one line on stderr, exit code 2 and no file', async () => {

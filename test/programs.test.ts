@@ -16,6 +16,7 @@ beforeAll(async () => {
   project = await mkdtemp(join(tmpdir(), 'saccade-programs-'));
   await mkdir(join(project, 'node_modules'));
   await symlink(root, join(project, 'node_modules/saccade'));
+  await symlink(join(root, 'node_modules/valibot'), join(project, 'node_modules/valibot'));
   await writeFile(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
   await node([tsc, '--init']);
 });

@@ -17,6 +17,7 @@ const DOCUMENTS: Readonly<Record<string, string>> = {
   'guide/linear-attention/index.html': 'docs/guide/linear-attention.md',
   'guide/decoding/index.html': 'docs/guide/decoding.md',
   'guide/gradients/index.html': 'docs/guide/gradients.md',
+  'guide/own-method/index.html': 'docs/guide/own-method.md',
   'guide/nn/index.html': 'src/nn/README.md',
   'guide/train/index.html': 'src/train/README.md',
   'guide/decoder/index.html': 'src/models/decoder/README.md',

@@ -12,11 +12,11 @@ import { bindShapes, formatShape } from '../tensor/shape';
 import { disposeKey, type Tensor } from '../tensor/tensor';
 import type { AppendOptions } from './key-value-cache';
 
-/** A layer: a method that takes `initial_state` and gives `state`, such as `findMethod('gated-delta-rule')`. */
+/** A layer: a method that takes `initial_state` and gives `state`, such as the gated delta rule. */
 export interface RecurrentLayer {
   readonly method: Method;
   /** Default: the method's. */
-  readonly params?: unknown;
+  readonly params?: Readonly<Record<string, unknown>> | undefined;
 }
 
 export interface RecurrentCacheOptions {

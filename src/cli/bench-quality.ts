@@ -14,7 +14,6 @@ import { plansOf, type QualityOptions, runQuality, type Store, settingOf } from 
 import { INCOMPLETE } from '../bench/report';
 import { isRecord } from '../check';
 import { describeMachine, formatMachine } from '../machine';
-import { findMethod } from '../methods/registry';
 import { htmlPage } from '../report/page';
 import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
 import { printable } from '../text/printable';
@@ -22,13 +21,15 @@ import { shellCommand } from '../text/shell';
 import { formatTable } from '../text/table';
 import { failIfAny } from './failures';
 import { lockFolder } from './lock-folder';
+import { METHOD_OR_MODULE, readMethods } from './methods';
 import { backendOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { MOST_SETTINGS, readBytes } from './read-tensors';
 import { wrap } from './wrap';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 
-interface Options extends QualityOptions, Pick<RuntimeOptions, 'backend' | 'threads'> {
+interface Options extends Omit<QualityOptions, 'methods'>, Pick<RuntimeOptions, 'backend' | 'threads'> {
+  readonly methods: string;
   readonly resume?: string;
   readonly json?: string;
   readonly html?: string;
@@ -38,14 +39,14 @@ export const QUALITY = {
   name: 'quality',
   summary: 'what small decoders by different methods learn: recall, retrieval, copying, regression, state tracking',
 };
-const DEFAULT_METHODS = ['attention', 'gated-delta-rule'];
+const DEFAULT_METHODS = 'attention,gated-delta-rule';
 const WIDTH = 100;
 
 export function qualityCommand(): Command {
   const names = courses.map(({ name }) => name);
   return new Command(QUALITY.name)
     .description(QUALITY.summary)
-    .option('--methods <names>', 'causal methods, separated by commas', parseMethods, DEFAULT_METHODS)
+    .option('--methods <names>', `causal methods, separated by commas, each ${METHOD_OR_MODULE}`, DEFAULT_METHODS)
     .option('--params <json>', 'params of methods, such as \'{"stochastic-attention": {"window": 32}}\'', parseRecord)
     .option('--tasks <names>', `of ${names.join(', ')}`, parseTasks, names)
     .option('--seeds <count>', 'trainings of each method on each task', wholeNumber(1, 1000), 1)
@@ -65,7 +66,8 @@ export function qualityCommand(): Command {
     .action(benchQuality);
 }
 
-async function benchQuality({ resume, json, html, backend, threads, ...options }: Options): Promise<void> {
+async function benchQuality({ resume, json, html, backend, threads, ...given }: Options): Promise<void> {
+  const options: QualityOptions = { ...given, methods: await readMethods(given.methods) };
   const files = [json, html].filter((path) => path !== undefined);
   for (const path of files) await checkWritable(path);
   plansOf(options);
@@ -77,7 +79,7 @@ async function benchQuality({ resume, json, html, backend, threads, ...options }
   const report = (complete: boolean): QualityReport => ({
     format: 'saccade quality',
     version: 1,
-    command: commandOf(options),
+    command: commandOf(given),
     machine,
     runtime: runtime.backend.explain(),
     setting: settingOf(options),
@@ -131,10 +133,10 @@ function storeOf(folder: string): Store {
   };
 }
 
-function commandOf({ methods, params, tasks, seeds, steps, width, layers, heads }: QualityOptions): string {
+function commandOf({ methods, params, tasks, seeds, steps, width, layers, heads }: Options): string {
   const sizes = { seeds, ...(steps !== undefined && { steps }), width, layers, heads };
   const own = params && { params: JSON.stringify(params) };
-  const flags = Object.entries({ methods: methods.join(), ...own, tasks: tasks.join(), ...sizes });
+  const flags = Object.entries({ methods, ...own, tasks: tasks.join(), ...sizes });
   return shellCommand([
     'saccade',
     'bench',
@@ -173,6 +175,5 @@ function parseRecord(json: string): Readonly<Record<string, unknown>> {
   throw new InvalidArgumentError('It must be a JSON object.');
 }
 
-const parseMethods = (names: string): string[] => namesOf(names).map((name) => findMethod(name).name);
 const parseTasks = (names: string): string[] => namesOf(names).map((name) => findCourse(name).name);
 const namesOf = (names: string): string[] => [...new Set(names.split(',').map((name) => name.trim()))];

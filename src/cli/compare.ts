@@ -10,7 +10,8 @@ import type { Use } from '../compare/use';
 import { ParameterError } from '../errors';
 import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
-import { methods as allMethods, findMethod } from '../methods/registry';
+import { exactAttention } from '../methods/dense/attention';
+import { methods as allMethods } from '../methods/registry';
 import { loadUniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import { comparisonHtml } from '../report/comparison-page';
 import { leftOutNote, trainingNote, warningsOf } from '../report/notes';
@@ -24,6 +25,7 @@ import { formatPercent, formatRatio, significant } from '../text/format';
 import { printable } from '../text/printable';
 import { type Column, formatTable } from '../text/table';
 import { failIfAny, WITH_FAILURES } from './failures';
+import { METHOD_OR_MODULE, readMethods } from './methods';
 import { backendOption, extents, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { MOST_BYTES, readBytes, readTensorsOf, readText } from './read-tensors';
@@ -38,7 +40,7 @@ interface CompareOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly grid?: readonly number[];
   readonly length?: number;
   readonly layer?: 0 | 1;
-  readonly methods?: Method[] | 'all';
+  readonly methods?: string;
   readonly maxError: number;
   readonly json?: string;
   readonly html?: string;
@@ -80,8 +82,7 @@ export function compareCommand(): Command {
     )
     .option(
       '--methods <names>',
-      'methods to compare, separated by commas, with all their variants; or all; default: 20 variants, of each method the first',
-      parseMethods,
+      `methods to compare, separated by commas, with all their variants, each ${METHOD_OR_MODULE}; or all; default: 20 variants, of each method the first`,
     )
     .option('--max-error <share>', 'largest output error to recommend, as a share of 1', parseShare, 0.1)
     .option('--json <file>', 'write everything that was measured')
@@ -97,7 +98,8 @@ export function compareCommand(): Command {
 }
 
 async function runComparison(options: CompareOptions): Promise<void> {
-  const { methods, maxError, json, html, backend, threads } = options;
+  const { maxError, json, html, backend, threads } = options;
+  const methods = options.methods === undefined ? undefined : await parseMethods(options.methods);
   const files = [html, json].filter((path) => path !== undefined);
   for (const path of files) await checkWritable(path);
 
@@ -121,7 +123,11 @@ async function runComparison(options: CompareOptions): Promise<void> {
     const report: ComparisonReport = { format: 'saccade compare', version: 1, machine, input, ...comparison };
     return { report, picture };
   });
-  if (html !== undefined) await writeFileAtomic(html, comparisonHtml(report, picture));
+  if (html !== undefined)
+    await writeFileAtomic(
+      html,
+      comparisonHtml(report, { picture, methods: Array.isArray(methods) ? methods : allMethods }),
+    );
   if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
   await say(summary(report, files, Array.isArray(methods) ? undefined : notComparable()), ...files);
   failIfAny(
@@ -143,7 +149,7 @@ async function readInputs(runtime: Runtime, options: CompareOptions, { signal }:
     return textInputs(encoder, named, { length, layer }, { signal });
   }
   // Without what is optional for exact attention: other methods would not heed it.
-  const host = await readTensorsOf({ name: 'compare', inputs: findMethod('attention').inputs }, path);
+  const host = await readTensorsOf({ name: 'compare', inputs: exactAttention.inputs }, path);
   const names = ['q', 'k', 'v'] as const;
   const [q, k, v] = names.map((name) => runtime.fromHost(host[name] as HostTensor<DType>)) as [Tensor, Tensor, Tensor];
   const shapes = Object.entries({ q, k, v }).map(([name, { shape }]) => `${name} ${formatShape(shape)}`);
@@ -244,9 +250,9 @@ function percentRange(shares: readonly number[]): string {
   return `${Math.round(100 * Math.min(...shares))}–${Math.round(100 * Math.max(...shares))}%`;
 }
 
-function parseMethods(names: string): Method[] | 'all' {
+async function parseMethods(names: string): Promise<Method[] | 'all'> {
   if (names.trim() === 'all') return 'all';
-  const methods = [...new Set(names.split(',').map((name) => findMethod(name.trim())))];
+  const methods = await readMethods(names);
   methods.forEach(checkComparable);
   return methods;
 }

@@ -2,7 +2,6 @@ import { Command } from 'commander';
 import { ParameterError, ShapeError } from '../errors';
 import { writeSafetensors } from '../io';
 import { withGradients } from '../methods/define';
-import { findMethod } from '../methods/registry';
 import { type Model, models } from '../models/registry';
 import { createRuntime, type Runtime, type RuntimeOptions } from '../runtime/runtime';
 import { controlOf } from '../runtime/turns';
@@ -12,6 +11,7 @@ import type { HostTensor } from '../tensor/host';
 import { formatShape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { printable } from '../text/printable';
+import { METHOD_OR_MODULE, readMethod } from './methods';
 import { backendOption, paramsOption, parseJson, parseParams, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { readTensors, readTensorsOf } from './read-tensors';
@@ -38,7 +38,10 @@ const GRAD_OUT = 'grad_out';
 export function runCommand(): Command {
   return new Command('run')
     .description('run a method or a model on the tensors of a file')
-    .argument('<method>', `a method, or one of the models: ${models.map(({ name }) => name).join(', ')}`)
+    .argument(
+      '<method>',
+      `a method, ${METHOD_OR_MODULE}, or one of the models: ${models.map(({ name }) => name).join(', ')}`,
+    )
     .requiredOption('--in <file>', 'safetensors file that holds the inputs by name')
     .requiredOption('--out <file>', 'safetensors file for the outputs; it appears whole or not at all')
     .addOption(paramsOption())
@@ -73,7 +76,7 @@ async function runMethod(
   name: string,
   { in: input, out, params, grad, weights, seed, ...options }: RunOptions,
 ): Promise<void> {
-  const method = findMethod(name);
+  const method = await readMethod(name);
   if ((weights ?? seed) !== undefined)
     throw new ParameterError(`--weights and --seed are of models: ${name} is a method`);
   const settings = parseParams(method, params);

@@ -4,6 +4,8 @@ import { InvalidArgumentError } from 'commander';
 import { isRecord, show } from '../check';
 import { mobyDick } from '../compare/inputs';
 import { DTypeError, ParameterError, ParseError, ShapeError } from '../errors';
+import type { Method } from '../methods/define';
+import { findMethod, methods as library } from '../methods/registry';
 import { createDecoder, type Decoder, type DecoderAttention, type DecoderConfig } from '../models';
 import { MOST_LAYERS } from '../models/decoder/config';
 import type { Runtime, RuntimeOptions } from '../runtime/runtime';
@@ -25,6 +27,7 @@ import {
   warmupCosine,
   windows,
 } from '../train';
+import { readMethod } from './methods';
 import { wholeNumber } from './options';
 import { MOST_SETTINGS, readBytes, readTensors, readTensorsOf, readText } from './read-tensors';
 
@@ -142,7 +145,9 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
   const options: TextOptions = { ...DEFAULTS, ...Object.fromEntries(chosen) };
   const { vocabulary, steps, length, batch, every, seed } = options;
   const optimizer = parseOptimizer(options.optimizer);
-  const attention = attentionOf(options);
+  const methods = await methodsOf(given, options);
+  const names = methods.map(({ name }) => name).join();
+  const attention = attentionOf(options, methods);
   const { name: title, text } = options.text === undefined ? await mobyDick() : await readText(options.text);
   if (text === '') throw new ParameterError(`${title} holds no text`);
   const tokenizer =
@@ -153,7 +158,7 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
   const decoder = createDecoder(config, { attention });
   const toBatch = (host: HostTensor<'i32'>) => batchOf(runtime, host);
   return {
-    title: `${title}, learned with ${options.method}`,
+    title: `${title}, learned with ${names}`,
     ...{ config, decoder, steps, every, tokenizer, optimizer },
     parameters: decoder.initialize(runtime, { seed }),
     schedule: warmupCosine({ steps, warmup: Math.ceil(WARMUP * steps), floor: 0.1 }),
@@ -163,7 +168,7 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
       count: Math.min(data.validation.count, MOST_VALIDATION_BATCHES),
       batches: (index) => toBatch(data.validation.batches(index)),
     },
-    settings: { ...options, hash: hashOf(text) },
+    settings: { ...options, method: names, hash: hashOf(text) },
     flops: 3 * decoder.flops(batch, length),
     tokensOfBatch: batch * length,
     sampling: { prompt: tokens.slice(-length - 1).slice(0, SAMPLE.prompt), length, seed },
@@ -192,20 +197,34 @@ function parseVocabulary(text: string): string {
   throw new InvalidArgumentError("It must be 'characters' or a whole number from 256 to 65536.");
 }
 
-/** One method for all layers, or several in turn, each with params of its own. */
-function attentionOf({ method, params, layers }: TextOptions): DecoderAttention {
+/**
+ * What `--method` names. A checkpoint remembers names alone and never runs a module: one of the caller's own is to be
+ * given again.
+ */
+async function methodsOf({ method: given }: TrainOptions, { method }: TextOptions): Promise<Method[]> {
+  if (given !== undefined) return Promise.all(given.split(',').map(readMethod));
   const names = method.split(',');
-  if (names.length === 1) return { method, params: parseRecord('--params', params) };
-  if (names.length > layers)
-    throw new ParameterError(`--method must name at most as many as --layers, ${layers}, got ${names.length}`);
-  const given = params === DEFAULTS.params ? names.map(() => ({})) : parseJson(params);
-  if (!Array.isArray(given) || given.length !== names.length || !given.every(isRecord))
+  const unknown = names.find((name) => !library.some((each) => each.name === name));
+  if (unknown === undefined) return names.map((name) => findMethod(name));
+  throw new ParameterError(
+    `the training is by ${show(unknown)}, which is no method of the library: give its module again, by --method`,
+  );
+}
+
+/** One method for all layers, or several in turn, each with params of its own. */
+function attentionOf({ params, layers }: TextOptions, methods: readonly Method[]): DecoderAttention {
+  const { length: count } = methods;
+  if (count === 1) return { method: methods[0] as Method, params: parseRecord('--params', params) };
+  if (count > layers)
+    throw new ParameterError(`--method must name at most as many as --layers, ${layers}, got ${count}`);
+  const given = params === DEFAULTS.params ? methods.map(() => ({})) : parseJson(params);
+  if (!Array.isArray(given) || given.length !== count || !given.every(isRecord))
     throw new ParameterError(
-      `--params must be a JSON array of ${names.length} objects, one for each of --method, got ${show(params)}`,
+      `--params must be a JSON array of ${count} objects, one for each of --method, got ${show(params)}`,
     );
   return Array.from({ length: layers }, (_, layer) => {
-    const turn = layer % names.length;
-    return { method: names[turn] as string, params: given[turn] };
+    const turn = layer % count;
+    return { method: methods[turn] as Method, params: given[turn] };
   });
 }
 

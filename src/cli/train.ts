@@ -14,6 +14,7 @@ import { formatPercent, significant } from '../text/format';
 import { printable } from '../text/printable';
 import { type Checkpoint, readCheckpoint, type TrainingHistory, type TrainingStep, train } from '../train';
 import { lockFolder } from './lock-folder';
+import { METHOD_OR_MODULE } from './methods';
 import { backendOption, paramsOption, threadsOption } from './options';
 import { withProgress } from './progress';
 import { readBytes } from './read-tensors';
@@ -37,7 +38,10 @@ export function trainCommand(): Command {
     .description('train a decoder whose attention is any causal method')
     .option('--out <folder>', 'where checkpoints and results go', 'trained')
     .option('--resume', 'go on from the last checkpoint in the folder')
-    .option('--method <names>', 'the attention, or several by commas, which layers take in turn; default: attention')
+    .option(
+      '--method <names>',
+      `the attention, or several by commas, which layers take in turn, each ${METHOD_OR_MODULE}; default: attention`,
+    )
     .addOption(paramsOption())
     .option('--text <file>', 'text to learn, in UTF-8; default: Moby Dick')
     .option('--vocabulary <size>', "'characters', or how many byte-pair tokens; default: characters", TAKEN.vocabulary)

@@ -57,7 +57,7 @@ describe.runIf(inject('hasGpu'))('--backend webgpu', { timeout: 240_000 }, () =>
     const stderr = expect.stringMatching(/^([\w-]+ \d+%\n)*$/);
     expect(await saccade('run', name, ...args, '--backend', 'webgpu')).toMatchObject({ code: 0, stderr });
     const tensors = readSafetensors(await readFile(out));
-    const expected = method.reference(inputs as never, method.parse(params), gradOut);
+    const expected = method.reference(inputs as never, method.parse(params as never), gradOut);
     expect(Object.keys(tensors).sort()).toEqual(Object.keys(expected).sort());
     for (const [key, tensor] of Object.entries(tensors)) {
       expect(relativeError(tensor, expected[key] as HostTensor), key).toBeLessThan(1e-4);

@@ -457,7 +457,7 @@ describe('on a grid', () => {
     const flat = flattened(inputs);
     const exact = await bruteForce(flat, 0, 1, () => true);
     for (const row of comparison.rows.filter(({ method }) => method === 'neighborhood-attention')) {
-      const mask = neighborhoodAttention.mask(neighborhoodAttention.parse(row.params), {
+      const mask = neighborhoodAttention.mask(neighborhoodAttention.parse(row.params as never), {
         ...oneHead(30, 30),
         grid: [5, 6],
         given: {},

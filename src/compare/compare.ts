@@ -4,7 +4,7 @@ import { ParameterError, ShapeError } from '../errors';
 import { checkAttention, type HostQkv, spreadOver } from '../measure/gate';
 import { type Summary, summarise } from '../measure/statistics';
 import { timeCalls, timeInterleaved } from '../measure/timing';
-import type { Method } from '../methods/define';
+import { checkMethod, type Method } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
 import { methods as allMethods } from '../methods/registry';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../ops/check';
@@ -104,9 +104,8 @@ async function compareOn(runtime: Runtime, { q, k, v }: Qkv, options: CompareOpt
   if (given !== undefined && given !== 'all' && !Array.isArray(given))
     throw new ParameterError(`methods must be a list of methods or 'all', got ${show(given)}`);
   const methods = Array.isArray(given) ? (given as readonly Method[]) : allMethods.filter(isUsable);
-  for (const method of methods) {
-    if (typeof method?.forward !== 'function')
-      throw new ParameterError(`methods must be those of the registry, or defined alike, got ${show(method)}`);
+  for (const [at, method] of methods.entries()) {
+    checkMethod(`methods[${at}]`, method);
     checkComparable(method);
     if (isGrid || !isSpatial(method)) continue;
     throw new ParameterError(

@@ -1,17 +1,19 @@
 import { ParameterError } from '../errors';
 import type { Mask } from '../masks/mask';
 import { type Inputs, type Letters, type Method, problemOfLetters } from '../methods/define';
-import { findMethod } from '../methods/registry';
+import { exactAttention } from '../methods/dense/attention';
 import type { Control } from '../runtime/backend';
 import { gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import type { Comparison, LeftOut } from './comparison';
 
+type Params = Readonly<Record<string, unknown>>;
+
 /** One setting of one method, to be measured. */
 export interface Contender {
   readonly method: Method;
   /** The params as given, without defaults. */
-  readonly params: Readonly<Record<string, unknown>>;
+  readonly params: Params;
   readonly label: string;
   readonly causal: boolean;
   /** Whether this is exact full or exact causal attention. */
@@ -106,9 +108,8 @@ export function contendersAt(
   methods: readonly Method[],
   choice: 'usual' | 'all',
 ): { readonly contenders: Contender[]; readonly leftOut: LeftOut } {
-  const exact = findMethod('attention');
-  const baselines = [{}, { causal: true }].map((params) => candidate(exact, params, letters, true));
-  const isBaseline = (method: Method, params: object) =>
+  const baselines = [{}, { causal: true }].map((params) => candidate(exactAttention as Method, params, letters, true));
+  const isBaseline = (method: Method, params: Params) =>
     baselines.some((base) => base.method === method && sameParams(method, base.params, params));
   const onGrid = gridOf(letters).length > 0;
   const isUsable = ({ causal }: Candidate) => !(onGrid && causal);
@@ -166,7 +167,7 @@ function byCost(contenders: readonly Contender[]): Contender[] {
   return [...contenders.filter(({ baseline }) => baseline), ...sorted];
 }
 
-function candidate(method: Method, given: Record<string, unknown>, letters: Letters, baseline: boolean): Candidate {
+function candidate(method: Method, given: Params, letters: Letters, baseline: boolean): Candidate {
   const params = method.parse(given) as { readonly causal?: boolean; readonly scale?: number };
   const mask = method.mask?.(params, problemOfLetters(letters));
   return {
@@ -212,7 +213,7 @@ const shortName = ({ name, short }: Method): string => short ?? name.replace(/-a
  */
 function withShortLabels(variants: readonly Candidate[]): Candidate[] {
   const labels = variants.map(({ method, params, causal, label }) => {
-    if (method === findMethod('attention')) return label;
+    if (method === exactAttention) return label;
     const alike = variants.filter((other) => other.causal === causal);
     const isShared = (name: string) =>
       (name === 'causal' && params.causal === causal) ||
@@ -237,6 +238,6 @@ function settingText(name: string, value: unknown): string {
 }
 
 /** Params parse to the same settings, in the order of the schema. */
-function sameParams(method: Method, a: object, b: object): boolean {
+function sameParams(method: Method, a: Params, b: Params): boolean {
   return JSON.stringify(method.parse(a)) === JSON.stringify(method.parse(b));
 }

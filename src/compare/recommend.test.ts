@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import type { Method } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
 import { findMethod, methods } from '../methods/registry';
 import { attention } from '../ops/attention';
@@ -138,4 +139,15 @@ test('the lines of code compute what was measured, for every variant that may be
       expect(existsSync(new URL(`../../${pages[0]}`, import.meta.url)), pages[0]).toBe(true);
     }
   }
+});
+
+test('the code of a method of the caller does not ask the library for it', () => {
+  const { code, command } = useOf(
+    { label: 'mine', params: { window: [2, 0] } },
+    { ...(exactAttention as Method), name: 'mine' },
+  );
+  expect(code).toBe(
+    '// method: mine, your own\nconst { out } = method.forward({ q, k, v }, method.parse({ window: [2, 0] }));',
+  );
+  expect(command).toBeUndefined();
 });

@@ -29,7 +29,7 @@ export function useOf({ label, params }: Pick<Row, 'label' | 'params'>, method: 
       ...(isKnown ? [`src/methods/${family}/${name}/README.md`] : []),
       ...(paper ? [`arxiv.org/abs/${paper.arxiv}`] : []),
     ],
-    code: codeOf(name, params),
+    code: codeOf(name, params, isKnown),
     ...(isKnown && { command: commandOf(name, params) }),
   };
 }
@@ -37,7 +37,7 @@ export function useOf({ label, params }: Pick<Row, 'label' | 'params'>, method: 
 /** Params of exact attention that are options of `attention`, which needs no method. */
 const OF_ATTENTION = ['causal', 'window', 'scale'];
 
-function codeOf(name: string, params: Row['params']): string {
+function codeOf(name: string, params: Row['params'], isKnown: boolean): string {
   const names = Object.keys(params);
   const settings = names.length > 0 ? literal(params) : '';
   if (name === 'attention' && names.every((param) => OF_ATTENTION.includes(param))) {
@@ -45,8 +45,9 @@ function codeOf(name: string, params: Row['params']): string {
     return `import { attention } from 'saccade';\nconst { out } = attention(${args});`;
   }
   return [
-    "import { findMethod } from 'saccade';",
-    `const method = findMethod('${name}');`,
+    ...(isKnown
+      ? ["import { findMethod } from 'saccade';", `const method = findMethod('${name}');`]
+      : [`// method: ${name}, your own`]),
     `const { out } = method.forward({ q, k, v }, method.parse(${settings || '{}'}));`,
   ].join('\n');
 }

@@ -9,7 +9,7 @@ import { methods } from './registry';
 
 /** A setting beside the variants: params, and the shape or the integers of each optional input. */
 interface Setting {
-  readonly params?: object;
+  readonly params?: Readonly<Record<string, unknown>>;
   readonly inputs?: Readonly<Record<string, readonly number[] | Int32Array>>;
 }
 

@@ -1,10 +1,21 @@
-import { expect, test } from 'vitest';
+import * as valibot from 'valibot';
+import { describe, expect, test } from 'vitest';
 import { expectRefusal } from '../../test/expect';
 import { PARAMS } from '../../test/method-params';
-import { UnsupportedError } from '../errors';
+import { ParameterError, UnsupportedError } from '../errors';
 import { createRuntime, type Runtime, type Tensor } from '../index';
-import { type Method, withGradients } from './define';
-import { methods } from './registry';
+import { band } from '../masks';
+import { createDecoder } from '../models';
+import { attention } from '../nn';
+import { defineMethod, type Method, withGradients } from './define';
+import { defineMaskedMethod } from './masked';
+import { findMethod, methods } from './registry';
+
+/** Of a decoder. */
+const TINY = {
+  ...{ model_type: 'llama', vocab_size: 5, hidden_size: 4, intermediate_size: 4 },
+  ...{ num_hidden_layers: 1, num_attention_heads: 1 },
+};
 
 /** Extents of all letters that fit every method. */
 const EXTENTS: Readonly<Record<string, number>> = { b: 1, n: 6, m: 6, h: 2, g: 2, d: 4, e: 4, c: 1, o: 2, a: 2 };
@@ -44,6 +55,78 @@ test.each(methods.map((method) => [method.name, method] as const))(
     );
   },
 );
+
+test('methods are found by their names', () => {
+  for (const method of methods) expect(findMethod(method.name)).toBe(method);
+  expect(() => findMethod('toString')).toThrow('method must be one of attention, neighborhood-attention, generalized');
+});
+
+describe('types follow from the declaration', () => {
+  const mine = defineMethod({
+    name: 'mine',
+    family: 'mine',
+    summary: 'v, and the rows of q if asked for',
+    inputs: { q: 'b n h d', v: 'b n h e' },
+    optional: { gate: 'b n h' },
+    outputs: { out: 'b n h e', rows: 'b n h d' },
+    sometimes: ['rows'],
+    params: valibot.strictObject({ block: valibot.number(), rows: valibot.optional(valibot.boolean(), false) }),
+    forward: ({ q, v, gate }, { rows }) => ({ out: gate ?? v, ...(rows && { rows: q }) }),
+    reference: () => ({}),
+    cost: ({ b, n, h, d, e }) => ({ flops: b * n * h * (d + e), bytes: 0, state: 0 }),
+    variants: () => [{ block: 1 }],
+  });
+  const masked = defineMaskedMethod({
+    name: 'masked',
+    family: 'mine',
+    summary: 'a window',
+    params: valibot.strictObject({ window: valibot.number() }),
+    mask: ({ window }) => band(window, 0),
+    sees:
+      ({ window }) =>
+      (i, j) =>
+        j <= i && i - j <= window,
+    variants: () => [{ window: 1 }],
+  });
+
+  test('params', () => {
+    expect(mine.parse({ block: 1 }).rows satisfies boolean).toBe(false);
+    const refused = [
+      // @ts-expect-error another name
+      () => mine.parse({ blok: 64 }),
+      // @ts-expect-error another type
+      () => mine.parse({ block: '64' }),
+      // @ts-expect-error a param that is missing
+      () => masked.parse({}),
+      // @ts-expect-error another name, of a method that is found by its own
+      () => findMethod('power-attention').parse({ blok: 64 }),
+      // @ts-expect-error another name, in a layer
+      () => attention({ width: 4, heads: 1, method: masked, params: { windows: 1 } }),
+      // @ts-expect-error another name, in a layer of exact attention
+      () => attention({ width: 4, heads: 1, params: { causal: true, windows: 1 } }),
+      // @ts-expect-error another name, in all layers of a decoder
+      () => createDecoder(TINY, { attention: { method: masked, params: { windows: 1 } } }),
+      // @ts-expect-error a name in the place of a method
+      () => createDecoder(TINY, { attention: 'attention' }),
+    ];
+    for (const call of refused) expect(call).toThrow(ParameterError);
+  });
+
+  test('inputs and outputs', async () => {
+    using runtime = await createRuntime({ backend: 'reference' });
+    const [q, v] = [runtime.random([1, 2, 1, 3]), runtime.random([1, 2, 1, 4])];
+    const { out, rows } = mine.forward({ q, v, gate: undefined }, mine.parse({ block: 1 }));
+    expect(out.shape).toEqual(v.shape);
+    // @ts-expect-error it may be missing
+    expect(() => rows.shape).toThrow(TypeError);
+    const { lse } = masked.forward({ q, k: q, v }, masked.parse({ window: 1 }));
+    expect(lse.shape).toEqual([1, 2, 1]);
+    // @ts-expect-error an input that is missing
+    expect(() => mine.forward({ q }, mine.parse({ block: 1 }))).toThrow('v must be a Tensor, got undefined');
+    const any: Method = mine;
+    expect(any.forward({ q, v }, { rows: true }).rows?.shape).toEqual(q.shape);
+  });
+});
 
 test('what is declared to have no gradient is refused one by name', () => {
   const chooses = { ...methods[0]!, name: 'chooses', gradient: false } as const;

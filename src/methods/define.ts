@@ -13,6 +13,7 @@ import {
 import { ParameterError, UnsupportedError } from '../errors';
 import { checkExtent } from '../masks/check';
 import type { Extent, Mask } from '../masks/mask';
+import type { CacheLayer, CacheLayerOptions } from '../ops/cache/layer';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
 import { checkHost, type HostTensor, pickRows } from '../tensor/host';
@@ -44,9 +45,25 @@ export interface Cost {
 export type Specs = Readonly<Record<string, string>>;
 type LettersOf<Spec extends string> = Spec extends `${infer Letter} ${infer Rest}` ? Letter | LettersOf<Rest> : Spec;
 
-/** Optional inputs, where a method has them, stand beside those that are named here. */
-export type Inputs<S extends Specs = Specs> = { readonly [Name in keyof S]: Tensor };
-export type HostInputs<S extends Specs = Specs> = { readonly [Name in keyof S]: HostTensor };
+/** Names without an entry: what is declared of them is none. */
+export type None = Readonly<Record<never, string>>;
+
+/** Of a method that is known by its declaration all that must be there; of any other something may be missing. */
+type Given<S extends Specs, T> = { readonly [Name in keyof S]: T | (string extends Name ? undefined : never) };
+
+/** The tensors by the names of a declaration: its inputs, and those of its optional ones that are given. */
+export type Inputs<S extends Specs = Specs, Optional extends Specs = None> = Given<S, Tensor> & {
+  readonly [Name in keyof Optional]?: Tensor | undefined;
+};
+export type HostInputs<S extends Specs = Specs, Optional extends Specs = None> = Given<S, HostTensor> & {
+  readonly [Name in keyof Optional]?: HostTensor | undefined;
+};
+/** The results by the names of a declaration; those that some params do not give may be missing. */
+type Outputs<S extends Specs = Specs, Sometimes extends string = never> = {
+  readonly [Name in Exclude<keyof S, Known<Sometimes>>]: Tensor;
+} & { readonly [Name in Known<Sometimes>]?: Tensor };
+/** Names that are known one by one. */
+type Known<Name extends string> = string extends Name ? never : Name;
 /** Extents by letter, as the input specifications name them. */
 export type Letters<S extends Specs = Specs> = { readonly [Letter in LettersOf<S[keyof S]>]: number };
 
@@ -108,8 +125,20 @@ export interface Layer {
   ): Readonly<Record<string, Tensor>>;
 }
 
+/** Of a method whose tokens attend to keys and values in a cache, those appended at last among them. */
+export interface CachedDecoding extends CacheLayerOptions {
+  /** The result for queries, and what is like them, of the tokens appended at last: `forward` of all tokens has the same. */
+  attend(inputs: Readonly<Record<string, Tensor>>, keys: CacheLayer, control: Control): Tensor;
+}
+
 /** The declaration of a method: inputs and outputs in letters, params as a schema, reference, forward pass and cost. */
-export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = Specs> {
+export interface MethodSpec<
+  Schema extends ParamsSchema,
+  Shapes extends Specs = Specs,
+  Optional extends Specs = Specs,
+  Results extends Specs = Specs,
+  Sometimes extends string = string,
+> {
   readonly name: string;
   readonly family: string;
   /** What tables of many variants call it; default: the name without `-attention`. */
@@ -119,14 +148,16 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   readonly paper?: Paper;
   readonly inputs: Shapes;
   /** Inputs that may be left out. */
-  readonly optional?: Specs;
+  readonly optional?: Optional;
   /** Inputs that hold i32 numbers and have no gradient; the others hold floating-point numbers. */
   readonly integers?: readonly string[];
   /** Inputs of floating-point numbers that have no gradient. */
   readonly constants?: readonly string[];
   /** `false` for methods that nothing is trained through, such as those that only choose. */
   readonly gradient?: false;
-  readonly outputs: Specs;
+  readonly outputs: Results;
+  /** Outputs that some params do not give. */
+  readonly sometimes?: readonly Sometimes[];
   readonly params: Schema;
   /** Whether nothing after a query's own position has a part in its result. Default: what the param `causal` says, if there is one. */
   isCausal?(params: valibot.InferOutput<Schema>): boolean;
@@ -134,19 +165,24 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   mask?(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask | undefined;
   /**
    * The mathematics in float64, in host memory; shares no code with the fast path. With the gradient with respect to
-   * `out` also the
-   * gradients with respect to the inputs, as `grad_q` and so on.
+   * `out` also the gradients with respect to the inputs, as `grad_q` and so on.
    */
   reference(
-    inputs: HostInputs<Shapes>,
+    inputs: NoInfer<HostInputs<Shapes, Optional>>,
     params: valibot.InferOutput<Schema>,
     gradOut?: HostTensor,
   ): Record<string, HostTensor<'f64'>>;
   /** On the tensors' own runtime, by ops and views alone, so that a tape has its gradients. */
-  forward(inputs: Inputs<Shapes>, params: valibot.InferOutput<Schema>, control?: Control): Record<string, Tensor>;
+  forward(
+    inputs: NoInfer<Inputs<Shapes, Optional>>,
+    params: valibot.InferOutput<Schema>,
+    control?: Control,
+  ): NoInfer<Outputs<Results, Sometimes>>;
   cost(letters: Letters<Shapes>, params: valibot.InferOutput<Schema>): Cost;
   /** What a model needs beside q, k and v, for methods that take more. */
   layer?(config: LayerConfig, params: valibot.InferOutput<Schema>): Layer;
+  /** How decoding goes on from keys and values in a cache; undefined for params with which it cannot. */
+  fromCache?(params: valibot.InferOutput<Schema>): CachedDecoding | undefined;
   /**
    * Whether its results become those of softmax attention only by training a model with it: `compare` then shows what it
    * costs and how its weights spread, and no error.
@@ -157,12 +193,16 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
    * row; undefined where some are negative. `defineMethod` passes q with the rows of these queries alone.
    */
   weights?(
-    inputs: HostInputs<Shapes>,
+    inputs: NoInfer<HostInputs<Shapes, Optional>>,
     params: valibot.InferOutput<Schema>,
     queries: readonly number[],
   ): HostTensor<'f64'> | undefined;
   /** What is amiss with the results for these inputs, as a sentence to be told beside them; undefined for nothing. */
-  warning?(inputs: Inputs<Shapes>, params: valibot.InferOutput<Schema>, control?: Control): Promise<string | undefined>;
+  warning?(
+    inputs: NoInfer<Inputs<Shapes, Optional>>,
+    params: valibot.InferOutput<Schema>,
+    control?: Control,
+  ): Promise<string | undefined>;
   /** The settings worth comparing at these extents, the most telling first. */
   variants(letters: Letters<Shapes>): valibot.InferInput<Schema>[];
   /** How many of the variants, full and causal each, `compare` takes before it takes a second one of others. Default 1. */
@@ -171,27 +211,41 @@ export interface MethodSpec<Schema extends ParamsSchema, Shapes extends Specs = 
   experiment?(): Promise<{ readonly experiment: Experiment }>;
 }
 
-/** A method that is registered or was made by `defineMethod`. */
-export interface Method<Schema extends ParamsSchema = ParamsSchema, Shapes extends Specs = Specs>
-  extends MethodSpec<Schema, Shapes> {
+/** Any method with such params. */
+export type MethodOf<Schema extends ParamsSchema> = Method<Schema, Specs, Specs, Specs, string>;
+
+/** A method as a value: one of the library's, or one that `defineMethod` made. Without types of its own, any method. */
+export interface Method<
+  Schema extends ParamsSchema = ParamsSchema,
+  Shapes extends Specs = Specs,
+  Optional extends Specs = Specs,
+  Results extends Specs = Specs,
+  Sometimes extends string = string,
+> extends MethodSpec<Schema, Shapes, Optional, Results, Sometimes> {
   /** Checks params from outside and fills in the defaults; a ParameterError names the one that is wrong. */
-  parse(params: unknown): valibot.InferOutput<Schema>;
+  parse(params: valibot.InferInput<Schema>): valibot.InferOutput<Schema>;
 }
 
 /**
  * A method from its declaration. Its forward pass throws, with the name of what is wrong, unless every input is a tensor
  * (ParameterError), not disposed (DisposedError), and all are of one runtime (ParameterError).
  */
-export function defineMethod<const Schema extends ParamsSchema, const Shapes extends Specs>(
-  spec: MethodSpec<Schema, Shapes>,
-): Method<Schema, Shapes> {
+export function defineMethod<
+  const Schema extends ParamsSchema,
+  const Shapes extends Specs,
+  const Results extends Specs,
+  const Optional extends Specs = None,
+  const Sometimes extends string = never,
+>(
+  spec: MethodSpec<Schema, Shapes, Optional, Results, Sometimes>,
+): Method<Schema, Shapes, Optional, Results, Sometimes> {
   checkSpec(spec);
   const { forward, reference, cost, variants, mask, weights } = spec;
   const names = [...Object.keys(spec.inputs), ...Object.keys(spec.optional ?? {})];
   const checkInputs = (inputs: object) =>
     checkKnown('inputs', inputs, names, (name) => `${spec.name} has no input '${name}'`);
   const checkParams = (params: unknown) => checkRecord(`params of ${spec.name}`, params);
-  const checkHosts = (inputs: HostInputs<Shapes>) => {
+  const checkHosts = (inputs: HostInputs<Shapes, Optional>) => {
     checkInputs(inputs);
     for (const name of names) {
       const host = (inputs as Readonly<Record<string, HostTensor | undefined>>)[name];
@@ -202,7 +256,7 @@ export function defineMethod<const Schema extends ParamsSchema, const Shapes ext
     checkRecord('letters', letters);
     for (const [letter, extent] of Object.entries<number>(letters)) checkWhole(`letters ${letter}`, extent, 1);
   };
-  const check = (inputs: Inputs<Shapes>, params: unknown, control: Control | undefined) => {
+  const check = (inputs: Inputs<Shapes, Optional>, params: unknown, control: Control | undefined) => {
     checkInputs(inputs);
     checkParams(params);
     if (control !== undefined) {
@@ -280,15 +334,35 @@ export function withGradients(
   ) as Record<string, Tensor<'f32' | 'f16' | 'bf16'>>;
 }
 
+const DECLARED = ['reference', 'forward', 'cost', 'variants'];
+
+/** Throws a ParameterError unless `value` is a method. */
+export function checkMethod(what: string, value: unknown): void {
+  const isMethod =
+    isRecord(value) &&
+    typeof value.name === 'string' &&
+    [value.inputs, value.outputs, value.params].every(isRecord) &&
+    [...DECLARED, 'parse'].every((name) => typeof value[name] === 'function');
+  if (!isMethod)
+    throw new ParameterError(
+      `${what} must be a method: one of saccade/methods, or what findMethod or defineMethod returns, got ${show(value)}`,
+    );
+}
+
+/** Throws a ParameterError unless a declaration has a name and these functions, of which some may be left out. */
+export function checkDeclared(spec: object, required: readonly string[], optional: readonly string[]): void {
+  checkRecord('spec', spec);
+  const { name, ...rest } = spec as Readonly<Record<string, unknown>>;
+  if (typeof name !== 'string') throw new ParameterError(`name of a method must be a string, got ${show(name)}`);
+  for (const what of [...required, ...optional.filter((each) => rest[each] !== undefined)])
+    checkFunction(`${what} of ${name}`, rest[what]);
+}
+
 /** Throws a ParameterError unless a declaration has what follows from it. */
 function checkSpec(spec: object): void {
-  checkRecord('spec', spec);
-  const { name, inputs, outputs, params, ...rest } = spec as Readonly<Record<string, unknown>>;
-  if (typeof name !== 'string') throw new ParameterError(`name of a method must be a string, got ${show(name)}`);
+  checkDeclared(spec, DECLARED, ['mask', 'weights', 'isCausal', 'layer', 'fromCache', 'experiment']);
+  const { name, inputs, outputs, params } = spec as Readonly<Record<string, unknown>>;
   for (const [what, value] of Object.entries({ inputs, outputs, params })) checkRecord(`${what} of ${name}`, value);
-  for (const what of ['reference', 'forward', 'cost', 'variants']) checkFunction(`${what} of ${name}`, rest[what]);
-  for (const what of ['mask', 'weights', 'isCausal', 'layer', 'experiment'])
-    if (rest[what] !== undefined) checkFunction(`${what} of ${name}`, rest[what]);
 }
 
 function checkProblem(problem: MaskProblem): void {

@@ -17,7 +17,7 @@ const PROJECTION = { shape: [HEADS * D, WIDTH], initial: { deviation: 0.5 } };
 const PROJECTIONS = ['q_proj', 'k_proj', 'v_proj'];
 
 /** Settings, in the place of the defaults, with which a method asks for more, and all that it asks for matters. */
-const SETTINGS: Readonly<Record<string, readonly object[]>> = {
+const SETTINGS: Readonly<Record<string, readonly Record<string, unknown>[]>> = {
   'stochastic-attention': [{ window: 2 }, { window: 2, gated: true }],
   'nats-linear': [{ chunk: 2 }],
   transnormer: [{}, { positions: 'lrpe' }],

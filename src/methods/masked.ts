@@ -19,12 +19,14 @@ import type { HostTensor } from '../tensor/host';
 import { bindShapes, type Shape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import {
+  checkDeclared,
   defineMethod,
   type HostInputs,
   type Inputs,
   type MaskProblem,
   type Method,
   type MethodSpec,
+  type None,
   problemOfLetters,
   type Specs,
 } from './define';
@@ -44,10 +46,12 @@ type Description =
   | 'variants'
   | 'leads'
   | 'layer'
+  | 'fromCache'
   | 'experiment';
 
-interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs>
-  extends Pick<MethodSpec<Schema, Shapes>, Description> {
+/** The declaration of a method that is softmax attention under a mask. */
+export interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs, Optional extends Specs = None>
+  extends Pick<MethodSpec<Schema, Shapes, Optional>, Description> {
   /** q, k and v in letters; default: sequences. */
   readonly inputs?: Shapes;
   readonly integers?: readonly string[];
@@ -67,18 +71,30 @@ interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs>
 }
 
 /** What a mask gives every method: the mask itself, whatever the settings. */
-export interface MaskedMethod<Schema extends ParamsSchema, Shapes extends Specs> extends Method<Schema, Shapes> {
+export interface MaskedMethod<Schema extends ParamsSchema, Shapes extends Specs, Optional extends Specs = Specs>
+  extends Method<Schema, Shapes, Optional, SoftmaxOutputs, never> {
   mask(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
 }
 
 /** Tokens of the sequence at which a mask is asked whether a query sees later keys. */
 const ASKED = 256;
 
+type SoftmaxOutputs = Readonly<Record<'out' | 'lse', string>>;
+
 const SEQUENCES = { q: 'b n h d', k: 'b m g d', v: 'b m g e' } as const;
 
-export function defineMaskedMethod<const Schema extends ParamsSchema, const Shapes extends QkvSpecs = typeof SEQUENCES>(
-  spec: MaskedSpec<Schema, Shapes>,
-): MaskedMethod<Schema, Shapes> {
+/**
+ * A method that is softmax attention under a mask, and under changes of the scores, if any: outputs out and lse, forward
+ * pass, reference and cost follow from the mask and its definition.
+ *
+ * @throws {ParameterError} a declaration that lacks what these follow from
+ */
+export function defineMaskedMethod<
+  const Schema extends ParamsSchema,
+  const Shapes extends QkvSpecs = typeof SEQUENCES,
+  const Optional extends Specs = None,
+>(spec: MaskedSpec<Schema, Shapes, Optional>): MaskedMethod<Schema, Shapes, Optional> {
+  checkDeclared(spec, ['mask', 'sees'], ['score', 'modifier']);
   type Params = valibot.InferOutput<Schema> & { readonly scale?: number | undefined };
   const { optional = {}, integers = [], captured = [] } = spec;
   const inputs = (spec.inputs ?? SEQUENCES) as Shapes;
@@ -91,7 +107,7 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
   }
 
   /** The settings of the op: mask and scores follow from the params and the small inputs. */
-  function settingsOf(tensors: Inputs<Shapes>, params: Params) {
+  function settingsOf(tensors: Inputs<Shapes, Optional>, params: Params) {
     const given = tensors as Readonly<Record<string, Tensor | undefined>>;
     const shapes = shapesOf(given);
     const mask = (host: Readonly<Record<string, HostTensor>>) =>
@@ -106,7 +122,7 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
 
   const flat = (x: Tensor): Tensor => (spatial ? x.reshape(flattened(x.shape)) : x.reshape(x.shape));
 
-  const method = defineMethod<Schema, Shapes>({
+  const method = defineMethod<Schema, Shapes, SoftmaxOutputs, Optional>({
     // Several params may decide it together, so the mask is asked; on a grid a method says what later means.
     ...(!spatial && {
       isCausal(params: Params) {
@@ -119,7 +135,7 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
     inputs,
     outputs: spatial ? { out: 'b ...space h e', lse: 'b ...space h' } : { out: 'b n h e', lse: 'b n h' },
 
-    reference(host: HostInputs<Shapes>, params: Params, gradOut) {
+    reference(host: HostInputs<Shapes, Optional>, params: Params, gradOut) {
       const given = Object.fromEntries(
         Object.entries(host).filter((entry): entry is [string, HostTensor] => !!entry[1]),
       );
@@ -175,7 +191,7 @@ export function defineMaskedMethod<const Schema extends ParamsSchema, const Shap
       return { flops: 2 * (d + e) * pairs, bytes: 4 * elements, state: 0, visited: pairs / (b * h * n * m) };
     },
   });
-  return method as MaskedMethod<Schema, Shapes>;
+  return method as MaskedMethod<Schema, Shapes, Optional>;
 }
 
 /** [b, ...space, h, c] as [b, n, h, c]. */

@@ -1,4 +1,4 @@
-/** Every method there is. */
+/** Every method of the library, by its name. */
 import { show } from '../check';
 import { ParameterError } from '../errors';
 import type { Method } from './define';
@@ -19,32 +19,36 @@ import { powerAttention } from './sparse/power-attention';
 import { s2Attention } from './sparse/s2-attention';
 import { stochasticAttention } from './sparse/stochastic-attention';
 
-/** All methods of the library. */
-export const methods: readonly Method[] = [
-  exactAttention,
-  neighborhoodAttention,
-  generalizedNeighborhoodAttention,
-  s2Attention,
-  powerAttention,
-  stochasticAttention,
-  lightningAttention,
-  gatedDeltaRule,
-  natsLinear,
+const BY_NAME = {
+  attention: exactAttention,
+  'neighborhood-attention': neighborhoodAttention,
+  'generalized-neighborhood-attention': generalizedNeighborhoodAttention,
+  's2-attention': s2Attention,
+  'power-attention': powerAttention,
+  'stochastic-attention': stochasticAttention,
+  'lightning-attention': lightningAttention,
+  'gated-delta-rule': gatedDeltaRule,
+  'nats-linear': natsLinear,
   performer,
-  kernelAttention,
+  'kernel-attention': kernelAttention,
   transnormer,
   l2vit,
   dydila,
-  localLinearAttention,
+  'local-linear-attention': localLinearAttention,
   parallax,
-];
+};
 
-/** The method of that name; a ParameterError lists the known names. */
+/** All methods of the library. */
+export const methods: readonly Method[] = Object.values(BY_NAME);
+
+/**
+ * The library's method of that name, with the types of its declaration where the name is a literal.
+ *
+ * @throws {ParameterError} another name; it lists the known ones
+ */
+export function findMethod<Name extends keyof typeof BY_NAME>(name: Name): (typeof BY_NAME)[Name];
+export function findMethod(name: string): Method;
 export function findMethod(name: string): Method {
-  const method = methods.find((candidate) => candidate.name === name);
-  if (!method) {
-    const known = methods.map((candidate) => candidate.name).join(', ');
-    throw new ParameterError(`method must be one of ${known}, got ${show(name)}`);
-  }
-  return method;
+  if (typeof name === 'string' && Object.hasOwn(BY_NAME, name)) return BY_NAME[name as keyof typeof BY_NAME];
+  throw new ParameterError(`method must be one of ${Object.keys(BY_NAME).join(', ')}, got ${show(name)}`);
 }

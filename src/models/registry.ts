@@ -1,11 +1,20 @@
 /** The models that the command line runs. */
-import { checkParams } from '../check';
+import { checkParams, isRecord } from '../check';
 import type { Specs } from '../methods/define';
+import { findMethod } from '../methods/registry';
 import type { ModuleControl, Parameters } from '../nn/module';
 import type { Runtime } from '../runtime/runtime';
 import type { HostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 import { createDecoder, type DecoderAttention, type DecoderConfig } from './decoder';
+
+/** The attention of a decoder as JSON has it, with methods by their names. */
+function namedAttention(given: unknown): unknown {
+  if (typeof given === 'string') return findMethod(given);
+  if (Array.isArray(given)) return given.map(namedAttention);
+  if (!isRecord(given) || typeof given.method !== 'string') return given;
+  return { ...given, method: findMethod(given.method) };
+}
 
 /** A model as its params say. */
 interface Made {
@@ -27,8 +36,8 @@ const decoder: Model = {
   inputs: { tokens: 'b n' },
   create(params) {
     checkParams('decoder', params, ['config', 'attention']);
-    const { config, attention } = params;
-    const { forward, ...made } = createDecoder(config as DecoderConfig, { attention: attention as DecoderAttention });
+    const attention = namedAttention(params.attention) as DecoderAttention;
+    const { forward, ...made } = createDecoder(params.config as DecoderConfig, { attention });
     return {
       ...made,
       run: (parameters, { tokens }, control) => ({ logits: forward(parameters, tokens as Tensor, control) }),

@@ -5,14 +5,16 @@ import { expectRefusal } from '../../test/expect';
 import { PARAMS } from '../../test/method-params';
 import { scoped } from '../../test/scoped';
 import { expectGradients } from '../../test/tape-gradients';
-import { findMethod, methods } from '../methods/registry';
+import { exactAttention, gatedDeltaRule, neighborhoodAttention, parallax } from '../methods';
+import type { Method } from '../methods/define';
+import { methods } from '../methods/registry';
 import { type HostTensor, hostTensor } from '../tensor/host';
 import { type AttentionConfig, attention } from './attention';
 import { initial } from './module';
 
 const [b, width] = [2, 4];
 
-const neighborhood = { method: 'neighborhood-attention', params: { window: [2, 2] } };
+const neighborhood = { method: neighborhoodAttention as Method, params: { window: [2, 2] } };
 
 /** Beside methods of every kind all that ask for more than q, k and v. */
 const cases: readonly (readonly [name: string, config: AttentionConfig])[] = [
@@ -22,7 +24,8 @@ const cases: readonly (readonly [name: string, config: AttentionConfig])[] = [
   ...methods
     .filter(({ layer }) => layer)
     .map(
-      ({ name }) => [`the layer of ${name}`, { width, heads: 2, method: name, params: { ...PARAMS[name] } }] as const,
+      (method) =>
+        [`the layer of ${method.name}`, { width, heads: 2, method, params: { ...PARAMS[method.name] } }] as const,
     ),
 ];
 
@@ -57,7 +60,7 @@ describeOnBackends('multi-head attention', (runtime) => {
         k: await project('k', keyHeads, d),
         v: await project('v', keyHeads, e),
       };
-      const method = findMethod(config.method ?? 'attention');
+      const { method = exactAttention as Method } = config;
       const params = method.parse(config.params ?? {});
       const tensors = { q: runtime().fromHost(qkv.q), k: runtime().fromHost(qkv.k), v: runtime().fromHost(qkv.v) };
       const layer = method.layer?.({ width, heads, keyHeads, d, e, layer: 0, layers: 1 }, params);
@@ -94,9 +97,8 @@ describeOnBackends('multi-head attention', (runtime) => {
 });
 
 test('a method whose layer has a parameter of the name of another is refused', () => {
-  const parallax = findMethod('parallax');
   const layer = () => ({ parameters: { 'q_norm.weight': { shape: [2], initial: { value: 1 } } }, inputs: () => ({}) });
-  const config = { width: 4, heads: 2, qkNorm: {}, method: 'parallax' };
+  const config = { width: 4, heads: 2, qkNorm: {}, method: parallax };
   vi.spyOn(parallax, 'layer').mockImplementation(layer);
   expect(() => attention(config)).toThrow("the layer of method parallax has a parameter 'q_norm.weight', which any");
   vi.restoreAllMocks();
@@ -104,11 +106,11 @@ test('a method whose layer has a parameter of the name of another is refused', (
 
 test('settings that are none are refused by name', () => {
   const make = (more: object) => () => attention({ width: 4, heads: 2, ...more });
-  expect(make({ method: 'none' })).toThrow('method must be one of attention, neighborhood-attention, generalized');
+  expect(make({ method: 'attention' })).toThrow('method must be a method: one of saccade/methods, or what findMethod');
   expect(make({ params: { causal: 1 } })).toThrow('param causal of attention: expected');
   expect(make({ heads: 3 })).toThrow('heads must divide the width 4 unless d is given, got 3');
   expect(make({ keyHeads: 3 })).toThrow('keyHeads must divide the heads 2, got 3');
-  expect(make({ method: 'gated-delta-rule', keyHeads: 1 })).toThrow('keyHeads of gated-delta-rule must be as many');
+  expect(make({ method: gatedDeltaRule, keyHeads: 1 })).toThrow('keyHeads of gated-delta-rule must be as many');
   expect(make({ layer: 1 })).toThrow('layer must be an integer from 0 to 0, got 1');
   expect(make({ grid: [2, 3] })).toThrow('grid is of spatial methods: attention is of sequences, got [2, 3]');
   const spatial = (grid?: unknown) => make({ ...neighborhood, grid });

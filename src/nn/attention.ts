@@ -3,10 +3,12 @@
  * a projection of its result.
  * Letters: b batch, n tokens, h query heads, g key/value heads, d head dimension, e value dimension.
  */
+import type { InferInput } from 'valibot';
 import { checkBoolean, checkKnown, checkNumbers, checkWhole, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
-import type { Method } from '../methods/define';
-import { findMethod } from '../methods/registry';
+import { checkMethod, type Method, type MethodOf } from '../methods/define';
+import { exactAttention } from '../methods/dense/attention';
+import type { ParamsSchema } from '../methods/params';
 import { type RopeOptions, type RopeSettings, rope as turn } from '../ops/rope';
 import { rotationOf, SETTINGS } from '../ops/rope/rotation';
 import { sizeOf } from '../tensor/shape';
@@ -25,11 +27,11 @@ import {
 } from './module';
 import { norm } from './norm';
 
-export interface AttentionConfig {
-  /** Of a registered method; default 'attention', which is exact. */
-  readonly method?: string | undefined;
+export interface AttentionConfig<Schema extends ParamsSchema = ParamsSchema> {
+  /** Default: exact attention. */
+  readonly method?: MethodOf<Schema> | undefined;
   /** Of the method, as `parse` takes them. */
-  readonly params?: Readonly<Record<string, unknown>> | undefined;
+  readonly params?: InferInput<Schema> | undefined;
   readonly width: number;
   /** Query heads. */
   readonly heads: number;
@@ -64,7 +66,7 @@ export interface AttentionContext extends ModuleControl {
 /** A definition whose tokens may go on from others. */
 export interface AttentionLayer extends Definition<Described> {
   readonly method: Method;
-  readonly params: object;
+  readonly params: Readonly<Record<string, unknown>>;
   /** Heads of keys and values, and their extents. */
   readonly keyHeads: number;
   readonly d: number;
@@ -79,14 +81,16 @@ export interface AttentionLayer extends Definition<Described> {
  *
  * @throws {ParameterError} a setting that is unknown, out of range, or nothing that the method can be used with
  */
-export function attention(config: AttentionConfig): Module {
-  return defineModule(attentionLayer(config));
+export function attention<Schema extends ParamsSchema = (typeof exactAttention)['params']>(
+  config: AttentionConfig<Schema>,
+): Module {
+  return defineModule(attentionLayer(config as AttentionConfig));
 }
 
 export function attentionLayer(config: AttentionConfig): AttentionLayer {
   checkKnown('config', config, NAMES, (name) => `config has no '${name}'`);
   const {
-    method: name = 'attention',
+    method = exactAttention as Method,
     params: given = {},
     width,
     heads,
@@ -98,7 +102,8 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     layer = 0,
     layers = 1,
   } = config;
-  const method = findMethod(name);
+  checkMethod('method', method);
+  const { name } = method;
   const params = method.parse(given);
   for (const [each, value] of Object.entries({ width, heads, keyHeads, layers })) checkWhole(each, value, 1);
   checkWhole('layer', layer, 0, layers - 1);

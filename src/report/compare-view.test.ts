@@ -48,7 +48,7 @@ beforeAll(async () => {
   const picture = { width: 3 * columns, height: 3 * rows, rgb: uniform(27 * rows * columns, 1) };
   const { inputs } = imageInputs(runtime, { name: 'noise', picture }, [rows, columns]);
   const onGrid = { ...report, ...(await compare(inputs, { seconds: 0 })) };
-  await writeFile(join(folder, 'grid.html'), comparisonHtml(onGrid, picture));
+  await writeFile(join(folder, 'grid.html'), comparisonHtml(onGrid, { picture }));
   browser = await launchChromium();
 });
 afterAll(async () => {

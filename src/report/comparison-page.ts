@@ -2,8 +2,9 @@ import { type ComparisonReport, isMeasured, type Row } from '../compare/comparis
 import { lettersAt } from '../compare/contenders';
 import type { Picture } from '../compare/picture';
 import { maskSvg } from '../masks/picture';
-import { problemOfLetters } from '../methods/define';
-import { findMethod } from '../methods/registry';
+import { type Method, problemOfLetters } from '../methods/define';
+import { exactAttention } from '../methods/dense/attention';
+import { methods as allMethods } from '../methods/registry';
 import { htmlPage } from './page';
 
 /** What the page of a comparison is drawn from. */
@@ -22,10 +23,21 @@ export interface Photograph {
   readonly rgb: string;
 }
 
+export interface ComparisonHtmlOptions {
+  /** What the tokens are patches of. */
+  readonly picture?: Picture | undefined;
+  /** What was compared beside exact attention. Default: methods of the library. */
+  readonly methods?: readonly Method[] | undefined;
+}
+
 /** The comparison as one self-contained page. */
-export function comparisonHtml(report: ComparisonReport, picture?: Picture): string {
+export function comparisonHtml(
+  report: ComparisonReport,
+  { picture, methods = allMethods }: ComparisonHtmlOptions = {},
+): string {
   const pictures = report.rows.filter(isMeasured).flatMap((row) => {
-    const svg = pictureOf(row, report);
+    const method = [exactAttention as Method, ...methods].find(({ name }) => name === row.method) as Method;
+    const svg = pictureOf(method, row, report);
     return svg ? [[row.label, svg]] : [];
   });
   const data: ComparisonPage = {
@@ -36,8 +48,7 @@ export function comparisonHtml(report: ComparisonReport, picture?: Picture): str
   return htmlPage({ title: 'Which attention to use', view: 'compare', data });
 }
 
-function pictureOf({ method: name, params, label }: Row, report: ComparisonReport): string | undefined {
-  const method = findMethod(name);
+function pictureOf(method: Method, { params, label }: Row, report: ComparisonReport): string | undefined {
   const problem = problemOfLetters(lettersAt(report));
   const mask = method.mask?.(method.parse(params), problem);
   return mask && maskSvg(mask, { ...problem, batch: 0, head: 0 }, { title: label, bare: true });

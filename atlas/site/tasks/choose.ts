@@ -112,7 +112,7 @@ function fitting(
     ...(variants.length === 0 ? [{}] : []),
     ...(own && causal ? [{ ...variants[0], causal }] : []),
   ];
-  const isCausal = (params: object) => {
+  const isCausal = (params: Record<string, unknown>) => {
     const parsed = method.parse(params) as { readonly causal?: unknown };
     return method.isCausal?.(parsed as never) ?? parsed.causal === true;
   };

@@ -1,5 +1,6 @@
 import { pairedRatio, summarise } from '../../../src/measure/statistics';
 import { timeCalls, timeInterleaved } from '../../../src/measure/timing';
+import type { Method } from '../../../src/methods/define';
 import { findMethod } from '../../../src/methods/registry';
 import { initial } from '../../../src/nn/module';
 import type { BackendName, Control } from '../../../src/runtime/backend';
@@ -128,7 +129,7 @@ async function timesOf(
     { ...letters, ...(inputs.v && { e: inputs.v.shape.at(-1) }) } as typeof letters,
     params,
   );
-  const exact = findMethod('attention');
+  const exact: Method = findMethod('attention');
   const exactParams = exact.parse({ causal: method.isCausal?.(params) ?? false }) as never;
   const flat = Object.fromEntries(['q', 'k', 'v'].map((name) => [name, flattened(inputs[name])]));
   const free = (results: Readonly<Record<string, Tensor>>) => {

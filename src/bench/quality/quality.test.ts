@@ -1,15 +1,22 @@
 import { expect, test } from 'vitest';
 import { createRuntime, type Runtime } from '../../index';
+import {
+  exactAttention,
+  gatedDeltaRule,
+  kernelAttention,
+  neighborhoodAttention,
+  stochasticAttention,
+} from '../../methods';
 import { stateTracking } from '../../train';
 import { courses, lastTask, stageAt } from './courses';
 import { type QualityRun, qualityFailures, qualityRows, qualitySeries } from './report';
 import { type QualityContext, type QualityOptions, runQuality, type Store } from './run';
 
 const options: QualityOptions = {
-  ...{ methods: ['attention', 'gated-delta-rule'], tasks: ['state-tracking-s3'], seeds: 2 },
+  ...{ methods: [exactAttention, gatedDeltaRule], tasks: ['state-tracking-s3'], seeds: 2 },
   ...{ steps: 4, width: 8, layers: 1, heads: 2 },
 };
-const one = { ...options, methods: ['attention'], seeds: 1 };
+const one = { ...options, methods: [exactAttention], seeds: 1 };
 
 async function onRuntime<T>(work: (runtime: Runtime) => Promise<T>): Promise<T> {
   using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
@@ -102,11 +109,15 @@ test('what cannot be trained or goes on from another benchmark is refused by nam
   onRuntime(async (runtime) => {
     const refuse = (more: Partial<QualityOptions>, message: string, store?: Store) =>
       expect(runQuality({ ...one, ...more }, { runtime, store })).rejects.toThrow(message);
-    await refuse({ methods: ['kernel-attention'] }, 'kernel-attention lets tokens see later ones');
-    await refuse({ methods: ['neighborhood-attention'] }, 'neighborhood-attention is of tokens on a grid');
-    await refuse({ methods: ['nonsense'] }, 'method must be one of attention,');
+    await refuse({ methods: [kernelAttention] }, 'kernel-attention lets tokens see later ones');
+    await refuse({ methods: [neighborhoodAttention] }, 'neighborhood-attention is of tokens on a grid');
+    await refuse({ methods: ['attention' as never] }, 'methods[0] must be a method: one of saccade/methods');
+    await refuse(
+      { methods: [exactAttention, exactAttention] },
+      'methods must have different names, got attention twice',
+    );
     await refuse({ tasks: ['nonsense'] }, 'task must be one of associative-recall,');
-    await refuse({ methods: ['stochastic-attention'] }, 'param window of stochastic-attention: expected integer >= 1');
+    await refuse({ methods: [stochasticAttention] }, 'param window of stochastic-attention: expected integer >= 1');
     await refuse({ params: { performer: {} } }, "params has 'performer', which is not trained: expected attention");
     await refuse({ width: 6 }, 'width must be a multiple of twice the heads, 4, got 6');
     const store = storeOf();
@@ -114,7 +125,7 @@ test('what cannot be trained or goes on from another benchmark is refused by nam
     await refuse({ steps: 5 }, 'state-tracking-s3-attention-1.json is of a training with steps 4, expected 5', store);
     // Nor is another trained first.
     const before = new Map(store.files);
-    const both = { methods: ['gated-delta-rule', 'attention'], seeds: 2, steps: 5 };
+    const both = { methods: [gatedDeltaRule, exactAttention], seeds: 2, steps: 5 };
     await refuse(both, 'state-tracking-s3-attention-1.json is of a training with steps 4, expected 5', store);
     expect(store.files).toEqual(before);
     for (const other of ['{', 'null', '{"settings": null}', '{"settings": {}, "milliseconds": 1, "run": 5}']) {

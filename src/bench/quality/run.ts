@@ -1,6 +1,7 @@
 /** Trains decoders by different methods on tasks whose answers are known, and tells how many they learn to give. */
 import { checkKnown, isRecord, show } from '../../check';
 import { ParameterError, ParseError, SaccadeError } from '../../errors';
+import { checkMethod, type Method } from '../../methods/define';
 import { createDecoder, type Decoder, type LayerAttention } from '../../models/decoder';
 import { argmax } from '../../ops/reduce';
 import type { Control } from '../../runtime/backend';
@@ -14,7 +15,8 @@ import { type Course, findCourse, lastTask, stageAt } from './courses';
 import type { QualityRun } from './report';
 
 export interface QualityOptions {
-  readonly methods: readonly string[];
+  /** Of different names. */
+  readonly methods: readonly Method[];
   /** Of methods, by their names. */
   readonly params?: Readonly<Record<string, unknown>> | undefined;
   readonly tasks: readonly string[];
@@ -58,6 +60,7 @@ const VALIDATION_SEED = 2 ** 31;
 /** What a run follows from. */
 interface Plan {
   readonly course: Course;
+  /** By its name. */
   readonly method: string;
   readonly seed: number;
   readonly steps: number;
@@ -89,22 +92,27 @@ export async function runQuality(options: QualityOptions, context: QualityContex
 
 /** Throws unless a decoder can use every method, on every task. */
 export function plansOf({ methods, params = {}, tasks, seeds, steps, ...size }: QualityOptions): Plan[] {
-  checkKnown('params', params, methods, (name) => `params has '${name}', which is not trained`);
+  for (const [at, method] of methods.entries()) checkMethod(`methods[${at}]`, method);
+  const names = methods.map(({ name }) => name);
+  const twice = names.find((name, at) => names.indexOf(name) < at);
+  if (twice !== undefined) throw new ParameterError(`methods must have different names, got ${twice} twice`);
+  checkKnown('params', params, names, (name) => `params has '${name}', which is not trained`);
   return tasks.map(findCourse).flatMap((course) =>
     methods.flatMap((method) => {
       const config = configOf(lastTask(course).vocabulary, size);
-      const own = params[method] as LayerAttention['params'];
+      const { name } = method;
+      const own = params[name] as LayerAttention['params'];
       const decoder = createDecoder(config, { attention: { method, params: own } });
       const total = steps ?? course.steps;
       const settings = {
         task: JSON.stringify(course.stages),
-        method,
+        method: name,
         params: JSON.stringify(own ?? {}),
         steps: total,
         ...size,
       };
       return Array.from({ length: seeds }, (_, at) => ({
-        ...{ course, method, decoder, steps: total },
+        ...{ course, method: name, decoder, steps: total },
         seed: at + 1,
         settings: { ...settings, seed: at + 1 },
       }));

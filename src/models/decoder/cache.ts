@@ -2,15 +2,12 @@
 import { createKeyValueCache, createRecurrentCache, type KeyValueCache, type RecurrentCache } from '../../cache';
 import { checkOptions, checkWhole } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
-import type { Method } from '../../methods/define';
+import type { CachedDecoding, Method } from '../../methods/define';
 import type { AttentionContext, AttentionLayer } from '../../nn/attention';
-import { attention } from '../../ops/attention';
 import type { CacheDType } from '../../ops/cache/layout';
 import { concat } from '../../ops/copy';
-import { parallax } from '../../ops/parallax';
 import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
-import { softcap as softcapScore } from '../../scores/score';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
 
 export interface DecoderCacheOptions {
@@ -22,22 +19,18 @@ export interface DecoderCacheOptions {
   readonly dtype?: CacheDType | undefined;
 }
 
-/** Of exact attention, and of Parallax, what a key-value cache has options for. */
-interface ExactParams {
-  readonly window?: readonly [number, number] | number;
-  readonly sinks?: number;
-  readonly prefix?: number;
-  readonly softcap?: number;
-  readonly scale?: number;
-}
-
 type Inputs = Readonly<Record<string, Tensor>>;
+
+interface CachedLayer {
+  readonly layer: AttentionLayer;
+  readonly decoding: CachedDecoding;
+}
 
 /** What a layer's method gives for the inputs of tokens that go on from those it has seen. */
 type Attend = (inputs: Inputs, control: Pick<Control, 'signal'>) => Tensor;
 
 /**
- * Keys and values for exact attention and Parallax, states for recurrent methods; of others the inputs of all tokens, from which each
+ * Keys and values for methods that say how they go on from a cache, states for recurrent methods; of others the inputs of all tokens, from which each
  * step computes anew. After a step that failed or was cancelled it is of no use.
  */
 export class DecoderCache {
@@ -60,35 +53,41 @@ export class DecoderCache {
     this.runtime = runtime;
     this.rows = rows;
     this.capacity = capacity;
-    const [exact, recurrent] = [layers.filter(isExact), layers.filter(({ method }) => hasState(method))];
-    for (const [at, { method }] of layers.entries())
-      if (!exact.includes(layers[at] as AttentionLayer) && !hasState(method)) checkTokens(method, at);
-    const [first] = exact;
-    const keys =
-      first &&
-      createKeyValueCache(runtime, {
-        ...{ rows, capacity, dtype, heads: first.keyHeads, d: first.d, e: first.e },
-        layers: exact.map(({ params }) => {
-          const { window = 0, sinks } = params as ExactParams;
-          const keys = typeof window === 'number' ? window : window[0] + 1;
-          return keys === 0 ? {} : { window: keys, sinks };
-        }),
-      });
-    const states =
-      recurrent.length > 0
-        ? createRecurrentCache(runtime, {
-            rows,
-            history: 0,
-            layers: recurrent.map(({ method, params }) => ({ method, params })),
-          })
-        : undefined;
-    for (const part of [keys, states]) if (part) this.#parts.push(part);
-    this.#layers = layers.map((layer, at) => {
-      if (exact.includes(layer)) return this.#exactly(keys as KeyValueCache, exact.indexOf(layer), layer);
-      if (!recurrent.includes(layer)) return this.#anew(layer, at);
-      const own = recurrent.indexOf(layer);
-      return (inputs, control) => (states as RecurrentCache).append(own, inputs, control);
+    const cached = layers.flatMap((layer): CachedLayer[] => {
+      const decoding = layer.method.fromCache?.(layer.params);
+      return decoding ? [{ layer, decoding }] : [];
     });
+    const others = layers.filter((layer) => !cached.some((each) => each.layer === layer));
+    const recurrent = others.filter(({ method }) => hasState(method));
+    for (const layer of others) if (!hasState(layer.method)) checkTokens(layer.method, layers.indexOf(layer));
+
+    const attends = new Map<AttentionLayer, Attend>();
+    // A cache has the same heads in all layers.
+    for (const heads of new Set(cached.map(({ layer }) => layer.keyHeads))) {
+      const alike = cached.filter(({ layer }) => layer.keyHeads === heads);
+      const [{ layer: first }] = alike as [CachedLayer];
+      const keys = createKeyValueCache(runtime, {
+        ...{ rows, capacity, dtype, heads, d: first.d, e: first.e },
+        layers: alike.map(({ decoding: { window, sinks } }) => ({ window, sinks })),
+      });
+      this.#parts.push(keys);
+      for (const [at, { layer, decoding }] of alike.entries())
+        attends.set(layer, (inputs, control) => {
+          keys.append(at, inputs.k as Tensor, inputs.v as Tensor, control);
+          return decoding.attend(inputs, keys.layer(at), control);
+        });
+    }
+    if (recurrent.length > 0) {
+      const states = createRecurrentCache(runtime, {
+        rows,
+        history: 0,
+        layers: recurrent.map(({ method, params }) => ({ method, params })),
+      });
+      this.#parts.push(states);
+      for (const [at, layer] of recurrent.entries())
+        attends.set(layer, (inputs, control) => states.append(at, inputs, control));
+    }
+    this.#layers = layers.map((layer, at) => attends.get(layer) ?? this.#anew(layer, at));
   }
 
   /** Tokens that each row has seen: the position of the next. */
@@ -138,16 +137,6 @@ export class DecoderCache {
     this.dispose();
   }
 
-  #exactly(keys: KeyValueCache, at: number, { params }: AttentionLayer): Attend {
-    const { softcap, scale } = params as ExactParams;
-    const score = softcap === undefined ? undefined : softcapScore(softcap);
-    return ({ q, r, k, v }, control) => {
-      keys.append(at, k as Tensor, v as Tensor, control);
-      if (r) return parallax(q as Tensor, r, keys.layer(at), { scale, ...control }).out;
-      return attention(q as Tensor, keys.layer(at), { scale, score, ...control }).out;
-    };
-  }
-
   #anew({ method, params }: AttentionLayer, at: number): Attend {
     return (inputs, control) => {
       const before = this.#inputs[at];
@@ -178,9 +167,6 @@ export class DecoderCache {
 function disposeAll(inputs: Inputs): void {
   for (const each of Object.values(inputs)) each.dispose();
 }
-
-const isExact = ({ method, params }: AttentionLayer) =>
-  method.name === 'parallax' || (method.name === 'attention' && (params as ExactParams).prefix === 0);
 
 const hasState = ({ optional, outputs }: Method) => optional?.initial_state !== undefined && 'state' in outputs;
 

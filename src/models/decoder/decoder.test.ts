@@ -8,6 +8,19 @@ import { PARAMS } from '../../../test/method-params';
 import { scoped } from '../../../test/scoped';
 import { concat, createRuntime, type Runtime } from '../../index';
 import { readSafetensors } from '../../io';
+import {
+  dydila,
+  exactAttention,
+  gatedDeltaRule,
+  lightningAttention,
+  localLinearAttention,
+  neighborhoodAttention,
+  parallax,
+  performer,
+  powerAttention,
+  s2Attention,
+} from '../../methods';
+import type { Method } from '../../methods/define';
 import { methods } from '../../methods/registry';
 import { attention as attentionModule } from '../../nn/attention';
 import { initial, partOf } from '../../nn/module';
@@ -97,17 +110,17 @@ describeOnBackends('decoder', (runtime) => {
 
 /** Any method, in all layers or with others. */
 const choices: readonly (readonly [string, DecoderAttention])[] = [
-  ['power-attention', 'power-attention'],
-  ['parallax', [{ method: 'parallax', params: { window: 3 } }, 'parallax']],
-  ['local-linear-attention', { method: 'local-linear-attention', params: { ridge: 1 } }],
-  ['a hybrid', [{ method: 'gated-delta-rule', rope: false }, 'attention']],
-  ['lightning-attention', { method: 'lightning-attention', params: { schedule: 'released' } }],
+  ['power-attention', powerAttention],
+  ['parallax', [{ method: parallax, params: { window: 3 } }, parallax]],
+  ['local-linear-attention', { method: localLinearAttention as Method, params: { ridge: 1 } }],
+  ['a hybrid', [{ method: gatedDeltaRule, rope: false }, exactAttention]],
+  ['lightning-attention', { method: lightningAttention as Method, params: { schedule: 'released' } }],
 ];
 
 describeOnBackends('decoder by other methods', (runtime) => {
   const all = [
-    ['a window with sinks', { method: 'attention', params: { window: [2, 0], sinks: 1, softcap: 5 } }],
-    ['exact attention', 'attention'],
+    ['a window with sinks', { method: exactAttention, params: { window: [2, 0], sinks: 1, softcap: 5 } }],
+    ['exact attention', exactAttention],
     ...choices,
   ] as const;
   test.each(fewOnGpu(all, 1))('%s: a prompt and steps give what all tokens at once do', (_, attention) =>
@@ -150,7 +163,7 @@ describeOnBackends('decoder by other methods', (runtime) => {
 });
 
 /** In the place of the defaults, settings of methods that let tokens see later ones, or might seem to. */
-const SETTINGS: Readonly<Record<string, readonly object[]>> = {
+const SETTINGS: Readonly<Record<string, readonly Record<string, unknown>[]>> = {
   attention: [
     ...[{ prefix: 4 }, { prefix: 1 }, { causal: false }, { window: [3, 3] }, { window: [3, 0], sinks: 1, prefix: 2 }],
     ...[
@@ -192,7 +205,7 @@ describe('methods of a decoder', () => {
     try {
       return createDecoder({ ...tiny, ...config }, { attention });
     } catch (error) {
-      expect(String(error)).toContain(`${attention.method} lets tokens see later ones`);
+      expect(String(error)).toContain(`${attention.method.name} lets tokens see later ones`);
       return undefined;
     }
   };
@@ -205,10 +218,10 @@ describe('methods of a decoder', () => {
         (at) => [at, concat([x.slice(1, 0, at), y.slice(1, at, n)] as Tensor<'f32'>[], 1)] as const,
       );
       const taken = new Map<string, boolean>();
-      for (const { name, params: schema } of onSequences)
-        for (const given of SETTINGS[name] ?? [{}]) {
-          const params = { ...('causal' in schema.entries && { causal: true }), ...given };
-          const layer = attentionModule({ width, heads: 2, method: name, params });
+      for (const method of onSequences)
+        for (const given of SETTINGS[method.name] ?? [{}]) {
+          const params = { ...('causal' in method.params.entries && { causal: true }), ...given };
+          const layer = attentionModule({ width, heads: 2, method, params });
           const parameters = initial(layer, runtime, 3);
           // Large enough that one token counts.
           for (const each of ['q', 'k', 'v', 'o'])
@@ -218,8 +231,8 @@ describe('methods of a decoder', () => {
             relativeError(await outputs(other, at), await outputs(x, at)),
           );
           const difference = Math.max(...(await Promise.all(differences)));
-          const label = `${name} ${JSON.stringify(given)}`;
-          taken.set(label, decoderOf({}, { method: name, params: given as LayerAttention['params'] }) !== undefined);
+          const label = `${method.name} ${JSON.stringify(given)}`;
+          taken.set(label, decoderOf({}, { method, params: given }) !== undefined);
           expect(difference < 1e-5, label).toBe(taken.get(label));
           expect(difference < 1e-5 || difference > 1e-3, `${label} ${difference}`).toBe(true);
         }
@@ -232,11 +245,9 @@ describe('methods of a decoder', () => {
       const bias = { attention_bias: true, head_dim: 4 };
       let steps = 0;
       for (const model_type of ['llama', 'mistral', 'qwen2', 'qwen3'])
-        for (const { name } of onSequences) {
-          const decoder = decoderOf(
-            { model_type, num_hidden_layers: 1, ...bias },
-            { method: name, params: PARAMS[name] as LayerAttention['params'] },
-          );
+        for (const method of onSequences) {
+          const { name } = method;
+          const decoder = decoderOf({ model_type, num_hidden_layers: 1, ...bias }, { method, params: PARAMS[name] });
           if (!decoder) continue;
           await scoped(runtime, async () => {
             const parameters = decoder.initialize(runtime, { seed: 1 });
@@ -292,18 +303,19 @@ describe('createDecoder', () => {
 
   test('refuses methods that a decoder cannot use, and says where', () => {
     const make = (attention: unknown) => () => createDecoder(tiny, { attention: attention as DecoderAttention });
-    expect(make('dydila')).toThrow('attention of layer 0: dydila lets tokens see later ones');
-    expect(make(['attention', { method: 'attention', params: { causal: false } }])).toThrow(
+    expect(make(dydila)).toThrow('attention of layer 0: dydila lets tokens see later ones');
+    expect(make([exactAttention, { method: exactAttention, params: { causal: false } }])).toThrow(
       'attention of layer 1: attention lets tokens see later ones by its param causal, false, which those of a decoder',
     );
-    expect(make({ method: 'attention', params: { window: [3, 0], prefix: 4 } })).toThrow('by its param prefix, 4,');
-    expect(make({ method: 's2-attention', params: { positions: 'relative' } })).toThrow("by its param positions, 'rel");
-    const performer = { method: 'performer', params: { epsilon: 0.1 } };
-    expect(make(performer)).toThrow('by its param epsilon, 0.1, which');
-    expect(make({ method: 'neighborhood-attention', params: { window: 3 } })).toThrow('is of tokens on a grid');
-    expect(make(['attention'])).toThrow('attention must be one for each of 2 layers, got 1');
-    expect(make('none')).toThrow('method must be one of attention');
-    expect(make({ method: 'attention', params: { window: 1 } })).toThrow('param window of attention');
+    expect(make({ method: exactAttention, params: { window: [3, 0], prefix: 4 } })).toThrow('by its param prefix, 4,');
+    expect(make({ method: s2Attention, params: { positions: 'relative' } })).toThrow("by its param positions, 'rel");
+    expect(make({ method: performer, params: { epsilon: 0.1 } })).toThrow('by its param epsilon, 0.1, which');
+    expect(make({ method: neighborhoodAttention, params: { window: 3 } })).toThrow('is of tokens on a grid');
+    expect(make([exactAttention])).toThrow('attention must be one for each of 2 layers, got 1');
+    const wanted = 'must be a method: one of saccade/methods, or what findMethod or defineMethod returns, got';
+    expect(make('attention')).toThrow(`method of attention of layer 0 ${wanted} 'attention'`);
+    expect(make([exactAttention, { method: {} }])).toThrow(`method of attention of layer 1 ${wanted} an object`);
+    expect(make({ method: exactAttention, params: { window: 1 } })).toThrow('param window of attention');
   });
 
   test('takes a list of names that checkpoints have, and names what is amiss in others', async () => {

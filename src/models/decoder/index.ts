@@ -6,7 +6,7 @@
  */
 import { checkBoolean, checkKnown, checkOptions, checkRecord, checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
-import type { Method } from '../../methods/define';
+import type { ParamsSchema } from '../../methods/params';
 import type { AttentionContext } from '../../nn/attention';
 import { linear } from '../../nn/linear';
 import { type LinearCrossEntropyOptions, linearCrossEntropy } from '../../nn/linear-cross-entropy';
@@ -29,9 +29,9 @@ export { DecoderCache, type DecoderCacheOptions } from './cache';
 export type { DecoderConfig } from './config';
 export type { DecoderAttention, LayerAttention } from './layers';
 
-export interface DecoderOptions {
+export interface DecoderOptions<Schema extends ParamsSchema = ParamsSchema> {
   /** A causal method for all layers, or a list with one for each; default: exact attention, as the configuration says. */
-  readonly attention?: DecoderAttention | undefined;
+  readonly attention?: DecoderAttention<Schema> | undefined;
 }
 
 export interface DecoderControl extends ModuleControl {
@@ -90,10 +90,13 @@ const CONTROL = ['recompute', 'signal'];
  *
  * @throws {ParameterError} a configuration that is not known, a method that a decoder cannot use
  */
-export function createDecoder(config: DecoderConfig, options: DecoderOptions = {}): Decoder {
+export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
+  config: DecoderConfig,
+  options: DecoderOptions<Schema> = {},
+): Decoder {
   const extents = readConfig(config);
   checkOptions('createDecoder', options, ['attention']);
-  const layers = layersOf(extents, options.attention);
+  const layers = layersOf(extents, options.attention as DecoderAttention | undefined);
   const attentions = layers.map(({ attention }) => attention);
   const { vocabulary, width, epsilon, isTied, deviation } = extents;
   const last = norm({ width, epsilon });
@@ -171,7 +174,7 @@ export function createDecoder(config: DecoderConfig, options: DecoderOptions = {
       );
       const weights = matrices.reduce((sum, [, { shape }]) => sum + sizeOf(shape), 0);
       const attention = layers.map(({ attention: { method, params, keyHeads: g, d, e } }) =>
-        method.cost({ b, n, m: n, h: extents.heads, g, d, e }, params as ReturnType<Method['parse']>),
+        method.cost({ b, n, m: n, h: extents.heads, g, d, e }, params),
       );
       return attention.reduce((sum, { flops }) => sum + flops, 2 * weights * b * n);
     },

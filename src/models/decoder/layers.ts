@@ -1,9 +1,10 @@
 /** The layers of a decoder: attention by any causal method between norms and residual sums, and a gated feed-forward network. */
-import { is } from 'valibot';
+import { type InferInput, is } from 'valibot';
 import { checkBoolean, checkKnown, isRecord, show } from '../../check';
 import { ParameterError } from '../../errors';
-import type { Method } from '../../methods/define';
-import { findMethod } from '../../methods/registry';
+import { checkMethod, type Method, type MethodOf } from '../../methods/define';
+import { exactAttention } from '../../methods/dense/attention';
+import type { ParamsSchema } from '../../methods/params';
 import { type AttentionContext, type AttentionLayer, attentionLayer, groupsHeads } from '../../nn/attention';
 import { glu } from '../../nn/mlp';
 import { type Described, type Parameters, partOf, prefixed } from '../../nn/module';
@@ -12,17 +13,20 @@ import { add } from '../../ops/map';
 import type { Tensor } from '../../tensor/tensor';
 import type { Extents } from './config';
 
-/** A registered method by its name, with its params. */
-export interface LayerAttention {
-  readonly method: string;
+/** A method with its params. */
+export interface LayerAttention<Schema extends ParamsSchema = ParamsSchema> {
+  readonly method: MethodOf<Schema>;
   /** As the method parses them; `causal` is true, and a schedule by layers knows the layer, unless they say otherwise. */
-  readonly params?: Readonly<Record<string, unknown>> | undefined;
+  readonly params?: InferInput<Schema> | undefined;
   /** Whether queries and keys are turned by their positions, as the configuration says; default true. */
   readonly rope?: boolean | undefined;
 }
 
 /** For all layers, or for each. */
-export type DecoderAttention = string | LayerAttention | readonly (string | LayerAttention)[];
+export type DecoderAttention<Schema extends ParamsSchema = ParamsSchema> =
+  | Method
+  | LayerAttention<Schema>
+  | readonly (Method | LayerAttention)[];
 
 export interface DecoderLayer {
   readonly attention: AttentionLayer;
@@ -38,20 +42,24 @@ export function layersOf(extents: Extents, attention: DecoderAttention | undefin
   if (Array.isArray(attention) && attention.length !== layers)
     throw new ParameterError(`attention must be one for each of ${layers} layers, got ${attention.length}`);
   return windows.map((window, layer) => {
-    const usual = { method: 'attention', params: window === undefined ? {} : { window: [window - 1, 0] } };
+    const usual = { method: exactAttention, params: window === undefined ? {} : { window: [window - 1, 0] } };
     const given = Array.isArray(attention) ? attention[layer] : attention === undefined ? usual : attention;
-    return layerOf(extents, typeof given === 'string' ? { method: given } : given, layer);
+    return layerOf(extents, isChoice(given) ? given : { method: given as Method }, layer);
   });
 }
+
+/** Whether a method comes with params, or alone. */
+const isChoice = (given: unknown): given is LayerAttention => isRecord(given) && !('forward' in given);
 
 function layerOf(extents: Extents, given: LayerAttention, layer: number): DecoderLayer {
   const { width, hidden, layers, heads, keyHeads, d, epsilon, activation, bias, hasQkNorm, rope } = extents;
   const where = `attention of layer ${layer}`;
   checkKnown(where, given, ['method', 'params', 'rope'], (name) => `${where} has no '${name}'`);
   checkBoolean(`rope of ${where}`, given.rope);
-  const method = findMethod(given.method);
+  const { method } = given;
+  checkMethod(`method of ${where}`, method);
   const attention = attentionLayer({
-    method: method.name,
+    method,
     params: checkedParams(method, given.params ?? {}, { layer, layers }, where),
     ...{ width, heads, d, layer, layers },
     // A method without groups has keys and values for each query head.

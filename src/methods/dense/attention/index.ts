@@ -9,9 +9,10 @@ import { and, or } from '../../../masks/combine';
 import { documents as documentsMask } from '../../../masks/documents';
 import { prefix as prefixMask, sinks as sinksMask } from '../../../masks/first';
 import type { Mask } from '../../../masks/mask';
-import { bandOf } from '../../../ops/attention';
+import { attention, bandOf } from '../../../ops/attention';
 import { widened } from '../../../ops/copy';
 import { alibi, compose, softcap as softcapScore } from '../../../scores/score';
+import type { Tensor } from '../../../tensor/tensor';
 import { defineMaskedMethod } from '../../masked';
 import { causal, count, float32, scale } from '../../schema';
 import { modifier, sees } from './reference';
@@ -67,6 +68,15 @@ export const exactAttention = defineMaskedMethod({
 
   sees,
   modifier,
+
+  fromCache({ window: [before], sinks, prefix, softcap, scale }) {
+    if (prefix > 0) return undefined;
+    const score = softcap === undefined ? undefined : softcapScore(softcap);
+    return {
+      ...(before >= 0 && { window: before + 1, sinks }),
+      attend: ({ q }, keys, control) => attention(q as Tensor, keys, { scale, score, ...control }).out,
+    };
+  },
 
   variants({ m }) {
     const widths = [64, 16, 4, 32, 8].map((part) => 2 ** Math.round(Math.log2(m / part))).filter((width) => width >= 1);

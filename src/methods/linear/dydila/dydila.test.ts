@@ -332,7 +332,7 @@ describeOnBackends('dydila', (runtime) => {
     const inputs = { q, k: q, v: q, q_redundant: q, k_redundant: q, ...banks };
     const before = runtime().memory().live;
     for (const normalise of ['none', 'sum']) {
-      const params = dydila.parse({ normalise });
+      const params = dydila.parse({ normalise } as never);
       const { results, gradients } = differentiated(dydila, inputs, params, q);
       expect(Object.keys(gradients).sort()).toEqual(Object.keys(inputs).sort());
       for (const tensor of [...Object.values(results), ...Object.values(gradients)]) tensor.dispose();
@@ -381,6 +381,6 @@ describe('params', () => {
     [{ scale: '1' }, 'param scale of dydila: expected finite float32 number, got "1"'],
     [{ causal: true }, "dydila has no param 'causal': expected gamma, lambda, scale, normalise, epsilon"],
   ])('%j is refused by name', (params, message) => {
-    expect(() => dydila.parse(params)).toThrow(message);
+    expect(() => dydila.parse(params as never)).toThrow(message);
   });
 });

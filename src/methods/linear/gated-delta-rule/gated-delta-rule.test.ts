@@ -52,7 +52,7 @@ describe('the reference', () => {
   const line = (numbers: readonly number[]) => hostTensor(Float64Array.from(numbers), [1, numbers.length, 1, 1]);
   const gate = (numbers: readonly number[]) => hostTensor(Float64Array.from(numbers), [1, numbers.length, 1]);
   const results = (inputs: Record<string, HostTensor>, params: unknown = {}) =>
-    gatedDeltaRule.reference(inputs as never, gatedDeltaRule.parse(params));
+    gatedDeltaRule.reference(inputs as never, gatedDeltaRule.parse(params as never));
 
   test('the example in one dimension: half of the error is written', () => {
     const ones = line([1, 1, 1]);
@@ -106,8 +106,8 @@ test.each([
   [{ scale: Number.NaN }, 'param scale of gated-delta-rule: expected finite float32 number, got NaN'],
   [{ chunk: 64 }, "gated-delta-rule has no param 'chunk': expected form, scale"],
 ])('%j is refused by name', (params, message) => {
-  expect(() => gatedDeltaRule.parse(params)).toThrow(message);
-  expect(() => gatedDeltaRule.parse(params)).toThrow(ParameterError);
+  expect(() => gatedDeltaRule.parse(params as never)).toThrow(message);
+  expect(() => gatedDeltaRule.parse(params as never)).toThrow(ParameterError);
 });
 
 test('is found by name', () => expect(findMethod('gated-delta-rule')).toBe(gatedDeltaRule));

@@ -8,7 +8,6 @@ import * as valibot from 'valibot';
 import { gatedDeltaRule as deltaRule } from '../../../ops/gated-delta-rule';
 import { DELTA_RULE_FORMS } from '../../../ops/gated-delta-rule/call';
 import { sizeOf } from '../../../tensor/shape';
-import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { scale } from '../../schema';
 import { layer } from './layer';
@@ -36,8 +35,7 @@ export const gatedDeltaRule = defineMethod({
   reference,
 
   forward(tensors, params, control) {
-    const { q, k, v, g, beta } = tensors;
-    const { initial_state: initialState } = tensors as { readonly initial_state?: Tensor };
+    const { q, k, v, g, beta, initial_state: initialState } = tensors;
     const { out, state } = deltaRule(q, k, v, g, beta, { ...params, ...control, initialState });
     return { out, state };
   },

@@ -32,6 +32,7 @@ export const kernelAttention = defineMethod({
   inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
   optional: { advisor: 'b h f e', directions: 'f d' },
   outputs: { out: 'b n h e', advisor: 'b h f e' },
+  sometimes: ['advisor'],
   params: valibot.strictObject({
     part: valibot.optional(
       valibot.pipe(
@@ -136,9 +137,8 @@ export const kernelAttention = defineMethod({
   },
 
   weights(inputs, params, queries) {
-    const { advisor } = inputs as typeof inputs & { readonly advisor?: unknown };
     // A token that is corrected by later ones may weigh less than nothing.
-    if (params.part === 'advisor' && (params.update !== 'sum' || advisor)) return undefined;
+    if (params.part === 'advisor' && (params.update !== 'sum' || inputs.advisor)) return undefined;
     return pairWeights(hostFeatures(inputs, params), queries, (dot) => dot);
   },
 
@@ -159,7 +159,11 @@ export const kernelAttention = defineMethod({
   experiment: () => import('./experiment'),
 });
 
-function attend(tensors: Named<Tensor>, params: KernelAttentionParams, control: Control): Record<string, Tensor> {
+function attend(
+  tensors: Named<Tensor>,
+  params: KernelAttentionParams,
+  control: Control,
+): { out: Tensor; advisor?: Tensor } {
   return tensors.q.runtime.scope(() => {
     const { queries, keys, values, initial } = prepare(tensors, params, control);
     const { part, epsilon } = params;

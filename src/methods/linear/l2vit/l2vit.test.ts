@@ -198,6 +198,6 @@ describe('params', () => {
     [{ scale: '1' }, 'param scale of l2vit: expected finite float32 number, got "1"'],
     [{ causal: true }, "l2vit has no param 'causal': expected minimum, scale"],
   ])('%j is refused by name', (params, message) => {
-    expect(() => l2vit.parse(params)).toThrow(message);
+    expect(() => l2vit.parse(params as never)).toThrow(message);
   });
 });

@@ -78,15 +78,15 @@ interface Params {
   readonly layers: number;
 }
 
+interface Tensors {
+  readonly q: Tensor;
+  readonly decay?: Tensor | undefined;
+  readonly initial_state?: Tensor | undefined;
+}
+
 /** Without decays and without a schedule there is no decay. */
-function settingsOf(tensors: Readonly<Record<'q' | 'k' | 'v', Tensor>>, params: Params) {
-  const {
-    q,
-    decay,
-    initial_state: initialState,
-  } = tensors as Readonly<Record<string, Tensor | undefined>> & {
-    readonly q: Tensor;
-  };
+function settingsOf(tensors: Tensors, params: Params) {
+  const { q, decay, initial_state: initialState } = tensors;
   if (decay && params.schedule) throw new ParameterError('decay is given: leave the param schedule out');
   if (decay) bindShapes({ q: 'b n h d', decay: 'h' }, { q: q.shape, decay: decay.shape });
   const scheduled = params.schedule && lightningDecays(params.schedule, q.shape[2] as number, params);

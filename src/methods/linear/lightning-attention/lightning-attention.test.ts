@@ -44,7 +44,7 @@ test('weights fall with the distance by the schedule, and are none where product
   const rows = (...values: number[]) => hostTensor(values, [1, 3, 1, 1], 'f64');
   const [inputs, params] = [{ q: rows(1, 1, 2), k: rows(3, 2, 1), v: rows(0, 0, 0) }, { schedule: 'released' }];
   const [decay] = releasedDecays(1, { layer: 0, layers: 1 }) as [number];
-  const { data } = lightningAttention.weights!(inputs, lightningAttention.parse(params), [2])!;
+  const { data } = lightningAttention.weights!(inputs, lightningAttention.parse(params as never), [2])!;
   expectClose(data, [6 * decay ** 2, 4 * decay, 2], 1e-12);
   const negative = { ...inputs, q: rows(1, 1, -2) };
   expect(lightningAttention.weights!(negative, lightningAttention.parse({}), [2])).toBeUndefined();
@@ -114,7 +114,7 @@ test('decays that are none are refused by name', async () => {
   await expect(run([0, 1])).rejects.toThrow('decay must be in (0, 1], got 0 for head 0');
   await expect(run([0.5])).rejects.toThrow('decay must have shape [h] with h = 2');
   await expect(run([1, 1], { schedule: 'paper' })).rejects.toThrow('decay is given: leave the param schedule out');
-  expect(() => lightningAttention.parse({ schedule: 'code' })).toThrow(
+  expect(() => lightningAttention.parse({ schedule: 'code' } as never)).toThrow(
     'param schedule of lightning-attention: expected one of paper, released, got "code"',
   );
 });

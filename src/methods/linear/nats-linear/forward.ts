@@ -17,7 +17,11 @@ import { softmaxAttention } from './softmax';
 type Required = Readonly<Record<keyof typeof INPUTS, Tensor>>;
 type Given = Required & Readonly<Partial<Record<keyof typeof OPTIONAL, Tensor>>>;
 
-export function forward(tensors: Required, params: Params, control: Control = {}): Record<string, Tensor> {
+export function forward(
+  tensors: Required,
+  params: Params,
+  control: Control = {},
+): Record<'out' | 'softmax' | 'delta' | 'lse', Tensor> {
   const given: Given = tensors;
   const problem = checkInputs(given, params);
   const { b, n, h, d, e, a, p, r } = problem;

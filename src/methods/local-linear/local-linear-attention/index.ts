@@ -64,7 +64,7 @@ export const localLinearAttention = defineMethod({
   reference,
 
   forward(tensors, { ridge, ...params }, control) {
-    const { q, k, v, ridge_rows: ridgeRows } = tensors as typeof tensors & { readonly ridge_rows?: Tensor };
+    const { q, k, v, ridge_rows: ridgeRows } = tensors;
     const settings = { ...params, ...(ridgeRows ? { ridgeRows } : { ridge }), ...control };
     return q.runtime.scope(() => ({ out: attend(q, k, v, settings).out }));
   },

@@ -33,7 +33,7 @@ test('costs two products of a pair for each iteration, or the matrix of each row
 
 test('refuses params by name', () => {
   expect(() => localLinearAttention.parse({ ridge: -1 })).toThrow('ridge');
-  expect(() => localLinearAttention.parse({ solver: 'lu' })).toThrow('solver');
+  expect(() => localLinearAttention.parse({ solver: 'lu' } as never)).toThrow('solver');
   expect(() => localLinearAttention.parse({ tolerance: 0 })).toThrow('tolerance');
   expect(() => localLinearAttention.parse({ maxIterations: 0 })).toThrow('maxIterations');
 });

@@ -7,6 +7,7 @@ import * as valibot from 'valibot';
 import { area } from '../../../masks/area';
 import { bandOf } from '../../../ops/attention';
 import { parallax as attend } from '../../../ops/parallax';
+import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { causal, count, scale } from '../../schema';
 import { reference } from './reference';
@@ -45,6 +46,11 @@ export const parallax = defineMethod({
 
   // Queries of its own in all but name: a layer projects, normalises and turns r as q.
   layer: () => ({ parameters: {}, queries: ['r'], inputs: () => ({}) }),
+
+  fromCache: ({ window, scale }) => ({
+    ...(window !== undefined && { window }),
+    attend: ({ q, r }, keys, control) => attend(q as Tensor, r as Tensor, keys, { scale, ...control }).out,
+  }),
 
   cost(letters, params) {
     const { b, n, m, h, g, d, e } = letters as Record<'b' | 'n' | 'm' | 'h' | 'g' | 'd' | 'e', number>;

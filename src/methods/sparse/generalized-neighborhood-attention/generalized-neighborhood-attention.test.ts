@@ -21,13 +21,16 @@ const lettersOf = (grid: readonly number[]) => {
   return bindShapes(method.inputs, { q: shape, k: shape, v: shape }) as Parameters<typeof method.variants>[0];
 };
 const maskOf = (grid: readonly number[], params: object) =>
-  method.mask!(method.parse(params), problemOfLetters(lettersOf(grid)));
+  method.mask!(method.parse(params as never), problemOfLetters(lettersOf(grid)));
 const range = (first: number, past: number) => Array.from({ length: past - first }, (_, at) => first + at);
 
 /** The keys of each query by the reference and by the mask: both must be as expected. */
 function expectKeys(grid: readonly number[], params: object, expected: (seen: number[][]) => void): void {
   const n = sizeOf(grid);
-  const [mask, sees] = [maskOf(grid, params), reference(method.parse(params), problemOfLetters(lettersOf(grid)))];
+  const [mask, sees] = [
+    maskOf(grid, params),
+    reference(method.parse(params as never), problemOfLetters(lettersOf(grid))),
+  ];
   const keys = (is: (i: number, j: number) => boolean) => range(0, n).map((i) => range(0, n).filter((j) => is(i, j)));
   expected(keys((i, j) => sees(i, j, 0, 0)));
   expected(keys((i, j) => mask.sees(i, j, oneHead(n, n))));
@@ -67,8 +70,8 @@ describe('properties', () => {
       fc.property(gridAxes, (axes) => {
         const params = paramsOf(axes, 'window', 'dilation', 'causal');
         const problem = problemOfLetters(lettersOf(axes.map(({ length }) => length)));
-        const plain = neighborhoodAttention.mask!(neighborhoodAttention.parse(params), problem);
-        expect(method.mask!(method.parse(params), problem)).toBe(plain);
+        const plain = neighborhoodAttention.mask!(neighborhoodAttention.parse(params as never), problem);
+        expect(method.mask!(method.parse(params as never), problem)).toBe(plain);
       }),
     );
   });
@@ -179,8 +182,8 @@ describe('params', () => {
     [{ window: 1 }, 'param window of generalized-neighborhood-attention: expected integer >= 2'],
     [{ window: 3, size: 3 }, "no param 'size': expected window, stride, dilation, causal, scale"],
   ])('%j is refused by name', (params, message) => {
-    expect(() => method.parse(params)).toThrow(message);
-    expect(() => method.parse(params)).toThrow(ParameterError);
+    expect(() => method.parse(params as never)).toThrow(message);
+    expect(() => method.parse(params as never)).toThrow(ParameterError);
   });
 
   test.each([

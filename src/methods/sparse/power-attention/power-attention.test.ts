@@ -111,6 +111,6 @@ describe('params', () => {
     [{ scale: Number.NaN }, 'param scale of power-attention: expected finite float32 number, got NaN'],
     [{ causal: true }, "power-attention has no param 'causal': expected block, window, sink, scale"],
   ])('%j is refused by name', (params, message) => {
-    expect(() => powerAttention.parse(params)).toThrow(message);
+    expect(() => powerAttention.parse(params as never)).toThrow(message);
   });
 });

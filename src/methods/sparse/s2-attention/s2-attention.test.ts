@@ -215,7 +215,7 @@ describe('params', () => {
     [{ positions: 'both' }, 'param positions of s2-attention: expected one of absolute, relative, got "both"'],
     [{ stride: 8 }, "s2-attention has no param 'stride': expected block, localBlocks, verticalStride"],
   ])('%j is refused by name', (params, message) => {
-    expect(() => s2Attention.parse(params)).toThrow(message);
+    expect(() => s2Attention.parse(params as never)).toThrow(message);
   });
 
   test.each([

@@ -231,12 +231,12 @@ function averages(
   values: Float32Array,
   n: number,
   columns: number,
-  settings: object,
+  settings: Parameters<typeof stochasticAttention.parse>[0],
 ): Promise<Float64Array> {
   return numbersOf(runtime, () => {
     const zeros = runtime.tensor(new Float32Array(n), [1, n, 1, 1]);
     const v = runtime.tensor(values, [1, n, 1, columns]);
-    return stochasticAttention.forward({ q: zeros, k: zeros, v }, stochasticAttention.parse(settings)).out as Tensor;
+    return stochasticAttention.forward({ q: zeros, k: zeros, v }, stochasticAttention.parse(settings)).out;
   });
 }
 

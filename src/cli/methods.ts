@@ -1,0 +1,30 @@
+/** Methods as the command line names them: those of the library, and those of modules of the caller's own. */
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { ParameterError } from '../errors';
+import { checkMethod, type Method } from '../methods/define';
+import { findMethod } from '../methods/registry';
+
+/** What options say that take methods. */
+export const METHOD_OR_MODULE = 'a name, or the path of a module whose default export is a method';
+
+const MODULE = /[\\/]|\.[cm]?[jt]s$/;
+
+/**
+ * The method of that name, or, of a path such as `./mine.mjs`, the default export of that module, which runs.
+ *
+ * @throws {ParameterError} a name that is not known, a module that cannot be loaded, an export that is no method
+ */
+export async function readMethod(word: string): Promise<Method> {
+  if (!MODULE.test(word)) return findMethod(word);
+  const { default: method } = await import(pathToFileURL(resolve(word)).href).catch((error) => {
+    throw new ParameterError(`${word} cannot be loaded: ${error instanceof Error ? error.message : error}`);
+  });
+  checkMethod(`the default export of ${word}`, method);
+  return method;
+}
+
+/** Of a list with commas, each once. */
+export async function readMethods(words: string): Promise<Method[]> {
+  return [...new Set(await Promise.all(words.split(',').map((word) => readMethod(word.trim()))))];
+}
