@@ -37,11 +37,11 @@ function training(out: string, threads: number, ...more: string[]): ChildProcess
 /** Files of a folder, but for what a killed process left. */
 const filesOf = async (out: string) =>
   (await readdir(join(folder, out))).filter((name) => !name.startsWith('.')).sort();
-const isLocked = async (out: string) =>
-  (await readdir(join(folder, out)).catch(() => [])).some((name) => name.endsWith('.lock'));
 
 async function untilLocked(child: ChildProcess, out: string): Promise<void> {
-  while (child.exitCode === null && !(await isLocked(out))) await setTimeout(5);
+  const isLocked = async () =>
+    (await readdir(join(folder, out)).catch(() => [])).some((name) => name.startsWith(`.saccade.${child.pid}@`));
+  while (child.exitCode === null && !(await isLocked())) await setTimeout(5);
 }
 
 test('ended by a signal at any time, it keeps what it says, and on any number of threads leaves the same files', async () => {

@@ -1,5 +1,6 @@
+import { spawnSync } from 'node:child_process';
 import { chmod, lstat, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ParameterError } from '../errors';
@@ -78,6 +79,16 @@ test('leaves nothing behind and the old file as it was when it fails', async () 
   await expect(async () => writeFileAtomic(path, unwritable)).rejects.toThrow();
   expect(await readFile(path, 'utf8')).toBe('old');
   expect(await readdir(folder)).toEqual(['a']);
+});
+
+test('removes what a killed write left, and nothing that a running process may need', async () => {
+  const host = hostname().replace(/[^\w-]+/g, '-');
+  const gone = spawnSync(process.execPath, ['-v']).pid;
+  const kept = [`.a.0a1b.${process.ppid}@${host}.tmp`, '.a.0a1b.1@elsewhere.tmp', '.a.tmp', 'a'];
+  for (const name of [`.a.0a1b.${gone}@${host}.tmp`, `.b.2c3d.${process.pid}@${host}.tmp`, ...kept])
+    await writeFile(join(folder, name), 'half');
+  await writeFileAtomic(join(folder, 'a'), 'whole');
+  expect((await readdir(folder)).sort()).toEqual(kept.sort());
 });
 
 test('a folder and a missing folder are refused', async () => {
