@@ -7,10 +7,10 @@ import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import axe from 'axe-core';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { build, type PreviewServer, preview } from 'vite';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { build, type InlineConfig, type PreviewServer, preview } from 'vite';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { maskAt } from '../atlas/site/tasks/setting';
-import { atlasConfig } from '../scripts/atlas.ts';
+import { atlasConfig, serveAtlas } from '../scripts/atlas.ts';
 import { methods } from '../src/index';
 import { papers } from '../src/methods/papers';
 import { keysOfMask, receptiveField } from '../src/simulate/reach';
@@ -23,6 +23,7 @@ const DIST = join(ROOT, 'atlas/dist');
 /** Any path will do. */
 const BASE = '/under/some/path/';
 
+let config: InlineConfig;
 let browser: Browser;
 let server: PreviewServer;
 let url: string;
@@ -37,7 +38,8 @@ const serve = (headers: Record<string, string>) =>
   });
 
 beforeAll(async () => {
-  await build(await atlasConfig());
+  config = await atlasConfig();
+  await build(config);
   [browser, server] = await Promise.all([launchChromium(), serve(ISOLATION)]);
   url = server.resolvedUrls?.local[0] as string;
 }, 240_000);
@@ -548,6 +550,17 @@ test('what was visited works without the server, and is isolated where headers w
   await page.waitForSelector('.likeness');
   expect(errors).toEqual([]);
   await context.close();
+});
+
+test('who serves the atlas is told where, and it is isolated there', async () => {
+  const told = vi.spyOn(console, 'log').mockReturnValue();
+  const server = await serveAtlas(config);
+  const [text] = told.mock.lastCall as [string];
+  told.mockRestore();
+  const response = await fetch(/http:\/\/\S+/.exec(text)![0]);
+  expect(await response.text()).toContain('Saccade atlas');
+  expect(response.headers.get('Cross-Origin-Embedder-Policy')).toBe('require-corp');
+  await server.close();
 });
 
 test('links lead somewhere, and the feed is one', async () => {
