@@ -17,6 +17,7 @@ export default defineConfig({
   copy: [{ from: 'src/**/*.wasm', to: 'dist', flatten: false }],
   platform: 'neutral',
   target: 'es2022',
+  sourcemap: true,
   fixedExtension: true,
   deps: { neverBundle: /^node:/ },
   dts: { entry: library },

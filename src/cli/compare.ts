@@ -4,7 +4,7 @@ import { compare } from '../compare/compare';
 import { type ComparisonReport, isMeasured, needsTraining, type Row } from '../compare/comparison';
 import { checkComparable, inputsBeyond } from '../compare/contenders';
 import { alps, imageInputs, type NamedPicture } from '../compare/image-inputs';
-import { type DescribedInputs, mobyDick, textInputs } from '../compare/inputs';
+import { checkPackagesOfText, type DescribedInputs, mobyDick, textInputs } from '../compare/inputs';
 import { decodePicture } from '../compare/picture';
 import type { Use } from '../compare/use';
 import { ParameterError } from '../errors';
@@ -144,6 +144,7 @@ async function readInputs(runtime: Runtime, options: CompareOptions, { signal }:
   }
   if (grid) throw new ParameterError('--grid is for the patches of a picture: expected --image too');
   if (path === undefined) {
+    checkPackagesOfText(text !== undefined);
     const named = text === undefined ? await mobyDick() : await readText(text);
     using encoder = await loadUniversalSentenceEncoder(runtime);
     return textInputs(encoder, named, { length, layer }, { signal });

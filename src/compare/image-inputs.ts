@@ -3,10 +3,11 @@
  * means (Buades, Coll and Morel 2005), the bilateral filter (Tomasi and Manduchi 1998) and the Gaussian blur. So a
  * picture gives attention that means something without a trained model.
  */
+
 import { ParameterError } from '../errors';
+import { requireData } from '../packages';
 import type { Runtime } from '../runtime/runtime';
 import type { DescribedInputs } from './inputs';
-import { requireData } from './packaged';
 import { cropTo, decodePicture, type Picture } from './picture';
 
 export interface NamedPicture {
@@ -122,6 +123,6 @@ function centred(patches: Float32Array): Float32Array {
 
 /** A photograph of the French Alps, from the package beside this library or beside the program that uses it (Node). */
 export async function alps(): Promise<NamedPicture> {
-  const data = await requireData<() => Uint8Array>(PHOTOGRAPH, 'the default picture', '--image FILE');
+  const data = requireData<() => Uint8Array>(PHOTOGRAPH, 'the default picture', 'pass --image FILE');
   return { name: 'a photograph of the French Alps', picture: decodePicture(PHOTOGRAPH, data()) };
 }

