@@ -11,7 +11,7 @@ const TOKENS = 96;
 
 /**
  * Largest error of a method's result over the largest result, on the first tokens of q, k and v.
- * @throws {WrongResultError} if it is beyond what the dtype of the result allows
+ * @throws {WrongResultError} if it is beyond what the dtype of the result and rounding allow
  */
 export async function checkFirstTokens(
   { label, method, params, forward }: Contender,
@@ -25,11 +25,11 @@ export async function checkFirstTokens(
   const results = forward({ q: queries, k: keys, v: values }, control);
   try {
     const host = { q: await queries.toHost(), k: await keys.toHost(), v: await values.toHost() };
-    const { out: expected } = method.reference(inputsOf(method, host), method.parse(params)) as {
-      readonly out: HostTensor<'f64'>;
-    };
+    const inputs = inputsOf(method, host);
+    const { out: expected } = method.reference(inputs, method.parse(params)) as { readonly out: HostTensor<'f64'> };
     const known = [{ at: 0, numbers: expected.data }];
-    const expectation = { known, largest: largestOf(expected.data), of: 'largest result' };
+    const rounding = method.rounding?.(inputs) ?? 0;
+    const expectation = { known, largest: largestOf(expected.data), of: 'largest result', rounding };
     return checkResult(label, toFloat64(await results.out.toHost()), [expectation], results.out.dtype);
   } finally {
     disposeAll(results);

@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parallax } from '../methods/local-linear/parallax';
 import { createRuntime, type Runtime } from '../runtime/runtime';
+import { type HostTensor, toFloat64 } from '../tensor/host';
 import { uniform } from '../tensor/random';
-import { compare } from './compare';
+import { compare, type Qkv } from './compare';
+import { isMeasured } from './comparison';
 import { alps, imageInputs } from './image-inputs';
 import { decodeMap } from './maps';
 
@@ -63,6 +66,25 @@ test.each([[[8]], [[2, 2, 2]]])('refuses the grid %j', (grid) => {
     'a picture needs a grid of rows and columns',
   );
 });
+
+test('Parallax, whose scores are large there, is held to what float32 can do', async () => {
+  const onCpu = await createRuntime({ backend: 'wasm', threads: 1 });
+  const { inputs } = imageInputs(onCpu, await alps(), [16, 16]);
+  const { rows } = await compare(inputs, { methods: [parallax], seconds: 0 });
+  const found = rows.filter(({ method }) => method === 'parallax');
+  expect(found.length).toBeGreaterThan(0);
+  for (const row of found) expect(isMeasured(row) && row.exactness).toBeLessThan(2e-4);
+  const twice = parallax.rounding!(await hostOf(inputs, 2)) / parallax.rounding!(await hostOf(inputs, 1));
+  expect(twice).toBeCloseTo(4);
+  onCpu.dispose();
+});
+
+/** q in the place of r, too; the values so many times as large, and keys as well. */
+async function hostOf({ q, k, v }: Qkv, factor: number) {
+  const [queries, keys, values] = await Promise.all([q, k, v].map((x) => x.toHost()));
+  const times = (x: HostTensor) => ({ ...x, data: toFloat64(x).map((y) => factor * y), dtype: 'f64' as const });
+  return { q: queries!, r: queries!, k: times(keys!), v: times(values!) };
+}
 
 test('the Alps are a landscape, from a package', async () => {
   const { picture } = await alps();

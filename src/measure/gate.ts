@@ -23,6 +23,8 @@ export interface Expected {
   readonly largest: number;
   /** What `largest` is, such as `largest |v|`. */
   readonly of: string;
+  /** How far rounding puts the numbers off, in their own units, where that follows from the inputs; default 0. */
+  readonly rounding?: number;
 }
 
 /** Says that something else was computed; no speed of it may be reported. */
@@ -32,7 +34,7 @@ export class WrongResultError extends BackendError {
 
 /**
  * The largest error of a result, over what errors are measured by.
- * @throws {WrongResultError} if it is beyond what the dtype of the result allows
+ * @throws {WrongResultError} if it is beyond what the dtype of the result and rounding allow
  */
 export function checkResult(
   label: string,
@@ -40,8 +42,8 @@ export function checkResult(
   expected: readonly Expected[],
   dtype: HostDType = 'f32',
 ): number {
-  const allowed = TOLERANCE[dtype] as number;
-  return expected.reduce((most, { known, largest, of }) => {
+  return expected.reduce((most, { known, largest, of, rounding = 0 }) => {
+    const allowed = (TOLERANCE[dtype] as number) + rounding / (largest || 1);
     // NaN is the worst of all and stays.
     const error = known.reduce((worst, each) => Math.max(worst, errorOf(result, each)), 0) / (largest || 1);
     if (error <= allowed) return Math.max(most, error);

@@ -197,6 +197,11 @@ export interface MethodSpec<
     params: valibot.InferOutput<Schema>,
     queries: readonly number[],
   ): HostTensor<'f64'> | undefined;
+  /**
+   * Of methods that need training: how far rounding in float32 puts `out` off for these inputs, beyond what is allowed to all
+   * (`src/measure/gate.ts`), in the units of `out`. Default: no further.
+   */
+  rounding?(inputs: HostInputs<Shapes>): number;
   /** What is amiss with the results for these inputs, as a sentence to be told beside them; undefined for nothing. */
   warning?(
     inputs: NoInfer<Inputs<Shapes, Optional>>,
@@ -360,7 +365,7 @@ export function checkDeclared(spec: object, required: readonly string[], optiona
 
 /** Throws a ParameterError unless a declaration has what follows from it. */
 function checkSpec(spec: object): void {
-  checkDeclared(spec, DECLARED, ['mask', 'weights', 'isCausal', 'layer', 'fromCache', 'experiment']);
+  checkDeclared(spec, DECLARED, ['mask', 'weights', 'rounding', 'isCausal', 'layer', 'fromCache', 'experiment']);
   const { name, inputs, outputs, params } = spec as Readonly<Record<string, unknown>>;
   for (const [what, value] of Object.entries({ inputs, outputs, params })) checkRecord(`${what} of ${name}`, value);
 }

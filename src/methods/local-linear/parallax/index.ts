@@ -7,8 +7,9 @@ import * as valibot from 'valibot';
 import { area } from '../../../masks/area';
 import { bandOf } from '../../../ops/attention';
 import { parallax as attend } from '../../../ops/parallax';
+import { type HostTensor, toFloat64 } from '../../../tensor/host';
 import type { Tensor } from '../../../tensor/tensor';
-import { defineMethod } from '../../define';
+import { defineMethod, type HostInputs } from '../../define';
 import { causal, count, scale } from '../../schema';
 import { reference } from './reference';
 
@@ -18,6 +19,31 @@ interface Seen {
 }
 
 const seen = ({ causal, window }: Seen) => (window === undefined ? { causal } : { window: [window - 1, 0] as const });
+
+/** The spacing of float32 at 1. */
+const EPSILON = 2 ** -23;
+
+/**
+ * The result is the values times p (1 + level - t), t = r k^T and level its mean, which differ by little where t is large. In
+ * float32 a sum of products such as t is off by about half an epsilon of |r| |k|, and so is level; factors of p take both on,
+ * and p sums to 1: an epsilon of the largest |r| |k| |v|.
+ */
+function rounding({ r, k, v }: HostInputs<Record<'q' | 'r' | 'k' | 'v', string>>): number {
+  return EPSILON * longest(r, r.shape.at(-1)) * longest(k, k.shape.at(-1)) * longest(v, 1);
+}
+
+/** The largest norm of so many numbers side by side. */
+function longest(x: HostTensor, count = 1): number {
+  const numbers = toFloat64(x);
+  let square = 0;
+  for (let at = 0; at < numbers.length; at += count) {
+    square = Math.max(
+      square,
+      numbers.subarray(at, at + count).reduce((sum, y) => sum + y * y, 0),
+    );
+  }
+  return Math.sqrt(square);
+}
 
 export const parallax = defineMethod({
   name: 'parallax',
@@ -36,6 +62,7 @@ export const parallax = defineMethod({
     scale,
   }),
   needsTraining: true,
+  rounding,
   isCausal: ({ causal, window }) => causal || window !== undefined,
 
   reference,
