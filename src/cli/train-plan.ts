@@ -7,7 +7,7 @@ import { DTypeError, ParameterError, ParseError, ShapeError } from '../errors';
 import type { Method } from '../methods/define';
 import { findMethod, methods as library } from '../methods/registry';
 import { createDecoder, type Decoder, type DecoderAttention, type DecoderConfig } from '../models';
-import { MOST_LAYERS } from '../models/decoder/config';
+import { MOST_HEADS, MOST_LAYERS } from '../models/decoder/config';
 import type { Runtime, RuntimeOptions } from '../runtime/runtime';
 import type { HostTensor } from '../tensor/host';
 import { formatShape } from '../tensor/shape';
@@ -67,7 +67,7 @@ export const DEFAULTS: TextOptions = {
 export const TAKEN = {
   ...{ method: String, params: String, text: String, vocabulary: parseVocabulary },
   ...{ steps: wholeNumber(1, 1e9), length: wholeNumber(1, 2 ** 20), batch: wholeNumber(1, 2 ** 20) },
-  ...{ layers: wholeNumber(1, MOST_LAYERS), width: wholeNumber(1, 2 ** 16), heads: wholeNumber(1, 1024) },
+  ...{ layers: wholeNumber(1, MOST_LAYERS), width: wholeNumber(1, 2 ** 16), heads: wholeNumber(1, MOST_HEADS) },
   ...{ optimizer: String, every: wholeNumber(1, 1e9), seed: wholeNumber(0, 2 ** 31) },
 } satisfies Record<keyof TextOptions, (text: string) => TextOptions[keyof TextOptions]>;
 

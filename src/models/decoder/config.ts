@@ -34,8 +34,8 @@ export interface Extents {
   readonly deviation: number;
 }
 
-/** More than any published model has, and few enough to be described at once. */
-export const MOST_LAYERS = 1024;
+/** Layers, and heads of each: more than any published model has, and few enough to be described at once. */
+export const [MOST_LAYERS, MOST_HEADS] = [1024, 1024];
 
 const TYPES = ['llama', 'mistral', 'qwen2', 'qwen3'] as const;
 /** Settings that other models have, and the values with which they say nothing. */
@@ -74,7 +74,8 @@ export function readConfig(config: DecoderConfig): Extents {
   };
 
   const layers = whole('num_hidden_layers', undefined, 1, MOST_LAYERS);
-  const [width, heads] = [whole('hidden_size'), whole('num_attention_heads')];
+  const heads = whole('num_attention_heads', undefined, 1, MOST_HEADS);
+  const width = whole('hidden_size');
   const keyHeads = whole('num_key_value_heads', heads);
   if (heads % keyHeads !== 0)
     throw refusal('num_key_value_heads', `a divisor of num_attention_heads ${heads}`, keyHeads);

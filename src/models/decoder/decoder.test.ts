@@ -292,6 +292,9 @@ describe('createDecoder', () => {
     expect(make({ num_hidden_layers: 1e9 })).toThrow(
       'num_hidden_layers of config must be an integer from 1 to 1024, got 1000000000',
     );
+    expect(make({ num_attention_heads: 1e9, head_dim: 2 })).toThrow(
+      'num_attention_heads of config must be an integer from',
+    );
     expect(make({ hidden_act: 'gelu_new' })).toThrow('hidden_act of config must be one of silu, gelu, relu');
     expect(make({ rope_scaling: { type: 'dynamic' } })).toThrow('rope_type of config must be one of default, linear');
     expect(make({ quantization_config: {} })).toThrow(
