@@ -12,10 +12,11 @@ const ON_CPU: readonly Variant[] = [
   ['wasm baseline, 2 threads', { backend: 'wasm', simd: 'baseline', threads: 2 }],
 ];
 
-const onGpu = inject('onGpu');
+/** Whether this project tests on a GPU, where each kernel takes about a second to compile if it is one in software. */
+export const isOnGpu = inject('onGpu');
 
 /** One for all tests, so that a slow compiler meets a kernel once. */
-const device = onGpu && inject('hasGpu') ? await strongDevice() : undefined;
+const device = isOnGpu && inject('hasGpu') ? await strongDevice() : undefined;
 
 /** With subgroups in Node, without them in a page: software is slow, and one of each covers both. */
 const GPU_VARIANTS: readonly (readonly [name: string, subgroups?: boolean | number])[] =
@@ -39,7 +40,7 @@ function describeEach(variants: readonly Variant[], title: string, body: (runtim
 
 /** Describes `body` once for every backend, with a runtime that lives as long as its tests. */
 export function describeOnBackends(title: string, body: (runtime: () => Runtime) => void): void {
-  describeEach(onGpu ? (device ? onDevice(device) : []) : ON_CPU, title, body);
+  describeEach(isOnGpu ? (device ? onDevice(device) : []) : ON_CPU, title, body);
 }
 
 /** Describes `body` for GPUs alone, by the kernels that one in hardware would have, whatever is at hand. */
@@ -49,7 +50,7 @@ export function describeAsOnHardware(title: string, body: (runtime: () => Runtim
 
 /** The cases of a test on backends: all on the CPU, on a GPU in software the first, which are to reach all of its kernels. */
 export const fewOnGpu = <T>(cases: readonly T[], count: number): readonly T[] =>
-  onGpu ? cases.slice(0, count) : cases;
+  isOnGpu ? cases.slice(0, count) : cases;
 
 /** Random cases of a test on backends: `count` on the CPU; fewer on a GPU in software, where most want a kernel of their own. */
-export const randomCases = (count: number) => ({ numRuns: onGpu ? Math.ceil(count / 6) : count });
+export const randomCases = (count: number) => ({ numRuns: isOnGpu ? Math.ceil(count / 10) : count });

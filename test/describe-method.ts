@@ -68,7 +68,7 @@ export function differentiated<Schema extends ParamsSchema, Shapes extends Specs
   return { results, gradients: pull({ out: gradOut }) as Record<string, Tensor> };
 }
 
-export function describeMethod(method: Method, cases: fc.Arbitrary<MethodCase>, numRuns = 40): void {
+export function describeMethod(method: Method, cases: fc.Arbitrary<MethodCase>, numRuns = 20): void {
   describeOnBackends(`${method.name} as a method`, (runtime) => {
     test('forward and gradients agree with the reference', async () => {
       await fc.assert(

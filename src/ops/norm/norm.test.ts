@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends, randomCases } from '../../../test/backends';
+import { describeOnBackends, fewOnGpu, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import { scoped } from '../../../test/scoped';
@@ -72,13 +72,14 @@ describeOnBackends('norms', (runtime) => {
     );
   });
 
-  test.each([
+  const large = [
     { shape: [3, 1030], groups: undefined },
+    { shape: [2, 900, 40], groups: 5 },
     { shape: [700, 30], groups: undefined },
     { shape: [150, 2, 12], groups: 3 },
-    { shape: [2, 900, 40], groups: 5 },
     { shape: [1, 3, 1000], groups: 2 },
-  ])('of $shape in groups: $groups, and the sums for gains', async ({ shape, groups }) => {
+  ];
+  test.each(fewOnGpu(large, 2))('of $shape in groups: $groups, and the sums for gains', async ({ shape, groups }) => {
     const c = shape.at(-1) as number;
     await scoped(runtime(), async () => {
       const x = runtime().random(shape, { seed: 1 });
