@@ -138,6 +138,7 @@ export {
 } from './tape';
 export type { DType, HostDType } from './tensor/dtype';
 export { convert, type HostTensor, hostTensor, type Numbers } from './tensor/host';
+export type { NestedNumbers } from './tensor/nested';
 export type { Shape } from './tensor/shape';
 export { Tensor } from './tensor/tensor';
 export { type TunedCandidate, type TuneOptions, type TuneReport, tuneWebGpu } from './tune/index';

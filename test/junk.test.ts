@@ -604,9 +604,29 @@ entry(
 entry('defaultRuntime', {}, saccade.defaultRuntime);
 entry(
   'Runtime.tensor',
-  { data: leaf([1, 2], 'float64'), shape: leaf([2]), dtype: maybe(choice('f32')) },
+  { data: leaf([1, 2], 'float64'), shape: maybe(leaf([2])), dtype: maybe(choice('f32')) },
   (...args: [Any, Any, Any]) => runtime.tensor(...args),
 );
+entry(
+  'Runtime.full',
+  { shape: leaf([2], 'array'), value: leaf(1, '-1', '0', '1.5', '3', 'NaN', 'Infinity'), dtype: maybe(choice('f32')) },
+  (...args: [Any, Any, Any]) => runtime.full(...args),
+);
+entry('Runtime.zeros', { shape: leaf([2], 'array'), dtype: maybe(choice('f32')) }, (...args: [Any, Any]) =>
+  runtime.zeros(...args),
+);
+entry('Runtime.ones', { shape: leaf([2], 'array'), dtype: maybe(choice('f32')) }, (...args: [Any, Any]) =>
+  runtime.ones(...args),
+);
+entry(
+  'Runtime.arange',
+  {
+    end: finite(2),
+    options: options({ start: maybe(finite(1)), step: maybe(leaf(1, '-1', '1.5', '3')), dtype: maybe(choice('f32')) }),
+  },
+  (...args: [Any, Any]) => runtime.arange(...args),
+);
+entry('Runtime.eye', { n: integer(2), dtype: maybe(choice('f32')) }, (...args: [Any, Any]) => runtime.eye(...args));
 entry(
   'Runtime.fromHost',
   { host: open({ dtype: choice('f32'), shape: leaf([2]), data: leaf(new Float32Array(2)) }) },
@@ -655,7 +675,7 @@ entry('Tensor.permute', { axes: leaf([1, 0]) }, (axes) => matrix.permute(axes));
 entry('Tensor.expand', { shape: called('expand', leaf([4, 2, 3])) }, (shape) => matrix.expand(shape));
 entry(
   'hostTensor',
-  { data: leaf([1, 2], 'float64'), shape: leaf([2]), dtype: maybe(choice('f32')) },
+  { data: leaf([1, 2], 'float64'), shape: maybe(leaf([2])), dtype: maybe(choice('f32')) },
   saccade.hostTensor,
 );
 entry(

@@ -12,6 +12,7 @@ import { Runtime } from '../runtime/runtime';
 import { LARGEST_HEAD } from '../runtime/wasm/params';
 import { formatShape } from '../tensor/shape';
 import { disposeKey, type Tensor } from '../tensor/tensor';
+import { describesItself } from '../text/inspect';
 import { PagePool, type SharedPage } from './pool';
 
 export interface KeyValueCacheOptions extends CacheLayerOptions {
@@ -116,6 +117,12 @@ export class KeyValueCache {
   constructor(shared: Shared, rows: Row[][]) {
     this.#shared = shared;
     this.#rows = rows;
+  }
+
+  /** What it is, such as `KeyValueCache(2 layers, 5 and 7 tokens on wasm)`. */
+  toString(): string {
+    const held = this.#disposed ? 'disposed' : `${this.lengths.join(', ')} tokens`;
+    return `KeyValueCache(${this.layers} layers, ${held}, ${this.#shared.dtype} on ${this.runtime.backend.name})`;
   }
 
   get runtime(): Runtime {
@@ -342,3 +349,5 @@ export class KeyValueCache {
     this.#shared.runtime.assertUsable(use);
   }
 }
+
+describesItself(KeyValueCache, 'KeyValueCache');

@@ -10,6 +10,7 @@ import { gather } from '../ops/gather';
 import { Runtime } from '../runtime/runtime';
 import { bindShapes, formatShape } from '../tensor/shape';
 import { disposeKey, type Tensor } from '../tensor/tensor';
+import { describesItself } from '../text/inspect';
 import type { AppendOptions } from './key-value-cache';
 
 /** A layer: a method that takes `initial_state` and gives `state`, such as the gated delta rule. */
@@ -78,6 +79,12 @@ export class RecurrentCache {
     private readonly history: number,
     private readonly all: readonly Layer[],
   ) {}
+
+  /** What it is, such as `RecurrentCache(2 layers, 5, 7 tokens on wasm)`. */
+  toString(): string {
+    const held = this.#disposed ? 'disposed' : `${this.lengths.join(', ')} tokens`;
+    return `RecurrentCache(${this.layers} layers, ${held} on ${this.runtime.backend.name})`;
+  }
 
   get layers(): number {
     return this.all.length;
@@ -199,6 +206,8 @@ export class RecurrentCache {
     this.runtime.assertUsable(use);
   }
 }
+
+describesItself(RecurrentCache, 'RecurrentCache');
 
 const now = ({ moments }: Layer): Moment => moments.at(-1) as Moment;
 

@@ -2,17 +2,41 @@ import { styleText } from 'node:util';
 import { Command } from 'commander';
 import type { Method } from '../methods/define';
 import { describeParams, paramsJsonSchema } from '../methods/params';
-import { methods } from '../methods/registry';
+import { findMethod, methods } from '../methods/registry';
 import { formatTable } from '../text/table';
+
+/** Between a name and what it is. */
+const GAP = 2;
 
 export function listCommand(): Command {
   return new Command('list')
-    .description('list every method: family, paper, inputs, params')
+    .description('list the methods, a line each; of one method its paper, inputs and params')
+    .argument('[method]')
     .option('--json', 'print JSON, with the params as a JSON Schema')
-    .action(({ json }: { json?: true }) => {
-      const text = json ? JSON.stringify(methods.map(describe), undefined, 2) : table(methods);
+    .action((name: string | undefined, { json }: { json?: true }) => {
+      const listed = name === undefined ? methods : [findMethod(name)];
+      const text = json
+        ? JSON.stringify(listed.map(describe), undefined, 2)
+        : name === undefined
+          ? lines(listed)
+          : table(listed);
       process.stdout.write(`${text}\n`);
     });
+}
+
+/** What each method computes, under the name of its family. */
+function lines(listed: readonly Method[]): string {
+  const indent = Math.max(...listed.map(({ name }) => name.length)) + GAP;
+  const families = [...new Set(listed.map(({ family }) => family))];
+  const line = ({ name, summary }: Method) => `${styleText('cyan', name)}${' '.repeat(indent - name.length)}${summary}`;
+  return [
+    ...families.flatMap((family) => [
+      styleText('dim', family),
+      ...listed.filter((method) => method.family === family).map(line),
+      '',
+    ]),
+    'saccade list METHOD tells its paper, inputs and params.',
+  ].join('\n');
 }
 
 function describe(method: Method) {

@@ -6,6 +6,7 @@ import { expectRefusal, saccade } from '../../test/command-line';
 import { expectClose } from '../../test/expect';
 import { readSafetensors, writeSafetensors } from '../io';
 import { exactAttention } from '../methods/dense/attention';
+import { methods } from '../methods/registry';
 import { type HostTensor, hostTensor } from '../tensor/host';
 import { normal } from '../tensor/random';
 import { program } from './main';
@@ -47,7 +48,7 @@ describe('the command line', () => {
   test.each([
     [['lst'], "unknown command 'lst'"],
     [['list', '--yaml'], "unknown option '--yaml'"],
-    [['list', 'attention'], 'too many arguments'],
+    [['list', 'atention'], ", got 'atention'"],
     [['mask'], "missing required argument 'method'"],
     [['mask', 'atention'], ", got 'atention'"],
     [['mask', 'attention', '--size', 'abc'], "'abc' is invalid. It must be a whole number from 1 to 65536."],
@@ -80,8 +81,18 @@ describe('the command line', () => {
 });
 
 describe('list', () => {
-  test('shows every method with its inputs and params', async () => {
+  test('shows every method in a line', async () => {
     const { stdout } = await saccade('list');
+    for (const { name, family, summary } of methods) {
+      expect(stdout).toMatch(new RegExp(`^${name} `, 'm'));
+      for (const text of [family, summary]) expect(stdout).toContain(text);
+    }
+    expect(stdout.trimEnd().split('\n').length).toBeLessThan(40);
+  });
+
+  test('shows one with its paper, inputs and params', async () => {
+    const { stdout } = await saccade('list', 'attention');
+    expect(stdout).not.toContain('s2-attention');
     for (const text of [
       'attention',
       'dense',

@@ -1,12 +1,14 @@
 import { checkChoice, checkFunction, checkNoPromise, checkOptions, checkWhole, show } from '../check';
-import { DisposedError, DTypeError, ParameterError, UnsupportedError } from '../errors';
+import { DisposedError, DTypeError, ParameterError, ShapeError, UnsupportedError } from '../errors';
 import type { Op } from '../ops/op';
-import { bytesPerElement, DTYPES, type DType } from '../tensor/dtype';
+import { bytesPerElement, DTYPES, type DType, type TypedArrayOf, typedArray } from '../tensor/dtype';
 import { checkHost, convert, type HostTensor, hostTensor, type Numbers } from '../tensor/host';
+import { flattened, type NestedNumbers } from '../tensor/nested';
 import { normal, uniform } from '../tensor/random';
 import { checkShape, rowMajorStrides, type Shape, sizeOf } from '../tensor/shape';
 import { tensorsIn } from '../tensor/structure';
 import { disposeKey, Storage, Tensor } from '../tensor/tensor';
+import { describesItself } from '../text/inspect';
 import { BACKENDS, type Backend, type BackendName, type Control, type MemoryReport } from './backend';
 import { guard } from './guard';
 import { Order, type Turn, until } from './order';
@@ -50,8 +52,23 @@ export class Runtime {
    * A tensor with a copy of `data`. The dtype is that of the typed array, f32 for plain numbers; a `Uint16Array`
    * needs `'f16'` or `'bf16'`, and float64 numbers a dtype to be rounded to.
    */
-  tensor<D extends DType = 'f32'>(data: Numbers, shape: Shape, dtype?: D): Tensor<D> {
-    return this.fromHost(hostTensor(data, shape, dtype) as HostTensor<D>);
+  tensor<D extends DType = 'f32'>(data: Numbers, shape: Shape, dtype?: D): Tensor<D>;
+  /**
+   * A tensor of a number, an array, or arrays within arrays such as the rows of a matrix, whose shape is theirs.
+   * @throws {ShapeError} arrays of one axis that differ in length
+   */
+  tensor<D extends DType = 'f32'>(data: NestedNumbers | Numbers, dtype?: D): Tensor<D>;
+  tensor<D extends DType = 'f32'>(data: Numbers | NestedNumbers, shape?: Shape | D, dtype?: D): Tensor<D> {
+    if (shape !== undefined && typeof shape !== 'string')
+      return this.fromHost(hostTensor(data as Numbers, shape, dtype) as HostTensor<D>);
+    if (shape !== undefined && !DTYPES.includes(shape))
+      throw new ShapeError(`shape must be an array of extents, or a dtype alone, got ${show(shape)}`);
+    if (typeof data === 'number' || Array.isArray(data)) {
+      const { numbers, shape: own } = flattened(data);
+      return this.fromHost(hostTensor(numbers, own, shape) as HostTensor<D>);
+    }
+    const array = data as Exclude<Numbers, readonly number[]>;
+    return this.fromHost(hostTensor(array, [array?.length], shape) as HostTensor<D>);
   }
 
   /** A tensor with a copy of a host tensor, such as the file readers give. */
@@ -66,6 +83,59 @@ export class Runtime {
     checkElements(shape, dtype);
     const buffer = this.backend.allocate(sizeOf(shape) * bytesPerElement(dtype), dtype);
     return new Tensor(new Storage(this, buffer), dtype, [...shape]);
+  }
+
+  /** A tensor of zeros. */
+  zeros<D extends DType = 'f32'>(shape: Shape, dtype: D = 'f32' as D): Tensor<D> {
+    return this.full(shape, 0, dtype);
+  }
+
+  /** A tensor of ones. */
+  ones<D extends DType = 'f32'>(shape: Shape, dtype: D = 'f32' as D): Tensor<D> {
+    return this.full(shape, 1, dtype);
+  }
+
+  /** A tensor whose elements are all `value`. */
+  full<D extends DType = 'f32'>(shape: Shape, value: number, dtype: D = 'f32' as D): Tensor<D> {
+    if (typeof value !== 'number') throw new ParameterError(`value must be a number, got ${show(value)}`);
+    return this.#filled(shape, dtype, (size) => {
+      const { data } = hostTensor([value], [1], dtype);
+      return { dtype, shape, data: typedArray(dtype, size).fill(data[0] as never) as TypedArrayOf<D> };
+    });
+  }
+
+  /** `start`, `start + step`, ..., as many as lie before `end`: [ceil((end - start) / step)]. */
+  arange<D extends DType = 'f32'>(
+    end: number,
+    options: {
+      /** Default 0. */
+      readonly start?: number | undefined;
+      /** Not 0; default 1. */
+      readonly step?: number | undefined;
+      readonly dtype?: D | undefined;
+    } = {},
+  ): Tensor<D> {
+    checkOptions('arange()', options, ['start', 'step', 'dtype']);
+    const { start = 0, step = 1, dtype = 'f32' as D } = options;
+    for (const [name, value] of Object.entries({ end, start, step }))
+      if (!Number.isFinite(value)) throw new ParameterError(`${name} must be a finite number, got ${show(value)}`);
+    if (step === 0) throw new ParameterError('step must be a number other than 0, got 0');
+    const length = Math.max(0, Math.ceil((end - start) / step));
+    return this.#filled([length], dtype, () => {
+      const data = Float64Array.from({ length }, (_, at) => start + at * step);
+      return convert({ dtype: 'f64', shape: [length], data }, dtype);
+    });
+  }
+
+  /** The identity matrix [n, n]. */
+  eye<D extends DType = 'f32'>(n: number, dtype: D = 'f32' as D): Tensor<D> {
+    checkWhole('n', n, 0);
+    return this.#filled([n, n], dtype, (size) => {
+      const [one] = hostTensor([1], [1], dtype).data;
+      const data = typedArray(dtype, size);
+      for (let at = 0; at < size; at += n + 1) data[at] = one as number;
+      return { dtype, shape: [n, n], data };
+    });
   }
 
   /**
@@ -310,6 +380,11 @@ export class Runtime {
     return this.backend.explain().join('\n');
   }
 
+  /** What it is, such as `Runtime(wasm)`; `explain()` says more. */
+  toString(): string {
+    return `Runtime(${this.backend.name}${this.#disposed ? ', disposed' : ''})`;
+  }
+
   assertUsable(use: string): void {
     if (this.#disposed) throw new DisposedError(`${use}: the runtime was disposed`);
   }
@@ -325,6 +400,8 @@ export class Runtime {
     this.dispose();
   }
 }
+
+describesItself(Runtime, 'Runtime');
 
 function putUnder(scope: Set<Tensor> | undefined, tensor: Tensor): void {
   if (scope) scope.add(tensor);

@@ -4,6 +4,7 @@ import type { Buffer } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 import type { GpuBufferLike } from '../runtime/webgpu/adapter';
 import type { Work } from '../runtime/work';
+import { describesItself } from '../text/inspect';
 import { bytesPerElement, type DType, type TypedArrayOf, typedArray } from './dtype';
 import { type HostTensor, toRowMajor } from './host';
 import { checkShape, formatShape, isContiguous, rowMajorStrides, type Shape, sizeOf } from './shape';
@@ -121,6 +122,12 @@ export class Tensor<D extends DType = DType> {
   /** Whether a scope that ended disposed it. */
   get endedWithScope(): boolean {
     return this.#endedWithScope;
+  }
+
+  /** What it is, such as `Tensor(f32 [2, 3] on wasm)`; its elements are got by `read()`. */
+  toString(): string {
+    const { dtype, shape, runtime } = this;
+    return `Tensor(${dtype} ${formatShape(shape)} on ${runtime.backend.name}${this.#disposed ? ', disposed' : ''})`;
   }
 
   /**
@@ -303,6 +310,8 @@ export class Tensor<D extends DType = DType> {
     this.runtime.assertUsable(use);
   }
 }
+
+describesItself(Tensor, 'Tensor');
 
 function checkExtents(shape: Shape): void {
   if (!Array.isArray(shape)) throw new ShapeError(`shape must be an array of extents, got ${show(shape)}`);

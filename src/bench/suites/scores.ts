@@ -1,6 +1,6 @@
 import { pairedRatio, summarise } from '../../measure/statistics';
 import { timeCalls } from '../../measure/timing';
-import { attention } from '../../ops/attention';
+import { type AttentionOptions, attention } from '../../ops/attention';
 import type { Runtime } from '../../runtime/runtime';
 import { additiveBias } from '../../scores';
 import { hostTensor } from '../../tensor/host';
@@ -94,7 +94,7 @@ async function sampleOf(
   { q, k, v, out }: Operands,
   table: Float32Array,
 ): Promise<{ readonly times: Record<Name, number>; readonly memory: number }> {
-  const call = (options: Parameters<typeof attention>[3]) =>
+  const call = (options: AttentionOptions) =>
     timeCalls(runtime, () => attention(q, k, v, { out, ...options }).lse.dispose());
   let copied = new Float32Array();
   const copy = await timeCalls(runtime, () => {

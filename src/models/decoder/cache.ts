@@ -9,6 +9,7 @@ import { concat } from '../../ops/copy';
 import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
+import { describesItself } from '../../text/inspect';
 
 export interface DecoderCacheOptions {
   /** Sequences that go on side by side, equally long. Default 1. */
@@ -90,6 +91,12 @@ export class DecoderCache {
     this.#layers = layers.map((layer, at) => attends.get(layer) ?? this.#anew(layer, at));
   }
 
+  /** What it is, such as `DecoderCache(5 of 64 tokens, 1 row, on wasm)`. */
+  toString(): string {
+    const held = this.#disposed ? 'disposed' : `${this.#length} of ${this.capacity} tokens`;
+    return `DecoderCache(${held}, ${this.rows} rows on ${this.runtime.backend.name})`;
+  }
+
   /** Tokens that each row has seen: the position of the next. */
   get length(): number {
     this.#assertUsable('length');
@@ -163,6 +170,8 @@ export class DecoderCache {
     this.runtime.assertUsable(use);
   }
 }
+
+describesItself(DecoderCache, 'DecoderCache');
 
 function disposeAll(inputs: Inputs): void {
   for (const each of Object.values(inputs)) each.dispose();

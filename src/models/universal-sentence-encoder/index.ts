@@ -12,6 +12,7 @@ import type { Control } from '../../runtime/backend';
 import { reporting } from '../../runtime/guard';
 import { Runtime } from '../../runtime/runtime';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
+import { describesItself } from '../../text/inspect';
 import { type ModelFiles, readModel } from './files';
 import { type AttentionInputs, apply, applyLayer, attentionInputsOf, embedTokens } from './forward';
 import { createTokeniser } from './tokeniser';
@@ -37,6 +38,10 @@ export class UniversalSentenceEncoder {
   ) {
     this.#weights = weights;
     this.#split = split;
+  }
+
+  toString(): string {
+    return `UniversalSentenceEncoder(on ${this.runtime.backend.name}${this.#weights ? '' : ', disposed'})`;
   }
 
   /** The tokens of any text, from 0 (unknown) to 7999, those of the published tokeniser. Line breaks are unknown to it. */
@@ -132,6 +137,8 @@ export class UniversalSentenceEncoder {
     return this.#weights;
   }
 }
+
+describesItself(UniversalSentenceEncoder, 'UniversalSentenceEncoder');
 
 /**
  * Loads the model to `runtime`.

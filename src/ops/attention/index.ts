@@ -136,17 +136,6 @@ const CONTROL = ['signal', 'onProgress'];
 const STORAGE = ['f32', 'f16', 'bf16'];
 
 /**
- * Attention of the last tokens of each row to what a layer of a key-value cache holds of them, their own keys and values
- * among it: q [rows,n,h,d], of which the first `counts[r]` are the last tokens of row r; what is behind them gives zeros and
- * lse = -Infinity. Causal unless said otherwise, within the layer's window; masks and scores see each row by itself, with its
- * queries from 0 to counts[r] - 1 and its keys at their absolute positions. Few queries read keys and values where they lie.
- * Has no derivative.
- *
- * @throws {ShapeError} ranks, extents or heads that do not fit
- * @throws {ParameterError} counts that do not fit, tokens that see evicted ones, a cache of another runtime
- */
-export function attention(q: Tensor, cache: CacheLayer, options?: CachedAttentionOptions): AttentionResult;
-/**
  * softmax(scale * q k^T, over the keys each query may see) v.
  *
  * q [b,n,h,d], k [b,m,g,d], v [b,m,g,e]; g divides h and query head i uses key/value head floor(i * g / h); d and e
@@ -158,6 +147,17 @@ export function attention(q: Tensor, cache: CacheLayer, options?: CachedAttentio
  * @throws {ParameterError} an unknown or ill-typed option
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions): AttentionResult;
+/**
+ * Attention of the last tokens of each row to what a layer of a key-value cache holds of them, their own keys and values
+ * among it: q [rows,n,h,d], of which the first `counts[r]` are the last tokens of row r; what is behind them gives zeros and
+ * lse = -Infinity. Causal unless said otherwise, within the layer's window; masks and scores see each row by itself, with its
+ * queries from 0 to counts[r] - 1 and its keys at their absolute positions. Few queries read keys and values where they lie.
+ * Has no derivative.
+ *
+ * @throws {ShapeError} ranks, extents or heads that do not fit
+ * @throws {ParameterError} counts that do not fit, tokens that see evicted ones, a cache of another runtime
+ */
+export function attention(q: Tensor, cache: CacheLayer, options?: CachedAttentionOptions): AttentionResult;
 export function attention(
   q: Tensor,
   k: Tensor | CacheLayer,

@@ -9,6 +9,7 @@ import type { Runtime } from '../../runtime/runtime';
 import type { DType } from '../../tensor/dtype';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
+import { describesItself } from '../../text/inspect';
 import { checkTensors } from '../check';
 import { type RopeSettings, rope } from '../rope';
 import type { CacheDType, CachedRow, PageLayout } from './layout';
@@ -39,6 +40,11 @@ export class CacheLayer {
     readonly rope: CacheRope | undefined,
     private readonly current: () => readonly CachedRow[],
   ) {}
+
+  /** What it is, such as `CacheLayer(2 heads, f16 on wasm)`. */
+  toString(): string {
+    return `CacheLayer(${this.layout.heads} heads, ${this.dtype} on ${this.runtime.backend.name})`;
+  }
 
   /** What it holds of each row now. */
   get rows(): readonly CachedRow[] {
@@ -102,6 +108,8 @@ export class CacheLayer {
     }
   }
 }
+
+describesItself(CacheLayer, 'CacheLayer');
 
 /** Tokens [rows, n, heads, d] turned by their positions, which begin at `first[r]` in row r. */
 export function turned<D extends DType>(

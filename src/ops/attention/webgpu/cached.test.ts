@@ -3,7 +3,13 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { expectClose } from '../../../../test/expect';
 import { callersDevice } from '../../../../test/gpu-device';
 import type { KeyValueCache } from '../../../cache';
-import { attention, createKeyValueCache, createRuntime, type Runtime } from '../../../index';
+import {
+  attention,
+  createKeyValueCache,
+  createRuntime,
+  type AttentionOptions as Options,
+  type Runtime,
+} from '../../../index';
 import * as masks from '../../../masks';
 import * as scores from '../../../scores';
 
@@ -12,7 +18,6 @@ const [HEADS, SHARED, D, E] = [2, 3, 7, 5];
 const TOLERANCE = 1e-3;
 
 type Token = Record<'k' | 'v', number[]>;
-type Options = Parameters<typeof attention>[3];
 
 describe.runIf(inject('hasGpu'))('WebGPU attention to a cache in many slabs', () => {
   let [runtime, reference, device] = [undefined, undefined, undefined] as unknown as [Runtime, Runtime, GPUDevice];
