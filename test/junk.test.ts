@@ -1112,12 +1112,19 @@ for (const [name, fields] of Object.entries(sizes)) {
 }
 const every = whole(1);
 const drawn2 = fn(() => undefined);
+/** One for each call: one that has taken steps goes on with their checkpoint alone. */
+const inUse: train.Optimizer[] = [];
+function newOptimizer(): train.Optimizer {
+  const optimizer = train.sgd(trained, { learningRate: 0 });
+  inUse.push(optimizer);
+  return optimizer;
+}
 entry(
   'train.train',
   {
     options: object({
       parameters: leaf(trained),
-      optimizer: leaf(train.sgd(trained, { learningRate: 0 })),
+      optimizer: { ...leaf(undefined), make: newOptimizer },
       loss: fn(({ w }: Any) => saccade.sum(w)),
       batches: drawn2,
       steps: leaf(1, '3'),
@@ -1130,7 +1137,13 @@ entry(
       onStep: maybe(fn(() => undefined)),
     }),
   },
-  train.train,
+  async (...args: [Any]) => {
+    try {
+      await train.train(...args);
+    } finally {
+      for (const each of inUse.splice(0)) each.dispose();
+    }
+  },
 );
 
 const someText = leaf('a b', 'text');
