@@ -5,8 +5,10 @@ import { scoped } from '../../test/scoped';
 import {
   attention,
   type CachedAttentionOptions,
+  contiguous,
   createKeyValueCache,
   createRuntime,
+  gather,
   type KeyValueCache,
   type KeyValueCacheOptions,
   type Runtime,
@@ -166,6 +168,31 @@ describeOnBackends('a key-value cache', (runtime) => {
     beams.dispose();
     await runtime().finish();
     expect(runtime().memory().live).toBe(before);
+  });
+
+  test('an append at fault is one of its tokens, and of no others: neither in rows nor forks, nor once taken back', async () => {
+    await scoped(runtime(), async () => {
+      using cache = open(runtime(), { layers: 1 });
+      appendTokens(cache, 0, [40, 19]);
+      using before = cache.fork([0, 1]);
+      const table = runtime().tensor(new Float32Array(HEADS * (D + E)), [1, HEADS * (D + E)]);
+      const faulty = gather(table, runtime().tensor(Int32Array.of(5, 0), [ROWS]));
+      const part = (from: number, columns: number) =>
+        contiguous(faulty.slice(1, from, from + HEADS * columns)).reshape([ROWS, 1, HEADS, columns]);
+      cache.append(0, part(0, D), part(HEADS * D, E), { counts: [1, 0] });
+      await expect(expectAttention(cache, 0, [1, 1])).rejects.toThrow('indices must be from 0 to 0, got 5');
+      using behind = cache.fork([0]);
+      await expect(expectAttention(behind, 0, [1])).rejects.toThrow('got 5 at element 0 of indices');
+      using apart = cache.fork([1]);
+      await expectAttention(apart, 0, [1], {}, 2e-5, [1]);
+      await expectAttention(before, 0, [1, 1]);
+      appendTokens(before, 0, [1, 2]);
+      await expectAttention(before, 0, [1, 2]);
+      cache.truncate([40, 19]);
+      await expectAttention(cache, 0, [1, 1]);
+      appendTokens(cache, 0, [1, 1]);
+      await expectAttention(cache, 0, [1, 1]);
+    });
   });
 
   test('evicts what a window no longer reaches, at absolute positions, and keeps the sinks', async () => {

@@ -1,7 +1,7 @@
 /** Keys and values of tokens that were seen, for decoders that go on from them. */
 import { checkChoice, checkKnown, checkOptions, checkWhole, show } from '../check';
 import { DisposedError, DTypeError, ParameterError, ShapeError } from '../errors';
-import { append } from '../ops/cache';
+import { append, copyPages } from '../ops/cache';
 import { CacheLayer, type CacheLayerOptions, type CacheRope, checkCounts, turned } from '../ops/cache/layer';
 import { type CacheDType, type PageLayout, pageLayout } from '../ops/cache/layout';
 import { PAGE_ROWS, STORAGE } from '../ops/cache/params';
@@ -54,7 +54,7 @@ interface Row {
  * nothing is copied as it grows. `attention(q, cache.layer(i), { counts })` reads them where they lie; it and everything
  * else is a call in its turn, and a cache changes at once. Positions stay absolute when a window's past is evicted.
  *
- * An append whose k or v turn out to be at fault leaves the memory that it wrote to at fault.
+ * An append that is aborted, or whose k or v turn out to be at fault, leaves its tokens at fault until they are taken back.
  *
  * @throws {ParameterError} options that do not fit
  */
@@ -213,12 +213,13 @@ export class KeyValueCache {
       if (isShared) pages[Math.floor(row.length / PAGE_ROWS)] = spare.pop();
       return pages;
     });
-    const copies: { from: SharedPage; to: SharedPage }[] = [];
+    const copies: { from: SharedPage; to: SharedPage; tokens: number }[] = [];
     const writes = rows.flatMap((row, batch) => {
       const pages = next[batch] as Row['pages'];
       const { past, isShared } = plans[batch] as (typeof plans)[number];
       const current = Math.floor(row.length / PAGE_ROWS);
-      if (isShared) copies.push({ from: row.pages[current] as SharedPage, to: pages[current] as SharedPage });
+      const [from, to] = [row.pages[current], pages[current]] as [SharedPage, SharedPage];
+      if (isShared) copies.push({ from, to, tokens: row.length % PAGE_ROWS });
       const own = [];
       for (let at = row.length; at < past; ) {
         const end = Math.min(past, (Math.floor(at / PAGE_ROWS) + 1) * PAGE_ROWS);
@@ -231,7 +232,8 @@ export class KeyValueCache {
     try {
       const first = rows.map(({ length }) => length);
       using own = rope && rope.apply !== 'read' && n > 0 ? turned(k, first, rope, options) : undefined;
-      if (writes.length > 0) append({ k: own ?? k, v, layout, writes, copies }, options);
+      if (copies.length > 0) copyPages({ layout, copies });
+      if (writes.length > 0) append({ k: own ?? k, v, layout, writes }, options);
     } catch (error) {
       for (const page of taken) pool.release(page);
       throw error;

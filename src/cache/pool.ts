@@ -1,6 +1,7 @@
 /** Pages of caches, in slabs that come and go with what is held. */
 import type { Page, Slab } from '../ops/cache/layout';
 import type { Runtime } from '../runtime/runtime';
+import { Written } from '../runtime/work';
 
 /** Of a slab, where the backend does not say what it binds at once. */
 const MOST_SLAB_BYTES = 2 ** 27;
@@ -66,7 +67,7 @@ export class PagePool {
 
   #from(slab: PooledSlab): SharedPage {
     this.#held++;
-    return { slab, at: slab.free.pop() as number, owners: 1 };
+    return { slab, at: slab.free.pop() as number, written: new Written(), owners: 1 };
   }
 
   #grow(needed: number): PooledSlab {

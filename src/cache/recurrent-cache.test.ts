@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { expectClose } from '../../test/expect';
 import { scoped } from '../../test/scoped';
-import { createRecurrentCache, findMethod, type Method, type Runtime, type Tensor } from '../index';
+import { createRecurrentCache, findMethod, gather, type Method, type Runtime, type Tensor } from '../index';
 import { normal } from '../tensor/random';
 import { sizeOf } from '../tensor/shape';
 
@@ -82,6 +82,27 @@ describeOnBackends('a recurrent cache', (runtime) => {
       );
       cache.truncate(0);
       await append([4, 4]);
+    });
+  });
+
+  test('an append at fault is one of the rows whose tokens it has, until they are taken back', async () => {
+    await scoped(runtime(), async () => {
+      const method = findMethod('lightning-attention') as Method;
+      using cache = createRecurrentCache(runtime(), { layers: [{ method }], rows: 2 });
+      const x = runtime().random([2, 1, 1, 4]);
+      const first = cache.append(0, { q: x, k: x, v: x });
+      using alike = cache.fork([0, 1]);
+      const expected = await alike.append(0, { q: x, k: x, v: x }).read();
+      const bad = gather(x.reshape([2, 4]), runtime().tensor(Int32Array.of(5, 0), [2])).reshape([2, 1, 1, 4]);
+      const out = cache.append(0, { q: x, k: bad, v: x }, { counts: [1, 0] });
+      await expect(out.slice(0, 0, 1).read()).rejects.toThrow('got 5 at element 0 of indices');
+      expect([...(await out.slice(0, 1, 2).read())]).toEqual([0, 0, 0, 0]);
+      using apart = cache.fork([1]);
+      const own = x.slice(0, 1, 2);
+      expectClose(await apart.append(0, { q: own, k: own, v: own }).read(), expected.subarray(4), 1e-6);
+      cache.truncate([1, 1]);
+      expectClose(await cache.append(0, { q: x, k: x, v: x }).read(), expected, 1e-6);
+      expect((await first.read()).every(Number.isFinite)).toBe(true);
     });
   });
 

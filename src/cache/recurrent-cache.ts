@@ -4,9 +4,8 @@ import { DisposedError, ParameterError, ShapeError } from '../errors';
 import type { Method } from '../methods/define';
 import { checkCounts } from '../ops/cache/layer';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
-import { concat, pad } from '../ops/copy';
+import { concat, contiguous, pad } from '../ops/copy';
 import { zeros } from '../ops/float32';
-import { gather } from '../ops/gather';
 import { Runtime } from '../runtime/runtime';
 import { bindShapes, formatShape } from '../tensor/shape';
 import { disposeKey, type Tensor } from '../tensor/tensor';
@@ -172,7 +171,8 @@ export class RecurrentCache {
     for (const [at, row] of rows.entries()) checkWhole(`rows[${at}]`, row, 0, count - 1);
     const layers = this.all.map(({ method, params, moments }): Layer => {
       const { lengths, state } = moments.at(-1) as Moment;
-      const taken = state && this.runtime.scope(() => pick(state, rows));
+      const taken =
+        state && this.runtime.scope(() => asRows(rows.map((row) => state.slice(0, row, row + 1) as Tensor<'f32'>)));
       if (taken) this.runtime.keepBeyondScopes(taken);
       return { method, params, moments: [{ lengths: rows.map((row) => lengths[row] as number), state: taken }] };
     });
@@ -216,11 +216,14 @@ function disposeOf(moments: readonly Moment[], kept: readonly Moment[]): void {
   for (const { state } of moments) if (!states.has(state)) state?.dispose();
 }
 
-/** Some rows of a state [rows, ...]. */
-function pick(state: Tensor, rows: readonly number[]): Tensor {
-  const [, ...rest] = state.shape;
-  const indices = state.runtime.tensor(Int32Array.from(rows), [rows.length], 'i32');
-  return gather(state.reshape([state.shape[0] as number, -1]), indices).reshape([rows.length, ...rest]);
+/** Tensors [1, ...] as rows of one, each by a call of its own, so that a fault of one is none of the others. */
+function asRows(parts: readonly Tensor<'f32'>[]): Tensor<'f32'> {
+  const [{ runtime, shape }] = parts as [Tensor<'f32'>];
+  // A tape knows no tensor that is written in parts.
+  if (parts.some(({ variable }) => variable)) return concat(parts, 0);
+  const all = runtime.empty([parts.length, ...shape.slice(1)]);
+  for (const [row, part] of parts.entries()) contiguous(part, { out: all.slice(0, row, row + 1) });
+  return all;
 }
 
 /** What the tokens read, and the state behind them; rows of different counts are computed one by one. */
@@ -252,10 +255,7 @@ function advance(
   });
   const joined = (name: 'out' | 'state') => {
     const [{ shape, runtime }] = parts.flatMap((part) => part[name] ?? []) as [Tensor];
-    return concat(
-      parts.map((part) => (part[name] ?? zeros(runtime, shape)) as Tensor<'f32'>),
-      0,
-    );
+    return asRows(parts.map((part) => (part[name] ?? zeros(runtime, shape)) as Tensor<'f32'>));
   };
   return { out: joined('out'), state: joined('state') };
 }

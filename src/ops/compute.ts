@@ -1,5 +1,6 @@
 import { ParameterError, UnsupportedError } from '../errors';
 import type { Control } from '../runtime/backend';
+import type { Part } from '../runtime/work';
 import { type DType, isFloat } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import type { Shape } from '../tensor/shape';
@@ -29,6 +30,9 @@ const NOTHING = {};
 export interface CallExtras {
   /** Inputs that it writes over. */
   readonly written?: readonly Tensor[];
+  /** Parts of inputs that are no tensors: those that it reads and may be at fault, and those that it writes. */
+  readonly reads?: readonly Part[];
+  readonly writes?: readonly Part[];
   /** Inputs of few elements that the call itself follows from, and not only its results. */
   readonly known?: Readonly<Record<string, Tensor>>;
   /** From gradients with respect to its results to those with respect to inputs, known ones among them. */
@@ -46,13 +50,13 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
   specs: Specs,
   call: (results: Results<Specs>, values: Values) => Call,
   control: Control,
-  { written = [], known: values = NOTHING, derivative }: CallExtras = NOTHING,
+  { written = [], reads, writes, known: values = NOTHING, derivative }: CallExtras = NOTHING,
 ): Results<Specs> {
   const known = Object.keys(values).length > 0 ? values : NOTHING;
   const all = known === NOTHING ? inputs : { ...known, ...inputs };
   const runtime = commonRuntime(all);
   const tape = tapeOf(op.name, all);
-  if (tape) checkRecorded(op.name, specs, written, derivative);
+  if (tape) checkRecorded(op.name, specs, written.length > 0 || writes !== undefined, derivative);
   const wanted: [string, Tensor][] = [];
   for (const name in specs) {
     const { given, shape, dtype } = specs[name] as ResultSpec;
@@ -77,7 +81,7 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
     const make = (values: Values) => made ?? call(results as Results<Specs>, values);
     const read: Tensor[] = Object.values(inputs);
     if (known !== NOTHING) read.push(...Object.values<Tensor>(known));
-    runtime.run(op, { make, known }, read, [...Object.values(results), ...written], control);
+    runtime.run(op, { make, known, reads, writes }, read, [...Object.values(results), ...written], control);
     if (tape && derivative) record(op.name, tape, all, results, derivative);
     return results as Results<Specs>;
   } catch (error) {
@@ -90,13 +94,13 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
 function checkRecorded(
   name: string,
   specs: Readonly<Record<string, ResultSpec>>,
-  written: readonly Tensor[],
+  writesOver: boolean,
   derivative: Derivative | undefined,
 ): void {
   for (const result in specs)
     if ((specs[result] as ResultSpec).given)
       throw new UnsupportedError(`${name} of tracked tensors cannot write to '${result}' of the caller: leave it out`);
-  if (written.length > 0) throw new UnsupportedError(`${name} cannot write over its inputs where some are tracked`);
+  if (writesOver) throw new UnsupportedError(`${name} cannot write over its inputs where some are tracked`);
   if (derivative || Object.values(specs).every(({ dtype }) => !isFloat(dtype))) return;
   throw new UnsupportedError(
     `${name} has no derivative, and second derivatives are not supported: apply stopGradient() to its tracked inputs`,

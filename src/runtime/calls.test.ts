@@ -71,18 +71,31 @@ describeOnBackends('calls', (runtime) => {
     expect(runtime().memory().live).toBe(live);
   });
 
-  test('memory that is wholly written again has no fault, that in part has it still', async () => {
+  test('a fault covers what its call wrote, until that is written again, by one call or by several', async () => {
     await scoped(runtime(), async () => {
-      const memory = runtime().empty([1, 2]);
-      const [left, right] = [memory.slice(1, 0, 1), memory.slice(1, 1, 2)] as [Tensor<'f32'>, Tensor<'f32'>];
-      faulty(runtime(), left);
+      const memory = runtime().tensor([1, 2, 3, 4, 5, 6, 7, 8], [4, 2]);
       const one = runtime().tensor([1], [1, 1]);
-      relu(one, { out: right });
-      await expect(memory.read()).rejects.toThrow(OUTSIDE);
-      await expect(add(right, one).read()).rejects.toThrow(OUTSIDE);
-      add(runtime().tensor([1, 2], [1, 2]), runtime().tensor([3, 4], [1, 2]), { out: memory });
-      expect([...(await memory.read())]).toEqual([4, 6]);
-      expect([...(await add(right, one).read())]).toEqual([7]);
+      const place = (row: number, column: number) => memory.slice(0, row, row + 1).slice(1, column, column + 1);
+      faulty(runtime(), place(1, 0) as Tensor<'f32'>);
+      const [first, second] = [memory.slice(1, 0, 1), memory.slice(1, 1, 2)] as [Tensor<'f32'>, Tensor<'f32'>];
+      for (const bad of [memory, first, memory.slice(0, 1, 3), memory.permute([1, 0]), add(memory, one)])
+        await expect(bad.read()).rejects.toThrow(OUTSIDE);
+      expect([...(await second.read())]).toEqual([2, 4, 6, 8]);
+      expect([...(await add(second, one).read())]).toEqual([3, 5, 7, 9]);
+      expect([...(await memory.slice(0, 2, 4).read())]).toEqual([5, 6, 7, 8]);
+      expect([...(await first.slice(0, 2, 4).read())]).toEqual([5, 7]);
+      relu(one, { out: place(1, 0) as Tensor<'f32'> });
+      expect([...(await memory.read())]).toEqual([1, 2, 1, 4, 5, 6, 7, 8]);
+
+      const table = runtime().tensor([1, 2], [2, 1]);
+      const indices = runtime().tensor(Int32Array.of(5, 0, 1), [3]);
+      const column = runtime().tensor([1, 2, 3, 4], [4, 1]);
+      gather(table, indices, { out: column.slice(0, 0, 3) });
+      for (const row of [1, 0, 2]) {
+        await expect(column.read()).rejects.toThrow(OUTSIDE);
+        relu(one, { out: column.slice(0, row, row + 1) });
+      }
+      expect([...(await column.read())]).toEqual([1, 1, 1, 4]);
       await runtime().finish();
     });
   });

@@ -13,7 +13,7 @@ import { BACKENDS, type Backend, type BackendName, type Control, type MemoryRepo
 import { guard } from './guard';
 import { Order, type Turn, until } from './order';
 import type { GpuBufferLike, GpuOptions } from './webgpu/adapter';
-import { type Fault, Work } from './work';
+import { type Fault, faultIn, type Part, Work, writersOf } from './work';
 
 export interface RuntimeOptions {
   /** Where to compute; `'auto'` (default) is wasm. A named one that is missing is an error, never another one. */
@@ -250,21 +250,20 @@ export class Runtime {
     const work = new Work();
     const held: Storage[] = [];
     let sources = NONE;
-    let rests = NONE;
     let bytes = 0;
-    for (const { storage } of inputs) {
-      held.push(storage.hold());
-      if (isOpen(storage.work)) sources = [...sources, storage.work];
+    for (const input of inputs) {
+      held.push(input.storage.hold());
+      const { writers } = input;
+      if (writers.length > 0) sources = [...sources, ...writers];
     }
-    for (const { storage, size, dtype } of outputs) {
-      held.push(storage.hold());
-      const own = size * bytesPerElement(dtype);
-      bytes += own;
-      // What is left of what was in an output's memory keeps its faults.
-      if (isOpen(storage.work) && own < storage.buffer.bytes) rests = [...rests, storage.work];
+    for (const part of call.reads ?? NO_PARTS) sources = [...sources, ...writersOf(part)];
+    for (const output of outputs) {
+      held.push(output.storage.hold());
+      bytes += output.size * bytesPerElement(output.dtype);
+      output.isWrittenBy(work);
     }
-    for (const { storage } of outputs) storage.work = work;
-    this.#order.take(this.#turn(op, call, { work, sources, rests, held }, control), bytes);
+    for (const { written, from, to } of call.writes ?? NO_PARTS) written.add(from, to, work);
+    this.#order.take(this.#turn(op, call, { work, sources, held }, control), bytes);
     this.#onCall?.(op.name, outputs);
   }
 
@@ -279,7 +278,7 @@ export class Runtime {
     }
   }
 
-  *#turn<Call>(op: Op<Call>, call: CallOf<Call>, { work, sources, rests, held }: CallInTurn, control: Control): Turn {
+  *#turn<Call>(op: Op<Call>, call: CallOf<Call>, { work, sources, held }: CallInTurn, control: Control): Turn {
     let answer: Promise<void> | undefined;
     let fault: Fault | undefined;
     try {
@@ -303,13 +302,13 @@ export class Runtime {
     } finally {
       for (const storage of held) storage.letGo();
     }
-    if (answer || sources.some(isPending) || rests.some(isPending))
-      void this.#settleLater({ work, sources, rests }, fault, answer);
-    else work.settle(fault ?? faultIn(rests));
+    // What wrote its inputs may have turned out to be at fault while it paused.
+    if (answer || sources.some(isPending)) void this.#settleLater({ work, sources }, fault, answer);
+    else work.settle(fault ?? faultIn(sources));
   }
 
   async #settleLater(
-    { work, sources, rests }: Omit<CallInTurn, 'held'>,
+    { work, sources }: Omit<CallInTurn, 'held'>,
     fault: Fault | undefined,
     answer: Promise<void> | undefined,
   ) {
@@ -318,9 +317,9 @@ export class Runtime {
     await answer?.catch((error) => {
       own = { error };
     });
-    for (const { settled } of [...sources, ...rests]) await settled;
+    for (const { settled } of sources) await settled;
     this.#unsettled.delete(work);
-    work.settle(fault ?? faultIn(sources) ?? (own && this.#faultOf(own.error)) ?? faultIn(rests));
+    work.settle(fault ?? faultIn(sources) ?? (own && this.#faultOf(own.error)));
   }
 
   /** That somebody is being told of an error: `finish()` tells of no fault with it. Returns it, to be thrown. */
@@ -338,21 +337,21 @@ export class Runtime {
   }
 
   /** For tensors: a copy of bytes of memory once all that was called before is computed. */
-  async read(storage: Storage, byteOffset: number, length: number): Promise<Uint8Array> {
-    const { work } = storage;
+  async read({ storage, writers }: Tensor, byteOffset: number, length: number): Promise<Uint8Array> {
     this.#order.makeRoom();
     storage.hold();
     const bytes = await new Promise<Uint8Array>((resolve, reject) => {
       this.#order.do(() => {
         if (this.#disposed) reject(disposedWhilePending());
-        else if (work?.fault) resolve(NO_BYTES);
+        else if (faultIn(writers)) resolve(NO_BYTES);
         // A device's copy takes effect in its turn, whenever it arrives.
         else this.backend.read(storage.buffer, byteOffset, length).then(resolve, reject);
         storage.letGo();
       });
     });
-    if (work && !work.isSettled) await work.settled;
-    if (work?.fault) throw this.tell(work.fault.error);
+    for (const { settled } of writers) await settled;
+    const fault = faultIn(writers);
+    if (fault) throw this.tell(fault.error);
     return bytes;
   }
 
@@ -412,6 +411,9 @@ function putUnder(scope: Set<Tensor> | undefined, tensor: Tensor): void {
 interface CallOf<Call> {
   make(values: Readonly<Record<string, HostTensor>>): Call;
   readonly known?: Readonly<Record<string, Tensor>>;
+  /** Beside its inputs and outputs. */
+  readonly reads?: readonly Part[] | undefined;
+  readonly writes?: readonly Part[] | undefined;
 }
 
 /** A call whose turn is to come. */
@@ -419,26 +421,18 @@ interface CallInTurn {
   readonly work: Work;
   /** What wrote its inputs. */
   readonly sources: readonly Work[];
-  /** What wrote the rest of the memory that it writes to a part of. */
-  readonly rests: readonly Work[];
   /** Memory that is there until it has been computed. */
   readonly held: readonly Storage[];
 }
 
 const disposedWhilePending = () => new DisposedError('the runtime was disposed while a call was pending');
 const NONE: readonly Work[] = [];
-/** Whether it is not known yet, or known to be wrong, what a call wrote. */
-function isOpen(work: Work | undefined): work is Work {
-  return work !== undefined && !(work.isSettled && !work.fault);
-}
-
+const NO_PARTS: readonly Part[] = [];
 const isPending = ({ isSettled }: Work) => !isSettled;
 
 const NO_BYTES = new Uint8Array(0);
 /** Faults of which nobody asks are forgotten beyond it, the latest first. */
 const MOST_UNTOLD = 1000;
-
-const faultIn = (works: readonly Work[]): Fault | undefined => works.find(({ fault }) => fault)?.fault;
 
 function checkElements(shape: Shape, dtype: DType): void {
   checkShape('shape', shape);

@@ -25,6 +25,33 @@ export function rowMajorStrides(shape: Shape): number[] {
   return strides;
 }
 
+/** The place of a view's last element. */
+export const lastElement = (shape: Shape, strides: readonly number[], offset: number): number =>
+  shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), offset);
+
+/** Whether a view has elements from one place up to another. */
+export function hasElementIn(
+  shape: Shape,
+  strides: readonly number[],
+  offset: number,
+  from: number,
+  to: number,
+): boolean {
+  const last = lastElement(shape, strides, offset);
+  if (offset >= to || last < from) return false;
+  const [extent, ...inner] = shape;
+  if (extent === undefined || offset >= from) return true;
+  const [stride, ...steps] = strides as [number, ...number[]];
+  if (stride === 0) return hasElementIn(inner, steps, offset, from, to);
+  const length = last - offset - (extent - 1) * stride;
+  for (let at = Math.max(0, Math.ceil((from - offset - length) / stride)); at < extent; at++) {
+    const first = offset + at * stride;
+    if (first >= to) return false;
+    if (hasElementIn(inner, steps, first, from, to)) return true;
+  }
+  return false;
+}
+
 /** True if the elements lie in memory in row-major order without gaps. */
 export function isContiguous(shape: Shape, strides: readonly number[]): boolean {
   if (sizeOf(shape) === 0) return true;

@@ -3,33 +3,43 @@ import { DisposedError, ParameterError, ShapeError, UnsupportedError } from '../
 import type { Buffer } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 import type { GpuBufferLike } from '../runtime/webgpu/adapter';
-import type { Work } from '../runtime/work';
+import { faultIn, type Work, Written } from '../runtime/work';
 import { describesItself } from '../text/inspect';
 import { bytesPerElement, type DType, type TypedArrayOf, typedArray } from './dtype';
 import { type HostTensor, toRowMajor } from './host';
-import { checkShape, formatShape, isContiguous, rowMajorStrides, type Shape, sizeOf } from './shape';
+import {
+  checkShape,
+  formatShape,
+  hasElementIn,
+  isContiguous,
+  lastElement,
+  rowMajorStrides,
+  type Shape,
+  sizeOf,
+} from './shape';
 import type { Variable, View } from './tape';
 
 /** Of a view its tape records that there is a gradient with respect to what it is a view of. */
 const OF_VIEW: ReadonlySet<string> = new Set(['x']);
 const NOTHING = {};
+const NO_WORKS: readonly Work[] = [];
 
 export const disposeKey: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
 
-/** Memory shared by a tensor and its views; released with the last of them. */
-export class Storage {
+/** Memory shared by a tensor and its views, in bytes; released with the last of them. */
+export class Storage extends Written {
   #references = 1;
   /** Calls and reads whose turn is not over. */
   #uses = 0;
-  /** The last call that writes to it. */
-  work: Work | undefined;
   /** Tapes that keep it for a backward pass. */
   #tapes = 0;
 
   constructor(
     readonly runtime: Runtime,
     readonly buffer: Buffer,
-  ) {}
+  ) {
+    super();
+  }
 
   retain(): this {
     this.#references++;
@@ -69,7 +79,7 @@ export class Storage {
 
   /** Whether calls or reads are to come, or what was written is not known to be right. */
   get isInUse(): boolean {
-    return this.#uses > 0 || this.work?.isSettled === false;
+    return this.#uses > 0 || this.isPending;
   }
 }
 
@@ -142,7 +152,7 @@ export class Tensor<D extends DType = DType> {
     const span = isContiguous
       ? size
       : 1 + shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), 0);
-    const bytes = await runtime.read(this.storage, offset * elementBytes, span * elementBytes);
+    const bytes = await runtime.read(this, offset * elementBytes, span * elementBytes);
     const elements = typedArray(dtype, span, bytes.buffer, bytes.byteOffset);
     return isContiguous ? elements : toRowMajor(elements, dtype, shape, strides);
   }
@@ -188,9 +198,29 @@ export class Tensor<D extends DType = DType> {
   }
 
   #assertUnused(use: string): void {
-    const { work, isInUse } = this.storage;
-    if (isInUse) throw new UnsupportedError(`${use}: a call that uses the tensor is pending: await runtime.finish()`);
-    if (work?.fault) throw work.fault.error;
+    if (this.storage.isInUse)
+      throw new UnsupportedError(`${use}: a call that uses the tensor is pending: await runtime.finish()`);
+    const fault = faultIn(this.writers);
+    if (fault) throw fault.error;
+  }
+
+  /** The calls that wrote some of its elements, where it is not known that these are right. */
+  get writers(): readonly Work[] {
+    if (!this.storage.isOpen) return NO_WORKS;
+    const { shape, strides, offset, size } = this;
+    const bytes = bytesPerElement(this.dtype);
+    const touches = this.isContiguous
+      ? (from: number, to: number) => offset * bytes < to && (offset + Math.max(1, size)) * bytes > from
+      : (from: number, to: number) => hasElementIn(shape, strides, offset, from / bytes, to / bytes);
+    return this.storage.by(touches);
+  }
+
+  /** For the call that writes all of its elements. */
+  isWrittenBy(work: Work): void {
+    const { shape, strides, offset, isContiguous } = this;
+    const bytes = bytesPerElement(this.dtype);
+    const past = isContiguous ? offset + Math.max(1, this.size) : 1 + lastElement(shape, strides, offset);
+    this.storage.add(offset * bytes, past * bytes, work, !isContiguous);
   }
 
   /** The same elements under another shape; one extent may be -1. A strided view must keep its order in memory. */

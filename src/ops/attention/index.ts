@@ -19,7 +19,7 @@ import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { readCache } from '../cache';
 import { CacheLayer, checkCounts, turned } from '../cache/layer';
-import { type CachedRow, slabsOf } from '../cache/layout';
+import { type CachedRow, openTokens, slabsOf } from '../cache/layout';
 import { checkControl, checkGradients, checkOptions, checkOut, checkTensors } from '../check';
 import { compute, type ResultSpec, type Values } from '../compute';
 import { contiguous } from '../copy';
@@ -233,7 +233,8 @@ export function attentionToCache(
     const call = ({ out, lse }: AttentionResult) => ({
       ...{ q, out, lse, scale, layout, rows, counts, mask: whole, score, probe },
     });
-    return compute(of.op, { q, ...(of.r && { r: of.r }), ...slabsOf(rows), ...captured }, results, call, options);
+    const inputs = { q, ...(of.r && { r: of.r }), ...slabsOf(rows), ...captured };
+    return compute(of.op, inputs, results, call, options, { reads: openTokens(rows) });
   }
   return attentionToCopies(q, layer, rows, counts, { scale, mask: whole, score }, options, of);
 }

@@ -15,8 +15,12 @@ export interface AppendCall {
     /** The row of the page that the first goes to. */
     readonly row: number;
   }[];
-  /** Pages that are shared: copied, before anything is written. */
-  readonly copies: readonly { readonly from: Page; readonly to: Page }[];
+}
+
+/** Pages into others that take their place, since they are shared and one of the rows is to write; their first tokens count. */
+export interface CopyPagesCall {
+  readonly layout: PageLayout;
+  readonly copies: readonly { readonly from: Page; readonly to: Page; readonly tokens: number }[];
 }
 
 /** Pages of a row, one behind the other, to k [1,m,heads,d] and v [1,m,heads,e], f32; zeros for those that are gone. */

@@ -1,13 +1,21 @@
 /** Tokens into the pages of a cache, and out of them. */
 import type { Control } from '../../runtime/backend';
 import type { KernelFiles } from '../../runtime/wasm/modules';
-import { address, ELEMENTS_PER_MICROSECOND, operand, type Plan } from '../../runtime/wasm/plan';
+import {
+  address,
+  BYTES_PER_MICROSECOND,
+  ELEMENTS_PER_MICROSECOND,
+  NO_OPERAND,
+  operand,
+  type Plan,
+} from '../../runtime/wasm/plan';
+import type { Part } from '../../runtime/work';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import type { Op } from '../op';
-import type { AppendCall, ReadCall } from './call';
+import type { AppendCall, CopyPagesCall, ReadCall } from './call';
 import type { CacheLayer } from './layer';
-import { type CachedRow, type Page, slabsOf } from './layout';
+import { type CachedRow, openTokens, type Page, slabsOf } from './layout';
 import { AppendParams, PAGE_ROWS, ReadParams } from './params.generated';
 
 const kernels: KernelFiles = {
@@ -19,24 +27,16 @@ const appending: Op<AppendCall> = {
   name: 'append',
   reference: async () => (await import('./reference')).append,
   kernels,
-  wasm({ k, v, layout, writes, copies }, { memory }): Plan {
+  wasm({ k, v, layout, writes }, { memory }): Plan {
     const numbers = writes.flatMap(({ batch, token, count, page, row }) => [batch, token, count, addressOf(page), row]);
-    const pairs = copies.flatMap(({ from, to }) => [addressOf(from), addressOf(to)]);
     return {
-      bytes: { writes: 4 * numbers.length, copies: 4 * pairs.length + 4 },
-      jobs({ writes: at, copies: copiesAt }) {
+      bytes: { writes: 4 * numbers.length },
+      jobs({ writes: at }) {
         new Int32Array(memory.buffer, at, numbers.length).set(numbers);
-        new Int32Array(memory.buffer, copiesAt, pairs.length).set(pairs);
         return [
           {
-            phases: [
-              ...(copies.length > 0 ? [{ kernel: 'copyPages', tasks: copies.length }] : []),
-              { kernel: 'append', tasks: writes.length, main: true },
-            ],
-            params: AppendParams({
-              ...{ page: layout, k: operand(k), v: operand(v) },
-              ...{ writes: at as number, copies: copiesAt as number },
-            }),
+            phases: [{ kernel: 'append', tasks: writes.length }],
+            params: AppendParams({ page: layout, k: operand(k), v: operand(v), writes: at as number, copies: 0 }),
             microseconds: (k.size + v.size) / ELEMENTS_PER_MICROSECOND,
           },
         ];
@@ -44,6 +44,30 @@ const appending: Op<AppendCall> = {
     };
   },
   webgpu: async () => (await import('./webgpu')).planAppend,
+};
+
+const copying: Op<CopyPagesCall> = {
+  name: 'copy pages of a cache',
+  reference: async () => (await import('./reference')).copyPages,
+  kernels,
+  wasm({ layout, copies }, { memory }): Plan {
+    const pairs = copies.flatMap(({ from, to }) => [addressOf(from), addressOf(to)]);
+    return {
+      bytes: { copies: 4 * pairs.length },
+      jobs({ copies: at }) {
+        new Int32Array(memory.buffer, at, pairs.length).set(pairs);
+        const nothing = { k: NO_OPERAND, v: NO_OPERAND, writes: 0 };
+        return [
+          {
+            phases: [{ kernel: 'copyPages', tasks: copies.length }],
+            params: AppendParams({ page: layout, ...nothing, copies: at as number }),
+            microseconds: (copies.length * layout.bytes) / BYTES_PER_MICROSECOND,
+          },
+        ];
+      },
+    };
+  },
+  webgpu: async () => (await import('./webgpu')).planCopies,
 };
 
 const reading: Op<ReadCall> = {
@@ -74,10 +98,23 @@ export const addressOf = ({ slab, at }: Page): number => address(slab.memory) + 
 
 /** Writes tokens to pages of a cache, whose memory is there already. */
 export function append(call: AppendCall, control: Control): void {
-  const { k, v, writes, copies } = call;
-  const written = new Set([...writes.map(({ page }) => page.slab.memory), ...copies.map(({ to }) => to.slab.memory)]);
-  const shared = Object.fromEntries(copies.map(({ from }, at) => [`slab ${at}`, from.slab.memory]));
-  compute(appending, { k, v, ...shared }, {}, () => call, control, { written: [...written] });
+  const { k, v, writes } = call;
+  const slabs = slabsOf([{ length: 0, pages: writes.map(({ page }) => page) }]);
+  compute(appending, { k, v, ...slabs }, {}, () => call, control, {
+    writes: writes.map(({ page: { written }, row, count }) => ({ written, from: row, to: row + count })),
+  });
+}
+
+/** A call of its own, so that what befalls an append takes no tokens from before it along. */
+export function copyPages(call: CopyPagesCall): void {
+  const { copies } = call;
+  const first = ({ written }: Page, tokens: number): Part => ({ written, from: 0, to: tokens });
+  const slabs = slabsOf([{ length: 0, pages: copies.flatMap(({ from, to }) => [from, to]) }]);
+  const extras = {
+    reads: copies.map(({ from, tokens }) => first(from, tokens)),
+    writes: copies.map(({ to, tokens }) => first(to, tokens)),
+  };
+  compute(copying, slabs, {}, () => call, {}, extras);
 }
 
 /**
@@ -96,6 +133,7 @@ export function readCache(
     v: { shape: [1, m, heads, e], dtype: 'f32' },
   } as const;
   const taken = pages.slice(0, Math.ceil(m / PAGE_ROWS));
-  const slabs = slabsOf([{ length: m, pages: taken }]);
-  return compute(reading, slabs, results, ({ k, v }) => ({ layout, pages: taken, k, v }), control);
+  const rows = [{ length: m, pages: taken }];
+  const call = ({ k, v }: Record<'k' | 'v', Tensor<'f32'>>) => ({ layout, pages: taken, k, v });
+  return compute(reading, slabsOf(rows), results, call, control, { reads: openTokens(rows) });
 }

@@ -1,5 +1,6 @@
 /** Keys and values of tokens in pages: what caches keep and ops read where it lies. */
 import type { Values } from '../../runtime/wasm/struct';
+import type { Part, Written } from '../../runtime/work';
 import type { Tensor } from '../../tensor/tensor';
 import { type Page as declared, PAGE_ROWS, STORAGE } from './params';
 
@@ -37,6 +38,8 @@ export interface Page {
   readonly slab: Slab;
   /** Its first byte in the slab. */
   readonly at: number;
+  /** Who wrote which tokens of it. */
+  readonly written: Written;
 }
 
 /** What a layer of a cache holds of a row; does not change. */
@@ -45,6 +48,17 @@ export interface CachedRow {
   readonly length: number;
   /** By the positions of their tokens; none where these were evicted. */
   readonly pages: readonly (Page | undefined)[];
+}
+
+/** The tokens of rows of which it is not known that what was appended is right. */
+export function openTokens(rows: readonly CachedRow[]): Part[] {
+  const parts: Part[] = [];
+  for (const { length, pages } of rows)
+    pages.forEach((page, at) => {
+      if (page?.written.isOpen)
+        parts.push({ written: page.written, from: 0, to: Math.min(PAGE_ROWS, length - at * PAGE_ROWS) });
+    });
+  return parts;
 }
 
 /** The memory that rows lie in, each once, by name. */

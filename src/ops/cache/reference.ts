@@ -1,18 +1,23 @@
 /** Pages in host memory. */
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from '../../tensor/float16';
 import type { Host } from '../op';
-import type { AppendCall, ReadCall } from './call';
+import type { AppendCall, CopyPagesCall, ReadCall } from './call';
 import type { Page, PageLayout, Slab } from './layout';
 import { PAGE_ROWS, STORAGE } from './params';
 
 const [F32, F16, BF16, I8] = STORAGE.keys();
 
-export function append({ k, v, layout, writes, copies }: AppendCall, host: Host): void {
+export function copyPages({ layout, copies }: CopyPagesCall, host: Host): void {
   const slabs = new Slabs(host);
   for (const { from, to } of copies) {
     const bytes = new Uint8Array(slabs.of(from.slab).buffer, from.at, layout.bytes);
     new Uint8Array(slabs.of(to.slab).buffer).set(bytes, to.at);
   }
+  slabs.store(copies.map(({ to }) => to.slab));
+}
+
+export function append({ k, v, layout, writes }: AppendCall, host: Host): void {
+  const slabs = new Slabs(host);
   const inputs = [host.numbers(k), host.numbers(v)] as const;
   const [, n, heads] = k.shape as [number, number, number];
   for (const { batch, token, count, page, row } of writes) {
@@ -26,7 +31,7 @@ export function append({ k, v, layout, writes, copies }: AppendCall, host: Host)
         }
     }
   }
-  slabs.store([...writes.map(({ page }) => page.slab), ...copies.map(({ to }) => to.slab)]);
+  slabs.store(writes.map(({ page }) => page.slab));
 }
 
 export function read({ layout, pages, k, v }: ReadCall, host: Host): void {

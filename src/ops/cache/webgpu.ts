@@ -5,7 +5,7 @@ import { rounding } from '../../runtime/webgpu/convert';
 import { type Dispatch, type Kernel, type OperandSpec, type Region, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import type { Plan, Workspace } from '../../runtime/webgpu/queue';
-import type { AppendCall, ReadCall } from './call';
+import type { AppendCall, CopyPagesCall, ReadCall } from './call';
 import { type CacheDType, dtypeOf, type Page, type PageLayout, type Slab } from './layout';
 import { PAGE_ROWS, WRITE_LENGTH } from './params.generated';
 
@@ -170,7 +170,7 @@ const WRITES: Readonly<Record<CacheDType, string>> = {
       }`,
 };
 
-export function planAppend({ k, v, layout, writes, copies }: AppendCall, workspace: Workspace): Plan {
+export function planCopies({ layout, copies }: CopyPagesCall, workspace: Workspace): Plan {
   const words = layout.bytes / WORD_BYTES;
   const parts = Math.ceil(words / COPIED_WORDS);
   const dispatches: Dispatch[] = [];
@@ -186,7 +186,12 @@ export function planAppend({ k, v, layout, writes, copies }: AppendCall, workspa
       });
     }
   }
+  return { dispatches };
+}
+
+export function planAppend({ k, v, layout, writes }: AppendCall, workspace: Workspace): Plan {
   const { heads, d, e } = layout;
+  const dispatches: Dispatch[] = [];
   for (const [slab, own] of groupBy(writes, ({ page }) => page.slab)) {
     const numbers = own.flatMap(({ batch, token, count, page, row }) => [
       ...[batch, token, count, pageIndex(page, layout), row],
