@@ -394,7 +394,8 @@ fn run(task: u32, lane: u32) {
     store_direction(at, right);
     norm = fma(right, right, norm);
   }
-  let shrink = select(1.0 / max(1.0, ridge_of(tile, i)), 1.0, numbers.direct != 0);
+  // Some GPUs take inverses of larger numbers, which are not normal, for 0.
+  let shrink = select(1.0 / clamp(ridge_of(tile, i), 1.0, 8.5e37), 1.0, numbers.direct != 0);
   let goes_on = seen_by(i) > 0 && norm > 0.0;
   store_state(norm_at(row), norm);
   store_state(first_norm_at(row), norm);
