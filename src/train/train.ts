@@ -287,14 +287,14 @@ function checkAll<Batch>(options: TrainOptions<Batch>): Runtime {
     checkWhole('every', checkpoint.every, 1);
     checkFunction('save', checkpoint.save);
     if (checkpoint.settings !== undefined) checkSettings(checkpoint.settings);
-    if (resume === undefined && optimizer.steps > 0)
-      throw new ParameterError(
-        `optimizer has taken ${optimizer.steps} steps, of which checkpoints would have no losses: give the one to resume from`,
-      );
   }
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw new ParameterError(`signal must be an AbortSignal, got ${show(signal)}`);
   if (onStep !== undefined) checkFunction('onStep', onStep);
+  if (checkpoint !== undefined && resume === undefined && optimizer.steps > 0)
+    throw new ParameterError(
+      `optimizer has taken ${optimizer.steps} steps, of which checkpoints would have no losses: give the one to resume from`,
+    );
   return runtime;
 }
 
