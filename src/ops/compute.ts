@@ -72,7 +72,7 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
   try {
     for (const name in specs) {
       const { given, shape, dtype } = specs[name] as ResultSpec;
-      const result = given ?? runtime.empty(shape, dtype);
+      const result = given ?? runtime.allocate(shape, dtype);
       if (!given) fresh.push(result);
       results[name] = result;
     }

@@ -5,7 +5,7 @@ import { bytesPerElement, DTYPES, type DType, type TypedArrayOf, typedArray } fr
 import { checkHost, convert, type HostTensor, hostTensor, type Numbers } from '../tensor/host';
 import { flattened, type NestedNumbers } from '../tensor/nested';
 import { normal, uniform } from '../tensor/random';
-import { checkShape, rowMajorStrides, type Shape, sizeOf } from '../tensor/shape';
+import { checkShape, type Shape, sizeOf } from '../tensor/shape';
 import { tensorsIn } from '../tensor/structure';
 import { disposeKey, Storage, Tensor } from '../tensor/tensor';
 import { describesItself } from '../text/inspect';
@@ -81,8 +81,13 @@ export class Runtime {
   empty<D extends DType = 'f32'>(shape: Shape, dtype: D = 'f32' as D): Tensor<D> {
     this.assertUsable('runtime');
     checkElements(shape, dtype);
+    return this.allocate([...shape], dtype);
+  }
+
+  /** For ops: the same, of a shape that is checked and taken over. */
+  allocate<D extends DType>(shape: Shape, dtype: D): Tensor<D> {
     const buffer = this.backend.allocate(sizeOf(shape) * bytesPerElement(dtype), dtype);
-    return new Tensor(new Storage(this, buffer), dtype, [...shape]);
+    return new Tensor(new Storage(this, buffer), dtype, shape);
   }
 
   /** A tensor of zeros. */
@@ -158,7 +163,7 @@ export class Runtime {
       throw new UnsupportedError(`fromGpuBuffer() needs backend 'webgpu', this runtime's is '${backend.name}'`);
     const elementBytes = bytesPerElement(dtype);
     const adopted = backend.adopt(buffer, byteOffset, sizeOf(shape) * elementBytes);
-    return new Tensor(new Storage(this, adopted), dtype, [...shape], rowMajorStrides(shape), byteOffset / elementBytes);
+    return new Tensor(new Storage(this, adopted), dtype, [...shape], undefined, byteOffset / elementBytes);
   }
 
   /** Seeded random numbers, standard normal or uniform in [0, 1); the same on every platform and backend. */

@@ -123,13 +123,15 @@ function asStep<Inputs extends readonly unknown[], Results>(
   const call = () => mapLeaves(checked(fn(...mapLeaves(inputs, constant))), constant);
   const results = commonRuntime(given).scope(call, `fn of ${name}`);
   const made = leavesOf(results, RESULT);
+  // The caller may change the structures before the backward pass.
+  const [ofInputs, ofResults] = [mapLeaves(inputs, (leaf) => leaf), mapLeaves(results, (leaf) => leaf)];
   record(name, tape, given, made, {
     saves: [...Object.keys(given), ...(keepsResults ? Object.keys(made) : [])],
     gradients: (saved, gradients, wanted, control) =>
       derivative({
-        inputs: withLeaves(inputs, saved),
-        results: withLeaves(results, saved, RESULT),
-        gradients: mapLeaves(results, (_, path) => gradients[RESULT + path]) as SomeGradients<Results>,
+        inputs: withLeaves(ofInputs, saved),
+        results: withLeaves(ofResults, saved, RESULT),
+        gradients: mapLeaves(ofResults, (_, path) => gradients[RESULT + path]) as SomeGradients<Results>,
         wanted,
         control,
       }) as Record<string, Tensor | undefined>,

@@ -2,7 +2,7 @@
 import { checkArray, checkFunction, checkKnown, checkRecord, show } from '../check';
 import { ParameterError, ShapeError, UnsupportedError } from '../errors';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
-import { cast } from '../ops/copy';
+import { cast, contiguous } from '../ops/copy';
 import { zeros } from '../ops/float32';
 import type { Control } from '../runtime/backend';
 import { reporting } from '../runtime/guard';
@@ -11,7 +11,7 @@ import { type DType, isFloat } from '../tensor/dtype';
 import { formatShape, sameShape } from '../tensor/shape';
 import { mapLeaves, tensorsIn } from '../tensor/structure';
 import { Tape, type Variable } from '../tensor/tape';
-import { disposeKey, Tensor } from '../tensor/tensor';
+import { disposeKey, type Storage, Tensor } from '../tensor/tensor';
 import { backward, viewOf } from './backward';
 
 /** The structure of `T` with the gradient with respect to each tensor of floating-point numbers. */
@@ -110,8 +110,10 @@ function recorded<Inputs, Results>(
   try {
     const leaves: Variable[] = [];
     const found = new Map<Tensor, Variable>();
+    // The caller may change the structures before the backward pass.
+    const given = mapLeaves(inputs, (leaf) => leaf);
     const results = runtime.scope(() => {
-      const tracked = mapLeaves(inputs, (leaf) => {
+      const tracked = mapLeaves(given, (leaf) => {
         if (!(leaf instanceof Tensor)) return leaf;
         const view = viewOf(leaf);
         if (!isFloat(view.dtype)) return view;
@@ -131,20 +133,22 @@ function recorded<Inputs, Results>(
     }, what) as Results;
     if (tensorsIn(results).length === 0)
       throw new ParameterError(`${what} must return tensors, alone or in arrays and objects, got ${show(results)}`);
+    const returned = mapLeaves(results, (leaf) => leaf);
     return {
       results,
       pull(gradients, control = {}) {
         checkControlOnly(control);
         if (tape.ended)
           throw new ParameterError(`pull() was called before, or what it needs was disposed: call ${name} anew`);
-        const seeds = seedsOf(results, gradients, found);
+        const seeds = seedsOf(returned, gradients, found);
         try {
           const sums = reporting(runtime, control, (own) => backward(runtime, tape, seeds, leaves, own));
           return runtime.scope(() => {
+            const taken = new Set(seeds.map(([, { storage }]) => storage));
             let at = 0;
-            return mapLeaves(inputs, (leaf) => {
+            return mapLeaves(given, (leaf) => {
               if (!(leaf instanceof Tensor && isFloat(leaf.dtype))) return undefined;
-              return asDType(sums[at++] ?? zeros(runtime, leaf.shape), leaf.dtype);
+              return apart(asDType(sums[at++] ?? zeros(runtime, leaf.shape), leaf.dtype), taken);
             });
           }) as Gradients<Inputs>;
         } finally {
@@ -165,6 +169,14 @@ function asDType(gradient: Tensor, dtype: DType): Tensor {
   if (gradient.dtype === dtype) return gradient;
   using exact = gradient;
   return cast(exact, dtype as 'f16');
+}
+
+/** In memory of its own, which is noted: what is written to one gradient is not to reach others, nor what they came from. */
+function apart(gradient: Tensor, taken: Set<Storage>): Tensor {
+  const own = taken.has(gradient.storage) ? contiguous(gradient) : gradient;
+  if (own !== gradient) gradient.dispose();
+  taken.add(own.storage);
+  return own;
 }
 
 function checkControlOnly(control: Control): void {

@@ -8,6 +8,8 @@ import {
   contiguous,
   createRuntime,
   differentiate,
+  linearAttention,
+  map,
   multiply,
   pullback,
   type Runtime,
@@ -167,6 +169,59 @@ describeOnBackends('differentiate', (runtime) => {
         [2, 3, 5, 7].map((value) => (11 * 2 * 3 * 5 * 7) / value),
       );
       expect(await add(constant, constant).read()).toEqual(Float32Array.of(22));
+    }));
+
+  test('what callers change before the backward pass changes nothing', () =>
+    leavingNothing(runtime(), async () => {
+      const q = runtime().random([1, 3, 1, 2], { seed: 1 });
+      const pulled = async (change: (inputs: { q?: Tensor }, results: { out?: Tensor }) => void) => {
+        const [inputs, decay, window] = [{ p: [vector(2)], q }, [0.5], [1, 0] as [number, number]];
+        const scaled = (q: Tensor, captured: { by: number }) => map((q, { by }) => q * by, q, { captured });
+        const factor = { by: 2 };
+        const { results, pull } = pullback(({ q }) => {
+          const { out: linear } = linearAttention(q, q, q, { causal: true, decay });
+          const { out: local } = attention(q, q, q, { window });
+          return { out: add(add(linear, local), recompute(scaled, q, factor)) };
+        }, inputs);
+        inputs.p.push(vector(3));
+        [decay[0], window[0], factor.by] = [0.1, 0, 5];
+        change(inputs, results);
+        const gradients = pull({ out: q });
+        expect(await gradients.p[0]!.read()).toEqual(Float32Array.of(0));
+        return gradients.q.read();
+      };
+      const expected = await pulled(() => {});
+      const found = await pulled((inputs, results) => {
+        inputs.q = vector(1);
+        results.out = vector(1);
+      });
+      expect(found).toEqual(expected);
+    }));
+
+  test('memory that a tape needs is lent to nobody, and gradients share none', () =>
+    leavingNothing(runtime(), async () => {
+      const [x, y, weights] = [vector(1, 2), vector(3, 4), vector(5, 6)];
+      const { results, pull } = pullback(
+        ({ x, y }) => {
+          const sum = add(x, y);
+          expect(() => relu(weights, { out: sum as Tensor<'f32'> })).toThrow('nothing may be written to it');
+          expect(() => relu(weights, { out: stopGradient(sum) as Tensor<'f32'> })).toThrow('nothing may be written');
+          return multiply(sum, stopGradient(sum));
+        },
+        { x, y },
+      );
+      if (runtime().backend.view)
+        expect(() => x.data).toThrow('data: the tensor is tracked or kept for a backward pass');
+      const gradients = pull(weights);
+      map((g) => 10 * g, [gradients.x, gradients.y], { out: [gradients.x, gradients.y] });
+      multiply(gradients.x, gradients.x, { out: results as Tensor<'f32'> });
+      expect(await gradients.x.read()).toEqual(Float32Array.of(200, 360));
+      expect(await gradients.y.read()).toEqual(Float32Array.of(200, 360));
+      const whole = pullback((x) => x, x).pull(weights);
+      map((g) => 10 * g, whole, { out: whole });
+      expect(await weights.read()).toEqual(Float32Array.of(5, 6));
+      await runtime().finish();
+      if (runtime().backend.view) expect([...x.data]).toEqual([1, 2]);
     }));
 
   test('what it refuses, by name, and frees', async () => {

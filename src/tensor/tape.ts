@@ -67,8 +67,23 @@ export interface Step {
   readonly derivative: Derivative['gradients'] | View;
 }
 
-/** Of tapes that were forgotten, what they kept. */
-const forgotten = new FinalizationRegistry<KeptPlace[]>((kept) => kept.forEach(letGo));
+/** Whether a tape records no longer: what memory knows of it, which does not keep it alive. */
+export interface Recording {
+  isOver: boolean;
+}
+
+interface Held {
+  readonly recording: Recording;
+  /** With what has been let go of. */
+  readonly places: KeptPlace[];
+}
+
+const forgotten = new FinalizationRegistry<Held>(release);
+
+function release({ recording, places }: Held): void {
+  recording.isOver = true;
+  places.forEach(letGo);
+}
 
 function letGo(place: KeptPlace): void {
   if (!place.isKept) return;
@@ -78,17 +93,16 @@ function letGo(place: KeptPlace): void {
 
 /** The ops on tracked tensors, in the order in which they were called. */
 export class Tape {
-  #steps: Step[] | undefined = [];
-  /** With what has been let go of. */
-  readonly #kept: KeptPlace[] = [];
+  #steps: Step[] = [];
+  readonly #held: Held = { recording: { isOver: false }, places: [] };
 
   constructor() {
-    forgotten.register(this, this.#kept, this);
+    forgotten.register(this, this.#held, this);
   }
 
   /** Whether it records no longer. */
   get ended(): boolean {
-    return this.#steps === undefined;
+    return this.#held.recording.isOver;
   }
 
   /** The variable of a tensor, whose memory is kept until the tape ends. */
@@ -97,32 +111,34 @@ export class Tape {
     return this.variable(tensor);
   }
 
-  variable({ shape, dtype }: Pick<Tensor, 'shape' | 'dtype'>): Variable {
+  variable({ shape, dtype, storage }: Tensor): Variable {
+    storage.recording = this.#held.recording;
     return { tape: this, shape, dtype, sum: undefined, parts: undefined };
   }
 
   record(step: Step): void {
-    this.#steps?.push(step);
+    this.#steps.push(step);
   }
 
   /** Keeps the memory of a tensor, in which nobody writes meanwhile. */
   keep({ storage, dtype, shape, strides, offset }: Tensor): KeptPlace {
     const place = { storage: storage.keep(), dtype, shape, strides, offset, isKept: true };
-    this.#kept.push(place);
+    this.#held.places.push(place);
     return place;
   }
 
   /** Ends the recording and gives what was recorded; what a step saved is let go of by `letGoOf`, or by `end`. */
   take(): readonly Step[] {
-    const steps = this.#steps ?? [];
-    this.#steps = undefined;
+    const steps = this.#steps;
+    this.#steps = [];
+    this.#held.recording.isOver = true;
     return steps;
   }
 
   /** Lets go of all that is kept. */
   end(): void {
     this.take();
-    this.#kept.forEach(letGo);
+    release(this.#held);
     forgotten.unregister(this);
   }
 }

@@ -412,6 +412,17 @@ describeOnBackends('scope', (runtime) => {
     expect(runtime().memory().live).toBe(live);
   });
 
+  test('where the elements of a tensor lie cannot be changed', () => {
+    const shape = [2, 3];
+    using whole = runtime().empty(shape);
+    using part = runtime().scope(() => whole.slice(0, 0, 1).permute([1, 0]));
+    shape[0] = 200;
+    expect(whole.shape).toEqual([2, 3]);
+    for (const tensor of [whole, part] as unknown as Record<string, number[]>[]) {
+      for (const name of ['shape', 'strides']) expect(() => tensor[name]!.fill(200)).toThrow(TypeError);
+    }
+  });
+
   test('what an inner scope returns passes to the outer one', () => {
     let inner: Tensor | undefined;
     let early: Tensor | undefined;

@@ -17,7 +17,7 @@ import {
   type Shape,
   sizeOf,
 } from './shape';
-import type { Variable, View } from './tape';
+import type { Recording, Variable, View } from './tape';
 
 /** Of a view its tape records that there is a gradient with respect to what it is a view of. */
 const OF_VIEW: ReadonlySet<string> = new Set(['x']);
@@ -33,6 +33,8 @@ export class Storage extends Written {
   #uses = 0;
   /** Tapes that keep it for a backward pass. */
   #tapes = 0;
+  /** Of the tape that tracks what was computed into it. */
+  recording: Recording | undefined;
 
   constructor(
     readonly runtime: Runtime,
@@ -72,9 +74,9 @@ export class Storage extends Written {
     this.release();
   }
 
-  /** Whether a backward pass is to read it: nobody may write to it before. */
+  /** Whether a backward pass is to read it, or a tape takes it for what was computed: nobody may write to it before. */
   get isKept(): boolean {
-    return this.#tapes > 0;
+    return this.#tapes > 0 || this.recording?.isOver === false;
   }
 
   /** Whether calls or reads are to come, or what was written is not known to be right. */
@@ -100,7 +102,7 @@ export class Tensor<D extends DType = DType> {
   #endedWithScope = false;
   #isLeftToCollector = false;
 
-  /** Tensors are made by a runtime, by ops and by views; this constructor takes over one reference of `storage`. */
+  /** Tensors are made by a runtime, by ops and by views; this constructor takes over one reference of `storage`, and the arrays. */
   constructor(
     readonly storage: Storage,
     readonly dtype: D,
@@ -110,6 +112,9 @@ export class Tensor<D extends DType = DType> {
   ) {
     if (!(storage instanceof Storage))
       throw new ParameterError("storage of a Tensor is its runtime's: make tensors with runtime.tensor()");
+    // Ops would read and write what lies beside its elements.
+    Object.freeze(shape);
+    Object.freeze(strides);
     this.runtime = storage.runtime;
     this.size = sizeOf(shape);
     this.isContiguous = isContiguous(shape, strides);
@@ -164,8 +169,9 @@ export class Tensor<D extends DType = DType> {
 
   /**
    * The elements in place, without a copy, on backends whose memory JavaScript can address.
-   * Valid until the tensor is disposed or the runtime's memory grows: take it anew for each use.
-   * @throws {UnsupportedError} elsewhere, for strided views, and while calls that use it are pending; the fault, if any
+   * Valid until the tensor is used otherwise or disposed, or the runtime's memory grows: take it anew for each use.
+   * @throws {UnsupportedError} elsewhere, for strided views, while calls that use it are pending or it is kept for a backward
+   *   pass; the fault, if any
    */
   get data(): TypedArrayOf<D> {
     this.assertUsable('data');
@@ -183,7 +189,8 @@ export class Tensor<D extends DType = DType> {
    * Where the elements lie on the GPU, in row-major order, without a copy: commands that the caller submits after
    * `await runtime.finish()` see what ops wrote. The buffer is of the device handed in as `webgpu.device`; valid until the
    * tensor is disposed.
-   * @throws {UnsupportedError} on other backends than webgpu, for strided views, and while calls that use it are pending
+   * @throws {UnsupportedError} on other backends than webgpu, for strided views, while calls that use it are pending or it is
+   *   kept for a backward pass
    */
   get gpuBuffer(): { readonly buffer: GpuBufferLike; readonly byteOffset: number; readonly bytes: number } {
     this.assertUsable('gpuBuffer');
@@ -198,6 +205,10 @@ export class Tensor<D extends DType = DType> {
   }
 
   #assertUnused(use: string): void {
+    if (this.storage.isKept)
+      throw new UnsupportedError(
+        `${use}: the tensor is tracked or kept for a backward pass, so that nothing may be written to it: await read()`,
+      );
     if (this.storage.isInUse)
       throw new UnsupportedError(`${use}: a call that uses the tensor is pending: await runtime.finish()`);
     const fault = faultIn(this.writers);

@@ -295,10 +295,11 @@ function fill(out: Tensor, value: number): void {
 
 /** `known` and `captured` are the names of inputs that mask and score follow from. */
 function derivativeOf(
-  { scale, causal, window, mask, selection, score, deferred }: AttentionSettings,
+  { scale, causal, window: given, mask, selection, score, deferred }: AttentionSettings,
   known: readonly string[],
   captured: readonly string[],
 ): Derivative {
+  const window = given && ([...given] as const);
   return {
     saves: ['q', 'k', 'v', 'out', 'lse', ...known, ...captured],
     gradients(saved, { out: gradOut, lse: gradLse }, wanted, control) {

@@ -152,5 +152,5 @@ function checkProblem(
     !Array.from(dilation).every((d) => Number.isSafeInteger(d) && d >= 1)
   )
     throw new ParameterError(`dilation must be an integer >= 1, or two, got ${show(given)}`);
-  return dilation as [number, number];
+  return [...dilation] as [number, number];
 }

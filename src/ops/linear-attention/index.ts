@@ -177,7 +177,9 @@ export function linearAttention(
   }) as LinearAttentionResult;
 }
 
-function derivativeOf({ causal, decay, normalise, epsilon }: LinearAttentionSettings): Derivative {
+function derivativeOf({ causal, decay: given, normalise, epsilon }: LinearAttentionSettings): Derivative {
+  // The numbers of now, whatever becomes of the caller's array.
+  const decay = given && !(given instanceof Tensor) ? Array.from(given) : undefined;
   return {
     saves: ['q', 'k', 'v', 'initialState', 'initialKeySum', 'decay', ...(normalise ? ['out', 'denominator'] : [])],
     gradients(saved, gradients, _, control) {

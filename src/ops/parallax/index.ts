@@ -144,7 +144,8 @@ export function parallaxWithMeans(
     mean: { shape: [b, n, h, e], dtype: 'f32' },
     level: { shape: [b, n, h], dtype: 'f32' },
   } as const;
-  const { scale: given, causal, window, mask } = options;
+  const { scale: given, causal, mask } = options;
+  const window = options.window && ([...options.window] as const);
   const derivative: Derivative = {
     saves: ['q', 'r', 'k', 'v', 'out', 'lse', 'mean', 'level'],
     gradients(saved, { out, lse: gradLse }, _, control) {

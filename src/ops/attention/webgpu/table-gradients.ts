@@ -154,7 +154,8 @@ export function* planTables(
   placesOf(score).forEach(({ index, first, length }, place) => {
     if (length === 0) return;
     const { parts, copies } = partsOf({ index, length }, extent, tiles, workspace.device);
-    const result: Region = { ...gradTables, shape: [length], strides: [1], offset: gradTables.offset + first };
+    const { storage, dtype, offset } = gradTables;
+    const result: Region = { storage, dtype, shape: [length], strides: [1], offset: offset + first };
     const target = copies === 1 ? result : workspace.scratch([copies, length]);
     if (copies > 1) dispatches.push(overElements(clearKernel, { x: target }, copies * length));
     dispatches.push({
