@@ -16,14 +16,17 @@ import { BackwardParams, ForwardParams, ROW_LENGTH } from './params.generated';
 /** What a solver may take, for the time of a call: iterations of conjugate gradients. */
 const USUAL_ITERATIONS = 8;
 
+/** Tiles at work at once, and one more: a worker that is ended keeps its own, and whoever takes its place waits for none. */
+const slotsFor = (threads: number) => threads + 1;
+
 const inSixes = (columns: number) => Math.ceil(columns / PANEL) * PANEL;
 const chunksOf = (rows: number) => Math.ceil(Math.ceil(rows / PANEL) / CHUNK_PANELS);
 
 export function planLocalLinear(call: LocalLinearCall, { memory, threads }: Machine): Plan {
   const { out, lse, solution, residual, iterations } = call;
-  const { b, h, g, n, m, e, keys, bytes, problemAt, flops } = problemOf(call, threads, 2);
+  const { b, h, g, n, m, e, keys, bytes, problemAt, flops } = problemOf(call, slotsFor(threads), 2);
   return withMemory({ ...bytes, valueSixes: keys * inSixes(e) * 4 }, (at) => {
-    new Int32Array(memory.buffer, at.locks, threads).fill(0);
+    new Int32Array(memory.buffer, at.locks, slotsFor(threads)).fill(0);
     return [
       {
         phases: [
@@ -42,7 +45,7 @@ export function planLocalLinear(call: LocalLinearCall, { memory, threads }: Mach
 
 export function planLocalLinearBackward(call: LocalLinearBackwardCall, { memory, threads }: Machine): Plan {
   const { gradOut, solution, stopGradRidge, gradQ, gradK, gradV, gradRidgeRows, residual } = call;
-  const { b, h, g, n, m, d, e, keys, bytes, problemAt, flops } = problemOf(call, threads, 3);
+  const { b, h, g, n, m, d, e, keys, bytes, problemAt, flops } = problemOf(call, slotsFor(threads), 3);
   const rows = b * h * inSixes(n) * 4;
   const tolerance = call.tolerance * SECOND_TOLERANCE;
   const [ofD, ofE] = [rows * d, rows * e];
@@ -53,7 +56,7 @@ export function planLocalLinearBackward(call: LocalLinearBackwardCall, { memory,
     ...{ querySixes: sixesOfD, firstSixes: sixesOfD, secondSixes: sixesOfD, gradientSixes: sixesOfE },
   };
   return withMemory(scratch, (at) => {
-    new Int32Array(memory.buffer, at.locks, threads).fill(0);
+    new Int32Array(memory.buffer, at.locks, slotsFor(threads)).fill(0);
     return [
       {
         phases: [
@@ -77,7 +80,7 @@ export function planLocalLinearBackward(call: LocalLinearBackwardCall, { memory,
 }
 
 /** Of either pass, whose tiles hold `numbers` numbers of each pair: extents, working memory and params. */
-function problemOf(call: LocalLinearProblem, threads: number, numbers: number) {
+function problemOf(call: LocalLinearProblem, slots: number, numbers: number) {
   const { q, k, v, ridge, ridgeRows, causal, scale, solver, tolerance, maxIterations } = call;
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
@@ -87,7 +90,7 @@ function problemOf(call: LocalLinearProblem, threads: number, numbers: number) {
   const slotBytes = (numbers * inSixes(m) * TILE + (direct ? inSixes(d) * slices * SLICE : 0)) * 4;
   const bytes = {
     ...{ keyPanels: keys * d * 4, keySixes: keys * inSixes(d) * 4, keySlices: direct ? keys * slices * SLICE * 4 : 0 },
-    ...{ extremes: b * g * chunksOf(m) * 8, locks: threads * 4, work: threads * slotBytes },
+    ...{ extremes: b * g * chunksOf(m) * 8, locks: slots * 4, work: slots * slotBytes },
   };
   return {
     ...{ b, h, g, n, m, d, e, keys, bytes },
@@ -102,7 +105,7 @@ function problemOf(call: LocalLinearProblem, threads: number, numbers: number) {
     }: Readonly<Record<keyof typeof bytes, number>>) => ({
       ...{ n, m, h, g, d, e, causal, scale, ridge, direct, tolerance, maxIterations },
       ...{ ridgeRows: ridgeRows ? rowsOf(ridgeRows) : NO_OPERAND, q: operand(q), k: operand(k), v: operand(v) },
-      ...{ keyPanels, keySixes, keySlices: direct ? keySlices : 0, extremes, locks, slots: threads, work, slotBytes },
+      ...{ keyPanels, keySixes, keySlices: direct ? keySlices : 0, extremes, locks, slots, work, slotBytes },
     }),
   };
 }
