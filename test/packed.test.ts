@@ -1,10 +1,10 @@
 /** The package as it is published: packed, installed into an empty project and used there. */
-import { execFile, execFileSync, spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, watch } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { delimiter, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Browser } from 'playwright-core';
@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { attention, createRuntime, type Tensor } from '../src/index';
 import { readSafetensors, writeSafetensors } from '../src/io';
 import type { Agreement } from './consumer/agreement';
+import { otherNodes } from './nodes';
 import { agreementInPage, bundlePage, ISOLATION, launchChromium, writeConsumer } from './page';
 
 const root = resolve(import.meta.dirname, '..');
@@ -132,14 +133,6 @@ describe('in Node', () => {
     expect(report.explain).toContain('backend: webgpu');
     expect(report.worst).toBeLessThan(1e-5);
     expect(report.leaked).toBe(0);
-  });
-
-  test("the README's example runs", async () => {
-    const readme = await readFile(join(root, 'README.md'), 'utf8');
-    const [, example] = /```js\n([\s\S]*?)```/.exec(readme) ?? [];
-    await writeFile(join(project, 'example.js'), example as string);
-    const { stdout } = await run(process.execPath, ['example.js']);
-    expect(stdout).toContain('[ 1, 4096, 8, 64 ]');
   });
 
   async function agreementIn(node: string, options: object): Promise<Agreement> {
@@ -310,16 +303,4 @@ describe('the command line', () => {
 /** Runs a program in the project to its end; rejects with its output and exit code if that is not 0. */
 function run(command: string, args: readonly string[], cwd = project): Promise<{ stdout: string; stderr: string }> {
   return promisify(execFile)(command, args, { cwd });
-}
-
-/** The Node versions on PATH other than the one that runs the tests, such as the machine's own. */
-function otherNodes(): { version: string; path: string }[] {
-  const found = new Map<string, string>();
-  for (const folder of process.env.PATH?.split(delimiter) ?? []) {
-    const path = join(folder, 'node');
-    if (!existsSync(path)) continue;
-    const version = execFileSync(path, ['--version'], { encoding: 'utf8' }).trim();
-    if (version !== process.version && !found.has(version)) found.set(version, path);
-  }
-  return [...found].map(([version, path]) => ({ version, path }));
 }

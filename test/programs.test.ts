@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { printedBy } from './examples';
+import { otherNodes } from './nodes';
 
 const root = resolve(import.meta.dirname, '..');
 const tsc = join(root, 'node_modules/typescript/bin/tsc');
@@ -22,9 +23,11 @@ beforeAll(async () => {
 });
 afterAll(() => rm(project, { recursive: true, force: true }));
 
-async function programsOf(page: string): Promise<string[]> {
+async function programsOf(page: string, language = '[jt]s'): Promise<string[]> {
   const text = await readFile(join(root, page), 'utf8');
-  return [...text.matchAll(/```[jt]s\n([\s\S]*?)```/g)].map(([, program]) => program as string);
+  return [...text.matchAll(new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, 'g'))].map(
+    ([, program]) => program as string,
+  );
 }
 
 async function expectTyped(name: string, programs: readonly string[], more: readonly string[] = []): Promise<void> {
@@ -59,32 +62,33 @@ test('those that run in the guide compile, and print what they say', async () =>
   }
 });
 
-/** What later programs go on with: the first one's runtime and tensors, and the gradient of a loss. */
-const BEFORE =
-  "import type { Runtime, Tensor } from 'saccade';\ndeclare const runtime: Runtime;\ndeclare const q: Tensor, k: Tensor, v: Tensor, gradOut: Tensor;\n";
+/** What a program needs that Node alone does not have. */
+const NOT_FOR_NODE = {
+  'a GPU': /backend: 'webgpu'/,
+  'a page or a worker': /\b(Worker|addEventListener)\(/,
+  'a bundler': /vite/,
+} as const;
 
-const needsMore = (program: string) => !/const \w*\bq\b|runtime = /.test(program);
-const completed = (programs: readonly string[]) =>
-  programs.map((program) => (needsMore(program) ? BEFORE + program : program));
-
-test("the README's programs compile under tsc --init", async () => {
-  const programs = await programsOf('README.md');
-  expect(programs.length).toBeGreaterThan(2);
-  await expectTyped('readme', completed(programs));
-});
-
-test("the guide's programs compile, and those for Node run", async () => {
-  const pages = await readdir(join(root, 'docs/guide'));
-  const programs = completed((await Promise.all(pages.map((page) => programsOf(`docs/guide/${page}`)))).flat());
-  await expectTyped('guide', programs);
-  const isForNode = (program: string) => !/webgpu|declare|Worker|addEventListener|vite/.test(program);
-  const files = programs.flatMap((program, at) => (isForNode(program) ? [`guide-${at}.ts`] : []));
-  expect(files.length).toBeGreaterThan(4);
-  await writeFile(
-    join(project, 'guide.mjs'),
-    [...files.map((file) => `await import('./${file}');`), 'process.exit(0);'].join('\n'),
-  );
-  await node(['guide.mjs']);
+test('programs of the README and the guide are whole: they compile, and run on the current Node and on others', async () => {
+  const guide = (await readdir(join(root, 'docs/guide'))).filter((name) => name.endsWith('.md'));
+  const pages = ['README.md', ...guide.map((name) => `docs/guide/${name}`)];
+  const programsIn = async (language: string) =>
+    (await Promise.all(pages.map((page) => programsOf(page, language)))).flat();
+  const isForNode = (program: string) => !Object.values(NOT_FOR_NODE).some((needs) => needs.test(program));
+  const [inTypeScript, inJavaScript] = [await programsIn('ts'), await programsIn('js')];
+  await expectTyped('page', [...inTypeScript, ...inJavaScript]);
+  for (const [at, program] of inTypeScript.entries()) if (isForNode(program)) await node([`page-${at}.ts`]);
+  const forNode = inJavaScript.filter(isForNode);
+  expect(forNode.length).toBeGreaterThan(8);
+  // As a reader copies them, into a file of JavaScript.
+  await Promise.all(forNode.map((program, at) => writeFile(join(project, `page-${at}.mjs`), program)));
+  const all = forNode.map((_, at) => `await import('./page-${at}.mjs');`);
+  await writeFile(join(project, 'pages.mjs'), [...all, 'process.exit(0);'].join('\n'));
+  for (const path of [process.execPath, ...otherNodes().map(({ path }) => path)]) {
+    const { stdout } = await promisify(execFile)(path, ['pages.mjs'], { cwd: project });
+    expect(stdout).toContain('[ 1, 4096, 8, 64 ]');
+    expect(stdout).toContain('Tensor(f32 [2, 3] on wasm)');
+  }
 });
 
 test('those of the page for who comes from elsewhere compile too, and run', async () => {

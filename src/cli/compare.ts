@@ -91,7 +91,7 @@ export function compareCommand(): Command {
     .addOption(threadsOption())
     .addHelpText(
       'after',
-      '\nExamples:\n  $ saccade compare --text notes.txt --length 2048 --html report.html\n  $ saccade compare --image photo.jpg --grid 48x64 --html report.html\n  $ saccade compare --in qkv.safetensors --methods attention,s2-attention\n  $ saccade compare --methods all',
+      '\nExamples:\n  $ saccade compare --text notes.txt --length 2048 --html report.html\n  $ saccade compare --image photo.jpg --grid 24x32 --html report.html\n  $ saccade compare --in qkv.safetensors --methods attention,s2-attention\n  $ saccade compare --methods all',
     )
     .addHelpText('after', WITH_FAILURES)
     .action(runComparison);

@@ -1,0 +1,71 @@
+/** The commands of the README and the guide, as they are written, in a folder that holds the files they name. */
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { encode } from 'jpeg-js';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { writeSafetensors } from '../src/io';
+import { normal } from '../src/tensor/random';
+import { otherNodes } from './nodes';
+
+const root = resolve(import.meta.dirname, '..');
+/** Commands that no test runs as they are written, by what they begin with, and why. */
+const NOT_RUN: Readonly<Record<string, string>> = {
+  'npm ci': 'installs this checkout',
+  'npm start': 'compares for half a minute what cli/compare.test.ts compares in less',
+  'npm test': 'is the tests',
+  'npm run check': 'is a job of its own',
+  'npm install saccade': 'the packed package is installed by packed.test.ts',
+  'npx saccade compare --methods all': 'takes minutes',
+  'npx saccade compare --methods attention,s2-attention': 'compares Moby Dick, 4096 tokens; so does npm start',
+  'npx saccade compare --methods ./landmarks.mjs': "takes a module of the reader's; cli/methods.test.ts has one",
+  'npx saccade train': 'takes minutes; cli/train.test.ts trains with less',
+};
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'saccade-commands-'));
+  const modules = join(folder, 'node_modules');
+  await mkdir(join(modules, '.bin'), { recursive: true });
+  await symlink(root, join(modules, 'saccade'));
+  await symlink(join(root, 'dist/cli/bin.mjs'), join(modules, '.bin/saccade'));
+  const words = 'The whale is a mighty animal. He spouts, and he dives below the ship.\n'.repeat(20);
+  for (const name of ['FILE', 'notes.txt']) await writeFile(join(folder, name), words);
+  const random = (seed: number) => ({ dtype: 'f32', shape: [1, 40, 2, 8], data: normal(640, seed) }) as const;
+  await writeFile(join(folder, 'qkv.safetensors'), writeSafetensors({ q: random(1), k: random(2), v: random(3) }));
+  const pixels = Uint8Array.from(normal(96 * 72 * 4, 4), (value) => 128 + 40 * value);
+  await writeFile(join(folder, 'photo.jpg'), encode({ width: 96, height: 72, data: pixels }, 90).data);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Lines of shell on a page, without comments at their ends. */
+async function commandsOf(page: string): Promise<string[]> {
+  const text = await readFile(join(root, page), 'utf8');
+  const blocks = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block]) => block as string);
+  return blocks.flatMap((block) => block.split('\n')).flatMap((line) => line.replace(/\s+#.*$/, '').trim() || []);
+}
+
+test('commands do what they say, on the current Node and on others', async () => {
+  const guide = (await readdir(join(root, 'docs/guide'))).map((name) => `docs/guide/${name}`);
+  const commands = [...new Set((await Promise.all(['README.md', ...guide].map(commandsOf))).flat())];
+  const reasonOf = (command: string) => Object.keys(NOT_RUN).find((start) => command.startsWith(start));
+  const run = commands.filter((command) => !reasonOf(command));
+  expect(run.length).toBeGreaterThan(5);
+  // Nothing on the list without need.
+  expect(new Set(commands.flatMap((command) => reasonOf(command) ?? []))).toEqual(new Set(Object.keys(NOT_RUN)));
+  const call = (command: string, node: string) => {
+    const env = { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH}`, npm_config_offline: 'true' };
+    return promisify(execFile)('sh', ['-c', command], { cwd: folder, env });
+  };
+  for (const command of run) {
+    const { stdout } = await call(command, process.execPath);
+    expect(stdout, command).not.toBe('');
+  }
+  // What differs by version is how the command line starts and loads.
+  for (const { path } of otherNodes()) {
+    for (const command of run.filter((each) => !each.includes('saccade compare')))
+      expect((await call(command, path)).stdout, command).not.toBe('');
+  }
+});
