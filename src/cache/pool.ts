@@ -1,7 +1,7 @@
 /** Pages of caches, in slabs that come and go with what is held. */
 import type { Page, Slab } from '../ops/cache/layout';
 import type { Runtime } from '../runtime/runtime';
-import { Written } from '../runtime/work';
+import { Written } from '../tensor/work';
 
 /** Of a slab, where the backend does not say what it binds at once. */
 const MOST_SLAB_BYTES = 2 ** 27;

@@ -1,11 +1,11 @@
 import { ParameterError, UnsupportedError } from '../errors';
 import type { Control } from '../runtime/backend';
-import type { Part } from '../runtime/work';
 import { type DType, isFloat } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import type { Shape } from '../tensor/shape';
 import { type Derivative, record, tapeOf } from '../tensor/tape';
 import type { Tensor } from '../tensor/tensor';
+import type { Part } from '../tensor/work';
 import { checkOut, checkOutsApart, commonRuntime } from './check';
 import type { Op } from './op';
 

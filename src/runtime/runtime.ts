@@ -8,12 +8,12 @@ import { normal, uniform } from '../tensor/random';
 import { checkShape, type Shape, sizeOf } from '../tensor/shape';
 import { tensorsIn } from '../tensor/structure';
 import { disposeKey, Storage, Tensor } from '../tensor/tensor';
+import { type Fault, faultIn, type Part, Work, writersOf } from '../tensor/work';
 import { describesItself } from '../text/inspect';
 import { BACKENDS, type Backend, type BackendName, type Control, type MemoryReport } from './backend';
 import { guard } from './guard';
 import { Order, type Turn, until } from './order';
 import type { GpuBufferLike, GpuOptions } from './webgpu/adapter';
-import { type Fault, faultIn, type Part, Work, writersOf } from './work';
 
 export interface RuntimeOptions {
   /** Where to compute; `'auto'` (default) is wasm. A named one that is missing is an error, never another one. */

@@ -3,7 +3,6 @@ import { DisposedError, ParameterError, ShapeError, UnsupportedError } from '../
 import type { Buffer } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 import type { GpuBufferLike } from '../runtime/webgpu/adapter';
-import { faultIn, type Work, Written } from '../runtime/work';
 import { describesItself } from '../text/inspect';
 import { bytesPerElement, type DType, type TypedArrayOf, typedArray } from './dtype';
 import { type HostTensor, toRowMajor } from './host';
@@ -18,6 +17,7 @@ import {
   sizeOf,
 } from './shape';
 import type { Recording, Variable, View } from './tape';
+import { faultIn, type Work, Written } from './work';
 
 /** Of a view its tape records that there is a gradient with respect to what it is a view of. */
 const OF_VIEW: ReadonlySet<string> = new Set(['x']);

@@ -9,8 +9,8 @@ import {
   operand,
   type Plan,
 } from '../../runtime/wasm/plan';
-import type { Part } from '../../runtime/work';
 import type { Tensor } from '../../tensor/tensor';
+import type { Part } from '../../tensor/work';
 import { compute } from '../compute';
 import type { Op } from '../op';
 import type { AppendCall, CopyPagesCall, ReadCall } from './call';

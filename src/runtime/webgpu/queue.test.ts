@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { disguised, strongDevice } from '../../../test/gpu-device';
 import { inOrder } from '../../../test/in-order';
 import { add, createRuntime, DisposedError } from '../../index';
-import type { Work } from '../work';
+import type { Work } from '../../tensor/work';
 import { Device } from './device';
 import { type Dispatch, type Kernel, type Region, variants } from './kernel';
 import { Memory } from './memory';
