@@ -87,14 +87,6 @@ export class Storage extends Written {
 
 const forgotten = new FinalizationRegistry<Storage>((storage) => storage.release());
 
-/** What was frozen last: calls in a row often have results of one shape, and freezing takes a tenth of a small call. */
-let latest: Readonly<Record<'shape' | 'strides', readonly number[]>> = { shape: [], strides: [] };
-
-function rowMajorOf(shape: Shape): readonly number[] {
-  if (shape !== latest.shape) latest = { shape: Object.freeze(shape), strides: Object.freeze(rowMajorStrides(shape)) };
-  return latest.strides;
-}
-
 /**
  * A strided view of memory that belongs to one runtime. Strides and offset count elements.
  * Free it with `using`, `dispose()` or an enclosing `runtime.scope()`; a forgotten one is freed by the collector.
@@ -115,14 +107,14 @@ export class Tensor<D extends DType = DType> {
     readonly storage: Storage,
     readonly dtype: D,
     readonly shape: Shape,
-    readonly strides: readonly number[] = rowMajorOf(shape),
+    readonly strides: readonly number[] = rowMajorStrides(shape),
     readonly offset = 0,
   ) {
     if (!(storage instanceof Storage))
       throw new ParameterError("storage of a Tensor is its runtime's: make tensors with runtime.tensor()");
     // Ops would read and write what lies beside its elements.
-    if (shape !== latest.shape) Object.freeze(shape);
-    if (strides !== latest.strides) Object.freeze(strides);
+    Object.freeze(shape);
+    Object.freeze(strides);
     this.runtime = storage.runtime;
     this.size = sizeOf(shape);
     this.isContiguous = isContiguous(shape, strides);
