@@ -18,10 +18,9 @@ export const isOnGpu = inject('onGpu');
 /** One for all tests, so that a slow compiler meets a kernel once. */
 const device = isOnGpu && inject('hasGpu') ? await strongDevice() : undefined;
 
-/** With subgroups in Node, without them in a page: software is slow, and one of each covers both. */
 const GPU_VARIANTS: readonly (readonly [name: string, subgroups?: boolean | number])[] =
   'document' in globalThis
-    ? [['webgpu without subgroups', false]]
+    ? [['webgpu'], ['webgpu without subgroups', false]]
     : [['webgpu'], ...inject('subgroupSizes').map((size) => [`webgpu, subgroups of ${size}`, size] as const)];
 
 const onDevice = (device: GPUDevice): Variant[] =>

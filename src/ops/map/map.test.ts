@@ -227,15 +227,15 @@ describeOnBackends('map', (runtime) => {
 
   test('slopes of powers at 0, and where exponents are 0, are the limits', () =>
     scoped(runtime(), async () => {
-      const parameters = {
-        x: runtime().tensor([0, 0, 0, 0, 3, -3, -3], [7]),
-        y: runtime().tensor([2, 1, 0.5, 0, 0, 0, 2], [7]),
-      };
-      const { gradients } = differentiate(({ x, y }) => sum(map((x, y) => x ** y, x, y)), parameters);
-      expect(await read(gradients.x)).toEqual([0, 1, Number.POSITIVE_INFINITY, 0, 0, 0, -6]);
-      const byExponent = await read(gradients.y);
-      expectClose(byExponent.slice(0, 5), [0, 0, 0, 0, Math.log(3)], 1e-6);
-      expect(byExponent.slice(5)).toEqual([Number.NaN, Number.NaN]);
+      const bases = runtime().tensor([0, 0, 0, 0, 3, -3, -3], [7]);
+      const exponents = runtime().tensor([2, 1, 0.5, 0, 0, 0, 2], [7]);
+      // One by one: SwiftShader's compiler does not come to an end with both slopes in one kernel.
+      const byBase = differentiate((x: Tensor) => sum(map((x, y) => x ** y, x, exponents)), bases).gradients;
+      const byExponent = differentiate((y: Tensor) => sum(map((x, y) => x ** y, bases, y)), exponents).gradients;
+      expect(await read(byBase as Tensor)).toEqual([0, 1, Number.POSITIVE_INFINITY, 0, 0, 0, -6]);
+      const slopes = await read(byExponent as Tensor);
+      expectClose(slopes.slice(0, 5), [0, 0, 0, 0, Math.log(3)], 1e-6);
+      expect(slopes.slice(5)).toEqual([Number.NaN, Number.NaN]);
     }));
 
   test('what several items share has the gradients of all of them', () =>
