@@ -23,13 +23,13 @@ const system = {
   },
 };
 
-/** Ops on the GPU of a page; these tests import nothing of Node's. */
+/** Ops and their gradients on the GPU of a page; these tests import nothing of Node's. */
 const chromium = {
   extends: true as const,
   test: {
     ...onGpu,
     name: 'chromium',
-    include: ['src/ops/**/*.test.ts', 'src/runtime/webgpu/**/*.test.ts', 'src/tune/**/*.test.ts'],
+    include: ['src/{ops,runtime/webgpu,tune}/**/*.test.ts', 'src/tape/gradients.test.ts'],
     provide: { hasGpu: true, onGpu: true },
     setupFiles: ['test/only-gpu.ts'],
     browser: {
@@ -50,7 +50,7 @@ const gpu = {
     isolate: false,
     name: 'gpu',
     include: ['src/**/*.test.ts'],
-    exclude: ['src/ops/**'],
+    exclude: ['src/ops/**', 'src/tape/gradients.test.ts', 'src/runtime/webgpu/parts.test.ts'],
     provide: { onGpu: true },
     // Mesa's driver in software compiles kernels in half the time where it optimises none.
     env: { GALLIVM_PERF: 'nopt' },

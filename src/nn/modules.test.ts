@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { describeOnBackends } from '../../test/backends';
+import { describeOnBackends, fewOnGpu } from '../../test/backends';
 import { relativeError } from '../../test/describe-method';
 import { expectClose } from '../../test/expect';
 import { scoped } from '../../test/scoped';
@@ -45,7 +45,7 @@ const cases: readonly (readonly [string, Module])[] = [
 ];
 
 describeOnBackends('modules of networks', (runtime) => {
-  test.each(cases)('%s: gradients are those of differences', async (_, module) => {
+  test.each(fewOnGpu(cases, 2))('%s: gradients are those of differences', async (_, module) => {
     const shapes = Object.entries(module.parameters).map(([name, { shape }]) => [name, shape]);
     await expectGradients(runtime(), {
       fn: ({ x, ...parameters }) => module.forward(x!, parameters),
@@ -53,7 +53,7 @@ describeOnBackends('modules of networks', (runtime) => {
     });
   });
 
-  test.each(Object.keys(published))('%s: results and gradients are those of PyTorch', (name) =>
+  test.each(fewOnGpu(Object.keys(published), 1))('%s: results and gradients are those of PyTorch', (name) =>
     scoped(runtime(), async () => {
       const { x, gradOut, out } = under(`${name}/`) as Record<'x' | 'gradOut' | 'out', HostTensor<'f32'>>;
       const parameters = Object.entries(under(`${name}/parameters/`)).map(([key, host]) => [
