@@ -9,6 +9,8 @@ import type { Reporter, TestCase, TestModule, Vitest } from 'vitest/node';
 
 const STORED = join(import.meta.dirname, 'fixtures/kernel-paths.json');
 const PROJECTS = ['gpu', 'chromium'];
+/** What is compiled there depends on how fast candidates are. */
+const BY_TIME = /^src\/(tune|bench)\//;
 
 type Counts = Readonly<Record<string, number>>;
 
@@ -21,6 +23,7 @@ export default class KernelPaths implements Reporter {
   }
 
   onTestCaseResult(test: TestCase): void {
+    if (BY_TIME.test(test.module.relativeModuleId)) return;
     for (const [name, variant] of test.meta().kernels ?? []) {
       this.#variants.set(name, (this.#variants.get(name) ?? new Set()).add(variant));
     }
