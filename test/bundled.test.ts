@@ -33,7 +33,7 @@ interface Page {
   readonly kernels: readonly string[];
   /** What stays in minified scripts of the parser and of other rooms. */
   readonly needless: RegExp;
-  /** Of all that it fetches, scripts, kernels and the page itself, each compressed by gzip. */
+  /** For all that it fetches: scripts, kernels and the page itself, each compressed by gzip. */
   readonly mostBytes: number;
 }
 
@@ -68,7 +68,7 @@ const CONFIG = {
 const TOKENS = [1, 2, 3, 4];
 const WEIGHT = 'model.layers.0.self_attn.q_proj.weight';
 
-/** Of exact attention, its default: the logits behind a prompt and one token more, from a cache, and a gradient of the loss. */
+/** A decoder of exact attention, its default: the logits behind a prompt and one token more, from a cache, and a gradient of the loss. */
 const DECODER: Page = {
   script: `
 import { createRuntime, differentiate } from 'saccade';

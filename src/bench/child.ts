@@ -26,7 +26,7 @@ export async function reportInChild(
   }
 }
 
-/** Of a command that failed what it said last, or what ended it. */
+/** What a command that failed said last, or what ended it. */
 export function lastLine(error: Error & { readonly stderr?: string; readonly signal?: string | null }): string {
   if (error.signal) return `its process was ended by ${error.signal}`;
   return (error.stderr?.trim() || error.message).split('\n').at(-1) as string;

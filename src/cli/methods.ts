@@ -24,7 +24,7 @@ export async function readMethod(word: string): Promise<Method> {
   return method;
 }
 
-/** Of a list with commas, each once. */
+/** The methods in a list with commas, each once. */
 export async function readMethods(words: string): Promise<Method[]> {
   return [...new Set(await Promise.all(words.split(',').map((word) => readMethod(word.trim()))))];
 }

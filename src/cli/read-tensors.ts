@@ -80,7 +80,7 @@ export async function readBytes(path: string, most = LARGEST): Promise<Uint8Arra
 /** Of a text or a picture. */
 export const MOST_BYTES = 2 ** 28;
 
-/** Of settings in JSON. */
+/** Limit for settings in JSON. */
 export const MOST_SETTINGS = 2 ** 20;
 
 /** A text in UTF-8. */

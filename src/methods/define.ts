@@ -48,7 +48,7 @@ type LettersOf<Spec extends string> = Spec extends `${infer Letter} ${infer Rest
 /** Names without an entry: what is declared of them is none. */
 export type None = Readonly<Record<never, string>>;
 
-/** Of a method that is known by its declaration all that must be there; of any other something may be missing. */
+/** All required values of a method whose declaration is known; of any other method some may be missing. */
 type Given<S extends Specs, T> = { readonly [Name in keyof S]: T | (string extends Name ? undefined : never) };
 
 /** The tensors by the names of a declaration: its inputs, and those of its optional ones that are given. */
@@ -125,7 +125,7 @@ export interface Layer {
   ): Readonly<Record<string, Tensor>>;
 }
 
-/** Of a method whose tokens attend to keys and values in a cache, those appended at last among them. */
+/** How a method decodes whose tokens attend to keys and values in a cache, those appended last among them. */
 export interface CachedDecoding extends CacheLayerOptions {
   /** The result for queries, and what is like them, of the tokens appended at last: `forward` of all tokens has the same. */
   attend(inputs: Readonly<Record<string, Tensor>>, keys: CacheLayer, control: Control): Tensor;
@@ -198,7 +198,7 @@ export interface MethodSpec<
     queries: readonly number[],
   ): HostTensor<'f64'> | undefined;
   /**
-   * Of methods that need training: how far rounding in float32 puts `out` off for these inputs, beyond what is allowed to all
+   * For methods that need training: how far rounding in float32 puts `out` off for these inputs, beyond what is allowed to all
    * (`src/measure/gate.ts`), in the units of `out`. Default: no further.
    */
   rounding?(inputs: HostInputs<Shapes>): number;

@@ -15,7 +15,7 @@ import { type Course, findCourse, lastTask, stageAt } from './courses';
 import type { QualityRun } from './report';
 
 export interface QualityOptions {
-  /** Of different names. */
+  /** With different names. */
   readonly methods: readonly Method[];
   /** Of methods, by their names. */
   readonly params?: Readonly<Record<string, unknown>> | undefined;
@@ -208,7 +208,7 @@ async function runOf(plan: Plan, { runtime, store, signal, onProgress }: Quality
   }
 }
 
-/** Of the files of a run. */
+/** What the files of a run are called. */
 const nameOf = ({ course, method, seed }: Plan) => `${course.name}-${method}-${seed}`;
 
 /** What a store holds of a run of these settings. */

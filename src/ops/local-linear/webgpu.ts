@@ -205,7 +205,7 @@ fn run(task: u32, lane: u32) {
 const SAMPLES = 16;
 
 /**
- * Of some keys of a head: themselves less what all have in common, their largest squared norm then, and the first at which a
+ * For some keys of a head: the keys less what all have in common, their largest squared norm then, and the first at which a
  * value of each column is no number.
  */
 const chunkKernel: Kernel = {
@@ -622,7 +622,7 @@ fn run(task: u32, lane: u32) {
 };
 
 /**
- * Of a row's pairs: weights times what their numbers differ from their mean, and what that adds up to, or weights times 1 less
+ * For each pair of a row: weights times what their numbers differ from their mean, and what that adds up to, or weights times 1 less
  * these differences.
  */
 const centreKernel = variants(
@@ -706,7 +706,7 @@ fn run(task: u32, lane: u32) {
 }`,
 };
 
-/** Of a row's pairs, from products: the scores' gradient and what it adds up to, p E and p F (backward.as.ts has the formulas). */
+/** For each pair of a row, from products: the scores' gradient and what it adds up to, p E and p F (backward.as.ts has the formulas). */
 const combineKernel: Kernel = {
   name: 'local linear attention: gradients of pairs',
   invocations: LANES,

@@ -28,7 +28,7 @@ const COUNTED = `{
   };
 }\n`;
 
-/** Of all that were started: what ends it, and the end. */
+/** All workers that were started: what ends each, and its end. */
 const workers: { readonly kill: () => Promise<unknown>; readonly end: Promise<unknown> }[] = [];
 /** How long a runtime takes to end one. */
 let milliseconds = 0;
@@ -57,7 +57,7 @@ function calls(runtime: Runtime): Record<string, Tensor> {
   });
 }
 
-/** Of each result a digest, or why there is none; disposes them. */
+/** A digest of each result, or why there is none; disposes them. */
 async function outcomesOf(results: Record<string, Tensor>): Promise<Record<string, unknown>> {
   const outcomes = Object.entries(results).map(async ([name, x]) => {
     const outcome = outcomeOf(x).then((numbers) =>

@@ -224,7 +224,7 @@ export class Pool {
     try {
       while (threads.length < this.threads) threads.push(open());
       const started = threads.map((thread, index) => this.#startThread(thread, index));
-      // Of those too that were ready before the others.
+      // Also for those that were ready before the others.
       const failed = new Promise((_, reject) => {
         for (const thread of threads) thread.onDeath = reject;
         timer = setTimeout(reject, START_MILLISECONDS, 'they did not answer');
