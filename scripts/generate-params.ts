@@ -1,11 +1,11 @@
 /**
  * Writes both sides of each params.ts beside it. Of its exports kernels get, in params.generated.as.ts, numbers as
  * constants, lists of names as their places in the list, and structs as classes; plans get, in params.generated.ts, the
- * numbers, and functions that give a struct's numbers in their order.
+ * numbers, functions that give a struct's numbers in their order, and where the room's compiled kernels lie.
  */
-import { globSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, writeFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import type { Fields } from '../src/runtime/wasm/struct.ts';
 
 interface Struct {
@@ -29,7 +29,10 @@ export async function generateParams(root: string): Promise<void> {
     if (own.length > 0)
       writeFileSync(
         file.replace(/ts$/, 'generated.ts'),
-        forPlans(exported, own, pathFrom(file, join(root, 'src/runtime/wasm'))),
+        text([
+          ...forPlans(exported, own, pathFrom(file, join(root, 'src/runtime/wasm'))),
+          ...compiledKernels(dirname(file)),
+        ]),
       );
   }
 }
@@ -98,7 +101,7 @@ function lengthOf(kind: Fields[string]): number {
   return typeof kind === 'string' ? 1 : Object.values(kind).reduce((sum, inner) => sum + lengthOf(inner), 0);
 }
 
-function forPlans(exported: readonly [string, unknown][], structs: readonly Struct[], runtime: string): string {
+function forPlans(exported: readonly [string, unknown][], structs: readonly Struct[], runtime: string): string[] {
   const imports = [
     `import { address } from '${runtime}/plan';`,
     `import type { Values } from '${runtime}/struct';`,
@@ -109,7 +112,17 @@ function forPlans(exported: readonly [string, unknown][], structs: readonly Stru
       `export function ${name}(x: Values<typeof declared.${name}>): number[] {\n  return [${numbersOf('x', fields)}];\n}`,
   );
   const numbers = exported.filter(([, value]) => typeof value === 'number');
-  return text([imports.join('\n'), ...numbers.map(([name, value]) => `export const ${name} = ${value};`), ...writers]);
+  return [imports.join('\n'), ...numbers.map(([name, value]) => `export const ${name} = ${value};`), ...writers];
+}
+
+/** Bundlers find the files of a room by URLs that are written out. */
+function compiledKernels(room: string): string[] {
+  const name = basename(room);
+  if (!existsSync(join(room, `${name}.as.ts`))) return [];
+  const urls = ['relaxed', 'baseline'].map(
+    (build) => `  ${build}: () => new URL('./${name}.${build}.wasm', import.meta.url),`,
+  );
+  return [`export const kernels = {\n${urls.join('\n')}\n};`];
 }
 
 function numbersOf(path: string, fields: Fields): string {

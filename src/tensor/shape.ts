@@ -85,44 +85,93 @@ export function formatShape(shape: Shape): string {
   return `[${Array.from(shape, (extent) => (typeof extent === 'number' ? extent : show(extent))).join(', ')}]`;
 }
 
+/** Extents of axes by their letters. */
+export type Extents = Readonly<Record<string, number>>;
+
 /**
- * Matches shapes against specifications such as `{ q: 'b n h d', k: 'b m g d' }` and returns the extent of every
- * letter. `...space` stands for one to three axes, whose extents are `space0`, `space1`, ... and whose product is n. A
- * letter that means two extents, a wrong rank or an empty extent is a ShapeError that names both sides.
+ * Matches shapes against specifications such as `{ q: 'b n h d', k: 'b m g d' }` and returns the extent of every letter.
+ * `...space` stands for one to three axes, whose extents are `space0`, `space1`, ... and whose product is n. `...` in front
+ * stands for any number of axes, the same ones wherever it stands, and its extent is their product. A number is an extent.
+ * A letter that means two extents, a wrong rank or an empty extent is a ShapeError that names both sides.
  */
 export function bindShapes<Name extends string>(
   specs: Readonly<Record<Name, string>>,
   shapes: Readonly<Record<Name, Shape>>,
 ): Record<string, number> {
-  const bound: Record<string, number> = {};
-  const source: Record<string, string> = {};
-  for (const name of Object.keys(specs) as Name[]) {
-    const spec = specs[name].split(' ');
-    const shape = shapes[name];
-    const letters = spec.flatMap((letter) =>
-      letter === SPACE ? spaceLetters(shape.length - spec.length + 1) : letter,
-    );
-    if (shape.length !== letters.length) {
-      throw new ShapeError(`${name} must have shape [${spec.join(', ')}], got ${formatShape(shape)}`);
-    }
-    letters.forEach((letter, axis) => {
-      const extent = shape[axis] as number;
-      if (extent < 1) throw new ShapeError(`${name} ${formatShape(shape)} is empty along ${letter}`);
-      if (bound[letter] !== undefined && bound[letter] !== extent) {
-        throw new ShapeError(
-          `${name} must have shape [${spec.join(', ')}] with ${letter} = ${bound[letter]} as in ${source[letter]}, got ${formatShape(shape)}`,
-        );
-      }
-      bound[letter] = extent;
-      source[letter] ??= `${name} ${formatShape(shape)}`;
-    });
-  }
-  const grid = gridOf(bound);
-  return grid.length > 0 ? { ...bound, n: sizeOf(grid), m: sizeOf(grid) } : bound;
+  return shapeBinder(specs)(shapes);
 }
 
+/** `bindShapes` of the same specifications again and again; shapes may be missing. */
+export function shapeBinder<Name extends string>(
+  specs: Readonly<Record<Name, string>>,
+): (shapes: Readonly<Partial<Record<Name, Shape>>>) => Record<string, number> {
+  const all = Object.entries<string>(specs).map(([name, spec]) => [name, axesOf(spec)] as const);
+  const hasSpace = all.some(([, axes]) => axes.includes(SPACE));
+  return (shapes: Readonly<Record<string, Shape | undefined>>) => {
+    const binding: Binding = { extents: {}, sources: {}, lead: undefined };
+    for (const [name, axes] of all) if (shapes[name]) bindShape(name, axes, shapes, binding);
+    const { extents } = binding;
+    const grid = hasSpace ? gridOf(extents) : [];
+    return grid.length > 0 ? { ...extents, n: sizeOf(grid), m: sizeOf(grid) } : extents;
+  };
+}
+
+interface Binding {
+  readonly extents: Record<string, number>;
+  /** The names of the tensors in which letters were met first. */
+  readonly sources: Record<string, string>;
+  /** What `...` stands for. */
+  lead: Shape | undefined;
+}
+
+function bindShape(
+  name: string,
+  axes: readonly string[],
+  shapes: Readonly<Record<string, Shape | undefined>>,
+  binding: Binding,
+): void {
+  const { extents, sources } = binding;
+  const shape = shapes[name] as Shape;
+  const fail = (letter = '', expected: unknown = '') => {
+    const source = sources[letter];
+    const why = source ? ` with ${letter} = ${expected} as in ${source} ${formatShape(shapes[source] as Shape)}` : '';
+    throw new ShapeError(`${name} must have shape [${axes.join(', ')}]${why}, got ${formatShape(shape)}`);
+  };
+  const isLed = axes[0] === LEAD;
+  const letters = isLed ? axes.slice(1) : withSpace(axes, shape.length);
+  const ahead = shape.length - letters.length;
+  if (isLed ? ahead < 0 : ahead !== 0) fail();
+  if (isLed) {
+    const own = shape.slice(0, ahead);
+    binding.lead ??= own;
+    if (!sameShape(binding.lead, own)) fail(LEAD, formatShape(binding.lead));
+    extents[LEAD] = sizeOf(own);
+    sources[LEAD] ??= name;
+  }
+  for (let at = 0; at < letters.length; at++) {
+    const letter = letters[at] as string;
+    const extent = shape[ahead + at] as number;
+    if (extent < 1) throw new ShapeError(`${name} ${formatShape(shape)} is empty along ${letter}`);
+    const expected = extents[letter] ?? (LITERAL.test(letter) ? Number(letter) : extent);
+    if (expected !== extent) fail(letter, expected);
+    extents[letter] = extent;
+    sources[letter] ??= name;
+  }
+}
+
+/** The axes of a specification. */
+export const axesOf = (spec: string): readonly string[] => spec.split(' ').filter((letter) => letter !== '');
+
+/** Stands for any number of leading axes. */
+export const LEAD = '...';
 const SPACE = '...space';
 const MOST_AXES = 3;
+const LITERAL = /^\d+$/;
+
+function withSpace(axes: readonly string[], rank: number): readonly string[] {
+  if (!axes.includes(SPACE)) return axes;
+  return axes.flatMap((letter) => (letter === SPACE ? spaceLetters(rank - axes.length + 1) : letter));
+}
 
 /** The extents of the spatial axes among letters, none where there are none. */
 export function gridOf(letters: Readonly<Record<string, number>>): number[] {

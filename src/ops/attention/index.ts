@@ -10,7 +10,6 @@ import { checkMask } from '../../masks/check';
 import { and } from '../../masks/combine';
 import type { Extent, Mask } from '../../masks/mask';
 import type { Control } from '../../runtime/backend';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { LARGEST_HEAD } from '../../runtime/wasm/params';
 import { checkScore, partsOf, type Score } from '../../scores/score';
 import type { HostTensor } from '../../tensor/host';
@@ -28,13 +27,9 @@ import type { Op } from '../op';
 import { type CachedCall, planCached } from './cached';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { FEW_QUERIES } from './decode';
+import { kernels } from './params.generated';
 import { checkSelection, type Selection, selectionOf } from './selection';
 import { planAttention, planAttentionBackward } from './wasm';
-
-export const kernels: KernelFiles = {
-  relaxed: () => new URL('./attention.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./attention.baseline.wasm', import.meta.url),
-};
 
 const forward: Op<AttentionCall> = {
   name: 'attention',

@@ -1,6 +1,5 @@
 /** Tokens into the pages of a cache, and out of them. */
 import type { Control } from '../../runtime/backend';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import {
   address,
   BYTES_PER_MICROSECOND,
@@ -16,12 +15,7 @@ import type { Op } from '../op';
 import type { AppendCall, CopyPagesCall, ReadCall } from './call';
 import type { CacheLayer } from './layer';
 import { type CachedRow, openTokens, type Page, slabsOf } from './layout';
-import { AppendParams, PAGE_ROWS, ReadParams } from './params.generated';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./cache.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./cache.baseline.wasm', import.meta.url),
-};
+import { AppendParams, kernels, PAGE_ROWS, ReadParams } from './params.generated';
 
 const appending: Op<AppendCall> = {
   name: 'append',

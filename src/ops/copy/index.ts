@@ -1,7 +1,6 @@
 /** Copies of views, and of several side by side. */
 import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { ELEMENTS_PER_MICROSECOND, type Plan } from '../../runtime/wasm/plan';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import { hostTensor } from '../../tensor/host';
@@ -14,12 +13,7 @@ import type { ResultOptions } from '../float32';
 import type { Expectation, Op } from '../op';
 import { commonAxes } from './axes';
 import { type CopyCall, type CopyDType, DTYPES } from './call';
-import { CopyAxis, CopyParams, RUN } from './params.generated';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./copy.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./copy.baseline.wasm', import.meta.url),
-};
+import { CopyAxis, CopyParams, kernels, RUN } from './params.generated';
 
 const op: Op<CopyCall> = {
   name: 'copy',

@@ -2,7 +2,6 @@
 import { checkChoice, checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import { controlOf } from '../../runtime/turns';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -12,12 +11,7 @@ import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import { multiply } from '../map';
 import type { Op } from '../op';
 import type { CrossEntropyCall, CrossEntropyGradientCall, MeanLossCall } from './call';
-import { CrossEntropyParams, NONE } from './params.generated';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./cross-entropy.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./cross-entropy.baseline.wasm', import.meta.url),
-};
+import { CrossEntropyParams, kernels, NONE } from './params.generated';
 
 /** Elements of a task, about. */
 const RUN = 16384;

@@ -3,7 +3,6 @@ import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { controlOf } from '../../runtime/turns';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements } from '../../runtime/wasm/plan';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -13,12 +12,7 @@ import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import { sum } from '../reduce';
 import type { DepthwiseConvCall, DepthwiseConvWeightsCall } from './call';
-import { DepthwiseParams } from './params.generated';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./depthwise-conv.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./depthwise-conv.baseline.wasm', import.meta.url),
-};
+import { DepthwiseParams, kernels } from './params.generated';
 
 const forward: Op<DepthwiseConvCall> = {
   name: 'depthwiseConv',

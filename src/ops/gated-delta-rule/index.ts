@@ -7,7 +7,6 @@
 import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { LARGEST_HEAD } from '../../runtime/wasm/params';
 import { bindShapes, formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
@@ -17,15 +16,11 @@ import { compute, type ResultSpec } from '../compute';
 import { checkContiguous, checkFloat32, zeros } from '../float32';
 import type { Expectation, Op } from '../op';
 import { DELTA_RULE_FORMS, type DeltaRuleForm, type GatedDeltaRuleBackwardCall, type GatedDeltaRuleCall } from './call';
+import { kernels } from './params.generated';
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './wasm';
 
 /** What is beyond it outgrows the state's type, on a backend that keeps more too. */
 const LARGEST_FLOAT32 = 2 ** 128 - 2 ** 104;
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./gated-delta-rule.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./gated-delta-rule.baseline.wasm', import.meta.url),
-};
 
 const forward: Op<GatedDeltaRuleCall> = {
   name: 'gatedDeltaRule',

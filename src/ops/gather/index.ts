@@ -1,5 +1,4 @@
 import { DTypeError, ShapeError } from '../../errors';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { FLOATS } from '../../runtime/wasm/params';
 import { contiguous, overElements } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
@@ -13,12 +12,7 @@ import { checkContiguous, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import { addRows } from '../scatter-add/core';
 import type { GatherCall } from './call';
-import { GatherParams, ROWS } from './params.generated';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./gather.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./gather.baseline.wasm', import.meta.url),
-};
+import { GatherParams, kernels, ROWS } from './params.generated';
 
 const op: Op<GatherCall> = {
   name: 'gather',

@@ -6,7 +6,6 @@
 import { isNumbers, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { type HostTensor, toFloat64 } from '../../tensor/host';
 import { bindShapes, formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
@@ -18,6 +17,7 @@ import { add } from '../map';
 import type { Expectation, Op } from '../op';
 import type { LinearAttentionBackwardCall, LinearAttentionCall, LinearAttentionStepCall } from './call';
 import { MOST_COLUMNS, MOST_FEATURES } from './params';
+import { kernels } from './params.generated';
 import { planLinearAttention, planLinearAttentionBackward, planLinearAttentionStep } from './wasm';
 
 /** The smallest normal number: a smaller one may be flushed to 0. */
@@ -35,11 +35,6 @@ const nonzero = (denominator: Tensor | undefined): Expectation[] =>
         },
       ]
     : [];
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./linear-attention.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./linear-attention.baseline.wasm', import.meta.url),
-};
 
 const forward: Op<LinearAttentionCall> = {
   name: 'linearAttention',

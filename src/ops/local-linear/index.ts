@@ -7,7 +7,6 @@
 import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError, UnsupportedError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { FLOATS, LARGEST_HEAD } from '../../runtime/wasm/params';
 import type { DType } from '../../tensor/dtype';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
@@ -24,16 +23,12 @@ import {
   type LocalLinearSolver,
   SOLVERS,
 } from './call';
+import { kernels } from './params.generated';
 import { planLocalLinear, planLocalLinearBackward } from './wasm';
 
 /** The least number above 0 that float32 holds to its full precision, and the largest. */
 const SMALLEST = 2 ** -126;
 const LARGEST = 2 ** 128 - 2 ** 104;
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./local-linear.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./local-linear.baseline.wasm', import.meta.url),
-};
 
 const forward: Op<LocalLinearCall> = {
   name: 'localLinearAttention',

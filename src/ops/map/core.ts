@@ -17,15 +17,12 @@ import { addRows } from '../scatter-add/core';
 import { axesOf, broadcast, broadcastShape, repeatedAxes } from './broadcast';
 import type { Item, MapCall } from './call';
 import { type Compiled, type Derived, ElementwiseFunction, element, type Kind, once } from './function';
-import { MapItem, MapParams, MapTensor, RUN } from './params.generated';
+import { kernels, MapItem, MapParams, MapTensor, RUN } from './params.generated';
 
 const op: Op<MapCall> = {
   name: 'map',
   reference: async () => (await import('./reference')).map,
-  kernels: {
-    relaxed: () => new URL('./map.relaxed.wasm', import.meta.url),
-    baseline: () => new URL('./map.baseline.wasm', import.meta.url),
-  },
+  kernels,
   wasm: planMap,
   webgpu: async () => (await import('./webgpu')).planMap,
 };

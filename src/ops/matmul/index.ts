@@ -2,7 +2,6 @@
 import { checkBoolean, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { FLOATS, PANEL, SLICE } from '../../runtime/wasm/params';
 import { ELEMENTS_PER_MICROSECOND, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
@@ -20,12 +19,7 @@ import type { Elements, Op } from '../op';
 import { sum } from '../reduce';
 import type { MatmulCall } from './call';
 import { factor, isFewRows, planFewRows } from './few-rows';
-import { DEPTH, GROUP, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./matmul.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./matmul.baseline.wasm', import.meta.url),
-};
+import { DEPTH, GROUP, kernels, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated';
 
 /** Tiles that there are for each thread, at least, where sizes allow it. Which there are changes no bits. */
 const TILES_PER_THREAD = 4;

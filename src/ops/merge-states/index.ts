@@ -2,7 +2,6 @@
 import { isRecord, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { FLOATS } from '../../runtime/wasm/params';
 import { contiguous, overElements } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
@@ -15,12 +14,7 @@ import { widened } from '../copy';
 import { checkContiguous } from '../float32';
 import type { Op } from '../op';
 import type { MergeBackwardCall, MergeCall, State } from './call';
-import { MergeParams, Part, ROWS } from './params.generated';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./merge-states.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./merge-states.baseline.wasm', import.meta.url),
-};
+import { kernels, MergeParams, Part, ROWS } from './params.generated';
 
 const forward: Op<MergeCall> = {
   name: 'mergeStates',

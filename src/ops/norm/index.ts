@@ -1,7 +1,6 @@
 /** Layer, root mean square and group normalisation: one op over groups of the elements of a row. */
 import { checkWhole, show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
@@ -11,12 +10,7 @@ import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import { sum } from '../reduce';
 import type { Norm, NormCall, NormGradientCall } from './call';
-import { NormParams } from './params.generated';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./norm.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./norm.baseline.wasm', import.meta.url),
-};
+import { kernels, NormParams } from './params.generated';
 
 const op: Op<NormCall> = {
   name: 'norm',

@@ -16,10 +16,10 @@ import {
   type CachedAttentionOptions,
   checkProblem,
   checkStorage,
-  kernels,
 } from '../attention';
 import { type CachedCall, planCached } from '../attention/cached';
 import type { AttentionBackwardCall, AttentionCall } from '../attention/call';
+import { kernels } from '../attention/params.generated';
 import { planAttention, planAttentionBackward } from '../attention/wasm';
 import { CacheLayer } from '../cache/layer';
 import { checkOptions, checkTensors } from '../check';

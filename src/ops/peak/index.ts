@@ -1,10 +1,9 @@
 /** Multiply-adds and nothing else: what kernels are measured against. */
 import { UnsupportedError } from '../../errors';
 import type { Runtime } from '../../runtime/runtime';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { FLOPS_PER_MICROSECOND } from '../../runtime/wasm/plan';
 import type { Op } from '../op';
-import { PeakParams } from './params.generated';
+import { kernels, PeakParams } from './params.generated';
 
 export interface PeakCall {
   readonly rounds: number;
@@ -14,11 +13,6 @@ export interface PeakCall {
 
 /** Twelve vectors of four lanes, two operations each. */
 const OPERATIONS_PER_ROUND = 96;
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./peak.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./peak.baseline.wasm', import.meta.url),
-};
 
 const op: Op<PeakCall> = {
   name: 'peak',

@@ -3,19 +3,13 @@ import { checkChoice, checkOptions, show } from '../../check';
 import { ParameterError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { Runtime } from '../../runtime/runtime';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements } from '../../runtime/wasm/plan';
 import type { Shape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl } from '../check';
 import type { Op } from '../op';
 import { DISTRIBUTIONS, type RandomCall } from './call';
-import { RandomParams, RUN } from './params.generated';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./random.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./random.baseline.wasm', import.meta.url),
-};
+import { kernels, RandomParams, RUN } from './params.generated';
 
 const op: Op<RandomCall> = {
   name: 'random',

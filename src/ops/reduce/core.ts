@@ -3,7 +3,6 @@ import { checkBoolean, show } from '../../check';
 import { ParameterError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { controlOf } from '../../runtime/turns';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { ELEMENTS_PER_MICROSECOND, overElements, withMemory } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import { formatShape, type Shape, sizeOf } from '../../tensor/shape';
@@ -14,12 +13,7 @@ import { contiguous } from '../copy';
 import { checkContiguous, checkFloat32 } from '../float32';
 import type { Op } from '../op';
 import { REDUCTIONS, type ReduceCall, type Reduction } from './call';
-import { COLUMNS, ReduceParams, ROWS, RUN } from './params.generated';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./reduce.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./reduce.baseline.wasm', import.meta.url),
-};
+import { COLUMNS, kernels, ReduceParams, ROWS, RUN } from './params.generated';
 
 const op: Op<ReduceCall> = {
   name: 'reduce',

@@ -2,7 +2,6 @@
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements, type Plan } from '../../runtime/wasm/plan';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -11,12 +10,7 @@ import { compute } from '../compute';
 import { checkContiguous, checkFloat32 } from '../float32';
 import type { Op } from '../op';
 import type { ReluAttentionBackwardCall, ReluAttentionCall, ReluAttentionProblem } from './call';
-import { ReluAttentionParams } from './params.generated';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./relu-attention.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./relu-attention.baseline.wasm', import.meta.url),
-};
+import { kernels, ReluAttentionParams } from './params.generated';
 
 const forward: Op<ReluAttentionCall> = {
   name: 'reluAttention',

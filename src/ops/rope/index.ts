@@ -1,7 +1,6 @@
 /** Rotary position embeddings. */
 import { checkKnown, checkWhole } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { FLOATS } from '../../runtime/wasm/params';
 import { contiguous, operand, overElements } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
@@ -13,15 +12,10 @@ import { compute } from '../compute';
 import { checkContiguous, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { RopeCall } from './call';
-import { RopeParams } from './params.generated';
+import { kernels, RopeParams } from './params.generated';
 import { type RopeSettings, type Rotation, rotationOf, SETTINGS } from './rotation';
 
 export type { RopeScaling, RopeSettings } from './rotation';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./rope.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./rope.baseline.wasm', import.meta.url),
-};
 
 /** Elements of a task, about. */
 const TASK = 8192;

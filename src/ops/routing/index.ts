@@ -1,7 +1,6 @@
 /** One choice for each row among a few learned numbers, and feature maps whose exponent is chosen so. */
 import { ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { ELEMENTS_PER_MICROSECOND, overElements, withMemory } from '../../runtime/wasm/plan';
 import { formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -9,12 +8,7 @@ import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from './call';
-import { FocusBackwardParams, FocusParams, ROWS, RouteBackwardParams, RouteParams } from './params.generated';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./routing.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./routing.baseline.wasm', import.meta.url),
-};
+import { FocusBackwardParams, FocusParams, kernels, ROWS, RouteBackwardParams, RouteParams } from './params.generated';
 
 const routeOp: Op<RouteCall> = {
   name: 'route',

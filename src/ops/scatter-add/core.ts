@@ -1,7 +1,6 @@
 /** Calls of scatterAdd, with a derivative or, in backward passes, without. */
 import { checkWhole } from '../../check';
 import { DTypeError, ShapeError } from '../../errors';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
@@ -11,12 +10,7 @@ import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { ScatterAddCall } from './call';
-import { CACHED, LINE, ScatterAddParams } from './params.generated';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./scatter-add.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./scatter-add.baseline.wasm', import.meta.url),
-};
+import { CACHED, kernels, LINE, ScatterAddParams } from './params.generated';
 
 const op: Op<ScatterAddCall> = {
   name: 'scatterAdd',

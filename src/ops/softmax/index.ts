@@ -1,6 +1,5 @@
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -8,12 +7,7 @@ import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import type { Op } from '../op';
 import type { SoftmaxCall, SoftmaxGradientCall } from './call';
-import { COLUMNS, SoftmaxParams } from './params.generated';
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./softmax.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./softmax.baseline.wasm', import.meta.url),
-};
+import { COLUMNS, kernels, SoftmaxParams } from './params.generated';
 
 /** Elements of a task, about: those of columns go through the cache several times. */
 const RUN = { rows: 16384, columns: 65536 };

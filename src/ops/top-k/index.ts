@@ -3,7 +3,6 @@ import { checkBoolean, checkWhole } from '../../check';
 import { ShapeError } from '../../errors';
 import { apply } from '../../expressions/expression';
 import type { Control } from '../../runtime/backend';
-import type { KernelFiles } from '../../runtime/wasm/modules';
 import { ELEMENTS_PER_MICROSECOND } from '../../runtime/wasm/plan';
 import { type Shape, sizeOf } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
@@ -16,7 +15,7 @@ import { ElementwiseFunction, element, once } from '../map/function';
 import type { Op } from '../op';
 import { addRows } from '../scatter-add/core';
 import type { TopKCall } from './call';
-import { PICKED, TopKParams } from './params.generated';
+import { kernels, PICKED, TopKParams } from './params.generated';
 
 export interface TopKOptions extends Control {
   /** Whether the largest come first, as they do by default, or the smallest. */
@@ -29,11 +28,6 @@ export interface ArgsortOptions extends Control {
   /** Where to write: a contiguous tensor of the result's shape that x shares no memory with. */
   readonly out?: Tensor<'i32'> | undefined;
 }
-
-const kernels: KernelFiles = {
-  relaxed: () => new URL('./top-k.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('./top-k.baseline.wasm', import.meta.url),
-};
 
 /** Each has working memory of its own, where rows are sorted. */
 const TASKS_OF_THREAD = 8;
