@@ -7,10 +7,18 @@
 import { checkBoolean, checkKnown, checkOptions, checkRecord, checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { ParamsSchema } from '../../methods/params';
-import type { AttentionContext } from '../../nn/attention';
+import type { AttentionContext, AttentionLayer } from '../../nn/attention';
 import { linear } from '../../nn/linear';
 import { type LinearCrossEntropyOptions, linearCrossEntropy } from '../../nn/linear-cross-entropy';
-import { type Described, initial, type ModuleControl, type Parameters, partOf, prefixed } from '../../nn/module';
+import {
+  type Described,
+  initial,
+  type Module,
+  type ModuleControl,
+  type Parameters,
+  partOf,
+  prefixed,
+} from '../../nn/module';
 import { norm } from '../../nn/norm';
 import { checkControl, checkTensors, commonRuntime } from '../../ops/check';
 import { contiguous } from '../../ops/copy';
@@ -22,8 +30,8 @@ import { formatShape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { parametersIn } from '../../train/parameters-in';
 import { DecoderCache, type DecoderCacheOptions } from './cache';
-import { type DecoderConfig, readConfig } from './config';
-import { type DecoderAttention, layersOf } from './layers';
+import { type DecoderConfig, type Extents, readConfig } from './config';
+import { type DecoderAttention, type DecoderLayer, layersOf } from './layers';
 
 export { DecoderCache, type DecoderCacheOptions } from './cache';
 export type { DecoderConfig } from './config';
@@ -98,20 +106,16 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   checkOptions('createDecoder', options, ['attention']);
   const layers = layersOf(extents, options.attention as DecoderAttention | undefined);
   const attentions = layers.map(({ attention }) => attention);
-  const { vocabulary, width, epsilon, isTied, deviation } = extents;
+  const { width, epsilon, isTied } = extents;
   const last = norm({ width, epsilon });
-  const table = { shape: [vocabulary, width], initial: { deviation } };
-  const parameters: Described = Object.fromEntries(
-    Object.entries({
-      [EMBEDDING]: table,
-      ...Object.assign({}, ...layers.map((layer, at) => prefixed(layer.parameters, nameOf(at)))),
-      ...prefixed(last.parameters, 'model.norm'),
-      ...(!isTied && { [HEAD]: table }),
-    } as Described).map(([name, { shape, initial }]) => [
-      name,
-      { shape, initial: 'deviation' in initial && shape.length === 2 ? { deviation } : initial },
-    ]),
-  );
+  const parameters = parametersOf(extents, layers, last);
+  const check = (given: Parameters, tokens: Readonly<Record<string, Tensor>>, options: DecoderControl) => {
+    checkControl(options);
+    checkBoolean('recompute', options.recompute);
+    checkGiven(parameters, given);
+    checkTokens(tokens);
+    commonRuntime({ ...given, ...tokens });
+  };
 
   /** What the last norm takes, [b, n, width]. */
   function hidden(
@@ -133,32 +137,6 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     last.forward(h, partOf(given, 'model.norm'), { signal });
   const head = (given: Parameters) => given[isTied ? EMBEDDING : HEAD] as Tensor;
 
-  function check(name: string, given: Parameters, tokens: Readonly<Record<string, Tensor>>, options: DecoderControl) {
-    checkControl(options);
-    checkBoolean('recompute', options.recompute);
-    checkKnown('parameters', given, Object.keys(parameters), (unknown) => `${name} has no parameter '${unknown}'`);
-    for (const [each, { shape }] of Object.entries(parameters)) {
-      const tensor = given[each];
-      if (tensor === undefined) throw new ParameterError(`${name} needs a parameter '${each}'`);
-      checkTensors({ [each]: tensor });
-      if (tensor.dtype !== 'f32') throw new DTypeError(`${each} must be f32, got ${tensor.dtype}`);
-      if (!sameShape(tensor.shape, shape))
-        throw new ShapeError(`${each} must have shape ${formatShape(shape)}, got ${formatShape(tensor.shape)}`);
-    }
-    checkTensors(tokens);
-    commonRuntime({ ...given, ...tokens });
-    const [first] = Object.values(tokens) as [Tensor];
-    for (const [each, { dtype, shape, rank, size }] of Object.entries(tokens)) {
-      if (dtype !== 'i32') throw new DTypeError(`${each} must be i32, got ${dtype}`);
-      if (rank !== 2 || size === 0)
-        throw new ShapeError(`${each} must have shape [b, n] and not be empty, got ${formatShape(shape)}`);
-      if (!sameShape(shape, first.shape))
-        throw new ShapeError(
-          `${each} must have the shape ${formatShape(first.shape)} of tokens, got ${formatShape(shape)}`,
-        );
-    }
-  }
-
   return {
     parameters,
     initialize(runtime, options = {}) {
@@ -169,18 +147,11 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     flops(b, n) {
       checkWhole('b', b, 1);
       checkWhole('n', n, 1);
-      const matrices = Object.entries(parameters).filter(
-        ([name, { shape }]) => shape.length === 2 && (isTied || name !== EMBEDDING),
-      );
-      const weights = matrices.reduce((sum, [, { shape }]) => sum + sizeOf(shape), 0);
-      const attention = layers.map(({ attention: { method, params, keyHeads: g, d, e } }) =>
-        method.cost({ b, n, m: n, h: extents.heads, g, d, e }, params),
-      );
-      return attention.reduce((sum, { flops }) => sum + flops, 2 * weights * b * n);
+      return flopsOf(extents, attentions, parameters, b, n);
     },
     forward(given, tokens, options = {}) {
       checkOptions('forward', options, CONTROL);
-      check('decoder', given, { tokens }, options);
+      check(given, { tokens }, options);
       const { signal } = options;
       return tokens.runtime.scope(() =>
         linear(normed(given, hidden(given, tokens, options), options), head(given), { signal }),
@@ -188,7 +159,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     },
     loss(given, tokens, targets, options = {}) {
       checkOptions('loss', options, [...CONTROL, 'chunk', 'ignore']);
-      check('decoder', given, { tokens, targets }, options);
+      check(given, { tokens, targets }, options);
       const { chunk, ignore, signal } = options;
       return tokens.runtime.scope(() => {
         const rows = normed(given, hidden(given, tokens, options), options).reshape([tokens.size, width]);
@@ -202,7 +173,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     cache: (runtime, options) => new DecoderCache(runtime, attentions, options),
     step(given, tokens, cache, options = {}) {
       checkOptions('step', options, ['signal']);
-      check('decoder', given, { tokens }, options);
+      check(given, { tokens }, options);
       if (!(cache instanceof DecoderCache))
         throw new ParameterError(`cache must be made by cache(), got ${show(cache)}`);
       const { runtime, shape } = tokens;
@@ -218,6 +189,71 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       );
     },
   };
+}
+
+/** Those of the layers, of the last norm, and the matrices of tokens; matrices start with the deviation of the configuration. */
+function parametersOf(
+  { vocabulary, width, isTied, deviation }: Extents,
+  layers: readonly DecoderLayer[],
+  last: Pick<Module, 'parameters'>,
+): Described {
+  const table = { shape: [vocabulary, width], initial: { deviation } };
+  const described: Described = {
+    [EMBEDDING]: table,
+    ...Object.assign({}, ...layers.map((layer, at) => prefixed(layer.parameters, nameOf(at)))),
+    ...prefixed(last.parameters, 'model.norm'),
+    ...(!isTied && { [HEAD]: table }),
+  };
+  return Object.fromEntries(
+    Object.entries(described).map(([name, { shape, initial }]) => [
+      name,
+      { shape, initial: 'deviation' in initial && shape.length === 2 ? { deviation } : initial },
+    ]),
+  );
+}
+
+function checkGiven(parameters: Described, given: Parameters): void {
+  checkKnown('parameters', given, Object.keys(parameters), (unknown) => `decoder has no parameter '${unknown}'`);
+  for (const [name, { shape }] of Object.entries(parameters)) {
+    const tensor = given[name];
+    if (tensor === undefined) throw new ParameterError(`decoder needs a parameter '${name}'`);
+    checkTensors({ [name]: tensor });
+    if (tensor.dtype !== 'f32') throw new DTypeError(`${name} must be f32, got ${tensor.dtype}`);
+    if (!sameShape(tensor.shape, shape))
+      throw new ShapeError(`${name} must have shape ${formatShape(shape)}, got ${formatShape(tensor.shape)}`);
+  }
+}
+
+/** Tokens, and targets if there are any, must be i32 [b, n] and of one shape. */
+function checkTokens(tokens: Readonly<Record<string, Tensor>>): void {
+  checkTensors(tokens);
+  const [first] = Object.values(tokens) as [Tensor];
+  for (const [name, { dtype, shape, rank, size }] of Object.entries(tokens)) {
+    if (dtype !== 'i32') throw new DTypeError(`${name} must be i32, got ${dtype}`);
+    if (rank !== 2 || size === 0)
+      throw new ShapeError(`${name} must have shape [b, n] and not be empty, got ${formatShape(shape)}`);
+    if (!sameShape(shape, first.shape))
+      throw new ShapeError(
+        `${name} must have the shape ${formatShape(first.shape)} of tokens, got ${formatShape(shape)}`,
+      );
+  }
+}
+
+function flopsOf(
+  { heads, isTied }: Extents,
+  attentions: readonly AttentionLayer[],
+  parameters: Described,
+  b: number,
+  n: number,
+): number {
+  const matrices = Object.entries(parameters).filter(
+    ([name, { shape }]) => shape.length === 2 && (isTied || name !== EMBEDDING),
+  );
+  const weights = matrices.reduce((sum, [, { shape }]) => sum + sizeOf(shape), 0);
+  const attention = attentions.map(({ method, params, keyHeads: g, d, e }) =>
+    method.cost({ b, n, m: n, h: heads, g, d, e }, params),
+  );
+  return attention.reduce((sum, { flops }) => sum + flops, 2 * weights * b * n);
 }
 
 const nameOf = (layer: number) => `model.layers.${layer}`;
