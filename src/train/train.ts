@@ -91,90 +91,118 @@ const OPTIONS = [
  * @throws {SaccadeError} a loss or a gradient that is not finite: which op made it, and the parameters are those before the step
  */
 export async function train<Batch>(options: TrainOptions<Batch>): Promise<TrainingHistory> {
-  const runtime = checkAll(options);
-  const { parameters, optimizer, loss, batches, steps, schedule, validate, checkpoint, resume, signal, onStep } =
-    options;
-  const { clip = Number.POSITIVE_INFINITY, accumulate = 1 } = options;
-  const settings = { optimizer: optimizer.name, accumulate, ...checkpoint?.settings };
-  const history = {
+  return await new Training(options, checkAll(options)).run();
+}
+
+class Training<Batch> {
+  readonly #options: TrainOptions<Batch>;
+  readonly #runtime: Runtime;
+  readonly #settings: TrainingSettings;
+  readonly #history = {
     losses: [] as number[],
     gradientNorms: [] as number[],
     validation: [] as { steps: number; loss: number }[],
   };
-  if (resume !== undefined) {
-    const found = readCheckpoint(resume);
-    restore(found, { parameters, optimizer, settings });
-    for (const name of ['losses', 'gradientNorms'] as const) history[name].push(...found.history[name]);
-    history.validation.push(...found.history.validation);
-  }
-  const first = optimizer.steps;
-  /** Steps that the last checkpoint has. */
-  let kept = first;
+  /** Steps taken before this run. */
+  readonly #first: number;
+  /** Steps in the last checkpoint. */
+  #kept: number;
 
-  try {
-    // What ended within a validation goes on with it.
-    if (resume !== undefined && (await validated()) !== undefined) await save('last');
-    while (optimizer.steps < steps) {
-      const start = performance.now();
-      const { loss, gradientNorm } = await take(optimizer.steps);
-      const validation = await validated();
-      if (checkpoint && isDue(checkpoint.every)) await save('last');
-      const milliseconds = performance.now() - start;
-      await onStep?.({ step: optimizer.steps, loss, gradientNorm, milliseconds, validation });
+  constructor(options: TrainOptions<Batch>, runtime: Runtime) {
+    const { parameters, optimizer, accumulate = 1, checkpoint, resume } = options;
+    this.#options = options;
+    this.#runtime = runtime;
+    this.#settings = { optimizer: optimizer.name, accumulate, ...checkpoint?.settings };
+    if (resume !== undefined) {
+      const found = readCheckpoint(resume);
+      restore(found, { parameters, optimizer, settings: this.#settings });
+      for (const name of ['losses', 'gradientNorms'] as const) this.#history[name].push(...found.history[name]);
+      this.#history.validation.push(...found.history.validation);
     }
-  } catch (error) {
-    const taken = history.losses.length;
-    if (taken > kept && taken === optimizer.steps)
-      await save('last').catch((fault) => {
-        throw signal?.aborted ? fault : error;
-      });
-    throw error;
+    this.#first = this.#kept = optimizer.steps;
   }
-  return history;
 
-  /** Small calls are over at once, so that without this no event would be handled, nor an abort heard. */
-  async function listen(): Promise<void> {
+  async run(): Promise<TrainingHistory> {
+    const { optimizer, resume, signal } = this.#options;
+    try {
+      // A run that ended during a validation first completes it.
+      if (resume !== undefined && (await this.#validated()) !== undefined) await this.#save('last');
+      while (optimizer.steps < this.#options.steps) await this.#step();
+    } catch (error) {
+      const taken = this.#history.losses.length;
+      if (taken > this.#kept && taken === optimizer.steps)
+        await this.#save('last').catch((fault) => {
+          throw signal?.aborted ? fault : error;
+        });
+      throw error;
+    }
+    return this.#history;
+  }
+
+  /** A step, its validation and checkpoint where they are due, and its report. */
+  async #step(): Promise<void> {
+    const { optimizer, checkpoint, onStep } = this.#options;
+    const start = performance.now();
+    const { loss, gradientNorm } = await this.#update(optimizer.steps);
+    const validation = await this.#validated();
+    if (checkpoint && this.#isDue(checkpoint.every)) await this.#save('last');
+    const milliseconds = performance.now() - start;
+    await onStep?.({ step: optimizer.steps, loss, gradientNorm, milliseconds, validation });
+  }
+
+  /** Lets events through, such as an abort: small calls finish at once and would leave them no turn. */
+  async #listen(): Promise<void> {
     await nextTurn();
-    signal?.throwIfAborted();
+    this.#options.signal?.throwIfAborted();
   }
 
-  function isDue(every: number): boolean {
+  #isDue(every: number): boolean {
+    const { optimizer, steps } = this.#options;
     return optimizer.steps % every === 0 || optimizer.steps === steps;
   }
 
-  async function save(name: 'last' | 'best'): Promise<void> {
+  async #save(name: 'last' | 'best'): Promise<void> {
+    const { parameters, optimizer, checkpoint } = this.#options;
     if (!checkpoint) return;
-    const [ofParameters, state] = [await hostsOf(parameters), await hostsOf(optimizer.state)];
-    const file = writeCheckpoint({ steps: optimizer.steps, settings, history, parameters: ofParameters, state });
+    const hosts = { parameters: await hostsOf(parameters), state: await hostsOf(optimizer.state) };
+    const file = writeCheckpoint({
+      steps: optimizer.steps,
+      settings: this.#settings,
+      history: this.#history,
+      ...hosts,
+    });
     await checkpoint.save(name, file, optimizer.steps);
-    if (name === 'last') kept = optimizer.steps;
+    if (name === 'last') this.#kept = optimizer.steps;
   }
 
-  /** Step `at`, from 0. */
-  async function take(at: number): Promise<Pick<TrainingStep, 'loss' | 'gradientNorm'>> {
+  /** Updates the parameters by step `at`, from 0. */
+  async #update(at: number): Promise<Pick<TrainingStep, 'loss' | 'gradientNorm'>> {
+    const { optimizer, schedule, clip = Number.POSITIVE_INFINITY, accumulate = 1 } = this.#options;
     const rate = schedule?.(at);
     checkNoPromise('schedule', rate);
-    const { gradients, loss, norm } = await gradientsOf(at);
+    const { gradients, loss, norm } = await this.#gradientsOf(at, accumulate);
     try {
       optimizer.step(gradients, { scale: Math.min(1, clip / norm) / accumulate, rate });
     } finally {
       disposeAll(gradients);
     }
-    history.losses.push(loss);
-    history.gradientNorms.push(norm);
+    this.#history.losses.push(loss);
+    this.#history.gradientNorms.push(norm);
     return { loss, gradientNorm: norm };
   }
 
   /** The validation loss, where it is due and not known; it is known once the best parameters are kept. */
-  async function validated(): Promise<number | undefined> {
-    const { steps: at } = optimizer;
-    const { validation } = history;
-    if (!validate || at === 0 || !isDue(validate.every) || validation.at(-1)?.steps === at) return undefined;
-    const loss = await validationLoss(validate);
+  async #validated(): Promise<number | undefined> {
+    const { validate, optimizer } = this.#options;
+    const { validation } = this.#history;
+    const { steps } = optimizer;
+    if (!validate || steps === 0 || !this.#isDue(validate.every) || validation.at(-1)?.steps === steps)
+      return undefined;
+    const loss = await this.#validationLoss(validate);
     const isBest = validation.every((before) => loss < before.loss);
-    validation.push({ steps: at, loss });
+    validation.push({ steps, loss });
     if (isBest)
-      await save('best').catch((error) => {
+      await this.#save('best').catch((error) => {
         validation.pop();
         throw error;
       });
@@ -182,26 +210,25 @@ export async function train<Batch>(options: TrainOptions<Batch>): Promise<Traini
   }
 
   /** The sum of the gradients of a step's batches, the norm of their mean, and the mean loss. */
-  async function gradientsOf(step: number) {
+  async #gradientsOf(step: number, accumulate: number) {
     let gradients: Record<string, Tensor> | undefined;
-    let sum = 0;
+    let [sum, norm] = [0, 0];
     try {
       for (let each = 0; each < accumulate; each++) {
-        await listen();
+        await this.#listen();
         const number = step * accumulate + each;
-        const batch = await batches(number);
+        const batch = await this.#options.batches(number);
         try {
-          if (number === first * accumulate) checkRoom(batch);
-          const call = () => differentiate((tracked) => loss(tracked, batch), parameters, { signal });
-          const found = call();
+          if (number === this.#first * accumulate) this.#checkRoom(batch);
+          const found = this.#differentiate(batch);
           const before = gradients;
           gradients = before ? summed(before, found.gradients) : { ...found.gradients };
-          using ofBatch = found.loss;
-          using norm = globalNorm(gradients);
-          const [value, length] = [(await ofBatch.read())[0] as number, (await norm.read())[0] as number];
+          using lossTensor = found.loss;
+          using normTensor = globalNorm(gradients);
+          const [value, length] = [(await lossTensor.read())[0] as number, (await normTensor.read())[0] as number];
+          if (!Number.isFinite(value) || !Number.isFinite(length)) throw await this.#explained(step, value, batch);
           sum += value;
-          if (!Number.isFinite(value) || !Number.isFinite(length)) throw await explained(step, value, batch, call);
-          if (each === accumulate - 1) return { gradients, loss: sum / accumulate, norm: length / accumulate };
+          norm = length / accumulate;
         } finally {
           disposeAll(batch);
         }
@@ -210,36 +237,44 @@ export async function train<Batch>(options: TrainOptions<Batch>): Promise<Traini
       disposeAll(gradients);
       throw error;
     }
-    throw new Error('there is at least one batch');
+    return { gradients: gradients as Record<string, Tensor>, loss: sum / accumulate, norm };
   }
 
-  async function explained(step: number, value: number, batch: Batch, call: () => unknown): Promise<SaccadeError> {
+  #differentiate(batch: Batch) {
+    const { parameters, loss, signal } = this.#options;
+    return differentiate((tracked) => loss(tracked, batch), parameters, { signal });
+  }
+
+  async #explained(step: number, value: number, batch: Batch): Promise<SaccadeError> {
     const what = Number.isFinite(value) ? 'a gradient of it is not finite' : `it is ${value}`;
-    const where = await firstNotFinite(runtime, { parameters, batch }, call);
+    const inputs = { parameters: this.#options.parameters, batch };
+    const where = await firstNotFinite(this.#runtime, inputs, () => this.#differentiate(batch));
     return new SaccadeError(
       `the loss of step ${step + 1} is of no use, ${what}: ${where ?? 'its square is beyond f32'}`,
     );
   }
 
-  function checkRoom(batch: Batch): void {
-    const { mostBytes = Number.POSITIVE_INFINITY, name } = runtime.backend;
+  #checkRoom(batch: Batch): void {
+    const { parameters, loss } = this.#options;
+    const { mostBytes = Number.POSITIVE_INFINITY, name } = this.#runtime.backend;
     const work = (own: { parameters: Parameters; batch: Batch }) =>
       differentiate((tracked) => loss(tracked, own.batch), own.parameters);
     const needed = bytesOfWork(name, { parameters, batch }, work) ?? 0;
-    const { live } = runtime.memory();
+    const { live } = this.#runtime.memory();
     if (live + needed > mostBytes)
       throw new ParameterError(
         `a step on one of the batches needs about ${formatBytes(needed)} beside the ${formatBytes(live)} that are held, and there are ${formatBytes(mostBytes)}: make them smaller, and accumulate more of them`,
       );
   }
 
-  async function validationLoss({ count, batches }: ValidateOptions<Batch>): Promise<number> {
+  async #validationLoss({ count, batches }: ValidateOptions<Batch>): Promise<number> {
+    const { parameters, loss } = this.#options;
     let sum = 0;
     for (let at = 0; at < count; at++) {
-      await listen();
+      await this.#listen();
       const batch = await batches(at);
       try {
-        using value = runtime.scope(() => loss(parameters, batch));
+        using value = this.#runtime.scope(() => loss(parameters, batch));
         sum += (await value.read())[0] as number;
       } finally {
         disposeAll(batch);
@@ -251,27 +286,13 @@ export async function train<Batch>(options: TrainOptions<Batch>): Promise<Traini
 
 function checkAll<Batch>(options: TrainOptions<Batch>): Runtime {
   checkOptions('train', options, OPTIONS);
-  const {
-    parameters,
-    optimizer,
-    loss,
-    batches,
-    steps,
-    schedule,
-    clip,
-    accumulate,
-    validate,
-    checkpoint,
-    resume,
-    signal,
-    onStep,
-  } = options;
-  const runtime = checkParameters(parameters);
+  const { optimizer, schedule, clip, accumulate, validate, checkpoint, signal, onStep } = options;
+  const runtime = checkParameters(options.parameters);
   if (typeof (optimizer as Optimizer | undefined)?.step !== 'function')
     throw new ParameterError(`optimizer must be one that adamw(), sgd() or muon() made, got ${show(optimizer)}`);
-  checkFunction('loss', loss);
-  checkFunction('batches', batches);
-  checkWhole('steps', steps, 1);
+  checkFunction('loss', options.loss);
+  checkFunction('batches', options.batches);
+  checkWhole('steps', options.steps, 1);
   if (schedule !== undefined) checkFunction('schedule', schedule);
   if (clip !== undefined && !(typeof clip === 'number' && clip > 0))
     throw new ParameterError(`clip must be a number above 0, got ${show(clip)}`);
@@ -291,7 +312,7 @@ function checkAll<Batch>(options: TrainOptions<Batch>): Runtime {
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw new ParameterError(`signal must be an AbortSignal, got ${show(signal)}`);
   if (onStep !== undefined) checkFunction('onStep', onStep);
-  if (checkpoint !== undefined && resume === undefined && optimizer.steps > 0)
+  if (checkpoint !== undefined && options.resume === undefined && optimizer.steps > 0)
     throw new ParameterError(
       `optimizer has taken ${optimizer.steps} steps, of which checkpoints would have no losses: give the one to resume from`,
     );
