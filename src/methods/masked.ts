@@ -13,6 +13,7 @@ import {
   softmaxAttention,
   softmaxAttentionBackward,
 } from '../ops/attention/softmax';
+import type { Control } from '../runtime/backend';
 import type { Score } from '../scores/score';
 import type { DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
@@ -21,8 +22,6 @@ import type { Tensor } from '../tensor/tensor';
 import {
   checkDeclared,
   defineMethod,
-  type HostInputs,
-  type Inputs,
   type MaskProblem,
   type Method,
   type MethodSpec,
@@ -95,33 +94,10 @@ export function defineMaskedMethod<
   const Optional extends Specs = None,
 >(spec: MaskedSpec<Schema, Shapes, Optional>): MaskedMethod<Schema, Shapes, Optional> {
   checkDeclared(spec, ['mask', 'sees'], ['score', 'modifier']);
-  type Params = valibot.InferOutput<Schema> & { readonly scale?: number | undefined };
-  const { optional = {}, integers = [], captured = [] } = spec;
+  type Params = valibot.InferOutput<Schema>;
   const inputs = (spec.inputs ?? SEQUENCES) as Shapes;
-  const spatial = inputs.q.includes('...space');
-
-  /** What mask and modifier are asked about; the shapes of the inputs must fit together. */
-  function problemOf(shapes: Readonly<Record<string, Shape>>, given: MaskProblem['given']): MaskProblem {
-    const specs = Object.fromEntries(Object.entries({ ...inputs, ...optional }).filter(([name]) => shapes[name]));
-    return { ...problemOfLetters(bindShapes(specs, shapes)), given };
-  }
-
-  /** The settings of the op: mask and scores follow from the params and the small inputs. */
-  function settingsOf(tensors: Inputs<Shapes, Optional>, params: Params) {
-    const given = tensors as Readonly<Record<string, Tensor | undefined>>;
-    const shapes = shapesOf(given);
-    const mask = (host: Readonly<Record<string, HostTensor>>) =>
-      spec.mask(params, problemOf(shapes, integersOf(host, integers)));
-    problemOf(shapes, {});
-    const settings = { scale: params.scale, score: spec.score?.(params, given) };
-    const known = pickGiven(given, integers);
-    if (Object.keys(known).length === 0) return { ...settings, mask: mask({}) };
-    checkIntegers(known, integers);
-    return { ...settings, deferred: { tensors: known, mask } };
-  }
-
-  const flat = (x: Tensor): Tensor => (spatial ? x.reshape(flattened(x.shape)) : x.reshape(x.shape));
-
+  const spatial = isSpatial(inputs);
+  const masked = { ...spec, inputs } as unknown as AnyMasked;
   const method = defineMethod<Schema, Shapes, SoftmaxOutputs, Optional>({
     // Several params may decide it together, so the mask is asked; on a grid a method says what later means.
     ...(!spatial && {
@@ -134,53 +110,9 @@ export function defineMaskedMethod<
     ...spec,
     inputs,
     outputs: spatial ? { out: 'b ...space h e', lse: 'b ...space h' } : { out: 'b n h e', lse: 'b n h' },
-
-    reference(host: HostInputs<Shapes, Optional>, params: Params, gradOut) {
-      const given = Object.fromEntries(
-        Object.entries(host).filter((entry): entry is [string, HostTensor] => !!entry[1]),
-      );
-      const problem = problemOf(shapesOf(given), integersOf(given, integers));
-      const qkv = { q: given.q as HostTensor, k: given.k as HostTensor, v: given.v as HostTensor };
-      const rows = spatial ? mapValues(qkv, (x) => ({ ...x, shape: flattened(x.shape) })) : qkv;
-      const { scale = 1 / Math.sqrt(rows.q.shape[3] as number) } = params;
-      const sees = spec.sees(params, problem);
-      const modifier = spec.modifier?.(params, problem, given);
-      const { out, lse } = softmaxAttention(rows, scale, sees, modifier);
-      const [shape, e] = [qkv.q.shape.slice(0, -1), qkv.v.shape.at(-1) as number];
-      const results = { out: { ...out, shape: [...shape, e] }, lse: { ...lse, shape } };
-      if (!gradOut) return results;
-      const rowsOfGradient = { ...gradOut, shape: out.shape };
-      const sums = mapValues(pickGiven(given, captured), ({ shape }) => zerosOf(shape));
-      const { elements } = modifier ?? {};
-      const onScore =
-        elements &&
-        ((raw: RawScore, gradient: number) => {
-          for (const { input, index, factor } of elements(raw)) {
-            const { data } = sums[input] as HostTensor<'f64'>;
-            data[index] = (data[index] as number) + gradient * factor;
-          }
-        });
-      const grads = softmaxAttentionBackward({ ...rows, gradOut: rowsOfGradient }, scale, sees, modifier, onScore);
-      return {
-        ...results,
-        grad_q: { ...grads.gradQ, shape: qkv.q.shape },
-        grad_k: { ...grads.gradK, shape: qkv.k.shape },
-        grad_v: { ...grads.gradV, shape: qkv.v.shape },
-        ...Object.fromEntries(Object.entries(sums).map(([input, sum]) => [`grad_${input}`, sum])),
-      };
-    },
-
-    forward(tensors, params: Params, control) {
-      return tensors.q.runtime.scope(() => {
-        const settings = settingsOf(tensors, params);
-        const [q, k, v] = [flat(tensors.q), flat(tensors.k), flat(tensors.v)];
-        const { out, lse } = attention(q, k, v, { ...settings, ...control });
-        if (!spatial) return { out, lse };
-        const shape = tensors.q.shape.slice(0, -1);
-        return { out: out.reshape([...shape, v.shape[3] as number]), lse: lse.reshape(shape) };
-      });
-    },
-
+    reference: (host, params, gradOut) => reference(masked, givenOf<HostTensor>(host), params, gradOut),
+    forward: (tensors, params, control) =>
+      tensors.q.runtime.scope(() => forward(masked, givenOf<Tensor>(tensors), params, control)),
     cost(letters, params) {
       const extents = letters as Readonly<Record<string, number>>;
       const problem = problemOfLetters(extents);
@@ -194,6 +126,91 @@ export function defineMaskedMethod<
   return method as MaskedMethod<Schema, Shapes, Optional>;
 }
 
+type AnyMasked = MaskedSpec<ParamsSchema, QkvSpecs, Specs> & { readonly inputs: QkvSpecs };
+type AnyParams = { readonly scale?: number | undefined };
+
+const isSpatial = ({ q }: Specs) => q?.includes('...space') ?? false;
+
+/** What mask and modifier are asked about; the shapes of the inputs must fit together. */
+function problemOf(
+  { inputs, optional = {} }: AnyMasked,
+  shapes: Readonly<Record<string, Shape>>,
+  given: MaskProblem['given'],
+): MaskProblem {
+  const specs = Object.fromEntries(Object.entries({ ...inputs, ...optional }).filter(([name]) => shapes[name]));
+  return { ...problemOfLetters(bindShapes(specs, shapes)), given };
+}
+
+/** The definition of the method in float64, with the gradients if `gradOut` is given. */
+function reference(
+  masked: AnyMasked,
+  given: Readonly<Record<string, HostTensor>>,
+  params: AnyParams,
+  gradOut: HostTensor | undefined,
+): Record<string, HostTensor<'f64'>> {
+  const { inputs, integers = [], captured = [] } = masked;
+  const problem = problemOf(masked, mapValues(given, shapeOf), integersOf(given, integers));
+  const qkv = { q: given.q as HostTensor, k: given.k as HostTensor, v: given.v as HostTensor };
+  const rows = isSpatial(inputs) ? mapValues(qkv, (x) => ({ ...x, shape: flattened(x.shape) })) : qkv;
+  const { scale = 1 / Math.sqrt(rows.q.shape[3] as number) } = params;
+  const sees = masked.sees(params, problem);
+  const modifier = masked.modifier?.(params, problem, given);
+  const { out, lse } = softmaxAttention(rows, scale, sees, modifier);
+  const [shape, e] = [qkv.q.shape.slice(0, -1), qkv.v.shape.at(-1) as number];
+  const results = { out: { ...out, shape: [...shape, e] }, lse: { ...lse, shape } };
+  if (!gradOut) return results;
+  const sums = mapValues(pickGiven(given, captured), ({ shape }) => zerosOf(shape));
+  const { elements } = modifier ?? {};
+  const onScore =
+    elements &&
+    ((raw: RawScore, gradient: number) => {
+      for (const { input, index, factor } of elements(raw)) {
+        const { data } = sums[input] as HostTensor<'f64'>;
+        data[index] = (data[index] as number) + gradient * factor;
+      }
+    });
+  const operands = { ...rows, gradOut: { ...gradOut, shape: out.shape } };
+  const { gradQ, gradK, gradV } = softmaxAttentionBackward(operands, scale, sees, modifier, onScore);
+  return {
+    ...results,
+    grad_q: { ...gradQ, shape: qkv.q.shape },
+    grad_k: { ...gradK, shape: qkv.k.shape },
+    grad_v: { ...gradV, shape: qkv.v.shape },
+    ...Object.fromEntries(Object.entries(sums).map(([input, sum]) => [`grad_${input}`, sum])),
+  };
+}
+
+function forward(
+  masked: AnyMasked,
+  given: Readonly<Record<string, Tensor>>,
+  params: AnyParams,
+  control: Control | undefined,
+) {
+  const spatial = isSpatial(masked.inputs);
+  const settings = settingsOf(masked, given, params);
+  const [q, k, v] = [given.q, given.k, given.v].map((x) => flat(x as Tensor, spatial)) as [Tensor, Tensor, Tensor];
+  const { out, lse } = attention(q, k, v, { ...settings, ...control });
+  if (!spatial) return { out, lse };
+  const shape = (given.q as Tensor).shape.slice(0, -1);
+  return { out: out.reshape([...shape, v.shape[3] as number]), lse: lse.reshape(shape) };
+}
+
+const flat = (x: Tensor, spatial: boolean): Tensor => x.reshape(spatial ? flattened(x.shape) : x.shape);
+
+/** The settings of the op: mask and scores follow from the params and the small inputs. */
+function settingsOf(masked: AnyMasked, given: Readonly<Record<string, Tensor>>, params: AnyParams) {
+  const { integers = [] } = masked;
+  const shapes = mapValues(given, shapeOf);
+  const mask = (host: Readonly<Record<string, HostTensor>>) =>
+    masked.mask(params, problemOf(masked, shapes, integersOf(host, integers)));
+  problemOf(masked, shapes, {});
+  const settings = { scale: params.scale, score: masked.score?.(params, given) };
+  const known = pickGiven(given, integers);
+  if (Object.keys(known).length === 0) return { ...settings, mask: mask({}) };
+  checkIntegers(known, integers);
+  return { ...settings, deferred: { tensors: known, mask } };
+}
+
 /** [b, ...space, h, c] as [b, n, h, c]. */
 function flattened(shape: Shape): number[] {
   const [b, ...rest] = shape as [number, ...number[]];
@@ -201,8 +218,11 @@ function flattened(shape: Shape): number[] {
   return [b, rest.slice(0, -2).reduce((size, extent) => size * extent, 1), h, c];
 }
 
-function shapesOf(tensors: Readonly<Record<string, { readonly shape: Shape } | undefined>>): Record<string, Shape> {
-  return Object.fromEntries(Object.entries(tensors).flatMap(([name, x]) => (x ? [[name, x.shape]] : [])));
+const shapeOf = ({ shape }: { readonly shape: Shape }) => shape;
+
+/** The inputs without those that were left out. */
+function givenOf<T>(inputs: object): Record<string, T> {
+  return Object.fromEntries(Object.entries(inputs).filter(([, x]) => x !== undefined));
 }
 
 function checkIntegers(
