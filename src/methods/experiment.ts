@@ -1,12 +1,13 @@
 /**
- * What a method's experiment is: it holds the paper's central claims against what is measured here.
- * `experiment.ts` in the method's folder exports `experiment`; the definition names it by
- * `experiment: () => import('./experiment')`, so that the library loads it only when asked.
+ * A method's experiment compares the paper's central claims with what is measured here. `experiment.ts` in the method's
+ * folder exports `experiment`; the definition has `experiment: () => import('./experiment')`, so that the library loads it
+ * only when asked.
  *
- * Verdicts follow from numbers alone: beside each claim stands what its figures would have to be.
+ * Verdicts follow from numbers alone: each claim says what its figures would have to be.
  */
 
 import type { Estimate } from '../measure/statistics';
+import { nextTurn } from '../next-turn';
 import type { Control } from '../runtime/backend';
 import { reporting } from '../runtime/guard';
 import type { Runtime } from '../runtime/runtime';
@@ -27,7 +28,7 @@ export type Verdict =
   /** What was to measure it failed. */
   | 'not measured';
 
-/** Both ends belong to it, and both are finite. */
+/** Both ends are included and finite. */
 export type Range = readonly [low: number, high: number];
 
 /** One figure that a claim is judged by, and what its values mean. */
@@ -48,9 +49,9 @@ export interface Claim {
   readonly claim: string;
   /** Where it is from: a section, table or figure of the paper, a file of its code, or 'reconstructed'. */
   readonly source: string;
-  /** Of several the worst outcome counts. */
+  /** The worst outcome of several counts. */
   readonly criteria: Readonly<Record<string, Criterion>>;
-  /** What of the claim is not tested, and why: the verdict is 'partly' at best, or 'not tested here' without criteria. */
+  /** What part of the claim is not tested, and why: the verdict is 'partly' at best, 'not tested here' without criteria. */
   readonly untested?: string;
   /** It follows from definitions: the figures show that these are met. */
   readonly byConstruction?: true;
@@ -69,14 +70,14 @@ export interface Measurement<C extends Claim = Claim> {
   /** What a reader must know to judge: the setting, and how it differs from the paper's. */
   readonly details?: string;
   /** The figures behind it, for tables and plots. */
-  readonly series?: readonly Series[];
+  readonly series?: Series | readonly Series[];
 }
 
 /** A figure that a verdict rests on. */
 export interface Judgement {
   readonly what: string;
   readonly value: number;
-  /** Of the median of repeats, 95%. */
+  /** The 95% interval of the median of repeats. */
   readonly interval?: Range;
   /** What was expected, in words. */
   readonly expected: string;
@@ -84,7 +85,8 @@ export interface Judgement {
 }
 
 /** One claim and what came of it here. */
-export interface Finding extends Pick<Claim, 'claim' | 'source'>, Omit<Measurement, 'values'> {
+export interface Finding extends Pick<Claim, 'claim' | 'source'>, Pick<Measurement, 'measured' | 'details'> {
+  readonly series?: readonly Series[];
   readonly judgements: readonly Judgement[];
   readonly untested?: string;
   readonly verdict: Verdict;
@@ -117,12 +119,34 @@ export interface Experiment {
   run(context: ExperimentContext): Promise<Finding[]>;
 }
 
-/** A measurement for each of some claims. */
-export type Measurements<C extends Claims, Names extends keyof C> = {
-  readonly [Name in Names]: Measurement<C[Name]>;
-};
+/** What a measurement is given: the context of the run, and how to report. */
+export interface MeasureContext extends ExperimentContext {
+  readonly quick: boolean;
+  /** Reports progress, gives this thread's other work a turn, and throws if the run was aborted. */
+  step(share: number, what?: string): Promise<void>;
+  /** The same context for one part of the work: its progress goes from `from` to `to`, under a name of its own if it has one. */
+  part(from: number, to: number, what?: string): MeasureContext;
+}
 
-type Measure<M> = (context: ExperimentContext) => M | Promise<M>;
+type Measure<M> = (context: MeasureContext) => M | Promise<M>;
+
+function measureContext(context: ExperimentContext): MeasureContext {
+  const { signal, onProgress, quick = false } = context;
+  return {
+    ...context,
+    quick,
+    async step(share, what) {
+      onProgress?.(share, what);
+      await nextTurn();
+      signal?.throwIfAborted();
+    },
+    part: (from, to, name) =>
+      measureContext({
+        ...context,
+        onProgress: (share, what) => onProgress?.(from + (to - from) * share, name ?? what),
+      }),
+  };
+}
 
 /**
  * An experiment of claims and what measures each, in the order in which it is done. A measurement that fails costs its
@@ -143,8 +167,9 @@ export function defineExperiment<C extends Claims>({
     async run(context) {
       return reporting(context.runtime, context, async (own) => {
         const findings = new Map<string, Finding>();
+        const each = measureContext(own);
         for (const [name, by] of Object.entries(measure as Record<string, Measure<Measurement>>))
-          findings.set(name, findingOf(claims[name] as Claim, await attempt(by, own), context.quick));
+          findings.set(name, findingOf(claims[name] as Claim, await attempt(by, each), context.quick));
         return Object.keys(claims).map((name) => findings.get(name) as Finding);
       });
     },
@@ -154,7 +179,7 @@ export function defineExperiment<C extends Claims>({
 /** What `measure` gives, or why it gives nothing; what ends the experiment is thrown. */
 async function attempt(
   measure: Measure<Measurement>,
-  context: ExperimentContext,
+  context: MeasureContext,
 ): Promise<Measurement | { readonly failed: string }> {
   try {
     return await measure(context);
@@ -171,13 +196,13 @@ export function together<M extends object, const Names extends readonly (keyof M
   names: Names,
   measure: Measure<M>,
 ): { readonly [Name in Names[number]]: Measure<M[Name]> } {
-  const made = new WeakMap<ExperimentContext, Promise<M>>();
-  const once = (context: ExperimentContext) => {
+  const made = new WeakMap<MeasureContext, Promise<M>>();
+  const once = (context: MeasureContext) => {
     const found = made.get(context) ?? (async () => measure(context))();
     made.set(context, found);
     return found;
   };
-  const entries = names.map((name) => [name, async (context: ExperimentContext) => (await once(context))[name]]);
+  const entries = names.map((name) => [name, async (context: MeasureContext) => (await once(context))[name]]);
   return Object.fromEntries(entries);
 }
 
@@ -186,9 +211,10 @@ function findingOf(claim: Claim, found: Measurement | { readonly failed: string 
   const common = { claim: text, source, ...(untested !== undefined && { untested }) };
   if ('failed' in found)
     return { ...common, measured: `not measured: ${found.failed}`, judgements: [], verdict: 'not measured' };
-  const { values, ...measurement } = found;
-  if (quick && claim.timed) return { ...common, ...measurement, judgements: [], verdict: 'not tested here' };
-  return { ...common, ...measurement, ...judge(claim, values) };
+  const { values, series, ...measured } = found;
+  const told = { ...common, ...measured, ...(series && { series: [series].flat() }) };
+  if (quick && claim.timed) return { ...told, judgements: [], verdict: 'not tested here' };
+  return { ...told, ...judge(claim, values) };
 }
 
 /** From the worst to the best. */
@@ -233,15 +259,40 @@ function describeRange([low, high]: Range): string {
   return low === high ? significant(low) : `${significant(low)} to ${significant(high)}`;
 }
 
-/** The bounds of a share of a whole, a natural limit of what can be measured. */
-export const SHARE: Range = [0, 1];
-/** Of a time, as a share of what the work allows: clocks and caches explain some more than all of it, not much more. */
+/** A criterion by its ranges from the inside out: expected, partly (default: as expected) and plausible. */
+export function figure(
+  what: string,
+  ...ranges: [expected: Range, plausible: Range] | [expected: Range, partly: Range, plausible: Range]
+): Criterion {
+  const [expected, partly] = ranges;
+  const plausible = ranges.at(-1) as Range;
+  return { what, expected, partly: ranges.length === 3 ? partly : expected, plausible };
+}
+
+/** A criterion of a share of a whole. */
+export const share = (what: string, expected: Range, partly = expected): Criterion =>
+  figure(what, expected, partly, [0, 1]);
+
+/** The plausible range of a speed over what the work allows: clocks and caches explain a little more than all of it. */
 export const OF_POSSIBLE: Range = [0, 1.15];
 
-/** How an exponent of the length is judged where time is claimed to be linear: neither much more nor much less. */
-export const linearIn = (what: string): Criterion => ({
-  what: `exponent of ${what}`,
-  expected: [0.9, 1.1],
-  partly: [0.75, 1.3],
-  plausible: [0.2, 3],
-});
+/** A criterion of the exponent of the length where time is claimed to be linear. */
+export const linearIn = (what: string): Criterion => figure(`exponent of ${what}`, [0.9, 1.1], [0.75, 1.3], [0.2, 3]);
+
+/** Lines by label over an axis, which is its name and its values: `chart('Error', { features: [16, 64] }, { ours, theirs })`. */
+export function chart(
+  title: string,
+  axis: Readonly<Record<string, readonly (number | string)[]>>,
+  lines: Readonly<Record<string, readonly (number | null)[]>>,
+): Series {
+  const [[label, values]] = Object.entries(axis) as [[string, Series['x']['values']]];
+  return { title, x: { label, values }, lines: Object.entries(lines).map(([label, values]) => ({ label, values })) };
+}
+
+/** Values by label, such as the lines of a chart. */
+export function byLabel<const Label extends string, T>(
+  labels: readonly Label[],
+  of: (label: Label, at: number) => T,
+): Record<Label, T> {
+  return Object.fromEntries(labels.map((label, at) => [label, of(label, at)])) as Record<Label, T>;
+}

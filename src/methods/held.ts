@@ -2,20 +2,47 @@
 import { nextTurn } from '../next-turn';
 import type { Runtime } from '../runtime/runtime';
 import { toFloat64 } from '../tensor/host';
+import { normal } from '../tensor/random';
+import { sizeOf } from '../tensor/shape';
+import { tensorsIn } from '../tensor/structure';
 import { disposeKey, type Tensor } from '../tensor/tensor';
 
-/** Disposes tensors at the end of the block that is `using` it. */
-export function held(tensors: readonly Tensor[]): Disposable {
-  return {
-    [disposeKey]() {
-      for (const tensor of tensors) tensor.dispose();
-    },
-  };
+/** Disposes all tensors in arrays and plain objects at the end of the block that is `using` it. */
+export function held(tensors: unknown): Disposable {
+  return { [disposeKey]: () => disposeAll(tensors) };
 }
 
-/** The numbers of what `compute` returns, of which no tensor stays; others of this thread have a turn before. */
+/** Disposes the tensors that a timed call returned. */
+export function disposeAll(tensors: unknown): void {
+  for (const tensor of tensorsIn(tensors)) tensor.dispose();
+}
+
+/** The numbers of the tensor that `compute` returns, which is freed; others of this thread have a turn before. */
 export async function numbersOf(runtime: Runtime, compute: () => Tensor): Promise<Float64Array> {
   await nextTurn();
   const [host] = runtime.scope(() => [compute().toHost()] as const);
   return toFloat64(await host);
+}
+
+/** Normal random numbers of this standard deviation. */
+export function randomNormal(runtime: Runtime, shape: readonly number[], seed: number, deviation = 1): Tensor<'f32'> {
+  return runtime.tensor(
+    normal(sizeOf(shape), seed).map((value) => deviation * value),
+    shape,
+  );
+}
+
+export type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor<'f32'>>>;
+
+/** q, k and v of one shape, normal random numbers. */
+export function randomQkv(runtime: Runtime, shape: readonly number[], deviation?: number): Qkv {
+  const random = (seed: number) => randomNormal(runtime, shape, seed, deviation);
+  return { q: random(1), k: random(2), v: random(3) };
+}
+
+/** Values whose attention is its weights: [1, n, 1, n]. */
+export function identityValues(runtime: Runtime, n: number): Tensor<'f32'> {
+  const values = new Float32Array(n * n);
+  for (let i = 0; i < n; i++) values[i * (n + 1)] = 1;
+  return runtime.tensor(values, [1, n, 1, n]);
 }

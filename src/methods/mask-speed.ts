@@ -6,8 +6,8 @@ import { checkAttention } from '../measure/gate';
 import { attention } from '../ops/attention';
 import type { Sees } from '../ops/attention/softmax';
 import type { Tensor } from '../tensor/tensor';
-import type { ExperimentContext } from './experiment';
-import { held } from './held';
+import type { MeasureContext } from './experiment';
+import { held, randomQkv } from './held';
 import { medians, overRounds, type Rounds, timeRounds } from './rounds';
 
 /** A mask to be timed. */
@@ -27,13 +27,13 @@ export interface MaskProblem {
 }
 
 export interface MaskTimes {
-  /** Of each mask; all problems share their rounds. */
+  /** The times of each mask; all problems share their rounds. */
   readonly rounds: Rounds;
   /** Largest error on the queries checked, over the largest |v|. */
   readonly error: number;
 }
 
-/** Which share of the work is the checking. */
+/** The share of the work that checking takes. */
 const CHECKING = 0.3;
 
 /**
@@ -43,28 +43,22 @@ const CHECKING = 0.3;
 export async function timeMasks(
   problems: readonly MaskProblem[],
   seconds: number,
-  context: ExperimentContext,
+  context: MeasureContext,
 ): Promise<MaskTimes[]> {
-  const { runtime, onProgress } = context;
-  const operands = problems.map(({ n, h, d }) => {
-    const random = (seed: number) => runtime.random([1, n, h, d], { seed });
-    return {
-      ...{ q: random(1), k: random(2), v: random(3) },
-      ...{ out: runtime.empty([1, n, h, d]), lse: runtime.empty([1, n, h]) },
-    };
-  });
-  using _ = held(operands.flatMap(Object.values<Tensor>));
+  const { runtime } = context;
+  const operands = problems.map(({ n, h, d }) => ({
+    ...randomQkv(runtime, [1, n, h, d]),
+    out: runtime.empty([1, n, h, d]),
+    lse: runtime.empty([1, n, h]),
+  }));
+  using _ = held(operands);
   const groups: { calls: (() => void)[]; error: number }[] = [];
   for (const [at, problem] of problems.entries()) {
-    onProgress?.((CHECKING * at) / problems.length, `checking, n = ${problem.n}`);
+    await context.step((CHECKING * at) / problems.length, `checking, n = ${problem.n}`);
     groups.push(await checkedCalls(problem, operands[at] as Operands, context));
   }
-  const timing = (share: number) => onProgress?.(CHECKING + (1 - CHECKING) * share, 'timing');
-  const rounds = await timeRounds(
-    groups.flatMap(({ calls }) => calls),
-    seconds,
-    { ...context, onProgress: timing },
-  );
+  const calls = groups.flatMap(({ calls }) => calls);
+  const rounds = await timeRounds(calls, seconds, context.part(CHECKING, 1, 'timing'));
   const ends = groups.map((_, at) => groups.slice(0, at + 1).reduce((sum, { calls }) => sum + calls.length, 0));
   return groups.map(({ calls, error }, at) => {
     const end = ends[at] as number;
@@ -74,7 +68,7 @@ export async function timeMasks(
 
 type Operands = Readonly<Record<'q' | 'k' | 'v' | 'out' | 'lse', Tensor<'f32'>>>;
 
-async function checkedCalls({ masks, d }: MaskProblem, operands: Operands, { signal }: ExperimentContext) {
+async function checkedCalls({ masks, d }: MaskProblem, operands: Operands, { signal }: MeasureContext) {
   const { q, k, v, out, lse } = operands;
   const host = { q: await q.toHost(), k: await k.toHost(), v: await v.toHost() };
   const calls = masks.map(
@@ -113,7 +107,7 @@ export interface MaskSpeed {
 export async function timeBesideCausal(
   problems: readonly MaskProblem[],
   seconds: number,
-  context: ExperimentContext,
+  context: MeasureContext,
 ): Promise<CausalTimes[]> {
   const all = problems.map((problem) => ({
     ...problem,

@@ -1,8 +1,8 @@
 /** Times of calls over rounds, and figures of them with their intervals: what claims about speed are judged by. */
 
-import { type Estimate, estimateMedian, summarise } from '../measure/statistics';
+import { type Estimate, estimateMedian, exponent, summarise } from '../measure/statistics';
 import { timeCalls, timeInterleaved } from '../measure/timing';
-import type { ExperimentContext } from './experiment';
+import { byLabel, type MeasureContext } from './experiment';
 
 /** Milliseconds by call, then by round: in a round each call has its turn. */
 export type Rounds = readonly (readonly number[])[];
@@ -18,7 +18,7 @@ const MOST = 40;
 export async function timeRounds(
   calls: readonly (() => void)[],
   seconds: number,
-  { runtime, signal, onProgress, quick = false }: ExperimentContext,
+  { runtime, signal, onProgress, quick }: MeasureContext,
 ): Promise<Rounds> {
   const estimates: number[] = [];
   for (const call of calls) {
@@ -39,4 +39,66 @@ export function overRounds(rounds: Rounds, figure: (times: readonly number[]) =>
 /** The median time of each call. */
 export function medians(rounds: Rounds): number[] {
   return rounds.map((times) => summarise(times).median);
+}
+
+/** Times of the same contenders at several sizes, all measured in the same rounds. */
+export class Contest<Name extends string> {
+  readonly #sizes: readonly number[];
+  readonly #names: readonly Name[];
+  readonly #rounds: Rounds;
+  /** Median milliseconds of each contender, by size. */
+  readonly medians: Readonly<Record<Name, readonly number[]>>;
+
+  /** The rounds hold the contenders of the first size, then those of the second, and so on. */
+  constructor(sizes: readonly number[], names: readonly Name[], rounds: Rounds) {
+    this.#sizes = sizes;
+    this.#names = names;
+    this.#rounds = rounds;
+    this.medians = this.#byName(medians(rounds));
+  }
+
+  /** A figure of the times of one round, by contender and size, over all rounds. */
+  over(figure: (times: Readonly<Record<Name, readonly number[]>>) => number): Estimate {
+    return overRounds(this.#rounds, (times) => figure(this.#byName(times)));
+  }
+
+  /** The exponent of the size in a contender's time. */
+  growth(name: Name): Estimate {
+    return this.over((times) => exponent(this.#sizes, times[name]));
+  }
+
+  /** How many times as fast as another a contender is, at a size by its place; -1 is the last. */
+  speedup(name: Name, other: Name, at: number): Estimate {
+    return this.over((times) => (times[other].at(at) as number) / (times[name].at(at) as number));
+  }
+
+  /** The medians of the speed-ups at each size. */
+  speedups(name: Name, other: Name): number[] {
+    return this.#sizes.map((_, at) => this.speedup(name, other, at).value);
+  }
+
+  /** The least factor between a contender's speed-ups at one size and the next. */
+  leastGain(name: Name, other: Name): Estimate {
+    return this.over((times) => {
+      const speedups = times[name].map((time, at) => (times[other][at] as number) / time);
+      return Math.min(...speedups.slice(1).map((speedup, at) => speedup / (speedups[at] as number)));
+    });
+  }
+
+  #byName(times: readonly number[]): Record<Name, number[]> {
+    const count = this.#names.length;
+    return byLabel(this.#names, (_, contender) => times.filter((_, at) => at % count === contender));
+  }
+}
+
+/** Times the calls of each size, by contender; `seconds` and rounds as in `timeRounds`. */
+export async function timeContest<Name extends string>(
+  sizes: readonly number[],
+  callsOf: (at: number) => Readonly<Record<Name, () => void>>,
+  seconds: number,
+  context: MeasureContext,
+): Promise<Contest<Name>> {
+  const calls = sizes.map((_, at) => callsOf(at));
+  const rounds = await timeRounds(calls.flatMap(Object.values<() => void>), seconds, context);
+  return new Contest(sizes, Object.keys(calls[0] ?? {}) as Name[], rounds);
 }

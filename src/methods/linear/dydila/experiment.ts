@@ -1,15 +1,7 @@
 /** How far powers that keep the length, and a share of redundant features taken off, sharpen linear attention. */
-import { nextTurn } from '../../../next-turn';
 import { normal } from '../../../tensor/random';
 import { significant } from '../../../text/format';
-import {
-  type Claims,
-  defineExperiment,
-  type ExperimentContext,
-  type Measurement,
-  type Measurements,
-  together,
-} from '../../experiment';
+import { type Claims, chart, defineExperiment, figure, type MeasureContext, together } from '../../experiment';
 import { CLUSTERS, clusteredTokens, DIMENSION, productOf, rowEntropy, TOKENS } from '../clusters';
 import { focused } from './reference';
 
@@ -25,48 +17,26 @@ const claims = {
     claim: 'Linear attention over ReLU features is smoother than softmax attention.',
     source: 'paper, abstract',
     criteria: {
-      difference: {
-        what: 'entropy of ReLU features less that of softmax, over log n',
-        expected: [0.1, 1],
-        partly: [0.02, 1],
-        plausible: [-1, 1],
-      },
+      difference: figure('entropy of ReLU features less that of softmax, over log n', [0.1, 1], [0.02, 1], [-1, 1]),
     },
   },
   kernel: {
     claim: 'The dynamic measure kernel makes it sharper.',
     source: 'paper, abstract; the kernel as a port has it',
-    criteria: {
-      step: {
-        what: 'largest step of the entropy to the next exponent',
-        expected: [-1, -0.01],
-        partly: [-1, 0],
-        plausible: [-1, 1],
-      },
-    },
+    criteria: { step: figure('largest step of the entropy to the next exponent', [-1, -0.01], [-1, 0], [-1, 1]) },
   },
   difference: {
     claim: 'The token differential operator makes it sharper still.',
     source: 'paper, abstract; the operator as a port has it',
     criteria: {
-      step: {
-        what: 'largest step of the entropy to the next lambda, from none',
-        expected: [-1, -0.01],
-        partly: [-1, 0],
-        plausible: [-1, 1],
-      },
+      step: figure('largest step of the entropy to the next lambda, from none', [-1, -0.01], [-1, 0], [-1, 1]),
     },
   },
   likeness: {
     claim: 'The larger the exponent, the less alike are features of different tokens.',
     source: 'follows from the kernel as a port has it',
     criteria: {
-      step: {
-        what: 'largest step of the mean cosine to the next exponent',
-        expected: [-1, -0.01],
-        partly: [-1, 0],
-        plausible: [-2, 2],
-      },
+      step: figure('largest step of the mean cosine to the next exponent', [-1, -0.01], [-1, 0], [-2, 2]),
     },
   },
 } as const satisfies Claims;
@@ -82,20 +52,14 @@ function largestStep(values: readonly number[]): number {
   return Math.max(...values.slice(1).map((value, at) => value - (values[at] as number)));
 }
 
-async function spreads({
-  quick = false,
-  signal,
-  onProgress,
-}: ExperimentContext): Promise<Measurements<typeof claims, 'smoother' | 'kernel' | 'difference'>> {
+async function spreads({ quick, step }: MeasureContext) {
   const draws = quick ? 1 : 5;
   let softmax = 0;
   const powers = EXPONENTS.map(() => 0);
   const differences = LAMBDAS.map(() => 0);
   let negative = 0;
   for (let seed = 0; seed < draws; seed++) {
-    onProgress?.((0.8 * seed) / draws, 'entropies');
-    await nextTurn();
-    signal?.throwIfAborted();
+    await step((0.8 * seed) / draws, 'entropies');
     const tokens = clusteredTokens(seed);
     softmax += rowEntropy((i, j) => Math.exp(productOf(tokens, tokens, i, j) / Math.sqrt(DIMENSION))) / draws;
     for (const [at, exponent] of EXPONENTS.entries()) {
@@ -128,34 +92,27 @@ async function spreads({
       measured: `${figures(powers)} for exponents ${EXPONENTS.join(', ')}; softmax ${significant(softmax)}`,
       values: { step: largestStep(powers) },
       details: `${setting} One exponent for all tokens, as at the start of training, where all entries of the bank are equal.`,
-      series: [
-        {
-          title: 'Entropy by exponent',
-          x: { label: 'exponent', values: EXPONENTS },
-          lines: [
-            { label: 'powers', values: powers },
-            { label: 'softmax', values: EXPONENTS.map(() => softmax) },
-          ],
-        },
-      ],
+      series: chart(
+        'Entropy by exponent',
+        { exponent: EXPONENTS },
+        { powers: powers, softmax: EXPONENTS.map(() => softmax) },
+      ),
     },
     difference: {
       measured: `${figures(differences)} for lambda ${LAMBDAS.join(', ')}; ${significant(power)} without`,
       values: { step: largestStep([power, ...differences]) },
       details: `${setting} Exponent ${POWER}; the features of the mean token stand for the redundant ones (reconstructed: a trained projection gives them). At 0.01, where training begins, it changes little. Weights below 0, ${significant(100 * negative)}% of them at the largest lambda, count as 0.`,
-      series: [
-        {
-          title: 'Entropy by lambda',
-          x: { label: 'lambda', values: [0, ...LAMBDAS] },
-          lines: [{ label: `differences, exponent ${POWER}`, values: [power, ...differences] }],
-        },
-      ],
+      series: chart(
+        'Entropy by lambda',
+        { lambda: [0, ...LAMBDAS] },
+        { [`differences, exponent ${POWER}`]: [power, ...differences] },
+      ),
     },
   };
 }
 
-function likeness({ quick = false, onProgress }: ExperimentContext): Measurement<typeof claims.likeness> {
-  onProgress?.(0.8, 'likeness of features');
+async function likeness({ quick, step }: MeasureContext) {
+  await step(0.8, 'likeness of features');
   const pairs = quick ? PAIRS / 10 : PAIRS;
   const numbers = Float64Array.from(normal(2 * pairs * PAIR_DIMENSION, 1));
   const means = EXPONENTS.map((exponent) => {

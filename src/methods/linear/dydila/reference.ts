@@ -7,6 +7,7 @@
  * go straight through the choice: by the logits as if the entry was the bank's mean under their softmax.
  */
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
+import { add, at, pairSums, tensor } from '../../reference';
 
 export interface DydilaParams {
   readonly gamma: number;
@@ -40,56 +41,28 @@ type Results = Record<string, HostTensor<'f64'>>;
 
 export function reference(inputs: DydilaInputs<HostTensor>, params: DydilaParams, gradOut?: HostTensor): Results {
   const { q, k, v, q_redundant: q2, k_redundant: k2 } = inputs;
-  const [b, n, h, d] = q.shape as [number, number, number, number];
-  const [, m, g, e] = v.shape as [number, number, number, number];
-  const scale = params.scale ?? 1 / m;
-  const values = toFloat64(v);
+  const d = q.shape[3] as number;
+  const scale = params.scale ?? 1 / (v.shape[1] as number);
 
-  const kernels = [q, k, q2, k2].flatMap((z, at) => (z ? [new Kernel(toFloat64(z), d, at, inputs, params)] : []));
+  const kernels = [q, k, q2, k2].flatMap((z, index) => (z ? [new Kernel(toFloat64(z), d, index, inputs, params)] : []));
   const [queries, keys] = [0, 1].map((side) => {
     return new Difference(kernels[side] as Kernel, kernels[side + 2], d, side, inputs, params);
   }) as [Difference, Difference];
 
-  const out = new Float64Array(b * n * h * e);
-  const gradV = new Float64Array(values.length);
-  const byOut = gradOut && toFloat64(gradOut);
-  for (let row = 0; row < b * n * h; row++) {
-    const rows = Array.from({ length: m }, (_, j) => {
-      return (Math.floor(row / h / n) * m + j) * g + Math.floor(((row % h) * g) / h);
-    });
-    const weights = rows.map((key) => {
-      let weight = 0;
-      for (let c = 0; c < d; c++) weight += scale * at(queries.rows, row * d + c) * at(keys.rows, key * d + c);
-      return weight;
-    });
-    const sum = weights.reduce((total, weight) => total + weight, 0);
-    const divisor = params.normalise === 'sum' ? Math.max(Math.abs(sum), params.epsilon) : 1;
-    if (divisor === 0) continue;
-    rows.forEach((key, j) => {
-      for (let c = 0; c < e; c++) add(out, row * e + c, (at(weights, j) * at(values, key * e + c)) / divisor);
-    });
-    if (!byOut) continue;
-    let inner = 0;
-    for (let c = 0; c < e; c++) inner += at(byOut, row * e + c) * at(out, row * e + c);
-    const isDivided = params.normalise === 'sum' && Math.abs(sum) > params.epsilon;
-    const gradSum = isDivided ? (-inner / divisor) * Math.sign(sum) : 0;
-    rows.forEach((key, j) => {
-      let byWeight = gradSum;
-      for (let c = 0; c < e; c++) {
-        byWeight += (at(byOut, row * e + c) * at(values, key * e + c)) / divisor;
-        add(gradV, key * e + c, (at(weights, j) * at(byOut, row * e + c)) / divisor);
-      }
-      for (let c = 0; c < d; c++) {
-        add(queries.gradient, row * d + c, scale * byWeight * at(keys.rows, key * d + c));
-        add(keys.gradient, key * d + c, scale * byWeight * at(queries.rows, row * d + c));
-      }
-    });
-  }
-  const results: Results = { out: tensor(out, [b, n, h, e]) };
+  const isDivided = params.normalise === 'sum';
+  const divide = (sum: number) => {
+    if (!isDivided) return [1, 0] as const;
+    const size = Math.abs(sum);
+    return [Math.max(size, params.epsilon), size > params.epsilon ? Math.sign(sum) : 0] as const;
+  };
+  const [a, c] = [tensor(queries.rows, q.shape), tensor(keys.rows, k.shape)];
+  const { out, gradQ, gradK, gradV } = pairSums({ q: a, k: c, v, scale, divide }, gradOut);
+  const results: Results = { out };
   if (!gradOut) return results;
-  for (const side of [queries, keys]) side.backward();
+  queries.backward(gradQ.data);
+  keys.backward(gradK.data);
   for (const kernel of kernels) kernel.backward();
-  results.grad_v = tensor(gradV, v.shape);
+  results.grad_v = gradV;
   for (const [index, name] of ['q', 'k', 'q_redundant', 'k_redundant'].entries()) {
     const input = [q, k, q2, k2][index];
     if (input) results[`grad_${name}`] = tensor((kernels[index] as Kernel).gradX, input.shape);
@@ -201,7 +174,6 @@ class Kernel {
 /** The rows of a kernel less a share of those of another. */
 class Difference {
   readonly rows: Numbers;
-  readonly gradient: Numbers;
   readonly choice: Choice;
 
   constructor(
@@ -214,7 +186,6 @@ class Difference {
   ) {
     const bank = lambda ? toFloat64(lambda) : Float64Array.of(params.lambda);
     this.choice = new Choice(bank, router && part(router, side));
-    this.gradient = new Float64Array(kernel.rows.length);
     this.rows = kernel.rows.slice();
     for (let first = 0; other && first < this.rows.length; first += d) {
       const factor = at(bank, this.choice.pick(this.pair(first)));
@@ -229,8 +200,9 @@ class Difference {
     return Float64Array.from(rows);
   }
 
-  backward(): void {
-    const { kernel, other, d, choice, gradient } = this;
+  /** From the gradient with respect to the rows. */
+  backward(gradient: Numbers): void {
+    const { kernel, other, d, choice } = this;
     for (let first = 0; first < gradient.length; first += d) {
       for (let c = first; c < first + d; c++) add(kernel.gradient, c, at(gradient, c));
       if (!other) continue;
@@ -291,16 +263,4 @@ function length(x: Numbers): number {
 function part(x: HostTensor, index: number): Numbers {
   const size = x.data.length / (x.shape[0] as number);
   return toFloat64(x).subarray(index * size, (index + 1) * size);
-}
-
-function at(x: ArrayLike<number>, index: number): number {
-  return x[index] as number;
-}
-
-function add(x: Numbers, index: number, value: number): void {
-  x[index] = at(x, index) + value;
-}
-
-function tensor(data: Numbers, shape: readonly number[]): HostTensor<'f64'> {
-  return { dtype: 'f64', shape, data };
 }

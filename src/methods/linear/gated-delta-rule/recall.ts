@@ -3,8 +3,8 @@ import { attention } from '../../../ops/attention';
 import { gatedDeltaRule } from '../../../ops/gated-delta-rule';
 import { linearAttention } from '../../../ops/linear-attention';
 import type { Runtime } from '../../../runtime/runtime';
-import { normal } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
+import { unitRows } from '../../vectors';
 
 /** Dimension of keys and values. */
 export const DIMENSION = 32;
@@ -28,13 +28,13 @@ export async function recall(
   { sequences, pairs, keys }: RecallProblem,
 ): Promise<Record<Memory, number>> {
   const shape = [sequences, pairs, 1, DIMENSION];
-  const own = units(sequences * keys, 2 * pairs);
+  const own = unitRows(sequences * keys, DIMENSION, 2 * pairs);
   const written = Float32Array.from({ length: sequences * pairs * DIMENSION }, (_, at) => {
     const row = Math.floor(at / DIMENSION);
     const key = Math.floor(row / pairs) * keys + ((row % pairs) % keys);
     return own[key * DIMENSION + (at % DIMENSION)] as number;
   });
-  const values = units(sequences * pairs, 2 * pairs + 1);
+  const values = unitRows(sequences * pairs, DIMENSION, 2 * pairs + 1);
   const outputs = runtime.scope(() => {
     const k = runtime.tensor(written, shape);
     const v = runtime.tensor(values, shape);
@@ -81,17 +81,4 @@ function nearest(out: Float32Array, values: Float32Array, sequences: number, pai
     if (best === pairs - keys + (row % keys)) found++;
   }
   return found / (sequences * keys);
-}
-
-/** Random vectors of norm 1. */
-function units(count: number, seed: number): Float32Array {
-  const numbers = normal(count * DIMENSION, seed);
-  for (let at = 0; at < numbers.length; at += DIMENSION) {
-    const vector = numbers.subarray(at, at + DIMENSION);
-    const norm = Math.hypot(...vector);
-    vector.forEach((x, c) => {
-      vector[c] = x / norm;
-    });
-  }
-  return numbers;
 }

@@ -1,25 +1,26 @@
 /** What a few random features estimate, what the advisor remembers, when its updates diverge, and time by length. */
 
-import { exponent, summarise } from '../../../measure/statistics';
+import { summarise } from '../../../measure/statistics';
 import { attention } from '../../../ops/attention';
 import type { Runtime } from '../../../runtime/runtime';
 import { toFloat64 } from '../../../tensor/host';
-import { normal } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
 import { formatPercent, formatTime, significant } from '../../../text/format';
 import {
+  byLabel,
   type Claims,
+  chart,
   defineExperiment,
-  type ExperimentContext,
+  figure,
   linearIn,
-  type Measurement,
-  type Measurements,
+  type MeasureContext,
   type Series,
-  SHARE,
+  share,
   together,
 } from '../../experiment';
-import { held, numbersOf } from '../../held';
-import { medians, overRounds, timeRounds } from '../../rounds';
+import { disposeAll, held, identityValues, numbersOf, type Qkv, randomNormal, randomQkv } from '../../held';
+import { timeContest } from '../../rounds';
+import { dot, mean, relativeDistance } from '../../vectors';
 import { kernelAttention } from '.';
 import { hostFeatures } from './reference';
 import type { KernelAttentionParams } from './settings';
@@ -41,12 +42,12 @@ const claims = {
     claim: 'More features serve better: AUROC 0.802, 0.828, 0.842 with 10, 100, 1000.',
     source: 'arXiv 2508.01311, table of inference',
     criteria: {
-      falls: {
-        what: 'largest error of the weights with the most features, over that with the fewest',
-        expected: [0, 0.9],
-        partly: [0, 1],
-        plausible: [0, 100],
-      },
+      falls: figure(
+        'largest error of the weights with the most features, over that with the fewest',
+        [0, 0.9],
+        [0, 1],
+        [0, 100],
+      ),
     },
     untested: 'No anomalies were detected: the error says how far the layer is from the softmax that it replaces.',
   },
@@ -54,43 +55,21 @@ const claims = {
     claim: 'Directions are Gaussian rows times the lengths of others, and their features estimate exp(q k).',
     source: "authors' code, CL3AD; the paper has Gaussian rows",
     criteria: {
-      ratio: {
-        what: 'largest error with both lengths, over that with Gaussian rows',
-        expected: [0, 1.1],
-        partly: [0, 1.5],
-        plausible: [0, 1e4],
-      },
+      ratio: figure('largest error with both lengths, over that with Gaussian rows', [0, 1.1], [0, 1.5], [0, 1e4]),
     },
   },
   recall: {
     claim: 'The advisor learns what is new and keeps what it learned before.',
     source: 'reconstructed: what continual learning asks of equations 8 to 11, arXiv 2508.01311',
     criteria: {
-      learns: {
-        what: 'cosine of what is recalled of the last task',
-        expected: [0.9, 1],
-        partly: [0.5, 1],
-        plausible: [-1, 1],
-      },
-      keeps: {
-        what: 'cosine of older tasks over that of the last',
-        expected: [0.8, 2],
-        partly: [0.5, 2],
-        plausible: [-2, 2],
-      },
+      learns: figure('cosine of what is recalled of the last task', [0.9, 1], [0.5, 1], [-1, 1]),
+      keeps: figure('cosine of older tasks over that of the last', [0.8, 2], [0.5, 2], [-2, 2]),
     },
   },
   growth: {
     claim: 'All tokens may correct the same old state at once, in every training step.',
     source: "authors' code, CL3AD; equations 10 and 11 have one token",
-    criteria: {
-      bounded: {
-        what: 'share of the lengths at which no entry exceeds 100',
-        expected: [1, 1],
-        partly: [0.3, 1],
-        plausible: SHARE,
-      },
-    },
+    criteria: { bounded: share('share of the lengths at which no entry exceeds 100', [1, 1], [0.3, 1]) },
   },
   speed: {
     claim: 'Time is linear in the number of groups, from 512 to 8192.',
@@ -106,19 +85,14 @@ export const experiment = defineExperiment({
   measure: { ...together(['features', 'lengths'], estimates), recall: recalls, growth, speed },
 });
 
-async function estimates({
-  runtime,
-  signal,
-  onProgress,
-  quick = false,
-}: ExperimentContext): Promise<Measurements<typeof claims, 'features' | 'lengths'>> {
-  onProgress?.(0, 'errors of the weights');
+async function estimates({ runtime, signal, quick, step }: MeasureContext) {
+  await step(0, 'errors of the weights');
   const draws = quick ? 2 : 10;
   const found: Record<'once' | 'twice', number[][]> = { once: [], twice: [] };
   for (const size of SIZES) {
-    using q = scaledNormal(runtime, [1, TOKENS, 1, DIMENSION], 1, size);
-    using k = scaledNormal(runtime, [1, TOKENS, 1, DIMENSION], 2, size);
-    using v = identity(runtime);
+    using q = randomNormal(runtime, [1, TOKENS, 1, DIMENSION], 1, size);
+    using k = randomNormal(runtime, [1, TOKENS, 1, DIMENSION], 2, size);
+    using v = identityValues(runtime, TOKENS);
     const exact = await numbersOf(runtime, () => attention(q, k, v).out);
     for (const lengths of ['once', 'twice'] as const) {
       const medians: number[] = [];
@@ -129,7 +103,7 @@ async function estimates({
           // The default epsilon would shrink the weights: what is added to each feature keeps denominators from 0.
           const params = kernelAttention.parse({ features, lengths, seed, epsilon: 0 });
           const weights = await numbersOf(runtime, () => kernelAttention.forward({ q, k, v }, params).out as Tensor);
-          distances.push(distance(weights, exact));
+          distances.push(relativeDistance(weights, exact));
         }
         medians.push(summarise(distances).median);
       }
@@ -148,11 +122,12 @@ async function estimates({
       values: { falls: Math.max(...falls) },
       details: `${setting} Even with ${FEATURES.at(-1)} features the error is up to ${formatPercent(best)}.`,
       series: SIZES.map(
-        (size, at): Series => ({
-          title: `Error of the attention weights, size ${size}`,
-          x: { label: 'features', values: FEATURES },
-          lines: (['once', 'twice'] as const).map((label) => ({ label, values: found[label][at] as number[] })),
-        }),
+        (size, at): Series =>
+          chart(
+            `Error of the attention weights, size ${size}`,
+            { features: FEATURES },
+            byLabel(['once', 'twice'] as const, (label) => found[label][at] as number[]),
+          ),
       ),
     },
     lengths: {
@@ -171,13 +146,8 @@ const ARMS = [
   { label: 'beta 0.7, 50 passes', update: 'tokens', beta: 0.7, passes: 50 },
 ] as const;
 
-async function recalls({
-  runtime,
-  signal,
-  onProgress,
-  quick = false,
-}: ExperimentContext): Promise<Measurement<typeof claims.recall>> {
-  onProgress?.(0.3, 'recall of four tasks');
+async function recalls({ runtime, signal, quick, step }: MeasureContext) {
+  await step(0.3, 'recall of four tasks');
   const widths = [10, 64, 256];
   const seeds = quick ? 1 : 5;
   const last: number[][] = [];
@@ -191,9 +161,9 @@ async function recalls({
         const params = { part: 'advisor', norm: 'unit', features, seed, update, beta } as const;
         cosines.push(await recallOfTasks(runtime, params, quick ? Math.min(passes, 3) : passes, seed));
       }
-      const mean = (task: number) => average(cosines.map((each) => each[task] as number));
-      lasts.push(mean(TASKS - 1));
-      olders.push(average(Array.from({ length: TASKS - 1 }, (_, task) => mean(task))));
+      const ofTask = (task: number) => mean(cosines.map((each) => each[task] as number));
+      lasts.push(ofTask(TASKS - 1));
+      olders.push(mean(Array.from({ length: TASKS - 1 }, (_, task) => ofTask(task))));
     }
     last.push(lasts);
     older.push(olders);
@@ -208,16 +178,16 @@ async function recalls({
     values: { learns, keeps: kept / learns },
     details: `${TASKS} tasks of ${PAIRS} random keys and values of ${WIDTH} numbers, one after the other, token by token, features of length 1, alpha = 0.7, means of ${seeds} seeds; judged by the last way to learn. More passes and a larger beta learn the last task better and forget the others; more features help both.`,
     series: [
-      {
-        title: 'Cosine of what is recalled, last task',
-        x: { label: 'features', values: widths },
-        lines: ARMS.map(({ label }, at) => ({ label, values: last[at] as number[] })),
-      },
-      {
-        title: 'Cosine of what is recalled, older tasks',
-        x: { label: 'features', values: widths },
-        lines: ARMS.map(({ label }, at) => ({ label, values: older[at] as number[] })),
-      },
+      chart(
+        'Cosine of what is recalled, last task',
+        { features: widths },
+        Object.fromEntries(ARMS.map(({ label }, at) => [label, last[at] as number[]])),
+      ),
+      chart(
+        'Cosine of what is recalled, older tasks',
+        { features: widths },
+        Object.fromEntries(ARMS.map(({ label }, at) => [label, older[at] as number[]])),
+      ),
     ],
   };
 }
@@ -250,7 +220,7 @@ async function recallOfTasks(
       const [a, b] = [recalled, values].map((x) => x.subarray(row * WIDTH, (row + 1) * WIDTH));
       return cosine(a as Float64Array, b as Float64Array);
     });
-    return average(rows);
+    return mean(rows);
   });
 }
 
@@ -269,13 +239,8 @@ function updated(
   return last;
 }
 
-async function growth({
-  runtime,
-  signal,
-  onProgress,
-  quick = false,
-}: ExperimentContext): Promise<Measurement<typeof claims.growth>> {
-  onProgress?.(0.6, 'repeated updates');
+async function growth({ runtime, signal, quick, step }: MeasureContext) {
+  await step(0.6, 'repeated updates');
   const lengths = quick ? [8, 16] : [32, 128, 512];
   const beta = 0.1;
   const updates = ['batch', 'mean', 'tokens'] as const;
@@ -302,77 +267,44 @@ async function growth({
     measured: `largest entry after ${CALLS} updates with n = ${lengths.join(', ')}: ${text.join('; ')}`,
     values: { bounded: batch.filter((value) => value <= 100).length / batch.length },
     details: `beta = ${beta}, 64 features of length 1, the same ${WIDTH}-number keys each time. The update converges while beta times the largest eigenvalue of sum phi phi^T is below 2: that product is ${eigenvalues.map((value) => significant(beta * value)).join(', ')}${diverges.some(Boolean) ? ', beyond 2 for long inputs' : ''}. Token by token it converges at any length, and so it does by their mean, where a token corrects beta / n of its error.`,
-    series: [
-      {
-        title: 'Largest entry of the advisor',
-        x: { label: 'n', values: lengths },
-        lines: updates.map((label, at) => ({ label, values: largest[at] as number[] })),
-      },
-    ],
+    series: chart(
+      'Largest entry of the advisor',
+      { n: lengths },
+      byLabel(updates, (_, at) => largest[at] as number[]),
+    ),
   };
 }
 
-async function speed(context: ExperimentContext): Promise<Measurement<typeof claims.speed>> {
-  const { runtime, signal, onProgress, quick = false } = context;
+async function speed(context: MeasureContext) {
+  const { runtime, signal, quick } = context;
   const lengths = quick ? [64, 128] : [512, 1024, 2048, 4096, 8192];
   const [h, d] = quick ? [1, 16] : [6, 64];
   const labels = ['layer', 'advisor, token by token', 'exact attention'] as const;
-  const inputs = lengths.map((n) => {
-    const random = (seed: number) => runtime.random([1, n, h, d], { seed });
-    return { q: random(1), k: random(2), v: random(3) };
-  });
-  using _ = held(inputs.flatMap(Object.values<Tensor>));
-  const calls = inputs.flatMap((qkv) => {
-    const run = (params: Parameters<typeof kernelAttention.parse>[0]) => () => {
-      const results = kernelAttention.forward(qkv, kernelAttention.parse(params), { signal });
-      for (const tensor of Object.values(results)) tensor.dispose();
+  const inputs = lengths.map((n) => randomQkv(runtime, [1, n, h, d]));
+  using _ = held(inputs);
+  const [layer, advisor] = [kernelAttention.parse({}), kernelAttention.parse({ part: 'advisor' })];
+  const callsOf = (at: number) => {
+    const qkv = inputs[at] as Qkv;
+    return {
+      layer: () => disposeAll(kernelAttention.forward(qkv, layer, { signal })),
+      'advisor, token by token': () => disposeAll(kernelAttention.forward(qkv, advisor, { signal })),
+      'exact attention': () => disposeAll(attention(qkv.q, qkv.k, qkv.v, { signal })),
     };
-    const exact = () => {
-      const { out, lse } = attention(qkv.q, qkv.k, qkv.v, { signal });
-      out.dispose();
-      lse.dispose();
-    };
-    return [run({}), run({ part: 'advisor' }), exact];
+  };
+  const contest = await timeContest(lengths, callsOf, 15, context.part(0.7, 1, 'timing'));
+  const growth = byLabel(labels, (label) => contest.growth(label));
+  const text = labels.map((label) => {
+    return `${label} n^${growth[label].value.toFixed(2)} (${formatTime(contest.medians[label].at(-1) as number)})`;
   });
-  const onTiming = (share: number) => onProgress?.(0.7 + 0.3 * share, 'timing');
-  const rounds = await timeRounds(calls, 15, { ...context, onProgress: onTiming });
-  const of = (times: readonly number[], contender: number) => times.filter((_, at) => at % labels.length === contender);
-  const times = medians(rounds);
-  const grows = labels.map((_, contender) => overRounds(rounds, (round) => exponent(lengths, of(round, contender))));
-  const [layer, advisor] = grows as [(typeof grows)[0], (typeof grows)[0]];
-  const text = labels.map(
-    (label, at) => `${label} n^${grows[at]?.value.toFixed(2)} (${formatTime(of(times, at).at(-1) as number)})`,
-  );
   return {
     measured: `time grows as ${text.join(', ')}`,
-    values: { layer, advisor },
+    values: { layer: growth.layer, advisor: growth['advisor, token by token'] },
     details: `h = ${h}, d = ${d}, 10 features, f32, medians; in brackets at ${lengths.at(-1)}. The layer's attention alone, not the pipeline around it.`,
-    series: [
-      {
-        title: 'Milliseconds',
-        x: { label: 'n', values: lengths },
-        lines: labels.map((label, at) => ({ label, values: of(times, at) })),
-      },
-    ],
+    series: chart('Milliseconds', { n: lengths }, contest.medians),
   };
 }
 
-function scaledNormal(runtime: Runtime, shape: readonly number[], seed: number, size: number) {
-  const length = shape.reduce((a, c) => a * c, 1);
-  return runtime.tensor(
-    normal(length, seed).map((value) => size * value),
-    shape,
-  );
-}
-
-/** Values by which the outputs of attention are its weights: [1, n, 1, n]. */
-function identity(runtime: Runtime): Tensor {
-  const values = new Float32Array(TOKENS * TOKENS);
-  for (let i = 0; i < TOKENS; i++) values[i * (TOKENS + 1)] = 1;
-  return runtime.tensor(values, [1, TOKENS, 1, TOKENS]);
-}
-
-/** Of the sum of phi phi^T over rows of f numbers, by power iteration; its entries are positive. */
+/** The largest eigenvalue of the sum of phi phi^T over rows of f positive numbers, by power iteration. */
 function largestEigenvalue(phi: Float64Array, f: number): number {
   let vector = new Float64Array(f).fill(1);
   let value = 0;
@@ -388,19 +320,6 @@ function largestEigenvalue(phi: Float64Array, f: number): number {
   return value;
 }
 
-const average = (values: readonly number[]) => values.reduce((a, c) => a + c, 0) / values.length;
 const formatLarge = (value: number) => (value < 1000 ? significant(value) : value.toExponential(1));
 
-function dot(a: Float64Array, b: Float64Array): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
-  return sum;
-}
-
 const cosine = (a: Float64Array, b: Float64Array) => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
-
-/** Of weights from the exact ones, over the length of these. */
-function distance(weights: Float64Array, exact: Float64Array): number {
-  const difference = weights.map((value, at) => value - (exact[at] as number));
-  return Math.sqrt(dot(difference, difference) / dot(exact, exact));
-}

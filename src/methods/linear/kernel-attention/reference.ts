@@ -1,10 +1,10 @@
 /** What `kernel-attention` computes, token by token in float64; only the random directions are those of the fast path. */
 import { drawDirections } from '../../../feature-maps/draw';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
+import { addTo, dot, pairSums, type Wide, zeros } from '../../reference';
 import type { KernelAttentionParams, Named } from './settings';
 
 type Inputs = Named<HostTensor>;
-type Result = HostTensor<'f64'> & { readonly data: Float64Array };
 
 /**
  * phi(x)_i = f^-1/2 exp(w_i x - |x|^2 / 2) for x over d^1/4. With the norm `maximum` the exponent loses the largest w_i x,
@@ -24,7 +24,7 @@ export function reference(
   const queries = new Features(q, w, 'queries', params);
   const keys = new Features(k, w, 'keys', params);
   const part = params.part === 'layer' ? layer : advise;
-  const { results, gradV, gradAdvisor } = part(inputs, { queries, keys }, params, gradOut && toFloat64(gradOut));
+  const { results, gradV, gradAdvisor } = part(inputs, { queries, keys }, params, gradOut);
   if (!gradOut) return results;
   const gradW = zeros([w.length / (q.shape[3] as number), q.shape[3] as number]);
   return {
@@ -32,7 +32,7 @@ export function reference(
     grad_q: queries.backward(gradW.data),
     grad_k: keys.backward(gradW.data),
     grad_v: gradV,
-    ...(advisor && { grad_advisor: gradAdvisor as Result }),
+    ...(advisor && { grad_advisor: gradAdvisor as Wide }),
     ...(directions && { grad_directions: gradW }),
   };
 }
@@ -66,41 +66,22 @@ interface Both {
   readonly keys: Features;
 }
 interface PartResult {
-  readonly results: Record<string, Result>;
-  readonly gradV: Result;
-  readonly gradAdvisor?: Result;
+  readonly results: Record<string, Wide>;
+  readonly gradV: Wide;
+  readonly gradAdvisor?: Wide;
 }
 
 function layer(
-  { q, v }: Inputs,
+  { v }: Inputs,
   { queries, keys }: Both,
   { epsilon }: KernelAttentionParams,
-  gradOut: Float64Array | undefined,
+  gradOut?: HostTensor,
 ): PartResult {
-  const [b, n, h] = q.shape as [number, number, number];
-  const [, m, g, e] = v.shape as [number, number, number, number];
-  const values = toFloat64(v);
-  const [out, gradV] = [zeros([b, n, h, e]), zeros(v.shape)];
-  for (let row = 0; row < b * n * h; row++) {
-    const batch = Math.floor(row / (n * h));
-    const group = Math.floor(((row % h) * g) / h);
-    const phi = queries.row(row);
-    const result = out.data.subarray(row * e, (row + 1) * e);
-    const seen = Array.from({ length: m }, (_, j) => (batch * m + j) * g + group);
-    const weights = seen.map((at) => dot(phi, keys.row(at)));
-    const denominator = weights.reduce((a, c) => a + c, epsilon);
-    seen.forEach((at, j) => {
-      addTo(result, values.subarray(at * e, (at + 1) * e), (weights[j] as number) / denominator);
-    });
-    if (!gradOut) continue;
-    const grad = gradOut.subarray(row * e, (row + 1) * e);
-    seen.forEach((at, j) => {
-      const byWeight = (dot(grad, values.subarray(at * e, (at + 1) * e)) - dot(grad, result)) / denominator;
-      addTo(gradV.data.subarray(at * e, (at + 1) * e), grad, (weights[j] as number) / denominator);
-      addTo(queries.gradient(row), keys.row(at), byWeight);
-      addTo(keys.gradient(at), phi, byWeight);
-    });
-  }
+  const phi = { q: queries.tensor(), k: keys.tensor() };
+  const divide = (sum: number) => [sum + epsilon, 1] as const;
+  const { out, gradQ, gradK, gradV } = pairSums({ ...phi, v, divide }, gradOut);
+  addTo(queries.gradients, gradQ.data, 1);
+  addTo(keys.gradients, gradK.data, 1);
   return { results: { out }, gradV };
 }
 
@@ -108,8 +89,9 @@ function advise(
   { q, v, advisor }: Inputs,
   { queries, keys }: Both,
   params: KernelAttentionParams,
-  gradOut: Float64Array | undefined,
+  gradOut: HostTensor | undefined,
 ): PartResult {
+  const byOut = gradOut && toFloat64(gradOut);
   const [b, n, h] = q.shape as [number, number, number];
   const [, m, , e] = v.shape as [number, number, number, number];
   const values = toFloat64(v);
@@ -126,7 +108,7 @@ function advise(
   for (let head = 0; head < b * h; head++) {
     const rowOf = (tokens: number, token: number) => (Math.floor(head / h) * tokens + token) * h + (head % h);
     const of = (array: Float64Array, row: number) => array.subarray(row * e, (row + 1) * e);
-    const part = (whole: Result) => whole.data.subarray(head * f * e, (head + 1) * f * e);
+    const part = (whole: Wide) => whole.data.subarray(head * f * e, (head + 1) * f * e);
     const [s, gradS] = [part(state), part(gradState)];
     const rows = Array.from({ length: m }, (_, j) => rowOf(m, j));
     // Tokens of a block see the same state.
@@ -151,12 +133,12 @@ function advise(
       const row = rowOf(n, token);
       for (let i = 0; i < f; i++) {
         addTo(of(out.data, row), of(s, i), queries.row(row)[i] as number);
-        if (!gradOut) continue;
-        queries.gradient(row)[i]! += dot(of(s, i), of(gradOut, row));
-        addTo(of(gradS, i), of(gradOut, row), queries.row(row)[i] as number);
+        if (!byOut) continue;
+        queries.gradient(row)[i]! += dot(of(s, i), of(byOut, row));
+        addTo(of(gradS, i), of(byOut, row), queries.row(row)[i] as number);
       }
     }
-    if (!gradOut) continue;
+    if (!byOut) continue;
     for (let at = blocks.length - 1; at >= 0; at--) {
       const { before, errors } = history[at] as (typeof history)[number];
       const after = gradS.slice();
@@ -190,7 +172,8 @@ class Features {
   /** The exponentials, and phi. */
   readonly #exponentials: Float64Array;
   readonly #phi: Float64Array;
-  readonly #gradient: Float64Array;
+  /** Gradients with respect to the features. */
+  readonly gradients: Float64Array;
 
   constructor(x: HostTensor, w: Float64Array, of: 'queries' | 'keys', { norm }: KernelAttentionParams) {
     this.#d = x.shape[3] as number;
@@ -223,10 +206,10 @@ class Features {
       if (norm === 'unit') return value / this.#length(Math.floor(at / this.count));
       return norm === 'maximum' ? value + 1e-6 / root : value;
     });
-    this.#gradient = new Float64Array(this.#phi.length);
+    this.gradients = new Float64Array(this.#phi.length);
   }
 
-  tensor(): HostTensor<'f64'> {
+  tensor(): Wide {
     return { dtype: 'f64', shape: [...this.#shape.slice(0, 3), this.count], data: this.#phi };
   }
 
@@ -236,11 +219,11 @@ class Features {
 
   /** To be added to. */
   gradient(row: number): Float64Array {
-    return this.#gradient.subarray(row * this.count, (row + 1) * this.count);
+    return this.gradients.subarray(row * this.count, (row + 1) * this.count);
   }
 
   /** The gradient with respect to x; adds that by the directions to `gradW`. */
-  backward(gradW: Float64Array): Result {
+  backward(gradW: Float64Array): Wide {
     const gradX = zeros(this.#shape);
     for (let row = 0; row < this.#x.length / this.#d; row++) {
       const [point, phi, grad] = [this.#point(row), this.row(row), this.gradient(row)];
@@ -273,18 +256,4 @@ class Features {
     const exponentials = this.#exponentials.subarray(row * this.count, (row + 1) * this.count);
     return Math.sqrt(dot(exponentials, exponentials));
   }
-}
-
-function zeros(shape: readonly number[]): Result {
-  return { dtype: 'f64', shape, data: new Float64Array(shape.reduce((a, extent) => a * extent, 1)) };
-}
-
-function dot(a: Float64Array, b: Float64Array): number {
-  let sum = 0;
-  for (let at = 0; at < a.length; at++) sum += (a[at] as number) * (b[at] as number);
-  return sum;
-}
-
-function addTo(into: Float64Array, x: Float64Array, factor: number): void {
-  for (let at = 0; at < x.length; at++) into[at] = (into[at] as number) + factor * (x[at] as number);
 }

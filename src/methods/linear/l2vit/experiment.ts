@@ -1,8 +1,7 @@
 /** How far ReLU linear attention spreads, how often its minimum is taken, and what the local module reads. */
-import { nextTurn } from '../../../next-turn';
 import { normal } from '../../../tensor/random';
 import { formatPercent, significant } from '../../../text/format';
-import { type Claims, defineExperiment, type ExperimentContext, type Measurement, SHARE } from '../../experiment';
+import { type Claims, chart, defineExperiment, figure, type MeasureContext, share } from '../../experiment';
 import { CLUSTERS, clusteredTokens, DIMENSION, productOf, rowEntropy, TOKENS } from '../clusters';
 import { localConcentration } from './local-concentration';
 import { reference } from './reference';
@@ -14,32 +13,22 @@ const claims = {
     claim: 'Linear attention lacks concentration: it spreads its weights where softmax attention picks a few keys.',
     source: 'paper, section 4.2',
     criteria: {
-      relu: { what: 'entropy of ReLU features over log n', expected: [0.9, 1], partly: [0.8, 1], plausible: SHARE },
-      softmax: { what: 'entropy of softmax over log n', expected: [0, 0.7], partly: [0, 0.8], plausible: SHARE },
+      relu: share('entropy of ReLU features over log n', [0.9, 1], [0.8, 1]),
+      softmax: share('entropy of softmax over log n', [0, 0.7], [0, 0.8]),
     },
   },
   below: {
     claim: 'With few tokens or small heads denominators are often below 100: the attention is then not normalised.',
     source: 'third-party ports of the code',
     criteria: {
-      few: {
-        what: 'share of rows below, 49 tokens of deviation 0.3',
-        expected: [0.9, 1],
-        partly: [0.5, 1],
-        plausible: SHARE,
-      },
-      many: {
-        what: 'share of rows below, 784 tokens of deviation 1',
-        expected: [0, 0.01],
-        partly: [0, 0.1],
-        plausible: SHARE,
-      },
+      few: share('share of rows below, 49 tokens of deviation 0.3', [0.9, 1], [0.5, 1]),
+      many: share('share of rows below, 784 tokens of deviation 1', [0, 0.01], [0, 0.1]),
     },
   },
   reach: {
     claim: 'The two 7 by 7 convolutions of a local concentration module gather a token from the 13 by 13 around it.',
     source: 'paper, equations 6 and 7: follows from the kernels',
-    criteria: { width: { what: 'tokens changed, on a line', expected: [13, 13], plausible: [1, 21] } },
+    criteria: { width: figure('tokens changed, on a line', [13, 13], [1, 21]) },
     byConstruction: true,
   },
 } as const satisfies Claims;
@@ -50,17 +39,11 @@ export const experiment = defineExperiment({
   measure: { spread, below, reach },
 });
 
-async function spread({
-  quick = false,
-  signal,
-  onProgress,
-}: ExperimentContext): Promise<Measurement<typeof claims.spread>> {
+async function spread({ quick, step }: MeasureContext) {
   const draws = quick ? 1 : 5;
   const sums = { softmax: 0, relu: 0, eluPlusOne: 0 };
   for (let seed = 0; seed < draws; seed++) {
-    onProgress?.((0.6 * seed) / draws, 'entropies');
-    await nextTurn();
-    signal?.throwIfAborted();
+    await step((0.6 * seed) / draws, 'entropies');
     const tokens = clusteredTokens(seed);
     const relu = tokens.map((value) => Math.max(0, value));
     const elu = tokens.map((value) => (value > 0 ? 1 + value : Math.exp(value)));
@@ -72,22 +55,18 @@ async function spread({
   return {
     measured: `entropy over log n: softmax ${significant(mean('softmax'))}, ReLU ${significant(mean('relu'))}, 1 + elu ${significant(mean('eluPlusOne'))}`,
     values: { relu: mean('relu'), softmax: mean('softmax') },
-    series: [
-      {
-        title: 'Entropy of the weights over log n',
-        x: { label: 'weights', values: ['softmax', 'ReLU', '1 + elu'] },
-        lines: [{ label: 'entropy', values: [mean('softmax'), mean('relu'), mean('eluPlusOne')] }],
-      },
-    ],
+    series: chart(
+      'Entropy of the weights over log n',
+      { weights: ['softmax', 'ReLU', '1 + elu'] },
+      { entropy: [mean('softmax'), mean('relu'), mean('eluPlusOne')] },
+    ),
     details: `${TOKENS} tokens of ${DIMENSION} numbers in ${CLUSTERS} clusters are queries and keys alike; no training. 1 is uniform; a cluster of ${TOKENS / CLUSTERS} alone is ${significant(Math.log(TOKENS / CLUSTERS) / Math.log(TOKENS))}.`,
   };
 }
 
 /** Of random queries and keys, by the number of tokens. */
-async function below({ signal, onProgress }: ExperimentContext): Promise<Measurement<typeof claims.below>> {
-  onProgress?.(0.7, 'denominators');
-  await nextTurn();
-  signal?.throwIfAborted();
+async function below({ step }: MeasureContext) {
+  await step(0.7, 'denominators');
   const counts = [16, 49, 196, 784];
   const deviations = [0.3, 1];
   const shares = deviations.map((deviation) =>
@@ -110,21 +89,16 @@ async function below({ signal, onProgress }: ExperimentContext): Promise<Measure
     measured: `rows below it for ${counts.join(', ')} tokens: ${text.join('; ')}`,
     values: { few: small[1] as number, many: large.at(-1) as number },
     details: `Random inputs, d = ${DIMENSION}. A row below the minimum is a plain linear map of the values, not a mean. That the minimum keeps training stable (paper, table 10, by a third party) was not tested.`,
-    series: [
-      {
-        title: `Rows whose denominator is below ${MINIMUM}`,
-        x: { label: 'tokens', values: counts },
-        lines: deviations.map((deviation, row) => ({
-          label: `deviation ${deviation}`,
-          values: shares[row] as number[],
-        })),
-      },
-    ],
+    series: chart(
+      `Rows whose denominator is below ${MINIMUM}`,
+      { tokens: counts },
+      Object.fromEntries(deviations.map((deviation, row) => [`deviation ${deviation}`, shares[row] as number[]])),
+    ),
   };
 }
 
-async function reach({ runtime, onProgress }: ExperimentContext): Promise<Measurement<typeof claims.reach>> {
-  onProgress?.(0.9, 'reach of the local module');
+async function reach({ runtime, step }: MeasureContext) {
+  await step(0.9, 'reach of the local module');
   const size = 21;
   const outputs = runtime.scope(() => {
     const random = (shape: number[], seed: number) => runtime.random(shape, { seed });

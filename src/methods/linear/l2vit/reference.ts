@@ -1,5 +1,6 @@
 /** What `l2vit` and the local concentration module compute, pair by pair and tap by tap in float64. */
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
+import { add, at, pairSums, tensor, type Wide } from '../../reference';
 
 export interface L2vitParams {
   readonly minimum: number;
@@ -23,64 +24,37 @@ export function reference(
   { minimum, scale }: L2vitParams,
   gradOut?: HostTensor,
 ): Record<string, HostTensor<'f64'>> {
-  const [b, n, h, d] = q.shape as [number, number, number, number];
-  const [, m, g, e] = v.shape as [number, number, number, number];
-  const [queries, keys, values] = [q, k, v].map(toFloat64) as [Float64Array, Float64Array, Float64Array];
+  const [h, d] = q.shape.slice(2) as [number, number];
+  const features = { q: mapped(q, relu), k: mapped(k, relu), v };
+  const divide = (sum: number) => [Math.max(sum, minimum), sum > minimum ? 1 : 0] as const;
   const factors = tau ? toFloat64(tau) : new Float64Array(h).fill(scale ?? 1 / Math.sqrt(d));
-  const by = gradOut && toFloat64(gradOut);
-  const [out, denominators] = [new Float64Array(b * n * h * e), new Float64Array(b * n * h)];
-  const [gradQ, gradK, gradV, gradTau] = [queries, keys, values, factors].map((x) => new Float64Array(x.length)) as [
-    Float64Array,
-    Float64Array,
-    Float64Array,
-    Float64Array,
-  ];
-  for (let row = 0; row < b * n * h; row++) {
-    const head = row % h;
-    const factor = entry(factors, head);
-    const rows = Array.from({ length: m }, (_, j) => {
-      return (Math.floor(row / h / n) * m + j) * g + Math.floor((head * g) / h);
-    });
-    const weights = rows.map((key) => {
-      let weight = 0;
-      for (let c = 0; c < d; c++) weight += relu(entry(queries, row * d + c)) * relu(entry(keys, key * d + c));
-      return weight;
-    });
-    const denominator = weights.reduce((sum, weight) => sum + weight, 0);
-    denominators[row] = denominator;
-    const divisor = Math.max(denominator, minimum);
-    if (divisor === 0) continue;
-    rows.forEach((key, j) => {
-      for (let c = 0; c < e; c++) {
-        add(out, row * e + c, (factor * entry(weights, j) * entry(values, key * e + c)) / divisor);
-      }
-    });
-    if (!by) continue;
-    let inner = 0;
-    for (let c = 0; c < e; c++) inner += entry(by, row * e + c) * entry(out, row * e + c);
-    add(gradTau, head, factor === 0 ? 0 : inner / factor);
-    const gradDivisor = denominator > minimum ? -inner / divisor : 0;
-    rows.forEach((key, j) => {
-      let byWeight = gradDivisor;
-      for (let c = 0; c < e; c++) {
-        const grad = (factor * entry(by, row * e + c)) / divisor;
-        byWeight += grad * entry(values, key * e + c);
-        add(gradV, key * e + c, grad * entry(weights, j));
-      }
-      for (let c = 0; c < d; c++) {
-        const [x, y] = [entry(queries, row * d + c), entry(keys, key * d + c)];
-        if (x > 0) add(gradQ, row * d + c, byWeight * relu(y));
-        if (y > 0) add(gradK, key * d + c, byWeight * relu(x));
-      }
-    });
-  }
-  const results = { out: tensor(out, [b, n, h, e]), denominator: tensor(denominators, [b, n, h]) };
-  if (!by) return results;
+  const factored = (x: HostTensor): Wide => {
+    const e = x.shape[3] as number;
+    return tensor(
+      toFloat64(x).map((value, i) => value * at(factors, Math.floor(i / e) % h)),
+      x.shape,
+    );
+  };
+  const { out, sums, ...grads } = pairSums({ ...features, divide }, gradOut && factored(gradOut));
+  const results = { out: factored(out), denominator: sums };
+  if (!gradOut) return results;
+  const through = (grad: Wide, x: HostTensor) => {
+    const numbers = toFloat64(x);
+    return tensor(
+      grad.data.map((value, i) => (at(numbers, i) > 0 ? value : 0)),
+      x.shape,
+    );
+  };
+  const gradTau = new Float64Array(h);
+  const e = out.shape[3] as number;
+  toFloat64(gradOut).forEach((value, i) => {
+    add(gradTau, Math.floor(i / e) % h, value * at(out.data, i));
+  });
   return {
     ...results,
-    grad_q: tensor(gradQ, q.shape),
-    grad_k: tensor(gradK, k.shape),
-    grad_v: tensor(gradV, v.shape),
+    grad_q: through(grads.gradQ, q),
+    grad_k: through(grads.gradK, k),
+    grad_v: grads.gradV,
     ...(tau && { grad_tau: tensor(gradTau, tau.shape) }),
   };
 }
@@ -98,18 +72,18 @@ export function lcmReference(
   statistics?: { readonly mean: Numbers; readonly variance: Numbers },
 ): Float64Array {
   const channels = shape[3];
-  const first = convolve(x, shape, weights.first, weights.firstBias).map((value) => value * normalShare(value));
+  const first = convolve(x, shape, weights.first, weights.firstBias).map((value) => value * normalCdf(value));
   const normal = first.slice();
   for (let c = 0; c < channels; c++) {
-    const column = first.filter((_, at) => at % channels === c);
+    const column = first.filter((_, i) => i % channels === c);
     const own = column.reduce((sum, value) => sum + value, 0) / column.length;
-    const mean = statistics ? entry(statistics.mean, c) : own;
+    const mean = statistics ? at(statistics.mean, c) : own;
     const variance = statistics
-      ? entry(statistics.variance, c)
+      ? at(statistics.variance, c)
       : column.reduce((sum, value) => sum + (value - own) ** 2, 0) / column.length;
-    for (let at = c; at < normal.length; at += channels) {
-      normal[at] = ((entry(first, at) - mean) / Math.sqrt(variance + 1e-5)) * entry(weights.gain, c);
-      add(normal, at, entry(weights.bias, c));
+    for (let i = c; i < normal.length; i += channels) {
+      normal[i] = ((at(first, i) - mean) / Math.sqrt(variance + 1e-5)) * at(weights.gain, c);
+      add(normal, i, at(weights.bias, c));
     }
   }
   return convolve(normal, shape, weights.second, weights.secondBias);
@@ -123,24 +97,24 @@ function convolve(
 ): Float64Array {
   const size = Math.sqrt(kernels.length / channels);
   const pad = (size - 1) / 2;
-  return Float64Array.from(x, (_, at) => {
-    const c = at % channels;
-    const place = Math.floor(at / channels);
+  return Float64Array.from(x, (_, i) => {
+    const c = i % channels;
+    const place = Math.floor(i / channels);
     const [column, row] = [place % columns, Math.floor(place / columns) % rows];
     const picture = Math.floor(place / columns / rows);
-    let sum = entry(bias, c);
+    let sum = at(bias, c);
     for (let tap = 0; tap < size * size; tap++) {
       const y = row + Math.floor(tap / size) - pad;
       const z = column + (tap % size) - pad;
       if (y < 0 || y >= rows || z < 0 || z >= columns) continue;
-      sum += entry(kernels, tap * channels + c) * entry(x, ((picture * rows + y) * columns + z) * channels + c);
+      sum += at(kernels, tap * channels + c) * at(x, ((picture * rows + y) * columns + z) * channels + c);
     }
     return sum;
   });
 }
 
-/** The share of a standard normal distribution below x: its series, which holds for the |x| below 6 that tests have. */
-function normalShare(x: number): number {
+/** The standard normal cumulative distribution by its series, which holds for the |x| below 6 that tests have. */
+function normalCdf(x: number): number {
   let [term, sum] = [x, x];
   for (let k = 3; k < 200; k += 2) {
     term *= (x * x) / k;
@@ -151,14 +125,4 @@ function normalShare(x: number): number {
 
 const relu = (x: number) => Math.max(0, x);
 
-function entry(x: ArrayLike<number>, index: number): number {
-  return x[index] as number;
-}
-
-function add(x: Float64Array, index: number, value: number): void {
-  x[index] = entry(x, index) + value;
-}
-
-function tensor(data: Float64Array, shape: readonly number[]): HostTensor<'f64'> {
-  return { dtype: 'f64', shape, data };
-}
+const mapped = (x: HostTensor, map: (value: number) => number) => tensor(toFloat64(x).map(map), x.shape);

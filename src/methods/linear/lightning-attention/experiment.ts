@@ -3,18 +3,10 @@ import { timeCalls } from '../../../measure/timing';
 import { attention } from '../../../ops/attention';
 import { contiguous } from '../../../ops/copy';
 import { linearAttention } from '../../../ops/linear-attention';
-import type { Tensor } from '../../../tensor/tensor';
 import { formatBytes, formatRatio, significant } from '../../../text/format';
-import {
-  type Claims,
-  defineExperiment,
-  type ExperimentContext,
-  type Measurement,
-  type Measurements,
-  together,
-} from '../../experiment';
-import { held } from '../../held';
-import { medians, overRounds, timeRounds } from '../../rounds';
+import { type Claims, chart, defineExperiment, figure, type MeasureContext, together } from '../../experiment';
+import { disposeAll, held, type Qkv } from '../../held';
+import { medians, overRounds, timeContest, timeRounds } from '../../rounds';
 import { releasedDecays } from './schedules';
 
 /** Features and columns of a head, as in the released models of the smallest size. */
@@ -25,38 +17,26 @@ const claims = {
     claim: 'The speed is the same at every length.',
     source: 'paper, title and figure 1',
     criteria: {
-      apart: {
-        what: 'time for a token where it is longest, over that where it is shortest',
-        expected: [0.9, 1.1],
-        partly: [0.9, 1.5],
-        plausible: [0.5, 20],
-      },
+      apart: figure(
+        'time for a token where it is longest, over that where it is shortest',
+        [0.9, 1.1],
+        [0.9, 1.5],
+        [0.5, 20],
+      ),
     },
     timed: true,
   },
   memory: {
     claim: 'Beyond inputs and outputs memory does not grow with the length.',
     source: 'paper, section 3',
-    criteria: {
-      growth: {
-        what: 'most bytes held over the fewest, of all lengths',
-        expected: [1, 1],
-        partly: [1, 2],
-        plausible: [1, 1000],
-      },
-    },
+    criteria: { growth: figure('most bytes held over the fewest, of all lengths', [1, 1], [1, 2], [1, 1000]) },
   },
   crossover: {
     claim: 'From n of about 3500 it is faster than FlashAttention-2; by operations it could be from n = B + d.',
     source: "the authors' benchmark on a GPU, d = e = 128; the count",
     criteria: {
-      early: {
-        what: 'speed-up over exact causal attention at n = 128, about B + d',
-        expected: [1, 4],
-        partly: [0.7, 4],
-        plausible: [0.05, 4],
-      },
-      late: { what: 'speed-up at n = 2048', expected: [3, 40], partly: [1, 40], plausible: [0.05, 40] },
+      early: figure('speed-up over exact causal attention at n = 128, about B + d', [1, 4], [0.7, 4], [0.05, 4]),
+      late: figure('speed-up at n = 2048', [3, 40], [1, 40], [0.05, 40]),
     },
     untested: 'The length of 3500 is that of a GPU and of another kernel.',
     timed: true,
@@ -69,10 +49,8 @@ export const experiment = defineExperiment({
   measure: { ...together(['speed', 'memory'], byLength), crossover },
 });
 
-type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
-
 /** Standard normal q, k and v, the same rows again and again beyond the first thousand. */
-function inputs({ runtime }: ExperimentContext, n: number, h: number): Qkv {
+function inputs({ runtime }: MeasureContext, n: number, h: number): Qkv {
   const rows = Math.min(n, 1024);
   const make = (seed: number) =>
     runtime.scope(() => {
@@ -89,24 +67,21 @@ function head({ q, k, v }: Qkv, n: number): Qkv {
 
 function run({ q, k, v }: Qkv, h: number, signal?: AbortSignal): void {
   const decay = releasedDecays(h, { layer: 0, layers: 24 });
-  const { out, state } = linearAttention(q, k, v, { causal: true, decay, signal });
-  out.dispose();
-  state.dispose();
+  disposeAll(linearAttention(q, k, v, { causal: true, decay, signal }));
 }
 
-async function byLength(context: ExperimentContext): Promise<Measurements<typeof claims, 'speed' | 'memory'>> {
-  const { runtime, signal, onProgress, quick = false } = context;
+async function byLength(context: MeasureContext) {
+  const { runtime, signal, quick } = context;
   const h = 8;
   const lengths = quick ? [128, 256] : [1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072];
   const longest = lengths.at(-1) as number;
   const all = inputs(context, longest, h);
   const parts = lengths.map((n) => head(all, n));
-  using _ = held([all, ...parts].flatMap(Object.values<Tensor>));
+  using _ = held([all, parts]);
   const calls = parts.map((part) => () => run(part, h, signal));
   const memory: number[] = [];
   for (const [at, n] of lengths.entries()) {
-    signal?.throwIfAborted();
-    onProgress?.((0.1 * at) / lengths.length, `n = ${n}`);
+    await context.step((0.1 * at) / lengths.length, `n = ${n}`);
     const call = calls[at] as () => void;
     await timeCalls(runtime, call);
     const before = runtime.memory().live;
@@ -114,10 +89,7 @@ async function byLength(context: ExperimentContext): Promise<Measurements<typeof
     await timeCalls(runtime, call);
     memory.push(runtime.memory().peak - before - 4 * h * WIDTH * (n + WIDTH));
   }
-  const rounds = await timeRounds(calls, 20, {
-    ...context,
-    onProgress: (share) => onProgress?.(0.1 + 0.7 * share, 'time by length'),
-  });
+  const rounds = await timeRounds(calls, 20, context.part(0.1, 0.8, 'time by length'));
   const tokenTime = (time: number | undefined, at: number) => (1e6 * (time as number)) / (lengths[at] as number);
   const perToken = medians(rounds).map(tokenTime);
   // Which lengths are the extremes follows from the medians, how they compare from the rounds.
@@ -127,70 +99,46 @@ async function byLength(context: ExperimentContext): Promise<Measurements<typeof
   ];
   const apart = overRounds(rounds, (times) => tokenTime(times[slow], slow) / tokenTime(times[fast], fast));
   const setting = `h = ${h}, d = e = ${WIDTH}, f32, decays of the first of 24 layers.`;
-  const line = (title: string, label: string, values: readonly number[]) => ({
-    title,
-    x: { label: 'n', values: lengths },
-    lines: [{ label, values }],
-  });
   return {
     speed: {
       measured: `${significant(Math.min(...perToken) / 1000)} to ${significant(Math.max(...perToken) / 1000)} us for a token from n = ${lengths[0]} to ${longest}: ${formatRatio(apart.value)} apart`,
       values: { apart },
       details: `${setting} Medians. Short inputs stay in the cache.`,
-      series: [line('Nanoseconds for a token', 'ns', perToken)],
+      series: chart('Nanoseconds for a token', { n: lengths }, { ns: perToken }),
     },
     memory: {
       measured: `${formatBytes(memory[0] as number)} at n = ${lengths[0]}, ${formatBytes(memory.at(-1) as number)} at ${longest}`,
       values: { growth: Math.max(...memory) / Math.min(...memory) },
       details: `${setting} One state for each head, and working memory of each thread that is there anyway.`,
-      series: [line('Bytes beyond inputs and outputs', 'bytes', memory)],
+      series: chart('Bytes beyond inputs and outputs', { n: lengths }, { bytes: memory }),
     },
   };
 }
 
-async function crossover(context: ExperimentContext): Promise<Measurement<typeof claims.crossover>> {
-  const { signal, onProgress, quick = false } = context;
+async function crossover(context: MeasureContext) {
+  const { signal, quick } = context;
   const h = 8;
   const lengths = quick ? [64, 128] : [64, 96, 128, 192, 256, 384, 512, 1024, 2048];
   const parts = lengths.map((n) => inputs(context, n, h));
-  using _ = held(parts.flatMap(Object.values<Tensor>));
-  const calls = parts.flatMap((qkv) => [
-    () => run(qkv, h, signal),
-    () => {
-      const { out, lse } = attention(qkv.q, qkv.k, qkv.v, { causal: true, signal });
-      out.dispose();
-      lse.dispose();
-    },
-  ]);
-  const rounds = await timeRounds(calls, 10, {
-    ...context,
-    onProgress: (share) => onProgress?.(0.8 + 0.2 * share, 'crossover'),
-  });
-  const times = medians(rounds);
-  const [linear, exact] = [0, 1].map((of) => lengths.map((_, at) => times[2 * at + of] as number)) as [
-    number[],
-    number[],
-  ];
-  const speedupAt = (n: number) => {
-    const at = 2 * lengths.indexOf(n);
-    return overRounds(rounds, (round) => (round[at + 1] as number) / (round[at] as number));
+  using _ = held(parts);
+  const [linear, exact] = ['lightning attention', 'exact causal attention'] as const;
+  const callsOf = (at: number) => {
+    const qkv = parts[at] as Qkv;
+    return {
+      [linear]: () => run(qkv, h, signal),
+      [exact]: () => disposeAll(attention(qkv.q, qkv.k, qkv.v, { causal: true, signal })),
+    } as Record<typeof linear | typeof exact, () => void>;
   };
-  const from = lengths[linear.map((time, at) => time > (exact[at] as number)).lastIndexOf(true) + 1];
+  const contest = await timeContest(lengths, callsOf, 10, context.part(0.8, 1, 'crossover'));
+  const isSlower = contest.medians[linear].map((time, at) => time > (contest.medians[exact][at] as number));
+  const from = lengths[isSlower.lastIndexOf(true) + 1];
   const last = lengths.at(-1) as number;
-  const [early, late] = [speedupAt(128), speedupAt(last)];
+  const early = contest.speedup(linear, exact, lengths.indexOf(128));
+  const late = contest.speedup(linear, exact, -1);
   return {
     measured: `${from === undefined ? `not up to ${last}` : `from n = ${from}`}; ${significant(early.value)} times as fast at 128, ${significant(late.value)} times at ${last}`,
     values: { early, late },
     details: `Against exact causal attention of this library, h = ${h}, d = e = ${WIDTH}: chunks of 48 rows make B + d = ${48 + WIDTH}. Medians.`,
-    series: [
-      {
-        title: 'Milliseconds',
-        x: { label: 'n', values: lengths },
-        lines: [
-          { label: 'lightning attention', values: linear },
-          { label: 'exact causal attention', values: exact },
-        ],
-      },
-    ],
+    series: chart('Milliseconds', { n: lengths }, contest.medians),
   };
 }

@@ -4,17 +4,9 @@ import { pullback } from '../../../tape';
 import { uniformGenerator } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
 import { formatRatio } from '../../../text/format';
-import {
-  type Claims,
-  defineExperiment,
-  type ExperimentContext,
-  type Measurement,
-  type Measurements,
-  SHARE,
-  together,
-} from '../../experiment';
-import { held, numbersOf } from '../../held';
-import { medians, overRounds, timeRounds } from '../../rounds';
+import { type Claims, chart, defineExperiment, figure, type MeasureContext, share, together } from '../../experiment';
+import { disposeAll, held, numbersOf } from '../../held';
+import { timeContest } from '../../rounds';
 import { natsLinear } from '.';
 import {
   CHUNK,
@@ -34,7 +26,7 @@ const PAIRS = [32, 64, 128, 256, 512];
 /** What another program counted for the delta rule alone, in this setting. */
 const COUNTED = [0.78, 0.44, 0.13, 0.1, 0.05];
 
-/** Which share of the work is what comes before the timing. */
+/** The share of the work before the timing. */
 const COUNTING = 0.4;
 
 /** Normed heads have a product of 32 times the cosine. */
@@ -46,64 +38,39 @@ const claims = {
       'With the chunks that matter in softmax attention and all others in the state, the layer recalls what full attention does.',
     source: 'paper, its reason to route; the setting is reconstructed',
     criteria: {
-      attended: {
-        what: 'least share recalled by the softmax branch',
-        expected: [0.99, 1],
-        partly: [0.9, 1],
-        plausible: SHARE,
-      },
-      joined: { what: 'least share recalled by the layer', expected: [0.95, 1], partly: [0.8, 1], plausible: SHARE },
+      attended: share('least share recalled by the softmax branch', [0.99, 1], [0.9, 1]),
+      joined: share('least share recalled by the layer', [0.95, 1], [0.8, 1]),
     },
   },
   choice: {
     claim: 'It is the choice of chunks that counts, not how many go to softmax attention.',
     source: 'reconstructed: a control of the first claim',
     criteria: {
-      difference: {
-        what: 'least share lost by a random choice, from 128 pairs on',
-        expected: [0.3, 1],
-        partly: [0.05, 1],
-        plausible: [-1, 1],
-      },
+      difference: figure('least share lost by a random choice, from 128 pairs on', [0.3, 1], [0.05, 1], [-1, 1]),
     },
   },
   search: {
     claim: 'The search gradient finds the chunks that softmax attention should keep.',
     source: 'paper, section on the search; gradients of the operator that is not chosen: switched off in its code',
     criteria: {
-      needles: {
-        what: 'least share moved of chunks with needles',
-        expected: [0.9, 1],
-        partly: [0.6, 1],
-        plausible: SHARE,
-      },
-      others: { what: 'largest share moved of the others', expected: [0, 0.2], partly: [0, 0.8], plausible: SHARE },
+      needles: share('least share moved of chunks with needles', [0.9, 1], [0.6, 1]),
+      others: share('largest share moved of the others', [0, 0.2], [0, 0.8]),
     },
   },
   locks: {
     claim: 'With a gradient for the chosen operator only, what is useful in the state is locked there.',
     source: 'reconstructed: a fault that the released configurations may have',
     criteria: {
-      needles: {
-        what: 'largest share moved of chunks with needles',
-        expected: [0, 0.1],
-        partly: [0, 0.3],
-        plausible: SHARE,
-      },
-      others: { what: 'least share moved of the others', expected: [0.5, 1], partly: [0.3, 1], plausible: SHARE },
+      needles: share('largest share moved of chunks with needles', [0, 0.1], [0, 0.3]),
+      others: share('least share moved of the others', [0.5, 1], [0.3, 1]),
     },
   },
   speed: {
     claim: 'At 128K tokens its prefill is 5.4 times as fast as that of a transformer; the gain grows with the length.',
     source: 'paper, as two readers report it; on a GPU',
     criteria: {
-      growth: {
-        what: 'least gain from one length to the next, ratio',
-        expected: [1.05, 3],
-        partly: [0.98, 3],
-        plausible: [0.2, 3],
-      },
-      last: { what: 'speed-up at the longest', expected: [1.1, 5], partly: [0.9, 5], plausible: [0.05, 5] },
+      growth: figure('least gain from one length to the next, ratio', [1.05, 3], [0.98, 3], [0.2, 3]),
+      last: figure('speed-up at the longest', [1.1, 5], [0.9, 5], [0.05, 5]),
     },
     untested: 'The figure is of a GPU and of a length not tried here.',
     timed: true,
@@ -133,9 +100,9 @@ interface Figures {
   readonly partial: readonly [needles: number, others: number];
 }
 
-const sequencesOf = ({ quick = false }: ExperimentContext): number => (quick ? 3 : 40);
+const sequencesOf = ({ quick }: MeasureContext): number => (quick ? 3 : 40);
 
-async function figuresOf(context: ExperimentContext, pairs: number): Promise<Figures> {
+async function figuresOf(context: MeasureContext, pairs: number): Promise<Figures> {
   const { runtime, signal } = context;
   const needles = drawNeedles(sequencesOf(context), pairs, pairs);
   const { chunks, chosen, isNeedle } = needles;
@@ -170,19 +137,18 @@ async function figuresOf(context: ExperimentContext, pairs: number): Promise<Fig
     return movedOut(grad, needles, halves);
   };
   return {
-    ...{
-      oracle: oracle.out,
-      attended: oracle.softmax,
-      random: blind.out,
-      softmax: all.softmax,
-      delta: none.delta,
-      kept: chosen / chunks,
-    },
-    ...{ pulled: await pull(true), partial: await pull(false) },
+    oracle: oracle.out,
+    attended: oracle.softmax,
+    random: blind.out,
+    softmax: all.softmax,
+    delta: none.delta,
+    kept: chosen / chunks,
+    pulled: await pull(true),
+    partial: await pull(false),
   };
 }
 
-/** Of the chunks in the state, the shares of those with needles and of those without whose logits descent moves out. */
+/** The shares of the chunks in the state, with needles and without, whose logits descent moves out. */
 function movedOut(
   grad: Float64Array,
   { isNeedle, chunks, chosen }: Needles,
@@ -201,13 +167,10 @@ function movedOut(
   return [share(counts.true), share(counts.false)];
 }
 
-async function recalls(
-  context: ExperimentContext,
-): Promise<Measurements<typeof claims, 'needles' | 'choice' | 'search' | 'locks'>> {
+async function recalls(context: MeasureContext) {
   const byPairs: Figures[] = [];
   for (const [at, pairs] of PAIRS.entries()) {
-    context.signal?.throwIfAborted();
-    context.onProgress?.((COUNTING * at) / PAIRS.length, `${pairs} pairs`);
+    await context.step((COUNTING * at) / PAIRS.length, `${pairs} pairs`);
     byPairs.push(await figuresOf(context, pairs));
   }
   const of = (name: 'oracle' | 'attended' | 'random' | 'softmax' | 'delta' | 'kept') =>
@@ -220,18 +183,16 @@ async function recalls(
       measured: `${list(of('attended'))} of ${PAIRS.join(', ')} pairs, ${list(of('oracle'))} after the branches are joined, with ${list(of('kept'))} of the keys and values kept; full attention ${list(of('softmax'))}; the delta rule alone ${list(of('delta'))}`,
       values: { attended: Math.min(...of('attended')), joined: Math.min(...of('oracle')) },
       details: `${setting} Another program counted ${list(COUNTED)} for the delta rule alone.`,
-      series: [
+      series: chart(
+        'Share of the needles recalled',
+        { pairs: PAIRS },
         {
-          title: 'Share of the needles recalled',
-          x: { label: 'pairs', values: PAIRS },
-          lines: [
-            { label: 'needles to softmax', values: of('oracle') },
-            { label: 'as many chunks at random', values: of('random') },
-            { label: 'all to softmax', values: of('softmax') },
-            { label: 'all to the delta rule', values: of('delta') },
-          ],
+          'needles to softmax': of('oracle'),
+          'as many chunks at random': of('random'),
+          'all to softmax': of('softmax'),
+          'all to the delta rule': of('delta'),
         },
-      ],
+      ),
     },
     choice: {
       measured: `as many chunks at random: ${list(of('random'))}`,
@@ -242,18 +203,16 @@ async function recalls(
       measured: `of the chunks in the state descent moves out ${list(pulls('pulled', 0))} of those with needles, ${list(pulls('pulled', 1))} of the others`,
       values: { needles: Math.min(...pulls('pulled', 0)), others: Math.max(...pulls('pulled', 1)) },
       details: `With counterfactual gradients; one step, from random routes of every other chunk; the loss is minus the sum of answers times right values. ${setting}`,
-      series: [
+      series: chart(
+        'Share of the chunks in the state that descent moves to softmax attention',
+        { pairs: PAIRS },
         {
-          title: 'Share of the chunks in the state that descent moves to softmax attention',
-          x: { label: 'pairs', values: PAIRS },
-          lines: [
-            { label: 'with needles', values: pulls('pulled', 0) },
-            { label: 'others', values: pulls('pulled', 1) },
-            { label: 'with needles, chosen operator only', values: pulls('partial', 0) },
-            { label: 'others, chosen operator only', values: pulls('partial', 1) },
-          ],
+          'with needles': pulls('pulled', 0),
+          others: pulls('pulled', 1),
+          'with needles, chosen operator only': pulls('partial', 0),
+          'others, chosen operator only': pulls('partial', 1),
         },
-      ],
+      ),
     },
     locks: {
       measured: `without counterfactual gradients descent moves out ${list(pulls('partial', 0))} of the chunks with needles, ${list(pulls('partial', 1))} of the others`,
@@ -266,40 +225,27 @@ async function recalls(
 const HEADS = { h: 2, d: 128, e: 256, a: 4 };
 const TO_SOFTMAX = 0.25;
 
-async function speed(context: ExperimentContext): Promise<Measurement<typeof claims.speed>> {
-  const { quick = false, onProgress } = context;
+async function speed(context: MeasureContext) {
+  const { quick } = context;
   const lengths = quick ? [256, 512] : [2048, 4096, 8192];
   const timed = lengths.map((n) => speedCalls(context, n));
-  using _ = held(timed.flatMap(({ tensors }) => tensors));
-  const calls = timed.flatMap(({ layer, dense }) => [layer, dense]);
-  const onTiming = (share: number) => onProgress?.(COUNTING + (1 - COUNTING) * share, 'timing');
-  const rounds = await timeRounds(calls, 20, { ...context, onProgress: onTiming });
-  const speedup = (times: readonly number[], at: number) => (times[2 * at + 1] as number) / (times[2 * at] as number);
-  const growth = overRounds(rounds, (times) =>
-    Math.min(...lengths.slice(1).map((_, at) => speedup(times, at + 1) / speedup(times, at))),
-  );
-  const last = overRounds(rounds, (times) => speedup(times, lengths.length - 1));
-  const times = medians(rounds);
-  const ratios = lengths.map((_, at) => overRounds(rounds, (round) => speedup(round, at)).value);
+  using _ = held(timed.map(({ tensors }) => tensors));
+  const callsOf = (at: number) => (timed[at] as (typeof timed)[number]).calls;
+  const contest = await timeContest(lengths, callsOf, 20, context.part(COUNTING, 1, 'timing'));
+  const ratios = contest.speedups('NAtS-L', 'dense causal attention');
   return {
     measured: lengths.map((n, at) => `${formatRatio(ratios[at] as number)} at ${n}`).join(', '),
-    values: { growth, last },
+    values: {
+      growth: contest.leastGain('NAtS-L', 'dense causal attention'),
+      last: contest.speedup('NAtS-L', 'dense causal attention', -1),
+    },
     details: `The whole layer, norms and joining included, beside dense causal attention of as many heads, medians. h = ${HEADS.h}, d = ${HEADS.d}, e = ${HEADS.e}, ${HEADS.a} softmax heads, ${100 * TO_SOFTMAX}% of the chunks of 64 in softmax attention at random.`,
-    series: [
-      {
-        title: 'Milliseconds',
-        x: { label: 'n', values: lengths },
-        lines: [
-          { label: 'NAtS-L', values: lengths.map((_, at) => times[2 * at] as number) },
-          { label: 'dense causal attention', values: lengths.map((_, at) => times[2 * at + 1] as number) },
-        ],
-      },
-    ],
+    series: chart('Milliseconds', { n: lengths }, contest.medians),
   };
 }
 
 /** The layer, and dense attention over the same channels. */
-function speedCalls({ runtime, signal }: ExperimentContext, n: number) {
+function speedCalls({ runtime, signal }: MeasureContext, n: number) {
   const { h, d, e, a } = HEADS;
   const settings = natsLinear.parse({});
   const chunks = Math.ceil(n / settings.chunk);
@@ -321,14 +267,9 @@ function speedCalls({ runtime, signal }: ExperimentContext, n: number) {
   const heads = [tensors.q, tensors.k, tensors.v].map((x) => x.reshape([1, n, a, -1])) as [Tensor, Tensor, Tensor];
   return {
     tensors: [...Object.values(tensors), ...heads],
-    layer() {
-      const results = natsLinear.forward(tensors, settings, { signal });
-      for (const tensor of Object.values(results)) tensor.dispose();
-    },
-    dense() {
-      const { out, lse } = attention(...heads, { causal: true, signal });
-      out.dispose();
-      lse.dispose();
+    calls: {
+      'NAtS-L': () => disposeAll(natsLinear.forward(tensors, settings, { signal })),
+      'dense causal attention': () => disposeAll(attention(...heads, { causal: true, signal })),
     },
   };
 }

@@ -1,7 +1,8 @@
 /** Pairs of keys and values of which those of a few chunks, the needles, are asked for at the end. */
 import type { Runtime } from '../../../runtime/runtime';
-import { normal, uniformGenerator } from '../../../tensor/random';
+import { uniformGenerator } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
+import { unitRows } from '../../vectors';
 
 export const DIMENSION = 32;
 export const CHUNK = 16;
@@ -41,9 +42,16 @@ export function drawNeedles(sequences: number, pairs: number, seed: number): Nee
   );
   const questions = chosen * CHUNK;
   return {
-    ...{ sequences, pairs, chunks, chosen, questions, tokens: pairs + questions, isNeedle, asked },
-    keys: units(sequences * pairs, 2 * seed + 1),
-    values: units(sequences * pairs, 2 * seed + 2),
+    sequences,
+    pairs,
+    chunks,
+    chosen,
+    questions,
+    tokens: pairs + questions,
+    isNeedle,
+    asked,
+    keys: unitRows(sequences * pairs, DIMENSION, 2 * seed + 1),
+    values: unitRows(sequences * pairs, DIMENSION, 2 * seed + 2),
   };
 }
 
@@ -133,15 +141,4 @@ export function gradientOf(runtime: Runtime, needles: Needles): Tensor {
     });
   }
   return runtime.tensor(grad, [sequences, tokens, 1, DIMENSION]);
-}
-
-/** Random rows of norm 1. */
-function units(rows: number, seed: number): Float32Array {
-  const numbers = normal(rows * DIMENSION, seed);
-  for (let first = 0; first < numbers.length; first += DIMENSION) {
-    const row = numbers.subarray(first, first + DIMENSION);
-    const norm = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0));
-    for (let c = 0; c < DIMENSION; c++) row[c] = (row[c] as number) / norm;
-  }
-  return numbers;
 }

@@ -5,11 +5,11 @@
 import { softmaxAttention, softmaxAttentionBackward } from '../../../ops/attention/softmax';
 import { gatedDeltaRule, gatedDeltaRuleBackward } from '../../../ops/gated-delta-rule/recurrence';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
-import type { Shape } from '../../../tensor/shape';
+import { add, at, tensor, type Wide, zeros } from '../../reference';
+import { dotAt } from '../../weights';
 import type { Params } from './params';
 import type { Problem } from './problem';
 
-type Wide = HostTensor<'f64'> & { readonly data: Float64Array };
 export type Given = Readonly<Record<string, HostTensor | undefined>>;
 
 /** [b, c, h] each: what of a chunk softmax attention sees, as log z beside the scores, and how much the state keeps. */
@@ -57,7 +57,7 @@ function layerOf(given: Given, params: Params) {
   };
   // |x| = sqrt(mean of squares) sqrt(d): unit length is the root mean square, with its epsilon over d.
   const unit = (rows: Float64Array) => normed(rows, d, epsilon / d).map((value) => value / Math.sqrt(d));
-  const heads = (rows: Float64Array, gain: Float64Array) => tensor([b, n, a, p], times(normed(rows, p, epsilon), gain));
+  const heads = (rows: Float64Array, gain: Float64Array) => tensor(times(normed(rows, p, epsilon), gain), [b, n, a, p]);
   return {
     given,
     params,
@@ -67,13 +67,13 @@ function layerOf(given: Given, params: Params) {
     gains,
     gate: given.gate && toFloat64(given.gate),
     unit: {
-      q: tensor([b, n, h, d], unit(x.q)),
-      k: tensor([b, n, h, d], unit(x.k)),
-      v: tensor([b, n, h, e], x.v),
-      g: tensor([b, n, h], x.g),
-      beta: tensor([b, n, h], x.beta),
+      q: tensor(unit(x.q), [b, n, h, d]),
+      k: tensor(unit(x.k), [b, n, h, d]),
+      v: tensor(x.v, [b, n, h, e]),
+      g: tensor(x.g, [b, n, h]),
+      beta: tensor(x.beta, [b, n, h]),
     },
-    softmax: { q: heads(x.q, gains.q), k: heads(x.k, gains.k), v: tensor([b, n, a, r], x.v) },
+    softmax: { q: heads(x.q, gains.q), k: heads(x.k, gains.k), v: tensor(x.v, [b, n, a, r]) },
     // Of [b, n, a, 2] the weights of both.
     weights: Float64Array.from(x.mix, (logit, i) => 1 / (1 + Math.exp(at(x.mix, i ^ 1) - logit))),
   };
@@ -98,13 +98,13 @@ function forward(layer: Layer, z: Choices) {
   });
   const out = gate ? merged.map((x, i) => x * silu(at(gate, i))) : merged;
   return {
-    out: tensor([b, n, h, e], out),
+    out: tensor(out, [b, n, h, e]),
     softmax: { ...softmax.out, shape: [b, n, h, e] } as Wide,
     delta,
     lse: { ...softmax.lse, shape: [b, n, a] } as Wide,
-    normal: tensor([], normal.softmax),
-    normalDelta: tensor([], normal.delta),
-    merged: tensor([], merged),
+    normal: tensor(normal.softmax, []),
+    normalDelta: tensor(normal.delta, []),
+    merged: tensor(merged, []),
   };
 }
 
@@ -134,7 +134,7 @@ function backward(layer: Layer, z: Choices, results: Forward, gradOut: Float64Ar
     return weight * at(weights, i ^ 1) * (i % 2 === 0 ? difference : -difference);
   });
 
-  const gradSoftmaxOut = tensor([b, n, a, r], soft.byOut);
+  const gradSoftmaxOut = tensor(soft.byOut, [b, n, a, r]);
   const gradSoftmax = softmaxAttentionBackward(
     { ...layer.softmax, gradOut: gradSoftmaxOut },
     layer.scale,
@@ -177,7 +177,7 @@ function backward(layer: Layer, z: Choices, results: Forward, gradOut: Float64Ar
   return Object.fromEntries(
     Object.entries(grads).flatMap(([name, data]) => {
       const host = given[name];
-      return host ? [[`grad_${name}`, tensor(host.shape, data)]] : [];
+      return host ? [[`grad_${name}`, tensor(data, host.shape)]] : [];
     }),
   );
 }
@@ -234,11 +234,11 @@ function softmaxChoices({ problem, softmax: { q, k, v }, scale }: Layer, results
   const result = new Float64Array(b * chunks * h);
   for (let row = 0; row < b * n * a; row++) {
     const [batch, i, head] = [Math.floor(row / (n * a)), Math.floor(row / a) % n, row % a];
-    const mean = dot(byOut, row * r, results.softmax.data, row * r, r);
+    const mean = dotAt(byOut, row * r, results.softmax.data, row * r, r);
     for (let j = 0; j < chunkOf(problem, i) * problem.chunk; j++) {
       const key = (batch * n + j) * a + head;
-      const weight = Math.exp(scale * dot(queries, row * p, keys, key * p, p) - at(results.lse.data, row));
-      add(result, choiceOf(problem, j, head, batch), weight * (dot(byOut, row * r, values, key * r, r) - mean));
+      const weight = Math.exp(scale * dotAt(queries, row * p, keys, key * p, p) - at(results.lse.data, row));
+      add(result, choiceOf(problem, j, head, batch), weight * (dotAt(byOut, row * r, values, key * r, r) - mean));
     }
   }
   return result;
@@ -266,7 +266,7 @@ function headsOf({ problem, unit, params }: Layer): Chunk[][] {
       const part = ({ data, shape }: Wide): Wide => {
         const width = shape[3] ?? 1;
         const values = rows.flatMap((row) => [...data.subarray(row * width, (row + 1) * width)]);
-        return tensor([1, length, 1, ...shape.slice(3)], Float64Array.from(values));
+        return tensor(Float64Array.from(values), [1, length, 1, ...shape.slice(3)]);
       };
       const { q, k, v, g, beta } = unit;
       const tokens = { q: part(q), k: part(k), v: part(v), g: part(g), beta: part(beta) };
@@ -279,13 +279,13 @@ function headsOf({ problem, unit, params }: Layer): Chunk[][] {
 /** All tokens of a chunk start from the state before it; the choice says whether what they write is kept. */
 function deltaForward(layer: Layer, z: Choices): Wide {
   const { b, n, h, d, e } = layer.problem;
-  const result = tensor([b, n, h, e], new Float64Array(b * n * h * e));
+  const result = zeros([b, n, h, e]);
   for (const chunks of headsOf(layer)) {
-    let state = tensor([1, 1, d, e], new Float64Array(d * e));
+    let state = zeros([1, 1, d, e]);
     for (const chunk of chunks) {
       const { out, end } = written(chunk, state);
       scatter(result.data, chunk.rows, out);
-      state = tensor(state.shape, carried(chunk, state.data, end, z));
+      state = tensor(carried(chunk, state.data, end, z), state.shape);
     }
   }
   return result;
@@ -309,10 +309,10 @@ function deltaBackward(layer: Layer, z: Choices, byOut: Float64Array) {
   ) as Record<keyof typeof unit, Float64Array>;
   const gradZ = new Float64Array(z.delta.length);
   for (const chunks of headsOf(layer)) {
-    const starts = [tensor([1, 1, d, e], new Float64Array(d * e))];
+    const starts = [zeros([1, 1, d, e])];
     for (const chunk of chunks) {
       const start = starts.at(-1) as Wide;
-      starts.push(tensor(start.shape, carried(chunk, start.data, written(chunk, start).end, z)));
+      starts.push(tensor(carried(chunk, start.data, written(chunk, start).end, z), start.shape));
     }
     let gradNext: Float64Array = new Float64Array(d * e);
     for (const [t, chunk] of [...chunks.entries()].reverse()) {
@@ -322,12 +322,12 @@ function deltaBackward(layer: Layer, z: Choices, byOut: Float64Array) {
       gradZ[choice] = gradNext.reduce((all, x, i) => all + x * (at(end, i) - decay * at(start.data, i)), 0);
       const kept = at(z.delta, choice);
       const gradOut = tensor(
-        tokens.v.shape,
         Float64Array.from(rows.flatMap((row) => [...byOut.subarray(row * e, (row + 1) * e)])),
+        tokens.v.shape,
       );
       const gradState = tensor(
-        start.shape,
         gradNext.map((x) => kept * x),
+        start.shape,
       );
       const local = gatedDeltaRuleBackward(
         { ...tokens, initialState: start },
@@ -357,14 +357,14 @@ function normedBackward(x: Float64Array, gradNormed: Float64Array, width: number
   return x.map((value, i) => {
     const row = i - (i % width);
     const root = rootOf(x, i, width, epsilon);
-    return at(gradNormed, i) / root - (value * dot(x, row, gradNormed, row, width)) / (width * root ** 3);
+    return at(gradNormed, i) / root - (value * dotAt(x, row, gradNormed, row, width)) / (width * root ** 3);
   });
 }
 
 /** Infinite for a row of zeros with an epsilon of 0, which stays one. */
 function rootOf(x: Float64Array, i: number, width: number, epsilon: number): number {
   const row = i - (i % width);
-  return Math.sqrt(dot(x, row, x, row, width) / width + epsilon) || Number.POSITIVE_INFINITY;
+  return Math.sqrt(dotAt(x, row, x, row, width) / width + epsilon) || Number.POSITIVE_INFINITY;
 }
 
 const silu = (x: number): number => x / (1 + Math.exp(-x));
@@ -400,20 +400,4 @@ function scatter(to: Float64Array, rows: readonly number[], values: Float64Array
   rows.forEach((row, i) => {
     to.set(values.subarray(i * width, (i + 1) * width), row * width);
   });
-}
-
-function dot(a: Float64Array, fromA: number, b: Float64Array, fromB: number, count: number): number {
-  let total = 0;
-  for (let c = 0; c < count; c++) total += at(a, fromA + c) * at(b, fromB + c);
-  return total;
-}
-
-const at = (x: Float64Array, index: number): number => x[index] as number;
-
-function add(x: Float64Array, index: number, value: number): void {
-  x[index] = at(x, index) + value;
-}
-
-function tensor(shape: Shape, data: Float64Array): Wide {
-  return { dtype: 'f64', shape, data };
 }

@@ -1,25 +1,24 @@
 /** How near positive random features come to softmax attention, by the size of the scores, and at what speed. */
 import { randomPermutation } from '../../../masks/stochastic';
-import { exponent, summarise } from '../../../measure/statistics';
+import { summarise } from '../../../measure/statistics';
 import { attention } from '../../../ops/attention';
-import type { Runtime } from '../../../runtime/runtime';
 import { normal } from '../../../tensor/random';
-import { sizeOf } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { formatPercent, formatRatio, formatTime } from '../../../text/format';
 import {
   type Claims,
+  chart,
   defineExperiment,
-  type ExperimentContext,
+  figure,
   linearIn,
-  type Measurement,
-  type Measurements,
+  type MeasureContext,
   type Series,
-  SHARE,
+  share,
   together,
 } from '../../experiment';
-import { held, numbersOf } from '../../held';
-import { medians, overRounds, timeRounds } from '../../rounds';
+import { disposeAll, held, identityValues, numbersOf, type Qkv, randomNormal, randomQkv } from '../../held';
+import { timeContest } from '../../rounds';
+import { relativeDistance } from '../../vectors';
 import { performer } from '.';
 import { compressedTopK } from './sea';
 
@@ -45,73 +44,41 @@ const claims = {
     claim: 'The error of the estimated attention falls as one over the root of the number of features.',
     source: 'arXiv 2009.14794, uniform convergence, for queries and keys of bounded length',
     criteria: {
-      small: {
-        what: 'exponent of the features, size 0.25',
-        expected: [-0.6, -0.4],
-        partly: [-0.7, -0.3],
-        plausible: [-3, 1],
-      },
-      unit: {
-        what: 'exponent of the features, size 1',
-        expected: [-0.6, -0.4],
-        partly: [-0.7, 0],
-        plausible: [-3, 1],
-      },
+      small: figure('exponent of the features, size 0.25', [-0.6, -0.4], [-0.7, -0.3], [-3, 1]),
+      unit: figure('exponent of the features, size 1', [-0.6, -0.4], [-0.7, 0], [-3, 1]),
     },
   },
   orthogonal: {
     claim: 'Orthogonal directions give a smaller error than independent ones.',
     source: 'arXiv 2009.14794, orthogonal features',
     criteria: {
-      ratio: {
-        what: 'largest error with orthogonal directions over that with independent ones',
-        expected: [0, 0.98],
-        partly: [0, 1.02],
-        plausible: [0, 10],
-      },
+      ratio: figure(
+        'largest error with orthogonal directions over that with independent ones',
+        [0, 0.98],
+        [0, 1.02],
+        [0, 10],
+      ),
     },
   },
   untrained: {
     claim: 'The features approximate softmax attention of transformers without training.',
     source: 'arXiv 2009.14794, abstract; users of its implementations report errors of 100%',
     criteria: {
-      error: {
-        what: `error of the weights, unit variance, ${FEATURES.at(-1)} features`,
-        expected: [0, 0.1],
-        partly: [0, 0.3],
-        plausible: [0, 100],
-      },
+      error: figure(`error of the weights, unit variance, ${FEATURES.at(-1)} features`, [0, 0.1], [0, 0.3], [0, 100]),
     },
   },
   chosen: {
     claim: 'Even so, the estimated weights tell which keys matter.',
     source:
       'reconstructed: SEA (arXiv 2310.01777) estimates its masks from such features, and trains what follows them',
-    criteria: {
-      share: {
-        what: 'attention held by the keys chosen, of what the best hold',
-        expected: [0.9, 1],
-        partly: [0.6, 1],
-        plausible: SHARE,
-      },
-    },
+    criteria: { share: share('attention held by the keys chosen, of what the best hold', [0.9, 1], [0.6, 1]) },
   },
   compressed: {
     claim: 'A map compressed to a few cells is enough to tell which keys to attend to exactly.',
     source: 'SEA, arXiv 2310.01777; the setting is reconstructed',
     criteria: {
-      best: {
-        what: 'least attention held by the keys chosen, of what the best hold',
-        expected: [0.9, 1],
-        partly: [0.6, 1],
-        plausible: SHARE,
-      },
-      nearest: {
-        what: 'the same, over what the nearest hold',
-        expected: [1.1, 10],
-        partly: [1, 10],
-        plausible: [0, 10],
-      },
+      best: share('least attention held by the keys chosen, of what the best hold', [0.9, 1], [0.6, 1]),
+      nearest: figure('the same, over what the nearest hold', [1.1, 10], [1, 10], [0, 10]),
     },
   },
   speed: {
@@ -120,18 +87,8 @@ const claims = {
     source: 'arXiv 2009.14794, abstract; the break-even follows from 8 n m d against 4 n^2 d operations',
     criteria: {
       linear: linearIn('the length'),
-      quadratic: {
-        what: 'exponent of the length, exact attention',
-        expected: [1.8, 2.2],
-        partly: [1.6, 2.4],
-        plausible: [0.5, 3.5],
-      },
-      pays: {
-        what: 'speed-up over exact attention at n of 4 features',
-        expected: [1, 10],
-        partly: [0.5, 10],
-        plausible: [0.02, 10],
-      },
+      quadratic: figure('exponent of the length, exact attention', [1.8, 2.2], [1.6, 2.4], [0.5, 3.5]),
+      pays: figure('speed-up over exact attention at n of 4 features', [1, 10], [0.5, 10], [0.02, 10]),
     },
     timed: true,
   },
@@ -156,53 +113,42 @@ interface Cell {
   readonly best: number;
 }
 
-async function weights(
-  context: ExperimentContext,
-): Promise<Measurements<typeof claims, 'convergence' | 'orthogonal' | 'untrained' | 'chosen'>> {
+async function weights(context: MeasureContext) {
   const cells = await estimates(context);
   return { ...errors(cells), chosen: chosen(cells) };
 }
 
-async function estimates({ runtime, signal, onProgress, quick = false }: ExperimentContext): Promise<Cell[]> {
+async function estimates({ runtime, signal, quick, step }: MeasureContext): Promise<Cell[]> {
   const draws = quick ? 2 : 20;
   const cells: Cell[] = [];
   for (const [at, size] of SIZES.entries()) {
-    onProgress?.((COUNTING * at) / SIZES.length, `error at size ${size}`);
-    using q = scaledNormal(runtime, [1, TOKENS, 1, DIMENSION], 1, size);
-    using k = scaledNormal(runtime, [1, TOKENS, 1, DIMENSION], 2, size);
-    using v = identity(runtime);
+    await step((COUNTING * at) / SIZES.length, `error at size ${size}`);
+    using q = randomNormal(runtime, [1, TOKENS, 1, DIMENSION], 1, size);
+    using k = randomNormal(runtime, [1, TOKENS, 1, DIMENSION], 2, size);
+    using v = identityValues(runtime, TOKENS);
     const exact = await numbersOf(runtime, () => attention(q, k, v).out);
     const best = massOfChosen(exact, exact);
     for (const features of FEATURES) {
-      const runs: Record<'independent' | 'orthogonal' | 'mass', number[]> = {
-        independent: [],
-        orthogonal: [],
-        mass: [],
-      };
+      const runs = { independent: [] as number[], orthogonal: [] as number[], mass: [] as number[] };
       for (let seed = 0; seed < draws; seed++) {
         signal?.throwIfAborted();
         for (const orthogonal of [false, true]) {
           const params = performer.parse({ features, orthogonal, seed });
           const weights = await numbersOf(runtime, () => performer.forward({ q, k, v }, params).out as Tensor);
-          runs[orthogonal ? 'orthogonal' : 'independent'].push(distance(weights, exact));
+          runs[orthogonal ? 'orthogonal' : 'independent'].push(relativeDistance(weights, exact));
           if (orthogonal) runs.mass.push(massOfChosen(weights, exact));
         }
       }
-      const { independent, orthogonal, mass } = runs;
-      cells.push({
-        ...{ size, features, best },
-        ...{
-          independent: summarise(independent).median,
-          orthogonal: summarise(orthogonal).median,
-          mass: summarise(mass).median,
-        },
-      });
+      const [independent, orthogonal, mass] = [runs.independent, runs.orthogonal, runs.mass].map(
+        (sample) => summarise(sample).median,
+      ) as [number, number, number];
+      cells.push({ size, features, best, independent, orthogonal, mass });
     }
   }
   return cells;
 }
 
-function errors(cells: readonly Cell[]): Measurements<typeof claims, 'convergence' | 'orthogonal' | 'untrained'> {
+function errors(cells: readonly Cell[]) {
   const of = (size: number) => cells.filter((cell) => cell.size === size);
   const ends = (size: number) => [of(size)[0] as Cell, of(size).at(-1) as Cell] as const;
   const slope = (size: number) => {
@@ -239,17 +185,14 @@ function errors(cells: readonly Cell[]): Measurements<typeof claims, 'convergenc
 }
 
 function errorSeries(size: number, cells: readonly Cell[]): Series {
-  return {
-    title: `Error of the attention weights, size ${size}`,
-    x: { label: 'features', values: cells.map(({ features }) => features) },
-    lines: [
-      { label: 'independent', values: cells.map(({ independent }) => independent) },
-      { label: 'orthogonal', values: cells.map(({ orthogonal }) => orthogonal) },
-    ],
-  };
+  return chart(
+    `Error of the attention weights, size ${size}`,
+    { features: cells.map(({ features }) => features) },
+    { independent: cells.map(({ independent }) => independent), orthogonal: cells.map(({ orthogonal }) => orthogonal) },
+  );
 }
 
-function chosen(cells: readonly Cell[]): Measurement<typeof claims.chosen> {
+function chosen(cells: readonly Cell[]) {
   const unit = cells.filter(({ size }) => size === 1);
   const { best } = unit[0] as Cell;
   const random = CHOSEN / TOKENS;
@@ -258,22 +201,20 @@ function chosen(cells: readonly Cell[]): Measurement<typeof claims.chosen> {
     measured: `the ${CHOSEN} keys of the largest estimated weights hold ${unit.map(({ mass }) => formatPercent(mass)).join(', ')} of the attention with ${FEATURES.join(', ')} features; the best ${CHOSEN} hold ${formatPercent(best)}, random ones ${formatPercent(random)}`,
     values: { share: most / best },
     details: `n = ${TOKENS}, d = ${DIMENSION}, q and k of unit variance, orthogonal directions, not trained.`,
-    series: [
+    series: chart(
+      `Attention held by ${CHOSEN} of ${TOKENS} keys, unit variance`,
+      { features: FEATURES },
       {
-        title: `Attention held by ${CHOSEN} of ${TOKENS} keys, unit variance`,
-        x: { label: 'features', values: FEATURES },
-        lines: [
-          { label: 'chosen by the estimate', values: unit.map(({ mass }) => mass) },
-          { label: 'best', values: unit.map(() => best) },
-          { label: 'random', values: unit.map(() => random) },
-        ],
+        'chosen by the estimate': unit.map(({ mass }) => mass),
+        best: unit.map(() => best),
+        random: unit.map(() => random),
       },
-    ],
+    ),
   };
 }
 
 /** What keys of the best cells of compressed maps hold, were the maps exact: SEA's estimator at its best. */
-function compressed(): Measurement<typeof claims.compressed> {
+function compressed() {
   const rows = causalMaps();
   const masses = BUDGETS.map((keys) => {
     const sums = { compressed: 0, best: 0, nearest: 0, random: 0 };
@@ -300,18 +241,16 @@ function compressed(): Measurement<typeof claims.compressed> {
     measured: `keys of the best of ${CELLS} cells hold ${list('compressed')} of the attention with ${BUDGETS.join(', ')} keys a query; the best keys ${list('best')}, the nearest ${list('nearest')}, random ones ${list('random')}`,
     values: { best: least('best'), nearest: least('nearest') },
     details: `Exact causal maps of ${LONGER} tokens, summed within cells: scores of -|i - j| / 40, 4 more for ${STRIPES} keys drawn at random, and noise of deviation ${NOISE}. Cells hold several keys each, so the choice is better than the nearest keys but not as good as the best ones.`,
-    series: [
+    series: chart(
+      `Attention held by keys of the best of ${CELLS} cells`,
+      { keys: BUDGETS },
       {
-        title: `Attention held by keys of the best of ${CELLS} cells`,
-        x: { label: 'keys', values: BUDGETS },
-        lines: [
-          { label: 'compressed', values: masses.map(({ compressed }) => compressed) },
-          { label: 'best', values: masses.map(({ best }) => best) },
-          { label: 'nearest', values: masses.map(({ nearest }) => nearest) },
-          { label: 'random', values: masses.map(({ random }) => random) },
-        ],
+        compressed: masses.map(({ compressed }) => compressed),
+        best: masses.map(({ best }) => best),
+        nearest: masses.map(({ nearest }) => nearest),
+        random: masses.map(({ random }) => random),
       },
-    ],
+    ),
   };
 }
 
@@ -330,72 +269,32 @@ function causalMaps(): Float64Array[] {
   });
 }
 
-async function speed(context: ExperimentContext): Promise<Measurement<typeof claims.speed>> {
-  const { runtime, signal, onProgress, quick = false } = context;
+async function speed(context: MeasureContext) {
+  const { runtime, signal, quick } = context;
   const lengths = quick ? [128, 256] : [512, 1024, 2048, 4096];
   const [h, d, features] = quick ? [1, 16, 16] : [4, 64, 128];
   const params = performer.parse({ features });
-  const inputs = lengths.map((n) => {
-    const random = (seed: number) => scaledNormal(runtime, [1, n, h, d], seed, 0.5);
-    return { q: random(1), k: random(2), v: random(3) };
-  });
-  using _ = held(inputs.flatMap(Object.values<Tensor>));
-  const calls = inputs.flatMap((qkv) => [
-    () => performer.forward(qkv, params, { signal }).out?.dispose(),
-    () => {
-      const { out, lse } = attention(qkv.q, qkv.k, qkv.v, { signal });
-      out.dispose();
-      lse.dispose();
-    },
-  ]);
-  const onTiming = (share: number) => onProgress?.(COUNTING + (1 - COUNTING) * share, 'timing');
-  const rounds = await timeRounds(calls, 15, { ...context, onProgress: onTiming });
-  const of = (times: readonly number[], contender: 0 | 1) => times.filter((_, at) => at % 2 === contender);
-  const growth = (contender: 0 | 1) => overRounds(rounds, (times) => exponent(lengths, of(times, contender)));
-  const [linear, quadratic] = [growth(0), growth(1)];
-  const [estimated, exact] = [of(medians(rounds), 0), of(medians(rounds), 1)];
-  const speedup = (at: number) =>
-    overRounds(rounds, (times) => (times[2 * at + 1] as number) / (times[2 * at] as number));
-  const ratios = lengths.map((n, at) => `${formatRatio(speedup(at).value)} as fast at ${n}`);
+  const inputs = lengths.map((n) => randomQkv(runtime, [1, n, h, d], 0.5));
+  using _ = held(inputs);
+  const callsOf = (at: number) => {
+    const qkv = inputs[at] as Qkv;
+    return {
+      performer: () => disposeAll(performer.forward(qkv, params, { signal })),
+      'exact attention': () => disposeAll(attention(qkv.q, qkv.k, qkv.v, { signal })),
+    };
+  };
+  const contest = await timeContest(lengths, callsOf, 15, context.part(COUNTING, 1, 'timing'));
+  const [linear, quadratic] = [contest.growth('performer'), contest.growth('exact attention')];
+  const [estimated, exact] = [contest.medians.performer, contest.medians['exact attention']];
+  const speedups = contest.speedups('performer', 'exact attention');
+  const ratios = lengths.map((n, at) => `${formatRatio(speedups[at] as number)} as fast at ${n}`);
   return {
     measured: `time grows as n^${linear.value.toFixed(2)}, exact attention's as n^${quadratic.value.toFixed(2)}; ${ratios.join(', ')} (${formatTime(estimated.at(-1) as number)} against ${formatTime(exact.at(-1) as number)})`,
     // The first length is four times the features.
-    values: { linear, quadratic, pays: speedup(0) },
+    values: { linear, quadratic, pays: contest.speedup('performer', 'exact attention', 0) },
     details: `h = ${h}, d = ${d}, ${features} features, f32, medians, full attention. The count leaves out the passes over the features that are no products.`,
-    series: [
-      {
-        title: 'Milliseconds',
-        x: { label: 'n', values: lengths },
-        lines: [
-          { label: 'performer', values: estimated },
-          { label: 'exact attention', values: exact },
-        ],
-      },
-    ],
+    series: chart('Milliseconds', { n: lengths }, contest.medians),
   };
-}
-
-function scaledNormal(runtime: Runtime, shape: readonly number[], seed: number, size: number) {
-  return runtime.tensor(
-    normal(sizeOf(shape), seed).map((value) => size * value),
-    shape,
-  );
-}
-
-/** Values by which the outputs of attention are its weights: [1, n, 1, n]. */
-function identity(runtime: Runtime) {
-  const values = new Float32Array(TOKENS * TOKENS);
-  for (let i = 0; i < TOKENS; i++) values[i * (TOKENS + 1)] = 1;
-  return runtime.tensor(values, [1, TOKENS, 1, TOKENS]);
-}
-
-function distance(weights: Float64Array, exact: Float64Array): number {
-  let [difference, length] = [0, 0];
-  exact.forEach((value, at) => {
-    difference += ((weights[at] as number) - value) ** 2;
-    length += value ** 2;
-  });
-  return Math.sqrt(difference / length);
 }
 
 /** Mean over queries of the exact weights of the keys whose `weights` are the largest. */

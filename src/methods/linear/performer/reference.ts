@@ -1,11 +1,11 @@
 /** What `performer` computes, pair by pair in float64; only the random directions are those of the fast path. */
 import { drawDirections } from '../../../feature-maps/draw';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
+import { addTo, at, dot, pairSums, rowOf, type Wide, zeros } from '../../reference';
 import { dotAt } from '../../weights';
 import type { PerformerParams } from './settings';
 
 type Inputs = Readonly<Record<'q' | 'k' | 'v', HostTensor>>;
-type Result = HostTensor<'f64'> & { readonly data: Float64Array };
 
 /**
  * phi(x)_f = m^-1/2 exp(w_f x - |x|^2 / 2 - shift) for x = |scale|^1/2 q (negated if scale is) and x = |scale|^1/2 k. The
@@ -19,48 +19,32 @@ export function reference(
   params: PerformerParams,
   gradOut?: HostTensor,
 ): Record<string, HostTensor<'f64'>> {
-  const [b, n, h] = q.shape as [number, number, number];
-  const [, m, g, e] = v.shape as [number, number, number, number];
   const [queries, keys] = [new Features('q', q, params), new Features('k', k, params)];
-  const phiOfKeys = keys.all('heads').data;
-  const values = toFloat64(v);
-  const byOut = gradOut && toFloat64(gradOut);
-  const [out, gradV] = [zeros([b, n, h, e]), zeros(v.shape)];
-  for (let row = 0; row < b * n * h; row++) {
-    const batch = Math.floor(row / (n * h));
-    const i = Math.floor(row / h) % n;
-    const group = Math.floor(((row % h) * g) / h);
-    const phiQ = queries.of(row, queries.largest(row));
-    const seen = params.causal ? i + 1 : m;
-    const rows = Array.from({ length: seen }, (_, j) => (batch * m + j) * g + group);
-    const phiK = rows.map((at) => phiOfKeys.subarray(at * phiQ.length, (at + 1) * phiQ.length));
-    const weights = phiK.map((phi) => dot(phiQ, phi));
-    const denominator = weights.reduce((a, c) => a + c, params.epsilon);
-    const result = out.data.subarray(row * e, (row + 1) * e);
-    rows.forEach((at, j) => {
-      addTo(result, values.subarray(at * e, (at + 1) * e), (weights[j] as number) / denominator);
-    });
-    if (!byOut) continue;
-    const grad = byOut.subarray(row * e, (row + 1) * e);
-    const mean = dot(grad, result);
-    const gradPhiQ = new Float64Array(phiQ.length);
-    rows.forEach((at, j) => {
-      const byWeight = (dot(grad, values.subarray(at * e, (at + 1) * e)) - mean) / denominator;
-      addTo(gradV.data.subarray(at * e, (at + 1) * e), grad, (weights[j] as number) / denominator);
-      addTo(gradPhiQ, phiK[j] as Float64Array, byWeight);
-      keys.addGradient(at, phiK[j] as Float64Array, phiQ, byWeight);
-    });
-    queries.addGradient(row, phiQ, gradPhiQ, 1);
-  }
-  if (!byOut) return { out };
-  return { out, grad_q: queries.gradient, grad_k: keys.gradient, grad_v: gradV };
+  const phi = { q: queries.all('rows'), k: keys.all('heads') };
+  const m = k.shape[1] as number;
+  const { out, gradQ, gradK, gradV } = pairSums(
+    {
+      ...phi,
+      v,
+      keys: (i) => [0, params.causal ? i + 1 : m],
+      divide: (sum) => [sum + params.epsilon, 1],
+    },
+    gradOut,
+  );
+  if (!gradOut) return { out };
+  return {
+    out,
+    grad_q: queries.backward(phi.q, gradQ),
+    grad_k: keys.backward(phi.k, gradK),
+    grad_v: gradV,
+  };
 }
 
 /** The features of keys that were asked for last: settings that differ in what is seen share them. */
-const latest = new WeakMap<HostTensor, { readonly settings: string; readonly phi: Result }>();
+const latest = new WeakMap<HostTensor, { readonly settings: string; readonly phi: Wide }>();
 
 /** phi of the queries and keys, [b, n, h, features] and [b, m, g, features]. */
-export function featuresOf({ q, k }: Omit<Inputs, 'v'>, params: PerformerParams): Record<'q' | 'k', Result> {
+export function featuresOf({ q, k }: Omit<Inputs, 'v'>, params: PerformerParams): Record<'q' | 'k', Wide> {
   const settings = JSON.stringify({ ...params, causal: undefined, epsilon: undefined });
   const known = latest.get(k);
   const phi = known?.settings === settings ? known.phi : new Features('k', k, params).all('heads');
@@ -72,7 +56,6 @@ export function featuresOf({ q, k }: Omit<Inputs, 'v'>, params: PerformerParams)
 class Features {
   /** w_f x - |x|^2 / 2, with the kernel `relu` w_f x, [rows, features]. */
   readonly exponents: Float64Array;
-  readonly gradient: Result;
   readonly #shape: readonly number[];
   readonly #d: number;
   readonly #count: number;
@@ -94,7 +77,6 @@ class Features {
     const score = scale ?? d ** -0.5;
     this.factor = (of === 'q' && score < 0 ? -1 : 1) * Math.sqrt(Math.abs(score));
     this.#x = toFloat64(tensor).map((value) => this.factor * value);
-    this.gradient = zeros(tensor.shape);
     this.exponents = new Float64Array((this.#x.length / this.#d) * this.#count);
     const largest: number[] = [];
     for (let row = 0; row < this.#x.length / this.#d; row++) {
@@ -125,7 +107,7 @@ class Features {
   }
 
   /** All rows, each with a shift of its own or with that of its head. */
-  all(shifts: 'rows' | 'heads'): Result {
+  all(shifts: 'rows' | 'heads'): Wide {
     const rows = this.exponents.length / this.#count;
     const data = new Float64Array(this.exponents.length);
     for (let row = 0; row < rows; row++) {
@@ -135,19 +117,25 @@ class Features {
     return { dtype: 'f64', shape: [...this.#shape.slice(0, 3), this.#count], data };
   }
 
-  /** By x of a loss whose gradient with respect to phi(x) is `weight` times `gradPhi`. */
-  addGradient(row: number, phi: Float64Array, gradPhi: Float64Array, weight: number): void {
-    const into = this.gradient.data.subarray(row * this.#d, (row + 1) * this.#d);
-    phi.forEach((value, f) => {
-      const byPhi = weight * (gradPhi[f] as number) * this.factor;
+  /** The gradient with respect to x from that with respect to phi(x). */
+  backward(phi: Wide, gradPhi: Wide): Wide {
+    const gradient = zeros(this.#shape);
+    phi.data.forEach((value, i) => {
+      const row = Math.floor(i / this.#count);
+      const into = rowOf(gradient.data, row, this.#d);
+      const byPhi = at(gradPhi.data, i) * this.factor;
       if (this.#isRelu) {
-        const isPositive = (this.exponents[row * this.#count + f] as number) > 0;
-        addTo(into, this.#direction(f), isPositive ? byPhi * Math.sqrt(2 / this.#count) : 0);
+        addTo(
+          into,
+          this.#direction(i % this.#count),
+          at(this.exponents, i) > 0 ? byPhi * Math.sqrt(2 / this.#count) : 0,
+        );
         return;
       }
-      addTo(into, this.#direction(f), byPhi * value);
+      addTo(into, this.#direction(i % this.#count), byPhi * value);
       addTo(into, this.#row(row), -byPhi * value);
     });
+    return gradient;
   }
 
   /** The number of its batch and head. */
@@ -163,18 +151,4 @@ class Features {
   #direction(f: number): Float64Array {
     return this.#directions.subarray(f * this.#d, (f + 1) * this.#d);
   }
-}
-
-function zeros(shape: readonly number[]): Result {
-  return { dtype: 'f64', shape, data: new Float64Array(shape.reduce((a, extent) => a * extent, 1)) };
-}
-
-function dot(a: Float64Array, b: Float64Array): number {
-  let sum = 0;
-  for (let at = 0; at < a.length; at++) sum += (a[at] as number) * (b[at] as number);
-  return sum;
-}
-
-function addTo(into: Float64Array, x: Float64Array, factor: number): void {
-  for (let at = 0; at < x.length; at++) into[at] = (into[at] as number) + factor * (x[at] as number);
 }

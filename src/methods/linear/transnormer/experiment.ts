@@ -1,19 +1,16 @@
-/**
- * How large the gradients with respect to the scores become as the inputs shrink, with a denominator and with a norm in
- * its place.
- */
-import { nextTurn } from '../../../next-turn';
 import { normal } from '../../../tensor/random';
 import { formatRatio, significant } from '../../../text/format';
 import {
+  byLabel,
   type Claims,
   type Criterion,
+  chart,
   defineExperiment,
-  type ExperimentContext,
-  type Measurement,
-  type Measurements,
+  figure,
+  type MeasureContext,
   together,
 } from '../../experiment';
+import { dot } from '../../vectors';
 import { ARMS, gradientDeviation } from './gradient-deviation';
 import { normalisedGradient } from './reference';
 
@@ -37,20 +34,14 @@ type Kernel = keyof typeof KERNELS;
 const NAMES = Object.keys(KERNELS) as Kernel[];
 
 /** Where inputs a hundredth in size make a gradient a hundred times as large. */
-const explodes = (kernel: Kernel): Criterion => ({
-  what: `growth of the largest gradient, ${kernel}`,
-  expected: [50, 200],
-  partly: [2, 200],
-  plausible: [0, 1e4],
-});
+const explodes = (kernel: Kernel): Criterion =>
+  figure(`growth of the largest gradient, ${kernel}`, [50, 200], [2, 200], [0, 1e4]);
 
 const claims = {
   witness: {
     claim: 'Of linear attention with a denominator the gradient of a weight by a score is (1 - 1/n) / (n s): no bound.',
     source: 'paper, section 3.1',
-    criteria: {
-      distance: { what: 'largest relative distance from it', expected: [0, 1e-12], plausible: [0, 1000] },
-    },
+    criteria: { distance: figure('largest relative distance from it', [0, 1e-12], [0, 1000]) },
     byConstruction: true,
   },
   unbounded: {
@@ -66,26 +57,14 @@ const claims = {
   bounded: {
     claim: 'With a norm in its place they stay bounded.',
     source: 'paper, section 3.1',
-    criteria: {
-      growth: {
-        what: 'growth of the largest gradient, NormAttention',
-        expected: [0.5, 2],
-        partly: [0.1, 10],
-        plausible: [0, 1e4],
-      },
-    },
+    criteria: { growth: figure('growth of the largest gradient, NormAttention', [0.5, 2], [0.1, 10], [0, 1e4]) },
   },
   bound: {
     claim: 'Gradients with respect to scores of NormAttention are at most 3 c1 c2 d / (2 sqrt(epsilon)).',
     source: 'paper, section 3.1',
     criteria: {
       // Far below it, a bound has hardly been put to the test.
-      share: {
-        what: 'largest gradient found, over the bound',
-        expected: [0.1, 1],
-        partly: [0, 1],
-        plausible: [0, 1e4],
-      },
+      share: figure('largest gradient found, over the bound', [0.1, 1], [0, 1], [0, 1e4]),
     },
   },
   dilution: {
@@ -100,17 +79,8 @@ const claims = {
     source: 'paper, table 2',
     // The order is the claim: the values depend on the model.
     criteria: {
-      least: {
-        what: 'deviation of NormAttention over the least of the others',
-        expected: [0.1, 1],
-        plausible: [0.01, 100],
-      },
-      most: {
-        what: 'deviation of 1 + elu over the largest of the others',
-        expected: [1, 10],
-        partly: [0.5, 10],
-        plausible: [0.01, 100],
-      },
+      least: figure('deviation of NormAttention over the least of the others', [0.1, 1], [0.01, 100]),
+      most: figure('deviation of 1 + elu over the largest of the others', [1, 10], [0.5, 10], [0.01, 100]),
     },
     untested: 'One layer with one head learns a layer of softmax attention on random tokens, no language model.',
   },
@@ -126,7 +96,7 @@ export const experiment = defineExperiment({
 });
 
 /** All scores equal: the weights are uniform. */
-function witness(): Measurement<typeof claims.witness> {
+function witness() {
   const epsilons = [1, 1e-2, 1e-4];
   const found = epsilons.map((epsilon) => {
     const n = 8;
@@ -147,38 +117,34 @@ function witness(): Measurement<typeof claims.witness> {
 }
 
 /** Random scores that the figures of gradients are means, or the most, of. */
-const seedsOf = ({ quick = false }: ExperimentContext): number => (quick ? 3 : 20);
+const seedsOf = ({ quick }: MeasureContext): number => (quick ? 3 : 20);
 
-async function gradients(
-  context: ExperimentContext,
-): Promise<Measurements<typeof claims, 'unbounded' | 'elu' | 'bounded'>> {
+async function gradients(context: MeasureContext) {
   const seeds = seedsOf(context);
-  const largest = Object.fromEntries(NAMES.map((name) => [name, [] as number[]])) as Record<Kernel, number[]>;
+  const largest = byLabel(NAMES, () => [] as number[]);
   for (const [at, scale] of SCALES.entries()) {
     for (const name of NAMES) {
-      context.signal?.throwIfAborted();
-      context.onProgress?.((0.3 * at) / SCALES.length, `${name} at scale ${scale}`);
+      await context.step((0.3 * at) / SCALES.length, `${name} at scale ${scale}`);
       const found = Array.from({ length: seeds }, (_, seed) => largestGradient(name, scale, seed));
       largest[name].push(found.reduce((sum, value) => sum + value, 0) / seeds);
-      await nextTurn();
     }
   }
   const at = (name: Kernel, scale: number) => largest[name][scale] as number;
   const figures = (name: Kernel) => `${name} ${largest[name].map((value) => significant(value)).join(', ')}`;
   const last = SCALES.length - 1;
   const growth = (name: Kernel) => at(name, last) / at(name, 0);
-  const series = {
-    title: 'Largest gradient with respect to a score, mean over the seeds',
-    x: { label: 'scale of the inputs', values: SCALES },
-    lines: NAMES.map((label) => ({ label, values: largest[label] })),
-  };
+  const series = chart(
+    'Largest gradient with respect to a score, mean over the seeds',
+    { 'scale of the inputs': SCALES },
+    byLabel(NAMES, (label) => largest[label]),
+  );
   const setting = `n = ${N}, d = ${D}, inputs normal with deviations ${SCALES.join(', ')}, gradient with respect to the output normal over sqrt(n), mean of ${seeds} seeds, no training.`;
   return {
     unbounded: {
       measured: `${figures('relu / sum')}; ${figures('identity / sum')}`,
       values: { relu: growth('relu / sum'), identity: growth('identity / sum') },
       details: `Largest |dL/ds| at each scale. ${setting} The scores are the products of the features.`,
-      series: [series],
+      series: series,
     },
     elu: {
       measured: `${figures('1+elu / sum')}; ${figures('softmax')}`,
@@ -197,7 +163,7 @@ async function gradients(
  * |dL/ds| <= 3 c1 c2 d / (2 sqrt(epsilon)), with the epsilon under the root as the paper has it: in random draws, and
  * where it is largest, with sums of zero, and gradients along the values.
  */
-function bound(context: ExperimentContext): Measurement<typeof claims.bound> {
+function bound(context: MeasureContext) {
   const seeds = seedsOf(context);
   const epsilon = 1e-4;
   const boundOf = (c1: number, c2: number, d: number) => (3 * c1 * c2 * d) / (2 * Math.sqrt(epsilon));
@@ -233,19 +199,13 @@ function normedGradient(sums: Numbers, byOut: Numbers, d: number, epsilon: numbe
 }
 
 /** Relative deviations of gradients over the steps of a training, of each kind of attention. */
-async function deviations({
-  quick = false,
-  signal,
-  onProgress,
-}: ExperimentContext): Promise<Measurement<typeof claims.deviations>> {
+async function deviations({ quick, step }: MeasureContext) {
   const [steps, seeds] = quick ? [5, 1] : [200, 3];
   const found: Record<string, number> = {};
   for (const [at, [name, attend]] of Object.entries(ARMS).entries()) {
     let sum = 0;
     for (let seed = 0; seed < seeds; seed++) {
-      signal?.throwIfAborted();
-      onProgress?.(0.3 + (0.7 * (at + seed / seeds)) / Object.keys(ARMS).length, `${name} learns`);
-      await nextTurn();
+      await step(0.3 + (0.7 * (at + seed / seeds)) / Object.keys(ARMS).length, `${name} learns`);
       sum += gradientDeviation(attend, steps, seed + 1);
     }
     found[name] = sum / seeds;
@@ -265,7 +225,7 @@ async function deviations({
 }
 
 /** The mass within r n tokens around a query, of 1 + elu and of softmax, before any training. */
-function dilution(): Measurement<typeof claims.dilution> {
+function dilution() {
   const shares = [0.1, 0.2, 0.4, 0.6, 0.8, 1];
   const uniform = shares.map((share) => massNear(() => 1, share));
   const [queries, keys] = [draw(N * D, 1, 1), draw(N * D, 1, 2)];
@@ -283,17 +243,11 @@ function dilution(): Measurement<typeof claims.dilution> {
     measured: `untrained: softmax ${significant(softmax[at] as number)}, 1 + elu ${significant(linear[at] as number)}, uniform weights ${significant(uniform[at] as number)}`,
     values: {},
     details: `On random inputs both are as diluted as uniform weights. The windows are moved inwards at the borders (reconstructed). n = ${N}.`,
-    series: [
-      {
-        title: 'Mass in a window around the query',
-        x: { label: 'window over n', values: shares },
-        lines: [
-          { label: 'softmax', values: softmax },
-          { label: '1 + elu', values: linear },
-          { label: 'uniform', values: uniform },
-        ],
-      },
-    ],
+    series: chart(
+      'Mass in a window around the query',
+      { 'window over n': shares },
+      { softmax: softmax, '1 + elu': linear, uniform: uniform },
+    ),
   };
 }
 
@@ -376,12 +330,6 @@ function largestNorm(rows: Numbers): number {
     largest = Math.max(largest, Math.sqrt(dot(row, row)));
   }
   return largest;
-}
-
-function dot(a: Numbers, b: Numbers): number {
-  let sum = 0;
-  for (let c = 0; c < a.length; c++) sum += (a[c] as number) * (b[c] as number);
-  return sum;
 }
 
 function draw(size: number, deviation: number, seed: number): Numbers {

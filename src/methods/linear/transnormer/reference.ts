@@ -6,8 +6,10 @@
  * With positions, phi(q_i) and phi(k_j), or q_i and k_j in a block, first become y = x - 2 (x . w) w, and each pair of
  * channels of y then turns by theta_c times the token's position.
  */
+import { softmaxAttention, softmaxAttentionBackward } from '../../../ops/attention/softmax';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
+import { add, at as numberAt, pairSums, tensor, type Wide } from '../../reference';
 import type { Phi, Positions, TransnormerParams } from './settings';
 
 type Inputs = Readonly<Record<'q' | 'k' | 'v', HostTensor>> & {
@@ -62,7 +64,7 @@ function turned(x: Float64Array, shape: readonly number[], { direction, theta, o
     for (let c = 0; c < theta.length; c++) {
       const [cos, sin] = [Math.cos(position * (theta[c] as number)), Math.sin(position * (theta[c] as number))];
       const at = row * d + 2 * c;
-      const [a, b] = [entry(result, at), entry(result, at + 1)];
+      const [a, b] = [numberAt(result, at), numberAt(result, at + 1)];
       result[at] = a * cos - b * sin;
       result[at + 1] = a * sin + b * cos;
     }
@@ -85,10 +87,10 @@ function turnedGradient(
     for (let c = 0; c < theta.length; c++) {
       const [cos, sin] = [Math.cos(position * (theta[c] as number)), Math.sin(position * (theta[c] as number))];
       const at = row * d + 2 * c;
-      const [a, b] = [entry(grad, at), entry(grad, at + 1)];
+      const [a, b] = [numberAt(grad, at), numberAt(grad, at + 1)];
       back[at] = a * cos + b * sin;
       back[at + 1] = b * cos - a * sin;
-      add(gradTheta, c, position * (b * entry(result, at) - a * entry(result, at + 1)));
+      add(gradTheta, c, position * (b * numberAt(result, at) - a * numberAt(result, at + 1)));
     }
   }
   return reflected(back, direction);
@@ -101,7 +103,7 @@ function reflected(x: Float64Array, direction: ArrayLike<number>): Float64Array 
   x.forEach((value, at) => {
     add(along, Math.floor(at / d), value * (direction[at % d] as number));
   });
-  return x.map((value, at) => value - 2 * entry(along, Math.floor(at / d)) * (direction[at % d] as number));
+  return x.map((value, at) => value - 2 * numberAt(along, Math.floor(at / d)) * (direction[at % d] as number));
 }
 
 export function reference(
@@ -110,77 +112,43 @@ export function reference(
   gradOut?: HostTensor,
 ): Record<string, HostTensor<'f64'>> {
   const { q, k, v, theta } = inputs;
-  const [b, n, h, d] = q.shape as [number, number, number, number];
-  const [, m, g, e] = v.shape as [number, number, number, number];
-  const { attention, weights: kind, epsilon } = params;
-  const isSoftmax = attention === 'diag' && kind === 'softmax';
-  const isRelu = attention === 'diag' && kind === 'relu';
+  const [h, d] = q.shape.slice(2) as [number, number];
+  const [m, , e] = v.shape.slice(1) as [number, number, number];
+  const { attention, weights, epsilon } = params;
+  const [phiQ, phiK] = [features(q, inputs, params), features(k, inputs, params)];
+  const mapped = { q: tensor(phiQ, q.shape), k: tensor(phiK, k.shape), v };
   const scale = attention === 'diag' ? 1 / Math.sqrt(d) : 1;
-  const [phiQ, phiK, values] = [features(q, inputs, params), features(k, inputs, params), toFloat64(v)];
-
-  /** One query of one head: its row, the rows of its keys, and their weights. */
-  const rows = Array.from({ length: b * n * h }, (_, row) => {
-    const [head, i, batch] = [row % h, Math.floor(row / h) % n, Math.floor(row / h / n)];
-    const [first, past] = keysOf(params, i, m);
-    const keys = Array.from({ length: past - first }, (_, at) => {
-      return (batch * m + first + at) * g + Math.floor((head * g) / h);
-    });
-    const scores = keys.map((key) => {
-      let score = 0;
-      for (let c = 0; c < d; c++) score += (phiQ[row * d + c] as number) * (phiK[key * d + c] as number);
-      return scale * score;
-    });
-    if (!isSoftmax) return { keys, weights: isRelu ? scores.map((score) => Math.max(0, score)) : scores };
-    const largest = Math.max(...scores);
-    const powers = scores.map((score) => Math.exp(score - largest));
-    const sum = powers.reduce((total, power) => total + power, 0);
-    return { keys, weights: powers.map((power) => power / sum) };
-  });
-
-  const sums = new Float64Array(b * n * h * e);
-  rows.forEach(({ keys, weights }, row) => {
-    keys.forEach((key, j) => {
-      for (let c = 0; c < e; c++) add(sums, row * e + c, (weights[j] as number) * (values[key * e + c] as number));
-    });
-  });
-  const out = isSoftmax ? sums : normalised(sums, h * e, epsilon);
-  const result = { out: tensor(out, [b, n, h, e]) };
+  const keys = (i: number) => keysOf(params, i, m);
+  const isSoftmax = attention === 'diag' && weights === 'softmax';
+  const sees = (i: number, j: number) => j >= keys(i)[0] && j < keys(i)[1];
+  const sums = (by?: HostTensor) =>
+    isSoftmax
+      ? {
+          ...softmaxAttention(mapped, scale, sees),
+          ...(by && softmaxAttentionBackward({ ...mapped, gradOut: by }, scale, sees)),
+        }
+      : pairSums({ ...mapped, scale, keys, relu: attention === 'diag' && weights === 'relu' }, by);
+  const { out: total } = sums();
+  const data = total.data as Float64Array;
+  const result = { out: isSoftmax ? total : tensor(normalised(data, h * e, epsilon), total.shape) };
   if (!gradOut) return result;
 
-  const gradSums = isSoftmax ? toFloat64(gradOut) : normalisedGradient(sums, toFloat64(gradOut), h * e, epsilon);
-  const gradPhiQ = new Float64Array(phiQ.length);
-  const gradPhiK = new Float64Array(phiK.length);
-  const gradV = new Float64Array(values.length);
-  rows.forEach(({ keys, weights }, row) => {
-    const gradWeights = keys.map((key) => {
-      let product = 0;
-      for (let c = 0; c < e; c++) product += (gradSums[row * e + c] as number) * (values[key * e + c] as number);
-      return product;
-    });
-    const mean = gradWeights.reduce((sum, by, j) => sum + by * (weights[j] as number), 0);
-    keys.forEach((key, j) => {
-      const weight = weights[j] as number;
-      const by = gradWeights[j] as number;
-      const gradScore = scale * (isSoftmax ? weight * (by - mean) : isRelu && weight === 0 ? 0 : by);
-      for (let c = 0; c < e; c++) add(gradV, key * e + c, weight * (gradSums[row * e + c] as number));
-      for (let c = 0; c < d; c++) {
-        add(gradPhiQ, row * d + c, gradScore * (phiK[key * d + c] as number));
-        add(gradPhiK, key * d + c, gradScore * (phiQ[row * d + c] as number));
-      }
-    });
-  });
+  const bySums = isSoftmax
+    ? gradOut
+    : tensor(normalisedGradient(data, toFloat64(gradOut), h * e, epsilon), total.shape);
+  const grads = sums(bySums) as Readonly<Record<'gradQ' | 'gradK' | 'gradV', Wide>>;
   const positions = params.positions === 'none' ? undefined : positionsOf(inputs, d, params);
   const gradTheta = new Float64Array(Math.floor(d / 2));
   const gradInput = (x: HostTensor, phi: Float64Array, grad: Float64Array) => {
     const gradMapped = positions ? turnedGradient(phi, grad, x.shape, positions, gradTheta) : grad;
     if (attention === 'diag') return gradMapped;
-    return toFloat64(x).map((value, at) => FEATURES[params.phi].slope(value) * entry(gradMapped, at));
+    return toFloat64(x).map((value, at) => FEATURES[params.phi].slope(value) * numberAt(gradMapped, at));
   };
   return {
     ...result,
-    grad_q: tensor(gradInput(q, phiQ, gradPhiQ), q.shape),
-    grad_k: tensor(gradInput(k, phiK, gradPhiK), k.shape),
-    grad_v: tensor(gradV, v.shape),
+    grad_q: tensor(gradInput(q, phiQ, grads.gradQ.data), q.shape),
+    grad_k: tensor(gradInput(k, phiK, grads.gradK.data), k.shape),
+    grad_v: grads.gradV,
     ...(theta && { grad_theta: tensor(gradTheta, theta.shape) }),
   };
 }
@@ -200,26 +168,14 @@ export function normalisedGradient(t: Float64Array, by: Float64Array, width: num
     const root = rootOf(t, row, width);
     if (root + epsilon === 0) return 0;
     let inner = 0;
-    for (let c = row * width; c < (row + 1) * width; c++) inner += entry(t, c) * entry(by, c);
+    for (let c = row * width; c < (row + 1) * width; c++) inner += numberAt(t, c) * numberAt(by, c);
     const along = root === 0 ? 0 : (value * inner) / (width * root * (root + epsilon) ** 2);
-    return entry(by, at) / (root + epsilon) - along;
+    return numberAt(by, at) / (root + epsilon) - along;
   });
 }
 
 function rootOf(t: Float64Array, row: number, width: number): number {
   let sum = 0;
-  for (let c = row * width; c < (row + 1) * width; c++) sum += entry(t, c) ** 2;
+  for (let c = row * width; c < (row + 1) * width; c++) sum += numberAt(t, c) ** 2;
   return Math.sqrt(sum / width);
-}
-
-function entry(x: Float64Array, index: number): number {
-  return x[index] as number;
-}
-
-function add(x: Float64Array, index: number, value: number): void {
-  x[index] = entry(x, index) + value;
-}
-
-function tensor(data: Float64Array, shape: readonly number[]): HostTensor<'f64'> {
-  return { dtype: 'f64', shape, data };
 }

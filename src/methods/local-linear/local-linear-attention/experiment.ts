@@ -5,19 +5,21 @@ import { localLinearAttention as attend } from '../../../ops/local-linear';
 import { normal } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
 import { significant } from '../../../text/format';
-import { type Claims, defineExperiment, type ExperimentContext, type Measurement } from '../../experiment';
+import { type Claims, type Criterion, chart, defineExperiment, figure, type MeasureContext } from '../../experiment';
 import { numbersOf } from '../../held';
+import { largestDifference } from '../../vectors';
 
-/** Of the piecewise linear map. */
+/** The sizes of the piecewise linear map. */
 const [DIMENSION, SEGMENTS, LENGTH, STEP] = [8, 4, 128, 8];
 const SCALES = [4, 8, 16, 32];
 const RIDGE = 1e-3;
-/** Of the curve: points, and bandwidths as scales, each half as wide as the last. */
+/** Points of the curve, and bandwidths as scales, each half as wide as the last. */
 const POINTS = 4096;
 const BANDWIDTHS = [16, 64, 256, 1024];
 const RIDGES = [0.1, 1, 10, 100, 1000];
 
-const RATIO = { plausible: [0, 100] } as const;
+const ratio = (what: string, expected: Criterion['expected'], partly: Criterion['expected']) =>
+  figure(what, expected, partly, [0, 100]);
 
 const claims = {
   regression: {
@@ -25,23 +27,14 @@ const claims = {
       'On a piecewise linear map local linear attention has the least error overall; a global linear fit is best in the first segment and then degrades strongly, and softmax attention is poor throughout.',
     source: 'arXiv 2510.01450, figure 2 (sizes reconstructed)',
     criteria: {
-      first: {
-        what: 'error of the global fit in the first segment over the best of local linear attention',
-        ...{ expected: [0, 1], partly: [0, 1.2], ...RATIO },
-      },
-      global: { what: 'its error over that of the global fit', expected: [0, 0.3], partly: [0, 0.9], ...RATIO },
-      softmax: {
-        what: 'its error over that of softmax attention, each at its best scale',
-        expected: [0, 0.7],
-        partly: [0, 0.95],
-        ...RATIO,
-      },
-      everywhere: {
-        what: 'the same at one scale, the largest of all scales',
-        expected: [0, 0.95],
-        partly: [0, 1],
-        ...RATIO,
-      },
+      first: ratio(
+        'error of the global fit in the first segment over the best of local linear attention',
+        [0, 1],
+        [0, 1.2],
+      ),
+      global: ratio('its error over that of the global fit', [0, 0.3], [0, 0.9]),
+      softmax: ratio('its error over that of softmax attention, each at its best scale', [0, 0.7], [0, 0.95]),
+      everywhere: ratio('the same at one scale, the largest of all scales', [0, 0.95], [0, 1]),
     },
   },
   boundary: {
@@ -49,13 +42,8 @@ const claims = {
       'At the ends of the data the bias of softmax attention falls as the bandwidth, that of local linear attention as its square.',
     source: 'arXiv 2510.01450, rates of local constant and local linear regression; the curve is reconstructed',
     criteria: {
-      constant: {
-        what: 'exponent of the bandwidth at the ends, softmax attention',
-        expected: [0.8, 1.2],
-        partly: [0.6, 1.5],
-        plausible: [0, 6],
-      },
-      linear: { what: 'the same, local linear attention', expected: [1.7, 4.5], partly: [1.4, 5], plausible: [0, 8] },
+      constant: figure('exponent of the bandwidth at the ends, softmax attention', [0.8, 1.2], [0.6, 1.5], [0, 6]),
+      linear: figure('the same, local linear attention', [1.7, 4.5], [1.4, 5], [0, 8]),
     },
   },
   softmax: {
@@ -63,16 +51,8 @@ const claims = {
     source: 'definition: the slope of each fit vanishes',
     byConstruction: true,
     criteria: {
-      exponent: {
-        what: 'exponent of the ridge of the difference, from 10 on',
-        expected: [-1.1, -0.9],
-        plausible: [-3, 1],
-      },
-      last: {
-        what: `difference with a ridge of ${RIDGES.at(-1)}, over the largest output`,
-        expected: [0, 0.05],
-        plausible: [0, 10],
-      },
+      exponent: figure('exponent of the ridge of the difference, from 10 on', [-1.1, -0.9], [-3, 1]),
+      last: figure(`difference with a ridge of ${RIDGES.at(-1)}, over the largest output`, [0, 0.05], [0, 10]),
     },
   },
   models: {
@@ -87,25 +67,21 @@ export const experiment = defineExperiment({
   title: 'error on a piecewise linear map, bias at the ends of a curve, and the difference from softmax attention',
   claims,
   measure: {
-    ...{ regression, boundary, softmax },
+    regression,
+    boundary,
+    softmax,
     models: () => ({ measured: 'not measured: no model is trained here', values: {} }),
   },
 });
 
-async function regression({
-  runtime,
-  signal,
-  onProgress,
-  quick = false,
-}: ExperimentContext): Promise<Measurement<typeof claims.regression>> {
+async function regression({ runtime, quick, step }: MeasureContext) {
   const seeds = quick ? 2 : 10;
   const n = SEGMENTS * LENGTH;
   const shape = [1, n, 1, DIMENSION];
   const [local, plain] = [SCALES.map(() => zeros()), SCALES.map(() => zeros())];
   const global = zeros();
   for (let seed = 0; seed < seeds; seed++) {
-    signal?.throwIfAborted();
-    onProgress?.((0.6 * seed) / seeds, 'regression');
+    await step((0.6 * seed) / seeds, 'regression');
     const { keys, values, queries, targets } = pieces(seed);
     const errors = async (sums: number[], compute: (q: Tensor, k: Tensor, v: Tensor) => Tensor) => {
       const out = await numbersOf(runtime, () => {
@@ -139,17 +115,11 @@ async function regression({
       everywhere: Math.max(...SCALES.map((_, at) => total(local[at] as number[]) / total(plain[at] as number[]))),
     },
     details: `${SEGMENTS} segments of ${LENGTH} tokens of ${DIMENSION} numbers, each with a centre and a map of its own, noise 0.05, ridge ${RIDGE}, scales ${SCALES.join(', ')}, ${seeds} seeds. Global linear: all keys weigh alike.`,
-    series: [
-      {
-        title: 'Mean squared error by segment, each at its best scale overall',
-        x: { label: 'segment', values: Array.from({ length: SEGMENTS }, (_, at) => at + 1) },
-        lines: [
-          { label: 'local linear', values: bestOf(local, total) },
-          { label: 'softmax', values: bestOf(plain, total) },
-          { label: 'global linear', values: global },
-        ],
-      },
-    ],
+    series: chart(
+      'Mean squared error by segment, each at its best scale overall',
+      { segment: Array.from({ length: SEGMENTS }, (_, at) => at + 1) },
+      { 'local linear': bestOf(local, total), softmax: bestOf(plain, total), 'global linear': global },
+    ),
   };
 }
 
@@ -190,12 +160,8 @@ function pieces(seed: number) {
   };
 }
 
-async function boundary({
-  runtime,
-  onProgress,
-  quick = false,
-}: ExperimentContext): Promise<Measurement<typeof claims.boundary>> {
-  onProgress?.(0.7, 'ends of a curve');
+async function boundary({ runtime, quick, step }: MeasureContext) {
+  await step(0.7, 'ends of a curve');
   const points = quick ? POINTS / 4 : POINTS;
   // On an arc all keys are equally long, so that weights fall with the distance.
   const arc = (positions: readonly number[]) => Float32Array.from(positions.flatMap((x) => [Math.cos(x), Math.sin(x)]));
@@ -223,25 +189,12 @@ async function boundary({
     measured: `mean error at the ends: softmax ${constant.map(significant).join(', ')}; local linear ${linear.map(significant).join(', ')}`,
     values: { constant: exponent(widths, constant), linear: exponent(widths, linear) },
     details: `sin 3x on [0, 1] at ${points} points, which lie on an arc of radius 1; bandwidths ${widths.map(significant).join(', ')}, ridge 0.01 of their square.`,
-    series: [
-      {
-        title: 'Error at the ends',
-        x: { label: 'bandwidth', values: widths },
-        lines: [
-          { label: 'softmax', values: constant },
-          { label: 'local linear', values: linear },
-        ],
-      },
-    ],
+    series: chart('Error at the ends', { bandwidth: widths }, { softmax: constant, 'local linear': linear }),
   };
 }
 
-async function softmax({
-  runtime,
-  onProgress,
-  quick = false,
-}: ExperimentContext): Promise<Measurement<typeof claims.softmax>> {
-  onProgress?.(0.8, 'large ridges');
+async function softmax({ runtime, quick, step }: MeasureContext) {
+  await step(0.8, 'large ridges');
   const lengths = quick ? [32, 64] : [64, 256, 1024];
   const differences: number[][] = [];
   for (const n of lengths) {
@@ -252,11 +205,10 @@ async function softmax({
         return compute(q, k, v);
       });
     const exact = await all((q, k, v) => attention(q, k, v).out);
-    const largest = exact.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
     const row: number[] = [];
     for (const ridge of RIDGES) {
       const out = await all((q, k, v) => attend(q, k, v, { ridge, maxIterations: 128 }).out);
-      row.push(out.reduce((most, x, at) => Math.max(most, Math.abs(x - (exact[at] as number))), 0) / largest);
+      row.push(largestDifference(out, exact));
     }
     differences.push(row);
   }
@@ -265,12 +217,10 @@ async function softmax({
     measured: `largest difference from softmax attention over its largest output, ridge ${RIDGES.join(', ')}, n = ${lengths.at(-1)}: ${last.map(significant).join(', ')}`,
     values: { exponent: exponent(RIDGES.slice(2), last.slice(2)), last: last.at(-1) as number },
     details: 'Random queries, keys and values of unit variance, d = 32, full attention.',
-    series: [
-      {
-        title: 'Difference from softmax attention',
-        x: { label: 'ridge', values: RIDGES },
-        lines: lengths.map((n, at) => ({ label: `n = ${n}`, values: differences[at] as number[] })),
-      },
-    ],
+    series: chart(
+      'Difference from softmax attention',
+      { ridge: RIDGES },
+      Object.fromEntries(lengths.map((n, at) => [`n = ${n}`, differences[at] as number[]])),
+    ),
   };
 }

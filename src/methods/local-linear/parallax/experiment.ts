@@ -3,12 +3,13 @@
 import { attention } from '../../../ops/attention';
 import { parallax } from '../../../ops/parallax';
 import { formatRatio, formatTime, significant } from '../../../text/format';
-import { type Claims, defineExperiment, type ExperimentContext, type Measurements, together } from '../../experiment';
+import { byLabel, type Claims, chart, defineExperiment, figure, type MeasureContext, together } from '../../experiment';
 import { held, numbersOf } from '../../held';
-import { medians, overRounds, timeRounds } from '../../rounds';
+import { timeContest } from '../../rounds';
+import { largestDifference } from '../../vectors';
 import { type Moments, momentsOf, regressions, solve } from './regression';
 
-/** Of keys and values. */
+/** The dimension of keys and values. */
 const D = 8;
 const SHARPNESS = [1, 4, 8, 16];
 const GAMMAS = [0, 2, 4, 6, 8, 10, 12];
@@ -21,65 +22,56 @@ const claims = {
     claim: 'A learned linear probe of the covariance of values and keys lowers the error of regression in context.',
     source: 'paper, abstract; the setting is reconstructed',
     criteria: {
-      gain: {
-        what: "softmax attention's mean squared error over Parallax's at sharpness 4, ratio",
-        expected: [2, 12],
-        partly: [1.1, 12],
-        plausible: [0.01, 1000],
-      },
+      gain: figure(
+        "softmax attention's mean squared error over Parallax's at sharpness 4, ratio",
+        [2, 12],
+        [1.1, 12],
+        [0.01, 1000],
+      ),
     },
   },
   solved: {
     claim: 'The probe that local linear attention solves for each query is better than a learned one.',
     source: 'paper, the family of probes',
     criteria: {
-      gain: {
-        what: "Parallax's error over that of the solved probe at sharpness 4, ratio",
-        expected: [2, 1000],
-        partly: [1, 1000],
-        plausible: [0.01, 1e5],
-      },
+      gain: figure(
+        "Parallax's error over that of the solved probe at sharpness 4, ratio",
+        [2, 1000],
+        [1, 1000],
+        [0.01, 1e5],
+      ),
     },
   },
   strength: {
     claim: 'With the probe r = -gamma q the error has its minimum at a gamma above 0.',
     source: 'reconstructed',
     criteria: {
-      gamma: { what: 'best gamma at sharpness 4', expected: [2, 10], plausible: [0, 12] },
-      gain: {
-        what: 'error at gamma = 0 over the least, ratio',
-        expected: [2, 12],
-        partly: [1.05, 12],
-        plausible: [1, 1000],
-      },
+      gamma: figure('best gamma at sharpness 4', [2, 10], [0, 12]),
+      gain: figure('error at gamma = 0 over the least, ratio', [2, 12], [1.05, 12], [1, 1000]),
     },
   },
   sharp: {
     claim: 'Where the weights are so sharp that few keys count, the correction gains nothing.',
     source: 'reconstructed',
     criteria: {
-      gain: {
-        what: "softmax attention's error over Parallax's at sharpness 16, ratio",
-        expected: [0.7, 1.15],
-        partly: [0.5, 1.5],
-        plausible: [0.01, 1000],
-      },
+      gain: figure(
+        "softmax attention's error over Parallax's at sharpness 16, ratio",
+        [0.7, 1.15],
+        [0.5, 1.5],
+        [0.01, 1000],
+      ),
     },
   },
   softmax: {
     claim: 'With r = 0 it is softmax attention.',
     source: 'paper, the family of probes',
-    criteria: {
-      difference: { what: 'largest difference over the largest output', expected: [0, 1e-6], plausible: [0, 1000] },
-    },
+    criteria: { difference: figure('largest difference over the largest output', [0, 1e-6], [0, 1000]) },
     byConstruction: true,
   },
   cost: {
     claim: 'It takes twice the arithmetic of attention, on the same keys and values.',
     source: 'paper, abstract',
-    criteria: {
-      ratio: { what: "its time over attention's", expected: [1.4, 2.1], partly: [1, 2.4], plausible: [0.8, 10] },
-    },
+    criteria: { ratio: figure("its time over attention's", [1.4, 2.1], [1, 2.4], [0.8, 10]) },
     timed: true,
   },
   models: {
@@ -96,7 +88,7 @@ export const experiment = defineExperiment({
   claims,
   measure: {
     ...together(['regression', 'solved', 'strength', 'sharp', 'softmax'], regression),
-    ...together(['cost'], times),
+    cost: times,
     models: () => ({ measured: 'no language model was trained', values: {} }),
   },
 });
@@ -109,19 +101,11 @@ interface Errors {
   readonly byGamma: readonly number[];
 }
 
-async function regression({
-  runtime,
-  signal,
-  onProgress,
-  quick = false,
-}: ExperimentContext): Promise<
-  Measurements<typeof claims, 'regression' | 'solved' | 'strength' | 'sharp' | 'softmax'>
-> {
+async function regression({ runtime, quick, step }: MeasureContext) {
   const sequences = quick ? 60 : 400;
   const all: Errors[] = [];
   for (const [at, sharpness] of SHARPNESS.entries()) {
-    signal?.throwIfAborted();
-    onProgress?.((REGRESSION * at) / SHARPNESS.length, `regression at sharpness ${sharpness}`);
+    await step((REGRESSION * at) / SHARPNESS.length, `regression at sharpness ${sharpness}`);
     const problem = regressions({ sequences: 2 * sequences, d: D, seed: at });
     const moments = await momentsOf(runtime, problem, sharpness);
     all.push(errorsOf(moments.slice(0, sequences), moments.slice(sequences)));
@@ -135,16 +119,11 @@ async function regression({
       measured: `mean squared error ${figures(({ learned }) => learned)} at sharpness ${SHARPNESS.join(', ')}; softmax attention ${figures(({ softmax }) => softmax)}`,
       values: { gain: usual.softmax / usual.learned },
       details: setting,
-      series: [
-        {
-          title: 'Mean squared error',
-          x: { label: 'sharpness', values: SHARPNESS },
-          lines: (['softmax', 'learned', 'solved'] as const).map((label) => ({
-            label,
-            values: all.map((errors) => errors[label]),
-          })),
-        },
-      ],
+      series: chart(
+        'Mean squared error',
+        { sharpness: SHARPNESS },
+        byLabel(['softmax', 'learned', 'solved'] as const, (label) => all.map((errors) => errors[label])),
+      ),
     },
     solved: {
       measured: `solved probe ${figures(({ solved }) => solved)}`,
@@ -154,13 +133,7 @@ async function regression({
     strength: {
       measured: `least error ${significant(least)} at gamma = ${GAMMAS[usual.byGamma.indexOf(least)]}, ${significant(usual.byGamma[0] as number)} at 0`,
       values: { gamma: GAMMAS[usual.byGamma.indexOf(least)] as number, gain: (usual.byGamma[0] as number) / least },
-      series: [
-        {
-          title: 'Mean squared error at sharpness 4',
-          x: { label: 'gamma', values: GAMMAS },
-          lines: [{ label: 'r = -gamma q', values: [...usual.byGamma] }],
-        },
-      ],
+      series: chart('Mean squared error at sharpness 4', { gamma: GAMMAS }, { 'r = -gamma q': [...usual.byGamma] }),
     },
     sharp: {
       measured: `softmax attention ${significant(sharp.softmax)}, learned probe ${significant(sharp.learned)}`,
@@ -174,7 +147,7 @@ async function regression({
 function errorsOf(training: readonly Moments[], test: readonly Moments[]): Errors {
   // Row by row of W (mean + C W q = target) the normal equations of W's elements.
   const normalMatrix = new Float64Array(D ** 4);
-  const right = new Float64Array(D * D);
+  const rhs = new Float64Array(D * D);
   for (const { mean, covariance, query, target } of training) {
     for (let c = 0; c < D; c++) {
       const features = Array.from({ length: D * D }, (_, at) => {
@@ -183,14 +156,14 @@ function errorsOf(training: readonly Moments[], test: readonly Moments[]): Error
       });
       const rest = (target[c] as number) - (mean[c] as number);
       for (const [i, x] of features.entries()) {
-        right[i] = (right[i] as number) + x * rest;
+        rhs[i] = (rhs[i] as number) + x * rest;
         for (const [j, y] of features.entries())
           normalMatrix[i * D * D + j] = (normalMatrix[i * D * D + j] as number) + x * y;
       }
     }
   }
   for (let i = 0; i < D * D; i++) normalMatrix[i * (D * D + 1)] = (normalMatrix[i * (D * D + 1)] as number) + 1e-9;
-  const learned = solve(normalMatrix, right);
+  const learned = solve(normalMatrix, rhs);
   const error = (probe: (moments: Moments) => ArrayLike<number>) =>
     test.reduce((sum, moments) => sum + squaredError(moments, probe(moments)), 0) / test.length;
   const scaled = (gamma: number) => error(({ query }) => query.map((x) => -gamma * x));
@@ -212,7 +185,7 @@ function errorsOf(training: readonly Moments[], test: readonly Moments[]): Error
 const product = (matrix: Float64Array, x: Float64Array) =>
   x.map((_, row) => x.reduce((sum, value, c) => sum + (matrix[row * D + c] as number) * value, 0));
 
-/** Of mean - C r, for an element. */
+/** The mean squared error of an element of mean - C r. */
 function squaredError({ mean, covariance, target }: Moments, r: ArrayLike<number>): number {
   let sum = 0;
   for (let c = 0; c < D; c++) {
@@ -223,42 +196,37 @@ function squaredError({ mean, covariance, target }: Moments, r: ArrayLike<number
   return sum / D;
 }
 
-async function beside(runtime: ExperimentContext['runtime']) {
+async function beside(runtime: MeasureContext['runtime']) {
   const [q, k, v] = [1, 2, 3].map((seed) => runtime.random([1, 200, 2, 16], { seed }));
   const zero = runtime.tensor(new Float32Array(200 * 2 * 16), [1, 200, 2, 16]);
-  using _ = held([q!, k!, v!, zero]);
+  using _ = held([q, k, v, zero]);
   const found = await numbersOf(runtime, () => parallax(q!, zero, k!, v!, { causal: true }).out);
   const wanted = await numbersOf(runtime, () => attention(q!, k!, v!, { causal: true }).out);
-  const largest = wanted.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
-  const difference = wanted.reduce((most, x, at) => Math.max(most, Math.abs(x - (found[at] as number))), 0) / largest;
+  const difference = largestDifference(found, wanted);
   return {
     measured: `largest difference ${difference.toExponential(1)} of the largest output`,
     values: { difference },
   };
 }
 
-async function times(context: ExperimentContext): Promise<Measurements<typeof claims, 'cost'>> {
-  const { runtime, signal, onProgress, quick = false } = context;
+async function times(context: MeasureContext) {
+  const { runtime, signal, quick } = context;
   const [n, h, d] = quick ? [256, 1, 16] : [4096, 2, 64];
   const [q, r, k, v] = [1, 2, 3, 4].map((seed) => runtime.random([1, n, h, d], { seed }));
   const out = runtime.empty([1, n, h, d]);
-  using _ = held([q!, r!, k!, v!, out]);
+  using _ = held([q, r, k, v, out]);
   const options = { causal: true, out, signal };
-  const rounds = await timeRounds(
-    [
-      () => void attention(q!, k!, v!, options).lse.dispose(),
-      () => void parallax(q!, r!, k!, v!, options).lse.dispose(),
-    ],
-    10,
-    { ...context, onProgress: (share) => onProgress?.(REGRESSION + (1 - REGRESSION) * share, 'timing') },
-  );
-  const [plain, tilted] = medians(rounds) as [number, number];
-  const ratio = overRounds(rounds, ([plain, tilted]) => (tilted as number) / (plain as number));
+  const callsOf = () => ({
+    attention: () => void attention(q!, k!, v!, options).lse.dispose(),
+    parallax: () => void parallax(q!, r!, k!, v!, options).lse.dispose(),
+  });
+  const contest = await timeContest([n], callsOf, 10, context.part(REGRESSION, 1, 'timing'));
+  const ratio = contest.speedup('attention', 'parallax', 0);
+  const [plain] = contest.medians.attention as [number];
+  const [corrected] = contest.medians.parallax as [number];
   return {
-    cost: {
-      measured: `${formatRatio(ratio.value)} the time at n = ${n}, ${formatTime(tilted)} against ${formatTime(plain)}`,
-      values: { ratio },
-      details: `Forward, causal, h = ${h}, d = ${d}, f32, medians. Four products a pair in the place of two.`,
-    },
+    measured: `${formatRatio(ratio.value)} the time at n = ${n}, ${formatTime(corrected)} against ${formatTime(plain)}`,
+    values: { ratio },
+    details: `Forward, causal, h = ${h}, d = ${d}, f32, medians. Four products a pair in the place of two.`,
   };
 }

@@ -3,6 +3,7 @@ import { parallax } from '../../../ops/parallax';
 import type { Runtime } from '../../../runtime/runtime';
 import { normal } from '../../../tensor/random';
 import { held, numbersOf } from '../../held';
+import { normaliseRows } from '../../vectors';
 
 const KEYS = 128;
 const NOISE = 0.05;
@@ -30,8 +31,8 @@ export interface Moments {
 export function regressions({ sequences, d, seed }: Record<'sequences' | 'd' | 'seed', number>): Regressions {
   const random = (count: number, at: number) => normal(count, 10 * seed + at);
   const maps = random(sequences * d * d, 1).map((x) => x / Math.sqrt(d));
-  const keys = onSphere(random(sequences * KEYS * d, 2), d);
-  const queries = onSphere(random(sequences * d, 3), d);
+  const keys = normaliseRows(random(sequences * KEYS * d, 2), d);
+  const queries = normaliseRows(random(sequences * d, 3), d);
   const noise = random(sequences * KEYS * d, 4);
   const mapped = (x: Float32Array, rows: number) =>
     x.map((_, at) => {
@@ -45,16 +46,7 @@ export function regressions({ sequences, d, seed }: Record<'sequences' | 'd' | '
   return { sequences, d, keys, values, queries, targets: mapped(queries, 1) };
 }
 
-function onSphere(rows: Float32Array, d: number): Float32Array {
-  for (let at = 0; at < rows.length; at += d) {
-    const row = rows.subarray(at, at + d);
-    const norm = Math.hypot(...row);
-    for (let c = 0; c < d; c++) row[c] = (row[c] as number) / norm;
-  }
-  return rows;
-}
-
-/** By the op itself, whose result is the mean less the covariance times r: with r = 0, and with r each unit vector. */
+/** Computed by the op itself, whose result is the mean less the covariance times r: with r = 0, and with r each unit vector. */
 export async function momentsOf(runtime: Runtime, problem: Regressions, scale: number): Promise<Moments[]> {
   const { sequences, d, keys, values, queries, targets } = problem;
   const rows = d + 1;
@@ -67,7 +59,7 @@ export async function momentsOf(runtime: Runtime, problem: Regressions, scale: n
     }
   const [q, r] = [repeated, probes].map((x) => runtime.tensor(x, [sequences, rows, 1, d]));
   const [k, v] = [keys, values].map((x) => runtime.tensor(x, [sequences, KEYS, 1, d]));
-  using _ = held([q!, r!, k!, v!]);
+  using _ = held([q, r, k, v]);
   const ofValues = await numbersOf(runtime, () => parallax(q!, r!, k!, v!, { scale }).out);
   const ofKeys = await numbersOf(runtime, () => parallax(q!, r!, k!, k!, { scale }).out);
   const part = (x: Float64Array, row: number) => x.slice(row * d, (row + 1) * d);
@@ -87,12 +79,12 @@ export async function momentsOf(runtime: Runtime, problem: Regressions, scale: n
   }));
 }
 
-/** x of matrix x = right, for a symmetric positive definite matrix, row-major: by its Cholesky factor. */
-export function solve(matrix: Float64Array, right: Float64Array): Float64Array {
-  const n = right.length;
+/** The solution of matrix x = rhs for a symmetric positive definite matrix, row-major: by its Cholesky factor. */
+export function solve(matrix: Float64Array, rhs: Float64Array): Float64Array {
+  const n = rhs.length;
   const factor = matrix.slice();
   const at = (row: number, column: number) => factor[row * n + column] as number;
-  const x = right.slice();
+  const x = rhs.slice();
   for (let i = 0; i < n; i++) {
     for (let j = 0; j <= i; j++) {
       let sum = at(i, j);

@@ -13,22 +13,22 @@ import { sizeOf } from '../../../tensor/shape';
 import { formatPercent, formatRatio, significant } from '../../../text/format';
 import {
   type Claims,
+  chart,
   defineExperiment,
-  type ExperimentContext,
-  type Measurement,
-  type Measurements,
+  figure,
+  type MeasureContext,
   OF_POSSIBLE,
-  SHARE,
+  share,
   together,
 } from '../../experiment';
 import { numbersOf } from '../../held';
 import { medians, overRounds, type Rounds } from '../../rounds';
-import { phase, timeOnGrids } from '../neighborhood-attention/measure';
+import { relativeDistance } from '../../vectors';
+import { timeOnGrids } from '../neighborhood-attention/measure';
 
 type Setting = NeighborhoodParams & { readonly grid: readonly number[]; readonly window: readonly number[] };
 
 const HEADS = { h: 2, d: 64 };
-const PHASES = 4;
 const SETUP = `${HEADS.h} heads of ${HEADS.d}, f32, forward only, with exact attention of the same kernels as the baseline; medians of repeats in turns, each result checked against float64.`;
 
 /** How far ours may be from a published end-to-end speed-up: those follow from bounds rounded to one decimal. */
@@ -38,31 +38,14 @@ const claims = {
   published: {
     claim: 'The bounds of its simulator for HunyuanVideo, FLUX and Cosmos with 23 windows and strides.',
     source: 'paper, tables 2 to 6',
-    criteria: {
-      within: {
-        what: `share of the end-to-end speed-ups within ${TOLERANCE}`,
-        expected: [1, 1],
-        partly: [0.9, 1],
-        plausible: SHARE,
-      },
-    },
+    criteria: { within: share(`share of the end-to-end speed-ups within ${TOLERANCE}`, [1, 1], [0.9, 1]) },
   },
   tilesTell: {
     claim: "The tiles visited tell the time: the simulator's bounds are close to what runs.",
     source: 'paper, tables 2 to 5 and figure 3: simulated beside actual',
     criteria: {
-      correlation: {
-        what: 'correlation of time with the tiles computed',
-        expected: [0.95, 1],
-        partly: [0.8, 1],
-        plausible: [-1, 1],
-      },
-      share: {
-        what: 'largest speed-up, over the bound',
-        expected: [0.7, 1.15],
-        partly: [0.4, 1.15],
-        plausible: OF_POSSIBLE,
-      },
+      correlation: figure('correlation of time with the tiles computed', [0.95, 1], [0.8, 1], [-1, 1]),
+      share: figure('largest speed-up, over the bound', [0.7, 1.15], [0.4, 1.15], OF_POSSIBLE),
     },
     timed: true,
   },
@@ -71,17 +54,13 @@ const claims = {
       'Where no visited tile needs a mask, the speed-up is that of the multiplications saved; at stride 1 it is not.',
     source: 'paper, abstract and section 3',
     criteria: {
-      blocked: {
-        what: 'least speed-up of block-sparse strides, of the multiplications saved',
-        expected: [0.8, 1.15],
-        partly: [0.6, 1.15],
-        plausible: OF_POSSIBLE,
-      },
-      sliding: {
-        what: 'speed-up of stride 1, of the multiplications saved',
-        expected: [0, 0.8],
-        plausible: OF_POSSIBLE,
-      },
+      blocked: figure(
+        'least speed-up of block-sparse strides, of the multiplications saved',
+        [0.8, 1.15],
+        [0.6, 1.15],
+        OF_POSSIBLE,
+      ),
+      sliding: figure('speed-up of stride 1, of the multiplications saved', [0, 0.8], OF_POSSIBLE),
     },
     timed: true,
   },
@@ -89,17 +68,13 @@ const claims = {
     claim: 'Speed-up climbs in steps: strides that visit no fewer tiles than every smaller one can be dropped.',
     source: 'paper, figure 3 and the pruning rule',
     criteria: {
-      lost: {
-        what: 'by how much the best of those dropped is faster than the best smaller one kept',
-        expected: [-1, 0.05],
-        partly: [-1, 0.15],
-        plausible: [-1, 1],
-      },
-      gain: {
-        what: 'speed-up of the best stride kept over that of stride 1',
-        expected: [1.1, 5],
-        plausible: [0.2, 5],
-      },
+      lost: figure(
+        'by how much the best of those dropped is faster than the best smaller one kept',
+        [-1, 0.05],
+        [-1, 0.15],
+        [-1, 1],
+      ),
+      gain: figure('speed-up of the best stride kept over that of stride 1', [1.1, 5], [0.2, 5]),
     },
     timed: true,
   },
@@ -107,18 +82,18 @@ const claims = {
     claim: 'Tiles can be chosen by counting, instead of by timing every shape.',
     source: "reconstructed: the code's profiler tries all (--optimize), the paper chooses by hand",
     criteria: {
-      best: {
-        what: 'time of the shapes chosen over that of the fastest, geometric mean',
-        expected: [0.95, 1.05],
-        partly: [0.9, 1.15],
-        plausible: [0.5, 5],
-      },
-      faster: {
-        what: 'time of the default shapes over that of those chosen, geometric mean',
-        expected: [1.05, 3],
-        partly: [0.98, 3],
-        plausible: [0.2, 3],
-      },
+      best: figure(
+        'time of the shapes chosen over that of the fastest, geometric mean',
+        [0.95, 1.05],
+        [0.9, 1.15],
+        [0.5, 5],
+      ),
+      faster: figure(
+        'time of the default shapes over that of those chosen, geometric mean',
+        [1.05, 3],
+        [0.98, 3],
+        [0.2, 3],
+      ),
     },
     timed: true,
   },
@@ -126,18 +101,8 @@ const claims = {
     claim: 'Strides between sliding and blocked cost little accuracy; blocks cost more.',
     source: 'paper: at one window VBench of 83.24 for stride 1, 83.40 with strides, 82.25 for blocks',
     criteria: {
-      between: {
-        what: 'largest distance at strides between, over that at stride 1',
-        expected: [0, 1.25],
-        partly: [0, 2],
-        plausible: [0, 1000],
-      },
-      blocks: {
-        what: 'distance for blocks over the largest at strides between',
-        expected: [1.25, 1000],
-        partly: [1, 1000],
-        plausible: [0, 1000],
-      },
+      between: figure('largest distance at strides between, over that at stride 1', [0, 1.25], [0, 2], [0, 1000]),
+      blocks: figure('distance for blocks over the largest at strides between', [1.25, 1000], [1, 1000], [0, 1000]),
     },
     untested: 'No model was run: distances to exact attention on smooth fields stand in for VBench.',
   },
@@ -149,7 +114,7 @@ export const experiment = defineExperiment({
   measure: { published, ...together(['tilesTell', 'blockSparse'], strides), staircase, chosenTiles, accuracy },
 });
 
-function published(): Measurement<typeof claims.published> {
+function published() {
   const rows = publishedRows.map(besidePublished);
   const errors = rows.map(({ allSteps, computed }) => Math.abs(allSteps.simulated - computed.allSteps));
   const within = errors.filter((error) => error <= TOLERANCE).length;
@@ -178,7 +143,7 @@ const STRIDES: readonly (readonly number[])[] = [
   [6, 8, 8],
 ];
 
-async function strides(context: ExperimentContext): Promise<Measurements<typeof claims, 'tilesTell' | 'blockSparse'>> {
+async function strides(context: MeasureContext) {
   const [grid, window] = context.quick
     ? [
         [6, 8, 8],
@@ -192,8 +157,10 @@ async function strides(context: ExperimentContext): Promise<Measurements<typeof 
   const settings = tried.map((stride) => ({ grid, window, stride }));
   const tiles = settings.map(chooseTiles);
   const masks = settings.map((setting, at) => neighborhood(setting, tiles[at]));
-  const report = phase(context, 0, PHASES, 'strides on three axes');
-  const [rounds] = (await timeOnGrids([{ grid, ...HEADS, masks: [full(), ...masks] }], context, report)) as [Rounds];
+  const [rounds] = (await timeOnGrids(
+    [{ grid, ...HEADS, masks: [full(), ...masks] }],
+    context.part(0, 0.25, 'strides on three axes'),
+  )) as [Rounds];
   const [dense, ...times] = medians(rounds) as [number, ...number[]];
   const computed = settings.map((setting, at) => countTiles(setting, tiles[at] as TileShapes));
   const bounds = computed.map((count) => denseTiles(grid) / count);
@@ -217,16 +184,11 @@ async function strides(context: ExperimentContext): Promise<Measurements<typeof 
       measured: `r = ${correlation.value.toFixed(3)} between tiles computed and time, over ${tried.length} strides; at most ${formatPercent(largest.value)} of the bound`,
       values: { correlation, share: largest },
       details: `Grid ${grid.join(' x ')}, window ${window.join(' x ')}, ${SETUP}`,
-      series: [
-        {
-          title: `Strides on a grid of ${grid.join(' x ')}, window ${window.join(' x ')}`,
-          x: { label: 'stride', values: labels },
-          lines: [
-            { label: 'bound', values: bounds },
-            { label: 'speed-up', values: speedups },
-          ],
-        },
-      ],
+      series: chart(
+        `Strides on a grid of ${grid.join(' x ')}, window ${window.join(' x ')}`,
+        { stride: labels },
+        { bound: bounds, 'speed-up': speedups },
+      ),
     },
     blockSparse: {
       measured: `${labels.filter((_, at) => isSparse[at]).join(', ')}: ${blocked.map(formatRatio).join(', ')}; stride 1: ${formatRatio(sliding)}; saved are ${formatRatio(saved)}`,
@@ -240,12 +202,12 @@ function needsNoMask(setting: Setting, { queries, keys }: TileShapes): boolean {
   return isBlockSparse(gridAxes(setting), { queryTile: queries, keyTile: keys, tiling: 'static' });
 }
 
-/** Of exact attention: all tiles of 24 queries with all panels of 6 keys. */
+/** The tiles of exact attention: all of 24 queries with all panels of 6 keys. */
 function denseTiles(grid: readonly number[]): number {
   return Math.ceil(sizeOf(grid) / 24) * Math.ceil(sizeOf(grid) / 6);
 }
 
-async function staircase(context: ExperimentContext): Promise<Measurement<typeof claims.staircase>> {
+async function staircase(context: MeasureContext) {
   const [side, width] = context.quick ? [16, 8] : [48, 16];
   const [grid, window] = [
     [side, side],
@@ -255,8 +217,10 @@ async function staircase(context: ExperimentContext): Promise<Measurement<typeof
   const settings = strides.map((stride) => ({ grid, window, stride }));
   const computed = settings.map((setting) => countTiles(setting, chooseTiles(setting)));
   const masks = settings.map((setting) => neighborhood(setting, chooseTiles(setting)));
-  const report = phase(context, 1, PHASES, 'every stride of a window');
-  const [rounds] = (await timeOnGrids([{ grid, ...HEADS, masks: [full(), ...masks] }], context, report)) as [Rounds];
+  const [rounds] = (await timeOnGrids(
+    [{ grid, ...HEADS, masks: [full(), ...masks] }],
+    context.part(0.25, 0.5, 'every stride of a window'),
+  )) as [Rounds];
   const [dense, ...times] = medians(rounds) as [number, ...number[]];
   const speedups = times.map((time) => dense / time);
   // The pruning rule: a stride must beat every smaller one.
@@ -275,16 +239,11 @@ async function staircase(context: ExperimentContext): Promise<Measurement<typeof
     measured: `strides ${kept.join(', ')} of 1 to ${width} are kept and reach ${formatRatio(best(kept))} (stride 1: ${formatRatio(speedups[0] as number)}); the best of those dropped takes ${formatRatio(1 / (1 + most.value))} the time of a smaller one that is kept`,
     values: { lost: most, gain },
     details: `Grid ${side} x ${side}, window ${width} x ${width}, the same stride on both axes, tiles chosen for each; r = ${pearson(computed, times).toFixed(3)} between tiles computed and time. ${SETUP}`,
-    series: [
-      {
-        title: `Strides on a grid of ${side} x ${side}, window ${width} x ${width}`,
-        x: { label: 'stride', values: strides },
-        lines: [
-          { label: 'bound', values: computed.map((count) => denseTiles(grid) / count) },
-          { label: 'speed-up', values: speedups },
-        ],
-      },
-    ],
+    series: chart(
+      `Strides on a grid of ${side} x ${side}, window ${width} x ${width}`,
+      { stride: strides },
+      { bound: computed.map((count) => denseTiles(grid) / count), 'speed-up': speedups },
+    ),
   };
 }
 
@@ -297,11 +256,11 @@ const SHAPES: readonly Setting[] = [
   { grid: [12, 16, 16], window: [6, 8, 8], stride: [6, 8, 8] },
 ];
 
-async function chosenTiles(context: ExperimentContext): Promise<Measurement<typeof claims.chosenTiles>> {
+async function chosenTiles(context: MeasureContext) {
   const settings = context.quick ? SHAPES.slice(2, 3) : SHAPES;
   const tried = settings.map((setting) => {
     const preset = GRID_TILES[setting.grid.length - 1] as TileShapes;
-    // Of the many shapes on three axes a few.
+    // A few of the many shapes on three axes.
     const all = tileCandidates(setting.grid.length);
     const some = all.filter((_, index) => index % Math.ceil(all.length / 32) === 0);
     return [chooseTiles(setting), preset, ...some] as const;
@@ -311,7 +270,7 @@ async function chosenTiles(context: ExperimentContext): Promise<Measurement<type
     ...HEADS,
     masks: tried[at]?.map((shapes) => neighborhood(setting, shapes)) ?? [],
   }));
-  const byGrid = await timeOnGrids(problems, context, phase(context, 2, PHASES, 'shapes of tiles'));
+  const byGrid = await timeOnGrids(problems, context.part(0.5, 0.75, 'shapes of tiles'));
   // Which shape is the fastest follows from the medians, how it compares from the rounds.
   const fastest = byGrid.map((rounds) => {
     const times = medians(rounds);
@@ -348,27 +307,24 @@ async function chosenTiles(context: ExperimentContext): Promise<Measurement<type
     measured: `${formatRatio(geometricMean(rows.map(({ fewer }) => fewer)))} fewer tiles computed than with the default shapes, ${formatRatio(faster.value)} as fast; ${formatRatio(best.value)} the time of the fastest shape, at worst ${formatRatio(worst)}`,
     values: { best, faster },
     details: `Geometric means over ${settings.length} grids and windows; all 32 shapes are timed on two axes and 30 of 270 on three. ${SETUP}`,
-    series: [
+    series: chart(
+      'Chosen tiles beside the default ones, ratios',
       {
-        title: 'Chosen tiles beside the default ones, ratios',
-        x: {
-          label: 'grid, window, stride, dilation',
-          values: settings.map(({ grid, window, stride = 1, dilation = 1 }) =>
-            [grid.join('x'), window.join('x'), [stride].flat().join('x'), dilation].join(' '),
-          ),
-        },
-        lines: [
-          { label: 'fewer tiles computed', values: rows.map(({ fewer }) => fewer) },
-          { label: 'faster', values: rows.map(({ faster }) => faster) },
-          { label: 'time over the fastest', values: rows.map(({ best }) => best) },
-        ],
+        'grid, window, stride, dilation': settings.map(({ grid, window, stride = 1, dilation = 1 }) =>
+          [grid.join('x'), window.join('x'), [stride].flat().join('x'), dilation].join(' '),
+        ),
       },
-    ],
+      {
+        'fewer tiles computed': rows.map(({ fewer }) => fewer),
+        faster: rows.map(({ faster }) => faster),
+        'time over the fastest': rows.map(({ best }) => best),
+      },
+    ),
   };
 }
 
-async function accuracy(context: ExperimentContext): Promise<Measurement<typeof claims.accuracy>> {
-  const { runtime, quick = false, signal } = context;
+async function accuracy(context: MeasureContext) {
+  const { runtime, quick, signal } = context;
   const [side, width] = quick ? [16, 8] : [48, 16];
   const grid = [side, side];
   const strides = [1, 2, 4, 8, 16].filter((stride) => stride <= width);
@@ -382,22 +338,16 @@ async function accuracy(context: ExperimentContext): Promise<Measurement<typeof 
   const errors: number[] = [];
   for (const stride of strides) {
     const setting = { grid, window: width, stride };
-    errors.push(distance(await outOf(neighborhood(setting, chooseTiles(setting))), dense));
+    errors.push(relativeDistance(await outOf(neighborhood(setting, chooseTiles(setting))), dense));
   }
-  phase(context, PHASES - 1, PHASES, 'errors')(1);
+  await context.step(1, 'errors');
   const [sliding, blocks] = [errors[0] as number, errors.at(-1) as number];
   const between = Math.max(...errors.slice(1, -1));
   return {
     measured: `distance to exact attention ${significant(sliding)} at stride 1, at most ${significant(between)} at strides ${strides.slice(1, -1).join(', ')}, ${significant(blocks)} for blocks`,
     values: { between: between / sliding, blocks: blocks / between },
     details: `Of smooth random fields on a grid of ${side} x ${side}, window ${width} x ${width}: the norm of the difference over that of the result. Queries are their own keys, scale 1.`,
-    series: [
-      {
-        title: 'Distance to exact attention by stride',
-        x: { label: 'stride', values: strides },
-        lines: [{ label: 'distance', values: errors }],
-      },
-    ],
+    series: chart('Distance to exact attention by stride', { stride: strides }, { distance: errors }),
   };
 }
 
@@ -422,11 +372,4 @@ function smoothField(grid: readonly number[], d: number, seed: number): Float32A
     }
   }
   return field;
-}
-
-function distance(actual: Float64Array, expected: Float64Array): number {
-  const squares = (values: (at: number) => number) => expected.reduce((sum, _, at) => sum + values(at) ** 2, 0);
-  return Math.sqrt(
-    squares((at) => (actual[at] as number) - (expected[at] as number)) / squares((at) => expected[at] as number),
-  );
 }

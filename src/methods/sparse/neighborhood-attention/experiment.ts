@@ -2,16 +2,16 @@
 import { full } from '../../../masks/band';
 import { neighborhood } from '../../../masks/neighborhood';
 import type { TileShapes } from '../../../masks/neighborhood-tiles';
-import { exponent, pearson } from '../../../measure/statistics';
+import { pearson } from '../../../measure/statistics';
 import { chooseTiles, countTiles } from '../../../simulate/choose-tiles';
 import { simulateGna } from '../../../simulate/gna';
 import { sizeOf } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { formatBytes, formatRatio, significant } from '../../../text/format';
-import { type Claims, defineExperiment, type ExperimentContext, linearIn, type Measurement } from '../../experiment';
-import { medians, overRounds, type Rounds } from '../../rounds';
+import { type Claims, chart, defineExperiment, figure, linearIn, type MeasureContext } from '../../experiment';
+import { Contest, medians, overRounds, type Rounds } from '../../rounds';
 import { neighborhoodAttention } from '.';
-import { phase, timeOnGrids } from './measure';
+import { timeOnGrids } from './measure';
 
 const WINDOW = 7;
 const HEADS = { h: 1, d: 32 };
@@ -22,9 +22,7 @@ const claims = {
     claim:
       'Square tiles of several dimensions waste the least: at a window of 7 x 7, 64 queries in a row compute 10 times what they use, 8 x 8 of them 4 times.',
     source: 'reconstructed from the paper, figure 3',
-    criteria: {
-      distance: { what: 'largest distance from the ratios derived', expected: [0, 0.05], plausible: [0, 10] },
-    },
+    criteria: { distance: figure('largest distance from the ratios derived', [0, 0.05], [0, 10]) },
     byConstruction: true,
   },
   scaling: {
@@ -32,12 +30,7 @@ const claims = {
     source: 'paper, abstract',
     criteria: {
       near: linearIn('the tokens, neighborhood attention'),
-      dense: {
-        what: 'exponent of the tokens, exact attention',
-        expected: [1.9, 2.1],
-        partly: [1.75, 2.25],
-        plausible: [0.5, 3.5],
-      },
+      dense: figure('exponent of the tokens, exact attention', [1.9, 2.1], [1.75, 2.25], [0.5, 3.5]),
     },
     timed: true,
   },
@@ -45,18 +38,8 @@ const claims = {
     claim: 'With tiles in the rank of the grid the kernel is faster than with tiles in a row, as it wastes less.',
     source: 'paper, section 3; the shapes are those of the kernels here',
     criteria: {
-      gain: {
-        what: 'time of tiles in a row over that of the tiles chosen',
-        expected: [1.05, 5],
-        partly: [1, 5],
-        plausible: [0.2, 5],
-      },
-      follows: {
-        what: 'correlation of time with the pairs computed',
-        expected: [0.8, 1],
-        partly: [0.5, 1],
-        plausible: [-1, 1],
-      },
+      gain: figure('time of tiles in a row over that of the tiles chosen', [1.05, 5], [1, 5], [0.2, 5]),
+      follows: figure('correlation of time with the pairs computed', [0.8, 1], [0.5, 1], [-1, 1]),
     },
     timed: true,
   },
@@ -65,12 +48,8 @@ const claims = {
       'The fused kernel never holds the attention weights, n times the window, which unfused ones write and read back.',
     source: 'paper, section 3 and equations 3 and 4',
     criteria: {
-      growth: {
-        what: 'bytes held at the larger window over those at the smaller',
-        expected: [0.8, 1.2],
-        plausible: [0, 100],
-      },
-      share: { what: 'bytes held over those of the weights', expected: [0, 0.5], partly: [0, 1], plausible: [0, 100] },
+      growth: figure('bytes held at the larger window over those at the smaller', [0.8, 1.2], [0, 100]),
+      share: figure('bytes held over those of the weights', [0, 0.5], [0, 1], [0, 100]),
     },
   },
 } as const satisfies Claims;
@@ -94,7 +73,7 @@ const TILES_OF_64 = [
   [8, 8],
 ];
 
-function overhead(): Measurement<typeof claims.overhead> {
+function overhead() {
   const counted = OVERHEADS.map(([window]) =>
     TILES_OF_64.map((queryTile) => {
       const { visited } = simulateGna(setting(256, window), { queryTile, keyTile: [1, 1], tiling: 'dynamic' });
@@ -113,7 +92,7 @@ function overhead(): Measurement<typeof claims.overhead> {
   };
 }
 
-async function scaling(context: ExperimentContext): Promise<Measurement<typeof claims.scaling>> {
+async function scaling(context: MeasureContext) {
   const sides = context.quick ? [8, 16] : [32, 48, 64, 80, 96];
   const tokens = sides.map((side) => side ** 2);
   const problems = sides.map((side) => ({
@@ -121,31 +100,20 @@ async function scaling(context: ExperimentContext): Promise<Measurement<typeof c
     ...HEADS,
     masks: [full(), neighborhood(setting(side), chooseTiles(setting(side)))],
   }));
-  const rounds = (await timeOnGrids(problems, context, phase(context, 0, 2, 'sizes of the grid'))).flat();
-  // Of each grid exact attention first.
-  const every = <T>(values: readonly T[], contender: 0 | 1) => values.filter((_, at) => at % 2 === contender);
-  const growth = (contender: 0 | 1) => overRounds(rounds, (times) => exponent(tokens, every(times, contender)));
-  const [dense, near] = [growth(0), growth(1)];
-  const times = medians(rounds);
-  const [slow, fast] = [every(times, 0), every(times, 1)];
+  const rounds = await timeOnGrids(problems, context.part(0, 0.5, 'sizes of the grid'));
+  const contest = new Contest(tokens, ['exact attention', 'neighborhood attention'], rounds.flat());
+  const [dense, near] = [contest.growth('exact attention'), contest.growth('neighborhood attention')];
+  const { medians } = contest;
+  const [slow, fast] = [medians['exact attention'], medians['neighborhood attention']];
   return {
     measured: `time grows as n^${near.value.toFixed(2)}, exact attention's as n^${dense.value.toFixed(2)}; ${formatRatio((slow.at(-1) as number) / (fast.at(-1) as number))} as fast at ${tokens.at(-1)} tokens`,
     values: { near, dense },
     details: `Window ${WINDOW} x ${WINDOW}, one head of ${HEADS.d}, f32, forward only, medians. What a call costs whatever the tokens makes the exponent smaller. The paper's 3-digit gains are over kernels of GPUs and are not comparable.`,
-    series: [
-      {
-        title: 'Milliseconds by tokens',
-        x: { label: 'tokens', values: tokens },
-        lines: [
-          { label: 'exact attention', values: slow },
-          { label: 'neighborhood attention', values: fast },
-        ],
-      },
-    ],
+    series: chart('Milliseconds by tokens', { tokens }, medians),
   };
 }
 
-async function shapes(context: ExperimentContext): Promise<Measurement<typeof claims.shapes>> {
+async function shapes(context: MeasureContext) {
   const side = context.quick ? 16 : 96;
   const tried: readonly TileShapes[] = [
     { queries: [1, 24], keys: [1, 6] },
@@ -155,7 +123,7 @@ async function shapes(context: ExperimentContext): Promise<Measurement<typeof cl
     chooseTiles(setting(side)),
   ];
   const problem = { grid: [side, side], ...HEADS, masks: tried.map((tiles) => neighborhood(setting(side), tiles)) };
-  const [rounds] = (await timeOnGrids([problem], context, phase(context, 1, 2, 'shapes of tiles'))) as [Rounds];
+  const [rounds] = (await timeOnGrids([problem], context.part(0.5, 1, 'shapes of tiles'))) as [Rounds];
   const times = medians(rounds);
   const useful = side ** 2 * WINDOW ** 2;
   const overheads = tried.map((tiles) => (countTiles(setting(side), tiles) * 144) / useful);
@@ -168,25 +136,13 @@ async function shapes(context: ExperimentContext): Promise<Measurement<typeof cl
     values: { gain: overRounds(rounds, (round) => (round[0] as number) / (round.at(-1) as number)), follows },
     details: `Tiles of 24 queries and panels of 6 keys on a grid of ${side} x ${side}, window ${WINDOW} x ${WINDOW}, medians; the last shape is the one chosen by counting.`,
     series: [
-      {
-        title: 'Pairs computed over pairs used, by tiles',
-        x: { label: 'tiles', values: labels },
-        lines: [{ label: 'computed over used', values: overheads }],
-      },
-      {
-        title: 'Milliseconds, by tiles',
-        x: { label: 'tiles', values: labels },
-        lines: [{ label: 'ms', values: times }],
-      },
+      chart('Pairs computed over pairs used, by tiles', { tiles: labels }, { 'computed over used': overheads }),
+      chart('Milliseconds, by tiles', { tiles: labels }, { ms: times }),
     ],
   };
 }
 
-async function memory({
-  runtime,
-  quick = false,
-  signal,
-}: ExperimentContext): Promise<Measurement<typeof claims.memory>> {
+async function memory({ runtime, quick, signal }: MeasureContext) {
   const grid = quick ? [16, 16] : [96, 96];
   const windows = quick ? [3, 7] : [7, 33];
   const shape = [1, ...grid, HEADS.h, HEADS.d];

@@ -6,14 +6,15 @@ import { dilatedBlocks, power, powersOfTwo, slidingBlocks, strideSlash } from '.
 import { receptiveField } from '../../../simulate/reach';
 import { formatPercent, formatRatio, significant } from '../../../text/format';
 import {
+  byLabel,
   type Claims,
+  chart,
   defineExperiment,
-  type ExperimentContext,
-  type Measurement,
-  type Measurements,
+  figure,
+  type MeasureContext,
   OF_POSSIBLE,
   type Series,
-  SHARE,
+  share,
   together,
 } from '../../experiment';
 import { type CausalTimes, type MaskSpeed, timeBesideCausal } from '../../mask-speed';
@@ -43,17 +44,15 @@ const claims = {
   powers: {
     claim: 'Distances that are powers of two alone reach every earlier one of n tokens in log2 n layers.',
     source: 'paper, theorem B.1',
-    criteria: {
-      agreeing: { what: 'share of the lengths that take log2 n layers', expected: [1, 1], plausible: SHARE },
-    },
+    criteria: { agreeing: share('share of the lengths that take log2 n layers', [1, 1]) },
     byConstruction: true,
   },
   propagation: {
     claim: 'With power distances and with strides the last block has reached all 32K tokens after 6 layers.',
     source: 'paper, passkey retrieval',
     criteria: {
-      power: { what: 'share of the blocks that power reaches', expected: [1, 1], plausible: SHARE },
-      stride: { what: 'share that stride 32 reaches', expected: [1, 1], partly: [0.5, 1], plausible: SHARE },
+      power: share('share of the blocks that power reaches', [1, 1]),
+      stride: share('share that stride 32 reaches', [1, 1], [0.5, 1]),
     },
   },
   sliding: {
@@ -65,33 +64,26 @@ const claims = {
   dilated: {
     claim: 'A dilated window finds about half of the passkeys at every length.',
     source: 'paper, passkey retrieval',
-    criteria: { reached: { what: 'share of the blocks ever reached', expected: [0.5, 0.5], plausible: SHARE } },
+    criteria: { reached: share('share of the blocks ever reached', [0.5, 0.5]) },
     byConstruction: true,
   },
   firstLayer: {
     claim: 'The last block of a sliding window with a sink sees 7.82% of the blocks in one layer.',
     source: 'paper, figure 1b and appendix A',
-    criteria: { seen: { what: 'share of the blocks seen', expected: [0.0781, 0.0783], plausible: SHARE } },
+    criteria: { seen: share('share of the blocks seen', [0.0781, 0.0783]) },
     byConstruction: true,
   },
   sparsity: {
     claim: 'All masks compared are 0.94 sparse at 32K tokens.',
     source: 'paper',
-    criteria: {
-      distance: { what: 'largest distance from 0.94', expected: [0, 0.005], partly: [0, 0.02], plausible: SHARE },
-    },
+    criteria: { distance: share('largest distance from 0.94', [0, 0.005], [0, 0.02]) },
   },
   speed: {
     claim: 'At 128K tokens the kernel is 21.6 times as fast as full attention; the gain grows with the length.',
     source: 'paper, speed at 128K',
     criteria: {
-      growth: { what: 'least gain from one length to the next, ratio', expected: [1.1, 2.5], plausible: [0.2, 2.5] },
-      share: {
-        what: 'speed-up at the longest, of what the pairs saved allow',
-        expected: [0.7, 1.15],
-        partly: [0.4, 1.15],
-        plausible: OF_POSSIBLE,
-      },
+      growth: figure('least gain from one length to the next, ratio', [1.1, 2.5], [0.2, 2.5]),
+      share: figure('speed-up at the longest, of what the pairs saved allow', [0.7, 1.15], [0.4, 1.15], OF_POSSIBLE),
     },
     untested: 'The figure is of an A800 and of a length not tried here.',
     timed: true,
@@ -99,14 +91,7 @@ const claims = {
   cost: {
     claim: 'It costs about what a sliding window of as many blocks costs.',
     source: 'paper',
-    criteria: {
-      ratio: {
-        what: "time for a pair seen, over a sliding window's",
-        expected: [0.8, 1.25],
-        partly: [0.6, 1.6],
-        plausible: [0.2, 5],
-      },
-    },
+    criteria: { ratio: figure("time for a pair seen, over a sliding window's", [0.8, 1.25], [0.6, 1.6], [0.2, 5]) },
     timed: true,
   },
 } as const satisfies Claims;
@@ -127,7 +112,7 @@ function reachOf(mask: Mask, blocks: number): number[] {
   return receptiveField((_, query) => mask.intervals?.(query, place) ?? [], blocks, { layers: LAYERS });
 }
 
-function reaches(): Measurements<typeof claims, 'powers' | 'propagation' | 'sliding' | 'dilated' | 'firstLayer'> {
+function reaches() {
   const reach = Object.fromEntries(
     Object.entries({ ...masksOf(1), 'stride 40': strideSlash({ block: 1, window: 6, stride: 40 }) }).map(
       ([name, mask]) => [name, reachOf(mask, BLOCKS)],
@@ -149,7 +134,7 @@ function reaches(): Measurements<typeof claims, 'powers' | 'propagation' | 'slid
       measured: `after ${PROPAGATING} layers ${at('power', PROPAGATING)} of ${BLOCKS} blocks; stride 32: ${at('stride 32', PROPAGATING)}, all in ${layersOf('stride 32')} layers; stride 40: ${at('stride 40', PROPAGATING)}, all in ${layersOf('stride 40')}`,
       values: { power: share('power', PROPAGATING), stride: share('stride 32', PROPAGATING) },
       details: `Counted on the masks, the least upper bound of what a model can use (paper, appendix A); no model was trained. ${BLOCKS} blocks of ${BLOCK} tokens. The stride is reconstructed: the paper says "3 slash blocks" at 32K, which 32 to 40 give.`,
-      series: [reachSeries(reach)],
+      series: reachSeries(reach),
     },
     sliding: {
       measured: `by arithmetic ${at('sliding', PROPAGATING) * BLOCK} tokens are reached in ${PROPAGATING} layers, all in ${layersOf('sliding')}`,
@@ -169,18 +154,19 @@ function reaches(): Measurements<typeof claims, 'powers' | 'propagation' | 'slid
 
 function reachSeries(reach: Readonly<Record<string, readonly number[]>>): Series {
   const layers = Math.max(...Object.values(reach).map((counts) => counts.length));
-  return {
-    title: `Blocks of ${BLOCKS} that the last one reaches, by layer`,
-    x: { label: 'layer', values: Array.from({ length: layers }, (_, at) => at + 1) },
-    // Where a curve ends, it stays.
-    lines: Object.entries(reach).map(([label, counts]) => ({
-      label,
-      values: Array.from({ length: layers }, (_, at) => counts[at] ?? (counts.at(-1) as number)),
-    })),
-  };
+  return chart(
+    `Blocks of ${BLOCKS} that the last one reaches, by layer`,
+    { layer: Array.from({ length: layers }, (_, at) => at + 1) },
+    Object.fromEntries(
+      Object.entries(reach).map(([label, counts]) => [
+        label,
+        Array.from({ length: layers }, (_, at) => counts[at] ?? (counts.at(-1) as number)),
+      ]),
+    ),
+  );
 }
 
-function sparsity(): Measurement<typeof claims.sparsity> {
+function sparsity() {
   const extent = { b: 1, n: BLOCKS, m: BLOCKS, h: 1, g: 1 };
   const shares = Object.entries(masksOf(1)).map(([name, mask]) => ({
     name,
@@ -193,8 +179,8 @@ function sparsity(): Measurement<typeof claims.sparsity> {
   };
 }
 
-async function speeds(context: ExperimentContext): Promise<Measurements<typeof claims, 'speed' | 'cost'>> {
-  const { quick = false } = context;
+async function speeds(context: MeasureContext) {
+  const { quick } = context;
   const [h, d] = quick ? [1, 32] : [2, 128];
   const lengths = quick ? [512, 1024] : [4096, 8192, 16_384];
   const block = quick ? 16 : BLOCK;
@@ -229,11 +215,12 @@ async function speeds(context: ExperimentContext): Promise<Measurements<typeof c
     rounds,
     (times) => ((times[row] as number) / (times[near] as number)) * (plain.density / most.density),
   );
-  const table = (title: string, value: (row: MaskSpeed) => number): Series => ({
-    title,
-    x: { label: 'n', values: lengths },
-    lines: labels.map((label) => ({ label, values: of(label).map(value) })),
-  });
+  const table = (title: string, value: (row: MaskSpeed) => number): Series =>
+    chart(
+      title,
+      { n: lengths },
+      byLabel(labels, (label) => of(label).map(value)),
+    );
   const last = lengths.at(-1);
   const worst = Math.max(...byLength.map(({ error }) => error));
   return {

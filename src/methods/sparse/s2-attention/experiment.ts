@@ -6,11 +6,12 @@ import { isKvCacheEfficient, isUnionComplete, type S2Pattern, s2, s2Blocks } fro
 import { formatPercent, formatRatio, significant } from '../../../text/format';
 import {
   type Claims,
+  chart,
   defineExperiment,
-  type ExperimentContext,
-  type Measurement,
+  figure,
+  type MeasureContext,
   OF_POSSIBLE,
-  SHARE,
+  share,
 } from '../../experiment';
 import { type CausalTimes, timeBesideCausal } from '../../mask-speed';
 import { overRounds } from '../../rounds';
@@ -40,33 +41,27 @@ const claims = {
   union: {
     claim: 'Each head reads a shard of the context; together the heads read all of it.',
     source: 'paper, abstract; code, get_sparse_attn_mask',
-    criteria: {
-      least: { what: 'least share of the past blocks that some head sees', expected: [1, 1], plausible: SHARE },
-    },
+    criteria: { least: share('least share of the past blocks that some head sees', [1, 1]) },
     byConstruction: true,
   },
   phases: {
     claim: 'The union is complete exactly if the heads have as many phases as the stride, or one is dense.',
     source: 'reconstructed from the code',
-    criteria: {
-      agreeing: { what: 'share of the settings in which that is so', expected: [1, 1], plausible: SHARE },
-    },
+    criteria: { agreeing: share('share of the settings in which that is so', [1, 1]) },
     byConstruction: true,
   },
   density: {
     claim: 'Of the blocks below the diagonal a head reads about (L + (i + 1 - L) / V) / (i + 1) in row i.',
     source: 'reconstructed from the code',
-    criteria: {
-      distance: { what: 'largest distance from the densities expected', expected: [0, 5e-4], plausible: SHARE },
-    },
+    criteria: { distance: share('largest distance from the densities expected', [0, 5e-4]) },
     byConstruction: true,
   },
   cache: {
     claim: 'A block that a head drops is never needed again, so that its cache shrinks as its work does.',
     source: 'code, is_kv_cache_efficient',
     criteria: {
-      absolute: { what: 'share of the absolute patterns for which it holds', expected: [1, 1], plausible: SHARE },
-      relative: { what: 'of the relative ones of a stride above 1', expected: [0, 0], plausible: SHARE },
+      absolute: share('share of the absolute patterns for which it holds', [1, 1]),
+      relative: share('of the relative ones of a stride above 1', [0, 0]),
     },
     byConstruction: true,
   },
@@ -74,18 +69,8 @@ const claims = {
     claim: 'Fewer blocks are less time: up to 25.3 times as fast as FlashAttention-2.',
     source: 'abstract, versions 1 and 5 (8.79, 15.87 and 25.3; the settings are not in it)',
     criteria: {
-      step: {
-        what: 'least gain from one pattern to the next sparser, ratio',
-        expected: [1.05, 3],
-        partly: [0.95, 3],
-        plausible: [0.2, 3],
-      },
-      share: {
-        what: 'least speed-up, of what the pairs saved allow',
-        expected: [0.5, 1.15],
-        partly: [0.25, 1.15],
-        plausible: OF_POSSIBLE,
-      },
+      step: figure('least gain from one pattern to the next sparser, ratio', [1.05, 3], [0.95, 3], [0.2, 3]),
+      share: figure('least speed-up, of what the pairs saved allow', [0.5, 1.15], [0.25, 1.15], OF_POSSIBLE),
     },
     untested: 'The figures are of GPUs, and their settings are not known.',
     timed: true,
@@ -113,7 +98,7 @@ function unionOf(pattern: S2Pattern, blocks: number, h: number, g: number): numb
   return seen / ((blocks * (blocks + 1)) / 2);
 }
 
-function union(): Measurement<typeof claims.union> {
+function union() {
   const shares = SETTINGS.map(({ n, h, localBlocks, verticalStride }) =>
     unionOf({ localBlocks, verticalStride }, Math.min(n / BLOCK, 512), h, h),
   );
@@ -125,7 +110,7 @@ function union(): Measurement<typeof claims.union> {
   };
 }
 
-function phases(): Measurement<typeof claims.phases> {
+function phases() {
   const pattern = { localBlocks: 2, verticalStride: 8 };
   const heads = [1, 2, 4, 6, 8, 12, 16];
   const shares = heads.map((g) => unionOf(pattern, 128, g, g));
@@ -142,17 +127,15 @@ function phases(): Measurement<typeof claims.phases> {
     measured: `stride 8, 16 query heads: ${grouped.map(({ g, share }) => `${formatPercent(share)} with ${g}`).join(', ')} key/value heads; alike ${formatPercent(homogeneous)}, one of 4 dense ${formatPercent(dense)}`,
     values: { agreeing: agrees.filter(Boolean).length / agrees.length },
     details: 'Two local blocks of 128.',
-    series: [
-      {
-        title: 'Past blocks seen by some head, by the number of heads (default step, stride 8)',
-        x: { label: 'heads', values: heads },
-        lines: [{ label: 'share', values: shares }],
-      },
-    ],
+    series: chart(
+      'Past blocks seen by some head, by the number of heads (default step, stride 8)',
+      { heads: heads },
+      { share: shares },
+    ),
   };
 }
 
-function density({ quick = false }: ExperimentContext): Measurement<typeof claims.density> {
+function density({ quick }: MeasureContext) {
   // Worked out from the formula, apart from the mask.
   const known = [0.329, 0.1386, 0.1756, 0.0915, 0.0676];
   const rows = SETTINGS.map((setting, at) => ({ ...setting, known: known[at] as number })).filter(
@@ -170,7 +153,7 @@ function density({ quick = false }: ExperimentContext): Measurement<typeof claim
   };
 }
 
-function cache(): Measurement<typeof claims.cache> {
+function cache() {
   const patterns = [1, 2, 4].flatMap((localBlocks) =>
     [1, 2, 3, 8].map((verticalStride) => ({ localBlocks, verticalStride })),
   );
@@ -186,8 +169,8 @@ function cache(): Measurement<typeof claims.cache> {
   };
 }
 
-async function speed(context: ExperimentContext): Promise<Measurement<typeof claims.speed>> {
-  const { quick = false } = context;
+async function speed(context: MeasureContext) {
+  const { quick } = context;
   const [n, h, d, block] = quick ? [1024, 8, 16, 8] : [8192, 16, 64, BLOCK];
   const patterns: (typeof PHI)[] = [
     PHI,
@@ -223,19 +206,19 @@ async function speed(context: ExperimentContext): Promise<Measurement<typeof cla
     values: { step, share },
     details: `Between ${formatPercent(Math.min(...realised))} and ${formatPercent(Math.max(...realised))} of what the pairs saved allow. Against dense causal attention of the same kernels, n = ${n}, h = ${h}, d = ${d}, f32, blocks of ${block}, forward only; the first setting is Phi-3-small's, which has 32 heads of 128. Each result was first checked against float64 on 12 queries: largest error ${error.toExponential(1)} of the largest |v|.`,
     series: [
-      {
-        title: `Speed-up over dense causal attention, n = ${n}`,
-        x: { label: 'pattern', values: rows.map(({ label }) => label) },
-        lines: [
-          { label: 'measured', values: rows.map(({ speedup }) => speedup) },
-          { label: 'that the pairs saved allow', values: rows.map(({ density }) => 1 / density) },
-        ],
-      },
-      {
-        title: `Milliseconds, n = ${n}`,
-        x: { label: 'pattern', values: rows.map(({ label }) => label) },
-        lines: [{ label: 'ms', values: rows.map(({ time }) => time) }],
-      },
+      chart(
+        `Speed-up over dense causal attention, n = ${n}`,
+        { pattern: rows.map(({ label }) => label) },
+        {
+          measured: rows.map(({ speedup }) => speedup),
+          'that the pairs saved allow': rows.map(({ density }) => 1 / density),
+        },
+      ),
+      chart(
+        `Milliseconds, n = ${n}`,
+        { pattern: rows.map(({ label }) => label) },
+        { ms: rows.map(({ time }) => time) },
+      ),
     ],
   };
 }

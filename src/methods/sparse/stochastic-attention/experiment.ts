@@ -13,14 +13,15 @@ import { normal } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
 import {
   type Claims,
+  chart,
   defineExperiment,
-  type ExperimentContext,
-  type Measurement,
+  figure,
+  type MeasureContext,
   OF_POSSIBLE,
-  SHARE,
+  share,
 } from '../../experiment';
-import { held, numbersOf } from '../../held';
-import { overRounds, timeRounds } from '../../rounds';
+import { disposeAll, held, numbersOf, type Qkv, randomQkv } from '../../held';
+import { timeContest } from '../../rounds';
 import { stochasticAttention } from '.';
 
 type Size = readonly [n: number, w: number];
@@ -29,72 +30,38 @@ const claims = {
   reach: {
     claim: 'Independent random orders reach every token in O(log n / log w) layers, a sliding window in O(n / w).',
     source: 'abstract',
-    criteria: {
-      layers: { what: 'most layers, over log n / log w', expected: [1, 2], partly: [1, 3], plausible: [1, 10] },
-    },
+    criteria: { layers: figure('most layers, over log n / log w', [1, 2], [1, 3], [1, 10]) },
   },
   causalReach: {
     claim:
       'Causally too, random windows cover the sequence in few layers; together with the sliding window they cover all.',
     source: 'summaries of the full text; the figures of the pair are reconstructed',
     criteria: {
-      alone: {
-        what: 'least share reached by random windows alone',
-        expected: [1, 1],
-        partly: [0.9, 1],
-        plausible: SHARE,
-      },
-      pair: {
-        what: 'most layers of the pair, over log n / log w',
-        expected: [1, 2],
-        partly: [1, 3],
-        plausible: [1, 10],
-      },
+      alone: share('least share reached by random windows alone', [1, 1], [0.9, 1]),
+      pair: figure('most layers of the pair, over log n / log w', [1, 2], [1, 3], [1, 10]),
     },
   },
   mixing: {
     claim:
       'A layer of equal weights in random order shrinks the variance of any signal by (n / w - 1) / (n - 1), about 1 / w, on average; a sliding window keeps the smooth signals.',
     source: 'reconstructed: follows from the eigenvalues of the window',
-    criteria: {
-      deviation: {
-        what: 'largest relative distance from it',
-        expected: [0, 0.01],
-        partly: [0, 0.1],
-        plausible: [0, 10],
-      },
-    },
+    criteria: { deviation: figure('largest relative distance from it', [0, 0.01], [0, 0.1], [0, 10]) },
     byConstruction: true,
   },
   estimate: {
     claim: 'The output in a random order estimates that of dense attention: bias O(1 / w), variance O(1 / w).',
     source: 'theory, for equal weights',
     criteria: {
-      bias: { what: 'exponent of w in the bias', expected: [-1.15, -0.85], partly: [-1.5, -0.6], plausible: [-5, 2] },
-      variance: {
-        what: 'exponent of w in the variance',
-        expected: [-1.15, -0.85],
-        partly: [-1.5, -0.6],
-        plausible: [-5, 2],
-      },
+      bias: figure('exponent of w in the bias', [-1.15, -0.85], [-1.5, -0.6], [-5, 2]),
+      variance: figure('exponent of w in the variance', [-1.15, -0.85], [-1.5, -0.6], [-5, 2]),
     },
   },
   speed: {
     claim: 'On an A100 it is 1.5, 6.6 and 28 times as fast as full attention at n = 2048, 8192 and 32768.',
     source: 'summaries of the full text; the window of the timings is not known, 256 is that of the trained models',
     criteria: {
-      published: {
-        what: 'least of the three speed-ups, over the published one',
-        expected: [0.8, 5],
-        partly: [0.3, 5],
-        plausible: [0.01, 5],
-      },
-      share: {
-        what: 'largest speed-up, of what the pairs saved allow',
-        expected: [0.5, 1.15],
-        partly: [0.2, 1.15],
-        plausible: OF_POSSIBLE,
-      },
+      published: figure('least of the three speed-ups, over the published one', [0.8, 5], [0.3, 5], [0.01, 5]),
+      share: figure('largest speed-up, of what the pairs saved allow', [0.5, 1.15], [0.2, 1.15], OF_POSSIBLE),
     },
     untested: 'The figures are of an A100 and of a window that is not known.',
     timed: true,
@@ -103,11 +70,10 @@ const claims = {
 
 const PARTS = ['reach', 'causal reach', 'mixing', 'error', 'speed'] as const;
 
-/** Tells that a part begins. */
-function telling<M>(part: (typeof PARTS)[number], measure: (context: ExperimentContext) => M) {
-  return (context: ExperimentContext): M => {
-    context.signal?.throwIfAborted();
-    context.onProgress?.(PARTS.indexOf(part) / PARTS.length, part);
+/** Reports that a part begins. */
+function telling<M>(part: (typeof PARTS)[number], measure: (context: MeasureContext) => M | Promise<M>) {
+  return async (context: MeasureContext) => {
+    await context.step(PARTS.indexOf(part) / PARTS.length, part);
     return measure(context);
   };
 }
@@ -137,7 +103,7 @@ function meanReach(n: number, layers: number, seeds: number, query: number, mask
   return sums.map((sum) => sum / seeds);
 }
 
-function circularReach({ quick }: ExperimentContext): Measurement<typeof claims.reach> {
+function circularReach({ quick }: MeasureContext) {
   const sizes: Size[] = quick
     ? [[256, 16]]
     : [
@@ -164,15 +130,13 @@ function circularReach({ quick }: ExperimentContext): Measurement<typeof claims.
     measured: `layers until a token reaches all others: ${summary.join('; ')}`,
     values: { layers: Math.max(...runs.map((run) => (depth(run) * Math.log(run.w)) / Math.log(run.n))) },
     details: `Not causal, slots on a circle, a fresh order for each layer, mean of ${quick ? 2 : 5} draws; expected: r' = n (1 - (1 - w / n)^r).`,
-    series: runs.map(({ n, w, random, expected, sliding }) => ({
-      title: `tokens reached, n = ${n}, w = ${w}`,
-      x: { label: 'layer', values: random.map((_, layer) => layer + 1) },
-      lines: [
-        { label: 'random windows', values: random },
-        { label: 'expected', values: expected },
-        { label: 'sliding window', values: sliding },
-      ],
-    })),
+    series: runs.map(({ n, w, random, expected, sliding }) =>
+      chart(
+        `tokens reached, n = ${n}, w = ${w}`,
+        { layer: random.map((_, layer) => layer + 1) },
+        { 'random windows': random, expected: expected, 'sliding window': sliding },
+      ),
+    ),
   };
 }
 
@@ -182,7 +146,7 @@ function layersUntil(reached: readonly number[], n: number): number {
   return (at < 0 ? reached.length : at) + 1;
 }
 
-function causalReach({ quick }: ExperimentContext): Measurement<typeof claims.causalReach> {
+function causalReach({ quick }: MeasureContext) {
   const sizes: Size[] = quick
     ? [[256, 16]]
     : [
@@ -214,14 +178,13 @@ function causalReach({ quick }: ExperimentContext): Measurement<typeof claims.ca
     },
     details:
       'The last token, windows of w - 1 slots either way before the causal mask. Alone, the tokens just before the last stay hard to reach: only the few after them see them. The paper proves its claim without the causal mask.',
-    series: runs.map(({ n, w, alone, pair }) => ({
-      title: `tokens the last one reaches, n = ${n}, w = ${w}, causal`,
-      x: { label: 'layer', values: alone.map((_, layer) => layer + 1) },
-      lines: [
-        { label: 'random windows', values: alone },
-        { label: 'with the sliding window', values: pair },
-      ],
-    })),
+    series: runs.map(({ n, w, alone, pair }) =>
+      chart(
+        `tokens the last one reaches, n = ${n}, w = ${w}, causal`,
+        { layer: alone.map((_, layer) => layer + 1) },
+        { 'random windows': alone, 'with the sliding window': pair },
+      ),
+    ),
   };
 }
 
@@ -240,7 +203,7 @@ function averages(
   });
 }
 
-async function mixing({ runtime, signal, quick }: ExperimentContext): Promise<Measurement<typeof claims.mixing>> {
+async function mixing({ runtime, signal, quick }: MeasureContext) {
   const n = quick ? 128 : 512;
   const columns = 64;
   const draws = quick ? 10 : 40;
@@ -263,21 +226,15 @@ async function mixing({ runtime, signal, quick }: ExperimentContext): Promise<Me
     measured: `largest deviation ${(100 * worst).toFixed(2)}% of the value expected, for w = ${windows.join(', ')}`,
     values: { deviation: worst },
     details: `n = ${n}, ${columns} random signals of mean zero, ${draws} orders, through the method itself with equal scores.`,
-    series: [
-      {
-        title: `variance left after one layer, n = ${n}`,
-        x: { label: 'window', values: windows },
-        lines: [
-          { label: 'random windows', values: measured },
-          { label: 'expected', values: expected },
-          { label: 'sliding window, smoothest signal', values: slowest },
-        ],
-      },
-    ],
+    series: chart(
+      `variance left after one layer, n = ${n}`,
+      { window: windows },
+      { 'random windows': measured, expected: expected, 'sliding window, smoothest signal': slowest },
+    ),
   };
 }
 
-async function estimate({ runtime, signal, quick }: ExperimentContext): Promise<Measurement<typeof claims.estimate>> {
+async function estimate({ runtime, signal, quick }: MeasureContext) {
   const [n, d, draws] = quick ? [128, 16, 8] : [1024, 64, 48];
   const windows = [16, 32, 64, 128, 256].filter((w) => 2 * w <= n);
   using q = runtime.random([1, n, 1, d], { seed: 1 });
@@ -309,61 +266,47 @@ async function estimate({ runtime, signal, quick }: ExperimentContext): Promise<
     measured: `over w = ${windows.join(', ')}: bias ~ w^${slopes.bias.toFixed(2)}, variance ~ w^${slopes.variance.toFixed(2)}; at w = ${windows.at(-1)} bias² ${(bias.at(-1) as number).toFixed(3)}, variance ${(variance.at(-1) as number).toFixed(3)} of the squared norm of the dense output`,
     values: slopes,
     details: `Softmax weights of standard normal q, k, v, n = ${n}, d = ${d}, ${draws} orders, not causal.`,
-    series: [
-      {
-        title: 'of the squared norm of the dense output',
-        x: { label: 'window', values: windows },
-        lines: [
-          { label: 'bias²', values: bias },
-          { label: 'variance', values: variance },
-        ],
-      },
-    ],
+    series: chart(
+      'of the squared norm of the dense output',
+      { window: windows },
+      { 'bias²': bias, variance: variance },
+    ),
   };
 }
 
-async function speed(context: ExperimentContext): Promise<Measurement<typeof claims.speed>> {
+async function speed(context: MeasureContext) {
   const { runtime, signal, quick } = context;
   const lengths = quick ? [512, 1024] : [2048, 8192, 32768];
   const window = quick ? 64 : 256;
   const published = [1.5, 6.6, 28];
-  const inputs = lengths.map((n) => {
-    const random = (seed: number) => runtime.random([1, n, 1, 64], { seed });
-    return { q: random(1), k: random(2), v: random(3) };
-  });
-  using _ = held(inputs.flatMap(Object.values<Tensor>));
-  const calls = inputs.flatMap(({ q, k, v }, at) =>
-    [causal(), maskOf(lengths[at] as number, window)].map((mask) => () => {
-      const { out, lse } = attention(q, k, v, { mask, signal });
-      out.dispose();
-      lse.dispose();
-    }),
-  );
-  const rounds = await timeRounds(calls, 20, context);
-  const speedup = (times: readonly number[], at: number) => (times[2 * at] as number) / (times[2 * at + 1] as number);
+  const inputs = lengths.map((n) => randomQkv(runtime, [1, n, 1, 64]));
+  using _ = held(inputs);
+  const callsOf = (at: number) => {
+    const { q, k, v } = inputs[at] as Qkv;
+    const masks = { exact: causal(), stochastic: maskOf(lengths[at] as number, window) };
+    const call = (mask: Mask) => () => disposeAll(attention(q, k, v, { mask, signal }));
+    return { exact: call(masks.exact), stochastic: call(masks.stochastic) };
+  };
+  const contest = await timeContest(lengths, callsOf, 20, context);
   const allowed = lengths.map((n) => {
     const extent = { b: 1, n, m: n, h: 1, g: 1 };
     return area(causal(), extent) / area(maskOf(n, window), extent);
   });
   const over = (others: readonly number[], choose: (...values: number[]) => number) =>
-    overRounds(rounds, (times) => choose(...lengths.map((_, at) => speedup(times, at) / (others[at] as number))));
-  const ratios = lengths.map((_, at) => overRounds(rounds, (times) => speedup(times, at)).value);
+    contest.over(({ exact, stochastic }) =>
+      choose(...exact.map((time, at) => time / (stochastic[at] as number) / (others[at] as number))),
+    );
+  const ratios = contest.speedups('stochastic', 'exact');
   return {
     measured: `${ratios.map((ratio) => ratio.toFixed(1)).join(', ')} times at n = ${lengths.join(', ')} with w = ${window}`,
     values: { published: over(published, Math.min), share: over(allowed, Math.max) },
     details:
       'Causal, one head of 64 dimensions, medians; the order and its tiles are worked out once, before. Both are kernels of this library.',
-    series: [
-      {
-        title: 'speed-up over exact causal attention',
-        x: { label: 'n', values: lengths },
-        lines: [
-          { label: 'measured', values: ratios },
-          { label: 'that the pairs saved allow', values: allowed },
-          ...(quick ? [] : [{ label: 'published', values: published }]),
-        ],
-      },
-    ],
+    series: chart(
+      'speed-up over exact causal attention',
+      { n: lengths },
+      { measured: ratios, 'that the pairs saved allow': allowed, ...(!quick && { published }) },
+    ),
   };
 }
 

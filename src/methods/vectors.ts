@@ -1,0 +1,46 @@
+/** Sums over rows of numbers, for experiments. */
+import { normal } from '../tensor/random';
+
+type Numbers = Float64Array | Float32Array;
+
+export function dot(a: Numbers, b: Numbers): number {
+  let sum = 0;
+  for (let at = 0; at < a.length; at++) sum += (a[at] as number) * (b[at] as number);
+  return sum;
+}
+
+export const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** Row `at` of rows of `width` numbers. */
+export const rowOf = <T extends Numbers>(rows: T, at: number, width: number) =>
+  rows.subarray(at * width, (at + 1) * width) as T;
+
+/** The Euclidean distance from the expected numbers, over their norm. */
+export function relativeDistance(actual: Float64Array, expected: Float64Array): number {
+  const difference = actual.map((value, at) => value - (expected[at] as number));
+  return Math.sqrt(dot(difference, difference) / dot(expected, expected));
+}
+
+/** The largest distance of an element from the expected one, over the largest expected magnitude. */
+export function largestDifference(actual: Numbers, expected: Numbers): number {
+  let [difference, largest] = [0, 0];
+  for (let at = 0; at < expected.length; at++) {
+    difference = Math.max(difference, Math.abs((actual[at] as number) - (expected[at] as number)));
+    largest = Math.max(largest, Math.abs(expected[at] as number));
+  }
+  return difference / largest;
+}
+
+/** Scales each row of `width` numbers to length 1, in place. */
+export function normaliseRows(rows: Float32Array, width: number): Float32Array {
+  for (let first = 0; first < rows.length; first += width) {
+    const row = rows.subarray(first, first + width);
+    const length = Math.hypot(...row);
+    for (let c = 0; c < width; c++) row[c] = (row[c] as number) / length;
+  }
+  return rows;
+}
+
+/** Random rows of length 1. */
+export const unitRows = (count: number, width: number, seed: number) =>
+  normaliseRows(normal(count * width, seed), width);
