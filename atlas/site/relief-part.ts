@@ -5,8 +5,9 @@ import { APART, LAYERS } from './constants';
 import { count, grouped, headOf, live, type MethodPage, part } from './live';
 import { $, $$, type Colour, ink, onTheme } from './page';
 import { canvasPng, saves } from './save';
+import type { Setting } from './tasks/setting';
 
-/** From where one looks, in degrees: around the grid, and above its plane. */
+/** The viewpoint in degrees: around the grid, and above its plane. */
 interface Turn {
   readonly around: number;
   readonly above: number;
@@ -17,74 +18,114 @@ interface Grid {
   readonly columns: number;
   /** Tokens along a side of a block that is drawn as one. */
   readonly block: number;
-  /** Of each block from -1 to 1, row by row; NaN for what is no number. */
+  /** The height of each block, from -1 to 1, row by row; NaN for weights that are NaN. */
   readonly heights: Float32Array;
   /** The block of the query. */
   readonly query: number;
 }
 
+type Point = readonly [number, number];
+
 interface Face {
-  readonly points: readonly (readonly [number, number])[];
+  readonly points: readonly Point[];
   readonly colour: string;
   readonly block: number;
 }
 
 const RELIEF: Turn = { around: 30, above: 38 };
 const FLAT: Turn = { around: 0, above: 90 };
-/** Blocks along a side at most, height of a token as a share of the longer side, height of the picture as one of its width. */
+/** The most blocks along a side. */
 const MOST = 64;
+/** The height of a token over the longer side. */
 const HEIGHT = 0.32;
+/** The height of the picture over its width. */
 const ASPECT = 0.66;
 const INKS = ['--plate', '--family', '--opposite', '--hand', '--ink', '--shade'];
-/** Width of a character of the names, about. */
+/** The approximate width of a character of the labels. */
 const CHARACTER = 7;
 
-export function startRelief(
-  { data, form }: MethodPage,
-  helpers: Readonly<Record<'counter' | 'weigher', Helper>>,
-  query: () => number,
-): () => void {
+type Helpers = Readonly<Record<'counter' | 'weigher', Helper>>;
+
+export function startRelief(page: MethodPage, helpers: Helpers, query: () => number): () => void {
   const box = part('relief');
   if (!box) return () => undefined;
-  const canvas = $<HTMLCanvasElement>('canvas', box);
-  const [turnField, heightField, headField] = ['turn', 'height', 'head'].map((id) => $<HTMLInputElement>(`#${id}`));
-  const pointed = $('[data-pointed]', box);
-  let grid: Grid | undefined;
-  let faces: readonly Face[] = [];
-  let describe: (token: number) => string = () => '';
-  let isDue = false;
+  const relief = new Relief(page, helpers, query, box);
+  return () => relief.update();
+}
 
-  function turn(): Turn {
-    const [around, above] = turnField.value.split(' ').map(Number);
-    return turnField.value !== '' && Number.isFinite(around + above)
-      ? { around, above: Math.min(90, Math.max(10, above)) }
-      : RELIEF;
-  }
-  function turnTo({ around, above }: Turn): void {
-    const [a, b] = [Math.round(((around % 360) + 360) % 360), Math.round(Math.min(90, Math.max(10, above)))];
-    turnField.value = `${a} ${b}`;
-    form.remember();
-    paintSoon();
+/** What stands on the grid: values by token, their heights, and their descriptions. */
+interface Landscape {
+  readonly values: ArrayLike<number>;
+  readonly heights: Float32Array;
+  describe(token: number): string;
+  /** The sentence about all of it. */
+  readonly said: string;
+}
+
+class Relief {
+  readonly #page: MethodPage;
+  readonly #helpers: Helpers;
+  readonly #query: () => number;
+  readonly #box: HTMLElement;
+  readonly #canvas: HTMLCanvasElement;
+  readonly #pointed: HTMLElement;
+  readonly #turnField = $<HTMLInputElement>('#turn');
+  readonly #heightField = $<HTMLInputElement>('#height');
+  readonly #headField = $<HTMLInputElement>('#head');
+  #grid: Grid | undefined;
+  #faces: readonly Face[] = [];
+  #describe: (token: number) => string = () => '';
+  #isDue = false;
+  readonly update = latest(() => live('relief', () => this.#show()), APART);
+
+  constructor(page: MethodPage, helpers: Helpers, query: () => number, box: HTMLElement) {
+    this.#page = page;
+    this.#helpers = helpers;
+    this.#query = query;
+    this.#box = box;
+    this.#canvas = $<HTMLCanvasElement>('canvas', box);
+    this.#pointed = $('[data-pointed]', box);
+    onTheme(() => this.#paintSoon());
+    new ResizeObserver(() => this.#paintSoon()).observe(this.#canvas);
+    this.#listenToPointer();
+    this.#canvas.addEventListener('keydown', (event) => this.#onKey(event));
+    for (const button of $$('[data-turn]', box))
+      button.addEventListener('click', () => this.#turnTo(button.dataset.turn === 'flat' ? FLAT : RELIEF));
+    for (const field of [this.#heightField, this.#headField]) field.addEventListener('input', this.update);
   }
 
-  function paintSoon(): void {
-    if (isDue) return;
-    isDue = true;
+  get #turn(): Turn {
+    const { value } = this.#turnField;
+    const [around, above] = value.split(' ').map(Number);
+    return value !== '' && Number.isFinite(around + above) ? { around, above: between(10, above, 90) } : RELIEF;
+  }
+
+  #turnTo({ around, above }: Turn): void {
+    this.#turnField.value = `${Math.round(((around % 360) + 360) % 360)} ${Math.round(between(10, above, 90))}`;
+    this.#page.form.remember();
+    this.#paintSoon();
+  }
+
+  #paintSoon(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
     requestAnimationFrame(() => {
-      isDue = false;
-      paint();
+      this.#isDue = false;
+      this.#paint();
     });
   }
-  function paint(): void {
-    if (!grid) return;
+
+  #paint(): void {
+    if (!this.#grid) return;
+    const canvas = this.#canvas;
     const width = canvas.clientWidth;
     [canvas.width, canvas.height] = [width, width * ASPECT].map((side) => Math.round(side * devicePixelRatio));
-    faces = facesOf(grid, turn(), width);
+    this.#faces = facesOf(this.#grid, this.#turn, width);
     const context = canvas.getContext('2d')!;
     context.scale(devicePixelRatio, devicePixelRatio);
     context.lineJoin = 'round';
     context.lineWidth = 0.6;
-    for (const { points, colour } of faces) {
+    for (const { points, colour } of this.#faces) {
       context.fillStyle = context.strokeStyle = colour;
       context.beginPath();
       for (const [x, y] of points) context.lineTo(x, y);
@@ -92,53 +133,56 @@ export function startRelief(
       context.fill();
       context.stroke();
     }
-    context.fillStyle = `rgb(${ink('--quiet').join(' ')})`;
+    context.fillStyle = css(ink('--quiet'));
     context.font = `12.5px ${getComputedStyle(canvas).fontFamily}`;
-    for (const { text, x, y, anchor } of namesOf(grid, turn(), width)) {
+    for (const { text, x, y, anchor } of namesOf(this.#grid, this.#turn, width)) {
       context.textAlign = anchor as CanvasTextAlign;
       context.fillText(text, x, y);
     }
   }
-  onTheme(paintSoon);
-  new ResizeObserver(paintSoon).observe(canvas);
 
-  /** The token of the face in front at a point. */
-  function tokenAt({ offsetX, offsetY }: PointerEvent): number | undefined {
-    if (!grid) return undefined;
-    const face = faces.findLast(({ points }) => contains(points, offsetX, offsetY));
-    if (!face) return undefined;
+  /** The token whose face is in front at a point. */
+  #tokenAt({ offsetX, offsetY }: PointerEvent): number | undefined {
+    const grid = this.#grid;
+    const face = this.#faces.findLast(({ points }) => contains(points, offsetX, offsetY));
+    if (!grid || !face) return undefined;
     const across = Math.ceil(grid.columns / grid.block);
-    const [row, column] = [Math.floor(face.block / across), face.block % across].map((at) => at * grid!.block);
-    return row * grid.columns + column;
+    return grid.block * (Math.floor(face.block / across) * grid.columns + (face.block % across));
   }
-  let held: { readonly x: number; readonly y: number; readonly from: Turn; moved: boolean } | undefined;
-  canvas.addEventListener('pointerdown', (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    held = { x: event.offsetX, y: event.offsetY, from: turn(), moved: false };
-  });
-  canvas.addEventListener('pointermove', (event) => {
-    if (held) {
+
+  /** Dragging turns the relief; a click makes the token the query. */
+  #listenToPointer(): void {
+    const canvas = this.#canvas;
+    let held: { readonly x: number; readonly y: number; readonly from: Turn; moved: boolean } | undefined;
+    canvas.addEventListener('pointerdown', (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      held = { x: event.offsetX, y: event.offsetY, from: this.#turn, moved: false };
+    });
+    canvas.addEventListener('pointermove', (event) => {
+      if (!held) {
+        const token = this.#tokenAt(event);
+        this.#pointed.textContent = token === undefined ? '' : this.#describe(token);
+        return;
+      }
       const [dx, dy] = [event.offsetX - held.x, event.offsetY - held.y];
       held.moved ||= Math.hypot(dx, dy) > 4;
-      if (held.moved) turnTo({ around: held.from.around - dx / 2, above: held.from.above + dy / 2 });
-      return;
-    }
-    const token = tokenAt(event);
-    pointed.textContent = token === undefined ? '' : describe(token);
-  });
-  canvas.addEventListener('pointerup', (event) => {
-    const token = held?.moved ? undefined : tokenAt(event);
-    held = undefined;
-    if (token === undefined) return;
-    const field = $<HTMLInputElement>('#i');
-    field.value = String(token);
-    field.dispatchEvent(new Event('input', { bubbles: true }));
-  });
-  canvas.addEventListener('pointercancel', () => {
-    held = undefined;
-  });
-  canvas.addEventListener('keydown', (event) => {
-    const { around, above } = turn();
+      if (held.moved) this.#turnTo({ around: held.from.around - dx / 2, above: held.from.above + dy / 2 });
+    });
+    canvas.addEventListener('pointerup', (event) => {
+      const token = held?.moved ? undefined : this.#tokenAt(event);
+      held = undefined;
+      if (token === undefined) return;
+      const field = $<HTMLInputElement>('#i');
+      field.value = String(token);
+      field.dispatchEvent(new Event('input', { bubbles: true }));
+    });
+    canvas.addEventListener('pointercancel', () => {
+      held = undefined;
+    });
+  }
+
+  #onKey(event: KeyboardEvent): void {
+    const { around, above } = this.#turn;
     const turns: Record<string, Turn> = {
       ArrowLeft: { around: around + 10, above },
       ArrowRight: { around: around - 10, above },
@@ -146,93 +190,79 @@ export function startRelief(
       ArrowDown: { around, above: above - 10 },
     };
     if (!turns[event.key]) return;
-    turnTo(turns[event.key]);
+    this.#turnTo(turns[event.key]);
     event.preventDefault();
-  });
-  for (const button of $$('[data-turn]', box))
-    button.addEventListener('click', () => turnTo(button.dataset.turn === 'flat' ? FLAT : RELIEF));
-
-  const update = latest(
-    () =>
-      live('relief', async () => {
-        const setting = form.setting();
-        const [rows, columns] = setting.tokens;
-        const [from, tokens] = [Math.min(query(), count(setting) - 1), count(setting)];
-        const place = (token: number) =>
-          `row ${grouped(Math.floor(token / columns))}, column ${grouped(token % columns)}`;
-        const found = await (heightField.value === 'weights' ? byWeights() : byLayers());
-        const block = Math.ceil(Math.max(rows, columns) / MOST);
-        const { heights } = found;
-        grid = { rows, columns, block, heights: blocks(heights, columns, block), query: blockAt(from, columns, block) };
-        describe = (token) => `${place(token)}: ${found.describe(token)}`;
-        paint();
-        saves($('[data-saves]', box), `${data.name}-grid`, {
-          svg: () => svgOf(canvas.clientWidth),
-          png: () => canvasPng(canvas),
-          json: () => ({ setting, query: from, height: heightField.value, rows, columns, values: [...found.values] }),
-        });
-        return `From query ${grouped(from)}, ${place(from)}: ${found.said}.${block > 1 ? ` A block is the highest of ${block} × ${block} tokens.` : ''}`;
-
-        /** What is seen stands highest, what takes more layers is lower. */
-        async function byLayers() {
-          const { counts, layers } = await helpers.counter.ask('reachThrough', {
-            setting,
-            query: from,
-            layers: LAYERS,
-          });
-          const most = counts.length;
-          const of = (n: number, at: number) => `${grouped(n)} in ${at + 1}`;
-          return {
-            values: layers,
-            heights: Float32Array.from(layers, (layer) => (layer === 0 ? 0 : (most + 1 - layer) / most)),
-            describe: (token: number) =>
-              layers[token] === 0
-                ? 'not reached'
-                : layers[token] === 1
-                  ? 'seen'
-                  : `reached through ${layers[token]} layers`,
-            said: `${counts.map(of).join(', ')} ${most === 1 ? 'layer' : 'layers'}, of ${grouped(tokens)} tokens; the fewer layers, the higher`,
-          };
-        }
-
-        async function byWeights() {
-          const head = headOf(headField, setting);
-          const values = await helpers.weigher.ask('weightsOfQuery', { setting, head, query: from });
-          const largest = values.reduce((best, value, at) => (Math.abs(value) > Math.abs(values[best]) ? at : best), 0);
-          const unit = Math.abs(values[largest]) || 1;
-          return {
-            values,
-            heights: values.map((value) => value / unit),
-            describe: (token: number) => `weight ${significant(values[token])}`,
-            said: `its weights on values, as heights; the largest, ${significant(values[largest])}, is at ${place(largest)}`,
-          };
-        }
-      }),
-    APART,
-  );
-  heightField.addEventListener('input', update);
-  headField.addEventListener('input', update);
-  return update;
-
-  function svgOf(width: number): string {
-    const shapes = faces.map(
-      ({ points, colour }) =>
-        `<polygon points="${points.map((point) => point.map((at) => at.toFixed(1)).join(',')).join(' ')}" fill="${colour}" stroke="${colour}" stroke-width="0.6" stroke-linejoin="round"/>`,
-    );
-    const names = namesOf(grid!, turn(), width).map(
-      ({ text, x, y, anchor }) =>
-        `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}">${text}</text>`,
-    );
-    const colour = (name: string) => `rgb(${ink(name).join(' ')})`;
-    return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${width * ASPECT}" style="background:${colour('--paper')}" fill="${colour('--quiet')}" font-family="sans-serif" font-size="12.5">${shapes.join('')}${names.join('')}</svg>`;
   }
+
+  async #show(): Promise<string> {
+    const setting = this.#page.form.setting();
+    const [rows, columns] = setting.tokens;
+    const query = Math.min(this.#query(), count(setting) - 1);
+    const place = (token: number) => `row ${grouped(Math.floor(token / columns))}, column ${grouped(token % columns)}`;
+    const found = await (this.#heightField.value === 'weights'
+      ? this.#byWeights(setting, query, place)
+      : this.#byLayers(setting, query));
+    const { values, said } = found;
+    const block = Math.ceil(Math.max(rows, columns) / MOST);
+    const heights = blocks(found.heights, columns, block);
+    this.#grid = { rows, columns, block, heights, query: blockAt(query, columns, block) };
+    this.#describe = (token) => `${place(token)}: ${found.describe(token)}`;
+    this.#paint();
+    saves($('[data-saves]', this.#box), `${this.#page.data.name}-grid`, {
+      svg: () => svgOf(this.#grid!, this.#faces, this.#turn, this.#canvas.clientWidth),
+      png: () => canvasPng(this.#canvas),
+      json: () => ({ setting, query, height: this.#heightField.value, rows, columns, values: Array.from(values) }),
+    });
+    const blocked = block > 1 ? ` A block is the highest of ${block} × ${block} tokens.` : '';
+    return `From query ${grouped(query)}, ${place(query)}: ${said}.${blocked}`;
+  }
+
+  /** What is seen stands highest; what takes more layers is lower. */
+  async #byLayers(setting: Setting, query: number): Promise<Landscape> {
+    const { counter } = this.#helpers;
+    const { counts, layers } = await counter.ask('reachThrough', { setting, query, layers: LAYERS });
+    const most = counts.length;
+    const reached = counts.map((n, at) => `${grouped(n)} in ${at + 1}`).join(', ');
+    return {
+      values: layers,
+      heights: Float32Array.from(layers, (layer) => (layer === 0 ? 0 : (most + 1 - layer) / most)),
+      describe: (token) => ['not reached', 'seen'][layers[token]] ?? `reached through ${layers[token]} layers`,
+      said: `${reached} ${most === 1 ? 'layer' : 'layers'}, of ${grouped(count(setting))} tokens; the fewer layers, the higher`,
+    };
+  }
+
+  async #byWeights(setting: Setting, query: number, place: (token: number) => string): Promise<Landscape> {
+    const head = headOf(this.#headField, setting);
+    const values = await this.#helpers.weigher.ask('weightsOfQuery', { setting, head, query });
+    const largest = values.reduce((best, value, at) => (Math.abs(value) > Math.abs(values[best]) ? at : best), 0);
+    const unit = Math.abs(values[largest]) || 1;
+    return {
+      values,
+      heights: values.map((value) => value / unit),
+      describe: (token) => `weight ${significant(values[token])}`,
+      said: `its weights on values, as heights; the largest, ${significant(values[largest])}, is at ${place(largest)}`,
+    };
+  }
+}
+
+const between = (least: number, value: number, most: number) => Math.min(most, Math.max(least, value));
+
+function svgOf(grid: Grid, faces: readonly Face[], turn: Turn, width: number): string {
+  const shapes = faces.map(({ points, colour }) => {
+    const corners = points.map((point) => point.map((at) => at.toFixed(1)).join(',')).join(' ');
+    return `<polygon points="${corners}" fill="${colour}" stroke="${colour}" stroke-width="0.6" stroke-linejoin="round"/>`;
+  });
+  const names = namesOf(grid, turn, width).map(
+    ({ text, x, y, anchor }) => `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}">${text}</text>`,
+  );
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${width * ASPECT}" style="background:${css(ink('--paper'))}" fill="${css(ink('--quiet'))}" font-family="sans-serif" font-size="12.5">${shapes.join('')}${names.join('')}</svg>`;
 }
 
 /** The block that a token is in. */
 const blockAt = (token: number, columns: number, block: number) =>
   Math.floor(Math.floor(token / columns) / block) * Math.ceil(columns / block) + Math.floor((token % columns) / block);
 
-/** Of each block the height of the largest magnitude. */
+/** The height of the largest magnitude in each block. */
 function blocks(heights: Float32Array, columns: number, block: number): Float32Array {
   const most = new Float32Array(blockAt(heights.length - 1, columns, block) + 1);
   for (const [token, height] of heights.entries()) {
@@ -266,7 +296,7 @@ function projection({ rows, columns, block }: Grid, { around, above }: Turn, wid
   return { down, across, sin, cos, place };
 }
 
-/** Of each block the top and what is seen of two sides, the farthest first. */
+/** The top and the visible parts of two sides of each block, the farthest first. */
 function facesOf(grid: Grid, turn: Turn, width: number): Face[] {
   const { down, across, sin, cos, place } = projection(grid, turn, width);
   const [plate, above, below, hand, ground, shade] = INKS.map(ink);
@@ -288,46 +318,26 @@ function facesOf(grid: Grid, turn: Turn, width: number): Face[] {
         colour: css(mixed(colour, shade, dark)),
         block,
       });
-      const faces = [];
-      // Of a side what stands out above the neighbour.
+      const top = face(
+        [
+          [w, n, z],
+          [e, n, z],
+          [e, s, z],
+          [w, s, z],
+        ],
+        0,
+      );
+      /** The part of a side between two corners that rises above the neighbour. */
+      const side = (from: Point, to: Point, neighbour: number, tilt: number, dark: number) => {
+        if (Math.abs(tilt) <= 1e-9 || neighbour >= z) return [];
+        const [bottom, edge] = [neighbour, z].map((at) => [[...from, at] as const, [...to, at] as const]);
+        return [face([...bottom, ...edge.reverse()], dark)];
+      };
       const [eastern, southern] = [sin > 0 ? e : w, cos > 0 ? s : n];
-      const besideX = heightAt(row, column + Math.sign(sin));
-      if (Math.abs(sin) > 1e-9 && besideX < z)
-        faces.push(
-          face(
-            [
-              [eastern, n, besideX],
-              [eastern, s, besideX],
-              [eastern, s, z],
-              [eastern, n, z],
-            ],
-            0.4,
-          ),
-        );
-      const besideY = heightAt(row + Math.sign(cos), column);
-      if (Math.abs(cos) > 1e-9 && besideY < z)
-        faces.push(
-          face(
-            [
-              [w, southern, besideY],
-              [e, southern, besideY],
-              [e, southern, z],
-              [w, southern, z],
-            ],
-            0.22,
-          ),
-        );
       return [
-        ...faces,
-        face(
-          [
-            [w, n, z],
-            [e, n, z],
-            [e, s, z],
-            [w, s, z],
-          ],
-          0,
-        ),
+        ...side([eastern, n], [eastern, s], heightAt(row, column + Math.sign(sin)), sin, 0.4),
+        ...side([w, southern], [e, southern], heightAt(row + Math.sign(cos), column), cos, 0.22),
+        top,
       ];
     }),
   );
