@@ -1,20 +1,49 @@
 /**
  * Compiles the kernels of each room into files beside their source, with relaxed SIMD and without, and bundles the worker's
- * script as a string into src/runtime/wasm/worker.generated.ts, so that pages may start it whatever bundled them.
+ * script as a string into src/runtime/wasm/worker.generated.ts, so that pages may start it whatever bundled them. Rooms that
+ * are named are built alone; with --watch they are built again whenever a source is saved.
  */
-import { writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { watch, writeFileSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { rolldown } from 'rolldown';
 import { compileKernels, modulesOf } from './compile-kernels.ts';
 import { generateParams } from './generate-params.ts';
-import { KERNELS } from './kernels.ts';
+import { kernelsOf } from './kernels.ts';
 
 const root = resolve(import.meta.dirname, '..');
+/** Kernels, params and what workers run, but for what is generated. */
+const SOURCE = /^(?!.*\.generated\.).*(\.as|\/params|\/worker)\.ts$/;
 
-await generateParams(root);
-await compileKernels(root, modulesOf(KERNELS), 'src/ops/kernels.generated.json');
-const source = await bundle(join(root, 'src/runtime/wasm/worker.ts'));
-writeFileSync(join(root, 'src/runtime/wasm/worker.generated.ts'), `export const source = ${JSON.stringify(source)};\n`);
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { watch: { type: 'boolean' } } });
+if (values.watch) buildOnSave(positionals);
+else await build(positionals);
+
+async function build(rooms: readonly string[]): Promise<void> {
+  const sources = kernelsOf(rooms);
+  await generateParams(root);
+  const outputs = await compileKernels(root, modulesOf(sources), 'src/ops/kernels.generated.json');
+  if (outputs.length > 0) console.log(`compiled ${outputs.map((path) => basename(path)).join(', ')}`);
+  const source = await bundle(join(root, 'src/runtime/wasm/worker.ts'));
+  writeFileSync(
+    join(root, 'src/runtime/wasm/worker.generated.ts'),
+    `export const source = ${JSON.stringify(source)};\n`,
+  );
+}
+
+/** Each build is a process of its own, which imports the params as they are by then. */
+function buildOnSave(rooms: readonly string[]): void {
+  const rebuild = () => spawnSync(process.execPath, [import.meta.filename, ...rooms], { stdio: 'inherit' });
+  rebuild();
+  let pending: NodeJS.Timeout | undefined;
+  watch(join(root, 'src'), { recursive: true }, (_, path) => {
+    if (!path || !SOURCE.test(path)) return;
+    clearTimeout(pending);
+    // Editors save a file in several steps.
+    pending = setTimeout(rebuild, 50);
+  });
+}
 
 async function bundle(input: string): Promise<string> {
   const build = await rolldown({ input, platform: 'neutral' });

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { compileKernels, modulesOf } from '../scripts/compile-kernels.ts';
+import { KERNELS, kernelsOf } from '../scripts/kernels.ts';
 
 let root: string;
 beforeAll(async () => {
@@ -42,4 +43,10 @@ test('kernels are compiled when they are not what their sources would make', asy
 
   await write('other.as.ts', 'export function f(x: i32): i32 { return y; }');
   await expect(compile()).rejects.toThrow(/other.as.ts does not compile:.*Cannot find name 'y'/s);
+});
+
+test('rooms that are named are built alone', () => {
+  expect(kernelsOf(['norm', 'map'])).toEqual(['src/ops/norm/norm.as.ts', 'src/ops/map/map.as.ts']);
+  expect(kernelsOf([])).toBe(KERNELS);
+  expect(() => kernelsOf(['norms'])).toThrow(/^rooms must be among .*norm.*, got 'norms'$/);
 });
