@@ -5,15 +5,14 @@ import type { Runtime } from '../runtime/runtime';
 import { convert, type HostTensor, hostTensor } from '../tensor/host';
 import { tensorsIn } from '../tensor/structure';
 import type { Tensor } from '../tensor/tensor';
-import type { Task } from './contender';
 import { expectedGradients, expectedResult } from './expected';
-import type { Operation } from './operation';
-import { extentOf, type Problem } from './problem';
+import { joined } from './operation';
+import { extentOf, type Operation, type Problem, type Task } from './problem';
 
 /** Only the pairs that the mask lets through count. */
 const pairs = (problem: Problem) => area(problem.mask, extentOf(problem));
 
-/** What a problem's mask says, in the form in which attention takes it. */
+/** A problem's mask in the form in which attention takes it. */
 type MakeSettings = (runtime: Runtime, problem: Problem) => AttentionSettings;
 
 const byMask: MakeSettings = (_, { mask }) => ({ mask });
@@ -63,15 +62,7 @@ export const backwardBy = (settingsOf: MakeSettings, name = 'attention backward'
         const { gradQ, gradK, gradV } = attentionBackward(q, k, v, { out, lse, gradOut }, { ...settings, ...control });
         grads.push(gradQ, gradK, gradV);
       },
-      async result() {
-        const joined = new Float32Array(q.size + k.size + v.size);
-        let at = 0;
-        for (const grad of grads) {
-          joined.set((await grad.read()) as Float32Array, at);
-          at += grad.size;
-        }
-        return joined;
-      },
+      result: () => joined(grads),
       get tensors() {
         return [...held, ...grads];
       },

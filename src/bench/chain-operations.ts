@@ -1,12 +1,12 @@
 /** A chain of small ops, and its arithmetic done by a single one. */
-import { largestOf } from '../measure/gate';
 import { add, multiply } from '../ops/map';
 import { matmul } from '../ops/matmul';
 import type { Runtime } from '../runtime/runtime';
 import { pullback } from '../tape';
 import type { Tensor } from '../tensor/tensor';
-import type { Operation } from './operation';
-import type { Inputs } from './problem';
+import { known } from './expected';
+import { tensorOperation, unwritten } from './operation';
+import type { Inputs, Operation, Task } from './problem';
 
 /** Ops of a chain. */
 export const OPS = 400;
@@ -22,12 +22,12 @@ export function chain(isQueued: boolean): Operation {
       const { x, b, c } = termsOf(inputs);
       let numbers = Float64Array.from(x);
       for (let at = 0; at < OPS; at += 2) numbers = numbers.map((value, i) => value * b[i]! + c[i]!);
-      return [{ known: [{ at: 0, numbers }], largest: largestOf(numbers), of: 'largest result' }];
+      return [known(numbers, 'largest result')];
     },
-    open(runtime, { problem: { d }, inputs }) {
-      const { x, b, c } = tensorsOf(runtime, inputs, [1, d]);
+    open(runtime, task) {
+      const { x, b, c } = tensorsOf(runtime, task);
       const long = isQueued ? longOp(runtime) : undefined;
-      let last = runtime.tensor(new Float32Array(d).fill(Number.NaN), [1, d]);
+      let last: Tensor = unwritten(runtime, x.shape);
       return {
         call() {
           long?.call();
@@ -40,7 +40,7 @@ export function chain(isQueued: boolean): Operation {
         },
         result: () => last.read() as Promise<Float32Array>,
         get tensors() {
-          return [x, b, c, last, ...(long?.tensors ?? [])];
+          return [x, b, c, last, ...(long ? [long] : [])];
         },
       };
     },
@@ -54,14 +54,16 @@ export function chainGradients(isTaped: boolean): Operation {
     flops: ({ d }) => 1.5 * OPS * d,
     size: ({ d }) => d,
     bytes: ({ d }) => 4 * 4 * d,
-    expected(_, inputs) {
-      const numbers = Float64Array.from(termsOf(inputs).b, (value) => value ** (OPS / 2));
-      return [{ known: [{ at: 0, numbers }], largest: largestOf(numbers), of: 'largest gradient' }];
-    },
-    open(runtime, { problem: { d }, inputs }) {
-      const { x, b, c } = tensorsOf(runtime, inputs, [1, d]);
-      const ones = runtime.tensor(new Float32Array(d).fill(1), [1, d]);
-      let gradient: Tensor = runtime.tensor(new Float32Array(d).fill(Number.NaN), [1, d]);
+    expected: (_, inputs) => [
+      known(
+        Float64Array.from(termsOf(inputs).b, (value) => value ** (OPS / 2)),
+        'largest gradient',
+      ),
+    ],
+    open(runtime, task) {
+      const { x, b, c } = tensorsOf(runtime, task);
+      const ones = runtime.tensor(new Float32Array(x.size).fill(1), x.shape);
+      let gradient: Tensor = unwritten(runtime, x.shape);
       const forward = (start: Tensor) => {
         let last = start;
         for (let at = 0; at < OPS; at++) {
@@ -98,42 +100,42 @@ export function chainGradients(isTaped: boolean): Operation {
 
 /** One product of as many numbers as the chain has in all; at once, or behind the same long op. */
 export function chainArithmetic(isQueued: boolean): Operation {
-  return {
+  const rowsOf = (x: Float32Array) => Float32Array.from({ length: OPS * x.length }, (_, i) => x[i % x.length]!);
+  return tensorOperation({
     name: isQueued ? 'arithmetic of a chain, queued' : 'arithmetic of a chain',
     flops: ({ d }) => OPS * d,
-    size: ({ d }) => OPS * d,
     bytes: ({ d }) => 4 * (2 * OPS + 1) * d,
     expected(_, inputs) {
       const { x, b } = termsOf(inputs);
-      const numbers = Float64Array.from({ length: OPS * x.length }, (_, i) => x[i % x.length]! * b[i % x.length]!);
-      return [{ known: [{ at: 0, numbers }], largest: largestOf(numbers), of: 'largest result' }];
+      return [
+        known(
+          Float64Array.from(rowsOf(x), (value, i) => value * b[i % b.length]!),
+          'largest result',
+        ),
+      ];
     },
-    open(runtime, { problem: { d }, inputs }) {
+    outputs: ({ d }) => ({ out: [OPS, d] }),
+    operands(runtime, { problem: { d }, inputs }) {
       const { x, b } = termsOf(inputs);
-      const rows = runtime.tensor(
-        Float32Array.from({ length: OPS * d }, (_, i) => x[i % d]!),
-        [OPS, d],
-      );
-      const factors = runtime.tensor(b, [d]);
-      const out = runtime.tensor(new Float32Array(OPS * d).fill(Number.NaN), [OPS, d]);
       const long = isQueued ? longOp(runtime) : undefined;
-      return {
-        call() {
-          long?.call();
-          multiply(rows, factors, { out });
-        },
-        result: () => out.read() as Promise<Float32Array>,
-        tensors: [rows, factors, out, ...(long?.tensors ?? [])],
-      };
+      return { rows: runtime.tensor(rowsOf(x), [OPS, d]), factors: runtime.tensor(b, [d]), long };
     },
-  };
+    run({ rows, factors, long, out }) {
+      long?.call();
+      multiply(rows, factors, { out });
+    },
+  });
 }
 
 /** So long that workers compute it while calls behind it wait. */
-function longOp(runtime: Runtime): { call(): void; readonly tensors: readonly Tensor[] } {
+function longOp(runtime: Runtime): { call(): void; dispose(): void } {
   const a = runtime.random([768, 768], { seed: 1 });
   const out = runtime.empty([768, 768]);
-  return { call: () => void matmul(a, a, { out }), tensors: [a, out] };
+  const dispose = () => {
+    a.dispose();
+    out.dispose();
+  };
+  return { call: () => void matmul(a, a, { out }), dispose };
 }
 
 /** Factors little below 1, so that the chain stays bounded and its gradient normal. */
@@ -141,7 +143,8 @@ function termsOf({ q, k, v }: Inputs): Record<'x' | 'b' | 'c', Float32Array> {
   return { x: q, b: k.map((value) => 0.9 + 0.1 / (1 + Math.abs(value))), c: v };
 }
 
-function tensorsOf(runtime: Runtime, inputs: Inputs, shape: readonly number[]): Record<'x' | 'b' | 'c', Tensor<'f32'>> {
+function tensorsOf(runtime: Runtime, { problem: { d }, inputs }: Task): Record<'x' | 'b' | 'c', Tensor<'f32'>> {
   const { x, b, c } = termsOf(inputs);
-  return { x: runtime.tensor(x, shape), b: runtime.tensor(b, shape), c: runtime.tensor(c, shape) };
+  const row = (numbers: Float32Array) => runtime.tensor(numbers, [1, d]);
+  return { x: row(x), b: row(b), c: row(c) };
 }

@@ -1,4 +1,4 @@
-import type { Inputs, Problem } from './problem';
+import type { Task } from './problem';
 
 /** A system that can compute a problem: Saccade with some settings, or a peer. */
 export interface Contender {
@@ -6,12 +6,6 @@ export interface Contender {
   readonly name: string;
   /** Makes ready for calls on one problem. */
   open(task: Task, signal: AbortSignal): Promise<Session>;
-}
-
-/** A problem with its inputs. */
-export interface Task {
-  readonly problem: Problem;
-  readonly inputs: Inputs;
 }
 
 /**

@@ -2,165 +2,137 @@
 import { createKeyValueCache, type KeyValueCache } from '../cache';
 import { causal } from '../masks/band';
 import { type Expected, expectedAttention, largestOf } from '../measure/gate';
-import { attention } from '../ops/attention';
+import { type AttentionOptions, attention } from '../ops/attention';
 import type { CacheDType } from '../ops/cache/layout';
 import { matmul } from '../ops/matmul';
 import { sum } from '../ops/reduce';
 import type { Runtime } from '../runtime/runtime';
 import { alibi } from '../scores/score';
-import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from '../tensor/float16';
-import { hostTensor } from '../tensor/host';
+import { convert, type HostTensor, hostTensor } from '../tensor/host';
 import { normal } from '../tensor/random';
 import type { Tensor } from '../tensor/tensor';
-import type { Operation } from './operation';
-import type { Inputs, Problem } from './problem';
+import { known } from './expected';
+import { tensorOperation } from './operation';
+import type { Inputs, Operation, Problem, Task } from './problem';
 
 /** Query heads for each key/value head of a problem. */
 export const SHARED = 4;
-/** So many bytes are read before the same come again: what was read last is in no cache. */
-const FAR = 2 ** 28;
 
-const slopes = (h: number) => Array.from({ length: h }, (_, head) => 2 ** (-8 * ((head + 1) / h)));
-
-/** So many copies that they do not stay in a cache; each call takes the next. */
-export function inTurns<T>(bytes: number, make: () => T): { readonly all: readonly T[]; next(): T } {
-  const all = Array.from({ length: Math.max(1, Math.ceil(FAR / bytes)) }, make);
-  let calls = 0;
-  return { all, next: () => all[calls++ % all.length] as T };
-}
+const slopesOf = (h: number) => Array.from({ length: h }, (_, head) => 2 ** (-8 * ((head + 1) / h)));
 
 export const keyBytes = ({ n, h, d }: Problem) => 2 * n * h * d * 4;
 
+/** Keys and values [1, n, h, d]. */
+function keysOf(runtime: Runtime, { problem: { n, h, d }, inputs: { k, v } }: Task) {
+  return { k: runtime.tensor(k, [1, n, h, d]), v: runtime.tensor(v, [1, n, h, d]) };
+}
+
+/** Sums of numbers; errors are measured by the sum of their magnitudes. */
+function expectedSums(...arrays: readonly Float32Array[]): [Expected] {
+  const magnitude = (x: Float32Array) => x.reduce((sum, value) => sum + Math.abs(value), 0);
+  const numbers = arrays.map((x) => x.reduce((sum, value) => sum + value, 0));
+  return [{ known: [{ at: 0, numbers }], largest: Math.max(...arrays.map(magnitude)), of: 'sum of |numbers|' }];
+}
+
 /** Sums of all keys and values. */
-export const readOfKeys: Operation = {
+export const readOfKeys = tensorOperation({
   name: 'read of keys and values',
-  flops: () => 0,
-  size: () => 2,
   bytes: keyBytes,
-  expected(_, { k, v }) {
-    const numbers = [k, v].map((values) => values.reduce((a, b) => a + b, 0));
-    const largest = [k, v].reduce(
-      (most, values) =>
-        Math.max(
-          most,
-          values.reduce((a, b) => a + Math.abs(b), 0),
-        ),
-      0,
-    );
-    return [{ known: [{ at: 0, numbers }], largest, of: 'sum of |numbers|' }];
+  expected: (_, { k, v }) => expectedSums(k, v),
+  outputs: () => ({ ofKeys: [], ofValues: [] }),
+  operands: () => ({}),
+  streamed: (runtime, task) => () => keysOf(runtime, task),
+  run({ k, v, ofKeys, ofValues }) {
+    sum(k, { axes: [0, 1, 2, 3], out: ofKeys });
+    sum(v, { axes: [0, 1, 2, 3], out: ofValues });
   },
-  open(runtime, { problem, inputs }) {
-    const shape = [problem.n, problem.h, problem.d];
-    const sets = inTurns(keyBytes(problem), () => [inputs.k, inputs.v].map((data) => runtime.tensor(data, shape)));
-    const sums = [runtime.empty([]), runtime.empty([])];
-    return {
-      call() {
-        for (const [at, x] of sets.next().entries()) sum(x, { axes: [0, 1, 2], out: sums[at] as Tensor<'f32'> });
-      },
-      result: async () => Float32Array.of(...(await Promise.all(sums.map(async (x) => (await x.read())[0] as number)))),
-      tensors: [...sets.all.flat(), ...sums],
-    };
-  },
-};
+});
 
 interface Decoding {
   readonly name: string;
-  /** Of the cache; none for plain tensors. */
+  /** The cache's; none for plain tensors. */
   readonly dtype?: CacheDType;
   /** Queries of a head; default 1. */
   readonly queries?: number;
-  /** Each sees so many keys. */
+  /** Keys that each of them sees; default: all. */
   readonly window?: number;
-  /** A slope for each head, on distances, as a function. */
+  /** Whether scores fall by a slope for each head, on distances, as a function. */
   readonly isSloped?: boolean;
 }
 
-/** A step of 4 query heads for each key/value head, whose queries are the last tokens. */
+/** A step with 4 query heads for each key/value head, whose queries are the last tokens. */
 export function decoding({ name, dtype, queries = 1, window, isSloped }: Decoding): Operation {
-  return {
+  return tensorOperation({
     name,
     flops: ({ n, h, d }) => 4 * queries * SHARED * h * d * Math.min(n, window ?? n),
-    size: ({ h, d }) => queries * SHARED * h * d,
     bytes: keyBytes,
     expected(problem, inputs) {
       const { n, h, d } = problem;
-      const [k, v] = [inputs.k, inputs.v].map((data) => hostTensor(stored(data, d, dtype), [1, n, h, d]));
-      const q = hostTensor(queriesOf(problem, inputs, queries), [1, queries, SHARED * h, d]);
-      const all = slopes(SHARED * h);
+      const stored = (x: Float32Array) => asStored(hostTensor(x, [1, n, h, d]), dtype);
+      const slopes = slopesOf(SHARED * h);
+      const distance = (i: number, j: number) => i + n - queries - j;
       const modifier = {
         value: (score: number, i: number, j: number, head: number) =>
-          score - (all[head] as number) * Math.abs(i + n - queries - j),
+          score - (slopes[head] as number) * Math.abs(distance(i, j)),
         slope: () => 1,
       };
-      const mask = {
-        ...causal(),
-        sees: (i: number, j: number) => {
-          const distance = i + n - queries - j;
-          return distance >= 0 && distance < (window ?? n);
-        },
-      };
-      const settings = { mask, scale: 1 / Math.sqrt(d), ...(isSloped && { modifier }) };
-      return [
-        expectedAttention(
-          { q, k: k!, v: v! },
-          Array.from({ length: queries }, (_, i) => i),
-          settings,
-        ),
-      ];
+      const sees = (i: number, j: number) => distance(i, j) >= 0 && distance(i, j) < (window ?? n);
+      const qkv = { q: lastQueries(problem, inputs, queries), k: stored(inputs.k), v: stored(inputs.v) };
+      const settings = { mask: { ...causal(), sees }, scale: 1 / Math.sqrt(d), ...(isSloped && { modifier }) };
+      return [expectedAttention(qkv, [...Array(queries).keys()], settings)];
     },
-    open(runtime, { problem, inputs }) {
-      const { n, h, d } = problem;
-      const q = runtime.tensor(queriesOf(problem, inputs, queries), [1, queries, SHARED * h, d]);
-      const out = runtime.tensor(new Float32Array(q.size).fill(Number.NaN), q.shape);
-      const score = isSloped ? alibi(slopes(SHARED * h)) : undefined;
-      const options = { out, score, window: window ? ([window - 1, -1] as const) : undefined };
-      const result = () => out.read() as Promise<Float32Array>;
+    outputs: ({ h, d }) => ({ out: [1, queries, SHARED * h, d] }),
+    operands: (runtime, { problem, inputs }) => ({
+      q: runtime.fromHost(lastQueries(problem, inputs, queries)),
+      score: isSloped ? alibi(slopesOf(SHARED * problem.h)) : undefined,
+    }),
+    streamed: (runtime, task) => () => {
       if (dtype) {
-        const sets = inTurns(keyBytes(problem), () => cacheOf(runtime, problem, inputs, dtype));
-        const call = () => attention(q, sets.next().layer(0), options).lse.dispose();
-        return { call, result, tensors: [q, out, ...sets.all] };
+        const cache = cacheOf(runtime, task, dtype);
+        return { cache, attend: (q: Tensor, options: Settings) => attention(q, cache.layer(0), options) };
       }
-      const shape = [1, n, h, d];
-      const sets = inTurns(keyBytes(problem), () => [inputs.k, inputs.v].map((data) => runtime.tensor(data, shape)));
-      return {
-        call() {
-          const [k, v] = sets.next() as [Tensor, Tensor];
-          attention(q, k, v, { ...options, causal: true }).lse.dispose();
-        },
-        result,
-        tensors: [q, out, ...sets.all.flat()],
-      };
+      const { k, v } = keysOf(runtime, task);
+      return { k, v, attend: (q: Tensor, options: Settings) => attention(q, k, v, { ...options, causal: true }) };
     },
-  };
+    run: ({ q, score, attend, out }) =>
+      attend(q, { out, score, ...(window && { window: [window - 1, -1] }) }).lse.dispose(),
+  });
 }
 
-/** The first numbers of the problem's queries. */
-export const queriesOf = ({ h, d }: Problem, { q }: Inputs, queries: number) => q.subarray(0, queries * SHARED * h * d);
+type Settings = Pick<AttentionOptions, 'out' | 'score' | 'window'>;
 
-export function cacheOf(runtime: Runtime, { n, h, d }: Problem, { k, v }: Inputs, dtype: CacheDType): KeyValueCache {
+/** The first numbers of the problem's queries, as `queries` tokens [1, queries, 4 h, d]. */
+export const lastQueries = ({ h, d }: Problem, { q }: Inputs, queries: number): HostTensor<'f32'> =>
+  hostTensor(q.subarray(0, queries * SHARED * h * d), [1, queries, SHARED * h, d], 'f32');
+
+export function cacheOf(runtime: Runtime, task: Task, dtype: CacheDType): KeyValueCache {
+  const { n, h, d } = task.problem;
   const cache = createKeyValueCache(runtime, { layers: 1, heads: h, d, dtype, capacity: n });
-  using keys = runtime.tensor(k, [1, n, h, d]);
-  using values = runtime.tensor(v, [1, n, h, d]);
-  cache.append(0, keys, values);
+  const { k, v } = keysOf(runtime, task);
+  cache.append(0, k, v);
+  k.dispose();
+  v.dispose();
   return cache;
 }
 
-/** Numbers as a cache holds them. */
-function stored(x: Float32Array, columns: number, dtype: CacheDType = 'f32'): Float32Array {
-  if (dtype === 'f16') return x.map((value) => fromFloat16(toFloat16(value)));
-  if (dtype === 'bf16') return x.map((value) => fromBfloat16(toBfloat16(value)));
-  if (dtype === 'f32') return x;
-  const result = new Float32Array(x.length);
-  for (let at = 0; at < x.length; at += columns) {
-    const row = x.subarray(at, at + columns);
+/** The numbers that a cache of that dtype holds: rows of 8 bits have a scale each. */
+function asStored(x: HostTensor, dtype: CacheDType = 'f32'): HostTensor {
+  if (dtype !== 'i8') return convert(x, dtype);
+  const columns = x.shape.at(-1) as number;
+  const result = Float64Array.from(x.data as Float32Array);
+  for (let at = 0; at < result.length; at += columns) {
+    const row = result.subarray(at, at + columns);
     const scale = Math.fround(largestOf(row) / 127);
-    for (const [c, value] of row.entries()) result[at + c] = scale * Math.round(value / scale);
+    row.forEach((value, c) => {
+      row[c] = scale * Math.round(value / scale);
+    });
   }
-  return result;
+  return hostTensor(result, x.shape);
 }
 
 /** A prompt of all tokens, in chunks that are appended and then attend: 4 query heads for each key/value head. */
 export function prefill(chunk: number | undefined): Operation {
+  /** Queries that are checked. */
   const last = 8;
   return {
     name: chunk ? `prefill in chunks of ${chunk}` : 'prefill in one call',
@@ -170,24 +142,25 @@ export function prefill(chunk: number | undefined): Operation {
     bytes: keyBytes,
     expected(problem, inputs) {
       const { n, h, d } = problem;
-      const [k, v] = [inputs.k, inputs.v].map((data) => hostTensor(data, [1, n, h, d]));
-      const q = hostTensor(queriesOf(problem, inputs, last), [1, last, SHARED * h, d]);
+      const qkv = {
+        q: lastQueries(problem, inputs, last),
+        k: hostTensor(inputs.k, [1, n, h, d]),
+        v: hostTensor(inputs.v, [1, n, h, d]),
+      };
       const mask = { ...causal(), sees: (i: number, j: number) => j <= i + n - last };
-      const all = Array.from({ length: last }, (_, i) => i);
-      return [expectedAttention({ q, k: k!, v: v! }, all, { mask, scale: 1 / Math.sqrt(d) })];
+      return [expectedAttention(qkv, [...Array(last).keys()], { mask, scale: 1 / Math.sqrt(d) })];
     },
-    open(runtime, { problem, inputs }) {
+    open(runtime, task) {
+      const { problem, inputs } = task;
       const { n, h, d } = problem;
-      const queries = new Float32Array(n * SHARED * h * d);
-      for (let at = 0; at < queries.length; at += inputs.q.length)
-        queries.set(inputs.q.subarray(0, Math.min(inputs.q.length, queries.length - at)), at);
-      const tail = queriesOf(problem, inputs, last);
+      // The problem's queries over and over, and the checked ones at the end.
+      const queries = Float32Array.from({ length: n * SHARED * h * d }, (_, at) => inputs.q[at % inputs.q.length]!);
+      const tail = lastQueries(problem, inputs, last).data;
       queries.set(tail, queries.length - tail.length);
-      const [q, k, v] = [queries, inputs.k, inputs.v].map((data, at) =>
-        runtime.tensor(data, [1, n, at === 0 ? SHARED * h : h, d]),
-      ) as [Tensor, Tensor, Tensor];
-      let out = runtime.empty([1, 1, SHARED * h, d]) as Tensor;
+      const q = runtime.tensor(queries, [1, n, SHARED * h, d]);
+      const { k, v } = keysOf(runtime, task);
       const cache = createKeyValueCache(runtime, { layers: 1, heads: h, d, capacity: n });
+      let out: Tensor = runtime.empty([1, 1, SHARED * h, d]);
       const take = (made: Tensor) => {
         out.dispose();
         out = made;
@@ -197,13 +170,9 @@ export function prefill(chunk: number | undefined): Operation {
           if (!chunk) return take(attention(q, k, v, { causal: true }).out);
           cache.truncate(0);
           for (let at = 0; at < n; at += chunk) {
-            const [ofQ, ofK, ofV] = [q, k, v].map((x) => x.slice(1, at, Math.min(n, at + chunk))) as [
-              Tensor,
-              Tensor,
-              Tensor,
-            ];
-            cache.append(0, ofK, ofV);
-            take(attention(ofQ, cache.layer(0)).out);
+            const part = (x: Tensor) => x.slice(1, at, Math.min(n, at + chunk));
+            cache.append(0, part(k), part(v));
+            take(attention(part(q), cache.layer(0)).out);
           }
         },
         async result() {
@@ -227,17 +196,13 @@ export const appending: Operation = {
   flops: () => 0,
   size: ({ h, d }) => h * d,
   bytes: ({ h, d }) => 4 * LAYERS * h * d * 4,
-  expected: ({ h, d }, { v }) => {
-    // A key of zeros sees but itself.
-    const numbers = v.subarray(0, h * d);
-    return [{ known: [{ at: 0, numbers }], largest: largestOf(numbers), of: 'largest |v|' }];
-  },
+  // All tokens have the same value.
+  expected: ({ h, d }, { v }) => [known(v.subarray(0, h * d), 'largest |v|')],
   open(runtime, { problem: { h, d }, inputs }) {
     const most = 4096;
     const cache = createKeyValueCache(runtime, { layers: LAYERS, heads: h, d, capacity: most });
-    const [k, v, q] = [inputs.k, inputs.v, inputs.q].map((data) =>
-      runtime.tensor(data.subarray(0, h * d), [1, 1, h, d]),
-    ) as [Tensor, Tensor, Tensor];
+    const token = (x: Float32Array) => runtime.tensor(x.subarray(0, h * d), [1, 1, h, d]);
+    const [q, k, v] = [token(inputs.q), token(inputs.k), token(inputs.v)];
     return {
       call() {
         if (cache.lengths[0] === most) cache.truncate(0);
@@ -257,67 +222,36 @@ export const appending: Operation = {
 /** Columns of the weights, [d, 3072]. */
 const COLUMNS = 3072;
 const weightBytes = ({ d }: Problem, dtype: 'f32' | 'bf16' = 'f32') => d * COLUMNS * (dtype === 'f32' ? 4 : 2);
-const weightsOf = ({ d }: Problem) => normal(d * COLUMNS, 5).map((x) => fromBfloat16(toBfloat16(x)));
+/** Numbers that bf16 holds exactly. */
+const weightsOf = ({ d }: Problem) => convert(convert(hostTensor(normal(d * COLUMNS, 5), [d, COLUMNS]), 'bf16'), 'f32');
 
-export const readOfWeights: Operation = {
+export const readOfWeights = tensorOperation({
   name: 'read of weights',
-  flops: () => 0,
-  size: () => 1,
   bytes: weightBytes,
-  expected(problem) {
+  expected: (problem) => expectedSums(weightsOf(problem).data),
+  outputs: () => ({ out: [] }),
+  operands: () => ({}),
+  streamed(runtime, { problem }) {
     const weights = weightsOf(problem);
-    const numbers = [weights.reduce((a, b) => a + b, 0)];
-    return [
-      { known: [{ at: 0, numbers }], largest: weights.reduce((a, b) => a + Math.abs(b), 0), of: 'sum of |numbers|' },
-    ];
+    return () => ({ weights: runtime.fromHost(weights) });
   },
-  open(runtime, { problem }) {
-    const data = weightsOf(problem);
-    const sets = inTurns(weightBytes(problem), () => runtime.tensor(data, [problem.d, COLUMNS]));
-    const out = runtime.empty([]);
-    return {
-      call: () => void sum(sets.next(), { axes: [0, 1], out }),
-      result: () => out.read() as Promise<Float32Array>,
-      tensors: [...sets.all, out],
-    };
-  },
-};
+  run: ({ weights, out }) => sum(weights, { axes: [0, 1], out }),
+});
 
 /** n rows [n, d] times weights [d, 3072]. */
-export function fewRows(dtype: 'f32' | 'bf16'): Operation {
-  return {
+export function skinnyProduct(dtype: 'f32' | 'bf16'): Operation {
+  return tensorOperation({
     name: `product of few rows, ${dtype}`,
     flops: ({ n, d }) => 2 * n * d * COLUMNS,
-    size: ({ n }) => n * COLUMNS,
     bytes: (problem) => weightBytes(problem, dtype),
-    expected(problem, { q }): Expected[] {
-      const { n, d } = problem;
-      const weights = weightsOf(problem);
-      const numbers = new Float64Array(n * COLUMNS);
-      for (let row = 0; row < n; row++)
-        for (let k = 0; k < d; k++) {
-          const x = rounded(q[row * d + k] as number, dtype);
-          for (let c = 0; c < COLUMNS; c++) numbers[row * COLUMNS + c]! += x * (weights[k * COLUMNS + c] as number);
-        }
-      return [{ known: [{ at: 0, numbers }], largest: largestOf(numbers), of: 'largest result' }];
+    outputs: ({ n }) => ({ out: [n, COLUMNS] }),
+    operands: (runtime, { problem: { n, d }, inputs: { q } }) => ({
+      a: runtime.fromHost(convert(hostTensor(q.subarray(0, n * d), [n, d]), dtype)),
+    }),
+    streamed(runtime, { problem }) {
+      const weights = convert(weightsOf(problem), dtype);
+      return () => ({ weights: runtime.fromHost(weights) });
     },
-    open(runtime, { problem, inputs }) {
-      const { n, d } = problem;
-      const tensorOf = (data: Float32Array, shape: readonly number[]) =>
-        dtype === 'f32'
-          ? runtime.tensor(data, shape)
-          : runtime.tensor(Uint16Array.from(data, toBfloat16), shape, 'bf16');
-      const data = weightsOf(problem);
-      const a = tensorOf(inputs.q.subarray(0, n * d), [n, d]);
-      const sets = inTurns(weightBytes(problem, dtype), () => tensorOf(data, [d, COLUMNS]));
-      const out = runtime.tensor(new Float32Array(n * COLUMNS).fill(Number.NaN), [n, COLUMNS]);
-      return {
-        call: () => void matmul(a, sets.next(), { out }),
-        result: () => out.read() as Promise<Float32Array>,
-        tensors: [a, ...sets.all, out],
-      };
-    },
-  };
+    run: ({ a, weights, out }) => matmul(a, weights, { out }),
+  });
 }
-
-const rounded = (x: number, dtype: 'f32' | 'bf16') => (dtype === 'f32' ? x : fromBfloat16(toBfloat16(x)));

@@ -5,10 +5,10 @@ import { largestOf } from '../measure/gate';
 import { localLinearAttention } from '../ops/local-linear';
 import { localLinear as reference } from '../ops/local-linear/regression';
 import { hostTensor } from '../tensor/host';
-import type { Operation } from './operation';
-import { extentOf, type Problem } from './problem';
+import { unwritten } from './operation';
+import { extentOf, type Operation } from './problem';
 
-/** Before the first result says how many there were. */
+/** Iterations until the first result says how many there were. */
 const USUAL_ITERATIONS = 8;
 
 /**
@@ -17,7 +17,6 @@ const USUAL_ITERATIONS = 8;
  */
 export function localLinear(ridge: number): Operation {
   let iterations = USUAL_ITERATIONS;
-  const settingsOf = ({ mask }: Problem) => ({ ridge, causal: mask === causal() });
   return {
     name: `local-linear-${ridge}`,
     growth: 2,
@@ -25,32 +24,24 @@ export function localLinear(ridge: number): Operation {
     size: ({ n, h, d }) => n * h * d,
     bytes: ({ n, h, d }) => 4 * n * h * (5 * d + 3),
     // The last row sees all keys, causal or not.
-    expected(problem, { q, k, v }) {
-      const { n, h, d } = problem;
+    expected({ n, h, d }, { q, k, v }) {
       const at = (n - 1) * h * d;
-      const [query, keys, values] = [
-        hostTensor(q.subarray(at), [1, 1, h, d]),
-        hostTensor(k, [1, n, h, d]),
-        hostTensor(v, [1, n, h, d]),
-      ] as const;
-      const settings = { ridge, causal: false, scale: 1 / Math.sqrt(d) };
-      const numbers = reference({ q: query, k: keys, v: values }, settings).out.data as Float64Array;
+      const given = {
+        q: hostTensor(q.subarray(at), [1, 1, h, d]),
+        k: hostTensor(k, [1, n, h, d]),
+        v: hostTensor(v, [1, n, h, d]),
+      };
+      const numbers = reference(given, { ridge, causal: false, scale: 1 / Math.sqrt(d) }).out.data;
       return [{ known: [{ at, numbers }], largest: largestOf(v), of: 'largest |v|' }];
     },
-    open(runtime, { problem, inputs }) {
-      const { n, h, d } = problem;
-      const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((x) => runtime.tensor(x, [1, n, h, d]));
-      const out = runtime.tensor(new Float32Array(n * h * d).fill(Number.NaN), [1, n, h, d]);
-      const held = [q!, k!, v!, out];
+    open(runtime, { problem: { n, h, d, mask }, inputs }) {
+      const tensor = (x: Float32Array) => runtime.tensor(x, [1, n, h, d]);
+      const [q, k, v] = [tensor(inputs.q), tensor(inputs.k), tensor(inputs.v)];
+      const out = unwritten(runtime, q.shape);
       const call = () => {
-        const {
-          lse,
-          solution,
-          residual,
-          iterations: counts,
-        } = localLinearAttention(q!, k!, v!, { ...settingsOf(problem), out });
-        for (const each of [lse, solution, residual]) each.dispose();
-        return counts;
+        const results = localLinearAttention(q, k, v, { ridge, causal: mask === causal(), out });
+        for (const each of [results.lse, results.solution, results.residual]) each.dispose();
+        return results.iterations;
       };
       return {
         call: () => call().dispose(),
@@ -60,7 +51,7 @@ export function localLinear(ridge: number): Operation {
           iterations = numbers.reduce((sum, x) => sum + x, 0) / numbers.length;
           return (await out.read()) as Float32Array;
         },
-        tensors: held,
+        tensors: [q, k, v, out],
       };
     },
   };

@@ -6,10 +6,10 @@ import type { Control } from '../runtime/backend';
 import type { RuntimeOptions } from '../runtime/runtime';
 import { reasonOf } from '../text/reason';
 import { operationOf } from './attention-operations';
-import type { Contender, Session, Task } from './contender';
+import type { Contender, Session } from './contender';
 import { type Gate, gateOf } from './gate';
 import { limited, TooSlowError } from './limit';
-import { inputsOf, type Problem, takesSameInputs } from './problem';
+import { inputsOf, type Problem, type Task, takesSameInputs } from './problem';
 import type { BenchRow } from './report';
 import { type Runtimes, runtimeOptions } from './runtimes';
 
@@ -137,7 +137,7 @@ export class Measurement {
   /** Opens a contender, checks its first result and finds out how often to call it for one sample. */
   async #start(
     { contender, problem, simd, hasPeak = true }: Entry,
-    prepare: () => Prepared,
+    prepare: () => Promise<Prepared>,
     signal: AbortSignal,
   ): Promise<Running> {
     const { n, h, d, dtype, mask } = problem;
@@ -151,7 +151,7 @@ export class Measurement {
         `about ${Math.round(expected / 1000)} s a call by its time at n = ${before.n}, the limit is ${limit / 1000} s`,
       );
     }
-    const { task, gate } = prepare();
+    const { task, gate } = await prepare();
     const session = await limited(contender, limit).open(task, signal);
     try {
       let ms = await session.time(1, signal);
@@ -207,13 +207,13 @@ interface Prepared {
 }
 
 /** Inputs and reference of the last problem asked for, made on demand and once; problems of equal extents share inputs. */
-function preparer(): (problem: Problem) => () => Prepared {
-  let last: { problem: Problem; prepared: Prepared } | undefined;
-  return (problem) => () => {
-    if (last?.problem !== problem) {
-      const inputs = last && takesSameInputs(last.problem, problem) ? last.prepared.task.inputs : inputsOf(problem);
-      last = { problem, prepared: { task: { problem, inputs }, gate: gateOf(problem, inputs) } };
+function preparer(): (problem: Problem) => () => Promise<Prepared> {
+  let last: Prepared | undefined;
+  return (problem) => async () => {
+    if (last?.task.problem !== problem) {
+      const inputs = last && takesSameInputs(last.task.problem, problem) ? last.task.inputs : inputsOf(problem);
+      last = { task: { problem, inputs }, gate: await gateOf(problem, inputs) };
     }
-    return last.prepared;
+    return last;
   };
 }

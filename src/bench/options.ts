@@ -1,7 +1,7 @@
 /** The settings of a benchmark, and the command line that repeats it. */
 import type { RuntimeOptions } from '../runtime/runtime';
 import { shellCommand } from '../text/shell';
-import type { MaskName } from './problem';
+import { MASKS, type MaskName, type Problem } from './problem';
 
 /** Where Saccade computes, and those peers that have a choice. */
 export const BENCH_BACKENDS = ['wasm', 'webgpu'] as const;
@@ -51,4 +51,16 @@ export function commandWords(...[suite, options, defaults]: Described): string[]
     return value === true ? [flag] : [flag, String(value)];
   });
   return ['bench', suite, ...flags];
+}
+
+/** Every combination of the extents and masks. */
+export function problemsOf({ n, d, masks, heads }: Pick<BenchOptions, 'n' | 'd' | 'masks' | 'heads'>): Problem[] {
+  return d.flatMap((dim) =>
+    masks.flatMap((mask) => n.map((extent) => ({ n: extent, h: heads, d: dim, mask: MASKS[mask] }))),
+  );
+}
+
+/** The options by which `problemsOf` gives this problem alone. */
+export function optionsOf({ n, d, mask }: Problem): Pick<BenchOptions, 'n' | 'd' | 'masks'> {
+  return { n: [n], d: [d], masks: [mask.name as MaskName] };
 }

@@ -5,8 +5,9 @@ import { freemem, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { writeSafetensors } from '../io';
-import type { Session, Task } from './contender';
+import type { Session } from './contender';
 import { givenOf } from './given';
+import type { Task } from './problem';
 
 /** Of the memory that is free, the share that a peer may take before it is stopped. */
 const MEMORY_SHARE = 0.75;

@@ -1,10 +1,13 @@
-/** What attention benchmarks compute: exact self-attention of one batch on seeded random inputs. */
+/** What benchmarks compute: exact self-attention of one batch on seeded random inputs, or another operation on them. */
 import { type Band, band, causal, full } from '../masks/band';
 import type { Extent, Mask } from '../masks/mask';
+import type { Expected } from '../measure/gate';
+import type { Control } from '../runtime/backend';
+import type { Runtime } from '../runtime/runtime';
 import { fromFloat16, toFloat16 } from '../tensor/float16';
+import type { HostTensor } from '../tensor/host';
 import { normal } from '../tensor/random';
-import type { Operation } from './operation';
-import type { BenchOptions } from './options';
+import type { Tensor } from '../tensor/tensor';
 import type { BenchRow } from './report';
 
 /** The masks that options name; a window sees the 256 keys that end with the query's own. */
@@ -23,7 +26,7 @@ export interface Problem {
   /** Heads of keys and values; default: h. */
   readonly g?: number;
   readonly d: number;
-  /** As what inputs and results are stored; default: f32. */
+  /** The element type of inputs and results; default: f32. */
   readonly dtype?: 'f32' | 'f16';
   /** Reports call it by its name. */
   readonly mask: Mask;
@@ -35,25 +38,57 @@ export interface Inputs {
   readonly q: Float32Array;
   readonly k: Float32Array;
   readonly v: Float32Array;
-  /** A loss's gradient with respect to the result, [1, n, h, d]: of operations that take it. */
+  /** A loss's gradient with respect to the result, [1, n, h, d], for operations that take it. */
   readonly gradOut: Float32Array;
+}
+
+/** A problem with its inputs. */
+export interface Task {
+  readonly problem: Problem;
+  readonly inputs: Inputs;
+}
+
+/** What a problem computes, with h heads of d features and d value columns. */
+export interface Operation {
+  /** Tells it from other operations. */
+  readonly name: string;
+  /** The power of the number of tokens with which its time grows; default 1. */
+  readonly growth?: number;
+  /** Whether it takes a loss's gradient with respect to a result, beside q, k and v. */
+  readonly takesGradient?: boolean;
+  /** Useful multiplications and additions; 0 where bytes count, not arithmetic. */
+  flops(problem: Problem): number;
+  /** Numbers in a result, as `Session.result` gives it. */
+  size(problem: Problem): number;
+  /** Bytes of inputs and results: what is held beyond them is working memory. */
+  bytes(problem: Problem): number;
+  /** What the first call should give, or some of it. */
+  expected(problem: Problem, inputs: Inputs): readonly Expected[] | Promise<readonly Expected[]>;
+  /** What peers are given instead of attention's q, k and v; operations without it are not for peers. */
+  given?(problem: Problem): Given;
+  open(runtime: Runtime, task: Task): Call;
+}
+
+/** A call on tensors that it holds. */
+export interface Call {
+  call(control: Control): unknown;
+  /** Reads a number of the last call's result. */
+  readOne?(): Promise<unknown>;
+  result(): Promise<Float32Array>;
+  /** What is held, also between calls. */
+  readonly tensors: readonly Pick<Tensor, 'dispose'>[];
+}
+
+/** What peers are given. */
+export interface Given {
+  readonly tensors: Readonly<Record<string, HostTensor>>;
+  /** What they are told beside these, as JSON holds it. */
+  readonly settings: object;
 }
 
 /** The mask under another name, by which reports call it. */
 export function named<M extends Mask>(name: string, mask: M): M {
   return { ...mask, name };
-}
-
-/** Every combination of the extents and masks. */
-export function problemsOf({ n, d, masks, heads }: Pick<BenchOptions, 'n' | 'd' | 'masks' | 'heads'>): Problem[] {
-  return d.flatMap((dim) =>
-    masks.flatMap((mask) => n.map((extent) => ({ n: extent, h: heads, d: dim, mask: MASKS[mask] }))),
-  );
-}
-
-/** The options by which `problemsOf` gives this problem alone. */
-export function optionsOf({ n, d, mask }: Problem): Pick<BenchOptions, 'n' | 'd' | 'masks'> {
-  return { n: [n], d: [d], masks: [mask.name as MaskName] };
 }
 
 /** The problem as rows say it. */

@@ -116,7 +116,7 @@ describe.runIf(hasTorch)('PyTorch', () => {
       const session = await open(problem, name);
       expect(session.label).toMatch(new RegExp(`^PyTorch [\\d.]+ ${dtype}, `));
       expect(await session.time(2, signal)).toBeGreaterThan(0);
-      const error = gateOf(problem, inputsOf(problem))(await session.result(signal));
+      const error = (await gateOf(problem, inputsOf(problem)))(await session.result(signal));
       expect(error).toBeLessThan(dtype === 'f32' ? 1e-6 : 1e-3);
       expect(await session.memory(signal)).toBeGreaterThan(-1e8);
       session.close();
@@ -149,7 +149,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')`;
     expect(session.threads).toBeUndefined();
     expect(await session.time(5, signal)).toBeGreaterThan(0);
     expect(await session.memory(signal)).toBe(2);
-    expect(gateOf(problem, inputsOf(problem))(await session.result(signal))).toBeLessThan(1e-3);
+    expect((await gateOf(problem, inputsOf(problem)))(await session.result(signal))).toBeLessThan(1e-3);
     session.close();
   });
 

@@ -1,14 +1,16 @@
 /** What a suite is, and the kind most of them are: rows timed beside a baseline. */
-
+import { availableParallelism } from 'node:os';
 import { pairedRatio, summarise } from '../measure/statistics';
 import type { Control } from '../runtime/backend';
 import { flopsOf, operationOf } from './attention-operations';
 import type { BrowserHost } from './browser/host';
+import type { Contender } from './contender';
 import { type Entry, Measurement, type Outcome, PATIENCE, type Patience, rejection, type Timed } from './measure';
 import { type BenchOptions, commandLine } from './options';
-import { type Problem, rowOf } from './problem';
+import { type Operation, type Problem, rowOf } from './problem';
 import { type BenchRow, formatProblem, type Goal, type MeasureName } from './report';
-import type { Runtimes } from './runtimes';
+import { type Runtimes, runtimeOptions } from './runtimes';
+import { saccade } from './saccade';
 
 export interface Suite {
   readonly name: string;
@@ -21,7 +23,7 @@ export interface Suite {
   readonly ratio?: string;
   /** Names that `--only` may hold. */
   names(options: BenchOptions): readonly string[];
-  /** Yields the rows of one group after the other, each as soon as it is measured. */
+  /** Yields the rows of one group after the other, as soon as they are measured. */
   run(context: Context, options: BenchOptions): AsyncIterable<readonly BenchRow[]>;
 }
 
@@ -39,9 +41,12 @@ export interface Context extends Control {
 }
 
 /** A row to be measured. Rows of a group are timed in turns; the first is the baseline of the others. */
-export interface PlannedRow extends Entry {
+export interface PlannedRow extends Omit<Entry, 'contender'> {
   readonly name: string;
   readonly label: string;
+  /** Default: Saccade, as the options and the row's `threads` and `simd` say. */
+  readonly contender?: Contender;
+  readonly threads?: number | undefined;
   readonly how?: string;
   readonly goal?: Goal | undefined;
   /** Measures that take no timing. */
@@ -55,12 +60,37 @@ interface TimedSuite extends Omit<Suite, 'run' | 'measures' | 'names'> {
   readonly measures?: readonly MeasureName[];
   readonly ratio: string;
   /**
-   * `time`: the row's over the baseline's; `rate`: the row's useful GF/s over the baseline's; `tokens` and `bytes`: so for
-   * tokens, and for bytes read and written.
+   * `time`: the row's over the baseline's; `rate`, `tokens` and `bytes`: the row's useful GF/s, tokens, and bytes read and
+   * written a second over the baseline's.
    */
   readonly ratioOf: 'time' | 'rate' | 'tokens' | 'bytes';
-  names(options: BenchOptions): readonly string[];
-  groups(context: Context, options: BenchOptions): readonly (readonly PlannedRow[])[];
+  /** Default: the names of all rows without peers. */
+  names?(options: BenchOptions): readonly string[];
+  groups(options: BenchOptions, place: Place): readonly (readonly PlannedRow[])[];
+}
+
+/** Where a suite measures, and beside what. */
+export type Place = Pick<Context, 'peers' | 'gpu' | 'browser'>;
+
+/** What most suites take, by default. */
+export const TIMING = {
+  threads: availableParallelism(),
+  simd: undefined,
+  repeats: 9,
+  only: [],
+} as const satisfies Partial<BenchOptions>;
+
+/** Rows of operations on problems of these extents, labelled by what they do. */
+export function operationRows(
+  problem: Problem,
+  rows: readonly (readonly [name: string, operation: Operation, goal?: Goal])[],
+): PlannedRow[] {
+  return rows.map(([name, operation, goal]) => ({
+    name,
+    label: operation.name,
+    goal,
+    problem: { ...problem, operation },
+  }));
 }
 
 const TIMED = ['time', 'spread', 'rounds', 'rate', 'peakShare', 'bandwidth', 'memory', 'ratio', 'error'] as const;
@@ -68,23 +98,29 @@ const TIMED = ['time', 'spread', 'rounds', 'rate', 'peakShare', 'bandwidth', 'me
 /** A suite whose groups of rows are measured in turns. */
 export function timedSuite(suite: TimedSuite): Suite {
   return {
+    names: (options) => [...new Set(suite.groups(options, {}).flatMap((group) => group.map(({ name }) => name)))],
     ...suite,
     measures: suite.measures ?? TIMED,
     async *run(context, options) {
-      const { only, repeats, limit } = options;
-      const measurement = new Measurement(context.runtimes, repeats, {
+      const { runtimes } = context;
+      const { only, repeats, limit, threads, simd } = options;
+      const measurement = new Measurement(runtimes, repeats, {
         ...PATIENCE,
         limit: 1000 * limit,
         ...context.patience,
       });
       const wanted = ({ name }: PlannedRow, at: number) => at === 0 || only.length === 0 || only.includes(name);
       const groups = suite
-        .groups(context, options)
+        .groups(options, context)
         .map((group) => group.filter(wanted))
         .filter((group) => only.length === 0 || group.some(({ name }) => only.includes(name)));
       for (const [at, group] of groups.entries()) {
         const what = formatProblem(rowOf((group.at(-1) as PlannedRow).problem));
-        const outcomes = await measurement.run(group, {
+        const entries = group.map((row): Entry => {
+          const own = { threads: row.threads ?? threads, simd: row.simd ?? simd };
+          return { contender: saccade(runtimes, runtimeOptions({ ...options, ...own })), ...row, simd: own.simd };
+        });
+        const outcomes = await measurement.run(entries, {
           signal: context.signal,
           onProgress: (share) => context.onProgress?.((at + share) / groups.length, what),
         });
@@ -155,7 +191,7 @@ function memoryMeasures(memory: number, problem: Problem): Partial<Record<Measur
   return { memory, working: memory - operationOf(problem).bytes(problem) };
 }
 
-/** Work done a nanosecond, by round: of FLOPs useful GF/s. */
+/** Work done a nanosecond, by round: useful GF/s where work is FLOPs. */
 function rates({ times }: Timed, work: number): number[] {
   return times.map((ms) => work / ms / 1e6);
 }

@@ -2,7 +2,6 @@
 
 import { area } from '../masks/area';
 import { causal } from '../masks/band';
-import { largestOf } from '../measure/gate';
 import { createDecoder } from '../models/decoder';
 import type { Parameters } from '../nn';
 import { fillStart } from '../nn/module';
@@ -14,8 +13,8 @@ import { sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { adamw, globalNorm, muon, type Optimizer } from '../train';
 import { bytesOfWork } from '../train/memory';
-import type { Operation } from './operation';
-import { extentOf, type Problem } from './problem';
+import { known } from './expected';
+import { extentOf, type Operation, type Problem } from './problem';
 
 /** Beside a problem's n, h and d: width h d, causal attention. */
 export interface Training {
@@ -57,7 +56,7 @@ export function trainingStep(training: Training, losses: readonly number[]): Ope
     flops: (problem) => flopsOfStep(problem, training),
     size: () => steps,
     bytes: (problem) => 4 * countOf(problem, training),
-    expected: () => [{ known: [{ at: 0, numbers: losses }], largest: largestOf(losses), of: 'largest loss' }],
+    expected: () => [known(losses, 'largest loss')],
     given(problem) {
       const tensors = { ...weightsOf(problem, training), tokens: tokensOf(problem, training) };
       const shapes = Object.fromEntries(Object.entries(tensors).map(([each, { shape }]) => [each, shape]));
@@ -111,7 +110,7 @@ export function tapeAndUpdate(training: Training & { readonly optimizer: AdamwSe
         first(problem),
         (x) => x * (1 - learningRate * weightDecay) - (learningRate * x) / (Math.abs(x) + epsilon),
       );
-      return [{ known: [{ at: 0, numbers }], largest: largestOf(numbers), of: 'largest parameter' }];
+      return [known(numbers, 'largest parameter')];
     },
     open(runtime, { problem }) {
       const decoder = decoderOf(problem, training);

@@ -97,7 +97,7 @@ test('what is wrong costs its own rows, and exit code 1 once all is written', as
   const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
   const complaint = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
   vi.mocked(writeFileAtomic).mockReset().mockResolvedValue();
-  vi.mocked(gateOf).mockImplementationOnce(() => () => {
+  vi.mocked(gateOf).mockImplementationOnce(async () => () => {
     throw new WrongResultError('it is wrong');
   });
   const words = 'attention --n 4,6 --d 4 --masks full --heads 1 --threads 1 --repeats 1 --json bench.json';

@@ -1,7 +1,7 @@
 /** The rows of attention in a browser: Saccade and its peers, on WebAssembly and on WebGPU. */
-import { BENCH_BACKENDS, type BenchBackend, type BenchOptions } from '../options';
+import { BENCH_BACKENDS, type BenchBackend, type BenchOptions, optionsOf } from '../options';
 import type { PeerInfo } from '../peers';
-import { type MaskName, optionsOf, type Problem } from '../problem';
+import type { MaskName, Problem } from '../problem';
 import type { Goal } from '../report';
 import type { PlannedRow } from '../suite';
 import { inPage } from './contender';

@@ -1,16 +1,13 @@
 import { availableParallelism } from 'node:os';
 import { PAGE_ROW_NAMES, pageGroups } from '../browser/rows';
-import type { Contender } from '../contender';
 import { GPU_ROW_NAMES, gpuRows } from '../gpu-rows';
 import { PATIENCE } from '../measure';
-import type { BenchOptions } from '../options';
-import { PEER_NAMES, PEERS, type PeerName, peer, peersFor } from '../peers';
-import { MASK_NAMES, optionsOf, type Problem, problemsOf } from '../problem';
+import { type BenchOptions, optionsOf, problemsOf } from '../options';
+import { PEER_NAMES, PEERS, peer, peersFor } from '../peers';
+import { MASK_NAMES, type Problem } from '../problem';
 import { PYTORCH, pytorch } from '../pytorch';
 import type { Goal } from '../report';
-import { runtimeOptions } from '../runtimes';
-import { saccade } from '../saccade';
-import { type Context, type PlannedRow, timedSuite } from '../suite';
+import { type Place, type PlannedRow, timedSuite } from '../suite';
 
 const SACCADE = 'saccade';
 const ONE_THREAD = 'saccade-1-thread';
@@ -51,38 +48,38 @@ export const attentionSuite = timedSuite({
     if (browser) return PAGE_ROW_NAMES;
     return backend === 'webgpu' ? GPU_ROW_NAMES : [SACCADE, ONE_THREAD, ...PEER_NAMES, PYTORCH_ROW];
   },
-  groups: (context, options) =>
+  groups: (options, place) =>
     problemsOf(options).flatMap((problem) =>
-      context.browser
-        ? pageGroups(context.browser, problem, { ...options, peers: context.peers !== undefined })
-        : [(options.backend === 'webgpu' ? gpuRows : contenders)(context, options, problem)],
+      place.browser
+        ? pageGroups(place.browser, problem, { ...options, peers: place.peers !== undefined })
+        : [(options.backend === 'webgpu' ? gpuRows : contenders)(place, options, problem)],
     ),
 });
 
-function contenders({ runtimes, peers }: Context, options: BenchOptions, problem: Problem): PlannedRow[] {
-  const { threads, simd } = options;
+function contenders({ peers }: Place, options: BenchOptions, problem: Problem): PlannedRow[] {
+  const { threads } = options;
   const { n, h, d, mask } = problem;
-  const row = (name: string, label: string, contender: Contender): PlannedRow => ({
+  const row = (name: string, label: string, more: Partial<PlannedRow> = {}): PlannedRow => ({
     name,
     label,
-    contender,
     problem,
-    simd,
     goal: h === 8 && d === 64 ? GOALS[`${name} ${n} ${mask.name}`] : undefined,
     narrow: optionsOf(problem),
+    ...more,
   });
-  const planPeer = (name: PeerName, folder: string): PlannedRow => {
-    const { label, how } = PEERS[name];
-    return { ...row(name, label, peer(name, folder, threads)), how };
-  };
-  const planPyTorch = (folder: string): PlannedRow => ({
-    ...row(PYTORCH_ROW, 'PyTorch', pytorch(PYTORCH_ROW, folder, options)),
-    how: PYTORCH[PYTORCH_ROW].how,
-  });
-  const own = (count: number) => saccade(runtimes, runtimeOptions({ threads: count, simd }));
+  const fromPeers = (folder: string) => [
+    ...peersFor(problem).map((name) => {
+      const { label, how } = PEERS[name];
+      return row(name, label, { contender: peer(name, folder, threads), how });
+    }),
+    row(PYTORCH_ROW, 'PyTorch', {
+      contender: pytorch(PYTORCH_ROW, folder, options),
+      how: PYTORCH[PYTORCH_ROW].how,
+    }),
+  ];
   return [
-    row(SACCADE, 'Saccade', own(threads)),
-    ...(threads > 1 ? [row(ONE_THREAD, 'Saccade, 1 thread', own(1))] : []),
-    ...(peers ? [...peersFor(problem).map((name) => planPeer(name, peers)), planPyTorch(peers)] : []),
+    row(SACCADE, 'Saccade'),
+    ...(threads > 1 ? [row(ONE_THREAD, 'Saccade, 1 thread', { threads: 1 })] : []),
+    ...(peers ? fromPeers(peers) : []),
   ];
 }

@@ -1,5 +1,4 @@
-import { optionsOf, problemsOf } from '../problem';
-import { saccade } from '../saccade';
+import { optionsOf, problemsOf } from '../options';
 import { timedSuite } from '../suite';
 
 const GOALS = { relaxed: 0.82, baseline: 0.8 } as const;
@@ -11,19 +10,15 @@ export const buildsSuite = timedSuite({
   defaults: { n: [4096], d: [64], masks: ['full'], heads: 8, threads: 1, repeats: 9, only: [] },
   ratio: 'useful GF/s over those of the relaxed build',
   ratioOf: 'rate',
-  names: () => BUILDS,
-  groups({ runtimes }, options) {
-    const { threads } = options;
-    return problemsOf(options).map((problem) =>
+  groups: (options) =>
+    problemsOf(options).map((problem) =>
       BUILDS.map((simd) => ({
         name: simd,
         label: `${simd} SIMD`,
-        contender: saccade(runtimes, { threads, simd }),
-        problem,
         simd,
+        problem,
         narrow: optionsOf(problem),
         goal: { measure: 'peakShare', atLeast: GOALS[simd] },
       })),
-    );
-  },
+    ),
 });

@@ -26,7 +26,7 @@ test.each([
   const { signal } = new AbortController();
   const runtime = await runtimes.get({});
   const session = await saccade(runtimes, {}).open({ problem, inputs }, signal);
-  const gate = gateOf(problem, inputs);
+  const gate = await gateOf(problem, inputs);
   for (const calls of [1, 3]) {
     await session.time(calls, signal);
     expect(gate(await session.result(signal))).toBeLessThan(5e-6);

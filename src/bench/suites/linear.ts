@@ -1,12 +1,8 @@
-import { availableParallelism } from 'node:os';
 import { causalLinear, decodeStep, deltaRule, stateCopy } from '../linear-operations';
-import type { Operation } from '../operation';
 import type { BenchOptions } from '../options';
-import { MASKS, type Problem } from '../problem';
+import { MASKS, type Operation } from '../problem';
 import type { Goal } from '../report';
-import { runtimeOptions } from '../runtimes';
-import { saccade } from '../saccade';
-import { type Context, type PlannedRow, timedSuite } from '../suite';
+import { type PlannedRow, TIMING, timedSuite } from '../suite';
 
 const D = 64;
 /** Time a token, over that of the shortest. */
@@ -19,12 +15,12 @@ const CROSSED: Goal = { measure: 'ratio', atLeast: 1 };
 
 /** Twice the tokens of twice the heads. */
 const HALF: Goal = { measure: 'ratio', atLeast: 1.9 };
-/** Of all threads: the states that segments of a single head start from are worked out ahead. */
+/** With all threads: the states that segments of a single head start from are worked out ahead. */
 const ONE_HEAD: Goal = { measure: 'peakShare', atLeast: 0.5 };
 const CHUNKED: Goal = { measure: 'ratio', atLeast: 4 };
 
 const DECODED = { h: 32, d: 128 };
-/** Of the bytes a second of a copy. */
+/** A share of the bytes a second of a copy. */
 const BANDWIDTH: Goal = { measure: 'ratio', atLeast: 0.6 };
 
 /** Each group with its own baseline. */
@@ -32,24 +28,21 @@ export const linearSuite = timedSuite({
   name: 'linear',
   summary:
     'causal linear attention by length, beside exact attention and by threads; a decode step; the gated delta rule',
-  defaults: {
-    n: [1024, 4096, 16384, 65536, 131072],
-    heads: 8,
-    threads: availableParallelism(),
-    simd: undefined,
-    repeats: 9,
-    only: [],
-  },
+  defaults: { n: [1024, 4096, 16384, 65536, 131072], heads: 8, ...TIMING },
   measures: ['time', 'spread', 'rounds', 'ratio', 'rate', 'peakShare', 'working', 'memory', 'error'],
   ratio:
     'tokens a millisecond over those of the first of the rows measured in turns: a speed-up; of a decode step the share of the memory bandwidth, which a copy of as many bytes on one thread shows',
   ratioOf: 'tokens',
-  names: (options) => groupsOf(options).flatMap((group) => group.map(({ name }) => name)),
-  groups: ({ runtimes }, options) => groupsOf(options).map((group) => group.map((row) => plan(row, runtimes, options))),
+  groups: (options) =>
+    groupsOf(options).map((group) =>
+      group.map(({ n, h, d = D, operation, ...row }) => ({
+        ...row,
+        problem: { n, h, d, mask: MASKS.causal, ...(operation && { operation }) },
+      })),
+    ),
 });
 
-interface Row extends Pick<PlannedRow, 'name' | 'label' | 'goal'> {
-  readonly threads: number;
+interface Row extends Pick<PlannedRow, 'name' | 'label' | 'goal' | 'threads'> {
   readonly n: number;
   readonly h: number;
   readonly d?: number;
@@ -57,24 +50,15 @@ interface Row extends Pick<PlannedRow, 'name' | 'label' | 'goal'> {
   readonly operation?: Operation;
 }
 
-function plan(
-  { name, label, goal, threads, n, h, d = D, operation }: Row,
-  runtimes: Context['runtimes'],
-  { simd }: BenchOptions,
-): PlannedRow {
-  const problem: Problem = { n, h, d, mask: MASKS.causal, ...(operation && { operation }) };
-  return { name, label, goal, problem, simd, contender: saccade(runtimes, runtimeOptions({ threads, simd })) };
-}
-
 function groupsOf({ n, heads: h, threads }: BenchOptions): readonly (readonly Row[])[] {
   const longest = Math.max(...n);
-  const linear = { label: 'linear attention', operation: causalLinear, threads, h };
+  const linear = { label: 'linear attention', operation: causalLinear, h };
   const alone = { ...linear, n: Math.ceil(longest / 2), h: 1 };
   const half = Math.ceil(h / 2);
   const middle = { ...linear, n: Math.ceil(longest / 16) };
-  const delta = { threads, n: Math.ceil(longest / 32), h };
+  const delta = { n: Math.ceil(longest / 32), h };
   const decoded = { threads: 1, n: 1, ...DECODED };
-  const once = <T extends { readonly threads: number }>(rows: readonly T[]) => (threads > 1 ? rows : rows.slice(0, 1));
+  const once = (rows: readonly Row[]) => (threads > 1 ? rows : rows.slice(0, 1));
   return [
     n.map((length, at) => ({
       ...linear,
@@ -95,7 +79,7 @@ function groupsOf({ n, heads: h, threads }: BenchOptions): readonly (readonly Ro
       { ...middle, name: 'half-heads', label: `${half} heads, 1 thread`, threads: 1, h: half, goal: HALF },
     ],
     ...CROSSOVER.map((length) => [
-      { name: `exact-${length}`, label: 'exact attention', threads, n: length, h },
+      { name: `exact-${length}`, label: 'exact attention', n: length, h },
       {
         ...linear,
         name: `beside-exact-${length}`,

@@ -4,8 +4,8 @@ import { flopsOf } from '../attention-operations';
 import { lastLine, reportInChild } from '../child';
 import { gateOf } from '../gate';
 import { rejection } from '../measure';
-import { type BenchOptions, commandLine, commandWords } from '../options';
-import { inputsOf, optionsOf, type Problem, problemsOf, rowOf } from '../problem';
+import { type BenchOptions, commandLine, commandWords, optionsOf, problemsOf } from '../options';
+import { inputsOf, type Problem, rowOf } from '../problem';
 import type { BenchRow } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
@@ -33,7 +33,11 @@ export const memorySuite: Suite = {
     for (const problem of problemsOf(options)) {
       const own = { ...options, ...optionsOf(problem) };
       const row = {
-        ...{ name: NAME, label: 'Saccade', ...rowOf(problem), threads: options.threads, goal: GOAL },
+        name: NAME,
+        label: 'Saccade',
+        ...rowOf(problem),
+        threads: options.threads,
+        goal: GOAL,
         command: commandLine(memorySuite.name, { ...own, inProcess: false }, memorySuite.defaults),
       };
       yield [await rowOfProcess(context, { row, options: own, suite: memorySuite, problem })];
@@ -63,7 +67,7 @@ export async function rowOfProcess(context: Context, { row, options, suite, prob
   }
 }
 
-/** Of a first call in this process, of which nothing else was asked before. */
+/** Measures of a first call in this process, which has done nothing else before. */
 async function measuresOfProcess(
   { runtimes, signal }: Context,
   options: BenchOptions,
@@ -76,7 +80,7 @@ async function measuresOfProcess(
     const time = await session.time(1, control);
     const residentSet = await peakResidentSet();
     const memory = await session.memory(control);
-    const error = gateOf(problem, inputs)(await session.result(control));
+    const error = (await gateOf(problem, inputs))(await session.result(control));
     return {
       residentSet,
       ...(memory !== undefined && { memory }),

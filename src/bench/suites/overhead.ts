@@ -6,8 +6,8 @@ import type { Control } from '../../runtime/backend';
 import { flopsOf } from '../attention-operations';
 import type { Session } from '../contender';
 import { gateOf } from '../gate';
-import { type BenchOptions, commandLine } from '../options';
-import { inputsOf, optionsOf, type Problem, problemsOf, rowOf } from '../problem';
+import { type BenchOptions, commandLine, optionsOf, problemsOf } from '../options';
+import { inputsOf, type Problem, rowOf } from '../problem';
 import type { BenchRow, Goal } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
@@ -69,7 +69,7 @@ async function measureProblem(context: Context, options: BenchOptions, problem: 
     const session = await saccade(runtimes, settings).open({ problem, inputs }, signal);
     try {
       await session.time(WARM_UP, signal);
-      const error = gateOf(problem, inputs)(await session.result(signal));
+      const error = (await gateOf(problem, inputs))(await session.result(signal));
       return await measure(session, error);
     } finally {
       session.close();

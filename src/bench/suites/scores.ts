@@ -49,7 +49,7 @@ async function measure(
   const { n, h } = problem;
   const table = normal(h * n ** 2, 5);
   const bias = (head: number, query: number, key: number) => table[(head * n + query) * n + key] as number;
-  const gate = gateOf(problem, inputs, expectedResult(problem, inputs, bias));
+  const gate = await gateOf(problem, inputs, expectedResult(problem, inputs, bias));
   const runtime = await runtimes.get(runtimeOptions(options));
   const operands = operandsOf(runtime, problem, inputs);
   const times = Object.fromEntries(NAMES.map((name) => [name, [] as number[]])) as Record<Name, number[]>;

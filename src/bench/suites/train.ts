@@ -1,14 +1,11 @@
 import { availableParallelism } from 'node:os';
 import { inPage } from '../browser/contender';
 import type { BrowserHost } from '../browser/host';
-import type { Contender } from '../contender';
 import { type BenchOptions, commandLine } from '../options';
 import { peer } from '../peers';
-import { type Problem, rowOf } from '../problem';
+import { rowOf } from '../problem';
 import { pytorch } from '../pytorch';
 import type { BenchRow, Goal } from '../report';
-import { runtimeOptions } from '../runtimes';
-import { saccade } from '../saccade';
 import { type Context, type PlannedRow, type Suite, timedSuite } from '../suite';
 import { memoryBound, tapeAndUpdate } from '../training-operations';
 import { problemOfTraining, TRAININGS } from '../trainings';
@@ -22,16 +19,22 @@ const times = (least: number): Goal => ({ measure: 'ratio', atLeast: least });
 /** Modules of `peers/` here and in a page, and what is expected of Saccade beside them. */
 const PEERS = [
   {
-    ...{ name: 'jax-js', label: 'jax-js', how: 'jit of valueAndGrad, but for the rows of the embedding' },
-    ...{ here: 'jax-js-training', inPage: 'jax-js-training', goals: { here: times(3.3), inPage: times(1.9) } },
+    name: 'jax-js',
+    label: 'jax-js',
+    how: 'jit of valueAndGrad, but for the rows of the embedding',
+    here: { module: 'jax-js-training', goal: times(3.3) },
+    inPage: { module: 'jax-js-training', goal: times(1.9) },
   },
   {
-    ...{ name: 'tfjs', label: 'TensorFlow.js', how: 'WebAssembly: gradients written out' },
-    ...{ here: 'tfjs-training', inPage: 'tfjs-training-page', goals: { here: times(4.5), inPage: times(4.5) } },
+    name: 'tfjs',
+    label: 'TensorFlow.js',
+    how: 'WebAssembly: gradients written out',
+    here: { module: 'tfjs-training', goal: times(4.5) },
+    inPage: { module: 'tfjs-training-page', goal: times(4.5) },
   },
 ] as const;
 
-/** Of a process of its own, which takes one step. */
+/** Rows about a process of its own, which takes one step. */
 const PROCESSES = {
   memory: {
     label: 'held by a step',
@@ -68,7 +71,7 @@ const timed = timedSuite({
     'time over that of the step with AdamW, in a browser of that in a page: of peers how many times faster Saccade is',
   ratioOf: 'time',
   names: ({ browser }) => (browser ? PAGE_ROWS : [...HERE_ROWS, ...PROCESS_NAMES]),
-  groups: (context, options) => [context.browser ? pages(context.browser, context, options) : steps(context, options)],
+  groups: (options, { browser, peers }) => [browser ? pages(browser, peers, options) : steps(peers, options)],
 });
 
 /** The steps in turns, then a process for each row that is about one. */
@@ -85,49 +88,51 @@ export const trainSuite: Suite = {
   },
 };
 
-function steps({ runtimes, peers }: Context, { threads, simd }: BenchOptions): PlannedRow[] {
-  const own = saccade(runtimes, runtimeOptions({ threads, simd }));
-  const row = (name: string, label: string, contender: Contender = own, problem: Problem = STEP) => ({
-    ...{ name, label, contender, problem, simd },
-  });
-  const overhead: Problem = { ...STEP, operation: tapeAndUpdate(TRAININGS.adamw) };
+function steps(peers: string | undefined, { threads }: BenchOptions): PlannedRow[] {
+  const fromPeers = (folder: string): PlannedRow[] => [
+    ...PEERS.map(({ name, label, how, here: { module, goal } }) => ({
+      name,
+      label,
+      how,
+      goal,
+      problem: STEP,
+      contender: peer(module, folder, threads),
+    })),
+    {
+      name: 'pytorch',
+      label: 'PyTorch',
+      how: 'native code: autograd and its fused AdamW',
+      problem: STEP,
+      contender: pytorch('pytorch', folder, { backend: 'wasm', threads, script: 'pytorch_training.py' }),
+    },
+  ];
   return [
-    { ...row('step', 'step with AdamW'), goal: { measure: 'peakShare', atLeast: 0.7 } },
-    row('muon', 'step with Muon', own, problemOfTraining('muon')),
-    { ...row('overhead', 'tape and AdamW alone', own, overhead), goal: { measure: 'ratio', atMost: 0.05 } },
-    ...(peers === undefined
-      ? []
-      : [
-          ...PEERS.map(({ name, label, how, here, goals }) => ({
-            ...row(name, label, peer(here, peers, threads)),
-            ...{ how, goal: goals.here },
-          })),
-          {
-            ...row(
-              'pytorch',
-              'PyTorch',
-              pytorch('pytorch', peers, { backend: 'wasm', threads, script: 'pytorch_training.py' }),
-            ),
-            how: 'native code: autograd and its fused AdamW',
-          },
-        ]),
+    { name: 'step', label: 'step with AdamW', problem: STEP, goal: { measure: 'peakShare', atLeast: 0.7 } },
+    { name: 'muon', label: 'step with Muon', problem: problemOfTraining('muon') },
+    {
+      name: 'overhead',
+      label: 'tape and AdamW alone',
+      problem: { ...STEP, operation: tapeAndUpdate(TRAININGS.adamw) },
+      goal: { measure: 'ratio', atMost: 0.05 },
+    },
+    ...(peers === undefined ? [] : fromPeers(peers)),
   ];
 }
 
-function pages(host: BrowserHost, { peers }: Context, { threads, simd }: BenchOptions): PlannedRow[] {
+function pages(host: BrowserHost, peers: string | undefined, { threads, simd }: BenchOptions): PlannedRow[] {
   const row = (name: string, label: string, module?: string): PlannedRow => ({
-    ...{ name, label, problem: STEP, hasPeak: false },
+    name,
+    label,
+    problem: STEP,
+    hasPeak: false,
     contender: inPage(host, name, { peer: module, backend: 'wasm', threads, simd, training: 'adamw' }),
   });
-  return [
-    row('step-wasm', 'step with AdamW'),
-    ...(peers === undefined
-      ? []
-      : PEERS.map(({ name, label, how, inPage, goals }) => ({
-          ...row(`${name}-wasm`, label, inPage),
-          ...{ how, goal: goals.inPage },
-        }))),
-  ];
+  const fromPeers = PEERS.map(({ name, label, how, inPage: { module, goal } }) => ({
+    ...row(`${name}-wasm`, label, module),
+    how,
+    goal,
+  }));
+  return [row('step-wasm', 'step with AdamW'), ...(peers === undefined ? [] : fromPeers)];
 }
 
 function processRow(context: Context, options: BenchOptions, name: keyof typeof PROCESSES): Promise<BenchRow> {

@@ -1,0 +1,56 @@
+import { afterAll, expect, test } from 'vitest';
+import { createRuntime } from '../runtime/runtime';
+import { tokenCopy } from './copy';
+import { appending, decoding, prefill, readOfKeys, skinnyProduct } from './decode-operations';
+import { gateOf } from './gate';
+import { deltaRule } from './linear-operations';
+import { localLinear } from './local-linear-operations';
+import { decodingParallax, parallaxForward, parallaxGradients } from './parallax-operations';
+import * as primitives from './primitive-operations';
+import { inputsOf, MASKS, type Operation, type Problem } from './problem';
+import { Runtimes } from './runtimes';
+import { saccade } from './saccade';
+import { shortSequences } from './short-sequences';
+
+const { product, ...rowOperations } = primitives;
+const TOKENS = { n: 36, h: 2, d: 8 };
+/** Some MiB, of which each call takes another copy. */
+const KEYS = { n: 512, h: 8, d: 128 };
+const ROWS = { n: 300, h: 1, d: 20 };
+
+const at = (extents: typeof TOKENS, operations: readonly Operation[]) =>
+  operations.map((operation) => [operation.name, { ...extents, mask: MASKS.causal, operation }] as const);
+
+const runtimes = new Runtimes(() => createRuntime({ threads: 2 }));
+afterAll(() => runtimes.dispose());
+
+test.each<readonly [string, Problem]>([
+  ...at(TOKENS, [
+    tokenCopy,
+    shortSequences(12),
+    deltaRule('chunked'),
+    localLinear(1),
+    parallaxForward,
+    parallaxGradients,
+  ]),
+  ...at(TOKENS, [prefill(undefined), prefill(14), appending]),
+  ...at(KEYS, [
+    readOfKeys,
+    decoding({ name: 'plain' }),
+    decoding({ name: 'bf16', dtype: 'bf16', queries: 3, window: 100, isSloped: true }),
+    decodingParallax,
+  ]),
+  ...at({ n: 2, h: 1, d: 1024 }, [skinnyProduct('bf16')]),
+  ...at(ROWS, [...Object.values(rowOperations), product(false), product(true)]),
+])('%s passes its gate, and with one number wrong does not', async (_, problem) => {
+  const inputs = inputsOf(problem);
+  const { signal } = new AbortController();
+  const session = await saccade(runtimes, {}).open({ problem, inputs }, signal);
+  await session.time(1, signal);
+  const result = await session.result(signal);
+  session.close();
+  const gate = await gateOf(problem, inputs);
+  expect(gate(result)).toBeLessThan(1e-5);
+  result[result.length - 1] = Number.NaN;
+  expect(() => gate(result)).toThrow('differs from the float64 reference');
+});
