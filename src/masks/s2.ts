@@ -17,7 +17,7 @@ export interface S2Pattern {
    * one by one.
    */
   readonly localBlocks: number | readonly [before: number, after: number];
-  /** Of the blocks further away every so-manieth is seen. */
+  /** Every n-th of the blocks further away is seen. */
   readonly verticalStride: number;
   /** Blocks by which the pattern moves from one key/value head to the next; default: max(1, floor(stride / h)). */
   readonly headStep?: number | undefined;

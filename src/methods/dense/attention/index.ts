@@ -14,7 +14,7 @@ import { widened } from '../../../ops/copy';
 import { alibi, compose, softcap as softcapScore } from '../../../scores/score';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMaskedMethod } from '../../masked';
-import { causal, count, float32, scale } from '../../schema';
+import { causal, number, scale, whole } from '../../schema';
 import { modifier, sees } from './reference';
 
 const reach = valibot.pipe(valibot.number(), valibot.integer(), valibot.minValue(-1));
@@ -35,16 +35,9 @@ export const exactAttention = defineMaskedMethod({
       ),
       [-1, -1],
     ),
-    sinks: valibot.optional(count('first keys that stay visible outside the window'), 0),
-    prefix: valibot.optional(count('first keys that every query sees, whatever causal and window say'), 0),
-    softcap: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        float32(),
-        valibot.gtValue(0),
-        valibot.description('scores become softcap tanh(score / softcap)'),
-      ),
-    ),
+    sinks: whole('first keys that stay visible outside the window', { least: 0, preset: 0 }),
+    prefix: whole('first keys that every query sees, whatever causal and window say', { least: 0, preset: 0 }),
+    softcap: number('scores become softcap tanh(score / softcap)', { above: 0 }),
     scale,
   }),
 

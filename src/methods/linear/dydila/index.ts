@@ -11,7 +11,7 @@ import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
 import { bindShapes, formatShape, type Shape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { float32 } from '../../schema';
+import { choice, number } from '../../schema';
 import { linearWeights } from '../../weights';
 import { attend } from './attend';
 import { layer } from './layer';
@@ -21,9 +21,6 @@ import { type DydilaInputs, focused, reference } from './reference';
 const LARGEST_EXPONENT = 1e6;
 /** Its inverse is still far from the end of float32. */
 const SMALLEST_SUM = 1e-30;
-
-const finite = (description: string, preset: number) =>
-  valibot.optional(valibot.pipe(valibot.number(), float32(), valibot.description(description)), preset);
 
 export const dydila = defineMethod({
   name: 'dydila',
@@ -46,35 +43,15 @@ export const dydila = defineMethod({
   },
   outputs: { out: 'b n h e' },
   params: valibot.strictObject({
-    gamma: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        valibot.minValue(1),
-        valibot.maxValue(LARGEST_EXPONENT),
-        valibot.description('exponent where no input gamma is given'),
-      ),
-      3,
-    ),
-    lambda: finite('share of the redundant features where no input lambda is given', 0.01),
-    scale: valibot.optional(
-      valibot.pipe(valibot.number(), float32(), valibot.description('factor on the scores; else 1 / m')),
-    ),
-    normalise: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(['none', 'sum']),
-        valibot.description('sum divides a row by the magnitude of the sum of its weights, which may vanish'),
-      ),
+    gamma: number('exponent where no input gamma is given', { least: 1, most: LARGEST_EXPONENT, preset: 3 }),
+    lambda: number('share of the redundant features where no input lambda is given', { preset: 0.01 }),
+    scale: number('factor on the scores; else 1 / m'),
+    normalise: choice(
+      ['none', 'sum'],
+      'sum divides a row by the magnitude of the sum of its weights, which may vanish',
       'none',
     ),
-    epsilon: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        float32(),
-        valibot.minValue(SMALLEST_SUM),
-        valibot.description('magnitudes of sums below become it'),
-      ),
-      1e-6,
-    ),
+    epsilon: number('magnitudes of sums below become it', { least: SMALLEST_SUM, preset: 1e-6 }),
   }),
   isCausal: () => false,
   needsTraining: true,

@@ -9,7 +9,7 @@ import { gatedDeltaRule as deltaRule } from '../../../ops/gated-delta-rule';
 import { DELTA_RULE_FORMS } from '../../../ops/gated-delta-rule/call';
 import { sizeOf } from '../../../tensor/shape';
 import { defineMethod } from '../../define';
-import { scale } from '../../schema';
+import { choice, scale } from '../../schema';
 import { layer } from './layer';
 import { reference } from './reference';
 
@@ -22,11 +22,9 @@ export const gatedDeltaRule = defineMethod({
   optional: { initial_state: 'b h d e' },
   outputs: { out: 'b n h e', state: 'b h d e' },
   params: valibot.strictObject({
-    form: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(DELTA_RULE_FORMS),
-        valibot.description('by chunks of tokens and products, or token by token; else chunked from 8 tokens on'),
-      ),
+    form: choice(
+      DELTA_RULE_FORMS,
+      'by chunks of tokens and products, or token by token; else chunked from 8 tokens on',
     ),
     scale,
   }),

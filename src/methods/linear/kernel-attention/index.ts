@@ -9,7 +9,7 @@ import { linearAttention, MOST_FEATURES } from '../../../ops/linear-attention';
 import type { Control } from '../../../runtime/backend';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { float32 } from '../../schema';
+import { choice, number, seed, whole } from '../../schema';
 import { pairWeights } from '../../weights';
 import { nothing, type Update, updateOf } from './advisor';
 import { featuresOf } from './features';
@@ -34,76 +34,34 @@ export const kernelAttention = defineMethod({
   outputs: { out: 'b n h e', advisor: 'b h f e' },
   sometimes: ['advisor'],
   params: valibot.strictObject({
-    part: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(PARTS),
-        valibot.description('the layer of random features (KAL) or attention with the advisor (KAA)'),
-      ),
-      'layer',
-    ),
-    features: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        valibot.integer(),
-        valibot.minValue(1),
-        valibot.maxValue(MOST_FEATURES),
-        valibot.description('random features of a query or key; else those of directions, if given, or 10'),
-      ),
-    ),
-    norm: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(NORMS),
-        valibot.description('features over the largest, as in the code, as in the paper, or, of advisor, of length 1'),
-      ),
+    part: choice(PARTS, 'the layer of random features (KAL) or attention with the advisor (KAA)', 'layer'),
+    features: whole('random features of a query or key; else those of directions, if given, or 10', {
+      least: 1,
+      most: MOST_FEATURES,
+    }),
+    norm: choice(
+      NORMS,
+      'features over the largest, as in the code, as in the paper, or, of advisor, of length 1',
       'maximum',
     ),
-    lengths: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(LENGTHS),
-        valibot.description('of drawn directions: Gaussian, or, as in the code, by the length of another one too'),
-      ),
+    lengths: choice(
+      LENGTHS,
+      'of drawn directions: Gaussian, or, as in the code, by the length of another one too',
       'once',
     ),
-    seed: valibot.optional(
-      valibot.pipe(valibot.number(), valibot.safeInteger(), valibot.description('of the directions, if not given')),
-      42,
-    ),
-    epsilon: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        float32(),
-        valibot.minValue(0),
-        valibot.description('of layer: added to the denominators'),
-      ),
-      1e-6,
-    ),
-    update: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(UPDATES),
-        valibot.description(
-          'of advisor: token by token, all from the same state (batch) or by their mean, plain sums, none',
-        ),
-      ),
+    seed: seed('of the directions, if not given', 42),
+    epsilon: number('of layer: added to the denominators', { least: 0, preset: 1e-6 }),
+    update: choice(
+      UPDATES,
+      'of advisor: token by token, all from the same state (batch) or by their mean, plain sums, none',
       'tokens',
     ),
-    alpha: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        float32(),
-        valibot.minValue(0),
-        valibot.description('of advisor: it learns 1 + alpha times the values; the code has 0.1'),
-      ),
-      0.7,
-    ),
-    beta: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        valibot.minValue(0),
-        valibot.maxValue(1),
-        valibot.description('of advisor: share of the error that a token corrects; the code has 0.1'),
-      ),
-      0.7,
-    ),
+    alpha: number('of advisor: it learns 1 + alpha times the values; the code has 0.1', { least: 0, preset: 0.7 }),
+    beta: number('of advisor: share of the error that a token corrects; the code has 0.1', {
+      least: 0,
+      most: 1,
+      preset: 0.7,
+    }),
   }),
   needsTraining: true,
 

@@ -12,7 +12,7 @@ import { hostTensor, toFloat64 } from '../../../tensor/host';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { float32 } from '../../schema';
+import { number } from '../../schema';
 import { linearWeights } from '../../weights';
 import { type L2vitInputs, reference } from './reference';
 
@@ -25,22 +25,8 @@ export const l2vit = defineMethod({
   optional: { tau: 'h' },
   outputs: { out: 'b n h e', denominator: 'b n h' },
   params: valibot.strictObject({
-    minimum: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        float32(),
-        valibot.minValue(0),
-        valibot.description('denominators below become it; 0 for none'),
-      ),
-      100,
-    ),
-    scale: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        float32(),
-        valibot.description('factor on the output where no tau is given; else 1 / sqrt(d)'),
-      ),
-    ),
+    minimum: number('denominators below become it; 0 for none', { least: 0, preset: 100 }),
+    scale: number('factor on the output where no tau is given; else 1 / sqrt(d)'),
   }),
   isCausal: () => false,
   needsTraining: true,

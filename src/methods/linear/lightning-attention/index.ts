@@ -9,7 +9,7 @@ import { linearAttention } from '../../../ops/linear-attention';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { count } from '../../schema';
+import { choice, whole } from '../../schema';
 import { linearWeights } from '../../weights';
 import { reference } from './reference';
 import { lightningDecays, SCHEDULES, type Schedule } from './schedules';
@@ -31,14 +31,9 @@ export const lightningAttention = defineMethod({
   constants: ['decay'],
   outputs: { out: 'b n h e', state: 'b h d e' },
   params: valibot.strictObject({
-    schedule: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(SCHEDULES),
-        valibot.description('where the decays are from, if not given: the paper or the released models; else none'),
-      ),
-    ),
-    layer: valibot.optional(count('of the schedule, from 0'), 0),
-    layers: valibot.optional(count('of the schedule', 1), 1),
+    schedule: choice(SCHEDULES, 'where the decays are from, if not given: the paper or the released models; else none'),
+    layer: whole('of the schedule, from 0', { least: 0, preset: 0 }),
+    layers: whole('of the schedule', { least: 1, preset: 1 }),
   }),
   isCausal: () => true,
 

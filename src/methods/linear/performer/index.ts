@@ -11,7 +11,7 @@ import { map } from '../../../ops/map/map';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { causal, float32, scale } from '../../schema';
+import { causal, choice, flag, number, scale, seed, whole } from '../../schema';
 import { linearWeights } from '../../weights';
 import { featuresOf, reference } from './reference';
 import { drawOf, FLOOR, factorsOf, KERNELS, type PerformerParams } from './settings';
@@ -24,40 +24,22 @@ export const performer = defineMethod({
   inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
   outputs: { out: 'b n h e' },
   params: valibot.strictObject({
-    features: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        valibot.integer(),
-        valibot.minValue(1),
-        valibot.maxValue(MOST_FEATURES),
-        valibot.description(`random features of a query or key; else d ln d, from 1 to ${MOST_FEATURES}`),
-      ),
-    ),
-    kernel: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(KERNELS),
-        valibot.description('softmax estimates exponentials of scores; relu is a kernel of its own, for SEA'),
-      ),
+    features: whole(`random features of a query or key; else d ln d, from 1 to ${MOST_FEATURES}`, {
+      least: 1,
+      most: MOST_FEATURES,
+    }),
+    kernel: choice(
+      KERNELS,
+      'softmax estimates exponentials of scores; relu is a kernel of its own, for SEA',
       'softmax',
     ),
-    orthogonal: valibot.optional(
-      valibot.pipe(valibot.boolean(), valibot.description('directions at right angles, which vary less')),
-      true,
-    ),
-    seed: valibot.optional(
-      valibot.pipe(valibot.number(), valibot.safeInteger(), valibot.description('of the random directions')),
-      0,
-    ),
+    orthogonal: flag('directions at right angles, which vary less', true),
+    seed: seed('of the random directions', 0),
     causal,
-    epsilon: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        float32(),
-        valibot.minValue(0),
-        valibot.description('added to the denominators; features of softmax are at most 1 / sqrt(features)'),
-      ),
-      0,
-    ),
+    epsilon: number('added to the denominators; features of softmax are at most 1 / sqrt(features)', {
+      least: 0,
+      preset: 0,
+    }),
     scale,
   }),
 

@@ -18,7 +18,7 @@ import { hostTensor } from '../../../tensor/host';
 import { bindShapes, formatShape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { causal, count, float32 } from '../../schema';
+import { causal, choice, number, seed, whole } from '../../schema';
 import { pairWeights } from '../../weights';
 import { encode } from './positions';
 import { features, keysOf, reference } from './reference';
@@ -34,49 +34,18 @@ export const transnormer = defineMethod({
   constants: ['reflection'],
   outputs: { out: 'b n h e' },
   params: valibot.strictObject({
-    attention: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(['norm', 'diag']),
-        valibot.description('NormAttention, for late layers, or DiagAttention, for early ones'),
-      ),
-      'norm',
-    ),
+    attention: choice(['norm', 'diag'], 'NormAttention, for late layers, or DiagAttention, for early ones', 'norm'),
     causal,
-    phi: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(['1+elu', 'elu', 'relu', 'identity']),
-        valibot.description('of norm: the feature map; T1 has elu, T2 1+elu'),
-      ),
-      '1+elu',
-    ),
-    block: valibot.optional(count('of diag: tokens of a block', 1), 64),
-    weights: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(['softmax', 'relu']),
-        valibot.description('of diag: T1 has relu, with a norm, T2 softmax, without'),
-      ),
-      'softmax',
-    ),
-    epsilon: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        float32(),
-        valibot.minValue(0),
-        valibot.description('added to the root mean square of the norm'),
-      ),
-      1e-8,
-    ),
-    positions: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(POSITIONS),
-        valibot.description('lrpe: features of queries and keys are reflected, and turned by their positions'),
-      ),
+    phi: choice(['1+elu', 'elu', 'relu', 'identity'], 'of norm: the feature map; T1 has elu, T2 1+elu', '1+elu'),
+    block: whole('of diag: tokens of a block', { least: 1, preset: 64 }),
+    weights: choice(['softmax', 'relu'], 'of diag: T1 has relu, with a norm, T2 softmax, without', 'softmax'),
+    epsilon: number('added to the root mean square of the norm', { least: 0, preset: 1e-8 }),
+    positions: choice(
+      POSITIONS,
+      'lrpe: features of queries and keys are reflected, and turned by their positions',
       'none',
     ),
-    seed: valibot.optional(
-      valibot.pipe(valibot.number(), valibot.safeInteger(), valibot.description('of the reflection, if not given')),
-      0,
-    ),
+    seed: seed('of the reflection, if not given', 0),
   }),
   needsTraining: true,
 

@@ -12,7 +12,7 @@ import { map } from '../../../ops/map/map';
 import { matmul } from '../../../ops/matmul';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod, problemOfLetters } from '../../define';
-import { causal, count, float32, scale } from '../../schema';
+import { causal, choice, number, scale, whole } from '../../schema';
 import { reference } from './reference';
 
 /** What conjugate gradients take for keys of unit variance and a ridge of 1. */
@@ -32,33 +32,16 @@ export const localLinearAttention = defineMethod({
   optional: { ridge_rows: 'b n h' },
   outputs: { out: 'b n h e' },
   params: valibot.strictObject({
-    ridge: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        float32(),
-        valibot.minValue(0),
-        valibot.description('penalty on the slope, unless ridge_rows has one for each row'),
-      ),
-      10,
-    ),
+    ridge: number('penalty on the slope, unless ridge_rows has one for each row', { least: 0, preset: 10 }),
     causal,
     scale,
-    solver: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(SOLVERS),
-        valibot.description('conjugate gradients, or the matrix of each row; else conjugate gradients'),
-      ),
-    ),
-    tolerance: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        valibot.gtValue(0),
-        valibot.ltValue(1),
-        valibot.description('of conjugate gradients: what may be left of the right side, relative to its norm'),
-      ),
-      1e-6,
-    ),
-    maxIterations: valibot.optional(count('of conjugate gradients; a row that needs more is an error', 1), 32),
+    solver: choice(SOLVERS, 'conjugate gradients, or the matrix of each row; else conjugate gradients'),
+    tolerance: number('of conjugate gradients: what may be left of the right side, relative to its norm', {
+      above: 0,
+      below: 1,
+      preset: 1e-6,
+    }),
+    maxIterations: whole('of conjugate gradients; a row that needs more is an error', { least: 1, preset: 32 }),
   }),
 
   reference,

@@ -10,7 +10,7 @@ import { parallax as attend } from '../../../ops/parallax';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod, type HostInputs } from '../../define';
-import { causal, count, scale } from '../../schema';
+import { causal, scale, whole } from '../../schema';
 import { reference } from './reference';
 
 interface Seen {
@@ -58,7 +58,7 @@ export const parallax = defineMethod({
   outputs: { out: 'b n h e' },
   params: valibot.strictObject({
     causal,
-    window: valibot.optional(count('keys that a query sees, its own the last; else all, or those that causal says', 1)),
+    window: whole('keys that a query sees, its own the last; else all, or those that causal says', { least: 1 }),
     scale,
   }),
   needsTraining: true,

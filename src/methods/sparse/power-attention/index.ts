@@ -6,7 +6,7 @@
 import * as valibot from 'valibot';
 import { power } from '../../../masks/power';
 import { defineMaskedMethod } from '../../masked';
-import { count, scale } from '../../schema';
+import { flag, scale, whole } from '../../schema';
 import { sees } from './reference';
 
 export const powerAttention = defineMaskedMethod({
@@ -19,12 +19,9 @@ export const powerAttention = defineMaskedMethod({
     year: 2025,
   },
   params: valibot.strictObject({
-    block: valibot.optional(count('tokens of a block; 1 for distances between tokens', 1), 256),
-    window: valibot.optional(count('blocks seen nearby, the own one included', 1), 5),
-    sink: valibot.optional(
-      valibot.pipe(valibot.boolean(), valibot.description('every query sees the first block')),
-      true,
-    ),
+    block: whole('tokens of a block; 1 for distances between tokens', { least: 1, preset: 256 }),
+    window: whole('blocks seen nearby, the own one included', { least: 1, preset: 5 }),
+    sink: flag('every query sees the first block', true),
     scale,
   }),
   isCausal: () => true,

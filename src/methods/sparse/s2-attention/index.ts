@@ -1,15 +1,15 @@
 /**
- * S2-Attention: each key/value head sees the blocks nearby and every so-manieth of the blocks far away, moved on from
+ * S2-Attention: each key/value head sees the blocks nearby and every n-th of the blocks far away, moved on from
  * head to head, so that heads are cheap and see everything together.
  * Source: Lin et al. 2024, arXiv 2407.17678; the formula: github.com/linxihui/dkernel, get_sparse_attn_mask.
  */
 import * as valibot from 'valibot';
 import { s2 } from '../../../masks/s2';
 import { defineMaskedMethod } from '../../masked';
-import { count, scale } from '../../schema';
+import { choice, flag, scale, whole } from '../../schema';
 import { sees } from './reference';
 
-const whole = valibot.pipe(valibot.number(), valibot.integer(), valibot.minValue(1));
+const blocks = valibot.pipe(valibot.number(), valibot.integer(), valibot.minValue(1));
 
 export const s2Attention = defineMaskedMethod({
   name: 's2-attention',
@@ -21,36 +21,25 @@ export const s2Attention = defineMaskedMethod({
     year: 2024,
   },
   params: valibot.strictObject({
-    block: valibot.optional(count('tokens of a block', 1), 64),
+    block: whole('tokens of a block', { least: 1, preset: 64 }),
     localBlocks: valibot.optional(
       valibot.pipe(
-        valibot.union([whole, valibot.strictTuple([whole, whole])]),
+        valibot.union([blocks, valibot.strictTuple([blocks, blocks])]),
         valibot.description('blocks seen nearby, the own one included; relative: [before, after], or one for both'),
       ),
       16,
     ),
-    verticalStride: valibot.optional(count('of the far blocks every so-manieth is seen', 1), 8),
-    headStep: valibot.optional(
-      count('blocks by which the far ones move from one key/value head to the next; else max(1, floor(stride / h))'),
+    verticalStride: whole('every n-th of the far blocks is seen', { least: 1, preset: 8 }),
+    headStep: whole(
+      'blocks by which the far ones move from one key/value head to the next; else max(1, floor(stride / h))',
+      { least: 0 },
     ),
-    headOffset: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        valibot.integer(),
-        valibot.description('blocks by which they are moved at the first head'),
-      ),
-      0,
-    ),
-    denseHeads: valibot.optional(count('how many key/value heads, the last ones, see everything'), 0),
-    homogeneous: valibot.optional(
-      valibot.pipe(valibot.boolean(), valibot.description('all heads see what the first one does')),
-      false,
-    ),
-    positions: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(['absolute', 'relative']),
-        valibot.description('what far blocks are counted from: the first block, causally; the query, to both sides'),
-      ),
+    headOffset: whole('blocks by which they are moved at the first head', { preset: 0 }),
+    denseHeads: whole('how many key/value heads, the last ones, see everything', { least: 0, preset: 0 }),
+    homogeneous: flag('all heads see what the first one does', false),
+    positions: choice(
+      ['absolute', 'relative'],
+      'what far blocks are counted from: the first block, causally; the query, to both sides',
       'absolute',
     ),
     scale,

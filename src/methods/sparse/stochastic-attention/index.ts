@@ -10,34 +10,22 @@ import type { Mask } from '../../../masks/mask';
 import { randomPermutation, type StochasticParams, stochastic } from '../../../masks/stochastic';
 import { defineMethod } from '../../define';
 import { defineMaskedMethod } from '../../masked';
-import { causal, count, scale } from '../../schema';
+import { causal, flag, scale, whole } from '../../schema';
 import { gatedForward, gateLayer, refuseGates } from './gated';
 import { gatedReference, sees } from './reference';
 
 const params = valibot.strictObject({
-  window: count('keys that a token sees, itself included; causally on average', 1),
+  window: valibot.pipe(
+    valibot.number(),
+    valibot.integer(),
+    valibot.minValue(1),
+    valibot.description('keys that a token sees, itself included; causally on average'),
+  ),
   causal,
-  strict: valibot.optional(
-    valibot.pipe(
-      valibot.boolean(),
-      valibot.description('causally: as many slots as the window, of which later tokens are left out'),
-    ),
-    false,
-  ),
-  clamped: valibot.optional(
-    valibot.pipe(
-      valibot.boolean(),
-      valibot.description('slots have ends, else they are a circle; default: if causal and not strict'),
-    ),
-  ),
-  seed: valibot.optional(
-    valibot.pipe(valibot.number(), valibot.integer(), valibot.description('of the random order, unless one is given')),
-    0,
-  ),
-  gated: valibot.optional(
-    valibot.pipe(valibot.boolean(), valibot.description('add the sliding window over tokens in their own order')),
-    false,
-  ),
+  strict: flag('causally: as many slots as the window, of which later tokens are left out', false),
+  clamped: flag('slots have ends, else they are a circle; default: if causal and not strict'),
+  seed: whole('of the random order, unless one is given', { preset: 0 }),
+  gated: flag('add the sliding window over tokens in their own order', false),
   scale,
 });
 
