@@ -1,4 +1,4 @@
-/** The README shows what there is and what was measured: `npx vitest run test/readme.test.ts -u` brings it up to date. */
+/** The README lists the methods, docs/benchmarks.md what was measured: `npx vitest run test/readme.test.ts -u` updates both. */
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
@@ -14,21 +14,21 @@ import { markdownTable, replaceSection } from './markdown';
 const root = resolve(import.meta.dirname, '..');
 const HEAD_DIMENSION = 64;
 
-test('the tables in the README are those of docs/bench and of the registry', async () => {
-  const readme = await readFile(`${root}/README.md`, 'utf8');
-  const sections = {
+async function expectCurrent(page: string, sections: Readonly<Record<string, string>>): Promise<void> {
+  const text = await readFile(`${root}/${page}`, 'utf8');
+  const current = Object.entries(sections).reduce((all, [name, content]) => replaceSection(all, name, content), text);
+  await expect(current).toMatchFileSnapshot(`${root}/${page}`);
+}
+
+test('the README has the methods of the registry', () => expectCurrent('README.md', { methods: methodsSection() }));
+
+test('the tables of benchmarks are those of docs/bench', async () =>
+  expectCurrent('docs/benchmarks.md', {
     'bench attention': attentionSection(await runsOf('attention')),
     'bench sparse': sparseSection(await runsOf('sparse')),
     'bench browser': browserSection(await runsOf('browser')),
     'bench train': trainSection(await runsOf('train'), await runsOf('train-browser')),
-    methods: methodsSection(),
-  };
-  const current = Object.entries(sections).reduce(
-    (text, [name, content]) => replaceSection(text, name, content),
-    readme,
-  );
-  await expect(current).toMatchFileSnapshot(`${root}/README.md`);
-});
+  }));
 
 test.each(methods.map((method) => [method.name, method] as const))(
   'the page of %s names its params and inputs',
