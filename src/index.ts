@@ -8,8 +8,9 @@ export {
   type RecurrentCacheOptions,
   type RecurrentLayer,
 } from './cache';
-export { type CompareOptions, compare, type Qkv } from './compare/compare';
+export { type CompareOptions, compare } from './compare/compare';
 export type { AttentionMaps, Comparison, ComparisonReport, FailedRow, MeasuredRow, Row } from './compare/comparison';
+export type { Qkv } from './compare/contenders';
 export { decodeMap } from './compare/maps';
 export { type HostArray, type SdpaLayout, type SdpaOptions, type SdpaResult, sdpa } from './conventions/sdpa';
 export * from './errors';
@@ -121,7 +122,8 @@ export { focus, focusBackward, route } from './ops/routing';
 export { scatterAdd } from './ops/scatter-add';
 export { type SoftmaxOptions, softmax } from './ops/softmax';
 export { type ArgsortOptions, argsort, type TopKOptions, topK } from './ops/top-k';
-export type { BackendName, Control, MemoryReport } from './runtime/backend';
+export type { BackendName, Control } from './runtime/backend';
+export type { MemoryReport } from './runtime/memory';
 export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';
 export type { GpuBufferLike, GpuDeviceLike, GpuOptions, GpuSizes } from './runtime/webgpu/adapter';
 export {

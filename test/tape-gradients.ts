@@ -4,7 +4,8 @@ import { createRuntime, pullback, type Runtime, type SomeGradients, Tensor } fro
 import { type HostTensor, hostTensor, toFloat64 } from '../src/tensor/host';
 import { normal } from '../src/tensor/random';
 import { sizeOf } from '../src/tensor/shape';
-import { mapLeaves, tensorsIn } from '../src/tensor/structure';
+import { mapLeaves } from '../src/tensor/structure';
+import { tensorsIn } from '../src/tensor/tensor';
 import { scoped } from './scoped';
 
 /** A function of tensors, and what they hold. */

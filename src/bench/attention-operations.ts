@@ -3,8 +3,8 @@ import { area } from '../masks/area';
 import { type AttentionSettings, attention, attentionBackward } from '../ops/attention';
 import type { Runtime } from '../runtime/runtime';
 import { convert, type HostTensor, hostTensor } from '../tensor/host';
-import { tensorsIn } from '../tensor/structure';
-import type { Tensor } from '../tensor/tensor';
+
+import { type Tensor, tensorsIn } from '../tensor/tensor';
 import { expectedGradients, expectedResult } from './expected';
 import { joined } from './operation';
 import { extentOf, type Operation, type Problem, type Task } from './problem';

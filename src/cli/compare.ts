@@ -1,12 +1,12 @@
 import { styleText } from 'node:util';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { compare } from '../compare/compare';
+import type { Use } from '../compare/comparison';
 import { type ComparisonReport, isMeasured, needsTraining, type Row } from '../compare/comparison';
 import { checkComparable, inputsBeyond } from '../compare/contenders';
 import { alps, imageInputs, type NamedPicture } from '../compare/image-inputs';
 import { checkPackagesOfText, type DescribedInputs, mobyDick, textInputs } from '../compare/inputs';
 import { decodePicture } from '../compare/picture';
-import type { Use } from '../compare/use';
 import { ParameterError } from '../errors';
 import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';

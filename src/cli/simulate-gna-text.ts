@@ -1,10 +1,27 @@
 /** What `saccade simulate gna` shows in the terminal. */
 import { styleText } from 'node:util';
+import type { GnaSimulation } from '../simulate/gna';
 import type { PublishedComparison } from '../simulate/published';
 import { sizeOf } from '../tensor/shape';
 import { formatPercent, formatRatio, significant } from '../text/format';
 import { type Column, formatTable } from '../text/table';
-import type { GnaBounds, GnaReport } from './simulate-gna';
+
+/** What the command prints as JSON. */
+export interface GnaReport extends GnaBounds {
+  readonly attentionShare: number;
+  /** The same with each of the kernel's tiles, if it has several; the report's own compute the fewest pairs. */
+  readonly menu?: readonly GnaBounds[];
+  /** Strides worth having, best first. */
+  readonly suggestions?: readonly GnaBounds[];
+  readonly published?: PublishedComparison;
+}
+
+/** A simulation with the end-to-end speed-ups that follow from its bounds. */
+export interface GnaBounds extends GnaSimulation {
+  readonly endToEnd: number;
+  readonly meanEndToEnd: number;
+  readonly flopEndToEnd: number;
+}
 
 export function gnaText(report: GnaReport): string {
   const { queryTile, keyTile, tiling, perfectlyBlockSparse, menu, suggestions, published } = report;

@@ -1,11 +1,12 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { ParameterError } from '../errors';
-import { checkTiles, endToEndSpeedup, type GnaSimulation, type GnaTiles, simulateGna } from '../simulate/gna';
+import { checkTiles, endToEndSpeedup, type GnaSimulation, simulateGna } from '../simulate/gna';
 import { besidePublished, findPublished, type PublishedComparison, publishedRows } from '../simulate/published';
 import { sweepStrides } from '../simulate/strides';
+import type { GnaTiles } from '../simulate/tile-counts';
 import { TILE_MENUS, type TileMenu, tilesOfMenu } from '../simulate/tile-menus';
 import { extents, share } from './options';
-import { gnaText, publishedText } from './simulate-gna-text';
+import { type GnaBounds, type GnaReport, gnaText, publishedText } from './simulate-gna-text';
 
 interface GnaOptions {
   readonly grid?: number[];
@@ -21,23 +22,6 @@ interface GnaOptions {
   readonly suggest?: true;
   readonly published?: true;
   readonly json?: true;
-}
-
-/** What the command prints as JSON. */
-export interface GnaReport extends GnaBounds {
-  readonly attentionShare: number;
-  /** The same with each of the kernel's tiles, if it has several; the report's own compute the fewest pairs. */
-  readonly menu?: readonly GnaBounds[];
-  /** Strides worth having, best first. */
-  readonly suggestions?: readonly GnaBounds[];
-  readonly published?: PublishedComparison;
-}
-
-/** A simulation with the end-to-end speed-ups that follow from its bounds. */
-export interface GnaBounds extends GnaSimulation {
-  readonly endToEnd: number;
-  readonly meanEndToEnd: number;
-  readonly flopEndToEnd: number;
 }
 
 const LONGEST = 65_536;

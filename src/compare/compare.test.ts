@@ -13,8 +13,9 @@ import { multiply } from '../ops/map';
 import { createRuntime, type Runtime } from '../runtime/runtime';
 import { hostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
-import { compare, type Qkv } from './compare';
+import { compare } from './compare';
 import { type Comparison, hasError, isMeasured, type MeasuredRow, type Row } from './comparison';
+import type { Qkv } from './contenders';
 import { contendersAt } from './contenders';
 import { decodeMap } from './maps';
 

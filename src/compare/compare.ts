@@ -24,6 +24,7 @@ import {
   inputsOf,
   isComparable,
   isSpatial,
+  type Qkv,
   type Results,
 } from './contenders';
 import { entropyOf, softmaxWeights } from './entropy';
@@ -49,13 +50,6 @@ export interface CompareOptions extends Control {
    * it returns.
    */
   readonly onRow?: ((row: Row) => void) | undefined;
-}
-
-/** Queries [b, n, h, d], keys [b, m, g, d] and values [b, m, g, e]; a grid may stand in the place of n and of m. */
-export interface Qkv {
-  readonly q: Tensor;
-  readonly k: Tensor;
-  readonly v: Tensor;
 }
 
 const OPTION_NAMES = ['methods', 'maxError', 'seconds', 'onRow', 'signal', 'onProgress'];

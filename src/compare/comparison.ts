@@ -2,7 +2,6 @@
 import type { Machine } from '../machine';
 import type { Summary } from '../measure/statistics';
 import type { DType } from '../tensor/dtype';
-import type { Recommendation } from './recommend';
 
 /** What was compared and found: the JSON of `saccade compare`. */
 export interface Comparison {
@@ -159,4 +158,33 @@ export interface ComparisonReport extends Comparison {
   readonly machine: Machine;
   /** What was compared on, in words. */
   readonly input: string;
+}
+
+/** What to use. */
+export interface Recommendation {
+  /** One sentence: what to use for full and, where measured, for causal attention, with the numbers it follows from. */
+  readonly text: string;
+  /** How the variant was chosen. */
+  readonly rule: string;
+  /** The label of the chosen row; undefined where exact attention is the best choice. */
+  readonly full?: string;
+  readonly causal?: string;
+  /** How to use the chosen rows. */
+  readonly uses: readonly Use[];
+  /** Largest output error (relative L2) that a recommended variant may have. */
+  readonly maxError: number;
+}
+
+/** How to use a variant that was measured: what stands beside the figures of a recommendation. */
+export interface Use {
+  /** The row's. */
+  readonly label: string;
+  /** The method in words: its name and what it computes. */
+  readonly method: string;
+  /** Where to read of it: its page in the repository, for methods of the registry, and its paper. */
+  readonly pages: readonly string[];
+  /** Lines of JavaScript that compute it from q, k and v. */
+  readonly code: string;
+  /** A command that does so for a file, for methods of the registry. */
+  readonly command?: string;
 }

@@ -7,6 +7,13 @@ import { gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import type { Comparison, LeftOut } from './comparison';
 
+/** Queries [b, n, h, d], keys [b, m, g, d] and values [b, m, g, e]; a grid may stand in the place of n and of m. */
+export interface Qkv {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
 type Params = Readonly<Record<string, unknown>>;
 
 /** One setting of one method, to be measured. */

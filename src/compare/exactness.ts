@@ -3,7 +3,7 @@ import { checkResult, largestOf } from '../measure/gate';
 import type { Control } from '../runtime/backend';
 import { type HostTensor, toFloat64 } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
-import type { Qkv } from './compare';
+import type { Qkv } from './contenders';
 import { type Contender, disposeAll, inputsOf } from './contenders';
 
 /** How many of the first tokens: two chunks, or blocks, of most methods. */

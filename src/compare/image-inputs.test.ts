@@ -3,8 +3,9 @@ import { parallax } from '../methods/local-linear/parallax';
 import { createRuntime, type Runtime } from '../runtime/runtime';
 import { type HostTensor, toFloat64 } from '../tensor/host';
 import { uniform } from '../tensor/random';
-import { compare, type Qkv } from './compare';
+import { compare } from './compare';
 import { isMeasured } from './comparison';
+import type { Qkv } from './contenders';
 import { alps, imageInputs } from './image-inputs';
 import { decodeMap } from './maps';
 

@@ -4,7 +4,7 @@ import type { UniversalSentenceEncoder } from '../models/universal-sentence-enco
 import { ENCODER_PACKAGE } from '../models/universal-sentence-encoder/files';
 import { checkInstalled, requireData } from '../packages';
 import type { Control } from '../runtime/backend';
-import type { Qkv } from './compare';
+import type { Qkv } from './contenders';
 import type { Picture } from './picture';
 
 /** A text and what to call it. */

@@ -1,21 +1,7 @@
 import type { Method } from '../methods/define';
 import { formatLimit, formatPercent, formatRatio } from '../text/format';
-import { hasError, isMeasured, type Row, type RowWithError } from './comparison';
-import { type Use, useOf } from './use';
-
-export interface Recommendation {
-  /** One sentence: what to use for full and, where measured, for causal attention, with the numbers it follows from. */
-  readonly text: string;
-  /** How the variant was chosen. */
-  readonly rule: string;
-  /** The label of the chosen row; undefined where exact attention is the best choice. */
-  readonly full?: string;
-  readonly causal?: string;
-  /** How to use the chosen rows. */
-  readonly uses: readonly Use[];
-  /** Largest output error (relative L2) that a recommended variant may have. */
-  readonly maxError: number;
-}
+import { hasError, isMeasured, type Recommendation, type Row, type RowWithError } from './comparison';
+import { useOf } from './use';
 
 /** A variant that gains less is not worth its error. */
 const LEAST_SPEEDUP = 1.1;

@@ -1,22 +1,8 @@
-/** How to use a variant that was measured: what stands beside the figures of a recommendation. */
 import type { Method } from '../methods/define';
 import { methods as registry } from '../methods/registry';
 import { literal } from '../text/literal';
 import { shellCommand } from '../text/shell';
-import type { Row } from './comparison';
-
-export interface Use {
-  /** The row's. */
-  readonly label: string;
-  /** The method in words: its name and what it computes. */
-  readonly method: string;
-  /** Where to read of it: its page in the repository, for methods of the registry, and its paper. */
-  readonly pages: readonly string[];
-  /** Lines of JavaScript that compute it from q, k and v. */
-  readonly code: string;
-  /** A command that does so for a file, for methods of the registry. */
-  readonly command?: string;
-}
+import type { Row, Use } from './comparison';
 
 /** `method` is the row's. */
 export function useOf({ label, params }: Pick<Row, 'label' | 'params'>, method: Method): Use {

@@ -1,8 +1,9 @@
 import { checkBoolean, checkNumbers, checkParams } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { checkTokens, checkWhole } from './check';
+import type { Intervals } from './intervals';
 import { joinIntervals, pushRun } from './intervals';
-import type { Intervals, Mask, Place } from './mask';
+import type { Mask, Place } from './mask';
 
 /** Which chunks of tokens are chosen, by batch and head. */
 export interface ChosenChunks {

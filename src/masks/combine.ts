@@ -1,9 +1,10 @@
 /** Masks made from masks: conjunction, disjunction, complement. */
 import { ParameterError } from '../errors';
 import { checkMask } from './check';
+import type { Intervals } from './intervals';
 import { joinIntervals } from './intervals';
 import { KeyWords, keyWords, mergeWords } from './key-words';
-import type { Intervals, Mask, Place } from './mask';
+import type { Mask, Place } from './mask';
 
 /** What every one of the masks sees. */
 export function and(...masks: readonly Mask[]): Mask {

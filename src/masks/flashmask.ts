@@ -1,8 +1,9 @@
 import { ShapeError, UnsupportedError } from '../errors';
 import { checkMask, checkPlace } from './check';
+import type { Intervals } from './intervals';
 import { joinIntervals } from './intervals';
 import { keyWords } from './key-words';
-import type { Intervals, Mask, Place } from './mask';
+import type { Mask, Place } from './mask';
 
 /**
  * For each key j the queries that do not see it: from `lts` to before `lte` on and below the diagonal, from `uts` to

@@ -1,5 +1,5 @@
-/** Sorted, disjoint runs of keys, flat: start, one past the end, start, ... */
-import type { Intervals } from './mask';
+/** Sorted, disjoint, non-empty runs of keys, flat: start, one past the end, start, ... */
+export type Intervals = readonly number[];
 
 /** The keys for which `join` is true of being in `a` and in `b`; it must be false of keys in neither. */
 export function joinIntervals(a: Intervals, b: Intervals, join: (a: boolean, b: boolean) => boolean): Intervals {

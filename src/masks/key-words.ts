@@ -1,5 +1,5 @@
 /** What a few queries see, key by key. */
-import type { Intervals, Mask, Place } from './mask';
+import type { Intervals } from './intervals';
 
 /**
  * A word for each key whose bit r says whether query r of a tile sees it, kept as the keys at which it changes. Keys
@@ -31,10 +31,16 @@ export class KeyWords {
   }
 }
 
+/** What a mask tells of queries, in one of two forms. */
+interface Seeing<Place> {
+  intervals?(i: number, place: Place): Intervals;
+  words?(queries: ArrayLike<number>, place: Place): KeyWords;
+}
+
 /** The words of up to 32 queries of any mask. */
-export function keyWords(mask: Mask, queries: ArrayLike<number>, place: Place): KeyWords {
+export function keyWords<Place>(mask: Seeing<Place>, queries: ArrayLike<number>, place: Place): KeyWords {
   const { intervals } = mask;
-  if (!intervals) return (mask.words as NonNullable<Mask['words']>)(queries, place);
+  if (!intervals) return (mask.words as NonNullable<Seeing<Place>['words']>)(queries, place);
   return wordsOf(Array.from(queries, (i) => intervals(i, place)));
 }
 

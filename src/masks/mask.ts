@@ -8,6 +8,7 @@
 
 import { BoundedMap } from '../bounded-map';
 import { checkWhole } from '../check';
+import type { Intervals } from './intervals';
 import type { KeyWords } from './key-words';
 
 /** The problem that a mask is asked about: b batches, n queries, m keys, h query heads sharing g key/value heads. */
@@ -27,9 +28,6 @@ export interface Place extends Extent {
   readonly batch: number;
   readonly head: number;
 }
-
-/** Sorted, disjoint, non-empty runs of keys, flat: start, one past the end, start, ... */
-export type Intervals = readonly number[];
 
 /** Which keys each query sees, in several forms that agree. */
 export interface Mask {

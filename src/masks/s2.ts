@@ -8,8 +8,9 @@ import { causal } from './band';
 import { blocks } from './blocks';
 import { checkMask, checkPlace, checkWhole } from './check';
 import { and } from './combine';
+import type { Intervals } from './intervals';
 import { congruent, everyNth, joinIntervals } from './intervals';
-import { type Extent, type Intervals, interned, type Mask, type Place } from './mask';
+import { type Extent, interned, type Mask, type Place } from './mask';
 
 export interface S2Pattern {
   /**

@@ -1,8 +1,9 @@
 /** Masks as lists of slices: rectangles of queries and keys, each seen whole or up to a diagonal. */
 import { checkArray, checkKnown, checkWhole, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
+import type { Intervals } from './intervals';
 import { joinIntervals } from './intervals';
-import type { Extent, Intervals, Mask } from './mask';
+import type { Extent, Mask } from './mask';
 
 /** `causal` leaves out what is above the diagonal to the last corner, `inverse` what is below that from the first. */
 const SLICE_KINDS = ['full', 'causal', 'inverse', 'bicausal'] as const;

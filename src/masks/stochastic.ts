@@ -7,9 +7,10 @@ import { ParameterError } from '../errors';
 import { uniformGenerator } from '../tensor/random';
 import { queriesFrom } from './area';
 import { checkTokenCount, checkTokens, checkWhole } from './check';
+import type { Intervals } from './intervals';
 import { joinIntervals, runsOf } from './intervals';
 import { KeyWords, wordsOf } from './key-words';
-import type { Arrangement, Intervals, Mask } from './mask';
+import type { Arrangement, Mask } from './mask';
 
 /** A window over tokens in another order. */
 export interface StochasticParams {

@@ -4,8 +4,7 @@ import type { Runtime } from '../runtime/runtime';
 import { toFloat64 } from '../tensor/host';
 import { normal } from '../tensor/random';
 import { sizeOf } from '../tensor/shape';
-import { tensorsIn } from '../tensor/structure';
-import { disposeKey, type Tensor } from '../tensor/tensor';
+import { disposeKey, type Tensor, tensorsIn } from '../tensor/tensor';
 
 /** Disposes all tensors in arrays and plain objects at the end of the block that is `using` it. */
 export function held(tensors: unknown): Disposable {

@@ -14,7 +14,7 @@ import { checkContiguous, checkFloat32 } from '../ops/float32';
 import { add } from '../ops/map';
 import { matmul } from '../ops/matmul';
 import type { Control } from '../runtime/backend';
-import { controlOf } from '../runtime/turns';
+import { controlOf } from '../runtime/guard';
 import { withDerivative } from '../tape';
 import { formatShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';

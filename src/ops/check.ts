@@ -2,11 +2,11 @@
 import { checkKnown, checkOptions, show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
+import type { Expectation } from '../runtime/op';
 import type { Runtime } from '../runtime/runtime';
 import { bytesPerElement, type DType } from '../tensor/dtype';
 import { formatShape, type Shape, sameShape } from '../tensor/shape';
 import { Tensor } from '../tensor/tensor';
-import type { Expectation } from './op';
 
 export { checkOptions };
 

@@ -1,5 +1,6 @@
 import { ParameterError, UnsupportedError } from '../errors';
 import type { Control } from '../runtime/backend';
+import type { Op } from '../runtime/op';
 import { type DType, isFloat } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import type { Shape } from '../tensor/shape';
@@ -7,7 +8,6 @@ import { type Derivative, record, tapeOf } from '../tensor/tape';
 import type { Tensor } from '../tensor/tensor';
 import type { Part } from '../tensor/work';
 import { checkOut, checkOutsApart, commonRuntime } from './check';
-import type { Op } from './op';
 
 /** A result to compute: its shape and dtype, and the tensor the caller wants it in, if any. */
 export interface ResultSpec {
@@ -81,7 +81,7 @@ export function compute<Call, Specs extends Readonly<Record<string, ResultSpec>>
     const make = (values: Values) => made ?? call(results as Results<Specs>, values);
     const read: Tensor[] = Object.values(inputs);
     if (known !== NOTHING) read.push(...Object.values<Tensor>(known));
-    runtime.run(op, { make, known, reads, writes }, read, [...Object.values(results), ...written], control);
+    runtime.calls.run(op, { make, known, reads, writes }, read, [...Object.values(results), ...written], control);
     if (tape && derivative) record(op.name, tape, all, results, derivative);
     return results as Results<Specs>;
   } catch (error) {

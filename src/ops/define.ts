@@ -6,6 +6,7 @@
 import { checkBoolean, checkChoice, checkOptions, checkWhole, show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
+import type { Op } from '../runtime/op';
 import type { DType } from '../tensor/dtype';
 import { axesOf, type Extents, formatShape, LEAD, type Shape, shapeBinder } from '../tensor/shape';
 import type { Derivative } from '../tensor/tape';
@@ -13,7 +14,6 @@ import type { Tensor } from '../tensor/tensor';
 import { checkControl, checkTensors, commonRuntime } from './check';
 import { compute, type ResultSpec } from './compute';
 import { checkContiguous } from './float32';
-import type { Op } from './op';
 
 /** A tensor that an op takes or gives. */
 export interface TensorSpec<D extends DType = DType> {

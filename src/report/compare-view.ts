@@ -1,4 +1,6 @@
 /** What `saccade compare` shows in the browser. */
+
+import type { Use } from '../compare/comparison';
 import {
   type ComparisonReport,
   type Glances,
@@ -8,7 +10,6 @@ import {
   type Row,
   type RowWithError,
 } from '../compare/comparison';
-import type { Use } from '../compare/use';
 import { formatMachine } from '../machine';
 import {
   formatBytes,

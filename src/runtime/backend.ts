@@ -13,34 +13,17 @@
  *
  * `reference` computes in float64 with plain loops and is the truth; every other backend is tested against it.
  */
-import type { Op } from '../ops/op';
 import type { DType } from '../tensor/dtype';
+import type { Elements } from '../tensor/elements';
 import type { HostTensor } from '../tensor/host';
-import type { Tensor } from '../tensor/tensor';
+import type { Buffer, MemoryReport } from './memory';
+import type { Op } from './op';
 import type { Pause } from './order';
 import type { GpuBufferLike } from './webgpu/adapter';
 
 export const BACKENDS = ['reference', 'wasm', 'webgpu'] as const;
 /** Float64 in plain loops, WebAssembly, or a GPU by WebGPU. */
 export type BackendName = (typeof BACKENDS)[number];
-
-/** Memory on a backend. */
-export interface Buffer {
-  readonly bytes: number;
-}
-
-/** What a runtime's tensors and kernels take of memory. */
-export interface MemoryReport {
-  /** Bytes that tensors hold now. */
-  readonly live: number;
-  /**
-   * The most bytes held at once since the start or `resetPeak()`, kernels' working memory included and what is kept from
-   * call to call, such as the tables of scores.
-   */
-  readonly peak: number;
-  /** Bytes taken from the system. */
-  readonly reserved: number;
-}
 
 /** Cancel and progress of one call; both optional. */
 export interface Control {
@@ -59,7 +42,7 @@ export interface Backend {
   /** A copy of `length` bytes from `byteOffset`, in memory of its own. */
   read(buffer: Buffer, byteOffset: number, length: number): Promise<Uint8Array>;
   /** The elements of a tensor that has been computed, in row-major order. */
-  known(x: Tensor): HostTensor | Promise<HostTensor>;
+  known(x: Elements): HostTensor | Promise<HostTensor>;
   /** Where the buffer lies in JavaScript-addressable memory, on the backends that have it there. */
   view?(buffer: Buffer): { readonly buffer: ArrayBufferLike; readonly byteOffset: number };
 

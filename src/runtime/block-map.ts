@@ -8,8 +8,9 @@ import { BoundedMap } from '../bounded-map';
 import { ParameterError } from '../errors';
 import { IntegerList } from '../integer-list';
 import { queriesFrom } from '../masks/area';
+import type { Intervals } from '../masks/intervals';
 import { type KeyWords, keyWords, wordsOf } from '../masks/key-words';
-import { type Extent, type Intervals, type Mask, type Place, placesOf, type Tiles } from '../masks/mask';
+import { type Extent, type Mask, type Place, placesOf, type Tiles } from '../masks/mask';
 import type { Steps } from './turns';
 
 /** Numbers of a run: first panel, one past the last, pattern. */

@@ -23,7 +23,7 @@ import {
   relu,
   type Tensor,
 } from '../index';
-import type { Op } from '../ops/op';
+import type { Op } from '../runtime/op';
 
 const OUTSIDE = 'indices must be from 0 to 1, got 5 at element 0 of indices';
 
@@ -338,9 +338,9 @@ test('too many calls behind what nobody can wait for are one clear error', async
     name: 'waits',
     reference,
     wasm: () => ({ jobs: () => [] }),
-    webgpu: async () => () => ({}),
+    webgpu: async () => () => ({ dispatches: [] }),
   };
-  runtime.run(waits, { make: () => ({}) }, [], [], {});
+  runtime.calls.run(waits, { make: () => ({}) }, [], [], {});
   const flood = () => {
     for (;;) add(one, one).dispose();
   };

@@ -1,9 +1,9 @@
 /** What only the device can see, where JavaScript can see it too. */
-import type { Op } from '../ops/op';
-import type { Tensor } from '../tensor/tensor';
+import type { Elements } from '../tensor/elements';
+import type { Op } from './op';
 
 /** Throws the error of the first expectation that an element does not meet; `numbers` gives the elements in row-major order. */
-export function checkExpectations<Call>(op: Op<Call>, call: Call, numbers: (x: Tensor) => ArrayLike<number>): void {
+export function checkExpectations<Call>(op: Op<Call>, call: Call, numbers: (x: Elements) => ArrayLike<number>): void {
   for (const { tensor, least, most, magnitude = 0, except, error } of op.faults?.(call) ?? []) {
     const values = numbers(tensor);
     const { length } = values;

@@ -1,5 +1,4 @@
 import type { Control } from './backend';
-import type { Runtime } from './runtime';
 
 /** What `onProgress` is told: the share of the work done, from 0 to 1, and of long work what is being done. */
 interface Reported {
@@ -47,13 +46,13 @@ export function guard(control: Reported): Guarded {
  * or rejects with meanwhile, ends it and is told by it alone, though calls end with it too.
  */
 export function reporting<Own extends Reported, Result>(
-  runtime: Pick<Runtime, 'tell'>,
+  runtime: { readonly calls: { tell(error: unknown): unknown } },
   control: Own,
   work: (control: Own) => Result,
 ): Result {
   const { control: guarded, check } = guard(control);
   const tell = (error: unknown) => {
-    throw runtime.tell(error);
+    throw runtime.calls.tell(error);
   };
   const onProgress = (share: number, what?: string) => {
     guarded.onProgress?.(share, what);
@@ -70,4 +69,9 @@ export function reporting<Own extends Reported, Result>(
   } catch (error) {
     return tell(error);
   }
+}
+
+/** The control of one of `count` equal parts of a call. */
+export function controlOf({ signal, onProgress }: Control, index: number, count: number): Control {
+  return { signal, onProgress: onProgress && ((share) => onProgress((index + share) / count)) };
 }

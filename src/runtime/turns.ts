@@ -1,5 +1,4 @@
 /** Long work on the calling thread, in steps: others have their turn in between, and a call can be cancelled there. */
-import type { Control } from './backend';
 import { othersTurn, type Pause, TURN_MILLISECONDS } from './order';
 
 /** Work that stops after each step to say which share of it is done, from 0 to 1. */
@@ -19,7 +18,7 @@ export function atOnce<Value>(steps: Steps<Value>): Value {
  */
 export function* inTurns<Value>(
   steps: Steps<Value>,
-  onProgress: Control['onProgress'],
+  onProgress: ((share: number) => void) | undefined,
   check: () => void,
 ): Generator<Pause, Value, void> {
   try {
@@ -51,9 +50,4 @@ export function* partOf<Value>(steps: Steps<Value>, index: number, count: number
     if (done) return value;
     yield (index + value) / count;
   }
-}
-
-/** The control of one of `count` equal parts of a call. */
-export function controlOf({ signal, onProgress }: Control, index: number, count: number): Control {
-  return { signal, onProgress: onProgress && ((share) => onProgress((index + share) / count)) };
 }

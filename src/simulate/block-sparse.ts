@@ -1,6 +1,6 @@
 /** When no visited tile needs a mask. */
 import { groupWindow, type NeighborhoodAxis } from '../masks/neighborhood-axis';
-import type { GnaTiles } from './gna';
+import type { GnaTiles } from './tile-counts';
 import { groupLengths } from './tile-counts';
 
 /**

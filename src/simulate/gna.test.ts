@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { gridAxes, type NeighborhoodParams } from '../masks/neighborhood';
 import { axisKeys, type NeighborhoodAxis } from '../masks/neighborhood-axis';
 import { isBlockSparse } from './block-sparse';
-import { endToEndSpeedup, type GnaTiles, simulateGna } from './gna';
+import { endToEndSpeedup, simulateGna } from './gna';
+import type { GnaTiles } from './tile-counts';
 import { tilesOfMenu } from './tile-menus';
 
 const line = { length: 32_768, window: 2048 };

@@ -10,15 +10,7 @@ import { gridAxes, type NeighborhoodParams } from '../masks/neighborhood';
 import type { NeighborhoodAxis } from '../masks/neighborhood-axis';
 import { sizeOf } from '../tensor/shape';
 import { isBlockSparse } from './block-sparse';
-import { countAxisTiles, countFlatTiles, type TileCount, type Tiling } from './tile-counts';
-
-/** Tile shapes with an extent for each axis of the grid, or with one, which tiles the grid flattened in row-major order. */
-export interface GnaTiles {
-  readonly queryTile: readonly number[];
-  readonly keyTile: readonly number[];
-  /** Default: static. */
-  readonly tiling?: Tiling;
-}
+import { countAxisTiles, countFlatTiles, type GnaTiles, type TileCount, type Tiling } from './tile-counts';
 
 /** Tiles that a kernel of neighborhood attention visits, and the speed-up that they bound. */
 export interface GnaSimulation {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { causal, from, longNet, neighborhood, power, s2 } from '../masks/index';
-import type { Intervals, Mask } from '../masks/mask';
+import type { Intervals } from '../masks/intervals';
+import type { Mask } from '../masks/mask';
 import { expectedRandomField, keysOfMask, receptiveField } from './reach';
 import { keysThrough, REACH_MASKS, type ReachMask, type ReachMaskName, type ReachParams } from './reach-masks';
 

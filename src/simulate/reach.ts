@@ -2,8 +2,9 @@
 import { checkBoolean, checkFunction, checkOptions, checkWhole } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { checkExtent, checkMask } from '../masks/check';
+import type { Intervals } from '../masks/intervals';
 import { keyWords } from '../masks/key-words';
-import { type Extent, type Intervals, type Mask, placesOf } from '../masks/mask';
+import { type Extent, type Mask, placesOf } from '../masks/mask';
 
 /** The keys that a query sees in a layer; layer 0 is the one nearest the output. Indices are of tokens or of blocks. */
 export type KeysOf = (layer: number, query: number) => Intervals;

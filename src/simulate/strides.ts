@@ -4,7 +4,8 @@ import { ParameterError } from '../errors';
 import { gridAxes, type NeighborhoodParams } from '../masks/neighborhood';
 import type { NeighborhoodAxis } from '../masks/neighborhood-axis';
 import { sameShape } from '../tensor/shape';
-import { checkTiles, type GnaSimulation, type GnaTiles, simulateGna } from './gna';
+import { checkTiles, type GnaSimulation, simulateGna } from './gna';
+import type { GnaTiles } from './tile-counts';
 import { countAxisTiles, type Tiling, visitsFewer } from './tile-counts';
 
 /**

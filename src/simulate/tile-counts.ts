@@ -9,6 +9,14 @@ import { sizeOf } from '../tensor/shape';
  */
 export type Tiling = 'static' | 'dynamic';
 
+/** Tile shapes with an extent for each axis of the grid, or with one, which tiles the grid flattened in row-major order. */
+export interface GnaTiles {
+  readonly queryTile: readonly number[];
+  readonly keyTile: readonly number[];
+  /** Default: static. */
+  readonly tiling?: Tiling;
+}
+
 /** Key tiles that a query tile visits. */
 export interface TileCount {
   readonly worst: number;

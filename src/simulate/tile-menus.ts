@@ -2,7 +2,7 @@
 import { checkChoice, show } from '../check';
 import { ParameterError } from '../errors';
 import { GRID_TILES } from '../masks/neighborhood';
-import type { GnaTiles } from './gna';
+import type { GnaTiles } from './tile-counts';
 
 export const TILE_MENUS = ['saccade', 'blackwell', 'hopper', 'flex'] as const;
 

@@ -4,9 +4,9 @@ import { ParameterError, ShapeError, UnsupportedError } from '../errors';
 import { checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
 import { formatShape, sameShape } from '../tensor/shape';
-import { mapLeaves, tensorsIn } from '../tensor/structure';
+import { mapLeaves } from '../tensor/structure';
 import { record, tapeOf } from '../tensor/tape';
-import { Tensor } from '../tensor/tensor';
+import { Tensor, tensorsIn } from '../tensor/tensor';
 import { viewOf } from './backward';
 import { pullback, type SomeGradients } from './pullback';
 

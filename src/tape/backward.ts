@@ -6,21 +6,13 @@ import { zeros } from '../ops/float32';
 import { add } from '../ops/map';
 import { sum } from '../ops/reduce';
 import type { Control } from '../runtime/backend';
+import { controlOf } from '../runtime/guard';
 import type { Runtime } from '../runtime/runtime';
-import { controlOf } from '../runtime/turns';
-import { type DType, isFloat } from '../tensor/dtype';
+import { isFloat } from '../tensor/dtype';
 import { formatShape, type Shape, sameShape } from '../tensor/shape';
-import {
-  type Derivative,
-  letGoOf,
-  type Part,
-  type Place,
-  type Step,
-  type Tape,
-  type Variable,
-  type View,
-} from '../tensor/tape';
-import { Tensor } from '../tensor/tensor';
+import type { Stored } from '../tensor/storage';
+import { type Derivative, letGoOf, type Part, type Step, type Tape, type Variable } from '../tensor/tape';
+import { Tensor, type View } from '../tensor/tensor';
 
 /** From a gradient with respect to each result to those with respect to `leaves`; undefined where they were not reached. */
 export function backward(
@@ -74,7 +66,7 @@ function gradientsOf(
   control: Control,
 ): Record<string, Tensor> {
   const tensors: Record<string, Tensor> = {};
-  for (const each in saved) tensors[each] = viewOf(saved[each] as Place);
+  for (const each in saved) tensors[each] = at(runtime, saved[each] as Stored);
   const found = derivative(tensors, gradients, wanted, control);
   const results: Record<string, Tensor> = {};
   const used: Tensor[] = [];
@@ -212,12 +204,8 @@ function added(a: Tensor, b: Tensor): Tensor {
 }
 
 /** The same elements in a tensor of its own, which no tape tracks. */
-export function viewOf<D extends DType>({
-  storage,
-  dtype,
-  shape,
-  strides,
-  offset,
-}: Place & { readonly dtype: D }): Tensor<D> {
-  return new Tensor(storage.retain(), dtype, shape, strides, offset);
-}
+export const viewOf = (x: Tensor): Tensor => at(x.runtime, x);
+
+/** A tensor of elements that are there. */
+const at = (runtime: Runtime, { storage, dtype, shape, strides, offset }: Stored): Tensor =>
+  new Tensor(runtime, storage.retain(), dtype, shape, strides, offset);

@@ -9,9 +9,10 @@ import { reporting } from '../runtime/guard';
 import type { Runtime } from '../runtime/runtime';
 import { type DType, isFloat } from '../tensor/dtype';
 import { formatShape, sameShape } from '../tensor/shape';
-import { mapLeaves, tensorsIn } from '../tensor/structure';
-import { Tape, type Variable } from '../tensor/tape';
-import { disposeKey, type Storage, Tensor } from '../tensor/tensor';
+import type { Storage } from '../tensor/storage';
+import { mapLeaves } from '../tensor/structure';
+import { Tape, type Variable, variableOf } from '../tensor/tape';
+import { disposeKey, Tensor, tensorsIn } from '../tensor/tensor';
 import { backward, viewOf } from './backward';
 
 /** The structure of `T` with the gradient with respect to each tensor of floating-point numbers. */
@@ -126,7 +127,8 @@ function recorded<Inputs, Results>(
         if (!(leaf instanceof Tensor)) return leaf;
         leaf.assertUsable(`a result of ${what}`);
         const view = viewOf(leaf);
-        if (leaf.variable?.tape === tape) found.set(view, leaf.variable);
+        const variable = variableOf(leaf);
+        if (variable?.tape === tape) found.set(view, variable);
         return view;
       };
       return mapLeaves(fn(tracked as Inputs), untracked, `what ${what} returns`);

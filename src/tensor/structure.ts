@@ -1,23 +1,9 @@
-/** Tensors in arrays and plain objects, which are trees. */
+/** Arrays and plain objects that hold others: trees. */
 import { partName } from '../check';
 import { ParameterError } from '../errors';
-import { Tensor } from './tensor';
 
 /** Levels of a tree: what goes through one does so by recursion. */
 const DEEPEST = 500;
-
-/** `what` is what messages call the value. */
-export function tensorsIn(value: unknown, what?: string): Tensor[] {
-  const tensors: Tensor[] = [];
-  mapLeaves(
-    value,
-    (leaf) => {
-      if (leaf instanceof Tensor) tensors.push(leaf);
-    },
-    what,
-  );
-  return tensors;
-}
 
 /**
  * The same tree with what `map` gives for each leaf, a tensor or any other value, by its path such as `.layers[0].q`, which

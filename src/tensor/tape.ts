@@ -1,8 +1,10 @@
 /** What is recorded of ops on tracked tensors, for a backward pass, which `src/tape` makes. */
 import { ParameterError, UnsupportedError } from '../errors';
 import type { Control } from '../runtime/backend';
-import { isFloat } from './dtype';
-import type { Tensor } from './tensor';
+import { type DType, isFloat } from './dtype';
+import type { Shape } from './shape';
+import type { Recording, Stored } from './storage';
+import type { Tensor, Tracked, View } from './tensor';
 
 /** The gradients of an op. */
 export interface Derivative {
@@ -24,12 +26,6 @@ export interface Derivative {
   ): Readonly<Record<string, Tensor | undefined>>;
 }
 
-/** How a view lies in the tensor that it is a view of. */
-export type View =
-  | { readonly kind: 'reshape' | 'expand' }
-  | { readonly kind: 'permute'; readonly axes: readonly number[] }
-  | { readonly kind: 'slice'; readonly axis: number; readonly start: number };
-
 /** A gradient with respect to a part of a variable, from `start` on along an axis. */
 export interface Part {
   readonly axis: number;
@@ -38,44 +34,56 @@ export interface Part {
 }
 
 /** A tracked tensor as its tape knows it: what there is a gradient with respect to. */
-export interface Variable extends Pick<Tensor, 'shape' | 'dtype'> {
-  readonly tape: Tape;
+export class Variable implements Tracked {
   /** What has come together of its gradient in the backward pass. */
   sum: Tensor | undefined;
   /** And of slices, which make up the whole more often than not. */
   parts: Part[] | undefined;
+
+  constructor(
+    readonly tape: Tape,
+    readonly shape: Shape,
+    readonly dtype: DType,
+  ) {}
+
+  view(view: View, result: Tensor): Variable | undefined {
+    if (this.tape.ended) return undefined;
+    const variable = this.tape.variable(result);
+    const [inputs, results] = [{ x: this }, { x: variable }];
+    this.tape.record({ name: view.kind, inputs, wanted: X, results, saved: NOTHING, derivative: view });
+    return variable;
+  }
 }
 
-/** Where the elements of a tensor lie. */
-export type Place = Pick<Tensor, 'storage' | 'dtype' | 'shape' | 'strides' | 'offset'>;
+const X: ReadonlySet<string> = new Set(['x']);
+const NOTHING = {};
 
-/** Of what the tape keeps. */
-interface KeptPlace extends Place {
+/** The variable of a tensor, if a tape tracks it. */
+export const variableOf = ({ variable }: Tensor): Variable | undefined =>
+  variable instanceof Variable ? variable : undefined;
+
+/** What the tape keeps. */
+interface Kept extends Stored {
   isKept: boolean;
 }
 
 /** A call of an op, or a view. */
 export interface Step {
-  /** Of the op, for messages. */
+  /** The op's name, for error messages. */
   readonly name: string;
   /** The tracked ones. */
   readonly inputs: Readonly<Record<string, Variable>>;
   /** Their names. */
   readonly wanted: ReadonlySet<string>;
   readonly results: Readonly<Record<string, Variable>>;
-  readonly saved: Readonly<Record<string, KeptPlace>>;
+  readonly saved: Readonly<Record<string, Kept>>;
   readonly derivative: Derivative['gradients'] | View;
-}
-
-/** Whether a tape records no longer: what memory knows of it, which does not keep it alive. */
-export interface Recording {
-  isOver: boolean;
 }
 
 interface Held {
   readonly recording: Recording;
   /** With what has been let go of. */
-  readonly places: KeptPlace[];
+  readonly places: Kept[];
 }
 
 const forgotten = new FinalizationRegistry<Held>(release);
@@ -85,7 +93,7 @@ function release({ recording, places }: Held): void {
   places.forEach(letGo);
 }
 
-function letGo(place: KeptPlace): void {
+function letGo(place: Kept): void {
   if (!place.isKept) return;
   place.isKept = false;
   place.storage.endKeeping();
@@ -113,7 +121,7 @@ export class Tape {
 
   variable({ shape, dtype, storage }: Tensor): Variable {
     storage.recording = this.#held.recording;
-    return { tape: this, shape, dtype, sum: undefined, parts: undefined };
+    return new Variable(this, shape, dtype);
   }
 
   record(step: Step): void {
@@ -121,7 +129,7 @@ export class Tape {
   }
 
   /** Keeps the memory of a tensor, in which nobody writes meanwhile. */
-  keep({ storage, dtype, shape, strides, offset }: Tensor): KeptPlace {
+  keep({ storage, dtype, shape, strides, offset }: Tensor): Kept {
     const place = { storage: storage.keep(), dtype, shape, strides, offset, isKept: true };
     this.#held.places.push(place);
     return place;
@@ -145,14 +153,14 @@ export class Tape {
 
 /** Lets go of what a step saved. */
 export function letGoOf({ saved }: Step): void {
-  for (const name in saved) letGo(saved[name] as KeptPlace);
+  for (const name in saved) letGo(saved[name] as Kept);
 }
 
 /** The tape that tracks some of the inputs of a call; undefined if none is tracked. */
 export function tapeOf(name: string, inputs: Readonly<Record<string, Tensor>>): Tape | undefined {
   let tape: Tape | undefined;
   for (const input in inputs) {
-    const { variable } = inputs[input] as Tensor;
+    const variable = variableOf(inputs[input] as Tensor);
     if (!variable) continue;
     if (variable.tape.ended)
       throw new ParameterError(
@@ -177,7 +185,7 @@ export function record(
 ): void {
   const tracked = variablesOf(inputs);
   const wanted = new Set(Object.keys(tracked));
-  const saved: Record<string, KeptPlace> = {};
+  const saved: Record<string, Kept> = {};
   for (const each of typeof saves === 'function' ? saves(wanted) : saves) {
     const tensor = inputs[each] ?? results[each];
     if (tensor) saved[each] = tape.keep(tensor);
@@ -190,11 +198,11 @@ export function record(
   tape.record({ name, inputs: tracked, wanted, results: variables, saved, derivative: gradients });
 }
 
-/** Of the tensors that are tracked. */
+/** The variables of those tensors that are tracked. */
 function variablesOf(tensors: Readonly<Record<string, Tensor>>): Record<string, Variable> {
   const variables: Record<string, Variable> = {};
   for (const name in tensors) {
-    const { variable } = tensors[name] as Tensor;
+    const variable = variableOf(tensors[name] as Tensor);
     if (variable) variables[name] = variable;
   }
   return variables;

@@ -1,11 +1,15 @@
-import { show } from '../check';
-import { DisposedError, ParameterError, ShapeError, UnsupportedError } from '../errors';
-import type { Buffer } from '../runtime/backend';
-import type { Runtime } from '../runtime/runtime';
+/** Tensors, and the runtimes that they live on. */
+import { checkChoice, checkFunction, checkNoPromise, checkOptions, checkWhole, show } from '../check';
+import { DisposedError, DTypeError, ParameterError, ShapeError, UnsupportedError } from '../errors';
+import type { Backend } from '../runtime/backend';
+import type { Calls } from '../runtime/calls';
+import type { MemoryReport } from '../runtime/memory';
 import type { GpuBufferLike } from '../runtime/webgpu/adapter';
 import { describesItself } from '../text/inspect';
-import { bytesPerElement, type DType, type TypedArrayOf, typedArray } from './dtype';
-import { type HostTensor, toRowMajor } from './host';
+import { bytesPerElement, DTYPES, type DType, type TypedArrayOf, typedArray } from './dtype';
+import { checkHost, convert, type HostTensor, hostTensor, type Numbers, toRowMajor } from './host';
+import { flattened, type NestedNumbers } from './nested';
+import { normal, uniform } from './random';
 import {
   checkShape,
   formatShape,
@@ -16,73 +20,24 @@ import {
   type Shape,
   sizeOf,
 } from './shape';
-import type { Recording, Variable, View } from './tape';
-import { faultIn, type Work, Written } from './work';
+import { type Operand, Storage } from './storage';
+import { mapLeaves } from './structure';
+import { faultIn, type Work } from './work';
 
-/** Of a view its tape records that there is a gradient with respect to what it is a view of. */
-const OF_VIEW: ReadonlySet<string> = new Set(['x']);
-const NOTHING = {};
 const NO_WORKS: readonly Work[] = [];
 
 export const disposeKey: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
 
-/** Memory shared by a tensor and its views, in bytes; released with the last of them. */
-export class Storage extends Written {
-  #references = 1;
-  /** Calls and reads whose turn is not over. */
-  #uses = 0;
-  /** Tapes that keep it for a backward pass. */
-  #tapes = 0;
-  /** The tape that tracks what was computed into it. */
-  recording: Recording | undefined;
+/** How a view lies in the tensor that it is a view of. */
+export type View =
+  | { readonly kind: 'reshape' | 'expand' }
+  | { readonly kind: 'permute'; readonly axes: readonly number[] }
+  | { readonly kind: 'slice'; readonly axis: number; readonly start: number };
 
-  constructor(
-    readonly runtime: Runtime,
-    readonly buffer: Buffer,
-  ) {
-    super();
-  }
-
-  retain(): this {
-    this.#references++;
-    return this;
-  }
-
-  release(): void {
-    if (--this.#references === 0) this.runtime.backend.release(this.buffer);
-  }
-
-  /** For a call or a read, until its turn is over. */
-  hold(): this {
-    this.#uses++;
-    return this.retain();
-  }
-
-  letGo(): void {
-    this.#uses--;
-    this.release();
-  }
-
-  /** For a tape: until its backward pass has read it. */
-  keep(): this {
-    this.#tapes++;
-    return this.retain();
-  }
-
-  endKeeping(): void {
-    this.#tapes--;
-    this.release();
-  }
-
-  /** Whether a backward pass is to read it, or a tape takes it for what was computed: nobody may write to it before. */
-  get isKept(): boolean {
-    return this.#tapes > 0 || this.recording?.isOver === false;
-  }
-
-  /** Whether calls or reads are to come, or what was written is not known to be right. */
-  get isInUse(): boolean {
-    return this.#uses > 0 || this.isPending;
-  }
+/** What a tensor is to the tape that tracks it. */
+export interface Tracked {
+  /** The same of a view of the tensor, which the tape records; undefined once it has ended. */
+  view(view: View, result: Tensor): Tracked | undefined;
 }
 
 const forgotten = new FinalizationRegistry<Storage>((storage) => storage.release());
@@ -91,19 +46,19 @@ const forgotten = new FinalizationRegistry<Storage>((storage) => storage.release
  * A strided view of memory that belongs to one runtime. Strides and offset count elements.
  * Free it with `using`, `dispose()` or an enclosing `runtime.scope()`; a forgotten one is freed by the collector.
  */
-export class Tensor<D extends DType = DType> {
-  readonly runtime: Runtime;
+export class Tensor<D extends DType = DType> implements Operand {
   /** Number of elements. */
   readonly size: number;
   readonly isContiguous: boolean;
   /** What it is to the tape that tracks it, if one does. */
-  variable: Variable | undefined;
+  variable: Tracked | undefined;
   #disposed = false;
   #endedWithScope = false;
   #isLeftToCollector = false;
 
   /** Tensors are made by a runtime, by ops and by views; this constructor takes over one reference of `storage`, and the arrays. */
   constructor(
+    readonly runtime: Runtime,
     readonly storage: Storage,
     readonly dtype: D,
     readonly shape: Shape,
@@ -115,10 +70,9 @@ export class Tensor<D extends DType = DType> {
     // Ops would read and write what lies beside its elements.
     Object.freeze(shape);
     Object.freeze(strides);
-    this.runtime = storage.runtime;
     this.size = sizeOf(shape);
     this.isContiguous = isContiguous(shape, strides);
-    this.runtime.own(this);
+    runtime.own(this);
   }
 
   /** Only what this class made is one: a proxy of a tensor has none of what is private to it. */
@@ -157,7 +111,7 @@ export class Tensor<D extends DType = DType> {
     const span = isContiguous
       ? size
       : 1 + shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), 0);
-    const bytes = await runtime.read(this, offset * elementBytes, span * elementBytes);
+    const bytes = await runtime.calls.read(this, offset * elementBytes, span * elementBytes);
     const elements = typedArray(dtype, span, bytes.buffer, bytes.byteOffset);
     return isContiguous ? elements : toRowMajor(elements, dtype, shape, strides);
   }
@@ -306,13 +260,8 @@ export class Tensor<D extends DType = DType> {
   }
 
   #view(view: View, shape: Shape, strides: readonly number[], offset = this.offset): Tensor<D> {
-    const result = new Tensor(this.storage.retain(), this.dtype, shape, strides, offset);
-    const { variable } = this;
-    if (variable && !variable.tape.ended) {
-      result.variable = variable.tape.variable(result);
-      const [inputs, results] = [{ x: variable }, { x: result.variable }];
-      variable.tape.record({ name: view.kind, inputs, wanted: OF_VIEW, results, saved: NOTHING, derivative: view });
-    }
+    const result = new Tensor(this.runtime, this.storage.retain(), this.dtype, shape, strides, offset);
+    result.variable = this.variable?.view(view, result);
     return result;
   }
 
@@ -388,4 +337,272 @@ function stridesAfterReshape(from: Shape, strides: readonly number[], shape: Sha
     taken *= extent;
   }
   return result;
+}
+
+/**
+ * Where tensors live and operations run: a backend, its memory and its threads. Dispose it to give all of that back.
+ * Make one with `createRuntime()`.
+ */
+export class Runtime {
+  /** What open scopes own, innermost last. */
+  readonly #scopes: Set<Tensor>[] = [];
+
+  constructor(
+    readonly backend: Backend,
+    readonly calls: Calls<Tensor>,
+  ) {}
+
+  /**
+   * A tensor with a copy of `data`. The dtype is that of the typed array, f32 for plain numbers; a `Uint16Array`
+   * needs `'f16'` or `'bf16'`, and float64 numbers a dtype to be rounded to.
+   */
+  tensor<D extends DType = 'f32'>(data: Numbers, shape: Shape, dtype?: D): Tensor<D>;
+  /**
+   * A tensor of a number, an array, or arrays within arrays such as the rows of a matrix, whose shape is theirs.
+   * @throws {ShapeError} arrays of one axis that differ in length
+   */
+  tensor<D extends DType = 'f32'>(data: NestedNumbers | Numbers, dtype?: D): Tensor<D>;
+  tensor<D extends DType = 'f32'>(data: Numbers | NestedNumbers, shape?: Shape | D, dtype?: D): Tensor<D> {
+    if (shape !== undefined && typeof shape !== 'string')
+      return this.fromHost(hostTensor(data as Numbers, shape, dtype) as HostTensor<D>);
+    if (shape !== undefined && !DTYPES.includes(shape))
+      throw new ShapeError(`shape must be an array of extents, or a dtype alone, got ${show(shape)}`);
+    if (typeof data === 'number' || Array.isArray(data)) {
+      const { numbers, shape: own } = flattened(data);
+      return this.fromHost(hostTensor(numbers, own, shape) as HostTensor<D>);
+    }
+    const array = data as Exclude<Numbers, readonly number[]>;
+    return this.fromHost(hostTensor(array, [array?.length], shape) as HostTensor<D>);
+  }
+
+  /** A tensor with a copy of a host tensor, such as the file readers give. */
+  fromHost<D extends DType>(host: HostTensor<D>): Tensor<D> {
+    checkHost('host', host);
+    return this.#filled(host.shape, host.dtype, () => host);
+  }
+
+  /** A tensor whose elements are not set. */
+  empty<D extends DType = 'f32'>(shape: Shape, dtype: D = 'f32' as D): Tensor<D> {
+    this.assertUsable('runtime');
+    checkElements(shape, dtype);
+    return this.allocate([...shape], dtype);
+  }
+
+  /** For ops: the same, of a shape that is checked and taken over. */
+  allocate<D extends DType>(shape: Shape, dtype: D): Tensor<D> {
+    const buffer = this.backend.allocate(sizeOf(shape) * bytesPerElement(dtype), dtype);
+    return new Tensor(this, new Storage(this.backend, buffer), dtype, shape);
+  }
+
+  /** A tensor of zeros. */
+  zeros<D extends DType = 'f32'>(shape: Shape, dtype: D = 'f32' as D): Tensor<D> {
+    return this.full(shape, 0, dtype);
+  }
+
+  /** A tensor of ones. */
+  ones<D extends DType = 'f32'>(shape: Shape, dtype: D = 'f32' as D): Tensor<D> {
+    return this.full(shape, 1, dtype);
+  }
+
+  /** A tensor whose elements are all `value`. */
+  full<D extends DType = 'f32'>(shape: Shape, value: number, dtype: D = 'f32' as D): Tensor<D> {
+    if (typeof value !== 'number') throw new ParameterError(`value must be a number, got ${show(value)}`);
+    return this.#filled(shape, dtype, (size) => {
+      const { data } = hostTensor([value], [1], dtype);
+      return { dtype, shape, data: typedArray(dtype, size).fill(data[0] as never) as TypedArrayOf<D> };
+    });
+  }
+
+  /** `start`, `start + step`, ..., as many as lie before `end`: [ceil((end - start) / step)]. */
+  arange<D extends DType = 'f32'>(
+    end: number,
+    options: {
+      /** Default 0. */
+      readonly start?: number | undefined;
+      /** Not 0; default 1. */
+      readonly step?: number | undefined;
+      readonly dtype?: D | undefined;
+    } = {},
+  ): Tensor<D> {
+    checkOptions('arange()', options, ['start', 'step', 'dtype']);
+    const { start = 0, step = 1, dtype = 'f32' as D } = options;
+    for (const [name, value] of Object.entries({ end, start, step }))
+      if (!Number.isFinite(value)) throw new ParameterError(`${name} must be a finite number, got ${show(value)}`);
+    if (step === 0) throw new ParameterError('step must be a number other than 0, got 0');
+    const length = Math.max(0, Math.ceil((end - start) / step));
+    return this.#filled([length], dtype, () => {
+      const data = Float64Array.from({ length }, (_, at) => start + at * step);
+      return convert({ dtype: 'f64', shape: [length], data }, dtype);
+    });
+  }
+
+  /** The identity matrix [n, n]. */
+  eye<D extends DType = 'f32'>(n: number, dtype: D = 'f32' as D): Tensor<D> {
+    checkWhole('n', n, 0);
+    return this.#filled([n, n], dtype, (size) => {
+      const [one] = hostTensor([1], [1], dtype).data;
+      const data = typedArray(dtype, size);
+      for (let at = 0; at < size; at += n + 1) data[at] = one as number;
+      return { dtype, shape: [n, n], data };
+    });
+  }
+
+  /**
+   * A tensor in a GPU buffer of the caller's, without a copy, from `byteOffset` (a multiple of 4) on. The buffer is of the
+   * device handed in as `webgpu.device`, with the usages STORAGE, COPY_SRC and COPY_DST. It stays the caller's, who keeps
+   * it, unmapped, as long as the tensor is used; two tensors in one buffer must not overlap where an op writes.
+   * @throws {UnsupportedError} on other backends than webgpu
+   * @throws {ParameterError | ShapeError} for a buffer that cannot hold it; for one of another device the first use rejects
+   */
+  fromGpuBuffer<D extends DType = 'f32'>(
+    buffer: GpuBufferLike,
+    shape: Shape,
+    dtype: D = 'f32' as D,
+    byteOffset = 0,
+  ): Tensor<D> {
+    this.assertUsable('fromGpuBuffer()');
+    checkElements(shape, dtype);
+    const { backend } = this;
+    if (!backend.adopt)
+      throw new UnsupportedError(`fromGpuBuffer() needs backend 'webgpu', this runtime's is '${backend.name}'`);
+    const elementBytes = bytesPerElement(dtype);
+    const adopted = backend.adopt(buffer, byteOffset, sizeOf(shape) * elementBytes);
+    return new Tensor(this, new Storage(backend, adopted), dtype, [...shape], undefined, byteOffset / elementBytes);
+  }
+
+  /** Seeded random numbers, standard normal or uniform in [0, 1); the same on every platform and backend. */
+  random<D extends 'f32' | 'f16' | 'bf16' = 'f32'>(
+    shape: Shape,
+    options: {
+      readonly seed?: number | undefined;
+      readonly distribution?: 'normal' | 'uniform' | undefined;
+      readonly dtype?: D | undefined;
+    } = {},
+  ): Tensor<D> {
+    checkOptions('random()', options, ['seed', 'distribution', 'dtype']);
+    const { seed = 0, distribution = 'normal', dtype = 'f32' as D } = options;
+    checkChoice('distribution', distribution, ['normal', 'uniform']);
+    checkChoice('dtype', dtype, ['f32', 'f16', 'bf16']);
+    return this.#filled(shape, dtype, (size) => {
+      const data = distribution === 'normal' ? normal(size, seed) : uniform(size, seed);
+      return convert({ dtype: 'f32', shape, data }, dtype);
+    });
+  }
+
+  /** A tensor of what `work` gives for its number of elements; that there is room is known before it works. */
+  #filled<D extends DType>(shape: Shape, dtype: D, work: (size: number) => HostTensor<D>): Tensor<D> {
+    const tensor = this.empty(shape, dtype);
+    try {
+      const { data } = work(tensor.size);
+      this.backend.write(tensor.storage.buffer, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
+    return tensor;
+  }
+
+  /**
+   * Runs `work`, which does not wait, and disposes every tensor made meanwhile except those it returns (alone, or in a tree
+   * of arrays and plain objects), which pass to the enclosing scope.
+   *
+   * @throws {SaccadeError} work that returns a promise: what it does later would be in no scope
+   */
+  scope<T>(work: () => T, name = 'work of scope()'): T {
+    this.assertUsable('scope()');
+    checkFunction(name, work);
+    const owned = new Set<Tensor>();
+    this.#scopes.push(owned);
+    try {
+      const result = work();
+      checkNoPromise(
+        name,
+        result,
+        ': call ops without await, which return their tensors at once, and read after the scope; where work must wait, dispose by hand (using, dispose())',
+      );
+      for (const tensor of tensorsIn(result, `what ${name} returns`))
+        if (owned.delete(tensor)) putUnder(this.#scopes.at(-2), tensor);
+      return result;
+    } finally {
+      this.#scopes.pop();
+      for (const tensor of owned) tensor.disposeWithScope();
+    }
+  }
+
+  /** Puts a new tensor under the innermost open scope. */
+  own(tensor: Tensor): void {
+    putUnder(this.#scopes.at(-1), tensor);
+  }
+
+  disown(tensor: Tensor): void {
+    for (const owned of this.#scopes) owned.delete(tensor);
+  }
+
+  /** For what outlives the scope in which it happens to be made: a tensor that its holder disposes, or the collector finds. */
+  keepBeyondScopes(tensor: Tensor): void {
+    this.disown(tensor);
+    tensor.leaveToCollector();
+  }
+
+  /**
+   * Resolves when everything called so far is computed; time calls up to here. Rejects with the first fault of which
+   * neither a read nor this has told; later ones up to here, which often have the same cause, count as told.
+   */
+  async finish(): Promise<void> {
+    return this.calls.finish();
+  }
+
+  /** Live and peak bytes. */
+  memory(): MemoryReport {
+    return this.backend.memory();
+  }
+
+  /** What was chosen and why: backend, threads, SIMD flavour, and what is missing. One fact a line. */
+  explain(): string {
+    return this.backend.explain().join('\n');
+  }
+
+  /** What it is, such as `Runtime(wasm)`; `explain()` says more. */
+  toString(): string {
+    return `Runtime(${this.backend.name}${this.calls.disposed ? ', disposed' : ''})`;
+  }
+
+  /** Throws a DisposedError, naming `use`, after `dispose()`. */
+  assertUsable(use: string): void {
+    this.calls.assertUsable(use);
+  }
+
+  /** Gives back memory and threads; pending calls reject, and tensors of this runtime cannot be used afterwards. */
+  dispose(): void {
+    this.calls.dispose();
+  }
+
+  [disposeKey](): void {
+    this.dispose();
+  }
+}
+
+describesItself(Runtime, 'Runtime');
+
+function putUnder(scope: Set<Tensor> | undefined, tensor: Tensor): void {
+  if (scope) scope.add(tensor);
+  else tensor.leaveToCollector();
+}
+
+function checkElements(shape: Shape, dtype: DType): void {
+  checkShape('shape', shape);
+  if (!DTYPES.includes(dtype)) throw new DTypeError(`dtype must be one of ${DTYPES.join(', ')}, got ${show(dtype)}`);
+}
+
+/** The tensors in arrays and plain objects; `what` is what messages call the value. */
+export function tensorsIn(value: unknown, what?: string): Tensor[] {
+  const tensors: Tensor[] = [];
+  mapLeaves(
+    value,
+    (leaf) => {
+      if (leaf instanceof Tensor) tensors.push(leaf);
+    },
+    what,
+  );
+  return tensors;
 }

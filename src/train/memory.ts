@@ -1,6 +1,7 @@
 /** What work with tensors takes, without doing it. */
-import type { Backend, BackendName, Buffer } from '../runtime/backend';
-import { Runtime } from '../runtime/runtime';
+import type { Backend, BackendName } from '../runtime/backend';
+import type { Buffer } from '../runtime/memory';
+import { runtimeOn } from '../runtime/runtime';
 import { typedArray } from '../tensor/dtype';
 import { sizeOf } from '../tensor/shape';
 import { mapLeaves } from '../tensor/structure';
@@ -16,7 +17,7 @@ export function bytesOfWork<Inputs>(
   work: (inputs: Inputs) => unknown,
 ): number | undefined {
   const backend = countingBackend(name);
-  const runtime = new Runtime(backend);
+  const runtime = runtimeOn(backend);
   try {
     const own = mapLeaves(inputs, (leaf) => (leaf instanceof Tensor ? runtime.empty(leaf.shape, leaf.dtype) : leaf));
     const before = backend.memory().live;

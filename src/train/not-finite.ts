@@ -23,7 +23,7 @@ export async function firstNotFinite(
     if (leaf instanceof Tensor) look(path.replace(/^\./, ''), leaf);
   });
   let calls = 0;
-  runtime.watch(
+  runtime.calls.watch(
     (op, outputs) => {
       calls++;
       for (const each of outputs)

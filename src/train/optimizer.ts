@@ -10,8 +10,7 @@ import { sum } from '../ops/reduce';
 import type { Runtime } from '../runtime/runtime';
 import { isFloat } from '../tensor/dtype';
 import { formatShape, sameShape } from '../tensor/shape';
-import { tensorsIn } from '../tensor/structure';
-import { disposeKey, type Tensor } from '../tensor/tensor';
+import { disposeKey, type Tensor, tensorsIn } from '../tensor/tensor';
 
 export interface StepOptions {
   /** What gradients are multiplied by, such as one over the batches that they sum; default 1. */

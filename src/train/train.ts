@@ -8,8 +8,7 @@ import { map } from '../ops/map/map';
 import type { Runtime } from '../runtime/runtime';
 import { differentiate } from '../tape';
 import type { HostTensor } from '../tensor/host';
-import { tensorsIn } from '../tensor/structure';
-import type { Tensor } from '../tensor/tensor';
+import { type Tensor, tensorsIn } from '../tensor/tensor';
 import { formatBytes } from '../text/format';
 import {
   checkSettings,

@@ -8,8 +8,8 @@ import { Device } from '../runtime/webgpu/device';
 import { faultOfSizes } from '../runtime/webgpu/size-schemas';
 import { type Sizes, tableSizes } from '../runtime/webgpu/sizes';
 import type { Tensor } from '../tensor/tensor';
-import type { TunedCandidate, TuneOptions, TuneReport } from './index';
 import { type Course, isFaster, type Racer, type Result, race, type Standing } from './race';
+import type { TunedCandidate, TuneOptions, TuneReport } from './report';
 import { TUNABLE, type Tunable, type Work } from './works';
 
 const COURSES: Readonly<Record<'quick' | 'thorough', Course>> = {

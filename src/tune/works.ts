@@ -2,7 +2,7 @@
 import { attention } from '../ops/attention';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
-import type { Device } from '../runtime/webgpu/device';
+import type { DeviceTraits } from '../runtime/webgpu/plan';
 import type { AttentionSizes, RowsSizes, Sizes, TiledSizes } from '../runtime/webgpu/sizes';
 import type { Tensor } from '../tensor/tensor';
 
@@ -16,7 +16,7 @@ export interface Work {
 
 export interface Tunable<S> {
   /** To try beside the table's. */
-  candidates(table: S, device: Device): readonly S[];
+  candidates(table: S, device: DeviceTraits): readonly S[];
   /** In words, what candidates differ in. */
   label(sizes: S): string;
   /** Those whose results are checked, of odd extents. */

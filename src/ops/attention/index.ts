@@ -10,6 +10,7 @@ import { checkMask } from '../../masks/check';
 import { and } from '../../masks/combine';
 import type { Extent, Mask } from '../../masks/mask';
 import type { Control } from '../../runtime/backend';
+import type { Op } from '../../runtime/op';
 import { LARGEST_HEAD } from '../../runtime/wasm/params';
 import { checkScore, partsOf, type Score } from '../../scores/score';
 import type { HostTensor } from '../../tensor/host';
@@ -23,7 +24,6 @@ import { checkControl, checkGradients, checkOptions, checkOut, checkTensors } fr
 import { compute, type ResultSpec, type Values } from '../compute';
 import { contiguous } from '../copy';
 import { checkContiguous, zeros } from '../float32';
-import type { Op } from '../op';
 import { type CachedCall, planCached } from './cached';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { FEW_QUERIES } from './decode';

@@ -1,11 +1,11 @@
 /** A call of attention, and of its gradients, in float64. */
 import { evaluate, type Fixed } from '../../expressions/evaluate';
 import type { Mask } from '../../masks/mask';
+import type { Host } from '../../runtime/op';
 import { placesOf, type Score } from '../../scores/score';
 import type { HostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import { rowsOf, Slabs } from '../cache/reference';
-import type { Host } from '../op';
 import type { CachedCall } from './cached';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { type Modifier, type RawScore, type Sees, softmaxAttention, softmaxAttentionBackward } from './softmax';

@@ -3,7 +3,7 @@ import { type Expression, input, substitute } from '../../expressions/expression
 import { HEADER_LENGTH, INSTRUCTION_LENGTH, INSTRUCTIONS } from '../../expressions/params';
 import { compileProgram, type Program } from '../../expressions/program';
 import type { Extent } from '../../masks/mask';
-import { address } from '../../runtime/wasm/plan';
+import { address, type HeapMemory } from '../../runtime/wasm/plan';
 import { placesOf, type Score } from '../../scores/score';
 import { Tensor } from '../../tensor/tensor';
 import { PLACE_BYTES, Place } from './params.generated';
@@ -98,7 +98,7 @@ export function tablePlacesBytes(places: readonly TablePlace[]): number {
 /** Writes the places to `address` in the heap. */
 export function writeTablePlaces(
   places: readonly TablePlace[],
-  memory: WebAssembly.Memory,
+  memory: HeapMemory,
   address: number,
   addressOf: AddressOf,
 ): void {
@@ -123,7 +123,7 @@ export function scoreProgramBytes(programs: readonly ScoreProgram[]): number {
 /** Writes the programs from `first` on in the heap; returns their part of the kernels' params. */
 export function writeScorePrograms(
   programs: readonly ScoreProgram[],
-  memory: WebAssembly.Memory,
+  memory: HeapMemory,
   first: number,
   addressOf: AddressOf,
 ): Record<'program' | 'tables' | 'derivative' | 'derivativeTables', number> {

@@ -3,6 +3,7 @@ import { type Extent, extentKey, type Mask } from '../../masks/mask';
 import { type BlockMap, buildBlockMap, type Cut, keptByMask } from '../../runtime/block-map';
 import { atOnce, type Steps } from '../../runtime/turns';
 import { PANEL, SLICE, TILE } from '../../runtime/wasm/params';
+import type { HeapMemory } from '../../runtime/wasm/plan';
 import { FULL, SEEN, SEEN_BY_GROUP } from './params';
 
 const CUT: Cut = {
@@ -30,7 +31,7 @@ export function blockMapBytes(map: BlockMap): number {
 }
 
 /** Writes the map to `address` in the heap; returns its part of the kernels' params. */
-export function writeBlockMap(map: BlockMap, memory: WebAssembly.Memory, address: number) {
+export function writeBlockMap(map: BlockMap, memory: HeapMemory, address: number) {
   let at = address;
   const addresses = { maps: 0, order: 0, tileRuns: 0, runs: 0, patterns: 0, queries: 0, keys: 0 };
   for (const name of PARTS) {

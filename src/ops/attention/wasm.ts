@@ -2,6 +2,7 @@
 import type { BlockMap } from '../../runtime/block-map';
 import type { Steps } from '../../runtime/turns';
 import { CHUNK_PANELS, PANEL, SLICE, TILE } from '../../runtime/wasm/params';
+import type { Job } from '../../runtime/wasm/plan';
 import {
   contiguous,
   FLOPS_PER_MICROSECOND,
@@ -11,7 +12,6 @@ import {
   operand,
   type Plan,
 } from '../../runtime/wasm/plan';
-import type { Job } from '../../runtime/wasm/pool';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { FEW_QUERIES, planDecode } from './decode';
 import {

@@ -1,5 +1,6 @@
 /** Tokens into the pages of a cache, and out of them. */
 import type { Control } from '../../runtime/backend';
+import type { Op } from '../../runtime/op';
 import {
   address,
   BYTES_PER_MICROSECOND,
@@ -11,7 +12,6 @@ import {
 import type { Tensor } from '../../tensor/tensor';
 import type { Part } from '../../tensor/work';
 import { compute } from '../compute';
-import type { Op } from '../op';
 import type { AppendCall, CopyPagesCall, ReadCall } from './call';
 import type { CacheLayer } from './layer';
 import { type CachedRow, openTokens, type Page, slabsOf } from './layout';

@@ -1,6 +1,7 @@
 /** Pages in host memory. */
+
+import type { Host } from '../../runtime/op';
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from '../../tensor/float16';
-import type { Host } from '../op';
 import type { AppendCall, CopyPagesCall, ReadCall } from './call';
 import type { Page, PageLayout, Slab } from './layout';
 import { PAGE_ROWS, STORAGE } from './params';

@@ -4,7 +4,7 @@ import { groupBy } from '../../group-by';
 import { rounding } from '../../runtime/webgpu/convert';
 import { type Dispatch, type Kernel, type OperandSpec, type Region, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import type { AppendCall, CopyPagesCall, ReadCall } from './call';
 import { type CacheDType, dtypeOf, type Page, type PageLayout, type Slab } from './layout';
 import { PAGE_ROWS, WRITE_LENGTH } from './params.generated';

@@ -1,6 +1,7 @@
 /** Copies of views, and of several side by side. */
 import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import type { Expectation, Op } from '../../runtime/op';
 import { ELEMENTS_PER_MICROSECOND, type Plan } from '../../runtime/wasm/plan';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import { hostTensor } from '../../tensor/host';
@@ -10,7 +11,6 @@ import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
 import type { ResultOptions } from '../float32';
-import type { Expectation, Op } from '../op';
 import { commonAxes } from './axes';
 import { type CopyCall, type CopyDType, DTYPES } from './call';
 import { CopyAxis, CopyParams, kernels, RUN } from './params.generated';
@@ -199,7 +199,7 @@ export function concat<D extends 'f32' | 'i32'>(parts: readonly Tensor<D>[], axi
       first += x.shape[axis] as number;
       return { x, out: place };
     });
-    runtime.run(concatOp, { make: () => ({ copies }) }, all, [out], {});
+    runtime.calls.run(concatOp, { make: () => ({ copies }) }, all, [out], {});
     if (tape) record('concat', tape, named, { out }, partsOf(named, axis));
     return out;
   });

@@ -1,7 +1,7 @@
+import type { Host } from '../../runtime/op';
 import { convert, toFloat64 } from '../../tensor/host';
 import { rowMajorStrides } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
-import type { Host } from '../op';
 import type { CopyCall } from './call';
 
 /** Element by element, each with its place in out. */

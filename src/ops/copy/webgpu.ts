@@ -2,7 +2,7 @@
 import { convert } from '../../runtime/webgpu/convert';
 import { type Dispatch, flat, type Kernel, type Region, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import { commonAxes } from './axes';
 import type { CopyCall } from './call';
 

@@ -1,7 +1,8 @@
 /** Cross entropy of logits and classes. */
 import { checkChoice, checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
-import { controlOf } from '../../runtime/turns';
+import { controlOf } from '../../runtime/guard';
+import type { Op } from '../../runtime/op';
 import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -9,7 +10,6 @@ import { checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import { multiply } from '../map';
-import type { Op } from '../op';
 import type { CrossEntropyCall, CrossEntropyGradientCall, MeanLossCall } from './call';
 import { CrossEntropyParams, kernels, NONE } from './params.generated';
 

@@ -1,5 +1,5 @@
 /** In float64. Targets outside the classes count as the nearest: the fault is told by the op. */
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { CrossEntropy, CrossEntropyCall, CrossEntropyGradientCall, MeanLossCall } from './call';
 
 export function crossEntropy(call: CrossEntropyCall, { numbers, store }: Host): void {

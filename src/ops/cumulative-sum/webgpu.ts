@@ -1,7 +1,7 @@
 /** Cumulative sums of rows: lanes take four elements each, and the sums of those before. */
 import { type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { overRows, READ, rowKernel, type Team, WRITE } from '../../runtime/webgpu/kernels/row-kernel';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import type { CumulativeSumCall } from './call';
 
 /** Blocks that are summed on their own before they join those before: sums of few terms have small errors. */

@@ -2,14 +2,14 @@
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import { controlOf } from '../../runtime/turns';
+import { controlOf } from '../../runtime/guard';
+import type { Op } from '../../runtime/op';
 import { overElements } from '../../runtime/wasm/plan';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkOptions } from '../check';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
-import type { Op } from '../op';
 import { sum } from '../reduce';
 import type { DepthwiseConvCall, DepthwiseConvWeightsCall } from './call';
 import { DepthwiseParams, kernels } from './params.generated';

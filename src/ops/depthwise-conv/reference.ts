@@ -1,5 +1,5 @@
 /** Convolutions of each channel on its own, in float64. */
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { DepthwiseConvCall, DepthwiseConvWeightsCall } from './call';
 
 interface DepthwiseShape {

@@ -6,7 +6,7 @@
 
 import { type Dispatch, type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { sumOfParts } from '../../runtime/webgpu/kernels/parts';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import type { DepthwiseConvCall, DepthwiseConvWeightsCall } from './call';
 
 const INVOCATIONS = 64;

@@ -1,11 +1,12 @@
 /** Tensors that are made in host memory from the elements of others. */
+
+import type { Host, Op } from '../../runtime/op';
 import { address } from '../../runtime/wasm/plan';
-import type { Workspace } from '../../runtime/webgpu/queue';
+import type { Workspace } from '../../runtime/webgpu/plan';
 import type { Shape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkTensors } from '../check';
 import { compute, type Values } from '../compute';
-import type { Host, Op } from '../op';
 
 interface FromValuesCall {
   readonly out: Tensor;

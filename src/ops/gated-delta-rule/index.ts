@@ -7,6 +7,7 @@
 import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import type { Expectation, Op } from '../../runtime/op';
 import { LARGEST_HEAD } from '../../runtime/wasm/params';
 import { bindShapes, formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
@@ -14,7 +15,6 @@ import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkGradients, checkOptions, checkTensors } from '../check';
 import { compute, type ResultSpec } from '../compute';
 import { checkContiguous, checkFloat32, zeros } from '../float32';
-import type { Expectation, Op } from '../op';
 import { DELTA_RULE_FORMS, type DeltaRuleForm, type GatedDeltaRuleBackwardCall, type GatedDeltaRuleCall } from './call';
 import { kernels } from './params.generated';
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './wasm';

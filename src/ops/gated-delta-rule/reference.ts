@@ -1,5 +1,5 @@
 /** Calls of the gated delta rule in float64. */
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { GatedDeltaRuleBackwardCall, GatedDeltaRuleCall, GatedDeltaRuleInputs } from './call';
 import { type DeltaRuleInputs, gatedDeltaRule, gatedDeltaRuleBackward } from './recurrence';
 

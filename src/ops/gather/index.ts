@@ -1,4 +1,5 @@
 import { DTypeError, ShapeError } from '../../errors';
+import type { Op } from '../../runtime/op';
 import { FLOATS } from '../../runtime/wasm/params';
 import { contiguous, overElements } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
@@ -9,7 +10,6 @@ import { checkControl, checkOptions, checkTensors, commonRuntime, indicesWithin 
 import { compute } from '../compute';
 import { widened } from '../copy';
 import { checkContiguous, type ResultOptions } from '../float32';
-import type { Op } from '../op';
 import { addRows } from '../scatter-add/core';
 import type { GatherCall } from './call';
 import { GatherParams, kernels, ROWS } from './params.generated';

@@ -1,4 +1,4 @@
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { GatherCall } from './call';
 
 /** Indices outside the table give its nearest row: the fault is told by the op. */

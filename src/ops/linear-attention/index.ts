@@ -6,6 +6,7 @@
 import { isNumbers, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import type { Expectation, Op } from '../../runtime/op';
 import { type HostTensor, toFloat64 } from '../../tensor/host';
 import { bindShapes, formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
@@ -14,7 +15,6 @@ import { checkControl, checkGradients, checkOptions, checkTensors, sharesMemory 
 import { compute, type ResultSpec, type Values } from '../compute';
 import { zeros } from '../float32';
 import { add } from '../map';
-import type { Expectation, Op } from '../op';
 import type { LinearAttentionBackwardCall, LinearAttentionCall, LinearAttentionStepCall } from './call';
 import { MOST_COLUMNS, MOST_FEATURES } from './params';
 import { kernels } from './params.generated';

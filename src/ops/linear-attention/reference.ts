@@ -1,5 +1,5 @@
 /** Calls of linear attention in float64. */
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type {
   LinearAttentionBackwardCall,
   LinearAttentionCall,

@@ -6,13 +6,14 @@ import {
   contiguous,
   F32,
   FLOPS_PER_MICROSECOND,
+  type HeapMemory,
   headsOfTask,
+  type Job,
   type Machine,
   NO_OPERAND,
   operand,
   type Plan,
 } from '../../runtime/wasm/plan';
-import type { Job } from '../../runtime/wasm/pool';
 import type { Values } from '../../runtime/wasm/struct';
 import { sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -376,6 +377,6 @@ export function planLinearAttentionStep(call: LinearAttentionStepCall, { memory 
   };
 }
 
-function writeDecays(decay: readonly number[], { buffer }: WebAssembly.Memory, at: number): void {
+function writeDecays(decay: readonly number[], { buffer }: HeapMemory, at: number): void {
   new Float64Array(buffer, at, decay.length).set(decay);
 }

@@ -48,7 +48,6 @@ import {
   sixesAt,
   sliceBytes,
   SOLUTION,
-  solve,
   STATE,
   storeNumbers,
   storeProduct,
@@ -61,6 +60,7 @@ import {
   vectorBytes,
   weigh,
 } from './tile.as';
+import { solve } from './solve.as';
 
 // Behind a tile's working memory, a number of each row:
 const ERROR_SHIFTS: usize = TILE_BYTES; // means of g . v, then of g . v - k . u

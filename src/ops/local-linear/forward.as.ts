@@ -25,7 +25,6 @@ import {
   sixesAt,
   sliceBytes,
   SOLUTION,
-  solve,
   STATE,
   storeNumbers,
   storeVector,
@@ -36,6 +35,7 @@ import {
   vectorBytes,
   weigh,
 } from './tile.as';
+import { solve } from './solve.as';
 
 export function localLinear(params: usize, task: i32, scratch: usize): void {
   const f = changetype<ForwardParams>(params);

@@ -7,6 +7,7 @@
 import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError, UnsupportedError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import type { Expectation, Op } from '../../runtime/op';
 import { FLOATS, LARGEST_HEAD } from '../../runtime/wasm/params';
 import type { DType } from '../../tensor/dtype';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
@@ -15,7 +16,6 @@ import type { Tensor } from '../../tensor/tensor';
 import { checkControl, checkGradients, checkOptions, checkTensors } from '../check';
 import { compute, type ResultSpec } from '../compute';
 import { zeros } from '../float32';
-import type { Expectation, Op } from '../op';
 import {
   type LocalLinearBackwardCall,
   type LocalLinearCall,

@@ -1,5 +1,5 @@
 /** Calls of local linear attention in float64. */
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { LocalLinearBackwardCall, LocalLinearCall, LocalLinearProblem } from './call';
 import { localLinear, localLinearBackward, type RegressionInputs } from './regression';
 

@@ -6,14 +6,12 @@
  * pairs, and keys, six columns at a time, times these give a vector of rows.
  */
 import { log } from '../../runtime/wasm/assembly/scalar.as';
-import { isAborted } from '../../runtime/wasm/assembly/control.as';
 import { LAYOUT_BYTES, layOutPanels, layOutSlices, layOutTile, PANEL_SLICE_BYTES, rowAddress, rowBytes } from '../../runtime/wasm/assembly/layout.as';
 import { ADD, product, seenProduct, STORE, STORE_MAX, TIMES_LESS } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadElement, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
-import { exp2Clamped, largestLane, madd, seenLanes, storeTransposed } from '../../runtime/wasm/assembly/vector.as';
+import { exp2Clamped, largestLane, madd, storeTransposed } from '../../runtime/wasm/assembly/vector.as';
 import { CHUNK_PANELS, F32, LARGEST_HEAD, Operand, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
 import { BLOCK_PANELS, Problem } from './params.generated.as';
-import { solveDirectly } from './direct.as';
 
 /** Bytes from one key's numbers to the next, and from a panel's. */
 export const ROW: usize = <usize>TILE * 4;
@@ -29,7 +27,6 @@ const ORDINARY_SCORE: f64 = 1e28;
 const NO_MAXIMUM: f32 = -1e30;
 /** Rounding a solution so much larger than the keys are small would leave no digit of the weights right. */
 export const LARGEST_ERROR: f32 = 0.0625;
-const EPSILON: f32 = 1.1920929e-7;
 
 /** Of the largest head, and as much as the last transposed columns read beyond. */
 const VECTOR_BYTES: usize = <usize>(TILE * (LARGEST_HEAD + PANEL) * 4);
@@ -43,7 +40,7 @@ export const MEANS: usize = QUERIES + VECTOR_BYTES; // weighted, of the keys
 export const RIGHT: usize = MEANS + VECTOR_BYTES; // the right side of the systems, then what is left of it
 export const SOLUTION: usize = RIGHT + VECTOR_BYTES;
 export const DIRECTION: usize = SOLUTION + VECTOR_BYTES;
-const IMAGE: usize = DIRECTION + VECTOR_BYTES; // of the direction under the matrix; also scaled queries
+export const IMAGE: usize = DIRECTION + VECTOR_BYTES; // of the direction under the matrix; also scaled queries
 export const RESULT: usize = IMAGE + VECTOR_BYTES;
 export const FIRST: usize = RESULT + VECTOR_BYTES; // the solution of the forward pass, and a gradient, backward
 const CHUNK_ROWS: usize = QUERIES; // while keys are packed, in the place of all these
@@ -56,16 +53,16 @@ export const MAXIMA: usize = LAYOUT_END;
 export const INVERSES: usize = MAXIMA + ROW; // of the sums of e^(score - largest): the largest weights
 export const SHIFTS: usize = INVERSES + ROW;
 export const RIDGES: usize = SHIFTS + ROW;
-const NORMS: usize = RIDGES + ROW; // squared, of what is left of the right side
-const TARGETS: usize = NORMS + ROW; // below which it is solved
-const ACTIVE: usize = TARGETS + ROW; // all ones where it is not
+export const NORMS: usize = RIDGES + ROW; // squared, of what is left of the right side
+export const TARGETS: usize = NORMS + ROW; // below which it is solved
+export const ACTIVE: usize = TARGETS + ROW; // all ones where it is not
 export const ITERATIONS: usize = ACTIVE + ROW;
 export const RESIDUALS: usize = ITERATIONS + ROW;
 export const AUX: usize = RESIDUALS + ROW;
-const AUX2: usize = AUX + ROW;
+export const AUX2: usize = AUX + ROW;
 const TOTALS: usize = AUX2 + ROW; // of the numbers of pairs that were added
-const SCALES: usize = TOTALS + ROW; // of the right sides
-const SHRINKS: usize = SCALES + ROW; // of the systems
+export const SCALES: usize = TOTALS + ROW; // of the right sides
+export const SHRINKS: usize = SCALES + ROW; // of the systems
 // six words that say who sees a panel's keys, what is known of the tile, what keys have in common, and rows under way.
 const SEEN: usize = SHRINKS + ROW;
 export const STATE: usize = SEEN + 32;
@@ -338,7 +335,7 @@ export function matrixBytes(d: i32): usize {
 }
 
 /** Of a key/value head's chunks: squared norms of keys at 0, magnitudes of values at 4; NaN if there is one. */
-function largestOf(p: Problem, group: i32, offset: usize): f32 {
+export function largestOf(p: Problem, group: i32, offset: usize): f32 {
   const chunks = (panelsOf(p.m) + CHUNK_PANELS - 1) / CHUNK_PANELS;
   let largest: f32 = 0;
   for (let at: i32 = 0; at < chunks; at++) {
@@ -479,7 +476,7 @@ export function storeProduct(keys: usize, rows: usize, columns: i32, pairs: usiz
   product(keys, 24, false, rows, columns, pairs, ROW, STORE, 0);
 }
 
-function weighedProduct(keys: usize, rows: usize, d: i32, pairs: usize, shifts: usize, weights: usize): void {
+export function weighedProduct(keys: usize, rows: usize, d: i32, pairs: usize, shifts: usize, weights: usize): void {
   product(keys, 24, false, rows, d, pairs, ROW, TIMES_LESS, shifts, 32, 0, 0, 0, 0, 0, weights);
 }
 
@@ -595,25 +592,6 @@ export function meanNumbers(t: Tile, numbers: usize, to: usize): void {
   }
 }
 
-/** Numbers of a block of pairs: weights times (key . vector - shift of the row), for the live slices. */
-function weighProducts(p: Problem, first: i32, count: i32, vector: usize, scratch: usize): void {
-  const t = changetype<Tile>(scratch + STATE);
-  const d = p.d;
-  const live = t.live;
-  const step = sliceBytes(d);
-  const panelBytes = <usize>(d * PANEL * 4);
-  let keys = panelsAt(p.keyPanels, t.group, panelsOf(p.m), d) + <usize>first * panelBytes;
-  let weights = t.weights + <usize>first * PANEL_ROWS;
-  let pairs = scratch + BLOCK;
-  for (let panel: i32 = 0; panel < count; panel++, keys += panelBytes, weights += PANEL_ROWS, pairs += PANEL_ROWS) {
-    for (let s: i32 = 0; s < TILE / SLICE; s++) {
-      if (!((live >> s) & 1)) continue;
-      const lane = <usize>s << 5;
-      weighedProduct(keys, vector + <usize>s * step, d, pairs + lane, scratch + SHIFTS + lane, weights + lane);
-    }
-  }
-}
-
 /** Of each row the product of two vectors of d columns, to `to`. */
 export function dots(a: usize, b: usize, d: i32, to: usize): void {
   const step = sliceBytes(d);
@@ -635,152 +613,5 @@ export function meansLessQueries(p: Problem, scratch: usize): void {
       const query = f32x4.sub(v128.load(at, QUERIES), v128.load32_splat(common));
       v128.store(at, f32x4.sub(v128.load(at, MEANS), query), RIGHT);
     }
-  }
-}
-
-/**
- * Solves (covariance of the keys under the weights + ridge) x = right side for each row; says how many iterations that took
- * and what is left, relative to the right side: Infinity where the system is singular in float32.
- */
-export function solve(p: Problem, scratch: usize): void {
-  const t = changetype<Tile>(scratch + STATE);
-  const d = p.d;
-  const live = t.live;
-  const right = scratch + RIGHT;
-  const solution = scratch + SOLUTION;
-  // The squares of small ones would be lost.
-  shrinkVector(right, d, scratch + SCALES);
-  memory.fill(solution, 0, vectorBytes(d));
-  memory.fill(scratch + ITERATIONS, 0, ROW);
-  memory.fill(scratch + RESIDUALS, 0, ROW);
-  dots(right, right, d, scratch + NORMS);
-  // Rows that see no key, or whose right side is 0, have nothing to solve.
-  for (let lane: usize = 0; lane < ROW; lane += 16) {
-    const sees = f32x4.gt(v128.load(scratch + INVERSES + lane), f32x4.splat(0));
-    v128.store(scratch + ACTIVE + lane, v128.and(sees, f32x4.gt(v128.load(scratch + NORMS + lane), f32x4.splat(0))));
-  }
-  for (let r: i32 = t.rows; r < TILE; r++) i32.store(scratch + ACTIVE + (r << 2), 0);
-  memory.copy(scratch + AUX2, scratch + NORMS, ROW);
-  if (p.direct) {
-    for (let r: i32 = 0; r < t.rows; r++) {
-      if (i32.load(scratch + ACTIVE + (r << 2))) solveDirectly(p, r, scratch);
-    }
-  } else iterate(p, scratch);
-
-  scaleVector(solution, d, scratch + SCALES);
-
-  // What rounding the solution may do to weights, which are its products with keys.
-  dots(solution, solution, d, scratch + AUX);
-  const keys = sqrt(largestOf(p, t.group, 0));
-  for (let r: usize = 0; r < <usize>t.rows << 2; r += 4) {
-    const size = f32.load(scratch + AUX2 + r);
-    if (!p.direct && size > 0 && f32.load(scratch + INVERSES + r) > 0) f32.store(scratch + RESIDUALS + r, sqrt(f32.load(scratch + NORMS + r) / size));
-    const residual = f32.load(scratch + RESIDUALS + r);
-    // A single key that counts is the mean, and nothing is rounded.
-    const rounded: f32 = f32.load(scratch + INVERSES + r) == 1 ? 0 : sqrt(f32.load(scratch + AUX + r)) * keys * EPSILON;
-    const isLost = residual != residual || !(rounded <= LARGEST_ERROR);
-    if (isLost) f32.store(scratch + RESIDUALS + r, Infinity);
-  }
-  t.live = live;
-}
-
-/**
- * Conjugate gradients of all rows together; those that are solved take no part, and slices of solved ones no time. Ridges above
- * 1 divide their systems, so that nothing overflows, and scale the solutions.
- */
-function iterate(p: Problem, scratch: usize): void {
-  const t = changetype<Tile>(scratch + STATE);
-  const d = p.d;
-  const step = sliceBytes(d);
-  const tolerance = f32x4.splat(<f32>(p.tolerance * p.tolerance));
-  const one = f32x4.splat(1);
-  memory.copy(scratch + DIRECTION, scratch + RIGHT, vectorBytes(d));
-  for (let lane: usize = 0; lane < ROW; lane += 16) {
-    v128.store(scratch + TARGETS + lane, f32x4.mul(tolerance, v128.load(scratch + NORMS + lane)));
-    v128.store(scratch + SHRINKS + lane, f32x4.div(one, f32x4.max(one, v128.load(scratch + RIDGES + lane))));
-  }
-  for (let iteration: i32 = 0; iteration < p.maxIterations && !isAborted(); iteration++) {
-    t.live = liveSlices(scratch);
-    if (t.live == 0) break;
-    dots(scratch + MEANS, scratch + DIRECTION, d, scratch + SHIFTS);
-    beginSums(scratch + IMAGE, d, scratch);
-    for (let first: i32 = 0; first < t.panels; first += BLOCK_PANELS) {
-      const count = min(BLOCK_PANELS, t.panels - first);
-      weighProducts(p, first, count, scratch + DIRECTION, scratch);
-      addKeys(p, <usize>(first * PANEL), count * PANEL, scratch + IMAGE, scratch);
-    }
-    endSums(scratch + IMAGE, d, scratch);
-    for (let lane: usize = 0; lane < ROW; lane += 16) {
-      if (isLive(t, lane)) advance(lane, (lane >> 5) * step + (lane & 16), d, scratch);
-    }
-  }
-  scaleVector(scratch + SOLUTION, d, scratch + SHRINKS);
-}
-
-/** Divides a vector's rows by their largest magnitudes, which go to `to`; a row of zeros stays. */
-function shrinkVector(vector: usize, d: i32, to: usize): void {
-  const step = sliceBytes(d);
-  for (let lane: usize = 0; lane < ROW; lane += 16) {
-    const slice = vector + (lane >> 5) * step + (lane & 16);
-    const end = slice + (<usize>d << 5);
-    let largest = f32x4.splat(0);
-    for (let at = slice; at < end; at += 32) largest = f32x4.max(largest, f32x4.abs(v128.load(at)));
-    const divisor = v128.bitselect(f32x4.splat(1), largest, f32x4.eq(largest, f32x4.splat(0)));
-    for (let at = slice; at < end; at += 32) v128.store(at, f32x4.div(v128.load(at), divisor));
-    v128.store(to + lane, divisor);
-  }
-}
-
-/** A vector times a number of each row. */
-function scaleVector(vector: usize, d: i32, factors: usize): void {
-  const step = sliceBytes(d);
-  for (let lane: usize = 0; lane < ROW; lane += 16) {
-    const slice = vector + (lane >> 5) * step + (lane & 16);
-    const factor = v128.load(factors + lane);
-    for (let at = slice, end = slice + (<usize>d << 5); at < end; at += 32) v128.store(at, f32x4.mul(factor, v128.load(at)));
-  }
-}
-
-function liveSlices(scratch: usize): i32 {
-  let live: i32 = 0;
-  for (let s: i32 = 0; s < TILE / SLICE; s++) {
-    const active = scratch + ACTIVE + (<usize>s << 5);
-    if (v128.any_true(v128.or(v128.load(active), v128.load(active, 16)))) live |= 1 << s;
-  }
-  return live;
-}
-
-/** One step of four rows. */
-function advance(lane: usize, slice: usize, d: i32, scratch: usize): void {
-  const shrink = v128.load(scratch + SHRINKS + lane);
-  const ridge = f32x4.mul(shrink, v128.load(scratch + RIDGES + lane));
-  const first = scratch + slice;
-  const end = first + (<usize>d << 5);
-  let curvature = f32x4.splat(0);
-  for (let at = first; at < end; at += 32) {
-    const direction = v128.load(at, DIRECTION);
-    const image = madd(ridge, direction, f32x4.mul(shrink, v128.load(at, IMAGE)));
-    v128.store(at, image, IMAGE);
-    curvature = madd(direction, image, curvature);
-  }
-  // Where rounding leaves no curvature there is no way on.
-  const active = v128.and(v128.load(scratch + ACTIVE + lane), f32x4.gt(curvature, f32x4.splat(0)));
-  const before = v128.load(scratch + NORMS + lane);
-  const alpha = v128.and(f32x4.div(before, curvature), active);
-  let norm = f32x4.splat(0);
-  for (let at = first; at < end; at += 32) {
-    v128.store(at, madd(alpha, v128.load(at, DIRECTION), v128.load(at, SOLUTION)), SOLUTION);
-    const left = f32x4.sub(v128.load(at, RIGHT), f32x4.mul(alpha, v128.load(at, IMAGE)));
-    v128.store(at, left, RIGHT);
-    norm = madd(left, left, norm);
-  }
-  const one = v128.and(f32x4.splat(1), active);
-  v128.store(scratch + ITERATIONS + lane, f32x4.add(v128.load(scratch + ITERATIONS + lane), one));
-  v128.store(scratch + NORMS + lane, norm);
-  const goesOn = v128.and(active, f32x4.gt(norm, v128.load(scratch + TARGETS + lane)));
-  v128.store(scratch + ACTIVE + lane, goesOn);
-  const beta = f32x4.div(norm, before);
-  for (let at = first; at < end; at += 32) {
-    v128.store(at, v128.and(madd(beta, v128.load(at, DIRECTION), v128.load(at, RIGHT)), goesOn), DIRECTION);
   }
 }

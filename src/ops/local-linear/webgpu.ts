@@ -18,7 +18,7 @@ import {
 } from '../../runtime/webgpu/kernels/block-product';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import { clear, LANES } from '../../runtime/webgpu/kernels/product';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import { type LocalLinearBackwardCall, type LocalLinearCall, type LocalLinearProblem, SECOND_TOLERANCE } from './call';
 
 /** Rows and keys of a tile. */

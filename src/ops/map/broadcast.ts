@@ -1,7 +1,7 @@
 import { ShapeError } from '../../errors';
+import type { Elements } from '../../tensor/elements';
 import { formatShape, type Shape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
-import type { Elements } from '../op';
 
 /** The shape that all broadcast to: extents of 1 and axes that are missing in front repeat. */
 export function broadcastShape(names: readonly string[], tensors: readonly Tensor[]): Shape {

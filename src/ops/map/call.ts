@@ -1,5 +1,5 @@
+import type { Elements } from '../../tensor/elements';
 import type { Tensor } from '../../tensor/tensor';
-import type { Elements } from '../op';
 import type { Compiled, ElementwiseFunction } from './function';
 
 /** What the function is applied to: inputs of one shape, which is that of the results; f32, f16, bf16 or i32. */

@@ -1,6 +1,6 @@
 import { evaluateAll } from '../../expressions/evaluate';
+import type { Host } from '../../runtime/op';
 import type { Tensor } from '../../tensor/tensor';
-import type { Host } from '../op';
 import type { MapCall } from './call';
 
 export function map({ function: { results }, numbers, tensors, items }: MapCall, host: Host): void {

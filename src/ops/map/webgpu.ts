@@ -4,10 +4,10 @@ import { type Dispatch, flat, type Kernel, variants } from '../../runtime/webgpu
 import { type Code, tensorOperands, tensorSizes, tensorsCode, Writer } from '../../runtime/webgpu/kernels/expressions';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import { overVectors, VECTOR_INVOCATIONS, vectorTasks } from '../../runtime/webgpu/kernels/vectors';
-import type { Plan } from '../../runtime/webgpu/queue';
+import type { Plan } from '../../runtime/webgpu/plan';
 import { isFloat } from '../../tensor/dtype';
+import type { Elements } from '../../tensor/elements';
 import type { Tensor } from '../../tensor/tensor';
-import type { Elements } from '../op';
 import { type Axis, axesOf } from './broadcast';
 import type { Item, MapCall } from './call';
 import type { Compiled } from './function';

@@ -1,7 +1,7 @@
+import type { Elements } from '../../tensor/elements';
 import type { Tensor } from '../../tensor/tensor';
 import type { CommonAxis } from '../copy/axes';
 import type { Elementwise } from '../map/function';
-import type { Elements } from '../op';
 
 /** a [...,r,k] times b [...,k,c], f32, f16 or bf16 of any strides, plus bias [c] -> out [...,r,c] f32, each element as the epilogue has it. */
 export interface MatmulCall {

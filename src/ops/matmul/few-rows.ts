@@ -1,4 +1,5 @@
 /** Plans of products of few rows, for the kernels of few-rows.as.ts. */
+
 import { PANEL, SLICE } from '../../runtime/wasm/params';
 import {
   address,
@@ -10,7 +11,7 @@ import {
   withMemory,
 } from '../../runtime/wasm/plan';
 import { bytesPerElement } from '../../tensor/dtype';
-import type { Elements } from '../op';
+import type { Elements } from '../../tensor/elements';
 import type { MatmulCall } from './call';
 import { BLOCK_COLUMNS, FewRowsParams, FINISHED, LONGEST_STRIP, MOST_ROWS } from './params.generated';
 

@@ -1,5 +1,5 @@
 import { evaluateAll } from '../../expressions/evaluate';
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { MatmulCall } from './call';
 
 /** In float64. */

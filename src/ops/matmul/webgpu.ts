@@ -4,13 +4,13 @@ import { type Dispatch, type Kernel, type Region, variants } from '../../runtime
 import type { Code } from '../../runtime/webgpu/kernels/expressions';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import { sumOfParts } from '../../runtime/webgpu/kernels/parts';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
+import type { Elements } from '../../tensor/elements';
 import { rowMajorStrides, type Shape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import type { MapCall } from '../map/call';
 import type { Elementwise } from '../map/function';
 import { codeOf, planMap } from '../map/webgpu';
-import type { Elements } from '../op';
 import type { MatmulCall } from './call';
 
 /** How a workgroup shares a tile: lanes in rows and columns, each with quads of rows and of columns. */
@@ -210,7 +210,7 @@ export function planMatmul({ a, b, bias, epilogue, out, axes }: MatmulCall, work
   const inner = a.shape.at(-1) as number;
   const shares = workspace.device.isSoftware ? SOFTWARE : HARDWARE;
   const mostParts = Math.max(1, Math.floor(inner / LEAST_PART));
-  const { maxComputeWorkgroupStorageSize } = workspace.device.gpu.limits;
+  const { maxComputeWorkgroupStorageSize } = workspace.device.limits;
   const tile = fitted(tileFor(batches, rows, columns, mostParts, shares), maxComputeWorkgroupStorageSize);
   const across = Math.ceil(columns / columnsOf(tile));
   const tiles = across * Math.ceil(rows / rowsOf(tile));

@@ -2,6 +2,7 @@
 import { isRecord, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import type { Op } from '../../runtime/op';
 import { FLOATS } from '../../runtime/wasm/params';
 import { contiguous, overElements } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
@@ -12,7 +13,6 @@ import { checkControl, checkOptions, checkTensors, commonRuntime } from '../chec
 import { compute } from '../compute';
 import { widened } from '../copy';
 import { checkContiguous } from '../float32';
-import type { Op } from '../op';
 import type { MergeBackwardCall, MergeCall, State } from './call';
 import { kernels, MergeParams, Part, ROWS } from './params.generated';
 

@@ -1,4 +1,4 @@
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { MergeBackwardCall, MergeCall, State } from './call';
 
 /** A part that saw no key has none, whatever the others are. */

@@ -3,7 +3,7 @@ import { flat, type Kernel, type Region, variants } from '../../runtime/webgpu/k
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import { overRows, READ, rowKernel, type Team, WRITE } from '../../runtime/webgpu/kernels/row-kernel';
 import { overVectors, VECTOR_INVOCATIONS, vectorTasks } from '../../runtime/webgpu/kernels/vectors';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import { EXPONENTIALS } from '../reduce/webgpu';
 import type { MergeBackwardCall, MergeCall, State } from './call';
 

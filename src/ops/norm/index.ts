@@ -1,13 +1,13 @@
 /** Layer, root mean square and group normalisation: one op over groups of the elements of a row. */
 import { checkWhole, show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
+import type { Op } from '../../runtime/op';
 import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute, type Results } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
-import type { Op } from '../op';
 import { sum } from '../reduce';
 import type { Norm, NormCall, NormGradientCall } from './call';
 import { kernels, NormParams } from './params.generated';

@@ -1,5 +1,5 @@
 /** In float64. */
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { Norm, NormCall, NormGradientCall } from './call';
 
 export function norm(call: NormCall, { numbers, store }: Host): void {

@@ -1,6 +1,6 @@
 import { type Dispatch, type Kernel, type Region, variants } from '../../runtime/webgpu/kernel';
 import { overRows, READ, rowKernel, type Team, WRITE } from '../../runtime/webgpu/kernels/row-kernel';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import type { Tensor } from '../../tensor/tensor';
 import type { Norm, NormCall, NormGradientCall } from './call';
 

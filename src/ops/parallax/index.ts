@@ -5,6 +5,7 @@
  */
 import { ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import type { Op } from '../../runtime/op';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
@@ -25,7 +26,6 @@ import { CacheLayer } from '../cache/layer';
 import { checkOptions, checkTensors } from '../check';
 import { compute } from '../compute';
 import { zeros } from '../float32';
-import type { Op } from '../op';
 
 const forward: Op<AttentionCall> = {
   name: 'parallax',

@@ -1,8 +1,9 @@
 /** A call of Parallax, and of its gradients, in float64. */
+
+import type { Host } from '../../runtime/op';
 import type { CachedCall } from '../attention/cached';
 import type { AttentionBackwardCall, AttentionCall, Probe } from '../attention/call';
 import { eachCachedRow, seesOf } from '../attention/reference';
-import type { Host } from '../op';
 import { parallaxAttention, parallaxAttentionBackward } from './softmax';
 
 export function forward({ q, k, v, out, lse, scale, mask, probe }: AttentionCall, { tensor, store }: Host): void {

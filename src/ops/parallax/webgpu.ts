@@ -7,7 +7,7 @@ import type { Steps } from '../../runtime/turns';
 import { type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import { tilesOf } from '../../runtime/webgpu/kernels/tiles';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import { type AttentionSizes, sizesOf } from '../../runtime/webgpu/sizes';
 import type { AttentionCall, Probe } from '../attention/call';
 import { rowsGradients } from '../attention/webgpu/backward';

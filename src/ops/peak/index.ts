@@ -1,15 +1,10 @@
 /** Multiply-adds and nothing else: what kernels are measured against. */
 import { UnsupportedError } from '../../errors';
+import type { Op } from '../../runtime/op';
 import type { Runtime } from '../../runtime/runtime';
 import { FLOPS_PER_MICROSECOND } from '../../runtime/wasm/plan';
-import type { Op } from '../op';
+import type { PeakCall } from './call';
 import { kernels, PeakParams } from './params.generated';
-
-export interface PeakCall {
-  readonly rounds: number;
-  /** Is told how many operations that is on the device at hand. */
-  count(operations: number): void;
-}
 
 /** Twelve vectors of four lanes, two operations each. */
 const OPERATIONS_PER_ROUND = 96;
@@ -37,7 +32,7 @@ export async function multiplyAdds(runtime: Runtime, rounds: number): Promise<nu
   const count = (operations: number) => {
     done = operations;
   };
-  runtime.run(op, { make: () => ({ rounds, count }) }, [], [], {});
+  runtime.calls.run(op, { make: () => ({ rounds, count }) }, [], [], {});
   await runtime.finish();
   return done;
 }

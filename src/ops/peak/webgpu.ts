@@ -1,7 +1,7 @@
 /** Multiply-adds and nothing else: what kernels are measured against. */
 import type { Kernel } from '../../runtime/webgpu/kernel';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
-import type { PeakCall } from '.';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
+import type { PeakCall } from './call';
 
 const INVOCATIONS = 64;
 /** Vectors of an invocation that do not wait for each other, and multiply-adds to each in a round. */

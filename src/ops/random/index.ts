@@ -2,12 +2,12 @@
 import { checkChoice, checkOptions, show } from '../../check';
 import { ParameterError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import type { Op } from '../../runtime/op';
 import { Runtime } from '../../runtime/runtime';
 import { overElements } from '../../runtime/wasm/plan';
 import type { Shape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl } from '../check';
-import type { Op } from '../op';
 import { DISTRIBUTIONS, type RandomCall } from './call';
 import { kernels, RandomParams, RUN } from './params.generated';
 
@@ -47,7 +47,7 @@ export function random(runtime: Runtime, shape: Shape, options: RandomOptions = 
   const words = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0] as const;
   return runtime.scope(() => {
     const out = runtime.empty(shape);
-    runtime.run(op, { make: () => ({ out, seed: words, distribution }) }, [], [out], options);
+    runtime.calls.run(op, { make: () => ({ out, seed: words, distribution }) }, [], [out], options);
     return out;
   });
 }

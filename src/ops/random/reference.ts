@@ -1,4 +1,4 @@
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { RandomCall } from './call';
 
 /** In float64, from the same bits. */

@@ -3,7 +3,7 @@ import { flat, type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import { WRITE } from '../../runtime/webgpu/kernels/row-kernel';
 import { overVectors, VECTOR_INVOCATIONS, vectorTasks } from '../../runtime/webgpu/kernels/vectors';
-import type { Plan } from '../../runtime/webgpu/queue';
+import type { Plan } from '../../runtime/webgpu/plan';
 import type { RandomCall } from './call';
 
 const NORMAL = `

@@ -2,7 +2,8 @@
 import { checkBoolean, show } from '../../check';
 import { ParameterError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import { controlOf } from '../../runtime/turns';
+import { controlOf } from '../../runtime/guard';
+import type { Op } from '../../runtime/op';
 import { ELEMENTS_PER_MICROSECOND, overElements, withMemory } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import { formatShape, type Shape, sizeOf } from '../../tensor/shape';
@@ -11,7 +12,6 @@ import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { contiguous } from '../copy';
 import { checkContiguous, checkFloat32 } from '../float32';
-import type { Op } from '../op';
 import { REDUCTIONS, type ReduceCall, type Reduction } from './call';
 import { COLUMNS, kernels, ReduceParams, ROWS, RUN } from './params.generated';
 

@@ -1,4 +1,4 @@
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { ReduceCall, Reduction } from './call';
 
 const sum = (values: Float64Array) => values.reduce((a, b) => a + b, 0);

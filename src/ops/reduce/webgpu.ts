@@ -2,7 +2,7 @@
 import { flat, type Kernel, type Region, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import { RANKS } from '../../runtime/webgpu/kernels/row-kernel';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import type { ReduceCall, Reduction } from './call';
 
 const LANES = 64;

@@ -2,13 +2,13 @@
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import type { Op } from '../../runtime/op';
 import { overElements, type Plan } from '../../runtime/wasm/plan';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkOptions } from '../check';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32 } from '../float32';
-import type { Op } from '../op';
 import type { ReluAttentionBackwardCall, ReluAttentionCall, ReluAttentionProblem } from './call';
 import { kernels, ReluAttentionParams } from './params.generated';
 

@@ -1,5 +1,5 @@
 /** Attention within blocks with weights relu(scale q k), and its gradients, in float64. */
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { ReluAttentionBackwardCall, ReluAttentionCall, ReluAttentionProblem } from './call';
 
 type Numbers = Float64Array;

@@ -1,6 +1,7 @@
 /** Rotary position embeddings. */
 import { checkKnown, checkWhole } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import type { Op } from '../../runtime/op';
 import { FLOATS } from '../../runtime/wasm/params';
 import { contiguous, operand, overElements } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
@@ -10,7 +11,6 @@ import { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime, overlaps } from '../check';
 import { compute } from '../compute';
 import { checkContiguous, type ResultOptions } from '../float32';
-import type { Op } from '../op';
 import type { RopeCall } from './call';
 import { kernels, RopeParams } from './params.generated';
 import { type RopeSettings, type Rotation, rotationOf, SETTINGS } from './rotation';

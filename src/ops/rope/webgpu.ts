@@ -1,7 +1,7 @@
 /** Rotary position embeddings: a lane turns one pair of a row in a few heads, which share its cosine and sine. */
 import { flat, type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import type { RopeCall } from './call';
 import type { Rotation } from './rotation';
 

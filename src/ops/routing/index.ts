@@ -1,12 +1,12 @@
 /** One choice for each row among a few learned numbers, and feature maps whose exponent is chosen so. */
 import { ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import type { Op } from '../../runtime/op';
 import { ELEMENTS_PER_MICROSECOND, overElements, withMemory } from '../../runtime/wasm/plan';
 import { formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
-import type { Op } from '../op';
 import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from './call';
 import { FocusBackwardParams, FocusParams, kernels, ROWS, RouteBackwardParams, RouteParams } from './params.generated';
 

@@ -1,5 +1,5 @@
 /** Choices and powers of rows, and their gradients, in float64. */
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from './call';
 
 type Numbers = Float64Array;

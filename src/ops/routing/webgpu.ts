@@ -4,7 +4,7 @@ import { flat, type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import { reductions } from '../../runtime/webgpu/kernels/reductions';
 import { eachOf, overRows, READ, rowKernel, type Team, WRITE } from '../../runtime/webgpu/kernels/row-kernel';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from './call';
 
 type Over = (statements: string) => string;

@@ -1,6 +1,7 @@
 /** Calls of scatterAdd, with a derivative or, in backward passes, without. */
 import { checkWhole } from '../../check';
 import { DTypeError, ShapeError } from '../../errors';
+import type { Op } from '../../runtime/op';
 import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
@@ -8,7 +9,6 @@ import type { Tensor } from '../../tensor/tensor';
 import { checkTensors, commonRuntime, indicesWithin } from '../check';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
-import type { Op } from '../op';
 import type { ScatterAddCall } from './call';
 import { CACHED, kernels, LINE, ScatterAddParams } from './params.generated';
 

@@ -1,4 +1,4 @@
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { ScatterAddCall } from './call';
 
 /** Indices outside count as the nearest: the fault is told by the op. */

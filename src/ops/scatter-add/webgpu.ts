@@ -1,7 +1,7 @@
 /** Sums of rows with the same index. */
 import { flat, type Kernel } from '../../runtime/webgpu/kernel';
 import { sumOfParts } from '../../runtime/webgpu/kernels/parts';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import type { ScatterAddCall } from './call';
 
 const LANES = 64;

@@ -1,11 +1,11 @@
 import { show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
+import type { Op } from '../../runtime/op';
 import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
-import type { Op } from '../op';
 import type { SoftmaxCall, SoftmaxGradientCall } from './call';
 import { COLUMNS, kernels, SoftmaxParams } from './params.generated';
 

@@ -1,5 +1,5 @@
 /** In float64. */
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { SoftmaxCall, SoftmaxGradientCall } from './call';
 
 export function softmax({ x, out, ...extents }: SoftmaxCall, { numbers, store }: Host): void {

@@ -2,7 +2,7 @@
 import { type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import { eachOf, overRows, RANKS, READ, rowKernel, type Team, WRITE } from '../../runtime/webgpu/kernels/row-kernel';
-import type { Plan, Workspace } from '../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import type { Tensor } from '../../tensor/tensor';
 import type { SoftmaxCall, SoftmaxGradientCall } from './call';
 

@@ -1,4 +1,4 @@
-import type { Host } from '../op';
+import type { Host } from '../../runtime/op';
 import type { TopKCall } from './call';
 
 export function topK({ x, k, descending, indices, values }: TopKCall, { numbers, store }: Host): void {

@@ -1,11 +1,12 @@
 /** The reference backend: plain loops in float64 over memory of its own. Slow on purpose. */
 import { BackendError } from '../../errors';
-import type { Host, Op } from '../../ops/op';
 import { type DType, type HostDType, isFloat, type TypedArray, typedArray } from '../../tensor/dtype';
+import type { Elements } from '../../tensor/elements';
 import { convert, type HostTensor, toRowMajor } from '../../tensor/host';
-import type { Tensor } from '../../tensor/tensor';
-import type { Backend, Buffer, Control, MemoryReport } from '../backend';
+import type { Backend, Control } from '../backend';
 import { checkExpectations } from '../expectations';
+import type { Buffer, MemoryReport } from '../memory';
+import type { Host, Op } from '../op';
 import { loaded, type Pause } from '../order';
 
 /** Elements of floating-point tensors are kept in float64, so that nothing is rounded between ops; integers as they are. */
@@ -64,7 +65,7 @@ export class ReferenceBackend implements Backend {
     return new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
   }
 
-  known(x: Tensor): HostTensor {
+  known(x: Elements): HostTensor {
     const { held } = x.storage.buffer as ReferenceBuffer;
     const { shape, data } = host.tensor(x);
     return held === 'f64' ? { dtype: 'f64', shape, data } : convert({ dtype: 'f64', shape, data }, x.dtype);
@@ -107,11 +108,11 @@ const host: Host = {
     return { dtype: 'f64', shape, data: convert({ dtype: held, shape, data: elements }, 'f64').data };
   },
 
-  store({ storage, offset }: Tensor, values: Float64Array) {
+  store({ storage, offset }, values) {
     ((storage.buffer as ReferenceBuffer).data as Float64Array).set(values, offset);
   },
 
-  storeAt({ storage, offset }: Tensor, place: number, value: number) {
+  storeAt({ storage, offset }, place, value) {
     (storage.buffer as ReferenceBuffer).data[offset + place] = value;
   },
 };

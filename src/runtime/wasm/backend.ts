@@ -1,18 +1,21 @@
 /** The CPU backend: AssemblyScript kernels over one shared heap, on worker threads where the platform has them. */
 import { BackendError, UnsupportedError } from '../../errors';
-import type { Op } from '../../ops/op';
 import { bytesPerElement, type TypedArray, typedArray } from '../../tensor/dtype';
+import type { Elements } from '../../tensor/elements';
 import { type HostTensor, toFloat64, toRowMajor } from '../../tensor/host';
-import type { Tensor } from '../../tensor/tensor';
-import type { Backend, Buffer, Control, MemoryReport } from '../backend';
+import { isContiguous, lastElement, sizeOf } from '../../tensor/shape';
+import type { Backend, Control } from '../backend';
 import { checkExpectations } from '../expectations';
+import { controlOf } from '../guard';
+import type { Buffer, MemoryReport } from '../memory';
+import type { Op } from '../op';
 import { type Pause, until } from '../order';
-import { controlOf, inTurns } from '../turns';
+import { inTurns } from '../turns';
 import { Heap, type HeapBuffer, sizeInHeap } from './heap';
 import { KeptTables } from './kept-tables';
 import { type KernelFiles, Modules } from './modules';
-import type { Machine, Plan } from './plan';
-import { availableThreads, type Job, Pool } from './pool';
+import type { Job, Machine, Plan } from './plan';
+import { availableThreads, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
 import { HEAP_BASE, type Module } from './schedule';
 
@@ -112,7 +115,7 @@ export class WasmBackend implements Backend {
     this.pool.dispose();
   }
 
-  known(x: Tensor): HostTensor {
+  known(x: Elements): HostTensor {
     return { dtype: x.dtype, shape: x.shape, data: this.#elements(x).slice() as never };
   }
 
@@ -159,7 +162,7 @@ export class WasmBackend implements Backend {
     }
   }
 
-  #numbers(x: Tensor): ArrayLike<number> {
+  #numbers(x: Elements): ArrayLike<number> {
     const { dtype, shape } = x;
     const data = this.#elements(x);
     return dtype === 'f32' || dtype === 'i32'
@@ -168,11 +171,12 @@ export class WasmBackend implements Backend {
   }
 
   /** The elements in row-major order, where they lie if they lie so. */
-  #elements({ dtype, shape, strides, offset, size, isContiguous, storage }: Tensor): TypedArray {
-    const last = shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), 0);
+  #elements({ dtype, shape, strides, offset, storage }: Elements): TypedArray {
     const at = (storage.buffer as HeapBuffer).address + offset * bytesPerElement(dtype);
-    const values = typedArray(dtype, isContiguous ? size : last + 1, this.heap.memory.buffer, at);
-    return isContiguous ? values : toRowMajor(values, dtype, shape, strides);
+    const inOrder = isContiguous(shape, strides);
+    const length = inOrder ? sizeOf(shape) : 1 + lastElement(shape, strides, 0);
+    const values = typedArray(dtype, length, this.heap.memory.buffer, at);
+    return inOrder ? values : toRowMajor(values, dtype, shape, strides);
   }
 
   #bytes(buffer: Buffer, byteOffset: number, length: number): Uint8Array {

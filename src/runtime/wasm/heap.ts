@@ -1,5 +1,5 @@
 import { BackendError } from '../../errors';
-import type { Buffer, MemoryReport } from '../backend';
+import type { Buffer, MemoryReport } from '../memory';
 
 const PAGE = 65536;
 /** The most that 32-bit addresses reach, then less, for platforms that refuse to reserve that much. */

@@ -1,10 +1,9 @@
 /** Tensors as the kernels read them, and what plans of calls share. */
-import type { Elements } from '../../ops/op';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
-import type { Tensor } from '../../tensor/tensor';
+import type { Elements } from '../../tensor/elements';
 import type { HeapBuffer } from './heap';
 import { FLOATS, MOST_HEADS, type Operand } from './params';
-import type { Job } from './pool';
+import type { Phase } from './schedule';
 import type { Values } from './struct';
 
 /** Rough speed of one thread, to tell small jobs from large ones. */
@@ -16,11 +15,24 @@ export const ELEMENTS_PER_MICROSECOND = 500;
 /** Rough speed at which a thread reads memory. */
 export const BYTES_PER_MICROSECOND = 15_000;
 
+/** The heap's memory, whose buffer is another one once it has grown. */
+export interface HeapMemory {
+  readonly buffer: ArrayBufferLike;
+}
+
 /** What a plan may depend on. */
 export interface Machine {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: HeapMemory;
   /** At least 1. */
   readonly threads: number;
+}
+
+export interface Job {
+  readonly phases: readonly Phase[];
+  /** In the order of the kernels' Params. */
+  readonly params: readonly number[];
+  /** About how long it takes on one thread. */
+  readonly microseconds: number;
 }
 
 /** Where the copy of a table lies. */
@@ -54,7 +66,7 @@ export function address(x: Elements | undefined): number {
 }
 
 /** A contiguous tensor of floats. */
-export function contiguous(x: Tensor) {
+export function contiguous(x: Elements) {
   return { address: address(x), dtype: codeOf(x.dtype) };
 }
 
@@ -65,7 +77,7 @@ export const codeOf = (dtype: DType) => (FLOATS as readonly DType[]).indexOf(dty
 export const F32 = codeOf('f32');
 
 /** A tensor [batch, row, head, element] of floats, by these strides. */
-export function operand(x: Tensor, strides = x.strides): Values<typeof Operand> {
+export function operand(x: Elements, strides = x.strides): Values<typeof Operand> {
   const [batch, row, head, element] = strides as [number, number, number, number];
   return { ...contiguous(x), batch, row, head, element };
 }

@@ -9,7 +9,8 @@ import type { Control } from '../backend';
 import type { Pause } from '../order';
 import { Heap } from './heap';
 import { Modules } from './modules';
-import { type Job, Pool } from './pool';
+import type { Job } from './plan';
+import { Pool } from './pool';
 import { CONTROL, CONTROL_LENGTH, HEAP_BASE, type Module, workersHaveLeft } from './schedule';
 
 const LENGTH = 12 * RUN;

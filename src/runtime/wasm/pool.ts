@@ -2,6 +2,7 @@
 import { BackendError, DisposedError } from '../../errors';
 import type { Control } from '../backend';
 import { othersTurn, type Pause, TURN_MILLISECONDS, until } from '../order';
+import type { Job } from './plan';
 import {
   ABORT,
   CONTROL,
@@ -23,14 +24,6 @@ import {
 } from './schedule';
 import type { WorkerStart } from './worker';
 import { source } from './worker.generated';
-
-export interface Job {
-  readonly phases: readonly Phase[];
-  /** In the order of the kernels' Params. */
-  readonly params: readonly number[];
-  /** About how long it takes on one thread. */
-  readonly microseconds: number;
-}
 
 /** A job below this is not worth waking workers for. */
 const SMALL_JOB_MICROSECONDS = 400;

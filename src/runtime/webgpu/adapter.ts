@@ -47,6 +47,8 @@ const WANTED_LIMITS = [
   'maxComputeWorkgroupSizeX',
   'maxComputeWorkgroupsPerDimension',
 ] as const;
+export type GpuLimits = Readonly<Record<(typeof WANTED_LIMITS)[number], number>>;
+
 const WANTED_FEATURES = ['subgroups', 'subgroup-size-control', 'timestamp-query'] as const;
 
 /** A device with all that its adapter offers; an UnsupportedError says what is missing and what to do. */

@@ -1,16 +1,18 @@
 /** The GPU backend: WGSL kernels on one WebGPU device. */
-import type { Op } from '../../ops/op';
 import { bytesPerElement, typedArray } from '../../tensor/dtype';
+import type { Elements } from '../../tensor/elements';
 import { type HostTensor, toRowMajor } from '../../tensor/host';
-import type { Tensor } from '../../tensor/tensor';
-import type { Backend, Buffer, Control, MemoryReport } from '../backend';
+import { lastElement } from '../../tensor/shape';
+import type { Backend, Control } from '../backend';
+import type { Buffer, MemoryReport } from '../memory';
+import type { Op } from '../op';
 import { loaded, type Pause } from '../order';
-import type { Steps } from '../turns';
 import type { GpuBufferLike, GpuOptions } from './adapter';
+import type { GpuBuffer } from './buffer';
 import { Device } from './device';
-import { partBytes } from './kernel';
-import { type GpuBuffer, Memory } from './memory';
-import { type Plan, Queue, type Workspace } from './queue';
+import { Memory } from './memory';
+import { Queue } from './queue';
+import { partBytes } from './shader';
 
 export class WebGpuBackend implements Backend {
   readonly name = 'webgpu';
@@ -84,9 +86,8 @@ export class WebGpuBackend implements Backend {
     this.#memory.dispose();
   }
 
-  async known(x: Tensor): Promise<HostTensor> {
-    const { dtype, shape, strides, offset, storage } = x;
-    const last = shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), 0);
+  async known({ dtype, shape, strides, offset, storage }: Elements): Promise<HostTensor> {
+    const last = lastElement(shape, strides, 0);
     const bytesOf = (elements: number) => elements * bytesPerElement(dtype);
     const bytes = await this.read(storage.buffer, bytesOf(offset), bytesOf(last + 1));
     const values = typedArray(dtype, last + 1, bytes.buffer, bytes.byteOffset);
@@ -94,7 +95,7 @@ export class WebGpuBackend implements Backend {
   }
 
   *run<Call>(op: Op<Call>, call: Call, control: Control): Generator<Pause, Promise<void> | undefined, void> {
-    const plan = (yield* loaded(op.webgpu)) as (call: Call, workspace: Workspace) => Plan | Steps<Plan>;
+    const plan = yield* loaded(op.webgpu);
     return yield* this.#queue.run((workspace) => plan(call, workspace), control, op.faults?.(call));
   }
 }

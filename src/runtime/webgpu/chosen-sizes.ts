@@ -1,13 +1,12 @@
 /** Which sizes a device's kernels have: the table's, those that `saccade tune` stored for it, or the caller's. */
 import { ParameterError, ParseError } from '../../errors';
-import type { GpuOptions } from './adapter';
-import type { Device } from './device';
-import type { Sizes } from './sizes';
+import type { GpuOptions, GpuSizes } from './adapter';
+import type { DeviceTraits } from './plan';
 import type { TunedSizes } from './tuned-file';
 
 export interface ChosenSizes {
   /** In the place of the table's. */
-  readonly sizes: Partial<Sizes>;
+  readonly sizes: GpuSizes;
   /** In words. */
   readonly origin: string;
 }
@@ -16,7 +15,7 @@ export const TABLE: ChosenSizes = { sizes: {}, origin: "the table's" };
 
 /** What is stored was found on a device with all that its adapter offers, and counts for such devices only. */
 export async function chooseSizes(
-  device: Device,
+  device: DeviceTraits,
   { sizes, subgroups }: GpuOptions,
   isOwn: boolean,
 ): Promise<ChosenSizes> {

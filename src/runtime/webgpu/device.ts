@@ -1,21 +1,29 @@
 /** One GPU device: what it offers, its pipelines, and what becomes of calls when it fails or is lost. */
 import { BackendError, DisposedError, UnsupportedError } from '../../errors';
-import { adapterOf, describeAdapter, type GpuOptions, isSoftware, openDevice } from './adapter';
+import {
+  adapterOf,
+  describeAdapter,
+  type GpuLimits,
+  type GpuOptions,
+  type GpuSizes,
+  identifyAdapter,
+  isSoftware,
+  openDevice,
+} from './adapter';
+import { GPU_STAGE_COMPUTE } from './buffer';
 import { type ChosenSizes, chooseSizes, TABLE } from './chosen-sizes';
-import { type Form, type Kernel, partBytes, shaderOf } from './kernel';
-import { GPU_STAGE_COMPUTE } from './memory';
-import type { Sizes } from './sizes';
+import type { Kernel } from './kernel';
+import type { DeviceTraits } from './plan';
+import { type Form, partBytes, shaderOf } from './shader';
 
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
 }
 
-export class Device {
+export class Device implements DeviceTraits {
   readonly gpu: GPUDevice;
-  /** Whether kernels use subgroups. */
   readonly subgroups: boolean;
-  /** Whether it computes on the CPU. */
   readonly isSoftware: boolean;
   readonly #isOwn: boolean;
   readonly #asked: GpuOptions;
@@ -149,19 +157,24 @@ export class Device {
     return found;
   }
 
-  /** Who made it, in lower case; empty if it does not say. */
+  get identity(): string {
+    return identifyAdapter(adapterOf(this.gpu));
+  }
+
   get vendor(): string {
     return adapterOf(this.gpu).vendor ?? '';
   }
 
-  /** Invocations of a subgroup, where kernels use them and all are of one size. */
   get subgroupSize(): number | undefined {
     const [least, most] = subgroupSizes(this.gpu, this.#asked.subgroups);
     return this.subgroups && least === most ? least : undefined;
   }
 
-  /** Sizes of kernels in the place of the table's. */
-  get sizes(): Partial<Sizes> {
+  get limits(): GpuLimits {
+    return this.gpu.limits;
+  }
+
+  get sizes(): GpuSizes {
     return this.#chosen.sizes;
   }
 

@@ -1,7 +1,8 @@
 /** What only the device can see, looked at by a kernel: where the first element that is not as it must be stands. */
-import type { Expectation } from '../../ops/op';
+import { sizeOf } from '../../tensor/shape';
+import type { Expectation } from '../op';
 import { type Dispatch, type Kernel, type Region, variants } from './kernel';
-import type { Workspace } from './queue';
+import type { Workspace } from './plan';
 
 const LANES = 64;
 /** Numbers that a task tells: its first failing element, how many fail and their largest magnitude. */
@@ -79,11 +80,12 @@ export interface Look {
 
 export function lookAt(expectation: Expectation, workspace: Workspace): Look {
   const { tensor, least, most, magnitude = 0, except = least } = expectation;
-  const { shape, size, dtype } = tensor;
+  const { shape, dtype } = tensor;
+  const size = sizeOf(shape);
   const tasks = Math.ceil(size / RUN);
   const [places, values] = [workspace.scratch([tasks], 'i32'), workspace.scratch([TOLD * tasks])];
   // A scalar is a row of one.
-  const x: Region = shape.length > 0 ? tensor : { ...regionOf(tensor), shape: [1], strides: [1] };
+  const x: Region = shape.length > 0 ? tensor : { ...tensor, shape: [1], strides: [1] };
   const rank = x.shape.length;
   const isInteger = dtype !== 'f32' && dtype !== 'f16' && dtype !== 'bf16';
   const bound = (limit: number) =>
@@ -106,8 +108,6 @@ export function lookAt(expectation: Expectation, workspace: Workspace): Look {
     values,
   };
 }
-
-const regionOf = ({ storage, dtype, offset }: Region) => ({ storage, dtype, offset });
 
 /** Throws the expectation's error if a task has found an element that does not meet it. */
 export function checkLook({ expectation }: Look, places: Int32Array, values: Float32Array): void {

@@ -1,6 +1,7 @@
 /** Copies on the device of numbers that many calls read, kept as long as what they follow from. */
+import type { GpuBuffer } from './buffer';
 import type { Region } from './kernel';
-import type { GpuBuffer, Memory } from './memory';
+import type { Memory } from './memory';
 
 /** Copies of one owner; the one unused for longest goes first. A call must not need more. */
 const KEPT = 16;

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { type Dispatch, formOf, type Kernel, numbersBytes, type Region, shaderOf, writeNumbers } from './kernel';
+import type { Dispatch, Kernel, Region } from './kernel';
+import { formOf, numbersBytes, shaderOf, writeNumbers } from './shader';
 
 const limits = { maxStorageBufferBindingSize: 1024, maxStorageBuffersPerShaderStage: 8 };
 const device = { limits } as unknown as GPUDevice;

@@ -1,6 +1,7 @@
 /** GPU memory: buffers handed out from a pool, callers' own ones, and what of them is live. */
 import { BackendError, ParameterError, ShapeError } from '../../errors';
-import type { Buffer, MemoryReport } from '../backend';
+import type { MemoryReport } from '../memory';
+import { GPU_COPY_DST, GPU_COPY_SRC, GPU_STORAGE, GpuBuffer } from './buffer';
 import type { Device } from './device';
 
 /** Buffers are multiples of this, so that vectors never pass their end. */
@@ -9,41 +10,6 @@ const ALIGNMENT = 256;
 const KEPT_BYTES = 2 ** 28;
 /** Kernels count elements in u32, and some elements have two bytes. */
 const ADDRESSABLE_BYTES = 2 ** 33;
-
-export class GpuBuffer implements Buffer {
-  #failure: Error | undefined;
-  #verdict: Promise<void> | undefined;
-
-  constructor(
-    readonly handle: GPUBuffer,
-    /** What was asked for. */
-    public bytes: number,
-    /** Whether it goes back to the pool; a caller's own buffer does not. */
-    readonly isPooled: boolean,
-    failure: Promise<Error | undefined>,
-  ) {
-    this.#verdict = failure.then((error) => {
-      this.#failure = error;
-      this.#verdict = undefined;
-    });
-  }
-
-  /** Whether the device has said that it can be used. */
-  get isGood(): boolean {
-    return !this.#verdict && !this.#failure;
-  }
-
-  /** Whether the device has refused it. */
-  get isRefused(): boolean {
-    return this.#failure !== undefined;
-  }
-
-  /** Resolves when the device has said so; throws what it says instead. */
-  async confirm(): Promise<void> {
-    await this.#verdict;
-    if (this.#failure) throw this.#failure;
-  }
-}
 
 export class Memory {
   readonly #device: Device;
@@ -195,14 +161,6 @@ export class Memory {
     buffer.handle.destroy();
   }
 }
-
-/** GPUBufferUsage, which Node does not have as a global. */
-export const GPU_MAP_READ = 0x1;
-const GPU_COPY_SRC = 0x4;
-export const GPU_COPY_DST = 0x8;
-export const GPU_UNIFORM = 0x40;
-const GPU_STORAGE = 0x80;
-export const GPU_STAGE_COMPUTE = 0x4;
 
 function checkAdopted(handle: GPUBuffer, byteOffset: number, bytes: number): void {
   if (handle === null || typeof handle !== 'object' || typeof handle.mapState !== 'string')

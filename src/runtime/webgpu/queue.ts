@@ -1,21 +1,20 @@
 /** Runs plans: dispatches in order, in submissions of bounded length. */
 import { BackendError } from '../../errors';
-import type { Expectation } from '../../ops/op';
 import { rowMajorStrides } from '../../tensor/shape';
 import type { Control } from '../backend';
+import { controlOf } from '../guard';
+import type { Expectation } from '../op';
 import { type Pause, until } from '../order';
-import { controlOf, inTurns, type Steps } from '../turns';
+import { inTurns, type Steps } from '../turns';
+import { GPU_COPY_DST, GPU_MAP_READ, GPU_UNIFORM, type GpuBuffer } from './buffer';
 import { convert } from './convert';
 import type { Device, Pipeline } from './device';
 import { checkLook, type Look, lookAt } from './expectations';
 import { Kept } from './kept';
-import { type Dispatch, type Form, formOf, numbersBytes, type Region, regionBytes, writeNumbers } from './kernel';
-import { GPU_COPY_DST, GPU_MAP_READ, GPU_UNIFORM, type GpuBuffer, type Memory } from './memory';
-
-/** What computes a call. */
-export interface Plan {
-  readonly dispatches: readonly Dispatch[];
-}
+import { type Dispatch, type Region, regionBytes } from './kernel';
+import type { Memory } from './memory';
+import type { Plan, Workspace } from './plan';
+import { type Form, formOf, numbersBytes, writeNumbers } from './shader';
 
 /** Numbers of one submission. */
 const NUMBERS_BYTES = 2 ** 16;
@@ -64,7 +63,7 @@ export class Queue {
       this.#device.check();
     };
     check();
-    const workspace = new Workspace(this.#device, this, this.#memory);
+    const workspace = new CallWorkspace(this.#device, this, this.#memory);
     try {
       const made = plan(workspace);
       const isSteps = 'next' in made;
@@ -246,8 +245,7 @@ export class Queue {
   }
 }
 
-/** Memory that lives as long as one call. */
-export class Workspace {
+class CallWorkspace implements Workspace {
   readonly #queue: Queue;
   readonly #memory: Memory;
   readonly #taken: GpuBuffer[] = [];
@@ -262,7 +260,6 @@ export class Workspace {
     this.#memory = memory;
   }
 
-  /** Undefined numbers. */
   scratch(shape: readonly number[], dtype: 'f32' | 'i32' = 'f32'): Region {
     const region = { dtype, shape, strides: rowMajorStrides(shape), offset: 0 };
     const buffer = this.#memory.allocate(shape.reduce((size, extent) => size * extent, 4));
@@ -270,20 +267,17 @@ export class Workspace {
     return { ...region, storage: { buffer } };
   }
 
-  /** A copy of numbers that differ from call to call. */
   upload(data: Int32Array | Float32Array): Region {
     const region = this.scratch([data.length], data instanceof Int32Array ? 'i32' : 'f32');
     this.write(region, data);
     return region;
   }
 
-  /** Writes to contiguous elements of four bytes. */
   write({ storage, offset }: Region, data: Int32Array | Float32Array): void {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     this.#queue.write(storage.buffer as GpuBuffer, bytes, offset * 4);
   }
 
-  /** A copy of numbers that follow from `owner` and `key`, made once for the device and as long as the owner is there. */
   keep(owner: object, key: string, make: () => Int32Array | Float32Array): Region {
     this.#owners.push(owner);
     return this.#queue.kept.get(owner, key, make, (...written) => this.#queue.write(...written));

@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { TUNABLE, type Tunable } from '../../tune/works';
-import type { Device } from './device';
+import type { DeviceTraits } from './plan';
 import { faultOfSizes } from './size-schemas';
 import { type Sizes, tableSizes } from './sizes';
 
 /** A device that has nothing but what sizes are chosen by. */
-function device(invocations: number, bytes: number, about: Partial<Device> = {}): Device {
+function device(invocations: number, bytes: number, about: Partial<DeviceTraits> = {}): DeviceTraits {
   const limits = { maxComputeInvocationsPerWorkgroup: invocations, maxComputeWorkgroupStorageSize: bytes };
-  return { gpu: { limits }, isSoftware: false, subgroupSize: undefined, vendor: '', ...about } as unknown as Device;
+  return { limits, isSoftware: false, subgroupSize: undefined, vendor: '', ...about } as unknown as DeviceTraits;
 }
 
 const DEVICE = device(256, 32768, { subgroupSize: 8 });

@@ -1,6 +1,6 @@
 /** What an entry of the table of sizes must be, and what kernels of such sizes take of a device. */
 import * as valibot from 'valibot';
-import type { Device } from './device';
+import type { DeviceTraits } from './plan';
 import { type AttentionSizes, leastTiledBytes, type RowsSizes, type Sizes, type TiledSizes } from './sizes';
 
 /** What kernels take of a device. */
@@ -20,10 +20,8 @@ interface EntrySchema<S> {
   needs(sizes: S): readonly Needs[];
 }
 
-type Offer = Pick<Device, 'subgroupSize'> & {
-  readonly gpu: {
-    readonly limits: Pick<GPUSupportedLimits, 'maxComputeInvocationsPerWorkgroup' | 'maxComputeWorkgroupStorageSize'>;
-  };
+type Offer = Pick<DeviceTraits, 'subgroupSize'> & {
+  readonly limits: Pick<DeviceTraits['limits'], 'maxComputeInvocationsPerWorkgroup' | 'maxComputeWorkgroupStorageSize'>;
 };
 
 /** Outputs of the largest head. */
@@ -112,8 +110,8 @@ export function faultOfSizes(path: string, value: unknown, device: Offer): strin
   return undefined;
 }
 
-function excessOf({ invocations, bytes = 0, subgroup }: Needs, { gpu, subgroupSize }: Offer): string | undefined {
-  const { maxComputeInvocationsPerWorkgroup: most, maxComputeWorkgroupStorageSize: mostBytes } = gpu.limits;
+function excessOf({ invocations, bytes = 0, subgroup }: Needs, { limits, subgroupSize }: Offer): string | undefined {
+  const { maxComputeInvocationsPerWorkgroup: most, maxComputeWorkgroupStorageSize: mostBytes } = limits;
   if (invocations > most)
     return `expected at most ${most} invocations in a workgroup, as many as this device has, got ${invocations}`;
   if (bytes > mostBytes)

@@ -1,6 +1,6 @@
 /** How kernels are cut for a device: a row for each class of devices. */
 
-import type { Device } from './device';
+import type { DeviceTraits } from './plan';
 
 /** How `ops/attention/webgpu/tiled.ts` shares out a tile. */
 export interface TiledSizes {
@@ -64,7 +64,7 @@ const SIZES: Readonly<Record<'software' | 'integrated' | 'discrete', Sizes>> = {
 };
 
 /** The table's row for a device. */
-export function tableSizes({ isSoftware, vendor, subgroupSize: lanes }: Device): Sizes {
+export function tableSizes({ isSoftware, vendor, subgroupSize: lanes }: DeviceTraits): Sizes {
   if (!isSoftware) return SIZES[/nvidia|amd/i.test(vendor) ? 'discrete' : 'integrated'];
   if (!lanes || lanes < 4 || lanes > 32) return SIZES.software;
   // Workgroups of one subgroup, whose lanes share what they load.
@@ -78,7 +78,10 @@ export function tableSizes({ isSoftware, vendor, subgroupSize: lanes }: Device):
 }
 
 /** What a device's kernels are cut by: the table's row, unless others were tuned or given. */
-export const sizesOf = (device: Device): Sizes => ({ ...tableSizes(device), ...device.sizes });
+export const sizesOf = (device: DeviceTraits): Sizes => ({
+  ...tableSizes(device),
+  ...(device.sizes as Partial<Sizes>),
+});
 
 /** Workgroup memory of a tiled kernel for values of e columns. */
 export function tiledBytes({ queries, keys, columns, depth, values }: TiledSizes, e: number): number {

@@ -2,8 +2,8 @@
 import * as valibot from 'valibot';
 import { cacheFolder } from '../../cache-folder';
 import { ParseError } from '../../errors';
-import { adapterOf, type GpuSizes, identifyAdapter } from './adapter';
-import type { Device } from './device';
+import type { GpuSizes } from './adapter';
+import type { DeviceTraits } from './plan';
 import { faultOfIssue, faultOfSizes } from './size-schemas';
 
 interface Tuned {
@@ -41,7 +41,7 @@ export function tunedPath(): string {
  * What is stored for a device's adapter and driver.
  * @throws {ParseError} for a file that is damaged, or whose sizes are not this version's or this device's
  */
-export function readTuned(device: Device): TunedSizes | undefined {
+export function readTuned(device: DeviceTraits): TunedSizes | undefined {
   const found = readFile();
   if (!found) return undefined;
   const { path, text } = found;
@@ -49,7 +49,7 @@ export function readTuned(device: Device): TunedSizes | undefined {
     new ParseError(`${path}: ${fault}; delete the file, or run \`saccade tune\`, which replaces what is wrong in it`);
   const { devices, fault } = parse(text);
   if (fault) throw refuse(fault);
-  const key = identifyAdapter(adapterOf(device.gpu));
+  const key = device.identity;
   if (!devices || !Object.hasOwn(devices, key)) return undefined;
   const at = `devices[${JSON.stringify(key)}]`;
   const { success, output, issues } = valibot.safeParse(TUNED, devices[key]);

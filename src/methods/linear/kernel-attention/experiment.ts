@@ -21,7 +21,7 @@ import {
 import { disposeAll, held, identityValues, numbersOf, type Qkv, randomNormal, randomQkv } from '../../held';
 import { timeContest } from '../../rounds';
 import { dot, mean, relativeDistance } from '../../vectors';
-import { kernelAttention } from '.';
+import { kernelAttention } from './method';
 import { hostFeatures } from './reference';
 import type { KernelAttentionParams } from './settings';
 

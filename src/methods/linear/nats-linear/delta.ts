@@ -11,7 +11,7 @@ import { add } from '../../../ops/map';
 import { map } from '../../../ops/map/map';
 import { sum } from '../../../ops/reduce';
 import type { Control } from '../../../runtime/backend';
-import { controlOf } from '../../../runtime/turns';
+import { controlOf } from '../../../runtime/guard';
 import { withDerivative } from '../../../tape';
 import type { Shape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';

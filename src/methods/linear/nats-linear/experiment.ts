@@ -7,7 +7,7 @@ import { formatRatio } from '../../../text/format';
 import { type Claims, chart, defineExperiment, figure, type MeasureContext, share, together } from '../../experiment';
 import { disposeAll, held, numbersOf } from '../../held';
 import { timeContest } from '../../rounds';
-import { natsLinear } from '.';
+import { natsLinear } from './method';
 import {
   CHUNK,
   DIMENSION,

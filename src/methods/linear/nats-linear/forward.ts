@@ -5,7 +5,7 @@ import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { map } from '../../../ops/map/map';
 import { rmsNorm } from '../../../ops/norm';
 import type { Control } from '../../../runtime/backend';
-import { controlOf } from '../../../runtime/turns';
+import { controlOf } from '../../../runtime/guard';
 import { withDerivative } from '../../../tape';
 import { formatShape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';

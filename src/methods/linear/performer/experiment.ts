@@ -19,7 +19,7 @@ import {
 import { disposeAll, held, identityValues, numbersOf, type Qkv, randomNormal, randomQkv } from '../../held';
 import { timeContest } from '../../rounds';
 import { relativeDistance } from '../../vectors';
-import { performer } from '.';
+import { performer } from './method';
 import { compressedTopK } from './sea';
 
 /** Tokens whose whole matrix of weights is compared; as many as linear attention has value columns for. */

@@ -4,7 +4,7 @@ import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { exactAttention } from '../../dense/attention';
 import { performer } from '../performer';
-import { transnormer } from '.';
+import { transnormer } from './method';
 
 type Qkv = Readonly<Record<'q' | 'k' | 'v', HostTensor>>;
 type Attend = (inputs: Qkv, gradOut?: HostTensor) => Readonly<Record<string, HostTensor>>;

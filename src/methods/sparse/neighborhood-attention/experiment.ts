@@ -10,8 +10,8 @@ import type { Tensor } from '../../../tensor/tensor';
 import { formatBytes, formatRatio, significant } from '../../../text/format';
 import { type Claims, chart, defineExperiment, figure, linearIn, type MeasureContext } from '../../experiment';
 import { Contest, medians, overRounds, type Rounds } from '../../rounds';
-import { neighborhoodAttention } from '.';
 import { timeOnGrids } from './measure';
+import { neighborhoodAttention } from './method';
 
 const WINDOW = 7;
 const HEADS = { h: 1, d: 32 };

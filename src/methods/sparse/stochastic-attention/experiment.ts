@@ -22,7 +22,7 @@ import {
 } from '../../experiment';
 import { disposeAll, held, numbersOf, type Qkv, randomQkv } from '../../held';
 import { timeContest } from '../../rounds';
-import { stochasticAttention } from '.';
+import { stochasticAttention } from './method';
 
 type Size = readonly [n: number, w: number];
 

@@ -5,7 +5,7 @@ import { sigmoid } from '../../../ops/map';
 import { map } from '../../../ops/map/map';
 import { matmul } from '../../../ops/matmul';
 import type { Control } from '../../../runtime/backend';
-import { controlOf } from '../../../runtime/turns';
+import { controlOf } from '../../../runtime/guard';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import type { Layer, LayerParameter } from '../../define';

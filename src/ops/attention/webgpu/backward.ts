@@ -10,7 +10,7 @@
 import { partOf, type Steps } from '../../../runtime/turns';
 import { type Dispatch, type Kernel, type Region, variants } from '../../../runtime/webgpu/kernel';
 import { tilesOf } from '../../../runtime/webgpu/kernels/tiles';
-import type { Plan, Workspace } from '../../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../../runtime/webgpu/plan';
 import { type AttentionSizes, sizesOf } from '../../../runtime/webgpu/sizes';
 import type { AttentionBackwardCall } from '../call';
 import { backwardRowsKernel, rowsCutOf } from './backward-rows';
@@ -108,7 +108,7 @@ export function* planAttentionBackward(call: AttentionBackwardCall, workspace: W
   const operations = 2 * (d + e) * b * h * n * m;
   const { attention } = sizesOf(device);
   const sizes = attention.find(({ below = Number.POSITIVE_INFINITY }) => operations < below) as AttentionSizes;
-  const { maxStorageBuffersPerShaderStage: bindings } = device.gpu.limits;
+  const { maxStorageBuffersPerShaderStage: bindings } = device.limits;
   const isCrowded = BINDINGS + (probe ? 1 : 0) + Object.keys(code.shader.operands).length > bindings;
   const about = { isSoftware: device.isSoftware, isCrowded };
   // Of Parallax whatever the size, since with a third product the other kernels compile for long in software.

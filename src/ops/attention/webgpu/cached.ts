@@ -1,7 +1,7 @@
 /** Attention of few queries of each row to what a layer of a cache holds of it: dispatches for rows of equal extents together. */
 import { groupBy } from '../../../group-by';
 import type { Steps } from '../../../runtime/turns';
-import type { Plan, Workspace } from '../../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../../runtime/webgpu/plan';
 import { type CachedRow, dtypeOf, type Slab } from '../../cache/layout';
 import { pageIndex, slabNumbers, slabRegion } from '../../cache/webgpu';
 import type { CachedCall } from '../cached';

@@ -13,7 +13,7 @@
 import { type Dispatch, type Kernel, variants } from '../../../runtime/webgpu/kernel';
 import { HIDDEN_ZERO } from '../../../runtime/webgpu/kernels/product';
 import { each } from '../../../runtime/webgpu/kernels/text';
-import type { Workspace } from '../../../runtime/webgpu/queue';
+import type { Workspace } from '../../../runtime/webgpu/plan';
 import { sizesOf } from '../../../runtime/webgpu/sizes';
 import type { CacheDType } from '../../cache/layout';
 import { carefulCode, INVOCATIONS, resultCode } from './careful';
@@ -393,7 +393,7 @@ export function decode(
   const repeat = h / g;
   const maps = map.words.subarray(0, pages ? h : batches * h);
   const together = maps.every((list, at) => list === maps[at - (at % repeat)]) ? repeat : 1;
-  const fitting = ROWS.filter((rows) => bytesOf(rows) <= device.gpu.limits.maxComputeWorkgroupStorageSize);
+  const fitting = ROWS.filter((rows) => bytesOf(rows) <= device.limits.maxComputeWorkgroupStorageSize);
   const rows = fitting.find((rows) => together * width <= rows) ?? (fitting.at(-1) as number);
   const chunks = Math.ceil((together * width) / rows);
   const groups = h / together;

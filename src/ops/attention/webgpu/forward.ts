@@ -2,7 +2,7 @@
 
 import type { Steps } from '../../../runtime/turns';
 import { variants } from '../../../runtime/webgpu/kernel';
-import type { Plan, Workspace } from '../../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../../runtime/webgpu/plan';
 import { type AttentionSizes, type RowsSizes, sizesOf, type TiledSizes } from '../../../runtime/webgpu/sizes';
 import type { AttentionCall } from '../call';
 import { carefulKernel } from './careful';
@@ -45,7 +45,7 @@ export function* planAttention(call: AttentionCall, workspace: Workspace): Steps
   const extent = { b, n, m, h, g };
   const { device } = workspace;
   const { attention } = sizesOf(device);
-  const { maxComputeWorkgroupStorageSize } = device.gpu.limits;
+  const { maxComputeWorkgroupStorageSize } = device.limits;
   const score = scoreCode(call.score, extent, 'scores');
   const withMap = function* (cut: TileCut) {
     const map = yield* tileMap(call.mask, extent, cut);

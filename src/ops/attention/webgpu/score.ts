@@ -34,7 +34,7 @@ import {
   Writer,
 } from '../../../runtime/webgpu/kernels/expressions';
 import type { FunctionName } from '../../../runtime/webgpu/kernels/functions';
-import type { Workspace } from '../../../runtime/webgpu/queue';
+import type { Workspace } from '../../../runtime/webgpu/plan';
 import type { Score } from '../../../scores/score';
 import type { Tensor } from '../../../tensor/tensor';
 

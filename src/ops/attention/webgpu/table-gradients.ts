@@ -11,11 +11,10 @@
 import { anyScore, integers, rangesOf } from '../../../expressions/ranges';
 import type { Extent } from '../../../masks/mask';
 import type { Steps } from '../../../runtime/turns';
-import type { Device } from '../../../runtime/webgpu/device';
 import { type Dispatch, type Kernel, type Region, variants } from '../../../runtime/webgpu/kernel';
 import { HIDDEN_ZERO, LANES, strideOf } from '../../../runtime/webgpu/kernels/product';
 import { tilesOf } from '../../../runtime/webgpu/kernels/tiles';
-import type { Workspace } from '../../../runtime/webgpu/queue';
+import type { Workspace } from '../../../runtime/webgpu/plan';
 import { placesOf } from '../../../scores/score';
 import type { AttentionBackwardCall } from '../call';
 import { cutOf, OTHERS, type Pairs, pairsKernel, visitCode } from './pairs';
@@ -203,7 +202,7 @@ function partsOf(
   { index, length: elements }: Pick<Place, 'index' | 'length'>,
   extent: Extent,
   tiles: Tiles,
-  { isSoftware }: Device,
+  { isSoftware }: Workspace['device'],
 ): { readonly parts: readonly Part[]; readonly copies: number } {
   const groups = apart(index, extent, tiles);
   const wanted = Math.ceil(ENOUGH[isSoftware ? 'software' : 'hardware'] / groups.length);

@@ -12,7 +12,7 @@
 
 import type { Dispatch, Region } from '../../../runtime/webgpu/kernel';
 import { rowsValues } from '../../../runtime/webgpu/kernels/block-product';
-import type { Plan, Workspace } from '../../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../../runtime/webgpu/plan';
 import type { GatedDeltaRuleBackwardCall, GatedDeltaRuleCall, GatedDeltaRuleInputs } from '../call';
 import {
   BACKWARD_PAIRS,

@@ -9,7 +9,7 @@
 import type { Dispatch, Region } from '../../../runtime/webgpu/kernel';
 import { rowsValues } from '../../../runtime/webgpu/kernels/block-product';
 import { LANES } from '../../../runtime/webgpu/kernels/product';
-import type { Plan, Workspace } from '../../../runtime/webgpu/queue';
+import type { Plan, Workspace } from '../../../runtime/webgpu/plan';
 import type {
   LinearAttentionBackwardCall,
   LinearAttentionCall,
@@ -130,7 +130,7 @@ function passDispatches(
   const d = k.width;
   const e = Math.ceil(v.width / 4) * 4;
   const largest = 4 * Math.max(d * e, causal ? CHUNK ** 2 : 0);
-  const { maxBufferSize, maxStorageBufferBindingSize } = workspace.device.gpu.limits;
+  const { maxBufferSize, maxStorageBufferBindingSize } = workspace.device.limits;
   const bytes = Math.min(ROUND_BYTES, maxBufferSize / 2, maxStorageBufferBindingSize / 2);
   const group = Math.min(b * h, Math.max(1, Math.floor(bytes / largest)));
   const most = Math.max(1, Math.min(MOST_PLACES, Math.floor(bytes / (group * largest))));

@@ -1,7 +1,7 @@
 /** Linear attention's small kernels: one decoded token, and what the gradients need beside the passes. */
 
 import { type Dispatch, type Kernel, type Region, variants } from '../../../runtime/webgpu/kernel';
-import type { Workspace } from '../../../runtime/webgpu/queue';
+import type { Workspace } from '../../../runtime/webgpu/plan';
 import { sizeOf } from '../../../tensor/shape';
 import type { LinearAttentionBackwardCall, LinearAttentionStepCall } from '../call';
 

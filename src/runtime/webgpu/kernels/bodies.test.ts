@@ -4,8 +4,7 @@ import { ElementwiseFunction, element } from '../../../ops/map/function';
 import { planMap } from '../../../ops/map/webgpu';
 import { planSoftmax } from '../../../ops/softmax/webgpu';
 import type { Tensor } from '../../../tensor/tensor';
-import type { Device } from '../device';
-import type { Plan, Workspace } from '../queue';
+import type { Plan, Workspace } from '../plan';
 
 /** A tensor that is none, for what looks at its shape only. */
 const shaped = (...shape: number[]) =>
@@ -44,7 +43,7 @@ test('a function of each element', () => {
 });
 
 test('a softmax of rows by workgroups of a GPU with subgroups', () => {
-  const workspace = { device: { isSoftware: false, subgroups: true } as Device } as Workspace;
+  const workspace = { device: { isSoftware: false, subgroups: true } as Workspace['device'] } as Workspace;
   const plan = planSoftmax({ x: shaped(500, 700), out: shaped(500, 700), outer: 500, n: 700, inner: 1 }, workspace);
   expect(plan.dispatches[0]?.tasks).toBe(500);
   expect(bodyOf(plan)).toMatchInlineSnapshot(`

@@ -8,7 +8,7 @@
  */
 import { sizeOf } from '../../../tensor/shape';
 import type { Dispatch, Kernel, Region } from '../kernel';
-import type { Workspace } from '../queue';
+import type { Workspace } from '../plan';
 import { type FunctionName, functions } from './functions';
 import { reductions } from './reductions';
 

@@ -12,8 +12,7 @@ import type { LinearAttentionCall } from '../../../ops/linear-attention/call';
 import { planLinearAttention } from '../../../ops/linear-attention/webgpu';
 import type { Tensor } from '../../../tensor/tensor';
 import { atOnce } from '../../turns';
-import type { Device } from '../device';
-import type { Plan, Workspace } from '../queue';
+import type { Plan, Workspace } from '../plan';
 
 /** A tensor that is none, for what looks at its shape only. */
 const shaped = (...shape: number[]) => ({ shape, size: shape.reduce((a, b) => a * b) }) as unknown as Tensor;
@@ -24,7 +23,7 @@ const limits = {
   maxBufferSize: 2 ** 28,
   maxStorageBufferBindingSize: 2 ** 27,
 };
-const device = { isSoftware: false, vendor: '', gpu: { limits } };
+const device = { isSoftware: false, vendor: '', limits };
 /** Bytes of each piece of working memory that was asked for. */
 const asked: number[] = [];
 function scratch(shape: readonly number[]): Tensor {
@@ -33,8 +32,10 @@ function scratch(shape: readonly number[]): Tensor {
   return { ...made, strides: [] } as unknown as Tensor;
 }
 const workspace = {
-  ...{ device: device as unknown as Device, scratch },
-  ...{ keep: () => shaped(1), upload: () => shaped(1) },
+  device,
+  scratch,
+  keep: () => shaped(1),
+  upload: () => shaped(1),
 } as unknown as Workspace;
 
 const longest = ({ dispatches }: Plan) => Math.max(...dispatches.map(({ operations, tasks }) => operations / tasks));

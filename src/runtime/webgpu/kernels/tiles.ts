@@ -23,7 +23,7 @@
 
 import type { TileCut, TileMap } from '../../../ops/attention/webgpu/tile-map';
 import type { Kernel, OperandSpec, Region } from '../kernel';
-import type { Workspace } from '../queue';
+import type { Workspace } from '../plan';
 
 /** What a kernel with a map declares. */
 export const TILES = {
