@@ -1,9 +1,9 @@
 /** How long it takes to work out which tiles a mask needs, and whether they are the right ones. */
 import type { Extent, Mask } from '../masks/mask';
 import { WrongResultError } from '../measure/gate';
+import { type BlockMap, RUN_LENGTH } from '../ops/attention/block-map/block-map';
 import { PATTERN_LENGTH } from '../ops/attention/params';
 import { blockMap } from '../ops/attention/wasm-map';
-import { type BlockMap, RUN_LENGTH } from '../runtime/block-map';
 import { PANEL, TILE } from '../runtime/wasm/params';
 import { someOf } from './expected';
 

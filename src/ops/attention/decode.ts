@@ -1,5 +1,5 @@
 /** Plans of attention of few queries, for the kernels of decode.as.ts. */
-import { type BlockMap, RUN_LENGTH } from '../../runtime/block-map';
+
 import { PANEL } from '../../runtime/wasm/params';
 import {
   BYTES_PER_MICROSECOND,
@@ -11,6 +11,7 @@ import {
   type Plan,
 } from '../../runtime/wasm/plan';
 import type { Values } from '../../runtime/wasm/struct';
+import { type BlockMap, RUN_LENGTH } from './block-map/block-map';
 import type { AttentionCall } from './call';
 import type { DecodeParams as declared } from './params';
 import {

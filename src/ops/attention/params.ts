@@ -21,7 +21,7 @@ export const SEEN_BY_GROUP = 64;
 
 export const Problem = struct({
   ...{ b: 'i32', n: 'i32', m: 'i32', h: 'i32', g: 'i32', d: 'i32', e: 'i32', scale: 'f64' },
-  /** The block map (runtime/block-map.ts). */
+  /** The block map (block-map/block-map.ts). */
   ...{ tiles: 'i32', panels: 'i32', maps: 'usize', order: 'usize', tileRuns: 'usize', runs: 'usize' },
   ...{ patterns: 'usize', queries: 'usize', keys: 'usize' },
   /** What changes the scores, and its derivative: a program and its tables each, 0 for none. */

@@ -3,9 +3,9 @@ import { expect, test } from 'vitest';
 import { band, causal } from '../../masks/band';
 import { KeyWords, keyWords } from '../../masks/key-words';
 import { type Extent, type Mask, oneHead, type Place, placesOf } from '../../masks/mask';
-import { type BlockMap, RUN_LENGTH } from '../../runtime/block-map';
 import { atOnce } from '../../runtime/turns';
 import { PANEL, TILE } from '../../runtime/wasm/params';
+import { type BlockMap, RUN_LENGTH } from './block-map/block-map';
 import { PATTERN_LENGTH } from './params';
 import { blockMap, blockMapSteps } from './wasm-map';
 

@@ -1,9 +1,9 @@
 /** The block maps of the wasm kernels: tiles of 24 queries, panels of six keys, and where they lie in the heap. */
 import { type Extent, extentKey, type Mask } from '../../masks/mask';
-import { type BlockMap, buildBlockMap, type Cut, keptByMask } from '../../runtime/block-map';
 import { atOnce, type Steps } from '../../runtime/turns';
 import { PANEL, SLICE, TILE } from '../../runtime/wasm/params';
 import type { HeapMemory } from '../../runtime/wasm/plan';
+import { type BlockMap, buildBlockMap, type Cut, keptByMask } from './block-map/block-map';
 import { FULL, SEEN, SEEN_BY_GROUP } from './params';
 
 const CUT: Cut = {

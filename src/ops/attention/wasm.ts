@@ -1,5 +1,5 @@
 /** Plans of attention's calls, for the kernels of forward.as.ts and backward.as.ts. */
-import type { BlockMap } from '../../runtime/block-map';
+
 import type { Steps } from '../../runtime/turns';
 import { CHUNK_PANELS, PANEL, SLICE, TILE } from '../../runtime/wasm/params';
 import type { Job } from '../../runtime/wasm/plan';
@@ -12,6 +12,7 @@ import {
   operand,
   type Plan,
 } from '../../runtime/wasm/plan';
+import type { BlockMap } from './block-map/block-map';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { FEW_QUERIES, planDecode } from './decode';
 import {

@@ -6,9 +6,9 @@
 import type { Steps } from '../../runtime/turns';
 import { type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
-import { tilesOf } from '../../runtime/webgpu/kernels/tiles';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import { type AttentionSizes, sizesOf } from '../../runtime/webgpu/sizes';
+import { tilesOf } from '../attention/block-map/tiles';
 import type { AttentionCall, Probe } from '../attention/call';
 import { rowsGradients } from '../attention/webgpu/backward';
 import { rowsCutOf } from '../attention/webgpu/backward-rows';

@@ -8,7 +8,7 @@ import type { Kernel } from '../../../runtime/webgpu/kernel';
 import { functions } from '../../../runtime/webgpu/kernels/functions';
 import { HIDDEN_ZERO } from '../../../runtime/webgpu/kernels/product';
 import { each } from '../../../runtime/webgpu/kernels/text';
-import { tilesCode } from '../../../runtime/webgpu/kernels/tiles';
+import { tilesCode } from '../block-map/tiles';
 import { otherSide, ownSide, type Pairs, pairsOperands } from './pairs';
 import type { ScoreShader } from './score';
 import type { TileCut } from './tile-map';

@@ -2,8 +2,8 @@
 
 import type { Dispatch, Kernel, Region } from '../../../runtime/webgpu/kernel';
 import { functions } from '../../../runtime/webgpu/kernels/functions';
-import { TILES, tilesCode, tilesOf } from '../../../runtime/webgpu/kernels/tiles';
 import type { Workspace } from '../../../runtime/webgpu/plan';
+import { TILES, tilesCode, tilesOf } from '../block-map/tiles';
 import type { AttentionCall } from '../call';
 import { type ScoreCode, type ScoreShader, scoreOperands } from './score';
 import type { TileCut, TileMap } from './tile-map';

@@ -23,7 +23,7 @@ import {
   sumsOf,
   TERMS,
 } from '../../../runtime/webgpu/kernels/product';
-import { TILES, tilesCode } from '../../../runtime/webgpu/kernels/tiles';
+import { TILES, tilesCode } from '../block-map/tiles';
 import type { ScoreShader } from './score';
 import type { TileCut } from './tile-map';
 

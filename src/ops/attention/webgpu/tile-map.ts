@@ -7,8 +7,8 @@
  * panel.
  */
 import { type Extent, extentKey, type Mask } from '../../../masks/mask';
-import { type BlockMap, buildBlockMap, byWork, keptByMask, padded, RUN_LENGTH } from '../../../runtime/block-map';
 import { partOf, type Steps } from '../../../runtime/turns';
+import { type BlockMap, buildBlockMap, byWork, keptByMask, padded, RUN_LENGTH } from '../block-map/block-map';
 
 /** Queries of a tile and keys of a panel: 1 to 32 queries, or a multiple of 32. */
 export interface TileCut {
@@ -31,7 +31,7 @@ export interface TileMap {
   readonly most: number;
   /** Whether it is of a single call. */
   readonly isPassing: boolean;
-  /** All of it, as kernels/tiles.ts reads it. */
+  /** All of it, as block-map/tiles.ts reads it. */
   readonly words: Int32Array;
   /** Where in it the parts begin, and extents. */
   readonly numbers: Readonly<Record<string, number>>;

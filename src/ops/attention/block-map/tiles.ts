@@ -21,9 +21,9 @@
  * queries that do not exist see everything. All is uniform where the arguments are, so barriers may depend on it.
  */
 
-import type { TileCut, TileMap } from '../../../ops/attention/webgpu/tile-map';
-import type { Kernel, OperandSpec, Region } from '../kernel';
-import type { Workspace } from '../plan';
+import type { Kernel, OperandSpec, Region } from '../../../runtime/webgpu/kernel';
+import type { Workspace } from '../../../runtime/webgpu/plan';
+import type { TileCut, TileMap } from '../webgpu/tile-map';
 
 /** What a kernel with a map declares. */
 export const TILES = {

@@ -4,14 +4,14 @@
  * partial panels share one pattern. Built in time proportional to the tiles; never holds n x m of anything.
  */
 
-import { BoundedMap } from '../bounded-map';
-import { ParameterError } from '../errors';
-import { IntegerList } from '../integer-list';
-import { queriesFrom } from '../masks/area';
-import type { Intervals } from '../masks/intervals';
-import { type KeyWords, keyWords, wordsOf } from '../masks/key-words';
-import { type Extent, type Mask, type Place, placesOf, type Tiles } from '../masks/mask';
-import type { Steps } from './turns';
+import { BoundedMap } from '../../../bounded-map';
+import { ParameterError } from '../../../errors';
+import { IntegerList } from '../../../integer-list';
+import { queriesFrom } from '../../../masks/area';
+import type { Intervals } from '../../../masks/intervals';
+import { type KeyWords, keyWords, wordsOf } from '../../../masks/key-words';
+import { type Extent, type Mask, type Place, placesOf, type Tiles } from '../../../masks/mask';
+import type { Steps } from '../../../runtime/turns';
 
 /** Numbers of a run: first panel, one past the last, pattern. */
 export const RUN_LENGTH = 3;
