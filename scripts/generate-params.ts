@@ -69,7 +69,7 @@ function constant(name: string, value: number): string {
   return `export const ${name}: ${Number.isInteger(value) ? 'i32' : 'f64'} = ${value};`;
 }
 
-function upperCase(name: string): string {
+export function upperCase(name: string): string {
   return name
     .replace(/([a-z])([A-Z])/g, '$1_$2')
     .replaceAll(' ', '_')

@@ -138,7 +138,7 @@ function ofOperation(node: Expression, values: readonly Expression[], changes: r
       return multiply(apply('sigmoid', x), dx);
     case 'erf':
       return multiply(bell(2 / Math.sqrt(Math.PI), -1, x), dx);
-    case 'normalShare':
+    case 'normalCdf':
       return multiply(bell(1 / Math.sqrt(2 * Math.PI), -0.5, x), dx);
     case 'rsqrt':
       return multiply(multiply(constant(-0.5), divide(node, x)), dx);

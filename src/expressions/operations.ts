@@ -21,8 +21,8 @@ function sigmoid(x: number): number {
   return 1 / (1 + Math.exp(-x));
 }
 
-/** The share of a standard normal distribution below x: a series near 0, a continued fraction in the tails. */
-function normalShare(x: number): number {
+/** The standard normal CDF: a series near 0, a continued fraction in the tails. */
+function normalCdf(x: number): number {
   if (Number.isNaN(x)) return x;
   const size = Math.abs(x);
   if (size > 40) return x > 0 ? 1 : 0;
@@ -36,7 +36,7 @@ function normalDensity(x: number): number {
   return Math.exp(-0.5 * x * x) / Math.sqrt(2 * Math.PI);
 }
 
-/** The share between 0 and x, negative below 0. */
+/** The integral of the density from 0 to x. */
 function normalSeries(x: number): number {
   let [term, sum] = [x, x];
   for (let k = 3; k < 150; k += 2) {
@@ -108,8 +108,8 @@ export const OPERATIONS = {
   /** The derivative of sigmoid, which the difference 1 - y would round. */
   sigmoidSlope: each((x) => sigmoid(x) * sigmoid(-x)),
   softplus: each((x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)))),
-  erf: each((x) => (Math.abs(x) < 1 ? normalSeries(x * Math.SQRT2) * 2 : 1 - 2 * normalShare(-x * Math.SQRT2))),
-  normalShare: each(normalShare),
+  erf: each((x) => (Math.abs(x) < 1 ? normalSeries(x * Math.SQRT2) * 2 : 1 - 2 * normalCdf(-x * Math.SQRT2))),
+  normalCdf: each(normalCdf),
   rsqrt: each((x) => 1 / Math.sqrt(x)),
   cos: each(Math.cos),
   sin: each(Math.sin),

@@ -44,7 +44,7 @@ export const INSTRUCTIONS = [
   ...['select', 'not', 'and', 'or', 'xor'],
   ...['add', 'subtract', 'multiply', 'divide', 'min', 'max', 'less', 'lessOrEqual', 'equal'],
   ...['negative', 'abs', 'sign', 'floor', 'ceil', 'trunc', 'round', 'sqrt', 'exp', 'log', 'tanh', 'cos', 'sin'],
-  ...['expm1', 'log1p', 'sigmoid', 'sigmoidSlope', 'softplus', 'erf', 'normalShare', 'rsqrt'],
+  ...['expm1', 'log1p', 'sigmoid', 'sigmoidSlope', 'softplus', 'erf', 'normalCdf', 'rsqrt'],
   ...['remainder', 'power'],
   ...['integer add', 'integer subtract', 'integer multiply', 'integer min', 'integer max'],
   ...['integer less', 'integer lessOrEqual', 'integer equal', 'integer negative', 'integer abs', 'integer sign'],

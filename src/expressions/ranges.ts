@@ -259,7 +259,7 @@ const RULES: Readonly<Record<Operation, Rule>> = {
   sigmoidSlope: (x) => ({ low: 0, high: 0.25, nan: x.nan, whole: false }),
   softplus: (x) => ({ low: 0, high: INFINITY, nan: x.nan, whole: false }),
   erf: (x) => ({ low: -1, high: 1, nan: x.nan, whole: false }),
-  normalShare: (x) => ({ low: 0, high: 1, nan: x.nan, whole: false }),
+  normalCdf: (x) => ({ low: 0, high: 1, nan: x.nan, whole: false }),
   rsqrt: (x) => (x.low < 0 ? ANYTHING : { low: -INFINITY, high: INFINITY, nan: x.nan, whole: false }),
   cos: (x) => ({ low: -1, high: 1, nan: x.nan || x.low === -INFINITY || x.high === INFINITY, whole: false }),
   sin: (x) => ({ low: -1, high: 1, nan: x.nan || x.low === -INFINITY || x.high === INFINITY, whole: false }),

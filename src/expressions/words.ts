@@ -20,7 +20,7 @@ export const WORDS = {
   /** Its derivative at 0 is 0. */
   relu: (x) => apply('max', ZERO, x),
   silu: (x) => apply('multiply', x, apply('sigmoid', x)),
-  gelu: (x) => apply('multiply', x, apply('normalShare', x)),
+  gelu: (x) => apply('multiply', x, apply('normalCdf', x)),
   elu: (x) => apply('select', isPositive(x), x, apply('expm1', x)),
   /** The sum of elu and 1, positive however small. */
   eluPlusOne: (x) => apply('select', isPositive(x), apply('add', x, ONE), apply('exp', x)),

@@ -35,7 +35,7 @@ const LAYOUT: Layout = {
   },
 };
 
-const SLOW = /^(exp|log|tanh|cos|sin|expm1|log1p|sigmoid|sigmoidSlope|softplus|erf|normalShare|power|remainder)$/;
+const SLOW = /^(exp|log|tanh|cos|sin|expm1|log1p|sigmoid|sigmoidSlope|softplus|erf|normalCdf|power|remainder)$/;
 
 /** A function of some inputs and captured tensors of another, and of gradients with respect to its results. */
 export interface Derived {

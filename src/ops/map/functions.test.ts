@@ -37,7 +37,7 @@ const cube = (x: Parameters<typeof power>[0], options?: Parameters<typeof power>
 /** What the terms add up to where two of them cancel. */
 const siluTerms = (x: number) => logistic(x) + Math.abs(x) * logistic(x) * logistic(-x);
 /** The exponent of e^(-x^2 / 2) is rounded where it is large. */
-const geluTerms = (x: number) => (normalShare(x) + Math.abs(x) * density(x)) * (1 + Math.min(x, 0) ** 2);
+const geluTerms = (x: number) => (normalCdf(x) + Math.abs(x) * density(x)) * (1 + Math.min(x, 0) ** 2);
 
 type Real = (x: number) => number;
 type Accuracy = readonly [share: number, of?: Real];
@@ -64,8 +64,8 @@ const FUNCTIONS = [
   [
     'gelu',
     gelu,
-    (x: number) => x * normalShare(x),
-    (x: number) => normalShare(x) + x * density(x),
+    (x: number) => x * normalCdf(x),
+    (x: number) => normalCdf(x) + x * density(x),
     [5e-7, (x) => Math.abs(x) * geluTerms(x)],
     [1e-6, geluTerms],
   ],
@@ -79,7 +79,7 @@ function density(x: number): number {
 }
 
 /** The integral of the density up to x, by Simpson's rule from where nothing lies below. */
-function normalShare(x: number): number {
+function normalCdf(x: number): number {
   if (!(Math.abs(x) < 12)) return x >= 12 ? 1 : x <= -12 ? 0 : Number.NaN;
   const steps = 2000;
   const width = (x + 12) / steps;

@@ -88,7 +88,7 @@ export function cos(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('cos', x, options);
 }
 
-/** x Phi(x) for every element of x, with Phi(x) the share of a standard normal distribution below x. */
+/** x Phi(x) for every element of x, with Phi the standard normal CDF. */
 export function gelu(x: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
   return unary('gelu', x, options);
 }

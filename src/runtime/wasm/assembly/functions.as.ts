@@ -286,10 +286,10 @@ function normalTail(z: v128, small: bool): v128 {
   return f32x4.mul(f32x4.mul(t, constant(HALF)), exp(f32x4.sub(y, f32x4.mul(z, z)), small));
 }
 
-/** The share of a standard normal distribution below x. */
+/** The cumulative distribution function of the standard normal distribution. */
 // @ts-ignore: decorator
 @inline
-export function normalShare(x: v128, small: bool = false): v128 {
+export function normalCdf(x: v128, small: bool = false): v128 {
   const tail = normalTail(f32x4.mul(f32x4.abs(x), constant(ROOT_HALF)), small);
   return v128.bitselect(f32x4.sub(constant(ONE), tail), tail, f32x4.ge(x, f32x4.splat(0)));
 }

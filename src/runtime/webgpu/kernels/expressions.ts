@@ -141,7 +141,7 @@ const ELEMENTARY: Readonly<Record<string, FunctionName>> = {
   sigmoidSlope: 'sigmoid_slope',
   softplus: 'precise_softplus',
   erf: 'precise_erf',
-  normalShare: 'normal_share',
+  normalCdf: 'normal_cdf',
 };
 
 const INFIXES: Readonly<Record<string, string>> = {

@@ -19,12 +19,12 @@ type Tested =
   | 'precise_sigmoid'
   | 'precise_sin'
   | 'precise_cos'
-  | 'normal_share';
+  | 'normal_cdf';
 
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 
 /** In float64. */
-function defined(operation: 'normalShare' | 'erf' | 'softplus', x: number): number {
+function defined(operation: 'normalCdf' | 'erf' | 'softplus', x: number): number {
   const out = new Float64Array(1);
   OPERATIONS[operation].loop(out, Float64Array.of(x), out, out, 1);
   return out[0] as number;
@@ -51,7 +51,7 @@ const angles = Array.from({ length: 4001 }, (_, i) => Math.sign(i - 2000) * 1.01
 const ABSOLUTE: readonly [Tested, (x: number) => number, readonly number[], number][] = [
   ['precise_sin', Math.sin, [...range(-100, 100), ...angles, 1e22, 2 ** 100, 3e38], 1.5e-7],
   ['precise_cos', Math.cos, [...range(-100, 100), ...angles, 1e22, 2 ** 100, 3e38], 1.5e-7],
-  ['normal_share', (x) => defined('normalShare', x), range(-9, 9), 3e-7],
+  ['normal_cdf', (x) => defined('normalCdf', x), range(-9, 9), 3e-7],
 ];
 
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number;
@@ -69,7 +69,7 @@ const SPECIAL: Readonly<Record<Tested, readonly number[]>> = {
   precise_erf: [0, -0, 1, -1, nan],
   precise_sin: [0, -0, nan, nan, nan],
   precise_cos: [1, 1, nan, nan, nan],
-  normal_share: [0.5, 0.5, 1, 0, nan],
+  normal_cdf: [0.5, 0.5, 1, 0, nan],
 };
 
 /** Many numbers from one to the other, small ones among them. */

@@ -14,7 +14,7 @@
  *   sigmoid_slope(x)         the derivative of the sigmoid; 6 units
  *   precise_erf(x)           4 units
  *   precise_sin(x), precise_cos(x)  to 1.5e-7, for any angle; NaN for infinities
- *   normal_share(x)          of a standard normal distribution below x, to 3e-7
+ *   normal_cdf(x)            the standard normal CDF, to 3e-7
  *   wide_product(a, b)       of unsigned words, exactly: the high and the low word
  *   integer_power(x, n)      x^n, n from 0 on, by squaring: n / 2 units
  */
@@ -42,7 +42,7 @@ export type FunctionName =
   | 'sine_of_quarter'
   | 'precise_sin'
   | 'precise_cos'
-  | 'normal_share'
+  | 'normal_cdf'
   | 'integer_power';
 
 interface Source {
@@ -300,10 +300,10 @@ fn normal_tail(z: f32) -> f32 {
   return t * 0.5 * precise_exp(y - z * z);
 }`,
   },
-  normal_share: {
+  normal_cdf: {
     needs: ['is_nan', 'normal_tail'],
     text: `
-fn normal_share(x: f32) -> f32 {
+fn normal_cdf(x: f32) -> f32 {
   let tail = normal_tail(min(abs(x), 20.0) * 0.70710678);
   return select(select(1.0 - tail, tail, x < 0.0), x, is_nan(x));
 }`,
