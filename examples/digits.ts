@@ -25,7 +25,7 @@ const known = new Map<string, Int32Array>();
 const network = defineModule({
   name: 'digits',
   parameters: Object.fromEntries(
-    Object.entries(sizes).map(([name, shape]) => [name, { shape, initial: { deviation: Math.sqrt(2 / shape[1]) } }]),
+    Object.entries(sizes).map(([name, shape]) => [name, { shape, initial: { std: Math.sqrt(2 / shape[1]) } }]),
   ),
   forward(x, { first, second, hidden, head }) {
     const flat = pooled(convolved(pooled(convolved(x, first!)), second!)).reshape([-1, 512]);

@@ -1029,7 +1029,7 @@ for (const [name, fields] of Object.entries(modules)) {
   const slots = { x: tensor(1, 3, 4), parameters: object(Object.fromEntries(parameters)), control: moduleControl };
   entry(`nn.${name} forward`, slots, module.forward);
 }
-const parameter = open({ shape: leaf([2], 'array'), initial: object({ deviation: finite(1) }) });
+const parameter = open({ shape: leaf([2], 'array'), initial: object({ std: finite(1) }) });
 const described = called('shape', { ...object({ weight: parameter }, ...EMPTY_OBJECTS), closed: false });
 const definition = open({ name: text('mine'), parameters: described, forward: fn(() => {}) });
 entry('nn.defineModule', { definition }, nn.defineModule);

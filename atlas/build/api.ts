@@ -237,7 +237,7 @@ class EntryPage {
   }
 }
 
-/** A function's is that of its last signature that has one, the most general; what only repeats an interface that is extended is none. */
+/** The comment of a function is that of its last, most general signature that has one; one inherited from an interface is left out. */
 function commentOf(declaration: DeclarationReflection): Comment | undefined {
   const { comment, signatures = [], getSignature, extendedTypes = [] } = declaration;
   const found = comment ?? getSignature?.comment ?? signatures.findLast((signature) => signature.comment)?.comment;

@@ -387,7 +387,7 @@ function hybrid() {
   });
 }
 
-/** Ten positive random features: a matrix of rank ten in the place of exp(q k). */
+/** Ten positive random features: a matrix of rank ten in place of exp(q k). */
 function fewFeatures() {
   const draw = normal(41);
   const directions = Array.from({ length: 10 }, () => Array.from({ length: 16 }, draw));

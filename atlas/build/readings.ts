@@ -28,14 +28,14 @@ const OF_PAPER: Readonly<Record<string, readonly [what: string, how?: string]>> 
   'sd-rpn': ['A picture of 16 × 16 tokens.', 'Ink: attention of the answer. Framed: the region to enlarge. Toy data.'],
   optiprune: [
     'A picture of 16 × 16 tokens.',
-    'Full ink: base of its patch. Half: kept. Faint: copied from the likest. Toy data.',
+    'Full ink: base of its patch. Half: kept. Faint: copied from the most similar. Toy data.',
   ],
   'lightning-attention': [
     'One head; the decay of a token is e to the −1/16.',
     'Ink: the weight of a pair, as if pairs were stored.',
   ],
   transnormer: ['Blocks of 8 in early layers, all before in later ones.'],
-  l2vit: ['8 × 8 tokens, windows of 4 × 4 by turns with all.'],
+  l2vit: ['8 × 8 tokens, windows of 4 × 4 alternating with all.'],
   dydila: ['Cubes of features, less half of their mean.', 'Ink: the weight of a pair; grey: negative. Toy data.'],
   'nats-linear': [
     'Chunks of 8: exact, or fading through the state.',

@@ -7,7 +7,7 @@ type Result<Name extends keyof Tasks> = Awaited<ReturnType<Tasks[Name]>>;
 
 export interface AskOptions {
   readonly signal?: AbortSignal;
-  /** Of what has been found so far. */
+  /** Is given what has been found so far. */
   onProgress?(found: unknown): void;
 }
 

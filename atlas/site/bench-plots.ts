@@ -16,9 +16,9 @@ const HEIGHT = 320;
 const LETTER = 7;
 const ROOM_FOR_MARK = 42;
 const RATES = [-2, -1, 0, 1, 2, 3].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
-/** Of rates over more than this, powers of ten will do. */
+/** Rates over a wider range than this have ticks at powers of ten only. */
 const WIDE_RANGE = 50;
-/** Of labels over lines. */
+/** The outline of labels over lines. */
 const HALO = { stroke: 'var(--paper)', strokeWidth: 4 };
 
 const speed: BenchPlot = {

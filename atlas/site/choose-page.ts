@@ -150,7 +150,7 @@ measure.addEventListener('click', () => {
       if (failure) throw new Error(failure);
       times.push(...timesOf(setting, wish.causal, rows));
     }
-    return `${await rank(control)} What was measured here counts in the place of stored runs.`;
+    return `${await rank(control)} What was measured here counts in place of stored runs.`;
   });
 });
 

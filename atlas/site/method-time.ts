@@ -13,7 +13,7 @@ export interface MethodTime {
   readonly time: number;
   /** How many times as fast as exact attention. */
   readonly speedup: number;
-  /** Of stored runs. */
+  /** The machine of a stored run. */
   readonly machine?: string;
 }
 

@@ -126,7 +126,7 @@ export function spread<P extends { readonly value: number }>(ends: readonly P[],
   return sorted.map((end, at) => ({ ...end, value: values[at] }));
 }
 
-/** Of plots of shares. */
+/** The frame of plots of shares. */
 const FRAME = { height: 212, marginLeft: 80, marginRight: 24, marginTop: 20, marginBottom: 42, style: STYLE } as const;
 
 export function reachPlot(width: number, counts: readonly number[], tokens: number, layers: number): SVGSVGElement {

@@ -5,7 +5,7 @@ export interface Sizes {
   /** Tokens of a sequence, or along each of two axes for methods that have them. */
   readonly tokens: readonly number[];
   readonly heads: number;
-  /** Of queries, keys and values alike. */
+  /** The dimension of queries, keys and values. */
   readonly dimension: number;
 }
 

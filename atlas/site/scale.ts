@@ -1,4 +1,4 @@
-/** From weights to colours: one ink for those above 0, another for those below, and a mark for those that are no number. */
+/** From weights to colours: one ink for those above 0, another for those below, and a mark for NaN. */
 import { significant } from '../../src/text/format';
 import { TILE } from './constants';
 import { ink } from './page';
@@ -47,7 +47,7 @@ export function inkOf(): (share: number) => number {
   };
 }
 
-/** Paints cells of weights; those that are no number are hatched. */
+/** Paints cells of weights; NaN is hatched. */
 export function paintWeights(cells: ArrayLike<number>, { share }: Scale, pixels: Uint32Array): void {
   const inked = inkOf();
   const [red, green, blue] = ink('--ink');

@@ -60,7 +60,7 @@ export class SettingForm {
     });
   }
 
-  /** What the form says; throws a sentence for sizes that are none. */
+  /** The setting in the form; throws a sentence if a size is invalid. */
   setting(): Setting {
     const { name, spatial } = this.#data;
     const tokens = (spatial ? ['rows', 'columns'] : ['tokens']).map((size) => this.#size(size, MOST_TOKENS));

@@ -132,7 +132,7 @@ describeOnBackends('a key-value cache', (runtime) => {
       cache.append(0, token(D, -1, 0), token(E, E - 1, Number.POSITIVE_INFINITY));
       cache.append(0, token(D, -1, 0), token(E, -1, 0));
       const first = (await attention(token(D, -1, 0), cache.layer(0)).out.read()) as Float32Array;
-      // Of 8 bits the whole row is not a number, of 16 the one column.
+      // With 8 bits the whole row is NaN, with 16 only the one column.
       expect(first.subarray(0, E - 1).every((x) => (dtype === 'i8' ? Number.isNaN(x) : Math.abs(x - 0.5) < 1e-3))).toBe(
         true,
       );

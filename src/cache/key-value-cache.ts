@@ -35,7 +35,7 @@ export interface KeyValueCacheOptions extends CacheLayerOptions {
 }
 
 export interface AppendOptions extends Control {
-  /** Of each row, how many of the tokens are its: the first ones. Default: all. */
+  /** How many of the tokens belong to each row: its first ones. Default: all. */
   readonly counts?: readonly number[] | undefined;
 }
 

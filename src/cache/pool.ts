@@ -3,7 +3,7 @@ import type { Page, Slab } from '../ops/cache/layout';
 import type { Runtime } from '../runtime/runtime';
 import { Written } from '../tensor/work';
 
-/** Of a slab, where the backend does not say what it binds at once. */
+/** Bytes of a slab where the backend sets no limit on a binding. */
 const MOST_SLAB_BYTES = 2 ** 27;
 /** The part of the pages held that a new slab has: memory follows these. Where slabs are bound, each costs a dispatch. */
 const GROWTH = { bound: 1, addressed: 1 / 8 };

@@ -36,14 +36,14 @@ interface Band {
 export class ExpressionWords {
   readonly #tile: Tile;
   #fixed: Fixed = { b: -1, h: -1, n: -1, m: -1 };
-  /** Of each size the last one. */
+  /** The last band of each size. */
   #bands: (Band | undefined)[] = [];
 
   constructor(private readonly expression: Expression) {
     this.#tile = new Tile(expression, ROWS, LEAF);
   }
 
-  /** Of up to 32 queries; the last word is 0. */
+  /** The words of up to 32 queries; the last word is 0. */
   of(queries: ArrayLike<number>, { batch: b, head: h, n, m }: Place): KeyWords {
     const result = new KeyWords();
     if (queries.length === 0 || m === 0) return result;

@@ -42,7 +42,7 @@ test.each<[name: string, mask: Mask, n: number, m: number, tile: number, counts:
   expect(tileCounts(mask, order(n), order(m), tile)).toEqual([full, partial]);
 });
 
-/** Of `length` noised tokens and then as many clean ones, in blocks. */
+/** A mask over `length` noised tokens and then as many clean ones, in blocks. */
 function blockDiffusion(length: number, block: number): Mask {
   return from(
     (_b, _h, q, k, { length, block }) => {

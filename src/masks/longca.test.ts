@@ -23,7 +23,7 @@ const GOLDEN: Record<string, { params?: Partial<LongCaParams>; area: number; til
   'block-causal-document': { params: { lengths: [8, 4, 12, 8] }, area: 208, tiles: [5, 0] },
 };
 
-/** Of each mask whether q sees k, and for key j the gaps below and above the diagonal, as the benchmark's paper has it. */
+/** For each mask whether q sees k, and the gaps of key j below and above the diagonal, as in the benchmark's paper. */
 interface Definition {
   keep(q: number, k: number): boolean;
   columns(j: number): { lts?: number; lte?: number; uts?: number; ute?: number };

@@ -83,7 +83,7 @@ export interface SeenKeys {
 const KEPT = 256;
 const known = new BoundedMap<string, Mask>(KEPT);
 
-/** The one mask of that name: equal masks are the same object, so that what follows from them is worked out once. */
+/** The one mask of that name: equal masks are the same object, so that what follows from them is computed once. */
 export function interned<M extends Mask>(mask: M): M {
   return known.get(mask.name, () => mask) as M;
 }

@@ -106,7 +106,7 @@ describe('properties', () => {
         const { length, window } = given;
         const sliding = axis({ length, window, causal: given.causal });
         keysOfAll(sliding).forEach((keys, x) => {
-          // Of two keys as near, an even window holds the one before.
+          // Between two keys at the same distance, an even window takes the one before.
           const nearest = span(0, given.causal ? x : length - 1).sort(
             (a, b) => Math.abs(a - x) - Math.abs(b - x) || a - b,
           );

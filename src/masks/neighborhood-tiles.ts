@@ -46,7 +46,7 @@ export function arrangeGrid(axes: Three<NeighborhoodAxis>, tiles: TileShapes<Thr
   };
 }
 
-/** Of each dilation group the coordinates modulo the dilations. */
+/** The coordinates modulo the dilations of each dilation group. */
 function groupsOf(axes: Three<NeighborhoodAxis>): Three<number>[] {
   const groups: Three<number>[] = [];
   eachCell(axes.map(({ dilation }) => dilation) as unknown as Three<number>, (...group) => groups.push(group));
@@ -125,7 +125,7 @@ function coordinatesOf([, middle, inner]: Three<NeighborhoodAxis>, token: number
   return [Math.floor(line / middle.length), line % middle.length, token % inner.length];
 }
 
-/** Of the key slots from `first` on along one axis, which queries have their keys in their window there. */
+/** Which queries see each key slot from `first` on, along one axis. */
 interface AxisWords {
   readonly first: number;
   readonly words: Int32Array;

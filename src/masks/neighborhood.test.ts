@@ -109,7 +109,7 @@ describe('arrangement', () => {
     const mask = neighborhood({ grid: [32, 48], window: [8, 12] });
     const tokens = 32 * 48;
     const arrangement: Arrangement = arranged(mask, square(tokens));
-    // Of a tile of 4 x 6 queries inside, the windows cover 11 x 17 keys: 6 or 7 tiles by 6 or 7.
+    // The windows of an inner tile of 4 x 6 queries cover 11 x 17 keys: 6 or 7 tiles by 6 or 7.
     const tile = arrangement.queries.indexOf(12 * 48 + 24);
     const { starts, words } = arrangement.words(tile, 24, square(tokens));
     const panels = new Set<number>();

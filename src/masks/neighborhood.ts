@@ -35,7 +35,7 @@ export const GRID_TILES: readonly TileShapes[] = [
 ];
 
 /**
- * Of each query of a grid the keys in a window around it.
+ * Each query of a grid sees the keys in a window around it.
  *
  * @param tiles along each axis, the tokens of a query tile and of a key tile of the arrangement, and its padding; default:
  * `GRID_TILES`

@@ -35,7 +35,7 @@ const LEFT = 28;
 const TOP = 64;
 const MARGIN = 12;
 const LABEL = 160;
-// Of middle lightness: they show on white and on black.
+// Medium lightness, so they show on white and on black.
 const INK = '#808080';
 const SEEN = '#3f8fd2';
 

@@ -16,7 +16,7 @@ export interface Blocks {
   readonly name: string;
 }
 
-/** Of each row and block of queries, blocks of keys: [batches][heads][query blocks][width]. */
+/** The blocks of keys for each row and block of queries: [batches][heads][query blocks][width]. */
 export interface Selected {
   readonly queries: Blocks;
   readonly keys: Blocks;
@@ -105,7 +105,7 @@ class Marks {
     this.touched = new Int32Array(Math.ceil(count / 32));
   }
 
-  /** Of a block of queries, whose elements begin at `first`. */
+  /** Marks what a block of queries sees; its elements begin at `first`. */
   add(first: number, bits: number): void {
     const { values, width, areFlags } = this.selected;
     const { words, touched } = this;
@@ -125,7 +125,7 @@ class SelectedTiles implements Tiles {
   readonly #marks: Marks;
   /** What the mask sees, by its variant and tile. */
   readonly #seen: Map<number | string, KeyWords[]>;
-  /** Of the tile before: where the elements of its one block of queries are, or -1, how many queries it has, and what the mask sees. */
+  /** The previous tile: where the elements of its block of queries are (-1 for several), its number of queries, what the mask sees. */
   #last = { place: -1, count: 0, seen: new KeyWords() };
 
   constructor(

@@ -19,9 +19,9 @@ export interface StochasticParams {
   readonly window: number;
   /** Default: false. */
   readonly causal?: boolean | undefined;
-  /** Causally: `window` slots, as without `causal`, in the place of `window` keys on average. Default: false. */
+  /** Causally: `window` slots, as without `causal`, in place of `window` keys on average. Default: false. */
   readonly strict?: boolean | undefined;
-  /** Whether slots end with the first and the last one, in the place of a circle. Default: if causal and not strict. */
+  /** Whether slots end with the first and the last one, in place of a circle. Default: if causal and not strict. */
   readonly clamped?: boolean | undefined;
 }
 
@@ -129,7 +129,7 @@ function checkPermutation(permutation: Int32Array): void {
   });
 }
 
-/** Of `words` over slots, the pairs whose key is no later token than the query. */
+/** The pairs of `words` over slots whose key is not after the query. */
 function notLater(words: KeyWords, tokenAt: Int32Array, first: number, count: number): KeyWords {
   const tokens = Array.from(tokenAt.subarray(first, first + count));
   const order = tokens.map((_, r) => r).sort((a, b) => (tokens[a] as number) - (tokens[b] as number));

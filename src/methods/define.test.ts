@@ -11,7 +11,7 @@ import { defineMethod, type Method, withGradients } from './define';
 import { defineMaskedMethod } from './masked';
 import { findMethod, methods } from './registry';
 
-/** Of a decoder. */
+/** The layer of a decoder. */
 const TINY = {
   ...{ model_type: 'llama', vocab_size: 5, hidden_size: 4, intermediate_size: 4 },
   ...{ num_hidden_layers: 1, num_attention_heads: 1 },
@@ -106,7 +106,7 @@ describe('types follow from the declaration', () => {
       () => attention({ width: 4, heads: 1, params: { causal: true, windows: 1 } }),
       // @ts-expect-error another name, in all layers of a decoder
       () => createDecoder(TINY, { attention: { method: masked, params: { windows: 1 } } }),
-      // @ts-expect-error a name in the place of a method
+      // @ts-expect-error a name in place of a method
       () => createDecoder(TINY, { attention: 'attention' }),
     ];
     for (const call of refused) expect(call).toThrow(ParameterError);

@@ -45,7 +45,7 @@ export interface Cost {
 export type Specs = Readonly<Record<string, string>>;
 type LettersOf<Spec extends string> = Spec extends `${infer Letter} ${infer Rest}` ? Letter | LettersOf<Rest> : Spec;
 
-/** Names without an entry: what is declared of them is none. */
+/** No names. */
 export type None = Readonly<Record<never, string>>;
 
 /** All required values of a method whose declaration is known; of any other method some may be missing. */
@@ -83,12 +83,12 @@ export interface MaskProblem extends Extent {
 
 /** The layer of a model that a method is to serve in. */
 export interface LayerConfig {
-  /** Of the tokens that the layer takes and gives. */
+  /** The width of the layer's inputs and outputs. */
   readonly width: number;
   /** Query heads and those of keys and values. */
   readonly heads: number;
   readonly keyHeads: number;
-  /** Of keys, and of values. */
+  /** The dimensions of keys and of values. */
   readonly d: number;
   readonly e: number;
   /** Which layer of how many, from 0. */
@@ -98,20 +98,17 @@ export interface LayerConfig {
 
 /** A parameter of a layer, and what training starts from. */
 export interface LayerParameter {
-  /** Of matrices [out, in]. */
+  /** Matrices are [out, in]. */
   readonly shape: Shape;
-  /** The deviation of normal numbers around 0, or what all elements are, or each of them. */
-  readonly initial:
-    | { readonly deviation: number }
-    | { readonly value: number }
-    | { readonly values: ArrayLike<number> };
+  /** The standard deviation of normal numbers around 0, or the value of all elements or of each. */
+  readonly initial: { readonly std: number } | { readonly value: number } | { readonly values: ArrayLike<number> };
 }
 
 /** What a model needs of a method beside the projections of q, k, v and of the result. */
 export interface Layer {
   /** By name, as checkpoints have them, such as `beta_proj.weight`. */
   readonly parameters: Readonly<Record<string, LayerParameter>>;
-  /** Inputs of the shape of q that are projected, normalised and turned as q is, by `r_proj.weight` and so on for r. */
+  /** Inputs of the shape of q that are projected, normalised and rotated as q is, by `r_proj.weight` and so on for r. */
   readonly queries?: readonly string[];
   /**
    * The method's inputs from those of the layer: x [b, n, width] and its projections, in the shapes of the method; what is
@@ -161,7 +158,7 @@ export interface MethodSpec<
   readonly params: Schema;
   /** Whether nothing after a query's own position has a part in its result. Default: what the param `causal` says, if there is one. */
   isCausal?(params: valibot.InferOutput<Schema>): boolean;
-  /** The mask, for methods that are one; undefined for settings that are none. */
+  /** The mask, for methods that are one; undefined for settings that are not a mask. */
   mask?(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask | undefined;
   /**
    * The mathematics in float64, in host memory; shares no code with the fast path. With the gradient with respect to
@@ -189,8 +186,8 @@ export interface MethodSpec<
    */
   readonly needsTraining?: boolean;
   /**
-   * Of methods that need training: the weights that some queries put on each key, [b, queries, h, m], up to a factor a
-   * row; undefined where some are negative. `defineMethod` passes q with the rows of these queries alone.
+   * For methods that need training: the weights of some queries on each key, [b, queries, h, m], up to a factor for each
+   * row; undefined where some are negative. `defineMethod` passes q with the rows of these queries only.
    */
   weights?(
     inputs: NoInfer<HostInputs<Shapes, Optional>>,
@@ -202,7 +199,7 @@ export interface MethodSpec<
    * (`src/measure/gate.ts`), in the units of `out`. Default: no further.
    */
   rounding?(inputs: HostInputs<Shapes>): number;
-  /** What is amiss with the results for these inputs, as a sentence to be told beside them; undefined for nothing. */
+  /** A warning about the results for these inputs, in a sentence; undefined for none. */
   warning?(
     inputs: NoInfer<Inputs<Shapes, Optional>>,
     params: valibot.InferOutput<Schema>,
@@ -325,7 +322,7 @@ export function defineMethod<
 }
 
 /**
- * Of the inputs of a method those that were given and have a gradient: what `pullback` is to differentiate with respect to.
+ * The given inputs of a method that have a gradient, for `pullback` to differentiate with respect to.
  * @throws {UnsupportedError} for a method that has none
  */
 export function withGradients(

@@ -13,17 +13,17 @@ const [N, WIDTH, HEADS, D] = [4, 3, 2, 3];
 const CONFIG = { width: WIDTH, heads: HEADS, keyHeads: HEADS, d: D, e: D, layer: 0, layers: 1 };
 
 /** Short queries and keys, so that random features of them are far from what keeps these in range. */
-const PROJECTION = { shape: [HEADS * D, WIDTH], initial: { deviation: 0.5 } };
+const PROJECTION = { shape: [HEADS * D, WIDTH], initial: { std: 0.5 } };
 const PROJECTIONS = ['q_proj', 'k_proj', 'v_proj'];
 
-/** Settings, in the place of the defaults, with which a method asks for more, and all that it asks for matters. */
+/** Settings, in place of the defaults, with which a method asks for more, and all that it asks for matters. */
 const SETTINGS: Readonly<Record<string, readonly Record<string, unknown>[]>> = {
   'stochastic-attention': [{ window: 2 }, { window: 2, gated: true }],
   'nats-linear': [{ chunk: 2 }],
   transnormer: [{}, { positions: 'lrpe' }],
 };
 
-/** Parameters of choices: their gradient is that of a softmax in the place of the choice. */
+/** Parameters of choices: their gradient is that of a softmax in place of the choice. */
 const OF_CHOICES = /^route_|_router\./;
 
 /** Coarse enough that steps of differences round nothing. */
@@ -33,7 +33,7 @@ function initial({ shape, initial }: LayerParameter, seed: number) {
   const size = sizeOf(shape);
   if ('value' in initial) return hostTensor(coarse(new Float32Array(size).fill(initial.value)), shape);
   if ('values' in initial) return hostTensor(coarse(initial.values), shape);
-  return hostTensor(coarse(normal(size, seed).map((value) => initial.deviation * value)), shape);
+  return hostTensor(coarse(normal(size, seed).map((value) => initial.std * value)), shape);
 }
 
 const cases = methods.flatMap((method: Method) =>

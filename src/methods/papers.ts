@@ -17,7 +17,7 @@ export const FAMILIES = {
 export type Family = keyof typeof FAMILIES;
 
 export interface SeedPaper {
-  /** Of its picture and its place in the list. */
+  /** Identifies its picture and its place in the list. */
   readonly id: string;
   /** What the list calls it. */
   readonly name: string;

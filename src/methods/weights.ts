@@ -10,8 +10,8 @@ interface Pair {
 }
 
 /**
- * Of some queries, whose rows are q [b, queries, h, d], on each key of k [b, m, g, d]: what `weigh` makes of the dot
- * products, [b, queries, h, m].
+ * The weights [b, queries, h, m] of some queries, q [b, queries, h, d], on each key of k [b, m, g, d]: what `weigh` makes of
+ * their dot products.
  */
 export function pairWeights(
   { q, k }: Readonly<Record<'q' | 'k', HostTensor>>,
@@ -51,8 +51,8 @@ export function dotAt(a: Float64Array, i: number, b: Float64Array, j: number, le
 }
 
 /**
- * Of linear attention over features, decayed by the distance: `MethodSpec.weights`. Undefined where the features give a
- * weight below 0.
+ * The weights of linear attention over features, decayed by the distance, for `MethodSpec.weights`; undefined where a weight
+ * is below 0.
  */
 export function linearWeights(
   features: Readonly<Record<'q' | 'k', HostTensor>>,

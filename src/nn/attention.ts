@@ -30,14 +30,14 @@ import { norm } from './norm';
 export interface AttentionConfig<Schema extends ParamsSchema = ParamsSchema> {
   /** Default: exact attention. */
   readonly method?: MethodOf<Schema> | undefined;
-  /** Of the method, as `parse` takes them. */
+  /** The method's params, as `parse` takes them. */
   readonly params?: InferInput<Schema> | undefined;
   readonly width: number;
   /** Query heads. */
   readonly heads: number;
   /** Heads of keys and values, which divide those of queries; default: as many. */
   readonly keyHeads?: number | undefined;
-  /** Of queries and keys, and of values; default: the width over the query heads, and what d is. */
+  /** The dimensions of queries and keys, and of values; default: width / heads, and d. */
   readonly d?: number | undefined;
   readonly e?: number | undefined;
   /** Which projections have biases: of queries, keys and values, and of the result; default: none. */

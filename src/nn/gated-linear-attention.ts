@@ -52,20 +52,20 @@ export function gatedLinearAttention(config: GatedLinearAttentionConfig): Module
       const [q, k, v] = [heads(silu(project(0))), heads(silu(project(1))), heads(project(2))];
       const attend = (queries: Tensor, keys: Tensor): Tensor =>
         linearAttention(queries, keys, v, { causal: true, decay, ...control }).out;
-      const mixed = theta ? turned(q, k, theta.reshape([h, d]), attend) : attend(q, k);
+      const mixed = theta ? rotated(q, k, theta.reshape([h, d]), attend) : attend(q, k);
       return linear(multiply(rmsNorm(mixed.reshape(x.shape)), project(3)), output, control);
     },
   });
 }
 
 /** What `attend` gives for queries and keys with LRPE: the sum over their two parts. */
-function turned(q: Tensor, k: Tensor, theta: Tensor, attend: (q: Tensor, k: Tensor) => Tensor): Tensor {
+function rotated(q: Tensor, k: Tensor, theta: Tensor, attend: (q: Tensor, k: Tensor) => Tensor): Tensor {
   const factors = lrpeFactors(theta, q.shape[1] as number);
   const [queries, keys] = [lrpe(q, factors), lrpe(k, factors)];
   return add(attend(queries.cos, keys.cos), attend(queries.sin, keys.sin));
 }
 
-/** Of as many heads as there are. */
+/** There must be a decay for each head. */
 function checkDecay(heads: number, decay: readonly number[] | undefined): void {
   if (decay === undefined) return;
   checkNumbers('decay', decay, 'numbers in (0, 1]', (value) => value > 0 && value <= 1);

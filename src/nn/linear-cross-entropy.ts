@@ -35,7 +35,7 @@ const FEWEST_ROWS = 64;
  *
  * @throws {ShapeError} shapes that do not fit, strided views; a target that is no class and not ignored
  * @throws {DTypeError} x or weight that are not f32, targets that are not i32
- * @throws {ParameterError} options that are none
+ * @throws {ParameterError} invalid options
  */
 export function linearCrossEntropy(
   x: Tensor,

@@ -15,7 +15,7 @@ import { transnormerBlock } from './transnormer-block';
 const affine = defineModule({
   name: 'affine',
   parameters: {
-    weight: { shape: [2, 3], initial: { deviation: 0.5 } },
+    weight: { shape: [2, 3], initial: { std: 0.5 } },
     bias: { shape: [2], initial: { value: 0.25 } },
     scale: { shape: [2], initial: { values: [2, -1] } },
   },
@@ -54,7 +54,7 @@ describeOnBackends('modules', (runtime) => {
       expect(first).toEqual(again);
       expect(first[0]).not.toEqual(other[0]);
       expect(first.slice(1)).toEqual([Float32Array.of(0.25, 0.25), Float32Array.of(2, -1)]);
-      const wide = { ...affine, parameters: { weight: { shape: [60, 60], initial: { deviation: 0.5 } } } };
+      const wide = { ...affine, parameters: { weight: { shape: [60, 60], initial: { std: 0.5 } } } };
       const values = await initial(wide, runtime()).weight!.read();
       expect(Math.sqrt(values.reduce((total, value) => total + value * value, 0) / 3600)).toBeCloseTo(0.5, 1);
     }));
@@ -124,7 +124,7 @@ test('descriptions of parameters are checked, and counted', () => {
   const make = (parameter: unknown) => () =>
     defineModule({ name: 'mine', parameters: { w: parameter as never }, forward: (x) => x as Tensor<'f32'> });
   expect(make({ shape: [-1], initial: { value: 0 } })).toThrow('shape of w must have non-negative integer extents');
-  expect(make({ shape: [2], initial: {} })).toThrow('initial of w must be one of deviation, value and values');
+  expect(make({ shape: [2], initial: {} })).toThrow('initial of w must be one of std, value and values');
   expect(make({ shape: [2], initial: { value: Number.NaN } })).toThrow('value of w must be finite, got NaN');
   expect(make({ shape: [2], initial: { values: [1] } })).toThrow('values of w must be 2, those of [2], got 1');
   expect(make({ shape: [2], initial: { uniform: 1 } })).toThrow("initial of w has no 'uniform'");

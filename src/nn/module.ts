@@ -28,7 +28,7 @@ export interface Module {
   /** Under the names of checkpoints; those of a part begin with its name and a dot. */
   readonly parameters: Described;
   /**
-   * Of x and parameters that are as `parameters` says, all f32.
+   * Computes from x and parameters as described by `parameters`, all f32.
    *
    * @throws {ParameterError | ShapeError} a parameter that is missing, unknown or of another shape
    */
@@ -108,7 +108,7 @@ export function fillStart(values: Float32Array, initial: LayerParameter['initial
   else if ('value' in initial) values.fill(initial.value);
   else {
     fillNormal(values, seed);
-    for (let i = 0; i < values.length; i++) values[i] = initial.deviation * (values[i] as number);
+    for (let i = 0; i < values.length; i++) values[i] = initial.std * (values[i] as number);
   }
 }
 
@@ -127,10 +127,10 @@ function parametersOf({ parameters }: Pick<Module, 'parameters'>): [string, Laye
     const { shape, initial } = parameter;
     checkShape(`shape of ${name}`, shape);
     const what = `initial of ${name}`;
-    checkKnown(what, initial, ['deviation', 'value', 'values'], (unknown) => `${what} has no '${unknown}'`);
+    checkKnown(what, initial, ['std', 'value', 'values'], (unknown) => `${what} has no '${unknown}'`);
     const [start, ...others] = Object.entries<number | ArrayLike<number>>(initial);
     if (!start || others.length > 0)
-      throw new ParameterError(`${what} must be one of deviation, value and values, got ${show(initial)}`);
+      throw new ParameterError(`${what} must be one of std, value and values, got ${show(initial)}`);
     const [kind, value] = start;
     const values = kind === 'values' ? (value as ArrayLike<number>) : [value as number];
     checkNumbers(`${kind} of ${name}`, values, 'finite', Number.isFinite);
@@ -148,9 +148,9 @@ export function checkTokens({ shape }: Tensor, width: number): [b: number, n: nu
   throw new ShapeError(`x must have shape [b, n, ${width}], got ${formatShape(shape)}`);
 }
 
-/** A matrix [out, in] whose training starts from normal numbers of deviation 0.02. */
+/** A matrix [out, in] whose training starts from normal numbers with standard deviation 0.02. */
 export function matrix(out: number, into: number): LayerParameter {
-  return { shape: [out, into], initial: { deviation: 0.02 } };
+  return { shape: [out, into], initial: { std: 0.02 } };
 }
 
 /** The weight [out, in] of a projection of that name, and its bias, which starts at 0, if it has one. */

@@ -19,7 +19,7 @@ export interface TransnormerConfig {
   /** Which block of how many, from 0: the decays depend on it, and the first one has LRPE. */
   readonly layer: number;
   readonly layers: number;
-  /** Of the decays: the paper's or that of the released models, which is the default. */
+  /** The schedule of the decays: the paper's, or that of the released models, the default. */
   readonly schedule?: Schedule | undefined;
 }
 

@@ -32,7 +32,7 @@ export interface Checkpoint {
   readonly settings: TrainingSettings;
   readonly history: TrainingHistory;
   readonly parameters: Readonly<Record<string, HostTensor>>;
-  /** Of the optimiser. */
+  /** The optimizer's state. */
   readonly state: Readonly<Record<string, HostTensor>>;
 }
 
@@ -62,7 +62,7 @@ export function writeCheckpoint({ steps, settings, history, parameters, state }:
 /** @throws {ParseError} a file that is no checkpoint, or one of another version */
 export function readCheckpoint(file: FileBytes): Checkpoint {
   const { format, version, ...metadata } = readSafetensorsMetadata(file);
-  if (format !== FORMAT) throw new ParseError('checkpoint: the file holds tensors, but is none that training wrote');
+  if (format !== FORMAT) throw new ParseError('checkpoint: the file holds tensors, but training did not write it');
   if (version !== VERSION)
     throw new ParseError(`checkpoint: expected version ${VERSION}, got ${show(version)}: another Saccade wrote it`);
   const altered = (what: string) => new ParseError(`checkpoint: ${what}: the file was altered`);

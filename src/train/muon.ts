@@ -21,7 +21,7 @@ export interface MuonOptions {
   readonly momentum?: number | undefined;
   /** What these matrices lose at each step, times the learning rate; default 0. */
   readonly weightDecay?: number | undefined;
-  /** Of all other parameters: those of `adamw`. */
+  /** The options of AdamW, which updates all other parameters. */
   readonly adamw?: AdamwOptions | undefined;
   /** Which parameters of two axes it updates; default: those whose names speak of no embedding and no head. */
   readonly only?: ((name: string) => boolean) | undefined;
@@ -98,8 +98,11 @@ function ruleOfMatrices({
         using update = updates[at] as Tensor;
         const [rows, columns] = weight.shape as [number, number];
         const step = size * Math.sqrt(Math.max(1, rows / columns));
-        using turned = orthogonalised(update);
-        map((w, o, { keep, step }) => keep * w - step * o, weight, turned, { captured: { keep, step }, out: weight });
+        using orthogonal = orthogonalised(update);
+        map((w, o, { keep, step }) => keep * w - step * o, weight, orthogonal, {
+          captured: { keep, step },
+          out: weight,
+        });
       });
     },
   };

@@ -54,7 +54,7 @@ export interface Rule {
   readonly learningRate: number;
   readonly weightDecay: number;
   readonly carries: readonly string[];
-  /** Of step `step`, from 1: by `size`, the learning rate, after weights were multiplied by `keep`, which is the decay. */
+  /** Step `step`, from 1, by the learning rate `size`, after weights were multiplied by `keep`, the weight decay. */
   update(group: Group, numbers: { size: number; keep: number; scale: number; step: number }): void;
 }
 

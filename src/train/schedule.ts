@@ -6,7 +6,7 @@ import { checkNumber } from './optimizer';
 export type Schedule = (step: number) => number;
 
 export interface WarmupCosineOptions {
-  /** Of the whole training. */
+  /** Steps of the whole training. */
   readonly steps: number;
   /** Steps in which it grows evenly from nothing; default 0. */
   readonly warmup?: number | undefined;

@@ -63,7 +63,7 @@ test('what was encoded comes back, whatever the text', () => {
   expect(() => characters.encode('Größte')).toThrow("text must be of the 14 characters that are known, got 't'");
   expect(() => characterTokenizer('')).toThrow("text must be a string that is not empty, got ''");
   expect(() => bytePairTokenizer('a', 255)).toThrow('size must be an integer from 256');
-  expect(() => tokenizerOf({})).toThrow('the file of a tokeniser is none that can be used');
+  expect(() => tokenizerOf({})).toThrow("the tokenizer's file cannot be used");
 });
 
 test('windows: each pass takes every one once, and what is kept for validation in none', () => {

@@ -23,7 +23,7 @@ export function tokenizerOf(file: TokenizerFile): Tokenizer {
   try {
     encoder = new Encoder(file, {});
   } catch (error) {
-    throw new ParameterError(`the file of a tokeniser is none that can be used: ${(error as Error).message}`);
+    throw new ParameterError(`the tokenizer's file cannot be used: ${(error as Error).message}`);
   }
   return {
     size: encoder.get_vocab().size,

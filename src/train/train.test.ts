@@ -319,7 +319,7 @@ test('checkpoints: what they hold comes back, and others are refused by name', a
   const parameters = { first: small, second: own.parameters.second };
   using optimizer = adamw(parameters);
   await refuse('first must have shape [5, 5], in the checkpoint it has [5, 6]', { parameters, optimizer });
-  await refuse('checkpoint: the file holds tensors, but is none that training wrote', { resume: writeSafetensors({}) });
+  await refuse('checkpoint: the file holds tensors, but training did not write it', { resume: writeSafetensors({}) });
   await refuse('safetensors', { resume: file.slice(0, -1) });
   const text = new TextDecoder('latin1').decode(file).replace('"version":"1"', '"version":"2"');
   await refuse("checkpoint: expected version 1, got '2'", { resume: Uint8Array.from(text, (c) => c.charCodeAt(0)) });

@@ -27,13 +27,13 @@ export interface TrainOptions<Batch> {
   /** By name; updated in place. */
   readonly parameters: Parameters;
   readonly optimizer: Optimizer;
-  /** Of a batch, the mean over it: a tensor of one number, by ops on the parameters. It does not wait. */
+  /** The mean loss over a batch, a tensor of one number, from ops on the parameters. It returns no promise. */
   readonly loss: (parameters: Parameters, batch: Batch) => Tensor;
   /** The batch of a number, from 0: the same one whenever it is asked for. Its tensors are disposed after use. */
   readonly batches: (index: number) => Batch | Promise<Batch>;
   /** After how many the training is over. */
   readonly steps: number;
-  /** Of the learning rate; default: it stays. */
+  /** The schedule of the learning rate; default: constant. */
   readonly schedule?: Schedule | undefined;
   /** The most that the norm of gradients may be, to which longer ones are scaled; default: any. */
   readonly clip?: number | undefined;
@@ -59,7 +59,7 @@ export interface ValidateOptions<Batch> {
 export interface CheckpointOptions {
   /** After every so many steps, after the last, and where the training ends before it, for whatever reason. */
   readonly every: number;
-  /** Keeps a file, in the place of the one of that name before: the last, or that of the least validation loss, after `steps`. */
+  /** Stores a file, replacing the one of that name: the last checkpoint, or the one with the least validation loss, after `steps`. */
   readonly save: (name: 'last' | 'best', file: Uint8Array, steps: number) => void | Promise<void>;
   /** Without which a training could not go on as if uninterrupted; one that resumes must have the same. */
   readonly settings?: TrainingSettings | undefined;
@@ -86,7 +86,7 @@ const OPTIONS = [
  * Trains parameters by gradients of a loss, step by step, and tells what was measured. With a checkpoint to resume from it takes
  * the same course, bit for bit, as without the interruption, on any number of threads.
  *
- * @throws {ParameterError} options that are none; a batch that takes more memory than there is, before the first step; a checkpoint of another training
+ * @throws {ParameterError} invalid options; a batch that takes more memory than there is, before the first step; a checkpoint of another training
  * @throws {SaccadeError} a loss or a gradient that is not finite: which op made it, and the parameters are those before the step
  */
 export async function train<Batch>(options: TrainOptions<Batch>): Promise<TrainingHistory> {

@@ -11,7 +11,7 @@ export interface WindowsOptions {
   readonly length: number;
   /** Windows of a batch, b. */
   readonly batch: number;
-  /** Of the order; default 0. */
+  /** The seed of the order; default 0. */
   readonly seed?: number | undefined;
   /** The share at the end that is not learned from, from 0 to below 1; default 0.1. */
   readonly validation?: number | undefined;
@@ -24,7 +24,7 @@ export interface Windows {
    * tokens has its own order and its own first token, which follow from the seed.
    */
   batches(index: number): HostTensor<'i32'>;
-  /** Of the share at the end, in its order: so many batches. */
+  /** The number of batches in the validation share, which is the end of the text in its order. */
   readonly validation: { readonly count: number; batches(index: number): HostTensor<'i32'> };
 }
 

@@ -8,7 +8,7 @@ import { type Setting, settle } from './setting';
 /** Milliseconds that counting at one length may take, for the next to be tried. */
 const PATIENCE = 150;
 
-/** Of one method, at each length; undefined where its setting does not fit, and where counting would take too long. */
+/** The costs of one method by length; undefined where its setting does not fit or counting would take too long. */
 export interface CostLine {
   readonly method: string;
   readonly costs: readonly (Cost | undefined)[];

@@ -45,7 +45,7 @@ async function fetchMeanings(): Promise<readonly Known[]> {
 }
 
 interface Known extends Omit<Meaning, 'vector'> {
-  /** Of length 1. */
+  /** Its length is 1. */
   readonly vector: Float32Array;
 }
 

@@ -7,7 +7,7 @@ const MOST_TOKENS = 8192;
 export interface Reach {
   /** How many tokens are reached through one layer, two, ... */
   readonly counts: readonly number[];
-  /** Of each token the layers through which it is reached; 0 for never. */
+  /** The number of layers through which each token is reached; 0 for never. */
   readonly layers: Uint8Array;
 }
 

@@ -24,7 +24,7 @@ const chapters = Object.entries(
     eager: true,
   }),
 ).sort(([a], [b]) => a.localeCompare(b, 'en', { numeric: true }));
-/** Of the novel a token has about 4.3. */
+/** Characters taken for each token; the novel has about 4.3. */
 const CHARACTERS_PER_TOKEN = 6;
 
 /** As many tokens as the setting says, or as the text has. Loads the encoder, whose progress it tells. */

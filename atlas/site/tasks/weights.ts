@@ -12,7 +12,7 @@ import { inputsOf, withNumbers } from './run';
 import { type Setting, settle } from './setting';
 
 const MOST_TOKENS = 2048;
-/** Of all heads' weights. */
+/** Bytes of the weights of all heads. */
 const MOST_BYTES = 2 ** 27;
 /** Channels of unit values: as many as every op takes. All keys but one have 1 in one of them, the last has 1 for all. */
 const CHANNELS = 256;
@@ -21,7 +21,7 @@ const KEYS = CHANNELS - 1;
 const TRIED = 32;
 const TOLERANCE = 1e-3;
 
-/** Of all heads, [n, h, n]. */
+/** The weights of all heads, [n, h, n]. */
 interface Weights {
   readonly tokens: number;
   readonly heads: number;
@@ -32,7 +32,7 @@ interface Weights {
   readonly scaled: boolean;
 }
 
-/** Of one head. */
+/** The extremes of one head's weights. */
 interface Extremes {
   /** Magnitudes of those that are not 0. */
   readonly largest: number;
@@ -40,7 +40,7 @@ interface Extremes {
   readonly negative: boolean;
   /** The largest magnitude of each query's. */
   readonly rows: Float32Array;
-  /** Queries of whose weights some are no number. */
+  /** Queries with some weights that are NaN. */
   readonly nan: readonly number[];
 }
 
@@ -69,7 +69,7 @@ export interface WeightsPlace extends Head {
   readonly relative: boolean;
 }
 
-/** Of each cell the weight of the largest magnitude, row by row; cells beyond the ends have none. */
+/** The weight of the largest magnitude in each cell, row by row; 0 for cells beyond the ends. */
 export async function weightsTile({ level, row, column, relative, ...of }: WeightsPlace): Promise<Float32Array> {
   const { weights, extremes, at } = await headOf(of);
   const { tokens, data } = weights;
@@ -100,7 +100,7 @@ export async function weightInWords({
   const largest = row.reduce((best, each, at) => (Math.abs(each) > Math.abs(row[best]) ? at : best), 0);
   const rank = row.filter((each) => Math.abs(each) > Math.abs(weight)).length + 1;
   const where = distance(of.setting.tokens, i, j);
-  if (Number.isNaN(weight)) return `${where}: the weight is no number`;
+  if (Number.isNaN(weight)) return `${where}: the weight is NaN`;
   if (weight === 0) return `${where}: weight 0`;
   const most = `of which the largest is ${significant(row[largest])}, on key ${largest.toLocaleString('en')}`;
   return `${where}: weight ${significant(weight)}, number ${rank.toLocaleString('en')} of this query’s, ${most}`;
@@ -112,7 +112,7 @@ export async function weightsOfQuery({ query, ...of }: Head & { readonly query: 
 }
 
 export interface WeightsWithin {
-  /** Of 1, 2, ... tokens: the share of a query's weight on keys nearer than that, the mean over queries. */
+  /** For 1, 2, ... tokens, the share of a query's weight on keys nearer than that; the mean over queries. */
   readonly shares: Float64Array;
   /** The same if all keys, or all that are not after the query, weighed alike. */
   readonly alike: Float64Array;
@@ -127,7 +127,7 @@ export async function weightsWithin(of: Head): Promise<WeightsWithin> {
   for (let i = 0; i < tokens; i++) {
     const row = data.subarray(at(i, 0), at(i, tokens)).map(Math.abs);
     const total = row.reduce((sum, weight) => sum + weight, 0);
-    // Queries without weight, or whose weights are no numbers, say nothing.
+    // Queries without weight, or with NaN, do not count.
     if (!(total > 0 && total < Number.POSITIVE_INFINITY)) continue;
     queries++;
     for (let j = 0; j < tokens; j++) shares[Math.abs(i - j)] += row[j] / total;
@@ -278,7 +278,7 @@ function unitValues(tokens: number, heads: number, first: number): Float32Array 
   return values;
 }
 
-/** Of rows that were normalised call by call: by what the same sum became in each. */
+/** Rows that were normalised call by call are rescaled by what the same sum became in each call. */
 function toOneScale(data: Float32Array, sums: readonly Float32Array[], tokens: number): void {
   for (let at = 0; at < data.length; at++) {
     const row = Math.floor(at / tokens);
@@ -310,7 +310,7 @@ function errorOf(
       const factor = scaled ? product(result) / product(sums) : 1;
       for (let c = 0; c < e; c++) {
         const off = Math.abs(result[c] - factor * sums[c]);
-        // Rows that are no numbers say nothing.
+        // Rows with NaN do not count.
         if (Number.isNaN(off)) continue;
         largest = Math.max(largest, Math.abs(result[c]));
         error = Math.max(error, off);

@@ -110,7 +110,7 @@ test('what cannot be trained or goes on from another benchmark is refused by nam
     const refuse = (more: Partial<QualityOptions>, message: string, store?: Store) =>
       expect(runQuality({ ...one, ...more }, { runtime, store })).rejects.toThrow(message);
     await refuse({ methods: [kernelAttention] }, 'kernel-attention lets tokens see later ones');
-    await refuse({ methods: [neighborhoodAttention] }, 'neighborhood-attention is of tokens on a grid');
+    await refuse({ methods: [neighborhoodAttention] }, 'neighborhood-attention takes tokens on a grid');
     await refuse({ methods: ['attention' as never] }, 'methods[0] must be a method: one of saccade/methods');
     await refuse(
       { methods: [exactAttention, exactAttention] },

@@ -40,7 +40,7 @@ export class DecoderCache {
   readonly capacity: number;
   readonly #layers: readonly Attend[];
   readonly #parts: (KeyValueCache | RecurrentCache)[] = [];
-  /** Of methods that are computed anew, by layer. */
+  /** The inputs of methods that compute all tokens again, by layer. */
   readonly #inputs: Inputs[] = [];
   #length = 0;
   #disposed = false;

@@ -28,10 +28,10 @@ export interface Extents {
   readonly bias: { readonly qkv: boolean; readonly out: boolean; readonly mlp: boolean };
   readonly hasQkNorm: boolean;
   readonly rope: RopeSettings;
-  /** Of each layer, the keys that a query sees, its own included; undefined for all. */
+  /** How many keys a query sees in each layer, its own included; undefined for all. */
   readonly windows: readonly (number | undefined)[];
-  /** Of the normal numbers that training starts from. */
-  readonly deviation: number;
+  /** The standard deviation of the normal numbers that training starts from. */
+  readonly std: number;
 }
 
 /** Layers, and heads of each: more than any published model has, and few enough to be described at once. */
@@ -96,7 +96,7 @@ export function readConfig(config: DecoderConfig): Extents {
     hasQkNorm: type === 'qwen3',
     rope: ropeOf(config, d),
     windows: windowsOf(type),
-    deviation: number('initializer_range', 0.02),
+    std: number('initializer_range', 0.02),
   };
 
   function windowsOf(type: (typeof TYPES)[number]): (number | undefined)[] {

@@ -279,7 +279,7 @@ describe('createDecoder', () => {
     expect(Object.fromEntries(Object.entries(parameters).map(([name, { shape }]) => [name, shape]))).toEqual(
       Object.fromEntries(Object.entries(given('qwen3').weights).map(([name, { shape }]) => [name, shape])),
     );
-    expect(partOf(parameters, 'model.layers.0')['mlp.up_proj.weight']?.initial).toEqual({ deviation: 0.02 });
+    expect(partOf(parameters, 'model.layers.0')['mlp.up_proj.weight']?.initial).toEqual({ std: 0.02 });
   });
 
   test('refuses configurations by name', () => {
@@ -308,12 +308,12 @@ describe('createDecoder', () => {
     const make = (attention: unknown) => () => createDecoder(tiny, { attention: attention as DecoderAttention });
     expect(make(dydila)).toThrow('attention of layer 0: dydila lets tokens see later ones');
     expect(make([exactAttention, { method: exactAttention, params: { causal: false } }])).toThrow(
-      'attention of layer 1: attention lets tokens see later ones by its param causal, false, which those of a decoder',
+      'attention of layer 1: attention lets tokens see later ones by its param causal, false, but a decoder must',
     );
     expect(make({ method: exactAttention, params: { window: [3, 0], prefix: 4 } })).toThrow('by its param prefix, 4,');
     expect(make({ method: s2Attention, params: { positions: 'relative' } })).toThrow("by its param positions, 'rel");
-    expect(make({ method: performer, params: { epsilon: 0.1 } })).toThrow('by its param epsilon, 0.1, which');
-    expect(make({ method: neighborhoodAttention, params: { window: 3 } })).toThrow('is of tokens on a grid');
+    expect(make({ method: performer, params: { epsilon: 0.1 } })).toThrow('by its param epsilon, 0.1, but');
+    expect(make({ method: neighborhoodAttention, params: { window: 3 } })).toThrow('takes tokens on a grid');
     expect(make([exactAttention])).toThrow('attention must be one for each of 2 layers, got 1');
     const wanted = 'must be a method: one of saccade/methods, or what findMethod or defineMethod returns, got';
     expect(make('attention')).toThrow(`method of attention of layer 0 ${wanted} 'attention'`);

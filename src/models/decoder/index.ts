@@ -191,13 +191,13 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   };
 }
 
-/** Those of the layers, of the last norm, and the matrices of tokens; matrices start with the deviation of the configuration. */
+/** Those of the layers, of the last norm, and the matrices of tokens; matrices start with the configuration's standard deviation. */
 function parametersOf(
-  { vocabulary, width, isTied, deviation }: Extents,
+  { vocabulary, width, isTied, std }: Extents,
   layers: readonly DecoderLayer[],
   last: Pick<Module, 'parameters'>,
 ): Described {
-  const table = { shape: [vocabulary, width], initial: { deviation } };
+  const table = { shape: [vocabulary, width], initial: { std } };
   const described: Described = {
     [EMBEDDING]: table,
     ...Object.assign({}, ...layers.map((layer, at) => prefixed(layer.parameters, nameOf(at)))),
@@ -207,7 +207,7 @@ function parametersOf(
   return Object.fromEntries(
     Object.entries(described).map(([name, { shape, initial }]) => [
       name,
-      { shape, initial: 'deviation' in initial && shape.length === 2 ? { deviation } : initial },
+      { shape, initial: 'std' in initial && shape.length === 2 ? { std } : initial },
     ]),
   );
 }

@@ -18,7 +18,7 @@ export interface LayerAttention<Schema extends ParamsSchema = ParamsSchema> {
   readonly method: MethodOf<Schema>;
   /** As the method parses them; `causal` is true, and a schedule by layers knows the layer, unless they say otherwise. */
   readonly params?: InferInput<Schema> | undefined;
-  /** Whether queries and keys are turned by their positions, as the configuration says; default true. */
+  /** Whether queries and keys are rotated by their positions, as the configuration says; default true. */
   readonly rope?: boolean | undefined;
 }
 
@@ -103,7 +103,7 @@ function checkedParams(
 ): Readonly<Record<string, unknown>> {
   if (!isRecord(given)) throw new ParameterError(`params of ${where} must be an object, got ${show(given)}`);
   if (method.inputs.q?.includes('...space'))
-    throw new ParameterError(`${where}: ${method.name} is of tokens on a grid, which those of a decoder are not`);
+    throw new ParameterError(`${where}: ${method.name} takes tokens on a grid, and a decoder has a sequence`);
   const usual = Object.entries({ causal: true, ...place }).filter(([name]) =>
     Object.hasOwn(method.params.entries, name),
   );
@@ -114,9 +114,7 @@ function checkedParams(
     return is(method.params, others) && isCausal(method, others);
   });
   const by = cause === undefined ? '' : ` by its param ${cause}, ${show(given[cause])}`;
-  throw new ParameterError(
-    `${where}: ${method.name} lets tokens see later ones${by}, which those of a decoder must not`,
-  );
+  throw new ParameterError(`${where}: ${method.name} lets tokens see later ones${by}, but a decoder must be causal`);
 }
 
 /** Whether tokens see none after them. */

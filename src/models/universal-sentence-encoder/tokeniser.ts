@@ -7,7 +7,7 @@ export type Vocabulary = readonly (readonly [piece: string, score: number | null
 const UNKNOWN = 0;
 /** The first pieces are markers for control symbols and never match text. */
 const MARKERS = 6;
-/** What pieces have in the place of a space. */
+/** What pieces have in place of a space. */
 const SPACE = '\u2581';
 
 /** A node of the tree of pieces: what follows each UTF-16 unit, and the piece that ends here, if any. */

@@ -18,7 +18,7 @@ export interface BatchNormOptions extends Control {
 }
 
 export interface BatchNormResult {
-  /** Of the shape of x. */
+  /** In the shape of x. */
   readonly out: Tensor<'f32'>;
   /** [c]: what was used; the variance is over the count, not count - 1. */
   readonly mean: Tensor<'f32'>;

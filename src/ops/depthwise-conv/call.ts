@@ -7,7 +7,7 @@ export interface DepthwiseConvCall {
   readonly weight: Tensor;
   /** [c]. */
   readonly bias?: Tensor | undefined;
-  /** Of the shape of x. */
+  /** In the shape of x. */
   readonly out: Tensor;
   readonly dilation: readonly [rows: number, columns: number];
   /** Whether the kernels are turned by half a circle. */

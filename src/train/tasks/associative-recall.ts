@@ -2,7 +2,7 @@ import { checkOptions, checkWhole } from '../../check';
 import { distinct, type Random, type Task, taskOf } from './task';
 
 export interface AssociativeRecallOptions {
-  /** Of the sequence, at least four for each pair; default 256. */
+  /** Tokens of a sequence, at least four for each pair; default 256. */
   readonly length?: number | undefined;
   /** Keys with their values, each of which is asked for once; default a quarter of the length. */
   readonly pairs?: number | undefined;

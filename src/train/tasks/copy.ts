@@ -2,7 +2,7 @@ import { checkOptions, checkWhole } from '../../check';
 import { below, type Task, taskOf } from './task';
 
 export interface CopyOptions {
-  /** Of the sequence, an even number: half of it is what is copied; default 128. */
+  /** Tokens of a sequence, an even number, of which the first half is copied; default 128. */
   readonly length?: number | undefined;
   /** Different tokens that are copied; default 32. */
   readonly symbols?: number | undefined;

@@ -2,7 +2,7 @@ import { checkOptions, checkWhole } from '../../check';
 import { below, distinct, type Task, taskOf } from './task';
 
 export interface NeedleOptions {
-  /** Of the sequence; default 256. */
+  /** Tokens of a sequence; default 256. */
   readonly length?: number | undefined;
   /** Hidden in it, each asked for once; default 4. */
   readonly needles?: number | undefined;

@@ -2,9 +2,9 @@ import { checkOptions, checkWhole } from '../../check';
 import { type Random, type Task, taskOf } from './task';
 
 export interface RegressionOptions {
-  /** Of the sequence, of which each point takes `inputs` + 1; default 129. */
+  /** Tokens of a sequence, of which each point takes `inputs` + 1; default 129. */
   readonly length?: number | undefined;
-  /** Of the linear function; default 2. */
+  /** Inputs of the linear function; default 2. */
   readonly inputs?: number | undefined;
   /** Intervals of inputs, and of values of the function, each as likely as any other; default 64 and 8. */
   readonly bins?: number | undefined;
@@ -55,10 +55,10 @@ export function inContextRegression(options: RegressionOptions = {}): Task {
 const normalOf = (random: Random): number => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 
 /** The number of the interval that x is in, of so many as likely for a standard normal number. */
-const binOf = (x: number, bins: number): number => Math.min(bins - 1, Math.floor(bins * distribution(x)));
+const binOf = (x: number, bins: number): number => Math.min(bins - 1, Math.floor(bins * normalCdf(x)));
 
-/** Of standard normal numbers, to 7.5e-8 (Abramowitz and Stegun 1964, 26.2.17). */
-function distribution(x: number): number {
+/** The standard normal cumulative distribution, to 7.5e-8 (Abramowitz and Stegun 1964, 26.2.17). */
+function normalCdf(x: number): number {
   const t = 1 / (1 + 0.2316419 * Math.abs(x));
   const series = t * (0.31938153 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))));
   const beyond = (Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI)) * series;

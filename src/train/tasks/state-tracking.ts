@@ -2,7 +2,7 @@ import { checkOptions, checkWhole } from '../../check';
 import { below, type Task, taskOf } from './task';
 
 export interface StateTrackingOptions {
-  /** Of the sequence; default 64. */
+  /** Tokens of a sequence; default 64. */
   readonly length?: number | undefined;
   /** What the permutations are of: 3 for the group S3, 5 for S5, whose words no constant depth of attention can solve; default 3. */
   readonly items?: number | undefined;
@@ -40,7 +40,7 @@ export function stateTracking(options: StateTrackingOptions = {}): Task {
   });
 }
 
-/** Of the numbers from 0 to below `items`: the first is the identity. */
+/** All permutations of 0 to `items` - 1, the identity first. */
 function permutations(items: number): readonly (readonly number[])[] {
   const rest = Array.from({ length: items }, (_, item) => item);
   const all = (left: readonly number[]): number[][] =>

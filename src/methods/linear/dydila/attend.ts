@@ -24,7 +24,7 @@ export function attend(inputs: Inputs, params: DydilaParams, control: Control): 
   });
 }
 
-/** Of queries (side 0) or keys (side 1): their features less a share of the redundant ones, times the factor. */
+/** Features of queries (side 0) or keys (side 1) less a share of the redundant ones, times the factor. */
 function difference(side: 0 | 1, inputs: Inputs, params: DydilaParams, factor: number): Tensor {
   const [x, redundant] = side === 0 ? [inputs.q, inputs.q_redundant] : [inputs.k, inputs.k_redundant];
   const phi = features(side, x, inputs, params);

@@ -101,7 +101,7 @@ describe('the feature map', () => {
     expectClose(focused(Float64Array.of(-1, -2), 3), [0, 0], 0);
     const root = vi.spyOn(Math, 'sqrt');
     focused(new Float64Array(100).fill(2), 3);
-    // The lengths of a row are worked out once, not for each element.
+    // The lengths of a row are computed once, not for each element.
     expect(root).toHaveBeenCalledTimes(2);
     root.mockRestore();
   });

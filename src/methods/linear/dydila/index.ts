@@ -68,7 +68,7 @@ export const dydila = defineMethod({
 
   layer,
 
-  /** Of the settings without redundant queries and keys, banks and routers. */
+  /** For settings without redundant queries and keys, banks and routers. */
   cost({ b, n, m, h, g, d, e }, { normalise }) {
     const rows = b * (n * h + m * g);
     // The sums of weights are one more column of values; then magnitude, inverse and quotients.
@@ -81,7 +81,7 @@ export const dydila = defineMethod({
     };
   },
 
-  /** Of settings without redundant queries and keys, banks and routers. */
+  /** For settings without redundant queries and keys, banks and routers. */
   weights({ q, k }, { gamma }, queries) {
     return linearWeights({ q: features(q, gamma), k: features(k, gamma) }, queries, { causal: false });
   },

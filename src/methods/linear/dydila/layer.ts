@@ -1,6 +1,6 @@
 /**
  * What a model needs of DyDiLA beside q, k and v: redundant queries and keys, and banks with their routers. Sizes and values
- * at the start are those of the port's small setting, deviations are reconstructed.
+ * at the start are those of the port's small setting, standard deviations are reconstructed.
  */
 import { contiguous } from '../../../ops/copy';
 import type { Tensor } from '../../../tensor/tensor';
@@ -12,7 +12,7 @@ const EXPONENTS = 9;
 const SHARES = 9;
 
 export function layer({ width, heads, keyHeads, d }: LayerConfig): Layer {
-  const drawn = (shape: readonly number[], deviation = 0.02): LayerParameter => ({ shape, initial: { deviation } });
+  const drawn = (shape: readonly number[], std = 0.02): LayerParameter => ({ shape, initial: { std } });
   return {
     parameters: {
       'q_redundant_router.weight': drawn([PROJECTIONS, width]),
@@ -26,19 +26,19 @@ export function layer({ width, heads, keyHeads, d }: LayerConfig): Layer {
     },
     inputs(x, { q, k }, parameters) {
       const of = (name: string) => parameters[name] as Tensor;
-      const turned = (name: string) => {
+      const transposed = (name: string) => {
         const { rank } = of(name);
         const axes = [...Array(rank).keys()];
         return of(name).permute([...axes.slice(0, -2), rank - 1, rank - 2]);
       };
       const redundant = (name: string, { shape }: Tensor) => {
-        const [router, bank] = [turned(`${name}_router.weight`), turned(`${name}_proj.weight`)];
+        const [router, bank] = [transposed(`${name}_router.weight`), transposed(`${name}_proj.weight`)];
         return dynamicProjection({ x, router, bank }).out.reshape(shape);
       };
       return {
         ...{ q_redundant: redundant('q_redundant', q), k_redundant: redundant('k_redundant', k) },
-        ...{ gamma: of('gamma'), gamma_router: contiguous(turned('gamma_router.weight')) },
-        ...{ lambda: of('lambda'), lambda_router: contiguous(turned('lambda_router.weight')) },
+        ...{ gamma: of('gamma'), gamma_router: contiguous(transposed('gamma_router.weight')) },
+        ...{ lambda: of('lambda'), lambda_router: contiguous(transposed('lambda_router.weight')) },
       };
     },
   };

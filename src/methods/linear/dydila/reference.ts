@@ -23,7 +23,7 @@ export interface DydilaInputs<T> {
   readonly q: T;
   readonly k: T;
   readonly v: T;
-  /** Of the shapes of q and k. */
+  /** In the shapes of q and k. */
   readonly q_redundant?: T;
   readonly k_redundant?: T;
   /** [kernels, u], for q, k and, if there are, q_redundant and k_redundant. */

@@ -18,7 +18,7 @@ export function layer(config: LayerConfig): Layer {
 
 /** Decays start at e^(-A dt), A uniform up to 16 and dt log-uniform from 0.001 to 0.1; other numbers for each layer. */
 export function gateParameters({ width, heads, layer }: LayerConfig): Record<string, LayerParameter> {
-  const projection: LayerParameter = { shape: [heads, width], initial: { deviation: 0.02 } };
+  const projection: LayerParameter = { shape: [heads, width], initial: { std: 0.02 } };
   const shares = (seed: number) => Array.from(uniform(heads, 2 * layer + seed));
   const logs = shares(1).map((share) => Math.log(16 * Math.max(share, 2 ** -24)));
   const steps = shares(2).map((share) => 0.001 * 100 ** share);

@@ -27,13 +27,13 @@ import type { KernelAttentionParams } from './settings';
 
 /** Tokens whose whole matrix of weights is compared; as many as linear attention has value columns for. */
 const TOKENS = 256;
-/** Of a head of Point-MAE. */
+/** The dimension of a head of Point-MAE. */
 const DIMENSION = 64;
 const SIZES = [0.25, 0.5, 1];
 const FEATURES = [10, 100, 256];
 const TASKS = 4;
 const PAIRS = 32;
-/** Of the keys and the values of the advisor's tasks. */
+/** The width of keys and values in the advisor's tasks. */
 const WIDTH = 16;
 const CALLS = 30;
 

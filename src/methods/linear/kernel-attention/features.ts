@@ -9,7 +9,7 @@ import { stopGradient } from '../../../tape';
 import type { Tensor } from '../../../tensor/tensor';
 import { FLOOR, type KernelAttentionParams } from './settings';
 
-/** Of x [b, tokens, heads, d] along directions [f, d]: [b, tokens, heads, f]. In gradients the maxima are constants. */
+/** The features [b, tokens, heads, f] of x [b, tokens, heads, d] along directions [f, d]. Gradients take the maxima as constants. */
 export function featuresOf(
   x: Tensor,
   directions: Tensor,

@@ -227,7 +227,7 @@ describe('the advisor by its definition', () => {
       const half = toFloat64(x).slice(from * length, (from + 3) * length);
       return hostTensor(half, [1, 3, ...x.shape.slice(2)]);
     };
-    // Of unit length: the maxima are those of a call.
+    // Unit length, since the maxima are those of a call.
     const params = { part: 'advisor', norm: 'unit' };
     const first = referenceOf({ q: part(q, 0), k: part(k, 0), v: part(v, 0) }, params).advisor as HostTensor;
     const then = { q: part(q, 3), k: part(k, 3), v: part(v, 3), advisor: first };

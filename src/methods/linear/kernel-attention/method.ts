@@ -1,5 +1,5 @@
 /**
- * The two attentions of C3D-AD: a layer of random features in the place of the softmax, and the learnable advisor, a
+ * The two attentions of C3D-AD: a layer of random features in place of the softmax, and the learnable advisor, a
  * memory that keys and values correct and queries read.
  * Sources: Lu et al. 2025, arXiv 2508.01311, equations 4 to 11; defaults of the layer as in the authors' code, CL3AD.
  */
@@ -16,7 +16,7 @@ import { featuresOf } from './features';
 import { hostFeatures, reference } from './reference';
 import { checkInputs, drawn, type KernelAttentionParams, LENGTHS, type Named, NORMS, PARTS, UPDATES } from './settings';
 
-/** Of a row's weights, below which its output has shrunk by more than anyone would overlook. */
+/** The sum of a row's weights below which its output has shrunk noticeably. */
 const LEAST_SUM = 0.9;
 
 export const kernelAttention = defineMethod({

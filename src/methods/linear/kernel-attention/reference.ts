@@ -251,7 +251,7 @@ class Features {
     return this.#w.subarray(i * this.#d, (i + 1) * this.#d);
   }
 
-  /** Of a row's exponentials. */
+  /** The length of a row's exponentials. */
   #length(row: number): number {
     const exponentials = this.#exponentials.subarray(row * this.count, (row + 1) * this.count);
     return Math.sqrt(dot(exponentials, exponentials));

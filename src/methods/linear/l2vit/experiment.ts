@@ -64,7 +64,7 @@ async function spread({ quick, step }: MeasureContext) {
   };
 }
 
-/** Of random queries and keys, by the number of tokens. */
+/** The denominators of random queries and keys, by the number of tokens. */
 async function below({ step }: MeasureContext) {
   await step(0.7, 'denominators');
   const counts = [16, 49, 196, 784];

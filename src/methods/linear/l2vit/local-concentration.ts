@@ -28,7 +28,7 @@ export interface LocalConcentrationOptions extends Control {
 }
 
 export interface LocalConcentrationResult {
-  /** Of the shape of x. */
+  /** In the shape of x. */
   readonly out: Tensor<'f32'>;
   /** [c]: the statistics that were used, of which training keeps running averages. */
   readonly mean: Tensor<'f32'>;

@@ -57,7 +57,7 @@ export const lightningAttention = defineMethod({
   },
 
   needsTraining: true,
-  /** Of queries and keys whose products are not negative, as features are. */
+  /** For queries and keys whose products are not negative, such as features. */
   weights({ q, k }, { schedule, ...place }, queries) {
     const decay = schedule && lightningDecays(schedule, q.shape[2] as number, place);
     return linearWeights({ q, k }, queries, { causal: true, decay });

@@ -30,7 +30,7 @@ export function paperDecays(heads: number, { layer, layers }: LayerPlace): numbe
   return Array.from({ length: heads }, (_, head) => Math.exp(((-8 * head) / heads) * (1 - layer / layers)));
 }
 
-/** Of all released models: exp(-slope (1 - l/(L-1) + 1e-5)), so that the last layer hardly forgets. */
+/** The decays of all released models: exp(-slope (1 - l/(L-1) + 1e-5)), so that the last layer hardly forgets. */
 export function releasedDecays(heads: number, { layer, layers }: LayerPlace): number[] {
   check(heads, layer, layers);
   // A single layer is a first one.

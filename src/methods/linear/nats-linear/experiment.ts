@@ -94,7 +94,7 @@ interface Figures {
   readonly kept: number;
   /** The same of the first by the result of softmax attention alone. */
   readonly attended: number;
-  /** Of the chunks in the state, at random routes: shares of those with needles, and without, that descent moves out. */
+  /** The shares of the chunks in the state, with needles and without, that descent moves out of it at random routes. */
   readonly pulled: readonly [needles: number, others: number];
   /** The same without counterfactual gradients. */
   readonly partial: readonly [needles: number, others: number];

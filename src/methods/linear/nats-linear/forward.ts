@@ -52,7 +52,7 @@ export function forward(
 }
 
 /**
- * Of logits [b, c, h, 2] which chunks the delta rule keeps: 1, or 0 for those that go to softmax attention, which has the
+ * Which chunks the delta rule keeps by logits [b, c, h, 2]: 1, or 0 for those that go to softmax attention, which has the
  * ties; [b, c, h]. Straight through: the gradient is that of the softmax of the two.
  */
 const keptChunks = withDerivative(

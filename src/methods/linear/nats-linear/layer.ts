@@ -13,7 +13,7 @@ export function layer(config: LayerConfig, { chunk }: Params): Layer {
   // As in the paper's models, of 64 channels each.
   const a = d % 2 === 0 && e % 2 === 0 ? 2 * h : h;
   const [p, r] = [(h * d) / a, (h * e) / a];
-  const matrix = (out: number, into: number): LayerParameter => ({ shape: [out, into], initial: { deviation: 0.02 } });
+  const matrix = (out: number, into: number): LayerParameter => ({ shape: [out, into], initial: { std: 0.02 } });
   const ones = (extent: number): LayerParameter => ({ shape: [extent], initial: { value: 1 } });
   return {
     parameters: {
@@ -41,7 +41,7 @@ export function layer(config: LayerConfig, { chunk }: Params): Layer {
   };
 }
 
-/** Of x [b, n, c] over the tokens of each chunk, [b, chunks, c]. */
+/** The mean of x [b, n, c] over the tokens of each chunk, [b, chunks, c]. */
 function chunkMeans(x: Tensor, chunk: number): Tensor {
   const [b, n, c] = x.shape as [number, number, number];
   const chunks = Math.ceil(n / chunk);

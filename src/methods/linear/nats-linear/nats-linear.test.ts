@@ -57,7 +57,7 @@ const cases = fc
     b: extent(2),
     n: extent(60),
     h: extent(2),
-    // Of each head of the delta rule: heads of softmax attention, and channels of these.
+    // For each head of the delta rule: heads of softmax attention, and their channels.
     heads: extent(3),
     p: extent(7),
     r: extent(7),

@@ -9,7 +9,7 @@ export const CHUNK = 16;
 /** Log decay of every token; factor on the cosine of query and key. */
 export const LOG_DECAY = -0.002;
 export const SHARPNESS = 20;
-/** Of so many chunks one holds needles. */
+/** One chunk in so many holds needles. */
 export const SPARSITY = 8;
 
 export interface Needles {

@@ -74,7 +74,7 @@ function layerOf(given: Given, params: Params) {
       beta: tensor(x.beta, [b, n, h]),
     },
     softmax: { q: heads(x.q, gains.q), k: heads(x.k, gains.k), v: tensor(x.v, [b, n, a, r]) },
-    // Of [b, n, a, 2] the weights of both.
+    // The weights of both branches, [b, n, a, 2].
     weights: Float64Array.from(x.mix, (logit, i) => 1 / (1 + Math.exp(at(x.mix, i ^ 1) - logit))),
   };
 }

@@ -30,7 +30,7 @@ const SIZES = [0.25, 0.5, 0.7, 1];
 const FEATURES = [16, 64, 256];
 /** Keys chosen by their estimated weights. */
 const CHOSEN = 32;
-/** Of the compressed maps. */
+/** Tokens of the compressed maps. */
 const LONGER = 512;
 const CELLS = 32;
 const BUDGETS = [8, 16, 32, 64, 128];

@@ -80,7 +80,7 @@ test.each([false, true])(
   },
 );
 
-test('features are worked out once for each key, and for settings that differ in what is seen once', () => {
+test('features are computed once for each key, and for settings that differ in what is seen once', () => {
   const inputs = inputsOf(9, 1);
   const exp = vi.spyOn(Math, 'exp');
   const count = (work: () => unknown) => {

@@ -95,7 +95,7 @@ class Features {
     return Math.max(...this.exponents.subarray(row * this.#count, (row + 1) * this.#count));
   }
 
-  /** Of all rows of the row's batch and head. */
+  /** The largest exponent of the row's batch and head. */
   largestOfHead(row: number): number {
     return this.#largest[this.#headOf(row)] as number;
   }

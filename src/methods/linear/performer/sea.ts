@@ -6,7 +6,7 @@
 import { checkParams, checkWhole } from '../../../check';
 import { type HostTensor, hostTensor } from '../../../tensor/host';
 
-/** Of values for b batches of m keys and g key/value heads; `width` cells a map. */
+/** For values of b batches of m keys and g key/value heads; `width` cells a map. */
 interface PositionExtents {
   readonly b: number;
   readonly m: number;

@@ -45,7 +45,7 @@ export function gradientDeviation(attend: Attend, steps: number, seed: number): 
   return Math.sqrt(norms.reduce((sum, norm) => sum + (norm - mean) ** 2, 0) / steps) / mean;
 }
 
-/** Of queries, keys, values and outputs, [D, D] each. */
+/** The projections of queries, keys, values and outputs, [D, D] each. */
 type Matrices = [Float64Array, Float64Array, Float64Array, Float64Array];
 
 function outputs(attend: Attend, x: Float64Array, [q, k, v, o]: Matrices) {
@@ -55,7 +55,7 @@ function outputs(attend: Attend, x: Float64Array, [q, k, v, o]: Matrices) {
   return { inputs, mixed, out: times(mixed, o) };
 }
 
-/** Of half the mean squared distance of a token's output from its target. */
+/** The gradients of half the mean squared distance of a token's output from its target. */
 function gradients(attend: Attend, x: Float64Array, matrices: Matrices, target: Float64Array): Matrices {
   const { inputs, mixed, out } = outputs(attend, x, matrices);
   const byOut = out.map((value, at) => (value - (target[at] as number)) / N);
@@ -96,7 +96,7 @@ function times(a: Float64Array, b: Float64Array, inner = D): Float64Array {
   });
 }
 
-/** Of rows of `columns` numbers. */
+/** The transpose of a matrix with `columns` columns. */
 function transposed(a: Float64Array, columns: number): Float64Array {
   const rows = a.length / columns;
   return a.map((_, at) => a[(at % rows) * columns + Math.floor(at / rows)] as number);

@@ -22,7 +22,7 @@ import { causal, choice, number, seed, whole } from '../../schema';
 import { pairWeights } from '../../weights';
 import { encode } from './positions';
 import { features, keysOf, reference } from './reference';
-import { anglesOf, checkPositions, type Phi, POSITIONS, type TransnormerParams, type Turns } from './settings';
+import { anglesOf, checkPositions, type Phi, POSITIONS, type Rotations, type TransnormerParams } from './settings';
 
 export const transnormer = defineMethod({
   name: 'transnormer',
@@ -42,7 +42,7 @@ export const transnormer = defineMethod({
     epsilon: number('added to the root mean square of the norm', { least: 0, preset: 1e-8 }),
     positions: choice(
       POSITIONS,
-      'lrpe: features of queries and keys are reflected, and turned by their positions',
+      'lrpe: features of queries and keys are reflected, and rotated by their positions',
       'none',
     ),
     seed: seed('of the reflection, if not given', 0),
@@ -127,10 +127,10 @@ export const transnormer = defineMethod({
 const MAPS: Readonly<Record<Phi, FeatureMap | undefined>> = { '1+elu': eluPlusOne, elu, relu, identity: undefined };
 
 type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
-type Given = Qkv & Turns<Tensor>;
+type Given = Qkv & Rotations<Tensor>;
 
-/** Queries or keys as they are multiplied: mapped to features and turned by their positions. */
-function prepared(x: Tensor, turns: Turns<Tensor>, params: TransnormerParams, { signal }: Control): Tensor {
+/** Queries or keys as they are multiplied: mapped to features and rotated by their positions. */
+function prepared(x: Tensor, turns: Rotations<Tensor>, params: TransnormerParams, { signal }: Control): Tensor {
   const map = params.attention === 'norm' ? MAPS[params.phi] : undefined;
   const phi = map ? map.forward(x, { signal }) : x;
   return params.positions === 'none' ? phi : encode(phi, turns, params, { signal });
@@ -155,7 +155,7 @@ type Shaped = { readonly shape: readonly number[] };
 
 /** Blocks, and what comes after a token, need queries and keys that are the same tokens. */
 function checkTokens(
-  inputs: Readonly<Record<'q' | 'k' | 'v', Shaped>> & Turns<Shaped>,
+  inputs: Readonly<Record<'q' | 'k' | 'v', Shaped>> & Rotations<Shaped>,
   params: TransnormerParams,
 ): void {
   const { q, k, v } = inputs;

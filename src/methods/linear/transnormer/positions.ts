@@ -11,18 +11,18 @@ import type { Control } from '../../../runtime/backend';
 import { withDerivative } from '../../../tape';
 import type { Shape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
-import { type Positions, positionsOf, type TransnormerParams, type Turns } from './settings';
+import { type Positions, positionsOf, type Rotations, type TransnormerParams } from './settings';
 
 /** Rows x [b, n, h, d], contiguous. */
 export function encode(
   x: Tensor,
-  { theta, reflection }: Turns<Tensor>,
+  { theta, reflection }: Rotations<Tensor>,
   params: TransnormerParams,
   control: Pick<Control, 'signal'>,
 ): Tensor {
   const { runtime } = x;
   const [, n, , d] = x.shape as [number, number, number, number];
-  const made = (given: Turns<Tensor>, shape: Shape, of: (positions: Positions) => Float64Array) =>
+  const made = (given: Rotations<Tensor>, shape: Shape, of: (positions: Positions) => Float64Array) =>
     Object.keys(given).length > 0
       ? fromValues(given as Record<string, Tensor>, shape, (values) => of(positionsOf(values, d, params)))
       : runtime.tensor(Float32Array.from(of(positionsOf({}, d, params))), shape);
@@ -30,15 +30,15 @@ export function encode(
     const matrix = made(reflection ? { reflection } : {}, [d, d], (known) => matricesOf(known, d)[of]);
     return matmul(x.reshape([-1, d]), matrix, control).reshape(x.shape);
   };
-  const table = (given: Turns<Tensor>, of: (angle: number) => number) =>
+  const table = (given: Rotations<Tensor>, of: (angle: number) => number) =>
     made(given, [n, 1, d], ({ of: placeOf, theta }) =>
       Float64Array.from({ length: n * d }, (_, at) => {
         const [token, pair] = [Math.floor(at / d), (at % d) >> 1];
         return of(placeOf(token) * (theta[pair] ?? 0));
       }),
     );
-  const tables = (given: Turns<Tensor>) => ({ cos: table(given, Math.cos), sin: table(given, Math.sin) });
-  // Angles are worked out in float64, since they grow with the positions, so their derivative is told.
+  const tables = (given: Rotations<Tensor>) => ({ cos: table(given, Math.cos), sin: table(given, Math.sin) });
+  // Angles are computed in float64, since they grow with the positions, so their derivative is told.
   const learned = withDerivative(
     (theta: Tensor) => tables({ theta }),
     ({ results: { cos, sin }, gradients }) => {

@@ -31,12 +31,12 @@ export function keysOf({ attention, causal, block }: TransnormerParams, i: numbe
   return [first, causal ? i + 1 : past];
 }
 
-/** Queries or keys as they are multiplied: phi of them, turned by their positions. */
+/** Queries or keys as they are multiplied: phi of them, rotated by their positions. */
 export function features(x: HostTensor, inputs: Inputs, params: TransnormerParams): Float64Array {
   const { attention, phi } = params;
   const mapped = attention === 'norm' ? toFloat64(x).map(FEATURES[phi].value) : toFloat64(x);
   const positions = params.positions === 'none' ? undefined : positionsOf(inputs, x.shape[3] as number, params);
-  return positions ? turned(mapped, x.shape, positions) : mapped;
+  return positions ? rotated(mapped, x.shape, positions) : mapped;
 }
 
 /** Undefined for none; without theta and reflection 10000^(-2c/d), as the fast path has it in float32, and a random direction. */
@@ -55,8 +55,8 @@ function positionsOf(
   };
 }
 
-/** Rows [b, n, h, d], reflected and turned by the positions of their tokens. */
-function turned(x: Float64Array, shape: readonly number[], { direction, theta, of }: Positions): Float64Array {
+/** Rows [b, n, h, d], reflected and rotated by the positions of their tokens. */
+function rotated(x: Float64Array, shape: readonly number[], { direction, theta, of }: Positions): Float64Array {
   const [, n, h, d] = shape as [number, number, number, number];
   const result = reflected(x, direction);
   for (let row = 0; row < x.length / d; row++) {
@@ -72,8 +72,8 @@ function turned(x: Float64Array, shape: readonly number[], { direction, theta, o
   return result;
 }
 
-/** From the gradient with respect to the result of `turned` to that by x; adds that by theta to `gradTheta`. */
-function turnedGradient(
+/** From the gradient with respect to the result of `rotated` to that by x; adds that by theta to `gradTheta`. */
+function rotatedGradient(
   result: Float64Array,
   grad: Float64Array,
   shape: readonly number[],
@@ -140,7 +140,7 @@ export function reference(
   const positions = params.positions === 'none' ? undefined : positionsOf(inputs, d, params);
   const gradTheta = new Float64Array(Math.floor(d / 2));
   const gradInput = (x: HostTensor, phi: Float64Array, grad: Float64Array) => {
-    const gradMapped = positions ? turnedGradient(phi, grad, x.shape, positions, gradTheta) : grad;
+    const gradMapped = positions ? rotatedGradient(phi, grad, x.shape, positions, gradTheta) : grad;
     if (attention === 'diag') return gradMapped;
     return toFloat64(x).map((value, at) => FEATURES[params.phi].slope(value) * numberAt(gradMapped, at));
   };

@@ -19,9 +19,9 @@ export interface TransnormerParams {
 
 export type Phi = '1+elu' | 'elu' | 'relu' | 'identity';
 
-/** What rows of d channels are turned by. */
+/** What rows of d channels are rotated by. */
 export interface Positions {
-  /** Of length 1, to which rows are reflected. */
+  /** The unit vector along which rows are reflected. */
   readonly direction: ArrayLike<number>;
   /** For each pair of channels the angle from a position to the next; a last channel without a pair stays. */
   readonly theta: ArrayLike<number>;
@@ -30,10 +30,14 @@ export interface Positions {
 }
 
 /** What positions are given by. */
-export type Turns<T> = { readonly theta?: T | undefined; readonly reflection?: T | undefined };
+export type Rotations<T> = { readonly theta?: T | undefined; readonly reflection?: T | undefined };
 
 /** Throws unless theta and reflection are wanted, and of the shapes that heads of d channels need. */
-export function checkPositions(given: Turns<{ readonly shape: Shape }>, d: number, { positions }: TransnormerParams) {
+export function checkPositions(
+  given: Rotations<{ readonly shape: Shape }>,
+  d: number,
+  { positions }: TransnormerParams,
+) {
   for (const [name, length] of [
     ['theta', Math.floor(d / 2)],
     ['reflection', d],
@@ -52,7 +56,7 @@ export const anglesOf = (d: number) =>
 
 /** As the authors' code starts, but for what is given, with a random reflection. */
 export function positionsOf(
-  { theta, reflection }: Turns<HostTensor>,
+  { theta, reflection }: Rotations<HostTensor>,
   d: number,
   { attention, block, seed }: TransnormerParams,
 ): Positions {

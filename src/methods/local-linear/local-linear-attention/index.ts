@@ -22,7 +22,7 @@ export const localLinearAttention = defineMethod({
   name: 'local-linear-attention',
   family: 'local-linear',
   short: 'local-linear',
-  summary: 'softmax attention that fits a line in the place of a mean: less biased, some times as slow',
+  summary: 'softmax attention that fits a line in place of a mean: less biased, some times as slow',
   paper: {
     title: 'Local Linear Attention: An Optimal Interpolation of Linear and Softmax Attention For Test-Time Regression',
     arxiv: '2510.01450',
@@ -36,11 +36,14 @@ export const localLinearAttention = defineMethod({
     causal,
     scale,
     solver: choice(SOLVERS, 'conjugate gradients, or the matrix of each row; else conjugate gradients'),
-    tolerance: number('of conjugate gradients: what may be left of the right side, relative to its norm', {
-      above: 0,
-      below: 1,
-      preset: 1e-6,
-    }),
+    tolerance: number(
+      'of conjugate gradients: the residual at which to stop, relative to the norm of the right-hand side',
+      {
+        above: 0,
+        below: 1,
+        preset: 1e-6,
+      },
+    ),
     maxIterations: whole('of conjugate gradients; a row that needs more is an error', { least: 1, preset: 32 }),
   }),
 
@@ -55,7 +58,7 @@ export const localLinearAttention = defineMethod({
   /** A ridge for each token and head. Reconstructed: its projection, which starts from the ridge of the params. */
   layer: ({ width, heads }, { ridge }) => ({
     parameters: {
-      'ridge_proj.weight': { shape: [heads, width], initial: { deviation: 0.02 } },
+      'ridge_proj.weight': { shape: [heads, width], initial: { std: 0.02 } },
       // Softplus of it is the ridge.
       'ridge_proj.bias': { shape: [heads], initial: { value: ridge + Math.log(-Math.expm1(-Math.max(ridge, 1e-6))) } },
     },

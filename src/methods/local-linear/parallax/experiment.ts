@@ -227,6 +227,6 @@ async function times(context: MeasureContext) {
   return {
     measured: `${formatRatio(ratio.value)} the time at n = ${n}, ${formatTime(corrected)} against ${formatTime(plain)}`,
     values: { ratio },
-    details: `Forward, causal, h = ${h}, d = ${d}, f32, medians. Four products a pair in the place of two.`,
+    details: `Forward, causal, h = ${h}, d = ${d}, f32, medians. Four products a pair in place of two.`,
   };
 }

@@ -1,6 +1,6 @@
 /**
  * Parallax, parameterized local linear attention: softmax attention less the covariance of values and keys under its weights,
- * times a learned r of each query in the place of the one that local linear attention solves for.
+ * times a learned r of each query in place of the one that local linear attention solves for.
  * Source: Zuo et al. 2026, arXiv 2605.29157; that r's scores are not scaled, and the layer, as in the authors' code.
  */
 import * as valibot from 'valibot';

@@ -18,7 +18,7 @@ export interface Regressions {
   readonly targets: Float32Array;
 }
 
-/** Of a query: means of values and keys under its weights, covariances of values and keys, and of keys, row-major. */
+/** Means of values and keys under a query's weights, covariances of values and keys and of keys, row-major. */
 export interface Moments {
   readonly mean: Float64Array;
   readonly covariance: Float64Array;

@@ -201,7 +201,7 @@ async function speeds(context: MeasureContext) {
   const { rows, rounds } = byLength.at(-1) as CausalTimes;
   const [row, near] = [labels.indexOf('power'), labels.indexOf('sliding')];
   const [most, plain] = [rows[row], rows[near]] as [MaskSpeed, MaskSpeed];
-  // Of all lengths, dense causal attention before the masks of each.
+  // All lengths, each with dense causal attention before its masks.
   const together = byLength.flatMap((one) => one.rounds);
   const growth = overRounds(together, (times) => {
     const speedups = lengths.map((_, at) => {

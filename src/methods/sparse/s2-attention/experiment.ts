@@ -83,7 +83,7 @@ export const experiment = defineExperiment({
   measure: { union, phases, density, cache, speed },
 });
 
-/** Of the pairs of blocks in the past, the share that some head sees. */
+/** The share of past block pairs that some head sees. */
 function unionOf(pattern: S2Pattern, blocks: number, h: number, g: number): number {
   const mask = s2Blocks(pattern);
   let seen = 0;

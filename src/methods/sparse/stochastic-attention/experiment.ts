@@ -301,7 +301,7 @@ async function speed(context: MeasureContext) {
     measured: `${ratios.map((ratio) => ratio.toFixed(1)).join(', ')} times at n = ${lengths.join(', ')} with w = ${window}`,
     values: { published: over(published, Math.min), share: over(allowed, Math.max) },
     details:
-      'Causal, one head of 64 dimensions, medians; the order and its tiles are worked out once, before. Both are kernels of this library.',
+      'Causal, one head of 64 dimensions, medians; the order and its tiles are computed once, before. Both are kernels of this library.',
     series: chart(
       'speed-up over exact causal attention',
       { n: lengths },

@@ -58,7 +58,7 @@ export function gatedForward<Params>(
 export function gateLayer(width: number, heads: number): Layer {
   const parameters: Record<string, LayerParameter> = {};
   for (const gate of GATES) {
-    parameters[`${gate}_proj.weight`] = { shape: [heads, width], initial: { deviation: 0.02 } };
+    parameters[`${gate}_proj.weight`] = { shape: [heads, width], initial: { std: 0.02 } };
     parameters[`${gate}_proj.bias`] = { shape: [heads], initial: { value: 0 } };
   }
   return {

@@ -105,7 +105,7 @@ export const stochasticAttention = defineMethod({
 
 const kept = new BoundedMap<string, Mask>(16);
 
-/** The same mask for the same settings, so that what follows from it is worked out once. */
+/** The same mask for the same settings, so that what follows from it is computed once. */
 function seeded(n: number, seed: number, window: Window): Mask {
   const key = JSON.stringify([n, seed, window]);
   return kept.get(key, () => stochastic({ ...window, permutation: randomPermutation(n, seed) }));

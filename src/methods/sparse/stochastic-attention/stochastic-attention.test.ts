@@ -291,7 +291,7 @@ describe('cost', () => {
 
   test('is that of n w pairs, twice and the gates when gated', () => {
     expect(cost({ window: 8 })).toMatchObject({ flops: 2 * 4 * 50 * 8 * 2 * (3 + 5), visited: 8 / 50, state: 0 });
-    // Of the sliding window 4 before and 3 after, 10 + 6 keys lie beyond the ends.
+    // 10 + 6 keys of the sliding window, 4 before and 3 after, lie beyond the ends.
     const pairs = 50 * 8 + (50 * 8 - 16);
     expect(cost({ window: 8, gated: true }).flops).toBe(2 * 4 * (pairs * 2 * (3 + 5) + 3 * 50 * 5));
     expect(cost({ window: 8, gated: true }).visited).toBeCloseTo(pairs / 2500, 12);
