@@ -46,6 +46,7 @@ export { type BatchNormOptions, type BatchNormResult, batchNorm } from './ops/ba
 export type { CacheLayer, CacheLayerOptions, CacheRope } from './ops/cache/layer';
 export type { CacheDType } from './ops/cache/layout';
 export { cast, concat, contiguous, type PadOptions, pad } from './ops/copy';
+export { createRuntime, defaultRuntime, type RuntimeOptions } from './ops/create-runtime';
 export { type CrossEntropyOptions, crossEntropy } from './ops/cross-entropy';
 export { type CumulativeSumOptions, cumulativeSum } from './ops/cumulative-sum';
 export {
@@ -124,7 +125,7 @@ export { type SoftmaxOptions, softmax } from './ops/softmax';
 export { type ArgsortOptions, argsort, type TopKOptions, topK } from './ops/top-k';
 export type { BackendName, Control } from './runtime/backend';
 export type { MemoryReport } from './runtime/memory';
-export { createRuntime, defaultRuntime, type Runtime, type RuntimeOptions } from './runtime/runtime';
+export type { Runtime } from './runtime/runtime';
 export type { GpuBufferLike, GpuDeviceLike, GpuOptions, GpuSizes } from './runtime/webgpu/adapter';
 export {
   type DerivativeContext,

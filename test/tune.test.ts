@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest';
 import { createRuntime, type TuneReport } from '../src/index';
+import { sizesOf, tableSizes } from '../src/ops/attention/webgpu/sizes';
+import { TUNABLE } from '../src/ops/attention/webgpu/tunable';
+import { readTuned, withTuned } from '../src/ops/sizes/tuned-file';
 import { adapterOf, identifyAdapter, openDevice } from '../src/runtime/webgpu/adapter';
 import { Device } from '../src/runtime/webgpu/device';
-import { sizesOf, tableSizes } from '../src/runtime/webgpu/sizes';
-import { readTuned, withTuned } from '../src/runtime/webgpu/tuned-file';
 import * as tuning from '../src/tune/index';
-import { TUNABLE } from '../src/tune/works';
 import { expectRefusal, saccade } from './command-line';
 
 const caches = vi.hoisted(() => ({ folder: '' }));

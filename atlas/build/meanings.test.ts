@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { papers } from '../../src/methods/papers';
 import { loadUniversalSentenceEncoder, type UniversalSentenceEncoder } from '../../src/models';
-import { createRuntime } from '../../src/runtime/runtime';
+import { createRuntime } from '../../src/ops/create-runtime';
 import { type Meaning, rank, unpacked } from '../site/tasks/meaning';
 import { meanings } from './meanings';
 

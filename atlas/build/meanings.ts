@@ -3,7 +3,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { papers } from '../../src/methods/papers';
 import { loadUniversalSentenceEncoder } from '../../src/models/universal-sentence-encoder';
-import { createRuntime } from '../../src/runtime/runtime';
+import { createRuntime } from '../../src/ops/create-runtime';
 import type { Meaning } from '../site/tasks/meaning';
 import { ROOT } from './standing';
 

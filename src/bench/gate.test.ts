@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { WrongResultError } from '../measure/gate';
-import { createRuntime } from '../runtime/runtime';
+import { createRuntime } from '../ops/create-runtime';
 import { backward } from './attention-operations';
 import { gateOf } from './gate';
 import { inputsOf, MASK_NAMES, MASKS, type MaskName, type Problem } from './problem';

@@ -1,6 +1,6 @@
 import { describe, expect, inject, test } from 'vitest';
 import { UnsupportedError } from '../errors';
-import { createRuntime } from '../runtime/runtime';
+import { createRuntime } from '../ops/create-runtime';
 import { gpuRows } from './gpu-rows';
 import type { BenchOptions } from './options';
 import { MASKS } from './problem';

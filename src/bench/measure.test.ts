@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createRuntime } from '../runtime/runtime';
+import { createRuntime } from '../ops/create-runtime';
 import type { Contender, Session } from './contender';
 import { type Entry, Measurement, roundsOf, type Timed } from './measure';
 import { MASKS, type Problem } from './problem';

@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WrongResultError } from '../measure/gate';
 import { callsFor, rotated } from '../measure/timing';
+import type { RuntimeOptions } from '../ops/create-runtime';
 import type { Control } from '../runtime/backend';
-import type { RuntimeOptions } from '../runtime/runtime';
 import { reasonOf } from '../text/reason';
 import { operationOf } from './attention-operations';
 import type { Contender, Session } from './contender';

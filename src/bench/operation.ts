@@ -1,6 +1,8 @@
 /** Operations of which all calls read and write the same tensors, and what operations share. */
+
+import { createRuntime } from '../ops/create-runtime';
 import type { Control } from '../runtime/backend';
-import { createRuntime, type Runtime } from '../runtime/runtime';
+import type { Runtime } from '../runtime/runtime';
 import { hostTensor, pickRows } from '../tensor/host';
 import { type Shape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';

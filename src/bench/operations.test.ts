@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from 'vitest';
-import { createRuntime } from '../runtime/runtime';
+import { createRuntime } from '../ops/create-runtime';
 import { tokenCopy } from './copy';
 import { appending, decoding, prefill, readOfKeys, skinnyProduct } from './decode-operations';
 import { gateOf } from './gate';

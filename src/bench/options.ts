@@ -1,5 +1,5 @@
 /** The settings of a benchmark, and the command line that repeats it. */
-import type { RuntimeOptions } from '../runtime/runtime';
+import type { RuntimeOptions } from '../ops/create-runtime';
 import { shellCommand } from '../text/shell';
 import { MASKS, type MaskName, type Problem } from './problem';
 

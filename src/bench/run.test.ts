@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { createRuntime } from '../runtime/runtime';
+import { createRuntime } from '../ops/create-runtime';
 import type { BenchOptions } from './options';
 import { type BenchReport, INCOMPLETE, MEASURES, type MeasureName, reaches } from './report';
 import { runSuite } from './run';

@@ -1,5 +1,6 @@
 import { peakRate } from '../measure/peak';
-import { createRuntime, type Runtime, type RuntimeOptions } from '../runtime/runtime';
+import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
+import type { Runtime } from '../runtime/runtime';
 import type { BenchOptions } from './options';
 
 /** What `createRuntime` takes: for threads of the given build, or of the one it chooses, or for a GPU, which has neither. */

@@ -1,5 +1,5 @@
 import { timeCalls } from '../measure/timing';
-import type { RuntimeOptions } from '../runtime/runtime';
+import type { RuntimeOptions } from '../ops/create-runtime';
 import { operationOf } from './attention-operations';
 import type { Contender, Session } from './contender';
 import type { Runtimes } from './runtimes';

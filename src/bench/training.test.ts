@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { createRuntime } from '../runtime/runtime';
+import { createRuntime } from '../ops/create-runtime';
 import { gateOf } from './gate';
 import { givenOf } from './given';
 import { peersSource } from './peers';

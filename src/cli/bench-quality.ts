@@ -14,8 +14,8 @@ import { plansOf, type QualityOptions, runQuality, type Store, settingOf } from 
 import { INCOMPLETE } from '../bench/report';
 import { isRecord } from '../check';
 import { describeMachine, formatMachine } from '../machine';
+import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import { htmlPage } from '../report/page';
-import { createRuntime, type RuntimeOptions } from '../runtime/runtime';
 import { printable } from '../text/printable';
 import { shellCommand } from '../text/shell';
 import { formatTable } from '../text/table';

@@ -5,7 +5,8 @@ import { Runtimes } from '../bench/runtimes';
 import { BackendError, SaccadeError, UnsupportedError } from '../errors';
 import { describeMachine, formatMachine, type Machine } from '../machine';
 import { exactAttention } from '../methods/dense/attention';
-import type { Runtime, RuntimeOptions } from '../runtime/runtime';
+import type { RuntimeOptions } from '../ops/create-runtime';
+import type { Runtime } from '../runtime/runtime';
 import { type Column, formatTable } from '../text/table';
 
 /** A way to compute: whether this machine has it, and if so how exact and how fast it is. */

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { UnsupportedError } from '../errors';
-import { readTunedText, tunedPath, withTuned } from '../runtime/webgpu/tuned-file';
+import { readTunedText, tunedPath, withTuned } from '../ops/sizes/tuned-file';
 import { formatRatio, formatTime } from '../text/format';
 import { printable } from '../text/printable';
 import { type Column, formatTable } from '../text/table';

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parallax } from '../methods/local-linear/parallax';
-import { createRuntime, type Runtime } from '../runtime/runtime';
+import { createRuntime } from '../ops/create-runtime';
+import type { Runtime } from '../runtime/runtime';
 import { type HostTensor, toFloat64 } from '../tensor/host';
 import { uniform } from '../tensor/random';
 import { compare } from './compare';

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadUniversalSentenceEncoder, type UniversalSentenceEncoder } from '../models/universal-sentence-encoder';
-import { createRuntime, type Runtime } from '../runtime/runtime';
+import { createRuntime } from '../ops/create-runtime';
+import type { Runtime } from '../runtime/runtime';
 import { mobyDick, takeTokens, textInputs } from './inputs';
 
 let runtime: Runtime;

@@ -4,7 +4,7 @@ import type { Method } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
 import { findMethod, methods } from '../methods/registry';
 import { attention } from '../ops/attention';
-import { createRuntime } from '../runtime/runtime';
+import { createRuntime } from '../ops/create-runtime';
 import type { Tensor } from '../tensor/tensor';
 import type { MeasuredRow } from './comparison';
 import { isComparable, isSpatial } from './contenders';

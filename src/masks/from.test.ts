@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { createRuntime } from '../runtime/runtime';
+import { createRuntime } from '../ops/create-runtime';
 import { hostTensor } from '../tensor/host';
 import { from } from './from';
 import { keyWords } from './key-words';

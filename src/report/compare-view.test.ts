@@ -10,7 +10,7 @@ import { imageInputs } from '../compare/image-inputs';
 import { useOf } from '../compare/use';
 import { describeMachine } from '../machine';
 import { exactAttention } from '../methods/dense/attention';
-import { createRuntime } from '../runtime/runtime';
+import { createRuntime } from '../ops/create-runtime';
 import { uniform } from '../tensor/random';
 import { formatPercent } from '../text/format';
 import { comparisonHtml } from './comparison-page';

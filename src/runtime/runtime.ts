@@ -1,65 +1,8 @@
-import { checkOptions, checkWhole, show } from '../check';
-import { ParameterError, UnsupportedError } from '../errors';
 import { Runtime } from '../tensor/tensor';
-import { BACKENDS, type Backend, type BackendName } from './backend';
+import type { Backend } from './backend';
 import { Calls } from './calls';
-import type { GpuOptions } from './webgpu/adapter';
 
 export { Runtime };
 
-export interface RuntimeOptions {
-  /** Where to compute; `'auto'` (default) is wasm. A named one that is missing is an error, never another one. */
-  readonly backend?: BackendName | 'auto';
-  /** Threads of the wasm backend, at least 1. Default: one per core, or 1 where threads cannot be had. */
-  readonly threads?: number;
-  /** Which build of the wasm kernels; default: relaxed SIMD (fused multiply-add) where the platform has it. */
-  readonly simd?: 'relaxed' | 'baseline';
-  /** Of the webgpu backend: which device, and what its kernels may use. */
-  readonly webgpu?: GpuOptions;
-}
-
-const OPTION_NAMES = ['backend', 'threads', 'simd', 'webgpu'];
-
 /** A runtime whose calls a backend computes. */
 export const runtimeOn = (backend: Backend): Runtime => new Runtime(backend, new Calls(backend));
-
-/** A new runtime. */
-export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
-  checkOptions('createRuntime', options, OPTION_NAMES);
-  const { backend = 'auto', threads, simd, webgpu } = options;
-  if (backend !== 'auto' && !BACKENDS.includes(backend)) {
-    throw new ParameterError(`backend must be one of auto, ${BACKENDS.join(', ')}, got ${show(backend)}`);
-  }
-  if (threads !== undefined) checkWhole('threads', threads, 1, 256);
-  if (simd !== undefined && simd !== 'relaxed' && simd !== 'baseline') {
-    throw new ParameterError(`simd must be 'relaxed' or 'baseline', got ${show(simd)}`);
-  }
-  if (webgpu !== undefined && backend !== 'webgpu')
-    throw new UnsupportedError(`the option webgpu needs backend 'webgpu', got ${show(backend)}`);
-  if (backend === 'webgpu' || backend === 'reference') {
-    if (threads !== undefined || simd !== undefined) {
-      throw new UnsupportedError(
-        `the ${backend} backend has no threads and no SIMD to choose: leave threads and simd out`,
-      );
-    }
-    if (backend === 'reference') {
-      const { ReferenceBackend } = await import('./reference/backend');
-      return runtimeOn(new ReferenceBackend());
-    }
-    const { WebGpuBackend } = await import('./webgpu/backend');
-    return runtimeOn(await WebGpuBackend.create(webgpu ?? {}));
-  }
-  const { WasmBackend } = await import('./wasm/backend');
-  return runtimeOn(await WasmBackend.create({ threads, simd }));
-}
-
-let shared: Promise<Runtime> | undefined;
-
-/** The runtime that is made on first use, with default options, for callers who do not need their own. */
-export function defaultRuntime(): Promise<Runtime> {
-  shared ??= createRuntime().catch((error) => {
-    shared = undefined;
-    throw error;
-  });
-  return shared;
-}

@@ -11,8 +11,9 @@ import {
   type TuneReport,
   tuneWebGpu,
 } from '../index';
-import type { Sizes } from '../runtime/webgpu/sizes';
-import { TUNABLE, type Work } from './works';
+import type { Sizes } from '../ops/attention/webgpu/sizes';
+import { TUNABLE } from '../ops/attention/webgpu/tunable';
+import type { Work } from '../ops/sizes/tunable';
 
 const { attention, workgroups } = TUNABLE;
 

@@ -2,15 +2,17 @@
 import { BackendError, SaccadeError } from '../errors';
 import { checkResult, largestOf, WrongResultError } from '../measure/gate';
 import { timeCalls } from '../measure/timing';
-import { createRuntime, type Runtime } from '../runtime/runtime';
+import { TUNABLE } from '../ops/attention/webgpu/tunable';
+import { faultOfSizes } from '../ops/sizes/schemas';
+import type { Tunable, Work } from '../ops/sizes/tunable';
+import { ReferenceBackend } from '../runtime/reference/backend';
+import { type Runtime, runtimeOn } from '../runtime/runtime';
 import { adapterOf, type GpuSizes, identifyAdapter, openDevice } from '../runtime/webgpu/adapter';
+import { WebGpuBackend } from '../runtime/webgpu/backend';
 import { Device } from '../runtime/webgpu/device';
-import { faultOfSizes } from '../runtime/webgpu/size-schemas';
-import { type Sizes, tableSizes } from '../runtime/webgpu/sizes';
 import type { Tensor } from '../tensor/tensor';
 import { type Course, isFaster, type Racer, type Result, race, type Standing } from './race';
 import type { TunedCandidate, TuneOptions, TuneReport } from './report';
-import { TUNABLE, type Tunable, type Work } from './works';
 
 const COURSES: Readonly<Record<'quick' | 'thorough', Course>> = {
   quick: { sample: 20, heats: 1, finals: 3 },
@@ -22,12 +24,12 @@ export async function tune({ quick, signal, onProgress, ...asked }: TuneOptions)
   const { device, isOwn } = await openDevice(asked);
   try {
     const tuning = await Tuning.open(device, { subgroups: asked.subgroups, quick, signal });
-    const names = Object.keys(TUNABLE) as (keyof Sizes)[];
+    const entries = Object.entries(TUNABLE);
     const sizes: Record<string, unknown> = {};
     const candidates: TunedCandidate[] = [];
-    for (const [at, name] of names.entries()) {
-      const tried = await tuning.entry(name, (share, what) =>
-        onProgress?.((at + share) / names.length, `${name}, ${what}`),
+    for (const [at, [name, tunable]] of entries.entries()) {
+      const tried = await tuning.entry(name, tunable as Tunable<unknown>, (share, what) =>
+        onProgress?.((at + share) / entries.length, `${name}, ${what}`),
       );
       const kept = tried.find(({ verdict }) => verdict === 'kept') as TunedCandidate;
       if (!kept.isTable) sizes[name] = kept.sizes;
@@ -58,15 +60,15 @@ class Tuning {
   ) {}
 
   /** All candidates for an entry of the table, its own first. */
-  async entry<Name extends keyof Sizes>(
-    name: Name,
+  async entry(
+    name: string,
+    { table: tableOf, candidates, label, trials, timed }: Tunable<unknown>,
     onProgress: (share: number, what: string) => void,
   ): Promise<TunedCandidate[]> {
-    const { candidates, label, trials, timed } = TUNABLE[name] as Tunable<Sizes[Name]>;
     const { isSoftware } = this.device;
     const quick = this.asked.quick === true;
-    const table = tableSizes(this.device)[name];
-    const isTable = (sizes: Sizes[Name]) => JSON.stringify(sizes) === JSON.stringify(table);
+    const table = tableOf(this.device);
+    const isTable = (sizes: unknown) => JSON.stringify(sizes) === JSON.stringify(table);
     const all = [table, ...candidates(table, this.device).filter((sizes) => !isTable(sizes))];
     const failures = new Map<number, Failure>();
     const ready: Ready[] = [];
@@ -109,11 +111,9 @@ class Tuning {
     }
   }
 
-  #open(sizes: GpuSizes): Promise<Runtime> {
-    return createRuntime({
-      backend: 'webgpu',
-      webgpu: { device: this.device.gpu, subgroups: this.asked.subgroups, sizes },
-    });
+  async #open(sizes: GpuSizes): Promise<Runtime> {
+    const { subgroups } = this.asked;
+    return runtimeOn(await WebGpuBackend.create({ device: this.device.gpu, subgroups, sizes }));
   }
 
   /** Computes what is checked, and once what is timed. */
@@ -158,7 +158,7 @@ type Gate = (runtime: Runtime, signal: AbortSignal | undefined) => Promise<void>
 
 /** Gates for calls, which know what the reference computes. */
 async function gatesOf(works: readonly Work[]): Promise<Gate[]> {
-  using reference = await createRuntime({ backend: 'reference' });
+  using reference = runtimeOn(new ReferenceBackend());
   const compute = (work: Work, runtime: Runtime, signal?: AbortSignal) =>
     Promise.all(runtime.scope(() => work.run(work.inputs(runtime), { signal }).map((tensor) => tensor.read())));
   const gates: Gate[] = [];

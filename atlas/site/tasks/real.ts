@@ -4,7 +4,7 @@ import type { Qkv } from '../../../src/compare/contenders';
 import type { DescribedInputs } from '../../../src/compare/inputs';
 import type { Picture } from '../../../src/compare/picture';
 import type { Control } from '../../../src/runtime/backend';
-import { createRuntime } from '../../../src/runtime/runtime';
+import { createRuntime } from '../../../src/ops/create-runtime';
 import type { DType } from '../../../src/tensor/dtype';
 import type { HostTensor } from '../../../src/tensor/host';
 import { loadEncoder } from './encoder';

@@ -1,7 +1,7 @@
 /** Weights that pages draw are those by which the reference sums values. */
 import { describe, expect, test } from 'vitest';
 import { methods } from '../../../src/methods/registry';
-import { createRuntime } from '../../../src/runtime/runtime';
+import { createRuntime } from '../../../src/ops/create-runtime';
 import { type HostTensor, toFloat64 } from '../../../src/tensor/host';
 import { TILE } from '../constants';
 import { isSpatial, sampleParams } from '../problem';

@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UnsupportedError } from '../../errors';
 import { describeMachine, type Machine } from '../../machine';
-import type { RuntimeOptions } from '../../runtime/runtime';
+import type { RuntimeOptions } from '../../ops/create-runtime';
 import { packageRoot } from '../peers';
 import { IN_SOFTWARE } from '../report';
 import { connectedChromium, headlessChromium, type PageOpener, visitingBrowser } from './browsers';

@@ -1,6 +1,6 @@
 /** The script of the pages in which contenders run, and of the one that shows them as frames in a user's browser. */
 import { describeMachine } from '../../machine';
-import { createRuntime, type RuntimeOptions } from '../../runtime/runtime';
+import { createRuntime, type RuntimeOptions } from '../../ops/create-runtime';
 import { describeAdapter, isSoftware } from '../../runtime/webgpu/adapter';
 import type { Session } from '../contender';
 import { givenOf } from '../given';

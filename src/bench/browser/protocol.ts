@@ -1,6 +1,6 @@
 /** What the benchmark and a page that it has opened say to each other; the page answers one question at a time. */
 import type { Machine } from '../../machine';
-import type { RuntimeOptions } from '../../runtime/runtime';
+import type { RuntimeOptions } from '../../ops/create-runtime';
 import type { BenchBackend } from '../options';
 import type { MaskName } from '../problem';
 import type { TrainingName } from '../trainings';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createRuntime } from '../../runtime/runtime';
+import { createRuntime } from '../../ops/create-runtime';
 import type { BenchOptions } from '../options';
 import type { BenchRow } from '../report';
 import { runSuite } from '../run';

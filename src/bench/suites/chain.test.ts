@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createRuntime } from '../../runtime/runtime';
+import { createRuntime } from '../../ops/create-runtime';
 import { chain, chainArithmetic, chainGradients, OPS } from '../chain-operations';
 import { gateOf } from '../gate';
 import type { BenchOptions } from '../options';

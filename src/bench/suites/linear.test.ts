@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createRuntime } from '../../runtime/runtime';
+import { createRuntime } from '../../ops/create-runtime';
 import { gateOf } from '../gate';
 import { causalLinear } from '../linear-operations';
 import type { BenchOptions } from '../options';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createRuntime } from '../../runtime/runtime';
+import { createRuntime } from '../../ops/create-runtime';
 import { runSuite } from '../run';
 import { Runtimes } from '../runtimes';
 import { localLinearSuite } from './local-linear';

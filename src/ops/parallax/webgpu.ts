@@ -7,7 +7,6 @@ import type { Steps } from '../../runtime/turns';
 import { type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
-import { type AttentionSizes, sizesOf } from '../../runtime/webgpu/sizes';
 import { tilesOf } from '../attention/block-map/tiles';
 import type { AttentionCall, Probe } from '../attention/call';
 import { rowsGradients } from '../attention/webgpu/backward';
@@ -17,6 +16,7 @@ import { carefulCode, INVOCATIONS, markNaN } from '../attention/webgpu/careful';
 import { type AttentionVariant, attentionDispatch, attentionKernel, INPUTS } from '../attention/webgpu/common';
 import { planAttention, widthsOf } from '../attention/webgpu/forward';
 import { type ScoreShader, scoreCode } from '../attention/webgpu/score';
+import { type AttentionSizes, sizesOf } from '../attention/webgpu/sizes';
 import { TENSORS } from '../attention/webgpu/sources';
 import { tileMap } from '../attention/webgpu/tile-map';
 

@@ -9,7 +9,7 @@ import type { Op } from '../op';
 import { loaded, type Pause } from '../order';
 import type { GpuBufferLike, GpuOptions } from './adapter';
 import type { GpuBuffer } from './buffer';
-import { Device } from './device';
+import { type ChooseSizes, Device } from './device';
 import { Memory } from './memory';
 import { Queue } from './queue';
 import { partBytes } from './shader';
@@ -20,8 +20,8 @@ export class WebGpuBackend implements Backend {
   readonly #memory: Memory;
   readonly #queue: Queue;
 
-  static async create(options: GpuOptions): Promise<WebGpuBackend> {
-    return new WebGpuBackend(await Device.open(options));
+  static async create(options: GpuOptions, choose?: ChooseSizes): Promise<WebGpuBackend> {
+    return new WebGpuBackend(await Device.open(options, choose));
   }
 
   private constructor(device: Device) {

@@ -11,10 +11,21 @@ import {
   openDevice,
 } from './adapter';
 import { GPU_STAGE_COMPUTE } from './buffer';
-import { type ChosenSizes, chooseSizes, TABLE } from './chosen-sizes';
 import type { Kernel } from './kernel';
 import type { DeviceTraits } from './plan';
 import { type Form, partBytes, shaderOf } from './shader';
+
+/** Sizes of kernels, and where they are from, in words. */
+export interface ChosenSizes {
+  /** In the place of the ops' tables. */
+  readonly sizes: GpuSizes;
+  readonly origin: string;
+}
+
+export const TABLE: ChosenSizes = { sizes: {}, origin: "the table's" };
+
+/** Chooses for a device, which is the runtime's own or not; throws for sizes that it cannot have. */
+export type ChooseSizes = (device: DeviceTraits, options: GpuOptions, isOwn: boolean) => Promise<ChosenSizes>;
 
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
@@ -28,14 +39,14 @@ export class Device implements DeviceTraits {
   readonly #isOwn: boolean;
   readonly #asked: GpuOptions;
   readonly #pipelines = new WeakMap<Kernel, Map<string, Pipeline | Promise<Pipeline>>>();
-  #chosen: ChosenSizes = TABLE;
+  #chosen: ChosenSizes;
   /** What rejects the work that is waited for. */
   readonly #waiting = new Set<(reason: Error) => void>();
   /** Resolves when it is known how the commands of a caller's device fared. */
   #verdict: Promise<unknown> = Promise.resolve();
   #failure: Error | undefined;
 
-  static async open(options: GpuOptions): Promise<Device> {
+  static async open(options: GpuOptions, choose?: ChooseSizes): Promise<Device> {
     const { device, isOwn } = await openDevice(options);
     const missing = missingSubgroups(device, options.subgroups);
     if (missing) {
@@ -46,7 +57,7 @@ export class Device implements DeviceTraits {
     }
     const opened = new Device(device, isOwn, options);
     try {
-      opened.#chosen = await chooseSizes(opened, options, isOwn);
+      if (choose) opened.#chosen = await choose(opened, options, isOwn);
     } catch (error) {
       opened.dispose();
       throw error;
@@ -61,6 +72,7 @@ export class Device implements DeviceTraits {
     this.gpu = gpu;
     this.#isOwn = isOwn;
     this.#asked = asked;
+    this.#chosen = asked.sizes ? { sizes: asked.sizes, origin: 'given' } : TABLE;
     this.subgroups = asked.subgroups === undefined ? gpu.features.has('subgroups') : asked.subgroups !== false;
     this.isSoftware = isSoftware(adapterOf(gpu));
     gpu.lost.then(({ reason, message }) => this.#fail(new BackendError(lossOf(reason, message))));

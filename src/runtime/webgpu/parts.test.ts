@@ -15,7 +15,7 @@ import {
   type Tensor,
 } from '../../index';
 import * as masks from '../../masks';
-import type { AttentionSizes } from './sizes';
+import type { AttentionSizes } from '../../ops/attention/webgpu/sizes';
 
 /** Bytes of a binding, so that the larger tensors below have two or three parts. */
 const MOST = 40_960;

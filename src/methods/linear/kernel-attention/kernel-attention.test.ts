@@ -8,7 +8,7 @@ import { scoped } from '../../../../test/scoped';
 import { compare } from '../../../compare/compare';
 import { ParameterError } from '../../../errors';
 import { softmaxAttention } from '../../../ops/attention/softmax';
-import { createRuntime } from '../../../runtime/runtime';
+import { createRuntime } from '../../../ops/create-runtime';
 import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { describeMethod, sequences } from '../../../../test/describe-method';
 import { expectClose } from '../../../../test/expect';
 import { ParameterError } from '../../../errors';
-import { createRuntime } from '../../../runtime/runtime';
+import { createRuntime } from '../../../ops/create-runtime';
 import { hostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { lightningAttention } from '.';

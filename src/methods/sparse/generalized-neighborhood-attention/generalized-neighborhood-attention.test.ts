@@ -6,7 +6,7 @@ import { gridAxes, gridCases, paramsOf } from '../../../../test/grids';
 import { ParameterError } from '../../../errors';
 import { full } from '../../../masks/band';
 import { oneHead } from '../../../masks/mask';
-import { createRuntime } from '../../../runtime/runtime';
+import { createRuntime } from '../../../ops/create-runtime';
 import { normal } from '../../../tensor/random';
 import { bindShapes, sizeOf } from '../../../tensor/shape';
 import { problemOfLetters } from '../../define';

@@ -7,7 +7,7 @@ import { ParameterError } from '../../../errors';
 import { band, full } from '../../../masks/band';
 import { oneHead } from '../../../masks/mask';
 import { softmaxAttention } from '../../../ops/attention/softmax';
-import { createRuntime } from '../../../runtime/runtime';
+import { createRuntime } from '../../../ops/create-runtime';
 import { hostTensor } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { bindShapes, sizeOf } from '../../../tensor/shape';

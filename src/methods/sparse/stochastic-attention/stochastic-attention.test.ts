@@ -5,8 +5,9 @@ import { describeMethod, differentiated, relativeError, sequences } from '../../
 import { scoped } from '../../../../test/scoped';
 import { DTypeError, ParameterError, ShapeError } from '../../../errors';
 import { oneHead } from '../../../masks/mask';
+import { createRuntime } from '../../../ops/create-runtime';
 import { gather } from '../../../ops/gather';
-import { createRuntime, type Runtime } from '../../../runtime/runtime';
+import type { Runtime } from '../../../runtime/runtime';
 import { type HostTensor, hostTensor } from '../../../tensor/host';
 import { normal, uniform } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';

@@ -15,11 +15,11 @@ import {
 import * as masks from '../../../masks';
 import { full } from '../../../masks/band';
 import { clear, factorIn, multiply, stage } from '../../../runtime/webgpu/kernels/product';
-import type { AttentionSizes } from '../../../runtime/webgpu/sizes';
 import * as scores from '../../../scores';
 import { convert, hostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { backward } from '..';
+import type { AttentionSizes } from './sizes';
 
 const KERNELS: readonly (readonly [string, AttentionSizes[]])[] = [
   ['tiles', [{ tiled: { queries: 32, keys: 32, columns: 8, rows: 4, depth: 32, values: 8 } }]],

@@ -10,13 +10,13 @@
 import { partOf, type Steps } from '../../../runtime/turns';
 import { type Dispatch, type Kernel, type Region, variants } from '../../../runtime/webgpu/kernel';
 import type { Plan, Workspace } from '../../../runtime/webgpu/plan';
-import { type AttentionSizes, sizesOf } from '../../../runtime/webgpu/sizes';
 import { tilesOf } from '../block-map/tiles';
 import type { AttentionBackwardCall } from '../call';
 import { backwardRowsKernel, rowsCutOf } from './backward-rows';
 import { type Gradient, type GradientsKernel, tiledGradients } from './backward-tiled';
 import { widthsOf } from './forward';
 import { scoreCode, scoreOperands } from './score';
+import { type AttentionSizes, sizesOf } from './sizes';
 import { planTables } from './table-gradients';
 import { tileMap } from './tile-map';
 

@@ -14,11 +14,11 @@ import { type Dispatch, type Kernel, variants } from '../../../runtime/webgpu/ke
 import { HIDDEN_ZERO } from '../../../runtime/webgpu/kernels/product';
 import { each } from '../../../runtime/webgpu/kernels/text';
 import type { Workspace } from '../../../runtime/webgpu/plan';
-import { sizesOf } from '../../../runtime/webgpu/sizes';
 import type { CacheDType } from '../../cache/layout';
 import { carefulCode, INVOCATIONS, resultCode } from './careful';
 import { type Attended, type AttentionVariant, attentionDispatch, attentionKernel, INPUTS, RESULTS } from './common';
 import type { ScoreCode } from './score';
+import { sizesOf } from './sizes';
 import { pagesSource, TENSORS } from './sources';
 import type { TileCut, TileMap } from './tile-map';
 

@@ -7,9 +7,9 @@ import { attention, attentionBackward, createRuntime, type Runtime, type Tensor 
 import { HELPERS } from '../../../runtime/webgpu/kernels/expressions';
 import { functions } from '../../../runtime/webgpu/kernels/functions';
 import { declaredIn } from '../../../runtime/webgpu/shader';
-import type { AttentionSizes } from '../../../runtime/webgpu/sizes';
 import * as scores from '../../../scores';
 import { scoreCode } from './score';
+import type { AttentionSizes } from './sizes';
 
 // Integers and fractions, so that what is rounded and what is not are both compiled.
 const score = scores.from(

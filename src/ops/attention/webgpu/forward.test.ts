@@ -4,9 +4,9 @@ import { expectClose, guarded } from '../../../../test/expect';
 import { callersDevice, strongDevice } from '../../../../test/gpu-device';
 import { type AttentionOptions, attention, createRuntime, type Runtime } from '../../../index';
 import * as masks from '../../../masks';
-import type { AttentionSizes } from '../../../runtime/webgpu/sizes';
 import * as scores from '../../../scores';
 import { tilesCode } from '../block-map/tiles';
+import type { AttentionSizes } from './sizes';
 
 interface Case {
   /** [b, n, m, h, g, d, e] */

@@ -3,13 +3,13 @@
 import type { Steps } from '../../../runtime/turns';
 import { variants } from '../../../runtime/webgpu/kernel';
 import type { Plan, Workspace } from '../../../runtime/webgpu/plan';
-import { type AttentionSizes, type RowsSizes, sizesOf, type TiledSizes } from '../../../runtime/webgpu/sizes';
 import type { AttentionCall } from '../call';
 import { carefulKernel } from './careful';
 import { type AttentionVariant, attentionDispatch } from './common';
 import { DECODE_CUT, decode } from './decode';
 import { rowsCut, rowsKernel } from './rows';
 import { scoreCode } from './score';
+import { type AttentionSizes, type RowsSizes, sizesOf, type TiledSizes } from './sizes';
 import { type TileCut, tileMap } from './tile-map';
 import { fitted, tiledCut, tiledKernel } from './tiled';
 

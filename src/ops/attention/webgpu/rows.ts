@@ -8,8 +8,8 @@
  */
 import type { Kernel } from '../../../runtime/webgpu/kernel';
 import { each, NAMES } from '../../../runtime/webgpu/kernels/text';
-import type { RowsSizes } from '../../../runtime/webgpu/sizes';
 import { type AttentionVariant, attentionKernel } from './common';
+import type { RowsSizes } from './sizes';
 
 export const rowsCut = ({ lanes, rows, keys }: RowsSizes) => ({ queries: lanes * rows, keys });
 

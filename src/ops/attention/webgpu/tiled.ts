@@ -10,8 +10,8 @@
  */
 import type { Kernel } from '../../../runtime/webgpu/kernel';
 import { each, NAMES } from '../../../runtime/webgpu/kernels/text';
-import { columnsOf, type TiledSizes, tiledBytes } from '../../../runtime/webgpu/sizes';
 import { type AttentionVariant, attentionKernel } from './common';
+import { columnsOf, type TiledSizes, tiledBytes } from './sizes';
 
 export const tiledCut = ({ queries, keys }: TiledSizes) => ({ queries, keys });
 

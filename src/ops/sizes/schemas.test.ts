@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { TUNABLE, type Tunable } from '../../tune/works';
-import type { DeviceTraits } from './plan';
-import { faultOfSizes } from './size-schemas';
-import { type Sizes, tableSizes } from './sizes';
+import type { DeviceTraits } from '../../runtime/webgpu/plan';
+import { type Sizes, tableSizes } from '../attention/webgpu/sizes';
+import { TUNABLE } from '../attention/webgpu/tunable';
+import { faultOfSizes } from './schemas';
+import type { Tunable } from './tunable';
 
 /** A device that has nothing but what sizes are chosen by. */
 function device(invocations: number, bytes: number, about: Partial<DeviceTraits> = {}): DeviceTraits {

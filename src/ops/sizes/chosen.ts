@@ -1,26 +1,12 @@
 /** Which sizes a device's kernels have: the table's, those that `saccade tune` stored for it, or the caller's. */
 import { ParameterError, ParseError } from '../../errors';
-import type { GpuOptions, GpuSizes } from './adapter';
-import type { DeviceTraits } from './plan';
+import { type ChooseSizes, TABLE } from '../../runtime/webgpu/device';
 import type { TunedSizes } from './tuned-file';
 
-export interface ChosenSizes {
-  /** In the place of the table's. */
-  readonly sizes: GpuSizes;
-  /** In words. */
-  readonly origin: string;
-}
-
-export const TABLE: ChosenSizes = { sizes: {}, origin: "the table's" };
-
 /** What is stored was found on a device with all that its adapter offers, and counts for such devices only. */
-export async function chooseSizes(
-  device: DeviceTraits,
-  { sizes, subgroups }: GpuOptions,
-  isOwn: boolean,
-): Promise<ChosenSizes> {
+export const chooseSizes: ChooseSizes = async (device, { sizes, subgroups }, isOwn) => {
   if (sizes !== undefined) {
-    const { faultOfSizes } = await import('./size-schemas');
+    const { faultOfSizes } = await import('./schemas');
     const fault = faultOfSizes('webgpu.sizes', sizes, device);
     if (fault)
       throw new ParameterError(`${fault}; leave the option out, or take what tuneWebGpu() found for this device`);
@@ -41,7 +27,7 @@ export async function chooseSizes(
     }
   }
   return TABLE;
-}
+};
 
 const told = new Set<string>();
 

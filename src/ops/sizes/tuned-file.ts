@@ -2,9 +2,9 @@
 import * as valibot from 'valibot';
 import { cacheFolder } from '../../cache-folder';
 import { ParseError } from '../../errors';
-import type { GpuSizes } from './adapter';
-import type { DeviceTraits } from './plan';
-import { faultOfIssue, faultOfSizes } from './size-schemas';
+import type { GpuSizes } from '../../runtime/webgpu/adapter';
+import type { DeviceTraits } from '../../runtime/webgpu/plan';
+import { faultOfIssue, faultOfSizes } from './schemas';
 
 interface Tuned {
   /** The day, ISO 8601. */

@@ -1,6 +1,6 @@
 /** How kernels are cut for a device: a row for each class of devices. */
 
-import type { DeviceTraits } from './plan';
+import type { DeviceTraits } from '../../../runtime/webgpu/plan';
 
 /** How `ops/attention/webgpu/tiled.ts` shares out a tile. */
 export interface TiledSizes {

@@ -1,29 +1,9 @@
-/** What is tuned: for entries of the table of sizes, other sizes to try and the calls to try them on. */
-import { attention } from '../ops/attention';
-import type { Control } from '../runtime/backend';
-import type { Runtime } from '../runtime/runtime';
-import type { DeviceTraits } from '../runtime/webgpu/plan';
-import type { AttentionSizes, RowsSizes, Sizes, TiledSizes } from '../runtime/webgpu/sizes';
-import type { Tensor } from '../tensor/tensor';
+/** What is tuned of attention: other sizes to try than the table's, and the calls to try them on. */
 
-type Inputs = Readonly<Record<string, Tensor>>;
-
-/** A call. */
-export interface Work {
-  inputs(runtime: Runtime): Inputs;
-  run(inputs: Inputs, control: Control): readonly Tensor[];
-}
-
-export interface Tunable<S> {
-  /** To try beside the table's. */
-  candidates(table: S, device: DeviceTraits): readonly S[];
-  /** In words, what candidates differ in. */
-  label(sizes: S): string;
-  /** Those whose results are checked, of odd extents. */
-  trials(quick: boolean): readonly Work[];
-  /** Those that are timed, one after the other. */
-  timed(isSoftware: boolean, quick: boolean): readonly Work[];
-}
+import type { Tensor } from '../../../tensor/tensor';
+import type { Tunable, Work } from '../../sizes/tunable';
+import { attention } from '..';
+import { type AttentionSizes, type RowsSizes, type Sizes, type TiledSizes, tableSizes } from './sizes';
 
 interface Extents {
   readonly n: number;
@@ -85,6 +65,7 @@ const inWords = (sizes: object) =>
 export const TUNABLE: { readonly [Name in keyof Sizes]: Tunable<Sizes[Name]> } = {
   // Its last kernel, that of large problems.
   attention: {
+    table: (device) => tableSizes(device).attention,
     candidates(table, device) {
       const last: readonly AttentionSizes[] = device.isSoftware
         ? rowsFor(device.subgroupSize).map((rows) => ({ rows }))
@@ -108,6 +89,7 @@ export const TUNABLE: { readonly [Name in keyof Sizes]: Tunable<Sizes[Name]> } =
   },
   // Over which a decoding step splits its keys.
   workgroups: {
+    table: (device) => tableSizes(device).workgroups,
     candidates: (_, { isSoftware }) => (isSoftware ? [2, 4, 8, 16] : [64, 128, 256, 512, 1024, 2048]),
     label: String,
     trials: () => [attentionWork({ n: 1, m: 1031, h: 2, g: 1, d: 64 })],
