@@ -38,6 +38,13 @@ function grid(value: (i: number, j: number) => number): Float32Array {
 
 const dot = (a: Vector, b: Vector) => a.reduce((sum, x, c) => sum + x * b[c], 0);
 const clamp = (x: number, low: number, high: number) => Math.min(high, Math.max(low, x));
+const unitOf = (v: Vector) => v.map((x) => x / (Math.sqrt(dot(v, v)) || 1));
+const range = (past: number) => Array.from({ length: Math.max(0, past) }, (_, at) => at);
+const mean = (vs: Vector[]) => vs[0].map((_, c) => vs.reduce((s, v) => s + v[c], 0) / vs.length);
+
+/** The `count` candidates with the highest scores. */
+const best = (candidates: number[], count: number, scoreOf: (candidate: number) => number) =>
+  new Set(candidates.toSorted((a, b) => scoreOf(b) - scoreOf(a)).slice(0, count));
 
 /** In how many layers each pair is reached, up to three; layers may differ. */
 function hops(...layers: Uint8Array[][]): Float32Array {
@@ -46,7 +53,7 @@ function hops(...layers: Uint8Array[][]): Float32Array {
     let front = [i];
     for (let layer = 1; layer <= 3; layer++) {
       const mask = layers[layer - 1] ?? layers[0];
-      const next = Array.from({ length: N }, (_, j) => j).filter((j) => front.some((k) => mask[k][j] === 1));
+      const next = range(N).filter((j) => front.some((k) => mask[k][j] === 1));
       for (const j of next) out[i * N + j] ||= HOPS[layer];
       front = next;
     }
@@ -156,19 +163,8 @@ function routed() {
     const [r, inner] = [region(t), t % 4];
     return (Math.floor(r / 4) * 2 + Math.floor(inner / 2)) * 8 + (r % 4) * 2 + (inner % 2);
   });
-  const mean = Array.from({ length: 16 }, (_, r) =>
-    image[0].map((_, c) => [0, 1, 2, 3].reduce((s, t) => s + image[place[r * 4 + t]][c], 0) / 4),
-  );
-  const chosen = mean.map(
-    (a) =>
-      new Set(
-        mean
-          .map((b, r) => [dot(a, b), r])
-          .sort((x, y) => y[0] - x[0])
-          .slice(0, 4)
-          .map(([, r]) => r),
-      ),
-  );
+  const means = range(16).map((r) => mean([0, 1, 2, 3].map((t) => image[place[r * 4 + t]])));
+  const chosen = means.map((a) => best(range(16), 4, (r) => dot(a, means[r])));
   return grid((i, j) => (chosen[region(i)].has(region(j)) ? 1 : 0));
 }
 
@@ -212,30 +208,15 @@ function delta() {
 function retrieved() {
   const [first, recent, top] = [3, 9, 7];
   const found = queries.map((_, i) => {
-    const far: [number, number][] = [];
-    for (let j = first; j <= i - recent; j++) far.push([score(i, j), j]);
-    return new Set(
-      far
-        .sort((a, b) => b[0] - a[0])
-        .slice(0, top)
-        .map(([, j]) => j),
-    );
+    const far = range(i - recent + 1).filter((j) => j >= first);
+    return best(far, top, (j) => score(i, j));
   });
   return grid((i, j) => (j > i ? 0 : j < first || i - j < recent || found[i].has(j) ? 1 : 0));
 }
 
 function landmarks() {
   const block = 8;
-  const chosen = queries.map((_, i) => {
-    const earlier: [number, number][] = [];
-    for (let b = 0; b < Math.floor(i / block); b++) earlier.push([score(i, b * block + block - 1), b]);
-    return new Set(
-      earlier
-        .sort((a, b) => b[0] - a[0])
-        .slice(0, 2)
-        .map(([, b]) => b),
-    );
-  });
+  const chosen = queries.map((_, i) => best(range(Math.floor(i / block)), 2, (b) => score(i, b * block + block - 1)));
   return grid((i, j) => {
     if (j > i) return 0;
     const b = Math.floor(j / block);
@@ -270,14 +251,8 @@ function sea() {
 function pruned() {
   const image = picture(8);
   const salience = image.map((v) => Math.max(...v.slice(0, 4)) + 0.1 * v[5]);
-  const order = salience
-    .map((s, t) => [s, t])
-    .sort((a, b) => b[0] - a[0])
-    .map(([, t]) => t);
-  const rank = new Int8Array(N);
-  order.forEach((t, at) => {
-    rank[t] = at;
-  });
+  const order = [...best(range(N), N, (t) => salience[t])];
+  const rank = range(N).map((t) => order.indexOf(t));
   // Three thresholds leave 64, 42, 27 and 18 tokens.
   const stage = (t: number) => (rank[t] < 18 ? 3 : rank[t] < 27 ? 2 : rank[t] < 42 ? 1 : 0);
   return grid((i, j) => [0.06, HOPS[3], HOPS[2], 1][Math.min(stage(i), stage(j))]);
@@ -312,7 +287,7 @@ function region() {
 /** SimPrune: in patches of 2 x 2 tokens one is the base; those most like a base are dropped, half of all. */
 function similar() {
   const image = picture(16);
-  const unit = image.map((v) => v.map((x) => x / Math.sqrt(dot(v, v))));
+  const unit = image.map(unitOf);
   const cosine = (a: number, b: number) => dot(unit[a], unit[b]);
   const noise = normal(5);
   const overall = unit.map((a) => unit.reduce((s, b) => s + dot(a, b), 0) / 256 + 0.1 * noise());
@@ -320,9 +295,8 @@ function similar() {
   for (let y = 0; y < 16; y += 2)
     for (let x = 0; x < 16; x += 2)
       base.add([0, 1, 16, 17].map((o) => y * 16 + x + o).reduce((a, b) => (overall[b] > overall[a] ? b : a)));
-  const others = unit.map((_, t) => t).filter((t) => !base.has(t));
-  const likeness = others.map((t) => [Math.max(...[...base].map((b) => cosine(t, b))), t]).sort((a, b) => b[0] - a[0]);
-  const dropped = new Set(likeness.slice(0, 128).map(([, t]) => t));
+  const others = range(256).filter((t) => !base.has(t));
+  const dropped = best(others, 128, (t) => Math.max(...[...base].map((b) => cosine(t, b))));
   return grid((i, j) => {
     if (i % 4 === 3 || j % 4 === 3) return 0;
     const t = Math.floor(i / 4) * 16 + Math.floor(j / 4);
@@ -362,11 +336,8 @@ function differential() {
   const focus = (v: Vector) => {
     const positive = relu(v);
     const length = Math.sqrt(dot(positive, positive)) || 1;
-    const raised = positive.map((x) => (x / length) ** 3);
-    const norm = Math.sqrt(dot(raised, raised)) || 1;
-    return raised.map((x) => (x / norm) * length);
+    return unitOf(unitOf(positive).map((x) => x ** 3)).map((x) => x * length);
   };
-  const mean = (vs: Vector[]) => vs[0].map((_, c) => vs.reduce((s, v) => s + v[c], 0) / vs.length);
   const [q, k] = [queries.map(focus), keys.map(focus)];
   const [mq, mk] = [mean(q), mean(k)];
   const less = (v: Vector, m: Vector) => v.map((x, c) => x - 0.5 * m[c]);
