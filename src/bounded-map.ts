@@ -1,3 +1,16 @@
+/** The value of `key` in a map, made if it is not there. */
+export function getOrMake<Key, Value extends NonNullable<unknown>>(
+  map: { get(key: Key): Value | undefined; set(key: Key, value: Value): unknown },
+  key: Key,
+  make: () => Value,
+): Value {
+  const found = map.get(key);
+  if (found !== undefined) return found;
+  const value = make();
+  map.set(key, value);
+  return value;
+}
+
 /** A map that holds at most `limit` values and forgets the one unused for longest. */
 export class BoundedMap<Key, Value> {
   #values = new Map<Key, Value>();

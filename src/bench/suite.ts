@@ -58,12 +58,13 @@ export interface PlannedRow extends Omit<Entry, 'contender'> {
 interface TimedSuite extends Omit<Suite, 'run' | 'measures' | 'names'> {
   /** Default: `TIMED`. */
   readonly measures?: readonly MeasureName[];
-  readonly ratio: string;
   /**
-   * `time`: the row's over the baseline's; `rate`, `tokens` and `bytes`: the row's useful GF/s, tokens, and bytes read and
+   * What `ratio` is of. `time`: the row's over the baseline's; `rate`, `tokens` and `bytes`: the row's useful GF/s, tokens, and bytes read and
    * written a second over the baseline's.
    */
-  readonly ratioOf: 'time' | 'rate' | 'tokens' | 'bytes';
+  readonly ratioOf?: 'time' | 'rate' | 'tokens' | 'bytes';
+  /** The number of ops by which what a row takes beyond the baseline is divided: the measure `overhead`. */
+  readonly overheadOf?: number;
   /** Default: the names of all rows without peers. */
   names?(options: BenchOptions): readonly string[];
   groups(options: BenchOptions, place: Place): readonly (readonly PlannedRow[])[];
@@ -130,28 +131,24 @@ export function timedSuite(suite: TimedSuite): Suite {
             { ...options, peers: false, ...planned.narrow, only: [planned.name] },
             suite.defaults,
           );
-          const base = outcomes[0];
-          const row = { ratioOf: suite.ratioOf, shown: suite.measures ?? TIMED, base, group, command };
-          return toRow(planned, outcomes[index] as Outcome, row);
+          const [base, own] = [0, index].map((at) => [group[at], outcomes[at]] as Measured) as [Measured, Measured];
+          return toRow(suite, own, base, command);
         });
       }
     },
   };
 }
 
-interface RowContext extends Pick<TimedSuite, 'ratioOf'> {
-  readonly shown: readonly MeasureName[];
-  readonly base: Outcome | undefined;
-  readonly group: readonly PlannedRow[];
-  readonly command: string;
-}
+/** A row planned, and what became of it. */
+type Measured = readonly [PlannedRow, Outcome];
 
-function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, shown, base, group, command }: RowContext): BenchRow {
+function toRow(suite: TimedSuite, [planned, outcome]: Measured, base: Measured, command: string): BenchRow {
   const { name, how, problem, goal, known } = planned;
   const label = (outcome.status === 'ok' && outcome.label) || planned.label;
   const common = { name, label, ...(how !== undefined && { how }), ...rowOf(problem), command, ...(goal && { goal }) };
   if (outcome.status !== 'ok') return { ...common, ...outcome, measures: {} };
   const flops = flopsOf(problem);
+  const { memory } = outcome;
   const { median, spread } = summarise(outcome.times);
   const measures: Partial<Record<MeasureName, number>> = {
     ...known,
@@ -159,37 +156,35 @@ function toRow(planned: PlannedRow, outcome: Outcome, { ratioOf, shown, base, gr
     // A single round has none.
     ...(outcome.times.length > 1 && { spread }),
     rounds: outcome.times.length,
-    ...workMeasures(problem, flops, median),
-    ...(outcome.memory !== undefined && memoryMeasures(outcome.memory, problem)),
+    // Arithmetic, or where there is none, reading and writing.
+    ...(flops > 0 ? { rate: flops / median / 1e6 } : { bandwidth: bytesOf(problem) / median / 1e6 }),
+    ...(memory !== undefined && { memory, working: memory - bytesOf(problem) }),
     error: outcome.error,
   };
   if (flops > 0 && outcome.peaks.length > 0) {
     measures.peakShare = pairedRatio(rates(outcome, flops), outcome.peaks);
   }
-  if (base?.status === 'ok') {
-    const { problem: baseProblem } = group[0] as PlannedRow;
-    const speedup = (work: number, baseWork: number) => pairedRatio(rates(outcome, work), rates(base, baseWork));
-    const byRate = speedup(flops, flopsOf(baseProblem));
-    measures.ratio = {
-      time: pairedRatio(outcome.times, base.times),
-      rate: byRate,
-      tokens: speedup(problem.n, baseProblem.n),
-      bytes: speedup(operationOf(problem).bytes(problem), operationOf(baseProblem).bytes(baseProblem)),
-    }[ratioOf];
-    if (shown.includes('efficiency')) measures.efficiency = byRate;
+  const [{ problem: baseProblem }, baseOutcome] = base;
+  if (baseOutcome.status === 'ok') {
+    const { times } = baseOutcome;
+    const speedup = (of: (problem: Problem) => number) =>
+      pairedRatio(rates(outcome, of(problem)), rates(baseOutcome, of(baseProblem)));
+    const ratios = {
+      time: () => pairedRatio(outcome.times, times),
+      rate: () => speedup(flopsOf),
+      tokens: () => speedup(({ n }) => n),
+      bytes: () => speedup(bytesOf),
+    };
+    if (suite.ratioOf) measures.ratio = ratios[suite.ratioOf]();
+    if (suite.measures?.includes('efficiency')) measures.efficiency = ratios.rate();
+    const { overheadOf } = suite;
+    if (overheadOf && outcome !== baseOutcome)
+      measures.overhead = summarise(outcome.times.map((ms, at) => (ms - (times[at] as number)) / overheadOf)).median;
   }
   return { ...common, ...(outcome.threads !== undefined && { threads: outcome.threads }), status: 'ok', measures };
 }
 
-/** What is done in so many milliseconds: arithmetic, or where there is none, reading and writing. */
-function workMeasures(problem: Problem, flops: number, ms: number): Partial<Record<MeasureName, number>> {
-  if (flops > 0) return { rate: flops / ms / 1e6 };
-  return { bandwidth: operationOf(problem).bytes(problem) / ms / 1e6 };
-}
-
-function memoryMeasures(memory: number, problem: Problem): Partial<Record<MeasureName, number>> {
-  return { memory, working: memory - operationOf(problem).bytes(problem) };
-}
+const bytesOf = (problem: Problem): number => operationOf(problem).bytes(problem);
 
 /** Work done a nanosecond, by round: useful GF/s where work is FLOPs. */
 function rates({ times }: Timed, work: number): number[] {

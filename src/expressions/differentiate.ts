@@ -11,7 +11,7 @@ import {
   type Table,
   type TensorName,
 } from './expression';
-import { stepsOf } from './steps';
+import { type Step, stepsOf } from './steps';
 
 /** How an expression changes with an element of a captured array or tensor: at `index`, by `factor`. */
 export interface TableDerivative {
@@ -81,78 +81,59 @@ function derivative(expression: Expression, isVariable: (node: Expression) => bo
     if (isVariable(node)) results.push(ONE);
     else if ('value' in node || 'name' in node || 'table' in node || node.kind === 'boolean') results.push(ZERO);
     else {
-      const values = args.map((arg) => (steps[arg] as { node: Expression }).node);
-      const changes = args.map((arg) => results[arg] as Expression);
-      results.push(changes.every(isZero) ? ZERO : ofOperation(node, values, changes));
+      const [x, y] = args.map((arg) => (steps[arg] as Step).node) as [Expression, Expression];
+      const [dx, dy, dz] = args.map((arg) => results[arg]) as [Expression, Expression, Expression];
+      const isConstant = args.every((arg) => isZero(results[arg] as Expression));
+      results.push((isConstant ? undefined : RULES[node.operation]?.({ node, x, y, dx, dy, dz })) ?? ZERO);
     }
   }
   return results.at(-1) as Expression;
 }
 
-/** By the chain rule, from the operands and their derivatives. */
-function ofOperation(node: Expression, values: readonly Expression[], changes: readonly Expression[]): Expression {
-  const [x, y] = values as [Expression, Expression];
-  const [dx, dy, dz] = changes as [Expression, Expression, Expression];
-  switch (node.operation) {
-    case 'add':
-      return add(dx, dy);
-    case 'subtract':
-      return add(dx, negative(dy));
-    case 'multiply':
-      return add(multiply(dx, y), multiply(x, dy));
-    case 'divide':
-      return divide(add(dx, negative(multiply(node, dy))), y);
-    case 'remainder':
-      return add(dx, negative(multiply(isZero(dy) ? ZERO : apply('trunc', apply('divide', x, y)), dy)));
-    case 'power':
-      return add(
-        isZero(dx) ? ZERO : multiply(slopeByBase(x, y), dx),
-        isZero(dy) ? ZERO : multiply(slopeByExponent(node, x, y), dy),
-      );
-    case 'min':
-      return select(apply('less', y, x), dy, dx);
-    case 'max':
-      return select(apply('less', x, y), dy, dx);
-    case 'negative':
-      return negative(dx);
-    case 'abs':
-      return multiply(apply('sign', x), dx);
-    case 'sqrt':
-      return divide(dx, multiply(constant(2), node));
-    case 'exp':
-      return multiply(node, dx);
-    case 'log':
-      return divide(dx, x);
-    case 'tanh':
-      return multiply(multiply(constant(4), apply('sigmoidSlope', apply('add', x, x))), dx);
-    case 'expm1':
-      return multiply(apply('exp', x), dx);
-    case 'log1p':
-      return divide(dx, apply('add', ONE, x));
-    case 'sigmoid':
-      return multiply(apply('sigmoidSlope', x), dx);
-    case 'sigmoidSlope':
-      // Of a second derivative: sigmoid's slope times -tanh(x / 2).
-      return negative(multiply(multiply(node, apply('tanh', multiply(constant(0.5), x))), dx));
-    case 'softplus':
-      return multiply(apply('sigmoid', x), dx);
-    case 'erf':
-      return multiply(bell(2 / Math.sqrt(Math.PI), -1, x), dx);
-    case 'normalCdf':
-      return multiply(bell(1 / Math.sqrt(2 * Math.PI), -0.5, x), dx);
-    case 'rsqrt':
-      return multiply(multiply(constant(-0.5), divide(node, x)), dx);
-    case 'cos':
-      return negative(multiply(apply('sin', x), dx));
-    case 'sin':
-      return multiply(apply('cos', x), dx);
-    case 'select':
-      return select(x, dy, dz);
-    default:
-      // Roundings, bits and what is looked up: constant but for their jumps.
-      return ZERO;
-  }
+/** A node with its operands and their derivatives. */
+interface Operands {
+  readonly node: Expression;
+  readonly x: Expression;
+  readonly y: Expression;
+  readonly dx: Expression;
+  readonly dy: Expression;
+  readonly dz: Expression;
 }
+
+/** The chain rule. Roundings, bits and what is looked up are not in it: they are constant but for their jumps. */
+const RULES: Partial<Record<Expression['operation'], (operands: Operands) => Expression>> = {
+  add: ({ dx, dy }) => add(dx, dy),
+  subtract: ({ dx, dy }) => add(dx, negative(dy)),
+  multiply: ({ x, y, dx, dy }) => add(multiply(dx, y), multiply(x, dy)),
+  divide: ({ node, y, dx, dy }) => divide(add(dx, negative(multiply(node, dy))), y),
+  remainder: ({ x, y, dx, dy }) =>
+    add(dx, negative(multiply(isZero(dy) ? ZERO : apply('trunc', apply('divide', x, y)), dy))),
+  power: ({ node, x, y, dx, dy }) =>
+    add(
+      isZero(dx) ? ZERO : multiply(slopeByBase(x, y), dx),
+      isZero(dy) ? ZERO : multiply(slopeByExponent(node, x, y), dy),
+    ),
+  min: ({ x, y, dx, dy }) => select(apply('less', y, x), dy, dx),
+  max: ({ x, y, dx, dy }) => select(apply('less', x, y), dy, dx),
+  negative: ({ dx }) => negative(dx),
+  abs: ({ x, dx }) => multiply(apply('sign', x), dx),
+  sqrt: ({ node, dx }) => divide(dx, multiply(constant(2), node)),
+  exp: ({ node, dx }) => multiply(node, dx),
+  log: ({ x, dx }) => divide(dx, x),
+  tanh: ({ x, dx }) => multiply(multiply(constant(4), apply('sigmoidSlope', apply('add', x, x))), dx),
+  expm1: ({ x, dx }) => multiply(apply('exp', x), dx),
+  log1p: ({ x, dx }) => divide(dx, apply('add', ONE, x)),
+  sigmoid: ({ x, dx }) => multiply(apply('sigmoidSlope', x), dx),
+  // The slope times -tanh(x / 2): the second derivative of the sigmoid.
+  sigmoidSlope: ({ node, x, dx }) => negative(multiply(multiply(node, apply('tanh', multiply(constant(0.5), x))), dx)),
+  softplus: ({ x, dx }) => multiply(apply('sigmoid', x), dx),
+  erf: ({ x, dx }) => multiply(bell(2 / Math.sqrt(Math.PI), -1, x), dx),
+  normalCdf: ({ x, dx }) => multiply(bell(1 / Math.sqrt(2 * Math.PI), -0.5, x), dx),
+  rsqrt: ({ node, x, dx }) => multiply(multiply(constant(-0.5), divide(node, x)), dx),
+  cos: ({ x, dx }) => negative(multiply(apply('sin', x), dx)),
+  sin: ({ x, dx }) => multiply(apply('cos', x), dx),
+  select: ({ x, dy, dz }) => select(x, dy, dz),
+};
 
 /** y x^(y - 1), and 0 where y is, also at x = 0. */
 function slopeByBase(x: Expression, y: Expression): Expression {

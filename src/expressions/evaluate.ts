@@ -1,4 +1,5 @@
 /** Evaluation in float64, exactly as JavaScript would: of one pair of query and key, or over elements. */
+import { getOrMake } from '../bounded-map';
 import type { Expression, InputName } from './expression';
 import { OPERATIONS } from './operations';
 import { stepsOf, stepsOfAll } from './steps';
@@ -15,11 +16,7 @@ const memories = new WeakMap<Expression, Float64Array[]>();
 /** The value at one point; booleans are 0 and 1. */
 export function evaluate(expression: Expression, q: number, k: number, fixed: Fixed, score = Number.NaN): number {
   const steps = stepsOf(expression);
-  let values = memories.get(expression);
-  if (!values) {
-    values = steps.map(() => new Float64Array(1));
-    memories.set(expression, values);
-  }
+  const values = getOrMake(memories, expression, () => steps.map(() => new Float64Array(1)));
   for (let at = 0; at < steps.length; at++) {
     const { node, args } = steps[at]!;
     const out = values[at]!;
@@ -50,14 +47,10 @@ export function evaluateAll(
     if ('name' in node) values.push(inputOf(node.name));
     else {
       const out = new Float64Array(count);
-      const [x, y, z] = [0, 1, 2].map((at) => values[args[at] ?? args[0] ?? 0] ?? out) as [
-        Float64Array,
-        Float64Array,
-        Float64Array,
-      ];
+      const operand = (at: number) => values[args[at] ?? args[0] ?? 0] ?? out;
       if ('value' in node) out.fill(node.value);
-      else if ('table' in node) out.set(x.map((index) => node.table.values[index] ?? Number.NaN));
-      else OPERATIONS[node.operation].loop(out, x, y, z, count);
+      else if ('table' in node) out.set(operand(0).map((index) => node.table.values[index] ?? Number.NaN));
+      else OPERATIONS[node.operation].loop(out, operand(0), operand(1), operand(2), count);
       values.push(out);
     }
   }

@@ -2,6 +2,7 @@
  * What a function over indices or elements is compiled into: a small directed graph of operations on numbers and booleans,
  * whose meaning is JavaScript's own, in float64. Booleans are held as 0 and 1.
  */
+import { getOrMake } from '../bounded-map';
 import { OPERATIONS, type Operation } from './operations';
 
 type Kind = 'number' | 'boolean';
@@ -83,27 +84,25 @@ export function substitute(
   expression: Expression,
   replacements: Readonly<Partial<Record<InputName, Expression>>>,
 ): Expression {
+  return rewritten(expression, (node) => ('name' in node && replacements[node.name]) || node);
+}
+
+/** The expression with each node, once its arguments are rewritten, replaced by what `change` makes of it. */
+export function rewritten(expression: Expression, change: (node: Expression) => Expression): Expression {
   const done = new Map<Expression, Expression>();
-  const visit = (node: Expression): Expression => {
-    const known = done.get(node);
-    if (known) return known;
-    let result = node;
-    if ('name' in node) result = replacements[node.name] ?? node;
-    else if ('table' in node) result = read(node.table, visit(node.args[0]));
-    else if (!('value' in node)) result = apply(node.operation, ...node.args.map(visit));
-    done.set(node, result);
-    return result;
-  };
+  const visit = (node: Expression): Expression =>
+    getOrMake(done, node, () => {
+      if ('value' in node || 'name' in node) return change(node);
+      if ('table' in node) return change(read(node.table, visit(node.args[0])));
+      return change(apply(node.operation, ...node.args.map(visit)));
+    });
   return visit(expression);
 }
 
-function compute(operation: Operation, values: readonly number[]): number {
-  const [x, y, z] = [0, 1, 2].map((at) => Float64Array.of(values[at] ?? 0)) as [
-    Float64Array,
-    Float64Array,
-    Float64Array,
-  ];
+/** What an operation gives for numbers. */
+export function compute(operation: Operation, values: readonly number[]): number {
+  const operand = (at: number) => Float64Array.of(values[at] ?? 0);
   const out = new Float64Array(1);
-  OPERATIONS[operation].loop(out, x, y, z, 1);
+  OPERATIONS[operation].loop(out, operand(0), operand(1), operand(2), 1);
   return out[0] as number;
 }

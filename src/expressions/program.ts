@@ -3,7 +3,7 @@
  * (ops/map/map.as.ts).
  */
 
-import { BoundedMap } from '../bounded-map';
+import { BoundedMap, getOrMake } from '../bounded-map';
 import { ParameterError } from '../errors';
 import type { Extent } from '../masks/mask';
 import type { Expression } from './expression';
@@ -32,11 +32,7 @@ export function compileProgram(
   results: 'float' | 'integer' = 'float',
   tensors: readonly string[] = [],
 ): Program {
-  let programs = known.get(expression);
-  if (!programs) {
-    programs = new BoundedMap(KEPT);
-    known.set(expression, programs);
-  }
+  const programs = getOrMake(known, expression, () => new BoundedMap<string, Program>(KEPT));
   const { b, h, n, m } = extent;
   return programs.get([b, h, n, m, results].join(), () => {
     const { value, tables } = typedValue(name, expression, extent, results, tensors);

@@ -4,8 +4,9 @@
  * Rounding to nearest never reverses an order, so the bounds of sums and products, computed in float64, bound the
  * computed values. The functions that promise no such thing get a margin.
  */
-import type { Expression, InputName, Table } from './expression';
-import { OPERATIONS, type Operation } from './operations';
+import { getOrMake } from '../bounded-map';
+import { compute, type Expression, type InputName, type Table } from './expression';
+import type { Operation } from './operations';
 import { type Step, stepsOf } from './steps';
 
 /** Every value is within [low, high], or NaN. Booleans are 0 and 1. */
@@ -42,7 +43,7 @@ export function rangesOf(expression: Expression, box: Box): readonly Range[] {
   return rangesOfSteps(stepsOf(expression), box);
 }
 
-/** Of several expressions; where they wrap, integers of 32 bits stay such. */
+/** The ranges of several expressions' steps; where results wrap around, integers of 32 bits stay such. */
 export function rangesOfSteps(steps: readonly Step[], box: Box, wraps = false): readonly Range[] {
   const ranges: Range[] = [];
   for (const step of steps) {
@@ -54,7 +55,7 @@ export function rangesOfSteps(steps: readonly Step[], box: Box, wraps = false): 
   return ranges;
 }
 
-/** Of one step, from those of the steps before it. */
+/** The range of one step, from those of the steps before it. */
 function rangeOf({ node, args }: Step, ranges: readonly Range[], box: Box): Range {
   if ('value' in node) return exactly(node.value);
   // What was captured may be anything.
@@ -92,12 +93,9 @@ const ofKeys = new WeakMap<Expression, readonly number[]>();
 
 /** The steps that depend on the key. */
 function stepsOfKeys(expression: Expression): readonly number[] {
-  let found = ofKeys.get(expression);
-  if (!found) {
-    found = stepsOf(expression).flatMap(({ inputs }, at) => (inputs.has('k') ? [at] : []));
-    ofKeys.set(expression, found);
-  }
-  return found;
+  return getOrMake(ofKeys, expression, () =>
+    stepsOf(expression).flatMap(({ inputs }, at) => (inputs.has('k') ? [at] : [])),
+  );
 }
 
 function exactly(value: number): Range {
@@ -166,7 +164,7 @@ const extreme =
 const bits =
   (operation: Operation, rule: (x: Range, y: Range) => Range): Rule =>
   (x, y) => {
-    if (isPoint(x) && isPoint(y)) return exactly(compute(operation, x.low, y.low));
+    if (isPoint(x) && isPoint(y)) return exactly(compute(operation, [x.low, y.low]));
     return within(x, integers(0, INT32.high)) && within(y, integers(0, INT32.high)) ? rule(x, y) : INT32;
   };
 
@@ -180,7 +178,7 @@ const shift =
     if (!isInt32(x)) return otherwise;
     const fits = operation !== 'shiftLeft' || (x.low * 2 ** by >= INT32.low && x.high * 2 ** by <= INT32.high);
     if (!fits || !within(x, bounds)) return otherwise;
-    return integers(compute(operation, x.low, y.low), compute(operation, x.high, y.low));
+    return integers(compute(operation, [x.low, y.low]), compute(operation, [x.high, y.low]));
   };
 
 /** The smallest 2^e - 1 that is no less. */
@@ -264,7 +262,7 @@ const RULES: Readonly<Record<Operation, Rule>> = {
   cos: (x) => ({ low: -1, high: 1, nan: x.nan || x.low === -INFINITY || x.high === INFINITY, whole: false }),
   sin: (x) => ({ low: -1, high: 1, nan: x.nan || x.low === -INFINITY || x.high === INFINITY, whole: false }),
   bitAnd: (x, y, z) => {
-    if (isPoint(x) && isPoint(y)) return exactly(compute('bitAnd', x.low, y.low));
+    if (isPoint(x) && isPoint(y)) return exactly(compute('bitAnd', [x.low, y.low]));
     // One that is not negative bounds the result.
     const limits = [x, y].filter((side) => within(side, integers(0, INT32.high))).map((side) => side.high);
     return limits.length > 0 ? integers(0, Math.min(...limits)) : bits('bitAnd', () => INT32)(x, y, z);
@@ -289,12 +287,6 @@ const RULES: Readonly<Record<Operation, Rule>> = {
   or: extreme(Math.max),
   select: (x, y, z) => (x.low === 1 ? y : x.high === 0 ? z : union(y, z)),
 };
-
-function compute(operation: Operation, x: number, y: number): number {
-  const out = new Float64Array(1);
-  OPERATIONS[operation].loop(out, Float64Array.of(x), Float64Array.of(y), out, 1);
-  return out[0] as number;
-}
 
 /** Elements of a table whose range is kept, so that long runs need not be read again. */
 const STRETCH = 64;
@@ -395,17 +387,8 @@ function ofElements(table: Table, index: Range): Range {
   const [from, to] = [Math.ceil(first / STRETCH), Math.floor(past / STRETCH)];
   if (from < to) {
     scan.read(values, first, from * STRETCH);
-    stretchesOf(table).addTo(scan, from, to);
+    getOrMake(stretches, table, () => new Stretches(values)).addTo(scan, from, to);
     scan.read(values, to * STRETCH, past);
   } else scan.read(values, first, past);
   return { low: scan.low, high: scan.high, nan: outside || (scan.flags & NAN) !== 0, whole: !(scan.flags & FRACTION) };
-}
-
-function stretchesOf(table: Table): Stretches {
-  let found = stretches.get(table);
-  if (!found) {
-    found = new Stretches(table.values);
-    stretches.set(table, found);
-  }
-  return found;
 }

@@ -1,4 +1,5 @@
-import { apply, type Expression, read, type Table } from './expression';
+import { getOrMake } from '../bounded-map';
+import { apply, type Expression, read, rewritten, type Table } from './expression';
 
 /**
  * The same boolean, but that elements compared with others of their own array, such as documents' ids, are numbered as
@@ -6,32 +7,19 @@ import { apply, type Expression, read, type Table } from './expression';
  */
 export function renumbered(expression: Expression): Expression {
   const tables = new Map<Table, Table>();
-  const done = new Map<Expression, Expression>();
-  const visit = (node: Expression): Expression => {
-    const known = done.get(node);
-    if (known) return known;
-    let result = node;
-    if ('table' in node) result = read(node.table, visit(node.args[0]));
-    else if (!('value' in node || 'name' in node)) result = apply(node.operation, ...node.args.map(visit));
-    const [x, y] = result.args;
-    if (result.operation === 'equal' && x && y && 'table' in x && 'table' in y && x.table === y.table) {
-      const table = tables.get(x.table) ?? { name: x.table.name, values: byOccurrence(x.table.values) };
-      tables.set(x.table, table);
-      result = apply('equal', read(table, x.args[0]), read(table, y.args[0]));
-    }
-    done.set(node, result);
-    return result;
-  };
-  return visit(expression);
+  return rewritten(expression, (node) => {
+    const [x, y] = node.args;
+    if (!(node.operation === 'equal' && x && y && 'table' in x && 'table' in y && x.table === y.table)) return node;
+    const { name, values } = x.table;
+    const table = getOrMake(tables, x.table, () => ({ name, values: byOccurrence(values) }));
+    return apply('equal', read(table, x.args[0]), read(table, y.args[0]));
+  });
 }
 
 /** Equal numbers for equal values; NaN, which equals nothing, stays. */
 function byOccurrence(values: Table['values']): Float64Array {
   const numbers = new Map<number, number>();
-  return Float64Array.from(values, (value) => {
-    if (Number.isNaN(value)) return value;
-    const number = numbers.get(value) ?? numbers.size;
-    numbers.set(value, number);
-    return number;
-  });
+  return Float64Array.from(values, (value) =>
+    Number.isNaN(value) ? value : getOrMake(numbers, value, () => numbers.size),
+  );
 }

@@ -1,3 +1,4 @@
+import { getOrMake } from '../bounded-map';
 import type { Expression, InputName } from './expression';
 
 /** One node of an expression, its arguments being earlier steps. */
@@ -12,12 +13,7 @@ const known = new WeakMap<Expression, readonly Step[]>();
 
 /** An expression in the order of evaluation, every different node once; the last step is the whole. */
 export function stepsOf(expression: Expression): readonly Step[] {
-  let steps = known.get(expression);
-  if (!steps) {
-    steps = stepsOfAll([expression]).steps;
-    known.set(expression, steps);
-  }
-  return steps;
+  return getOrMake(known, expression, () => stepsOfAll([expression]).steps);
 }
 
 /** Several expressions at once: their steps, and which of them each is. */

@@ -5,6 +5,7 @@
  * Ranges tell which those are, so that indices, distances and bits are exact as long as they fit in 32 bits. A quotient
  * of integers that is rounded at once stays exact too. All else is rounded to float32 after each operation.
  */
+import { getOrMake } from '../bounded-map';
 import { ParameterError } from '../errors';
 import type { Extent } from '../masks/mask';
 import { constantOf, type Expression, type InputName, type Table } from './expression';
@@ -120,14 +121,10 @@ class Stored {
 
 const storedTables = new WeakMap<Table, Stored>();
 
-function storedTable(table: Table): Stored {
-  let stored = storedTables.get(table);
-  if (!stored) {
-    stored = new Stored(table.values);
-    storedTables.set(table, stored);
-  }
-  return stored;
-}
+const storedTable = (table: Table): Stored => getOrMake(storedTables, table, () => new Stored(table.values));
+
+/** Instructions on words. */
+const OF_BITS: Partial<Record<Operation, string>> = { bitNot: 'not', bitAnd: 'and', bitOr: 'or', bitXor: 'xor' };
 
 /** Powers up to this are products. */
 const MOST_TIMES = 64;
@@ -168,12 +165,7 @@ class Compiler {
   }
 
   #value(at: number): Value {
-    let value = this.#values.get(at);
-    if (!value) {
-      value = this.#compile(at);
-      this.#values.set(at, value);
-    }
-    return value;
+    return getOrMake(this.#values, at, () => this.#compile(at));
   }
 
   #compile(at: number): Value {
@@ -187,7 +179,6 @@ class Compiler {
       case 'lookup':
         return this.#lookup((this.#steps[args[0] as number] as Step).node as Input, args[1] as number);
       case 'not':
-        return emit('not', 'mask', values());
       case 'and':
       case 'or':
         return emit(node.operation, 'mask', values());
@@ -286,11 +277,8 @@ class Compiler {
   #round(operation: 'floor' | 'ceil' | 'trunc', at: number, range: Range): Value {
     const { node, args } = this.#steps[at] as Step;
     if (node.operation === 'divide' && this.#isQuotient(args) && isInt32(range)) {
-      return emit(
-        `divide ${operation}`,
-        'integer',
-        args.map((arg) => this.#value(arg)),
-      );
+      const operands = args.map((arg) => this.#value(arg));
+      return emit(`divide ${operation}`, 'integer', operands);
     }
     if (node.operation === 'divide') this.#checkExact('/', args);
     const x = this.#value(at);
@@ -322,19 +310,9 @@ class Compiler {
 
   #bits(operation: Operation, args: readonly number[]): Value {
     const [x, y] = args.map((arg) => this.#int32(arg, 'the operand of a bit operation')) as [Value, Value];
-    switch (operation) {
-      case 'bitNot':
-        return emit('not', 'integer', [x]);
-      case 'bitAnd':
-        return emit('and', 'integer', [x, y]);
-      case 'bitXor':
-        return emit('xor', 'integer', [x, y]);
-      case 'bitOr':
-        // The usual way to drop a fraction.
-        return constantOf((this.#steps[args[1] as number] as Step).node) === 0 ? x : emit('or', 'integer', [x, y]);
-      default:
-        return emit(operation, 'integer', [x, y]);
-    }
+    // The usual way to drop a fraction.
+    if (operation === 'bitOr' && constantOf((this.#steps[args[1] as number] as Step).node) === 0) return x;
+    return emit(OF_BITS[operation] ?? operation, 'integer', operation === 'bitNot' ? [x] : [x, y]);
   }
 
   /** A number with its fraction dropped, as bit operations take it; NaN becomes 0. */
@@ -373,11 +351,8 @@ class Compiler {
   }
 
   #floats(operation: string, values: readonly Value[]): Value {
-    return emit(
-      operation,
-      'float',
-      values.map((value) => this.#float(value)),
-    );
+    const operands = values.map((value) => this.#float(value));
+    return emit(operation, 'float', operands);
   }
 
   #float(value: Value): Value {
@@ -387,12 +362,7 @@ class Compiler {
   }
 
   #convert(name: string, type: Type, value: Value): Value {
-    let converted = this.#converted.get(value);
-    if (!converted) {
-      converted = emit(name, type, [value]);
-      this.#converted.set(value, converted);
-    }
-    return converted;
+    return getOrMake(this.#converted, value, () => emit(name, type, [value]));
   }
 
   #number(value: number): Value {
@@ -405,13 +375,7 @@ class Compiler {
 
   #constant(type: Type, value: number): Value {
     const immediate = type === 'float' ? (new Int32Array(Float32Array.of(value).buffer)[0] as number) : value | 0;
-    const key = `${type} ${immediate}`;
-    let constant = this.#constants.get(key);
-    if (!constant) {
-      constant = emit('constant', type, [], immediate);
-      this.#constants.set(key, constant);
-    }
-    return constant;
+    return getOrMake(this.#constants, `${type} ${immediate}`, () => emit('constant', type, [], immediate));
   }
 
   #refusal(what: string, remedy: string): ParameterError {
