@@ -102,6 +102,6 @@ function readMade(file: string): Made {
 
 /** Bytes of the sources beside one. */
 function sizeOfRoom(source: string): number {
-  const files = globSync('*.as.ts', { cwd: dirname(source) });
+  const files = globSync('**/*.as.ts', { cwd: dirname(source) });
   return files.reduce((sum, name) => sum + statSync(join(dirname(source), name)).size, 0);
 }

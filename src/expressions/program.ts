@@ -1,5 +1,5 @@
 /**
- * Programs for the kernels' interpreters, from typed values: of score modifiers (ops/attention/program.as.ts) and of maps
+ * Programs for the kernels' interpreters, from typed values: of score modifiers (ops/attention/score/program.as.ts) and of maps
  * (ops/map/map.as.ts).
  */
 

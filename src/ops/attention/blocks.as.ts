@@ -23,6 +23,20 @@ export function tileAt(p: Problem, map: i32, rank: i32): i32 {
   return i32.load(p.order + (<usize>(map * p.tiles + rank) << 2));
 }
 
+/** The map of a head of a batch. */
+// @ts-ignore: decorator
+@inline
+export function mapOf(p: Problem, place: i32): i32 {
+  return i32.load(p.maps + (<usize>place << 2));
+}
+
+/** Where a tile's first run and their number lie. */
+// @ts-ignore: decorator
+@inline
+export function runsOf(p: Problem, place: i32, tile: i32): usize {
+  return p.tileRuns + (<usize>(mapOf(p, place) * p.tiles + tile) << 3);
+}
+
 /** Panels of a run or a part of one; `pattern` says who sees which of their keys. */
 @unmanaged
 export class Segment {
@@ -41,8 +55,8 @@ export class Walk {
   taken: i32;
 }
 
-export function startWalk(walk: Walk, p: Problem, map: i32, tile: i32): void {
-  const at = p.tileRuns + (<usize>(map * p.tiles + tile) << 3);
+export function startWalk(walk: Walk, p: Problem, place: i32, tile: i32): void {
+  const at = runsOf(p, place, tile);
   walk.run = i32.load(at);
   walk.pastRun = walk.run + i32.load(at, 4);
   walk.taken = 0;

@@ -13,25 +13,12 @@ export interface AttentionCall {
   readonly mask: Mask;
   /** What changes the scores before the softmax. */
   readonly score?: Score | undefined;
-  /** Of Parallax, which has no score. */
-  readonly probe?: Probe | undefined;
-}
-
-/**
- * What Parallax (ops/parallax) adds: r, as q, whose products with the keys tilt the weights p to p (1 + level - r k^T). Results
- * if wanted: mean [b,n,h,e] f32, p v, and level [b,n,h] f32, the mean of r k^T under p.
- */
-export interface Probe {
-  readonly r: Tensor;
-  readonly mean?: Tensor | undefined;
-  readonly level?: Tensor | undefined;
 }
 
 /**
  * What `attention` returned for q, k and v, and the gradients of a loss with respect to that: gradOut [b,n,h,e] of any
- * strides, gradLse
- * [b,n,h] f32, contiguous -> the gradients gradQ, gradK and gradV, of the shapes of q, k and v; and, if wanted, gradTables
- * by the elements of the arrays that `score` captured, f32, one array after the other.
+ * strides, gradLse [b,n,h] f32, contiguous -> the gradients gradQ, gradK and gradV, of the shapes of q, k and v; and, if
+ * wanted, gradTables with respect to the elements of the arrays that `score` captured, f32, one array after the other.
  */
 export interface AttentionBackwardCall extends AttentionCall {
   readonly gradOut: Tensor;
@@ -40,5 +27,4 @@ export interface AttentionBackwardCall extends AttentionCall {
   readonly gradK: Tensor;
   readonly gradV: Tensor;
   readonly gradTables?: Tensor | undefined;
-  readonly probe?: Readonly<Record<'r' | 'mean' | 'level' | 'gradR', Tensor>> | undefined;
 }

@@ -24,19 +24,20 @@ import { checkControl, checkGradients, checkOptions, checkOut, checkTensors } fr
 import { compute, type ResultSpec, type Values } from '../compute';
 import { contiguous } from '../copy';
 import { checkContiguous, zeros } from '../float32';
-import { type CachedCall, planCached } from './cached';
+import { planAttentionBackward } from './backward/wasm';
 import type { AttentionBackwardCall, AttentionCall } from './call';
-import { FEW_QUERIES } from './decode';
+import { type CachedCall, planCached } from './decode/cached';
+import { FEW_QUERIES } from './decode/wasm';
+import { planAttention } from './forward/wasm';
 import { kernels } from './params.generated';
 import { checkSelection, type Selection, selectionOf } from './selection';
-import { planAttention, planAttentionBackward } from './wasm';
 
 const forward: Op<AttentionCall> = {
   name: 'attention',
   reference: async () => (await import('./reference')).forward,
   kernels,
   wasm: planAttention,
-  webgpu: async () => (await import('./webgpu/forward')).planAttention,
+  webgpu: async () => (await import('./forward/webgpu')).planAttention,
 };
 
 export const backward: Op<AttentionBackwardCall> = {
@@ -44,7 +45,7 @@ export const backward: Op<AttentionBackwardCall> = {
   reference: async () => (await import('./reference')).backward,
   kernels,
   wasm: planAttentionBackward,
-  webgpu: async () => (await import('./webgpu/backward')).planAttentionBackward,
+  webgpu: async () => (await import('./backward/webgpu')).planAttentionBackward,
 };
 
 const cached: Op<CachedCall> = {
@@ -52,7 +53,7 @@ const cached: Op<CachedCall> = {
   reference: async () => (await import('./reference')).cached,
   kernels,
   wasm: planCached,
-  webgpu: async () => (await import('./webgpu/cached')).planCached,
+  webgpu: async () => (await import('./decode/webgpu/cached')).planCached,
 };
 
 /** Which scores count, and what they are scaled by: the same for the forward and the backward pass. */
@@ -160,7 +161,7 @@ export function attention(
   options?: AttentionOptions,
 ): AttentionResult {
   return k instanceof CacheLayer
-    ? attentionToCache(q, k, v as CachedAttentionOptions, { op: cached })
+    ? attentionToCache(q, k, v as CachedAttentionOptions, plain)
     : attentionTo(q, k, v as Tensor, options);
 }
 
@@ -177,23 +178,41 @@ function attentionTo(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions 
   return compute(forward, { q, k, v, ...captured }, results, call, options, { known, derivative });
 }
 
-/** What of a call to a cache is another's: of Parallax r, and the function that takes copies. */
-interface ToCache {
-  readonly op: Op<CachedCall>;
-  readonly r?: Tensor;
-  readonly parallax?: (q: Tensor, r: Tensor, k: Tensor, v: Tensor, options: Omit<AttentionOptions, 'score'>) => unknown;
+/** An op that attends to a cache: attention, or one that begins with it. */
+interface ToCache<Call extends CachedCall> {
+  readonly op: Op<Call>;
+  /** Tensors beside q that belong to the same queries, by name, if any. */
+  readonly inputs: Readonly<Record<string, Tensor>>;
+  callOf(call: CachedCall): Call;
+  /** The same with copies of keys and values, for a part of the queries: `partOf` gives that of another input. */
+  attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    partOf: (x: Tensor) => Tensor,
+    options: Omit<AttentionOptions, 'score'>,
+    score: Score | undefined,
+  ): unknown;
 }
 
-/** `attention` to a cache, or another op like it. */
-export function attentionToCache(
+const plain: ToCache<CachedCall> = {
+  op: cached,
+  inputs: {},
+  callOf: (call) => call,
+  attend: (q, k, v, _, options, score) => attentionTo(q, k, v, { ...options, score }),
+};
+
+/** `attention` to a cache, or another op like it; only attention takes a score, and reads pages on a GPU. */
+export function attentionToCache<Call extends CachedCall>(
   q: Tensor,
   layer: CacheLayer,
   options: CachedAttentionOptions = {},
-  of: ToCache,
+  to: ToCache<Call>,
 ): AttentionResult {
   checkTensors({ q });
   const known = ['scale', 'causal', 'window', 'mask', 'counts', ...CONTROL, 'out', 'lse'];
-  checkOptions(of.op.name, options, of.r ? known : [...known, 'score']);
+  const isPlain = (to as object) === plain;
+  checkOptions(to.op.name, options, isPlain ? [...known, 'score'] : known);
   checkControl(options);
   const { runtime, layout, rows } = layer;
   q.assertUsable('q');
@@ -221,33 +240,30 @@ export function attentionToCache(
     out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
     lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
   } as const;
-  // Of Parallax a GPU has no kernel that reads pages.
-  const readsPages = !of.r || runtime.backend.name !== 'webgpu';
+  const readsPages = isPlain || runtime.backend.name !== 'webgpu';
   if (n <= FEW_QUERIES && readsPages && !whole.arrange && layer.rope?.apply !== 'read') {
-    const probe = of.r && { r: of.r };
-    const call = ({ out, lse }: AttentionResult) => ({
-      ...{ q, out, lse, scale, layout, rows, counts, mask: whole, score, probe },
-    });
-    const inputs = { q, ...(of.r && { r: of.r }), ...slabsOf(rows), ...captured };
-    return compute(of.op, inputs, results, call, options, { reads: openTokens(rows) });
+    const call = ({ out, lse }: AttentionResult) =>
+      to.callOf({ q, out, lse, scale, layout, rows, counts, mask: whole, score });
+    const inputs = { q, ...to.inputs, ...slabsOf(rows), ...captured };
+    return compute(to.op, inputs, results, call, options, { reads: openTokens(rows) });
   }
-  return attentionToCopies(q, layer, rows, counts, { scale, mask: whole, score }, options, of);
+  return attentionToCopies(q, layer, rows, counts, { scale, mask: whole, score }, options, to);
 }
 
 /** Row by row, with a copy of its keys and values, which costs little beside many queries. */
-function attentionToCopies(
+function attentionToCopies<Call extends CachedCall>(
   q: Tensor,
   layer: CacheLayer,
   rows: readonly CachedRow[],
   counts: readonly number[],
-  settings: AttentionSettings,
+  { score, ...settings }: AttentionSettings,
   { out: givenOut, lse: givenLse, signal, onProgress }: CachedAttentionOptions,
-  { r, parallax }: ToCache,
+  to: ToCache<Call>,
 ): AttentionResult {
   const { runtime, dtype } = q;
   const [b, n, h] = q.shape as [number, number, number];
   const shape = [b, n, h, layer.layout.e];
-  const inputs = { q, ...(r && { r }) };
+  const inputs = { q, ...to.inputs };
   if (givenOut) checkOut('out', givenOut, shape, dtype, inputs);
   if (givenLse) checkOut('lse', givenLse, [b, n, h], 'f32', inputs);
   return runtime.scope(() => {
@@ -263,15 +279,15 @@ function attentionToCopies(
       if (count === 0) continue;
       const { k: stored, v } = readCache(layer, pages, length, { signal });
       const k = layer.rope?.apply === 'read' ? turned(stored, [0], layer.rope, { signal }) : stored;
-      const { score, ...others } = settings;
       const own = {
-        ...others,
-        ...{ out: part(out, row, 0, count), lse: part(lse, row, 0, count) as Tensor<'f32'>, signal },
+        ...settings,
+        out: part(out, row, 0, count),
+        lse: part(lse, row, 0, count) as Tensor<'f32'>,
+        signal,
         onProgress: onProgress && ((share: number) => onProgress((row + share) / b)),
       };
-      const queries = part(q, row, 0, count);
-      if (r && parallax) parallax(queries, part(r, row, 0, count), k, v, own);
-      else attentionTo(queries, k, v, { ...own, score });
+      const partOf = (x: Tensor) => part(x, row, 0, count);
+      to.attend(partOf(q), k, v, partOf, own, score);
       for (const copy of [stored, k, v]) copy.dispose();
     }
     return { out, lse: lse as Tensor<'f32'> };

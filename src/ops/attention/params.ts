@@ -27,14 +27,10 @@ export const Problem = struct({
   /** What changes the scores, and its derivative: a program and its tables each, 0 for none. */
   ...{ program: 'usize', tables: 'usize', derivative: 'usize', derivativeTables: 'usize' },
   ...{ q: Operand, k: Operand, v: Operand },
-  /** Of Parallax (ops/parallax), whose products with the keys tilt the weights: at 0 for none. */
-  r: Operand,
 });
 
 export const ForwardParams = struct({
   ...{ problem: Problem, out: Contiguous, lse: 'tensor' },
-  /** Of Parallax: the weighted means of the values and of the products with r. */
-  ...{ mean: 'tensor', level: 'tensor' },
   /** 0 where tasks pack what they need. */
   ...{ packedKeys: 'usize', packedValues: 'usize', extremes: 'usize' },
   /** Tiles that a task takes of one head, or of each head of all batches in turn. */
@@ -49,8 +45,6 @@ export const BackwardParams = struct({
   ...{ problem: Problem, out: Operand, gradOut: Operand, lse: 'tensor' },
   /** 0 for none. */
   gradLse: 'tensor',
-  /** Of Parallax: what the forward pass kept, the gradient, and its sums, laid out as sumsQ is. */
-  ...{ mean: Operand, level: 'tensor', gradR: Contiguous, sumsR: 'usize' },
   ...{ gradQ: Contiguous, gradK: Contiguous, gradV: Contiguous },
   ...{ keyPanels: 'usize', keySlices: 'usize', valuePanels: 'usize' },
   /** Sums of the parts, [parts][b][h][tiles * 24][d]. */
@@ -90,8 +84,6 @@ export const DecodeParams = struct({
   /** g are the groups of query heads that go together: those of a key/value head or, where these see differently, each. */
   ...{ b: 'i32', n: 'i32', h: 'i32', g: 'i32', d: 'i32', e: 'i32', keyHeads: 'i32', scale: 'f64' },
   ...{ q: Operand, k: Operand, v: Operand, out: Contiguous, lse: 'tensor' },
-  /** Of Parallax, at 0 for none; the means may be wanted or not. */
-  ...{ r: Operand, mean: 'tensor', level: 'tensor' },
   /**
    * Of a cache: addresses of its pages [b][pagesOfRow], each of `pageRows` keys and values; 0 for plain tensors. k and v
    * then say where rows lie within a page, and the scales of 8-bit ones f32 [keyHeads][pageRows] from these bytes on.
@@ -104,7 +96,7 @@ export const DecodeParams = struct({
   /** First key, one past the last, and which six words say who sees them, -1 where all queries do. */
   ...{ segments: 'usize', words: 'usize' },
   /**
-   * Queries [b][g][groups of 4 rows, of Parallax two of q and two of r][columns of 4][4 rows][4]; sums [b][g][splits][groups of 4 rows], each the weighted values
+   * Queries [b][g][groups of 4 rows][columns of 4][4 rows][4]; sums [b][g][splits][groups of 4 rows], each the weighted values
    * laid out alike, then of its rows the maxima, the sums of weights, and whether float32 does not do.
    */
   ...{ queries: 'usize', parts: 'usize' },

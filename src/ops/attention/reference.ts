@@ -6,8 +6,8 @@ import { placesOf, type Score } from '../../scores/score';
 import type { HostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import { rowsOf, Slabs } from '../cache/reference';
-import type { CachedCall } from './cached';
 import type { AttentionBackwardCall, AttentionCall } from './call';
+import type { CachedCall } from './decode/cached';
 import { type Modifier, type RawScore, type Sees, softmaxAttention, softmaxAttentionBackward } from './softmax';
 
 export function forward(call: AttentionCall, { tensor, numbers, store }: Host): void {

@@ -3,7 +3,7 @@
  * more products a pair than attention, on the same keys and values. Zuo et al. 2026, arXiv 2605.29157.
  * Letters: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension.
  */
-import { ShapeError } from '../../errors';
+import { ShapeError, UnsupportedError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import type { Op } from '../../runtime/op';
 import { formatShape, sameShape } from '../../tensor/shape';
@@ -18,37 +18,38 @@ import {
   checkProblem,
   checkStorage,
 } from '../attention';
-import { type CachedCall, planCached } from '../attention/cached';
-import type { AttentionBackwardCall, AttentionCall } from '../attention/call';
-import { kernels } from '../attention/params.generated';
-import { planAttention, planAttentionBackward } from '../attention/wasm';
 import { CacheLayer } from '../cache/layer';
 import { checkOptions, checkTensors } from '../check';
 import { compute } from '../compute';
 import { zeros } from '../float32';
+import type { CachedParallaxCall, ParallaxBackwardCall, ParallaxCall } from './call';
+import { kernels } from './params.generated';
+import { planCachedParallax, planParallax, planParallaxBackward } from './wasm';
 
-const forward: Op<AttentionCall> = {
+const forward: Op<ParallaxCall> = {
   name: 'parallax',
   reference: async () => (await import('./reference')).forward,
   kernels,
-  wasm: planAttention,
+  wasm: planParallax,
   webgpu: async () => (await import('./webgpu')).planParallax,
 };
 
-const backward: Op<AttentionBackwardCall> = {
+const backward: Op<ParallaxBackwardCall> = {
   name: 'parallaxBackward',
   reference: async () => (await import('./reference')).backward,
   kernels,
-  wasm: planAttentionBackward,
-  webgpu: async () => (await import('../attention/webgpu/backward')).planAttentionBackward,
+  wasm: planParallaxBackward,
+  webgpu: async () => (await import('./webgpu')).planParallaxBackward,
 };
 
-const cached: Op<CachedCall> = {
+const cached: Op<CachedParallaxCall> = {
   name: 'parallax',
   reference: async () => (await import('./reference')).cached,
   kernels,
-  wasm: planCached,
-  webgpu: async () => (await import('../attention/webgpu/cached')).planCached,
+  wasm: planCachedParallax,
+  async webgpu() {
+    throw new UnsupportedError('parallax has no kernel for a GPU that reads the pages of a cache');
+  },
 };
 
 type Settings = Pick<AttentionSettings, 'scale' | 'causal' | 'window' | 'mask'>;
@@ -59,7 +60,7 @@ export interface CachedParallaxOptions extends Omit<CachedAttentionOptions, 'sco
 
 /**
  * Parallax of the last tokens of each row to what a layer of a key-value cache holds of them: q as `attention` takes it, r of
- * its shape, turned as q is where the cache has `rope`. Few queries read keys and values once for both. Has no derivative.
+ * its shape, rotated as q is where the cache has `rope`. Few queries read keys and values once for both. Has no derivative.
  *
  * @throws {ShapeError} ranks, extents or heads that do not fit
  * @throws {ParameterError} counts that do not fit, tokens that see evicted ones, a cache of another runtime
@@ -89,7 +90,13 @@ export function parallax(
   checkStorage('r', r);
   if (!sameShape(r.shape, q.shape))
     throw new ShapeError(`r must have the shape of q, ${formatShape(q.shape)}, got ${formatShape(r.shape)}`);
-  if (k instanceof CacheLayer) return attentionToCache(q, k, v as CachedParallaxOptions, { op: cached, r, parallax });
+  if (k instanceof CacheLayer)
+    return attentionToCache(q, k, v as CachedParallaxOptions, {
+      op: cached,
+      inputs: { r },
+      callOf: (call) => ({ ...call, r }),
+      attend: (queries, keys, values, partOf, options) => parallax(queries, partOf(r), keys, values, options),
+    });
   const inputs = { q, r, k, v: v as Tensor };
   checkTensors(inputs);
   checkOptions('parallax', options, ['scale', 'causal', 'window', 'mask', 'signal', 'onProgress', 'out', 'lse']);
@@ -111,7 +118,7 @@ export function parallaxBackward(
   options: Settings,
   control: Control,
 ): Record<'q' | 'r' | 'k' | 'v', Tensor> {
-  const { q, r, k, v, mean, level } = given;
+  const { q, r, k, v } = given;
   const { scale, settings } = checkProblem({ q, k, v }, options);
   const specs = {
     gradQ: { shape: q.shape, dtype: q.dtype },
@@ -123,10 +130,7 @@ export function parallaxBackward(
     backward,
     { ...given, ...(gradLse && { gradLse }) },
     specs,
-    ({ gradR, ...grads }, values) => ({
-      ...{ ...given, gradLse, ...grads, scale, ...settings(values) },
-      probe: { r, mean, level, gradR },
-    }),
+    (grads, values) => ({ ...given, gradLse, ...grads, scale, ...settings(values) }),
     control,
   );
   return { q: gradQ, r: gradR, k: gradK, v: gradV };
@@ -158,9 +162,7 @@ export function parallaxWithMeans(
     forward,
     { q, r, k, v },
     results,
-    ({ out, lse, mean, level }, values) => ({
-      ...{ q, k, v, out, lse, scale, ...settings(values), probe: { r, mean, level } },
-    }),
+    (computed, values) => ({ q, r, k, v, scale, ...computed, ...settings(values) }),
     options,
     { derivative },
   );

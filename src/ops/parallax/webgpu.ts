@@ -6,36 +6,115 @@
 import type { Steps } from '../../runtime/turns';
 import { type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
+import { strideOf } from '../../runtime/webgpu/kernels/product';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
+import { type BackwardHook, planAttentionBackward, rowsGradients } from '../attention/backward/webgpu';
+import {
+  BY_PROBE,
+  BY_SCORE,
+  GRAD_Q,
+  GRAD_V,
+  type Gradient,
+  type PairHook,
+  WEIGHT,
+} from '../attention/backward/webgpu/gradients';
+import { OTHERS } from '../attention/backward/webgpu/pairs';
+import { rowsCutOf } from '../attention/backward/webgpu/rows';
+import { type GradientsKernel, tiledGradients } from '../attention/backward/webgpu/tiled';
 import { tilesOf } from '../attention/block-map/tiles';
-import type { AttentionCall, Probe } from '../attention/call';
-import { rowsGradients } from '../attention/webgpu/backward';
-import { rowsCutOf } from '../attention/webgpu/backward-rows';
-import { type GradientsKernel, tiledGradients } from '../attention/webgpu/backward-tiled';
-import { carefulCode, INVOCATIONS, markNaN } from '../attention/webgpu/careful';
+import { planAttention, widthsOf } from '../attention/forward/webgpu';
+import { carefulCode, INVOCATIONS, markNaN } from '../attention/forward/webgpu/careful';
+import { type ScoreShader, scoreCode } from '../attention/score/webgpu';
+import { extentsOf } from '../attention/wasm';
 import { type AttentionVariant, attentionDispatch, attentionKernel, INPUTS } from '../attention/webgpu/common';
-import { planAttention, widthsOf } from '../attention/webgpu/forward';
-import { type ScoreShader, scoreCode } from '../attention/webgpu/score';
 import { type AttentionSizes, sizesOf } from '../attention/webgpu/sizes';
 import { TENSORS } from '../attention/webgpu/sources';
 import { tileMap } from '../attention/webgpu/tile-map';
+import type { ParallaxBackwardCall, ParallaxCall } from './call';
 
-export function* planParallax(call: AttentionCall, workspace: Workspace): Steps<Plan> {
-  const { q, k, v, out, lse, mask, scale } = call;
-  const { r, mean, level } = call.probe as Required<Probe> & Pick<AttentionCall, 'q'>;
-  const [b, n, h, d] = q.shape as [number, number, number, number];
-  const [, m, g, e] = v.shape as [number, number, number, number];
-  const extent = { b, n, m, h, g };
-  const plain = yield* planAttention({ q, k, v, out: mean as typeof out, lse, scale, mask }, workspace);
-  const score = scoreCode(undefined, extent, 'scores');
+const vectors = { access: 'read', rank: 4, vector: true } as const;
+
+/** What the forward pass sums beside attention: weights times the products of keys with r, and values by these. */
+const TILT: PairHook = {
+  name: 'tilt',
+  second: 'r',
+  hasGradOut: false,
+  rows: ['lse'],
+  pair: 'let weight = select(vec4f(), plain * probe, is_seen);',
+  sum: {
+    operands: { level: { access: 'write', rank: 3 } },
+    rows: {
+      declare: 'var level = 0.0;',
+      add: 'level += dot(weight, vec4f(1));',
+      store: 'store_level(at_level(batch, row, first_head), level);',
+    },
+    tiled: (halves) => ({
+      declare: 'var level = vec4f();',
+      // The weights of a tile, four own rows a lane.
+      add: `
+    workgroupBarrier();
+    if (lane < ${8 * halves}u) {
+      for (var r = 0u; r < ${OTHERS}u; r++) { level += weights[r * ${strideOf(halves)} + lane]; }
+    }`,
+      store: `
+  if (lane < ${8 * halves}u) {
+    for (var r = 0u; r < 4; r++) {
+      let query = query_at(owner * ${32 * halves}u + 4 * lane + r);
+      if (query >= 0) { store_level(at_level(batch, u32(query), first_head), level[r]); }
+    }
+  }`,
+    }),
+  },
+};
+const TILTED: Gradient = { name: 'tilted', extent: 'e', terms: [WEIGHT] };
+
+/** What the gradients are made of (backward.as.ts has the formulas), from 1 + level and the mean of a row's products. */
+const GRADIENTS: PairHook = {
+  name: 'parallax',
+  second: 'r',
+  hasGradOut: true,
+  rows: ['lse', 'delta', 'level', 'mean'],
+  pair: `
+      let weight = select(plain * (level - probe), vec4f(), plain == vec4f());
+      let fall = product - mean;
+      let by_score = select(numbers.scale * (plain * (mean - delta) + weight * fall), vec4f(), plain == vec4f());
+      let by_probe = select(-plain * fall, vec4f(), plain == vec4f());`,
+};
+const OF_SIDES: BackwardHook['gradients'] = {
+  keys: [GRAD_V, { name: 'grad_k', extent: 'd', terms: [BY_SCORE, BY_PROBE] }],
+  queries: [GRAD_Q, { name: 'grad_r', extent: 'd', terms: [BY_PROBE] }],
+};
+
+export function planParallaxBackward(call: ParallaxBackwardCall, workspace: Workspace): Steps<Plan> {
+  const { r, level, mean, gradR } = call;
+  return planAttentionBackward(call, workspace, {
+    pairs: GRADIENTS,
+    gradients: OF_SIDES,
+    regions: { r, level, mean, grad_r: gradR },
+    rows: {
+      operands: { level: { access: 'read' }, mean: vectors },
+      declare: 'var average = vec4f();',
+      add: 'average += select(vec4f(), load4_mean(at_mean(batch, query, head, c)) * gradient, is_there);',
+      store: `store_rows(at + 2, 1 + load_level(row));
+  store_rows(at + 3, average.x + average.y + average.z + average.w);`,
+    },
+  });
+}
+
+export function* planParallax(call: ParallaxCall, workspace: Workspace): Steps<Plan> {
+  const { q, r, k, v, out, lse, mean, level, mask, scale } = call;
+  const extents = extentsOf(call);
+  const { b, n, m, h, g, d, e } = extents;
+  const plain = yield* planAttention({ q, k, v, out: mean, lse, scale, mask }, workspace);
+  const score = scoreCode(undefined, extents, 'scores');
   const { kernel, cut } = tiltKernel(workspace, 2 * (d + e) * b * h * n * m, { d, e }, score.shader);
-  const map = yield* tileMap(mask, extent, cut);
+  const map = yield* tileMap(mask, extents, cut);
   const tilted = workspace.scratch([b, n, h, e]);
-  const tasks = b * h * map.owners;
+  const rows = b * n * h;
   const operations = 2 * (2 * d + e) * map.visited * cut.queries * cut.keys;
   const variant: AttentionVariant = { cut, score: score.shader, isModified: false };
   const careful = attentionDispatch(carefulKernel(variant), call, map, score, workspace, {
-    operands: { r, level: level as typeof lse },
+    operands: { r, level },
     operations,
   });
   return {
@@ -43,18 +122,19 @@ export function* planParallax(call: AttentionCall, workspace: Workspace): Steps<
       ...plain.dispatches,
       {
         kernel,
-        operands: { q, k, v, r, rows: lse, map: tilesOf(map, workspace), tilted, level: level as typeof lse },
+        operands: { q, k, v, r, rows: lse, map: tilesOf(map, workspace), tilted, level },
         numbers: { b, n, h, repeat: h / g, d, e, scale, ...map.numbers },
-        ...{ tasks, operations },
+        tasks: b * h * map.owners,
+        operations,
       },
       {
         kernel: together,
-        operands: { mean: mean as typeof out, tilted, level: level as typeof lse, out },
-        numbers: { n, h, e, count: b * n * h },
-        tasks: Math.ceil((b * n * h) / INVOCATIONS),
-        operations: 4 * b * n * h * e,
+        operands: { mean, tilted, level, out },
+        numbers: { n, h, e, count: rows },
+        tasks: Math.ceil(rows / INVOCATIONS),
+        operations: 4 * rows * e,
       },
-      { ...careful, usual: b * n * h },
+      { ...careful, usual: rows },
     ],
   };
 }
@@ -69,11 +149,14 @@ function tiltKernel(
   const { attention } = sizesOf(device);
   const sizes = attention.find(({ below = Number.POSITIVE_INFINITY }) => operations < below) as AttentionSizes;
   if ('rows' in sizes) {
-    const kernel = rowsGradients({ own: 'queries', tilt: 'forward', score, ...widthsOf(sizes, extents.d, extents.e) });
-    return { kernel, cut: rowsCutOf('queries') };
+    const variant = { own: 'queries', gradients: [TILTED], hook: TILT, score } as const;
+    return {
+      kernel: rowsGradients({ ...variant, ...widthsOf(sizes, extents.d, extents.e) }),
+      cut: rowsCutOf('queries'),
+    };
   }
   const about = { isSoftware: device.isSoftware, isCrowded: false };
-  return tiledGradients('queries', ['tilted'], extents, score, about, 'forward')[0] as GradientsKernel;
+  return tiledGradients('queries', [TILTED], extents, score, about, TILT)[0] as GradientsKernel;
 }
 
 /** out = mean (1 + level) - tilted; the level of a row that is no number becomes NaN. */
@@ -81,8 +164,8 @@ const together: Kernel = {
   name: 'parallax, put together',
   invocations: INVOCATIONS,
   operands: {
-    mean: { access: 'read', rank: 4, vector: true },
-    tilted: { access: 'read', rank: 4, vector: true },
+    mean: vectors,
+    tilted: vectors,
     level: { access: 'update' },
     out: { access: 'write', rank: 4, vector: true },
   },
@@ -116,7 +199,7 @@ const carefulKernel = variants(
       variant,
       operands: {
         ...INPUTS,
-        r: { access: 'read', rank: 4, vector: true },
+        r: vectors,
         lse: { access: 'update', rank: 3 },
         level: { access: 'update', rank: 3 },
         out: { access: 'write', rank: 4, vector: true },

@@ -5,7 +5,7 @@
 import { expect, test } from 'vitest';
 import { full } from '../../../masks/band';
 import type { AttentionCall } from '../../../ops/attention/call';
-import { planAttention } from '../../../ops/attention/webgpu/forward';
+import { planAttention } from '../../../ops/attention/forward/webgpu';
 import type { GatedDeltaRuleBackwardCall, GatedDeltaRuleCall } from '../../../ops/gated-delta-rule/call';
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from '../../../ops/gated-delta-rule/webgpu';
 import type { LinearAttentionCall } from '../../../ops/linear-attention/call';

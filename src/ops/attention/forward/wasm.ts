@@ -1,0 +1,102 @@
+/** Plans of attention's forward pass, for the kernels of forward.as.ts. */
+
+import type { Steps } from '../../../runtime/turns';
+import { CHUNK_PANELS, PANEL, TILE } from '../../../runtime/wasm/params';
+import {
+  contiguous,
+  FLOPS_PER_MICROSECOND,
+  headsOfTask,
+  type Machine,
+  operand,
+  type Plan,
+} from '../../../runtime/wasm/plan';
+import type { BlockMap } from '../block-map/block-map';
+import type { AttentionCall } from '../call';
+import { FEW_QUERIES, GROUP, planDecode } from '../decode/wasm';
+import { BLOCK_PANELS, EXTREMES_BYTES, ForwardParams, MOST_TOGETHER, PACKED_BYTES } from '../params.generated';
+import { keyProgram } from '../score/wasm';
+import { type Extents, extentsOf, inSlices, planned, problemOf } from '../wasm';
+import { blockMapSteps } from '../wasm-map';
+
+/** How much of a thread's own cache the keys and values that a tile sees may take. */
+const CACHE_BYTES = 2 ** 20;
+/** How much of the cache that threads share those of a head may take. */
+const SHARED_CACHE_BYTES = 2 ** 23;
+/** A tile that sees less than this share of the keys sees them here and there. */
+const SPARSE = 0.25;
+/** The fewest tasks for each thread where a task is several tiles, so that threads end together. */
+const TASKS_OF_THREAD = 16;
+/** The most tiles of each head in a task that takes all heads. */
+const MOST_TILES = 64;
+
+/** Of few queries a group of rows holds `queriesOfGroup`: its other rows are another op's. */
+export function* planAttention(call: AttentionCall, machine: Machine, queriesOfGroup = GROUP): Steps<Plan> {
+  const { memory, threads } = machine;
+  const { k, v, out, lse, score } = call;
+  const extents = extentsOf(call);
+  const { b, n, m, h, g, d, e } = extents;
+  const map = yield* blockMapSteps(call.mask, extents);
+  if (n <= FEW_QUERIES && !map.queries && !map.keys) {
+    const program = keyProgram(score, extents);
+    const rows = Array.from({ length: b }, (_, at) => ({ queries: n, keys: m, map, first: at * h, program }));
+    return planDecode(call, { extents, k: operand(k), v: operand(v), rows, queriesOfGroup }, machine);
+  }
+  const problem = problemOf(call, extents, map, memory);
+  const cut = cutAttention(map, extents, threads);
+  const packed = cut.packsItself ? 0 : b * g * map.panels * PANEL * 4;
+  const chunks = Math.ceil(map.panels / CHUNK_PANELS);
+  const bytes = {
+    ...problem.bytes,
+    keys: packed * d,
+    values: packed * inSlices(e),
+    extremes: b * g * EXTREMES_BYTES,
+  };
+  return planned(bytes, problem.programs, (at, addressOf) => {
+    new Uint8Array(memory.buffer, at.extremes, bytes.extremes).fill(0);
+    return [
+      {
+        phases: [
+          ...(cut.packsItself ? [] : [{ kernel: 'packKeysValues', tasks: b * chunks } as const]),
+          { kernel: 'attention', tasks: cut.tasks },
+        ],
+        params: ForwardParams({
+          problem: problem.params(at, addressOf),
+          out: contiguous(out),
+          lse,
+          extremes: at.extremes,
+          packedKeys: cut.packsItself ? 0 : at.keys,
+          packedValues: cut.packsItself ? 0 : at.values,
+          ...cut,
+        }),
+        microseconds: (2 * (d + e) * map.visited * TILE * PANEL) / FLOPS_PER_MICROSECOND,
+      },
+    ];
+  });
+}
+
+/** How attention is cut: into tasks, which changes no bits, and each tile's keys into parts, which follow from the shapes. */
+function cutAttention({ tiles, panels, visited }: BlockMap, { b, h, g, d, e }: Extents, threads: number) {
+  // Where tiles see keys here and there, and those of one stay in a thread's cache, a task is some tiles of all heads;
+  // else one of one head or, where its keys outgrow the cache that threads share, some that go through them together.
+  const panelsOfTile = visited / (b * h * tiles);
+  const bytesOf = (count: number) => count * PANEL * (d + inSlices(e)) * 4;
+  const isNear = bytesOf(panelsOfTile) < CACHE_BYTES && panelsOfTile < SPARSE * panels;
+  const share = (all: number) => Math.floor(all / (TASKS_OF_THREAD * threads));
+  const takesAllHeads = isNear && share(tiles) > 0;
+  const most = takesAllHeads ? MOST_TILES : bytesOf(panels) > SHARED_CACHE_BYTES ? MOST_TOGETHER : 1;
+  const tilesOfTask = Math.min(most, Math.max(1, share(takesAllHeads ? tiles : b * h * tiles)));
+  // Short sequences are a task by heads, which packs what it needs, so that nothing goes through memory twice.
+  const longest = Math.max(panels, (tiles * TILE) / PANEL);
+  const packsItself = !takesAllHeads && bytesOf(longest) <= PACKED_BYTES && share(b * g) > 0;
+  const heads = headsOfTask(b * g, threads);
+  // Parts of the keys, of even size, in which a tile sees about a block.
+  const ranges = isNear ? 1 : Math.ceil(panelsOfTile / BLOCK_PANELS);
+  return {
+    takesAllHeads,
+    packsItself,
+    tilesOfTask,
+    headsOfTask: heads,
+    tasks: packsItself ? Math.ceil((b * g) / heads) : Math.ceil(tiles / tilesOfTask) * (takesAllHeads ? 1 : b * h),
+    rangePanels: Math.ceil(panels / Math.max(1, ranges)),
+  };
+}

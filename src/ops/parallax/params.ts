@@ -1,0 +1,8 @@
+import { Contiguous, Operand } from '../../runtime/wasm/params';
+import { struct } from '../../runtime/wasm/struct';
+
+/** Behind attention's own: r and, where they are wanted, the weighted means of the values and of the products with r. */
+export const Forward = struct({ r: Operand, mean: 'tensor', level: 'tensor' });
+
+/** Behind attention's own: r, what the forward pass kept, r's gradient, and its sums, which lie as those of q do. */
+export const Backward = struct({ r: Operand, mean: Operand, level: 'tensor', gradR: Contiguous, sumsR: 'usize' });

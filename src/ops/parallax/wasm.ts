@@ -1,0 +1,52 @@
+/** Plans of Parallax's calls: attention's, for kernels that Parallax has joined in on, with its params behind attention's. */
+import type { Steps } from '../../runtime/turns';
+import { contiguous, type Machine, operand, type Plan } from '../../runtime/wasm/plan';
+import { planAttentionBackward } from '../attention/backward/wasm';
+import { planCached } from '../attention/decode/cached';
+import { planAttention } from '../attention/forward/wasm';
+import type { CachedParallaxCall, ParallaxBackwardCall, ParallaxCall } from './call';
+import { Backward, Forward } from './params.generated';
+
+/** Of a group's four rows in decoding two are r's. */
+const QUERIES_OF_GROUP = 2;
+
+export function* planParallax(call: ParallaxCall, machine: Machine): Steps<Plan> {
+  const plan = yield* planAttention(call, machine, QUERIES_OF_GROUP);
+  return extended(plan, 2, () => forwardParams(call));
+}
+
+export function* planCachedParallax(call: CachedParallaxCall, machine: Machine): Steps<Plan> {
+  const plan = yield* planCached(call, machine, QUERIES_OF_GROUP);
+  return extended(plan, 1, () => forwardParams(call));
+}
+
+export function* planParallaxBackward(call: ParallaxBackwardCall, machine: Machine): Steps<Plan> {
+  const { q, v, r, mean, level, gradR } = call;
+  const plan = yield* planAttentionBackward(call, machine);
+  const [d, e] = [q.shape[3] as number, v.shape[3] as number];
+  const more = (12 * d + 4 * e) / (6 * d + 4 * e);
+  const bytes = { ...plan.bytes, sumsR: plan.bytes?.sumsQ as number };
+  return extended({ ...plan, bytes }, more, ({ sumsR }) =>
+    Backward({ r: operand(r), mean: operand(mean), level, gradR: contiguous(gradR), sumsR: sumsR as number }),
+  );
+}
+
+const forwardParams = ({ r, mean, level }: Pick<ParallaxCall, 'r'> & Partial<ParallaxCall>) =>
+  Forward({ r: operand(r), mean, level });
+
+/** A plan whose jobs take so many times as long, and have these params behind their own. */
+function extended(
+  plan: Plan,
+  times: number,
+  params: (at: Readonly<Record<string, number>>) => readonly number[],
+): Plan {
+  return {
+    ...plan,
+    jobs: (at, addressOf) =>
+      plan.jobs(at, addressOf).map((job) => ({
+        ...job,
+        params: [...job.params, ...params(at)],
+        microseconds: times * job.microseconds,
+      })),
+  };
+}
