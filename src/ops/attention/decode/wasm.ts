@@ -46,7 +46,7 @@ export interface DecodeRow {
 }
 
 /** Where rows of keys and values lie in pages: what the kernels' params say of it. */
-export interface Paged {
+interface Paged {
   /** Addresses of the pages of each batch, [b][pagesOfRow]. */
   readonly addresses: Int32Array;
   readonly numbers: Pick<Values<typeof declared>, 'pagesOfRow' | 'pageRows' | 'keyScales' | 'valueScales'>;
