@@ -2,7 +2,7 @@
 
 import type { DeviceTraits } from '../../../runtime/webgpu/plan';
 
-/** How `ops/attention/forward/webgpu/tiled.ts` shares out a tile. */
+/** How the kernel by tiles (../forward/webgpu/tiled.ts) shares out a tile. */
 export interface TiledSizes {
   /** Of a tile: 16 or a multiple of 32. */
   readonly queries: number;
@@ -18,7 +18,7 @@ export interface TiledSizes {
   readonly values: number;
 }
 
-/** How `ops/attention/forward/webgpu/rows.ts` does. */
+/** How the kernel by rows (../forward/webgpu/rows.ts) does. */
 export interface RowsSizes {
   /** Invocations of a workgroup; each has `rows` queries of a tile, which has 32 at most. */
   readonly lanes: number;
