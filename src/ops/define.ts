@@ -34,7 +34,7 @@ export interface Setting<Given = unknown, Value = Given> {
   /** What it must be, such as `an integer >= 1`. */
   readonly expected: string;
   /** What it becomes; throws unless it is as expected. */
-  check(name: string, value: Given | undefined, extents: Extents): Value;
+  check(name: string, value: Given | undefined, extents: Extents, tensors: Readonly<Record<string, Tensor>>): Value;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: settings of every type.
@@ -52,20 +52,33 @@ type Computed<R> = { readonly [Name in keyof R]: R[Name] extends TensorSpec<infe
 type Options<A> = { readonly [Name in keyof A]?: Given<A>[Name] | undefined };
 
 export interface Declaration<I extends Arguments, O extends Arguments, R extends TensorSpecs, M extends object>
-  extends Op<Checked<I> & Optional<O> & M & Computed<R>> {
+  extends Op<Checked<NoInfer<I>> & Optional<NoInfer<O>> & M & Computed<NoInfer<R>>> {
   /** Required arguments, in the order of the function's. */
   readonly inputs: I;
   readonly options?: O;
   readonly results: R;
   /** What else follows from the arguments; throws where they do not fit together. */
-  readonly more?: (given: Checked<I> & Optional<O>, extents: Extents) => M;
-  readonly derivative?: (given: Checked<I> & Optional<O> & M) => Derivative;
+  readonly more?: (given: Checked<NoInfer<I>> & Optional<NoInfer<O>>, extents: Extents) => M;
+  readonly derivative?: (given: Checked<NoInfer<I>> & Optional<NoInfer<O>> & M) => Derivative;
 }
 
 /** Checks its arguments, and calls the op. */
-export interface DeclaredOp<I extends Arguments, O extends Arguments, R extends TensorSpecs> {
+export interface DeclaredOp<I extends Arguments, O extends Arguments, R extends TensorSpecs, M extends object> {
   (given: Given<I>, options?: Options<O> & Control & { readonly [Name in keyof R]?: Tensor | undefined }): Computed<R>;
-  readonly declaration: Readonly<{ name: string; inputs: I; options?: O; results: R }>;
+  readonly declaration: Declaration<I, O, R, M>;
+}
+
+/** A function that is made of ops. */
+interface Composite<I extends Arguments, O extends Arguments, Result> {
+  readonly name: string;
+  readonly inputs: I;
+  readonly options: O;
+  readonly run: (given: Checked<NoInfer<I>> & Optional<NoInfer<O>>, control: Control) => Result;
+}
+
+interface DeclaredComposite<I extends Arguments, O extends Arguments, Result> {
+  (given: Given<I>, options?: Options<O> & Control): Result;
+  readonly declaration: Composite<I, O, Result>;
 }
 
 /** The options of a declared op, but for `Control` and where to write. */
@@ -84,46 +97,15 @@ export function defineOp<
   const R extends TensorSpecs,
   const O extends Arguments = Record<never, never>,
   M extends object = Record<never, never>,
->(declaration: Declaration<I, O, R, M>): DeclaredOp<I, O, R> {
-  const { name, inputs, options: optional, results, more, derivative } = declaration;
-  const all: Arguments = { ...inputs, ...optional };
-  const tensorSpecs: Record<string, TensorSpec> = {};
-  const settings: Record<string, AnySetting> = {};
-  for (const [each, spec] of Object.entries(all))
-    if ('axes' in spec) tensorSpecs[each] = spec;
-    else settings[each] = spec;
-  const bind = shapeBinder(mapValues(tensorSpecs, ({ axes }) => axes));
-  const shapeOf = mapValues(results, ({ axes }) => shaper(axes, tensorSpecs));
-  const known = [
-    ...Object.keys(optional ?? {}),
-    ...Object.keys(results).filter((result) => !results[result]?.fresh),
-    ...CONTROL,
-  ];
+>(declaration: Declaration<I, O, R, M>): DeclaredOp<I, O, R, M> {
+  const { name, inputs, options: optional = NOTHING as O, results, more, derivative } = declaration;
+  const places = Object.keys(results).filter((result) => !results[result]?.fresh);
+  const check = checker(name, inputs, optional, places);
+  const shapeOf = mapValues(results, ({ axes }) => shaper(axes, { ...inputs, ...optional }));
 
   const call = (given: Values, options: Control & Values = NOTHING): Computed<R> => {
-    const tensors: Record<string, Tensor> = {};
-    const shapes: Record<string, Shape> = {};
-    checkOptions(name, options, known);
-    for (const each in tensorSpecs) {
-      const value = each in inputs ? given[each] : options[each];
-      if (value !== undefined || each in inputs) tensors[each] = value as Tensor;
-    }
-    checkTensors(tensors);
-    commonRuntime(tensors);
-    checkControl(options);
-    for (const each in tensors) {
-      checkElements(each, tensors, tensorSpecs[each] as TensorSpec);
-      shapes[each] = (tensors[each] as Tensor).shape;
-    }
-    const extents = bind(shapes);
-    const checked: Record<string, unknown> = { ...tensors };
-    for (const each in settings) {
-      const value = (settings[each] as AnySetting).check(each, each in inputs ? given[each] : options[each], extents);
-      checked[each] = value;
-      // Results may have as many elements along an axis as a setting says.
-      if (typeof value === 'number') extents[each] ??= value;
-    }
-    Object.assign(checked, more?.(checked as never, extents));
+    const { tensors, shapes, extents, checked, isTracked } = check(given, options);
+    if (more) Object.assign(checked, more(checked as never, extents));
     const specs: Record<string, ResultSpec> = {};
     for (const result in results) {
       const { dtypes, like, fresh } = results[result] as TensorSpec;
@@ -131,34 +113,96 @@ export function defineOp<
       const shape = (shapeOf[result] as Shaper)(shapes, extents);
       specs[result] = { shape, dtype, given: fresh ? undefined : (options[result] as Tensor | undefined) };
     }
-    const isTracked = Object.values(tensors).some(({ variable }) => variable);
-    return compute(declaration, tensors, specs, (computed) => ({ ...checked, ...computed }) as never, options, {
-      derivative: isTracked ? derivative?.(checked as never) : undefined,
-    }) as Computed<R>;
+    const makeCall = (computed: object) => Object.assign(checked, computed) as never;
+    const extras = isTracked && derivative ? { derivative: derivative({ ...checked } as never) } : undefined;
+    return compute(declaration, tensors, specs, makeCall, options, extras) as Computed<R>;
   };
   return Object.assign(call, { declaration });
 }
 
+/** A function that is made of ops; its arguments are declared and checked as theirs are. */
+export function defineComposite<const I extends Arguments, const O extends Arguments, Result>(
+  declaration: Composite<I, O, Result>,
+): DeclaredComposite<I, O, Result> {
+  const { name, inputs, options: optional, run } = declaration;
+  const check = checker(name, inputs, optional, []);
+  const call = (given: Values, options: Control & Values = NOTHING) => {
+    const { checked } = check(given, options);
+    return run(checked as never, { signal: options.signal, onProgress: options.onProgress });
+  };
+  return Object.assign(call, { declaration });
+}
+
+/** An op with a derivative, from one without. */
+export const differentiable = <I extends Arguments, O extends Arguments, R extends TensorSpecs, M extends object>(
+  { declaration }: DeclaredOp<I, O, R, M>,
+  derivative: NonNullable<Declaration<I, O, R, M>['derivative']>,
+): DeclaredOp<I, O, R, M> => defineOp({ ...declaration, derivative });
+
 type Values = Readonly<Record<string, unknown>>;
 
-const CONTROL = ['signal', 'onProgress'];
+/** What checks the arguments of a function, and gives them with defaults in the places of what is left out. */
+function checker(name: string, inputs: Arguments, optional: Arguments, places: readonly string[]) {
+  const tensorSpecs: Record<string, TensorSpec> = {};
+  const settings: Record<string, AnySetting> = {};
+  for (const [each, spec] of Object.entries({ ...inputs, ...optional }))
+    if ('axes' in spec) tensorSpecs[each] = spec;
+    else settings[each] = spec;
+  const bind = shapeBinder(mapValues(tensorSpecs, ({ axes }) => axes));
+  const known = [...Object.keys(optional), ...places, 'signal', 'onProgress'];
+
+  return (given: Values, options: Control & Values) => {
+    checkOptions(name, options, known);
+    const tensors: Record<string, Tensor> = {};
+    for (const each in tensorSpecs) {
+      const value = each in inputs ? given[each] : options[each];
+      if (value !== undefined || each in inputs) tensors[each] = value as Tensor;
+    }
+    checkTensors(tensors);
+    commonRuntime(tensors);
+    checkControl(options);
+    const shapes: Record<string, Shape> = {};
+    let isTracked = false;
+    for (const each in tensors) {
+      const tensor = tensors[each] as Tensor;
+      checkElements(each, tensor, tensorSpecs[each] as TensorSpec, tensors);
+      shapes[each] = tensor.shape;
+      if (tensor.variable) isTracked = true;
+    }
+    const extents = bind(shapes);
+    const checked: Record<string, unknown> = { ...tensors };
+    for (const each in settings) {
+      const own = each in inputs ? given[each] : options[each];
+      const value = (settings[each] as AnySetting).check(each, own, extents, tensors);
+      checked[each] = value;
+      // Results may have as many elements along an axis as a setting says.
+      if (typeof value === 'number') extents[each] ??= value;
+    }
+    return { tensors, shapes, extents, checked, isTracked };
+  };
+}
 
 /** Throws unless a tensor has an element type that it may have, elements, and where the kernels need it row-major order. */
-function checkElements(name: string, tensors: Readonly<Record<string, Tensor>>, spec: TensorSpec): void {
-  const tensor = tensors[name] as Tensor;
+function checkElements(
+  name: string,
+  tensor: Tensor,
+  spec: TensorSpec,
+  tensors: Readonly<Record<string, Tensor>>,
+): void {
   const { dtype, shape, size } = tensor;
   if (!spec.dtypes.includes(dtype)) throw new DTypeError(`${name} must be ${spec.dtypes.join(', ')}, got ${dtype}`);
   const like = spec.like === undefined ? undefined : tensors[spec.like];
   if (like && dtype !== like.dtype)
     throw new DTypeError(`${name} must be ${like.dtype} as ${spec.like} is, got ${dtype}`);
   if (size === 0) throw new ShapeError(`${name} ${formatShape(shape)} is empty`);
-  if (!spec.strided) checkContiguous({ [name]: tensor });
+  if (!spec.strided && !tensor.isContiguous) checkContiguous({ [name]: tensor });
 }
 
 type Shaper = (shapes: Readonly<Record<string, Shape>>, extents: Extents) => Shape;
 
 /** What gives the shape of a result. */
-function shaper(spec: string, tensors: TensorSpecs): Shaper {
+function shaper(spec: string, arguments_: Arguments): Shaper {
+  const tensors = Object.fromEntries(Object.entries(arguments_).filter(([, each]) => 'axes' in each)) as TensorSpecs;
   const like = Object.keys(tensors).find((name) => tensors[name]?.axes === spec);
   if (like !== undefined) return (shapes) => shapes[like] as Shape;
   const axes = axesOf(spec);
@@ -205,6 +249,12 @@ export const choice = <const T extends string>(fallback: T, ...choices: readonly
   },
 });
 
+/** What a setting is where it is left out; it may follow from extents. */
+type Fallback<T> = T | ((extents: Extents) => T);
+
+const fallbackFor = <T>(fallback: Fallback<T>, extents: Extents): T =>
+  typeof fallback === 'function' ? (fallback as (extents: Extents) => T)(extents) : fallback;
+
 interface Limits {
   readonly least?: number;
   /** A number, or the letter of an axis. */
@@ -212,22 +262,49 @@ interface Limits {
 }
 
 /** An integer within limits; without a fallback it must be given. */
-export function whole({ least = Number.MIN_SAFE_INTEGER, most }: Limits, fallback?: number): Setting<number> {
-  return {
-    expected: `an integer >= ${least}`,
-    check(name, value = fallback as number, extents) {
-      checkWhole(name, value, least, typeof most === 'string' ? extents[most] : most);
-      return value;
-    },
-  };
-}
+export const whole = (
+  { least = Number.MIN_SAFE_INTEGER, most }: Limits,
+  fallback?: Fallback<number>,
+): Setting<number> => ({
+  expected: `an integer >= ${least}${most === undefined ? '' : ` and <= ${most}`}`,
+  check(name, given, extents) {
+    const value = given === undefined ? (fallbackFor(fallback, extents) as number) : given;
+    checkWhole(name, value, least, typeof most === 'string' ? extents[most] : most);
+    return value;
+  },
+});
 
 /** A finite number of at least so much. */
-export const number = ({ least }: Required<Pick<Limits, 'least'>>, fallback: number): Setting<number> => ({
-  expected: `a finite number >= ${least}`,
-  check(name, value = fallback) {
-    if (!(Number.isFinite(value) && value >= least))
-      throw new ParameterError(`${name} must be ${this.expected}, got ${show(value)}`);
-    return value;
+export const number = ({ least = -Infinity, most = Infinity }: Bounds, fallback: number): Setting<number> => {
+  const limits = [least > -Infinity && `>= ${least}`, most < Infinity && `<= ${most}`].filter(Boolean).join(' and ');
+  const expected = `a finite number${limits && ` ${limits}`}`;
+  return setting(expected, (value) => Number.isFinite(value) && value >= least && value <= most, fallback);
+};
+
+interface Bounds {
+  readonly least?: number;
+  readonly most?: number;
+}
+
+/** What is as expected. */
+export const setting = <T>(expected: string, fits: (value: T) => boolean, fallback?: Fallback<T>): Setting<T> => ({
+  expected,
+  check(name, value, extents) {
+    if (value === undefined && fallback !== undefined) return fallbackFor(fallback, extents);
+    if (!fits(value as T)) throw new ParameterError(`${name} must be ${expected}, got ${show(value)}`);
+    return value as T;
+  },
+});
+
+/** One of the axes of an argument, from the last on where it is negative; as a setting it is not negative. */
+export const axisOf = (of: string, fallback?: number): Setting<number> => ({
+  expected: `one of the axes of ${of}`,
+  check(name, value = fallback as number, _, tensors) {
+    const { rank, shape } = tensors[of] as Tensor;
+    if (!(Number.isInteger(value) && value >= -rank && value < rank))
+      throw new ParameterError(
+        `${name} must be one of the ${rank} axes of ${of} ${formatShape(shape)}, got ${show(value)}`,
+      );
+    return (value + rank) % rank;
   },
 });

@@ -105,61 +105,85 @@ export function bindShapes<Name extends string>(
 export function shapeBinder<Name extends string>(
   specs: Readonly<Record<Name, string>>,
 ): (shapes: Readonly<Partial<Record<Name, Shape>>>) => Record<string, number> {
-  const all = Object.entries<string>(specs).map(([name, spec]) => [name, axesOf(spec)] as const);
-  const hasSpace = all.some(([, axes]) => axes.includes(SPACE));
-  return (shapes: Readonly<Record<string, Shape | undefined>>) => {
-    const binding: Binding = { extents: {}, sources: {}, lead: undefined };
-    for (const [name, axes] of all) if (shapes[name]) bindShape(name, axes, shapes, binding);
-    const { extents } = binding;
+  const all = Object.entries<string>(specs).map(([name, spec]) => parseAxes(name, spec));
+  const literals = all.flatMap(({ letters }) => letters.filter((letter) => LITERAL.test(letter)));
+  const hasSpace = all.some(({ letters }) => letters.includes(SPACE));
+  return (shapes: Shapes) => {
+    const extents: Record<string, number> = {};
+    for (const literal of literals) extents[literal] = Number(literal);
+    for (const axes of all) if (shapes[axes.name]) bindShape(axes, extents, all, shapes);
     const grid = hasSpace ? gridOf(extents) : [];
     return grid.length > 0 ? { ...extents, n: sizeOf(grid), m: sizeOf(grid) } : extents;
   };
 }
 
-interface Binding {
-  readonly extents: Record<string, number>;
-  /** The names of the tensors in which letters were met first. */
-  readonly sources: Record<string, string>;
-  /** What `...` stands for. */
-  lead: Shape | undefined;
+type Shapes = Readonly<Record<string, Shape | undefined>>;
+
+/** The axes of a tensor, as a specification has them. */
+interface Axes {
+  readonly name: string;
+  readonly axes: readonly string[];
+  /** Whether they begin with `...`, and those behind. */
+  readonly isLed: boolean;
+  readonly letters: readonly string[];
 }
 
-function bindShape(
-  name: string,
-  axes: readonly string[],
-  shapes: Readonly<Record<string, Shape | undefined>>,
-  binding: Binding,
-): void {
-  const { extents, sources } = binding;
-  const shape = shapes[name] as Shape;
-  const fail = (letter = '', expected: unknown = '') => {
-    const source = sources[letter];
-    const why = source ? ` with ${letter} = ${expected} as in ${source} ${formatShape(shapes[source] as Shape)}` : '';
-    throw new ShapeError(`${name} must have shape [${axes.join(', ')}]${why}, got ${formatShape(shape)}`);
-  };
+function parseAxes(name: string, spec: string): Axes {
+  const axes = axesOf(spec);
   const isLed = axes[0] === LEAD;
-  const letters = isLed ? axes.slice(1) : withSpace(axes, shape.length);
+  return { name, axes, isLed, letters: isLed ? axes.slice(1) : axes };
+}
+
+/** Adds the extents of a shape to those of the shapes before it. */
+function bindShape(axes: Axes, extents: Record<string, number>, all: readonly Axes[], shapes: Shapes): void {
+  const shape = shapes[axes.name] as Shape;
+  const letters = withSpace(axes.letters, shape.length);
   const ahead = shape.length - letters.length;
-  if (isLed ? ahead < 0 : ahead !== 0) fail();
-  if (isLed) {
-    const own = shape.slice(0, ahead);
-    binding.lead ??= own;
-    if (!sameShape(binding.lead, own)) fail(LEAD, formatShape(binding.lead));
-    extents[LEAD] = sizeOf(own);
-    sources[LEAD] ??= name;
+  if (axes.isLed ? ahead < 0 : ahead !== 0) {
+    const known = letters.every((letter) => extents[letter] !== undefined) ? letters[0] : undefined;
+    throw misfit(axes, known, extents, all, shapes);
+  }
+  if (axes.isLed) {
+    const lead = leadOf(axes, shapes);
+    const first = all.find(({ isLed, name }) => isLed && shapes[name]) as Axes;
+    if (first !== axes && !sameShape(lead, leadOf(first, shapes))) throw misfit(axes, LEAD, extents, all, shapes);
+    extents[LEAD] = sizeOf(lead);
   }
   for (let at = 0; at < letters.length; at++) {
     const letter = letters[at] as string;
     const extent = shape[ahead + at] as number;
-    if (extent < 1) throw new ShapeError(`${name} ${formatShape(shape)} is empty along ${letter}`);
-    const expected = extents[letter] ?? (LITERAL.test(letter) ? Number(letter) : extent);
-    if (expected !== extent) fail(letter, expected);
-    extents[letter] = extent;
-    sources[letter] ??= name;
+    if (extent < 1) throw new ShapeError(`${axes.name} ${formatShape(shape)} is empty along ${letter}`);
+    const before = extents[letter];
+    if (before === undefined) extents[letter] = extent;
+    else if (before !== extent) throw misfit(axes, letter, extents, all, shapes);
   }
 }
 
-/** The axes of a specification. */
+const leadOf = ({ name, letters }: Axes, shapes: Shapes): Shape =>
+  (shapes[name] as Shape).slice(0, -letters.length || undefined);
+
+/** A tensor whose shape is another one; because of a letter, if one is known. */
+function misfit(
+  { name, axes }: Axes,
+  letter: string | undefined,
+  extents: Extents,
+  all: readonly Axes[],
+  shapes: Shapes,
+): ShapeError {
+  const shown = (of: Axes) => `${of.name} ${formatShape(shapes[of.name] as Shape)}`;
+  const got = `got ${formatShape(shapes[name] as Shape)}`;
+  const twin = all.find((other) => shapes[other.name] && other.name !== name && other.axes.join() === axes.join());
+  if (twin && letter === LEAD) return new ShapeError(`${name} must have the shape of ${shown(twin)}, ${got}`);
+  const source = all.find((other) => shapes[other.name] && letter !== undefined && other.axes.includes(letter));
+  if (source && letter === LEAD) {
+    const expected = [...leadOf(source, shapes), ...axes.slice(1)].join(', ');
+    return new ShapeError(`${name} must have shape [${expected}] with the leading axes of ${shown(source)}, ${got}`);
+  }
+  const why = source ? ` with ${letter} = ${extents[letter as string]} as in ${shown(source)}` : '';
+  return new ShapeError(`${name} must have shape [${axes.join(', ')}]${why}, ${got}`);
+}
+
+/** The axes that a specification names. */
 export const axesOf = (spec: string): readonly string[] => spec.split(' ').filter((letter) => letter !== '');
 
 /** Stands for any number of leading axes. */
@@ -168,9 +192,9 @@ const SPACE = '...space';
 const MOST_AXES = 3;
 const LITERAL = /^\d+$/;
 
-function withSpace(axes: readonly string[], rank: number): readonly string[] {
-  if (!axes.includes(SPACE)) return axes;
-  return axes.flatMap((letter) => (letter === SPACE ? spaceLetters(rank - axes.length + 1) : letter));
+function withSpace(letters: readonly string[], rank: number): readonly string[] {
+  if (!letters.includes(SPACE)) return letters;
+  return letters.flatMap((letter) => (letter === SPACE ? spaceLetters(rank - letters.length + 1) : letter));
 }
 
 /** The extents of the spatial axes among letters, none where there are none. */

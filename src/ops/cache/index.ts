@@ -12,10 +12,10 @@ import {
 import type { Tensor } from '../../tensor/tensor';
 import type { Part } from '../../tensor/work';
 import { compute } from '../compute';
-import type { AppendCall, CopyPagesCall, ReadCall } from './call';
 import type { CacheLayer } from './layer';
 import { type CachedRow, openTokens, type Page, slabsOf } from './layout';
 import { AppendParams, kernels, PAGE_ROWS, ReadParams } from './params.generated';
+import type { AppendCall, CopyPagesCall, ReadCall } from './reference';
 
 const appending: Op<AppendCall> = {
   name: 'append',

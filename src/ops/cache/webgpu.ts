@@ -5,9 +5,9 @@ import { rounding } from '../../runtime/webgpu/convert';
 import { type Dispatch, type Kernel, type OperandSpec, type Region, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
-import type { AppendCall, CopyPagesCall, ReadCall } from './call';
 import { type CacheDType, dtypeOf, type Page, type PageLayout, type Slab } from './layout';
 import { PAGE_ROWS, WRITE_LENGTH } from './params.generated';
+import type { AppendCall, CopyPagesCall, ReadCall } from './reference';
 
 const INVOCATIONS = 64;
 const WORD_BYTES = 4;

@@ -10,8 +10,8 @@ import { checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
 import { multiply } from '../map';
-import type { CrossEntropyCall, CrossEntropyGradientCall, MeanLossCall } from './call';
 import { CrossEntropyParams, kernels, NONE } from './params.generated';
+import type { CrossEntropyCall, CrossEntropyGradientCall, MeanLossCall } from './reference';
 
 /** Elements of a task, about. */
 const RUN = 16384;

@@ -1,8 +1,8 @@
 import { type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { eachOf, overRows, READ, rowKernel, type Team, WRITE } from '../../runtime/webgpu/kernels/row-kernel';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
-import type { CrossEntropyCall, CrossEntropyGradientCall, MeanLossCall } from './call';
 import { NONE } from './params.generated';
+import type { CrossEntropyCall, CrossEntropyGradientCall, MeanLossCall } from './reference';
 
 const SETTINGS = { ignore: 'i32', smoothing: 'f32' } as const;
 

@@ -1,5 +1,12 @@
 import type { Host } from '../../runtime/op';
-import type { CumulativeSumCall } from './call';
+import type { Tensor } from '../../tensor/tensor';
+
+/** Sums of each row of x [r,c] from its first element, or its last if reversed, up to each -> out [r,c]; f32, contiguous. */
+export interface CumulativeSumCall {
+  readonly x: Tensor;
+  readonly out: Tensor;
+  readonly reverse: boolean;
+}
 
 /** In float64. */
 export function cumulativeSum({ x, out, reverse }: CumulativeSumCall, { numbers, store }: Host): void {

@@ -2,7 +2,7 @@
 import { type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { overRows, READ, rowKernel, type Team, WRITE } from '../../runtime/webgpu/kernels/row-kernel';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
-import type { CumulativeSumCall } from './call';
+import type { CumulativeSumCall } from './reference';
 
 /** Blocks that are summed on their own before they join those before: sums of few terms have small errors. */
 const RECENT = 64;

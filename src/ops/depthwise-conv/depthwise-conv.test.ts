@@ -104,7 +104,10 @@ describeOnBackends('depthwiseConv', (runtime) => {
         `dilation must be an integer >= 1, or two, got ${show(dilation)}`,
       );
     }
-    await refuse(() => depthwiseConvBackward(x, weight, weight), 'gradOut must have the shape of x [1, 4, 3, 2]');
+    await refuse(
+      () => depthwiseConvBackward(x, weight, weight),
+      'gradOut must have shape [b, y, x, c] with b = 1 as in x [1, 4, 3, 2]',
+    );
   });
 });
 

@@ -1,13 +1,36 @@
 /** Convolutions of each channel on its own, in float64. */
+
 import type { Host } from '../../runtime/op';
-import type { DepthwiseConvCall, DepthwiseConvWeightsCall } from './call';
+import type { Tensor } from '../../tensor/tensor';
+
+/** Distances between taps. */
+export type Dilation = readonly [rows: number, columns: number];
+
+/** Each channel of pictures x [b,y,x,c] with its own kernel, of odd extents; zeros lie around the pictures; f32, contiguous. */
+export interface DepthwiseConvCall {
+  readonly x: Tensor;
+  /** [ky,kx,c]. */
+  readonly weight: Tensor;
+  /** [c]. */
+  readonly bias?: Tensor | undefined;
+  /** Of the shape of x. */
+  readonly out: Tensor;
+  readonly dilation: Dilation;
+  /** Whether the kernels are rotated by 180 degrees. */
+  readonly flipped: boolean;
+}
+
+/** The gradient with respect to the kernels -> out [ky,kx,c]. */
+export interface DepthwiseConvWeightsCall extends Pick<DepthwiseConvCall, 'x' | 'out' | 'dilation'> {
+  readonly gradOut: Tensor;
+}
 
 interface DepthwiseShape {
   /** Of x [b,y,x,c]. */
   readonly shape: readonly number[];
   /** Of the kernels. */
   readonly taps: readonly [rows: number, columns: number];
-  readonly dilation: DepthwiseConvCall['dilation'];
+  readonly dilation: Dilation;
 }
 
 export function depthwiseConv(call: DepthwiseConvCall, { numbers, store }: Host): void {

@@ -7,7 +7,7 @@
 import { type Dispatch, type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { sumOfParts } from '../../runtime/webgpu/kernels/parts';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
-import type { DepthwiseConvCall, DepthwiseConvWeightsCall } from './call';
+import type { DepthwiseConvCall, DepthwiseConvWeightsCall } from './reference';
 
 const INVOCATIONS = 64;
 

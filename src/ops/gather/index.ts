@@ -1,21 +1,17 @@
-import { DTypeError, ShapeError } from '../../errors';
 import type { Op } from '../../runtime/op';
-import { FLOATS } from '../../runtime/wasm/params';
 import { contiguous, overElements } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
-import { formatShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkControl, checkOptions, checkTensors, commonRuntime, indicesWithin } from '../check';
-import { compute } from '../compute';
+import { indicesWithin } from '../check';
 import { widened } from '../copy';
-import { checkContiguous, type ResultOptions } from '../float32';
+import { defineOp, f32, floats, i32 } from '../define';
+import type { ResultOptions } from '../float32';
 import { addRows } from '../scatter-add/core';
-import type { GatherCall } from './call';
 import { GatherParams, kernels, ROWS } from './params.generated';
+import type { GatherCall } from './reference';
 
-const op: Op<GatherCall> = {
-  name: 'gather',
+const gatherKernels: Omit<Op<GatherCall>, 'name'> = {
   reference: async () => (await import('./reference')).gather,
   kernels,
   wasm({ table, indices, out }) {
@@ -28,6 +24,33 @@ const op: Op<GatherCall> = {
   faults: ({ table, indices }) => indicesWithin(indices, table.shape[0] as number),
 };
 
+const inputs = { table: floats('t c'), indices: i32('...') };
+
+const derivative = ({ table }: Pick<GatherCall, 'table'>): Derivative => ({
+  saves: ['indices'],
+  gradients: ({ indices }, { out: gradOut }, _, control) => ({
+    table: addRows(widened(gradOut as Tensor), indices as Tensor, table.shape[0] as number, control),
+  }),
+});
+
+/** @internal */
+export const gatherOp = defineOp({
+  ...gatherKernels,
+  name: 'gather',
+  inputs,
+  results: { out: floats('... c', { like: 'table' }) },
+  derivative,
+});
+
+/** @internal */
+export const embeddingOp = defineOp({
+  ...gatherKernels,
+  name: 'embedding',
+  inputs,
+  results: { out: f32('... c') },
+  derivative,
+});
+
 /**
  * Rows of a table: table [t, c] f32, f16 or bf16, indices [...] i32 from 0 to t - 1 -> [..., c] of the table's dtype, row
  * indices[i] at i; contiguous. Its gradient with respect to the table is scatterAdd(gradOut, indices, t), whose own is a
@@ -37,8 +60,7 @@ const op: Op<GatherCall> = {
  * @throws {DTypeError} a table that holds no floats, indices that are not i32
  */
 export function gather<D extends DType>(table: Tensor<D>, indices: Tensor, options: ResultOptions<D> = {}): Tensor<D> {
-  checkGather('gather', table, indices, options);
-  return gathered(table, indices, table.dtype, options);
+  return gatherOp({ table, indices }, options).out as Tensor<DType> as Tensor<D>;
 }
 
 /**
@@ -46,33 +68,5 @@ export function gather<D extends DType>(table: Tensor<D>, indices: Tensor, optio
  * to v - 1 -> [..., d]. Otherwise as `gather`.
  */
 export function embedding(table: Tensor, indices: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
-  checkGather('embedding', table, indices, options);
-  return gathered(table, indices, 'f32', options);
-}
-
-function gathered<D extends DType>(table: Tensor, indices: Tensor, dtype: D, options: ResultOptions<D>): Tensor<D> {
-  const spec = { shape: [...indices.shape, table.shape[1] as number], dtype, given: options.out };
-  const call = ({ out }: { out: Tensor }) => ({ table, indices, out });
-  const rows = table.shape[0] as number;
-  const derivative: Derivative = {
-    saves: ['indices'],
-    gradients: (saved, { out: gradOut }, _, control) => ({
-      table: addRows(widened(gradOut as Tensor), saved.indices as Tensor, rows, control),
-    }),
-  };
-  return compute(op, { table, indices }, { out: spec }, call, options, { derivative }).out as Tensor<D>;
-}
-
-function checkGather(name: string, table: Tensor, indices: Tensor, options: ResultOptions<DType>): void {
-  checkTensors({ table, indices });
-  commonRuntime({ table, indices });
-  checkOptions(name, options, ['out', 'signal', 'onProgress']);
-  checkControl(options);
-  checkContiguous({ table, indices });
-  if (!(FLOATS as readonly DType[]).includes(table.dtype))
-    throw new DTypeError(`table must be ${FLOATS.join(', ')}, got ${table.dtype}`);
-  if (table.rank !== 2) throw new ShapeError(`table must have shape [t, c], got ${formatShape(table.shape)}`);
-  if (indices.dtype !== 'i32') throw new DTypeError(`indices must be i32, got ${indices.dtype}`);
-  for (const [name, { size, shape }] of Object.entries({ table, indices }))
-    if (size === 0) throw new ShapeError(`${name} ${formatShape(shape)} is empty`);
+  return embeddingOp({ table, indices }, options).out;
 }

@@ -1,5 +1,12 @@
 import type { Host } from '../../runtime/op';
-import type { GatherCall } from './call';
+import type { Tensor } from '../../tensor/tensor';
+
+/** Rows of table [t,c] (floats) picked by indices [r] (i32) -> out [r,c], f32 or of the table's dtype; contiguous. */
+export interface GatherCall {
+  readonly table: Tensor;
+  readonly indices: Tensor;
+  readonly out: Tensor;
+}
 
 /** Indices outside the table give its nearest row: the fault is told by the op. */
 export function gather({ table, indices, out }: GatherCall, { numbers, store }: Host): void {

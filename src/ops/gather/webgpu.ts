@@ -3,7 +3,7 @@ import { flat, type Kernel } from '../../runtime/webgpu/kernel';
 import { READ, WRITE } from '../../runtime/webgpu/kernels/row-kernel';
 import { overVectors, VECTOR_INVOCATIONS, vectorTasks } from '../../runtime/webgpu/kernels/vectors';
 import type { Plan } from '../../runtime/webgpu/plan';
-import type { GatherCall } from './call';
+import type { GatherCall } from './reference';
 
 const gatherKernel: Kernel = {
   name: 'gather',

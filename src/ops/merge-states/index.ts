@@ -13,8 +13,8 @@ import { checkControl, checkOptions, checkTensors, commonRuntime } from '../chec
 import { compute } from '../compute';
 import { widened } from '../copy';
 import { checkContiguous } from '../float32';
-import type { MergeBackwardCall, MergeCall, State } from './call';
 import { kernels, MergeParams, Part, ROWS } from './params.generated';
+import type { MergeBackwardCall, MergeCall, State } from './reference';
 
 const forward: Op<MergeCall> = {
   name: 'mergeStates',

@@ -5,7 +5,7 @@ import { overRows, READ, rowKernel, type Team, WRITE } from '../../runtime/webgp
 import { overVectors, VECTOR_INVOCATIONS, vectorTasks } from '../../runtime/webgpu/kernels/vectors';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import { EXPONENTIALS } from '../reduce/webgpu';
-import type { MergeBackwardCall, MergeCall, State } from './call';
+import type { MergeBackwardCall, MergeCall, State } from './reference';
 
 /** Parts of a dispatch: no device has fewer than eight bindings. */
 const LSES = 6;

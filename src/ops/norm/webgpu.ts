@@ -2,7 +2,7 @@ import { type Dispatch, type Kernel, type Region, variants } from '../../runtime
 import { overRows, READ, rowKernel, type Team, WRITE } from '../../runtime/webgpu/kernels/row-kernel';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import type { Tensor } from '../../tensor/tensor';
-import type { Norm, NormCall, NormGradientCall } from './call';
+import type { Norm, NormCall, NormGradientCall } from './reference';
 
 interface Form {
   readonly team: Team;
@@ -58,7 +58,7 @@ const gradientKernel = variants(
       name: 'gradient of norm',
       team: form.team,
       operands: {
-        ...{ x: READ, gradOut: READ, ...(form.hasGain && { gain: READ }), gradX: WRITE },
+        ...{ x: READ, gradOut: READ, ...(form.hasGain && { gain: READ }), out: WRITE },
         statistics: { access: 'write' },
       },
       numbers: SETTINGS,
@@ -75,7 +75,7 @@ const gradientKernel = variants(
   let shift = ${form.centred ? 'sums.x' : '0.0'};
   let along = select(0.0, sums.y / root * factor, root > 0.0);
   ${over(`let straight = load4_gradOut(i)${timesGain(form)};
-    store4_gradX(i, straight * factor - shift - (load4_x(i) - mean) * along, count);`)}`,
+    store4_out(i, straight * factor - shift - (load4_x(i) - mean) * along, count);`)}`,
     }),
 );
 
@@ -130,10 +130,10 @@ export function planNorm(call: NormCall, workspace: Workspace): Plan {
 }
 
 export function planNormGradient(call: NormGradientCall, workspace: Workspace): Plan {
-  const { x, gradOut, gradX, gains, biases, rows, runs, groups, columns, rowsOfPart } = call;
+  const { x, gradOut, out, gains, biases, rows, runs, groups, columns, rowsOfPart } = call;
   const statistics = workspace.scratch([rows * groups, 2]);
   const kernelFor = (team: Team) => gradientKernel(formOf(call, team));
-  const ofRows = overGroups(call, kernelFor, { gradOut, gradX }, { statistics }, workspace);
+  const ofRows = overGroups(call, kernelFor, { gradOut, out }, { statistics }, workspace);
   if (!gains && !biases) return { dispatches: [ofRows] };
   const sums = {
     kernel: sumsKernel({ gains: gains !== undefined, biases: biases !== undefined }),

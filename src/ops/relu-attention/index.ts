@@ -1,32 +1,71 @@
 /** Attention within blocks of tokens whose weights are relu(scale q k): no softmax and no row sums. */
-import { show } from '../../check';
-import { ParameterError, ShapeError } from '../../errors';
+import { ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import type { Op } from '../../runtime/op';
 import { overElements, type Plan } from '../../runtime/wasm/plan';
-import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
+import { formatShape } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkOptions } from '../check';
-import { compute } from '../compute';
-import { checkContiguous, checkFloat32 } from '../float32';
-import type { ReluAttentionBackwardCall, ReluAttentionCall, ReluAttentionProblem } from './call';
+import { boolean, defineOp, f32, type OptionsOf, setting, whole } from '../define';
 import { kernels, ReluAttentionParams } from './params.generated';
+import type { ReluAttentionBackwardCall, ReluAttentionCall, ReluAttentionProblem } from './reference';
 
-const forward: Op<ReluAttentionCall> = {
-  name: 'reluAttention',
-  reference: async () => (await import('./reference')).forward,
-  kernels,
-  wasm: (call) => plan(call, { out: call.out }),
-  webgpu: async () => (await import('./webgpu')).planReluAttention,
+const options = {
+  /** Tokens of a block: a query sees the keys of its own block. Default: all of them are one. */
+  block: whole({ least: 1 }, ({ n }) => n as number),
+  /** A query sees no key after its own position. Default false. */
+  causal: boolean(false),
+  /** Factor on the scores; default 1 / sqrt(d). */
+  scale: setting('a finite number', Number.isFinite, ({ d }) => 1 / Math.sqrt(d as number)),
 };
+const inputs = { q: f32('b n h d'), k: f32('b n g d'), v: f32('b n g e') };
 
-const backward: Op<ReluAttentionBackwardCall> = {
+function problemOf({ q, k, block }: Pick<ReluAttentionProblem, 'q' | 'k' | 'block'>) {
+  const [, n, h] = q.shape as [number, number, number];
+  const g = k.shape[2] as number;
+  if (h % g !== 0)
+    throw new ShapeError(
+      `the ${g} heads of k ${formatShape(k.shape)} must divide the ${h} heads of q ${formatShape(q.shape)}`,
+    );
+  return { block: Math.min(block, n) };
+}
+
+/** @internal */
+export const reluAttentionBackwardOp = defineOp({
   name: 'reluAttentionBackward',
+  inputs: { ...inputs, gradOut: f32('b n h e') },
+  options,
+  results: {
+    gradQ: f32('b n h d', { fresh: true }),
+    gradK: f32('b n g d', { fresh: true }),
+    gradV: f32('b n g e', { fresh: true }),
+  },
+  more: problemOf,
   reference: async () => (await import('./reference')).backward,
   kernels,
   wasm: (call) => plan(call, call),
   webgpu: async () => (await import('./webgpu')).planReluAttentionBackward,
-};
+});
+
+/** @internal */
+export const reluAttentionOp = defineOp({
+  name: 'reluAttention',
+  inputs,
+  options,
+  results: { out: f32('b n h e', { fresh: true }) },
+  more: problemOf,
+  reference: async () => (await import('./reference')).forward,
+  kernels,
+  wasm: (call) => plan(call, { out: call.out }),
+  webgpu: async () => (await import('./webgpu')).planReluAttention,
+  derivative: ({ block, causal, scale }): Derivative => ({
+    saves: ['q', 'k', 'v'],
+    gradients(saved, { out: gradOut }, _, control) {
+      const inputs = { ...(saved as Record<'q' | 'k' | 'v', Tensor>), gradOut: gradOut as Tensor };
+      const { gradQ, gradK, gradV } = reluAttentionBackwardOp(inputs, { block, causal, scale, ...control });
+      return { q: gradQ, k: gradK, v: gradV };
+    },
+  }),
+});
 
 type Results = Partial<
   Pick<ReluAttentionCall & ReluAttentionBackwardCall, 'out' | 'gradOut' | 'gradQ' | 'gradK' | 'gradV'>
@@ -42,14 +81,7 @@ function plan({ q, k, v, block, causal, scale }: ReluAttentionProblem, results: 
   return overElements('reluAttention', b * g * Math.ceil(n / block), params, elements);
 }
 
-export interface ReluAttentionOptions extends Control {
-  /** Tokens of a block: a query sees the keys of its own block. Default: all of them are one. */
-  readonly block?: number | undefined;
-  /** A query sees no key after its own position. Default false. */
-  readonly causal?: boolean | undefined;
-  /** Factor on the scores; default 1 / sqrt(d). */
-  readonly scale?: number | undefined;
-}
+export interface ReluAttentionOptions extends OptionsOf<typeof reluAttentionOp>, Control {}
 
 /**
  * relu(scale q k^T) v within blocks: q [b,n,h,d], k [b,n,g,d], v [b,n,g,e] -> [b,n,h,e], f32, contiguous; g divides h
@@ -59,21 +91,7 @@ export interface ReluAttentionOptions extends Control {
  * @throws {ParameterError} an option that is unknown or out of range
  */
 export function reluAttention(q: Tensor, k: Tensor, v: Tensor, options: ReluAttentionOptions = {}): Tensor<'f32'> {
-  const { problem, shape } = checkProblem('reluAttention', { q, k, v }, options);
-  const spec = { shape, dtype: 'f32' } as const;
-  const { out } = compute(forward, { q, k, v }, { out: spec }, ({ out }) => ({ ...problem, out }), options, {
-    derivative: {
-      saves: ['q', 'k', 'v'],
-      gradients(saved, gradients, _, control) {
-        const { q, k, v } = saved as Record<'q' | 'k' | 'v', Tensor>;
-        const { block, causal, scale } = options;
-        const settings = { block, causal, scale, ...control };
-        const { gradQ, gradK, gradV } = reluAttentionBackward(q, k, v, gradients.out as Tensor, settings);
-        return { q: gradQ, k: gradK, v: gradV };
-      },
-    },
-  });
-  return out;
+  return reluAttentionOp({ q, k, v }, options).out;
 }
 
 /**
@@ -87,45 +105,5 @@ export function reluAttentionBackward(
   gradOut: Tensor,
   options: ReluAttentionOptions = {},
 ): Record<'gradQ' | 'gradK' | 'gradV', Tensor<'f32'>> {
-  const inputs = { q, k, v, gradOut };
-  const { problem, shape } = checkProblem('reluAttentionBackward', inputs, options);
-  if (!sameShape(gradOut.shape, shape))
-    throw new ShapeError(`gradOut must have shape ${formatShape(shape)}, got ${formatShape(gradOut.shape)}`);
-  const results = {
-    gradQ: { shape: q.shape, dtype: 'f32' },
-    gradK: { shape: k.shape, dtype: 'f32' },
-    gradV: { shape: v.shape, dtype: 'f32' },
-  } as const;
-  return compute(backward, inputs, results, (grads) => ({ ...problem, gradOut, ...grads }), options);
-}
-
-function checkProblem(
-  op: string,
-  inputs: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
-  options: ReluAttentionOptions,
-): { problem: ReluAttentionProblem; shape: number[] } {
-  checkOptions(op, options, ['block', 'causal', 'scale', 'signal', 'onProgress']);
-  const { block, causal = false, scale, ...control } = options;
-  checkFloat32(op, inputs, control);
-  checkContiguous(inputs);
-  const { q, k, v } = inputs;
-  const letters = bindShapes(
-    { q: 'b n h d', k: 'b n g d', v: 'b n g e' },
-    { q: q.shape, k: k.shape, v: v.shape },
-  ) as Record<'b' | 'n' | 'h' | 'g' | 'd' | 'e', number>;
-  const { b, n, h, g, d, e } = letters;
-  if (h % g !== 0)
-    throw new ShapeError(
-      `the ${g} heads of k ${formatShape(k.shape)} must divide the ${h} heads of q ${formatShape(q.shape)}`,
-    );
-  const checked = {
-    block: block === undefined ? n : block,
-    causal,
-    scale: scale === undefined ? 1 / Math.sqrt(d) : scale,
-  };
-  if (!(Number.isSafeInteger(checked.block) && checked.block >= 1))
-    throw new ParameterError(`block must be an integer >= 1, got ${show(block)}`);
-  if (typeof causal !== 'boolean') throw new ParameterError(`causal must be true or false, got ${show(causal)}`);
-  if (!Number.isFinite(checked.scale)) throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
-  return { problem: { q, k, v, ...checked, block: Math.min(checked.block, n) }, shape: [b, n, h, e] };
+  return reluAttentionBackwardOp({ q, k, v, gradOut }, options);
 }

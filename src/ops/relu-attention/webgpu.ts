@@ -13,7 +13,7 @@
 
 import { type Dispatch, type Kernel, type Region, variants } from '../../runtime/webgpu/kernel';
 import type { Plan } from '../../runtime/webgpu/plan';
-import type { ReluAttentionBackwardCall, ReluAttentionCall, ReluAttentionProblem } from './call';
+import type { ReluAttentionBackwardCall, ReluAttentionCall, ReluAttentionProblem } from './reference';
 
 /** Rows of a tile on either side, columns of z in a slice, inner extent of a slice; lanes by rows and columns. */
 const ROWS = 32;

@@ -11,8 +11,8 @@ import { Tensor } from '../../tensor/tensor';
 import { checkControl, checkOptions, checkTensors, commonRuntime, overlaps } from '../check';
 import { compute } from '../compute';
 import { checkContiguous, type ResultOptions } from '../float32';
-import type { RopeCall } from './call';
 import { kernels, RopeParams } from './params.generated';
+import type { RopeCall } from './reference';
 import { type RopeSettings, type Rotation, rotationOf, SETTINGS } from './rotation';
 
 export type { RopeScaling, RopeSettings } from './rotation';

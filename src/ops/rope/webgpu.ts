@@ -2,7 +2,7 @@
 import { flat, type Kernel, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
-import type { RopeCall } from './call';
+import type { RopeCall } from './reference';
 import type { Rotation } from './rotation';
 
 const LANES = 64;

@@ -7,8 +7,8 @@ import { formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
-import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from './call';
 import { FocusBackwardParams, FocusParams, kernels, ROWS, RouteBackwardParams, RouteParams } from './params.generated';
+import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from './reference';
 
 const routeOp: Op<RouteCall> = {
   name: 'route',

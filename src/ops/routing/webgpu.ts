@@ -5,7 +5,7 @@ import { functions } from '../../runtime/webgpu/kernels/functions';
 import { reductions } from '../../runtime/webgpu/kernels/reductions';
 import { eachOf, overRows, READ, rowKernel, type Team, WRITE } from '../../runtime/webgpu/kernels/row-kernel';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
-import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from './call';
+import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from './reference';
 
 type Over = (statements: string) => string;
 

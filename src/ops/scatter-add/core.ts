@@ -1,19 +1,16 @@
-/** Calls of scatterAdd, with a derivative or, in backward passes, without. */
-import { checkWhole } from '../../check';
-import { DTypeError, ShapeError } from '../../errors';
-import type { Op } from '../../runtime/op';
+/** Sums of rows by index, without a derivative, as backward passes have them. */
 import { overElements } from '../../runtime/wasm/plan';
-import { formatShape, sameShape } from '../../tensor/shape';
-import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkTensors, commonRuntime, indicesWithin } from '../check';
-import { compute } from '../compute';
-import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
-import type { ScatterAddCall } from './call';
+import { indicesWithin } from '../check';
+import { defineOp, f32, i32, whole } from '../define';
+import type { ResultOptions } from '../float32';
 import { CACHED, kernels, LINE, ScatterAddParams } from './params.generated';
 
-const op: Op<ScatterAddCall> = {
+/** @internal */
+export const addRowsOp = defineOp({
   name: 'scatterAdd',
+  inputs: { values: f32('... c'), indices: i32('...'), rows: whole({ least: 1, most: 2 ** 31 - 1 }) },
+  results: { out: f32('rows c') },
   reference: async () => (await import('./reference')).scatterAdd,
   kernels,
   wasm({ values, indices, out }, { threads }) {
@@ -30,28 +27,8 @@ const op: Op<ScatterAddCall> = {
   },
   webgpu: async () => (await import('./webgpu')).planScatterAdd,
   faults: ({ indices, out }) => indicesWithin(indices, out.shape[0] as number),
-};
+});
 
-export function addRows(
-  values: Tensor,
-  indices: Tensor,
-  rows: number,
-  options: ResultOptions = {},
-  derivative?: Derivative,
-): Tensor<'f32'> {
-  checkFloat32('scatterAdd', { values }, options);
-  checkTensors({ indices });
-  commonRuntime({ values, indices });
-  checkContiguous({ values, indices });
-  checkWhole('rows', rows, 1, 2 ** 31 - 1);
-  if (values.rank === 0) throw new ShapeError('values must have shape [..., c], got []');
-  if (indices.dtype !== 'i32') throw new DTypeError(`indices must be i32, got ${indices.dtype}`);
-  const [shape, columns] = [values.shape.slice(0, -1), values.shape.at(-1) as number];
-  if (!sameShape(indices.shape, shape))
-    throw new ShapeError(
-      `indices must have shape ${formatShape(shape)} as the rows of values ${formatShape(values.shape)}, got ${formatShape(indices.shape)}`,
-    );
-  const spec = { shape: [rows, columns], dtype: 'f32', given: options.out } as const;
-  const call = ({ out }: { out: Tensor }) => ({ values, indices, out });
-  return compute(op, { values, indices }, { out: spec }, call, options, { derivative }).out;
+export function addRows(values: Tensor, indices: Tensor, rows: number, options: ResultOptions = {}): Tensor<'f32'> {
+  return addRowsOp({ values, indices, rows }, options).out;
 }

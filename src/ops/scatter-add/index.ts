@@ -1,8 +1,17 @@
 /** Rows added up by index. */
 import type { Tensor } from '../../tensor/tensor';
+import { differentiable } from '../define';
 import type { ResultOptions } from '../float32';
 import { gather } from '../gather';
-import { addRows } from './core';
+import { addRowsOp } from './core';
+
+/** @internal */
+export const scatterAddOp = differentiable(addRowsOp, () => ({
+  saves: ['indices'],
+  gradients: ({ indices }, { out: gradOut }, _, control) => ({
+    values: gather(gradOut as Tensor, indices as Tensor, control),
+  }),
+}));
 
 /**
  * Sums of the rows with the same index: values [..., c] f32, indices [...] i32 from 0 to rows - 1 -> [rows, c], zeros
@@ -14,10 +23,5 @@ import { addRows } from './core';
  * @throws {DTypeError} values that are not f32, indices that are not i32
  */
 export function scatterAdd(values: Tensor, indices: Tensor, rows: number, options: ResultOptions = {}): Tensor<'f32'> {
-  return addRows(values, indices, rows, options, {
-    saves: ['indices'],
-    gradients: (saved, { out: gradOut }, _, control) => ({
-      values: gather(gradOut as Tensor, saved.indices as Tensor, control),
-    }),
-  });
+  return scatterAddOp({ values, indices, rows }, options).out;
 }

@@ -1,5 +1,12 @@
 import type { Host } from '../../runtime/op';
-import type { ScatterAddCall } from './call';
+import type { Tensor } from '../../tensor/tensor';
+
+/** Sums of the rows of values [n,c] with the same index of indices [n] (i32, checked by the caller) -> out [r,c]. */
+export interface ScatterAddCall {
+  readonly values: Tensor;
+  readonly indices: Tensor;
+  readonly out: Tensor;
+}
 
 /** Indices outside count as the nearest: the fault is told by the op. */
 export function scatterAdd({ values, indices, out }: ScatterAddCall, { numbers, store }: Host): void {

@@ -111,7 +111,7 @@ describeOnBackends('scatterAdd', (runtime) => {
     await refuse(() => scatterAdd(values, values, 3), 'indices must be i32, got f32');
     await refuse(
       () => scatterAdd(values, flat, 3),
-      'indices must have shape [2, 3] as the rows of values [2, 3, 4], got [6]',
+      'indices must have shape [2, 3] with the leading axes of values [2, 3, 4], got [6]',
     );
     await refuse(() => scatterAdd(values, foreign, 3), 'indices lives on another runtime than values');
     await refuse(() => scatterAdd(values, indices, 0), 'rows must be an integer from 1 to 2147483647, got 0');

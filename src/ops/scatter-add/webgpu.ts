@@ -2,7 +2,7 @@
 import { flat, type Kernel } from '../../runtime/webgpu/kernel';
 import { sumOfParts } from '../../runtime/webgpu/kernels/parts';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
-import type { ScatterAddCall } from './call';
+import type { ScatterAddCall } from './reference';
 
 const LANES = 64;
 /** Indices that are looked at together. */

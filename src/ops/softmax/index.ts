@@ -1,53 +1,72 @@
-import { show } from '../../check';
-import { ParameterError, ShapeError } from '../../errors';
-import type { Op } from '../../runtime/op';
 import { overElements } from '../../runtime/wasm/plan';
-import { formatShape, sizeOf } from '../../tensor/shape';
+import { sizeOf } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { compute } from '../compute';
-import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
-import type { SoftmaxCall, SoftmaxGradientCall } from './call';
+import { axisOf, defineOp, f32, type OptionsOf } from '../define';
+import type { ResultOptions } from '../float32';
 import { COLUMNS, kernels, SoftmaxParams } from './params.generated';
+import type { Extents } from './reference';
 
 /** Elements of a task, about: those of columns go through the cache several times. */
 const RUN = { rows: 16384, columns: 65536 };
 
-const op: Op<SoftmaxCall> = {
-  name: 'softmax',
-  reference: async () => (await import('./reference')).softmax,
-  kernels,
-  wasm: (call) => planOf('softmax', { ...call, gradOut: undefined, gradX: undefined }),
-  webgpu: async () => (await import('./webgpu')).planSoftmax,
-};
+const along = ({ shape }: Tensor, axis: number): Extents => ({
+  outer: sizeOf(shape.slice(0, axis)),
+  n: shape[axis] as number,
+  inner: sizeOf(shape.slice(axis + 1)),
+});
 
-const gradientOp: Op<SoftmaxGradientCall> = {
-  name: 'gradient of softmax',
-  reference: async () => (await import('./reference')).softmaxGradient,
-  kernels,
-  wasm: (call) => planOf('softmaxGradient', { ...call, x: undefined }),
-  webgpu: async () => (await import('./webgpu')).planSoftmaxGradient,
-};
-
-type Extents = Pick<SoftmaxCall, 'out' | 'outer' | 'n' | 'inner'>;
-
-function planOf(kernel: string, call: Extents & Record<'x' | 'gradOut' | 'gradX', Tensor | undefined>) {
+function planOf(kernel: string, call: Extents & { readonly out: Tensor }) {
   const { out, outer, n, inner } = call;
   if (inner === 1) {
     const together = Math.ceil(RUN.rows / n);
-    const params = SoftmaxParams({ ...call, rows: outer, together, blocks: 1 });
+    const params = SoftmaxParams({ ...NOT_GIVEN, ...call, rows: outer, together, blocks: 1 });
     return overElements(kernel, Math.ceil(outer / together), params, 4 * out.size);
   }
   // Whole cache lines, and enough of them that rows are not fetched in pieces.
   const together = Math.max(64, Math.min(COLUMNS, 16 * Math.ceil(RUN.columns / n / 16)));
   const blocks = Math.ceil(inner / together);
-  const params = SoftmaxParams({ ...call, rows: outer, together, blocks });
+  const params = SoftmaxParams({ ...NOT_GIVEN, ...call, rows: outer, together, blocks });
   return overElements(`${kernel}OfColumns`, outer * blocks, params, 4 * out.size);
 }
 
-export interface SoftmaxOptions extends ResultOptions {
-  /** Along which the results sum to 1; negative ones count from the end. Default: the last. */
-  readonly axis?: number | undefined;
-}
+const NOT_GIVEN = { x: undefined, gradOut: undefined, gradX: undefined };
+
+/** @internal */
+export const gradientOp = defineOp({
+  name: 'gradient of softmax',
+  inputs: { out: f32('... c'), gradOut: f32('... c'), axis: axisOf('out') },
+  results: { gradX: f32('... c') },
+  more: ({ out, axis }) => along(out, axis),
+  reference: async () => (await import('./reference')).softmaxGradient,
+  kernels,
+  wasm: (call) => planOf('softmaxGradient', call),
+  webgpu: async () => (await import('./webgpu')).planSoftmaxGradient,
+});
+
+/** @internal */
+export const softmaxOp = defineOp({
+  name: 'softmax',
+  inputs: { x: f32('... c') },
+  options: {
+    /** Along which the results sum to 1; negative ones count from the end. Default: the last. */
+    axis: axisOf('x', -1),
+  },
+  results: { out: f32('... c') },
+  more: ({ x, axis }) => along(x, axis),
+  reference: async () => (await import('./reference')).softmax,
+  kernels,
+  wasm: (call) => planOf('softmax', call),
+  webgpu: async () => (await import('./webgpu')).planSoftmax,
+  derivative: ({ axis }): Derivative => ({
+    saves: ['out'],
+    gradients: ({ out }, { out: gradOut }, _, control) => ({
+      x: gradientOp({ out: out as Tensor, gradOut: gradOut as Tensor, axis }, control).gradX,
+    }),
+  }),
+});
+
+export interface SoftmaxOptions extends OptionsOf<typeof softmaxOp>, ResultOptions {}
 
 /**
  * e^x over its sum along an axis: x [...] -> [...], f32, contiguous. Where all along the axis are -Infinity, one is Infinity
@@ -57,26 +76,4 @@ export interface SoftmaxOptions extends ResultOptions {
  * @throws {DTypeError} an x that is not f32
  * @throws {ParameterError} an axis that x does not have
  */
-export function softmax(x: Tensor, options: SoftmaxOptions = {}): Tensor<'f32'> {
-  checkFloat32('softmax', { x }, options, ['axis']);
-  checkContiguous({ x });
-  const { rank, shape } = x;
-  if (rank < 1) throw new ShapeError(`x must have at least one axis, got ${formatShape(shape)}`);
-  const { axis: given = -1 } = options;
-  if (!(Number.isInteger(given) && given >= -rank && given < rank))
-    throw new ParameterError(`axis must be one of the ${rank} axes of x ${formatShape(shape)}, got ${show(given)}`);
-  const axis = (given + rank) % rank;
-  const [outer, n, inner] = [sizeOf(shape.slice(0, axis)), shape[axis] as number, sizeOf(shape.slice(axis + 1))];
-  const extents = { outer, n, inner };
-  const spec = { shape, dtype: 'f32', given: options.out } as const;
-  return compute(op, { x }, { out: spec }, ({ out }) => ({ x, out, ...extents }), options, {
-    derivative: {
-      saves: ['out'],
-      gradients(saved, gradients, _, control) {
-        const inputs = { out: saved.out as Tensor, gradOut: gradients.out as Tensor };
-        const call = ({ gradX }: { gradX: Tensor }) => ({ ...inputs, gradX, ...extents });
-        return { x: compute(gradientOp, inputs, { gradX: { shape, dtype: 'f32' } }, call, control).gradX };
-      },
-    },
-  }).out;
-}
+export const softmax = (x: Tensor, options: SoftmaxOptions = {}): Tensor<'f32'> => softmaxOp({ x }, options).out;

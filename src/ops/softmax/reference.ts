@@ -1,6 +1,26 @@
 /** In float64. */
+
 import type { Host } from '../../runtime/op';
-import type { SoftmaxCall, SoftmaxGradientCall } from './call';
+import type { Tensor } from '../../tensor/tensor';
+
+/** The axis of a softmax between those before and behind it: all are [outer, n, inner], f32, contiguous. */
+export interface Extents {
+  readonly outer: number;
+  readonly n: number;
+  readonly inner: number;
+}
+
+export interface SoftmaxCall extends Extents {
+  readonly x: Tensor;
+  readonly out: Tensor;
+}
+
+/** The gradient with respect to x from gradOut, that with respect to out, the result. */
+export interface SoftmaxGradientCall extends Extents {
+  readonly out: Tensor;
+  readonly gradOut: Tensor;
+  readonly gradX: Tensor;
+}
 
 export function softmax({ x, out, ...extents }: SoftmaxCall, { numbers, store }: Host): void {
   const values = numbers(x);
@@ -29,7 +49,7 @@ export function softmaxGradient(
 }
 
 /** Where the elements lie that are taken together. */
-function* rowsOf({ outer, n, inner }: Pick<SoftmaxCall, 'outer' | 'n' | 'inner'>): Generator<number[]> {
+function* rowsOf({ outer, n, inner }: Extents): Generator<number[]> {
   for (let row = 0; row < outer * inner; row++) {
     const first = Math.floor(row / inner) * n * inner + (row % inner);
     yield Array.from({ length: n }, (_, at) => first + at * inner);

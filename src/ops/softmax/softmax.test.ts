@@ -98,7 +98,7 @@ describeOnBackends('softmax', (runtime) => {
     using swapped = x.permute([1, 0]);
     using empty = runtime().empty([2, 0]);
     const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
-    await refuse(() => softmax(number), 'x must have at least one axis, got []');
+    await refuse(() => softmax(number), 'x must have shape [..., c], got []');
     await refuse(() => softmax(swapped), 'x [3, 2] must be contiguous');
     await refuse(() => softmax(empty), 'x [2, 0] is empty');
     await refuse(() => softmax(x, { out: x }), 'out shares memory with x');

@@ -4,7 +4,7 @@ import { functions } from '../../runtime/webgpu/kernels/functions';
 import { eachOf, overRows, RANKS, READ, rowKernel, type Team, WRITE } from '../../runtime/webgpu/kernels/row-kernel';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import type { Tensor } from '../../tensor/tensor';
-import type { SoftmaxCall, SoftmaxGradientCall } from './call';
+import type { Extents, SoftmaxCall, SoftmaxGradientCall } from './reference';
 
 const WEIGHTS = 'each_precise_exp(load4_x(i) - most_of_row)';
 
@@ -136,7 +136,7 @@ function plan(
   ofRows: (team: Team) => Kernel,
   ofColumns: Kernel,
   operands: Readonly<Record<string, Tensor>>,
-  { outer, n, inner }: Pick<SoftmaxCall, 'outer' | 'n' | 'inner'>,
+  { outer, n, inner }: Extents,
   workspace: Workspace,
 ): Plan {
   if (inner === 1) return { dispatches: [overRows(ofRows, n, operands, {}, workspace)] };

@@ -1,6 +1,4 @@
 /** The first elements of rows in order, and orders of whole rows. */
-import { checkBoolean, checkWhole } from '../../check';
-import { ShapeError } from '../../errors';
 import { apply } from '../../expressions/expression';
 import type { Control } from '../../runtime/backend';
 import type { Op } from '../../runtime/op';
@@ -8,32 +6,18 @@ import { ELEMENTS_PER_MICROSECOND } from '../../runtime/wasm/plan';
 import { type Shape, sizeOf } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkControl, checkOptions } from '../check';
-import { compute } from '../compute';
-import { checkContiguous, checkFloat32 } from '../float32';
+import { boolean, defineOp, f32, i32, type OptionsOf, whole } from '../define';
+import type { ResultOptions } from '../float32';
 import { mapOne } from '../map/core';
 import { ElementwiseFunction, element, once } from '../map/function';
 import { addRows } from '../scatter-add/core';
-import type { TopKCall } from './call';
 import { kernels, PICKED, TopKParams } from './params.generated';
-
-export interface TopKOptions extends Control {
-  /** Whether the largest come first, as they do by default, or the smallest. */
-  readonly largest?: boolean | undefined;
-}
-
-export interface ArgsortOptions extends Control {
-  /** Whether the largest come first; default: the smallest. */
-  readonly descending?: boolean | undefined;
-  /** Where to write: a contiguous tensor of the result's shape that x shares no memory with. */
-  readonly out?: Tensor<'i32'> | undefined;
-}
+import type { TopKCall } from './reference';
 
 /** Each has working memory of its own, where rows are sorted. */
 const TASKS_OF_THREAD = 8;
 
-const op: Op<TopKCall> = {
-  name: 'topK',
+const topKKernels: Omit<Op<TopKCall>, 'name'> = {
   reference: async () => (await import('./reference')).topK,
   kernels,
   wasm({ x, k, descending, indices, values }, { threads }) {
@@ -56,6 +40,48 @@ const op: Op<TopKCall> = {
   webgpu: async () => (await import('./webgpu')).planTopK,
 };
 
+/** @internal */
+export const topKOp = defineOp({
+  ...topKKernels,
+  name: 'topK',
+  inputs: { x: f32('... c'), k: whole({ least: 1, most: 'c' }) },
+  options: {
+    /** Whether the largest come first, as they do by default, or the smallest. */
+    largest: boolean(true),
+  },
+  results: { values: f32('... k', { fresh: true }), indices: i32('... k', { fresh: true }) },
+  more: ({ largest }) => ({ descending: largest }),
+  derivative: ({ x: { shape } }): Derivative => ({
+    saves: ['indices'],
+    gradients: ({ indices }, { values }) => ({ x: toPlaces(values as Tensor, indices as Tensor, shape) }),
+  }),
+});
+
+/** What takes the places as `out`. */
+const intoOut =
+  <Rest extends unknown[], Result>(run: (call: TopKCall, ...rest: Rest) => Result) =>
+  ({ out, ...call }: Omit<TopKCall, 'indices'> & { readonly out: Tensor }, ...rest: Rest): Result =>
+    run({ ...call, indices: out }, ...rest);
+
+/** @internal */
+export const argsortOp = defineOp({
+  name: 'argsort',
+  reference: async () => intoOut((await import('./reference')).topK),
+  kernels,
+  wasm: intoOut(topKKernels.wasm),
+  webgpu: async () => intoOut((await import('./webgpu')).planTopK),
+  inputs: { x: f32('... c') },
+  options: {
+    /** Whether the largest come first; default: the smallest. */
+    descending: boolean(false),
+  },
+  results: { out: i32('... c') },
+  more: ({ x }) => ({ k: x.shape.at(-1) as number }),
+});
+
+export interface TopKOptions extends OptionsOf<typeof topKOp>, Control {}
+export interface ArgsortOptions extends OptionsOf<typeof argsortOp>, ResultOptions<'i32'> {}
+
 /**
  * The k largest (or smallest) elements of each row, in order, and their places in it: x [..., c] f32 -> values [..., k]
  * f32, indices [..., k] i32; contiguous. Equal elements, as 0 and -0 are, come by place; NaN comes last.
@@ -72,17 +98,7 @@ export function topK(
   k: number,
   options: TopKOptions = {},
 ): { readonly values: Tensor<'f32'>; readonly indices: Tensor<'i32'> } {
-  checkRows('topK', x, options, ['largest']);
-  checkWhole('k', k, 1, x.shape.at(-1) as number);
-  const { largest: descending = true } = options;
-  checkBoolean('largest', descending);
-  const shape = [...x.shape.slice(0, -1), k];
-  const results = { values: { shape, dtype: 'f32' }, indices: { shape, dtype: 'i32' } } as const;
-  const derivative: Derivative = {
-    saves: ['indices'],
-    gradients: (saved, gradients) => ({ x: toPlaces(gradients.values as Tensor, saved.indices as Tensor, x.shape) }),
-  };
-  return compute(op, { x }, results, (made) => ({ x, k, descending, ...made }), options, { derivative });
+  return topKOp({ x, k }, options);
 }
 
 /** Values at the places that they come from in a tensor of zeros. */
@@ -104,18 +120,5 @@ const plus = once(() => new ElementwiseFunction('topK', 2, [apply('add', element
  * @throws {DTypeError} an x that is not f32
  */
 export function argsort(x: Tensor, options: ArgsortOptions = {}): Tensor<'i32'> {
-  checkRows('argsort', x, options, ['descending', 'out']);
-  const { descending = false, out: given } = options;
-  checkBoolean('descending', descending);
-  const k = x.shape.at(-1) as number;
-  const results = { out: { shape: x.shape, dtype: 'i32', given } } as const;
-  return compute(op, { x }, results, ({ out }) => ({ x, k, descending, indices: out }), options).out;
-}
-
-function checkRows(op: string, x: Tensor, options: Control, known: readonly string[]): void {
-  checkFloat32(op, { x }, {});
-  checkOptions(op, options, [...known, 'signal', 'onProgress']);
-  checkControl(options);
-  checkContiguous({ x });
-  if (x.rank < 1) throw new ShapeError('x must have shape [..., c], got []');
+  return argsortOp({ x }, options).out;
 }

@@ -1,5 +1,17 @@
 import type { Host } from '../../runtime/op';
-import type { TopKCall } from './call';
+import type { Tensor } from '../../tensor/tensor';
+
+/**
+ * Of each row of x [r,c] the places of the first k elements in order, and those elements, if wanted: equal ones by place,
+ * NaN last either way. Contiguous; indices are i32.
+ */
+export interface TopKCall {
+  readonly x: Tensor;
+  readonly k: number;
+  readonly descending: boolean;
+  readonly indices: Tensor;
+  readonly values?: Tensor;
+}
 
 export function topK({ x, k, descending, indices, values }: TopKCall, { numbers, store }: Host): void {
   const columns = x.shape.at(-1) as number;

@@ -6,7 +6,7 @@
 import { type Dispatch, flat, type Kernel, type Region, variants } from '../../runtime/webgpu/kernel';
 import { functions } from '../../runtime/webgpu/kernels/functions';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
-import type { TopKCall } from './call';
+import type { TopKCall } from './reference';
 
 /** Elements that a workgroup sorts: 12 bytes of its memory each. */
 const CHUNK = 1024;
