@@ -20,8 +20,13 @@ const options = {
 const { values } = parseArgs({ options });
 const { batch = '8', tokens: length = '256', steps = '5', recompute = false } = values;
 const config = {
-  ...{ model_type: 'llama', num_hidden_layers: 6, hidden_size: 320, num_attention_heads: 5, intermediate_size: 864 },
-  ...{ vocab_size: 8192, tie_word_embeddings: true },
+  model_type: 'llama',
+  num_hidden_layers: 6,
+  hidden_size: 320,
+  num_attention_heads: 5,
+  intermediate_size: 864,
+  vocab_size: 8192,
+  tie_word_embeddings: true,
   ...JSON.parse(values.config ?? '{}'),
 };
 const dist = new URL('../dist/', import.meta.url).href;

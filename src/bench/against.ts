@@ -22,9 +22,9 @@ type Problem = Pick<BenchRow, 'name' | 'label' | 'n' | 'h' | 'g' | 'd' | 'mask'>
 
 type AgainstRow = Problem & { readonly command: string } & (
     | {
-        /** Of this build's time over the other's, one after the other. */
+        /** This build's time over the other's, measured one after the other. */
         readonly ratio: Summary;
-        /** Of the other's time over its own in the run before. */
+        /** The other's time over its own in the run before. */
         readonly own: Summary;
         /** By more than 3%, and by more than the other build differs from itself. */
         readonly verdict: 'same' | 'slower' | 'faster';

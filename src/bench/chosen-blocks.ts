@@ -1,4 +1,4 @@
-/** Blocks of keys that blocks of queries see at random: the same as a mask, which is known ahead, and as a tensor, which is not. */
+/** Random blocks of keys for each block of queries, as a mask, which is known ahead, and as a tensor, which is not. */
 import { pushRun } from '../masks/intervals';
 import type { Mask } from '../masks/mask';
 import type { AttentionSettings } from '../ops/attention';
@@ -8,14 +8,14 @@ import { backwardBy, forwardBy } from './attention-operations';
 import type { Problem } from './problem';
 
 const BLOCK = 64;
-/** Of the key blocks, what a query block sees. */
+/** The share of the key blocks that a query block sees. */
 const SHARE = 1 / 8;
 
 export const CHOSEN_LABEL = `an eighth of the blocks of ${BLOCK}, other ones for each head`;
 
 const countOf = (n: number) => Math.ceil(n / BLOCK);
 
-/** Of each head and query block, the numbers of its key blocks in ascending order: [h][count][k]. */
+/** The key blocks of each head and query block, in ascending order: [h][count][k]. */
 function choose(n: number, h: number): Int32Array {
   const count = countOf(n);
   const k = Math.ceil(count * SHARE);

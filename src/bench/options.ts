@@ -3,7 +3,7 @@ import type { RuntimeOptions } from '../ops/create-runtime';
 import { shellCommand } from '../text/shell';
 import { MASKS, type MaskName, type Problem } from './problem';
 
-/** Where Saccade computes, and those peers that have a choice. */
+/** Where Saccade computes, and the peers that have a choice. */
 export const BENCH_BACKENDS = ['wasm', 'webgpu'] as const;
 export type BenchBackend = (typeof BENCH_BACKENDS)[number];
 
@@ -13,7 +13,7 @@ export interface BenchOptions {
   readonly d: readonly number[];
   readonly masks: readonly MaskName[];
   readonly heads: number;
-  /** Of contenders that compute on the processor. */
+  /** Threads of contenders on the CPU. */
   readonly threads: number;
   /** Undefined for the build that the runtime chooses. */
   readonly simd?: RuntimeOptions['simd'] | undefined;

@@ -9,7 +9,7 @@ import type { Session } from './contender';
 import { givenOf } from './given';
 import type { Task } from './problem';
 
-/** Of the memory that is free, the share that a peer may take before it is stopped. */
+/** The share of the free memory that a peer may take before it is stopped. */
 const MEMORY_SHARE = 0.75;
 
 /** Bytes that a peer may take now. */

@@ -7,7 +7,7 @@ import type { Contender } from './contender';
 import type { BenchBackend } from './options';
 import { memoryLimit, openPeer, PeerProcess } from './peer-process';
 
-/** Its rows by name. */
+/** Its rows, by name. */
 export const PYTORCH = {
   pytorch: { dtype: 'f32', how: 'native code: scaled_dot_product_attention in f32, with TF32 turned off' },
   'pytorch-f16': {
@@ -22,7 +22,7 @@ interface Setting {
   /** Beside wasm it computes on the processor, beside webgpu on the GPU that CUDA or ROCm has, if there is one. */
   readonly backend: BenchBackend;
   readonly threads: number;
-  /** Of the folder; default: that of attention. */
+  /** A file of the folder; default: the one for attention. */
   readonly script?: string;
 }
 

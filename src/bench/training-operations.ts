@@ -148,7 +148,7 @@ export function memoryBound(problem: Problem, training: Training): number {
   return 1.3 * (16 * countOf(problem, training) + 4 * kept + 4 * tokens * vocabulary);
 }
 
-/** Of the model: twice the forward pass again in the backward pass, which has two products for each of its. */
+/** Operations of the model: the backward pass has two products for each of the forward pass. */
 function flopsOfStep(problem: Problem, { batch, layers, hidden, vocabulary }: Training): number {
   const { n, h, d } = problem;
   const width = h * d;

@@ -11,7 +11,15 @@ export const TRAININGS = {
   adamw: { ...SMALL, optimizer: { name: 'adamw', ...ADAMW } },
   muon: { ...SMALL, optimizer: { name: 'muon', learningRate: 0.02, momentum: 0.95, weightDecay: 0, adamw: ADAMW } },
   long: {
-    ...{ n: 8192, h: 4, d: 64, batch: 1, layers: 12, hidden: 688, vocabulary: 8192, steps: 2, recompute: true },
+    n: 8192,
+    h: 4,
+    d: 64,
+    batch: 1,
+    layers: 12,
+    hidden: 688,
+    vocabulary: 8192,
+    steps: 2,
+    recompute: true,
     optimizer: { name: 'adamw', ...ADAMW },
   },
 } as const satisfies Readonly<Record<string, Training & Pick<Problem, 'n' | 'h' | 'd'>>>;

@@ -99,7 +99,9 @@ async function benchQuality({ resume, json, html, backend, threads, ...given }: 
   try {
     await withProgress('bench quality', async (control, show) => {
       await runQuality(options, {
-        ...{ runtime, store, ...control },
+        runtime,
+        store,
+        ...control,
         onRun(run) {
           runs.push(run);
           show(tableOf(report(false)));

@@ -53,7 +53,7 @@ const DEFAULT_GRID = [64, 64];
 const WIDTH = 100;
 /** Share of the work that is done once there are inputs. */
 const READING = 0.1;
-/** Of a variant's name in the table, which then is no wider than the text. */
+/** Characters of a variant's name in a line, so that the table is no wider than the text. */
 const LABEL_WIDTH = 30;
 
 export function compareCommand(): Command {

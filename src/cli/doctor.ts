@@ -18,7 +18,7 @@ interface Way {
   readonly error?: number;
   /** Multiply-add peak in GF/s. */
   readonly peak?: number;
-  /** Of a GPU, one a line. */
+  /** What a GPU is, one fact a line. */
   readonly facts?: readonly string[];
 }
 
@@ -85,7 +85,7 @@ async function tryOut(name: string, options: RuntimeOptions, runtimes: Runtimes)
   }
 }
 
-/** Of several probes, since other work on the machine only ever slows one down. */
+/** The best of several probes, since other work on the machine only ever slows one down. */
 async function bestPeak(options: RuntimeOptions, runtimes: Runtimes): Promise<Pick<Way, 'peak'>> {
   let peak = 0;
   for (let probe = 0; probe < PROBES; probe++) peak = Math.max(peak, (await runtimes.peak(options)) ?? 0);

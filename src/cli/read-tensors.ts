@@ -77,7 +77,7 @@ export async function readBytes(path: string, most = LARGEST): Promise<Uint8Arra
   return Buffer.concat(parts);
 }
 
-/** Of a text or a picture. */
+/** Limit for a text or a picture. */
 export const MOST_BYTES = 2 ** 28;
 
 /** Limit for settings in JSON. */

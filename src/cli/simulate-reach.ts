@@ -30,7 +30,7 @@ interface ReachOptions extends Partial<ReachParams> {
 interface ReachReport extends Partial<ReachParams> {
   readonly mask: string;
   readonly size: number;
-  /** Of a method: what its mask says of itself. */
+  /** The name of a method's mask. */
   readonly name?: string;
   /** Keys that the last query reaches by layer. */
   readonly reach: readonly number[];

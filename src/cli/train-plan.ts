@@ -28,8 +28,8 @@ import {
   warmupCosine,
   windows,
 } from '../train';
-import { readMethod } from './methods';
-import { wholeNumber } from './options';
+import { METHOD_OR_MODULE, readMethod } from './methods';
+import { paramsOption, wholeNumber } from './options';
 import { MOST_SETTINGS, readBytes, readTensors, readTensorsOf, readText } from './read-tensors';
 
 export interface TrainOptions extends Pick<RuntimeOptions, 'backend' | 'threads'>, Partial<TextOptions> {
@@ -40,41 +40,50 @@ export interface TrainOptions extends Pick<RuntimeOptions, 'backend' | 'threads'
   readonly resume?: true;
 }
 
-/** What the course of a training on a text follows from, and its checkpoints remember. */
-export interface TextOptions {
-  readonly method: string;
-  readonly params: string;
-  /** A file; without one Moby Dick. */
-  readonly text?: string;
-  readonly vocabulary: string;
-  readonly steps: number;
-  readonly length: number;
-  readonly batch: number;
-  readonly layers: number;
-  readonly width: number;
-  readonly heads: number;
-  readonly optimizer: string;
-  readonly every: number;
-  readonly seed: number;
-}
+/** An option: its flags and help, the value by default, and how a text becomes a value. */
+const option = <T>(flags: string, help: string, preset: T, take: (text: string) => T) => ({
+  flags,
+  help,
+  preset,
+  take,
+});
 
-export const DEFAULTS: TextOptions = {
-  ...{ method: 'attention', params: '{}', vocabulary: 'characters' },
-  ...{ steps: 1000, length: 128, batch: 16, layers: 4, width: 128, heads: 4 },
-  optimizer: '{"name": "adamw", "learningRate": 0.003, "weightDecay": 0.1, "clip": 1}',
-  ...{ every: 100, seed: 0 },
+/** What determines a training on a text, and its checkpoints remember. */
+export const TEXT_OPTIONS = {
+  method: option(
+    '--method <names>',
+    `the attention, or several by commas, which layers take in turn, each ${METHOD_OR_MODULE}; default: attention`,
+    'attention',
+    String,
+  ),
+  params: option(paramsOption().flags, paramsOption().description, '{}', String),
+  text: option<string | undefined>('--text <file>', 'text to learn, in UTF-8; default: Moby Dick', undefined, String),
+  vocabulary: option(
+    '--vocabulary <size>',
+    "'characters', or how many byte-pair tokens; default: characters",
+    'characters',
+    parseVocabulary,
+  ),
+  steps: option('--steps <count>', 'batches to learn from; default: 1000', 1000, wholeNumber(1, 1e9)),
+  length: option('--length <tokens>', 'tokens that it sees at once; default: 128', 128, wholeNumber(1, 2 ** 20)),
+  batch: option('--batch <rows>', 'texts of that length in a batch; default: 16', 16, wholeNumber(1, 2 ** 20)),
+  layers: option('--layers <count>', 'default: 4', 4, wholeNumber(1, MOST_LAYERS)),
+  width: option('--width <numbers>', 'of each token in a layer; default: 128', 128, wholeNumber(1, 2 ** 16)),
+  heads: option('--heads <count>', 'of each layer; default: 4', 4, wholeNumber(1, MOST_HEADS)),
+  seed: option('--seed <number>', 'of weights, order and samples; default: 0', 0, wholeNumber(0, 2 ** 31)),
+  optimizer: option(
+    '--optimizer <json>',
+    'adamw, sgd or muon with its numbers, and clip',
+    '{"name": "adamw", "learningRate": 0.003, "weightDecay": 0.1, "clip": 1}',
+    String,
+  ),
+  every: option('--every <steps>', 'between checkpoints; default: 100', 100, wholeNumber(1, 1e9)),
 };
-/** How options of a training on a text are taken, as they are given and as a checkpoint remembers them. */
-export const TAKEN = {
-  ...{ method: String, params: String, text: String, vocabulary: parseVocabulary },
-  ...{ steps: wholeNumber(1, 1e9), length: wholeNumber(1, 2 ** 20), batch: wholeNumber(1, 2 ** 20) },
-  ...{ layers: wholeNumber(1, MOST_LAYERS), width: wholeNumber(1, 2 ** 16), heads: wholeNumber(1, MOST_HEADS) },
-  ...{ optimizer: String, every: wholeNumber(1, 1e9), seed: wholeNumber(0, 2 ** 31) },
-} satisfies Record<keyof TextOptions, (text: string) => TextOptions[keyof TextOptions]>;
+type TextOptions = { readonly [Name in keyof typeof TEXT_OPTIONS]: (typeof TEXT_OPTIONS)[Name]['preset'] };
 
 export const OF_FILES = ['config', 'weights', 'tokens'] as const;
 const FILES_TOGETHER = '--config, --weights, --tokens and --optimizer';
-/** Of steps, those in which the learning rate grows. */
+/** The share of the steps in which the learning rate grows. */
 const WARMUP = 0.05;
 const MOST_VALIDATION_BATCHES = 8;
 export const SAMPLE = { count: 80, temperature: 0.8, prompt: 8 };
@@ -96,7 +105,7 @@ export interface Plan {
   readonly batches: (index: number) => Batch;
   readonly validate?: ValidateOptions<Batch>;
   readonly settings: TrainingSettings;
-  /** Of a batch: operations of the model's products and attention, forward and backward. */
+  /** Operations of a batch: the model's products and attention, forward and backward. */
   readonly flops: number;
   readonly tokensOfBatch: number;
   readonly tokenizer?: Tokenizer;
@@ -113,7 +122,7 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
     weights,
     tokens: source,
     optimizer,
-    every = DEFAULTS.every,
+    every = TEXT_OPTIONS.every.preset,
   } = options as Required<TrainOptions>;
   const config = parseRecord(path, new TextDecoder().decode(await readBytes(path, MOST_SETTINGS))) as DecoderConfig;
   const decoder = createDecoder(config);
@@ -125,7 +134,10 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
     throw new ShapeError(`tokens must have shape [steps, b, n + 1], got ${formatShape(shape)}`);
   return {
     title: `Training on ${printable(source)}`,
-    ...{ config, decoder, steps, every },
+    config,
+    decoder,
+    steps,
+    every,
     parameters: decoder.load(runtime, await readTensors(weights)),
     optimizer: parseOptimizer(optimizer),
     batches: (step) =>
@@ -138,12 +150,9 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
 
 export async function planOfText(runtime: Runtime, given: TrainOptions, remembered: TrainingSettings): Promise<Plan> {
   checkRemembered(remembered);
-  const chosen = Object.keys(TAKEN).flatMap((name) =>
-    [given, remembered]
-      .flatMap((from) => (name in from ? [[name, (from as Record<string, unknown>)[name]]] : []))
-      .slice(0, 1),
-  );
-  const options: TextOptions = { ...DEFAULTS, ...Object.fromEntries(chosen) };
+  const from: Readonly<Record<string, unknown>> = { ...remembered, ...given };
+  const values = Object.entries(TEXT_OPTIONS).map(([name, { preset }]) => [name, from[name] ?? preset] as const);
+  const options = Object.fromEntries(values.filter(([, value]) => value !== undefined)) as TextOptions;
   const { vocabulary, steps, length, batch, every, seed } = options;
   const optimizer = parseOptimizer(options.optimizer);
   const methods = await methodsOf(given, options);
@@ -160,7 +169,12 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
   const toBatch = (host: HostTensor<'i32'>) => batchOf(runtime, host);
   return {
     title: `${title}, learned with ${names}`,
-    ...{ config, decoder, steps, every, tokenizer, optimizer },
+    config,
+    decoder,
+    steps,
+    every,
+    tokenizer,
+    optimizer,
     parameters: decoder.initialize(runtime, { seed }),
     schedule: warmupCosine({ steps, warmup: Math.ceil(WARMUP * steps), floor: 0.1 }),
     batches: (index) => toBatch(data.batches(index)),
@@ -169,7 +183,7 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
       count: Math.min(data.validation.count, MOST_VALIDATION_BATCHES),
       batches: (index) => toBatch(data.validation.batches(index)),
     },
-    settings: { ...options, method: names, hash: hashOf(text) },
+    settings: { ...(options as TrainingSettings), method: names, hash: hashOf(text) },
     flops: 3 * decoder.flops(batch, length),
     tokensOfBatch: batch * length,
     sampling: { prompt: tokens.slice(-length - 1).slice(0, SAMPLE.prompt), length, seed },
@@ -180,7 +194,7 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
 function checkRemembered(settings: TrainingSettings): void {
   if ('tokens' in settings)
     throw new ParameterError(`the checkpoint is of a training on files: give ${FILES_TOGETHER} again`);
-  for (const [name, take] of Object.entries(TAKEN)) {
+  for (const [name, { take }] of Object.entries(TEXT_OPTIONS)) {
     const value = settings[name];
     if (value === undefined) continue;
     try {
@@ -218,7 +232,7 @@ function attentionOf({ params, layers }: TextOptions, methods: readonly Method[]
   if (count === 1) return { method: methods[0] as Method, params: parseRecord('--params', params) };
   if (count > layers)
     throw new ParameterError(`--method must name at most as many as --layers, ${layers}, got ${count}`);
-  const given = params === DEFAULTS.params ? methods.map(() => ({})) : parseJson(params);
+  const given = params === TEXT_OPTIONS.params.preset ? methods.map(() => ({})) : parseJson(params);
   if (!Array.isArray(given) || given.length !== count || !given.every(isRecord))
     throw new ParameterError(
       `--params must be a JSON array of ${count} objects, one for each of --method, got ${show(params)}`,
@@ -234,12 +248,23 @@ function configOf({ length, layers, width, heads }: TextOptions, vocabulary: num
   if (width % (2 * heads) !== 0)
     throw new ParameterError(`--width must be a multiple of twice the heads, ${2 * heads}, got ${width}`);
   return {
-    ...{ model_type: 'llama', architectures: ['LlamaForCausalLM'], vocab_size: vocabulary, hidden_size: width },
+    model_type: 'llama',
+    architectures: ['LlamaForCausalLM'],
+    vocab_size: vocabulary,
+    hidden_size: width,
     // Two thirds of the usual four times the width, since the network has three matrices.
     intermediate_size: 16 * Math.ceil(width / 6),
-    ...{ num_hidden_layers: layers, num_attention_heads: heads, num_key_value_heads: heads },
-    ...{ max_position_embeddings: length, rms_norm_eps: 1e-5, rope_theta: 10_000, hidden_act: 'silu' },
-    ...{ tie_word_embeddings: true, initializer_range: 0.02, attention_bias: false, mlp_bias: false },
+    num_hidden_layers: layers,
+    num_attention_heads: heads,
+    num_key_value_heads: heads,
+    max_position_embeddings: length,
+    rms_norm_eps: 1e-5,
+    rope_theta: 10_000,
+    hidden_act: 'silu',
+    tie_word_embeddings: true,
+    initializer_range: 0.02,
+    attention_bias: false,
+    mlp_bias: false,
   };
 }
 

@@ -15,46 +15,27 @@ import { formatPercent, significant } from '../text/format';
 import { printable } from '../text/printable';
 import { type Checkpoint, readCheckpoint, type TrainingHistory, type TrainingStep, train } from '../train';
 import { lockFolder } from './lock-folder';
-import { METHOD_OR_MODULE } from './methods';
-import { backendOption, paramsOption, threadsOption } from './options';
+import { backendOption, threadsOption } from './options';
 import { withProgress } from './progress';
 import { readBytes } from './read-tensors';
-import { DEFAULTS, OF_FILES, type Plan, planOfFiles, planOfText, SAMPLE, TAKEN, type TrainOptions } from './train-plan';
+import { OF_FILES, type Plan, planOfFiles, planOfText, SAMPLE, TEXT_OPTIONS, type TrainOptions } from './train-plan';
 import { isStream, say, writeFileAtomic } from './write-file';
 
-/** That only texts have a use for: `every` and `optimizer` are for files too. */
-const OF_TEXTS = Object.keys(TAKEN).filter((name) => name !== 'every' && name !== 'optimizer');
+/** Options that only a training on a text takes: `every` and `optimizer` are for files too. */
+const OF_TEXTS = Object.keys(TEXT_OPTIONS).filter((name) => name !== 'every' && name !== 'optimizer');
 const LAST = 'last.safetensors';
 /** What a training leaves in its folder. */
-const FILES = [
-  ...[LAST, 'best.safetensors', 'model.safetensors'],
-  ...['config.json', 'tokenizer.json', 'log.json', 'loss.svg'],
-];
-/** Of the curve in the terminal. */
+const FILES = [LAST, 'best.safetensors', 'model.safetensors', 'config.json', 'tokenizer.json', 'log.json', 'loss.svg'];
+/** The size of the curve in the terminal. */
 const [COLUMNS, LINES] = [70, 8];
 
 export function trainCommand(): Command {
-  const { steps, length, batch, layers, width, heads, every, seed } = DEFAULTS;
-  return new Command('train')
+  const command = new Command('train')
     .description('train a decoder whose attention is any causal method')
     .option('--out <folder>', 'where checkpoints and results go', 'trained')
-    .option('--resume', 'go on from the last checkpoint in the folder')
-    .option(
-      '--method <names>',
-      `the attention, or several by commas, which layers take in turn, each ${METHOD_OR_MODULE}; default: attention`,
-    )
-    .addOption(paramsOption())
-    .option('--text <file>', 'text to learn, in UTF-8; default: Moby Dick')
-    .option('--vocabulary <size>', "'characters', or how many byte-pair tokens; default: characters", TAKEN.vocabulary)
-    .option('--steps <count>', `batches to learn from; default: ${steps}`, TAKEN.steps)
-    .option('--length <tokens>', `tokens that it sees at once; default: ${length}`, TAKEN.length)
-    .option('--batch <rows>', `texts of that length in a batch; default: ${batch}`, TAKEN.batch)
-    .option('--layers <count>', `default: ${layers}`, TAKEN.layers)
-    .option('--width <numbers>', `of each token in a layer; default: ${width}`, TAKEN.width)
-    .option('--heads <count>', `of each layer; default: ${heads}`, TAKEN.heads)
-    .option('--seed <number>', `of weights, order and samples; default: ${seed}`, TAKEN.seed)
-    .option('--optimizer <json>', 'adamw, sgd or muon with its numbers, and clip')
-    .option('--every <steps>', `between checkpoints; default: ${every}`, TAKEN.every)
+    .option('--resume', 'go on from the last checkpoint in the folder');
+  for (const { flags, help, take } of Object.values(TEXT_OPTIONS)) command.option<unknown>(flags, help, take);
+  return command
     .addOption(new Option('--config <file>', 'with --tokens: the decoder, as a config.json').conflicts(OF_TEXTS))
     .addOption(new Option('--weights <file>', 'with --tokens: what it starts from').conflicts(OF_TEXTS))
     .addOption(new Option('--tokens <file>', 'tokens [steps, b, n + 1] to learn, in order').conflicts(OF_TEXTS))
@@ -96,8 +77,15 @@ async function runTraining(options: TrainOptions): Promise<void> {
   const told = newFigures(plan, await peakRate(runtime));
   const history = await withProgress('training', ({ signal, onProgress }, showText) =>
     train({
-      ...{ parameters, optimizer, clip, signal, resume },
-      ...{ steps: plan.steps, batches: plan.batches, schedule: plan.schedule, validate: plan.validate },
+      parameters,
+      optimizer,
+      clip,
+      signal,
+      resume,
+      steps: plan.steps,
+      batches: plan.batches,
+      schedule: plan.schedule,
+      validate: plan.validate,
       loss: (weights, { tokens, targets }) => decoder.loss(weights, tokens, targets),
       checkpoint: {
         every: plan.every,

@@ -53,7 +53,7 @@ export interface CompareOptions extends Control {
 }
 
 const OPTION_NAMES = ['methods', 'maxError', 'seconds', 'onRow', 'signal', 'onProgress'];
-/** Of these the entropy is the mean. */
+/** The number of queries over which the entropy is averaged. */
 const QUERIES = 12;
 
 /**
@@ -88,7 +88,6 @@ async function compareOn(runtime: Runtime, { q, k, v }: Qkv, options: CompareOpt
   const specs = isGrid
     ? { q: 'b ...space h d', k: 'b ...space g d', v: 'b ...space g e' }
     : { q: 'b n h d', k: 'b m g d', v: 'b m g e' };
-  if (onRow !== undefined && typeof onRow !== 'function') throw new ParameterError('onRow must be a function');
   const letters = bindShapes(specs, { q: q.shape, k: k.shape, v: v.shape });
   const { b, n, m, h, g, d, e } = letters as Comparison['extents'];
   const extents = { b, n, m, h, g, d, e };
@@ -141,7 +140,9 @@ async function compareOn(runtime: Runtime, { q, k, v }: Qkv, options: CompareOpt
     }),
     running.map((at) => (outcomes[at] as Measured).estimate),
     {
-      ...{ seconds, least: 1, most: 15 },
+      seconds,
+      least: 1,
+      most: 15,
       onFailure: async (at, error) => {
         outcomes[running[at] as number] = await failureOf(error);
       },

@@ -4,7 +4,7 @@ import { pairWeights } from '../methods/weights';
 import type { HostTensor } from '../tensor/host';
 import type { Entropy } from './comparison';
 
-/** Of weights [b, queries, h, m], up to a factor a row. Rows of nothing have no attention to spread: not counted. */
+/** The entropy of weights [b, queries, h, m], each row up to a factor. Rows of zeros have no attention to spread: not counted. */
 export function entropyOf({ data, shape }: HostTensor<'f64'>): Entropy {
   const [, , h, m] = shape as [number, number, number, number];
   const sums = Array.from({ length: h }, () => ({ bits: 0, rows: 0 }));

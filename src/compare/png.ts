@@ -1,4 +1,7 @@
-/** Checks a PNG before it is decoded, trusting nothing it declares. */
+/**
+ * Checks a PNG before fast-png decodes it, trusting nothing it declares: fast-png inflates everything before it compares sizes,
+ * reads chunks that pixels do not need, and accepts rows that are missing.
+ */
 import { Unzlib } from 'fflate';
 import { ParseError } from '../errors';
 import { crc32 } from '../io/zip';
@@ -7,7 +10,7 @@ import { printable } from '../text/printable';
 const SIGNATURE_BYTES = 8;
 /** Its length and name before a chunk, its checksum behind. */
 const [CHUNK_HEAD, CHUNK_TAIL] = [8, 4];
-/** Of all chunks those that pixels follow from: others may hold anything, compressed too. */
+/** The chunks that determine the pixels: others may hold anything, also compressed. */
 const OF_PIXELS = ['IHDR', 'PLTE', 'tRNS', 'IDAT', 'IEND'];
 /** By colour type. */
 const CHANNELS: Readonly<Record<number, number>> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };

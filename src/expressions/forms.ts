@@ -20,7 +20,7 @@ export const messageName = (name: string) => (name.startsWith('[') ? `captured${
 
 /** Functions whose forms are kept. */
 const KEPT = 256;
-/** Of one source, by what it captured. */
+/** Forms of one source, which differ in what was captured. */
 const MOST_FORMS = 8;
 
 const sources = new WeakMap<object, string>();

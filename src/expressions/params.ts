@@ -13,7 +13,7 @@ export const ROWS = 2;
 export const SCORE = 4;
 export const OUT = 8;
 
-/** Of maps: elements that an interpreter takes at once, and registers of such blocks and of single vectors. */
+/** Elements of a map that an interpreter takes at once, and its registers of such blocks and of single vectors. */
 export const BLOCK = 1024;
 export const BLOCK_REGISTERS = 32;
 export const VECTOR_REGISTERS = 64;
@@ -27,20 +27,8 @@ export const TILE_REGISTERS = 64;
 export const CHUNK_REGISTERS = 24;
 
 export const INSTRUCTIONS = [
-  ...[
-    'constant',
-    'number',
-    'integer number',
-    'batch',
-    'head',
-    'queries',
-    'keys',
-    'read',
-    'lookup',
-    'copy',
-    'toFloat',
-    'toInteger',
-  ],
+  ...['constant', 'number', 'integer number', 'batch', 'head', 'queries', 'keys', 'read', 'lookup'],
+  ...['copy', 'toFloat', 'toInteger'],
   ...['select', 'not', 'and', 'or', 'xor'],
   ...['add', 'subtract', 'multiply', 'divide', 'min', 'max', 'less', 'lessOrEqual', 'equal'],
   ...['negative', 'abs', 'sign', 'floor', 'ceil', 'trunc', 'round', 'sqrt', 'exp', 'log', 'tanh', 'cos', 'sin'],

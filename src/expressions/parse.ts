@@ -30,7 +30,7 @@ import { WORDS } from './words';
 /** What a function may capture: scalars, flat arrays, tensors, and objects of those, such as `data` and `shape`. */
 export type Captured = Readonly<Record<string, unknown>>;
 
-/** What was captured as the function sees it: elements of tensors are read by index. */
+/** The captured values as the function sees them: elements of tensors are read by index. */
 export type CapturedValues<C> = { readonly [Name in keyof C]: CapturedValue<C[Name]> };
 type CapturedValue<V> = V extends Tensor
   ? V & { readonly [index: number]: number }
@@ -53,7 +53,7 @@ export interface Signature {
 /** What a function computes: one expression, or several in an array or object literal. */
 export interface Parsed {
   readonly results: readonly Expression[];
-  /** Of the results in an object, their names; of those in an array, none. */
+  /** Whether it is one result or an array of them; for an object, the names of its results. */
   readonly form: 'one' | 'array' | readonly string[];
   /** What the parameters are called. */
   readonly parameters: readonly string[];
@@ -65,7 +65,7 @@ export interface Read {
   readonly path: readonly string[];
   /** Numbers and tensors are those of each call, all else is part of what was compiled: arrays by their elements. */
   readonly kind: 'number' | 'tensor' | 'array' | 'value';
-  /** Of a tensor, its dtype. */
+  /** The dtype where it is a tensor. */
   readonly value: unknown;
 }
 
@@ -117,15 +117,13 @@ const BINARY: Partial<Record<string, Operation>> = {
 const SWAPPED: Partial<Record<string, Operation>> = { '>': 'less', '>=': 'lessOrEqual' };
 const EQUALITY = ['===', '!==', '==', '!='];
 
+// biome-ignore format: a list in two lines
+const UNARY_FUNCTIONS = [
+  'abs', 'floor', 'ceil', 'round', 'trunc', 'sign', 'sqrt',
+  'exp', 'log', 'expm1', 'log1p', 'tanh', 'cos', 'sin',
+] as const;
 const FUNCTIONS: Partial<Record<string, { readonly operation: Operation; readonly arity: number }>> = {
-  ...Object.fromEntries(
-    (
-      [
-        ...(['abs', 'floor', 'ceil', 'round', 'trunc', 'sign', 'sqrt'] as const),
-        ...(['exp', 'log', 'expm1', 'log1p', 'tanh', 'cos', 'sin'] as const),
-      ] as const
-    ).map((operation) => [operation, { operation, arity: 1 }]),
-  ),
+  ...Object.fromEntries(UNARY_FUNCTIONS.map((operation) => [operation, { operation, arity: 1 }])),
   pow: { operation: 'power', arity: 2 },
   min: { operation: 'min', arity: Number.POSITIVE_INFINITY },
   max: { operation: 'max', arity: Number.POSITIVE_INFINITY },
@@ -223,7 +221,7 @@ class Compiler {
     const scope = this.#parameters(fn.params);
     const value =
       fn.body.type === 'BlockStatement' ? this.#block(fn.body.body, scope, fn.body) : this.#visit(fn.body, scope);
-    // Of one that is a captured value, what it reads is noted only here.
+    // If the result is a captured value, that it is read is noted only here.
     const scalar = value instanceof Several ? undefined : this.#scalar(value, fn.body);
     const results = scalar ? [this.signature.isMap ? asNumber(scalar) : scalar] : (value as Several).results;
     const [result] = results as [Expression];
@@ -237,7 +235,7 @@ class Compiler {
     );
   }
 
-  /** Of pairs, numbers whose very value counts are constants, so that integers are exact. */
+  /** In functions of pairs, numbers that must be exact become constants. */
   #withValues(results: readonly Expression[]): Pick<Parsed, 'results' | 'reads'> {
     const exact: ReadonlySet<InputName> = this.signature.isMap ? new Set() : exactNumbers(results);
     const replacements: Partial<Record<InputName, Expression>> = {};
@@ -486,7 +484,7 @@ class Compiler {
     this.#tensors.set(name, tensor);
     this.#note(path, 'tensor', value.dtype);
     const found = apply('lookup', tensor, index);
-    // Of integers the kernels read 0 where the index is outside.
+    // From integer tensors the kernels read 0 where the index is outside.
     return value.dtype === 'i32' ? apply('bitOr', found, constant(0)) : found;
   }
 

@@ -28,7 +28,7 @@ export class Tile {
   readonly #values = new Map<number, Float64Array>();
   /** Which of them are those of the tile at hand. */
   readonly #fresh: Uint8Array;
-  /** Of boolean steps a word for each key. */
+  /** A word for each key, for boolean steps. */
   readonly #words: readonly (Int32Array | undefined)[];
   #queries: Numbers = [];
   #fixed: Fixed = { b: 0, h: 0, n: 0, m: 0 };

@@ -319,7 +319,7 @@ class Compiler {
   #int32(at: number, what: string): Value {
     const range = this.#ranges[at] as Range;
     const { node, args } = this.#steps[at] as Step;
-    // Of a number beyond them its 32 bits count, as they are.
+    // The 32 bits of a number beyond the bounds count, as they are.
     if (node.operation === 'shiftRightUnsigned' && !isInt32(range)) return this.#bits(node.operation, args);
     const bounds = integers(-(2 ** 31), 2 ** 31 - 1);
     if (!(range.low >= bounds.low && range.high <= bounds.high)) {

@@ -1,4 +1,7 @@
-/** Reads the zip archives that npz files are, trusting nothing they declare. */
+/**
+ * Reads the zip archives that npz files are, trusting nothing they declare. fflate inflates; its own reader of archives checks
+ * neither checksums nor overlaps, and allocates what an entry declares.
+ */
 import { Inflate } from 'fflate';
 import { ParseError } from '../errors';
 import { quote } from './bytes';

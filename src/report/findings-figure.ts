@@ -7,7 +7,7 @@ const COLUMNS = 2;
 const PANEL = { width: 460, height: 270, gap: 16 };
 const TITLE_LINE = 18;
 const KEY_LINE = 16;
-/** Of a character of the key, in pixels. */
+/** The width of a character of the key, in pixels. */
 const CHARACTER = 6.2;
 /** Degrees. */
 const SLANT = 35;

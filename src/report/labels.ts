@@ -22,7 +22,7 @@ interface Box {
   readonly bottom: number;
 }
 
-/** Of an 11 pixel font, about. */
+/** The width of a character of 11 pixels, about. */
 const CHARACTER = 6.1;
 const HEIGHT = 14;
 const RADIUS = 6;

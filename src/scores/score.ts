@@ -42,16 +42,16 @@ export function checkScore(what: string, score: Score): void {
 
 /** A captured array or tensor whose elements change the score, and where its gradient lies among those of all. */
 export interface CapturedPart {
-  /** Of those of one name the second is `name_2`, and so on. */
+  /** If several have one name, the second is called `name_2`, and so on. */
   readonly name: string;
   readonly table: Table | TensorName;
-  /** Of a tensor. */
+  /** Undefined for an array. */
   readonly tensor: Tensor | undefined;
   readonly first: number;
   readonly length: number;
 }
 
-/** Those of a score, each once. */
+/** The captured parts of a score, each once. */
 export function partsOf({ tables, tensors }: Pick<Score, 'tables' | 'tensors'>): CapturedPart[] {
   const parts: CapturedPart[] = [];
   let first = 0;

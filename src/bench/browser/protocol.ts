@@ -13,7 +13,7 @@ export interface Opening {
   readonly threads: number;
   /** Which build of Saccade's wasm kernels; default: the runtime's choice. */
   readonly simd?: RuntimeOptions['simd'] | undefined;
-  /** Of which a step is the problem, in the place of attention. */
+  /** The training a step of which is the problem, instead of attention. */
   readonly training?: TrainingName | undefined;
   readonly problem: { readonly n: number; readonly h: number; readonly d: number; readonly mask: MaskName };
 }

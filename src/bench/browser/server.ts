@@ -110,7 +110,7 @@ serve('${path}');
 `;
 }
 
-/** Of the folder's own files only. */
+/** Sends a file of the folder, and none outside it. */
 async function sendFile(response: ServerResponse, folder: string, path: string): Promise<void> {
   const parts = decodeURIComponent(path).split(/[\\/]/);
   const content = parts.includes('..') ? undefined : await readFile(join(folder, ...parts)).catch(() => undefined);

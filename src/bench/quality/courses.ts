@@ -7,7 +7,7 @@ export interface Stage {
   readonly task: Task;
   /** Sequences of a step. */
   readonly batch: number;
-  /** Of the steps. */
+  /** The share of the steps. */
   readonly share: number;
 }
 
@@ -16,7 +16,7 @@ export interface Course {
   readonly summary: string;
   /** By default. */
   readonly steps: number;
-  /** Of the same vocabulary; models are judged by the last task. */
+  /** Tasks of one vocabulary; models are judged by the last. */
   readonly stages: readonly [Stage, ...Stage[]];
 }
 

@@ -9,11 +9,11 @@ export interface QualityRun {
   readonly method: string;
   readonly seed: number;
   readonly parameters: number;
-  /** Of the training: products and attention, forward and backward. */
+  /** Multiplications and additions of the training: products and attention, forward and backward. */
   readonly flops: number;
-  /** Of the training, validation included. */
+  /** How long the training took, validation included. */
   readonly milliseconds: number;
-  /** Of the answers that are right, on sequences that were not learned from; undefined where the training failed. */
+  /** The share of right answers on sequences that were not learned from; undefined where the training failed. */
   readonly accuracy?: number;
   /** Why it failed. */
   readonly reason?: string;
@@ -46,7 +46,7 @@ interface QualityTask {
   readonly chance: number;
 }
 
-/** Of the table, in order: what it is called, and what it means. */
+/** The columns of the table: header and meaning. */
 export const QUALITY_COLUMNS = [
   ['task', ''],
   ['method', ''],
@@ -60,7 +60,7 @@ export const QUALITY_COLUMNS = [
   ['time', 'of a training, the mean'],
 ] as const;
 
-/** Of these, the first so many are texts; the others are figures. */
+/** How many columns are texts, the first ones; the others are numbers. */
 export const QUALITY_TEXTS = 2;
 
 /** A row for each task and method. */

@@ -17,12 +17,12 @@ import type { QualityRun } from './report';
 export interface QualityOptions {
   /** With different names. */
   readonly methods: readonly Method[];
-  /** Of methods, by their names. */
+  /** Params of methods, by their names. */
   readonly params?: Readonly<Record<string, unknown>> | undefined;
   readonly tasks: readonly string[];
   /** Trainings of each method on each task. */
   readonly seeds: number;
-  /** Of a training; default: as the task has it. */
+  /** Steps of a training; default: the task's. */
   readonly steps?: number | undefined;
   readonly width: number;
   readonly layers: number;
@@ -44,11 +44,11 @@ export interface QualityContext {
   readonly onRun?: ((run: QualityRun) => void | Promise<void>) | undefined;
 }
 
-/** Of Muon, by which heads find what to attend to where AdamW may stay on a plateau, and of AdamW for the rest. */
+/** Muon's: heads find what to attend to where AdamW may stay on a plateau. AdamW trains the rest. */
 const LEARNING_RATE = 0.01;
 const ADAMW = { learningRate: 0.003, weightDecay: 0.01 };
 const CLIP = 1;
-/** Of the steps, those in which the learning rate grows. */
+/** The share of the steps in which the learning rate grows. */
 const WARMUP = 0.05;
 /** Times a training is validated, and kept. */
 const CHECKS = 20;
@@ -57,10 +57,10 @@ const VALIDATION = { batch: 32, often: 2, last: 16 };
 /** Sequences to learn from have seeds below it, within a training; those of validation are the same for all. */
 const VALIDATION_SEED = 2 ** 31;
 
-/** What a run follows from. */
+/** Everything that determines a run. */
 interface Plan {
   readonly course: Course;
-  /** By its name. */
+  /** A name. */
   readonly method: string;
   readonly seed: number;
   readonly steps: number;
@@ -112,7 +112,10 @@ export function plansOf({ methods, params = {}, tasks, seeds, steps, ...size }: 
         ...size,
       };
       return Array.from({ length: seeds }, (_, at) => ({
-        ...{ course, method: name, decoder, steps: total },
+        course,
+        method: name,
+        decoder,
+        steps: total,
         seed: at + 1,
         settings: { ...settings, seed: at + 1 },
       }));
@@ -126,20 +129,27 @@ export function settingOf({ width, layers, heads, seeds }: QualityOptions): stri
 }
 
 /**
- * Of Qwen 3's kind, with biases: norms of queries and keys let heads choose from the first step on, and biases find the token before.
- * Larger weights to start from would drown what a token is in what it attends to.
+ * A small Qwen 3 with biases: norms of queries and keys let heads choose from the first step on, and biases find the token
+ * before. Larger initial weights would drown what a token is in what it attends to.
  */
 function configOf(vocabulary: number, { width, layers, heads }: Pick<QualityOptions, 'width' | 'layers' | 'heads'>) {
   if (width % (2 * heads) !== 0)
     throw new ParameterError(`width must be a multiple of twice the heads, ${2 * heads}, got ${width}`);
   return {
-    ...{ model_type: 'qwen3', vocab_size: vocabulary, hidden_size: width, intermediate_size: 2 * width },
-    ...{ num_hidden_layers: layers, num_attention_heads: heads, head_dim: width / heads, attention_bias: true },
-    ...{ tie_word_embeddings: true, initializer_range: 0.02 },
+    model_type: 'qwen3',
+    vocab_size: vocabulary,
+    hidden_size: width,
+    intermediate_size: 2 * width,
+    num_hidden_layers: layers,
+    num_attention_heads: heads,
+    head_dim: width / heads,
+    attention_bias: true,
+    tie_word_embeddings: true,
+    initializer_range: 0.02,
   };
 }
 
-/** What a store holds of a run: so far, or in the end. */
+/** What a store holds of a run, finished or not. */
 interface Kept {
   readonly settings: TrainingSettings;
   readonly milliseconds: number;
@@ -160,7 +170,9 @@ async function runOf(plan: Plan, { runtime, store, signal, onProgress }: Quality
   using optimizer = muon(parameters, { learningRate: LEARNING_RATE, adamw: ADAMW });
   const task = lastTask(course);
   const common = {
-    ...{ task: course.name, method, seed },
+    task: course.name,
+    method,
+    seed,
     parameters: Object.values(decoder.parameters).reduce((sum, { shape }) => sum + sizeOf(shape), 0),
     flops: flopsOf(plan),
   };
@@ -171,7 +183,11 @@ async function runOf(plan: Plan, { runtime, store, signal, onProgress }: Quality
   };
   try {
     const { validation } = await train<Batch>({
-      ...{ parameters, optimizer, steps, signal, resume },
+      parameters,
+      optimizer,
+      steps,
+      signal,
+      resume,
       loss: (weights, { tokens, targets }) => decoder.loss(weights, tokens, targets, { ignore: IGNORED }),
       batches(step) {
         const { task, batch } = stageAt(course, step, steps);
@@ -208,7 +224,7 @@ async function runOf(plan: Plan, { runtime, store, signal, onProgress }: Quality
   }
 }
 
-/** What the files of a run are called. */
+/** The name of a run's files. */
 const nameOf = ({ course, method, seed }: Plan) => `${course.name}-${method}-${seed}`;
 
 /** What a store holds of a run of these settings. */
@@ -240,7 +256,7 @@ function isRun(run: unknown): boolean {
   return isRecord(run) && Array.isArray(run.losses) && run.losses.every(isRecord) && Number.isFinite(run.milliseconds);
 }
 
-/** Of a whole training. */
+/** Multiplications and additions of a whole training. */
 function flopsOf({ course, decoder, steps }: Plan): number {
   let sum = 0;
   for (let step = 0; step < steps; step++) {

@@ -70,7 +70,12 @@ async function measure(
       const measured = { time, spread, rounds: repeats, ratio: pairedRatio(times[name], times[COPY]) };
       const goal: Goal | undefined = atMost === undefined ? undefined : { measure: 'ratio', atMost };
       return {
-        ...{ name, label, ...rowOf(problem), threads, status: 'ok', ...(goal && { goal }) },
+        name,
+        label,
+        ...rowOf(problem),
+        threads,
+        status: 'ok',
+        ...(goal && { goal }),
         measures: { ...measured, ...(name !== COPY && { memory, error }) },
         command: commandLine(scoresSuite.name, { ...options, n: [n], only: [name] }, scoresSuite.defaults),
       };

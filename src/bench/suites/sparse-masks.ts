@@ -20,7 +20,7 @@ import type { Goal } from '../report';
 /** A mask that is measured beside dense attention; reports call it by the mask's name. */
 export interface SparseMask {
   readonly mask: Mask;
-  /** With which params. */
+  /** Its params, in words. */
   readonly label: string;
   /** Default: the time that its share of tiles promises. */
   readonly goal?: Goal;
@@ -71,12 +71,12 @@ export function sequenceMasks(n: number): readonly (readonly SparseMask[])[] {
 /** Neighborhood attention: of one grid each. */
 export interface GridMasks {
   readonly n: number;
-  /** With which part of the heads: dense attention on large grids takes its time. Default: 1. */
+  /** The share of the heads that is measured, as dense attention on large grids takes long. Default: 1. */
   readonly part?: number;
   readonly masks: readonly SparseMask[];
 }
 
-/** Of what FLOPs promise. */
+/** The share of the speed-up that FLOPs promise. */
 const GNA_GOAL: Goal = { measure: 'efficiency', atLeast: 0.9 };
 
 /** Every tile is seen whole or not at all, so that nothing is computed in vain. */
@@ -164,16 +164,16 @@ function shares(n: number, parts: readonly number[]): number[] {
 export interface MeasuredMap {
   readonly name: string;
   readonly label: string;
-  /** Of the tokens of the suite, for which it is built. */
+  /** For how many times the tokens of the suite it is built. */
   readonly times: number;
   readonly goal: Goal;
-  /** A mask of n tokens of which nothing is known yet. */
+  /** A mask of n tokens about which nothing is cached yet. */
   make(n: number): Mask;
   /** The same one in a form that is quick to ask about single pairs. */
   definition?(n: number): Mask;
 }
 
-/** Of 131072, 262144 and 8192 tokens by default. */
+/** By default for 131072, 262144 and 8192 tokens. */
 export const MAPS: readonly MeasuredMap[] = [
   {
     name: 'map',
