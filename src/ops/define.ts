@@ -143,33 +143,23 @@ type Values = Readonly<Record<string, unknown>>;
 
 /** What checks the arguments of a function, and gives them with defaults in the places of what is left out. */
 function checker(name: string, inputs: Arguments, optional: Arguments, places: readonly string[]) {
-  const tensorSpecs: Record<string, TensorSpec> = {};
+  const specs: Record<string, TensorSpec> = {};
   const settings: Record<string, AnySetting> = {};
   for (const [each, spec] of Object.entries({ ...inputs, ...optional }))
-    if ('axes' in spec) tensorSpecs[each] = spec;
+    if ('axes' in spec) specs[each] = spec;
     else settings[each] = spec;
-  const bind = shapeBinder(mapValues(tensorSpecs, ({ axes }) => axes));
+  const checkAll = tensorChecker(specs);
   const known = [...Object.keys(optional), ...places, 'signal', 'onProgress'];
 
   return (given: Values, options: Control & Values) => {
     checkOptions(name, options, known);
+    checkControl(options);
     const tensors: Record<string, Tensor> = {};
-    for (const each in tensorSpecs) {
+    for (const each in specs) {
       const value = each in inputs ? given[each] : options[each];
       if (value !== undefined || each in inputs) tensors[each] = value as Tensor;
     }
-    checkTensors(tensors);
-    commonRuntime(tensors);
-    checkControl(options);
-    const shapes: Record<string, Shape> = {};
-    let isTracked = false;
-    for (const each in tensors) {
-      const tensor = tensors[each] as Tensor;
-      checkElements(each, tensor, tensorSpecs[each] as TensorSpec, tensors);
-      shapes[each] = tensor.shape;
-      if (tensor.variable) isTracked = true;
-    }
-    const extents = bind(shapes);
+    const { shapes, extents, isTracked } = checkAll(tensors);
     const checked: Record<string, unknown> = { ...tensors };
     for (const each in settings) {
       const own = each in inputs ? given[each] : options[each];
@@ -179,6 +169,24 @@ function checker(name: string, inputs: Arguments, optional: Arguments, places: r
       if (typeof value === 'number') extents[each] ??= value;
     }
     return { tensors, shapes, extents, checked, isTracked };
+  };
+}
+
+/** What throws unless tensors, those that are given, are as specified and on one runtime. */
+export function tensorChecker(specs: TensorSpecs) {
+  const bind = shapeBinder(mapValues(specs, ({ axes }) => axes));
+  return (tensors: Readonly<Record<string, Tensor>>) => {
+    checkTensors(tensors);
+    commonRuntime(tensors);
+    const shapes: Record<string, Shape> = {};
+    let isTracked = false;
+    for (const name in tensors) {
+      const tensor = tensors[name] as Tensor;
+      checkElements(name, tensor, specs[name] as TensorSpec, tensors);
+      shapes[name] = tensor.shape;
+      if (tensor.variable) isTracked = true;
+    }
+    return { shapes, extents: bind(shapes), isTracked };
   };
 }
 

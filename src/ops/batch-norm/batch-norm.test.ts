@@ -75,10 +75,10 @@ describeOnBackends('batchNorm', (runtime) => {
     using c = runtime().random([3]);
     using two = runtime().random([2]);
     const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
-    await refuse(() => batchNorm(x, two, c), 'gain must have shape [3] for x [2, 3], got [2]');
+    await refuse(() => batchNorm(x, two, c), 'gain must have shape [c] with c = 3 as in x [2, 3], got [2]');
     await refuse(
       () => batchNorm(x, c, c, { statistics: { mean: c, variance: two } }),
-      'variance must have shape [3] for x [2, 3], got [2]',
+      'variance must have shape [c] with c = 3 as in x [2, 3], got [2]',
     );
     await refuse(() => batchNorm(x, c, c, { epsilon: -1 }), 'epsilon must be a finite number >= 0, got -1');
   });

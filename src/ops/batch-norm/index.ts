@@ -1,21 +1,46 @@
 /** Batch normalisation of channels, channels last, by statistics of the batch or given ones. */
-import { checkKnown, show } from '../../check';
-import { ParameterError, ShapeError } from '../../errors';
+import { checkKnown } from '../../check';
 import type { Control } from '../../runtime/backend';
-import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkOptions, checkTensors } from '../check';
 import { contiguous } from '../copy';
-import { checkContiguous, checkFloat32 } from '../float32';
+import { defineComposite, f32, number, type OptionsOf, type Setting, tensorChecker } from '../define';
 import { add, multiply, rsqrt, subtract } from '../map';
 import { mean as meanOf } from '../reduce';
 
-export interface BatchNormOptions extends Control {
-  /** Both [c], such as running averages; default: those of the batch, through which gradients then pass. */
-  readonly statistics?: { readonly mean: Tensor; readonly variance: Tensor } | undefined;
-  /** Added to the variance; default 1e-5. */
-  readonly epsilon?: number | undefined;
+interface Statistics {
+  readonly mean: Tensor;
+  readonly variance: Tensor;
 }
+
+const checkStatistics = tensorChecker({ x: f32('... c'), mean: f32('c'), variance: f32('c') });
+const statistics: Setting<Statistics, Statistics | undefined> = {
+  expected: 'an object with mean and variance',
+  check(name, value, _, { x }) {
+    if (value === undefined) return undefined;
+    checkKnown(name, value, ['mean', 'variance'], (unknown) => `${name} have no '${unknown}'`);
+    checkStatistics({ x: x as Tensor, mean: value.mean, variance: value.variance });
+    return value;
+  },
+};
+
+/** @internal */
+export const batchNormOp = defineComposite({
+  name: 'batchNorm',
+  inputs: { x: f32('... c'), gain: f32('c'), bias: f32('c') },
+  options: {
+    /** Both [c], such as running averages; default: those of the batch, through which gradients then pass. */
+    statistics,
+    /** Added to the variance; default 1e-5. */
+    epsilon: number({ least: 0 }, 1e-5),
+  },
+  run: ({ x, gain, bias, ...settings }): BatchNormResult =>
+    x.runtime.scope(() => {
+      const { normal, mean, variance } = normalise(x, settings);
+      return { out: add(multiply(normal, gain), bias), mean, variance };
+    }),
+});
+
+export interface BatchNormOptions extends OptionsOf<typeof batchNormOp>, Control {}
 
 export interface BatchNormResult {
   /** In the shape of x. */
@@ -31,15 +56,11 @@ export interface BatchNormResult {
  * @throws {ShapeError} ranks or extents that do not fit, strided views
  */
 export function batchNorm(x: Tensor, gain: Tensor, bias: Tensor, options: BatchNormOptions = {}): BatchNormResult {
-  checkProblem('batchNorm', { x, gain, bias }, options);
-  return x.runtime.scope(() => {
-    const { normal, mean, variance } = normalise(x, options);
-    return { out: add(multiply(normal, gain), bias), mean, variance };
-  });
+  return batchNormOp({ x, gain, bias }, options);
 }
 
 /** x with mean 0 and variance 1, and the statistics. */
-function normalise(x: Tensor, { statistics, epsilon = 1e-5 }: BatchNormOptions) {
+function normalise(x: Tensor, { statistics, epsilon }: { statistics: Statistics | undefined; epsilon: number }) {
   const mean = statistics ? contiguous(statistics.mean as Tensor<'f32'>) : meanOf(x, places(x));
   const centred = subtract(x, mean);
   const variance = statistics
@@ -51,32 +72,3 @@ function normalise(x: Tensor, { statistics, epsilon = 1e-5 }: BatchNormOptions) 
 
 /** All axes but that of the channels. */
 const places = ({ shape }: Tensor) => ({ axes: [...shape.keys()].slice(0, -1) });
-
-function checkStatistics(statistics: NonNullable<BatchNormOptions['statistics']>): void {
-  checkKnown('statistics', statistics, ['mean', 'variance'], (name) => `statistics have no '${name}'`);
-  checkTensors({ mean: statistics.mean, variance: statistics.variance });
-}
-
-function checkProblem(
-  op: string,
-  inputs: Readonly<Record<'x' | 'gain', Tensor>> & Readonly<Record<string, Tensor>>,
-  options: BatchNormOptions,
-): void {
-  checkOptions(op, options, ['statistics', 'epsilon', 'signal', 'onProgress']);
-  const { statistics, epsilon = 1e-5, ...control } = options;
-  if (statistics !== undefined) checkStatistics(statistics);
-  const tensors = { ...inputs, ...statistics };
-  checkFloat32(op, tensors, control);
-  checkContiguous(tensors);
-  const { x } = inputs;
-  if (x.rank < 1) throw new ShapeError(`x must have shape [..., c], got ${formatShape(x.shape)}`);
-  for (const [name, { shape }] of Object.entries(tensors)) {
-    const wanted = name === 'x' ? x.shape : x.shape.slice(-1);
-    if (!sameShape(shape, wanted))
-      throw new ShapeError(
-        `${name} must have shape ${formatShape(wanted)} for x ${formatShape(x.shape)}, got ${formatShape(shape)}`,
-      );
-  }
-  if (!(Number.isFinite(epsilon) && epsilon >= 0))
-    throw new ParameterError(`epsilon must be a finite number >= 0, got ${show(epsilon)}`);
-}

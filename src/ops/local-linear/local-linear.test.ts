@@ -474,7 +474,10 @@ describeOnBackends('localLinearAttention', (runtime) => {
     await refuse({ ridge: -1 }, 'ridge must be 0 or a number from 1.18e-38 to 3.4e38, as float32 holds, got -1');
     await refuse({ ridge: 1e-50 }, 'ridge must be 0 or a number from 1.18e-38 to 3.4e38, as float32 holds, got 1e-50');
     await refuse({ ridge: 1, ridgeRows: ridges }, 'ridge is given by row in ridgeRows: leave it out');
-    await refuse({ ridgeRows: v }, 'ridgeRows must have shape [b, n, h] with b = 1 as in q [1, 4, 3, 2], got [1, 4, 1, 2]');
+    await refuse(
+      { ridgeRows: v },
+      'ridgeRows must have shape [b, n, h] with b = 1 as in q [1, 4, 3, 2], got [1, 4, 1, 2]',
+    );
     await refuse({ ridgeRows: ridges }, 'ridgeRows must be finite and at least 0, got -1 at [0, 0, 0]');
     await refuse({ solver: 'lu' }, "solver must be one of cg, direct, got 'lu'");
     await refuse({ tolerance: 0 }, 'tolerance must be a number above 0 and below 1, got 0');

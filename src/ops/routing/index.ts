@@ -3,15 +3,16 @@ import { ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import type { Op } from '../../runtime/op';
 import { ELEMENTS_PER_MICROSECOND, overElements, withMemory } from '../../runtime/wasm/plan';
-import { formatShape, type Shape, sameShape } from '../../tensor/shape';
+import { formatShape } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
-import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
+import { defineOp, f32 } from '../define';
+import type { ResultOptions } from '../float32';
 import { FocusBackwardParams, FocusParams, kernels, ROWS, RouteBackwardParams, RouteParams } from './params.generated';
-import type { FocusBackwardCall, FocusCall, RouteBackwardCall, RouteCall } from './reference';
+import type { RouteBackwardCall, RouteCall } from './reference';
 
-const routeOp: Op<RouteCall> = {
-  name: 'route',
+const routing: Omit<Op<RouteCall>, 'name'> = {
   reference: async () => (await import('./reference')).route,
   kernels,
   wasm(call) {
@@ -68,30 +69,42 @@ function routeParams({ x, y, router, bank }: Omit<RouteCall, 'out'>) {
   };
 }
 
-const focusOp: Op<FocusCall> = {
-  name: 'focus',
-  reference: async () => (await import('./reference')).focus,
-  kernels,
-  wasm({ x, exponents, out }) {
-    const rows = exponents.size;
-    const params = FocusParams({ rows, columns: x.size / rows, x, exponents, out });
-    return overElements('focus', Math.ceil(rows / ROWS), params, x.size);
+const derivativeOf = ([byX, byY]: readonly [string, string?]): Derivative => ({
+  saves: [byX, ...(byY === undefined ? [] : [byY]), 'router', 'bank'],
+  gradients(saved, { out: gradOut }, _, control) {
+    const { router, bank } = saved as Record<'router' | 'bank', Tensor>;
+    const y = byY === undefined ? undefined : saved[byY];
+    const inputs = { x: saved[byX] as Tensor, y, router, bank, gradOut: gradOut as Tensor };
+    const { gradX, gradY, gradRouter, gradBank } = routeBackward(inputs, control);
+    return { [byX]: gradX, ...(byY !== undefined && { [byY]: gradY }), router: gradRouter, bank: gradBank };
   },
-  webgpu: async () => (await import('./webgpu')).planFocus,
-};
+});
 
-const focusBackwardOp: Op<FocusBackwardCall> = {
-  name: 'focusBackward',
-  reference: async () => (await import('./reference')).focusBackward,
-  kernels,
-  wasm({ x, exponents, gradOut, gradX, gradExponents }) {
-    const rows = exponents.size;
-    const columns = x.size / rows;
-    const params = FocusBackwardParams({ rows, columns, x, exponents, gradOut, gradX, gradExponents });
-    return overElements('focusBackward', Math.ceil(rows / ROWS), params, x.size);
+/** @internal */
+export const routeOp = defineOp({
+  ...routing,
+  name: 'route',
+  inputs: { x: f32('... c'), router: f32('c u'), bank: f32('u') },
+  results: { out: f32('... 1') },
+  derivative: () => derivativeOf(['x']),
+});
+
+/** @internal */
+export const routeOfTwoOp = defineOp({
+  ...routing,
+  name: 'route',
+  inputs: { 'x[0]': f32('... c'), 'x[1]': f32('... e'), router: f32('r u'), bank: f32('u') },
+  results: { out: f32('... 1') },
+  more({ 'x[0]': x, 'x[1]': y, router }, { c, e, r }) {
+    const columns = (c as number) + (e as number);
+    if (r !== columns)
+      throw new ShapeError(
+        `router must have shape [c, u] with c = ${columns}, the columns of x, got ${formatShape(router.shape)}`,
+      );
+    return { x, y };
   },
-  webgpu: async () => (await import('./webgpu')).planFocusBackward,
-};
+  derivative: () => derivativeOf(['x[0]', 'x[1]']),
+});
 
 /**
  * For each row of x the entry of the bank at the largest of its products with the router's columns, the first of equal ones:
@@ -107,47 +120,8 @@ export function route(
   bank: Tensor,
   options: ResultOptions = {},
 ): Tensor<'f32'> {
-  const rows: Readonly<Record<string, Tensor>> = Array.isArray(x) ? { 'x[0]': x[0], 'x[1]': x[1] } : { x: x as Tensor };
-  const inputs = { ...rows, router, bank };
-  checkFloat32('route', inputs, options);
-  checkContiguous(inputs);
-  const [first, second] = Object.values(rows) as [Tensor, Tensor?];
-  for (const name in rows) {
-    const { shape } = rows[name] as Tensor;
-    if (shape.length < 1) throw new ShapeError(`${name} must have shape [..., c], got ${formatShape(shape)}`);
-  }
-  if (second && !sameShape(onePerRow(first), onePerRow(second)))
-    throw new ShapeError(
-      `x[1] must have the shape of x[0] ${formatShape(first.shape)} but for the last extent, got ${formatShape(second.shape)}`,
-    );
-  const columns = (first.shape.at(-1) as number) + (second ? (second.shape.at(-1) as number) : 0);
-  if (router.rank !== 2 || router.shape[0] !== columns)
-    throw new ShapeError(
-      `router must have shape [c, u] with c = ${columns}, the columns of x, got ${formatShape(router.shape)}`,
-    );
-  if (bank.rank !== 1 || bank.size !== router.shape[1])
-    throw new ShapeError(
-      `bank must have shape [u] with u = ${router.shape[1]} as in router ${formatShape(router.shape)}, got ${formatShape(bank.shape)}`,
-    );
-  const spec = { shape: onePerRow(first), dtype: 'f32', given: options.out } as const;
-  const call = ({ out }: { out: Tensor }) => ({ x: first, y: second, router, bank, out });
-  const { out } = compute(routeOp, inputs, { out: spec }, call, options, {
-    derivative: {
-      saves: Object.keys(inputs),
-      gradients(saved, gradients, _, control) {
-        const [byX, byY] = Object.keys(rows) as [string, string?];
-        const { router, bank } = saved as Record<string, Tensor>;
-        const forward = { x: saved[byX] as Tensor, y: byY === undefined ? undefined : saved[byY] };
-        const grads = routeBackward(
-          { ...forward, router: router as Tensor, bank: bank as Tensor, gradOut: gradients.out as Tensor },
-          control,
-        );
-        const { gradX, gradY, gradRouter, gradBank } = grads;
-        return { [byX]: gradX, ...(byY !== undefined && { [byY]: gradY }), router: gradRouter, bank: gradBank };
-      },
-    },
-  });
-  return out;
+  if (!Array.isArray(x)) return routeOp({ x: x as Tensor, router, bank }, options).out;
+  return routeOfTwoOp({ 'x[0]': x[0], 'x[1]': x[1], router, bank }, options).out;
 }
 
 function routeBackward(
@@ -164,6 +138,45 @@ function routeBackward(
   return compute(routeBackwardOp, inputs, results, call, control);
 }
 
+/** @internal */
+export const focusBackwardOp = defineOp({
+  name: 'focusBackward',
+  inputs: { x: f32('... d'), exponents: f32('... 1'), gradOut: f32('... d') },
+  results: { gradX: f32('... d', { fresh: true }), gradExponents: f32('... 1', { fresh: true }) },
+  reference: async () => (await import('./reference')).focusBackward,
+  kernels,
+  wasm({ x, exponents, gradOut, gradX, gradExponents }) {
+    const rows = exponents.size;
+    const columns = x.size / rows;
+    const params = FocusBackwardParams({ rows, columns, x, exponents, gradOut, gradX, gradExponents });
+    return overElements('focusBackward', Math.ceil(rows / ROWS), params, x.size);
+  },
+  webgpu: async () => (await import('./webgpu')).planFocusBackward,
+});
+
+/** @internal */
+export const focusOp = defineOp({
+  name: 'focus',
+  inputs: { x: f32('... d'), exponents: f32('... 1') },
+  results: { out: f32('... d') },
+  reference: async () => (await import('./reference')).focus,
+  kernels,
+  wasm({ x, exponents, out }) {
+    const rows = exponents.size;
+    const params = FocusParams({ rows, columns: x.size / rows, x, exponents, out });
+    return overElements('focus', Math.ceil(rows / ROWS), params, x.size);
+  },
+  webgpu: async () => (await import('./webgpu')).planFocus,
+  derivative: (): Derivative => ({
+    saves: ['x', 'exponents'],
+    gradients(saved, { out: gradOut }, _, control) {
+      const { x, exponents } = saved as Record<'x' | 'exponents', Tensor>;
+      const { gradX, gradExponents } = focusBackwardOp({ x, exponents, gradOut: gradOut as Tensor }, control);
+      return { x: gradX, exponents: gradExponents };
+    },
+  }),
+});
+
 /**
  * Powers that keep the length: relu(x)^g |relu(x)| / |relu(x)^g| for each row, g = max(1, its exponent). x [..., d],
  * exponents [..., 1] -> [..., d], f32, contiguous; a row without a positive number gives zeros.
@@ -171,22 +184,7 @@ function routeBackward(
  * @throws {ShapeError} ranks or extents that do not fit, strided views
  */
 export function focus(x: Tensor, exponents: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
-  checkFloat32('focus', { x, exponents }, options);
-  checkContiguous({ x, exponents });
-  checkSame('exponents', exponents, onePerRow(x));
-  const spec = { shape: x.shape, dtype: 'f32', given: options.out } as const;
-  const call = ({ out }: { out: Tensor }) => ({ x, exponents, out });
-  const { out } = compute(focusOp, { x, exponents }, { out: spec }, call, options, {
-    derivative: {
-      saves: ['x', 'exponents'],
-      gradients(saved, gradients, _, control) {
-        const { x, exponents } = saved as Record<'x' | 'exponents', Tensor>;
-        const { gradX, gradExponents } = focusBackward(x, exponents, gradients.out as Tensor, control);
-        return { x: gradX, exponents: gradExponents };
-      },
-    },
-  });
-  return out;
+  return focusOp({ x, exponents }, options).out;
 }
 
 /** Gradients of a loss from gradOut [..., d], that by the result of `focus`; 0 by exponents below 1. */
@@ -196,21 +194,5 @@ export function focusBackward(
   gradOut: Tensor,
   options: Control = {},
 ): Record<'gradX' | 'gradExponents', Tensor<'f32'>> {
-  const inputs = { x, exponents, gradOut };
-  checkFloat32('focusBackward', inputs, options);
-  checkContiguous(inputs);
-  checkSame('exponents', exponents, onePerRow(x));
-  checkSame('gradOut', gradOut, x.shape);
-  const results = {
-    gradX: { shape: x.shape, dtype: 'f32' },
-    gradExponents: { shape: exponents.shape, dtype: 'f32' },
-  } as const;
-  return compute(focusBackwardOp, inputs, results, (grads) => ({ ...inputs, ...grads }), options);
-}
-
-const onePerRow = ({ shape }: Tensor): number[] => [...shape.slice(0, -1), 1];
-
-function checkSame(name: string, { shape }: Tensor, wanted: Shape): void {
-  if (!sameShape(shape, wanted))
-    throw new ShapeError(`${name} must have shape ${formatShape(wanted)}, got ${formatShape(shape)}`);
+  return focusBackwardOp({ x, exponents, gradOut }, options);
 }

@@ -99,14 +99,14 @@ describeOnBackends('route', (runtime) => {
     using three = runtime().random([3]);
     const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => route(x, router, three), 'bank must have shape [u] with u = 2 as in router [3, 2], got [3]');
-    await refuse(() => route(x, x, bank), 'router must have shape [c, u] with c = 3, the columns of x, got [2, 3]');
+    await refuse(() => route(x, x, bank), 'router must have shape [c, u] with c = 3 as in x [2, 3], got [2, 3]');
     await refuse(
       () => route([x, x], wide, bank),
       'router must have shape [c, u] with c = 6, the columns of x, got [5, 2]',
     );
     await refuse(
       () => route([x, router], wide, bank),
-      'x[1] must have the shape of x[0] [2, 3] but for the last extent, got [3, 2]',
+      'x[1] must have shape [2, e] with the leading axes of x[0] [2, 3], got [3, 2]',
     );
   });
 });
@@ -189,8 +189,8 @@ describeOnBackends('focus', (runtime) => {
     using exponents = runtime().random([2, 1]);
     using flat = runtime().random([2]);
     const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
-    await refuse(() => focus(x, flat), 'exponents must have shape [2, 1], got [2]');
-    await refuse(() => focusBackward(x, exponents, exponents), 'gradOut must have shape [2, 3], got [2, 1]');
+    await refuse(() => focus(x, flat), 'exponents must have shape [2, 1] with the leading axes of x [2, 3], got [2]');
+    await refuse(() => focusBackward(x, exponents, exponents), 'gradOut must have shape [..., d] with d = 3 as in x [2, 3], got [2, 1]');
   });
 });
 
