@@ -1,7 +1,7 @@
 /** Pages of caches, in slabs that come and go with what is held. */
 import type { Page, Slab } from '../ops/cache/layout';
 import type { Runtime } from '../runtime/runtime';
-import { Written } from '../tensor/work';
+import { Written } from '../tensor/outcome';
 
 /** Bytes of a slab where the backend sets no limit on a binding. */
 const MOST_SLAB_BYTES = 2 ** 27;

@@ -3,10 +3,10 @@ import type { Control } from '../runtime/backend';
 import type { Op } from '../runtime/op';
 import { type DType, isFloat } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
+import type { Part } from '../tensor/outcome';
 import type { Shape } from '../tensor/shape';
 import { type Derivative, record, tapeOf } from '../tensor/tape';
 import type { Tensor } from '../tensor/tensor';
-import type { Part } from '../tensor/work';
 import { checkOut, checkOutsApart, commonRuntime } from './check';
 
 /** A result to compute: its shape and dtype, and the tensor the caller wants it in, if any. */

@@ -44,8 +44,8 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
     const { chooseSizes } = await import('./sizes/chosen');
     return runtimeOn(await WebGpuBackend.create(webgpu ?? {}, chooseSizes));
   }
-  const { WasmBackend } = await import('../runtime/wasm/backend');
-  return runtimeOn(await WasmBackend.create({ threads, simd }));
+  const { createWasmBackend } = await import('../runtime/wasm/backend');
+  return runtimeOn(await createWasmBackend({ threads, simd }));
 }
 
 let shared: Promise<Runtime> | undefined;

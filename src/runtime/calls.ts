@@ -1,36 +1,37 @@
-/** The calls of a runtime: each takes effect in its turn, and what went wrong with it is a fault of what it wrote. */
+/** The calls of a runtime: each has its turn, and what goes wrong in it becomes a fault of what it writes. */
 import { DisposedError } from '../errors';
 import { bytesPerElement } from '../tensor/dtype';
 import type { Elements } from '../tensor/elements';
 import type { HostTensor } from '../tensor/host';
+import { type Fault, faultIn, Outcome, type Part, writersOf } from '../tensor/outcome';
 import type { Operand, Storage } from '../tensor/storage';
-import { type Fault, faultIn, type Part, Work, writersOf } from '../tensor/work';
 import type { Backend, Control } from './backend';
 import { guard } from './guard';
 import type { Op } from './op';
 import { Order, type Turn, until } from './order';
 
+type OnCall<T> = (op: string, outputs: readonly T[]) => void;
+
 export class Calls<T extends Operand> {
   readonly #order = new Order();
-  /** Faults in the order in which they came up, of which nobody has been told. */
-  #untold: Fault[] = [];
-  /** Errors that somebody has been told of, which other faults may have too: what ends several calls is one. */
-  readonly #told = new WeakSet<object>();
-  /** Calls of which it is not known yet whether they have a fault though their turn is over. */
-  readonly #unsettled = new Set<Work>();
-  /** Whom `watch` tells of calls. */
-  #onCall: ((op: string, outputs: readonly T[]) => void) | undefined;
+  /** Faults that nobody has been told of, the oldest first. */
+  #unreported: Fault[] = [];
+  /** Errors that somebody has been told of: other calls may fail with the same one, such as an abort. */
+  readonly #reported = new WeakSet<object>();
+  /** Calls whose turn is over and whose outcome is not known yet. */
+  readonly #unsettled = new Set<Outcome>();
+  #onCall: OnCall<T> | undefined;
   #disposed = false;
 
   constructor(private readonly backend: Backend) {}
 
   /**
-   * Calls an op whose arguments are checked, at once if nothing is ahead of it. What keeps it from its results, or
-   * its device finds in them, is a fault of these and of all that is computed from them.
+   * Calls an op whose arguments have been checked, at once if nothing is ahead of it. What goes wrong is a fault of its
+   * outputs and of all that is computed from them.
    */
   run<Call>(op: Op<Call>, call: CallOf<Call>, inputs: readonly T[], outputs: readonly T[], control: Control): void {
     this.#order.makeRoomForCall();
-    const work = new Work();
+    const outcome = new Outcome();
     const held: Storage[] = [];
     let sources = NONE;
     let bytes = 0;
@@ -43,15 +44,15 @@ export class Calls<T extends Operand> {
     for (const output of outputs) {
       held.push(output.storage.hold());
       bytes += output.size * bytesPerElement(output.dtype);
-      output.isWrittenBy(work);
+      output.isWrittenBy(outcome);
     }
-    for (const { written, from, to } of call.writes ?? NO_PARTS) written.add(from, to, work);
-    this.#order.take(this.#turn(op, call, { work, sources, held }, control), bytes);
+    for (const { written, from, to } of call.writes ?? NO_PARTS) written.add(from, to, outcome);
+    this.#order.take(this.#turn(op, call, { outcome, sources, held }, control), bytes);
     this.#onCall?.(op.name, outputs);
   }
 
-  /** Runs `work` and tells of each call of an op that it makes: which, and what it writes, perhaps later. */
-  watch<Result>(onCall: (op: string, outputs: readonly T[]) => void, work: () => Result): Result {
+  /** Runs `work` and reports each call of an op in it with its outputs, which may be computed later. */
+  watch<Result>(onCall: OnCall<T>, work: () => Result): Result {
     const before = this.#onCall;
     this.#onCall = onCall;
     try {
@@ -61,11 +62,11 @@ export class Calls<T extends Operand> {
     }
   }
 
-  *#turn<Call>(op: Op<Call>, call: CallOf<Call>, { work, sources, held }: CallInTurn, control: Control): Turn {
+  *#turn<Call>(op: Op<Call>, call: CallOf<Call>, { outcome, sources, held }: CallInTurn, control: Control): Turn {
     let answer: Promise<void> | undefined;
     let fault: Fault | undefined;
     try {
-      // A call follows only from elements that are right.
+      // A call must not be made from elements that turn out to be wrong.
       for (const _ in call.known) for (const source of sources) if (!source.isSettled) yield* until(source.settled);
       fault = faultIn(sources);
       if (!fault) {
@@ -85,41 +86,41 @@ export class Calls<T extends Operand> {
     } finally {
       for (const storage of held) storage.letGo();
     }
-    // What wrote its inputs may have turned out to be at fault while it paused.
-    if (answer || sources.some(isPending)) void this.#settleLater({ work, sources }, fault, answer);
-    else work.settle(fault ?? faultIn(sources));
+    // Its sources may have failed while it paused.
+    if (answer || sources.some(isPending)) void this.#settleLater({ outcome, sources }, fault, answer);
+    else outcome.settle(fault ?? faultIn(sources));
   }
 
   async #settleLater(
-    { work, sources }: Omit<CallInTurn, 'held'>,
+    { outcome, sources }: Omit<CallInTurn, 'held'>,
     fault: Fault | undefined,
     answer: Promise<void> | undefined,
   ) {
-    this.#unsettled.add(work);
+    this.#unsettled.add(outcome);
     let own: { readonly error: unknown } | undefined;
     await answer?.catch((error) => {
       own = { error };
     });
     for (const { settled } of sources) await settled;
-    this.#unsettled.delete(work);
-    work.settle(fault ?? faultIn(sources) ?? (own && this.#faultOf(own.error)));
+    this.#unsettled.delete(outcome);
+    outcome.settle(fault ?? faultIn(sources) ?? (own && this.#faultOf(own.error)));
   }
 
-  /** That somebody is being told of an error: `finish()` tells of no fault with it. Returns it, to be thrown. */
-  tell(error: unknown): unknown {
-    for (const fault of this.#untold) if (Object.is(fault.error, error)) fault.told = true;
-    if (typeof error === 'object' && error !== null) this.#told.add(error);
+  /** Marks an error as reported, so that `finish()` does not report it again, and returns it to be thrown. */
+  report(error: unknown): unknown {
+    for (const fault of this.#unreported) if (Object.is(fault.error, error)) fault.reported = true;
+    if (typeof error === 'object' && error !== null) this.#reported.add(error);
     return error;
   }
 
   #faultOf(error: unknown): Fault {
-    const fault = { error, told: this.#told.has(error as object) };
-    this.#untold = this.#untold.filter(({ told }) => !told).slice(0, MOST_UNTOLD - 1);
-    this.#untold.push(fault);
+    const fault = { error, reported: this.#reported.has(error as object) };
+    this.#unreported = this.#unreported.filter(({ reported }) => !reported).slice(0, MOST_UNREPORTED - 1);
+    this.#unreported.push(fault);
     return fault;
   }
 
-  /** For tensors: a copy of bytes of memory once all that was called before is computed. */
+  /** A copy of bytes of a tensor's memory, once all that was called before has been computed. */
   async read({ storage, writers }: Operand, byteOffset: number, length: number): Promise<Uint8Array> {
     this.#order.makeRoom();
     storage.hold();
@@ -127,29 +128,26 @@ export class Calls<T extends Operand> {
       this.#order.do(() => {
         if (this.#disposed) reject(disposedWhilePending());
         else if (faultIn(writers)) resolve(NO_BYTES);
-        // A device's copy takes effect in its turn, whenever it arrives.
+        // A device copies in this turn, whenever the copy arrives.
         else this.backend.read(storage.buffer, byteOffset, length).then(resolve, reject);
         storage.letGo();
       });
     });
     for (const { settled } of writers) await settled;
     const fault = faultIn(writers);
-    if (fault) throw this.tell(fault.error);
+    if (fault) throw this.report(fault.error);
     return bytes;
   }
 
-  /**
-   * Resolves when everything called so far is computed; time calls up to here. Rejects with the first fault of which
-   * neither a read nor this has told; later ones up to here, which often have the same cause, count as told.
-   */
+  /** What `Runtime.finish()` does. */
   async finish(): Promise<void> {
     this.assertUsable('finish()');
     this.#order.makeRoom();
     await new Promise<void>((resolve) => this.#order.do(resolve));
     await this.backend.finish?.();
     await Promise.all([...this.#unsettled].map(({ settled }) => settled));
-    const [first] = this.#untold.splice(0).filter(({ told }) => !told);
-    if (first) throw this.tell(first.error);
+    const first = this.#unreported.splice(0).find(({ reported }) => !reported);
+    if (first) throw this.report(first.error);
   }
 
   assertUsable(use: string): void {
@@ -160,7 +158,7 @@ export class Calls<T extends Operand> {
     return this.#disposed;
   }
 
-  /** Gives back the backend's memory and threads; pending calls reject. */
+  /** Disposes the backend; pending calls reject. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -168,29 +166,28 @@ export class Calls<T extends Operand> {
   }
 }
 
-/** Makes a call in its turn, when the elements of tensors are known that it follows from. */
+/** Makes a call in its turn, once the elements of small tensors are known that it depends on. */
 interface CallOf<Call> {
   make(values: Readonly<Record<string, HostTensor>>): Call;
   readonly known?: Readonly<Record<string, Elements>>;
-  /** Beside its inputs and outputs. */
+  /** Memory beside that of its inputs and outputs. */
   readonly reads?: readonly Part[] | undefined;
   readonly writes?: readonly Part[] | undefined;
 }
 
-/** A call whose turn is to come. */
 interface CallInTurn {
-  readonly work: Work;
-  /** What wrote its inputs. */
-  readonly sources: readonly Work[];
-  /** Memory that is there until it has been computed. */
+  readonly outcome: Outcome;
+  /** The outcomes of the calls that wrote its inputs. */
+  readonly sources: readonly Outcome[];
+  /** Kept until it has been computed. */
   readonly held: readonly Storage[];
 }
 
 const disposedWhilePending = () => new DisposedError('the runtime was disposed while a call was pending');
-const NONE: readonly Work[] = [];
+const NONE: readonly Outcome[] = [];
 const NO_PARTS: readonly Part[] = [];
-const isPending = ({ isSettled }: Work) => !isSettled;
-
 const NO_BYTES = new Uint8Array(0);
-/** Faults of which nobody asks are forgotten beyond it, the latest first. */
-const MOST_UNTOLD = 1000;
+const isPending = ({ isSettled }: Outcome) => !isSettled;
+
+/** If nobody asks for faults, the first ones are kept. */
+const MOST_UNREPORTED = 1000;

@@ -1,23 +1,24 @@
+/** Controls of callers: what `onProgress` throws ends the work, and parts of a call report their share of it. */
 import type { Control } from './backend';
 
-/** What `onProgress` is told: the share of the work done, from 0 to 1, and of long work what is being done. */
 interface Reported {
   readonly signal?: Control['signal'];
+  /** Gets the share of the work done, from 0 to 1, and for long work what is being done. */
   readonly onProgress?: ((share: number, what?: string) => void) | undefined;
 }
 
 /** A control whose `onProgress` never throws. */
 export interface Guarded {
   readonly control: Reported;
-  /** Throws what ends the call: the signal's reason, or what the caller's `onProgress` threw or its promise rejected with. */
+  /** Throws the signal's reason, or what the caller's `onProgress` threw or its promise rejected with. */
   check(): void;
 }
 
 const UNGUARDED: Guarded = { control: {}, check() {} };
 
 /**
- * What the caller's `onProgress` throws, or a promise that it returns rejects with meanwhile, ends the work as an abort
- * would. From a timer it would end the process.
+ * What the caller's `onProgress` throws, or a promise it returns rejects with, ends the work as an abort would: thrown from a
+ * timer it would end the process.
  */
 export function guard(control: Reported): Guarded {
   const { signal, onProgress } = control;
@@ -42,17 +43,17 @@ export function guard(control: Reported): Guarded {
 }
 
 /**
- * Work of several calls that tells how far it is; it may wait, and then gives no tensors. What the caller's `onProgress` throws,
- * or rejects with meanwhile, ends it and is told by it alone, though calls end with it too.
+ * Work of several calls that reports its progress and may be asynchronous. What the caller's `onProgress` throws or rejects
+ * with ends it and is reported once, though calls fail with it too.
  */
 export function reporting<Own extends Reported, Result>(
-  runtime: { readonly calls: { tell(error: unknown): unknown } },
+  runtime: { readonly calls: { report(error: unknown): unknown } },
   control: Own,
   work: (control: Own) => Result,
 ): Result {
   const { control: guarded, check } = guard(control);
-  const tell = (error: unknown) => {
-    throw runtime.calls.tell(error);
+  const fail = (error: unknown) => {
+    throw runtime.calls.report(error);
   };
   const onProgress = (share: number, what?: string) => {
     guarded.onProgress?.(share, what);
@@ -65,9 +66,9 @@ export function reporting<Own extends Reported, Result>(
       check();
       return value;
     };
-    return result.then(checked).catch(tell) as Result;
+    return result.then(checked).catch(fail) as Result;
   } catch (error) {
-    return tell(error);
+    return fail(error);
   }
 }
 

@@ -1,4 +1,4 @@
-/** Calls take effect in the order in which they are made: at once where nothing is ahead of them, else in their turn. */
+/** The order of calls: each is computed at once if nothing is ahead of it, else in its turn. */
 import { BackendError } from '../errors';
 import { nextTurn } from '../next-turn';
 
@@ -6,23 +6,22 @@ import { nextTurn } from '../next-turn';
 export interface Pause {
   /** The turn goes on when it resolves, or throws what it rejects with. */
   readonly promise: Promise<unknown>;
-  /** Where the calling thread can wait for it: returns whether it is over, false if news of its end is yet to come. */
+  /** Blocks the calling thread, where it can; returns false if the end is not known yet. */
   block?(): boolean;
 }
 
-/** What a call does when its turn comes, up to each of its pauses. It does not throw. */
+/** What a call does in its turn, up to each of its pauses. It does not throw. */
 export type Turn = Generator<Pause, void, void>;
 
-/** Turns that may wait; beyond it the calling thread makes room, so that calls without an end stay in bounded memory. */
+/** Turns that may wait, and bytes of their results; above this the calling thread waits, which bounds the memory in use. */
 const MOST_WAITING = 4096;
-/** And bytes that their results take, since what a chain of calls frees is held until its turn. */
 const MOST_BYTES_WAITING = 2 ** 26;
-/** And where it cannot wait for what is under way. */
+/** Turns that may wait for something that the calling thread cannot wait for. */
 const MOST_WAITING_BLOCKED = 100_000;
-/** How long work goes on before others of this thread have a turn: half of what a page has for a frame. */
+/** How long work runs before other tasks of this thread get a turn: half a frame of a page. */
 export const TURN_MILLISECONDS = 8;
 
-/** A pause in which others of this thread have a turn. */
+/** A pause for other tasks of this thread. */
 export const othersTurn = (): Pause => ({ promise: nextTurn(), block: () => true });
 
 /** What `promise` resolves to. */
@@ -53,13 +52,13 @@ export class Order {
   #current: Turn | undefined;
   #pause: Pause | undefined;
   #waiting: Turn[] = [];
-  /** Of each that waits, and of all. */
+  /** Bytes of the results of each waiting turn, and of all. */
   #bytesOf: number[] = [];
   #bytes = 0;
-  /** The next in `#waiting`, whose front is cut off now and then. */
+  /** The next of `#waiting`; those before it are cut off now and then. */
   #next = 0;
 
-  /** `bytes` are those of its results. */
+  /** `bytes` is the size of its results. */
   take(turn: Turn, bytes = 0): void {
     if (this.#current) {
       this.#waiting.push(turn);
@@ -71,21 +70,21 @@ export class Order {
     }
   }
 
-  /** Does what takes no time, in its turn. */
+  /** Does work that takes no time in its turn. */
   do(work: () => void): void {
     if (this.#current) this.take(briefly(work));
     else work();
   }
 
-  /** Before a turn is taken: waits where too many are ahead, if the calling thread can. */
+  /** Waits while too many turns are ahead, if the calling thread can. */
   makeRoom(): void {
     if (!this.#isAbove(1)) return;
     while (this.#isAbove(1 / 2) && this.#pause?.block?.()) this.#end(this.#pause, (turn) => turn.next());
   }
 
   /**
-   * The same before the turn of a call, of which there may be no end; what waits for calls is always let in.
-   * @throws {BackendError} far too many, for something that the calling thread cannot wait for
+   * The same for a call: there may be no end of calls, while reads and `finish()` are always let in.
+   * @throws {BackendError} too many turns wait for something that the calling thread cannot wait for
    */
   makeRoomForCall(): void {
     if (!this.#isAbove(1)) return;
@@ -105,7 +104,7 @@ export class Order {
     return this.#waiting.length - this.#next;
   }
 
-  /** Goes on from a step of the current turn until one pauses or none is left. */
+  /** Goes on from a step of the current turn until a turn pauses or none is left. */
   #go(step: IteratorResult<Pause, void>): void {
     let ends = 0;
     for (;;) {
@@ -133,7 +132,7 @@ export class Order {
   }
 
   #end(pause: Pause, resume: (turn: Turn) => IteratorResult<Pause, void>): void {
-    // Else the calling thread has waited for it meanwhile.
+    // Otherwise the calling thread has waited for it already.
     if (this.#pause !== pause) return;
     this.#pause = undefined;
     this.#go(resume(this.#current as Turn));

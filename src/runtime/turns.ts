@@ -1,10 +1,10 @@
-/** Long work on the calling thread, in steps: others have their turn in between, and a call can be cancelled there. */
+/** Long work on the calling thread in steps, between which other tasks run and the call can be cancelled. */
 import { othersTurn, type Pause, TURN_MILLISECONDS } from './order';
 
-/** Work that stops after each step to say which share of it is done, from 0 to 1. */
+/** Work that stops after each step and yields the share that is done, from 0 to 1. */
 export type Steps<Value> = Generator<number, Value, void>;
 
-/** Works `steps` off at once. */
+/** Runs all steps at once. */
 export function atOnce<Value>(steps: Steps<Value>): Value {
   for (;;) {
     const { done, value } = steps.next();
@@ -12,10 +12,7 @@ export function atOnce<Value>(steps: Steps<Value>): Value {
   }
 }
 
-/**
- * Works `steps` off in turns, with a pause between them in which others have theirs. Before each but the first it throws
- * what `check` throws, which is where a call learns that it is to end.
- */
+/** Runs the steps with pauses for other tasks; after each pause, `check` throws if the call is to end. */
 export function* inTurns<Value>(
   steps: Steps<Value>,
   onProgress: ((share: number) => void) | undefined,
@@ -30,7 +27,7 @@ export function* inTurns<Value>(
       check();
     }
   } finally {
-    // What the steps hold they let go of.
+    // Frees what the steps hold.
     steps.return(undefined as never);
   }
 }
@@ -43,7 +40,7 @@ function oneTurn<Value>(steps: Steps<Value>): IteratorResult<number, Value> {
   }
 }
 
-/** The steps of one of `count` equal parts of the whole. */
+/** The steps of one of `count` equal parts of a whole. */
 export function* partOf<Value>(steps: Steps<Value>, index: number, count: number): Steps<Value> {
   for (;;) {
     const { done, value } = steps.next();

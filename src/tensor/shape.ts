@@ -25,11 +25,11 @@ export function rowMajorStrides(shape: Shape): number[] {
   return strides;
 }
 
-/** The place of a view's last element. */
+/** The offset of a view's last element. */
 export const lastElement = (shape: Shape, strides: readonly number[], offset: number): number =>
   shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), offset);
 
-/** Whether a view has elements from one place up to another. */
+/** Whether a view has elements from one offset up to another. */
 export function hasElementIn(
   shape: Shape,
   strides: readonly number[],
@@ -61,6 +61,33 @@ export function isContiguous(shape: Shape, strides: readonly number[]): boolean 
     stride *= shape[axis] as number;
   }
   return true;
+}
+
+/** Strides with which another shape has the same elements in the same order; undefined if there are none. */
+export function stridesAfterReshape(from: Shape, strides: readonly number[], shape: Shape): number[] | undefined {
+  if (sizeOf(from) === 0) return rowMajorStrides(shape);
+  // Merge neighbouring axes that form one run of memory, then split the runs from the right.
+  const runs: { extent: number; stride: number }[] = [];
+  for (const [axis, extent] of from.entries()) {
+    if (extent === 1) continue;
+    const stride = strides[axis] as number;
+    const last = runs.at(-1);
+    if (last && last.stride === extent * stride) {
+      last.extent *= extent;
+      last.stride = stride;
+    } else runs.push({ extent, stride });
+  }
+  const result = new Array<number>(shape.length).fill(1);
+  let [run, taken] = [runs.pop(), 1];
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    const extent = shape[axis] as number;
+    if (extent === 1) continue;
+    if (taken === run?.extent) [run, taken] = [runs.pop(), 1];
+    if (!run || run.extent % (taken * extent) !== 0) return undefined;
+    result[axis] = run.stride * taken;
+    taken *= extent;
+  }
+  return result;
 }
 
 /** Throws unless every extent is a non-negative safe integer and their product is one too. */

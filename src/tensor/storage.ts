@@ -1,21 +1,21 @@
-/** Memory that tensors share: how long it stays, and whether what was written to it is there. */
+/** Memory of tensors: who keeps it, and the calls that write to it. */
 import type { Buffer } from '../runtime/memory';
 import type { Elements } from './elements';
-import { type Work, Written } from './work';
+import { type Outcome, Written } from './outcome';
 
-/** Whether a tape records no longer: what memory knows of it, which does not keep it alive. */
+/** Shared by a tape and the memory it tracks, which must not keep the tape alive. */
 export interface Recording {
   isOver: boolean;
 }
 
-/** Memory shared by a tensor and its views; released with the last of them. Written to in places that count bytes. */
+/** Memory shared by a tensor and its views, released with the last of them. Ranges count bytes. */
 export class Storage extends Written {
   #references = 1;
-  /** Calls and reads whose turn is not over. */
+  /** Calls and reads that are not over. */
   #uses = 0;
-  /** Tapes that keep it for a backward pass. */
+  /** Tapes that need it for a backward pass. */
   #tapes = 0;
-  /** The tape that tracks what was computed into it. */
+  /** Of the tape that tracks what was computed into it. */
   recording: Recording | undefined;
 
   constructor(
@@ -34,7 +34,7 @@ export class Storage extends Written {
     if (--this.#references === 0) this.owner.release(this.buffer);
   }
 
-  /** For a call or a read, until its turn is over. */
+  /** For a call or a read, until `letGo`. */
   hold(): this {
     this.#uses++;
     return this.retain();
@@ -45,7 +45,7 @@ export class Storage extends Written {
     this.release();
   }
 
-  /** For a tape: until its backward pass has read it. */
+  /** For a tape, until `endKeeping`. */
   keep(): this {
     this.#tapes++;
     return this.retain();
@@ -56,28 +56,28 @@ export class Storage extends Written {
     this.release();
   }
 
-  /** Whether a tape needs it as it is, to read it or because it tracks what is in it: nobody may write to it. */
+  /** Whether a tape needs it unchanged, to read it or because it tracks what is in it. */
   get isKept(): boolean {
     return this.#tapes > 0 || this.recording?.isOver === false;
   }
 
-  /** Whether calls or reads are to come, or what was written is not known to be right. */
+  /** Whether calls or reads are pending, or it is not known yet that what was written is right. */
   get isInUse(): boolean {
     return this.#uses > 0 || this.isPending;
   }
 }
 
-/** Elements in memory that is shared. */
+/** Elements in such memory. */
 export interface Stored extends Elements {
   readonly storage: Storage;
 }
 
-/** A tensor as calls need it. */
+/** What calls need of a tensor. */
 export interface Operand extends Stored {
   /** Number of elements. */
   readonly size: number;
-  /** The calls that wrote some of its elements, where it is not known that these are right. */
-  readonly writers: readonly Work[];
-  /** For the call that writes all of its elements. */
-  isWrittenBy(work: Work): void;
+  /** The calls that wrote some of its elements, while they are pending or have a fault. */
+  readonly writers: readonly Outcome[];
+  /** A call writes all of its elements. */
+  isWrittenBy(outcome: Outcome): void;
 }

@@ -1,4 +1,4 @@
-/** What is recorded of ops on tracked tensors, for a backward pass, which `src/tape` makes. */
+/** Records ops on tracked tensors for the backward pass (`src/tape`). */
 import { ParameterError, UnsupportedError } from '../errors';
 import type { Control } from '../runtime/backend';
 import { type DType, isFloat } from './dtype';
@@ -9,14 +9,13 @@ import type { Tensor, Tracked, View } from './tensor';
 /** The gradients of an op. */
 export interface Derivative {
   /**
-   * Inputs and results, by name, that `gradients` reads where these inputs are wanted: what the tape keeps alive. Those that
-   * are not there are passed over.
+   * Names of the inputs and results that `gradients` reads for the wanted inputs, which the tape keeps alive. Missing ones are
+   * ignored.
    */
   readonly saves: readonly string[] | ((wanted: ReadonlySet<string>) => readonly string[]);
   /**
-   * The gradients with respect to the wanted inputs, each of the shape of its input, zero where left out, from those with
-   * respect to the results, which are contiguous, and undefined where the loss does not depend on them. Runs in a scope, on
-   * tensors that no tape tracks.
+   * The gradients with respect to the wanted inputs, in the shapes of these; left out where zero. Those with respect to the
+   * results are contiguous, and undefined where the loss does not depend on one. Runs in a scope, on untracked tensors.
    */
   gradients(
     saved: Readonly<Record<string, Tensor>>,
@@ -26,18 +25,18 @@ export interface Derivative {
   ): Readonly<Record<string, Tensor | undefined>>;
 }
 
-/** A gradient with respect to a part of a variable, from `start` on along an axis. */
+/** A gradient with respect to a slice of a variable, from `start` on along an axis. */
 export interface Part {
   readonly axis: number;
   readonly start: number;
   readonly gradient: Tensor;
 }
 
-/** A tracked tensor as its tape knows it: what there is a gradient with respect to. */
+/** What a tape knows of a tracked tensor. */
 export class Variable implements Tracked {
-  /** What has come together of its gradient in the backward pass. */
+  /** Its gradient so far, in the backward pass. */
   sum: Tensor | undefined;
-  /** And of slices, which make up the whole more often than not. */
+  /** Gradients of its slices, which often make up the whole. */
   parts: Part[] | undefined;
 
   constructor(
@@ -62,7 +61,7 @@ const NOTHING = {};
 export const variableOf = ({ variable }: Tensor): Variable | undefined =>
   variable instanceof Variable ? variable : undefined;
 
-/** What the tape keeps. */
+/** Elements that a tape keeps alive. */
 interface Kept extends Stored {
   isKept: boolean;
 }
@@ -71,9 +70,9 @@ interface Kept extends Stored {
 export interface Step {
   /** The op's name, for error messages. */
   readonly name: string;
-  /** The tracked ones. */
+  /** Those that are tracked. */
   readonly inputs: Readonly<Record<string, Variable>>;
-  /** Their names. */
+  /** The names of these. */
   readonly wanted: ReadonlySet<string>;
   readonly results: Readonly<Record<string, Variable>>;
   readonly saved: Readonly<Record<string, Kept>>;
@@ -82,38 +81,38 @@ export interface Step {
 
 interface Held {
   readonly recording: Recording;
-  /** With what has been let go of. */
-  readonly places: Kept[];
+  /** Those that were let go of included. */
+  readonly kept: Kept[];
 }
 
 const forgotten = new FinalizationRegistry<Held>(release);
 
-function release({ recording, places }: Held): void {
+function release({ recording, kept }: Held): void {
   recording.isOver = true;
-  places.forEach(letGo);
+  kept.forEach(letGo);
 }
 
-function letGo(place: Kept): void {
-  if (!place.isKept) return;
-  place.isKept = false;
-  place.storage.endKeeping();
+function letGo(kept: Kept): void {
+  if (!kept.isKept) return;
+  kept.isKept = false;
+  kept.storage.endKeeping();
 }
 
-/** The ops on tracked tensors, in the order in which they were called. */
+/** The ops on tracked tensors, in the order of their calls. */
 export class Tape {
   #steps: Step[] = [];
-  readonly #held: Held = { recording: { isOver: false }, places: [] };
+  readonly #held: Held = { recording: { isOver: false }, kept: [] };
 
   constructor() {
     forgotten.register(this, this.#held, this);
   }
 
-  /** Whether it records no longer. */
+  /** Whether it has stopped recording. */
   get ended(): boolean {
     return this.#held.recording.isOver;
   }
 
-  /** The variable of a tensor, whose memory is kept until the tape ends. */
+  /** The variable of a tensor whose memory is kept until the tape ends. */
   track(tensor: Tensor): Variable {
     this.keep(tensor);
     return this.variable(tensor);
@@ -128,14 +127,14 @@ export class Tape {
     this.#steps.push(step);
   }
 
-  /** Keeps the memory of a tensor, in which nobody writes meanwhile. */
+  /** Keeps the memory of a tensor, which nobody may write to meanwhile. */
   keep({ storage, dtype, shape, strides, offset }: Tensor): Kept {
-    const place = { storage: storage.keep(), dtype, shape, strides, offset, isKept: true };
-    this.#held.places.push(place);
-    return place;
+    const kept = { storage: storage.keep(), dtype, shape, strides, offset, isKept: true };
+    this.#held.kept.push(kept);
+    return kept;
   }
 
-  /** Ends the recording and gives what was recorded; what a step saved is let go of by `letGoOf`, or by `end`. */
+  /** Ends the recording and returns the steps; what they saved is kept until `letGoOf` or `end`. */
   take(): readonly Step[] {
     const steps = this.#steps;
     this.#steps = [];
@@ -143,7 +142,7 @@ export class Tape {
     return steps;
   }
 
-  /** Lets go of all that is kept. */
+  /** Ends the recording and lets go of everything. */
   end(): void {
     this.take();
     release(this.#held);
@@ -156,7 +155,7 @@ export function letGoOf({ saved }: Step): void {
   for (const name in saved) letGo(saved[name] as Kept);
 }
 
-/** The tape that tracks some of the inputs of a call; undefined if none is tracked. */
+/** The tape that tracks inputs of a call, if one does. */
 export function tapeOf(name: string, inputs: Readonly<Record<string, Tensor>>): Tape | undefined {
   let tape: Tape | undefined;
   for (const input in inputs) {
@@ -175,7 +174,7 @@ export function tapeOf(name: string, inputs: Readonly<Record<string, Tensor>>): 
   return tape;
 }
 
-/** Records a call; its floating-point results become tracked. */
+/** Records a call, whose floating-point results become tracked. */
 export function record(
   name: string,
   tape: Tape,

@@ -9,6 +9,7 @@ import { describesItself } from '../text/inspect';
 import { bytesPerElement, DTYPES, type DType, type TypedArrayOf, typedArray } from './dtype';
 import { checkHost, convert, type HostTensor, hostTensor, type Numbers, toRowMajor } from './host';
 import { flattened, type NestedNumbers } from './nested';
+import { faultIn, type Outcome } from './outcome';
 import { normal, uniform } from './random';
 import {
   checkShape,
@@ -19,44 +20,44 @@ import {
   rowMajorStrides,
   type Shape,
   sizeOf,
+  stridesAfterReshape,
 } from './shape';
 import { type Operand, Storage } from './storage';
 import { mapLeaves } from './structure';
-import { faultIn, type Work } from './work';
 
-const NO_WORKS: readonly Work[] = [];
+const NO_OUTCOMES: readonly Outcome[] = [];
 
 export const disposeKey: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
 
-/** How a view lies in the tensor that it is a view of. */
+/** How a view was taken of a tensor. */
 export type View =
   | { readonly kind: 'reshape' | 'expand' }
   | { readonly kind: 'permute'; readonly axes: readonly number[] }
   | { readonly kind: 'slice'; readonly axis: number; readonly start: number };
 
-/** What a tensor is to the tape that tracks it. */
+/** What a tape knows of a tensor that it tracks. */
 export interface Tracked {
-  /** The same of a view of the tensor, which the tape records; undefined once it has ended. */
+  /** Records a view of the tensor, which becomes tracked too; undefined once the tape has ended. */
   view(view: View, result: Tensor): Tracked | undefined;
 }
 
 const forgotten = new FinalizationRegistry<Storage>((storage) => storage.release());
 
 /**
- * A strided view of memory that belongs to one runtime. Strides and offset count elements.
- * Free it with `using`, `dispose()` or an enclosing `runtime.scope()`; a forgotten one is freed by the collector.
+ * A strided view of memory that belongs to one runtime. Strides and offset count elements. Free it with `using`, `dispose()`
+ * or an enclosing `runtime.scope()`; the garbage collector frees those that are forgotten.
  */
 export class Tensor<D extends DType = DType> implements Operand {
   /** Number of elements. */
   readonly size: number;
   readonly isContiguous: boolean;
-  /** What it is to the tape that tracks it, if one does. */
+  /** Set while a tape tracks it. */
   variable: Tracked | undefined;
   #disposed = false;
   #endedWithScope = false;
   #isLeftToCollector = false;
 
-  /** Tensors are made by a runtime, by ops and by views; this constructor takes over one reference of `storage`, and the arrays. */
+  /** For runtimes, ops and views: takes over one reference of `storage`, and the arrays. */
   constructor(
     readonly runtime: Runtime,
     readonly storage: Storage,
@@ -67,7 +68,7 @@ export class Tensor<D extends DType = DType> implements Operand {
   ) {
     if (!(storage instanceof Storage))
       throw new ParameterError("storage of a Tensor is its runtime's: make tensors with runtime.tensor()");
-    // Ops would read and write what lies beside its elements.
+    // With other extents ops would read and write beyond its elements.
     Object.freeze(shape);
     Object.freeze(strides);
     this.size = sizeOf(shape);
@@ -75,7 +76,7 @@ export class Tensor<D extends DType = DType> implements Operand {
     runtime.own(this);
   }
 
-  /** Only what this class made is one: a proxy of a tensor has none of what is private to it. */
+  /** A proxy of a tensor is none, since it lacks the private fields. */
   static [Symbol.hasInstance](value: unknown): value is Tensor {
     return typeof value === 'object' && value !== null && #disposed in value;
   }
@@ -88,29 +89,23 @@ export class Tensor<D extends DType = DType> implements Operand {
     return this.#disposed;
   }
 
-  /** Whether a scope that ended disposed it. */
+  /** Whether it was disposed by the end of a scope. */
   get endedWithScope(): boolean {
     return this.#endedWithScope;
   }
 
-  /** What it is, such as `Tensor(f32 [2, 3] on wasm)`; its elements are got by `read()`. */
+  /** Such as `Tensor(f32 [2, 3] on wasm)`. */
   toString(): string {
     const { dtype, shape, runtime } = this;
     return `Tensor(${dtype} ${formatShape(shape)} on ${runtime.backend.name}${this.#disposed ? ', disposed' : ''})`;
   }
 
-  /**
-   * A copy of the elements in row-major order, once they are computed. Rejects with the fault of what they were computed
-   * from, if there is one.
-   */
+  /** A copy of the elements in row-major order, once they are computed. Rejects if something they depend on failed. */
   async read(): Promise<TypedArrayOf<D>> {
     this.assertUsable('read()');
-    const { runtime, dtype, strides, shape, offset, size } = this;
+    const { runtime, dtype, strides, shape, offset, size, isContiguous } = this;
     const elementBytes = bytesPerElement(dtype);
-    const isContiguous = this.isContiguous;
-    const span = isContiguous
-      ? size
-      : 1 + shape.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] as number), 0);
+    const span = isContiguous ? size : 1 + lastElement(shape, strides, 0);
     const bytes = await runtime.calls.read(this, offset * elementBytes, span * elementBytes);
     const elements = typedArray(dtype, span, bytes.buffer, bytes.byteOffset);
     return isContiguous ? elements : toRowMajor(elements, dtype, shape, strides);
@@ -122,27 +117,27 @@ export class Tensor<D extends DType = DType> implements Operand {
   }
 
   /**
-   * The elements in place, without a copy, on backends whose memory JavaScript can address.
-   * Valid until the tensor is used otherwise or disposed, or the runtime's memory grows: take it anew for each use.
-   * @throws {UnsupportedError} elsewhere, for strided views, while calls that use it are pending or it is kept for a backward
-   *   pass; the fault, if any
+   * The elements in place, without a copy, on backends whose memory JavaScript can address. Valid until the tensor is used
+   * otherwise or disposed, or the runtime's memory grows: get it again for each use.
+   * @throws {UnsupportedError} on other backends, for strided views, while calls that use it are pending or it is kept for a
+   *   backward pass; also throws what went wrong with the call that computed it
    */
   get data(): TypedArrayOf<D> {
     this.assertUsable('data');
-    const { view } = this.runtime.backend;
-    if (!view)
-      throw new UnsupportedError(`data of a ${this.runtime.backend.name} tensor is not in host memory: await read()`);
+    const { backend } = this.runtime;
+    if (!backend.view)
+      throw new UnsupportedError(`data of a ${backend.name} tensor is not in host memory: await read()`);
     if (!this.isContiguous)
       throw new UnsupportedError('data of a strided view is not in row-major order: await read()');
     this.#assertUnused('data');
-    const { buffer, byteOffset } = view.call(this.runtime.backend, this.storage.buffer);
+    const { buffer, byteOffset } = backend.view(this.storage.buffer);
     return typedArray(this.dtype, this.size, buffer, byteOffset + this.offset * bytesPerElement(this.dtype));
   }
 
   /**
    * Where the elements lie on the GPU, in row-major order, without a copy: commands that the caller submits after
-   * `await runtime.finish()` see what ops wrote. The buffer is of the device handed in as `webgpu.device`; valid until the
-   * tensor is disposed.
+   * `await runtime.finish()` see what ops wrote. The buffer belongs to the device passed as `webgpu.device` and is valid until
+   * the tensor is disposed.
    * @throws {UnsupportedError} on other backends than webgpu, for strided views, while calls that use it are pending or it is
    *   kept for a backward pass
    */
@@ -169,9 +164,8 @@ export class Tensor<D extends DType = DType> implements Operand {
     if (fault) throw fault.error;
   }
 
-  /** The calls that wrote some of its elements, where it is not known that these are right. */
-  get writers(): readonly Work[] {
-    if (!this.storage.isOpen) return NO_WORKS;
+  get writers(): readonly Outcome[] {
+    if (!this.storage.isOpen) return NO_OUTCOMES;
     const { shape, strides, offset, size } = this;
     const bytes = bytesPerElement(this.dtype);
     const touches = this.isContiguous
@@ -180,18 +174,17 @@ export class Tensor<D extends DType = DType> implements Operand {
     return this.storage.by(touches);
   }
 
-  /** For the call that writes all of its elements. */
-  isWrittenBy(work: Work): void {
+  isWrittenBy(outcome: Outcome): void {
     const { shape, strides, offset, isContiguous } = this;
     const bytes = bytesPerElement(this.dtype);
     const past = isContiguous ? offset + Math.max(1, this.size) : 1 + lastElement(shape, strides, offset);
-    this.storage.add(offset * bytes, past * bytes, work, !isContiguous);
+    this.storage.add(offset * bytes, past * bytes, outcome, !isContiguous);
   }
 
-  /** The same elements under another shape; one extent may be -1. A strided view must keep its order in memory. */
+  /** The same elements with another shape; one extent may be -1. A strided view must keep its order in memory. */
   reshape(shape: Shape): Tensor<D> {
     this.assertUsable('reshape()');
-    checkExtents(shape);
+    if (!Array.isArray(shape)) throw new ShapeError(`shape must be an array of extents, got ${show(shape)}`);
     const given = shape.filter((extent) => extent !== -1);
     checkShape('shape', given);
     const resolved = shape.map((extent) => (extent === -1 ? this.size / sizeOf(given) : extent));
@@ -244,8 +237,8 @@ export class Tensor<D extends DType = DType> implements Operand {
   }
 
   /**
-   * The elements broadcast to a larger shape, without a copy: axes of extent 1 and axes in front repeat. For ops that take
-   * strided views; `contiguous` makes a copy for the others.
+   * The elements broadcast to a larger shape, without a copy: axes of extent 1 and new axes in front repeat. For ops that
+   * take strided views; `contiguous` makes a copy for the others.
    */
   expand(shape: Shape): Tensor<D> {
     this.assertUsable('expand()');
@@ -265,7 +258,7 @@ export class Tensor<D extends DType = DType> implements Operand {
     return result;
   }
 
-  /** Frees the memory once no other view holds it. Disposing twice is harmless. */
+  /** Frees the memory unless another view holds it. Disposing twice is harmless. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -274,14 +267,14 @@ export class Tensor<D extends DType = DType> implements Operand {
     this.storage.release();
   }
 
-  /** Once it is in no scope: where it is forgotten, the collector finds it. */
+  /** Outside of scopes: the garbage collector frees it if it is forgotten. */
   leaveToCollector(): void {
     if (this.#isLeftToCollector) return;
     this.#isLeftToCollector = true;
     forgotten.register(this, this.storage, this);
   }
 
-  /** What a scope does at its end. */
+  /** For the end of a scope. */
   disposeWithScope(): void {
     this.#endedWithScope = true;
     this.dispose();
@@ -303,48 +296,12 @@ export class Tensor<D extends DType = DType> implements Operand {
 
 describesItself(Tensor, 'Tensor');
 
-function checkExtents(shape: Shape): void {
-  if (!Array.isArray(shape)) throw new ShapeError(`shape must be an array of extents, got ${show(shape)}`);
-}
-
-/** Strides under which `shape` walks the same memory in the same order, or undefined where none exist. */
-function stridesAfterReshape(from: Shape, strides: readonly number[], shape: Shape): number[] | undefined {
-  if (sizeOf(from) === 0) return rowMajorStrides(shape);
-  const axes = from
-    .map((extent, axis) => ({ extent, stride: strides[axis] as number }))
-    .filter(({ extent }) => extent !== 1);
-  // Merge neighbouring axes that lie in one run of memory, then split the runs anew from the right.
-  const runs: { extent: number; stride: number }[] = [];
-  for (const { extent, stride } of axes) {
-    const last = runs.at(-1);
-    if (last && last.stride === extent * stride) {
-      last.extent *= extent;
-      last.stride = stride;
-    } else runs.push({ extent, stride });
-  }
-  const result = new Array<number>(shape.length).fill(1);
-  let run = runs.pop();
-  let taken = 1;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    const extent = shape[axis] as number;
-    if (extent === 1) continue;
-    if (run && taken === run.extent) {
-      run = runs.pop();
-      taken = 1;
-    }
-    if (!run || run.extent % (taken * extent) !== 0) return undefined;
-    result[axis] = run.stride * taken;
-    taken *= extent;
-  }
-  return result;
-}
-
 /**
- * Where tensors live and operations run: a backend, its memory and its threads. Dispose it to give all of that back.
- * Make one with `createRuntime()`.
+ * Where tensors live and operations run: a backend with its memory and threads, which `dispose()` frees. Made by
+ * `createRuntime()`.
  */
 export class Runtime {
-  /** What open scopes own, innermost last. */
+  /** Tensors of the open scopes, innermost last. */
   readonly #scopes: Set<Tensor>[] = [];
 
   constructor(
@@ -358,7 +315,7 @@ export class Runtime {
    */
   tensor<D extends DType = 'f32'>(data: Numbers, shape: Shape, dtype?: D): Tensor<D>;
   /**
-   * A tensor of a number, an array, or arrays within arrays such as the rows of a matrix, whose shape is theirs.
+   * A tensor of a number, an array, or nested arrays such as the rows of a matrix, which give the shape.
    * @throws {ShapeError} arrays of one axis that differ in length
    */
   tensor<D extends DType = 'f32'>(data: NestedNumbers | Numbers, dtype?: D): Tensor<D>;
@@ -375,20 +332,20 @@ export class Runtime {
     return this.fromHost(hostTensor(array, [array?.length], shape) as HostTensor<D>);
   }
 
-  /** A tensor with a copy of a host tensor, such as the file readers give. */
+  /** A tensor with a copy of a host tensor, such as those read from files. */
   fromHost<D extends DType>(host: HostTensor<D>): Tensor<D> {
     checkHost('host', host);
     return this.#filled(host.shape, host.dtype, () => host);
   }
 
-  /** A tensor whose elements are not set. */
+  /** A tensor with undefined elements. */
   empty<D extends DType = 'f32'>(shape: Shape, dtype: D = 'f32' as D): Tensor<D> {
     this.assertUsable('runtime');
     checkElements(shape, dtype);
     return this.allocate([...shape], dtype);
   }
 
-  /** For ops: the same, of a shape that is checked and taken over. */
+  /** For ops: the same; the shape has been checked and is taken over. */
   allocate<D extends DType>(shape: Shape, dtype: D): Tensor<D> {
     const buffer = this.backend.allocate(sizeOf(shape) * bytesPerElement(dtype), dtype);
     return new Tensor(this, new Storage(this.backend, buffer), dtype, shape);
@@ -413,7 +370,7 @@ export class Runtime {
     });
   }
 
-  /** `start`, `start + step`, ..., as many as lie before `end`: [ceil((end - start) / step)]. */
+  /** `start`, `start + step`, ... before `end`: [ceil((end - start) / step)]. */
   arange<D extends DType = 'f32'>(
     end: number,
     options: {
@@ -448,11 +405,11 @@ export class Runtime {
   }
 
   /**
-   * A tensor in a GPU buffer of the caller's, without a copy, from `byteOffset` (a multiple of 4) on. The buffer is of the
-   * device handed in as `webgpu.device`, with the usages STORAGE, COPY_SRC and COPY_DST. It stays the caller's, who keeps
-   * it, unmapped, as long as the tensor is used; two tensors in one buffer must not overlap where an op writes.
-   * @throws {UnsupportedError} on other backends than webgpu
-   * @throws {ParameterError | ShapeError} for a buffer that cannot hold it; for one of another device the first use rejects
+   * A tensor in the caller's GPU buffer, without a copy, from `byteOffset` (a multiple of 4) on. The buffer belongs to the
+   * device passed as `webgpu.device` and has the usages STORAGE, COPY_SRC and COPY_DST. It stays the caller's, who keeps it,
+   * unmapped, while the tensor is used; two tensors in one buffer must not overlap where an op writes.
+   * @throws {UnsupportedError} on backends other than webgpu
+   * @throws {ParameterError | ShapeError} for a buffer that cannot hold it; with a buffer of another device the first use rejects
    */
   fromGpuBuffer<D extends DType = 'f32'>(
     buffer: GpuBufferLike,
@@ -489,7 +446,7 @@ export class Runtime {
     });
   }
 
-  /** A tensor of what `work` gives for its number of elements; that there is room is known before it works. */
+  /** A tensor with the elements that `work` returns for their number; allocated first, so that lack of memory shows early. */
   #filled<D extends DType>(shape: Shape, dtype: D, work: (size: number) => HostTensor<D>): Tensor<D> {
     const tensor = this.empty(shape, dtype);
     try {
@@ -503,10 +460,10 @@ export class Runtime {
   }
 
   /**
-   * Runs `work`, which does not wait, and disposes every tensor made meanwhile except those it returns (alone, or in a tree
+   * Runs `work`, which is synchronous, and disposes every tensor made meanwhile except those it returns (alone, or in a tree
    * of arrays and plain objects), which pass to the enclosing scope.
    *
-   * @throws {SaccadeError} work that returns a promise: what it does later would be in no scope
+   * @throws {SaccadeError} if `work` returns a promise: what it does later would be outside of the scope
    */
   scope<T>(work: () => T, name = 'work of scope()'): T {
     this.assertUsable('scope()');
@@ -521,7 +478,7 @@ export class Runtime {
         ': call ops without await, which return their tensors at once, and read after the scope; where work must wait, dispose by hand (using, dispose())',
       );
       for (const tensor of tensorsIn(result, `what ${name} returns`))
-        if (owned.delete(tensor)) putUnder(this.#scopes.at(-2), tensor);
+        if (owned.delete(tensor)) addTo(this.#scopes.at(-2), tensor);
       return result;
     } finally {
       this.#scopes.pop();
@@ -529,24 +486,24 @@ export class Runtime {
     }
   }
 
-  /** Puts a new tensor under the innermost open scope. */
+  /** Adds a new tensor to the innermost open scope. */
   own(tensor: Tensor): void {
-    putUnder(this.#scopes.at(-1), tensor);
+    addTo(this.#scopes.at(-1), tensor);
   }
 
   disown(tensor: Tensor): void {
     for (const owned of this.#scopes) owned.delete(tensor);
   }
 
-  /** For what outlives the scope in which it happens to be made: a tensor that its holder disposes, or the collector finds. */
+  /** For a tensor that outlives the scopes it was made in: its owner disposes it, or the garbage collector. */
   keepBeyondScopes(tensor: Tensor): void {
     this.disown(tensor);
     tensor.leaveToCollector();
   }
 
   /**
-   * Resolves when everything called so far is computed; time calls up to here. Rejects with the first fault of which
-   * neither a read nor this has told; later ones up to here, which often have the same cause, count as told.
+   * Resolves when everything called so far has been computed; time calls up to here. Rejects with the first fault that has not
+   * been reported by a read or an earlier `finish()`; later ones, which often have the same cause, then count as reported.
    */
   async finish(): Promise<void> {
     return this.calls.finish();
@@ -557,12 +514,12 @@ export class Runtime {
     return this.backend.memory();
   }
 
-  /** What was chosen and why: backend, threads, SIMD flavour, and what is missing. One fact a line. */
+  /** What was chosen and why: backend, threads, kind of SIMD, and what is missing. One fact per line. */
   explain(): string {
     return this.backend.explain().join('\n');
   }
 
-  /** What it is, such as `Runtime(wasm)`; `explain()` says more. */
+  /** Such as `Runtime(wasm)`; `explain()` says more. */
   toString(): string {
     return `Runtime(${this.backend.name}${this.calls.disposed ? ', disposed' : ''})`;
   }
@@ -572,7 +529,7 @@ export class Runtime {
     this.calls.assertUsable(use);
   }
 
-  /** Gives back memory and threads; pending calls reject, and tensors of this runtime cannot be used afterwards. */
+  /** Frees memory and threads; pending calls reject, and tensors of this runtime cannot be used afterwards. */
   dispose(): void {
     this.calls.dispose();
   }
@@ -584,7 +541,7 @@ export class Runtime {
 
 describesItself(Runtime, 'Runtime');
 
-function putUnder(scope: Set<Tensor> | undefined, tensor: Tensor): void {
+function addTo(scope: Set<Tensor> | undefined, tensor: Tensor): void {
   if (scope) scope.add(tensor);
   else tensor.leaveToCollector();
 }
@@ -594,15 +551,9 @@ function checkElements(shape: Shape, dtype: DType): void {
   if (!DTYPES.includes(dtype)) throw new DTypeError(`dtype must be one of ${DTYPES.join(', ')}, got ${show(dtype)}`);
 }
 
-/** The tensors in arrays and plain objects; `what` is what messages call the value. */
+/** The tensors in arrays and plain objects; `what` names the value in error messages. */
 export function tensorsIn(value: unknown, what?: string): Tensor[] {
   const tensors: Tensor[] = [];
-  mapLeaves(
-    value,
-    (leaf) => {
-      if (leaf instanceof Tensor) tensors.push(leaf);
-    },
-    what,
-  );
+  mapLeaves(value, (leaf) => leaf instanceof Tensor && tensors.push(leaf), what);
   return tensors;
 }

@@ -9,8 +9,8 @@ import {
   operand,
   type Plan,
 } from '../../runtime/wasm/plan';
+import type { Part } from '../../tensor/outcome';
 import type { Tensor } from '../../tensor/tensor';
-import type { Part } from '../../tensor/work';
 import { compute } from '../compute';
 import type { CacheLayer } from './layer';
 import { type CachedRow, openTokens, type Page, slabsOf } from './layout';

@@ -1,7 +1,7 @@
 /** Keys and values of tokens in pages: what caches keep and ops read where it lies. */
 import type { Values } from '../../runtime/wasm/struct';
+import type { Part, Written } from '../../tensor/outcome';
 import type { Tensor } from '../../tensor/tensor';
-import type { Part, Written } from '../../tensor/work';
 import { type Page as declared, PAGE_ROWS, STORAGE } from './params';
 
 /** How a cache stores rows; i8 has a scale for each row of a head. */

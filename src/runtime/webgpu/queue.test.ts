@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { disguised, strongDevice } from '../../../test/gpu-device';
 import { inOrder } from '../../../test/in-order';
 import { add, createRuntime, DisposedError } from '../../index';
-import type { Work } from '../../tensor/work';
+import type { Outcome } from '../../tensor/outcome';
 import { Device } from './device';
 import { type Dispatch, type Kernel, type Region, variants } from './kernel';
 import { Memory } from './memory';
@@ -178,7 +178,7 @@ describe.runIf(inject('hasGpu'))('a GPU that does not keep up', () => {
     const queue = disguised(gpu.queue, { onSubmittedWorkDone, submit });
     const runtime = await createRuntime({ backend: 'webgpu', webgpu: { device: disguised(gpu, { queue }) } });
     const x = runtime.tensor([1, 2], [2]);
-    const works = Array.from({ length: 500 }, () => add(x, x).writers[0] as Work);
+    const works = Array.from({ length: 500 }, () => add(x, x).writers[0] as Outcome);
     await expect.poll(() => submitted).toBe(64);
     await gpu.queue.onSubmittedWorkDone();
     expect(submitted).toBe(64);
