@@ -3,24 +3,35 @@ import { defineConfig } from 'vitest/config';
 import { CHROMIUM_FOR_KERNELS } from './test/chromium.ts';
 
 const onCpu = { maxWorkers: 2, sequence: { groupOrder: 0 } };
-// A GPU in software takes a core for itself: the two of them, one in a page and one in Node, share the second group.
+// A GPU in software takes a core for itself: one in a page and one in Node, then pages, share the second group.
 const onGpu = { maxWorkers: 1, sequence: { groupOrder: 1 } };
+
+/** They replace modules, which those that share a worker must not. */
+const MOCKING = ['src/bench/pytorch.test.ts', 'src/cli/bench.test.ts', 'src/runtime/wasm/pool.test.ts'];
+const PAGES = ['test/{atlas,bench-browser,browser,firefox}.test.ts'];
 
 /** Each room in Node: the reference, and WebAssembly. */
 const node = {
   extends: true as const,
-  test: { ...onCpu, name: 'node', include: ['src/**/*.test.ts'] },
+  test: { ...onCpu, isolate: false, name: 'node', include: ['src/**/*.test.ts'], exclude: MOCKING },
 };
 
-/** What crosses rooms: the packed package, the command line, browsers, the atlas. */
+/** What crosses rooms: the packed package, the command line, the atlas. */
 const system = {
   extends: true as const,
   test: {
     ...onCpu,
     name: 'system',
-    include: ['test/**/*.test.ts', 'atlas/**/*.test.ts'],
+    include: ['test/**/*.test.ts', 'atlas/{build,site}/**/*.test.ts', ...MOCKING],
+    exclude: PAGES,
     globalSetup: ['test/gpu.ts'],
   },
+};
+
+/** Pages as users have them. */
+const pages = {
+  extends: true as const,
+  test: { ...onGpu, name: 'pages', include: PAGES, globalSetup: ['test/gpu.ts'] },
 };
 
 /** Ops and their gradients on the GPU of a page; these tests import nothing of Node's. */
@@ -66,6 +77,6 @@ export default defineConfig({
     testTimeout: 240_000,
     provide: { seed: Number(process.env.SACCADE_SEED ?? 1), hasGpu: false, onGpu: false, subgroupSizes: [] },
     reporters: ['default', './test/kernel-paths.ts'],
-    projects: [node, system, chromium, gpu],
+    projects: [node, system, chromium, gpu, pages],
   },
 });

@@ -31,10 +31,11 @@ async function watchCompiler(): Promise<Map<string, string[]>> {
   const kernels = new Map<string, string[]>();
   shared.compiledKernels = kernels;
   const name = 'webgpu';
-  const { GPUDevice } =
-    'document' in globalThis
-      ? globalThis
-      : ((await import(/* @vite-ignore */ name)) as { globals: typeof globalThis }).globals;
+  const isPage = 'document' in globalThis;
+  if (!isPage) slowDownPolling();
+  const { GPUDevice } = isPage
+    ? globalThis
+    : ((await import(/* @vite-ignore */ name)) as { globals: typeof globalThis }).globals;
   const { createShaderModule } = GPUDevice.prototype;
   GPUDevice.prototype.createShaderModule = function (descriptor) {
     const { label = '', code } = descriptor;
@@ -43,6 +44,18 @@ async function watchCompiler(): Promise<Map<string, string[]>> {
     return createShaderModule.call(this, descriptor);
   };
   return kernels;
+}
+
+/**
+ * While anything is pending on the GPU, Dawn in Node asks at every turn of the event loop whether it is done, and keeps a
+ * core busy which a GPU in software needs to compile: native functions wait for a millisecond instead.
+ */
+function slowDownPolling(): void {
+  const { setImmediate } = globalThis;
+  const isNative = (callback: () => void) => String(callback).includes('[native code]');
+  const patient = (callback: () => void, ...args: []) =>
+    isNative(callback) ? setTimeout(callback, 1, ...args) : setImmediate(callback, ...args);
+  globalThis.setImmediate = patient as typeof setImmediate;
 }
 
 /** The same for the same text only, as far as some thousands of kernels go. */
