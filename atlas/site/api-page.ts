@@ -1,5 +1,6 @@
 /** The API reference: search over its names. */
 import './page';
+import { keepInAddress, stateOfAddress } from './address';
 import { $, $$ } from './page';
 
 const query = $<HTMLInputElement>('#query');
@@ -23,9 +24,10 @@ if (names) names.open = matchMedia('(min-width: 54rem)').matches;
 $('.find').addEventListener('submit', (event) => event.preventDefault());
 query.addEventListener('input', () => {
   filter();
-  history.replaceState(null, '', query.value ? `#?${new URLSearchParams({ q: query.value })}` : location.pathname);
+  keepInAddress(new URLSearchParams(query.value ? { q: query.value } : {}));
 });
-if (location.hash.startsWith('#?')) {
-  query.value = new URLSearchParams(location.hash.slice(2)).get('q') ?? '';
+const state = stateOfAddress();
+if (state) {
+  query.value = state.get('q') ?? '';
   filter();
 }

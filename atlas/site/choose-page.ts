@@ -1,9 +1,10 @@
 /** Which method for a length, a device and a model: ranked by cost and by what was measured, stored and here. */
 import './page';
 import { formatBytes, formatFlops, formatRatio, formatTime } from '../../src/text/format';
+import { keepInAddress, stateOfAddress } from './address';
 import { type AskOptions, Cancelled, Helper, latest } from './ask';
 import { type MethodTime, timesOf } from './method-time';
-import { $, $$, markBusy } from './page';
+import { $, $$, grouped, markBusy, wholeNumber } from './page';
 import type { Choice, Wish } from './tasks/choose';
 import type { RunProgress } from './tasks/run';
 
@@ -18,21 +19,13 @@ const [measure, stop] = [$<HTMLButtonElement>('[data-measure]'), $<HTMLButtonEle
 /** So that a measurement takes seconds. */
 const MEASURED_TOKENS = 2048;
 const DEVICES = { wasm: 'CPU', webgpu: 'GPU', reference: 'reference' };
-const grouped = (n: number) => n.toLocaleString('en');
 let ranked: Choice[] = [];
 
 function wishOf(): Wish {
-  const whole = (name: string, most: number) => {
-    const { value } = $<HTMLInputElement>(`#${name}`);
-    const number = Number(value);
-    if (!Number.isInteger(number) || number < 1 || number > most)
-      throw new Error(`${name} must be a whole number from 1 to ${grouped(most)}, got ${value || 'nothing'}.`);
-    return number;
-  };
   const is = (name: string) => $<HTMLInputElement>(`#${name}`).checked;
   return {
-    tokens: whole('tokens', 65_536),
-    dimension: whole('dimension', 1024),
+    tokens: wholeNumber('tokens', 65_536),
+    dimension: wholeNumber('dimension', 1024),
     causal: is('causal'),
     training: is('training'),
     grid: is('grid'),
@@ -154,13 +147,9 @@ measure.addEventListener('click', () => {
   });
 });
 
-function remember(): void {
-  history.replaceState(null, '', `#?${new URLSearchParams([...new FormData(form)] as [string, string][])}`);
-}
-
 function restore(): void {
-  if (!location.hash.startsWith('#?')) return;
-  const state = new URLSearchParams(location.hash.slice(2));
+  const state = stateOfAddress();
+  if (!state) return;
   for (const field of $$<HTMLInputElement | HTMLSelectElement>('input, select', form)) {
     if (field instanceof HTMLInputElement && field.type === 'checkbox') field.checked = state.has(field.name);
     else field.value = state.get(field.name) ?? field.value;
@@ -170,7 +159,7 @@ function restore(): void {
 
 form.addEventListener('submit', (event) => event.preventDefault());
 form.addEventListener('input', () => {
-  remember();
+  keepInAddress(new URLSearchParams([...new FormData(form)] as [string, string][]));
   going?.abort();
   choose();
 });

@@ -2,8 +2,8 @@
 import { formatRatio } from '../../src/text/format';
 import { type Helper, latest } from './ask';
 import { LENGTHS } from './constants';
-import { count, draw, grouped, live, type MethodPage, plots } from './live';
-import { $, $$ } from './page';
+import { count, draw, live, type MethodPage, plots } from './live';
+import { $, $$, grouped } from './page';
 import type { Metric } from './plots';
 
 export function startCost({ data, form }: MethodPage, counter: Helper): () => void {

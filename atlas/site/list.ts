@@ -1,4 +1,5 @@
 /** The list of papers: search by words or by meaning, filters, and the loupe over the plate of glyphs. */
+import { keepInAddress, stateOfAddress } from './address';
 import { Helper, latest } from './ask';
 import { $, $$ } from './page';
 import type { Likeness } from './tasks/meaning';
@@ -138,12 +139,12 @@ function remember(): void {
   if (byMeaning.checked) state.set('by', 'meaning');
   for (const name of ['cost', 'training', 'device']) for (const value of chosen(name)) state.append(name, value);
   if (family.value) state.set('family', family.value);
-  history.replaceState(null, '', state.size > 0 ? `#?${state}` : location.pathname + location.search);
+  keepInAddress(state);
 }
 
 function restore(): void {
-  if (!location.hash.startsWith('#?')) return;
-  const state = new URLSearchParams(location.hash.slice(2));
+  const state = stateOfAddress();
+  if (!state) return;
   query.value = state.get('q') ?? '';
   family.value = state.get('family') ?? '';
   if (family.selectedIndex < 0) family.value = '';

@@ -38,7 +38,6 @@ export const count = (setting: Setting) => setting.tokens.reduce((size, extent) 
 /** The head that a field names, or the nearest that there is. */
 export const headOf = ({ value }: HTMLInputElement, { heads }: Setting) =>
   Math.max(0, Math.min(heads - 1, Math.floor(Number(value)) || 0));
-export const grouped = (n: number) => n.toLocaleString('en');
 
 /** Plots come with the first of them. */
 export const plots = () => import('./plots');

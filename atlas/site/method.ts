@@ -5,7 +5,7 @@ import { Helper, latest } from './ask';
 import { commandOf, programOf } from './code';
 import { startCost } from './cost-part';
 import { live, sentence } from './live';
-import { $, $$ } from './page';
+import { $, $$, copies } from './page';
 import { startPicture } from './picture-part';
 import { startReach } from './reach-part';
 import { startRelief } from './relief-part';
@@ -33,18 +33,8 @@ const writeCode = latest(() =>
   }),
 );
 
-for (const button of $$('[data-copy]')) {
-  button.addEventListener('click', async () => {
-    const text = $('code', button.parentElement!).textContent!;
-    button.textContent = await navigator.clipboard.writeText(text).then(
-      () => 'copied',
-      () => 'not allowed',
-    );
-    setTimeout(() => {
-      button.textContent = 'copy';
-    }, 2000);
-  });
-}
+for (const button of $$('[data-copy]'))
+  copies(button, () => $('code', button.parentElement!).textContent, 'not allowed');
 
 startRun(runner, () => form.setting());
 

@@ -53,6 +53,30 @@ function change(): void {
 }
 say();
 
+export const grouped = (n: number) => n.toLocaleString('en');
+
+/** The whole number in a field; throws a sentence for anything else. */
+export function wholeNumber(name: string, most: number): number {
+  const { value } = $<HTMLInputElement>(`#${name}`);
+  const number = Number(value);
+  if (Number.isInteger(number) && number >= 1 && number <= most) return number;
+  throw new Error(`${name} must be a whole number from 1 to ${grouped(most)}, got ${value || 'nothing'}.`);
+}
+
+/** Copies a text when a button is pressed, which says so for two seconds. */
+export function copies(button: HTMLElement, textOf: () => string, refused: string): void {
+  const label = button.textContent;
+  button.addEventListener('click', async () => {
+    button.textContent = await navigator.clipboard.writeText(textOf()).then(
+      () => 'copied',
+      () => refused,
+    );
+    setTimeout(() => {
+      button.textContent = label;
+    }, 2000);
+  });
+}
+
 /** While work goes on the button that began it waits, without losing the focus, and the one that ends it is there. */
 export function markBusy(start: HTMLElement, stop: HTMLElement, isBusy: boolean): void {
   if (!isBusy && document.activeElement === stop) start.focus({ preventScroll: true });

@@ -1,9 +1,9 @@
 /** The picture of a method: which keys its mask shows to each query, or how much a query takes of each value. */
 import { formatPercent, significant } from '../../src/text/format';
 import { type Helper, latest } from './ask';
-import { grouped, headOf, live, type MethodPage } from './live';
+import { headOf, live, type MethodPage } from './live';
 import { type Matrix, MatrixView } from './matrix-view';
-import { $, $$, onTheme } from './page';
+import { $, $$, grouped, onTheme } from './page';
 import { canvasPng, saves } from './save';
 import { inkOf, paintShares, paintWeights, type Scale, type ScaleName, scaleOf } from './scale';
 

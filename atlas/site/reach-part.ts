@@ -1,8 +1,8 @@
 /** What a query reaches, layer by layer: as a plot, and, for sequences, as strips of tokens. */
 import { type Helper, latest } from './ask';
 import { APART, LAYERS } from './constants';
-import { count, draw, grouped, live, type MethodPage, part, plots } from './live';
-import { $, $$, ink, onTheme } from './page';
+import { count, draw, live, type MethodPage, part, plots } from './live';
+import { $, $$, grouped, ink, onTheme } from './page';
 import { canvasPng, saves } from './save';
 
 export function startReach({ data, form }: MethodPage, counter: Helper, query: () => number): () => void {

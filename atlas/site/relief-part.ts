@@ -2,8 +2,8 @@
 import { significant } from '../../src/text/format';
 import { type Helper, latest } from './ask';
 import { APART, LAYERS } from './constants';
-import { count, grouped, headOf, live, type MethodPage, part } from './live';
-import { $, $$, type Colour, ink, onTheme } from './page';
+import { count, headOf, live, type MethodPage, part } from './live';
+import { $, $$, type Colour, grouped, ink, onTheme } from './page';
 import { canvasPng, saves } from './save';
 import type { Setting } from './tasks/setting';
 

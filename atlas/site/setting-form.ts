@@ -1,6 +1,7 @@
 /** The form of sizes and params, the setting that it says, and the link that restores it. */
 import type { PageData } from '../build/method-page';
-import { $, $$ } from './page';
+import { keepInAddress, stateOfAddress } from './address';
+import { $, $$, copies, grouped, wholeNumber } from './page';
 import { REAL_NUMBERS, type RealNumbers } from './problem';
 import type { Setting } from './tasks/setting';
 
@@ -47,34 +48,26 @@ export class SettingForm {
       this.remember();
       onChange();
     });
-    const link = $('[data-link]', this.#form);
-    link.addEventListener('click', async () => {
+    const link = () => {
       this.#remember();
-      link.textContent = await navigator.clipboard.writeText(location.href).then(
-        () => 'copied',
-        () => 'it stands in the address',
-      );
-      setTimeout(() => {
-        link.textContent = 'copy link';
-      }, 2000);
-    });
+      return location.href;
+    };
+    copies($('[data-link]', this.#form), link, 'it is in the address');
   }
 
   /** The setting in the form; throws a sentence if a size is invalid. */
   setting(): Setting {
     const { name, spatial } = this.#data;
-    const tokens = (spatial ? ['rows', 'columns'] : ['tokens']).map((size) => this.#size(size, MOST_TOKENS));
+    const tokens = (spatial ? ['rows', 'columns'] : ['tokens']).map((size) => wholeNumber(size, MOST_TOKENS));
     const count = tokens.reduce((product, extent) => product * extent, 1);
     if (count > MOST_TOKENS)
-      throw new Error(
-        `There may be at most ${MOST_TOKENS.toLocaleString('en')} tokens, got ${count.toLocaleString('en')}.`,
-      );
+      throw new Error(`There may be at most ${grouped(MOST_TOKENS)} tokens, got ${grouped(count)}.`);
     const [numbers, text] = ['numbers', 'text'].map((field) => this.#plain.find((each) => each.name === field)?.value);
     return {
       method: name,
       tokens,
-      heads: this.#size('heads', MOST_HEADS),
-      dimension: this.#size('dimension', MOST_DIMENSION),
+      heads: wholeNumber('heads', MOST_HEADS),
+      dimension: wholeNumber('dimension', MOST_DIMENSION),
       params: this.#params(),
       ...(isReal(numbers) && { numbers, ...(text?.trim() && { text }) }),
     };
@@ -87,15 +80,6 @@ export class SettingForm {
 
   complain(sentence: string): void {
     $('#wrong').textContent = sentence;
-  }
-
-  #size(name: string, most: number): number {
-    const { value } = $<HTMLInputElement>(`#${name}`, this.#form);
-    const number = Number(value);
-    if (Number.isInteger(number) && number >= 1 && number <= most && value !== '') return number;
-    throw new Error(
-      `${name} must be a whole number from 1 to ${most.toLocaleString('en')}, got ${value || 'nothing'}.`,
-    );
   }
 
   #params(): Record<string, unknown> {
@@ -136,13 +120,13 @@ export class SettingForm {
       if (text !== (JSON.stringify(this.#data.params[field.name]) ?? '')) state.set(field.name, text);
     }
     for (const field of this.#shown) if (isChanged(field)) state.append(field.name, field.value);
-    history.replaceState(null, '', state.size > 0 ? `#?${state}` : location.pathname + location.search);
+    keepInAddress(state);
   }
 
   #restore(): void {
-    if (!location.hash.startsWith('#?')) return;
+    const state = stateOfAddress();
+    if (!state) return;
     this.#reset();
-    const state = new URLSearchParams(location.hash.slice(2));
     for (const field of this.#shown) show(field, state.getAll(field.name));
     for (const [name, text] of state) {
       const field = this.#fields.find((each) => each.name === name);

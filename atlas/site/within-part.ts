@@ -1,7 +1,7 @@
 /** How near the weight of queries lies: what reach is for methods without a mask. */
 import { type Helper, latest } from './ask';
-import { draw, grouped, headOf, live, type MethodPage, part, plots } from './live';
-import { $ } from './page';
+import { draw, headOf, live, type MethodPage, part, plots } from './live';
+import { $, grouped } from './page';
 
 export function startWithin({ data, form }: MethodPage, weigher: Helper): () => void {
   if (!part('within')) return () => undefined;

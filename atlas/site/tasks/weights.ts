@@ -2,8 +2,9 @@
  * What each query takes of each value: a method's output for unit values, on the sample's other inputs. Whether it is so is
  * tried on the sample's own values, since some outputs are no sums of values.
  */
-import type { Runtime } from '../../../src/runtime/runtime';
+
 import { createRuntime } from '../../../src/ops/create-runtime';
+import type { Runtime } from '../../../src/runtime/runtime';
 import type { Tensor } from '../../../src/tensor/tensor';
 import { formatBytes, formatPercent, significant } from '../../../src/text/format';
 import type { TaskControl } from '../answer';

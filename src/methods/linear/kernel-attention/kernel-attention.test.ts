@@ -15,7 +15,9 @@ import { sizeOf } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { findMethod } from '../../registry';
 import { kernelAttention } from '.';
-import { drawn, UPDATES } from './settings';
+import { drawn } from './settings';
+
+const UPDATES = ['tokens', 'batch', 'mean', 'sum', 'frozen'] as const;
 
 const random = (shape: readonly number[], seed: number, factor = 1) =>
   hostTensor(

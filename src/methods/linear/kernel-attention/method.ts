@@ -3,18 +3,16 @@
  * memory that keys and values correct and queries read.
  * Sources: Lu et al. 2025, arXiv 2508.01311, equations 4 to 11; defaults of the layer as in the authors' code, CL3AD.
  */
-import * as valibot from 'valibot';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import { linearAttention, MOST_FEATURES } from '../../../ops/linear-attention';
+import { linearAttention } from '../../../ops/linear-attention';
 import type { Control } from '../../../runtime/backend';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { choice, number, seed, whole } from '../../schema';
 import { pairWeights } from '../../weights';
 import { nothing, type Update, updateOf } from './advisor';
 import { featuresOf } from './features';
 import { hostFeatures, reference } from './reference';
-import { checkInputs, drawn, type KernelAttentionParams, LENGTHS, type Named, NORMS, PARTS, UPDATES } from './settings';
+import { checkInputs, drawn, type KernelAttentionParams, type Named, params } from './settings';
 
 /** The sum of a row's weights below which its output has shrunk noticeably. */
 const LEAST_SUM = 0.9;
@@ -33,36 +31,7 @@ export const kernelAttention = defineMethod({
   optional: { advisor: 'b h f e', directions: 'f d' },
   outputs: { out: 'b n h e', advisor: 'b h f e' },
   sometimes: ['advisor'],
-  params: valibot.strictObject({
-    part: choice(PARTS, 'the layer of random features (KAL) or attention with the advisor (KAA)', 'layer'),
-    features: whole('random features of a query or key; else those of directions, if given, or 10', {
-      least: 1,
-      most: MOST_FEATURES,
-    }),
-    norm: choice(
-      NORMS,
-      'features over the largest, as in the code, as in the paper, or, of advisor, of length 1',
-      'maximum',
-    ),
-    lengths: choice(
-      LENGTHS,
-      'of drawn directions: Gaussian, or, as in the code, by the length of another one too',
-      'once',
-    ),
-    seed: seed('of the directions, if not given', 42),
-    epsilon: number('of layer: added to the denominators', { least: 0, preset: 1e-6 }),
-    update: choice(
-      UPDATES,
-      'of advisor: token by token, all from the same state (batch) or by their mean, plain sums, none',
-      'tokens',
-    ),
-    alpha: number('of advisor: it learns 1 + alpha times the values; the code has 0.1', { least: 0, preset: 0.7 }),
-    beta: number('of advisor: share of the error that a token corrects; the code has 0.1', {
-      least: 0,
-      most: 1,
-      preset: 0.7,
-    }),
-  }),
+  params,
   needsTraining: true,
 
   reference(inputs, params, gradOut) {

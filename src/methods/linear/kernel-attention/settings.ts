@@ -1,26 +1,43 @@
-/** What follows from the params of `kernel-attention`, and what inputs they ask for. */
+/** The params of `kernel-attention`, what follows from them, and the inputs they need. */
+import * as valibot from 'valibot';
 import { ParameterError, ShapeError } from '../../../errors';
 import { drawDirections } from '../../../feature-maps/draw';
 import { LARGEST_HEAD } from '../../../ops/gated-delta-rule';
 import { MOST_FEATURES } from '../../../ops/linear-attention';
 import { bindShapes, formatShape, type Shape } from '../../../tensor/shape';
+import { choice, number, seed, whole } from '../../schema';
 
-export const PARTS = ['layer', 'advisor'] as const;
-export const NORMS = ['maximum', 'none', 'unit'] as const;
-export const LENGTHS = ['once', 'twice'] as const;
-export const UPDATES = ['tokens', 'batch', 'mean', 'sum', 'frozen'] as const;
-
-export interface KernelAttentionParams {
-  readonly part: (typeof PARTS)[number];
-  readonly features?: number | undefined;
-  readonly norm: (typeof NORMS)[number];
-  readonly lengths: (typeof LENGTHS)[number];
-  readonly seed: number;
-  readonly epsilon: number;
-  readonly update: (typeof UPDATES)[number];
-  readonly alpha: number;
-  readonly beta: number;
-}
+export const params = valibot.strictObject({
+  part: choice(['layer', 'advisor'], 'the layer of random features (KAL) or attention with the advisor (KAA)', 'layer'),
+  features: whole('random features of a query or key; else those of directions, if given, or 10', {
+    least: 1,
+    most: MOST_FEATURES,
+  }),
+  norm: choice(
+    ['maximum', 'none', 'unit'],
+    'features over the largest, as in the code, as in the paper, or, of advisor, of length 1',
+    'maximum',
+  ),
+  lengths: choice(
+    ['once', 'twice'],
+    'of drawn directions: Gaussian, or, as in the code, by the length of another one too',
+    'once',
+  ),
+  seed: seed('of the directions, if not given', 42),
+  epsilon: number('of layer: added to the denominators', { least: 0, preset: 1e-6 }),
+  update: choice(
+    ['tokens', 'batch', 'mean', 'sum', 'frozen'],
+    'of advisor: token by token, all from the same state (batch) or by their mean, plain sums, none',
+    'tokens',
+  ),
+  alpha: number('of advisor: it learns 1 + alpha times the values; the code has 0.1', { least: 0, preset: 0.7 }),
+  beta: number('of advisor: share of the error that a token corrects; the code has 0.1', {
+    least: 0,
+    most: 1,
+    preset: 0.7,
+  }),
+});
+export type KernelAttentionParams = valibot.InferOutput<typeof params>;
 
 /** As the authors' code has them. */
 const USUAL_FEATURES = 10;

@@ -3,18 +3,16 @@
  * linear attention applies.
  * Source: Choromanski et al. 2020, arXiv 2009.14794.
  */
-import * as valibot from 'valibot';
 import { arcCosine, type FeatureMap, type FeatureOptions, positive } from '../../../feature-maps';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import { linearAttention, MOST_FEATURES } from '../../../ops/linear-attention';
+import { linearAttention } from '../../../ops/linear-attention';
 import { map } from '../../../ops/map/map';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { causal, choice, flag, number, scale, seed, whole } from '../../schema';
 import { linearWeights } from '../../weights';
 import { featuresOf, reference } from './reference';
-import { drawOf, FLOOR, factorsOf, KERNELS, type PerformerParams } from './settings';
+import { drawOf, FLOOR, factorsOf, type PerformerParams, params } from './settings';
 
 export const performer = defineMethod({
   name: 'performer',
@@ -23,25 +21,7 @@ export const performer = defineMethod({
   paper: { title: 'Rethinking Attention with Performers', arxiv: '2009.14794', year: 2020 },
   inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
   outputs: { out: 'b n h e' },
-  params: valibot.strictObject({
-    features: whole(`random features of a query or key; else d ln d, from 1 to ${MOST_FEATURES}`, {
-      least: 1,
-      most: MOST_FEATURES,
-    }),
-    kernel: choice(
-      KERNELS,
-      'softmax estimates exponentials of scores; relu is a kernel of its own, for SEA',
-      'softmax',
-    ),
-    orthogonal: flag('directions at right angles, which vary less', true),
-    seed: seed('of the random directions', 0),
-    causal,
-    epsilon: number('added to the denominators; features of softmax are at most 1 / sqrt(features)', {
-      least: 0,
-      preset: 0,
-    }),
-    scale,
-  }),
+  params,
 
   // Features of softmax are scaled by the longest key of all tokens, which cancels out unless something is added.
   isCausal: ({ causal, kernel, epsilon }) => causal && (kernel === 'relu' || epsilon === 0),

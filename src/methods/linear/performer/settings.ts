@@ -1,19 +1,29 @@
-/** What follows from the params of `performer`. */
+/** The params of `performer`, and what follows from them. */
+import * as valibot from 'valibot';
 import type { RandomFeatureOptions } from '../../../feature-maps';
 import { MOST_FEATURES } from '../../../ops/linear-attention';
+import { causal, choice, flag, number, scale, seed, whole } from '../../schema';
 
-/** What products of features estimate: exp(q . k), or a kernel of its own that is cheaper and less precise. */
-export const KERNELS = ['softmax', 'relu'] as const;
-
-export interface PerformerParams {
-  readonly kernel: (typeof KERNELS)[number];
-  readonly features?: number | undefined;
-  readonly orthogonal: boolean;
-  readonly seed: number;
-  readonly causal: boolean;
-  readonly epsilon: number;
-  readonly scale?: number | undefined;
-}
+export const params = valibot.strictObject({
+  features: whole(`random features of a query or key; else d ln d, from 1 to ${MOST_FEATURES}`, {
+    least: 1,
+    most: MOST_FEATURES,
+  }),
+  kernel: choice(
+    ['softmax', 'relu'],
+    'softmax estimates exponentials of scores; relu is a kernel of its own, for SEA',
+    'softmax',
+  ),
+  orthogonal: flag('directions at right angles, which vary less', true),
+  seed: seed('of the random directions', 0),
+  causal,
+  epsilon: number('added to the denominators; features of softmax are at most 1 / sqrt(features)', {
+    least: 0,
+    preset: 0,
+  }),
+  scale,
+});
+export type PerformerParams = valibot.InferOutput<typeof params>;
 
 /** Added to max(w x, 0) with the kernel `relu`, so that no query sees nothing. */
 export const FLOOR = 1e-3;

@@ -3,7 +3,6 @@
  * instead, and DiagAttention, exact attention within blocks, for the early layers.
  * Sources: Qin et al. 2022, arXiv 2210.10340; the norm and the blocks as in the authors' code, fairseq-evo.
  */
-import * as valibot from 'valibot';
 import { ShapeError } from '../../../errors';
 import { elu, eluPlusOne, type FeatureMap, relu } from '../../../feature-maps';
 import { band } from '../../../masks/band';
@@ -18,11 +17,10 @@ import { hostTensor } from '../../../tensor/host';
 import { bindShapes, formatShape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { causal, choice, number, seed, whole } from '../../schema';
 import { pairWeights } from '../../weights';
 import { encode } from './positions';
 import { features, keysOf, reference } from './reference';
-import { anglesOf, checkPositions, type Phi, POSITIONS, type Rotations, type TransnormerParams } from './settings';
+import { anglesOf, checkPositions, type Phi, params, type Rotations, type TransnormerParams } from './settings';
 
 export const transnormer = defineMethod({
   name: 'transnormer',
@@ -33,20 +31,7 @@ export const transnormer = defineMethod({
   optional: { theta: 't', reflection: 'd' },
   constants: ['reflection'],
   outputs: { out: 'b n h e' },
-  params: valibot.strictObject({
-    attention: choice(['norm', 'diag'], 'NormAttention, for late layers, or DiagAttention, for early ones', 'norm'),
-    causal,
-    phi: choice(['1+elu', 'elu', 'relu', 'identity'], 'of norm: the feature map; T1 has elu, T2 1+elu', '1+elu'),
-    block: whole('of diag: tokens of a block', { least: 1, preset: 64 }),
-    weights: choice(['softmax', 'relu'], 'of diag: T1 has relu, with a norm, T2 softmax, without', 'softmax'),
-    epsilon: number('added to the root mean square of the norm', { least: 0, preset: 1e-8 }),
-    positions: choice(
-      POSITIONS,
-      'lrpe: features of queries and keys are reflected, and rotated by their positions',
-      'none',
-    ),
-    seed: seed('of the reflection, if not given', 0),
-  }),
+  params,
   needsTraining: true,
 
   reference(inputs, params, gradOut) {

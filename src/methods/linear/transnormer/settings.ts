@@ -1,23 +1,28 @@
-/** What follows from the params of `transnormer` for its positions. */
+/** The params of `transnormer`, and what follows from them for its positions. */
+import * as valibot from 'valibot';
 import { ParameterError, ShapeError } from '../../../errors';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { formatShape, type Shape } from '../../../tensor/shape';
+import { causal, choice, number, seed, whole } from '../../schema';
 
-export const POSITIONS = ['none', 'lrpe'] as const;
+export const params = valibot.strictObject({
+  attention: choice(['norm', 'diag'], 'NormAttention, for late layers, or DiagAttention, for early ones', 'norm'),
+  causal,
+  phi: choice(['1+elu', 'elu', 'relu', 'identity'], 'of norm: the feature map; T1 has elu, T2 1+elu', '1+elu'),
+  block: whole('of diag: tokens of a block', { least: 1, preset: 64 }),
+  weights: choice(['softmax', 'relu'], 'of diag: T1 has relu, with a norm, T2 softmax, without', 'softmax'),
+  epsilon: number('added to the root mean square of the norm', { least: 0, preset: 1e-8 }),
+  positions: choice(
+    ['none', 'lrpe'],
+    'lrpe: features of queries and keys are reflected, and rotated by their positions',
+    'none',
+  ),
+  seed: seed('of the reflection, if not given', 0),
+});
+export type TransnormerParams = valibot.InferOutput<typeof params>;
 
-export interface TransnormerParams {
-  readonly attention: 'norm' | 'diag';
-  readonly causal: boolean;
-  readonly phi: Phi;
-  readonly block: number;
-  readonly weights: 'softmax' | 'relu';
-  readonly epsilon: number;
-  readonly positions: (typeof POSITIONS)[number];
-  readonly seed: number;
-}
-
-export type Phi = '1+elu' | 'elu' | 'relu' | 'identity';
+export type Phi = TransnormerParams['phi'];
 
 /** What rows of d channels are rotated by. */
 export interface Positions {

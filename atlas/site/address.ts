@@ -1,0 +1,7 @@
+/** What the address keeps of a page, behind `#?`. */
+export const stateOfAddress = () =>
+  location.hash.startsWith('#?') ? new URLSearchParams(location.hash.slice(2)) : undefined;
+
+export function keepInAddress(state: URLSearchParams): void {
+  history.replaceState(null, '', state.size > 0 ? `#?${state}` : location.pathname + location.search);
+}
