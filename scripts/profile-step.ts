@@ -5,7 +5,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
-import { formatTable } from '../src/text/table.ts';
+import { formatTable, right } from '../src/text/table.ts';
 
 const text = { type: 'string' } as const;
 const options = {
@@ -109,9 +109,7 @@ const cells = rows.map(({ name, ms, calls, rate }) => [
   ms.toFixed(1),
   rate > 0 ? rate.toFixed(0) : '',
 ]);
-const columns = ['op', 'calls', 'ms', 'GF/s'].map(
-  (header, at) => ({ header, align: at === 0 ? 'left' : 'right' }) as const,
-);
+const columns = ['op', ...['calls', 'ms', 'GF/s'].map(right)];
 process.stdout.write(`${formatTable(columns, cells)}\n`);
 
 const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1] as number;

@@ -7,7 +7,7 @@ import { describeMachine, formatMachine, type Machine } from '../machine';
 import { type Summary, summarise } from '../measure/statistics';
 import type { Control } from '../runtime/backend';
 import { formatRatio } from '../text/format';
-import { type Column, formatTable } from '../text/table';
+import { formatTable, right } from '../text/table';
 import { lastLine, reportInChild } from './child';
 import { type BenchOptions, commandWords } from './options';
 import { type BenchReport, type BenchRow, formatProblem } from './report';
@@ -118,15 +118,7 @@ const wordsOf = (command: string) => command.split(' ').slice(1);
 
 /** The report as text: a table, what could not be compared, and which rows are slower or faster. */
 export function formatAgainst({ rows, machine, against }: AgainstReport): string {
-  const columns: Column[] = [
-    { header: 'problem' },
-    { header: 'what' },
-    { header: 'time over theirs', align: 'right' },
-    { header: '±', align: 'right' },
-    { header: 'theirs over itself', align: 'right' },
-    { header: '±', align: 'right' },
-    { header: '' },
-  ];
+  const ratios = ['time over theirs', '±', 'theirs over itself', '±'].map(right);
   const share = (spread: number) => `${(100 * spread).toFixed(1)}%`;
   const cells = rows.map((row) => {
     const figures =
@@ -142,5 +134,5 @@ export function formatAgainst({ rows, machine, against }: AgainstReport): string
     (verdict) => `${rows.filter((row) => row.verdict === verdict).length} ${verdict}`,
   );
   const notes = [...reasons, `against ${against}: ${counted.join(', ')}`, formatMachine(machine)];
-  return [formatTable(columns, cells), '', ...notes].join('\n');
+  return [formatTable(['problem', 'what', ...ratios, ''], cells), '', ...notes].join('\n');
 }

@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
 import { formatMachine } from '../machine';
-import { type Column, formatTable } from '../text/table';
+import { formatTable, right } from '../text/table';
 import { type BenchReport, type BenchRow, formatGoal, formatRejections, INCOMPLETE, MEASURES, reaches } from './report';
 
 /** A report as text: the table, why rows were rejected, how to repeat a row, the machine. */
@@ -20,14 +20,14 @@ export function formatReport(report: BenchReport): string {
 function table({ rows, measures }: BenchReport): string {
   const shown = measures.filter((measure) => measure !== 'error');
   const withGoal = rows.some(({ goal }) => goal);
-  const columns: Column[] = [
-    { header: 'n', align: 'right' },
-    { header: 'd', align: 'right' },
-    { header: 'mask' },
-    { header: 'what' },
-    { header: 'thr.', align: 'right' },
-    ...shown.map((measure) => ({ header: MEASURES[measure].header, align: 'right' }) as const),
-    ...(withGoal ? [{ header: 'goal' }] : []),
+  const columns = [
+    right('n'),
+    right('d'),
+    'mask',
+    'what',
+    right('thr.'),
+    ...shown.map((measure) => right(MEASURES[measure].header)),
+    ...(withGoal ? ['goal'] : []),
   ];
   const cells = rows.map((row, at) => [
     ...problemCells(row, rows[at - 1]),

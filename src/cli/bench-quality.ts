@@ -18,7 +18,7 @@ import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import { htmlPage } from '../report/page';
 import { printable } from '../text/printable';
 import { shellCommand } from '../text/shell';
-import { formatTable } from '../text/table';
+import { formatTable, right } from '../text/table';
 import { failIfAny } from './failures';
 import { lockFolder } from './lock-folder';
 import { METHOD_OR_MODULE, readMethods } from './methods';
@@ -161,9 +161,7 @@ function textOf(report: QualityReport, files: readonly string[]): string {
 }
 
 function tableOf(report: QualityReport): string {
-  const columns = QUALITY_COLUMNS.map(
-    ([header], at) => ({ header, align: at < QUALITY_TEXTS ? 'left' : 'right' }) as const,
-  );
+  const columns = QUALITY_COLUMNS.map(([header], at) => (at < QUALITY_TEXTS ? header : right(header)));
   return formatTable(columns, qualityRows(report));
 }
 

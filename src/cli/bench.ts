@@ -65,7 +65,7 @@ export function benchCommand(
         throw new ParameterError(`suite must be one of ${known.map((suite) => suite.name).join(', ')}, got '${name}'`);
       }
       const rows = known.map((suite) => [suite.name, suite.summary]);
-      process.stdout.write(`${formatTable([{ header: 'suite' }, { header: 'what it answers' }], rows)}\n`);
+      process.stdout.write(`${formatTable(['suite', 'what it answers'], rows)}\n`);
     });
   for (const suite of suites) {
     const sub = command.command(suite.name).description(suite.summary);

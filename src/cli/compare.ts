@@ -24,7 +24,7 @@ import { formatShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { formatPercent, formatRatio, significant } from '../text/format';
 import { printable } from '../text/printable';
-import { type Column, formatTable } from '../text/table';
+import { formatTable, styledLines } from '../text/table';
 import { failIfAny, WITH_FAILURES } from './failures';
 import { METHOD_OR_MODULE, readMethods } from './methods';
 import { backendOption, extents, threadsOption, wholeNumber } from './options';
@@ -205,7 +205,9 @@ function tableOf(rows: readonly Row[], picks: readonly (string | undefined)[] = 
   );
 }
 
-interface TableColumn extends Column {
+interface TableColumn {
+  readonly header: string;
+  readonly align?: 'right';
   cell(row: Row): string;
 }
 
@@ -237,14 +239,6 @@ function cells(row: Row, columns: readonly TableColumn[], picked: boolean): stri
   const texts = [wrap(picked ? `${label} ★` : label, LABEL_WIDTH), ...rest];
   const style = picked ? 'green' : row.baseline ? 'bold' : undefined;
   return texts.map((text) => (style ? styledLines(style, text) : text));
-}
-
-/** Each line by itself, since cells of a table are laid out line by line. */
-function styledLines(style: 'green' | 'bold' | 'red', text: string): string {
-  return text
-    .split('\n')
-    .map((line) => styleText(style, line))
-    .join('\n');
 }
 
 /** Such as 12–97%: the least and the largest of some shares. */

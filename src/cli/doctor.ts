@@ -7,7 +7,7 @@ import { describeMachine, formatMachine, type Machine } from '../machine';
 import { exactAttention } from '../methods/dense/attention';
 import type { RuntimeOptions } from '../ops/create-runtime';
 import type { Runtime } from '../runtime/runtime';
-import { type Column, formatTable } from '../text/table';
+import { formatTable, right } from '../text/table';
 
 /** A way to compute: whether this machine has it, and if so how exact and how fast it is. */
 interface Way {
@@ -115,11 +115,7 @@ function isDefault(way: Way): boolean {
 }
 
 function report({ machine, availableGiB, ways, chosen }: Diagnosis): string {
-  const columns: Column[] = [
-    { header: 'way to compute' },
-    { header: 'error of attention', align: 'right' },
-    { header: 'multiply-add peak', align: 'right' },
-  ];
+  const columns = ['way to compute', right('error of attention'), right('multiply-add peak')];
   const rows = ways.map(({ name, missing, error, peak }) => [
     `${missing === undefined ? styleText('green', '✓') : styleText('red', '✗')} ${name}`,
     error?.toExponential(1) ?? 'missing',

@@ -39,26 +39,14 @@ function lines(listed: readonly Method[]): string {
   ].join('\n');
 }
 
-function describe(method: Method) {
-  const { name, family, summary, paper, inputs, optional, integers, outputs, params } = method;
-  const gradient = method.gradient !== false;
-  return {
-    name,
-    family,
-    summary,
-    paper,
-    inputs,
-    optional,
-    integers,
-    outputs,
-    gradient,
-    params: paramsJsonSchema(params),
-  };
+function describe({ params, gradient, ...method }: Method) {
+  const { name, family, summary, paper, inputs, optional, integers, outputs } = method;
+  const said = { name, family, summary, paper, inputs, optional, integers, outputs };
+  return { ...said, gradient: gradient !== false, params: paramsJsonSchema(params) };
 }
 
 function table(listed: readonly Method[]): string {
-  const columns = ['method', 'paper', 'inputs', 'params'].map((header) => ({ header }));
-  return formatTable(columns, listed.map(row));
+  return formatTable(['method', 'paper', 'inputs', 'params'], listed.map(row));
 }
 
 function row({ name, family, paper, inputs, optional = {}, gradient, params }: Method): string[] {

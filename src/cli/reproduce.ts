@@ -11,7 +11,7 @@ import { type Reproduction, reproductionNotes, reproductionRows, reproductionSet
 import { significant } from '../text/format';
 import { printable } from '../text/printable';
 import { shellCommand } from '../text/shell';
-import { formatTable } from '../text/table';
+import { formatTable, right, styledLines } from '../text/table';
 import { failIfAny, WITH_FAILURES } from './failures';
 import { backendOption, threadsOption } from './options';
 import { withProgress } from './progress';
@@ -59,7 +59,7 @@ async function listExperiments({ json, html }: ReproduceOptions): Promise<void> 
   const rows = await Promise.all(
     withExperiment().map(async (method) => [method.name, (await method.experiment?.())?.experiment.title ?? '']),
   );
-  process.stdout.write(`${formatTable([{ header: 'method' }, { header: 'what is measured' }], rows)}\n`);
+  process.stdout.write(`${formatTable(['method', 'what is measured'], rows)}\n`);
 }
 
 async function reproduce(name: string, { json, html, quick, ...options }: ReproduceOptions): Promise<void> {
@@ -109,7 +109,7 @@ function reportText(report: Reproduction, files: readonly string[]): string {
   return [
     styleText('bold', wrap(`${method}${source}: ${title}`, TEXT_WIDTH)),
     '',
-    formatTable(COLUMNS, reproductionRows(report).map(row)),
+    formatTable([right(''), 'claim', 'measured', 'verdict'], reproductionRows(report).map(row)),
     ...(notes.length > 0 ? ['', ...notes.map((text) => wrap(text, TEXT_WIDTH))] : []),
     ...findings.flatMap(({ series = [] }) =>
       series.flatMap((one) => ['', styleText('bold', one.title), seriesTable(one)]),
@@ -121,13 +121,8 @@ function reportText(report: Reproduction, files: readonly string[]): string {
   ].join('\n');
 }
 
-const COLUMNS = [
-  { header: '', align: 'right' as const },
-  ...['claim', 'measured', 'verdict'].map((header) => ({ header })),
-];
-
 function row([number, claim, source, measured, verdict]: ReturnType<typeof reproductionRows>[number]): string[] {
-  const cited = `${wrap(claim, CLAIM_WIDTH)}\n${dimLines(wrap(source, CLAIM_WIDTH))}`;
+  const cited = `${wrap(claim, CLAIM_WIDTH)}\n${styledLines('dim', wrap(source, CLAIM_WIDTH))}`;
   return [number, cited, wrap(measured, MEASURED_WIDTH), coloured(verdict)];
 }
 
@@ -135,16 +130,8 @@ function coloured(verdict: Verdict): string {
   return styleText(COLOURS[verdict], verdict);
 }
 
-/** Each line by itself, since cells of a table are laid out line by line. */
-function dimLines(text: string): string {
-  return text
-    .split('\n')
-    .map((line) => styleText('dim', line))
-    .join('\n');
-}
-
 function seriesTable({ x, lines }: Series): string {
-  const columns = [x.label, ...lines.map(({ label }) => label)].map((header) => ({ header, align: 'right' as const }));
+  const columns = [x.label, ...lines.map(({ label }) => label)].map(right);
   const rows = x.values.map((value, at) => [
     typeof value === 'number' ? figure(value) : value,
     ...lines.map(({ values }) => (values[at] == null ? '' : figure(values[at]))),

@@ -4,7 +4,7 @@ import type { GnaSimulation } from '../simulate/gna';
 import type { PublishedComparison } from '../simulate/published';
 import { sizeOf } from '../tensor/shape';
 import { formatPercent, formatRatio, significant } from '../text/format';
-import { type Column, formatTable } from '../text/table';
+import { formatTable, right } from '../text/table';
 
 /** What the command prints as JSON. */
 export interface GnaReport extends GnaBounds {
@@ -41,20 +41,10 @@ export function gnaText(report: GnaReport): string {
 }
 
 export function publishedText(rows: readonly PublishedComparison[]): string {
-  const headers = ['model', 'window', 'stride'];
-  const figures = [
-    'tiles',
-    'visited',
-    'bound',
-    'end to end',
-    'published',
-    'measured',
-    'some steps',
-    'published',
-    'measured',
-  ];
+  const all = ['tiles', 'visited', 'bound', 'end to end', 'published', 'measured'];
+  const some = ['some steps', 'published', 'measured'];
   const table = formatTable(
-    [...headers.map((header) => ({ header })), ...figures.map(figure)],
+    ['model', 'window', 'stride', ...[...all, ...some].map(right)],
     rows.map((row) => [
       row.model,
       joined(row.window),
@@ -87,10 +77,9 @@ function notesOf(row: PublishedComparison): string[] {
 function axisTable({ grid, window, stride, dilation, causal, keyTile, ...counts }: GnaReport): string {
   const { tilesPerAxis, meanTilesPerAxis } = counts;
   const isFlat = keyTile.length < grid.length;
+  const counted = isFlat ? [] : ['key tiles visited', 'mean'];
   return formatTable(
-    ['axis', 'tokens', 'window', 'stride', 'dilation', 'causal', ...(isFlat ? [] : ['key tiles visited', 'mean'])].map(
-      figure,
-    ),
+    ['axis', 'tokens', 'window', 'stride', 'dilation', 'causal', ...counted].map(right),
     grid.map((length, at) => {
       const cells = [at, length, window[at], stride[at], dilation[at], causal[at] ? 'yes' : 'no'].map(String);
       const total = Math.ceil(length / (keyTile[at] as number));
@@ -108,10 +97,7 @@ function boundTable(report: GnaReport): string {
     ['mean over query tiles', `${significant(meanVisited)} of ${total}`, report.meanSpeedup, report.meanEndToEnd],
     ['multiplications', '', report.flopSpeedup, report.flopEndToEnd],
   ];
-  const columns = [
-    { header: 'bound by' },
-    ...['key tiles', 'attention', ...endToEndHeader(attentionShare)].map(figure),
-  ];
+  const columns = ['bound by', ...['key tiles', 'attention', ...endToEndHeader(attentionShare)].map(right)];
   return formatTable(
     columns,
     rows.map(([name, tiles, ...speedups]) => [name, tiles, ...speedups.map(formatRatio)].slice(0, columns.length)),
@@ -121,11 +107,7 @@ function boundTable(report: GnaReport): string {
 function simulationTable(simulations: readonly GnaBounds[], attentionShare: number): string {
   const headers = ['tiles', 'visited', 'computed', 'worst tile', 'mean', ...endToEndHeader(attentionShare)];
   return formatTable(
-    [
-      ...['stride', 'query tile', 'key tile'].map((header) => ({ header })),
-      ...headers.map(figure),
-      { header: 'block-sparse' },
-    ],
+    ['stride', 'query tile', 'key tile', ...headers.map(right), 'block-sparse'],
     simulations.map((each) => [
       joined(each.stride),
       joined(each.queryTile),
@@ -144,10 +126,6 @@ function simulationTable(simulations: readonly GnaBounds[], attentionShare: numb
 /** Where attention is the whole run, its speed-up is that of the run. */
 function endToEndHeader(attentionShare: number): string[] {
   return attentionShare === 1 ? [] : [`end to end, ${formatPercent(attentionShare)} attention`];
-}
-
-function figure(header: string): Column {
-  return { header, align: 'right' };
 }
 
 function titled(title: string, text: string): string {

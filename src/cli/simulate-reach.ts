@@ -12,7 +12,7 @@ import {
   type ReachParams,
 } from '../simulate/reach-masks';
 import { formatPercent } from '../text/format';
-import { formatTable } from '../text/table';
+import { formatTable, right } from '../text/table';
 import { maskOf, problemOf } from './mask';
 import { extents, paramsOption, wholeNumber } from './options';
 
@@ -142,7 +142,7 @@ function reachText({ mask, name, size, reach, expected, ...settings }: ReachRepo
   const title = `${styleText('bold', mask)}: ${[...(name ? [name] : []), `size ${size}`, ...given].join(', ')}`;
   const headers = ['layer', 'reached', ...(expected ? ['expected'] : []), 'share'];
   const table = formatTable(
-    [...headers.map((header) => ({ header, align: 'right' as const })), { header: '' }],
+    [...headers.map(right), ''],
     reach.map((count, at) => [
       String(at + 1),
       String(count),

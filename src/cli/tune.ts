@@ -7,7 +7,7 @@ import { UnsupportedError } from '../errors';
 import { readTunedText, tunedPath, withTuned } from '../ops/sizes/tuned-file';
 import { formatRatio, formatTime } from '../text/format';
 import { printable } from '../text/printable';
-import { type Column, formatTable } from '../text/table';
+import { formatTable, right } from '../text/table';
 import { type TunedCandidate, tuneWebGpu } from '../tune/index';
 import { withProgress } from './progress';
 import { checkWritable, say, writeFileAtomic } from './write-file';
@@ -58,13 +58,7 @@ function present(path: string): string {
 }
 
 function tableOf(candidates: readonly TunedCandidate[]): string {
-  const columns: Column[] = [
-    { header: 'entry' },
-    { header: 'sizes' },
-    { header: 'time', align: 'right' },
-    { header: "by the table's", align: 'right' },
-    { header: 'verdict' },
-  ];
+  const columns = ['entry', 'sizes', right('time'), right("by the table's"), 'verdict'];
   const rows = candidates.map(({ entry, label, isTable, ms, ratio, verdict, reason }) => [
     entry,
     `${label}${isTable ? ' (table)' : ''}`,

@@ -10,7 +10,7 @@ import {
   reaches,
 } from '../bench/report';
 import { formatMachine } from '../machine';
-import { type Child, element, fitted, section } from './dom';
+import { type Child, element, fitted, list, paragraph, section, warning } from './dom';
 import { ratesPlot } from './rates-plot';
 import { type SortableColumn, sortableTable } from './sortable-table';
 
@@ -26,26 +26,17 @@ export function benchView({
   notes = [],
 }: BenchReport): readonly Child[] {
   const rejections = formatRejections(rows);
+  const plot = fitted((width) => ratesPlot(rows, width));
   const ways = new Map(rows.flatMap(({ label, how }) => (how === undefined ? [] : [[label, `${label}: ${how}`]])));
   const meanings = measures.map((measure) => `${MEASURES[measure].header}: ${meaning(measure, ratio)}`);
   return [
-    ...(complete ? [] : [element('p', {}, element('strong', {}, INCOMPLETE))]),
-    ...notes.map((note) => element('p', {}, element('strong', {}, note))),
-    element('p', { class: 'muted' }, `${formatMachine(machine)}. ${runtime.join('; ')}.`),
-    element(
-      'p',
-      {},
+    ...[...(complete ? [] : [INCOMPLETE]), ...notes].map(warning),
+    paragraph(`${formatMachine(machine)}. ${runtime.join('; ')}.`, 'muted'),
+    paragraph(
       `${summary[0]?.toUpperCase()}${summary.slice(1)}. Every result agrees with the float64 reference, else the row says what is wrong instead of a speed.`,
     ),
     element('p', {}, 'Measured by ', element('code', {}, command)),
-    ...(hasLengths(rows)
-      ? [
-          section(
-            'Speed by length',
-            fitted((width) => ratesPlot(rows, width)),
-          ),
-        ]
-      : []),
+    ...(hasLengths(rows) ? [section('Speed by length', plot)] : []),
     section('Rows', sortableTable('Rows of a problem were measured in turns', columnsOf(measures, ratio, rows), rows)),
     ...(rejections.length > 0 ? [section('Not measured', list(rejections))] : []),
     ...(ways.size > 0 ? [section('What the others compute with', list([...ways.values()]))] : []),
@@ -67,11 +58,8 @@ function columnsOf(
   ratio: string | undefined,
   rows: readonly BenchRow[],
 ): SortableColumn<BenchRow>[] {
-  const goal: SortableColumn<BenchRow> = {
-    header: 'goal',
-    value: (row) => row.goal && `${reaches(row, row.goal) ? '✓' : '✗'} ${formatGoal(row.goal)}`,
-    cell: (row) => (row.goal ? `${reaches(row, row.goal) ? '✓' : '✗'} ${formatGoal(row.goal)}` : ''),
-  };
+  const goalOf = (row: BenchRow) => row.goal && `${reaches(row, row.goal) ? '✓' : '✗'} ${formatGoal(row.goal)}`;
+  const goal: SortableColumn<BenchRow> = { header: 'goal', value: goalOf, cell: (row) => goalOf(row) ?? '' };
   return [
     { header: 'n', value: (row) => row.n },
     { header: 'd', value: (row) => row.d },
@@ -107,8 +95,4 @@ function measureColumn(measure: MeasureName, help: string, first: boolean): Sort
 
 function meaning(measure: MeasureName, ratio: string | undefined): string {
   return measure === 'ratio' && ratio !== undefined ? ratio : MEASURES[measure].help;
-}
-
-function list(items: readonly string[]): HTMLElement {
-  return element('ul', {}, ...items.map((item) => element('li', {}, item)));
 }

@@ -1,6 +1,5 @@
 /** What `saccade compare` shows in the browser. */
 
-import type { Use } from '../compare/comparison';
 import {
   type ComparisonReport,
   type Glances,
@@ -9,6 +8,7 @@ import {
   needsTraining,
   type Row,
   type RowWithError,
+  type Use,
 } from '../compare/comparison';
 import { formatMachine } from '../machine';
 import {
@@ -22,7 +22,7 @@ import {
 } from '../text/format';
 import { attentionMaps } from './attention-maps';
 import type { ComparisonPage, Photograph } from './comparison-page';
-import { type Child, element, fitted, section } from './dom';
+import { type Child, element, fitted, paragraph, section, warning } from './dom';
 import { glancePictures } from './glance-pictures';
 import { heatTable } from './heat-table';
 import { leftOutNote, trainingNote, warningsOf } from './notes';
@@ -34,11 +34,11 @@ export function compareView({ report, pictures, photograph }: ComparisonPage): r
   const variants = rows.filter(hasError).filter((row) => !row.baseline);
   const notes = [trainingNote(report), leftOutNote(report)].filter((note) => note !== undefined);
   return [
-    element('p', {}, input),
-    element('p', { class: 'muted' }, `${formatMachine(machine)}; ${runtime.join('; ')}.`),
+    paragraph(input),
+    paragraph(`${formatMachine(machine)}; ${runtime.join('; ')}.`, 'muted'),
     element('p', { class: 'verdict' }, recommendation.text),
     ...recommendation.uses.map(howToUse),
-    element('p', { class: 'muted' }, `The rule: ${recommendation.rule}.`),
+    paragraph(`The rule: ${recommendation.rule}.`, 'muted'),
     ...(variants.length > 0 ? [tradeOff(report)] : []),
     section(
       'What each variant costs and loses',
@@ -49,14 +49,14 @@ export function compareView({ report, pictures, photograph }: ComparisonPage): r
         rowClass(report),
         ({ failed }) => (failed === undefined ? undefined : `failed: ${failed}`),
       ),
-      ...notes.map((note) => element('p', {}, note)),
-      ...warningsOf(report).map((warning) => element('p', {}, element('strong', {}, warning))),
+      ...notes.map((note) => paragraph(note)),
+      ...warningsOf(report).map(warning),
     ),
     ...(variants.length > 0 ? [headTables(variants)] : []),
     ...(glances && grid ? [whereTokensLook(glances, grid as [number, number], photograph)] : []),
     section(
       grid ? 'Where each head looks, row after row of the grid' : 'Where each head looks',
-      element('p', { class: 'muted' }, `Exact, full attention: queries downwards, keys to the right. ${mapsKey(maps)}`),
+      paragraph(`Exact, full attention: queries downwards, keys to the right. ${mapsKey(maps)}`, 'muted'),
       ...attentionMaps(maps),
     ),
     section(
@@ -135,10 +135,9 @@ function whereTokensLook(
 ): HTMLElement {
   return section(
     'Where tokens of the picture look',
-    element(
-      'p',
-      { class: 'muted' },
+    paragraph(
       `Exact, full attention of ${glances.tokens.length} tokens, each with a map of the whole grid in which a ring marks its own place. Each map is as bright as its own largest share.`,
+      'muted',
     ),
     ...glancePictures(glances, grid, photograph),
   );
@@ -150,11 +149,21 @@ function mapsKey({ queriesPerBin }: ComparisonReport['maps']): string {
 }
 
 function masksKey({ extents: { n, m } }: ComparisonReport): HTMLElement {
-  return element(
-    'p',
-    { class: 'muted' },
-    `Which of the ${m} keys (to the right) each of the ${n} queries (downwards) sees.`,
-  );
+  return paragraph(`Which of the ${m} keys (to the right) each of the ${n} queries (downwards) sees.`, 'muted');
+}
+
+/** A column of numbers; – where a row has none. */
+function figures(
+  header: string,
+  help: string,
+  value: (row: Row) => number | undefined,
+  format: (value: number) => string = formatPercent,
+): SortableColumn<Row> {
+  const cell = (row: Row) => {
+    const found = value(row);
+    return found === undefined ? '–' : format(found);
+  };
+  return { header, help, value, cell };
 }
 
 const columns: readonly SortableColumn<Row>[] = [
@@ -172,60 +181,25 @@ const columns: readonly SortableColumn<Row>[] = [
           )
         : '–',
   },
-  {
-    header: 'Speed-up',
-    help: 'Over exact full or exact causal attention',
-    value: (row) => row.speedup,
-    cell: (row) => (row.speedup === undefined ? '–' : formatRatio(row.speedup)),
-  },
-  {
-    header: 'Error',
-    help: 'Relative L2 distance of the output from the exact one',
-    value: (row) => row.error?.relativeL2,
-    cell: (row) => (row.error ? formatPercent(row.error.relativeL2) : '–'),
-  },
-  {
-    header: 'Cosine',
-    help: 'Of the output and the exact one',
-    value: (row) => row.error?.cosine,
-    cell: (row) => row.error?.cosine.toFixed(4) ?? '–',
-  },
-  {
-    header: 'Kept',
-    help: 'Attention mass on the keys kept: mean over heads and queries',
-    value: (row) => row.mass?.mean,
-    cell: (row) => (row.mass ? formatPercent(row.mass.mean) : '–'),
-  },
-  {
-    header: 'Least kept',
-    help: 'The same, of the query that loses most',
-    value: (row) => row.mass?.min,
-    cell: (row) => (row.mass ? formatPercent(row.mass.min) : '–'),
-  },
-  {
-    header: 'Entropy',
-    help: 'How the attention of exact attention, and of methods that need training, spreads, in bits: 0 is all on one key; mean over heads and a few queries',
-    value: (row) => row.entropy?.mean,
-    cell: (row) => (row.entropy ? significant(row.entropy.mean) : '–'),
-  },
-  {
-    header: 'Visited',
-    help: 'Share of the query-key pairs that are computed',
-    value: (row) => row.visited,
-    cell: (row) => (row.visited === undefined ? '–' : formatPercent(row.visited)),
-  },
-  {
-    header: 'Work',
-    help: 'Multiplications and additions of one call',
-    value: (row) => row.flops,
-    cell: (row) => (row.flops === undefined ? '–' : formatFlops(row.flops)),
-  },
-  {
-    header: 'Memory',
-    help: 'Results and working memory of one call',
-    value: (row) => row.memory,
-    cell: (row) => (row.memory === undefined ? '–' : formatBytes(row.memory)),
-  },
+  figures('Speed-up', 'Over exact full or exact causal attention', (row) => row.speedup, formatRatio),
+  figures('Error', 'Relative L2 distance of the output from the exact one', (row) => row.error?.relativeL2),
+  figures(
+    'Cosine',
+    'Of the output and the exact one',
+    (row) => row.error?.cosine,
+    (value) => value.toFixed(4),
+  ),
+  figures('Kept', 'Attention mass on the keys kept: mean over heads and queries', (row) => row.mass?.mean),
+  figures('Least kept', 'The same, of the query that loses most', (row) => row.mass?.min),
+  figures(
+    'Entropy',
+    'How the attention of exact attention, and of methods that need training, spreads, in bits: 0 is all on one key; mean over heads and a few queries',
+    (row) => row.entropy?.mean,
+    significant,
+  ),
+  figures('Visited', 'Share of the query-key pairs that are computed', (row) => row.visited),
+  figures('Work', 'Multiplications and additions of one call', (row) => row.flops, formatFlops),
+  figures('Memory', 'Results and working memory of one call', (row) => row.memory, formatBytes),
 ];
 
 function picture([label, svg]: [string, string]): HTMLElement {
@@ -249,14 +223,10 @@ function explanation({ rows }: ComparisonReport): Child[] {
       ? 'Times are of one call each.'
       : `Times are medians of ${fewest === most ? '' : `${fewest} to `}${most} repeats that alternate between the variants.`;
   return [
-    element(
-      'p',
-      {},
+    paragraph(
       `Before anything was timed, the result of every mask was checked against plain loops in float64 on a few queries${trained}: the largest difference was ${significant(worst)} of the largest value.${failed}`,
     ),
-    element(
-      'p',
-      {},
+    paragraph(
       `${times} Memory is the most that one call held beside its inputs. Attention kept is the exact softmax probability, under the baseline, of the keys that a mask keeps. Error is the Euclidean distance from the output of exact attention (full or causal, as the variant is) over that output's norm.`,
     ),
   ];

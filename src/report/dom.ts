@@ -16,6 +16,15 @@ export function element<Tag extends keyof HTMLElementTagNameMap>(
   return node;
 }
 
+/** A paragraph of text; `muted` where it is of less weight. */
+export const paragraph = (text: Child, muted?: 'muted'): HTMLElement => element('p', { class: muted }, text);
+
+/** A paragraph that stands out. */
+export const warning = (text: string): HTMLElement => paragraph(element('strong', {}, text));
+
+export const list = (items: readonly string[]): HTMLElement =>
+  element('ul', {}, ...items.map((item) => element('li', {}, item)));
+
 /** A titled part of the page. */
 export function section(title: string, ...children: readonly Child[]): HTMLElement {
   return element('section', {}, element('h2', {}, title), ...children);

@@ -9,7 +9,7 @@ import {
 } from '../bench/quality/report';
 import { INCOMPLETE } from '../bench/report';
 import { formatMachine } from '../machine';
-import { type Child, element, scrollingTable, section } from './dom';
+import { type Child, element, list, paragraph, scrollingTable, section, warning } from './dom';
 import { findingsFigure } from './findings-figure';
 
 export function qualityView(report: QualityReport): readonly Child[] {
@@ -22,11 +22,10 @@ export function qualityView(report: QualityReport): readonly Child[] {
     element('tr', {}, ...cells.map((cell, at) => element('td', { class: kind(at) }, cell))),
   );
   const failures = qualityFailures(report);
-  const list = (items: readonly string[]) => element('ul', {}, ...items.map((item) => element('li', {}, item)));
   return [
-    ...(complete ? [] : [element('p', {}, element('strong', {}, INCOMPLETE))]),
-    element('p', { class: 'muted' }, `${formatMachine(machine)}. ${runtime.join('; ')}.`),
-    element('p', {}, setting),
+    ...(complete ? [] : [warning(INCOMPLETE)]),
+    paragraph(`${formatMachine(machine)}. ${runtime.join('; ')}.`, 'muted'),
+    paragraph(setting),
     element('p', {}, 'Measured by ', element('code', {}, command)),
     section('What models learned', scrollingTable('Accuracy by task and method', element('tr', {}, ...header), rows)),
     ...(failures.length > 0 ? [section('Failed', list(failures))] : []),

@@ -1,5 +1,5 @@
 /** What `saccade reproduce` shows in the browser. */
-import { type Child, element, scrollingTable, section } from './dom';
+import { type Child, element, paragraph, scrollingTable, section } from './dom';
 import { findingsFigure } from './findings-figure';
 import { type Reproduction, reproductionNotes, reproductionRows, reproductionSetting } from './reproduction';
 
@@ -10,11 +10,11 @@ export function reproduceView(report: Reproduction): readonly Child[] {
   const cells = (tag: 'th' | 'td', texts: readonly string[]) => texts.map((text) => element(tag, {}, text));
   const header = element('tr', {}, ...cells('th', HEADERS));
   const rows = reproductionRows(report).map((row) => element('tr', {}, ...cells('td', row)));
-  const notes = reproductionNotes(report).map((note) => element('p', {}, note));
+  const notes = reproductionNotes(report).map((note) => paragraph(note));
   const series = findings.flatMap((finding) => finding.series ?? []);
   return [
-    element('p', {}, `${title}.`),
-    element('p', { class: 'muted' }, reproductionSetting(report)),
+    paragraph(`${title}.`),
+    paragraph(reproductionSetting(report), 'muted'),
     element('p', {}, 'Measured by ', element('code', {}, command)),
     section('Claims and measurements', scrollingTable('A verdict follows from the figures', header, rows), ...notes),
     ...(series.length > 0 ? [section('Figures', findingsFigure(series))] : []),

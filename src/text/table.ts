@@ -1,11 +1,11 @@
 /** Plain text tables for the terminal. */
 import { stripVTControlCharacters, styleText } from 'node:util';
 
-export interface Column {
-  readonly header: string;
-  /** Default: left. */
-  readonly align?: 'left' | 'right';
-}
+/** A header, over text that is aligned to the left unless it says otherwise. */
+export type Column = string | { readonly header: string; readonly align?: 'left' | 'right' };
+
+/** A column that is aligned to the right, as numbers are. */
+export const right = (header: string): Column => ({ header, align: 'right' });
 
 const GAP = '  ';
 
@@ -13,7 +13,8 @@ const GAP = '  ';
  * Rows under a header, columns as wide as their widest cell. A cell may hold several lines and ANSI colours, which
  * take no width. Where a row has fewer cells than there are columns, its last one reaches over the rest. Ends without a newline.
  */
-export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+export function formatTable(given: readonly Column[], rows: readonly (readonly string[])[]): string {
+  const columns = given.map((column) => (typeof column === 'string' ? { header: column } : column));
   const table = rows.map((row) => row.map((cell) => cell.split('\n')));
   const reaches = (row: readonly unknown[], at: number) => at === row.length - 1 && row.length < columns.length;
   const widths = columns.map(({ header }, at) =>
@@ -21,7 +22,7 @@ export function formatTable(columns: readonly Column[], rows: readonly (readonly
   );
   const line = (cells: readonly string[]) =>
     cells
-      .map((cell, at) => (reaches(cells, at) ? cell : pad(cell, widths[at] as number, columns[at]?.align)))
+      .map((cell, at) => (reaches(cells, at) ? cell : pad(cell, widths[at] as number, columns[at]?.align === 'right')))
       .join(GAP)
       .trimEnd();
   const body = table.flatMap((row) => {
@@ -38,7 +39,15 @@ export function widthOf(text: string): number {
   return [...stripVTControlCharacters(text)].length;
 }
 
-function pad(text: string, length: number, align: Column['align']): string {
+function pad(text: string, length: number, isRight: boolean): string {
   const space = ' '.repeat(length - widthOf(text));
-  return align === 'right' ? space + text : text + space;
+  return isRight ? space + text : text + space;
+}
+
+/** The text of a cell in a style: each line by itself, since tables are laid out line by line. */
+export function styledLines(style: Parameters<typeof styleText>[0], text: string): string {
+  return text
+    .split('\n')
+    .map((line) => styleText(style, line))
+    .join('\n');
 }
