@@ -2,6 +2,8 @@ import type { KnipConfig } from 'knip';
 import { KERNELS } from './scripts/kernels.ts';
 
 export default {
+  // What only tests look for by its kind.
+  tags: ['-internal'],
   workspaces: {
     '.': {
       entry: [

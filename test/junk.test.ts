@@ -1,4 +1,6 @@
 /** Every public function with junk in each argument and option: an error that names it, or one of the acceptances below. */
+import { globSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import * as adapters from '../src/adapters';
 import * as featureMaps from '../src/feature-maps';
@@ -13,12 +15,13 @@ import * as scores from '../src/scores';
 import * as simulate from '../src/simulate';
 import * as train from '../src/train';
 import { writeCheckpoint } from '../src/train/checkpoint';
-import { type Entry, junkOf, type Slot, type Slots, sweep } from './junk';
+import { EMPTY_OBJECTS, type Entry, junkOf, type Slot, type Slots, sweep } from './junk';
+import { entriesOfOps } from './junk-of-ops';
 
 const runtime = await saccade.createRuntime({ backend: 'reference' });
 const other = await saccade.createRuntime({ backend: 'reference' });
 const shared = new Set<unknown>([runtime, other]);
-const keep = (tensor: Tensor) => {
+const keep = <T extends Tensor>(tensor: T) => {
   shared.add(tensor);
   return tensor;
 };
@@ -35,8 +38,11 @@ afterAll(() => {
 });
 
 // Kinds of arguments, and which junk is as good as any of them.
-const EMPTY_OBJECTS = ['object', 'object without prototype', 'instance', 'proxy', 'object like a tensor'];
-const leaf = (value: unknown, ...takes: string[]): Slot => ({ make: () => value, takes });
+const leaf = (value: unknown, ...takes: string[]): Slot => ({
+  make: () => value,
+  // What takes any fraction takes these too.
+  takes: takes.includes('1.5') ? [...takes, '0.5', '2 ** 53'] : takes,
+});
 const maybe = (slot: Slot): Slot => ({ ...slot, takes: [...slot.takes, 'undefined'] });
 const notGiven = (slot: Slot): Slot => ({ ...maybe(slot), given: false });
 const called = (name: string, slot: Slot): Slot => ({ ...slot, called: name });
@@ -84,7 +90,10 @@ const extent: Slots = { b: whole(1), n: few(3), m: few(3), h: few(1), g: leaf(1)
 
 // biome-ignore lint/suspicious/noExplicitAny: the table calls functions of every signature.
 type Any = any;
-const entries: Record<string, Entry> = {};
+const rooms: Readonly<Record<string, unknown>>[] = await Promise.all(
+  globSync('src/ops/*/{index,core}.ts').map((file) => import(join(process.cwd(), file))),
+);
+const entries: Record<string, Entry> = { ...entriesOfOps(rooms, runtime, control, keep) };
 const entry = (name: string, args: Slots, call: (...args: Any[]) => unknown) => {
   entries[name] = { args, call };
 };
@@ -161,20 +170,10 @@ const sdpaOptions: Slots = {
 };
 entry('sdpa', { ...qkv, options: object(sdpaOptions) }, saccade.sdpa);
 const statistics: Slots = { mean: leaf(filled(1, 2)), variance: leaf(filled(1, 2)) };
-const norm = options({ statistics: maybe(object(statistics)), epsilon: maybe(atLeast0(1)), ...control });
-const xgb: Slots = { x: tensor(3, 2), gain: tensor(2), bias: tensor(2) };
-entry('batchNorm', { ...xgb, options: norm }, saccade.batchNorm);
-const layer: Slots = { gain: maybe(tensor(2)), bias: maybe(tensor(2)), epsilon: maybe(atLeast0(1)), ...result(3, 2) };
-entry('layerNorm', { x: lone(3, 2), options: options(layer) }, saccade.layerNorm);
-entry('groupNorm', { x: lone(3, 2), groups: leaf(2), options: options(layer) }, saccade.groupNorm);
-const rms: Slots = { epsilon: maybe(atLeast0(1)), offset: maybe(atLeast0(1)), ...result(3, 2) };
-entry('rmsNorm', { x: lone(3, 2), options: options({ gain: maybe(tensor(2)), ...rms }) }, saccade.rmsNorm);
-entry('rmsNormBackward', { x: tensor(3, 2), gradOut: tensor(3, 2), options: options(rms) }, saccade.rmsNormBackward);
-entry(
-  'cumulativeSum',
-  { x: lone(3, 2), options: options({ reverse: maybe(boolean()), ...result(3, 2) }) },
-  saccade.cumulativeSum,
-);
+const _norm = options({ statistics: maybe(object(statistics)), epsilon: maybe(atLeast0(1)), ...control });
+const _xgb: Slots = { x: tensor(3, 2), gain: tensor(2), bias: tensor(2) };
+const _layer: Slots = { gain: maybe(tensor(2)), bias: maybe(tensor(2)), epsilon: maybe(atLeast0(1)), ...result(3, 2) };
+const _rms: Slots = { epsilon: maybe(atLeast0(1)), offset: maybe(atLeast0(1)), ...result(3, 2) };
 const scaling: Slots = {
   type: choice('yarn'),
   factor: above0(2),
@@ -274,7 +273,7 @@ entry(
 const loss: Slots = {
   reduction: maybe(choice('none')),
   ignore: maybe(integer(1)),
-  smoothing: maybe(leaf(0.5, '0')),
+  smoothing: maybe(leaf(0.5, '0', '0.5')),
   ...control,
 };
 const targets = leaf(keep(runtime.tensor([0, 1, 1], [3], 'i32')));
@@ -319,25 +318,6 @@ entry(
   saccade.map,
 );
 const picture = [1, 3, 3, 2];
-entry(
-  'depthwiseConv',
-  {
-    x: tensor(...picture),
-    weight: tensor(3, 3, 2),
-    options: options({ dilation: maybe(few(1)), bias: maybe(tensor(2)), ...result(...picture) }),
-  },
-  saccade.depthwiseConv,
-);
-entry(
-  'depthwiseConvBackward',
-  {
-    x: tensor(...picture),
-    weight: tensor(3, 3, 2),
-    gradOut: tensor(...picture),
-    options: options({ dilation: maybe(few(1)), ...control }),
-  },
-  saccade.depthwiseConvBackward,
-);
 const { relu, tanh, exp, sigmoid, silu, elu, eluPlusOne, step, sin, cos, gelu, reciprocal, rsqrt } = saccade;
 const unary = { relu, tanh, exp, sigmoid, silu, elu, eluPlusOne, step, sin, cos, gelu, reciprocal, rsqrt };
 for (const [name, call] of Object.entries(unary)) entry(name, { x: lone(3), options: options(result(3)) }, call);
@@ -345,11 +325,6 @@ entry('power', { x: lone(3), exponent: few(2), options: options(result(3)) }, sa
 const { add, subtract, multiply } = saccade;
 for (const [name, call] of Object.entries({ add, subtract, multiply }))
   entry(name, { a: tensor(3), b: tensor(3), options: options(result(3)) }, call);
-entry(
-  'softmax',
-  { x: lone(3, 2), options: options({ axis: maybe(leaf(1, '0', '-1')), ...result(3, 2) }) },
-  saccade.softmax,
-);
 const { sum, mean, max, logSumExp, argmax } = saccade;
 const over: Slots = { axes: maybe(leaf([-1], 'array')), keepDims: maybe(boolean()), ...control };
 for (const [name, call] of Object.entries({ sum, mean, max, logSumExp, argmax })) {
@@ -383,8 +358,6 @@ entry(
   saccade.matmul,
 );
 const indices = leaf(keep(runtime.tensor([0, 1], [2], 'i32')));
-entry('gather', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.gather);
-entry('embedding', { table: tensor(3, 2), indices, options: options(result(2, 2)) }, saccade.embedding);
 entry('map of a captured tensor', { table: tensor(3) }, (table: never) =>
   saccade.map((i, { table }) => table[i] as number, indices.make() as Tensor, {
     captured: { table } as { table: Tensor },
@@ -393,36 +366,8 @@ entry('map of a captured tensor', { table: tensor(3) }, (table: never) =>
 const states = [1, 2].map(() => ({ out: random(3, 2), lse: random(3) }));
 const merged = { out: notGiven(leaf(keep(runtime.empty([3, 2])))), lse: notGiven(leaf(keep(runtime.empty([3])))) };
 entry('mergeStates', { parts: leaf(states), options: options({ ...merged, ...control }) }, saccade.mergeStates);
-entry(
-  'scatterAdd',
-  { values: tensor(2, 3), indices, rows: whole(3), options: options(result(3, 3)) },
-  saccade.scatterAdd,
-);
-entry('topK', { x: lone(3, 2), k: leaf(2), options: options({ largest: maybe(boolean()), ...control }) }, saccade.topK);
-const order = notGiven(leaf(keep(runtime.empty([3, 2], 'i32'))));
-entry(
-  'argsort',
-  { x: lone(3, 2), options: options({ descending: maybe(boolean()), out: order, ...control }) },
-  saccade.argsort,
-);
-const reluOptions: Slots = { block: maybe(whole(2)), causal: maybe(boolean()), scale: maybe(finite(1)), ...control };
-entry('reluAttention', { ...qkv, options: options(reluOptions) }, saccade.reluAttention);
-entry(
-  'reluAttentionBackward',
-  { ...qkv, gradOut: tensor(...q), options: options(reluOptions) },
-  saccade.reluAttentionBackward,
-);
-entry(
-  'route',
-  { x: tensor(3, 2), router: tensor(2, 2), bank: tensor(2), options: options(result(3, 1)) },
-  saccade.route,
-);
-entry('focus', { x: tensor(3, 2), exponents: leaf(filled(2, 3, 1)), options: options(result(3, 2)) }, saccade.focus);
-entry(
-  'focusBackward',
-  { x: tensor(3, 2), exponents: leaf(filled(2, 3, 1)), gradOut: tensor(3, 2), options: options(control) },
-  saccade.focusBackward,
-);
+const _order = notGiven(leaf(keep(runtime.empty([3, 2], 'i32'))));
+const _reluOptions: Slots = { block: maybe(whole(2)), causal: maybe(boolean()), scale: maybe(finite(1)), ...control };
 
 const localLinearSettings: Slots = {
   ridge: maybe(leaf(1, '0', '1.5', '3')),
@@ -430,7 +375,7 @@ const localLinearSettings: Slots = {
   causal: maybe(boolean()),
   scale: maybe(finite(1)),
   solver: maybe(choice('direct')),
-  tolerance: maybe(leaf(0.5)),
+  tolerance: maybe(leaf(0.5, '0.5')),
   maxIterations: maybe(whole(2)),
   stopGradRidge: maybe(boolean()),
   ...control,
@@ -691,7 +636,7 @@ entry(
   'io.readNpz',
   {
     file: called('npz', file(io.writeNpz({ a: host(2) }))),
-    options: options({ maxBytes: maybe(leaf(1000, 'Infinity')) }),
+    options: options({ maxBytes: maybe(leaf(1000, 'Infinity', '2 ** 53')) }),
   },
   io.readNpz,
 );
@@ -921,7 +866,7 @@ const tiles = open({ queryTile: leaf([2, 2]), keyTile: leaf([2, 2]), tiling: may
 entry('simulate.simulateGna', { setting: called('params', setting), tiles }, simulate.simulateGna);
 entry(
   'simulate.endToEndSpeedup',
-  { speedup: leaf(2, '1.5', '3', 'Infinity'), attentionShare: leaf(0.5, '0') },
+  { speedup: leaf(2, '1.5', '3', 'Infinity'), attentionShare: leaf(0.5, '0', '0.5') },
   simulate.endToEndSpeedup,
 );
 entry('simulate.publishedRows', {}, () => simulate.publishedRows.length);
@@ -1048,7 +993,7 @@ entry('nn.lrpe', { x: tensor(1, 3, 2, 2), factors: object({ cos: tensor(3, 2, 2)
 // Training.
 const trained = { w: filled(1, 2, 2) };
 const decayed: Slots = { learningRate: maybe(atLeast0(0.1)), weightDecay: maybe(atLeast0(0.1)) };
-const heavy: Slots = { ...decayed, momentum: maybe(leaf(0.5, '0')) };
+const heavy: Slots = { ...decayed, momentum: maybe(leaf(0.5, '0', '0.5')) };
 const adaptive: Slots = { ...decayed, betas: maybe(leaf([0.9, 0.99], 'float64')), epsilon: maybe(atLeast0(1)) };
 const optimizers: Record<string, Slots> = {
   adamw: adaptive,
@@ -1068,7 +1013,7 @@ for (const [name, fields] of Object.entries(optimizers)) {
   entry(`train.${name} step`, moving, (...args: [Any, Any]) => optimizer.step(...args));
 }
 entry('train.globalNorm', { gradients: leaf(trained, 'tensor of another runtime') }, train.globalNorm);
-const course: Slots = { steps: whole(9), warmup: maybe(from0(2)), floor: maybe(leaf(0.5, '0')) };
+const course: Slots = { steps: whole(9), warmup: maybe(from0(2)), floor: maybe(leaf(0.5, '0', '0.5')) };
 entry('train.warmupCosine', { options: object(course) }, train.warmupCosine);
 entry('train.warmupStableDecay', { options: object({ ...course, decay: from0(3) }) }, train.warmupStableDecay);
 const checkpoint = writeCheckpoint({
@@ -1155,7 +1100,12 @@ entry(
   'train.windows',
   {
     tokens: leaf(new Int32Array(99)),
-    options: object({ length: whole(2), batch: whole(2), seed: maybe(from0(1)), validation: maybe(leaf(0.1, '0')) }),
+    options: object({
+      length: whole(2),
+      batch: whole(2),
+      seed: maybe(from0(1)),
+      validation: maybe(leaf(0.1, '0', '0.5')),
+    }),
   },
   train.windows,
 );

@@ -14,6 +14,8 @@ export interface Slot {
   readonly fields?: Slots;
   /** Whether other names are refused: not where names are the caller's. */
   readonly closed?: boolean;
+  /** More that must be refused, by name: tensors that do not fit. */
+  readonly wrong?: Readonly<Record<string, unknown>>;
   /** Whether it is given in valid calls; those that are not are only tried. */
   readonly given?: boolean;
 }
@@ -27,6 +29,15 @@ export interface Entry {
 
 class Own {}
 
+/** Junk that is as good as an object all of whose fields may be left out. */
+export const EMPTY_OBJECTS: readonly string[] = [
+  'object',
+  'object without prototype',
+  'instance',
+  'proxy',
+  'object like a tensor',
+];
+
 /** Values of every kind, by a name for messages. */
 export function junkOf(tensor: Tensor, foreign: Tensor, disposed: Tensor): Readonly<Record<string, unknown>> {
   return {
@@ -36,8 +47,10 @@ export function junkOf(tensor: Tensor, foreign: Tensor, disposed: Tensor): Reado
     Infinity: Number.POSITIVE_INFINITY,
     '-1': -1,
     '0': 0,
+    '0.5': 0.5,
     '1.5': 1.5,
     '3': 3,
+    '2 ** 53': 2 ** 53,
     true: true,
     text: 'x',
     'empty text': '',
@@ -93,7 +106,7 @@ export async function sweep(
   const valid = await outcome({});
   if (valid !== 'accepted') faults.push(`${name}: a valid call failed: ${describe(valid)}`);
   for (const { path, slot } of pathsOf(entry.args)) {
-    for (const [kind, value] of Object.entries(junk)) {
+    for (const [kind, value] of Object.entries({ ...junk, ...slot.wrong })) {
       if (slot.takes.includes(kind)) continue;
       const result = await outcome({ [path.join('.')]: value });
       const fault = faultOf(result, namesOf(path.at(-1) as string, slot));

@@ -8,7 +8,8 @@ import { CumulativeSumParams, kernels } from './params.generated';
 /** Elements of a task at least, if there are so many: long rows are a task each. */
 const TASK = 4096;
 
-const op = defineOp({
+/** @internal */
+export const cumulativeSumOp = defineOp({
   name: 'cumulativeSum',
   inputs: { x: f32('... c') },
   options: {
@@ -32,7 +33,7 @@ const op = defineOp({
   }),
 });
 
-export interface CumulativeSumOptions extends OptionsOf<typeof op>, ResultOptions {}
+export interface CumulativeSumOptions extends OptionsOf<typeof cumulativeSumOp>, ResultOptions {}
 
 /**
  * Cumulative sums along the last axis, each with its own element: x [..., c] -> [..., c], f32, contiguous. Summed in
@@ -43,5 +44,5 @@ export interface CumulativeSumOptions extends OptionsOf<typeof op>, ResultOption
  * @throws {DTypeError} an input that is not f32
  */
 export function cumulativeSum(x: Tensor, options: CumulativeSumOptions = {}): Tensor<'f32'> {
-  return op({ x }, options).out;
+  return cumulativeSumOp({ x }, options).out;
 }

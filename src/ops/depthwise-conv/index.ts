@@ -77,7 +77,7 @@ export const depthwiseConvOp = defineOp({
 /** @internal */
 export const gradXOp = defineOp({
   ...convolution,
-  name: 'depthwiseConvBackward',
+  name: 'depthwiseConvInputs',
   inputs: { gradOut: f32('b y x c'), weight: f32('ky kx c') },
   options: { dilation },
   results: { out: f32('b y x c', { fresh: true }) },

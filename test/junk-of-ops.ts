@@ -1,0 +1,129 @@
+/** What the declaration of an op says that it takes, as entries for the sweep of `junk.ts`: what fits, and what must not. */
+import type { DType, Runtime, Tensor } from '../src/index';
+import * as saccade from '../src/index';
+import type { Setting, TensorSpec } from '../src/ops/define';
+import { typedArray } from '../src/tensor/dtype';
+import { sizeOf } from '../src/tensor/shape';
+import { EMPTY_OBJECTS as EMPTY, type Entry, type Slot, type Slots } from './junk';
+
+type Spec = TensorSpec | Setting;
+interface Declared {
+  (given: object, options?: object): unknown;
+  readonly declaration: {
+    readonly name: string;
+    readonly inputs: Readonly<Record<string, Spec>>;
+    readonly options?: Readonly<Record<string, Spec>>;
+    readonly results?: Readonly<Record<string, TensorSpec>>;
+  };
+}
+
+/** Extents that an op asks for; all others are 2. */
+const EXTENTS: Readonly<Record<string, number>> = { ky: 3, kx: 3, g: 1, h: 2, r: 4 };
+const extentOf = (letter: string) => EXTENTS[letter] ?? (Number(letter) || 2);
+const shapeOf = (axes: string) =>
+  axes
+    .split(' ')
+    .filter(Boolean)
+    .map((letter) => (letter === '...' ? 2 : extentOf(letter)));
+
+/** Settings that no rule below has. */
+const SETTINGS: Readonly<Record<string, Slot>> = {
+  'an integer >= 1, or two': { make: () => 1, takes: ['3', 'undefined'] },
+  'an object with mean and variance': { make: () => undefined, takes: [], called: 'mean' },
+};
+const NUMBERS: Readonly<Record<string, number>> = {
+  '-1': -1,
+  '0': 0,
+  '0.5': 0.5,
+  '1.5': 1.5,
+  '3': 3,
+  '2 ** 53': 2 ** 53,
+};
+const numbersThat = (holds: (x: number) => boolean) =>
+  Object.keys(NUMBERS).filter((name) => holds(NUMBERS[name] as number));
+
+/** By what its declaration tells users that it must be. */
+function slotOf({ expected }: Setting): Slot {
+  const own = SETTINGS[expected];
+  if (own) return own;
+  const [value, ...takes] = ruled(expected);
+  return { make: () => value, takes };
+}
+
+function ruled(expected: string): readonly [value: unknown, ...takes: string[]] {
+  if (expected === 'true or false') return [true, 'true'];
+  const [, choices] = expected.match(/^one of ([\w, ]+)$/) ?? [];
+  if (expected.startsWith('one of the axes of')) return [0, '-1', '0'];
+  if (choices) return [choices.split(', ')[0]];
+  const [, kind, least = -Infinity, most = Infinity] =
+    expected.match(/^an? (integer|finite number)(?: >= (\S+))?(?: and <= (\S+))?$/) ?? [];
+  if (!kind) throw new Error(`no rule for a setting that must be ${expected}`);
+  const [from, to] = [least, most].map((limit) => (Number.isNaN(Number(limit)) ? extentOf(`${limit}`) : Number(limit)));
+  const isWhole = kind === 'integer';
+  const takes = numbersThat((x) => x >= from! && x <= to! && (!isWhole || Number.isSafeInteger(x)));
+  return [from === -Infinity ? 1 : Math.max(1, from!) <= to! ? Math.max(1, from!) : from, ...takes];
+}
+
+/** The entry of each op, by the name of its function; those without one by their own. */
+export function entriesOfOps(
+  rooms: readonly Readonly<Record<string, unknown>>[],
+  runtime: Runtime,
+  control: Slots,
+  keep: <T extends Tensor>(tensor: T) => T,
+): Readonly<Record<string, Entry>> {
+  const tensor = ({ axes, dtypes: [dtype] }: TensorSpec, shape = shapeOf(axes), as: DType = dtype as DType): Tensor =>
+    keep(runtime.tensor(typedArray(as, sizeOf(shape)).fill((as === 'i32' ? 0 : 1) as never) as never, shape, as));
+  const slot = (spec: Spec): Slot => ('axes' in spec ? tensorSlot(spec) : slotOf(spec));
+  function tensorSlot(spec: TensorSpec): Slot {
+    const valid = tensor(spec);
+    const wider = valid.shape.map((extent, axis) => (axis === valid.rank - 1 ? extent + 1 : extent));
+    const isLed = spec.axes.startsWith('...');
+    const others: DType[] = ['f32', 'f16', 'bf16', 'i32', 'u8'];
+    return {
+      make: () => valid,
+      takes: [],
+      wrong: {
+        ...Object.fromEntries(
+          others
+            .filter((each) => !spec.dtypes.includes(each))
+            .map((each) => [each, tensor(spec, [...valid.shape], each)]),
+        ),
+        ...(spec.axes !== '...' && { 'another rank': tensor(spec, isLed ? [] : [...valid.shape, 2]) }),
+        empty: tensor(spec, [...valid.shape.slice(0, -1), 0]),
+        ...(valid.rank > 1 &&
+          !spec.strided && { strided: keep(tensor(spec, wider).slice(valid.rank - 1, 0, wider.at(-1)! - 1)) }),
+      },
+    };
+  }
+  const entries: Record<string, Entry> = {};
+  const declared = rooms.flatMap((room) => Object.values(room)).filter((value): value is Declared => isDeclared(value));
+  for (const op of declared) {
+    const { name, inputs, options = {}, results = {} } = op.declaration;
+    const mapped = (specs: Readonly<Record<string, Spec>>, map: (slot: Slot) => Slot): Slots =>
+      Object.fromEntries(Object.entries(specs).map(([each, spec]) => [each, map(slot(spec))]));
+    const optional = (each: Slot): Slot => ({ ...each, takes: [...each.takes, 'undefined'] });
+    const places = Object.fromEntries(Object.entries(results).filter(([, { fresh }]) => !fresh));
+    const names = Object.keys(inputs);
+    const isAlone = Object.values(inputs).filter((spec) => 'axes' in spec).length === 1;
+    const required = mapped(inputs, (each) =>
+      isAlone && each.wrong ? { ...each, takes: [...each.takes, 'tensor of another runtime'] } : each,
+    );
+    const fields = {
+      ...mapped(options, optional),
+      ...mapped(places, (each) => ({ ...optional(each), given: false })),
+      ...control,
+    };
+    const args = {
+      ...required,
+      options: { make: () => undefined, takes: ['undefined', ...EMPTY], fields, closed: true },
+    };
+    const own = (saccade as Readonly<Record<string, unknown>>)[name] as ((...args: unknown[]) => unknown) | undefined;
+    const call = (...values: unknown[]) =>
+      op(Object.fromEntries(names.map((each, at) => [each, values[at]])), values[names.length] as object);
+    const isFirst = own && !(name in entries) && names.every((each) => /^\w+$/.test(each));
+    entries[isFirst ? name : `${name} of ${names.join(', ')}`] = { args, call: isFirst ? own : call };
+  }
+  return entries;
+}
+
+const isDeclared = (value: unknown): value is Declared => typeof value === 'function' && 'declaration' in value;
