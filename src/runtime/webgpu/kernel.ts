@@ -60,6 +60,10 @@ export interface Dispatch {
   readonly usual?: number | undefined;
 }
 
+/** Numbers of a kernel by name, all u32. */
+export const u32s = <Name extends string>(...names: readonly Name[]) =>
+  Object.fromEntries(names.map((name) => [name, 'u32'])) as Readonly<Record<Name, 'u32'>>;
+
 /** One kernel for each different variant, made on first use: equal kernels must be the same object. */
 export function variants<V>(make: (variant: V) => Kernel): (variant: V) => Kernel {
   const known = new Map<string, Kernel>();

@@ -11,7 +11,7 @@
  */
 
 import type { Dispatch, Region } from '../../../runtime/webgpu/kernel';
-import { rowsValues } from '../../../runtime/webgpu/kernels/block-product';
+import { rowsDispatch } from '../../../runtime/webgpu/kernels/block-product';
 import type { Plan, Workspace } from '../../../runtime/webgpu/plan';
 import type { GatedDeltaRuleBackwardCall, GatedDeltaRuleCall, GatedDeltaRuleInputs } from '../call';
 import {
@@ -177,24 +177,27 @@ function statesOf(problem: Problem, round: Round): Dispatch[] {
   const tasks = b * h * round.chunks;
   const { first } = round;
   return [
-    {
+    rowsDispatch({
       kernel: pairsKernel,
       operands: { q, k, g, beta, gates, pairs },
-      numbers: { ...numbers, ...rowsValues('q', q), ...rowsValues('k', k) },
+      numbers: { ...numbers },
       tasks,
       operations: tasks * CHUNK ** 2 * (4 * d + 2 * CHUNK),
-    },
+    }),
     combine(problem, round, { terms: [{ pairs: 'solve', rows: k, first, gate: 'fromStart' }], out: factors, first: 0 }),
     combine(problem, round, { terms: [{ pairs: 'solve', rows: v, first, gate: 'one' }], out: rests, first: 0 }),
-    {
+    rowsDispatch({
       kernel: statesKernel({ isReverse: false }),
       operands: { w: factors, u: rests, k, gates, states, y: errors },
       numbers: {
-        ...{ ...numbers, width: e, sign: -1, k_gate: GATES.write, y_first: 0 },
-        ...{ ...rowsValues('w', factors), ...rowsValues('u', rests), ...rowsValues('k', k) },
+        ...numbers,
+        width: e,
+        sign: -1,
+        k_gate: GATES.write,
+        y_first: 0,
       },
       ...sequential(problem, round),
-    },
+    }),
   ];
 }
 
@@ -238,34 +241,32 @@ function gradientsOf(
       out: factors,
       first: 0,
     }),
-    {
+    rowsDispatch({
       kernel: outerKernel({ isStaged }),
       operands: { q, x: gradOut, gates, states: gradStates },
-      numbers: { ...numbers, q_gate: GATES.query, ...rowsValues('q', q), ...rowsValues('x', gradOut) },
+      numbers: { ...numbers, q_gate: GATES.query },
       tasks: tasks * tilesOf(d) * tilesOf(e),
       operations: 2 * tasks * tilesOf(d) * tilesOf(e) * TILE ** 2 * CHUNK,
-    },
-    {
+    }),
+    rowsDispatch({
       kernel: statesKernel({ isReverse: true }),
       operands: { w: factors, u: rests, k, gates, states: gradStates, y: gradV },
       numbers: {
-        ...{ ...numbers, width: e, sign: 1, k_gate: GATES.read, y_first: first },
-        ...{ ...rowsValues('w', factors), ...rowsValues('u', rests), ...rowsValues('k', k) },
+        ...numbers,
+        width: e,
+        sign: 1,
+        k_gate: GATES.read,
+        y_first: first,
       },
       ...sequential(problem, round),
-    },
-    {
+    }),
+    rowsDispatch({
       kernel: gradPairsKernel({ isStaged }),
       operands: { y: errors, grad_out: gradOut, w: gradV, gates, pairs },
-      numbers: {
-        ...numbers,
-        ...rowsValues('y', errors),
-        ...rowsValues('grad_out', gradOut),
-        ...rowsValues('w', gradV),
-      },
+      numbers: { ...numbers },
       tasks,
       operations: 4 * tasks * CHUNK ** 2 * e,
-    },
+    }),
     combine(problem, round, {
       state: { ...outs, use: 'columns', states, shift: 0, gate: 'query' },
       terms: [{ ...keys, pairs: 'gradScores', gate: 'one' }],
@@ -342,7 +343,7 @@ function combine(problem: Problem, round: Round, { state, terms, out, first }: C
   const width = out.shape[3] as number;
   const [x, z = x] = terms as [Combination['terms'][number], Combination['terms'][number]?];
   const tasks = b * h * round.chunks * tilesOf(width);
-  return {
+  return rowsDispatch({
     kernel: combineKernel({ state: state?.use ?? 'none', isStaged }),
     operands: { ...(state && { a: state.rows, states: state.states }), pairs, x: x.rows, z: z.rows, gates, out },
     numbers: {
@@ -351,31 +352,23 @@ function combine(problem: Problem, round: Round, { state, terms, out, first }: C
         shift: state.shift,
         a_first: state.first,
         a_gate: GATES[state.gate],
-        ...rowsValues('a', state.rows),
       }),
       ...termNumbers('x', x),
       ...termNumbers('z', z),
     },
     tasks,
     operations: 2 * tasks * CHUNK * TILE * ((state?.use === 'rows' ? d : state ? e : 0) + CHUNK * terms.length),
-  };
+  });
 }
 
 function termNumbers(
   name: string,
-  { rows, first, gate, pairs, isTransposed = false, sign = 1 }: Combination['terms'][number],
+  { first, gate, pairs, isTransposed = false, sign = 1 }: Combination['terms'][number],
 ) {
   // T lies by rows, the others by columns.
-  const byRows = (pairs === 'solve') !== isTransposed;
-  return {
-    ...{
-      [`${name}_first`]: first,
-      [`${name}_gate`]: GATES[gate],
-      [`${name}_kind`]: PAIRS[pairs],
-      [`${name}_sign`]: sign,
-    },
-    ...{ [`${name}_term`]: byRows ? 1 : CHUNK, [`${name}_row`]: byRows ? CHUNK : 1, ...rowsValues(name, rows) },
-  };
+  const [term, row] = (pairs === 'solve') !== isTransposed ? [1, CHUNK] : [CHUNK, 1];
+  const numbers = { first, gate: GATES[gate], kind: PAIRS[pairs], sign, term, row };
+  return Object.fromEntries(Object.entries(numbers).map(([what, value]) => [`${name}_${what}`, value]));
 }
 
 function sequential({ b, h, d, states }: Problem, { chunks }: Round): Pick<Dispatch, 'tasks' | 'operations'> {

@@ -6,16 +6,16 @@
  *   errors y = T V - (T e^G K) S; results scale e^G Q S + P beta y; next state e^G_last S + (e^(G_last - G) K)^T beta y.
  *
  * So only the products with S go from chunk to chunk (`statesKernel`); all else is done for all chunks at once, most of it
- * by `combineKernel`. The two kernels that need workgroup memory anyway stage their factors in it whatever computes. Differences of log decays are summed from token to token rather than subtracted, since float32 sums
- * that are large have lost what is small.
+ * by `combineKernel`. The two kernels that need workgroup memory anyway stage their factors in it whatever computes.
+ * Differences of log decays are summed from token to token rather than subtracted, since float32 sums that are large have
+ * lost what is small.
  */
-import { type Kernel, type OperandSpec, variants } from '../../../runtime/webgpu/kernel';
+import { type Kernel, type OperandSpec, u32s, variants } from '../../../runtime/webgpu/kernel';
 import {
   accumulate,
-  elementsCode,
-  memoryOf,
-  quadsCode,
-  rowsNumbers,
+  multiplied,
+  productKernel,
+  type Source,
   unload,
 } from '../../../runtime/webgpu/kernels/block-product';
 import { functions } from '../../../runtime/webgpu/kernels/functions';
@@ -54,8 +54,12 @@ const LEAST_LOG = -1000;
 
 const WIDE: Block = { rows: 1, columns: 2 };
 const SQUARE: Block = { rows: 2, columns: 2 };
-const QUADS: OperandSpec = { access: 'read', rank: 4, vector: true };
 const ELEMENTS: OperandSpec = { access: 'read', rank: 4 };
+const READ: OperandSpec = { access: 'read' };
+const WRITE: OperandSpec = { access: 'write' };
+const WRITE4: OperandSpec = { access: 'write', vector: true };
+const UPDATE4: OperandSpec = { access: 'update', vector: true };
+const RESULT: OperandSpec = { access: 'write', rank: 4, vector: true };
 
 /** Where a round of `chunks` chunks begins, of n tokens, and of `places` that there is room for. */
 const ROUND = { n: 'u32', h: 'u32', first: 'u32', chunks: 'u32', places: 'u32' } as const;
@@ -75,35 +79,54 @@ const STATES = { d: 'u32', e: 'u32' } as const;
 const stateCode = `
 fn state_at(place: u32, slot: u32) -> u32 { return (place * (numbers.places + 1) + slot) * numbers.d * numbers.e; }`;
 
+/** The chunk of a head that a task has; of tasks for tiles of its results also the first column, and row. */
+function chunkCode({ columns, rows }: { readonly columns?: string; readonly rows?: string } = {}): string {
+  const tiles = (extent: string) => `(${extent} + ${TILE - 1}) / ${TILE}`;
+  const item = rows ? 'task / (across * down)' : columns ? 'task / across' : 'task';
+  return `
+  ${columns ? `let across = ${tiles(columns)}; let first_column = task % across * ${TILE};` : ''}
+  ${rows ? `let down = ${tiles(rows)}; let first_row = task / across % down * ${TILE};` : ''}
+  let chunk = ${item} % numbers.chunks;
+  let place = ${item} / numbers.chunks;
+  let batch = place / numbers.h;
+  let head = place % numbers.h;
+  let first = numbers.first + chunk * ${CHUNK};
+  let count = count_of(chunk);`;
+}
+
+/** Rows of an operand that begins with the round, and of one that holds all tokens. */
+const ofRound = (name: string): { element(row: string, term: string): string } => ({
+  element: (row, term) => `element_${name}(batch, chunk * ${CHUNK} + ${row}, ${row} < count, head, ${term})`,
+});
+const ofAll = (name: string): { element(row: string, term: string): string } => ({
+  element: (row, term) => `element_${name}(batch, first + ${row}, ${row} < count, head, ${term})`,
+});
+/** Their columns by tokens, of all of them. */
+const tokens = (name: string, column: string, gate = ''): Source => ({
+  quad: (token, at) =>
+    `quad_${name}(batch, first + ${token}, ${token} < count, head, ${column} + ${at})${gate && ` * gate(place, chunk, ${gate}, ${token})`}`,
+});
+
 /** Gates and matrices of each chunk. */
-export const pairsKernel: Kernel = {
+export const pairsKernel: Kernel = productKernel({
   name: 'delta pairs',
-  invocations: LANES,
-  alike: true,
-  operands: {
-    ...{ q: ELEMENTS, k: ELEMENTS, g: { access: 'read', rank: 3 }, beta: { access: 'read', rank: 3 } },
-    ...{ gates: { access: 'write' }, pairs: { access: 'write', vector: true } },
-  },
-  numbers: { ...ROUND, kinds: 'u32', scale: 'f32', ...rowsNumbers('q'), ...rowsNumbers('k') },
-  body: `
-${memoryOf(WIDE, true)}
+  block: WIDE,
+  isStaged: true,
+  rows: { q: 'elements', k: 'elements' },
+  operands: { g: { access: 'read', rank: 3 }, beta: { access: 'read', rank: 3 }, gates: WRITE, pairs: WRITE4 },
+  numbers: { ...ROUND, kinds: 'u32', scale: 'f32' },
+  body: [
+    functions('precise_exp'),
+    roundCode,
+    pairCode,
+    `
 var<workgroup> logs: array<f32, ${CHUNK}>;
 var<workgroup> betas: array<f32, ${CHUNK}>;
 // Decays, then T.
 var<workgroup> square: array<f32, ${CHUNK * CHUNK}>;
 var<workgroup> system: array<f32, ${CHUNK * CHUNK}>;
-${functions('precise_exp')}
-${elementsCode('q')}
-${elementsCode('k')}
-${roundCode}
-${pairCode}
 fn run(task: u32, lane: u32) {
-  let chunk = task % numbers.chunks;
-  let place = task / numbers.chunks;
-  let batch = place / numbers.h;
-  let head = place % numbers.h;
-  let first = numbers.first + chunk * ${CHUNK};
-  let count = count_of(chunk);
+  ${chunkCode()}
   let token = lane % ${CHUNK};
   if (lane < ${CHUNK}) {
     let is_token = token < count;
@@ -131,24 +154,11 @@ fn run(task: u32, lane: u32) {
     store_gates(at + ${GATES.read * CHUNK}, -from_start);
     store_gates(at + ${GATES.query * CHUNK}, numbers.scale * from_start);
   }
-  ${clear('product', WIDE)}
-  ${accumulate(
-    'product',
+  ${multiplied(
     WIDE,
+    true,
     'numbers.k_width',
-    { element: (row, term) => `element_k(batch, first + ${row}, ${row} < count, head, ${term})` },
-    {
-      halves: [
-        { element: (row, term) => `element_k(batch, first + ${row}, ${row} < count, head, ${term})` },
-        { element: (row, term) => `element_q(batch, first + ${row}, ${row} < count, head, ${term})` },
-      ],
-    },
-    true,
-  )}
-  ${unload(
-    'product',
-    WIDE,
-    true,
+    [ofAll('k'), { halves: [ofAll('k'), ofAll('q')] }],
     (row, column, quad) => `
     let i = ${column} % ${CHUNK};
     let at = ${row} * ${CHUNK} + i;
@@ -177,65 +187,48 @@ fn run(task: u32, lane: u32) {
     let quad = vec4f(square[at], square[at + 1], square[at + 2], square[at + 3]);
     store4_pairs(pair_at(place, chunk, ${PAIRS.solve}) + at, quad, 4);
   }
-}
-`,
-};
+}`,
+  ],
+});
 
 /** How what is added up meets a state: not at all, by its rows, or by its columns. */
 export type StateUse = 'none' | 'rows' | 'columns';
+
+/** Numbers of a term of `combineKernel`. */
+const termNumbers = <Name extends string>(name: Name) =>
+  ({
+    ...u32s(`${name}_first`, `${name}_gate`, `${name}_kind`, `${name}_term`, `${name}_row`),
+    [`${name}_sign`]: 'f32',
+  }) as const;
 
 /**
  * For each chunk: rows a, times a gate, times the state `shift` slots on, plus one or two matrices between its tokens times
  * rows x or z, times a gate. An operand's rows begin at its `_first`; a matrix has strides and a sign.
  */
 export const combineKernel = variants(
-  ({ state, isStaged }: { readonly state: StateUse; readonly isStaged: boolean }): Kernel => ({
-    name: `delta products, state ${state}`,
-    invocations: LANES,
-    alike: true,
-    operands: {
-      ...(state !== 'none' && { a: ELEMENTS, states: { access: 'read', vector: true } }),
-      ...{ pairs: { access: 'read' }, x: QUADS, z: QUADS, gates: { access: 'read' } },
-      out: { access: 'write', rank: 4, vector: true },
-    },
-    numbers: {
-      ...{ ...ROUND, kinds: 'u32', width: 'u32', out_first: 'u32', terms: 'u32' },
-      ...(state !== 'none' && { ...STATES, shift: 'u32', a_first: 'u32', a_gate: 'u32', ...rowsNumbers('a') }),
-      ...{
-        x_first: 'u32',
-        x_gate: 'u32',
-        x_kind: 'u32',
-        x_term: 'u32',
-        x_row: 'u32',
-        x_sign: 'f32',
-        ...rowsNumbers('x'),
+  ({ state, isStaged }: { readonly state: StateUse; readonly isStaged: boolean }): Kernel =>
+    productKernel({
+      name: `delta products, state ${state}`,
+      block: WIDE,
+      isStaged,
+      rows: { ...(state !== 'none' && { a: 'elements' }), x: 'quads', z: 'quads' },
+      operands: {
+        ...(state !== 'none' && { states: { access: 'read', vector: true } }),
+        ...{ pairs: READ, gates: READ, out: RESULT },
       },
-      ...{
-        z_first: 'u32',
-        z_gate: 'u32',
-        z_kind: 'u32',
-        z_term: 'u32',
-        z_row: 'u32',
-        z_sign: 'f32',
-        ...rowsNumbers('z'),
+      numbers: {
+        ...ROUND,
+        ...u32s('kinds', 'width', 'out_first', 'terms'),
+        ...(state !== 'none' && { ...STATES, ...u32s('shift', 'a_first', 'a_gate') }),
+        ...termNumbers('x'),
+        ...termNumbers('z'),
       },
-    },
-    body: `
-${memoryOf(WIDE, isStaged)}
-${state !== 'none' ? elementsCode('a') + stateCode : ''}
-${quadsCode('x')}
-${quadsCode('z')}
-${roundCode}
-${gateCode}
-${pairCode}
+      body: [
+        ...[roundCode, gateCode, pairCode, state === 'none' ? '' : stateCode],
+        ...[state === 'rows' ? stateQuadCode('numbers.a_width') : '', state === 'columns' ? stateElementCode : ''],
+        `
 fn run(task: u32, lane: u32) {
-  let across = (numbers.width + ${TILE - 1}) / ${TILE};
-  let first_column = task % across * ${TILE};
-  let chunk = task / across % numbers.chunks;
-  let place = task / across / numbers.chunks;
-  let batch = place / numbers.h;
-  let head = place % numbers.h;
-  let count = count_of(chunk);
+  ${chunkCode({ columns: 'numbers.width' })}
   let pairs = pair_at(place, chunk, 0);
   ${clear('sum', WIDE)}
   ${
@@ -291,19 +284,16 @@ fn rows_quad(term: u32, batch: u32, chunk: u32, place: u32, count: u32, head: u3
     return quad_x(batch, numbers.x_first + row, token < count, head, column) * gate(place, chunk, numbers.x_gate, token);
   }
   return quad_z(batch, numbers.z_first + row, token < count, head, column) * gate(place, chunk, numbers.z_gate, token);
-}
-${state === 'rows' ? stateQuadCode('numbers.a_width') : ''}
-${
-  state === 'columns'
-    ? `
+}`,
+      ],
+    }),
+);
+
+const stateElementCode = `
 fn state_element(state: u32, row: u32, column: u32) -> f32 {
   let is_element = row < numbers.d && column < numbers.e;
   return select(0.0, load_states(state + select(0, row * numbers.e + column, is_element)), is_element);
-}`
-    : ''
-}`,
-  }),
-);
+}`;
 
 function stateQuadCode(rows: string): string {
   return `
@@ -321,28 +311,18 @@ const errors: Factor = (term, quad) => `errors[(${term}) * ${TILE / 4} + ${quad}
  * k)^T y. In reverse, from the slot after each chunk to that before it, where what is to be added lies already.
  */
 export const statesKernel = variants(
-  ({ isReverse }: { readonly isReverse: boolean }): Kernel => ({
-    name: `delta states${isReverse ? ', reverse' : ''}`,
-    invocations: LANES,
-    alike: true,
-    operands: {
-      ...{ w: ELEMENTS, u: QUADS, k: QUADS, gates: { access: 'read' }, states: { access: 'update', vector: true } },
-      y: { access: 'write', rank: 4, vector: true },
-    },
-    numbers: {
-      ...{ ...ROUND, ...STATES, width: 'u32', sign: 'f32', k_gate: 'u32', y_first: 'u32' },
-      ...{ ...rowsNumbers('w'), ...rowsNumbers('u'), ...rowsNumbers('k') },
-    },
-    body: `
-${memoryOf(WIDE, true)}
-var<workgroup> errors: array<vec4f, ${CHUNK * (TILE / 4)}>;
-${elementsCode('w')}
-${quadsCode('u')}
-${quadsCode('k')}
-${roundCode}
-${gateCode}
-${stateCode}
-${stateQuadCode('numbers.d')}
+  ({ isReverse }: { readonly isReverse: boolean }): Kernel =>
+    productKernel({
+      name: `delta states${isReverse ? ', reverse' : ''}`,
+      block: WIDE,
+      isStaged: true,
+      rows: { w: 'elements', u: 'quads', k: 'quads' },
+      operands: { gates: READ, states: UPDATE4, y: RESULT },
+      numbers: { ...ROUND, ...STATES, ...u32s('width', 'k_gate', 'y_first'), sign: 'f32' },
+      body: [
+        `var<workgroup> errors: array<vec4f, ${CHUNK * (TILE / 4)}>;`,
+        ...[roundCode, gateCode, stateCode, stateQuadCode('numbers.d')],
+        `
 fn run(task: u32, lane: u32) {
   let across = (numbers.e + ${TILE - 1}) / ${TILE};
   let first_column = task % across * ${TILE};
@@ -353,13 +333,14 @@ fn run(task: u32, lane: u32) {
     let chunk = ${isReverse ? 'numbers.chunks - 1 - turn' : 'turn'};
     let state = state_at(place, chunk${isReverse ? ' + 1' : ''});
     let next = state_at(place, chunk${isReverse ? '' : ' + 1'});
+    let first = numbers.first + chunk * ${CHUNK};
     let count = count_of(chunk);
     ${clear('sum', WIDE)}
     ${accumulate(
       'sum',
       WIDE,
       'numbers.d',
-      { element: (row, term) => `element_w(batch, chunk * ${CHUNK} + ${row}, ${row} < count, head, ${term})` },
+      ofRound('w'),
       { quad: (term, column) => `state_quad(state, ${term}, first_column + ${column})` },
       true,
     )}
@@ -379,17 +360,7 @@ fn run(task: u32, lane: u32) {
     let decay = gate(place, chunk, ${GATES.fromStart}, ${CHUNK - 1});
     for (var first_row = 0u; first_row < numbers.d; first_row += ${TILE}) {
       ${clear('added', SQUARE)}
-      ${accumulate(
-        'added',
-        SQUARE,
-        'count',
-        {
-          quad: (token, column) =>
-            `quad_k(batch, numbers.first + chunk * ${CHUNK} + ${token}, ${token} < count, head, first_row + ${column}) * gate(place, chunk, numbers.k_gate, ${token})`,
-        },
-        { held: errors },
-        true,
-      )}
+      ${accumulate('added', SQUARE, 'count', tokens('k', 'first_row', 'numbers.k_gate'), { held: errors }, true)}
       ${unload(
         'added',
         SQUARE,
@@ -406,107 +377,60 @@ fn run(task: u32, lane: u32) {
     workgroupBarrier();
   }
 }`,
-  }),
+      ],
+    }),
 );
 
 /** To each chunk's slot: (gate q)^T x, over its tokens. */
 export const outerKernel = variants(
-  ({ isStaged }: { readonly isStaged: boolean }): Kernel => ({
-    name: 'delta outer products',
-    invocations: LANES,
-    alike: true,
-    operands: { q: QUADS, x: QUADS, gates: { access: 'read' }, states: { access: 'write', vector: true } },
-    numbers: { ...ROUND, ...STATES, q_gate: 'u32', ...rowsNumbers('q'), ...rowsNumbers('x') },
-    body: `
-${memoryOf(SQUARE, isStaged)}
-${quadsCode('q')}
-${quadsCode('x')}
-${roundCode}
-${gateCode}
-${stateCode}
+  ({ isStaged }: { readonly isStaged: boolean }): Kernel =>
+    productKernel({
+      name: 'delta outer products',
+      block: SQUARE,
+      isStaged,
+      rows: { q: 'quads', x: 'quads' },
+      operands: { gates: READ, states: WRITE4 },
+      numbers: { ...ROUND, ...STATES, q_gate: 'u32' },
+      body: [
+        ...[roundCode, gateCode, stateCode],
+        `
 fn run(task: u32, lane: u32) {
-  let across = (numbers.e + ${TILE - 1}) / ${TILE};
-  let down = (numbers.d + ${TILE - 1}) / ${TILE};
-  let first_column = task % across * ${TILE};
-  let first_row = task / across % down * ${TILE};
-  let chunk = task / (across * down) % numbers.chunks;
-  let place = task / (across * down) / numbers.chunks;
-  let batch = place / numbers.h;
-  let head = place % numbers.h;
-  let first = numbers.first + chunk * ${CHUNK};
-  let count = count_of(chunk);
-  ${clear('sum', SQUARE)}
-  ${accumulate(
-    'sum',
+  ${chunkCode({ columns: 'numbers.e', rows: 'numbers.d' })}
+  ${multiplied(
     SQUARE,
+    isStaged,
     'count',
-    {
-      quad: (token, column) =>
-        `quad_q(batch, first + ${token}, ${token} < count, head, first_row + ${column}) * gate(place, chunk, numbers.q_gate, ${token})`,
-    },
-    { quad: (token, column) => `quad_x(batch, first + ${token}, ${token} < count, head, first_column + ${column})` },
-    isStaged,
-  )}
-  ${unload(
-    'sum',
-    SQUARE,
-    isStaged,
+    [tokens('q', 'first_row', 'numbers.q_gate'), tokens('x', 'first_column')],
     (row, column, quad) => `
     if (first_row + ${row} < numbers.d && first_column + ${column} < numbers.e) {
       store4_states(state_at(place, chunk) + (first_row + ${row}) * numbers.e + first_column + ${column}, ${quad}, 4);
     }`,
   )}
 }`,
-  }),
+      ],
+    }),
 );
 
-/** The gradients with respect to P and by -L, times what makes them factors of keys and queries. */
+/** The gradients with respect to P and -L, times what makes them factors of keys and queries. */
 export const gradPairsKernel = variants(
-  ({ isStaged }: { readonly isStaged: boolean }): Kernel => ({
-    name: 'delta gradients of pairs',
-    invocations: LANES,
-    alike: true,
-    operands: {
-      ...{ y: ELEMENTS, grad_out: ELEMENTS, w: ELEMENTS, gates: { access: 'read' } },
-      pairs: { access: 'update', vector: true },
-    },
-    numbers: {
-      ...{ ...ROUND, kinds: 'u32', scale: 'f32' },
-      ...{ ...rowsNumbers('y'), ...rowsNumbers('grad_out'), ...rowsNumbers('w') },
-    },
-    body: `
-${memoryOf(WIDE, isStaged)}
-${elementsCode('y')}
-${elementsCode('grad_out')}
-${elementsCode('w')}
-${roundCode}
-${gateCode}
-${pairCode}
+  ({ isStaged }: { readonly isStaged: boolean }): Kernel =>
+    productKernel({
+      name: 'delta gradients of pairs',
+      block: WIDE,
+      isStaged,
+      rows: { y: 'elements', grad_out: 'elements', w: 'elements' },
+      operands: { gates: READ, pairs: UPDATE4 },
+      numbers: { ...ROUND, kinds: 'u32', scale: 'f32' },
+      body: [
+        ...[roundCode, gateCode, pairCode],
+        `
 fn run(task: u32, lane: u32) {
-  let chunk = task % numbers.chunks;
-  let place = task / numbers.chunks;
-  let batch = place / numbers.h;
-  let head = place % numbers.h;
-  let first = numbers.first + chunk * ${CHUNK};
-  let count = count_of(chunk);
-  ${clear('product', WIDE)}
-  ${accumulate(
-    'product',
+  ${chunkCode()}
+  ${multiplied(
     WIDE,
+    isStaged,
     'numbers.y_width',
-    { element: (row, term) => `element_y(batch, chunk * ${CHUNK} + ${row}, ${row} < count, head, ${term})` },
-    {
-      halves: [
-        { element: (row, term) => `element_grad_out(batch, first + ${row}, ${row} < count, head, ${term})` },
-        { element: (row, term) => `element_w(batch, first + ${row}, ${row} < count, head, ${term})` },
-      ],
-    },
-    isStaged,
-  )}
-  ${unload(
-    'product',
-    WIDE,
-    isStaged,
+    [ofRound('y'), { halves: [ofAll('grad_out'), ofAll('w')] }],
     (row, column, quad) => `
     let i = ${column} % ${CHUNK};
     let at = ${row} * ${CHUNK} + i;
@@ -518,9 +442,9 @@ fn run(task: u32, lane: u32) {
       store4_pairs(pair_at(place, chunk, ${PAIRS.gradKeys}) + at, select(vec4f(), -product, later), 4);
     }`,
   )}
-}
-`,
-  }),
+}`,
+      ],
+    }),
 );
 
 /** Keys' gradients as what reads and what writes by them give them, and each token's part of that by the log decays. */
@@ -536,10 +460,7 @@ export const joinKernel: Kernel = {
 var<workgroup> parts: array<f32, ${LANES}>;
 ${roundCode}
 fn run(task: u32, lane: u32) {
-  let chunk = task % numbers.chunks;
-  let place = task / numbers.chunks;
-  let batch = place / numbers.h;
-  let head = place % numbers.h;
+  ${chunkCode()}
   let local = chunk * ${CHUNK} + lane / 2;
   let row = numbers.first + local;
   var sum = 0.0;
@@ -574,10 +495,7 @@ var<workgroup> halves: array<f32, ${LANES}>;
 ${roundCode}
 ${stateCode}
 fn run(task: u32, lane: u32) {
-  let chunk = task % numbers.chunks;
-  let place = task / numbers.chunks;
-  let batch = place / numbers.h;
-  let head = place % numbers.h;
+  ${chunkCode()}
   let local = chunk * ${CHUNK} + lane / 2;
   let row = numbers.first + local;
   let state = state_at(place, chunk + 1);
@@ -598,7 +516,7 @@ fn run(task: u32, lane: u32) {
   store_by_beta(at_by_beta(batch, row, head), halves[lane] + halves[lane + 1]);
   var sum = 0.0;
   for (var at = 0u; at < ${LANES}; at++) { sum += parts[at]; }
-  for (var at = count_of(chunk); at > lane / 2; at--) { sum += load_logs(chunk_at(place, chunk) * ${CHUNK} + at - 1); }
+  for (var at = count; at > lane / 2; at--) { sum += load_logs(chunk_at(place, chunk) * ${CHUNK} + at - 1); }
   store_by_g(at_by_g(batch, row, head), sum);
 }`,
 };

@@ -7,7 +7,7 @@
  */
 
 import type { Dispatch, Region } from '../../../runtime/webgpu/kernel';
-import { rowsValues } from '../../../runtime/webgpu/kernels/block-product';
+import { type Rows as Operand, rowsDispatch } from '../../../runtime/webgpu/kernels/block-product';
 import { LANES } from '../../../runtime/webgpu/kernels/product';
 import type { Plan, Workspace } from '../../../runtime/webgpu/plan';
 import type {
@@ -29,10 +29,8 @@ const LEAST_CHUNKS = 4;
 /** The row at a position, and whether rows see the state as it was before the decay. */
 const FORWARDS = { origin: 0, step: 1, lead: 1 };
 
-/** Rows [b,n,heads,own] as passes read them, perhaps with a column of ones. */
-interface Rows {
-  readonly region: Region;
-  readonly ones: boolean;
+/** Rows [b,n,heads,columns] as passes read them, and their columns with that of ones, if there is one. */
+interface Rows extends Operand {
   readonly width: number;
 }
 
@@ -70,19 +68,13 @@ export function planLinearAttention(call: LinearAttentionCall, workspace: Worksp
   const [, m, , e] = v.shape as [number, number, number, number];
   const [queries, keys, values] = [rowsOf(q), rowsOf(k), rowsOf(v, normaliser !== undefined)];
   const pass = { b, h, n: m, k: keys, v: values, columns: e, causal, isReverse: false, initial, final };
-  const outputs = {
-    ...{ q: queries, k: keys, v: rowsOf(v), out, transposed: false },
-    normaliser,
-  };
-  return {
-    dispatches: passDispatches(pass, n, [outputs], powersOf(decay, workspace), workspace),
-  };
+  const outputs = { q: queries, k: keys, v: rowsOf(v), out, transposed: false, normaliser };
+  return { dispatches: passDispatches(pass, n, [outputs], powersOf(decay, workspace), workspace) };
 }
 
 /**
- * With V' and dO' the values and the gradients with respect to the sums above the denominators, both with a
- * normaliser's column:
- * dQ = dO' S^T from the states S of K and V'; dV = K G and dK = V' G^T from those, in reverse, G of Q and dO'.
+ * With V' and dO' the values and the gradients with respect to the sums above the denominators, both with a normaliser's
+ * column: dQ = dO' S^T from the states S of K and V'; dV = K G and dK = V' G^T from those, in reverse, G of Q and dO'.
  */
 export function planLinearAttentionBackward(call: LinearAttentionBackwardCall, workspace: Workspace): Plan {
   const { q, k, v, initial, causal, decay, normalised, gradOut, gradFinal, gradQ, gradK, gradV, gradInitial } = call;
@@ -113,9 +105,7 @@ export function planLinearAttentionBackward(call: LinearAttentionBackwardCall, w
 }
 
 export function planLinearAttentionStep(call: LinearAttentionStepCall, workspace: Workspace): Plan {
-  return {
-    dispatches: stepDispatches(call, workspace),
-  };
+  return { dispatches: stepDispatches(call, workspace) };
 }
 
 /** The heads go through in groups whose states, with those after a round, fit a binding of the device. */
@@ -168,23 +158,17 @@ function groupDispatches(
   const dispatches: Dispatch[] = [];
   for (let from = 0; from < chunks; from += places) {
     const count = Math.min(places, chunks - from);
-    const shared = {
-      ...{
-        h,
-        n,
-        first_head: first,
-        first: from * chunk,
-        ...(pass.isReverse ? { origin: n - 1, step: -1, lead: 0 } : FORWARDS),
-      },
-      ...{ places, d, e, chunk, chunks: count },
-    };
-    dispatches.push({
-      kernel: statesKernel({ decays: causal, isStaged }),
-      operands: { k: k.region, v: v.region, ...(causal && { powers }), states },
-      numbers: { ...shared, ...rowsValues('k', k.region, k.ones), ...rowsValues('v', v.region, v.ones) },
-      tasks: heads * count * tilesOf(d) * tilesOf(e),
-      operations: 2 * heads * count * chunk * tilesOf(d) * tilesOf(e) * CHUNK ** 2,
-    });
+    const way = pass.isReverse ? { origin: n - 1, step: -1, lead: 0 } : FORWARDS;
+    const shared = { h, n, first_head: first, first: from * chunk, ...way, places, d, e, chunk, chunks: count };
+    dispatches.push(
+      rowsDispatch({
+        kernel: statesKernel({ decays: causal, isStaged }),
+        operands: { k, v, ...(causal && { powers }), states },
+        numbers: shared,
+        tasks: heads * count * tilesOf(d) * tilesOf(e),
+        operations: 2 * heads * count * chunk * tilesOf(d) * tilesOf(e) * CHUNK ** 2,
+      }),
+    );
     dispatches.push({
       kernel: prefixKernel({ initial: endsOf(initial), final: endsOf(final) }),
       operands: {
@@ -210,17 +194,7 @@ function groupDispatches(
     }
   }
   if (causal) return dispatches;
-  const all = {
-    h,
-    n: queries,
-    first_head: first,
-    first: 0,
-    ...FORWARDS,
-    places,
-    d,
-    e,
-    chunks: Math.ceil(queries / CHUNK),
-  };
+  const all = { h, n: queries, first_head: first, first: 0, ...FORWARDS, places, d, e, chunks: tilesOf(queries) };
   return [...dispatches, ...outputs.map((each) => outputsDispatch(each, { states }, all, heads, isStaged))];
 }
 
@@ -238,13 +212,13 @@ function causalOutputs(
   const tasks = heads * numbers.chunks;
   const { powers, scores } = made;
   return [
-    {
+    rowsDispatch({
       kernel: scoresKernel({ isStaged }),
-      operands: { q: q.region, k: k.region, powers, scores },
-      numbers: { ...numbers, ...rowsValues('q', q.region, q.ones), ...rowsValues('k', k.region, k.ones) },
+      operands: { q, k, powers, scores },
+      numbers,
       tasks,
       operations: 2 * tasks * CHUNK ** 2 * q.width,
-    },
+    }),
     outputsDispatch(outputs, made, numbers, heads, isStaged),
   ];
 }
@@ -259,20 +233,17 @@ function outputsDispatch(
   const width = out.shape[3] as number;
   const causal = made.scores !== undefined;
   const tasks = heads * numbers.chunks * tilesOf(width);
-  return {
+  return rowsDispatch({
     kernel: outputsKernel({ causal, normalised: normaliser !== undefined, transposed, isStaged }),
     operands: {
-      ...{ q: q.region, out, ...made },
-      ...(causal && { v: v.region }),
+      ...{ q, out, ...made },
+      ...(causal && { v }),
       ...(normaliser && { denominator: normaliser.denominator }),
     },
-    numbers: {
-      ...{ ...numbers, width, ...rowsValues('q', q.region, q.ones), ...(causal && rowsValues('v', v.region, v.ones)) },
-      ...(normaliser && { epsilon: normaliser.epsilon }),
-    },
+    numbers: { ...numbers, width, ...(normaliser && { epsilon: normaliser.epsilon }) },
     tasks,
     operations: 2 * tasks * CHUNK ** 2 * (q.width + (causal ? CHUNK : 0)),
-  };
+  });
 }
 
 function rowsOf(region: Region, ones = false): Rows {

@@ -7,13 +7,12 @@
  * row before it left it, with the decay applied already: a row at place l meets the state times decay^(l + lead), and
  * adds to the next one decay^(c - l - lead) times its product.
  */
-import { type Kernel, type OperandSpec, variants } from '../../../runtime/webgpu/kernel';
+import { type Kernel, type OperandSpec, u32s, variants } from '../../../runtime/webgpu/kernel';
 import {
   accumulate,
-  elementsCode,
-  memoryOf,
-  quadsCode,
-  rowsNumbers,
+  multiplied,
+  productKernel,
+  type Source,
   unload,
 } from '../../../runtime/webgpu/kernels/block-product';
 import { type Block, clear, LANES } from '../../../runtime/webgpu/kernels/product';
@@ -23,83 +22,81 @@ export const CHUNK = 64;
 
 const BLOCK: Block = { rows: 2, columns: 2 };
 
-const ROWS: OperandSpec = { access: 'read', rank: 4, vector: true };
-const ELEMENTS: OperandSpec = { access: 'read', rank: 4 };
+const READ: OperandSpec = { access: 'read' };
+const READ4: OperandSpec = { access: 'read', vector: true };
+const WRITE4: OperandSpec = { access: 'write', vector: true };
+
 /** [heads, places + 1, d, e], e a multiple of 4 with zeros in columns to spare; the last place is that after a round. */
-const STATES = { places: 'u32', d: 'u32', e: 'u32' } as const;
+const STATES = u32s('places', 'd', 'e');
 const statesCode = `
 fn state_at(head: u32, place: u32) -> u32 { return (head * (numbers.places + 1) + place) * numbers.d * numbers.e; }`;
 
 /** Rows of the pass, and where this round of it begins; of all heads [b, h], the first one whose states are at hand. */
-const PASS = {
-  h: 'u32',
-  n: 'u32',
-  first_head: 'u32',
-  first: 'u32',
-  chunks: 'u32',
-  origin: 'u32',
-  step: 'u32',
-  lead: 'u32',
-} as const;
+const PASS = u32s('h', 'n', 'first_head', 'first', 'chunks', 'origin', 'step', 'lead');
 const rowCode = `
 fn row_of(position: u32) -> u32 { return numbers.origin + numbers.step * position; }`;
 /** Powers of each head's decay, [h, CHUNK + 1]. */
 const powerCode = `
 fn power(head: u32, exponent: u32) -> f32 { return load_powers(head * ${CHUNK + 1} + exponent); }`;
 
-/** What each chunk adds to the state [d,e]; `chunk` rows each, which decay or, as many as one likes, do not. */
-export const statesKernel = variants(
-  ({ decays, isStaged }: Readonly<Record<'decays' | 'isStaged', boolean>>): Kernel => ({
-    name: `linear states, ${decays ? 'decaying' : 'all'}`,
-    invocations: LANES,
-    alike: true,
-    operands: {
-      ...{ k: ROWS, v: ROWS, ...(decays && { powers: { access: 'read' } }) },
-      states: { access: 'write', vector: true },
-    },
-    numbers: { ...PASS, ...STATES, chunk: 'u32', ...rowsNumbers('k'), ...rowsNumbers('v') },
-    body: `
-${memoryOf(BLOCK, isStaged)}
-${quadsCode('k')}
-${quadsCode('v')}
-${statesCode}
-${rowCode}
-${decays ? powerCode : ''}
-fn run(task: u32, lane: u32) {
-  let across = (numbers.e + ${CHUNK - 1}) / ${CHUNK};
-  let down = (numbers.d + ${CHUNK - 1}) / ${CHUNK};
-  let first_column = task % across * ${CHUNK};
-  let first_row = task / across % down * ${CHUNK};
-  let chunk = task / (across * down) % numbers.chunks;
-  let place = task / (across * down) / numbers.chunks;
+/** The chunk of `length` rows of a head that a task has; of tasks for tiles of its results also the first column, and row. */
+function chunkCode(
+  length: string,
+  { columns, rows }: { readonly columns?: string; readonly rows?: string } = {},
+): string {
+  const tiles = (extent: string) => `(${extent} + ${CHUNK - 1}) / ${CHUNK}`;
+  const item = rows ? 'task / (across * down)' : columns ? 'task / across' : 'task';
+  return `
+  ${columns ? `let across = ${tiles(columns)}; let first_column = task % across * ${CHUNK};` : ''}
+  ${rows ? `let down = ${tiles(rows)}; let first_row = task / across % down * ${CHUNK};` : ''}
+  let chunk = ${item} % numbers.chunks;
+  let place = ${item} / numbers.chunks;
   let batch = (numbers.first_head + place) / numbers.h;
   let head = (numbers.first_head + place) % numbers.h;
-  let first = numbers.first + chunk * numbers.chunk;
-  let count = min(numbers.chunk, numbers.n - first);
-  ${clear('sum', BLOCK)}
-  ${accumulate(
-    'sum',
-    BLOCK,
-    'count',
-    {
-      quad: (l, column) =>
-        `quad_k(batch, row_of(first + ${l}), ${l} < count, head, first_row + ${column})${decays ? ` * power(head, select(0, count - (${l}) - numbers.lead, ${l} < count))` : ''}`,
-    },
-    { quad: (l, column) => `quad_v(batch, row_of(first + ${l}), ${l} < count, head, first_column + ${column})` },
-    isStaged,
-  )}
+  let first = numbers.first + chunk * ${length};
+  let count = min(${length}, numbers.n - first);`;
+}
+
+/** Columns of an operand by the chunk's rows, and rows by columns, each perhaps times a factor. */
+const quads = (name: string, column: string, factor = (_row: string) => ''): Source => ({
+  quad: (row, at) =>
+    `quad_${name}(batch, row_of(first + ${row}), ${row} < count, head, ${column} + ${at})${factor(row)}`,
+});
+const elements = (name: string, factor = (_row: string) => ''): Source => ({
+  element: (row, term) => `element_${name}(batch, row_of(first + ${row}), ${row} < count, head, ${term})${factor(row)}`,
+});
+
+/** What each chunk adds to the state [d,e]; `chunk` rows each, which decay or, as many as one likes, do not. */
+export const statesKernel = variants(
+  ({ decays, isStaged }: Readonly<Record<'decays' | 'isStaged', boolean>>): Kernel => {
+    const decay = (row: string) => ` * power(head, select(0, count - (${row}) - numbers.lead, ${row} < count))`;
+    return productKernel({
+      name: `linear states, ${decays ? 'decaying' : 'all'}`,
+      block: BLOCK,
+      isStaged,
+      rows: { k: 'quads', v: 'quads' },
+      operands: { ...(decays && { powers: READ }), states: WRITE4 },
+      numbers: { ...PASS, ...STATES, chunk: 'u32' },
+      body: [
+        ...[statesCode, rowCode, decays ? powerCode : ''],
+        `
+fn run(task: u32, lane: u32) {
+  ${chunkCode('numbers.chunk', { columns: 'numbers.e', rows: 'numbers.d' })}
   let to = state_at(place, chunk);
-  ${unload(
-    'sum',
+  ${multiplied(
     BLOCK,
     isStaged,
+    'count',
+    [quads('k', 'first_row', decays ? decay : undefined), quads('v', 'first_column')],
     (row, column, quad) => `
     if (first_row + ${row} < numbers.d && first_column + ${column} < numbers.e) {
       store4_states(to + (first_row + ${row}) * numbers.e + first_column + ${column}, ${quad}, 4);
     }`,
   )}
 }`,
-  }),
+      ],
+    });
+  },
 );
 
 /** Which tensors hold the state before the first row or after the last: its own columns, and a further one, the sum of keys. */
@@ -114,24 +111,15 @@ export const prefixKernel = variants(
     name: 'linear prefix',
     invocations: LANES,
     operands: {
-      ...{ powers: { access: 'read' }, states: { access: 'update' } },
+      powers: READ,
+      states: { access: 'update' },
       ...(initial.state && { initial: { access: 'read', rank: 4 } }),
-      ...(initial.keySum && { initial_sum: { access: 'read' } }),
+      ...(initial.keySum && { initial_sum: READ }),
       ...(final.state && { final: { access: 'write' } }),
       ...(final.keySum && { final_sum: { access: 'write' } }),
     },
     // `own` are a state's columns without a normaliser's; the last chunk has `last` rows and the others `chunk`.
-    numbers: {
-      ...STATES,
-      h: 'u32',
-      first_head: 'u32',
-      chunks: 'u32',
-      chunk: 'u32',
-      last: 'u32',
-      own: 'u32',
-      is_first: 'u32',
-      is_last: 'u32',
-    },
+    numbers: { ...STATES, ...u32s('h', 'first_head', 'chunks', 'chunk', 'last', 'own', 'is_first', 'is_last') },
     body: `
 ${statesCode}
 ${powerCode}
@@ -164,38 +152,24 @@ fn run(task: u32, lane: u32) {
 
 /** Weights within chunks, [heads, places, key, query]: products of queries and keys times decays, 0 for later keys. */
 export const scoresKernel = variants(
-  ({ isStaged }: { readonly isStaged: boolean }): Kernel => ({
-    name: 'linear scores',
-    invocations: LANES,
-    alike: true,
-    operands: { q: ELEMENTS, k: ELEMENTS, powers: { access: 'read' }, scores: { access: 'write', vector: true } },
-    numbers: { ...PASS, ...rowsNumbers('q'), ...rowsNumbers('k') },
-    body: `
-${memoryOf(BLOCK, isStaged)}
-${elementsCode('q')}
-${elementsCode('k')}
-${rowCode}
-${powerCode}
+  ({ isStaged }: { readonly isStaged: boolean }): Kernel =>
+    productKernel({
+      name: 'linear scores',
+      block: BLOCK,
+      isStaged,
+      rows: { q: 'elements', k: 'elements' },
+      operands: { powers: READ, scores: WRITE4 },
+      numbers: PASS,
+      body: [
+        ...[rowCode, powerCode],
+        `
 fn run(task: u32, lane: u32) {
-  let chunk = task % numbers.chunks;
-  let place = task / numbers.chunks;
-  let batch = (numbers.first_head + place) / numbers.h;
-  let head = (numbers.first_head + place) % numbers.h;
-  let first = numbers.first + chunk * ${CHUNK};
-  let count = min(${CHUNK}u, numbers.n - first);
-  ${clear('score', BLOCK)}
-  ${accumulate(
-    'score',
+  ${chunkCode(`${CHUNK}u`)}
+  ${multiplied(
     BLOCK,
+    isStaged,
     'numbers.q_width',
-    { element: (row, term) => `element_k(batch, row_of(first + ${row}), ${row} < count, head, ${term})` },
-    { element: (row, term) => `element_q(batch, row_of(first + ${row}), ${row} < count, head, ${term})` },
-    isStaged,
-  )}
-  ${unload(
-    'score',
-    BLOCK,
-    isStaged,
+    [elements('k'), elements('q')],
     (row, column, quad) => `
     var weights = vec4f();
     for (var c = 0u; c < 4; c++) {
@@ -204,7 +178,8 @@ fn run(task: u32, lane: u32) {
     store4_scores((task * ${CHUNK} + ${row}) * ${CHUNK} + ${column}, ${quad} * weights, 4);`,
   )}
 }`,
-  }),
+      ],
+    }),
 );
 
 export interface OutputsVariant {
@@ -218,38 +193,25 @@ export interface OutputsVariant {
 
 /** Outputs [width] of a chunk of queries, from the state before it and, if causal, from the chunk's scores and values. */
 export const outputsKernel = variants(
-  ({ causal, normalised, transposed, isStaged }: OutputsVariant): Kernel => ({
-    name: `linear outputs, ${causal ? 'causal' : 'all'}`,
-    invocations: LANES,
-    alike: true,
-    operands: {
-      ...{ q: ELEMENTS, states: { access: 'read', vector: true } },
-      ...(causal && { v: ROWS, powers: { access: 'read' }, scores: { access: 'read', vector: true } }),
-      out: { access: 'write', rank: 4, vector: true },
-      ...(normalised && { denominator: { access: 'write' } }),
-    },
-    numbers: {
-      ...{ ...PASS, ...STATES, width: 'u32', ...rowsNumbers('q') },
-      ...(causal && rowsNumbers('v')),
-      ...(normalised && { epsilon: 'f32' }),
-    },
-    body: `
-${memoryOf(BLOCK, isStaged)}
-${elementsCode('q')}
-${causal ? quadsCode('v') + powerCode : ''}
-${rowCode}
-${statesCode}
-${transposed ? stateElement : stateQuad}
-${normalised ? `var<workgroup> shared_denominators: array<f32, ${CHUNK}>;` : ''}
+  ({ causal, normalised, transposed, isStaged }: OutputsVariant): Kernel =>
+    productKernel({
+      name: `linear outputs, ${causal ? 'causal' : 'all'}`,
+      block: BLOCK,
+      isStaged,
+      rows: { q: 'elements', ...(causal && { v: 'quads' }) },
+      operands: {
+        states: READ4,
+        ...(causal && { powers: READ, scores: READ4 }),
+        out: { access: 'write', rank: 4, vector: true },
+        ...(normalised && { denominator: { access: 'write' } }),
+      },
+      numbers: { ...PASS, ...STATES, width: 'u32', ...(normalised && { epsilon: 'f32' }) },
+      body: [
+        ...[causal ? powerCode : '', rowCode, statesCode, transposed ? stateElement : stateQuad],
+        normalised ? `var<workgroup> shared_denominators: array<f32, ${CHUNK}>;` : '',
+        `
 fn run(task: u32, lane: u32) {
-  let across = (numbers.width + ${CHUNK - 1}) / ${CHUNK};
-  let first_column = task % across * ${CHUNK};
-  let chunk = task / across % numbers.chunks;
-  let place = task / across / numbers.chunks;
-  let batch = (numbers.first_head + place) / numbers.h;
-  let head = (numbers.first_head + place) % numbers.h;
-  let first = numbers.first + chunk * ${CHUNK};
-  let count = min(${CHUNK}u, numbers.n - first);
+  ${chunkCode(`${CHUNK}u`, { columns: 'numbers.width' })}
   let state = state_at(place, ${causal ? 'chunk' : 'numbers.places'});
   ${causal ? `let scores = (place * numbers.chunks + chunk) * ${CHUNK * CHUNK};` : ''}
   ${normalised ? denominators(causal) : ''}
@@ -258,10 +220,7 @@ fn run(task: u32, lane: u32) {
     'sum',
     BLOCK,
     'numbers.q_width',
-    {
-      element: (row, term) =>
-        `element_q(batch, row_of(first + ${row}), ${row} < count, head, ${term})${causal ? ` * power(head, min(${row} + numbers.lead, ${CHUNK}u))` : ''}`,
-    },
+    elements('q', causal ? (row) => ` * power(head, min(${row} + numbers.lead, ${CHUNK}u))` : undefined),
     transposed
       ? { element: (row, term) => `state_element(state, first_column + ${row}, ${term})` }
       : { quad: (term, column) => `state_quad(state, ${term}, first_column + ${column})` },
@@ -274,7 +233,7 @@ fn run(task: u32, lane: u32) {
           BLOCK,
           'count',
           { quad: (l, column) => `load4_scores(scores + (${l}) * ${CHUNK} + ${column})` },
-          { quad: (l, column) => `quad_v(batch, row_of(first + ${l}), ${l} < count, head, first_column + ${column})` },
+          quads('v', 'first_column'),
           isStaged,
         )
       : ''
@@ -290,7 +249,8 @@ fn run(task: u32, lane: u32) {
     }`,
   )}
 }`,
-  }),
+      ],
+    }),
 );
 
 /** Four columns of a row of the state, or one; zeros where it has none. */

@@ -3,9 +3,10 @@
  * factors straight from where they lie. GPUs stage them in workgroup memory, from where every number is read many times.
  * Where a CPU computes there is no such memory, and stores to it take longer than what they save: it reads them in place.
  */
-import type { Region } from '../kernel';
+import type { Dispatch, Kernel, OperandSpec, Region } from '../kernel';
 import {
   type Block,
+  clear,
   type Factor,
   factorIn,
   HIDDEN_ZERO,
@@ -167,23 +168,99 @@ for (var part = 0u; part < ${rows * columns}; part++) {
 }`;
 }
 
-/** Numbers of an operand x [b,n,heads,columns] that is read by `quad_x` or `element_x`. */
-export const rowsNumbers = <Name extends string>(name: Name) =>
-  ({ [`${name}_own`]: 'u32', [`${name}_width`]: 'u32', [`${name}_heads`]: 'u32' }) as Readonly<
-    Record<`${Name}_${'own' | 'width' | 'heads'}`, 'u32'>
-  >;
+/** A product in place: sums of so many terms, handed out by `put`. */
+export const multiplied = (
+  block: Block,
+  isStaged: boolean,
+  terms: string,
+  [a, b]: readonly [Source, Source],
+  put: (row: string, column: string, quad: string) => string,
+): string => `
+  ${clear('sum', block)}
+  ${accumulate('sum', block, terms, a, b, isStaged)}
+  ${unload('sum', block, isStaged, put)}`;
 
-/** These numbers for a tensor, and perhaps a column of ones. */
-export function rowsValues(name: string, { shape }: Region, ones = false): Record<string, number> {
-  const [, , heads, own] = shape as [number, number, number, number];
-  return { [`${name}_own`]: own, [`${name}_width`]: own + Number(ones), [`${name}_heads`]: heads };
+/** How a kernel reads an operand x [b,n,heads,columns]: four columns of a row by `quad_x`, or one by `element_x`. */
+export type Reading = 'quads' | 'elements';
+
+interface ProductKernel extends Pick<Kernel, 'name' | 'alike' | 'operands' | 'numbers'> {
+  readonly block: Block;
+  readonly isStaged: boolean;
+  /** Operands that it reads by rows. */
+  readonly rows: Readonly<Record<string, Reading>>;
+  readonly body: readonly string[];
+}
+
+/** A kernel of products, whose body comes after what they need. */
+export function productKernel({
+  alike = true,
+  block,
+  isStaged,
+  rows,
+  operands,
+  numbers,
+  body,
+  ...others
+}: ProductKernel): Kernel {
+  const read = rowsCode(rows);
+  return {
+    ...others,
+    invocations: LANES,
+    alike,
+    operands: { ...read.operands, ...operands },
+    numbers: { ...numbers, ...read.numbers },
+    body: [memoryOf(block, isStaged), read.text, ...body].join('\n'),
+  };
+}
+
+/** What a kernel declares to read operands by rows, and the functions that do. */
+export function rowsCode(rows: Readonly<Record<string, Reading>>) {
+  const names = Object.keys(rows);
+  const spec = (how: Reading | undefined): OperandSpec =>
+    how === 'quads' ? { access: 'read', rank: 4, vector: true } : { access: 'read', rank: 4 };
+  return {
+    operands: Object.fromEntries(names.map((name) => [name, spec(rows[name])])),
+    numbers: Object.fromEntries(
+      names.flatMap((name) => ['own', 'width', 'heads'].map((number) => [`${name}_${number}`, 'u32' as const])),
+    ),
+    text: names.map((name) => (rows[name] === 'quads' ? quadsCode(name) : elementsCode(name))).join('\n'),
+  };
+}
+
+/** An operand, perhaps with a column of ones. */
+export interface Rows {
+  readonly region: Region;
+  readonly ones: boolean;
+}
+
+type Given = Omit<Dispatch, 'operands'> & { readonly operands: Readonly<Record<string, Region | Rows>> };
+
+/** A dispatch of a kernel that reads some operands by rows, with the numbers that they need. */
+export function rowsDispatch({ operands, numbers, ...others }: Given): Dispatch {
+  const given = Object.entries(operands).map(
+    ([name, x]) => [name, 'region' in x ? x : { region: x, ones: false }] as const,
+  );
+  const values = given
+    .filter(([name]) => `${name}_own` in (others.kernel.numbers ?? {}))
+    .flatMap(([name, { region, ones }]) => {
+      const [, , heads, own] = region.shape as [number, number, number, number];
+      return Object.entries({ own, width: own + Number(ones), heads }).map(([what, value]) => [
+        `${name}_${what}`,
+        value,
+      ]);
+    });
+  return {
+    ...others,
+    operands: Object.fromEntries(given.map(([name, { region }]) => [name, region])),
+    numbers: { ...numbers, ...Object.fromEntries(values) },
+  };
 }
 
 /**
  * Four columns of a row, from a multiple of 4 on; past the tensor's own there may be one of ones, then there are zeros,
  * as there are if the row is none. `head` is one of h.
  */
-export const quadsCode = (name: string) => `
+const quadsCode = (name: string) => `
 fn quad_${name}(batch: u32, row: u32, is_row: bool, head: u32, column: u32) -> vec4f {
   let own = select(column, 0, column >= numbers.${name}_own);
   let at = at_${name}(batch, select(0, row, is_row), head * numbers.${name}_heads / numbers.h, own);
@@ -193,7 +270,7 @@ fn quad_${name}(batch: u32, row: u32, is_row: bool, head: u32, column: u32) -> v
 }`;
 
 /** One of these columns. */
-export const elementsCode = (name: string) => `
+const elementsCode = (name: string) => `
 fn element_${name}(batch: u32, row: u32, is_row: bool, head: u32, column: u32) -> f32 {
   let is_own = column < numbers.${name}_own;
   let at = at_${name}(batch, select(0, row, is_row), head * numbers.${name}_heads / numbers.h, select(0, column, is_own));
