@@ -152,7 +152,7 @@ function measureContext(context: ExperimentContext): MeasureContext {
  * An experiment of claims and what measures each, in the order in which it is done. A measurement that fails costs its
  * claims, which say why, and no others.
  */
-export function defineExperiment<C extends Claims>({
+export function defineExperiment<const C extends Claims>({
   title,
   claims,
   measure,

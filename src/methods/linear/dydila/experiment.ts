@@ -1,7 +1,7 @@
 /** How far powers that keep the length, and a share of redundant features taken off, sharpen linear attention. */
 import { normal } from '../../../tensor/random';
 import { significant } from '../../../text/format';
-import { type Claims, chart, defineExperiment, figure, type MeasureContext, together } from '../../experiment';
+import { chart, defineExperiment, figure, type MeasureContext, together } from '../../experiment';
 import { CLUSTERS, clusteredTokens, DIMENSION, productOf, rowEntropy, TOKENS } from '../clusters';
 import { focused } from './reference';
 
@@ -12,38 +12,36 @@ const POWER = 3;
 const PAIRS = 20_000;
 const PAIR_DIMENSION = 16;
 
-const claims = {
-  smoother: {
-    claim: 'Linear attention over ReLU features is smoother than softmax attention.',
-    source: 'paper, abstract',
-    criteria: {
-      difference: figure('entropy of ReLU features less that of softmax, over log n', [0.1, 1], [0.02, 1], [-1, 1]),
-    },
-  },
-  kernel: {
-    claim: 'The dynamic measure kernel makes it sharper.',
-    source: 'paper, abstract; the kernel as a port has it',
-    criteria: { step: figure('largest step of the entropy to the next exponent', [-1, -0.01], [-1, 0], [-1, 1]) },
-  },
-  difference: {
-    claim: 'The token differential operator makes it sharper still.',
-    source: 'paper, abstract; the operator as a port has it',
-    criteria: {
-      step: figure('largest step of the entropy to the next lambda, from none', [-1, -0.01], [-1, 0], [-1, 1]),
-    },
-  },
-  likeness: {
-    claim: 'The larger the exponent, the less alike are features of different tokens.',
-    source: 'follows from the kernel as a port has it',
-    criteria: {
-      step: figure('largest step of the mean cosine to the next exponent', [-1, -0.01], [-1, 0], [-2, 2]),
-    },
-  },
-} as const satisfies Claims;
-
 export const experiment = defineExperiment({
   title: 'spread of the weights by exponent and by share of redundant features; likeness of features',
-  claims,
+  claims: {
+    smoother: {
+      claim: 'Linear attention over ReLU features is smoother than softmax attention.',
+      source: 'paper, abstract',
+      criteria: {
+        difference: figure('entropy of ReLU features less that of softmax, over log n', [0.1, 1], [0.02, 1], [-1, 1]),
+      },
+    },
+    kernel: {
+      claim: 'The dynamic measure kernel makes it sharper.',
+      source: 'paper, abstract; the kernel as a port has it',
+      criteria: { step: figure('largest step of the entropy to the next exponent', [-1, -0.01], [-1, 0], [-1, 1]) },
+    },
+    difference: {
+      claim: 'The token differential operator makes it sharper still.',
+      source: 'paper, abstract; the operator as a port has it',
+      criteria: {
+        step: figure('largest step of the entropy to the next lambda, from none', [-1, -0.01], [-1, 0], [-1, 1]),
+      },
+    },
+    likeness: {
+      claim: 'The larger the exponent, the less alike are features of different tokens.',
+      source: 'follows from the kernel as a port has it',
+      criteria: {
+        step: figure('largest step of the mean cosine to the next exponent', [-1, -0.01], [-1, 0], [-2, 2]),
+      },
+    },
+  },
   measure: { ...together(['smoother', 'kernel', 'difference'], spreads), likeness },
 });
 

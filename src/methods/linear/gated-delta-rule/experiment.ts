@@ -7,7 +7,6 @@ import type { Tensor } from '../../../tensor/tensor';
 import { formatRatio, formatTime, significant } from '../../../text/format';
 import {
   byLabel,
-  type Claims,
   chart,
   defineExperiment,
   figure,
@@ -29,46 +28,44 @@ const PAIRS = [32, 64, 128, 256, 512];
 /** The share of the work before the timing. */
 const COUNTING = 0.3;
 
-const claims = {
-  recall: {
-    claim: 'A state of fixed size recalls ever fewer of the pairs written to it, softmax attention all of them.',
-    source: 'arXiv 2602.03681 (NAtS-L), its reason to route chunks to softmax attention',
-    criteria: {
-      step: figure('largest step of the share recalled to twice the pairs', [-1, -0.01], [-1, 0], [-1, 1]),
-      softmax: share('least share that softmax attention recalls', [0.99, 1], [0.9, 1]),
-    },
-  },
-  replaces: {
-    claim: 'The delta rule replaces what a key held; a memory that only adds mixes old and new.',
-    source: 'paper, section 2',
-    criteria: {
-      delta: share('share of the last values recalled', [0.9, 1], [0.6, 1]),
-      adding: share('share recalled by linear attention', [0, 0.3], [0, 0.6]),
-    },
-  },
-  forms: {
-    claim: 'The chunked form computes what the recurrence does.',
-    source: 'paper, section 3.3',
-    criteria: { difference: figure('largest difference over the largest output', [0, 1e-5], [0, 1000]) },
-    byConstruction: true,
-  },
-  faster: {
-    claim: 'In chunks, by matrix products, it is faster than token by token.',
-    source: 'paper, section 3.3',
-    criteria: { ratio: figure("time of the recurrent form over the chunked one's", [2, 8], [1, 8], [0.1, 8]) },
-    timed: true,
-  },
-  linear: {
-    claim: 'Its time grows linearly with the length.',
-    source: 'paper, figure 3',
-    criteria: { growth: linearIn('the length, chunked form') },
-    timed: true,
-  },
-} as const satisfies Claims;
-
 export const experiment = defineExperiment({
   title: 'pairs recalled beside linear and softmax attention; chunked against recurrent form',
-  claims,
+  claims: {
+    recall: {
+      claim: 'A state of fixed size recalls ever fewer of the pairs written to it, softmax attention all of them.',
+      source: 'arXiv 2602.03681 (NAtS-L), its reason to route chunks to softmax attention',
+      criteria: {
+        step: figure('largest step of the share recalled to twice the pairs', [-1, -0.01], [-1, 0], [-1, 1]),
+        softmax: share('least share that softmax attention recalls', [0.99, 1], [0.9, 1]),
+      },
+    },
+    replaces: {
+      claim: 'The delta rule replaces what a key held; a memory that only adds mixes old and new.',
+      source: 'paper, section 2',
+      criteria: {
+        delta: share('share of the last values recalled', [0.9, 1], [0.6, 1]),
+        adding: share('share recalled by linear attention', [0, 0.3], [0, 0.6]),
+      },
+    },
+    forms: {
+      claim: 'The chunked form computes what the recurrence does.',
+      source: 'paper, section 3.3',
+      criteria: { difference: figure('largest difference over the largest output', [0, 1e-5], [0, 1000]) },
+      byConstruction: true,
+    },
+    faster: {
+      claim: 'In chunks, by matrix products, it is faster than token by token.',
+      source: 'paper, section 3.3',
+      criteria: { ratio: figure("time of the recurrent form over the chunked one's", [2, 8], [1, 8], [0.1, 8]) },
+      timed: true,
+    },
+    linear: {
+      claim: 'Its time grows linearly with the length.',
+      source: 'paper, figure 3',
+      criteria: { growth: linearIn('the length, chunked form') },
+      timed: true,
+    },
+  },
   measure: { ...together(['recall', 'replaces'], recalls), ...together(['forms', 'faster', 'linear'], speeds) },
 });
 

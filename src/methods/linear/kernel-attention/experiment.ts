@@ -8,7 +8,6 @@ import type { Tensor } from '../../../tensor/tensor';
 import { formatPercent, formatTime, significant } from '../../../text/format';
 import {
   byLabel,
-  type Claims,
   chart,
   defineExperiment,
   figure,
@@ -37,51 +36,49 @@ const PAIRS = 32;
 const WIDTH = 16;
 const CALLS = 30;
 
-const claims = {
-  features: {
-    claim: 'More features serve better: AUROC 0.802, 0.828, 0.842 with 10, 100, 1000.',
-    source: 'arXiv 2508.01311, table of inference',
-    criteria: {
-      falls: figure(
-        'largest error of the weights with the most features, over that with the fewest',
-        [0, 0.9],
-        [0, 1],
-        [0, 100],
-      ),
-    },
-    untested: 'No anomalies were detected: the error says how far the layer is from the softmax that it replaces.',
-  },
-  lengths: {
-    claim: 'Directions are Gaussian rows times the lengths of others, and their features estimate exp(q k).',
-    source: "authors' code, CL3AD; the paper has Gaussian rows",
-    criteria: {
-      ratio: figure('largest error with both lengths, over that with Gaussian rows', [0, 1.1], [0, 1.5], [0, 1e4]),
-    },
-  },
-  recall: {
-    claim: 'The advisor learns what is new and keeps what it learned before.',
-    source: 'reconstructed: what continual learning asks of equations 8 to 11, arXiv 2508.01311',
-    criteria: {
-      learns: figure('cosine of what is recalled of the last task', [0.9, 1], [0.5, 1], [-1, 1]),
-      keeps: figure('cosine of older tasks over that of the last', [0.8, 2], [0.5, 2], [-2, 2]),
-    },
-  },
-  growth: {
-    claim: 'All tokens may correct the same old state at once, in every training step.',
-    source: "authors' code, CL3AD; equations 10 and 11 have one token",
-    criteria: { bounded: share('share of the lengths at which no entry exceeds 100', [1, 1], [0.3, 1]) },
-  },
-  speed: {
-    claim: 'Time is linear in the number of groups, from 512 to 8192.',
-    source: 'arXiv 2508.01311, times by groups',
-    criteria: { layer: linearIn('the length, layer'), advisor: linearIn('the length, advisor') },
-    timed: true,
-  },
-} as const satisfies Claims;
-
 export const experiment = defineExperiment({
   title: 'error of the weights by the features, what the advisor recalls of four tasks, when its update diverges, time',
-  claims,
+  claims: {
+    features: {
+      claim: 'More features serve better: AUROC 0.802, 0.828, 0.842 with 10, 100, 1000.',
+      source: 'arXiv 2508.01311, table of inference',
+      criteria: {
+        falls: figure(
+          'largest error of the weights with the most features, over that with the fewest',
+          [0, 0.9],
+          [0, 1],
+          [0, 100],
+        ),
+      },
+      untested: 'No anomalies were detected: the error says how far the layer is from the softmax that it replaces.',
+    },
+    lengths: {
+      claim: 'Directions are Gaussian rows times the lengths of others, and their features estimate exp(q k).',
+      source: "authors' code, CL3AD; the paper has Gaussian rows",
+      criteria: {
+        ratio: figure('largest error with both lengths, over that with Gaussian rows', [0, 1.1], [0, 1.5], [0, 1e4]),
+      },
+    },
+    recall: {
+      claim: 'The advisor learns what is new and keeps what it learned before.',
+      source: 'reconstructed: what continual learning asks of equations 8 to 11, arXiv 2508.01311',
+      criteria: {
+        learns: figure('cosine of what is recalled of the last task', [0.9, 1], [0.5, 1], [-1, 1]),
+        keeps: figure('cosine of older tasks over that of the last', [0.8, 2], [0.5, 2], [-2, 2]),
+      },
+    },
+    growth: {
+      claim: 'All tokens may correct the same old state at once, in every training step.',
+      source: "authors' code, CL3AD; equations 10 and 11 have one token",
+      criteria: { bounded: share('share of the lengths at which no entry exceeds 100', [1, 1], [0.3, 1]) },
+    },
+    speed: {
+      claim: 'Time is linear in the number of groups, from 512 to 8192.',
+      source: 'arXiv 2508.01311, times by groups',
+      criteria: { layer: linearIn('the length, layer'), advisor: linearIn('the length, advisor') },
+      timed: true,
+    },
+  },
   measure: { ...together(['features', 'lengths'], estimates), recall: recalls, growth, speed },
 });
 

@@ -1,41 +1,39 @@
 /** How far ReLU linear attention spreads, how often its minimum is taken, and what the local module reads. */
 import { normal } from '../../../tensor/random';
 import { formatPercent, significant } from '../../../text/format';
-import { type Claims, chart, defineExperiment, figure, type MeasureContext, share } from '../../experiment';
+import { chart, defineExperiment, figure, type MeasureContext, share } from '../../experiment';
 import { CLUSTERS, clusteredTokens, DIMENSION, productOf, rowEntropy, TOKENS } from '../clusters';
 import { localConcentration } from './local-concentration';
 import { reference } from './reference';
 
 const MINIMUM = 100;
 
-const claims = {
-  spread: {
-    claim: 'Linear attention lacks concentration: it spreads its weights where softmax attention picks a few keys.',
-    source: 'paper, section 4.2',
-    criteria: {
-      relu: share('entropy of ReLU features over log n', [0.9, 1], [0.8, 1]),
-      softmax: share('entropy of softmax over log n', [0, 0.7], [0, 0.8]),
-    },
-  },
-  below: {
-    claim: 'With few tokens or small heads denominators are often below 100: the attention is then not normalised.',
-    source: 'third-party ports of the code',
-    criteria: {
-      few: share('share of rows below, 49 tokens of deviation 0.3', [0.9, 1], [0.5, 1]),
-      many: share('share of rows below, 784 tokens of deviation 1', [0, 0.01], [0, 0.1]),
-    },
-  },
-  reach: {
-    claim: 'The two 7 by 7 convolutions of a local concentration module gather a token from the 13 by 13 around it.',
-    source: 'paper, equations 6 and 7: follows from the kernels',
-    criteria: { width: figure('tokens changed, on a line', [13, 13], [1, 21]) },
-    byConstruction: true,
-  },
-} as const satisfies Claims;
-
 export const experiment = defineExperiment({
   title: 'spread of the weights beside softmax, denominators below the minimum, reach of the local module',
-  claims,
+  claims: {
+    spread: {
+      claim: 'Linear attention lacks concentration: it spreads its weights where softmax attention picks a few keys.',
+      source: 'paper, section 4.2',
+      criteria: {
+        relu: share('entropy of ReLU features over log n', [0.9, 1], [0.8, 1]),
+        softmax: share('entropy of softmax over log n', [0, 0.7], [0, 0.8]),
+      },
+    },
+    below: {
+      claim: 'With few tokens or small heads denominators are often below 100: the attention is then not normalised.',
+      source: 'third-party ports of the code',
+      criteria: {
+        few: share('share of rows below, 49 tokens of deviation 0.3', [0.9, 1], [0.5, 1]),
+        many: share('share of rows below, 784 tokens of deviation 1', [0, 0.01], [0, 0.1]),
+      },
+    },
+    reach: {
+      claim: 'The two 7 by 7 convolutions of a local concentration module gather a token from the 13 by 13 around it.',
+      source: 'paper, equations 6 and 7: follows from the kernels',
+      criteria: { width: figure('tokens changed, on a line', [13, 13], [1, 21]) },
+      byConstruction: true,
+    },
+  },
   measure: { spread, below, reach },
 });
 

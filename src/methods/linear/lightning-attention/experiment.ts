@@ -4,7 +4,7 @@ import { attention } from '../../../ops/attention';
 import { contiguous } from '../../../ops/copy';
 import { linearAttention } from '../../../ops/linear-attention';
 import { formatBytes, formatRatio, significant } from '../../../text/format';
-import { type Claims, chart, defineExperiment, figure, type MeasureContext, together } from '../../experiment';
+import { chart, defineExperiment, figure, type MeasureContext, together } from '../../experiment';
 import { disposeAll, held, type Qkv } from '../../held';
 import { medians, overRounds, timeContest, timeRounds } from '../../rounds';
 import { releasedDecays } from './schedules';
@@ -12,40 +12,38 @@ import { releasedDecays } from './schedules';
 /** Features and columns of a head, as in the released models of the smallest size. */
 const WIDTH = 64;
 
-const claims = {
-  speed: {
-    claim: 'The speed is the same at every length.',
-    source: 'paper, title and figure 1',
-    criteria: {
-      apart: figure(
-        'time for a token where it is longest, over that where it is shortest',
-        [0.9, 1.1],
-        [0.9, 1.5],
-        [0.5, 20],
-      ),
-    },
-    timed: true,
-  },
-  memory: {
-    claim: 'Beyond inputs and outputs memory does not grow with the length.',
-    source: 'paper, section 3',
-    criteria: { growth: figure('most bytes held over the fewest, of all lengths', [1, 1], [1, 2], [1, 1000]) },
-  },
-  crossover: {
-    claim: 'From n of about 3500 it is faster than FlashAttention-2; by operations it could be from n = B + d.',
-    source: "the authors' benchmark on a GPU, d = e = 128; the count",
-    criteria: {
-      early: figure('speed-up over exact causal attention at n = 128, about B + d', [1, 4], [0.7, 4], [0.05, 4]),
-      late: figure('speed-up at n = 2048', [3, 40], [1, 40], [0.05, 40]),
-    },
-    untested: 'The length of 3500 is that of a GPU and of another kernel.',
-    timed: true,
-  },
-} as const satisfies Claims;
-
 export const experiment = defineExperiment({
   title: 'time for a token and memory by length; crossover with exact causal attention',
-  claims,
+  claims: {
+    speed: {
+      claim: 'The speed is the same at every length.',
+      source: 'paper, title and figure 1',
+      criteria: {
+        apart: figure(
+          'time for a token where it is longest, over that where it is shortest',
+          [0.9, 1.1],
+          [0.9, 1.5],
+          [0.5, 20],
+        ),
+      },
+      timed: true,
+    },
+    memory: {
+      claim: 'Beyond inputs and outputs memory does not grow with the length.',
+      source: 'paper, section 3',
+      criteria: { growth: figure('most bytes held over the fewest, of all lengths', [1, 1], [1, 2], [1, 1000]) },
+    },
+    crossover: {
+      claim: 'From n of about 3500 it is faster than FlashAttention-2; by operations it could be from n = B + d.',
+      source: "the authors' benchmark on a GPU, d = e = 128; the count",
+      criteria: {
+        early: figure('speed-up over exact causal attention at n = 128, about B + d', [1, 4], [0.7, 4], [0.05, 4]),
+        late: figure('speed-up at n = 2048', [3, 40], [1, 40], [0.05, 40]),
+      },
+      untested: 'The length of 3500 is that of a GPU and of another kernel.',
+      timed: true,
+    },
+  },
   measure: { ...together(['speed', 'memory'], byLength), crossover },
 });
 

@@ -4,7 +4,7 @@ import { pullback } from '../../../tape';
 import { uniformGenerator } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
 import { formatRatio } from '../../../text/format';
-import { type Claims, chart, defineExperiment, figure, type MeasureContext, share, together } from '../../experiment';
+import { chart, defineExperiment, figure, type MeasureContext, share, together } from '../../experiment';
 import { disposeAll, held, numbersOf } from '../../held';
 import { timeContest } from '../../rounds';
 import { natsLinear } from './method';
@@ -32,54 +32,53 @@ const COUNTING = 0.4;
 /** Normed heads have a product of 32 times the cosine. */
 const params = natsLinear.parse({ chunk: CHUNK, scale: SHARPNESS / DIMENSION, counterfactual: true });
 
-const claims = {
-  needles: {
-    claim:
-      'With the chunks that matter in softmax attention and all others in the state, the layer recalls what full attention does.',
-    source: 'paper, its reason to route; the setting is reconstructed',
-    criteria: {
-      attended: share('least share recalled by the softmax branch', [0.99, 1], [0.9, 1]),
-      joined: share('least share recalled by the layer', [0.95, 1], [0.8, 1]),
-    },
-  },
-  choice: {
-    claim: 'It is the choice of chunks that counts, not how many go to softmax attention.',
-    source: 'reconstructed: a control of the first claim',
-    criteria: {
-      difference: figure('least share lost by a random choice, from 128 pairs on', [0.3, 1], [0.05, 1], [-1, 1]),
-    },
-  },
-  search: {
-    claim: 'The search gradient finds the chunks that softmax attention should keep.',
-    source: 'paper, section on the search; gradients of the operator that is not chosen: switched off in its code',
-    criteria: {
-      needles: share('least share moved of chunks with needles', [0.9, 1], [0.6, 1]),
-      others: share('largest share moved of the others', [0, 0.2], [0, 0.8]),
-    },
-  },
-  locks: {
-    claim: 'With a gradient for the chosen operator only, what is useful in the state is locked there.',
-    source: 'reconstructed: a fault that the released configurations may have',
-    criteria: {
-      needles: share('largest share moved of chunks with needles', [0, 0.1], [0, 0.3]),
-      others: share('least share moved of the others', [0.5, 1], [0.3, 1]),
-    },
-  },
-  speed: {
-    claim: 'At 128K tokens its prefill is 5.4 times as fast as that of a transformer; the gain grows with the length.',
-    source: 'paper, as two readers report it; on a GPU',
-    criteria: {
-      growth: figure('least gain from one length to the next, ratio', [1.05, 3], [0.98, 3], [0.2, 3]),
-      last: figure('speed-up at the longest', [1.1, 5], [0.9, 5], [0.05, 5]),
-    },
-    untested: 'The figure is of a GPU and of a length not tried here.',
-    timed: true,
-  },
-} as const satisfies Claims;
-
 export const experiment = defineExperiment({
   title: 'recall of needles by route, where the search gradient would send the chunks, and time beside dense attention',
-  claims,
+  claims: {
+    needles: {
+      claim:
+        'With the chunks that matter in softmax attention and all others in the state, the layer recalls what full attention does.',
+      source: 'paper, its reason to route; the setting is reconstructed',
+      criteria: {
+        attended: share('least share recalled by the softmax branch', [0.99, 1], [0.9, 1]),
+        joined: share('least share recalled by the layer', [0.95, 1], [0.8, 1]),
+      },
+    },
+    choice: {
+      claim: 'It is the choice of chunks that counts, not how many go to softmax attention.',
+      source: 'reconstructed: a control of the first claim',
+      criteria: {
+        difference: figure('least share lost by a random choice, from 128 pairs on', [0.3, 1], [0.05, 1], [-1, 1]),
+      },
+    },
+    search: {
+      claim: 'The search gradient finds the chunks that softmax attention should keep.',
+      source: 'paper, section on the search; gradients of the operator that is not chosen: switched off in its code',
+      criteria: {
+        needles: share('least share moved of chunks with needles', [0.9, 1], [0.6, 1]),
+        others: share('largest share moved of the others', [0, 0.2], [0, 0.8]),
+      },
+    },
+    locks: {
+      claim: 'With a gradient for the chosen operator only, what is useful in the state is locked there.',
+      source: 'reconstructed: a fault that the released configurations may have',
+      criteria: {
+        needles: share('largest share moved of chunks with needles', [0, 0.1], [0, 0.3]),
+        others: share('least share moved of the others', [0.5, 1], [0.3, 1]),
+      },
+    },
+    speed: {
+      claim:
+        'At 128K tokens its prefill is 5.4 times as fast as that of a transformer; the gain grows with the length.',
+      source: 'paper, as two readers report it; on a GPU',
+      criteria: {
+        growth: figure('least gain from one length to the next, ratio', [1.05, 3], [0.98, 3], [0.2, 3]),
+        last: figure('speed-up at the longest', [1.1, 5], [0.9, 5], [0.05, 5]),
+      },
+      untested: 'The figure is of a GPU and of a length not tried here.',
+      timed: true,
+    },
+  },
   measure: { ...together(['needles', 'choice', 'search', 'locks'], recalls), speed },
 });
 

@@ -6,7 +6,6 @@ import { normal } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
 import { formatPercent, formatRatio, formatTime } from '../../../text/format';
 import {
-  type Claims,
   chart,
   defineExperiment,
   figure,
@@ -39,65 +38,63 @@ const NOISE = 0.5;
 /** Which share of the work is what comes before the timing. */
 const COUNTING = 0.6;
 
-const claims = {
-  convergence: {
-    claim: 'The error of the estimated attention falls as one over the root of the number of features.',
-    source: 'arXiv 2009.14794, uniform convergence, for queries and keys of bounded length',
-    criteria: {
-      small: figure('exponent of the features, size 0.25', [-0.6, -0.4], [-0.7, -0.3], [-3, 1]),
-      unit: figure('exponent of the features, size 1', [-0.6, -0.4], [-0.7, 0], [-3, 1]),
-    },
-  },
-  orthogonal: {
-    claim: 'Orthogonal directions give a smaller error than independent ones.',
-    source: 'arXiv 2009.14794, orthogonal features',
-    criteria: {
-      ratio: figure(
-        'largest error with orthogonal directions over that with independent ones',
-        [0, 0.98],
-        [0, 1.02],
-        [0, 10],
-      ),
-    },
-  },
-  untrained: {
-    claim: 'The features approximate softmax attention of transformers without training.',
-    source: 'arXiv 2009.14794, abstract; users of its implementations report errors of 100%',
-    criteria: {
-      error: figure(`error of the weights, unit variance, ${FEATURES.at(-1)} features`, [0, 0.1], [0, 0.3], [0, 100]),
-    },
-  },
-  chosen: {
-    claim: 'Even so, the estimated weights tell which keys matter.',
-    source:
-      'reconstructed: SEA (arXiv 2310.01777) estimates its masks from such features, and trains what follows them',
-    criteria: { share: share('attention held by the keys chosen, of what the best hold', [0.9, 1], [0.6, 1]) },
-  },
-  compressed: {
-    claim: 'A map compressed to a few cells is enough to tell which keys to attend to exactly.',
-    source: 'SEA, arXiv 2310.01777; the setting is reconstructed',
-    criteria: {
-      best: share('least attention held by the keys chosen, of what the best hold', [0.9, 1], [0.6, 1]),
-      nearest: figure('the same, over what the nearest hold', [1.1, 10], [1, 10], [0, 10]),
-    },
-  },
-  speed: {
-    claim:
-      'Its time grows linearly with the length, that of softmax attention quadratically; it pays from n of about 2 features on.',
-    source: 'arXiv 2009.14794, abstract; the break-even follows from 8 n m d against 4 n^2 d operations',
-    criteria: {
-      linear: linearIn('the length'),
-      quadratic: figure('exponent of the length, exact attention', [1.8, 2.2], [1.6, 2.4], [0.5, 3.5]),
-      pays: figure('speed-up over exact attention at n of 4 features', [1, 10], [0.5, 10], [0.02, 10]),
-    },
-    timed: true,
-  },
-} as const satisfies Claims;
-
 export const experiment = defineExperiment({
   title:
     'error of the attention weights, the mass of keys chosen by them and by compressed maps, and time beside exact attention',
-  claims,
+  claims: {
+    convergence: {
+      claim: 'The error of the estimated attention falls as one over the root of the number of features.',
+      source: 'arXiv 2009.14794, uniform convergence, for queries and keys of bounded length',
+      criteria: {
+        small: figure('exponent of the features, size 0.25', [-0.6, -0.4], [-0.7, -0.3], [-3, 1]),
+        unit: figure('exponent of the features, size 1', [-0.6, -0.4], [-0.7, 0], [-3, 1]),
+      },
+    },
+    orthogonal: {
+      claim: 'Orthogonal directions give a smaller error than independent ones.',
+      source: 'arXiv 2009.14794, orthogonal features',
+      criteria: {
+        ratio: figure(
+          'largest error with orthogonal directions over that with independent ones',
+          [0, 0.98],
+          [0, 1.02],
+          [0, 10],
+        ),
+      },
+    },
+    untrained: {
+      claim: 'The features approximate softmax attention of transformers without training.',
+      source: 'arXiv 2009.14794, abstract; users of its implementations report errors of 100%',
+      criteria: {
+        error: figure(`error of the weights, unit variance, ${FEATURES.at(-1)} features`, [0, 0.1], [0, 0.3], [0, 100]),
+      },
+    },
+    chosen: {
+      claim: 'Even so, the estimated weights tell which keys matter.',
+      source:
+        'reconstructed: SEA (arXiv 2310.01777) estimates its masks from such features, and trains what follows them',
+      criteria: { share: share('attention held by the keys chosen, of what the best hold', [0.9, 1], [0.6, 1]) },
+    },
+    compressed: {
+      claim: 'A map compressed to a few cells is enough to tell which keys to attend to exactly.',
+      source: 'SEA, arXiv 2310.01777; the setting is reconstructed',
+      criteria: {
+        best: share('least attention held by the keys chosen, of what the best hold', [0.9, 1], [0.6, 1]),
+        nearest: figure('the same, over what the nearest hold', [1.1, 10], [1, 10], [0, 10]),
+      },
+    },
+    speed: {
+      claim:
+        'Its time grows linearly with the length, that of softmax attention quadratically; it pays from n of about 2 features on.',
+      source: 'arXiv 2009.14794, abstract; the break-even follows from 8 n m d against 4 n^2 d operations',
+      criteria: {
+        linear: linearIn('the length'),
+        quadratic: figure('exponent of the length, exact attention', [1.8, 2.2], [1.6, 2.4], [0.5, 3.5]),
+        pays: figure('speed-up over exact attention at n of 4 features', [1, 10], [0.5, 10], [0.02, 10]),
+      },
+      timed: true,
+    },
+  },
   measure: { ...together(['convergence', 'orthogonal', 'untrained', 'chosen'], weights), compressed, speed },
 });
 

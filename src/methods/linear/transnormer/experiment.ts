@@ -2,7 +2,6 @@ import { normal } from '../../../tensor/random';
 import { formatRatio, significant } from '../../../text/format';
 import {
   byLabel,
-  type Claims,
   type Criterion,
   chart,
   defineExperiment,
@@ -37,58 +36,57 @@ const NAMES = Object.keys(KERNELS) as Kernel[];
 const explodes = (kernel: Kernel): Criterion =>
   figure(`growth of the largest gradient, ${kernel}`, [50, 200], [2, 200], [0, 1e4]);
 
-const claims = {
-  witness: {
-    claim: 'Of linear attention with a denominator the gradient of a weight by a score is (1 - 1/n) / (n s): no bound.',
-    source: 'paper, section 3.1',
-    criteria: { distance: figure('largest relative distance from it', [0, 1e-12], [0, 1000]) },
-    byConstruction: true,
-  },
-  unbounded: {
-    claim: 'The denominator makes gradients with respect to scores unbounded.',
-    source: 'paper, section 3.1',
-    criteria: { relu: explodes('relu / sum'), identity: explodes('identity / sum') },
-  },
-  elu: {
-    claim: 'So do those of the common feature map 1 + elu.',
-    source: 'paper, section 3.1 and table 2',
-    criteria: { growth: explodes('1+elu / sum') },
-  },
-  bounded: {
-    claim: 'With a norm in its place they stay bounded.',
-    source: 'paper, section 3.1',
-    criteria: { growth: figure('growth of the largest gradient, NormAttention', [0.5, 2], [0.1, 10], [0, 1e4]) },
-  },
-  bound: {
-    claim: 'Gradients with respect to scores of NormAttention are at most 3 c1 c2 d / (2 sqrt(epsilon)).',
-    source: 'paper, section 3.1',
-    criteria: {
-      // Far below it, a bound has hardly been put to the test.
-      share: figure('largest gradient found, over the bound', [0.1, 1], [0, 1], [0, 1e4]),
-    },
-  },
-  dilution: {
-    claim: 'Of trained models, 40% of the tokens around a query hold about 80% of softmax attention, 40% of linear.',
-    source: 'paper, section 3.2',
-    criteria: {},
-    untested: 'No model was trained, and random inputs have no neighbourhoods.',
-  },
-  deviations: {
-    claim:
-      'Relative deviations of gradients over a training: 1 + elu 0.58, Performer 0.47, softmax 0.25, NormAttention 0.20.',
-    source: 'paper, table 2',
-    // The order is the claim: the values depend on the model.
-    criteria: {
-      least: figure('deviation of NormAttention over the least of the others', [0.1, 1], [0.01, 100]),
-      most: figure('deviation of 1 + elu over the largest of the others', [1, 10], [0.5, 10], [0.01, 100]),
-    },
-    untested: 'One layer with one head learns a layer of softmax attention on random tokens, no language model.',
-  },
-} as const satisfies Claims;
-
 export const experiment = defineExperiment({
   title: 'gradients with respect to the scores as the inputs shrink, and how far attention is diluted',
-  claims,
+  claims: {
+    witness: {
+      claim:
+        'Of linear attention with a denominator the gradient of a weight by a score is (1 - 1/n) / (n s): no bound.',
+      source: 'paper, section 3.1',
+      criteria: { distance: figure('largest relative distance from it', [0, 1e-12], [0, 1000]) },
+      byConstruction: true,
+    },
+    unbounded: {
+      claim: 'The denominator makes gradients with respect to scores unbounded.',
+      source: 'paper, section 3.1',
+      criteria: { relu: explodes('relu / sum'), identity: explodes('identity / sum') },
+    },
+    elu: {
+      claim: 'So do those of the common feature map 1 + elu.',
+      source: 'paper, section 3.1 and table 2',
+      criteria: { growth: explodes('1+elu / sum') },
+    },
+    bounded: {
+      claim: 'With a norm in its place they stay bounded.',
+      source: 'paper, section 3.1',
+      criteria: { growth: figure('growth of the largest gradient, NormAttention', [0.5, 2], [0.1, 10], [0, 1e4]) },
+    },
+    bound: {
+      claim: 'Gradients with respect to scores of NormAttention are at most 3 c1 c2 d / (2 sqrt(epsilon)).',
+      source: 'paper, section 3.1',
+      criteria: {
+        // Far below it, a bound has hardly been put to the test.
+        share: figure('largest gradient found, over the bound', [0.1, 1], [0, 1], [0, 1e4]),
+      },
+    },
+    dilution: {
+      claim: 'Of trained models, 40% of the tokens around a query hold about 80% of softmax attention, 40% of linear.',
+      source: 'paper, section 3.2',
+      criteria: {},
+      untested: 'No model was trained, and random inputs have no neighbourhoods.',
+    },
+    deviations: {
+      claim:
+        'Relative deviations of gradients over a training: 1 + elu 0.58, Performer 0.47, softmax 0.25, NormAttention 0.20.',
+      source: 'paper, table 2',
+      // The order is the claim: the values depend on the model.
+      criteria: {
+        least: figure('deviation of NormAttention over the least of the others', [0.1, 1], [0.01, 100]),
+        most: figure('deviation of 1 + elu over the largest of the others', [1, 10], [0.5, 10], [0.01, 100]),
+      },
+      untested: 'One layer with one head learns a layer of softmax attention on random tokens, no language model.',
+    },
+  },
   measure: {
     ...together(['unbounded', 'elu', 'bounded'], gradients),
     ...{ witness, bound, dilution, deviations },

@@ -5,7 +5,7 @@ import { localLinearAttention as attend } from '../../../ops/local-linear';
 import { normal } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
 import { significant } from '../../../text/format';
-import { type Claims, type Criterion, chart, defineExperiment, figure, type MeasureContext } from '../../experiment';
+import { type Criterion, chart, defineExperiment, figure, type MeasureContext } from '../../experiment';
 import { numbersOf } from '../../held';
 import { largestDifference } from '../../vectors';
 
@@ -21,51 +21,49 @@ const RIDGES = [0.1, 1, 10, 100, 1000];
 const ratio = (what: string, expected: Criterion['expected'], partly: Criterion['expected']) =>
   figure(what, expected, partly, [0, 100]);
 
-const claims = {
-  regression: {
-    claim:
-      'On a piecewise linear map local linear attention has the least error overall; a global linear fit is best in the first segment and then degrades strongly, and softmax attention is poor throughout.',
-    source: 'arXiv 2510.01450, figure 2 (sizes reconstructed)',
-    criteria: {
-      first: ratio(
-        'error of the global fit in the first segment over the best of local linear attention',
-        [0, 1],
-        [0, 1.2],
-      ),
-      global: ratio('its error over that of the global fit', [0, 0.3], [0, 0.9]),
-      softmax: ratio('its error over that of softmax attention, each at its best scale', [0, 0.7], [0, 0.95]),
-      everywhere: ratio('the same at one scale, the largest of all scales', [0, 0.95], [0, 1]),
-    },
-  },
-  boundary: {
-    claim:
-      'At the ends of the data the bias of softmax attention falls as the bandwidth, that of local linear attention as its square.',
-    source: 'arXiv 2510.01450, rates of local constant and local linear regression; the curve is reconstructed',
-    criteria: {
-      constant: figure('exponent of the bandwidth at the ends, softmax attention', [0.8, 1.2], [0.6, 1.5], [0, 6]),
-      linear: figure('the same, local linear attention', [1.7, 4.5], [1.4, 5], [0, 8]),
-    },
-  },
-  softmax: {
-    claim: 'With a large ridge it is softmax attention.',
-    source: 'definition: the slope of each fit vanishes',
-    byConstruction: true,
-    criteria: {
-      exponent: figure('exponent of the ridge of the difference, from 10 on', [-1.1, -0.9], [-3, 1]),
-      last: figure(`difference with a ridge of ${RIDGES.at(-1)}, over the largest output`, [0, 0.05], [0, 10]),
-    },
-  },
-  models: {
-    claim: 'As a layer of trained models it recalls more associations than softmax attention and recurrent layers.',
-    source: 'arXiv 2510.01450, figure 4b',
-    criteria: {},
-    untested: 'no model is trained here',
-  },
-} as const satisfies Claims;
-
 export const experiment = defineExperiment({
   title: 'error on a piecewise linear map, bias at the ends of a curve, and the difference from softmax attention',
-  claims,
+  claims: {
+    regression: {
+      claim:
+        'On a piecewise linear map local linear attention has the least error overall; a global linear fit is best in the first segment and then degrades strongly, and softmax attention is poor throughout.',
+      source: 'arXiv 2510.01450, figure 2 (sizes reconstructed)',
+      criteria: {
+        first: ratio(
+          'error of the global fit in the first segment over the best of local linear attention',
+          [0, 1],
+          [0, 1.2],
+        ),
+        global: ratio('its error over that of the global fit', [0, 0.3], [0, 0.9]),
+        softmax: ratio('its error over that of softmax attention, each at its best scale', [0, 0.7], [0, 0.95]),
+        everywhere: ratio('the same at one scale, the largest of all scales', [0, 0.95], [0, 1]),
+      },
+    },
+    boundary: {
+      claim:
+        'At the ends of the data the bias of softmax attention falls as the bandwidth, that of local linear attention as its square.',
+      source: 'arXiv 2510.01450, rates of local constant and local linear regression; the curve is reconstructed',
+      criteria: {
+        constant: figure('exponent of the bandwidth at the ends, softmax attention', [0.8, 1.2], [0.6, 1.5], [0, 6]),
+        linear: figure('the same, local linear attention', [1.7, 4.5], [1.4, 5], [0, 8]),
+      },
+    },
+    softmax: {
+      claim: 'With a large ridge it is softmax attention.',
+      source: 'definition: the slope of each fit vanishes',
+      byConstruction: true,
+      criteria: {
+        exponent: figure('exponent of the ridge of the difference, from 10 on', [-1.1, -0.9], [-3, 1]),
+        last: figure(`difference with a ridge of ${RIDGES.at(-1)}, over the largest output`, [0, 0.05], [0, 10]),
+      },
+    },
+    models: {
+      claim: 'As a layer of trained models it recalls more associations than softmax attention and recurrent layers.',
+      source: 'arXiv 2510.01450, figure 4b',
+      criteria: {},
+      untested: 'no model is trained here',
+    },
+  },
   measure: {
     regression,
     boundary,

@@ -3,7 +3,7 @@
 import { attention } from '../../../ops/attention';
 import { parallax } from '../../../ops/parallax';
 import { formatRatio, formatTime, significant } from '../../../text/format';
-import { byLabel, type Claims, chart, defineExperiment, figure, type MeasureContext, together } from '../../experiment';
+import { byLabel, chart, defineExperiment, figure, type MeasureContext, together } from '../../experiment';
 import { held, numbersOf } from '../../held';
 import { timeContest } from '../../rounds';
 import { largestDifference } from '../../vectors';
@@ -17,75 +17,73 @@ const GAMMAS = [0, 2, 4, 6, 8, 10, 12];
 const RIDGE = 1e-3;
 const REGRESSION = 0.3;
 
-const claims = {
-  regression: {
-    claim: 'A learned linear probe of the covariance of values and keys lowers the error of regression in context.',
-    source: 'paper, abstract; the setting is reconstructed',
-    criteria: {
-      gain: figure(
-        "softmax attention's mean squared error over Parallax's at sharpness 4, ratio",
-        [2, 12],
-        [1.1, 12],
-        [0.01, 1000],
-      ),
-    },
-  },
-  solved: {
-    claim: 'The probe that local linear attention solves for each query is better than a learned one.',
-    source: 'paper, the family of probes',
-    criteria: {
-      gain: figure(
-        "Parallax's error over that of the solved probe at sharpness 4, ratio",
-        [2, 1000],
-        [1, 1000],
-        [0.01, 1e5],
-      ),
-    },
-  },
-  strength: {
-    claim: 'With the probe r = -gamma q the error has its minimum at a gamma above 0.',
-    source: 'reconstructed',
-    criteria: {
-      gamma: figure('best gamma at sharpness 4', [2, 10], [0, 12]),
-      gain: figure('error at gamma = 0 over the least, ratio', [2, 12], [1.05, 12], [1, 1000]),
-    },
-  },
-  sharp: {
-    claim: 'Where the weights are so sharp that few keys count, the correction gains nothing.',
-    source: 'reconstructed',
-    criteria: {
-      gain: figure(
-        "softmax attention's error over Parallax's at sharpness 16, ratio",
-        [0.7, 1.15],
-        [0.5, 1.5],
-        [0.01, 1000],
-      ),
-    },
-  },
-  softmax: {
-    claim: 'With r = 0 it is softmax attention.',
-    source: 'paper, the family of probes',
-    criteria: { difference: figure('largest difference over the largest output', [0, 1e-6], [0, 1000]) },
-    byConstruction: true,
-  },
-  cost: {
-    claim: 'It takes twice the arithmetic of attention, on the same keys and values.',
-    source: 'paper, abstract',
-    criteria: { ratio: figure("its time over attention's", [1.4, 2.1], [1, 2.4], [0.8, 10]) },
-    timed: true,
-  },
-  models: {
-    claim:
-      'Trained with Muon, models of 0.6B and 1.7B parameters have a lower perplexity than transformers; with AdamW hardly.',
-    source: 'paper, language modelling',
-    criteria: {},
-    untested: 'No model was trained.',
-  },
-} as const satisfies Claims;
-
 export const experiment = defineExperiment({
   title: 'linear regression in context, the probe learned in closed form; time beside attention',
-  claims,
+  claims: {
+    regression: {
+      claim: 'A learned linear probe of the covariance of values and keys lowers the error of regression in context.',
+      source: 'paper, abstract; the setting is reconstructed',
+      criteria: {
+        gain: figure(
+          "softmax attention's mean squared error over Parallax's at sharpness 4, ratio",
+          [2, 12],
+          [1.1, 12],
+          [0.01, 1000],
+        ),
+      },
+    },
+    solved: {
+      claim: 'The probe that local linear attention solves for each query is better than a learned one.',
+      source: 'paper, the family of probes',
+      criteria: {
+        gain: figure(
+          "Parallax's error over that of the solved probe at sharpness 4, ratio",
+          [2, 1000],
+          [1, 1000],
+          [0.01, 1e5],
+        ),
+      },
+    },
+    strength: {
+      claim: 'With the probe r = -gamma q the error has its minimum at a gamma above 0.',
+      source: 'reconstructed',
+      criteria: {
+        gamma: figure('best gamma at sharpness 4', [2, 10], [0, 12]),
+        gain: figure('error at gamma = 0 over the least, ratio', [2, 12], [1.05, 12], [1, 1000]),
+      },
+    },
+    sharp: {
+      claim: 'Where the weights are so sharp that few keys count, the correction gains nothing.',
+      source: 'reconstructed',
+      criteria: {
+        gain: figure(
+          "softmax attention's error over Parallax's at sharpness 16, ratio",
+          [0.7, 1.15],
+          [0.5, 1.5],
+          [0.01, 1000],
+        ),
+      },
+    },
+    softmax: {
+      claim: 'With r = 0 it is softmax attention.',
+      source: 'paper, the family of probes',
+      criteria: { difference: figure('largest difference over the largest output', [0, 1e-6], [0, 1000]) },
+      byConstruction: true,
+    },
+    cost: {
+      claim: 'It takes twice the arithmetic of attention, on the same keys and values.',
+      source: 'paper, abstract',
+      criteria: { ratio: figure("its time over attention's", [1.4, 2.1], [1, 2.4], [0.8, 10]) },
+      timed: true,
+    },
+    models: {
+      claim:
+        'Trained with Muon, models of 0.6B and 1.7B parameters have a lower perplexity than transformers; with AdamW hardly.',
+      source: 'paper, language modelling',
+      criteria: {},
+      untested: 'No model was trained.',
+    },
+  },
   measure: {
     ...together(['regression', 'solved', 'strength', 'sharp', 'softmax'], regression),
     cost: times,

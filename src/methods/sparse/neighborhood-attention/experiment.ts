@@ -8,7 +8,7 @@ import { simulateGna } from '../../../simulate/gna';
 import { sizeOf } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { formatBytes, formatRatio, significant } from '../../../text/format';
-import { type Claims, chart, defineExperiment, figure, linearIn, type MeasureContext } from '../../experiment';
+import { chart, defineExperiment, figure, linearIn, type MeasureContext } from '../../experiment';
 import { Contest, medians, overRounds, type Rounds } from '../../rounds';
 import { timeOnGrids } from './measure';
 import { neighborhoodAttention } from './method';
@@ -17,46 +17,44 @@ const WINDOW = 7;
 const HEADS = { h: 1, d: 32 };
 const setting = (side: number, window = WINDOW) => ({ grid: [side, side], window });
 
-const claims = {
-  overhead: {
-    claim:
-      'Square tiles of several dimensions waste the least: at a window of 7 x 7, 64 queries in a row compute 10 times what they use, 8 x 8 of them 4 times.',
-    source: 'reconstructed from the paper, figure 3',
-    criteria: { distance: figure('largest distance from the ratios derived', [0, 0.05], [0, 10]) },
-    byConstruction: true,
-  },
-  scaling: {
-    claim: 'Time grows with the tokens, not with their square as that of self attention does.',
-    source: 'paper, abstract',
-    criteria: {
-      near: linearIn('the tokens, neighborhood attention'),
-      dense: figure('exponent of the tokens, exact attention', [1.9, 2.1], [1.75, 2.25], [0.5, 3.5]),
-    },
-    timed: true,
-  },
-  shapes: {
-    claim: 'With tiles in the rank of the grid the kernel is faster than with tiles in a row, as it wastes less.',
-    source: 'paper, section 3; the shapes are those of the kernels here',
-    criteria: {
-      gain: figure('time of tiles in a row over that of the tiles chosen', [1.05, 5], [1, 5], [0.2, 5]),
-      follows: figure('correlation of time with the pairs computed', [0.8, 1], [0.5, 1], [-1, 1]),
-    },
-    timed: true,
-  },
-  memory: {
-    claim:
-      'The fused kernel never holds the attention weights, n times the window, which unfused ones write and read back.',
-    source: 'paper, section 3 and equations 3 and 4',
-    criteria: {
-      growth: figure('bytes held at the larger window over those at the smaller', [0.8, 1.2], [0, 100]),
-      share: figure('bytes held over those of the weights', [0, 0.5], [0, 1], [0, 100]),
-    },
-  },
-} as const satisfies Claims;
-
 export const experiment = defineExperiment({
   title: 'time by the size of the grid, and what the shape of tiles adds to the work',
-  claims,
+  claims: {
+    overhead: {
+      claim:
+        'Square tiles of several dimensions waste the least: at a window of 7 x 7, 64 queries in a row compute 10 times what they use, 8 x 8 of them 4 times.',
+      source: 'reconstructed from the paper, figure 3',
+      criteria: { distance: figure('largest distance from the ratios derived', [0, 0.05], [0, 10]) },
+      byConstruction: true,
+    },
+    scaling: {
+      claim: 'Time grows with the tokens, not with their square as that of self attention does.',
+      source: 'paper, abstract',
+      criteria: {
+        near: linearIn('the tokens, neighborhood attention'),
+        dense: figure('exponent of the tokens, exact attention', [1.9, 2.1], [1.75, 2.25], [0.5, 3.5]),
+      },
+      timed: true,
+    },
+    shapes: {
+      claim: 'With tiles in the rank of the grid the kernel is faster than with tiles in a row, as it wastes less.',
+      source: 'paper, section 3; the shapes are those of the kernels here',
+      criteria: {
+        gain: figure('time of tiles in a row over that of the tiles chosen', [1.05, 5], [1, 5], [0.2, 5]),
+        follows: figure('correlation of time with the pairs computed', [0.8, 1], [0.5, 1], [-1, 1]),
+      },
+      timed: true,
+    },
+    memory: {
+      claim:
+        'The fused kernel never holds the attention weights, n times the window, which unfused ones write and read back.',
+      source: 'paper, section 3 and equations 3 and 4',
+      criteria: {
+        growth: figure('bytes held at the larger window over those at the smaller', [0.8, 1.2], [0, 100]),
+        share: figure('bytes held over those of the weights', [0, 0.5], [0, 1], [0, 100]),
+      },
+    },
+  },
   measure: { overhead, scaling, shapes, memory },
 });
 

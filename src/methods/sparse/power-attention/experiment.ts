@@ -7,7 +7,6 @@ import { receptiveField } from '../../../simulate/reach';
 import { formatPercent, formatRatio, significant } from '../../../text/format';
 import {
   byLabel,
-  type Claims,
   chart,
   defineExperiment,
   figure,
@@ -40,65 +39,63 @@ const masksOf = (block: number) => ({
 });
 type Name = keyof ReturnType<typeof masksOf>;
 
-const claims = {
-  powers: {
-    claim: 'Distances that are powers of two alone reach every earlier one of n tokens in log2 n layers.',
-    source: 'paper, theorem B.1',
-    criteria: { agreeing: share('share of the lengths that take log2 n layers', [1, 1]) },
-    byConstruction: true,
-  },
-  propagation: {
-    claim: 'With power distances and with strides the last block has reached all 32K tokens after 6 layers.',
-    source: 'paper, passkey retrieval',
-    criteria: {
-      power: share('share of the blocks that power reaches', [1, 1]),
-      stride: share('share that stride 32 reaches', [1, 1], [0.5, 1]),
-    },
-  },
-  sliding: {
-    claim: 'A sliding window loses what lies 12K to 16K tokens back: information lives for about 6 layers.',
-    source: 'paper, passkey retrieval',
-    criteria: {},
-    untested: 'No model was trained, and how many layers information survives in one cannot be counted on a mask.',
-  },
-  dilated: {
-    claim: 'A dilated window finds about half of the passkeys at every length.',
-    source: 'paper, passkey retrieval',
-    criteria: { reached: share('share of the blocks ever reached', [0.5, 0.5]) },
-    byConstruction: true,
-  },
-  firstLayer: {
-    claim: 'The last block of a sliding window with a sink sees 7.82% of the blocks in one layer.',
-    source: 'paper, figure 1b and appendix A',
-    criteria: { seen: share('share of the blocks seen', [0.0781, 0.0783]) },
-    byConstruction: true,
-  },
-  sparsity: {
-    claim: 'All masks compared are 0.94 sparse at 32K tokens.',
-    source: 'paper',
-    criteria: { distance: share('largest distance from 0.94', [0, 0.005], [0, 0.02]) },
-  },
-  speed: {
-    claim: 'At 128K tokens the kernel is 21.6 times as fast as full attention; the gain grows with the length.',
-    source: 'paper, speed at 128K',
-    criteria: {
-      growth: figure('least gain from one length to the next, ratio', [1.1, 2.5], [0.2, 2.5]),
-      share: figure('speed-up at the longest, of what the pairs saved allow', [0.7, 1.15], [0.4, 1.15], OF_POSSIBLE),
-    },
-    untested: 'The figure is of an A800 and of a length not tried here.',
-    timed: true,
-  },
-  cost: {
-    claim: 'It costs about what a sliding window of as many blocks costs.',
-    source: 'paper',
-    criteria: { ratio: figure("time for a pair seen, over a sliding window's", [0.8, 1.25], [0.6, 1.6], [0.2, 5]) },
-    timed: true,
-  },
-} as const satisfies Claims;
-
 export const experiment = defineExperiment({
   title: 'reach by layer of power-of-two distances and of four baselines; time beside dense causal attention',
-  claims,
+  claims: {
+    powers: {
+      claim: 'Distances that are powers of two alone reach every earlier one of n tokens in log2 n layers.',
+      source: 'paper, theorem B.1',
+      criteria: { agreeing: share('share of the lengths that take log2 n layers', [1, 1]) },
+      byConstruction: true,
+    },
+    propagation: {
+      claim: 'With power distances and with strides the last block has reached all 32K tokens after 6 layers.',
+      source: 'paper, passkey retrieval',
+      criteria: {
+        power: share('share of the blocks that power reaches', [1, 1]),
+        stride: share('share that stride 32 reaches', [1, 1], [0.5, 1]),
+      },
+    },
+    sliding: {
+      claim: 'A sliding window loses what lies 12K to 16K tokens back: information lives for about 6 layers.',
+      source: 'paper, passkey retrieval',
+      criteria: {},
+      untested: 'No model was trained, and how many layers information survives in one cannot be counted on a mask.',
+    },
+    dilated: {
+      claim: 'A dilated window finds about half of the passkeys at every length.',
+      source: 'paper, passkey retrieval',
+      criteria: { reached: share('share of the blocks ever reached', [0.5, 0.5]) },
+      byConstruction: true,
+    },
+    firstLayer: {
+      claim: 'The last block of a sliding window with a sink sees 7.82% of the blocks in one layer.',
+      source: 'paper, figure 1b and appendix A',
+      criteria: { seen: share('share of the blocks seen', [0.0781, 0.0783]) },
+      byConstruction: true,
+    },
+    sparsity: {
+      claim: 'All masks compared are 0.94 sparse at 32K tokens.',
+      source: 'paper',
+      criteria: { distance: share('largest distance from 0.94', [0, 0.005], [0, 0.02]) },
+    },
+    speed: {
+      claim: 'At 128K tokens the kernel is 21.6 times as fast as full attention; the gain grows with the length.',
+      source: 'paper, speed at 128K',
+      criteria: {
+        growth: figure('least gain from one length to the next, ratio', [1.1, 2.5], [0.2, 2.5]),
+        share: figure('speed-up at the longest, of what the pairs saved allow', [0.7, 1.15], [0.4, 1.15], OF_POSSIBLE),
+      },
+      untested: 'The figure is of an A800 and of a length not tried here.',
+      timed: true,
+    },
+    cost: {
+      claim: 'It costs about what a sliding window of as many blocks costs.',
+      source: 'paper',
+      criteria: { ratio: figure("time for a pair seen, over a sliding window's", [0.8, 1.25], [0.6, 1.6], [0.2, 5]) },
+      timed: true,
+    },
+  },
   measure: {
     ...together(['powers', 'propagation', 'sliding', 'dilated', 'firstLayer'], reaches),
     sparsity,

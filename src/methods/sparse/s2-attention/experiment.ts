@@ -4,15 +4,7 @@ import { causal } from '../../../masks/band';
 import { oneHead } from '../../../masks/mask';
 import { isKvCacheEfficient, isUnionComplete, type S2Pattern, s2, s2Blocks } from '../../../masks/s2';
 import { formatPercent, formatRatio, significant } from '../../../text/format';
-import {
-  type Claims,
-  chart,
-  defineExperiment,
-  figure,
-  type MeasureContext,
-  OF_POSSIBLE,
-  share,
-} from '../../experiment';
+import { chart, defineExperiment, figure, type MeasureContext, OF_POSSIBLE, share } from '../../experiment';
 import { type CausalTimes, timeBesideCausal } from '../../mask-speed';
 import { overRounds } from '../../rounds';
 import { sees } from './reference';
@@ -37,49 +29,47 @@ const SETTINGS: readonly Setting[] = [
   { what: 'one local block', n: 131_072, h: 32, localBlocks: 1, verticalStride: 15 },
 ];
 
-const claims = {
-  union: {
-    claim: 'Each head reads a shard of the context; together the heads read all of it.',
-    source: 'paper, abstract; code, get_sparse_attn_mask',
-    criteria: { least: share('least share of the past blocks that some head sees', [1, 1]) },
-    byConstruction: true,
-  },
-  phases: {
-    claim: 'The union is complete exactly if the heads have as many phases as the stride, or one is dense.',
-    source: 'reconstructed from the code',
-    criteria: { agreeing: share('share of the settings in which that is so', [1, 1]) },
-    byConstruction: true,
-  },
-  density: {
-    claim: 'Of the blocks below the diagonal a head reads about (L + (i + 1 - L) / V) / (i + 1) in row i.',
-    source: 'reconstructed from the code',
-    criteria: { distance: share('largest distance from the densities expected', [0, 5e-4]) },
-    byConstruction: true,
-  },
-  cache: {
-    claim: 'A block that a head drops is never needed again, so that its cache shrinks as its work does.',
-    source: 'code, is_kv_cache_efficient',
-    criteria: {
-      absolute: share('share of the absolute patterns for which it holds', [1, 1]),
-      relative: share('of the relative ones of a stride above 1', [0, 0]),
-    },
-    byConstruction: true,
-  },
-  speed: {
-    claim: 'Fewer blocks are less time: up to 25.3 times as fast as FlashAttention-2.',
-    source: 'abstract, versions 1 and 5 (8.79, 15.87 and 25.3; the settings are not in it)',
-    criteria: {
-      step: figure('least gain from one pattern to the next sparser, ratio', [1.05, 3], [0.95, 3], [0.2, 3]),
-      share: figure('least speed-up, of what the pairs saved allow', [0.5, 1.15], [0.25, 1.15], OF_POSSIBLE),
-    },
-    untested: 'The figures are of GPUs, and their settings are not known.',
-    timed: true,
-  },
-} as const satisfies Claims;
-
 export const experiment = defineExperiment({
   title: 'the union of the shards of all heads, their density, and time beside dense causal attention',
-  claims,
+  claims: {
+    union: {
+      claim: 'Each head reads a shard of the context; together the heads read all of it.',
+      source: 'paper, abstract; code, get_sparse_attn_mask',
+      criteria: { least: share('least share of the past blocks that some head sees', [1, 1]) },
+      byConstruction: true,
+    },
+    phases: {
+      claim: 'The union is complete exactly if the heads have as many phases as the stride, or one is dense.',
+      source: 'reconstructed from the code',
+      criteria: { agreeing: share('share of the settings in which that is so', [1, 1]) },
+      byConstruction: true,
+    },
+    density: {
+      claim: 'Of the blocks below the diagonal a head reads about (L + (i + 1 - L) / V) / (i + 1) in row i.',
+      source: 'reconstructed from the code',
+      criteria: { distance: share('largest distance from the densities expected', [0, 5e-4]) },
+      byConstruction: true,
+    },
+    cache: {
+      claim: 'A block that a head drops is never needed again, so that its cache shrinks as its work does.',
+      source: 'code, is_kv_cache_efficient',
+      criteria: {
+        absolute: share('share of the absolute patterns for which it holds', [1, 1]),
+        relative: share('of the relative ones of a stride above 1', [0, 0]),
+      },
+      byConstruction: true,
+    },
+    speed: {
+      claim: 'Fewer blocks are less time: up to 25.3 times as fast as FlashAttention-2.',
+      source: 'abstract, versions 1 and 5 (8.79, 15.87 and 25.3; the settings are not in it)',
+      criteria: {
+        step: figure('least gain from one pattern to the next sparser, ratio', [1.05, 3], [0.95, 3], [0.2, 3]),
+        share: figure('least speed-up, of what the pairs saved allow', [0.5, 1.15], [0.25, 1.15], OF_POSSIBLE),
+      },
+      untested: 'The figures are of GPUs, and their settings are not known.',
+      timed: true,
+    },
+  },
   measure: { union, phases, density, cache, speed },
 });
 
