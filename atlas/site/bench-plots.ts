@@ -98,7 +98,10 @@ const speed: BenchPlot = {
           text(
             ends.filter(({ label }) => isOurs(label) === ours),
             {
-              ...{ ...place, text: 'label', dx: 8, textAnchor: 'start' },
+              ...place,
+              text: 'label',
+              dx: 8,
+              textAnchor: 'start',
               ...HALO,
               ...(ours ? { fill: 'var(--ink)', fontWeight: hasRivals ? 700 : 400 } : { fill: 'var(--quiet)' }),
             },

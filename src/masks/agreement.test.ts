@@ -224,8 +224,12 @@ const cases: Record<string, fc.Arbitrary<Case>> = {
   'from a table': tables,
   stochastic: fc
     .record({
-      ...{ n: whole(1, 70), window: whole(1, 80), seed: whole(0, 1000) },
-      ...{ causal: fc.boolean(), strict: fc.boolean(), clamped: fc.option(fc.boolean(), { nil: undefined }) },
+      n: whole(1, 70),
+      window: whole(1, 80),
+      seed: whole(0, 1000),
+      causal: fc.boolean(),
+      strict: fc.boolean(),
+      clamped: fc.option(fc.boolean(), { nil: undefined }),
     })
     .map(({ n, seed, strict, ...params }) => ({
       mask: stochastic({ ...params, strict: strict && params.causal, permutation: randomPermutation(n, seed) }),

@@ -146,8 +146,12 @@ const MANY_OPS = {
   },
   dydila: {
     others: {
-      ...{ q_redundant: [1, 512, 4, 32], k_redundant: [1, 512, 4, 32] },
-      ...{ gamma: [4, 9], gamma_router: [4, 32, 9], lambda: [9], lambda_router: [2, 64, 9] },
+      q_redundant: [1, 512, 4, 32],
+      k_redundant: [1, 512, 4, 32],
+      gamma: [4, 9],
+      gamma_router: [4, 32, 9],
+      lambda: [9],
+      lambda_router: [2, 64, 9],
     },
     most: [13, 27],
   },

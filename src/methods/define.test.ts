@@ -13,8 +13,12 @@ import { findMethod, methods } from './registry';
 
 /** The layer of a decoder. */
 const TINY = {
-  ...{ model_type: 'llama', vocab_size: 5, hidden_size: 4, intermediate_size: 4 },
-  ...{ num_hidden_layers: 1, num_attention_heads: 1 },
+  model_type: 'llama',
+  vocab_size: 5,
+  hidden_size: 4,
+  intermediate_size: 4,
+  num_hidden_layers: 1,
+  num_attention_heads: 1,
 };
 
 /** Extents of all letters that fit every method. */

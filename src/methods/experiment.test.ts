@@ -104,7 +104,8 @@ test('a measurement that fails costs its claims, and no others', async () => {
   const signal = AbortSignal.abort();
   await expect(async () => experiment.run({ runtime, signal })).rejects.toThrow('abort');
   const told = defineExperiment({
-    ...{ title: 'told', claims: { one: claim } },
+    title: 'told',
+    claims: { one: claim },
     measure: {
       one({ onProgress }) {
         onProgress?.(0.5, 'half');

@@ -91,7 +91,7 @@ describeOnBackends('multi-head attention', (runtime) => {
       const parameters = initial(row, runtime());
       const [wide, x] = [runtime().random([1, 6, 5]), runtime().random([1, 6, width])];
       await expectRefusal(runtime(), () => row.forward(wide, parameters), 'x must have shape [b, n, 4], got [1, 6, 5]');
-      const grid = attention({ ...{ width, heads: 2, grid: [3, 3] }, ...neighborhood });
+      const grid = attention({ width, heads: 2, grid: [3, 3], ...neighborhood });
       await expectRefusal(runtime(), () => grid.forward(x, parameters), 'x must have 9 tokens');
     }));
 });

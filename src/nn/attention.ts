@@ -146,7 +146,11 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
   return {
     name: `attention by ${name}`,
     parameters: { ...own, ...extra?.parameters },
-    ...{ method, params, keyHeads, d, e },
+    method,
+    params,
+    keyHeads,
+    d,
+    e,
     forward(x, parameters, { signal, positions, attend }) {
       const [b, n] = checkTokens(x, width);
       if (grid && n !== sizeOf(grid))

@@ -12,7 +12,9 @@ const PUBLISHED = {
   nesterov: (p) => sgd(p, { learningRate: 0.02, momentum: 0.7, weightDecay: 0.3, nesterov: true }),
   muon: (p) =>
     muon(p, {
-      ...{ learningRate: 0.05, momentum: 0.9, weightDecay: 0.2 },
+      learningRate: 0.05,
+      momentum: 0.9,
+      weightDecay: 0.2,
       adamw: { learningRate: 0.01, betas: [0.8, 0.95], epsilon: 1e-6, weightDecay: 0.1 },
     }),
 } satisfies Record<string, (parameters: Record<string, Tensor>) => Optimizer>;

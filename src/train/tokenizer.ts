@@ -72,8 +72,13 @@ const HEAD = {
   post_processor: null,
 };
 const NO_PIECES = {
-  ...{ dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null },
-  ...{ fuse_unk: false, byte_fallback: false, ignore_merges: false },
+  dropout: null,
+  unk_token: null,
+  continuing_subword_prefix: null,
+  end_of_word_suffix: null,
+  fuse_unk: false,
+  byte_fallback: false,
+  ignore_merges: false,
 };
 const BY_BYTES = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
 

@@ -61,7 +61,10 @@ async function trained(runtime: Runtime, more: Partial<TrainOptions<Batch>>, int
     const controller = new AbortController();
     await train<Batch>({
       ...own,
-      ...{ steps: STEPS, schedule, clip: 0.5, signal: controller.signal },
+      steps: STEPS,
+      schedule,
+      clip: 0.5,
+      signal: controller.signal,
       validate: { every: 3, count: 2, batches: (index) => own.batches(100 + index) },
       checkpoint: { every: 2, save, settings: { seed: 1 } },
       ...(at > 0 && { resume: kept.last! }),
@@ -83,7 +86,10 @@ describeOnBackends('training', (runtime) => {
     using optimizer = sgd({ w }, { learningRate: 0.25, momentum: 0 });
     const told: number[] = [];
     const { losses, gradientNorms } = await train({
-      ...{ parameters: { w }, optimizer, steps: 3, batches: () => undefined },
+      parameters: { w },
+      optimizer,
+      steps: 3,
+      batches: () => undefined,
       loss: ({ w }) => sum(map((w) => w * w, w!)),
       onStep: ({ step, loss }) => void told.push(step, loss),
     });
@@ -121,7 +127,11 @@ describeOnBackends('training', (runtime) => {
       const rows = [1, 2, 3, 4, 5, 6].map((x) => [x, -2 * x]);
       const parts = accumulate === 1 ? [rows] : [rows.slice(0, 2), rows.slice(2, 4), rows.slice(4)];
       const history = await train({
-        ...{ parameters: { w }, optimizer, steps: 4, accumulate, clip: 1 },
+        parameters: { w },
+        optimizer,
+        steps: 4,
+        accumulate,
+        clip: 1,
         batches: (index) => runtime().tensor(parts[index % parts.length]!.flat(), [6 / accumulate, 2]),
         loss: ({ w }, x) => mean(map((w, x) => (w * x - 1) * (w * x - 1), w!, x)),
       });
@@ -135,7 +145,10 @@ describeOnBackends('training', (runtime) => {
     using optimizer = sgd({ w }, { learningRate: 1 });
     const { kept, save } = files();
     const training = train({
-      ...{ parameters: { w }, optimizer, steps: 9, checkpoint: { every: 1, save } },
+      parameters: { w },
+      optimizer,
+      steps: 9,
+      checkpoint: { every: 1, save },
       batches: (index) => runtime().tensor([2 - index, 1], [2]),
       loss: ({ w }, x) =>
         sum(
@@ -188,7 +201,11 @@ test('ended at a hundred random moments it keeps every step that was taken, and 
     };
     const training = train<Batch>({
       ...own,
-      ...{ steps: 4, clip: 0.5, accumulate: 2, signal: controller.signal, resume: kept.last },
+      steps: 4,
+      clip: 0.5,
+      accumulate: 2,
+      signal: controller.signal,
+      resume: kept.last,
       batches: (index) => during(() => own.batches(index)),
       loss(parameters, batch) {
         void passing();
@@ -245,7 +262,10 @@ test('a batch for which there is no room is refused before the first step, with 
   using w = runtime.random([1, 50_000]);
   using optimizer = sgd({ w });
   const training = train({
-    ...{ parameters: { w }, optimizer, steps: 1, batches: () => runtime.random([50_000, 1]) },
+    parameters: { w },
+    optimizer,
+    steps: 1,
+    batches: () => runtime.random([50_000, 1]),
     loss: ({ w }, x) => mean(map((w, x) => w * x, w!, x)),
   });
   await expect(training).rejects.toThrow(/a step on one of the batches needs about (9\.31|18\.6|27\.9) GiB/);

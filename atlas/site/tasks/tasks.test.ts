@@ -142,8 +142,15 @@ describe('choosing', () => {
     const counted = await choicesFor();
     const [first] = names(counted);
     const time = (speedup: number, change: Partial<MethodTime> = {}): MethodTime => ({
-      ...{ method: first, causal: true, tokens: 4096, dimension: 32, backend: 'wasm', time: 1, speedup },
-      ...{ machine: 'a machine', ...change },
+      method: first,
+      causal: true,
+      tokens: 4096,
+      dimension: 32,
+      backend: 'wasm',
+      time: 1,
+      speedup,
+      machine: 'a machine',
+      ...change,
     });
     const of = (choices: typeof counted) => choices.find(({ setting }) => setting.method === first)!;
     const gain = async (tokens: number) => of(await choicesFor({ tokens })).gain;

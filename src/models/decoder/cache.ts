@@ -68,7 +68,12 @@ export class DecoderCache {
       const alike = cached.filter(({ layer }) => layer.keyHeads === heads);
       const [{ layer: first }] = alike as [CachedLayer];
       const keys = createKeyValueCache(runtime, {
-        ...{ rows, capacity, dtype, heads, d: first.d, e: first.e },
+        rows,
+        capacity,
+        dtype,
+        heads,
+        d: first.d,
+        e: first.e,
         layers: alike.map(({ decoding: { window, sinks } }) => ({ window, sinks })),
       });
       this.#parts.push(keys);
@@ -126,7 +131,8 @@ export class DecoderCache {
       );
     const positions = { offset: this.#length };
     const result = step((layer) => ({
-      ...{ signal, positions },
+      signal,
+      positions,
       attend: (inputs) => (this.#layers[layer] as Attend)(inputs, { signal }),
     }));
     this.#length += n;

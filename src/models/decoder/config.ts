@@ -87,7 +87,12 @@ export function readConfig(config: DecoderConfig): Extents {
   checkChoice('hidden_act of config', activation, ACTIVATIONS);
   const isBiased = flag('attention_bias');
   return {
-    ...{ width, layers, heads, keyHeads, d, activation },
+    width,
+    layers,
+    heads,
+    keyHeads,
+    d,
+    activation,
     vocabulary: whole('vocab_size'),
     hidden: whole('intermediate_size'),
     epsilon: number('rms_norm_eps', 1e-6),

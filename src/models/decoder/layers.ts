@@ -61,7 +61,11 @@ function layerOf(extents: Extents, given: LayerAttention, layer: number): Decode
   const attention = attentionLayer({
     method,
     params: checkedParams(method, given.params ?? {}, { layer, layers }, where),
-    ...{ width, heads, d, layer, layers },
+    width,
+    heads,
+    d,
+    layer,
+    layers,
     // A method without groups has keys and values for each query head.
     keyHeads: groupsHeads(method) ? keyHeads : heads,
     bias: { qkv: bias.qkv, out: bias.out },

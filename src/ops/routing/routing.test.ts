@@ -190,7 +190,10 @@ describeOnBackends('focus', (runtime) => {
     using flat = runtime().random([2]);
     const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     await refuse(() => focus(x, flat), 'exponents must have shape [2, 1] with the leading axes of x [2, 3], got [2]');
-    await refuse(() => focusBackward(x, exponents, exponents), 'gradOut must have shape [..., d] with d = 3 as in x [2, 3], got [2, 1]');
+    await refuse(
+      () => focusBackward(x, exponents, exponents),
+      'gradOut must have shape [..., d] with d = 3 as in x [2, 3], got [2, 1]',
+    );
   });
 });
 

@@ -29,9 +29,10 @@ export function associativeRecall(options: AssociativeRecallOptions = {}): Task 
   const { keys = Math.max(128, pairs) } = options;
   checkWhole('keys', keys, pairs, 2 ** 20);
   const places = Math.floor((length - 2 * pairs) / 2);
-  return taskOf({
-    ...{ name: 'associative-recall', vocabulary: 1 + 2 * keys, length, chance: 1 / keys },
-    write(tokens, targets, random) {
+  return taskOf(
+    'associative-recall',
+    { vocabulary: 1 + 2 * keys, length, chance: 1 / keys },
+    (tokens, targets, random) => {
       tokens.fill(NOTHING);
       const [asked, answers] = [distinct(pairs, keys, random), distinct(pairs, keys, random)];
       const distances = powerLaw(pairs, places, random);
@@ -43,7 +44,7 @@ export function associativeRecall(options: AssociativeRecallOptions = {}): Task 
         targets[question] = value;
       }
     },
-  });
+  );
 }
 
 /** `count` different places, drawn one after the other with odds that fall as a power of the place, in any order. */

@@ -17,9 +17,10 @@ export function copy(options: CopyOptions = {}): Task {
   checkWhole('length', length, 2);
   checkWhole('symbols', symbols, 2, 2 ** 20);
   const half = Math.floor(length / 2);
-  return taskOf({
-    ...{ name: 'copy', vocabulary: 1 + symbols, length: 2 * half, chance: 1 / symbols },
-    write(tokens, targets, random) {
+  return taskOf(
+    'copy',
+    { vocabulary: 1 + symbols, length: 2 * half, chance: 1 / symbols },
+    (tokens, targets, random) => {
       tokens[half] = MARKER;
       for (let at = 0; at < half; at++) {
         const symbol = 1 + below(symbols, random);
@@ -28,5 +29,5 @@ export function copy(options: CopyOptions = {}): Task {
         if (at + 1 < half) tokens[half + 1 + at] = symbol;
       }
     },
-  });
+  );
 }

@@ -21,18 +21,15 @@ export function needle(options: NeedleOptions = {}): Task {
   checkWhole('needles', needles, 1, Math.floor(length / 3));
   checkWhole('symbols', symbols, 2, 2 ** 20);
   const hay = length - needles;
-  return taskOf({
-    ...{ name: 'needle', vocabulary: needles + symbols, length, chance: 1 / symbols },
-    write(tokens, targets, random) {
-      for (let at = 0; at < hay; at++) tokens[at] = needles + below(symbols, random);
-      const places = distinct(needles, Math.floor(hay / 2), random);
-      places.forEach((place, marker) => {
-        tokens[2 * place] = marker;
-      });
-      distinct(needles, needles, random).forEach((marker, at) => {
-        tokens[hay + at] = marker;
-        targets[hay + at] = tokens[2 * (places[marker] as number) + 1] as number;
-      });
-    },
+  return taskOf('needle', { vocabulary: needles + symbols, length, chance: 1 / symbols }, (tokens, targets, random) => {
+    for (let at = 0; at < hay; at++) tokens[at] = needles + below(symbols, random);
+    const places = distinct(needles, Math.floor(hay / 2), random);
+    places.forEach((place, marker) => {
+      tokens[2 * place] = marker;
+    });
+    distinct(needles, needles, random).forEach((marker, at) => {
+      tokens[hay + at] = marker;
+      targets[hay + at] = tokens[2 * (places[marker] as number) + 1] as number;
+    });
   });
 }

@@ -26,14 +26,10 @@ export function inContextRegression(options: RegressionOptions = {}): Task {
   checkWhole('bins', bins, 2, 2 ** 16);
   checkWhole('answers', answers, 2, 2 ** 16);
   const points = Math.floor(length / (inputs + 1));
-  return taskOf({
-    ...{
-      name: 'in-context-regression',
-      vocabulary: bins + answers,
-      length: points * (inputs + 1),
-      chance: 1 / answers,
-    },
-    write(tokens, targets, random) {
+  return taskOf(
+    'in-context-regression',
+    { vocabulary: bins + answers, length: points * (inputs + 1), chance: 1 / answers },
+    (tokens, targets, random) => {
       const w = Array.from({ length: inputs }, () => normalOf(random));
       const norm = Math.hypot(...w);
       for (let point = 0; point < points; point++) {
@@ -49,7 +45,7 @@ export function inContextRegression(options: RegressionOptions = {}): Task {
         if (point >= inputs) targets[first + inputs - 1] = answer;
       }
     },
-  });
+  );
 }
 
 const normalOf = (random: Random): number => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());

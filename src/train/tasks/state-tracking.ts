@@ -26,9 +26,10 @@ export function stateTracking(options: StateTrackingOptions = {}): Task {
     return numbers.get((elements[first] as readonly number[]).map((item) => after[item]).join()) as number;
   };
   const products = Int32Array.from({ length: size * size }, (_, at) => product(Math.floor(at / size), at % size));
-  return taskOf({
-    ...{ name: `state-tracking-s${items}`, vocabulary: size, length, chance: 1 / size },
-    write(tokens, targets, random) {
+  return taskOf(
+    `state-tracking-s${items}`,
+    { vocabulary: size, length, chance: 1 / size },
+    (tokens, targets, random) => {
       let state = 0;
       for (let at = 0; at < length; at++) {
         const next = below(size, random);
@@ -37,7 +38,7 @@ export function stateTracking(options: StateTrackingOptions = {}): Task {
         targets[at] = state;
       }
     },
-  });
+  );
 }
 
 /** All permutations of 0 to `items` - 1, the identity first. */

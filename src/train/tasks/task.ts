@@ -32,12 +32,14 @@ export type Random = () => number;
 
 /** A task from what writes one sequence; `targets` are `IGNORED` before. */
 export function taskOf(
-  task: Omit<Task, 'examples'> & { write(tokens: Int32Array, targets: Int32Array, random: Random): void },
+  name: string,
+  extents: Omit<Task, 'name' | 'examples'>,
+  write: (tokens: Int32Array, targets: Int32Array, random: Random) => void,
 ): Task {
-  const { write, ...described } = task;
-  const { length } = task;
+  const { length } = extents;
   return {
-    ...described,
+    name,
+    ...extents,
     examples(count, seed) {
       checkWhole('count', count, 1);
       const random = uniformGenerator(seed);

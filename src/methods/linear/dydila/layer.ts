@@ -36,9 +36,12 @@ export function layer({ width, heads, keyHeads, d }: LayerConfig): Layer {
         return dynamicProjection({ x, router, bank }).out.reshape(shape);
       };
       return {
-        ...{ q_redundant: redundant('q_redundant', q), k_redundant: redundant('k_redundant', k) },
-        ...{ gamma: of('gamma'), gamma_router: contiguous(transposed('gamma_router.weight')) },
-        ...{ lambda: of('lambda'), lambda_router: contiguous(transposed('lambda_router.weight')) },
+        q_redundant: redundant('q_redundant', q),
+        k_redundant: redundant('k_redundant', k),
+        gamma: of('gamma'),
+        gamma_router: contiguous(transposed('gamma_router.weight')),
+        lambda: of('lambda'),
+        lambda_router: contiguous(transposed('lambda_router.weight')),
       };
     },
   };

@@ -42,7 +42,9 @@ const layers = fc
     lengths: fc.constantFrom('once', 'twice'),
   })
   .map(({ extents: { b, n, g, h, d, e }, m, isGiven, params, lengths }) => ({
-    ...{ q: [b, n, h, d], k: [b, m, g, d], v: [b, m, g, e] },
+    q: [b, n, h, d],
+    k: [b, m, g, d],
+    v: [b, m, g, e],
     // Longer directions overflow float32 without the maxima.
     params: { ...params, ...(params.norm !== 'none' && { lengths }) },
     others: isGiven ? { directions: random([params.features, d], 5) } : {},
@@ -65,7 +67,9 @@ const advisors = fc
     ),
   })
   .map(({ extents: { b, n, h, d, e }, m, isGiven, hasAdvisor, params }) => ({
-    ...{ q: [b, n, h, d], k: [b, m, h, d], v: [b, m, h, e] },
+    q: [b, n, h, d],
+    k: [b, m, h, d],
+    v: [b, m, h, e],
     params: { ...params, part: 'advisor' },
     others: {
       ...(isGiven && { directions: random([params.features, d], 5) }),

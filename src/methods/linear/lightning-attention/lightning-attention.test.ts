@@ -19,7 +19,9 @@ const cases = sequences.chain(({ b, n, g, h, d, e }) =>
     })
     .chain((settings) => fc.nat({ max: settings.layers - 1 }).map((layer) => ({ ...settings, layer })))
     .map(({ decay, schedule, layer, layers, stated }) => ({
-      ...{ q: [b, n, h, d], k: [b, n, g, d], v: [b, n, g, e] },
+      q: [b, n, h, d],
+      k: [b, n, g, d],
+      v: [b, n, g, e],
       params: { layer, layers, ...(schedule && !decay && { schedule }) },
       others: {
         ...(decay && { decay: hostTensor(Float32Array.from(decay), [h], 'f32') }),

@@ -29,7 +29,11 @@ export function reference(
   if (!gradOut) return { out, state: last };
   const { gradQ, gradK, gradV, gradState } = linearAttentionBackward({ ...inputs, gradOut });
   return {
-    ...{ out, state: last, grad_q: gradQ, grad_k: gradK, grad_v: gradV },
+    out,
+    state: last,
+    grad_q: gradQ,
+    grad_k: gradK,
+    grad_v: gradV,
     ...(state && { grad_initial_state: gradState }),
   };
 }

@@ -21,8 +21,10 @@ export function layer(config: LayerConfig, { chunk }: Params): Layer {
       'g_proj.weight': matrix(h * e, width),
       'route_proj.weight': matrix(2 * h, width),
       'mix_proj.weight': matrix(2 * a, h * d),
-      ...{ 'softmax_q_norm.weight': ones(p), 'softmax_k_norm.weight': ones(p) },
-      ...{ 'softmax_norm.weight': ones(r), 'delta_norm.weight': ones(r) },
+      'softmax_q_norm.weight': ones(p),
+      'softmax_k_norm.weight': ones(p),
+      'softmax_norm.weight': ones(r),
+      'delta_norm.weight': ones(r),
     },
     inputs(x, { q }, parameters) {
       const [b, n] = x.shape as [number, number];
@@ -34,8 +36,10 @@ export function layer(config: LayerConfig, { chunk }: Params): Layer {
         // The mean of what is projected is the projection of the mean.
         route: chunkMeans(project(x, 'route_proj.weight'), chunk).reshape([b, Math.ceil(n / chunk), h, 2]),
         mix: project(q.reshape([b, n, h * d]), 'mix_proj.weight').reshape([b, n, a, 2]),
-        ...{ gain_q: of('softmax_q_norm.weight'), gain_k: of('softmax_k_norm.weight') },
-        ...{ gain_softmax: of('softmax_norm.weight'), gain_delta: of('delta_norm.weight') },
+        gain_q: of('softmax_q_norm.weight'),
+        gain_k: of('softmax_k_norm.weight'),
+        gain_softmax: of('softmax_norm.weight'),
+        gain_delta: of('delta_norm.weight'),
       };
     },
   };

@@ -71,7 +71,10 @@ const cases = fc
     const extents = { ...shape, a: shape.h * heads, d: heads * p, e: heads * r };
     const { q, k, v, ...others } = { ...required(extents), ...(gained && gains(extents)) };
     return {
-      ...{ q: q!.shape, k: k!.shape, v: v!.shape, others },
+      q: q!.shape,
+      k: k!.shape,
+      v: v!.shape,
+      others,
       // A large epsilon: the gradient of a norm of nearly nothing is nearly anything.
       params: { chunk: shape.chunk, forget, counterfactual, epsilon: 0.1, ...(scale !== undefined && { scale }) },
     };

@@ -89,7 +89,10 @@ export const experiment = defineExperiment({
   },
   measure: {
     ...together(['unbounded', 'elu', 'bounded'], gradients),
-    ...{ witness, bound, dilution, deviations },
+    witness,
+    bound,
+    dilution,
+    deviations,
   },
 });
 

@@ -17,7 +17,10 @@ const cases = fc
     const n = Math.min(extents.n, 30);
     const rows = Float32Array.from({ length: b * n * h }, (_, at) => 2 + (at % 3));
     return {
-      ...{ q: [b, n, h, d], k: [b, n + 3, g, d], v: [b, n + 3, g, e], params },
+      q: [b, n, h, d],
+      k: [b, n + 3, g, d],
+      v: [b, n + 3, g, e],
+      params,
       ...(byRow && { others: { ridge_rows: hostTensor(rows, [b, n, h]) } }),
     };
   });

@@ -26,7 +26,10 @@ export function reference(
   if (!gradOut) return { out };
   const { gradQ, gradK, gradV, gradRidgeRows } = localLinearBackward(inputs, gradOut, settings);
   return {
-    ...{ out, grad_q: gradQ, grad_k: gradK, grad_v: gradV },
+    out,
+    grad_q: gradQ,
+    grad_k: gradK,
+    grad_v: gradV,
     ...(ridgeRows && { grad_ridge_rows: gradRidgeRows }),
   };
 }

@@ -183,7 +183,9 @@ async function speeds(context: MeasureContext) {
   const block = quick ? 16 : BLOCK;
   const names = Object.keys(masksOf(block)) as Name[];
   const problems = lengths.map((n) => ({
-    ...{ n, h, d },
+    n,
+    h,
+    d,
     masks: Object.entries(masksOf(block)).map(([label, mask]) => ({
       label,
       mask,

@@ -303,7 +303,11 @@ describe('cost', () => {
 describe('params', () => {
   test('have defaults', () => {
     expect(stochasticAttention.parse({ window: 4 })).toEqual({
-      ...{ window: 4, causal: false, strict: false, seed: 0, gated: false },
+      window: 4,
+      causal: false,
+      strict: false,
+      seed: 0,
+      gated: false,
     });
   });
 
