@@ -76,7 +76,7 @@ interface Composite<I extends Arguments, O extends Arguments, Result> {
   readonly run: (given: Checked<NoInfer<I>> & Optional<NoInfer<O>>, control: Control) => Result;
 }
 
-interface DeclaredComposite<I extends Arguments, O extends Arguments, Result> {
+export interface DeclaredComposite<I extends Arguments, O extends Arguments, Result> {
   (given: Given<I>, options?: Options<O> & Control): Result;
   readonly declaration: Composite<I, O, Result>;
 }
