@@ -1,6 +1,7 @@
 /** What the declaration of an op says that it takes, as entries for the sweep of `junk.ts`: what fits, and what must not. */
 import type { DType, Runtime, Tensor } from '../src/index';
 import * as saccade from '../src/index';
+import * as nn from '../src/nn';
 import type { Setting, TensorSpec } from '../src/ops/define';
 import { typedArray } from '../src/tensor/dtype';
 import { sizeOf } from '../src/tensor/shape';
@@ -56,7 +57,7 @@ function ruled(expected: string): readonly [value: unknown, ...takes: string[]] 
   if (expected.startsWith('one of the axes of')) return [0, '-1', '0'];
   if (choices) return [choices.split(', ')[0]];
   const [, kind, least = -Infinity, most = Infinity] =
-    expected.match(/^an? (integer|finite number)(?: >= (\S+))?(?: and <= (\S+))?$/) ?? [];
+    expected.match(/^an? (integer|finite number|number)(?:(?: >=| from) (\S+))?(?: to (\S+))?$/) ?? [];
   if (!kind) throw new Error(`no rule for a setting that must be ${expected}`);
   const [from, to] = [least, most].map((limit) => (Number.isNaN(Number(limit)) ? extentOf(`${limit}`) : Number(limit)));
   const isWhole = kind === 'integer';
@@ -117,11 +118,15 @@ export function entriesOfOps(
       ...required,
       options: { make: () => undefined, takes: ['undefined', ...EMPTY], fields, closed: true },
     };
-    const own = (saccade as Readonly<Record<string, unknown>>)[name] as ((...args: unknown[]) => unknown) | undefined;
+    const own = { ...saccade, ...nn }[name as 'map'] as unknown as ((...args: unknown[]) => unknown) | undefined;
     const call = (...values: unknown[]) =>
       op(Object.fromEntries(names.map((each, at) => [each, values[at]])), values[names.length] as object);
-    const isFirst = own && !(name in entries) && names.every((each) => /^\w+$/.test(each));
-    entries[isFirst ? name : `${name} of ${names.join(', ')}`] = { args, call: isFirst ? own : call };
+    const isFirst =
+      own && !(name in entries) && !(`nn.${name}` in entries) && names.every((each) => /^\w+$/.test(each));
+    entries[isFirst ? (name in nn ? `nn.${name}` : name) : `${name} of ${names.join(', ')}`] = {
+      args,
+      call: isFirst ? own : call,
+    };
   }
   return entries;
 }

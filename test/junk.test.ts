@@ -91,7 +91,7 @@ const extent: Slots = { b: whole(1), n: few(3), m: few(3), h: few(1), g: leaf(1)
 // biome-ignore lint/suspicious/noExplicitAny: the table calls functions of every signature.
 type Any = any;
 const rooms: Readonly<Record<string, unknown>>[] = await Promise.all(
-  globSync('src/ops/*/{index,core}.ts').map((file) => import(join(process.cwd(), file))),
+  globSync('src/{nn/*,ops/*/index,ops/*/core}.ts').map((file) => import(join(process.cwd(), file))),
 );
 const entries: Record<string, Entry> = { ...entriesOfOps(rooms, runtime, control, keep) };
 const entry = (name: string, args: Slots, call: (...args: Any[]) => unknown) => {
@@ -270,24 +270,14 @@ entry(
   },
   saccade.createRecurrentCache,
 );
-const loss: Slots = {
+const _loss: Slots = {
   reduction: maybe(choice('none')),
   ignore: maybe(integer(1)),
   smoothing: maybe(leaf(0.5, '0', '0.5')),
   ...control,
 };
-const targets = leaf(keep(runtime.tensor([0, 1, 1], [3], 'i32')));
-const losses = { out: notGiven(leaf(keep(runtime.empty([3])))) };
-entry(
-  'crossEntropy',
-  { logits: tensor(3, 2), targets, options: options({ ...loss, ...losses }) },
-  saccade.crossEntropy,
-);
-entry(
-  'nn.linearCrossEntropy',
-  { x: tensor(3, 2), weight: tensor(4, 2), targets, options: options({ ...loss, chunk: maybe(whole(2)) }) },
-  nn.linearCrossEntropy,
-);
+const _targets = leaf(keep(runtime.tensor([0, 1, 1], [3], 'i32')));
+const _losses = { out: notGiven(leaf(keep(runtime.empty([3])))) };
 entry('contiguous', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.contiguous);
 entry('cast', { x: lone(3, 2), dtype: choice('f32'), options: options(result(3, 2)) }, saccade.cast);
 const widths = leaf([

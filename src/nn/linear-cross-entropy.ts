@@ -1,32 +1,43 @@
-import { checkWhole } from '../check';
-import { ShapeError } from '../errors';
-import { checkControl, checkOptions } from '../ops/check';
-import {
-  type CrossEntropyOptions,
-  checkLossOptions,
-  checkTargets,
-  crossEntropy,
-  gradientOf,
-  lossesOf,
-  meanLoss,
-} from '../ops/cross-entropy';
-import { checkContiguous, checkFloat32 } from '../ops/float32';
+import { crossEntropy, gradientOp, lossesOp, lossSettings, meanLoss } from '../ops/cross-entropy';
+import { defineComposite, f32, i32, type OptionsOf, whole } from '../ops/define';
 import { add } from '../ops/map';
 import { matmul } from '../ops/matmul';
 import type { Control } from '../runtime/backend';
 import { controlOf } from '../runtime/guard';
 import { withDerivative } from '../tape';
-import { formatShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-
-export interface LinearCrossEntropyOptions extends Omit<CrossEntropyOptions, 'out'> {
-  /** Rows whose logits are there at once. Default: those of 64 MiB, at least 64. */
-  readonly chunk?: number | undefined;
-}
 
 /** Logits that are there at once. */
 const LOGITS = 2 ** 24;
 const FEWEST_ROWS = 64;
+
+/** @internal */
+export const linearCrossEntropyOp = defineComposite({
+  name: 'linearCrossEntropy',
+  inputs: { x: f32('n d'), weight: f32('classes d'), targets: i32('n') },
+  options: {
+    /** Rows whose logits are there at once. Default: those of 64 MiB, at least 64. */
+    chunk: whole({ least: 1 }, ({ classes }) => Math.max(FEWEST_ROWS, Math.floor(LOGITS / (classes as number)))),
+    ...lossSettings,
+  },
+  run({ x, weight, targets, chunk, reduction, ...rows }, control) {
+    return x.runtime.scope(() => {
+      if ((x.shape[0] as number) <= chunk) {
+        const logits = matmul(x, weight, { transposeB: true, signal: control.signal });
+        return crossEntropy(logits, targets, { reduction, ...rows, ...control });
+      }
+      const settings = { chunk, ...rows };
+      const forward = (x: Tensor, weight: Tensor, targets: Tensor) =>
+        lossesOfAll({ x, weight, targets }, settings, control);
+      const losses = withDerivative(forward, ({ inputs: [x, weight, targets], gradients }) =>
+        gradientsOfAll({ x, weight, targets }, gradients as Tensor, settings),
+      )(x, weight, targets);
+      return reduction === 'none' ? losses : meanLoss(losses, targets, rows.ignore, {});
+    });
+  },
+});
+
+export interface LinearCrossEntropyOptions extends OptionsOf<typeof linearCrossEntropyOp>, Control {}
 
 /**
  * `crossEntropy` of the logits x weight^T, which are there for a few rows at a time only: x [n, d], weight [classes, d],
@@ -43,40 +54,7 @@ export function linearCrossEntropy(
   targets: Tensor,
   options: LinearCrossEntropyOptions = {},
 ): Tensor<'f32'> {
-  checkFloat32('linearCrossEntropy', { x, weight }, {});
-  checkOptions('linearCrossEntropy', options, ['chunk', 'reduction', 'ignore', 'smoothing', 'signal', 'onProgress']);
-  checkControl(options);
-  checkContiguous({ x, weight });
-  if (x.rank !== 2) throw new ShapeError(`x must have shape [n, d], got ${formatShape(x.shape)}`);
-  const [n, d] = x.shape as [number, number];
-  if (weight.rank !== 2 || weight.shape[1] !== d)
-    throw new ShapeError(
-      `weight must have shape [classes, d] with d = ${d} as in x ${formatShape(x.shape)}, got ${formatShape(weight.shape)}`,
-    );
-  checkTargets([n], { x, weight, targets });
-  checkLossOptions(options);
-  const {
-    chunk = Math.max(FEWEST_ROWS, Math.floor(LOGITS / (weight.shape[0] as number))),
-    ignore,
-    smoothing,
-  } = options;
-  checkWhole('chunk', chunk, 1);
-  if (n <= chunk) {
-    const { chunk: _, ...others } = options;
-    return x.runtime.scope(() =>
-      crossEntropy(matmul(x, weight, { transposeB: true, signal: options.signal }), targets, others),
-    );
-  }
-
-  const settings: Settings = { chunk, ignore, smoothing };
-  return x.runtime.scope(() => {
-    const forward = (x: Tensor, weight: Tensor, targets: Tensor) =>
-      lossesOfAll({ x, weight, targets }, settings, options);
-    const losses = withDerivative(forward, ({ inputs: [x, weight, targets], gradients }) =>
-      gradientsOfAll({ x, weight, targets }, gradients as Tensor, settings),
-    )(x, weight, targets);
-    return options.reduction === 'none' ? losses : meanLoss(losses, targets, ignore, {});
-  });
+  return linearCrossEntropyOp({ x, weight, targets }, options);
 }
 
 type Inputs = Readonly<Record<'x' | 'weight' | 'targets', Tensor>>;
@@ -84,14 +62,16 @@ type Inputs = Readonly<Record<'x' | 'weight' | 'targets', Tensor>>;
 interface Settings {
   readonly chunk: number;
   readonly ignore: number | undefined;
-  readonly smoothing: number | undefined;
+  readonly smoothing: number;
 }
+
+const rowsOf = ({ ignore, smoothing }: Settings) => ({ ignore, smoothing });
 
 function lossesOfAll(inputs: Inputs, settings: Settings, control: Control): Tensor<'f32'> {
   const losses = inputs.x.runtime.empty([inputs.x.shape[0] as number]);
   for (const { logits, targets, first, past, along } of chunksOf(inputs, settings.chunk, control)) {
     const out = losses.slice(0, first, past);
-    lossesOf(logits, targets, { ...settings, first }, { ...along, out }).lse.dispose();
+    lossesOp({ logits, targets }, { ...rowsOf(settings), first, ...along, out }).lse.dispose();
   }
   return losses;
 }
@@ -107,9 +87,9 @@ function gradientsOfAll(inputs: Inputs, gradLosses: Tensor, settings: Settings):
     Tensor<'f32'>,
   ];
   for (const { logits, rows, targets, first, past } of chunksOf(inputs, settings.chunk, {})) {
-    const { losses, lse } = lossesOf(logits, targets, settings, {});
+    const { out: losses, lse } = lossesOp({ logits, targets }, rowsOf(settings));
     const given = { logits, targets, lse, gradLosses: gradLosses.slice(0, first, past) };
-    const gradLogits = gradientOf(given, settings, { out: grads.slice(0, 0, past - first) });
+    const { out: gradLogits } = gradientOp(given, { ...rowsOf(settings), out: grads.slice(0, 0, past - first) });
     for (const used of [losses, lse]) used.dispose();
     matmul(gradLogits, weight, { out: gradX.slice(0, first, past) });
     matmul(gradLogits, rows, { transposeA: true, out: first === 0 ? sum : product });

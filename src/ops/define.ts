@@ -73,11 +73,16 @@ interface Composite<I extends Arguments, O extends Arguments, Result> {
   readonly name: string;
   readonly inputs: I;
   readonly options: O;
-  readonly run: (given: Checked<NoInfer<I>> & Optional<NoInfer<O>>, control: Control) => Result;
+  /** The results for which the caller may say where to write. */
+  readonly places?: readonly string[];
+  readonly run: (
+    given: Checked<NoInfer<I>> & Optional<NoInfer<O>>,
+    options: Control & Readonly<Record<string, unknown>>,
+  ) => Result;
 }
 
 export interface DeclaredComposite<I extends Arguments, O extends Arguments, Result> {
-  (given: Given<I>, options?: Options<O> & Control): Result;
+  (given: Given<I>, options?: Options<O> & Control & { readonly out?: Tensor | undefined }): Result;
   readonly declaration: Composite<I, O, Result>;
 }
 
@@ -124,11 +129,12 @@ export function defineOp<
 export function defineComposite<const I extends Arguments, const O extends Arguments, Result>(
   declaration: Composite<I, O, Result>,
 ): DeclaredComposite<I, O, Result> {
-  const { name, inputs, options: optional, run } = declaration;
-  const check = checker(name, inputs, optional, []);
+  const { name, inputs, options: optional, places = [], run } = declaration;
+  const check = checker(name, inputs, optional, places);
   const call = (given: Values, options: Control & Values = NOTHING) => {
     const { checked } = check(given, options);
-    return run(checked as never, { signal: options.signal, onProgress: options.onProgress });
+    const passed = [...places, 'signal', 'onProgress'].map((each) => [each, options[each as keyof Control]]);
+    return run(checked as never, Object.fromEntries(passed));
   };
   return Object.assign(call, { declaration });
 }
@@ -274,7 +280,7 @@ export const whole = (
   { least = Number.MIN_SAFE_INTEGER, most }: Limits,
   fallback?: Fallback<number>,
 ): Setting<number> => ({
-  expected: `an integer >= ${least}${most === undefined ? '' : ` and <= ${most}`}`,
+  expected: most === undefined ? `an integer >= ${least}` : `an integer from ${least} to ${most}`,
   check(name, given, extents) {
     const value = given === undefined ? (fallbackFor(fallback, extents) as number) : given;
     checkWhole(name, value, least, typeof most === 'string' ? extents[most] : most);
@@ -282,12 +288,18 @@ export const whole = (
   },
 });
 
-/** A finite number of at least so much. */
-export const number = ({ least = -Infinity, most = Infinity }: Bounds, fallback: number): Setting<number> => {
-  const limits = [least > -Infinity && `>= ${least}`, most < Infinity && `<= ${most}`].filter(Boolean).join(' and ');
-  const expected = `a finite number${limits && ` ${limits}`}`;
+/** A finite number within limits. */
+export const number = ({ least = -Infinity, most = Infinity }: Bounds, fallback: Fallback<number>): Setting<number> => {
+  const limited = most < Infinity ? `a number from ${least} to ${most}` : `a finite number >= ${least}`;
+  const expected = least === -Infinity ? 'a finite number' : limited;
   return setting(expected, (value) => Number.isFinite(value) && value >= least && value <= most, fallback);
 };
+
+/** A setting that may be left out, and is undefined then. */
+export const optional = <Given, Value>(of: Setting<Given, Value>): Setting<Given, Value | undefined> => ({
+  expected: of.expected,
+  check: (name, value, ...rest) => (value === undefined ? undefined : of.check(name, value, ...rest)),
+});
 
 interface Bounds {
   readonly least?: number;

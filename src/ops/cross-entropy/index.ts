@@ -1,26 +1,78 @@
 /** Cross entropy of logits and classes. */
-import { checkChoice, checkWhole, show } from '../../check';
-import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import { ShapeError } from '../../errors';
 import { controlOf } from '../../runtime/guard';
-import type { Op } from '../../runtime/op';
 import { overElements } from '../../runtime/wasm/plan';
-import { formatShape, sameShape } from '../../tensor/shape';
+import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkTensors, commonRuntime } from '../check';
-import { compute } from '../compute';
-import { checkContiguous, checkFloat32, type ResultOptions } from '../float32';
+import { choice, defineComposite, defineOp, f32, i32, number, type OptionsOf, optional, whole } from '../define';
+import type { ResultOptions } from '../float32';
 import { multiply } from '../map';
 import { CrossEntropyParams, kernels, NONE } from './params.generated';
-import type { CrossEntropyCall, CrossEntropyGradientCall, MeanLossCall } from './reference';
+import type { MeanLossCall } from './reference';
 
 /** Elements of a task, about. */
 const RUN = 16384;
 
-const op: Op<CrossEntropyCall> = {
-  name: 'crossEntropy',
+const NOT_GIVEN = {
+  ...{ classes: 0, smoothing: 0, logits: undefined, losses: undefined, lse: undefined },
+  ...{ gradLosses: undefined, gradLogits: undefined, out: undefined, share: undefined },
+};
+
+function planOf(
+  kernel: string,
+  call: Omit<Partial<Parameters<typeof CrossEntropyParams>[0]>, 'ignore'> & Pick<MeanLossCall, 'targets' | 'ignore'>,
+  elements: number,
+  together: number,
+) {
+  const rows = call.targets.size;
+  const params = CrossEntropyParams({ ...NOT_GIVEN, ...call, ignore: call.ignore ?? NONE, rows, together });
+  return overElements(kernel, Math.ceil(rows / together), params, elements);
+}
+
+const rowSettings = {
+  /** A target, a class or not, whose rows have no loss and no gradient; default: none. */
+  ignore: optional(whole({ least: -(2 ** 31), most: 2 ** 31 - 1 })),
+  /** The part of a target, from 0 to 1, that is spread over all classes alike; default 0. */
+  smoothing: number({ least: 0, most: 1 }, 0),
+};
+
+export const lossSettings = {
+  /** The mean over the rows whose targets are not ignored (default), which is 0 where there are none, or each row's loss. */
+  reduction: choice('mean', 'mean', 'none'),
+  ...rowSettings,
+};
+
+const withClasses = ({ logits }: { readonly logits: Tensor }) => ({ classes: logits.shape.at(-1) as number });
+
+/** The gradient with respect to the logits. @internal */
+export const gradientOp = defineOp({
+  name: 'gradient of crossEntropy',
+  inputs: { logits: f32('... classes'), targets: i32('...'), lse: f32('...'), gradLosses: f32('...') },
+  options: rowSettings,
+  results: { out: f32('... classes') },
+  more: withClasses,
+  reference: async () => (await import('./reference')).crossEntropyGradient,
+  kernels,
+  wasm: ({ out: gradLogits, ...call }) =>
+    planOf('crossEntropyGradient', { ...call, gradLogits }, 4 * call.logits.size, Math.ceil(RUN / call.classes)),
+  webgpu: async () => (await import('./webgpu')).planCrossEntropyGradient,
+});
+
+/** The loss of each row, and what its gradient follows from. @internal */
+export const lossesOp = defineOp({
+  name: 'rows of crossEntropy',
+  inputs: { logits: f32('... classes'), targets: i32('...') },
+  options: {
+    ...rowSettings,
+    /** Which of the caller's rows is the first, for messages. */
+    first: whole({ least: 0 }, 0),
+  },
+  results: { out: f32('...'), lse: f32('...', { fresh: true }) },
+  more: withClasses,
   reference: async () => (await import('./reference')).crossEntropy,
   kernels,
-  wasm: (call) => planOf('crossEntropy', call, 4 * call.logits.size, Math.ceil(RUN / call.classes)),
+  wasm: ({ out: losses, ...call }) =>
+    planOf('crossEntropy', { ...call, losses }, 4 * call.logits.size, Math.ceil(RUN / call.classes)),
   webgpu: async () => (await import('./webgpu')).planCrossEntropy,
   faults: ({ targets, classes, ignore, first }) => [
     {
@@ -31,53 +83,58 @@ const op: Op<CrossEntropyCall> = {
         ),
     },
   ],
-};
+  derivative: ({ ignore, smoothing }): Derivative => ({
+    saves: ['logits', 'targets', 'lse'],
+    gradients(saved, { out: gradLosses }, _, control) {
+      const inputs = { ...(saved as Record<'logits' | 'targets' | 'lse', Tensor>), gradLosses: gradLosses as Tensor };
+      return { logits: gradientOp(inputs, { ignore, smoothing, ...control }).out };
+    },
+  }),
+});
 
-const gradientOp: Op<CrossEntropyGradientCall> = {
-  name: 'gradient of crossEntropy',
-  reference: async () => (await import('./reference')).crossEntropyGradient,
-  kernels,
-  wasm: (call) => planOf('crossEntropyGradient', call, 4 * call.logits.size, Math.ceil(RUN / call.classes)),
-  webgpu: async () => (await import('./webgpu')).planCrossEntropyGradient,
-};
-
-const meanOp: Op<MeanLossCall> = {
+/** The mean of losses whose targets are not ignored, 0 if there are none, and 1 over their number. @internal */
+export const meanOp = defineOp({
   name: 'mean loss',
+  inputs: { losses: f32('...'), targets: i32('...') },
+  options: { ignore: rowSettings.ignore },
+  results: { out: f32(''), share: f32('', { fresh: true }) },
   reference: async () => (await import('./reference')).meanLoss,
   kernels,
   wasm: (call) => planOf('meanLoss', call, call.losses.size, call.losses.size),
   webgpu: async () => (await import('./webgpu')).planMeanLoss,
-};
+  derivative: ({ losses: { shape } }): Derivative => ({
+    saves: ['share'],
+    gradients: ({ share }, { out }) => ({ losses: multiply(out as Tensor, share as Tensor).expand(shape) }),
+  }),
+});
 
-const NOT_GIVEN = {
-  ...{ classes: 0, smoothing: 0, logits: undefined, losses: undefined, lse: undefined },
-  ...{ gradLosses: undefined, gradLogits: undefined, out: undefined, share: undefined },
-};
-
-function planOf(
-  kernel: string,
-  call: MeanLossCall | CrossEntropyCall | CrossEntropyGradientCall,
-  elements: number,
-  together: number,
-) {
-  const rows = call.targets.size;
-  const params = CrossEntropyParams({ ...NOT_GIVEN, ...call, ignore: call.ignore ?? NONE, rows, together });
-  return overElements(kernel, Math.ceil(rows / together), params, elements);
+/** The first of the results; the other is for the backward pass. */
+export function meanLoss(losses: Tensor, targets: Tensor, ignore: number | undefined, options: ResultOptions) {
+  const { out, share } = meanOp({ losses, targets }, { ignore, ...options });
+  share.dispose();
+  return out;
 }
 
-export interface CrossEntropyOptions extends ResultOptions {
-  /** The mean over the rows whose targets are not ignored (default), which is 0 where there are none, or each row's loss. */
-  readonly reduction?: 'mean' | 'none' | undefined;
-  /** A target, a class or not, whose rows have no loss and no gradient; default: none. */
-  readonly ignore?: number | undefined;
-  /** The part of a target, from 0 to 1, that is spread over all classes alike; default 0. */
-  readonly smoothing?: number | undefined;
-}
+/** @internal */
+export const crossEntropyOp = defineComposite({
+  name: 'crossEntropy',
+  inputs: { logits: f32('... classes'), targets: i32('...') },
+  options: lossSettings,
+  places: ['out'],
+  run({ logits, targets, reduction, ...settings }, options) {
+    const isMean = reduction === 'mean';
+    const { out: losses, lse } = lossesOp(
+      { logits, targets },
+      { ...settings, ...(isMean ? controlOf(options, 0, 2) : options) },
+    );
+    lse.dispose();
+    if (!isMean) return losses;
+    using rows = losses;
+    return meanLoss(rows, targets, settings.ignore, { ...options, ...controlOf(options, 1, 2) });
+  },
+});
 
-interface RowSettings extends Pick<CrossEntropyOptions, 'ignore' | 'smoothing'> {
-  /** Which of the caller's rows is the first. */
-  readonly first?: number;
-}
+export interface CrossEntropyOptions extends OptionsOf<typeof crossEntropyOp>, ResultOptions {}
 
 /**
  * log(sum(e^logits)) less the logit of the target, in each row: logits [..., classes] f32, targets [...] i32 -> [], their
@@ -89,96 +146,5 @@ interface RowSettings extends Pick<CrossEntropyOptions, 'ignore' | 'smoothing'> 
  * @throws {ParameterError} options that are none
  */
 export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntropyOptions = {}): Tensor<'f32'> {
-  checkFloat32('crossEntropy', { logits }, options, ['reduction', 'ignore', 'smoothing']);
-  if (logits.rank < 1) throw new ShapeError(`logits must have shape [..., classes], got ${formatShape(logits.shape)}`);
-  checkTargets(logits.shape.slice(0, -1), { logits, targets });
-  checkContiguous({ logits });
-  checkLossOptions(options);
-  const { reduction = 'mean', out, signal, onProgress, ...settings } = options;
-  const control = { signal, onProgress };
-  const isMean = reduction === 'mean';
-  const ofRows = isMean ? controlOf(control, 0, 2) : { ...control, out };
-  const { losses, lse } = lossesOf(logits, targets, settings, ofRows);
-  lse.dispose();
-  if (!isMean) return losses;
-  using rows = losses;
-  return meanLoss(rows, targets, options.ignore, { ...controlOf(control, 1, 2), out });
-}
-
-/** Throws unless `targets` are i32 and one for each row. */
-export function checkTargets(
-  shape: readonly number[],
-  tensors: Readonly<{ targets: Tensor } & Record<string, Tensor>>,
-): void {
-  checkTensors(tensors);
-  commonRuntime(tensors);
-  const { targets } = tensors;
-  if (targets.dtype !== 'i32') throw new DTypeError(`targets must be i32, got ${targets.dtype}`);
-  if (!sameShape(targets.shape, shape))
-    throw new ShapeError(
-      `targets must have shape ${formatShape(shape)}, one for each row, got ${formatShape(targets.shape)}`,
-    );
-  checkContiguous({ targets });
-}
-
-export function checkLossOptions({ reduction, ignore, smoothing = 0 }: CrossEntropyOptions): void {
-  checkChoice('reduction', reduction, ['mean', 'none']);
-  if (ignore !== undefined) checkWhole('ignore', ignore, -(2 ** 31), 2 ** 31 - 1);
-  if (!(Number.isFinite(smoothing) && smoothing >= 0 && smoothing <= 1))
-    throw new ParameterError(`smoothing must be a number from 0 to 1, got ${show(smoothing)}`);
-}
-
-/** The loss of each row of checked arguments, and what its gradient follows from. */
-export function lossesOf(logits: Tensor, targets: Tensor, settings: RowSettings, options: ResultOptions) {
-  const { ignore, smoothing = 0, first = 0 } = settings;
-  const classes = logits.shape.at(-1) as number;
-  const { shape } = targets;
-  const specs = { out: { shape, dtype: 'f32', given: options.out }, lse: { shape, dtype: 'f32' } } as const;
-  const call = ({ out: losses, lse }: Record<'out' | 'lse', Tensor>) => ({
-    ...{ logits, targets, losses, lse },
-    ...{ classes, ignore, smoothing, first },
-  });
-  const { out: losses, lse } = compute(op, { logits, targets }, specs, call, options, {
-    derivative: {
-      saves: ['logits', 'targets', 'lse'],
-      gradients(saved, { out: gradLosses }, _, control) {
-        const inputs = { ...saved, gradLosses } as Parameters<typeof gradientOf>[0];
-        return { logits: gradientOf(inputs, settings, control) };
-      },
-    },
-  });
-  return { losses, lse };
-}
-
-/** With respect to the logits. */
-export function gradientOf(
-  inputs: Readonly<Record<'logits' | 'targets' | 'lse' | 'gradLosses', Tensor>>,
-  { ignore, smoothing = 0 }: RowSettings,
-  options: ResultOptions,
-): Tensor<'f32'> {
-  const { shape } = inputs.logits;
-  const settings = { classes: shape.at(-1) as number, ignore, smoothing };
-  const spec = { shape, dtype: 'f32', given: options.out } as const;
-  return compute(gradientOp, inputs, { out: spec }, ({ out }) => ({ ...settings, ...inputs, gradLogits: out }), options)
-    .out;
-}
-
-/** The mean of losses whose targets are not ignored; 0 if there are none. */
-export function meanLoss(
-  losses: Tensor,
-  targets: Tensor,
-  ignore: number | undefined,
-  options: ResultOptions,
-): Tensor<'f32'> {
-  const inputs = { losses, targets };
-  const specs = { out: { shape: [], dtype: 'f32', given: options.out }, share: { shape: [], dtype: 'f32' } } as const;
-  const { shape } = losses;
-  const { out, share } = compute(meanOp, inputs, specs, (results) => ({ ...inputs, ignore, ...results }), options, {
-    derivative: {
-      saves: ['share'],
-      gradients: (saved, { out }) => ({ losses: multiply(out as Tensor, saved.share as Tensor).expand(shape) }),
-    },
-  });
-  share.dispose();
-  return out;
+  return crossEntropyOp({ logits, targets }, options);
 }

@@ -12,19 +12,19 @@ export interface CrossEntropy {
   readonly smoothing: number;
 }
 
-/** lse - (1 - smoothing) times the target's logit - smoothing times the mean logit -> losses [rows]; lse [rows]. */
+/** lse - (1 - smoothing) times the target's logit - smoothing times the mean logit -> out [rows]; lse [rows]. */
 export interface CrossEntropyCall extends CrossEntropy {
   /** Which of the caller's rows is the first, for messages. */
   readonly first: number;
-  readonly losses: Tensor;
+  readonly out: Tensor;
   readonly lse: Tensor;
 }
 
-/** From gradLosses [rows], those with respect to the losses, to gradLogits; f32, contiguous. */
+/** From gradLosses [rows], those with respect to the losses, -> out [rows,classes]; f32, contiguous. */
 export interface CrossEntropyGradientCall extends CrossEntropy {
   readonly lse: Tensor;
   readonly gradLosses: Tensor;
-  readonly gradLogits: Tensor;
+  readonly out: Tensor;
 }
 
 /** The mean of losses [rows] whose targets are not `ignore` -> out [], 0 if there are none; share [], 1 over their count. */
@@ -49,7 +49,7 @@ export function crossEntropy(call: CrossEntropyCall, { numbers, store }: Host): 
     losses[r] = lse[r]! - (1 - smoothing) * row[target]! - mean;
   });
   store(call.lse, lse);
-  store(call.losses, losses);
+  store(call.out, losses);
 }
 
 export function crossEntropyGradient(call: CrossEntropyGradientCall, { numbers, store }: Host): void {
@@ -62,7 +62,7 @@ export function crossEntropyGradient(call: CrossEntropyGradientCall, { numbers, 
       values[at] = target === undefined ? 0 : (Math.exp(values[at]! - lse[r]!) - wanted) * grads[r]!;
     }
   });
-  store(call.gradLogits, values);
+  store(call.out, values);
 }
 
 export function meanLoss({ losses, targets, ignore, out, share }: MeanLossCall, { numbers, store }: Host): void {

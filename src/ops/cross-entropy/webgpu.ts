@@ -16,7 +16,7 @@ const lossKernel = variants(
       team,
       operands: {
         ...{ logits: READ, targets: { access: 'read' } },
-        ...{ losses: { access: 'write' }, lse: { access: 'write' } },
+        ...{ out: { access: 'write' }, lse: { access: 'write' } },
       },
       numbers: SETTINGS,
       needs: ['precise_exp', 'precise_log'],
@@ -36,7 +36,7 @@ const lossKernel = variants(
     let logit = load_logits(row * numbers.columns + ${CLASS});
     let mean = select(0.0, numbers.smoothing * (sums.y / f32(numbers.columns)), numbers.smoothing > 0.0);
     store_lse(row, lse);
-    store_losses(row, select(lse - (1.0 - numbers.smoothing) * logit - mean, 0.0, wanted == numbers.ignore));
+    store_out(row, select(lse - (1.0 - numbers.smoothing) * logit - mean, 0.0, wanted == numbers.ignore));
   }`,
     }),
 );
@@ -48,7 +48,7 @@ const gradientKernel = variants(
       team,
       operands: {
         ...{ logits: READ, targets: { access: 'read' }, lse: { access: 'read' } },
-        ...{ gradLosses: { access: 'read' }, gradLogits: WRITE },
+        ...{ gradLosses: { access: 'read' }, out: WRITE },
       },
       numbers: SETTINGS,
       needs: ['precise_exp'],
@@ -61,7 +61,7 @@ const gradientKernel = variants(
   ${over(`let is_wanted = vec4u(c, c + 1, c + 2, c + 3) == vec4u(${CLASS});
     let hot = select(vec4f(0.0), vec4f(1.0 - numbers.smoothing), is_wanted);
     let y = (each_precise_exp(load4_logits(i) - lse) - share - hot) * grad;
-    store4_gradLogits(i, select(y, vec4f(0.0), wanted == numbers.ignore), count);`)}`,
+    store4_out(i, select(y, vec4f(0.0), wanted == numbers.ignore), count);`)}`,
     }),
 );
 
@@ -95,14 +95,14 @@ fn run(task: u32, lane: u32) {
 };
 
 export function planCrossEntropy(call: CrossEntropyCall, workspace: Workspace): Plan {
-  const { logits, targets, classes, losses, lse, ignore = NONE, smoothing } = call;
-  const operands = { logits, targets, losses, lse };
+  const { logits, targets, classes, out, lse, ignore = NONE, smoothing } = call;
+  const operands = { logits, targets, out, lse };
   return { dispatches: [overRows(lossKernel, classes, operands, { ignore, smoothing }, workspace)] };
 }
 
 export function planCrossEntropyGradient(call: CrossEntropyGradientCall, workspace: Workspace): Plan {
-  const { logits, targets, classes, lse, gradLosses, gradLogits, ignore = NONE, smoothing } = call;
-  const operands = { logits, targets, lse, gradLosses, gradLogits };
+  const { logits, targets, classes, lse, gradLosses, out, ignore = NONE, smoothing } = call;
+  const operands = { logits, targets, lse, gradLosses, out };
   return { dispatches: [overRows(gradientKernel, classes, operands, { ignore, smoothing }, workspace)] };
 }
 
